@@ -1,0 +1,103 @@
+// Argument checks shared by all operations. Each says what was expected and what came.
+#pragma once
+
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
+#include <torch/headeronly/core/ScalarType.h>
+
+#include <optional>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "sparse_engine/matrix.h"
+
+namespace sparse_engine::bindings {
+
+using torch::headeronly::ScalarType;
+using torch::stable::Tensor;
+
+// Raises ValueError in Python.
+template <class... Parts>
+[[noreturn]] void fail(const Parts&... parts) {
+  std::ostringstream message;
+  (message << ... << parts);
+  throw std::invalid_argument(message.str());
+}
+
+inline std::string shape_of(const Tensor& t) {
+  std::string text = "[";
+  for (int64_t d = 0; d < t.dim(); ++d) text += (d ? ", " : "") + std::to_string(t.size(d));
+  return text + "]";
+}
+
+inline void check_type(const Tensor& t, const char* name, ScalarType type) {
+  if (!t.is_cpu()) fail("expected ", name, " on the CPU, found a tensor on another device");
+  if (t.scalar_type() != type)
+    fail("expected ", name, " of dtype ", torch::headeronly::toString(type), ", found ",
+         torch::headeronly::toString(t.scalar_type()));
+}
+
+inline void check_shape(const Tensor& t, const char* name, std::vector<int64_t> shape) {
+  bool same = t.dim() == static_cast<int64_t>(shape.size());
+  for (size_t d = 0; same && d < shape.size(); ++d) same = t.size(d) == shape[d];
+  if (same) return;
+  std::string text;
+  for (size_t d = 0; d < shape.size(); ++d) text += (d ? ", " : "") + std::to_string(shape[d]);
+  fail("expected ", name, " of shape [", text, "], found ", shape_of(t));
+}
+
+// A contiguous vector of `length` entries.
+inline void check_vector(const Tensor& t, const char* name, ScalarType type, int64_t length) {
+  check_type(t, name, type);
+  check_shape(t, name, {length});
+  if (!t.is_contiguous()) fail("expected ", name, " to be contiguous");
+}
+
+inline int threads() { return static_cast<int>(torch::stable::get_num_threads()); }
+
+template <typename T>
+constexpr ScalarType kType = sizeof(T) == 4 ? ScalarType::Float : ScalarType::Double;
+
+// Calls body(T()) for the floating type of `values`.
+template <class Body>
+auto with_real(const Tensor& values, const char* name, const Body& body) {
+  if (values.scalar_type() == ScalarType::Float) return body(float());
+  if (values.scalar_type() == ScalarType::Double) return body(double());
+  fail("expected ", name, " of dtype Float or Double, found ",
+       torch::headeronly::toString(values.scalar_type()));
+}
+
+// Index tensors of `rows` x `cols` as a Csr. The indices themselves were validated when the
+// pattern was made; what could make a kernel leave its arrays is checked again.
+inline Csr csr(const Tensor& crow, const Tensor& col, int64_t cols) {
+  if (crow.dim() != 1 || crow.numel() < 1)
+    fail("expected crow_indices of shape [out_features + 1], found ", shape_of(crow));
+  check_vector(crow, "crow_indices", ScalarType::Long, crow.numel());
+  check_vector(col, "col_indices", ScalarType::Int, col.numel());
+  const Csr w{static_cast<const int64_t*>(crow.const_data_ptr()),
+              static_cast<const int32_t*>(col.const_data_ptr()), crow.numel() - 1, cols};
+  if (w.ptr[0] != 0 || w.nnz() != col.numel())
+    fail("expected crow_indices to run from 0 to the ", col.numel(), " links of col_indices, found ",
+         w.ptr[0], " to ", w.nnz());
+  return w;
+}
+
+template <typename T>
+const T* data(const Tensor& t) {
+  return static_cast<const T*>(t.const_data_ptr());
+}
+
+template <typename T>
+T* mutable_data(Tensor& t) {
+  return static_cast<T*>(t.mutable_data_ptr());
+}
+
+template <typename T>
+const T* data_or_null(const std::optional<Tensor>& t) {
+  return t ? data<T>(*t) : nullptr;
+}
+
+}  // namespace sparse_engine::bindings

@@ -1,0 +1,86 @@
+// spmm, spmm_t and sddmm.
+#include "dense.h"
+#include "pattern.h"
+#include "sparse_engine/kernels.h"
+
+namespace sparse_engine::bindings {
+namespace {
+
+Tensor product(const Csr& w, const int32_t* permutation, const Tensor& values, const Tensor& x,
+               const char* x_name, const std::optional<Tensor>& bias) {
+  return with_real(values, "values", [&](auto zero) {
+    using T = decltype(zero);
+    check_vector(values, "values", kType<T>, w.nnz());
+    if (bias) check_vector(*bias, "bias", kType<T>, w.rows);
+    const Tensor from = readable(x, x_name, kType<T>, w.cols);
+    Tensor y = empty_like_order(from, w.rows);
+    Spmm<T> args{w,
+                 data<T>(values),
+                 permutation,
+                 data_or_null<T>(bias),
+                 view<const T>(from, data<T>(from)),
+                 view<T>(y, mutable_data<T>(y)),
+                 from.size(1),
+                 threads()};
+    kernels<T>().spmm(args);
+    return y;
+  });
+}
+
+Tensor spmm(const Tensor& values, const Tensor& crow, const Tensor& col, const Tensor& t_crow,
+            const Tensor& t_col, const Tensor& permutation, const Tensor& x,
+            const std::optional<Tensor>& bias) {
+  const Pattern pattern(crow, col, t_crow, t_col, permutation);
+  return product(pattern.w, nullptr, values, x, "x", bias);
+}
+
+Tensor spmm_t(const Tensor& values, const Tensor& crow, const Tensor& col, const Tensor& t_crow,
+              const Tensor& t_col, const Tensor& permutation, const Tensor& y) {
+  const Pattern pattern(crow, col, t_crow, t_col, permutation);
+  return product(pattern.wt, pattern.permutation, values, y, "y", std::nullopt);
+}
+
+Tensor sddmm(const Tensor& crow, const Tensor& col, const Tensor& t_crow, const Tensor& t_col,
+             const Tensor& permutation, const Tensor& a, const Tensor& b) {
+  const Pattern pattern(crow, col, t_crow, t_col, permutation);
+  return with_real(a, "a", [&](auto zero) {
+    using T = decltype(zero);
+    const Tensor left = readable(a, "a", kType<T>, pattern.w.rows);
+    const Tensor right = readable(b, "b", kType<T>, pattern.w.cols);
+    if (left.size(1) != right.size(1))
+      fail("expected a and b with the same number of columns, found ", left.size(1), " and ",
+           right.size(1));
+    Tensor gradient = torch::stable::new_empty(a, {pattern.w.nnz()});
+    Sddmm<T> args{pattern.w,
+                  view<const T>(left, data<T>(left)),
+                  view<const T>(right, data<T>(right)),
+                  left.size(1),
+                  mutable_data<T>(gradient),
+                  false,
+                  threads()};
+    kernels<T>().sddmm(args);
+    return gradient;
+  });
+}
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY_FRAGMENT(sparse_engine, m) {
+  m.def(
+      "spmm(Tensor values, Tensor crow, Tensor col, Tensor t_crow, Tensor t_col, "
+      "Tensor permutation, Tensor x, Tensor? bias) -> Tensor");
+  m.def(
+      "spmm_t(Tensor values, Tensor crow, Tensor col, Tensor t_crow, Tensor t_col, "
+      "Tensor permutation, Tensor y) -> Tensor");
+  m.def(
+      "sddmm(Tensor crow, Tensor col, Tensor t_crow, Tensor t_col, Tensor permutation, "
+      "Tensor a, Tensor b) -> Tensor");
+}
+
+STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CPU, m) {
+  m.impl("spmm", TORCH_BOX(&spmm));
+  m.impl("spmm_t", TORCH_BOX(&spmm_t));
+  m.impl("sddmm", TORCH_BOX(&sddmm));
+}
+
+}  // namespace sparse_engine::bindings

@@ -1,0 +1,123 @@
+// rnn_forward and rnn_backward.
+#include <tuple>
+
+#include "pattern.h"
+#include "sparse_engine/kernels.h"
+
+namespace sparse_engine::bindings {
+namespace {
+
+Activation activation_of(int64_t code) {
+  if (code != 0 && code != 1) fail("expected activation 0 (tanh) or 1 (relu), found ", code);
+  return code == 0 ? Activation::kTanh : Activation::kRelu;
+}
+
+void check_square(const Csr& w) {
+  if (w.rows != w.cols)
+    fail("expected a square recurrent weight, found ", w.rows, " x ", w.cols);
+}
+
+// A [steps, batch, hidden] activation, made contiguous.
+Tensor sequence(const Tensor& t, const char* name, ScalarType type, int64_t hidden) {
+  check_type(t, name, type);
+  if (t.dim() != 3 || t.size(2) != hidden)
+    fail("expected ", name, " of shape [steps, batch, ", hidden, "], found ", shape_of(t));
+  return torch::stable::contiguous(t);
+}
+
+std::optional<Tensor> initial_state(const std::optional<Tensor>& h0, ScalarType type,
+                                    int64_t batch, int64_t hidden) {
+  if (!h0) return std::nullopt;
+  check_type(*h0, "h0", type);
+  check_shape(*h0, "h0", {batch, hidden});
+  return torch::stable::contiguous(*h0);
+}
+
+Tensor rnn_forward(const Tensor& z, const std::optional<Tensor>& h0,
+                   const std::optional<Tensor>& bias, const Tensor& values, const Tensor& crow,
+                   const Tensor& col, const Tensor& t_crow, const Tensor& t_col,
+                   const Tensor& permutation, int64_t activation) {
+  const Pattern pattern(crow, col, t_crow, t_col, permutation);
+  check_square(pattern.w);
+  return with_real(values, "values", [&](auto zero) {
+    using T = decltype(zero);
+    const int64_t hidden = pattern.w.rows;
+    check_vector(values, "values", kType<T>, pattern.w.nnz());
+    if (bias) check_vector(*bias, "bias", kType<T>, hidden);
+    const Tensor input = sequence(z, "z", kType<T>, hidden);
+    const int64_t steps = input.size(0), batch = input.size(1);
+    const std::optional<Tensor> start = initial_state(h0, kType<T>, batch, hidden);
+    Tensor h = torch::stable::new_empty(input, {steps, batch, hidden});
+    if (h.numel() == 0) return h;
+    RnnForward<T> args{pattern.w,          data<T>(values),        data_or_null<T>(bias),
+                       data<T>(input),     data_or_null<T>(start), mutable_data<T>(h),
+                       steps,              batch,                  activation_of(activation),
+                       threads()};
+    kernels<T>().rnn_forward(args);
+    return h;
+  });
+}
+
+std::tuple<Tensor, Tensor, Tensor, Tensor> rnn_backward(
+    const Tensor& dh, const Tensor& h, const std::optional<Tensor>& h0, const Tensor& values,
+    const Tensor& crow, const Tensor& col, const Tensor& t_crow, const Tensor& t_col,
+    const Tensor& permutation, int64_t activation, bool wants_values) {
+  const Pattern pattern(crow, col, t_crow, t_col, permutation);
+  check_square(pattern.w);
+  return with_real(values, "values", [&](auto zero) {
+    using T = decltype(zero);
+    const int64_t hidden = pattern.w.rows, nnz = pattern.w.nnz();
+    check_vector(values, "values", kType<T>, nnz);
+    const Tensor states = sequence(h, "h", kType<T>, hidden);
+    const Tensor gradient = sequence(dh, "dh", kType<T>, hidden);
+    const int64_t steps = states.size(0), batch = states.size(1);
+    check_shape(gradient, "dh", {steps, batch, hidden});
+    const std::optional<Tensor> start = initial_state(h0, kType<T>, batch, hidden);
+    Tensor dz = torch::stable::new_empty(states, {steps, batch, hidden});
+    Tensor dh0 = torch::stable::new_empty(states, {start ? batch : 0, hidden});
+    Tensor dbias = torch::stable::new_empty(states, {hidden});
+    Tensor dvalues = torch::stable::new_empty(states, {wants_values ? nnz : 0});
+    if (dz.numel() == 0) {
+      torch::stable::zero_(dh0);
+      torch::stable::zero_(dbias);
+      torch::stable::zero_(dvalues);
+      return std::make_tuple(dz, dh0, dbias, dvalues);
+    }
+    RnnBackward<T> args{pattern.w,
+                        pattern.wt,
+                        pattern.permutation,
+                        data<T>(values),
+                        data_or_null<T>(start),
+                        data<T>(states),
+                        data<T>(gradient),
+                        mutable_data<T>(dz),
+                        mutable_data<T>(dbias),
+                        start ? mutable_data<T>(dh0) : nullptr,
+                        wants_values ? mutable_data<T>(dvalues) : nullptr,
+                        steps,
+                        batch,
+                        activation_of(activation),
+                        threads()};
+    kernels<T>().rnn_backward(args);
+    return std::make_tuple(dz, dh0, dbias, dvalues);
+  });
+}
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY_FRAGMENT(sparse_engine, m) {
+  m.def(
+      "rnn_forward(Tensor z, Tensor? h0, Tensor? bias, Tensor values, Tensor crow, Tensor col, "
+      "Tensor t_crow, Tensor t_col, Tensor permutation, int activation) -> Tensor");
+  m.def(
+      "rnn_backward(Tensor dh, Tensor h, Tensor? h0, Tensor values, Tensor crow, Tensor col, "
+      "Tensor t_crow, Tensor t_col, Tensor permutation, int activation, bool wants_values) "
+      "-> (Tensor, Tensor, Tensor, Tensor)");
+}
+
+STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CPU, m) {
+  m.impl("rnn_forward", TORCH_BOX(&rnn_forward));
+  m.impl("rnn_backward", TORCH_BOX(&rnn_backward));
+}
+
+}  // namespace sparse_engine::bindings

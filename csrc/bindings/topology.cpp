@@ -1,0 +1,138 @@
+// check_csr, transpose, sample_absent, rewire and carry.
+#include <cstring>
+#include <tuple>
+
+#include "check.h"
+#include "sparse_engine/pattern.h"
+
+namespace sparse_engine::bindings {
+namespace {
+
+constexpr int64_t kMostLinks = (int64_t{1} << 31) - 1;
+
+void check_csr(const Tensor& crow, const Tensor& col, int64_t in_features) {
+  if (crow.dim() != 1 || crow.numel() < 1)
+    fail("expected crow_indices of shape [out_features + 1], found ", shape_of(crow));
+  check_vector(crow, "crow_indices", ScalarType::Long, crow.numel());
+  check_vector(col, "col_indices", ScalarType::Int, col.numel());
+  if (in_features < 0 || in_features > kMostLinks)
+    fail("expected in_features in [0, 2^31), found ", in_features);
+  if (col.numel() > kMostLinks) fail("expected fewer than 2^31 links, found ", col.numel());
+  const Csr w{data<int64_t>(crow), data<int32_t>(col), crow.numel() - 1, in_features};
+  const std::string problem = what_is_wrong(w, col.numel());
+  if (!problem.empty()) fail(problem);
+}
+
+std::tuple<Tensor, Tensor, Tensor> transpose_pattern(const Tensor& crow, const Tensor& col,
+                                                     int64_t in_features) {
+  const Csr w = csr(crow, col, in_features);
+  Tensor t_crow = torch::stable::new_empty(crow, {in_features + 1});
+  Tensor t_col = torch::stable::new_empty(col, {w.nnz()});
+  Tensor permutation = torch::stable::new_empty(col, {w.nnz()});
+  transpose(w, mutable_data<int64_t>(t_crow), mutable_data<int32_t>(t_col),
+            mutable_data<int32_t>(permutation), threads());
+  return std::make_tuple(t_crow, t_col, permutation);
+}
+
+Tensor sample(const Tensor& crow, const Tensor& col, int64_t in_features, int64_t count,
+              int64_t seed, int64_t step, int64_t stream) {
+  const Csr w = csr(crow, col, in_features);
+  const int64_t absent = w.rows * w.cols - w.nnz();
+  if (count < 0 || count > absent)
+    fail("expected to sample between 0 and ", absent, " absent cells, found ", count);
+  Tensor cells = torch::stable::new_empty(crow, {count});
+  sample_absent(w, count,
+                {static_cast<uint64_t>(seed), static_cast<uint32_t>(step),
+                 static_cast<uint32_t>(stream)},
+                mutable_data<int64_t>(cells), threads());
+  return cells;
+}
+
+std::tuple<Tensor, Tensor, Tensor, Tensor> rewire_pattern(const Tensor& crow, const Tensor& col,
+                                                          int64_t in_features, const Tensor& keep,
+                                                          const Tensor& cells) {
+  const Csr w = csr(crow, col, in_features);
+  check_vector(keep, "keep", ScalarType::Bool, w.nnz());
+  check_vector(cells, "cells", ScalarType::Long, cells.numel());
+  const bool* kept = data<bool>(keep);
+  const int64_t* born = data<int64_t>(cells);
+  int64_t total = cells.numel();
+  for (int64_t p = 0; p < w.nnz(); ++p) total += kept[p];
+  if (total > kMostLinks) fail("expected fewer than 2^31 links, found ", total);
+  for (int64_t i = 0; i < cells.numel(); ++i)
+    if (born[i] < 0 || born[i] >= w.rows * w.cols || (i > 0 && born[i] <= born[i - 1]))
+      fail("expected cells strictly increasing in [0, ", w.rows * w.cols, "), found ", born[i],
+           " at position ", i);
+  Tensor new_crow = torch::stable::new_empty(crow, {crow.numel()});
+  Tensor new_col = torch::stable::new_empty(col, {total});
+  Tensor slot_map = torch::stable::new_empty(col, {w.nnz()});
+  Tensor born_slots = torch::stable::new_empty(col, {cells.numel()});
+  const int64_t clash =
+      rewire({w, kept, born, cells.numel(), mutable_data<int64_t>(new_crow),
+              mutable_data<int32_t>(new_col), mutable_data<int32_t>(slot_map),
+              mutable_data<int32_t>(born_slots)},
+             threads());
+  if (clash >= 0)
+    fail("expected every new cell to be absent, found an existing link at row ",
+         clash / w.cols, ", column ", clash % w.cols);
+  return std::make_tuple(new_crow, new_col, slot_map, born_slots);
+}
+
+template <typename Word>
+void move_words(const Tensor& from, const Tensor& slot_map, Tensor& to) {
+  const Word* source = data<Word>(from);
+  const int32_t* slot = data<int32_t>(slot_map);
+  Word* target = mutable_data<Word>(to);
+  for (int64_t p = 0; p < slot_map.numel(); ++p)
+    if (slot[p] >= 0) target[slot[p]] = source[p];
+}
+
+Tensor carry(const Tensor& t, const Tensor& slot_map, int64_t size) {
+  check_vector(slot_map, "slot_map", ScalarType::Int, slot_map.numel());
+  check_vector(t, "tensor", t.scalar_type(), slot_map.numel());
+  const int32_t* slot = data<int32_t>(slot_map);
+  for (int64_t p = 0; p < slot_map.numel(); ++p)
+    if (slot[p] >= size) fail("expected slots in [-1, ", size, "), found ", slot[p]);
+  Tensor moved = torch::stable::new_zeros(t, {size});
+  switch (t.element_size()) {
+    case 1:
+      move_words<uint8_t>(t, slot_map, moved);
+      break;
+    case 2:
+      move_words<uint16_t>(t, slot_map, moved);
+      break;
+    case 4:
+      move_words<uint32_t>(t, slot_map, moved);
+      break;
+    case 8:
+      move_words<uint64_t>(t, slot_map, moved);
+      break;
+    default:
+      fail("expected entries of 1, 2, 4 or 8 bytes, found ", t.element_size());
+  }
+  return moved;
+}
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY_FRAGMENT(sparse_engine, m) {
+  m.def("check_csr(Tensor crow, Tensor col, int in_features) -> ()");
+  m.def("transpose(Tensor crow, Tensor col, int in_features) -> (Tensor, Tensor, Tensor)");
+  m.def(
+      "sample_absent(Tensor crow, Tensor col, int in_features, int count, int seed, int step, "
+      "int stream) -> Tensor");
+  m.def(
+      "rewire(Tensor crow, Tensor col, int in_features, Tensor keep, Tensor cells) "
+      "-> (Tensor, Tensor, Tensor, Tensor)");
+  m.def("carry(Tensor tensor, Tensor slot_map, int size) -> Tensor");
+}
+
+STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CPU, m) {
+  m.impl("check_csr", TORCH_BOX(&check_csr));
+  m.impl("transpose", TORCH_BOX(&transpose_pattern));
+  m.impl("sample_absent", TORCH_BOX(&sample));
+  m.impl("rewire", TORCH_BOX(&rewire_pattern));
+  m.impl("carry", TORCH_BOX(&carry));
+}
+
+}  // namespace sparse_engine::bindings

@@ -1,0 +1,98 @@
+// Elementwise functions of the recurrent cells, on vectors of any width.
+#pragma once
+
+#include <type_traits>
+
+#include "simd.h"
+#include "sparse_engine/rnn.h"
+
+namespace sparse_engine {
+namespace {
+
+template <typename T>
+struct ExpConstants;
+
+template <>
+struct ExpConstants<float> {
+  using Int = int32_t;
+  static constexpr int kMantissaBits = 23, kBias = 127, kDegree = 7;
+  static constexpr float kRound = 0x1.8p23f;
+  static constexpr float kLn2High = 0x1.62e4p-1f, kLn2Low = 0x1.7f7d1cp-20f;
+  static constexpr float kTanhIsOne = 10.f;
+};
+
+template <>
+struct ExpConstants<double> {
+  using Int = int64_t;
+  static constexpr int kMantissaBits = 52, kBias = 1023, kDegree = 13;
+  static constexpr double kRound = 0x1.8p52;
+  static constexpr double kLn2High = 0x1.62e42fefa38p-1, kLn2Low = 0x1.ef35793c7673p-45;
+  static constexpr double kTanhIsOne = 20.;
+};
+
+constexpr double inverse_factorial(int n) { return n <= 1 ? 1. : inverse_factorial(n - 1) / n; }
+
+// exp(x) - 1 for 0 <= x < 100, without cancellation: x = k ln 2 + r with |r| <= ln(2) / 2, then
+// 2^k (exp(r) - 1) + (2^k - 1) with a Taylor polynomial in r.
+template <typename T, int L>
+SE_INLINE Vec<T, L> expm1_positive(Vec<T, L> x) {
+  using C = ExpConstants<T>;
+  using Bits = Vec<typename C::Int, L>;
+  constexpr T kLog2E = T(1.4426950408889634074);
+  const Vec<T, L> shifted = x * kLog2E + C::kRound;
+  const Vec<T, L> k = shifted - C::kRound;
+  const Vec<T, L> r = (x - k * C::kLn2High) - k * C::kLn2Low;
+
+  Vec<T, L> p = r * T(inverse_factorial(C::kDegree)) + T(inverse_factorial(C::kDegree - 1));
+  for (int n = C::kDegree - 2; n >= 1; --n) p = p * r + T(inverse_factorial(n));
+  p = p * r;
+
+  // The low bits of `shifted` hold k: move them into the exponent of 2^k.
+  Bits bits;
+  std::memcpy(&bits, &shifted, sizeof bits);
+  bits = (bits + C::kBias) << C::kMantissaBits;
+  Vec<T, L> scale;
+  std::memcpy(&scale, &bits, sizeof scale);
+  return scale * p + (scale - T(1));
+}
+
+struct Tanh {
+  // e / (e + 2) with e = exp(2|x|) - 1; within 2 units in the last place of the exact value.
+  template <typename T, int L>
+  static SE_INLINE Vec<T, L> of(Vec<T, L> x) {
+    constexpr T kOne = ExpConstants<T>::kTanhIsOne;
+    const Vec<T, L> size = x < T(0) ? -x : x;
+    const Vec<T, L> most = size - size + kOne;  // NaN stays NaN
+    const Vec<T, L> e = expm1_positive<T, L>(T(2) * (size > kOne ? most : size));
+    const Vec<T, L> y = e / (e + T(2));
+    return x < T(0) ? -y : y;
+  }
+  // The derivative, from the function's value.
+  template <typename T, int L>
+  static SE_INLINE Vec<T, L> slope(Vec<T, L> y) {
+    return T(1) - y * y;
+  }
+};
+
+struct Relu {
+  template <typename T, int L>
+  static SE_INLINE Vec<T, L> of(Vec<T, L> x) {
+    return x < T(0) ? x - x : x;
+  }
+  template <typename T, int L>
+  static SE_INLINE Vec<T, L> slope(Vec<T, L> y) {
+    const Vec<T, L> zero = y - y;
+    return y > T(0) ? zero + T(1) : zero;
+  }
+};
+
+template <class Body>
+SE_INLINE void with_activation(Activation activation, const Body& body) {
+  if (activation == Activation::kTanh)
+    body(Tanh());
+  else
+    body(Relu());
+}
+
+}  // namespace
+}  // namespace sparse_engine

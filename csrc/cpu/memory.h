@@ -1,0 +1,40 @@
+// Working memory of the kernels, and what they need to know of the caches.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace sparse_engine {
+
+// Uninitialised memory, aligned to a cache line, that lives as long as this object. Blocks are
+// kept for the next call (up to a bound): fresh pages would cost more than many kernels do.
+class Scratch {
+ public:
+  explicit Scratch(size_t bytes);
+  ~Scratch();
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+
+  template <typename T>
+  T* take(int64_t count) {
+    T* at = reinterpret_cast<T*>(next_);
+    next_ += bytes_of<T>(count);
+    return at;
+  }
+
+  // What `take<T>(count)` uses up.
+  template <typename T>
+  static constexpr size_t bytes_of(int64_t count) {
+    return (static_cast<size_t>(count) * sizeof(T) + 63) / 64 * 64;
+  }
+
+ private:
+  char* block_;
+  size_t size_;
+  char* next_;
+};
+
+// Bytes of second-level cache of one core.
+int64_t l2_bytes();
+
+}  // namespace sparse_engine

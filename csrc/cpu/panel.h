@@ -1,0 +1,166 @@
+// Panels: the layout in which dense matrices are multiplied.
+//
+// A panel holds a few columns of a features x columns matrix, row by row: element (f, n) at
+// [f * W + n], with W a whole number of vectors and zeros in the columns that do not exist. One
+// link then reads one contiguous run of memory. Tiles are blocks of kBlock rows of a panel, small
+// enough to be transposed while they are in the first-level cache.
+#pragma once
+
+#include <algorithm>
+
+#include "simd.h"
+#include "sparse_engine/matrix.h"
+#include "team.h"
+
+namespace sparse_engine {
+namespace {
+
+constexpr int kBlock = 16;
+
+// How `columns` columns are cut into panels of lanes * vectors columns.
+struct Panels {
+  int64_t count;
+  int lanes;
+  int vectors;
+
+  int width() const { return lanes * vectors; }
+};
+
+template <typename T>
+inline Panels panels_of(int64_t columns) {
+  constexpr int L = kLanes<T>;
+  if (columns <= 1) return {columns, 1, 1};
+  if (columns <= L) {
+    int lanes = 16 / static_cast<int>(sizeof(T));
+    while (lanes < columns) lanes *= 2;
+    return {1, lanes, 1};
+  }
+  const int64_t count = (columns + L * kMaxVectors - 1) / (L * kMaxVectors);
+  const int64_t each = (columns + count - 1) / count;
+  const int vectors = static_cast<int>((each + L - 1) / L);
+  return {(columns + L * vectors - 1) / (L * vectors), L, vectors};
+}
+
+template <int N>
+using Int = std::integral_constant<int, N>;
+
+// Calls body(Int<lanes>, Int<vectors>) for one of the widths that kernels are compiled for.
+template <typename T, class Body>
+inline void with_width(const Panels& panels, const Body& body) {
+  constexpr int L = kLanes<T>;
+  if (panels.lanes == 1) return body(Int<1>(), Int<1>());
+  if constexpr (L * sizeof(T) > 16)
+    if (panels.lanes * sizeof(T) == 16) return body(Int<16 / sizeof(T)>(), Int<1>());
+  if constexpr (L * sizeof(T) > 32)
+    if (panels.lanes * sizeof(T) == 32) return body(Int<32 / sizeof(T)>(), Int<1>());
+  switch (panels.vectors) {
+    case 1:
+      return body(Int<L>(), Int<1>());
+    case 2:
+      return body(Int<L>(), Int<2>());
+    case 3:
+      return body(Int<L>(), Int<3>());
+    default:
+      return body(Int<L>(), Int<4>());
+  }
+}
+
+// Side of the square blocks in which a panel of width W is transposed.
+template <typename T, int W>
+constexpr int kSide = std::min<int>(W, kTransposeBytes / sizeof(T));
+
+// The part of read_tile for features that are neighbours in memory: square blocks are transposed.
+template <typename T, int W>
+inline void read_transposed(const T* from, int64_t stride, int rows, int columns, T* tile) {
+  constexpr int K = kSide<T, W>;
+  for (int n = 0; n < W; n += K) {
+    int r = 0;
+    for (; r + K <= rows; r += K) {
+      Vec<T, K> block[K];
+      for (int k = 0; k < K; ++k)
+        block[k] = n + k < columns ? load<T, K>(from + (n + k) * stride + r)
+                                   : Vec<T, K>{};
+      transpose_block<T, K>(block);
+      for (int k = 0; k < K; ++k) store<T, K>(tile + (r + k) * W + n, block[k]);
+    }
+    for (; r < rows; ++r)
+      for (int k = 0; k < K; ++k)
+        tile[r * W + n + k] = n + k < columns ? from[(n + k) * stride + r] : T(0);
+  }
+}
+
+// tile[r * W + n] = source(first + r, n) for r < rows, zero where n >= columns.
+template <typename T, int W>
+inline void read_tile(const Dense<const T>& source, int64_t first, int rows, int columns,
+                      T* tile) {
+  const T* from = source.data + first * source.feature_stride;
+  if (source.feature_stride != 1 || W == 1) {
+    for (int r = 0; r < rows; ++r) {
+      for (int n = 0; n < columns; ++n)
+        tile[r * W + n] = from[r * source.feature_stride + n * source.column_stride];
+      for (int n = columns; n < W; ++n) tile[r * W + n] = T(0);
+    }
+    return;
+  }
+  if constexpr (W > 1) read_transposed<T, W>(from, source.column_stride, rows, columns, tile);
+}
+
+// The part of write_tile for features that are neighbours in memory.
+template <typename T, int W>
+inline void write_transposed(const T* tile, T* to, int64_t stride, int rows, int columns) {
+  constexpr int K = kSide<T, W>;
+  for (int n = 0; n < columns; n += K) {
+    int r = 0;
+    for (; r + K <= rows; r += K) {
+      Vec<T, K> block[K];
+      for (int k = 0; k < K; ++k) block[k] = load<T, K>(tile + (r + k) * W + n);
+      transpose_block<T, K>(block);
+      for (int k = 0; k < K; ++k)
+        if (n + k < columns) store<T, K>(to + (n + k) * stride + r, block[k]);
+    }
+    for (; r < rows; ++r)
+      for (int k = 0; k < K && n + k < columns; ++k)
+        to[(n + k) * stride + r] = tile[r * W + n + k];
+  }
+}
+
+// target(first + r, n) = tile[r * W + n] for r < rows and n < columns.
+template <typename T, int W>
+inline void write_tile(const T* tile, const Dense<T>& target, int64_t first, int rows,
+                       int columns) {
+  T* to = target.data + first * target.feature_stride;
+  if (target.feature_stride != 1 || W == 1) {
+    for (int r = 0; r < rows; ++r)
+      for (int n = 0; n < columns; ++n)
+        to[r * target.feature_stride + n * target.column_stride] = tile[r * W + n];
+    return;
+  }
+  if constexpr (W > 1) write_transposed<T, W>(tile, to, target.column_stride, rows, columns);
+}
+
+// Whether `source` already is a panel of width W.
+template <typename T, int W>
+inline bool is_panel(const Dense<const T>& source, int64_t columns) {
+  return columns == W && source.feature_stride == W && (W == 1 || source.column_stride == 1);
+}
+
+// Copies this team member's share of the features of `source`, `columns` <= W columns wide, into
+// a panel. A barrier must follow before another member's share is read.
+template <typename T, int W>
+inline void pack(const Team& team, const Dense<const T>& source, int64_t features, int columns,
+                 T* panel) {
+  const int64_t last = team.last(features, kBlock);
+  for (int64_t f = team.first(features, kBlock); f < last; f += kBlock) {
+    const int rows = static_cast<int>(std::min<int64_t>(kBlock, last - f));
+    read_tile<T, W>(source, f, rows, columns, panel + f * W);
+  }
+}
+
+// The same matrix from column n on.
+template <typename T>
+inline Dense<T> from_column(const Dense<T>& matrix, int64_t n) {
+  return {matrix.data + n * matrix.column_stride, matrix.feature_stride, matrix.column_stride};
+}
+
+}  // namespace
+}  // namespace sparse_engine

@@ -1,0 +1,109 @@
+#include "sparse_engine/sddmm.h"
+
+#include "memory.h"
+#include "panel.h"
+#include "partition.h"
+#include "sparse_engine/kernels.h"
+
+namespace sparse_engine {
+namespace {
+
+// Adds the dot products of the links of `rows`, over one panel of columns, to the gradient. Each
+// link leaves a vector of partial sums; as many of them as a vector has lanes are summed together,
+// across rows too, since the links of neighbouring rows are neighbours in memory.
+template <typename T, int L, int NV>
+void sample(const Sddmm<T>& s, const Rows& rows, const Dense<const T>& a, int columns, const T* b) {
+  constexpr int W = L * NV;
+  alignas(64) T tile[kBlock * W];
+  Vec<T, L> pending[L];
+  int held = 0;
+  int64_t done = s.w.ptr[rows.first];
+  for (int64_t first = rows.first; first < rows.last; first += kBlock) {
+    const int count = static_cast<int>(std::min<int64_t>(kBlock, rows.last - first));
+    read_tile<T, W>(a, first, count, columns, tile);
+    for (int r = 0; r < count; ++r) {
+      Vec<T, L> left[NV];
+      for (int v = 0; v < NV; ++v) left[v] = load<T, L>(tile + r * W + v * L);
+      for (int64_t p = s.w.ptr[first + r]; p < s.w.ptr[first + r + 1]; ++p) {
+        const T* right = b + static_cast<int64_t>(s.w.idx[p]) * W;
+        Vec<T, L> sum = left[0] * load<T, L>(right);
+        for (int v = 1; v < NV; ++v) sum += left[v] * load<T, L>(right + v * L);
+        if constexpr (L == 1) {
+          s.gradient[done++] += sum;
+        } else {
+          pending[held++] = sum;
+          if (held == L) {
+            T* to = s.gradient + done;
+            store<T, L>(to, load<T, L>(to) + sums_of<T, L>(pending));
+            done += L;
+            held = 0;
+          }
+        }
+      }
+    }
+  }
+  if constexpr (L > 1) {
+    for (int i = held; i < L; ++i) pending[i] = Vec<T, L>{};
+    const Vec<T, L> sums = sums_of<T, L>(pending);
+    for (int i = 0; i < held; ++i) s.gradient[done + i] += sums[i];
+  }
+}
+
+// The panel of B is gathered from: it should stay in the second-level cache, yet be wide enough
+// that the sums over lanes are rare.
+template <typename T>
+Panels next_panel(int64_t columns, int64_t features) {
+  Panels panel = panels_of<T>(columns);
+  if (panel.vectors == 1) return panel;
+  const int64_t vector_bytes = features * kLanes<T> * static_cast<int64_t>(sizeof(T));
+  const int64_t fitting = std::max<int64_t>(1, l2_bytes() / std::max<int64_t>(1, vector_bytes));
+  const int64_t needed = (columns + kLanes<T> - 1) / kLanes<T>;
+  const int64_t vectors = std::min<int64_t>({fitting, needed, 8});
+  panel.vectors = vectors >= 8 ? 8 : vectors >= 4 ? 4 : vectors >= 2 ? 2 : 1;
+  return panel;
+}
+
+template <typename T, class Body>
+void with_sample_width(const Panels& panel, const Body& body) {
+  if (panel.vectors == 8) return body(Int<kLanes<T>>(), Int<8>());
+  with_width<T>(panel, body);
+}
+
+}  // namespace
+
+template <class Isa, typename T>
+void sddmm(const Sddmm<T>& s) {
+  const int64_t nnz = s.w.nnz();
+  const int64_t widest = nnz == 0 ? 0 : next_panel<T>(s.columns, s.w.cols).width();
+  Scratch scratch(2 * Scratch::bytes_of<T>(s.w.cols * widest));
+  T* panel[2] = {scratch.take<T>(s.w.cols * widest), scratch.take<T>(s.w.cols * widest)};
+  run_team(useful_threads(s.threads, nnz * s.columns), [&](const Team& team) {
+    const Rows rows = rows_of(s.w, team.rank, team.size, kBlock);
+    if (!s.accumulate)
+      std::fill(s.gradient + s.w.ptr[rows.first], s.gradient + s.w.ptr[rows.last], T(0));
+    if (nnz == 0) return;
+    int turn = 0;
+    for (int64_t n = 0; n < s.columns;) {
+      const Panels shape = next_panel<T>(s.columns - n, s.w.cols);
+      const int columns = static_cast<int>(std::min<int64_t>(shape.width(), s.columns - n));
+      with_sample_width<T>(shape, [&](auto lanes, auto vectors) {
+        constexpr int L = decltype(lanes)::value, NV = decltype(vectors)::value, W = L * NV;
+        const Dense<const T> b = from_column(s.b, n);
+        const T* right = b.data;
+        if (!is_panel<T, W>(b, columns)) {
+          pack<T, W>(team, b, s.w.cols, columns, panel[turn]);
+          team.barrier();
+          right = panel[turn];
+          turn = 1 - turn;
+        }
+        sample<T, L, NV>(s, rows, from_column(s.a, n), columns, right);
+      });
+      n += columns;
+    }
+  });
+}
+
+template void sddmm<SPARSE_ENGINE_ISA, float>(const Sddmm<float>&);
+template void sddmm<SPARSE_ENGINE_ISA, double>(const Sddmm<double>&);
+
+}  // namespace sparse_engine

@@ -1,0 +1,107 @@
+// Fixed-width vectors from the compiler's own vector types, and the three operations on them that
+// the language lacks: pairwise sums, transposition, and selection of the native width.
+//
+// Kernel files are compiled once per instruction set, so nothing here may be emitted as a shared
+// symbol: everything is in an anonymous namespace and small enough to inline.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <utility>
+
+#define SE_INLINE inline __attribute__((always_inline))
+
+namespace sparse_engine {
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int kVectorBytes = 64;
+constexpr int kTransposeBytes = 32;
+#elif defined(__AVX2__)
+constexpr int kVectorBytes = 32;
+constexpr int kTransposeBytes = 32;
+#else
+constexpr int kVectorBytes = 16;
+constexpr int kTransposeBytes = 16;
+#endif
+
+template <typename T>
+constexpr int kLanes = kVectorBytes / static_cast<int>(sizeof(T));
+
+// A panel is at most this many vectors wide: with two links in flight the accumulators and the
+// loaded rows still fit the sixteen registers of AVX2.
+constexpr int kMaxVectors = 4;
+
+template <typename T, int L>
+struct VecOf {
+  typedef T type __attribute__((vector_size(L * sizeof(T))));
+};
+template <typename T>
+struct VecOf<T, 1> {
+  using type = T;
+};
+template <typename T, int L>
+using Vec = typename VecOf<T, L>::type;
+
+template <typename T, int L>
+SE_INLINE Vec<T, L> load(const T* p) {
+  Vec<T, L> v;
+  std::memcpy(&v, p, sizeof v);
+  return v;
+}
+
+template <typename T, int L>
+SE_INLINE void store(T* p, Vec<T, L> v) {
+  std::memcpy(p, &v, sizeof v);
+}
+
+// [a0+a1, a2+a3, ..., b0+b1, b2+b3, ...]
+template <typename T, int L, int... I>
+SE_INLINE Vec<T, L> pair_sums(Vec<T, L> a, Vec<T, L> b, std::integer_sequence<int, I...>) {
+  return __builtin_shufflevector(a, b, (2 * I)...) + __builtin_shufflevector(a, b, (2 * I + 1)...);
+}
+
+// The sums of L vectors of L lanes, in order. Every sum is taken over the same tree, so that its
+// bits do not depend on its position.
+template <typename T, int L>
+SE_INLINE Vec<T, L> sums_of(Vec<T, L> (&v)[L]) {
+  for (int width = L; width > 1; width /= 2)
+    for (int i = 0; i < width / 2; ++i)
+      v[i] = pair_sums<T, L>(v[2 * i], v[2 * i + 1], std::make_integer_sequence<int, L>());
+  return v[0];
+}
+
+// The sum over the lanes of one vector.
+template <typename T, int L>
+SE_INLINE T sum_of_lanes(Vec<T, L> v) {
+  if constexpr (L == 1) {
+    return v;
+  } else {
+    T total = v[0];
+    for (int l = 1; l < L; ++l) total += v[l];
+    return total;
+  }
+}
+
+// [a0, b0, a1, b1, ...] from the halves of a and b that start at lane `From`.
+template <int From, typename T, int L, int... I>
+SE_INLINE Vec<T, L> interleave(Vec<T, L> a, Vec<T, L> b, std::integer_sequence<int, I...>) {
+  return __builtin_shufflevector(a, b, (From + I / 2 + (I % 2) * L)...);
+}
+
+// Transposes an L x L block: log2(L) rounds of a perfect shuffle of its rows.
+template <typename T, int L>
+SE_INLINE void transpose_block(Vec<T, L> (&v)[L]) {
+  constexpr auto lanes = std::make_integer_sequence<int, L>();
+  for (int round = 1; round < L; round *= 2) {
+    Vec<T, L> next[L];
+    for (int i = 0; i < L / 2; ++i) {
+      next[2 * i] = interleave<0, T, L>(v[i], v[i + L / 2], lanes);
+      next[2 * i + 1] = interleave<L / 2, T, L>(v[i], v[i + L / 2], lanes);
+    }
+    for (int i = 0; i < L; ++i) v[i] = next[i];
+  }
+}
+
+}  // namespace
+}  // namespace sparse_engine

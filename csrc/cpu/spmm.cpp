@@ -1,0 +1,80 @@
+#include "sparse_engine/spmm.h"
+
+#include "memory.h"
+#include "panel.h"
+#include "partition.h"
+#include "row_product.h"
+#include "sparse_engine/kernels.h"
+
+namespace sparse_engine {
+namespace {
+
+// Rows [rows.first, rows.last) of Y = W X + b for one panel.
+template <typename T, int L, int NV>
+void multiply(const Spmm<T>& a, const RowProduct<T, L, NV>& product, const Rows& rows, const T* x,
+              const Dense<T>& y, int columns) {
+  constexpr int W = L * NV;
+  alignas(64) T tile[kBlock * W];
+  const bool in_place = y.column_stride == 1 && columns == W;
+  for (int64_t first = rows.first; first < rows.last; first += kBlock) {
+    const int count = static_cast<int>(std::min<int64_t>(kBlock, rows.last - first));
+    for (int r = 0; r < count; ++r) {
+      Vec<T, L> sum[NV];
+      for (int v = 0; v < NV; ++v) sum[v] = Vec<T, L>{} + (a.bias ? a.bias[first + r] : T(0));
+      product(sum, first + r, x);
+      T* to = in_place ? y.at(first + r, 0) : tile + r * W;
+      for (int v = 0; v < NV; ++v) store<T, L>(to + v * L, sum[v]);
+    }
+    if (!in_place) write_tile<T, W>(tile, y, first, count, columns);
+  }
+}
+
+template <typename T, int L, int NV>
+void run(const Spmm<T>& a, const Panels& panels) {
+  constexpr int W = L * NV;
+  const bool packed = !is_panel<T, W>(a.x, a.columns);
+  const int64_t panel_size = packed ? a.w.cols * W : 0;
+  const int64_t own_values = a.permutation ? a.w.nnz() : 0;
+  Scratch scratch(2 * Scratch::bytes_of<T>(panel_size) + Scratch::bytes_of<T>(own_values));
+  T* panel[2] = {scratch.take<T>(panel_size), scratch.take<T>(panel_size)};
+  T* permuted = scratch.take<T>(own_values);
+  const bool prefetch = a.w.cols * W * static_cast<int64_t>(sizeof(T)) > l2_bytes();
+  const int64_t work = (a.w.nnz() + a.w.rows) * a.columns;
+
+  run_team(useful_threads(a.threads, work), [&](const Team& team) {
+    if (a.permutation) {
+      permute(team, a.values, a.permutation, own_values, permuted);
+      team.barrier();
+    }
+    const RowProduct<T, L, NV> product{a.w, a.permutation ? permuted : a.values, prefetch};
+    const Rows rows = rows_of(a.w, team.rank, team.size, kBlock);
+    // Two panels take turns, so that one barrier is enough: by the time a panel is overwritten,
+    // everybody has passed the barrier behind its last use.
+    for (int64_t q = 0; q < panels.count; ++q) {
+      const int columns = static_cast<int>(std::min<int64_t>(W, a.columns - q * W));
+      const T* x = a.x.data;
+      if (packed) {
+        pack<T, W>(team, from_column(a.x, q * W), a.w.cols, columns, panel[q % 2]);
+        team.barrier();
+        x = panel[q % 2];
+      }
+      multiply<T, L, NV>(a, product, rows, x, from_column(a.y, q * W), columns);
+    }
+  });
+}
+
+}  // namespace
+
+template <class Isa, typename T>
+void spmm(const Spmm<T>& a) {
+  const Panels panels = panels_of<T>(a.columns);
+  if (panels.count == 0 || a.w.rows == 0) return;
+  with_width<T>(panels, [&](auto lanes, auto vectors) {
+    run<T, decltype(lanes)::value, decltype(vectors)::value>(a, panels);
+  });
+}
+
+template void spmm<SPARSE_ENGINE_ISA, float>(const Spmm<float>&);
+template void spmm<SPARSE_ENGINE_ISA, double>(const Spmm<double>&);
+
+}  // namespace sparse_engine

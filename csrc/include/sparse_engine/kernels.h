@@ -1,0 +1,34 @@
+// The kernels of the instruction set that was chosen when the library was loaded.
+#pragma once
+
+#include "sparse_engine/rnn.h"
+#include "sparse_engine/sddmm.h"
+#include "sparse_engine/spmm.h"
+
+namespace sparse_engine {
+
+// Tags: each kernel file is compiled once per tag that the architecture has.
+struct Baseline {};
+struct V3 {};  // x86-64-v3: AVX2 and FMA
+struct V4 {};  // x86-64-v4: AVX-512
+
+template <typename T>
+struct Kernels {
+  void (*spmm)(const Spmm<T>&);
+  void (*sddmm)(const Sddmm<T>&);
+  void (*rnn_forward)(const RnnForward<T>&);
+  void (*rnn_backward)(const RnnBackward<T>&);
+};
+
+template <class Isa, typename T>
+Kernels<T> kernels_of();
+
+// The best set that this processor runs, or the one that SPARSE_ENGINE_ISA names.
+template <typename T>
+const Kernels<T>& kernels();
+
+// Name of the chosen set: "baseline", "x86-64-v3" or "x86-64-v4". Throws std::runtime_error when
+// SPARSE_ENGINE_ISA names a set that is unknown or that this processor cannot run.
+const char* isa_name();
+
+}  // namespace sparse_engine

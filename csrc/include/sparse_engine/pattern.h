@@ -1,0 +1,44 @@
+// Kernels on the pattern of a sparse matrix: checking, transposing, sampling, rewiring.
+#pragma once
+
+#include <string>
+
+#include "sparse_engine/matrix.h"
+
+namespace sparse_engine {
+
+// What is wrong with the pattern of `nnz` links, naming the first offending entry; empty when it
+// is a valid Csr. Reads ptr[0..rows] and idx[0..nnz) only.
+std::string what_is_wrong(const Csr& w, int64_t nnz);
+
+// The pattern of W^T. Link p of the result is link permutation[p] of w.
+//   ptr [cols + 1], idx [nnz], permutation [nnz]: written; overlap nothing. nnz < 2^31.
+void transpose(const Csr& w, int64_t* ptr, int32_t* idx, int32_t* permutation, int threads);
+
+// Names one independent stream of random numbers; equal keys give equal numbers everywhere.
+struct RandomKey {
+  uint64_t seed;
+  uint32_t step;
+  uint32_t stream;
+};
+
+// Draws `count` distinct cells uniformly among the cells that hold no link.
+//   cells [count]: written, row * cols + col, increasing. count <= rows * cols - nnz.
+void sample_absent(const Csr& w, int64_t count, const RandomKey& key, int64_t* cells, int threads);
+
+// The pattern that keeps the links with keep[p] and adds `born` cells.
+struct Rewiring {
+  Csr w;
+  const bool* keep;      // [nnz]
+  const int64_t* cells;  // [born], increasing; none of them a kept link
+  int64_t born;
+  int64_t* ptr;        // [rows + 1], written
+  int32_t* idx;        // [kept + born], written
+  int32_t* slot_map;   // [nnz], written: new position of each old link, -1 where it was dropped
+  int32_t* born_slot;  // [born], written: position of each cell
+};
+
+// Returns a cell that is already a link (then the output is unusable), or -1.
+int64_t rewire(const Rewiring& args, int threads);
+
+}  // namespace sparse_engine

@@ -1,0 +1,54 @@
+// The Elman recurrence over a whole sequence: h_t = act(z_t + b + W h_{t-1}).
+//
+// All activations are in PyTorch's layout [steps, batch, hidden], contiguous.
+#pragma once
+
+#include "sparse_engine/matrix.h"
+
+namespace sparse_engine {
+
+enum class Activation { kTanh, kRelu };
+
+template <typename T>
+struct RnnForward {
+  Csr w;            // [hidden x hidden]
+  const T* values;  // [nnz]
+  const T* bias;    // [hidden] or null
+  const T* z;       // [steps, batch, hidden], the input's contribution
+  const T* h0;      // [batch, hidden], or null for zeros
+  T* h;             // [steps, batch, hidden], written; overlaps no input
+  int64_t steps;    // >= 1
+  int64_t batch;    // >= 1
+  Activation activation;
+  int threads;  // at most this many; the result has the same bits for any number
+};
+
+template <class Isa, typename T>
+void rnn_forward(const RnnForward<T>& args);
+
+// Back-propagation through time, from the gradient of every h_t:
+//   dz_t = act'(h_t) (dh_t + W^T dz_{t+1}),  db = sum_t dz_t,  dh0 = W^T dz_0,
+//   dW = sum_t dz_t h_{t-1}^T at the links.
+template <typename T>
+struct RnnBackward {
+  Csr w;                       // [hidden x hidden]
+  Csr wt;                      // the transposed pattern
+  const int32_t* permutation;  // [nnz], link p of wt is link permutation[p] of w
+  const T* values;             // [nnz]
+  const T* h0;                 // [batch, hidden], or null for zeros
+  const T* h;                  // [steps, batch, hidden], what rnn_forward wrote
+  const T* dh;                 // [steps, batch, hidden]
+  T* dz;                       // [steps, batch, hidden], written; overlaps no input
+  T* dbias;                    // [hidden], written
+  T* dh0;                      // [batch, hidden], written; null exactly when h0 is
+  T* dvalues;                  // [nnz] or null (not wanted), written
+  int64_t steps;
+  int64_t batch;
+  Activation activation;
+  int threads;
+};
+
+template <class Isa, typename T>
+void rnn_backward(const RnnBackward<T>& args);
+
+}  // namespace sparse_engine

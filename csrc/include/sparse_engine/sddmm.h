@@ -1,0 +1,22 @@
+// Sampled dense-dense product: G[i, j] = sum_n A[i, n] B[j, n], at the links of a pattern only.
+#pragma once
+
+#include "sparse_engine/matrix.h"
+
+namespace sparse_engine {
+
+template <typename T>
+struct Sddmm {
+  Csr w;             // [rows x cols]
+  Dense<const T> a;  // [rows x columns]
+  Dense<const T> b;  // [cols x columns]
+  int64_t columns;   // >= 0; the inner length of every dot product
+  T* gradient;       // [nnz], in the order of w.idx; must not overlap an input
+  bool accumulate;   // add to `gradient` instead of overwriting it
+  int threads;       // at most this many; the result has the same bits for any number
+};
+
+template <class Isa, typename T>
+void sddmm(const Sddmm<T>& args);
+
+}  // namespace sparse_engine

@@ -1,0 +1,1 @@
+"""Truly sparse recurrent networks for PyTorch."""

@@ -1,0 +1,76 @@
+"""The pattern of a sparse matrix, in the two orders that the operations need."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sparse_engine.ops._native import native
+
+
+class Pattern(NamedTuple):
+    """Where the links of an ``out_features x in_features`` matrix are: CSR, and its transpose.
+
+    A plain tuple of tensors, so that operations take ``*pattern``. Make it with :meth:`from_csr`,
+    which checks everything; the operations trust it.
+
+    Attributes:
+        crow: int64 ``[out_features + 1]``, where each row's links begin.
+        col: int32 ``[nnz]``, column of each link, strictly increasing within a row.
+        t_crow: int64 ``[in_features + 1]``, the same for the transposed matrix.
+        t_col: int32 ``[nnz]``, row of each link of the transposed matrix.
+        permutation: int32 ``[nnz]``, position in ``col`` of each link of the transposed matrix.
+    """
+
+    crow: Tensor
+    col: Tensor
+    t_crow: Tensor
+    t_col: Tensor
+    permutation: Tensor
+
+    @classmethod
+    def from_csr(cls, crow: Tensor, col: Tensor, shape: tuple[int, int]) -> Pattern:
+        """Checks CSR index tensors (any integer dtype) completely and adds the transpose.
+
+        Raises:
+            ValueError: naming the first entry that is out of range, unsorted or duplicated.
+        """
+        out_features, in_features = shape
+        if crow.dim() != 1 or crow.numel() != out_features + 1:
+            raise ValueError(
+                f"expected crow_indices of shape [{out_features + 1}], found {[*crow.shape]}"
+            )
+        crow = _integers(crow, "crow_indices", torch.int64)
+        col = _integers(col, "col_indices", torch.int32)
+        native.check_csr(crow, col, in_features)
+        return cls(crow, col, *native.transpose(crow, col, in_features))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(out_features, in_features)``."""
+        return self.crow.numel() - 1, self.t_crow.numel() - 1
+
+    @property
+    def nnz(self) -> int:
+        """The number of links."""
+        return self.col.numel()
+
+    def rows(self) -> Tensor:
+        """The row of each link, int64 ``[nnz]``."""
+        return torch.repeat_interleave(self.crow.diff(), output_size=self.nnz)
+
+    def dense(self, values: Tensor) -> Tensor:
+        """The dense matrix that ``values`` make on this pattern (the slow twins' only tool)."""
+        out = values.new_zeros(self.shape)
+        return out.index_put((self.rows(), self.col.long()), values)
+
+
+def _integers(indices: Tensor, name: str, dtype: torch.dtype) -> Tensor:
+    if indices.is_floating_point() or indices.is_complex() or indices.dtype == torch.bool:
+        raise ValueError(f"expected {name} of an integer dtype, found {indices.dtype}")
+    most = torch.iinfo(dtype).max
+    if indices.numel() and indices.max() > most:
+        raise ValueError(f"expected {name} of at most {most}, found {int(indices.max())}")
+    return indices.to(dtype).contiguous()

@@ -1,0 +1,52 @@
+"""Sampled dense-dense product: the gradient of a sparse weight, at its links only."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sparse_engine.ops._native import native
+from sparse_engine.ops.pattern import Pattern
+
+
+def sddmm(pattern: Pattern, a: Tensor, b: Tensor) -> Tensor:
+    """``(a @ b.T)[rows, cols]`` at the links, without forming the product.
+
+    Differentiable in ``a`` and ``b``, to any order.
+
+    Args:
+        pattern: links of an ``out_features x in_features`` matrix.
+        a: float32 or float64 ``[out_features, columns]`` in either memory order.
+        b: the same dtype, ``[in_features, columns]``.
+
+    Returns:
+        ``[nnz]``.
+
+    Raises:
+        ValueError: a shape, dtype or device does not fit.
+    """
+    return native.sddmm(*pattern, a, b)
+
+
+def sddmm_ref(pattern: Pattern, a: Tensor, b: Tensor) -> Tensor:
+    """The slow twin of :func:`sddmm` in plain torch."""
+    return (a @ b.T)[pattern.rows(), pattern.col.long()]
+
+
+@torch.library.register_fake("sparse_engine::sddmm")
+def _(crow, col, t_crow, t_col, permutation, a, b):
+    return a.new_empty(col.numel())
+
+
+def _save(ctx, inputs, output):
+    ctx.save_for_backward(*inputs)
+
+
+def _backward(ctx, dvalues):
+    *pattern, a, b = ctx.saved_tensors
+    da = native.spmm(dvalues, *pattern, b, None) if ctx.needs_input_grad[5] else None
+    db = native.spmm_t(dvalues, *pattern, a) if ctx.needs_input_grad[6] else None
+    return None, None, None, None, None, da, db
+
+
+torch.library.register_autograd("sparse_engine::sddmm", _backward, setup_context=_save)

@@ -1,0 +1,88 @@
+"""Sparse times dense, and its transpose."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sparse_engine.ops._native import native
+from sparse_engine.ops.pattern import Pattern
+
+
+def spmm(values: Tensor, pattern: Pattern, x: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``W @ x + bias[:, None]``, with W given by its links.
+
+    Differentiable in ``values``, ``x`` and ``bias``, to any order.
+
+    Args:
+        values: float32 or float64 ``[nnz]``.
+        pattern: the links of W, ``out_features x in_features``.
+        x: ``[in_features, columns]`` in either memory order; the transpose of a contiguous
+            ``[batch, in_features]`` tensor is as good as a contiguous matrix.
+        bias: ``[out_features]``, or None.
+
+    Returns:
+        ``[out_features, columns]`` in the memory order of ``x``.
+
+    Raises:
+        ValueError: a shape, dtype or device does not fit.
+    """
+    return native.spmm(values, *pattern, x, bias)
+
+
+def spmm_ref(values: Tensor, pattern: Pattern, x: Tensor, bias: Tensor | None = None) -> Tensor:
+    """The slow twin of :func:`spmm` in plain torch."""
+    y = pattern.dense(values) @ x
+    return y if bias is None else y + bias[:, None]
+
+
+def spmm_t(values: Tensor, pattern: Pattern, y: Tensor) -> Tensor:
+    """``W.T @ y``: ``[out_features, columns]`` to ``[in_features, columns]``. See :func:`spmm`."""
+    return native.spmm_t(values, *pattern, y)
+
+
+def spmm_t_ref(values: Tensor, pattern: Pattern, y: Tensor) -> Tensor:
+    """The slow twin of :func:`spmm_t` in plain torch."""
+    return pattern.dense(values).T @ y
+
+
+def empty_like_order(x: Tensor, features: int) -> Tensor:
+    """What the native library allocates for a result that follows the memory order of ``x``."""
+    if x.shape[1] > 1 and x.stride(0) == 1 and x.stride(1) != 1:
+        return x.new_empty(x.shape[1], features).t()
+    return x.new_empty(features, x.shape[1])
+
+
+@torch.library.register_fake("sparse_engine::spmm")
+def _(values, crow, col, t_crow, t_col, permutation, x, bias):
+    return empty_like_order(x, crow.numel() - 1)
+
+
+@torch.library.register_fake("sparse_engine::spmm_t")
+def _(values, crow, col, t_crow, t_col, permutation, y):
+    return empty_like_order(y, t_crow.numel() - 1)
+
+
+def _save(ctx, inputs, output):
+    ctx.save_for_backward(*inputs[:7])
+
+
+def _spmm_backward(ctx, dy):
+    values, *pattern, x = ctx.saved_tensors
+    needs = ctx.needs_input_grad
+    dvalues = native.sddmm(*pattern, dy, x) if needs[0] else None
+    dx = native.spmm_t(values, *pattern, dy) if needs[6] else None
+    dbias = dy.sum(1) if needs[7] else None
+    return dvalues, None, None, None, None, None, dx, dbias
+
+
+def _spmm_t_backward(ctx, dx):
+    values, *pattern, y = ctx.saved_tensors
+    needs = ctx.needs_input_grad
+    dvalues = native.sddmm(*pattern, y, dx) if needs[0] else None
+    dy = native.spmm(values, *pattern, dx, None) if needs[6] else None
+    return dvalues, None, None, None, None, None, dy
+
+
+torch.library.register_autograd("sparse_engine::spmm", _spmm_backward, setup_context=_save)
+torch.library.register_autograd("sparse_engine::spmm_t", _spmm_t_backward, setup_context=_save)
