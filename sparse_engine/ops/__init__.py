@@ -2,6 +2,7 @@
 
 from sparse_engine.ops.linear import linear as linear
 from sparse_engine.ops.pattern import Pattern as Pattern
+from sparse_engine.ops.rnn import ACTIVATIONS as ACTIVATIONS
 from sparse_engine.ops.rnn import rnn as rnn
 from sparse_engine.ops.rnn import rnn_ref as rnn_ref
 from sparse_engine.ops.sddmm import sddmm as sddmm

@@ -1,0 +1,5 @@
+"""Sparse weights and the layers made of them."""
+
+from sparse_engine.nn.linear import SparseLinear as SparseLinear
+from sparse_engine.nn.rnn import SparseRNN as SparseRNN
+from sparse_engine.nn.weight import SparseWeight as SparseWeight

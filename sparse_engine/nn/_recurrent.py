@@ -1,0 +1,233 @@
+"""What all recurrent networks share: parameters by layer and direction, and the walk over them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from sparse_engine.nn import _init
+from sparse_engine.nn.weight import SparseWeight
+
+
+class SparseRecurrent(nn.Module):
+    """Layers, directions, dropout, batch order and conversion for a sparse recurrent network.
+
+    A cell is a subclass: ``dense_type`` names its dense counterpart in torch.nn, and ``_cell``
+    runs one layer in one direction over a whole sequence.
+    """
+
+    dense_type: type[nn.RNNBase]
+    dense_settings: tuple[str, ...] = (
+        "input_size",
+        "hidden_size",
+        "num_layers",
+        "bias",
+        "batch_first",
+        "dropout",
+        "bidirectional",
+    )
+
+    def __init__(
+        self,
+        *,
+        device: torch.device | str | None,
+        dtype: torch.dtype | None,
+        density: float,
+        input_density: float,
+        gain: float,
+        generator: torch.Generator | None,
+        **settings: object,
+    ) -> None:
+        super().__init__()
+        self._configure(settings)
+        _init.check_density(density)
+        _init.check_density(input_density, "input_density")
+
+        def sparse(out_features: int, in_features: int, share: float) -> SparseWeight:
+            return SparseWeight.erdos_renyi(
+                out_features,
+                in_features,
+                density=share,
+                gain=gain,
+                generator=generator,
+                device=device,
+                dtype=dtype,
+            )
+
+        def dense(*shape: int) -> nn.Parameter:
+            values = torch.empty(*shape, dtype=dtype)
+            return nn.Parameter(_init.uniform_(values, self.hidden_size, generator).to(device))
+
+        for name, layer in self._layers():
+            columns = self._directions * self.hidden_size if layer else self.input_size
+            share = density if layer else input_density
+            make_input = dense if layer == 0 and share == 1 else partial(sparse, share=share)
+            setattr(self, f"weight_ih_{name}", make_input(self.hidden_size, columns))
+            setattr(self, f"weight_hh_{name}", sparse(self.hidden_size, self.hidden_size, density))
+            if self.bias:
+                setattr(self, f"bias_ih_{name}", dense(self.hidden_size))
+                setattr(self, f"bias_hh_{name}", dense(self.hidden_size))
+
+    def _configure(self, settings: Mapping[str, object]) -> None:
+        """Takes over the constructor arguments that the dense counterpart has too."""
+        for name in ("input_size", "hidden_size", "num_layers"):
+            if settings[name] < 1:
+                raise ValueError(f"expected {name} of at least 1, found {settings[name]}")
+        if not 0 <= settings["dropout"] <= 1:
+            raise ValueError(f"expected dropout in [0, 1], found {settings['dropout']}")
+        for name in self.dense_settings:
+            setattr(self, name, settings[name])
+
+    @property
+    def _directions(self) -> int:
+        return 2 if self.bidirectional else 1
+
+    def _layers(self) -> Iterator[tuple[str, int]]:
+        """The suffix of each layer and direction, in torch's order, with the layer's number."""
+        for layer in range(self.num_layers):
+            yield f"l{layer}", layer
+            if self.bidirectional:
+                yield f"l{layer}_reverse", layer
+
+    def _cell(self, name: str, z: Tensor, h0: Tensor | None, bias: Tensor | None) -> Tensor:
+        """All states ``[steps, batch, hidden]`` of one layer, from its input's contribution z."""
+        raise NotImplementedError
+
+    def _run(self, x: Tensor, h0: Tensor | None) -> tuple[Tensor, Tensor]:
+        if isinstance(x, nn.utils.rnn.PackedSequence):
+            raise TypeError(
+                "expected a padded tensor, found a PackedSequence; unpack it with "
+                "torch.nn.utils.rnn.pad_packed_sequence"
+            )
+        if x.dim() not in (2, 3) or x.shape[-1] != self.input_size:
+            raise ValueError(
+                f"expected input of shape [steps, batch, {self.input_size}] or "
+                f"[steps, {self.input_size}], found {[*x.shape]}"
+            )
+        single = x.dim() == 2
+        batch_first = self.batch_first and not single
+        if single:
+            x = x.unsqueeze(1)
+        elif batch_first:
+            x = x.transpose(0, 1)
+        if x.shape[0] == 0:
+            raise ValueError("expected at least one time step, found none")
+        states = self._initial(h0, x.shape[1], single)
+        final = []
+        for layer in range(self.num_layers):
+            if layer > 0 and self.dropout > 0:
+                x = nn.functional.dropout(x, self.dropout, self.training)
+            outputs = []
+            for direction in range(self._directions):
+                index = layer * self._directions + direction
+                outputs.append(self._direction(layer, direction, x, states[index]))
+                final.append(outputs[-1][0 if direction else -1])
+            x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, 2)
+        h_n = torch.stack(final)
+        if single:
+            return x.squeeze(1), h_n.squeeze(1)
+        return (x.transpose(0, 1) if batch_first else x), h_n
+
+    def _direction(self, layer: int, direction: int, x: Tensor, h0: Tensor | None) -> Tensor:
+        name = f"l{layer}_reverse" if direction else f"l{layer}"
+        weight_ih = getattr(self, f"weight_ih_{name}")
+        bias = None
+        if self.bias:
+            bias = getattr(self, f"bias_ih_{name}") + getattr(self, f"bias_hh_{name}")
+        if direction:
+            x = x.flip(0)
+        if isinstance(weight_ih, SparseWeight):
+            z = weight_ih(x)
+        else:
+            z = nn.functional.linear(x, weight_ih)
+        states = self._cell(name, z, h0, bias)
+        return states.flip(0) if direction else states
+
+    def _initial(
+        self, h0: Tensor | None, batch: int, single: bool
+    ) -> tuple[Tensor, ...] | list[None]:
+        layers = self.num_layers * self._directions
+        if h0 is None:
+            return [None] * layers
+        expected = [layers, self.hidden_size] if single else [layers, batch, self.hidden_size]
+        if [*h0.shape] != expected:
+            raise ValueError(f"expected h0 of shape {expected}, found {[*h0.shape]}")
+        return (h0.unsqueeze(1) if single else h0).unbind(0)
+
+    @classmethod
+    def from_dense(
+        cls,
+        dense: nn.RNNBase,
+        *,
+        density: float | None = None,
+        mask: Tensor | Mapping[str, Tensor] | None = None,
+        input_density: float = 1.0,
+    ) -> SparseRecurrent:
+        """The sparse network with some of a dense network's weights, at their values.
+
+        Args:
+            dense: the network to copy; its signature is kept.
+            density: keeps this share of each sparse weight, the largest by magnitude.
+            mask: keeps these entries: a boolean matrix for ``weight_hh_l0`` of a network of one
+                layer and direction, or a mapping from parameter names to matrices. Without
+                density or mask, the entries that are not 0 are kept.
+            input_density: share of layer 0's input weights to keep; 1.0 keeps them dense.
+
+        Raises:
+            TypeError: not the dense counterpart of this class.
+            ValueError: both density and mask, or a mask that does not fit.
+        """
+        if type(dense) is not cls.dense_type:
+            raise TypeError(
+                f"expected a torch.nn.{cls.dense_type.__name__}, found {type(dense).__name__}"
+            )
+        if density is not None and mask is not None:
+            raise ValueError("expected density or mask, found both")
+        if isinstance(mask, Tensor):
+            mask = {"weight_hh_l0": mask}
+        masks = dict(mask or {})
+        network = cls.__new__(cls)
+        nn.Module.__init__(network)
+        network._configure(vars(dense))
+        for name, parameter in dense.named_parameters():
+            values = parameter.detach()
+            first = name.startswith("weight_ih_l0")
+            if name.startswith("bias") or (first and input_density == 1 and name not in masks):
+                setattr(network, name, nn.Parameter(values.clone()))
+                continue
+            share = input_density if first else density
+            kept = masks.pop(name, None)
+            if kept is None and share is not None:
+                kept = _largest(values, share)
+            setattr(network, name, SparseWeight.from_dense(values, kept))
+        if masks:
+            raise ValueError(f"expected masks for sparse weights, found {sorted(masks)}")
+        return network.train(dense.training)
+
+    def to_dense(self) -> nn.RNNBase:
+        """The dense network in torch.nn of the same function."""
+        weight = next(self.parameters())
+        dense = self.dense_type(**self._settings(), device=weight.device, dtype=weight.dtype)
+        with torch.no_grad():
+            for name, parameter in dense.named_parameters():
+                own = getattr(self, name)
+                parameter.copy_(own.to_dense() if isinstance(own, SparseWeight) else own)
+        return dense.train(self.training)
+
+    def _settings(self) -> dict[str, object]:
+        return {name: getattr(self, name) for name in self.dense_settings}
+
+    def extra_repr(self) -> str:
+        """What ``print(network)`` shows."""
+        return ", ".join(f"{name}={value}" for name, value in self._settings().items())
+
+
+def _largest(dense: Tensor, density: float) -> Tensor:
+    """A mask of the share ``density`` of the entries that is largest by magnitude."""
+    count = _init.density_nnz(*dense.shape, density)
+    mask = torch.zeros(dense.numel(), dtype=torch.bool, device=dense.device)
+    mask[dense.abs().flatten().topk(count).indices] = True
+    return mask.view_as(dense)

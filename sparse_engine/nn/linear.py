@@ -1,0 +1,93 @@
+"""A linear layer of which only the links exist."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from sparse_engine.nn import _init
+from sparse_engine.nn.weight import SparseWeight
+
+
+class SparseLinear(nn.Module):
+    """``y = x W^T + b`` with a sparse W: :class:`torch.nn.Linear` at the cost of its links.
+
+    Args:
+        in_features: size of each input.
+        out_features: size of each output.
+        bias: whether there is a b, ``[out_features]``.
+        device: where the parameters are put.
+        dtype: float32 or float64.
+        density: share of the cells of W that hold a link, in (0, 1].
+        gain: scale of the initial values, see :meth:`SparseWeight.erdos_renyi`.
+        generator: source of randomness on the CPU.
+
+    Example:
+        >>> layer = SparseLinear(768, 3072, density=0.05)
+        >>> layer(torch.randn(32, 768)).shape
+        torch.Size([32, 3072])
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        density: float,
+        gain: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.in_features = in_features
+        self.out_features = out_features
+        self.weight = SparseWeight.erdos_renyi(
+            out_features,
+            in_features,
+            density=density,
+            gain=gain,
+            generator=generator,
+            device=device,
+            dtype=dtype,
+        )
+        self.register_parameter("bias", None)
+        if bias:
+            values = _init.uniform_(torch.empty(out_features, dtype=dtype), in_features, generator)
+            self.bias = nn.Parameter(values.to(device))
+
+    @classmethod
+    def from_dense(cls, linear: nn.Linear, mask: Tensor | None = None) -> SparseLinear:
+        """A copy of a dense layer: the entries where ``mask`` is true, by default those not 0."""
+        layer = cls.__new__(cls)
+        nn.Module.__init__(layer)
+        layer.in_features, layer.out_features = linear.in_features, linear.out_features
+        layer.weight = SparseWeight.from_dense(linear.weight.detach(), mask)
+        bias = None if linear.bias is None else nn.Parameter(linear.bias.detach().clone())
+        layer.register_parameter("bias", bias)
+        return layer
+
+    def to_dense(self) -> nn.Linear:
+        """A :class:`torch.nn.Linear` of the same function."""
+        linear = nn.utils.skip_init(
+            nn.Linear,
+            self.in_features,
+            self.out_features,
+            bias=self.bias is not None,
+            device=self.weight.values.device,
+            dtype=self.weight.values.dtype,
+        )
+        with torch.no_grad():
+            linear.weight.copy_(self.weight.to_dense())
+            if self.bias is not None:
+                linear.bias.copy_(self.bias)
+        return linear
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[..., in_features]`` to ``[..., out_features]``."""
+        return self.weight(x, self.bias)
+
+    def extra_repr(self) -> str:
+        """What ``print(layer)`` shows."""
+        return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"

@@ -1,0 +1,116 @@
+"""The Elman network with sparse recurrent weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from sparse_engine import ops
+from sparse_engine.nn._recurrent import SparseRecurrent
+
+
+class SparseRNN(SparseRecurrent):
+    """:class:`torch.nn.RNN` whose recurrent weights exist only as links.
+
+    ``h_t = act(x_t W_ih^T + b_ih + h_{t-1} W_hh^T + b_hh)``, every time step of every layer in
+    one native operation each way. Arguments, shapes and results are those of ``torch.nn.RNN``;
+    what is added is keyword-only.
+
+    Args:
+        input_size: features of the input.
+        hidden_size: units of each layer.
+        num_layers: layers, stacked.
+        nonlinearity: ``"tanh"`` or ``"relu"``.
+        bias: whether there are b_ih and b_hh.
+        batch_first: input and output are [batch, steps, features] instead of
+            [steps, batch, features].
+        dropout: share of each layer's output (but the last's) that is dropped in training.
+        bidirectional: a second network reads each sequence backwards.
+        device: where the parameters are put.
+        dtype: float32 or float64.
+        density: share of the recurrent weights that exist, in (0, 1]; also of the weights
+            between layers.
+        input_density: the same for layer 0's input weights; at 1.0 they are an ordinary dense
+            parameter.
+        gain: scale of the initial sparse values, see :meth:`SparseWeight.erdos_renyi`.
+        generator: source of randomness on the CPU.
+
+    Parameters are named as in ``torch.nn.RNN`` with ``.values`` for the sparse ones:
+    ``weight_ih_l0``, ``weight_hh_l0.values``, ``bias_ih_l0``, ``bias_hh_l0``,
+    ``weight_hh_l0_reverse.values``, ...
+
+    Example:
+        >>> rnn = SparseRNN(64, 1024, density=0.05)
+        >>> y, h_n = rnn(torch.randn(50, 32, 64))
+        >>> y.shape, h_n.shape
+        (torch.Size([50, 32, 1024]), torch.Size([1, 32, 1024]))
+    """
+
+    dense_type = nn.RNN
+    dense_settings = (*SparseRecurrent.dense_settings, "nonlinearity")
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        nonlinearity: str = "tanh",
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        density: float,
+        input_density: float = 1.0,
+        gain: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__(
+            input_size=input_size,
+            hidden_size=hidden_size,
+            num_layers=num_layers,
+            nonlinearity=nonlinearity,
+            bias=bias,
+            batch_first=batch_first,
+            dropout=dropout,
+            bidirectional=bidirectional,
+            device=device,
+            dtype=dtype,
+            density=density,
+            input_density=input_density,
+            gain=gain,
+            generator=generator,
+        )
+
+    def forward(self, x: Tensor, h0: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Runs the network over whole sequences.
+
+        Args:
+            x: ``[steps, batch, input_size]`` (``[batch, steps, input_size]`` with batch_first),
+                or ``[steps, input_size]`` for a single sequence.
+            h0: ``[num_layers * directions, batch, hidden_size]``, without the batch for a single
+                sequence; zeros by default.
+
+        Returns:
+            The last layer's output of every step, ``[steps, batch, directions * hidden_size]``
+            (or as ``x`` is laid out), and every layer's final state, of the shape of ``h0``.
+
+        Raises:
+            ValueError: a shape does not fit, or there is no step.
+        """
+        return self._run(x, h0)
+
+    def _configure(self, settings: Mapping[str, object]) -> None:
+        super()._configure(settings)
+        if self.nonlinearity not in ops.ACTIVATIONS:
+            raise ValueError(
+                f"expected nonlinearity 'tanh' or 'relu', found {self.nonlinearity!r}"
+            )
+
+    def _cell(self, name: str, z: Tensor, h0: Tensor | None, bias: Tensor | None) -> Tensor:
+        weight = getattr(self, f"weight_hh_{name}")
+        return ops.rnn(z, h0, bias, weight.values, weight.pattern, nonlinearity=self.nonlinearity)

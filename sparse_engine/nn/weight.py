@@ -1,0 +1,256 @@
+"""The sparse weight that every layer and every rewiring rule works on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from sparse_engine import ops
+from sparse_engine.nn import _init
+from sparse_engine.ops import Pattern
+
+
+class SparseWeight(nn.Module):
+    """An ``out_features x in_features`` matrix of which only the links exist.
+
+    ``W[i, j]`` is the link from unit j to unit i, as in :class:`torch.nn.Linear`. The values are
+    an ordinary dense parameter, so optimizers, autograd, clipping and averaging need to know
+    nothing about sparsity; the pattern is a set of buffers.
+
+    Attributes:
+        values: Parameter ``[nnz]``, in row-major order of the links.
+        crow_indices: int64 ``[out_features + 1]``, where each row's links begin.
+        col_indices: int32 ``[nnz]``, sorted and unique within each row.
+        topology_version: counts the changes of the pattern.
+
+    Make one with :meth:`from_csr`, :meth:`from_coo`, :meth:`from_dense` or :meth:`erdos_renyi`.
+    """
+
+    values: nn.Parameter
+    crow_indices: Tensor
+    col_indices: Tensor
+
+    def __init__(self, values: Tensor, pattern: Pattern) -> None:
+        super().__init__()
+        if not values.is_floating_point() or values.shape != (pattern.nnz,):
+            raise ValueError(
+                f"expected floating-point values of shape [{pattern.nnz}], found "
+                f"{values.dtype} of shape {[*values.shape]}"
+            )
+        self.values = nn.Parameter(values.detach())
+        self.register_buffer("crow_indices", pattern.crow)
+        self.register_buffer("col_indices", pattern.col)
+        self.register_buffer("_t_crow", pattern.t_crow, persistent=False)
+        self.register_buffer("_t_col", pattern.t_col, persistent=False)
+        self.register_buffer("_permutation", pattern.permutation, persistent=False)
+        self.topology_version = 0
+
+    @classmethod
+    def from_csr(
+        cls, crow: Tensor, col: Tensor, values: Tensor, shape: tuple[int, int]
+    ) -> SparseWeight:
+        """From CSR tensors: any integer dtype, columns sorted and unique within rows.
+
+        Raises:
+            ValueError: the tensors do not describe such a matrix; names the first wrong entry.
+        """
+        return cls(values.clone(), Pattern.from_csr(crow, col, shape))
+
+    @classmethod
+    def from_coo(
+        cls, rows: Tensor, cols: Tensor, values: Tensor, shape: tuple[int, int]
+    ) -> SparseWeight:
+        """From coordinates in any order.
+
+        Raises:
+            ValueError: coordinates outside ``shape``, or a link that is given twice.
+        """
+        out_features, in_features = shape
+        if not rows.shape == cols.shape == values.shape or rows.dim() != 1:
+            raise ValueError(
+                "expected rows, cols and values of one length, found shapes "
+                f"{[*rows.shape]}, {[*cols.shape]} and {[*values.shape]}"
+            )
+        for name, index, size in (("rows", rows, out_features), ("cols", cols, in_features)):
+            wrong = ((index < 0) | (index >= size)).nonzero()
+            if wrong.numel():
+                at = int(wrong[0])
+                raise ValueError(
+                    f"expected {name} in [0, {size}), found {int(index[at])} at position {at}"
+                )
+        order = torch.argsort(rows.long() * in_features + cols.long(), stable=True)
+        counts = torch.bincount(rows.long(), minlength=out_features)
+        crow = nn.functional.pad(counts.cumsum(0), (1, 0))
+        return cls.from_csr(crow, cols[order], values[order], shape)
+
+    @classmethod
+    def from_dense(cls, dense: Tensor, mask: Tensor | None = None) -> SparseWeight:
+        """The entries of ``dense`` where ``mask`` is true, or without a mask those that are not 0.
+
+        Raises:
+            ValueError: not a matrix, or a mask of another shape.
+        """
+        if dense.dim() != 2:
+            raise ValueError(f"expected a matrix, found shape {[*dense.shape]}")
+        if mask is None:
+            mask = dense != 0
+        if mask.shape != dense.shape:
+            raise ValueError(f"expected a mask of shape {[*dense.shape]}, found {[*mask.shape]}")
+        rows, cols = mask.nonzero(as_tuple=True)
+        return cls.from_coo(rows, cols, dense.detach()[rows, cols], tuple(dense.shape))
+
+    @classmethod
+    def erdos_renyi(
+        cls,
+        out_features: int,
+        in_features: int,
+        *,
+        density: float | None = None,
+        epsilon: float | None = None,
+        gain: float = 1.0,
+        generator: torch.Generator | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> SparseWeight:
+        """A random wiring with an exact number of links, and values that follow its fan-in.
+
+        Args:
+            out_features: rows, the target units.
+            in_features: columns, the source units.
+            density: share of all cells that hold a link, in (0, 1]; give this or
+            epsilon: SET's size, ``epsilon * (out_features + in_features)`` links.
+            gain: values are U(-b, b) with ``b = gain / sqrt(links into the row)``.
+            generator: source of randomness on the CPU; torch's global one by default.
+            device: where the weight is put.
+            dtype: of the values; torch's default dtype by default.
+
+        Raises:
+            ValueError: density outside (0, 1], epsilon not positive, or not exactly one of them.
+        """
+        if (density is None) == (epsilon is None):
+            raise ValueError("expected exactly one of density and epsilon")
+        if epsilon is not None:
+            nnz = _init.epsilon_nnz(out_features, in_features, epsilon)
+        else:
+            nnz = _init.density_nnz(out_features, in_features, density)
+        seed = _init.draw_seed(generator)
+        pattern = _init.erdos_renyi(out_features, in_features, nnz, seed)
+        values = torch.empty(nnz, dtype=dtype)
+        _init.fan_in_uniform_(values, pattern, gain=gain, generator=generator)
+        return cls(values, pattern).to(device)
+
+    @property
+    def pattern(self) -> Pattern:
+        """The links and their transposed view, as the operations of ``sparse_engine.ops`` take it."""
+        return Pattern(
+            self.crow_indices, self.col_indices, self._t_crow, self._t_col, self._permutation
+        )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(out_features, in_features)``."""
+        return self.pattern.shape
+
+    @property
+    def nnz(self) -> int:
+        """The number of links."""
+        return self.values.numel()
+
+    @property
+    def density(self) -> float:
+        """The share of all cells that hold a link."""
+        out_features, in_features = self.shape
+        return self.nnz / max(1, out_features * in_features)
+
+    def fan_in(self) -> Tensor:
+        """Links into each row's unit, int64 ``[out_features]``."""
+        return self.crow_indices.diff()
+
+    def fan_out(self) -> Tensor:
+        """Links out of each column's unit, int64 ``[in_features]``."""
+        return self._t_crow.diff()
+
+    def rows(self) -> Tensor:
+        """The row of each link, int64 ``[nnz]``."""
+        return self.pattern.rows()
+
+    def to_dense(self) -> Tensor:
+        """The dense matrix; differentiable. For looking and testing: it has every cell."""
+        return self.pattern.dense(self.values)
+
+    def to_torch_csr(self) -> Tensor:
+        """A ``torch.sparse_csr`` tensor of int64 indices; values share this weight's memory."""
+        return torch.sparse_csr_tensor(
+            self.crow_indices,
+            self.col_indices.long(),
+            self.values.detach(),
+            self.shape,
+            check_invariants=False,
+        )
+
+    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        """``torch.nn.functional.linear(x, W, bias)``."""
+        return ops.linear(self.values, self.pattern, x, bias)
+
+    @torch.no_grad()
+    def set_pattern(self, pattern: Pattern, values: Tensor) -> None:
+        """Replaces the links and their values; ``values`` stays the same Parameter object.
+
+        Where the number of links stays, everything is written in place, storage included.
+        Gradients and optimizer state are not touched: ``sparse_engine.topology`` carries them.
+
+        Raises:
+            ValueError: another shape than this weight's, or values that do not fit the pattern.
+        """
+        if pattern.shape != self.shape or values.shape != (pattern.nnz,):
+            raise ValueError(
+                f"expected a pattern of shape {self.shape} with as many values as links, found "
+                f"{pattern.shape} with {pattern.nnz} links and values of shape {[*values.shape]}"
+            )
+        if pattern.nnz == self.nnz:
+            for old, new in zip(self.pattern, pattern, strict=True):
+                old.copy_(new)
+            self.values.copy_(values)
+        else:
+            device, dtype = self.values.device, self.values.dtype
+            self.crow_indices, self.col_indices = pattern.crow.to(device), pattern.col.to(device)
+            self._t_crow, self._t_col = pattern.t_crow.to(device), pattern.t_col.to(device)
+            self._permutation = pattern.permutation.to(device)
+            self.values.data = values.detach().to(device, dtype, copy=True)
+            self.values.grad = None
+        self.topology_version += 1
+
+    def _load_from_state_dict(
+        self,
+        state_dict: Mapping[str, Tensor],
+        prefix: str,
+        local_metadata: dict,
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        names = ("values", "crow_indices", "col_indices")
+        absent = [prefix + name for name in names if prefix + name not in state_dict]
+        if strict:
+            missing_keys += absent
+            unexpected_keys += [
+                key
+                for key in state_dict
+                if key.startswith(prefix) and key.removeprefix(prefix) not in names
+            ]
+        if absent:
+            return
+        values, crow, col = (state_dict[prefix + name] for name in names)
+        try:
+            pattern = Pattern.from_csr(crow.cpu(), col.cpu(), self.shape)
+            self.set_pattern(pattern, values)
+        except ValueError as error:
+            error_msgs.append(f"{prefix.removesuffix('.') or 'the weight'}: {error}")
+
+    def extra_repr(self) -> str:
+        """What ``print(weight)`` shows."""
+        out_features, in_features = self.shape
+        return f"{out_features} x {in_features}, nnz={self.nnz}, density={self.density:.4g}"

@@ -1,0 +1,68 @@
+"""Published training methods, one call each."""
+
+from __future__ import annotations
+
+from torch import nn
+from torch.optim import Optimizer
+
+from sparse_engine.topology.birth import Birth
+from sparse_engine.topology.dynamic import Dynamic
+from sparse_engine.topology.grow import Uniform
+from sparse_engine.topology.prune import TwoSided
+
+
+class SET(Dynamic):
+    """Sparse evolutionary training (Mocanu et al., Nature Communications 2018).
+
+    At every rewiring the share ``fraction`` of the positive links nearest zero and the same share
+    of the negative ones go, and as many grow at uniformly random absent cells.
+
+    Args:
+        model: every sparse weight in it is rewired.
+        optimizer: any of torch's; its state moves with the links.
+        fraction: the paper's zeta, in [0, 1].
+        every: steps between rewirings (the paper: one epoch).
+        seed: of the random numbers.
+        birth: what new links start with; 0 by default.
+
+    Example:
+        >>> rewiring = SET(model, optimizer, fraction=0.3, every=100)
+        >>> for x, y in batches:
+        ...     loss(model(x), y).backward()
+        ...     optimizer.step()
+        ...     optimizer.zero_grad()
+        ...     rewiring.step()
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer | None,
+        fraction: float = 0.3,
+        every: int = 100,
+        seed: int = 0,
+        *,
+        birth: Birth | None = None,
+    ) -> None:
+        super().__init__(
+            model,
+            optimizer,
+            prune=TwoSided(),
+            grow=Uniform(),
+            birth=birth,
+            fraction=fraction,
+            every=every,
+            seed=seed,
+        )
+
+
+class Static(Dynamic):
+    """Never rewires: the wiring at the start stays. A baseline with the interface of the others."""
+
+    def __init__(self, model: nn.Module, optimizer: Optimizer | None = None) -> None:
+        super().__init__(model, optimizer, prune=TwoSided(), grow=Uniform(), fraction=0.0)
+
+    def step(self) -> bool:
+        """Counts one training step; never rewires."""
+        self.steps += 1
+        return False

@@ -1,0 +1,76 @@
+"""Prune rules: which links a rewiring removes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sparse_engine.nn import SparseWeight
+
+
+class Prune(ABC):
+    """Chooses links to remove. A rule of your own is a subclass with one method."""
+
+    @abstractmethod
+    def drop(self, weight: SparseWeight, fraction: float) -> Tensor:
+        """Marks the links to remove.
+
+        Args:
+            weight: the weight now; must not be changed.
+            fraction: how much of it the rewiring asks for, in [0, 1].
+
+        Returns:
+            bool ``[nnz]``, true where a link goes.
+        """
+
+
+@dataclass(frozen=True)
+class Magnitude(Prune):
+    """The ``floor(fraction * nnz)`` links of smallest magnitude; among equals the first."""
+
+    def drop(self, weight: SparseWeight, fraction: float) -> Tensor:
+        """See :meth:`Prune.drop`."""
+        return smallest(weight.values.detach().abs(), int(fraction * weight.nnz))
+
+
+@dataclass(frozen=True)
+class TwoSided(Prune):
+    """SET's cut: of each sign, the share ``fraction`` nearest to zero.
+
+    Exactly ``floor(fraction * n)`` of the n positive links and likewise of the negative ones go,
+    among equals the first. A link that is exactly zero carries nothing and always goes, as in
+    Mocanu et al. 2018.
+    """
+
+    def drop(self, weight: SparseWeight, fraction: float) -> Tensor:
+        """See :meth:`Prune.drop`."""
+        values = weight.values.detach()
+        far = torch.tensor(torch.inf, dtype=values.dtype, device=values.device)
+        gone = values == 0
+        for side in (values, -values):
+            on_side = side > 0
+            count = int(fraction * int(on_side.sum()))
+            gone |= smallest(torch.where(on_side, side, far), count)
+        return gone
+
+
+def smallest(scores: Tensor, count: int) -> Tensor:
+    """Marks the ``count`` smallest entries of a vector; among equals those that come first.
+
+    Raises:
+        ValueError: an entry is NaN, so that there is no order.
+    """
+    if scores.isnan().any():
+        at = int(scores.isnan().nonzero()[0])
+        raise ValueError(f"expected link values that can be ordered, found NaN at link {at}")
+    chosen = torch.zeros_like(scores, dtype=torch.bool)
+    if count <= 0:
+        return chosen
+    threshold = scores.kthvalue(min(count, scores.numel())).values
+    chosen = scores < threshold
+    ties = (scores == threshold).nonzero().squeeze(1)
+    chosen[ties[: count - int(chosen.sum())]] = True
+    return chosen
