@@ -33,10 +33,11 @@ std::optional<Tensor> initial_state(const std::optional<Tensor>& h0, ScalarType 
   return torch::stable::contiguous(*h0);
 }
 
-Tensor rnn_forward(const Tensor& z, const std::optional<Tensor>& h0,
-                   const std::optional<Tensor>& bias, const Tensor& values, const Tensor& crow,
-                   const Tensor& col, const Tensor& t_crow, const Tensor& t_col,
-                   const Tensor& permutation, int64_t activation) {
+Tensor rnn_forward(const Tensor& x, const std::optional<Tensor>& w_input,
+                   const std::optional<Tensor>& h0, const std::optional<Tensor>& bias,
+                   const Tensor& values, const Tensor& crow, const Tensor& col,
+                   const Tensor& t_crow, const Tensor& t_col, const Tensor& permutation,
+                   int64_t activation) {
   const Pattern pattern(crow, col, t_crow, t_col, permutation);
   check_square(pattern.w);
   return with_real(values, "values", [&](auto zero) {
@@ -44,16 +45,23 @@ Tensor rnn_forward(const Tensor& z, const std::optional<Tensor>& h0,
     const int64_t hidden = pattern.w.rows;
     check_vector(values, "values", kType<T>, pattern.w.nnz());
     if (bias) check_vector(*bias, "bias", kType<T>, hidden);
-    const Tensor input = sequence(z, "z", kType<T>, hidden);
+    std::optional<Tensor> weight;
+    if (w_input) {
+      check_type(*w_input, "w_input", kType<T>);
+      if (w_input->dim() != 2 || w_input->size(0) != hidden)
+        fail("expected w_input of shape [", hidden, ", inputs], found ", shape_of(*w_input));
+      weight = torch::stable::contiguous(*w_input);
+    }
+    const int64_t inputs = weight ? weight->size(1) : hidden;
+    const Tensor input = sequence(x, "x", kType<T>, inputs);
     const int64_t steps = input.size(0), batch = input.size(1);
     const std::optional<Tensor> start = initial_state(h0, kType<T>, batch, hidden);
     Tensor h = torch::stable::new_empty(input, {steps, batch, hidden});
     if (h.numel() == 0) return h;
-    RnnForward<T> args{pattern.w,          data<T>(values),        data_or_null<T>(bias),
-                       data<T>(input),     data_or_null<T>(start), mutable_data<T>(h),
-                       steps,              batch,                  activation_of(activation),
-                       threads()};
-    kernels<T>().rnn_forward(args);
+    kernels<T>().rnn_forward({pattern.w, data<T>(values), data_or_null<T>(bias), data<T>(input),
+                              data_or_null<T>(weight), data_or_null<T>(start),
+                              mutable_data<T>(h), steps, batch, inputs,
+                              activation_of(activation), threads()});
     return h;
   });
 }
@@ -83,22 +91,12 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> rnn_backward(
       torch::stable::zero_(dvalues);
       return std::make_tuple(dz, dh0, dbias, dvalues);
     }
-    RnnBackward<T> args{pattern.w,
-                        pattern.wt,
-                        pattern.permutation,
-                        data<T>(values),
-                        data_or_null<T>(start),
-                        data<T>(states),
-                        data<T>(gradient),
-                        mutable_data<T>(dz),
-                        mutable_data<T>(dbias),
-                        start ? mutable_data<T>(dh0) : nullptr,
-                        wants_values ? mutable_data<T>(dvalues) : nullptr,
-                        steps,
-                        batch,
-                        activation_of(activation),
-                        threads()};
-    kernels<T>().rnn_backward(args);
+    kernels<T>().rnn_backward({pattern.w, pattern.wt, pattern.permutation, data<T>(values),
+                               data_or_null<T>(start), data<T>(states), data<T>(gradient),
+                               mutable_data<T>(dz), mutable_data<T>(dbias),
+                               start ? mutable_data<T>(dh0) : nullptr,
+                               wants_values ? mutable_data<T>(dvalues) : nullptr, steps, batch,
+                               activation_of(activation), threads()});
     return std::make_tuple(dz, dh0, dbias, dvalues);
   });
 }
@@ -107,8 +105,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> rnn_backward(
 
 STABLE_TORCH_LIBRARY_FRAGMENT(sparse_engine, m) {
   m.def(
-      "rnn_forward(Tensor z, Tensor? h0, Tensor? bias, Tensor values, Tensor crow, Tensor col, "
-      "Tensor t_crow, Tensor t_col, Tensor permutation, int activation) -> Tensor");
+      "rnn_forward(Tensor x, Tensor? w_input, Tensor? h0, Tensor? bias, Tensor values, Tensor crow, "
+      "Tensor col, Tensor t_crow, Tensor t_col, Tensor permutation, int activation) -> Tensor");
   m.def(
       "rnn_backward(Tensor dh, Tensor h, Tensor? h0, Tensor values, Tensor crow, Tensor col, "
       "Tensor t_crow, Tensor t_col, Tensor permutation, int activation, bool wants_values) "

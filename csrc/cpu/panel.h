@@ -138,6 +138,24 @@ inline void write_tile(const T* tile, const Dense<T>& target, int64_t first, int
   if constexpr (W > 1) write_transposed<T, W>(tile, to, target.column_stride, rows, columns);
 }
 
+// Asks for the tile at `first`, if it is below `last`, before it is needed: its rows are one cache
+// line per column, far apart, which no hardware prefetcher follows.
+template <bool kWrite, typename T>
+inline void fetch_tile(const Dense<T>& matrix, int64_t first, int64_t last, int columns) {
+  if (first >= last || matrix.feature_stride != 1) return;
+  for (int n = 0; n < columns; ++n) __builtin_prefetch(matrix.at(first, n), kWrite);
+}
+
+// tile[r * W + n] += bias[r]
+template <typename T, int L, int NV>
+inline void add_to_rows(const T* bias, int rows, T* tile) {
+  for (int r = 0; r < rows; ++r)
+    for (int v = 0; v < NV; ++v) {
+      T* at = tile + (r * NV + v) * L;
+      store<T, L>(at, load<T, L>(at) + bias[r]);
+    }
+}
+
 // Whether `source` already is a panel of width W.
 template <typename T, int W>
 inline bool is_panel(const Dense<const T>& source, int64_t columns) {

@@ -1,143 +1,189 @@
 #include "sparse_engine/rnn.h"
 
 #include "activation.h"
-#include "memory.h"
-#include "panel.h"
-#include "partition.h"
+#include "link_sums.h"
+#include "projection.h"
 #include "row_product.h"
+#include "sequence.h"
 #include "sparse_engine/kernels.h"
 
 namespace sparse_engine {
 namespace {
 
-// State of all neurons at one time step, as panels: [panel, neuron, W].
-template <typename T, int W>
-struct State {
-  T* data;
-  int64_t neurons;
-
-  T* panel(int64_t q) const { return data + q * neurons * W; }
-};
-
-// What forward and backward share: the sizes, and how a time step is cut into tiles.
-template <typename T, int L, int NV>
-struct Sequence {
-  static constexpr int W = L * NV;
-  int64_t hidden, batch, panels;
-
-  int64_t state_size() const { return panels * hidden * W; }
-  int columns(int64_t q) const {
-    return static_cast<int>(std::min<int64_t>(W, batch - q * W));
-  }
-  // Panel q of step t of a [steps, batch, hidden] array.
-  template <typename U>
-  Dense<U> step(U* array, int64_t t, int64_t q) const {
-    return {array + (t * batch + q * W) * hidden, 1, hidden};
-  }
-  void read(const Team& team, const T* array, int64_t t, const State<T, W>& state) const {
-    for (int64_t q = 0; q < panels; ++q)
-      pack<T, W>(team, step(array, t, q), hidden, columns(q), state.panel(q));
-  }
-  bool exceeds_l2() const { return hidden * W * static_cast<int64_t>(sizeof(T)) > l2_bytes(); }
-
-  // body(panel, first row, number of rows) for every tile of `rows`.
-  template <class Body>
-  SE_INLINE void tiles(const Rows& rows, const Body& body) const {
-    for (int64_t q = 0; q < panels; ++q)
-      for (int64_t first = rows.first; first < rows.last; first += kBlock)
-        body(q, first, static_cast<int>(std::min<int64_t>(kBlock, rows.last - first)));
-  }
-};
-
-int threads_for(int threads, const Csr& w, int64_t batch) {
-  constexpr int64_t kWorkPerNeuron = 8;  // activation and transposition, in multiply-adds
-  return useful_threads(threads, (w.nnz() + w.rows * kWorkPerNeuron) * batch);
-}
-
 template <typename T, int L, int NV, class Act>
-void forward(const RnnForward<T>& a, const Panels& panels) {
+void forward(const RnnForward<T>& a, int64_t panels) {
   constexpr int W = L * NV;
-  const Sequence<T, L, NV> seq{a.w.rows, a.batch, panels.count};
-  Scratch scratch(2 * Scratch::bytes_of<T>(seq.state_size()));
-  const State<T, W> even{scratch.take<T>(seq.state_size()), seq.hidden};
-  const State<T, W> odd{scratch.take<T>(seq.state_size()), seq.hidden};
-  const RowProduct<T, L, NV> product{a.w, a.values, seq.exceeds_l2()};
+  const int64_t hidden = a.w.rows, packed_inputs = a.w_input ? a.inputs : 0;
+  const Sequence<T, W> seq{a.batch, panels};
+  Scratch scratch(Ring<T, W>::bytes(2, hidden, panels) +
+                  Ring<T, W>::bytes(2, packed_inputs, panels));
+  const Ring<T, W> h(scratch, 2, hidden, panels);
+  const Ring<T, W> x(scratch, 2, packed_inputs, panels);
+  const RowProduct<T, L, NV> product{a.w, a.values, exceeds_l2<T, W>(hidden)};
+  const int threads =
+      threads_for_step(a.threads, a.w.nnz() + hidden * packed_inputs, hidden, a.batch);
 
-  run_team(threads_for(a.threads, a.w, a.batch), [&](const Team& team) {
-    State<T, W> before = even, after = odd;
+  run_team(threads, [&](const Team& team) {
     const Rows rows = rows_of(a.w, team.rank, team.size, kBlock);
-    if (a.h0) seq.read(team, a.h0, 0, before);
+    if (a.h0) seq.pack_step(team, a.h0, 0, h.at(-1));
+    if (a.w_input) seq.pack_step(team, a.x, 0, x.at(0));
     team.barrier();
     for (int64_t t = 0; t < a.steps; ++t) {
+      const State<T, W> before = h.at(t - 1), now = h.at(t), input = x.at(t);
+      if (a.w_input && t + 1 < a.steps) seq.pack_step(team, a.x, t + 1, x.at(t + 1));
       seq.tiles(rows, [&](int64_t q, int64_t first, int count) {
-        T* tile = after.panel(q) + first * W;
-        read_tile<T, W>(seq.step(a.z, t, q), first, count, seq.columns(q), tile);
+        const Dense<T> out = seq.step(a.h, hidden, t, q);
+        fetch_tile<true>(out, first + kBlock, rows.last, seq.columns(q));
+        T* tile = now.row(q, first);
+        const T* bias = a.bias ? a.bias + first : nullptr;
+        if (a.w_input) {
+          project<T, L, NV>(a.w_input + first * a.inputs, a.inputs, bias, count, input.panel(q),
+                            tile);
+        } else {
+          const Dense<const T> z = seq.step(a.x, hidden, t, q);
+          fetch_tile<false>(z, first + kBlock, rows.last, seq.columns(q));
+          read_tile<T, W>(z, first, count, seq.columns(q), tile);
+          if (bias) add_to_rows<T, L, NV>(bias, count, tile);
+        }
         for (int r = 0; r < count; ++r) {
           Vec<T, L> sum[NV];
-          for (int v = 0; v < NV; ++v)
-            sum[v] = load<T, L>(tile + r * W + v * L) + (a.bias ? a.bias[first + r] : T(0));
+          for (int v = 0; v < NV; ++v) sum[v] = load<T, L>(tile + r * W + v * L);
           if (t > 0 || a.h0) product(sum, first + r, before.panel(q));
           for (int v = 0; v < NV; ++v)
             store<T, L>(tile + r * W + v * L, Act::template of<T, L>(sum[v]));
         }
-        write_tile<T, W>(tile, seq.step(a.h, t, q), first, count, seq.columns(q));
+        write_tile<T, W>(tile, out, first, count, seq.columns(q));
       });
       team.barrier();
-      std::swap(before, after);
     }
   });
 }
 
-template <typename T, int L, int NV, class Act>
-void backward(const RnnBackward<T>& a, const Panels& panels) {
-  constexpr int W = L * NV;
-  const Sequence<T, L, NV> seq{a.w.rows, a.batch, panels.count};
-  Scratch scratch(2 * Scratch::bytes_of<T>(seq.state_size()) +
-                  Scratch::bytes_of<T>(a.w.nnz()));
-  const State<T, W> even{scratch.take<T>(seq.state_size()), seq.hidden};
-  const State<T, W> odd{scratch.take<T>(seq.state_size()), seq.hidden};
-  T* values = scratch.take<T>(a.w.nnz());
-  const RowProduct<T, L, NV> product{a.wt, values, seq.exceeds_l2()};
+// Adds dz_t h_{t-1}^T to the gradient of the links of `rows`, for S steps from t on downwards.
+template <typename T, int L, int NV, int S>
+void add_gradient(const RnnBackward<T>& a, const Rows& rows, const Ring<T, L * NV>& dz,
+                  const Ring<T, L * NV>& h, int64_t panels, int64_t t) {
+  for (int64_t q = 0; q < panels; ++q) {
+    const T *left[S], *right[S];
+    for (int s = 0; s < S; ++s) right[s] = h.at(t - s - 1).panel(q);
+    LinkSums<T, L, NV, S> sums(a.dvalues, a.w.ptr[rows.first]);
+    for (int64_t row = rows.first; row < rows.last; ++row) {
+      for (int s = 0; s < S; ++s) left[s] = dz.at(t - s).row(q, row);
+      sums.row(left, right, a.w.idx + a.w.ptr[row], a.w.ptr[row + 1] - a.w.ptr[row]);
+    }
+    sums.finish();
+  }
+}
 
-  run_team(threads_for(a.threads, a.w, a.batch), [&](const Team& team) {
-    State<T, W> later = even, now = odd;  // dz_{t+1} and dz_t
-    permute(team, a.values, a.permutation, a.w.nnz(), values);
-    team.barrier();
+// The same for any number of steps, in the largest groups that fit the registers.
+template <typename T, int L, int NV, int S>
+void add_gradients(const RnnBackward<T>& a, const Rows& rows, const Ring<T, L * NV>& dz,
+                   const Ring<T, L * NV>& h, int64_t panels, int64_t t, int64_t steps) {
+  for (; steps >= S; steps -= S, t -= S) add_gradient<T, L, NV, S>(a, rows, dz, h, panels, t);
+  if constexpr (S > 1)
+    if (steps > 0) add_gradients<T, L, NV, S / 2>(a, rows, dz, h, panels, t, steps);
+}
+
+// How many steps the weight gradient takes at a time: their panels should share the second-level
+// cache, and their rows of dz the registers.
+template <typename T, int L, int NV>
+int64_t steps_together(int64_t hidden) {
+  constexpr int64_t kMost = NV == 1 ? 8 : NV == 2 ? 4 : 2;
+  const int64_t panel_bytes = hidden * L * NV * static_cast<int64_t>(sizeof(T));
+  return std::clamp<int64_t>(l2_bytes() / panel_bytes, 1, kMost);
+}
+
+template <typename T, int L, int NV, class Act>
+void backward(const RnnBackward<T>& a, int64_t panels) {
+  constexpr int W = L * NV;
+  constexpr int kMostSegments = NV == 1 ? 8 : NV == 2 ? 4 : 2;
+  const int64_t hidden = a.w.rows;
+  const Sequence<T, W> seq{a.batch, panels};
+  // One place more than the steps that are waiting for the weight gradient, so that the next step
+  // can begin while another thread still works on theirs.
+  const int64_t together = steps_together<T, L, NV>(hidden), places = together + 1;
+  Scratch scratch(2 * Ring<T, W>::bytes(places, hidden, panels) +
+                  Scratch::bytes_of<T>(a.w.nnz()) + Scratch::bytes_of<T>(hidden * L));
+  const Ring<T, W> dz(scratch, places, hidden, panels);
+  const Ring<T, W> h(scratch, places, hidden, panels);
+  T* values = scratch.take<T>(a.w.nnz());
+  T* bias_sums = scratch.take<T>(hidden * L);
+  const RowProduct<T, L, NV> product{a.wt, values, exceeds_l2<T, W>(hidden)};
+
+  run_team(threads_for_step(a.threads, a.w.nnz(), hidden, a.batch), [&](const Team& team) {
     const Rows rows = rows_of(a.wt, team.rank, team.size, kBlock);
-    std::fill(a.dbias + rows.first, a.dbias + rows.last, T(0));
-    alignas(64) T h[kBlock * W];
+    const Rows gradient_rows = rows_of(a.w, team.rank, team.size, kBlock);
+    permute(team, a.values, a.permutation, a.w.nnz(), values);
+    std::fill(bias_sums + rows.first * L, bias_sums + rows.last * L, T(0));
+    if (a.dvalues)
+      std::fill(a.dvalues + a.w.ptr[gradient_rows.first], a.dvalues + a.w.ptr[gradient_rows.last],
+                T(0));
+    const auto read_state = [&](int64_t t, int64_t q, int64_t first, int count) {
+      const Dense<const T> from =
+          t < 0 ? seq.step(a.h0, hidden, 0, q) : seq.step(a.h, hidden, t, q);
+      fetch_tile<false>(from, first + kBlock, rows.last, seq.columns(q));
+      read_tile<T, W>(from, first, count, seq.columns(q), h.at(t).row(q, first));
+    };
+    seq.tiles(rows, [&](int64_t q, int64_t first, int count) {
+      read_state(a.steps - 1, q, first, count);
+    });
+    team.barrier();
+
+    int64_t waiting = 0;
     for (int64_t t = a.steps - 1; t >= 0; --t) {
+      const State<T, W> later = dz.at(t + 1), now = dz.at(t), state = h.at(t);
       seq.tiles(rows, [&](int64_t q, int64_t first, int count) {
-        T* tile = now.panel(q) + first * W;
-        read_tile<T, W>(seq.step(a.dh, t, q), first, count, seq.columns(q), tile);
-        read_tile<T, W>(seq.step(a.h, t, q), first, count, seq.columns(q), h);
+        if (t > 0 || a.h0) read_state(t - 1, q, first, count);
+        const Dense<const T> from = seq.step(a.dh, hidden, t, q);
+        const Dense<T> out = seq.step(a.dz, hidden, t, q);
+        fetch_tile<false>(from, first + kBlock, rows.last, seq.columns(q));
+        fetch_tile<true>(out, first + kBlock, rows.last, seq.columns(q));
+        T* tile = now.row(q, first);
+        read_tile<T, W>(from, first, count, seq.columns(q), tile);
         for (int r = 0; r < count; ++r) {
           Vec<T, L> sum[NV];
           for (int v = 0; v < NV; ++v) sum[v] = load<T, L>(tile + r * W + v * L);
           if (t + 1 < a.steps) product(sum, first + r, later.panel(q));
-          Vec<T, L> over_batch = {};
+          T* bias_sum = bias_sums + (first + r) * L;
+          Vec<T, L> over_batch = load<T, L>(bias_sum);
           for (int v = 0; v < NV; ++v) {
-            sum[v] = sum[v] * Act::template slope<T, L>(load<T, L>(h + r * W + v * L));
+            sum[v] *= Act::template slope<T, L>(load<T, L>(state.row(q, first + r) + v * L));
             store<T, L>(tile + r * W + v * L, sum[v]);
             over_batch += sum[v];
           }
-          a.dbias[first + r] += sum_of_lanes<T, L>(over_batch);
+          store<T, L>(bias_sum, over_batch);
         }
-        write_tile<T, W>(tile, seq.step(a.dz, t, q), first, count, seq.columns(q));
+        write_tile<T, W>(tile, out, first, count, seq.columns(q));
       });
       team.barrier();
-      std::swap(later, now);
+      waiting += t > 0 || a.h0;
+      if (a.dvalues && (waiting == together || t == 0)) {
+        add_gradients<T, L, NV, kMostSegments>(a, gradient_rows, dz, h, panels,
+                                               t == 0 && !a.h0 ? waiting : t + waiting - 1,
+                                               waiting);
+        waiting = 0;
+      }
     }
+    for (int64_t row = rows.first; row < rows.last; ++row)
+      a.dbias[row] = sum_of_lanes<T, L>(load<T, L>(bias_sums + row * L));
     if (a.dh0 == nullptr) return;
     seq.tiles(rows, [&](int64_t q, int64_t first, int count) {
       alignas(64) T tile[kBlock * W];
       for (int r = 0; r < count; ++r) {
         Vec<T, L> sum[NV] = {};
-        product(sum, first + r, later.panel(q));
+        product(sum, first + r, dz.at(0).panel(q));
         for (int v = 0; v < NV; ++v) store<T, L>(tile + r * W + v * L, sum[v]);
       }
-      write_tile<T, W>(tile, seq.step(a.dh0, 0, q), first, count, seq.columns(q));
+      write_tile<T, W>(tile, seq.step(a.dh0, hidden, 0, q), first, count, seq.columns(q));
     });
+  });
+}
+
+// body(lanes, vectors, activation) with all three known at compile time.
+template <typename T, class Body>
+void with_kernel(const Panels& panels, Activation activation, const Body& body) {
+  with_width<T>(panels, [&](auto lanes, auto vectors) {
+    with_activation(activation, [&](auto act) { body(lanes, vectors, act); });
   });
 }
 
@@ -146,34 +192,17 @@ void backward(const RnnBackward<T>& a, const Panels& panels) {
 template <class Isa, typename T>
 void rnn_forward(const RnnForward<T>& a) {
   const Panels panels = panels_of<T>(a.batch);
-  with_width<T>(panels, [&](auto lanes, auto vectors) {
-    with_activation(a.activation, [&](auto act) {
-      forward<T, decltype(lanes)::value, decltype(vectors)::value, decltype(act)>(a, panels);
-    });
+  with_kernel<T>(panels, a.activation, [&](auto lanes, auto vectors, auto act) {
+    forward<T, decltype(lanes)::value, decltype(vectors)::value, decltype(act)>(a, panels.count);
   });
 }
 
 template <class Isa, typename T>
 void rnn_backward(const RnnBackward<T>& a) {
   const Panels panels = panels_of<T>(a.batch);
-  with_width<T>(panels, [&](auto lanes, auto vectors) {
-    with_activation(a.activation, [&](auto act) {
-      backward<T, decltype(lanes)::value, decltype(vectors)::value, decltype(act)>(a, panels);
-    });
+  with_kernel<T>(panels, a.activation, [&](auto lanes, auto vectors, auto act) {
+    backward<T, decltype(lanes)::value, decltype(vectors)::value, decltype(act)>(a, panels.count);
   });
-  if (a.dvalues == nullptr) return;
-  const auto weight_gradient = [&](const T* dz, const T* h, int64_t steps, bool accumulate) {
-    const int64_t hidden = a.w.rows;
-    sddmm<Isa, T>({a.w,
-                   {dz, 1, hidden},
-                   {h, 1, hidden},
-                   steps * a.batch,
-                   a.dvalues,
-                   accumulate,
-                   a.threads});
-  };
-  weight_gradient(a.dz + a.batch * a.w.rows, a.h, a.steps - 1, false);
-  if (a.h0) weight_gradient(a.dz, a.h0, 1, true);
 }
 
 template void rnn_forward<SPARSE_ENGINE_ISA, float>(const RnnForward<float>&);

@@ -1,7 +1,7 @@
 // The micro-kernel that all products share: one row of a sparse matrix times a panel.
 #pragma once
 
-#include "simd.h"
+#include "panel.h"
 #include "sparse_engine/matrix.h"
 
 namespace sparse_engine {

@@ -1,5 +1,6 @@
 #include "sparse_engine/sddmm.h"
 
+#include "link_sums.h"
 #include "memory.h"
 #include "panel.h"
 #include "partition.h"
@@ -8,45 +9,22 @@
 namespace sparse_engine {
 namespace {
 
-// Adds the dot products of the links of `rows`, over one panel of columns, to the gradient. Each
-// link leaves a vector of partial sums; as many of them as a vector has lanes are summed together,
-// across rows too, since the links of neighbouring rows are neighbours in memory.
+// Adds the dot products of the links of `rows`, over one panel of columns, to the gradient.
 template <typename T, int L, int NV>
 void sample(const Sddmm<T>& s, const Rows& rows, const Dense<const T>& a, int columns, const T* b) {
   constexpr int W = L * NV;
   alignas(64) T tile[kBlock * W];
-  Vec<T, L> pending[L];
-  int held = 0;
-  int64_t done = s.w.ptr[rows.first];
+  LinkSums<T, L, NV, 1> sums(s.gradient, s.w.ptr[rows.first]);
   for (int64_t first = rows.first; first < rows.last; first += kBlock) {
     const int count = static_cast<int>(std::min<int64_t>(kBlock, rows.last - first));
+    fetch_tile<false>(a, first + kBlock, rows.last, columns);
     read_tile<T, W>(a, first, count, columns, tile);
     for (int r = 0; r < count; ++r) {
-      Vec<T, L> left[NV];
-      for (int v = 0; v < NV; ++v) left[v] = load<T, L>(tile + r * W + v * L);
-      for (int64_t p = s.w.ptr[first + r]; p < s.w.ptr[first + r + 1]; ++p) {
-        const T* right = b + static_cast<int64_t>(s.w.idx[p]) * W;
-        Vec<T, L> sum = left[0] * load<T, L>(right);
-        for (int v = 1; v < NV; ++v) sum += left[v] * load<T, L>(right + v * L);
-        if constexpr (L == 1) {
-          s.gradient[done++] += sum;
-        } else {
-          pending[held++] = sum;
-          if (held == L) {
-            T* to = s.gradient + done;
-            store<T, L>(to, load<T, L>(to) + sums_of<T, L>(pending));
-            done += L;
-            held = 0;
-          }
-        }
-      }
+      const int64_t begin = s.w.ptr[first + r];
+      sums.row({tile + r * W}, {b}, s.w.idx + begin, s.w.ptr[first + r + 1] - begin);
     }
   }
-  if constexpr (L > 1) {
-    for (int i = held; i < L; ++i) pending[i] = Vec<T, L>{};
-    const Vec<T, L> sums = sums_of<T, L>(pending);
-    for (int i = 0; i < held; ++i) s.gradient[done + i] += sums[i];
-  }
+  sums.finish();
 }
 
 // The panel of B is gathered from: it should stay in the second-level cache, yet be wide enough
@@ -58,7 +36,7 @@ Panels next_panel(int64_t columns, int64_t features) {
   const int64_t vector_bytes = features * kLanes<T> * static_cast<int64_t>(sizeof(T));
   const int64_t fitting = std::max<int64_t>(1, l2_bytes() / std::max<int64_t>(1, vector_bytes));
   const int64_t needed = (columns + kLanes<T> - 1) / kLanes<T>;
-  const int64_t vectors = std::min<int64_t>({fitting, needed, 8});
+  const int64_t vectors = std::min<int64_t>({fitting, needed, kMostLeftVectors});
   panel.vectors = vectors >= 8 ? 8 : vectors >= 4 ? 4 : vectors >= 2 ? 2 : 1;
   return panel;
 }

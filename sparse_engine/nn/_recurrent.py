@@ -12,6 +12,11 @@ from sparse_engine.nn import _init
 from sparse_engine.nn.weight import SparseWeight
 
 
+# A dense input weight with at most this many columns is multiplied inside the time loop, which
+# reads it at every step but never stores its product; a wider one in one large product up front.
+MOST_FUSED_INPUTS = 128
+
+
 class SparseRecurrent(nn.Module):
     """Layers, directions, dropout, batch order and conversion for a sparse recurrent network.
 
@@ -92,8 +97,13 @@ class SparseRecurrent(nn.Module):
             if self.bidirectional:
                 yield f"l{layer}_reverse", layer
 
-    def _cell(self, name: str, z: Tensor, h0: Tensor | None, bias: Tensor | None) -> Tensor:
-        """All states ``[steps, batch, hidden]`` of one layer, from its input's contribution z."""
+    def _cell(
+        self, name: str, x: Tensor, w_input: Tensor | None, h0: Tensor | None, bias: Tensor | None
+    ) -> Tensor:
+        """All states ``[steps, batch, hidden]`` of one layer.
+
+        ``w_input`` are its dense input weights, or None where ``x`` is the input's contribution.
+        """
         raise NotImplementedError
 
     def _run(self, x: Tensor, h0: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -139,11 +149,14 @@ class SparseRecurrent(nn.Module):
             bias = getattr(self, f"bias_ih_{name}") + getattr(self, f"bias_hh_{name}")
         if direction:
             x = x.flip(0)
+        w_input = None
         if isinstance(weight_ih, SparseWeight):
-            z = weight_ih(x)
+            x = weight_ih(x)
+        elif x.shape[1] == 1 or weight_ih.shape[1] > MOST_FUSED_INPUTS:
+            x = nn.functional.linear(x, weight_ih)
         else:
-            z = nn.functional.linear(x, weight_ih)
-        states = self._cell(name, z, h0, bias)
+            w_input = weight_ih
+        states = self._cell(name, x, w_input, h0, bias)
         return states.flip(0) if direction else states
 
     def _initial(

@@ -111,6 +111,16 @@ class SparseRNN(SparseRecurrent):
                 f"expected nonlinearity 'tanh' or 'relu', found {self.nonlinearity!r}"
             )
 
-    def _cell(self, name: str, z: Tensor, h0: Tensor | None, bias: Tensor | None) -> Tensor:
+    def _cell(
+        self, name: str, x: Tensor, w_input: Tensor | None, h0: Tensor | None, bias: Tensor | None
+    ) -> Tensor:
         weight = getattr(self, f"weight_hh_{name}")
-        return ops.rnn(z, h0, bias, weight.values, weight.pattern, nonlinearity=self.nonlinearity)
+        return ops.rnn(
+            x,
+            h0,
+            bias,
+            weight.values,
+            weight.pattern,
+            w_input=w_input,
+            nonlinearity=self.nonlinearity,
+        )

@@ -12,25 +12,29 @@ ACTIVATIONS = {"tanh": 0, "relu": 1}
 
 
 def rnn(
-    z: Tensor,
+    x: Tensor,
     h0: Tensor | None,
     bias: Tensor | None,
     values: Tensor,
     pattern: Pattern,
     *,
+    w_input: Tensor | None = None,
     nonlinearity: str = "tanh",
 ) -> Tensor:
-    """``h[t] = act(z[t] + bias + h[t - 1] @ W.T)`` for every step t, with ``h[-1] = h0``.
+    """``h[t] = act(x[t] @ w_input.T + bias + h[t - 1] @ W.T)`` for every t, ``h[-1] = h0``.
 
-    Differentiable once, in ``z``, ``h0``, ``bias`` and ``values``. Only ``h`` is kept for the
-    backward pass.
+    Differentiable once, in all tensors of real numbers. Beside its arguments, only ``h`` is kept
+    for the backward pass.
 
     Args:
-        z: the input's contribution, float32 or float64 ``[steps, batch, hidden]``.
+        x: float32 or float64 ``[steps, batch, inputs]``; without ``w_input`` the input's
+            contribution itself, ``[steps, batch, hidden]``.
         h0: ``[batch, hidden]``, or None for zeros.
         bias: ``[hidden]``, or None.
         values: ``[nnz]``.
-        pattern: the links of the ``hidden x hidden`` weight.
+        pattern: the links of the ``hidden x hidden`` weight W.
+        w_input: dense ``[hidden, inputs]``, or None. Meant for few inputs: it is read again at
+            every step.
         nonlinearity: ``"tanh"`` or ``"relu"``, as in :class:`torch.nn.RNN`.
 
     Returns:
@@ -41,20 +45,22 @@ def rnn(
     """
     if nonlinearity not in ACTIVATIONS:
         raise ValueError(f"expected nonlinearity 'tanh' or 'relu', found {nonlinearity!r}")
-    return native.rnn_forward(z, h0, bias, values, *pattern, ACTIVATIONS[nonlinearity])
+    return native.rnn_forward(x, w_input, h0, bias, values, *pattern, ACTIVATIONS[nonlinearity])
 
 
 def rnn_ref(
-    z: Tensor,
+    x: Tensor,
     h0: Tensor | None,
     bias: Tensor | None,
     values: Tensor,
     pattern: Pattern,
     *,
+    w_input: Tensor | None = None,
     nonlinearity: str = "tanh",
 ) -> Tensor:
     """The slow twin of :func:`rnn` in plain torch."""
     weight = pattern.dense(values)
+    z = x if w_input is None else x @ w_input.T
     h = z.new_zeros(z.shape[1:]) if h0 is None else h0
     states = []
     for step in z if bias is None else z + bias:
@@ -64,8 +70,8 @@ def rnn_ref(
 
 
 @torch.library.register_fake("sparse_engine::rnn_forward")
-def _(z, h0, bias, values, crow, col, t_crow, t_col, permutation, activation):
-    return z.new_empty(z.shape)
+def _(x, w_input, h0, bias, values, crow, col, t_crow, t_col, permutation, activation):
+    return x.new_empty(*x.shape[:2], crow.numel() - 1)
 
 
 @torch.library.register_fake("sparse_engine::rnn_backward")
@@ -80,22 +86,28 @@ def _(dh, h, h0, values, crow, col, t_crow, t_col, permutation, activation, want
 
 
 def _save(ctx, inputs, output):
-    _, h0, _, values, *pattern, activation = inputs
-    ctx.save_for_backward(output, h0, values, *pattern)
+    x, w_input, h0, _, values, *pattern, activation = inputs
+    keeps_input = w_input is not None
+    ctx.save_for_backward(
+        output, x if keeps_input else None, w_input, h0, values, *pattern
+    )
     ctx.activation = activation
 
 
 def _backward(ctx, dh):
-    h, h0, values, *pattern = ctx.saved_tensors
-    needs = ctx.needs_input_grad
+    h, x, w_input, h0, values, *pattern = ctx.saved_tensors
+    needs_x, needs_w_input, needs_h0, needs_bias, needs_values, *_ = ctx.needs_input_grad
     dz, dh0, dbias, dvalues = native.rnn_backward(
-        dh, h, h0, values, *pattern, ctx.activation, needs[3]
+        dh, h, h0, values, *pattern, ctx.activation, needs_values
     )
+    dx = dz if w_input is None else dz @ w_input if needs_x else None
+    dw_input = dz.flatten(0, 1).T @ x.flatten(0, 1) if needs_w_input else None
     return (
-        dz if needs[0] else None,
-        dh0 if needs[1] else None,
-        dbias if needs[2] else None,
-        dvalues if needs[3] else None,
+        dx if needs_x else None,
+        dw_input,
+        dh0 if needs_h0 else None,
+        dbias if needs_bias else None,
+        dvalues if needs_values else None,
         *(None,) * 6,
     )
 

@@ -1,6 +1,6 @@
 // The Elman recurrence over a whole sequence: h_t = act(z_t + b + W h_{t-1}).
 //
-// All activations are in PyTorch's layout [steps, batch, hidden], contiguous.
+// All activations are in PyTorch's layout [steps, batch, features], contiguous.
 #pragma once
 
 #include "sparse_engine/matrix.h"
@@ -11,14 +11,16 @@ enum class Activation { kTanh, kRelu };
 
 template <typename T>
 struct RnnForward {
-  Csr w;            // [hidden x hidden]
-  const T* values;  // [nnz]
-  const T* bias;    // [hidden] or null
-  const T* z;       // [steps, batch, hidden], the input's contribution
-  const T* h0;      // [batch, hidden], or null for zeros
-  T* h;             // [steps, batch, hidden], written; overlaps no input
-  int64_t steps;    // >= 1
-  int64_t batch;    // >= 1
+  Csr w;              // [hidden x hidden]
+  const T* values;    // [nnz]
+  const T* bias;      // [hidden], or null for zeros
+  const T* x;         // [steps, batch, inputs]; without `w_input` this is z and inputs = hidden
+  const T* w_input;   // [hidden, inputs], dense: z_t = w_input x_t; or null
+  const T* h0;        // [batch, hidden], or null for zeros
+  T* h;               // [steps, batch, hidden], written; overlaps no input
+  int64_t steps;      // >= 1
+  int64_t batch;      // >= 1
+  int64_t inputs;     // >= 0
   Activation activation;
   int threads;  // at most this many; the result has the same bits for any number
 };
@@ -42,8 +44,8 @@ struct RnnBackward {
   T* dbias;                    // [hidden], written
   T* dh0;                      // [batch, hidden], written; null exactly when h0 is
   T* dvalues;                  // [nnz] or null (not wanted), written
-  int64_t steps;
-  int64_t batch;
+  int64_t steps;               // >= 1
+  int64_t batch;               // >= 1
   Activation activation;
   int threads;
 };

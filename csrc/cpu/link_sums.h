@@ -1,0 +1,69 @@
+// The micro-kernel of the weight gradient: one dot product per link.
+#pragma once
+
+#include "simd.h"
+#include "sparse_engine/matrix.h"
+
+namespace sparse_engine {
+namespace {
+
+// At most this many vectors of a row of A stay in registers while its links are visited.
+constexpr int kMostLeftVectors = 8;
+
+// Adds to gradient[p], for consecutive links p, the dot product of a row of A with a row of B. The
+// rows come in S segments of L * NV columns each: panels of the same columns, S of them at a time,
+// so that the sums over lanes are rare. Each link leaves a vector of partial sums; as many of them
+// as a vector has lanes are summed together, across rows too, since the links of neighbouring rows
+// are neighbours in memory.
+template <typename T, int L, int NV, int S>
+class LinkSums {
+ public:
+  static constexpr int W = L * NV;
+
+  LinkSums(T* gradient, int64_t first_link) : to_(gradient + first_link) {}
+
+  // The n links idx of one row. left[s] is that row in segment s of A, right[s] the whole segment
+  // s of B as a panel.
+  SE_INLINE void row(const T* const (&left)[S], const T* const (&right)[S], const int32_t* idx,
+                     int64_t n) {
+    Vec<T, L> a[S][NV];
+    for (int s = 0; s < S; ++s)
+      for (int v = 0; v < NV; ++v) a[s][v] = load<T, L>(left[s] + v * L);
+    for (int64_t p = 0; p < n; ++p) {
+      const int64_t at = static_cast<int64_t>(idx[p]) * W;
+      Vec<T, L> sum = a[0][0] * load<T, L>(right[0] + at);
+      for (int s = 0; s < S; ++s)
+        for (int v = s == 0; v < NV; ++v) sum += a[s][v] * load<T, L>(right[s] + at + v * L);
+      push(sum);
+    }
+  }
+
+  // Must follow the last row.
+  void finish() {
+    if constexpr (L > 1) {
+      for (int i = held_; i < L; ++i) pending_[i] = Vec<T, L>{};
+      const Vec<T, L> sums = sums_of<T, L>(pending_);
+      for (int i = 0; i < held_; ++i) to_[i] += sums[i];
+    }
+  }
+
+ private:
+  SE_INLINE void push(Vec<T, L> sum) {
+    if constexpr (L == 1) {
+      *to_++ += sum;
+    } else {
+      pending_[held_++] = sum;
+      if (held_ < L) return;
+      store<T, L>(to_, load<T, L>(to_) + sums_of<T, L>(pending_));
+      to_ += L;
+      held_ = 0;
+    }
+  }
+
+  T* to_;
+  int held_ = 0;
+  Vec<T, L> pending_[L];
+};
+
+}  // namespace
+}  // namespace sparse_engine

@@ -1,0 +1,87 @@
+// What the time loops of all recurrent cells share: how a step of a [steps, batch, features] array
+// becomes panels, and how the panels are cut into tiles.
+#pragma once
+
+#include "memory.h"
+#include "panel.h"
+#include "partition.h"
+
+namespace sparse_engine {
+namespace {
+
+// The state of all units at one step: panels [panel, unit, W].
+template <typename T, int W>
+struct State {
+  T* data;
+  int64_t units;
+
+  T* panel(int64_t q) const { return data + q * units * W; }
+  T* row(int64_t q, int64_t unit) const { return data + (q * units + unit) * W; }
+};
+
+// The states of the last few steps; step t takes the place of step t - size.
+template <typename T, int W>
+class Ring {
+ public:
+  Ring(Scratch& scratch, int64_t size, int64_t units, int64_t panels)
+      : data_(scratch.take<T>(size * units * panels * W)),
+        size_(size),
+        units_(units),
+        panels_(panels) {}
+
+  static size_t bytes(int64_t size, int64_t units, int64_t panels) {
+    return Scratch::bytes_of<T>(size * units * panels * W);
+  }
+
+  // t >= -1
+  State<T, W> at(int64_t t) const {
+    return {data_ + (t + size_) % size_ * units_ * panels_ * W, units_};
+  }
+
+ private:
+  T* data_;
+  int64_t size_, units_, panels_;
+};
+
+template <typename T, int W>
+struct Sequence {
+  int64_t batch, panels;
+
+  int columns(int64_t q) const { return static_cast<int>(std::min<int64_t>(W, batch - q * W)); }
+
+  // Panel q of step t of a [steps, batch, units] array.
+  template <typename U>
+  Dense<U> step(U* array, int64_t units, int64_t t, int64_t q) const {
+    return {array + (t * batch + q * W) * units, 1, units};
+  }
+
+  // Reads all units of step t; a barrier must follow before another member's share is read.
+  void pack_step(const Team& team, const T* array, int64_t t, const State<T, W>& state) const {
+    for (int64_t q = 0; q < panels; ++q)
+      pack<T, W>(team, step(array, state.units, t, q), state.units, columns(q), state.panel(q));
+  }
+
+  // body(panel, first row, number of rows) for every tile of `rows`.
+  template <class Body>
+  SE_INLINE void tiles(const Rows& rows, const Body& body) const {
+    for (int64_t q = 0; q < panels; ++q)
+      for (int64_t first = rows.first; first < rows.last; first += kBlock)
+        body(q, first, static_cast<int>(std::min<int64_t>(kBlock, rows.last - first)));
+  }
+};
+
+// Whether a panel of `units` rows leaves no room for anything else in the second-level cache.
+template <typename T, int W>
+inline bool exceeds_l2(int64_t units) {
+  return units * W * static_cast<int64_t>(sizeof(T)) > l2_bytes();
+}
+
+// Threads that pay for one step of a recurrence: the activation and the transpositions of a unit
+// count as a few links.
+inline int threads_for_step(int threads, int64_t links, int64_t units, int64_t batch) {
+  constexpr int64_t kLinksPerUnit = 8;
+  return useful_threads(threads, (links + units * kLinksPerUnit) * batch);
+}
+
+}  // namespace
+}  // namespace sparse_engine
