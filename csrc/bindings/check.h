@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "memory.h"
 #include "sparse_engine/matrix.h"
 
 namespace sparse_engine::bindings {
@@ -98,6 +99,13 @@ T* mutable_data(Tensor& t) {
 template <typename T>
 const T* data_or_null(const std::optional<Tensor>& t) {
   return t ? data<T>(*t) : nullptr;
+}
+
+// An uninitialised tensor of the dtype and device of `like`, for results of any size.
+inline Tensor empty(const Tensor& like, std::vector<int64_t> shape) {
+  Tensor t = torch::stable::new_empty(like, shape);
+  prefer_huge_pages(t.mutable_data_ptr(), t.numel() * t.element_size());
+  return t;
 }
 
 }  // namespace sparse_engine::bindings

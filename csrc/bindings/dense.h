@@ -22,8 +22,8 @@ inline Tensor readable(const Tensor& x, const char* name, ScalarType type, int64
 // An uninitialised [features, columns] tensor in the memory order of x.
 inline Tensor empty_like_order(const Tensor& x, int64_t features) {
   const int64_t columns = x.size(1);
-  if (!feature_last(x)) return torch::stable::new_empty(x, {features, columns});
-  Tensor turned = torch::stable::new_empty(x, {columns, features});
+  if (!feature_last(x)) return empty(x, {features, columns});
+  Tensor turned = empty(x, {columns, features});
   return torch::stable::transpose(turned, 0, 1);
 }
 

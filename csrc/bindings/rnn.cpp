@@ -56,7 +56,7 @@ Tensor rnn_forward(const Tensor& x, const std::optional<Tensor>& w_input,
     const Tensor input = sequence(x, "x", kType<T>, inputs);
     const int64_t steps = input.size(0), batch = input.size(1);
     const std::optional<Tensor> start = initial_state(h0, kType<T>, batch, hidden);
-    Tensor h = torch::stable::new_empty(input, {steps, batch, hidden});
+    Tensor h = empty(input, {steps, batch, hidden});
     if (h.numel() == 0) return h;
     kernels<T>().rnn_forward({pattern.w, data<T>(values), data_or_null<T>(bias), data<T>(input),
                               data_or_null<T>(weight), data_or_null<T>(start),
@@ -81,10 +81,10 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> rnn_backward(
     const int64_t steps = states.size(0), batch = states.size(1);
     check_shape(gradient, "dh", {steps, batch, hidden});
     const std::optional<Tensor> start = initial_state(h0, kType<T>, batch, hidden);
-    Tensor dz = torch::stable::new_empty(states, {steps, batch, hidden});
-    Tensor dh0 = torch::stable::new_empty(states, {start ? batch : 0, hidden});
-    Tensor dbias = torch::stable::new_empty(states, {hidden});
-    Tensor dvalues = torch::stable::new_empty(states, {wants_values ? nnz : 0});
+    Tensor dz = empty(states, {steps, batch, hidden});
+    Tensor dh0 = empty(states, {start ? batch : 0, hidden});
+    Tensor dbias = empty(states, {hidden});
+    Tensor dvalues = empty(states, {wants_values ? nnz : 0});
     if (dz.numel() == 0) {
       torch::stable::zero_(dh0);
       torch::stable::zero_(dbias);

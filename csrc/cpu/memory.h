@@ -34,6 +34,10 @@ class Scratch {
   char* next_;
 };
 
+// Asks for huge pages under a large fresh allocation, which may hold anything: touching it for the
+// first time is then a matter of a few page faults instead of thousands.
+void prefer_huge_pages(void* data, size_t bytes);
+
 // Bytes of second-level cache of one core.
 int64_t l2_bytes();
 

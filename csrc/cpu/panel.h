@@ -2,8 +2,7 @@
 //
 // A panel holds a few columns of a features x columns matrix, row by row: element (f, n) at
 // [f * W + n], with W a whole number of vectors and zeros in the columns that do not exist. One
-// link then reads one contiguous run of memory. Tiles are blocks of kBlock rows of a panel, small
-// enough to be transposed while they are in the first-level cache.
+// link then reads one contiguous run of memory.
 #pragma once
 
 #include <algorithm>
@@ -15,7 +14,13 @@
 namespace sparse_engine {
 namespace {
 
+// Threads share rows in multiples of this many, so that no two of them write to one cache line.
 constexpr int kBlock = 16;
+
+// Panels are read and written in tiles of this many rows. A tile is transposed a few columns at a
+// time, each of which is a sequential stream that hardware prefetchers follow; it has to be long
+// for them to start, and short enough that the tile stays in cache.
+constexpr int kTileRows = 256;
 
 // How `columns` columns are cut into panels of lanes * vectors columns.
 struct Panels {
@@ -138,14 +143,6 @@ inline void write_tile(const T* tile, const Dense<T>& target, int64_t first, int
   if constexpr (W > 1) write_transposed<T, W>(tile, to, target.column_stride, rows, columns);
 }
 
-// Asks for the tile at `first`, if it is below `last`, before it is needed: its rows are one cache
-// line per column, far apart, which no hardware prefetcher follows.
-template <bool kWrite, typename T>
-inline void fetch_tile(const Dense<T>& matrix, int64_t first, int64_t last, int columns) {
-  if (first >= last || matrix.feature_stride != 1) return;
-  for (int n = 0; n < columns; ++n) __builtin_prefetch(matrix.at(first, n), kWrite);
-}
-
 // tile[r * W + n] += bias[r]
 template <typename T, int L, int NV>
 inline void add_to_rows(const T* bias, int rows, T* tile) {
@@ -168,8 +165,8 @@ template <typename T, int W>
 inline void pack(const Team& team, const Dense<const T>& source, int64_t features, int columns,
                  T* panel) {
   const int64_t last = team.last(features, kBlock);
-  for (int64_t f = team.first(features, kBlock); f < last; f += kBlock) {
-    const int rows = static_cast<int>(std::min<int64_t>(kBlock, last - f));
+  for (int64_t f = team.first(features, kBlock); f < last; f += kTileRows) {
+    const int rows = static_cast<int>(std::min<int64_t>(kTileRows, last - f));
     read_tile<T, W>(source, f, rows, columns, panel + f * W);
   }
 }

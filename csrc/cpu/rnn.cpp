@@ -33,7 +33,6 @@ void forward(const RnnForward<T>& a, int64_t panels) {
       if (a.w_input && t + 1 < a.steps) seq.pack_step(team, a.x, t + 1, x.at(t + 1));
       seq.tiles(rows, [&](int64_t q, int64_t first, int count) {
         const Dense<T> out = seq.step(a.h, hidden, t, q);
-        fetch_tile<true>(out, first + kBlock, rows.last, seq.columns(q));
         T* tile = now.row(q, first);
         const T* bias = a.bias ? a.bias + first : nullptr;
         if (a.w_input) {
@@ -41,7 +40,6 @@ void forward(const RnnForward<T>& a, int64_t panels) {
                             tile);
         } else {
           const Dense<const T> z = seq.step(a.x, hidden, t, q);
-          fetch_tile<false>(z, first + kBlock, rows.last, seq.columns(q));
           read_tile<T, W>(z, first, count, seq.columns(q), tile);
           if (bias) add_to_rows<T, L, NV>(bias, count, tile);
         }
@@ -90,7 +88,7 @@ template <typename T, int L, int NV>
 int64_t steps_together(int64_t hidden) {
   constexpr int64_t kMost = NV == 1 ? 8 : NV == 2 ? 4 : 2;
   const int64_t panel_bytes = hidden * L * NV * static_cast<int64_t>(sizeof(T));
-  return std::clamp<int64_t>(l2_bytes() / panel_bytes, 1, kMost);
+  return std::clamp<int64_t>(2 * l2_bytes() / panel_bytes, 1, kMost);
 }
 
 template <typename T, int L, int NV, class Act>
@@ -121,7 +119,6 @@ void backward(const RnnBackward<T>& a, int64_t panels) {
     const auto read_state = [&](int64_t t, int64_t q, int64_t first, int count) {
       const Dense<const T> from =
           t < 0 ? seq.step(a.h0, hidden, 0, q) : seq.step(a.h, hidden, t, q);
-      fetch_tile<false>(from, first + kBlock, rows.last, seq.columns(q));
       read_tile<T, W>(from, first, count, seq.columns(q), h.at(t).row(q, first));
     };
     seq.tiles(rows, [&](int64_t q, int64_t first, int count) {
@@ -136,8 +133,6 @@ void backward(const RnnBackward<T>& a, int64_t panels) {
         if (t > 0 || a.h0) read_state(t - 1, q, first, count);
         const Dense<const T> from = seq.step(a.dh, hidden, t, q);
         const Dense<T> out = seq.step(a.dz, hidden, t, q);
-        fetch_tile<false>(from, first + kBlock, rows.last, seq.columns(q));
-        fetch_tile<true>(out, first + kBlock, rows.last, seq.columns(q));
         T* tile = now.row(q, first);
         read_tile<T, W>(from, first, count, seq.columns(q), tile);
         for (int r = 0; r < count; ++r) {
@@ -168,7 +163,7 @@ void backward(const RnnBackward<T>& a, int64_t panels) {
       a.dbias[row] = sum_of_lanes<T, L>(load<T, L>(bias_sums + row * L));
     if (a.dh0 == nullptr) return;
     seq.tiles(rows, [&](int64_t q, int64_t first, int count) {
-      alignas(64) T tile[kBlock * W];
+      alignas(64) T tile[kTileRows * W];
       for (int r = 0; r < count; ++r) {
         Vec<T, L> sum[NV] = {};
         product(sum, first + r, dz.at(0).panel(q));

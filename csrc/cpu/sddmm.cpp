@@ -13,11 +13,10 @@ namespace {
 template <typename T, int L, int NV>
 void sample(const Sddmm<T>& s, const Rows& rows, const Dense<const T>& a, int columns, const T* b) {
   constexpr int W = L * NV;
-  alignas(64) T tile[kBlock * W];
+  alignas(64) T tile[kTileRows * W];
   LinkSums<T, L, NV, 1> sums(s.gradient, s.w.ptr[rows.first]);
-  for (int64_t first = rows.first; first < rows.last; first += kBlock) {
-    const int count = static_cast<int>(std::min<int64_t>(kBlock, rows.last - first));
-    fetch_tile<false>(a, first + kBlock, rows.last, columns);
+  for (int64_t first = rows.first; first < rows.last; first += kTileRows) {
+    const int count = static_cast<int>(std::min<int64_t>(kTileRows, rows.last - first));
     read_tile<T, W>(a, first, count, columns, tile);
     for (int r = 0; r < count; ++r) {
       const int64_t begin = s.w.ptr[first + r];

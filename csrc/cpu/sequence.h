@@ -65,8 +65,8 @@ struct Sequence {
   template <class Body>
   SE_INLINE void tiles(const Rows& rows, const Body& body) const {
     for (int64_t q = 0; q < panels; ++q)
-      for (int64_t first = rows.first; first < rows.last; first += kBlock)
-        body(q, first, static_cast<int>(std::min<int64_t>(kBlock, rows.last - first)));
+      for (int64_t first = rows.first; first < rows.last; first += kTileRows)
+        body(q, first, static_cast<int>(std::min<int64_t>(kTileRows, rows.last - first)));
   }
 };
 

@@ -14,10 +14,10 @@ template <typename T, int L, int NV>
 void multiply(const Spmm<T>& a, const RowProduct<T, L, NV>& product, const Rows& rows, const T* x,
               const Dense<T>& y, int columns) {
   constexpr int W = L * NV;
-  alignas(64) T tile[kBlock * W];
+  alignas(64) T tile[kTileRows * W];
   const bool in_place = y.column_stride == 1 && columns == W;
-  for (int64_t first = rows.first; first < rows.last; first += kBlock) {
-    const int count = static_cast<int>(std::min<int64_t>(kBlock, rows.last - first));
+  for (int64_t first = rows.first; first < rows.last; first += kTileRows) {
+    const int count = static_cast<int>(std::min<int64_t>(kTileRows, rows.last - first));
     for (int r = 0; r < count; ++r) {
       Vec<T, L> sum[NV];
       for (int v = 0; v < NV; ++v) sum[v] = Vec<T, L>{} + (a.bias ? a.bias[first + r] : T(0));
