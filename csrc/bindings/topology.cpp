@@ -1,9 +1,10 @@
-// check_csr, transpose, sample_absent, rewire and carry.
-#include <cstring>
+// check_csr, transpose, sample_absent, smallest, rewire and carry.
+#include <algorithm>
 #include <tuple>
 
 #include "check.h"
 #include "sparse_engine/pattern.h"
+#include "sparse_engine/select.h"
 
 namespace sparse_engine::bindings {
 namespace {
@@ -27,8 +28,8 @@ std::tuple<Tensor, Tensor, Tensor> transpose_pattern(const Tensor& crow, const T
                                                      int64_t in_features) {
   const Csr w = csr(crow, col, in_features);
   Tensor t_crow = torch::stable::new_empty(crow, {in_features + 1});
-  Tensor t_col = torch::stable::new_empty(col, {w.nnz()});
-  Tensor permutation = torch::stable::new_empty(col, {w.nnz()});
+  Tensor t_col = empty(col, {w.nnz()});
+  Tensor permutation = empty(col, {w.nnz()});
   transpose(w, mutable_data<int64_t>(t_crow), mutable_data<int32_t>(t_col),
             mutable_data<int32_t>(permutation), threads());
   return std::make_tuple(t_crow, t_col, permutation);
@@ -64,8 +65,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> rewire_pattern(const Tensor& crow, co
       fail("expected cells strictly increasing in [0, ", w.rows * w.cols, "), found ", born[i],
            " at position ", i);
   Tensor new_crow = torch::stable::new_empty(crow, {crow.numel()});
-  Tensor new_col = torch::stable::new_empty(col, {total});
-  Tensor slot_map = torch::stable::new_empty(col, {w.nnz()});
+  Tensor new_col = empty(col, {total});
+  Tensor slot_map = empty(col, {w.nnz()});
   Tensor born_slots = torch::stable::new_empty(col, {cells.numel()});
   const int64_t clash =
       rewire({w, kept, born, cells.numel(), mutable_data<int64_t>(new_crow),
@@ -78,39 +79,37 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> rewire_pattern(const Tensor& crow, co
   return std::make_tuple(new_crow, new_col, slot_map, born_slots);
 }
 
-template <typename Word>
-void move_words(const Tensor& from, const Tensor& slot_map, Tensor& to) {
-  const Word* source = data<Word>(from);
-  const int32_t* slot = data<int32_t>(slot_map);
-  Word* target = mutable_data<Word>(to);
-  for (int64_t p = 0; p < slot_map.numel(); ++p)
-    if (slot[p] >= 0) target[slot[p]] = source[p];
-}
-
-Tensor carry(const Tensor& t, const Tensor& slot_map, int64_t size) {
+Tensor carry_entries(const Tensor& t, const Tensor& slot_map, int64_t size) {
   check_vector(slot_map, "slot_map", ScalarType::Int, slot_map.numel());
   check_vector(t, "tensor", t.scalar_type(), slot_map.numel());
   const int32_t* slot = data<int32_t>(slot_map);
-  for (int64_t p = 0; p < slot_map.numel(); ++p)
-    if (slot[p] >= size) fail("expected slots in [-1, ", size, "), found ", slot[p]);
-  Tensor moved = torch::stable::new_zeros(t, {size});
-  switch (t.element_size()) {
-    case 1:
-      move_words<uint8_t>(t, slot_map, moved);
-      break;
-    case 2:
-      move_words<uint16_t>(t, slot_map, moved);
-      break;
-    case 4:
-      move_words<uint32_t>(t, slot_map, moved);
-      break;
-    case 8:
-      move_words<uint64_t>(t, slot_map, moved);
-      break;
-    default:
-      fail("expected entries of 1, 2, 4 or 8 bytes, found ", t.element_size());
+  int32_t most = -1, least = 0;
+  for (int64_t p = 0; p < slot_map.numel(); ++p) {
+    most = std::max(most, slot[p]);
+    least = std::min(least, slot[p]);
   }
+  if (least < -1 || most >= size)
+    fail("expected slots in [-1, ", size, "), found ", least < -1 ? least : most);
+  const int width = static_cast<int>(t.element_size());
+  if (width != 1 && width != 2 && width != 4 && width != 8)
+    fail("expected entries of 1, 2, 4 or 8 bytes, found ", width);
+  Tensor moved = empty(t, {size});
+  carry(t.const_data_ptr(), slot, slot_map.numel(), width, size, moved.mutable_data_ptr(),
+        threads());
   return moved;
+}
+
+Tensor smallest_entries(const Tensor& scores, int64_t count) {
+  return with_real(scores, "scores", [&](auto zero) {
+    using T = decltype(zero);
+    const int64_t n = scores.numel();
+    check_vector(scores, "scores", kType<T>, n);
+    if (count < 0 || count > n) fail("expected count in [0, ", n, "], found ", count);
+    Tensor chosen = torch::stable::new_empty(scores, {n}, ScalarType::Bool);
+    const int64_t nan = smallest(data<T>(scores), n, count, mutable_data<bool>(chosen), threads());
+    if (nan >= 0) fail("expected scores that can be ordered, found NaN at link ", nan);
+    return chosen;
+  });
 }
 
 }  // namespace
@@ -124,6 +123,7 @@ STABLE_TORCH_LIBRARY_FRAGMENT(sparse_engine, m) {
   m.def(
       "rewire(Tensor crow, Tensor col, int in_features, Tensor keep, Tensor cells) "
       "-> (Tensor, Tensor, Tensor, Tensor)");
+  m.def("smallest(Tensor scores, int count) -> Tensor");
   m.def("carry(Tensor tensor, Tensor slot_map, int size) -> Tensor");
 }
 
@@ -132,7 +132,8 @@ STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CPU, m) {
   m.impl("transpose", TORCH_BOX(&transpose_pattern));
   m.impl("sample_absent", TORCH_BOX(&sample));
   m.impl("rewire", TORCH_BOX(&rewire_pattern));
-  m.impl("carry", TORCH_BOX(&carry));
+  m.impl("smallest", TORCH_BOX(&smallest_entries));
+  m.impl("carry", TORCH_BOX(&carry_entries));
 }
 
 }  // namespace sparse_engine::bindings

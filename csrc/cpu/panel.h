@@ -72,7 +72,7 @@ inline void with_width(const Panels& panels, const Body& body) {
 
 // Side of the square blocks in which a panel of width W is transposed.
 template <typename T, int W>
-constexpr int kSide = std::min<int>(W, kTransposeBytes / sizeof(T));
+constexpr int kSide = std::min<int>(W, kShuffleBytes / sizeof(T));
 
 // The part of read_tile for features that are neighbours in memory: square blocks are transposed.
 template <typename T, int W>

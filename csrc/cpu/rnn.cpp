@@ -111,7 +111,7 @@ void backward(const RnnBackward<T>& a, int64_t panels) {
   run_team(threads_for_step(a.threads, a.w.nnz(), hidden, a.batch), [&](const Team& team) {
     const Rows rows = rows_of(a.wt, team.rank, team.size, kBlock);
     const Rows gradient_rows = rows_of(a.w, team.rank, team.size, kBlock);
-    permute(team, a.values, a.permutation, a.w.nnz(), values);
+    permute_share(team, a.values, a.permutation, a.w, values);
     std::fill(bias_sums + rows.first * L, bias_sums + rows.last * L, T(0));
     if (a.dvalues)
       std::fill(a.dvalues + a.w.ptr[gradient_rows.first], a.dvalues + a.w.ptr[gradient_rows.last],

@@ -1,6 +1,7 @@
 // The micro-kernel that all products share: one row of a sparse matrix times a panel.
 #pragma once
 
+#include "links.h"
 #include "panel.h"
 #include "sparse_engine/matrix.h"
 
@@ -10,46 +11,47 @@ namespace {
 // How far ahead rows of X are fetched when X is larger than the second-level cache.
 constexpr int kLinksAhead = 8;
 
-// sum += sum over links p in [0, n) of values[p] * X[idx[p], :]. X is a panel of width L * NV.
-// The sums stay in registers for the whole row; several links are in flight because one chain of
-// multiply-adds would wait for its own latency. `last` is the last link whose index may be read.
+// Asks for the row of X that the link at `ahead` will read.
+template <typename T, int W>
+SE_INLINE void fetch_row(const int32_t* ahead, const int32_t* last, const T* x) {
+  const T* row = x + static_cast<int64_t>(*(ahead < last ? ahead : last)) * W;
+  for (int line = 0; line < W * static_cast<int>(sizeof(T)); line += 64)
+    __builtin_prefetch(reinterpret_cast<const char*>(row) + line);
+}
+
+// sum += value * X[column, :]. X is a panel of width L * NV.
+template <typename T, int L, int NV>
+SE_INLINE void add_link(Vec<T, L> (&sum)[NV], T value, int32_t column, const T* x) {
+  const T* row = x + static_cast<int64_t>(column) * (L * NV);
+  for (int v = 0; v < NV; ++v) sum[v] += value * load<T, L>(row + v * L);
+}
+
+// sum += sum over links p in [0, n) of values[p] * X[idx[p], :]. The sums stay in registers for the
+// whole row, and two links are in flight, each with sums of its own: one chain of multiply-adds
+// would wait for its own latency, and more than two were measured to gain nothing.
+// `last` is the last link whose index may be read.
 template <typename T, int L, int NV, bool kPrefetch>
 SE_INLINE void row_product(Vec<T, L> (&sum)[NV], const T* values, const int32_t* idx, int64_t n,
                            const int32_t* last, const T* x) {
-  constexpr int kChains = NV == 1 ? 4 : 2;
-  constexpr int W = L * NV;
-  Vec<T, L> part[kChains][NV] = {};
-  for (int v = 0; v < NV; ++v) part[0][v] = sum[v];
+  Vec<T, L> other[NV] = {};
   int64_t p = 0;
-  for (; p + kChains <= n; p += kChains) {
-    for (int c = 0; c < kChains; ++c) {
-      if constexpr (kPrefetch) {
-        const int32_t* ahead = idx + p + c + kLinksAhead;
-        const T* row = x + static_cast<int64_t>(*(ahead < last ? ahead : last)) * W;
-        for (int line = 0; line < W * static_cast<int>(sizeof(T)); line += 64)
-          __builtin_prefetch(reinterpret_cast<const char*>(row) + line);
-      }
-      const T weight = values[p + c];
-      const T* row = x + static_cast<int64_t>(idx[p + c]) * W;
-      for (int v = 0; v < NV; ++v) part[c][v] += weight * load<T, L>(row + v * L);
+  for (; p + 2 <= n; p += 2) {
+    if constexpr (kPrefetch) {
+      fetch_row<T, L * NV>(idx + p + kLinksAhead, last, x);
+      fetch_row<T, L * NV>(idx + p + kLinksAhead + 1, last, x);
     }
+    add_link<T, L, NV>(sum, values[p], idx[p], x);
+    add_link<T, L, NV>(other, values[p + 1], idx[p + 1], x);
   }
-  for (; p < n; ++p) {
-    const T* row = x + static_cast<int64_t>(idx[p]) * W;
-    for (int v = 0; v < NV; ++v) part[0][v] += values[p] * load<T, L>(row + v * L);
-  }
-  for (int v = 0; v < NV; ++v) {
-    if constexpr (kChains == 4)
-      sum[v] = (part[0][v] + part[1][v]) + (part[2][v] + part[3][v]);
-    else
-      sum[v] = part[0][v] + part[1][v];
-  }
+  if (p < n) add_link<T, L, NV>(sum, values[p], idx[p], x);
+  for (int v = 0; v < NV; ++v) sum[v] += other[v];
 }
 
-// The same for a single column: lanes over the links instead of over the batch.
+// The same for a single column: lanes over the links. Inserting the entries of X into a vector one
+// by one is faster than the gather instructions.
 template <typename T>
 SE_INLINE T row_dot(const T* values, const int32_t* idx, int64_t n, const T* x) {
-  constexpr int L = kLanes<T>;
+  constexpr int L = kShuffleBytes / static_cast<int>(sizeof(T));
   Vec<T, L> sum = {};
   int64_t p = 0;
   for (; p + L <= n; p += L) {
@@ -57,10 +59,13 @@ SE_INLINE T row_dot(const T* values, const int32_t* idx, int64_t n, const T* x) 
     for (int l = 0; l < L; ++l) row[l] = x[idx[p + l]];
     sum += load<T, L>(values + p) * row;
   }
-  T total = T(0);
-  for (; p < n; ++p) total += values[p] * x[idx[p]];
-  for (int l = 0; l < L; ++l) total += sum[l];
-  return total;
+  T even = T(0), odd = T(0);
+  for (; p + 2 <= n; p += 2) {
+    even += values[p] * x[idx[p]];
+    odd += values[p + 1] * x[idx[p + 1]];
+  }
+  if (p < n) even += values[p] * x[idx[p]];
+  return sum_of_lanes<T, L>(sum) + (even + odd);
 }
 
 // A matrix that is multiplied row by row: its pattern, and its values in the pattern's order.
@@ -85,12 +90,12 @@ struct RowProduct {
   }
 };
 
-// out[p] = values[permutation[p]] for this team member's share of the links.
+// This team member's share of permute() over all links of w.
 template <typename T>
-inline void permute(const Team& team, const T* values, const int32_t* permutation, int64_t nnz,
-                    T* out) {
-  const int64_t last = team.last(nnz, kBlock);
-  for (int64_t p = team.first(nnz, kBlock); p < last; ++p) out[p] = values[permutation[p]];
+inline void permute_share(const Team& team, const T* values, const int32_t* permutation,
+                          const Csr& w, T* out) {
+  const int64_t nnz = w.nnz();
+  permute(values, permutation, team.first(nnz, kBlock), team.last(nnz, kBlock), out);
 }
 
 }  // namespace

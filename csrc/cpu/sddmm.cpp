@@ -3,7 +3,7 @@
 #include "link_sums.h"
 #include "memory.h"
 #include "panel.h"
-#include "partition.h"
+#include "links.h"
 #include "sparse_engine/kernels.h"
 
 namespace sparse_engine {

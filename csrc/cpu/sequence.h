@@ -4,7 +4,7 @@
 
 #include "memory.h"
 #include "panel.h"
-#include "partition.h"
+#include "links.h"
 
 namespace sparse_engine {
 namespace {

@@ -14,15 +14,16 @@
 namespace sparse_engine {
 namespace {
 
+// kVectorBytes: the widest vectors; kShuffleBytes: the widest whose lanes are cheap to move about.
 #if defined(__AVX512F__)
 constexpr int kVectorBytes = 64;
-constexpr int kTransposeBytes = 32;
+constexpr int kShuffleBytes = 32;
 #elif defined(__AVX2__)
 constexpr int kVectorBytes = 32;
-constexpr int kTransposeBytes = 32;
+constexpr int kShuffleBytes = 32;
 #else
 constexpr int kVectorBytes = 16;
-constexpr int kTransposeBytes = 16;
+constexpr int kShuffleBytes = 16;
 #endif
 
 template <typename T>
@@ -65,10 +66,18 @@ SE_INLINE Vec<T, L> pair_sums(Vec<T, L> a, Vec<T, L> b, std::integer_sequence<in
 // bits do not depend on its position.
 template <typename T, int L>
 SE_INLINE Vec<T, L> sums_of(Vec<T, L> (&v)[L]) {
+#pragma GCC unroll 8
   for (int width = L; width > 1; width /= 2)
+#pragma GCC unroll 16
     for (int i = 0; i < width / 2; ++i)
       v[i] = pair_sums<T, L>(v[2 * i], v[2 * i + 1], std::make_integer_sequence<int, L>());
   return v[0];
+}
+
+// Lanes [From, From + sizeof...(I)) of v.
+template <int From, typename T, int L, int... I>
+SE_INLINE auto lanes_of(Vec<T, L> v, std::integer_sequence<int, I...>) {
+  return __builtin_shufflevector(v, v, (From + I)...);
 }
 
 // The sum over the lanes of one vector.
@@ -76,10 +85,11 @@ template <typename T, int L>
 SE_INLINE T sum_of_lanes(Vec<T, L> v) {
   if constexpr (L == 1) {
     return v;
+  } else if constexpr (L == 2) {
+    return v[0] + v[1];
   } else {
-    T total = v[0];
-    for (int l = 1; l < L; ++l) total += v[l];
-    return total;
+    constexpr auto half = std::make_integer_sequence<int, L / 2>();
+    return sum_of_lanes<T, L / 2>(lanes_of<0, T, L>(v, half) + lanes_of<L / 2, T, L>(v, half));
   }
 }
 
@@ -93,6 +103,7 @@ SE_INLINE Vec<T, L> interleave(Vec<T, L> a, Vec<T, L> b, std::integer_sequence<i
 template <typename T, int L>
 SE_INLINE void transpose_block(Vec<T, L> (&v)[L]) {
   constexpr auto lanes = std::make_integer_sequence<int, L>();
+#pragma GCC unroll 8
   for (int round = 1; round < L; round *= 2) {
     Vec<T, L> next[L];
     for (int i = 0; i < L / 2; ++i) {

@@ -2,7 +2,7 @@
 
 #include "memory.h"
 #include "panel.h"
-#include "partition.h"
+#include "links.h"
 #include "row_product.h"
 #include "sparse_engine/kernels.h"
 
@@ -43,7 +43,7 @@ void run(const Spmm<T>& a, const Panels& panels) {
 
   run_team(useful_threads(a.threads, work), [&](const Team& team) {
     if (a.permutation) {
-      permute(team, a.values, a.permutation, own_values, permuted);
+      permute_share(team, a.values, a.permutation, a.w, permuted);
       team.barrier();
     }
     const RowProduct<T, L, NV> product{a.w, a.permutation ? permuted : a.values, prefetch};

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from sparse_engine.ops import Pattern, RandomKey, rewire, sample_absent
+from sparse_engine.ops import Links, Pattern, RandomKey, rewire, sample_absent
 
 
 def draw_seed(generator: torch.Generator | None) -> int:
@@ -25,9 +25,9 @@ def check_density(density: float, name: str = "density") -> float:
 def erdos_renyi(out_features: int, in_features: int, nnz: int, seed: int) -> Pattern:
     """A pattern of exactly ``nnz`` links at uniformly random cells, in O(nnz) memory."""
     crow = torch.zeros(out_features + 1, dtype=torch.int64)
-    empty = Pattern.from_csr(crow, crow[:0], (out_features, in_features))
+    empty = Links(crow, torch.empty(0, dtype=torch.int32), in_features)
     cells = sample_absent(empty, nnz, RandomKey(seed))
-    return rewire(empty, torch.empty(0, dtype=torch.bool), cells).pattern
+    return Pattern.of(rewire(empty, torch.empty(0, dtype=torch.bool), cells).links)
 
 
 def epsilon_nnz(out_features: int, in_features: int, epsilon: float) -> int:

@@ -1,6 +1,7 @@
 """Operations on sparse weights: each one native, differentiable, and with a slow twin ``*_ref``."""
 
 from sparse_engine.ops.linear import linear as linear
+from sparse_engine.ops.pattern import Links as Links
 from sparse_engine.ops.pattern import Pattern as Pattern
 from sparse_engine.ops.rnn import ACTIVATIONS as ACTIVATIONS
 from sparse_engine.ops.rnn import rnn as rnn
@@ -14,6 +15,9 @@ from sparse_engine.ops.spmm import spmm_t_ref as spmm_t_ref
 from sparse_engine.ops.topology import RandomKey as RandomKey
 from sparse_engine.ops.topology import Rewired as Rewired
 from sparse_engine.ops.topology import carry as carry
+from sparse_engine.ops.topology import carry_ref as carry_ref
 from sparse_engine.ops.topology import rewire as rewire
 from sparse_engine.ops.topology import sample_absent as sample_absent
 from sparse_engine.ops.topology import sample_absent_ref as sample_absent_ref
+from sparse_engine.ops.topology import smallest as smallest
+from sparse_engine.ops.topology import smallest_ref as smallest_ref

@@ -10,6 +10,38 @@ from torch import Tensor
 from sparse_engine.ops._native import native
 
 
+class Links(NamedTuple):
+    """Where the links of a matrix are, in CSR order only.
+
+    Attributes:
+        crow: int64 ``[out_features + 1]``, where each row's links begin.
+        col: int32 ``[nnz]``, column of each link, strictly increasing within a row.
+        in_features: the number of columns.
+    """
+
+    crow: Tensor
+    col: Tensor
+    in_features: int
+
+    @property
+    def nnz(self) -> int:
+        """The number of links."""
+        return self.col.numel()
+
+    @property
+    def absent(self) -> int:
+        """The number of cells that hold no link."""
+        return (self.crow.numel() - 1) * self.in_features - self.nnz
+
+    def rows(self) -> Tensor:
+        """The row of each link, int64 ``[nnz]``."""
+        return torch.repeat_interleave(self.crow.diff(), output_size=self.nnz)
+
+    def cells(self) -> Tensor:
+        """``row * in_features + column`` of each link, int64 ``[nnz]``, increasing."""
+        return self.rows() * self.in_features + self.col
+
+
 class Pattern(NamedTuple):
     """Where the links of an ``out_features x in_features`` matrix are: CSR, and its transpose.
 
@@ -45,7 +77,17 @@ class Pattern(NamedTuple):
         crow = _integers(crow, "crow_indices", torch.int64)
         col = _integers(col, "col_indices", torch.int32)
         native.check_csr(crow, col, in_features)
-        return cls(crow, col, *native.transpose(crow, col, in_features))
+        return cls.of(Links(crow, col, in_features))
+
+    @classmethod
+    def of(cls, links: Links) -> Pattern:
+        """Adds the transpose to links that are known to be valid."""
+        return cls(links.crow, links.col, *native.transpose(*links))
+
+    @property
+    def links(self) -> Links:
+        """The pattern without its transpose."""
+        return Links(self.crow, self.col, self.shape[1])
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -59,7 +101,7 @@ class Pattern(NamedTuple):
 
     def rows(self) -> Tensor:
         """The row of each link, int64 ``[nnz]``."""
-        return torch.repeat_interleave(self.crow.diff(), output_size=self.nnz)
+        return self.links.rows()
 
     def dense(self, values: Tensor) -> Tensor:
         """The dense matrix that ``values`` make on this pattern (the slow twins' only tool)."""

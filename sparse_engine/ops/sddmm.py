@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sparse_engine.ops._native import native
+from sparse_engine.ops._native import call, native
 from sparse_engine.ops.pattern import Pattern
 
 
@@ -25,7 +25,7 @@ def sddmm(pattern: Pattern, a: Tensor, b: Tensor) -> Tensor:
     Raises:
         ValueError: a shape, dtype or device does not fit.
     """
-    return native.sddmm(*pattern, a, b)
+    return call(native.sddmm.default, *pattern, a, b)
 
 
 def sddmm_ref(pattern: Pattern, a: Tensor, b: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sparse_engine.ops._native import native
+from sparse_engine.ops._native import call, native
 from sparse_engine.ops.pattern import Pattern
 
 
@@ -27,7 +27,7 @@ def spmm(values: Tensor, pattern: Pattern, x: Tensor, bias: Tensor | None = None
     Raises:
         ValueError: a shape, dtype or device does not fit.
     """
-    return native.spmm(values, *pattern, x, bias)
+    return call(native.spmm.default, values, *pattern, x, bias)
 
 
 def spmm_ref(values: Tensor, pattern: Pattern, x: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -38,7 +38,7 @@ def spmm_ref(values: Tensor, pattern: Pattern, x: Tensor, bias: Tensor | None = 
 
 def spmm_t(values: Tensor, pattern: Pattern, y: Tensor) -> Tensor:
     """``W.T @ y``: ``[out_features, columns]`` to ``[in_features, columns]``. See :func:`spmm`."""
-    return native.spmm_t(values, *pattern, y)
+    return call(native.spmm_t.default, values, *pattern, y)
 
 
 def spmm_t_ref(values: Tensor, pattern: Pattern, y: Tensor) -> Tensor:

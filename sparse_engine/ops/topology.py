@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sparse_engine.ops._native import native
-from sparse_engine.ops.pattern import Pattern
+from sparse_engine.ops.pattern import Links
 
 
 class RandomKey(NamedTuple):
@@ -29,17 +29,17 @@ class Rewired(NamedTuple):
     """The result of :func:`rewire`.
 
     Attributes:
-        pattern: the new pattern.
+        links: the new links.
         slot_map: int32 ``[old nnz]``, new position of each old link, -1 where it was removed.
         born: int32 ``[cells]``, position of each new link.
     """
 
-    pattern: Pattern
+    links: Links
     slot_map: Tensor
     born: Tensor
 
 
-def sample_absent(pattern: Pattern, count: int, key: RandomKey) -> Tensor:
+def sample_absent(links: Links, count: int, key: RandomKey) -> Tensor:
     """``count`` distinct cells drawn uniformly among those that hold no link.
 
     Returns:
@@ -49,33 +49,57 @@ def sample_absent(pattern: Pattern, count: int, key: RandomKey) -> Tensor:
     Raises:
         ValueError: fewer than ``count`` cells are absent.
     """
-    return native.sample_absent(pattern.crow, pattern.col, pattern.shape[1], count, *key)
+    return native.sample_absent(*links, count, *key)
 
 
-def sample_absent_ref(pattern: Pattern, count: int, key: RandomKey) -> Tensor:
+def sample_absent_ref(links: Links, count: int, key: RandomKey) -> Tensor:
     """A slow sampler of the same distribution (not of the same draws)."""
-    out_features, in_features = pattern.shape
-    absent = torch.ones(out_features * in_features, dtype=torch.bool)
-    absent[pattern.rows() * in_features + pattern.col] = False
-    cells = absent.nonzero().squeeze(1)
+    cells = links.absent + links.nnz
+    absent = torch.ones(cells, dtype=torch.bool)
+    absent[links.cells()] = False
     generator = torch.Generator().manual_seed(hash(key) % 2**63)
-    return cells[torch.randperm(cells.numel(), generator=generator)[:count]].sort().values
+    order = torch.randperm(links.absent, generator=generator)
+    return absent.nonzero().squeeze(1)[order[:count]].sort().values
 
 
-def rewire(pattern: Pattern, keep: Tensor, cells: Tensor) -> Rewired:
-    """The pattern without the links where ``keep`` is False and with a link at each of ``cells``.
+def rewire(links: Links, keep: Tensor, cells: Tensor) -> Rewired:
+    """The links without those where ``keep`` is False and with one at each of ``cells``.
 
     Args:
-        pattern: the links now.
+        links: the links now.
         keep: bool ``[nnz]``.
         cells: int64, ``row * in_features + column``, strictly increasing; absent after removal.
 
     Raises:
         ValueError: cells out of order, out of range, or already a link.
     """
-    in_features = pattern.shape[1]
-    crow, col, slot_map, born = native.rewire(pattern.crow, pattern.col, in_features, keep, cells)
-    return Rewired(Pattern(crow, col, *native.transpose(crow, col, in_features)), slot_map, born)
+    crow, col, slot_map, born = native.rewire(*links, keep, cells)
+    return Rewired(Links(crow, col, links.in_features), slot_map, born)
+
+
+def smallest(scores: Tensor, count: int) -> Tensor:
+    """Marks the ``count`` smallest entries of a vector; among equals those that come first.
+
+    Equals ``scores.argsort(stable=True)[:count]`` as a mask, in linear time.
+
+    Args:
+        scores: float32 or float64 ``[nnz]``.
+        count: in [0, nnz].
+
+    Returns:
+        bool ``[nnz]``.
+
+    Raises:
+        ValueError: an entry is NaN, so that there is no order.
+    """
+    return native.smallest(scores.contiguous(), count)
+
+
+def smallest_ref(scores: Tensor, count: int) -> Tensor:
+    """The slow twin of :func:`smallest` in plain torch."""
+    chosen = torch.zeros_like(scores, dtype=torch.bool)
+    chosen[scores.argsort(stable=True)[:count]] = True
+    return chosen
 
 
 def carry(tensor: Tensor, slot_map: Tensor, size: int) -> Tensor:
@@ -84,3 +108,36 @@ def carry(tensor: Tensor, slot_map: Tensor, size: int) -> Tensor:
     Equals ``out = zeros(size); out[slot_map[kept]] = tensor[kept]``, for any dtype.
     """
     return native.carry(tensor, slot_map, size)
+
+
+def carry_ref(tensor: Tensor, slot_map: Tensor, size: int) -> Tensor:
+    """The slow twin of :func:`carry` in plain torch."""
+    kept = slot_map >= 0
+    moved = tensor.new_zeros(size)
+    moved[slot_map[kept].long()] = tensor[kept]
+    return moved
+
+
+@torch.library.register_fake("sparse_engine::check_csr")
+def _(crow, col, in_features):
+    return None
+
+
+@torch.library.register_fake("sparse_engine::transpose")
+def _(crow, col, in_features):
+    return crow.new_empty(in_features + 1), torch.empty_like(col), torch.empty_like(col)
+
+
+@torch.library.register_fake("sparse_engine::sample_absent")
+def _(crow, col, in_features, count, seed, step, stream):
+    return crow.new_empty(count)
+
+
+@torch.library.register_fake("sparse_engine::smallest")
+def _(scores, count):
+    return torch.empty_like(scores, dtype=torch.bool)
+
+
+@torch.library.register_fake("sparse_engine::carry")
+def _(tensor, slot_map, size):
+    return tensor.new_empty(size)

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from sparse_engine.nn import SparseWeight
-from sparse_engine.ops import Pattern, RandomKey, sample_absent
+from sparse_engine.ops import Links, RandomKey, sample_absent
 
 
 class Grow(ABC):
     """Chooses cells for new links. A rule of your own is a subclass with one method."""
 
     @abstractmethod
-    def grow(self, weight: SparseWeight, kept: Pattern, count: int, key: RandomKey) -> Tensor:
+    def grow(self, weight: SparseWeight, kept: Links, count: int, key: RandomKey) -> Tensor:
         """Chooses ``count`` cells that hold no link.
 
         Args:
@@ -33,6 +33,6 @@ class Grow(ABC):
 class Uniform(Grow):
     """Uniformly random absent cells; a cell whose link was just removed counts as absent."""
 
-    def grow(self, weight: SparseWeight, kept: Pattern, count: int, key: RandomKey) -> Tensor:
+    def grow(self, weight: SparseWeight, kept: Links, count: int, key: RandomKey) -> Tensor:
         """See :meth:`Grow.grow`."""
         return sample_absent(kept, count, key)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sparse_engine.nn import SparseWeight
+from sparse_engine.ops import smallest
 
 
 class Prune(ABC):
@@ -55,22 +56,3 @@ class TwoSided(Prune):
             count = int(fraction * int(on_side.sum()))
             gone |= smallest(torch.where(on_side, side, far), count)
         return gone
-
-
-def smallest(scores: Tensor, count: int) -> Tensor:
-    """Marks the ``count`` smallest entries of a vector; among equals those that come first.
-
-    Raises:
-        ValueError: an entry is NaN, so that there is no order.
-    """
-    if scores.isnan().any():
-        at = int(scores.isnan().nonzero()[0])
-        raise ValueError(f"expected link values that can be ordered, found NaN at link {at}")
-    chosen = torch.zeros_like(scores, dtype=torch.bool)
-    if count <= 0:
-        return chosen
-    threshold = scores.kthvalue(min(count, scores.numel())).values
-    chosen = scores < threshold
-    ties = (scores == threshold).nonzero().squeeze(1)
-    chosen[ties[: count - int(chosen.sum())]] = True
-    return chosen

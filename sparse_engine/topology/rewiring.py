@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from sparse_engine.nn import SparseWeight
-from sparse_engine.ops import RandomKey, Rewired, carry, rewire
+from sparse_engine.ops import Pattern, RandomKey, Rewired, carry, rewire
 from sparse_engine.topology.birth import Birth
 from sparse_engine.topology.grow import Grow
 from sparse_engine.topology.prune import Prune
@@ -31,22 +31,23 @@ def rewire_weight(
     with state 0.
 
     Returns:
-        The new pattern with the map from old to new slots.
+        The new links with the map from old to new slots.
 
     Raises:
         ValueError: values that cannot be ordered, or a grow rule that returned an existing link.
     """
     keep = ~prune.drop(weight, fraction)
     nothing = torch.empty(0, dtype=torch.int64, device=keep.device)
-    kept = rewire(weight.pattern, keep, nothing).pattern
+    links = weight.pattern.links
+    kept = rewire(links, keep, nothing).links
     count = weight.nnz - kept.nnz
     cells = grow.grow(weight, kept, count, key)
     if cells.shape != (count,):
         raise ValueError(f"expected {count} cells from {grow}, found shape {[*cells.shape]}")
-    rewired = rewire(weight.pattern, keep, cells)
+    rewired = rewire(links, keep, cells)
     values = carry(weight.values, rewired.slot_map, weight.nnz)
     values[rewired.born.long()] = birth.values(weight, count, key)
-    weight.set_pattern(rewired.pattern, values)
+    weight.set_pattern(Pattern.of(rewired.links), values)
     for tensor in _link_tensors(weight, optimizer):
         tensor.copy_(carry(tensor.contiguous(), rewired.slot_map, weight.nnz))
     return rewired

@@ -1,4 +1,4 @@
-#include "partition.h"
+#include "links.h"
 
 #include <algorithm>
 
@@ -29,5 +29,13 @@ int64_t boundary(const Csr& w, int member, int size, int64_t grain) {
 Rows rows_of(const Csr& w, int rank, int size, int64_t grain) {
   return {boundary(w, rank, size, grain), boundary(w, rank + 1, size, grain)};
 }
+
+template <typename T>
+void permute(const T* values, const int32_t* permutation, int64_t first, int64_t last, T* out) {
+  for (int64_t p = first; p < last; ++p) out[p] = values[permutation[p]];
+}
+
+template void permute(const float*, const int32_t*, int64_t, int64_t, float*);
+template void permute(const double*, const int32_t*, int64_t, int64_t, double*);
 
 }  // namespace sparse_engine

@@ -1,4 +1,5 @@
-// Splitting the rows of a sparse matrix among threads by the work that they hold.
+// The links of a matrix, shared out among threads and brought into another order. Compiled for the
+// baseline only: there is nothing to gain from vectors, whose gathers are slower than scalar loads.
 #pragma once
 
 #include "sparse_engine/matrix.h"
@@ -13,5 +14,9 @@ struct Rows {
 // Rows of `w` for member `rank` of `size`: contiguous, whole multiples of `grain` rows except at
 // the end, with nearly equal shares of links (a row itself counts as a few links).
 Rows rows_of(const Csr& w, int rank, int size, int64_t grain);
+
+// out[p] = values[permutation[p]] for first <= p < last.
+template <typename T>
+void permute(const T* values, const int32_t* permutation, int64_t first, int64_t last, T* out);
 
 }  // namespace sparse_engine
