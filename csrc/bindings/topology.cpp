@@ -1,5 +1,4 @@
 // check_csr, transpose, sample_absent, smallest, rewire and carry.
-#include <algorithm>
 #include <tuple>
 
 #include "check.h"
@@ -82,31 +81,25 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> rewire_pattern(const Tensor& crow, co
 Tensor carry_entries(const Tensor& t, const Tensor& slot_map, int64_t size) {
   check_vector(slot_map, "slot_map", ScalarType::Int, slot_map.numel());
   check_vector(t, "tensor", t.scalar_type(), slot_map.numel());
-  const int32_t* slot = data<int32_t>(slot_map);
-  int32_t most = -1, least = 0;
-  for (int64_t p = 0; p < slot_map.numel(); ++p) {
-    most = std::max(most, slot[p]);
-    least = std::min(least, slot[p]);
-  }
-  if (least < -1 || most >= size)
-    fail("expected slots in [-1, ", size, "), found ", least < -1 ? least : most);
   const int width = static_cast<int>(t.element_size());
   if (width != 1 && width != 2 && width != 4 && width != 8)
     fail("expected entries of 1, 2, 4 or 8 bytes, found ", width);
   Tensor moved = empty(t, {size});
-  carry(t.const_data_ptr(), slot, slot_map.numel(), width, size, moved.mutable_data_ptr(),
-        threads());
+  const int64_t wrong = carry(t.const_data_ptr(), data<int32_t>(slot_map), slot_map.numel(), width,
+                              size, moved.mutable_data_ptr(), threads());
+  if (wrong != -1) fail("expected slots in [-1, ", size, "), found ", wrong);
   return moved;
 }
 
-Tensor smallest_entries(const Tensor& scores, int64_t count) {
+Tensor smallest_entries(const Tensor& scores, int64_t count, double above) {
   return with_real(scores, "scores", [&](auto zero) {
     using T = decltype(zero);
     const int64_t n = scores.numel();
     check_vector(scores, "scores", kType<T>, n);
-    if (count < 0 || count > n) fail("expected count in [0, ", n, "], found ", count);
+    if (count < 0) fail("expected count of at least 0, found ", count);
     Tensor chosen = torch::stable::new_empty(scores, {n}, ScalarType::Bool);
-    const int64_t nan = smallest(data<T>(scores), n, count, mutable_data<bool>(chosen), threads());
+    const int64_t nan = smallest(data<T>(scores), n, count, static_cast<T>(above),
+                                 mutable_data<bool>(chosen), threads());
     if (nan >= 0) fail("expected scores that can be ordered, found NaN at link ", nan);
     return chosen;
   });
@@ -123,7 +116,7 @@ STABLE_TORCH_LIBRARY_FRAGMENT(sparse_engine, m) {
   m.def(
       "rewire(Tensor crow, Tensor col, int in_features, Tensor keep, Tensor cells) "
       "-> (Tensor, Tensor, Tensor, Tensor)");
-  m.def("smallest(Tensor scores, int count) -> Tensor");
+  m.def("smallest(Tensor scores, int count, float above) -> Tensor");
   m.def("carry(Tensor tensor, Tensor slot_map, int size) -> Tensor");
 }
 

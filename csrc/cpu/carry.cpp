@@ -1,4 +1,4 @@
-#include <algorithm>
+#include <atomic>
 #include <cstring>
 
 #include "sparse_engine/pattern.h"
@@ -8,28 +8,33 @@ namespace sparse_engine {
 namespace {
 
 template <typename Word>
-void carry_words(const void* source, const int32_t* slot_map, int64_t nnz, int64_t size,
-                 void* target, int threads) {
+int64_t carry_words(const void* source, const int32_t* slot_map, int64_t nnz, int64_t size,
+                       void* target, int threads) {
   const Word* from = static_cast<const Word*>(source);
   Word* to = static_cast<Word*>(target);
+  std::atomic<int64_t> wrong{-1};
   run_team(useful_threads(threads, nnz / 4), [&](const Team& team) {
     const int64_t first = team.first(size), last = team.last(size);
     std::memset(to + first, 0, (last - first) * sizeof(Word));
     team.barrier();
     for (int64_t p = team.first(nnz); p < team.last(nnz); ++p)
-      if (slot_map[p] >= 0) to[slot_map[p]] = from[p];
+      if (slot_map[p] >= 0 && slot_map[p] < size)
+        to[slot_map[p]] = from[p];
+      else if (slot_map[p] != -1)
+        wrong = slot_map[p];
   });
+  return wrong;
 }
 
 }  // namespace
 
-void carry(const void* from, const int32_t* slot_map, int64_t nnz, int width, int64_t size,
-           void* to, int threads) {
+int64_t carry(const void* from, const int32_t* slot_map, int64_t nnz, int width, int64_t size,
+              void* to, int threads) {
   const auto words = width == 1   ? carry_words<uint8_t>
                      : width == 2 ? carry_words<uint16_t>
                      : width == 4 ? carry_words<uint32_t>
                                   : carry_words<uint64_t>;
-  words(from, slot_map, nnz, size, to, threads);
+  return words(from, slot_map, nnz, size, to, threads);
 }
 
 }  // namespace sparse_engine

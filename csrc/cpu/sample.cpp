@@ -1,7 +1,10 @@
 // Uniform sampling of cells that hold no link, in time proportional to links and sample.
 #include <algorithm>
+#include <numeric>
+#include <utility>
 #include <vector>
 
+#include "memory.h"
 #include "sparse_engine/pattern.h"
 #include "sparse_engine/philox.h"
 #include "team.h"
@@ -14,55 +17,86 @@ int64_t scaled(uint64_t bits, int64_t range) {
   return static_cast<int64_t>(static_cast<unsigned __int128>(bits) * range >> 64);
 }
 
-// Least significant digit first, 11 bits at a time.
-void sort_below(std::vector<int64_t>& values, int64_t range) {
-  constexpr int kBits = 11;
-  std::vector<int64_t> other(values.size());
-  for (int shift = 0; shift < 63 && (range - 1) >> shift > 0; shift += kBits) {
-    int64_t start[(1 << kBits) + 1] = {};
-    const auto digit = [&](int64_t v) { return v >> shift & ((1 << kBits) - 1); };
-    for (int64_t v : values) ++start[digit(v) + 1];
-    for (int d = 0; d < 1 << kBits; ++d) start[d + 1] += start[d];
-    for (int64_t v : values) other[start[digit(v)]++] = v;
-    values.swap(other);
+constexpr int kDigitBits = 11;
+
+// How many digits the numbers below `range` have.
+int digits_of(int64_t range) {
+  int digits = 0;
+  while ((range - 1) >> (digits * kDigitBits) > 0) ++digits;
+  return digits;
+}
+
+// Sorts n numbers of so many digits, least significant digit first. The result is in `values` for
+// an even number of digits and in `other` for an odd one.
+void sort_digits(int64_t* values, int64_t* other, int64_t n, int digits) {
+  constexpr int64_t kMask = (1 << kDigitBits) - 1;
+  for (int shift = 0; shift < digits * kDigitBits; shift += kDigitBits) {
+    int64_t start[kMask + 1] = {};
+    for (int64_t i = 0; i < n; ++i) ++start[values[i] >> shift & kMask];
+    for (int64_t sum = 0, k = 0; k <= kMask; ++k) sum += std::exchange(start[k], sum);
+    for (int64_t i = 0; i < n; ++i) other[start[values[i] >> shift & kMask]++] = values[i];
+    std::swap(values, other);
   }
 }
 
+// Sorts n numbers below `range`: each thread collects and sorts those of its own part of the range.
+// Returns `values` or `other`, where the result is.
+int64_t* sort_below(int64_t* values, int64_t* other, int64_t n, int64_t range, int threads) {
+  const int digits = digits_of(range);
+  std::vector<int64_t> begin(threads + 1);
+  run_team(useful_threads(threads, n), [&](const Team& team) {
+    const int64_t first = team.first(range), last = team.last(range);
+    const auto mine = [&](int64_t value) { return value >= first && value < last; };
+    begin[team.rank + 1] = std::count_if(values, values + n, mine);
+    team.barrier();
+    if (team.rank == 0) std::partial_sum(begin.begin(), begin.end(), begin.begin());
+    team.barrier();
+    const int64_t at = begin[team.rank], count = begin[team.rank + 1] - at;
+    std::copy_if(values, values + n, other + at, mine);
+    team.barrier();
+    sort_digits(other + at, values + at, count, digits);
+  });
+  return digits % 2 == 0 ? other : values;
+}
+
 // The first `count` distinct numbers of an endless sequence of uniform draws from [0, range): a
-// uniformly random subset, whatever order or thread count it is computed in. Sorted. Needs
-// count <= range / 2, so that repeated draws stay rare.
-std::vector<int64_t> distinct(int64_t count, int64_t range, const RandomKey& key, int threads) {
-  std::vector<int64_t> drawn;
-  for (uint64_t next = 0; static_cast<int64_t>(drawn.size()) < count;) {
-    const int64_t have = static_cast<int64_t>(drawn.size()), missing = count - have;
-    drawn.resize(count);
+// uniformly random subset, whatever order or thread count it is computed in. Sorted, in `values` or
+// in `other`, both [count]. Needs count <= range / 2, so that repeated draws stay rare.
+int64_t* distinct(int64_t count, int64_t range, const RandomKey& key, int64_t* values,
+                  int64_t* other, int threads) {
+  uint64_t next = 0;
+  for (int64_t have = 0; have < count;) {
+    const int64_t missing = count - have;
     run_team(useful_threads(threads, missing), [&](const Team& team) {
       for (int64_t i = team.first(missing); i < team.last(missing); ++i) {
         const uint64_t draw = next + i;
         const Philox bits = Philox::at(draw / 2, key.step, key.stream, key.seed);
-        drawn[have + i] = scaled(bits.pair(draw % 2), range);
+        values[have + i] = scaled(bits.pair(draw % 2), range);
       }
     });
     next += missing;
-    sort_below(drawn, range);
-    drawn.erase(std::unique(drawn.begin(), drawn.end()), drawn.end());
+    int64_t* sorted = sort_below(values, other, count, range, threads);
+    if (sorted == other) std::swap(values, other);
+    have = std::unique(values, values + count) - values;
   }
-  return drawn;
+  return values;
 }
 
-// `count` distinct numbers below `range`, sorted.
-std::vector<int64_t> subset(int64_t count, int64_t range, const RandomKey& key, int threads) {
-  if (count <= range / 2) return distinct(count, range, key, threads);
-  const std::vector<int64_t> left_out = distinct(range - count, range, key, threads);
-  std::vector<int64_t> rest;
-  rest.reserve(count);
-  int64_t from = 0;
-  for (int64_t hole : left_out) {
-    for (; from < hole; ++from) rest.push_back(from);
-    from = hole + 1;
+// `count` distinct numbers below `range`, sorted, in `values` or in `other`, both [count].
+int64_t* subset(int64_t count, int64_t range, const RandomKey& key, int64_t* values,
+                int64_t* other, int threads) {
+  if (count <= range / 2) return distinct(count, range, key, values, other, threads);
+  const int64_t holes = range - count;
+  Scratch scratch(2 * Scratch::bytes_of<int64_t>(holes));
+  int64_t* first = scratch.take<int64_t>(holes);
+  const int64_t* hole = distinct(holes, range, key, first, scratch.take<int64_t>(holes), threads);
+  for (int64_t at = 0, from = 0, h = 0; from < range; ++from) {
+    if (h < holes && hole[h] == from)
+      ++h;
+    else
+      values[at++] = from;
   }
-  for (; from < range; ++from) rest.push_back(from);
-  return rest;
+  return values;
 }
 
 }  // namespace
@@ -71,10 +105,13 @@ void sample_absent(const Csr& w, int64_t count, const RandomKey& key, int64_t* c
                    int threads) {
   // A draw is a rank among the absent cells; walking the links of a row turns rank into column.
   const auto absent_before = [&](int64_t row) { return row * w.cols - w.ptr[row]; };
-  const std::vector<int64_t> ranks = subset(count, absent_before(w.rows), key, threads);
+  Scratch scratch(2 * Scratch::bytes_of<int64_t>(count));
+  int64_t* values = scratch.take<int64_t>(count);
+  const int64_t* ranks = subset(count, absent_before(w.rows), key, values,
+                                scratch.take<int64_t>(count), threads);
   run_team(useful_threads(threads, w.nnz() + w.rows + count), [&](const Team& team) {
     const int64_t first = team.first(w.rows), last = team.last(w.rows);
-    int64_t i = std::lower_bound(ranks.begin(), ranks.end(), absent_before(first)) - ranks.begin();
+    int64_t i = std::lower_bound(ranks, ranks + count, absent_before(first)) - ranks;
     for (int64_t row = first; row < last; ++row) {
       int64_t p = w.ptr[row];
       for (; i < count && ranks[i] < absent_before(row + 1); ++i) {

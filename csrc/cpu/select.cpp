@@ -12,7 +12,8 @@
 namespace sparse_engine {
 namespace {
 
-constexpr int kBinBits = 16;
+// Sign, exponent and a few bits more: a histogram that stays in the first-level caches.
+constexpr int kBinBits = 13;
 constexpr int64_t kBins = int64_t{1} << kBinBits;
 
 // An unsigned integer that is ordered as the numbers are.
@@ -26,15 +27,19 @@ auto ordered(T value) {
   return bits ^ (bits >> kSign ? ~Bits(0) : Bits(1) << kSign);
 }
 
+// Scores that are not greater than `above` fall into a last bin, which is never reached. That is a
+// selection and not a branch: half of all links may be on the wrong side, in no order.
 template <typename T>
-int64_t bin_of(T value) {
-  return static_cast<int64_t>(ordered(value) >> (8 * sizeof(T) - kBinBits));
+int64_t bin_of(T value, T above) {
+  const int64_t bin = static_cast<int64_t>(ordered(value) >> (8 * sizeof(T) - kBinBits));
+  return value > above ? bin : kBins;
 }
 
 }  // namespace
 
 template <typename T>
-int64_t smallest(const T* scores, int64_t n, int64_t count, bool* chosen, int threads) {
+int64_t smallest(const T* scores, int64_t n, int64_t count, T above, bool* chosen,
+                 int threads) {
   using Candidate = std::pair<decltype(ordered(T())), int64_t>;
   std::atomic<int64_t> nan{-1};
   std::vector<int64_t> histogram(kBins);
@@ -42,10 +47,10 @@ int64_t smallest(const T* scores, int64_t n, int64_t count, bool* chosen, int th
   int64_t threshold = 0;
   run_team(useful_threads(threads, n / 4), [&](const Team& team) {
     const int64_t first = team.first(n), last = team.last(n);
-    std::vector<int64_t> own(kBins);
+    std::vector<int64_t> own(kBins + 1);
     for (int64_t i = first; i < last; ++i) {
       if (scores[i] != scores[i]) nan = i;
-      ++own[bin_of(scores[i])];
+      ++own[bin_of(scores[i], above)];
     }
 #pragma omp critical(sparse_engine_smallest)
     for (int64_t b = 0; b < kBins; ++b) histogram[b] += own[b];
@@ -57,9 +62,9 @@ int64_t smallest(const T* scores, int64_t n, int64_t count, bool* chosen, int th
     team.barrier();
     std::vector<Candidate> mine;
     for (int64_t i = first; i < last; ++i) {
-      const int64_t bin = bin_of(scores[i]);
+      const int64_t bin = bin_of(scores[i], above);
       chosen[i] = bin < threshold;
-      if (bin == threshold) mine.emplace_back(ordered(scores[i]), i);
+      if (bin == threshold && bin < kBins) mine.emplace_back(ordered(scores[i]), i);
     }
 #pragma omp critical(sparse_engine_smallest)
     candidates.insert(candidates.end(), mine.begin(), mine.end());
@@ -67,6 +72,7 @@ int64_t smallest(const T* scores, int64_t n, int64_t count, bool* chosen, int th
   if (nan >= 0) return nan;
   int64_t wanted = count;
   for (int64_t b = 0; b < std::min(threshold, kBins); ++b) wanted -= histogram[b];
+  wanted = std::min<int64_t>(wanted, candidates.size());
   if (wanted > 0) {
     // Positions break ties, so the order in which threads delivered them does not matter.
     std::nth_element(candidates.begin(), candidates.begin() + (wanted - 1), candidates.end());
@@ -75,7 +81,7 @@ int64_t smallest(const T* scores, int64_t n, int64_t count, bool* chosen, int th
   return -1;
 }
 
-template int64_t smallest(const float*, int64_t, int64_t, bool*, int);
-template int64_t smallest(const double*, int64_t, int64_t, bool*, int);
+template int64_t smallest(const float*, int64_t, int64_t, float, bool*, int);
+template int64_t smallest(const double*, int64_t, int64_t, double, bool*, int);
 
 }  // namespace sparse_engine

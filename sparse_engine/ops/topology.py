@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -77,14 +78,16 @@ def rewire(links: Links, keep: Tensor, cells: Tensor) -> Rewired:
     return Rewired(Links(crow, col, links.in_features), slot_map, born)
 
 
-def smallest(scores: Tensor, count: int) -> Tensor:
-    """Marks the ``count`` smallest entries of a vector; among equals those that come first.
+def smallest(scores: Tensor, count: int, *, above: float = -math.inf) -> Tensor:
+    """Marks the ``count`` smallest entries above a bound; among equals those that come first.
 
-    Equals ``scores.argsort(stable=True)[:count]`` as a mask, in linear time.
+    Equals the first ``count`` of ``scores.argsort(stable=True)`` with ``scores > above``, as a
+    mask, in linear time; all of them where there are not more.
 
     Args:
         scores: float32 or float64 ``[nnz]``.
-        count: in [0, nnz].
+        count: at least 0.
+        above: entries that are not greater are never marked.
 
     Returns:
         bool ``[nnz]``.
@@ -92,13 +95,14 @@ def smallest(scores: Tensor, count: int) -> Tensor:
     Raises:
         ValueError: an entry is NaN, so that there is no order.
     """
-    return native.smallest(scores.contiguous(), count)
+    return native.smallest(scores.contiguous(), count, above)
 
 
-def smallest_ref(scores: Tensor, count: int) -> Tensor:
+def smallest_ref(scores: Tensor, count: int, *, above: float = -math.inf) -> Tensor:
     """The slow twin of :func:`smallest` in plain torch."""
+    order = scores.argsort(stable=True)
     chosen = torch.zeros_like(scores, dtype=torch.bool)
-    chosen[scores.argsort(stable=True)[:count]] = True
+    chosen[order[scores[order] > above][:count]] = True
     return chosen
 
 
@@ -134,7 +138,7 @@ def _(crow, col, in_features, count, seed, step, stream):
 
 
 @torch.library.register_fake("sparse_engine::smallest")
-def _(scores, count):
+def _(scores, count, above):
     return torch.empty_like(scores, dtype=torch.bool)
 
 

@@ -49,10 +49,8 @@ class TwoSided(Prune):
     def drop(self, weight: SparseWeight, fraction: float) -> Tensor:
         """See :meth:`Prune.drop`."""
         values = weight.values.detach()
-        far = torch.tensor(torch.inf, dtype=values.dtype, device=values.device)
         gone = values == 0
         for side in (values, -values):
-            on_side = side > 0
-            count = int(fraction * int(on_side.sum()))
-            gone |= smallest(torch.where(on_side, side, far), count)
+            count = int(fraction * int(torch.count_nonzero(side > 0)))
+            gone |= smallest(side, count, above=0.0)
         return gone

@@ -44,7 +44,8 @@ int64_t rewire(const Rewiring& args, int threads);
 // to[slot_map[p]] = from[p] for every kept link p, zeros everywhere else. Entries are `width` = 1,
 // 2, 4 or 8 bytes; slot_map is increasing where it is not -1.
 //   from [nnz], slot_map [nnz], to [size]: written, overlaps nothing.
-void carry(const void* from, const int32_t* slot_map, int64_t nnz, int width, int64_t size,
+// Returns a slot outside [-1, size), for which nothing is written, or -1.
+int64_t carry(const void* from, const int32_t* slot_map, int64_t nnz, int width, int64_t size,
            void* to, int threads);
 
 }  // namespace sparse_engine
