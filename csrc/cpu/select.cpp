@@ -24,15 +24,15 @@ auto ordered(T value) {
   value += T(0);  // -0 becomes 0, so that the two are equal
   Bits bits;
   std::memcpy(&bits, &value, sizeof bits);
-  return bits ^ (bits >> kSign ? ~Bits(0) : Bits(1) << kSign);
+  return bits ^ ((Bits(0) - (bits >> kSign)) | Bits(1) << kSign);
 }
 
-// Scores that are not greater than `above` fall into a last bin, which is never reached. That is a
-// selection and not a branch: half of all links may be on the wrong side, in no order.
+// Scores that are not greater than `above` fall into a last bin, which is never reached. Written
+// without a branch: half of all links may be on the wrong side, in no order.
 template <typename T>
 int64_t bin_of(T value, T above) {
   const int64_t bin = static_cast<int64_t>(ordered(value) >> (8 * sizeof(T) - kBinBits));
-  return value > above ? bin : kBins;
+  return bin + (kBins - bin) * static_cast<int64_t>(!(value > above));
 }
 
 }  // namespace
