@@ -81,8 +81,8 @@ inline Csr csr(const Tensor& crow, const Tensor& col, int64_t cols) {
   const Csr w{static_cast<const int64_t*>(crow.const_data_ptr()),
               static_cast<const int32_t*>(col.const_data_ptr()), crow.numel() - 1, cols};
   if (w.ptr[0] != 0 || w.nnz() != col.numel())
-    fail("expected crow_indices to run from 0 to the ", col.numel(), " links of col_indices, found ",
-         w.ptr[0], " to ", w.nnz());
+    fail("expected crow_indices to run from 0 to the ", col.numel(),
+         " links of col_indices, found ", w.ptr[0], " to ", w.nnz());
   return w;
 }
 

@@ -51,13 +51,10 @@ Tensor sddmm(const Tensor& crow, const Tensor& col, const Tensor& t_crow, const 
       fail("expected a and b with the same number of columns, found ", left.size(1), " and ",
            right.size(1));
     Tensor gradient = torch::stable::new_empty(a, {pattern.w.nnz()});
-    Sddmm<T> args{pattern.w,
-                  view<const T>(left, data<T>(left)),
-                  view<const T>(right, data<T>(right)),
-                  left.size(1),
-                  mutable_data<T>(gradient),
-                  false,
-                  threads()};
+    Sddmm<T> args{
+        pattern.w,    view<const T>(left, data<T>(left)), view<const T>(right, data<T>(right)),
+        left.size(1), mutable_data<T>(gradient),          false,
+        threads()};
     kernels<T>().sddmm(args);
     return gradient;
   });

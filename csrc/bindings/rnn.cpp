@@ -13,8 +13,7 @@ Activation activation_of(int64_t code) {
 }
 
 void check_square(const Csr& w) {
-  if (w.rows != w.cols)
-    fail("expected a square recurrent weight, found ", w.rows, " x ", w.cols);
+  if (w.rows != w.cols) fail("expected a square recurrent weight, found ", w.rows, " x ", w.cols);
 }
 
 // A [steps, batch, hidden] activation, made contiguous.
@@ -25,8 +24,8 @@ Tensor sequence(const Tensor& t, const char* name, ScalarType type, int64_t hidd
   return torch::stable::contiguous(t);
 }
 
-std::optional<Tensor> initial_state(const std::optional<Tensor>& h0, ScalarType type,
-                                    int64_t batch, int64_t hidden) {
+std::optional<Tensor> initial_state(const std::optional<Tensor>& h0, ScalarType type, int64_t batch,
+                                    int64_t hidden) {
   if (!h0) return std::nullopt;
   check_type(*h0, "h0", type);
   check_shape(*h0, "h0", {batch, hidden});
@@ -59,9 +58,8 @@ Tensor rnn_forward(const Tensor& x, const std::optional<Tensor>& w_input,
     Tensor h = empty(input, {steps, batch, hidden});
     if (h.numel() == 0) return h;
     kernels<T>().rnn_forward({pattern.w, data<T>(values), data_or_null<T>(bias), data<T>(input),
-                              data_or_null<T>(weight), data_or_null<T>(start),
-                              mutable_data<T>(h), steps, batch, inputs,
-                              activation_of(activation), threads()});
+                              data_or_null<T>(weight), data_or_null<T>(start), mutable_data<T>(h),
+                              steps, batch, inputs, activation_of(activation), threads()});
     return h;
   });
 }
@@ -91,12 +89,11 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> rnn_backward(
       torch::stable::zero_(dvalues);
       return std::make_tuple(dz, dh0, dbias, dvalues);
     }
-    kernels<T>().rnn_backward({pattern.w, pattern.wt, pattern.permutation, data<T>(values),
-                               data_or_null<T>(start), data<T>(states), data<T>(gradient),
-                               mutable_data<T>(dz), mutable_data<T>(dbias),
-                               start ? mutable_data<T>(dh0) : nullptr,
-                               wants_values ? mutable_data<T>(dvalues) : nullptr, steps, batch,
-                               activation_of(activation), threads()});
+    kernels<T>().rnn_backward(
+        {pattern.w, pattern.wt, pattern.permutation, data<T>(values), data_or_null<T>(start),
+         data<T>(states), data<T>(gradient), mutable_data<T>(dz), mutable_data<T>(dbias),
+         start ? mutable_data<T>(dh0) : nullptr, wants_values ? mutable_data<T>(dvalues) : nullptr,
+         steps, batch, activation_of(activation), threads()});
     return std::make_tuple(dz, dh0, dbias, dvalues);
   });
 }
@@ -105,7 +102,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> rnn_backward(
 
 STABLE_TORCH_LIBRARY_FRAGMENT(sparse_engine, m) {
   m.def(
-      "rnn_forward(Tensor x, Tensor? w_input, Tensor? h0, Tensor? bias, Tensor values, Tensor crow, "
+      "rnn_forward(Tensor x, Tensor? w_input, Tensor? h0, Tensor? bias, Tensor values, Tensor "
+      "crow, "
       "Tensor col, Tensor t_crow, Tensor t_col, Tensor permutation, int activation) -> Tensor");
   m.def(
       "rnn_backward(Tensor dh, Tensor h, Tensor? h0, Tensor values, Tensor crow, Tensor col, "

@@ -41,10 +41,10 @@ Tensor sample(const Tensor& crow, const Tensor& col, int64_t in_features, int64_
   if (count < 0 || count > absent)
     fail("expected to sample between 0 and ", absent, " absent cells, found ", count);
   Tensor cells = torch::stable::new_empty(crow, {count});
-  sample_absent(w, count,
-                {static_cast<uint64_t>(seed), static_cast<uint32_t>(step),
-                 static_cast<uint32_t>(stream)},
-                mutable_data<int64_t>(cells), threads());
+  sample_absent(
+      w, count,
+      {static_cast<uint64_t>(seed), static_cast<uint32_t>(step), static_cast<uint32_t>(stream)},
+      mutable_data<int64_t>(cells), threads());
   return cells;
 }
 
@@ -67,14 +67,13 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> rewire_pattern(const Tensor& crow, co
   Tensor new_col = empty(col, {total});
   Tensor slot_map = empty(col, {w.nnz()});
   Tensor born_slots = torch::stable::new_empty(col, {cells.numel()});
-  const int64_t clash =
-      rewire({w, kept, born, cells.numel(), mutable_data<int64_t>(new_crow),
-              mutable_data<int32_t>(new_col), mutable_data<int32_t>(slot_map),
-              mutable_data<int32_t>(born_slots)},
-             threads());
+  const int64_t clash = rewire({w, kept, born, cells.numel(), mutable_data<int64_t>(new_crow),
+                                mutable_data<int32_t>(new_col), mutable_data<int32_t>(slot_map),
+                                mutable_data<int32_t>(born_slots)},
+                               threads());
   if (clash >= 0)
-    fail("expected every new cell to be absent, found an existing link at row ",
-         clash / w.cols, ", column ", clash % w.cols);
+    fail("expected every new cell to be absent, found an existing link at row ", clash / w.cols,
+         ", column ", clash % w.cols);
   return std::make_tuple(new_crow, new_col, slot_map, born_slots);
 }
 

@@ -9,7 +9,7 @@ namespace {
 
 template <typename Word>
 int64_t carry_words(const void* source, const int32_t* slot_map, int64_t nnz, int64_t size,
-                       void* target, int threads) {
+                    void* target, int threads) {
   const Word* from = static_cast<const Word*>(source);
   Word* to = static_cast<Word*>(target);
   std::atomic<int64_t> wrong{-1};

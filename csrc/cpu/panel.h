@@ -83,8 +83,7 @@ inline void read_transposed(const T* from, int64_t stride, int rows, int columns
     for (; r + K <= rows; r += K) {
       Vec<T, K> block[K];
       for (int k = 0; k < K; ++k)
-        block[k] = n + k < columns ? load<T, K>(from + (n + k) * stride + r)
-                                   : Vec<T, K>{};
+        block[k] = n + k < columns ? load<T, K>(from + (n + k) * stride + r) : Vec<T, K>{};
       transpose_block<T, K>(block);
       for (int k = 0; k < K; ++k) store<T, K>(tile + (r + k) * W + n, block[k]);
     }
@@ -96,8 +95,7 @@ inline void read_transposed(const T* from, int64_t stride, int rows, int columns
 
 // tile[r * W + n] = source(first + r, n) for r < rows, zero where n >= columns.
 template <typename T, int W>
-inline void read_tile(const Dense<const T>& source, int64_t first, int rows, int columns,
-                      T* tile) {
+inline void read_tile(const Dense<const T>& source, int64_t first, int rows, int columns, T* tile) {
   const T* from = source.data + first * source.feature_stride;
   if (source.feature_stride != 1 || W == 1) {
     for (int r = 0; r < rows; ++r) {
@@ -124,8 +122,7 @@ inline void write_transposed(const T* tile, T* to, int64_t stride, int rows, int
         if (n + k < columns) store<T, K>(to + (n + k) * stride + r, block[k]);
     }
     for (; r < rows; ++r)
-      for (int k = 0; k < K && n + k < columns; ++k)
-        to[(n + k) * stride + r] = tile[r * W + n + k];
+      for (int k = 0; k < K && n + k < columns; ++k) to[(n + k) * stride + r] = tile[r * W + n + k];
   }
 }
 

@@ -80,8 +80,8 @@ int64_t rewire(const Rewiring& a, int threads) {
     for (int64_t row = first; row < last; ++row) {
       const int64_t before = born;
       while (born < a.born && a.cells[born] < (row + 1) * a.w.cols) ++born;
-      a.ptr[row + 1] = std::count(a.keep + a.w.ptr[row], a.keep + a.w.ptr[row + 1], true) +
-                       born - before;
+      a.ptr[row + 1] =
+          std::count(a.keep + a.w.ptr[row], a.keep + a.w.ptr[row + 1], true) + born - before;
     }
     team.barrier();
     if (team.rank == 0)

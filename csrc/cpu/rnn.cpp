@@ -100,8 +100,8 @@ void backward(const RnnBackward<T>& a, int64_t panels) {
   // One place more than the steps that are waiting for the weight gradient, so that the next step
   // can begin while another thread still works on theirs.
   const int64_t together = steps_together<T, L, NV>(hidden), places = together + 1;
-  Scratch scratch(2 * Ring<T, W>::bytes(places, hidden, panels) +
-                  Scratch::bytes_of<T>(a.w.nnz()) + Scratch::bytes_of<T>(hidden * L));
+  Scratch scratch(2 * Ring<T, W>::bytes(places, hidden, panels) + Scratch::bytes_of<T>(a.w.nnz()) +
+                  Scratch::bytes_of<T>(hidden * L));
   const Ring<T, W> dz(scratch, places, hidden, panels);
   const Ring<T, W> h(scratch, places, hidden, panels);
   T* values = scratch.take<T>(a.w.nnz());
@@ -153,9 +153,8 @@ void backward(const RnnBackward<T>& a, int64_t panels) {
       team.barrier();
       waiting += t > 0 || a.h0;
       if (a.dvalues && (waiting == together || t == 0)) {
-        add_gradients<T, L, NV, kMostSegments>(a, gradient_rows, dz, h, panels,
-                                               t == 0 && !a.h0 ? waiting : t + waiting - 1,
-                                               waiting);
+        add_gradients<T, L, NV, kMostSegments>(
+            a, gradient_rows, dz, h, panels, t == 0 && !a.h0 ? waiting : t + waiting - 1, waiting);
         waiting = 0;
       }
     }

@@ -83,8 +83,8 @@ int64_t* distinct(int64_t count, int64_t range, const RandomKey& key, int64_t* v
 }
 
 // `count` distinct numbers below `range`, sorted, in `values` or in `other`, both [count].
-int64_t* subset(int64_t count, int64_t range, const RandomKey& key, int64_t* values,
-                int64_t* other, int threads) {
+int64_t* subset(int64_t count, int64_t range, const RandomKey& key, int64_t* values, int64_t* other,
+                int threads) {
   if (count <= range / 2) return distinct(count, range, key, values, other, threads);
   const int64_t holes = range - count;
   Scratch scratch(2 * Scratch::bytes_of<int64_t>(holes));
@@ -101,14 +101,13 @@ int64_t* subset(int64_t count, int64_t range, const RandomKey& key, int64_t* val
 
 }  // namespace
 
-void sample_absent(const Csr& w, int64_t count, const RandomKey& key, int64_t* cells,
-                   int threads) {
+void sample_absent(const Csr& w, int64_t count, const RandomKey& key, int64_t* cells, int threads) {
   // A draw is a rank among the absent cells; walking the links of a row turns rank into column.
   const auto absent_before = [&](int64_t row) { return row * w.cols - w.ptr[row]; };
   Scratch scratch(2 * Scratch::bytes_of<int64_t>(count));
   int64_t* values = scratch.take<int64_t>(count);
-  const int64_t* ranks = subset(count, absent_before(w.rows), key, values,
-                                scratch.take<int64_t>(count), threads);
+  const int64_t* ranks =
+      subset(count, absent_before(w.rows), key, values, scratch.take<int64_t>(count), threads);
   run_team(useful_threads(threads, w.nnz() + w.rows + count), [&](const Team& team) {
     const int64_t first = team.first(w.rows), last = team.last(w.rows);
     int64_t i = std::lower_bound(ranks, ranks + count, absent_before(first)) - ranks;

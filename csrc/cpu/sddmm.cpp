@@ -1,9 +1,9 @@
 #include "sparse_engine/sddmm.h"
 
 #include "link_sums.h"
+#include "links.h"
 #include "memory.h"
 #include "panel.h"
-#include "links.h"
 #include "sparse_engine/kernels.h"
 
 namespace sparse_engine {

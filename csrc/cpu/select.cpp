@@ -38,8 +38,7 @@ int64_t bin_of(T value, T above) {
 }  // namespace
 
 template <typename T>
-int64_t smallest(const T* scores, int64_t n, int64_t count, T above, bool* chosen,
-                 int threads) {
+int64_t smallest(const T* scores, int64_t n, int64_t count, T above, bool* chosen, int threads) {
   using Candidate = std::pair<decltype(ordered(T())), int64_t>;
   std::atomic<int64_t> nan{-1};
   std::vector<int64_t> histogram(kBins);

@@ -2,9 +2,9 @@
 // becomes panels, and how the panels are cut into tiles.
 #pragma once
 
+#include "links.h"
 #include "memory.h"
 #include "panel.h"
-#include "links.h"
 
 namespace sparse_engine {
 namespace {

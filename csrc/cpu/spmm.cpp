@@ -1,8 +1,8 @@
 #include "sparse_engine/spmm.h"
 
+#include "links.h"
 #include "memory.h"
 #include "panel.h"
-#include "links.h"
 #include "row_product.h"
 #include "sparse_engine/kernels.h"
 

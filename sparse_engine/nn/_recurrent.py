@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from sparse_engine.nn import _init
 from sparse_engine.nn.weight import SparseWeight
 
-
 # A dense input weight with at most this many columns is multiplied inside the time loop, which
 # reads it at every step but never stores its product; a wider one in one large product up front.
 MOST_FUSED_INPUTS = 128

@@ -107,9 +107,7 @@ class SparseRNN(SparseRecurrent):
     def _configure(self, settings: Mapping[str, object]) -> None:
         super()._configure(settings)
         if self.nonlinearity not in ops.ACTIVATIONS:
-            raise ValueError(
-                f"expected nonlinearity 'tanh' or 'relu', found {self.nonlinearity!r}"
-            )
+            raise ValueError(f"expected nonlinearity 'tanh' or 'relu', found {self.nonlinearity!r}")
 
     def _cell(
         self, name: str, x: Tensor, w_input: Tensor | None, h0: Tensor | None, bias: Tensor | None

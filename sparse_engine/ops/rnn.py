@@ -88,9 +88,7 @@ def _(dh, h, h0, values, crow, col, t_crow, t_col, permutation, activation, want
 def _save(ctx, inputs, output):
     x, w_input, h0, _, values, *pattern, activation = inputs
     keeps_input = w_input is not None
-    ctx.save_for_backward(
-        output, x if keeps_input else None, w_input, h0, values, *pattern
-    )
+    ctx.save_for_backward(output, x if keeps_input else None, w_input, h0, values, *pattern)
     ctx.activation = activation
 
 

@@ -46,6 +46,6 @@ int64_t rewire(const Rewiring& args, int threads);
 //   from [nnz], slot_map [nnz], to [size]: written, overlaps nothing.
 // Returns a slot outside [-1, size), for which nothing is written, or -1.
 int64_t carry(const void* from, const int32_t* slot_map, int64_t nnz, int width, int64_t size,
-           void* to, int threads);
+              void* to, int threads);
 
 }  // namespace sparse_engine

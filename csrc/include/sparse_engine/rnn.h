@@ -11,16 +11,16 @@ enum class Activation { kTanh, kRelu };
 
 template <typename T>
 struct RnnForward {
-  Csr w;              // [hidden x hidden]
-  const T* values;    // [nnz]
-  const T* bias;      // [hidden], or null for zeros
-  const T* x;         // [steps, batch, inputs]; without `w_input` this is z and inputs = hidden
-  const T* w_input;   // [hidden, inputs], dense: z_t = w_input x_t; or null
-  const T* h0;        // [batch, hidden], or null for zeros
-  T* h;               // [steps, batch, hidden], written; overlaps no input
-  int64_t steps;      // >= 1
-  int64_t batch;      // >= 1
-  int64_t inputs;     // >= 0
+  Csr w;             // [hidden x hidden]
+  const T* values;   // [nnz]
+  const T* bias;     // [hidden], or null for zeros
+  const T* x;        // [steps, batch, inputs]; without `w_input` this is z and inputs = hidden
+  const T* w_input;  // [hidden, inputs], dense: z_t = w_input x_t; or null
+  const T* h0;       // [batch, hidden], or null for zeros
+  T* h;              // [steps, batch, hidden], written; overlaps no input
+  int64_t steps;     // >= 1
+  int64_t batch;     // >= 1
+  int64_t inputs;    // >= 0
   Activation activation;
   int threads;  // at most this many; the result has the same bits for any number
 };

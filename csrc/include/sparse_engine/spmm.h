@@ -7,14 +7,14 @@ namespace sparse_engine {
 
 template <typename T>
 struct Spmm {
-  Csr w;               // [rows x cols]
-  const T* values;     // [nnz], in the order of w.idx, or of `permutation` where that is given
+  Csr w;            // [rows x cols]
+  const T* values;  // [nnz], in the order of w.idx, or of `permutation` where that is given
   const int32_t* permutation;  // [nnz] or null: link p of w has the value values[permutation[p]]
-  const T* bias;       // [rows] or null
-  Dense<const T> x;    // [cols x columns]
-  Dense<T> y;          // [rows x columns], written completely; must not overlap any input
-  int64_t columns;     // >= 0
-  int threads;         // at most this many; the result has the same bits for any number
+  const T* bias;               // [rows] or null
+  Dense<const T> x;            // [cols x columns]
+  Dense<T> y;                  // [rows x columns], written completely; must not overlap any input
+  int64_t columns;             // >= 0
+  int threads;                 // at most this many; the result has the same bits for any number
 };
 
 // Computes Y = W X + b. With W^T's pattern and its permutation this is the transposed product.

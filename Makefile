@@ -1,0 +1,43 @@
+# Everything happens in .venv, made here on first use. TORCH is installed by name before the package,
+# so that nothing else chooses another build of it.
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+BIN := .venv/bin
+NATIVE := $(shell find csrc -name '*.cpp' -o -name '*.h') setup.py pyproject.toml
+
+.PHONY: demo test lint bench build clean
+
+demo: build
+	rm -rf runs/demo
+	$(BIN)/sparse-engine train mackey-glass --out runs/demo
+
+test: build
+	$(BIN)/python -m pytest
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	find csrc -name '*.cpp' -o -name '*.h' | xargs $(BIN)/clang-format --dry-run --Werror
+
+bench: build
+	$(BIN)/python -m benchmarks.train_step --json benchmarks/results/train_step.json
+	$(BIN)/python -m benchmarks.linear --json benchmarks/results/linear.json
+	$(BIN)/python -m benchmarks.kernels --json benchmarks/results/kernels.json
+
+build: .venv/built
+
+.venv/ready: pyproject.toml
+	test -d .venv || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet $(TORCH)
+	$(BIN)/python -m pip install --quiet "setuptools>=77" wheel ninja \
+		numpy scipy networkx tqdm safetensors tyro \
+		matplotlib clang-format==20.1.8 expecttest hypothesis pytest ruff==0.14.5
+	touch $@
+
+.venv/built: .venv/ready $(NATIVE)
+	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps -e .
+	touch $@
+
+clean:
+	rm -rf .venv build runs sparse_engine/_C*.so *.egg-info

@@ -1,0 +1,7 @@
+"""``python -m sparse_engine``."""
+
+import sys
+
+from sparse_engine.cli import main
+
+sys.exit(main())

@@ -1,0 +1,9 @@
+"""Training runs: the loop, checkpoints and logs."""
+
+from sparse_engine.train.checkpoint import Checkpoint as Checkpoint
+from sparse_engine.train.checkpoint import CheckpointError as CheckpointError
+from sparse_engine.train.log import MetricsLog as MetricsLog
+from sparse_engine.train.log import read_metrics as read_metrics
+from sparse_engine.train.run import Result as Result
+from sparse_engine.train.run import Run as Run
+from sparse_engine.train.run import Settings as Settings

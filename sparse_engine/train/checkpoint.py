@@ -1,0 +1,152 @@
+"""Checkpoints: tensors in one safetensors file, everything else in one JSON file.
+
+The JSON file names its tensor file and holds its hash, and is replaced last. A run that is killed
+at any moment leaves the previous pair or the new one, never a mixture.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+FORMAT = "sparse_engine.checkpoint"
+VERSION = 1
+
+
+class CheckpointError(ValueError):
+    """A checkpoint is missing, damaged, or of something else."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a run needs to go on as if it had never stopped.
+
+    Attributes:
+        step: training steps taken.
+        model: the model's state_dict.
+        optimizer: the optimizer's state_dict.
+        rule: the rewiring rule's state_dict.
+    """
+
+    step: int
+    model: dict[str, Tensor]
+    optimizer: dict
+    rule: dict
+
+    @classmethod
+    def of(cls, step: int, model: nn.Module, optimizer: Optimizer, rule) -> Checkpoint:
+        """The state of a run now."""
+        return cls(step, model.state_dict(), optimizer.state_dict(), rule.state_dict())
+
+    def restore(self, model: nn.Module, optimizer: Optimizer, rule) -> None:
+        """Puts the state into a run that was set up the same way.
+
+        Raises:
+            CheckpointError: the run was set up differently.
+        """
+        try:
+            model.load_state_dict(self.model)
+            optimizer.load_state_dict(self.optimizer)
+            rule.load_state_dict(self.rule)
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise CheckpointError(f"the checkpoint is of another model: {error}") from error
+
+    def save(self, folder: Path) -> None:
+        """Writes the checkpoint into a folder, in place of the one before."""
+        tensors = {f"model.{name}": value.contiguous() for name, value in self.model.items()}
+        scalars: dict[str, dict[str, object]] = {}
+        for slot, entries in self.optimizer["state"].items():
+            for name, value in entries.items():
+                if isinstance(value, Tensor):
+                    tensors[f"optimizer.{slot}.{name}"] = value.contiguous()
+                else:
+                    scalars.setdefault(str(slot), {})[name] = value
+        content = save_tensors(tensors)
+        tensor_file = f"checkpoint-{self.step:08d}.safetensors"
+        write_atomically(folder / tensor_file, content)
+        record = {
+            "format": FORMAT,
+            "version": VERSION,
+            "step": self.step,
+            "tensors": tensor_file,
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "optimizer": {"scalars": scalars, "param_groups": self.optimizer["param_groups"]},
+            "rule": self.rule,
+        }
+        write_atomically(folder / "checkpoint.json", json.dumps(record, indent=1).encode())
+        for stale in folder.glob("checkpoint-*.safetensors"):
+            if stale.name != tensor_file:
+                stale.unlink()
+
+    @classmethod
+    def load(cls, folder: Path) -> Checkpoint:
+        """Reads the checkpoint of a folder, and trusts nothing in it.
+
+        Raises:
+            CheckpointError: there is none, or a file is truncated, damaged or foreign.
+        """
+        path = folder / "checkpoint.json"
+        try:
+            record = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            raise CheckpointError(
+                f"expected a checkpoint in {folder}, found no checkpoint.json"
+            ) from None
+        except ValueError as error:
+            raise CheckpointError(f"expected JSON in {path}, found: {error}") from error
+        if not isinstance(record, dict) or record.get("format") != FORMAT:
+            raise CheckpointError(f"expected a checkpoint of sparse_engine in {path}")
+        if record.get("version") != VERSION:
+            raise CheckpointError(
+                f"expected checkpoint version {VERSION} in {path}, found {record.get('version')}"
+            )
+        try:
+            tensors = _tensors(folder / Path(record["tensors"]).name, record["sha256"])
+            state: dict[int, dict] = {
+                int(slot): dict(entries) for slot, entries in record["optimizer"]["scalars"].items()
+            }
+            model = {}
+            for name, value in tensors.items():
+                kind, rest = name.split(".", 1)
+                if kind == "model":
+                    model[rest] = value
+                else:
+                    slot, entry = rest.split(".", 1)
+                    state.setdefault(int(slot), {})[entry] = value
+            groups = record["optimizer"]["param_groups"]
+            optimizer = {"state": state, "param_groups": groups}
+            return cls(int(record["step"]), model, optimizer, record["rule"])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"expected a complete checkpoint in {path}: {error}") from error
+
+
+def _tensors(path: Path, sha256: str) -> dict[str, Tensor]:
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise CheckpointError(f"expected the tensors in {path}, found no such file") from None
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise CheckpointError(f"expected {path} as it was written, found it truncated or changed")
+    try:
+        return load_tensors(content)
+    except SafetensorError as error:
+        raise CheckpointError(f"expected safetensors in {path}, found: {error}") from error
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Writes a file such that readers, and a kill, see the old content or all of the new."""
+    partial = path.with_name(f".{path.name}.partial")
+    with open(partial, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)

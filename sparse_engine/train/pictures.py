@@ -1,0 +1,28 @@
+"""The pictures that a run leaves behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import nn
+from tqdm.auto import tqdm
+
+from sparse_engine.nn import SparseWeight
+from sparse_engine.train.log import read_metrics
+
+
+def draw_pictures(folder: Path, model: nn.Module) -> None:
+    """Writes curve.png and adjacency.png; without matplotlib, says how to get them."""
+    try:
+        from sparse_engine import plot
+    except ImportError as error:
+        tqdm.write(f"no pictures: {error}")
+        return
+    entries = read_metrics(folder / "metrics.jsonl")
+    with plot.picture(folder / "curve.png") as axes:
+        plot.learning_curve(entries, axes)
+    weights = {n: m for n, m in model.named_modules() if isinstance(m, SparseWeight)}
+    name, weight = max(weights.items(), key=lambda item: item[1].nnz)
+    with plot.picture(folder / "adjacency.png", size=(6.4, 5.4)) as axes:
+        plot.adjacency(weight, axes)
+        axes.set_title(f"{name}: {weight.nnz:,} links, density {weight.density:.2%}")

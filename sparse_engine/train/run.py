@@ -1,0 +1,220 @@
+"""One training run in a folder of its own: set up, train, save, resume."""
+
+from __future__ import annotations
+
+import json
+import math
+import resource
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from tqdm.auto import tqdm
+
+from sparse_engine.nn import SparseRNN, SparseWeight
+from sparse_engine.tasks import Task
+from sparse_engine.topology import Dynamic
+from sparse_engine.train.checkpoint import Checkpoint, CheckpointError, write_atomically
+from sparse_engine.train.log import MetricsLog
+from sparse_engine.train.pictures import draw_pictures
+
+#: Makes the rewiring rule of a run.
+RuleFactory = Callable[[nn.Module, Optimizer], Dynamic]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What defines a run, beside its task and its rewiring rule."""
+
+    hidden: int = 128
+    density: float = 0.05
+    gain: float = 1.0
+    steps: int = 6060
+    learning_rate: float = 3e-3
+    seed: int = 0
+    evaluate_every: int = 60
+    save_every: int = 600
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run ended.
+
+    Attributes:
+        metric: the task's metric at the end.
+        nnz: links of the model.
+        seconds: of this session's training.
+        peak_bytes: the most memory the process has held.
+        finished: whether all steps were taken; otherwise the run was interrupted.
+    """
+
+    metric: float
+    nnz: int
+    seconds: float
+    peak_bytes: int
+    finished: bool
+
+
+class Run:
+    """Trains a sparse recurrent network on a task.
+
+    The learning rate falls along half a cosine to zero; gradients are clipped to [-1, 1]
+    elementwise; the optimizer is Adam.
+
+    Args:
+        folder: where everything is written: config.json, metrics.jsonl, the checkpoint, pictures.
+        task: what is learned.
+        settings: sizes and schedule.
+        rule: how the wiring changes.
+        description: of the rule, for config.json.
+        resume: go on from the folder's checkpoint.
+
+    Raises:
+        FileExistsError: the folder holds a run, and ``resume`` was not asked for.
+        CheckpointError: nothing to resume, or it is damaged or of another run.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        task: Task,
+        settings: Settings,
+        rule: RuleFactory,
+        *,
+        description: dict[str, object],
+        resume: bool = False,
+    ) -> None:
+        self.folder, self.task, self.settings = folder, task, settings
+        config = {"task": task.name, **asdict(settings), "rule": description}
+        _claim(folder, config, resume=resume)
+        generator = torch.Generator().manual_seed(settings.seed)
+        self.model = task.build(
+            lambda inputs: SparseRNN(
+                inputs,
+                settings.hidden,
+                density=settings.density,
+                gain=settings.gain,
+                generator=generator,
+            ),
+            generator=generator,
+        )
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=settings.learning_rate)
+        self.rule = rule(self.model, self.optimizer)
+        self.step = 0
+        if resume:
+            checkpoint = Checkpoint.load(folder)
+            checkpoint.restore(self.model, self.optimizer, self.rule)
+            self.step = checkpoint.step
+
+    @property
+    def nnz(self) -> int:
+        """The number of links."""
+        return sum(m.nnz for m in self.model.modules() if isinstance(m, SparseWeight))
+
+    def train(self, *, progress: bool = True) -> Result:
+        """Takes the steps that are left. Ctrl-C ends it after the current one, saved.
+
+        Raises:
+            FloatingPointError: the loss became infinite or NaN.
+        """
+        began = time.perf_counter()
+        log = MetricsLog(self.folder / "metrics.jsonl", steps=self.step)
+        bar = tqdm(initial=self.step, total=self.settings.steps, unit="step", disable=not progress)
+        try:
+            with _interruption() as interrupted:
+                while self.step < self.settings.steps and not interrupted():
+                    self._take_step(log, bar)
+        finally:
+            bar.close()
+            log.close()
+        self.save()
+        draw_pictures(self.folder, self.model)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return Result(
+            metric=self.task.evaluate(self.model),
+            nnz=self.nnz,
+            seconds=time.perf_counter() - began,
+            peak_bytes=peak * (1 if sys.platform == "darwin" else 1024),
+            finished=self.step >= self.settings.steps,
+        )
+
+    def save(self) -> None:
+        """Writes the checkpoint."""
+        Checkpoint.of(self.step, self.model, self.optimizer, self.rule).save(self.folder)
+
+    def _take_step(self, log: MetricsLog, bar: tqdm) -> None:
+        settings = self.settings
+        share = self.step / settings.steps
+        for group in self.optimizer.param_groups:
+            group["lr"] = settings.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
+        self.optimizer.zero_grad()
+        loss = self.task.loss(self.model, self.step)
+        if not torch.isfinite(loss):
+            raise FloatingPointError(
+                f"expected a finite loss, found {loss.item()} at step {self.step}; "
+                "a smaller learning rate or gain usually helps"
+            )
+        loss.backward()
+        nn.utils.clip_grad_value_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        self.rule.step()
+        self.step += 1
+        bar.update()
+        if self.step % settings.evaluate_every == 0 or self.step == settings.steps:
+            metric = self.task.evaluate(self.model)
+            log.write(step=self.step, loss=loss.item(), metric=metric, nnz=self.nnz)
+            bar.set_postfix(loss=f"{loss.item():.2e}", validation=f"{metric:.2e}")
+        if self.step % settings.save_every == 0:
+            self.save()
+
+
+def _claim(folder: Path, config: dict[str, object], *, resume: bool) -> None:
+    """Makes the folder of a new run, or checks that it holds the run to go on with."""
+    path = folder / "config.json"
+    if not resume:
+        if folder.exists() and any(folder.iterdir()):
+            raise FileExistsError(
+                f"expected a new or empty folder, found {folder} with files in it; "
+                "choose another with --out, or go on with --resume"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, json.dumps(config, indent=1).encode())
+        return
+    if not path.exists():
+        raise CheckpointError(f"expected a run to resume in {folder}, found no config.json")
+    try:
+        found = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise CheckpointError(f"expected JSON in {path}, found: {error}") from error
+    wanted = json.loads(json.dumps(config))
+    for name in wanted:
+        if not isinstance(found, dict) or found.get(name) != wanted[name]:
+            was = found.get(name) if isinstance(found, dict) else found
+            raise CheckpointError(
+                f"expected to resume {folder} with the settings it was started with, found "
+                f"{name} = {wanted[name]} instead of {was}"
+            )
+
+
+@contextmanager
+def _interruption() -> Iterator[Callable[[], bool]]:
+    """Turns Ctrl-C and SIGTERM into a flag, so that a step is never cut in two."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked.is_set
+        return
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda *_: asked.set()) for number in signals}
+    try:
+        yield asked.is_set
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
