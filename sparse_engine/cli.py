@@ -37,7 +37,7 @@ class Train:
     """Share of the recurrent weights that exist, in (0, 1]."""
     rule: Literal["set", "static"] = "set"
     """How the wiring changes. set: sparse evolutionary training; static: it does not."""
-    fraction: float = 0.1
+    fraction: float = 0.2
     """Share of the links that each rewiring removes and regrows, in [0, 1]."""
     every: int = 60
     """Training steps from one rewiring to the next."""

@@ -50,8 +50,21 @@ inline void check_shape(const Tensor& t, const char* name, std::vector<int64_t> 
   fail("expected ", name, " of shape [", text, "], found ", shape_of(t));
 }
 
-// A contiguous vector of `length` entries.
-inline void check_vector(const Tensor& t, const char* name, ScalarType type, int64_t length) {
+// A vector of `length` entries, made contiguous.
+inline Tensor vector(const Tensor& t, const char* name, ScalarType type, int64_t length) {
+  check_type(t, name, type);
+  check_shape(t, name, {length});
+  return torch::stable::contiguous(t);
+}
+
+inline std::optional<Tensor> vector(const std::optional<Tensor>& t, const char* name,
+                                    ScalarType type, int64_t length) {
+  if (!t) return std::nullopt;
+  return vector(*t, name, type, length);
+}
+
+// Index vectors are never copied: they are as large as the values and always made contiguous.
+inline void check_indices(const Tensor& t, const char* name, ScalarType type, int64_t length) {
   check_type(t, name, type);
   check_shape(t, name, {length});
   if (!t.is_contiguous()) fail("expected ", name, " to be contiguous");
@@ -76,8 +89,8 @@ auto with_real(const Tensor& values, const char* name, const Body& body) {
 inline Csr csr(const Tensor& crow, const Tensor& col, int64_t cols) {
   if (crow.dim() != 1 || crow.numel() < 1)
     fail("expected crow_indices of shape [out_features + 1], found ", shape_of(crow));
-  check_vector(crow, "crow_indices", ScalarType::Long, crow.numel());
-  check_vector(col, "col_indices", ScalarType::Int, col.numel());
+  check_indices(crow, "crow_indices", ScalarType::Long, crow.numel());
+  check_indices(col, "col_indices", ScalarType::Int, col.numel());
   const Csr w{static_cast<const int64_t*>(crow.const_data_ptr()),
               static_cast<const int32_t*>(col.const_data_ptr()), crow.numel() - 1, cols};
   if (w.ptr[0] != 0 || w.nnz() != col.numel())

@@ -15,8 +15,8 @@ struct Pattern {
       : w(csr(crow, col, t_crow.numel() - 1)),
         wt(csr(t_crow, t_col, w.rows)),
         permutation(static_cast<const int32_t*>(permutation.const_data_ptr())) {
-    check_vector(permutation, "permutation", ScalarType::Int, w.nnz());
-    check_vector(t_col, "t_col_indices", ScalarType::Int, w.nnz());
+    check_indices(permutation, "permutation", ScalarType::Int, w.nnz());
+    check_indices(t_col, "t_col_indices", ScalarType::Int, w.nnz());
   }
 };
 

@@ -10,14 +10,14 @@ Tensor product(const Csr& w, const int32_t* permutation, const Tensor& values, c
                const char* x_name, const std::optional<Tensor>& bias) {
   return with_real(values, "values", [&](auto zero) {
     using T = decltype(zero);
-    check_vector(values, "values", kType<T>, w.nnz());
-    if (bias) check_vector(*bias, "bias", kType<T>, w.rows);
+    const Tensor links = vector(values, "values", kType<T>, w.nnz());
+    const std::optional<Tensor> offset = vector(bias, "bias", kType<T>, w.rows);
     const Tensor from = readable(x, x_name, kType<T>, w.cols);
     Tensor y = empty_like_order(from, w.rows);
     Spmm<T> args{w,
-                 data<T>(values),
+                 data<T>(links),
                  permutation,
-                 data_or_null<T>(bias),
+                 data_or_null<T>(offset),
                  view<const T>(from, data<T>(from)),
                  view<T>(y, mutable_data<T>(y)),
                  from.size(1),

@@ -42,8 +42,8 @@ Tensor rnn_forward(const Tensor& x, const std::optional<Tensor>& w_input,
   return with_real(values, "values", [&](auto zero) {
     using T = decltype(zero);
     const int64_t hidden = pattern.w.rows;
-    check_vector(values, "values", kType<T>, pattern.w.nnz());
-    if (bias) check_vector(*bias, "bias", kType<T>, hidden);
+    const Tensor links = vector(values, "values", kType<T>, pattern.w.nnz());
+    const std::optional<Tensor> offset = vector(bias, "bias", kType<T>, hidden);
     std::optional<Tensor> weight;
     if (w_input) {
       check_type(*w_input, "w_input", kType<T>);
@@ -57,7 +57,7 @@ Tensor rnn_forward(const Tensor& x, const std::optional<Tensor>& w_input,
     const std::optional<Tensor> start = initial_state(h0, kType<T>, batch, hidden);
     Tensor h = empty(input, {steps, batch, hidden});
     if (h.numel() == 0) return h;
-    kernels<T>().rnn_forward({pattern.w, data<T>(values), data_or_null<T>(bias), data<T>(input),
+    kernels<T>().rnn_forward({pattern.w, data<T>(links), data_or_null<T>(offset), data<T>(input),
                               data_or_null<T>(weight), data_or_null<T>(start), mutable_data<T>(h),
                               steps, batch, inputs, activation_of(activation), threads()});
     return h;
@@ -73,7 +73,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> rnn_backward(
   return with_real(values, "values", [&](auto zero) {
     using T = decltype(zero);
     const int64_t hidden = pattern.w.rows, nnz = pattern.w.nnz();
-    check_vector(values, "values", kType<T>, nnz);
+    const Tensor links = vector(values, "values", kType<T>, nnz);
     const Tensor states = sequence(h, "h", kType<T>, hidden);
     const Tensor gradient = sequence(dh, "dh", kType<T>, hidden);
     const int64_t steps = states.size(0), batch = states.size(1);
@@ -90,7 +90,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> rnn_backward(
       return std::make_tuple(dz, dh0, dbias, dvalues);
     }
     kernels<T>().rnn_backward(
-        {pattern.w, pattern.wt, pattern.permutation, data<T>(values), data_or_null<T>(start),
+        {pattern.w, pattern.wt, pattern.permutation, data<T>(links), data_or_null<T>(start),
          data<T>(states), data<T>(gradient), mutable_data<T>(dz), mutable_data<T>(dbias),
          start ? mutable_data<T>(dh0) : nullptr, wants_values ? mutable_data<T>(dvalues) : nullptr,
          steps, batch, activation_of(activation), threads()});

@@ -13,8 +13,8 @@ constexpr int64_t kMostLinks = (int64_t{1} << 31) - 1;
 void check_csr(const Tensor& crow, const Tensor& col, int64_t in_features) {
   if (crow.dim() != 1 || crow.numel() < 1)
     fail("expected crow_indices of shape [out_features + 1], found ", shape_of(crow));
-  check_vector(crow, "crow_indices", ScalarType::Long, crow.numel());
-  check_vector(col, "col_indices", ScalarType::Int, col.numel());
+  check_indices(crow, "crow_indices", ScalarType::Long, crow.numel());
+  check_indices(col, "col_indices", ScalarType::Int, col.numel());
   if (in_features < 0 || in_features > kMostLinks)
     fail("expected in_features in [0, 2^31), found ", in_features);
   if (col.numel() > kMostLinks) fail("expected fewer than 2^31 links, found ", col.numel());
@@ -52,8 +52,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> rewire_pattern(const Tensor& crow, co
                                                           int64_t in_features, const Tensor& keep,
                                                           const Tensor& cells) {
   const Csr w = csr(crow, col, in_features);
-  check_vector(keep, "keep", ScalarType::Bool, w.nnz());
-  check_vector(cells, "cells", ScalarType::Long, cells.numel());
+  check_indices(keep, "keep", ScalarType::Bool, w.nnz());
+  check_indices(cells, "cells", ScalarType::Long, cells.numel());
   const bool* kept = data<bool>(keep);
   const int64_t* born = data<int64_t>(cells);
   int64_t total = cells.numel();
@@ -78,8 +78,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> rewire_pattern(const Tensor& crow, co
 }
 
 Tensor carry_entries(const Tensor& t, const Tensor& slot_map, int64_t size) {
-  check_vector(slot_map, "slot_map", ScalarType::Int, slot_map.numel());
-  check_vector(t, "tensor", t.scalar_type(), slot_map.numel());
+  check_indices(slot_map, "slot_map", ScalarType::Int, slot_map.numel());
+  check_indices(t, "tensor", t.scalar_type(), slot_map.numel());
   const int width = static_cast<int>(t.element_size());
   if (width != 1 && width != 2 && width != 4 && width != 8)
     fail("expected entries of 1, 2, 4 or 8 bytes, found ", width);
@@ -94,7 +94,7 @@ Tensor smallest_entries(const Tensor& scores, int64_t count, double above) {
   return with_real(scores, "scores", [&](auto zero) {
     using T = decltype(zero);
     const int64_t n = scores.numel();
-    check_vector(scores, "scores", kType<T>, n);
+    check_indices(scores, "scores", kType<T>, n);
     if (count < 0) fail("expected count of at least 0, found ", count);
     Tensor chosen = torch::stable::new_empty(scores, {n}, ScalarType::Bool);
     const int64_t nan = smallest(data<T>(scores), n, count, static_cast<T>(above),

@@ -62,7 +62,7 @@ struct Tanh {
   static SE_INLINE Vec<T, L> of(Vec<T, L> x) {
     constexpr T kOne = ExpConstants<T>::kTanhIsOne;
     const Vec<T, L> size = x < T(0) ? -x : x;
-    const Vec<T, L> most = size - size + kOne;  // NaN stays NaN
+    const Vec<T, L> most = Vec<T, L>{} + kOne;
     const Vec<T, L> e = expm1_positive<T, L>(T(2) * (size > kOne ? most : size));
     const Vec<T, L> y = e / (e + T(2));
     return x < T(0) ? -y : y;
@@ -77,12 +77,11 @@ struct Tanh {
 struct Relu {
   template <typename T, int L>
   static SE_INLINE Vec<T, L> of(Vec<T, L> x) {
-    return x < T(0) ? x - x : x;
+    return x < T(0) ? Vec<T, L>{} : x;
   }
   template <typename T, int L>
   static SE_INLINE Vec<T, L> slope(Vec<T, L> y) {
-    const Vec<T, L> zero = y - y;
-    return y > T(0) ? zero + T(1) : zero;
+    return y > T(0) ? Vec<T, L>{} + T(1) : Vec<T, L>{};
   }
 };
 

@@ -143,7 +143,7 @@ class SparseWeight(nn.Module):
 
     @property
     def pattern(self) -> Pattern:
-        """The links and their transposed view, as the operations of ``sparse_engine.ops`` take it."""
+        """The links and their transposed view, as ``sparse_engine.ops`` takes them."""
         return Pattern(
             self.crow_indices, self.col_indices, self._t_crow, self._t_col, self._permutation
         )

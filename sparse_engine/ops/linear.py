@@ -9,7 +9,7 @@ from sparse_engine.ops.spmm import spmm
 
 
 def linear(values: Tensor, pattern: Pattern, x: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``torch.nn.functional.linear(x, W, bias)``: ``[..., in_features]`` to ``[..., out_features]``.
+    """``torch.nn.functional.linear(x, W, bias)``: ``[..., in]`` to ``[..., out]``.
 
     Raises:
         ValueError: the last dimension of ``x`` is not in_features, or a dtype does not fit.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
@@ -14,8 +16,8 @@ MOST_BINS = 512
 def adjacency(weight: SparseWeight, axes: Axes, *, bins: int = MOST_BINS) -> Axes:
     """Draws the links: blue where negative, red where positive, paler where weaker.
 
-    A weight of more than ``bins`` rows or columns is summed into that many bins a side, so that
-    the picture of a large weight costs no more memory than that of a small one.
+    Of a weight with more than ``bins`` rows or columns, squares of cells are summed into one pixel
+    each, so that the picture of a large weight costs no more memory than that of a small one.
 
     Args:
         weight: whose links are drawn; rows are targets, columns sources.
@@ -23,9 +25,11 @@ def adjacency(weight: SparseWeight, axes: Axes, *, bins: int = MOST_BINS) -> Axe
         bins: the most pixels a side.
     """
     out_features, in_features = weight.shape
-    height, width = min(bins, out_features), min(bins, in_features)
-    rows = weight.rows().cpu().numpy() * height // max(1, out_features)
-    cols = weight.col_indices.cpu().numpy().astype(np.int64) * width // max(1, in_features)
+    # Pixels of equally many cells: unequal ones would show as a lattice that is not in the weight.
+    side = max(1, math.ceil(max(out_features, in_features) / bins))
+    height, width = math.ceil(out_features / side), math.ceil(in_features / side)
+    rows = weight.rows().cpu().numpy() // side
+    cols = weight.col_indices.cpu().numpy().astype(np.int64) // side
     image = np.bincount(
         rows * width + cols,
         weights=weight.values.detach().cpu().double().numpy(),
@@ -37,10 +41,11 @@ def adjacency(weight: SparseWeight, axes: Axes, *, bins: int = MOST_BINS) -> Axe
         image,
         cmap="RdBu_r",
         norm=TwoSlopeNorm(0.0, -most, most),
-        extent=(0, in_features, out_features, 0),
+        extent=(0, width * side, height * side, 0),
         interpolation="nearest",
     )
-    axes.figure.colorbar(drawn, ax=axes, shrink=0.85, label="weight", extend="both")
+    label = "weight" if side == 1 else f"sum of weights in {side} x {side} cells"
+    axes.figure.colorbar(drawn, ax=axes, shrink=0.85, label=label, extend="both")
     axes.set_xlabel("source unit")
     axes.set_ylabel("target unit")
     return axes

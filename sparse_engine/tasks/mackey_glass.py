@@ -83,7 +83,7 @@ class MackeyGlass(Task):
         return torch.from_numpy(values).to(torch.get_default_dtype())
 
     def _windows(self, rows: Tensor, number: int) -> tuple[Tensor, Tensor]:
-        """Window ``number`` of each row: ``[window, rows, 1]`` and its target ``[rows, horizon]``."""
+        """Window ``number`` of each row, ``[window, rows, 1]``, and its target."""
         start = number * self.window
         end = start + self.window
         return rows[:, start:end].t().unsqueeze(2), rows[:, end : end + self.horizon]

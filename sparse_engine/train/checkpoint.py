@@ -12,6 +12,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
@@ -20,6 +21,7 @@ from torch.optim import Optimizer
 
 FORMAT = "sparse_engine.checkpoint"
 VERSION = 1
+REMEDY = "restore the folder from a copy, or start again in an empty one"
 
 
 class CheckpointError(ValueError):
@@ -51,14 +53,17 @@ class Checkpoint:
         """Puts the state into a run that was set up the same way.
 
         Raises:
-            CheckpointError: the run was set up differently.
+            CheckpointError: the run was set up differently; it may hold parts of the state then.
         """
         try:
             model.load_state_dict(self.model)
             optimizer.load_state_dict(self.optimizer)
+            _check_state(optimizer)
             rule.load_state_dict(self.rule)
-        except (RuntimeError, ValueError, KeyError) as error:
-            raise CheckpointError(f"the checkpoint is of another model: {error}") from error
+        except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
+            raise CheckpointError(
+                f"expected the checkpoint of a run set up like this one, found: {error}"
+            ) from error
 
     def save(self, folder: Path) -> None:
         """Writes the checkpoint into a folder, in place of the one before."""
@@ -83,7 +88,7 @@ class Checkpoint:
             "rule": self.rule,
         }
         write_atomically(folder / "checkpoint.json", json.dumps(record, indent=1).encode())
-        for stale in folder.glob("checkpoint-*.safetensors"):
+        for stale in folder.glob("*checkpoint-*.safetensors*"):
             if stale.name != tensor_file:
                 stale.unlink()
 
@@ -99,15 +104,19 @@ class Checkpoint:
             record = json.loads(path.read_bytes())
         except FileNotFoundError:
             raise CheckpointError(
-                f"expected a checkpoint in {folder}, found no checkpoint.json"
+                f"expected a checkpoint in {folder}, found no checkpoint.json; "
+                "start again in an empty folder"
             ) from None
-        except ValueError as error:
-            raise CheckpointError(f"expected JSON in {path}, found: {error}") from error
+        except (ValueError, RecursionError) as error:
+            raise CheckpointError(f"expected JSON in {path}, found: {error}; {REMEDY}") from error
         if not isinstance(record, dict) or record.get("format") != FORMAT:
-            raise CheckpointError(f"expected a checkpoint of sparse_engine in {path}")
+            raise CheckpointError(
+                f"expected a checkpoint of sparse_engine in {path}, found something else; {REMEDY}"
+            )
         if record.get("version") != VERSION:
             raise CheckpointError(
-                f"expected checkpoint version {VERSION} in {path}, found {record.get('version')}"
+                f"expected checkpoint version {VERSION} in {path}, found {record.get('version')}; "
+                "go on with the release of sparse_engine that wrote it"
             )
         try:
             tensors = _tensors(folder / Path(record["tensors"]).name, record["sha256"])
@@ -124,22 +133,51 @@ class Checkpoint:
                     state.setdefault(int(slot), {})[entry] = value
             groups = record["optimizer"]["param_groups"]
             optimizer = {"state": state, "param_groups": groups}
-            return cls(int(record["step"]), model, optimizer, record["rule"])
-        except (KeyError, TypeError, AttributeError) as error:
-            raise CheckpointError(f"expected a complete checkpoint in {path}: {error}") from error
+            step = record["step"]
+            if not isinstance(step, int) or step < 0:
+                raise ValueError(f"step {step}")
+            return cls(step, model, optimizer, record["rule"])
+        except CheckpointError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise CheckpointError(
+                f"expected a complete checkpoint in {path}, found it wrong at: {error}; {REMEDY}"
+            ) from error
 
 
 def _tensors(path: Path, sha256: str) -> dict[str, Tensor]:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise CheckpointError(f"expected the tensors in {path}, found no such file") from None
+        raise CheckpointError(
+            f"expected the tensors in {path}, found no such file; {REMEDY}"
+        ) from None
     if hashlib.sha256(content).hexdigest() != sha256:
-        raise CheckpointError(f"expected {path} as it was written, found it truncated or changed")
+        raise CheckpointError(
+            f"expected {path} as it was written, found it truncated or changed; {REMEDY}"
+        )
     try:
         return load_tensors(content)
     except SafetensorError as error:
-        raise CheckpointError(f"expected safetensors in {path}, found: {error}") from error
+        raise CheckpointError(
+            f"expected safetensors in {path}, found: {error}; {REMEDY}"
+        ) from error
+
+
+def _check_state(optimizer: Optimizer) -> None:
+    """Checks that state fits its parameter, which ``load_state_dict`` does not.
+
+    Entries may have one value per row or column, as in Adafactor, or a single one.
+    """
+    for parameter, entries in optimizer.state.items():
+        for name, value in entries.items():
+            if not isinstance(value, Tensor):
+                continue
+            if torch.broadcast_shapes(value.shape, parameter.shape) != parameter.shape:
+                raise ValueError(
+                    f"expected optimizer state {name} of shape {[*parameter.shape]}, "
+                    f"found {[*value.shape]}"
+                )
 
 
 def write_atomically(path: Path, content: bytes) -> None:

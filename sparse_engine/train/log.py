@@ -36,13 +36,28 @@ class MetricsLog:
 
 
 def read_metrics(path: Path) -> list[dict]:
-    """All entries of a metrics file; a last line that a kill cut short is left out."""
+    """All entries of a metrics file; a last line that a kill cut short is left out.
+
+    Raises:
+        ValueError: another line is not an entry; names the first one.
+    """
     if not path.exists():
         return []
+    lines = path.read_text(encoding="utf-8").splitlines()
     entries = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for number, line in enumerate(lines, 1):
         try:
-            entries.append(json.loads(line))
+            entries.append(_entry(line))
         except ValueError:
-            break
+            if number < len(lines):
+                raise ValueError(
+                    f"expected an entry with a step in line {number} of {path}, found {line[:80]!r}"
+                ) from None
     return entries
+
+
+def _entry(line: str) -> dict:
+    entry = json.loads(line)
+    if not isinstance(entry, dict) or not isinstance(entry.get("step"), int):
+        raise ValueError
+    return entry

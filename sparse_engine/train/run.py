@@ -36,12 +36,19 @@ class Settings:
 
     hidden: int = 128
     density: float = 0.05
-    gain: float = 1.0
+    gain: float = 1.4
     steps: int = 6060
     learning_rate: float = 3e-3
     seed: int = 0
     evaluate_every: int = 60
     save_every: int = 600
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "evaluate_every", "save_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"expected {name} of at least 1, found {getattr(self, name)}")
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"expected seed in [0, 2^63), found {self.seed}")
 
 
 @dataclass(frozen=True)
@@ -94,7 +101,6 @@ class Run:
     ) -> None:
         self.folder, self.task, self.settings = folder, task, settings
         config = {"task": task.name, **asdict(settings), "rule": description}
-        _claim(folder, config, resume=resume)
         generator = torch.Generator().manual_seed(settings.seed)
         self.model = task.build(
             lambda inputs: SparseRNN(
@@ -109,10 +115,14 @@ class Run:
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=settings.learning_rate)
         self.rule = rule(self.model, self.optimizer)
         self.step = 0
+        # Last, so that settings which cannot be used leave no folder behind.
+        _claim(folder, config, resume=resume)
         if resume:
             checkpoint = Checkpoint.load(folder)
             checkpoint.restore(self.model, self.optimizer, self.rule)
             self.step = checkpoint.step
+        else:
+            self.save()
 
     @property
     def nnz(self) -> int:
@@ -189,7 +199,10 @@ def _claim(folder: Path, config: dict[str, object], *, resume: bool) -> None:
         write_atomically(path, json.dumps(config, indent=1).encode())
         return
     if not path.exists():
-        raise CheckpointError(f"expected a run to resume in {folder}, found no config.json")
+        raise CheckpointError(
+            f"expected a run to resume in {folder}, found no config.json; "
+            "name its folder with --out, or start a new run without --resume"
+        )
     try:
         found = json.loads(path.read_bytes())
     except ValueError as error:
