@@ -125,6 +125,8 @@ def main(arguments: list[str] | None = None) -> int:
     )
     try:
         return command()
+    except KeyboardInterrupt:
+        return 130
     except (ValueError, OSError, FloatingPointError) as error:
         print(f"sparse-engine: {error}", file=sys.stderr)
         return 2

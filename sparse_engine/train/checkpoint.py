@@ -21,6 +21,7 @@ from torch.optim import Optimizer
 
 FORMAT = "sparse_engine.checkpoint"
 VERSION = 1
+TENSOR_FILES = f"checkpoint-{'[0-9]' * 8}.safetensors"
 REMEDY = "restore the folder from a copy, or start again in an empty one"
 
 
@@ -88,7 +89,7 @@ class Checkpoint:
             "rule": self.rule,
         }
         write_atomically(folder / "checkpoint.json", json.dumps(record, indent=1).encode())
-        for stale in folder.glob("*checkpoint-*.safetensors*"):
+        for stale in [*folder.glob(TENSOR_FILES), *folder.glob(f".{TENSOR_FILES}.partial")]:
             if stale.name != tensor_file:
                 stale.unlink()
 
