@@ -62,8 +62,9 @@ class Checkpoint:
             _check_state(optimizer)
             rule.load_state_dict(self.rule)
         except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
+            found = " ".join(str(error).split())
             raise CheckpointError(
-                f"expected the checkpoint of a run set up like this one, found: {error}"
+                f"expected the checkpoint of a run set up like this one, found: {found}"
             ) from error
 
     def save(self, folder: Path) -> None:
@@ -147,12 +148,9 @@ class Checkpoint:
 
 
 def _tensors(path: Path, sha256: str) -> dict[str, Tensor]:
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise CheckpointError(
-            f"expected the tensors in {path}, found no such file; {REMEDY}"
-        ) from None
+    if not path.is_file():
+        raise CheckpointError(f"expected the tensors in {path}, found no such file; {REMEDY}")
+    content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != sha256:
         raise CheckpointError(
             f"expected {path} as it was written, found it truncated or changed; {REMEDY}"
@@ -171,6 +169,8 @@ def _check_state(optimizer: Optimizer) -> None:
     Entries may have one value per row or column, as in Adafactor, or a single one.
     """
     for parameter, entries in optimizer.state.items():
+        if not isinstance(parameter, Tensor):
+            raise ValueError(f"optimizer state of a parameter {parameter} that does not exist")
         for name, value in entries.items():
             if not isinstance(value, Tensor):
                 continue

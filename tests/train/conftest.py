@@ -1,0 +1,55 @@
+"""A task that is small enough to train within a test, and runs of it."""
+
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+
+from sparse_engine.tasks import Task
+from sparse_engine.topology import SET
+from sparse_engine.train import Run, Settings
+
+
+class Echo(Task):
+    """To say the first of five numbers after the last."""
+
+    name = "echo"
+    metric = "validation MSE"
+
+    def __init__(self, at_step=None):
+        self.at_step = at_step or (lambda step: None)
+
+    def build(self, recurrent, *, generator):
+        model = nn.Module()
+        model.recurrent = recurrent(1)
+        model.readout = nn.Parameter(torch.randn(model.recurrent.hidden_size, generator=generator))
+        return model
+
+    def loss(self, model, step):
+        self.at_step(step)
+        x = torch.randn(5, 4, 1, generator=torch.Generator().manual_seed(step))
+        states, _ = model.recurrent(x)
+        return nn.functional.mse_loss(states[-1] @ model.readout, x[0, :, 0])
+
+    def evaluate(self, model):
+        with torch.no_grad():
+            return Echo().loss(model, 1_000_000).item()
+
+
+@pytest.fixture
+def start():
+    """Makes a run: ``start(folder, at_step=..., resume=..., steps=..., ...)``."""
+
+    def make(folder, *, at_step=None, resume=False, every=3, rule=None, **settings):
+        shape = {"hidden": 12, "density": 0.3, "steps": 20, "evaluate_every": 2, "save_every": 5}
+        return Run(
+            folder,
+            Echo(at_step),
+            Settings(**shape | settings),
+            rule or partial(SET, fraction=0.3, every=every),
+            description={"name": "set", "every": every},
+            resume=resume,
+        )
+
+    return make

@@ -1,0 +1,151 @@
+"""A run that is killed at any moment can be loaded again."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from sparse_engine.nn import SparseLinear
+from sparse_engine.topology import Static
+from sparse_engine.train import Checkpoint
+
+
+class Killed(BaseException):
+    pass
+
+
+class Writer:
+    """Saves checkpoints whose every number is their step."""
+
+    def __init__(self):
+        self.model = nn.Sequential(SparseLinear(6, 6, density=0.5))
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1)
+        self.rule = Static(self.model, self.optimizer)
+
+    def save(self, step, folder):
+        with torch.no_grad():
+            for parameter in self.model.parameters():
+                parameter.fill_(step)
+        Checkpoint.of(step, self.model, self.optimizer, self.rule).save(folder)
+
+
+def loaded_step(folder):
+    checkpoint = Checkpoint.load(folder)
+    assert set(checkpoint.model["0.weight.values"].tolist()) == {checkpoint.step}
+    return checkpoint.step
+
+
+def kill_at_call(monkeypatch, number):
+    """Raises at the given call of any function that changes the disk; returns what was called."""
+    calls = []
+    for owner, name in ((os, "fsync"), (os, "replace"), (Path, "unlink")):
+
+        def kill(*arguments, original=getattr(owner, name), name=name):
+            calls.append(name)
+            if len(calls) == number:
+                raise Killed
+            return original(*arguments)
+
+        monkeypatch.setattr(owner, name, kill)
+    return calls
+
+
+def test_a_kill_between_any_two_writes_leaves_one_whole_checkpoint(tmp_path, monkeypatch):
+    writer = Writer()
+    survivors = []
+    for number in range(1, 100):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        writer.save(1, folder)
+        with monkeypatch.context() as context:
+            calls = kill_at_call(context, number)
+            try:
+                writer.save(2, folder)
+            except Killed:
+                survivors.append(loaded_step(folder))
+            else:
+                break
+        writer.save(3, folder)
+        assert loaded_step(folder) == 3
+        assert len(list(folder.iterdir())) == 2
+    assert calls == ["fsync", "replace", "fsync", "replace", "unlink"]
+    assert survivors == [1, 1, 1, 1, 2]
+
+
+def test_a_write_that_fails_midway_leaves_the_old_checkpoint(tmp_path, monkeypatch):
+    writer = Writer()
+    writer.save(1, tmp_path)
+
+    def full(descriptor):
+        os.ftruncate(descriptor, 10)
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="no space left"):
+        writer.save(2, tmp_path)
+    assert loaded_step(tmp_path) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_sigkill_while_saving_never_leaves_an_unloadable_run(tmp_path):
+    """One process that is killed over and over, by a parent that then loads what it left."""
+    script = tmp_path / "kill.py"
+    script.write_text(
+        textwrap.dedent("""
+            import importlib.util, os, pathlib, random, signal, sys, time
+
+            spec = importlib.util.spec_from_file_location("crash", sys.argv[1])
+            crash = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(crash)
+            crash.torch.set_num_threads(1)
+            folder, writer, random = pathlib.Path(sys.argv[2]), crash.Writer(), random.Random(0)
+            writer.save(0, folder)
+            steps = [0]
+            for _ in range(40):
+                child = os.fork()
+                if child == 0:
+                    for step in range(steps[-1] + 1, 1_000_000):
+                        writer.save(step, folder)
+                time.sleep(random.uniform(0.005, 0.03))
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+                steps.append(crash.loaded_step(folder))
+            assert steps == sorted(steps)
+            print(steps[-1])
+        """)
+    )
+    folder = tmp_path / "run"
+    folder.mkdir()
+    command = [sys.executable, "-W", "ignore", str(script), __file__, str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 10
+    # At most one orphan of each kind is left beside the checkpoint, never one per kill.
+    assert len(list(folder.iterdir())) <= 5
+
+
+def test_a_run_that_is_killed_goes_on_as_if_it_was_not(tmp_path, start):
+    start(tmp_path / "whole").train(progress=False)
+    run = tmp_path / "killed"
+    child = os.fork() if hasattr(os, "fork") else pytest.skip("needs fork")
+    if child == 0:
+
+        def at_step(step):
+            if step == 13:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        start(run, at_step=at_step).train(progress=False)
+        os._exit(1)
+    assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    assert Checkpoint.load(run).step == 10
+    assert json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])["step"] == 12
+    start(run, resume=True).train(progress=False)
+    for name in ("metrics.jsonl", "checkpoint.json", "checkpoint-00000020.safetensors"):
+        assert (run / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
