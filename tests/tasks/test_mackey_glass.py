@@ -105,7 +105,7 @@ def test_model_reads_out_the_last_state():
     task = MackeyGlass()
     model = build(task)
     x, y = task.batch(0)
-    states, last = model.recurrent(x)
+    _, last = model.recurrent(x)
     forecast = model(x)
     torch.testing.assert_close(forecast, model.readout(last[0]))
     torch.testing.assert_close(task.loss(model, 0), ((forecast - y) ** 2).mean())

@@ -37,19 +37,21 @@ class Echo(Task):
             return Echo().loss(model, 1_000_000).item()
 
 
+def make(folder, *, at_step=None, resume=False, every=3, rule=None, **settings):
+    """A run of 20 steps that saves every 5."""
+    shape = {"hidden": 12, "density": 0.3, "steps": 20, "evaluate_every": 2, "save_every": 5}
+    return Run(
+        folder,
+        Echo(at_step),
+        Settings(**shape | settings),
+        rule or partial(SET, fraction=0.3, every=every),
+        description={"name": "set", "every": every},
+        resume=resume,
+    )
+
+
 @pytest.fixture
-def start():
-    """Makes a run: ``start(folder, at_step=..., resume=..., steps=..., ...)``."""
-
-    def make(folder, *, at_step=None, resume=False, every=3, rule=None, **settings):
-        shape = {"hidden": 12, "density": 0.3, "steps": 20, "evaluate_every": 2, "save_every": 5}
-        return Run(
-            folder,
-            Echo(at_step),
-            Settings(**shape | settings),
-            rule or partial(SET, fraction=0.3, every=every),
-            description={"name": "set", "every": every},
-            resume=resume,
-        )
-
+def start(monkeypatch):
+    """Makes runs that leave no pictures, which take longer than everything else here."""
+    monkeypatch.setattr("sparse_engine.train.run.draw_pictures", lambda folder, model: None)
     return make

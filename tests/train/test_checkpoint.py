@@ -276,7 +276,7 @@ def test_refuses_tensors_that_do_not_fit(saved, change):
 
 
 def test_names_the_shapes_of_another_model(saved):
-    with pytest.raises(CheckpointError, match="set up like this one.*size mismatch"):
+    with pytest.raises(CheckpointError, match=r"set up like this one.*size mismatch"):
         Setup(features=11).load(saved)
 
 

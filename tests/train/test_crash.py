@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import pytest
@@ -45,15 +44,21 @@ def loaded_step(folder):
 def kill_at_call(monkeypatch, number):
     """Raises at the given call of any function that changes the disk; returns what was called."""
     calls = []
-    for owner, name in ((os, "fsync"), (os, "replace"), (Path, "unlink")):
 
-        def kill(*arguments, original=getattr(owner, name), name=name):
+    def patch(owner, name):
+        original = getattr(owner, name)
+
+        def counted(*arguments):
             calls.append(name)
             if len(calls) == number:
                 raise Killed
             return original(*arguments)
 
-        monkeypatch.setattr(owner, name, kill)
+        monkeypatch.setattr(owner, name, counted)
+
+    patch(os, "fsync")
+    patch(os, "replace")
+    patch(Path, "unlink")
     return calls
 
 
@@ -93,57 +98,62 @@ def test_a_write_that_fails_midway_leaves_the_old_checkpoint(tmp_path, monkeypat
     assert loaded_step(tmp_path) == 1
 
 
+def run_here(script, folder):
+    """Runs Python with this folder's modules at hand, in a process of one thread."""
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", "import torch; torch.set_num_threads(1)\n" + script]
+        + [str(folder)],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+KILL_OVER_AND_OVER = """
+import os, pathlib, random, signal, sys, time
+from test_crash import Writer, loaded_step
+folder, writer, random = pathlib.Path(sys.argv[1]), Writer(), random.Random(0)
+writer.save(0, folder)
+steps = [0]
+for _ in range(40):
+    child = os.fork()
+    if child == 0:
+        for step in range(steps[-1] + 1, 1_000_000):
+            writer.save(step, folder)
+    time.sleep(random.uniform(0.005, 0.03))
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    steps.append(loaded_step(folder))
+assert steps == sorted(steps)
+print(steps[-1])
+"""
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_sigkill_while_saving_never_leaves_an_unloadable_run(tmp_path):
-    """One process that is killed over and over, by a parent that then loads what it left."""
-    script = tmp_path / "kill.py"
-    script.write_text(
-        textwrap.dedent("""
-            import importlib.util, os, pathlib, random, signal, sys, time
-
-            spec = importlib.util.spec_from_file_location("crash", sys.argv[1])
-            crash = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(crash)
-            crash.torch.set_num_threads(1)
-            folder, writer, random = pathlib.Path(sys.argv[2]), crash.Writer(), random.Random(0)
-            writer.save(0, folder)
-            steps = [0]
-            for _ in range(40):
-                child = os.fork()
-                if child == 0:
-                    for step in range(steps[-1] + 1, 1_000_000):
-                        writer.save(step, folder)
-                time.sleep(random.uniform(0.005, 0.03))
-                os.kill(child, signal.SIGKILL)
-                os.waitpid(child, 0)
-                steps.append(crash.loaded_step(folder))
-            assert steps == sorted(steps)
-            print(steps[-1])
-        """)
-    )
-    folder = tmp_path / "run"
-    folder.mkdir()
-    command = [sys.executable, "-W", "ignore", str(script), __file__, str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = run_here(KILL_OVER_AND_OVER, tmp_path)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 10
-    # At most one orphan of each kind is left beside the checkpoint, never one per kill.
-    assert len(list(folder.iterdir())) <= 5
+    # What a kill leaves behind is cleaned up by the next save, so it does not pile up.
+    assert len(list(tmp_path.iterdir())) <= 5
+
+
+KILL_AT_STEP_13 = """
+import os, pathlib, signal, sys
+from conftest import make
+def at_step(step):
+    if step == 13:
+        os.kill(os.getpid(), signal.SIGKILL)
+make(pathlib.Path(sys.argv[1]), at_step=at_step).train(progress=False)
+"""
 
 
 def test_a_run_that_is_killed_goes_on_as_if_it_was_not(tmp_path, start):
     start(tmp_path / "whole").train(progress=False)
     run = tmp_path / "killed"
-    child = os.fork() if hasattr(os, "fork") else pytest.skip("needs fork")
-    if child == 0:
-
-        def at_step(step):
-            if step == 13:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        start(run, at_step=at_step).train(progress=False)
-        os._exit(1)
-    assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    assert run_here(KILL_AT_STEP_13, run).returncode == -signal.SIGKILL
     assert Checkpoint.load(run).step == 10
     assert json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])["step"] == 12
     start(run, resume=True).train(progress=False)

@@ -140,7 +140,7 @@ def test_stops_at_a_loss_that_is_not_finite(tmp_path, start):
 
 def test_refuses_a_folder_with_files(tmp_path, start):
     start(tmp_path / "run")
-    with pytest.raises(FileExistsError, match="expected a new or empty folder.*--resume"):
+    with pytest.raises(FileExistsError, match=r"expected a new or empty folder.*--resume"):
         start(tmp_path / "run")
 
 

@@ -1,0 +1,1 @@
+"""Cases of single operations, one file per operation."""

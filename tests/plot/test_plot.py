@@ -1,0 +1,108 @@
+"""Pictures: what is on the axes is what is in the data."""
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from sparse_engine import plot
+from sparse_engine.nn import SparseWeight
+
+
+@pytest.fixture
+def axes():
+    return Figure().add_subplot()
+
+
+def weight(out_features, in_features, nnz, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    density = nnz / (out_features * in_features)
+    return SparseWeight.erdos_renyi(out_features, in_features, density=density, generator=generator)
+
+
+def image_of(axes):
+    (image,) = axes.images
+    return image.get_array().data
+
+
+def test_small_weight_is_drawn_cell_by_cell(axes):
+    drawn = weight(7, 11, 30)
+    assert plot.adjacency(drawn, axes) is axes
+    np.testing.assert_allclose(image_of(axes), drawn.to_dense().detach(), rtol=1e-6)
+    assert axes.images[0].get_extent() == [0, 11, 7, 0]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("source unit", "target unit")
+
+
+def test_colours_are_symmetric_about_zero(axes):
+    plot.adjacency(weight(20, 20, 100), axes)
+    norm = axes.images[0].norm
+    assert norm.vcenter == 0 and norm.vmin == -norm.vmax < 0
+
+
+@pytest.mark.parametrize(("shape", "bins"), [((20, 30), 10), ((21, 30), 10), ((40, 3), 8)])
+def test_large_weight_is_summed_in_equal_squares(axes, shape, bins):
+    drawn = weight(*shape, shape[0] * shape[1] // 2)
+    plot.adjacency(drawn, axes, bins=bins)
+    side = -(-max(shape) // bins)
+    dense = drawn.to_dense().detach().numpy()
+    padded = np.pad(dense, [(0, -size % side) for size in shape])
+    height, width = (size // side for size in padded.shape)
+    expected = padded.reshape(height, side, width, side).sum((1, 3))
+    np.testing.assert_allclose(image_of(axes), expected, atol=1e-5)
+    assert max(height, width) <= bins
+
+
+def test_even_density_shows_no_lattice(axes):
+    n = 700
+    full = SparseWeight.from_dense(torch.ones(n, n))
+    plot.adjacency(full, axes, bins=512)
+    assert np.ptp(image_of(axes)) == 0
+
+
+def test_memory_does_not_grow_with_the_cells(axes):
+    """A matrix of these units would take 80 GB."""
+    plot.adjacency(weight(100_000, 100_000, 5_000), axes)
+    assert max(image_of(axes).shape) <= 512
+
+
+def test_a_weight_without_links_is_drawn(axes):
+    empty = SparseWeight.from_dense(torch.zeros(4, 4))
+    plot.adjacency(empty, axes)
+    assert not image_of(axes).any()
+
+
+ENTRIES = [
+    {"step": 10, "loss": 1.0, "metric": 2.0, "nnz": 5},
+    {"step": 20, "loss": 0.5, "metric": 0.25, "nnz": 5},
+    {"step": 30, "loss": 0.1, "metric": 0.5, "nnz": 5},
+]
+
+
+def test_curve_shows_loss_and_validation(axes):
+    assert plot.learning_curve(ENTRIES, axes) is axes
+    lines = {line.get_label(): line for line in axes.lines}
+    assert lines["training loss"].get_xydata().tolist() == [[10, 1.0], [20, 0.5], [30, 0.1]]
+    assert lines["validation"].get_xydata().tolist() == [[10, 2.0], [20, 0.25], [30, 0.5]]
+    assert axes.get_yscale() == "log"
+    assert "best 2.50e-01" in [text.get_text() for text in axes.texts]
+
+
+def test_curve_of_nothing_is_drawn(tmp_path):
+    with plot.picture(tmp_path / "curve.png") as axes:
+        plot.learning_curve([], axes)
+    assert (tmp_path / "curve.png").stat().st_size > 1_000
+
+
+def test_picture_needs_no_pyplot_and_no_display(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    monkeypatch.delenv("DISPLAY", raising=False)
+    with plot.picture(tmp_path / "one.png", size=(3, 2)) as axes:
+        assert isinstance(axes, Axes)
+        plot.adjacency(weight(30, 30, 90), axes)
+    content = (tmp_path / "one.png").read_bytes()
+    assert content.startswith(b"\x89PNG")
+    width, height = (int.from_bytes(content[at : at + 4], "big") for at in (16, 20))
+    assert (width, height) == (360, 240)
