@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -14,7 +15,7 @@ import torch
 from tqdm.auto import tqdm
 
 from sparse_engine import runtime
-from sparse_engine.train.checkpoint import write_atomically
+from sparse_engine.files import write_atomically
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Options:
 
     def prepare(self) -> None:
         """Sets the number of threads and the seed of the inputs."""
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
         if self.threads:
             torch.set_num_threads(self.threads)
         torch.manual_seed(0)

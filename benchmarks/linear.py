@@ -7,6 +7,7 @@ installed. All gradients are computed: of the input, the weight and the bias.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 import tyro
@@ -51,6 +52,23 @@ def peers_of(layer: SparseLinear) -> tuple[dict[str, Peer], list[Tensor]]:
     return peers, [*leaves, values]
 
 
+@dataclass(frozen=True)
+class StepOf:
+    """Makes forward-and-backward closures that clear all gradients first."""
+
+    leaves: list[Tensor]
+    x: Tensor
+    upstream: Tensor
+
+    def __call__(self, forward: Peer) -> Callable[[], None]:
+        def run() -> None:
+            for leaf in self.leaves:
+                leaf.grad = None
+            forward(self.x).backward(self.upstream)
+
+        return run
+
+
 def run(options: Options) -> None:
     """Measures all cases and reports them."""
     options.prepare()
@@ -61,14 +79,7 @@ def run(options: Options) -> None:
         x = torch.randn(batch, inputs, requires_grad=True)
         upstream = torch.randn(batch, outputs)
 
-        def step(forward: Peer, leaves=(*leaves, x, *layer.parameters()), x=x, g=upstream):
-            def run() -> None:
-                for leaf in leaves:
-                    leaf.grad = None
-                forward(x).backward(g)
-
-            return run
-
+        step = StepOf([*leaves, x, *layer.parameters()], x, upstream)
         steps = {name: step(f) for name, f in ({"sparse_engine": layer} | peers).items()}
         median = measure(steps, seconds=options.seconds)
         ours = median.pop("sparse_engine")

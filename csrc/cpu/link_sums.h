@@ -1,7 +1,7 @@
 // The micro-kernel of the weight gradient: one dot product per link.
 #pragma once
 
-#include "simd.h"
+#include "panel.h"
 #include "sparse_engine/matrix.h"
 
 namespace sparse_engine {
@@ -20,7 +20,10 @@ class LinkSums {
  public:
   static constexpr int W = L * NV;
 
-  LinkSums(T* gradient, int64_t first_link) : to_(gradient + first_link) {}
+  // `last` is the last link whose index may be read ahead, or null where the panels of B fit the
+  // second-level cache.
+  LinkSums(T* gradient, int64_t first_link, const int32_t* last)
+      : to_(gradient + first_link), last_(last) {}
 
   // The n links idx of one row. left[s] is that row in segment s of A, right[s] the whole segment
   // s of B as a panel.
@@ -30,6 +33,8 @@ class LinkSums {
     for (int s = 0; s < S; ++s)
       for (int v = 0; v < NV; ++v) a[s][v] = load<T, L>(left[s] + v * L);
     for (int64_t p = 0; p < n; ++p) {
+      if (last_)
+        for (int s = 0; s < S; ++s) fetch_row<T, W>(idx + p + kLinksAhead, last_, right[s]);
       const int64_t at = static_cast<int64_t>(idx[p]) * W;
       Vec<T, L> sum = a[0][0] * load<T, L>(right[0] + at);
       for (int s = 0; s < S; ++s)
@@ -61,6 +66,7 @@ class LinkSums {
   }
 
   T* to_;
+  const int32_t* last_;
   int held_ = 0;
   Vec<T, L> pending_[L];
 };

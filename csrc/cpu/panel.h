@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "memory.h"
 #include "simd.h"
 #include "sparse_engine/matrix.h"
 #include "team.h"
@@ -149,6 +150,26 @@ inline void add_to_rows(const T* bias, int rows, T* tile) {
       store<T, L>(at, load<T, L>(at) + bias[r]);
     }
 }
+
+// How far ahead rows of X are fetched when X is larger than the second-level cache.
+constexpr int kLinksAhead = 8;
+
+// Asks for the row of X that the link at `ahead` will read.
+template <typename T, int W>
+SE_INLINE void fetch_row(const int32_t* ahead, const int32_t* last, const T* x) {
+  const T* row = x + static_cast<int64_t>(*(ahead < last ? ahead : last)) * W;
+  for (int line = 0; line < W * static_cast<int>(sizeof(T)); line += 64)
+    __builtin_prefetch(reinterpret_cast<const char*>(row) + line);
+}
+
+// Whether a panel of `features` rows leaves no room for anything else in the second-level cache.
+template <typename T, int W>
+inline bool exceeds_l2(int64_t features) {
+  return features * W * static_cast<int64_t>(sizeof(T)) > l2_bytes();
+}
+
+// The last link of a matrix that has one.
+inline const int32_t* last_link(const Csr& w) { return w.idx + w.nnz() - 1; }
 
 // Whether `source` already is a panel of width W.
 template <typename T, int W>

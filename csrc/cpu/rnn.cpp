@@ -64,7 +64,8 @@ void add_gradient(const RnnBackward<T>& a, const Rows& rows, const Ring<T, L * N
   for (int64_t q = 0; q < panels; ++q) {
     const T *left[S], *right[S];
     for (int s = 0; s < S; ++s) right[s] = h.at(t - s - 1).panel(q);
-    LinkSums<T, L, NV, S> sums(a.dvalues, a.w.ptr[rows.first]);
+    LinkSums<T, L, NV, S> sums(a.dvalues, a.w.ptr[rows.first],
+                               exceeds_l2<T, L * NV>(S * a.w.rows) ? last_link(a.w) : nullptr);
     for (int64_t row = rows.first; row < rows.last; ++row) {
       for (int s = 0; s < S; ++s) left[s] = dz.at(t - s).row(q, row);
       sums.row(left, right, a.w.idx + a.w.ptr[row], a.w.ptr[row + 1] - a.w.ptr[row]);

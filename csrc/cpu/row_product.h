@@ -8,17 +8,6 @@
 namespace sparse_engine {
 namespace {
 
-// How far ahead rows of X are fetched when X is larger than the second-level cache.
-constexpr int kLinksAhead = 8;
-
-// Asks for the row of X that the link at `ahead` will read.
-template <typename T, int W>
-SE_INLINE void fetch_row(const int32_t* ahead, const int32_t* last, const T* x) {
-  const T* row = x + static_cast<int64_t>(*(ahead < last ? ahead : last)) * W;
-  for (int line = 0; line < W * static_cast<int>(sizeof(T)); line += 64)
-    __builtin_prefetch(reinterpret_cast<const char*>(row) + line);
-}
-
 // sum += value * X[column, :]. X is a panel of width L * NV.
 template <typename T, int L, int NV>
 SE_INLINE void add_link(Vec<T, L> (&sum)[NV], T value, int32_t column, const T* x) {
@@ -81,7 +70,7 @@ struct RowProduct {
     if constexpr (L == 1) {
       sum[0] += row_dot<T>(values + begin, w.idx + begin, n, x);
     } else {
-      const int32_t* last = w.idx + w.nnz() - 1;
+      const int32_t* last = last_link(w);
       if (prefetch)
         row_product<T, L, NV, true>(sum, values + begin, w.idx + begin, n, last, x);
       else

@@ -14,7 +14,8 @@ template <typename T, int L, int NV>
 void sample(const Sddmm<T>& s, const Rows& rows, const Dense<const T>& a, int columns, const T* b) {
   constexpr int W = L * NV;
   alignas(64) T tile[kTileRows * W];
-  LinkSums<T, L, NV, 1> sums(s.gradient, s.w.ptr[rows.first]);
+  LinkSums<T, L, NV, 1> sums(s.gradient, s.w.ptr[rows.first],
+                             exceeds_l2<T, W>(s.w.cols) ? last_link(s.w) : nullptr);
   for (int64_t first = rows.first; first < rows.last; first += kTileRows) {
     const int count = static_cast<int>(std::min<int64_t>(kTileRows, rows.last - first));
     read_tile<T, W>(a, first, count, columns, tile);

@@ -70,12 +70,6 @@ struct Sequence {
   }
 };
 
-// Whether a panel of `units` rows leaves no room for anything else in the second-level cache.
-template <typename T, int W>
-inline bool exceeds_l2(int64_t units) {
-  return units * W * static_cast<int64_t>(sizeof(T)) > l2_bytes();
-}
-
 // Threads that pay for one step of a recurrence: the activation and the transpositions of a unit
 // count as a few links.
 inline int threads_for_step(int threads, int64_t links, int64_t units, int64_t batch) {

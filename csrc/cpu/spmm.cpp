@@ -38,7 +38,7 @@ void run(const Spmm<T>& a, const Panels& panels) {
   Scratch scratch(2 * Scratch::bytes_of<T>(panel_size) + Scratch::bytes_of<T>(own_values));
   T* panel[2] = {scratch.take<T>(panel_size), scratch.take<T>(panel_size)};
   T* permuted = scratch.take<T>(own_values);
-  const bool prefetch = a.w.cols * W * static_cast<int64_t>(sizeof(T)) > l2_bytes();
+  const bool prefetch = exceeds_l2<T, W>(a.w.cols);
   const int64_t work = (a.w.nnz() + a.w.rows) * a.columns;
 
   run_team(useful_threads(a.threads, work), [&](const Team& team) {

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +17,8 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 from torch.optim import Optimizer
+
+from sparse_engine.files import write_atomically
 
 FORMAT = "sparse_engine.checkpoint"
 VERSION = 1
@@ -179,13 +180,3 @@ def _check_state(optimizer: Optimizer) -> None:
                     f"expected optimizer state {name} of shape {[*parameter.shape]}, "
                     f"found {[*value.shape]}"
                 )
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a file such that readers, and a kill, see the old content or all of the new."""
-    partial = path.with_name(f".{path.name}.partial")
-    with open(partial, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)

@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from sparse_engine.train.checkpoint import write_atomically
+from sparse_engine.files import write_atomically
 
 
 class MetricsLog:

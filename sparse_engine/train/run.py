@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 import resource
-import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,7 +18,9 @@ from tqdm.auto import tqdm
 from sparse_engine.nn import SparseRNN, SparseWeight
 from sparse_engine.tasks import Task
 from sparse_engine.topology import Dynamic
-from sparse_engine.train.checkpoint import Checkpoint, CheckpointError, write_atomically
+from sparse_engine.train.checkpoint import Checkpoint
+from sparse_engine.train.folder import claim
+from sparse_engine.train.interruption import interruption
 from sparse_engine.train.log import MetricsLog
 from sparse_engine.train.pictures import draw_pictures
 
@@ -116,7 +114,7 @@ class Run:
         self.rule = rule(self.model, self.optimizer)
         self.step = 0
         # Last, so that settings which cannot be used leave no folder behind.
-        _claim(folder, config, resume=resume)
+        claim(folder, config, resume=resume)
         if resume:
             checkpoint = Checkpoint.load(folder)
             checkpoint.restore(self.model, self.optimizer, self.rule)
@@ -139,13 +137,13 @@ class Run:
         log = MetricsLog(self.folder / "metrics.jsonl", steps=self.step)
         bar = tqdm(initial=self.step, total=self.settings.steps, unit="step", disable=not progress)
         try:
-            with _interruption() as interrupted:
+            with interruption() as interrupted:
                 while self.step < self.settings.steps and not interrupted():
                     self._take_step(log, bar)
+                self.save()
         finally:
             bar.close()
             log.close()
-        self.save()
         draw_pictures(self.folder, self.model)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return Result(
@@ -184,50 +182,3 @@ class Run:
             bar.set_postfix(loss=f"{loss.item():.2e}", validation=f"{metric:.2e}")
         if self.step % settings.save_every == 0:
             self.save()
-
-
-def _claim(folder: Path, config: dict[str, object], *, resume: bool) -> None:
-    """Makes the folder of a new run, or checks that it holds the run to go on with."""
-    path = folder / "config.json"
-    if not resume:
-        if folder.exists() and any(folder.iterdir()):
-            raise FileExistsError(
-                f"expected a new or empty folder, found {folder} with files in it; "
-                "choose another with --out, or go on with --resume"
-            )
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, json.dumps(config, indent=1).encode())
-        return
-    if not path.exists():
-        raise CheckpointError(
-            f"expected a run to resume in {folder}, found no config.json; "
-            "name its folder with --out, or start a new run without --resume"
-        )
-    try:
-        found = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise CheckpointError(f"expected JSON in {path}, found: {error}") from error
-    wanted = json.loads(json.dumps(config))
-    for name in wanted:
-        if not isinstance(found, dict) or found.get(name) != wanted[name]:
-            was = found.get(name) if isinstance(found, dict) else found
-            raise CheckpointError(
-                f"expected to resume {folder} with the settings it was started with, found "
-                f"{name} = {wanted[name]} instead of {was}"
-            )
-
-
-@contextmanager
-def _interruption() -> Iterator[Callable[[], bool]]:
-    """Turns Ctrl-C and SIGTERM into a flag, so that a step is never cut in two."""
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
-        return
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, lambda *_: asked.set()) for number in signals}
-    try:
-        yield asked.is_set
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

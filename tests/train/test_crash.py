@@ -100,9 +100,9 @@ def test_a_write_that_fails_midway_leaves_the_old_checkpoint(tmp_path, monkeypat
 
 def run_here(script, folder):
     """Runs Python with this folder's modules at hand, in a process of one thread."""
+    script = f"import torch; torch.set_num_threads(1)\n{script}"
     return subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", "import torch; torch.set_num_threads(1)\n" + script]
-        + [str(folder)],
+        [sys.executable, "-W", "ignore", "-c", script, str(folder)],
         cwd=Path(__file__).parent,
         capture_output=True,
         text=True,

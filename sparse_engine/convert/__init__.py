@@ -1,0 +1,12 @@
+"""Ways in and out: SciPy, torch.sparse, networkx and edge-list files."""
+
+from sparse_engine.convert.edge_list import EdgeListError as EdgeListError
+from sparse_engine.convert.edge_list import read_edge_list as read_edge_list
+from sparse_engine.convert.edge_list import write_edge_list as write_edge_list
+from sparse_engine.convert.networkx import from_networkx as from_networkx
+from sparse_engine.convert.networkx import to_networkx as to_networkx
+from sparse_engine.convert.scipy import from_scipy as from_scipy
+from sparse_engine.convert.scipy import to_scipy as to_scipy
+from sparse_engine.convert.torch import from_torch as from_torch
+from sparse_engine.convert.torch import to_torch_coo as to_torch_coo
+from sparse_engine.convert.torch import to_torch_csr as to_torch_csr

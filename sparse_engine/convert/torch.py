@@ -1,0 +1,45 @@
+"""To and from torch.sparse's CSR and COO tensors."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sparse_engine.nn import SparseWeight
+
+
+def from_torch(tensor: Tensor) -> SparseWeight:
+    """A weight with the stored entries of a ``torch.sparse_csr`` or ``torch.sparse_coo`` tensor.
+
+    Raises:
+        TypeError: another layout.
+        ValueError: not a matrix, or an entry stored twice.
+    """
+    if tensor.dim() != 2:
+        raise ValueError(f"expected a matrix, found shape {[*tensor.shape]}")
+    tensor = tensor.detach()
+    shape = tuple(tensor.shape)
+    if tensor.layout == torch.sparse_csr:
+        return SparseWeight.from_csr(
+            tensor.crow_indices(), tensor.col_indices(), tensor.values(), shape
+        )
+    if tensor.layout == torch.sparse_coo:
+        # Coalescing would sum entries that are stored twice; they are refused instead.
+        rows, cols = tensor._indices()
+        return SparseWeight.from_coo(rows, cols, tensor._values(), shape)
+    raise TypeError(
+        f"expected a tensor of layout torch.sparse_csr or torch.sparse_coo, found {tensor.layout}"
+    )
+
+
+def to_torch_csr(weight: SparseWeight) -> Tensor:
+    """``weight.to_torch_csr()``: a CSR tensor whose values share the weight's memory."""
+    return weight.to_torch_csr()
+
+
+def to_torch_coo(weight: SparseWeight) -> Tensor:
+    """A coalesced COO tensor whose values share the weight's memory."""
+    indices = torch.stack([weight.rows(), weight.col_indices.long()])
+    return torch.sparse_coo_tensor(
+        indices, weight.values.detach(), weight.shape, is_coalesced=True, check_invariants=False
+    )

@@ -1,0 +1,210 @@
+"""The command line, as a user meets it."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from dataclasses import fields
+
+import pytest
+import torch
+
+from sparse_engine import runtime
+from sparse_engine.cli import Train, main
+from sparse_engine.tasks import MackeyGlass
+from sparse_engine.train import Checkpoint, read_metrics
+
+QUICK = ("--hidden", "16", "--steps", "3", "--every", "1")
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    # So that no line of help is broken.
+    monkeypatch.setenv("COLUMNS", "1000")
+
+
+def train(*options):
+    return main(["train", "mackey-glass", *QUICK, *options])
+
+
+def refused(capsys, *options):
+    """The one line that a user sees when a command cannot be done."""
+    assert train(*options) == 2
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert message.startswith("sparse-engine: ")
+    return message
+
+
+def test_trains_and_reports(tmp_path, capsys):
+    assert train("--out", "deep/run") == 0
+    out = capsys.readouterr().out
+    assert re.search(r"^validation MSE +\d\.\d+e-\d\d$", out, re.MULTILINE)
+    assert re.search(r"^links +13$", out, re.MULTILINE)
+    assert re.search(r"^time +\d+\.\d s$", out, re.MULTILINE)
+    assert re.search(r"^peak memory +\d+ MB$", out, re.MULTILINE)
+    assert re.search(r"^written to +deep/run$", out, re.MULTILINE)
+    run = tmp_path / "deep" / "run"
+    names = {"config.json", "metrics.jsonl", "checkpoint.json", "checkpoint-00000003.safetensors"}
+    assert names | {"curve.png", "adjacency.png"} == {path.name for path in run.iterdir()}
+    (entry,) = read_metrics(run / "metrics.jsonl")
+    assert entry["step"] == 3 and entry["nnz"] == 13
+
+
+def test_options_reach_the_run(tmp_path):
+    options = ("--density", "0.5", "--fraction", "0.25", "--gain", "0.9", "--seed", "7")
+    assert train(*options, "--rule", "static", "--learning-rate", "0.01", "--out", "run") == 0
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["rule"] == {"name": "static", "fraction": 0.25, "every": 1}
+    expected = {"task": "mackey-glass", "hidden": 16, "steps": 3, "density": 0.5, "gain": 0.9}
+    assert config.items() >= (expected | {"seed": 7, "learning_rate": 0.01}).items()
+
+
+def wiring(folder):
+    return Checkpoint.load(folder).model["recurrent.weight_hh_l0.col_indices"]
+
+
+def test_the_static_rule_is_static_and_set_is_not(tmp_path):
+    assert train("--rule", "static", "--out", "short", "--steps", "1") == 0
+    for rule in ("static", "set"):
+        assert train("--rule", rule, "--fraction", "0.5", "--out", rule) == 0
+    assert torch.equal(wiring(tmp_path / "short"), wiring(tmp_path / "static"))
+    assert not torch.equal(wiring(tmp_path / "short"), wiring(tmp_path / "set"))
+
+
+def test_interrupted_run_says_how_to_go_on_and_does(tmp_path, capsys, monkeypatch):
+    assert train("--out", "whole") == 0
+    loss = MackeyGlass.loss
+
+    def interrupted(task, model, step):
+        if step == 1:
+            signal.raise_signal(signal.SIGINT)
+        return loss(task, model, step)
+
+    with monkeypatch.context() as context:
+        context.setattr(MackeyGlass, "loss", interrupted)
+        capsys.readouterr()
+        assert train("--out", "parts") == 130
+    assert "interrupted at step 2 of 3; go on with --resume" in capsys.readouterr().out
+    assert train("--out", "parts", "--resume") == 0
+    for name in ("metrics.jsonl", "checkpoint.json", "checkpoint-00000003.safetensors"):
+        whole, parts = tmp_path / "whole" / name, tmp_path / "parts" / name
+        assert whole.read_bytes() == parts.read_bytes()
+
+
+def test_threads_are_taken_over(threads, tmp_path):
+    threads(1)
+    assert train("--threads", "2", "--out", "two") == 0
+    assert torch.get_num_threads() == 2
+    assert train("--threads", "1", "--out", "one") == 0
+    assert torch.get_num_threads() == 1
+    # As the help says: the result does not depend on it.
+    one, two = (tmp_path / name / "metrics.jsonl" for name in ("one", "two"))
+    assert one.read_bytes() == two.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--density", "2", "expected density in (0, 1], found 2.0"),
+        ("--density", "0", "expected density in (0, 1], found 0.0"),
+        ("--density", "nan", "expected density in (0, 1], found nan"),
+        ("--fraction", "1.5", "expected fraction in [0, 1], found 1.5"),
+        ("--every", "0", "expected every of at least 1 step, found 0"),
+        ("--steps", "0", "expected steps of at least 1, found 0"),
+        ("--hidden", "0", "expected hidden_size of at least 1, found 0"),
+        ("--seed", "-1", "expected seed in [0, 2^63), found -1"),
+        ("--seed", "9" * 30, "expected seed in [0, 2^63), found " + "9" * 30),
+        ("--threads", "-1", "expected --threads of at least 0, found -1"),
+        ("--learning-rate", "-1", "Invalid learning rate: -1.0"),
+    ],
+)
+def test_bad_values_are_one_line_and_leave_nothing(tmp_path, capsys, option, value, message):
+    assert refused(capsys, option, value, "--out", "run") == f"sparse-engine: {message}"
+    assert not (tmp_path / "run").exists()
+
+
+def test_refuses_a_folder_in_use(tmp_path, capsys):
+    assert train("--out", "run") == 0
+    assert "expected a new or empty folder" in refused(capsys, "--out", "run")
+    (tmp_path / "file").write_text("")
+    assert "file" in refused(capsys, "--out", "file")
+
+
+def test_refuses_to_resume_nothing(capsys):
+    assert "found no config.json" in refused(capsys, "--out", "nowhere", "--resume")
+
+
+def test_refuses_to_resume_otherwise(capsys):
+    assert train("--out", "run") == 0
+    assert "found hidden = 17" in refused(capsys, "--out", "run", "--resume", "--hidden", "17")
+    assert "found rule = " in refused(capsys, "--out", "run", "--resume", "--rule", "static")
+
+
+@pytest.mark.parametrize("name", ["config.json", "checkpoint.json", "metrics.jsonl"])
+@pytest.mark.parametrize("content", [b"\x80\x04", b"{}\n{}\n", b"[[]]\n{"])
+def test_refuses_damaged_files(tmp_path, capsys, name, content):
+    assert train("--out", "run") == 0
+    (tmp_path / "run" / name).write_bytes(content)
+    refused(capsys, "--out", "run", "--resume")
+
+
+def test_a_loss_that_explodes_is_one_line(capsys):
+    assert "expected a finite loss" in refused(capsys, "--gain", "inf", "--out", "run")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["train", "nonsense"],
+        ["train", "mackey-glass", "--nonsense", "1"],
+        ["train", "mackey-glass", "--hidden", "many"],
+        ["train", "mackey-glass", "--rule", "nonsense"],
+    ],
+)
+def test_unknown_words_end_with_status_2(arguments, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def help_of(capsys, *command):
+    with pytest.raises(SystemExit) as ended:
+        main([*command, "--help"])
+    assert ended.value.code == 0
+    return capsys.readouterr().out
+
+
+def test_help_names_every_command(capsys):
+    text = help_of(capsys)
+    assert "train" in text and "info" in text
+
+
+def test_help_explains_every_option(capsys):
+    text = help_of(capsys, "train")
+    for field in fields(Train):
+        if field.name != "task":
+            option = field.name.replace("_", "-")
+            assert re.search(rf"--{option}\b.*\. \(default: ", text), option
+    assert "Example: sparse-engine train mackey-glass" in text
+
+
+def test_info_prints_what_the_runtime_knows(capsys):
+    assert main(["info"]) == 0
+    lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert lines == {name: str(value) for name, value in runtime.info().items()}
+
+
+def test_python_m_is_the_same():
+    done = subprocess.run(
+        [sys.executable, "-m", "sparse_engine", "train", "mackey-glass", "--density", "7"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr == "sparse-engine: expected density in (0, 1], found 7.0\n"
