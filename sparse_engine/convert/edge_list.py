@@ -55,9 +55,10 @@ def read_edge_list(
     wrong = (ids < 0) | (ids != np.floor(ids)) | (ids > np.iinfo(np.int32).max)
     if wrong.any():
         line = int(wrong.any(1).argmax())
+        found = ", ".join(f"{number:g}" for number in ids[line])
         raise EdgeListError(
-            f"expected unit numbers that are integers from 0, found "
-            f"{', '.join(f'{number:g}' for number in ids[line])} in line {line + skipped + 1} of {path}"
+            f"expected unit numbers that are integers from 0, found {found} "
+            f"in line {line + skipped + 1} of {path}"
         )
     sources, targets = ids.astype(np.int64).T
     size = int(ids.max()) + 1 if len(ids) else 0
@@ -79,7 +80,7 @@ def read_edge_list(
 
 
 def write_edge_list(weight: SparseWeight, path: str | Path) -> None:
-    """Writes a weight atomically: with the header for ``.csv``, tab-separated for ``.tsv``/``.txt``.
+    """Writes a weight atomically: a ``.csv`` with the header, ``.tsv``/``.txt`` tab-separated.
 
     Values are written with as many digits as bring back the same bits.
 

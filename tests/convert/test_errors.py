@@ -63,9 +63,7 @@ def test_torch():
     twice = torch.sparse_coo_tensor([[0, 0], [1, 1]], [1.0, 2.0], (2, 2))
     with pytest.raises(ValueError, match="duplicate link"):
         convert.from_torch(twice)
-    with pytest.raises(
-        TypeError, match=r"sparse_csr or torch.sparse_coo, found torch.strided"
-    ):
+    with pytest.raises(TypeError, match=r"sparse_csr or torch.sparse_coo, found torch.strided"):
         convert.from_torch(torch.eye(2))
 
 
