@@ -3,9 +3,12 @@
 import os
 from pathlib import Path
 
-import pytest
-import torch
-from hypothesis import settings
+# torch.compile's cache on disk knows nothing of a change in our operations.
+os.environ["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = "1"
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+from hypothesis import settings  # noqa: E402
 
 settings.register_profile("default", max_examples=30, deadline=None, derandomize=True)
 settings.load_profile("default")

@@ -64,10 +64,14 @@ Tensor rnn_forward(const Tensor& x, const std::optional<Tensor>& w_input,
   });
 }
 
-std::tuple<Tensor, Tensor, Tensor, Tensor> rnn_backward(
-    const Tensor& dh, const Tensor& h, const std::optional<Tensor>& h0, const Tensor& values,
-    const Tensor& crow, const Tensor& col, const Tensor& t_crow, const Tensor& t_col,
-    const Tensor& permutation, int64_t activation, bool wants_values) {
+using Gradients = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor>;
+
+// With x, the gradient of the dense input weights is wanted. What is not wanted comes back empty.
+Gradients rnn_backward(const Tensor& dh, const Tensor& h, const std::optional<Tensor>& x,
+                       const std::optional<Tensor>& h0, const Tensor& values, const Tensor& crow,
+                       const Tensor& col, const Tensor& t_crow, const Tensor& t_col,
+                       const Tensor& permutation, int64_t activation, bool wants_dz,
+                       bool wants_values) {
   const Pattern pattern(crow, col, t_crow, t_col, permutation);
   check_square(pattern.w);
   return with_real(values, "values", [&](auto zero) {
@@ -78,23 +82,30 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> rnn_backward(
     const Tensor gradient = sequence(dh, "dh", kType<T>, hidden);
     const int64_t steps = states.size(0), batch = states.size(1);
     check_shape(gradient, "dh", {steps, batch, hidden});
+    const int64_t inputs = x && x->dim() == 3 ? x->size(2) : 0;
+    std::optional<Tensor> input;
+    if (x) {
+      input = sequence(*x, "x", kType<T>, inputs);
+      check_shape(*input, "x", {steps, batch, inputs});
+    }
     const std::optional<Tensor> start = initial_state(h0, kType<T>, batch, hidden);
-    Tensor dz = empty(states, {steps, batch, hidden});
+    Tensor dz = empty(states, {wants_dz ? steps : 0, batch, hidden});
+    Tensor dw_input = empty(states, {input ? hidden : 0, inputs});
     Tensor dh0 = empty(states, {start ? batch : 0, hidden});
     Tensor dbias = empty(states, {hidden});
     Tensor dvalues = empty(states, {wants_values ? nnz : 0});
-    if (dz.numel() == 0) {
-      torch::stable::zero_(dh0);
-      torch::stable::zero_(dbias);
-      torch::stable::zero_(dvalues);
-      return std::make_tuple(dz, dh0, dbias, dvalues);
+    if (states.numel() == 0) {
+      for (Tensor* t : {&dw_input, &dh0, &dbias, &dvalues}) torch::stable::zero_(*t);
+      return Gradients(dz, dw_input, dh0, dbias, dvalues);
     }
-    kernels<T>().rnn_backward(
-        {pattern.w, pattern.wt, pattern.permutation, data<T>(links), data_or_null<T>(start),
-         data<T>(states), data<T>(gradient), mutable_data<T>(dz), mutable_data<T>(dbias),
-         start ? mutable_data<T>(dh0) : nullptr, wants_values ? mutable_data<T>(dvalues) : nullptr,
-         steps, batch, activation_of(activation), threads()});
-    return std::make_tuple(dz, dh0, dbias, dvalues);
+    kernels<T>().rnn_backward({pattern.w, pattern.wt, pattern.permutation, data<T>(links),
+                               data_or_null<T>(start), data<T>(states), data<T>(gradient),
+                               data_or_null<T>(input), wants_dz ? mutable_data<T>(dz) : nullptr,
+                               input ? mutable_data<T>(dw_input) : nullptr, mutable_data<T>(dbias),
+                               start ? mutable_data<T>(dh0) : nullptr,
+                               wants_values ? mutable_data<T>(dvalues) : nullptr, steps, batch,
+                               inputs, activation_of(activation), threads()});
+    return Gradients(dz, dw_input, dh0, dbias, dvalues);
   });
 }
 
@@ -106,9 +117,9 @@ STABLE_TORCH_LIBRARY_FRAGMENT(sparse_engine, m) {
       "crow, "
       "Tensor col, Tensor t_crow, Tensor t_col, Tensor permutation, int activation) -> Tensor");
   m.def(
-      "rnn_backward(Tensor dh, Tensor h, Tensor? h0, Tensor values, Tensor crow, Tensor col, "
-      "Tensor t_crow, Tensor t_col, Tensor permutation, int activation, bool wants_values) "
-      "-> (Tensor, Tensor, Tensor, Tensor)");
+      "rnn_backward(Tensor dh, Tensor h, Tensor? x, Tensor? h0, Tensor values, Tensor crow, "
+      "Tensor col, Tensor t_crow, Tensor t_col, Tensor permutation, int activation, bool wants_dz, "
+      "bool wants_values) -> (Tensor, Tensor, Tensor, Tensor, Tensor)");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CPU, m) {

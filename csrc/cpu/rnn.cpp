@@ -1,6 +1,7 @@
 #include "sparse_engine/rnn.h"
 
 #include "activation.h"
+#include "input_gradient.h"
 #include "link_sums.h"
 #include "projection.h"
 #include "row_product.h"
@@ -101,12 +102,14 @@ void backward(const RnnBackward<T>& a, int64_t panels) {
   // One place more than the steps that are waiting for the weight gradient, so that the next step
   // can begin while another thread still works on theirs.
   const int64_t together = steps_together<T, L, NV>(hidden), places = together + 1;
+  const DenseInput<T> input{a.x, a.dw_input, hidden, a.dw_input ? a.inputs : 0, a.batch, a.threads};
   Scratch scratch(2 * Ring<T, W>::bytes(places, hidden, panels) + Scratch::bytes_of<T>(a.w.nnz()) +
                   Scratch::bytes_of<T>(hidden * L));
   const Ring<T, W> dz(scratch, places, hidden, panels);
   const Ring<T, W> h(scratch, places, hidden, panels);
   T* values = scratch.take<T>(a.w.nnz());
   T* bias_sums = scratch.take<T>(hidden * L);
+  const InputGradient<T> input_gradient(input, scratch);
   const RowProduct<T, L, NV> product{a.wt, values, exceeds_l2<T, W>(hidden)};
 
   run_team(threads_for_step(a.threads, a.w.nnz(), hidden, a.batch), [&](const Team& team) {
@@ -114,6 +117,7 @@ void backward(const RnnBackward<T>& a, int64_t panels) {
     const Rows gradient_rows = rows_of(a.w, team.rank, team.size, kBlock);
     permute_share(team, a.values, a.permutation, a.w, values);
     std::fill(bias_sums + rows.first * L, bias_sums + rows.last * L, T(0));
+    input_gradient.clear(rows);
     if (a.dvalues)
       std::fill(a.dvalues + a.w.ptr[gradient_rows.first], a.dvalues + a.w.ptr[gradient_rows.last],
                 T(0));
@@ -130,10 +134,10 @@ void backward(const RnnBackward<T>& a, int64_t panels) {
     int64_t waiting = 0;
     for (int64_t t = a.steps - 1; t >= 0; --t) {
       const State<T, W> later = dz.at(t + 1), now = dz.at(t), state = h.at(t);
+      const T* x = input_gradient.step(team, t);
       seq.tiles(rows, [&](int64_t q, int64_t first, int count) {
         if (t > 0 || a.h0) read_state(t - 1, q, first, count);
         const Dense<const T> from = seq.step(a.dh, hidden, t, q);
-        const Dense<T> out = seq.step(a.dz, hidden, t, q);
         T* tile = now.row(q, first);
         read_tile<T, W>(from, first, count, seq.columns(q), tile);
         for (int r = 0; r < count; ++r) {
@@ -149,7 +153,9 @@ void backward(const RnnBackward<T>& a, int64_t panels) {
           }
           store<T, L>(bias_sum, over_batch);
         }
-        write_tile<T, W>(tile, out, first, count, seq.columns(q));
+        const int columns = seq.columns(q);
+        input_gradient.add(tile, W, first, count, columns, x, q * W);
+        if (a.dz) write_tile<T, W>(tile, seq.step(a.dz, hidden, t, q), first, count, columns);
       });
       team.barrier();
       waiting += t > 0 || a.h0;
@@ -159,6 +165,7 @@ void backward(const RnnBackward<T>& a, int64_t panels) {
         waiting = 0;
       }
     }
+    input_gradient.finish(rows);
     for (int64_t row = rows.first; row < rows.last; ++row)
       a.dbias[row] = sum_of_lanes<T, L>(load<T, L>(bias_sums + row * L));
     if (a.dh0 == nullptr) return;

@@ -75,11 +75,26 @@ def _(x, w_input, h0, bias, values, crow, col, t_crow, t_col, permutation, activ
 
 
 @torch.library.register_fake("sparse_engine::rnn_backward")
-def _(dh, h, h0, values, crow, col, t_crow, t_col, permutation, activation, wants_values):
-    hidden = h.shape[2]
+def _(
+    dh,
+    h,
+    x,
+    h0,
+    values,
+    crow,
+    col,
+    t_crow,
+    t_col,
+    permutation,
+    activation,
+    wants_dz,
+    wants_values,
+):
+    steps, batch, hidden = h.shape
     return (
-        h.new_empty(h.shape),
-        h.new_empty(0 if h0 is None else h.shape[1], hidden),
+        h.new_empty(steps if wants_dz else 0, batch, hidden),
+        h.new_empty(0 if x is None else hidden, 0 if x is None else x.shape[2]),
+        h.new_empty(0 if h0 is None else batch, hidden),
         h.new_empty(hidden),
         h.new_empty(values.shape if wants_values else 0),
     )
@@ -87,22 +102,30 @@ def _(dh, h, h0, values, crow, col, t_crow, t_col, permutation, activation, want
 
 def _save(ctx, inputs, output):
     x, w_input, h0, _, values, *pattern, activation = inputs
-    keeps_input = w_input is not None
-    ctx.save_for_backward(output, x if keeps_input else None, w_input, h0, values, *pattern)
+    ctx.save_for_backward(output, None if w_input is None else x, w_input, h0, values, *pattern)
     ctx.activation = activation
 
 
 def _backward(ctx, dh):
     h, x, w_input, h0, values, *pattern = ctx.saved_tensors
     needs_x, needs_w_input, needs_h0, needs_bias, needs_values, *_ = ctx.needs_input_grad
-    dz, dh0, dbias, dvalues = native.rnn_backward(
-        dh, h, h0, values, *pattern, ctx.activation, needs_values
+    dz, dw_input, dh0, dbias, dvalues = native.rnn_backward(
+        dh,
+        h,
+        x if needs_w_input else None,
+        h0,
+        values,
+        *pattern,
+        ctx.activation,
+        needs_x,
+        needs_values,
     )
-    dx = dz if w_input is None else dz @ w_input if needs_x else None
-    dw_input = dz.flatten(0, 1).T @ x.flatten(0, 1) if needs_w_input else None
+    dx = None
+    if needs_x:
+        dx = dz if w_input is None else dz @ w_input
     return (
-        dx if needs_x else None,
-        dw_input,
+        dx,
+        dw_input if needs_w_input else None,
         dh0 if needs_h0 else None,
         dbias if needs_bias else None,
         dvalues if needs_values else None,

@@ -101,10 +101,20 @@ def test_opcheck(inputs, initial):
     torch.library.opcheck(native.rnn_forward.default, forward)
     h = native.rnn_forward(*forward).detach()
     start = None if h0 is None else h0.detach()
-    for wants_values in (True, False):
+    for wanted in (True, False):
         torch.library.opcheck(
             native.rnn_backward.default,
-            (torch.randn_like(h), h, start, values.detach(), *pattern, 0, wants_values),
+            (
+                torch.randn_like(h),
+                h,
+                x.detach() if wanted else None,
+                start,
+                values.detach(),
+                *pattern,
+                0,
+                not wanted,
+                wanted,
+            ),
         )
 
 

@@ -30,7 +30,7 @@ void rnn_forward(const RnnForward<T>& args);
 
 // Back-propagation through time, from the gradient of every h_t:
 //   dz_t = act'(h_t) (dh_t + W^T dz_{t+1}),  db = sum_t dz_t,  dh0 = W^T dz_0,
-//   dW = sum_t dz_t h_{t-1}^T at the links.
+//   dW = sum_t dz_t h_{t-1}^T at the links,  dw_input = sum_t dz_t x_t^T.
 template <typename T>
 struct RnnBackward {
   Csr w;                       // [hidden x hidden]
@@ -40,12 +40,15 @@ struct RnnBackward {
   const T* h0;                 // [batch, hidden], or null for zeros
   const T* h;                  // [steps, batch, hidden], what rnn_forward wrote
   const T* dh;                 // [steps, batch, hidden]
-  T* dz;                       // [steps, batch, hidden], written; overlaps no input
+  const T* x;                  // [steps, batch, inputs]; read for dw_input only
+  T* dz;                       // [steps, batch, hidden] or null (not wanted); overlaps no input
+  T* dw_input;                 // [hidden, inputs] or null (not wanted), written
   T* dbias;                    // [hidden], written
   T* dh0;                      // [batch, hidden], written; null exactly when h0 is
   T* dvalues;                  // [nnz] or null (not wanted), written
   int64_t steps;               // >= 1
   int64_t batch;               // >= 1
+  int64_t inputs;              // >= 0
   Activation activation;
   int threads;
 };
