@@ -12,6 +12,7 @@ from datetime import date
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from sparse_engine import runtime
@@ -65,6 +66,19 @@ def measure(
     return {name: statistics.median(taken) for name, taken in times.items()}
 
 
+def step(
+    forward: Callable[[], Tensor], leaves: Sequence[Tensor], upstream: Tensor
+) -> Callable[[], None]:
+    """A training step without its optimizer: gradients cleared, forward, backward."""
+
+    def run() -> None:
+        for leaf in leaves:
+            leaf.grad = None
+        forward().backward(upstream)
+
+    return run
+
+
 def machine() -> dict[str, object]:
     """Where and with what the numbers were measured."""
     model = "unknown"
@@ -80,7 +94,7 @@ def machine() -> dict[str, object]:
 def report(name: str, rows: Sequence[dict[str, object]], options: Options) -> None:
     """Prints the rows as a table, and writes them as JSON where that was asked for."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    cells = [[_text(row.get(column)) for column in columns] for row in rows]
+    cells = [[as_text(row.get(column)) for column in columns] for row in rows]
     widths = [max(len(c), *(len(r[i]) for r in cells)) for i, c in enumerate(columns)]
     for line in [columns, *cells]:
         print("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)))
@@ -95,7 +109,8 @@ def progress(cases: Sequence, name: str) -> tqdm:
     return tqdm(cases, desc=name, leave=False)
 
 
-def _text(value: object) -> str:
+def as_text(value: object) -> str:
+    """A number in as many digits as are worth reading."""
     if isinstance(value, float):
         return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
     return "-" if value is None else str(value)

@@ -7,13 +7,13 @@ installed. All gradients are computed: of the input, the weight and the bias.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 
 import torch
 import tyro
 from torch import Tensor, nn
 
-from benchmarks.harness import Options, measure, progress, report
+from benchmarks.harness import Options, measure, progress, report, step
 from sparse_engine.nn import SparseLinear
 
 SHAPES = [(768, 3072, 128), (768, 3072, 2048), (4096, 4096, 32), (1024, 1024, 32)]
@@ -24,8 +24,8 @@ TARGET = 2.0
 Peer = Callable[[Tensor], Tensor]
 
 
-def peers_of(layer: SparseLinear) -> tuple[dict[str, Peer], list[Tensor]]:
-    """Functions equal to ``layer`` by name, and the tensors whose gradients they make."""
+def contestants(layer: SparseLinear) -> dict[str, tuple[Peer, list[Tensor]]]:
+    """Functions equal to ``layer`` by name, each with the tensors whose gradients it makes."""
     weight, bias = layer.weight, layer.bias.detach().clone().requires_grad_()
     dense = nn.Linear(layer.in_features, layer.out_features)
     csr = torch.sparse_csr_tensor(
@@ -35,12 +35,15 @@ def peers_of(layer: SparseLinear) -> tuple[dict[str, Peer], list[Tensor]]:
         weight.shape,
         check_invariants=False,
     ).requires_grad_()
-    peers: dict[str, Peer] = {"nn.Linear": dense, "torch CSR": lambda x: (csr @ x.T).T + bias}
-    leaves = [bias, csr, *dense.parameters()]
+    found: dict[str, tuple[Peer, list[Tensor]]] = {
+        "sparse_engine": (layer, [*layer.parameters()]),
+        "nn.Linear": (dense, [*dense.parameters()]),
+        "torch CSR": (lambda x: (csr @ x.T).T + bias, [csr, bias]),
+    }
     try:
         from torch_sparse import SparseTensor
     except ImportError:
-        return peers, leaves
+        return found
     values = weight.values.detach().clone().requires_grad_()
     matrix = SparseTensor(
         rowptr=weight.crow_indices,
@@ -48,25 +51,8 @@ def peers_of(layer: SparseLinear) -> tuple[dict[str, Peer], list[Tensor]]:
         value=values,
         sparse_sizes=weight.shape,
     )
-    peers["torch_sparse"] = lambda x: (matrix @ x.T).T + bias
-    return peers, [*leaves, values]
-
-
-@dataclass(frozen=True)
-class StepOf:
-    """Makes forward-and-backward closures that clear all gradients first."""
-
-    leaves: list[Tensor]
-    x: Tensor
-    upstream: Tensor
-
-    def __call__(self, forward: Peer) -> Callable[[], None]:
-        def run() -> None:
-            for leaf in self.leaves:
-                leaf.grad = None
-            forward(self.x).backward(self.upstream)
-
-        return run
+    found["torch_sparse"] = (lambda x: (matrix @ x.T).T + bias, [values, bias])
+    return found
 
 
 def run(options: Options) -> None:
@@ -75,12 +61,12 @@ def run(options: Options) -> None:
     rows = []
     for inputs, outputs, batch, density in progress(QUICK if options.quick else CASES, "linear"):
         layer = SparseLinear(inputs, outputs, density=density)
-        peers, leaves = peers_of(layer)
         x = torch.randn(batch, inputs, requires_grad=True)
         upstream = torch.randn(batch, outputs)
-
-        step = StepOf([*leaves, x, *layer.parameters()], x, upstream)
-        steps = {name: step(f) for name, f in ({"sparse_engine": layer} | peers).items()}
+        steps = {
+            name: step(partial(forward, x), [x, *leaves], upstream)
+            for name, (forward, leaves) in contestants(layer).items()
+        }
         median = measure(steps, seconds=options.seconds)
         ours = median.pop("sparse_engine")
         row = {"in": inputs, "out": outputs, "B": batch, "density": density, "ms": 1e3 * ours}

@@ -3,15 +3,20 @@
 import os
 from pathlib import Path
 
-# torch.compile's cache on disk knows nothing of a change in our operations.
-os.environ["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = "1"
-
-import pytest  # noqa: E402
-import torch  # noqa: E402
-from hypothesis import settings  # noqa: E402
+import pytest
+import torch
+from hypothesis import settings
 
 settings.register_profile("default", max_examples=30, deadline=None, derandomize=True)
 settings.load_profile("default")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _fresh_compile_cache(tmp_path_factory):
+    """The cache of torch.compile on disk would not notice a change in our operations."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path_factory.mktemp("inductor")))
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -34,11 +34,31 @@ inline std::string shape_of(const Tensor& t) {
   return text + "]";
 }
 
+inline const char* name_of(ScalarType type) {
+  switch (type) {
+    case ScalarType::Float:
+      return "float32";
+    case ScalarType::Double:
+      return "float64";
+    case ScalarType::Half:
+      return "float16";
+    case ScalarType::BFloat16:
+      return "bfloat16";
+    case ScalarType::Long:
+      return "int64";
+    case ScalarType::Int:
+      return "int32";
+    case ScalarType::Bool:
+      return "bool";
+    default:
+      return "another dtype";
+  }
+}
+
 inline void check_type(const Tensor& t, const char* name, ScalarType type) {
   if (!t.is_cpu()) fail("expected ", name, " on the CPU, found a tensor on another device");
   if (t.scalar_type() != type)
-    fail("expected ", name, " of dtype ", torch::headeronly::toString(type), ", found ",
-         torch::headeronly::toString(t.scalar_type()));
+    fail("expected ", name, " of dtype ", name_of(type), ", found ", name_of(t.scalar_type()));
 }
 
 inline void check_shape(const Tensor& t, const char* name, std::vector<int64_t> shape) {
@@ -80,8 +100,7 @@ template <class Body>
 auto with_real(const Tensor& values, const char* name, const Body& body) {
   if (values.scalar_type() == ScalarType::Float) return body(float());
   if (values.scalar_type() == ScalarType::Double) return body(double());
-  fail("expected ", name, " of dtype Float or Double, found ",
-       torch::headeronly::toString(values.scalar_type()));
+  fail("expected ", name, " of dtype float32 or float64, found ", name_of(values.scalar_type()));
 }
 
 // Index tensors of `rows` x `cols` as a Csr. The indices themselves were validated when the

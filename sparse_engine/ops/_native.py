@@ -6,11 +6,10 @@ import torch
 
 try:
     from sparse_engine import _C
-except ImportError as error:
+except ModuleNotFoundError as error:
     raise ImportError(
-        f"the native library of sparse_engine cannot be loaded ({error}). Build it with "
-        "`pip install --no-build-isolation -e .` in the source folder, against the torch that "
-        "is installed now."
+        "the native library of sparse_engine is not built; in the source folder, with torch "
+        "installed, run: pip install --no-build-isolation -e ."
     ) from error
 
 native = torch.ops.sparse_engine

@@ -161,7 +161,7 @@ def test_input_errors():
         ((torch.randn(6),), r"found \[6\]"),
         ((torch.randn(0, 3, 6),), "expected at least one time step, found none"),
         ((torch.randn(4, 3, 6), torch.zeros(1, 2, 21)), r"h0 of shape \[1, 3, 21\], found \[1, 2"),
-        ((torch.randn(4, 3, 6).double(),), "dtype Float, found Double"),
+        ((torch.randn(4, 3, 6).double(),), "dtype float32, found float64"),
     ]
     for arguments, message in cases:
         with pytest.raises(ValueError, match=message):

@@ -129,8 +129,8 @@ def test_errors_say_what_was_expected_and_found():
     cases = [
         ((values[:5], x), r"expected values of shape \[800\], found \[5\]"),
         ((values, x[:7]), r"expected x of shape \[100, columns\], found \[7, 4\]"),
-        ((values, x.double()), "expected x of dtype Float, found Double"),
-        ((values.half(), x), "expected values of dtype Float or Double, found Half"),
+        ((values, x.double()), "expected x of dtype float32, found float64"),
+        ((values.half(), x), "expected values of dtype float32 or float64, found float16"),
         ((values, x[0]), r"expected x of shape \[100, columns\], found \[4\]"),
     ]
     for (v, argument), message in cases:
