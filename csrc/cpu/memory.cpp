@@ -3,6 +3,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <cstdio>
+#include <cstdlib>
 #include <mutex>
 #include <new>
 #include <vector>
@@ -40,7 +42,7 @@ void release(char* data) { ::operator delete(data, std::align_val_t{kHugePage});
 
 }  // namespace
 
-Scratch::Scratch(size_t bytes) : block_(nullptr), size_(0), next_(nullptr) {
+Scratch::Scratch(size_t bytes) : block_(nullptr), size_(0), asked_(bytes), next_(nullptr) {
   if (bytes == 0) return;
   Pool& from = pool();
   {
@@ -60,6 +62,11 @@ Scratch::Scratch(size_t bytes) : block_(nullptr), size_(0), next_(nullptr) {
     block_ = allocate(size_);
   }
   next_ = block_;
+}
+
+void Scratch::overdrawn() {
+  std::fputs("sparse_engine: a kernel took more scratch memory than it asked for\n", stderr);
+  std::abort();
 }
 
 Scratch::~Scratch() {

@@ -19,6 +19,7 @@ class Scratch {
   T* take(int64_t count) {
     T* at = reinterpret_cast<T*>(next_);
     next_ += bytes_of<T>(count);
+    if (next_ > block_ + asked_) overdrawn();
     return at;
   }
 
@@ -29,8 +30,12 @@ class Scratch {
   }
 
  private:
+  // A kernel that takes more than it asked for would write into somebody else's memory.
+  [[noreturn]] static void overdrawn();
+
   char* block_;
   size_t size_;
+  size_t asked_;
   char* next_;
 };
 

@@ -104,7 +104,7 @@ void backward(const RnnBackward<T>& a, int64_t panels) {
   const int64_t together = steps_together<T, L, NV>(hidden), places = together + 1;
   const DenseInput<T> input{a.x, a.dw_input, hidden, a.dw_input ? a.inputs : 0, a.batch, a.threads};
   Scratch scratch(2 * Ring<T, W>::bytes(places, hidden, panels) + Scratch::bytes_of<T>(a.w.nnz()) +
-                  Scratch::bytes_of<T>(hidden * L));
+                  Scratch::bytes_of<T>(hidden * L) + InputGradient<T>::bytes(input));
   const Ring<T, W> dz(scratch, places, hidden, panels);
   const Ring<T, W> h(scratch, places, hidden, panels);
   T* values = scratch.take<T>(a.w.nnz());
