@@ -14,6 +14,7 @@ import tyro
 from torch import Tensor, nn
 
 from benchmarks.harness import Options, measure, progress, report, step
+from benchmarks.ops.case import torch_csr
 from sparse_engine.nn import SparseLinear
 
 SHAPES = [(768, 3072, 128), (768, 3072, 2048), (4096, 4096, 32), (1024, 1024, 32)]
@@ -28,13 +29,7 @@ def contestants(layer: SparseLinear) -> dict[str, tuple[Peer, list[Tensor]]]:
     """Functions equal to ``layer`` by name, each with the tensors whose gradients it makes."""
     weight, bias = layer.weight, layer.bias.detach().clone().requires_grad_()
     dense = nn.Linear(layer.in_features, layer.out_features)
-    csr = torch.sparse_csr_tensor(
-        weight.crow_indices.int(),
-        weight.col_indices,
-        weight.values.detach().clone(),
-        weight.shape,
-        check_invariants=False,
-    ).requires_grad_()
+    csr = torch_csr(weight).requires_grad_()
     found: dict[str, tuple[Peer, list[Tensor]]] = {
         "sparse_engine": (layer, [*layer.parameters()]),
         "nn.Linear": (dense, [*dense.parameters()]),

@@ -19,6 +19,7 @@ import tyro
 from torch import Tensor
 
 from benchmarks.harness import Options, measure, progress, report, step
+from benchmarks.ops.case import torch_csr
 from sparse_engine.nn import SparseRNN
 
 
@@ -69,13 +70,7 @@ class Contest:
         self.w_input = self.sparse.weight_ih_l0.detach().clone().requires_grad_()
         self.bias = (self.sparse.bias_ih_l0 + self.sparse.bias_hh_l0).detach().requires_grad_()
         self.w_dense = weight.to_dense().detach().requires_grad_()
-        self.w_csr = torch.sparse_csr_tensor(
-            weight.crow_indices.int(),
-            weight.col_indices,
-            weight.values.detach().clone(),
-            weight.shape,
-            check_invariants=False,
-        ).requires_grad_()
+        self.w_csr = torch_csr(weight).requires_grad_()
         self.x = torch.randn(case.steps, case.batch, case.inputs)
         self.upstream = torch.randn(case.steps, case.batch, case.hidden)
 

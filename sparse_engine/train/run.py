@@ -56,7 +56,7 @@ class Result:
     Attributes:
         metric: the task's metric at the end.
         nnz: links of the model.
-        seconds: of this session's training.
+        seconds: of training since this start.
         peak_bytes: the most memory the process has held.
         finished: whether all steps were taken; otherwise the run was interrupted.
     """
