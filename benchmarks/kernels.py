@@ -1,66 +1,56 @@
-"""The operations alone: GFLOP/s, the share of the measured limit, and the ratio to torch.sparse.
+"""The operations alone: GFLOP/s, the ratio to torch.sparse, and how near they come to the limit.
 
-A link costs two flops per column, and loads a row of X, its value and its index. The limit is the
-rate at which this machine loads from the level of memory that X lives in, measured in the same
-run; the share says how near an operation comes to loading at that rate.
+A link costs two flops per column. It loads a row of X, its value and its index, so no kernel of
+this kind is faster than the machine loads from where X lives; that rate is measured in the same
+run. The share of the limit is the time that these loads take at this rate, to the time taken.
 """
 
 from __future__ import annotations
 
-import time
-
-import torch
 import tyro
 
-from benchmarks.harness import Options, measure, progress, report
+from benchmarks._bandwidth import levels
+from benchmarks._harness import Options
+from benchmarks._report import progress, quartiles, report
 from benchmarks.ops import bench_rnn, bench_sddmm, bench_spmm
-from benchmarks.ops.case import QUICK, SIZES
+from benchmarks.ops.case import QUICK, SIZES, OperationCase
+
+MODULES = (bench_spmm, bench_sddmm, bench_rnn)
 
 
-def load_rate(size: int) -> float:
-    """Bytes per second, all threads together, at which an array of ``size`` bytes is summed."""
-    array = torch.randn(max(1, size // 4))
-    rounds = max(3, (1 << 28) // size)
-    array.sum()
-    best = float("inf")
-    for _ in range(5):
-        start = time.perf_counter()
-        for _ in range(rounds):
-            array.sum()
-        best = min(best, time.perf_counter() - start)
-    return rounds * array.numel() * 4 / best
+def row(case: OperationCase, options: Options) -> dict[str, object]:
+    """Measures one case."""
+    contestants = {"ours": case.run} | ({} if case.peer is None else {"torch": case.peer})
+    timings = options.measure(contestants)
+    ours = timings["ours"].median
+    peer = timings["torch"].median if "torch" in timings else None
+    return {
+        "operation": case.name,
+        "n": case.weight.shape[0],
+        "density": case.weight.density,
+        "B": case.columns,
+        "us": 1e6 * ours,
+        "GFLOP/s": case.flops / ours / 1e9,
+        "share of limit": case.bound / ours,
+        "torch us": None if peer is None else 1e6 * peer,
+        "x torch": None if peer is None else peer / ours,
+        "target": case.target,
+        **quartiles(timings),
+    }
 
 
 def run(options: Options) -> None:
     """Measures all cases and reports them."""
     options.prepare()
-    rates: dict[int, float] = {}
-    rows = []
-    for size in progress(QUICK if options.quick else SIZES, "kernels"):
-        for module in (bench_spmm, bench_sddmm, bench_rnn):
-            for case in module.cases(*size):
-                x_bytes = 4 * size[0] * size[2]
-                rate = rates.setdefault(x_bytes, load_rate(max(1 << 18, x_bytes)))
-                contestants = {"ours": case.run}
-                if case.peer is not None:
-                    contestants["peer"] = case.peer
-                median = measure(contestants, seconds=options.seconds)
-                ours, peer = median["ours"], median.get("peer")
-                rows.append(
-                    {
-                        "operation": case.name,
-                        "n": size[0],
-                        "density": size[1],
-                        "B": size[2],
-                        "us": 1e6 * ours,
-                        "GFLOP/s": case.flops / ours / 1e9,
-                        "share of load limit": case.gathered_bytes / rate / ours,
-                        "torch us": None if peer is None else 1e6 * peer,
-                        "x torch": None if peer is None else peer / ours,
-                        "target": case.target,
-                    }
-                )
-    report("kernels", rows, options)
+    rows = [
+        row(case, options)
+        for size in progress(QUICK if options.quick else SIZES, "kernels")
+        for module in MODULES
+        for case in module.cases(*size)
+    ]
+    rates = levels()
+    print("loads, GB/s:", ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items()))
+    report("kernels", rows, options, load_gigabytes_per_second=rates)
 
 
 if __name__ == "__main__":

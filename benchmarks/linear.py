@@ -1,73 +1,78 @@
-"""SparseLinear, forward and backward, against dense and sparse peers.
+"""SparseLinear, forward and backward, against dense and sparse layers.
 
-The peers: nn.Linear, torch.sparse's CSR matrix with autograd, and torch_sparse where it is
-installed. All gradients are computed: of the input, the weight and the bias.
+Dense: nn.Linear, and the same with a masked weight. Sparse: torch.sparse's CSR, and torch_sparse,
+sparseprop and sparselab where they are installed. All compute the same function, which is checked
+first, and all gradients: of the input, the weight and the bias.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-
 import torch
 import tyro
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import functional
 
-from benchmarks.harness import Options, measure, progress, report, step
-from benchmarks.ops.case import torch_csr
+from benchmarks._contest import Contestant, check, steps
+from benchmarks._harness import Options
+from benchmarks._peers import OPTIONAL, bias_of, installed, torch_csr_layer
+from benchmarks._report import progress, quartiles, report
 from sparse_engine.nn import SparseLinear
 
 SHAPES = [(768, 3072, 128), (768, 3072, 2048), (4096, 4096, 32), (1024, 1024, 32)]
 CASES = [(*shape, density) for shape in SHAPES for density in (0.10, 0.05, 0.01)]
-QUICK = [(32, 48, 8, 0.1)]
+QUICK = [(32, 48, 16, 0.1)]
 TARGET = 2.0
 
-Peer = Callable[[Tensor], Tensor]
 
-
-def contestants(layer: SparseLinear) -> dict[str, tuple[Peer, list[Tensor]]]:
-    """Functions equal to ``layer`` by name, each with the tensors whose gradients it makes."""
-    weight, bias = layer.weight, layer.bias.detach().clone().requires_grad_()
-    dense = nn.Linear(layer.in_features, layer.out_features)
-    csr = torch_csr(weight).requires_grad_()
-    found: dict[str, tuple[Peer, list[Tensor]]] = {
-        "sparse_engine": (layer, [*layer.parameters()]),
-        "nn.Linear": (dense, [*dense.parameters()]),
-        "torch CSR": (lambda x: (csr @ x.T).T + bias, [csr, bias]),
+def dense_layers(layer: SparseLinear, x: Tensor) -> dict[str, Contestant]:
+    """nn.Linear of the same function, and with a mask on its weight."""
+    plain = layer.to_dense()
+    weight = plain.weight.detach().clone().requires_grad_()
+    mask = layer.weight.pattern.dense(torch.ones(layer.weight.nnz))
+    bias = bias_of(layer)
+    return {
+        "nn.Linear": Contestant(
+            lambda: plain(x), {"x": x, "links": plain.weight, "bias": plain.bias}
+        ),
+        "masked": Contestant(
+            lambda: functional.linear(x, weight * mask, bias),
+            {"x": x, "links": weight, "bias": bias},
+        ),
     }
-    try:
-        from torch_sparse import SparseTensor
-    except ImportError:
-        return found
-    values = weight.values.detach().clone().requires_grad_()
-    matrix = SparseTensor(
-        rowptr=weight.crow_indices,
-        col=weight.col_indices.long(),
-        value=values,
-        sparse_sizes=weight.shape,
-    )
-    found["torch_sparse"] = (lambda x: (matrix @ x.T).T + bias, [values, bias])
-    return found
+
+
+def row(inputs: int, outputs: int, batch: int, density: float, options: Options) -> dict:
+    """Checks and measures one case."""
+    layer = SparseLinear(inputs, outputs, density=density)
+    x = torch.randn(batch, inputs, requires_grad=True)
+    upstream = torch.randn(batch, outputs)
+    leaves = {"x": x, "links": layer.weight.values, "bias": layer.bias}
+    dense = dense_layers(layer, x)
+    sparse = {"torch CSR": torch_csr_layer(layer, x)} | installed(layer, x)
+    contestants = {"sparse_engine": Contestant(lambda: layer(x), leaves)} | dense | sparse
+    check(contestants, upstream, layer.weight.pattern)
+    timings = options.measure(steps(contestants, upstream))
+    median = {name: timing.median for name, timing in timings.items()}
+    ours = median.pop("sparse_engine")
+    sizes = {"in": inputs, "out": outputs, "B": batch, "density": density, "ms": 1e3 * ours}
+    ratios = {
+        "x best dense": min(median[name] for name in dense) / ours,
+        "x best sparse": min(median[name] for name in sparse) / ours,
+        "x best peer": min(median.values()) / ours,
+    }
+    times = {f"{name} ms": 1e3 * seconds for name, seconds in median.items()}
+    return sizes | times | ratios | {"target": TARGET} | quartiles(timings)
 
 
 def run(options: Options) -> None:
     """Measures all cases and reports them."""
     options.prepare()
-    rows = []
-    for inputs, outputs, batch, density in progress(QUICK if options.quick else CASES, "linear"):
-        layer = SparseLinear(inputs, outputs, density=density)
-        x = torch.randn(batch, inputs, requires_grad=True)
-        upstream = torch.randn(batch, outputs)
-        steps = {
-            name: step(partial(forward, x), [x, *leaves], upstream)
-            for name, (forward, leaves) in contestants(layer).items()
-        }
-        median = measure(steps, seconds=options.seconds)
-        ours = median.pop("sparse_engine")
-        row = {"in": inputs, "out": outputs, "B": batch, "density": density, "ms": 1e3 * ours}
-        row |= {f"{name} ms": 1e3 * seconds for name, seconds in median.items()}
-        rows.append(row | {"x best peer": min(median.values()) / ours, "target": TARGET})
-    report("linear", rows, options)
+    cases = QUICK if options.quick else CASES
+    rows = [row(*case, options) for case in progress(cases, "linear")]
+    absent = [name for name in OPTIONAL if f"{name} ms" not in rows[0]]
+    for name in absent:
+        print(f"{name}: not installed")
+    report("linear", rows, options, not_installed=absent)
 
 
 if __name__ == "__main__":

@@ -6,14 +6,14 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks.harness import as_text
+from benchmarks._report import as_text
+from benchmarks._report import columns as columns_of
 
 
 def markdown(record: dict, columns: list[str]) -> str:
     """The rows of a record with a line on the machine; all columns when none are named."""
-    rows = record["rows"]
-    columns = columns or list(rows[0])
-    machine = record["machine"]
+    rows, machine = record["rows"], record["machine"]
+    columns = columns or columns_of(rows)
     lines = [
         "| " + " | ".join(columns) + " |",
         "|" + "---|" * len(columns),

@@ -9,22 +9,24 @@ import torch
 import tyro
 from torch import nn
 
+from sparse_engine.files import write_atomically
 from sparse_engine.nn import SparseRNN
 from sparse_engine.topology import SET
 
 
-def main(*, steps: int = 300, json: Path | None = None) -> float:
-    """Trains on recalling the first of 20 inputs; returns the last loss.
+def main(*, steps: int = 300, json: Path | None = None) -> None:
+    """Learns to recall the first of 20 inputs.
 
     Args:
         steps: training steps.
-        json: write the loss here.
+        json: write the losses to this file.
     """
     torch.manual_seed(0)
     rnn, readout = SparseRNN(8, 256, density=0.05, gain=1.7), nn.Linear(256, 8)
     model = nn.ModuleList([rnn, readout])
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
     rewiring = SET(model, optimizer, fraction=0.3, every=100)
+    losses = []
     for _ in range(steps):
         x = torch.randn(20, 32, 8)
         loss = nn.functional.mse_loss(readout(rnn(x)[1][0]), x[0])
@@ -32,10 +34,12 @@ def main(*, steps: int = 300, json: Path | None = None) -> float:
         loss.backward()
         optimizer.step()
         rewiring.step()
-    print(f"loss {loss.item():.3f} with {rnn.weight_hh_l0}")
+        losses.append(loss.item())
+    print(f"loss {losses[0]:.3f} -> {losses[-1]:.3f} with {rnn.weight_hh_l0}")
     if json is not None:
-        json.write_text(json_format.dumps({"steps": steps, "loss": loss.item()}))
-    return loss.item()
+        record = {"steps": steps, "first loss": losses[0], "last loss": losses[-1]}
+        json.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(json, (json_format.dumps(record, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The whole-sequence recurrence, forward."""
+"""The whole-sequence recurrence."""
 
 from __future__ import annotations
 
@@ -10,16 +10,24 @@ from benchmarks.ops.case import OperationCase, weight_of
 from sparse_engine import ops
 
 STEPS = 50
+MOST_NEURONS = 10_000  # the states of all steps are kept
 
 
 def cases(neurons: int, density: float, columns: int) -> Iterator[OperationCase]:
-    """One sequence of 50 steps; its columns are all steps' batches."""
-    if neurons > 10_000:
+    """A sequence forward: a product per step; and with its gradients: three per step."""
+    if neurons > MOST_NEURONS:
         return
     weight = weight_of(neurons, density)
-    values, pattern = weight.values, weight.pattern
+    pattern = weight.pattern
+    values = weight.values.detach().clone().requires_grad_()
     z = torch.randn(STEPS, columns, neurons)
-    h0 = torch.randn(columns, neurons)
-    yield OperationCase(
-        "rnn", weight, STEPS * columns, lambda: ops.rnn(z, h0, None, values, pattern)
-    )
+    upstream = torch.randn(STEPS, columns, neurons)
+
+    def forward() -> torch.Tensor:
+        return ops.rnn(z, None, None, weight.values, pattern)
+
+    def both() -> tuple[torch.Tensor, ...]:
+        return torch.autograd.grad(ops.rnn(z, None, None, values, pattern), values, upstream)
+
+    yield OperationCase("rnn", weight, columns, forward, products=STEPS)
+    yield OperationCase("rnn, gradients", weight, columns, both, products=3 * STEPS)

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import torch
 
-from benchmarks.ops.case import OperationCase, torch_csr, weight_of
+from benchmarks._peers import torch_csr
+from benchmarks.ops.case import OperationCase, weight_of
 from sparse_engine import ops
 
 
@@ -14,12 +15,11 @@ def cases(neurons: int, density: float, columns: int) -> Iterator[OperationCase]
     """One product of one size."""
     weight = weight_of(neurons, density)
     pattern, csr = weight.pattern, torch_csr(weight)
-    a, b = torch.randn(neurons, columns), torch.randn(columns, neurons)
-    b_rows = b.T.contiguous()
+    a, b = torch.randn(neurons, columns), torch.randn(neurons, columns)
     yield OperationCase(
         "sddmm",
         weight,
         columns,
-        lambda: ops.sddmm(pattern, a, b_rows),
-        lambda: torch.sparse.sampled_addmm(csr, a, b, beta=0.0),
+        lambda: ops.sddmm(pattern, a, b),
+        lambda: torch.sparse.sampled_addmm(csr, a, b.T, beta=0.0),
     )

@@ -1,0 +1,43 @@
+"""The examples run, on tiny sizes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+
+
+def run(name, file, **options):
+    arguments = [text for key, value in options.items() for text in (f"--{key}", str(value))]
+    command = [sys.executable, EXAMPLES / name, *arguments, "--json", file]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return printed, json.loads(file.read_text())
+
+
+def test_quickstart(tmp_path):
+    printed, record = run("quickstart.py", tmp_path / "new" / "result.json", steps=120)
+    assert record["steps"] == 120
+    assert record["last loss"] < 0.9 * record["first loss"]
+    assert "nnz=3277" in printed
+
+
+def test_hundred_thousand_neurons(tmp_path):
+    printed, record = run(
+        "hundred_thousand_neurons.py",
+        tmp_path / "result.json",
+        neurons=300,
+        links=10,
+        duration=8,
+        batch=2,
+        steps=4,
+        every=2,
+        threads=1,
+    )
+    measured = record["measured"]
+    assert measured["links"] == 3000
+    assert measured["seconds per rewiring"] > 0
+    assert measured["seconds per step"] >= measured["seconds per backward pass"]
+    assert record["settings"]["neurons"] == 300
+    assert record["machine"]["threads"] == 1
+    assert "peak GB" in printed
