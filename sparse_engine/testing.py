@@ -1,13 +1,24 @@
-"""Tools for tests of sparse code: awkward patterns, and tolerances that follow from the dtype."""
+"""Tools for tests of sparse code: awkward patterns and layouts, and tolerances from the dtype.
+
+Needs hypothesis; nothing else in the package imports this module.
+"""
 
 from __future__ import annotations
 
+import math
+
 import torch
+from hypothesis import strategies as st
 from torch import Tensor
+from torch.testing import assert_close
 
 from sparse_engine.nn import SparseWeight
-from sparse_engine.ops import Pattern, RandomKey, rewire, sample_absent
-from sparse_engine.ops.pattern import Links
+from sparse_engine.ops import Links, Pattern, RandomKey, rewire, sample_absent
+
+# The widths that kernels are built of, and their neighbours.
+BOUNDARIES = [width + step for width in (4, 8, 16, 32, 64, 128) for step in (-1, 0, 1)]
+
+LAYOUTS = ("rows", "columns", "sliced rows", "sliced columns", "strided")
 
 
 def random_pattern(out_features: int, in_features: int, nnz: int, *, seed: int = 0) -> Pattern:
@@ -47,10 +58,68 @@ def awkward_patterns() -> dict[str, Pattern]:
     }
 
 
+def sizes() -> st.SearchStrategy[int]:
+    """Sizes of a matrix: small ones, and those around the widths that kernels are built of."""
+    return st.one_of(st.integers(1, 20), st.sampled_from(BOUNDARIES))
+
+
+def real_dtypes() -> st.SearchStrategy[torch.dtype]:
+    """The dtypes that kernels are compiled for."""
+    return st.sampled_from([torch.float32, torch.float64])
+
+
+@st.composite
+def patterns(draw: st.DrawFn, *, square: bool = False) -> Pattern:
+    """Patterns from empty to full, some with full rows, full columns or a run of empty rows."""
+    rows = draw(sizes())
+    cols = rows if square else draw(sizes())
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 2**32)))
+    share = draw(st.sampled_from([0.0, 0.02, 0.3, 0.98, 1.0]))
+    mask = torch.rand(rows, cols, generator=generator) < share
+    if draw(st.booleans()):
+        mask[draw(st.integers(0, rows - 1))] = True
+    if draw(st.booleans()):
+        mask[:, draw(st.integers(0, cols - 1))] = True
+    if draw(st.booleans()):
+        mask[rows // 3 : rows // 2 + 1] = False
+    return pattern_of(mask)
+
+
+def laid_out(matrix: Tensor, layout: str) -> Tensor:
+    """The same numbers in one of LAYOUTS; the memory between and around them is NaN."""
+    rows, cols = matrix.shape
+
+    def nan(*shape: int) -> Tensor:
+        return matrix.new_full(shape, math.nan)
+
+    places = {
+        "rows": lambda: nan(rows, cols),
+        "columns": lambda: nan(cols, rows).t(),
+        "sliced rows": lambda: nan(rows, cols + 5)[:, 2:-3],
+        "sliced columns": lambda: nan(cols, rows + 5)[:, 2:-3].t(),
+        "strided": lambda: nan(2 * rows, 3 * cols)[::2, ::3],
+    }
+    return places[layout]().copy_(matrix)
+
+
+def integers(*shape: int, dtype: torch.dtype, most: int = 3) -> Tensor:
+    """Whole numbers from ``-most`` to ``most``: sums of their products are exact in any order."""
+    return torch.randint(-most, most + 1, shape).to(dtype)
+
+
 def tolerance(dtype: torch.dtype, terms: int) -> dict[str, float]:
-    """Bounds for sums of ``terms`` products of numbers of size one, as assert_close takes them."""
+    """Bounds for sums of ``terms`` products of numbers of size one, as assert_close takes them.
+
+    Rounding errors of a sum are independent: they grow as the square root of its length.
+    """
     bound = 4 * torch.finfo(dtype).eps * max(1, terms) ** 0.5
     return {"rtol": bound, "atol": 4 * bound}
+
+
+def assert_sums(actual: Tensor, exact: Tensor, terms: int) -> None:
+    """Checks sums of ``terms`` products against the same in double precision."""
+    assert exact.dtype == torch.float64
+    assert_close(actual.double(), exact, **tolerance(actual.dtype, terms))
 
 
 def assert_valid(weight: SparseWeight) -> None:

@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+# Threads that wait by spinning take the processor from whatever else runs; read once, by torch.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 import pytest
 import torch
 from hypothesis import settings

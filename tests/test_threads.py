@@ -1,60 +1,153 @@
-"""Results have the same bits for any number of threads."""
+"""Results have the same bits for any number of threads.
+
+The kernels use another thread per 32,768 multiply-adds between two barriers, so every case here
+has at least 100,000 of them: three threads really run.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
 from sparse_engine import ops
-from sparse_engine.nn import SparseRNN, SparseWeight
-from sparse_engine.ops import RandomKey
+from sparse_engine.nn import SparseLinear, SparseRNN, SparseWeight
+from sparse_engine.ops import Pattern, RandomKey
 from sparse_engine.testing import random_pattern
 from sparse_engine.topology import SET
 
-
-def recurrence(dtype, batch):
-    network = SparseRNN(
-        8, 500, density=0.1, dtype=dtype, generator=torch.Generator().manual_seed(0)
-    )
-    generator = torch.Generator().manual_seed(1)
-    x = torch.randn(12, batch, 8, dtype=dtype, generator=generator, requires_grad=True)
-    h0 = torch.randn(1, batch, 500, dtype=dtype, generator=generator, requires_grad=True)
-    y, h_n = network(x, h0)
-    y.backward(torch.randn(y.shape, dtype=dtype, generator=generator))
-    return [y, h_n, x.grad, h0.grad, *(p.grad for p in network.parameters())]
+COUNTS = (2, 3, 5)
+DTYPES = (torch.float32, torch.float64)
+SQUARE = random_pattern(1000, 1000, 110_000)
+WIDE = random_pattern(400, 3000, 110_000, seed=1)
 
 
-def products(dtype, columns):
-    pattern = random_pattern(400, 600, 24_000)
-    generator = torch.Generator().manual_seed(1)
-    values = torch.randn(24_000, dtype=dtype, generator=generator)
-    x = torch.randn(columns, 600, dtype=dtype, generator=generator).t()
-    y = torch.randn(400, columns, dtype=dtype, generator=generator)
-    return [
-        ops.spmm(values, pattern, x),
-        ops.spmm_t(values, pattern, y),
-        ops.sddmm(pattern, y, x),
-    ]
+def gradients(module, *leaves):
+    """Results and gradients of a module, all of them."""
+    leaves = [leaf.detach().requires_grad_() for leaf in leaves]
+    module.zero_grad()
+    results = module(*leaves)
+    results = results if isinstance(results, tuple) else (results,)
+    torch.autograd.backward(results, [torch.cos(result.detach()) for result in results])
+    return [*results, *(leaf.grad for leaf in leaves), *(p.grad for p in module.parameters())]
 
 
-def rewiring(dtype, _):
-    pattern = random_pattern(3000, 3000, 400_000)
-    weight = SparseWeight(torch.randn(400_000, dtype=dtype), pattern)
-    with torch.no_grad():
-        weight.values.copy_(torch.sin(torch.arange(400_000.0, dtype=dtype)))
-    rule = SET(weight, None, every=1)
-    rule.step()
-    dense_sample = ops.sample_absent(weight.pattern.links, 8_000_000, RandomKey(1))
-    return [*weight.pattern, weight.values, dense_sample]
+def network(dtype, **options):
+    made = SparseRNN(8, 1000, dtype=dtype, density=0.11, **options)
+    weights = [module for module in made.modules() if isinstance(module, SparseWeight)]
+    assert all(weight.nnz >= 100_000 for weight in weights if weight.shape == (1000, 1000))
+    return made
 
 
-@pytest.mark.parametrize("work", [recurrence, products, rewiring])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("batch", [1, 19, 100])
-def test_same_bits(work, dtype, batch, threads):
-    if work is rewiring and batch > 1:
-        pytest.skip("a rewiring has no batch")
+def assert_same(threads, run):
     threads(1)
-    alone = work(dtype, batch)
-    for count in (2, 3):
+    alone = run()
+    for count in COUNTS:
         threads(count)
-        for one, many in zip(alone, work(dtype, batch), strict=True):
+        for one, many in zip(alone, run(), strict=True):
             assert torch.equal(one, many)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("columns", [1, 2, 7, 19, 100])
+@pytest.mark.parametrize("pattern", [SQUARE, WIDE], ids=["square", "wide"])
+def test_products(pattern, columns, dtype, threads):
+    rows, cols = pattern.shape
+    values, bias = torch.randn(pattern.nnz, dtype=dtype), torch.randn(rows, dtype=dtype)
+    for turned in (False, True):
+        x, y = (
+            torch.randn(columns, n, dtype=dtype).t()
+            if turned
+            else torch.randn(n, columns).to(dtype)
+            for n in (cols, rows)
+        )
+        assert_same(
+            threads,
+            lambda x=x, y=y: [
+                ops.spmm(values, pattern, x, bias),
+                ops.spmm_t(values, pattern, y),
+                ops.sddmm(pattern, y, x),
+            ],
+        )
+
+
+# A dense input weight is multiplied by torch for a batch of one, whose own bits may differ.
+@pytest.mark.parametrize(
+    ("batch", "input_density"), [(1, 0.5), (2, 1.0), (7, 1.0), (19, 0.5), (19, 1.0), (100, 1.0)]
+)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
+def test_recurrence(batch, input_density, dtype, nonlinearity, threads):
+    made = network(dtype, nonlinearity=nonlinearity, input_density=input_density)
+    x, h0 = torch.randn(6, batch, 8, dtype=dtype), torch.randn(1, batch, 1000, dtype=dtype)
+    assert_same(threads, lambda: gradients(made, x, h0))
+    assert_same(threads, lambda: gradients(made, x))
+
+
+def test_network_of_two_layers_and_directions(threads):
+    made = network(torch.float32, num_layers=2, bidirectional=True, input_density=0.5)
+    x = torch.randn(4, 5, 8)
+    assert_same(threads, lambda: gradients(made, x))
+
+
+def test_linear(threads):
+    layer = SparseLinear(3000, 400, density=0.1)
+    x = torch.randn(33, 3000)
+    assert_same(threads, lambda: gradients(layer, x))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_rewiring(dtype, threads):
+    values = torch.sin(torch.arange(400_000, dtype=dtype))
+    pattern = random_pattern(3000, 3000, 400_000)
+
+    def run():
+        weight = SparseWeight(values.clone(), Pattern(*(part.clone() for part in pattern)))
+        optimizer = torch.optim.SGD(weight.parameters(), lr=0.1, momentum=0.9)
+        weight.values.grad = values.clone()
+        optimizer.step()
+        rule = SET(weight, optimizer, every=1)
+        for _ in range(2):
+            rule.step()
+        momentum = optimizer.state[weight.values]["momentum_buffer"]
+        return [*weight.pattern, weight.values.detach(), weight.values.grad, momentum]
+
+    assert_same(threads, run)
+
+
+def test_topology_operations(threads):
+    links = SQUARE.links
+    keep = torch.rand(links.nnz) < 0.5
+    cells = links.cells()[~keep]
+    scores = torch.randn(400_000).round(decimals=2)
+    slot_map = torch.where(torch.rand(400_000) < 0.5, torch.arange(400_000), -1).int()
+
+    def run():
+        rewired = ops.rewire(links, keep, cells)
+        return [
+            *Pattern.of(links),
+            *rewired.links[:2],
+            rewired.slot_map,
+            rewired.born,
+            ops.sample_absent(links, 300_000, RandomKey(1)),
+            ops.sample_absent(links, 800_000, RandomKey(1)),
+            ops.smallest(scores, 100_000, above=0.0),
+            ops.carry(scores, slot_map, 400_000),
+        ]
+
+    assert_same(threads, run)
+
+
+def test_calls_from_several_python_threads_do_not_disturb_each_other(threads):
+    threads(2)
+    made = network(torch.float32)
+    inputs = [torch.randn(4, batch, 8) for batch in (1, 5, 17, 40)]
+
+    def run(x):
+        with torch.no_grad():
+            return made(x)[0]
+
+    alone = [run(x) for x in inputs]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(5):
+            for one, many in zip(alone, pool.map(run, inputs), strict=True):
+                assert torch.equal(one, many)

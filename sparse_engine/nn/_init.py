@@ -24,6 +24,9 @@ def check_density(density: float, name: str = "density") -> float:
 
 def erdos_renyi(out_features: int, in_features: int, nnz: int, seed: int) -> Pattern:
     """A pattern of exactly ``nnz`` links at uniformly random cells, in O(nnz) memory."""
+    for name, size in (("out_features", out_features), ("in_features", in_features)):
+        if size < 0:
+            raise ValueError(f"expected {name} of at least 0, found {size}")
     crow = torch.zeros(out_features + 1, dtype=torch.int64)
     empty = Links(crow, torch.empty(0, dtype=torch.int32), in_features)
     cells = sample_absent(empty, nnz, RandomKey(seed))
@@ -32,8 +35,8 @@ def erdos_renyi(out_features: int, in_features: int, nnz: int, seed: int) -> Pat
 
 def epsilon_nnz(out_features: int, in_features: int, epsilon: float) -> int:
     """SET's size rule (Mocanu et al. 2018, eq. 3): ``epsilon * (out + in)`` links, at most all."""
-    if epsilon <= 0:
-        raise ValueError(f"expected epsilon > 0, found {epsilon}")
+    if not 0 < epsilon < math.inf:
+        raise ValueError(f"expected finite epsilon > 0, found {epsilon}")
     return min(round(epsilon * (out_features + in_features)), out_features * in_features)
 
 

@@ -116,6 +116,10 @@ class SparseRecurrent(nn.Module):
                 f"expected input of shape [steps, batch, {self.input_size}] or "
                 f"[steps, {self.input_size}], found {[*x.shape]}"
             )
+        dtype = self.weight_hh_l0.values.dtype
+        if x.dtype != dtype:
+            message = f"expected input of dtype {dtype}, found {x.dtype}"
+            raise ValueError(message.replace("torch.", ""))
         single = x.dim() == 2
         batch_first = self.batch_first and not single
         if single:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from sparse_engine import ops
 from sparse_engine.nn import _init
 from sparse_engine.ops import Pattern
+from sparse_engine.ops.pattern import integers
 
 
 class SparseWeight(nn.Module):
@@ -56,7 +57,7 @@ class SparseWeight(nn.Module):
         Raises:
             ValueError: the tensors do not describe such a matrix; names the first wrong entry.
         """
-        return cls(values.clone(), Pattern.from_csr(crow, col, shape))
+        return cls(values.clone(), Pattern.from_csr(crow.clone(), col.clone(), shape))
 
     @classmethod
     def from_coo(
@@ -73,6 +74,7 @@ class SparseWeight(nn.Module):
                 "expected rows, cols and values of one length, found shapes "
                 f"{[*rows.shape]}, {[*cols.shape]} and {[*values.shape]}"
             )
+        rows, cols = integers(rows, "rows"), integers(cols, "cols")
         for name, index, size in (("rows", rows, out_features), ("cols", cols, in_features)):
             wrong = ((index < 0) | (index >= size)).nonzero()
             if wrong.numel():
@@ -80,8 +82,8 @@ class SparseWeight(nn.Module):
                 raise ValueError(
                     f"expected {name} in [0, {size}), found {int(index[at])} at position {at}"
                 )
-        order = torch.argsort(rows.long() * in_features + cols.long(), stable=True)
-        counts = torch.bincount(rows.long(), minlength=out_features)
+        order = torch.argsort(rows * in_features + cols, stable=True)
+        counts = torch.bincount(rows, minlength=out_features)
         crow = nn.functional.pad(counts.cumsum(0), (1, 0))
         return cls.from_csr(crow, cols[order], values[order], shape)
 
@@ -245,7 +247,7 @@ class SparseWeight(nn.Module):
             return
         values, crow, col = (state_dict[prefix + name] for name in names)
         try:
-            pattern = Pattern.from_csr(crow.cpu(), col.cpu(), self.shape)
+            pattern = Pattern.from_csr(crow.cpu().clone(), col.cpu().clone(), self.shape)
             self.set_pattern(pattern, values)
         except ValueError as error:
             error_msgs.append(f"{prefix.removesuffix('.') or 'the weight'}: {error}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 
 from sparse_engine.ops.pattern import Pattern
@@ -17,5 +19,5 @@ def linear(values: Tensor, pattern: Pattern, x: Tensor, bias: Tensor | None = No
     out_features, in_features = pattern.shape
     if x.dim() == 0 or x.shape[-1] != in_features:
         raise ValueError(f"expected input of shape [..., {in_features}], found {[*x.shape]}")
-    flat = x.reshape(-1, in_features)
+    flat = x.reshape(math.prod(x.shape[:-1]), in_features)
     return spmm(values, pattern, flat.t(), bias).t().reshape(*x.shape[:-1], out_features)

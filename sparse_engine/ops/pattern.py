@@ -74,8 +74,8 @@ class Pattern(NamedTuple):
             raise ValueError(
                 f"expected crow_indices of shape [{out_features + 1}], found {[*crow.shape]}"
             )
-        crow = _integers(crow, "crow_indices", torch.int64)
-        col = _integers(col, "col_indices", torch.int32)
+        crow = integers(crow, "crow_indices", torch.int64).contiguous()
+        col = integers(col, "col_indices", torch.int32).contiguous()
         native.check_csr(crow, col, in_features)
         return cls.of(Links(crow, col, in_features))
 
@@ -109,10 +109,17 @@ class Pattern(NamedTuple):
         return out.index_put((self.rows(), self.col.long()), values)
 
 
-def _integers(indices: Tensor, name: str, dtype: torch.dtype) -> Tensor:
+def integers(indices: Tensor, name: str, dtype: torch.dtype = torch.int64) -> Tensor:
+    """``indices.to(dtype)``, where that changes no entry.
+
+    Raises:
+        ValueError: naming ``name``: not an integer dtype, or an entry that ``dtype`` cannot hold.
+    """
     if indices.is_floating_point() or indices.is_complex() or indices.dtype == torch.bool:
         raise ValueError(f"expected {name} of an integer dtype, found {indices.dtype}")
-    most = torch.iinfo(dtype).max
-    if indices.numel() and indices.max() > most:
-        raise ValueError(f"expected {name} of at most {most}, found {int(indices.max())}")
-    return indices.to(dtype).contiguous()
+    converted = indices.to(dtype)
+    wrong = (converted != indices).nonzero()
+    if wrong.numel():
+        found = int(indices[tuple(wrong[0])])
+        raise ValueError(f"expected {name} that {dtype} can hold, found {found}")
+    return converted

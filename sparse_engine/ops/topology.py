@@ -137,6 +137,17 @@ def _(crow, col, in_features, count, seed, step, stream):
     return crow.new_empty(count)
 
 
+@torch.library.register_fake("sparse_engine::rewire")
+def _(crow, col, in_features, keep, cells):
+    links = torch.library.get_ctx().new_dynamic_size()
+    return (
+        torch.empty_like(crow),
+        col.new_empty(links),
+        torch.empty_like(col),
+        cells.new_empty(cells.shape, dtype=torch.int32),
+    )
+
+
 @torch.library.register_fake("sparse_engine::smallest")
 def _(scores, count, above):
     return torch.empty_like(scores, dtype=torch.bool)

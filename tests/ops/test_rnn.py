@@ -1,182 +1,113 @@
-"""The recurrence against its slow twin, and its derivatives."""
+"""The recurrence and its backward pass against the slow twin."""
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.testing import assert_close
 
 from sparse_engine import ops
-from sparse_engine.testing import random_pattern, tolerance
-
-
-def problem(hidden, nnz, steps, batch, dtype, *, inputs=None, initial=True, bias=True, seed=0):
-    pattern = random_pattern(hidden, hidden, nnz, seed=seed)
-
-    def real(*shape, scale=1.0):
-        return (scale * torch.randn(*shape, dtype=dtype)).requires_grad_()
-
-    return (
-        real(steps, batch, hidden if inputs is None else inputs),
-        real(batch, hidden) if initial else None,
-        real(hidden) if bias else None,
-        real(nnz, scale=(hidden / max(1, nnz)) ** 0.5),
-        pattern,
-    ), (None if inputs is None else real(hidden, inputs))
-
-
-def gradients(run, leaves, upstream):
-    result = run()
-    kept = [leaf for leaf in leaves if leaf is not None]
-    return result.detach(), torch.autograd.grad(result, kept, upstream)
-
-
-def check(arguments, w_input, nonlinearity):
-    *leaves, pattern = arguments
-    steps, batch, _ = arguments[0].shape
-    hidden = pattern.shape[0]
-    dtype = arguments[0].dtype
-    upstream = torch.randn(steps, batch, hidden, dtype=dtype)
-    options = {"w_input": w_input, "nonlinearity": nonlinearity}
-    h, grads = gradients(lambda: ops.rnn(*arguments, **options), [*leaves, w_input], upstream)
-    h_ref, grads_ref = gradients(
-        lambda: ops.rnn_ref(*arguments, **options), [*leaves, w_input], upstream
-    )
-    close = tolerance(dtype, 16 * hidden * steps * batch)
-    assert_close(h, h_ref, **tolerance(dtype, 16 * hidden * steps))
-    for grad, grad_ref in zip(grads, grads_ref, strict=True):
-        assert_close(grad, grad_ref, **close)
-
-
-@pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize(
-    ("hidden", "nnz"), [(1, 0), (1, 1), (7, 0), (16, 256), (33, 200), (129, 900), (300, 900)]
+from sparse_engine.testing import (
+    assert_sums,
+    integers,
+    patterns,
+    random_pattern,
+    real_dtypes,
+    sizes,
 )
-def test_equals_the_slow_twin(hidden, nnz, dtype, nonlinearity):
+
+SQUARE = {"one cell": random_pattern(1, 1, 1), "lonely": random_pattern(1, 1, 0)}
+SQUARE |= {"all": random_pattern(16, 16, 256), "nothing": random_pattern(7, 7, 0)}
+SQUARE |= {"ordinary": random_pattern(33, 33, 200), "wide": random_pattern(300, 300, 900)}
+FORMS = [
+    {},
+    {"initial": False},
+    {"inputs": 5},
+    {"inputs": 1, "initial": False, "bias": False},
+    {"inputs": 16, "initial": False},
+]
+
+
+def check_exactly(problem, twin=ops.rnn_ref):
+    """ReLU on whole numbers: every order of summation gives the same bits."""
+    upstream = integers(*problem.x.shape[:2], problem.pattern.shape[0], dtype=torch.float64)
+    h, grads = problem.gradients(upstream)
+    h_ref, grads_ref = problem.gradients(upstream, twin)
+    assert h_ref.abs().max() < 2**40
+    assert torch.equal(h, h_ref)
+    for name, grad in grads.items():
+        assert torch.equal(grad, grads_ref[name]), name
+
+
+def check(problem):
+    """Real numbers: against the slow twin in double precision, relative to the largest entry."""
+    steps, batch, _ = problem.x.shape
+    hidden = problem.pattern.shape[0]
+    upstream = torch.randn(steps, batch, hidden, dtype=torch.float64)
+    h, grads = problem.gradients(upstream.to(problem.x.dtype))
+    exact = problem.replace(torch.Tensor.double)
+    h_exact, grads_exact = exact.gradients(upstream.to(problem.x.dtype).double(), ops.rnn_ref)
+    fan = int(problem.pattern.crow.diff().max()) + problem.x.shape[2]
+    assert_sums(h, h_exact, steps * fan)
+    for name, grad in grads.items():
+        wanted = grads_exact[name]
+        size = torch.cat([wanted.flatten().abs(), wanted.new_ones(1)]).max()
+        terms = fan * steps if name in ("x", "h0") else fan * steps * batch
+        assert_sums(grad / size.to(grad.dtype), wanted / size, terms)
+
+
+@pytest.mark.parametrize("name", SQUARE)
+@pytest.mark.parametrize("form", FORMS)
+def test_exactly(name, form, recurrence):
+    for steps, batch in [(1, 1), (4, 1), (2, 3), (4, 4), (3, 12), (4, 16), (3, 33), (2, 130)]:
+        options = form | {"nonlinearity": "relu", "whole": True}
+        check_exactly(recurrence(SQUARE[name], steps, batch, torch.float64, **options))
+
+
+@pytest.mark.parametrize("name", SQUARE)
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
+def test_real_numbers(name, form, nonlinearity, recurrence):
     for steps, batch in [(1, 1), (5, 1), (2, 3), (20, 4), (9, 12), (3, 16), (5, 33), (4, 130)]:
-        for inputs, initial in [(None, True), (None, False), (5, True), (1, False)]:
-            arguments, w_input = problem(
-                hidden, nnz, steps, batch, dtype, inputs=inputs, initial=initial
-            )
-            check(arguments, w_input, nonlinearity)
+        for dtype in (torch.float32, torch.float64):
+            options = form | {"nonlinearity": nonlinearity}
+            check(recurrence(SQUARE[name], steps, batch, dtype, **options))
 
 
-@given(data=st.data())
-def test_random_sizes(data):
-    hidden = data.draw(st.integers(1, 80))
-    arguments, w_input = problem(
-        hidden,
-        data.draw(st.integers(0, hidden * hidden)),
-        data.draw(st.integers(1, 12)),
-        data.draw(st.integers(1, 70)),
-        data.draw(st.sampled_from([torch.float32, torch.float64])),
-        inputs=data.draw(st.sampled_from([None, 1, 3, 17])),
-        initial=data.draw(st.booleans()),
-        bias=data.draw(st.booleans()),
-        seed=data.draw(st.integers(0, 1000)),
-    )
-    check(arguments, w_input, "tanh")
+@given(
+    pattern=patterns(square=True),
+    steps=st.integers(1, 12),
+    batch=st.one_of(sizes(), st.integers(1, 200)),
+    dtype=real_dtypes(),
+    inputs=st.sampled_from([None, 1, 3, 8, 17, 64]),
+    initial=st.booleans(),
+    bias=st.booleans(),
+    nonlinearity=st.sampled_from(["tanh", "relu"]),
+)
+def test_any_structure(recurrence, pattern, steps, batch, dtype, **options):
+    check(recurrence(pattern, steps, batch, dtype, **options))
 
 
-@pytest.mark.parametrize("inputs", [None, 2])
-def test_gradcheck(inputs):
-    (x, h0, bias, values, pattern), w_input = problem(9, 25, 4, 3, torch.float64, inputs=inputs)
-    tensors = [t for t in (x, h0, bias, values, w_input) if t is not None]
-
-    def run(x, h0, bias, values, w_input=None):
-        return ops.rnn(x, h0, bias, values, pattern, w_input=w_input)
-
-    assert torch.autograd.gradcheck(run, tensors)
+@given(pattern=patterns(square=True), steps=st.integers(1, 3), batch=sizes())
+def test_any_structure_exactly(recurrence, pattern, steps, batch):
+    options = {"inputs": 3, "nonlinearity": "relu", "whole": True}
+    check_exactly(recurrence(pattern, steps, batch, torch.float64, **options))
 
 
-@pytest.mark.parametrize("inputs", [None, 2])
-@pytest.mark.parametrize("initial", [True, False])
-def test_opcheck(inputs, initial):
-    (x, h0, bias, values, pattern), w_input = problem(
-        9, 25, 4, 3, torch.float32, inputs=inputs, initial=initial
-    )
-    native = torch.ops.sparse_engine
-    forward = (x, w_input, h0, bias, values, *pattern, 0)
-    torch.library.opcheck(native.rnn_forward.default, forward)
-    h = native.rnn_forward(*forward).detach()
-    start = None if h0 is None else h0.detach()
-    for wanted in (True, False):
-        torch.library.opcheck(
-            native.rnn_backward.default,
-            (
-                torch.randn_like(h),
-                h,
-                x.detach() if wanted else None,
-                start,
-                values.detach(),
-                *pattern,
-                0,
-                not wanted,
-                wanted,
-            ),
-        )
+def test_a_batch_of_thousands(recurrence):
+    check(recurrence(random_pattern(40, 40, 300), 3, 4096, torch.float32, inputs=6))
 
 
-def test_strided_input():
-    (x, h0, bias, values, pattern), _ = problem(9, 25, 4, 3, torch.float32)
-    turned = x.detach().transpose(0, 1).contiguous().transpose(0, 1)
-    assert torch.equal(
-        ops.rnn(turned, h0, bias, values, pattern), ops.rnn(x, h0, bias, values, pattern)
-    )
+def link_by_link(x, h0, bias, values, pattern, *, w_input, nonlinearity):
+    """Another slow twin, for sizes at which the dense weight would not fit."""
+    states, rows, cols = [h0], pattern.rows(), pattern.col.long()
+    for step in x @ w_input.T + bias:
+        sums = torch.zeros_like(h0).index_add(1, rows, values * states[-1][:, cols])
+        states.append(getattr(torch, nonlinearity)(step + sums))
+    return torch.stack(states[1:])
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_tanh_is_accurate_everywhere(dtype):
-    tiny = torch.finfo(dtype).tiny
-    points = torch.cat([torch.linspace(-12, 12, 4001), torch.logspace(-30, 1, 500)]).to(dtype)
-    points = torch.cat([points, points.new_tensor([0.0, tiny, 60, -60, torch.inf, -torch.inf])])
-    hidden = points.numel()
-    h = ops.rnn(
-        points.expand(1, 2, hidden),
-        None,
-        None,
-        points.new_zeros(0),
-        random_pattern(hidden, hidden, 0),
-    )[0, 0]
-    exact = torch.tanh(points.double())
-    error = (h.double() - exact).abs() / exact.abs().clamp(min=tiny)
-    assert error.max() < 3 * torch.finfo(dtype).eps
-    assert (
-        ops.rnn(
-            points.new_full((1, 2, 1), torch.nan),
-            None,
-            None,
-            points.new_zeros(0),
-            random_pattern(1, 1, 0),
-        )
-        .isnan()
-        .all()
-    )
-
-
-def test_second_derivative_is_refused_clearly():
-    (x, h0, bias, values, pattern), _ = problem(4, 5, 2, 2, torch.float64)
-    (first,) = torch.autograd.grad(
-        ops.rnn(x, h0, bias, values, pattern).sum(), values, create_graph=True
-    )
-    with pytest.raises(RuntimeError, match="differentiated once; for a second derivative use"):
-        first.sum().backward()
-
-
-def test_errors_say_what_was_expected_and_found():
-    (x, h0, bias, values, pattern), _ = problem(9, 25, 4, 3, torch.float32)
-    with pytest.raises(ValueError, match="expected nonlinearity 'tanh' or 'relu', found 'sin'"):
-        ops.rnn(x, h0, bias, values, pattern, nonlinearity="sin")
-    with pytest.raises(
-        ValueError, match=r"expected x of shape \[steps, batch, 9\], found \[4, 3, 8\]"
-    ):
-        ops.rnn(x[..., :8], h0, bias, values, pattern)
-    with pytest.raises(ValueError, match=r"expected h0 of shape \[3, 9\], found \[2, 9\]"):
-        ops.rnn(x, h0[:2], bias, values, pattern)
-    with pytest.raises(
-        ValueError, match=r"expected w_input of shape \[9, inputs\], found \[3, 2\]"
-    ):
-        ops.rnn(x, h0, bias, values, pattern, w_input=torch.zeros(3, 2))
-    with pytest.raises(ValueError, match="expected a square recurrent weight, found 5 x 9"):
-        ops.rnn(x, h0, bias, values, random_pattern(5, 9, 25))
+@pytest.mark.parametrize(("steps", "batch", "inputs"), [(3, 2, 48), (2, 40, 4), (12, 2, 1)])
+def test_more_units_than_the_caches_hold(steps, batch, inputs, recurrence):
+    options = {"inputs": inputs, "nonlinearity": "relu", "whole": True}
+    pattern = random_pattern(30_000, 30_000, 40_000)
+    check_exactly(recurrence(pattern, steps, batch, torch.float64, **options), link_by_link)

@@ -1,0 +1,56 @@
+"""smallest against its slow twin."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sparse_engine import ops
+from sparse_engine.testing import real_dtypes
+
+AWKWARD = [0.0, -0.0, 1.0, -1.0, 1e-30, -1e-30, 1e30, -1e30, 1e-44, float("inf"), -float("inf")]
+
+
+@given(
+    scores=st.lists(st.one_of(st.sampled_from(AWKWARD), st.floats(-4, 4, width=32)), max_size=80),
+    count=st.integers(0, 83),
+    above=st.sampled_from([-torch.inf, -1.0, 0.0, 1.0, torch.inf]),
+    dtype=real_dtypes(),
+)
+def test_equals_a_stable_sort(scores, count, above, dtype):
+    scores = torch.tensor(scores, dtype=dtype)
+    chosen = ops.smallest(scores, count, above=above)
+    assert torch.equal(chosen, ops.smallest_ref(scores, count, above=above))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("levels", [1, 3, 1000, 10**9])
+def test_many_scores_and_ties(dtype, levels, threads):
+    scores = torch.randint(-levels, levels + 1, (200_000,)).to(dtype) / levels
+    for count in (0, 1, 60_000, 199_999, 200_000, 300_000):
+        expected = ops.smallest_ref(scores, count, above=-0.5)
+        for number in (1, 3):
+            threads(number)
+            assert torch.equal(ops.smallest(scores, count, above=-0.5), expected)
+
+
+def test_strided_scores():
+    scores = torch.randn(60)[::3]
+    assert torch.equal(ops.smallest(scores, 7), ops.smallest_ref(scores, 7))
+
+
+@pytest.mark.parametrize("position", [0, 4, 9])
+def test_nan_is_named(position):
+    scores = torch.randn(10)
+    scores[position] = torch.nan
+    with pytest.raises(ValueError, match=f"can be ordered, found NaN at link {position}"):
+        ops.smallest(scores, 2)
+
+
+def test_errors_say_what_was_expected_and_found():
+    with pytest.raises(ValueError, match="expected count of at least 0, found -1"):
+        ops.smallest(torch.randn(10), -1)
+    with pytest.raises(ValueError, match="scores of dtype float32 or float64, found int64"):
+        ops.smallest(torch.arange(10), 1)
+    with pytest.raises(ValueError, match=r"expected scores of shape \[10\], found \[2, 5\]"):
+        ops.smallest(torch.randn(2, 5), 1)

@@ -1,0 +1,120 @@
+"""Rules of one's own: ten lines make one, and a wrong one does no damage."""
+
+import pytest
+import torch
+
+from sparse_engine.nn import SparseLinear
+from sparse_engine.ops import sample_absent
+from sparse_engine.testing import assert_valid
+from sparse_engine.topology import Birth, Dynamic, Grow, Prune, TwoSided, Uniform
+
+
+class DropLast(Prune):
+    def drop(self, weight, fraction):
+        return torch.arange(weight.nnz) >= weight.nnz - int(fraction * weight.nnz)
+
+
+class FirstAbsent(Grow):
+    def grow(self, weight, kept, count, key):
+        return sample_absent(kept, kept.absent, key)[:count]
+
+
+class Numbered(Birth):
+    def values(self, weight, count, key):
+        return torch.arange(1.0, count + 1)
+
+
+def test_rules_of_ones_own(weight_of, links_of):
+    weight = weight_of(torch.randn(10), 5, 5)
+    before = links_of(weight)
+    kept = weight.pattern.links.cells()[:6].tolist()
+    absent = [cell for cell in range(25) if cell not in kept][:4]
+    rules = {"prune": DropLast(), "grow": FirstAbsent(), "birth": Numbered()}
+    Dynamic(weight, None, **rules, fraction=0.4, every=1).step()
+    expected = {cell: before[cell] for cell in kept}
+    expected |= dict(zip(absent, [1.0, 2.0, 3.0, 4.0], strict=True))
+    assert links_of(weight) == expected
+
+
+def wrong_grow(choose):
+    """A grow rule that returns what ``choose`` makes of the links it must not touch."""
+
+    class Wrong(Grow):
+        def grow(self, weight, kept, count, key):
+            return choose(kept, sample_absent(kept, count, key))
+
+    return {"grow": Wrong()}
+
+
+def wrong_prune(choose):
+    class Wrong(Prune):
+        def drop(self, weight, fraction):
+            return choose(TwoSided().drop(weight, fraction))
+
+    return {"prune": Wrong()}
+
+
+def wrong_birth(choose):
+    class Wrong(Birth):
+        def values(self, weight, count, key):
+            return choose(torch.zeros(count))
+
+    return {"birth": Wrong()}
+
+
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [
+        (wrong_grow(lambda kept, cells: kept.cells()[: len(cells)]), "found an existing link"),
+        (
+            wrong_grow(lambda kept, cells: torch.cat([cells[1:], kept.cells()[-1:]]).sort().values),
+            "found an existing link at row",
+        ),
+        (wrong_grow(lambda kept, cells: cells[1:]), r"expected \d+ cells from .* found shape"),
+        (
+            wrong_grow(lambda kept, cells: cells[:0]),
+            r"expected \d+ cells from .* found shape \[0\]",
+        ),
+        (wrong_grow(lambda kept, cells: cells[None]), r"expected \d+ cells from .* found shape"),
+        (wrong_grow(lambda kept, cells: cells.flip(0)), "expected cells strictly increasing"),
+        (wrong_grow(lambda kept, cells: cells.clamp(max=cells[0])), "strictly increasing"),
+        (wrong_grow(lambda kept, cells: cells + 1200), "expected cells strictly increasing"),
+        (wrong_grow(lambda kept, cells: cells - 1200), "expected cells strictly increasing"),
+        (wrong_grow(lambda kept, cells: cells.int()), "cells of dtype int64, found int32"),
+        (wrong_prune(lambda gone: gone[1:]), "expected keep of shape"),
+        (wrong_prune(lambda gone: gone.int()), "expected keep of dtype bool, found int32"),
+        (wrong_birth(lambda values: values[1:]), "shape mismatch"),
+    ],
+)
+def test_a_wrong_rule_is_refused_and_nothing_changes(rules, message):
+    layer = SparseLinear(40, 30, density=0.2)
+    optimizer = torch.optim.Adam(layer.parameters())
+    layer(torch.randn(8, 40)).square().sum().backward()
+    optimizer.step()
+    values = layer.weight.values
+    state = optimizer.state[values]
+    tensors = [*layer.weight.pattern, values, values.grad, state["exp_avg"], state["exp_avg_sq"]]
+    before = [tensor.detach().clone() for tensor in tensors]
+    rules = {"prune": TwoSided(), "grow": Uniform()} | rules
+    rule = Dynamic(layer, optimizer, **rules, fraction=0.4, every=1)
+    with pytest.raises((ValueError, RuntimeError), match=message):
+        rule.step()
+    for tensor, old in zip(tensors, before, strict=True):
+        assert torch.equal(tensor, old)
+    assert layer.weight.topology_version == 0
+    assert_valid(layer.weight)
+
+
+def test_nan_is_refused_and_nothing_changes(weight_of):
+    weight = weight_of(torch.randn(10), 5, 5)
+    with torch.no_grad():
+        weight.values[4] = torch.nan
+    before = weight.col_indices.clone()
+    rule = Dynamic(weight, None, prune=TwoSided(), grow=Uniform(), every=1)
+    with pytest.raises(
+        ValueError, match="expected scores that can be ordered, found NaN at link 4"
+    ):
+        rule.step()
+    assert torch.equal(weight.col_indices, before)
+    assert torch.equal(weight.values.isnan(), torch.arange(10) == 4)
+    assert_valid(weight)
