@@ -1,6 +1,11 @@
-"""The native library. Importing this module registers its operations with PyTorch."""
+"""The native library, and how its operations become differentiable.
+
+Importing this module registers the operations with PyTorch.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 
@@ -13,21 +18,56 @@ except ModuleNotFoundError as error:
     ) from error
 
 native = torch.ops.sparse_engine
-
-
-def call(operation: torch._ops.OpOverload, *arguments: object) -> torch.Tensor:
-    """``operation(*arguments)``, without the cost of autograd where no argument needs it.
-
-    Half the time of a small product would otherwise go to PyTorch's Python autograd kernel, which
-    finds out that there is nothing to record.
-    """
-    if torch.compiler.is_compiling() or (
-        torch.is_grad_enabled()
-        and any(isinstance(a, torch.Tensor) and a.requires_grad for a in arguments)
-    ):
-        return operation(*arguments)
-    with torch._C._AutoDispatchBelowAutograd():
-        return operation(*arguments)
-
-
 isa = _C.isa
+
+
+def call(operation: torch._ops.OpOverload, *inputs: object) -> torch.Tensor:
+    """``operation(*inputs)``, without the cost of autograd where no input needs it."""
+    if torch.compiler.is_compiling() or _needs_gradient(inputs):
+        return operation(*inputs)
+    with torch._C._AutoDispatchBelowAutograd():
+        return operation(*inputs)
+
+
+def differentiable(
+    operation: torch._ops.OpOverload, *, save: Callable, backward: Callable
+) -> Callable[..., torch.Tensor]:
+    """``operation``, with a gradient formula that all of PyTorch knows, at little cost per call.
+
+    The formula is registered with the operation, so that ``torch.compile`` and ``torch.func`` find
+    it there. An ordinary eager call does not go that way, whose Python takes longer than many a
+    kernel: it records a plain :class:`torch.autograd.Function`, or nothing where no argument
+    requires a gradient.
+
+    Args:
+        operation: a native operation.
+        save: ``save(ctx, inputs, output)``, keeps what ``backward`` needs.
+        backward: ``backward(ctx, gradient)``, one gradient or None for each input.
+    """
+    torch.library.register_autograd(operation.name(), backward, setup_context=save)
+
+    def forward(ctx: object, *inputs: object) -> torch.Tensor:
+        with torch._C._AutoDispatchBelowAutograd():
+            output = operation(*inputs)
+        save(ctx, inputs, output)
+        return output
+
+    name = operation.name().split("::")[1]
+    function = type(
+        name,
+        (torch.autograd.Function,),
+        {"forward": staticmethod(forward), "backward": staticmethod(backward)},
+    )
+
+    def run(*inputs: object) -> torch.Tensor:
+        if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+            return operation(*inputs)
+        return function.apply(*inputs) if _needs_gradient(inputs) else call(operation, *inputs)
+
+    return run
+
+
+def _needs_gradient(inputs: tuple) -> bool:
+    return torch.is_grad_enabled() and any(
+        isinstance(each, torch.Tensor) and each.requires_grad for each in inputs
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sparse_engine.ops._native import native
+from sparse_engine.ops._native import call, differentiable, native
 from sparse_engine.ops.pattern import Pattern
 
 ACTIVATIONS = {"tanh": 0, "relu": 1}
@@ -45,7 +45,7 @@ def rnn(
     """
     if nonlinearity not in ACTIVATIONS:
         raise ValueError(f"expected nonlinearity 'tanh' or 'relu', found {nonlinearity!r}")
-    return native.rnn_forward(x, w_input, h0, bias, values, *pattern, ACTIVATIONS[nonlinearity])
+    return _rnn(x, w_input, h0, bias, values, *pattern, ACTIVATIONS[nonlinearity])
 
 
 def rnn_ref(
@@ -109,7 +109,8 @@ def _save(ctx, inputs, output):
 def _backward(ctx, dh):
     h, x, w_input, h0, values, *pattern = ctx.saved_tensors
     needs_x, needs_w_input, needs_h0, needs_bias, needs_values, *_ = ctx.needs_input_grad
-    dz, dw_input, dh0, dbias, dvalues = native.rnn_backward(
+    dz, dw_input, dh0, dbias, dvalues = call(
+        native.rnn_backward.default,
         dh,
         h,
         x if needs_w_input else None,
@@ -140,5 +141,5 @@ def _no_second_derivative(ctx, *gradients):
     )
 
 
-torch.library.register_autograd("sparse_engine::rnn_forward", _backward, setup_context=_save)
+_rnn = differentiable(native.rnn_forward.default, save=_save, backward=_backward)
 torch.library.register_autograd("sparse_engine::rnn_backward", _no_second_derivative)

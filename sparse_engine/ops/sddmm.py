@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sparse_engine.ops._native import call, native
+from sparse_engine.ops._native import call, differentiable, native
 from sparse_engine.ops.pattern import Pattern
 
 
@@ -25,7 +25,7 @@ def sddmm(pattern: Pattern, a: Tensor, b: Tensor) -> Tensor:
     Raises:
         ValueError: a shape, dtype or device does not fit.
     """
-    return call(native.sddmm.default, *pattern, a, b)
+    return _sddmm(*pattern, a, b)
 
 
 def sddmm_ref(pattern: Pattern, a: Tensor, b: Tensor) -> Tensor:
@@ -44,9 +44,9 @@ def _save(ctx, inputs, output):
 
 def _backward(ctx, dvalues):
     *pattern, a, b = ctx.saved_tensors
-    da = native.spmm(dvalues, *pattern, b, None) if ctx.needs_input_grad[5] else None
-    db = native.spmm_t(dvalues, *pattern, a) if ctx.needs_input_grad[6] else None
+    da = call(native.spmm.default, dvalues, *pattern, b, None) if ctx.needs_input_grad[5] else None
+    db = call(native.spmm_t.default, dvalues, *pattern, a) if ctx.needs_input_grad[6] else None
     return None, None, None, None, None, da, db
 
 
-torch.library.register_autograd("sparse_engine::sddmm", _backward, setup_context=_save)
+_sddmm = differentiable(native.sddmm.default, save=_save, backward=_backward)

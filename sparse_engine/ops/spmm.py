@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sparse_engine.ops._native import call, native
+from sparse_engine.ops._native import call, differentiable, native
 from sparse_engine.ops.pattern import Pattern
 
 
@@ -27,7 +27,7 @@ def spmm(values: Tensor, pattern: Pattern, x: Tensor, bias: Tensor | None = None
     Raises:
         ValueError: a shape, dtype or device does not fit.
     """
-    return call(native.spmm.default, values, *pattern, x, bias)
+    return _spmm(values, *pattern, x, bias)
 
 
 def spmm_ref(values: Tensor, pattern: Pattern, x: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -38,7 +38,7 @@ def spmm_ref(values: Tensor, pattern: Pattern, x: Tensor, bias: Tensor | None = 
 
 def spmm_t(values: Tensor, pattern: Pattern, y: Tensor) -> Tensor:
     """``W.T @ y``: ``[out_features, columns]`` to ``[in_features, columns]``. See :func:`spmm`."""
-    return call(native.spmm_t.default, values, *pattern, y)
+    return _spmm_t(values, *pattern, y)
 
 
 def spmm_t_ref(values: Tensor, pattern: Pattern, y: Tensor) -> Tensor:
@@ -70,8 +70,8 @@ def _save(ctx, inputs, output):
 def _spmm_backward(ctx, dy):
     values, *pattern, x = ctx.saved_tensors
     needs = ctx.needs_input_grad
-    dvalues = native.sddmm(*pattern, dy, x) if needs[0] else None
-    dx = native.spmm_t(values, *pattern, dy) if needs[6] else None
+    dvalues = call(native.sddmm.default, *pattern, dy, x) if needs[0] else None
+    dx = call(native.spmm_t.default, values, *pattern, dy) if needs[6] else None
     dbias = dy.sum(1) if needs[7] else None
     return dvalues, None, None, None, None, None, dx, dbias
 
@@ -79,10 +79,10 @@ def _spmm_backward(ctx, dy):
 def _spmm_t_backward(ctx, dx):
     values, *pattern, y = ctx.saved_tensors
     needs = ctx.needs_input_grad
-    dvalues = native.sddmm(*pattern, y, dx) if needs[0] else None
-    dy = native.spmm(values, *pattern, dx, None) if needs[6] else None
+    dvalues = call(native.sddmm.default, *pattern, y, dx) if needs[0] else None
+    dy = call(native.spmm.default, values, *pattern, dx, None) if needs[6] else None
     return dvalues, None, None, None, None, None, dy
 
 
-torch.library.register_autograd("sparse_engine::spmm", _spmm_backward, setup_context=_save)
-torch.library.register_autograd("sparse_engine::spmm_t", _spmm_t_backward, setup_context=_save)
+_spmm = differentiable(native.spmm.default, save=_save, backward=_spmm_backward)
+_spmm_t = differentiable(native.spmm_t.default, save=_save, backward=_spmm_t_backward)
