@@ -32,7 +32,7 @@ class SNTASGD(Optimizer):
     Args:
         params: parameters or groups of them, float32 or float64.
         lr: learning rate, at least 0; constant in the paper.
-        weight_decay: added to the gradient times the parameter, at least 0.
+        weight_decay: times the parameter, added to the gradient; at least 0.
         nonmono: how many of the latest losses the trigger disregards, at least 0.
 
     Raises:
