@@ -1,0 +1,73 @@
+"""S-shaped ReLU: three straight pieces, learned for each unit."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class SReLU(nn.Module):
+    """S-shaped rectified linear unit (Jin et al. 2016).
+
+    For each unit, the last dimension of the input::
+
+        t_r + a_r * (x - t_r)   where x >= t_r
+        x                       where t_l < x < t_r
+        t_l + a_l * (x - t_l)   where x <= t_l
+
+    Equals ``x.clamp(t_l, t_r) + a_r * relu(x - t_r) - a_l * relu(t_l - x)``, which is continuous
+    even if training brings ``t_r`` below ``t_l``.
+
+    Attributes:
+        t_r: Parameter ``[features]``, the right threshold; starts at U(0, 5).
+        a_r: Parameter ``[features]``, the slope on its right; starts at 1.
+        t_l: Parameter ``[features]``, the left threshold; starts at 0.
+        a_l: Parameter ``[features]``, the slope on its left; starts at U(0, 1).
+
+    The values at the start are those of the SET experiments (Mocanu et al. 2018): a leaky ReLU of
+    random slope.
+
+    Args:
+        features: number of units, at least 1.
+        device: where the parameters are put.
+        dtype: of the parameters; torch's default dtype by default.
+        generator: source of randomness on the CPU.
+
+    Raises:
+        ValueError: no features.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        if features < 1:
+            raise ValueError(f"expected features of at least 1, found {features}")
+        self.features = features
+        t_r = torch.empty(features, dtype=dtype).uniform_(0, 5, generator=generator)
+        a_l = torch.empty(features, dtype=dtype).uniform_(0, 1, generator=generator)
+        self.t_r = nn.Parameter(t_r.to(device))
+        self.a_r = nn.Parameter(torch.ones(features, device=device, dtype=dtype))
+        self.t_l = nn.Parameter(torch.zeros(features, device=device, dtype=dtype))
+        self.a_l = nn.Parameter(a_l.to(device))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[..., features]`` to the same shape.
+
+        Raises:
+            ValueError: another number of features.
+        """
+        if x.dim() == 0 or x.shape[-1] != self.features:
+            raise ValueError(f"expected input of shape [..., {self.features}], found {[*x.shape]}")
+        right, left = functional.relu(x - self.t_r), functional.relu(self.t_l - x)
+        return x.clamp(self.t_l, self.t_r) + self.a_r * right - self.a_l * left
+
+    def extra_repr(self) -> str:
+        """What ``print(module)`` shows."""
+        return f"{self.features}"

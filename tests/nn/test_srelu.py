@@ -1,0 +1,102 @@
+"""SReLU against its definition."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from sparse_engine.nn import SReLU
+
+
+def literal(x, t_r, a_r, t_l, a_l):
+    if x >= t_r:
+        return t_r + a_r * (x - t_r)
+    if x <= t_l:
+        return t_l + a_l * (x - t_l)
+    return x
+
+
+def module_of(*rows):
+    """A module with one unit per row of t_r, a_r, t_l, a_l."""
+    module = SReLU(len(rows), dtype=torch.float64)
+    parameters = (module.t_r, module.a_r, module.t_l, module.a_l)
+    with torch.no_grad():
+        for parameter, column in zip(parameters, zip(*rows, strict=True), strict=True):
+            parameter.copy_(torch.tensor(column))
+    return module
+
+
+UNITS = [(1.0, 0.5, -1.0, 0.1), (0.4, 2.0, 0.3, -0.5), (5.0, 1.0, 0.0, 0.7), (0.0, 0.3, 0.0, 0.6)]
+
+
+@pytest.mark.parametrize("shape", [(4,), (50, 4), (3, 5, 4), (0, 4)])
+def test_is_the_literal_rule(shape):
+    x = 3 * torch.randn(shape, dtype=torch.float64)
+    expected = torch.tensor(
+        [
+            literal(v, *UNITS[unit])
+            for row in x.reshape(-1, 4).tolist()
+            for unit, v in enumerate(row)
+        ],
+        dtype=torch.float64,
+    )
+    assert_close(module_of(*UNITS)(x), expected.reshape(shape))
+
+
+def test_at_the_thresholds():
+    module = module_of(*UNITS)
+    for threshold in (module.t_r, module.t_l):
+        assert_close(module(threshold.detach()), threshold)
+
+
+def test_continuous_where_the_thresholds_have_crossed():
+    module = module_of((-1.0, 0.5, 2.0, 0.1))
+    y = module(torch.linspace(-4, 4, 8001, dtype=torch.float64)[:, None]).squeeze(1)
+    assert y.diff().abs().max() <= 0.001 * (0.5 + 0.1) + 1e-9
+
+
+def test_gradcheck_in_input_and_parameters():
+    module = module_of(*UNITS[:3], (-1.0, 0.5, 2.0, 0.1))
+    x = torch.linspace(-4, 6.1, 44, dtype=torch.float64).reshape(11, 4).requires_grad_()
+
+    def run(x, *parameters):
+        names = [name for name, _ in module.named_parameters()]
+        return torch.func.functional_call(module, dict(zip(names, parameters, strict=True)), x)
+
+    assert torch.autograd.gradcheck(run, (x, *module.parameters()))
+
+
+def test_starts_as_in_the_set_experiments():
+    module = SReLU(5000, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(module.a_r, torch.ones(5000))
+    assert torch.equal(module.t_l, torch.zeros(5000))
+    for parameter, most in ((module.t_r, 5), (module.a_l, 1)):
+        assert parameter.min() >= 0 and parameter.max() <= most
+        assert_close(parameter.mean().item(), most / 2, rtol=0.05, atol=0)
+    again = SReLU(5000, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(module.t_r, again.t_r) and torch.equal(module.a_l, again.a_l)
+    x = torch.randn(3, 5000)
+    assert_close(module(x), torch.where(x > 0, x, module.a_l * x))
+
+
+def test_compiles_without_a_break():
+    module = SReLU(7)
+    x = torch.randn(50, 7).mul_(3).requires_grad_()
+    compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
+    inputs = (x, *module.parameters())
+    gradients = [torch.autograd.grad(f(x).square().sum(), inputs) for f in (compiled, module)]
+    assert_close(*gradients)
+
+
+def test_state_and_repr():
+    module = SReLU(3, dtype=torch.float64)
+    assert set(module.state_dict()) == {"t_r", "a_r", "t_l", "a_l"}
+    assert all(parameter.dtype == torch.float64 for parameter in module.parameters())
+    assert repr(module) == "SReLU(3)"
+
+
+def test_wrong_arguments_are_named():
+    with pytest.raises(ValueError, match="expected features of at least 1, found 0"):
+        SReLU(0)
+    for shape in ((), (3,), (4, 1)):
+        with pytest.raises(ValueError, match=r"expected input of shape \[\.\.\., 4\], found"):
+            SReLU(4)(torch.ones(shape))

@@ -1,0 +1,366 @@
+"""SNT-ASGD: averages against full histories, the trigger, evaluation, and resuming."""
+
+import copy
+import io
+from math import nan
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+from torch.testing import assert_close
+
+from sparse_engine.nn import SparseLinear, SparseRNN, SparseWeight
+from sparse_engine.optim import SNTASGD
+from sparse_engine.testing import awkward_patterns, random_pattern
+from sparse_engine.topology import SET, Normal, TwoSided
+from sparse_engine.train import Checkpoint
+
+
+def trigger(optimizer):
+    """Makes averaging begin, whatever ``nonmono`` is."""
+    while not optimizer.observe(len(optimizer.param_groups[0]["losses"])):
+        assert len(optimizer.param_groups[0]["losses"]) < 100
+    return optimizer
+
+
+def cells_of(weight):
+    return weight.pattern.links.cells().tolist()
+
+
+def averages_of(optimizer, *parameters):
+    with optimizer.averaged():
+        return [parameter.detach().clone() for parameter in parameters]
+
+
+def literal_average(history, value):
+    """The mean from the second step on; of one step its value; of none the value now."""
+    return np.mean(history[1:]) if len(history) > 1 else history[0] if history else value
+
+
+class Histories:
+    """Every value that each link and each entry of a bias has had since it came to be."""
+
+    def __init__(self, weight, bias):
+        self.weight, self.bias = weight, bias
+        self.of_links = {cell: [] for cell in cells_of(weight)}
+        self.of_bias = [[] for _ in bias]
+
+    def record(self):
+        for cell, value in zip(cells_of(self.weight), self.weight.values.tolist(), strict=True):
+            self.of_links[cell].append(value)
+        for history, value in zip(self.of_bias, self.bias.tolist(), strict=True):
+            history.append(value)
+
+    def rewire(self, rule):
+        keep = ~TwoSided().drop(self.weight, rule.fraction)
+        survivors = self.weight.pattern.links.cells()[keep].tolist()
+        rule.rewire()
+        kept = {cell: self.of_links[cell] for cell in survivors}
+        self.of_links = {cell: kept.get(cell, []) for cell in cells_of(self.weight)}
+
+    def averages(self):
+        cells, values = cells_of(self.weight), self.weight.values.tolist()
+        links = [
+            literal_average(self.of_links[cell], value)
+            for cell, value in zip(cells, values, strict=True)
+        ]
+        bias = map(literal_average, self.of_bias, self.bias.tolist())
+        return [
+            torch.tensor(links, dtype=torch.float64),
+            torch.tensor(list(bias), dtype=torch.float64),
+        ]
+
+
+PATTERNS = awkward_patterns() | {"98 %": random_pattern(50, 40, 1960, seed=3)}
+
+
+@pytest.mark.parametrize("name", PATTERNS)
+@given(data=st.data())
+def test_average_is_the_mean_of_the_full_history(name, data):
+    pattern = PATTERNS[name]
+    generator = torch.Generator().manual_seed(data.draw(st.integers(0, 99)))
+
+    def normal(size):
+        return torch.randn(size, generator=generator, dtype=torch.float64)
+
+    weight = SparseWeight(normal(pattern.nnz), pattern)
+    bias = nn.Parameter(normal(3))
+    optimizer = SNTASGD([*weight.parameters(), bias], lr=0.3, weight_decay=0.1, nonmono=1)
+    fraction = data.draw(st.sampled_from([0.0, 0.3, 1.0]))
+    birth = data.draw(st.sampled_from([None, Normal(1.0)]))
+    rule = SET(weight, optimizer, fraction=fraction, birth=birth, seed=data.draw(st.integers(0, 9)))
+    histories = Histories(weight, bias)
+    actions = st.sampled_from(["step", "step", "rewire"])
+    for begun in (False, True):
+        for action in data.draw(st.lists(actions, max_size=8)):
+            if action == "rewire":
+                rule.steps += 1
+                histories.rewire(rule)
+            else:
+                weight.values.grad, bias.grad = normal(pattern.nnz), normal(3)
+                optimizer.step()
+                if begun:
+                    histories.record()
+            found = averages_of(optimizer, weight.values, bias)
+            assert_close(found, histories.averages(), rtol=1e-12, atol=1e-12)
+        if not begun:
+            trigger(optimizer)
+
+
+def test_links_of_many_ages_are_averaged_each_over_its_own():
+    layer = SparseLinear(100, 80, density=0.1, dtype=torch.float64)
+    optimizer = trigger(SNTASGD(layer.parameters(), lr=0.1, nonmono=0))
+    rule = SET(layer, optimizer, fraction=0.1)
+    histories = Histories(layer.weight, layer.bias)
+    for step in range(40):
+        layer(torch.randn(8, 100, dtype=torch.float64)).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        histories.record()
+        if step % 4 == 3 and step < 36:
+            rule.steps += 1
+            histories.rewire(rule)
+    ages = optimizer.state[layer.weight.values]["age"]
+    assert ages.unique().numel() >= 5
+    assert set(optimizer.state[layer.bias]["age"].tolist()) == {40}
+    found = averages_of(optimizer, layer.weight.values, layer.bias)
+    assert_close(found, histories.averages(), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_steps_are_those_of_plain_sgd_before_and_after_the_trigger(weight_decay):
+    model = nn.Sequential(SparseLinear(8, 20, density=0.4), nn.Tanh(), nn.Linear(20, 3))
+    twin = copy.deepcopy(model)
+    optimizer = SNTASGD(model.parameters(), lr=0.2, weight_decay=weight_decay)
+    sgd = torch.optim.SGD(twin.parameters(), lr=0.2, weight_decay=weight_decay)
+    for step in range(10):
+        x = torch.randn(6, 8)
+        for network, stepper in ((model, optimizer), (twin, sgd)):
+            stepper.zero_grad()
+            network(x).square().mean().backward()
+            stepper.step()
+        if step == 4:
+            assert not optimizer.state
+            trigger(optimizer)
+    assert optimizer.state
+    for mine, other in zip(model.parameters(), twin.parameters(), strict=True):
+        assert torch.equal(mine, other)
+
+
+def test_groups_have_their_own_rates():
+    a, b = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
+    optimizer = SNTASGD([{"params": a}, {"params": b, "lr": 2.0, "weight_decay": 1.0}], lr=0.5)
+    a.grad, b.grad = torch.ones(2), torch.ones(2)
+    optimizer.step()
+    assert a.tolist() == [0.5, 0.5]
+    assert b.tolist() == [-3.0, -3.0]
+
+
+def test_a_group_added_after_the_trigger_is_averaged_too():
+    a, b = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
+    optimizer = trigger(SNTASGD([a], lr=1.0, nonmono=0))
+    optimizer.add_param_group({"params": b, "lr": 2.0})
+    for _ in range(3):
+        b.grad = torch.ones(2)
+        optimizer.step()
+    assert averages_of(optimizer, a, b)[1].tolist() == [-4.0, -4.0]
+
+
+def literal_trigger(losses, nonmono):
+    """The position of the loss that triggers, or None."""
+    for t, loss in enumerate(losses):
+        if t > nonmono and loss > min(losses[: t - nonmono]):
+            return t
+    return None
+
+
+@given(
+    losses=st.lists(st.integers(0, 6) | st.just(float("inf")), max_size=20),
+    nonmono=st.integers(0, 7),
+)
+def test_trigger_is_the_literal_rule_and_happens_once(losses, nonmono):
+    optimizer = SNTASGD([nn.Parameter(torch.ones(1))], lr=0.1, nonmono=nonmono)
+    found = [optimizer.observe(torch.tensor(float(loss))) for loss in losses]
+    expected = literal_trigger(losses, nonmono)
+    assert [t for t, begun in enumerate(found) if begun] == ([] if expected is None else [expected])
+    assert optimizer.averaging == (expected is not None)
+
+
+def test_trigger_needs_more_than_nonmono_losses():
+    optimizer = SNTASGD([nn.Parameter(torch.ones(1))], lr=0.1)
+    assert [optimizer.observe(v) for v in range(7)] == [False] * 6 + [True]
+
+
+def averaging_layer(steps=3):
+    layer = SparseLinear(12, 9, density=0.3)
+    optimizer = trigger(SNTASGD(layer.parameters(), lr=0.1, nonmono=0))
+    for _ in range(steps):
+        layer(torch.randn(5, 12)).square().sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return layer, optimizer
+
+
+def test_averaged_puts_the_own_values_back_bit_for_bit():
+    layer, optimizer = averaging_layer()
+    before = copy.deepcopy(layer.state_dict())
+    storage = layer.weight.values.data_ptr()
+    x = torch.randn(5, 12)
+    outside = layer(x)
+    with optimizer.averaged():
+        inside = layer(x)
+        assert torch.equal(layer.weight.values, optimizer.state[layer.weight.values]["average"])
+        assert torch.equal(layer.bias, optimizer.state[layer.bias]["average"])
+    assert not torch.equal(inside, outside)
+    with pytest.raises(KeyError), optimizer.averaged(), optimizer.averaged():
+        assert torch.equal(layer(x), inside)
+        raise KeyError
+    assert layer.weight.values.data_ptr() == storage
+    for name, value in layer.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_averaged_before_the_trigger_and_for_parameters_without_gradients():
+    layer = SparseLinear(12, 9, density=0.3)
+    optimizer = SNTASGD(layer.parameters(), lr=0.1, nonmono=0)
+    before = layer.weight.to_dense()
+    with optimizer.averaged():
+        assert torch.equal(layer.weight.to_dense(), before)
+    trigger(optimizer)
+    layer.bias.grad = torch.ones(9)
+    optimizer.step()
+    with optimizer.averaged():
+        assert torch.equal(layer.weight.to_dense(), before)
+    assert layer.weight.values not in optimizer.state
+
+
+def test_evaluation_under_inference_mode():
+    layer, optimizer = averaging_layer()
+    before = layer.weight.to_dense()
+    with torch.inference_mode(), optimizer.averaged():
+        layer(torch.randn(5, 12))
+    assert torch.equal(layer.weight.to_dense(), before)
+    layer(torch.randn(5, 12)).sum().backward()
+    optimizer.step()
+
+
+def test_closure_is_evaluated_with_gradients():
+    parameter = nn.Parameter(torch.ones(2))
+    optimizer = SNTASGD([parameter], lr=0.5)
+
+    def closure():
+        loss = parameter.sum()
+        loss.backward()
+        return loss
+
+    assert optimizer.step(closure) == 2
+    assert parameter.tolist() == [0.5, 0.5]
+
+
+class Training:
+    """A recurrent network that is validated every 4 steps and rewired every 3."""
+
+    def __init__(self):
+        generator = torch.Generator().manual_seed(1)
+        self.model = SparseRNN(3, 30, density=0.1, generator=generator)
+        groups = [{"params": [p]} for p in self.model.parameters()]
+        self.optimizer = SNTASGD(groups, lr=0.1, weight_decay=1e-3, nonmono=2)
+        self.rule = SET(self.model, self.optimizer, every=3, seed=3)
+        self.steps = 0
+
+    def train(self, steps):
+        losses = [5.0, 4.0, 3.0, 4.5, 6.0, 7.0]
+        for step in range(self.steps, self.steps + steps):
+            x = torch.randn(5, 4, 3, generator=torch.Generator().manual_seed(step))
+            self.optimizer.zero_grad()
+            self.model(x)[0].square().mean().backward()
+            self.optimizer.step()
+            if step % 4 == 3:
+                self.optimizer.observe(losses[step // 4])
+            self.rule.step()
+        self.steps += steps
+        return self
+
+    @property
+    def parts(self):
+        return self.model, self.optimizer, self.rule
+
+    def through_torch(self, folder):
+        saved = io.BytesIO()
+        torch.save([part.state_dict() for part in self.parts], saved)
+        saved.seek(0)
+        resumed = Training().train(2)
+        for part, state in zip(resumed.parts, torch.load(saved, weights_only=True), strict=True):
+            part.load_state_dict(state)
+        resumed.steps = self.steps
+        return resumed
+
+    def through_checkpoint(self, folder):
+        Checkpoint.of(self.steps, *self.parts).save(folder)
+        resumed = Training().train(2)
+        checkpoint = Checkpoint.load(folder)
+        checkpoint.restore(*resumed.parts)
+        resumed.steps = checkpoint.step
+        return resumed
+
+
+@pytest.mark.parametrize("through", [Training.through_torch, Training.through_checkpoint])
+@pytest.mark.parametrize("steps", [10, 19, 20, 22])
+def test_resuming_equals_never_having_stopped(tmp_path, through, steps):
+    first = Training().train(steps)
+    assert first.optimizer.averaging == (steps >= 20)
+    resumed = through(first, tmp_path).train(24 - steps)
+    whole = Training().train(24)
+    assert whole.optimizer.averaging
+    assert resumed.optimizer.param_groups[0]["losses"] == whole.optimizer.param_groups[0]["losses"]
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(resumed.model.state_dict()[name], value), name
+    states = [t.optimizer.state_dict()["state"] for t in (resumed, whole)]
+    assert states[0].keys() == states[1].keys() and states[1]
+    for slot, state in states[1].items():
+        for name, value in state.items():
+            assert torch.equal(states[0][slot][name], value), name
+
+
+def test_a_copy_of_the_optimizer_goes_on_alone():
+    layer, optimizer = averaging_layer()
+    twin_layer, twin = copy.deepcopy((layer, optimizer))
+    assert twin.averaging
+    before, saved = averages_of(optimizer, layer.bias), twin.state_dict()
+    twin_layer.bias.grad = torch.ones(9)
+    twin.step()
+    twin.observe(0.5)
+    assert_close(averages_of(optimizer, layer.bias), before, rtol=0, atol=0)
+    assert 0.5 not in optimizer.param_groups[0]["losses"] + saved["param_groups"][0]["losses"]
+    assert 0.5 in twin.param_groups[0]["losses"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"lr": -1}, "expected lr of at least 0, found -1"),
+        ({"lr": nan}, "expected lr of at least 0, found nan"),
+        ({"lr": 1, "weight_decay": -0.5}, "expected weight_decay of at least 0, found -0.5"),
+        ({"lr": 1, "nonmono": -1}, "expected nonmono of at least 0, found -1"),
+    ],
+)
+def test_argument_errors(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        SNTASGD([nn.Parameter(torch.ones(1))], **arguments)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.complex64])
+def test_dtypes_that_cannot_hold_an_average_are_refused(dtype):
+    parameter = nn.Parameter(torch.ones(1, dtype=dtype))
+    with pytest.raises(ValueError, match=f"expected parameters of float32 or float64, .* {dtype}"):
+        SNTASGD([parameter], lr=0.1)
+
+
+def test_a_loss_that_is_nan_is_refused_and_not_recorded():
+    optimizer = SNTASGD([nn.Parameter(torch.ones(1))], lr=0.1)
+    with pytest.raises(ValueError, match="expected a validation loss that is a number, found nan"):
+        optimizer.observe(nan)
+    assert optimizer.param_groups[0]["losses"] == []

@@ -1,0 +1,163 @@
+"""Schedules against their formulas, at their ends, and what they refuse."""
+
+from math import cos, exp, log, nan, pi
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sparse_engine.topology import (
+    Constant,
+    Cosine,
+    Cubic,
+    Exponential,
+    Linear,
+    NarangRamp,
+    Schedule,
+    Sigmoid,
+    StopAfter,
+    as_schedule,
+)
+
+
+def logistic(x):
+    return 1 / (1 + exp(-x))
+
+
+def s_curve(u, k):
+    return (logistic(k * (2 * u - 1)) - logistic(-k)) / (logistic(k) - logistic(-k))
+
+
+FORMULAS = {
+    "constant": (Constant(0.3), lambda t: 0.3),
+    "linear": (Linear(0.3, 40, 0.1), lambda t: 0.3 - 0.2 * t / 40),
+    "cosine": (Cosine(0.7, 40, 0.005), lambda t: 0.005 + 0.695 * (1 + cos(pi * t / 40)) / 2),
+    "exponential": (Exponential(0.3, 0.05, 0.1), lambda t: 0.1 + 0.2 * exp(-0.05 * t)),
+    "cubic": (Cubic(1.0, 0.05, 0, 40), lambda t: 0.05 + 0.95 * (1 - t / 40) ** 3),
+    "sigmoid": (Sigmoid(0.5, 0.1, 0, 40), lambda t: 0.5 - 0.4 * s_curve(t / 40, 6)),
+    "steep": (Sigmoid(0.5, 0.1, 0, 40, 20.0), lambda t: 0.5 - 0.4 * s_curve(t / 40, 20)),
+}
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_is_the_formula(name):
+    schedule, formula = FORMULAS[name]
+    assert [schedule.at(t) for t in range(41)] == pytest.approx([formula(t) for t in range(41)])
+
+
+WINDOWS = {
+    "linear": lambda a, b: (Linear(a, 17, b), 0, 17),
+    "cosine": lambda a, b: (Cosine(a, 17, b), 0, 17),
+    "cubic": lambda a, b: (Cubic(a, b, 5, 22), 5, 22),
+    "sigmoid": lambda a, b: (Sigmoid(a, b, 5, 22), 5, 22),
+}
+
+
+@pytest.mark.parametrize("name", WINDOWS)
+@given(a=st.floats(0.001, 1), b=st.floats(0.001, 1))
+def test_meets_both_ends_exactly_and_goes_one_way_between(name, a, b):
+    schedule, first, last = WINDOWS[name](a, b)
+    assert schedule.at(first) == schedule.at(first - 3) == a
+    assert schedule.at(last) == schedule.at(last + 1000) == b
+    steps = np.diff([schedule.at(t) for t in range(first, last + 1)]) * np.sign(b - a)
+    assert (steps >= -1e-15).all()
+
+
+def test_one_step_is_enough():
+    assert [Cosine(0.3, 1, 0.1).at(t) for t in range(3)] == [0.3, 0.1, 0.1]
+
+
+def test_exponential_as_a_factor_every_so_many_steps():
+    schedule = Exponential(0.3, -log(0.99) / 600)
+    assert schedule.at(0) == 0.3
+    assert [schedule.at(600 * n) for n in range(5)] == pytest.approx(
+        [0.3 * 0.99**n for n in range(5)]
+    )
+
+
+def test_stop_after():
+    schedule = StopAfter(Cosine(0.3, 100), 75)
+    assert schedule.at(74) == Cosine(0.3, 100).at(74) > 0
+    assert schedule.at(75) == schedule.at(1000) == 0
+    assert [StopAfter(0.3, 2).at(t) for t in range(4)] == [0.3, 0.3, 0, 0]
+    assert StopAfter(0.3, 0).at(0) == 0
+
+
+def literal_ramp(i, q, f, start, ramp, end):
+    """The published code, with the number f of steps between prunings left in."""
+    theta = 2 * q * f / (2 * (ramp - start) + 3 * (end - ramp))
+    phi = 1.5 * theta
+    if i < ramp:
+        return theta * (i - start + 1) / f
+    return (theta * (ramp - start + 1) + phi * (i - ramp + 1)) / f
+
+
+@pytest.mark.parametrize(("epochs", "f"), [(201, 14), (101, 113), (201, 1)])
+@pytest.mark.parametrize("after", [1, 5])
+def test_narang_ramp_is_the_published_threshold(epochs, f, after):
+    ramp, end = {201: (50, 100), 101: (25, 50)}[epochs]
+    schedule = NarangRamp.of_epochs(epochs, steps_per_epoch=f, after=after)
+    q = 0.4
+    for epoch in range(epochs):
+        expected = literal_ramp(epoch * f, q, f, f, ramp * f, end * f) if after < epoch < end else 0
+        assert schedule.threshold(epoch * f, q) == pytest.approx(expected)
+        assert schedule.at(epoch * f) == pytest.approx(expected / q)
+
+
+def test_narang_ramp_ends_just_below_q_and_starts_after_first():
+    for epochs, near in ((101, 0.976), (201, 0.988)):
+        last_pruning = (round(0.5 * epochs) - 1) * 500
+        share = NarangRamp.of_epochs(epochs, steps_per_epoch=500).at(last_pruning)
+        assert share == pytest.approx(near, abs=5e-4)
+    schedule = NarangRamp(3, 6, 9)
+    assert [t for t in range(12) if schedule.at(t)] == [4, 5, 6, 7, 8]
+    assert (np.diff([schedule.at(t) for t in range(4, 9)]) > 0).all()
+
+
+class Own(Schedule):
+    def at(self, step):
+        return step / 10
+
+
+def test_numbers_do_as_schedules():
+    own = Own()
+    assert as_schedule(own) is own
+    assert StopAfter(own, 5).at(4) == 0.4
+    for number in (0.3, 1, np.float32(0.5)):
+        assert as_schedule(number) == Constant(float(number))
+        assert as_schedule(number).at(12345) == number
+
+
+def test_schedules_compare_by_what_they_are():
+    assert Cosine(0.3, 100) == Cosine(0.3, 100, 0.0) != Cosine(0.3, 101)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: as_schedule("cosine"), "expected a number or a Schedule, found 'cosine'"),
+        (lambda: as_schedule(None), "expected a number or a Schedule, found None"),
+        (lambda: as_schedule(nan), "expected a finite value, found nan"),
+        (lambda: Linear(nan, 10), "expected a finite start, found nan"),
+        (lambda: Linear(0.3, 0), "expected steps of at least 1, found 0"),
+        (lambda: Cosine(0.3, -4), "expected steps of at least 1, found -4"),
+        (lambda: Cosine(0.3, 4, nan), "expected a finite end, found nan"),
+        (lambda: Exponential(0.3, -1), "expected a finite rate of at least 0, found -1"),
+        (lambda: Exponential(0.3, nan), "expected a finite rate of at least 0, found nan"),
+        (lambda: StopAfter(0.3, -1), "expected steps of at least 0, found -1"),
+        (lambda: StopAfter("cosine", 4), "expected a number or a Schedule"),
+        (lambda: Cubic(1.5, 0.1, 0, 9), r"expected start in \(0, 1\], found 1.5"),
+        (lambda: Cubic(1.0, 0.0, 0, 9), r"expected end in \(0, 1\], found 0.0"),
+        (lambda: Cubic(1.0, 0.1, 9, 9), "expected first < last, found 9 and 9"),
+        (lambda: Sigmoid(0.5, 0.1, 9, 3), "expected first < last, found 9 and 3"),
+        (lambda: Sigmoid(0.5, 0.1, 0, 9, 0), "expected a finite steepness > 0, found 0"),
+        (lambda: NarangRamp(5, 3, 9), "expected first <= ramp <= last"),
+        (lambda: NarangRamp(5, 5, 5), "found 5, 5 and 5"),
+        (lambda: NarangRamp(1, 5, 9).threshold(4, -1.0), "a finite q of at least 0, found -1.0"),
+        (lambda: NarangRamp.of_epochs(1, steps_per_epoch=10), "expected first <= ramp <= last"),
+    ],
+)
+def test_wrong_arguments_are_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
