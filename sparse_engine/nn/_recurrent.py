@@ -155,7 +155,11 @@ class SparseRecurrent(nn.Module):
         w_input = None
         if isinstance(weight_ih, SparseWeight):
             x = weight_ih(x)
-        elif x.shape[1] == 1 or weight_ih.shape[1] > MOST_FUSED_INPUTS:
+        elif (
+            x.shape[1] == 1
+            or weight_ih.shape[1] > MOST_FUSED_INPUTS
+            or getattr(self, f"weight_hh_{name}").factors is not None
+        ):
             x = nn.functional.linear(x, weight_ih)
         else:
             w_input = weight_ih

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from sparse_engine import ops
 from sparse_engine.nn._recurrent import SparseRecurrent
+from sparse_engine.nn.weight import SparseWeight
 
 
 class SparseRNN(SparseRecurrent):
@@ -113,7 +115,10 @@ class SparseRNN(SparseRecurrent):
         self, name: str, x: Tensor, w_input: Tensor | None, h0: Tensor | None, bias: Tensor | None
     ) -> Tensor:
         weight = getattr(self, f"weight_hh_{name}")
-        return ops.rnn(
+        noting = weight.factors is not None and torch.is_grad_enabled()
+        if noting and not x.requires_grad:
+            x = x.detach().requires_grad_()
+        states = ops.rnn(
             x,
             h0,
             bias,
@@ -122,3 +127,13 @@ class SparseRNN(SparseRecurrent):
             w_input=w_input,
             nonlinearity=self.nonlinearity,
         )
+        if noting:
+            x.register_hook(partial(_note, weight, states.detach(), h0))
+        return states
+
+
+def _note(weight: SparseWeight, states: Tensor, h0: Tensor | None, dz: Tensor) -> None:
+    """Every step's gradient belongs to the state before it."""
+    weight.note(states[:-1], dz[1:])
+    if h0 is not None:
+        weight.note(h0, dz[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,10 @@ class SparseWeight(nn.Module):
         crow_indices: int64 ``[out_features + 1]``, where each row's links begin.
         col_indices: int32 ``[nnz]``, sorted and unique within each row.
         topology_version: counts the changes of the pattern.
+        factors: None, or where to note the factors of the dense gradient: one list for each
+            training step, of pairs ``(dy [n, out_features], x [n, in_features])``, one for each
+            use of the weight. The gradient of that step is the sum of all ``dy.T @ x``.
+            ``sparse_engine.topology`` sets it where a rule grows links by gradient.
 
     Make one with :meth:`from_csr`, :meth:`from_coo`, :meth:`from_dense` or :meth:`erdos_renyi`.
     """
@@ -47,6 +52,7 @@ class SparseWeight(nn.Module):
         self.register_buffer("_t_col", pattern.t_col, persistent=False)
         self.register_buffer("_permutation", pattern.permutation, persistent=False)
         self.topology_version = 0
+        self.factors: list[list[tuple[Tensor, Tensor]]] | None = None
 
     @classmethod
     def from_csr(
@@ -194,7 +200,17 @@ class SparseWeight(nn.Module):
 
     def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
         """``torch.nn.functional.linear(x, W, bias)``."""
-        return ops.linear(self.values, self.pattern, x, bias)
+        y = ops.linear(self.values, self.pattern, x, bias)
+        if self.factors is not None and y.requires_grad:
+            y.register_hook(partial(self.note, x))
+        return y
+
+    def note(self, x: Tensor, dy: Tensor) -> None:
+        """Adds a pair to the latest step of ``factors``: ``[..., in]`` and ``[..., out]``."""
+        out_features, in_features = self.shape
+        pair = (dy.detach().reshape(-1, out_features), x.detach().reshape(-1, in_features))
+        if self.factors is not None:
+            self.factors[-1].append(pair)
 
     @torch.no_grad()
     def set_pattern(self, pattern: Pattern, values: Tensor) -> None:

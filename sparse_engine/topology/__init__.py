@@ -14,6 +14,8 @@ from sparse_engine.topology.presets import Static as Static
 from sparse_engine.topology.prune import Magnitude as Magnitude
 from sparse_engine.topology.prune import Prune as Prune
 from sparse_engine.topology.prune import TwoSided as TwoSided
+from sparse_engine.topology.redistribution import NoRedistribution as NoRedistribution
+from sparse_engine.topology.redistribution import Redistribution as Redistribution
 from sparse_engine.topology.rewiring import rewire_weight as rewire_weight
 from sparse_engine.topology.schedule import Constant as Constant
 from sparse_engine.topology.schedule import Cosine as Cosine

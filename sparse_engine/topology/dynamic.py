@@ -1,37 +1,52 @@
-"""Rewiring along training: the clock that turns two rules into a training method."""
+"""Rewiring along training: the clock that turns rules into a training method."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from fractions import Fraction
+
 from torch import nn
-from torch.optim import Optimizer
+from torch.optim import LBFGS, Optimizer
 
 from sparse_engine.nn import SparseWeight
-from sparse_engine.ops import RandomKey
+from sparse_engine.ops import RandomKey, Rewired
 from sparse_engine.topology.birth import Birth, Zero
 from sparse_engine.topology.grow import Grow
-from sparse_engine.topology.prune import Prune
+from sparse_engine.topology.prune import Prune, Share
+from sparse_engine.topology.redistribution import NoRedistribution, Redistribution
 from sparse_engine.topology.rewiring import rewire_weight
+from sparse_engine.topology.rule import Rule, State
+from sparse_engine.topology.schedule import Schedule, as_schedule
+
+#: Called for every weight that was rewired: its name in the model, the weight, and what changed.
+Observer = Callable[[str, SparseWeight, Rewired], None]
 
 
 class Dynamic:
     """Rewires every sparse weight of a model at a fixed interval.
 
-    Call :meth:`step` after each ``optimizer.step()``. The number of links never changes. All
-    randomness follows from the seed, the number of steps taken and a weight's place in the model,
-    so that a run which is saved and resumed rewires as if it had never stopped.
+    Call :meth:`step` after each ``optimizer.step()``. All randomness follows from the seed, the
+    number of steps taken and a weight's place in the model, so that a run which is saved and
+    resumed rewires as if it had never stopped.
 
     Args:
         model: every :class:`SparseWeight` in it that takes gradients is rewired.
-        optimizer: any of torch's; its state for a link moves with the link. None for no optimizer.
+        optimizer: any of torch's but LBFGS; its state for a link moves with the link. None for no
+            optimizer.
         prune: which links go.
         grow: where new ones come.
-        birth: what new ones start with.
-        fraction: the share of links that each rewiring removes, in [0, 1].
+        birth: what new ones start with; 0 by default.
+        fraction: the share of links that each rewiring replaces, in [0, 1], or its schedule.
+        density: a schedule of the share of all cells, over all weights, that hold a link after a
+            rewiring; by default the number of links stays.
+        redistribution: how many links each weight grows; by default every weight keeps its share.
         every: steps between rewirings, at least 1.
         seed: of the random numbers, any 63-bit integer.
+        observers: told of every rewiring.
 
     Raises:
-        ValueError: an argument out of range, or a model without sparse weights.
+        ValueError: an argument out of range, a model without sparse weights, or an optimizer whose
+            state cannot be moved with the links.
     """
 
     def __init__(
@@ -42,58 +57,169 @@ class Dynamic:
         prune: Prune,
         grow: Grow,
         birth: Birth | None = None,
-        fraction: float = 0.3,
+        fraction: Schedule | float = 0.3,
+        density: Schedule | None = None,
+        redistribution: Redistribution | None = None,
         every: int = 100,
         seed: int = 0,
+        observers: tuple[Observer, ...] = (),
     ) -> None:
-        if not 0 <= fraction <= 1:
+        if isinstance(fraction, float | int) and not 0 <= fraction <= 1:
             raise ValueError(f"expected fraction in [0, 1], found {fraction}")
         if every < 1:
             raise ValueError(f"expected every of at least 1 step, found {every}")
-        self.weights = [module for module in model.modules() if isinstance(module, SparseWeight)]
+        if isinstance(optimizer, LBFGS):
+            raise ValueError(
+                "expected an optimizer with one entry of state per link, found LBFGS, whose memory "
+                "of past steps loses its meaning when links change"
+            )
+        self.names, self.weights = [], []
+        for name, module in model.named_modules():
+            if isinstance(module, SparseWeight):
+                self.names.append(name)
+                self.weights.append(module)
         if not self.weights:
             raise ValueError("expected a model with sparse weights, found none in it")
         self.optimizer = optimizer
         self.prune = prune
         self.grow = grow
         self.birth = Zero() if birth is None else birth
-        self.fraction = fraction
+        self.fraction = as_schedule(fraction)
+        self.density = density
+        self.redistribution = NoRedistribution() if redistribution is None else redistribution
         self.every = every
         self.seed = seed
+        self.observers = list(observers)
         self.steps = 0
+        if grow.window > every:
+            raise ValueError(
+                f"expected every of at least the {grow.window} steps that {grow} looks back on, "
+                f"found {every}"
+            )
+        self._capture()
 
     def step(self) -> bool:
         """Counts one training step, and rewires when it is time; returns whether it did."""
         self.steps += 1
-        if self.steps % self.every:
-            return False
-        self.rewire()
-        return True
+        due = self.steps % self.every == 0
+        if due:
+            self.rewire()
+        self._capture()
+        return due
 
     def rewire(self) -> None:
         """Rewires every weight now."""
-        for stream, weight in enumerate(self.weights):
-            if weight.values.requires_grad:
-                rewire_weight(
-                    weight,
-                    self.optimizer,
-                    prune=self.prune,
-                    grow=self.grow,
-                    birth=self.birth,
-                    fraction=self.fraction,
-                    key=RandomKey(self.seed, self.steps, stream),
-                )
+        chosen = [i for i, weight in enumerate(self.weights) if weight.values.requires_grad]
+        weights = [self.weights[i] for i in chosen]
+        keys = [RandomKey(self.seed, self.steps, i) for i in chosen]
+        targets = self._targets(weights)
+        fraction = self.fraction.at(self.steps)
+        fractions = [
+            removal(weight.nnz, target, fraction)
+            for weight, target in zip(weights, targets, strict=True)
+        ]
+        dropped = self.prune.drop_all(weights, fractions, keys)
+        wanted = [
+            max(0, target - weight.nnz + int(gone.sum()))
+            for weight, target, gone in zip(weights, targets, dropped, strict=True)
+        ]
+        counts = self.redistribution.counts(weights, dropped, wanted)
+        for place, (i, weight) in enumerate(zip(chosen, weights, strict=True)):
+            rewired = rewire_weight(
+                weight,
+                self.optimizer,
+                dropped=dropped[place],
+                count=counts[place],
+                grow=self.grow,
+                birth=self.birth,
+                key=keys[place],
+            )
+            for observer in self.observers:
+                observer(self.names[i], weight, rewired)
 
-    def state_dict(self) -> dict[str, int]:
-        """What resuming needs beside the model and the optimizer; plain numbers."""
-        return {"steps": self.steps, "seed": self.seed}
+    def _targets(self, weights: list[SparseWeight]) -> list[int]:
+        """How many links each weight should have after a rewiring."""
+        now = [weight.nnz for weight in weights]
+        if self.density is None:
+            return now
+        cells = sum(out * inputs for out, inputs in (weight.shape for weight in weights))
+        return apportion(min(round(self.density.at(self.steps) * cells), sum(now)), now)
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Takes over the clock and the seed of a saved run.
+    def _capture(self) -> None:
+        """Has weights note the factors of their gradients while the grow rule wants them."""
+        left = self.every - self.steps % self.every
+        for weight in self.weights:
+            if left > self.grow.window:
+                weight.factors = None
+            elif weight.factors is None or left == self.grow.window:
+                weight.factors = [[]]
+            else:
+                weight.factors.append([])
+
+    def state_dict(self) -> State:
+        """What resuming needs beside the model and the optimizer: numbers, strings and tensors."""
+        state: State = {"steps": self.steps, "seed": self.seed}
+        for kind, rule in self._rules().items():
+            state |= {f"{kind}.{name}": entry for name, entry in rule.state_dict().items()}
+        for i, weight in enumerate(self.weights):
+            for step, pairs in enumerate(weight.factors or []):
+                for n, pair in enumerate(pairs):
+                    for side, factor in zip(("gradient", "input"), pair, strict=True):
+                        state[f"factors.{i}.{step}.{n}.{side}"] = factor
+        return state
+
+    def load_state_dict(self, state: State) -> None:
+        """Takes over the clock, the seed and the memory of a saved run.
 
         Raises:
-            ValueError: entries missing or negative.
+            ValueError: entries missing, negative, or of other rules.
         """
-        if set(state) != {"steps", "seed"} or state["steps"] < 0:
-            raise ValueError(f"expected entries steps >= 0 and seed, found {state}")
-        self.steps, self.seed = int(state["steps"]), int(state["seed"])
+        state = dict(state)
+        numbers = [state.pop(name, None) for name in ("steps", "seed")]
+        if not all(isinstance(number, int) for number in numbers) or numbers[0] < 0:
+            raise ValueError(f"expected entries steps >= 0 and seed, found {numbers}")
+        parts: dict[str, State] = {kind: {} for kind in [*self._rules(), "factors"]}
+        for name, entry in state.items():
+            kind, _, rest = name.partition(".")
+            if kind not in parts:
+                raise ValueError(f"expected entries of {sorted(parts)}, found {name!r}")
+            parts[kind][rest] = entry
+        for kind, rule in self._rules().items():
+            rule.load_state_dict(parts[kind])
+        self.steps, self.seed = numbers
+        self._load_factors(parts["factors"])
+
+    def _load_factors(self, saved: State) -> None:
+        since = self.steps % self.every - (self.every - self.grow.window)
+        for weight in self.weights:
+            weight.factors = (
+                [[] for _ in range(since + 1)] if 0 <= since < self.grow.window else None
+            )
+        for name in sorted(saved, key=lambda name: [int(n) for n in name.split(".")[:3]]):
+            i, step, n, side = name.split(".")
+            pairs = self.weights[int(i)].factors[int(step)]
+            if side == "gradient":
+                pairs.append((saved[name], saved[f"{i}.{step}.{n}.input"]))
+
+    def _rules(self) -> dict[str, Rule]:
+        return {"prune": self.prune, "grow": self.grow, "redistribution": self.redistribution}
+
+
+def removal(nnz: int, target: int, fraction: float) -> Share:
+    """The share of ``nnz`` links to remove so that ``fraction`` of ``target`` is then missing."""
+    if target == nnz:
+        return fraction
+    return Fraction(max(0, nnz - target + int(fraction * target)), max(1, nnz))
+
+
+def apportion(total: int, weights: list[int]) -> list[int]:
+    """Shares of ``total`` in proportion to ``weights``, by the method of largest remainders.
+
+    Whole numbers of sum ``total``; among equal remainders the first are rounded up.
+    """
+    whole = max(1, sum(weights))
+    shares = [total * weight // whole for weight in weights]
+    order = sorted(range(len(weights)), key=lambda i: -(total * weights[i] % whole))
+    for i in order[: total - sum(shares)]:
+        shares[i] += 1
+    return shares

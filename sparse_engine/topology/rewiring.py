@@ -1,4 +1,4 @@
-"""One rewiring of one weight: prune, grow, and carry along everything that belongs to links."""
+"""One rewiring of one weight: new links, and everything that belongs to links carried along."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import Pattern, RandomKey, Rewired, carry, rewire
 from sparse_engine.topology.birth import Birth
 from sparse_engine.topology.grow import Grow
-from sparse_engine.topology.prune import Prune
 
 
 @torch.no_grad()
@@ -18,49 +17,59 @@ def rewire_weight(
     weight: SparseWeight,
     optimizer: Optimizer | None,
     *,
-    prune: Prune,
+    dropped: Tensor,
+    count: int,
     grow: Grow,
     birth: Birth,
-    fraction: float,
     key: RandomKey,
 ) -> Rewired:
-    """Removes links by one rule and grows as many by another, in place.
+    """Removes links and grows others, in place.
 
-    The Parameter object, its storage and its length stay. A surviving link keeps its value, its
-    gradient and its optimizer state; a new one starts with the value that ``birth`` gives it and
-    with state 0.
+    The Parameter object stays, and where as many links grow as go, its storage and length too. A
+    surviving link keeps its value, its gradient and its optimizer state; a new one starts with the
+    value that ``birth`` gives it and with state 0.
+
+    Args:
+        weight: the weight to rewire.
+        optimizer: whose state is carried along, or None.
+        dropped: bool ``[nnz]``, true where a link goes.
+        count: how many links grow.
+        grow: where they grow.
+        birth: what they start with.
+        key: this rewiring's own stream of random numbers.
 
     Returns:
         The new links with the map from old to new slots.
 
     Raises:
-        ValueError: values that cannot be ordered, or a grow rule that returned an existing link.
+        ValueError: a grow rule that returned an existing link, or another number of cells.
     """
-    keep = ~prune.drop(weight, fraction)
-    nothing = torch.empty(0, dtype=torch.int64, device=keep.device)
+    keep = ~dropped
     links = weight.pattern.links
-    kept = rewire(links, keep, nothing).links
-    count = weight.nnz - kept.nnz
+    kept = rewire(links, keep, dropped.new_empty(0, dtype=torch.int64)).links
     cells = grow.grow(weight, kept, count, key)
     if cells.shape != (count,):
         raise ValueError(f"expected {count} cells from {grow}, found shape {[*cells.shape]}")
     rewired = rewire(links, keep, cells)
-    values = carry(weight.values, rewired.slot_map, weight.nnz)
-    values[rewired.born.long()] = birth.values(weight, count, key)
-    weight.set_pattern(Pattern.of(rewired.links), values)
-    for tensor in _link_tensors(weight, optimizer):
-        tensor.copy_(carry(tensor.contiguous(), rewired.slot_map, weight.nnz))
+    values, nnz = weight.values, rewired.links.nnz
+    moved = carry(values, rewired.slot_map, nnz)
+    moved[rewired.born.long()] = birth.values(weight, count, key)
+    gradient, state = values.grad, {} if optimizer is None else optimizer.state.get(values, {})
+    of_links = {name: each for name, each in state.items() if _is_of_links(each, values)}
+    weight.set_pattern(Pattern.of(rewired.links), moved)
+    values.grad = _carried(gradient, rewired, nnz)
+    for name, tensor in of_links.items():
+        state[name] = _carried(tensor, rewired, nnz)
     return rewired
 
 
-def _link_tensors(weight: SparseWeight, optimizer: Optimizer | None) -> list[Tensor]:
-    """The gradient and the optimizer's tensors that have one entry per link."""
-    found = [] if weight.values.grad is None else [weight.values.grad]
-    if optimizer is not None:
-        state = optimizer.state.get(weight.values, {})
-        found += [
-            entry
-            for entry in state.values()
-            if isinstance(entry, Tensor) and entry.shape == weight.values.shape
-        ]
-    return found
+def _is_of_links(entry: object, values: Tensor) -> bool:
+    return isinstance(entry, Tensor) and entry.shape == values.shape
+
+
+def _carried(tensor: Tensor | None, rewired: Rewired, nnz: int) -> Tensor | None:
+    """The same entries at the links' new places, in the same tensor if it has the right length."""
+    if tensor is None:
+        return None
+    moved = carry(tensor.contiguous(), rewired.slot_map, nnz)
+    return tensor.copy_(moved) if moved.shape == tensor.shape else moved

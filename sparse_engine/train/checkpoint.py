@@ -78,6 +78,10 @@ class Checkpoint:
                     tensors[f"optimizer.{slot}.{name}"] = value.contiguous()
                 else:
                     scalars.setdefault(str(slot), {})[name] = value
+        rule = dict(self.rule)
+        for name, value in self.rule.items():
+            if isinstance(value, Tensor):
+                tensors[f"rule.{name}"] = rule.pop(name).contiguous()
         content = save_tensors(tensors)
         tensor_file = f"checkpoint-{self.step:08d}.safetensors"
         write_atomically(folder / tensor_file, content)
@@ -88,7 +92,7 @@ class Checkpoint:
             "tensors": tensor_file,
             "sha256": hashlib.sha256(content).hexdigest(),
             "optimizer": {"scalars": scalars, "param_groups": self.optimizer["param_groups"]},
-            "rule": self.rule,
+            "rule": rule,
         }
         write_atomically(folder / "checkpoint.json", json.dumps(record, indent=1).encode())
         for stale in [*folder.glob(TENSOR_FILES), *folder.glob(f".{TENSOR_FILES}.partial")]:
@@ -126,11 +130,13 @@ class Checkpoint:
             state: dict[int, dict] = {
                 int(slot): dict(entries) for slot, entries in record["optimizer"]["scalars"].items()
             }
-            model = {}
+            model, rule = {}, dict(record["rule"])
             for name, value in tensors.items():
                 kind, rest = name.split(".", 1)
                 if kind == "model":
                     model[rest] = value
+                elif kind == "rule":
+                    rule[rest] = value
                 else:
                     slot, entry = rest.split(".", 1)
                     state.setdefault(int(slot), {})[entry] = value
@@ -139,7 +145,7 @@ class Checkpoint:
             step = record["step"]
             if not isinstance(step, int) or step < 0:
                 raise ValueError(f"step {step}")
-            return cls(step, model, optimizer, record["rule"])
+            return cls(step, model, optimizer, rule)
         except CheckpointError:
             raise
         except (KeyError, TypeError, ValueError, AttributeError) as error:

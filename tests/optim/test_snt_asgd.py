@@ -13,6 +13,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from sparse_engine.nn import SparseLinear, SparseRNN, SparseWeight
+from sparse_engine.ops import RandomKey
 from sparse_engine.optim import SNTASGD
 from sparse_engine.testing import awkward_patterns, random_pattern
 from sparse_engine.topology import SET, Normal, TwoSided
@@ -55,7 +56,7 @@ class Histories:
             history.append(value)
 
     def rewire(self, rule):
-        keep = ~TwoSided().drop(self.weight, rule.fraction)
+        keep = ~TwoSided().drop(self.weight, rule.fraction.at(rule.steps), RandomKey(0))
         survivors = self.weight.pattern.links.cells()[keep].tolist()
         rule.rewire()
         kept = {cell: self.of_links[cell] for cell in survivors}

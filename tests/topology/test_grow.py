@@ -10,7 +10,7 @@ from sparse_engine.topology import SET, Dynamic, Magnitude, Normal, Prune, Unifo
 class DropFirst(Prune):
     """Always the same links, so that the same cells are absent."""
 
-    def drop(self, weight, fraction):
+    def drop(self, weight, fraction, key):
         return torch.arange(weight.nnz) < int(fraction * weight.nnz)
 
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparse_engine.nn import SparseWeight
+from sparse_engine.ops import RandomKey
 from sparse_engine.testing import random_pattern
 from sparse_engine.topology import Magnitude, TwoSided
 
@@ -47,7 +48,7 @@ RULES = [(TwoSided(), literal_two_sided), (Magnitude(), literal_magnitude)]
 def check(rule, literal, values, fraction, dtype):
     weight = SparseWeight(torch.tensor(values, dtype=dtype), random_pattern(10, 12, len(values)))
     before = weight.values.detach().clone()
-    dropped = rule.drop(weight, fraction)
+    dropped = rule.drop(weight, fraction, RandomKey(0))
     assert dropped.dtype == torch.bool
     assert np.array_equal(dropped.numpy(), literal(before.numpy(), fraction))
     assert torch.equal(weight.values, before)
@@ -76,4 +77,4 @@ def test_nan_is_named(rule):
     values = torch.randn(10)
     values[4] = torch.nan
     with pytest.raises(ValueError, match="NaN at link 4"):
-        rule.drop(SparseWeight(values, random_pattern(5, 5, 10)), 0.3)
+        rule.drop(SparseWeight(values, random_pattern(5, 5, 10)), 0.3, RandomKey(0))

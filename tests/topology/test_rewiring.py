@@ -45,16 +45,16 @@ def test_any_structure_stays_valid(pattern, fraction, draw, seed):
 )
 def test_survivors_are_those_of_the_rule(links_of, pattern, fraction, prune):
     weight = SparseWeight(torch.randn(pattern.nnz), pattern)
-    before, dropped = links_of(weight), prune.drop(weight, fraction)
+    before, dropped = links_of(weight), prune.drop(weight, fraction, RandomKey(0))
     cells = weight.pattern.links.cells()
     kept, gone = set(cells[~dropped].tolist()), set(cells[dropped].tolist())
     rewired = rewire_weight(
         weight,
         None,
-        prune=prune,
+        dropped=dropped,
+        count=int(dropped.sum()),
         grow=Uniform(),
         birth=Zero(),
-        fraction=fraction,
         key=RandomKey(0),
     )
     after = links_of(weight)
@@ -113,7 +113,7 @@ def test_state_and_gradient_move_with_the_links(name, density, links_of):
     assert moments
     before = {key: links_of(weight, moment) for key, moment in moments.items()}
     before["grad"] = links_of(weight, weight.values.grad)
-    kept = set(weight.pattern.links.cells()[~TwoSided().drop(weight, 0.4)].tolist())
+    kept = set(weight.pattern.links.cells()[~TwoSided().drop(weight, 0.4, RandomKey(0))].tolist())
     steps, bias = float(state.get("step", 0)), layer.bias.detach().clone()
     SET(layer, optimizer, fraction=0.4, every=1).step()
     after = {key: links_of(weight, moment) for key, moment in moments.items()}

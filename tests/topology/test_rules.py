@@ -10,7 +10,7 @@ from sparse_engine.topology import Birth, Dynamic, Grow, Prune, TwoSided, Unifor
 
 
 class DropLast(Prune):
-    def drop(self, weight, fraction):
+    def drop(self, weight, fraction, key):
         return torch.arange(weight.nnz) >= weight.nnz - int(fraction * weight.nnz)
 
 
@@ -48,8 +48,8 @@ def wrong_grow(choose):
 
 def wrong_prune(choose):
     class Wrong(Prune):
-        def drop(self, weight, fraction):
-            return choose(TwoSided().drop(weight, fraction))
+        def drop(self, weight, fraction, key):
+            return choose(TwoSided().drop(weight, fraction, key))
 
     return {"prune": Wrong()}
 

@@ -1,4 +1,4 @@
-"""Published training methods, one call each."""
+"""Sparse evolutionary training."""
 
 from __future__ import annotations
 
@@ -54,15 +54,3 @@ class SET(Dynamic):
             every=every,
             seed=seed,
         )
-
-
-class Static(Dynamic):
-    """Never rewires: the wiring at the start stays. A baseline with the interface of the others."""
-
-    def __init__(self, model: nn.Module, optimizer: Optimizer | None = None) -> None:
-        super().__init__(model, optimizer, prune=TwoSided(), grow=Uniform(), fraction=0.0)
-
-    def step(self) -> bool:
-        """Counts one training step; never rewires."""
-        self.steps += 1
-        return False

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 
 from torch import Tensor
 
 from sparse_engine.nn import SparseWeight
-from sparse_engine.ops import Links, RandomKey, sample_absent
+from sparse_engine.ops import Links, RandomKey
+from sparse_engine.topology.rule import Rule
 
 
-class Grow(ABC):
-    """Chooses cells for new links. A rule of your own is a subclass with one method."""
+class Grow(Rule, ABC):
+    """Chooses cells for new links. A rule of your own is a subclass with one method.
+
+    Attributes:
+        window: over how many training steps before a rewiring the rule wants to know the dense
+            gradient's factors, which are then in ``weight.factors``; 0 for none.
+    """
+
+    window: int = 0
 
     @abstractmethod
     def grow(self, weight: SparseWeight, kept: Links, count: int, key: RandomKey) -> Tensor:
         """Chooses ``count`` cells that hold no link.
 
         Args:
-            weight: the weight before the rewiring; must not be changed.
+            weight: the weight before the rewiring; must not be changed. ``weight.factors`` are as
+                :class:`SparseWeight` describes them, of the last ``window`` steps.
             kept: the links that survive; a cell must not be one of them.
             count: how many cells.
             key: this rewiring's own stream of random numbers.
@@ -27,12 +35,3 @@ class Grow(ABC):
         Returns:
             int64 ``[count]``, ``row * in_features + column``, increasing.
         """
-
-
-@dataclass(frozen=True)
-class Uniform(Grow):
-    """Uniformly random absent cells; a cell whose link was just removed counts as absent."""
-
-    def grow(self, weight: SparseWeight, kept: Links, count: int, key: RandomKey) -> Tensor:
-        """See :meth:`Grow.grow`."""
-        return sample_absent(kept, count, key)

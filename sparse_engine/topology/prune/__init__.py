@@ -1,0 +1,6 @@
+"""Prune rules: which links a rewiring removes."""
+
+from sparse_engine.topology.prune.base import Prune as Prune
+from sparse_engine.topology.prune.base import Share as Share
+from sparse_engine.topology.prune.magnitude import Magnitude as Magnitude
+from sparse_engine.topology.prune.two_sided import TwoSided as TwoSided

@@ -1,0 +1,52 @@
+"""Prune rules: which links a rewiring removes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+from torch import Tensor
+
+from sparse_engine.nn import SparseWeight
+from sparse_engine.ops import RandomKey, smallest
+from sparse_engine.topology.rule import Rule
+
+#: A share in [0, 1]; a Fraction where an exact number of links is meant.
+Share = float | Fraction
+
+
+class Prune(Rule):
+    """Chooses links to remove. A rule of your own is a subclass with one method, ``score``.
+
+    A rule that does not cut off the lower end of a score overrides :meth:`drop`; one that compares
+    the links of several weights overrides :meth:`drop_all`. Weights must not be changed.
+    """
+
+    def score(self, weight: SparseWeight) -> Tensor:
+        """How much each link matters, ``[nnz]``: those with the least go."""
+        raise NotImplementedError(f"expected {type(self).__name__} to define score or drop")
+
+    def drop(self, weight: SparseWeight, fraction: Share, key: RandomKey) -> Tensor:
+        """Marks the links of one weight to remove.
+
+        Without a rule of its own: the ``floor(fraction * nnz)`` of least score, among equals those
+        that come first.
+
+        Args:
+            weight: the weight now.
+            fraction: how much of it the rewiring asks for.
+            key: this rewiring's own stream of random numbers.
+
+        Returns:
+            bool ``[nnz]``, true where a link goes.
+        """
+        return smallest(self.score(weight), int(fraction * weight.nnz))
+
+    def drop_all(
+        self,
+        weights: Sequence[SparseWeight],
+        fractions: Sequence[Share],
+        keys: Sequence[RandomKey],
+    ) -> list[Tensor]:
+        """Marks the links of all weights of a model to remove; by default each by itself."""
+        return [self.drop(*each) for each in zip(weights, fractions, keys, strict=True)]

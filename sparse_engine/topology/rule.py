@@ -1,0 +1,25 @@
+"""What all rules of a rewiring have in common."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+#: A rule's memory: names to tensors, numbers and strings.
+State = dict[str, Tensor | float | int | str | bool]
+
+
+class Rule:
+    """A rule may have a memory; most have none. Rules with one override both methods."""
+
+    def state_dict(self) -> State:
+        """The memory, for a checkpoint."""
+        return {}
+
+    def load_state_dict(self, state: State) -> None:
+        """Takes over a memory that ``state_dict`` returned.
+
+        Raises:
+            ValueError: it is not one of this rule.
+        """
+        if state:
+            raise ValueError(f"expected no state for {self}, found {sorted(state)}")
