@@ -38,7 +38,8 @@ def sample_groups(
     while missing.any():
         groups = np.repeat(np.arange(len(counts)), missing)
         drawn = start[groups] + rng.integers(0, sizes[groups])
-        chosen = np.sort(np.concatenate([chosen, drawn]))
+        # The stable sort is a merge of the two sorted runs: linear, however few were missing.
+        chosen = np.sort(np.concatenate([chosen, np.sort(drawn)]), kind="stable")
         chosen = chosen[np.diff(chosen, prepend=-1) > 0]
         missing = wanted - np.bincount(_group(chosen, start), minlength=len(counts))
     if inverted.any():

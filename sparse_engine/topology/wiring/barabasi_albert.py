@@ -57,12 +57,15 @@ class BarabasiAlbert(Wiring):
                 f"expected at least {first} rows and columns for attached={self.attached}, found "
                 f"{out_features} x {in_features}"
             )
-        grow = self._one_population if square else self._two_populations
-        rows, columns = grow(out_features, in_features, generator(key))
+        rng = generator(key)
+        if square:
+            rows, columns = self._one_population(out_features, rng)
+        else:
+            rows, columns = self._two_populations(out_features, in_features, rng)
         return links_at(torch.from_numpy(rows * in_features + columns), out_features, in_features)
 
     def _one_population(
-        self, units: int, _: int, rng: np.random.Generator
+        self, units: int, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
         first = 2 * self.attached + 1
         number = np.arange(first)[:, None]
@@ -117,7 +120,7 @@ def _attach(
     """
     attached = joined.shape[1]
     owner = np.repeat(np.arange(units), attached)
-    end = np.concatenate([joined.ravel(), np.empty(len(owner) - joined.size, np.int64)])
+    target = end = np.concatenate([joined.ravel(), np.zeros(len(owner) - joined.size, np.int64)])
     # A link that takes a target points at that link; any other points at itself and knows its end.
     pointer = np.arange(len(owner))
     draws = np.arange(joined.size, len(owner))

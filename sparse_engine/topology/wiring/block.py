@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ class Block(Wiring):
     """
 
     densities: Sequence[Sequence[float]]
+    _: KW_ONLY
     row_sizes: Sequence[int] | None = None
     column_sizes: Sequence[int] | None = None
 

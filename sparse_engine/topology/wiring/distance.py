@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 import torch
@@ -46,6 +46,7 @@ class Distance(Wiring):
 
     row_positions: ArrayLike
     column_positions: ArrayLike
+    _: KW_ONLY
     scale: float
     density: float
     candidates: int | None = None

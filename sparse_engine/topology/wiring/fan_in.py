@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ class ConstantFanIn(Wiring):
     """
 
     fan_in: int | None = None
+    _: KW_ONLY
     density: float | None = None
 
     def __post_init__(self) -> None:

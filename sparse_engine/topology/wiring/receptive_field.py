@@ -1,4 +1,4 @@
-"""Links near the diagonal, as every unit had a receptive field."""
+"""Links near the diagonal, as if every unit had a receptive field."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sparse_engine.topology.wiring.base import Wiring, links_at
 
 @dataclass(frozen=True)
 class ReceptiveField(Wiring):
-    """The bipartite receptive field of CHTs (Zhang et al. 2025), in time of the links.
+    """After the bipartite receptive field of CHTs (Zhang et al. 2025), in time of the links.
 
     ``round(density * out * in)`` links. Row i sees column ``floor((i + 1/2) * in / out)`` best;
     d is a column's distance from it in columns, around the ring. The expected density at
