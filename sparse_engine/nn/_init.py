@@ -24,6 +24,9 @@ def check_density(density: float, name: str = "density") -> float:
 
 def no_links(out_features: int, in_features: int) -> Links:
     """An empty matrix, which samplers and rewirings start from."""
+    for name, size in (("out_features", out_features), ("in_features", in_features)):
+        if size < 0:
+            raise ValueError(f"expected {name} of at least 0, found {size}")
     crow = torch.zeros(out_features + 1, dtype=torch.int64)
     return Links(crow, torch.empty(0, dtype=torch.int32), in_features)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from sparse_engine.nn import _init
@@ -35,8 +36,8 @@ class ErdosRenyi(Wiring):
             raise ValueError("expected exactly one of density, epsilon and nnz")
         if self.density is not None:
             _init.check_density(self.density)
-        if self.epsilon is not None and not self.epsilon > 0:
-            raise ValueError(f"expected epsilon > 0, found {self.epsilon}")
+        if self.epsilon is not None and not 0 < self.epsilon < math.inf:
+            raise ValueError(f"expected finite epsilon > 0, found {self.epsilon}")
         if self.nnz is not None and self.nnz < 0:
             raise ValueError(f"expected nnz of at least 0, found {self.nnz}")
 

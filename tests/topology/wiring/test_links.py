@@ -196,7 +196,8 @@ NAN = np.full((3, 2), np.nan)
         (lambda: ErdosRenyi(), "exactly one of density, epsilon and nnz"),
         (lambda: ErdosRenyi(density=0.1, nnz=3), "exactly one of density, epsilon and nnz"),
         (lambda: ErdosRenyi(density=1.5), r"density in \(0, 1\], found 1.5"),
-        (lambda: ErdosRenyi(epsilon=0), "epsilon > 0, found 0"),
+        (lambda: ErdosRenyi(epsilon=0), "finite epsilon > 0, found 0"),
+        (lambda: ErdosRenyi(epsilon=float("inf")), "finite epsilon > 0, found inf"),
         (lambda: ErdosRenyi(nnz=-1), "nnz of at least 0, found -1"),
         (lambda: ConstantFanIn(), "exactly one of fan_in and density"),
         (lambda: ConstantFanIn(3, density=0.5), "exactly one of fan_in and density"),
@@ -235,6 +236,7 @@ def test_wrong_arguments(make, message):
     ("wiring", "shape", "message"),
     [
         (ErdosRenyi(nnz=21), (4, 5), "between 0 and 20 absent cells, found 21"),
+        (ErdosRenyi(nnz=0), (-1, 5), "out_features of at least 0, found -1"),
         (ConstantFanIn(6), (4, 5), "fan_in of at most 5, found 6"),
         (WattsStrogatz(5, 0.0), (5, 5), "neighbours of at most 4 in a 5 x 5"),
         (WattsStrogatz(3, 0.1), (5, 5), "neighbours of at most 2 in a 5 x 5"),
