@@ -22,15 +22,25 @@ def check_density(density: float, name: str = "density") -> float:
     return density
 
 
-def erdos_renyi(out_features: int, in_features: int, nnz: int, seed: int) -> Pattern:
-    """A pattern of exactly ``nnz`` links at uniformly random cells, in O(nnz) memory."""
+def no_links(out_features: int, in_features: int) -> Links:
+    """An empty matrix, which samplers and rewirings start from."""
     for name, size in (("out_features", out_features), ("in_features", in_features)):
         if size < 0:
             raise ValueError(f"expected {name} of at least 0, found {size}")
     crow = torch.zeros(out_features + 1, dtype=torch.int64)
-    empty = Links(crow, torch.empty(0, dtype=torch.int32), in_features)
-    cells = sample_absent(empty, nnz, RandomKey(seed))
-    return Pattern.of(rewire(empty, torch.empty(0, dtype=torch.bool), cells).links)
+    return Links(crow, torch.empty(0, dtype=torch.int32), in_features)
+
+
+def random_links(out_features: int, in_features: int, nnz: int, key: RandomKey) -> Links:
+    """Exactly ``nnz`` links at uniformly random cells, in O(nnz) memory."""
+    empty = no_links(out_features, in_features)
+    cells = sample_absent(empty, nnz, key)
+    return rewire(empty, torch.empty(0, dtype=torch.bool), cells).links
+
+
+def erdos_renyi(out_features: int, in_features: int, nnz: int, seed: int) -> Pattern:
+    """:func:`random_links` with their transpose."""
+    return Pattern.of(random_links(out_features, in_features, nnz, RandomKey(seed)))
 
 
 def epsilon_nnz(out_features: int, in_features: int, epsilon: float) -> int:
