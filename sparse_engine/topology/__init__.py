@@ -14,7 +14,12 @@ from sparse_engine.topology.presets import Static as Static
 from sparse_engine.topology.prune import Magnitude as Magnitude
 from sparse_engine.topology.prune import Prune as Prune
 from sparse_engine.topology.prune import TwoSided as TwoSided
+from sparse_engine.topology.redistribution import ByMagnitude as ByMagnitude
+from sparse_engine.topology.redistribution import ByMomentum as ByMomentum
+from sparse_engine.topology.redistribution import ByNonzeros as ByNonzeros
+from sparse_engine.topology.redistribution import Evenly as Evenly
 from sparse_engine.topology.redistribution import NoRedistribution as NoRedistribution
+from sparse_engine.topology.redistribution import Proportional as Proportional
 from sparse_engine.topology.redistribution import Redistribution as Redistribution
 from sparse_engine.topology.rewiring import rewire_weight as rewire_weight
 from sparse_engine.topology.schedule import Constant as Constant

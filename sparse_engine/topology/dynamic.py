@@ -10,6 +10,7 @@ from torch.optim import LBFGS, Optimizer
 
 from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import RandomKey, Rewired
+from sparse_engine.topology.apportion import apportion
 from sparse_engine.topology.birth import Birth, Zero
 from sparse_engine.topology.grow import Grow
 from sparse_engine.topology.prune import Prune, Share
@@ -210,16 +211,3 @@ def removal(nnz: int, target: int, fraction: float) -> Share:
     if target == nnz:
         return fraction
     return Fraction(max(0, nnz - target + int(fraction * target)), max(1, nnz))
-
-
-def apportion(total: int, weights: list[int]) -> list[int]:
-    """Shares of ``total`` in proportion to ``weights``, by the method of largest remainders.
-
-    Whole numbers of sum ``total``; among equal remainders the first are rounded up.
-    """
-    whole = max(1, sum(weights))
-    shares = [total * weight // whole for weight in weights]
-    order = sorted(range(len(weights)), key=lambda i: -(total * weights[i] % whole))
-    for i in order[: total - sum(shares)]:
-        shares[i] += 1
-    return shares
