@@ -7,6 +7,7 @@ from sparse_engine.topology.density import Cubic as Cubic
 from sparse_engine.topology.density import NarangRamp as NarangRamp
 from sparse_engine.topology.density import Sigmoid as Sigmoid
 from sparse_engine.topology.dynamic import Dynamic as Dynamic
+from sparse_engine.topology.fingerprint import topology_hash as topology_hash
 from sparse_engine.topology.grow import Grow as Grow
 from sparse_engine.topology.grow import Uniform as Uniform
 from sparse_engine.topology.presets import SET as SET
@@ -29,3 +30,5 @@ from sparse_engine.topology.schedule import Linear as Linear
 from sparse_engine.topology.schedule import Schedule as Schedule
 from sparse_engine.topology.schedule import StopAfter as StopAfter
 from sparse_engine.topology.schedule import as_schedule as as_schedule
+from sparse_engine.topology.tensorboard import TensorBoard as TensorBoard
+from sparse_engine.topology.track import Tracker as Tracker

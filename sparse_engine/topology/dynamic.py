@@ -43,7 +43,8 @@ class Dynamic:
         redistribution: how many links each weight grows; by default every weight keeps its share.
         every: steps between rewirings, at least 1.
         seed: of the random numbers, any 63-bit integer.
-        observers: told of every rewiring.
+        observers: told of every rewiring. The memory of one that is a :class:`Rule`, as a
+            :class:`Tracker` is, is part of the state.
 
     Raises:
         ValueError: an argument out of range, a model without sparse weights, or an optimizer whose
@@ -172,6 +173,8 @@ class Dynamic:
     def load_state_dict(self, state: State) -> None:
         """Takes over the clock, the seed and the memory of a saved run.
 
+        The memory of an observer that is not here is left out: observers change nothing.
+
         Raises:
             ValueError: entries missing, negative, or of other rules.
         """
@@ -182,9 +185,10 @@ class Dynamic:
         parts: dict[str, State] = {kind: {} for kind in [*self._rules(), "factors"]}
         for name, entry in state.items():
             kind, _, rest = name.partition(".")
-            if kind not in parts:
+            if kind in parts:
+                parts[kind][rest] = entry
+            elif not kind.startswith("observer"):
                 raise ValueError(f"expected entries of {sorted(parts)}, found {name!r}")
-            parts[kind][rest] = entry
         for kind, rule in self._rules().items():
             rule.load_state_dict(parts[kind])
         self.steps, self.seed = numbers
@@ -203,7 +207,11 @@ class Dynamic:
                 pairs.append((saved[name], saved[f"{i}.{step}.{n}.input"]))
 
     def _rules(self) -> dict[str, Rule]:
-        return {"prune": self.prune, "grow": self.grow, "redistribution": self.redistribution}
+        rules = {"prune": self.prune, "grow": self.grow, "redistribution": self.redistribution}
+        for i, observer in enumerate(self.observers):
+            if isinstance(observer, Rule):
+                rules[f"observer{i}"] = observer
+        return rules
 
 
 def removal(nnz: int, target: int, fraction: float) -> Share:
