@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import Rewired, carry
-from sparse_engine.topology.rule import Rule, State
+from sparse_engine.topology.rule import State
 
 
-class History(Rule):
+class History:
     """Follows one weight through its rewirings, in O(links ever used) memory.
 
     Attributes:
@@ -20,7 +21,8 @@ class History(Rule):
         rewirings: how many there were.
         founders: the number of links of the first wiring.
         founding: bool ``[nnz]``, true for links of the first wiring that never left.
-        ever: int64, cells that ever held a link, ``row * in_features + column``, increasing.
+        ever: int64 on the CPU, cells that ever held a link, ``row * in_features + column``,
+            increasing.
     """
 
     def __init__(self, weight: SparseWeight) -> None:
@@ -28,7 +30,7 @@ class History(Rule):
         self.rewirings = 0
         self.founders = weight.nnz
         self.founding = torch.ones_like(weight.col_indices, dtype=torch.bool)
-        self.ever = weight.pattern.links.cells()
+        self.ever = weight.pattern.links.cells().cpu()
 
     @property
     def survival(self) -> float:
@@ -42,14 +44,12 @@ class History(Rule):
 
     def follow(self, rewired: Rewired) -> None:
         """Takes note of a rewiring of the weight."""
-        links, born = rewired.links, rewired.born.long()
         self.rewirings += 1
-        self.founding = carry(self.founding, rewired.slot_map, links.nnz)
-        rows = torch.searchsorted(links.crow, born, right=True) - 1
-        self.ever = union(self.ever, rows * links.in_features + links.col[born])
+        self.founding = carry(self.founding, rewired.slot_map, rewired.links.nnz)
+        self.ever = union(self.ever, rewired.links.cells()[rewired.born.long()].cpu())
 
     def state_dict(self) -> State:
-        """See :meth:`Rule.state_dict`."""
+        """The counts and tensors above, for a checkpoint."""
         return {
             "rewirings": self.rewirings,
             "founders": self.founders,
@@ -67,7 +67,6 @@ class History(Rule):
         if state.keys() != own.keys():
             raise ValueError(f"expected the entries {sorted(own)}, found {sorted(state)}")
         rewirings, founders, founding, ever = (state[name] for name in own)
-        device = self.weight.values.device
         if not all(isinstance(count, int) and count >= 0 for count in (rewirings, founders)):
             raise ValueError(f"expected counts of at least 0, found {rewirings} and {founders}")
         _check("founding", founding, torch.bool)
@@ -82,24 +81,18 @@ class History(Rule):
         if not (bounded.diff() > 0).all() or bounded[-1] >= cells:
             raise ValueError(f"expected ever to be increasing cells in [0, {cells})")
         self.rewirings, self.founders = rewirings, founders
-        self.founding, self.ever = founding.to(device), ever.to(device)
+        self.founding, self.ever = founding.to(self.weight.values.device), ever.cpu()
 
 
 def union(known: Tensor, cells: Tensor) -> Tensor:
-    """All that are in one of two increasing int64 tensors without repeats, increasing.
+    """All that are in one of two increasing int64 tensors, increasing and each once.
 
-    Equals ``torch.cat([known, cells]).unique()``; linear in ``known``, which is not sorted again.
+    Equals ``torch.cat([known, cells]).unique()``, on the CPU and in linear time.
     """
-    place = torch.searchsorted(known, cells)
-    fresh = torch.nn.functional.pad(known, (0, 1), value=-1)[place] != cells
-    cells, place = cells[fresh], place[fresh]
-    old = known.new_ones(known.numel() + cells.numel(), dtype=torch.bool)
-    place += torch.arange(cells.numel(), device=cells.device)
-    old[place] = False
-    merged = torch.empty_like(old, dtype=torch.int64)
-    merged[old] = known
-    merged[place] = cells
-    return merged
+    both = np.concatenate([known, cells])
+    # The stable sort takes what is in order already as it is, and merges two such runs.
+    both.sort(kind="stable")
+    return torch.from_numpy(both).unique_consecutive()
 
 
 def _check(name: str, entry: object, dtype: torch.dtype) -> None:

@@ -50,7 +50,7 @@ def test_literally(rule, weight_of):
         weight_of(torch.full((7,), -2.0, dtype=torch.float64), 60, 60),
         weight_of(torch.zeros(20, dtype=torch.float64), 60, 60),
     ]
-    dropped = [torch.arange(weight.nnz) % 3 == 0 for weight in weights]
+    dropped = [torch.arange(weight.nnz) % (2 + i) == 0 for i, weight in enumerate(weights)]
     wanted = [int(gone.sum()) for gone in dropped]
     before = [weight.values.detach().clone() for weight in weights]
     counts = rule.counts(weights, dropped, wanted)
@@ -58,7 +58,8 @@ def test_literally(rule, weight_of):
         literal_share(rule, values.numpy(), gone.numpy())
         for values, gone in zip(before, dropped, strict=True)
     ]
-    assert sum(counts) == sum(wanted) == 127
+    assert [rule.share(*each) for each in zip(weights, dropped, strict=True)] == shares
+    assert sum(counts) == sum(wanted) == 131
     assert_in_proportion(counts, shares)
     assert all(map(torch.equal, (weight.values for weight in weights), before))
 
