@@ -23,8 +23,9 @@ DEFAULTS = Settings()
 class Train:
     """Train a sparse recurrent network on a task.
 
-    Writes a run folder: config.json, metrics.jsonl, a checkpoint, and with matplotlib installed
-    curve.png and adjacency.png. Ctrl-C ends a run safely; --resume goes on with it, bit for bit.
+    Writes a run folder: config.json, metrics.jsonl, topology.jsonl, a checkpoint, and with
+    matplotlib installed curve.png and adjacency.png. Ctrl-C ends a run safely; --resume goes on
+    with it, bit for bit.
 
     Example: sparse-engine train mackey-glass --hidden 256 --density 0.02 --out runs/wide
     """

@@ -46,8 +46,9 @@ def test_trains_and_reports(tmp_path, capsys):
     assert re.search(r"^peak memory +\d+ MB$", out, re.MULTILINE)
     assert re.search(r"^written to +deep/run$", out, re.MULTILINE)
     run = tmp_path / "deep" / "run"
-    names = {"config.json", "metrics.jsonl", "checkpoint.json", "checkpoint-00000003.safetensors"}
-    assert names | {"curve.png", "adjacency.png"} == {path.name for path in run.iterdir()}
+    names = {"config.json", "metrics.jsonl", "topology.jsonl", "curve.png", "adjacency.png"}
+    names |= {"checkpoint.json", "checkpoint-00000003.safetensors"}
+    assert names == {path.name for path in run.iterdir()}
     (entry,) = read_metrics(run / "metrics.jsonl")
     assert entry["step"] == 3 and entry["nnz"] == 13
 
@@ -142,7 +143,9 @@ def test_refuses_to_resume_otherwise(capsys):
     assert "found rule = " in refused(capsys, "--out", "run", "--resume", "--rule", "static")
 
 
-@pytest.mark.parametrize("name", ["config.json", "checkpoint.json", "metrics.jsonl"])
+@pytest.mark.parametrize(
+    "name", ["config.json", "checkpoint.json", "metrics.jsonl", "topology.jsonl"]
+)
 @pytest.mark.parametrize("content", [b"\x80\x04", b"{}\n{}\n", b"[[]]\n{"])
 def test_refuses_damaged_files(tmp_path, capsys, name, content):
     assert train("--out", "run") == 0

@@ -17,9 +17,11 @@ constexpr int kMostLeftVectors = 8;
 // are neighbours in memory.
 template <typename T, int L, int NV, int S>
 class LinkSums {
- public:
   static constexpr int W = L * NV;
+  // Sums over lanes are a good part of the work, and half as wide a vector has half as many.
+  static constexpr int K = std::min<int>(L, kShuffleBytes / sizeof(T)), KV = W / K;
 
+ public:
   // `last` is the last link whose index may be read ahead, or null where the panels of B fit the
   // second-level cache.
   LinkSums(T* gradient, int64_t first_link, const int32_t* last)
@@ -29,38 +31,38 @@ class LinkSums {
   // s of B as a panel.
   SE_INLINE void row(const T* const (&left)[S], const T* const (&right)[S], const int32_t* idx,
                      int64_t n) {
-    Vec<T, L> a[S][NV];
+    Vec<T, K> a[S][KV];
     for (int s = 0; s < S; ++s)
-      for (int v = 0; v < NV; ++v) a[s][v] = load<T, L>(left[s] + v * L);
+      for (int v = 0; v < KV; ++v) a[s][v] = load<T, K>(left[s] + v * K);
     for (int64_t p = 0; p < n; ++p) {
       if (last_)
         for (int s = 0; s < S; ++s) fetch_row<T, W>(idx + p + kLinksAhead, last_, right[s]);
       const int64_t at = static_cast<int64_t>(idx[p]) * W;
-      Vec<T, L> sum = a[0][0] * load<T, L>(right[0] + at);
+      Vec<T, K> sum = a[0][0] * load<T, K>(right[0] + at);
       for (int s = 0; s < S; ++s)
-        for (int v = s == 0; v < NV; ++v) sum += a[s][v] * load<T, L>(right[s] + at + v * L);
+        for (int v = s == 0; v < KV; ++v) sum += a[s][v] * load<T, K>(right[s] + at + v * K);
       push(sum);
     }
   }
 
   // Must follow the last row.
   void finish() {
-    if constexpr (L > 1) {
-      for (int i = held_; i < L; ++i) pending_[i] = Vec<T, L>{};
-      const Vec<T, L> sums = sums_of<T, L>(pending_);
+    if constexpr (K > 1) {
+      for (int i = held_; i < K; ++i) pending_[i] = Vec<T, K>{};
+      const Vec<T, K> sums = sums_of<T, K>(pending_);
       for (int i = 0; i < held_; ++i) to_[i] += sums[i];
     }
   }
 
  private:
-  SE_INLINE void push(Vec<T, L> sum) {
-    if constexpr (L == 1) {
+  SE_INLINE void push(Vec<T, K> sum) {
+    if constexpr (K == 1) {
       *to_++ += sum;
     } else {
       pending_[held_++] = sum;
-      if (held_ < L) return;
-      store<T, L>(to_, load<T, L>(to_) + sums_of<T, L>(pending_));
-      to_ += L;
+      if (held_ < K) return;
+      store<T, K>(to_, load<T, K>(to_) + sums_of<T, K>(pending_));
+      to_ += K;
       held_ = 0;
     }
   }
@@ -68,7 +70,7 @@ class LinkSums {
   T* to_;
   const int32_t* last_;
   int held_ = 0;
-  Vec<T, L> pending_[L];
+  Vec<T, K> pending_[K];
 };
 
 }  // namespace

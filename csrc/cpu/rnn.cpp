@@ -20,7 +20,7 @@ void forward(const RnnForward<T>& a, int64_t panels) {
                   Ring<T, W>::bytes(2, packed_inputs, panels));
   const Ring<T, W> h(scratch, 2, hidden, panels);
   const Ring<T, W> x(scratch, 2, packed_inputs, panels);
-  const RowProduct<T, L, NV> product{a.w, a.values, exceeds_l2<T, W>(hidden)};
+  const RowProduct<T, L, NV> product{a.w, {a.values}, exceeds_l2<T, W>(hidden)};
   const int threads =
       threads_for_step(a.threads, a.w.nnz() + hidden * packed_inputs, hidden, a.batch);
 
@@ -110,7 +110,7 @@ void backward(const RnnBackward<T>& a, int64_t panels) {
   T* values = scratch.take<T>(a.w.nnz());
   T* bias_sums = scratch.take<T>(hidden * L);
   const InputGradient<T> input_gradient(input, scratch);
-  const RowProduct<T, L, NV> product{a.wt, values, exceeds_l2<T, W>(hidden)};
+  const RowProduct<T, L, NV> product{a.wt, {values}, exceeds_l2<T, W>(hidden)};
 
   run_team(threads_for_step(a.threads, a.w.nnz(), hidden, a.batch), [&](const Team& team) {
     const Rows rows = rows_of(a.wt, team.rank, team.size, kBlock);

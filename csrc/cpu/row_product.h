@@ -15,66 +15,96 @@ SE_INLINE void add_link(Vec<T, L> (&sum)[NV], T value, int32_t column, const T* 
   for (int v = 0; v < NV; ++v) sum[v] += value * load<T, L>(row + v * L);
 }
 
-// sum += sum over links p in [0, n) of values[p] * X[idx[p], :]. The sums stay in registers for the
-// whole row, and two links are in flight, each with sums of its own: one chain of multiply-adds
-// would wait for its own latency, and more than two were measured to gain nothing.
+// The values of a matrix's links, in the order of its pattern.
+template <typename T>
+struct InOrder {
+  const T* values;
+
+  SE_INLINE void fetch(int64_t, int64_t) const {}
+  SE_INLINE T operator[](int64_t p) const { return values[p]; }
+};
+
+// The same where they are kept in the order of the transposed pattern.
+template <typename T>
+struct Permuted {
+  const T* values;
+  const int32_t* permutation;
+
+  // Asks for the value that will be wanted a few links after p. Neighbours in the pattern are far
+  // apart in the values, so that hardware does not foresee it.
+  SE_INLINE void fetch(int64_t p, int64_t links) const {
+    constexpr int64_t kAhead = 32;
+    if (p + kAhead < links) __builtin_prefetch(values + permutation[p + kAhead]);
+  }
+  SE_INLINE T operator[](int64_t p) const { return values[permutation[p]]; }
+};
+
+// sum += sum over links p in [first, end) of values[p] * X[idx[p], :]. The sums stay in registers
+// for the whole row, and two links are in flight, each with sums of its own: one chain of
+// multiply-adds would wait for its own latency, and more than two were measured to gain nothing.
 // `last` is the last link whose index may be read.
-template <typename T, int L, int NV, bool kPrefetch>
-SE_INLINE void row_product(Vec<T, L> (&sum)[NV], const T* values, const int32_t* idx, int64_t n,
-                           const int32_t* last, const T* x) {
+template <typename T, int L, int NV, bool kPrefetch, class Values>
+SE_INLINE void row_product(Vec<T, L> (&sum)[NV], const Values& values, const int32_t* idx,
+                           int64_t first, int64_t end, const int32_t* last, const T* x) {
   Vec<T, L> other[NV] = {};
-  int64_t p = 0;
-  for (; p + 2 <= n; p += 2) {
+  int64_t p = first;
+  for (; p + 2 <= end; p += 2) {
     if constexpr (kPrefetch) {
       fetch_row<T, L * NV>(idx + p + kLinksAhead, last, x);
       fetch_row<T, L * NV>(idx + p + kLinksAhead + 1, last, x);
     }
+    values.fetch(p, last - idx);
+    values.fetch(p + 1, last - idx);
     add_link<T, L, NV>(sum, values[p], idx[p], x);
     add_link<T, L, NV>(other, values[p + 1], idx[p + 1], x);
   }
-  if (p < n) add_link<T, L, NV>(sum, values[p], idx[p], x);
+  if (p < end) add_link<T, L, NV>(sum, values[p], idx[p], x);
   for (int v = 0; v < NV; ++v) sum[v] += other[v];
 }
 
 // The same for a single column: lanes over the links. Inserting the entries of X into a vector one
 // by one is faster than the gather instructions.
-template <typename T>
-SE_INLINE T row_dot(const T* values, const int32_t* idx, int64_t n, const T* x) {
+template <typename T, class Values>
+SE_INLINE T row_dot(const Values& values, const int32_t* idx, int64_t first, int64_t end,
+                    const T* x) {
   constexpr int L = kShuffleBytes / static_cast<int>(sizeof(T));
   Vec<T, L> sum = {};
-  int64_t p = 0;
-  for (; p + L <= n; p += L) {
-    Vec<T, L> row;
-    for (int l = 0; l < L; ++l) row[l] = x[idx[p + l]];
-    sum += load<T, L>(values + p) * row;
+  int64_t p = first;
+  for (; p + L <= end; p += L) {
+    Vec<T, L> row, value;
+    for (int l = 0; l < L; ++l) {
+      row[l] = x[idx[p + l]];
+      value[l] = values[p + l];
+    }
+    sum += value * row;
   }
   T even = T(0), odd = T(0);
-  for (; p + 2 <= n; p += 2) {
+  for (; p + 2 <= end; p += 2) {
     even += values[p] * x[idx[p]];
     odd += values[p + 1] * x[idx[p + 1]];
   }
-  if (p < n) even += values[p] * x[idx[p]];
+  if (p < end) even += values[p] * x[idx[p]];
   return sum_of_lanes<T, L>(sum) + (even + odd);
 }
 
-// A matrix that is multiplied row by row: its pattern, and its values in the pattern's order.
-template <typename T, int L, int NV>
+// A matrix that is multiplied row by row.
+template <typename T, int L, int NV, class Values = InOrder<T>>
 struct RowProduct {
   const Csr& w;
-  const T* values;
+  Values values;
   bool prefetch;
 
   // sum += W[row, :] X
   SE_INLINE void operator()(Vec<T, L> (&sum)[NV], int64_t row, const T* x) const {
-    const int64_t begin = w.ptr[row], n = w.ptr[row + 1] - begin;
+    const int64_t first = w.ptr[row], end = w.ptr[row + 1];
     if constexpr (L == 1) {
-      sum[0] += row_dot<T>(values + begin, w.idx + begin, n, x);
+      sum[0] += row_dot<T>(values, w.idx, first, end, x);
     } else {
       const int32_t* last = last_link(w);
       if (prefetch)
-        row_product<T, L, NV, true>(sum, values + begin, w.idx + begin, n, last, x);
+        row_product<T, L, NV, true>(sum, values, w.idx, first, end, last, x);
       else
-        row_product<T, L, NV, false>(sum, values + begin, w.idx + begin, n, last, x);
+        row_product<T, L, NV, false>(sum, values, w.idx, first, end, last, x);
     }
   }
 };

@@ -56,22 +56,27 @@ SE_INLINE void store(T* p, Vec<T, L> v) {
   std::memcpy(p, &v, sizeof v);
 }
 
-// [a0+a1, a2+a3, ..., b0+b1, b2+b3, ...]
-template <typename T, int L, int... I>
-SE_INLINE Vec<T, L> pair_sums(Vec<T, L> a, Vec<T, L> b, std::integer_sequence<int, I...>) {
-  return __builtin_shufflevector(a, b, (2 * I)...) + __builtin_shufflevector(a, b, (2 * I + 1)...);
+// Lanes come in runs of D, taken from a and b in turn: each is the sum of its lane and the one D
+// further on (for b, D before) in the vector it is taken from.
+template <int D, typename T, int L, int... I>
+SE_INLINE Vec<T, L> paired_sums(Vec<T, L> a, Vec<T, L> b, std::integer_sequence<int, I...>) {
+  return __builtin_shufflevector(a, b, (I & D ? L + I : I)...) +
+         __builtin_shufflevector(a, b, (I & D ? L + I - D : I + D)...);
 }
 
 // The sums of L vectors of L lanes, in order. Every sum is taken over the same tree, so that its
-// bits do not depend on its position.
-template <typename T, int L>
-SE_INLINE Vec<T, L> sums_of(Vec<T, L> (&v)[L]) {
-#pragma GCC unroll 8
-  for (int width = L; width > 1; width /= 2)
-#pragma GCC unroll 16
-    for (int i = 0; i < width / 2; ++i)
-      v[i] = pair_sums<T, L>(v[2 * i], v[2 * i + 1], std::make_integer_sequence<int, L>());
-  return v[0];
+// bits do not depend on its position. A lane that stays where it is costs a blend, not a shuffle.
+template <typename T, int L, int N = L>
+SE_INLINE Vec<T, L> sums_of(const Vec<T, L> (&v)[N]) {
+  if constexpr (N == 1) {
+    return v[0];
+  } else {
+    Vec<T, L> halves[N / 2];
+    for (int i = 0; i < N / 2; ++i)
+      halves[i] =
+          paired_sums<L / N, T, L>(v[2 * i], v[2 * i + 1], std::make_integer_sequence<int, L>());
+    return sums_of<T, L, N / 2>(halves);
+  }
 }
 
 // Lanes [From, From + sizeof...(I)) of v.

@@ -10,9 +10,9 @@ namespace sparse_engine {
 namespace {
 
 // Rows [rows.first, rows.last) of Y = W X + b for one panel.
-template <typename T, int L, int NV>
-void multiply(const Spmm<T>& a, const RowProduct<T, L, NV>& product, const Rows& rows, const T* x,
-              const Dense<T>& y, int columns) {
+template <typename T, int L, int NV, class Values>
+void multiply(const Spmm<T>& a, const RowProduct<T, L, NV, Values>& product, const Rows& rows,
+              const T* x, const Dense<T>& y, int columns) {
   constexpr int W = L * NV;
   alignas(64) T tile[kTileRows * W];
   const bool in_place = y.column_stride == 1 && columns == W;
@@ -29,24 +29,19 @@ void multiply(const Spmm<T>& a, const RowProduct<T, L, NV>& product, const Rows&
   }
 }
 
-template <typename T, int L, int NV>
-void run(const Spmm<T>& a, const Panels& panels) {
+// Y = W X + b, panel by panel.
+template <typename T, int L, int NV, class Values>
+void multiply_panels(const Spmm<T>& a, const Panels& panels, const Values& values) {
   constexpr int W = L * NV;
   const bool packed = !is_panel<T, W>(a.x, a.columns);
   const int64_t panel_size = packed ? a.w.cols * W : 0;
-  const int64_t own_values = a.permutation ? a.w.nnz() : 0;
-  Scratch scratch(2 * Scratch::bytes_of<T>(panel_size) + Scratch::bytes_of<T>(own_values));
+  Scratch scratch(2 * Scratch::bytes_of<T>(panel_size));
   T* panel[2] = {scratch.take<T>(panel_size), scratch.take<T>(panel_size)};
-  T* permuted = scratch.take<T>(own_values);
   const bool prefetch = exceeds_l2<T, W>(a.w.cols);
   const int64_t work = (a.w.nnz() + a.w.rows) * a.columns;
 
   run_team(useful_threads(a.threads, work), [&](const Team& team) {
-    if (a.permutation) {
-      permute_share(team, a.values, a.permutation, a.w, permuted);
-      team.barrier();
-    }
-    const RowProduct<T, L, NV> product{a.w, a.permutation ? permuted : a.values, prefetch};
+    const RowProduct<T, L, NV, Values> product{a.w, values, prefetch};
     const Rows rows = rows_of(a.w, team.rank, team.size, kBlock);
     // Two panels take turns, so that one barrier is enough: by the time a panel is overwritten,
     // everybody has passed the barrier behind its last use.
@@ -58,9 +53,23 @@ void run(const Spmm<T>& a, const Panels& panels) {
         team.barrier();
         x = panel[q % 2];
       }
-      multiply<T, L, NV>(a, product, rows, x, from_column(a.y, q * W), columns);
+      multiply(a, product, rows, x, from_column(a.y, q * W), columns);
     }
   });
+}
+
+// Where there is one panel and it stays in cache, permuted values are taken from where they are.
+// Otherwise they are brought into order first.
+template <typename T, int L, int NV>
+void run(const Spmm<T>& a, const Panels& panels) {
+  if (a.permutation == nullptr) return multiply_panels<T, L, NV>(a, panels, InOrder<T>{a.values});
+  if (panels.count == 1 && !exceeds_l2<T, L * NV>(a.w.cols))
+    return multiply_panels<T, L, NV>(a, panels, Permuted<T>{a.values, a.permutation});
+  Scratch scratch(Scratch::bytes_of<T>(a.w.nnz()));
+  T* values = scratch.take<T>(a.w.nnz());
+  run_team(useful_threads(a.threads, a.w.nnz()),
+           [&](const Team& team) { permute_share(team, a.values, a.permutation, a.w, values); });
+  multiply_panels<T, L, NV>(a, panels, InOrder<T>{values});
 }
 
 }  // namespace

@@ -7,6 +7,7 @@ from sparse_engine.topology.density import Cubic as Cubic
 from sparse_engine.topology.density import NarangRamp as NarangRamp
 from sparse_engine.topology.density import Sigmoid as Sigmoid
 from sparse_engine.topology.dynamic import Dynamic as Dynamic
+from sparse_engine.topology.fingerprint import topology_hash as topology_hash
 from sparse_engine.topology.grow import Grow as Grow
 from sparse_engine.topology.grow import Uniform as Uniform
 from sparse_engine.topology.presets import SET as SET
@@ -14,7 +15,12 @@ from sparse_engine.topology.presets import Static as Static
 from sparse_engine.topology.prune import Magnitude as Magnitude
 from sparse_engine.topology.prune import Prune as Prune
 from sparse_engine.topology.prune import TwoSided as TwoSided
+from sparse_engine.topology.redistribution import ByMagnitude as ByMagnitude
+from sparse_engine.topology.redistribution import ByMomentum as ByMomentum
+from sparse_engine.topology.redistribution import ByNonzeros as ByNonzeros
+from sparse_engine.topology.redistribution import Evenly as Evenly
 from sparse_engine.topology.redistribution import NoRedistribution as NoRedistribution
+from sparse_engine.topology.redistribution import Proportional as Proportional
 from sparse_engine.topology.redistribution import Redistribution as Redistribution
 from sparse_engine.topology.rewiring import rewire_weight as rewire_weight
 from sparse_engine.topology.schedule import Constant as Constant
@@ -24,6 +30,8 @@ from sparse_engine.topology.schedule import Linear as Linear
 from sparse_engine.topology.schedule import Schedule as Schedule
 from sparse_engine.topology.schedule import StopAfter as StopAfter
 from sparse_engine.topology.schedule import as_schedule as as_schedule
+from sparse_engine.topology.tensorboard import TensorBoard as TensorBoard
+from sparse_engine.topology.track import Tracker as Tracker
 from sparse_engine.topology.wiring import Allocation as Allocation
 from sparse_engine.topology.wiring import BarabasiAlbert as BarabasiAlbert
 from sparse_engine.topology.wiring import Block as Block

@@ -10,6 +10,7 @@ from torch.optim import LBFGS, Optimizer
 
 from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import RandomKey, Rewired
+from sparse_engine.topology.apportion import apportion
 from sparse_engine.topology.birth import Birth, Zero
 from sparse_engine.topology.grow import Grow
 from sparse_engine.topology.prune import Prune, Share
@@ -42,7 +43,8 @@ class Dynamic:
         redistribution: how many links each weight grows; by default every weight keeps its share.
         every: steps between rewirings, at least 1.
         seed: of the random numbers, any 63-bit integer.
-        observers: told of every rewiring.
+        observers: told of every rewiring. The memory of one that is a :class:`Rule`, as a
+            :class:`Tracker` is, is part of the state.
 
     Raises:
         ValueError: an argument out of range, a model without sparse weights, or an optimizer whose
@@ -171,6 +173,8 @@ class Dynamic:
     def load_state_dict(self, state: State) -> None:
         """Takes over the clock, the seed and the memory of a saved run.
 
+        The memory of an observer that is not here is left out: observers change nothing.
+
         Raises:
             ValueError: entries missing, negative, or of other rules.
         """
@@ -181,9 +185,10 @@ class Dynamic:
         parts: dict[str, State] = {kind: {} for kind in [*self._rules(), "factors"]}
         for name, entry in state.items():
             kind, _, rest = name.partition(".")
-            if kind not in parts:
+            if kind in parts:
+                parts[kind][rest] = entry
+            elif not kind.startswith("observer"):
                 raise ValueError(f"expected entries of {sorted(parts)}, found {name!r}")
-            parts[kind][rest] = entry
         for kind, rule in self._rules().items():
             rule.load_state_dict(parts[kind])
         self.steps, self.seed = numbers
@@ -202,7 +207,11 @@ class Dynamic:
                 pairs.append((saved[name], saved[f"{i}.{step}.{n}.input"]))
 
     def _rules(self) -> dict[str, Rule]:
-        return {"prune": self.prune, "grow": self.grow, "redistribution": self.redistribution}
+        rules = {"prune": self.prune, "grow": self.grow, "redistribution": self.redistribution}
+        for i, observer in enumerate(self.observers):
+            if isinstance(observer, Rule):
+                rules[f"observer{i}"] = observer
+        return rules
 
 
 def removal(nnz: int, target: int, fraction: float) -> Share:
@@ -210,16 +219,3 @@ def removal(nnz: int, target: int, fraction: float) -> Share:
     if target == nnz:
         return fraction
     return Fraction(max(0, nnz - target + int(fraction * target)), max(1, nnz))
-
-
-def apportion(total: int, weights: list[int]) -> list[int]:
-    """Shares of ``total`` in proportion to ``weights``, by the method of largest remainders.
-
-    Whole numbers of sum ``total``; among equal remainders the first are rounded up.
-    """
-    whole = max(1, sum(weights))
-    shares = [total * weight // whole for weight in weights]
-    order = sorted(range(len(weights)), key=lambda i: -(total * weights[i] % whole))
-    for i in order[: total - sum(shares)]:
-        shares[i] += 1
-    return shares

@@ -1,16 +1,17 @@
-"""The metrics of a run, one JSON object per line."""
+"""What a run tells along its way, one JSON object per line."""
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from sparse_engine.files import write_atomically
 
 
 class MetricsLog:
-    """Appends to metrics.jsonl.
+    """Appends to a file such as metrics.jsonl.
 
     Args:
         path: the file; made if it does not exist.
@@ -24,8 +25,8 @@ class MetricsLog:
         write_atomically(path, lines.encode())
         self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115
 
-    def write(self, **entry: object) -> None:
-        """Adds one line."""
+    def write(self, entry: Mapping[str, object]) -> None:
+        """Adds one line; the entry must have a ``step``, a whole number."""
         self._file.write(json.dumps(entry) + "\n")
         self._file.flush()
 

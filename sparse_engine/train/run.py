@@ -7,6 +7,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from tqdm.auto import tqdm
 
 from sparse_engine.nn import SparseRNN, SparseWeight
 from sparse_engine.tasks import Task
-from sparse_engine.topology import Dynamic
+from sparse_engine.topology import Dynamic, Tracker
 from sparse_engine.train.checkpoint import Checkpoint
 from sparse_engine.train.folder import claim
 from sparse_engine.train.interruption import interruption
@@ -75,7 +76,8 @@ class Run:
     elementwise; the optimizer is Adam.
 
     Args:
-        folder: where everything is written: config.json, metrics.jsonl, the checkpoint, pictures.
+        folder: where everything is written: config.json, metrics.jsonl, topology.jsonl (the records
+            of a :class:`Tracker`), the checkpoint, pictures.
         task: what is learned.
         settings: sizes and schedule.
         rule: how the wiring changes.
@@ -112,6 +114,7 @@ class Run:
         )
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=settings.learning_rate)
         self.rule = rule(self.model, self.optimizer)
+        self.tracker = Tracker(self.rule)
         self.step = 0
         # Last, so that settings which cannot be used leave no folder behind.
         claim(folder, config, resume=resume)
@@ -134,16 +137,17 @@ class Run:
             FloatingPointError: the loss became infinite or NaN.
         """
         began = time.perf_counter()
-        log = MetricsLog(self.folder / "metrics.jsonl", steps=self.step)
-        bar = tqdm(initial=self.step, total=self.settings.steps, unit="step", disable=not progress)
-        try:
-            with interruption() as interrupted:
-                while self.step < self.settings.steps and not interrupted():
-                    self._take_step(log, bar)
-                self.save()
-        finally:
-            bar.close()
-            log.close()
+        steps = self.settings.steps
+        with (
+            closing(MetricsLog(self.folder / "metrics.jsonl", steps=self.step)) as log,
+            closing(MetricsLog(self.folder / "topology.jsonl", steps=self.step)) as changes,
+            tqdm(initial=self.step, total=steps, unit="step", disable=not progress) as bar,
+            interruption() as interrupted,
+        ):
+            self.tracker.sinks = [changes.write]
+            while self.step < steps and not interrupted():
+                self._take_step(log, bar)
+            self.save()
         draw_pictures(self.folder, self.model)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return Result(
@@ -151,7 +155,7 @@ class Run:
             nnz=self.nnz,
             seconds=time.perf_counter() - began,
             peak_bytes=peak * (1 if sys.platform == "darwin" else 1024),
-            finished=self.step >= self.settings.steps,
+            finished=self.step >= steps,
         )
 
     def save(self) -> None:
@@ -178,7 +182,7 @@ class Run:
         bar.update()
         if self.step % settings.evaluate_every == 0 or self.step == settings.steps:
             metric = self.task.evaluate(self.model)
-            log.write(step=self.step, loss=loss.item(), metric=metric, nnz=self.nnz)
+            log.write({"step": self.step, "loss": loss.item(), "metric": metric, "nnz": self.nnz})
             bar.set_postfix(loss=f"{loss.item():.2e}", validation=f"{metric:.2e}")
         if self.step % settings.save_every == 0:
             self.save()

@@ -157,5 +157,10 @@ def test_a_run_that_is_killed_goes_on_as_if_it_was_not(tmp_path, start):
     assert Checkpoint.load(run).step == 10
     assert json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])["step"] == 12
     start(run, resume=True).train(progress=False)
-    for name in ("metrics.jsonl", "checkpoint.json", "checkpoint-00000020.safetensors"):
+    for name in (
+        "metrics.jsonl",
+        "topology.jsonl",
+        "checkpoint.json",
+        "checkpoint-00000020.safetensors",
+    ):
         assert (run / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()

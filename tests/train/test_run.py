@@ -7,10 +7,16 @@ import threading
 import pytest
 import torch
 
-from sparse_engine.topology import Static
+from sparse_engine.topology import Static, topology_hash
 from sparse_engine.train import Checkpoint, CheckpointError, MetricsLog, Settings, read_metrics
 
-FILES = ("config.json", "metrics.jsonl", "checkpoint.json", "checkpoint-00000020.safetensors")
+FILES = (
+    "config.json",
+    "metrics.jsonl",
+    "topology.jsonl",
+    "checkpoint.json",
+    "checkpoint-00000020.safetensors",
+)
 
 
 def assert_same_files(one, other):
@@ -46,6 +52,17 @@ def test_leaves_a_folder_that_tells_everything(tmp_path, start):
     assert [entry["step"] for entry in entries] == list(range(2, 21, 2))
     assert all(entry["nnz"] == 43 for entry in entries)
     assert entries[-1]["metric"] == result.metric
+
+
+def test_records_every_rewiring(tmp_path, start):
+    run = start(tmp_path)
+    run.train(progress=False)
+    records = read_metrics(tmp_path / "topology.jsonl")
+    assert [record["step"] for record in records] == [3, 6, 9, 12, 15, 18]
+    assert [record["rewirings"] for record in records] == [1, 2, 3, 4, 5, 6]
+    assert {record["weight"] for record in records} == {"recurrent.weight_hh_l0"}
+    assert records[-1]["hash"] == topology_hash(run.model.recurrent.weight_hh_l0)
+    assert records[-1]["exploration"] == run.tracker.exploration > records[0]["exploration"]
 
 
 def test_config_describes_the_run(tmp_path, start):
@@ -210,6 +227,7 @@ def test_a_static_rule_keeps_the_wiring(tmp_path, start):
     before = run.model.recurrent.weight_hh_l0.col_indices.clone()
     run.train(progress=False)
     assert torch.equal(before, run.model.recurrent.weight_hh_l0.col_indices)
+    assert (tmp_path / "topology.jsonl").read_bytes() == b""
 
 
 def test_log_leaves_out_a_line_that_was_cut_short(tmp_path):
@@ -217,7 +235,7 @@ def test_log_leaves_out_a_line_that_was_cut_short(tmp_path):
     path.write_text('{"step": 1}\n{"step": 2}\n{"step": 3, "lo')
     assert read_metrics(path) == [{"step": 1}, {"step": 2}]
     log = MetricsLog(path, steps=1)
-    log.write(step=2, loss=0.5)
+    log.write({"step": 2, "loss": 0.5})
     log.close()
     assert path.read_text() == '{"step": 1}\n{"step": 2, "loss": 0.5}\n'
 

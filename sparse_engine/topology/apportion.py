@@ -1,0 +1,57 @@
+"""Splitting a number of links: whole numbers, an exact sum, and no part above its limit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from numbers import Rational
+
+
+def apportion(
+    total: int, shares: Sequence[float | Rational], limits: Sequence[int] | None = None
+) -> list[int]:
+    """Splits ``total`` in proportion to ``shares``, by the method of largest remainders.
+
+    A part that would come out above its limit gets the limit, and the excess goes to the others,
+    again in proportion to their shares, until none is above. All arithmetic is exact; among equal
+    remainders the first are rounded up.
+
+    Args:
+        total: at least 0.
+        shares: finite and at least 0. Where all that are below their limits are 0, they count as
+            equal.
+        limits: what each part is at most; none by default.
+
+    Returns:
+        As many whole numbers as shares, of sum ``total``.
+
+    Raises:
+        ValueError: shares that are not finite or negative, or limits of a smaller sum than
+            ``total``.
+    """
+    if not all(0 <= share < math.inf for share in shares):
+        raise ValueError(f"expected finite shares of at least 0, found {[*shares]}")
+    limits = [total] * len(shares) if limits is None else limits
+    if total > sum(limits):
+        raise ValueError(f"expected at most the sum {sum(limits)} of the limits, found {total}")
+    parts, left, open_ = list(limits), total, range(len(shares))
+    while True:
+        quotas = dict(zip(open_, _quotas(left, [shares[i] for i in open_]), strict=True))
+        below = [i for i in open_ if quotas[i] <= limits[i]]
+        if len(below) == len(open_):
+            break
+        left -= sum(limits[i] for i in open_ if i not in below)
+        open_ = below
+    for i, quota in quotas.items():
+        parts[i] = math.floor(quota)
+    most = sorted(quotas, key=lambda i: parts[i] - quotas[i])
+    for i in most[: left - sum(parts[i] for i in quotas)]:
+        parts[i] += 1
+    return parts
+
+
+def _quotas(total: int, shares: list[float | Rational]) -> list[Fraction]:
+    exact = [Fraction(share) for share in shares]
+    whole = sum(exact)
+    return [total * (share / whole if whole else Fraction(1, len(exact))) for share in exact]

@@ -1,0 +1,254 @@
+"""Tracking against Python sets, and where records go."""
+
+import json
+import sys
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from sparse_engine.nn import SparseLinear, SparseWeight
+from sparse_engine.testing import awkward_patterns, patterns
+from sparse_engine.topology import (
+    SET,
+    Cubic,
+    Dynamic,
+    Evenly,
+    Magnitude,
+    Normal,
+    Prune,
+    TensorBoard,
+    Tracker,
+    Uniform,
+    topology_hash,
+)
+from sparse_engine.topology.history import union
+from sparse_engine.train import MetricsLog, read_metrics
+
+
+def cells_of(weight):
+    return set(weight.pattern.links.cells().tolist())
+
+
+def stir(model):
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_()
+
+
+class Everything:
+    """What a tracker should find, from whole sets of cells and the links' own identities."""
+
+    def __init__(self, weight):
+        self.first = self.ever = self.before = cells_of(weight)
+        self.originals = set(self.first)
+
+    def check(self, weight, record, kept):
+        """``kept`` are the cells of links that the rewiring did not touch."""
+        now, cells = cells_of(weight), weight.shape[0] * weight.shape[1]
+        self.ever = self.ever | now
+        self.originals &= kept
+        assert record["nnz"] == len(now)
+        assert record["density"] == len(now) / max(1, cells)
+        assert record["turnover"] == (len(now - kept) / len(now) if now else 0)
+        assert record["survival"] == (len(kept) / len(self.before) if self.before else 1)
+        first = len(self.originals) / len(self.first) if self.first else 1
+        assert record["first_survival"] == first
+        assert record["exploration"] == len(self.ever) / max(1, cells)
+        assert record["hash"] == topology_hash(weight)
+        self.before = now
+
+
+class Noting(Prune):
+    """Notes which cells survive."""
+
+    def __init__(self):
+        self.kept = {}
+
+    def drop(self, weight, fraction, key):
+        dropped = Magnitude().drop(weight, fraction, key)
+        self.kept[weight] = set(weight.pattern.links.cells()[~dropped].tolist())
+        return dropped
+
+
+RULES = {
+    "constant": {"fraction": 0.3},
+    "all": {"fraction": 1.0},
+    "none": {"fraction": 0.0},
+    "fewer and fewer": {"fraction": 0.2, "density": Cubic(0.4, 0.05, 0, 30)},
+    "moving": {"fraction": 0.2, "redistribution": Evenly()},
+}
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_every_number_is_that_of_sets(name):
+    model = nn.ModuleList(
+        SparseWeight(torch.randn(pattern.nnz), pattern) for pattern in awkward_patterns().values()
+    )
+    prune, records = Noting(), []
+    rewiring = Dynamic(model, None, prune=prune, grow=Uniform(), every=1, **RULES[name])
+    tracker = Tracker(rewiring, records.append)
+    everything = [Everything(weight) for weight in model]
+    for step in range(1, 41):
+        rewiring.step()
+        assert [record["weight"] for record in records] == rewiring.names
+        for weight, expected, record in zip(model, everything, records, strict=True):
+            assert record["step"] == record["rewirings"] == step
+            assert "gate_density" not in record
+            expected.check(weight, record, prune.kept[weight])
+        records.clear()
+        stir(model)
+    ever = sum(len(expected.ever) for expected in everything)
+    cells = sum(weight.shape[0] * weight.shape[1] for weight in model)
+    assert tracker.exploration == ever / cells
+
+
+@pytest.mark.parametrize(("shape", "nnz"), [((60, 70), 100), ((30, 40), 1176), ((200, 3), 30)])
+def test_exploration_over_200_rewirings(shape, nnz, weight_of):
+    weight, records = weight_of(torch.randn(nnz), *shape), []
+    rewiring = SET(weight, None, fraction=0.1, every=1)
+    tracker, ever = Tracker(rewiring, records.append), cells_of(weight)
+    for _ in range(200):
+        rewiring.step()
+        ever |= cells_of(weight)
+        assert tracker.histories[""].ever.tolist() == sorted(ever)
+        stir(weight)
+    assert tracker.exploration == records[-1]["exploration"] == len(ever) / (shape[0] * shape[1])
+    assert len(ever) > nnz
+
+
+@settings(max_examples=60)
+@given(st.sets(st.integers(0, 60)), st.sets(st.integers(0, 60)))
+def test_union(known, cells):
+    both = [torch.tensor(sorted(each), dtype=torch.int64) for each in (known, cells)]
+    assert union(*both).tolist() == sorted(known | cells)
+
+
+@given(pattern=patterns(), data=st.data())
+def test_gates_are_blocks_of_rows(pattern, data):
+    rows, cols = pattern.shape
+    gates = data.draw(st.sampled_from([n for n in range(1, rows + 1) if rows % n == 0]))
+    weight, records = SparseWeight(torch.randn(pattern.nnz), pattern), []
+    rewiring = SET(weight, None, every=1)
+    Tracker(rewiring, records.append, gates=gates)
+    rewiring.step()
+    (record,) = records
+    mask = weight.pattern.dense(torch.ones(weight.nnz, dtype=torch.float64))
+    blocks = [block.sum().item() / (rows // gates * cols) for block in mask.chunk(gates)]
+    assert record.get("gate_density", [record["density"]]) == pytest.approx(blocks, rel=1e-12)
+    assert ("gate_density" in record) == (gates > 1)
+
+
+def test_gates_by_name():
+    model, records = (
+        nn.Sequential(SparseLinear(5, 12, density=0.5), SparseLinear(12, 7, density=0.5)),
+        [],
+    )
+    rewiring = SET(model, None, every=1)
+    Tracker(rewiring, records.append, gates={"0.weight": 4})
+    rewiring.step()
+    assert [len(record.get("gate_density", [])) for record in records] == [4, 0]
+
+
+@pytest.mark.parametrize(
+    ("gates", "message"),
+    [
+        (5, "divides the 12 rows of '0.weight', found 5"),
+        (0, "divides the 12 rows of '0.weight', found 0"),
+        ({"0.weight": 4, "1.weight": 2}, "divides the 7 rows of '1.weight', found 2"),
+        ({"0": 4}, r"expected gates of \['0.weight', '1.weight'\], found '0'"),
+    ],
+)
+def test_wrong_gates_are_named(gates, message):
+    model = nn.Sequential(SparseLinear(5, 12, density=0.5), SparseLinear(12, 7, density=0.5))
+    rewiring = SET(model, None)
+    with pytest.raises(ValueError, match=message):
+        Tracker(rewiring, gates=gates)
+    assert not rewiring.observers
+
+
+def test_frozen_weights_have_no_records_until_they_thaw():
+    frozen, records = SparseLinear(9, 9, density=0.3).requires_grad_(False), []
+    model = nn.Sequential(SparseLinear(9, 9, density=0.3), frozen)
+    rewiring = SET(model, None, every=1)
+    Tracker(rewiring, records.append)
+    rewiring.step()
+    frozen.requires_grad_(True)
+    rewiring.step()
+    assert [(record["step"], record["weight"], record["rewirings"]) for record in records] == [
+        (1, "0.weight", 1),
+        (2, "0.weight", 2),
+        (2, "1.weight", 1),
+    ]
+
+
+def test_does_not_change_what_it_observes():
+    def train(track):
+        torch.manual_seed(0)
+        model = SparseLinear(30, 20, density=0.2)
+        rewiring = SET(model, None, every=1, birth=Normal(0.1))
+        if track:
+            Tracker(rewiring)
+        for _ in range(10):
+            rewiring.step()
+        return [*model.weight.pattern, model.weight.values.detach()]
+
+    assert all(map(torch.equal, train(True), train(False)))
+
+
+def run(weight, steps=4):
+    """A rewiring and what it has told a list."""
+    records = []
+    rewiring = SET(weight, None, every=1)
+    Tracker(rewiring, records.append, gates=2)
+    for _ in range(steps):
+        rewiring.step()
+    return records
+
+
+def test_every_record_is_a_line_of_json(tmp_path, weight_of):
+    records, path = run(weight_of(torch.ones(30), 10, 10)), tmp_path / "topology.jsonl"
+    log = MetricsLog(path)
+    rewiring = SET(weight_of(torch.ones(30), 10, 10), None, every=1)
+    Tracker(rewiring, log.write, gates=2)
+    for _ in range(4):
+        rewiring.step()
+    log.close()
+    assert [json.loads(line) for line in path.read_text().splitlines()] == records
+    assert read_metrics(path) == records
+
+
+def test_numbers_are_curves_in_tensorboard(tmp_path, weight_of):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    model = nn.ModuleDict({"hidden": weight_of(torch.ones(30), 10, 10)})
+    rewiring, board, records = SET(model, None, every=1), TensorBoard(tmp_path), []
+    Tracker(rewiring, board.write, records.append, gates=2)
+    for _ in range(4):
+        rewiring.step()
+    board.close()
+    events = accumulator.EventAccumulator(str(tmp_path)).Reload()
+    curves = {
+        tag: [(event.step, event.value) for event in events.Scalars(tag)]
+        for tag in events.Tags()["scalars"]
+    }
+    numbers = [name for name, entry in records[0].items() if isinstance(entry, int | float)]
+    expected = {
+        f"{name}/hidden": [(record["step"], record[name]) for record in records]
+        for name in numbers
+        if name != "step"
+    }
+    for gate in (0, 1):
+        expected[f"gate_density/hidden/{gate}"] = [
+            (record["step"], record["gate_density"][gate]) for record in records
+        ]
+    assert curves.keys() == expected.keys()
+    for tag, points in expected.items():
+        assert torch.tensor(curves[tag]).equal(torch.tensor(points).float()), tag
+
+
+def test_says_how_to_get_tensorboard(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(ImportError, match=r"pip install 'sparse_engine\[tensorboard\]'"):
+        TensorBoard(tmp_path)
