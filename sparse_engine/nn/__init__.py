@@ -1,6 +1,7 @@
 """Sparse weights and the layers made of them."""
 
 from sparse_engine.nn.all_relu import AllReLU as AllReLU
+from sparse_engine.nn.grouped import GroupedWeight as GroupedWeight
 from sparse_engine.nn.linear import SparseLinear as SparseLinear
 from sparse_engine.nn.penalty import link_penalty as link_penalty
 from sparse_engine.nn.rnn import SparseRNN as SparseRNN
