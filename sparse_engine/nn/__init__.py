@@ -5,5 +5,8 @@ from sparse_engine.nn.grouped import GroupedWeight as GroupedWeight
 from sparse_engine.nn.linear import SparseLinear as SparseLinear
 from sparse_engine.nn.penalty import link_penalty as link_penalty
 from sparse_engine.nn.rnn import SparseRNN as SparseRNN
+from sparse_engine.nn.signs import DaleSigns as DaleSigns
+from sparse_engine.nn.signs import FixedSigns as FixedSigns
+from sparse_engine.nn.signs import Signs as Signs
 from sparse_engine.nn.srelu import SReLU as SReLU
 from sparse_engine.nn.weight import SparseWeight as SparseWeight
