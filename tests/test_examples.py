@@ -41,3 +41,10 @@ def test_hundred_thousand_neurons(tmp_path):
     assert record["settings"]["neurons"] == 300
     assert record["machine"]["threads"] == 1
     assert "peak GB" in printed
+
+
+def test_cell_type_gains(tmp_path):
+    printed, record = run("cell_type_gains.py", tmp_path / "result.json", neurons=60, steps=30)
+    assert record["last loss"] < 0.1 * record["first loss"]
+    assert record["error of a gain"] < 0.15
+    assert "groups=36" in printed

@@ -30,6 +30,9 @@ class SparseWeight(nn.Module):
             training step, of pairs ``(dy [n, out_features], x [n, in_features])``, one for each
             use of the weight. The gradient of that step is the sum of all ``dy.T @ x``.
             ``sparse_engine.topology`` sets it where a rule grows links by gradient.
+        frozen_pattern: False; set it to True where the links are given, as in a connectome: the
+            values train as ever, but ``sparse_engine.topology`` rewires only the other weights.
+            Like ``requires_grad`` it is a setting: copies have it, a state dict has not.
 
     Make one with :meth:`from_csr`, :meth:`from_coo`, :meth:`from_dense` or :meth:`erdos_renyi`.
     """
@@ -37,6 +40,10 @@ class SparseWeight(nn.Module):
     values: nn.Parameter
     crow_indices: Tensor
     col_indices: Tensor
+    frozen_pattern: bool = False
+
+    #: The entries of a state dict.
+    _saved: tuple[str, ...] = ("values", "crow_indices", "col_indices")
 
     def __init__(self, values: Tensor, pattern: Pattern) -> None:
         super().__init__()
@@ -45,7 +52,7 @@ class SparseWeight(nn.Module):
                 f"expected floating-point values of shape [{pattern.nnz}], found "
                 f"{values.dtype} of shape {[*values.shape]}"
             )
-        self.values = nn.Parameter(values.detach())
+        self._hold(values.detach())
         self.register_buffer("crow_indices", pattern.crow)
         self.register_buffer("col_indices", pattern.col)
         self.register_buffer("_t_crow", pattern.t_crow, persistent=False)
@@ -164,7 +171,7 @@ class SparseWeight(nn.Module):
     @property
     def nnz(self) -> int:
         """The number of links."""
-        return self.values.numel()
+        return self.col_indices.numel()
 
     @property
     def density(self) -> float:
@@ -227,18 +234,36 @@ class SparseWeight(nn.Module):
                 f"expected a pattern of shape {self.shape} with as many values as links, found "
                 f"{pattern.shape} with {pattern.nnz} links and values of shape {[*values.shape]}"
             )
+        self._hold_pattern(pattern)
+        if values.shape == self.values.shape:
+            self.values.copy_(values)
+        else:
+            self.values.data = values.detach().to(self.values.device, self.values.dtype, copy=True)
+            self.values.grad = None
+
+    def _hold(self, values: Tensor) -> None:
+        """Makes the first values a part of this module."""
+        self.values = nn.Parameter(values)
+
+    def _hold_pattern(self, pattern: Pattern) -> None:
+        """Replaces the links, in place where their number stays."""
         if pattern.nnz == self.nnz:
             for old, new in zip(self.pattern, pattern, strict=True):
                 old.copy_(new)
-            self.values.copy_(values)
         else:
-            device, dtype = self.values.device, self.values.dtype
+            device = self.crow_indices.device
             self.crow_indices, self.col_indices = pattern.crow.to(device), pattern.col.to(device)
             self._t_crow, self._t_col = pattern.t_crow.to(device), pattern.t_col.to(device)
             self._permutation = pattern.permutation.to(device)
-            self.values.data = values.detach().to(device, dtype, copy=True)
-            self.values.grad = None
         self.topology_version += 1
+
+    def _restore(self, saved: Mapping[str, Tensor]) -> None:
+        """Takes over the entries of a state dict, or raises ValueError and changes nothing."""
+        self.set_pattern(self._saved_pattern(saved), saved["values"])
+
+    def _saved_pattern(self, saved: Mapping[str, Tensor]) -> Pattern:
+        crow, col = (saved[name].cpu().clone() for name in ("crow_indices", "col_indices"))
+        return Pattern.from_csr(crow, col, self.shape)
 
     def _load_from_state_dict(
         self,
@@ -250,7 +275,7 @@ class SparseWeight(nn.Module):
         unexpected_keys: list[str],
         error_msgs: list[str],
     ) -> None:
-        names = ("values", "crow_indices", "col_indices")
+        names = self._saved
         absent = [prefix + name for name in names if prefix + name not in state_dict]
         if strict:
             missing_keys += absent
@@ -261,14 +286,13 @@ class SparseWeight(nn.Module):
             ]
         if absent:
             return
-        values, crow, col = (state_dict[prefix + name] for name in names)
         try:
-            pattern = Pattern.from_csr(crow.cpu().clone(), col.cpu().clone(), self.shape)
-            self.set_pattern(pattern, values)
+            self._restore({name: state_dict[prefix + name] for name in names})
         except ValueError as error:
             error_msgs.append(f"{prefix.removesuffix('.') or 'the weight'}: {error}")
 
     def extra_repr(self) -> str:
         """What ``print(weight)`` shows."""
         out_features, in_features = self.shape
-        return f"{out_features} x {in_features}, nnz={self.nnz}, density={self.density:.4g}"
+        size = f"{out_features} x {in_features}, nnz={self.nnz}, density={self.density:.4g}"
+        return f"{size}, frozen pattern" if self.frozen_pattern else size

@@ -31,7 +31,8 @@ class Dynamic:
     resumed rewires as if it had never stopped.
 
     Args:
-        model: every :class:`SparseWeight` in it that takes gradients is rewired.
+        model: every :class:`SparseWeight` in it that takes gradients is rewired, unless its pattern
+            is frozen.
         optimizer: any of torch's but LBFGS; its state for a link moves with the link. None for no
             optimizer.
         prune: which links go.
@@ -111,7 +112,11 @@ class Dynamic:
 
     def rewire(self) -> None:
         """Rewires every weight now."""
-        chosen = [i for i, weight in enumerate(self.weights) if weight.values.requires_grad]
+        chosen = [
+            i
+            for i, weight in enumerate(self.weights)
+            if not weight.frozen_pattern and weight.values.requires_grad
+        ]
         weights = [self.weights[i] for i in chosen]
         keys = [RandomKey(self.seed, self.steps, i) for i in chosen]
         targets = self._targets(weights)
@@ -151,7 +156,7 @@ class Dynamic:
         """Has weights note the factors of their gradients while the grow rule wants them."""
         left = self.every - self.steps % self.every
         for weight in self.weights:
-            if left > self.grow.window:
+            if left > self.grow.window or weight.frozen_pattern:
                 weight.factors = None
             elif weight.factors is None or left == self.grow.window:
                 weight.factors = [[]]
@@ -197,14 +202,14 @@ class Dynamic:
     def _load_factors(self, saved: State) -> None:
         since = self.steps % self.every - (self.every - self.grow.window)
         for weight in self.weights:
-            weight.factors = (
-                [[] for _ in range(since + 1)] if 0 <= since < self.grow.window else None
-            )
+            noting = 0 <= since < self.grow.window and not weight.frozen_pattern
+            weight.factors = [[] for _ in range(since + 1)] if noting else None
         for name in sorted(saved, key=lambda name: [int(n) for n in name.split(".")[:3]]):
             i, step, n, side = name.split(".")
-            pairs = self.weights[int(i)].factors[int(step)]
-            if side == "gradient":
-                pairs.append((saved[name], saved[f"{i}.{step}.{n}.input"]))
+            weight = self.weights[int(i)]
+            if side == "gradient" and not weight.frozen_pattern:
+                pair = saved[name], saved[f"{i}.{step}.{n}.input"]
+                weight.factors[int(step)].append(pair)
 
     def _rules(self) -> dict[str, Rule]:
         rules = {"prune": self.prune, "grow": self.grow, "redistribution": self.redistribution}

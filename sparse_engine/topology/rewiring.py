@@ -42,8 +42,11 @@ def rewire_weight(
         The new links with the map from old to new slots.
 
     Raises:
-        ValueError: a grow rule that returned an existing link, or another number of cells.
+        ValueError: a weight whose pattern is frozen, or a grow rule that returned an existing link
+            or another number of cells.
     """
+    if weight.frozen_pattern:
+        raise ValueError(f"expected a weight whose pattern is not frozen, found {weight}")
     keep = ~dropped
     links = weight.pattern.links
     kept = rewire(links, keep, dropped.new_empty(0, dtype=torch.int64)).links

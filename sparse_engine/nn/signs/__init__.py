@@ -1,0 +1,5 @@
+"""Signs that training must not change."""
+
+from sparse_engine.nn.signs.base import Signs as Signs
+from sparse_engine.nn.signs.dale import DaleSigns as DaleSigns
+from sparse_engine.nn.signs.fixed import FixedSigns as FixedSigns

@@ -1,0 +1,145 @@
+"""A frozen pattern: values train, links stay."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+from torch import nn
+
+from sparse_engine.nn import SparseLinear, SparseRNN
+from sparse_engine.ops import RandomKey
+from sparse_engine.topology import SET, Dynamic, Grow, Magnitude, Uniform, Zero, rewire_weight
+
+
+class Looking(Grow):
+    """Grows at random, after a look at two steps of factors."""
+
+    window = 2
+
+    def grow(self, weight, kept, count, key):
+        assert len(weight.factors) == 2 and all(weight.factors)
+        return Uniform().grow(weight, kept, count, key)
+
+
+def looking(model):
+    return Dynamic(model, None, prune=Magnitude(), grow=Looking(), every=3)
+
+
+def two_layers():
+    generator = torch.Generator().manual_seed(1)
+    return nn.Sequential(
+        *(SparseLinear(20, 20, density=0.2, generator=generator) for _ in range(2))
+    )
+
+
+def train(model, rule, steps, optimizer=None):
+    for _ in range(steps):
+        model.zero_grad()
+        model(torch.randn(5, 20)).square().sum().backward()
+        if optimizer is not None:
+            optimizer.step()
+        rule.step()
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.Adam])
+def test_values_train_and_links_stay(optimizer):
+    model = two_layers()
+    frozen = model[0].weight
+    frozen.frozen_pattern = True
+    links = [part.clone() for part in frozen.pattern]
+    values = frozen.values.detach().clone()
+    optimizer = optimizer(model.parameters(), lr=0.01)
+    train(model, SET(model, optimizer, every=2), 6, optimizer)
+    assert all(map(torch.equal, frozen.pattern, links))
+    assert (frozen.topology_version, model[1].weight.topology_version) == (0, 3)
+    assert (frozen.values != values).all()
+
+
+def test_others_are_rewired_as_if_nothing_were_frozen():
+    model, twin = two_layers(), two_layers()
+    model[0].weight.frozen_pattern = True
+    for each in (model, twin):
+        SET(each, None, every=1, seed=3).step()
+    assert torch.equal(model[1].weight.to_dense(), twin[1].weight.to_dense())
+    assert not torch.equal(model[0].weight.to_dense(), twin[0].weight.to_dense())
+
+
+def test_a_model_of_frozen_patterns_only():
+    network = SparseRNN(6, 21, density=0.3)
+    network.weight_hh_l0.frozen_pattern = True
+    before = network.weight_hh_l0.to_dense()
+    rule = SET(network, None, every=1)
+    assert rule.step()
+    assert torch.equal(network.weight_hh_l0.to_dense(), before)
+    network.weight_hh_l0.frozen_pattern = False
+    rule.step()
+    assert not torch.equal(network.weight_hh_l0.to_dense(), before)
+
+
+def test_nothing_is_noted_for_a_frozen_pattern():
+    model = two_layers()
+    model[0].weight.frozen_pattern = True
+    rule = looking(model)
+    train(model, rule, 2)
+    assert model[0].weight.factors is None
+    assert len(model[1].weight.factors) == 2
+    train(model, rule, 4)
+    assert (model[0].weight.topology_version, model[1].weight.topology_version) == (0, 2)
+
+
+@pytest.mark.parametrize("frozen_before", [True, False])
+@pytest.mark.parametrize("steps", [0, 1, 2, 3])
+def test_a_rewiring_with_a_memory_resumes(steps, frozen_before):
+    model = two_layers()
+    model[0].weight.frozen_pattern = frozen_before
+    rule = looking(model)
+    train(model, rule, steps)
+    other = copy.deepcopy(model)
+    other[0].weight.frozen_pattern = True
+    resumed = looking(other)
+    resumed.load_state_dict(rule.state_dict())
+    assert other[0].weight.factors is None
+    version = other[0].weight.topology_version
+    train(other, resumed, 3)
+    assert other[0].weight.topology_version == version
+    assert other[1].weight.topology_version == (steps + 3) // 3
+
+
+@pytest.mark.parametrize("way", [copy.deepcopy, lambda layer: pickle.loads(pickle.dumps(layer))])
+def test_copies_are_frozen_too(way):
+    layer = SparseLinear(20, 30, density=0.2)
+    assert not way(layer).weight.frozen_pattern
+    layer.weight.frozen_pattern = True
+    assert way(layer).weight.frozen_pattern
+
+
+def test_state_dicts_know_nothing_of_it():
+    layer, other = (SparseLinear(20, 30, density=0.2) for _ in range(2))
+    layer.weight.frozen_pattern = True
+    assert layer.state_dict().keys() == other.state_dict().keys()
+    layer.load_state_dict(other.state_dict())
+    assert layer.weight.frozen_pattern
+    assert torch.equal(layer.weight.to_dense(), other.weight.to_dense())
+
+
+def test_it_is_shown():
+    weight = SparseLinear(4, 4, density=0.5).weight
+    assert "frozen" not in repr(weight)
+    weight.frozen_pattern = True
+    assert repr(weight) == "SparseWeight(4 x 4, nnz=8, density=0.5, frozen pattern)"
+
+
+def test_rewiring_by_hand_is_refused():
+    weight = SparseLinear(4, 4, density=0.5).weight
+    weight.frozen_pattern = True
+    with pytest.raises(ValueError, match=r"pattern is not frozen, found SparseWeight\(4 x 4"):
+        rewire_weight(
+            weight,
+            None,
+            dropped=torch.zeros(8, dtype=torch.bool),
+            count=0,
+            grow=Uniform(),
+            birth=Zero(),
+            key=RandomKey(0),
+        )

@@ -1,0 +1,298 @@
+"""Tied links against plain torch: the gradient of a gain is the sum over its group."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+from torch.func import functional_call
+from torch.testing import assert_close
+
+from sparse_engine.nn import GroupedWeight, SparseLinear, SparseRNN, SparseWeight, link_penalty
+from sparse_engine.testing import assert_valid, awkward_patterns, patterns, random_pattern
+from sparse_engine.topology import SET
+
+GROUPS = 5
+
+
+def grouped(pattern, groups=GROUPS, dtype=torch.float64):
+    group = torch.randint(groups, (pattern.nnz,))
+    base = torch.randn(pattern.nnz, dtype=dtype)
+    return GroupedWeight(base, pattern, group, gain=torch.randn(groups, dtype=dtype))
+
+
+def grouped_rnn(**options):
+    network = SparseRNN(6, 21, density=0.3, dtype=torch.float64, **options)
+    network.weight_hh_l0 = grouped(network.weight_hh_l0.pattern)
+    return network
+
+
+def dense(weight, gain):
+    """The matrix of a weight, from other gains."""
+    links = gain[weight.group.long()] * weight.base
+    out = weight.base.new_zeros(weight.shape)
+    return out.index_put((weight.rows(), weight.col_indices.long()), links)
+
+
+def assert_like_dense(weight):
+    x = torch.randn(7, weight.shape[1], dtype=torch.float64)
+    gain = weight.gain.detach().clone().requires_grad_()
+    own, other = x.clone().requires_grad_(), x.clone().requires_grad_()
+    y, expected = weight(own), nn.functional.linear(other, dense(weight, gain))
+    assert_close(y, expected)
+    upstream = torch.randn_like(y)
+    y.backward(upstream)
+    expected.backward(upstream)
+    assert_close(own.grad, other.grad)
+    assert_close(weight.gain.grad, gain.grad)
+
+
+@given(pattern=patterns(), groups=st.integers(1, 9))
+def test_any_structure(pattern, groups):
+    assert_like_dense(grouped(pattern, groups))
+
+
+@pytest.mark.parametrize("kind", awkward_patterns())
+def test_awkward_structures(kind):
+    weight = grouped(awkward_patterns()[kind])
+    assert_like_dense(weight)
+    assert_valid(weight)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_values(dtype):
+    weight = grouped(random_pattern(9, 8, 30), dtype=dtype)
+    expected = [weight.gain[g].item() * b for g, b in zip(weight.group, weight.base, strict=True)]
+    assert_close(weight.values, torch.tensor(expected, dtype=dtype), rtol=1e-7, atol=0)
+    assert weight.values.dtype == weight.to_dense().dtype == dtype
+
+
+def test_a_network_of_tied_links():
+    network = grouped_rnn()
+    weight = network.weight_hh_l0
+    twin, gain = network.to_dense(), weight.gain.detach().clone().requires_grad_()
+    parameters = dict(twin.named_parameters()) | {"weight_hh_l0": dense(weight, gain)}
+    x = torch.randn(5, 3, 6, dtype=torch.float64)
+    h0 = torch.randn(1, 3, 21, dtype=torch.float64)
+    y, _ = network(x, h0)
+    expected, _ = functional_call(twin, parameters, (x, h0))
+    assert_close(y, expected)
+    upstream = torch.randn_like(y)
+    y.backward(upstream)
+    expected.backward(upstream)
+    assert_close(weight.gain.grad, gain.grad)
+    for name in ("weight_ih_l0", "bias_ih_l0", "bias_hh_l0"):
+        assert_close(network.get_parameter(name).grad, twin.get_parameter(name).grad)
+
+
+@pytest.mark.parametrize("make", [grouped_rnn, lambda: grouped(random_pattern(4, 6, 11))])
+def test_gradcheck(make):
+    module = make()
+    name = next(name for name, _ in module.named_parameters() if name.endswith("gain"))
+    gain = module.get_parameter(name).detach().clone().requires_grad_()
+    x = torch.randn(3, 2, 6, dtype=torch.float64, requires_grad=True)
+
+    def run(gain, x):
+        return functional_call(module, {name: gain}, (x,))
+
+    assert torch.autograd.gradcheck(run, (gain, x))
+    if isinstance(module, SparseWeight):
+        assert torch.autograd.gradgradcheck(run, (gain, x))
+
+
+def test_optimizers_see_gains_alone():
+    network = grouped_rnn(bias=False)
+    assert [n for n, _ in network.named_parameters()] == ["weight_ih_l0", "weight_hh_l0.gain"]
+    weight = network.weight_hh_l0
+    base, group, before = weight.base.clone(), weight.group.clone(), weight.values.detach()
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.1)
+    network(torch.randn(4, 3, 6, dtype=torch.float64))[0].square().sum().backward()
+    optimizer.step()
+    assert torch.equal(weight.base, base) and torch.equal(weight.group, group)
+    assert (weight.values != before).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_same_bits_for_any_number_of_threads(dtype, threads):
+    weight = grouped(random_pattern(1000, 1000, 300_000), 7, dtype)
+    upstream = torch.randn(300_000, dtype=dtype)
+
+    def run():
+        weight.zero_grad()
+        values = weight.values
+        values.backward(upstream)
+        return values.detach(), weight.gain.grad
+
+    threads(1)
+    alone = run()
+    for count in (2, 3, 5):
+        threads(count)
+        for _ in range(3):
+            assert all(map(torch.equal, run(), alone))
+
+
+def test_long_sums_are_exact():
+    weight = GroupedWeight(torch.ones(1_000_000), random_pattern(1000, 1000, 1_000_000))
+    upstream = torch.full((1_000_000,), 0.1)
+    weight.values.backward(upstream)
+    assert weight.gain.grad.item() == upstream.double().sum().float().item()
+
+
+@pytest.mark.parametrize("recurrent", [True, False])
+def test_a_step_compiles_without_a_break(recurrent):
+    model = grouped_rnn() if recurrent else SparseLinear(6, 9, density=0.5, dtype=torch.float64)
+    if not recurrent:
+        model.weight = grouped(model.weight.pattern)
+    twin = copy.deepcopy(model)
+    x = torch.randn(5, 3, 6, dtype=torch.float64)
+
+    def loss(model):
+        y = model(x)
+        return (y[0] if recurrent else y).square().sum()
+
+    compiled = torch.compile(lambda: loss(model), fullgraph=True, backend="aot_eager")
+    found, expected = compiled(), loss(twin)
+    assert_close(found, expected)
+    found.backward()
+    expected.backward()
+    for own, other in zip(model.parameters(), twin.parameters(), strict=True):
+        assert_close(own.grad, other.grad)
+
+
+def test_rewiring_leaves_it_alone():
+    network = SparseRNN(6, 21, 2, density=0.3)
+    network.weight_hh_l0 = weight = grouped(network.weight_hh_l0.pattern, dtype=torch.float32)
+    optimizer = torch.optim.Adam(network.parameters())
+    rule = SET(network, optimizer, every=1)
+    before = weight.to_dense()
+    network(torch.randn(4, 3, 6))[0].sum().backward()
+    optimizer.step()
+    rule.step()
+    assert weight.topology_version == 0
+    assert torch.equal(weight.to_dense() != 0, before != 0)
+    assert network.weight_hh_l1.topology_version == network.weight_ih_l1.topology_version == 1
+    with pytest.raises(ValueError, match="whose values are a Parameter, found GroupedWeight"):
+        weight.set_pattern(weight.pattern, weight.values)
+    with pytest.raises(AttributeError):
+        weight.frozen_pattern = False
+
+
+@pytest.mark.parametrize("nnz", [30, 12, 0, 72])
+def test_a_state_is_complete(nnz):
+    weight, other = grouped(random_pattern(9, 8, 30)), grouped(random_pattern(9, 8, nnz, seed=1))
+    names = ["base", "col_indices", "crow_indices", "gain", "group"]
+    assert sorted(other.state_dict()) == names
+    gain, x = weight.gain, torch.randn(3, 8, dtype=torch.float64)
+    weight.load_state_dict(other.state_dict())
+    assert weight.gain is gain
+    assert weight.topology_version == 1
+    assert torch.equal(weight(x), other(x))
+    assert_valid(weight)
+    assert weight.group.dtype == torch.int32
+    before = weight.to_dense()
+    other.base.fill_(9)
+    other.group.fill_(0)
+    assert torch.equal(weight.to_dense(), before)
+
+
+@pytest.mark.parametrize("way", [copy.deepcopy, lambda part: pickle.loads(pickle.dumps(part))])
+def test_copies_are_independent(way):
+    network = grouped_rnn()
+    other, x = way(network), torch.randn(4, 3, 6, dtype=torch.float64)
+    expected = network(x)[0]
+    assert torch.equal(other(x)[0], expected)
+    with torch.no_grad():
+        network.weight_hh_l0.gain.mul_(2)
+    assert torch.equal(other(x)[0], expected)
+    assert not torch.equal(network(x)[0], expected)
+
+
+DAMAGES = {
+    "no gain": (lambda s: s.pop("gain"), "Missing key.*gain"),
+    "no group": (lambda s: s.pop("group"), "Missing key.*group"),
+    "few gains": (lambda s: s.update(gain=torch.ones(3)), r"gain of shape \[5\].*\[30\] and \[3\]"),
+    "few in base": (lambda s: s.update(base=torch.ones(3)), r"base of shape \[30\] .*found \[3\]"),
+    "few in group": (
+        lambda s: s.update(group=torch.ones(3)),
+        r"group of shape \[30\], found \[3\]",
+    ),
+    "float group": (lambda s: s.update(group=torch.rand(30)), "group of an integer dtype"),
+    "a group too many": (lambda s: s["group"][7].fill_(5), r"in \[0, 5\), found 5 at position 7"),
+    "a negative group": (lambda s: s["group"][7].fill_(-1), r"\[0, 5\), found -1 at position 7"),
+    "a column too many": (lambda s: s["col_indices"].add_(9), r"col_indices in \[0, 8\)"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damage_is_refused_and_nothing_changes(damage):
+    change, message = DAMAGES[damage]
+    weight = grouped(random_pattern(9, 8, 30))
+    before = {name: t.clone() for name, t in weight.state_dict().items()}
+    state = grouped(random_pattern(9, 8, 30, seed=1)).state_dict()
+    change(state)
+    with pytest.raises(RuntimeError, match=f"(?s){message}"):
+        weight.load_state_dict(state)
+    for name, tensor in weight.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+
+
+def test_ordinary_states_are_refused():
+    weight = grouped(random_pattern(9, 8, 30))
+    ordinary = SparseWeight(weight.values, weight.pattern)
+    assert torch.equal(ordinary.to_dense(), weight.to_dense())
+    for one, other in ((weight, ordinary), (ordinary, weight)):
+        with pytest.raises(RuntimeError, match=r"(?s)Missing key.*Unexpected key"):
+            one.load_state_dict(other.state_dict())
+
+
+ERRORS = {
+    "few groups": ({"group": torch.zeros(3).int()}, r"group of shape \[8\], found \[3\]"),
+    "float groups": ({"group": torch.zeros(8)}, "group of an integer dtype"),
+    "a negative group": (
+        {"group": torch.arange(8) - 1},
+        r"group in \[0, 7\), found -1 at position 0",
+    ),
+    "few gains": (
+        {"group": torch.arange(8), "gain": torch.ones(7)},
+        r"group in \[0, 7\), found 7 at position 7",
+    ),
+    "integer gains": ({"gain": torch.ones(1).int()}, "floating-point gain of shape"),
+    "a matrix of gains": ({"gain": torch.ones(1, 1)}, r"shape \[groups\], .* shape \[1, 1\]"),
+    "integer base": ({"base": torch.ones(8).int()}, "floating-point values"),
+}
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_wrong_arguments_are_named(error):
+    arguments, message = ERRORS[error]
+    with pytest.raises(ValueError, match=message):
+        GroupedWeight(**{"base": torch.ones(8), "pattern": random_pattern(4, 4, 8)} | arguments)
+
+
+def test_one_group_by_default():
+    weight = GroupedWeight.erdos_renyi(20, 30, density=0.1)
+    assert weight.gain.tolist() == [1.0]
+    assert repr(weight).endswith("nnz=60, density=0.1, frozen pattern, groups=1)")
+    assert torch.equal(weight.values, weight.base)
+    weight.to_dense().sum().backward()
+    assert_close(weight.gain.grad[0], weight.base.sum())
+
+
+def test_gains_start_at_one_and_have_the_dtype_of_the_base():
+    base, group = torch.randn(8, dtype=torch.float64), torch.tensor([0, 2, 2, 3, 0, 0, 0, 2])
+    weight = GroupedWeight(base, random_pattern(4, 4, 8), group)
+    assert torch.equal(weight.gain, torch.ones(4, dtype=torch.float64))
+    weight = GroupedWeight(base, random_pattern(4, 4, 8), group, gain=torch.ones(9))
+    assert weight.gain.dtype == torch.float64
+    assert weight.float().values.dtype == torch.float32
+
+
+def test_penalties_reach_the_gains():
+    weight = grouped(random_pattern(9, 8, 30))
+    link_penalty(weight, l2=0.5).backward()
+    sums = torch.zeros(GROUPS, dtype=torch.float64)
+    sums.index_add_(0, weight.group, weight.gain.detach()[weight.group.long()] * weight.base**2)
+    assert_close(weight.gain.grad, sums)

@@ -1,0 +1,291 @@
+"""Signs that training keeps, against the rule written out link by link."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from torch import nn
+
+from sparse_engine.nn import DaleSigns, FixedSigns, GroupedWeight, SparseLinear, SparseWeight
+from sparse_engine.testing import assert_valid, awkward_patterns, patterns, random_pattern
+from sparse_engine.topology import SET, Normal, Zero
+
+
+def clamped(values, signs):
+    """The rule, for one link after the other."""
+    pairs = zip(values.tolist(), signs.tolist(), strict=True)
+    return np.array([0.0 if value * sign < 0 else value for value, sign in pairs])
+
+
+def read(weight):
+    return weight.values.detach().numpy().copy()
+
+
+def cells_of(weight):
+    return weight.pattern.links.cells().tolist()
+
+
+def push(weight, seed):
+    """Moves the values far, so that many cross 0."""
+    with torch.no_grad():
+        weight.values.add_(
+            2 * torch.randn(weight.nnz, generator=torch.Generator().manual_seed(seed))
+        )
+
+
+def integers_of(nnz):
+    return torch.randint(-2, 3, (nnz,), dtype=torch.float64)
+
+
+@given(pattern=patterns())
+def test_fixed_signs_clamp_what_crosses_zero(pattern):
+    weight = SparseWeight(integers_of(pattern.nnz), pattern)
+    constraint, signs = FixedSigns(weight), np.sign(read(weight))
+    for _ in range(4):
+        with torch.no_grad():
+            weight.values.add_(integers_of(pattern.nnz))
+        expected = clamped(read(weight), signs)
+        constraint.apply()
+        assert np.array_equal(read(weight), expected)
+        signs = np.where(signs == 0, np.sign(expected), signs)
+        assert np.array_equal(constraint.signs().numpy(), signs)
+
+
+@given(pattern=patterns())
+def test_dale_signs_clamp_what_crosses_zero(pattern):
+    weight = SparseWeight(torch.randn(pattern.nnz), pattern)
+    excitatory, magnitudes = torch.rand(pattern.shape[1]) < 0.7, np.abs(read(weight))
+    signs = np.array([1 if excitatory[col] else -1 for col in weight.col_indices.tolist()])
+    constraint = DaleSigns(weight, excitatory)
+    assert np.array_equal(read(weight), magnitudes * signs)
+    push(weight, 0)
+    expected = clamped(read(weight), signs)
+    constraint.apply()
+    assert np.array_equal(read(weight), expected)
+
+
+@pytest.mark.parametrize("kind", awkward_patterns())
+@pytest.mark.parametrize("make", [FixedSigns, lambda w: DaleSigns(w, torch.ones(w.shape[1]) > 0)])
+def test_awkward_patterns(kind, make):
+    pattern = awkward_patterns()[kind]
+    weight = SparseWeight(torch.rand(pattern.nnz) + 0.1, pattern)
+    constraint = make(weight)
+    push(weight, 1)
+    expected = read(weight).clip(min=0)
+    constraint.apply()
+    assert np.array_equal(read(weight), expected)
+
+
+def test_given_signs_hold_at_once():
+    weight = SparseWeight(torch.tensor([1.0, -2.0, 3.0, -4.0, 0.0]), random_pattern(3, 3, 5))
+    FixedSigns(weight, torch.tensor([-1, -1, 0, 1, 1]))
+    assert weight.values.tolist() == [-1.0, -2.0, 3.0, 4.0, 0.0]
+
+
+def test_steps_are_projected_gradient_steps():
+    weight = SparseWeight(torch.randn(200, dtype=torch.float64), random_pattern(20, 20, 200))
+    constraint = FixedSigns(weight)
+    signs = constraint.signs().clone()
+    optimizer = torch.optim.SGD([weight.values], lr=0.5)
+    handle = constraint.attach(optimizer)
+    before, gradient = weight.values.detach().clone(), torch.randn(200).double()
+    weight.values.grad = gradient
+    optimizer.step()
+    expected = clamped(before - 0.5 * gradient, signs)
+    assert np.array_equal(read(weight), expected)
+    assert 20 < (expected == 0).sum() < 180
+    handle.remove()
+    optimizer.step()
+    assert np.array_equal(read(weight), expected - 0.5 * gradient.numpy())
+
+
+@pytest.mark.parametrize("birth", [Zero(), Normal(0.5)])
+@pytest.mark.parametrize(("optimizer", "lr"), [(torch.optim.SGD, 0.005), (torch.optim.Adam, 0.1)])
+def test_fixed_signs_go_with_their_links(optimizer, lr, birth):
+    model = nn.Sequential(SparseLinear(20, 30, density=0.2), SparseLinear(30, 5, density=0.3))
+    weight = model[0].weight
+    optimizer = optimizer(model.parameters(), lr=lr)
+    constraint, rule = FixedSigns(weight), SET(model, optimizer, every=3, birth=birth)
+    constraint.attach(optimizer)
+    rule.observers.append(constraint)
+    known = dict(zip(cells_of(weight), np.sign(read(weight)), strict=True))
+
+    def carry(name, rewired_weight, rewired):
+        if rewired_weight is weight:
+            cells = cells_of(weight)
+            for slot in rewired.born.tolist():
+                known[cells[slot]] = np.sign(read(weight)[slot])
+            for cell in known.keys() - set(cells):
+                del known[cell]
+
+    rule.observers.append(carry)
+    held = 0
+    for _ in range(30):
+        optimizer.zero_grad()
+        (model(torch.randn(8, 20)) - 1).square().sum().backward()
+        optimizer.step()
+        for cell, value in zip(cells_of(weight), read(weight), strict=True):
+            known[cell] = known[cell] or np.sign(value)
+            held += value == 0
+            assert value * known[cell] >= 0
+        rule.step()
+        assert constraint.signs().tolist() == [known[cell] for cell in cells_of(weight)]
+    assert 10 < held < 30 * weight.nnz / 2
+    assert_valid(weight)
+
+
+@pytest.mark.parametrize("birth", [Zero(), Normal(0.5)])
+def test_new_links_obey_dales_law(birth):
+    layer = SparseLinear(20, 30, density=0.2)
+    excitatory = torch.arange(20) % 3 > 0
+    constraint = DaleSigns(layer.weight, excitatory)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.05, momentum=0.9)
+    constraint.attach(optimizer)
+    rule = SET(layer, optimizer, every=2, birth=birth)
+    rule.observers.append(constraint)
+    born = []
+    rule.observers.append(lambda name, weight, rewired: born.append(rewired.born.long()))
+    for _ in range(20):
+        optimizer.zero_grad()
+        (layer(torch.randn(8, 20)) - 1).square().mean().backward()
+        optimizer.step()
+        rewired = rule.step()
+        dense = layer.weight.to_dense()
+        assert (dense[:, excitatory] >= 0).all() and (dense[:, ~excitatory] <= 0).all()
+        if rewired and birth != Zero():
+            assert layer.weight.values[born[-1]].count_nonzero() == born[-1].numel() > 0
+    assert dense.count_nonzero() > 60
+
+
+def test_a_rewiring_turns_new_links_only():
+    layer = SparseLinear(20, 30, density=0.2)
+    constraint = DaleSigns(layer.weight, torch.arange(20) % 3 > 0)
+    push(layer.weight, 0)
+    before = read(layer.weight)
+    wrong = before * constraint.signs().numpy() < 0
+    moved = []
+    rule = SET(layer, None, every=1, birth=Normal(0.5))
+    rule.observers += [constraint, lambda *told: moved.append(told[2].slot_map.numpy())]
+    rule.step()
+    kept = moved[0] >= 0
+    assert (kept & wrong).sum() > 10
+    assert np.array_equal(read(layer.weight)[moved[0][kept]], before[kept])
+    constraint.apply()
+    assert not read(layer.weight)[moved[0][kept & wrong]].any()
+
+
+def test_other_weights_are_none_of_its_business():
+    model = nn.Sequential(*(SparseLinear(20, 20, density=0.3) for _ in range(2)))
+    constraint = FixedSigns(model[0].weight)
+    model[0].weight.frozen_pattern = True
+    signs = constraint.signs().clone()
+    rule = SET(model, None, every=1)
+    rule.observers.append(constraint)
+    rule.step()
+    assert model[1].weight.topology_version == 1
+    assert torch.equal(constraint.signs(), signs)
+
+
+def test_a_change_that_was_not_observed_is_named():
+    layer = SparseLinear(20, 20, density=0.3)
+    constraint = FixedSigns(layer.weight)
+    SET(layer, None, every=1).step()
+    with pytest.raises(ValueError, match="version 0, and 1 of the weight; append this object"):
+        constraint.apply()
+
+
+def test_a_run_that_is_resumed_goes_on_bit_by_bit():
+    layer = SparseLinear(20, 20, density=0.3)
+
+    def start(layer):
+        optimizer = torch.optim.Adam(layer.parameters(), lr=0.1)
+        constraint, rule = FixedSigns(layer.weight), SET(layer, optimizer, every=5)
+        constraint.attach(optimizer)
+        rule.observers.append(constraint)
+        return layer, optimizer, rule, constraint
+
+    def train(run, steps, seed):
+        layer, optimizer, rule, _ = run
+        generator = torch.Generator().manual_seed(seed)
+        for _ in range(steps):
+            optimizer.zero_grad()
+            (layer(torch.randn(8, 20, generator=generator)) - 1).square().sum().backward()
+            optimizer.step()
+            rule.step()
+
+    whole = start(layer)
+    train(whole, 9, 0)
+    state = [copy.deepcopy(part.state_dict()) for part in whole]
+    assert (state[3]["signs"][layer.weight.values == 0] != 0).any()
+    train(whole, 7, 1)
+    resumed = start(SparseLinear(20, 20, density=0.3))
+    for part, saved in zip(resumed, state, strict=True):
+        part.load_state_dict(saved)
+    train(resumed, 7, 1)
+    assert torch.equal(resumed[0].weight.to_dense(), layer.weight.to_dense())
+    assert torch.equal(resumed[3].signs(), whole[3].signs())
+
+
+def test_gains_of_groups_keep_their_signs():
+    base, group = torch.randn(40), torch.arange(40) % 4
+    gain = torch.tensor([1.0, -1.0, 2.0, 0.0])
+    weight = GroupedWeight(base, random_pattern(8, 8, 40), group, gain=gain)
+    constraint = FixedSigns(weight)
+    with torch.no_grad():
+        weight.gain.copy_(torch.tensor([-1.0, 1.0, 1.0, -1.0]))
+    constraint.apply()
+    assert weight.gain.tolist() == [0.0, 0.0, 1.0, -1.0]
+    assert constraint.signs().tolist() == [1, -1, 1, -1]
+
+
+def grouped():
+    return GroupedWeight(torch.ones(8), random_pattern(4, 4, 8))
+
+
+ERRORS = {
+    "few signs": (
+        lambda w: FixedSigns(w, torch.ones(3).int()),
+        r"signs of shape \[8\], found \[3\]",
+    ),
+    "float signs": (lambda w: FixedSigns(w, torch.ones(8)), "signs of an integer dtype"),
+    "another sign": (
+        lambda w: FixedSigns(w, torch.tensor([0, 1, -1, 1, 2, 1, 1, 3])),
+        "signs of 1, -1 or 0, found 2 at position 4",
+    ),
+    "no signs": (lambda w: FixedSigns(w).load_state_dict({}), r"one entry signs, found \[\]"),
+    "few saved": (
+        lambda w: FixedSigns(w).load_state_dict({"signs": torch.ones(3).int()}),
+        r"signs of shape \[8\], found \[3\]",
+    ),
+    "few neurons": (
+        lambda w: DaleSigns(w, torch.ones(3) > 0),
+        r"excitatory of dtype torch.bool and shape \[4\], found torch.bool of shape \[3\]",
+    ),
+    "signs of neurons": (lambda w: DaleSigns(w, torch.ones(4)), "found torch.float32 of shape"),
+    "groups": (
+        lambda w: DaleSigns(grouped(), torch.ones(4) > 0),
+        "whose values are a Parameter, found GroupedWeight.* keep its gains positive",
+    ),
+}
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_wrong_arguments_are_named(error):
+    make, message = ERRORS[error]
+    weight = SparseWeight(torch.randn(8), random_pattern(4, 4, 8))
+    before = read(weight)
+    with pytest.raises(ValueError, match=message):
+        make(weight)
+    assert np.array_equal(read(weight), before)
+
+
+@pytest.mark.parametrize("scale", [1e-45, 1e-30, 1e30])
+def test_no_size_of_a_value_hides_its_sign(scale):
+    weight = SparseWeight(torch.full((4,), scale), random_pattern(2, 2, 4))
+    constraint = FixedSigns(weight)
+    with torch.no_grad():
+        weight.values.neg_()
+    constraint.apply()
+    assert weight.values.count_nonzero() == 0
