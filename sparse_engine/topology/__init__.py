@@ -11,6 +11,7 @@ from sparse_engine.topology.grow import Grow as Grow
 from sparse_engine.topology.grow import Uniform as Uniform
 from sparse_engine.topology.presets import SET as SET
 from sparse_engine.topology.presets import Static as Static
+from sparse_engine.topology.prune import GlobalMagnitude as GlobalMagnitude
 from sparse_engine.topology.prune import Magnitude as Magnitude
 from sparse_engine.topology.prune import Prune as Prune
 from sparse_engine.topology.prune import TwoSided as TwoSided
