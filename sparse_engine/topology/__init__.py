@@ -12,8 +12,10 @@ from sparse_engine.topology.grow import Uniform as Uniform
 from sparse_engine.topology.presets import SET as SET
 from sparse_engine.topology.presets import Static as Static
 from sparse_engine.topology.prune import GlobalMagnitude as GlobalMagnitude
+from sparse_engine.topology.prune import GlobalThreshold as GlobalThreshold
 from sparse_engine.topology.prune import Magnitude as Magnitude
 from sparse_engine.topology.prune import Prune as Prune
+from sparse_engine.topology.prune import Threshold as Threshold
 from sparse_engine.topology.prune import TwoSided as TwoSided
 from sparse_engine.topology.redistribution import NoRedistribution as NoRedistribution
 from sparse_engine.topology.redistribution import Redistribution as Redistribution
