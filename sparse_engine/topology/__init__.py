@@ -13,9 +13,11 @@ from sparse_engine.topology.presets import SET as SET
 from sparse_engine.topology.presets import Static as Static
 from sparse_engine.topology.prune import GlobalMagnitude as GlobalMagnitude
 from sparse_engine.topology.prune import GlobalThreshold as GlobalThreshold
+from sparse_engine.topology.prune import GradientMagnitude as GradientMagnitude
 from sparse_engine.topology.prune import Magnitude as Magnitude
 from sparse_engine.topology.prune import NarangThreshold as NarangThreshold
 from sparse_engine.topology.prune import Prune as Prune
+from sparse_engine.topology.prune import Taylor as Taylor
 from sparse_engine.topology.prune import Threshold as Threshold
 from sparse_engine.topology.prune import TwoSided as TwoSided
 from sparse_engine.topology.redistribution import NoRedistribution as NoRedistribution

@@ -3,8 +3,10 @@
 from sparse_engine.topology.prune.base import Prune as Prune
 from sparse_engine.topology.prune.base import Share as Share
 from sparse_engine.topology.prune.global_magnitude import GlobalMagnitude as GlobalMagnitude
+from sparse_engine.topology.prune.gradient_magnitude import GradientMagnitude as GradientMagnitude
 from sparse_engine.topology.prune.magnitude import Magnitude as Magnitude
 from sparse_engine.topology.prune.narang_threshold import NarangThreshold as NarangThreshold
+from sparse_engine.topology.prune.taylor import Taylor as Taylor
 from sparse_engine.topology.prune.threshold import GlobalThreshold as GlobalThreshold
 from sparse_engine.topology.prune.threshold import Threshold as Threshold
 from sparse_engine.topology.prune.two_sided import TwoSided as TwoSided
