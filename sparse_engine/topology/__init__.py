@@ -16,6 +16,7 @@ from sparse_engine.topology.prune import GlobalThreshold as GlobalThreshold
 from sparse_engine.topology.prune import GradientMagnitude as GradientMagnitude
 from sparse_engine.topology.prune import Magnitude as Magnitude
 from sparse_engine.topology.prune import NarangThreshold as NarangThreshold
+from sparse_engine.topology.prune import NeuronImportance as NeuronImportance
 from sparse_engine.topology.prune import Prune as Prune
 from sparse_engine.topology.prune import Taylor as Taylor
 from sparse_engine.topology.prune import Threshold as Threshold
