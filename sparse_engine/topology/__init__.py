@@ -18,6 +18,7 @@ from sparse_engine.topology.prune import Magnitude as Magnitude
 from sparse_engine.topology.prune import NarangThreshold as NarangThreshold
 from sparse_engine.topology.prune import NeuronImportance as NeuronImportance
 from sparse_engine.topology.prune import Prune as Prune
+from sparse_engine.topology.prune import SoftMagnitude as SoftMagnitude
 from sparse_engine.topology.prune import Taylor as Taylor
 from sparse_engine.topology.prune import Threshold as Threshold
 from sparse_engine.topology.prune import TwoSided as TwoSided
