@@ -11,6 +11,7 @@ from sparse_engine.topology.grow import Grow as Grow
 from sparse_engine.topology.grow import Uniform as Uniform
 from sparse_engine.topology.presets import SET as SET
 from sparse_engine.topology.presets import Static as Static
+from sparse_engine.topology.prune import FixedSign as FixedSign
 from sparse_engine.topology.prune import GlobalMagnitude as GlobalMagnitude
 from sparse_engine.topology.prune import GlobalThreshold as GlobalThreshold
 from sparse_engine.topology.prune import GradientMagnitude as GradientMagnitude
@@ -18,6 +19,7 @@ from sparse_engine.topology.prune import Magnitude as Magnitude
 from sparse_engine.topology.prune import NarangThreshold as NarangThreshold
 from sparse_engine.topology.prune import NeuronImportance as NeuronImportance
 from sparse_engine.topology.prune import Prune as Prune
+from sparse_engine.topology.prune import SignChange as SignChange
 from sparse_engine.topology.prune import SoftMagnitude as SoftMagnitude
 from sparse_engine.topology.prune import Taylor as Taylor
 from sparse_engine.topology.prune import Threshold as Threshold
