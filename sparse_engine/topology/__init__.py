@@ -7,6 +7,7 @@ from sparse_engine.topology.density import Cubic as Cubic
 from sparse_engine.topology.density import NarangRamp as NarangRamp
 from sparse_engine.topology.density import Sigmoid as Sigmoid
 from sparse_engine.topology.dynamic import Dynamic as Dynamic
+from sparse_engine.topology.grow import EqualPerGate as EqualPerGate
 from sparse_engine.topology.grow import Grow as Grow
 from sparse_engine.topology.grow import Uniform as Uniform
 from sparse_engine.topology.presets import SET as SET
@@ -18,6 +19,7 @@ from sparse_engine.topology.prune import GradientMagnitude as GradientMagnitude
 from sparse_engine.topology.prune import Magnitude as Magnitude
 from sparse_engine.topology.prune import NarangThreshold as NarangThreshold
 from sparse_engine.topology.prune import NeuronImportance as NeuronImportance
+from sparse_engine.topology.prune import PerGate as PerGate
 from sparse_engine.topology.prune import Prune as Prune
 from sparse_engine.topology.prune import SignChange as SignChange
 from sparse_engine.topology.prune import SoftMagnitude as SoftMagnitude

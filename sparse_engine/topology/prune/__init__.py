@@ -8,6 +8,7 @@ from sparse_engine.topology.prune.gradient_magnitude import GradientMagnitude as
 from sparse_engine.topology.prune.magnitude import Magnitude as Magnitude
 from sparse_engine.topology.prune.narang_threshold import NarangThreshold as NarangThreshold
 from sparse_engine.topology.prune.neuron_importance import NeuronImportance as NeuronImportance
+from sparse_engine.topology.prune.per_gate import PerGate as PerGate
 from sparse_engine.topology.prune.sign_change import SignChange as SignChange
 from sparse_engine.topology.prune.soft_magnitude import SoftMagnitude as SoftMagnitude
 from sparse_engine.topology.prune.taylor import Taylor as Taylor
