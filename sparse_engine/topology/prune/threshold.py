@@ -1,0 +1,107 @@
+"""A threshold of magnitude that adapts until as many links go as are wanted."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass, field
+
+import torch
+from torch import Tensor
+
+from sparse_engine.nn import SparseWeight
+from sparse_engine.ops import RandomKey
+from sparse_engine.topology.prune._checks import ordered
+from sparse_engine.topology.prune.base import Prune, Share
+from sparse_engine.topology.rule import State
+
+
+@dataclass(eq=False)
+class Threshold(Prune):
+    """The links of ``|w| <= T``, with a T for each weight that adapts from rewiring to rewiring.
+
+    The wanted number is ``fraction * nnz``. Where fewer than ``(1 - tolerance)`` times as many
+    went, T doubles for the next rewiring; where more than ``(1 + tolerance)`` times as many went,
+    it halves. No sorting; but how many links go is only about what is wanted, and may be none or
+    all. With ``fraction`` 0 nothing goes and T stays.
+
+    Attributes:
+        start: the first T, finite and above 0; Selfish-RNN (Liu et al. 2021) starts at 0.001.
+        tolerance: how far off the number may be before T changes, in [0, 1).
+    """
+
+    start: float = 0.001
+    _: KW_ONLY
+    tolerance: float = 0.02
+    _thresholds: dict[int, float] = field(init=False, default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        _check_threshold(self.start, "start")
+        if not 0 <= self.tolerance < 1:
+            raise ValueError(f"expected tolerance in [0, 1), found {self.tolerance}")
+
+    def drop(self, weight: SparseWeight, fraction: Share, key: RandomKey) -> Tensor:
+        """See :meth:`Prune.drop`."""
+        return self._cut([weight], [fraction], key.stream)[0]
+
+    def _cut(
+        self, weights: Sequence[SparseWeight], fractions: Sequence[Share], place: int
+    ) -> list[Tensor]:
+        """Cuts with the threshold that is kept at ``place``, and adapts it."""
+        wanted = sum(f * weight.nnz for f, weight in zip(fractions, weights, strict=True))
+        magnitudes = [ordered(weight.values.detach().abs()) for weight in weights]
+        if wanted == 0:
+            return [torch.zeros_like(magnitude, dtype=torch.bool) for magnitude in magnitudes]
+        threshold = self._thresholds.get(place, self.start)
+        dropped = [magnitude <= threshold for magnitude in magnitudes]
+        removed = sum(int(torch.count_nonzero(gone)) for gone in dropped)
+        if removed < (1 - self.tolerance) * wanted:
+            threshold *= 2
+        elif removed > (1 + self.tolerance) * wanted:
+            threshold /= 2
+        # Where links of exactly 0 abound, halving would end at 0, from which nothing doubles.
+        self._thresholds[place] = min(max(threshold, sys.float_info.min), sys.float_info.max)
+        return dropped
+
+    def state_dict(self) -> State:
+        """The thresholds, by the place of their weight in the model."""
+        return {f"threshold.{place}": value for place, value in self._thresholds.items()}
+
+    def load_state_dict(self, state: State) -> None:
+        """See :meth:`Rule.load_state_dict`."""
+        loaded = {}
+        for name, value in state.items():
+            kind, _, place = name.partition(".")
+            if kind != "threshold" or not place.isdecimal():
+                raise ValueError(f"expected entries threshold.<weight> for {self}, found {name!r}")
+            loaded[int(place)] = _check_threshold(value, name)
+        self._thresholds = loaded
+
+
+@dataclass(eq=False)
+class GlobalThreshold(Threshold):
+    """The links of ``|w| <= T`` with the same T for all weights, adapted to their total.
+
+    See :class:`Threshold`. With growth in proportion to each weight's number of links this is
+    dynamic sparse reparameterization (Mostafa & Wang 2019).
+    """
+
+    def drop(self, weight: SparseWeight, fraction: Share, key: RandomKey) -> Tensor:
+        """See :meth:`Prune.drop`."""
+        return self.drop_all([weight], [fraction], [key])[0]
+
+    def drop_all(
+        self,
+        weights: Sequence[SparseWeight],
+        fractions: Sequence[Share],
+        keys: Sequence[RandomKey],
+    ) -> list[Tensor]:
+        """See :meth:`Prune.drop_all`."""
+        return self._cut(weights, fractions, 0)
+
+
+def _check_threshold(value: object, name: str) -> float:
+    if not isinstance(value, float | int) or not 0 < value < math.inf:
+        raise ValueError(f"expected a finite {name} > 0, found {value!r}")
+    return float(value)

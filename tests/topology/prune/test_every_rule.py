@@ -1,0 +1,87 @@
+"""What holds of every rule: exact numbers of links, valid patterns, weights left as they are."""
+
+import pytest
+import torch
+
+from sparse_engine.ops import RandomKey
+from sparse_engine.testing import assert_valid
+from sparse_engine.topology import (
+    Dynamic,
+    EqualPerGate,
+    FixedSign,
+    GlobalMagnitude,
+    GlobalThreshold,
+    GradientMagnitude,
+    Linear,
+    Magnitude,
+    NarangRamp,
+    NarangThreshold,
+    NeuronImportance,
+    PerGate,
+    SignChange,
+    SoftMagnitude,
+    Taylor,
+    Threshold,
+    Uniform,
+)
+
+RULES = {
+    "global magnitude": (GlobalMagnitude, Uniform()),
+    "threshold": (lambda: Threshold(0.5), Uniform()),
+    "global threshold": (lambda: GlobalThreshold(0.5), Uniform()),
+    "Narang": (lambda: NarangThreshold(NarangRamp(0, 30, 90), 0.1), Uniform()),
+    "sign change": (SignChange, Uniform()),
+    "fixed sign": (FixedSign, Uniform()),
+    "magnitude and gradient": (lambda: GradientMagnitude(2.0), Uniform()),
+    "Taylor": (Taylor, Uniform()),
+    "soft": (lambda: SoftMagnitude(Linear(0.5, 50, end=0.9), alpha=0.5), Uniform()),
+    "importance by share": (lambda: NeuronImportance(0.3), Uniform()),
+    "importance by threshold": (lambda: NeuronImportance(threshold=5.0), Uniform()),
+    "per gate": (lambda: PerGate(Magnitude(), 4), Uniform()),
+    "Selfish": (Magnitude, EqualPerGate(4)),
+}
+# 98 % dense, sparse, full, one link, none.
+SHAPES = [(8, 10, 78), (12, 9, 20), (4, 4, 16), (4, 1, 1), (4, 3, 0)]
+
+
+def model_of(weight_of):
+    return torch.nn.ModuleList(
+        weight_of(torch.randn(nnz), rows, cols) for rows, cols, nnz in SHAPES
+    )
+
+
+@pytest.mark.parametrize("kind", RULES)
+def test_the_number_of_links_is_exact_over_100_rewirings(kind, weight_of):
+    make, grow = RULES[kind]
+    model = model_of(weight_of)
+    moved = [0] * len(SHAPES)
+
+    def count(name, weight, rewired):
+        moved[int(name)] += int((rewired.slot_map < 0).sum())
+
+    rule = Dynamic(model, None, prune=make(), grow=grow, every=1, observers=(count,))
+    for _ in range(100):
+        for weight in model:
+            weight.values.data = torch.randn(weight.nnz)
+            weight.values.grad = torch.randn(weight.nnz)
+        rule.step()
+        assert [weight.nnz for weight in model] == [nnz for _, _, nnz in SHAPES]
+    for weight in model:
+        assert_valid(weight)
+    assert all(moved[:3])
+
+
+@pytest.mark.parametrize("kind", RULES)
+def test_choosing_changes_nothing_and_repeats_itself(kind, weight_of):
+    make, _ = RULES[kind]
+    model = model_of(weight_of)
+    for weight in model:
+        weight.values.grad = torch.randn(weight.nnz)
+    tensors = [*model.state_dict().values(), *(weight.values.grad for weight in model)]
+    before = [tensor.clone() for tensor in tensors]
+    arguments = list(model), [0.3] * len(SHAPES), [RandomKey(1, 40, i) for i in range(len(SHAPES))]
+    first, second = make().drop_all(*arguments), make().drop_all(*arguments)
+    for weight, one, other in zip(model, first, second, strict=True):
+        assert one.shape == (weight.nnz,) and one.dtype == torch.bool
+        assert torch.equal(one, other)
+    assert all(torch.equal(old, new) for old, new in zip(before, tensors, strict=True))
