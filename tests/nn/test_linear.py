@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from sparse_engine.nn import SparseLinear
+from sparse_engine.testing import tolerance
 
 BOUNDS = {torch.float64: 1e-10, torch.float32: 1e-5}
 
@@ -21,7 +22,12 @@ def test_equals_the_dense_layer(shape, bias, dtype, check_like_dense):
 @pytest.mark.parametrize("dtype", BOUNDS)
 def test_larger_layers(batch, dtype, check_like_dense):
     layer = SparseLinear(300, 200, density=0.1, dtype=dtype)
-    check_like_dense(layer, layer.to_dense(), [torch.randn(batch, 300, dtype=dtype)], BOUNDS[dtype])
+    check_like_dense(
+        layer,
+        layer.to_dense(),
+        [torch.randn(batch, 300, dtype=dtype)],
+        tolerance(dtype, 300)["atol"],
+    )
 
 
 @pytest.mark.parametrize("bias", [True, False])
