@@ -110,6 +110,16 @@ class Dynamic:
         self._capture()
         return due
 
+    def skip(self) -> None:
+        """Forgets the gradients noted since the last step; the clock stays.
+
+        Call it in place of :meth:`step` where ``optimizer.step()`` was not taken, as after an
+        overflow under ``torch.amp.GradScaler``.
+        """
+        for weight in self.weights:
+            if weight.factors is not None:
+                weight.factors[-1] = []
+
     def rewire(self) -> None:
         """Rewires every weight now."""
         chosen = [

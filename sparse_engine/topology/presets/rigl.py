@@ -1,0 +1,61 @@
+"""RigL: growth by gradient."""
+
+from __future__ import annotations
+
+from torch import nn
+from torch.optim import Optimizer
+
+from sparse_engine.topology.dynamic import Dynamic
+from sparse_engine.topology.grow import Gradient
+from sparse_engine.topology.presets._decay import cosine
+from sparse_engine.topology.prune import Magnitude
+
+
+class RigL(Dynamic):
+    """Rigging the lottery (Evci et al., ICML 2020).
+
+    At every rewiring the links of smallest magnitude go, and as many grow at the absent cells of
+    largest dense gradient, exactly, without the dense gradient in memory. The share falls along
+    half a cosine to 0 at ``stop * steps``; from there on the wiring stays.
+
+    The paper starts from ``wire(model, ERKDensity(0.1))``.
+
+    Args:
+        model: every sparse weight in it is rewired.
+        optimizer: any of torch's but LBFGS; its state moves with the links.
+        steps: of the whole training.
+        fraction: the paper's alpha, the share that the first rewirings replace, in [0, 1].
+        every: steps between rewirings, the paper's Delta T.
+        stop: the share of training in which the wiring changes, in (0, 1].
+        seed: of the random numbers; the rule draws none.
+
+    Raises:
+        ValueError: an argument out of range.
+
+    Example:
+        >>> wire(model, ERKDensity(0.1))
+        >>> rewiring = RigL(model, optimizer, steps=10_000)
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer | None,
+        *,
+        steps: int,
+        fraction: float = 0.3,
+        every: int = 100,
+        stop: float = 0.75,
+        seed: int = 0,
+    ) -> None:
+        if not 0 < stop <= 1:
+            raise ValueError(f"expected stop in (0, 1], found {stop}")
+        super().__init__(
+            model,
+            optimizer,
+            prune=Magnitude(),
+            grow=Gradient(),
+            fraction=cosine(fraction, round(stop * steps)),
+            every=every,
+            seed=seed,
+        )

@@ -1,0 +1,90 @@
+"""What holds of every published method: resuming, threads, exact numbers of links."""
+
+import pytest
+import torch
+
+from sparse_engine.testing import assert_valid
+from sparse_engine.topology import (
+    DSR,
+    SNFS,
+    Dynamic,
+    GradualPruning,
+    GraNet,
+    NarangPruning,
+    Static,
+    presets,
+    topology_hash,
+)
+from sparse_engine.train import Checkpoint
+
+
+def test_no_method_is_forgotten(request):
+    (marks,) = [fixture.params for fixture in request._fixturemanager._arg2fixturedefs["method"]]
+    published = {each for each in vars(presets).values() if isinstance(each, type)}
+    assert set(marks) == {each for each in published if issubclass(each, Dynamic)}
+
+
+def state_of(parts):
+    """Everything a training is, as one flat dictionary."""
+    moments = parts.optimizer.state_dict()["state"].items()
+    state = {f"optimizer.{i}.{name}": entry for i, all_ in moments for name, entry in all_.items()}
+    state |= {f"model.{name}": entry for name, entry in parts.model.state_dict().items()}
+    return state | {f"rule.{name}": entry for name, entry in parts.rule.state_dict().items()}
+
+
+def assert_same(parts, others):
+    state, other = state_of(parts), state_of(others)
+    assert state.keys() == other.keys()
+    for name, entry in state.items():
+        same = torch.equal if torch.is_tensor(entry) else type(entry).__eq__
+        assert same(entry, other[name]), name
+
+
+# At 5 and 20 steps SNFS is within its window of 4 steps before the rewirings at 7 and 21.
+@pytest.mark.parametrize("stop", [5, 7, 20])
+def test_resuming_equals_never_having_stopped(stop, build, train, tmp_path):
+    whole, first, second = build(1), build(1), build(2)
+    train(whole, 0, 40)
+    train(first, 0, stop)
+    Checkpoint.of(stop, *first).save(tmp_path)
+    train(second, 0, 9)
+    Checkpoint.load(tmp_path).restore(*second)
+    assert_same(first, second)
+    train(second, stop, 40)
+    assert_same(whole, second)
+
+
+def test_the_wiring_does_not_depend_on_threads(build, train, threads):
+    hashes = []
+    for count in (1, 2):
+        threads(count)
+        parts = build(3, hidden=64)
+        train(parts, 0, 22)
+        hashes.append([topology_hash(weight) for weight in parts.rule.weights])
+    assert hashes[0] == hashes[1]
+
+
+def test_the_number_of_links_is_exact(method, build, train):
+    parts = build(4)
+    weights = parts.rule.weights
+    before, links = [topology_hash(weight) for weight in weights], [w.nnz for w in weights]
+    cells = sum(out * inputs for out, inputs in (weight.shape for weight in weights))
+
+    def check(step):
+        now = [weight.nnz for weight in weights]
+        if method in (GraNet, GradualPruning):
+            rewired = step - step % 7
+            wanted = round(parts.rule.density.at(rewired) * cells) if rewired else sum(links)
+            assert sum(now) == min(wanted, sum(links))
+        elif method in (SNFS, DSR):
+            assert sum(now) == sum(links)
+        elif method is NarangPruning:
+            assert all(new <= old for new, old in zip(now, links, strict=True))
+        else:
+            assert now == links
+
+    train(parts, 0, 40, check)
+    for weight in weights:
+        assert_valid(weight)
+    changed = [topology_hash(weight) != old for weight, old in zip(weights, before, strict=True)]
+    assert any(changed) != (method is Static)

@@ -1,0 +1,68 @@
+"""Gradual pruning: values and optimizer state shrink together."""
+
+import numpy as np
+import pytest
+import torch
+
+from sparse_engine.nn import SparseLinear
+from sparse_engine.testing import assert_valid
+from sparse_engine.topology import GradualPruning, NarangPruning, NarangRamp
+
+METHODS = {
+    "cubic": lambda m, o: GradualPruning(m, o, density=0.1, last=40, every=10),
+    "Narang": lambda m, o: NarangPruning(
+        m, o, density=0.1, ramp=NarangRamp(0, 20, 41), every=10
+    ),
+}
+
+
+def step(model, optimizer):
+    optimizer.zero_grad()
+    model(torch.randn(8, 20)).square().mean().backward()
+    optimizer.step()
+
+
+@pytest.mark.parametrize("kind", METHODS)
+def test_values_gradient_and_moments_shrink_together(kind, links_of):
+    model = SparseLinear(20, 15, density=1.0)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    rule, weight = METHODS[kind](model, optimizer), model.weight
+    parameter, numbers = weight.values, [weight.nnz]
+    for _ in range(4):
+        for _ in range(10):
+            step(model, optimizer)
+            state = optimizer.state[weight.values]
+            names = ["exp_avg", "exp_avg_sq"]
+            entries = [weight.values.detach(), weight.values.grad, *(state[n] for n in names)]
+            before = [links_of(weight, entry.clone()) for entry in entries]
+            rule.step()
+        entries = [weight.values.detach(), weight.values.grad, *(state[n] for n in names)]
+        for old, entry in zip(before, entries, strict=True):
+            after = links_of(weight, entry)
+            assert all(old[cell] == value for cell, value in after.items())
+        magnitudes = sorted(abs(value) for value in before[0].values())
+        assert sorted(abs(v) for v in links_of(weight).values()) == magnitudes[-weight.nnz :]
+        numbers.append(weight.nnz)
+        assert_valid(weight)
+    assert weight.values is parameter and optimizer.param_groups[0]["params"][0] is parameter
+    assert all(new < old for old, new in zip(numbers, numbers[1:], strict=False))
+    if kind == "cubic":
+        assert numbers[1:] == [round(300 * (0.1 + 0.9 * (1 - p) ** 3)) for p in (0.25, 0.5, 0.75, 1)]
+    step(model, optimizer)
+
+
+def test_narang_thresholds_are_literal():
+    # Without training q is that of what is left, among all cells.
+    model = SparseLinear(20, 15, density=1.0)
+    values = np.abs(model.weight.values.detach().double().numpy())
+    rule = NarangPruning(model, None, density=0.1, ramp=NarangRamp(0, 20, 41), every=10)
+    theta = 2 / (2 * 20 + 3 * 21)
+    for now in (10, 20, 30, 40):
+        for _ in range(10):
+            rule.step()
+        q = np.sort(values)[int(0.9 * 300)]
+        share = theta * (now + 1) if now < 20 else theta * 21 + 1.5 * theta * (now - 20 + 1)
+        values = np.where(values > q * share, values, 0)
+        left = np.abs(model.weight.values.detach().double().numpy())
+        assert np.array_equal(np.sort(left), np.sort(values[values > 0]))
+    assert 30 <= model.weight.nnz < 40

@@ -1,0 +1,139 @@
+"""The numbers of the papers: how much each method replaces, and when."""
+
+import math
+
+import pytest
+import torch
+
+from sparse_engine.nn import SparseLinear
+from sparse_engine.topology import (
+    DSR,
+    GSE,
+    ITOP,
+    MEST,
+    SET,
+    SNFS,
+    DeepR,
+    GradualPruning,
+    GraNet,
+    PeriodicDeepR,
+    RigL,
+    Selfish,
+)
+
+
+def parts():
+    model = SparseLinear(20, 20, density=0.5)
+    return model, torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+
+
+def half(start, end, share):
+    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
+
+
+@pytest.mark.parametrize(
+    ("make", "every", "fractions"),
+    [
+        (lambda *p: SET(*p), 100, {0: 0.3, 10_000: 0.3}),
+        (lambda *p: DSR(*p), 100, {0: 0.1, 10_000: 0.1}),
+        (
+            lambda *p: RigL(*p, steps=1000),
+            100,
+            {0: 0.3, 100: half(0.3, 0, 100 / 750), 375: 0.15, 750: 0, 900: 0},
+        ),
+        (
+            lambda *p: GSE(*p, steps=4000),
+            1000,
+            {0: 0.2, 1000: half(0.2, 0, 0.25), 2000: 0.1, 4000: 0},
+        ),
+        (lambda *p: SNFS(*p, steps=1000), 100, {0: 0.5, 500: 0.2525, 1000: 0.005}),
+        (lambda *p: ITOP(*p, steps=9000), 1500, {0: 0.5, 4500: 0.2525, 9000: 0.005}),
+        (
+            lambda *p: Selfish(*p, steps=1000, fraction=0.8),
+            100,
+            {0: 0.8, 250: half(0.8, 0.005, 0.25), 1000: 0.005},
+        ),
+        (
+            lambda *p: MEST(*p, steps=160),
+            100,
+            {0: 0.2, 89: 0.2, 90: 0.1, 119: 0.1, 120: 0, 159: 0},
+        ),
+        (
+            lambda *p: GraNet(*p, steps=1000, density=0.05),
+            1000,
+            {0: 0.5, 500: 0.2525, 1000: 0.005},
+        ),
+    ],
+)
+def test_the_share_that_is_replaced(make, every, fractions):
+    rule = make(*parts())
+    assert rule.every == every
+    for step, fraction in fractions.items():
+        assert rule.fraction.at(step) == pytest.approx(fraction, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("make", "densities"),
+    [
+        (
+            lambda *p: GraNet(*p, steps=1000, density=0.05),
+            {0: 0.5, 150: 0.05 + 0.45 / 8, 300: 0.05, 1000: 0.05},
+        ),
+        (
+            lambda *p: GradualPruning(*p, density=0.1, first=100, last=500),
+            {0: 1, 100: 1, 200: 0.1 + 0.9 * 0.75**3, 500: 0.1, 999: 0.1},
+        ),
+    ],
+)
+def test_the_density_that_is_left(make, densities):
+    rule = make(*parts())
+    for step, density in densities.items():
+        assert rule.density.at(step) == pytest.approx(density, abs=1e-12)
+
+
+def test_deep_rewiring_is_taken_at_each_step_and_the_periodic_one_is_not():
+    assert DeepR(*parts()).every == 1
+    assert PeriodicDeepR(*parts()).every == 100
+
+
+@pytest.mark.parametrize("make", [RigL, GSE, ITOP, MEST, SNFS, Selfish])
+def test_as_many_links_are_replaced_as_the_schedule_says(make):
+    torch.manual_seed(0)
+    model, optimizer = parts()
+    rule, replaced = make(model, optimizer, steps=30, every=10), []
+    rule.observers.append(lambda name, weight, r: replaced.append(int((r.slot_map < 0).sum())))
+    for _ in range(30):
+        optimizer.zero_grad()
+        model(torch.randn(8, 20)).square().mean().backward()
+        optimizer.step()
+        rule.step()
+    assert replaced == [int(rule.fraction.at(step) * model.weight.nnz) for step in (10, 20, 30)]
+    assert replaced[0] > 0
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda *p: RigL(*p, steps=10, fraction=1.5), r"fraction in \[0, 1\], found 1.5"),
+        (lambda *p: RigL(*p, steps=10, stop=0.0), r"stop in \(0, 1\], found 0.0"),
+        (lambda *p: RigL(*p, steps=0), "steps of at least 1, found 0"),
+        (lambda *p: GSE(*p, steps=10, ratio=-1.0), "ratio of at least 0, found -1.0"),
+        (lambda *p: SNFS(*p, steps=10, every=5), "every of at least the 10 steps"),
+        (lambda m, o: SNFS(m, None, steps=10), "optimizer with momentum, found None"),
+        (lambda *p: DSR(*p, threshold=0.0), "finite start > 0, found 0.0"),
+        (lambda *p: MEST(*p, steps=10, scale=-1.0), "finite scale of at least 0, found -1.0"),
+        (lambda *p: MEST(*p, steps=10, fraction=2.0), r"fraction in \[0, 1\], found 2.0"),
+        (lambda *p: GradualPruning(*p, density=0.0, last=9), r"end in \(0, 1\], found 0.0"),
+        (lambda *p: GradualPruning(*p, density=0.1, first=9, last=9), "first < last, found 9 and 9"),
+        (lambda *p: Selfish(*p, steps=10, gates=3), "divides the 20 rows of 'weight', found 3"),
+        (lambda *p: Selfish(*p, steps=10, gates={"weight": 0}), "at least 1 gate, found 0"),
+        (lambda *p: Selfish(*p, steps=10, gates={"w": 4}), r"gates of \['weight'\], found 'w'"),
+        (lambda *p: DeepR(*p, l1=-1.0), "finite l1 of at least 0, found -1.0"),
+        (lambda *p: DeepR(*p, temperature=math.nan), "finite temperature of at least 0, found nan"),
+        (lambda *p: PeriodicDeepR(*p, noise=math.inf), "finite noise of at least 0, found inf"),
+        (lambda m, o: DeepR(m, None), "an optimizer that trains every weight"),
+    ],
+)
+def test_wrong_arguments_are_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make(*parts())
