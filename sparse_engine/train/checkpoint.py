@@ -81,7 +81,10 @@ class Checkpoint:
         rule = dict(self.rule)
         for name, value in self.rule.items():
             if isinstance(value, Tensor):
-                tensors[f"rule.{name}"] = rule.pop(name).contiguous()
+                # A copy: what weights noted of their gradients they may share, a file may not.
+                tensors[f"rule.{name}"] = rule.pop(name).clone(
+                    memory_format=torch.contiguous_format
+                )
         content = save_tensors(tensors)
         tensor_file = f"checkpoint-{self.step:08d}.safetensors"
         write_atomically(folder / tensor_file, content)

@@ -65,6 +65,12 @@ class Parts(NamedTuple):
     rule: Dynamic
 
 
+@pytest.fixture
+def methods() -> set[type[Dynamic]]:
+    """All that are tested."""
+    return set(METHODS)
+
+
 @pytest.fixture(params=METHODS, ids=lambda method: method.__name__)
 def method(request) -> type[Dynamic]:
     """Each of the published methods."""

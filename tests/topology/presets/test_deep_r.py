@@ -12,7 +12,9 @@ from sparse_engine.topology import DeepR, FixedSign, PeriodicDeepR
 
 
 def parts(lr=0.1):
-    model = torch.nn.Sequential(SparseLinear(30, 20, density=0.3), SparseLinear(20, 10, density=0.4))
+    model = torch.nn.Sequential(
+        SparseLinear(30, 20, density=0.3), SparseLinear(20, 10, density=0.4)
+    )
     groups = [{"params": model[0].parameters(), "lr": lr}, {"params": model[1].parameters()}]
     return model, torch.optim.SGD(groups, lr=0.4)
 
@@ -36,11 +38,11 @@ def test_the_pull_to_zero_has_the_learning_rate_of_its_group(links_of):
     rule = DeepR(model, optimizer, l1=0.5, temperature=0.0, seed=1)
     expected = []
     for place, (layer, rate) in enumerate(zip(model, (0.1, 0.4), strict=True)):
-        theta = layer.weight.values.detach().double().numpy() * signs_of(rule, place)
-        moved = np.float64(theta) - rate * 0.5
-        cells = layer.weight.pattern.links.cells().numpy()
-        left = dict(zip(cells.tolist(), (moved * signs_of(rule, place)).tolist(), strict=True))
-        expected.append({cell: left[cell] for cell, t in zip(cells.tolist(), moved) if t >= 0})
+        signs = signs_of(rule, place)
+        theta = layer.weight.values.detach().double().numpy() * signs - rate * 0.5
+        kept = theta >= 0
+        cells = layer.weight.pattern.links.cells().numpy()[kept].tolist()
+        expected.append(dict(zip(cells, (theta * signs)[kept].tolist(), strict=True)))
     rule.step()
     for layer, survivors in zip(model, expected, strict=True):
         after = links_of(layer.weight)

@@ -1,5 +1,7 @@
 """Gradual pruning: values and optimizer state shrink together."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -10,9 +12,7 @@ from sparse_engine.topology import GradualPruning, NarangPruning, NarangRamp
 
 METHODS = {
     "cubic": lambda m, o: GradualPruning(m, o, density=0.1, last=40, every=10),
-    "Narang": lambda m, o: NarangPruning(
-        m, o, density=0.1, ramp=NarangRamp(0, 20, 41), every=10
-    ),
+    "Narang": lambda m, o: NarangPruning(m, o, density=0.1, ramp=NarangRamp(0, 20, 41), every=10),
 }
 
 
@@ -44,25 +44,27 @@ def test_values_gradient_and_moments_shrink_together(kind, links_of):
         assert sorted(abs(v) for v in links_of(weight).values()) == magnitudes[-weight.nnz :]
         numbers.append(weight.nnz)
         assert_valid(weight)
-    assert weight.values is parameter and optimizer.param_groups[0]["params"][0] is parameter
-    assert all(new < old for old, new in zip(numbers, numbers[1:], strict=False))
+    assert weight.values is parameter
+    assert all(new < old for old, new in pairwise(numbers))
     if kind == "cubic":
-        assert numbers[1:] == [round(300 * (0.1 + 0.9 * (1 - p) ** 3)) for p in (0.25, 0.5, 0.75, 1)]
+        assert numbers[1:] == [
+            round(300 * (0.1 + 0.9 * (1 - p) ** 3)) for p in (0.25, 0.5, 0.75, 1)
+        ]
     step(model, optimizer)
 
 
 def test_narang_thresholds_are_literal():
-    # Without training q is that of what is left, among all cells.
     model = SparseLinear(20, 15, density=1.0)
     values = np.abs(model.weight.values.detach().double().numpy())
-    rule = NarangPruning(model, None, density=0.1, ramp=NarangRamp(0, 20, 41), every=10)
-    theta = 2 / (2 * 20 + 3 * 21)
-    for now in (10, 20, 30, 40):
-        for _ in range(10):
+    rule = NarangPruning(model, None, density=0.1, ramp=NarangRamp(0, 200, 410), every=100)
+    theta = 2 / (2 * 200 + 3 * 210)
+    for now in (100, 200, 300, 400):
+        for _ in range(100):
             rule.step()
+        # q is that of what is left, among all cells.
         q = np.sort(values)[int(0.9 * 300)]
-        share = theta * (now + 1) if now < 20 else theta * 21 + 1.5 * theta * (now - 20 + 1)
-        values = np.where(values > q * share, values, 0)
+        ramps = theta * min(now + 1, 201) + 1.5 * theta * max(0, now - 199)
+        values = np.where(values > q * ramps, values, 0)
         left = np.abs(model.weight.values.detach().double().numpy())
         assert np.array_equal(np.sort(left), np.sort(values[values > 0]))
     assert 30 <= model.weight.nnz < 40

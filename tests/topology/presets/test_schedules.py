@@ -124,7 +124,10 @@ def test_as_many_links_are_replaced_as_the_schedule_says(make):
         (lambda *p: MEST(*p, steps=10, scale=-1.0), "finite scale of at least 0, found -1.0"),
         (lambda *p: MEST(*p, steps=10, fraction=2.0), r"fraction in \[0, 1\], found 2.0"),
         (lambda *p: GradualPruning(*p, density=0.0, last=9), r"end in \(0, 1\], found 0.0"),
-        (lambda *p: GradualPruning(*p, density=0.1, first=9, last=9), "first < last, found 9 and 9"),
+        (
+            lambda *p: GradualPruning(*p, density=0.1, first=9, last=9),
+            "first < last, found 9 and 9",
+        ),
         (lambda *p: Selfish(*p, steps=10, gates=3), "divides the 20 rows of 'weight', found 3"),
         (lambda *p: Selfish(*p, steps=10, gates={"weight": 0}), "at least 1 gate, found 0"),
         (lambda *p: Selfish(*p, steps=10, gates={"w": 4}), r"gates of \['weight'\], found 'w'"),

@@ -27,7 +27,9 @@ def test_each_gate_gets_back_the_same_number():
 
 def test_weights_of_different_numbers_of_gates():
     # 10 rows make no 4 gates; only the weights that are named have several.
-    model = torch.nn.Sequential(SparseLinear(20, 32, density=0.3), SparseLinear(32, 10, density=0.3))
+    model = torch.nn.Sequential(
+        SparseLinear(20, 32, density=0.3), SparseLinear(32, 10, density=0.3)
+    )
     weight = model[0].weight
     rule = Selfish(model, None, steps=1000, fraction=1.0, gates={"0.weight": 4}, every=1)
     fraction = rule.fraction.at(1)
