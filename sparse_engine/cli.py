@@ -13,10 +13,11 @@ import tyro
 
 from sparse_engine import runtime
 from sparse_engine.tasks import TASKS
-from sparse_engine.topology import SET, Dynamic, Static
-from sparse_engine.train import Run, Settings
+from sparse_engine.topology import Dynamic
+from sparse_engine.train import RULES, RuleOptions, Run, Settings
 
 DEFAULTS = Settings()
+RULE_HELP = "How the wiring changes. " + "; ".join(f"{n}: {r.summary}" for n, r in RULES.items())
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,10 @@ class Train:
     with it, bit for bit.
 
     Example: sparse-engine train mackey-glass --hidden 256 --density 0.02 --out runs/wide
+
+    Example: sparse-engine train mackey-glass --rule rigl --fraction 0.3 --out runs/rigl
+
+    Example: sparse-engine train mackey-glass --rule pruning --density 1 --out runs/pruned
     """
 
     task: tyro.conf.Positional[Literal[tuple(TASKS)]]  # type: ignore[valid-type]
@@ -35,11 +40,15 @@ class Train:
     hidden: int = DEFAULTS.hidden
     """Units of the recurrent layer."""
     density: float = DEFAULTS.density
-    """Share of the recurrent weights that exist, in (0, 1]."""
-    rule: Literal["set", "static"] = "set"
-    """How the wiring changes. set: sparse evolutionary training; static: it does not."""
+    """Share of the recurrent weights that exist at the start, in (0, 1]."""
+    final_density: float = DEFAULTS.density
+    """Share that exists at the end with the rules granet and pruning, in (0, 1]."""
+    rule: Annotated[
+        Literal[tuple(RULES)],  # type: ignore[valid-type]
+        tyro.conf.arg(metavar="NAME", help=f"{RULE_HELP}."),
+    ] = "set"
     fraction: float = 0.2
-    """Share of the links that each rewiring removes and regrows, in [0, 1]."""
+    """Share of the links that each rewiring replaces, in [0, 1]; except in set and dsr it falls."""
     every: int = 60
     """Training steps from one rewiring to the next."""
     steps: int = DEFAULTS.steps
@@ -77,7 +86,12 @@ class Train:
             task,
             settings,
             self._rule,
-            description={"name": self.rule, "fraction": self.fraction, "every": self.every},
+            description={
+                "name": self.rule,
+                "fraction": self.fraction,
+                "every": self.every,
+                "final_density": self.final_density,
+            },
             resume=self.resume,
         )
         result = run.train()
@@ -91,9 +105,15 @@ class Train:
         return 0 if result.finished else 130
 
     def _rule(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Dynamic:
-        if self.rule == "static":
-            return Static(model, optimizer)
-        return SET(model, optimizer, self.fraction, self.every, self.seed)
+        options = RuleOptions(
+            fraction=self.fraction,
+            every=self.every,
+            steps=self.steps,
+            density=self.density,
+            final_density=self.final_density,
+            seed=self.seed,
+        )
+        return RULES[self.rule].make(model, optimizer, options)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import torch
 from sparse_engine import runtime
 from sparse_engine.cli import Train, main
 from sparse_engine.tasks import MackeyGlass
-from sparse_engine.train import Checkpoint, read_metrics
+from sparse_engine.train import RULES, Checkpoint, read_metrics
 
 QUICK = ("--hidden", "16", "--steps", "3", "--every", "1")
 
@@ -57,7 +57,12 @@ def test_options_reach_the_run(tmp_path):
     options = ("--density", "0.5", "--fraction", "0.25", "--gain", "0.9", "--seed", "7")
     assert train(*options, "--rule", "static", "--learning-rate", "0.01", "--out", "run") == 0
     config = json.loads((tmp_path / "run" / "config.json").read_text())
-    assert config["rule"] == {"name": "static", "fraction": 0.25, "every": 1}
+    assert config["rule"] == {
+        "name": "static",
+        "fraction": 0.25,
+        "every": 1,
+        "final_density": 0.05,
+    }
     expected = {"task": "mackey-glass", "hidden": 16, "steps": 3, "density": 0.5, "gain": 0.9}
     assert config.items() >= (expected | {"seed": 7, "learning_rate": 0.01}).items()
 
@@ -111,6 +116,8 @@ def test_threads_are_taken_over(threads, tmp_path):
         ("--density", "2", "expected density in (0, 1], found 2.0"),
         ("--density", "0", "expected density in (0, 1], found 0.0"),
         ("--density", "nan", "expected density in (0, 1], found nan"),
+        ("--rule=pruning", "--final-density=0", "expected end in (0, 1], found 0.0"),
+        ("--rule=rigl", "--fraction=-1", "expected fraction in [0, 1], found -1.0"),
         ("--fraction", "1.5", "expected fraction in [0, 1], found 1.5"),
         ("--every", "0", "expected every of at least 1 step, found 0"),
         ("--steps", "0", "expected steps of at least 1, found 0"),
@@ -193,6 +200,8 @@ def test_help_explains_every_option(capsys):
             option = field.name.replace("_", "-")
             assert re.search(rf"--{option}\b.*\. \(default: ", text), option
     assert "Example: sparse-engine train mackey-glass" in text
+    for name, rule in RULES.items():
+        assert f"{name}: {rule.summary}" in text
 
 
 def test_info_prints_what_the_runtime_knows(capsys):
