@@ -77,28 +77,46 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> rewire_pattern(const Tensor& crow, co
   return std::make_tuple(new_crow, new_col, slot_map, born_slots);
 }
 
-Tensor carry_entries(const Tensor& t, const Tensor& slot_map, int64_t size) {
-  check_indices(slot_map, "slot_map", ScalarType::Int, slot_map.numel());
-  check_indices(t, "tensor", t.scalar_type(), slot_map.numel());
+int word_of(const Tensor& t) {
   const int width = static_cast<int>(t.element_size());
   if (width != 1 && width != 2 && width != 4 && width != 8)
     fail("expected entries of 1, 2, 4 or 8 bytes, found ", width);
-  Tensor moved = empty(t, {size});
-  const int64_t wrong = carry(t.const_data_ptr(), data<int32_t>(slot_map), slot_map.numel(), width,
-                              size, moved.mutable_data_ptr(), threads());
+  return width;
+}
+
+void carry_checked(const Tensor& t, const Tensor& slot_map, int64_t size, void* to) {
+  const int64_t wrong = carry(t.const_data_ptr(), data<int32_t>(slot_map), slot_map.numel(),
+                              word_of(t), size, to, threads());
   if (wrong != -1) fail("expected slots in [-1, ", size, "), found ", wrong);
+}
+
+Tensor carry_entries(const Tensor& t, const Tensor& slot_map, int64_t size) {
+  check_indices(slot_map, "slot_map", ScalarType::Int, slot_map.numel());
+  check_indices(t, "tensor", t.scalar_type(), slot_map.numel());
+  Tensor moved = empty(t, {size});
+  carry_checked(t, slot_map, size, moved.mutable_data_ptr());
   return moved;
 }
 
-Tensor smallest_entries(const Tensor& scores, int64_t count, double above) {
+void carry_in_place(Tensor t, const Tensor& slot_map) {
+  check_indices(slot_map, "slot_map", ScalarType::Int, slot_map.numel());
+  check_indices(t, "tensor", t.scalar_type(), slot_map.numel());
+  const int64_t size = t.numel(), bytes = size * word_of(t);
+  Scratch scratch(Scratch::bytes_of<char>(bytes));
+  char* moved = scratch.take<char>(bytes);
+  carry_checked(t, slot_map, size, moved);
+  copy_bytes(moved, bytes, t.mutable_data_ptr(), threads());
+}
+
+Tensor smallest_entries(const Tensor& scores, int64_t count, double above, bool negate) {
   return with_real(scores, "scores", [&](auto zero) {
     using T = decltype(zero);
     const int64_t n = scores.numel();
     check_indices(scores, "scores", kType<T>, n);
     if (count < 0) fail("expected count of at least 0, found ", count);
     Tensor chosen = torch::stable::new_empty(scores, {n}, ScalarType::Bool);
-    const int64_t nan = smallest(data<T>(scores), n, count, static_cast<T>(above),
-                                 mutable_data<bool>(chosen), threads());
+    const Scores<T> all{data<T>(scores), n, negate, static_cast<T>(above)};
+    const int64_t nan = smallest(all, count, mutable_data<bool>(chosen), threads());
     if (nan >= 0) fail("expected scores that can be ordered, found NaN at link ", nan);
     return chosen;
   });
@@ -115,8 +133,9 @@ STABLE_TORCH_LIBRARY_FRAGMENT(sparse_engine, m) {
   m.def(
       "rewire(Tensor crow, Tensor col, int in_features, Tensor keep, Tensor cells) "
       "-> (Tensor, Tensor, Tensor, Tensor)");
-  m.def("smallest(Tensor scores, int count, float above) -> Tensor");
+  m.def("smallest(Tensor scores, int count, float above, bool negate) -> Tensor");
   m.def("carry(Tensor tensor, Tensor slot_map, int size) -> Tensor");
+  m.def("carry_(Tensor(a!) tensor, Tensor slot_map) -> ()");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CPU, m) {
@@ -126,6 +145,7 @@ STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CPU, m) {
   m.impl("rewire", TORCH_BOX(&rewire_pattern));
   m.impl("smallest", TORCH_BOX(&smallest_entries));
   m.impl("carry", TORCH_BOX(&carry_entries));
+  m.impl("carry_", TORCH_BOX(&carry_in_place));
 }
 
 }  // namespace sparse_engine::bindings

@@ -39,4 +39,12 @@ int64_t carry(const void* from, const int32_t* slot_map, int64_t nnz, int width,
   return words(from, slot_map, nnz, size, to, threads);
 }
 
+void copy_bytes(const void* from, int64_t bytes, void* to, int threads) {
+  run_team(useful_threads(threads, bytes / 16), [&](const Team& team) {
+    const int64_t first = team.first(bytes, 64), last = team.last(bytes, 64);
+    std::memcpy(static_cast<char*>(to) + first, static_cast<const char*>(from) + first,
+                last - first);
+  });
+}
+
 }  // namespace sparse_engine

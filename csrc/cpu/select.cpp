@@ -27,29 +27,31 @@ auto ordered(T value) {
   return bits ^ ((Bits(0) - (bits >> kSign)) | Bits(1) << kSign);
 }
 
-// Scores that are not greater than `above` fall into a last bin, which is never reached. Written
+// Scores that may not be chosen fall into a last bin, which is never reached. Written
 // without a branch: half of all links may be on the wrong side, in no order.
 template <typename T>
 int64_t bin_of(T value, T above) {
   const int64_t bin = static_cast<int64_t>(ordered(value) >> (8 * sizeof(T) - kBinBits));
-  return bin + (kBins - bin) * static_cast<int64_t>(!(value > above));
+  return bin + (kBins - bin) * static_cast<int64_t>(value <= above);
 }
 
 }  // namespace
 
 template <typename T>
-int64_t smallest(const T* scores, int64_t n, int64_t count, T above, bool* chosen, int threads) {
+int64_t smallest(const Scores<T>& scores, int64_t count, bool* chosen, int threads) {
   using Candidate = std::pair<decltype(ordered(T())), int64_t>;
   std::atomic<int64_t> nan{-1};
   std::vector<int64_t> histogram(kBins);
   std::vector<Candidate> candidates;
   int64_t threshold = 0;
-  run_team(useful_threads(threads, n / 4), [&](const Team& team) {
-    const int64_t first = team.first(n), last = team.last(n);
-    std::vector<int64_t> own(kBins + 1);
+  const T sign = scores.negate ? T(-1) : T(1), above = scores.above;
+  run_team(useful_threads(threads, scores.n / 4), [&](const Team& team) {
+    const int64_t first = team.first(scores.n), last = team.last(scores.n);
+    std::vector<int32_t> own(kBins + 1);
     for (int64_t i = first; i < last; ++i) {
-      if (scores[i] != scores[i]) nan = i;
-      ++own[bin_of(scores[i], above)];
+      const T score = sign * scores.entries[i];
+      if (score != score) nan = i;
+      ++own[bin_of(score, above)];
     }
 #pragma omp critical(sparse_engine_smallest)
     for (int64_t b = 0; b < kBins; ++b) histogram[b] += own[b];
@@ -61,9 +63,10 @@ int64_t smallest(const T* scores, int64_t n, int64_t count, T above, bool* chose
     team.barrier();
     std::vector<Candidate> mine;
     for (int64_t i = first; i < last; ++i) {
-      const int64_t bin = bin_of(scores[i], above);
+      const T score = sign * scores.entries[i];
+      const int64_t bin = bin_of(score, above);
       chosen[i] = bin < threshold;
-      if (bin == threshold && bin < kBins) mine.emplace_back(ordered(scores[i]), i);
+      if (bin == threshold && bin < kBins) mine.emplace_back(ordered(score), i);
     }
 #pragma omp critical(sparse_engine_smallest)
     candidates.insert(candidates.end(), mine.begin(), mine.end());
@@ -80,7 +83,7 @@ int64_t smallest(const T* scores, int64_t n, int64_t count, T above, bool* chose
   return -1;
 }
 
-template int64_t smallest(const float*, int64_t, int64_t, float, bool*, int);
-template int64_t smallest(const double*, int64_t, int64_t, double, bool*, int);
+template int64_t smallest(const Scores<float>&, int64_t, bool*, int);
+template int64_t smallest(const Scores<double>&, int64_t, bool*, int);
 
 }  // namespace sparse_engine

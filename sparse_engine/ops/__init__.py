@@ -17,7 +17,10 @@ from sparse_engine.ops.spmm import spmm_t_ref as spmm_t_ref
 from sparse_engine.ops.topology import RandomKey as RandomKey
 from sparse_engine.ops.topology import Rewired as Rewired
 from sparse_engine.ops.topology import carry as carry
+from sparse_engine.ops.topology import carry_ as carry_
 from sparse_engine.ops.topology import carry_ref as carry_ref
+from sparse_engine.ops.topology import largest as largest
+from sparse_engine.ops.topology import largest_ref as largest_ref
 from sparse_engine.ops.topology import rewire as rewire
 from sparse_engine.ops.topology import sample_absent as sample_absent
 from sparse_engine.ops.topology import sample_absent_ref as sample_absent_ref

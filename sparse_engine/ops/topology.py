@@ -78,8 +78,8 @@ def rewire(links: Links, keep: Tensor, cells: Tensor) -> Rewired:
     return Rewired(Links(crow, col, links.in_features), slot_map, born)
 
 
-def smallest(scores: Tensor, count: int, *, above: float = -math.inf) -> Tensor:
-    """Marks the ``count`` smallest entries above a bound; among equals those that come first.
+def smallest(scores: Tensor, count: int, *, above: float | None = None) -> Tensor:
+    """Marks the ``count`` smallest entries; among equals those that come first.
 
     Equals the first ``count`` of ``scores.argsort(stable=True)`` with ``scores > above``, as a
     mask, in linear time; all of them where there are not more.
@@ -87,7 +87,7 @@ def smallest(scores: Tensor, count: int, *, above: float = -math.inf) -> Tensor:
     Args:
         scores: float32 or float64 ``[nnz]``.
         count: at least 0.
-        above: entries that are not greater are never marked.
+        above: entries that are not greater are never marked; None for no such bound.
 
     Returns:
         bool ``[nnz]``.
@@ -95,15 +95,32 @@ def smallest(scores: Tensor, count: int, *, above: float = -math.inf) -> Tensor:
     Raises:
         ValueError: an entry is NaN, so that there is no order.
     """
-    return native.smallest(scores.contiguous(), count, above)
+    bound = math.nan if above is None else above
+    return native.smallest(scores.contiguous(), count, bound, False)
 
 
-def smallest_ref(scores: Tensor, count: int, *, above: float = -math.inf) -> Tensor:
+def smallest_ref(scores: Tensor, count: int, *, above: float | None = None) -> Tensor:
     """The slow twin of :func:`smallest` in plain torch."""
     order = scores.argsort(stable=True)
+    if above is not None:
+        order = order[scores[order] > above]
     chosen = torch.zeros_like(scores, dtype=torch.bool)
-    chosen[order[scores[order] > above][:count]] = True
+    chosen[order[:count]] = True
     return chosen
+
+
+def largest(scores: Tensor, count: int, *, below: float | None = None) -> Tensor:
+    """Marks the ``count`` largest entries, of those less than ``below``: see :func:`smallest`.
+
+    Equals ``smallest(-scores, count, above=-below)``.
+    """
+    bound = math.nan if below is None else -below
+    return native.smallest(scores.contiguous(), count, bound, True)
+
+
+def largest_ref(scores: Tensor, count: int, *, below: float | None = None) -> Tensor:
+    """The slow twin of :func:`largest` in plain torch."""
+    return smallest_ref(-scores, count, above=None if below is None else -below)
 
 
 def carry(tensor: Tensor, slot_map: Tensor, size: int) -> Tensor:
@@ -112,6 +129,12 @@ def carry(tensor: Tensor, slot_map: Tensor, size: int) -> Tensor:
     Equals ``out = zeros(size); out[slot_map[kept]] = tensor[kept]``, for any dtype.
     """
     return native.carry(tensor, slot_map, size)
+
+
+def carry_(tensor: Tensor, slot_map: Tensor) -> Tensor:
+    """:func:`carry` in place, where the number of links stays; returns ``tensor``."""
+    native.carry_(tensor, slot_map)
+    return tensor
 
 
 def carry_ref(tensor: Tensor, slot_map: Tensor, size: int) -> Tensor:
@@ -149,8 +172,13 @@ def _(crow, col, in_features, keep, cells):
 
 
 @torch.library.register_fake("sparse_engine::smallest")
-def _(scores, count, above):
+def _(scores, count, above, negate):
     return torch.empty_like(scores, dtype=torch.bool)
+
+
+@torch.library.register_fake("sparse_engine::carry_")
+def _(tensor, slot_map):
+    return None
 
 
 @torch.library.register_fake("sparse_engine::carry")

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from sparse_engine.nn import SparseWeight
-from sparse_engine.ops import Pattern, RandomKey, Rewired, carry, rewire
+from sparse_engine.ops import Pattern, RandomKey, Rewired, carry, carry_, rewire
 from sparse_engine.topology.birth import Birth
 from sparse_engine.topology.grow import Grow
 
@@ -74,5 +74,8 @@ def _carried(tensor: Tensor | None, rewired: Rewired, nnz: int) -> Tensor | None
     """The same entries at the links' new places, in the same tensor if it has the right length."""
     if tensor is None:
         return None
-    moved = carry(tensor.contiguous(), rewired.slot_map, nnz)
-    return tensor.copy_(moved) if moved.shape == tensor.shape else moved
+    if tensor.numel() != nnz:
+        return carry(tensor.contiguous(), rewired.slot_map, nnz)
+    if tensor.is_contiguous():
+        return carry_(tensor, rewired.slot_map)
+    return tensor.copy_(carry(tensor.contiguous(), rewired.slot_map, nnz))

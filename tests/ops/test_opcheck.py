@@ -66,10 +66,11 @@ def test_patterns(name):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_selection_and_carrying(dtype):
     scores = torch.randn(50, dtype=dtype)
-    opcheck(native.smallest.default, (scores, 10, 0.0))
+    opcheck(native.smallest.default, (scores, 10, 0.0, True))
     slot_map = torch.arange(50, dtype=torch.int32)
     slot_map[::3] = -1
     opcheck(native.carry.default, (scores, slot_map, 60))
+    opcheck(native.carry_.default, (scores, slot_map))
 
 
 def test_rewiring():

@@ -1,4 +1,4 @@
-"""smallest against its slow twin."""
+"""smallest and largest against their slow twins."""
 
 import pytest
 import torch
@@ -14,13 +14,17 @@ AWKWARD = [0.0, -0.0, 1.0, -1.0, 1e-30, -1e-30, 1e30, -1e30, 1e-44, float("inf")
 @given(
     scores=st.lists(st.one_of(st.sampled_from(AWKWARD), st.floats(-4, 4, width=32)), max_size=80),
     count=st.integers(0, 83),
-    above=st.sampled_from([-torch.inf, -1.0, 0.0, 1.0, torch.inf]),
+    bound=st.sampled_from([None, -torch.inf, -1.0, 0.0, 1.0, torch.inf]),
     dtype=real_dtypes(),
 )
-def test_equals_a_stable_sort(scores, count, above, dtype):
+def test_equals_a_stable_sort(scores, count, bound, dtype):
     scores = torch.tensor(scores, dtype=dtype)
-    chosen = ops.smallest(scores, count, above=above)
-    assert torch.equal(chosen, ops.smallest_ref(scores, count, above=above))
+    chosen = ops.smallest(scores, count, above=bound)
+    assert torch.equal(chosen, ops.smallest_ref(scores, count, above=bound))
+    chosen = ops.largest(scores, count, below=bound)
+    assert torch.equal(chosen, ops.largest_ref(scores, count, below=bound))
+    if bound is None:
+        assert chosen.sum() == min(count, scores.numel())
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -72,13 +72,16 @@ DTYPES = [
 def test_carry(data, dtype):
     nnz = data.draw(st.integers(0, 200))
     keep = torch.rand(nnz) < data.draw(st.sampled_from([0.0, 0.5, 1.0]))
-    size = int(keep.sum()) + data.draw(st.integers(0, 50))
+    size = data.draw(st.sampled_from([nnz, int(keep.sum()), nnz + 7]))
     slot_map = torch.full((nnz,), -1, dtype=torch.int32)
     slot_map[keep] = torch.randperm(size)[: int(keep.sum())].sort().values.int()
     tensor = torch.randint(0, 100, (nnz,)).to(dtype)
     carried = ops.carry(tensor, slot_map, size)
     assert carried.dtype == dtype
     assert torch.equal(carried, ops.carry_ref(tensor, slot_map, size))
+    if size == nnz:
+        assert ops.carry_(tensor, slot_map) is tensor
+        assert torch.equal(tensor, carried)
 
 
 def test_carry_moves_bits_as_they_are():

@@ -48,4 +48,7 @@ int64_t rewire(const Rewiring& args, int threads);
 int64_t carry(const void* from, const int32_t* slot_map, int64_t nnz, int width, int64_t size,
               void* to, int threads);
 
+// to[0..bytes) = from[0..bytes); the two do not overlap.
+void copy_bytes(const void* from, int64_t bytes, void* to, int threads);
+
 }  // namespace sparse_engine

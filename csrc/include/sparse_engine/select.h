@@ -5,11 +5,20 @@
 
 namespace sparse_engine {
 
-// Marks the `count` smallest of those of n scores that are greater than `above`; among equal ones
-// those that come first. All of them where there are not more than `count`.
-//   scores [n]; chosen [n]: written, overlaps nothing. count >= 0.
+// n scores to choose from.
+template <typename T>
+struct Scores {
+  const T* entries;  // [n]
+  int64_t n;
+  bool negate;  // the scores are -entries
+  T above;      // scores that are not greater are never chosen; NaN for no such bound
+};
+
+// Marks the `count` smallest scores; among equal ones those that come first. All of them where
+// there are not more than `count`.
+//   chosen [n]: written, overlaps nothing. count >= 0.
 // Returns the position of a NaN (then `chosen` is unusable), or -1.
 template <typename T>
-int64_t smallest(const T* scores, int64_t n, int64_t count, T above, bool* chosen, int threads);
+int64_t smallest(const Scores<T>& scores, int64_t count, bool* chosen, int threads);
 
 }  // namespace sparse_engine

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sparse_engine.nn import SparseWeight
-from sparse_engine.ops import Links, Pattern, RandomKey, sample_absent, sddmm, smallest
+from sparse_engine.ops import Links, Pattern, RandomKey, largest, sample_absent, sddmm
 from sparse_engine.topology.grow.base import Grow
 from sparse_engine.topology.grow.gradient import noted
 from sparse_engine.topology.wiring.base import links_at
@@ -46,4 +46,4 @@ class CandidateGradient(Grow):
         gradient = torch.zeros(candidates.numel(), dtype=weight.values.dtype)
         for _, dy, x in terms:
             gradient += sddmm(pattern, dy.T, x.T)
-        return candidates[smallest(-gradient.abs(), count)]
+        return candidates[largest(gradient.abs_(), count)]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sparse_engine.nn import SparseWeight
-from sparse_engine.ops import Links, RandomKey, scan_absent, smallest
+from sparse_engine.ops import Links, RandomKey, largest, scan_absent
 from sparse_engine.topology.grow.base import Grow
 
 #: The dense gradient is looked at in blocks of at most this many entries, or one row.
@@ -101,7 +101,7 @@ def strongest_absent(kept: Links, terms: Terms, count: int) -> Tensor:
             raise ValueError("expected a gradient that can be ordered, found NaN in it")
         best, cells = torch.cat([best, magnitudes]), torch.cat([cells, found])
         if best.numel() > count:
-            chosen = smallest(-best, count)
+            chosen = largest(best, count)
             best, cells = best[chosen], cells[chosen]
             bound = float(best.min()) if count else torch.inf
     return cells

@@ -72,7 +72,6 @@ class SoftMagnitude(Prune):
         # Exponential waits at rate s end in the order of draws in proportion to s; logarithms,
         # because a high power of a score overflows.
         log_rate = torch.xlogy(delta / (1 - delta), self.score(weight))
-        log_rate = log_rate.clamp(min=torch.finfo(log_rate.dtype).min)  # smallest() skips -inf
         return smallest(log_rate - waits.to(log_rate.device).log(), int(fraction * weight.nnz))
 
 

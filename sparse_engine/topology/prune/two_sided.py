@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sparse_engine.nn import SparseWeight
-from sparse_engine.ops import RandomKey, smallest
+from sparse_engine.ops import RandomKey, largest, smallest
 from sparse_engine.topology.prune.base import Prune, Share
 
 
@@ -25,7 +25,8 @@ class TwoSided(Prune):
         """See :meth:`Prune.drop`."""
         values = weight.values.detach()
         gone = values == 0
-        for side in (values, -values):
-            count = int(fraction * int(torch.count_nonzero(side > 0)))
-            gone |= smallest(side, count, above=0.0)
+        positive = int(torch.count_nonzero(values > 0))
+        negative = weight.nnz - positive - int(torch.count_nonzero(gone))
+        gone |= smallest(values, int(fraction * positive), above=0.0)
+        gone |= largest(values, int(fraction * negative), below=0.0)
         return gone
