@@ -47,8 +47,7 @@ class MEST(Dynamic):
     cells. The share halves at 90/160 of training, and is 0 from 120/160 on.
 
     Needs the gradient: call :meth:`step` before ``optimizer.zero_grad()``. The paper starts from
-    ``wire(model, EqualDensity(0.1))``. Its MEST+EM&S, which trains more links at first, is this
-    with ``rewiring.density = Linear(...)``.
+    ``wire(model, EqualDensity(0.1))``.
 
     Args:
         model: every sparse weight in it is rewired.

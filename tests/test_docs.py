@@ -1,0 +1,49 @@
+"""What the documents show runs, and says what is there."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from sparse_engine.nn import SparseRNN
+from sparse_engine.topology import presets
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENT = (ROOT / "docs" / "methods.md").read_text()
+# Blocks that begin a line; one within a list goes on from what surrounds it there.
+BLOCKS = re.findall(r"^```python\n(.*?)^```", DOCUMENT, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_a_block_runs_as_it_is(block):
+    names = {"__name__": "block"}
+    exec(compile(block, "docs/methods.md", "exec"), names)
+    weight, rewiring = names["model"].weight_hh_l0, names["rewiring"]
+    assert weight.topology_version >= rewiring.steps // rewiring.every > 1
+    assert weight.nnz == pytest.approx(0.05 * 256 * 256, rel=0.1)
+
+
+def test_the_grow_rule_does_what_it_says():
+    names = {"__name__": "block"}
+    exec(compile(BLOCKS[-1], "docs/methods.md", "exec"), names)
+    weight = names["model"].weight_hh_l0
+    distance = (weight.rows() - weight.col_indices).abs().double()
+    born = weight.values.detach() == 0
+    # Uniform growth has a mean of 256 / 3.
+    assert float(distance[born].mean()) < 60 < float(distance[~born].mean())
+
+
+def test_every_method_has_its_row():
+    methods = {name for name, entry in vars(presets).items() if isinstance(entry, type)}
+    assert set(re.findall(r"^\| `(\w+)`", DOCUMENT, re.MULTILINE)) == methods
+
+
+def test_the_rule_of_the_readme_runs():
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (block,) = [block for block in blocks if "(Prune)" in block]
+    model = SparseRNN(4, 30, density=0.2)
+    names = {"torch": torch, "model": model, "optimizer": torch.optim.Adam(model.parameters())}
+    exec(compile(block, "README.md", "exec"), names)
+    names["rewiring"].rewire()
+    assert model.weight_hh_l0.topology_version == 1
