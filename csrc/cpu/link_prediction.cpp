@@ -15,7 +15,7 @@ namespace {
 
 // A score as the links of one column j of row r contribute to it: each path adds what its row i
 // weighs, and all paths over j together add what `over` makes of their sum. `power[n]` stands for
-// a power of n, and for 0 where n = 0: only cells that are links meet such a row or column.
+// a power of n, and for 0 where n = 0: such a row or column leads to cells that are links only.
 struct Ch3L3 {
   static double power(double n) { return 1 / std::sqrt(n); }
   static double row(const double* power, int64_t links, int64_t inside) {
@@ -90,24 +90,27 @@ class Scorer {
 
   // Adds what the paths over column j contribute. Returns how many cells have a score by then.
   int64_t add_paths(int32_t j, int64_t found) {
-    int64_t met = 0;
+    Meeting* meeting = meeting_.data();
+    int32_t* met = met_.data();
     for (int64_t q = wt_.ptr[j]; q < wt_.ptr[j + 1]; ++q) {
       const int32_t i = wt_.idx[q];
       const double weight = weight_[i];
-      for (int64_t p = w_.ptr[i]; p < w_.ptr[i + 1]; ++p) {
-        Meeting& meeting = meeting_[w_.idx[p]];
-        met_[met] = w_.idx[p];
-        met += meeting.inside++ == 0;
-        meeting.paths += weight;
+      const int64_t end = w_.ptr[i + 1];
+      for (int64_t p = w_.ptr[i]; p < end; ++p) {
+        const int32_t c = w_.idx[p];
+        *met = c;
+        met += meeting[c].inside++ == 0;
+        meeting[c].paths += weight;
       }
     }
     const int64_t links = wt_.ptr[j + 1] - wt_.ptr[j];
-    for (int64_t n = 0; n < met; ++n) {
-      const int32_t c = met_[n];
-      const Meeting meeting = std::exchange(meeting_[c], {});
+    for (const int32_t* at = met_.data(); at < met; ++at) {
+      const int32_t c = *at;
+      const double added = Rule::over(power_, links, meeting[c].inside, meeting[c].paths);
+      meeting[c] = {};
       found_[found] = c;
       found += score_[c] == 0;
-      score_[c] += Rule::over(power_, links, meeting.inside, meeting.paths);
+      score_[c] += added;
     }
     return found;
   }

@@ -32,7 +32,7 @@ def ch3_l3(links: Links, count: int, *, key: RandomKey | None = None) -> Predict
     ``1 / sqrt((1 + outside(i)) * (1 + outside(j)))``, where ``outside`` counts a unit's links other
     than to c or r and to units on such paths: with sets of links, ``1 + outside(i)`` is
     ``|row i - row r|`` and ``1 + outside(j)`` is ``|column j - column c|``. With ``A`` the dense
-    matrix of zeros and ones::
+    matrix of zeros and ones, and ``0 ** -0.5`` read as 0::
 
         P = (A.sum(1) - A @ A.T) ** -0.5                          [r, i]
         Q = (A.sum(0) - A.T @ A) ** -0.5                          [c, j]
@@ -62,7 +62,8 @@ def ch2_l3n(links: Links, count: int, *, key: RandomKey | None = None) -> Predic
     As :func:`ch3_l3`, but the score is a sum over the units between r and c, each counted once
     however many paths it is on, of ``(1 + inside) / (1 + outside)``, where ``inside`` counts a
     unit's links to others of them: ``inside(i)`` is ``|row i & row r|`` and ``inside(j)`` is
-    ``|column j & column c|``. With ``R = A @ A.T`` and ``C = A.T @ A``::
+    ``|column j & column c|``. With ``R = A @ A.T`` and ``C = A.T @ A``, and divisions by 0
+    read as 0::
 
         P = (R > 0) * (1 + R) / (A.sum(1) - R)                    [r, i]
         Q = (C > 0) * (1 + C) / (A.sum(0) - C)                    [c, j]

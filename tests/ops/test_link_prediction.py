@@ -13,13 +13,13 @@ from scipy import stats
 from torch.library import opcheck
 
 from sparse_engine import ops
-from sparse_engine.ops import Pattern, RandomKey
+from sparse_engine.ops import Links, Pattern, RandomKey
 from sparse_engine.ops._native import native
 from sparse_engine.testing import awkward_patterns, pattern_of, random_pattern
 
 PATTERNS = awkward_patterns()
-#: 100,000 of its cells have a score.
-LARGE = random_pattern(400, 500, 3200, seed=4).links
+#: More of its cells have a score than a thread hands over at once.
+LARGE = random_pattern(250, 300, 2000, seed=4).links
 KEY = RandomKey(1, 2, 3)
 
 
@@ -136,25 +136,33 @@ def best(everything, count):
 
 @each_rule
 @pytest.mark.parametrize("key", [None, KEY], ids=["greatest", "sampled"])
-@pytest.mark.parametrize("count", [0, 1, 100, 30_000, 199_000])
+@pytest.mark.parametrize("count", [0, 1, 100, 20_000, 73_000])
 def test_the_greatest_scores_are_chosen(name, key, count):
     predict, _, _ = RULES[name]
     everything = predict(LARGE, LARGE.absent, key=key)
-    assert 90_000 < len(everything.cells) < LARGE.absent
+    assert 40_000 < len(everything.cells) < 73_000 == LARGE.absent
     chosen = predict(LARGE, count, key=key)
     assert chosen.cells.tolist() == best(everything, count)
     at = torch.searchsorted(everything.cells, chosen.cells)
     assert torch.equal(chosen.scores, everything.scores[at])
 
 
+def ring(size):
+    """Row i has links to columns i and i + 1: all cells with a score have the same."""
+    crow, first = torch.arange(0, 2 * size + 1, 2), torch.arange(size)
+    col = torch.stack([first, (first + 1) % size], 1).sort(1).values.flatten()
+    return Pattern.from_csr(crow, col, (size, size)).links
+
+
 @each_rule
-def test_of_equal_scores_the_lowest_cells_are_chosen(name):
+def test_of_equal_scores_the_lowest_cells_are_chosen(name, threads):
     predict, _, _ = RULES[name]
-    ring = torch.eye(300, dtype=torch.bool) | torch.eye(300, dtype=torch.bool).roll(1, dims=1)
-    links = pattern_of(ring).links
+    links = ring(100_000)
     everything = predict(links, links.absent)
-    assert len(everything.cells) == 600 and len(everything.scores.unique()) == 1
-    assert torch.equal(predict(links, 250).cells, everything.cells[:250])
+    assert len(everything.cells) == 200_000 and len(everything.scores.unique()) == 1
+    for count in (1, 3):
+        threads(count)
+        assert torch.equal(predict(links, 15_000).cells, everything.cells[:15_000])
 
 
 @each_rule
@@ -189,6 +197,18 @@ def test_every_cell_has_an_exponential_number_of_its_own(name):
         assert abs(stats.pearsonr(one, other).statistic) < 5 / len(one) ** 0.5
 
 
+def test_the_numbers_are_not_those_of_sample_absent():
+    """What joins the predicted cells is drawn with the same key."""
+    sampled, plain = (ops.ch3_l3(LARGE, LARGE.absent, key=key).scores for key in (KEY, None))
+    ours = torch.exp(-plain / sampled)
+    rows, cols = 2**20, 2**31 - 1
+    empty = Links(torch.zeros(rows + 1, dtype=torch.int64), torch.empty(0, dtype=torch.int32), cols)
+    theirs = ops.sample_absent(empty, 20_000, KEY) / (rows * cols)
+    at = torch.searchsorted(theirs, ours).clamp(1, len(theirs) - 1)
+    nearest = torch.minimum((theirs[at] - ours).abs(), (theirs[at - 1] - ours).abs())
+    assert nearest.min() > 1e-12
+
+
 def odds_of_samples(scores, count):
     """The odds of each set of cells that are drawn one after the other."""
     odds = {}
@@ -210,7 +230,7 @@ def test_the_odds_of_every_sample(name, twin):
     scores = RULES[name][2](mask)
     assert len(scores) == 5 and len(set(scores.values())) > 1
     odds = odds_of_samples(scores, 2)
-    draws, counts = 4000, dict.fromkeys(odds, 0)
+    draws, counts = 1500, dict.fromkeys(odds, 0)
     for step in range(draws):
         cells = predict(pattern_of(mask).links, 2, key=RandomKey(7, step)).cells
         counts[tuple(cells.tolist())] += 1
@@ -220,7 +240,7 @@ def test_the_odds_of_every_sample(name, twin):
 
 
 @each_rule
-@pytest.mark.parametrize("pattern", ["nothing", "one cell", "all", "ordinary"])
+@pytest.mark.parametrize("pattern", ["nothing", "ordinary"])
 @pytest.mark.parametrize("sample", [False, True])
 def test_opcheck(name, pattern, sample):
     *both_orders, _ = PATTERNS[pattern]
@@ -234,5 +254,5 @@ def test_wrong_arguments_are_named(name):
         predict(LARGE, -1)
     *both_orders, _ = Pattern.of(LARGE)
     both_orders[3] = both_orders[3][1:]
-    with pytest.raises(ValueError, match="to run from 0 to the 3199 links"):
+    with pytest.raises(ValueError, match="to run from 0 to the 1999 links"):
         getattr(native, name)(*both_orders, 5, False, 0, 0, 0)
