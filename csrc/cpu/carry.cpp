@@ -17,11 +17,13 @@ int64_t carry_words(const void* source, const int32_t* slot_map, int64_t nnz, in
     const int64_t first = team.first(size), last = team.last(size);
     std::memset(to + first, 0, (last - first) * sizeof(Word));
     team.barrier();
-    for (int64_t p = team.first(nnz); p < team.last(nnz); ++p)
-      if (slot_map[p] >= 0 && slot_map[p] < size)
-        to[slot_map[p]] = from[p];
-      else if (slot_map[p] != -1)
-        wrong = slot_map[p];
+    // A branch on which links stay would be mispredicted all the time.
+    Word nowhere;
+    for (int64_t p = team.first(nnz); p < team.last(nnz); ++p) {
+      const int64_t slot = slot_map[p];
+      *(slot >= 0 && slot < size ? to + slot : &nowhere) = from[p];
+      if (slot < -1 || slot >= size) wrong = slot;
+    }
   });
   return wrong;
 }

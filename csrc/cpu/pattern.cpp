@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <sstream>
+#include <utility>
 #include <vector>
 
+#include "links.h"
 #include "team.h"
 
 namespace sparse_engine {
@@ -14,6 +16,18 @@ std::string join(const Parts&... parts) {
   std::ostringstream out;
   (out << ... << parts);
   return out.str();
+}
+
+// Moves the kept links from p on that lie before `column`. Which ones are kept is in no order, so
+// that a branch on it would be mispredicted all the time: the others are written, too, to nowhere.
+void move_links(const Rewiring& a, int64_t& p, int64_t end, int64_t column, int64_t& at) {
+  int32_t nowhere;
+  for (; p < end && a.w.idx[p] < column; ++p) {
+    const bool keep = a.keep[p];
+    *(keep ? a.idx + at : &nowhere) = a.w.idx[p];
+    a.slot_map[p] = keep ? static_cast<int32_t>(at) : -1;
+    at += keep;
+  }
 }
 
 }  // namespace
@@ -42,25 +56,27 @@ std::string what_is_wrong(const Csr& w, int64_t nnz) {
 
 void transpose(const Csr& w, int64_t* ptr, int32_t* idx, int32_t* permutation, int threads) {
   const int64_t nnz = w.nnz();
-  std::vector<int64_t> next(w.cols);
+  // Each member counts, and then places, the links of rows of its own. In every column its links
+  // follow those of the members before it, so that rows come out sorted for any number of threads.
+  const int64_t most = 1 + nnz / std::max<int64_t>(1, w.cols);
+  const int size = static_cast<int>(std::min<int64_t>(useful_threads(threads, nnz), most));
+  std::vector<int32_t> next(size * w.cols);
   ptr[0] = 0;
-  // Every thread reads all links, in order, and writes those of its own columns: each column has
-  // one writer, so its rows come out sorted without any coordination.
-  run_team(useful_threads(threads, nnz), [&](const Team& team) {
-    const int32_t first = static_cast<int32_t>(team.first(w.cols));
-    const int32_t last = static_cast<int32_t>(team.last(w.cols));
-    std::fill(ptr + first + 1, ptr + last + 1, int64_t{0});
-    for (int64_t p = 0; p < nnz; ++p)
-      if (w.idx[p] >= first && w.idx[p] < last) ++ptr[w.idx[p] + 1];
+  run_team(size, [&](const Team& team) {
+    const Rows rows = rows_of(w, team.rank, team.size, 1);
+    int32_t* own = next.data() + team.rank * w.cols;
+    for (int64_t p = w.ptr[rows.first]; p < w.ptr[rows.last]; ++p) ++own[w.idx[p]];
     team.barrier();
     if (team.rank == 0)
-      for (int64_t c = 0; c < w.cols; ++c) ptr[c + 1] += ptr[c];
+      for (int64_t c = 0; c < w.cols; ++c) {
+        ptr[c + 1] = ptr[c];
+        for (int member = 0; member < team.size; ++member)
+          ptr[c + 1] += std::exchange(next[member * w.cols + c], static_cast<int32_t>(ptr[c + 1]));
+      }
     team.barrier();
-    std::copy(ptr + first, ptr + last, next.begin() + first);
-    for (int64_t row = 0; row < w.rows; ++row)
+    for (int64_t row = rows.first; row < rows.last; ++row)
       for (int64_t p = w.ptr[row]; p < w.ptr[row + 1]; ++p) {
-        if (w.idx[p] < first || w.idx[p] >= last) continue;
-        const int64_t at = next[w.idx[p]]++;
+        const int32_t at = own[w.idx[p]]++;
         idx[at] = static_cast<int32_t>(row);
         permutation[at] = static_cast<int32_t>(p);
       }
@@ -89,25 +105,19 @@ int64_t rewire(const Rewiring& a, int threads) {
     team.barrier();
     born = cells_before(first);
     for (int64_t row = first; row < last; ++row) {
-      const int64_t base = row * a.w.cols;
+      const int64_t base = row * a.w.cols, end = a.w.ptr[row + 1];
       int64_t at = a.ptr[row], p = a.w.ptr[row];
-      const int64_t end = a.w.ptr[row + 1];
-      while (true) {
-        while (p < end && !a.keep[p]) a.slot_map[p++] = -1;
-        const bool has_cell = born < a.born && a.cells[born] < base + a.w.cols;
-        if (p == end && !has_cell) break;
-        if (has_cell && p < end && a.cells[born] == base + a.w.idx[p]) {
+      for (; born < a.born && a.cells[born] < base + a.w.cols; ++born) {
+        const int32_t column = static_cast<int32_t>(a.cells[born] - base);
+        move_links(a, p, end, column, at);
+        if (p < end && a.w.idx[p] == column && a.keep[p]) {
 #pragma omp atomic write
           clash = a.cells[born];
         }
-        if (has_cell && (p == end || a.cells[born] <= base + a.w.idx[p])) {
-          a.born_slot[born] = static_cast<int32_t>(at);
-          a.idx[at++] = static_cast<int32_t>(a.cells[born++] - base);
-        } else {
-          a.slot_map[p] = static_cast<int32_t>(at);
-          a.idx[at++] = a.w.idx[p++];
-        }
+        a.born_slot[born] = static_cast<int32_t>(at);
+        a.idx[at++] = column;
       }
+      move_links(a, p, end, a.w.cols, at);
     }
   });
   return clash;

@@ -1,6 +1,5 @@
 // Uniform sampling of cells that hold no link, in time proportional to links and sample.
 #include <algorithm>
-#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -17,20 +16,13 @@ int64_t scaled(uint64_t bits, int64_t range) {
   return static_cast<int64_t>(static_cast<unsigned __int128>(bits) * range >> 64);
 }
 
-constexpr int kDigitBits = 11;
+constexpr int kDigitBits = 8, kBuckets = 1024;
 
-// How many digits the numbers below `range` have.
-int digits_of(int64_t range) {
-  int digits = 0;
-  while ((range - 1) >> (digits * kDigitBits) > 0) ++digits;
-  return digits;
-}
-
-// Sorts n numbers of so many digits, least significant digit first. The result is in `values` for
-// an even number of digits and in `other` for an odd one.
-void sort_digits(int64_t* values, int64_t* other, int64_t n, int digits) {
+// Sorts n numbers below 2^bits, least significant digit first. The result is in `values` for an
+// even number of digits and in `other` for an odd one.
+void sort_digits(int64_t* values, int64_t* other, int64_t n, int bits) {
   constexpr int64_t kMask = (1 << kDigitBits) - 1;
-  for (int shift = 0; shift < digits * kDigitBits; shift += kDigitBits) {
+  for (int shift = 0; shift < bits; shift += kDigitBits) {
     int64_t start[kMask + 1] = {};
     for (int64_t i = 0; i < n; ++i) ++start[values[i] >> shift & kMask];
     for (int64_t sum = 0, k = 0; k <= kMask; ++k) sum += std::exchange(start[k], sum);
@@ -39,24 +31,33 @@ void sort_digits(int64_t* values, int64_t* other, int64_t n, int digits) {
   }
 }
 
-// Sorts n numbers below `range`: each thread collects and sorts those of its own part of the range.
+// Sorts n numbers below `range`: they are dealt out to buckets that fit a cache, and sorted there.
 // Returns `values` or `other`, where the result is.
 int64_t* sort_below(int64_t* values, int64_t* other, int64_t n, int64_t range, int threads) {
-  const int digits = digits_of(range);
-  std::vector<int64_t> begin(threads + 1);
-  run_team(useful_threads(threads, n), [&](const Team& team) {
-    const int64_t first = team.first(range), last = team.last(range);
-    const auto mine = [&](int64_t value) { return value >= first && value < last; };
-    begin[team.rank + 1] = std::count_if(values, values + n, mine);
+  int bits = 0;
+  while ((range - 1) >> bits >= kBuckets) ++bits;
+  const int size = useful_threads(threads, n);
+  std::vector<int64_t> next(size * kBuckets), begin(kBuckets + 1);
+  run_team(size, [&](const Team& team) {
+    int64_t* own = next.data() + team.rank * kBuckets;
+    const int64_t first = team.first(n), last = team.last(n);
+    for (int64_t i = first; i < last; ++i) ++own[values[i] >> bits];
     team.barrier();
-    if (team.rank == 0) std::partial_sum(begin.begin(), begin.end(), begin.begin());
+    if (team.rank == 0)
+      for (int bucket = 0; bucket < kBuckets; ++bucket) {
+        begin[bucket + 1] = begin[bucket];
+        for (int member = 0; member < team.size; ++member)
+          begin[bucket + 1] += std::exchange(next[member * kBuckets + bucket], begin[bucket + 1]);
+      }
     team.barrier();
-    const int64_t at = begin[team.rank], count = begin[team.rank + 1] - at;
-    std::copy_if(values, values + n, other + at, mine);
+    for (int64_t i = first; i < last; ++i) other[own[values[i] >> bits]++] = values[i];
     team.barrier();
-    sort_digits(other + at, values + at, count, digits);
+    for (int64_t bucket = team.first(kBuckets); bucket < team.last(kBuckets); ++bucket) {
+      const int64_t at = begin[bucket], count = begin[bucket + 1] - at;
+      sort_digits(other + at, values + at, count, bits);
+    }
   });
-  return digits % 2 == 0 ? other : values;
+  return (bits + kDigitBits - 1) / kDigitBits % 2 == 0 ? other : values;
 }
 
 // The first `count` distinct numbers of an endless sequence of uniform draws from [0, range): a

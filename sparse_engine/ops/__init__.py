@@ -6,6 +6,8 @@ from sparse_engine.ops.pattern import Pattern as Pattern
 from sparse_engine.ops.rnn import ACTIVATIONS as ACTIVATIONS
 from sparse_engine.ops.rnn import rnn as rnn
 from sparse_engine.ops.rnn import rnn_ref as rnn_ref
+from sparse_engine.ops.scan import scan_absent as scan_absent
+from sparse_engine.ops.scan import scan_absent_ref as scan_absent_ref
 from sparse_engine.ops.sddmm import sddmm as sddmm
 from sparse_engine.ops.sddmm import sddmm_ref as sddmm_ref
 from sparse_engine.ops.spmm import spmm as spmm

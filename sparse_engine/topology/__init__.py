@@ -8,8 +8,12 @@ from sparse_engine.topology.density import NarangRamp as NarangRamp
 from sparse_engine.topology.density import Sigmoid as Sigmoid
 from sparse_engine.topology.dynamic import Dynamic as Dynamic
 from sparse_engine.topology.fingerprint import topology_hash as topology_hash
+from sparse_engine.topology.grow import CandidateGradient as CandidateGradient
 from sparse_engine.topology.grow import EqualPerGate as EqualPerGate
+from sparse_engine.topology.grow import Gradient as Gradient
 from sparse_engine.topology.grow import Grow as Grow
+from sparse_engine.topology.grow import Momentum as Momentum
+from sparse_engine.topology.grow import NeverUsed as NeverUsed
 from sparse_engine.topology.grow import Uniform as Uniform
 from sparse_engine.topology.presets import SET as SET
 from sparse_engine.topology.presets import Static as Static

@@ -1,0 +1,118 @@
+"""Growth where the dense gradient is largest, which is never formed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sparse_engine.nn import SparseWeight
+from sparse_engine.ops import Links, RandomKey, scan_absent, smallest
+from sparse_engine.topology.grow.base import Grow
+
+#: The dense gradient is looked at in blocks of at most this many entries, or one row.
+BLOCK = 1 << 20
+
+#: Factors ``(dy [n, out], x [n, in])`` of a sum of ``scale * dy.T @ x``.
+Terms = list[tuple[float, Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class Gradient(Grow):
+    """RigL's growth (Evci et al. 2020): the absent cells of largest dense gradient, exactly.
+
+    Equals ``(dy.T @ x).abs()`` at the cells without a surviving link, its ``count`` largest; among
+    equals the first. The gradient is that of the last step, summed over all uses of the weight and
+    all backward passes in it. The product is streamed in blocks of rows, so that memory is
+    proportional to the step's activations and the new links.
+    """
+
+    window = 1
+
+    def grow(self, weight: SparseWeight, kept: Links, count: int, key: RandomKey) -> Tensor:
+        """See :meth:`Grow.grow`.
+
+        Raises:
+            ValueError: there was no backward pass, too few cells, or NaN in the gradient.
+        """
+        return strongest_absent(kept, noted(weight), count)
+
+
+@dataclass(frozen=True)
+class Momentum(Grow):
+    """Sparse momentum's growth (Dettmers and Zettlemoyer 2019): the largest mean gradient.
+
+    As :class:`Gradient`, but for the momentum of the last ``window`` steps,
+    ``sum over steps s of beta ** (steps after s) * gradient(s)``. The paper keeps it in dense
+    memory since the start of training; ``beta ** window`` is how much is left of what is beyond.
+
+    Attributes:
+        window: steps that are looked back on, at least 1; memory grows with it.
+        beta: decay per step, in [0, 1].
+    """
+
+    window: int = 10
+    beta: float = 0.9
+
+    def __post_init__(self) -> None:
+        if self.window < 1:
+            raise ValueError(f"expected window of at least 1 step, found {self.window}")
+        if not 0 <= self.beta <= 1:
+            raise ValueError(f"expected beta in [0, 1], found {self.beta}")
+
+    def grow(self, weight: SparseWeight, kept: Links, count: int, key: RandomKey) -> Tensor:
+        """See :meth:`Grow.grow`."""
+        return strongest_absent(kept, noted(weight, self.beta), count)
+
+
+def noted(weight: SparseWeight, beta: float = 1.0) -> Terms:
+    """What the weight noted of its gradient; a step ``s`` before the last counts ``beta ** s``.
+
+    Raises:
+        ValueError: nothing was noted.
+    """
+    steps = weight.factors or []
+    terms = [
+        (beta ** (len(steps) - 1 - s), dy, x) for s, pairs in enumerate(steps) for dy, x in pairs
+    ]
+    if not terms:
+        raise ValueError(
+            "expected a backward pass through the weight before it is rewired by its gradient, "
+            "found none; call step() after backward(), and rewire() only from step()"
+        )
+    return terms
+
+
+def strongest_absent(kept: Links, terms: Terms, count: int) -> Tensor:
+    """The cells without a link where ``sum scale * dy.T @ x`` is largest by magnitude, increasing.
+
+    Raises:
+        ValueError: fewer than ``count`` cells are absent, or NaN in the product.
+    """
+    if not 0 <= count <= kept.absent:
+        raise ValueError(f"expected to grow between 0 and {kept.absent} links, found {count}")
+    best = terms[0][1].new_empty(0)
+    cells, bound = torch.empty(0, dtype=torch.int64), -1.0
+    for first, block in gradient_blocks(terms):
+        magnitudes, found = scan_absent(block, kept, first_row=first, above=bound)
+        if magnitudes.isnan().any():
+            raise ValueError("expected a gradient that can be ordered, found NaN in it")
+        best, cells = torch.cat([best, magnitudes]), torch.cat([cells, found])
+        if best.numel() > count:
+            chosen = smallest(-best, count)
+            best, cells = best[chosen], cells[chosen]
+            bound = float(best.min()) if count else torch.inf
+    return cells
+
+
+def gradient_blocks(terms: Terms) -> Iterator[tuple[int, Tensor]]:
+    """The first row and the rows of each block of ``sum scale * dy.T @ x``."""
+    out_features, in_features = terms[0][1].shape[1], terms[0][2].shape[1]
+    height = max(1, BLOCK // max(1, in_features))
+    for first in range(0, out_features, height):
+        block = terms[0][2].new_zeros(min(height, out_features - first), in_features)
+        for scale, dy, x in terms:
+            block.addmm_(dy[:, first : first + height].T, x, alpha=scale)
+        yield first, block

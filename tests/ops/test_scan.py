@@ -1,0 +1,89 @@
+"""scan_absent: large entries at absent cells, against plain torch."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.library import opcheck
+
+from sparse_engine.ops import scan_absent, scan_absent_ref
+from sparse_engine.ops._native import native
+from sparse_engine.testing import awkward_patterns, patterns, random_pattern, real_dtypes
+
+
+def check(block, links, **options):
+    magnitudes, cells = scan_absent(block, links, **options)
+    expected_magnitudes, expected_cells = scan_absent_ref(block, links, **options)
+    assert torch.equal(cells, expected_cells)
+    assert torch.equal(magnitudes.nan_to_num(7), expected_magnitudes.nan_to_num(7))
+    return magnitudes, cells
+
+
+@given(pattern=patterns(), dtype=real_dtypes(), above=st.sampled_from([-1.0, 0.0, 0.5, 2.0]))
+def test_any_structure(pattern, dtype, above):
+    check(torch.randn(pattern.shape, dtype=dtype), pattern.links, above=above)
+
+
+@pytest.mark.parametrize("name", awkward_patterns())
+def test_awkward_structures(name):
+    pattern = awkward_patterns()[name]
+    _, cells = check(torch.randn(pattern.shape), pattern.links)
+    assert cells.numel() == pattern.links.absent
+
+
+def test_blocks_of_rows_make_the_whole():
+    pattern, dense = random_pattern(50, 300, 4000), torch.randn(50, 300)
+    parts = [
+        check(dense[first : first + 7], pattern.links, first_row=first, above=1.0)
+        for first in range(0, 50, 7)
+    ]
+    whole = scan_absent(dense, pattern.links, above=1.0)
+    for part, expected in zip(zip(*parts, strict=True), whole, strict=True):
+        assert torch.equal(torch.cat(part), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_special_numbers(dtype):
+    tiny = torch.finfo(dtype).smallest_normal / 4
+    block = torch.tensor([[0.0, -0.0, torch.inf, -torch.inf, torch.nan, tiny, -tiny]], dtype=dtype)
+    links = random_pattern(1, 7, 0).links
+    for above in (-1.0, 0.0, 1.0, torch.inf):
+        check(block, links, above=above)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_any_number_of_threads(threads):
+    pattern, dense = random_pattern(600, 500, 20_000), torch.randn(600, 500)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        check(dense, pattern.links, above=0.1)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_opcheck():
+    links = random_pattern(30, 40, 100).links
+    opcheck(native.scan_absent.default, (torch.randn(10, 40), *links, 5, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("shape", "first_row", "message"),
+    [
+        ((3, 4), 0, r"block of shape \[rows, 5\], found \[3, 4\]"),
+        ((5,), 0, r"block of shape \[rows, 5\], found \[5\]"),
+        ((3, 5), 2, r"expected rows in \[0, 4\), found 2 to 5"),
+        ((3, 5), -1, r"expected rows in \[0, 4\), found -1 to 2"),
+    ],
+)
+def test_wrong_shapes_are_named(shape, first_row, message):
+    with pytest.raises(ValueError, match=message):
+        scan_absent(torch.randn(shape), random_pattern(4, 5, 3).links, first_row=first_row)
+
+
+def test_strided_and_foreign_blocks_are_refused():
+    links = random_pattern(4, 5, 3).links
+    with pytest.raises(ValueError, match="expected a contiguous block"):
+        scan_absent(torch.randn(5, 4).T, links)
+    with pytest.raises(ValueError, match="dtype float32 or float64, found int64"):
+        scan_absent(torch.ones(4, 5, dtype=torch.int64), links)
