@@ -119,7 +119,7 @@ def test_cuts_of_the_seeds(module):
 
 
 @pytest.mark.parametrize("density", [0.1, 0.98])
-@pytest.mark.parametrize("program", ["evolve_links", "evolve_arrays"])
+@pytest.mark.parametrize("program", ["evolve_links", "evolve_records", "evolve_keys"])
 def test_evolution_of_the_seeds(module, program, density):
     seeds, generator = module("topology.seeds"), np.random.default_rng(0)
     mask = generator.random((30, 20)) < density

@@ -11,7 +11,14 @@ from scipy.sparse import csr_array
 from benchmarks._harness import Options
 from benchmarks._report import Row
 from benchmarks.topology.case import Case
-from benchmarks.topology.seeds import DEVIATION, Layer, cuts, evolve_arrays, evolve_links
+from benchmarks.topology.seeds import (
+    DEVIATION,
+    Layer,
+    cuts,
+    evolve_keys,
+    evolve_links,
+    evolve_records,
+)
 from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import RandomKey
 from sparse_engine.topology import SET, Normal, TwoSided
@@ -19,7 +26,10 @@ from sparse_engine.topology import SET, Normal, TwoSided
 FRACTION = 0.3
 CASES = [Case("SET, momentum", 25_000, links) for links in (100_000, 1_000_000)]
 QUICK = [Case("SET, momentum", 64, 400)]
-TARGETS = {1_000_000: "at least 20"}
+
+# The authors' way with arrays, which the target speaks of.
+RECORDS = "structured records"
+TARGETS = {(RECORDS, 1_000_000): "at least 20"}
 
 # With more links, going through them one by one takes many seconds, and says nothing new.
 MOST_ONE_BY_ONE = 100_000
@@ -53,7 +63,7 @@ def measured(case: Case, options: Options) -> list[Row]:
     check(weight)
     velocity = optimizer.state[weight.values]["momentum_buffer"]
     layer = Layer(scipy_matrix(weight, weight.values), scipy_matrix(weight, velocity))
-    programs = {"NumPy arrays": evolve_arrays}
+    programs = {RECORDS: evolve_records, "64-bit keys": evolve_keys}
     if case.links <= MOST_ONE_BY_ONE:
         programs["link by link"] = evolve_links
     seeds = {name: Seed(evolve, layer) for name, evolve in programs.items()}
@@ -66,7 +76,7 @@ def measured(case: Case, options: Options) -> list[Row]:
     found = [case.time(name, timing) for name, timing in timings.items()]
     for name in seeds:
         ratio = timings[name].median / timings["rewiring"].median
-        target = TARGETS.get(case.links)
+        target = TARGETS.get((name, case.links))
         found.append(case.row(f"{name} / rewiring", ratio, "x", target=target))
     return found
 
