@@ -23,6 +23,7 @@ bench: build
 	$(BIN)/python -m benchmarks.train_step --json benchmarks/results/train_step.json
 	$(BIN)/python -m benchmarks.linear --json benchmarks/results/linear.json
 	$(BIN)/python -m benchmarks.kernels --json benchmarks/results/kernels.json
+	$(BIN)/python -m benchmarks.rewire --json benchmarks/results/rewire.json
 
 build: .venv/built
 

@@ -7,9 +7,12 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from scipy.sparse import csr_array
 
+from sparse_engine import ops
 from sparse_engine.testing import random_pattern
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -22,7 +25,7 @@ def module(monkeypatch):
     return lambda name: importlib.import_module(f"benchmarks.{name}")
 
 
-@pytest.mark.parametrize("name", ["train_step", "linear", "kernels"])
+@pytest.mark.parametrize("name", ["train_step", "linear", "kernels", "rewire"])
 def test_a_benchmark_reports_what_it_measured(module, name, tmp_path):
     file = tmp_path / "new" / "result.json"
     command = [sys.executable, "-m", f"benchmarks.{name}", "--quick", "--threads", "1"]
@@ -87,3 +90,55 @@ def test_contestants_that_differ_are_named(module, part):
     contest.check({"right": linear(None), "too": linear(None)}, upstream, pattern)
     with pytest.raises(AssertionError, match=f"odd, {part}"):
         contest.check({"right": linear(None), "odd": linear(part)}, upstream, pattern)
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux")
+def test_the_memory_of_a_call_is_its_own(module):
+    np.ones(25_000_000)  # a peak of 200 MB before it
+    found = module("_memory").extra_bytes(lambda: np.ones(6_250_000))
+    assert 49e6 < found < 60e6
+
+
+def test_a_new_process_returns_what_its_function_does(module):
+    assert module("_memory").in_new_process(divmod, 7, 2) == (3, 1)
+
+
+def test_shares_of_operations(module):
+    profile, scores = module("_profile"), torch.randn(100_000)
+    found = profile.shares(lambda: ops.smallest(scores.neg(), 10_000))
+    assert {"smallest", "neg"} <= found.keys()
+    assert sum(found.values()) == pytest.approx(1)
+    assert [*found.values()] == sorted(found.values(), reverse=True)
+    assert profile.as_percent({"a": 0.7, "b": 0.26, "c": 0.04}) == "a 70%, b 26%"
+
+
+def test_cuts_of_the_seeds(module):
+    # The value nearest zero is at 4: floor(0.7 * 4) = 2 and floor(5 + 0.3 * 5) = 6.
+    values = np.array([3.0, -1, 5, -4, 2, -2, 1, -5, 4, -3])
+    assert module("topology.seeds").cuts(values, 0.3) == (-3, 2)
+
+
+@pytest.mark.parametrize("density", [0.1, 0.98])
+@pytest.mark.parametrize("program", ["evolve_links", "evolve_records", "evolve_keys"])
+def test_evolution_of_the_seeds(module, program, density):
+    seeds, generator = module("topology.seeds"), np.random.default_rng(0)
+    mask = generator.random((30, 20)) < density
+    weights, velocity = (np.where(mask, generator.normal(size=mask.shape), 0) for _ in range(2))
+    velocity[::3] = 0
+    layer = seeds.Layer(csr_array(weights), csr_array(velocity))
+    found = getattr(seeds, program)(layer, 0.3, generator)
+    lower, upper = seeds.cuts(weights[mask], 0.3)
+    kept = (weights < lower) | (weights > upper)
+    assert 0 < kept.sum() < mask.sum()
+    np.testing.assert_array_equal(found.weights.toarray()[kept], weights[kept])
+    np.testing.assert_array_equal(found.velocity.toarray(), np.where(kept, velocity, 0))
+    assert found.weights.nnz == np.count_nonzero(found.weights.toarray()) == mask.sum()
+
+
+def test_a_seed_that_drops_other_links_is_noticed(module, monkeypatch):
+    contest = module("topology.bench_seeds")
+    weight = contest.normal_weight(contest.QUICK[0])
+    contest.check(weight)
+    monkeypatch.setattr(contest, "cuts", lambda values, fraction: (-0.05, 0.1))
+    with pytest.raises(AssertionError, match="the same links to go"):
+        contest.check(weight)

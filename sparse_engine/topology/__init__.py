@@ -8,12 +8,16 @@ from sparse_engine.topology.density import NarangRamp as NarangRamp
 from sparse_engine.topology.density import Sigmoid as Sigmoid
 from sparse_engine.topology.dynamic import Dynamic as Dynamic
 from sparse_engine.topology.fingerprint import topology_hash as topology_hash
+from sparse_engine.topology.grow import CH3L3 as CH3L3
 from sparse_engine.topology.grow import CandidateGradient as CandidateGradient
+from sparse_engine.topology.grow import CH2L3n as CH2L3n
 from sparse_engine.topology.grow import EqualPerGate as EqualPerGate
 from sparse_engine.topology.grow import Gradient as Gradient
 from sparse_engine.topology.grow import Grow as Grow
+from sparse_engine.topology.grow import LinkPrediction as LinkPrediction
 from sparse_engine.topology.grow import Momentum as Momentum
 from sparse_engine.topology.grow import NeverUsed as NeverUsed
+from sparse_engine.topology.grow import SoftPrediction as SoftPrediction
 from sparse_engine.topology.grow import Uniform as Uniform
 from sparse_engine.topology.presets import DSR as DSR
 from sparse_engine.topology.presets import GSE as GSE

@@ -1,0 +1,1 @@
+"""What rewiring costs, one question per file."""

@@ -1,0 +1,49 @@
+// ch3_l3 and ch2_l3n.
+#include "sparse_engine/link_prediction.h"
+
+#include <tuple>
+
+#include "check.h"
+
+namespace sparse_engine::bindings {
+namespace {
+
+template <std::vector<Prediction> (*kRule)(const LinkPrediction&)>
+std::tuple<Tensor, Tensor> predict(const Tensor& crow, const Tensor& col, const Tensor& t_crow,
+                                   const Tensor& t_col, int64_t count, bool sample, int64_t seed,
+                                   int64_t step, int64_t stream) {
+  const Csr w = csr(crow, col, t_crow.numel() - 1), wt = csr(t_crow, t_col, w.rows);
+  if (w.nnz() != wt.nnz())
+    fail("expected as many links in the transpose as in the pattern, found ", wt.nnz(), " and ",
+         w.nnz());
+  if (count < 0) fail("expected count of at least 0, found ", count);
+  const RandomKey key{static_cast<uint64_t>(seed), static_cast<uint32_t>(step),
+                      static_cast<uint32_t>(stream)};
+  const std::vector<Prediction> best = kRule({w, wt, count, sample ? &key : nullptr, threads()});
+  const int64_t found = static_cast<int64_t>(best.size());
+  Tensor cells = torch::stable::new_empty(crow, {found});
+  Tensor scores = torch::stable::new_empty(crow, {found}, ScalarType::Double);
+  for (int64_t n = 0; n < found; ++n) {
+    mutable_data<int64_t>(cells)[n] = best[n].cell;
+    mutable_data<double>(scores)[n] = best[n].score;
+  }
+  return std::make_tuple(cells, scores);
+}
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY_FRAGMENT(sparse_engine, m) {
+  m.def(
+      "ch3_l3(Tensor crow, Tensor col, Tensor t_crow, Tensor t_col, int count, bool sample, "
+      "int seed, int step, int stream) -> (Tensor, Tensor)");
+  m.def(
+      "ch2_l3n(Tensor crow, Tensor col, Tensor t_crow, Tensor t_col, int count, bool sample, "
+      "int seed, int step, int stream) -> (Tensor, Tensor)");
+}
+
+STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CPU, m) {
+  m.impl("ch3_l3", TORCH_BOX(&predict<ch3_l3>));
+  m.impl("ch2_l3n", TORCH_BOX(&predict<ch2_l3n>));
+}
+
+}  // namespace sparse_engine::bindings

@@ -1,0 +1,122 @@
+"""Link prediction: which absent cells the links around them favour."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sparse_engine.ops._native import native
+from sparse_engine.ops.pattern import Links, Pattern
+from sparse_engine.ops.topology import RandomKey
+
+
+class Predicted(NamedTuple):
+    """The result of a link prediction.
+
+    Attributes:
+        cells: int64 ``[found]``, ``row * in_features + column``, increasing.
+        scores: float64 ``[found]``, what the cells were chosen by, above 0.
+    """
+
+    cells: Tensor
+    scores: Tensor
+
+
+def ch3_l3(links: Links, count: int, *, key: RandomKey | None = None) -> Predicted:
+    """The absent cells of the greatest CH3-L3 scores (Muscoloni et al. 2020).
+
+    The weight is a bipartite network of rows and columns. The score of an absent cell (r, c) is a
+    sum over all paths of three links (r, j), (i, j), (i, c), of
+    ``1 / sqrt((1 + outside(i)) * (1 + outside(j)))``, where ``outside`` counts a unit's links other
+    than to c or r and to units on such paths: with sets of links, ``1 + outside(i)`` is
+    ``|row i - row r|`` and ``1 + outside(j)`` is ``|column j - column c|``. With ``A`` the dense
+    matrix of zeros and ones, and ``0 ** -0.5`` read as 0::
+
+        P = (A.sum(1) - A @ A.T) ** -0.5                          [r, i]
+        Q = (A.sum(0) - A.T @ A) ** -0.5                          [c, j]
+        einsum("ri,ic,ij,rj,cj->rc", P, A, A, A, Q)
+
+    Time is proportional to the walks of three links: about ``nnz * fan_in * fan_out``.
+
+    Args:
+        links: the links now.
+        count: how many cells, at least 0.
+        key: None, or whose random numbers divide the scores, one exponentially distributed number
+            each: the cells are then drawn one after the other, in proportion to the scores.
+
+    Returns:
+        ``count`` cells, or all with a score above 0 where there are not more. Among equal scores
+        the lowest cells; the same for any number of threads.
+
+    Raises:
+        ValueError: count is negative.
+    """
+    return _predict(native.ch3_l3, links, count, key)
+
+
+def ch2_l3n(links: Links, count: int, *, key: RandomKey | None = None) -> Predicted:
+    """The absent cells of the greatest CH2-L3n scores (Zhang et al. 2025).
+
+    As :func:`ch3_l3`, but the score is a sum over the units between r and c, each counted once
+    however many paths it is on, of ``(1 + inside) / (1 + outside)``, where ``inside`` counts a
+    unit's links to others of them: ``inside(i)`` is ``|row i & row r|`` and ``inside(j)`` is
+    ``|column j & column c|``. With ``R = A @ A.T`` and ``C = A.T @ A``, and divisions by 0
+    read as 0::
+
+        P = (R > 0) * (1 + R) / (A.sum(1) - R)                    [r, i]
+        Q = (C > 0) * (1 + C) / (A.sum(0) - C)                    [c, j]
+        P @ A + A @ Q.T
+    """
+    return _predict(native.ch2_l3n, links, count, key)
+
+
+def ch3_l3_ref(links: Links, count: int, *, key: RandomKey | None = None) -> Predicted:
+    """The slow twin of :func:`ch3_l3` in plain torch; with a key not the same draws."""
+    a, rows, columns = _common(links)
+    # Divisions by 0 are those of units whose links all lead to r, or c: on no path to another.
+    p, q = (counts.rsqrt().nan_to_num(posinf=0) for counts in (a.sum(1) - rows, a.sum(0) - columns))
+    return _best(links, torch.einsum("ri,ic,ij,rj,cj->rc", p, a, a, a, q), count, key)
+
+
+def ch2_l3n_ref(links: Links, count: int, *, key: RandomKey | None = None) -> Predicted:
+    """The slow twin of :func:`ch2_l3n` in plain torch; with a key not the same draws."""
+    a, rows, columns = _common(links)
+    p, q = (
+        ((inside > 0) * (1 + inside) / (degrees - inside)).nan_to_num(posinf=0)
+        for inside, degrees in ((rows, a.sum(1)), (columns, a.sum(0)))
+    )
+    return _best(links, p @ a + a @ q.T, count, key)
+
+
+def _predict(
+    operation: torch._ops.OpOverloadPacket, links: Links, count: int, key: RandomKey | None
+) -> Predicted:
+    *both_orders, _ = Pattern.of(links)
+    return Predicted(*operation(*both_orders, count, key is not None, *(key or RandomKey(0))))
+
+
+def _common(links: Links) -> tuple[Tensor, Tensor, Tensor]:
+    """The dense zeros and ones, and how many links each two rows and each two columns share."""
+    pattern = Pattern.of(links)
+    a = pattern.dense(torch.ones(links.nnz, dtype=torch.float64))
+    return a, a @ a.T, a.T @ a
+
+
+def _best(links: Links, scores: Tensor, count: int, key: RandomKey | None) -> Predicted:
+    scores = scores.flatten()
+    scores[links.cells()] = 0
+    if key is not None:
+        generator = torch.Generator().manual_seed(hash(key) % 2**63)
+        scores /= torch.empty_like(scores).exponential_(generator=generator)
+    order = scores.argsort(stable=True, descending=True)
+    cells = order[: min(count, int((scores > 0).sum()))].sort().values
+    return Predicted(cells, scores[cells])
+
+
+@torch.library.register_fake("sparse_engine::ch3_l3")
+@torch.library.register_fake("sparse_engine::ch2_l3n")
+def _(crow, col, t_crow, t_col, count, sample, seed, step, stream):
+    found = torch.library.get_ctx().new_dynamic_size()
+    return crow.new_empty(found), crow.new_empty(found, dtype=torch.float64)

@@ -1,0 +1,112 @@
+"""Growth by link prediction: the cells of the greatest scores, and what joins them."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sparse_engine.nn import SparseWeight
+from sparse_engine.ops import Predicted, RandomKey, ch2_l3n, ch3_l3
+from sparse_engine.testing import assert_valid, pattern_of, patterns, random_pattern
+from sparse_engine.topology import (
+    CH3L3,
+    CH2L3n,
+    Dynamic,
+    LinkPrediction,
+    Magnitude,
+    SoftPrediction,
+)
+
+SCORES = {CH3L3(): ch3_l3, CH2L3n(): ch2_l3n}
+RULES = [*SCORES, *map(SoftPrediction, SCORES)]
+KEY = RandomKey(4, 5, 6)
+each_rule = pytest.mark.parametrize("rule", RULES, ids=str)
+
+
+def grown(rule, pattern, count, key=KEY):
+    return rule.grow(SparseWeight(torch.ones(pattern.nnz), pattern), pattern.links, count, key)
+
+
+@pytest.mark.parametrize("rule", SCORES, ids=str)
+def test_enough_scores_decide_alone(rule):
+    pattern = random_pattern(40, 50, 300)
+    assert torch.equal(grown(rule, pattern, 60), SCORES[rule](pattern.links, 60).cells)
+    sampled = grown(SoftPrediction(rule), pattern, 60)
+    assert torch.equal(sampled, SCORES[rule](pattern.links, 60, key=KEY).cells)
+    assert not torch.equal(sampled, grown(SoftPrediction(rule), pattern, 60, RandomKey(5, 5, 6)))
+
+
+@each_rule
+@given(pattern=patterns(), share=st.sampled_from([0.0, 0.01, 0.5, 1.0]))
+def test_any_structure(rule, pattern, share):
+    count = int(share * min(pattern.links.absent, 2000))
+    cells = grown(rule, pattern, count)
+    assert cells.dtype == torch.int64 and cells.shape == (count,)
+    assert (cells.diff() > 0).all()
+    assert not torch.isin(cells, pattern.links.cells()).any()
+
+
+#: One of the 33 absent cells has a score, (1, 0).
+FEW = torch.zeros(6, 6, dtype=torch.bool)
+FEW[[0, 0, 1], [0, 1, 1]] = True
+
+
+@each_rule
+def test_uniform_cells_join_too_few_scores(rule):
+    pattern = pattern_of(FEW)
+    hits = torch.zeros(36)
+    for step in range(2000):
+        hits[grown(rule, pattern, 9, RandomKey(0, step))] += 1
+    assert hits[FEW.flatten()].sum() == 0
+    assert hits[6] == 2000
+    others = ~FEW.flatten()
+    others[6] = False
+    expected = 2000 * 8 / 32
+    deviation = ((hits[others] - expected) ** 2 / expected).sum() / (1 - 8 / 32)
+    # 32 cells, of which 8 are drawn: 99.99 % below 70.
+    assert others.sum() == 32 and deviation < 70
+
+
+@each_rule
+def test_all_cells_or_none_and_no_more(rule):
+    everything = grown(rule, pattern_of(FEW), 33)
+    assert torch.equal(everything, (~FEW).flatten().nonzero().squeeze(1))
+    assert len(grown(rule, pattern_of(torch.ones(3, 3) > 0), 0)) == 0
+    nothing = torch.zeros(3, 3, dtype=torch.bool)
+    assert len(grown(rule, pattern_of(nothing), 4)) == 4
+    with pytest.raises(ValueError, match="grow at most 9 links, found 10"):
+        grown(rule, pattern_of(nothing), 10)
+
+
+@each_rule
+@pytest.mark.parametrize("density", [0.02, 0.5, 0.98])
+def test_rewiring_keeps_every_count(rule, density):
+    weight = SparseWeight.erdos_renyi(50, 40, density=density)
+    nnz, before = weight.nnz, weight.pattern.links.cells()
+    rewiring = Dynamic(weight, None, prune=Magnitude(), grow=rule, fraction=0.3, every=1)
+    for _ in range(10):
+        rewiring.step()
+        assert_valid(weight)
+        assert weight.nnz == nnz
+    assert not torch.equal(weight.pattern.links.cells(), before)
+
+
+def test_sampling_reaches_cells_that_the_greatest_scores_do_not():
+    pattern, keys = random_pattern(30, 30, 150), [RandomKey(0, step) for step in range(50)]
+    greatest, sampled = (
+        {cell for key in keys for cell in grown(rule, pattern, 20, key).tolist()}
+        for rule in (CH2L3n(), SoftPrediction(CH2L3n()))
+    )
+    assert len(greatest) == 20
+    assert greatest < sampled
+
+
+def test_a_score_of_ones_own():
+    class Lowest(LinkPrediction):
+        def predict(self, links, count, *, key=None):
+            absent = torch.ones(links.absent + links.nnz, dtype=torch.bool)
+            absent[links.cells()] = False
+            cells = absent.nonzero().squeeze(1)[:count]
+            return Predicted(cells, torch.ones(count, dtype=torch.float64))
+
+    assert grown(Lowest(), pattern_of(FEW), 4).tolist() == [2, 3, 4, 5]
