@@ -48,7 +48,7 @@ class Train:
         tyro.conf.arg(metavar="NAME", help=f"{RULE_HELP}."),
     ] = "set"
     fraction: float = 0.2
-    """Share of the links that each rewiring replaces, in [0, 1]; except in set and dsr it falls."""
+    """Share of the links that each rewiring replaces, in [0, 1]; many rules let it fall in time."""
     every: int = 60
     """Training steps from one rewiring to the next."""
     steps: int = DEFAULTS.steps

@@ -19,12 +19,15 @@ from sparse_engine.topology.grow import Momentum as Momentum
 from sparse_engine.topology.grow import NeverUsed as NeverUsed
 from sparse_engine.topology.grow import SoftPrediction as SoftPrediction
 from sparse_engine.topology.grow import Uniform as Uniform
+from sparse_engine.topology.presets import CHT as CHT
 from sparse_engine.topology.presets import DSR as DSR
 from sparse_engine.topology.presets import GSE as GSE
 from sparse_engine.topology.presets import ITOP as ITOP
 from sparse_engine.topology.presets import MEST as MEST
 from sparse_engine.topology.presets import SET as SET
 from sparse_engine.topology.presets import SNFS as SNFS
+from sparse_engine.topology.presets import CHTs as CHTs
+from sparse_engine.topology.presets import CHTss as CHTss
 from sparse_engine.topology.presets import DeepR as DeepR
 from sparse_engine.topology.presets import GradualPruning as GradualPruning
 from sparse_engine.topology.presets import GraNet as GraNet

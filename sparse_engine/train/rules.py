@@ -9,12 +9,14 @@ from torch import nn
 from torch.optim import Optimizer
 
 from sparse_engine.topology import (
+    CHT,
     DSR,
     GSE,
     ITOP,
     MEST,
     SET,
     SNFS,
+    CHTs,
     Dynamic,
     GradualPruning,
     GraNet,
@@ -104,6 +106,14 @@ RULES = {
     "mest": NamedRule(
         "small links of small gradient go",
         lambda model, optimizer, options: MEST(model, optimizer, **options.falling),
+    ),
+    "cht": NamedRule(
+        "growth by link prediction",
+        lambda model, optimizer, options: CHT(model, optimizer, **options.constant),
+    ),
+    "chts": NamedRule(
+        "the same, drawn at random",
+        lambda model, optimizer, options: CHTs(model, optimizer, **options.falling),
     ),
     "deep-r": NamedRule(
         "links that change their sign go, whatever --fraction",

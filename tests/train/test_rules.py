@@ -3,12 +3,14 @@
 import pytest
 
 from sparse_engine.topology import (
+    CHT,
     DSR,
     GSE,
     ITOP,
     MEST,
     SET,
     SNFS,
+    CHTs,
     GradualPruning,
     GraNet,
     PeriodicDeepR,
@@ -26,6 +28,8 @@ CLASSES = {
     "dsr": DSR,
     "itop": ITOP,
     "mest": MEST,
+    "cht": CHT,
+    "chts": CHTs,
     "deep-r": PeriodicDeepR,
     "granet": GraNet,
     "pruning": GradualPruning,

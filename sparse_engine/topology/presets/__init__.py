@@ -1,5 +1,8 @@
 """Published training methods, one call each."""
 
+from sparse_engine.topology.presets.cht import CHT as CHT
+from sparse_engine.topology.presets.chts import CHTs as CHTs
+from sparse_engine.topology.presets.chts import CHTss as CHTss
 from sparse_engine.topology.presets.deep_r import DeepR as DeepR
 from sparse_engine.topology.presets.deep_r import PeriodicDeepR as PeriodicDeepR
 from sparse_engine.topology.presets.dsr import DSR as DSR

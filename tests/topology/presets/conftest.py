@@ -11,12 +11,15 @@ from torch.optim import Optimizer
 
 from sparse_engine.nn import SparseRNN
 from sparse_engine.topology import (
+    CHT,
     DSR,
     GSE,
     ITOP,
     MEST,
     SET,
     SNFS,
+    CHTs,
+    CHTss,
     DeepR,
     Dynamic,
     GradualPruning,
@@ -43,6 +46,9 @@ METHODS = {
     SNFS: lambda m, o, seed: SNFS(m, o, steps=STEPS, every=7, window=4, seed=seed),
     DSR: lambda m, o, seed: DSR(m, o, threshold=0.02, every=7, seed=seed),
     ITOP: lambda m, o, seed: ITOP(m, o, steps=STEPS, every=7, seed=seed),
+    CHT: lambda m, o, seed: CHT(m, o, every=7, seed=seed),
+    CHTs: lambda m, o, seed: CHTs(m, o, steps=STEPS, every=7, seed=seed),
+    CHTss: lambda m, o, seed: CHTss(m, o, steps=STEPS, density=0.1, start=0.25, every=7, seed=seed),
     MEST: lambda m, o, seed: MEST(m, o, steps=STEPS, every=7, seed=seed),
     Selfish: lambda m, o, seed: Selfish(m, o, steps=STEPS, every=7, seed=seed),
     GraNet: lambda m, o, seed: GraNet(

@@ -7,6 +7,7 @@ from sparse_engine.testing import assert_valid
 from sparse_engine.topology import (
     DSR,
     SNFS,
+    CHTss,
     GradualPruning,
     GraNet,
     NarangPruning,
@@ -70,7 +71,7 @@ def test_the_number_of_links_is_exact(method, build, train):
 
     def check(step):
         now = [weight.nnz for weight in weights]
-        if method in (GraNet, GradualPruning):
+        if method in (GraNet, GradualPruning, CHTss):
             rewired = step - step % 7
             wanted = round(parts.rule.density.at(rewired) * cells) if rewired else sum(links)
             assert sum(now) == min(wanted, sum(links))

@@ -7,12 +7,15 @@ import torch
 
 from sparse_engine.nn import SparseLinear
 from sparse_engine.topology import (
+    CHT,
     DSR,
     GSE,
     ITOP,
     MEST,
     SET,
     SNFS,
+    CHTs,
+    CHTss,
     DeepR,
     GradualPruning,
     GraNet,
@@ -20,6 +23,11 @@ from sparse_engine.topology import (
     RigL,
     Selfish,
 )
+
+
+def sigmoid(share, steepness=6):
+    low, here, high = (1 / (1 + math.exp(steepness * x)) for x in (1, 1 - 2 * share, -1))
+    return (here - low) / (high - low)
 
 
 def parts():
@@ -36,6 +44,8 @@ def half(start, end, share):
     [
         (lambda *p: SET(*p), 100, {0: 0.3, 10_000: 0.3}),
         (lambda *p: DSR(*p), 100, {0: 0.1, 10_000: 0.1}),
+        (lambda *p: CHT(*p), 100, {0: 0.3, 10_000: 0.3}),
+        (lambda *p: CHTs(*p, steps=100), 100, {0: 0.3, 10_000: 0.3}),
         (
             lambda *p: RigL(*p, steps=1000),
             100,
@@ -83,6 +93,10 @@ def test_the_share_that_is_replaced(make, every, fractions):
             lambda *p: GradualPruning(*p, density=0.1, first=100, last=500),
             {0: 1, 100: 1, 200: 0.1 + 0.9 * 0.75**3, 500: 0.1, 999: 0.1},
         ),
+        (
+            lambda *p: CHTss(*p, steps=1000, density=0.1),
+            {0: 0.5, 250: 0.1 + 0.4 * sigmoid(0.75), 500: 0.3, 1000: 0.1, 2000: 0.1},
+        ),
     ],
 )
 def test_the_density_that_is_left(make, densities):
@@ -91,12 +105,17 @@ def test_the_density_that_is_left(make, densities):
         assert rule.density.at(step) == pytest.approx(density, abs=1e-12)
 
 
+def test_the_soft_rule_becomes_stricter():
+    delta = CHTs(*parts(), steps=1000).prune.delta
+    assert [delta.at(step) for step in (0, 500, 1000, 2000)] == [0.5, 0.625, 0.75, 0.75]
+
+
 def test_deep_rewiring_is_taken_at_each_step_and_the_periodic_one_is_not():
     assert DeepR(*parts()).every == 1
     assert PeriodicDeepR(*parts()).every == 100
 
 
-@pytest.mark.parametrize("make", [RigL, GSE, ITOP, MEST, SNFS, Selfish])
+@pytest.mark.parametrize("make", [RigL, GSE, ITOP, MEST, SNFS, Selfish, CHTs])
 def test_as_many_links_are_replaced_as_the_schedule_says(make):
     torch.manual_seed(0)
     model, optimizer = parts()
