@@ -40,7 +40,7 @@ Tensor sample(const Tensor& crow, const Tensor& col, int64_t in_features, int64_
   const int64_t absent = w.rows * w.cols - w.nnz();
   if (count < 0 || count > absent)
     fail("expected to sample between 0 and ", absent, " absent cells, found ", count);
-  Tensor cells = torch::stable::new_empty(crow, {count});
+  Tensor cells = empty(crow, {count});
   sample_absent(
       w, count,
       {static_cast<uint64_t>(seed), static_cast<uint32_t>(step), static_cast<uint32_t>(stream)},
@@ -56,17 +56,16 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> rewire_pattern(const Tensor& crow, co
   check_indices(cells, "cells", ScalarType::Long, cells.numel());
   const bool* kept = data<bool>(keep);
   const int64_t* born = data<int64_t>(cells);
-  int64_t total = cells.numel();
-  for (int64_t p = 0; p < w.nnz(); ++p) total += kept[p];
+  const int64_t total = cells.numel() + count_true(kept, w.nnz(), threads());
   if (total > kMostLinks) fail("expected fewer than 2^31 links, found ", total);
-  for (int64_t i = 0; i < cells.numel(); ++i)
-    if (born[i] < 0 || born[i] >= w.rows * w.cols || (i > 0 && born[i] <= born[i - 1]))
-      fail("expected cells strictly increasing in [0, ", w.rows * w.cols, "), found ", born[i],
-           " at position ", i);
+  const int64_t wrong = first_unordered(born, cells.numel(), w.rows * w.cols, threads());
+  if (wrong >= 0)
+    fail("expected cells strictly increasing in [0, ", w.rows * w.cols, "), found ", born[wrong],
+         " at position ", wrong);
   Tensor new_crow = torch::stable::new_empty(crow, {crow.numel()});
   Tensor new_col = empty(col, {total});
   Tensor slot_map = empty(col, {w.nnz()});
-  Tensor born_slots = torch::stable::new_empty(col, {cells.numel()});
+  Tensor born_slots = empty(col, {cells.numel()});
   const int64_t clash = rewire({w, kept, born, cells.numel(), mutable_data<int64_t>(new_crow),
                                 mutable_data<int32_t>(new_col), mutable_data<int32_t>(slot_map),
                                 mutable_data<int32_t>(born_slots)},

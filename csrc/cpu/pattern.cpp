@@ -1,6 +1,7 @@
 #include "sparse_engine/pattern.h"
 
 #include <algorithm>
+#include <atomic>
 #include <sstream>
 #include <utility>
 #include <vector>
@@ -81,6 +82,27 @@ void transpose(const Csr& w, int64_t* ptr, int32_t* idx, int32_t* permutation, i
         permutation[at] = static_cast<int32_t>(p);
       }
   });
+}
+
+int64_t count_true(const bool* marks, int64_t n, int threads) {
+  std::atomic<int64_t> total{0};
+  run_team(useful_threads(threads, n / 16), [&](const Team& team) {
+    total += std::count(marks + team.first(n), marks + team.last(n), true);
+  });
+  return total;
+}
+
+int64_t first_unordered(const int64_t* cells, int64_t n, int64_t size, int threads) {
+  std::vector<int64_t> found(useful_threads(threads, n / 4), n);
+  run_team(static_cast<int>(found.size()), [&](const Team& team) {
+    int64_t i = team.first(n);
+    const int64_t last = team.last(n);
+    for (int64_t before = i > 0 ? cells[i - 1] : -1; i < last; before = cells[i++])
+      if (cells[i] <= before || cells[i] < 0 || cells[i] >= size) break;
+    if (i < last) found[team.rank] = i;
+  });
+  const int64_t first = *std::min_element(found.begin(), found.end());
+  return first < n ? first : -1;
 }
 
 int64_t rewire(const Rewiring& a, int threads) {

@@ -16,7 +16,8 @@ int64_t scaled(uint64_t bits, int64_t range) {
   return static_cast<int64_t>(static_cast<unsigned __int128>(bits) * range >> 64);
 }
 
-constexpr int kDigitBits = 8, kBuckets = 1024;
+// Numbers are sorted by digits of so many bits, in at most so many buckets of about so many draws.
+constexpr int kDigitBits = 8, kBuckets = 1024, kDraws = 1024;
 
 // Sorts n numbers below 2^bits, least significant digit first. The result is in `values` for an
 // even number of digits and in `other` for an odd one.
@@ -34,8 +35,9 @@ void sort_digits(int64_t* values, int64_t* other, int64_t n, int bits) {
 // Sorts n numbers below `range`: they are dealt out to buckets that fit a cache, and sorted there.
 // Returns `values` or `other`, where the result is.
 int64_t* sort_below(int64_t* values, int64_t* other, int64_t n, int64_t range, int threads) {
+  const int64_t buckets = std::clamp<int64_t>(n / kDraws, 1, kBuckets);
   int bits = 0;
-  while ((range - 1) >> bits >= kBuckets) ++bits;
+  while ((range - 1) >> bits >= buckets) ++bits;
   const int size = useful_threads(threads, n);
   std::vector<int64_t> next(size * kBuckets), begin(kBuckets + 1);
   run_team(size, [&](const Team& team) {

@@ -28,13 +28,13 @@ void sample(const Sddmm<T>& s, const Rows& rows, const Dense<const T>& a, int co
 }
 
 // The panel of B is gathered from: it should stay in the second-level cache, yet be wide enough
-// that the sums over lanes are rare.
+// that the sums over lanes are rare. Where that cannot be, two vectors make one visit to a row.
 template <typename T>
 Panels next_panel(int64_t columns, int64_t features) {
   Panels panel = panels_of<T>(columns);
   if (panel.vectors == 1) return panel;
   const int64_t vector_bytes = features * kLanes<T> * static_cast<int64_t>(sizeof(T));
-  const int64_t fitting = std::max<int64_t>(1, l2_bytes() / std::max<int64_t>(1, vector_bytes));
+  const int64_t fitting = std::max<int64_t>(2, l2_bytes() / std::max<int64_t>(1, vector_bytes));
   const int64_t needed = (columns + kLanes<T> - 1) / kLanes<T>;
   const int64_t vectors = std::min<int64_t>({fitting, needed, kMostLeftVectors});
   panel.vectors = vectors >= 8 ? 8 : vectors >= 4 ? 4 : vectors >= 2 ? 2 : 1;

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from fractions import Fraction
 
+import torch
 from torch import nn
 from torch.optim import LBFGS, Optimizer
 
@@ -136,10 +137,16 @@ class Dynamic:
             for weight, target in zip(weights, targets, strict=True)
         ]
         dropped = self.prune.drop_all(weights, fractions, keys)
-        wanted = [
-            max(0, target - weight.nnz + int(gone.sum()))
-            for weight, target, gone in zip(weights, targets, dropped, strict=True)
+        kept = [
+            weight.nnz - int(torch.count_nonzero(gone))
+            for weight, gone in zip(weights, dropped, strict=True)
         ]
+        wanted = [max(0, target - left) for target, left in zip(targets, kept, strict=True)]
+        missing = max(0, sum(targets) - sum(kept))
+        if (
+            sum(wanted) > missing
+        ):  # a cut over the whole model left some above, others below their targets
+            wanted = apportion(missing, wanted)
         counts = self.redistribution.counts(weights, dropped, wanted)
         for place, (i, weight) in enumerate(zip(chosen, weights, strict=True)):
             rewired = rewire_weight(

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from sparse_engine.nn import SparseLinear, SparseRNN
-from sparse_engine.topology import SET, Static
+from sparse_engine.topology import SET, Constant, Dynamic, GlobalMagnitude, Static, Uniform
 
 
 def test_the_clock():
@@ -82,3 +82,22 @@ def test_wrong_arguments_are_named(arguments, message):
 def test_a_model_without_sparse_weights():
     with pytest.raises(ValueError, match="expected a model with sparse weights"):
         SET(nn.Linear(3, 3), None)
+
+
+def test_a_cut_over_the_whole_model_is_not_filled_up_again():
+    model = nn.ModuleList([SparseLinear(20, 30, density=0.5) for _ in range(2)])
+    with torch.no_grad():
+        model[0].weight.values.mul_(0.01)
+    cells = [weight.weight.pattern.links.cells() for weight in model]
+    rule = Dynamic(
+        model,
+        None,
+        prune=GlobalMagnitude(),
+        grow=Uniform(),
+        fraction=0.0,
+        density=Constant(0.25),
+        every=1,
+    )
+    rule.step()
+    assert [linear.weight.nnz for linear in model] == [0, 300]
+    assert set(model[1].weight.pattern.links.cells().tolist()) <= set(cells[1].tolist())

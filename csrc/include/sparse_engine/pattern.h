@@ -26,6 +26,13 @@ struct RandomKey {
 //   cells [count]: written, row * cols + col, increasing. count <= rows * cols - nnz.
 void sample_absent(const Csr& w, int64_t count, const RandomKey& key, int64_t* cells, int threads);
 
+// How many of n marks are true.
+int64_t count_true(const bool* marks, int64_t n, int threads);
+
+// The position of the first of n cells that is outside [0, size) or not greater than the one before
+// it, or -1.
+int64_t first_unordered(const int64_t* cells, int64_t n, int64_t size, int threads);
+
 // The pattern that keeps the links with keep[p] and adds `born` cells.
 struct Rewiring {
   Csr w;

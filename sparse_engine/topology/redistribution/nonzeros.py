@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from sparse_engine.nn import SparseWeight
@@ -23,4 +24,4 @@ class ByNonzeros(Proportional):
 
     def share(self, weight: SparseWeight, dropped: Tensor) -> int:
         """See :meth:`Proportional.share`."""
-        return weight.nnz - int(dropped.sum())
+        return weight.nnz - int(torch.count_nonzero(dropped))

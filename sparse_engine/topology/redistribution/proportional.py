@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from sparse_engine.nn import SparseWeight
@@ -50,7 +51,9 @@ class Proportional(Redistribution):
         """See :meth:`Redistribution.counts`."""
         pairs = list(zip(weights, dropped, strict=True))
         total = sum(wanted)
-        free = [weight.pattern.links.absent + int(gone.sum()) for weight, gone in pairs]
+        free = [
+            weight.pattern.links.absent + int(torch.count_nonzero(gone)) for weight, gone in pairs
+        ]
         limits = [int(self.cap * cells) for cells in free]
         shares = [self.share(*pair) for pair in pairs]
         return apportion(total, shares, limits if sum(limits) >= total else free)
