@@ -34,15 +34,22 @@ std::tuple<Tensor, Tensor, Tensor> transpose_pattern(const Tensor& crow, const T
   return std::make_tuple(t_crow, t_col, permutation);
 }
 
-Tensor sample(const Tensor& crow, const Tensor& col, int64_t in_features, int64_t count,
-              int64_t seed, int64_t step, int64_t stream) {
+Tensor sample(const Tensor& crow, const Tensor& col, int64_t in_features,
+              const std::optional<Tensor>& dropped, int64_t count, int64_t seed, int64_t step,
+              int64_t stream) {
   const Csr w = csr(crow, col, in_features);
-  const int64_t absent = w.rows * w.cols - w.nnz();
+  const bool* gone = nullptr;
+  int64_t absent = w.rows * w.cols - w.nnz();
+  if (dropped) {
+    check_indices(*dropped, "dropped", ScalarType::Bool, w.nnz());
+    gone = data<bool>(*dropped);
+    absent += count_true(gone, w.nnz(), threads());
+  }
   if (count < 0 || count > absent)
     fail("expected to sample between 0 and ", absent, " absent cells, found ", count);
   Tensor cells = empty(crow, {count});
   sample_absent(
-      w, count,
+      w, gone, count,
       {static_cast<uint64_t>(seed), static_cast<uint32_t>(step), static_cast<uint32_t>(stream)},
       mutable_data<int64_t>(cells), threads());
   return cells;
@@ -121,18 +128,33 @@ Tensor smallest_entries(const Tensor& scores, int64_t count, double above, bool 
   });
 }
 
+Tensor nearest_zero_entries(const Tensor& values, double share) {
+  return with_real(values, "values", [&](auto zero) {
+    using T = decltype(zero);
+    const int64_t n = values.numel();
+    check_indices(values, "values", kType<T>, n);
+    if (!(share >= 0 && share <= 1)) fail("expected share in [0, 1], found ", share);
+    Tensor chosen = torch::stable::new_empty(values, {n}, ScalarType::Bool);
+    const int64_t nan =
+        nearest_zero(data<T>(values), n, share, mutable_data<bool>(chosen), threads());
+    if (nan >= 0) fail("expected values that can be ordered, found NaN at link ", nan);
+    return chosen;
+  });
+}
+
 }  // namespace
 
 STABLE_TORCH_LIBRARY_FRAGMENT(sparse_engine, m) {
   m.def("check_csr(Tensor crow, Tensor col, int in_features) -> ()");
   m.def("transpose(Tensor crow, Tensor col, int in_features) -> (Tensor, Tensor, Tensor)");
   m.def(
-      "sample_absent(Tensor crow, Tensor col, int in_features, int count, int seed, int step, "
-      "int stream) -> Tensor");
+      "sample_absent(Tensor crow, Tensor col, int in_features, Tensor? dropped, int count, "
+      "int seed, int step, int stream) -> Tensor");
   m.def(
       "rewire(Tensor crow, Tensor col, int in_features, Tensor keep, Tensor cells) "
       "-> (Tensor, Tensor, Tensor, Tensor)");
   m.def("smallest(Tensor scores, int count, float above, bool negate) -> Tensor");
+  m.def("nearest_zero(Tensor values, float share) -> Tensor");
   m.def("carry(Tensor tensor, Tensor slot_map, int size) -> Tensor");
   m.def("carry_(Tensor(a!) tensor, Tensor slot_map) -> ()");
 }
@@ -143,6 +165,7 @@ STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CPU, m) {
   m.impl("sample_absent", TORCH_BOX(&sample));
   m.impl("rewire", TORCH_BOX(&rewire_pattern));
   m.impl("smallest", TORCH_BOX(&smallest_entries));
+  m.impl("nearest_zero", TORCH_BOX(&nearest_zero_entries));
   m.impl("carry", TORCH_BOX(&carry_entries));
   m.impl("carry_", TORCH_BOX(&carry_in_place));
 }

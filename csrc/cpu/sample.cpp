@@ -71,15 +71,24 @@ int64_t* distinct(int64_t count, int64_t range, const RandomKey& key, int64_t* v
   for (int64_t have = 0; have < count;) {
     const int64_t missing = count - have;
     run_team(useful_threads(threads, missing), [&](const Team& team) {
+      Philox bits = {};
       for (int64_t i = team.first(missing); i < team.last(missing); ++i) {
         const uint64_t draw = next + i;
-        const Philox bits = Philox::at(draw / 2, key.step, key.stream, key.seed);
+        if (draw % 2 == 0 || i == team.first(missing))
+          bits = Philox::at(draw / 2, key.step, key.stream, key.seed);
         values[have + i] = scaled(bits.pair(draw % 2), range);
       }
     });
     next += missing;
-    int64_t* sorted = sort_below(values, other, count, range, threads);
-    if (sorted == other) std::swap(values, other);
+    const bool moved =
+        sort_below(values + have, other + have, missing, range, threads) == other + have;
+    if (have == 0) {
+      if (moved) std::swap(values, other);
+    } else {
+      if (moved) std::copy(other + have, other + count, values + have);
+      std::merge(values, values + have, values + have, values + count, other);
+      std::swap(values, other);
+    }
     have = std::unique(values, values + count) - values;
   }
   return values;
@@ -104,22 +113,35 @@ int64_t* subset(int64_t count, int64_t range, const RandomKey& key, int64_t* val
 
 }  // namespace
 
-void sample_absent(const Csr& w, int64_t count, const RandomKey& key, int64_t* cells, int threads) {
-  // A draw is a rank among the absent cells; walking the links of a row turns rank into column.
-  const auto absent_before = [&](int64_t row) { return row * w.cols - w.ptr[row]; };
-  Scratch scratch(2 * Scratch::bytes_of<int64_t>(count));
+void sample_absent(const Csr& w, const bool* dropped, int64_t count, const RandomKey& key,
+                   int64_t* cells, int threads) {
+  Scratch scratch(2 * Scratch::bytes_of<int64_t>(count) + Scratch::bytes_of<int64_t>(w.rows + 1));
   int64_t* values = scratch.take<int64_t>(count);
-  const int64_t* ranks =
-      subset(count, absent_before(w.rows), key, values, scratch.take<int64_t>(count), threads);
-  run_team(useful_threads(threads, w.nnz() + w.rows + count), [&](const Team& team) {
+  int64_t* other = scratch.take<int64_t>(count);
+  int64_t* absent_before = scratch.take<int64_t>(w.rows + 1);
+  absent_before[0] = 0;
+  const int size = useful_threads(threads, w.nnz() + w.rows + count);
+  run_team(size, [&](const Team& team) {
+    for (int64_t row = team.first(w.rows); row < team.last(w.rows); ++row) {
+      absent_before[row + 1] = w.cols - (w.ptr[row + 1] - w.ptr[row]);
+      if (dropped)
+        absent_before[row + 1] += std::count(dropped + w.ptr[row], dropped + w.ptr[row + 1], true);
+    }
+  });
+  for (int64_t row = 0; row < w.rows; ++row) absent_before[row + 1] += absent_before[row];
+
+  // A draw is a rank among the absent cells; walking the links of a row turns rank into column.
+  const int64_t* ranks = subset(count, absent_before[w.rows], key, values, other, threads);
+  run_team(size, [&](const Team& team) {
     const int64_t first = team.first(w.rows), last = team.last(w.rows);
-    int64_t i = std::lower_bound(ranks, ranks + count, absent_before(first)) - ranks;
+    int64_t i = std::lower_bound(ranks, ranks + count, absent_before[first]) - ranks;
     for (int64_t row = first; row < last; ++row) {
-      int64_t p = w.ptr[row];
-      for (; i < count && ranks[i] < absent_before(row + 1); ++i) {
-        const int64_t rank = ranks[i] - absent_before(row);
-        while (p < w.ptr[row + 1] && w.idx[p] - (p - w.ptr[row]) <= rank) ++p;
-        cells[i] = row * w.cols + rank + (p - w.ptr[row]);
+      int64_t p = w.ptr[row], links = 0;
+      for (; i < count && ranks[i] < absent_before[row + 1]; ++i) {
+        const int64_t rank = ranks[i] - absent_before[row];
+        for (; p < w.ptr[row + 1] && w.idx[p] - links <= rank; ++p)
+          links += dropped == nullptr || !dropped[p];
+        cells[i] = row * w.cols + rank + links;
       }
     }
   });

@@ -2,32 +2,14 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstring>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
+#include "order.h"
 #include "team.h"
 
 namespace sparse_engine {
 namespace {
-
-// Sign, exponent and a few bits more: a histogram that stays in the first-level cache.
-constexpr int kBinBits = 13;
-constexpr int64_t kBins = int64_t{1} << kBinBits;
-
-template <typename T>
-using Key = std::conditional_t<sizeof(T) == 4, uint32_t, uint64_t>;
-
-// An unsigned integer that is ordered as the numbers are.
-template <typename T>
-Key<T> ordered(T value) {
-  constexpr int kSign = 8 * sizeof(T) - 1;
-  value += T(0);  // -0 becomes 0, so that the two are equal
-  Key<T> bits;
-  std::memcpy(&bits, &value, sizeof bits);
-  return bits ^ ((Key<T>(0) - (bits >> kSign)) | Key<T>(1) << kSign);
-}
 
 // Scores as keys in ascending order. Those that may not be chosen wrap around to the end: half of
 // all links may be among them, in no order, and a branch would be mispredicted as often.
@@ -45,11 +27,6 @@ struct Keys {
   Key<T> operator[](int64_t i) const { return ordered(sign * entries[i]) - least; }
   bool may_be_chosen(Key<T> key) const { return key < Key<T>(0) - least || least == 0; }
 };
-
-template <typename T>
-int64_t bin_of(Key<T> key) {
-  return static_cast<int64_t>(key >> (8 * sizeof(T) - kBinBits));
-}
 
 }  // namespace
 

@@ -26,6 +26,8 @@ from sparse_engine.ops.topology import carry_ as carry_
 from sparse_engine.ops.topology import carry_ref as carry_ref
 from sparse_engine.ops.topology import largest as largest
 from sparse_engine.ops.topology import largest_ref as largest_ref
+from sparse_engine.ops.topology import nearest_zero as nearest_zero
+from sparse_engine.ops.topology import nearest_zero_ref as nearest_zero_ref
 from sparse_engine.ops.topology import rewire as rewire
 from sparse_engine.ops.topology import sample_absent as sample_absent
 from sparse_engine.ops.topology import sample_absent_ref as sample_absent_ref

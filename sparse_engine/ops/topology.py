@@ -40,8 +40,17 @@ class Rewired(NamedTuple):
     born: Tensor
 
 
-def sample_absent(links: Links, count: int, key: RandomKey) -> Tensor:
+def sample_absent(
+    links: Links, count: int, key: RandomKey, *, dropped: Tensor | None = None
+) -> Tensor:
     """``count`` distinct cells drawn uniformly among those that hold no link.
+
+    Args:
+        links: of the matrix.
+        count: how many.
+        key: the stream of random numbers.
+        dropped: bool ``[nnz]``, links that count as absent; the result is that for
+            ``rewire(links, ~dropped, no cells)``.
 
     Returns:
         int64 ``[count]``, ``row * in_features + column``, increasing. A function of the arguments
@@ -50,7 +59,7 @@ def sample_absent(links: Links, count: int, key: RandomKey) -> Tensor:
     Raises:
         ValueError: fewer than ``count`` cells are absent.
     """
-    return native.sample_absent(*links, count, *key)
+    return native.sample_absent(*links, dropped, count, *key)
 
 
 def sample_absent_ref(links: Links, count: int, key: RandomKey) -> Tensor:
@@ -118,6 +127,30 @@ def largest(scores: Tensor, count: int, *, below: float | None = None) -> Tensor
     return native.smallest(scores.contiguous(), count, bound, True)
 
 
+def nearest_zero(values: Tensor, share: float) -> Tensor:
+    """SET's cut: marks all zeros, and of each sign the ``share`` nearest to zero.
+
+    Exactly ``int(share * n)`` of the n positive values and likewise of the negative ones; among
+    equals those that come first.
+
+    Args:
+        values: float32 or float64 ``[nnz]``.
+        share: in [0, 1].
+
+    Raises:
+        ValueError: an entry is NaN, or ``share`` is out of range.
+    """
+    return native.nearest_zero(values.contiguous(), share)
+
+
+def nearest_zero_ref(values: Tensor, share: float) -> Tensor:
+    """The slow twin of :func:`nearest_zero` in plain torch."""
+    chosen = values == 0
+    for side in (values, -values):
+        chosen |= smallest_ref(side, int(share * int((side > 0).sum())), above=0.0)
+    return chosen
+
+
 def largest_ref(scores: Tensor, count: int, *, below: float | None = None) -> Tensor:
     """The slow twin of :func:`largest` in plain torch."""
     return smallest_ref(-scores, count, above=None if below is None else -below)
@@ -156,7 +189,7 @@ def _(crow, col, in_features):
 
 
 @torch.library.register_fake("sparse_engine::sample_absent")
-def _(crow, col, in_features, count, seed, step, stream):
+def _(crow, col, in_features, dropped, count, seed, step, stream):
     return crow.new_empty(count)
 
 
@@ -174,6 +207,11 @@ def _(crow, col, in_features, keep, cells):
 @torch.library.register_fake("sparse_engine::smallest")
 def _(scores, count, above, negate):
     return torch.empty_like(scores, dtype=torch.bool)
+
+
+@torch.library.register_fake("sparse_engine::nearest_zero")
+def _(values, share):
+    return torch.empty_like(values, dtype=torch.bool)
 
 
 @torch.library.register_fake("sparse_engine::carry_")

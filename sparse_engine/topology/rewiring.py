@@ -49,8 +49,7 @@ def rewire_weight(
         raise ValueError(f"expected a weight whose pattern is not frozen, found {weight}")
     keep = ~dropped
     links = weight.pattern.links
-    kept = rewire(links, keep, dropped.new_empty(0, dtype=torch.int64)).links
-    cells = grow.grow(weight, kept, count, key)
+    cells = grow.grow_after(weight, dropped, count, key)
     if cells.shape != (count,):
         raise ValueError(f"expected {count} cells from {grow}, found shape {[*cells.shape]}")
     rewired = rewire(links, keep, cells)

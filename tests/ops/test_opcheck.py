@@ -60,7 +60,7 @@ def test_patterns(name):
     opcheck(native.check_csr.default, tuple(links))
     opcheck(native.transpose.default, tuple(links))
     for count in {0, links.absent // 3, links.absent}:
-        opcheck(native.sample_absent.default, (*links, count, 1, 2, 3))
+        opcheck(native.sample_absent.default, (*links, None, count, 1, 2, 3))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -69,6 +69,7 @@ def test_selection_and_carrying(dtype):
     opcheck(native.smallest.default, (scores, 10, 0.0, True))
     slot_map = torch.arange(50, dtype=torch.int32)
     slot_map[::3] = -1
+    opcheck(native.nearest_zero.default, (scores, 0.3))
     opcheck(native.carry.default, (scores, slot_map, 60))
     opcheck(native.carry_.default, (scores, slot_map))
 

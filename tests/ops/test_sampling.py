@@ -128,3 +128,13 @@ def test_counts_that_do_not_fit():
             ops.sample_absent(links, count, RandomKey(0))
     everything = torch.cat([ops.sample_absent(links, 6200, RandomKey(0)), links.cells()])
     assert torch.equal(everything.sort().values, torch.arange(7000))
+
+
+@given(pattern=patterns(), gone=st.sampled_from([0.0, 0.3, 1.0]), share=st.floats(0, 1))
+def test_dropped_links_count_as_absent(pattern, gone, share):
+    links, key = pattern.links, ops.RandomKey(1, 2, 3)
+    dropped = torch.rand(links.nnz) < gone
+    kept = ops.rewire(links, ~dropped, torch.empty(0, dtype=torch.int64)).links
+    count = int(share * kept.absent)
+    expected = ops.sample_absent(kept, count, key)
+    assert torch.equal(ops.sample_absent(links, count, key, dropped=dropped), expected)

@@ -1,4 +1,4 @@
-"""smallest and largest against their slow twins."""
+"""smallest, largest and nearest_zero against their slow twins."""
 
 import pytest
 import torch
@@ -58,3 +58,32 @@ def test_errors_say_what_was_expected_and_found():
         ops.smallest(torch.arange(10), 1)
     with pytest.raises(ValueError, match=r"expected scores of shape \[10\], found \[2, 5\]"):
         ops.smallest(torch.randn(2, 5), 1)
+
+
+@given(
+    values=st.lists(st.one_of(st.sampled_from(AWKWARD), st.floats(-4, 4, width=32)), max_size=80),
+    share=st.one_of(st.sampled_from([0.0, 0.1, 0.5, 1.0]), st.floats(0, 1)),
+    dtype=real_dtypes(),
+)
+def test_nearest_zero_is_two_stable_sorts(values, share, dtype):
+    values = torch.tensor(values, dtype=dtype)
+    assert torch.equal(ops.nearest_zero(values, share), ops.nearest_zero_ref(values, share))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("levels", [1, 3, 1000, 10**9])
+def test_nearest_zero_of_many(dtype, levels, threads):
+    values = torch.randint(-levels, levels + 1, (200_000,)).to(dtype) / levels
+    for share in (0.0, 1e-5, 0.3, 0.999, 1.0):
+        expected = ops.nearest_zero_ref(values, share)
+        for number in (1, 3):
+            threads(number)
+            assert torch.equal(ops.nearest_zero(values, share), expected)
+
+
+def test_nearest_zero_refuses():
+    with pytest.raises(ValueError, match="NaN at link 1"):
+        ops.nearest_zero(torch.tensor([1.0, torch.nan]), 0.5)
+    for share in (-0.1, 1.1, torch.nan):
+        with pytest.raises(ValueError, match=r"expected share in \[0, 1\], found"):
+            ops.nearest_zero(torch.randn(3), share)

@@ -81,8 +81,8 @@ def wrong_birth(choose):
         (wrong_grow(lambda kept, cells: cells + 1200), "expected cells strictly increasing"),
         (wrong_grow(lambda kept, cells: cells - 1200), "expected cells strictly increasing"),
         (wrong_grow(lambda kept, cells: cells.int()), "cells of dtype int64, found int32"),
-        (wrong_prune(lambda gone: gone[1:]), "expected keep of shape"),
-        (wrong_prune(lambda gone: gone.int()), "expected keep of dtype bool, found int32"),
+        (wrong_prune(lambda gone: gone[1:]), "expected dropped of shape"),
+        (wrong_prune(lambda gone: gone.int()), "expected dropped of dtype bool, found int32"),
         (wrong_birth(lambda values: values[1:]), "shape mismatch"),
     ],
 )
@@ -112,7 +112,7 @@ def test_nan_is_refused_and_nothing_changes(weight_of):
     before = weight.col_indices.clone()
     rule = Dynamic(weight, None, prune=TwoSided(), grow=Uniform(), every=1)
     with pytest.raises(
-        ValueError, match="expected scores that can be ordered, found NaN at link 4"
+        ValueError, match="expected values that can be ordered, found NaN at link 4"
     ):
         rule.step()
     assert torch.equal(weight.col_indices, before)

@@ -22,9 +22,11 @@ struct RandomKey {
   uint32_t stream;
 };
 
-// Draws `count` distinct cells uniformly among the cells that hold no link.
-//   cells [count]: written, row * cols + col, increasing. count <= rows * cols - nnz.
-void sample_absent(const Csr& w, int64_t count, const RandomKey& key, int64_t* cells, int threads);
+// Draws `count` distinct cells uniformly among the cells that hold no link, or one that is dropped.
+//   dropped [nnz], or null for none.
+//   cells [count]: written, row * cols + col, increasing. count <= the number of such cells.
+void sample_absent(const Csr& w, const bool* dropped, int64_t count, const RandomKey& key,
+                   int64_t* cells, int threads);
 
 // How many of n marks are true.
 int64_t count_true(const bool* marks, int64_t n, int threads);

@@ -21,4 +21,11 @@ struct Scores {
 template <typename T>
 int64_t smallest(const Scores<T>& scores, int64_t count, bool* chosen, int threads);
 
+// SET's cut: marks all zeros, of p positive numbers the floor(share * p) nearest to zero, and
+// likewise of the negative ones; among equal ones those that come first.
+//   values [n]; chosen [n]: written, overlaps nothing. 0 <= share <= 1.
+// Returns the position of a NaN (then `chosen` is unusable), or -1.
+template <typename T>
+int64_t nearest_zero(const T* values, int64_t n, double share, bool* chosen, int threads);
+
 }  // namespace sparse_engine

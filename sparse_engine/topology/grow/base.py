@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+import torch
 from torch import Tensor
 
 from sparse_engine.nn import SparseWeight
-from sparse_engine.ops import Links, RandomKey
+from sparse_engine.ops import Links, RandomKey, rewire
 from sparse_engine.topology.rule import Rule
 
 
@@ -35,3 +36,11 @@ class Grow(Rule, ABC):
         Returns:
             int64 ``[count]``, ``row * in_features + column``, increasing.
         """
+
+    def grow_after(
+        self, weight: SparseWeight, dropped: Tensor, count: int, key: RandomKey
+    ) -> Tensor:
+        """:meth:`grow` from the links to remove, for rules that do without the survivors' list."""
+        no_cells = torch.empty(0, dtype=torch.int64, device=dropped.device)
+        kept = rewire(weight.pattern.links, ~dropped, no_cells).links
+        return self.grow(weight, kept, count, key)

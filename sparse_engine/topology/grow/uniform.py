@@ -18,3 +18,9 @@ class Uniform(Grow):
     def grow(self, weight: SparseWeight, kept: Links, count: int, key: RandomKey) -> Tensor:
         """See :meth:`Grow.grow`."""
         return sample_absent(kept, count, key)
+
+    def grow_after(
+        self, weight: SparseWeight, dropped: Tensor, count: int, key: RandomKey
+    ) -> Tensor:
+        """See :meth:`Grow.grow_after`."""
+        return sample_absent(weight.pattern.links, count, key, dropped=dropped)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from sparse_engine.nn import SparseWeight
-from sparse_engine.ops import RandomKey, largest, smallest
+from sparse_engine.ops import RandomKey, nearest_zero
 from sparse_engine.topology.prune.base import Prune, Share
 
 
@@ -23,10 +22,4 @@ class TwoSided(Prune):
 
     def drop(self, weight: SparseWeight, fraction: Share, key: RandomKey) -> Tensor:
         """See :meth:`Prune.drop`."""
-        values = weight.values.detach()
-        gone = values == 0
-        positive = int(torch.count_nonzero(values > 0))
-        negative = weight.nnz - positive - int(torch.count_nonzero(gone))
-        gone |= smallest(values, int(fraction * positive), above=0.0)
-        gone |= largest(values, int(fraction * negative), below=0.0)
-        return gone
+        return nearest_zero(weight.values.detach(), float(fraction))
