@@ -99,5 +99,7 @@ def test_a_cut_over_the_whole_model_is_not_filled_up_again():
         every=1,
     )
     rule.step()
-    assert [linear.weight.nnz for linear in model] == [0, 300]
-    assert set(model[1].weight.pattern.links.cells().tolist()) <= set(cells[1].tolist())
+    assert sum(linear.weight.nnz for linear in model) == 300
+    assert model[0].weight.nnz < 20
+    for linear, before in zip(model, cells, strict=True):
+        assert set(linear.weight.pattern.links.cells().tolist()) <= set(before.tolist())
