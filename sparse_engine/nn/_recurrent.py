@@ -116,7 +116,7 @@ class SparseRecurrent(nn.Module):
                 f"expected input of shape [steps, batch, {self.input_size}] or "
                 f"[steps, {self.input_size}], found {[*x.shape]}"
             )
-        dtype = self.weight_hh_l0.values.dtype
+        dtype = self.weight_hh_l0.dtype
         if x.dtype != dtype:
             message = f"expected input of dtype {dtype}, found {x.dtype}"
             raise ValueError(message.replace("torch.", ""))

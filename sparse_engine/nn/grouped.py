@@ -89,6 +89,11 @@ class GroupedWeight(SparseWeight):
         return gains.to(self.base.dtype) * self.base
 
     @property
+    def dtype(self) -> torch.dtype:
+        """Of the values."""
+        return self.base.dtype
+
+    @property
     def frozen_pattern(self) -> bool:
         """True: links without a group cannot grow."""
         return True

@@ -169,6 +169,11 @@ class SparseWeight(nn.Module):
         return self.pattern.shape
 
     @property
+    def dtype(self) -> torch.dtype:
+        """Of the values."""
+        return self.values.dtype
+
+    @property
     def nnz(self) -> int:
         """The number of links."""
         return self.col_indices.numel()
