@@ -23,10 +23,15 @@ isa = _C.isa
 
 def call(operation: torch._ops.OpOverload, *inputs: object) -> torch.Tensor:
     """``operation(*inputs)``, without the cost of autograd where no input needs it."""
-    if torch.compiler.is_compiling() or _needs_gradient(inputs):
+    if torch.compiler.is_compiling() or needs_gradient(inputs):
         return operation(*inputs)
     with torch._C._AutoDispatchBelowAutograd():
         return operation(*inputs)
+
+
+def in_eager_mode() -> bool:
+    """Whether neither ``torch.compile`` nor a transform of ``torch.func`` is looking on."""
+    return not (torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active())
 
 
 def differentiable(
@@ -60,14 +65,15 @@ def differentiable(
     )
 
     def run(*inputs: object) -> torch.Tensor:
-        if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        if not in_eager_mode():
             return operation(*inputs)
-        return function.apply(*inputs) if _needs_gradient(inputs) else call(operation, *inputs)
+        return function.apply(*inputs) if needs_gradient(inputs) else call(operation, *inputs)
 
     return run
 
 
-def _needs_gradient(inputs: tuple) -> bool:
+def needs_gradient(inputs: tuple) -> bool:
+    """Whether autograd has something to record."""
     return torch.is_grad_enabled() and any(
         isinstance(each, torch.Tensor) and each.requires_grad for each in inputs
     )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 
+from sparse_engine.ops._native import call, in_eager_mode, native, needs_gradient
 from sparse_engine.ops.pattern import Pattern
 from sparse_engine.ops.spmm import spmm
 
@@ -16,8 +18,43 @@ def linear(values: Tensor, pattern: Pattern, x: Tensor, bias: Tensor | None = No
     Raises:
         ValueError: the last dimension of ``x`` is not in_features, or a dtype does not fit.
     """
-    out_features, in_features = pattern.shape
+    in_features = pattern.t_crow.numel() - 1
     if x.dim() == 0 or x.shape[-1] != in_features:
         raise ValueError(f"expected input of shape [..., {in_features}], found {[*x.shape]}")
-    flat = x.reshape(math.prod(x.shape[:-1]), in_features)
-    return spmm(values, pattern, flat.t(), bias).t().reshape(*x.shape[:-1], out_features)
+    if in_eager_mode() and needs_gradient((values, x, bias)):
+        return _Linear.apply(values, *pattern, x, bias)
+    return unflatten(spmm(values, pattern, flatten(x), bias), x)
+
+
+def flatten(x: Tensor) -> Tensor:
+    """``[..., features]`` as the ``[features, columns]`` of :func:`spmm`."""
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1]).t()
+
+
+def unflatten(y: Tensor, like: Tensor) -> Tensor:
+    """``[features, columns]`` as ``[..., features]``, with the other dimensions of ``like``."""
+    return y.t().reshape(*like.shape[:-1], y.shape[0])
+
+
+class _Linear(torch.autograd.Function):
+    """One record for the graph, where the views around :func:`spmm` would be four more."""
+
+    @staticmethod
+    def forward(ctx, values, crow, col, t_crow, t_col, permutation, x, bias):
+        pattern = crow, col, t_crow, t_col, permutation
+        ctx.save_for_backward(values, *pattern, x)
+        return unflatten(call(native.spmm.default, values, *pattern, flatten(x), bias), x)
+
+    @staticmethod
+    def backward(ctx, dy):
+        values, *pattern, x = ctx.saved_tensors
+        needs = ctx.needs_input_grad
+        turned = flatten(dy)
+        dvalues = dx = dbias = None
+        if needs[0]:
+            dvalues = call(native.sddmm.default, *pattern, turned, flatten(x))
+        if needs[6]:
+            dx = unflatten(call(native.spmm_t.default, values, *pattern, turned), x)
+        if needs[7]:
+            dbias = turned.sum(1)
+        return dvalues, None, None, None, None, None, dx, dbias
