@@ -72,3 +72,14 @@ def loop(
         state = cell(step, state)
         states.append(state)
     return torch.stack(states)
+
+
+def parameters(network: torch.nn.Module) -> dict[str, Tensor]:
+    """All parameters of a network of one layer; the first three as the loops name theirs."""
+    names = {
+        "weight_ih_l0": "w_input",
+        "weight_hh_l0": "links",
+        "weight_hh_l0.values": "links",
+        "bias_ih_l0": "bias",
+    }
+    return {names.get(name, name): p for name, p in network.named_parameters()}

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from benchmarks._contest import Contestant
 from benchmarks._peers import torch_csr
-from benchmarks.cells.family import Case, Family, loop
+from benchmarks.cells.family import Case, Family, loop, parameters
 from sparse_engine.nn import SparseRNN
 from sparse_engine.ops import Pattern
 
@@ -101,14 +101,3 @@ class Elman(Family):
 
     def zeros(self) -> Tensor:
         return self.x.new_zeros(self.case.batch, self.case.hidden)
-
-
-def parameters(network: torch.nn.Module) -> dict[str, Tensor]:
-    """All parameters of a network of one layer; the first three as the loops name theirs."""
-    names = {
-        "weight_ih_l0": "w_input",
-        "weight_hh_l0": "links",
-        "weight_hh_l0.values": "links",
-        "bias_ih_l0": "bias",
-    }
-    return {names.get(name, name): p for name, p in network.named_parameters()}

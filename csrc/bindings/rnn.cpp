@@ -2,6 +2,7 @@
 #include <tuple>
 
 #include "pattern.h"
+#include "sequence.h"
 #include "sparse_engine/kernels.h"
 
 namespace sparse_engine::bindings {
@@ -14,22 +15,6 @@ Activation activation_of(int64_t code) {
 
 void check_square(const Csr& w) {
   if (w.rows != w.cols) fail("expected a square recurrent weight, found ", w.rows, " x ", w.cols);
-}
-
-// A [steps, batch, hidden] activation, made contiguous.
-Tensor sequence(const Tensor& t, const char* name, ScalarType type, int64_t hidden) {
-  check_type(t, name, type);
-  if (t.dim() != 3 || t.size(2) != hidden)
-    fail("expected ", name, " of shape [steps, batch, ", hidden, "], found ", shape_of(t));
-  return torch::stable::contiguous(t);
-}
-
-std::optional<Tensor> initial_state(const std::optional<Tensor>& h0, ScalarType type, int64_t batch,
-                                    int64_t hidden) {
-  if (!h0) return std::nullopt;
-  check_type(*h0, "h0", type);
-  check_shape(*h0, "h0", {batch, hidden});
-  return torch::stable::contiguous(*h0);
 }
 
 Tensor rnn_forward(const Tensor& x, const std::optional<Tensor>& w_input,
@@ -54,7 +39,7 @@ Tensor rnn_forward(const Tensor& x, const std::optional<Tensor>& w_input,
     const int64_t inputs = weight ? weight->size(1) : hidden;
     const Tensor input = sequence(x, "x", kType<T>, inputs);
     const int64_t steps = input.size(0), batch = input.size(1);
-    const std::optional<Tensor> start = initial_state(h0, kType<T>, batch, hidden);
+    const std::optional<Tensor> start = state(h0, "h0", kType<T>, batch, hidden);
     Tensor h = empty(input, {steps, batch, hidden});
     if (h.numel() == 0) return h;
     kernels<T>().rnn_forward({pattern.w, data<T>(links), data_or_null<T>(offset), data<T>(input),
@@ -88,7 +73,7 @@ Gradients rnn_backward(const Tensor& dh, const Tensor& h, const std::optional<Te
       input = sequence(*x, "x", kType<T>, inputs);
       check_shape(*input, "x", {steps, batch, inputs});
     }
-    const std::optional<Tensor> start = initial_state(h0, kType<T>, batch, hidden);
+    const std::optional<Tensor> start = state(h0, "h0", kType<T>, batch, hidden);
     Tensor dz = empty(states, {wants_dz ? steps : 0, batch, hidden});
     Tensor dw_input = empty(states, {input ? hidden : 0, inputs});
     Tensor dh0 = empty(states, {start ? batch : 0, hidden});

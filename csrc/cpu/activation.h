@@ -18,7 +18,7 @@ struct ExpConstants<float> {
   static constexpr int kMantissaBits = 23, kBias = 127, kDegree = 7;
   static constexpr float kRound = 0x1.8p23f;
   static constexpr float kLn2High = 0x1.62e4p-1f, kLn2Low = 0x1.7f7d1cp-20f;
-  static constexpr float kTanhIsOne = 10.f;
+  static constexpr float kTanhIsOne = 10.f, kSigmoidIsZero = 87.f;
 };
 
 template <>
@@ -27,13 +27,13 @@ struct ExpConstants<double> {
   static constexpr int kMantissaBits = 52, kBias = 1023, kDegree = 13;
   static constexpr double kRound = 0x1.8p52;
   static constexpr double kLn2High = 0x1.62e42fefa38p-1, kLn2Low = 0x1.ef35793c7673p-45;
-  static constexpr double kTanhIsOne = 20.;
+  static constexpr double kTanhIsOne = 20., kSigmoidIsZero = 700.;
 };
 
 constexpr double inverse_factorial(int n) { return n <= 1 ? 1. : inverse_factorial(n - 1) / n; }
 
-// exp(x) - 1 for 0 <= x < 100, without cancellation: x = k ln 2 + r with |r| <= ln(2) / 2, then
-// 2^k (exp(r) - 1) + (2^k - 1) with a Taylor polynomial in r.
+// exp(x) - 1 while it is finite, x >= 0, without cancellation: x = k ln 2 + r with |r| <= ln(2) /
+// 2, then 2^k (exp(r) - 1) + (2^k - 1) with a Taylor polynomial in r.
 template <typename T, int L>
 SE_INLINE Vec<T, L> expm1_positive(Vec<T, L> x) {
   using C = ExpConstants<T>;
@@ -71,6 +71,23 @@ struct Tanh {
   template <typename T, int L>
   static SE_INLINE Vec<T, L> slope(Vec<T, L> y) {
     return T(1) - y * y;
+  }
+};
+
+struct Sigmoid {
+  // (e + 1) / (e + 2) with e = exp(|x|) - 1, or 1 / (e + 2) for x < 0: small values are as exact as
+  // large ones.
+  template <typename T, int L>
+  static SE_INLINE Vec<T, L> of(Vec<T, L> x) {
+    constexpr T kZero = ExpConstants<T>::kSigmoidIsZero;
+    const Vec<T, L> size = x < T(0) ? -x : x;
+    const Vec<T, L> most = Vec<T, L>{} + kZero, one = Vec<T, L>{} + T(1);
+    const Vec<T, L> e = expm1_positive<T, L>(size > kZero ? most : size);
+    return (x < T(0) ? one : e + T(1)) / (e + T(2));
+  }
+  template <typename T, int L>
+  static SE_INLINE Vec<T, L> slope(Vec<T, L> y) {
+    return y * (T(1) - y);
   }
 };
 

@@ -15,6 +15,9 @@ struct Rows {
 // the end, with nearly equal shares of links (a row itself counts as a few links).
 Rows rows_of(const Csr& w, int rank, int size, int64_t grain);
 
+// The same for units of `gates` rows each: row g * units + u belongs to unit u.
+Rows units_of(const Csr& w, int gates, int rank, int size, int64_t grain);
+
 // out[p] = values[permutation[p]] for first <= p < last.
 template <typename T>
 void permute(const T* values, const int32_t* permutation, int64_t first, int64_t last, T* out);

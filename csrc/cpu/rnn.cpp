@@ -2,11 +2,11 @@
 
 #include "activation.h"
 #include "input_gradient.h"
-#include "link_sums.h"
 #include "projection.h"
 #include "row_product.h"
 #include "sequence.h"
 #include "sparse_engine/kernels.h"
+#include "weight_gradient.h"
 
 namespace sparse_engine {
 namespace {
@@ -58,50 +58,12 @@ void forward(const RnnForward<T>& a, int64_t panels) {
   });
 }
 
-// Adds dz_t h_{t-1}^T to the gradient of the links of `rows`, for S steps from t on downwards.
-template <typename T, int L, int NV, int S>
-void add_gradient(const RnnBackward<T>& a, const Rows& rows, const Ring<T, L * NV>& dz,
-                  const Ring<T, L * NV>& h, int64_t panels, int64_t t) {
-  for (int64_t q = 0; q < panels; ++q) {
-    const T *left[S], *right[S];
-    for (int s = 0; s < S; ++s) right[s] = h.at(t - s - 1).panel(q);
-    LinkSums<T, L, NV, S> sums(a.dvalues, a.w.ptr[rows.first],
-                               exceeds_l2<T, L * NV>(S * a.w.rows) ? last_link(a.w) : nullptr);
-    for (int64_t row = rows.first; row < rows.last; ++row) {
-      for (int s = 0; s < S; ++s) left[s] = dz.at(t - s).row(q, row);
-      sums.row(left, right, a.w.idx + a.w.ptr[row], a.w.ptr[row + 1] - a.w.ptr[row]);
-    }
-    sums.finish();
-  }
-}
-
-// The same for any number of steps, in the largest groups that fit the registers.
-template <typename T, int L, int NV, int S>
-void add_gradients(const RnnBackward<T>& a, const Rows& rows, const Ring<T, L * NV>& dz,
-                   const Ring<T, L * NV>& h, int64_t panels, int64_t t, int64_t steps) {
-  for (; steps >= S; steps -= S, t -= S) add_gradient<T, L, NV, S>(a, rows, dz, h, panels, t);
-  if constexpr (S > 1)
-    if (steps > 0) add_gradients<T, L, NV, S / 2>(a, rows, dz, h, panels, t, steps);
-}
-
-// How many steps the weight gradient takes at a time: their panels should share the second-level
-// cache, and their rows of dz the registers.
-template <typename T, int L, int NV>
-int64_t steps_together(int64_t hidden) {
-  constexpr int64_t kMost = NV == 1 ? 8 : NV == 2 ? 4 : 2;
-  const int64_t panel_bytes = hidden * L * NV * static_cast<int64_t>(sizeof(T));
-  return std::clamp<int64_t>(2 * l2_bytes() / panel_bytes, 1, kMost);
-}
-
 template <typename T, int L, int NV, class Act>
 void backward(const RnnBackward<T>& a, int64_t panels) {
   constexpr int W = L * NV;
-  constexpr int kMostSegments = NV == 1 ? 8 : NV == 2 ? 4 : 2;
   const int64_t hidden = a.w.rows;
   const Sequence<T, W> seq{a.batch, panels};
-  // One place more than the steps that are waiting for the weight gradient, so that the next step
-  // can begin while another thread still works on theirs.
-  const int64_t together = steps_together<T, L, NV>(hidden), places = together + 1;
+  const int64_t places = WeightGradient<T, L, NV>::steps_together(hidden) + 1;
   const DenseInput<T> input{a.x, a.dw_input, hidden, a.dw_input ? a.inputs : 0, a.batch, a.threads};
   Scratch scratch(2 * Ring<T, W>::bytes(places, hidden, panels) + Scratch::bytes_of<T>(a.w.nnz()) +
                   Scratch::bytes_of<T>(hidden * L) + InputGradient<T>::bytes(input));
@@ -114,13 +76,11 @@ void backward(const RnnBackward<T>& a, int64_t panels) {
 
   run_team(threads_for_step(a.threads, a.w.nnz(), hidden, a.batch), [&](const Team& team) {
     const Rows rows = rows_of(a.wt, team.rank, team.size, kBlock);
-    const Rows gradient_rows = rows_of(a.w, team.rank, team.size, kBlock);
+    WeightGradient<T, L, NV> weight_gradient(a.w, rows_of(a.w, team.rank, team.size, kBlock), dz, h,
+                                             panels, a.dvalues);
     permute_share(team, a.values, a.permutation, a.w, values);
     std::fill(bias_sums + rows.first * L, bias_sums + rows.last * L, T(0));
     input_gradient.clear(rows);
-    if (a.dvalues)
-      std::fill(a.dvalues + a.w.ptr[gradient_rows.first], a.dvalues + a.w.ptr[gradient_rows.last],
-                T(0));
     const auto read_state = [&](int64_t t, int64_t q, int64_t first, int count) {
       const Dense<const T> from =
           t < 0 ? seq.step(a.h0, hidden, 0, q) : seq.step(a.h, hidden, t, q);
@@ -131,7 +91,6 @@ void backward(const RnnBackward<T>& a, int64_t panels) {
     });
     team.barrier();
 
-    int64_t waiting = 0;
     for (int64_t t = a.steps - 1; t >= 0; --t) {
       const State<T, W> later = dz.at(t + 1), now = dz.at(t), state = h.at(t);
       const T* x = input_gradient.step(team, t);
@@ -158,12 +117,7 @@ void backward(const RnnBackward<T>& a, int64_t panels) {
         if (a.dz) write_tile<T, W>(tile, seq.step(a.dz, hidden, t, q), first, count, columns);
       });
       team.barrier();
-      waiting += t > 0 || a.h0;
-      if (a.dvalues && (waiting == together || t == 0)) {
-        add_gradients<T, L, NV, kMostSegments>(
-            a, gradient_rows, dz, h, panels, t == 0 && !a.h0 ? waiting : t + waiting - 1, waiting);
-        waiting = 0;
-      }
+      weight_gradient.step(t, a.h0 ? 0 : 1);
     }
     input_gradient.finish(rows);
     for (int64_t row = rows.first; row < rows.last; ++row)

@@ -2,18 +2,24 @@
 #include "sparse_engine/kernels.h"
 
 namespace sparse_engine {
+namespace {
+
+template <class Isa, typename T>
+constexpr Kernels<T> kTable = {
+    spmm<Isa, T>,         sddmm<Isa, T>,         rnn_forward<Isa, T>, rnn_backward<Isa, T>,
+    lstm_forward<Isa, T>, lstm_backward<Isa, T>, gru_forward<Isa, T>, gru_backward<Isa, T>,
+};
+
+}  // namespace
 
 template <>
 Kernels<float> kernels_of<SPARSE_ENGINE_ISA, float>() {
-  using Isa = SPARSE_ENGINE_ISA;
-  return {spmm<Isa, float>, sddmm<Isa, float>, rnn_forward<Isa, float>, rnn_backward<Isa, float>};
+  return kTable<SPARSE_ENGINE_ISA, float>;
 }
 
 template <>
 Kernels<double> kernels_of<SPARSE_ENGINE_ISA, double>() {
-  using Isa = SPARSE_ENGINE_ISA;
-  return {spmm<Isa, double>, sddmm<Isa, double>, rnn_forward<Isa, double>,
-          rnn_backward<Isa, double>};
+  return kTable<SPARSE_ENGINE_ISA, double>;
 }
 
 }  // namespace sparse_engine

@@ -11,19 +11,27 @@ from torch import Tensor, nn
 from sparse_engine.nn import _init
 from sparse_engine.nn.weight import SparseWeight
 
-# A dense input weight with at most this many columns is multiplied inside the time loop, which
-# reads it at every step but never stores its product; a wider one in one large product up front.
-MOST_FUSED_INPUTS = 128
-
 
 class SparseRecurrent(nn.Module):
     """Layers, directions, dropout, batch order and conversion for a sparse recurrent network.
 
     A cell is a subclass: ``dense_type`` names its dense counterpart in torch.nn, and ``_cell``
     runs one layer in one direction over a whole sequence.
+
+    Attributes:
+        dense_type: the counterpart in torch.nn.
+        dense_settings: its constructor's arguments, which are attributes of both.
+        gates: blocks of hidden_size rows in each weight.
+        states: the names of the initial states that the cell takes.
+        most_fused_inputs: a dense input weight with at most this many columns is multiplied inside
+            the time loop, which reads it at every step but never stores its product; a wider one
+            in one large product up front.
     """
 
     dense_type: type[nn.RNNBase]
+    gates: int = 1
+    states: tuple[str, ...] = ("h0",)
+    most_fused_inputs: int = 0
     dense_settings: tuple[str, ...] = (
         "input_size",
         "hidden_size",
@@ -65,15 +73,16 @@ class SparseRecurrent(nn.Module):
             values = torch.empty(*shape, dtype=dtype)
             return nn.Parameter(_init.uniform_(values, self.hidden_size, generator).to(device))
 
+        rows = self.gates * self.hidden_size
         for name, layer in self._layers():
             columns = self._directions * self.hidden_size if layer else self.input_size
             share = density if layer else input_density
             make_input = dense if layer == 0 and share == 1 else partial(sparse, share=share)
-            setattr(self, f"weight_ih_{name}", make_input(self.hidden_size, columns))
-            setattr(self, f"weight_hh_{name}", sparse(self.hidden_size, self.hidden_size, density))
+            setattr(self, f"weight_ih_{name}", make_input(rows, columns))
+            setattr(self, f"weight_hh_{name}", sparse(rows, self.hidden_size, density))
             if self.bias:
-                setattr(self, f"bias_ih_{name}", dense(self.hidden_size))
-                setattr(self, f"bias_hh_{name}", dense(self.hidden_size))
+                setattr(self, f"bias_ih_{name}", dense(rows))
+                setattr(self, f"bias_hh_{name}", dense(rows))
 
     def _configure(self, settings: Mapping[str, object]) -> None:
         """Takes over the constructor arguments that the dense counterpart has too."""
@@ -97,15 +106,27 @@ class SparseRecurrent(nn.Module):
                 yield f"l{layer}_reverse", layer
 
     def _cell(
-        self, name: str, x: Tensor, w_input: Tensor | None, h0: Tensor | None, bias: Tensor | None
-    ) -> Tensor:
-        """All states ``[steps, batch, hidden]`` of one layer.
+        self,
+        name: str,
+        x: Tensor,
+        w_input: Tensor | None,
+        initial: tuple[Tensor | None, ...],
+        bias: Tensor | None,
+    ) -> tuple[Tensor, ...]:
+        """All outputs ``[steps, batch, hidden]`` of one layer, and its final states.
 
         ``w_input`` are its dense input weights, or None where ``x`` is the input's contribution.
         """
         raise NotImplementedError
 
-    def _run(self, x: Tensor, h0: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _biases(self, name: str) -> tuple[Tensor | None, Tensor | None]:
+        """What is added to the input's contribution, and to the recurrent one."""
+        if not self.bias:
+            return None, None
+        return None, getattr(self, f"bias_ih_{name}") + getattr(self, f"bias_hh_{name}")
+
+    def _run(self, x: Tensor, *initial: Tensor | None) -> tuple[Tensor, ...]:
+        """The outputs of the last layer, and each of the final states of all layers."""
         if isinstance(x, nn.utils.rnn.PackedSequence):
             raise TypeError(
                 "expected a padded tensor, found a PackedSequence; unpack it with "
@@ -128,54 +149,60 @@ class SparseRecurrent(nn.Module):
             x = x.transpose(0, 1)
         if x.shape[0] == 0:
             raise ValueError("expected at least one time step, found none")
-        states = self._initial(h0, x.shape[1], single)
-        final = []
+        starts = [
+            self._initial(name, state, x.shape[1], single)
+            for name, state in zip(self.states, initial, strict=True)
+        ]
+        ends = []
         for layer in range(self.num_layers):
             if layer > 0 and self.dropout > 0:
                 x = nn.functional.dropout(x, self.dropout, self.training)
             outputs = []
             for direction in range(self._directions):
-                index = layer * self._directions + direction
-                outputs.append(self._direction(layer, direction, x, states[index]))
-                final.append(outputs[-1][0 if direction else -1])
+                start = tuple(states[len(ends)] for states in starts)
+                output, *end = self._direction(layer, direction, x, start)
+                outputs.append(output)
+                ends.append(end)
             x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, 2)
-        h_n = torch.stack(final)
+        final = [torch.stack(states) for states in zip(*ends, strict=True)]
         if single:
-            return x.squeeze(1), h_n.squeeze(1)
-        return (x.transpose(0, 1) if batch_first else x), h_n
+            return x.squeeze(1), *(states.squeeze(1) for states in final)
+        return x.transpose(0, 1) if batch_first else x, *final
 
-    def _direction(self, layer: int, direction: int, x: Tensor, h0: Tensor | None) -> Tensor:
+    def _direction(
+        self, layer: int, direction: int, x: Tensor, initial: tuple[Tensor | None, ...]
+    ) -> tuple[Tensor, ...]:
         name = f"l{layer}_reverse" if direction else f"l{layer}"
-        weight_ih = getattr(self, f"weight_ih_{name}")
-        bias = None
-        if self.bias:
-            bias = getattr(self, f"bias_ih_{name}") + getattr(self, f"bias_hh_{name}")
+        weight_ih, weight_hh = (getattr(self, f"weight_{kind}_{name}") for kind in ("ih", "hh"))
+        input_bias, bias = self._biases(name)
         if direction:
             x = x.flip(0)
         w_input = None
         if isinstance(weight_ih, SparseWeight):
-            x = weight_ih(x)
+            x = weight_ih(x, input_bias)
         elif (
             x.shape[1] == 1
-            or weight_ih.shape[1] > MOST_FUSED_INPUTS
-            or getattr(self, f"weight_hh_{name}").factors is not None
+            or weight_ih.shape[1] > self.most_fused_inputs
+            or weight_hh.factors is not None
         ):
-            x = nn.functional.linear(x, weight_ih)
+            x = nn.functional.linear(x, weight_ih, input_bias)
         else:
             w_input = weight_ih
-        states = self._cell(name, x, w_input, h0, bias)
-        return states.flip(0) if direction else states
+        if notes(weight_hh) and not x.requires_grad:
+            x = x.detach().requires_grad_()
+        output, *final = self._cell(name, x, w_input, initial, bias)
+        return output.flip(0) if direction else output, *final
 
     def _initial(
-        self, h0: Tensor | None, batch: int, single: bool
+        self, name: str, state: Tensor | None, batch: int, single: bool
     ) -> tuple[Tensor, ...] | list[None]:
         layers = self.num_layers * self._directions
-        if h0 is None:
+        if state is None:
             return [None] * layers
         expected = [layers, self.hidden_size] if single else [layers, batch, self.hidden_size]
-        if [*h0.shape] != expected:
-            raise ValueError(f"expected h0 of shape {expected}, found {[*h0.shape]}")
-        return (h0.unsqueeze(1) if single else h0).unbind(0)
+        if [*state.shape] != expected:
+            raise ValueError(f"expected {name} of shape {expected}, found {[*state.shape]}")
+        return (state.unsqueeze(1) if single else state).unbind(0)
 
     @classmethod
     def from_dense(
@@ -251,3 +278,15 @@ def _largest(dense: Tensor, density: float) -> Tensor:
     mask = torch.zeros(dense.numel(), dtype=torch.bool, device=dense.device)
     mask[dense.abs().flatten().topk(count).indices] = True
     return mask.view_as(dense)
+
+
+def notes(weight: SparseWeight) -> bool:
+    """Whether the factors of this use of a weight are wanted."""
+    return weight.factors is not None and torch.is_grad_enabled()
+
+
+def note_recurrence(weight: SparseWeight, h: Tensor, h0: Tensor | None, du: Tensor) -> None:
+    """Notes the factors of a recurrent weight: each step's gradient and the state before it."""
+    weight.note(h[:-1], du[1:])
+    if h0 is not None:
+        weight.note(h0, du[0])

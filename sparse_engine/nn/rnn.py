@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sparse_engine import ops
-from sparse_engine.nn._recurrent import SparseRecurrent
-from sparse_engine.nn.weight import SparseWeight
+from sparse_engine.nn._recurrent import SparseRecurrent, note_recurrence, notes
 
 
 class SparseRNN(SparseRecurrent):
@@ -52,6 +51,7 @@ class SparseRNN(SparseRecurrent):
 
     dense_type = nn.RNN
     dense_settings = (*SparseRecurrent.dense_settings, "nonlinearity")
+    most_fused_inputs = 128
 
     def __init__(
         self,
@@ -112,13 +112,15 @@ class SparseRNN(SparseRecurrent):
             raise ValueError(f"expected nonlinearity 'tanh' or 'relu', found {self.nonlinearity!r}")
 
     def _cell(
-        self, name: str, x: Tensor, w_input: Tensor | None, h0: Tensor | None, bias: Tensor | None
-    ) -> Tensor:
-        weight = getattr(self, f"weight_hh_{name}")
-        noting = weight.factors is not None and torch.is_grad_enabled()
-        if noting and not x.requires_grad:
-            x = x.detach().requires_grad_()
-        states = ops.rnn(
+        self,
+        name: str,
+        x: Tensor,
+        w_input: Tensor | None,
+        initial: tuple[Tensor | None, ...],
+        bias: Tensor | None,
+    ) -> tuple[Tensor, ...]:
+        weight, (h0,) = getattr(self, f"weight_hh_{name}"), initial
+        h = ops.rnn(
             x,
             h0,
             bias,
@@ -127,13 +129,6 @@ class SparseRNN(SparseRecurrent):
             w_input=w_input,
             nonlinearity=self.nonlinearity,
         )
-        if noting:
-            x.register_hook(partial(_note, weight, states.detach(), h0))
-        return states
-
-
-def _note(weight: SparseWeight, states: Tensor, h0: Tensor | None, dz: Tensor) -> None:
-    """Every step's gradient belongs to the state before it."""
-    weight.note(states[:-1], dz[1:])
-    if h0 is not None:
-        weight.note(h0, dz[0])
+        if notes(weight):
+            x.register_hook(partial(note_recurrence, weight, h.detach(), h0))
+        return h, h[-1]

@@ -1,11 +1,15 @@
 """Operations on sparse weights: each one native, differentiable, and with a slow twin ``*_ref``."""
 
+from sparse_engine.ops.gru import gru as gru
+from sparse_engine.ops.gru import gru_ref as gru_ref
 from sparse_engine.ops.linear import linear as linear
 from sparse_engine.ops.link_prediction import Predicted as Predicted
 from sparse_engine.ops.link_prediction import ch2_l3n as ch2_l3n
 from sparse_engine.ops.link_prediction import ch2_l3n_ref as ch2_l3n_ref
 from sparse_engine.ops.link_prediction import ch3_l3 as ch3_l3
 from sparse_engine.ops.link_prediction import ch3_l3_ref as ch3_l3_ref
+from sparse_engine.ops.lstm import lstm as lstm
+from sparse_engine.ops.lstm import lstm_ref as lstm_ref
 from sparse_engine.ops.pattern import Links as Links
 from sparse_engine.ops.pattern import Pattern as Pattern
 from sparse_engine.ops.rnn import ACTIVATIONS as ACTIVATIONS

@@ -72,6 +72,18 @@ def differentiable(
     return run
 
 
+def refuse_second_derivative(backward: torch._ops.OpOverload, twin: str) -> None:
+    """Makes the gradient of a backward operation an error that names the twin in plain torch."""
+
+    def refuse(ctx: object, *gradients: object) -> None:
+        raise RuntimeError(
+            "the sparse recurrence can be differentiated once; for a second derivative use "
+            f"sparse_engine.ops.{twin}, which is plain torch"
+        )
+
+    torch.library.register_autograd(backward.name(), refuse)
+
+
 def needs_gradient(inputs: tuple) -> bool:
     """Whether autograd has something to record."""
     return torch.is_grad_enabled() and any(

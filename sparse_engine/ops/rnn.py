@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sparse_engine.ops._native import call, differentiable, native
+from sparse_engine.ops._native import call, differentiable, native, refuse_second_derivative
 from sparse_engine.ops.pattern import Pattern
 
 ACTIVATIONS = {"tanh": 0, "relu": 1}
@@ -134,12 +134,5 @@ def _backward(ctx, dh):
     )
 
 
-def _no_second_derivative(ctx, *gradients):
-    raise RuntimeError(
-        "the sparse recurrence can be differentiated once; for a second derivative use "
-        "sparse_engine.ops.rnn_ref, which is plain torch"
-    )
-
-
 _rnn = differentiable(native.rnn_forward.default, save=_save, backward=_backward)
-torch.library.register_autograd("sparse_engine::rnn_backward", _no_second_derivative)
+refuse_second_derivative(native.rnn_backward.default, "rnn_ref")

@@ -1,6 +1,7 @@
 // The kernels of the instruction set that was chosen when the library was loaded.
 #pragma once
 
+#include "sparse_engine/gated.h"
 #include "sparse_engine/rnn.h"
 #include "sparse_engine/sddmm.h"
 #include "sparse_engine/spmm.h"
@@ -18,6 +19,10 @@ struct Kernels {
   void (*sddmm)(const Sddmm<T>&);
   void (*rnn_forward)(const RnnForward<T>&);
   void (*rnn_backward)(const RnnBackward<T>&);
+  void (*lstm_forward)(const GatedForward<T>&);
+  void (*lstm_backward)(const GatedBackward<T>&);
+  void (*gru_forward)(const GatedForward<T>&);
+  void (*gru_backward)(const GatedBackward<T>&);
 };
 
 template <class Isa, typename T>

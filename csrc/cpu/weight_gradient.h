@@ -1,0 +1,85 @@
+// The gradient of a recurrent layer's links, dW = sum_t dz_t h_{t-1}^T, taken inside the time loop
+// while the panels of the last few steps are in cache.
+#pragma once
+
+#include <algorithm>
+
+#include "link_sums.h"
+#include "links.h"
+#include "sequence.h"
+
+namespace sparse_engine {
+namespace {
+
+// One team member's share. Steps wait until there are enough of them to be taken together.
+template <typename T, int L, int NV>
+class WeightGradient {
+  static constexpr int W = L * NV;
+  // Rows of dz of this many steps fit the registers.
+  static constexpr int kMostSteps = NV == 1 ? 8 : NV == 2 ? 4 : 2;
+
+ public:
+  // How many steps are taken at a time: the panels of their states should share the second-level
+  // cache. Rings must have one place more, so that the next step can begin while another thread
+  // still works on these.
+  static int64_t steps_together(int64_t units) {
+    const int64_t panel_bytes = units * W * static_cast<int64_t>(sizeof(T));
+    return std::clamp<int64_t>(2 * l2_bytes() / panel_bytes, 1, kMostSteps);
+  }
+
+  // Clears the gradient of the links of `rows`; with null for `gradient`, none is wanted.
+  WeightGradient(const Csr& w, const Rows& rows, const Ring<T, W>& dz, const Ring<T, W>& h,
+                 int64_t panels, T* gradient)
+      : w_(w),
+        rows_(rows),
+        dz_(dz),
+        h_(h),
+        panels_(panels),
+        gradient_(gradient),
+        together_(steps_together(w.cols)) {
+    if (gradient) std::fill(gradient + w.ptr[rows.first], gradient + w.ptr[rows.last], T(0));
+  }
+
+  // dz_t is complete, as all later ones are. `first` is the first step with a state before it.
+  void step(int64_t t, int64_t first) {
+    waiting_ += t >= first;
+    if (gradient_ == nullptr || (waiting_ < together_ && t > 0)) return;
+    add<kMostSteps>(std::max(t, first) + waiting_ - 1, waiting_);
+    waiting_ = 0;
+  }
+
+ private:
+  // Adds the given number of steps from t on downwards, in the largest groups of at most S.
+  template <int S>
+  void add(int64_t t, int64_t steps) const {
+    for (; steps >= S; steps -= S, t -= S) add_together<S>(t);
+    if constexpr (S > 1)
+      if (steps > 0) add<S / 2>(t, steps);
+  }
+
+  template <int S>
+  void add_together(int64_t t) const {
+    for (int64_t q = 0; q < panels_; ++q) {
+      const T *left[S], *right[S];
+      for (int s = 0; s < S; ++s) right[s] = h_.at(t - s - 1).panel(q);
+      LinkSums<T, L, NV, S> sums(gradient_, w_.ptr[rows_.first],
+                                 exceeds_l2<T, W>(S * w_.cols) ? last_link(w_) : nullptr);
+      for (int64_t row = rows_.first; row < rows_.last; ++row) {
+        for (int s = 0; s < S; ++s) left[s] = dz_.at(t - s).row(q, row);
+        sums.row(left, right, w_.idx + w_.ptr[row], w_.ptr[row + 1] - w_.ptr[row]);
+      }
+      sums.finish();
+    }
+  }
+
+  const Csr& w_;
+  const Rows rows_;
+  const Ring<T, W>&dz_, &h_;
+  const int64_t panels_;
+  T* const gradient_;
+  const int64_t together_;
+  int64_t waiting_ = 0;
+};
+
+}  // namespace
+}  // namespace sparse_engine

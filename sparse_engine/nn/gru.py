@@ -1,0 +1,129 @@
+"""The GRU with sparse recurrent weights."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from sparse_engine.nn._recurrent import SparseRecurrent, note_recurrence, notes
+from sparse_engine.nn.weight import SparseWeight
+from sparse_engine.ops.gru import gru_and_reset
+
+
+class SparseGRU(SparseRecurrent):
+    """:class:`torch.nn.GRU` whose recurrent weights exist only as links.
+
+    With ``x_r, x_z, x_n`` the three blocks of ``x_t W_ih^T + b_ih`` and ``u_r, u_z, u_n`` those of
+    ``h_{t-1} W_hh^T + b_hh``: ``r = sigmoid(x_r + u_r)``, ``z = sigmoid(x_z + u_z)`` and
+    ``h_t = (1 - z) tanh(x_n + r u_n) + z h_{t-1}``, every time step of every layer in one native
+    operation each way. The gates of one matrix are one :class:`SparseWeight` of
+    ``3 * hidden_size`` rows. Arguments, shapes and results are those of ``torch.nn.GRU``; what is
+    added is keyword-only.
+
+    Args:
+        input_size: features of the input.
+        hidden_size: units of each layer.
+        num_layers: layers, stacked.
+        bias: whether there are b_ih and b_hh.
+        batch_first: input and output are [batch, steps, features] instead of
+            [steps, batch, features].
+        dropout: share of each layer's output (but the last's) that is dropped in training.
+        bidirectional: a second network reads each sequence backwards.
+        device: where the parameters are put.
+        dtype: float32 or float64.
+        density: share of the recurrent weights that exist, in (0, 1]; also of the weights
+            between layers.
+        input_density: the same for layer 0's input weights; at 1.0 they are an ordinary dense
+            parameter.
+        gain: scale of the initial sparse values, see :meth:`SparseWeight.erdos_renyi`.
+        generator: source of randomness on the CPU.
+
+    Parameters are named as in ``torch.nn.GRU`` with ``.values`` for the sparse ones.
+
+    Example:
+        >>> gru = SparseGRU(64, 1024, density=0.05)
+        >>> y, h_n = gru(torch.randn(50, 32, 64))
+        >>> y.shape, h_n.shape
+        (torch.Size([50, 32, 1024]), torch.Size([1, 32, 1024]))
+    """
+
+    dense_type = nn.GRU
+    gates = 3
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        density: float,
+        input_density: float = 1.0,
+        gain: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__(
+            input_size=input_size,
+            hidden_size=hidden_size,
+            num_layers=num_layers,
+            bias=bias,
+            batch_first=batch_first,
+            dropout=dropout,
+            bidirectional=bidirectional,
+            device=device,
+            dtype=dtype,
+            density=density,
+            input_density=input_density,
+            gain=gain,
+            generator=generator,
+        )
+
+    def forward(self, x: Tensor, h0: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Runs the network over whole sequences.
+
+        Args:
+            x: ``[steps, batch, input_size]`` (``[batch, steps, input_size]`` with batch_first),
+                or ``[steps, input_size]`` for a single sequence.
+            h0: ``[num_layers * directions, batch, hidden_size]``, without the batch for a single
+                sequence; zeros by default.
+
+        Returns:
+            The last layer's output of every step, ``[steps, batch, directions * hidden_size]``
+            (or as ``x`` is laid out), and every layer's final state, of the shape of ``h0``.
+
+        Raises:
+            ValueError: a shape does not fit, or there is no step.
+        """
+        return self._run(x, h0)
+
+    def _biases(self, name: str) -> tuple[Tensor | None, Tensor | None]:
+        if not self.bias:
+            return None, None
+        return getattr(self, f"bias_ih_{name}"), getattr(self, f"bias_hh_{name}")
+
+    def _cell(
+        self,
+        name: str,
+        x: Tensor,
+        w_input: Tensor | None,
+        initial: tuple[Tensor | None, ...],
+        bias: Tensor | None,
+    ) -> tuple[Tensor, ...]:
+        weight, (h0,) = getattr(self, f"weight_hh_{name}"), initial
+        h, reset = gru_and_reset(x, h0, bias, weight.values, weight.pattern)
+        if notes(weight):
+            x.register_hook(partial(_note, weight, h.detach(), reset, h0))
+        return h, h[-1]
+
+
+def _note(weight: SparseWeight, h: Tensor, reset: Tensor, h0: Tensor | None, dx: Tensor) -> None:
+    """The reset gate scales what of the candidate's gradient reaches the recurrent product."""
+    shared, candidate = dx.split([dx.shape[2] - h.shape[2], h.shape[2]], -1)
+    note_recurrence(weight, h, h0, torch.cat([shared, candidate * reset], -1))

@@ -1,0 +1,145 @@
+"""The LSTM over a whole sequence, in one operation each way."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sparse_engine.ops._native import call, differentiable, native, refuse_second_derivative
+from sparse_engine.ops.pattern import Pattern
+
+
+def lstm(
+    x: Tensor,
+    h0: Tensor | None,
+    c0: Tensor | None,
+    bias: Tensor | None,
+    values: Tensor,
+    pattern: Pattern,
+) -> tuple[Tensor, Tensor]:
+    """Long short-term memory (Hochreiter and Schmidhuber 1997; forget gate: Gers et al. 2000).
+
+    With ``i, f, g, o = (x[t] + bias + h[t - 1] @ W.T).chunk(4, -1)``, for every t::
+
+        c[t] = sigmoid(f) * c[t - 1] + sigmoid(i) * tanh(g)
+        h[t] = sigmoid(o) * tanh(c[t])
+
+    Differentiable once, in all tensors of real numbers. Beside its arguments, only ``h``, ``c`` and
+    the four gates are kept for the backward pass, and without autograd not even these.
+
+    Args:
+        x: float32 or float64 ``[steps, batch, 4 * hidden]``, the input's contribution to each gate.
+        h0: ``[batch, hidden]``, or None for zeros.
+        c0: the same; give both or neither.
+        bias: ``[4 * hidden]``, or None.
+        values: ``[nnz]``.
+        pattern: the links of W, ``4 * hidden x hidden``: a block of rows for each gate.
+
+    Returns:
+        ``h`` of shape ``[steps, batch, hidden]``, and the last ``c``, ``[batch, hidden]``.
+
+    Raises:
+        ValueError: a shape, dtype or device does not fit, or there is no step.
+    """
+    h, c_n, *_ = _lstm(x, h0, c0, bias, values, *pattern, torch.is_grad_enabled())
+    return h, c_n
+
+
+def lstm_ref(
+    x: Tensor,
+    h0: Tensor | None,
+    c0: Tensor | None,
+    bias: Tensor | None,
+    values: Tensor,
+    pattern: Pattern,
+) -> tuple[Tensor, Tensor]:
+    """The slow twin of :func:`lstm` in plain torch."""
+    weight = pattern.dense(values)
+    zeros = x.new_zeros(x.shape[1], weight.shape[1])
+    h, c = zeros if h0 is None else h0, zeros if c0 is None else c0
+    states = []
+    for step in x if bias is None else x + bias:
+        i, f, g, o = (step + h @ weight.T).chunk(4, -1)
+        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+        h = torch.sigmoid(o) * torch.tanh(c)
+        states.append(h)
+    return torch.stack(states), c
+
+
+@torch.library.register_fake("sparse_engine::lstm_forward")
+def _(x, h0, c0, bias, values, crow, col, t_crow, t_col, permutation, keep):
+    (steps, batch, _), hidden = x.shape, t_crow.numel() - 1
+    kept = steps if keep else 0
+    return (
+        x.new_empty(steps, batch, hidden),
+        x.new_empty(batch, hidden),
+        x.new_empty(kept, batch, hidden),
+        x.new_empty(kept, batch, 4 * hidden),
+    )
+
+
+@torch.library.register_fake("sparse_engine::lstm_backward")
+def _(
+    dh,
+    dc_n,
+    h,
+    c,
+    saved,
+    h0,
+    c0,
+    values,
+    crow,
+    col,
+    t_crow,
+    t_col,
+    permutation,
+    wants_x,
+    wants_values,
+):
+    steps, batch, hidden = h.shape
+    return (
+        h.new_empty(steps if wants_x else 0, batch, 4 * hidden),
+        h.new_empty(0 if h0 is None else batch, hidden),
+        h.new_empty(0 if c0 is None else batch, hidden),
+        h.new_empty(4 * hidden),
+        h.new_empty(values.shape if wants_values else 0),
+    )
+
+
+def _save(ctx, inputs, output):
+    _, h0, c0, _, values, *pattern, _ = inputs
+    h, _, c, saved = output
+    ctx.mark_non_differentiable(c, saved)
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(h, c, saved, h0, c0, values, *pattern)
+
+
+def _backward(ctx, dh, dc_n, *_):
+    h, c, saved, h0, c0, values, *pattern = ctx.saved_tensors
+    needs_x, needs_h0, needs_c0, needs_bias, needs_values, *_ = ctx.needs_input_grad
+    dx, dh0, dc0, dbias, dvalues = call(
+        native.lstm_backward.default,
+        torch.zeros_like(h) if dh is None else dh,
+        dc_n,
+        h,
+        c,
+        saved,
+        h0,
+        c0,
+        values,
+        *pattern,
+        needs_x,
+        needs_values,
+    )
+    return (
+        dx if needs_x else None,
+        dh0 if needs_h0 else None,
+        dc0 if needs_c0 else None,
+        dbias if needs_bias else None,
+        dvalues if needs_values else None,
+        *(None,) * 6,
+    )
+
+
+_lstm = differentiable(native.lstm_forward.default, save=_save, backward=_backward)
+refuse_second_derivative(native.lstm_backward.default, "lstm_ref")

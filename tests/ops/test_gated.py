@@ -1,0 +1,318 @@
+"""LSTM and GRU over whole sequences, against their slow twins."""
+
+import inspect
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.autograd import gradcheck
+from torch.library import opcheck
+
+from sparse_engine import ops
+from sparse_engine.ops._native import native
+from sparse_engine.testing import (
+    assert_sums,
+    pattern_of,
+    patterns,
+    random_pattern,
+    real_dtypes,
+    sizes,
+)
+
+TWINS = {"lstm": (ops.lstm, ops.lstm_ref), "gru": (ops.gru, ops.gru_ref)}
+GATES = {"lstm": 4, "gru": 3}
+CELLS = pytest.mark.parametrize("cell", TWINS)
+
+
+def stacked(pattern, cell):
+    """A pattern of one gate, turned a bit further for each of the others."""
+    mask = pattern.dense(torch.ones(pattern.nnz)) > 0
+    return pattern_of(torch.cat([mask.roll(gate, 1) for gate in range(GATES[cell])]))
+
+
+def problem(cell, pattern, steps, batch, dtype=torch.float64, *, initial=True, bias=True):
+    """The arguments of an operation, by name; ``pattern`` is that of one gate."""
+    pattern, hidden = stacked(pattern, cell), pattern.shape[0]
+    rows = GATES[cell] * hidden
+
+    def numbers(*shape):
+        return torch.randn(shape, dtype=dtype)
+
+    arguments = {"x": numbers(steps, batch, rows)}
+    for name in ("h0", "c0") if cell == "lstm" else ("h0",):
+        arguments[name] = numbers(batch, hidden) if initial else None
+    arguments["bias"] = numbers(rows) if bias else None
+    arguments["values"] = numbers(pattern.nnz) * (rows / max(1, pattern.nnz)) ** 0.5
+    return arguments | {"pattern": pattern}
+
+
+def as_tuple(results):
+    return results if isinstance(results, tuple) else (results,)
+
+
+def gradients(function, arguments, upstream, dtype):
+    """The results, and the gradients of all tensors, by name."""
+    own = {
+        name: value.detach().to(dtype).requires_grad_()
+        if isinstance(value, torch.Tensor)
+        else value
+        for name, value in arguments.items()
+    }
+    leaves = {name: value for name, value in own.items() if isinstance(value, torch.Tensor)}
+    results = as_tuple(function(**own))
+    upstream = [each.to(dtype) for each in upstream[: len(results)]]
+    grads = torch.autograd.grad(results, [*leaves.values()], upstream)
+    return dict(enumerate(results)) | dict(zip(leaves, grads, strict=True))
+
+
+def check(cell, arguments):
+    """Relative to the largest entry of each, against the slow twin in double precision."""
+    operation, twin = TWINS[cell]
+    x, pattern = arguments["x"], arguments["pattern"]
+    steps, batch, _ = x.shape
+    shape = (steps, batch, pattern.shape[1])
+    upstream = [torch.randn(shape).to(x.dtype), torch.randn(shape[1:]).to(x.dtype)]
+    found = gradients(operation, arguments, upstream, x.dtype)
+    exact = gradients(twin, arguments, upstream, torch.float64)
+    fan = int(pattern.crow.diff().max()) + int(pattern.t_crow.diff().max()) + 1
+    for name, wanted in exact.items():
+        size = torch.cat([wanted.detach().flatten().abs(), wanted.new_ones(1)]).max()
+        terms = fan * steps * (batch if name in ("bias", "values") else 1)
+        assert_sums(found[name] / size.to(x.dtype), wanted / size, terms)
+
+
+SQUARE = {"one cell": random_pattern(1, 1, 1), "lonely": random_pattern(1, 1, 0)}
+SQUARE |= {"all": random_pattern(16, 16, 256), "nothing": random_pattern(7, 7, 0)}
+SQUARE |= {"ordinary": random_pattern(33, 33, 200), "wide": random_pattern(300, 300, 900)}
+SQUARE |= {"98 %": random_pattern(20, 20, 392)}
+uneven = torch.zeros(40, 40, dtype=torch.bool)
+uneven[3] = True
+uneven[:, 7] = True
+uneven[20:30] = False
+SQUARE |= {"full and empty rows": pattern_of(uneven)}
+
+
+@CELLS
+@pytest.mark.parametrize("name", SQUARE)
+@pytest.mark.parametrize("initial", [True, False])
+def test_structures(cell, name, initial):
+    for steps, batch in [(1, 1), (5, 1), (2, 3), (12, 4), (9, 12), (3, 16), (5, 33), (4, 130)]:
+        for dtype in (torch.float32, torch.float64):
+            check(cell, problem(cell, SQUARE[name], steps, batch, dtype, initial=initial))
+
+
+@CELLS
+@given(
+    pattern=patterns(square=True),
+    steps=st.integers(1, 12),
+    batch=st.one_of(sizes(), st.integers(1, 200)),
+    dtype=real_dtypes(),
+    initial=st.booleans(),
+    bias=st.booleans(),
+)
+def test_any_structure(cell, pattern, steps, batch, dtype, initial, bias):
+    check(cell, problem(cell, pattern, steps, batch, dtype, initial=initial, bias=bias))
+
+
+@CELLS
+def test_one_unit_at_a_time_in_numbers(cell):
+    """A unit without links, by hand: every gate is sigmoid(0) or tanh(x)."""
+    nothing = stacked(random_pattern(1, 1, 0), cell)
+    x = torch.zeros(2, 1, GATES[cell], dtype=torch.float64)
+    x[:, 0, 2] = 1.0
+    tanh = torch.tensor(1.0, dtype=torch.float64).tanh()
+    if cell == "lstm":
+        h, c_n = ops.lstm(x, None, None, None, x.new_empty(0), nothing)
+        first, second = tanh / 2, tanh / 2 + tanh / 4
+        torch.testing.assert_close(h.flatten(), torch.stack([first, second]).tanh() / 2)
+        torch.testing.assert_close(c_n.flatten(), second[None])
+    else:
+        h = ops.gru(x, None, None, x.new_empty(0), nothing)
+        torch.testing.assert_close(h.flatten(), torch.stack([tanh / 2, tanh / 2 + tanh / 4]))
+
+
+@CELLS
+@pytest.mark.parametrize(("initial", "bias"), [(True, True), (True, False), (False, True)])
+@pytest.mark.parametrize(("steps", "batch"), [(1, 1), (4, 1), (3, 3)])
+def test_derivatives(cell, initial, bias, steps, batch):
+    mask = torch.eye(5, dtype=torch.bool).roll(1, 0)
+    mask[2], mask[4] = True, False
+    arguments = problem(cell, pattern_of(mask), steps, batch, initial=initial, bias=bias)
+    names = [name for name, value in arguments.items() if isinstance(value, torch.Tensor)]
+
+    def run(*leaves):
+        return TWINS[cell][0](**(arguments | dict(zip(names, leaves, strict=True))))
+
+    assert gradcheck(run, [arguments[name].requires_grad_() for name in names])
+
+
+@CELLS
+@pytest.mark.parametrize("batch", [1, 3, 40])
+def test_one_gradient_alone_has_the_same_bits(cell, batch):
+    arguments = problem(cell, SQUARE["ordinary"], 5, batch, torch.float32)
+    upstream = [torch.randn(5, batch, 33), torch.randn(batch, 33)]
+    every = gradients(TWINS[cell][0], arguments, upstream, torch.float32)
+    for name, value in arguments.items():
+        if not isinstance(value, torch.Tensor):
+            continue
+        leaf = value.clone().requires_grad_()
+        results = as_tuple(TWINS[cell][0](**(arguments | {name: leaf})))
+        (grad,) = torch.autograd.grad(results, leaf, upstream[: len(results)])
+        assert torch.equal(grad, every[name]), name
+
+
+def test_gradients_of_the_last_c_alone():
+    arguments = problem("lstm", SQUARE["ordinary"], 6, 3)
+    found, wanted = [], []
+    for function, grads in ((ops.lstm, found), (ops.lstm_ref, wanted)):
+        leaves = [arguments[name].clone().requires_grad_() for name in ("x", "c0", "values")]
+        own = arguments | dict(zip(("x", "c0", "values"), leaves, strict=True))
+        grads += torch.autograd.grad(function(**own)[1].sum(), leaves)
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+
+
+@CELLS
+@pytest.mark.parametrize("batch", [1, 20])
+def test_nothing_is_kept_without_gradients(cell, batch):
+    arguments = problem(cell, SQUARE["ordinary"], 5, batch, torch.float32)
+    recorded = as_tuple(TWINS[cell][0](**arguments))
+    with torch.no_grad():
+        for one, other in zip(as_tuple(TWINS[cell][0](**arguments)), recorded, strict=True):
+            assert torch.equal(one, other)
+        *leaves, pattern = arguments.values()
+        *_, saved = getattr(native, f"{cell}_forward")(*leaves, *pattern, False)
+        assert saved.numel() == 0
+
+
+@CELLS
+@pytest.mark.parametrize("initial", [True, False])
+@pytest.mark.parametrize("keep", [True, False])
+def test_opcheck_forward(cell, initial, keep):
+    *leaves, pattern = problem(cell, random_pattern(9, 9, 25), 4, 3, initial=initial).values()
+    leaves = [None if leaf is None else leaf.requires_grad_(keep) for leaf in leaves]
+    opcheck(getattr(native, f"{cell}_forward").default, (*leaves, *pattern, keep))
+
+
+@CELLS
+@pytest.mark.parametrize("initial", [True, False])
+@pytest.mark.parametrize("wanted", [True, False])
+def test_opcheck_backward(cell, initial, wanted):
+    arguments = problem(cell, random_pattern(9, 9, 25), 4, 3, initial=initial)
+    *leaves, pattern = arguments.values()
+    h, *rest = getattr(native, f"{cell}_forward")(*leaves, *pattern, True)
+    kept = {"lstm": rest[1:], "gru": rest}[cell]
+    last = [torch.randn(3, 9, dtype=h.dtype) if initial else None] if cell == "lstm" else []
+    states = [arguments[name] for name in ("h0", "c0") if name in arguments]
+    upstream = (torch.randn_like(h), *last)
+    opcheck(
+        getattr(native, f"{cell}_backward").default,
+        (*upstream, h, *kept, *states, arguments["values"], *pattern, wanted, wanted),
+    )
+
+
+@CELLS
+def test_compiles_without_a_graph_break(cell):
+    arguments = problem(cell, SQUARE["ordinary"], 4, 3)
+    upstream = [torch.randn(4, 3, 33, dtype=torch.float64), torch.randn(3, 33).double()]
+    compiled = torch.compile(TWINS[cell][0], fullgraph=True, backend="aot_eager")
+    found = gradients(compiled, arguments, upstream, torch.float64)
+    for name, wanted in gradients(TWINS[cell][0], arguments, upstream, torch.float64).items():
+        assert torch.equal(found[name], wanted), name
+
+
+@CELLS
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("batch", [1, 2, 7, 19, 100])
+def test_threads(cell, dtype, batch, threads):
+    arguments = problem(cell, random_pattern(300, 300, 30_000), 5, batch, dtype)
+    upstream = [torch.randn(5, batch, 300), torch.randn(batch, 300)]
+    threads(1)
+    alone = gradients(TWINS[cell][0], arguments, upstream, dtype)
+    for count in (2, 3, 5):
+        threads(count)
+        many = gradients(TWINS[cell][0], arguments, upstream, dtype)
+        for name, tensor in alone.items():
+            assert torch.equal(tensor, many[name]), name
+
+
+@CELLS
+def test_a_second_derivative_is_refused_clearly(cell):
+    arguments = problem(cell, random_pattern(4, 4, 5), 2, 2)
+    operation, twin = TWINS[cell]
+    values = arguments["values"].requires_grad_()
+    (first,) = torch.autograd.grad(
+        as_tuple(operation(**arguments))[0].sum(), values, create_graph=True
+    )
+    with pytest.raises(RuntimeError, match=f"differentiated once.*ops.{twin.__name__}"):
+        first.sum().backward()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("batch", [1, 2, 20])
+def test_sigmoid_is_accurate_everywhere(dtype, batch):
+    """A GRU's unit that was 1, whose candidate is 0, is its update gate."""
+    most = 87 if dtype == torch.float32 else 700
+    points = torch.cat([torch.linspace(-most, most, 4001), torch.logspace(-30, 1, 500)]).to(dtype)
+    points = torch.cat([points, -points[4001:]])
+    units = points.numel()
+    x = torch.zeros(1, batch, 3, units, dtype=dtype)
+    x[:, :, 1] = points
+    empty = random_pattern(3 * units, units, 0)
+    h = ops.gru(x.flatten(2), torch.ones(batch, units, dtype=dtype), None, points[:0], empty)
+    exact = torch.sigmoid(points.double())
+    error = (h[0].double() - exact).abs() / exact
+    # tanh(0) = 0 adds nothing.
+    assert error.max() < 4 * torch.finfo(dtype).eps
+
+
+@CELLS
+@pytest.mark.parametrize("batch", [1, 20])
+def test_infinite_and_missing_numbers(cell, batch):
+    units = 4
+    x = torch.zeros(1, batch, GATES[cell], units)
+    x[:, :, 0] = torch.tensor([torch.inf, -torch.inf, torch.nan, 0.0])
+    x[:, :, 2] = 1.0
+    arguments = problem(cell, random_pattern(units, units, 0), 1, batch, torch.float32)
+    arguments |= {"x": x.flatten(2), "bias": None}
+    operation, twin = TWINS[cell]
+    for one, other in zip(
+        as_tuple(operation(**arguments)), as_tuple(twin(**arguments)), strict=True
+    ):
+        torch.testing.assert_close(one, other, equal_nan=True)
+
+
+CHANGES = [
+    ({"x": torch.randn(4, 3, 8)}, r"x of shape \[steps, batch, {rows}\], found \[4, 3, 8\]"),
+    ({"x": torch.randn(4, 9)}, r"x of shape \[steps, batch, {rows}\], found \[4, 9\]"),
+    ({"x": torch.randn(0, 3, 36)}, "expected x of at least one time step|x of shape"),
+    ({"h0": torch.randn(2, 9)}, r"h0 of shape \[3, 9\], found \[2, 9\]"),
+    ({"h0": torch.randn(3, 9).double()}, "h0 of dtype float32, found float64"),
+    ({"bias": torch.randn(9)}, r"bias of shape \[{rows}\], found \[9\]"),
+    ({"values": torch.randn(24)}, r"values of shape \[\d+\], found \[24\]"),
+    ({"pattern": random_pattern(9, 9, 25)}, r"weight of {gates} gates, {rows} x 9, found 9 x 9"),
+]
+
+
+@CELLS
+@pytest.mark.parametrize(("change", "message"), CHANGES)
+def test_errors(cell, change, message):
+    arguments = problem(cell, random_pattern(9, 9, 25), 4, 3, torch.float32) | change
+    message = message.replace("{rows}", str(9 * GATES[cell])).replace("{gates}", str(GATES[cell]))
+    with pytest.raises(ValueError, match=message):
+        TWINS[cell][0](**arguments)
+
+
+def test_half_a_state():
+    arguments = problem("lstm", random_pattern(9, 9, 25), 4, 3)
+    with pytest.raises(ValueError, match="both h0 and c0 or neither, found one"):
+        ops.lstm(**(arguments | {"c0": None}))
+    with pytest.raises(ValueError, match=r"c0 of shape \[3, 9\], found \[3, 8\]"):
+        ops.lstm(**(arguments | {"c0": torch.randn(3, 8).double()}))
+
+
+@CELLS
+def test_twins_take_the_same_arguments(cell):
+    operation, twin = TWINS[cell]
+    assert inspect.signature(operation) == inspect.signature(twin)
