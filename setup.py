@@ -102,5 +102,4 @@ setup(
         ),
     ],
     cmdclass={"build_ext": BuildKernels},
-    options={"bdist_wheel": {"py_limited_api": "cp310"}},
 )
