@@ -64,14 +64,10 @@ def triad_census(w: GraphLike) -> dict[str, int]:
 
 def _ends(csr: csr_array) -> dict[str, np.ndarray]:
     """How many neighbours each node has with a link to them, from them, or both, int64 ``[n]``."""
-    n = csr.shape[0]
     coo = csr.tocoo()
-    target, source = coo.row.astype(np.int64), coo.col.astype(np.int64)
-    proper = target != source
-    target, source = target[proper], source[proper]
-    both = np.isin(target * n + source, source * n + target)
-    return {
-        "to": np.bincount(source[~both], minlength=n),
-        "from": np.bincount(target[~both], minlength=n),
-        "both": np.bincount(source[both], minlength=n),
-    }
+    proper = coo.row != coo.col
+    ends = coo.row[proper], coo.col[proper]
+    links = csr_array((np.ones(len(ends[0]), bool), ends), shape=csr.shape)
+    into, out = np.diff(links.indptr), np.bincount(ends[1], minlength=csr.shape[0])
+    both = np.diff(links.multiply(links.T.tocsr()).tocsr().indptr).astype(np.int64)
+    return {"to": out - both, "from": into - both, "both": both}
