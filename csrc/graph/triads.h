@@ -133,7 +133,7 @@ class Skeleton {
   std::vector<Edge> edges_;
 };
 
-// How many threads pay for a graph of so many edges.
+// How many threads pay for a graph of so many links.
 inline int triad_threads(int threads, int64_t links) { return links < 4096 ? 1 : threads; }
 
 // How many triangles have each code.

@@ -14,6 +14,9 @@ import numpy as np
 
 from sparse_engine.analysis._triads import CODES
 
+#: The classes that balance is taken over, by networkx's names.
+BALANCE_CLASSES = ("030T", "120D", "120U", "300")
+
 #: Source and target of each link, with u, v, w as 0, 1, 2.
 ENDS = ((0, 1), (1, 0), (0, 2), (2, 0), (1, 2), (2, 1))
 
@@ -74,10 +77,6 @@ def corners(one: str, other: str) -> np.ndarray:
     a, b = kind[one], kind[other]
     found = a[..., 0] & b[..., 1] | a[..., 1] & b[..., 0]
     return found.sum(1)
-
-
-#: The classes that balance is taken over, by networkx's names.
-BALANCE_CLASSES = ("030T", "120D", "120U", "300")
 
 
 @cache

@@ -10,8 +10,8 @@ from sparse_engine.analysis import codes
 from sparse_engine.analysis._triads import CODES, Triangles
 from sparse_engine.analysis.graph import GraphLike, as_csr, link_states, native, threads
 
-# States that are held at a time, so that memory does not grow with the samples.
-STATES_AT_ONCE = 1 << 26
+# States and counts that are held at a time, so that memory does not grow with the samples.
+HELD_AT_ONCE = 1 << 23
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def sign_shuffle(w: GraphLike, n: int = 500, *, seed: int = 0) -> NullModel:
     states, graph = link_states(csr), native(csr)
     triangles = Triangles(graph)
     rng = np.random.Generator(np.random.Philox(seed))
-    at_once = max(1, STATES_AT_ONCE // max(CODES, len(states)))
+    at_once = max(1, HELD_AT_ONCE // max(CODES, len(states)))
     counts = []
     for first in range(0, n, at_once):
         size = min(at_once, n - first)
