@@ -3,7 +3,7 @@
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
-NATIVE := $(shell find csrc -name '*.cpp' -o -name '*.h') setup.py pyproject.toml
+NATIVE := $(shell find csrc -name '*.cpp' -o -name '*.h') $(wildcard sparse_engine/*/*.pyx) setup.py pyproject.toml
 
 .PHONY: demo test lint bench build clean
 
@@ -24,6 +24,7 @@ bench: build
 	$(BIN)/python -m benchmarks.linear --json benchmarks/results/linear.json
 	$(BIN)/python -m benchmarks.kernels --json benchmarks/results/kernels.json
 	$(BIN)/python -m benchmarks.rewire --json benchmarks/results/rewire.json
+	$(BIN)/python -m benchmarks.analysis --json benchmarks/results/analysis.json
 
 build: .venv/built
 
@@ -31,7 +32,7 @@ build: .venv/built
 	test -d .venv || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet $(TORCH)
-	$(BIN)/python -m pip install --quiet "setuptools>=77" wheel ninja \
+	$(BIN)/python -m pip install --quiet "setuptools>=77" wheel ninja "cython>=3.1" \
 		numpy scipy networkx tqdm safetensors tyro \
 		matplotlib clang-format==20.1.8 expecttest hypothesis pytest ruff==0.14.5
 	touch $@
@@ -41,4 +42,4 @@ build: .venv/built
 	touch $@
 
 clean:
-	rm -rf .venv build runs sparse_engine/_C*.so *.egg-info
+	rm -rf .venv build runs sparse_engine/_C*.so sparse_engine/*/*.so *.egg-info

@@ -1,7 +1,7 @@
-"""Builds the one native extension, sparse_engine._C, against the stable ABI of LibTorch.
+"""Builds sparse_engine._C against the stable ABI of LibTorch, and the graph kernels with Cython.
 
-The kernel files are compiled once per instruction set and linked together; the library chooses
-among them when it is loaded. Everything else about the package is in pyproject.toml.
+The kernel files of _C are compiled once per instruction set and linked together; the library
+chooses among them when it is loaded. Everything else about the package is in pyproject.toml.
 """
 
 import os
@@ -12,7 +12,8 @@ import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from setuptools import setup
+from Cython.Build import cythonize
+from setuptools import Extension, setup
 
 try:
     from torch.utils.cpp_extension import BuildExtension, CppExtension
@@ -35,10 +36,14 @@ class BuildKernels(BuildExtension):
     """Compiles csrc/cpu's kernel files for every instruction set before the extension itself."""
 
     def build_extension(self, ext):
+        if ext.name == "sparse_engine._C":
+            self.compile_kernels(ext)
+        super().build_extension(ext)
+
+    def compile_kernels(self, ext):
         jobs = [(kernel, isa) for kernel in KERNELS for isa in INSTRUCTION_SETS]
         with ThreadPoolExecutor(int(os.environ.get("MAX_JOBS", os.cpu_count() or 1))) as pool:
             ext.extra_objects = [*pool.map(lambda job: self.compile_kernel(*job), jobs)]
-        super().build_extension(ext)
 
     def compile_kernel(self, kernel: str, isa: str) -> str:
         source = Path(f"csrc/cpu/{kernel}.cpp")
@@ -81,8 +86,20 @@ setup(
             ],
             extra_link_args=["-fopenmp"],
             py_limited_api=True,
-        )
+        ),
+        *cythonize(
+            Extension(
+                "sparse_engine.analysis._triads",
+                ["sparse_engine/analysis/_triads.pyx"],
+                depends=["csrc/graph/triads.h"],
+                include_dirs=[str(Path("csrc/graph").resolve())],
+                language="c++",
+                extra_compile_args=CXX_FLAGS,
+                extra_link_args=["-fopenmp"],
+            ),
+            build_dir="build",
+            language_level=3,
+        ),
     ],
     cmdclass={"build_ext": BuildKernels},
-    options={"bdist_wheel": {"py_limited_api": "cp310"}},
 )

@@ -26,7 +26,7 @@ def module(monkeypatch):
     return lambda name: importlib.import_module(f"benchmarks.{name}")
 
 
-@pytest.mark.parametrize("name", ["train_step", "linear", "kernels", "rewire"])
+@pytest.mark.parametrize("name", ["train_step", "linear", "kernels", "rewire", "analysis"])
 def test_a_benchmark_reports_what_it_measured(module, name, tmp_path):
     file = tmp_path / "new" / "result.json"
     command = [sys.executable, "-m", f"benchmarks.{name}", "--quick", "--threads", "1"]

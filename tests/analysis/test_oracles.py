@@ -1,0 +1,75 @@
+"""The analyses of published networks, to all published digits."""
+
+import re
+
+import pytest
+
+from sparse_engine.analysis import sign_shuffle, structural_balance, triad_census
+
+# Balanced and unbalanced semicycles by class, class mean, pooled, balanced triads and all, and the
+# transitive semicycles of every class.
+BALANCE = {
+    "mnist_pruning_epoch200": (
+        "331/61 38/4 32/2 0/0", "0.896775", "0.856838", (366, 430), (423, 77)
+    ),
+    "mnist_set_core_epoch200": (
+        "126/45 6/4 6/2 0/0", "0.695614", "0.730159", (132, 180), (148, 52)
+    ),
+    "mackey_glass_set_epoch100": (
+        "145/88 6/4 13/5 0/0", "0.648180", "0.628352", (154, 247), (177, 102)
+    ),
+    "gesture_pruning_epoch200": (
+        "126/69 34/8 16/8 6/0", "0.780586", "0.681648", (152, 229), (214, 93)
+    ),
+    "gesture_ctrnn_deepr_epoch200": (
+        "108/83 4/4 8/8 0/0", "0.521815", "0.558140", (112, 203), (130, 98)
+    ),
+}  # fmt: skip
+CENSUS = {
+    "mnist_pruning_epoch200": "408902 122947 5556 2913 2871 6367 559 572 392 127 26 21 17 29 1 0",
+    "mnist_set_core_epoch200": "434728 105167 2133 2140 2177 4340 168 194 171 63 1 5 4 8 1 0",
+    "mackey_glass_set_epoch100": "253059 77076 2245 2054 1992 4119 245 247 233 74 2 5 9 15 1 0",
+    "gesture_pruning_epoch200": "258022 71606 3692 1597 2067 3319 426 311 195 59 18 21 12 25 5 1",
+    "gesture_ctrnn_deepr_epoch200": "251375 79062 2194 2021 2016 3996 221 195 191 76 6 4 8 10 1 0",
+}
+
+
+@pytest.mark.parametrize("name", BALANCE)
+def test_balance(name, data):
+    classes, class_mean, pooled, triads, transitive = BALANCE[name]
+    report = structural_balance(data / "topologies" / "trained" / f"{name}.csv")
+    found = " ".join(f"{b}/{total - b}" for b, total in report.classes.values())
+    assert found == classes
+    assert f"{report.class_mean:.6f}" == class_mean
+    assert f"{report.pooled:.6f}" == pooled
+    assert report.triads == triads
+    assert report.transitive == (transitive[0], sum(transitive))
+
+
+@pytest.mark.parametrize("name", CENSUS)
+def test_census(name, data):
+    census = triad_census(data / "topologies" / "trained" / f"{name}.csv")
+    assert " ".join(map(str, census.values())) == CENSUS[name]
+
+
+def test_ratios_in_the_names_of_generated_networks(data, tmp_path):
+    files = sorted((data / "topologies" / "generated").glob("*_0.[0-9][0-9][0-9].txt"))
+    assert len(files) >= 13
+    for file in files:
+        # Their third column is a colour, 1 for positive and 2 for negative.
+        signed = tmp_path / file.name
+        signed.write_text(re.sub(r"\t2$", "\t-1", file.read_text(), flags=re.MULTILINE))
+        report = structural_balance(signed, skip_unbalanced_classes=True)
+        expected = float(file.stem.rpartition("_")[2])
+        assert report.class_mean == pytest.approx(expected, abs=0.00051)
+
+
+def test_significance(data):
+    """The z-scores of 300 shuffles, as far as so few can tell."""
+    file = data / "topologies" / "trained" / "mnist_pruning_epoch200.csv"
+    model = sign_shuffle(file, 300)
+    assert model.z_scores["pooled"] == pytest.approx(15.8, abs=2)
+    assert model.z_scores["class_mean"] == pytest.approx(10.1, abs=2)
+    assert model.p_values["pooled"] == 1 / 301
+    file = data / "topologies" / "trained" / "gesture_ctrnn_deepr_epoch200.csv"
+    assert sign_shuffle(file, 300).p_values["class_mean"] > 0.1

@@ -1,0 +1,190 @@
+"""Balance, participation and census against a literal reading of every triple of nodes."""
+
+from itertools import combinations, permutations
+
+import networkx as nx
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.sparse import coo_array, random_array
+
+from sparse_engine import convert
+from sparse_engine.analysis import participation, sign_shuffle, structural_balance, triad_census
+
+CLASSES = ("030T", "120D", "120U", "300")
+
+
+@st.composite
+def signed_digraphs(draw):
+    """A CSR of up to 12 nodes with self-loops, mutual links and stored zeros."""
+    n = draw(st.integers(1, 12))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    density = draw(st.sampled_from([0.0, 0.1, 0.3, 0.6, 0.98, 1.0]))
+    rows, cols = np.nonzero(rng.random((n, n)) < density)
+    values = rng.choice([-1.5, -0.1, 0.0, 0.2, 2.0], len(rows))
+    return coo_array((values, (rows, cols)), shape=(n, n)).tocsr()
+
+
+def links_of(w):
+    """Values by source and target, without self-loops."""
+    coo = w.tocoo()
+    entries = zip(coo.col.tolist(), coo.row.tolist(), coo.data.tolist(), strict=True)
+    return {(source, target): value for source, target, value in entries if source != target}
+
+
+def digraph_of(w):
+    graph = nx.DiGraph()
+    graph.add_nodes_from(range(w.shape[0]))
+    graph.add_edges_from(links_of(w))
+    return graph
+
+
+def semicycles_of(w):
+    """Every transitive semicycle: its three nodes, their class, its links, its balance."""
+    links, graph = links_of(w), digraph_of(w)
+    for triple in combinations(range(w.shape[0]), 3):
+        found = []
+        for first, second, third in permutations(triple):
+            cycle = ((first, second), (second, third), (first, third))
+            if all(link in links for link in cycle):
+                found.append((cycle, bool(np.prod([links[link] for link in cycle]) > 0)))
+        if found:
+            (name,) = (k for k, v in nx.triadic_census(graph.subgraph(triple)).items() if v)
+            yield from ((triple, name, cycle, balanced) for cycle, balanced in found)
+
+
+@settings(max_examples=100)
+@given(signed_digraphs())
+def test_balance(w):
+    found = list(semicycles_of(w))
+    inside = [cycle for cycle in found if cycle[1] in CLASSES]
+    counts = {
+        name: (
+            sum(balanced for _, n, _, balanced in inside if n == name),
+            sum(n == name for _, n, _, _ in inside),
+        )
+        for name in CLASSES
+    }
+    by_triple = {}
+    for triple, _, _, balanced in inside:
+        by_triple.setdefault(triple, []).append(balanced)
+    whole = sum(map(all, by_triple.values()))
+
+    report = structural_balance(w)
+    assert report.classes == counts
+    assert report.transitive == (sum(b for *_, b in found), len(found))
+    assert report.triads == (whole, len(by_triple))
+    if not inside:
+        assert np.isnan([report.class_mean, report.pooled, report.triad_level]).all()
+        assert report.to_dict()["pooled"] is None
+        return
+    assert report.pooled == sum(b for *_, b in inside) / len(inside)
+    assert report.triad_level == whole / len(by_triple)
+    ratios = [balanced / total for balanced, total in counts.values() if total]
+    assert report.class_mean == pytest.approx(np.mean(ratios), rel=1e-12)
+    published = structural_balance(w, skip_unbalanced_classes=True).class_mean
+    ratios = [ratio for ratio in ratios if ratio]
+    assert published == pytest.approx(np.mean(ratios) if ratios else np.nan, nan_ok=True)
+
+
+@settings(max_examples=50)
+@given(signed_digraphs())
+def test_participation(w):
+    n = w.shape[0]
+    links, nodes = np.zeros((n, n, 2), np.int64), np.zeros((n, 2), np.int64)
+    for triple, name, cycle, balanced in semicycles_of(w):
+        if name in CLASSES:
+            for source, target in cycle:
+                links[target, source] += balanced, 1
+            nodes[list(triple)] += balanced, 1
+    found = participation(w)
+    coo = w.tocoo()
+    np.testing.assert_array_equal(found.links, links[coo.row, coo.col])
+    np.testing.assert_array_equal(found.nodes, nodes)
+
+
+@settings(max_examples=100)
+@given(signed_digraphs())
+def test_census(w):
+    assert triad_census(w) == nx.triadic_census(digraph_of(w))
+
+
+@given(signed_digraphs(), st.integers(0, 9))
+def test_null_model_recounts_what_the_count_counts(w, seed):
+    """Each sample is the balance of a graph with shuffled signs, one that can be made by hand."""
+    model = sign_shuffle(w, 3, seed=seed)
+    states = np.select([w.data > 0, w.data < 0], [1, -1], 0)
+    rng = np.random.Generator(np.random.Philox(seed))
+    # Uniform integers decide a shuffle, so shuffles of signs and of their states are the same.
+    shuffled = rng.permuted(np.tile(states.astype(np.int8), (3, 1)), axis=1)
+    for k in range(3):
+        graph = w.copy()
+        graph.data = shuffled[k].astype(float)
+        report = structural_balance(graph)
+        for name in ("class_mean", "pooled", "triad_level"):
+            np.testing.assert_equal(model.samples[name][k], getattr(report, name))
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 5])
+def test_graphs_without_links(n):
+    w = coo_array((n, n)).tocsr()
+    report = structural_balance(w)
+    assert report.classes == dict.fromkeys(CLASSES, (0, 0))
+    assert "nan" not in str(report)
+    assert participation(w).links.shape == (0, 2) and not participation(w).nodes.any()
+    census = triad_census(w)
+    assert census.pop("003") == n * (n - 1) * (n - 2) // 6
+    assert not any(census.values())
+    assert np.isnan(sign_shuffle(w, 2).z_scores["pooled"])
+
+
+def test_results_do_not_depend_on_threads(threads):
+    w = random_array((200, 200), density=0.11, format="csr", rng=0)
+    w.data -= 0.5
+    assert w.nnz > 4096
+    results = []
+    for count in (1, 2, 5):
+        threads(count)
+        model = sign_shuffle(w, 7)
+        results.append(
+            [structural_balance(w), triad_census(w), *participation(w), *model.samples.values()]
+        )
+    for other in results[1:]:
+        for one, many in zip(results[0], other, strict=True):
+            np.testing.assert_equal(one, many)
+    assert results[0][1] == nx.triadic_census(digraph_of(w))
+
+
+def test_every_form_of_a_graph(tmp_path):
+    w = random_array((30, 30), density=0.3, format="csr", rng=1)
+    w.data -= 0.4
+    weight = convert.from_scipy(w)
+    path = tmp_path / "edges.csv"
+    convert.write_edge_list(weight, path)
+    expected = structural_balance(w)
+    assert sum(total for _, total in expected.classes.values()) > 100
+    forms = (
+        weight, w.tocoo(), w.tocsc(), weight.to_torch_csr(), convert.to_networkx(weight), path,
+        str(path),
+    )  # fmt: skip
+    for form in forms:
+        assert structural_balance(form) == expected
+
+
+def test_refuses_what_is_no_graph(tmp_path):
+    with pytest.raises(ValueError, match="expected a square weight, found 2 x 3"):
+        structural_balance(coo_array((2, 3)))
+    with pytest.raises(ValueError, match="expected values that are numbers, found nan at link 1"):
+        triad_census(coo_array(([1.0, np.nan], ([0, 1], [1, 0])), shape=(2, 2)))
+    with pytest.raises(TypeError, match=r"found torch\.strided"):
+        structural_balance(torch.zeros(3, 3))
+    with pytest.raises(TypeError, match=r"expected a SparseWeight.*found list"):
+        structural_balance([[0, 1], [1, 0]])
+    twice = tmp_path / "twice.csv"
+    twice.write_text("Id,Source,Target,Weight\n0,0,1,1\n1,0,1,2\n")
+    with pytest.raises(ValueError, match=r"twice\.csv"):
+        structural_balance(twice)
+    with pytest.raises(ValueError, match="n of at least 2 and seed of at least 0, found 1 and 0"):
+        sign_shuffle(coo_array((2, 2)), 1)
