@@ -62,14 +62,16 @@ def sample_absent(
     return native.sample_absent(*links, dropped, count, *key)
 
 
-def sample_absent_ref(links: Links, count: int, key: RandomKey) -> Tensor:
+def sample_absent_ref(
+    links: Links, count: int, key: RandomKey, *, dropped: Tensor | None = None
+) -> Tensor:
     """A slow sampler of the same distribution (not of the same draws)."""
-    cells = links.absent + links.nnz
-    absent = torch.ones(cells, dtype=torch.bool)
-    absent[links.cells()] = False
+    absent = torch.ones(links.absent + links.nnz, dtype=torch.bool)
+    absent[links.cells() if dropped is None else links.cells()[~dropped]] = False
+    cells = absent.nonzero().squeeze(1)
     generator = torch.Generator().manual_seed(hash(key) % 2**63)
-    order = torch.randperm(links.absent, generator=generator)
-    return absent.nonzero().squeeze(1)[order[:count]].sort().values
+    order = torch.randperm(cells.numel(), generator=generator)
+    return cells[order[:count]].sort().values
 
 
 def rewire(links: Links, keep: Tensor, cells: Tensor) -> Rewired:
