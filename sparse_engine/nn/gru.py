@@ -7,12 +7,13 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from sparse_engine.nn._recurrent import SparseRecurrent, note_recurrence, notes
+from sparse_engine.nn._drop_in import DropIn
+from sparse_engine.nn._sparse_recurrent import note_recurrence, notes
 from sparse_engine.nn.weight import SparseWeight
 from sparse_engine.ops.gru import gru_and_reset
 
 
-class SparseGRU(SparseRecurrent):
+class SparseGRU(DropIn):
     """:class:`torch.nn.GRU` whose recurrent weights exist only as links.
 
     With ``x_r, x_z, x_n`` the three blocks of ``x_t W_ih^T + b_ih`` and ``u_r, u_z, u_n`` those of

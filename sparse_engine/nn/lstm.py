@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from sparse_engine import ops
-from sparse_engine.nn._recurrent import SparseRecurrent, note_recurrence, notes
+from sparse_engine.nn._drop_in import DropIn
+from sparse_engine.nn._sparse_recurrent import note_recurrence, notes
 
 
-class SparseLSTM(SparseRecurrent):
+class SparseLSTM(DropIn):
     """:class:`torch.nn.LSTM` whose recurrent weights exist only as links.
 
     With ``i, f, g, o`` the four blocks of ``x_t W_ih^T + b_ih + h_{t-1} W_hh^T + b_hh``:
@@ -50,7 +51,7 @@ class SparseLSTM(SparseRecurrent):
     """
 
     dense_type = nn.LSTM
-    dense_settings = (*SparseRecurrent.dense_settings, "proj_size")
+    settings = (*DropIn.settings, "proj_size")
     gates = 4
     states = ("h0", "c0")
 

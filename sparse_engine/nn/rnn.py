@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from sparse_engine import ops
-from sparse_engine.nn._recurrent import SparseRecurrent, note_recurrence, notes
+from sparse_engine.nn._drop_in import DropIn
+from sparse_engine.nn._sparse_recurrent import note_recurrence, notes
 
 
-class SparseRNN(SparseRecurrent):
+class SparseRNN(DropIn):
     """:class:`torch.nn.RNN` whose recurrent weights exist only as links.
 
     ``h_t = act(x_t W_ih^T + b_ih + h_{t-1} W_hh^T + b_hh)``, every time step of every layer in
@@ -50,7 +51,7 @@ class SparseRNN(SparseRecurrent):
     """
 
     dense_type = nn.RNN
-    dense_settings = (*SparseRecurrent.dense_settings, "nonlinearity")
+    settings = (*DropIn.settings, "nonlinearity")
     most_fused_inputs = 128
 
     def __init__(

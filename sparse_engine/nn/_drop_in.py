@@ -1,0 +1,90 @@
+"""Conversion between a sparse recurrent network and its counterpart in torch.nn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from sparse_engine.nn import _init
+from sparse_engine.nn._sparse_recurrent import SparseRecurrent
+from sparse_engine.nn.weight import SparseWeight
+
+
+class DropIn(SparseRecurrent):
+    """A sparse recurrent network that computes what one of torch.nn does.
+
+    Attributes:
+        dense_type: that network's class; its constructor takes all ``settings``.
+    """
+
+    dense_type: type[nn.RNNBase]
+
+    @classmethod
+    def from_dense(
+        cls,
+        dense: nn.RNNBase,
+        *,
+        density: float | None = None,
+        mask: Tensor | Mapping[str, Tensor] | None = None,
+        input_density: float = 1.0,
+    ) -> DropIn:
+        """The sparse network with some of a dense network's weights, at their values.
+
+        Args:
+            dense: the network to copy; its signature is kept.
+            density: keeps this share of each sparse weight, the largest by magnitude.
+            mask: keeps these entries: a boolean matrix for ``weight_hh_l0`` of a network of one
+                layer and direction, or a mapping from parameter names to matrices. Without
+                density or mask, the entries that are not 0 are kept.
+            input_density: share of layer 0's input weights to keep; 1.0 keeps them dense.
+
+        Raises:
+            TypeError: not the dense counterpart of this class.
+            ValueError: both density and mask, or a mask that does not fit.
+        """
+        if type(dense) is not cls.dense_type:
+            raise TypeError(
+                f"expected a torch.nn.{cls.dense_type.__name__}, found {type(dense).__name__}"
+            )
+        if density is not None and mask is not None:
+            raise ValueError("expected density or mask, found both")
+        if isinstance(mask, Tensor):
+            mask = {"weight_hh_l0": mask}
+        masks = dict(mask or {})
+        network = cls.__new__(cls)
+        nn.Module.__init__(network)
+        network._configure(vars(dense))
+        for name, parameter in dense.named_parameters():
+            values = parameter.detach()
+            first = name.startswith("weight_ih_l0")
+            if name.startswith("bias") or (first and input_density == 1 and name not in masks):
+                setattr(network, name, nn.Parameter(values.clone()))
+                continue
+            share = input_density if first else density
+            kept = masks.pop(name, None)
+            if kept is None and share is not None:
+                kept = _largest(values, share)
+            setattr(network, name, SparseWeight.from_dense(values, kept))
+        if masks:
+            raise ValueError(f"expected masks for sparse weights, found {sorted(masks)}")
+        return network.train(dense.training)
+
+    def to_dense(self) -> nn.RNNBase:
+        """The dense network in torch.nn of the same function."""
+        weight = next(self.parameters())
+        dense = self.dense_type(**self._settings(), device=weight.device, dtype=weight.dtype)
+        with torch.no_grad():
+            for name, parameter in dense.named_parameters():
+                own = getattr(self, name)
+                parameter.copy_(own.to_dense() if isinstance(own, SparseWeight) else own)
+        return dense.train(self.training)
+
+
+def _largest(dense: Tensor, density: float) -> Tensor:
+    """A mask of the share ``density`` of the entries that is largest by magnitude."""
+    count = _init.density_nnz(*dense.shape, density)
+    mask = torch.zeros(dense.numel(), dtype=torch.bool, device=dense.device)
+    mask[dense.abs().flatten().topk(count).indices] = True
+    return mask.view_as(dense)

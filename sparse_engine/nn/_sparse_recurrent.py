@@ -1,0 +1,130 @@
+"""Recurrent networks of one input and one recurrent weight: parameters by layer and direction."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from sparse_engine.nn import _init
+from sparse_engine.nn._recurrent import Recurrent
+from sparse_engine.nn.weight import SparseWeight
+
+
+class SparseRecurrent(Recurrent):
+    """A recurrent network with torch's names: weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0.
+
+    A cell is a subclass that implements :meth:`_cell`. The weights between layers are sparse, too.
+
+    Attributes:
+        gates: blocks of hidden_size rows in each weight.
+        most_fused_inputs: a dense input weight with at most this many columns is multiplied inside
+            the time loop, which reads it at every step but never stores its product; a wider one
+            in one large product up front.
+    """
+
+    gates: int = 1
+    most_fused_inputs: int = 0
+
+    def __init__(
+        self,
+        *,
+        device: torch.device | str | None,
+        dtype: torch.dtype | None,
+        density: float,
+        input_density: float,
+        gain: float,
+        generator: torch.Generator | None,
+        **settings: object,
+    ) -> None:
+        super().__init__(**settings)
+        _init.check_density(density)
+        _init.check_density(input_density, "input_density")
+
+        def sparse(out_features: int, in_features: int, share: float) -> SparseWeight:
+            return SparseWeight.erdos_renyi(
+                out_features,
+                in_features,
+                density=share,
+                gain=gain,
+                generator=generator,
+                device=device,
+                dtype=dtype,
+            )
+
+        def dense(*shape: int) -> nn.Parameter:
+            values = torch.empty(*shape, dtype=dtype)
+            return nn.Parameter(_init.uniform_(values, self.hidden_size, generator).to(device))
+
+        rows = self.rows
+        for name, inputs in self._layers():
+            first = name.startswith("l0")
+            share = input_density if first else density
+            make_input = dense if first and share == 1 else partial(sparse, share=share)
+            setattr(self, f"weight_ih_{name}", make_input(rows, inputs))
+            setattr(self, f"weight_hh_{name}", sparse(rows, self.hidden_size, density))
+            if self.bias:
+                setattr(self, f"bias_ih_{name}", dense(rows))
+                setattr(self, f"bias_hh_{name}", dense(rows))
+
+    @property
+    def rows(self) -> int:
+        """Of each weight."""
+        return self.gates * self.hidden_size
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return self.weight_hh_l0.dtype
+
+    def _cell(
+        self,
+        name: str,
+        x: Tensor,
+        w_input: Tensor | None,
+        initial: tuple[Tensor | None, ...],
+        bias: Tensor | None,
+    ) -> tuple[Tensor, ...]:
+        """All outputs ``[steps, batch, hidden]`` of one layer, and its final states.
+
+        ``w_input`` are its dense input weights, or None where ``x`` is the input's contribution.
+        """
+        raise NotImplementedError
+
+    def _biases(self, name: str) -> tuple[Tensor | None, Tensor | None]:
+        """What is added to the input's contribution, and to the recurrent one."""
+        if not self.bias:
+            return None, None
+        return None, getattr(self, f"bias_ih_{name}") + getattr(self, f"bias_hh_{name}")
+
+    def _layer(
+        self, name: str, x: Tensor, initial: tuple[Tensor | None, ...]
+    ) -> tuple[Tensor, ...]:
+        weight_ih, weight_hh = (getattr(self, f"weight_{kind}_{name}") for kind in ("ih", "hh"))
+        input_bias, bias = self._biases(name)
+        w_input = None
+        if isinstance(weight_ih, SparseWeight):
+            x = weight_ih(x, input_bias)
+        elif (
+            x.shape[1] == 1
+            or weight_ih.shape[1] > self.most_fused_inputs
+            or weight_hh.factors is not None
+        ):
+            x = nn.functional.linear(x, weight_ih, input_bias)
+        else:
+            w_input = weight_ih
+        if notes(weight_hh) and not x.requires_grad:
+            x = x.detach().requires_grad_()
+        return self._cell(name, x, w_input, initial, bias)
+
+
+def notes(weight: SparseWeight) -> bool:
+    """Whether the factors of this use of a weight are wanted."""
+    return weight.factors is not None and torch.is_grad_enabled()
+
+
+def note_recurrence(weight: SparseWeight, h: Tensor, h0: Tensor | None, du: Tensor) -> None:
+    """Notes the factors of a recurrent weight: each step's gradient and the state before it."""
+    weight.note(h[:-1], du[1:])
+    if h0 is not None:
+        weight.note(h0, du[0])
