@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import type_before_parametrizations
 
 from sparse_engine.nn import _init
+from sparse_engine.nn._pruned import effective
 from sparse_engine.nn._sparse_recurrent import SparseRecurrent
 from sparse_engine.nn.weight import SparseWeight
 
@@ -37,16 +39,18 @@ class DropIn(SparseRecurrent):
             density: keeps this share of each sparse weight, the largest by magnitude.
             mask: keeps these entries: a boolean matrix for ``weight_hh_l0`` of a network of one
                 layer and direction, or a mapping from parameter names to matrices. Without
-                density or mask, the entries that are not 0 are kept.
+                density or mask, a matrix that torch.nn.utils.prune has masked keeps what its
+                mask keeps, and any other the entries that are not 0.
             input_density: share of layer 0's input weights to keep; 1.0 keeps them dense.
 
         Raises:
             TypeError: not the dense counterpart of this class.
             ValueError: both density and mask, or a mask that does not fit.
         """
-        if type(dense) is not cls.dense_type:
+        found = type_before_parametrizations(dense)
+        if found is not cls.dense_type:
             raise TypeError(
-                f"expected a torch.nn.{cls.dense_type.__name__}, found {type(dense).__name__}"
+                f"expected a torch.nn.{cls.dense_type.__name__}, found {found.__name__}"
             )
         if density is not None and mask is not None:
             raise ValueError("expected density or mask, found both")
@@ -56,20 +60,29 @@ class DropIn(SparseRecurrent):
         network = cls.__new__(cls)
         nn.Module.__init__(network)
         network._configure(vars(dense))
-        for name, parameter in dense.named_parameters():
-            values = parameter.detach()
+        for name in network._names(dense):
+            values, pruned = effective(dense, name)
             first = name.startswith("weight_ih_l0")
-            if name.startswith("bias") or (first and input_density == 1 and name not in masks):
+            share = input_density if first else density
+            kept = None
+            if name.startswith("weight"):
+                kept = masks.pop(name, pruned if density is None and mask is None else None)
+            if name.startswith("bias") or (first and share == 1 and kept is None):
                 setattr(network, name, nn.Parameter(values.clone()))
                 continue
-            share = input_density if first else density
-            kept = masks.pop(name, None)
             if kept is None and share is not None:
                 kept = _largest(values, share)
             setattr(network, name, SparseWeight.from_dense(values, kept))
         if masks:
             raise ValueError(f"expected masks for sparse weights, found {sorted(masks)}")
         return network.train(dense.training)
+
+    def _names(self, dense: nn.RNNBase) -> Iterator[str]:
+        """Of the parameters, in torch's order."""
+        for suffix, _ in self._layers():
+            for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+                if hasattr(dense, f"{kind}_{suffix}"):
+                    yield f"{kind}_{suffix}"
 
     def to_dense(self) -> nn.RNNBase:
         """The dense network in torch.nn of the same function."""

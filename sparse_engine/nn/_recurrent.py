@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 
 class Recurrent(nn.Module):
@@ -17,6 +18,9 @@ class Recurrent(nn.Module):
     Attributes:
         settings: the constructor's arguments that describe the network; each is an attribute.
         states: the names of the initial states that the cell takes.
+        checkpoint_every: None, or after how many steps training keeps the state. What the backward
+            pass needs is then computed again in segments of so many steps: less memory for one
+            more forward pass, and the same results.
     """
 
     settings: tuple[str, ...] = (
@@ -30,9 +34,47 @@ class Recurrent(nn.Module):
     )
     states: tuple[str, ...] = ("h0",)
 
-    def __init__(self, **settings: object) -> None:
+    checkpoint_every: int | None = None
+
+    def __init__(self, *, checkpoint_every: int | None = None, **settings: object) -> None:
         super().__init__()
         self._configure(settings)
+        if checkpoint_every is not None and checkpoint_every < 1:
+            raise ValueError(
+                f"expected checkpoint_every of at least 1 step, found {checkpoint_every}"
+            )
+        self.checkpoint_every = checkpoint_every
+
+    def step(
+        self, x: Tensor, state: Tensor | tuple[Tensor, ...] | None = None
+    ) -> tuple[Tensor, Tensor | tuple[Tensor, ...]]:
+        """One time step, for streams: what :meth:`forward` does with a sequence of length 1.
+
+        Args:
+            x: ``[batch, input_size]``, or ``[input_size]`` for a single sequence.
+            state: what the step before returned, or an initial state as :meth:`forward` takes it.
+
+        Returns:
+            The last layer's output ``[batch, hidden_size]``, and the state for the next step.
+
+        Raises:
+            ValueError: a bidirectional network, which needs the whole sequence, or a wrong shape.
+
+        Example:
+            >>> state = None
+            >>> for x in stream:
+            ...     y, state = network.step(x, state)
+        """
+        if self.bidirectional:
+            raise ValueError("expected a network of one direction to step, found a bidirectional")
+        if x.dim() not in (1, 2):
+            raise ValueError(
+                f"expected input of shape [batch, {self.input_size}] or [{self.input_size}], "
+                f"found {[*x.shape]}"
+            )
+        time = 1 if self.batch_first and x.dim() == 2 else 0
+        y, state = self(x.unsqueeze(time), state)
+        return y.squeeze(time), state
 
     def _configure(self, settings: Mapping[str, object]) -> None:
         """Checks the settings and keeps them as attributes."""
@@ -117,9 +159,22 @@ class Recurrent(nn.Module):
         self, layer: int, direction: int, x: Tensor, initial: tuple[Tensor | None, ...]
     ) -> tuple[Tensor, ...]:
         if not direction:
-            return self._layer(f"l{layer}", x, initial)
-        output, *final = self._layer(f"l{layer}_reverse", x.flip(0), initial)
+            return self._segments(f"l{layer}", x, initial)
+        output, *final = self._segments(f"l{layer}_reverse", x.flip(0), initial)
         return output.flip(0), *final
+
+    def _segments(
+        self, name: str, x: Tensor, state: tuple[Tensor | None, ...]
+    ) -> tuple[Tensor, ...]:
+        """:meth:`_layer`, of which the backward pass keeps only the state between segments."""
+        every = self.checkpoint_every
+        if every is None or every >= x.shape[0] or not torch.is_grad_enabled():
+            return self._layer(name, x, state)
+        outputs = []
+        for segment in x.split(every):
+            output, *state = checkpoint(self._layer, name, segment, state, use_reentrant=False)
+            outputs.append(output)
+        return torch.cat(outputs), *state
 
     def _initial(
         self, name: str, state: Tensor | None, batch: int, single: bool

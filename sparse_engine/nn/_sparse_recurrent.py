@@ -36,9 +36,10 @@ class SparseRecurrent(Recurrent):
         input_density: float,
         gain: float,
         generator: torch.Generator | None,
+        checkpoint_every: int | None = None,
         **settings: object,
     ) -> None:
-        super().__init__(**settings)
+        super().__init__(checkpoint_every=checkpoint_every, **settings)
         _init.check_density(density)
         _init.check_density(input_density, "input_density")
 

@@ -40,6 +40,8 @@ class SparseGRU(DropIn):
             parameter.
         gain: scale of the initial sparse values, see :meth:`SparseWeight.erdos_renyi`.
         generator: source of randomness on the CPU.
+        checkpoint_every: for long sequences: training keeps the state after so many steps only, and
+            computes the steps between once more in the backward pass.
 
     Parameters are named as in ``torch.nn.GRU`` with ``.values`` for the sparse ones.
 
@@ -70,6 +72,7 @@ class SparseGRU(DropIn):
         input_density: float = 1.0,
         gain: float = 1.0,
         generator: torch.Generator | None = None,
+        checkpoint_every: int | None = None,
     ) -> None:
         super().__init__(
             input_size=input_size,
@@ -85,6 +88,7 @@ class SparseGRU(DropIn):
             input_density=input_density,
             gain=gain,
             generator=generator,
+            checkpoint_every=checkpoint_every,
         )
 
     def forward(self, x: Tensor, h0: Tensor | None = None) -> tuple[Tensor, Tensor]:

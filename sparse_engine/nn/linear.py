@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from sparse_engine.nn import _init
+from sparse_engine.nn._pruned import effective
 from sparse_engine.nn.weight import SparseWeight
 
 
@@ -59,12 +60,16 @@ class SparseLinear(nn.Module):
 
     @classmethod
     def from_dense(cls, linear: nn.Linear, mask: Tensor | None = None) -> SparseLinear:
-        """A copy of a dense layer: the entries where ``mask`` is true, by default those not 0."""
+        """A copy of a dense layer: the entries where ``mask`` is true.
+
+        By default those that torch.nn.utils.prune has kept, or without pruning those not 0.
+        """
         layer = cls.__new__(cls)
         nn.Module.__init__(layer)
         layer.in_features, layer.out_features = linear.in_features, linear.out_features
-        layer.weight = SparseWeight.from_dense(linear.weight.detach(), mask)
-        bias = None if linear.bias is None else nn.Parameter(linear.bias.detach().clone())
+        values, pruned = effective(linear, "weight")
+        layer.weight = SparseWeight.from_dense(values, pruned if mask is None else mask)
+        bias = None if linear.bias is None else nn.Parameter(effective(linear, "bias")[0].clone())
         layer.register_parameter("bias", bias)
         return layer
 

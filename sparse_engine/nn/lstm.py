@@ -40,6 +40,8 @@ class SparseLSTM(DropIn):
             parameter.
         gain: scale of the initial sparse values, see :meth:`SparseWeight.erdos_renyi`.
         generator: source of randomness on the CPU.
+        checkpoint_every: for long sequences: training keeps the state after so many steps only, and
+            computes the steps between once more in the backward pass.
 
     Parameters are named as in ``torch.nn.LSTM`` with ``.values`` for the sparse ones.
 
@@ -73,6 +75,7 @@ class SparseLSTM(DropIn):
         input_density: float = 1.0,
         gain: float = 1.0,
         generator: torch.Generator | None = None,
+        checkpoint_every: int | None = None,
     ) -> None:
         super().__init__(
             input_size=input_size,
@@ -89,6 +92,7 @@ class SparseLSTM(DropIn):
             input_density=input_density,
             gain=gain,
             generator=generator,
+            checkpoint_every=checkpoint_every,
         )
 
     def forward(

@@ -38,6 +38,8 @@ class SparseRNN(DropIn):
             parameter.
         gain: scale of the initial sparse values, see :meth:`SparseWeight.erdos_renyi`.
         generator: source of randomness on the CPU.
+        checkpoint_every: for long sequences: training keeps the state after so many steps only, and
+            computes the steps between once more in the backward pass.
 
     Parameters are named as in ``torch.nn.RNN`` with ``.values`` for the sparse ones:
     ``weight_ih_l0``, ``weight_hh_l0.values``, ``bias_ih_l0``, ``bias_hh_l0``,
@@ -71,6 +73,7 @@ class SparseRNN(DropIn):
         input_density: float = 1.0,
         gain: float = 1.0,
         generator: torch.Generator | None = None,
+        checkpoint_every: int | None = None,
     ) -> None:
         super().__init__(
             input_size=input_size,
@@ -87,6 +90,7 @@ class SparseRNN(DropIn):
             input_density=input_density,
             gain=gain,
             generator=generator,
+            checkpoint_every=checkpoint_every,
         )
 
     def forward(self, x: Tensor, h0: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,68 @@
+"""What PyTorch does with modules, it does with these: export, functional_call, parametrizations."""
+
+import io
+
+import pytest
+import torch
+from torch import nn
+from torch.func import functional_call
+from torch.nn.utils import parametrize
+from torch.testing import assert_close
+
+from sparse_engine.nn import SparseGRU, SparseLinear, SparseLSTM, SparseRNN
+
+NETWORKS = {"rnn": SparseRNN, "lstm": SparseLSTM, "gru": SparseGRU}
+MODULES = {
+    "linear": lambda: SparseLinear(6, 21, density=0.3),
+    **{
+        name: lambda kind=kind: kind(6, 21, 2, density=0.3, bidirectional=True)
+        for name, kind in NETWORKS.items()
+    },
+}
+EVERY = pytest.mark.parametrize("kind", MODULES)
+
+
+def output_of(module, *inputs):
+    y = module(*inputs)
+    return y[0] if isinstance(y, tuple) else y
+
+
+@EVERY
+def test_an_exported_program_computes_the_same(kind):
+    module, x = MODULES[kind]().eval(), torch.randn(7, 3, 6)
+    program = torch.export.export(module, (x,))
+    file = io.BytesIO()
+    torch.export.save(program, file)
+    file.seek(0)
+    loaded = torch.export.load(file).module()
+    assert torch.equal(output_of(loaded, x), output_of(module, x))
+
+
+@EVERY
+def test_functional_call_takes_other_parameters(kind):
+    module, x = MODULES[kind](), torch.randn(7, 3, 6)
+    expected = output_of(module, x)
+    doubled = {name: 2 * value.detach() for name, value in module.named_parameters()}
+    actual = functional_call(module, doubled, (x,))
+    actual = actual[0] if isinstance(actual, tuple) else actual
+    assert torch.equal(output_of(module, x), expected)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.mul_(2)
+    assert torch.equal(output_of(module, x), actual)
+
+
+class Doubled(nn.Module):
+    def forward(self, values):
+        return 2 * values
+
+
+@pytest.mark.parametrize("name", ["weight_ih_l0", "bias_hh_l0"])
+def test_dense_parameters_are_parametrized(name):
+    network, x = SparseRNN(6, 21, density=0.3), torch.randn(7, 3, 6)
+    parametrize.register_parametrization(network, name, Doubled())
+    y = network(x)[0]
+    y.sum().backward()
+    assert network.parametrizations[name].original.grad.abs().sum() > 0
+    parametrize.remove_parametrizations(network, name)
+    assert_close(network(x)[0], y)
