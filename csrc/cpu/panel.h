@@ -96,7 +96,8 @@ inline void read_transposed(const T* from, int64_t stride, int rows, int columns
 
 // tile[r * W + n] = source(first + r, n) for r < rows, zero where n >= columns.
 template <typename T, int W>
-inline void read_tile(const Dense<const T>& source, int64_t first, int rows, int columns, T* tile) {
+SE_NOINLINE void read_tile(const Dense<const T>& source, int64_t first, int rows, int columns,
+                           T* tile) {
   const T* from = source.data + first * source.feature_stride;
   if (source.feature_stride != 1 || W == 1) {
     for (int r = 0; r < rows; ++r) {
@@ -129,8 +130,8 @@ inline void write_transposed(const T* tile, T* to, int64_t stride, int rows, int
 
 // target(first + r, n) = tile[r * W + n] for r < rows and n < columns.
 template <typename T, int W>
-inline void write_tile(const T* tile, const Dense<T>& target, int64_t first, int rows,
-                       int columns) {
+SE_NOINLINE void write_tile(const T* tile, const Dense<T>& target, int64_t first, int rows,
+                            int columns) {
   T* to = target.data + first * target.feature_stride;
   if (target.feature_stride != 1 || W == 1) {
     for (int r = 0; r < rows; ++r)

@@ -29,12 +29,12 @@ class WeightGradient {
 
   // Clears the gradient of the links of `rows`; with null for `gradient`, none is wanted.
   WeightGradient(const Csr& w, const Rows& rows, const Ring<T, W>& dz, const Ring<T, W>& h,
-                 int64_t panels, T* gradient)
+                 const Sequence<T, W>& seq, T* gradient)
       : w_(w),
         rows_(rows),
         dz_(dz),
         h_(h),
-        panels_(panels),
+        seq_(seq),
         gradient_(gradient),
         together_(steps_together(w.cols)) {
     if (gradient) std::fill(gradient + w.ptr[rows.first], gradient + w.ptr[rows.last], T(0));
@@ -44,38 +44,42 @@ class WeightGradient {
   void step(int64_t t, int64_t first) {
     waiting_ += t >= first;
     if (gradient_ == nullptr || (waiting_ < together_ && t > 0)) return;
-    add<kMostSteps>(std::max(t, first) + waiting_ - 1, waiting_);
+    const int64_t earliest = std::max(t, first);
+    for (int64_t q = 0; q < seq_.panels; ++q) {
+      int64_t latest = earliest + waiting_ - 1;
+      while (latest >= earliest && seq_.columns(q, latest) == 0) --latest;
+      add<kMostSteps>(q, latest, latest - earliest + 1);
+    }
     waiting_ = 0;
   }
 
  private:
-  // Adds the given number of steps from t on downwards, in the largest groups of at most S.
+  // Adds panel q of the given number of steps from t on downwards, in the largest groups of at most
+  // S.
   template <int S>
-  void add(int64_t t, int64_t steps) const {
-    for (; steps >= S; steps -= S, t -= S) add_together<S>(t);
+  void add(int64_t q, int64_t t, int64_t steps) const {
+    for (; steps >= S; steps -= S, t -= S) add_together<S>(q, t);
     if constexpr (S > 1)
-      if (steps > 0) add<S / 2>(t, steps);
+      if (steps > 0) add<S / 2>(q, t, steps);
   }
 
   template <int S>
-  void add_together(int64_t t) const {
-    for (int64_t q = 0; q < panels_; ++q) {
-      const T *left[S], *right[S];
-      for (int s = 0; s < S; ++s) right[s] = h_.at(t - s - 1).panel(q);
-      LinkSums<T, L, NV, S> sums(gradient_, w_.ptr[rows_.first],
-                                 exceeds_l2<T, W>(S * w_.cols) ? last_link(w_) : nullptr);
-      for (int64_t row = rows_.first; row < rows_.last; ++row) {
-        for (int s = 0; s < S; ++s) left[s] = dz_.at(t - s).row(q, row);
-        sums.row(left, right, w_.idx + w_.ptr[row], w_.ptr[row + 1] - w_.ptr[row]);
-      }
-      sums.finish();
+  void add_together(int64_t q, int64_t t) const {
+    const T *left[S], *right[S];
+    for (int s = 0; s < S; ++s) right[s] = h_.at(t - s - 1).panel(q);
+    LinkSums<T, L, NV, S> sums(gradient_, w_.ptr[rows_.first],
+                               exceeds_l2<T, W>(S * w_.cols) ? last_link(w_) : nullptr);
+    for (int64_t row = rows_.first; row < rows_.last; ++row) {
+      for (int s = 0; s < S; ++s) left[s] = dz_.at(t - s).row(q, row);
+      sums.row(left, right, w_.idx + w_.ptr[row], w_.ptr[row + 1] - w_.ptr[row]);
     }
+    sums.finish();
   }
 
   const Csr& w_;
   const Rows rows_;
   const Ring<T, W>&dz_, &h_;
-  const int64_t panels_;
+  const Sequence<T, W>& seq_;
   T* const gradient_;
   const int64_t together_;
   int64_t waiting_ = 0;
