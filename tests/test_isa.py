@@ -16,7 +16,7 @@ import sys
 import torch
 from safetensors.torch import save_file
 from sparse_engine import ops
-from sparse_engine.nn import SparseRNN
+from sparse_engine.nn import SparseGRU, SparseLSTM, SparseRNN
 from sparse_engine.ops._native import isa
 from sparse_engine.testing import random_pattern
 
@@ -24,7 +24,10 @@ found = {}
 for dtype in (torch.float32, torch.float64):
     generator = torch.Generator().manual_seed(0)
     pattern = random_pattern(90, 70, 1200)
-    network = SparseRNN(5, 90, density=0.2, dtype=dtype, generator=generator)
+    networks = {
+        kind.__name__: kind(5, 90, density=0.2, dtype=dtype, generator=generator, **options)
+        for kind, options in ((SparseRNN, {}), (SparseLSTM, {"proj_size": 40}), (SparseGRU, {}))
+    }
     for columns in (1, 3, 7, 20, 70):
         values, x, y = (
             torch.randn(shape, dtype=torch.float64, generator=generator).to(dtype)
@@ -34,12 +37,15 @@ for dtype in (torch.float32, torch.float64):
         found[f"spmm {case}"] = ops.spmm(values, pattern, x.t()).contiguous()
         found[f"spmm_t {case}"] = ops.spmm_t(values, pattern, y)
         found[f"sddmm {case}"] = ops.sddmm(pattern, y, x.t())
-        network.zero_grad()
-        h, _ = network(torch.randn(6, columns, 5, dtype=dtype, generator=generator))
-        h.square().mean().backward()
-        found[f"h {case}"] = h.detach()
-        for name, parameter in network.named_parameters():
-            found[f"{name} {case}"] = parameter.grad.clone()
+        lengths = 1 + torch.arange(columns) % 6
+        x = torch.randn(6, columns, 5, dtype=dtype, generator=generator)
+        for kind, network in networks.items():
+            network.zero_grad()
+            h, packed = network(x)[0], network(x, lengths=lengths)[0]
+            (h.square() + packed.square()).mean().backward()
+            found |= {f"{kind} {case} h": h.detach(), f"{kind} {case} packed": packed.detach()}
+            for name, parameter in network.named_parameters():
+                found[f"{kind} {case} {name}"] = parameter.grad.clone()
 save_file(found, sys.argv[1])
 print(isa())
 """

@@ -13,7 +13,7 @@ SCRIPT = """
 import resource
 from pathlib import Path
 import torch
-from sparse_engine.nn import SparseLinear, SparseRNN, SparseWeight
+from sparse_engine.nn import SparseGRU, SparseLinear, SparseLSTM, SparseRNN, SparseWeight
 from sparse_engine.topology import SET
 
 UNITS = 100_000
@@ -40,6 +40,14 @@ run = lambda: model(torch.randn(2, UNITS))
 """,
     "recurrent": """
 model = SparseRNN(4, UNITS, density=1e-4)
+run = lambda: model(torch.randn(3, 2, 4))[0]
+""",
+    "lstm": """
+model = SparseLSTM(4, UNITS, density=2.5e-5)
+run = lambda: model(torch.randn(3, 2, 4))[0]
+""",
+    "gru": """
+model = SparseGRU(4, UNITS, density=1e-4 / 3)
 run = lambda: model(torch.randn(3, 2, 4))[0]
 """,
 }

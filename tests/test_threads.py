@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from sparse_engine import ops
-from sparse_engine.nn import SparseLinear, SparseRNN, SparseWeight
+from sparse_engine.nn import SparseGRU, SparseLinear, SparseLSTM, SparseRNN, SparseWeight
 from sparse_engine.ops import Pattern, RandomKey
 from sparse_engine.testing import random_pattern
 from sparse_engine.topology import SET
@@ -21,11 +21,11 @@ SQUARE = random_pattern(1000, 1000, 110_000)
 WIDE = random_pattern(400, 3000, 110_000, seed=1)
 
 
-def gradients(module, *leaves):
-    """Results and gradients of a module, all of them."""
+def gradients(module, *leaves, constants=()):
+    """Results and gradients of a module, all of them but those of constants."""
     leaves = [leaf.detach().requires_grad_() for leaf in leaves]
     module.zero_grad()
-    results = module(*leaves)
+    results = module(*constants, *leaves)
     results = results if isinstance(results, tuple) else (results,)
     torch.autograd.backward(results, [torch.cos(result.detach()) for result in results])
     return [*results, *(leaf.grad for leaf in leaves), *(p.grad for p in module.parameters())]
@@ -81,6 +81,36 @@ def test_recurrence(batch, input_density, dtype, nonlinearity, threads):
     x, h0 = torch.randn(6, batch, 8, dtype=dtype), torch.randn(1, batch, 1000, dtype=dtype)
     assert_same(threads, lambda: gradients(made, x, h0))
     assert_same(threads, lambda: gradients(made, x))
+
+
+class Flat(torch.nn.Module):
+    """A network that returns its states one by one."""
+
+    def __init__(self, network, **options):
+        super().__init__()
+        self.network, self.options = network, options
+
+    def forward(self, x):
+        y, last = self.network(x, **self.options)
+        return y, *(last if isinstance(last, tuple) else (last,))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+@pytest.mark.parametrize("input_density", [0.5, 1.0])
+def test_sequences_of_different_lengths(cell, input_density, dtype, threads):
+    made = {
+        "rnn": lambda: network(dtype, input_density=input_density),
+        "lstm": lambda: SparseLSTM(
+            8, 300, proj_size=200, density=0.5, input_density=input_density, dtype=dtype
+        ),
+        "gru": lambda: SparseGRU(8, 300, density=0.4, input_density=input_density, dtype=dtype),
+    }[cell]()
+    lengths = [6] * 20 + [5] * 30 + [2] * 40 + [1] * 10
+    # Its own gradient would be the end of a product of torch's, so the input has none.
+    x = torch.randn(6, 100, 8, dtype=dtype)
+    module = Flat(made, lengths=lengths)
+    assert_same(threads, lambda: gradients(module, constants=(x,)))
 
 
 def test_network_of_two_layers_and_directions(threads):

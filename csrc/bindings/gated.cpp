@@ -8,10 +8,44 @@
 namespace sparse_engine::bindings {
 namespace {
 
-void check_gates(const Csr& w, int64_t gates) {
-  if (w.rows != gates * w.cols)
-    fail("expected a recurrent weight of ", gates, " gates, ", gates * w.cols, " x ", w.cols,
-         ", found ", w.rows, " x ", w.cols);
+// A layer's projection, if it has one.
+struct Projection {
+  std::optional<Tensor> values;
+  std::optional<Pattern> pattern;
+
+  Projection() = default;
+  Projection(const std::optional<Tensor>& values, const std::optional<Tensor>& crow,
+             const std::optional<Tensor>& col, const std::optional<Tensor>& t_crow,
+             const std::optional<Tensor>& t_col, const std::optional<Tensor>& permutation)
+      : values(values) {
+    if (!values) return;
+    if (!crow || !col || !t_crow || !t_col || !permutation)
+      fail("expected a pattern beside the projection's values, found none");
+    pattern.emplace(*crow, *col, *t_crow, *t_col, *permutation);
+  }
+
+  int64_t links() const { return pattern ? pattern->w.nnz() : 0; }
+
+  // Its values checked and made contiguous, which must outlive the result of `kernel_argument`.
+  template <typename T>
+  std::optional<Tensor> checked_values() const {
+    return vector(values, "projection_values", kType<T>, links());
+  }
+  template <typename T>
+  sparse_engine::Projection<T> kernel_argument(const std::optional<Tensor>& checked) const {
+    if (!pattern) return {};
+    return {pattern->w, pattern->wt, pattern->permutation, data<T>(*checked)};
+  }
+};
+
+// Hidden units of a layer whose recurrent weight is w, and whose outputs may be projected.
+int64_t hidden_of(const Csr& w, int64_t gates, const Projection& projection) {
+  const int64_t hidden = projection.pattern ? projection.pattern->w.cols : w.cols;
+  if (w.rows != gates * hidden || (projection.pattern && projection.pattern->w.rows != w.cols))
+    fail("expected a recurrent weight of ", gates, " gates, ", gates * hidden, " x ",
+         projection.pattern ? projection.pattern->w.rows : hidden, ", found ", w.rows, " x ",
+         w.cols);
+  return hidden;
 }
 
 void check_both(const std::optional<Tensor>& h0, const std::optional<Tensor>& c0) {
@@ -45,11 +79,12 @@ struct Initial {
 
 using BatchSizes = std::optional<Tensor>;
 
-// A layer's recurrent weight.
+// A layer's recurrent weight, and what comes with it. Only the LSTM has a projection and a clip.
 struct Recurrent {
   const Tensor& values;
-  const std::optional<Tensor>& bias;
   const Pattern& pattern;
+  const Projection& projection;
+  double clip;
 };
 
 struct States {
@@ -59,12 +94,14 @@ struct States {
 // What backward needs comes back without steps where it is not to be kept.
 template <typename T>
 States forward(const Cell<T>& cell, const Input& input, const Initial& initial,
-               const Recurrent& recurrent, const BatchSizes& batch_sizes, bool keep) {
+               const std::optional<Tensor>& offset, const Recurrent& recurrent,
+               const BatchSizes& batch_sizes, bool keep) {
   const Pattern& pattern = recurrent.pattern;
-  check_gates(pattern.w, cell.gates);
-  const int64_t hidden = pattern.w.cols, rows = pattern.w.rows;
+  const int64_t hidden = hidden_of(pattern.w, cell.gates, recurrent.projection);
+  const int64_t outputs = pattern.w.cols, rows = pattern.w.rows;
   const Tensor links = vector(recurrent.values, "values", kType<T>, pattern.w.nnz());
-  const std::optional<Tensor> bias = vector(recurrent.bias, "bias", kType<T>, rows);
+  const std::optional<Tensor> projection = recurrent.projection.checked_values<T>();
+  const std::optional<Tensor> bias = vector(offset, "bias", kType<T>, rows);
   const std::optional<Tensor> w_input = input_weight(input.weight, kType<T>, rows);
   const std::optional<Tensor> b_input = vector(input.bias, "b_input", kType<T>, rows);
   const int64_t inputs = w_input ? w_input->size(1) : rows;
@@ -72,20 +109,21 @@ States forward(const Cell<T>& cell, const Input& input, const Initial& initial,
   const Tensor x = layout(input.x, "x", kType<T>, inputs);
   const int64_t batch = layout.batch;
   if (layout.steps == 0) fail("expected x of at least one time step, found none");
-  const std::optional<Tensor> h0 = state(initial.h, "h0", kType<T>, batch, hidden);
+  const std::optional<Tensor> h0 = state(initial.h, "h0", kType<T>, batch, outputs);
   const std::optional<Tensor> c0 = state(initial.c, "c0", kType<T>, batch, hidden);
-  States to{empty(x, layout.shape(hidden)), empty(x, {cell.has_memory ? batch : 0, hidden}),
+  States to{empty(x, layout.shape(outputs)), empty(x, {cell.has_memory ? batch : 0, hidden}),
             empty(x, layout.shape(hidden * cell.saved, keep))};
-  if (to.h.numel() == 0) {
+  if (batch == 0 || hidden == 0 || outputs == 0) {
     torch::stable::zero_(to.c_n);
     return to;
   }
-  (kernels<T>().*cell.forward)({pattern.w, data<T>(links), data_or_null<T>(bias), data<T>(x),
-                                data_or_null<T>(w_input), data_or_null<T>(b_input),
-                                data_or_null<T>(h0), data_or_null<T>(c0), mutable_data<T>(to.h),
-                                cell.has_memory ? mutable_data<T>(to.c_n) : nullptr,
-                                keep ? mutable_data<T>(to.saved) : nullptr, layout.first_row(),
-                                layout.steps, batch, inputs, threads()});
+  (kernels<T>().*cell.forward)(
+      {pattern.w, data<T>(links), data_or_null<T>(bias), data<T>(x), data_or_null<T>(w_input),
+       data_or_null<T>(b_input), data_or_null<T>(h0), data_or_null<T>(c0), mutable_data<T>(to.h),
+       cell.has_memory ? mutable_data<T>(to.c_n) : nullptr,
+       keep ? mutable_data<T>(to.saved) : nullptr, layout.first_row(), layout.steps, batch, inputs,
+       recurrent.projection.kernel_argument<T>(projection), static_cast<T>(recurrent.clip),
+       threads()});
   return to;
 }
 
@@ -96,76 +134,111 @@ struct Results {
 };
 
 struct Gradients {
-  Tensor v, w_input, b_input, h0, c0, bias, values;
+  Tensor v, w_input, b_input, h0, c0, bias, values, projection;
 };
 
 // With x, the gradients of the dense input weights and their bias are wanted. What is not wanted
 // comes back empty.
 template <typename T>
 Gradients backward(const Cell<T>& cell, const Results& results, const std::optional<Tensor>& x,
-                   const Initial& initial, const Tensor& values, const Pattern& pattern,
+                   const Initial& initial, const Recurrent& recurrent,
                    const BatchSizes& batch_sizes, bool wants_v, bool wants_values) {
-  check_gates(pattern.w, cell.gates);
-  const int64_t hidden = pattern.w.cols, rows = pattern.w.rows, nnz = pattern.w.nnz();
-  const Tensor links = vector(values, "values", kType<T>, nnz);
-  const Layout layout(results.h, "h", batch_sizes, hidden);
+  const Pattern& pattern = recurrent.pattern;
+  const int64_t hidden = hidden_of(pattern.w, cell.gates, recurrent.projection);
+  const int64_t outputs = pattern.w.cols, rows = pattern.w.rows, nnz = pattern.w.nnz();
+  const Tensor links = vector(recurrent.values, "values", kType<T>, nnz);
+  const std::optional<Tensor> projection = recurrent.projection.checked_values<T>();
+  const Layout layout(results.h, "h", batch_sizes, outputs);
   const int64_t batch = layout.batch;
-  const Tensor h = layout(results.h, "h", kType<T>, hidden);
-  const Tensor dh = layout(results.dh, "dh", kType<T>, hidden);
+  const Tensor h = layout(results.h, "h", kType<T>, outputs);
+  const Tensor dh = layout(results.dh, "dh", kType<T>, outputs);
   const Tensor saved = layout(results.saved, "saved", kType<T>, hidden * cell.saved);
   const std::optional<Tensor> input = layout.input(x, kType<T>);
   const int64_t inputs = input ? input->size(input->dim() - 1) : 0;
   const std::optional<Tensor> dc_n = state(results.dc_n, "dc_n", kType<T>, batch, hidden);
-  const std::optional<Tensor> h0 = state(initial.h, "h0", kType<T>, batch, hidden);
+  const std::optional<Tensor> h0 = state(initial.h, "h0", kType<T>, batch, outputs);
   const std::optional<Tensor> c0 = state(initial.c, "c0", kType<T>, batch, hidden);
-  Gradients to{empty(h, layout.shape(rows, wants_v)), empty(h, {input ? rows : 0, inputs}),
-               empty(h, {input ? rows : 0}),          empty(h, {h0 ? batch : 0, hidden}),
-               empty(h, {c0 ? batch : 0, hidden}),    empty(h, {rows}),
-               empty(h, {wants_values ? nnz : 0})};
-  if (h.numel() == 0) {
-    for (Tensor* t : {&to.w_input, &to.b_input, &to.h0, &to.c0, &to.bias, &to.values})
+  Gradients to{empty(h, layout.shape(rows, wants_v)),
+               empty(h, {input ? rows : 0, inputs}),
+               empty(h, {input ? rows : 0}),
+               empty(h, {h0 ? batch : 0, outputs}),
+               empty(h, {c0 ? batch : 0, hidden}),
+               empty(h, {rows}),
+               empty(h, {wants_values ? nnz : 0}),
+               empty(h, {wants_values ? recurrent.projection.links() : 0})};
+  if (batch == 0 || hidden == 0 || outputs == 0) {
+    for (Tensor* t :
+         {&to.w_input, &to.b_input, &to.h0, &to.c0, &to.bias, &to.values, &to.projection})
       torch::stable::zero_(*t);
     return to;
   }
-  (kernels<T>().*cell.backward)(
-      {pattern.w, pattern.wt, pattern.permutation, data<T>(links), data_or_null<T>(h0),
-       data_or_null<T>(c0), data<T>(h), data<T>(saved), data<T>(dh), data_or_null<T>(dc_n),
-       data_or_null<T>(input), wants_v ? mutable_data<T>(to.v) : nullptr,
-       input ? mutable_data<T>(to.w_input) : nullptr, input ? mutable_data<T>(to.b_input) : nullptr,
-       mutable_data<T>(to.bias), h0 ? mutable_data<T>(to.h0) : nullptr,
-       c0 ? mutable_data<T>(to.c0) : nullptr, wants_values ? mutable_data<T>(to.values) : nullptr,
-       layout.first_row(), layout.steps, batch, inputs, threads()});
+  (kernels<T>().*
+   cell.backward)({pattern.w,
+                   pattern.wt,
+                   pattern.permutation,
+                   data<T>(links),
+                   data_or_null<T>(h0),
+                   data_or_null<T>(c0),
+                   data<T>(h),
+                   data<T>(saved),
+                   data<T>(dh),
+                   data_or_null<T>(dc_n),
+                   data_or_null<T>(input),
+                   wants_v ? mutable_data<T>(to.v) : nullptr,
+                   input ? mutable_data<T>(to.w_input) : nullptr,
+                   input ? mutable_data<T>(to.b_input) : nullptr,
+                   mutable_data<T>(to.bias),
+                   h0 ? mutable_data<T>(to.h0) : nullptr,
+                   c0 ? mutable_data<T>(to.c0) : nullptr,
+                   wants_values ? mutable_data<T>(to.values) : nullptr,
+                   wants_values && projection ? mutable_data<T>(to.projection) : nullptr,
+                   layout.first_row(),
+                   layout.steps,
+                   batch,
+                   inputs,
+                   recurrent.projection.kernel_argument<T>(projection),
+                   static_cast<T>(recurrent.clip),
+                   threads()});
   return to;
 }
 
 std::tuple<Tensor, Tensor, Tensor> lstm_forward(
     const Tensor& x, const std::optional<Tensor>& w_input, const std::optional<Tensor>& h0,
     const std::optional<Tensor>& c0, const std::optional<Tensor>& bias, const Tensor& values,
+    const std::optional<Tensor>& p_values, const std::optional<Tensor>& p_crow,
+    const std::optional<Tensor>& p_col, const std::optional<Tensor>& p_t_crow,
+    const std::optional<Tensor>& p_t_col, const std::optional<Tensor>& p_permutation,
     const Tensor& crow, const Tensor& col, const Tensor& t_crow, const Tensor& t_col,
-    const Tensor& permutation, const BatchSizes& batch_sizes, bool keep) {
+    const Tensor& permutation, const BatchSizes& batch_sizes, double clip, bool keep) {
   check_both(h0, c0);
   const Pattern pattern(crow, col, t_crow, t_col, permutation);
+  const Projection projection(p_values, p_crow, p_col, p_t_crow, p_t_col, p_permutation);
   return with_real(values, "values", [&](auto zero) {
     using T = decltype(zero);
-    States to = forward<T>(kLstm<T>, {x, w_input, std::nullopt}, {h0, c0}, {values, bias, pattern},
-                           batch_sizes, keep);
+    States to = forward<T>(kLstm<T>, {x, w_input, std::nullopt}, {h0, c0}, bias,
+                           {values, pattern, projection, clip}, batch_sizes, keep);
     return std::tuple(to.h, to.c_n, to.saved);
   });
 }
 
-std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> lstm_backward(
+std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> lstm_backward(
     const Tensor& dh, const std::optional<Tensor>& dc_n, const Tensor& h, const Tensor& saved,
     const std::optional<Tensor>& x, const std::optional<Tensor>& h0,
-    const std::optional<Tensor>& c0, const Tensor& values, const Tensor& crow, const Tensor& col,
+    const std::optional<Tensor>& c0, const Tensor& values, const std::optional<Tensor>& p_values,
+    const std::optional<Tensor>& p_crow, const std::optional<Tensor>& p_col,
+    const std::optional<Tensor>& p_t_crow, const std::optional<Tensor>& p_t_col,
+    const std::optional<Tensor>& p_permutation, const Tensor& crow, const Tensor& col,
     const Tensor& t_crow, const Tensor& t_col, const Tensor& permutation,
-    const BatchSizes& batch_sizes, bool wants_v, bool wants_values) {
+    const BatchSizes& batch_sizes, double clip, bool wants_v, bool wants_values) {
   check_both(h0, c0);
   const Pattern pattern(crow, col, t_crow, t_col, permutation);
+  const Projection projection(p_values, p_crow, p_col, p_t_crow, p_t_col, p_permutation);
   return with_real(values, "values", [&](auto zero) {
     using T = decltype(zero);
-    Gradients to = backward<T>(kLstm<T>, {h, saved, dh, dc_n}, x, {h0, c0}, values, pattern,
-                               batch_sizes, wants_v, wants_values);
-    return std::tuple(to.v, to.w_input, to.h0, to.c0, to.bias, to.values);
+    Gradients to =
+        backward<T>(kLstm<T>, {h, saved, dh, dc_n}, x, {h0, c0},
+                    {values, pattern, projection, clip}, batch_sizes, wants_v, wants_values);
+    return std::tuple(to.v, to.w_input, to.h0, to.c0, to.bias, to.values, to.projection);
   });
 }
 
@@ -179,8 +252,8 @@ std::tuple<Tensor, Tensor> gru_forward(const Tensor& x, const std::optional<Tens
   const Pattern pattern(crow, col, t_crow, t_col, permutation);
   return with_real(values, "values", [&](auto zero) {
     using T = decltype(zero);
-    States to = forward<T>(kGru<T>, {x, w_input, b_input}, {h0, std::nullopt},
-                           {values, bias, pattern}, batch_sizes, keep);
+    States to = forward<T>(kGru<T>, {x, w_input, b_input}, {h0, std::nullopt}, bias,
+                           {values, pattern, {}, 0}, batch_sizes, keep);
     return std::tuple(to.h, to.saved);
   });
 }
@@ -193,8 +266,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> gru_backward(
   const Pattern pattern(crow, col, t_crow, t_col, permutation);
   return with_real(values, "values", [&](auto zero) {
     using T = decltype(zero);
-    Gradients to = backward<T>(kGru<T>, {h, saved, dh, std::nullopt}, x, {h0, std::nullopt}, values,
-                               pattern, batch_sizes, wants_v, wants_values);
+    Gradients to = backward<T>(kGru<T>, {h, saved, dh, std::nullopt}, x, {h0, std::nullopt},
+                               {values, pattern, {}, 0}, batch_sizes, wants_v, wants_values);
     return std::tuple(to.v, to.w_input, to.b_input, to.h0, to.bias, to.values);
   });
 }
@@ -204,13 +277,15 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> gru_backward(
 STABLE_TORCH_LIBRARY_FRAGMENT(sparse_engine, m) {
   m.def(
       "lstm_forward(Tensor x, Tensor? w_input, Tensor? h0, Tensor? c0, Tensor? bias, Tensor "
-      "values, Tensor crow, Tensor col, Tensor t_crow, Tensor t_col, Tensor permutation, Tensor? "
-      "batch_sizes, bool keep) -> (Tensor, Tensor, Tensor)");
+      "values, Tensor? p_values, Tensor? p_crow, Tensor? p_col, Tensor? p_t_crow, Tensor? p_t_col, "
+      "Tensor? p_permutation, Tensor crow, Tensor col, Tensor t_crow, Tensor t_col, Tensor "
+      "permutation, Tensor? batch_sizes, float clip, bool keep) -> (Tensor, Tensor, Tensor)");
   m.def(
       "lstm_backward(Tensor dh, Tensor? dc_n, Tensor h, Tensor saved, Tensor? x, Tensor? h0, "
-      "Tensor? c0, Tensor values, Tensor crow, Tensor col, Tensor t_crow, Tensor t_col, Tensor "
-      "permutation, Tensor? batch_sizes, bool wants_v, bool wants_values) -> (Tensor, Tensor, "
-      "Tensor, Tensor, Tensor, Tensor)");
+      "Tensor? c0, Tensor values, Tensor? p_values, Tensor? p_crow, Tensor? p_col, Tensor? "
+      "p_t_crow, Tensor? p_t_col, Tensor? p_permutation, Tensor crow, Tensor col, Tensor t_crow, "
+      "Tensor t_col, Tensor permutation, Tensor? batch_sizes, float clip, bool wants_v, bool "
+      "wants_values) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
   m.def(
       "gru_forward(Tensor x, Tensor? w_input, Tensor? b_input, Tensor? h0, Tensor? bias, Tensor "
       "values, Tensor crow, Tensor col, Tensor t_crow, Tensor t_col, Tensor permutation, Tensor? "

@@ -23,11 +23,12 @@ class WeightGradient {
   // cache. Rings must have one place more, so that the next step can begin while another thread
   // still works on these.
   static int64_t steps_together(int64_t units) {
-    const int64_t panel_bytes = units * W * static_cast<int64_t>(sizeof(T));
+    const int64_t panel_bytes = std::max<int64_t>(1, units) * W * static_cast<int64_t>(sizeof(T));
     return std::clamp<int64_t>(2 * l2_bytes() / panel_bytes, 1, kMostSteps);
   }
 
-  // Clears the gradient of the links of `rows`; with null for `gradient`, none is wanted.
+  // Clears the gradient of the links of `rows`; with null for `gradient`, none is wanted (and `w`
+  // need not be a matrix).
   WeightGradient(const Csr& w, const Rows& rows, const Ring<T, W>& dz, const Ring<T, W>& h,
                  const Sequence<T, W>& seq, T* gradient)
       : w_(w),

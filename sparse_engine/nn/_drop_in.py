@@ -80,7 +80,7 @@ class DropIn(SparseRecurrent):
     def _names(self, dense: nn.RNNBase) -> Iterator[str]:
         """Of the parameters, in torch's order."""
         for suffix, _ in self._layers():
-            for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+            for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr"):
                 if hasattr(dense, f"{kind}_{suffix}"):
                     yield f"{kind}_{suffix}"
 

@@ -98,7 +98,7 @@ class Recurrent(nn.Module):
     def _layers(self) -> Iterator[tuple[str, int]]:
         """The suffix of each layer and direction, in torch's order, with the inputs it reads."""
         for layer in range(self.num_layers):
-            inputs = self._directions * self.hidden_size if layer else self.input_size
+            inputs = self._directions * self._size_of("h0") if layer else self.input_size
             yield f"l{layer}", inputs
             if self.bidirectional:
                 yield f"l{layer}_reverse", inputs
@@ -262,13 +262,18 @@ class Recurrent(nn.Module):
         final = zip(state, *reversed(ended), strict=True)
         return torch.cat(outputs), *(torch.cat(states) for states in final)
 
+    def _size_of(self, state: str) -> int:
+        """Features of a state; those of the first are those of the output."""
+        return self.hidden_size
+
     def _initial(
         self, name: str, state: Tensor | None, batch: int, single: bool
     ) -> tuple[Tensor, ...] | list[None]:
         layers = self.num_layers * self._directions
         if state is None:
             return [None] * layers
-        expected = [layers, self.hidden_size] if single else [layers, batch, self.hidden_size]
+        size = self._size_of(name)
+        expected = [layers, size] if single else [layers, batch, size]
         if [*state.shape] != expected:
             raise ValueError(f"expected {name} of shape {expected}, found {[*state.shape]}")
         return (state.unsqueeze(1) if single else state).unbind(0)

@@ -66,7 +66,7 @@ class SparseRecurrent(Recurrent):
             share = input_density if first else density
             make_input = dense if first and share == 1 else partial(sparse, share=share)
             setattr(self, f"weight_ih_{name}", make_input(rows, inputs))
-            setattr(self, f"weight_hh_{name}", sparse(rows, self.hidden_size, density))
+            setattr(self, f"weight_hh_{name}", sparse(rows, self._size_of("h0"), density))
             if self.bias:
                 setattr(self, f"bias_ih_{name}", dense(rows))
                 setattr(self, f"bias_hh_{name}", dense(rows))
@@ -95,6 +95,10 @@ class SparseRecurrent(Recurrent):
         """
         raise NotImplementedError
 
+    def _recurrent_weights(self, name: str) -> list[SparseWeight]:
+        """Those that are multiplied inside the time loop of one layer."""
+        return [getattr(self, f"weight_hh_{name}")]
+
     def _biases(self, name: str) -> tuple[Tensor | None, Tensor | None]:
         """What is added to the input's contribution, and to the recurrent one."""
         if not self.bias:
@@ -104,7 +108,8 @@ class SparseRecurrent(Recurrent):
     def _layer(
         self, name: str, x: Tensor, initial: tuple[Tensor | None, ...], **packing: Tensor
     ) -> tuple[Tensor, ...]:
-        weight_ih, weight_hh = (getattr(self, f"weight_{kind}_{name}") for kind in ("ih", "hh"))
+        weight_ih = getattr(self, f"weight_ih_{name}")
+        noting = [weight for weight in self._recurrent_weights(name) if weight.factors is not None]
         input_bias, bias = self._biases(name)
         w_input = None
         if isinstance(weight_ih, SparseWeight):
@@ -112,12 +117,12 @@ class SparseRecurrent(Recurrent):
         elif (
             batch_of(x, packing.get("batch_sizes")) == 1
             or weight_ih.shape[1] > self.most_fused_inputs
-            or weight_hh.factors is not None
+            or noting
         ):
             x = nn.functional.linear(x, weight_ih, input_bias)
         else:
             w_input = weight_ih
-        if notes(weight_hh) and not x.requires_grad:
+        if any(map(notes, noting)) and not x.requires_grad:
             x = x.detach().requires_grad_()
         return self._cell(name, x, w_input, initial, bias, **packing)
 

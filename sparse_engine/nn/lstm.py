@@ -11,7 +11,10 @@ from torch.nn.utils.rnn import PackedSequence
 
 from sparse_engine import ops
 from sparse_engine.nn._drop_in import DropIn
+from sparse_engine.nn._packed import rows_before
 from sparse_engine.nn._sparse_recurrent import last_states, note_recurrence, notes
+from sparse_engine.nn.weight import SparseWeight
+from sparse_engine.ops.lstm import lstm_and_saved, unprojected
 
 
 class SparseLSTM(DropIn):
@@ -21,7 +24,8 @@ class SparseLSTM(DropIn):
     ``c_t = sigmoid(f) c_{t-1} + sigmoid(i) tanh(g)`` and ``h_t = sigmoid(o) tanh(c_t)``, every time
     step of every layer in one native operation each way. The gates of one matrix are one
     :class:`SparseWeight` of ``4 * hidden_size`` rows. Arguments, shapes and results are those of
-    ``torch.nn.LSTM``; what is added is keyword-only.
+    ``torch.nn.LSTM``; what is added is keyword-only. With a projection (Sak et al. 2014) h is
+    ``h_t W_hr^T`` in place of itself, and a layer has a sparse ``weight_hr_l0``, too.
 
     Args:
         input_size: features of the input.
@@ -32,7 +36,7 @@ class SparseLSTM(DropIn):
             [steps, batch, features].
         dropout: share of each layer's output (but the last's) that is dropped in training.
         bidirectional: a second network reads each sequence backwards.
-        proj_size: 0; projections are not supported.
+        proj_size: features of a projected h, less than hidden_size; 0 for no projection.
         device: where the parameters are put.
         dtype: float32 or float64.
         density: share of the recurrent weights that exist, in (0, 1]; also of the weights
@@ -41,6 +45,8 @@ class SparseLSTM(DropIn):
             parameter.
         gain: scale of the initial sparse values, see :meth:`SparseWeight.erdos_renyi`.
         generator: source of randomness on the CPU.
+        cell_clip: None, or the bound of every c: it is kept in [-cell_clip, cell_clip], and the
+            gradient of what was clipped is zero.
         checkpoint_every: for long sequences: training keeps the state after so many steps only, and
             computes the steps between once more in the backward pass.
 
@@ -59,6 +65,7 @@ class SparseLSTM(DropIn):
     gates = 4
     most_fused_inputs = 128
     states = ("h0", "c0")
+    cell_clip: float | None = None
 
     def __init__(
         self,
@@ -77,6 +84,7 @@ class SparseLSTM(DropIn):
         input_density: float = 1.0,
         gain: float = 1.0,
         generator: torch.Generator | None = None,
+        cell_clip: float | None = None,
         checkpoint_every: int | None = None,
     ) -> None:
         super().__init__(
@@ -96,6 +104,30 @@ class SparseLSTM(DropIn):
             generator=generator,
             checkpoint_every=checkpoint_every,
         )
+        if cell_clip is not None and not cell_clip > 0:
+            raise ValueError(f"expected cell_clip above 0, found {cell_clip}")
+        self.cell_clip = cell_clip
+        for name, _ in self._layers() if proj_size else ():
+            projection = SparseWeight.erdos_renyi(
+                proj_size,
+                hidden_size,
+                density=density,
+                gain=gain,
+                generator=generator,
+                device=device,
+                dtype=dtype,
+            )
+            setattr(self, f"weight_hr_{name}", projection)
+
+    def to_dense(self) -> nn.LSTM:
+        """The dense network in torch.nn of the same function.
+
+        Raises:
+            ValueError: this network has a cell_clip, which those of torch.nn lack.
+        """
+        if self.cell_clip is not None:
+            raise ValueError(f"expected no cell_clip to convert, found {self.cell_clip}")
+        return super().to_dense()
 
     def forward(
         self,
@@ -110,15 +142,16 @@ class SparseLSTM(DropIn):
             x: ``[steps, batch, input_size]`` (``[batch, steps, input_size]`` with batch_first),
                 or ``[steps, input_size]`` for a single sequence; or a PackedSequence, whose order
                 of sequences the states share.
-            state: ``(h0, c0)``, each ``[num_layers * directions, batch, hidden_size]``, without
-                the batch for a single sequence; zeros by default.
+            state: ``(h0, c0)``, each ``[num_layers * directions, batch, hidden_size]`` (h0 with
+                proj_size features in place of hidden_size, if that is not 0), without the batch for
+                a single sequence; zeros by default.
             lengths: how many steps each sequence has, ``[batch]`` integers on the CPU; what follows
                 in ``x`` is not read, and the output there is zero. By default all have all steps.
 
         Returns:
             The last layer's output of every step, ``[steps, batch, directions * hidden_size]``
-            (or as ``x`` is laid out or packed), and every layer's final ``(h_n, c_n)``, each of the
-            shape of ``h0``.
+            (or as ``x`` is laid out or packed), and every layer's final ``(h_n, c_n)``, of the
+            shapes of ``(h0, c0)``.
 
         Raises:
             ValueError: a shape does not fit, there is no step, or a length is wrong.
@@ -131,10 +164,18 @@ class SparseLSTM(DropIn):
 
     def _configure(self, settings: Mapping[str, object]) -> None:
         super()._configure(settings)
-        if self.proj_size != 0:
+        if not 0 <= self.proj_size < self.hidden_size:
             raise ValueError(
-                f"expected proj_size 0 (projections are not supported), found {self.proj_size}"
+                f"expected proj_size of at least 0 and less than hidden_size = {self.hidden_size}, "
+                f"found {self.proj_size}"
             )
+
+    def _size_of(self, state: str) -> int:
+        return self.proj_size if state == "h0" and self.proj_size else self.hidden_size
+
+    def _recurrent_weights(self, name: str) -> list[SparseWeight]:
+        weights = super()._recurrent_weights(name)
+        return [*weights, getattr(self, f"weight_hr_{name}")] if self.proj_size else weights
 
     def _cell(
         self,
@@ -145,8 +186,9 @@ class SparseLSTM(DropIn):
         bias: Tensor | None,
         batch_sizes: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
-        weight = getattr(self, f"weight_hh_{name}")
-        h, c_n = ops.lstm(
+        weight, *projections = self._recurrent_weights(name)
+        projection = [(each.values, each.pattern) for each in projections]
+        h, c_n, saved = lstm_and_saved(
             x,
             *initial,
             bias,
@@ -154,12 +196,43 @@ class SparseLSTM(DropIn):
             weight.pattern,
             w_input=w_input,
             batch_sizes=batch_sizes,
+            projection=projection[0] if projection else None,
+            cell_clip=self.cell_clip,
         )
         if notes(weight):
-            x.register_hook(
-                partial(note_recurrence, weight, h.detach(), initial[0], batch_sizes=batch_sizes)
-            )
+            states = h.detach(), initial[0]
+            x.register_hook(partial(note_recurrence, weight, *states, batch_sizes=batch_sizes))
+        for each in projections:
+            if notes(each):
+                from_outside: list[Tensor] = []
+                h.register_hook(from_outside.append)
+                outputs = unprojected(saved, batch_sizes)
+                x.register_hook(
+                    partial(_note_projection, each, outputs, weight, from_outside, batch_sizes)
+                )
         return h, last_states(h, batch_sizes), c_n
+
+
+@torch.no_grad()
+def _note_projection(
+    projection: SparseWeight,
+    outputs: Tensor,
+    weight: SparseWeight,
+    from_outside: list[Tensor],
+    batch_sizes: Tensor | None,
+    dv: Tensor,
+) -> None:
+    """What a step projects meets the whole gradient of its h, also that from the step after it."""
+    dh = torch.zeros_like(dv[..., : projection.shape[0]])
+    for each in from_outside:
+        dh += each
+    later = dv[1:] if batch_sizes is None else dv[int(batch_sizes[0]) :]
+    back = ops.spmm_t(weight.values, weight.pattern, later.reshape(-1, dv.shape[-1]).T).T
+    if batch_sizes is None:
+        dh[:-1] += back.reshape(dh[:-1].shape)
+    else:
+        dh[rows_before(batch_sizes)] += back
+    projection.note(outputs.detach(), dh)
 
 
 def _described(state: object) -> str:

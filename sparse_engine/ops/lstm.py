@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -20,13 +22,15 @@ def lstm(
     *,
     w_input: Tensor | None = None,
     batch_sizes: Tensor | None = None,
+    projection: tuple[Tensor, Pattern] | None = None,
+    cell_clip: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Long short-term memory (Hochreiter and Schmidhuber 1997; forget gate: Gers et al. 2000).
 
     With ``i, f, g, o = (x[t] @ w_input.T + bias + h[t - 1] @ W.T).chunk(4, -1)``, for every t::
 
-        c[t] = sigmoid(f) * c[t - 1] + sigmoid(i) * tanh(g)
-        h[t] = sigmoid(o) * tanh(c[t])
+        c[t] = (sigmoid(f) * c[t - 1] + sigmoid(i) * tanh(g)).clamp(-cell_clip, cell_clip)
+        h[t] = (sigmoid(o) * tanh(c[t])) @ W_p.T
 
     Differentiable once, in all tensors of real numbers. Beside its arguments, only ``h``, ``c`` and
     the four gates are kept for the backward pass, and without autograd not even these.
@@ -34,27 +38,78 @@ def lstm(
     Args:
         x: float32 or float64 ``[steps, batch, inputs]``; without ``w_input`` the input's
             contribution to each gate itself, ``[steps, batch, 4 * hidden]``.
-        h0: ``[batch, hidden]``, or None for zeros.
-        c0: the same; give both or neither.
+        h0: ``[batch, hidden]`` (all of h has ``outputs`` features with a projection), or None for
+            zeros.
+        c0: ``[batch, hidden]``, or None for zeros; give both or neither.
         bias: ``[4 * hidden]``, or None.
         values: ``[nnz]``.
-        pattern: the links of W, ``4 * hidden x hidden``: a block of rows for each gate.
+        pattern: the links of W, ``4 * hidden x outputs``: a block of rows for each gate.
         w_input: dense ``[4 * hidden, inputs]``, or None. Meant for few inputs: it is read again at
             every step.
         batch_sizes: for sequences of different lengths, int64 on the CPU, as a
             :class:`torch.nn.utils.rnn.PackedSequence` has it. Every ``[steps, batch, ...]`` here is
             then ``[rows, ...]``, as its data; what has ended costs nothing.
+        projection: values and pattern of W_p, ``outputs x hidden`` (Sak et al. 2014); None is the
+            identity, and ``outputs = hidden``.
+        cell_clip: at least 0; the gradient of a clipped c is 0. By default nothing is clipped.
 
     Returns:
-        ``h`` of shape ``[steps, batch, hidden]``, and the last ``c``, ``[batch, hidden]``.
+        ``h`` of shape ``[steps, batch, outputs]``, and the last ``c``, ``[batch, hidden]``.
 
     Raises:
-        ValueError: a shape, dtype or device does not fit, or there is no step.
+        ValueError: a shape, dtype or device does not fit, there is no step, or a negative clip.
     """
-    h, c_n, *_ = _lstm(
-        x, w_input, h0, c0, bias, values, *pattern, batch_sizes, torch.is_grad_enabled()
+    return lstm_and_saved(
+        x,
+        h0,
+        c0,
+        bias,
+        values,
+        pattern,
+        w_input=w_input,
+        batch_sizes=batch_sizes,
+        projection=projection,
+        cell_clip=cell_clip,
+    )[:2]
+
+
+def lstm_and_saved(
+    x: Tensor,
+    h0: Tensor | None,
+    c0: Tensor | None,
+    bias: Tensor | None,
+    values: Tensor,
+    pattern: Pattern,
+    *,
+    w_input: Tensor | None = None,
+    batch_sizes: Tensor | None = None,
+    projection: tuple[Tensor, Pattern] | None = None,
+    cell_clip: float | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """:func:`lstm`, and what it keeps, of which :func:`unprojected` tells the outputs."""
+    if cell_clip is not None and not cell_clip >= 0:
+        raise ValueError(f"expected cell_clip of at least 0, found {cell_clip}")
+    p_values, p_pattern = (None, (None,) * 5) if projection is None else projection
+    return _lstm(
+        x,
+        w_input,
+        h0,
+        c0,
+        bias,
+        values,
+        p_values,
+        *p_pattern,
+        *pattern,
+        batch_sizes,
+        math.inf if cell_clip is None else cell_clip,
+        torch.is_grad_enabled(),
     )
-    return h, c_n
+
+
+def unprojected(saved: Tensor, batch_sizes: Tensor | None) -> Tensor:
+    """``sigmoid(o) * tanh(c)`` of all steps, from what was kept under autograd."""
+    kept = [step.reshape(-1, 5, len(step)) for step in steps_of(saved, batch_sizes)]
+    return joined([(each[:, 3] * each[:, 4].tanh()).T for each in kept], batch_sizes)
 
 
 def lstm_ref(
@@ -67,67 +122,60 @@ def lstm_ref(
     *,
     w_input: Tensor | None = None,
     batch_sizes: Tensor | None = None,
+    projection: tuple[Tensor, Pattern] | None = None,
+    cell_clip: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The slow twin of :func:`lstm` in plain torch."""
-    weight = pattern.dense(values)
+    weight, most = pattern.dense(values), math.inf if cell_clip is None else cell_clip
+    project = None if projection is None else projection[1].dense(projection[0])
+    hidden = weight.shape[0] // 4
     v = x if w_input is None else x @ w_input.T
-    zeros = x.new_zeros(batch_of(x, batch_sizes), weight.shape[1])
-    h, c = zeros if h0 is None else h0, zeros if c0 is None else c0
+    batch = batch_of(x, batch_sizes)
+    h = x.new_zeros(batch, weight.shape[1]) if h0 is None else h0
+    c = x.new_zeros(batch, hidden) if c0 is None else c0
     states, ended = [], []
     for step in steps_of(v if bias is None else v + bias, batch_sizes):
         ended.append(c[len(step) :])
         h, c = h[: len(step)], c[: len(step)]
         i, f, g, o = (step + h @ weight.T).chunk(4, -1)
-        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+        c = (torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)).clamp(-most, most)
         h = torch.sigmoid(o) * torch.tanh(c)
+        if project is not None:
+            h = h @ project.T
         states.append(h)
     return joined(states, batch_sizes), torch.cat([c, *reversed(ended)])
 
 
 @torch.library.register_fake("sparse_engine::lstm_forward")
-def _(x, w_input, h0, c0, bias, values, crow, col, t_crow, t_col, permutation, batch_sizes, keep):
-    rows, hidden = x.shape[:-1], t_crow.numel() - 1
+def _(x, w_input, h0, c0, bias, values, *structure_and_options):
+    *_, crow, _, t_crow, _, _, batch_sizes, _, keep = structure_and_options
+    rows, hidden, outputs = x.shape[:-1], (crow.numel() - 1) // 4, t_crow.numel() - 1
     packed = batch_sizes is not None
     batch = torch.library.get_ctx().new_dynamic_size() if packed else x.shape[1]
     return (
-        x.new_empty(*rows, hidden),
+        x.new_empty(*rows, outputs),
         x.new_empty(batch, hidden),
         x.new_empty(rows[0] if keep else 0, *rows[1:], 5 * hidden),
     )
 
 
 @torch.library.register_fake("sparse_engine::lstm_backward")
-def _(
-    dh,
-    dc_n,
-    h,
-    saved,
-    x,
-    h0,
-    c0,
-    values,
-    crow,
-    col,
-    t_crow,
-    t_col,
-    permutation,
-    batch_sizes,
-    wants_v,
-    wants_values,
-):
-    rows, hidden = h.shape[:-1], h.shape[-1]
+def _(dh, dc_n, h, saved, x, h0, c0, values, p_values, *structure_and_options):
+    *_, crow, _, _, _, _, _, _, wants_v, wants_values = structure_and_options
+    rows, outputs, hidden = h.shape[:-1], h.shape[-1], (crow.numel() - 1) // 4
     return (
         h.new_empty(rows[0] if wants_v else 0, *rows[1:], 4 * hidden),
         h.new_empty(0 if x is None else 4 * hidden, 0 if x is None else x.shape[-1]),
-        h.new_empty(0 if h0 is None else h0.shape[0], hidden),
+        h.new_empty(0 if h0 is None else h0.shape[0], outputs),
         h.new_empty(0 if c0 is None else c0.shape[0], hidden),
         h.new_empty(4 * hidden),
         h.new_empty(values.shape if wants_values else 0),
+        h.new_empty(p_values.shape if wants_values and p_values is not None else 0),
     )
 
 
 def _save(ctx, inputs, output):
-    x, w_input, h0, c0, _, values, *structure, _ = inputs
+    x, w_input, h0, c0, _, values, *structure, ctx.cell_clip, _ = inputs
     h, _, saved = output
     ctx.mark_non_differentiable(saved)
     ctx.set_materialize_grads(False)
@@ -137,8 +185,10 @@ def _save(ctx, inputs, output):
 
 def _backward(ctx, dh, dc_n, _):
     h, saved, x, w_input, h0, c0, values, *structure = ctx.saved_tensors
-    needs_x, needs_w_input, needs_h0, needs_c0, needs_bias, needs_values, *_ = ctx.needs_input_grad
-    dv, dw_input, dh0, dc0, dbias, dvalues = call(
+    needs_x, needs_w_input, needs_h0, needs_c0, needs_bias, needs_values, needs_projection, *_ = (
+        ctx.needs_input_grad
+    )
+    dv, dw_input, dh0, dc0, dbias, dvalues, dprojection = call(
         native.lstm_backward.default,
         torch.zeros_like(h) if dh is None else dh,
         dc_n,
@@ -149,8 +199,9 @@ def _backward(ctx, dh, dc_n, _):
         c0,
         values,
         *structure,
+        ctx.cell_clip,
         needs_x,
-        needs_values,
+        needs_values or needs_projection,
     )
     dx = None
     if needs_x:
@@ -162,7 +213,8 @@ def _backward(ctx, dh, dc_n, _):
         dc0 if needs_c0 else None,
         dbias if needs_bias else None,
         dvalues if needs_values else None,
-        *(None,) * 7,
+        dprojection if needs_projection else None,
+        *(None,) * 13,
     )
 
 

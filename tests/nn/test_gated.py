@@ -242,11 +242,6 @@ def test_the_state_of_an_lstm_is_a_pair():
         network(x, (h0, torch.randn(2, 3, 21)))
 
 
-def test_projections_are_refused():
-    message = r"expected proj_size 0 \(projections are not supported\), found 5"
-    with pytest.raises(ValueError, match=message):
-        SparseLSTM(6, 21, proj_size=5, density=0.3)
-    with pytest.raises(ValueError, match=message):
-        SparseLSTM.from_dense(nn.LSTM(6, 21, proj_size=5), density=0.3)
+def test_a_gru_has_no_projection():
     with pytest.raises(TypeError, match="proj_size"):
         SparseGRU(6, 21, proj_size=5, density=0.3)

@@ -1,6 +1,7 @@
 """LSTM and GRU over whole sequences, against their slow twins."""
 
 import inspect
+import math
 
 import pytest
 import torch
@@ -69,14 +70,22 @@ def problem(
     return arguments | {"pattern": pattern} | ({} if sizes is None else {"batch_sizes": sizes})
 
 
+def structure(cell, arguments):
+    """The native operations' arguments after the values."""
+    rest = (*arguments["pattern"], arguments.get("batch_sizes"))
+    if cell == "gru":
+        return rest
+    values, pattern = arguments.get("projection", (None, (None,) * 5))
+    return values, *pattern, *rest, arguments.get("cell_clip", math.inf)
+
+
 def native_arguments(cell, arguments):
     """Those of the native forward operation, but for the last."""
     names = {
         "lstm": ("x", "w_input", "h0", "c0", "bias", "values"),
         "gru": ("x", "w_input", "b_input", "h0", "bias", "values"),
     }
-    tensors = (arguments.get(name) for name in names[cell])
-    return *tensors, *arguments["pattern"], arguments.get("batch_sizes")
+    return *(arguments.get(name) for name in names[cell]), *structure(cell, arguments)
 
 
 def is_real(value):
@@ -284,8 +293,83 @@ def test_opcheck_backward(cell, initial, wanted, inputs, lengths):
     states = [arguments[name] for name in ("h0", "c0") if name in arguments]
     x = arguments["x"] if inputs and wanted else None
     given = (torch.randn_like(h), *last, h, saved, x, *states, arguments["values"])
-    structure = (*arguments["pattern"], arguments.get("batch_sizes"))
-    opcheck(getattr(native, f"{cell}_backward").default, (*given, *structure, wanted, wanted))
+    rest = structure(cell, arguments)
+    opcheck(getattr(native, f"{cell}_backward").default, (*given, *rest, wanted, wanted))
+
+
+def projected(pattern, steps, batch, outputs, **options):
+    """A problem for the LSTM with a projection and a clip, and its real arguments by name."""
+    arguments = problem("lstm", pattern, steps, batch, **options)
+    hidden, x = pattern.shape[0], arguments["x"]
+    recurrent = random_pattern(4 * hidden, outputs, 2 * hidden * outputs)
+    projection = random_pattern(outputs, hidden, hidden * outputs // 2, seed=1)
+    batch = arguments["c0"].shape[0]
+    arguments |= {"h0": torch.randn(batch, outputs).to(x), "pattern": recurrent, "cell_clip": 0.4}
+    arguments["values"] = torch.randn(recurrent.nnz).to(x)
+    arguments["projection"] = (torch.randn(projection.nnz).to(x), projection)
+    return arguments
+
+
+def with_projection(function, p_values, arguments):
+    _, pattern = arguments["projection"]
+    return function(**(arguments | {"projection": (p_values, pattern)}))
+
+
+@pytest.mark.parametrize("lengths", [None, [4, 4, 1]])
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_derivatives_of_a_projection(lengths, outputs):
+    arguments = projected(random_pattern(5, 5, 9), 3, 2, outputs, lengths=lengths)
+    names = [name for name, value in arguments.items() if is_real(value)]
+
+    def run(p_values, *leaves):
+        own = arguments | dict(zip(names, leaves, strict=True))
+        return with_projection(ops.lstm, p_values, own)
+
+    leaves = [arguments["projection"][0], *(arguments[name] for name in names)]
+    assert gradcheck(run, [leaf.requires_grad_() for leaf in leaves])
+
+
+@pytest.mark.parametrize("lengths", [None, [7] * 3 + [5] * 70 + [1] * 80])
+@pytest.mark.parametrize("batch", [1, 20, 100])
+def test_a_projection_equals_its_twin(lengths, batch):
+    arguments = projected(random_pattern(33, 33, 99), 6, batch, 20, lengths=lengths)
+    found, wanted = [], []
+    for function, to in ((ops.lstm, found), (ops.lstm_ref, wanted)):
+        own = {
+            name: value.clone().requires_grad_() if is_real(value) else value
+            for name, value in arguments.items()
+        }
+        p_values = arguments["projection"][0].clone().requires_grad_()
+        h, c_n = with_projection(function, p_values, own)
+        leaves = [p_values, *(value for value in own.values() if is_real(value))]
+        to += [h, c_n, *torch.autograd.grad(h.sin().sum() + c_n.cos().sum(), leaves)]
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("lengths", [None, [4, 2]])
+def test_opcheck_of_a_projection(lengths):
+    arguments = projected(random_pattern(9, 9, 25), 4, 2, 5, inputs=2, lengths=lengths)
+    given = native_arguments("lstm", arguments)
+    opcheck(native.lstm_forward.default, (*given, True))
+    h, c_n, saved = native.lstm_forward(*given, True)
+    states = (arguments["x"], arguments["h0"], arguments["c0"], arguments["values"])
+    backward = (torch.randn_like(h), torch.randn_like(c_n), h, saved, *states)
+    rest = structure("lstm", arguments)
+    opcheck(native.lstm_backward.default, (*backward, *rest, True, True))
+
+
+def test_a_projection_that_does_not_fit():
+    arguments = projected(random_pattern(9, 9, 25), 4, 3, 5)
+    other = random_pattern(4, 9, 10)
+    message = "recurrent weight of 4 gates, 36 x 4, found 36 x 5"
+    with pytest.raises(ValueError, match=message):
+        ops.lstm(**(arguments | {"projection": (torch.randn(10).double(), other)}))
+    values, pattern = arguments["projection"]
+    with pytest.raises(ValueError, match=r"projection_values of shape \[22\], found \[21\]"):
+        ops.lstm(**(arguments | {"projection": (values[1:], pattern)}))
+    with pytest.raises(ValueError, match="expected cell_clip of at least 0, found -1"):
+        ops.lstm(**(arguments | {"cell_clip": -1}))
 
 
 @CELLS

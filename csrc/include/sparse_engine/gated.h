@@ -17,9 +17,19 @@
 
 namespace sparse_engine {
 
+// h_t = W_hr m_t, where the unprojected output m_t is what h_t is otherwise: the LSTM's projection
+// (Sak et al. 2014). `outputs`, the size of h, is `hidden` without one.
+template <typename T>
+struct Projection {
+  Csr w;                       // [outputs x hidden]; its ptr is null where there is none
+  Csr wt;                      // the transposed pattern
+  const int32_t* permutation;  // [links], link p of wt is link permutation[p] of w
+  const T* values;             // [links]
+};
+
 template <typename T>
 struct GatedForward {
-  Csr w;                     // [gates * hidden x hidden]
+  Csr w;                     // [gates * hidden x outputs]
   const T* values;           // [nnz]
   const T* bias;             // [gates * hidden], or null for zeros
   const T* x;                // [steps, batch, inputs]; without `w_input`, inputs = gates * hidden
@@ -34,6 +44,8 @@ struct GatedForward {
   int64_t steps;             // >= 1
   int64_t batch;             // >= 1
   int64_t inputs;            // >= 1
+  Projection<T> projection;  // of the LSTM, or none
+  T clip;                    // of the LSTM: c_t is kept in [-clip, clip]; may be infinite
   int threads;               // at most this many; the result has the same bits for any number
 };
 
@@ -42,28 +54,31 @@ struct GatedForward {
 // db_input = sum_t dv_t, dw_input = sum_t dv_t x_t^T.
 template <typename T>
 struct GatedBackward {
-  Csr w;                       // [gates * hidden x hidden]
+  Csr w;                       // [gates * hidden x outputs]
   Csr wt;                      // the transposed pattern
   const int32_t* permutation;  // [nnz], link p of wt is link permutation[p] of w
   const T* values;             // [nnz]
-  const T* h0;                 // [batch, hidden], or null for zeros
+  const T* h0;                 // [batch, outputs], or null for zeros
   const T* c0;                 // [batch, hidden], or null for zeros
-  const T* h;                  // [steps, batch, hidden], as the forward pass wrote it
+  const T* h;                  // [steps, batch, outputs], as the forward pass wrote it
   const T* saved;              // [steps, hidden, saved, batch], the same
-  const T* dh;                 // [steps, batch, hidden]
+  const T* dh;                 // [steps, batch, outputs]
   const T* dc_n;               // [batch, hidden], or null for zeros
   const T* x;                  // [steps, batch, inputs]; read for dw_input only
   T* dv;                       // [steps, batch, gates * hidden] or null (not wanted), written
   T* dw_input;                 // [gates * hidden, inputs] or null (not wanted), written
   T* db_input;                 // [gates * hidden] or null (not wanted), written
   T* dbias;                    // [gates * hidden], written
-  T* dh0;                      // [batch, hidden], written; null exactly when h0 is
+  T* dh0;                      // [batch, outputs], written; null exactly when h0 is
   T* dc0;                      // [batch, hidden], written; null exactly when c0 is
   T* dvalues;                  // [nnz] or null (not wanted), written
+  T* dprojection;              // [links] or null (not wanted, or no projection), written
   const int64_t* first_row;    // [steps + 1], as in the forward pass, or null
   int64_t steps;               // >= 1
   int64_t batch;               // >= 1
   int64_t inputs;              // >= 1
+  Projection<T> projection;    // as in the forward pass
+  T clip;                      // the same; the gradient of what was clipped is zero
   int threads;
 };
 

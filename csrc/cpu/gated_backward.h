@@ -1,0 +1,212 @@
+// The time loop of the cells with gates, backward. The gradients of links and of dense input
+// weights are taken while the last steps' panels are in cache.
+#pragma once
+
+#include "gated.h"
+#include "input_gradient.h"
+#include "row_product.h"
+#include "weight_gradient.h"
+
+namespace sparse_engine {
+namespace {
+
+template <typename T, int L, int NV, class Cell>
+void backward_loop(const GatedBackward<T>& a, const Cell& cell, int64_t panels) {
+  constexpr int W = L * NV, G = Cell::kGates, S = Cell::kSaved, kOwn = G - Cell::kShared;
+  constexpr bool kHasMemory = Cell::kMemory >= 0;
+  constexpr int64_t kTile = (1 + kOwn) * kGateTile<W>;  // dh, and dv where it is not du
+  const int64_t hidden = a.w.rows / G, outputs = a.w.cols;
+  const Sequence<T, W> seq{a.batch, panels, a.steps, a.first_row};
+  const bool projected = a.projection.w.ptr != nullptr;
+  const int64_t projection_links = projected ? a.projection.w.nnz() : 0;
+  const int threads =
+      threads_for_step(a.threads, a.w.nnz() + projection_links, G * hidden, a.batch);
+  const int64_t places = WeightGradient<T, L, NV>::steps_together(outputs) + 1;
+  const int64_t projection_places =
+      projected ? WeightGradient<T, L, NV>::steps_together(hidden) + 1 : 0;
+  const DenseInput<T> input{a.x,     a.dw_input, G * hidden, a.dw_input ? a.inputs : 0,
+                            a.batch, threads};
+  Scratch scratch(
+      Ring<T, W>::bytes(places, G * hidden, panels) + Ring<T, W>::bytes(places, outputs, panels) +
+      Ring<T, W>::bytes(projection_places, outputs, panels) +
+      Ring<T, W>::bytes(projection_places, hidden, panels) +
+      2 * Ring<T, W>::bytes(1, hidden, panels) + Scratch::bytes_of<T>(a.w.nnz()) +
+      Scratch::bytes_of<T>(projection_links) + Scratch::bytes_of<T>((G + kOwn) * hidden * L) +
+      Scratch::bytes_of<T>(threads * kTile) + InputGradient<T>::bytes(input));
+  const Ring<T, W> du(scratch, places, G * hidden, panels);
+  const Ring<T, W> h(scratch, places, outputs, panels);
+  // With a projection: the whole gradient of h, and in the place of step t - 1 what step t
+  // projects.
+  const Ring<T, W> whole(scratch, projection_places, outputs, panels);
+  const Ring<T, W> unprojected(scratch, projection_places, hidden, panels);
+  const State<T, W> carried = Ring<T, W>(scratch, 1, hidden, panels).at(0);
+  const State<T, W> c_first = Ring<T, W>(scratch, 1, hidden, panels).at(0);
+  T* values = scratch.take<T>(a.w.nnz());
+  T* projection_values = scratch.take<T>(projection_links);
+  T* bias_sums = scratch.take<T>((G + kOwn) * hidden * L);
+  T* tiles = scratch.take<T>(threads * kTile);
+  const InputGradient<T> input_gradient(input, scratch);
+  const RowProduct<T, L, NV> product{a.wt, {values}, exceeds_l2<T, W>(G * hidden)};
+  const RowProduct<T, L, NV> projection{
+      a.projection.wt, {projection_values}, exceeds_l2<T, W>(outputs)};
+
+  run_team(threads, [&](const Team& team) {
+    const auto share = [&](const Csr& w) { return rows_of(w, team.rank, team.size, kBlock); };
+    const Rows own_h = share(a.wt), units = projected ? share(a.projection.wt) : own_h;
+    WeightGradient<T, L, NV> weight_gradient(a.w, share(a.w), du, h, seq, a.dvalues);
+    WeightGradient<T, L, NV> projection_gradient(a.projection.w,
+                                                 projected ? share(a.projection.w) : Rows{0, 0},
+                                                 whole, unprojected, seq, a.dprojection);
+    T *dh_tile = tiles + team.rank * kTile, *own_tile = dh_tile + kGateTile<W>;
+    permute_share(team, a.values, a.permutation, a.w, values);
+    if (projected)
+      permute_share(team, a.projection.values, a.projection.permutation, a.projection.w,
+                    projection_values);
+    const auto of_gate = [&](int g) {
+      return Rows{g * hidden + units.first, g * hidden + units.last};
+    };
+    for (int g = 0; g < G + kOwn; ++g)
+      std::fill(bias_sums + of_gate(g).first * L, bias_sums + of_gate(g).last * L, T(0));
+    for (int g = 0; g < G; ++g) input_gradient.clear(of_gate(g));
+    seq.tiles(units, [&](int64_t q, int64_t first, int count) {
+      read_initial(seq, a.dc_n, carried, q, first, count);
+      if (kHasMemory) read_initial(seq, a.c0, c_first, q, first, count);
+    });
+    team.barrier();
+
+    for (int64_t t = a.steps - 1; t >= 0; --t) {
+      const State<T, W> later = du.at(t + 1), now = du.at(t), before = h.at(t - 1);
+      const auto saved = saved_at<L, S>(seq, a.saved, hidden, t);
+      const auto earlier = saved_at<L, S>(seq, a.saved, hidden, std::max<int64_t>(t - 1, 0));
+      const T* x = input_gradient.step(team, seq.row(t), seq.running(t));
+      const auto read_before = [&](int64_t q, int64_t first, int count) {
+        if (t > 0)
+          read_tile<T, W>(seq.step(a.h, outputs, t - 1, q), first, count, seq.columns(q, t),
+                          before.row(q, first));
+        else
+          read_initial(seq, a.h0, before, q, first, count);
+      };
+      // `sum` becomes the gradient of h: what came from outside, and from the step after this.
+      const auto add_later = [&](Vec<T, L>(&sum)[NV], const T* dh, int64_t q, int64_t row) {
+        for (int v = 0; v < NV; ++v) sum[v] = load<T, L>(dh + v * L);
+        if (seq.columns(q, t + 1) > 0) product(sum, row, later.panel(q));
+      };
+      // From the gradient of h to those of u (in `now`) and v (in `own`, where it is another).
+      const auto step = [&](int64_t q, int64_t unit, const T* dh, T* own) {
+        Vec<T, L> sum[NV] = {}, over_batch[G + kOwn];
+        if (kHasMemory && t > 0) earlier.fetch(unit, Cell::kMemory, q * W, seq.columns(q, t));
+        if (projected)
+          projection(sum, unit, whole.at(t).panel(q));
+        else
+          add_later(sum, dh, q, unit);
+        for (int g = 0; g < G + kOwn; ++g)
+          over_batch[g] = load<T, L>(bias_sums + (g * hidden + unit) * L);
+        for (int v = 0; v < NV; ++v) {
+          const int64_t n = q * W + v * L;
+          T* carry = carried.row(q, unit) + v * L;
+          Vec<T, L> keep[S], of_u[G], of_v[G], state, flow = load<T, L>(carry);
+          for (int s = 0; s < S; ++s) keep[s] = saved.read(unit, s, n);
+          if (!kHasMemory)
+            state = load<T, L>(before.row(q, unit) + v * L);
+          else if (t > 0)
+            state = earlier.read(unit, Cell::kMemory, n);
+          else
+            state = load<T, L>(c_first.row(q, unit) + v * L);
+          cell.template backward<T, L>(keep, sum[v], state, flow, of_u, of_v);
+          if constexpr (kHasMemory)
+            if (projected)
+              store<T, L>(unprojected.at(t - 1).row(q, unit) + v * L,
+                          cell.template output<T, L>(keep));
+          // Of a sequence that has ended, `carried` is the gradient of its last c.
+          store_first<T, L>(carry, flow, saved.batch - n);
+          for (int g = 0; g < G; ++g) {
+            store<T, L>(now.row(q, g * hidden + unit) + v * L, of_u[g]);
+            over_batch[g] += of_u[g];
+          }
+          for (int g = 0; g < kOwn; ++g) {
+            store<T, L>(own + g * kGateTile<W> + v * L, of_v[Cell::kShared + g]);
+            over_batch[G + g] += of_v[Cell::kShared + g];
+          }
+        }
+        for (int g = 0; g < G + kOwn; ++g)
+          store<T, L>(bias_sums + (g * hidden + unit) * L, over_batch[g]);
+      };
+      if (projected) {
+        seq.tiles(own_h, t, [&](int64_t q, int64_t first, int count) {
+          read_before(q, first, count);
+          T* dh = whole.at(t).row(q, first);
+          read_tile<T, W>(seq.step(a.dh, outputs, t, q), first, count, seq.columns(q, t), dh);
+          for (int r = 0; r < count; ++r) {
+            Vec<T, L> sum[NV];
+            add_later(sum, dh + r * W, q, first + r);
+            for (int v = 0; v < NV; ++v) store<T, L>(dh + r * W + v * L, sum[v]);
+          }
+        });
+        team.barrier();
+      }
+      seq.tiles(units, t, [&](int64_t q, int64_t first, int count) {
+        const int columns = seq.columns(q, t);
+        if (!projected) {
+          read_before(q, first, count);
+          read_tile<T, W>(seq.step(a.dh, outputs, t, q), first, count, columns, dh_tile);
+        }
+        // dv of gate g from row r of the tile on.
+        const auto dv = [&](int g, int r) {
+          return g < Cell::kShared ? now.row(q, g * hidden + first + r)
+                                   : own_tile + (g - Cell::kShared) * kGateTile<W> + r * W;
+        };
+        for (int begin = 0; begin < count; begin += kUnitsTogether) {
+          const int end = std::min(begin + kUnitsTogether, count);
+          for (int r = begin; r < end; ++r) step(q, first + r, dh_tile + r * W, own_tile + r * W);
+          for (int g = 0; g < G; ++g)
+            input_gradient.add(dv(g, begin), W, g * hidden + first + begin, end - begin, columns, x,
+                               q * W);
+        }
+        if (a.dv)
+          for (int g = 0; g < G; ++g)
+            write_tile<T, W>(dv(g, 0), seq.step(a.dv, G * hidden, t, q), g * hidden + first, count,
+                             columns);
+      });
+      team.barrier();
+      weight_gradient.step(t, a.h0 ? 0 : 1);
+      projection_gradient.step(t, 0);
+    }
+    for (int g = 0; g < G; ++g) {
+      input_gradient.finish(of_gate(g));
+      const int64_t to_v = (g < Cell::kShared ? 0 : kOwn) * hidden;
+      for (int64_t row = of_gate(g).first; row < of_gate(g).last; ++row) {
+        a.dbias[row] = sum_of_lanes<T, L>(load<T, L>(bias_sums + row * L));
+        if (a.db_input)
+          a.db_input[row] = sum_of_lanes<T, L>(load<T, L>(bias_sums + (row + to_v) * L));
+      }
+    }
+    if (a.dc0)
+      seq.tiles(units, [&](int64_t q, int64_t first, int count) {
+        write_tile<T, W>(carried.row(q, first), seq.step(a.dc0, hidden, 0, q), first, count,
+                         seq.columns(q));
+      });
+    if (a.dh0)
+      seq.tiles(own_h, [&](int64_t q, int64_t first, int count) {
+        for (int r = 0; r < count; ++r) {
+          Vec<T, L> sum[NV] = {};
+          if (!kHasMemory)
+            for (int v = 0; v < NV; ++v) sum[v] = load<T, L>(carried.row(q, first + r) + v * L);
+          product(sum, first + r, du.at(0).panel(q));
+          for (int v = 0; v < NV; ++v) store<T, L>(dh_tile + r * W + v * L, sum[v]);
+        }
+        write_tile<T, W>(dh_tile, seq.step(a.dh0, outputs, 0, q), first, count, seq.columns(q));
+      });
+  });
+}
+
+// The same for any batch.
+template <class Cell, typename T>
+inline void gated_backward(const GatedBackward<T>& a, const Cell& cell) {
+  const Panels panels = panels_of<T>(a.batch);
+  with_width<T>(panels, [&](auto lanes, auto vectors) {
+    backward_loop<T, decltype(lanes)::value, decltype(vectors)::value>(a, cell, panels.count);
+  });
+}
+
+}  // namespace
+}  // namespace sparse_engine
