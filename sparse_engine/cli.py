@@ -14,12 +14,25 @@ import tyro
 from tqdm.auto import tqdm
 
 from sparse_engine import runtime
-from sparse_engine.analysis import sign_shuffle, structural_balance, triad_census
+from sparse_engine.analysis import (
+    DegreePreserving,
+    ErdosRenyi,
+    SignShuffle,
+    null_model,
+    structural_balance,
+    triad_census,
+)
 from sparse_engine.tasks import TASKS
 from sparse_engine.topology import Dynamic
 from sparse_engine.train import RULES, RuleOptions, Run, Settings
 
 DEFAULTS = Settings()
+NULLS = {
+    "sign-shuffle": SignShuffle(),
+    "degree": DegreePreserving(),
+    "degree-mutual": DegreePreserving(keep_mutual=True),
+    "erdos-renyi": ErdosRenyi(),
+}
 RULE_HELP = "How the wiring changes. " + "; ".join(f"{n}: {r.summary}" for n, r in RULES.items())
 
 
@@ -128,8 +141,9 @@ class Analyze:
 
     files: tyro.conf.Positional[tuple[Path, ...]]
     """Edge lists: "Id,Source,Target,Weight" with that header, or tab-separated without one."""
-    null: Literal["sign-shuffle"] | None = None
-    """What to compare the balance with: graphs of the same links with shuffled signs."""
+    null: Literal[tuple(NULLS)] | None = None  # type: ignore[valid-type]
+    """What random graphs to compare with. sign-shuffle: the same links. degree: links in and out of
+    each node, by sign, stay; degree-mutual: its mutual pairs, too. erdos-renyi: links anywhere."""
     samples: int = 500
     """Graphs of the null model, at least 2."""
     seed: int = 0
@@ -147,7 +161,7 @@ class Analyze:
             record = {"balance": balance.to_dict(), "census": census}
             blocks = [str(file), str(balance), _columns(census)]
             if self.null is not None:
-                model = sign_shuffle(file, self.samples, seed=self.seed)
+                model = null_model(file, kind=NULLS[self.null], n=self.samples, seed=self.seed)
                 record["null"] = model.to_dict()
                 blocks.append(str(model))
             records[str(file)] = record

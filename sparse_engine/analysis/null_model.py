@@ -1,25 +1,31 @@
-"""Null models: what balance would be by chance."""
+"""Null models: what balance and motifs would be by chance."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+from tqdm.auto import tqdm
 
-from sparse_engine.analysis import codes
-from sparse_engine.analysis._triads import CODES, Triangles
-from sparse_engine.analysis.graph import GraphLike, as_csr, link_states, native, threads
+from sparse_engine.analysis.graph import GraphLike, as_csr, native, threads
+from sparse_engine.analysis.motifs import CLASSES, CONNECTED, by_type, class_of, types
+from sparse_engine.analysis.null_kinds import NullKind, SignShuffle
+from sparse_engine.analysis.semicycles import balance_counts, ratios
 
-# States and counts that are held at a time, so that memory does not grow with the samples.
-HELD_AT_ONCE = 1 << 23
+# Samples from one step of the progress bar to the next.
+AT_ONCE = 100
+# Motifs that a table shows.
+SHOWN = 12
 
 
 @dataclass(frozen=True)
 class NullModel:
-    """The balance of a graph beside that of random ones.
+    """What is counted in a graph beside the same in random ones.
 
-    The statistics are "class_mean", "pooled", "triad_level" and the ratio of each class, "030T",
-    "120D", "120U" and "300", as in :func:`~sparse_engine.analysis.structural_balance`.
+    The statistics are "class_mean", "pooled", "triad_level" and the ratio of each class, "030T
+    balance" to "300 balance", as in :func:`~sparse_engine.analysis.structural_balance`; the number
+    of triads of each class in which every node has a link, "030T"; and of each of their types,
+    "030T:++-", that occurs, as in :func:`~sparse_engine.analysis.signed_triad_census`.
 
     Attributes:
         observed: of the graph itself.
@@ -52,44 +58,63 @@ class NullModel:
         }
 
     def __str__(self) -> str:
-        lines = [f"{'statistic':12}{'observed':>12}{'by chance':>12}{'z':>12}{'p':>12}"]
-        for name, row in self.to_dict().items():
-            cells = ("-" if x is None else f"{x:.4g}" for x in row.values())
-            lines.append(f"{name:12}" + "".join(f"{cell:>12}" for cell in cells))
+        """The balance, and the types that are farthest from what they are by chance."""
+        rows = self.to_dict()
+        types = [name for name in rows if ":" in name and rows[name]["z"] is not None]
+        types.sort(key=lambda name: -abs(rows[name]["z"]))
+        balance = [name for name in rows if name.partition(":")[0] not in CLASSES]
+        lines = [f"{'statistic':14}{'observed':>12}{'by chance':>12}{'z':>12}{'p':>12}"]
+        for name in balance + types[:SHOWN]:
+            cells = ("-" if x is None else f"{x:.4g}" for x in rows[name].values())
+            lines.append(f"{name:14}" + "".join(f"{cell:>12}" for cell in cells))
         return "\n".join(lines)
 
 
-def sign_shuffle(w: GraphLike, n: int = 500, *, seed: int = 0) -> NullModel:
-    """The balance of ``n`` graphs with the same links, among which the signs are shuffled.
+def null_model(
+    w: GraphLike, *, kind: NullKind | None = None, n: int = 500, seed: int = 0
+) -> NullModel:
+    """Counts in a graph what balance and motifs are, and in ``n`` random graphs.
 
-    A stored zero is a sign of its own, and self-loops take part. Triangles are looked for once.
-    The samples are a function of the graph, ``n`` and ``seed`` alone.
+    Sample k is a function of the graph, ``kind``, ``seed`` and k alone, whatever the number of
+    threads and of samples.
 
     Args:
         w: whatever :func:`~sparse_engine.analysis.graph.as_csr` takes.
+        kind: what random graphs, by default :class:`~sparse_engine.analysis.SignShuffle`.
         n: how many, at least 2.
-        seed: of the shuffles, at least 0.
+        seed: of the random graphs, in [0, 2^64).
 
     Raises:
         TypeError: not a graph.
-        ValueError: not square, not a valid matrix or file, or ``n`` or ``seed`` too small.
+        ValueError: not square, not a valid matrix or file, or ``n`` or ``seed`` out of range.
     """
-    if n < 2 or seed < 0:
-        raise ValueError(f"expected n of at least 2 and seed of at least 0, found {n} and {seed}")
-    csr = as_csr(w)
-    states, graph = link_states(csr), native(csr)
-    triangles = Triangles(graph)
-    rng = np.random.Generator(np.random.Philox(seed))
-    at_once = max(1, HELD_AT_ONCE // max(CODES, len(states)))
-    counts = []
-    for first in range(0, n, at_once):
-        size = min(at_once, n - first)
-        shuffled = rng.permuted(np.tile(states, (size, 1)), axis=1)
-        counts.append(codes.balance_counts(triangles.count(shuffled, threads())))
-    observed = codes.ratios(codes.balance_counts(graph.count(threads())))
+    if n < 2 or not 0 <= seed < 2**64:
+        raise ValueError(f"expected n of at least 2 and seed in [0, 2^64), found {n} and {seed}")
+    csr, kind = as_csr(w), kind or SignShuffle()
+    counts = [by_type(native(csr).count(threads()))[None]]
+    with tqdm(total=n, unit="graph", leave=False, delay=1, disable=None) as bar:
+        for first in range(0, n, AT_ONCE):
+            samples = range(first, min(first + AT_ONCE, n))
+            counts.append(kind.count(csr, seed=seed, samples=samples))
+            bar.update(len(samples))
+    values = _statistics(np.concatenate(counts))
     return NullModel(
-        {name: float(x) for name, x in observed.items()}, codes.ratios(np.concatenate(counts))
+        {name: float(x[0]) for name, x in values.items()},
+        {name: x[1:] for name, x in values.items()},
     )
+
+
+def _statistics(counts: np.ndarray) -> dict[str, np.ndarray]:
+    """The statistics, float64 ``[n]``, of triads of each type, int64 ``[n, types]``."""
+    names, classes = np.array(types().names), class_of()
+    balance = ratios(balance_counts(counts))
+    connected = np.isin(classes, CONNECTED)
+    occurring = np.flatnonzero(connected & counts.any(0))
+    return {
+        **{f"{name} balance" if name in CLASSES else name: x for name, x in balance.items()},
+        **{name: counts[:, classes == name].sum(1).astype(float) for name in CONNECTED},
+        **dict(zip(names[occurring].tolist(), counts.T[occurring].astype(float), strict=True)),
+    }
 
 
 def _z_score(observed: float, samples: np.ndarray) -> float:

@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sparse_engine.analysis import codes
 from sparse_engine.analysis.graph import GraphLike, as_csr, native, threads
+from sparse_engine.analysis.motifs import class_of, types
+from sparse_engine.analysis.semicycles import BALANCE_CLASSES, of_links
 
 
 class Participation(NamedTuple):
@@ -32,8 +33,8 @@ def participation(w: GraphLike) -> Participation:
         ValueError: not square, or not a valid matrix or file.
     """
     csr = as_csr(w)
-    inside = np.isin(codes.class_of(), codes.BALANCE_CLASSES)
-    table = codes.semicycles_of_links() * inside[:, None, None]
+    inside = np.isin(class_of()[types().of_code], BALANCE_CLASSES)
+    table = of_links() * inside[:, None, None]
     links = native(csr).sums(table, threads())
     nodes = np.zeros((csr.shape[0], 2), np.int64)
     coo = csr.tocoo()

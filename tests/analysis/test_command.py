@@ -6,7 +6,13 @@ import pytest
 from scipy.sparse import random_array
 
 from sparse_engine import convert
-from sparse_engine.analysis import sign_shuffle, structural_balance, triad_census
+from sparse_engine.analysis import (
+    ErdosRenyi,
+    SignShuffle,
+    null_model,
+    structural_balance,
+    triad_census,
+)
 from sparse_engine.cli import main
 
 
@@ -25,19 +31,19 @@ def test_tables(files, capsys):
     out = capsys.readouterr().out
     for file in files:
         assert f"{file}\n\n{structural_balance(file)}\n\n" in out
-        assert str(sign_shuffle(file, 20)) in out
+        assert str(null_model(file, kind=SignShuffle(), n=20)) in out
         for name, count in triad_census(file).items():
             assert f"{name:>6}{count:>16,}" in out
 
 
 def test_json(files, capsys):
-    options = ("--null", "sign-shuffle", "--samples", "20", "--seed", "3", "--json")
+    options = ("--null", "erdos-renyi", "--samples", "20", "--seed", "3", "--json")
     assert main(["analyze", *map(str, files), *options]) == 0
     assert json.loads(capsys.readouterr().out) == {
         str(file): {
             "balance": structural_balance(file).to_dict(),
             "census": triad_census(file),
-            "null": sign_shuffle(file, 20, seed=3).to_dict(),
+            "null": null_model(file, kind=ErdosRenyi(), n=20, seed=3).to_dict(),
         }
         for file in files
     }
