@@ -30,5 +30,6 @@ def measured(kind: NullKind, target: str, options: Options) -> Row:
     """The time of one null model."""
     nodes, links, samples = (20, 100, 5) if options.quick else (150, 1_000, 500)
     w = graph(nodes, links)
+    target = "-" if options.quick else target
     run = {"ours": lambda: null_model(w, kind=kind, n=samples)}
     return row(f"{samples} x {kind}", w, run, target=target, options=options)
