@@ -83,14 +83,10 @@ class Analyze:
             weights = read_weights(file)
             square = {name: w for name, w in weights.items() if w.shape[0] == w.shape[1]}
             if not square:
-                shapes = ", ".join(f"{rows} x {cols}" for rows, cols in _shapes(weights))
+                shapes = ", ".join(f"{' x '.join(map(str, w.shape))}" for w in weights.values())
                 raise ValueError(f"expected a square weight in {file}, found {shapes}")
             for name, w in square.items():
                 yield f"{file}:{name}" if len(square) > 1 else str(file), w
-
-
-def _shapes(weights: dict) -> list[tuple[int, int]]:
-    return [w.shape for w in weights.values()]
 
 
 def _columns(counts: dict[str, int]) -> str:

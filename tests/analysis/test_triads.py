@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.sparse import coo_array, random_array
+from scipy.sparse import coo_array, csr_array, random_array
 
 from sparse_engine import convert
 from sparse_engine.analysis import (
@@ -196,6 +196,31 @@ def test_results_do_not_depend_on_threads(threads):
         for one, many in zip(results[0], other, strict=True):
             np.testing.assert_equal(one, many)
     assert results[0][1] == nx.triadic_census(digraph_of(w))
+
+
+@pytest.mark.parametrize("density", [0.001, 0.02, 0.06])
+def test_census_of_igraph(density):
+    igraph = pytest.importorskip("igraph")
+    w = random_array((400, 400), density=density, format="csr", rng=2)
+    peer = igraph.Graph(n=400, edges=[*links_of(w)], directed=True)
+    assert [*peer.triad_census()] == [*triad_census(w).values()]
+
+
+def test_unsorted_rows_are_read():
+    w = random_array((30, 30), density=0.3, format="csr", rng=1)
+    unsorted = w.copy()
+    for row in range(30):
+        part = slice(w.indptr[row], w.indptr[row + 1])
+        unsorted.indices[part], unsorted.data[part] = w.indices[part][::-1], w.data[part][::-1]
+    assert signed_triad_census(unsorted) == signed_triad_census(w)
+
+
+@pytest.mark.parametrize(("indices", "message"), [([1, 1], "twice|unique|found"), ([0, 5], "5")])
+def test_refuses_a_wrong_csr(indices, message):
+    w = csr_array((np.ones(2), np.array([0, 1]), np.array([0, 2, 2])), shape=(2, 2))
+    w.indices = np.array(indices)
+    with pytest.raises(ValueError, match=message):
+        triad_census(w)
 
 
 def test_every_form_of_a_graph(tmp_path):
