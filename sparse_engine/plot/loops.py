@@ -15,7 +15,7 @@ from sparse_engine.plot.histograms import BLUE, RED
 def feed_forward_loops(
     counts: Mapping[str, int], axes: Axes, *, null: NullModel | None = None
 ) -> Axes:
-    """Draws a bar for each sign pattern, the balanced ones first.
+    """Draws a bar for each sign pattern of the loop a→b→c, a→c, the balanced ones first.
 
     Args:
         counts: of :func:`sparse_engine.analysis.feed_forward_loops`.
@@ -45,8 +45,8 @@ def feed_forward_loops(
             label="by chance",
         )
     axes.set_xticks(range(len(order)), shown, family="monospace")
-    axes.set_xlabel("signs: source to mediator, mediator to target, source to target")
+    axes.set_xlabel("signs of a→b, b→c, a→c")
     axes.set_ylabel("feed-forward loops")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
     return axes

@@ -100,16 +100,16 @@ def test_balance(w):
 
 
 @settings(max_examples=50)
-@given(signed_digraphs())
-def test_participation(w):
+@given(signed_digraphs(), st.booleans())
+def test_participation(w, every_class):
     n = w.shape[0]
     links, nodes = np.zeros((n, n, 2), np.int64), np.zeros((n, 2), np.int64)
     for triple, name, cycle, balanced in semicycles_of(w):
-        if name in CLASSES:
+        if every_class or name in CLASSES:
             for source, target in cycle:
                 links[target, source] += balanced, 1
             nodes[list(triple)] += balanced, 1
-    found = participation(w)
+    found = participation(w, every_class=every_class)
     coo = w.tocoo()
     np.testing.assert_array_equal(found.links, links[coo.row, coo.col])
     np.testing.assert_array_equal(found.nodes, nodes)
