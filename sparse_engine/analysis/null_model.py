@@ -12,8 +12,8 @@ from sparse_engine.analysis.motifs import CLASSES, CONNECTED, by_type, class_of,
 from sparse_engine.analysis.null_kinds import NullKind, SignShuffle
 from sparse_engine.analysis.semicycles import balance_counts, ratios
 
-# Samples from one step of the progress bar to the next.
-AT_ONCE = 100
+# Links of all graphs from one step of the progress bar, or one chance to interrupt, to the next.
+LINKS_AT_ONCE = 10**7
 # Motifs that a table shows.
 SHOWN = 12
 
@@ -92,9 +92,10 @@ def null_model(
         raise ValueError(f"expected n of at least 2 and seed in [0, 2^64), found {n} and {seed}")
     csr, kind = as_csr(w), kind or SignShuffle()
     counts = [by_type(native(csr).count(threads()))[None]]
+    at_once = max(threads(), LINKS_AT_ONCE // max(1, csr.nnz))
     with tqdm(total=n, unit="graph", leave=False, delay=1, disable=None) as bar:
-        for first in range(0, n, AT_ONCE):
-            samples = range(first, min(first + AT_ONCE, n))
+        for first in range(0, n, at_once):
+            samples = range(first, min(first + at_once, n))
             counts.append(kind.count(csr, seed=seed, samples=samples))
             bar.update(len(samples))
     values = _statistics(np.concatenate(counts))

@@ -1,5 +1,7 @@
 """Null models: what each kind keeps, what it changes, and that the statistics follow."""
 
+import importlib
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -186,8 +188,10 @@ def test_z_scores_and_p_values(graph):
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
-def test_samples_depend_on_nothing_but_their_number(kind, graph, threads):
-    """Neither on threads, nor on how many others there are."""
+def test_samples_depend_on_nothing_but_their_number(kind, graph, threads, monkeypatch):
+    """Neither on threads, nor on how many others there are, nor on how many are drawn at once."""
+    module = importlib.import_module(null_model.__module__)
+    monkeypatch.setattr(module, "LINKS_AT_ONCE", 40 * graph.nnz)
     results = []
     for count, n in ((1, 3), (2, 130), (5, 4)):
         threads(count)

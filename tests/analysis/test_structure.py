@@ -91,7 +91,9 @@ def test_weights():
 
 @pytest.mark.parametrize("w", GRAPHS)
 def test_structure(w):
-    directed, found = digraph(w), structure(w)
+    directed, before = digraph(w), w.copy()
+    found = structure(w)
+    np.testing.assert_array_equal(w.data, before.data)
     assert (found.nodes, found.links) == (len(directed), w.nnz)
     assert found.self_loops == w.nnz - directed.number_of_edges()
     assert found.weak_components == nx.number_weakly_connected_components(directed)
