@@ -18,7 +18,17 @@ class NullKind(ABC):
 
     @abstractmethod
     def draw(self, w: GraphLike, *, seed: int = 0, sample: int = 0) -> csr_array:
-        """Random graph number ``sample``: a function of the arguments alone."""
+        """Random graph number ``sample``: a function of the arguments alone.
+
+        Args:
+            w: whatever :func:`~sparse_engine.analysis.graph.as_csr` takes.
+            seed: of the random numbers, in [0, 2^64).
+            sample: in [0, 2^32).
+
+        Raises:
+            TypeError: not a graph.
+            ValueError: not square, not a valid matrix or file, or a number out of range.
+        """
 
     def count(self, w: GraphLike, *, seed: int, samples: range) -> np.ndarray:
         """How many triads of each type the random graphs have, int64 ``[samples, types]``."""
@@ -33,6 +43,10 @@ class _Native(NullKind):
     def _kind(self) -> Kind: ...
 
     def draw(self, w: GraphLike, *, seed: int = 0, sample: int = 0) -> csr_array:
+        if not (0 <= seed < 2**64 and 0 <= sample < 2**32):
+            raise ValueError(
+                f"expected seed in [0, 2^64) and sample in [0, 2^32), found {seed} and {sample}"
+            )
         csr = as_csr(w)
         sources, targets, links = native(csr).draw(self._kind(), seed, sample)
         return csr_array((csr.data[links], (targets, sources)), shape=csr.shape)

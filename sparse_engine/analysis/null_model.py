@@ -29,7 +29,8 @@ class NullModel:
 
     Attributes:
         observed: of the graph itself.
-        samples: of the random graphs, float64 ``[n]`` each.
+        samples: of the random graphs, float64 ``[n]`` each; nan where a ratio is of nothing, and
+            such samples are left out of what follows.
     """
 
     observed: dict[str, float]
@@ -38,24 +39,32 @@ class NullModel:
     @property
     def z_scores(self) -> dict[str, float]:
         """``(observed - samples.mean()) / samples.std(ddof=1)``; nan without any spread."""
-        return {name: _z_score(self.observed[name], x) for name, x in self.samples.items()}
+        return {name: _z_score(self.observed[name], x) for name, x in self._defined().items()}
 
     @property
     def p_values(self) -> dict[str, float]:
         """``(1 + (samples >= observed).sum()) / (1 + n)``, one-sided; nan where nothing counts."""
-        return {name: _p_value(self.observed[name], x) for name, x in self.samples.items()}
+        return {name: _p_value(self.observed[name], x) for name, x in self._defined().items()}
 
     def to_dict(self) -> dict[str, dict[str, float | None]]:
         """Observed value, mean of the samples, z-score and p-value by statistic; None for nan."""
         z, p = self.z_scores, self.p_values
         rows = {
-            name: {"observed": self.observed[name], "mean": x.mean(), "z": z[name], "p": p[name]}
-            for name, x in self.samples.items()
+            name: {
+                "observed": self.observed[name],
+                "mean": x.mean() if len(x) else np.nan,
+                "z": z[name],
+                "p": p[name],
+            }
+            for name, x in self._defined().items()
         }
         return {
             name: {key: None if np.isnan(x) else float(x) for key, x in row.items()}
             for name, row in rows.items()
         }
+
+    def _defined(self) -> dict[str, np.ndarray]:
+        return {name: x[~np.isnan(x)] for name, x in self.samples.items()}
 
     def __str__(self) -> str:
         """The balance, and the types that are farthest from what they are by chance."""
@@ -119,11 +128,13 @@ def _statistics(counts: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _z_score(observed: float, samples: np.ndarray) -> float:
-    spread = samples.std(ddof=1)
-    return float((observed - samples.mean()) / spread) if spread > 0 else np.nan
+    # Not by the deviation, which for equal numbers need not be exactly 0.
+    if not len(samples) or np.ptp(samples) == 0:
+        return np.nan
+    return float((observed - samples.mean()) / samples.std(ddof=1))
 
 
 def _p_value(observed: float, samples: np.ndarray) -> float:
-    if np.isnan(observed):
+    if np.isnan(observed) or not len(samples):
         return np.nan
     return float((1 + (samples >= observed).sum()) / (1 + len(samples)))

@@ -12,6 +12,7 @@ from sparse_engine.analysis import (
     DegreePreserving,
     ErdosRenyi,
     NullKind,
+    NullModel,
     SignShuffle,
     null_model,
     signed_triad_census,
@@ -187,6 +188,14 @@ def test_z_scores_and_p_values(graph):
     assert table[2].split()[0] == "pooled" and len(table) == 1 + 7 + 12
 
 
+def test_scores_of_what_does_not_vary_or_is_not_there():
+    x = {"same": np.full(10, 0.1), "some": np.array([np.nan, 1, 2, 3]), "none": np.full(4, np.nan)}
+    model = NullModel({"same": 0.3, "some": 3.0, "none": 0.5}, x)
+    assert np.isnan([model.z_scores["same"], model.z_scores["none"], model.p_values["none"]]).all()
+    assert (model.z_scores["some"], model.p_values["some"]) == (1, 0.5)
+    assert model.to_dict()["none"] == {"observed": 0.5, "mean": None, "z": None, "p": None}
+
+
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_samples_depend_on_nothing_but_their_number(kind, graph, threads, monkeypatch):
     """Neither on threads, nor on how many others there are, nor on how many are drawn at once."""
@@ -212,3 +221,5 @@ def test_refuses_what_makes_no_sense(graph):
         null_model(graph, n=2, seed=-1)
     with pytest.raises(ValueError, match="expected proposals of at least 1, found 0"):
         DegreePreserving(proposals=0)
+    with pytest.raises(ValueError, match=r"seed in \[0, 2\^64\) and sample .*, found -1 and 0"):
+        SignShuffle().draw(graph, seed=-1)
