@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,10 +10,9 @@ from typing import Annotated, Literal
 
 import torch
 import tyro
-from tqdm.auto import tqdm
 
 from sparse_engine import runtime
-from sparse_engine.analysis import sign_shuffle, structural_balance, triad_census
+from sparse_engine.cli_analyze import Analyze
 from sparse_engine.tasks import TASKS
 from sparse_engine.topology import Dynamic
 from sparse_engine.train import RULES, RuleOptions, Run, Settings
@@ -117,51 +115,6 @@ class Train:
             seed=self.seed,
         )
         return RULES[self.rule].make(model, optimizer, options)
-
-
-@dataclass(frozen=True)
-class Analyze:
-    """Structural balance and triad census of signed directed graphs.
-
-    Example: sparse-engine analyze edges.csv --null sign-shuffle --samples 500
-    """
-
-    files: tyro.conf.Positional[tuple[Path, ...]]
-    """Edge lists: "Id,Source,Target,Weight" with that header, or tab-separated without one."""
-    null: Literal["sign-shuffle"] | None = None
-    """What to compare the balance with: graphs of the same links with shuffled signs."""
-    samples: int = 500
-    """Graphs of the null model, at least 2."""
-    seed: int = 0
-    """Of the null model, at least 0."""
-    json: bool = False
-    """Print one JSON object, by file, instead of tables."""
-
-    def __call__(self) -> int:
-        """Runs the command; returns its exit status."""
-        if not self.files:
-            raise ValueError("expected at least one file")
-        records = {}
-        for file in tqdm(self.files, unit="file", leave=False, disable=None):
-            balance, census = structural_balance(file), triad_census(file)
-            record = {"balance": balance.to_dict(), "census": census}
-            blocks = [str(file), str(balance), _columns(census)]
-            if self.null is not None:
-                model = sign_shuffle(file, self.samples, seed=self.seed)
-                record["null"] = model.to_dict()
-                blocks.append(str(model))
-            records[str(file)] = record
-            if not self.json:
-                tqdm.write("\n\n".join(blocks) + "\n")
-        if self.json:
-            print(json.dumps(records, indent=1))
-        return 0
-
-
-def _columns(census: dict[str, int]) -> str:
-    """Four classes in each of four lines."""
-    cells = [f"{name:>6}{count:>16,}" for name, count in census.items()]
-    return "\n".join("".join(cells[first : first + 4]) for first in range(0, len(cells), 4))
 
 
 @dataclass(frozen=True)
