@@ -10,6 +10,10 @@ from sparse_engine.analysis.balanced_network import signed_network as signed_net
 from sparse_engine.analysis.census import triad_census as triad_census
 from sparse_engine.analysis.fanmod import read_fanmod as read_fanmod
 from sparse_engine.analysis.fanmod import write_fanmod as write_fanmod
+from sparse_engine.analysis.feed_forward import feed_forward_loops as feed_forward_loops
+from sparse_engine.analysis.lesion import Lesions as Lesions
+from sparse_engine.analysis.lesion import lesion as lesion
+from sparse_engine.analysis.lesion_curve import LesionCurve as LesionCurve
 from sparse_engine.analysis.null_model import NullModel as NullModel
 from sparse_engine.analysis.null_model import sign_shuffle as sign_shuffle
 from sparse_engine.analysis.objective import ClassMean as ClassMean
@@ -17,3 +21,5 @@ from sparse_engine.analysis.objective import Objective as Objective
 from sparse_engine.analysis.objective import Pooled as Pooled
 from sparse_engine.analysis.participation import Participation as Participation
 from sparse_engine.analysis.participation import participation as participation
+from sparse_engine.analysis.planted_network import Planted as Planted
+from sparse_engine.analysis.planted_network import planted_network as planted_network
