@@ -10,7 +10,7 @@ from sparse_engine.analysis.balanced_network import signed_network as signed_net
 from sparse_engine.analysis.census import triad_census as triad_census
 from sparse_engine.analysis.fanmod import read_fanmod as read_fanmod
 from sparse_engine.analysis.fanmod import write_fanmod as write_fanmod
-from sparse_engine.analysis.feed_forward import feed_forward_loops as feed_forward_loops
+from sparse_engine.analysis.feed_forward import find_feed_forward_loops as find_feed_forward_loops
 from sparse_engine.analysis.lesion import Lesions as Lesions
 from sparse_engine.analysis.lesion import lesion as lesion
 from sparse_engine.analysis.lesion_curve import LesionCurve as LesionCurve

@@ -11,7 +11,7 @@ from sparse_engine.analysis.graph import GraphLike, as_csr
 AT_ONCE = 1 << 22
 
 
-def feed_forward_loops(w: GraphLike) -> np.ndarray:
+def find_feed_forward_loops(w: GraphLike) -> np.ndarray:
     """Every feed-forward loop of a graph, whatever else connects its nodes.
 
     They are the semicycles of :func:`~sparse_engine.analysis.structural_balance`, those of its

@@ -75,7 +75,7 @@ def lesion(
     Args:
         model: whose links are removed.
         motifs: integers ``[loops, 3]``, nodes u, v, w of u -> v -> w and u -> w, as
-            :func:`feed_forward_loops` finds and :func:`planted_network` plants them.
+            :func:`find_feed_forward_loops` finds and :func:`planted_network` plants them.
         evaluate: the metric of the model; is to give the same for the same model.
         weight: the weight that has the loops; by default the only square one of the model.
         orders: random orders of each curve, at least 1.

@@ -10,7 +10,7 @@ from scipy.sparse import coo_array, csr_array
 
 from sparse_engine.analysis import (
     feed_forward,
-    feed_forward_loops,
+    find_feed_forward_loops,
     planted_network,
     signed_network,
     structural_balance,
@@ -29,7 +29,7 @@ def test_every_loop_is_found(n, density, at_once, seed):
     w = csr_array(dense.astype(float))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(feed_forward, "AT_ONCE", at_once)
-        found = feed_forward_loops(w)
+        found = find_feed_forward_loops(w)
     expected = [
         (u, v, w)
         for u, v, w in permutations(range(n), 3)
@@ -45,7 +45,7 @@ def test_planted_loops_are_all_that_their_nodes_have():
     network = planted_network(60, 0.1, loops=9, balanced=1 / 3, seed=5)
     graph, loops = network
     assert graph.shape == (60, 60) and loops.shape == (9, 3) and set(graph.data) == {-1.0, 1.0}
-    found = {*map(tuple, feed_forward_loops(graph).tolist())}
+    found = {*map(tuple, find_feed_forward_loops(graph).tolist())}
     assert {*map(tuple, loops.tolist())} <= found
     dense = graph.toarray()
     signs = [dense[v, u] * dense[w, v] * dense[w, u] for u, v, w in loops]
