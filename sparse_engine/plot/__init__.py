@@ -6,5 +6,8 @@ except ImportError as error:
     raise ImportError("pictures need matplotlib: pip install 'sparse_engine[plot]'") from error
 
 from sparse_engine.plot.adjacency import adjacency as adjacency
+from sparse_engine.plot.annealing import annealing_curve as annealing_curve
+from sparse_engine.plot.balance_along import balance_along as balance_along
 from sparse_engine.plot.curve import learning_curve as learning_curve
+from sparse_engine.plot.lesion import lesion_curves as lesion_curves
 from sparse_engine.plot.picture import picture as picture
