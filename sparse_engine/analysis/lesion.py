@@ -143,16 +143,16 @@ def _weight(model: nn.Module, weight: SparseWeight | None) -> SparseWeight:
     return chosen[0]
 
 
-@torch.no_grad()
 def _metrics(weight: SparseWeight, order: np.ndarray, measure: Callable[[], float]) -> list[float]:
     """What is measured after each removal; the values come back in the end."""
-    before, metrics = weight.values.clone(), []
+    values, metrics = weight.values.detach(), []
+    before = values.clone()
     try:
         for links in order:
-            weight.values[torch.from_numpy(links).to(weight.values.device)] = 0
+            values[torch.from_numpy(links).to(values.device)] = 0
             metrics.append(measure())
     finally:
-        weight.values.copy_(before)
+        values.copy_(before)
     return metrics
 
 
