@@ -129,10 +129,11 @@ def lesion(
 
 def _weight(model: nn.Module, weight: SparseWeight | None) -> SparseWeight:
     own = {name: each for name, each in model.named_modules() if isinstance(each, SparseWeight)}
-    if weight is not None:
-        chosen = [each for each in own.values() if each is weight]
-    else:
-        chosen = [each for each in own.values() if each.shape[0] == each.shape[1]]
+    chosen = [
+        each
+        for each in own.values()
+        if each.shape[0] == each.shape[1] and (weight is None or each is weight)
+    ]
     if len(chosen) != 1:
         raise ValueError(
             f"expected one square weight of the model, found {len(chosen)} among {[*own]}; "

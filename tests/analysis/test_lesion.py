@@ -179,7 +179,9 @@ def test_the_weight_is_named_where_there_are_several(planted):
     with pytest.raises(ValueError, match="found 0 among"):
         lesion(several, loops, lambda _: 0.0, weight=SparseLinear(60, 60, density=0.1).weight)
     with pytest.raises(ValueError, match="found 0 among"):
-        lesion(SparseLinear(3, 4, density=0.5), loops, lambda _: 0.0)
+        lesion(oblong := SparseLinear(3, 4, density=0.5), loops, lambda _: 0.0)
+    with pytest.raises(ValueError, match="found 0 among"):
+        lesion(oblong, loops, lambda _: 0.0, weight=oblong.weight)
 
 
 def test_values_that_are_computed_cannot_be_removed(planted):
