@@ -14,7 +14,7 @@ import tyro
 from sparse_engine import runtime
 from sparse_engine.cli_analyze import Analyze
 from sparse_engine.tasks import TASKS
-from sparse_engine.topology import Dynamic
+from sparse_engine.topology import Balance, Dynamic
 from sparse_engine.train import RULES, RuleOptions, Run, Settings
 
 DEFAULTS = Settings()
@@ -62,6 +62,8 @@ class Train:
     """Of the wiring, the values and the rewiring."""
     threads: int = 0
     """CPU threads; 0 leaves the choice to PyTorch. The result does not depend on it."""
+    balance_every: int = 0
+    """Rewirings from one record of the balance in topology.jsonl to the next; 0 for none."""
     out: Path = Path("runs/mackey-glass")
     """The run's folder."""
     resume: bool = False
@@ -71,6 +73,8 @@ class Train:
         """Runs the command; returns its exit status."""
         if self.threads < 0:
             raise ValueError(f"expected --threads of at least 0, found {self.threads}")
+        if self.balance_every < 0:
+            raise ValueError(f"expected --balance-every of at least 0, found {self.balance_every}")
         if self.threads:
             torch.set_num_threads(self.threads)
         settings = Settings(
@@ -93,6 +97,7 @@ class Train:
                 "every": self.every,
                 "final_density": self.final_density,
             },
+            measures=[Balance(every=self.balance_every)] if self.balance_every else [],
             resume=self.resume,
         )
         result = run.train()

@@ -1,5 +1,6 @@
 """Rewiring: a prune rule and a grow rule, and the methods that are made of them."""
 
+from sparse_engine.topology.balance import Balance as Balance
 from sparse_engine.topology.birth import Birth as Birth
 from sparse_engine.topology.birth import Normal as Normal
 from sparse_engine.topology.birth import Zero as Zero
@@ -19,6 +20,7 @@ from sparse_engine.topology.grow import Momentum as Momentum
 from sparse_engine.topology.grow import NeverUsed as NeverUsed
 from sparse_engine.topology.grow import SoftPrediction as SoftPrediction
 from sparse_engine.topology.grow import Uniform as Uniform
+from sparse_engine.topology.measure import Measure as Measure
 from sparse_engine.topology.presets import CHT as CHT
 from sparse_engine.topology.presets import DSR as DSR
 from sparse_engine.topology.presets import GSE as GSE
