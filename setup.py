@@ -89,9 +89,9 @@ setup(
         ),
         *cythonize(
             Extension(
-                "sparse_engine.analysis._triads",
-                ["sparse_engine/analysis/_triads.pyx"],
-                depends=["csrc/graph/triads.h"],
+                "sparse_engine.analysis.*",
+                ["sparse_engine/analysis/*.pyx"],
+                depends=sorted(map(str, Path("csrc/graph").glob("*.h"))),
                 include_dirs=[str(Path("csrc/graph").resolve())],
                 language="c++",
                 extra_compile_args=CXX_FLAGS,

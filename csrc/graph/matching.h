@@ -1,0 +1,216 @@
+// Sets matched such that the sum of their Jaccard similarities is the largest.
+#pragma once
+
+#include <omp.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <utility>
+#include <vector>
+
+#include "overlap.h"
+
+namespace sparse_engine {
+
+// Matches sets of a (rows) and of b (columns), each at most once. The state between two calls is a
+// matching of some rows with a proof of how good it is, its prices:
+//
+//   row_price[i] + column_price[j] >= similarity(i, j) for all pairs, equal where matched;
+//   row_price >= 0; column_price >= 0, and 0 for columns that are alone; they never fall.
+//
+// So no matching has more than the sum of all prices, and this one lacks the prices of the rows
+// that still wait. The algorithm is that of Jonker and Volgenant, "A shortest augmenting path
+// algorithm for dense and sparse linear assignment problems", 1987, on a graph of which only the
+// shortlists of rows are in memory: they are made anew where prices have outgrown them, and longer
+// where a search comes to their ends.
+class Matcher {
+ public:
+  // Keeps references to its arguments; b_holders as in Overlaps.
+  Matcher(const Sets& a, const Sets& b, const Sets& b_holders, int threads)
+      : overlaps_(a, b, b_holders),
+        lists_(a.count),
+        row_price_(a.count),
+        column_price_(b.count),
+        column_of_(a.count, -1),
+        row_of_(b.count, -1),
+        distance_(b.count),
+        seen_(b.count),
+        from_(b.count) {
+#pragma omp parallel num_threads(threads)
+    {
+      Overlaps mine(a, b, b_holders);
+#pragma omp for schedule(dynamic, 16)
+      for (int64_t i = 0; i < a.count; ++i) mine.shortlist(i, column_price_, kShortlist, lists_[i]);
+    }
+  }
+
+  // Places rows in order until the rows that wait could add at most `bound`, in units of
+  // 1 / kSimilarityOne; returns what they could add.
+  int64_t match(int64_t bound) {
+    std::vector<int32_t> waiting = bid();
+    int64_t gap = 0;
+    for (const int32_t row : waiting) gap += row_price_[row] = best_offer(row).best;
+    for (const int32_t row : waiting) {
+      if (gap <= bound) break;
+      gap -= row_price_[row];
+      row_price_[row] = best_offer(row).best;
+      augment(row);
+    }
+    return gap;
+  }
+
+  // The column of each row, -1 where it is alone.
+  const std::vector<int32_t>& partners() const { return column_of_; }
+
+ private:
+  static constexpr size_t kShortlist = 32;
+  static constexpr int64_t kBidsPerRow = 8;
+
+  // The best of a row's gains, and the second best: of another column, or 0 of being alone.
+  struct Offer {
+    int64_t best = 0, second = 0;
+    int32_t column = -1, second_column = -1;
+  };
+
+  Offer best_offer(int32_t row) {
+    Offer offer = listed_offer(row);
+    if (offer.second < lists_[row].rest) {
+      overlaps_.shortlist(row, column_price_, lists_[row].most, lists_[row]);
+      offer = listed_offer(row);
+    }
+    return offer;
+  }
+
+  Offer listed_offer(int32_t row) const {
+    Offer offer;
+    for (const auto [column, similarity] : lists_[row].candidates) {
+      const int64_t gain = similarity - column_price_[column];
+      if (gain > offer.best) {
+        offer = {gain, offer.best, column, offer.column};
+      } else if (gain > offer.second) {
+        offer.second = gain;
+        offer.second_column = column;
+      }
+    }
+    return offer;
+  }
+
+  // Rows take their best column at the price at which the second best would do as well, and drive
+  // out who had it. Cheap, and places most rows; returns the others, in order.
+  std::vector<int32_t> bid() {
+    std::vector<int32_t> waiting;
+    const int32_t rows = static_cast<int32_t>(lists_.size());
+    int64_t bids = kBidsPerRow * rows;
+    for (int32_t first = 0; first < rows; ++first)
+      for (int32_t row = first; row >= 0; --bids) {
+        Offer offer = best_offer(row);
+        if (offer.best == 0) break;
+        if (offer.best == offer.second && row_of_[offer.column] >= 0)
+          std::swap(offer.column, offer.second_column);
+        if (bids <= 0 || (offer.best == offer.second && row_of_[offer.column] >= 0)) {
+          waiting.push_back(row);
+          break;
+        }
+        row_price_[row] = offer.second;
+        column_price_[offer.column] += offer.best - offer.second;
+        column_of_[row] = offer.column;
+        row = std::exchange(row_of_[offer.column], row);
+        if (row >= 0) column_of_[row] = -1;
+      }
+    std::sort(waiting.begin(), waiting.end());
+    return waiting;
+  }
+
+  // Places one more row, on the path that costs the least, in prices, of all that end at a column
+  // or row that is then alone.
+  void augment(int32_t source) {
+    ++search_;
+    scanned_.clear();
+    heap_.clear();
+    best_ = row_price_[source];
+    int32_t alone = source;
+    end_ = -1;
+    visit(source, 0);
+    while (!heap_.empty() && heap_.front().first < best_) {
+      std::pop_heap(heap_.begin(), heap_.end(), std::greater<>());
+      const auto [at, node] = heap_.back();
+      heap_.pop_back();
+      if (node >= columns()) {
+        const int32_t row = static_cast<int32_t>(node - columns());
+        overlaps_.shortlist(row, column_price_, 2 * lists_[row].most, lists_[row]);
+        visit(row, row == source ? 0 : distance_[column_of_[row]]);
+      } else if (at == distance_[node]) {
+        if (scanned_at_[node] == search_) continue;
+        scanned_at_[node] = search_;
+        scanned_.push_back(static_cast<int32_t>(node));
+        const int32_t row = row_of_[node];
+        if (at + row_price_[row] < best_) {
+          best_ = at + row_price_[row];
+          alone = row;
+          end_ = -1;
+        }
+        visit(row, at);
+      }
+    }
+    row_price_[source] -= best_;
+    for (const int32_t column : scanned_) {
+      column_price_[column] += best_ - distance_[column];
+      row_price_[row_of_[column]] -= best_ - distance_[column];
+    }
+    if (end_ < 0 && alone == source) return;
+    int32_t column = end_ < 0 ? std::exchange(column_of_[alone], -1) : end_;
+    for (int32_t row = -1; row != source;) {
+      row = from_[column];
+      row_of_[column] = row;
+      std::swap(column_of_[row], column);
+    }
+  }
+
+  // Follows the pairs of a row that is at a distance from the source.
+  void visit(int32_t row, int64_t at) {
+    const int64_t base = at + row_price_[row];
+    for (const auto [column, similarity] : lists_[row].candidates) {
+      const int64_t next = base + column_price_[column] - similarity;
+      if (next >= best_ || (seen_[column] == search_ && distance_[column] <= next)) continue;
+      seen_[column] = search_;
+      distance_[column] = next;
+      from_[column] = row;
+      if (row_of_[column] < 0) {
+        best_ = next;
+        end_ = column;
+      } else {
+        push(next, column);
+      }
+    }
+    // Pairs beyond the list are at least as far as this.
+    if (lists_[row].rest > 0 && base - lists_[row].rest < best_)
+      push(base - lists_[row].rest, columns() + row);
+  }
+
+  void push(int64_t at, int64_t node) {
+    heap_.emplace_back(at, node);
+    std::push_heap(heap_.begin(), heap_.end(), std::greater<>());
+  }
+
+  int64_t columns() const { return static_cast<int64_t>(row_of_.size()); }
+
+  Overlaps overlaps_;
+  std::vector<Shortlist> lists_;                   // [rows]
+  std::vector<int64_t> row_price_, column_price_;  // [rows], [columns]
+  std::vector<int32_t> column_of_, row_of_;        // [rows], [columns], -1 for none
+
+  // One search.
+  int64_t search_ = 0;             // its number
+  int64_t best_ = 0;               // the cost of the best path so far
+  int32_t end_ = -1;               // the column that it ends at, or -1 if at a row
+  std::vector<int64_t> distance_;  // [columns], of those that were seen
+  std::vector<int64_t> seen_;      // [columns], the last search that saw them
+  std::vector<int64_t> scanned_at_ = std::vector<int64_t>(row_of_.size());
+  std::vector<int32_t> from_;                      // [columns], the row before them on the path
+  std::vector<int32_t> scanned_;                   // columns whose distance is final
+  std::vector<std::pair<int64_t, int64_t>> heap_;  // distance; a column, or columns + a row whose
+                                                   // list is to be extended
+};
+
+}  // namespace sparse_engine
