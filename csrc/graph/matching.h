@@ -45,19 +45,17 @@ class Matcher {
     }
   }
 
-  // Places rows in order until the rows that wait could add at most `bound`, in units of
-  // 1 / kSimilarityOne; returns what they could add.
+  // Matches such that another matching has at most `bound` per row more similarity, in units of
+  // 1 / kSimilarityOne; returns how much more it may have in all.
+  //
+  // With a bound, bids that go higher than necessary place every row (the auction of Bertsekas,
+  // 1988); without one, searches do.
   int64_t match(int64_t bound) {
-    std::vector<int32_t> waiting = bid();
-    int64_t gap = 0;
-    for (const int32_t row : waiting) gap += row_price_[row] = best_offer(row).best;
-    for (const int32_t row : waiting) {
-      if (gap <= bound) break;
-      gap -= row_price_[row];
+    for (const int32_t row : bid(bound)) {
       row_price_[row] = best_offer(row).best;
       augment(row);
     }
-    return gap;
+    return bound == 0 ? 0 : gap();
   }
 
   // The column of each row, -1 where it is alone.
@@ -97,29 +95,43 @@ class Matcher {
   }
 
   // Rows take their best column at the price at which the second best would do as well, and drive
-  // out who had it. Cheap, and places most rows; returns the others, in order.
-  std::vector<int32_t> bid() {
+  // out who had it. Cheap, and places most rows; returns the others, in order: those that find
+  // their best columns taken and as good as each other, for they would go on in circles.
+  //   raise: what they pay beyond that price. If it is not 0, all rows are placed.
+  std::vector<int32_t> bid(int64_t raise) {
     std::vector<int32_t> waiting;
     const int32_t rows = static_cast<int32_t>(lists_.size());
     int64_t bids = kBidsPerRow * rows;
     for (int32_t first = 0; first < rows; ++first)
       for (int32_t row = first; row >= 0; --bids) {
         Offer offer = best_offer(row);
+        row_price_[row] = offer.second;
         if (offer.best == 0) break;
-        if (offer.best == offer.second && row_of_[offer.column] >= 0)
-          std::swap(offer.column, offer.second_column);
-        if (bids <= 0 || (offer.best == offer.second && row_of_[offer.column] >= 0)) {
+        const bool tie = offer.best == offer.second;
+        if (tie && row_of_[offer.column] >= 0) std::swap(offer.column, offer.second_column);
+        if (raise == 0 && (bids <= 0 || (tie && row_of_[offer.column] >= 0))) {
           waiting.push_back(row);
           break;
         }
-        row_price_[row] = offer.second;
-        column_price_[offer.column] += offer.best - offer.second;
+        column_price_[offer.column] += offer.best - offer.second + raise;
         column_of_[row] = offer.column;
         row = std::exchange(row_of_[offer.column], row);
         if (row >= 0) column_of_[row] = -1;
       }
     std::sort(waiting.begin(), waiting.end());
     return waiting;
+  }
+
+  // How much more than they have the rows could gain, at these prices.
+  int64_t gap() {
+    int64_t sum = 0;
+    for (int32_t row = 0; row < static_cast<int32_t>(lists_.size()); ++row) {
+      int64_t gain = 0;
+      for (const auto [column, similarity] : lists_[row].candidates)
+        if (column == column_of_[row]) gain = similarity - column_price_[column];
+      sum += best_offer(row).best - gain;
+    }
+    return sum;
   }
 
   // Places one more row, on the path that costs the least, in prices, of all that end at a column

@@ -6,6 +6,7 @@ from sparse_engine.analysis.census import triad_census as triad_census
 from sparse_engine.analysis.distance import distance_matrix as distance_matrix
 from sparse_engine.analysis.distance import match_networks as match_networks
 from sparse_engine.analysis.distance import topology_distance as topology_distance
+from sparse_engine.analysis.drift import Drift as Drift
 from sparse_engine.analysis.matching import Matching as Matching
 from sparse_engine.analysis.matching import match_units as match_units
 from sparse_engine.analysis.null_model import NullModel as NullModel

@@ -44,7 +44,8 @@ def match_units(
     Args:
         a: row i has the inputs of unit i, valid CSR; values do not matter.
         b: likewise, of the same shape.
-        bound: how much more than the smallest the distance may be, at least 0; saves time.
+        bound: how much more than the smallest the distance may be, at least 0. It saves time, much
+            of it in large layers of few links, where many pairs are equally similar.
         threads: for the first look at all pairs; torch's number by default.
 
     Raises:
@@ -59,7 +60,7 @@ def match_units(
         *_native(a),
         *_native(b),
         *_native(b.T.tocsr()),
-        int(min(bound, 1.0) * units * ONE),
+        int(min(bound, 1.0) * ONE),
         default_threads() if threads is None else threads,
     )
     partner = partner.astype(np.int64)

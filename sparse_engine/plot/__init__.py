@@ -7,4 +7,5 @@ except ImportError as error:
 
 from sparse_engine.plot.adjacency import adjacency as adjacency
 from sparse_engine.plot.curve import learning_curve as learning_curve
+from sparse_engine.plot.distance_matrix import distance_matrix as distance_matrix
 from sparse_engine.plot.picture import picture as picture
