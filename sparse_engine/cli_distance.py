@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,8 +80,10 @@ class Distance:
         from sparse_engine import plot
 
         side = 4 + 0.3 * len(mean)
+        shared = os.path.commonpath([path.absolute().parent for path in self.networks])
+        labels = [os.path.relpath(path, shared) for path in self.networks]
         with plot.picture(self.plot, size=(side + 1, side)) as axes:
-            plot.distance_matrix(mean, axes, labels=[path.name for path in self.networks])
+            plot.distance_matrix(mean, axes, labels=labels)
 
     def _read(self) -> list[list[LayerLike]]:
         networks = [self._network(path) for path in self.networks]

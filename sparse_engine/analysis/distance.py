@@ -128,7 +128,7 @@ def distance_matrix(
             total=len(pairs),
             unit="pair",
             leave=False,
-            disable=not progress,
+            disable=None if progress else True,
         ):
             matrix[:, i, j] = matrix[:, j, i] = [layer.distance for layer in layers]
     return matrix
