@@ -16,14 +16,15 @@ namespace sparse_engine {
 // Matches sets of a (rows) and of b (columns), each at most once. The state between two calls is a
 // matching of some rows with a proof of how good it is, its prices:
 //
-//   row_price[i] + column_price[j] >= similarity(i, j) for all pairs, equal where matched;
+//   row_price[i] + column_price[j] >= similarity(i, j) for all pairs, equal where matched but for
+//   the row's slack;
 //   row_price >= 0; column_price >= 0, and 0 for columns that are alone; they never fall.
 //
-// So no matching has more than the sum of all prices, and this one lacks the prices of the rows
-// that still wait. The algorithm is that of Jonker and Volgenant, "A shortest augmenting path
-// algorithm for dense and sparse linear assignment problems", 1987, on a graph of which only the
-// shortlists of rows are in memory: they are made anew where prices have outgrown them, and longer
-// where a search comes to their ends.
+// So no matching has more than the sum of all prices, and this one lacks the slacks and the prices
+// of the rows that still wait. The algorithm is that of Jonker and Volgenant, "A shortest
+// augmenting path algorithm for dense and sparse linear assignment problems", 1987, on a graph of
+// which only the shortlists of rows are in memory: they are made anew where prices have outgrown
+// them, and longer where a search comes to their ends.
 class Matcher {
  public:
   // Keeps references to its arguments; b_holders as in Overlaps.
@@ -31,11 +32,13 @@ class Matcher {
       : overlaps_(a, b, b_holders),
         lists_(a.count),
         row_price_(a.count),
+        slack_(a.count),
         column_price_(b.count),
         column_of_(a.count, -1),
         row_of_(b.count, -1),
         distance_(b.count),
         seen_(b.count),
+        done_(b.count),
         from_(b.count) {
 #pragma omp parallel num_threads(threads)
     {
@@ -46,16 +49,18 @@ class Matcher {
   }
 
   // Matches such that another matching has at most `bound` per row more similarity, in units of
-  // 1 / kSimilarityOne; returns how much more it may have in all.
-  //
-  // With a bound, bids that go higher than necessary place every row (the auction of Bertsekas,
-  // 1988); without one, searches do.
+  // 1 / kSimilarityOne; returns how much more it may have in all. With a bound, most rows are
+  // placed by bids that go higher than they must (the auction of Bertsekas, 1988).
   int64_t match(int64_t bound) {
     for (const int32_t row : bid(bound)) {
       row_price_[row] = best_offer(row).best;
       augment(row);
     }
-    return bound == 0 ? 0 : gap();
+    int64_t gap = 0;
+    for (int32_t row = 0; row < rows(); ++row)
+      if (slack_[row] > 0)
+        gap += std::max<int64_t>(0, slack_[row] - row_price_[row] + best_offer(row).best);
+    return gap;
   }
 
   // The column of each row, -1 where it is alone.
@@ -63,7 +68,7 @@ class Matcher {
 
  private:
   static constexpr size_t kShortlist = 32;
-  static constexpr int64_t kBidsPerRow = 8;
+  static constexpr int64_t kBidsPerRow = 32;
 
   // The best of a row's gains, and the second best: of another column, or 0 of being alone.
   struct Offer {
@@ -96,42 +101,33 @@ class Matcher {
 
   // Rows take their best column at the price at which the second best would do as well, and drive
   // out who had it. Cheap, and places most rows; returns the others, in order: those that find
-  // their best columns taken and as good as each other, for they would go on in circles.
-  //   raise: what they pay beyond that price. If it is not 0, all rows are placed.
+  // their best columns taken and as good as each other, or come when bids have used up their time.
+  //   raise: what they pay beyond that price, so that ties do not go on in circles.
   std::vector<int32_t> bid(int64_t raise) {
     std::vector<int32_t> waiting;
-    const int32_t rows = static_cast<int32_t>(lists_.size());
-    int64_t bids = kBidsPerRow * rows;
-    for (int32_t first = 0; first < rows; ++first)
+    int64_t bids = kBidsPerRow * rows();
+    for (int32_t first = 0; first < rows(); ++first)
       for (int32_t row = first; row >= 0; --bids) {
         Offer offer = best_offer(row);
         row_price_[row] = offer.second;
         if (offer.best == 0) break;
         const bool tie = offer.best == offer.second;
         if (tie && row_of_[offer.column] >= 0) std::swap(offer.column, offer.second_column);
-        if (raise == 0 && (bids <= 0 || (tie && row_of_[offer.column] >= 0))) {
+        if (bids <= 0 || (raise == 0 && tie && row_of_[offer.column] >= 0)) {
           waiting.push_back(row);
           break;
         }
         column_price_[offer.column] += offer.best - offer.second + raise;
         column_of_[row] = offer.column;
+        slack_[row] = raise;
         row = std::exchange(row_of_[offer.column], row);
-        if (row >= 0) column_of_[row] = -1;
+        if (row >= 0) {
+          column_of_[row] = -1;
+          slack_[row] = 0;
+        }
       }
     std::sort(waiting.begin(), waiting.end());
     return waiting;
-  }
-
-  // How much more than they have the rows could gain, at these prices.
-  int64_t gap() {
-    int64_t sum = 0;
-    for (int32_t row = 0; row < static_cast<int32_t>(lists_.size()); ++row) {
-      int64_t gain = 0;
-      for (const auto [column, similarity] : lists_[row].candidates)
-        if (column == column_of_[row]) gain = similarity - column_price_[column];
-      sum += best_offer(row).best - gain;
-    }
-    return sum;
   }
 
   // Places one more row, on the path that costs the least, in prices, of all that end at a column
@@ -152,9 +148,8 @@ class Matcher {
         const int32_t row = static_cast<int32_t>(node - columns());
         overlaps_.shortlist(row, column_price_, 2 * lists_[row].most, lists_[row]);
         visit(row, row == source ? 0 : distance_[column_of_[row]]);
-      } else if (at == distance_[node]) {
-        if (scanned_at_[node] == search_) continue;
-        scanned_at_[node] = search_;
+      } else if (done_[node] != search_) {
+        done_[node] = search_;
         scanned_.push_back(static_cast<int32_t>(node));
         const int32_t row = row_of_[node];
         if (at + row_price_[row] < best_) {
@@ -171,9 +166,11 @@ class Matcher {
       row_price_[row_of_[column]] -= best_ - distance_[column];
     }
     if (end_ < 0 && alone == source) return;
+    if (end_ < 0) slack_[alone] = 0;
     int32_t column = end_ < 0 ? std::exchange(column_of_[alone], -1) : end_;
     for (int32_t row = -1; row != source;) {
       row = from_[column];
+      slack_[row] = 0;
       row_of_[column] = row;
       std::swap(column_of_[row], column);
     }
@@ -205,12 +202,14 @@ class Matcher {
     std::push_heap(heap_.begin(), heap_.end(), std::greater<>());
   }
 
+  int32_t rows() const { return static_cast<int32_t>(lists_.size()); }
   int64_t columns() const { return static_cast<int64_t>(row_of_.size()); }
 
   Overlaps overlaps_;
-  std::vector<Shortlist> lists_;                   // [rows]
-  std::vector<int64_t> row_price_, column_price_;  // [rows], [columns]
-  std::vector<int32_t> column_of_, row_of_;        // [rows], [columns], -1 for none
+  std::vector<Shortlist> lists_;             // [rows]
+  std::vector<int64_t> row_price_, slack_;   // [rows]
+  std::vector<int64_t> column_price_;        // [columns]
+  std::vector<int32_t> column_of_, row_of_;  // [rows], [columns], -1 for none
 
   // One search.
   int64_t search_ = 0;             // its number
@@ -218,9 +217,9 @@ class Matcher {
   int32_t end_ = -1;               // the column that it ends at, or -1 if at a row
   std::vector<int64_t> distance_;  // [columns], of those that were seen
   std::vector<int64_t> seen_;      // [columns], the last search that saw them
-  std::vector<int64_t> scanned_at_ = std::vector<int64_t>(row_of_.size());
-  std::vector<int32_t> from_;                      // [columns], the row before them on the path
-  std::vector<int32_t> scanned_;                   // columns whose distance is final
+  std::vector<int64_t> done_;      // [columns], the last search that found their shortest paths
+  std::vector<int32_t> from_;      // [columns], the row before them on the path
+  std::vector<int32_t> scanned_;   // columns whose distance is final
   std::vector<std::pair<int64_t, int64_t>> heap_;  // distance; a column, or columns + a row whose
                                                    // list is to be extended
 };

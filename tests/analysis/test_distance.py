@@ -109,6 +109,14 @@ def test_an_approximate_matching_is_as_good_as_it_says():
     assert gaps[0] > 0
 
 
+@given(layers(), st.sampled_from([1e-9, 1e-3, 0.1, 1.0, 5.0]))
+def test_every_bound_is_kept(pair, bound):
+    found = match_units(*pair, bound=bound)
+    assert sorted(found.partner) == list(range(pair[0].shape[0]))
+    assert 0 <= found.gap <= bound
+    assert found.distance <= smallest(*pair) + found.gap + 2 * ROUNDING
+
+
 def test_results_do_not_depend_on_threads(threads):
     nets = [[random_array((300, 300), density=0.02, format="csr", rng=k)] * 2 for k in range(4)]
     results = []
