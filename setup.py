@@ -30,6 +30,7 @@ if platform.machine() in ("x86_64", "AMD64"):
 
 CXX_FLAGS = ["-std=c++17", "-O3", "-fopenmp", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra"]
 INCLUDES = ["csrc/include", "csrc/cpu"]
+GRAPH_INCLUDES = ["csrc/include", "csrc/graph"]
 
 
 class BuildKernels(BuildExtension):
@@ -88,15 +89,18 @@ setup(
             py_limited_api=True,
         ),
         *cythonize(
-            Extension(
-                "sparse_engine.analysis.*",
-                ["sparse_engine/analysis/*.pyx"],
-                depends=sorted(map(str, Path("csrc/graph").glob("*.h"))),
-                include_dirs=[str(Path("csrc/graph").resolve())],
-                language="c++",
-                extra_compile_args=CXX_FLAGS,
-                extra_link_args=["-fopenmp"],
-            ),
+            [
+                Extension(
+                    f"sparse_engine.analysis.{path.stem}",
+                    [str(path)],
+                    depends=sorted(map(str, Path("csrc/graph").glob("*.h"))),
+                    include_dirs=[str(Path(each).resolve()) for each in GRAPH_INCLUDES],
+                    language="c++",
+                    extra_compile_args=CXX_FLAGS,
+                    extra_link_args=["-fopenmp"],
+                )
+                for path in sorted(Path("sparse_engine/analysis").glob("*.pyx"))
+            ],
             build_dir="build",
             language_level=3,
         ),

@@ -40,7 +40,7 @@ class Matcher {
         seen_(b.count),
         done_(b.count),
         from_(b.count) {
-#pragma omp parallel num_threads(threads)
+#pragma omp parallel num_threads(a.ptr[a.count] < kLinksPerTeam ? 1 : threads)
     {
       Overlaps mine(a, b, b_holders);
 #pragma omp for schedule(dynamic, 16)
@@ -69,6 +69,7 @@ class Matcher {
  private:
   static constexpr size_t kShortlist = 32;
   static constexpr int64_t kBidsPerRow = 32;
+  static constexpr int64_t kLinksPerTeam = 1 << 14;  // with fewer, one thread is as quick
 
   // The best of a row's gains, and the second best: of another column, or 0 of being alone.
   struct Offer {
