@@ -9,9 +9,9 @@ import tyro
 
 from benchmarks._harness import Options
 from benchmarks._report import progress, report
-from benchmarks.graph import annealing, balance, census, null_models, signed_census
+from benchmarks.graph import annealing, balance, census, distance, null_models, signed_census
 
-MODULES = (balance, signed_census, census, null_models, annealing)
+MODULES = (balance, signed_census, census, null_models, annealing, distance)
 
 
 def run(options: Options) -> None:

@@ -1,4 +1,4 @@
-"""The command line: ``sparse-engine train | analyze | info``."""
+"""The command line: ``sparse-engine train | analyze | distance | info``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import tyro
 
 from sparse_engine import runtime
 from sparse_engine.cli_analyze import Analyze
+from sparse_engine.cli_distance import Distance
 from sparse_engine.tasks import TASKS
 from sparse_engine.topology import Balance, Dynamic
 from sparse_engine.train import RULES, RuleOptions, Run, Settings
@@ -136,6 +137,7 @@ class Info:
 Command = (
     Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Analyze, tyro.conf.subcommand("analyze")]
+    | Annotated[Distance, tyro.conf.subcommand("distance")]
     | Annotated[Info, tyro.conf.subcommand("info")]
 )
 

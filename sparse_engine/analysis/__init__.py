@@ -13,12 +13,17 @@ from sparse_engine.analysis.census import triad_census as triad_census
 from sparse_engine.analysis.degrees import DegreeDistribution as DegreeDistribution
 from sparse_engine.analysis.degrees import degree_distribution as degree_distribution
 from sparse_engine.analysis.degrees import reciprocity as reciprocity
+from sparse_engine.analysis.distance import distance_matrix as distance_matrix
+from sparse_engine.analysis.distance import match_networks as match_networks
+from sparse_engine.analysis.distance import topology_distance as topology_distance
 from sparse_engine.analysis.fanmod import read_fanmod as read_fanmod
 from sparse_engine.analysis.fanmod import write_fanmod as write_fanmod
 from sparse_engine.analysis.feed_forward import find_feed_forward_loops as find_feed_forward_loops
 from sparse_engine.analysis.lesion import Lesions as Lesions
 from sparse_engine.analysis.lesion import lesion as lesion
 from sparse_engine.analysis.lesion_curve import LesionCurve as LesionCurve
+from sparse_engine.analysis.matching import Matching as Matching
+from sparse_engine.analysis.matching import match_units as match_units
 from sparse_engine.analysis.null_kinds import DegreePreserving as DegreePreserving
 from sparse_engine.analysis.null_kinds import ErdosRenyi as ErdosRenyi
 from sparse_engine.analysis.null_kinds import NullKind as NullKind
@@ -39,3 +44,4 @@ from sparse_engine.analysis.structure import Structure as Structure
 from sparse_engine.analysis.structure import structure as structure
 from sparse_engine.analysis.weights import WeightDistribution as WeightDistribution
 from sparse_engine.analysis.weights import weight_distribution as weight_distribution
+from sparse_engine.analysis.wiring import Recurrent as Recurrent

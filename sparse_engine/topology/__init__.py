@@ -7,6 +7,7 @@ from sparse_engine.topology.birth import Zero as Zero
 from sparse_engine.topology.density import Cubic as Cubic
 from sparse_engine.topology.density import NarangRamp as NarangRamp
 from sparse_engine.topology.density import Sigmoid as Sigmoid
+from sparse_engine.topology.drift import Drift as Drift
 from sparse_engine.topology.dynamic import Dynamic as Dynamic
 from sparse_engine.topology.fingerprint import topology_hash as topology_hash
 from sparse_engine.topology.grow import CH3L3 as CH3L3
