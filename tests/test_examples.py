@@ -48,3 +48,9 @@ def test_cell_type_gains(tmp_path):
     assert record["last loss"] < 0.1 * record["first loss"]
     assert record["error of a gain"] < 0.15
     assert "groups=36" in printed
+
+
+def test_write_a_cell(tmp_path):
+    printed, record = run("write_a_cell.py", tmp_path / "result.json", steps=120)
+    assert record["last loss"] < 0.7 * record["first loss"]
+    assert "256 x 128, nnz=3277" in printed

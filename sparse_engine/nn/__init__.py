@@ -1,5 +1,6 @@
 """Sparse weights and the layers made of them."""
 
+from sparse_engine.nn._recurrent import Recurrent as Recurrent
 from sparse_engine.nn.all_relu import AllReLU as AllReLU
 from sparse_engine.nn.ctrnn import SparseCTRNN as SparseCTRNN
 from sparse_engine.nn.grouped import GroupedWeight as GroupedWeight
