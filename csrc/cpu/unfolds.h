@@ -86,11 +86,16 @@ class Unfolds {
           if (after.data == nullptr) continue;
           const Vec<T, L> h = load<T, L>(before.row(q, unit) + v * L), k = y - rate * h;
           T *start = start_.row(q, unit) + v * L, *end = end_.row(q, unit) + v * L;
-          if (i == 0) store<T, L>(start, h);
           const Vec<T, L> moved = (i == 0 ? h : load<T, L>(end)) + weight * dt[v] * k;
-          store<T, L>(end, moved);
-          store<T, L>(after.row(q, unit) + v * L,
-                      last ? clipped(moved, clip) : load<T, L>(start) + node * dt[v] * k);
+          Vec<T, L> next;
+          if (last) {
+            next = clipped(moved, clip);
+          } else {
+            if (i == 0) store<T, L>(start, h);
+            store<T, L>(end, moved);
+            next = load<T, L>(start) + node * dt[v] * k;
+          }
+          store<T, L>(after.row(q, unit) + v * L, next);
         }
       }
     });

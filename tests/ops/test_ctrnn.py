@@ -12,6 +12,7 @@ from torch.library import opcheck
 from sparse_engine import ops
 from sparse_engine.ops import RK4, Euler, Solver
 from sparse_engine.ops._native import native
+from sparse_engine.ops.ctrnn import integrate
 from sparse_engine.testing import (
     assert_sums,
     pattern_of,
@@ -127,6 +128,24 @@ def test_any_structure(pattern, steps, batch, dtype, clip, **options):
     check(problem(pattern, steps, batch, dtype, clip=clip, **options))
 
 
+def link_by_link(x, h0, dt, values, pattern, **method):
+    """Another slow twin, for sizes at which the dense weight would not fit."""
+    rows, cols = pattern.rows(), pattern.col.long()
+
+    def product(h):
+        return torch.zeros_like(h).index_add(1, rows, values * h[:, cols])
+
+    return integrate(product, x, h0, dt, **method)
+
+
+def test_more_units_than_the_caches_hold():
+    arguments = problem(random_pattern(12_000, 12_000, 30_000), 2, 40, solver=Heun())
+    upstream = torch.randn_like(arguments["x"])
+    found = gradients(ops.ctrnn, arguments, upstream, torch.float64)
+    for name, wanted in gradients(link_by_link, arguments, upstream, torch.float64).items():
+        torch.testing.assert_close(found[name], wanted, rtol=1e-11, atol=1e-11)
+
+
 def test_one_unit_in_numbers():
     """A unit without links, by hand."""
     nothing, two = random_pattern(1, 1, 0), torch.full((2, 1, 1), 2.0, dtype=torch.float64)
@@ -189,6 +208,20 @@ def test_one_gradient_alone_has_the_same_bits(solver, batch):
         leaf = arguments[name].clone().requires_grad_()
         (grad,) = torch.autograd.grad(ops.ctrnn(**(arguments | {name: leaf})), leaf, upstream)
         assert torch.equal(grad, every[name]), name
+
+
+def test_only_x_and_h_are_kept_for_any_number_of_stages():
+    arguments = problem(SQUARE["ordinary"], 3, 40, solver=RK4(), unfolds=9)
+    arguments["values"].requires_grad_()
+    sizes = []
+
+    def note(tensor):
+        sizes.append(tensor.numel())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        h = ops.ctrnn(**arguments)
+    assert [size for size in sizes if size > 33 * 40] == [h.numel()] * 2
 
 
 def native_arguments(arguments):
