@@ -45,6 +45,8 @@ class SparseCTRNN(Continuous):
             parameter.
         gain: scale of the initial sparse values, see :meth:`SparseWeight.erdos_renyi`.
         generator: source of randomness on the CPU.
+        checkpoint_every: for long sequences: training keeps the state after so many steps only, and
+            computes the steps between once more in the backward pass.
 
     Weights and biases are named as in ``torch.nn.RNN`` with ``.values`` for the sparse ones.
 
@@ -83,6 +85,7 @@ class SparseCTRNN(Continuous):
         input_density: float = 1.0,
         gain: float = 1.0,
         generator: torch.Generator | None = None,
+        checkpoint_every: int | None = None,
     ) -> None:
         super().__init__(
             input_size=input_size,
@@ -102,6 +105,7 @@ class SparseCTRNN(Continuous):
             input_density=input_density,
             gain=gain,
             generator=generator,
+            checkpoint_every=checkpoint_every,
         )
         tau = torch.as_tensor(tau, dtype=self._dtype, device=device)
         if tau.dim() and tau.shape != (hidden_size,):

@@ -37,6 +37,8 @@ class SparseNeuralODE(Continuous):
             parameter.
         gain: scale of the initial sparse values, see :meth:`SparseWeight.erdos_renyi`.
         generator: source of randomness on the CPU.
+        checkpoint_every: for long sequences: training keeps the state after so many steps only, and
+            computes the steps between once more in the backward pass.
 
     Parameters are named as in ``torch.nn.RNN`` with ``.values`` for the sparse ones.
 
@@ -71,6 +73,7 @@ class SparseNeuralODE(Continuous):
         input_density: float = 1.0,
         gain: float = 1.0,
         generator: torch.Generator | None = None,
+        checkpoint_every: int | None = None,
     ) -> None:
         super().__init__(
             input_size=input_size,
@@ -89,4 +92,5 @@ class SparseNeuralODE(Continuous):
             input_density=input_density,
             gain=gain,
             generator=generator,
+            checkpoint_every=checkpoint_every,
         )
