@@ -59,3 +59,9 @@ def test_balance_along_training(tmp_path):
     assert all(0 < balance < 1 for balance in record["balance"])
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert f"balance {record['balance'][0]:.3f} -> " in printed
+
+
+def test_write_a_cell(tmp_path):
+    printed, record = run("write_a_cell.py", tmp_path / "result.json", steps=120)
+    assert record["last loss"] < 0.7 * record["first loss"]
+    assert "256 x 128, nnz=3277" in printed

@@ -1,5 +1,7 @@
 """Operations on sparse weights: each one native, differentiable, and with a slow twin ``*_ref``."""
 
+from sparse_engine.ops.ctrnn import ctrnn as ctrnn
+from sparse_engine.ops.ctrnn import ctrnn_ref as ctrnn_ref
 from sparse_engine.ops.gru import gru as gru
 from sparse_engine.ops.gru import gru_ref as gru_ref
 from sparse_engine.ops.linear import linear as linear
@@ -19,6 +21,9 @@ from sparse_engine.ops.scan import scan_absent as scan_absent
 from sparse_engine.ops.scan import scan_absent_ref as scan_absent_ref
 from sparse_engine.ops.sddmm import sddmm as sddmm
 from sparse_engine.ops.sddmm import sddmm_ref as sddmm_ref
+from sparse_engine.ops.solver import RK4 as RK4
+from sparse_engine.ops.solver import Euler as Euler
+from sparse_engine.ops.solver import Solver as Solver
 from sparse_engine.ops.spmm import spmm as spmm
 from sparse_engine.ops.spmm import spmm_ref as spmm_ref
 from sparse_engine.ops.spmm import spmm_t as spmm_t

@@ -1,6 +1,7 @@
 // The kernels of the instruction set that was chosen when the library was loaded.
 #pragma once
 
+#include "sparse_engine/ctrnn.h"
 #include "sparse_engine/gated.h"
 #include "sparse_engine/rnn.h"
 #include "sparse_engine/sddmm.h"
@@ -23,6 +24,8 @@ struct Kernels {
   void (*lstm_backward)(const GatedBackward<T>&);
   void (*gru_forward)(const GatedForward<T>&);
   void (*gru_backward)(const GatedBackward<T>&);
+  void (*ctrnn_forward)(const CtrnnForward<T>&);
+  void (*ctrnn_backward)(const CtrnnBackward<T>&);
 };
 
 template <class Isa, typename T>
