@@ -6,6 +6,7 @@ from sparse_engine.nn.gru import SparseGRU as SparseGRU
 from sparse_engine.nn.linear import SparseLinear as SparseLinear
 from sparse_engine.nn.lstm import SparseLSTM as SparseLSTM
 from sparse_engine.nn.penalty import link_penalty as link_penalty
+from sparse_engine.nn.rhn import SparseRHN as SparseRHN
 from sparse_engine.nn.rnn import SparseRNN as SparseRNN
 from sparse_engine.nn.signs import DaleSigns as DaleSigns
 from sparse_engine.nn.signs import FixedSigns as FixedSigns

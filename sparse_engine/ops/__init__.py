@@ -12,6 +12,8 @@ from sparse_engine.ops.lstm import lstm as lstm
 from sparse_engine.ops.lstm import lstm_ref as lstm_ref
 from sparse_engine.ops.pattern import Links as Links
 from sparse_engine.ops.pattern import Pattern as Pattern
+from sparse_engine.ops.rhn import rhn as rhn
+from sparse_engine.ops.rhn import rhn_ref as rhn_ref
 from sparse_engine.ops.rnn import ACTIVATIONS as ACTIVATIONS
 from sparse_engine.ops.rnn import rnn as rnn
 from sparse_engine.ops.rnn import rnn_ref as rnn_ref

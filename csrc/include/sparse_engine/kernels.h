@@ -2,6 +2,7 @@
 #pragma once
 
 #include "sparse_engine/gated.h"
+#include "sparse_engine/rhn.h"
 #include "sparse_engine/rnn.h"
 #include "sparse_engine/sddmm.h"
 #include "sparse_engine/spmm.h"
@@ -23,6 +24,8 @@ struct Kernels {
   void (*lstm_backward)(const GatedBackward<T>&);
   void (*gru_forward)(const GatedForward<T>&);
   void (*gru_backward)(const GatedBackward<T>&);
+  void (*rhn_forward)(const RhnForward<T>&);
+  void (*rhn_backward)(const RhnBackward<T>&);
 };
 
 template <class Isa, typename T>
