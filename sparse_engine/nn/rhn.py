@@ -51,6 +51,8 @@ class SparseRHN(Recurrent):
             parameter.
         gain: scale of the initial sparse values, see :meth:`SparseWeight.erdos_renyi`.
         generator: source of randomness on the CPU.
+        checkpoint_every: for long sequences: training keeps the state after so many steps only, and
+            computes the steps between once more in the backward pass.
 
     Parameters are ``weight_ih_l0``, ``weight_hh_l0.0.values``, ``weight_hh_l0.1.values``, ... of
     the levels, and ``bias_hh_l0`` of shape ``[recurrence_depth, 2 * hidden_size]``, or 3; with
@@ -85,6 +87,7 @@ class SparseRHN(Recurrent):
         input_density: float = 1.0,
         gain: float = 1.0,
         generator: torch.Generator | None = None,
+        checkpoint_every: int | None = None,
     ) -> None:
         super().__init__(
             input_size=input_size,
@@ -97,6 +100,7 @@ class SparseRHN(Recurrent):
             recurrence_depth=recurrence_depth,
             coupled=coupled,
             recurrent_dropout=recurrent_dropout,
+            checkpoint_every=checkpoint_every,
         )
         _init.check_density(density)
         _init.check_density(input_density, "input_density")
@@ -148,15 +152,23 @@ class SparseRHN(Recurrent):
         """
         return self._run(x, h0)
 
-    def _layer(
-        self, name: str, x: Tensor, initial: tuple[Tensor | None, ...]
+    def _direction(
+        self, layer: int, direction: int, x: Tensor, initial: tuple[Tensor | None, ...]
     ) -> tuple[Tensor, ...]:
-        weight_ih, weights = (getattr(self, f"weight_{kind}_{name}") for kind in ("ih", "hh"))
-        bias = getattr(self, f"bias_hh_{name}") if self.bias else None
+        """The mask goes with the state through all segments of a sequence, and never changes."""
         mask = None
         if self.training and self.recurrent_dropout > 0:
             ones = x.new_ones(x.shape[1], self.hidden_size)
             mask = nn.functional.dropout(ones, self.recurrent_dropout)
+        y, s, _ = super()._direction(layer, direction, x, (*initial, mask))
+        return y, s
+
+    def _layer(
+        self, name: str, x: Tensor, initial: tuple[Tensor | None, ...]
+    ) -> tuple[Tensor, ...]:
+        (s0, mask), weights = initial, getattr(self, f"weight_hh_{name}")
+        weight_ih = getattr(self, f"weight_ih_{name}")
+        bias = getattr(self, f"bias_hh_{name}") if self.bias else None
         if isinstance(weight_ih, SparseWeight):
             u = weight_ih(x).unsqueeze(1)
         else:
@@ -167,10 +179,10 @@ class SparseRHN(Recurrent):
             u = nn.functional.pad(u, (0, 0) * 2 + (0, len(weights) - 1))
             u = u if u.requires_grad else u.requires_grad_()
         values = [weight.values for weight in weights]
-        y, states = rhn_and_states(u, *initial, mask, bias, values, [w.pattern for w in weights])
+        y, states = rhn_and_states(u, s0, mask, bias, values, [w.pattern for w in weights])
         if noting:
             u.register_hook(partial(_note, weights, states if mask is None else mask * states))
-        return y, y[-1]
+        return y, y[-1], mask
 
 
 def _note(weights: nn.ModuleList, states: Tensor, du: Tensor) -> None:

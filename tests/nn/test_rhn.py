@@ -142,6 +142,21 @@ def test_one_mask_drops_the_recurrent_state_of_a_sequence(coupled):
     assert_close(network(*leaves), Dense(network)(*leaves), rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("bidirectional", [True, False])
+def test_checkpoints_change_no_result(bidirectional):
+    network = make(recurrent_dropout=0.4, num_layers=2, bidirectional=bidirectional)
+    leaves, results = leaves_of(network, 7, 5), []
+    for every in (None, 3):
+        network.checkpoint_every = every
+        network.zero_grad()
+        torch.manual_seed(1)
+        y, h_n = network(*leaves)
+        (y.square().sum() + h_n.sum()).backward()
+        results.append([y, h_n, *(parameter.grad.clone() for parameter in network.parameters())])
+    for one, other in zip(*results, strict=True):
+        assert_close(one, other, rtol=1e-12, atol=1e-12)
+
+
 def test_names_and_shapes():
     network = make(num_layers=2, bidirectional=True, coupled=False)
     shapes = {name: [*p.shape] for name, p in network.named_parameters() if "values" not in name}
@@ -261,6 +276,7 @@ def test_compiles_without_a_graph_break():
         ({"recurrent_dropout": 1.5}, r"recurrent_dropout in \[0, 1\], found 1.5"),
         ({"density": 0}, r"density in \(0, 1\], found 0"),
         ({"input_density": 1.5}, r"input_density in \(0, 1\], found 1.5"),
+        ({"checkpoint_every": 0}, "checkpoint_every of at least 1 step, found 0"),
         ({"num_layers": 0}, "num_layers of at least 1, found 0"),
     ],
 )
