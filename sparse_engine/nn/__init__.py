@@ -5,6 +5,7 @@ from sparse_engine.nn.grouped import GroupedWeight as GroupedWeight
 from sparse_engine.nn.gru import SparseGRU as SparseGRU
 from sparse_engine.nn.linear import SparseLinear as SparseLinear
 from sparse_engine.nn.lstm import SparseLSTM as SparseLSTM
+from sparse_engine.nn.on_lstm import SparseONLSTM as SparseONLSTM
 from sparse_engine.nn.penalty import link_penalty as link_penalty
 from sparse_engine.nn.rhn import SparseRHN as SparseRHN
 from sparse_engine.nn.rnn import SparseRNN as SparseRNN

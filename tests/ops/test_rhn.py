@@ -195,19 +195,19 @@ def test_nothing_is_kept_without_gradients():
 
 
 @BLOCKS
-@pytest.mark.parametrize("given", [True, False])
-def test_opcheck(blocks, given):
-    options = {"blocks": blocks, "initial": given, "masked": given, "bias": given}
+@pytest.mark.parametrize("present", [True, False])
+def test_opcheck(blocks, present):
+    options = {"blocks": blocks, "initial": present, "masked": present, "bias": present}
     arguments = problem(random_pattern(9, 9, 25), 4, 3, **options)
     x, s0, mask, bias, values, levels = arguments.values()
     flat = [tensor for pattern in levels for tensor in pattern]
     links = torch.cat(values)
     for leaf in (x, s0, bias, links):
         if leaf is not None:
-            leaf.requires_grad_(given)
-    opcheck(native.rhn_forward.default, (x, s0, mask, bias, links, flat, given))
+            leaf.requires_grad_(present)
+    opcheck(native.rhn_forward.default, (x, s0, mask, bias, links, flat, present))
     y, saved = native.rhn_forward(x, s0, mask, bias, links, flat, True)
-    upstream, wanted = torch.randn_like(y), (given, given, given)
+    upstream, wanted = torch.randn_like(y), (present,) * 3
     opcheck(
         native.rhn_backward.default,
         (upstream, saved.detach(), mask, links.detach(), flat, 1, *wanted),

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "sparse_engine/gated.h"
+#include "sparse_engine/on_lstm.h"
 #include "sparse_engine/rhn.h"
 #include "sparse_engine/rnn.h"
 #include "sparse_engine/sddmm.h"
@@ -26,6 +27,8 @@ struct Kernels {
   void (*gru_backward)(const GatedBackward<T>&);
   void (*rhn_forward)(const RhnForward<T>&);
   void (*rhn_backward)(const RhnBackward<T>&);
+  void (*on_lstm_forward)(const OnLstmForward<T>&);
+  void (*on_lstm_backward)(const OnLstmBackward<T>&);
 };
 
 template <class Isa, typename T>
