@@ -1,10 +1,15 @@
 """Sparse weights and the layers made of them."""
 
 from sparse_engine.nn.all_relu import AllReLU as AllReLU
+from sparse_engine.nn.drop_connect import DropConnect as DropConnect
+from sparse_engine.nn.embedding import SparseEmbedding as SparseEmbedding
+from sparse_engine.nn.embedding_dropout import EmbeddingDropout as EmbeddingDropout
 from sparse_engine.nn.grouped import GroupedWeight as GroupedWeight
 from sparse_engine.nn.gru import SparseGRU as SparseGRU
 from sparse_engine.nn.linear import SparseLinear as SparseLinear
+from sparse_engine.nn.locked_dropout import LockedDropout as LockedDropout
 from sparse_engine.nn.lstm import SparseLSTM as SparseLSTM
+from sparse_engine.nn.mixture_of_softmaxes import MixtureOfSoftmaxes as MixtureOfSoftmaxes
 from sparse_engine.nn.on_lstm import SparseONLSTM as SparseONLSTM
 from sparse_engine.nn.penalty import link_penalty as link_penalty
 from sparse_engine.nn.rhn import SparseRHN as SparseRHN
