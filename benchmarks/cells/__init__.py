@@ -3,6 +3,14 @@
 from benchmarks.cells.family import Family
 from benchmarks.cells.gru import Gru
 from benchmarks.cells.lstm import Lstm
+from benchmarks.cells.on_lstm import OrderedNeurons
+from benchmarks.cells.rhn import Highway
 from benchmarks.cells.rnn import Elman
 
-FAMILIES: dict[str, type[Family]] = {"rnn": Elman, "lstm": Lstm, "gru": Gru}
+FAMILIES: dict[str, type[Family]] = {
+    "rnn": Elman,
+    "lstm": Lstm,
+    "gru": Gru,
+    "rhn": Highway,
+    "on_lstm": OrderedNeurons,
+}
