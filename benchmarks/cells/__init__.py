@@ -4,6 +4,8 @@ from benchmarks.cells.continuous import Ctrnn, NeuralOde
 from benchmarks.cells.family import Family
 from benchmarks.cells.gru import Gru
 from benchmarks.cells.lstm import Lstm
+from benchmarks.cells.on_lstm import OrderedNeurons
+from benchmarks.cells.rhn import Highway
 from benchmarks.cells.rnn import Elman
 
 FAMILIES: dict[str, type[Family]] = {
@@ -12,4 +14,6 @@ FAMILIES: dict[str, type[Family]] = {
     "gru": Gru,
     "ctrnn": Ctrnn,
     "neural_ode": NeuralOde,
+    "rhn": Highway,
+    "on_lstm": OrderedNeurons,
 }

@@ -91,6 +91,16 @@ struct Sigmoid {
   }
 };
 
+struct Exp {
+  // exp(x) for x <= 0, or the smallest numbers that are exact for what is below them.
+  template <typename T, int L>
+  static SE_INLINE Vec<T, L> of_negative(Vec<T, L> x) {
+    constexpr T kZero = ExpConstants<T>::kSigmoidIsZero;
+    const Vec<T, L> most = Vec<T, L>{} + kZero;
+    return T(1) / (expm1_positive<T, L>(-x > kZero ? most : -x) + T(1));
+  }
+};
+
 struct Relu {
   template <typename T, int L>
   static SE_INLINE Vec<T, L> of(Vec<T, L> x) {

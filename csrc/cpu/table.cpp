@@ -6,9 +6,20 @@ namespace {
 
 template <class Isa, typename T>
 constexpr Kernels<T> kTable = {
-    spmm<Isa, T>,          sddmm<Isa, T>,          rnn_forward<Isa, T>, rnn_backward<Isa, T>,
-    lstm_forward<Isa, T>,  lstm_backward<Isa, T>,  gru_forward<Isa, T>, gru_backward<Isa, T>,
-    ctrnn_forward<Isa, T>, ctrnn_backward<Isa, T>,
+    spmm<Isa, T>,
+    sddmm<Isa, T>,
+    rnn_forward<Isa, T>,
+    rnn_backward<Isa, T>,
+    lstm_forward<Isa, T>,
+    lstm_backward<Isa, T>,
+    gru_forward<Isa, T>,
+    gru_backward<Isa, T>,
+    ctrnn_forward<Isa, T>,
+    ctrnn_backward<Isa, T>,
+    rhn_forward<Isa, T>,
+    rhn_backward<Isa, T>,
+    on_lstm_forward<Isa, T>,
+    on_lstm_backward<Isa, T>,
 };
 
 }  // namespace

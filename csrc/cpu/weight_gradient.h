@@ -11,6 +11,23 @@
 namespace sparse_engine {
 namespace {
 
+// gradient += sum over the S pairs of dz h^T, at the links of `rows`.
+template <typename T, int L, int NV, int S>
+inline void add_link_sums(const Csr& w, const Rows& rows, const State<T, L * NV> (&dz)[S],
+                          const State<T, L * NV> (&h)[S], int64_t panels, T* gradient) {
+  for (int64_t q = 0; q < panels; ++q) {
+    const T *left[S], *right[S];
+    for (int s = 0; s < S; ++s) right[s] = h[s].panel(q);
+    LinkSums<T, L, NV, S> sums(gradient, w.ptr[rows.first],
+                               exceeds_l2<T, L * NV>(S * w.cols) ? last_link(w) : nullptr);
+    for (int64_t row = rows.first; row < rows.last; ++row) {
+      for (int s = 0; s < S; ++s) left[s] = dz[s].row(q, row);
+      sums.row(left, right, w.idx + w.ptr[row], w.ptr[row + 1] - w.ptr[row]);
+    }
+    sums.finish();
+  }
+}
+
 // One team member's share. Steps wait until there are enough of them to be taken together.
 template <typename T, int L, int NV>
 class WeightGradient {
@@ -59,17 +76,9 @@ class WeightGradient {
 
   template <int S>
   void add_together(int64_t t) const {
-    for (int64_t q = 0; q < panels_; ++q) {
-      const T *left[S], *right[S];
-      for (int s = 0; s < S; ++s) right[s] = h_.at(t - s - 1).panel(q);
-      LinkSums<T, L, NV, S> sums(gradient_, w_.ptr[rows_.first],
-                                 exceeds_l2<T, W>(S * w_.cols) ? last_link(w_) : nullptr);
-      for (int64_t row = rows_.first; row < rows_.last; ++row) {
-        for (int s = 0; s < S; ++s) left[s] = dz_.at(t - s).row(q, row);
-        sums.row(left, right, w_.idx + w_.ptr[row], w_.ptr[row + 1] - w_.ptr[row]);
-      }
-      sums.finish();
-    }
+    State<T, W> dz[S], h[S];
+    for (int s = 0; s < S; ++s) dz[s] = dz_.at(t - s), h[s] = h_.at(t - s - 1);
+    add_link_sums<T, L, NV, S>(w_, rows_, dz, h, panels_, gradient_);
   }
 
   const Csr& w_;

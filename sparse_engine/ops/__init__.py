@@ -12,8 +12,12 @@ from sparse_engine.ops.link_prediction import ch3_l3 as ch3_l3
 from sparse_engine.ops.link_prediction import ch3_l3_ref as ch3_l3_ref
 from sparse_engine.ops.lstm import lstm as lstm
 from sparse_engine.ops.lstm import lstm_ref as lstm_ref
+from sparse_engine.ops.on_lstm import on_lstm as on_lstm
+from sparse_engine.ops.on_lstm import on_lstm_ref as on_lstm_ref
 from sparse_engine.ops.pattern import Links as Links
 from sparse_engine.ops.pattern import Pattern as Pattern
+from sparse_engine.ops.rhn import rhn as rhn
+from sparse_engine.ops.rhn import rhn_ref as rhn_ref
 from sparse_engine.ops.rnn import ACTIVATIONS as ACTIVATIONS
 from sparse_engine.ops.rnn import rnn as rnn
 from sparse_engine.ops.rnn import rnn_ref as rnn_ref

@@ -3,6 +3,8 @@
 
 #include "sparse_engine/ctrnn.h"
 #include "sparse_engine/gated.h"
+#include "sparse_engine/on_lstm.h"
+#include "sparse_engine/rhn.h"
 #include "sparse_engine/rnn.h"
 #include "sparse_engine/sddmm.h"
 #include "sparse_engine/spmm.h"
@@ -26,6 +28,10 @@ struct Kernels {
   void (*gru_backward)(const GatedBackward<T>&);
   void (*ctrnn_forward)(const CtrnnForward<T>&);
   void (*ctrnn_backward)(const CtrnnBackward<T>&);
+  void (*rhn_forward)(const RhnForward<T>&);
+  void (*rhn_backward)(const RhnBackward<T>&);
+  void (*on_lstm_forward)(const OnLstmForward<T>&);
+  void (*on_lstm_backward)(const OnLstmBackward<T>&);
 };
 
 template <class Isa, typename T>
