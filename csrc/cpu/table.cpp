@@ -6,8 +6,18 @@ namespace {
 
 template <class Isa, typename T>
 constexpr Kernels<T> kTable = {
-    spmm<Isa, T>,         sddmm<Isa, T>,         rnn_forward<Isa, T>, rnn_backward<Isa, T>,
-    lstm_forward<Isa, T>, lstm_backward<Isa, T>, gru_forward<Isa, T>, gru_backward<Isa, T>,
+    spmm<Isa, T>,
+    sddmm<Isa, T>,
+    rnn_forward<Isa, T>,
+    rnn_backward<Isa, T>,
+    lstm_forward<Isa, T>,
+    lstm_backward<Isa, T>,
+    gru_forward<Isa, T>,
+    gru_backward<Isa, T>,
+    conductance_forward<Isa, T>,
+    conductance_backward<Isa, T>,
+    ltc_forward<Isa, T>,
+    ltc_backward<Isa, T>,
 };
 
 }  // namespace

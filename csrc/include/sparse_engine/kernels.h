@@ -1,7 +1,9 @@
 // The kernels of the instruction set that was chosen when the library was loaded.
 #pragma once
 
+#include "sparse_engine/conductance.h"
 #include "sparse_engine/gated.h"
+#include "sparse_engine/ltc.h"
 #include "sparse_engine/rnn.h"
 #include "sparse_engine/sddmm.h"
 #include "sparse_engine/spmm.h"
@@ -23,6 +25,10 @@ struct Kernels {
   void (*lstm_backward)(const GatedBackward<T>&);
   void (*gru_forward)(const GatedForward<T>&);
   void (*gru_backward)(const GatedBackward<T>&);
+  void (*conductance_forward)(const ConductanceForward<T>&);
+  void (*conductance_backward)(const ConductanceBackward<T>&);
+  void (*ltc_forward)(const LtcForward<T>&);
+  void (*ltc_backward)(const LtcBackward<T>&);
 };
 
 template <class Isa, typename T>
