@@ -23,6 +23,7 @@ void forward(const ConductanceForward<T>& a, int64_t panels) {
   Scratch scratch(2 * Scratch::bytes_of<T>(a.w.cols * W));
   // Two panels take turns, so that one barrier for each is enough.
   T* packed[2] = {scratch.take<T>(a.w.cols * W), scratch.take<T>(a.w.cols * W)};
+  const int32_t* last = last_fetched<T, W>(a.w, a.w.cols);
   const int64_t work = (kWorkPerSynapse * a.w.nnz() + a.w.rows) * a.columns;
 
   run_team(useful_threads(a.threads, work), [&](const Team& team) {
@@ -36,7 +37,7 @@ void forward(const ConductanceForward<T>& a, int64_t panels) {
         const int count = static_cast<int>(std::min<int64_t>(kTileRows, rows.last - first));
         for (int r = 0; r < count; ++r) {
           Vec<T, L> i[NV] = {}, g[NV] = {};
-          add_synapses<T, L, NV>(i, g, a.w, a.synapses, first + r, packed[q % 2]);
+          add_synapses<T, L, NV>(i, g, a.w, a.synapses, first + r, packed[q % 2], last);
           for (int v = 0; v < NV; ++v) {
             store<T, L>(currents + r * W + v * L, i[v]);
             store<T, L>(conductances + r * W + v * L, g[v]);

@@ -26,6 +26,7 @@ class Membranes {
         cm_(a.cm),
         given_current_(a.current),
         given_conductance_(a.conductance),
+        last_(last_fetched<T, W>(a.w, a.w.cols)),
         seq_(seq),
         current_(Ring<T, W>(scratch, 1, a.w.rows, seq.panels).at(0)),
         conductance_(Ring<T, W>(scratch, 1, a.w.rows, seq.panels).at(0)) {}
@@ -55,7 +56,7 @@ class Membranes {
                          load<T, L>(current_.row(q, row) + v * L);
           denominator[v] = cm_[row] + load<T, L>(conductance_.row(q, row) + v * L);
         }
-        add_synapses<T, L, NV>(numerator, denominator, w_, synapses_, row, before.panel(q));
+        add_synapses<T, L, NV>(numerator, denominator, w_, synapses_, row, before.panel(q), last_);
         for (int v = 0; v < NV; ++v) {
           const Vec<T, L> over = T(1) / denominator[v];
           store<T, L>(after.row(q, row) + v * L, numerator[v] * over);
@@ -69,6 +70,7 @@ class Membranes {
   const Csr& w_;
   const Synapses<T>& synapses_;
   const T *const cm_, *const given_current_, *const given_conductance_;
+  const int32_t* const last_;
   const Sequence<T, W> seq_;
   const Panel current_, conductance_;
 };

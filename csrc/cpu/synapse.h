@@ -80,10 +80,18 @@ SE_INLINE Vec<T, K> gather(const T* x, const int32_t* idx) {
 template <typename T>
 constexpr int kLinkLanes = kShuffleBytes / static_cast<int>(sizeof(T));
 
-// Adds all links of target `row`; x is a panel of the sources.
+// The last link whose row of a panel is worth asking for ahead of its turn, or null where panels
+// of this many features fit the second-level cache.
+template <typename T, int W>
+inline const int32_t* last_fetched(const Csr& w, int64_t features) {
+  return w.nnz() > 0 && exceeds_l2<T, W>(features) ? last_link(w) : nullptr;
+}
+
+// Adds all links of target `row`; x is a panel of the sources, of which rows are fetched up to the
+// link `last`, if it is not null.
 template <typename T, int L, int NV>
 SE_INLINE void add_synapses(Vec<T, L> (&current)[NV], Vec<T, L> (&conductance)[NV], const Csr& w,
-                            const Synapses<T>& s, int64_t row, const T* x) {
+                            const Synapses<T>& s, int64_t row, const T* x, const int32_t* last) {
   const int64_t end = w.ptr[row + 1];
   int64_t p = w.ptr[row];
   if constexpr (L == 1) {
@@ -97,6 +105,7 @@ SE_INLINE void add_synapses(Vec<T, L> (&current)[NV], Vec<T, L> (&conductance)[N
     conductance[0] += sum_of_lanes<T, K>(conductances);
   }
   for (; p < end; ++p) {
+    if (last) fetch_row<T, L * NV>(w.idx + p + kLinksAhead, last, x);
     const T* from = x + static_cast<int64_t>(w.idx[p]) * (L * NV);
     for (int v = 0; v < NV; ++v)
       add_synapse<T, L>(current[v], conductance[v], load<T, L>(from + v * L), s.weight[p], s.mu[p],
@@ -163,7 +172,8 @@ class SynapseGradient {
         sigma_(scratch.take<T>(wt.nnz())),
         erev_(scratch.take<T>(wt.nnz())),
         push_(scratch.take<T>(wt.nnz())),
-        sums_(scratch.take<T>(4 * wt.nnz())) {}
+        sums_(scratch.take<T>(4 * wt.nnz())),
+        last_(last_fetched<T, W>(wt, 2 * wt.cols)) {}
 
   // Must precede add() for these sources, in the same thread.
   void clear(const Rows& sources) const {
@@ -200,6 +210,10 @@ class SynapseGradient {
       dx[0] += sum_of_lanes<T, K>(pushed);
     }
     for (; p < end; ++p) {
+      if (last_) {
+        fetch_row<T, W>(wt_.idx + p + kLinksAhead, last_, dcurrent);
+        fetch_row<T, W>(wt_.idx + p + kLinksAhead, last_, dconductance);
+      }
       const int64_t at = static_cast<int64_t>(wt_.idx[p]) * W;
       Vec<T, L> sums[4] = {};
       for (int v = 0; v < NV; ++v)
@@ -228,6 +242,7 @@ class SynapseGradient {
   const Synapses<T>& synapses_;
   // In the order of wt: the synapses' parameters, W sigma, and four sums for each link.
   T *const mu_, *const sigma_, *const erev_, *const push_, *const sums_;
+  const int32_t* const last_;
 };
 
 }  // namespace

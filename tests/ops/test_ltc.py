@@ -166,6 +166,27 @@ def test_recurrence_of_any_structure(pattern, steps, batch, dtype, unfolds, init
     check_recurrence(pattern, steps, batch, dtype, unfolds, initial=initial)
 
 
+def link_by_link(current, conductance, h0, cm, synapses, pattern, *, unfolds):
+    """Another slow twin, for sizes at which dense parameters would not fit."""
+    v, rows, cols = h0, pattern.rows(), pattern.col.long()
+    states = []
+    for drive, leak in zip(current, conductance, strict=True):
+        for _ in range(unfolds):
+            g = synapses.values * torch.sigmoid(synapses.sigma * (v[:, cols] - synapses.mu))
+            i = (cm * v + drive).index_add(1, rows, g * synapses.erev)
+            v = i / (cm + leak).index_add(1, rows, g)
+        states.append(v)
+    return torch.stack(states)
+
+
+@pytest.mark.parametrize("batch", [1, 20])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_more_units_than_the_caches_hold(batch, dtype):
+    pattern = random_pattern(30_000, 30_000, 40_000)
+    problem = recurrence(pattern, 1, batch, dtype)
+    check(problem, ops.ltc, link_by_link, 400 * batch, pattern, unfolds=2)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_logistic_function(dtype):
     """Relative to itself, from where it is 0 to where it is 1."""
