@@ -16,8 +16,8 @@ class ConductanceWeight(SparseWeight):
     Beside its value, the greatest conductance W, each link has three parameters of its own, which
     train with it and which a rewiring moves with it; new links get them as a fresh weight does.
     W should not become negative: clip it after each step of the optimizer, as
-    :meth:`SparseLTC.clip_` does. Rules that grow links by the dense gradient cannot be used, for it
-    is not a product of two factors; those that score existing links see W and its gradient.
+    :meth:`SparseLTC.clip_` does. Rules of ``sparse_engine.topology`` see W and its gradient; those
+    that grow links by the dense gradient (RigL) are refused, for it is no product of two factors.
 
     Attributes:
         values: Parameter ``[nnz]``, W.
@@ -100,6 +100,23 @@ class ConductanceWeight(SparseWeight):
     def synapses(self) -> Synapses:
         """The link parameters, as ``sparse_engine.ops`` takes them."""
         return Synapses(self.values, self.mu, self.sigma, self.erev)
+
+    @property
+    def factors(self) -> None:
+        """None, for the dense gradient has no factors.
+
+        Raises:
+            ValueError: when they are asked for.
+        """
+        return None
+
+    @factors.setter
+    def factors(self, wanted: list | None) -> None:
+        if wanted is not None:
+            raise ValueError(
+                "expected a rule that grows links without the dense gradient, found one that needs "
+                f"its factors, which conductances do not have: {self}"
+            )
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Current and conductance of each target, see :func:`sparse_engine.ops.conductance`."""

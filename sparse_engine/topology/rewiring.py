@@ -55,7 +55,8 @@ def rewire_weight(
         raise ValueError(f"expected {count} cells from {grow}, found shape {[*cells.shape]}")
     rewired = rewire(links, keep, cells)
     nnz, born = rewired.links.nnz, rewired.born.long()
-    generator = torch.Generator().manual_seed(hash((key, 1)) % 2**63)
+    # The other rules draw from other hashes of the same key.
+    generator = torch.Generator().manual_seed(hash((*key, 3)) % 2**63)
     first = {"values": birth.values(weight, count, key)}
     first |= weight.newborn(count, generator=generator, dtype=weight.dtype)
     entries, attached = {}, []

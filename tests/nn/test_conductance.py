@@ -9,7 +9,7 @@ from torch import nn
 from sparse_engine.nn import ConductanceWeight, SparseWeight
 from sparse_engine.ops import Pattern
 from sparse_engine.testing import assert_valid, random_pattern
-from sparse_engine.topology import SET, Constant, Dynamic, Magnitude, Uniform, wire
+from sparse_engine.topology import SET, Constant, Dynamic, Magnitude, RigL, Uniform, wire
 from sparse_engine.topology.wiring import ErdosRenyi
 
 
@@ -138,6 +138,13 @@ def test_from_other_forms():
     assert torch.equal(other.erev, erev) and other.erev.requires_grad
     erev.zero_()
     assert other.erev.abs().sum() > 0
+
+
+def test_growth_by_the_dense_gradient_is_refused():
+    weight, optimizer = trained()
+    assert weight.factors is None
+    with pytest.raises(ValueError, match="without the dense gradient"):
+        RigL(weight, optimizer, steps=100, every=1)
 
 
 def test_errors():
