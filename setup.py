@@ -23,7 +23,19 @@ except ImportError:
         "Install torch first (pip install torch), then: pip install --no-build-isolation ."
     )
 
-KERNELS = ("spmm", "sddmm", "rnn", "lstm", "gru", "ctrnn", "rhn", "on_lstm", "table")
+KERNELS = (
+    "spmm",
+    "sddmm",
+    "rnn",
+    "lstm",
+    "gru",
+    "ctrnn",
+    "rhn",
+    "on_lstm",
+    "conductance",
+    "ltc",
+    "table",
+)
 INSTRUCTION_SETS = {"Baseline": []}
 if platform.machine() in ("x86_64", "AMD64"):
     INSTRUCTION_SETS |= {"V3": ["-march=x86-64-v3"], "V4": ["-march=x86-64-v4"]}

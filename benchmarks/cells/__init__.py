@@ -16,4 +16,7 @@ FAMILIES: dict[str, type[Family]] = {
     "neural_ode": NeuralOde,
     "rhn": Highway,
     "on_lstm": OrderedNeurons,
+    "ltc": Ltc,
 }
+from benchmarks.cells.ltc import Ltc
+from benchmarks.cells.rnn import Elman

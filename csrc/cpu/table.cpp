@@ -20,6 +20,10 @@ constexpr Kernels<T> kTable = {
     rhn_backward<Isa, T>,
     on_lstm_forward<Isa, T>,
     on_lstm_backward<Isa, T>,
+    conductance_forward<Isa, T>,
+    conductance_backward<Isa, T>,
+    ltc_forward<Isa, T>,
+    ltc_backward<Isa, T>,
 };
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 from sparse_engine.nn._recurrent import Recurrent as Recurrent
 from sparse_engine.nn.all_relu import AllReLU as AllReLU
+from sparse_engine.nn.conductance import ConductanceWeight as ConductanceWeight
 from sparse_engine.nn.ctrnn import SparseCTRNN as SparseCTRNN
 from sparse_engine.nn.drop_connect import DropConnect as DropConnect
 from sparse_engine.nn.embedding import SparseEmbedding as SparseEmbedding
@@ -11,6 +12,7 @@ from sparse_engine.nn.gru import SparseGRU as SparseGRU
 from sparse_engine.nn.linear import SparseLinear as SparseLinear
 from sparse_engine.nn.locked_dropout import LockedDropout as LockedDropout
 from sparse_engine.nn.lstm import SparseLSTM as SparseLSTM
+from sparse_engine.nn.ltc import SparseLTC as SparseLTC
 from sparse_engine.nn.mixture_of_softmaxes import MixtureOfSoftmaxes as MixtureOfSoftmaxes
 from sparse_engine.nn.neural_ode import SparseNeuralODE as SparseNeuralODE
 from sparse_engine.nn.on_lstm import SparseONLSTM as SparseONLSTM

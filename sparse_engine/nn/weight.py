@@ -33,6 +33,8 @@ class SparseWeight(nn.Module):
         frozen_pattern: False; set it to True where the links are given, as in a connectome: the
             values train as ever, but ``sparse_engine.topology`` rewires only the other weights.
             Like ``requires_grad`` it is a setting: copies have it, a state dict has not.
+        link_parameters: names of the parameters with one entry per link. A rewiring moves all of
+            them, with their gradients and optimizer state.
 
     Make one with :meth:`from_csr`, :meth:`from_coo`, :meth:`from_dense` or :meth:`erdos_renyi`.
     """
@@ -41,6 +43,7 @@ class SparseWeight(nn.Module):
     crow_indices: Tensor
     col_indices: Tensor
     frozen_pattern: bool = False
+    link_parameters: tuple[str, ...] = ("values",)
 
     #: The entries of a state dict.
     _saved: tuple[str, ...] = ("values", "crow_indices", "col_indices")
@@ -152,9 +155,33 @@ class SparseWeight(nn.Module):
             nnz = _init.density_nnz(out_features, in_features, density)
         seed = _init.draw_seed(generator)
         pattern = _init.erdos_renyi(out_features, in_features, nnz, seed)
-        values = torch.empty(nnz, dtype=dtype)
+        entries = cls.fresh(pattern, gain=gain, generator=generator, dtype=dtype)
+        return cls(entries.pop("values"), pattern, **entries).to(device)
+
+    @classmethod
+    def fresh(
+        cls,
+        pattern: Pattern,
+        *,
+        gain: float = 1.0,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> dict[str, Tensor]:
+        """First entries of all link parameters, on the CPU; ``gain`` scales the values."""
+        values = torch.empty(pattern.nnz, dtype=dtype)
         _init.fan_in_uniform_(values, pattern, gain=gain, generator=generator)
-        return cls(values, pattern).to(device)
+        return {"values": values} | cls.newborn(pattern.nnz, generator=generator, dtype=dtype)
+
+    @classmethod
+    def newborn(
+        cls,
+        count: int,
+        *,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> dict[str, Tensor]:
+        """First entries of the link parameters beside ``values``, on the CPU, for new links."""
+        return {}
 
     @property
     def pattern(self) -> Pattern:
@@ -225,26 +252,39 @@ class SparseWeight(nn.Module):
             self.factors[-1].append(pair)
 
     @torch.no_grad()
-    def set_pattern(self, pattern: Pattern, values: Tensor) -> None:
+    def set_pattern(self, pattern: Pattern, values: Tensor, **entries: Tensor) -> None:
         """Replaces the links and their values; ``values`` stays the same Parameter object.
 
         Where the number of links stays, everything is written in place, storage included.
         Gradients and optimizer state are not touched: ``sparse_engine.topology`` carries them.
 
+        Args:
+            pattern: the new links.
+            values: ``[nnz]``.
+            **entries: ``[nnz]``, of every other link parameter.
+
         Raises:
             ValueError: another shape than this weight's, or values that do not fit the pattern.
         """
-        if pattern.shape != self.shape or values.shape != (pattern.nnz,):
+        entries = {"values": values} | entries
+        if entries.keys() != set(self.link_parameters):
             raise ValueError(
-                f"expected a pattern of shape {self.shape} with as many values as links, found "
-                f"{pattern.shape} with {pattern.nnz} links and values of shape {[*values.shape]}"
+                f"expected entries of {sorted(self.link_parameters)}, found {sorted(entries)}"
             )
+        for name, each in entries.items():
+            if pattern.shape != self.shape or each.shape != (pattern.nnz,):
+                raise ValueError(
+                    f"expected a pattern of shape {self.shape} with as many values as links, found "
+                    f"{pattern.shape} with {pattern.nnz} links and {name} of shape {[*each.shape]}"
+                )
         self._hold_pattern(pattern)
-        if values.shape == self.values.shape:
-            self.values.copy_(values)
-        else:
-            self.values.data = values.detach().to(self.values.device, self.values.dtype, copy=True)
-            self.values.grad = None
+        for name, each in entries.items():
+            parameter = getattr(self, name)
+            if each.shape == parameter.shape:
+                parameter.copy_(each)
+            else:
+                parameter.data = each.detach().to(parameter.device, parameter.dtype, copy=True)
+                parameter.grad = None
 
     def _hold(self, values: Tensor) -> None:
         """Makes the first values a part of this module."""
@@ -264,7 +304,8 @@ class SparseWeight(nn.Module):
 
     def _restore(self, saved: Mapping[str, Tensor]) -> None:
         """Takes over the entries of a state dict, or raises ValueError and changes nothing."""
-        self.set_pattern(self._saved_pattern(saved), saved["values"])
+        entries = {name: saved[name] for name in self.link_parameters}
+        self.set_pattern(self._saved_pattern(saved), **entries)
 
     def _saved_pattern(self, saved: Mapping[str, Tensor]) -> Pattern:
         crow, col = (saved[name].cpu().clone() for name in ("crow_indices", "col_indices"))

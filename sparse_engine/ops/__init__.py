@@ -1,5 +1,8 @@
 """Operations on sparse weights: each one native, differentiable, and with a slow twin ``*_ref``."""
 
+from sparse_engine.ops.conductance import Synapses as Synapses
+from sparse_engine.ops.conductance import conductance as conductance
+from sparse_engine.ops.conductance import conductance_ref as conductance_ref
 from sparse_engine.ops.ctrnn import ctrnn as ctrnn
 from sparse_engine.ops.ctrnn import ctrnn_ref as ctrnn_ref
 from sparse_engine.ops.gru import gru as gru
@@ -12,6 +15,8 @@ from sparse_engine.ops.link_prediction import ch3_l3 as ch3_l3
 from sparse_engine.ops.link_prediction import ch3_l3_ref as ch3_l3_ref
 from sparse_engine.ops.lstm import lstm as lstm
 from sparse_engine.ops.lstm import lstm_ref as lstm_ref
+from sparse_engine.ops.ltc import ltc as ltc
+from sparse_engine.ops.ltc import ltc_ref as ltc_ref
 from sparse_engine.ops.on_lstm import on_lstm as on_lstm
 from sparse_engine.ops.on_lstm import on_lstm_ref as on_lstm_ref
 from sparse_engine.ops.pattern import Links as Links

@@ -1,8 +1,10 @@
 // The kernels of the instruction set that was chosen when the library was loaded.
 #pragma once
 
+#include "sparse_engine/conductance.h"
 #include "sparse_engine/ctrnn.h"
 #include "sparse_engine/gated.h"
+#include "sparse_engine/ltc.h"
 #include "sparse_engine/on_lstm.h"
 #include "sparse_engine/rhn.h"
 #include "sparse_engine/rnn.h"
@@ -32,6 +34,10 @@ struct Kernels {
   void (*rhn_backward)(const RhnBackward<T>&);
   void (*on_lstm_forward)(const OnLstmForward<T>&);
   void (*on_lstm_backward)(const OnLstmBackward<T>&);
+  void (*conductance_forward)(const ConductanceForward<T>&);
+  void (*conductance_backward)(const ConductanceBackward<T>&);
+  void (*ltc_forward)(const LtcForward<T>&);
+  void (*ltc_backward)(const LtcBackward<T>&);
 };
 
 template <class Isa, typename T>
