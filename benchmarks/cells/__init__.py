@@ -4,6 +4,7 @@ from benchmarks.cells.continuous import Ctrnn, NeuralOde
 from benchmarks.cells.family import Family
 from benchmarks.cells.gru import Gru
 from benchmarks.cells.lstm import Lstm
+from benchmarks.cells.ltc import Ltc
 from benchmarks.cells.on_lstm import OrderedNeurons
 from benchmarks.cells.rhn import Highway
 from benchmarks.cells.rnn import Elman
@@ -18,5 +19,3 @@ FAMILIES: dict[str, type[Family]] = {
     "on_lstm": OrderedNeurons,
     "ltc": Ltc,
 }
-from benchmarks.cells.ltc import Ltc
-from benchmarks.cells.rnn import Elman
