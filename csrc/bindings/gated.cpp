@@ -18,150 +18,198 @@ void check_both(const std::optional<Tensor>& h0, const std::optional<Tensor>& c0
   if (h0.has_value() != c0.has_value()) fail("expected both h0 and c0 or neither, found one");
 }
 
+// A cell's kernels, and how many gates and saved numbers a unit has.
 template <typename T>
-T* mutable_data_or_null(std::optional<Tensor>& t) {
-  return t ? mutable_data<T>(*t) : nullptr;
-}
+struct Cell {
+  void (*Kernels<T>::*forward)(const GatedForward<T>&);
+  void (*Kernels<T>::*backward)(const GatedBackward<T>&);
+  int64_t gates, saved;
+  bool has_memory;
+};
 
 template <typename T>
-using Forward = void (*Kernels<T>::*)(const GatedForward<T>&);
+constexpr Cell<T> kLstm = {&Kernels<T>::lstm_forward, &Kernels<T>::lstm_backward, 4, 5, true};
 template <typename T>
-using Backward = void (*Kernels<T>::*)(const GatedBackward<T>&);
+constexpr Cell<T> kGru = {&Kernels<T>::gru_forward, &Kernels<T>::gru_backward, 3, 4, false};
+
+// What a layer reads: x itself and its dense weights, or their product.
+struct Input {
+  const Tensor& x;
+  const std::optional<Tensor>&weight, &bias;
+};
 
 // The initial state of a layer; the GRU has no c.
 struct Initial {
   const std::optional<Tensor>&h, &c;
 };
 
+// A layer's recurrent weight.
+struct Recurrent {
+  const Tensor& values;
+  const std::optional<Tensor>& bias;
+  const Pattern& pattern;
+};
+
 struct States {
-  Tensor h, c_n, c, saved;
+  Tensor h, c_n, saved;
 };
 
 // What backward needs comes back without steps where it is not to be kept.
 template <typename T>
-States forward(Forward<T> kernel, int64_t gates, bool has_memory, const Tensor& x,
-               const Initial& initial, const std::optional<Tensor>& bias, const Tensor& values,
-               const Pattern& pattern, bool keep) {
-  check_gates(pattern.w, gates);
-  const int64_t hidden = pattern.w.cols;
-  const Tensor links = vector(values, "values", kType<T>, pattern.w.nnz());
-  const std::optional<Tensor> offset = vector(bias, "bias", kType<T>, gates * hidden);
-  const Tensor input = sequence(x, "x", kType<T>, gates * hidden);
-  const int64_t steps = input.size(0), batch = input.size(1), kept = keep ? steps : 0;
+States forward(const Cell<T>& cell, const Input& input, const Initial& initial,
+               const Recurrent& recurrent, bool keep) {
+  const Pattern& pattern = recurrent.pattern;
+  check_gates(pattern.w, cell.gates);
+  const int64_t hidden = pattern.w.cols, rows = pattern.w.rows;
+  const Tensor links = vector(recurrent.values, "values", kType<T>, pattern.w.nnz());
+  const std::optional<Tensor> bias = vector(recurrent.bias, "bias", kType<T>, rows);
+  const std::optional<Tensor> w_input = input_weight(input.weight, kType<T>, rows);
+  const std::optional<Tensor> b_input = vector(input.bias, "b_input", kType<T>, rows);
+  const int64_t inputs = w_input ? w_input->size(1) : rows;
+  const Tensor x = sequence(input.x, "x", kType<T>, inputs);
+  const int64_t steps = x.size(0), batch = x.size(1);
   if (steps == 0) fail("expected x of at least one time step, found none");
   const std::optional<Tensor> h0 = state(initial.h, "h0", kType<T>, batch, hidden);
   const std::optional<Tensor> c0 = state(initial.c, "c0", kType<T>, batch, hidden);
-  States to{empty(input, {steps, batch, hidden}), empty(input, {has_memory ? batch : 0, hidden}),
-            empty(input, {has_memory ? kept : 0, batch, hidden}),
-            empty(input, {kept, batch, kSavedPerUnit * hidden})};
+  States to{empty(x, {steps, batch, hidden}), empty(x, {cell.has_memory ? batch : 0, hidden}),
+            empty(x, {keep ? steps : 0, hidden, cell.saved, batch})};
   if (to.h.numel() == 0) {
     torch::stable::zero_(to.c_n);
     return to;
   }
-  (kernels<T>().*kernel)({pattern.w, data<T>(links), data_or_null<T>(offset), data<T>(input),
-                          data_or_null<T>(h0), data_or_null<T>(c0), mutable_data<T>(to.h),
-                          has_memory && keep ? mutable_data<T>(to.c) : nullptr,
-                          has_memory ? mutable_data<T>(to.c_n) : nullptr,
-                          keep ? mutable_data<T>(to.saved) : nullptr, steps, batch, threads()});
+  (kernels<T>().*cell.forward)(
+      {pattern.w, data<T>(links), data_or_null<T>(bias), data<T>(x), data_or_null<T>(w_input),
+       data_or_null<T>(b_input), data_or_null<T>(h0), data_or_null<T>(c0), mutable_data<T>(to.h),
+       cell.has_memory ? mutable_data<T>(to.c_n) : nullptr,
+       keep ? mutable_data<T>(to.saved) : nullptr, steps, batch, inputs, threads()});
   return to;
 }
 
-struct Gradients {
-  Tensor x, h0, c0, bias, values;
+// What the forward pass left, and the gradients of its results.
+struct Results {
+  const Tensor &h, &saved, &dh;
+  const std::optional<Tensor>& dc_n;
 };
 
-// What is not wanted comes back empty.
+struct Gradients {
+  Tensor v, w_input, b_input, h0, c0, bias, values;
+};
+
+// With x, the gradients of the dense input weights and their bias are wanted. What is not wanted
+// comes back empty.
 template <typename T>
-Gradients backward(Backward<T> kernel, int64_t gates, const Tensor& dh,
-                   const std::optional<Tensor>& dc_n, const Tensor& h,
-                   const std::optional<Tensor>& c, const Tensor& saved, const Initial& initial,
-                   const Tensor& values, const Pattern& pattern, bool wants_x, bool wants_values) {
-  check_gates(pattern.w, gates);
-  const int64_t hidden = pattern.w.cols, nnz = pattern.w.nnz();
+Gradients backward(const Cell<T>& cell, const Results& results, const std::optional<Tensor>& x,
+                   const Initial& initial, const Tensor& values, const Pattern& pattern,
+                   bool wants_v, bool wants_values) {
+  check_gates(pattern.w, cell.gates);
+  const int64_t hidden = pattern.w.cols, rows = pattern.w.rows, nnz = pattern.w.nnz();
   const Tensor links = vector(values, "values", kType<T>, nnz);
-  const Tensor states = sequence(h, "h", kType<T>, hidden);
-  const Tensor gradient = sequence(dh, "dh", kType<T>, hidden);
-  const Tensor kept = sequence(saved, "saved", kType<T>, kSavedPerUnit * hidden);
-  const int64_t steps = states.size(0), batch = states.size(1);
-  check_shape(gradient, "dh", {steps, batch, hidden});
-  check_shape(kept, "saved", {steps, batch, kSavedPerUnit * hidden});
-  std::optional<Tensor> memory;
-  if (c) {
-    memory = sequence(*c, "c", kType<T>, hidden);
-    check_shape(*memory, "c", {steps, batch, hidden});
-  }
-  const std::optional<Tensor> last = state(dc_n, "dc_n", kType<T>, batch, hidden);
+  const Tensor h = sequence(results.h, "h", kType<T>, hidden);
+  const Tensor dh = sequence(results.dh, "dh", kType<T>, hidden);
+  const int64_t steps = h.size(0), batch = h.size(1);
+  check_shape(dh, "dh", {steps, batch, hidden});
+  check_type(results.saved, "saved", kType<T>);
+  check_shape(results.saved, "saved", {steps, hidden, cell.saved, batch});
+  const Tensor saved = torch::stable::contiguous(results.saved);
+  const std::optional<Tensor> input = input_of(x, kType<T>, steps, batch);
+  const int64_t inputs = input ? input->size(2) : 0;
+  const std::optional<Tensor> dc_n = state(results.dc_n, "dc_n", kType<T>, batch, hidden);
   const std::optional<Tensor> h0 = state(initial.h, "h0", kType<T>, batch, hidden);
   const std::optional<Tensor> c0 = state(initial.c, "c0", kType<T>, batch, hidden);
-  Gradients to{empty(states, {wants_x ? steps : 0, batch, gates * hidden}),
-               empty(states, {h0 ? batch : 0, hidden}), empty(states, {c0 ? batch : 0, hidden}),
-               empty(states, {gates * hidden}), empty(states, {wants_values ? nnz : 0})};
-  if (states.numel() == 0) {
-    for (Tensor* t : {&to.h0, &to.c0, &to.bias, &to.values}) torch::stable::zero_(*t);
+  Gradients to{empty(h, {wants_v ? steps : 0, batch, rows}),
+               empty(h, {input ? rows : 0, inputs}),
+               empty(h, {input ? rows : 0}),
+               empty(h, {h0 ? batch : 0, hidden}),
+               empty(h, {c0 ? batch : 0, hidden}),
+               empty(h, {rows}),
+               empty(h, {wants_values ? nnz : 0})};
+  if (h.numel() == 0) {
+    for (Tensor* t : {&to.w_input, &to.b_input, &to.h0, &to.c0, &to.bias, &to.values})
+      torch::stable::zero_(*t);
     return to;
   }
-  (kernels<T>().*
-   kernel)({pattern.w, pattern.wt, pattern.permutation, data<T>(links), data_or_null<T>(h0),
-            data_or_null<T>(c0), data<T>(states), data_or_null<T>(memory), data<T>(kept),
-            data<T>(gradient), data_or_null<T>(last), wants_x ? mutable_data<T>(to.x) : nullptr,
-            mutable_data<T>(to.bias), h0 ? mutable_data<T>(to.h0) : nullptr,
-            c0 ? mutable_data<T>(to.c0) : nullptr,
-            wants_values ? mutable_data<T>(to.values) : nullptr, steps, batch, threads()});
+  (kernels<T>().*cell.backward)({pattern.w,
+                                 pattern.wt,
+                                 pattern.permutation,
+                                 data<T>(links),
+                                 data_or_null<T>(h0),
+                                 data_or_null<T>(c0),
+                                 data<T>(h),
+                                 data<T>(saved),
+                                 data<T>(dh),
+                                 data_or_null<T>(dc_n),
+                                 data_or_null<T>(input),
+                                 wants_v ? mutable_data<T>(to.v) : nullptr,
+                                 input ? mutable_data<T>(to.w_input) : nullptr,
+                                 input ? mutable_data<T>(to.b_input) : nullptr,
+                                 mutable_data<T>(to.bias),
+                                 h0 ? mutable_data<T>(to.h0) : nullptr,
+                                 c0 ? mutable_data<T>(to.c0) : nullptr,
+                                 wants_values ? mutable_data<T>(to.values) : nullptr,
+                                 steps,
+                                 batch,
+                                 inputs,
+                                 threads()});
   return to;
 }
 
-std::tuple<Tensor, Tensor, Tensor, Tensor> lstm_forward(
-    const Tensor& x, const std::optional<Tensor>& h0, const std::optional<Tensor>& c0,
-    const std::optional<Tensor>& bias, const Tensor& values, const Tensor& crow, const Tensor& col,
-    const Tensor& t_crow, const Tensor& t_col, const Tensor& permutation, bool keep) {
+std::tuple<Tensor, Tensor, Tensor> lstm_forward(
+    const Tensor& x, const std::optional<Tensor>& w_input, const std::optional<Tensor>& h0,
+    const std::optional<Tensor>& c0, const std::optional<Tensor>& bias, const Tensor& values,
+    const Tensor& crow, const Tensor& col, const Tensor& t_crow, const Tensor& t_col,
+    const Tensor& permutation, bool keep) {
   check_both(h0, c0);
   const Pattern pattern(crow, col, t_crow, t_col, permutation);
   return with_real(values, "values", [&](auto zero) {
     using T = decltype(zero);
     States to =
-        forward<T>(&Kernels<T>::lstm_forward, 4, true, x, {h0, c0}, bias, values, pattern, keep);
-    return std::tuple(to.h, to.c_n, to.c, to.saved);
+        forward<T>(kLstm<T>, {x, w_input, std::nullopt}, {h0, c0}, {values, bias, pattern}, keep);
+    return std::tuple(to.h, to.c_n, to.saved);
   });
 }
 
-std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> lstm_backward(
-    const Tensor& dh, const std::optional<Tensor>& dc_n, const Tensor& h, const Tensor& c,
-    const Tensor& saved, const std::optional<Tensor>& h0, const std::optional<Tensor>& c0,
-    const Tensor& values, const Tensor& crow, const Tensor& col, const Tensor& t_crow,
-    const Tensor& t_col, const Tensor& permutation, bool wants_x, bool wants_values) {
+std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> lstm_backward(
+    const Tensor& dh, const std::optional<Tensor>& dc_n, const Tensor& h, const Tensor& saved,
+    const std::optional<Tensor>& x, const std::optional<Tensor>& h0,
+    const std::optional<Tensor>& c0, const Tensor& values, const Tensor& crow, const Tensor& col,
+    const Tensor& t_crow, const Tensor& t_col, const Tensor& permutation, bool wants_v,
+    bool wants_values) {
   check_both(h0, c0);
   const Pattern pattern(crow, col, t_crow, t_col, permutation);
   return with_real(values, "values", [&](auto zero) {
     using T = decltype(zero);
-    Gradients to = backward<T>(&Kernels<T>::lstm_backward, 4, dh, dc_n, h, c, saved, {h0, c0},
-                               values, pattern, wants_x, wants_values);
-    return std::tuple(to.x, to.h0, to.c0, to.bias, to.values);
+    Gradients to = backward<T>(kLstm<T>, {h, saved, dh, dc_n}, x, {h0, c0}, values, pattern,
+                               wants_v, wants_values);
+    return std::tuple(to.v, to.w_input, to.h0, to.c0, to.bias, to.values);
   });
 }
 
-std::tuple<Tensor, Tensor> gru_forward(const Tensor& x, const std::optional<Tensor>& h0,
+std::tuple<Tensor, Tensor> gru_forward(const Tensor& x, const std::optional<Tensor>& w_input,
+                                       const std::optional<Tensor>& b_input,
+                                       const std::optional<Tensor>& h0,
                                        const std::optional<Tensor>& bias, const Tensor& values,
                                        const Tensor& crow, const Tensor& col, const Tensor& t_crow,
                                        const Tensor& t_col, const Tensor& permutation, bool keep) {
   const Pattern pattern(crow, col, t_crow, t_col, permutation);
   return with_real(values, "values", [&](auto zero) {
     using T = decltype(zero);
-    States to = forward<T>(&Kernels<T>::gru_forward, 3, false, x, {h0, std::nullopt}, bias, values,
-                           pattern, keep);
+    States to = forward<T>(kGru<T>, {x, w_input, b_input}, {h0, std::nullopt},
+                           {values, bias, pattern}, keep);
     return std::tuple(to.h, to.saved);
   });
 }
 
-std::tuple<Tensor, Tensor, Tensor, Tensor> gru_backward(
-    const Tensor& dh, const Tensor& h, const Tensor& saved, const std::optional<Tensor>& h0,
-    const Tensor& values, const Tensor& crow, const Tensor& col, const Tensor& t_crow,
-    const Tensor& t_col, const Tensor& permutation, bool wants_x, bool wants_values) {
+std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> gru_backward(
+    const Tensor& dh, const Tensor& h, const Tensor& saved, const std::optional<Tensor>& x,
+    const std::optional<Tensor>& h0, const Tensor& values, const Tensor& crow, const Tensor& col,
+    const Tensor& t_crow, const Tensor& t_col, const Tensor& permutation, bool wants_v,
+    bool wants_values) {
   const Pattern pattern(crow, col, t_crow, t_col, permutation);
   return with_real(values, "values", [&](auto zero) {
     using T = decltype(zero);
-    Gradients to = backward<T>(&Kernels<T>::gru_backward, 3, dh, std::nullopt, h, std::nullopt,
-                               saved, {h0, std::nullopt}, values, pattern, wants_x, wants_values);
-    return std::tuple(to.x, to.h0, to.bias, to.values);
+    Gradients to = backward<T>(kGru<T>, {h, saved, dh, std::nullopt}, x, {h0, std::nullopt}, values,
+                               pattern, wants_v, wants_values);
+    return std::tuple(to.v, to.w_input, to.b_input, to.h0, to.bias, to.values);
   });
 }
 
@@ -169,20 +217,25 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> gru_backward(
 
 STABLE_TORCH_LIBRARY_FRAGMENT(sparse_engine, m) {
   m.def(
-      "lstm_forward(Tensor x, Tensor? h0, Tensor? c0, Tensor? bias, Tensor values, Tensor crow, "
-      "Tensor col, Tensor t_crow, Tensor t_col, Tensor permutation, bool keep) -> (Tensor, Tensor, "
-      "Tensor, Tensor)");
+      "lstm_forward(Tensor x, Tensor? w_input, Tensor? h0, Tensor? c0, Tensor? bias, Tensor "
+      "values, Tensor crow, Tensor col, Tensor t_crow, Tensor t_col, Tensor permutation, bool "
+      "keep) "
+      "-> (Tensor, Tensor, Tensor)");
   m.def(
-      "lstm_backward(Tensor dh, Tensor? dc_n, Tensor h, Tensor c, Tensor saved, Tensor? h0, "
+      "lstm_backward(Tensor dh, Tensor? dc_n, Tensor h, Tensor saved, Tensor? x, Tensor? h0, "
       "Tensor? c0, Tensor values, Tensor crow, Tensor col, Tensor t_crow, Tensor t_col, Tensor "
-      "permutation, bool wants_x, bool wants_values) -> (Tensor, Tensor, Tensor, Tensor, Tensor)");
+      "permutation, bool wants_v, bool wants_values) -> (Tensor, Tensor, Tensor, Tensor, Tensor, "
+      "Tensor)");
   m.def(
-      "gru_forward(Tensor x, Tensor? h0, Tensor? bias, Tensor values, Tensor crow, Tensor col, "
-      "Tensor t_crow, Tensor t_col, Tensor permutation, bool keep) -> (Tensor, Tensor)");
+      "gru_forward(Tensor x, Tensor? w_input, Tensor? b_input, Tensor? h0, Tensor? bias, Tensor "
+      "values, Tensor crow, Tensor col, Tensor t_crow, Tensor t_col, Tensor permutation, bool "
+      "keep) "
+      "-> (Tensor, Tensor)");
   m.def(
-      "gru_backward(Tensor dh, Tensor h, Tensor saved, Tensor? h0, Tensor values, Tensor crow, "
-      "Tensor col, Tensor t_crow, Tensor t_col, Tensor permutation, bool wants_x, bool "
-      "wants_values) -> (Tensor, Tensor, Tensor, Tensor)");
+      "gru_backward(Tensor dh, Tensor h, Tensor saved, Tensor? x, Tensor? h0, Tensor values, "
+      "Tensor crow, Tensor col, Tensor t_crow, Tensor t_col, Tensor permutation, bool wants_v, "
+      "bool "
+      "wants_values) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CPU, m) {

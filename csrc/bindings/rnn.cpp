@@ -29,13 +29,7 @@ Tensor rnn_forward(const Tensor& x, const std::optional<Tensor>& w_input,
     const int64_t hidden = pattern.w.rows;
     const Tensor links = vector(values, "values", kType<T>, pattern.w.nnz());
     const std::optional<Tensor> offset = vector(bias, "bias", kType<T>, hidden);
-    std::optional<Tensor> weight;
-    if (w_input) {
-      check_type(*w_input, "w_input", kType<T>);
-      if (w_input->dim() != 2 || w_input->size(0) != hidden)
-        fail("expected w_input of shape [", hidden, ", inputs], found ", shape_of(*w_input));
-      weight = torch::stable::contiguous(*w_input);
-    }
+    const std::optional<Tensor> weight = input_weight(w_input, kType<T>, hidden);
     const int64_t inputs = weight ? weight->size(1) : hidden;
     const Tensor input = sequence(x, "x", kType<T>, inputs);
     const int64_t steps = input.size(0), batch = input.size(1);
@@ -67,12 +61,8 @@ Gradients rnn_backward(const Tensor& dh, const Tensor& h, const std::optional<Te
     const Tensor gradient = sequence(dh, "dh", kType<T>, hidden);
     const int64_t steps = states.size(0), batch = states.size(1);
     check_shape(gradient, "dh", {steps, batch, hidden});
-    const int64_t inputs = x && x->dim() == 3 ? x->size(2) : 0;
-    std::optional<Tensor> input;
-    if (x) {
-      input = sequence(*x, "x", kType<T>, inputs);
-      check_shape(*input, "x", {steps, batch, inputs});
-    }
+    const std::optional<Tensor> input = input_of(x, kType<T>, steps, batch);
+    const int64_t inputs = input ? input->size(2) : 0;
     const std::optional<Tensor> start = state(h0, "h0", kType<T>, batch, hidden);
     Tensor dz = empty(states, {wants_dz ? steps : 0, batch, hidden});
     Tensor dw_input = empty(states, {input ? hidden : 0, inputs});

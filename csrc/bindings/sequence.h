@@ -22,4 +22,29 @@ inline std::optional<Tensor> state(const std::optional<Tensor>& t, const char* n
   return torch::stable::contiguous(*t);
 }
 
+// The dense input weights of `rows` rows, made contiguous.
+inline std::optional<Tensor> input_weight(const std::optional<Tensor>& t, ScalarType type,
+                                          int64_t rows) {
+  if (!t) return std::nullopt;
+  check_type(*t, "w_input", type);
+  if (t->dim() != 2 || t->size(0) != rows)
+    fail("expected w_input of shape [", rows, ", inputs], found ", shape_of(*t));
+  if (t->size(1) == 0) fail("expected w_input of at least one input, found none");
+  return torch::stable::contiguous(*t);
+}
+
+// The input of which w_input's gradient is wanted, or nothing.
+inline std::optional<Tensor> input_of(const std::optional<Tensor>& t, ScalarType type,
+                                      int64_t steps, int64_t batch) {
+  if (!t) return std::nullopt;
+  const Tensor x = sequence(*t, "x", type, t->dim() == 3 ? t->size(2) : 0);
+  check_shape(x, "x", {steps, batch, x.size(2)});
+  return x;
+}
+
+template <typename T>
+T* mutable_data_or_null(std::optional<Tensor>& t) {
+  return t ? mutable_data<T>(*t) : nullptr;
+}
+
 }  // namespace sparse_engine::bindings

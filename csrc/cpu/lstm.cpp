@@ -5,31 +5,28 @@ namespace sparse_engine {
 namespace {
 
 struct Lstm {
-  static constexpr int kGates = 4;
-  static constexpr bool kHasMemory = true;
+  static constexpr int kGates = 4, kShared = 4, kSaved = 5, kMemory = 4;
 
   template <typename T, int L>
-  static SE_INLINE Vec<T, L> forward(const Vec<T, L> (&x)[4], const Vec<T, L> (&u)[4], Vec<T, L>& c,
-                                     Vec<T, L> (&saved)[4]) {
-    const Vec<T, L> i = Sigmoid::of<T, L>(x[0] + u[0]), f = Sigmoid::of<T, L>(x[1] + u[1]);
-    const Vec<T, L> g = Tanh::of<T, L>(x[2] + u[2]), o = Sigmoid::of<T, L>(x[3] + u[3]);
-    saved[0] = i, saved[1] = f, saved[2] = g, saved[3] = o;
+  static SE_INLINE Vec<T, L> forward(const Vec<T, L> (&v)[4], const Vec<T, L> (&u)[4], Vec<T, L>& c,
+                                     Vec<T, L> (&saved)[5]) {
+    const Vec<T, L> i = Sigmoid::of<T, L>(v[0] + u[0]), f = Sigmoid::of<T, L>(v[1] + u[1]);
+    const Vec<T, L> g = Tanh::of<T, L>(v[2] + u[2]), o = Sigmoid::of<T, L>(v[3] + u[3]);
     c = f * c + i * g;
+    saved[0] = i, saved[1] = f, saved[2] = g, saved[3] = o, saved[4] = c;
     return o * Tanh::of<T, L>(c);
   }
 
   template <typename T, int L>
-  static SE_INLINE void backward(const Vec<T, L> (&saved)[4], Vec<T, L> dh, Vec<T, L> before,
-                                 Vec<T, L> now, Vec<T, L>& carried, Vec<T, L> (&du)[4],
-                                 Vec<T, L> (&dx)[4]) {
+  static SE_INLINE void backward(const Vec<T, L> (&saved)[5], Vec<T, L> dh, Vec<T, L> before,
+                                 Vec<T, L>& carried, Vec<T, L> (&du)[4], Vec<T, L> (&)[4]) {
     const Vec<T, L> i = saved[0], f = saved[1], g = saved[2], o = saved[3];
-    const Vec<T, L> squashed = Tanh::of<T, L>(now);
+    const Vec<T, L> squashed = Tanh::of<T, L>(saved[4]);
     const Vec<T, L> dc = carried + dh * o * Tanh::slope<T, L>(squashed);
     du[0] = dc * g * Sigmoid::slope<T, L>(i);
     du[1] = dc * before * Sigmoid::slope<T, L>(f);
     du[2] = dc * i * Tanh::slope<T, L>(g);
     du[3] = dh * squashed * Sigmoid::slope<T, L>(o);
-    for (int gate = 0; gate < kGates; ++gate) dx[gate] = du[gate];
     carried = dc * f;
   }
 };

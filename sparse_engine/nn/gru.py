@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from sparse_engine.nn._drop_in import DropIn
 from sparse_engine.nn._sparse_recurrent import note_recurrence, notes
 from sparse_engine.nn.weight import SparseWeight
-from sparse_engine.ops.gru import gru_and_reset
+from sparse_engine.ops.gru import gru_and_saved
 
 
 class SparseGRU(DropIn):
@@ -54,6 +54,7 @@ class SparseGRU(DropIn):
 
     dense_type = nn.GRU
     gates = 3
+    most_fused_inputs = 128
 
     def __init__(
         self,
@@ -122,8 +123,12 @@ class SparseGRU(DropIn):
         bias: Tensor | None,
     ) -> tuple[Tensor, ...]:
         weight, (h0,) = getattr(self, f"weight_hh_{name}"), initial
-        h, reset = gru_and_reset(x, h0, bias, weight.values, weight.pattern)
+        b_input = None if w_input is None else self._biases(name)[0]
+        h, saved = gru_and_saved(
+            x, h0, bias, weight.values, weight.pattern, w_input=w_input, b_input=b_input
+        )
         if notes(weight):
+            reset = saved[:, :, 0].transpose(1, 2)
             x.register_hook(partial(_note, weight, h.detach(), reset, h0))
         return h, h[-1]
 

@@ -55,6 +55,7 @@ class SparseLSTM(DropIn):
     dense_type = nn.LSTM
     settings = (*DropIn.settings, "proj_size")
     gates = 4
+    most_fused_inputs = 128
     states = ("h0", "c0")
 
     def __init__(
@@ -135,7 +136,7 @@ class SparseLSTM(DropIn):
         bias: Tensor | None,
     ) -> tuple[Tensor, ...]:
         weight = getattr(self, f"weight_hh_{name}")
-        h, c_n = ops.lstm(x, *initial, bias, weight.values, weight.pattern)
+        h, c_n = ops.lstm(x, *initial, bias, weight.values, weight.pattern, w_input=w_input)
         if notes(weight):
             x.register_hook(partial(note_recurrence, weight, h.detach(), initial[0]))
         return h, h[-1], c_n

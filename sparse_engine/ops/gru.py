@@ -15,24 +15,32 @@ def gru(
     bias: Tensor | None,
     values: Tensor,
     pattern: Pattern,
+    *,
+    w_input: Tensor | None = None,
+    b_input: Tensor | None = None,
 ) -> Tensor:
     """Gated recurrent units (Cho et al. 2014), the reset gate where :class:`torch.nn.GRU` has it.
 
-    With ``u_r, u_z, u_n = (bias + h[t - 1] @ W.T).chunk(3, -1)`` and x likewise, for every t::
+    With ``v_r, v_z, v_n = (x[t] @ w_input.T + b_input).chunk(3, -1)`` and
+    ``u_r, u_z, u_n = (bias + h[t - 1] @ W.T).chunk(3, -1)``, for every t::
 
-        r, z = sigmoid(x_r + u_r), sigmoid(x_z + u_z)
-        h[t] = (1 - z) * tanh(x_n + r * u_n) + z * h[t - 1]
+        r, z = sigmoid(v_r + u_r), sigmoid(v_z + u_z)
+        h[t] = (1 - z) * tanh(v_n + r * u_n) + z * h[t - 1]
 
     Differentiable once, in all tensors of real numbers. Beside its arguments, only ``h``, ``r``,
     ``z``, the candidate and ``u_n`` are kept for the backward pass, and without autograd not even
     these.
 
     Args:
-        x: float32 or float64 ``[steps, batch, 3 * hidden]``, the input's contribution to each gate.
+        x: float32 or float64 ``[steps, batch, inputs]``; without ``w_input`` the input's
+            contribution to each gate itself, ``[steps, batch, 3 * hidden]``.
         h0: ``[batch, hidden]``, or None for zeros.
         bias: ``[3 * hidden]``, the bias of the recurrent product, or None.
         values: ``[nnz]``.
         pattern: the links of W, ``3 * hidden x hidden``: a block of rows for each gate.
+        w_input: dense ``[3 * hidden, inputs]``, or None. Meant for few inputs: it is read again at
+            every step.
+        b_input: ``[3 * hidden]``, the bias of the input's contribution, or None.
 
     Returns:
         ``h`` of shape ``[steps, batch, hidden]``.
@@ -40,22 +48,27 @@ def gru(
     Raises:
         ValueError: a shape, dtype or device does not fit, or there is no step.
     """
-    return gru_and_reset(x, h0, bias, values, pattern)[0]
+    return gru_and_saved(x, h0, bias, values, pattern, w_input=w_input, b_input=b_input)[0]
 
 
-def gru_and_reset(
+def gru_and_saved(
     x: Tensor,
     h0: Tensor | None,
     bias: Tensor | None,
     values: Tensor,
     pattern: Pattern,
+    *,
+    w_input: Tensor | None = None,
+    b_input: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """:func:`gru`, and the reset gates ``r`` of all steps (none without autograd).
+    """:func:`gru`, and ``r, z``, the candidate and ``u_n`` (nothing without autograd).
 
-    The gradient of ``u_n`` is r times that of ``x_n``; the other two gates share theirs.
+    The latter are ``[steps, hidden, 4, batch]``. The gradient of ``u_n`` is r times that of
+    ``v_n``; the other two gates share theirs.
     """
-    h, saved = _gru(x, h0, bias, values, *pattern, torch.is_grad_enabled())
-    return h, saved[..., : h.shape[2]]
+    if b_input is not None and w_input is None:
+        x, b_input = x + b_input, None
+    return _gru(x, w_input, b_input, h0, bias, values, *pattern, torch.is_grad_enabled())
 
 
 def gru_ref(
@@ -64,34 +77,40 @@ def gru_ref(
     bias: Tensor | None,
     values: Tensor,
     pattern: Pattern,
+    *,
+    w_input: Tensor | None = None,
+    b_input: Tensor | None = None,
 ) -> Tensor:
     """The slow twin of :func:`gru` in plain torch."""
     weight = pattern.dense(values)
     h = x.new_zeros(x.shape[1], weight.shape[1]) if h0 is None else h0
+    v = x if w_input is None else x @ w_input.T
     states = []
-    for step in x:
+    for step in v if b_input is None else v + b_input:
         u = h @ weight.T if bias is None else h @ weight.T + bias
-        (x_r, x_z, x_n), (u_r, u_z, u_n) = step.chunk(3, -1), u.chunk(3, -1)
-        r, z = torch.sigmoid(x_r + u_r), torch.sigmoid(x_z + u_z)
-        h = (1 - z) * torch.tanh(x_n + r * u_n) + z * h
+        (v_r, v_z, v_n), (u_r, u_z, u_n) = step.chunk(3, -1), u.chunk(3, -1)
+        r, z = torch.sigmoid(v_r + u_r), torch.sigmoid(v_z + u_z)
+        h = (1 - z) * torch.tanh(v_n + r * u_n) + z * h
         states.append(h)
     return torch.stack(states)
 
 
 @torch.library.register_fake("sparse_engine::gru_forward")
-def _(x, h0, bias, values, crow, col, t_crow, t_col, permutation, keep):
+def _(x, w_input, b_input, h0, bias, values, crow, col, t_crow, t_col, permutation, keep):
     (steps, batch, _), hidden = x.shape, t_crow.numel() - 1
     return (
         x.new_empty(steps, batch, hidden),
-        x.new_empty(steps if keep else 0, batch, 4 * hidden),
+        x.new_empty(steps if keep else 0, hidden, 4, batch),
     )
 
 
 @torch.library.register_fake("sparse_engine::gru_backward")
-def _(dh, h, saved, h0, values, crow, col, t_crow, t_col, permutation, wants_x, wants_values):
+def _(dh, h, saved, x, h0, values, crow, col, t_crow, t_col, permutation, wants_v, wants_values):
     steps, batch, hidden = h.shape
     return (
-        h.new_empty(steps if wants_x else 0, batch, 3 * hidden),
+        h.new_empty(steps if wants_v else 0, batch, 3 * hidden),
+        h.new_empty(0 if x is None else 3 * hidden, 0 if x is None else x.shape[2]),
+        h.new_empty(0 if x is None else 3 * hidden),
         h.new_empty(0 if h0 is None else batch, hidden),
         h.new_empty(3 * hidden),
         h.new_empty(values.shape if wants_values else 0),
@@ -99,29 +118,38 @@ def _(dh, h, saved, h0, values, crow, col, t_crow, t_col, permutation, wants_x, 
 
 
 def _save(ctx, inputs, output):
-    _, h0, _, values, *pattern, _ = inputs
+    x, w_input, _, h0, _, values, *pattern, _ = inputs
     h, saved = output
     ctx.mark_non_differentiable(saved)
     ctx.set_materialize_grads(False)
-    ctx.save_for_backward(h, saved, h0, values, *pattern)
+    x = None if w_input is None else x
+    ctx.save_for_backward(h, saved, x, w_input, h0, values, *pattern)
 
 
 def _backward(ctx, dh, _):
-    h, saved, h0, values, *pattern = ctx.saved_tensors
-    needs_x, needs_h0, needs_bias, needs_values, *_ = ctx.needs_input_grad
-    dx, dh0, dbias, dvalues = call(
+    h, saved, x, w_input, h0, values, *pattern = ctx.saved_tensors
+    needs_x, needs_w_input, needs_b_input, needs_h0, needs_bias, needs_values, *_ = (
+        ctx.needs_input_grad
+    )
+    dv, dw_input, db_input, dh0, dbias, dvalues = call(
         native.gru_backward.default,
         torch.zeros_like(h) if dh is None else dh,
         h,
         saved,
+        x if needs_w_input or needs_b_input else None,
         h0,
         values,
         *pattern,
         needs_x,
         needs_values,
     )
+    dx = None
+    if needs_x:
+        dx = dv if w_input is None else dv @ w_input
     return (
-        dx if needs_x else None,
+        dx,
+        dw_input if needs_w_input else None,
+        db_input if needs_b_input else None,
         dh0 if needs_h0 else None,
         dbias if needs_bias else None,
         dvalues if needs_values else None,

@@ -16,10 +16,12 @@ def lstm(
     bias: Tensor | None,
     values: Tensor,
     pattern: Pattern,
+    *,
+    w_input: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Long short-term memory (Hochreiter and Schmidhuber 1997; forget gate: Gers et al. 2000).
 
-    With ``i, f, g, o = (x[t] + bias + h[t - 1] @ W.T).chunk(4, -1)``, for every t::
+    With ``i, f, g, o = (x[t] @ w_input.T + bias + h[t - 1] @ W.T).chunk(4, -1)``, for every t::
 
         c[t] = sigmoid(f) * c[t - 1] + sigmoid(i) * tanh(g)
         h[t] = sigmoid(o) * tanh(c[t])
@@ -28,12 +30,15 @@ def lstm(
     the four gates are kept for the backward pass, and without autograd not even these.
 
     Args:
-        x: float32 or float64 ``[steps, batch, 4 * hidden]``, the input's contribution to each gate.
+        x: float32 or float64 ``[steps, batch, inputs]``; without ``w_input`` the input's
+            contribution to each gate itself, ``[steps, batch, 4 * hidden]``.
         h0: ``[batch, hidden]``, or None for zeros.
         c0: the same; give both or neither.
         bias: ``[4 * hidden]``, or None.
         values: ``[nnz]``.
         pattern: the links of W, ``4 * hidden x hidden``: a block of rows for each gate.
+        w_input: dense ``[4 * hidden, inputs]``, or None. Meant for few inputs: it is read again at
+            every step.
 
     Returns:
         ``h`` of shape ``[steps, batch, hidden]``, and the last ``c``, ``[batch, hidden]``.
@@ -41,7 +46,7 @@ def lstm(
     Raises:
         ValueError: a shape, dtype or device does not fit, or there is no step.
     """
-    h, c_n, *_ = _lstm(x, h0, c0, bias, values, *pattern, torch.is_grad_enabled())
+    h, c_n, *_ = _lstm(x, w_input, h0, c0, bias, values, *pattern, torch.is_grad_enabled())
     return h, c_n
 
 
@@ -52,13 +57,16 @@ def lstm_ref(
     bias: Tensor | None,
     values: Tensor,
     pattern: Pattern,
+    *,
+    w_input: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The slow twin of :func:`lstm` in plain torch."""
     weight = pattern.dense(values)
     zeros = x.new_zeros(x.shape[1], weight.shape[1])
     h, c = zeros if h0 is None else h0, zeros if c0 is None else c0
     states = []
-    for step in x if bias is None else x + bias:
+    v = x if w_input is None else x @ w_input.T
+    for step in v if bias is None else v + bias:
         i, f, g, o = (step + h @ weight.T).chunk(4, -1)
         c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
         h = torch.sigmoid(o) * torch.tanh(c)
@@ -67,14 +75,12 @@ def lstm_ref(
 
 
 @torch.library.register_fake("sparse_engine::lstm_forward")
-def _(x, h0, c0, bias, values, crow, col, t_crow, t_col, permutation, keep):
+def _(x, w_input, h0, c0, bias, values, crow, col, t_crow, t_col, permutation, keep):
     (steps, batch, _), hidden = x.shape, t_crow.numel() - 1
-    kept = steps if keep else 0
     return (
         x.new_empty(steps, batch, hidden),
         x.new_empty(batch, hidden),
-        x.new_empty(kept, batch, hidden),
-        x.new_empty(kept, batch, 4 * hidden),
+        x.new_empty(steps if keep else 0, hidden, 5, batch),
     )
 
 
@@ -83,8 +89,8 @@ def _(
     dh,
     dc_n,
     h,
-    c,
     saved,
+    x,
     h0,
     c0,
     values,
@@ -93,12 +99,13 @@ def _(
     t_crow,
     t_col,
     permutation,
-    wants_x,
+    wants_v,
     wants_values,
 ):
     steps, batch, hidden = h.shape
     return (
-        h.new_empty(steps if wants_x else 0, batch, 4 * hidden),
+        h.new_empty(steps if wants_v else 0, batch, 4 * hidden),
+        h.new_empty(0 if x is None else 4 * hidden, 0 if x is None else x.shape[2]),
         h.new_empty(0 if h0 is None else batch, hidden),
         h.new_empty(0 if c0 is None else batch, hidden),
         h.new_empty(4 * hidden),
@@ -107,23 +114,24 @@ def _(
 
 
 def _save(ctx, inputs, output):
-    _, h0, c0, _, values, *pattern, _ = inputs
-    h, _, c, saved = output
-    ctx.mark_non_differentiable(c, saved)
+    x, w_input, h0, c0, _, values, *pattern, _ = inputs
+    h, _, saved = output
+    ctx.mark_non_differentiable(saved)
     ctx.set_materialize_grads(False)
-    ctx.save_for_backward(h, c, saved, h0, c0, values, *pattern)
+    x = None if w_input is None else x
+    ctx.save_for_backward(h, saved, x, w_input, h0, c0, values, *pattern)
 
 
-def _backward(ctx, dh, dc_n, *_):
-    h, c, saved, h0, c0, values, *pattern = ctx.saved_tensors
-    needs_x, needs_h0, needs_c0, needs_bias, needs_values, *_ = ctx.needs_input_grad
-    dx, dh0, dc0, dbias, dvalues = call(
+def _backward(ctx, dh, dc_n, _):
+    h, saved, x, w_input, h0, c0, values, *pattern = ctx.saved_tensors
+    needs_x, needs_w_input, needs_h0, needs_c0, needs_bias, needs_values, *_ = ctx.needs_input_grad
+    dv, dw_input, dh0, dc0, dbias, dvalues = call(
         native.lstm_backward.default,
         torch.zeros_like(h) if dh is None else dh,
         dc_n,
         h,
-        c,
         saved,
+        x if needs_w_input else None,
         h0,
         c0,
         values,
@@ -131,8 +139,12 @@ def _backward(ctx, dh, dc_n, *_):
         needs_x,
         needs_values,
     )
+    dx = None
+    if needs_x:
+        dx = dv if w_input is None else dv @ w_input
     return (
-        dx if needs_x else None,
+        dx,
+        dw_input if needs_w_input else None,
         dh0 if needs_h0 else None,
         dc0 if needs_c0 else None,
         dbias if needs_bias else None,

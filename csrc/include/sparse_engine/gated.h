@@ -1,40 +1,43 @@
-// Recurrent cells with gates, over a whole sequence: LSTM and GRU. Row g * hidden + u of the weight
-// belongs to gate g of unit u. With u_t = W h_{t-1} + b, in blocks of `hidden` features:
+// Recurrent cells with gates, over a whole sequence: LSTM and GRU. Row g * hidden + u of a weight
+// belongs to gate g of unit u. With v_t = w_input x_t + b_input and u_t = W h_{t-1} + b, in blocks
+// of `hidden` features:
 //   LSTM (4 gates i, f, g, o):
-//     i, f, o = sigmoid(x_t + u_t), g = tanh(x_t + u_t), c_t = f c_{t-1} + i g, h_t = o tanh(c_t)
+//     i, f, o = sigmoid(v_t + u_t), g = tanh(v_t + u_t), c_t = f c_{t-1} + i g, h_t = o tanh(c_t)
 //   GRU (3 gates r, z, n):
-//     r, z = sigmoid(x_t + u_t), n = tanh(x_t + r u_t), h_t = (1 - z) n + z h_{t-1}
+//     r, z = sigmoid(v_t + u_t), n = tanh(v_t + r u_t), h_t = (1 - z) n + z h_{t-1}
 //
-// All activations are in PyTorch's layout [steps, batch, features], contiguous. The GRU has no c:
-// its pointers are null.
+// Activations are in PyTorch's layout [steps, batch, features], contiguous, but for what a unit
+// saves for the backward pass: [steps, hidden, saved, batch], features x batch as both loops have
+// it. The LSTM saves i, f, g, o and c, the GRU r, z, n and the candidate's part of u. The GRU has
+// no c: its pointers are null.
 #pragma once
 
 #include "sparse_engine/matrix.h"
 
 namespace sparse_engine {
 
-// What a unit saves for the backward pass: i, f, g, o, or r, z, n and the candidate's part of u.
-constexpr int kSavedPerUnit = 4;
-
 template <typename T>
 struct GatedForward {
-  Csr w;            // [gates * hidden x hidden]
-  const T* values;  // [nnz]
-  const T* bias;    // [gates * hidden], or null for zeros
-  const T* x;       // [steps, batch, gates * hidden], the input's contribution
-  const T* h0;      // [batch, hidden], or null for zeros
-  const T* c0;      // [batch, hidden], or null for zeros
-  T* h;             // [steps, batch, hidden], written; what is written overlaps nothing
-  T* c;             // [steps, batch, hidden] or null (not wanted), written
-  T* c_n;           // [batch, hidden], the last c, written
-  T* saved;         // [steps, batch, kSavedPerUnit * hidden] or null (not wanted), written
-  int64_t steps;    // >= 1
-  int64_t batch;    // >= 1
-  int threads;      // at most this many; the result has the same bits for any number
+  Csr w;             // [gates * hidden x hidden]
+  const T* values;   // [nnz]
+  const T* bias;     // [gates * hidden], or null for zeros
+  const T* x;        // [steps, batch, inputs]; without `w_input`, inputs = gates * hidden
+  const T* w_input;  // [gates * hidden, inputs], dense, or null where x is its product
+  const T* b_input;  // [gates * hidden], or null for zeros
+  const T* h0;       // [batch, hidden], or null for zeros
+  const T* c0;       // [batch, hidden], or null for zeros
+  T* h;              // [steps, batch, hidden], written; what is written overlaps nothing
+  T* c_n;            // [batch, hidden], the last c, written
+  T* saved;          // [steps, hidden, saved, batch] or null (not wanted), written
+  int64_t steps;     // >= 1
+  int64_t batch;     // >= 1
+  int64_t inputs;    // >= 1
+  int threads;       // at most this many; the result has the same bits for any number
 };
 
-// Back-propagation through time, from the gradients of every h_t and of the last c. With du_t the
-// gradient of u_t: dh0 = W^T du_0 + ..., db = sum_t du_t, dW = sum_t du_t h_{t-1}^T at the links.
+// Back-propagation through time, from the gradients of every h_t and of the last c. With dv_t and
+// du_t the gradients of v_t and u_t: db = sum_t du_t, dW = sum_t du_t h_{t-1}^T at the links,
+// db_input = sum_t dv_t, dw_input = sum_t dv_t x_t^T.
 template <typename T>
 struct GatedBackward {
   Csr w;                       // [gates * hidden x hidden]
@@ -44,17 +47,20 @@ struct GatedBackward {
   const T* h0;                 // [batch, hidden], or null for zeros
   const T* c0;                 // [batch, hidden], or null for zeros
   const T* h;                  // [steps, batch, hidden], as the forward pass wrote it
-  const T* c;                  // the same
-  const T* saved;              // [steps, batch, kSavedPerUnit * hidden], the same
+  const T* saved;              // [steps, hidden, saved, batch], the same
   const T* dh;                 // [steps, batch, hidden]
   const T* dc_n;               // [batch, hidden], or null for zeros
-  T* dx;                       // [steps, batch, gates * hidden] or null (not wanted), written
+  const T* x;                  // [steps, batch, inputs]; read for dw_input only
+  T* dv;                       // [steps, batch, gates * hidden] or null (not wanted), written
+  T* dw_input;                 // [gates * hidden, inputs] or null (not wanted), written
+  T* db_input;                 // [gates * hidden] or null (not wanted), written
   T* dbias;                    // [gates * hidden], written
   T* dh0;                      // [batch, hidden], written; null exactly when h0 is
   T* dc0;                      // [batch, hidden], written; null exactly when c0 is
   T* dvalues;                  // [nnz] or null (not wanted), written
   int64_t steps;               // >= 1
   int64_t batch;               // >= 1
+  int64_t inputs;              // >= 1
   int threads;
 };
 

@@ -20,7 +20,7 @@ struct RnnForward {
   T* h;              // [steps, batch, hidden], written; overlaps no input
   int64_t steps;     // >= 1
   int64_t batch;     // >= 1
-  int64_t inputs;    // >= 0
+  int64_t inputs;    // >= 1
   Activation activation;
   int threads;  // at most this many; the result has the same bits for any number
 };
@@ -48,7 +48,7 @@ struct RnnBackward {
   T* dvalues;                  // [nnz] or null (not wanted), written
   int64_t steps;               // >= 1
   int64_t batch;               // >= 1
-  int64_t inputs;              // >= 0
+  int64_t inputs;              // >= 1
   Activation activation;
   int threads;
 };
