@@ -39,9 +39,7 @@ Tensor spmm_t(const Tensor& values, const Tensor& crow, const Tensor& col, const
 template <class Body>
 Tensor with_factors(const Tensor& a, const Body& body) {
   if (a.scalar_type() == ScalarType::BFloat16) return body(float(), BFloat16(), narrow_kernels());
-  return with_real(a, "a", [&](auto zero) {
-    return body(zero, zero, kernels<decltype(zero)>());
-  });
+  return with_real(a, "a", [&](auto zero) { return body(zero, zero, kernels<decltype(zero)>()); });
 }
 
 Tensor sddmm(const Tensor& crow, const Tensor& col, const Tensor& t_crow, const Tensor& t_col,

@@ -12,7 +12,9 @@ namespace {
 template <typename T, int L, int NV, typename A>
 SE_INLINE void add_link(Vec<T, L> (&sum)[NV], T value, int32_t column, const A* x) {
   const A* row = x + static_cast<int64_t>(column) * (L * NV);
-  for (int v = 0; v < NV; ++v) sum[v] += value * load<T, L>(row + v * L);
+  Vec<T, L> x_row[NV];
+  load_row<T, L>(row, x_row);
+  for (int v = 0; v < NV; ++v) sum[v] += value * x_row[v];
 }
 
 // The values of a matrix's links, in the order of its pattern.

@@ -14,7 +14,7 @@ template <typename T, int L, int NV, typename A>
 void sample(const Sddmm<T, A>& s, const Rows& rows, const Dense<const A>& a, int columns,
             const A* b) {
   constexpr int W = L * NV;
-  alignas(64) T tile[kTileRows * W];
+  alignas(64) A tile[kTileRows * W];
   LinkSums<T, L, NV, 1> sums(s.gradient, s.w.ptr[rows.first],
                              exceeds_l2<A, W>(s.w.cols) ? last_link(s.w) : nullptr);
   for (int64_t first = rows.first; first < rows.last; first += kTileRows) {
@@ -22,8 +22,7 @@ void sample(const Sddmm<T, A>& s, const Rows& rows, const Dense<const A>& a, int
     read_tile<T, W>(a, first, count, columns, tile);
     for (int r = 0; r < count; ++r) {
       const int64_t begin = s.w.ptr[first + r];
-      const T* const left[] = {tile + r * W};
-      const A* const right[] = {b};
+      const A *const left[] = {tile + r * W}, *const right[] = {b};
       sums.row(left, right, s.w.idx + begin, s.w.ptr[first + r + 1] - begin);
     }
   }

@@ -7,10 +7,7 @@
 
 #include <cstdint>
 #include <cstring>
-#include <type_traits>
 #include <utility>
-
-#include "sparse_engine/bfloat16.h"
 
 #define SE_INLINE inline __attribute__((always_inline))
 
@@ -46,45 +43,6 @@ struct VecOf<T, 1> {
 };
 template <typename T, int L>
 using Vec = typename VecOf<T, L>::type;
-
-template <typename To, typename From, int L>
-SE_INLINE Vec<To, L> convert(Vec<From, L> v) {
-  if constexpr (L == 1)
-    return static_cast<To>(v);
-  else
-    return __builtin_convertvector(v, Vec<To, L>);
-}
-
-// Numbers are computed as T and may be kept in memory as A.
-template <typename T, int L, typename A>
-SE_INLINE Vec<T, L> load(const A* p) {
-  Vec<T, L> v;
-  if constexpr (std::is_same_v<T, A>) {
-    std::memcpy(&v, p, sizeof v);
-  } else {
-    Vec<uint16_t, L> half;
-    std::memcpy(&half, p, sizeof half);
-    const Vec<uint32_t, L> bits = convert<uint32_t, uint16_t, L>(half) << 16;
-    std::memcpy(&v, &bits, sizeof v);
-  }
-  return v;
-}
-
-template <typename T, int L, typename A>
-SE_INLINE void store(A* p, Vec<T, L> v) {
-  if constexpr (std::is_same_v<T, A>) {
-    std::memcpy(p, &v, sizeof v);
-  } else {
-    // Half a unit in the last place is added, a little less where a tie must go down to be even. A
-    // NaN keeps its upper half, made quiet: the addition could carry it into infinity.
-    Vec<uint32_t, L> bits;
-    std::memcpy(&bits, &v, sizeof bits);
-    const Vec<uint32_t, L> rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-    const Vec<uint32_t, L> quiet = (bits >> 16) | 0x40u;
-    const Vec<uint16_t, L> half = convert<uint16_t, uint32_t, L>(v == v ? rounded : quiet);
-    std::memcpy(p, &half, sizeof half);
-  }
-}
 
 // Lanes come in runs of D, taken from a and b in turn: each is the sum of its lane and the one D
 // further on (for b, D before) in the vector it is taken from.

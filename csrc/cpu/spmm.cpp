@@ -14,7 +14,7 @@ template <typename T, int L, int NV, class Values, typename A>
 void multiply(const Spmm<T, A>& a, const RowProduct<T, L, NV, Values>& product, const Rows& rows,
               const A* x, const Dense<A>& y, int columns) {
   constexpr int W = L * NV;
-  alignas(64) A tile[kTileRows * W];
+  alignas(64) T tile[kTileRows * W];
   const bool in_place = y.column_stride == 1 && columns == W;
   for (int64_t first = rows.first; first < rows.last; first += kTileRows) {
     const int count = static_cast<int>(std::min<int64_t>(kTileRows, rows.last - first));
@@ -22,8 +22,11 @@ void multiply(const Spmm<T, A>& a, const RowProduct<T, L, NV, Values>& product, 
       Vec<T, L> sum[NV];
       for (int v = 0; v < NV; ++v) sum[v] = Vec<T, L>{} + (a.bias ? a.bias[first + r] : T(0));
       product(sum, first + r, x);
-      A* to = in_place ? y.at(first + r, 0) : tile + r * W;
-      for (int v = 0; v < NV; ++v) store<T, L>(to + v * L, sum[v]);
+      for (int v = 0; v < NV; ++v)
+        if (in_place)
+          store<T, L>(y.at(first + r, v * L), sum[v]);
+        else
+          store<T, L>(tile + r * W + v * L, sum[v]);
     }
     if (!in_place) write_tile<T, W>(tile, y, first, count, columns);
   }
