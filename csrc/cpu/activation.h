@@ -3,7 +3,7 @@
 
 #include <type_traits>
 
-#include "simd.h"
+#include "kept.h"
 #include "sparse_engine/rnn.h"
 
 namespace sparse_engine {

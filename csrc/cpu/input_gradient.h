@@ -4,9 +4,9 @@
 
 #include <algorithm>
 
+#include "kept.h"
 #include "links.h"
 #include "memory.h"
-#include "simd.h"
 #include "team.h"
 
 namespace sparse_engine {

@@ -180,8 +180,7 @@ void forward_loop(const OnLstmForward<T>& a, int64_t panels) {
 template <typename T, int L, int NV>
 void backward_loop(const OnLstmBackward<T>& a, int64_t panels) {
   constexpr int W = L * NV;
-  constexpr int64_t kTile =
-      (kGates + 1) * kGateTile<W>;  // what was saved, and the gradient of h
+  constexpr int64_t kTile = (kGates + 1) * kGateTile<W>;  // what was saved, and the gradient of h
   const int64_t hidden = a.w.cols, rows = a.w.rows, masters = kMasters * a.chunks;
   const int64_t chunk = hidden / a.chunks;
   const Sequence<T, W> seq{a.batch, panels};

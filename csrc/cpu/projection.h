@@ -2,7 +2,7 @@
 // consumed while it is in the first-level cache and never stored.
 #pragma once
 
-#include "simd.h"
+#include "kept.h"
 
 namespace sparse_engine {
 namespace {

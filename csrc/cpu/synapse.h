@@ -105,7 +105,7 @@ SE_INLINE void add_synapses(Vec<T, L> (&current)[NV], Vec<T, L> (&conductance)[N
     conductance[0] += sum_of_lanes<T, K>(conductances);
   }
   for (; p < end; ++p) {
-    if (last) fetch_row<T, L * NV>(w.idx + p + kLinksAhead, last, x);
+    if (last) fetch_row<L * NV>(w.idx + p + kLinksAhead, last, x);
     const T* from = x + static_cast<int64_t>(w.idx[p]) * (L * NV);
     for (int v = 0; v < NV; ++v)
       add_synapse<T, L>(current[v], conductance[v], load<T, L>(from + v * L), s.weight[p], s.mu[p],
@@ -211,8 +211,8 @@ class SynapseGradient {
     }
     for (; p < end; ++p) {
       if (last_) {
-        fetch_row<T, W>(wt_.idx + p + kLinksAhead, last_, dcurrent);
-        fetch_row<T, W>(wt_.idx + p + kLinksAhead, last_, dconductance);
+        fetch_row<W>(wt_.idx + p + kLinksAhead, last_, dcurrent);
+        fetch_row<W>(wt_.idx + p + kLinksAhead, last_, dconductance);
       }
       const int64_t at = static_cast<int64_t>(wt_.idx[p]) * W;
       Vec<T, L> sums[4] = {};

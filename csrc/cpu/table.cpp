@@ -6,8 +6,8 @@ namespace {
 
 template <class Isa, typename T>
 constexpr Kernels<T> kTable = {
-    spmm<Isa, T>,
-    sddmm<Isa, T>,
+    spmm<Isa, T, T>,
+    sddmm<Isa, T, T>,
     rnn_forward<Isa, T>,
     rnn_backward<Isa, T>,
     lstm_forward<Isa, T>,
@@ -27,6 +27,12 @@ constexpr Kernels<T> kTable = {
 };
 
 }  // namespace
+
+template <>
+NarrowKernels narrow_kernels_of<SPARSE_ENGINE_ISA>() {
+  using Isa = SPARSE_ENGINE_ISA;
+  return {spmm<Isa, float, BFloat16>, sddmm<Isa, float, BFloat16>};
+}
 
 template <>
 Kernels<float> kernels_of<SPARSE_ENGINE_ISA, float>() {

@@ -1,6 +1,7 @@
 // The kernels of the instruction set that was chosen when the library was loaded.
 #pragma once
 
+#include "sparse_engine/bfloat16.h"
 #include "sparse_engine/conductance.h"
 #include "sparse_engine/ctrnn.h"
 #include "sparse_engine/gated.h"
@@ -40,12 +41,21 @@ struct Kernels {
   void (*ltc_backward)(const LtcBackward<T>&);
 };
 
+// Those that also take activations as BFloat16, with float values.
+struct NarrowKernels {
+  void (*spmm)(const Spmm<float, BFloat16>&);
+  void (*sddmm)(const Sddmm<float, BFloat16>&);
+};
+
 template <class Isa, typename T>
 Kernels<T> kernels_of();
+template <class Isa>
+NarrowKernels narrow_kernels_of();
 
 // The best set that this processor runs, or the one that SPARSE_ENGINE_ISA names.
 template <typename T>
 const Kernels<T>& kernels();
+const NarrowKernels& narrow_kernels();
 
 // Name of the chosen set: "baseline", "x86-64-v3" or "x86-64-v4". Throws std::runtime_error when
 // SPARSE_ENGINE_ISA names a set that is unknown or that this processor cannot run.
