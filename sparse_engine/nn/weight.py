@@ -7,6 +7,7 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from sparse_engine import ops
 from sparse_engine.nn import _init
@@ -63,6 +64,11 @@ class SparseWeight(nn.Module):
         self.register_buffer("_permutation", pattern.permutation, persistent=False)
         self.topology_version = 0
         self.factors: list[list[tuple[Tensor, Tensor]]] | None = None
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name == "parametrizations" and isinstance(value, nn.ModuleDict):
+            value = _Parametrizations()
+        super().__setattr__(name, value)
 
     @classmethod
     def from_csr(
@@ -264,8 +270,14 @@ class SparseWeight(nn.Module):
             **entries: ``[nnz]``, of every other link parameter.
 
         Raises:
-            ValueError: another shape than this weight's, or values that do not fit the pattern.
+            ValueError: another shape than this weight's, values that do not fit the pattern, or a
+                weight with a parametrization.
         """
+        if is_parametrized(self):
+            raise ValueError(
+                "expected a weight without parametrizations, found one of "
+                f"{[*self.parametrizations]}; remove_parametrizations makes it writable"
+            )
         entries = {"values": values} | entries
         if entries.keys() != set(self.link_parameters):
             raise ValueError(
@@ -304,8 +316,19 @@ class SparseWeight(nn.Module):
 
     def _restore(self, saved: Mapping[str, Tensor]) -> None:
         """Takes over the entries of a state dict, or raises ValueError and changes nothing."""
-        entries = {name: saved[name] for name in self.link_parameters}
-        self.set_pattern(self._saved_pattern(saved), **entries)
+        pattern = self._saved_pattern(saved)
+        if not is_parametrized(self):
+            entries = {name: saved[name] for name in self.link_parameters}
+            return self.set_pattern(pattern, **entries)
+        if pattern.nnz != self.nnz:
+            raise ValueError(
+                f"expected {self.nnz} links, as many as the parametrized weight has, found "
+                f"{pattern.nnz}"
+            )
+        self._hold_pattern(pattern)
+        with torch.no_grad():
+            for name in saved.keys() & set(self.link_parameters):
+                getattr(self, name).copy_(saved[name])
 
     def _saved_pattern(self, saved: Mapping[str, Tensor]) -> Pattern:
         crow, col = (saved[name].cpu().clone() for name in ("crow_indices", "col_indices"))
@@ -321,14 +344,16 @@ class SparseWeight(nn.Module):
         unexpected_keys: list[str],
         error_msgs: list[str],
     ) -> None:
-        names = self._saved
+        names = [name for name in self._saved if not is_parametrized(self, name)]
         absent = [prefix + name for name in names if prefix + name not in state_dict]
         if strict:
             missing_keys += absent
             unexpected_keys += [
                 key
                 for key in state_dict
-                if key.startswith(prefix) and key.removeprefix(prefix) not in names
+                if key.startswith(prefix)
+                and key.removeprefix(prefix) not in names
+                and not (is_parametrized(self) and key.startswith(f"{prefix}parametrizations."))
             ]
         if absent:
             return
@@ -342,3 +367,13 @@ class SparseWeight(nn.Module):
         out_features, in_features = self.shape
         size = f"{out_features} x {in_features}, nnz={self.nnz}, density={self.density:.4g}"
         return f"{size}, frozen pattern" if self.frozen_pattern else size
+
+
+class _Parametrizations(nn.ModuleDict):
+    """What torch.nn.utils.parametrize keeps its modules in, where one may be called "values".
+
+    A plain ModuleDict refuses that name, which is one of its own methods.
+    """
+
+    def __setitem__(self, name: str, module: nn.Module) -> None:
+        self._modules[name] = module
