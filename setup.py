@@ -23,13 +23,26 @@ except ImportError:
         "Install torch first (pip install torch), then: pip install --no-build-isolation ."
     )
 
-KERNELS = ("spmm", "sddmm", "rnn", "lstm", "gru", "table")
+KERNELS = (
+    "spmm",
+    "sddmm",
+    "rnn",
+    "lstm",
+    "gru",
+    "ctrnn",
+    "rhn",
+    "on_lstm",
+    "conductance",
+    "ltc",
+    "table",
+)
 INSTRUCTION_SETS = {"Baseline": []}
 if platform.machine() in ("x86_64", "AMD64"):
     INSTRUCTION_SETS |= {"V3": ["-march=x86-64-v3"], "V4": ["-march=x86-64-v4"]}
 
 CXX_FLAGS = ["-std=c++17", "-O3", "-fopenmp", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra"]
 INCLUDES = ["csrc/include", "csrc/cpu"]
+GRAPH_INCLUDES = ["csrc/include", "csrc/graph"]
 
 
 class BuildKernels(BuildExtension):
@@ -88,15 +101,18 @@ setup(
             py_limited_api=True,
         ),
         *cythonize(
-            Extension(
-                "sparse_engine.analysis._triads",
-                ["sparse_engine/analysis/_triads.pyx"],
-                depends=["csrc/graph/triads.h"],
-                include_dirs=[str(Path("csrc/graph").resolve())],
-                language="c++",
-                extra_compile_args=CXX_FLAGS,
-                extra_link_args=["-fopenmp"],
-            ),
+            [
+                Extension(
+                    f"sparse_engine.analysis.{path.stem}",
+                    [str(path)],
+                    depends=sorted(map(str, Path("csrc/graph").glob("*.h"))),
+                    include_dirs=[str(Path(each).resolve()) for each in GRAPH_INCLUDES],
+                    language="c++",
+                    extra_compile_args=CXX_FLAGS,
+                    extra_link_args=["-fopenmp"],
+                )
+                for path in sorted(Path("sparse_engine/analysis").glob("*.pyx"))
+            ],
             build_dir="build",
             language_level=3,
         ),

@@ -1,8 +1,7 @@
-"""The command line: ``sparse-engine train | analyze | info``."""
+"""The command line: ``sparse-engine train | analyze | distance | info``."""
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,12 +10,12 @@ from typing import Annotated, Literal
 
 import torch
 import tyro
-from tqdm.auto import tqdm
 
 from sparse_engine import runtime
-from sparse_engine.analysis import sign_shuffle, structural_balance, triad_census
+from sparse_engine.cli_analyze import Analyze
+from sparse_engine.cli_distance import Distance
 from sparse_engine.tasks import TASKS
-from sparse_engine.topology import Dynamic
+from sparse_engine.topology import Balance, Dynamic
 from sparse_engine.train import RULES, RuleOptions, Run, Settings
 
 DEFAULTS = Settings()
@@ -64,6 +63,8 @@ class Train:
     """Of the wiring, the values and the rewiring."""
     threads: int = 0
     """CPU threads; 0 leaves the choice to PyTorch. The result does not depend on it."""
+    balance_every: int = 0
+    """Rewirings from one record of the balance in topology.jsonl to the next; 0 for none."""
     out: Path = Path("runs/mackey-glass")
     """The run's folder."""
     resume: bool = False
@@ -73,6 +74,8 @@ class Train:
         """Runs the command; returns its exit status."""
         if self.threads < 0:
             raise ValueError(f"expected --threads of at least 0, found {self.threads}")
+        if self.balance_every < 0:
+            raise ValueError(f"expected --balance-every of at least 0, found {self.balance_every}")
         if self.threads:
             torch.set_num_threads(self.threads)
         settings = Settings(
@@ -95,6 +98,7 @@ class Train:
                 "every": self.every,
                 "final_density": self.final_density,
             },
+            measures=[Balance(every=self.balance_every)] if self.balance_every else [],
             resume=self.resume,
         )
         result = run.train()
@@ -120,51 +124,6 @@ class Train:
 
 
 @dataclass(frozen=True)
-class Analyze:
-    """Structural balance and triad census of signed directed graphs.
-
-    Example: sparse-engine analyze edges.csv --null sign-shuffle --samples 500
-    """
-
-    files: tyro.conf.Positional[tuple[Path, ...]]
-    """Edge lists: "Id,Source,Target,Weight" with that header, or tab-separated without one."""
-    null: Literal["sign-shuffle"] | None = None
-    """What to compare the balance with: graphs of the same links with shuffled signs."""
-    samples: int = 500
-    """Graphs of the null model, at least 2."""
-    seed: int = 0
-    """Of the null model, at least 0."""
-    json: bool = False
-    """Print one JSON object, by file, instead of tables."""
-
-    def __call__(self) -> int:
-        """Runs the command; returns its exit status."""
-        if not self.files:
-            raise ValueError("expected at least one file")
-        records = {}
-        for file in tqdm(self.files, unit="file", leave=False, disable=None):
-            balance, census = structural_balance(file), triad_census(file)
-            record = {"balance": balance.to_dict(), "census": census}
-            blocks = [str(file), str(balance), _columns(census)]
-            if self.null is not None:
-                model = sign_shuffle(file, self.samples, seed=self.seed)
-                record["null"] = model.to_dict()
-                blocks.append(str(model))
-            records[str(file)] = record
-            if not self.json:
-                tqdm.write("\n\n".join(blocks) + "\n")
-        if self.json:
-            print(json.dumps(records, indent=1))
-        return 0
-
-
-def _columns(census: dict[str, int]) -> str:
-    """Four classes in each of four lines."""
-    cells = [f"{name:>6}{count:>16,}" for name, count in census.items()]
-    return "\n".join("".join(cells[first : first + 4]) for first in range(0, len(cells), 4))
-
-
-@dataclass(frozen=True)
 class Info:
     """Print versions, the instruction set in use, threads and devices."""
 
@@ -178,6 +137,7 @@ class Info:
 Command = (
     Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Analyze, tyro.conf.subcommand("analyze")]
+    | Annotated[Distance, tyro.conf.subcommand("distance")]
     | Annotated[Info, tyro.conf.subcommand("info")]
 )
 

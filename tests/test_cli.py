@@ -79,6 +79,15 @@ def test_the_static_rule_is_static_and_set_is_not(tmp_path):
     assert not torch.equal(wiring(tmp_path / "short"), wiring(tmp_path / "set"))
 
 
+def test_balance_is_recorded_every_so_many_rewirings(tmp_path, capsys):
+    options = ("--density", "0.3", "--balance-every", "2", "--out", "run")
+    assert train(*options) == 0
+    records = read_metrics(tmp_path / "run" / "topology.jsonl")
+    assert ["pooled" in record for record in records] == [False, True, False]
+    assert (tmp_path / "run" / "balance.png").read_bytes().startswith(b"\x89PNG")
+    assert "--balance-every of at least 0, found -1" in refused(capsys, "--balance-every", "-1")
+
+
 def test_interrupted_run_says_how_to_go_on_and_does(tmp_path, capsys, monkeypatch):
     assert train("--out", "whole") == 0
     loss = MackeyGlass.loss

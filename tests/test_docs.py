@@ -47,3 +47,22 @@ def test_the_rule_of_the_readme_runs():
     exec(compile(block, "README.md", "exec"), names)
     names["rewiring"].rewire()
     assert model.weight_hh_l0.topology_version == 1
+
+
+CELL = (ROOT / "docs" / "write_a_cell.md").read_text()
+
+
+def test_the_cell_runs_and_is_that_of_the_example():
+    (block,) = re.findall(r"^```python\n(.*?)^```", CELL, re.MULTILINE | re.DOTALL)
+    names = {"__name__": "block"}
+    exec(compile(block, "docs/write_a_cell.md", "exec"), names)
+    assert names["y"].shape == (20, 32, 512) and names["h_n"].shape == (4, 32, 256)
+    (written,) = re.findall(r"^class .*?(?=\n\n\n)", block, re.MULTILINE | re.DOTALL)
+    assert written in (ROOT / "examples" / "write_a_cell.py").read_text()
+
+
+def test_files_that_the_page_names_are_there():
+    files = set(re.findall(r"`([\w/]+\.(?:py|cpp|h))`", CELL))
+    assert len(files) > 10
+    for file in files:
+        assert (ROOT / file).is_file() or (ROOT / "csrc" / "cpu" / file).is_file(), file

@@ -48,3 +48,20 @@ def test_cell_type_gains(tmp_path):
     assert record["last loss"] < 0.1 * record["first loss"]
     assert record["error of a gain"] < 0.15
     assert "groups=36" in printed
+
+
+def test_balance_along_training(tmp_path):
+    picture = tmp_path / "balance.png"
+    printed, record = run(
+        "balance_along_training.py", tmp_path / "result.json", steps=60, every=20, picture=picture
+    )
+    assert len(record["balance"]) == 3
+    assert all(0 < balance < 1 for balance in record["balance"])
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert f"balance {record['balance'][0]:.3f} -> " in printed
+
+
+def test_write_a_cell(tmp_path):
+    printed, record = run("write_a_cell.py", tmp_path / "result.json", steps=120)
+    assert record["last loss"] < 0.7 * record["first loss"]
+    assert "256 x 128, nnz=3277" in printed

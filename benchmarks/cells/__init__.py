@@ -1,8 +1,23 @@
 """The contestants of a training step, one family per cell."""
 
+from benchmarks.cells.bfloat16 import BFloat16
+from benchmarks.cells.continuous import Ctrnn, NeuralOde
 from benchmarks.cells.family import Family
 from benchmarks.cells.gru import Gru
 from benchmarks.cells.lstm import Lstm
+from benchmarks.cells.ltc import Ltc
+from benchmarks.cells.on_lstm import OrderedNeurons
+from benchmarks.cells.rhn import Highway
 from benchmarks.cells.rnn import Elman
 
-FAMILIES: dict[str, type[Family]] = {"rnn": Elman, "lstm": Lstm, "gru": Gru}
+FAMILIES: dict[str, type[Family]] = {
+    "rnn": Elman,
+    "lstm": Lstm,
+    "gru": Gru,
+    "ctrnn": Ctrnn,
+    "neural_ode": NeuralOde,
+    "rhn": Highway,
+    "on_lstm": OrderedNeurons,
+    "ltc": Ltc,
+    "bfloat16": BFloat16,
+}

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "memory.h"
+#include "sparse_engine/kernels.h"
 #include "sparse_engine/matrix.h"
 
 namespace sparse_engine::bindings {
@@ -93,7 +94,9 @@ inline void check_indices(const Tensor& t, const char* name, ScalarType type, in
 inline int threads() { return static_cast<int>(torch::stable::get_num_threads()); }
 
 template <typename T>
-constexpr ScalarType kType = sizeof(T) == 4 ? ScalarType::Float : ScalarType::Double;
+constexpr ScalarType kType = sizeof(T) == 8   ? ScalarType::Double
+                             : sizeof(T) == 4 ? ScalarType::Float
+                                              : ScalarType::BFloat16;
 
 // Calls body(T()) for the floating type of `values`.
 template <class Body>
@@ -101,6 +104,19 @@ auto with_real(const Tensor& values, const char* name, const Body& body) {
   if (values.scalar_type() == ScalarType::Float) return body(float());
   if (values.scalar_type() == ScalarType::Double) return body(double());
   fail("expected ", name, " of dtype float32 or float64, found ", name_of(values.scalar_type()));
+}
+
+// Calls body(T(), A(), kernels) for values of floating type T and activations kept as A: as T, or
+// as BFloat16 with float32 values.
+template <class Body>
+auto with_activations(const Tensor& values, const Tensor& activations, const Body& body) {
+  if (values.scalar_type() == ScalarType::Float &&
+      activations.scalar_type() == ScalarType::BFloat16)
+    return body(float(), BFloat16(), narrow_kernels());
+  return with_real(values, "values", [&](auto zero) {
+    using T = decltype(zero);
+    return body(zero, zero, kernels<T>());
+  });
 }
 
 // Index tensors of `rows` x `cols` as a Csr. The indices themselves were validated when the

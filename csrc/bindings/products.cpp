@@ -8,21 +8,16 @@ namespace {
 
 Tensor product(const Csr& w, const int32_t* permutation, const Tensor& values, const Tensor& x,
                const char* x_name, const std::optional<Tensor>& bias) {
-  return with_real(values, "values", [&](auto zero) {
-    using T = decltype(zero);
+  return with_activations(values, x, [&](auto real, auto kept, const auto& kernels) {
+    using T = decltype(real);
+    using A = decltype(kept);
     const Tensor links = vector(values, "values", kType<T>, w.nnz());
     const std::optional<Tensor> offset = vector(bias, "bias", kType<T>, w.rows);
-    const Tensor from = readable(x, x_name, kType<T>, w.cols);
+    const Tensor from = readable(x, x_name, kType<A>, w.cols);
     Tensor y = empty_like_order(from, w.rows);
-    Spmm<T> args{w,
-                 data<T>(links),
-                 permutation,
-                 data_or_null<T>(offset),
-                 view<const T>(from, data<T>(from)),
-                 view<T>(y, mutable_data<T>(y)),
-                 from.size(1),
-                 threads()};
-    kernels<T>().spmm(args);
+    kernels.spmm({w, data<T>(links), permutation, data_or_null<T>(offset),
+                  view<const A>(from, data<A>(from)), view<A>(y, mutable_data<A>(y)), from.size(1),
+                  threads()});
     return y;
   });
 }
@@ -40,22 +35,28 @@ Tensor spmm_t(const Tensor& values, const Tensor& crow, const Tensor& col, const
   return product(pattern.wt, pattern.permutation, values, y, "y", std::nullopt);
 }
 
+// with_activations() where there are no values.
+template <class Body>
+Tensor with_factors(const Tensor& a, const Body& body) {
+  if (a.scalar_type() == ScalarType::BFloat16) return body(float(), BFloat16(), narrow_kernels());
+  return with_real(a, "a", [&](auto zero) { return body(zero, zero, kernels<decltype(zero)>()); });
+}
+
 Tensor sddmm(const Tensor& crow, const Tensor& col, const Tensor& t_crow, const Tensor& t_col,
              const Tensor& permutation, const Tensor& a, const Tensor& b) {
   const Pattern pattern(crow, col, t_crow, t_col, permutation);
-  return with_real(a, "a", [&](auto zero) {
-    using T = decltype(zero);
-    const Tensor left = readable(a, "a", kType<T>, pattern.w.rows);
-    const Tensor right = readable(b, "b", kType<T>, pattern.w.cols);
+  return with_factors(a, [&](auto real, auto kept, const auto& kernels) {
+    using T = decltype(real);
+    using A = decltype(kept);
+    const Tensor left = readable(a, "a", kType<A>, pattern.w.rows);
+    const Tensor right = readable(b, "b", kType<A>, pattern.w.cols);
     if (left.size(1) != right.size(1))
       fail("expected a and b with the same number of columns, found ", left.size(1), " and ",
            right.size(1));
-    Tensor gradient = torch::stable::new_empty(a, {pattern.w.nnz()});
-    Sddmm<T> args{
-        pattern.w,    view<const T>(left, data<T>(left)), view<const T>(right, data<T>(right)),
-        left.size(1), mutable_data<T>(gradient),          false,
-        threads()};
-    kernels<T>().sddmm(args);
+    Tensor gradient = torch::stable::new_empty(a, {pattern.w.nnz()}, kType<T>);
+    kernels.sddmm({pattern.w, view<const A>(left, data<A>(left)),
+                   view<const A>(right, data<A>(right)), left.size(1), mutable_data<T>(gradient),
+                   false, threads()});
     return gradient;
   });
 }

@@ -3,7 +3,7 @@
 
 #include <type_traits>
 
-#include "simd.h"
+#include "kept.h"
 #include "sparse_engine/rnn.h"
 
 namespace sparse_engine {
@@ -88,6 +88,16 @@ struct Sigmoid {
   template <typename T, int L>
   static SE_INLINE Vec<T, L> slope(Vec<T, L> y) {
     return y * (T(1) - y);
+  }
+};
+
+struct Exp {
+  // exp(x) for x <= 0; where it would underflow, the last value before that.
+  template <typename T, int L>
+  static SE_INLINE Vec<T, L> of_negative(Vec<T, L> x) {
+    constexpr T kZero = ExpConstants<T>::kSigmoidIsZero;
+    const Vec<T, L> most = Vec<T, L>{} + kZero;
+    return T(1) / (expm1_positive<T, L>(-x > kZero ? most : -x) + T(1));
   }
 };
 

@@ -33,17 +33,6 @@ constexpr int64_t kGateTile = static_cast<int64_t>(kTileRows) * W;
 // first-level cache.
 constexpr int kUnitsTogether = 32;
 
-// Rows [first, first + count) of panel q of a [batch, units] array, or zeros where it is null.
-template <typename T, int W>
-inline void read_initial(const Sequence<T, W>& seq, const T* array, const State<T, W>& to,
-                         int64_t q, int64_t first, int count) {
-  if (array)
-    read_tile<T, W>(seq.step(array, to.units, 0, q), first, count, seq.columns(q),
-                    to.row(q, first));
-  else
-    std::fill(to.row(q, first), to.row(q, first + count), T(0));
-}
-
 // What the units save at one step: [hidden, S, batch]. `Number` is const where it is only read.
 template <class Number, int L, int S>
 struct Saved {

@@ -13,11 +13,12 @@ struct InstructionSet {
   bool runs_here;
   Kernels<float> (*float_kernels)();
   Kernels<double> (*double_kernels)();
+  NarrowKernels (*narrow_kernels)();
 };
 
 template <class Isa>
 InstructionSet instruction_set(const char* name, bool runs_here) {
-  return {name, runs_here, kernels_of<Isa, float>, kernels_of<Isa, double>};
+  return {name, runs_here, kernels_of<Isa, float>, kernels_of<Isa, double>, narrow_kernels_of<Isa>};
 }
 
 InstructionSet choose() {
@@ -66,6 +67,11 @@ const Kernels<float>& kernels<float>() {
 template <>
 const Kernels<double>& kernels<double>() {
   static const Kernels<double> table = chosen().double_kernels();
+  return table;
+}
+
+const NarrowKernels& narrow_kernels() {
+  static const NarrowKernels table = chosen().narrow_kernels();
   return table;
 }
 

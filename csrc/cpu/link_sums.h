@@ -29,18 +29,20 @@ class LinkSums {
 
   // The n links idx of one row. left[s] is that row in segment s of A, right[s] the whole segment
   // s of B as a panel.
-  SE_INLINE void row(const T* const (&left)[S], const T* const (&right)[S], const int32_t* idx,
+  template <typename A>
+  SE_INLINE void row(const A* const (&left)[S], const A* const (&right)[S], const int32_t* idx,
                      int64_t n) {
     Vec<T, K> a[S][KV];
-    for (int s = 0; s < S; ++s)
-      for (int v = 0; v < KV; ++v) a[s][v] = load<T, K>(left[s] + v * K);
+    for (int s = 0; s < S; ++s) load_row<T, K>(left[s], a[s]);
     for (int64_t p = 0; p < n; ++p) {
       if (last_)
-        for (int s = 0; s < S; ++s) fetch_row<T, W>(idx + p + kLinksAhead, last_, right[s]);
+        for (int s = 0; s < S; ++s) fetch_row<W>(idx + p + kLinksAhead, last_, right[s]);
       const int64_t at = static_cast<int64_t>(idx[p]) * W;
-      Vec<T, K> sum = a[0][0] * load<T, K>(right[0] + at);
-      for (int s = 0; s < S; ++s)
-        for (int v = s == 0; v < KV; ++v) sum += a[s][v] * load<T, K>(right[s] + at + v * K);
+      Vec<T, K> sum, b[KV];
+      for (int s = 0; s < S; ++s) {
+        load_row<T, K>(right[s] + at, b);
+        for (int v = 0; v < KV; ++v) sum = s + v == 0 ? a[s][v] * b[v] : sum + a[s][v] * b[v];
+      }
       push(sum);
     }
   }

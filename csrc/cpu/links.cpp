@@ -16,7 +16,7 @@ int64_t boundary(const Csr& w, int gates, int member, int size, int64_t grain) {
     return links;
   };
   const int64_t per_unit = gates * kLinksPerRow;
-  const int64_t total = w.nnz() + units * per_unit;
+  const int64_t total = w.nnz() - w.ptr[0] + units * per_unit;
   const int64_t target = total / size * member;
   int64_t low = 0, high = (units + grain - 1) / grain;
   while (low < high) {

@@ -15,7 +15,8 @@ struct Rows {
 // the end, with nearly equal shares of links (a row itself counts as a few links).
 Rows rows_of(const Csr& w, int rank, int size, int64_t grain);
 
-// The same for units of `gates` rows each: row g * units + u belongs to unit u.
+// The same for units of `gates` rows each: row g * units + u belongs to unit u. `w` may be some
+// rows of a matrix, whose links do not begin at 0.
 Rows units_of(const Csr& w, int gates, int rank, int size, int64_t grain);
 
 // out[p] = values[permutation[p]] for first <= p < last.

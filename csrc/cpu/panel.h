@@ -2,11 +2,13 @@
 //
 // A panel holds a few columns of a features x columns matrix, row by row: element (f, n) at
 // [f * W + n], with W a whole number of vectors and zeros in the columns that do not exist. One
-// link then reads one contiguous run of memory.
+// link then reads one contiguous run of memory. In bfloat16 a row is kept in another order
+// (kept.h).
 #pragma once
 
 #include <algorithm>
 
+#include "kept.h"
 #include "memory.h"
 #include "simd.h"
 #include "sparse_engine/matrix.h"
@@ -76,34 +78,49 @@ template <typename T, int W>
 constexpr int kSide = std::min<int>(W, kShuffleBytes / sizeof(T));
 
 // The part of read_tile for features that are neighbours in memory: square blocks are transposed.
-template <typename T, int W>
-inline void read_transposed(const T* from, int64_t stride, int rows, int columns, T* tile) {
-  constexpr int K = kSide<T, W>;
-  for (int n = 0; n < W; n += K) {
+template <typename T, int W, typename From, typename To>
+inline void read_transposed(const From* from, int64_t stride, int rows, int columns, To* tile) {
+  constexpr int K = kSide<T, W>, H = kPaired<To, W> ? 2 : 1;
+  for (int n = 0; n < W / H; n += K) {
     int r = 0;
     for (; r + K <= rows; r += K) {
-      Vec<T, K> block[K];
-      for (int k = 0; k < K; ++k)
-        block[k] = n + k < columns ? load<T, K>(from + (n + k) * stride + r) : Vec<T, K>{};
-      transpose_block<T, K>(block);
-      for (int k = 0; k < K; ++k) store<T, K>(tile + (r + k) * W + n, block[k]);
+      Vec<T, K> block[H][K];
+      for (int h = 0; h < H; ++h) {
+        for (int k = 0; k < K; ++k) {
+          const int column = n + h * (W / H) + k;
+          block[h][k] = column < columns ? load<T, K>(from + column * stride + r) : Vec<T, K>{};
+        }
+        transpose_block<T, K>(block[h]);
+      }
+      for (int k = 0; k < K; ++k) {
+        To* row = tile + (r + k) * W;
+        if constexpr (H == 2)
+          store_pair<K>(row, n, block[0][k], block[1][k]);
+        else
+          store<T, K>(row + n, block[0][k]);
+      }
     }
     for (; r < rows; ++r)
-      for (int k = 0; k < K; ++k)
-        tile[r * W + n + k] = n + k < columns ? from[(n + k) * stride + r] : T(0);
+      for (int h = 0; h < H; ++h)
+        for (int k = 0; k < K; ++k) {
+          const int column = n + h * (W / H) + k;
+          store<T, 1>(tile + r * W + place<To, W>(column),
+                      column < columns ? load<T, 1>(from + column * stride + r) : T(0));
+        }
   }
 }
 
-// tile[r * W + n] = source(first + r, n) for r < rows, zero where n >= columns.
-template <typename T, int W>
-SE_NOINLINE void read_tile(const Dense<const T>& source, int64_t first, int rows, int columns,
-                           T* tile) {
-  const T* from = source.data + first * source.feature_stride;
+// Row r of the tile, a panel's, is row first + r of the source, with zeros in columns >= `columns`.
+template <typename T, int W, typename From, typename To>
+SE_NOINLINE void read_tile(const Dense<From>& source, int64_t first, int rows, int columns,
+                           To* tile) {
+  const From* from = source.data + first * source.feature_stride;
   if (source.feature_stride != 1 || W == 1) {
     for (int r = 0; r < rows; ++r) {
-      for (int n = 0; n < columns; ++n)
-        tile[r * W + n] = from[r * source.feature_stride + n * source.column_stride];
-      for (int n = columns; n < W; ++n) tile[r * W + n] = T(0);
+      const From* row = from + r * source.feature_stride;
+      for (int n = 0; n < W; ++n)
+        store<T, 1>(tile + r * W + place<To, W>(n),
+                    n < columns ? load<T, 1>(row + n * source.column_stride) : T(0));
     }
     return;
   }
@@ -111,32 +128,48 @@ SE_NOINLINE void read_tile(const Dense<const T>& source, int64_t first, int rows
 }
 
 // The part of write_tile for features that are neighbours in memory.
-template <typename T, int W>
-inline void write_transposed(const T* tile, T* to, int64_t stride, int rows, int columns) {
-  constexpr int K = kSide<T, W>;
-  for (int n = 0; n < columns; n += K) {
+template <typename T, int W, typename From, typename To>
+inline void write_transposed(const From* tile, To* to, int64_t stride, int rows, int columns) {
+  constexpr int K = kSide<T, W>, H = kPaired<From, W> ? 2 : 1;
+  for (int n = 0; n < std::min(columns, W / H); n += K) {
     int r = 0;
     for (; r + K <= rows; r += K) {
-      Vec<T, K> block[K];
-      for (int k = 0; k < K; ++k) block[k] = load<T, K>(tile + (r + k) * W + n);
-      transpose_block<T, K>(block);
-      for (int k = 0; k < K; ++k)
-        if (n + k < columns) store<T, K>(to + (n + k) * stride + r, block[k]);
+      Vec<T, K> block[H][K];
+      for (int k = 0; k < K; ++k) {
+        const From* row = tile + (r + k) * W;
+        if constexpr (H == 2)
+          load_pair<K>(row, n, block[0][k], block[1][k]);
+        else
+          block[0][k] = load<T, K>(row + n);
+      }
+      for (int h = 0; h < H; ++h) {
+        transpose_block<T, K>(block[h]);
+        for (int k = 0; k < K; ++k) {
+          const int column = n + h * (W / H) + k;
+          if (column < columns) store<T, K>(to + column * stride + r, block[h][k]);
+        }
+      }
     }
     for (; r < rows; ++r)
-      for (int k = 0; k < K && n + k < columns; ++k) to[(n + k) * stride + r] = tile[r * W + n + k];
+      for (int h = 0; h < H; ++h)
+        for (int k = 0; k < K; ++k) {
+          const int column = n + h * (W / H) + k;
+          if (column >= columns) break;
+          store<T, 1>(to + column * stride + r, load<T, 1>(tile + r * W + place<From, W>(column)));
+        }
   }
 }
 
-// target(first + r, n) = tile[r * W + n] for r < rows and n < columns.
-template <typename T, int W>
-SE_NOINLINE void write_tile(const T* tile, const Dense<T>& target, int64_t first, int rows,
+// Row first + r of the target is row r of the tile, a panel's, in columns < `columns`.
+template <typename T, int W, typename From, typename To>
+SE_NOINLINE void write_tile(const From* tile, const Dense<To>& target, int64_t first, int rows,
                             int columns) {
-  T* to = target.data + first * target.feature_stride;
+  To* to = target.data + first * target.feature_stride;
   if (target.feature_stride != 1 || W == 1) {
     for (int r = 0; r < rows; ++r)
       for (int n = 0; n < columns; ++n)
-        to[r * target.feature_stride + n * target.column_stride] = tile[r * W + n];
+        store<T, 1>(to + r * target.feature_stride + n * target.column_stride,
+                    load<T, 1>(tile + r * W + place<From, W>(n)));
     return;
   }
   if constexpr (W > 1) write_transposed<T, W>(tile, to, target.column_stride, rows, columns);
@@ -156,33 +189,34 @@ inline void add_to_rows(const T* bias, int rows, T* tile) {
 constexpr int kLinksAhead = 8;
 
 // Asks for the row of X that the link at `ahead` will read.
-template <typename T, int W>
-SE_INLINE void fetch_row(const int32_t* ahead, const int32_t* last, const T* x) {
-  const T* row = x + static_cast<int64_t>(*(ahead < last ? ahead : last)) * W;
-  for (int line = 0; line < W * static_cast<int>(sizeof(T)); line += 64)
+template <int W, typename A>
+SE_INLINE void fetch_row(const int32_t* ahead, const int32_t* last, const A* x) {
+  const A* row = x + static_cast<int64_t>(*(ahead < last ? ahead : last)) * W;
+  for (int line = 0; line < W * static_cast<int>(sizeof(A)); line += 64)
     __builtin_prefetch(reinterpret_cast<const char*>(row) + line);
 }
 
 // Whether a panel of `features` rows leaves no room for anything else in the second-level cache.
-template <typename T, int W>
+template <typename A, int W>
 inline bool exceeds_l2(int64_t features) {
-  return features * W * static_cast<int64_t>(sizeof(T)) > l2_bytes();
+  return features * W * static_cast<int64_t>(sizeof(A)) > l2_bytes();
 }
 
 // The last link of a matrix that has one.
 inline const int32_t* last_link(const Csr& w) { return w.idx + w.nnz() - 1; }
 
 // Whether `source` already is a panel of width W.
-template <typename T, int W>
-inline bool is_panel(const Dense<const T>& source, int64_t columns) {
-  return columns == W && source.feature_stride == W && (W == 1 || source.column_stride == 1);
+template <int W, typename A>
+inline bool is_panel(const Dense<A>& source, int64_t columns) {
+  return !kPaired<std::remove_const_t<A>, W> && columns == W && source.feature_stride == W &&
+         (W == 1 || source.column_stride == 1);
 }
 
 // Copies this team member's share of the features of `source`, `columns` <= W columns wide, into
 // a panel. A barrier must follow before another member's share is read.
-template <typename T, int W>
-inline void pack(const Team& team, const Dense<const T>& source, int64_t features, int columns,
-                 T* panel) {
+template <typename T, int W, typename From, typename To>
+inline void pack(const Team& team, const Dense<From>& source, int64_t features, int columns,
+                 To* panel) {
   const int64_t last = team.last(features, kBlock);
   for (int64_t f = team.first(features, kBlock); f < last; f += kTileRows) {
     const int rows = static_cast<int>(std::min<int64_t>(kTileRows, last - f));

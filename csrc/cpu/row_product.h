@@ -9,10 +9,12 @@ namespace sparse_engine {
 namespace {
 
 // sum += value * X[column, :]. X is a panel of width L * NV.
-template <typename T, int L, int NV>
-SE_INLINE void add_link(Vec<T, L> (&sum)[NV], T value, int32_t column, const T* x) {
-  const T* row = x + static_cast<int64_t>(column) * (L * NV);
-  for (int v = 0; v < NV; ++v) sum[v] += value * load<T, L>(row + v * L);
+template <typename T, int L, int NV, typename A>
+SE_INLINE void add_link(Vec<T, L> (&sum)[NV], T value, int32_t column, const A* x) {
+  const A* row = x + static_cast<int64_t>(column) * (L * NV);
+  Vec<T, L> x_row[NV];
+  load_row<T, L>(row, x_row);
+  for (int v = 0; v < NV; ++v) sum[v] += value * x_row[v];
 }
 
 // The values of a matrix's links, in the order of its pattern.
@@ -43,15 +45,15 @@ struct Permuted {
 // for the whole row, and two links are in flight, each with sums of its own: one chain of
 // multiply-adds would wait for its own latency, and more than two were measured to gain nothing.
 // `last` is the last link whose index may be read.
-template <typename T, int L, int NV, bool kPrefetch, class Values>
+template <typename T, int L, int NV, bool kPrefetch, class Values, typename A>
 SE_INLINE void row_product(Vec<T, L> (&sum)[NV], const Values& values, const int32_t* idx,
-                           int64_t first, int64_t end, const int32_t* last, const T* x) {
+                           int64_t first, int64_t end, const int32_t* last, const A* x) {
   Vec<T, L> other[NV] = {};
   int64_t p = first;
   for (; p + 2 <= end; p += 2) {
     if constexpr (kPrefetch) {
-      fetch_row<T, L * NV>(idx + p + kLinksAhead, last, x);
-      fetch_row<T, L * NV>(idx + p + kLinksAhead + 1, last, x);
+      fetch_row<L * NV>(idx + p + kLinksAhead, last, x);
+      fetch_row<L * NV>(idx + p + kLinksAhead + 1, last, x);
     }
     values.fetch(p, last - idx);
     values.fetch(p + 1, last - idx);
@@ -64,26 +66,27 @@ SE_INLINE void row_product(Vec<T, L> (&sum)[NV], const Values& values, const int
 
 // The same for a single column: lanes over the links. Inserting the entries of X into a vector one
 // by one is faster than the gather instructions.
-template <typename T, class Values>
+template <typename T, class Values, typename A>
 SE_INLINE T row_dot(const Values& values, const int32_t* idx, int64_t first, int64_t end,
-                    const T* x) {
+                    const A* x) {
+  const auto at = [&](int64_t p) { return load<T, 1>(x + idx[p]); };
   constexpr int L = kShuffleBytes / static_cast<int>(sizeof(T));
   Vec<T, L> sum = {};
   int64_t p = first;
   for (; p + L <= end; p += L) {
     Vec<T, L> row, value;
     for (int l = 0; l < L; ++l) {
-      row[l] = x[idx[p + l]];
+      row[l] = at(p + l);
       value[l] = values[p + l];
     }
     sum += value * row;
   }
   T even = T(0), odd = T(0);
   for (; p + 2 <= end; p += 2) {
-    even += values[p] * x[idx[p]];
-    odd += values[p + 1] * x[idx[p + 1]];
+    even += values[p] * at(p);
+    odd += values[p + 1] * at(p + 1);
   }
-  if (p < end) even += values[p] * x[idx[p]];
+  if (p < end) even += values[p] * at(p);
   return sum_of_lanes<T, L>(sum) + (even + odd);
 }
 
@@ -95,7 +98,8 @@ struct RowProduct {
   bool prefetch;
 
   // sum += W[row, :] X
-  SE_INLINE void operator()(Vec<T, L> (&sum)[NV], int64_t row, const T* x) const {
+  template <typename A>
+  SE_INLINE void operator()(Vec<T, L> (&sum)[NV], int64_t row, const A* x) const {
     const int64_t first = w.ptr[row], end = w.ptr[row + 1];
     if constexpr (L == 1) {
       sum[0] += row_dot<T>(values, w.idx, first, end, x);

@@ -10,18 +10,20 @@ namespace sparse_engine {
 namespace {
 
 // Adds the dot products of the links of `rows`, over one panel of columns, to the gradient.
-template <typename T, int L, int NV>
-void sample(const Sddmm<T>& s, const Rows& rows, const Dense<const T>& a, int columns, const T* b) {
+template <typename T, int L, int NV, typename A>
+void sample(const Sddmm<T, A>& s, const Rows& rows, const Dense<const A>& a, int columns,
+            const A* b) {
   constexpr int W = L * NV;
-  alignas(64) T tile[kTileRows * W];
+  alignas(64) A tile[kTileRows * W];
   LinkSums<T, L, NV, 1> sums(s.gradient, s.w.ptr[rows.first],
-                             exceeds_l2<T, W>(s.w.cols) ? last_link(s.w) : nullptr);
+                             exceeds_l2<A, W>(s.w.cols) ? last_link(s.w) : nullptr);
   for (int64_t first = rows.first; first < rows.last; first += kTileRows) {
     const int count = static_cast<int>(std::min<int64_t>(kTileRows, rows.last - first));
     read_tile<T, W>(a, first, count, columns, tile);
     for (int r = 0; r < count; ++r) {
       const int64_t begin = s.w.ptr[first + r];
-      sums.row({tile + r * W}, {b}, s.w.idx + begin, s.w.ptr[first + r + 1] - begin);
+      const A *const left[] = {tile + r * W}, *const right[] = {b};
+      sums.row(left, right, s.w.idx + begin, s.w.ptr[first + r + 1] - begin);
     }
   }
   sums.finish();
@@ -29,11 +31,11 @@ void sample(const Sddmm<T>& s, const Rows& rows, const Dense<const T>& a, int co
 
 // The panel of B is gathered from: it should stay in the second-level cache, yet be wide enough
 // that the sums over lanes are rare. Where that cannot be, two vectors make one visit to a row.
-template <typename T>
+template <typename T, typename A>
 Panels next_panel(int64_t columns, int64_t features) {
   Panels panel = panels_of<T>(columns);
   if (panel.vectors == 1) return panel;
-  const int64_t vector_bytes = features * kLanes<T> * static_cast<int64_t>(sizeof(T));
+  const int64_t vector_bytes = features * kLanes<T> * static_cast<int64_t>(sizeof(A));
   const int64_t fitting = std::max<int64_t>(2, l2_bytes() / std::max<int64_t>(1, vector_bytes));
   const int64_t needed = (columns + kLanes<T> - 1) / kLanes<T>;
   const int64_t vectors = std::min<int64_t>({fitting, needed, kMostLeftVectors});
@@ -49,12 +51,12 @@ void with_sample_width(const Panels& panel, const Body& body) {
 
 }  // namespace
 
-template <class Isa, typename T>
-void sddmm(const Sddmm<T>& s) {
+template <class Isa, typename T, typename A>
+void sddmm(const Sddmm<T, A>& s) {
   const int64_t nnz = s.w.nnz();
-  const int64_t widest = nnz == 0 ? 0 : next_panel<T>(s.columns, s.w.cols).width();
-  Scratch scratch(2 * Scratch::bytes_of<T>(s.w.cols * widest));
-  T* panel[2] = {scratch.take<T>(s.w.cols * widest), scratch.take<T>(s.w.cols * widest)};
+  const int64_t widest = nnz == 0 ? 0 : next_panel<T, A>(s.columns, s.w.cols).width();
+  Scratch scratch(2 * Scratch::bytes_of<A>(s.w.cols * widest));
+  A* panel[2] = {scratch.take<A>(s.w.cols * widest), scratch.take<A>(s.w.cols * widest)};
   run_team(useful_threads(s.threads, nnz * s.columns), [&](const Team& team) {
     const Rows rows = rows_of(s.w, team.rank, team.size, kBlock);
     if (!s.accumulate)
@@ -62,13 +64,13 @@ void sddmm(const Sddmm<T>& s) {
     if (nnz == 0) return;
     int turn = 0;
     for (int64_t n = 0; n < s.columns;) {
-      const Panels shape = next_panel<T>(s.columns - n, s.w.cols);
+      const Panels shape = next_panel<T, A>(s.columns - n, s.w.cols);
       const int columns = static_cast<int>(std::min<int64_t>(shape.width(), s.columns - n));
       with_sample_width<T>(shape, [&](auto lanes, auto vectors) {
         constexpr int L = decltype(lanes)::value, NV = decltype(vectors)::value, W = L * NV;
-        const Dense<const T> b = from_column(s.b, n);
-        const T* right = b.data;
-        if (!is_panel<T, W>(b, columns)) {
+        const Dense<const A> b = from_column(s.b, n);
+        const A* right = b.data;
+        if (!is_panel<W>(b, columns)) {
           pack<T, W>(team, b, s.w.cols, columns, panel[turn]);
           team.barrier();
           right = panel[turn];
@@ -83,5 +85,6 @@ void sddmm(const Sddmm<T>& s) {
 
 template void sddmm<SPARSE_ENGINE_ISA, float>(const Sddmm<float>&);
 template void sddmm<SPARSE_ENGINE_ISA, double>(const Sddmm<double>&);
+template void sddmm<SPARSE_ENGINE_ISA, float>(const Sddmm<float, BFloat16>&);
 
 }  // namespace sparse_engine

@@ -12,7 +12,7 @@
 namespace sparse_engine {
 namespace {
 
-// The state of all units at one step: panels [panel, unit, W].
+// The state of all units at one step: panels [panel, unit, W], kept as T.
 template <typename T, int W>
 struct State {
   T* data;
@@ -74,7 +74,8 @@ struct Sequence {
   }
 
   // Reads all units of step t; a barrier must follow before another member's share is read.
-  void pack_step(const Team& team, const T* array, int64_t t, const State<T, W>& state) const {
+  template <typename A>
+  void pack_step(const Team& team, const A* array, int64_t t, const State<A, W>& state) const {
     for (int64_t q = 0; q < panels && columns(q, t) > 0; ++q)
       pack<T, W>(team, step(array, state.units, t, q), state.units, columns(q, t), state.panel(q));
   }
@@ -93,6 +94,17 @@ struct Sequence {
         body(q, first, static_cast<int>(std::min<int64_t>(kTileRows, rows.last - first)));
   }
 };
+
+// Rows [first, first + count) of panel q of a [batch, units] array, or zeros where it is null.
+template <typename T, int W>
+inline void read_initial(const Sequence<T, W>& seq, const T* array, const State<T, W>& to,
+                         int64_t q, int64_t first, int count) {
+  if (array)
+    read_tile<T, W>(seq.step(array, to.units, 0, q), first, count, seq.columns(q),
+                    to.row(q, first));
+  else
+    std::fill(to.row(q, first), to.row(q, first + count), T(0));
+}
 
 // Threads that pay for one step of a recurrence: the activation and the transpositions of a unit
 // count as a few links.

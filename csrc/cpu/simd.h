@@ -46,35 +46,6 @@ struct VecOf<T, 1> {
 template <typename T, int L>
 using Vec = typename VecOf<T, L>::type;
 
-template <typename T, int L>
-SE_INLINE Vec<T, L> load(const T* p) {
-  Vec<T, L> v;
-  std::memcpy(&v, p, sizeof v);
-  return v;
-}
-
-template <typename T, int L>
-SE_INLINE void store(T* p, Vec<T, L> v) {
-  std::memcpy(p, &v, sizeof v);
-}
-
-// The same for the first `count` numbers only (all, if there are more); other lanes are zero.
-template <typename T, int L>
-SE_INLINE Vec<T, L> load_first(const T* p, int64_t count) {
-  if (count >= L) return load<T, L>(p);
-  Vec<T, L> v = {};
-  if (count > 0) std::memcpy(&v, p, count * sizeof(T));
-  return v;
-}
-
-template <typename T, int L>
-SE_INLINE void store_first(T* p, Vec<T, L> v, int64_t count) {
-  if (count >= L)
-    store<T, L>(p, v);
-  else if (count > 0)
-    std::memcpy(p, &v, count * sizeof(T));
-}
-
 // Lanes come in runs of D, taken from a and b in turn: each is the sum of its lane and the one D
 // further on (for b, D before) in the vector it is taken from.
 template <int D, typename T, int L, int... I>

@@ -10,9 +10,9 @@ namespace sparse_engine {
 namespace {
 
 // Rows [rows.first, rows.last) of Y = W X + b for one panel.
-template <typename T, int L, int NV, class Values>
-void multiply(const Spmm<T>& a, const RowProduct<T, L, NV, Values>& product, const Rows& rows,
-              const T* x, const Dense<T>& y, int columns) {
+template <typename T, int L, int NV, class Values, typename A>
+void multiply(const Spmm<T, A>& a, const RowProduct<T, L, NV, Values>& product, const Rows& rows,
+              const A* x, const Dense<A>& y, int columns) {
   constexpr int W = L * NV;
   alignas(64) T tile[kTileRows * W];
   const bool in_place = y.column_stride == 1 && columns == W;
@@ -22,22 +22,25 @@ void multiply(const Spmm<T>& a, const RowProduct<T, L, NV, Values>& product, con
       Vec<T, L> sum[NV];
       for (int v = 0; v < NV; ++v) sum[v] = Vec<T, L>{} + (a.bias ? a.bias[first + r] : T(0));
       product(sum, first + r, x);
-      T* to = in_place ? y.at(first + r, 0) : tile + r * W;
-      for (int v = 0; v < NV; ++v) store<T, L>(to + v * L, sum[v]);
+      for (int v = 0; v < NV; ++v)
+        if (in_place)
+          store<T, L>(y.at(first + r, v * L), sum[v]);
+        else
+          store<T, L>(tile + r * W + v * L, sum[v]);
     }
     if (!in_place) write_tile<T, W>(tile, y, first, count, columns);
   }
 }
 
 // Y = W X + b, panel by panel.
-template <typename T, int L, int NV, class Values>
-void multiply_panels(const Spmm<T>& a, const Panels& panels, const Values& values) {
+template <typename T, int L, int NV, class Values, typename A>
+void multiply_panels(const Spmm<T, A>& a, const Panels& panels, const Values& values) {
   constexpr int W = L * NV;
-  const bool packed = !is_panel<T, W>(a.x, a.columns);
+  const bool packed = !is_panel<W>(a.x, a.columns);
   const int64_t panel_size = packed ? a.w.cols * W : 0;
-  Scratch scratch(2 * Scratch::bytes_of<T>(panel_size));
-  T* panel[2] = {scratch.take<T>(panel_size), scratch.take<T>(panel_size)};
-  const bool prefetch = exceeds_l2<T, W>(a.w.cols);
+  Scratch scratch(2 * Scratch::bytes_of<A>(panel_size));
+  A* panel[2] = {scratch.take<A>(panel_size), scratch.take<A>(panel_size)};
+  const bool prefetch = exceeds_l2<A, W>(a.w.cols);
   const int64_t work = (a.w.nnz() + a.w.rows) * a.columns;
 
   run_team(useful_threads(a.threads, work), [&](const Team& team) {
@@ -47,7 +50,7 @@ void multiply_panels(const Spmm<T>& a, const Panels& panels, const Values& value
     // everybody has passed the barrier behind its last use.
     for (int64_t q = 0; q < panels.count; ++q) {
       const int columns = static_cast<int>(std::min<int64_t>(W, a.columns - q * W));
-      const T* x = a.x.data;
+      const A* x = a.x.data;
       if (packed) {
         pack<T, W>(team, from_column(a.x, q * W), a.w.cols, columns, panel[q % 2]);
         team.barrier();
@@ -60,10 +63,10 @@ void multiply_panels(const Spmm<T>& a, const Panels& panels, const Values& value
 
 // Where there is one panel and it stays in cache, permuted values are taken from where they are.
 // Otherwise they are brought into order first.
-template <typename T, int L, int NV>
-void run(const Spmm<T>& a, const Panels& panels) {
+template <typename T, int L, int NV, typename A>
+void run(const Spmm<T, A>& a, const Panels& panels) {
   if (a.permutation == nullptr) return multiply_panels<T, L, NV>(a, panels, InOrder<T>{a.values});
-  if (panels.count == 1 && !exceeds_l2<T, L * NV>(a.w.cols))
+  if (panels.count == 1 && !exceeds_l2<A, L * NV>(a.w.cols))
     return multiply_panels<T, L, NV>(a, panels, Permuted<T>{a.values, a.permutation});
   Scratch scratch(Scratch::bytes_of<T>(a.w.nnz()));
   T* values = scratch.take<T>(a.w.nnz());
@@ -74,8 +77,8 @@ void run(const Spmm<T>& a, const Panels& panels) {
 
 }  // namespace
 
-template <class Isa, typename T>
-void spmm(const Spmm<T>& a) {
+template <class Isa, typename T, typename A>
+void spmm(const Spmm<T, A>& a) {
   const Panels panels = panels_of<T>(a.columns);
   if (panels.count == 0 || a.w.rows == 0) return;
   with_width<T>(panels, [&](auto lanes, auto vectors) {
@@ -85,5 +88,6 @@ void spmm(const Spmm<T>& a) {
 
 template void spmm<SPARSE_ENGINE_ISA, float>(const Spmm<float>&);
 template void spmm<SPARSE_ENGINE_ISA, double>(const Spmm<double>&);
+template void spmm<SPARSE_ENGINE_ISA, float>(const Spmm<float, BFloat16>&);
 
 }  // namespace sparse_engine

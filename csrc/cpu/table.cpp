@@ -6,11 +6,34 @@ namespace {
 
 template <class Isa, typename T>
 constexpr Kernels<T> kTable = {
-    spmm<Isa, T>,         sddmm<Isa, T>,         rnn_forward<Isa, T>, rnn_backward<Isa, T>,
-    lstm_forward<Isa, T>, lstm_backward<Isa, T>, gru_forward<Isa, T>, gru_backward<Isa, T>,
+    spmm<Isa, T, T>,
+    sddmm<Isa, T, T>,
+    rnn_forward<Isa, T, T>,
+    rnn_backward<Isa, T, T>,
+    lstm_forward<Isa, T>,
+    lstm_backward<Isa, T>,
+    gru_forward<Isa, T>,
+    gru_backward<Isa, T>,
+    ctrnn_forward<Isa, T>,
+    ctrnn_backward<Isa, T>,
+    rhn_forward<Isa, T>,
+    rhn_backward<Isa, T>,
+    on_lstm_forward<Isa, T>,
+    on_lstm_backward<Isa, T>,
+    conductance_forward<Isa, T>,
+    conductance_backward<Isa, T>,
+    ltc_forward<Isa, T>,
+    ltc_backward<Isa, T>,
 };
 
 }  // namespace
+
+template <>
+NarrowKernels narrow_kernels_of<SPARSE_ENGINE_ISA>() {
+  using Isa = SPARSE_ENGINE_ISA;
+  return {spmm<Isa, float, BFloat16>, sddmm<Isa, float, BFloat16>,
+          rnn_forward<Isa, float, BFloat16>, rnn_backward<Isa, float, BFloat16>};
+}
 
 template <>
 Kernels<float> kernels_of<SPARSE_ENGINE_ISA, float>() {

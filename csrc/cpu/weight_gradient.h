@@ -11,8 +11,24 @@
 namespace sparse_engine {
 namespace {
 
-// One team member's share. Steps wait until there are enough of them to be taken together.
-template <typename T, int L, int NV>
+// gradient += sum over panel q of the S pairs of dz h^T, at the links of `rows`.
+template <typename T, int L, int NV, int S, typename A>
+inline void add_link_sums(const Csr& w, const Rows& rows, const State<A, L * NV> (&dz)[S],
+                          const State<A, L * NV> (&h)[S], int64_t q, T* gradient) {
+  const A *left[S], *right[S];
+  for (int s = 0; s < S; ++s) right[s] = h[s].panel(q);
+  LinkSums<T, L, NV, S> sums(gradient, w.ptr[rows.first],
+                             exceeds_l2<A, L * NV>(S * w.cols) ? last_link(w) : nullptr);
+  for (int64_t row = rows.first; row < rows.last; ++row) {
+    for (int s = 0; s < S; ++s) left[s] = dz[s].row(q, row);
+    sums.row(left, right, w.idx + w.ptr[row], w.ptr[row + 1] - w.ptr[row]);
+  }
+  sums.finish();
+}
+
+// One team member's share. Steps wait until there are enough of them to be taken together. States
+// are kept as A.
+template <typename T, int L, int NV, typename A = T>
 class WeightGradient {
   static constexpr int W = L * NV;
   // Rows of dz of this many steps fit the registers.
@@ -23,13 +39,13 @@ class WeightGradient {
   // cache. Rings must have one place more, so that the next step can begin while another thread
   // still works on these.
   static int64_t steps_together(int64_t units) {
-    const int64_t panel_bytes = std::max<int64_t>(1, units) * W * static_cast<int64_t>(sizeof(T));
+    const int64_t panel_bytes = std::max<int64_t>(1, units) * W * static_cast<int64_t>(sizeof(A));
     return std::clamp<int64_t>(2 * l2_bytes() / panel_bytes, 1, kMostSteps);
   }
 
   // Clears the gradient of the links of `rows`; with null for `gradient`, none is wanted (and `w`
   // need not be a matrix).
-  WeightGradient(const Csr& w, const Rows& rows, const Ring<T, W>& dz, const Ring<T, W>& h,
+  WeightGradient(const Csr& w, const Rows& rows, const Ring<A, W>& dz, const Ring<A, W>& h,
                  const Sequence<T, W>& seq, T* gradient)
       : w_(w),
         rows_(rows),
@@ -66,20 +82,14 @@ class WeightGradient {
 
   template <int S>
   void add_together(int64_t q, int64_t t) const {
-    const T *left[S], *right[S];
-    for (int s = 0; s < S; ++s) right[s] = h_.at(t - s - 1).panel(q);
-    LinkSums<T, L, NV, S> sums(gradient_, w_.ptr[rows_.first],
-                               exceeds_l2<T, W>(S * w_.cols) ? last_link(w_) : nullptr);
-    for (int64_t row = rows_.first; row < rows_.last; ++row) {
-      for (int s = 0; s < S; ++s) left[s] = dz_.at(t - s).row(q, row);
-      sums.row(left, right, w_.idx + w_.ptr[row], w_.ptr[row + 1] - w_.ptr[row]);
-    }
-    sums.finish();
+    State<A, W> dz[S], h[S];
+    for (int s = 0; s < S; ++s) dz[s] = dz_.at(t - s), h[s] = h_.at(t - s - 1);
+    add_link_sums<T, L, NV, S>(w_, rows_, dz, h, q, gradient_);
   }
 
   const Csr& w_;
   const Rows rows_;
-  const Ring<T, W>&dz_, &h_;
+  const Ring<A, W>&dz_, &h_;
   const Sequence<T, W>& seq_;
   T* const gradient_;
   const int64_t together_;

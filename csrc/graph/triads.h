@@ -1,188 +1,99 @@
-// The closed triads (triangles) of a directed graph: found once each, counted by signed type.
+// The triads (triples of nodes) of a directed graph, counted by signed type.
 #pragma once
 
 #include <omp.h>
 
 #include <algorithm>
-#include <array>
 #include <cstdint>
 #include <vector>
 
+#include "skeleton.h"
+
 namespace sparse_engine {
 
-// A pattern in CSR: link p of row i leads from node idx[p] to node i. No link is stored twice, and
-// there are fewer than 2^31.
-struct Digraph {
-  int64_t nodes;
-  const int64_t* ptr;  // [nodes + 1]
-  const int32_t* idx;  // [ptr[nodes]]
-};
-
-// What is known of one link, in two bits: 0 for no link, otherwise a value of the caller's.
-using State = uint8_t;
-
-// Among the nodes u, v, w of a triangle, the links are numbered
-//   0 u->v   1 v->u   2 u->w   3 w->u   4 v->w   5 w->v
-// and the code of a triangle has the state of link k in bits 2k and 2k + 1.
+// The code of nodes u, v, w has the state of their link k, as a Triangle numbers it, in bits 2k and
+// 2k + 1. A triad has as many as six codes, of which one is counted: if two of its nodes are not
+// connected those are v and w, if only two are connected those are u and v.
 constexpr int kTriadCodes = 1 << 12;
 
-// The links of a triangle by their positions in the CSR, -1 where there is none.
-using Triangle = std::array<int32_t, 6>;
+// The codes of an edge: bits 0 and 1 the state of the link to the other node, 2 and 3 from it.
+constexpr int kEdgeCodes = 1 << 4;
 
-// The undirected graph beneath a digraph, without self-loops. Each of its edges is stored once, at
-// the end of lower rank, where nodes are ranked by degree: lists stay shorter than sqrt(2 links),
-// however many links a hub has.
-class Skeleton {
- public:
-  explicit Skeleton(const Digraph& g) : begin_(g.nodes + 1), end_(g.nodes) {
-    const std::vector<int32_t> rank = ranks(g);
-    each_link(g, rank, [&](int32_t low, int32_t, int32_t, bool) { ++begin_[low + 1]; });
-    for (int64_t u = 0; u < g.nodes; ++u) end_[u] = begin_[u + 1] += begin_[u];
-    std::vector<int64_t> next(begin_.begin(), begin_.end() - 1);
-    edges_.resize(begin_[g.nodes]);
-    each_link(g, rank, [&](int32_t low, int32_t high, int32_t link, bool up) {
-      edges_[next[low]++] = up ? Edge{high, link, -1} : Edge{high, -1, link};
-    });
-    for (int64_t u = 0; u < g.nodes; ++u) end_[u] = join_mutual(begin_[u], end_[u]);
-  }
+// The same edge from its other end, and from the end where its code is less.
+inline int reversed(int edge) { return edge >> 2 | (edge & 3) << 2; }
+inline int undirected(int edge) { return std::min(edge, reversed(edge)); }
 
-  int64_t nodes() const { return static_cast<int64_t>(end_.size()); }
-
-  // Calls visit(uv, uw, vw) with the edges of every triangle whose node of lowest rank is u.
-  //   mark [nodes], all 0 before and after.
-  template <class Visit>
-  void triangles_at(int64_t u, int32_t* mark, const Visit& visit) const {
-    const int64_t first = begin_[u], last = end_[u];
-    for (int64_t e = first; e < last; ++e)
-      mark[edges_[e].node] = static_cast<int32_t>(e - first) + 1;
-    for (int64_t uv = first; uv < last; ++uv) {
-      const int32_t v = edges_[uv].node;
-      for (int64_t vw = begin_[v]; vw < end_[v]; ++vw) {
-        const int32_t at = mark[edges_[vw].node];
-        if (at != 0) visit(uv, first + at - 1, vw);
-      }
-    }
-    for (int64_t e = first; e < last; ++e) mark[edges_[e].node] = 0;
-  }
-
-  // The states of an edge's two links, four bits for each edge.
-  std::vector<uint8_t> codes(const State* states) const {
-    std::vector<uint8_t> code(edges_.size());
-    for (size_t e = 0; e < code.size(); ++e) {
-      const auto [node, up, down] = edges_[e];
-      code[e] = (up < 0 ? 0 : states[up]) | (down < 0 ? 0 : states[down]) << 2;
-    }
-    return code;
-  }
-
-  Triangle links(int64_t uv, int64_t uw, int64_t vw) const {
-    return {edges_[uv].up,   edges_[uv].down, edges_[uw].up,
-            edges_[uw].down, edges_[vw].up,   edges_[vw].down};
-  }
-
- private:
-  // An edge to a node of higher rank.
-  struct Edge {
-    int32_t node;
-    int32_t up;    // the link to that node, or -1
-    int32_t down;  // the link from it, or -1
-  };
-
-  static std::vector<int32_t> ranks(const Digraph& g) {
-    std::vector<int64_t> degree(g.nodes);
-    for (int64_t i = 0; i < g.nodes; ++i) {
-      degree[i] += g.ptr[i + 1] - g.ptr[i];
-      for (int64_t p = g.ptr[i]; p < g.ptr[i + 1]; ++p) ++degree[g.idx[p]];
-    }
-    std::vector<int32_t> order(g.nodes), rank(g.nodes);
-    for (int64_t i = 0; i < g.nodes; ++i) order[i] = static_cast<int32_t>(i);
-    std::stable_sort(order.begin(), order.end(),
-                     [&](int32_t a, int32_t b) { return degree[a] < degree[b]; });
-    for (int64_t r = 0; r < g.nodes; ++r) rank[order[r]] = static_cast<int32_t>(r);
-    return rank;
-  }
-
-  // Calls visit(lower rank, higher rank, link, whether it leads to the higher).
-  template <class Visit>
-  static void each_link(const Digraph& g, const std::vector<int32_t>& rank, const Visit& visit) {
-    for (int64_t i = 0; i < g.nodes; ++i)
-      for (int64_t p = g.ptr[i]; p < g.ptr[i + 1]; ++p) {
-        const int32_t target = rank[i], source = rank[g.idx[p]];
-        if (source < target) visit(source, target, static_cast<int32_t>(p), true);
-        if (source > target) visit(target, source, static_cast<int32_t>(p), false);
-      }
-  }
-
-  // Makes one edge of the two links of a mutual pair. Returns the end of what is left.
-  int64_t join_mutual(int64_t first, int64_t last) {
-    std::sort(edges_.begin() + first, edges_.begin() + last,
-              [](const Edge& a, const Edge& b) { return a.node < b.node; });
-    int64_t to = first;
-    for (int64_t e = first; e < last; ++e) {
-      if (to > first && edges_[to - 1].node == edges_[e].node) {
-        edges_[to - 1].up = std::max(edges_[to - 1].up, edges_[e].up);
-        edges_[to - 1].down = std::max(edges_[to - 1].down, edges_[e].down);
-      } else {
-        edges_[to++] = edges_[e];
-      }
-    }
-    return to;
-  }
-
-  std::vector<int64_t> begin_, end_;
-  std::vector<Edge> edges_;
-};
+// The triad with an edge of each code at u; both orders are one.
+inline int open_code(int one, int other) {
+  return one < other ? one | other << 4 : other | one << 4;
+}
 
 // How many threads pay for a graph of so many links.
 inline int triad_threads(int threads, int64_t links) { return links < 4096 ? 1 : threads; }
 
-// How many triangles have each code.
-//   states [links].
+// Triads with one pair of nodes, or two, that are not connected follow from what each node and each
+// edge has at its ends: all choices, less those that were counted as part of more.
+//   code: of the skeleton's edges.
+//   histogram [kTriadCodes]: has the closed triads; the others are added, but for code 0.
+inline void add_open_triads(const Skeleton& skeleton, const std::vector<uint8_t>& code,
+                            int64_t* histogram) {
+  const int64_t nodes = skeleton.nodes();
+  std::vector<int32_t> ends(nodes * kEdgeCodes);
+  int64_t edges[kEdgeCodes] = {}, pairs[kEdgeCodes][kEdgeCodes] = {};
+  skeleton.each_edge([&](int64_t u, int64_t v, int64_t e) {
+    ++ends[u * kEdgeCodes + code[e]];
+    ++ends[v * kEdgeCodes + reversed(code[e])];
+    ++edges[undirected(code[e])];
+  });
+  for (int64_t u = 0; u < nodes; ++u) {
+    const int32_t* of = &ends[u * kEdgeCodes];
+    for (int a = 1; a < kEdgeCodes; ++a)
+      for (int b = a; b < kEdgeCodes && of[a] != 0; ++b)
+        pairs[a][b] += a == b ? int64_t{of[a]} * (of[a] - 1) / 2 : int64_t{of[a]} * of[b];
+  }
+  for (int a = 1; a < kEdgeCodes; ++a) {
+    for (int b = a; b < kEdgeCodes; ++b) histogram[open_code(a, b)] = pairs[a][b];
+    histogram[a] = edges[a] * (nodes - 2);
+  }
+  for (int c = kEdgeCodes * kEdgeCodes; c < kTriadCodes; ++c) {
+    const int uv = c & 15, uw = c >> 4 & 15, vw = c >> 8;
+    if (histogram[c] == 0) continue;
+    histogram[open_code(uv, uw)] -= histogram[c];
+    histogram[open_code(reversed(uv), vw)] -= histogram[c];
+    histogram[open_code(reversed(uw), reversed(vw))] -= histogram[c];
+    for (int edge : {uv, uw, vw}) histogram[undirected(edge)] -= histogram[c];
+  }
+  for (int a = 1; a < kEdgeCodes; ++a)
+    for (int b = a; b < kEdgeCodes; ++b)
+      for (int edge : {a, b}) histogram[undirected(edge)] -= histogram[open_code(a, b)];
+}
+
+// How many triads have each code, those without any link excepted.
+//   code: of the skeleton's edges.
 //   histogram [kTriadCodes]: written; the same for any number of threads.
-inline void count_triads(const Digraph& g, const State* states, int64_t* histogram, int threads) {
-  const Skeleton skeleton(g);
-  const std::vector<uint8_t> code = skeleton.codes(states);
+inline void count_triads(const Skeleton& skeleton, const std::vector<uint8_t>& code,
+                         int64_t* histogram, int threads) {
   std::fill_n(histogram, kTriadCodes, 0);
-#pragma omp parallel num_threads(triad_threads(threads, g.ptr[g.nodes]))
+#pragma omp parallel num_threads(threads)
   {
-    std::vector<int32_t> mark(g.nodes);
+    std::vector<int32_t> mark(skeleton.nodes());
     std::vector<int64_t> mine(kTriadCodes);
 #pragma omp for schedule(dynamic, 64) nowait
-    for (int64_t u = 0; u < g.nodes; ++u)
+    for (int64_t u = 0; u < skeleton.nodes(); ++u)
       skeleton.triangles_at(u, mark.data(), [&](int64_t uv, int64_t uw, int64_t vw) {
         ++mine[code[uv] | code[uw] << 4 | code[vw] << 8];
       });
 #pragma omp critical
     for (int c = 0; c < kTriadCodes; ++c) histogram[c] += mine[c];
   }
+  add_open_triads(skeleton, code, histogram);
 }
 
-// Every triangle once.
-inline std::vector<Triangle> list_triads(const Digraph& g) {
+// The same of a graph and its links' states.
+//   states [links].
+inline void count_triads(const Digraph& g, const State* states, int64_t* histogram, int threads) {
   const Skeleton skeleton(g);
-  std::vector<int32_t> mark(g.nodes);
-  std::vector<Triangle> found;
-  for (int64_t u = 0; u < g.nodes; ++u)
-    skeleton.triangles_at(u, mark.data(), [&](int64_t uv, int64_t uw, int64_t vw) {
-      found.push_back(skeleton.links(uv, uw, vw));
-    });
-  return found;
-}
-
-// count_triads over known triangles, for several assignments of states to their links.
-//   states [samples, links].
-//   histograms [samples, kTriadCodes]: written.
-inline void recount_triads(const std::vector<Triangle>& triangles, const State* states,
-                           int64_t links, int64_t samples, int64_t* histograms, int threads) {
-  std::fill_n(histograms, samples * kTriadCodes, 0);
-#pragma omp parallel for num_threads(threads)
-  for (int64_t s = 0; s < samples; ++s)
-    for (const Triangle& triangle : triangles) {
-      int code = 0;
-      for (int k = 0; k < 6; ++k)
-        if (triangle[k] >= 0) code |= states[s * links + triangle[k]] << 2 * k;
-      ++histograms[s * kTriadCodes + code];
-    }
+  count_triads(skeleton, skeleton.codes(states), histogram, triad_threads(threads, g.ptr[g.nodes]));
 }
 
 // Adds up, over the triangles that each link is in, what the table says of its place in them.

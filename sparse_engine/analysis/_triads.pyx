@@ -1,28 +1,74 @@
-"""Closed triads of a directed graph: NumPy arrays in and out, see csrc/graph/triads.h."""
+"""Triads of a directed graph: NumPy arrays in and out, see csrc/graph."""
 
-from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libcpp cimport bool
+from libcpp.memory cimport unique_ptr
 from libcpp.vector cimport vector
 
 import numpy as np
 
-cdef extern from "triads.h" namespace "sparse_engine" nogil:
+cdef extern from "null_triads.h" namespace "sparse_engine" nogil:
     struct Digraph:
         int64_t nodes
         const int64_t* ptr
         const int32_t* idx
 
-    cppclass Triangle:
+    struct Arc:
+        int32_t source
+        int32_t target
+        int32_t origin
+
+    cppclass NullKind:
         pass
+
+    cppclass SignShuffle(NullKind):
+        pass
+
+    cppclass ErdosRenyi(NullKind):
+        pass
+
+    cppclass DegreePreserving(NullKind):
+        DegreePreserving(bool, bool, int)
 
     int kTriadCodes
     void count_triads(const Digraph&, const uint8_t*, int64_t*, int) except +
-    vector[Triangle] list_triads(const Digraph&) except +
-    void recount_triads(
-        const vector[Triangle]&, const uint8_t*, int64_t, int64_t, int64_t*, int
-    ) except +
     void sum_over_triads(const Digraph&, const uint8_t*, const int64_t*, int64_t*, int) except +
+    vector[Arc] draw_arcs(
+        const Digraph&, const uint8_t*, const NullKind&, uint64_t, uint32_t
+    ) except +
+    void count_null_triads(
+        const Digraph&, const uint8_t*, const NullKind&, uint64_t, uint32_t, int64_t,
+        const int64_t*, int64_t, int64_t*, int
+    ) except +
 
 CODES = kTriadCodes
+
+
+cdef class Kind:
+    """How random graphs are made of a given one."""
+
+    cdef unique_ptr[NullKind] native
+
+    @staticmethod
+    def sign_shuffle():
+        """Links that stay, with permuted states."""
+        cdef Kind self = Kind()
+        self.native.reset(new SignShuffle())
+        return self
+
+    @staticmethod
+    def erdos_renyi():
+        """As many links anywhere."""
+        cdef Kind self = Kind()
+        self.native.reset(new ErdosRenyi())
+        return self
+
+    @staticmethod
+    def degree_preserving(bool keep_mutual, bool keep_signs, int proposals):
+        """Double edge swaps, so many proposals for each link."""
+        cdef Kind self = Kind()
+        self.native.reset(new DegreePreserving(keep_mutual, keep_signs, proposals))
+        return self
 
 
 cdef class Graph:
@@ -51,7 +97,7 @@ cdef class Graph:
         return &self.states[0] if len(self.states) else NULL
 
     def count(self, int threads):
-        """How many closed triads have each code, int64 ``[CODES]``."""
+        """How many triads have each code, those without links excepted, int64 ``[CODES]``."""
         histogram = np.empty(CODES, np.int64)
         cdef int64_t[::1] out = histogram
         cdef const uint8_t* states = self.state()
@@ -70,25 +116,45 @@ cdef class Graph:
             sum_over_triads(self.pattern, states, &table[0, 0, 0], &out[0, 0], threads)
         return sums
 
+    def draw(self, Kind kind, uint64_t seed, uint32_t sample):
+        """A random graph: sources, targets and positions here of its links, int32 ``[3, links]``.
 
-cdef class Triangles:
-    """The closed triads of a graph, to be counted again with other states."""
-
-    cdef vector[Triangle] found
-    cdef int64_t links
-
-    def __init__(self, Graph graph):
-        self.links = len(graph.idx)
+        A function of the arguments alone.
+        """
+        cdef const uint8_t* states = self.state()
+        cdef vector[Arc] drawn
         with nogil:
-            self.found = list_triads(graph.pattern)
+            drawn = draw_arcs(self.pattern, states, kind.native.get()[0], seed, sample)
+        links = np.empty((3, len(self.idx)), np.int32)
+        cdef int32_t[:, ::1] out = links
+        cdef int64_t k
+        for k in range(out.shape[1]):
+            out[0, k], out[1, k], out[2, k] = drawn[k].source, drawn[k].target, drawn[k].origin
+        return links
 
-    def count(self, const uint8_t[:, ::1] states, int threads):
-        """int64 ``[samples, CODES]`` for states ``[samples, links]``."""
-        cdef int64_t samples = states.shape[0]
-        histograms = np.zeros((samples, CODES), np.int64)
-        if not samples or not self.links:
-            return histograms
-        cdef int64_t[:, ::1] out = histograms
+    def count_drawn(
+        self, Kind kind, uint64_t seed, samples, const int64_t[::1] type, int64_t types, int threads
+    ):
+        """:meth:`count` of random graphs ``samples``, a range, summed to int64 ``[., types]``.
+
+        Args:
+            kind: how they are made.
+            seed: of their random numbers.
+            samples: their numbers, below 2^32.
+            type: int64 ``[CODES]``, of each code, less than ``types``.
+            types: how many there are.
+            threads: how many at most; the result does not depend on it.
+        """
+        cdef uint32_t first = samples.start
+        cdef int64_t size = len(samples)
+        counts = np.empty((size, types), np.int64)
+        if not size:
+            return counts
+        cdef int64_t[:, ::1] out = counts
+        cdef const uint8_t* states = self.state()
         with nogil:
-            recount_triads(self.found, &states[0, 0], self.links, samples, &out[0, 0], threads)
-        return histograms
+            count_null_triads(
+                self.pattern, states, kind.native.get()[0], seed, first, size, &type[0], types,
+                &out[0, 0], threads,
+            )
+        return counts

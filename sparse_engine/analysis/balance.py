@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from sparse_engine.analysis import codes
+from sparse_engine.analysis import semicycles
 from sparse_engine.analysis.graph import GraphLike, as_csr, native, threads
+from sparse_engine.analysis.motifs import by_type
 
 
 @dataclass(frozen=True)
@@ -77,13 +78,15 @@ def structural_balance(w: GraphLike, *, skip_unbalanced_classes: bool = False) -
         TypeError: not a graph.
         ValueError: not square, or not a valid matrix or file.
     """
-    histogram = native(as_csr(w)).count(threads())
-    counts = codes.balance_counts(histogram)
-    ratios = codes.ratios(counts, skip_unbalanced_classes=skip_unbalanced_classes)
+    triads_of_type = by_type(native(as_csr(w)).count(threads()))
+    counts = semicycles.balance_counts(triads_of_type)
+    ratios = semicycles.ratios(counts, skip_unbalanced_classes=skip_unbalanced_classes)
     balanced, total, balanced_triads, triads = counts.T.tolist()
-    transitive, every = (histogram @ codes.semicycles()).tolist()
+    transitive, every = (triads_of_type @ semicycles.of_types()).tolist()
     return BalanceReport(
-        classes={name: (balanced[k], total[k]) for k, name in enumerate(codes.BALANCE_CLASSES)},
+        classes={
+            name: (balanced[k], total[k]) for k, name in enumerate(semicycles.BALANCE_CLASSES)
+        },
         class_mean=float(ratios["class_mean"]),
         pooled=float(ratios["pooled"]),
         triad_level=float(ratios["triad_level"]),

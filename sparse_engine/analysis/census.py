@@ -1,30 +1,11 @@
-"""The triad census of a directed graph."""
+"""The triad census of a directed graph, with and without the signs of its links."""
 
 from __future__ import annotations
 
 from math import comb
 
-import numpy as np
-from scipy.sparse import csr_array
-
-from sparse_engine.analysis import codes
 from sparse_engine.analysis.graph import GraphLike, as_csr, native, threads
-
-#: The classes of triads in which one pair of nodes has no link, by what the third node has to each
-#: of the two: a link to it, a link from it, or both.
-OPEN = {
-    "021D": ("to", "to"),
-    "021U": ("from", "from"),
-    "021C": ("to", "from"),
-    "111D": ("both", "from"),
-    "111U": ("both", "to"),
-    "201": ("both", "both"),
-}
-#: All classes; the first two digits are their mutual and asymmetric pairs of nodes.
-NAMES = (
-    *("003", "012", "102", "021D", "021U", "021C", "111D", "111U"),
-    *("030T", "030C", "201", "120D", "120U", "120C", "210", "300"),
-)
+from sparse_engine.analysis.motifs import CLASSES, by_type, split, types
 
 
 def triad_census(w: GraphLike) -> dict[str, int]:
@@ -38,36 +19,43 @@ def triad_census(w: GraphLike) -> dict[str, int]:
         TypeError: not a graph.
         ValueError: not square, or not a valid matrix or file.
     """
-    csr = as_csr(w)
-    n = csr.shape[0]
-    histogram = native(csr).count(threads())
-    census = dict.fromkeys(NAMES, 0)
-    for name, count in zip(codes.class_of(), histogram.tolist(), strict=True):
-        if count:
-            census[str(name)] += count
-
-    ends = _ends(csr)
-    for name, (one, other) in OPEN.items():
-        a, b = ends[one], ends[other]
-        pairs = int((a * (a - 1) // 2 if one == other else a * b).sum())
-        census[name] = pairs - int(histogram @ codes.corners(one, other))
-
-    # A pair of nodes is in n - 2 triples; those with links elsewhere are all known by now.
-    asymmetric, mutual = int(ends["to"].sum()), int(ends["both"].sum()) // 2
-    for name, pairs, digit in (("012", asymmetric, 1), ("102", mutual, 0)):
-        census[name] = pairs * max(n - 2, 0) - sum(
-            int(other[digit]) * count for other, count in census.items()
-        )
-    census["003"] = comb(n, 3) - sum(census.values())
+    census = dict.fromkeys(CLASSES, 0)
+    for name, count in signed_triad_census(w).items():
+        census[split(name)[0]] += count
     return census
 
 
-def _ends(csr: csr_array) -> dict[str, np.ndarray]:
-    """How many neighbours each node has with a link to them, from them, or both, int64 ``[n]``."""
-    coo = csr.tocoo()
-    proper = coo.row != coo.col
-    ends = coo.row[proper], coo.col[proper]
-    links = csr_array((np.ones(len(ends[0]), bool), ends), shape=csr.shape)
-    into, out = np.diff(links.indptr), np.bincount(ends[1], minlength=csr.shape[0])
-    both = np.diff(links.multiply(links.T.tocsr()).tocsr().indptr).astype(np.int64)
-    return {"to": out - both, "from": into - both, "both": both}
+def signed_triad_census(w: GraphLike) -> dict[str, int]:
+    """How many triples of nodes are of each class and signs, such as "030T:++-".
+
+    The 138 types without stored zeros are always there; those with zeros, a third sign, where they
+    occur. :mod:`~sparse_engine.analysis.motifs` says how they are named. Self-loops do not matter.
+
+    Raises:
+        TypeError: not a graph.
+        ValueError: not square, or not a valid matrix or file.
+    """
+    csr = as_csr(w)
+    counts = by_type(native(csr).count(threads())).tolist()
+    census = {
+        name: count
+        for name, count in zip(types().names, counts, strict=True)
+        if count or "0" not in split(name)[1]
+    }
+    census["003"] = 0
+    census["003"] = comb(csr.shape[0], 3) - sum(census.values())
+    return census
+
+
+def feed_forward_loops(w: GraphLike) -> dict[str, int]:
+    """How many feed-forward loops, triads of class 030T, have each sign pattern.
+
+    A pattern such as "++-" has the signs of the links from source to mediator, from mediator to
+    target, and from source to target. The loop is balanced if their product is positive.
+
+    Raises:
+        TypeError: not a graph.
+        ValueError: not square, or not a valid matrix or file.
+    """
+    census = {split(name): count for name, count in signed_triad_census(w).items()}
+    return {signs: count for (name, signs), count in census.items() if name == "030T"}

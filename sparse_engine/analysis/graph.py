@@ -41,9 +41,9 @@ def as_csr(w: GraphLike) -> scipy.sparse.csr_array:
         w = convert.from_networkx(w, dtype=torch.float64)
     elif isinstance(w, torch.Tensor):
         w = convert.from_torch(w)
-    elif scipy.sparse.issparse(w):
+    elif scipy.sparse.issparse(w) and not _is_canonical(w):
         w = convert.from_scipy(w)
-    elif not isinstance(w, SparseWeight):
+    elif not isinstance(w, SparseWeight) and not scipy.sparse.issparse(w):
         raise TypeError(
             "expected a SparseWeight, a SciPy or torch sparse matrix, a networkx.DiGraph or the "
             f"path of an edge list, found {type(w).__name__}"
@@ -54,7 +54,7 @@ def as_csr(w: GraphLike) -> scipy.sparse.csr_array:
             f"expected a square weight, found {out_features} x {in_features}: a graph has one set "
             "of nodes"
         )
-    csr = convert.to_scipy(w)
+    csr = _shared(w) if isinstance(w, SparseWeight) else scipy.sparse.csr_array(w)
     wrong = np.isnan(csr.data)
     if wrong.any():
         raise ValueError(f"expected values that are numbers, found nan at link {wrong.argmax()}")
@@ -63,14 +63,39 @@ def as_csr(w: GraphLike) -> scipy.sparse.csr_array:
 
 def link_states(csr: scipy.sparse.csr_array) -> np.ndarray:
     """The state of each link, uint8 ``[nnz]``: its sign."""
-    return np.select([csr.data > 0, csr.data < 0], [POSITIVE, NEGATIVE], ZERO).astype(np.uint8)
+    states = np.full(csr.nnz, ZERO, np.uint8)
+    states[csr.data > 0] = POSITIVE
+    states[csr.data < 0] = NEGATIVE
+    return states
 
 
 def native(csr: scipy.sparse.csr_array) -> Graph:
     """The graph as the native code takes it."""
-    return Graph(csr.indptr.astype(np.int64), csr.indices.astype(np.int32), link_states(csr))
+    ptr, idx = csr.indptr.astype(np.int64), csr.indices.astype(np.int32, copy=False)
+    return Graph(ptr, idx, link_states(csr))
 
 
 def threads() -> int:
     """As many threads as torch uses; no result depends on it."""
     return torch.get_num_threads()
+
+
+def _shared(weight: SparseWeight) -> scipy.sparse.csr_array:
+    """A view of a weight on the CPU: analyses only read, and 10^7 links are not worth a copy."""
+    parts = (weight.values.detach(), weight.col_indices, weight.crow_indices)
+    return scipy.sparse.csr_array(tuple(part.cpu().numpy() for part in parts), shape=weight.shape)
+
+
+def _is_canonical(matrix: scipy.sparse.sparray | scipy.sparse.spmatrix) -> bool:
+    """Whether a matrix is CSR, with sorted and unique columns, that needs no conversion."""
+    if matrix.format != "csr" or matrix.data.dtype not in (np.float32, np.float64):
+        return False
+    ptr, idx = matrix.indptr, matrix.indices
+    if ptr[0] != 0 or (np.diff(ptr) < 0).any() or not ptr[-1] == len(idx) == len(matrix.data):
+        return False
+    increasing = idx[1:] > idx[:-1]
+    starts = ptr[1:-1]
+    increasing[starts[(starts > 0) & (starts < len(idx))] - 1] = True
+    return bool(
+        increasing.all() and (not len(idx) or (idx.min() >= 0 and idx.max() < matrix.shape[1]))
+    )

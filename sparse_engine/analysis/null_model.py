@@ -1,29 +1,36 @@
-"""Null models: what balance would be by chance."""
+"""Null models: what balance and motifs would be by chance."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+from tqdm.auto import tqdm
 
-from sparse_engine.analysis import codes
-from sparse_engine.analysis._triads import CODES, Triangles
-from sparse_engine.analysis.graph import GraphLike, as_csr, link_states, native, threads
+from sparse_engine.analysis.graph import GraphLike, as_csr, native, threads
+from sparse_engine.analysis.motifs import CLASSES, CONNECTED, by_type, class_of, types
+from sparse_engine.analysis.null_kinds import NullKind, SignShuffle
+from sparse_engine.analysis.semicycles import balance_counts, ratios
 
-# States and counts that are held at a time, so that memory does not grow with the samples.
-HELD_AT_ONCE = 1 << 23
+# Links of all graphs from one step of the progress bar, or one chance to interrupt, to the next.
+LINKS_AT_ONCE = 10**7
+# Motifs that a table shows.
+SHOWN = 12
 
 
 @dataclass(frozen=True)
 class NullModel:
-    """The balance of a graph beside that of random ones.
+    """What is counted in a graph beside the same in random ones.
 
-    The statistics are "class_mean", "pooled", "triad_level" and the ratio of each class, "030T",
-    "120D", "120U" and "300", as in :func:`~sparse_engine.analysis.structural_balance`.
+    The statistics are "class_mean", "pooled", "triad_level" and the ratio of each class, "030T
+    balance" to "300 balance", as in :func:`~sparse_engine.analysis.structural_balance`; the number
+    of triads of each class in which every node has a link, "030T"; and of each of their types,
+    "030T:++-", that occurs, as in :func:`~sparse_engine.analysis.signed_triad_census`.
 
     Attributes:
         observed: of the graph itself.
-        samples: of the random graphs, float64 ``[n]`` each.
+        samples: of the random graphs, float64 ``[n]`` each; nan where a ratio is of nothing, and
+            such samples are left out of what follows.
     """
 
     observed: dict[str, float]
@@ -32,72 +39,102 @@ class NullModel:
     @property
     def z_scores(self) -> dict[str, float]:
         """``(observed - samples.mean()) / samples.std(ddof=1)``; nan without any spread."""
-        return {name: _z_score(self.observed[name], x) for name, x in self.samples.items()}
+        return {name: _z_score(self.observed[name], x) for name, x in self._defined().items()}
 
     @property
     def p_values(self) -> dict[str, float]:
         """``(1 + (samples >= observed).sum()) / (1 + n)``, one-sided; nan where nothing counts."""
-        return {name: _p_value(self.observed[name], x) for name, x in self.samples.items()}
+        return {name: _p_value(self.observed[name], x) for name, x in self._defined().items()}
 
     def to_dict(self) -> dict[str, dict[str, float | None]]:
         """Observed value, mean of the samples, z-score and p-value by statistic; None for nan."""
         z, p = self.z_scores, self.p_values
         rows = {
-            name: {"observed": self.observed[name], "mean": x.mean(), "z": z[name], "p": p[name]}
-            for name, x in self.samples.items()
+            name: {
+                "observed": self.observed[name],
+                "mean": x.mean() if len(x) else np.nan,
+                "z": z[name],
+                "p": p[name],
+            }
+            for name, x in self._defined().items()
         }
         return {
             name: {key: None if np.isnan(x) else float(x) for key, x in row.items()}
             for name, row in rows.items()
         }
 
+    def _defined(self) -> dict[str, np.ndarray]:
+        return {name: x[~np.isnan(x)] for name, x in self.samples.items()}
+
     def __str__(self) -> str:
-        lines = [f"{'statistic':12}{'observed':>12}{'by chance':>12}{'z':>12}{'p':>12}"]
-        for name, row in self.to_dict().items():
-            cells = ("-" if x is None else f"{x:.4g}" for x in row.values())
-            lines.append(f"{name:12}" + "".join(f"{cell:>12}" for cell in cells))
+        """The balance, and the types that are farthest from what they are by chance."""
+        rows = self.to_dict()
+        types = [name for name in rows if ":" in name and rows[name]["z"] is not None]
+        types.sort(key=lambda name: -abs(rows[name]["z"]))
+        balance = [name for name in rows if name.partition(":")[0] not in CLASSES]
+        lines = [f"{'statistic':14}{'observed':>12}{'by chance':>12}{'z':>12}{'p':>12}"]
+        for name in balance + types[:SHOWN]:
+            cells = ("-" if x is None else f"{x:.4g}" for x in rows[name].values())
+            lines.append(f"{name:14}" + "".join(f"{cell:>12}" for cell in cells))
         return "\n".join(lines)
 
 
-def sign_shuffle(w: GraphLike, n: int = 500, *, seed: int = 0) -> NullModel:
-    """The balance of ``n`` graphs with the same links, among which the signs are shuffled.
+def null_model(
+    w: GraphLike, *, kind: NullKind | None = None, n: int = 500, seed: int = 0
+) -> NullModel:
+    """Counts in a graph what balance and motifs are, and in ``n`` random graphs.
 
-    A stored zero is a sign of its own, and self-loops take part. Triangles are looked for once.
-    The samples are a function of the graph, ``n`` and ``seed`` alone.
+    Sample k is a function of the graph, ``kind``, ``seed`` and k alone, whatever the number of
+    threads and of samples.
 
     Args:
         w: whatever :func:`~sparse_engine.analysis.graph.as_csr` takes.
+        kind: what random graphs, by default :class:`~sparse_engine.analysis.SignShuffle`.
         n: how many, at least 2.
-        seed: of the shuffles, at least 0.
+        seed: of the random graphs, in [0, 2^64).
 
     Raises:
         TypeError: not a graph.
-        ValueError: not square, not a valid matrix or file, or ``n`` or ``seed`` too small.
+        ValueError: not square, not a valid matrix or file, or ``n`` or ``seed`` out of range.
     """
-    if n < 2 or seed < 0:
-        raise ValueError(f"expected n of at least 2 and seed of at least 0, found {n} and {seed}")
-    csr = as_csr(w)
-    states, graph = link_states(csr), native(csr)
-    triangles = Triangles(graph)
-    rng = np.random.Generator(np.random.Philox(seed))
-    at_once = max(1, HELD_AT_ONCE // max(CODES, len(states)))
-    counts = []
-    for first in range(0, n, at_once):
-        size = min(at_once, n - first)
-        shuffled = rng.permuted(np.tile(states, (size, 1)), axis=1)
-        counts.append(codes.balance_counts(triangles.count(shuffled, threads())))
-    observed = codes.ratios(codes.balance_counts(graph.count(threads())))
+    if n < 2 or not 0 <= seed < 2**64:
+        raise ValueError(f"expected n of at least 2 and seed in [0, 2^64), found {n} and {seed}")
+    csr, kind = as_csr(w), kind or SignShuffle()
+    counts = [by_type(native(csr).count(threads()))[None]]
+    at_once = max(threads(), LINKS_AT_ONCE // max(1, csr.nnz))
+    with tqdm(total=n, unit="graph", leave=False, delay=1, disable=None) as bar:
+        for first in range(0, n, at_once):
+            samples = range(first, min(first + at_once, n))
+            counts.append(kind.count(csr, seed=seed, samples=samples))
+            bar.update(len(samples))
+    values = _statistics(np.concatenate(counts))
     return NullModel(
-        {name: float(x) for name, x in observed.items()}, codes.ratios(np.concatenate(counts))
+        {name: float(x[0]) for name, x in values.items()},
+        {name: x[1:] for name, x in values.items()},
     )
 
 
+def _statistics(counts: np.ndarray) -> dict[str, np.ndarray]:
+    """The statistics, float64 ``[n]``, of triads of each type, int64 ``[n, types]``."""
+    names, classes = np.array(types().names), class_of()
+    balance = ratios(balance_counts(counts))
+    connected = np.isin(classes, CONNECTED)
+    occurring = np.flatnonzero(connected & counts.any(0))
+    return {
+        **{f"{name} balance" if name in CLASSES else name: x for name, x in balance.items()},
+        **{name: counts[:, classes == name].sum(1).astype(float) for name in CONNECTED},
+        **dict(zip(names[occurring].tolist(), counts.T[occurring].astype(float), strict=True)),
+    }
+
+
 def _z_score(observed: float, samples: np.ndarray) -> float:
-    spread = samples.std(ddof=1)
-    return float((observed - samples.mean()) / spread) if spread > 0 else np.nan
+    # Not by the deviation, which for equal numbers need not be exactly 0.
+    if not len(samples) or np.ptp(samples) == 0:
+        return np.nan
+    return float((observed - samples.mean()) / samples.std(ddof=1))
 
 
 def _p_value(observed: float, samples: np.ndarray) -> float:
-    if np.isnan(observed):
+    if np.isnan(observed) or not len(samples):
         return np.nan
     return float((1 + (samples >= observed).sum()) / (1 + len(samples)))

@@ -6,12 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sparse_engine.analysis import codes
 from sparse_engine.analysis.graph import GraphLike, as_csr, native, threads
+from sparse_engine.analysis.motifs import class_of, types
+from sparse_engine.analysis.semicycles import BALANCE_CLASSES, of_links
 
 
 class Participation(NamedTuple):
-    """Balanced and all semicycles through each link and node, of the classes of the balance.
+    """Balanced and all semicycles through each link and node.
 
     Attributes:
         links: int64 ``[nnz, 2]``, in row-major order of the links.
@@ -22,18 +23,22 @@ class Participation(NamedTuple):
     nodes: np.ndarray
 
 
-def participation(w: GraphLike) -> Participation:
+def participation(w: GraphLike, *, every_class: bool = False) -> Participation:
     """Counts the semicycles of :func:`structural_balance` where they are.
 
     The links' columns sum to three times the semicycles, and so do the nodes'.
+
+    Args:
+        w: whatever :func:`~sparse_engine.analysis.graph.as_csr` takes.
+        every_class: also the semicycles of 120C and 210, ``BalanceReport.transitive``.
 
     Raises:
         TypeError: not a graph.
         ValueError: not square, or not a valid matrix or file.
     """
     csr = as_csr(w)
-    inside = np.isin(codes.class_of(), codes.BALANCE_CLASSES)
-    table = codes.semicycles_of_links() * inside[:, None, None]
+    inside = every_class | np.isin(class_of()[types().of_code], BALANCE_CLASSES)
+    table = of_links() * inside[:, None, None]
     links = native(csr).sums(table, threads())
     nodes = np.zeros((csr.shape[0], 2), np.int64)
     coo = csr.tocoo()

@@ -21,6 +21,8 @@ class Recurrent(nn.Module):
     Attributes:
         settings: the constructor's arguments that describe the network; each is an attribute.
         states: the names of the initial states that the cell takes.
+        narrow: whether the cell keeps activations in bfloat16 under autocast. Any other computes as
+            ever: its inputs become what its parameters are.
         packable: whether :meth:`_layer` takes sequences of different lengths, by ``batch_sizes``.
         checkpoint_every: None, or after how many steps training keeps the state. What the backward
             pass needs is then computed again in segments of so many steps: less memory for one
@@ -37,6 +39,7 @@ class Recurrent(nn.Module):
         "bidirectional",
     )
     states: tuple[str, ...] = ("h0",)
+    narrow: bool = False
     packable: bool = False
 
     checkpoint_every: int | None = None
@@ -162,7 +165,8 @@ class Recurrent(nn.Module):
         if x.dim() not in dims or x.shape[-1] != self.input_size:
             expected = shape.replace("{}", str(self.input_size))
             raise ValueError(f"expected input of shape {expected}, found {[*x.shape]}")
-        if x.dtype != self._dtype:
+        narrow = x.dtype == torch.bfloat16 and torch.is_autocast_enabled(x.device.type)
+        if x.dtype != self._dtype and not narrow:
             message = f"expected input of dtype {self._dtype}, found {x.dtype}"
             raise ValueError(message.replace("torch.", ""))
 
@@ -192,6 +196,11 @@ class Recurrent(nn.Module):
         self, x: Tensor, starts: list[Sequence[Tensor | None]], **packing: Tensor
     ) -> tuple[Tensor, ...]:
         """:meth:`_run` on what has been checked; ``packing`` are the batch sizes, if any."""
+        device = x.device.type
+        if not self.narrow and torch.is_autocast_enabled(device):
+            starts = [[None if s is None else s.to(self._dtype) for s in each] for each in starts]
+            with torch.autocast(device, enabled=False):
+                return self._walk(x.to(self._dtype), starts, **packing)
         ends = []
         for layer in range(self.num_layers):
             if layer > 0 and self.dropout > 0:

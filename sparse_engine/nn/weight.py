@@ -7,6 +7,7 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from sparse_engine import ops
 from sparse_engine.nn import _init
@@ -33,6 +34,8 @@ class SparseWeight(nn.Module):
         frozen_pattern: False; set it to True where the links are given, as in a connectome: the
             values train as ever, but ``sparse_engine.topology`` rewires only the other weights.
             Like ``requires_grad`` it is a setting: copies have it, a state dict has not.
+        link_parameters: names of the parameters with one entry per link. A rewiring moves all of
+            them, with their gradients and optimizer state.
 
     Make one with :meth:`from_csr`, :meth:`from_coo`, :meth:`from_dense` or :meth:`erdos_renyi`.
     """
@@ -41,6 +44,7 @@ class SparseWeight(nn.Module):
     crow_indices: Tensor
     col_indices: Tensor
     frozen_pattern: bool = False
+    link_parameters: tuple[str, ...] = ("values",)
 
     #: The entries of a state dict.
     _saved: tuple[str, ...] = ("values", "crow_indices", "col_indices")
@@ -60,6 +64,11 @@ class SparseWeight(nn.Module):
         self.register_buffer("_permutation", pattern.permutation, persistent=False)
         self.topology_version = 0
         self.factors: list[list[tuple[Tensor, Tensor]]] | None = None
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name == "parametrizations" and isinstance(value, nn.ModuleDict):
+            value = _Parametrizations()
+        super().__setattr__(name, value)
 
     @classmethod
     def from_csr(
@@ -152,9 +161,43 @@ class SparseWeight(nn.Module):
             nnz = _init.density_nnz(out_features, in_features, density)
         seed = _init.draw_seed(generator)
         pattern = _init.erdos_renyi(out_features, in_features, nnz, seed)
-        values = torch.empty(nnz, dtype=dtype)
+        entries = cls.fresh(pattern, gain=gain, generator=generator, dtype=dtype)
+        return cls(entries.pop("values"), pattern, **entries).to(device)
+
+    @classmethod
+    def fresh(
+        cls,
+        pattern: Pattern,
+        *,
+        gain: float = 1.0,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> dict[str, Tensor]:
+        """The first entries of all link parameters, by name, each ``[nnz]`` and on the CPU.
+
+        Args:
+            pattern: the links.
+            gain: scale of the values, see :meth:`erdos_renyi`.
+            generator: source of randomness on the CPU; torch's global one by default.
+            dtype: of the entries; torch's default dtype by default.
+        """
+        values = torch.empty(pattern.nnz, dtype=dtype)
         _init.fan_in_uniform_(values, pattern, gain=gain, generator=generator)
-        return cls(values, pattern).to(device)
+        return {"values": values} | cls.newborn(pattern.nnz, generator=generator, dtype=dtype)
+
+    @classmethod
+    def newborn(
+        cls,
+        count: int,
+        *,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> dict[str, Tensor]:
+        """The first entries of all link parameters but ``values``, each ``[count]``.
+
+        A rewiring gives them to new links, whose values are the birth rule's. See :meth:`fresh`.
+        """
+        return {}
 
     @property
     def pattern(self) -> Pattern:
@@ -220,31 +263,51 @@ class SparseWeight(nn.Module):
     def note(self, x: Tensor, dy: Tensor) -> None:
         """Adds a pair to the latest step of ``factors``: ``[..., in]`` and ``[..., out]``."""
         out_features, in_features = self.shape
-        pair = (dy.detach().reshape(-1, out_features), x.detach().reshape(-1, in_features))
+        dy, x = (each.detach().to(self.dtype) for each in (dy, x))
+        pair = dy.reshape(-1, out_features), x.reshape(-1, in_features)
         if self.factors is not None:
             self.factors[-1].append(pair)
 
     @torch.no_grad()
-    def set_pattern(self, pattern: Pattern, values: Tensor) -> None:
+    def set_pattern(self, pattern: Pattern, values: Tensor, **entries: Tensor) -> None:
         """Replaces the links and their values; ``values`` stays the same Parameter object.
 
         Where the number of links stays, everything is written in place, storage included.
         Gradients and optimizer state are not touched: ``sparse_engine.topology`` carries them.
 
+        Args:
+            pattern: the new links.
+            values: ``[nnz]``.
+            **entries: ``[nnz]``, of every other link parameter.
+
         Raises:
-            ValueError: another shape than this weight's, or values that do not fit the pattern.
+            ValueError: another shape than this weight's, values that do not fit the pattern, or a
+                weight with a parametrization.
         """
-        if pattern.shape != self.shape or values.shape != (pattern.nnz,):
+        if is_parametrized(self):
             raise ValueError(
-                f"expected a pattern of shape {self.shape} with as many values as links, found "
-                f"{pattern.shape} with {pattern.nnz} links and values of shape {[*values.shape]}"
+                "expected a weight without parametrizations, found one of "
+                f"{[*self.parametrizations]}; remove_parametrizations makes it writable"
             )
+        entries = {"values": values} | entries
+        if entries.keys() != set(self.link_parameters):
+            raise ValueError(
+                f"expected entries of {sorted(self.link_parameters)}, found {sorted(entries)}"
+            )
+        for name, each in entries.items():
+            if pattern.shape != self.shape or each.shape != (pattern.nnz,):
+                raise ValueError(
+                    f"expected a pattern of shape {self.shape} with as many values as links, found "
+                    f"{pattern.shape} with {pattern.nnz} links and {name} of shape {[*each.shape]}"
+                )
         self._hold_pattern(pattern)
-        if values.shape == self.values.shape:
-            self.values.copy_(values)
-        else:
-            self.values.data = values.detach().to(self.values.device, self.values.dtype, copy=True)
-            self.values.grad = None
+        for name, each in entries.items():
+            parameter = getattr(self, name)
+            if each.shape == parameter.shape:
+                parameter.copy_(each)
+            else:
+                parameter.data = each.detach().to(parameter.device, parameter.dtype, copy=True)
+                parameter.grad = None
 
     def _hold(self, values: Tensor) -> None:
         """Makes the first values a part of this module."""
@@ -264,7 +327,19 @@ class SparseWeight(nn.Module):
 
     def _restore(self, saved: Mapping[str, Tensor]) -> None:
         """Takes over the entries of a state dict, or raises ValueError and changes nothing."""
-        self.set_pattern(self._saved_pattern(saved), saved["values"])
+        pattern = self._saved_pattern(saved)
+        if not is_parametrized(self):
+            entries = {name: saved[name] for name in self.link_parameters}
+            return self.set_pattern(pattern, **entries)
+        if pattern.nnz != self.nnz:
+            raise ValueError(
+                f"expected {self.nnz} links, as many as the parametrized weight has, found "
+                f"{pattern.nnz}"
+            )
+        self._hold_pattern(pattern)
+        with torch.no_grad():
+            for name in saved.keys() & set(self.link_parameters):
+                getattr(self, name).copy_(saved[name])
 
     def _saved_pattern(self, saved: Mapping[str, Tensor]) -> Pattern:
         crow, col = (saved[name].cpu().clone() for name in ("crow_indices", "col_indices"))
@@ -280,14 +355,16 @@ class SparseWeight(nn.Module):
         unexpected_keys: list[str],
         error_msgs: list[str],
     ) -> None:
-        names = self._saved
+        names = [name for name in self._saved if not is_parametrized(self, name)]
         absent = [prefix + name for name in names if prefix + name not in state_dict]
         if strict:
             missing_keys += absent
             unexpected_keys += [
                 key
                 for key in state_dict
-                if key.startswith(prefix) and key.removeprefix(prefix) not in names
+                if key.startswith(prefix)
+                and key.removeprefix(prefix) not in names
+                and not (is_parametrized(self) and key.startswith(f"{prefix}parametrizations."))
             ]
         if absent:
             return
@@ -301,3 +378,13 @@ class SparseWeight(nn.Module):
         out_features, in_features = self.shape
         size = f"{out_features} x {in_features}, nnz={self.nnz}, density={self.density:.4g}"
         return f"{size}, frozen pattern" if self.frozen_pattern else size
+
+
+class _Parametrizations(nn.ModuleDict):
+    """What torch.nn.utils.parametrize keeps its modules in, where one may be called "values".
+
+    A plain ModuleDict refuses that name, which is one of its own methods.
+    """
+
+    def __setitem__(self, name: str, module: nn.Module) -> None:
+        self._modules[name] = module

@@ -1,5 +1,10 @@
 """Operations on sparse weights: each one native, differentiable, and with a slow twin ``*_ref``."""
 
+from sparse_engine.ops.conductance import Synapses as Synapses
+from sparse_engine.ops.conductance import conductance as conductance
+from sparse_engine.ops.conductance import conductance_ref as conductance_ref
+from sparse_engine.ops.ctrnn import ctrnn as ctrnn
+from sparse_engine.ops.ctrnn import ctrnn_ref as ctrnn_ref
 from sparse_engine.ops.gru import gru as gru
 from sparse_engine.ops.gru import gru_ref as gru_ref
 from sparse_engine.ops.linear import linear as linear
@@ -10,8 +15,14 @@ from sparse_engine.ops.link_prediction import ch3_l3 as ch3_l3
 from sparse_engine.ops.link_prediction import ch3_l3_ref as ch3_l3_ref
 from sparse_engine.ops.lstm import lstm as lstm
 from sparse_engine.ops.lstm import lstm_ref as lstm_ref
+from sparse_engine.ops.ltc import ltc as ltc
+from sparse_engine.ops.ltc import ltc_ref as ltc_ref
+from sparse_engine.ops.on_lstm import on_lstm as on_lstm
+from sparse_engine.ops.on_lstm import on_lstm_ref as on_lstm_ref
 from sparse_engine.ops.pattern import Links as Links
 from sparse_engine.ops.pattern import Pattern as Pattern
+from sparse_engine.ops.rhn import rhn as rhn
+from sparse_engine.ops.rhn import rhn_ref as rhn_ref
 from sparse_engine.ops.rnn import ACTIVATIONS as ACTIVATIONS
 from sparse_engine.ops.rnn import rnn as rnn
 from sparse_engine.ops.rnn import rnn_ref as rnn_ref
@@ -19,6 +30,9 @@ from sparse_engine.ops.scan import scan_absent as scan_absent
 from sparse_engine.ops.scan import scan_absent_ref as scan_absent_ref
 from sparse_engine.ops.sddmm import sddmm as sddmm
 from sparse_engine.ops.sddmm import sddmm_ref as sddmm_ref
+from sparse_engine.ops.solver import RK4 as RK4
+from sparse_engine.ops.solver import Euler as Euler
+from sparse_engine.ops.solver import Solver as Solver
 from sparse_engine.ops.spmm import spmm as spmm
 from sparse_engine.ops.spmm import spmm_ref as spmm_ref
 from sparse_engine.ops.spmm import spmm_t as spmm_t

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from sparse_engine.ops._autocast import as_activation
 from sparse_engine.ops._native import call, in_eager_mode, native, needs_gradient
 from sparse_engine.ops.pattern import Pattern
 from sparse_engine.ops.spmm import spmm
@@ -15,12 +16,15 @@ from sparse_engine.ops.spmm import spmm
 def linear(values: Tensor, pattern: Pattern, x: Tensor, bias: Tensor | None = None) -> Tensor:
     """``torch.nn.functional.linear(x, W, bias)``: ``[..., in]`` to ``[..., out]``.
 
+    In bfloat16 under autocast, see :func:`spmm`.
+
     Raises:
         ValueError: the last dimension of ``x`` is not in_features, or a dtype does not fit.
     """
     in_features = pattern.t_crow.numel() - 1
     if x.dim() == 0 or x.shape[-1] != in_features:
         raise ValueError(f"expected input of shape [..., {in_features}], found {[*x.shape]}")
+    x = as_activation(x, values)
     if in_eager_mode() and needs_gradient((values, x, bias)):
         return _Linear.apply(values, *pattern, x, bias)
     return unflatten(spmm(values, pattern, flatten(x), bias), x)
@@ -56,5 +60,5 @@ class _Linear(torch.autograd.Function):
         if needs[6]:
             dx = unflatten(call(native.spmm_t.default, values, *pattern, turned), x)
         if needs[7]:
-            dbias = turned.sum(1)
+            dbias = turned.sum(1, dtype=values.dtype)
         return dvalues, None, None, None, None, None, dx, dbias

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sparse_engine.ops._autocast import summed_dtype
 from sparse_engine.ops._native import call, differentiable, native
 from sparse_engine.ops.pattern import Pattern
 
@@ -16,11 +17,11 @@ def sddmm(pattern: Pattern, a: Tensor, b: Tensor) -> Tensor:
 
     Args:
         pattern: links of an ``out_features x in_features`` matrix.
-        a: float32 or float64 ``[out_features, columns]`` in either memory order.
+        a: float32, float64 or bfloat16 ``[out_features, columns]`` in either memory order.
         b: the same dtype, ``[in_features, columns]``.
 
     Returns:
-        ``[nnz]``.
+        ``[nnz]``, in float32 where ``a`` is bfloat16.
 
     Raises:
         ValueError: a shape, dtype or device does not fit.
@@ -35,7 +36,7 @@ def sddmm_ref(pattern: Pattern, a: Tensor, b: Tensor) -> Tensor:
 
 @torch.library.register_fake("sparse_engine::sddmm")
 def _(crow, col, t_crow, t_col, permutation, a, b):
-    return a.new_empty(col.numel())
+    return a.new_empty(col.numel(), dtype=summed_dtype(a.dtype))
 
 
 def _save(ctx, inputs, output):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -21,7 +22,16 @@ def picture(path: Path, *, size: tuple[float, float] = (7.0, 4.0)) -> Iterator[A
         path: of the file.
         size: in inches, at 120 dots each.
     """
+    with panels(path, 1, 1, size=size) as ((axes,),):
+        yield axes
+
+
+@contextmanager
+def panels(
+    path: Path, rows: int, columns: int, *, size: tuple[float, float]
+) -> Iterator[np.ndarray]:
+    """:func:`picture` with Axes ``[rows, columns]`` in one file; ``size`` is that of the whole."""
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
-    yield figure.add_subplot()
+    yield figure.subplots(rows, columns, squeeze=False)
     figure.savefig(path, dpi=120)

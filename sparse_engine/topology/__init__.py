@@ -1,11 +1,13 @@
 """Rewiring: a prune rule and a grow rule, and the methods that are made of them."""
 
+from sparse_engine.topology.balance import Balance as Balance
 from sparse_engine.topology.birth import Birth as Birth
 from sparse_engine.topology.birth import Normal as Normal
 from sparse_engine.topology.birth import Zero as Zero
 from sparse_engine.topology.density import Cubic as Cubic
 from sparse_engine.topology.density import NarangRamp as NarangRamp
 from sparse_engine.topology.density import Sigmoid as Sigmoid
+from sparse_engine.topology.drift import Drift as Drift
 from sparse_engine.topology.dynamic import Dynamic as Dynamic
 from sparse_engine.topology.fingerprint import topology_hash as topology_hash
 from sparse_engine.topology.grow import CH3L3 as CH3L3
@@ -19,6 +21,7 @@ from sparse_engine.topology.grow import Momentum as Momentum
 from sparse_engine.topology.grow import NeverUsed as NeverUsed
 from sparse_engine.topology.grow import SoftPrediction as SoftPrediction
 from sparse_engine.topology.grow import Uniform as Uniform
+from sparse_engine.topology.measure import Measure as Measure
 from sparse_engine.topology.presets import CHT as CHT
 from sparse_engine.topology.presets import DSR as DSR
 from sparse_engine.topology.presets import GSE as GSE

@@ -27,7 +27,8 @@ def rewire_weight(
 
     The Parameter object stays, and where as many links grow as go, its storage and length too. A
     surviving link keeps its value, its gradient and its optimizer state; a new one starts with the
-    value that ``birth`` gives it and with state 0.
+    value that ``birth`` gives it and with state 0. So do the weight's other link parameters, of
+    which new links have the entries of a fresh weight.
 
     Args:
         weight: the weight to rewire.
@@ -53,20 +54,33 @@ def rewire_weight(
     if cells.shape != (count,):
         raise ValueError(f"expected {count} cells from {grow}, found shape {[*cells.shape]}")
     rewired = rewire(links, keep, cells)
-    values, nnz = weight.values, rewired.links.nnz
-    moved = carry(values, rewired.slot_map, nnz)
-    moved[rewired.born.long()] = birth.values(weight, count, key)
-    gradient, state = values.grad, {} if optimizer is None else optimizer.state.get(values, {})
-    of_links = {name: each for name, each in state.items() if _is_of_links(each, values)}
-    weight.set_pattern(Pattern.of(rewired.links), moved)
-    values.grad = _carried(gradient, rewired, nnz)
-    for name, tensor in of_links.items():
-        state[name] = _carried(tensor, rewired, nnz)
+    nnz, born = rewired.links.nnz, rewired.born.long()
+    # The other rules draw from other hashes of the same key.
+    generator = torch.Generator().manual_seed(hash((*key, 3)) % 2**63)
+    first = {"values": birth.values(weight, count, key)}
+    first |= weight.newborn(count, generator=generator, dtype=weight.dtype)
+    entries, attached = {}, []
+    for name in weight.link_parameters:
+        parameter = getattr(weight, name)
+        entries[name] = carry(parameter, rewired.slot_map, nnz)
+        entries[name][born] = first[name].to(parameter.device)
+        attached.append((parameter, parameter.grad, _link_state(optimizer, parameter)))
+    weight.set_pattern(Pattern.of(rewired.links), **entries)
+    for parameter, gradient, state in attached:
+        parameter.grad = _carried(gradient, rewired, nnz)
+        for name, tensor in state.items():
+            optimizer.state[parameter][name] = _carried(tensor, rewired, nnz)
     return rewired
 
 
-def _is_of_links(entry: object, values: Tensor) -> bool:
-    return isinstance(entry, Tensor) and entry.shape == values.shape
+def _link_state(optimizer: Optimizer | None, parameter: Tensor) -> dict[str, Tensor]:
+    """The entries of an optimizer's state that have one number per link."""
+    state = {} if optimizer is None else optimizer.state.get(parameter, {})
+    return {
+        name: entry
+        for name, entry in state.items()
+        if isinstance(entry, Tensor) and entry.shape == parameter.shape
+    }
 
 
 def _carried(tensor: Tensor | None, rewired: Rewired, nnz: int) -> Tensor | None:

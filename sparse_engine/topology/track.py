@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
@@ -11,18 +11,16 @@ from sparse_engine.ops import Links, Rewired
 from sparse_engine.topology.dynamic import Dynamic
 from sparse_engine.topology.fingerprint import topology_hash
 from sparse_engine.topology.history import History
+from sparse_engine.topology.measure import Measure, Record
 from sparse_engine.topology.rule import Rule, State
-
-#: One rewiring of one weight, in numbers; see :class:`Tracker`.
-Record = dict[str, object]
 
 
 class Tracker(Rule):
     """Describes every rewiring of every weight in a record, and hands it to sinks.
 
-    Works only when a weight is rewired, in O(links); keeps 8 bytes for every cell ever used and 1
-    for every link. Its memory is part of the rewiring's ``state_dict``, so that a resumed run goes
-    on as if it had never stopped.
+    Works only when a weight is rewired, in O(links) beside what measures take; keeps 8 bytes for
+    every cell ever used and 1 for every link. Its memory is part of the rewiring's ``state_dict``,
+    so that a resumed run goes on as if it had never stopped.
 
     A record has these entries:
 
@@ -44,6 +42,7 @@ class Tracker(Rule):
             :class:`TensorBoard`, or any function.
         gates: how many gates of equally many rows the weights consist of: one number, or one for
             each name of a weight that has several.
+        measures: what else records tell, such as :class:`Balance`.
 
     Raises:
         ValueError: gates of a weight that does not exist, or that do not divide its rows.
@@ -58,9 +57,11 @@ class Tracker(Rule):
         rewiring: Dynamic,
         *sinks: Callable[[Record], object],
         gates: int | Mapping[str, int] = 1,
+        measures: Sequence[Measure] = (),
     ) -> None:
         self.rewiring = rewiring
         self.sinks = list(sinks)
+        self.measures = list(measures)
         self.histories = {
             name: History(weight)
             for name, weight in zip(rewiring.names, rewiring.weights, strict=True)
@@ -104,6 +105,9 @@ class Tracker(Rule):
         }
         if self.gates.get(name, 1) > 1:
             record["gate_density"] = gate_density(rewired.links, self.gates[name])
+        for measure in self.measures:
+            if history.rewirings % measure.every == 0:
+                record |= measure.of(weight, rewired)
         for sink in self.sinks:
             sink(record)
 

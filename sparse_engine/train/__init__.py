@@ -10,3 +10,4 @@ from sparse_engine.train.rules import RuleOptions as RuleOptions
 from sparse_engine.train.run import Result as Result
 from sparse_engine.train.run import Run as Run
 from sparse_engine.train.run import Settings as Settings
+from sparse_engine.train.weights import read_weights as read_weights

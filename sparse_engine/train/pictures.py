@@ -12,7 +12,10 @@ from sparse_engine.train.log import read_metrics
 
 
 def draw_pictures(folder: Path, model: nn.Module) -> None:
-    """Writes curve.png and adjacency.png; without matplotlib, says how to get them."""
+    """Writes curve.png, adjacency.png and, where it was tracked, balance.png.
+
+    Without matplotlib, says how to get them.
+    """
     try:
         from sparse_engine import plot
     except ImportError as error:
@@ -26,3 +29,7 @@ def draw_pictures(folder: Path, model: nn.Module) -> None:
     with plot.picture(folder / "adjacency.png", size=(6.4, 5.4)) as axes:
         plot.adjacency(weight, axes)
         axes.set_title(f"{name}: {weight.nnz:,} links, density {weight.density:.2%}")
+    records = read_metrics(folder / "topology.jsonl")
+    if any("pooled" in record for record in records):
+        with plot.picture(folder / "balance.png") as axes:
+            plot.balance_along(records, axes)

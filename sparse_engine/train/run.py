@@ -6,7 +6,7 @@ import math
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 
 from sparse_engine.nn import SparseRNN, SparseWeight
 from sparse_engine.tasks import Task
-from sparse_engine.topology import Dynamic, Tracker
+from sparse_engine.topology import Dynamic, Measure, Tracker
 from sparse_engine.train.checkpoint import Checkpoint
 from sparse_engine.train.folder import claim
 from sparse_engine.train.interruption import interruption
@@ -82,6 +82,7 @@ class Run:
         settings: sizes and schedule.
         rule: how the wiring changes.
         description: of the rule, for config.json.
+        measures: what else topology.jsonl tells of the wiring, such as its :class:`Balance`.
         resume: go on from the folder's checkpoint.
 
     Raises:
@@ -97,6 +98,7 @@ class Run:
         rule: RuleFactory,
         *,
         description: dict[str, object],
+        measures: Sequence[Measure] = (),
         resume: bool = False,
     ) -> None:
         self.folder, self.task, self.settings = folder, task, settings
@@ -114,7 +116,7 @@ class Run:
         )
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=settings.learning_rate)
         self.rule = rule(self.model, self.optimizer)
-        self.tracker = Tracker(self.rule)
+        self.tracker = Tracker(self.rule, measures=measures)
         self.step = 0
         # Last, so that settings which cannot be used leave no folder behind.
         claim(folder, config, resume=resume)

@@ -3,11 +3,23 @@
 import json
 
 import pytest
-from scipy.sparse import random_array
+import torch
+from safetensors.torch import save_file
+from scipy.sparse import random_array, save_npz
 
 from sparse_engine import convert
-from sparse_engine.analysis import sign_shuffle, structural_balance, triad_census
+from sparse_engine.analysis import (
+    ErdosRenyi,
+    SignShuffle,
+    feed_forward_loops,
+    null_model,
+    signed_triad_census,
+    structural_balance,
+    structure,
+    triad_census,
+)
 from sparse_engine.cli import main
+from sparse_engine.nn import GroupedWeight, SparseGRU, SparseRNN
 
 
 @pytest.fixture
@@ -24,20 +36,23 @@ def test_tables(files, capsys):
     assert main(["analyze", *map(str, files), "--null", "sign-shuffle", "--samples", "20"]) == 0
     out = capsys.readouterr().out
     for file in files:
-        assert f"{file}\n\n{structural_balance(file)}\n\n" in out
-        assert str(sign_shuffle(file, 20)) in out
+        assert f"{file}\n\n{structure(file)}\n\n{structural_balance(file)}\n\n" in out
+        assert str(null_model(file, kind=SignShuffle(), n=20)) in out
         for name, count in triad_census(file).items():
             assert f"{name:>6}{count:>16,}" in out
 
 
 def test_json(files, capsys):
-    options = ("--null", "sign-shuffle", "--samples", "20", "--seed", "3", "--json")
+    options = ("--null", "erdos-renyi", "--samples", "20", "--seed", "3", "--json")
     assert main(["analyze", *map(str, files), *options]) == 0
     assert json.loads(capsys.readouterr().out) == {
         str(file): {
+            "structure": structure(file).to_dict(),
             "balance": structural_balance(file).to_dict(),
             "census": triad_census(file),
-            "null": sign_shuffle(file, 20, seed=3).to_dict(),
+            "signed_census": signed_triad_census(file),
+            "feed_forward_loops": feed_forward_loops(file),
+            "null": null_model(file, kind=ErdosRenyi(), n=20, seed=3).to_dict(),
         }
         for file in files
     }
@@ -45,7 +60,63 @@ def test_json(files, capsys):
 
 def test_without_a_null_model(files, capsys):
     assert main(["analyze", str(files[0]), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)[str(files[0])].keys() == {"balance", "census"}
+    assert json.loads(capsys.readouterr().out)[str(files[0])].keys() == {
+        *("structure", "balance", "census", "signed_census", "feed_forward_loops")
+    }
+
+
+def analyzed(capsys, path):
+    assert main(["analyze", str(path), "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_npz(files, tmp_path, capsys):
+    w = convert.to_scipy(convert.read_edge_list(files[0]))
+    save_npz(tmp_path / "one.npz", w)
+    (record,) = analyzed(capsys, tmp_path / "one.npz").values()
+    assert record["signed_census"] == signed_triad_census(w)
+
+
+def test_state_dicts(tmp_path, capsys):
+    """Each recurrent weight by its name; the gates of a GRU are no graph."""
+    path = tmp_path / "model.safetensors"
+    rnn = SparseRNN(3, 20, num_layers=2, density=0.3)
+    wiring = rnn.weight_hh_l1
+    group = torch.zeros(wiring.nnz, dtype=torch.int64)
+    rnn.weight_hh_l1 = GroupedWeight(wiring.values, wiring.pattern, group)
+    save_file(rnn.state_dict(), path)
+    records = analyzed(capsys, path)
+    for name in ("weight_hh_l0", "weight_hh_l1"):
+        expected = signed_triad_census(getattr(rnn, name))
+        assert records[f"{path}:{name}"]["signed_census"] == expected
+    save_file(SparseGRU(3, 20, density=0.3).state_dict(), path)
+    assert main(["analyze", str(path)]) == 2
+    assert "expected a square weight" in capsys.readouterr().err
+
+
+def test_run_folders(tmp_path, capsys):
+    out = tmp_path / "run"
+    small = ("--hidden", "16", "--density", "0.3", "--steps", "2", "--every", "1")
+    assert main(["train", "mackey-glass", *small, "--threads", "1", "--out", str(out)]) == 0
+    capsys.readouterr()
+    (record,) = analyzed(capsys, out).values()
+    assert record["structure"]["nodes"] == 16
+    (file,) = out.glob("*.safetensors")
+    assert [*analyzed(capsys, file).values()] == [record]
+
+
+def test_a_picture(files, tmp_path, capsys):
+    path = tmp_path / "picture.png"
+    assert main(["analyze", *map(str, files), "--plot", str(path)]) == 0
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("name", ["damaged.npz", "damaged.safetensors"])
+def test_damaged_files_are_one_line(name, tmp_path, capsys):
+    (tmp_path / name).write_bytes(b"nothing of the kind")
+    assert main(["analyze", str(tmp_path / name)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("sparse-engine: expected") and name in line
 
 
 def test_what_cannot_be_read_is_one_line(tmp_path, capsys):

@@ -1,6 +1,6 @@
 """Balance, participation and census against a literal reading of every triple of nodes."""
 
-from itertools import combinations, permutations
+from itertools import combinations, permutations, product
 
 import networkx as nx
 import numpy as np
@@ -8,12 +8,22 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.sparse import coo_array, random_array
+from scipy.sparse import coo_array, csr_array, random_array
 
 from sparse_engine import convert
-from sparse_engine.analysis import participation, sign_shuffle, structural_balance, triad_census
+from sparse_engine.analysis import (
+    feed_forward_loops,
+    null_model,
+    participation,
+    signed_triad_census,
+    structural_balance,
+    triad_census,
+)
+from sparse_engine.analysis.motifs import LINKS
 
 CLASSES = ("030T", "120D", "120U", "300")
+PATTERNS = ["".join(signs) for signs in product("+-", repeat=3)]
+EVERY_TYPE = list(signed_triad_census(coo_array((0, 0))))
 
 
 @st.composite
@@ -90,16 +100,16 @@ def test_balance(w):
 
 
 @settings(max_examples=50)
-@given(signed_digraphs())
-def test_participation(w):
+@given(signed_digraphs(), st.booleans())
+def test_participation(w, every_class):
     n = w.shape[0]
     links, nodes = np.zeros((n, n, 2), np.int64), np.zeros((n, 2), np.int64)
     for triple, name, cycle, balanced in semicycles_of(w):
-        if name in CLASSES:
+        if every_class or name in CLASSES:
             for source, target in cycle:
                 links[target, source] += balanced, 1
             nodes[list(triple)] += balanced, 1
-    found = participation(w)
+    found = participation(w, every_class=every_class)
     coo = w.tocoo()
     np.testing.assert_array_equal(found.links, links[coo.row, coo.col])
     np.testing.assert_array_equal(found.nodes, nodes)
@@ -111,20 +121,51 @@ def test_census(w):
     assert triad_census(w) == nx.triadic_census(digraph_of(w))
 
 
-@given(signed_digraphs(), st.integers(0, 9))
-def test_null_model_recounts_what_the_count_counts(w, seed):
-    """Each sample is the balance of a graph with shuffled signs, one that can be made by hand."""
-    model = sign_shuffle(w, 3, seed=seed)
-    states = np.select([w.data > 0, w.data < 0], [1, -1], 0)
-    rng = np.random.Generator(np.random.Philox(seed))
-    # Uniform integers decide a shuffle, so shuffles of signs and of their states are the same.
-    shuffled = rng.permuted(np.tile(states.astype(np.int8), (3, 1)), axis=1)
-    for k in range(3):
-        graph = w.copy()
-        graph.data = shuffled[k].astype(float)
-        report = structural_balance(graph)
-        for name in ("class_mean", "pooled", "triad_level"):
-            np.testing.assert_equal(model.samples[name][k], getattr(report, name))
+def signed_type_of(links, triple, name):
+    """The name of a triple's type: the first of all readings of its class's links."""
+    readings = []
+    for nodes in permutations(triple):
+        place = dict(zip("abc", nodes, strict=True))
+        found = [(place[source], place[target]) for source, target in LINKS[name]]
+        if all(link in links for link in found):
+            signs = ("+" if links[link] > 0 else "-" if links[link] < 0 else "0" for link in found)
+            readings.append("".join(signs))
+    signs = min(readings, key=lambda signs: ["+-0".index(sign) for sign in signs])
+    return f"{name}:{signs}" if signs else name
+
+
+@settings(max_examples=60)
+@given(signed_digraphs())
+def test_signed_census(w):
+    links, graph = links_of(w), digraph_of(w)
+    expected = dict.fromkeys(EVERY_TYPE, 0)
+    for triple in combinations(range(w.shape[0]), 3):
+        (name,) = (k for k, v in nx.triadic_census(graph.subgraph(triple)).items() if v)
+        found = signed_type_of(links, triple, name)
+        expected[found] = expected.get(found, 0) + 1
+    assert signed_triad_census(w) == expected
+    assert feed_forward_loops(w) == {
+        name.removeprefix("030T:"): count
+        for name, count in expected.items()
+        if name.startswith("030T:")
+    }
+
+
+def test_names_of_the_types():
+    """Burnside's lemma, for links that are absent, positive or negative, or never absent."""
+    assert len(EVERY_TYPE) == (3**6 + 3 * 3**3 + 2 * 3**2) // 6 == 138
+    closed = [name for name in EVERY_TYPE if name[:3] in ("030", "120", "210", "300")]
+    assert len(closed) == (8**3 + 3 * 2 * 8 + 2 * 8) // 6 == 96
+    mutual_two = {name for name in EVERY_TYPE if name.startswith("102")}
+    assert mutual_two == {"102:++", "102:+-", "102:--"}
+
+
+def test_order_of_the_signs_of_a_feed_forward_loop():
+    """Source to mediator, mediator to target, source to target."""
+    w = coo_array(([1.0, -1.0, -1.0], ([1, 2, 2], [0, 1, 0])), shape=(3, 3))
+    assert feed_forward_loops(w)["+--"] == 1
+    w = coo_array(([1.0, -1.0, 1.0], ([1, 2, 2], [0, 1, 0])), shape=(3, 3))
+    assert feed_forward_loops(w) == {**dict.fromkeys(PATTERNS, 0), "+-+": 1}
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 5])
@@ -137,7 +178,8 @@ def test_graphs_without_links(n):
     census = triad_census(w)
     assert census.pop("003") == n * (n - 1) * (n - 2) // 6
     assert not any(census.values())
-    assert np.isnan(sign_shuffle(w, 2).z_scores["pooled"])
+    assert np.isnan(null_model(w, n=2).z_scores["pooled"])
+    assert not any(count for name, count in signed_triad_census(w).items() if name != "003")
 
 
 def test_results_do_not_depend_on_threads(threads):
@@ -147,14 +189,38 @@ def test_results_do_not_depend_on_threads(threads):
     results = []
     for count in (1, 2, 5):
         threads(count)
-        model = sign_shuffle(w, 7)
         results.append(
-            [structural_balance(w), triad_census(w), *participation(w), *model.samples.values()]
+            [structural_balance(w), triad_census(w), *participation(w), signed_triad_census(w)]
         )
     for other in results[1:]:
         for one, many in zip(results[0], other, strict=True):
             np.testing.assert_equal(one, many)
     assert results[0][1] == nx.triadic_census(digraph_of(w))
+
+
+@pytest.mark.parametrize("density", [0.001, 0.02, 0.06])
+def test_census_of_igraph(density):
+    igraph = pytest.importorskip("igraph")
+    w = random_array((400, 400), density=density, format="csr", rng=2)
+    peer = igraph.Graph(n=400, edges=[*links_of(w)], directed=True)
+    assert [*peer.triad_census()] == [*triad_census(w).values()]
+
+
+def test_unsorted_rows_are_read():
+    w = random_array((30, 30), density=0.3, format="csr", rng=1)
+    unsorted = w.copy()
+    for row in range(30):
+        part = slice(w.indptr[row], w.indptr[row + 1])
+        unsorted.indices[part], unsorted.data[part] = w.indices[part][::-1], w.data[part][::-1]
+    assert signed_triad_census(unsorted) == signed_triad_census(w)
+
+
+@pytest.mark.parametrize(("indices", "message"), [([1, 1], "twice|unique|found"), ([0, 5], "5")])
+def test_refuses_a_wrong_csr(indices, message):
+    w = csr_array((np.ones(2), np.array([0, 1]), np.array([0, 2, 2])), shape=(2, 2))
+    w.indices = np.array(indices)
+    with pytest.raises(ValueError, match=message):
+        triad_census(w)
 
 
 def test_every_form_of_a_graph(tmp_path):
@@ -186,5 +252,3 @@ def test_refuses_what_is_no_graph(tmp_path):
     twice.write_text("Id,Source,Target,Weight\n0,0,1,1\n1,0,1,2\n")
     with pytest.raises(ValueError, match=r"twice\.csv"):
         structural_balance(twice)
-    with pytest.raises(ValueError, match="n of at least 2 and seed of at least 0, found 1 and 0"):
-        sign_shuffle(coo_array((2, 2)), 1)

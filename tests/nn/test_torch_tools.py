@@ -1,5 +1,6 @@
 """What PyTorch does with modules, it does with these: export, functional_call, parametrizations."""
 
+import copy
 import io
 
 import pytest
@@ -10,6 +11,7 @@ from torch.nn.utils import parametrize
 from torch.testing import assert_close
 
 from sparse_engine.nn import SparseGRU, SparseLinear, SparseLSTM, SparseRNN
+from sparse_engine.topology import SET
 
 NETWORKS = {"rnn": SparseRNN, "lstm": SparseLSTM, "gru": SparseGRU}
 MODULES = {
@@ -66,3 +68,39 @@ def test_dense_parameters_are_parametrized(name):
     assert network.parametrizations[name].original.grad.abs().sum() > 0
     parametrize.remove_parametrizations(network, name)
     assert_close(network(x)[0], y)
+
+
+class Halved(Doubled):
+    def right_inverse(self, values):
+        return values / 2
+
+
+def test_values_are_parametrized():
+    torch.manual_seed(2)
+    network, x = SparseRNN(6, 21, density=0.3), torch.randn(7, 3, 6)
+    weight, before = network.weight_hh_l0, network(x)[0]
+    parametrize.register_parametrization(weight, "values", Halved())
+    assert torch.equal(network(x)[0], before)
+    network(x)[0].sum().backward()
+    assert weight.parametrizations["values"].original.grad.abs().sum() > 0
+
+    other = SparseRNN(6, 21, density=0.3)
+    parametrize.register_parametrization(other.weight_hh_l0, "values", Doubled(), unsafe=True)
+    other.load_state_dict(network.state_dict())
+    assert torch.equal(other(x)[0], before)
+    assert torch.equal(copy.deepcopy(network)(x)[0], before)
+
+    with pytest.raises(ValueError, match="without parametrizations, found one of"):
+        SET(network, None, every=1).step()
+    parametrize.remove_parametrizations(weight, "values")
+    assert isinstance(weight.values, nn.Parameter)
+    assert torch.equal(network(x)[0], before)
+    SET(network, None, every=1).step()
+
+
+def test_a_parametrized_weight_of_another_size_is_refused():
+    network, other = SparseRNN(6, 21, density=0.3), SparseRNN(6, 21, density=0.2)
+    for each in (network, other):
+        parametrize.register_parametrization(each.weight_hh_l0, "values", Doubled(), unsafe=True)
+    with pytest.raises(RuntimeError, match="expected 132 links, as many as the parametrized"):
+        network.load_state_dict(other.state_dict())

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sparse_engine import plot
+from sparse_engine.analysis import Annealed, LesionCurve, Lesions
 from sparse_engine.nn import SparseWeight
 
 
@@ -106,3 +107,77 @@ def test_picture_needs_no_pyplot_and_no_display(tmp_path, monkeypatch):
     assert content.startswith(b"\x89PNG")
     width, height = (int.from_bytes(content[at : at + 4], "big") for at in (16, 20))
     assert (width, height) == (360, 240)
+
+
+RECORDS = [
+    {"step": 10, "weight": "a", "density": 0.5, "pooled": 0.5, "class_mean": 0.4},
+    {"step": 10, "weight": "b", "density": 0.2},
+    {"step": 20, "weight": "a", "density": 0.4, "pooled": None, "class_mean": 0.5},
+    {"step": 30, "weight": "a", "density": 0.3, "pooled": 0.8, "class_mean": 0.6},
+    {"step": 30, "weight": "c", "density": 0.2, "pooled": 0.1, "class_mean": 0.2},
+]
+
+
+def test_balance_is_a_line_for_each_weight(axes):
+    assert plot.balance_along(RECORDS, axes) is axes
+    lines = {line.get_label(): line.get_xydata() for line in axes.lines}
+    np.testing.assert_array_equal(lines["a"], [[10, 0.5], [20, np.nan], [30, 0.8]])
+    np.testing.assert_array_equal(lines["c"], [[30, 0.1]])
+    assert lines.keys() == {"a", "c"} and not axes.patches
+    assert axes.get_xlabel() == "training step"
+
+
+def test_balance_against_density_with_what_is_by_chance(axes):
+    null = np.linspace(0.4, 0.6, 201)
+    plot.balance_along(RECORDS[:4], axes, along="density", statistic="class_mean", null=null)
+    (line,), (band,) = axes.lines, axes.patches
+    assert line.get_xydata().tolist() == [[0.5, 0.4], [0.4, 0.5], [0.3, 0.6]]
+    assert (band.get_y(), band.get_y() + band.get_height()) == pytest.approx((0.405, 0.595))
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["95 % by chance", "a"]
+
+
+def test_balance_that_was_not_tracked_is_missed(axes):
+    with pytest.raises(ValueError, match="records with 'pooled', found none among 3"):
+        plot.balance_along(ENTRIES, axes)
+
+
+def lesions(scale):
+    metric = scale * np.array([[1.0, 2.0, 5.0], [1.0, 4.0, 5.0]])
+    curve = LesionCurve(np.array([[0, 3, 6], [0, 3, 5]]), metric)
+    return Lesions(scale * 1.0, {name: curve for name in ("balanced", "random links")})
+
+
+def test_lesions_are_means_with_bands(axes):
+    assert plot.lesion_curves(lesions(1.0), axes) is axes
+    balanced, random, intact = axes.lines
+    assert balanced.get_xydata().tolist() == [[0, 1], [3, 3], [5.5, 5]]
+    assert (balanced.get_label(), random.get_label()) == ("balanced", "random links")
+    assert set(intact.get_ydata()) == {1.0}
+    assert axes.get_yscale() == "linear"
+    low, high = lesions(1.0).curves["balanced"].interval()
+    corners = axes.collections[0].get_paths()[0].vertices.tolist()
+    assert all([3.0, end] in corners for end in (low[1], high[1]))
+
+
+@pytest.mark.parametrize(("last", "scale"), [(30.0, "log"), (-30.0, "linear"), (2.0, "linear")])
+def test_lesions_have_a_logarithmic_scale_where_they_need_it(axes, last, scale):
+    curve = LesionCurve(np.array([[0, 3]]), np.array([[1.0, last]]))
+    plot.lesion_curves(Lesions(1.0, {"both": curve}), axes)
+    assert axes.get_yscale() == scale
+
+
+def test_annealing_shows_balance_target_and_acceptance(axes):
+    found = Annealed(
+        graph=None,
+        target=0.75,
+        balance=np.linspace(0.5, 0.75, 101),
+        temperatures=np.geomspace(10, 1, 100),
+        accepted=np.linspace(1, 0, 100),
+    )
+    assert plot.annealing_curve(found, axes) is axes
+    lines = {line.get_label(): line for line in axes.lines}
+    np.testing.assert_array_equal(lines["balance"].get_ydata(), found.balance[1:])
+    assert set(lines["target"].get_ydata()) == {0.75}
+    accepted = lines["accepted proposals"].get_ydata()
+    assert len(accepted) == 40 and np.mean(accepted[:20]) > 0.7 > 0.3 > np.mean(accepted[20:])
+    assert axes.get_xscale() == "log" and axes.xaxis_inverted()

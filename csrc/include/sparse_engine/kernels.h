@@ -1,7 +1,13 @@
 // The kernels of the instruction set that was chosen when the library was loaded.
 #pragma once
 
+#include "sparse_engine/bfloat16.h"
+#include "sparse_engine/conductance.h"
+#include "sparse_engine/ctrnn.h"
 #include "sparse_engine/gated.h"
+#include "sparse_engine/ltc.h"
+#include "sparse_engine/on_lstm.h"
+#include "sparse_engine/rhn.h"
 #include "sparse_engine/rnn.h"
 #include "sparse_engine/sddmm.h"
 #include "sparse_engine/spmm.h"
@@ -23,14 +29,35 @@ struct Kernels {
   void (*lstm_backward)(const GatedBackward<T>&);
   void (*gru_forward)(const GatedForward<T>&);
   void (*gru_backward)(const GatedBackward<T>&);
+  void (*ctrnn_forward)(const CtrnnForward<T>&);
+  void (*ctrnn_backward)(const CtrnnBackward<T>&);
+  void (*rhn_forward)(const RhnForward<T>&);
+  void (*rhn_backward)(const RhnBackward<T>&);
+  void (*on_lstm_forward)(const OnLstmForward<T>&);
+  void (*on_lstm_backward)(const OnLstmBackward<T>&);
+  void (*conductance_forward)(const ConductanceForward<T>&);
+  void (*conductance_backward)(const ConductanceBackward<T>&);
+  void (*ltc_forward)(const LtcForward<T>&);
+  void (*ltc_backward)(const LtcBackward<T>&);
+};
+
+// Those that also take activations as BFloat16, with float values.
+struct NarrowKernels {
+  void (*spmm)(const Spmm<float, BFloat16>&);
+  void (*sddmm)(const Sddmm<float, BFloat16>&);
+  void (*rnn_forward)(const RnnForward<float, BFloat16>&);
+  void (*rnn_backward)(const RnnBackward<float, BFloat16>&);
 };
 
 template <class Isa, typename T>
 Kernels<T> kernels_of();
+template <class Isa>
+NarrowKernels narrow_kernels_of();
 
 // The best set that this processor runs, or the one that SPARSE_ENGINE_ISA names.
 template <typename T>
 const Kernels<T>& kernels();
+const NarrowKernels& narrow_kernels();
 
 // Name of the chosen set: "baseline", "x86-64-v3" or "x86-64-v4". Throws std::runtime_error when
 // SPARSE_ENGINE_ISA names a set that is unknown or that this processor cannot run.

@@ -5,18 +5,19 @@
 
 namespace sparse_engine {
 
-template <typename T>
+// Activations are kept as A: as T, or as BFloat16 where T is float.
+template <typename T, typename A = T>
 struct Sddmm {
   Csr w;             // [rows x cols]
-  Dense<const T> a;  // [rows x columns]
-  Dense<const T> b;  // [cols x columns]
+  Dense<const A> a;  // [rows x columns]
+  Dense<const A> b;  // [cols x columns]
   int64_t columns;   // >= 0; the inner length of every dot product
   T* gradient;       // [nnz], in the order of w.idx; must not overlap an input
   bool accumulate;   // add to `gradient` instead of overwriting it
   int threads;       // at most this many; the result has the same bits for any number
 };
 
-template <class Isa, typename T>
-void sddmm(const Sddmm<T>& args);
+template <class Isa, typename T, typename A>
+void sddmm(const Sddmm<T, A>& args);
 
 }  // namespace sparse_engine

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from sparse_engine.nn import SparseWeight, _init
+from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import Pattern, RandomKey
 from sparse_engine.topology.wiring.allocation import Allocation
 from sparse_engine.topology.wiring.base import Wiring
@@ -59,9 +59,9 @@ def wire(
     for pattern, (at, weight) in zip(patterns, places, strict=True):
         key = RandomKey(seed, 0, at)
         generator = torch.Generator().manual_seed(hash(key) % 2**63)
-        values = torch.empty(pattern.nnz, dtype=weight.values.dtype)
-        _init.fan_in_uniform_(values, pattern, gain=gain, generator=generator)
-        weight.set_pattern(pattern, values)
-        weight.values.grad = None
+        entries = weight.fresh(pattern, gain=gain, generator=generator, dtype=weight.dtype)
+        weight.set_pattern(pattern, **entries)
+        for name in weight.link_parameters:
+            getattr(weight, name).grad = None
         if signs is not None:
             apply_signs(weight, signs, key)

@@ -1,0 +1,1 @@
+"""What the analysis of a graph costs, one question per file."""

@@ -1,0 +1,129 @@
+// ctrnn_forward and ctrnn_backward.
+#include <cmath>
+#include <tuple>
+
+#include "pattern.h"
+#include "sequence.h"
+#include "sparse_engine/kernels.h"
+
+namespace sparse_engine::bindings {
+namespace {
+
+RungeKutta method_of(const Pattern& pattern, const std::vector<double>& nodes,
+                     const std::vector<double>& weights, int64_t unfolds, double clip) {
+  if (pattern.w.rows != pattern.w.cols)
+    fail("expected a square recurrent weight, found ", pattern.w.rows, " x ", pattern.w.cols);
+  if (nodes.empty() || nodes.size() != weights.size() || nodes[0] != 0)
+    fail("expected a solver with as many weights as nodes, the first of them 0, found ",
+         nodes.size(), " nodes and ", weights.size(), " weights");
+  if (unfolds < 1) fail("expected unfolds of at least 1, found ", unfolds);
+  if (!(clip > 0)) fail("expected clip above 0, found ", clip);
+  return {nodes.data(), weights.data(), static_cast<int64_t>(nodes.size()), unfolds, clip};
+}
+
+// The length of an unfold at every step of every sequence, made contiguous.
+template <typename T>
+Tensor lengths(const Tensor& dt, int64_t steps, int64_t batch) {
+  check_type(dt, "dt", kType<T>);
+  check_shape(dt, "dt", {steps, batch});
+  const Tensor all = torch::stable::contiguous(dt);
+  for (int64_t i = 0; i < steps * batch; ++i) {
+    const T length = data<T>(all)[i];
+    if (!(length >= 0) || std::isinf(length))
+      fail("expected dt (timespans / unfolds) to be finite and at least 0, found ", length,
+           " at step ", i / batch, " of sequence ", i % batch);
+  }
+  return all;
+}
+
+Tensor ctrnn_forward(const Tensor& x, const std::optional<Tensor>& h0, const Tensor& dt,
+                     const std::optional<Tensor>& rate, const Tensor& values, const Tensor& crow,
+                     const Tensor& col, const Tensor& t_crow, const Tensor& t_col,
+                     const Tensor& permutation, std::vector<double> nodes,
+                     std::vector<double> weights, int64_t unfolds, double clip) {
+  const Pattern pattern(crow, col, t_crow, t_col, permutation);
+  const RungeKutta method = method_of(pattern, nodes, weights, unfolds, clip);
+  return with_real(values, "values", [&](auto zero) {
+    using T = decltype(zero);
+    const int64_t hidden = pattern.w.rows;
+    const Tensor links = vector(values, "values", kType<T>, pattern.w.nnz());
+    const Tensor input = sequence(x, "x", kType<T>, hidden);
+    const int64_t steps = input.size(0), batch = input.size(1);
+    const std::optional<Tensor> start = state(h0, "h0", kType<T>, batch, hidden);
+    const std::optional<Tensor> leak = vector(rate, "rate", kType<T>, hidden);
+    const Tensor length = lengths<T>(dt, steps, batch);
+    Tensor h = empty(input, {steps, batch, hidden});
+    if (h.numel() == 0) return h;
+    kernels<T>().ctrnn_forward({pattern.w, data<T>(links), data<T>(input), data_or_null<T>(start),
+                                data<T>(length), data_or_null<T>(leak), mutable_data<T>(h), method,
+                                steps, batch, threads()});
+    return h;
+  });
+}
+
+using Gradients = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor>;
+
+// Of x, h0, dt, rate and values; what is not wanted comes back empty.
+Gradients ctrnn_backward(const Tensor& dh, const Tensor& h, const Tensor& x,
+                         const std::optional<Tensor>& h0, const Tensor& dt,
+                         const std::optional<Tensor>& rate, const Tensor& values,
+                         const Tensor& crow, const Tensor& col, const Tensor& t_crow,
+                         const Tensor& t_col, const Tensor& permutation, std::vector<double> nodes,
+                         std::vector<double> weights, int64_t unfolds, double clip, bool wants_x,
+                         bool wants_dt, bool wants_values) {
+  const Pattern pattern(crow, col, t_crow, t_col, permutation);
+  const RungeKutta method = method_of(pattern, nodes, weights, unfolds, clip);
+  return with_real(values, "values", [&](auto zero) {
+    using T = decltype(zero);
+    const int64_t hidden = pattern.w.rows, nnz = pattern.w.nnz();
+    const Tensor links = vector(values, "values", kType<T>, nnz);
+    const Tensor states = sequence(h, "h", kType<T>, hidden);
+    const Tensor gradient = sequence(dh, "dh", kType<T>, hidden);
+    const Tensor input = sequence(x, "x", kType<T>, hidden);
+    const int64_t steps = states.size(0), batch = states.size(1);
+    check_shape(gradient, "dh", {steps, batch, hidden});
+    check_shape(input, "x", {steps, batch, hidden});
+    const std::optional<Tensor> start = state(h0, "h0", kType<T>, batch, hidden);
+    const std::optional<Tensor> leak = vector(rate, "rate", kType<T>, hidden);
+    const Tensor length = lengths<T>(dt, steps, batch);
+    Tensor dx = empty(states, {wants_x ? steps : 0, batch, hidden});
+    Tensor dh0 = empty(states, {start ? batch : 0, hidden});
+    Tensor ddt = empty(states, {wants_dt ? steps : 0, batch});
+    Tensor drate = empty(states, {leak ? hidden : 0});
+    Tensor dvalues = empty(states, {wants_values ? nnz : 0});
+    if (states.numel() == 0) {
+      for (Tensor* t : {&dh0, &ddt, &drate, &dvalues}) torch::stable::zero_(*t);
+      return Gradients(dx, dh0, ddt, drate, dvalues);
+    }
+    kernels<T>().ctrnn_backward(
+        {pattern.w, pattern.wt, pattern.permutation, data<T>(links), data<T>(input),
+         data_or_null<T>(start), data<T>(length), data_or_null<T>(leak), data<T>(states),
+         data<T>(gradient), wants_x ? mutable_data<T>(dx) : nullptr,
+         start ? mutable_data<T>(dh0) : nullptr, wants_dt ? mutable_data<T>(ddt) : nullptr,
+         leak ? mutable_data<T>(drate) : nullptr, wants_values ? mutable_data<T>(dvalues) : nullptr,
+         method, steps, batch, threads()});
+    return Gradients(dx, dh0, ddt, drate, dvalues);
+  });
+}
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY_FRAGMENT(sparse_engine, m) {
+  m.def(
+      "ctrnn_forward(Tensor x, Tensor? h0, Tensor dt, Tensor? rate, Tensor values, Tensor crow, "
+      "Tensor col, Tensor t_crow, Tensor t_col, Tensor permutation, float[] nodes, float[] "
+      "weights, "
+      "int unfolds, float clip) -> Tensor");
+  m.def(
+      "ctrnn_backward(Tensor dh, Tensor h, Tensor x, Tensor? h0, Tensor dt, Tensor? rate, Tensor "
+      "values, Tensor crow, Tensor col, Tensor t_crow, Tensor t_col, Tensor permutation, float[] "
+      "nodes, float[] weights, int unfolds, float clip, bool wants_x, bool wants_dt, bool "
+      "wants_values) -> (Tensor, Tensor, Tensor, Tensor, Tensor)");
+}
+
+STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CPU, m) {
+  m.impl("ctrnn_forward", TORCH_BOX(&ctrnn_forward));
+  m.impl("ctrnn_backward", TORCH_BOX(&ctrnn_backward));
+}
+
+}  // namespace sparse_engine::bindings

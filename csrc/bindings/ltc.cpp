@@ -1,0 +1,119 @@
+// ltc_forward and ltc_backward.
+#include <tuple>
+
+#include "pattern.h"
+#include "sequence.h"
+#include "sparse_engine/kernels.h"
+#include "synapses.h"
+
+namespace sparse_engine::bindings {
+namespace {
+
+// What both passes take, checked.
+template <typename T>
+struct LtcArguments {
+  Pattern pattern;
+  SynapseArguments<T> synapses;
+  int64_t hidden;
+  Tensor cm, current, conductance;
+  std::optional<Tensor> h0;
+  int64_t steps, batch, unfolds;
+
+  LtcArguments(const Pattern& links, SynapseArguments<T> parameters, const Tensor& capacitance,
+               const Tensor& currents, const Tensor& conductances,
+               const std::optional<Tensor>& initial, int64_t unfolds)
+      : pattern(links),
+        synapses(std::move(parameters)),
+        hidden(links.w.rows),
+        cm(vector(capacitance, "cm", kType<T>, hidden)),
+        current(sequence(currents, "current", kType<T>, hidden)),
+        conductance(sequence(conductances, "conductance", kType<T>, hidden)),
+        steps(current.size(0)),
+        batch(current.size(1)),
+        unfolds(unfolds) {
+    if (links.w.rows != links.w.cols)
+      fail("expected a square recurrent weight, found ", links.w.rows, " x ", links.w.cols);
+    if (unfolds < 1) fail("expected unfolds of at least 1, found ", unfolds);
+    check_shape(conductance, "conductance", {steps, batch, hidden});
+    h0 = state(initial, "h0", kType<T>, batch, hidden);
+  }
+};
+
+Tensor ltc_forward(const Tensor& current, const Tensor& conductance,
+                   const std::optional<Tensor>& h0, const Tensor& cm, const Tensor& values,
+                   const Tensor& mu, const Tensor& sigma, const Tensor& erev, const Tensor& crow,
+                   const Tensor& col, const Tensor& t_crow, const Tensor& t_col,
+                   const Tensor& permutation, int64_t unfolds) {
+  const Pattern pattern(crow, col, t_crow, t_col, permutation);
+  return with_real(values, "values", [&](auto zero) {
+    using T = decltype(zero);
+    const LtcArguments<T> a(pattern, {values, mu, sigma, erev, pattern.w.nnz()}, cm, current,
+                            conductance, h0, unfolds);
+    Tensor h = empty(a.current, {a.steps, a.batch, a.hidden});
+    if (h.numel() > 0)
+      kernels<T>().ltc_forward({pattern.w, a.synapses.view(), data<T>(a.cm), data<T>(a.current),
+                                data<T>(a.conductance), data_or_null<T>(a.h0), mutable_data<T>(h),
+                                a.steps, a.batch, a.unfolds, threads()});
+    return h;
+  });
+}
+
+using Gradients = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
+
+// Without h0, its gradient comes back empty.
+Gradients ltc_backward(const Tensor& dh, const Tensor& h, const Tensor& current,
+                       const Tensor& conductance, const std::optional<Tensor>& h0, const Tensor& cm,
+                       const Tensor& values, const Tensor& mu, const Tensor& sigma,
+                       const Tensor& erev, const Tensor& crow, const Tensor& col,
+                       const Tensor& t_crow, const Tensor& t_col, const Tensor& permutation,
+                       int64_t unfolds) {
+  const Pattern pattern(crow, col, t_crow, t_col, permutation);
+  return with_real(values, "values", [&](auto zero) {
+    using T = decltype(zero);
+    const int64_t nnz = pattern.w.nnz();
+    const LtcArguments<T> a(pattern, {values, mu, sigma, erev, nnz}, cm, current, conductance, h0,
+                            unfolds);
+    const Tensor states = sequence(h, "h", kType<T>, a.hidden);
+    const Tensor gradient = sequence(dh, "dh", kType<T>, a.hidden);
+    check_shape(states, "h", {a.steps, a.batch, a.hidden});
+    check_shape(gradient, "dh", {a.steps, a.batch, a.hidden});
+    Tensor dcurrent = empty(states, {a.steps, a.batch, a.hidden});
+    Tensor dconductance = empty(states, {a.steps, a.batch, a.hidden});
+    Tensor dh0 = empty(states, {a.h0 ? a.batch : 0, a.hidden});
+    Tensor dcm = empty(states, {a.hidden});
+    SynapseResults<T> to(values, nnz);
+    if (states.numel() > 0) {
+      kernels<T>().ltc_backward(
+          {pattern.w, pattern.wt, pattern.permutation, a.synapses.view(), data<T>(a.cm),
+           data<T>(a.current), data<T>(a.conductance), data_or_null<T>(a.h0), data<T>(states),
+           data<T>(gradient), to.view(), mutable_data<T>(dcm), mutable_data<T>(dcurrent),
+           mutable_data<T>(dconductance), a.h0 ? mutable_data<T>(dh0) : nullptr, a.steps, a.batch,
+           a.unfolds, threads()});
+    } else {
+      for (Tensor* t : {&dh0, &dcm}) torch::stable::zero_(*t);
+      to.clear();
+    }
+    return Gradients(dcurrent, dconductance, dh0, dcm, to.weight, to.mu, to.sigma, to.erev);
+  });
+}
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY_FRAGMENT(sparse_engine, m) {
+  m.def(
+      "ltc_forward(Tensor current, Tensor conductance, Tensor? h0, Tensor cm, Tensor values, "
+      "Tensor mu, Tensor sigma, Tensor erev, Tensor crow, Tensor col, Tensor t_crow, Tensor t_col, "
+      "Tensor permutation, int unfolds) -> Tensor");
+  m.def(
+      "ltc_backward(Tensor dh, Tensor h, Tensor current, Tensor conductance, Tensor? h0, Tensor "
+      "cm, Tensor values, Tensor mu, Tensor sigma, Tensor erev, Tensor crow, Tensor col, Tensor "
+      "t_crow, Tensor t_col, Tensor permutation, int unfolds) -> (Tensor, Tensor, Tensor, Tensor, "
+      "Tensor, Tensor, Tensor, Tensor)");
+}
+
+STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CPU, m) {
+  m.impl("ltc_forward", TORCH_BOX(&ltc_forward));
+  m.impl("ltc_backward", TORCH_BOX(&ltc_backward));
+}
+
+}  // namespace sparse_engine::bindings

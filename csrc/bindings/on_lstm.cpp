@@ -1,0 +1,131 @@
+// on_lstm_forward and on_lstm_backward.
+#include <tuple>
+
+#include "pattern.h"
+#include "sequence.h"
+#include "sparse_engine/kernels.h"
+
+namespace sparse_engine::bindings {
+namespace {
+
+// The number of chunks that the shape of the weight tells.
+int64_t chunks_of(const Csr& w) {
+  const int64_t hidden = w.cols, masters = w.rows - 4 * hidden, chunks = masters / 2;
+  if (masters < 2 || masters % 2 != 0 || hidden % chunks != 0)
+    fail("expected a recurrent weight of 2 * chunks + 4 * ", hidden, " rows x ", hidden,
+         " with chunks that divide ", hidden, ", found ", w.rows, " x ", w.cols);
+  return chunks;
+}
+
+// The initial state of a layer.
+struct Initial {
+  std::optional<Tensor> h, c;
+
+  Initial(const std::optional<Tensor>& h0, const std::optional<Tensor>& c0, ScalarType type,
+          int64_t batch, int64_t hidden)
+      : h(state(h0, "h0", type, batch, hidden)), c(state(c0, "c0", type, batch, hidden)) {
+    if (h.has_value() != c.has_value()) fail("expected both h0 and c0 or neither, found one");
+  }
+};
+
+// What backward needs comes back without steps where it is not to be kept.
+std::tuple<Tensor, Tensor, Tensor, Tensor> on_lstm_forward(
+    const Tensor& x, const std::optional<Tensor>& h0, const std::optional<Tensor>& c0,
+    const std::optional<Tensor>& bias, const Tensor& values, const Tensor& crow, const Tensor& col,
+    const Tensor& t_crow, const Tensor& t_col, const Tensor& permutation, bool keep) {
+  const Pattern pattern(crow, col, t_crow, t_col, permutation);
+  const int64_t chunks = chunks_of(pattern.w);
+  return with_real(values, "values", [&](auto zero) {
+    using T = decltype(zero);
+    const int64_t hidden = pattern.w.cols, rows = pattern.w.rows;
+    const Tensor links = vector(values, "values", kType<T>, pattern.w.nnz());
+    const std::optional<Tensor> offset = vector(bias, "bias", kType<T>, rows);
+    const Tensor input = sequence(x, "x", kType<T>, rows);
+    const int64_t steps = input.size(0), batch = input.size(1), kept = keep ? steps : 0;
+    if (steps == 0) fail("expected x of at least one time step, found none");
+    const Initial initial(h0, c0, kType<T>, batch, hidden);
+    Tensor h = empty(input, {steps, batch, hidden}), c_n = empty(input, {batch, hidden});
+    Tensor c = empty(input, {kept, batch, hidden}), saved = empty(input, {kept, batch, rows});
+    if (h.numel() > 0)
+      kernels<T>().on_lstm_forward(
+          {pattern.w, chunks, data<T>(links), data_or_null<T>(offset), data<T>(input),
+           data_or_null<T>(initial.h), data_or_null<T>(initial.c), mutable_data<T>(h),
+           keep ? mutable_data<T>(c) : nullptr, mutable_data<T>(c_n),
+           keep ? mutable_data<T>(saved) : nullptr, steps, batch, threads()});
+    return std::tuple(h, c_n, c, saved);
+  });
+}
+
+// What is not wanted comes back empty.
+std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> on_lstm_backward(
+    const Tensor& dh, const std::optional<Tensor>& dc_n, const Tensor& h, const Tensor& c,
+    const Tensor& saved, const std::optional<Tensor>& h0, const std::optional<Tensor>& c0,
+    const Tensor& values, const Tensor& crow, const Tensor& col, const Tensor& t_crow,
+    const Tensor& t_col, const Tensor& permutation, bool wants_x, bool wants_values) {
+  const Pattern pattern(crow, col, t_crow, t_col, permutation);
+  const int64_t chunks = chunks_of(pattern.w);
+  return with_real(values, "values", [&](auto zero) {
+    using T = decltype(zero);
+    const int64_t hidden = pattern.w.cols, rows = pattern.w.rows, nnz = pattern.w.nnz();
+    const Tensor links = vector(values, "values", kType<T>, nnz);
+    const Tensor states = sequence(h, "h", kType<T>, hidden);
+    const Tensor memory = sequence(c, "c", kType<T>, hidden);
+    const Tensor kept = sequence(saved, "saved", kType<T>, rows);
+    const Tensor gradient = sequence(dh, "dh", kType<T>, hidden);
+    const int64_t steps = states.size(0), batch = states.size(1);
+    check_shape(memory, "c", {steps, batch, hidden});
+    check_shape(kept, "saved", {steps, batch, rows});
+    check_shape(gradient, "dh", {steps, batch, hidden});
+    const std::optional<Tensor> last = state(dc_n, "dc_n", kType<T>, batch, hidden);
+    const Initial initial(h0, c0, kType<T>, batch, hidden);
+    const int64_t starts = initial.h ? batch : 0;
+    Tensor dx = empty(states, {wants_x ? steps : 0, batch, rows});
+    Tensor dh0 = empty(states, {starts, hidden}), dc0 = empty(states, {starts, hidden});
+    Tensor dbias = empty(states, {rows}), dvalues = empty(states, {wants_values ? nnz : 0});
+    if (states.numel() == 0) {
+      for (Tensor* t : {&dh0, &dc0, &dbias, &dvalues}) torch::stable::zero_(*t);
+      return std::tuple(dx, dh0, dc0, dbias, dvalues);
+    }
+    kernels<T>().on_lstm_backward({pattern.w,
+                                   pattern.wt,
+                                   pattern.permutation,
+                                   chunks,
+                                   data<T>(links),
+                                   data_or_null<T>(initial.h),
+                                   data_or_null<T>(initial.c),
+                                   data<T>(states),
+                                   data<T>(memory),
+                                   data<T>(kept),
+                                   data<T>(gradient),
+                                   data_or_null<T>(last),
+                                   wants_x ? mutable_data<T>(dx) : nullptr,
+                                   mutable_data<T>(dbias),
+                                   initial.h ? mutable_data<T>(dh0) : nullptr,
+                                   initial.c ? mutable_data<T>(dc0) : nullptr,
+                                   wants_values ? mutable_data<T>(dvalues) : nullptr,
+                                   steps,
+                                   batch,
+                                   threads()});
+    return std::tuple(dx, dh0, dc0, dbias, dvalues);
+  });
+}
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY_FRAGMENT(sparse_engine, m) {
+  m.def(
+      "on_lstm_forward(Tensor x, Tensor? h0, Tensor? c0, Tensor? bias, Tensor values, Tensor crow, "
+      "Tensor col, Tensor t_crow, Tensor t_col, Tensor permutation, bool keep) -> (Tensor, Tensor, "
+      "Tensor, Tensor)");
+  m.def(
+      "on_lstm_backward(Tensor dh, Tensor? dc_n, Tensor h, Tensor c, Tensor saved, Tensor? h0, "
+      "Tensor? c0, Tensor values, Tensor crow, Tensor col, Tensor t_crow, Tensor t_col, Tensor "
+      "permutation, bool wants_x, bool wants_values) -> (Tensor, Tensor, Tensor, Tensor, Tensor)");
+}
+
+STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CPU, m) {
+  m.impl("on_lstm_forward", TORCH_BOX(&on_lstm_forward));
+  m.impl("on_lstm_backward", TORCH_BOX(&on_lstm_backward));
+}
+
+}  // namespace sparse_engine::bindings

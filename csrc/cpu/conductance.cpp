@@ -1,0 +1,115 @@
+#include "sparse_engine/conductance.h"
+
+#include "sparse_engine/kernels.h"
+#include "synapse.h"
+
+namespace sparse_engine {
+namespace {
+
+// Panel q of a [columns, features] array.
+template <typename T, int W>
+struct Rectangle {
+  T* data;
+  int64_t features;
+
+  Dense<T> panel(int64_t q) const { return {data + q * W * features, 1, features}; }
+};
+
+template <typename T, int L, int NV>
+void forward(const ConductanceForward<T>& a, int64_t panels) {
+  constexpr int W = L * NV;
+  const Rectangle<const T, W> x{a.x, a.w.cols};
+  const Rectangle<T, W> current{a.current, a.w.rows}, conductance{a.conductance, a.w.rows};
+  Scratch scratch(2 * Scratch::bytes_of<T>(a.w.cols * W));
+  // Two panels take turns, so that one barrier for each is enough.
+  T* packed[2] = {scratch.take<T>(a.w.cols * W), scratch.take<T>(a.w.cols * W)};
+  const int32_t* last = last_fetched<T, W>(a.w, a.w.cols);
+  const int64_t work = (kWorkPerSynapse * a.w.nnz() + a.w.rows) * a.columns;
+
+  run_team(useful_threads(a.threads, work), [&](const Team& team) {
+    const Rows rows = rows_of(a.w, team.rank, team.size, kBlock);
+    alignas(64) T currents[kTileRows * W], conductances[kTileRows * W];
+    for (int64_t q = 0; q < panels; ++q) {
+      const int columns = static_cast<int>(std::min<int64_t>(W, a.columns - q * W));
+      pack<T, W>(team, x.panel(q), a.w.cols, columns, packed[q % 2]);
+      team.barrier();
+      for (int64_t first = rows.first; first < rows.last; first += kTileRows) {
+        const int count = static_cast<int>(std::min<int64_t>(kTileRows, rows.last - first));
+        for (int r = 0; r < count; ++r) {
+          Vec<T, L> i[NV] = {}, g[NV] = {};
+          add_synapses<T, L, NV>(i, g, a.w, a.synapses, first + r, packed[q % 2], last);
+          for (int v = 0; v < NV; ++v) {
+            store<T, L>(currents + r * W + v * L, i[v]);
+            store<T, L>(conductances + r * W + v * L, g[v]);
+          }
+        }
+        write_tile<T, W>(currents, current.panel(q), first, count, columns);
+        write_tile<T, W>(conductances, conductance.panel(q), first, count, columns);
+      }
+    }
+  });
+}
+
+template <typename T, int L, int NV>
+void backward(const ConductanceBackward<T>& a, int64_t panels) {
+  constexpr int W = L * NV;
+  const int64_t sources = a.wt.rows, targets = a.wt.cols;
+  const Rectangle<const T, W> x{a.x, sources};
+  const Rectangle<const T, W> dcurrent{a.dcurrent, targets}, dconductance{a.dconductance, targets};
+  const Rectangle<T, W> dx{a.dx, sources};
+  Scratch scratch(SynapseGradient<T, L, NV>::bytes(a.wt.nnz()) +
+                  4 * Scratch::bytes_of<T>(targets * W));
+  const SynapseGradient<T, L, NV> gradient(a.wt, a.permutation, a.synapses, scratch);
+  T *of_current[2], *of_conductance[2];
+  for (T*& panel : of_current) panel = scratch.take<T>(targets * W);
+  for (T*& panel : of_conductance) panel = scratch.take<T>(targets * W);
+  const int64_t work = (2 * kWorkPerSynapse * a.wt.nnz() + sources) * a.columns;
+
+  run_team(useful_threads(a.threads, work), [&](const Team& team) {
+    const Rows rows = rows_of(a.wt, team.rank, team.size, kBlock);
+    alignas(64) T tile[kTileRows * W];
+    gradient.clear(rows);
+    for (int64_t q = 0; q < panels; ++q) {
+      const int columns = static_cast<int>(std::min<int64_t>(W, a.columns - q * W));
+      pack<T, W>(team, dcurrent.panel(q), targets, columns, of_current[q % 2]);
+      pack<T, W>(team, dconductance.panel(q), targets, columns, of_conductance[q % 2]);
+      team.barrier();
+      for (int64_t first = rows.first; first < rows.last; first += kTileRows) {
+        const int count = static_cast<int>(std::min<int64_t>(kTileRows, rows.last - first));
+        read_tile<T, W>(x.panel(q), first, count, columns, tile);
+        for (int r = 0; r < count; ++r) {
+          Vec<T, L> sum[NV] = {};
+          gradient.add(sum, first + r, tile + r * W, of_current[q % 2], of_conductance[q % 2]);
+          for (int v = 0; v < NV; ++v) store<T, L>(tile + r * W + v * L, sum[v]);
+        }
+        write_tile<T, W>(tile, dx.panel(q), first, count, columns);
+      }
+    }
+    gradient.finish(rows, a.gradients);
+  });
+}
+
+}  // namespace
+
+template <class Isa, typename T>
+void conductance_forward(const ConductanceForward<T>& a) {
+  const Panels panels = panels_of<T>(a.columns);
+  with_width<T>(panels, [&](auto lanes, auto vectors) {
+    forward<T, decltype(lanes)::value, decltype(vectors)::value>(a, panels.count);
+  });
+}
+
+template <class Isa, typename T>
+void conductance_backward(const ConductanceBackward<T>& a) {
+  const Panels panels = panels_of<T>(a.columns);
+  with_width<T>(panels, [&](auto lanes, auto vectors) {
+    backward<T, decltype(lanes)::value, decltype(vectors)::value>(a, panels.count);
+  });
+}
+
+template void conductance_forward<SPARSE_ENGINE_ISA, float>(const ConductanceForward<float>&);
+template void conductance_forward<SPARSE_ENGINE_ISA, double>(const ConductanceForward<double>&);
+template void conductance_backward<SPARSE_ENGINE_ISA, float>(const ConductanceBackward<float>&);
+template void conductance_backward<SPARSE_ENGINE_ISA, double>(const ConductanceBackward<double>&);
+
+}  // namespace sparse_engine

@@ -1,0 +1,249 @@
+// The micro-kernels of conductance synapses: the sums over one target's links, and back again, from
+// the gradients of all targets to one source.
+#pragma once
+
+#include <algorithm>
+
+#include "activation.h"
+#include "links.h"
+#include "memory.h"
+#include "panel.h"
+#include "sparse_engine/conductance.h"
+
+namespace sparse_engine {
+namespace {
+
+// What a synapse costs in multiply-adds, for the number of threads that pay.
+constexpr int64_t kWorkPerSynapse = 16;
+
+constexpr double ln2_power_over_factorial(int n) {
+  return n == 0 ? 1. : ln2_power_over_factorial(n - 1) * 0.69314718055994530942 / n;
+}
+
+// The logistic function, cheaper than Sigmoid, as there is one of them per link. Where x is so far
+// from 0 that exp(x) or exp(-x) overflows, x is taken to be at that bound.
+template <typename T, int L>
+struct Logistic {
+  Vec<T, L> value;       // y = 1 / (1 + exp(-x))
+  Vec<T, L> complement;  // 1 - y = exp(-x) y, as exact as y itself
+
+  explicit SE_INLINE Logistic(Vec<T, L> x) {
+    const Vec<T, L> e = exp_of_minus(x);
+    value = T(1) / (e + T(1));
+    complement = e * value;
+  }
+
+ private:
+  // -x log2(e) = k + r with |r| <= 1/2, then 2^k times a Taylor polynomial of 2^r.
+  static SE_INLINE Vec<T, L> exp_of_minus(Vec<T, L> x) {
+    using C = ExpConstants<T>;
+    using Bits = Vec<typename C::Int, L>;
+    constexpr T kLog2E = T(1.4426950408889634074);
+    const Vec<T, L> most = Vec<T, L>{} + C::kSigmoidIsZero;
+    x = most < x ? most : x;
+    x = -most > x ? -most : x;
+    const Vec<T, L> shifted = C::kRound - x * kLog2E;
+    const Vec<T, L> k = shifted - C::kRound;
+    const Vec<T, L> r = -x * kLog2E - k;
+    Vec<T, L> p = r * T(ln2_power_over_factorial(C::kDegree - 1)) +
+                  T(ln2_power_over_factorial(C::kDegree - 2));
+    for (int n = C::kDegree - 3; n >= 0; --n) p = p * r + T(ln2_power_over_factorial(n));
+    // The low bits of `shifted` hold k: add them to the exponent.
+    Bits exponent, bits;
+    std::memcpy(&exponent, &shifted, sizeof exponent);
+    std::memcpy(&bits, &p, sizeof bits);
+    bits += exponent << C::kMantissaBits;
+    std::memcpy(&p, &bits, sizeof p);
+    return p;
+  }
+};
+
+// Adds to the sums of one target what a source at potential x contributes. P is one link's
+// parameter or, with lanes over links, a vector of them.
+template <typename T, int L, typename P>
+SE_INLINE void add_synapse(Vec<T, L>& current, Vec<T, L>& conductance, Vec<T, L> x, P weight, P mu,
+                           P sigma, P erev) {
+  const Vec<T, L> g = weight * Logistic<T, L>(sigma * (x - mu)).value;
+  conductance += g;
+  current += erev * g;
+}
+
+// The entries of x that K consecutive links read, where x is a single column.
+template <typename T, int K>
+SE_INLINE Vec<T, K> gather(const T* x, const int32_t* idx) {
+  Vec<T, K> found;
+  for (int l = 0; l < K; ++l) found[l] = x[idx[l]];
+  return found;
+}
+
+// Lanes over the links of a single column.
+template <typename T>
+constexpr int kLinkLanes = kShuffleBytes / static_cast<int>(sizeof(T));
+
+// The last link whose row of a panel is worth asking for ahead of its turn, or null where panels
+// of this many features fit the second-level cache.
+template <typename T, int W>
+inline const int32_t* last_fetched(const Csr& w, int64_t features) {
+  return w.nnz() > 0 && exceeds_l2<T, W>(features) ? last_link(w) : nullptr;
+}
+
+// Adds all links of target `row`; x is a panel of the sources, of which rows are fetched up to the
+// link `last`, if it is not null.
+template <typename T, int L, int NV>
+SE_INLINE void add_synapses(Vec<T, L> (&current)[NV], Vec<T, L> (&conductance)[NV], const Csr& w,
+                            const Synapses<T>& s, int64_t row, const T* x, const int32_t* last) {
+  const int64_t end = w.ptr[row + 1];
+  int64_t p = w.ptr[row];
+  if constexpr (L == 1) {
+    constexpr int K = kLinkLanes<T>;
+    Vec<T, K> currents = {}, conductances = {};
+    for (; p + K <= end; p += K)
+      add_synapse<T, K>(currents, conductances, gather<T, K>(x, w.idx + p),
+                        load<T, K>(s.weight + p), load<T, K>(s.mu + p), load<T, K>(s.sigma + p),
+                        load<T, K>(s.erev + p));
+    current[0] += sum_of_lanes<T, K>(currents);
+    conductance[0] += sum_of_lanes<T, K>(conductances);
+  }
+  for (; p < end; ++p) {
+    if (last) fetch_row<L * NV>(w.idx + p + kLinksAhead, last, x);
+    const T* from = x + static_cast<int64_t>(w.idx[p]) * (L * NV);
+    for (int v = 0; v < NV; ++v)
+      add_synapse<T, L>(current[v], conductance[v], load<T, L>(from + v * L), s.weight[p], s.mu[p],
+                        s.sigma[p], s.erev[p]);
+  }
+}
+
+// Adds the sums over the lanes of four vectors to to[0..4).
+template <typename T, int L>
+SE_INLINE void add_four_sums(const Vec<T, L> (&v)[4], T* to) {
+  if constexpr (L == 1) {
+    for (int i = 0; i < 4; ++i) to[i] += v[i];
+  } else if constexpr (L == 2) {
+    for (int i = 0; i < 4; i += 2)
+      store<T, 2>(to + i, load<T, 2>(to + i) + sums_of<T, 2>({v[i], v[i + 1]}));
+  } else if constexpr (L == 4) {
+    store<T, 4>(to, load<T, 4>(to) + sums_of<T, 4>(v));
+  } else {
+    constexpr auto half = std::make_integer_sequence<int, L / 2>();
+    Vec<T, L / 2> halves[4];
+    for (int i = 0; i < 4; ++i)
+      halves[i] = lanes_of<0, T, L>(v[i], half) + lanes_of<L / 2, T, L>(v[i], half);
+    add_four_sums<T, L / 2>(halves, to);
+  }
+}
+
+// Sums over time and batch that make up the gradients of one link.
+enum SynapseSum { kOfWeight, kOfMu, kOfSigma, kOfErev };
+
+// Adds to them what one link contributes, and returns the gradient of sigma (x - mu), over W.
+template <typename T, int L, typename P>
+SE_INLINE Vec<T, L> add_synapse_gradient(Vec<T, L> (&sums)[4], Vec<T, L> x, Vec<T, L> dcurrent,
+                                         Vec<T, L> dconductance, P mu, P sigma, P erev) {
+  const Vec<T, L> above = x - mu;
+  const Logistic<T, L> gate(sigma * above);
+  const Vec<T, L> dg = dcurrent * erev + dconductance, of_weight = dg * gate.value;
+  const Vec<T, L> of_argument = of_weight * gate.complement;
+  sums[kOfWeight] += of_weight;
+  sums[kOfMu] += of_argument;
+  sums[kOfSigma] += of_argument * above;
+  sums[kOfErev] += dcurrent * gate.value;
+  return of_argument;
+}
+
+// The way back. Links are visited source by source, in the order of the transposed pattern: a
+// source's own gradient and those of its links are then sums that one thread takes in one order,
+// and each link's logistic function is computed once for all of them.
+template <typename T, int L, int NV>
+class SynapseGradient {
+  static constexpr int W = L * NV;
+
+ public:
+  static size_t bytes(int64_t nnz) {
+    return 4 * Scratch::bytes_of<T>(nnz) + Scratch::bytes_of<T>(4 * nnz);
+  }
+
+  // All three must outlive this object.
+  SynapseGradient(const Csr& wt, const int32_t* permutation, const Synapses<T>& synapses,
+                  Scratch& scratch)
+      : wt_(wt),
+        permutation_(permutation),
+        synapses_(synapses),
+        mu_(scratch.take<T>(wt.nnz())),
+        sigma_(scratch.take<T>(wt.nnz())),
+        erev_(scratch.take<T>(wt.nnz())),
+        push_(scratch.take<T>(wt.nnz())),
+        sums_(scratch.take<T>(4 * wt.nnz())),
+        last_(last_fetched<T, W>(wt, 2 * wt.cols)) {}
+
+  // Must precede add() for these sources, in the same thread.
+  void clear(const Rows& sources) const {
+    const int64_t first = wt_.ptr[sources.first], last = wt_.ptr[sources.last];
+    for (int64_t p = first; p < last; ++p) {
+      const int32_t link = permutation_[p];
+      mu_[p] = synapses_.mu[link];
+      sigma_[p] = synapses_.sigma[link];
+      erev_[p] = synapses_.erev[link];
+      push_[p] = synapses_.weight[link] * sigma_[p];
+    }
+    std::fill(sums_ + 4 * first, sums_ + 4 * last, T(0));
+  }
+
+  // Adds to dx, the gradient of `source` in one panel, and to the sums of its links. x is that row
+  // of the panel; dcurrent and dconductance are the targets' whole panels.
+  SE_INLINE void add(Vec<T, L> (&dx)[NV], int64_t source, const T* x, const T* dcurrent,
+                     const T* dconductance) const {
+    const int64_t end = wt_.ptr[source + 1];
+    int64_t p = wt_.ptr[source];
+    if constexpr (L == 1) {
+      constexpr int K = kLinkLanes<T>;
+      Vec<T, K> pushed = {};
+      for (; p + K <= end; p += K) {
+        Vec<T, K> sums[4] = {};
+        const Vec<T, K> of_argument =
+            add_synapse_gradient<T, K>(sums, Vec<T, K>{} + *x, gather<T, K>(dcurrent, wt_.idx + p),
+                                       gather<T, K>(dconductance, wt_.idx + p), load<T, K>(mu_ + p),
+                                       load<T, K>(sigma_ + p), load<T, K>(erev_ + p));
+        pushed += load<T, K>(push_ + p) * of_argument;
+        for (int l = 0; l < K; ++l)
+          for (int i = 0; i < 4; ++i) sums_[4 * (p + l) + i] += sums[i][l];
+      }
+      dx[0] += sum_of_lanes<T, K>(pushed);
+    }
+    for (; p < end; ++p) {
+      if (last_) {
+        fetch_row<W>(wt_.idx + p + kLinksAhead, last_, dcurrent);
+        fetch_row<W>(wt_.idx + p + kLinksAhead, last_, dconductance);
+      }
+      const int64_t at = static_cast<int64_t>(wt_.idx[p]) * W;
+      Vec<T, L> sums[4] = {};
+      for (int v = 0; v < NV; ++v)
+        dx[v] += push_[p] * add_synapse_gradient<T, L>(
+                                sums, load<T, L>(x + v * L), load<T, L>(dcurrent + at + v * L),
+                                load<T, L>(dconductance + at + v * L), mu_[p], sigma_[p], erev_[p]);
+      add_four_sums<T, L>(sums, sums_ + 4 * p);
+    }
+  }
+
+  // Writes the gradients of the links of these sources.
+  void finish(const Rows& sources, const SynapseGradients<T>& to) const {
+    for (int64_t p = wt_.ptr[sources.first]; p < wt_.ptr[sources.last]; ++p) {
+      const int32_t link = permutation_[p];
+      const T *sum = sums_ + 4 * p, weight = synapses_.weight[link];
+      to.weight[link] = sum[kOfWeight];
+      to.mu[link] = -push_[p] * sum[kOfMu];
+      to.sigma[link] = weight * sum[kOfSigma];
+      to.erev[link] = weight * sum[kOfErev];
+    }
+  }
+
+ private:
+  const Csr& wt_;
+  const int32_t* const permutation_;
+  const Synapses<T>& synapses_;
+  // In the order of wt: the synapses' parameters, W sigma, and four sums for each link.
+  T *const mu_, *const sigma_, *const erev_, *const push_, *const sums_;
+  const int32_t* const last_;
+};
+
+}  // namespace
+}  // namespace sparse_engine

@@ -1,0 +1,110 @@
+// The stages of which a step of a continuous-time network consists: the forward pass runs through
+// them, and the backward pass does once more for each step.
+#pragma once
+
+#include "activation.h"
+#include "row_product.h"
+#include "sequence.h"
+#include "sparse_engine/ctrnn.h"
+
+namespace sparse_engine {
+namespace {
+
+// The length of an unfold in the columns of one panel; 0 in those that do not exist.
+template <typename T, int L, int NV>
+struct UnfoldLength {
+  alignas(64) T dt[L * NV];
+
+  UnfoldLength(const Sequence<T, L * NV>& seq, const T* dt_of_all, int64_t t, int64_t q) {
+    read_tile<T, L * NV>(seq.step(dt_of_all, 1, t, q), 0, 1, seq.columns(q), dt);
+  }
+  SE_INLINE Vec<T, L> operator[](int v) const { return load<T, L>(dt + v * L); }
+};
+
+template <typename T, int L, int NV>
+class Unfolds {
+  static constexpr int W = L * NV;
+
+ public:
+  static size_t bytes(int64_t units, int64_t panels) {
+    return 3 * Ring<T, W>::bytes(1, units, panels);
+  }
+
+  Unfolds(const RungeKutta& method, const RowProduct<T, L, NV>& product, const T* rate,
+          const Sequence<T, W>& seq, Scratch& scratch)
+      : method_(method),
+        product_(product),
+        rate_(rate),
+        seq_(seq),
+        x_(take(scratch)),
+        start_(take(scratch)),
+        end_(take(scratch)) {}
+
+  int64_t stages() const { return method_.unfolds * method_.stages; }
+
+  // Holds this member's rows of x_t.
+  void hold(const Rows& rows, const T* x, int64_t t) const {
+    seq_.tiles(rows, [&](int64_t q, int64_t first, int count) {
+      read_tile<T, W>(seq_.step(x, x_.units, t, q), first, count, seq_.columns(q),
+                      x_.row(q, first));
+    });
+  }
+
+  // Stage m of step t for this member's rows, from the state of all units that it looks at. Writes
+  // the next stage's state, and the activation; with no `data`, they are not wanted. A barrier must
+  // follow before the next stage.
+  void stage(const Rows& rows, int64_t m, const T* dt_of_all, int64_t t, const State<T, W>& before,
+             const State<T, W>& after, const State<T, W>& activation) const {
+    const int64_t i = m % method_.stages;
+    const bool last = i + 1 == method_.stages;
+    const T weight = static_cast<T>(method_.weights[i]);
+    const T node = last ? T(0) : static_cast<T>(method_.nodes[i + 1]);
+    const T clip = static_cast<T>(method_.clip);
+    seq_.tiles(rows, [&](int64_t q, int64_t first, int count) {
+      const UnfoldLength<T, L, NV> dt(seq_, dt_of_all, t, q);
+      for (int64_t unit = first; unit < first + count; ++unit) {
+        const T rate = rate_ ? rate_[unit] : T(0);
+        Vec<T, L> sum[NV];
+        for (int v = 0; v < NV; ++v) sum[v] = load<T, L>(x_.row(q, unit) + v * L);
+        product_(sum, unit, before.panel(q));
+        for (int v = 0; v < NV; ++v) {
+          const Vec<T, L> y = Tanh::of<T, L>(sum[v]);
+          if (activation.data) store<T, L>(activation.row(q, unit) + v * L, y);
+          if (after.data == nullptr) continue;
+          const Vec<T, L> h = load<T, L>(before.row(q, unit) + v * L), k = y - rate * h;
+          T *start = start_.row(q, unit) + v * L, *end = end_.row(q, unit) + v * L;
+          const Vec<T, L> moved = (i == 0 ? h : load<T, L>(end)) + weight * dt[v] * k;
+          Vec<T, L> next;
+          if (last) {
+            next = clipped(moved, clip);
+          } else {
+            if (i == 0) store<T, L>(start, h);
+            store<T, L>(end, moved);
+            next = load<T, L>(start) + node * dt[v] * k;
+          }
+          store<T, L>(after.row(q, unit) + v * L, next);
+        }
+      }
+    });
+  }
+
+ private:
+  State<T, W> take(Scratch& scratch) const {
+    return Ring<T, W>(scratch, 1, product_.w.rows, seq_.panels).at(0);
+  }
+
+  static SE_INLINE Vec<T, L> clipped(Vec<T, L> h, T clip) {
+    const Vec<T, L> most = Vec<T, L>{} + clip;
+    return h > clip ? most : h < -clip ? -most : h;
+  }
+
+  const RungeKutta method_;
+  const RowProduct<T, L, NV>& product_;
+  const T* const rate_;
+  const Sequence<T, W>& seq_;
+  const State<T, W> x_;            // of this step
+  const State<T, W> start_, end_;  // of this unfold
+};
+
+}  // namespace
+}  // namespace sparse_engine

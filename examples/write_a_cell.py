@@ -1,0 +1,86 @@
+"""A cell of one's own in plain torch: docs/write_a_cell.md says how, and how it becomes a kernel.
+
+The update gate network (UGRNN, Collins et al. 2017) has one gate, which mixes its state with a
+candidate. It learns to recall the first of 10 inputs, and rewires itself meanwhile.
+"""
+
+from __future__ import annotations
+
+import json as json_format
+from pathlib import Path
+
+import torch
+import tyro
+from torch import nn
+
+from sparse_engine.files import write_atomically
+from sparse_engine.nn import Recurrent, SparseWeight
+from sparse_engine.topology import SET
+
+
+class SparseUGRNN(Recurrent):
+    """``g = sigmoid(x_g + u_g)``, ``h_t = g h_{t-1} + (1 - g) tanh(x_c + u_c)``.
+
+    ``x_g, x_c`` are the halves of ``x_t W_ih^T + b``, ``u_g, u_c`` those of ``h_{t-1} W_hh^T``.
+    """
+
+    def __init__(self, input_size, hidden_size, *, density, num_layers=1, bidirectional=False):
+        super().__init__(
+            input_size=input_size,
+            hidden_size=hidden_size,
+            num_layers=num_layers,
+            bias=True,
+            batch_first=False,
+            dropout=0.0,
+            bidirectional=bidirectional,
+        )
+        for name, inputs in self._layers():
+            weight = SparseWeight.erdos_renyi(2 * hidden_size, hidden_size, density=density)
+            setattr(self, f"input_{name}", nn.Linear(inputs, 2 * hidden_size))
+            setattr(self, f"weight_hh_{name}", weight)
+
+    def forward(self, x, h0=None):
+        """All outputs, and the final states, as of :class:`torch.nn.GRU`."""
+        return self._run(x, h0)
+
+    def _layer(self, name, x, initial):
+        weight = getattr(self, f"weight_hh_{name}")
+        h = x.new_zeros(x.shape[1], self.hidden_size) if initial[0] is None else initial[0]
+        states = []
+        for step in getattr(self, f"input_{name}")(x):
+            gate, candidate = (step + weight(h)).chunk(2, -1)
+            h = torch.lerp(torch.tanh(candidate), h, torch.sigmoid(gate))
+            states.append(h)
+        return torch.stack(states), h
+
+
+def main(*, steps: int = 300, json: Path | None = None) -> None:
+    """Learns to recall the first of 10 inputs.
+
+    Args:
+        steps: training steps.
+        json: write the losses to this file.
+    """
+    torch.manual_seed(0)
+    rnn, readout = SparseUGRNN(8, 128, density=0.1), nn.Linear(128, 8)
+    model = nn.ModuleList([rnn, readout])
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    rewiring = SET(model, optimizer, fraction=0.3, every=100)
+    losses = []
+    for _ in range(steps):
+        x = torch.randn(10, 32, 8)
+        loss = nn.functional.mse_loss(readout(rnn(x)[1][0]), x[0])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        rewiring.step()
+        losses.append(loss.item())
+    print(f"loss {losses[0]:.3f} -> {losses[-1]:.3f} with {rnn.weight_hh_l0}")
+    if json is not None:
+        record = {"steps": steps, "first loss": losses[0], "last loss": losses[-1]}
+        json.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(json, (json_format.dumps(record, indent=1) + "\n").encode())
+
+
+if __name__ == "__main__":
+    tyro.cli(main, description=__doc__)

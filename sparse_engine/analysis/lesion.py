@@ -1,0 +1,167 @@
+"""Lesions: what a model does when motifs are taken out of it, beside what chance would take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+from tqdm.auto import tqdm
+
+from sparse_engine import convert
+from sparse_engine.analysis.feed_forward import links_of_loops
+from sparse_engine.analysis.lesion_curve import LesionCurve
+from sparse_engine.nn import SparseWeight
+
+
+@dataclass(frozen=True)
+class Lesions:
+    """The curves of :func:`lesion`.
+
+    Attributes:
+        intact: the metric before any lesion.
+        curves: "unbalanced" and "balanced", the loops of each kind; "both", all loops; and "random
+            links", as many links as a loop has at each step.
+    """
+
+    intact: float
+    curves: dict[str, LesionCurve]
+
+    @property
+    def compared(self) -> int:
+        """The largest number of steps that the unbalanced, the balanced and the random have."""
+        return min(curve.steps for name, curve in self.curves.items() if name != "both")
+
+    def to_dict(self) -> dict[str, object]:
+        """For JSON: the means, the ends of the 95 % intervals and the links, by curve."""
+        return {
+            "intact": self.intact,
+            "compared": self.compared,
+            "curves": {name: curve.to_dict() for name, curve in self.curves.items()},
+        }
+
+    def __str__(self) -> str:
+        rows = [("removed", "steps", "links", "metric", "95 % interval")]
+        rows.append(("nothing", "0", "0", f"{self.intact:.4g}", ""))
+        for name, curve in self.curves.items():
+            shown = sorted({self.compared, curve.steps} - {0})
+            rows += [curve.row(name, step) for step in shown]
+        return "\n".join(
+            f"{name:14}{step:>7}{links:>8}{metric:>12}{interval:>26}".rstrip()
+            for name, step, links, metric, interval in rows
+        )
+
+
+def lesion(
+    model: nn.Module,
+    motifs: np.ndarray,
+    evaluate: Callable[[nn.Module], float],
+    *,
+    weight: SparseWeight | None = None,
+    orders: int = 10,
+    steps: int | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> Lesions:
+    """Removes feed-forward loops one after the other, in random orders, and evaluates each time.
+
+    A loop is balanced if the product of its three values is positive. To remove it is to set them
+    to 0; afterwards the model is as before. The controls are loops of the other kind and links that
+    are drawn at random among all of the weight. After Zhang et al., "Universal structural patterns
+    in sparse recurrent neural networks", 2023, who removed the unbalanced alone.
+
+    Args:
+        model: whose links are removed.
+        motifs: integers ``[loops, 3]``, nodes u, v, w of u -> v -> w and u -> w, as
+            :func:`find_feed_forward_loops` finds and :func:`planted_network` plants them.
+        evaluate: the metric of the model; is to give the same for the same model.
+        weight: the weight that has the loops; by default the only square one of the model.
+        orders: random orders of each curve, at least 1.
+        steps: loops that are removed at most; by default all.
+        seed: of the orders, at least 0.
+        progress: whether a terminal shows how far it is.
+
+    Raises:
+        ValueError: an argument out of range, no loops or one without its links, a weight that is
+            not the model's, or none or several to choose from.
+    """
+    if orders < 1 or seed < 0 or (steps is not None and steps < 1):
+        raise ValueError(
+            f"expected orders and steps of at least 1 and seed of at least 0, found {orders}, "
+            f"{steps} and {seed}"
+        )
+    weight = _weight(model, weight)
+    csr = convert.to_scipy(weight)
+    loops = links_of_loops(csr, motifs)
+    if not len(loops):
+        raise ValueError("expected at least one loop, found none")
+    balanced = np.sign(csr.data[loops]).prod(1) > 0
+    groups = {"unbalanced": loops[~balanced], "balanced": loops[balanced], "both": loops}
+    longest = min(max(balanced.sum(), (~balanced).sum()), csr.nnz // 3)
+    rng = np.random.Generator(np.random.Philox(seed))
+    removals = {
+        name: [rng.permutation(group)[:steps] for _ in range(orders)]
+        for name, group in groups.items()
+    }
+    removals["random links"] = [
+        rng.choice(csr.nnz, (longest, 3), replace=False)[:steps] for _ in range(orders)
+    ]
+    total = sum(len(order) for curve in removals.values() for order in curve)
+    shown = None if progress else True
+    with tqdm(total=total, desc="lesions", delay=1, disable=shown) as bar:
+
+        def measure() -> float:
+            bar.update()
+            return float(evaluate(model))
+
+        intact = float(evaluate(model))
+        curves = {
+            name: LesionCurve(
+                links=np.array([_removed(order) for order in curve]),
+                metric=np.array([[intact, *_metrics(weight, order, measure)] for order in curve]),
+            )
+            for name, curve in removals.items()
+        }
+    return Lesions(intact, curves)
+
+
+def _weight(model: nn.Module, weight: SparseWeight | None) -> SparseWeight:
+    own = {name: each for name, each in model.named_modules() if isinstance(each, SparseWeight)}
+    chosen = [
+        each
+        for each in own.values()
+        if each.shape[0] == each.shape[1] and (weight is None or each is weight)
+    ]
+    if len(chosen) != 1:
+        raise ValueError(
+            f"expected one square weight of the model, found {len(chosen)} among {[*own]}; "
+            "name it with weight="
+        )
+    if not isinstance(chosen[0].values, nn.Parameter):
+        raise ValueError(f"expected a weight whose values are a Parameter, found {chosen[0]}")
+    return chosen[0]
+
+
+def _metrics(weight: SparseWeight, order: np.ndarray, measure: Callable[[], float]) -> list[float]:
+    """What is measured after each removal; the values come back in the end."""
+    values, metrics = weight.values.detach(), []
+    before = values.clone()
+    try:
+        for links in order:
+            values[torch.from_numpy(links).to(values.device)] = 0
+            metrics.append(measure())
+    finally:
+        values.copy_(before)
+    return metrics
+
+
+def _removed(order: np.ndarray) -> list[int]:
+    """How many different links are gone after each removal; loops may share some."""
+    gone: set[int] = set()
+    counts = [0]
+    for links in order.tolist():
+        gone.update(links)
+        counts.append(len(gone))
+    return counts

@@ -1,0 +1,96 @@
+"""The types of triads and how they are named.
+
+A type is a class and the signs of its links, "030T:++-". The class is one of the 16 of
+``networkx.triadic_census``; its nodes are called a, b, c, and :data:`LINKS` says in which order its
+links come. Where a class looks the same from several of its nodes, the name is the first of those
+that fit, with + before - before 0, a stored zero. Without zeros there are 138 types: 96 that are
+closed, 36 of two connected pairs of nodes, 5 of one, and "003".
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from itertools import permutations
+from typing import NamedTuple
+
+import numpy as np
+
+from sparse_engine.analysis._triads import CODES
+from sparse_engine.analysis.codes import ENDS, PRESENT, STATES
+
+#: The links of each class: "ab" leads from node a to node b.
+LINKS = {
+    "003": (),
+    "012": ("ab",),
+    "102": ("ab", "ba"),
+    "021D": ("ab", "ac"),
+    "021U": ("ba", "ca"),
+    "021C": ("ba", "ac"),
+    "111D": ("ab", "ba", "ca"),
+    "111U": ("ab", "ba", "ac"),
+    "030T": ("ab", "bc", "ac"),
+    "030C": ("ab", "bc", "ca"),
+    "201": ("ab", "ba", "ac", "ca"),
+    "120D": ("ab", "ac", "bc", "cb"),
+    "120U": ("ba", "ca", "bc", "cb"),
+    "120C": ("ab", "bc", "ac", "ca"),
+    "210": ("ab", "bc", "cb", "ac", "ca"),
+    "300": ("ab", "ba", "bc", "cb", "ac", "ca"),
+}
+CLASSES = tuple(LINKS)
+#: The classes in which no node is without a link.
+CONNECTED = CLASSES[3:]
+
+
+class Types(NamedTuple):
+    """Every type of triad.
+
+    Attributes:
+        names: in the order of the classes, and within a class of the signs.
+        of_code: int64 ``[CODES]``, the type of each code by its position in ``names``.
+    """
+
+    names: tuple[str, ...]
+    of_code: np.ndarray
+
+
+@cache
+def types() -> Types:
+    """The 720 types, with stored zeros as a third sign."""
+    # A class and the states of its links, two bits each, as one number.
+    keys = np.full(CODES, np.iinfo(np.int64).max)
+    for number, links in enumerate(LINKS.values()):
+        digits = 4 ** np.arange(len(links))[::-1]
+        for nodes in permutations(range(3)):
+            place = dict(zip("abc", nodes, strict=True))
+            chosen = [ENDS.index((place[source], place[target])) for source, target in links]
+            fits = PRESENT[:, chosen].all(1) & (PRESENT.sum(1) == len(links))
+            key = number * CODES + STATES[fits][:, chosen] @ digits
+            keys[fits] = np.minimum(keys[fits], key)
+    distinct, of_code = np.unique(keys, return_inverse=True)
+    return Types(tuple(map(_name, distinct.tolist())), of_code)
+
+
+def split(name: str) -> tuple[str, str]:
+    """The class and the signs of a type."""
+    name, _, signs = name.partition(":")
+    return name, signs
+
+
+@cache
+def class_of() -> np.ndarray:
+    """The class of each type."""
+    return np.array([split(name)[0] for name in types().names])
+
+
+def by_type(histogram: np.ndarray) -> np.ndarray:
+    """How many triads are of each type, int64 ``[types]``, from how many have each code."""
+    counts = np.zeros(len(types().names), np.int64)
+    np.add.at(counts, types().of_code, histogram)
+    return counts
+
+
+def _name(key: int) -> str:
+    name = CLASSES[key // CODES]
+    signs = [" +-0"[key >> 2 * k & 3] for k in reversed(range(len(LINKS[name])))]
+    return f"{name}:{''.join(signs)}" if signs else name

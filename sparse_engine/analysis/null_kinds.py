@@ -1,0 +1,101 @@
+"""The random graphs that a graph is compared with."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from sparse_engine.analysis._triads import Kind
+from sparse_engine.analysis.graph import GraphLike, as_csr, native, threads
+from sparse_engine.analysis.motifs import by_type, types
+
+
+class NullKind(ABC):
+    """What random graphs keep of a given one. One of your own is a subclass with :meth:`draw`."""
+
+    @abstractmethod
+    def draw(self, w: GraphLike, *, seed: int = 0, sample: int = 0) -> csr_array:
+        """Random graph number ``sample``: a function of the arguments alone.
+
+        Args:
+            w: whatever :func:`~sparse_engine.analysis.graph.as_csr` takes.
+            seed: of the random numbers, in [0, 2^64).
+            sample: in [0, 2^32).
+
+        Raises:
+            TypeError: not a graph.
+            ValueError: not square, not a valid matrix or file, or a number out of range.
+        """
+
+    def count(self, w: GraphLike, *, seed: int, samples: range) -> np.ndarray:
+        """How many triads of each type the random graphs have, int64 ``[samples, types]``."""
+        drawn = (as_csr(self.draw(w, seed=seed, sample=sample)) for sample in samples)
+        return np.stack([by_type(native(csr).count(threads())) for csr in drawn])
+
+
+class _Native(NullKind):
+    """A kind that the native code knows; it draws samples in parallel."""
+
+    @abstractmethod
+    def _kind(self) -> Kind: ...
+
+    def draw(self, w: GraphLike, *, seed: int = 0, sample: int = 0) -> csr_array:
+        if not (0 <= seed < 2**64 and 0 <= sample < 2**32):
+            raise ValueError(
+                f"expected seed in [0, 2^64) and sample in [0, 2^32), found {seed} and {sample}"
+            )
+        csr = as_csr(w)
+        sources, targets, links = native(csr).draw(self._kind(), seed, sample)
+        return csr_array((csr.data[links], (targets, sources)), shape=csr.shape)
+
+    def count(self, w: GraphLike, *, seed: int, samples: range) -> np.ndarray:
+        names, of_code = types()
+        graph = native(as_csr(w))
+        return graph.count_drawn(self._kind(), seed, samples, of_code, len(names), threads())
+
+
+@dataclass(frozen=True)
+class SignShuffle(_Native):
+    """The same links, self-loops included, among which the values are permuted."""
+
+    def _kind(self) -> Kind:
+        return Kind.sign_shuffle()
+
+
+@dataclass(frozen=True)
+class ErdosRenyi(_Native):
+    """The same values on as many links, anywhere but at self-loops, which stay where they are."""
+
+    def _kind(self) -> Kind:
+        return Kind.erdos_renyi()
+
+
+@dataclass(frozen=True)
+class DegreePreserving(_Native):
+    """Every node keeps its links in and out, in number: double edge swaps.
+
+    The links a->b and c->d become a->d and c->b, where that makes no self-loop and no link that is
+    there already; a value stays with its source. Self-loops stay. After Maslov and Sneppen,
+    "Specificity and stability in topology of protein networks", 2002.
+
+    Attributes:
+        keep_mutual: every node keeps its number of mutual pairs, too: these are swapped among
+            themselves, and no swap makes one.
+        keep_signs: only links of the same sign (mutual pairs of the same two) are swapped, so that
+            every node keeps its links in and out of each sign; otherwise only those out.
+        proposals: of swaps, for each link or mutual pair, at least 1.
+    """
+
+    keep_mutual: bool = False
+    keep_signs: bool = True
+    proposals: int = 10
+
+    def __post_init__(self) -> None:
+        if self.proposals < 1:
+            raise ValueError(f"expected proposals of at least 1, found {self.proposals}")
+
+    def _kind(self) -> Kind:
+        return Kind.degree_preserving(self.keep_mutual, self.keep_signs, self.proposals)

@@ -1,0 +1,66 @@
+"""Random networks with feed-forward loops in known places."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.sparse import coo_array, csr_array
+
+from sparse_engine.analysis.balanced_network import signed_network
+
+
+class Planted(NamedTuple):
+    """A network and what was planted in it.
+
+    Attributes:
+        graph: float64 ``[n, n]`` of +1 and -1, rows are targets.
+        loops: int64 ``[loops, 3]``, the nodes u, v, w of u -> v -> w and u -> w.
+    """
+
+    graph: csr_array
+    loops: np.ndarray
+
+
+def planted_network(
+    n: int, density: float, *, loops: int = 15, balanced: float = 0.5, seed: int = 0
+) -> Planted:
+    """A random network in which pairs of nodes are connected by a feed-forward loop alone.
+
+    Two nodes for each loop lose the links that :func:`signed_network` gave them. With a third, one
+    of the others, they form the loop, in random roles. After the lesion experiments of Zhang et
+    al., "Universal structural patterns in sparse recurrent neural networks", 2023.
+
+    Args:
+        n: nodes, more than ``2 * loops``.
+        density: share of the cells off the diagonal that hold a link before that, in (0, 1].
+        loops: how many are planted, at least 0.
+        balanced: the share of them whose product of signs is positive, in [0, 1].
+        seed: of the random numbers, at least 0.
+
+    Raises:
+        ValueError: an argument out of range.
+    """
+    if loops < 0 or n <= 2 * loops:
+        raise ValueError(f"expected n of more than {2 * loops} for {loops} loops, found {n}")
+    if not 0 <= balanced <= 1:
+        raise ValueError(f"expected balanced in [0, 1], found {balanced}")
+    w = signed_network(n, density, seed=seed).tocoo()
+    rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, 1])))
+    order = rng.permutation(n)
+    alone, others = order[: 2 * loops], order[2 * loops :]
+    nodes = np.column_stack([alone.reshape(loops, 2), rng.choice(others, loops)])
+    nodes = rng.permuted(nodes, axis=1).astype(np.int64)
+    signs = rng.choice([-1.0, 1.0], (loops, 2))
+    product = np.where(np.arange(loops) < round(balanced * loops), 1.0, -1.0)
+    values = np.column_stack([signs, rng.permutation(product) * signs.prod(1)])
+    sources, targets = nodes[:, [0, 1, 0]].ravel(), nodes[:, [1, 2, 2]].ravel()
+    kept = ~np.isin(w.row, alone) & ~np.isin(w.col, alone)
+    graph = coo_array(
+        (
+            np.concatenate([w.data[kept], values.ravel()]),
+            (np.concatenate([w.row[kept], targets]), np.concatenate([w.col[kept], sources])),
+        ),
+        shape=(n, n),
+    )
+    return Planted(graph.tocsr(), nodes)

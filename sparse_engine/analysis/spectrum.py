@@ -1,0 +1,34 @@
+"""The eigenvalue that decides whether activity grows."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.sparse.csgraph import connected_components
+from scipy.sparse.linalg import eigs
+
+from sparse_engine.analysis.graph import GraphLike, as_csr
+
+# Up to here the dense matrix is smaller than what ARPACK keeps.
+DENSE = 64
+
+
+def spectral_radius(w: GraphLike) -> float:
+    """The largest magnitude of an eigenvalue: ``np.abs(np.linalg.eigvals(W)).max()``.
+
+    By ARPACK, from a start that is always the same; 0 without nodes or where no link is in a cycle.
+
+    Raises:
+        TypeError: not a graph.
+        ValueError: not square, or not a valid matrix or file.
+        scipy.sparse.linalg.ArpackNoConvergence: too many eigenvalues are about as large.
+    """
+    csr = as_csr(w).astype(np.float64)
+    n = csr.shape[0]
+    components, _ = connected_components(csr, connection="strong")
+    if components == n and not csr.diagonal().any():
+        return 0.0
+    if n <= DENSE:
+        return float(np.abs(np.linalg.eigvals(csr.toarray())).max())
+    start = np.random.Generator(np.random.Philox(0)).standard_normal(n)
+    largest = eigs(csr, k=6, v0=start, ncv=DENSE, return_eigenvectors=False)
+    return float(np.abs(largest).max())

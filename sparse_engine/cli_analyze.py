@@ -1,0 +1,106 @@
+"""``sparse-engine analyze``: the structure of networks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+from tqdm.auto import tqdm
+
+from sparse_engine import analysis
+from sparse_engine.analysis import DegreePreserving, ErdosRenyi, NullModel, SignShuffle
+from sparse_engine.analysis.graph import GraphLike
+from sparse_engine.train import read_weights
+
+NULLS = {
+    "sign-shuffle": SignShuffle(),
+    "degree": DegreePreserving(),
+    "degree-mutual": DegreePreserving(keep_mutual=True),
+    "erdos-renyi": ErdosRenyi(),
+}
+
+
+@dataclass(frozen=True)
+class Analyze:
+    """Structural balance, motifs and figures of signed directed graphs.
+
+    Example: sparse-engine analyze edges.csv --null sign-shuffle --samples 500
+
+    Example: sparse-engine analyze runs/mackey-glass --plot structure.png
+    """
+
+    files: tyro.conf.Positional[tuple[Path, ...]]
+    """Run folders, safetensors files, npz files of SciPy (rows are targets), or edge lists:
+    "Id,Source,Target,Weight" with that header, or tab-separated without one."""
+    null: Literal[tuple(NULLS)] | None = None  # type: ignore[valid-type]
+    """What random graphs to compare with. sign-shuffle: the same links. degree: links in and out of
+    each node, by sign, stay; degree-mutual: its mutual pairs, too. erdos-renyi: links anywhere."""
+    samples: int = 500
+    """Graphs of the null model, at least 2."""
+    seed: int = 0
+    """Of the null model, at least 0."""
+    json: bool = False
+    """Print one JSON object, by file, instead of tables."""
+    plot: Path | None = None
+    """Draw degrees, weights and feed-forward loops, a row for each graph, into this PNG file."""
+
+    def __call__(self) -> int:
+        """Runs the command; returns its exit status."""
+        if not self.files:
+            raise ValueError("expected at least one file")
+        graphs = dict(self._graphs())
+        records, nulls = {}, {}
+        for name, w in tqdm(graphs.items(), unit="graph", leave=False, disable=None):
+            parts = {
+                "structure": analysis.structure(w),
+                "balance": analysis.structural_balance(w),
+            }
+            censuses = {
+                "census": analysis.triad_census(w),
+                "signed_census": analysis.signed_triad_census(w),
+                "feed_forward_loops": analysis.feed_forward_loops(w),
+            }
+            if self.null is not None:
+                kind = NULLS[self.null]
+                nulls[name] = analysis.null_model(w, kind=kind, n=self.samples, seed=self.seed)
+                parts["null"] = nulls[name]
+            records[name] = {key: part.to_dict() for key, part in parts.items()} | censuses
+            if not self.json:
+                tables = map(_columns, (censuses["census"], censuses["feed_forward_loops"]))
+                tqdm.write("\n\n".join([name, *map(str, parts.values()), *tables]) + "\n")
+        if self.json:
+            print(json.dumps(records, indent=1))
+        if self.plot is not None:
+            _draw(graphs, nulls, self.plot)
+        return 0
+
+    def _graphs(self) -> Iterator[tuple[str, GraphLike]]:
+        for file in self.files:
+            weights = read_weights(file)
+            square = {name: w for name, w in weights.items() if w.shape[0] == w.shape[1]}
+            if not square:
+                shapes = ", ".join(f"{' x '.join(map(str, w.shape))}" for w in weights.values())
+                raise ValueError(f"expected a square weight in {file}, found {shapes}")
+            for name, w in square.items():
+                yield f"{file}:{name}" if len(square) > 1 else str(file), w
+
+
+def _columns(counts: dict[str, int]) -> str:
+    """Four of the counts in each line."""
+    cells = [f"{name:>6}{count:>16,}" for name, count in counts.items()]
+    return "\n".join("".join(cells[first : first + 4]) for first in range(0, len(cells), 4))
+
+
+def _draw(graphs: dict[str, GraphLike], nulls: dict[str, NullModel], path: Path) -> None:
+    from sparse_engine import plot
+
+    with plot.panels(path, len(graphs), 3, size=(14, 4 * len(graphs))) as rows:
+        for (degrees, weights, loops), (name, w) in zip(rows, graphs.items(), strict=True):
+            plot.degrees(analysis.degree_distribution(w), degrees)
+            plot.weights(analysis.weight_distribution(w), weights)
+            plot.feed_forward_loops(analysis.feed_forward_loops(w), loops, null=nulls.get(name))
+            degrees.set_title(name, loc="left", fontsize=10)

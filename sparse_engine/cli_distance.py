@@ -1,0 +1,147 @@
+"""``sparse-engine distance``: how differently networks are wired."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import scipy.sparse
+import tyro
+from scipy.sparse import csr_array
+
+from sparse_engine import convert
+from sparse_engine.analysis import Recurrent, distance_matrix
+from sparse_engine.analysis.wiring import LayerLike
+from sparse_engine.train.checkpoint import Checkpoint
+
+EDGE_LISTS = (".csv", ".tsv", ".txt")
+
+
+@dataclass(frozen=True)
+class Distance:
+    """How differently networks are wired: the sparse topology distance (NNSTD), layer by layer.
+
+    0 for the same wiring, up to the order of hidden units; 1 for no link in common.
+
+    Example: sparse-engine distance runs/one runs/other
+
+    Example: sparse-engine distance w0/ w1/ --inputs-as-rows --bias leave-out
+    """
+
+    networks: tyro.conf.Positional[tuple[Path, ...]]
+    """Two or more. A run folder; a folder of layers, one file each, in the order of their names;
+    or the file of a single layer: SciPy's npz or an edge list (csv, tsv, txt)."""
+    inputs_as_rows: bool = False
+    """The rows of npz files are inputs, their columns units."""
+    bias: Literal["none", "leave-out", "keep"] = "none"
+    """Whether the last input of each npz file is a bias, and whether it counts."""
+    recurrent: bool = False
+    """Each file is a recurrent weight: its units are matched as targets and as sources at once."""
+    keep_outputs: bool = False
+    """The last layer's units stay in their order; by default they are matched, too."""
+    bound: float = 0.0
+    """How much more than the smallest a distance may be, at least 0; saves time."""
+    json: bool = False
+    """Print one JSON object instead of a table."""
+    plot: Path | None = None
+    """Draw the mean over the layers as a heat map, into this PNG file."""
+
+    def __call__(self) -> int:
+        """Runs the command; returns its exit status."""
+        if len(self.networks) < 2:
+            raise ValueError(f"expected at least two networks, found {len(self.networks)}")
+        matrix = distance_matrix(
+            [*self._read()],
+            bound=self.bound,
+            constant_inputs=int(self.bias == "keep"),
+            match_last=not self.keep_outputs,
+            progress=len(self.networks) > 2,
+        )
+        mean = matrix.mean(axis=0)
+        if self.json:
+            record = {"layers": matrix.tolist(), "mean": mean.tolist()}
+            print(json.dumps({"networks": [*map(str, self.networks)], **record}, indent=1))
+        elif len(self.networks) == 2:
+            lines = [f"layer {k:<6}{distance:12.6f}" for k, distance in enumerate(matrix[:, 0, 1])]
+            print("\n".join([*lines, f"{'mean':12}{mean[0, 1]:12.6f}"]))
+        else:
+            names = [f"{k:>3} {path}" for k, path in enumerate(self.networks)]
+            print("\n".join([*names, "", _table(mean)]))
+        if self.plot is not None:
+            self._draw(mean)
+        return 0
+
+    def _draw(self, mean: np.ndarray) -> None:
+        from sparse_engine import plot
+
+        side = 4 + 0.3 * len(mean)
+        shared = os.path.commonpath([path.absolute().parent for path in self.networks])
+        labels = [os.path.relpath(path, shared) for path in self.networks]
+        with plot.picture(self.plot, size=(side + 1, side)) as axes:
+            plot.distance_matrix(mean, axes, labels=labels)
+
+    def _read(self) -> list[list[LayerLike]]:
+        networks = [self._network(path) for path in self.networks]
+        # Edge lists do not tell of units without links at the end.
+        for layers in zip(*networks, strict=False):
+            edges = [layer for layer in layers if isinstance(layer, _EdgeList)]
+            size = max((layer.shape[0] for layer in edges), default=0)
+            for layer in edges:
+                layer.resize((size, size))
+        if not self.recurrent:
+            return networks
+        return [
+            [w if isinstance(w, Recurrent) else Recurrent(w) for w in network]
+            for network in networks
+        ]
+
+    def _network(self, path: Path) -> list[LayerLike]:
+        if (path / "checkpoint.json").exists():
+            return [*_checkpoint_layers(path)]
+        if not path.is_dir():
+            return [self._layer(path)]
+        files = sorted(file for file in path.iterdir() if file.suffix in (".npz", *EDGE_LISTS))
+        if not files:
+            raise ValueError(f"expected a run, npz files or edge lists in {path}, found none")
+        return [self._layer(file) for file in files]
+
+    def _layer(self, path: Path) -> csr_array:
+        if path.suffix in EDGE_LISTS:
+            return _EdgeList(convert.to_scipy(convert.read_edge_list(path)))
+        try:
+            w = csr_array(scipy.sparse.load_npz(path))
+        except (ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise ValueError(f"expected an npz file of SciPy in {path}, found: {error}") from error
+        if self.inputs_as_rows:
+            w = w.T.tocsr()
+        return w[:, :-1] if self.bias == "leave-out" else w
+
+
+class _EdgeList(csr_array):
+    """A layer whose size is a guess."""
+
+
+def _checkpoint_layers(folder: Path) -> list[LayerLike]:
+    """The sparse weights of a run, all of whose recurrent ones have one gate."""
+    model = Checkpoint.load(folder).model
+    names = [k.removesuffix(".crow_indices") for k in model if k.endswith(".crow_indices")]
+    layers: list[LayerLike] = []
+    for name in names:
+        crow, col = (model[f"{name}.{part}"].numpy() for part in ("crow_indices", "col_indices"))
+        units = len(crow) - 1
+        w = csr_array((np.ones(len(col)), col, crow), shape=(units, units))
+        layers.append(Recurrent(w))
+    if not layers:
+        raise ValueError(f"expected a model with sparse weights in {folder}, found none in it")
+    return layers
+
+
+def _table(matrix: np.ndarray) -> str:
+    head = " " * 4 + "".join(f"{k:>8}" for k in range(len(matrix)))
+    rows = [f"{k:>3} " + "".join(f"{x:8.4f}" for x in row) for k, row in enumerate(matrix)]
+    return "\n".join([head, *rows])

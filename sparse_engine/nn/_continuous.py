@@ -1,0 +1,118 @@
+"""What the networks in continuous time share: unfolds, the time between steps, the native cell."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from sparse_engine import ops
+from sparse_engine.nn._sparse_recurrent import SparseRecurrent, notes
+from sparse_engine.ops import Solver
+from sparse_engine.ops.ctrnn import integrate
+
+
+class Continuous(SparseRecurrent):
+    """A recurrent network that follows a differential equation while each input is held.
+
+    Attributes:
+        solver: the method of integration.
+        unfolds: its steps for each input.
+        dt: the length of each, where :meth:`forward` gets no timespans.
+        cell_clip: None, or the largest absolute state.
+    """
+
+    settings = (*SparseRecurrent.settings, "unfolds", "dt")
+    # The times that are still to come go from one part of a sequence to the next, like a state.
+    states = ("h0", "dt")
+    solver: Solver
+    cell_clip: float | None = None
+
+    def forward(
+        self, x: Tensor, h0: Tensor | None = None, *, timespans: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Runs the network over whole sequences.
+
+        Args:
+            x: ``[steps, batch, input_size]`` (``[batch, steps, input_size]`` with batch_first),
+                or ``[steps, input_size]`` for a single sequence.
+            h0: ``[num_layers * directions, batch, hidden_size]``, without the batch for a single
+                sequence; zeros by default.
+            timespans: how long each input is held, ``[steps]`` or of the shape of ``x`` without
+                features, for sequences that are sampled irregularly: an unfold takes
+                ``timespan / unfolds``. By default ``dt * unfolds`` for all. Differentiable.
+
+        Returns:
+            The last layer's output of every step, ``[steps, batch, directions * hidden_size]``
+            (or as ``x`` is laid out), and every layer's final state, of the shape of ``h0``.
+
+        Raises:
+            ValueError: a shape does not fit, a timespan is negative or not finite, or there is no
+                step.
+        """
+        y, h_n, _ = self._run(x, h0, self._lengths(x, timespans))
+        return y, h_n
+
+    def _configure(self, settings: Mapping[str, object]) -> None:
+        super()._configure(settings)
+        if self.unfolds < 1:
+            raise ValueError(f"expected unfolds of at least 1, found {self.unfolds}")
+        if not 0 < self.dt < math.inf:
+            raise ValueError(f"expected finite dt > 0, found {self.dt}")
+
+    def _lengths(self, x: Tensor, timespans: Tensor | None) -> Tensor | None:
+        """Of the unfolds, laid out as ``x`` is; None where ``x`` is none that can be run."""
+        if not isinstance(x, Tensor) or x.dim() not in (2, 3):
+            return None
+        of_all = x.shape[:-1]
+        if timespans is None:
+            return x.new_full(of_all, self.dt)
+        time = 1 if self.batch_first and x.dim() == 3 else 0
+        if timespans.shape not in (of_all, of_all[time : time + 1]):
+            shapes = f"[{of_all[time]}]" if x.dim() == 2 else f"[{of_all[time]}] or {[*of_all]}"
+            raise ValueError(f"expected timespans of shape {shapes}, found {[*timespans.shape]}")
+        lengths = timespans.to(x.dtype) / self.unfolds
+        if lengths.dim() < len(of_all):
+            lengths = lengths.unsqueeze(1 - time)
+        return lengths.expand(of_all)
+
+    def _initial(
+        self, name: str, state: Tensor | None, batch: int, single: bool
+    ) -> tuple[Tensor, ...] | list[Tensor] | list[None]:
+        if name != "dt":
+            return super()._initial(name, state, batch, single)
+        if single:
+            state = state.unsqueeze(1)
+        elif self.batch_first:
+            state = state.transpose(0, 1)
+        return [state, state.flip(0)][: self._directions] * self.num_layers
+
+    def _biases(self, name: str) -> tuple[Tensor | None, Tensor | None]:
+        return super()._biases(name)[::-1]
+
+    def _rate(self, name: str) -> Tensor | None:
+        """How fast the state of a layer decays: one over its time constants."""
+        return None
+
+    def _cell(
+        self,
+        name: str,
+        x: Tensor,
+        w_input: Tensor | None,
+        initial: tuple[Tensor | None, ...],
+        bias: Tensor | None,
+    ) -> tuple[Tensor, ...]:
+        weight, (h0, dt) = getattr(self, f"weight_hh_{name}"), initial
+        now, to_come = dt.tensor_split([x.shape[0]])
+        method = {
+            "rate": self._rate(name),
+            "unfolds": self.unfolds,
+            "solver": self.solver,
+            "clip": self.cell_clip,
+        }
+        if notes(weight):  # each stage uses the weight, and notes it
+            h = integrate(weight, x, h0, now, **method)
+        else:
+            h = ops.ctrnn(x, h0, now, weight.values, weight.pattern, **method)
+        return h, h[-1], to_come

@@ -1,0 +1,135 @@
+"""The continuous-time recurrent network with sparse recurrent weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from sparse_engine.nn._continuous import Continuous
+from sparse_engine.ops import Euler
+
+
+class SparseCTRNN(Continuous):
+    """Leaky units in continuous time (Funahashi & Nakamura 1993), connected by links only.
+
+    While input ``x_t`` is held, the state follows ``dh/ds = -h / tau + tanh(x_t W_ih^T + b_ih +
+    h W_hh^T + b_hh)``. It takes ``unfolds`` steps of Euler's method, ``h + dt * dh/ds``, which is
+    stable for dt < 2 tau. Every step of every layer is one native operation each way; training
+    keeps what one state per step takes, for any number of unfolds.
+
+    Args:
+        input_size: features of the input.
+        hidden_size: units of each layer.
+        num_layers: layers, stacked.
+        bias: whether there are b_ih and b_hh.
+        batch_first: input and output are [batch, steps, features] instead of
+            [steps, batch, features].
+        dropout: share of each layer's output (but the last's) that is dropped in training.
+        bidirectional: a second network reads each sequence backwards.
+        device: where the parameters are put.
+        dtype: float32 or float64.
+        tau: time constants, in units of dt's time: a number, or one for each unit
+            ``[hidden_size]``. All layers start with the same.
+        trainable_tau: whether each unit learns its own. Their logarithms are then the parameters
+            ``log_tau_l0``, ...: a time constant stays positive, and a step of an optimizer changes
+            it by a share. Otherwise they are the buffers ``tau_l0``, ...
+        unfolds: steps of Euler's method for each input.
+        dt: the length of each, unless :meth:`forward` gets timespans.
+        cell_clip: None, or c to clip the state to [-c, c] after each unfold; no gradient passes
+            a state at the limit.
+        density: share of the recurrent weights that exist, in (0, 1]; also of the weights
+            between layers.
+        input_density: the same for layer 0's input weights; at 1.0 they are an ordinary dense
+            parameter.
+        gain: scale of the initial sparse values, see :meth:`SparseWeight.erdos_renyi`.
+        generator: source of randomness on the CPU.
+        checkpoint_every: for long sequences: training keeps the state after so many steps only, and
+            computes the steps between once more in the backward pass.
+
+    Weights and biases are named as in ``torch.nn.RNN`` with ``.values`` for the sparse ones.
+
+    Raises:
+        ValueError: tau or dt that is not positive, unfolds below 1, or a cell_clip that is not
+            positive.
+
+    Example:
+        >>> rnn = SparseCTRNN(64, 1024, density=0.05, tau=0.5)
+        >>> y, h_n = rnn(torch.randn(50, 32, 64), timespans=torch.rand(50))
+        >>> y.shape, h_n.shape
+        (torch.Size([50, 32, 1024]), torch.Size([1, 32, 1024]))
+    """
+
+    settings = (*Continuous.settings, "trainable_tau", "cell_clip")
+    solver = Euler()
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        tau: float | Tensor = 1.0,
+        trainable_tau: bool = False,
+        unfolds: int = 6,
+        dt: float = 0.1,
+        cell_clip: float | None = None,
+        density: float,
+        input_density: float = 1.0,
+        gain: float = 1.0,
+        generator: torch.Generator | None = None,
+        checkpoint_every: int | None = None,
+    ) -> None:
+        super().__init__(
+            input_size=input_size,
+            hidden_size=hidden_size,
+            num_layers=num_layers,
+            bias=bias,
+            batch_first=batch_first,
+            dropout=dropout,
+            bidirectional=bidirectional,
+            device=device,
+            dtype=dtype,
+            trainable_tau=trainable_tau,
+            unfolds=unfolds,
+            dt=dt,
+            cell_clip=cell_clip,
+            density=density,
+            input_density=input_density,
+            gain=gain,
+            generator=generator,
+            checkpoint_every=checkpoint_every,
+        )
+        tau = torch.as_tensor(tau, dtype=self._dtype, device=device)
+        if tau.dim() and tau.shape != (hidden_size,):
+            raise ValueError(f"expected tau of shape [{hidden_size}], found {[*tau.shape]}")
+        wrong = tau[~((tau > 0) & tau.isfinite())]
+        if wrong.numel():
+            raise ValueError(f"expected finite tau > 0, found {wrong[0].item()}")
+        for name, _ in self._layers():
+            each = tau.detach().expand(hidden_size).clone()
+            if trainable_tau:
+                setattr(self, f"log_tau_{name}", nn.Parameter(each.log_()))
+            else:
+                self.register_buffer(f"tau_{name}", each)
+
+    def _configure(self, settings: Mapping[str, object]) -> None:
+        super()._configure(settings)
+        if self.cell_clip is not None and not self.cell_clip > 0:
+            raise ValueError(f"expected cell_clip > 0, found {self.cell_clip}")
+
+    def tau(self, layer: str = "l0") -> Tensor:
+        """The time constants ``[hidden_size]`` of a layer (``"l0"``, ``"l0_reverse"``, ...)."""
+        if self.trainable_tau:
+            return getattr(self, f"log_tau_{layer}").exp()
+        return getattr(self, f"tau_{layer}")
+
+    def _rate(self, name: str) -> Tensor:
+        return 1 / self.tau(name)

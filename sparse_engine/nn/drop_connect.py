@@ -1,0 +1,80 @@
+"""Links that are dropped at random in training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from torch import nn
+from torch.func import functional_call
+
+from sparse_engine.nn.weight import SparseWeight
+
+
+class DropConnect(nn.Module):
+    """Drops links of a network anew at every call (Wan et al. 2013), as AWD-LSTM does.
+
+    In training, the values of the weights are ``dropout(values, p)``: a dropped link is 0 for the
+    whole sequence, and those that stay are scaled by ``1 / (1 - p)``. Otherwise this is the network
+    as it is. The pattern does not change, and rewiring sees the values that are trained.
+
+    Attributes:
+        network: the wrapped module.
+        weights: the names in it of the weights that are dropped.
+
+    Args:
+        network: any module with sparse weights.
+        p: the share of the links that is dropped, in [0, 1].
+        weights: names of sparse weights in the network; by default of all recurrent ones, which
+            are called ``weight_hh...``.
+
+    Raises:
+        ValueError: p out of range, or a name that no sparse weight has.
+        TypeError: a weight whose values are computed, as a :class:`GroupedWeight`'s.
+
+    Example:
+        >>> lstm = DropConnect(SparseLSTM(400, 1150, density=0.45), p=0.5)
+        >>> y, (h_n, c_n) = lstm(torch.randn(70, 20, 400))
+    """
+
+    def __init__(
+        self, network: nn.Module, p: float = 0.5, *, weights: Iterable[str] | None = None
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.dropout = nn.Dropout(p)
+        sparse = {
+            name: module
+            for name, module in network.named_modules()
+            if isinstance(module, SparseWeight)
+        }
+        if weights is None:
+            weights = [name for name in sparse if ".weight_hh" in f".{name}"]
+        self.weights = [*weights]
+        if not self.weights or not sparse.keys() >= {*self.weights}:
+            raise ValueError(
+                f"expected names of sparse weights, some of {[*sparse]}, found {self.weights}"
+            )
+        for name in self.weights:
+            if not isinstance(sparse[name].values, nn.Parameter):
+                raise TypeError(
+                    f"expected weights whose values are a Parameter, found {name}: {sparse[name]}"
+                )
+
+    def forward(self, *inputs: object, **options: object) -> object:
+        """What the network makes of the arguments with some of its links.
+
+        Raises:
+            ValueError: in training, a network with ``checkpoint_every``: what it computes once more
+                in the backward pass would have all links.
+        """
+        if not self.training or self.dropout.p == 0:
+            return self.network(*inputs, **options)
+        if any(getattr(part, "checkpoint_every", None) for part in self.network.modules()):
+            raise ValueError("expected a network without checkpoint_every, found one that has it")
+        names = [f"{name}.values" for name in self.weights]
+        dropped = {name: self.dropout(self.network.get_parameter(name)) for name in names}
+        return functional_call(self.network, dropped, inputs, options)
+
+    def extra_repr(self) -> str:
+        """What ``print(module)`` shows."""
+        return f"weights={self.weights}"

@@ -1,0 +1,179 @@
+"""Liquid time-constant networks with sparse synapses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from sparse_engine import ops
+from sparse_engine.nn import _init
+from sparse_engine.nn._recurrent import Recurrent
+from sparse_engine.nn.conductance import ConductanceWeight
+
+
+class SparseLTC(Recurrent):
+    """Liquid time-constant network (Hasani et al., AAAI 2021) whose synapses exist only as links.
+
+    The state v of a unit is a membrane potential that leaks towards ``vleak`` and is driven by
+    sensory synapses from the inputs and by synapses from the units, see
+    :class:`ConductanceWeight`. A time step is ``unfolds`` steps of the semi-implicit solver::
+
+        s_i, s_g = weight_ih(x_t * input_w + input_b)
+        i, g = weight_hh(v)
+        v = (cm * v + gleak * vleak + i + s_i) / (cm + gleak + g + s_g)
+
+    of which the sensory sums are computed once. Every time step of every layer is one native
+    operation each way, and only the potentials after each are kept for the backward pass.
+
+    Time is measured in unfolds: with a membrane capacitance C and samples dt apart, ``cm`` is
+    ``C * unfolds / dt``.
+
+    Call :meth:`clip_` after each step of the optimizer, by hand or with
+    ``optimizer.register_step_post_hook(lambda *_: network.clip_())``.
+
+    Args:
+        input_size: features of the input.
+        hidden_size: units of each layer.
+        num_layers: layers, stacked.
+        batch_first: input and output are [batch, steps, features] instead of
+            [steps, batch, features].
+        dropout: share of each layer's output (but the last's) that is dropped in training.
+        bidirectional: a second network reads each sequence backwards.
+        device: where the parameters are put.
+        dtype: float32 or float64.
+        density: share of the recurrent synapses that exist, in (0, 1]; also of those between
+            layers.
+        input_density: the same for layer 0's sensory synapses.
+        unfolds: steps of the solver for each time step, at least 1.
+        generator: source of randomness on the CPU.
+
+    Parameters of each layer and direction: ``weight_ih_l0`` and ``weight_hh_l0`` with ``.values``,
+    ``.mu``, ``.sigma`` and ``.erev``; ``input_w_l0``, ``input_b_l0``, of one entry per input;
+    ``gleak_l0``, ``vleak_l0``, ``cm_l0``, of one entry per unit.
+
+    Example:
+        >>> ltc = SparseLTC(7, 64, density=0.05)
+        >>> y, h_n = ltc(torch.randn(32, 16, 7))
+        >>> y.shape, h_n.shape
+        (torch.Size([32, 16, 64]), torch.Size([1, 16, 64]))
+    """
+
+    settings = (
+        "input_size",
+        "hidden_size",
+        "num_layers",
+        "batch_first",
+        "dropout",
+        "bidirectional",
+        "unfolds",
+    )
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        density: float,
+        input_density: float = 1.0,
+        unfolds: int = 6,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__(
+            input_size=input_size,
+            hidden_size=hidden_size,
+            num_layers=num_layers,
+            batch_first=batch_first,
+            dropout=dropout,
+            bidirectional=bidirectional,
+            unfolds=unfolds,
+        )
+        _init.check_density(density)
+        _init.check_density(input_density, "input_density")
+
+        def parameter(entries: Tensor) -> nn.Parameter:
+            return nn.Parameter(entries.to(device))
+
+        for name, inputs in self._layers():
+            for kind, sources, share in (
+                ("ih", inputs, input_density if name.startswith("l0") else density),
+                ("hh", hidden_size, density),
+            ):
+                weight = ConductanceWeight.erdos_renyi(
+                    hidden_size,
+                    sources,
+                    density=share,
+                    generator=generator,
+                    device=device,
+                    dtype=dtype,
+                )
+                setattr(self, f"weight_{kind}_{name}", weight)
+            vleak = torch.empty(hidden_size, dtype=dtype).uniform_(-0.2, 0.2, generator=generator)
+            setattr(self, f"input_w_{name}", parameter(torch.ones(inputs, dtype=dtype)))
+            setattr(self, f"input_b_{name}", parameter(torch.zeros(inputs, dtype=dtype)))
+            setattr(self, f"gleak_{name}", parameter(torch.ones(hidden_size, dtype=dtype)))
+            setattr(self, f"vleak_{name}", parameter(vleak))
+            setattr(self, f"cm_{name}", parameter(torch.full((hidden_size,), 0.5, dtype=dtype)))
+
+    def forward(self, x: Tensor, h0: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Runs the network over whole sequences.
+
+        Args:
+            x: ``[steps, batch, input_size]`` (``[batch, steps, input_size]`` with batch_first),
+                or ``[steps, input_size]`` for a single sequence.
+            h0: potentials ``[num_layers * directions, batch, hidden_size]``, without the batch for
+                a single sequence; zeros by default.
+
+        Returns:
+            The last layer's potentials after every step, ``[steps, batch, directions *
+            hidden_size]`` (or as ``x`` is laid out), and every layer's final ones, of the shape of
+            ``h0``.
+
+        Raises:
+            ValueError: a shape does not fit, or there is no step.
+        """
+        return self._run(x, h0)
+
+    @torch.no_grad()
+    def clip_(self) -> None:
+        """Brings cm into [1e-6, 1000], gleak into [1e-5, 1000] and every W into [0, 1000]."""
+        for name, _ in self._layers():
+            getattr(self, f"cm_{name}").clamp_(1e-6, 1e3)
+            getattr(self, f"gleak_{name}").clamp_(1e-5, 1e3)
+            for kind in ("ih", "hh"):
+                getattr(self, f"weight_{kind}_{name}").values.clamp_(0, 1e3)
+
+    def _configure(self, settings: Mapping[str, object]) -> None:
+        super()._configure(settings)
+        if self.unfolds < 1:
+            raise ValueError(f"expected unfolds of at least 1, found {self.unfolds}")
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return self.weight_hh_l0.dtype
+
+    def _layer(
+        self, name: str, x: Tensor, initial: tuple[Tensor | None, ...]
+    ) -> tuple[Tensor, ...]:
+        def own(kind: str) -> nn.Module | Tensor:
+            return getattr(self, f"{kind}_{name}")
+
+        synapses, (h0,) = own("weight_hh"), initial
+        current, conductance = own("weight_ih")(x * own("input_w") + own("input_b"))
+        h = ops.ltc(
+            current + own("gleak") * own("vleak"),
+            conductance + own("gleak"),
+            h0,
+            own("cm"),
+            synapses.synapses,
+            synapses.pattern,
+            unfolds=self.unfolds,
+        )
+        return h, h[-1]

@@ -1,0 +1,191 @@
+"""The recurrent highway network with sparse recurrent weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from sparse_engine.nn import _init
+from sparse_engine.nn._recurrent import Recurrent
+from sparse_engine.nn._sparse_recurrent import notes
+from sparse_engine.nn.weight import SparseWeight
+from sparse_engine.ops.rhn import rhn_and_states
+
+
+class SparseRHN(Recurrent):
+    """Recurrent highway network (Zilly et al. 2017) whose recurrent weights exist only as links.
+
+    Every time step walks through ``recurrence_depth`` levels. With s the state, m a mask of dropped
+    units, and ``u = (m * s) R_l^T + b_l``, to which the first level adds ``x_t W_ih^T``::
+
+        h, t, c = tanh(u_h), sigmoid(u_t), sigmoid(u_c)  in blocks of hidden_size
+        s = h * t + s * c
+
+    where ``coupled`` gates have no third block, and ``c = 1 - t``. The output is s behind the last
+    level. All steps of a layer are one native operation each way. The blocks of a level's R_l are
+    one :class:`SparseWeight` of ``2 * hidden_size`` rows, or 3. Selfish-RNN's network has one
+    layer, coupled gates, a depth of 10, and ``input_density`` equal to ``density``.
+
+    Args:
+        input_size: features of the input.
+        hidden_size: units of each layer.
+        num_layers: layers, stacked.
+        bias: whether there are b_l.
+        batch_first: input and output are [batch, steps, features] instead of
+            [steps, batch, features].
+        dropout: share of each layer's output (but the last's) that is dropped in training.
+        bidirectional: a second network reads each sequence backwards.
+        device: where the parameters are put.
+        dtype: float32 or float64.
+        recurrence_depth: levels of each step.
+        coupled: whether the carry gate is ``1 - t``.
+        recurrent_dropout: share of the units that m drops in training, in [0, 1]: one mask for
+            each sequence, the same at all its steps and levels. The s that is carried is not
+            dropped.
+        density: share of the recurrent weights that exist, in (0, 1]; also of the weights
+            between layers.
+        input_density: the same for layer 0's input weights; at 1.0 they are an ordinary dense
+            parameter.
+        gain: scale of the initial sparse values, see :meth:`SparseWeight.erdos_renyi`.
+        generator: source of randomness on the CPU.
+        checkpoint_every: for long sequences: training keeps the state after so many steps only, and
+            computes the steps between once more in the backward pass.
+
+    Parameters are ``weight_ih_l0``, ``weight_hh_l0.0.values``, ``weight_hh_l0.1.values``, ... of
+    the levels, and ``bias_hh_l0`` of shape ``[recurrence_depth, 2 * hidden_size]``, or 3; with
+    ``_reverse`` for the other direction. A negative bias of the transform gates t lets a deep
+    network begin close to one that carries its state.
+
+    Example:
+        >>> rhn = SparseRHN(64, 830, recurrence_depth=10, density=0.05)
+        >>> y, h_n = rhn(torch.randn(35, 20, 64))
+        >>> y.shape, h_n.shape
+        (torch.Size([35, 20, 830]), torch.Size([1, 20, 830]))
+    """
+
+    settings = (*Recurrent.settings, "recurrence_depth", "coupled", "recurrent_dropout")
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        recurrence_depth: int,
+        coupled: bool = True,
+        recurrent_dropout: float = 0.0,
+        density: float,
+        input_density: float = 1.0,
+        gain: float = 1.0,
+        generator: torch.Generator | None = None,
+        checkpoint_every: int | None = None,
+    ) -> None:
+        super().__init__(
+            input_size=input_size,
+            hidden_size=hidden_size,
+            num_layers=num_layers,
+            bias=bias,
+            batch_first=batch_first,
+            dropout=dropout,
+            bidirectional=bidirectional,
+            recurrence_depth=recurrence_depth,
+            coupled=coupled,
+            recurrent_dropout=recurrent_dropout,
+            checkpoint_every=checkpoint_every,
+        )
+        _init.check_density(density)
+        _init.check_density(input_density, "input_density")
+        sparse = partial(
+            SparseWeight.erdos_renyi, gain=gain, generator=generator, device=device, dtype=dtype
+        )
+
+        def dense(*shape: int) -> nn.Parameter:
+            values = torch.empty(*shape, dtype=dtype)
+            return nn.Parameter(_init.uniform_(values, hidden_size, generator).to(device))
+
+        rows = (2 if coupled else 3) * hidden_size
+        for name, inputs in self._layers():
+            share = input_density if name.startswith("l0") else density
+            is_dense = name.startswith("l0") and share == 1
+            weight_ih = dense(rows, inputs) if is_dense else sparse(rows, inputs, density=share)
+            levels = [sparse(rows, hidden_size, density=density) for _ in range(recurrence_depth)]
+            setattr(self, f"weight_ih_{name}", weight_ih)
+            setattr(self, f"weight_hh_{name}", nn.ModuleList(levels))
+            if bias:
+                setattr(self, f"bias_hh_{name}", dense(recurrence_depth, rows))
+
+    def _configure(self, settings: Mapping[str, object]) -> None:
+        super()._configure(settings)
+        if self.recurrence_depth < 1:
+            raise ValueError(
+                f"expected recurrence_depth of at least 1, found {self.recurrence_depth}"
+            )
+        if not 0 <= self.recurrent_dropout <= 1:
+            raise ValueError(
+                f"expected recurrent_dropout in [0, 1], found {self.recurrent_dropout}"
+            )
+
+    def forward(self, x: Tensor, h0: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Runs the network over whole sequences.
+
+        Args:
+            x: ``[steps, batch, input_size]`` (``[batch, steps, input_size]`` with batch_first),
+                or ``[steps, input_size]`` for a single sequence.
+            h0: ``[num_layers * directions, batch, hidden_size]``, the first s, without the batch
+                for a single sequence; zeros by default.
+
+        Returns:
+            The last layer's output of every step, ``[steps, batch, directions * hidden_size]``
+            (or as ``x`` is laid out), and every layer's final state, of the shape of ``h0``.
+
+        Raises:
+            ValueError: a shape does not fit, or there is no step.
+        """
+        return self._run(x, h0)
+
+    def _direction(
+        self, layer: int, direction: int, x: Tensor, initial: tuple[Tensor | None, ...]
+    ) -> tuple[Tensor, ...]:
+        """The mask goes with the state through all segments of a sequence, and never changes."""
+        mask = None
+        if self.training and self.recurrent_dropout > 0:
+            ones = x.new_ones(x.shape[1], self.hidden_size)
+            mask = nn.functional.dropout(ones, self.recurrent_dropout)
+        y, s, _ = super()._direction(layer, direction, x, (*initial, mask))
+        return y, s
+
+    def _layer(
+        self, name: str, x: Tensor, initial: tuple[Tensor | None, ...]
+    ) -> tuple[Tensor, ...]:
+        (s0, mask), weights = initial, getattr(self, f"weight_hh_{name}")
+        weight_ih = getattr(self, f"weight_ih_{name}")
+        bias = getattr(self, f"bias_hh_{name}") if self.bias else None
+        if isinstance(weight_ih, SparseWeight):
+            u = weight_ih(x).unsqueeze(1)
+        else:
+            u = nn.functional.linear(x, weight_ih).unsqueeze(1)
+        noting = any(notes(weight) for weight in weights)
+        if noting:
+            # Each level's gradient arrives at what enters it.
+            u = nn.functional.pad(u, (0, 0) * 2 + (0, len(weights) - 1))
+            u = u if u.requires_grad else u.requires_grad_()
+        values = [weight.values for weight in weights]
+        y, states = rhn_and_states(u, s0, mask, bias, values, [w.pattern for w in weights])
+        if noting:
+            u.register_hook(partial(_note, weights, states if mask is None else mask * states))
+        return y, y[-1], mask
+
+
+def _note(weights: nn.ModuleList, states: Tensor, du: Tensor) -> None:
+    """Notes the factors of each level: its gradient and the masked state before it."""
+    for level, weight in enumerate(weights):
+        weight.note(states[:, level], du[:, level])

@@ -1,0 +1,159 @@
+"""The ordered-neurons LSTM over a whole sequence, in one operation each way."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sparse_engine.ops._native import call, differentiable, native, refuse_second_derivative
+from sparse_engine.ops.pattern import Pattern
+
+
+def on_lstm(
+    x: Tensor,
+    h0: Tensor | None,
+    c0: Tensor | None,
+    bias: Tensor | None,
+    values: Tensor,
+    pattern: Pattern,
+) -> tuple[Tensor, Tensor]:
+    """Ordered-neurons LSTM (Shen et al. 2019): master gates order the units by how long they keep.
+
+    Units come in chunks of neighbours. With ``u = x[t] + bias + h[t - 1] @ W.T`` cut into
+    ``mi, mf, o, g, i, f``, the first two of as many features as there are chunks, for every t::
+
+        master_i = 1 - cumsum(softmax(mi)), master_f = cumsum(softmax(mf)), each repeated over
+        its chunk, and both = master_i * master_f
+        c[t] = (sigmoid(f) * both + master_f - both) * c[t - 1]
+             + (sigmoid(i) * both + master_i - both) * tanh(g)
+        h[t] = sigmoid(o) * tanh(c[t])
+
+    Differentiable once, in all tensors of real numbers. Beside its arguments, only ``h``, ``c``,
+    the four gates and both softmaxes are kept for the backward pass, and without autograd not even
+    these.
+
+    Args:
+        x: float32 or float64 ``[steps, batch, rows]``, ``rows = 2 * chunks + 4 * hidden``: the
+            input's contribution to each gate.
+        h0: ``[batch, hidden]``, or None for zeros.
+        c0: the same; give both or neither.
+        bias: ``[rows]``, or None.
+        values: ``[nnz]``.
+        pattern: the links of W, ``rows x hidden``; its shape tells the number of chunks.
+
+    Returns:
+        ``h`` of shape ``[steps, batch, hidden]``, and the last ``c``, ``[batch, hidden]``.
+
+    Raises:
+        ValueError: a shape, dtype or device does not fit, or there is no step.
+    """
+    h, c_n, *_ = _on_lstm(x, h0, c0, bias, values, *pattern, torch.is_grad_enabled())
+    return h, c_n
+
+
+def on_lstm_ref(
+    x: Tensor,
+    h0: Tensor | None,
+    c0: Tensor | None,
+    bias: Tensor | None,
+    values: Tensor,
+    pattern: Pattern,
+) -> tuple[Tensor, Tensor]:
+    """The slow twin of :func:`on_lstm` in plain torch."""
+    weight = pattern.dense(values)
+    rows, hidden = weight.shape
+    chunks = (rows - 4 * hidden) // 2
+    zeros = x.new_zeros(x.shape[1], hidden)
+    h, c = zeros if h0 is None else h0, zeros if c0 is None else c0
+    states = []
+    for step in x if bias is None else x + bias:
+        u = (step + h @ weight.T).split([chunks] * 2 + [hidden] * 4, -1)
+        master_i, master_f = (
+            each.softmax(-1).cumsum(-1).repeat_interleave(hidden // chunks, -1) for each in u[:2]
+        )
+        o, g, i, f = torch.sigmoid(u[2]), torch.tanh(u[3]), torch.sigmoid(u[4]), torch.sigmoid(u[5])
+        master_i = 1 - master_i
+        both = master_i * master_f
+        c = (f * both + (master_f - both)) * c + (i * both + (master_i - both)) * g
+        h = o * torch.tanh(c)
+        states.append(h)
+    return torch.stack(states), c
+
+
+@torch.library.register_fake("sparse_engine::on_lstm_forward")
+def _(x, h0, c0, bias, values, crow, col, t_crow, t_col, permutation, keep):
+    (steps, batch, rows), hidden = x.shape, t_crow.numel() - 1
+    kept = steps if keep else 0
+    return (
+        x.new_empty(steps, batch, hidden),
+        x.new_empty(batch, hidden),
+        x.new_empty(kept, batch, hidden),
+        x.new_empty(kept, batch, rows),
+    )
+
+
+@torch.library.register_fake("sparse_engine::on_lstm_backward")
+def _(
+    dh,
+    dc_n,
+    h,
+    c,
+    saved,
+    h0,
+    c0,
+    values,
+    crow,
+    col,
+    t_crow,
+    t_col,
+    permutation,
+    wants_x,
+    wants_values,
+):
+    (steps, batch, hidden), rows = h.shape, crow.numel() - 1
+    return (
+        h.new_empty(steps if wants_x else 0, batch, rows),
+        h.new_empty(0 if h0 is None else batch, hidden),
+        h.new_empty(0 if c0 is None else batch, hidden),
+        h.new_empty(rows),
+        h.new_empty(values.shape if wants_values else 0),
+    )
+
+
+def _save(ctx, inputs, output):
+    _, h0, c0, _, values, *pattern, _ = inputs
+    h, _, c, saved = output
+    ctx.mark_non_differentiable(c, saved)
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(h, c, saved, h0, c0, values, *pattern)
+
+
+def _backward(ctx, dh, dc_n, *_):
+    h, c, saved, h0, c0, values, *pattern = ctx.saved_tensors
+    needs_x, needs_h0, needs_c0, needs_bias, needs_values, *_ = ctx.needs_input_grad
+    dx, dh0, dc0, dbias, dvalues = call(
+        native.on_lstm_backward.default,
+        torch.zeros_like(h) if dh is None else dh,
+        dc_n,
+        h,
+        c,
+        saved,
+        h0,
+        c0,
+        values,
+        *pattern,
+        needs_x,
+        needs_values,
+    )
+    return (
+        dx if needs_x else None,
+        dh0 if needs_h0 else None,
+        dc0 if needs_c0 else None,
+        dbias if needs_bias else None,
+        dvalues if needs_values else None,
+        *(None,) * 6,
+    )
+
+
+_on_lstm = differentiable(native.on_lstm_forward.default, save=_save, backward=_backward)
+refuse_second_derivative(native.on_lstm_backward.default, "on_lstm_ref")

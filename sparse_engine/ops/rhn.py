@@ -1,0 +1,166 @@
+"""The recurrent highway network over a whole sequence, in one operation each way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+from sparse_engine.ops._native import call, differentiable, native, refuse_second_derivative
+from sparse_engine.ops.pattern import Pattern
+
+
+def rhn(
+    x: Tensor,
+    s0: Tensor | None,
+    mask: Tensor | None,
+    bias: Tensor | None,
+    values: Sequence[Tensor],
+    patterns: Sequence[Pattern],
+) -> Tensor:
+    """Recurrent highway network (Zilly et al. 2017): every step walks through several levels.
+
+    With ``s = s0`` at first, for every t, and in it for every level l::
+
+        u = (mask * s) @ R[l].T + bias[l]  (+ x[t, l] where the input enters l)
+        h, t, c = tanh(u_0), sigmoid(u_1), sigmoid(u_2)  for (u_0, u_1, u_2) = u.chunk(3, -1)
+        s = h * t + s * c
+
+    or, where the weights have two blocks of rows, ``c = 1 - t``: coupled gates. The output of step
+    t is s behind the last level.
+
+    Differentiable once, in x, s0, bias and values. Beside its arguments, only h, t (c) and s of
+    each level and step are kept for the backward pass, and without autograd not even these.
+
+    Args:
+        x: float32 or float64 ``[steps, levels, batch, blocks * hidden]``, the input's contribution
+            to the first so many levels; the published network has one there.
+        s0: ``[batch, hidden]``, or None for zeros.
+        mask: ``[batch, hidden]``, what the state is multiplied with before it is multiplied by a
+            weight, the same at all steps; a constant. None for ones.
+        bias: ``[depth, blocks * hidden]``, or None.
+        values: for each level ``[nnz]``.
+        patterns: for each level the links of R, ``blocks * hidden x hidden``, 2 or 3 blocks.
+
+    Returns:
+        The states behind the last level, ``[steps, batch, hidden]``.
+
+    Raises:
+        ValueError: a shape, dtype or device does not fit, or there is no step or level.
+    """
+    return rhn_and_states(x, s0, mask, bias, values, patterns)[0]
+
+
+def rhn_and_states(
+    x: Tensor,
+    s0: Tensor | None,
+    mask: Tensor | None,
+    bias: Tensor | None,
+    values: Sequence[Tensor],
+    patterns: Sequence[Pattern],
+) -> tuple[Tensor, Tensor]:
+    """:func:`rhn`, and the states before each level, ``[steps, depth, batch, hidden]``.
+
+    There are none of these without autograd.
+    """
+    if not len(values) == len(patterns) > 0:
+        raise ValueError(
+            "expected values and a pattern for each of at least one level, found "
+            f"{len(values)} and {len(patterns)}"
+        )
+    links = torch.cat([*values]) if len(values) > 1 else values[0]
+    tensors = [tensor for pattern in patterns for tensor in pattern]
+    y, saved = _rhn(x, s0, mask, bias, links, tensors, torch.is_grad_enabled())
+    return y, saved[..., -y.shape[2] :].detach()
+
+
+def rhn_ref(
+    x: Tensor,
+    s0: Tensor | None,
+    mask: Tensor | None,
+    bias: Tensor | None,
+    values: Sequence[Tensor],
+    patterns: Sequence[Pattern],
+) -> Tensor:
+    """The slow twin of :func:`rhn` in plain torch."""
+    weights = [pattern.dense(own) for own, pattern in zip(values, patterns, strict=True)]
+    s = x.new_zeros(x.shape[2], weights[0].shape[1]) if s0 is None else s0
+    outputs = []
+    for step in x:
+        for level, weight in enumerate(weights):
+            u = (s if mask is None else mask * s) @ weight.T
+            u = u if bias is None else u + bias[level]
+            u = u + step[level] if level < len(step) else u
+            h, t, *c = u.split(s.shape[1], -1)
+            t = torch.sigmoid(t)
+            s = torch.tanh(h) * t + s * (torch.sigmoid(c[0]) if c else 1 - t)
+        outputs.append(s)
+    return torch.stack(outputs)
+
+
+@torch.library.register_fake("sparse_engine::rhn_forward")
+def _(x, s0, mask, bias, values, patterns, keep):
+    (steps, _, batch, rows), depth = x.shape, len(patterns) // 5
+    hidden = patterns[2].numel() - 1
+    return (
+        x.new_empty(steps, batch, hidden),
+        x.new_empty(steps if keep else 0, depth, batch, rows + hidden),
+    )
+
+
+@torch.library.register_fake("sparse_engine::rhn_backward")
+def _(dy, saved, mask, values, patterns, fed, wants_x, wants_s0, wants_values):
+    steps, depth, batch, _ = saved.shape
+    rows, hidden = patterns[0].numel() - 1, dy.shape[2]
+    return (
+        dy.new_empty(steps if wants_x else 0, fed, batch, rows),
+        dy.new_empty(batch if wants_s0 else 0, hidden),
+        dy.new_empty(depth, rows),
+        dy.new_empty(values.shape if wants_values else 0),
+    )
+
+
+def _save(ctx, inputs, output):
+    x, _, mask, _, values, patterns, _ = inputs
+    _, saved = output
+    ctx.fed = x.shape[1]
+    ctx.set_materialize_grads(False)
+    # Nothing that is differentiated reads it. That it counts as differentiable tells the backward
+    # operation when a second derivative is wanted.
+    ctx.save_for_backward(saved, mask, values, *patterns)
+
+
+def _backward(ctx, dy, _):
+    saved, mask, values, *patterns = ctx.saved_tensors
+    needs_x, needs_s0, _, needs_bias, needs_values, needs_patterns, _ = ctx.needs_input_grad
+    if dy is None:
+        dy = saved.new_zeros(saved.shape[0], saved.shape[2], patterns[2].numel() - 1)
+    dx, ds0, dbias, dvalues = call(
+        native.rhn_backward.default,
+        dy,
+        saved,
+        mask,
+        values,
+        patterns,
+        ctx.fed,
+        needs_x,
+        needs_s0,
+        needs_values,
+    )
+    return (
+        dx if needs_x else None,
+        ds0 if needs_s0 else None,
+        None,
+        dbias if needs_bias else None,
+        dvalues if needs_values else None,
+        # As autograd asks for a list: one None for each of its tensors, or a single one in eager
+        # mode.
+        tree_map(lambda _: None, needs_patterns),
+        None,
+    )
+
+
+_rhn = differentiable(native.rhn_forward.default, save=_save, backward=_backward)
+refuse_second_derivative(native.rhn_backward.default, "rhn_ref")

@@ -1,0 +1,58 @@
+"""Distributions of degrees and weights."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from sparse_engine.analysis import DegreeDistribution, WeightDistribution
+
+BLUE, RED, GREY = "#2f6690", "#d1495b", "#9aa5b1"
+
+
+def degrees(distribution: DegreeDistribution, axes: Axes, *, log: bool | None = None) -> Axes:
+    """Draws how many nodes have how many links in and out.
+
+    Args:
+        distribution: of :func:`sparse_engine.analysis.degree_distribution`.
+        axes: to draw on.
+        log: whether both axes are logarithmic, where nodes without links do not appear; by default
+            where the largest degree is more than ten times the mean.
+    """
+    most = max(map(len, distribution)) - 1
+    if log is None:
+        into = distribution.into
+        log = most > 10 * (np.arange(len(into)) @ into) / max(1, into.sum())
+    for counts, colour, label in zip(distribution, (BLUE, RED), ("in", "out"), strict=True):
+        degree = np.flatnonzero(counts)
+        axes.plot(degree, counts[degree], "o-", ms=3, lw=1, color=colour, label=f"links {label}")
+    if log:
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+    else:
+        axes.set_ylim(bottom=0)
+    axes.set_xlabel("links of a node")
+    axes.set_ylabel("nodes")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    return axes
+
+
+def weights(distribution: WeightDistribution, axes: Axes) -> Axes:
+    """Draws the values of all links, and of those in balanced and in unbalanced semicycles.
+
+    Args:
+        distribution: of :func:`sparse_engine.analysis.weight_distribution`.
+        axes: to draw on.
+    """
+    edges, every, balanced, unbalanced = distribution
+    axes.stairs(every, edges, fill=True, color=GREY, alpha=0.4, label="all links")
+    axes.stairs(balanced, edges, color=BLUE, lw=1.4, label="in balanced semicycles")
+    axes.stairs(unbalanced, edges, color=RED, lw=1.4, label="in unbalanced ones")
+    axes.set_xlabel("weight")
+    axes.set_ylabel("links")
+    axes.margins(x=0)
+    axes.set_ylim(bottom=0)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8)
+    return axes

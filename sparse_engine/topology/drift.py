@@ -1,0 +1,120 @@
+"""Tracking: how far training has taken the wiring from where it began."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from scipy.sparse import csr_array
+from torch import Tensor
+
+from sparse_engine import convert
+from sparse_engine.analysis.distance import topology_distance
+from sparse_engine.analysis.wiring import LayerLike, Recurrent
+from sparse_engine.nn import SparseWeight
+from sparse_engine.ops import Rewired
+from sparse_engine.ops.pattern import Pattern
+from sparse_engine.topology.dynamic import Dynamic
+from sparse_engine.topology.rule import Rule, State
+
+
+class Drift(Rule):
+    """Records the :func:`topology_distance` of each weight to its first wiring.
+
+    Each weight is compared on its own; a ``weight_hh`` is a :class:`Recurrent` layer. Its memory,
+    the first wiring and a count for each weight, is part of the rewiring's ``state_dict``.
+
+    A record has these entries:
+
+    - ``step``: of the rewiring's clock; ``weight``: its name in the model; ``rewirings``: of this
+      weight since tracking began.
+    - ``distance``: in [0, 1].
+
+    Args:
+        rewiring: what to observe. The model's wiring now counts as the first.
+        sinks: called with each record, as those of a :class:`sparse_engine.topology.Tracker`.
+        every: rewirings of a weight from one record to the next, at least 1.
+        bound: how much more than the smallest a distance may be.
+
+    Raises:
+        ValueError: ``every`` or ``bound`` too small.
+
+    Example:
+        >>> records = []
+        >>> drift = Drift(rewiring, records.append, every=10)
+    """
+
+    def __init__(
+        self,
+        rewiring: Dynamic,
+        *sinks: Callable[[dict[str, object]], object],
+        every: int = 1,
+        bound: float = 0.0,
+    ) -> None:
+        if every < 1 or not bound >= 0:
+            raise ValueError(
+                f"expected every of at least 1 and bound of at least 0, found {every} and {bound}"
+            )
+        self.rewiring = rewiring
+        self.sinks = list(sinks)
+        self.every = every
+        self.bound = bound
+        self.rewirings = dict.fromkeys(rewiring.names, 0)
+        self.first = {
+            name: convert.to_scipy(weight)
+            for name, weight in zip(rewiring.names, rewiring.weights, strict=True)
+        }
+        rewiring.observers.append(self)
+
+    def __call__(self, name: str, weight: SparseWeight, rewired: Rewired) -> None:
+        """Takes note of one rewiring of one weight."""
+        self.rewirings[name] += 1
+        if self.rewirings[name] % self.every:
+            return
+        layers = [_layer(name, w) for w in (self.first[name], weight)]
+        (distance,) = topology_distance(layers[:1], layers[1:], bound=self.bound)
+        record = {
+            "step": self.rewiring.steps,
+            "weight": name,
+            "rewirings": self.rewirings[name],
+            "distance": distance,
+        }
+        for sink in self.sinks:
+            sink(record)
+
+    def state_dict(self) -> State:
+        """See :meth:`Rule.state_dict`."""
+        state: State = {}
+        for i, (name, first) in enumerate(self.first.items()):
+            state[f"{i}.rewirings"] = self.rewirings[name]
+            state[f"{i}.crow"] = torch.from_numpy(first.indptr.astype(np.int64))
+            state[f"{i}.col"] = torch.from_numpy(first.indices.astype(np.int32))
+        return state
+
+    def load_state_dict(self, state: State) -> None:
+        """Takes over the memory of a saved run.
+
+        Raises:
+            ValueError: entries missing, or of another model.
+        """
+        if state.keys() != self.state_dict().keys():
+            raise ValueError(
+                f"expected the first wirings of {len(self.first)} weights, found {sorted(state)}"
+            )
+        loaded = {}
+        for i, (name, first) in enumerate(self.first.items()):
+            rewirings, crow, col = (state[f"{i}.{entry}"] for entry in ("rewirings", "crow", "col"))
+            if not isinstance(rewirings, int) or rewirings < 0:
+                raise ValueError(f"expected rewirings of at least 0, found {rewirings}")
+            if not isinstance(crow, Tensor) or not isinstance(col, Tensor):
+                raise ValueError(f"expected the first wiring of {name!r} as two tensors")
+            Pattern.from_csr(crow, col, first.shape)
+            parts = np.ones(len(col)), col.cpu().numpy(), crow.cpu().numpy()
+            loaded[name] = rewirings, csr_array(parts, first.shape)
+        self.rewirings = {name: rewirings for name, (rewirings, _) in loaded.items()}
+        self.first = {name: first for name, (_, first) in loaded.items()}
+
+
+def _layer(name: str, weight: csr_array | SparseWeight) -> LayerLike:
+    return Recurrent(weight) if name.rpartition(".")[2].startswith("weight_hh") else weight

@@ -1,0 +1,256 @@
+"""Annealing: what swaps keep, and against a twin that counts everything anew."""
+
+import _thread
+import math
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.sparse import coo_array, csr_array
+
+from sparse_engine.analysis import (
+    ClassMean,
+    Cooling,
+    Pooled,
+    anneal,
+    balanced_network,
+    read_fanmod,
+    signed_network,
+    structural_balance,
+)
+
+OBJECTIVES = {ClassMean(): "class_mean", Pooled(): "pooled"}
+
+
+@st.composite
+def signed_digraphs(draw):
+    """A CSR of up to 14 nodes with self-loops, mutual links and stored zeros."""
+    n = draw(st.integers(1, 14))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    density = draw(st.sampled_from([0.0, 0.1, 0.3, 0.6, 1.0]))
+    rows, cols = np.nonzero(rng.random((n, n)) < density)
+    values = rng.choice([-1.5, -0.1, 0.0, 0.2, 2.0], len(rows))
+    return coo_array((values, (rows, cols)), shape=(n, n)).tocsr()
+
+
+def self_loops_of(w):
+    coo = w.tocoo()
+    return int((coo.row == coo.col).sum())
+
+
+def values_by_source(w):
+    coo = w.tocoo()
+    return sorted(zip(coo.col.tolist(), coo.data.tolist(), strict=True))
+
+
+def check_invariants(before, after):
+    cells = after.tocoo().row * after.shape[0] + after.tocoo().col
+    assert after.nnz == before.nnz == len(set(cells.tolist()))
+    np.testing.assert_array_equal(np.diff(after.indptr), np.diff(before.indptr))
+    assert values_by_source(after) == values_by_source(before)
+
+
+@settings(max_examples=150)
+@given(
+    w=signed_digraphs(),
+    target=st.sampled_from([0.0, 0.5, 1.0]),
+    objective=st.sampled_from([*OBJECTIVES]),
+    self_loops=st.booleans(),
+    seed=st.integers(0, 2**64 - 1),
+)
+def test_degrees_and_outgoing_values_stay_and_the_balance_is_that_of_a_count(
+    w, target, objective, self_loops, seed
+):
+    found = anneal(
+        w,
+        target=target,
+        objective=objective,
+        self_loops=self_loops,
+        seed=seed,
+        cooling=Cooling(hot=3, cold=0.5, factor=0.7, proposals=60),
+    )
+    check_invariants(w, found.graph)
+    if not self_loops:
+        assert self_loops_of(found.graph) <= self_loops_of(w)
+    for graph, balance in ((w, found.balance[0]), (found.graph, found.balance[-1])):
+        expected = getattr(structural_balance(graph), OBJECTIVES[objective])
+        np.testing.assert_array_equal(balance, expected)
+
+
+def philox(counter, seed):
+    """Philox4x32-10 as Salmon et al. (2011) give it, for a counter below 2^32."""
+    x, key = [counter, 0, 0, 0], [seed & 0xFFFFFFFF, seed >> 32]
+    for _ in range(10):
+        a, b = 0xD2511F53 * x[0], 0xCD9E8D57 * x[2]
+        x = [b >> 32 ^ x[1] ^ key[0], b & 0xFFFFFFFF, a >> 32 ^ x[3] ^ key[1], a & 0xFFFFFFFF]
+        key = [(key[0] + 0x9E3779B9) % 2**32, (key[1] + 0xBB67AE85) % 2**32]
+    return x
+
+
+def twin(w, *, target, seed, cooling, objective, self_loops):
+    """The annealing, with a dictionary of links and a new count for every proposal."""
+    coo = w.tocsc().tocoo()
+    ends = [*zip(coo.col.tolist(), coo.row.tolist(), strict=True)]
+
+    def graph(ends):
+        sources, targets = np.array(ends).T
+        return csr_array((coo.data, (targets, sources)), shape=w.shape)
+
+    first = structural_balance(w).classes.values()
+    scale = max(1, sum(total for _, total in first))
+
+    def energy(ends):
+        balance = getattr(structural_balance(graph(ends)), OBJECTIVES[objective])
+        return scale * (1.0 if math.isnan(balance) else abs(balance - target))
+
+    now, accepted = energy(ends), []
+    for level, temperature in enumerate(cooling.temperatures()):
+        kept = 0
+        for number in range(level * cooling.proposals, (level + 1) * cooling.proposals):
+            words = philox(number, seed)
+            k, l = (word * len(ends) >> 32 for word in words[:2])  # noqa: E741
+            (a, b), (c, d) = ends[k], ends[l]
+            made = [(a, d), (c, b)]
+            if any(link in ends for link in made) or (not self_loops and (a == d or c == b)):
+                continue
+            tried = ends.copy()
+            tried[k], tried[l] = made
+            new = energy(tried)
+            uniform = ((words[2] | words[3] << 32) >> 11) / 2**53
+            if uniform < math.exp(min(0.0, (now - new) / temperature)):
+                ends, now, kept = tried, new, kept + 1
+        accepted.append(kept / cooling.proposals)
+    return graph(ends), accepted
+
+
+@pytest.mark.parametrize("self_loops", [False, True])
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=OBJECTIVES.values())
+def test_every_proposal_is_that_of_the_twin(objective, self_loops):
+    w = signed_network(12, 0.35, self_loops=True, seed=3)
+    options = {
+        "target": 0.9,
+        "seed": 2**40 + 7,
+        "cooling": Cooling(hot=8, cold=0.5, factor=0.5, proposals=120),
+        "objective": objective,
+        "self_loops": self_loops,
+    }
+    found = anneal(w, **options)
+    graph, accepted = twin(w, **options)
+    assert (found.graph != graph).nnz == 0
+    assert found.accepted.tolist() == accepted
+    assert 0 < accepted[-1] < accepted[0] < 1
+
+
+@pytest.mark.parametrize("target", [0.2, 0.6, 0.8])
+def test_reaches_a_target(target):
+    found = balanced_network(150, 0.05, target=target, objective=Pooled())
+    assert found.graph.nnz == round(0.05 * 150 * 149)
+    assert structural_balance(found.graph).pooled == pytest.approx(target, abs=0.01)
+    assert len(found.balance) == len(found.temperatures) + 1 == len(found.accepted) + 1
+
+
+def test_extremes_are_beyond_chance():
+    low, high = (
+        balanced_network(100, 0.08, target=target, objective=Pooled()) for target in (0.0, 1.0)
+    )
+    assert low.balance[0] == high.balance[0] == pytest.approx(0.5, abs=0.1)
+    assert low.balance[-1] < 0.25 and high.balance[-1] > 0.75
+
+
+def test_is_a_function_of_its_arguments():
+    first, again, other = (
+        balanced_network(60, 0.1, target=0.7, seed=seed).graph for seed in (4, 4, 5)
+    )
+    assert (first != again).nnz == 0
+    assert (first != other).nnz > 0
+
+
+def test_the_published_ladder_is_of_one_set_of_degrees(data):
+    folder = data / "topologies" / "generated"
+    (start,) = (read_fanmod(file, nodes=128) for file in folder.glob("gesture2_ER_*.txt"))
+    for file in folder.glob("gesture2_BN_*.txt"):
+        theirs = read_fanmod(file, nodes=128)
+        check_invariants(start, theirs)
+        named = float(file.stem.rpartition("_")[2])
+        assert structural_balance(theirs).class_mean == pytest.approx(named, abs=0.0005)
+        ours = anneal(start, target=named)
+        check_invariants(start, ours.graph)
+        assert structural_balance(ours.graph).class_mean == pytest.approx(named, abs=0.005)
+
+
+@pytest.mark.parametrize("w", [csr_array((1, 1)), csr_array((5, 5)), csr_array(np.ones((4, 4)))])
+def test_where_nothing_can_be_swapped(w):
+    found = anneal(w, target=0.3)
+    assert (found.graph != w).nnz == 0
+    assert not found.accepted.any()
+    assert np.isnan(found.balance).all() == (w.nnz == 0)
+
+
+def test_ctrl_c_ends_it():
+    # A thousand times as much as is done before the interruption.
+    cooling = Cooling(hot=1, cold=1, proposals=300_000_000)
+    timer = threading.Timer(0.2, _thread.interrupt_main)
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        balanced_network(300, 0.05, target=1.0, cooling=cooling)
+    timer.join()
+
+
+def test_the_schedule_of_zhang():
+    temperatures = Cooling().temperatures()
+    assert len(temperatures) == 342
+    assert temperatures[0] == 100 and temperatures[-1] >= 0.1 > 0.98 * temperatures[-1]
+    assert Cooling(hot=2, cold=2).temperatures().tolist() == [2]
+    assert Cooling(hot=8, cold=1, factor=0.5).temperatures() == pytest.approx([8, 4, 2, 1])
+
+
+@pytest.mark.parametrize("self_loops", [False, True])
+def test_random_networks_have_exact_numbers(self_loops):
+    w = signed_network(40, 0.3, positive=0.8, self_loops=self_loops, seed=1)
+    links = round(0.3 * 40 * (40 if self_loops else 39))
+    assert w.nnz == links and (w.data == 1).sum() == round(0.8 * links)
+    assert set(w.data) == {-1.0, 1.0}
+    assert (self_loops_of(w) > 0) == self_loops
+    full = signed_network(7, 1.0, self_loops=self_loops)
+    assert full.nnz == (49 if self_loops else 42)
+    assert signed_network(1, 0.5).nnz == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"target": 1.5}, r"target in \[0, 1\], found 1.5"),
+        ({"target": math.nan}, r"target in \[0, 1\], found nan"),
+        ({"seed": -1}, "seed of at least 0, found 150 and -1"),
+        ({"seed": 2**64}, r"seed in \[0, 2\^64\)"),
+        ({"density": 0}, r"density in \(0, 1\], found 0"),
+        ({"density": 1.5}, r"density in \(0, 1\], found 1.5"),
+        ({"positive": -0.5}, r"positive in \[0, 1\], found -0.5"),
+        ({"n": 0}, "n of at least 1"),
+    ],
+)
+def test_arguments_out_of_range(options, message):
+    with pytest.raises(ValueError, match=message):
+        balanced_network(**({"n": 150, "density": 0.05, "target": 0.5} | options))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"cold": 0}, "hot >= cold > 0, found 100.0 and 0"),
+        ({"hot": 0.01}, "hot >= cold > 0, found 0.01 and 0.1"),
+        ({"hot": math.inf}, "hot >= cold > 0"),
+        ({"factor": 1.0}, r"factor in \(0, 1\), found 1.0"),
+        ({"proposals": 0}, "proposals of at least 1, found 0"),
+    ],
+)
+def test_schedules_out_of_range(options, message):
+    with pytest.raises(ValueError, match=message):
+        Cooling(**options)
+
+
+def test_only_square_weights_are_graphs():
+    with pytest.raises(ValueError, match="square"):
+        anneal(csr_array((3, 4)), target=0.5)

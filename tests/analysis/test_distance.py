@@ -1,0 +1,320 @@
+"""NNSTD against a dense assignment, the published values, and what must not change it."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.optimize import linear_sum_assignment
+from scipy.sparse import coo_array, csr_array, load_npz, random_array
+
+from sparse_engine import convert
+from sparse_engine.analysis import (
+    Recurrent,
+    distance_matrix,
+    match_networks,
+    match_units,
+    topology_distance,
+)
+from sparse_engine.nn import SparseLinear, SparseLSTM, SparseRNN, SparseWeight
+
+# Similarities are rounded down to multiples of 2^-40.
+ROUNDING = 2.0**-40
+
+
+def jaccard(a, b):
+    """The distances of all pairs of rows, dense."""
+    x, y = a.toarray() != 0, b.toarray() != 0
+    common = (x[:, None] & y[None]).sum(2)
+    either = (x[:, None] | y[None]).sum(2)
+    return np.where(either == 0, 0.0, 1 - common / np.maximum(either, 1))
+
+
+def smallest(a, b):
+    costs = jaccard(a, b)
+    return costs[linear_sum_assignment(costs)].sum() / max(1, len(costs))
+
+
+def rows_in_order(w, order):
+    return csr_array(w.tocsr()[order])
+
+
+@st.composite
+def layers(draw):
+    """Two layers of a shape, with empty and full rows, and rows that are alike."""
+    units, inputs = draw(st.integers(0, 9)), draw(st.integers(1, 9))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    density = draw(st.sampled_from([0.0, 0.1, 0.3, 0.6, 1.0]))
+    pair = []
+    for _ in range(2):
+        mask = rng.random((units, inputs)) < density
+        mask[rng.random(units) < 0.2] = False
+        mask[rng.random(units) < 0.1] = True
+        pair.append(csr_array(mask.astype(float)))
+    return pair
+
+
+@given(layers())
+def test_the_smallest_distance(pair):
+    a, b = pair
+    found = match_units(a, b)
+    assert sorted(found.partner) == list(range(a.shape[0]))
+    assert found.gap == 0
+    assert found.distance == pytest.approx(smallest(a, b), abs=2 * ROUNDING)
+    costs = jaccard(a, b)[np.arange(a.shape[0]), found.partner]
+    assert found.distance == pytest.approx(costs.mean() if len(costs) else 0, abs=1e-12)
+
+
+@pytest.mark.parametrize("fan_in", [1, 3, 12, 60])
+@pytest.mark.parametrize("inputs", [20, 300])
+def test_larger_layers(fan_in, inputs):
+    """More similar pairs than a shortlist holds, and many that are equally similar."""
+    density = min(1.0, fan_in / inputs)
+    a, b = (random_array((300, inputs), density=density, format="csr", rng=k) for k in (0, 1))
+    found = match_units(a, b)
+    assert found.distance == pytest.approx(smallest(a, b), abs=2 * ROUNDING)
+
+
+@pytest.mark.parametrize("fan_in", [1, 8])
+def test_a_layer_is_no_distance_from_itself(fan_in):
+    a = random_array((200, 150), density=fan_in / 150, format="csr", rng=0)
+    order = np.random.default_rng(1).permutation(200)
+    found = match_units(a, a)
+    assert found.distance == 0
+    # Among equals, the unit of the same number.
+    np.testing.assert_array_equal(found.partner, np.arange(200))
+    assert match_units(a, rows_in_order(a, order)).distance == 0
+
+
+def test_units_that_gain_nothing_keep_their_number_or_are_paired_in_order():
+    a = csr_array(np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0], [0, 1, 1, 0]]))
+    b = csr_array(np.array([[0, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1], [0, 0, 0, 1]]))
+    found = match_units(a, b)
+    # 1 takes its twin 0; 2 is empty, as 1 is; 3 keeps its number; 0 takes what is left.
+    assert found.partner.tolist() == [2, 0, 1, 3]
+    assert found.distance == 0.5
+
+
+def test_an_approximate_matching_is_as_good_as_it_says():
+    a, b = (random_array((400, 400), density=0.02, format="csr", rng=k) for k in (0, 1))
+    exact = match_units(a, b).distance
+    gaps = []
+    for bound in (1e-1, 1e-2, 1e-3, 0.0):
+        found = match_units(a, b, bound=bound)
+        assert found.gap <= bound
+        assert found.distance - found.gap - ROUNDING <= exact <= found.distance + ROUNDING
+        gaps.append(found.gap)
+    assert gaps[0] > 0
+
+
+@given(layers(), st.sampled_from([1e-9, 1e-3, 0.1, 1.0, 5.0]))
+def test_every_bound_is_kept(pair, bound):
+    found = match_units(*pair, bound=bound)
+    assert sorted(found.partner) == list(range(pair[0].shape[0]))
+    assert 0 <= found.gap <= bound
+    assert found.distance <= smallest(*pair) + found.gap + 2 * ROUNDING
+
+
+def test_results_do_not_depend_on_threads(threads):
+    nets = [[random_array((300, 300), density=0.02, format="csr", rng=k)] * 2 for k in range(4)]
+    results = []
+    for count in (1, 2, 5):
+        threads(count)
+        results.append((distance_matrix(nets), match_networks(*nets[:2])[1].partner))
+    for matrix, partner in results[1:]:
+        np.testing.assert_array_equal(matrix, results[0][0])
+        np.testing.assert_array_equal(partner, results[0][1])
+
+
+def network(seed, *, sizes=(30, 40, 20, 10)):
+    return [
+        random_array((after, before), density=0.2, format="csr", rng=100 * seed + k)
+        for k, (before, after) in enumerate(pairwise(sizes))
+    ]
+
+
+def test_hidden_units_in_another_order_are_the_same_network():
+    net = network(0)
+    rng = np.random.default_rng(0)
+    first, second = rng.permutation(40), rng.permutation(20)
+    other = [
+        net[0].tocsr()[first],
+        net[1].tocsr()[second][:, first],
+        net[2].tocsr()[:, second],
+    ]
+    assert topology_distance(net, other) == [0, 0, 0]
+    assert topology_distance(net, other, match_last=False) == [0, 0, 0]
+    matchings = match_networks(net, other)
+    np.testing.assert_array_equal(matchings[0].partner, np.argsort(first))
+    # Layer by layer, without the order of the layer before, there is a difference.
+    assert topology_distance(net[1:2], other[1:2])[0] > 0.5
+
+
+def test_each_layer_follows_the_order_of_the_one_before():
+    a, b = network(0), network(1)
+    expected, order = [], np.arange(30)
+    for one, other in zip(a, b, strict=True):
+        other = other.tocsr()[:, order]
+        expected.append(smallest(one, other))
+        order = match_units(one, csr_array(other)).partner
+    np.testing.assert_allclose(topology_distance(a, b), expected, atol=1e-11)
+
+
+def test_outputs_that_stay_in_their_order():
+    a, b = network(0, sizes=(30, 10)), network(1, sizes=(30, 10))
+    (found,) = topology_distance(a, b, match_last=False)
+    assert found == pytest.approx(np.diag(jaccard(a[0], b[0])).mean())
+    assert found > topology_distance(a, b)[0]
+
+
+def test_constant_inputs_stay_in_place():
+    first = csr_array(np.array([[1, 0, 1], [0, 1, 1]]))
+    swapped = rows_in_order(first, [1, 0])
+    a = csr_array(np.array([[1, 0, 1], [0, 1, 0]]))
+    b = csr_array(np.array([[0, 1, 1], [1, 0, 0]]))
+    assert topology_distance([first, a], [swapped, b], constant_inputs=1) == [0, 0]
+    with pytest.raises(ValueError, match="2 units of the layer before and 0 constant ones"):
+        topology_distance([first, a], [swapped, b])
+
+
+def test_every_form_of_a_network():
+    torch.manual_seed(1)
+    models = [
+        torch.nn.Sequential(
+            SparseLinear(20, 30, density=0.2), torch.nn.ReLU(), SparseLinear(30, 8, density=0.3)
+        )
+        for _ in range(2)
+    ]
+    weights = [[model[0].weight, model[2].weight] for model in models]
+    expected = topology_distance(*models)
+    assert len(expected) == 2 and min(expected) > 0
+    assert topology_distance(*weights) == expected
+    for form in (convert.to_scipy, convert.to_torch_csr, convert.to_torch_coo):
+        assert topology_distance(*[[form(w) for w in net] for net in weights]) == expected
+    assert topology_distance(weights[0][0], weights[1][0]) == expected[:1]
+
+
+def renumbered(weight, order, columns, gates=1):
+    """Rows of every gate, and columns, in another order."""
+    units = weight.shape[0] // gates
+    rows = np.concatenate([g * units + order for g in range(gates)])
+    csr = convert.to_scipy(weight)[rows]
+    return csr if columns is None else csr[:, columns]
+
+
+@pytest.mark.parametrize(("kind", "gates"), [(SparseRNN, 1), (SparseLSTM, 4)])
+def test_recurrent_units_in_another_order_are_the_same_network(kind, gates):
+    model = kind(12, 40, num_layers=2, density=0.1, input_density=0.3)
+    order, second = np.random.default_rng(0).permutation(40), np.arange(40)[::-1]
+    other = [
+        Recurrent(
+            renumbered(model.weight_hh_l0, order, order, gates),
+            renumbered(model.weight_ih_l0, order, None, gates),
+        ),
+        Recurrent(
+            renumbered(model.weight_hh_l1, second, second, gates),
+            renumbered(model.weight_ih_l1, second, order, gates),
+        ),
+    ]
+    assert topology_distance(model, other) == [0, 0]
+    assert topology_distance(other, model) == [0, 0]
+    # Of rows alone, whose recurrent inputs stay in place, the order matters.
+    rows = topology_distance([convert.to_scipy(model.weight_hh_l0)], [other[0].weight])
+    assert rows[0] > 0.5
+
+
+def test_recurrent_distance_is_that_of_an_order_of_both_sides():
+    a, b = (random_array((30, 30), density=0.1, format="csr", rng=k) for k in (0, 1))
+    (found,) = match_networks([Recurrent(a)], [Recurrent(b)])
+    moved = csr_array(b[found.partner][:, found.partner])
+    assert found.distance == pytest.approx(np.diag(jaccard(a, moved)).mean())
+    assert found.distance <= np.diag(jaccard(a, b)).mean()
+    assert found.gap == found.distance
+    (rows,) = topology_distance([a], [b])
+    assert rows < found.distance
+    fixed = topology_distance([Recurrent(a)], [Recurrent(b)], match_last=False)
+    assert fixed == [pytest.approx(np.diag(jaccard(a, b)).mean())]
+
+
+def test_a_dense_input_weight_says_nothing():
+    model = SparseRNN(3, 20, density=0.2)
+    assert not isinstance(model.weight_ih_l0, SparseWeight)
+    assert topology_distance(model, [Recurrent(model.weight_hh_l0)]) == [0]
+
+
+def test_matrix_of_all_pairs():
+    nets = [network(seed) for seed in range(4)]
+    matrix = distance_matrix(nets)
+    assert matrix.shape == (3, 4, 4)
+    np.testing.assert_array_equal(matrix, matrix.transpose(0, 2, 1))
+    for i in range(4):
+        assert not matrix[:, i, i].any()
+        for j in range(i + 1, 4):
+            assert matrix[:, i, j].tolist() == topology_distance(nets[i], nets[j])
+    assert distance_matrix(nets[:1]).tolist() == [[[0]]] * 3
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (5, 0), (0, 0), (4, 5)])
+def test_layers_without_links(shape):
+    empty = coo_array(shape)
+    assert topology_distance([empty], [empty]) == [0]
+    if shape == (4, 5):
+        assert topology_distance([empty], [random_array(shape, density=1.0)]) == [1]
+
+
+def test_refuses_what_does_not_fit():
+    a = coo_array((4, 5))
+    with pytest.raises(ValueError, match="layer 0 to be of one shape, found 4 x 5 and 5 x 4"):
+        topology_distance([a], [a.T])
+    with pytest.raises(ValueError, match="as many layers, found 1 and 2"):
+        topology_distance([a], [a, a])
+    with pytest.raises(ValueError, match=r"layer 1 to have the 4 units.*found 5"):
+        topology_distance([a, a], [a, a])
+    with pytest.raises(ValueError, match=r"bound of at least 0, found -0\.1"):
+        topology_distance([a], [a], bound=-0.1)
+    with pytest.raises(ValueError, match="bound of at least 0, found nan"):
+        topology_distance([a], [a], bound=float("nan"))
+    with pytest.raises(ValueError, match="shape, found recurrent 4 x 0 and 4 x 4"):
+        topology_distance([Recurrent(coo_array((4, 4)))], [coo_array((4, 4))])
+    with pytest.raises(ValueError, match="as many rows per gate as columns, found 5 x 4"):
+        topology_distance([Recurrent(a.T)], [Recurrent(a.T)])
+    with pytest.raises(ValueError, match="model with sparse weights, found none"):
+        topology_distance(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2))
+    with pytest.raises(TypeError, match="a module or a list of layers as a network, found Tensor"):
+        topology_distance(torch.zeros(2, 2), torch.zeros(2, 2))
+    with pytest.raises(TypeError, match=r"SparseWeight.*found ndarray"):
+        topology_distance([np.zeros((2, 2))], [np.zeros((2, 2))])
+    with pytest.raises(ValueError, match="at least one network, found none"):
+        distance_matrix([])
+
+
+# Epoch: networks 0 and 1, 0 and 9, and the mean of all 45 pairs; then layers 1 and 2 of 0 and 1.
+PUBLISHED = {
+    0: (0.290237, 0.373775, 0.317543, 0.24306, 0.19480),
+    10: (0.355091, 0.447652, 0.391073, 0.34268, 0.31829),
+    100: (0.432465, 0.504018, 0.466302, None, None),
+}
+
+
+@pytest.mark.parametrize("epoch", PUBLISHED)
+def test_published_values(epoch, data):
+    nets = [
+        [
+            # Their rows are inputs, and the last one the biases.
+            load_npz(data / "nnstd" / f"w{k}" / f"epoch_{epoch:03d}" / f"weight_l{layer}.npz")[
+                :-1
+            ].T
+            for layer in range(4)
+        ]
+        for k in range(10)
+    ]
+    first = distance_matrix([net[:1] for net in nets])[0]
+    found = first[0, 1], first[0, 9], first[np.triu_indices(10, 1)].mean()
+    np.testing.assert_allclose(found, PUBLISHED[epoch][:3], atol=1e-6)
+    deeper = topology_distance(nets[0], nets[1])[1:]
+    assert deeper[2] == 0
+    for value, published in zip(deeper[:2], PUBLISHED[epoch][3:], strict=True):
+        # These depend on which of several best matchings of layer 0 is taken.
+        assert published is None or value == pytest.approx(published, abs=0.05)

@@ -1,0 +1,39 @@
+"""FANMOD's files of signed networks."""
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+
+from sparse_engine.analysis import read_fanmod, signed_network, write_fanmod
+
+
+def test_round_trip(tmp_path):
+    w = signed_network(9, 0.4, self_loops=True, seed=2)
+    write_fanmod(w, tmp_path / "w.txt")
+    assert (read_fanmod(tmp_path / "w.txt", nodes=9) != w).nnz == 0
+
+
+def test_lines_are_source_target_colour(tmp_path):
+    file = tmp_path / "w.txt"
+    write_fanmod(csr_array(np.array([[0, -0.3, 0], [2.5, 0, 0], [1, 0, 0]])), file)
+    assert file.read_text() == "0\t1\t1\n0\t2\t1\n1\t0\t2\n"
+    found = read_fanmod(file)
+    assert found.shape == (3, 3) and found.dtype == np.float64
+    assert found.toarray().tolist() == [[0, -1, 0], [1, 0, 0], [1, 0, 0]]
+
+
+def test_published_files_come_back_as_they_are(data, tmp_path):
+    for file in (data / "topologies" / "generated").glob("*_0.[0-9][0-9][0-9].txt"):
+        write_fanmod(read_fanmod(file), tmp_path / "w.txt")
+        lines = [sorted(path.read_text().split("\n")) for path in (file, tmp_path / "w.txt")]
+        assert lines[0] == lines[1]
+
+
+def test_what_is_no_colour(tmp_path):
+    file = tmp_path / "w.txt"
+    file.write_text("0\t1\t1\n1\t2\t3\n")
+    with pytest.raises(ValueError, match=r"colours 1 and 2 in .*w.txt, found 3"):
+        read_fanmod(file)
+    with pytest.raises(ValueError, match="positive or negative, found 0 from 1 to 0"):
+        zero = csr_array((np.array([1.0, 0.0]), ([1, 0], [0, 1])), shape=(2, 2))
+        write_fanmod(zero, file)

@@ -1,0 +1,244 @@
+"""Lesions: what is removed, that it comes back, and published networks."""
+
+import json
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from sparse_engine import convert
+from sparse_engine.analysis import LesionCurve, lesion, planted_network
+from sparse_engine.analysis.feed_forward import links_of_loops
+from sparse_engine.nn import GroupedWeight, SparseLinear, SparseRNN, SparseWeight
+
+KINDS = ("unbalanced", "balanced", "both", "random links")
+
+
+@pytest.fixture
+def planted():
+    """A model of one weight, its loops, their links and whether they are balanced."""
+    graph, loops = planted_network(60, 0.1, loops=9, balanced=1 / 3, seed=5)
+    model = nn.ModuleDict({"recurrent": convert.from_scipy(graph)})
+    return model, loops, links_of_loops(graph, loops), np.sign(graph.data)
+
+
+def removed_by(model):
+    """An evaluation that notes which links are gone, and returns their number."""
+    notes = []
+
+    def evaluate(model):
+        gone = (model["recurrent"].values == 0).nonzero().flatten().tolist()
+        notes.append(frozenset(gone))
+        return len(gone)
+
+    return notes, evaluate
+
+
+def test_loops_are_removed_one_after_the_other(planted):
+    model, loops, links, signs = planted
+    notes, evaluate = removed_by(model)
+    found = lesion(model, loops, evaluate, orders=2)
+    balanced = signs[links].prod(1) > 0
+    wholes = {
+        "unbalanced": links[~balanced],
+        "balanced": links[balanced],
+        "both": links,
+    }
+    assert notes.pop(0) == frozenset() and found.intact == 0
+    for name in KINDS:
+        curve = found.curves[name]
+        assert curve.metric.tolist() == curve.links.tolist()
+        for order in curve.metric:
+            steps = [frozenset(), *notes[: curve.steps]]
+            del notes[: curve.steps]
+            assert [len(gone) for gone in steps] == order.tolist() == [*range(0, len(order) * 3, 3)]
+            added = [new - old for old, new in pairwise(steps)]
+            assert all(old < new for old, new in pairwise(steps))
+            if name in wholes:
+                assert set(added) == {frozenset(loop) for loop in wholes[name].tolist()}
+    assert not notes
+    assert [found.curves[name].steps for name in KINDS] == [6, 3, 9, 6]
+    assert found.compared == 3
+
+
+def test_loops_that_share_links_share_their_removal():
+    graph = torch.tensor([[0.0, 0, 0, 0], [1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 0, 0]])
+    model = nn.ModuleDict({"recurrent": SparseWeight.from_dense(graph)})
+    _, evaluate = removed_by(model)
+    found = lesion(model, np.array([[0, 1, 2], [0, 1, 3]]), evaluate, orders=3)
+    assert found.curves["balanced"].links.tolist() == [[0, 3, 5]] * 3
+    assert found.curves["balanced"].metric.tolist() == [[0, 3, 5]] * 3
+    assert found.curves["unbalanced"].steps == 0
+    # Its five links have room for one random loop.
+    assert found.curves["random links"].links.tolist() == [[0, 3]] * 3
+
+
+def test_a_loop_through_a_zero_is_not_balanced():
+    dense = torch.tensor([[0.0, 0, 0], [1, 0, 0], [1, 0, 0]])
+    mask = torch.tensor([[0, 0, 0], [1, 0, 0], [1, 1, 0]], dtype=torch.bool)
+    weight = SparseWeight.from_dense(dense, mask)
+    found = lesion(weight, np.array([[0, 1, 2]]), lambda _: 0.0)
+    assert (found.curves["unbalanced"].steps, found.curves["balanced"].steps) == (1, 0)
+
+
+def test_the_model_is_as_before(planted):
+    model, loops, *_ = planted
+    before = model["recurrent"].values.detach().clone()
+    lesion(model, loops, lambda _: 0.0)
+    assert model["recurrent"].values.equal(before)
+    assert model["recurrent"].values.requires_grad
+
+    def fail(model):
+        if (model["recurrent"].values == 0).any():
+            raise RuntimeError("stop")
+        return 0.0
+
+    with pytest.raises(RuntimeError, match="stop"):
+        lesion(model, loops, fail)
+    assert model["recurrent"].values.equal(before)
+
+
+def test_orders_follow_from_the_seed(planted):
+    model, loops, *_ = planted
+
+    def run(seed):
+        def evaluate(model):
+            return (
+                model["recurrent"].values.detach() @ torch.arange(model["recurrent"].nnz).double()
+            )
+
+        return lesion(model, loops, evaluate, orders=4, steps=2, seed=seed)
+
+    first, again, other = run(1), run(1), run(2)
+    for name in KINDS:
+        assert first.curves[name].steps == 2
+        np.testing.assert_array_equal(first.curves[name].metric, again.curves[name].metric)
+        assert (first.curves[name].metric != other.curves[name].metric).any()
+        assert len({*first.curves[name].metric[:, 1]}) > 1
+
+
+def test_mean_and_interval():
+    rng = np.random.default_rng(0)
+    metric = np.column_stack([np.ones(400), rng.normal(3, 2, 400)])
+    curve = LesionCurve(np.zeros((400, 2), np.int64), metric)
+    np.testing.assert_allclose(curve.mean, metric.mean(0))
+    low, high = curve.interval()
+    error = metric[:, 1].std(ddof=1) / 20
+    np.testing.assert_allclose([low[0], high[0]], 1)
+    # Quantiles of 2000 means have a standard error of 0.06.
+    bounds = curve.mean[1] - 1.96 * error, curve.mean[1] + 1.96 * error
+    np.testing.assert_allclose([low[1], high[1]], bounds, atol=0.3 * error)
+    narrow_low, narrow_high = curve.interval(0.5)
+    assert low[1] < narrow_low[1] < curve.mean[1] < narrow_high[1] < high[1]
+    single = LesionCurve(np.zeros((1, 2), np.int64), metric[:1])
+    assert np.isnan(single.interval()).all()
+    with pytest.raises(ValueError, match=r"level in \(0, 1\), found 95"):
+        curve.interval(95)
+
+
+def test_table_and_json(planted):
+    model, loops, *_ = planted
+    _, evaluate = removed_by(model)
+    found = lesion(model, loops, evaluate)
+    lines = str(found).splitlines()
+    assert lines[0].split() == ["removed", "steps", "links", "metric", "95", "%", "interval"]
+    assert "unbalanced          3       9           9                    9 to 9" in lines
+    assert "random links        6      18          18                  18 to 18" in lines
+    record = json.loads(json.dumps(found.to_dict()))
+    assert record["intact"] == 0 and record["compared"] == 3
+    assert record["curves"]["balanced"]["mean"] == [0, 3, 6, 9]
+    one = lesion(model, loops, evaluate, orders=1)
+    assert one.to_dict()["curves"]["balanced"]["low"] == [None] * 4
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"orders": 0}, "orders and steps of at least 1 and seed of at least 0, found 0"),
+        ({"steps": 0}, "found 10, 0 and 0"),
+        ({"seed": -1}, "found 10, None and -1"),
+        ({"motifs": np.empty((0, 3), np.int64)}, "at least one loop, found none"),
+        ({"motifs": np.array([[0, 0, 0]])}, "found none from 0 to 0"),
+    ],
+)
+def test_wrong_arguments(planted, options, message):
+    model, loops, *_ = planted
+    with pytest.raises(ValueError, match=message):
+        lesion(**({"model": model, "motifs": loops, "evaluate": lambda _: 0.0} | options))
+
+
+def test_the_weight_is_named_where_there_are_several(planted):
+    model, loops, *_ = planted
+    several = nn.ModuleDict({**model, "other": SparseLinear(60, 60, density=0.1)})
+    with pytest.raises(ValueError, match=r"found 2 among \['recurrent', 'other.weight'\]"):
+        lesion(several, loops, lambda _: 0.0)
+    found = lesion(several, loops, lambda _: 0.0, weight=several["recurrent"])
+    assert found.curves["both"].steps == 9
+    with pytest.raises(ValueError, match="found 0 among"):
+        lesion(several, loops, lambda _: 0.0, weight=SparseLinear(60, 60, density=0.1).weight)
+    with pytest.raises(ValueError, match="found 0 among"):
+        lesion(oblong := SparseLinear(3, 4, density=0.5), loops, lambda _: 0.0)
+    with pytest.raises(ValueError, match="found 0 among"):
+        lesion(oblong, loops, lambda _: 0.0, weight=oblong.weight)
+
+
+def test_values_that_are_computed_cannot_be_removed(planted):
+    model, loops, *_ = planted
+    weight = model["recurrent"]
+    grouped = GroupedWeight(weight.values, weight.pattern)
+    with pytest.raises(ValueError, match="values are a Parameter, found GroupedWeight"):
+        lesion(grouped, loops, lambda _: 0.0)
+
+
+def trained(folder):
+    """A published network that forecasts the Mackey-Glass series, and the loops planted in it."""
+    options = json.loads((folder / "hp.json").read_text())
+    numbers = np.fromfile(folder / "model.ckpt.data-00000-of-00001", "<f4")[2:]
+    n, horizon = 128, 50
+    tensors = []
+    for shape in ((horizon,), (n, horizon), (1, n), (n,), (n, n)):
+        tensors.append(torch.from_numpy(numbers[: np.prod(shape)].reshape(shape)))
+        numbers = numbers[3 * np.prod(shape) :]  # each is followed by its two moments
+    assert not numbers.size
+    bias, readout, inputs, recurrent_bias, recurrent = tensors
+    model = nn.ModuleDict({"rnn": SparseRNN(1, n, density=0.05), "readout": nn.Linear(n, horizon)})
+    mask = torch.tensor(options["w_rec_mask"]).bool()
+    model["rnn"].weight_hh_l0 = SparseWeight.from_dense(recurrent.T, mask.T)
+    with torch.no_grad():
+        model["rnn"].weight_ih_l0.copy_(inputs.T)
+        model["rnn"].bias_ih_l0.copy_(recurrent_bias)
+        model["rnn"].bias_hh_l0.zero_()
+        model["readout"].weight.copy_(readout.T)
+        model["readout"].bias.copy_(bias)
+    return model, np.array(options["feedforward_motifs"])
+
+
+# Mean squared errors times 10,000: of the network, and without its unbalanced loops.
+PUBLISHED = {
+    "mackey_glass_1": ("3.35", "12.2"),
+    "mackey_glass_2": ("3.39", "3.74"),
+    "mackey_glass_3": ("4.25", "28.1"),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_networks(data, name):
+    series = np.loadtxt(data / "mackey_glass" / "MackeyGlass_t17.txt", dtype=np.float32)
+    windows = torch.from_numpy(series[40_000:49_550]).unfold(0, 550, 500)
+    x, y = windows[:, :500].T.unsqueeze(2), windows[:, 500:]
+
+    @torch.no_grad()
+    def error(model):
+        states, _ = model["rnn"](x)
+        return nn.functional.mse_loss(model["readout"](states[-1]), y).item()
+
+    model, loops = trained(data / "lesion" / name)
+    assert len(y) == 19 and loops.shape == (15, 3)
+    found = lesion(model, loops, error, orders=2)
+    ends = found.intact, found.curves["unbalanced"].mean[-1]
+    assert tuple(f"{1e4 * end:.3g}" for end in ends) == PUBLISHED[name]
+    # The controls that were not published: the planted loops hurt less than links at random.
+    assert found.curves["balanced"].mean[-1] > 3 * found.intact
+    assert found.curves["random links"].mean[-1] > found.curves["both"].mean[-1] > found.intact

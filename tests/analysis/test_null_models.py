@@ -1,0 +1,225 @@
+"""Null models: what each kind keeps, what it changes, and that the statistics follow."""
+
+import importlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.sparse import coo_array, random_array
+
+from sparse_engine.analysis import (
+    DegreePreserving,
+    ErdosRenyi,
+    NullKind,
+    NullModel,
+    SignShuffle,
+    null_model,
+    signed_triad_census,
+    structural_balance,
+    triad_census,
+)
+
+DEGREE_PRESERVING = [
+    DegreePreserving(keep_mutual=mutual, keep_signs=signs)
+    for mutual in (False, True)
+    for signs in (False, True)
+]
+KINDS = [SignShuffle(), ErdosRenyi(), *DEGREE_PRESERVING]
+
+
+@st.composite
+def graphs(draw):
+    """Signed digraphs with self-loops and stored zeros; every value is another number."""
+    n = draw(st.integers(0, 14))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    density = draw(st.sampled_from([0.0, 0.1, 0.3, 0.6, 0.95, 1.0]))
+    rows, cols = np.nonzero(rng.random((n, n)) < density)
+    values = rng.permutation(np.arange(len(rows)) + 1.0) * rng.choice([-1, 1], len(rows))
+    values[:1] = 0
+    return coo_array((values, (rows, cols)), shape=(n, n)).tocsr()
+
+
+@pytest.fixture(scope="module")
+def graph():
+    w = random_array((60, 60), density=0.1, format="csr", rng=0)
+    w.data -= 0.5
+    return w
+
+
+def pattern(w):
+    """Dense bool, without self-loops."""
+    coo = w.tocoo()
+    there = np.zeros(w.shape, bool)
+    there[coo.row, coo.col] = True
+    return there & ~np.eye(len(there), dtype=bool)
+
+
+def of_sign(w, sign):
+    coo = w.tocoo()
+    chosen = np.sign(coo.data) == sign
+    return pattern(coo_array((coo.data[chosen], (coo.row[chosen], coo.col[chosen])), w.shape))
+
+
+def degrees(there):
+    return there.sum(0).tolist(), there.sum(1).tolist()
+
+
+def loops(w):
+    coo = w.tocoo()
+    return {(i, v) for i, j, v in zip(coo.row, coo.col, coo.data, strict=True) if i == j}
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+@settings(max_examples=40)
+@given(graphs(), st.integers(0, 5))
+def test_what_every_kind_keeps(kind, w, sample):
+    drawn = kind.draw(w, seed=1, sample=sample)
+    assert drawn.shape == w.shape
+    assert sorted(drawn.data) == sorted(w.data)
+    coo = drawn.tocoo()
+    assert len(set(zip(coo.row.tolist(), coo.col.tolist(), strict=True))) == w.nnz
+    assert (pattern(drawn).sum(), len(loops(drawn))) == (pattern(w).sum(), len(loops(w)))
+    if kind != SignShuffle():
+        assert loops(drawn) == loops(w)
+
+
+@pytest.mark.parametrize("kind", DEGREE_PRESERVING, ids=str)
+@settings(max_examples=40)
+@given(graphs(), st.integers(0, 5))
+def test_what_switching_keeps(kind, w, sample):
+    drawn = kind.draw(w, seed=2, sample=sample)
+    before, after = pattern(w), pattern(drawn)
+    assert degrees(after) == degrees(before)
+    for sign in (-1, 0, 1):
+        (out, into), (out_after, into_after) = (degrees(of_sign(x, sign)) for x in (w, drawn))
+        assert out_after == out
+        assert into_after == into or not kind.keep_signs
+    if kind.keep_mutual:
+        assert degrees(after & after.T) == degrees(before & before.T)
+
+
+@given(graphs())
+def test_a_sign_shuffle_keeps_the_pattern(w):
+    drawn = SignShuffle().draw(w, seed=3)
+    np.testing.assert_array_equal(drawn.indptr, w.indptr)
+    np.testing.assert_array_equal(drawn.indices, w.indices)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_samples_differ_from_the_graph_and_from_each_other(kind, graph):
+    samples = [kind.draw(graph, sample=k).toarray() for k in range(3)]
+    moved = [np.mean((x != 0) & (x != graph.toarray())) / np.mean(x != 0) for x in samples]
+    assert min(moved) > 0.75
+    for a, b in ((0, 1), (0, 2), (1, 2)):
+        assert (samples[a] != samples[b]).any()
+
+
+def test_what_need_not_be_kept_is_not(graph):
+    """Without keep_mutual the mutual pairs change, without keep_signs the signs of links in."""
+    free = DegreePreserving(keep_signs=False).draw(graph)
+    before, after = pattern(graph), pattern(free)
+    assert (before & before.T).sum() != (after & after.T).sum()
+    assert degrees(of_sign(free, 1))[1] != degrees(of_sign(graph, 1))[1]
+
+
+@pytest.mark.parametrize(("kind", "count"), [(DegreePreserving(), 6), (ErdosRenyi(), 20)])
+def test_every_graph_is_as_likely(kind, count):
+    """One link from each of three nodes to another three; or any three links of three nodes."""
+    if isinstance(kind, ErdosRenyi):
+        w = coo_array((np.ones(3), ([0, 1, 2], [1, 2, 0])), shape=(3, 3))
+    else:
+        w = coo_array((np.ones(3), ([3, 4, 5], [0, 1, 2])), shape=(6, 6))
+    drawn = [kind.draw(w, sample=k).toarray().tobytes() for k in range(600)]
+    graphs, counts = np.unique(drawn, return_counts=True)
+    assert len(graphs) == count
+    chi_square = ((counts - 600 / count) ** 2 / (600 / count)).sum()
+    assert chi_square < 3 * count
+
+
+def test_every_arrangement_of_signs_is_as_likely():
+    """Which two of six links are negative, on a full graph, with and without moving links."""
+    w = coo_array(([1, 1, 1, 1, -1, -1.0], ([0, 0, 1, 1, 2, 2], [1, 2, 0, 2, 0, 1])), shape=(3, 3))
+    for kind in (SignShuffle(), ErdosRenyi()):
+        drawn = [np.sign(kind.draw(w, sample=k).toarray()).tobytes() for k in range(600)]
+        graphs, counts = np.unique(drawn, return_counts=True)
+        assert len(graphs) == 15
+        assert ((counts - 40) ** 2 / 40).sum() < 45
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_the_statistics_are_those_of_the_drawn_graphs(kind, graph):
+    model = null_model(graph, kind=kind, n=4, seed=5)
+    for k in range(4):
+        drawn = kind.draw(graph, seed=5, sample=k)
+        report, signed = structural_balance(drawn), signed_triad_census(drawn)
+        for name in ("class_mean", "pooled", "triad_level"):
+            np.testing.assert_equal(model.samples[name][k], getattr(report, name))
+        balanced, total = report.classes["030T"]
+        assert model.samples["030T balance"][k] == balanced / total
+        assert model.samples["021C"][k] == triad_census(drawn)["021C"]
+        for name, values in model.samples.items():
+            assert ":" not in name or values[k] == signed[name]
+    signed = signed_triad_census(graph)
+    occurring = {k for k, v in signed.items() if v and k[:3] not in ("003", "012", "102")}
+    assert occurring <= model.observed.keys()
+    for name in occurring:
+        assert model.observed[name] == signed[name]
+
+
+def test_a_kind_of_ones_own(graph):
+    class Negated(NullKind):
+        def draw(self, w, *, seed=0, sample=0):
+            return -w if sample else w
+
+    model = null_model(graph, kind=Negated(), n=2)
+    census = signed_triad_census(graph)
+    assert model.samples["030T:+++"].tolist() == [census["030T:+++"], census["030T:---"]]
+
+
+def test_z_scores_and_p_values(graph):
+    model = null_model(graph, n=20)
+    x, observed = model.samples["030T:+++"], model.observed["030T:+++"]
+    assert model.z_scores["030T:+++"] == pytest.approx((observed - x.mean()) / x.std(ddof=1))
+    assert model.p_values["030T:+++"] == (1 + (x >= observed).sum()) / 21
+    assert np.isnan(model.z_scores["030T"])
+    assert model.to_dict()["030T"]["z"] is None
+    table = str(model).splitlines()
+    assert table[2].split()[0] == "pooled" and len(table) == 1 + 7 + 12
+
+
+def test_scores_of_what_does_not_vary_or_is_not_there():
+    x = {"same": np.full(10, 0.1), "some": np.array([np.nan, 1, 2, 3]), "none": np.full(4, np.nan)}
+    model = NullModel({"same": 0.3, "some": 3.0, "none": 0.5}, x)
+    assert np.isnan([model.z_scores["same"], model.z_scores["none"], model.p_values["none"]]).all()
+    assert (model.z_scores["some"], model.p_values["some"]) == (1, 0.5)
+    assert model.to_dict()["none"] == {"observed": 0.5, "mean": None, "z": None, "p": None}
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_samples_depend_on_nothing_but_their_number(kind, graph, threads, monkeypatch):
+    """Neither on threads, nor on how many others there are, nor on how many are drawn at once."""
+    module = importlib.import_module(null_model.__module__)
+    monkeypatch.setattr(module, "LINKS_AT_ONCE", 40 * graph.nnz)
+    results = []
+    for count, n in ((1, 3), (2, 130), (5, 4)):
+        threads(count)
+        results.append(null_model(graph, kind=kind, n=n, seed=9).samples)
+    for one in results[1:]:
+        for name in one.keys() & results[0].keys():
+            np.testing.assert_array_equal(one[name][:3], results[0][name])
+    other = null_model(graph, kind=kind, n=3, seed=10).samples
+    assert any((other[k] != x).any() for k, x in results[0].items() if k in other and x.std() > 0)
+
+
+def test_refuses_what_makes_no_sense(graph):
+    with pytest.raises(
+        ValueError, match=r"n of at least 2 and seed in \[0, 2\^64\), found 1 and 0"
+    ):
+        null_model(graph, n=1)
+    with pytest.raises(ValueError, match="found 2 and -1"):
+        null_model(graph, n=2, seed=-1)
+    with pytest.raises(ValueError, match="expected proposals of at least 1, found 0"):
+        DegreePreserving(proposals=0)
+    with pytest.raises(ValueError, match=r"seed in \[0, 2\^64\) and sample .*, found -1 and 0"):
+        SignShuffle().draw(graph, seed=-1)

@@ -1,0 +1,118 @@
+"""Degrees, weights, distances and spectrum against networkx and dense linear algebra."""
+
+import networkx as nx
+import numpy as np
+import pytest
+from scipy.sparse import coo_array, random_array
+
+from sparse_engine.analysis import (
+    degree_distribution,
+    reciprocity,
+    small_world,
+    spectral_radius,
+    structure,
+    weight_distribution,
+)
+
+
+def graph(n, density, seed=0):
+    w = random_array((n, n), density=density, format="csr", rng=seed)
+    w.data -= 0.5
+    return w
+
+
+def digraph(w):
+    built = nx.from_scipy_sparse_array(w.T, create_using=nx.DiGraph)
+    built.remove_edges_from([*nx.selfloop_edges(built)])
+    return built
+
+
+GRAPHS = [graph(n, density, n) for n in (1, 5, 40, 130) for density in (0.02, 0.1, 0.5, 1.0)]
+EMPTY = [coo_array((n, n)).tocsr() for n in (0, 1, 3)]
+
+
+@pytest.mark.parametrize("w", GRAPHS)
+def test_degrees(w):
+    dense = w.toarray() != 0
+    found = degree_distribution(w)
+    np.testing.assert_array_equal(found.into, np.bincount(dense.sum(1)))
+    np.testing.assert_array_equal(found.out, np.bincount(dense.sum(0)))
+
+
+@pytest.mark.parametrize("w", GRAPHS)
+def test_reciprocity_and_small_world(w):
+    directed = digraph(w)
+    if directed.number_of_edges():
+        assert reciprocity(w) == nx.overall_reciprocity(directed)
+    undirected = directed.to_undirected()
+    found = small_world(w)
+    largest = undirected.subgraph(max(nx.connected_components(undirected), key=len))
+    if len(largest) > 1:
+        length = nx.average_shortest_path_length(largest)
+        assert found.path_length == pytest.approx(length, rel=1e-12)
+        clustering = nx.transitivity(undirected)
+        assert np.nan_to_num(found.clustering) == pytest.approx(clustering, rel=1e-12)
+        n, k = len(undirected), 2 * undirected.number_of_edges() / len(undirected)
+        if k > 1 and clustering:
+            expected = clustering / (k / (n - 1)) / (length / (np.log(n) / np.log(k)))
+            assert found.sigma == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("w", GRAPHS)
+def test_spectral_radius(w):
+    dense = np.abs(np.linalg.eigvals(w.toarray())).max()
+    assert spectral_radius(w) == pytest.approx(dense, rel=1e-8, abs=1e-12)
+
+
+def test_spectral_radius_of_what_has_no_cycle():
+    chain = coo_array((np.ones(99), (np.arange(1, 100), np.arange(99))), shape=(100, 100))
+    assert spectral_radius(chain) == 0
+
+
+def test_sampled_distances_are_about_the_same():
+    w = graph(300, 0.02)
+    exact = small_world(w).path_length
+    sampled = small_world(w, sources=60, seed=3).path_length
+    assert sampled != exact and sampled == pytest.approx(exact, rel=0.03)
+
+
+def test_weights():
+    """0 -> 1 -> 2 and 0 -> 2, balanced; 0 -> 1 -> 3 and 0 -> 3, not; and 4 -> 5."""
+    sources, targets = [0, 1, 0, 1, 0, 4], [1, 2, 2, 3, 3, 5]
+    values = [1.0, 0.8, 0.1, 0.6, -0.5, -0.9]
+    found = weight_distribution(coo_array((values, (targets, sources)), shape=(6, 6)), bins=4)
+    np.testing.assert_array_equal(found.edges, [-1, -0.5, 0, 0.5, 1])
+    assert found.every.tolist() == [1, 1, 1, 3]
+    assert found.balanced.tolist() == [0, 0, 1, 2]
+    assert found.unbalanced.tolist() == [0, 1, 0, 2]
+    with pytest.raises(ValueError, match="expected bins of at least 1, found 0"):
+        weight_distribution(EMPTY[0], bins=0)
+
+
+@pytest.mark.parametrize("w", GRAPHS)
+def test_structure(w):
+    directed, before = digraph(w), w.copy()
+    found = structure(w)
+    np.testing.assert_array_equal(w.data, before.data)
+    assert (found.nodes, found.links) == (len(directed), w.nnz)
+    assert found.self_loops == w.nnz - directed.number_of_edges()
+    assert found.weak_components == nx.number_weakly_connected_components(directed)
+    strong = [*nx.strongly_connected_components(directed)]
+    assert found.strong_components == len(strong)
+    assert found.largest_strong == max(map(len, strong))
+    assert str(found).splitlines()[1].split() == ["links", f"{w.nnz:,}"]
+
+
+@pytest.mark.parametrize("w", EMPTY)
+def test_graphs_without_links(w):
+    found = structure(w)
+    assert (found.links, found.spectral_radius, found.weak_components) == (0, 0, w.shape[0])
+    assert found.to_dict()["reciprocity"] is None and "nan" not in str(found)
+    assert not weight_distribution(w).every.any()
+    assert degree_distribution(w).into.sum() == w.shape[0]
+
+
+def test_spectral_radius_of_a_trained_network(data):
+    """The published networks' recurrent weights end a little above 1."""
+    file = data / "topologies" / "trained" / "mnist_pruning_epoch200.csv"
+    assert 1.15 < spectral_radius(file) < 1.3

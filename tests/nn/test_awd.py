@@ -1,0 +1,256 @@
+"""The pieces of a word model: links, sequences and words that are dropped, mixtures, ties."""
+
+import copy
+import math
+import pickle
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+from torch.autograd import gradcheck
+from torch.testing import assert_close
+
+from sparse_engine.nn import (
+    DropConnect,
+    EmbeddingDropout,
+    GroupedWeight,
+    LockedDropout,
+    MixtureOfSoftmaxes,
+    SparseEmbedding,
+    SparseGRU,
+    SparseLinear,
+    SparseLSTM,
+    SparseONLSTM,
+    SparseRHN,
+    SparseRNN,
+    SparseWeight,
+)
+from sparse_engine.testing import assert_valid
+from sparse_engine.topology import SET
+from sparse_engine.topology.presets import RigL
+
+RECURRENT = {
+    "rnn": SparseRNN,
+    "lstm": SparseLSTM,
+    "gru": SparseGRU,
+    "rhn": partial(SparseRHN, recurrence_depth=2),
+    "on_lstm": partial(SparseONLSTM, chunk_size=3),
+}
+
+
+def sparse_weights(module):
+    return {name: own for name, own in module.named_modules() if isinstance(own, SparseWeight)}
+
+
+@pytest.mark.parametrize("cell", RECURRENT)
+def test_dropped_links_are_absent_for_a_whole_sequence(cell):
+    network = RECURRENT[cell](4, 12, 2, density=0.4, dtype=torch.float64)
+    module, x = DropConnect(network, 0.3), torch.randn(5, 3, 4, dtype=torch.float64)
+    names = [f"{name}.values" for name in sparse_weights(network) if "hh" in name]
+    assert [f"{name}.values" for name in module.weights] == names
+    torch.manual_seed(1)
+    masks = [nn.functional.dropout(torch.ones_like(network.get_parameter(n)), 0.3) for n in names]
+    other = copy.deepcopy(network)
+    for name, mask in zip(names, masks, strict=True):
+        other.get_parameter(name).data.mul_(mask)
+    torch.manual_seed(1)
+    y, expected = module(x)[0], other(x)[0]
+    assert torch.equal(y, expected)
+    y.square().sum().backward()
+    expected.square().sum().backward()
+    for name, parameter in network.named_parameters():
+        wanted = other.get_parameter(name).grad
+        if name in names:
+            wanted = wanted * masks[names.index(name)]
+        assert_close(parameter.grad, wanted)
+    assert not torch.equal(module(x)[0], y)
+    assert torch.equal(module.eval()(x)[0], network(x)[0])
+
+
+def test_the_weights_to_drop_are_chosen_by_name():
+    model = nn.Sequential(SparseLinear(5, 5, density=0.9), SparseLinear(5, 5, density=0.9))
+    module, x = DropConnect(model, 1.0, weights=["1.weight"]), torch.randn(3, 5)
+    assert torch.equal(module(x), model[1].bias.expand(3, 5))
+    assert "weights=['1.weight']" in repr(module)
+    known = r"some of \['0.weight', '1.weight'\]"
+    for names in (None, [], ["0.weight", "2.weight"]):
+        with pytest.raises(ValueError, match=rf"names of sparse weights, {known}, found \["):
+            DropConnect(model, weights=names)
+    with pytest.raises(ValueError, match=r"between 0 and 1, but got 1\.5"):
+        DropConnect(model, 1.5, weights=["1.weight"])
+    wiring = model[0].weight
+    model[0].weight = GroupedWeight(wiring.values, wiring.pattern)
+    with pytest.raises(TypeError, match=r"are a Parameter, found 0\.weight: GroupedWeight"):
+        DropConnect(model, weights=["0.weight"])
+
+
+def test_links_cannot_be_dropped_where_steps_are_computed_again():
+    module = DropConnect(SparseRNN(4, 12, density=0.4, checkpoint_every=2))
+    x = torch.randn(5, 3, 4)
+    with pytest.raises(ValueError, match="without checkpoint_every"):
+        module(x)
+    assert module.eval()(x)[0].shape == (5, 3, 12)
+
+
+@pytest.mark.parametrize("cell", RECURRENT)
+@pytest.mark.parametrize("method", [SET, partial(RigL, steps=20)])
+def test_a_network_with_dropped_links_is_rewired(cell, method):
+    module = DropConnect(RECURRENT[cell](4, 12, density=0.4), 0.2)
+    optimizer = torch.optim.Adam(module.parameters())
+    rewiring, x = method(module, optimizer, every=2), torch.randn(5, 3, 4)
+    for _ in range(4):
+        optimizer.zero_grad()
+        module(x)[0].square().sum().backward()
+        optimizer.step()
+        rewiring.step()
+    for weight in rewiring.weights:
+        assert weight.topology_version > 0
+        assert isinstance(weight.values, nn.Parameter)
+        assert_valid(weight)
+
+
+@pytest.mark.parametrize("way", [copy.deepcopy, lambda module: pickle.loads(pickle.dumps(module))])
+def test_copies(way):
+    network = SparseLSTM(4, 12, density=0.4)
+    head = MixtureOfSoftmaxes(
+        nn.Linear(12, 2), nn.Linear(12, 8), SparseLinear(4, 9, density=0.5), dropout=LockedDropout()
+    )
+    embedding = EmbeddingDropout(SparseEmbedding(head.decoder.weight))
+    model = nn.ModuleList([embedding, DropConnect(network), head]).eval()
+    other = way(model)
+    words = torch.randint(9, (5, 3))
+    for one in (model, other):
+        assert torch.equal(one[2](one[1](one[0](words))[0]), model[2](network(model[0](words))[0]))
+    assert other[0].embedding.weight is other[2].decoder.weight
+
+
+def test_networks_with_dropped_links_compile():
+    module = DropConnect(SparseLSTM(4, 12, density=0.4))
+    compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
+    x = torch.randn(5, 3, 4)
+    y, _ = compiled(x)
+    y.sum().backward()
+    grad = module.network.weight_hh_l0.values.grad
+    assert 0 < (grad == 0).sum() < grad.numel()
+    module.eval()
+    assert_close(compiled(x)[0], module(x)[0])
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_one_mask_for_all_steps(batch_first):
+    dropout, x = LockedDropout(0.25, batch_first=batch_first), torch.rand(6, 40, 50) + 0.1
+    factor = dropout(x) / x
+    steps = 1 if batch_first else 0
+    first = factor.select(steps, 0)
+    assert torch.equal(factor.round(decimals=3).unique(), torch.tensor([0, 1.333]))
+    assert_close(factor, first.unsqueeze(steps).expand_as(factor))
+    assert not torch.equal(first[0], first[1])
+    share = float((first == 0).double().mean())
+    # Of at least 300 draws: three standard deviations.
+    assert abs(share - 0.25) < 3 * math.sqrt(0.25 * 0.75 / 300)
+    single = dropout(x[:, 0]) / x[:, 0]
+    assert_close(single, single[:1].expand_as(single))
+    assert dropout.eval()(x) is x
+    assert f"p=0.25, batch_first={batch_first}" in repr(dropout)
+    with pytest.raises(ValueError, match="between 0 and 1, but got -1"):
+        LockedDropout(-1)
+
+
+@pytest.mark.parametrize("kind", ["dense", "sparse"])
+def test_words_are_dropped_wherever_they_occur(kind):
+    own = nn.Embedding(50, 4)
+    if kind == "sparse":
+        own = SparseEmbedding(SparseWeight.from_dense(own.weight))
+    dropped = EmbeddingDropout(own, 0.3)
+    words = torch.randint(50, (20, 30))
+    factor = (dropped(words) / own(words)).detach()
+    assert torch.equal(factor.round(decimals=3).unique(), torch.tensor([0, 1.429]))
+    gone = words[(factor == 0).all(-1)]
+    assert torch.equal(torch.isin(words, gone), (factor == 0).any(-1))
+    assert 3 < gone.unique().numel() < 30
+    assert torch.equal(dropped.eval()(words), own(words))
+
+
+@pytest.mark.parametrize("shape", [(), (7,), (3, 5), (0, 2)])
+@pytest.mark.parametrize("density", [0.01, 0.4, 1.0])
+def test_an_embedding_looks_rows_up(shape, density):
+    weight = SparseWeight.erdos_renyi(11, 6, density=density, dtype=torch.float64)
+    embedding, words = SparseEmbedding(weight), torch.randint(11, shape)
+    assert (embedding.num_embeddings, embedding.embedding_dim) == (11, 6)
+    dense = weight.to_dense().detach().requires_grad_()
+    expected = nn.functional.embedding(words, dense)
+    vectors = embedding(words)
+    assert torch.equal(vectors, expected)
+    weight.factors = [[]]
+    upstream = torch.randn_like(expected)
+    embedding(words).backward(upstream)
+    expected.backward(upstream)
+    assert_close(weight.values.grad, dense.grad[weight.rows(), weight.col_indices.long()])
+    ((dy, x),) = weight.factors[0]
+    assert_close(dy.T @ x, dense.grad)
+
+
+def test_words_outside_the_vocabulary():
+    embedding = SparseEmbedding(SparseWeight.erdos_renyi(11, 6, density=0.5))
+    for word in (-1, 11):
+        with pytest.raises(ValueError, match=rf"words in \[0, 11\), found {word}"):
+            embedding(torch.tensor([3, word]))
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_a_mixture_is_what_the_equation_says(sparse):
+    layer = partial(SparseLinear, density=0.5) if sparse else nn.Linear
+    prior, latent, decoder = (layer(*sizes).double() for sizes in [(7, 3), (7, 12), (4, 9)])
+    head = MixtureOfSoftmaxes(prior, latent, decoder)
+    x = torch.randn(5, 2, 7, dtype=torch.float64, requires_grad=True)
+    experts = torch.tanh(latent(x)).view(5, 2, 3, 4)
+    p = torch.einsum("tbk,tbkv->tbv", prior(x).softmax(-1), decoder(experts).softmax(-1))
+    assert_close(head(x), p.log(), rtol=1e-12, atol=1e-12)
+    assert_close(head(x).exp().sum(-1), torch.ones(5, 2).double())
+    assert gradcheck(head, x)
+
+
+def test_a_mixture_of_unlikely_words_stays_finite():
+    head = MixtureOfSoftmaxes(nn.Linear(7, 3), nn.Linear(7, 12), nn.Linear(4, 9))
+    head.decoder.bias.data[0] = -500
+    log_p = head(torch.randn(5, 7))
+    assert log_p.isfinite().all() and log_p[:, 0].max() < -400
+    dropped = MixtureOfSoftmaxes(head.prior, head.latent, head.decoder, dropout=nn.Dropout(1.0))
+    expected = head.decoder.bias.log_softmax(-1)
+    assert_close(dropped(torch.randn(5, 7)), expected.expand(5, 9))
+
+
+def test_blocks_of_a_mixture_that_do_not_fit():
+    with pytest.raises(ValueError, match=r"latent of 3 x 4 outputs, .* found 11"):
+        MixtureOfSoftmaxes(nn.Linear(7, 3), nn.Linear(7, 11), nn.Linear(4, 9))
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_tied_weights_are_trained_by_both_uses(sparse):
+    """A word model whose output layer is its embedding, rewired as one weight."""
+    decoder = SparseLinear(8, 20, density=0.5) if sparse else nn.Linear(8, 20)
+    embedding = SparseEmbedding(decoder.weight) if sparse else nn.Embedding(20, 8)
+    if not sparse:
+        embedding.weight = decoder.weight
+    network = SparseRHN(8, 8, recurrence_depth=2, density=0.5, input_density=0.5)
+    model = nn.ModuleList([EmbeddingDropout(embedding), network, decoder])
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.03)
+    rewiring = RigL(model, optimizer, steps=60, every=10)
+    assert len(rewiring.weights) == (4 if sparse else 3)
+    names = [name for name, _ in model.named_parameters()]
+    assert len([name for name in names if "embedding" in name]) == 1
+    assert not [name for name in names if name.startswith("2.weight")]
+    words, losses = torch.arange(60).view(20, 3) % 20, []
+    for _ in range(60):
+        optimizer.zero_grad()
+        y, _ = network(model[0](words[:-1]))
+        loss = nn.functional.cross_entropy(decoder(y).flatten(0, 1), words[1:].flatten())
+        loss.backward()
+        optimizer.step()
+        rewiring.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.6 * losses[0]
+    assert decoder.weight is embedding.weight
+    for weight in rewiring.weights:
+        assert_valid(weight)

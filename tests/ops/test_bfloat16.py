@@ -1,0 +1,118 @@
+"""Activations in bfloat16: products and sums in float32, one rounding per result."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from sparse_engine import ops
+from sparse_engine.nn import SparseLinear, SparseWeight
+
+HALF = 2**-8  # of a result: the rounding of bfloat16 to the nearest
+COLUMNS = pytest.mark.parametrize("columns", [0, 1, 2, 5, 15, 16, 17, 32, 33, 48, 64, 100])
+SHAPES = pytest.mark.parametrize("shape", [(1, 1), (37, 21), (300, 700)])
+
+
+def weight_of(shape, density=0.2):
+    generator = torch.Generator().manual_seed(3)
+    return SparseWeight.erdos_renyi(*shape, density=density, generator=generator)
+
+
+def activations(*shape):
+    return torch.randn(shape).to(torch.bfloat16)
+
+
+def check_rounded(actual, exact, terms):
+    """Within one rounding of the exact result, and float32's error in the sum of ``terms``."""
+    assert actual.dtype == torch.bfloat16
+    error = (actual.double() - exact).abs()
+    assert (error <= HALF * exact.abs() + 1e-5 * terms).all()
+
+
+@SHAPES
+@COLUMNS
+@pytest.mark.parametrize("turned", [False, True])
+def test_spmm(shape, columns, turned):
+    weight, bias = weight_of(shape), torch.randn(shape[0])
+    x = activations(columns, shape[1]).t() if turned else activations(shape[1], columns)
+    dense = weight.to_dense().double()
+    y = ops.spmm(weight.values, weight.pattern, x, bias)
+    exact = dense @ x.double() + bias[:, None].double()
+    check_rounded(y, exact, dense.abs() @ x.double().abs() + 1)
+    back = ops.spmm_t(weight.values, weight.pattern, y)
+    check_rounded(back, dense.T @ y.double(), dense.T.abs() @ y.double().abs())
+
+
+@SHAPES
+@COLUMNS
+def test_sddmm(shape, columns):
+    weight = weight_of(shape)
+    a, b = activations(shape[0], columns), activations(columns, shape[1]).t()
+    actual = ops.sddmm(weight.pattern, a, b)
+    assert actual.dtype == torch.float32
+    exact = ops.sddmm(weight.pattern, a.double(), b.double())
+    assert_close(actual.double(), exact, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("value", [0.0, -0.0, 1e-40, -3e38, float("inf"), float("nan")])
+@pytest.mark.parametrize("columns", [1, 16, 40])
+def test_numbers_at_the_edge_are_rounded_as_torch_rounds(value, columns):
+    weight = weight_of((5, 4), 1.0)
+    weight.values.data.fill_(0.0)
+    bias = torch.full((5,), value)
+    bias[1:] = torch.tensor([1 + 2**-8, 1 + 3 * 2**-8, 1 + 2**-8 + 2**-20, -1 - 2**-9])
+    y = ops.spmm(weight.values, weight.pattern, torch.zeros(4, columns).bfloat16(), bias)
+    expected = bias.bfloat16()[:, None].expand(5, columns)
+    assert_close(y, expected, rtol=0, atol=0, equal_nan=True)
+
+
+def test_a_layer_under_autocast():
+    layer = SparseLinear(70, 50, density=0.2)
+    x = torch.randn(4, 9, 70, requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        y = layer(x)
+        assert y.dtype == torch.bfloat16
+        assert layer(y.new_zeros(2, 70)).dtype == torch.bfloat16
+    target = torch.randn(y.shape)
+    gradients = torch.autograd.grad((y * target).sum(), [x, *layer.parameters()])
+    expected = torch.autograd.grad((layer(x) * target).sum(), [x, *layer.parameters()])
+    for own, other in zip(gradients, expected, strict=True):
+        assert own.dtype == torch.float32
+        assert (own - other).norm() < 2 * HALF * other.norm()
+    with torch.autocast("cpu", torch.bfloat16, enabled=False):
+        assert layer(x).dtype == torch.float32
+
+
+def test_float64_stays_float64_under_autocast():
+    layer, x = SparseLinear(7, 5, density=0.5, dtype=torch.float64), torch.randn(3, 7).double()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert layer(x).dtype == torch.float64
+
+
+def test_compiled_under_autocast():
+    layer, x = SparseLinear(70, 50, density=0.2), torch.randn(9, 70)
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(compiled(x), layer(x))
+
+
+def test_any_number_of_threads_gives_the_same_bits():
+    weight, x = weight_of((3000, 2000), 0.02), activations(2000, 33)
+    results = []
+    before = torch.get_num_threads()
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        y = ops.spmm(weight.values, weight.pattern, x)
+        results.append((y, ops.sddmm(weight.pattern, y, x)))
+    torch.set_num_threads(before)
+    for one, two in zip(*results, strict=True):
+        assert torch.equal(one, two)
+
+
+def test_errors():
+    weight = weight_of((5, 4))
+    with pytest.raises(ValueError, match="expected b of dtype bfloat16, found float32"):
+        ops.sddmm(weight.pattern, activations(5, 3), torch.randn(4, 3))
+    with pytest.raises(ValueError, match="expected x of dtype float64, found bfloat16"):
+        ops.spmm(weight.values.double(), weight.pattern, activations(4, 3))
+    with pytest.raises(ValueError, match="expected x of dtype float32, found float16"):
+        ops.spmm(weight.values, weight.pattern, torch.randn(4, 3).half())

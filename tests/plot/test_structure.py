@@ -1,0 +1,99 @@
+"""Pictures of the structure of a graph: what is on the axes is what is in the data."""
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from scipy.sparse import coo_array, random_array
+
+from sparse_engine import analysis, plot
+
+
+@pytest.fixture
+def axes():
+    return Figure().add_subplot()
+
+
+@pytest.fixture(scope="module")
+def graph():
+    w = random_array((60, 60), density=0.1, format="csr", rng=0)
+    w.data -= 0.5
+    return w
+
+
+def test_degrees(axes, graph):
+    distribution = analysis.degree_distribution(graph)
+    assert plot.degrees(distribution, axes) is axes
+    for line, counts in zip(axes.lines, distribution, strict=True):
+        degree, nodes = line.get_data()
+        np.testing.assert_array_equal(counts[degree], nodes)
+        assert nodes.sum() == 60
+    assert axes.get_xscale() == "linear"
+
+
+def test_heavy_tails_are_logarithmic(axes):
+    star = coo_array((np.ones(99), (np.arange(1, 100), np.zeros(99, int))), shape=(100, 100))
+    plot.degrees(analysis.degree_distribution(star), axes)
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+
+
+def test_weights(axes, graph):
+    distribution = analysis.weight_distribution(graph, bins=10)
+    assert plot.weights(distribution, axes) is axes
+    for patch, counts in zip(axes.patches, distribution[1:], strict=True):
+        np.testing.assert_array_equal(patch.get_data().values, counts)
+        np.testing.assert_array_equal(patch.get_data().edges, distribution.edges)
+
+
+def test_feed_forward_loops(axes, graph):
+    counts = analysis.feed_forward_loops(graph)
+    null = analysis.null_model(graph, n=20)
+    assert plot.feed_forward_loops(counts, axes, null=null) is axes
+    shown = [label.get_text().replace("−", "-") for label in axes.get_xticklabels()]
+    bars = {
+        shown[round(bar.get_x() + bar.get_width() / 2)]: bar.get_height() for bar in axes.patches
+    }
+    assert bars == counts
+    assert [pattern.count("-") % 2 for pattern in shown] == [0] * 4 + [1] * 4
+    mean = axes.lines[0].get_ydata().astype(float)
+    np.testing.assert_allclose(mean, [null.samples[f"030T:{p}"].mean() for p in shown])
+
+
+def test_balance(axes, graph):
+    graphs = [graph, -graph]
+    reports = [*map(analysis.structural_balance, graphs)]
+    nulls = [analysis.null_model(w, n=20) for w in graphs]
+    assert plot.balance(reports, axes, at=[3, 7], nulls=nulls, label="epoch") is axes
+    x, y = axes.lines[0].get_data()
+    assert ([*x], [*y]) == ([3, 7], [report.pooled for report in reports])
+    (band,) = axes.collections
+    low, high = np.quantile(nulls[1].samples["pooled"], (0.025, 0.975))
+    corners = band.get_paths()[0].vertices
+    assert {low, high} <= set(corners[corners[:, 0] == 7, 1])
+    assert axes.get_xlabel() == "epoch"
+
+
+def test_balance_says_what_is_wrong(axes, graph):
+    report = analysis.structural_balance(graph)
+    with pytest.raises(ValueError, match="expected 1 places, found 2"):
+        plot.balance([report], axes, at=[1, 2])
+    with pytest.raises(ValueError, match=r"expected a statistic among .*found 'mean'"):
+        plot.balance([report], axes, at=[1], statistic="mean")
+
+
+def test_panels(tmp_path, graph):
+    with plot.panels(tmp_path / "four.png", 2, 2, size=(4, 3)) as axes:
+        assert axes.shape == (2, 2) and all(isinstance(each, Axes) for each in axes.flat)
+    content = (tmp_path / "four.png").read_bytes()
+    width, height = (int.from_bytes(content[at : at + 4], "big") for at in (16, 20))
+    assert (width, height) == (480, 360)
+
+
+def test_nothing_is_drawn(axes):
+    empty = coo_array((3, 3))
+    plot.degrees(analysis.degree_distribution(empty), axes)
+    plot.weights(analysis.weight_distribution(empty), axes)
+    plot.feed_forward_loops(
+        analysis.feed_forward_loops(empty), axes, null=analysis.null_model(empty, n=2)
+    )
+    plot.balance([], axes, at=[])
