@@ -18,7 +18,7 @@ class Contestant:
     Attributes:
         forward: from the inputs to the output.
         leaves: what gets a gradient; equal names mean the same thing in all contestants of a
-            case, and ``links`` is the sparse weight as CSR values, CSR or dense matrix.
+            case. Sparse weights are CSR values, CSR or dense matrices.
         dtype: of the output, and of the gradient that comes from above.
     """
 
@@ -46,20 +46,21 @@ def steps(contestants: Mapping[str, Contestant], upstream: Tensor) -> dict[str, 
 def check(
     contestants: Mapping[str, Contestant],
     upstream: Tensor,
-    pattern: Pattern,
+    patterns: Mapping[str, Pattern],
     *,
     tolerance: float = 1e-4,
 ) -> None:
     """Checks that all give the first one's output and gradients.
 
-    Entries may differ by ``tolerance`` of the greatest, and by ten times that of themselves.
+    Entries may differ by ``tolerance`` of the greatest, and by ten times that of themselves. The
+    gradients of sparse weights, whose patterns are given by name, are compared at their links.
 
     Raises:
         AssertionError: naming the contestant and what differs.
     """
     expected: dict[str, Tensor] = {}
     for name, contestant in contestants.items():
-        found = results(contestant, upstream, pattern)
+        found = results(contestant, upstream, patterns)
         expected = expected or found
         for what in expected.keys() & found.keys():
             torch.testing.assert_close(
@@ -72,12 +73,15 @@ def check(
             )
 
 
-def results(contestant: Contestant, upstream: Tensor, pattern: Pattern) -> dict[str, Tensor]:
-    """The output and all gradients, that of the weight at its links."""
+def results(
+    contestant: Contestant, upstream: Tensor, patterns: Mapping[str, Pattern]
+) -> dict[str, Tensor]:
+    """The output and all gradients, those of sparse weights at their links."""
     contestant.step(upstream)()
     found = {"output": contestant.forward().detach()}
     for what, leaf in contestant.leaves.items():
-        found[what] = at_links(leaf.grad, pattern) if what == "links" else leaf.grad
+        is_sparse = what in patterns
+        found[what] = at_links(leaf.grad, patterns[what]) if is_sparse else leaf.grad
     return found
 
 

@@ -50,7 +50,7 @@ def row(inputs: int, outputs: int, batch: int, density: float, options: Options)
     dense = dense_layers(layer, x)
     sparse = {"torch CSR": torch_csr_layer(layer, x)} | installed(layer, x)
     contestants = {"sparse_engine": Contestant(lambda: layer(x), leaves)} | dense | sparse
-    check(contestants, upstream, layer.weight.pattern)
+    check(contestants, upstream, {"links": layer.weight.pattern})
     timings = options.measure(steps(contestants, upstream))
     median = {name: timing.median for name, timing in timings.items()}
     ours = median.pop("sparse_engine")

@@ -88,9 +88,9 @@ def test_contestants_that_differ_are_named(module, part):
 
         return contest.Contestant(forward, {"links": values, "bias": bias})
 
-    contest.check({"right": linear(None), "too": linear(None)}, upstream, pattern)
+    contest.check({"right": linear(None), "too": linear(None)}, upstream, {"links": pattern})
     with pytest.raises(AssertionError, match=f"odd, {part}"):
-        contest.check({"right": linear(None), "odd": linear(part)}, upstream, pattern)
+        contest.check({"right": linear(None), "odd": linear(part)}, upstream, {"links": pattern})
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux")

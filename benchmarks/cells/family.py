@@ -23,7 +23,8 @@ class Case:
         density: share of the recurrent weights that exist.
         steps: time steps of a sequence.
         batch: sequences at a time.
-        inputs: features of the input, whose weights are dense.
+        inputs: features of the input.
+        input_density: share of the input weights that exist; dense at 1.
         against: the contestant that the target speaks of.
         target: how many times longer it should take.
     """
@@ -33,6 +34,7 @@ class Case:
     steps: int = 50
     batch: int = 32
     inputs: int = 64
+    input_density: float = 1.0
     against: str = "masked"
     target: float | None = None
 
@@ -60,6 +62,11 @@ class Family(ABC):
     def pattern(self) -> Pattern:
         """The links."""
 
+    @property
+    def patterns(self) -> dict[str, Pattern]:
+        """Of every sparse weight, by the name of its leaf."""
+        return {"links": self.pattern}
+
     @abstractmethod
     def contestants(self) -> dict[str, Contestant]:
         """By name, ``sparse_engine`` first."""
@@ -77,9 +84,10 @@ def loop(
 
 
 def parameters(network: torch.nn.Module) -> dict[str, Tensor]:
-    """All parameters of a network of one layer; the first three as the loops name theirs."""
+    """All parameters of a network of one layer, those that the loops share by their names."""
     names = {
         "weight_ih_l0": "w_input",
+        "weight_ih_l0.values": "w_input",
         "weight_hh_l0": "links",
         "weight_hh_l0.values": "links",
         "bias_ih_l0": "bias",

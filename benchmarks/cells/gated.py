@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from benchmarks._contest import Contestant
 from benchmarks.cells.family import Case, Family, parameters
-from sparse_engine.nn import SparseGRU, SparseLSTM
+from sparse_engine.nn import SparseGRU, SparseLSTM, SparseWeight
 from sparse_engine.ops import Pattern
 
 
@@ -33,18 +33,27 @@ class Gated(Family):
 
     def __init__(self, case: Case) -> None:
         super().__init__(case)
-        self.sparse = self.network(case.inputs, case.hidden, density=case.density)
+        self.sparse = self.network(
+            case.inputs, case.hidden, density=case.density, input_density=case.input_density
+        )
         self.dense = self.sparse.to_dense()
-        weight = self.sparse.weight_hh_l0
         self.leaves = {
             name: leaf.detach().clone().requires_grad_()
             for name, leaf in parameters(self.dense).items()
         }
-        self.mask = weight.pattern.dense(torch.ones(weight.nnz))
+        self.masks = {
+            name: pattern.dense(torch.ones(pattern.nnz)) for name, pattern in self.patterns.items()
+        }
 
     @property
     def pattern(self) -> Pattern:
         return self.sparse.weight_hh_l0.pattern
+
+    @property
+    def patterns(self) -> dict[str, Pattern]:
+        weight = self.sparse.weight_ih_l0
+        sparse_input = {"w_input": weight.pattern} if isinstance(weight, SparseWeight) else {}
+        return super().patterns | sparse_input
 
     def contestants(self) -> dict[str, Contestant]:
         return {
@@ -54,8 +63,10 @@ class Gated(Family):
         }
 
     def masked(self) -> Tensor:
-        inputs = functional.linear(self.x, self.leaves["w_input"], self.leaves["bias"])
-        return self.states(inputs, self.leaves["links"] * self.mask, self.leaves["bias_hh_l0"])
+        masked = {name: self.leaves[name] * mask for name, mask in self.masks.items()}
+        leaves = self.leaves | masked
+        inputs = functional.linear(self.x, leaves["w_input"], leaves["bias"])
+        return self.states(inputs, leaves["links"], leaves["bias_hh_l0"])
 
     @abstractmethod
     def states(self, inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

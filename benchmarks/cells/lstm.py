@@ -21,6 +21,16 @@ class Lstm(Gated):
         Case(1024, 0.01, against="nn.LSTM", target=9),
         Case(4096, 0.05, against="nn.LSTM", target=6),
         Case(4096, 0.01, against="nn.LSTM", target=11),
+        Case(
+            1500,
+            0.33,
+            steps=35,
+            batch=20,
+            inputs=1500,
+            input_density=0.33,
+            against="nn.LSTM",
+            target=1.7,
+        ),
     )
 
     def states(self, inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
