@@ -57,7 +57,7 @@ class SparseGRU(DropIn):
     packable = True
     dense_type = nn.GRU
     gates = 3
-    most_fused_inputs = 128
+    most_fused_inputs = 256
 
     def __init__(
         self,

@@ -63,7 +63,7 @@ class SparseLSTM(DropIn):
     dense_type = nn.LSTM
     settings = (*DropIn.settings, "proj_size")
     gates = 4
-    most_fused_inputs = 128
+    most_fused_inputs = 256
     states = ("h0", "c0")
     cell_clip: float | None = None
 
