@@ -49,6 +49,10 @@ class SparseLSTM(DropIn):
             gradient of what was clipped is zero.
         checkpoint_every: for long sequences: training keeps the state after so many steps only, and
             computes the steps between once more in the backward pass.
+        layer_norm: whether ``W_ih x`` and ``W_hh h`` are normalised over their features, each with
+            a gain and an offset of its own (Ba et al. 2016), and c
+            where h is made of it. Every step is then a few operations, which takes several times as
+            long. Not with a projection.
 
     Parameters are named as in ``torch.nn.LSTM`` with ``.values`` for the sparse ones.
 
@@ -63,6 +67,7 @@ class SparseLSTM(DropIn):
     dense_type = nn.LSTM
     settings = (*DropIn.settings, "proj_size")
     gates = 4
+    normed_states = ("c",)
     most_fused_inputs = 256
     states = ("h0", "c0")
     cell_clip: float | None = None
@@ -86,6 +91,7 @@ class SparseLSTM(DropIn):
         generator: torch.Generator | None = None,
         cell_clip: float | None = None,
         checkpoint_every: int | None = None,
+        layer_norm: bool = False,
     ) -> None:
         super().__init__(
             input_size=input_size,
@@ -103,7 +109,10 @@ class SparseLSTM(DropIn):
             gain=gain,
             generator=generator,
             checkpoint_every=checkpoint_every,
+            layer_norm=layer_norm,
         )
+        if layer_norm and proj_size:
+            raise ValueError(f"expected no proj_size beside layer_norm, found {proj_size}")
         if cell_clip is not None and not cell_clip > 0:
             raise ValueError(f"expected cell_clip above 0, found {cell_clip}")
         self.cell_clip = cell_clip
@@ -211,6 +220,15 @@ class SparseLSTM(DropIn):
                     partial(_note_projection, each, outputs, weight, from_outside, batch_sizes)
                 )
         return h, last_states(h, batch_sizes), c_n
+
+    def _normed_step(
+        self, norms: nn.ModuleDict, z: Tensor, state: tuple[Tensor, ...]
+    ) -> tuple[Tensor, ...]:
+        i, f, g, o = z.chunk(4, -1)
+        c = torch.sigmoid(f) * state[1] + torch.sigmoid(i) * torch.tanh(g)
+        if self.cell_clip is not None:
+            c = c.clamp(-self.cell_clip, self.cell_clip)
+        return torch.sigmoid(o) * torch.tanh(norms["c"](c)), c
 
 
 @torch.no_grad()

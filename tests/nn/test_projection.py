@@ -191,3 +191,11 @@ def test_wrong_clips(clip):
 def test_a_clip_has_no_dense_counterpart():
     with pytest.raises(ValueError, match=r"expected no cell_clip to convert, found 0\.5"):
         make(cell_clip=0.5).to_dense()
+
+
+def test_normed_cells_are_clipped_but_not_projected():
+    network = make(proj_size=0, cell_clip=0.05, layer_norm=True)
+    _, (_, c_n) = network(leaves_of(network, 9, 3, initial=False)[0])
+    assert c_n.abs().max() == 0.05
+    with pytest.raises(ValueError, match="expected no proj_size beside layer_norm, found 9"):
+        make(layer_norm=True)
