@@ -11,9 +11,10 @@ from typing import Literal
 import tyro
 from tqdm.auto import tqdm
 
-from sparse_engine import analysis
+from sparse_engine import analysis, convert
 from sparse_engine.analysis import DegreePreserving, ErdosRenyi, NullModel, SignShuffle
 from sparse_engine.analysis.graph import GraphLike
+from sparse_engine.nn import SparseWeight
 from sparse_engine.train import read_weights
 
 NULLS = {
@@ -43,6 +44,9 @@ class Analyze:
     """Graphs of the null model, at least 2."""
     seed: int = 0
     """Of the null model, at least 0."""
+    without_zeros: bool = False
+    """Leave out links of value 0, such as a rewiring has just made. Otherwise they are links of no
+    sign, and no semicycle through one is balanced."""
     json: bool = False
     """Print one JSON object, by file, instead of tables."""
     plot: Path | None = None
@@ -86,6 +90,9 @@ class Analyze:
                 shapes = ", ".join(f"{' x '.join(map(str, w.shape))}" for w in weights.values())
                 raise ValueError(f"expected a square weight in {file}, found {shapes}")
             for name, w in square.items():
+                if self.without_zeros:
+                    w = convert.to_scipy(w) if isinstance(w, SparseWeight) else w
+                    w.eliminate_zeros()
                 yield f"{file}:{name}" if len(square) > 1 else str(file), w
 
 

@@ -282,7 +282,7 @@ def test_refuses_what_does_not_fit():
         topology_distance([Recurrent(a.T)], [Recurrent(a.T)])
     with pytest.raises(ValueError, match="model with sparse weights, found none"):
         topology_distance(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2))
-    with pytest.raises(TypeError, match="a module or a list of layers as a network, found Tensor"):
+    with pytest.raises(TypeError, match="a mapping of weights as a network, found Tensor"):
         topology_distance(torch.zeros(2, 2), torch.zeros(2, 2))
     with pytest.raises(TypeError, match=r"SparseWeight.*found ndarray"):
         topology_distance([np.zeros((2, 2))], [np.zeros((2, 2))])
