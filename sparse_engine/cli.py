@@ -149,10 +149,11 @@ def main(arguments: list[str] | None = None) -> int:
     stderr and status 2.
     """
     command: Callable[[], int] = tyro.cli(
-        tyro.conf.OmitSubcommandPrefixes[Command],  # type: ignore[valid-type]
+        Command,  # type: ignore[arg-type]
         prog="sparse-engine",
         description="Truly sparse recurrent networks: train, analyze, and see what they run on.",
         args=arguments,
+        config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff),
     )
     try:
         return command()

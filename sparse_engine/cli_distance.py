@@ -6,7 +6,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import tyro
@@ -18,23 +18,28 @@ from sparse_engine.analysis.wiring import NetworkLike
 from sparse_engine.train import read_weights
 
 EDGE_LISTS = (".csv", ".tsv", ".txt")
+NETWORKS_HELP = (
+    "Two or more. A run folder or a safetensors file; a folder of layers, one file each, in the "
+    "order of their names; or the file of a single layer: SciPy's npz or an edge list (csv, tsv, "
+    "txt)."
+)
 
 
 @dataclass(frozen=True)
 class Distance:
     """How differently networks are wired: the sparse topology distance (NNSTD), layer by layer.
 
-    0 for the same wiring, up to the order of hidden units; 1 for no link in common.
+    It is 0 for the same wiring, up to the order of hidden units, and 1 for no link in common.
 
     Example: sparse-engine distance runs/one runs/other
 
     Example: sparse-engine distance w0/ w1/ --inputs-as-rows --bias leave-out
     """
 
-    networks: tyro.conf.Positional[tuple[Path, ...]]
-    """Two or more. A run folder or a safetensors file; a folder of layers, one file each, in the
-    order of their names; or the file of a single layer: SciPy's npz or an edge list (csv, tsv,
-    txt)."""
+    networks: Annotated[
+        tyro.conf.Positional[tuple[Path, ...]],
+        tyro.conf.arg(metavar="NETWORK...", help=NETWORKS_HELP, help_behavior_hint=""),
+    ]
     inputs_as_rows: bool = False
     """The rows of npz files are inputs, their columns units."""
     bias: Literal["none", "leave-out", "keep"] = "none"
@@ -47,7 +52,7 @@ class Distance:
     """How much more than the smallest a distance may be, at least 0; saves time."""
     json: bool = False
     """Print one JSON object instead of a table."""
-    plot: Path | None = None
+    plot: Annotated[Path | None, tyro.conf.arg(metavar="PNG")] = None
     """Draw the mean over the layers as a heat map, into this PNG file."""
 
     def __call__(self) -> int:
