@@ -43,6 +43,8 @@ struct Initial {
   const std::optional<Tensor>&h, &c;
 };
 
+using BatchSizes = std::optional<Tensor>;
+
 // A layer's recurrent weight.
 struct Recurrent {
   const Tensor& values;
@@ -57,7 +59,7 @@ struct States {
 // What backward needs comes back without steps where it is not to be kept.
 template <typename T>
 States forward(const Cell<T>& cell, const Input& input, const Initial& initial,
-               const Recurrent& recurrent, bool keep) {
+               const Recurrent& recurrent, const BatchSizes& batch_sizes, bool keep) {
   const Pattern& pattern = recurrent.pattern;
   check_gates(pattern.w, cell.gates);
   const int64_t hidden = pattern.w.cols, rows = pattern.w.rows;
@@ -66,22 +68,24 @@ States forward(const Cell<T>& cell, const Input& input, const Initial& initial,
   const std::optional<Tensor> w_input = input_weight(input.weight, kType<T>, rows);
   const std::optional<Tensor> b_input = vector(input.bias, "b_input", kType<T>, rows);
   const int64_t inputs = w_input ? w_input->size(1) : rows;
-  const Tensor x = sequence(input.x, "x", kType<T>, inputs);
-  const int64_t steps = x.size(0), batch = x.size(1);
-  if (steps == 0) fail("expected x of at least one time step, found none");
+  const Layout layout(input.x, "x", batch_sizes, inputs);
+  const Tensor x = layout(input.x, "x", kType<T>, inputs);
+  const int64_t batch = layout.batch;
+  if (layout.steps == 0) fail("expected x of at least one time step, found none");
   const std::optional<Tensor> h0 = state(initial.h, "h0", kType<T>, batch, hidden);
   const std::optional<Tensor> c0 = state(initial.c, "c0", kType<T>, batch, hidden);
-  States to{empty(x, {steps, batch, hidden}), empty(x, {cell.has_memory ? batch : 0, hidden}),
-            empty(x, {keep ? steps : 0, hidden, cell.saved, batch})};
+  States to{empty(x, layout.shape(hidden)), empty(x, {cell.has_memory ? batch : 0, hidden}),
+            empty(x, layout.shape(hidden * cell.saved, keep))};
   if (to.h.numel() == 0) {
     torch::stable::zero_(to.c_n);
     return to;
   }
-  (kernels<T>().*cell.forward)(
-      {pattern.w, data<T>(links), data_or_null<T>(bias), data<T>(x), data_or_null<T>(w_input),
-       data_or_null<T>(b_input), data_or_null<T>(h0), data_or_null<T>(c0), mutable_data<T>(to.h),
-       cell.has_memory ? mutable_data<T>(to.c_n) : nullptr,
-       keep ? mutable_data<T>(to.saved) : nullptr, steps, batch, inputs, threads()});
+  (kernels<T>().*cell.forward)({pattern.w, data<T>(links), data_or_null<T>(bias), data<T>(x),
+                                data_or_null<T>(w_input), data_or_null<T>(b_input),
+                                data_or_null<T>(h0), data_or_null<T>(c0), mutable_data<T>(to.h),
+                                cell.has_memory ? mutable_data<T>(to.c_n) : nullptr,
+                                keep ? mutable_data<T>(to.saved) : nullptr, layout.first_row(),
+                                layout.steps, batch, inputs, threads()});
   return to;
 }
 
@@ -100,56 +104,37 @@ struct Gradients {
 template <typename T>
 Gradients backward(const Cell<T>& cell, const Results& results, const std::optional<Tensor>& x,
                    const Initial& initial, const Tensor& values, const Pattern& pattern,
-                   bool wants_v, bool wants_values) {
+                   const BatchSizes& batch_sizes, bool wants_v, bool wants_values) {
   check_gates(pattern.w, cell.gates);
   const int64_t hidden = pattern.w.cols, rows = pattern.w.rows, nnz = pattern.w.nnz();
   const Tensor links = vector(values, "values", kType<T>, nnz);
-  const Tensor h = sequence(results.h, "h", kType<T>, hidden);
-  const Tensor dh = sequence(results.dh, "dh", kType<T>, hidden);
-  const int64_t steps = h.size(0), batch = h.size(1);
-  check_shape(dh, "dh", {steps, batch, hidden});
-  check_type(results.saved, "saved", kType<T>);
-  check_shape(results.saved, "saved", {steps, hidden, cell.saved, batch});
-  const Tensor saved = torch::stable::contiguous(results.saved);
-  const std::optional<Tensor> input = input_of(x, kType<T>, steps, batch);
-  const int64_t inputs = input ? input->size(2) : 0;
+  const Layout layout(results.h, "h", batch_sizes, hidden);
+  const int64_t batch = layout.batch;
+  const Tensor h = layout(results.h, "h", kType<T>, hidden);
+  const Tensor dh = layout(results.dh, "dh", kType<T>, hidden);
+  const Tensor saved = layout(results.saved, "saved", kType<T>, hidden * cell.saved);
+  const std::optional<Tensor> input = layout.input(x, kType<T>);
+  const int64_t inputs = input ? input->size(input->dim() - 1) : 0;
   const std::optional<Tensor> dc_n = state(results.dc_n, "dc_n", kType<T>, batch, hidden);
   const std::optional<Tensor> h0 = state(initial.h, "h0", kType<T>, batch, hidden);
   const std::optional<Tensor> c0 = state(initial.c, "c0", kType<T>, batch, hidden);
-  Gradients to{empty(h, {wants_v ? steps : 0, batch, rows}),
-               empty(h, {input ? rows : 0, inputs}),
-               empty(h, {input ? rows : 0}),
-               empty(h, {h0 ? batch : 0, hidden}),
-               empty(h, {c0 ? batch : 0, hidden}),
-               empty(h, {rows}),
+  Gradients to{empty(h, layout.shape(rows, wants_v)), empty(h, {input ? rows : 0, inputs}),
+               empty(h, {input ? rows : 0}),          empty(h, {h0 ? batch : 0, hidden}),
+               empty(h, {c0 ? batch : 0, hidden}),    empty(h, {rows}),
                empty(h, {wants_values ? nnz : 0})};
   if (h.numel() == 0) {
     for (Tensor* t : {&to.w_input, &to.b_input, &to.h0, &to.c0, &to.bias, &to.values})
       torch::stable::zero_(*t);
     return to;
   }
-  (kernels<T>().*cell.backward)({pattern.w,
-                                 pattern.wt,
-                                 pattern.permutation,
-                                 data<T>(links),
-                                 data_or_null<T>(h0),
-                                 data_or_null<T>(c0),
-                                 data<T>(h),
-                                 data<T>(saved),
-                                 data<T>(dh),
-                                 data_or_null<T>(dc_n),
-                                 data_or_null<T>(input),
-                                 wants_v ? mutable_data<T>(to.v) : nullptr,
-                                 input ? mutable_data<T>(to.w_input) : nullptr,
-                                 input ? mutable_data<T>(to.b_input) : nullptr,
-                                 mutable_data<T>(to.bias),
-                                 h0 ? mutable_data<T>(to.h0) : nullptr,
-                                 c0 ? mutable_data<T>(to.c0) : nullptr,
-                                 wants_values ? mutable_data<T>(to.values) : nullptr,
-                                 steps,
-                                 batch,
-                                 inputs,
-                                 threads()});
+  (kernels<T>().*cell.backward)(
+      {pattern.w, pattern.wt, pattern.permutation, data<T>(links), data_or_null<T>(h0),
+       data_or_null<T>(c0), data<T>(h), data<T>(saved), data<T>(dh), data_or_null<T>(dc_n),
+       data_or_null<T>(input), wants_v ? mutable_data<T>(to.v) : nullptr,
+       input ? mutable_data<T>(to.w_input) : nullptr, input ? mutable_data<T>(to.b_input) : nullptr,
+       mutable_data<T>(to.bias), h0 ? mutable_data<T>(to.h0) : nullptr,
+       c0 ? mutable_data<T>(to.c0) : nullptr, wants_values ? mutable_data<T>(to.values) : nullptr,
+       layout.first_row(), layout.steps, batch, inputs, threads()});
   return to;
 }
 
@@ -157,13 +142,13 @@ std::tuple<Tensor, Tensor, Tensor> lstm_forward(
     const Tensor& x, const std::optional<Tensor>& w_input, const std::optional<Tensor>& h0,
     const std::optional<Tensor>& c0, const std::optional<Tensor>& bias, const Tensor& values,
     const Tensor& crow, const Tensor& col, const Tensor& t_crow, const Tensor& t_col,
-    const Tensor& permutation, bool keep) {
+    const Tensor& permutation, const BatchSizes& batch_sizes, bool keep) {
   check_both(h0, c0);
   const Pattern pattern(crow, col, t_crow, t_col, permutation);
   return with_real(values, "values", [&](auto zero) {
     using T = decltype(zero);
-    States to =
-        forward<T>(kLstm<T>, {x, w_input, std::nullopt}, {h0, c0}, {values, bias, pattern}, keep);
+    States to = forward<T>(kLstm<T>, {x, w_input, std::nullopt}, {h0, c0}, {values, bias, pattern},
+                           batch_sizes, keep);
     return std::tuple(to.h, to.c_n, to.saved);
   });
 }
@@ -172,14 +157,14 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> lstm_backward(
     const Tensor& dh, const std::optional<Tensor>& dc_n, const Tensor& h, const Tensor& saved,
     const std::optional<Tensor>& x, const std::optional<Tensor>& h0,
     const std::optional<Tensor>& c0, const Tensor& values, const Tensor& crow, const Tensor& col,
-    const Tensor& t_crow, const Tensor& t_col, const Tensor& permutation, bool wants_v,
-    bool wants_values) {
+    const Tensor& t_crow, const Tensor& t_col, const Tensor& permutation,
+    const BatchSizes& batch_sizes, bool wants_v, bool wants_values) {
   check_both(h0, c0);
   const Pattern pattern(crow, col, t_crow, t_col, permutation);
   return with_real(values, "values", [&](auto zero) {
     using T = decltype(zero);
     Gradients to = backward<T>(kLstm<T>, {h, saved, dh, dc_n}, x, {h0, c0}, values, pattern,
-                               wants_v, wants_values);
+                               batch_sizes, wants_v, wants_values);
     return std::tuple(to.v, to.w_input, to.h0, to.c0, to.bias, to.values);
   });
 }
@@ -189,12 +174,13 @@ std::tuple<Tensor, Tensor> gru_forward(const Tensor& x, const std::optional<Tens
                                        const std::optional<Tensor>& h0,
                                        const std::optional<Tensor>& bias, const Tensor& values,
                                        const Tensor& crow, const Tensor& col, const Tensor& t_crow,
-                                       const Tensor& t_col, const Tensor& permutation, bool keep) {
+                                       const Tensor& t_col, const Tensor& permutation,
+                                       const BatchSizes& batch_sizes, bool keep) {
   const Pattern pattern(crow, col, t_crow, t_col, permutation);
   return with_real(values, "values", [&](auto zero) {
     using T = decltype(zero);
     States to = forward<T>(kGru<T>, {x, w_input, b_input}, {h0, std::nullopt},
-                           {values, bias, pattern}, keep);
+                           {values, bias, pattern}, batch_sizes, keep);
     return std::tuple(to.h, to.saved);
   });
 }
@@ -202,13 +188,13 @@ std::tuple<Tensor, Tensor> gru_forward(const Tensor& x, const std::optional<Tens
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> gru_backward(
     const Tensor& dh, const Tensor& h, const Tensor& saved, const std::optional<Tensor>& x,
     const std::optional<Tensor>& h0, const Tensor& values, const Tensor& crow, const Tensor& col,
-    const Tensor& t_crow, const Tensor& t_col, const Tensor& permutation, bool wants_v,
-    bool wants_values) {
+    const Tensor& t_crow, const Tensor& t_col, const Tensor& permutation,
+    const BatchSizes& batch_sizes, bool wants_v, bool wants_values) {
   const Pattern pattern(crow, col, t_crow, t_col, permutation);
   return with_real(values, "values", [&](auto zero) {
     using T = decltype(zero);
     Gradients to = backward<T>(kGru<T>, {h, saved, dh, std::nullopt}, x, {h0, std::nullopt}, values,
-                               pattern, wants_v, wants_values);
+                               pattern, batch_sizes, wants_v, wants_values);
     return std::tuple(to.v, to.w_input, to.b_input, to.h0, to.bias, to.values);
   });
 }
@@ -218,24 +204,22 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> gru_backward(
 STABLE_TORCH_LIBRARY_FRAGMENT(sparse_engine, m) {
   m.def(
       "lstm_forward(Tensor x, Tensor? w_input, Tensor? h0, Tensor? c0, Tensor? bias, Tensor "
-      "values, Tensor crow, Tensor col, Tensor t_crow, Tensor t_col, Tensor permutation, bool "
-      "keep) "
-      "-> (Tensor, Tensor, Tensor)");
+      "values, Tensor crow, Tensor col, Tensor t_crow, Tensor t_col, Tensor permutation, Tensor? "
+      "batch_sizes, bool keep) -> (Tensor, Tensor, Tensor)");
   m.def(
       "lstm_backward(Tensor dh, Tensor? dc_n, Tensor h, Tensor saved, Tensor? x, Tensor? h0, "
       "Tensor? c0, Tensor values, Tensor crow, Tensor col, Tensor t_crow, Tensor t_col, Tensor "
-      "permutation, bool wants_v, bool wants_values) -> (Tensor, Tensor, Tensor, Tensor, Tensor, "
-      "Tensor)");
+      "permutation, Tensor? batch_sizes, bool wants_v, bool wants_values) -> (Tensor, Tensor, "
+      "Tensor, Tensor, Tensor, Tensor)");
   m.def(
       "gru_forward(Tensor x, Tensor? w_input, Tensor? b_input, Tensor? h0, Tensor? bias, Tensor "
-      "values, Tensor crow, Tensor col, Tensor t_crow, Tensor t_col, Tensor permutation, bool "
-      "keep) "
-      "-> (Tensor, Tensor)");
+      "values, Tensor crow, Tensor col, Tensor t_crow, Tensor t_col, Tensor permutation, Tensor? "
+      "batch_sizes, bool keep) -> (Tensor, Tensor)");
   m.def(
       "gru_backward(Tensor dh, Tensor h, Tensor saved, Tensor? x, Tensor? h0, Tensor values, "
-      "Tensor crow, Tensor col, Tensor t_crow, Tensor t_col, Tensor permutation, bool wants_v, "
-      "bool "
-      "wants_values) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
+      "Tensor crow, Tensor col, Tensor t_crow, Tensor t_col, Tensor permutation, Tensor? "
+      "batch_sizes, bool wants_v, bool wants_values) -> (Tensor, Tensor, Tensor, Tensor, Tensor, "
+      "Tensor)");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CPU, m) {

@@ -21,7 +21,7 @@ Tensor rnn_forward(const Tensor& x, const std::optional<Tensor>& w_input,
                    const std::optional<Tensor>& h0, const std::optional<Tensor>& bias,
                    const Tensor& values, const Tensor& crow, const Tensor& col,
                    const Tensor& t_crow, const Tensor& t_col, const Tensor& permutation,
-                   int64_t activation) {
+                   const std::optional<Tensor>& batch_sizes, int64_t activation) {
   const Pattern pattern(crow, col, t_crow, t_col, permutation);
   check_square(pattern.w);
   return with_real(values, "values", [&](auto zero) {
@@ -31,14 +31,15 @@ Tensor rnn_forward(const Tensor& x, const std::optional<Tensor>& w_input,
     const std::optional<Tensor> offset = vector(bias, "bias", kType<T>, hidden);
     const std::optional<Tensor> weight = input_weight(w_input, kType<T>, hidden);
     const int64_t inputs = weight ? weight->size(1) : hidden;
-    const Tensor input = sequence(x, "x", kType<T>, inputs);
-    const int64_t steps = input.size(0), batch = input.size(1);
-    const std::optional<Tensor> start = state(h0, "h0", kType<T>, batch, hidden);
-    Tensor h = empty(input, {steps, batch, hidden});
+    const Layout layout(x, "x", batch_sizes, inputs);
+    const Tensor input = layout(x, "x", kType<T>, inputs);
+    const std::optional<Tensor> start = state(h0, "h0", kType<T>, layout.batch, hidden);
+    Tensor h = empty(input, layout.shape(hidden));
     if (h.numel() == 0) return h;
     kernels<T>().rnn_forward({pattern.w, data<T>(links), data_or_null<T>(offset), data<T>(input),
                               data_or_null<T>(weight), data_or_null<T>(start), mutable_data<T>(h),
-                              steps, batch, inputs, activation_of(activation), threads()});
+                              layout.first_row(), layout.steps, layout.batch, inputs,
+                              activation_of(activation), threads()});
     return h;
   });
 }
@@ -49,37 +50,36 @@ using Gradients = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor>;
 Gradients rnn_backward(const Tensor& dh, const Tensor& h, const std::optional<Tensor>& x,
                        const std::optional<Tensor>& h0, const Tensor& values, const Tensor& crow,
                        const Tensor& col, const Tensor& t_crow, const Tensor& t_col,
-                       const Tensor& permutation, int64_t activation, bool wants_dz,
-                       bool wants_values) {
+                       const Tensor& permutation, const std::optional<Tensor>& batch_sizes,
+                       int64_t activation, bool wants_dz, bool wants_values) {
   const Pattern pattern(crow, col, t_crow, t_col, permutation);
   check_square(pattern.w);
   return with_real(values, "values", [&](auto zero) {
     using T = decltype(zero);
     const int64_t hidden = pattern.w.rows, nnz = pattern.w.nnz();
     const Tensor links = vector(values, "values", kType<T>, nnz);
-    const Tensor states = sequence(h, "h", kType<T>, hidden);
-    const Tensor gradient = sequence(dh, "dh", kType<T>, hidden);
-    const int64_t steps = states.size(0), batch = states.size(1);
-    check_shape(gradient, "dh", {steps, batch, hidden});
-    const std::optional<Tensor> input = input_of(x, kType<T>, steps, batch);
-    const int64_t inputs = input ? input->size(2) : 0;
-    const std::optional<Tensor> start = state(h0, "h0", kType<T>, batch, hidden);
-    Tensor dz = empty(states, {wants_dz ? steps : 0, batch, hidden});
+    const Layout layout(h, "h", batch_sizes, hidden);
+    const Tensor states = layout(h, "h", kType<T>, hidden);
+    const Tensor gradient = layout(dh, "dh", kType<T>, hidden);
+    const std::optional<Tensor> input = layout.input(x, kType<T>);
+    const int64_t inputs = input ? input->size(input->dim() - 1) : 0;
+    const std::optional<Tensor> start = state(h0, "h0", kType<T>, layout.batch, hidden);
+    Tensor dz = empty(states, layout.shape(hidden, wants_dz));
     Tensor dw_input = empty(states, {input ? hidden : 0, inputs});
-    Tensor dh0 = empty(states, {start ? batch : 0, hidden});
+    Tensor dh0 = empty(states, {start ? layout.batch : 0, hidden});
     Tensor dbias = empty(states, {hidden});
     Tensor dvalues = empty(states, {wants_values ? nnz : 0});
     if (states.numel() == 0) {
       for (Tensor* t : {&dw_input, &dh0, &dbias, &dvalues}) torch::stable::zero_(*t);
       return Gradients(dz, dw_input, dh0, dbias, dvalues);
     }
-    kernels<T>().rnn_backward({pattern.w, pattern.wt, pattern.permutation, data<T>(links),
-                               data_or_null<T>(start), data<T>(states), data<T>(gradient),
-                               data_or_null<T>(input), wants_dz ? mutable_data<T>(dz) : nullptr,
-                               input ? mutable_data<T>(dw_input) : nullptr, mutable_data<T>(dbias),
-                               start ? mutable_data<T>(dh0) : nullptr,
-                               wants_values ? mutable_data<T>(dvalues) : nullptr, steps, batch,
-                               inputs, activation_of(activation), threads()});
+    kernels<T>().rnn_backward(
+        {pattern.w, pattern.wt, pattern.permutation, data<T>(links), data_or_null<T>(start),
+         data<T>(states), data<T>(gradient), data_or_null<T>(input),
+         wants_dz ? mutable_data<T>(dz) : nullptr, input ? mutable_data<T>(dw_input) : nullptr,
+         mutable_data<T>(dbias), start ? mutable_data<T>(dh0) : nullptr,
+         wants_values ? mutable_data<T>(dvalues) : nullptr, layout.first_row(), layout.steps,
+         layout.batch, inputs, activation_of(activation), threads()});
     return Gradients(dz, dw_input, dh0, dbias, dvalues);
   });
 }
@@ -89,12 +89,12 @@ Gradients rnn_backward(const Tensor& dh, const Tensor& h, const std::optional<Te
 STABLE_TORCH_LIBRARY_FRAGMENT(sparse_engine, m) {
   m.def(
       "rnn_forward(Tensor x, Tensor? w_input, Tensor? h0, Tensor? bias, Tensor values, Tensor "
-      "crow, "
-      "Tensor col, Tensor t_crow, Tensor t_col, Tensor permutation, int activation) -> Tensor");
+      "crow, Tensor col, Tensor t_crow, Tensor t_col, Tensor permutation, Tensor? batch_sizes, int "
+      "activation) -> Tensor");
   m.def(
       "rnn_backward(Tensor dh, Tensor h, Tensor? x, Tensor? h0, Tensor values, Tensor crow, "
-      "Tensor col, Tensor t_crow, Tensor t_col, Tensor permutation, int activation, bool wants_dz, "
-      "bool wants_values) -> (Tensor, Tensor, Tensor, Tensor, Tensor)");
+      "Tensor col, Tensor t_crow, Tensor t_col, Tensor permutation, Tensor? batch_sizes, int "
+      "activation, bool wants_dz, bool wants_values) -> (Tensor, Tensor, Tensor, Tensor, Tensor)");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CPU, m) {

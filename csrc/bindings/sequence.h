@@ -13,6 +13,66 @@ inline Tensor sequence(const Tensor& t, const char* name, ScalarType type, int64
   return torch::stable::contiguous(t);
 }
 
+// How the rows of a layer's activations belong to its steps: [steps, batch, features], or with
+// batch sizes (as of a PackedSequence) [rows, features].
+class Layout {
+ public:
+  // That of x, or of another activation.
+  Layout(const Tensor& x, const char* name, const std::optional<Tensor>& batch_sizes,
+         int64_t features) {
+    const bool packed = batch_sizes.has_value();
+    if (x.dim() != (packed ? 2 : 3) || x.size(x.dim() - 1) != features)
+      fail("expected ", name, " of shape [", packed ? "rows, " : "steps, batch, ", features,
+           "], found ", shape_of(x));
+    if (packed)
+      read(*batch_sizes, x, name);
+    else
+      steps = x.size(0), batch = x.size(1);
+  }
+
+  int64_t steps, batch;
+
+  const int64_t* first_row() const { return first_row_.empty() ? nullptr : first_row_.data(); }
+
+  // Of an activation; of none of its rows where it is not wanted.
+  std::vector<int64_t> shape(int64_t features, bool wanted = true) const {
+    if (first_row_.empty()) return {wanted ? steps : 0, batch, features};
+    return {wanted ? first_row_.back() : 0, features};
+  }
+
+  // An activation, made contiguous.
+  Tensor operator()(const Tensor& t, const char* name, ScalarType type, int64_t features) const {
+    check_type(t, name, type);
+    check_shape(t, name, shape(features));
+    return torch::stable::contiguous(t);
+  }
+
+  // The input of which w_input's gradient is wanted, or nothing.
+  std::optional<Tensor> input(const std::optional<Tensor>& x, ScalarType type) const {
+    if (!x) return std::nullopt;
+    return (*this)(*x, "x", type, x->dim() > 0 ? x->size(x->dim() - 1) : 0);
+  }
+
+ private:
+  void read(const Tensor& batch_sizes, const Tensor& x, const char* name) {
+    check_indices(batch_sizes, "batch_sizes", ScalarType::Long, batch_sizes.numel());
+    const int64_t* sizes = static_cast<const int64_t*>(batch_sizes.const_data_ptr());
+    steps = batch_sizes.numel(), batch = steps > 0 ? sizes[0] : 0;
+    first_row_.push_back(0);
+    for (int64_t t = 0; t < steps; ++t) {
+      if (sizes[t] < 1 || sizes[t] > batch || (t > 0 && sizes[t] > sizes[t - 1]))
+        fail("expected batch_sizes of at least 1 that never grow, found ", sizes[t],
+             " at position ", t);
+      first_row_.push_back(first_row_.back() + sizes[t]);
+    }
+    if (first_row_.back() != x.size(0))
+      fail("expected ", name, " of ", first_row_.back(), " rows, as batch_sizes add up to, found ",
+           x.size(0));
+  }
+
+  std::vector<int64_t> first_row_;
+};
+
 // The state of all units at one step, made contiguous.
 inline std::optional<Tensor> state(const std::optional<Tensor>& t, const char* name,
                                    ScalarType type, int64_t batch, int64_t hidden) {
@@ -31,15 +91,6 @@ inline std::optional<Tensor> input_weight(const std::optional<Tensor>& t, Scalar
     fail("expected w_input of shape [", rows, ", inputs], found ", shape_of(*t));
   if (t->size(1) == 0) fail("expected w_input of at least one input, found none");
   return torch::stable::contiguous(*t);
-}
-
-// The input of which w_input's gradient is wanted, or nothing.
-inline std::optional<Tensor> input_of(const std::optional<Tensor>& t, ScalarType type,
-                                      int64_t steps, int64_t batch) {
-  if (!t) return std::nullopt;
-  const Tensor x = sequence(*t, "x", type, t->dim() == 3 ? t->size(2) : 0);
-  check_shape(x, "x", {steps, batch, x.size(2)});
-  return x;
 }
 
 template <typename T>

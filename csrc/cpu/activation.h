@@ -92,7 +92,7 @@ struct Sigmoid {
 };
 
 struct Exp {
-  // exp(x) for x <= 0, or the smallest numbers that are exact for what is below them.
+  // exp(x) for x <= 0; where it would underflow, the last value before that.
   template <typename T, int L>
   static SE_INLINE Vec<T, L> of_negative(Vec<T, L> x) {
     constexpr T kZero = ExpConstants<T>::kSigmoidIsZero;

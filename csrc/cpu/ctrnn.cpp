@@ -24,7 +24,7 @@ void forward(const CtrnnForward<T>& a, int64_t panels) {
   run_team(threads_for_step(a.threads, a.w.nnz(), hidden, a.batch), [&](const Team& team) {
     const Rows rows = rows_of(a.w, team.rank, team.size, kBlock);
     seq.tiles(rows, [&](int64_t q, int64_t first, int count) {
-      read_or_clear(seq, a.h0, h.at(-1), q, first, count);
+      read_initial(seq, a.h0, h.at(-1), q, first, count);
     });
     team.barrier();
     for (int64_t t = 0; t < a.steps; ++t) {
@@ -76,18 +76,18 @@ void backward(const CtrnnBackward<T>& a, int64_t panels) {
   run_team(threads_for_step(a.threads, a.w.nnz(), hidden, a.batch), [&](const Team& team) {
     const Rows forward_rows = rows_of(a.w, team.rank, team.size, kBlock);
     const Rows rows = rows_of(a.wt, team.rank, team.size, kBlock);
-    WeightGradient<T, L, NV> weight_gradient(a.w, forward_rows, du, h, panels, a.dvalues);
+    WeightGradient<T, L, NV> weight_gradient(a.w, forward_rows, du, h, seq, a.dvalues);
     permute_share(team, a.values, a.permutation, a.w, values);
     std::fill(rate_sums + rows.first * L, rate_sums + rows.last * L, T(0));
     const auto read_state = [&](int64_t t) {
       const State<T, W> to = h.at((t + 1) * stages - 1);
       seq.tiles(forward_rows, [&](int64_t q, int64_t first, int count) {
-        read_or_clear(seq, t < 0 ? a.h0 : a.h + t * a.batch * hidden, to, q, first, count);
+        read_initial(seq, t < 0 ? a.h0 : a.h + t * a.batch * hidden, to, q, first, count);
       });
     };
     seq.tiles(rows, [&](int64_t q, int64_t first, int count) {
-      read_or_clear<T, W>(seq, nullptr, start, q, first, count);
-      read_or_clear<T, W>(seq, nullptr, leaked, q, first, count);
+      read_initial<T, W>(seq, nullptr, start, q, first, count);
+      read_initial<T, W>(seq, nullptr, leaked, q, first, count);
     });
     read_state(a.steps - 1);
 

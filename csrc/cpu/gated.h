@@ -34,18 +34,7 @@ constexpr int64_t kGateTile = static_cast<int64_t>(kTileRows) * W;
 // first-level cache.
 constexpr int kUnitsTogether = 32;
 
-// Rows [first, first + count) of panel q of a [batch, units] array, or zeros where it is null.
-template <typename T, int W>
-inline void read_initial(const Sequence<T, W>& seq, const T* array, const State<T, W>& to,
-                         int64_t q, int64_t first, int count) {
-  if (array)
-    read_tile<T, W>(seq.step(array, to.units, 0, q), first, count, seq.columns(q),
-                    to.row(q, first));
-  else
-    std::fill(to.row(q, first), to.row(q, first + count), T(0));
-}
-
-// What the units save: [steps, hidden, S, batch]. `Number` is const where it is only read.
+// What the units save at one step: [hidden, S, batch]. `Number` is const where it is only read.
 template <class Number, int L, int S>
 struct Saved {
   using T = std::remove_const_t<Number>;
@@ -53,24 +42,37 @@ struct Saved {
   Number* data;
   int64_t hidden, batch;
 
-  // Number s of a unit at step t, from column n on.
-  Number* at(int64_t t, int64_t unit, int s, int64_t n) const {
-    return data + ((t * hidden + unit) * S + s) * batch + n;
+  // Number s of a unit, from column n on.
+  Number* at(int64_t unit, int s, int64_t n) const { return data + (unit * S + s) * batch + n; }
+  SE_INLINE Vec<T, L> read(int64_t unit, int s, int64_t n) const {
+    return load_first<T, L>(at(unit, s, n), batch - n);
   }
-  SE_INLINE Vec<T, L> read(int64_t t, int64_t unit, int s, int64_t n) const {
-    return load_first<T, L>(at(t, unit, s, n), batch - n);
+  SE_INLINE void write(int64_t unit, int s, int64_t n, Vec<T, L> v) const {
+    store_first<T, L>(at(unit, s, n), v, batch - n);
   }
-  SE_INLINE void write(int64_t t, int64_t unit, int s, int64_t n, Vec<T, L> v) const {
-    store_first<T, L>(at(t, unit, s, n), v, batch - n);
+  // Asks for number s of `columns` columns from n on, some units before they are read: one number
+  // of many is not what hardware foresees.
+  SE_INLINE void fetch(int64_t unit, int s, int64_t n, int columns) const {
+    constexpr int64_t kAhead = 8;
+    if (unit + kAhead >= hidden) return;
+    for (int line = 0; line < columns; line += 64 / static_cast<int>(sizeof(T)))
+      __builtin_prefetch(at(unit + kAhead, s, n + line));
   }
 };
+
+// Step t of an array of them.
+template <int L, int S, class Number, typename T, int W>
+inline Saved<Number, L, S> saved_at(const Sequence<T, W>& seq, Number* array, int64_t hidden,
+                                    int64_t t) {
+  return {array + seq.row(t) * hidden * S, hidden, seq.running(t)};
+}
 
 template <typename T, int L, int NV, class Cell>
 void forward_loop(const GatedForward<T>& a, int64_t panels) {
   constexpr int W = L * NV, G = Cell::kGates, S = Cell::kSaved;
   constexpr bool kHasMemory = Cell::kMemory >= 0;
   const int64_t hidden = a.w.cols, packed_inputs = a.w_input ? a.inputs : 0;
-  const Sequence<T, W> seq{a.batch, panels};
+  const Sequence<T, W> seq{a.batch, panels, a.steps, a.first_row};
   const int threads =
       threads_for_step(a.threads, a.w.nnz() + G * hidden * packed_inputs, G * hidden, a.batch);
   Scratch scratch(Ring<T, W>::bytes(2, hidden, panels) + Ring<T, W>::bytes(1, hidden, panels) +
@@ -80,7 +82,6 @@ void forward_loop(const GatedForward<T>& a, int64_t panels) {
   const State<T, W> memory = Ring<T, W>(scratch, 1, hidden, panels).at(0);
   const Ring<T, W> x(scratch, 2, packed_inputs, panels);
   T* tiles = scratch.take<T>(threads * G * kGateTile<W>);
-  const Saved<T, L, S> saved{a.saved, hidden, a.batch};
   const RowProduct<T, L, NV> product{a.w, {a.values}, exceeds_l2<T, W>(hidden)};
 
   run_team(threads, [&](const Team& team) {
@@ -95,6 +96,7 @@ void forward_loop(const GatedForward<T>& a, int64_t panels) {
     for (int64_t t = 0; t < a.steps; ++t) {
       const State<T, W> before = h.at(t - 1), now = h.at(t), input = x.at(t);
       const State<T, W> carried = kHasMemory ? memory : before;
+      const Saved<T, L, S> saved = saved_at<L, S>(seq, a.saved, hidden, t);
       if (a.w_input && t + 1 < a.steps) seq.pack_step(team, a.x, t + 1, x.at(t + 1));
 
       // v of `count` units from `first` on, one tile per gate.
@@ -107,7 +109,7 @@ void forward_loop(const GatedForward<T>& a, int64_t panels) {
             project<T, L, NV>(a.w_input + row * a.inputs, a.inputs, bias, count, input.panel(q),
                               to);
           } else {
-            read_tile<T, W>(seq.step(a.x, G * hidden, t, q), row, count, seq.columns(q), to);
+            read_tile<T, W>(seq.step(a.x, G * hidden, t, q), row, count, seq.columns(q, t), to);
             if (bias) add_to_rows<T, L, NV>(bias, count, to);
           }
         }
@@ -132,10 +134,10 @@ void forward_loop(const GatedForward<T>& a, int64_t panels) {
                       Cell::template forward<T, L>(from_x, u, state, keep));
           if (kHasMemory) store<T, L>(carry, state);
           if (a.saved)
-            for (int s = 0; s < S; ++s) saved.write(t, unit, s, q * W + v * L, keep[s]);
+            for (int s = 0; s < S; ++s) saved.write(unit, s, q * W + v * L, keep[s]);
         }
       };
-      seq.tiles(units, [&](int64_t q, int64_t first, int count) {
+      seq.tiles(units, t, [&](int64_t q, int64_t first, int count) {
         if (!a.w_input) contribution(q, first, count, own);
         for (int r = 0; r < count; ++r) {
           const int together = r % kUnitsTogether;
@@ -143,9 +145,10 @@ void forward_loop(const GatedForward<T>& a, int64_t panels) {
             contribution(q, first + r, std::min(kUnitsTogether, count - r), own);
           step(q, first + r, own + (a.w_input ? together : r) * W);
         }
-        const int columns = seq.columns(q);
+        const int columns = seq.columns(q, t);
         write_tile<T, W>(now.row(q, first), seq.step(a.h, hidden, t, q), first, count, columns);
-        if (a.c_n && t + 1 == a.steps)
+        // Those that go on write theirs again.
+        if (a.c_n && seq.columns(q, t + 1) < columns)
           write_tile<T, W>(memory.row(q, first), seq.step(a.c_n, hidden, 0, q), first, count,
                            columns);
       });
@@ -160,7 +163,7 @@ void backward_loop(const GatedBackward<T>& a, int64_t panels) {
   constexpr bool kHasMemory = Cell::kMemory >= 0;
   constexpr int64_t kTile = (1 + kOwn) * kGateTile<W>;  // dh, and dv where it is not du
   const int64_t hidden = a.w.cols;
-  const Sequence<T, W> seq{a.batch, panels};
+  const Sequence<T, W> seq{a.batch, panels, a.steps, a.first_row};
   const int threads = threads_for_step(a.threads, a.w.nnz(), G * hidden, a.batch);
   const int64_t places = WeightGradient<T, L, NV>::steps_together(hidden) + 1;
   const DenseInput<T> input{a.x,     a.dw_input, G * hidden, a.dw_input ? a.inputs : 0,
@@ -178,13 +181,12 @@ void backward_loop(const GatedBackward<T>& a, int64_t panels) {
   T* bias_sums = scratch.take<T>((G + kOwn) * hidden * L);
   T* tiles = scratch.take<T>(threads * kTile);
   const InputGradient<T> input_gradient(input, scratch);
-  const Saved<const T, L, S> saved{a.saved, hidden, a.batch};
   const RowProduct<T, L, NV> product{a.wt, {values}, exceeds_l2<T, W>(G * hidden)};
 
   run_team(threads, [&](const Team& team) {
     const Rows units = rows_of(a.wt, team.rank, team.size, kBlock);
     WeightGradient<T, L, NV> weight_gradient(a.w, rows_of(a.w, team.rank, team.size, kBlock), du, h,
-                                             panels, a.dvalues);
+                                             seq, a.dvalues);
     T *dh_tile = tiles + team.rank * kTile, *own_tile = dh_tile + kGateTile<W>;
     permute_share(team, a.values, a.permutation, a.w, values);
     const auto of_gate = [&](int g) {
@@ -201,27 +203,31 @@ void backward_loop(const GatedBackward<T>& a, int64_t panels) {
 
     for (int64_t t = a.steps - 1; t >= 0; --t) {
       const State<T, W> later = du.at(t + 1), now = du.at(t), before = h.at(t - 1);
-      const T* x = input_gradient.step(team, t);
+      const auto saved = saved_at<L, S>(seq, a.saved, hidden, t);
+      const auto earlier = saved_at<L, S>(seq, a.saved, hidden, std::max<int64_t>(t - 1, 0));
+      const T* x = input_gradient.step(team, seq.row(t), seq.running(t));
       // From the gradient of h to those of u (in `now`) and v (in `own`, where it is another).
       const auto step = [&](int64_t q, int64_t unit, const T* dh, T* own) {
         Vec<T, L> sum[NV], over_batch[G + kOwn];
+        if (kHasMemory && t > 0) earlier.fetch(unit, Cell::kMemory, q * W, seq.columns(q, t));
         for (int v = 0; v < NV; ++v) sum[v] = load<T, L>(dh + v * L);
-        if (t + 1 < a.steps) product(sum, unit, later.panel(q));
+        if (seq.columns(q, t + 1) > 0) product(sum, unit, later.panel(q));
         for (int g = 0; g < G + kOwn; ++g)
           over_batch[g] = load<T, L>(bias_sums + (g * hidden + unit) * L);
         for (int v = 0; v < NV; ++v) {
           const int64_t n = q * W + v * L;
           T* carry = carried.row(q, unit) + v * L;
           Vec<T, L> keep[S], of_u[G], of_v[G], state, flow = load<T, L>(carry);
-          for (int s = 0; s < S; ++s) keep[s] = saved.read(t, unit, s, n);
+          for (int s = 0; s < S; ++s) keep[s] = saved.read(unit, s, n);
           if (!kHasMemory)
             state = load<T, L>(before.row(q, unit) + v * L);
           else if (t > 0)
-            state = saved.read(t - 1, unit, Cell::kMemory, n);
+            state = earlier.read(unit, Cell::kMemory, n);
           else
             state = load<T, L>(c_first.row(q, unit) + v * L);
           Cell::template backward<T, L>(keep, sum[v], state, flow, of_u, of_v);
-          store<T, L>(carry, flow);
+          // Of a sequence that has ended, `carried` is the gradient of its last c.
+          store_first<T, L>(carry, flow, saved.batch - n);
           for (int g = 0; g < G; ++g) {
             store<T, L>(now.row(q, g * hidden + unit) + v * L, of_u[g]);
             over_batch[g] += of_u[g];
@@ -234,9 +240,13 @@ void backward_loop(const GatedBackward<T>& a, int64_t panels) {
         for (int g = 0; g < G + kOwn; ++g)
           store<T, L>(bias_sums + (g * hidden + unit) * L, over_batch[g]);
       };
-      seq.tiles(units, [&](int64_t q, int64_t first, int count) {
-        const int columns = seq.columns(q);
-        read_initial(seq, t > 0 ? a.h + (t - 1) * a.batch * hidden : a.h0, before, q, first, count);
+      seq.tiles(units, t, [&](int64_t q, int64_t first, int count) {
+        const int columns = seq.columns(q, t);
+        if (t > 0)
+          read_tile<T, W>(seq.step(a.h, hidden, t - 1, q), first, count, columns,
+                          before.row(q, first));
+        else
+          read_initial(seq, a.h0, before, q, first, count);
         read_tile<T, W>(seq.step(a.dh, hidden, t, q), first, count, columns, dh_tile);
         // dv of gate g from row r of the tile on.
         const auto dv = [&](int g, int r) {

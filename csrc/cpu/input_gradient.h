@@ -49,8 +49,8 @@ SE_INLINE void add_outer_rows(const T* dz, int W, int columns, const T* x, int64
 
 // The same for any number of rows.
 template <typename T>
-inline void add_outer(const T* dz, int W, int rows, int columns, const T* x, int64_t stride,
-                      T* sums) {
+SE_NOINLINE void add_outer(const T* dz, int W, int rows, int columns, const T* x, int64_t stride,
+                           T* sums) {
   constexpr int R = 4;
   int r = 0;
   for (; r + R <= rows; r += R)
@@ -61,12 +61,12 @@ inline void add_outer(const T* dz, int W, int rows, int columns, const T* x, int
 // The operands of dw = sum_t dz_t x_t^T.
 template <typename T>
 struct DenseInput {
-  const T* x;  // [steps, batch, inputs]
+  const T* x;  // [rows of all steps, inputs]
   T* dw;       // [units, inputs], written
   int64_t units;
   int64_t inputs;  // 0 where the gradient is not wanted
-  int64_t batch;
-  int threads;  // the most members that a team can have
+  int64_t batch;   // the most rows of a step
+  int threads;     // the most members that a team can have
 };
 
 template <typename T>
@@ -88,12 +88,13 @@ class InputGradient {
     std::fill(sums_ + rows.first * stride_, sums_ + rows.last * stride_, T(0));
   }
 
-  // This member's own copy of x_t: [batch, padded inputs].
-  const T* step(const Team& team, int64_t t) const {
+  // This member's own copy of the rows of x_t, [batch, padded inputs], `count` of them from row
+  // `first` of x on.
+  const T* step(const Team& team, int64_t first, int64_t count) const {
     T* own = copies_ + team.rank * in_.batch * stride_;
     if (in_.inputs == 0) return own;
-    for (int64_t n = 0; n < in_.batch; ++n) {
-      const T* from = in_.x + (t * in_.batch + n) * in_.inputs;
+    for (int64_t n = 0; n < count; ++n) {
+      const T* from = in_.x + (first + n) * in_.inputs;
       std::copy(from, from + in_.inputs, own + n * stride_);
       std::fill(own + n * stride_ + in_.inputs, own + (n + 1) * stride_, T(0));
     }

@@ -207,7 +207,7 @@ void backward_loop(const OnLstmBackward<T>& a, int64_t panels) {
   run_team(threads, [&](const Team& team) {
     const Rows units = rows_of(a.wt, team.rank, team.size, kBlock);
     WeightGradient<T, L, NV> weight_gradient(a.w, rows_of(a.w, team.rank, team.size, kBlock), du, h,
-                                             panels, a.dvalues);
+                                             seq, a.dvalues);
     const State<T, W> p = of_members.at(2 * team.rank), master = of_members.at(2 * team.rank + 1);
     T *tile = tiles + team.rank * kTile, *dh_tile = tile + kGates * kGateTile<W>;
     // body(first row, end) for the rows of which this member adds up the gradient of the bias.

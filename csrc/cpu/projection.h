@@ -29,7 +29,7 @@ SE_INLINE void project_rows(const T* w, int64_t inputs, const T* bias, const T* 
 }
 
 template <typename T, int L, int NV>
-inline void project(const T* w, int64_t inputs, const T* bias, int rows, const T* x, T* out) {
+SE_NOINLINE void project(const T* w, int64_t inputs, const T* bias, int rows, const T* x, T* out) {
   constexpr int R = kRowsTogether<NV>;
   int r = 0;
   for (; r + R <= rows; r += R)

@@ -237,10 +237,10 @@ void backward_loop(const RhnBackward<T>& a, int64_t panels) {
                              g * hidden + first, count, columns);
       });
       team.barrier();
-      if (a.dvalues)
-        add_link_sums<T, L, NV, 1>(a.levels[l].w,
-                                   rows_of(a.levels[l].w, team.rank, team.size, kBlock), {du.at(k)},
-                                   {masked.at(k)}, panels, a.dvalues + first_link[l]);
+      const Csr& w = a.levels[l].w;
+      for (int64_t q = 0; q < panels && a.dvalues; ++q)
+        add_link_sums<T, L, NV, 1>(w, rows_of(w, team.rank, team.size, kBlock), {du.at(k)},
+                                   {masked.at(k)}, q, a.dvalues + first_link[l]);
     }
     for (int64_t l = 0; l < a.depth; ++l) {
       const Rows units = units_of_level(l);

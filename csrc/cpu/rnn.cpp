@@ -15,7 +15,7 @@ template <typename T, int L, int NV, class Act>
 void forward(const RnnForward<T>& a, int64_t panels) {
   constexpr int W = L * NV;
   const int64_t hidden = a.w.rows, packed_inputs = a.w_input ? a.inputs : 0;
-  const Sequence<T, W> seq{a.batch, panels};
+  const Sequence<T, W> seq{a.batch, panels, a.steps, a.first_row};
   Scratch scratch(Ring<T, W>::bytes(2, hidden, panels) +
                   Ring<T, W>::bytes(2, packed_inputs, panels));
   const Ring<T, W> h(scratch, 2, hidden, panels);
@@ -32,7 +32,8 @@ void forward(const RnnForward<T>& a, int64_t panels) {
     for (int64_t t = 0; t < a.steps; ++t) {
       const State<T, W> before = h.at(t - 1), now = h.at(t), input = x.at(t);
       if (a.w_input && t + 1 < a.steps) seq.pack_step(team, a.x, t + 1, x.at(t + 1));
-      seq.tiles(rows, [&](int64_t q, int64_t first, int count) {
+      seq.tiles(rows, t, [&](int64_t q, int64_t first, int count) {
+        const int columns = seq.columns(q, t);
         const Dense<T> out = seq.step(a.h, hidden, t, q);
         T* tile = now.row(q, first);
         const T* bias = a.bias ? a.bias + first : nullptr;
@@ -41,7 +42,7 @@ void forward(const RnnForward<T>& a, int64_t panels) {
                             tile);
         } else {
           const Dense<const T> z = seq.step(a.x, hidden, t, q);
-          read_tile<T, W>(z, first, count, seq.columns(q), tile);
+          read_tile<T, W>(z, first, count, columns, tile);
           if (bias) add_to_rows<T, L, NV>(bias, count, tile);
         }
         for (int r = 0; r < count; ++r) {
@@ -51,7 +52,7 @@ void forward(const RnnForward<T>& a, int64_t panels) {
           for (int v = 0; v < NV; ++v)
             store<T, L>(tile + r * W + v * L, Act::template of<T, L>(sum[v]));
         }
-        write_tile<T, W>(tile, out, first, count, seq.columns(q));
+        write_tile<T, W>(tile, out, first, count, columns);
       });
       team.barrier();
     }
@@ -62,7 +63,7 @@ template <typename T, int L, int NV, class Act>
 void backward(const RnnBackward<T>& a, int64_t panels) {
   constexpr int W = L * NV;
   const int64_t hidden = a.w.rows;
-  const Sequence<T, W> seq{a.batch, panels};
+  const Sequence<T, W> seq{a.batch, panels, a.steps, a.first_row};
   const int64_t places = WeightGradient<T, L, NV>::steps_together(hidden) + 1;
   const DenseInput<T> input{a.x, a.dw_input, hidden, a.dw_input ? a.inputs : 0, a.batch, a.threads};
   Scratch scratch(2 * Ring<T, W>::bytes(places, hidden, panels) + Scratch::bytes_of<T>(a.w.nnz()) +
@@ -77,32 +78,33 @@ void backward(const RnnBackward<T>& a, int64_t panels) {
   run_team(threads_for_step(a.threads, a.w.nnz(), hidden, a.batch), [&](const Team& team) {
     const Rows rows = rows_of(a.wt, team.rank, team.size, kBlock);
     WeightGradient<T, L, NV> weight_gradient(a.w, rows_of(a.w, team.rank, team.size, kBlock), dz, h,
-                                             panels, a.dvalues);
+                                             seq, a.dvalues);
     permute_share(team, a.values, a.permutation, a.w, values);
     std::fill(bias_sums + rows.first * L, bias_sums + rows.last * L, T(0));
     input_gradient.clear(rows);
     const auto read_state = [&](int64_t t, int64_t q, int64_t first, int count) {
       const Dense<const T> from =
           t < 0 ? seq.step(a.h0, hidden, 0, q) : seq.step(a.h, hidden, t, q);
-      read_tile<T, W>(from, first, count, seq.columns(q), h.at(t).row(q, first));
+      const int columns = seq.columns(q, std::max<int64_t>(t, 0));
+      read_tile<T, W>(from, first, count, columns, h.at(t).row(q, first));
     };
-    seq.tiles(rows, [&](int64_t q, int64_t first, int count) {
-      read_state(a.steps - 1, q, first, count);
-    });
     team.barrier();
 
     for (int64_t t = a.steps - 1; t >= 0; --t) {
       const State<T, W> later = dz.at(t + 1), now = dz.at(t), state = h.at(t);
-      const T* x = input_gradient.step(team, t);
-      seq.tiles(rows, [&](int64_t q, int64_t first, int count) {
+      const T* x = input_gradient.step(team, seq.row(t), seq.running(t));
+      seq.tiles(rows, t, [&](int64_t q, int64_t first, int count) {
+        const int columns = seq.columns(q, t);
+        const bool ends = seq.columns(q, t + 1) == 0;
+        if (ends) read_state(t, q, first, count);
         if (t > 0 || a.h0) read_state(t - 1, q, first, count);
         const Dense<const T> from = seq.step(a.dh, hidden, t, q);
         T* tile = now.row(q, first);
-        read_tile<T, W>(from, first, count, seq.columns(q), tile);
+        read_tile<T, W>(from, first, count, columns, tile);
         for (int r = 0; r < count; ++r) {
           Vec<T, L> sum[NV];
           for (int v = 0; v < NV; ++v) sum[v] = load<T, L>(tile + r * W + v * L);
-          if (t + 1 < a.steps) product(sum, first + r, later.panel(q));
+          if (!ends) product(sum, first + r, later.panel(q));
           T* bias_sum = bias_sums + (first + r) * L;
           Vec<T, L> over_batch = load<T, L>(bias_sum);
           for (int v = 0; v < NV; ++v) {
@@ -112,7 +114,6 @@ void backward(const RnnBackward<T>& a, int64_t panels) {
           }
           store<T, L>(bias_sum, over_batch);
         }
-        const int columns = seq.columns(q);
         input_gradient.add(tile, W, first, count, columns, x, q * W);
         if (a.dz) write_tile<T, W>(tile, seq.step(a.dz, hidden, t, q), first, count, columns);
       });

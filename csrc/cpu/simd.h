@@ -10,6 +10,8 @@
 #include <utility>
 
 #define SE_INLINE inline __attribute__((always_inline))
+// For what runs long enough that a call costs nothing, and would be copied into every caller.
+#define SE_NOINLINE __attribute__((noinline))
 
 namespace sparse_engine {
 namespace {

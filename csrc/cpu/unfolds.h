@@ -2,8 +2,6 @@
 // them, and the backward pass does once more for each step.
 #pragma once
 
-#include <algorithm>
-
 #include "activation.h"
 #include "row_product.h"
 #include "sequence.h"
@@ -11,17 +9,6 @@
 
 namespace sparse_engine {
 namespace {
-
-// Rows [first, first + count) of panel q of a [batch, units] array, or zeros where it is null.
-template <typename T, int W>
-inline void read_or_clear(const Sequence<T, W>& seq, const T* array, const State<T, W>& to,
-                          int64_t q, int64_t first, int count) {
-  if (array)
-    read_tile<T, W>(seq.step(array, to.units, 0, q), first, count, seq.columns(q),
-                    to.row(q, first));
-  else
-    std::fill(to.row(q, first), to.row(q, first + count), T(0));
-}
 
 // The length of an unfold in the columns of one panel; 0 in those that do not exist.
 template <typename T, int L, int NV>

@@ -11,21 +11,19 @@
 namespace sparse_engine {
 namespace {
 
-// gradient += sum over the S pairs of dz h^T, at the links of `rows`.
-template <typename T, int L, int NV, int S>
-inline void add_link_sums(const Csr& w, const Rows& rows, const State<T, L * NV> (&dz)[S],
-                          const State<T, L * NV> (&h)[S], int64_t panels, T* gradient) {
-  for (int64_t q = 0; q < panels; ++q) {
-    const T *left[S], *right[S];
-    for (int s = 0; s < S; ++s) right[s] = h[s].panel(q);
-    LinkSums<T, L, NV, S> sums(gradient, w.ptr[rows.first],
-                               exceeds_l2<T, L * NV>(S * w.cols) ? last_link(w) : nullptr);
-    for (int64_t row = rows.first; row < rows.last; ++row) {
-      for (int s = 0; s < S; ++s) left[s] = dz[s].row(q, row);
-      sums.row(left, right, w.idx + w.ptr[row], w.ptr[row + 1] - w.ptr[row]);
-    }
-    sums.finish();
+// gradient += sum over panel q of the S pairs of dz h^T, at the links of `rows`.
+template <typename T, int L, int NV, int S, typename A>
+inline void add_link_sums(const Csr& w, const Rows& rows, const State<A, L * NV> (&dz)[S],
+                          const State<A, L * NV> (&h)[S], int64_t q, T* gradient) {
+  const A *left[S], *right[S];
+  for (int s = 0; s < S; ++s) right[s] = h[s].panel(q);
+  LinkSums<T, L, NV, S> sums(gradient, w.ptr[rows.first],
+                             exceeds_l2<A, L * NV>(S * w.cols) ? last_link(w) : nullptr);
+  for (int64_t row = rows.first; row < rows.last; ++row) {
+    for (int s = 0; s < S; ++s) left[s] = dz[s].row(q, row);
+    sums.row(left, right, w.idx + w.ptr[row], w.ptr[row + 1] - w.ptr[row]);
   }
+  sums.finish();
 }
 
 // One team member's share. Steps wait until there are enough of them to be taken together.
@@ -46,12 +44,12 @@ class WeightGradient {
 
   // Clears the gradient of the links of `rows`; with null for `gradient`, none is wanted.
   WeightGradient(const Csr& w, const Rows& rows, const Ring<T, W>& dz, const Ring<T, W>& h,
-                 int64_t panels, T* gradient)
+                 const Sequence<T, W>& seq, T* gradient)
       : w_(w),
         rows_(rows),
         dz_(dz),
         h_(h),
-        panels_(panels),
+        seq_(seq),
         gradient_(gradient),
         together_(steps_together(w.cols)) {
     if (gradient) std::fill(gradient + w.ptr[rows.first], gradient + w.ptr[rows.last], T(0));
@@ -61,30 +59,36 @@ class WeightGradient {
   void step(int64_t t, int64_t first) {
     waiting_ += t >= first;
     if (gradient_ == nullptr || (waiting_ < together_ && t > 0)) return;
-    add<kMostSteps>(std::max(t, first) + waiting_ - 1, waiting_);
+    const int64_t earliest = std::max(t, first);
+    for (int64_t q = 0; q < seq_.panels; ++q) {
+      int64_t latest = earliest + waiting_ - 1;
+      while (latest >= earliest && seq_.columns(q, latest) == 0) --latest;
+      add<kMostSteps>(q, latest, latest - earliest + 1);
+    }
     waiting_ = 0;
   }
 
  private:
-  // Adds the given number of steps from t on downwards, in the largest groups of at most S.
+  // Adds panel q of the given number of steps from t on downwards, in the largest groups of at most
+  // S.
   template <int S>
-  void add(int64_t t, int64_t steps) const {
-    for (; steps >= S; steps -= S, t -= S) add_together<S>(t);
+  void add(int64_t q, int64_t t, int64_t steps) const {
+    for (; steps >= S; steps -= S, t -= S) add_together<S>(q, t);
     if constexpr (S > 1)
-      if (steps > 0) add<S / 2>(t, steps);
+      if (steps > 0) add<S / 2>(q, t, steps);
   }
 
   template <int S>
-  void add_together(int64_t t) const {
+  void add_together(int64_t q, int64_t t) const {
     State<T, W> dz[S], h[S];
     for (int s = 0; s < S; ++s) dz[s] = dz_.at(t - s), h[s] = h_.at(t - s - 1);
-    add_link_sums<T, L, NV, S>(w_, rows_, dz, h, panels_, gradient_);
+    add_link_sums<T, L, NV, S>(w_, rows_, dz, h, q, gradient_);
   }
 
   const Csr& w_;
   const Rows rows_;
   const Ring<T, W>&dz_, &h_;
-  const int64_t panels_;
+  const Sequence<T, W>& seq_;
   T* const gradient_;
   const int64_t together_;
   int64_t waiting_ = 0;

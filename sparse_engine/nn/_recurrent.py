@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 from torch.utils.checkpoint import checkpoint
+
+from sparse_engine.nn._packed import checked_lengths, reversal
 
 
 class Recurrent(nn.Module):
@@ -18,6 +21,7 @@ class Recurrent(nn.Module):
     Attributes:
         settings: the constructor's arguments that describe the network; each is an attribute.
         states: the names of the initial states that the cell takes.
+        packable: whether :meth:`_layer` takes sequences of different lengths, by ``batch_sizes``.
         checkpoint_every: None, or after how many steps training keeps the state. What the backward
             pass needs is then computed again in segments of so many steps: less memory for one
             more forward pass, and the same results.
@@ -33,6 +37,7 @@ class Recurrent(nn.Module):
         "bidirectional",
     )
     states: tuple[str, ...] = ("h0",)
+    packable: bool = False
 
     checkpoint_every: int | None = None
 
@@ -108,37 +113,85 @@ class Recurrent(nn.Module):
     ) -> tuple[Tensor, ...]:
         """All outputs ``[steps, batch, hidden]`` of the layer ``name``, and its final states.
 
-        ``x`` is ``[steps, batch, inputs]`` in the order in which this direction reads it.
+        ``x`` is ``[steps, batch, inputs]`` in the order in which this direction reads it. That of
+        a packable network takes ``batch_sizes=``, too: x and the outputs are then ``[rows, ...]``,
+        the data of a PackedSequence.
         """
         raise NotImplementedError
 
-    def _run(self, x: Tensor, *initial: Tensor | None) -> tuple[Tensor, ...]:
+    def _run(
+        self,
+        x: Tensor | PackedSequence,
+        *initial: Tensor | None,
+        lengths: Tensor | Sequence[int] | None = None,
+    ) -> tuple[Tensor | PackedSequence, ...]:
         """The outputs of the last layer, and each of the final states of all layers."""
-        if isinstance(x, nn.utils.rnn.PackedSequence):
-            raise TypeError(
-                "expected a padded tensor, found a PackedSequence; unpack it with "
-                "torch.nn.utils.rnn.pad_packed_sequence"
-            )
-        if x.dim() not in (2, 3) or x.shape[-1] != self.input_size:
-            raise ValueError(
-                f"expected input of shape [steps, batch, {self.input_size}] or "
-                f"[steps, {self.input_size}], found {[*x.shape]}"
-            )
-        if x.dtype != self._dtype:
-            message = f"expected input of dtype {self._dtype}, found {x.dtype}"
-            raise ValueError(message.replace("torch.", ""))
+        if isinstance(x, PackedSequence):
+            if lengths is not None:
+                raise ValueError("expected no lengths beside a PackedSequence, found both")
+            return self._run_packed(x, initial)
+        self._check(x, "[steps, batch, {}] or [steps, {}]", dims=(2, 3))
         single = x.dim() == 2
         batch_first = self.batch_first and not single
+        if single and lengths is not None:
+            raise ValueError("expected no lengths for a single sequence without a batch")
         if single:
             x = x.unsqueeze(1)
         elif batch_first:
             x = x.transpose(0, 1)
-        if x.shape[0] == 0:
+        steps, batch = x.shape[:2]
+        if steps == 0:
             raise ValueError("expected at least one time step, found none")
+        if lengths is not None and batch > 0:
+            lengths = checked_lengths(lengths, batch, steps)
+            packed = pack_padded_sequence(x, lengths, enforce_sorted=False)
+            packed, *final = self._run_packed(packed, initial)
+            x, _ = pad_packed_sequence(packed, total_length=steps)
+            return x.transpose(0, 1) if batch_first else x, *final
         starts = [
-            self._initial(name, state, x.shape[1], single)
+            self._initial(name, state, batch, single)
             for name, state in zip(self.states, initial, strict=True)
         ]
+        x, *final = self._walk(x, starts)
+        if single:
+            return x.squeeze(1), *(states.squeeze(1) for states in final)
+        return x.transpose(0, 1) if batch_first else x, *final
+
+    def _check(self, x: Tensor, shape: str, *, dims: tuple[int, ...]) -> None:
+        """Checks the shape and dtype of an input."""
+        if x.dim() not in dims or x.shape[-1] != self.input_size:
+            expected = shape.replace("{}", str(self.input_size))
+            raise ValueError(f"expected input of shape {expected}, found {[*x.shape]}")
+        if x.dtype != self._dtype:
+            message = f"expected input of dtype {self._dtype}, found {x.dtype}"
+            raise ValueError(message.replace("torch.", ""))
+
+    def _run_packed(
+        self, x: PackedSequence, initial: tuple[Tensor | None, ...]
+    ) -> tuple[PackedSequence | Tensor, ...]:
+        if not self.packable:
+            raise TypeError(
+                "expected a padded tensor, found a PackedSequence; unpack it with "
+                "torch.nn.utils.rnn.pad_packed_sequence"
+            )
+        data, batch_sizes, in_order, back = x
+        self._check(data, "[rows, {}]", dims=(2,))
+        batch = int(batch_sizes[0])
+        starts = []
+        for name, state in zip(self.states, initial, strict=True):
+            layers = self._initial(name, state, batch, single=False)
+            if state is not None and in_order is not None:
+                layers = [layer.index_select(0, in_order) for layer in layers]
+            starts.append(layers)
+        y, *final = self._walk(data, starts, batch_sizes=batch_sizes)
+        if back is not None:
+            final = [states.index_select(1, back) for states in final]
+        return PackedSequence(y, batch_sizes, in_order, back), *final
+
+    def _walk(
+        self, x: Tensor, starts: list[Sequence[Tensor | None]], **packing: Tensor
+    ) -> tuple[Tensor, ...]:
+        """:meth:`_run` on what has been checked; ``packing`` are the batch sizes, if any."""
         ends = []
         for layer in range(self.num_layers):
             if layer > 0 and self.dropout > 0:
@@ -146,35 +199,68 @@ class Recurrent(nn.Module):
             outputs = []
             for direction in range(self._directions):
                 start = tuple(states[len(ends)] for states in starts)
-                output, *end = self._direction(layer, direction, x, start)
+                output, *end = self._direction(layer, direction, x, start, **packing)
                 outputs.append(output)
                 ends.append(end)
-            x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, 2)
-        final = [torch.stack(states) for states in zip(*ends, strict=True)]
-        if single:
-            return x.squeeze(1), *(states.squeeze(1) for states in final)
-        return x.transpose(0, 1) if batch_first else x, *final
+            x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1)
+        return x, *(torch.stack(states) for states in zip(*ends, strict=True))
 
     def _direction(
-        self, layer: int, direction: int, x: Tensor, initial: tuple[Tensor | None, ...]
+        self,
+        layer: int,
+        direction: int,
+        x: Tensor,
+        initial: tuple[Tensor | None, ...],
+        **packing: Tensor,
     ) -> tuple[Tensor, ...]:
         if not direction:
-            return self._segments(f"l{layer}", x, initial)
-        output, *final = self._segments(f"l{layer}_reverse", x.flip(0), initial)
-        return output.flip(0), *final
+            return self._segments(f"l{layer}", x, initial, **packing)
+        if packing:
+            rows = reversal(packing["batch_sizes"]).to(x.device)
+            x = x.index_select(0, rows)
+        else:
+            x = x.flip(0)
+        output, *final = self._segments(f"l{layer}_reverse", x, initial, **packing)
+        return output.index_select(0, rows) if packing else output.flip(0), *final
 
     def _segments(
-        self, name: str, x: Tensor, state: tuple[Tensor | None, ...]
+        self,
+        name: str,
+        x: Tensor,
+        state: tuple[Tensor | None, ...],
+        batch_sizes: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
         """:meth:`_layer`, of which the backward pass keeps only the state between segments."""
         every = self.checkpoint_every
-        if every is None or every >= x.shape[0] or not torch.is_grad_enabled():
-            return self._layer(name, x, state)
+        packing = {} if batch_sizes is None else {"batch_sizes": batch_sizes}
+        steps = x.shape[0] if batch_sizes is None else batch_sizes.numel()
+        if every is None or every >= steps or not torch.is_grad_enabled():
+            return self._layer(name, x, state, **packing)
+        if batch_sizes is not None:
+            return self._packed_segments(name, x, state, batch_sizes)
         outputs = []
         for segment in x.split(every):
             output, *state = checkpoint(self._layer, name, segment, state, use_reentrant=False)
             outputs.append(output)
         return torch.cat(outputs), *state
+
+    def _packed_segments(
+        self, name: str, x: Tensor, state: tuple[Tensor | None, ...], batch_sizes: Tensor
+    ) -> tuple[Tensor, ...]:
+        outputs, ended = [], []
+        segments = batch_sizes.split(self.checkpoint_every)
+        data = x.split([int(sizes.sum()) for sizes in segments])
+        for sizes, rows in zip(segments, data, strict=True):
+            if outputs:
+                running = int(sizes[0])
+                ended.append([states[running:] for states in state])
+                state = tuple(states[:running] for states in state)
+            output, *state = checkpoint(
+                self._layer, name, rows, state, batch_sizes=sizes, use_reentrant=False
+            )
+            outputs.append(output)
+        final = zip(state, *reversed(ended), strict=True)
+        return torch.cat(outputs), *(torch.cat(states) for states in final)
 
     def _initial(
         self, name: str, state: Tensor | None, batch: int, single: bool

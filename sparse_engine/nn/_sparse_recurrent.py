@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from sparse_engine.nn import _init
+from sparse_engine.nn._packed import last_rows, rows_before
 from sparse_engine.nn._recurrent import Recurrent
 from sparse_engine.nn.weight import SparseWeight
+from sparse_engine.ops._sequence import batch_of
 
 
 class SparseRecurrent(Recurrent):
@@ -89,6 +91,7 @@ class SparseRecurrent(Recurrent):
         """All outputs ``[steps, batch, hidden]`` of one layer, and its final states.
 
         ``w_input`` are its dense input weights, or None where ``x`` is the input's contribution.
+        That of a packable network takes ``batch_sizes=`` as :meth:`_layer` does.
         """
         raise NotImplementedError
 
@@ -99,7 +102,7 @@ class SparseRecurrent(Recurrent):
         return None, getattr(self, f"bias_ih_{name}") + getattr(self, f"bias_hh_{name}")
 
     def _layer(
-        self, name: str, x: Tensor, initial: tuple[Tensor | None, ...]
+        self, name: str, x: Tensor, initial: tuple[Tensor | None, ...], **packing: Tensor
     ) -> tuple[Tensor, ...]:
         weight_ih, weight_hh = (getattr(self, f"weight_{kind}_{name}") for kind in ("ih", "hh"))
         input_bias, bias = self._biases(name)
@@ -107,7 +110,7 @@ class SparseRecurrent(Recurrent):
         if isinstance(weight_ih, SparseWeight):
             x = weight_ih(x, input_bias)
         elif (
-            x.shape[1] == 1
+            batch_of(x, packing.get("batch_sizes")) == 1
             or weight_ih.shape[1] > self.most_fused_inputs
             or weight_hh.factors is not None
         ):
@@ -116,7 +119,7 @@ class SparseRecurrent(Recurrent):
             w_input = weight_ih
         if notes(weight_hh) and not x.requires_grad:
             x = x.detach().requires_grad_()
-        return self._cell(name, x, w_input, initial, bias)
+        return self._cell(name, x, w_input, initial, bias, **packing)
 
 
 def notes(weight: SparseWeight) -> bool:
@@ -124,8 +127,25 @@ def notes(weight: SparseWeight) -> bool:
     return weight.factors is not None and torch.is_grad_enabled()
 
 
-def note_recurrence(weight: SparseWeight, h: Tensor, h0: Tensor | None, du: Tensor) -> None:
+def note_recurrence(
+    weight: SparseWeight,
+    h: Tensor,
+    h0: Tensor | None,
+    du: Tensor,
+    *,
+    batch_sizes: Tensor | None = None,
+) -> None:
     """Notes the factors of a recurrent weight: each step's gradient and the state before it."""
-    weight.note(h[:-1], du[1:])
+    if batch_sizes is None:
+        first, later, before = du[0], du[1:], h[:-1]
+    else:
+        first, later = du.tensor_split([int(batch_sizes[0])])
+        before = h[rows_before(batch_sizes)]
+    weight.note(before, later)
     if h0 is not None:
-        weight.note(h0, du[0])
+        weight.note(h0, first)
+
+
+def last_states(h: Tensor, batch_sizes: Tensor | None) -> Tensor:
+    """The last state of each sequence, ``[batch, hidden]``."""
+    return h[-1] if batch_sizes is None else h.index_select(0, last_rows(batch_sizes))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from sparse_engine.nn._drop_in import DropIn
-from sparse_engine.nn._sparse_recurrent import note_recurrence, notes
+from sparse_engine.nn._sparse_recurrent import last_states, note_recurrence, notes
 from sparse_engine.nn.weight import SparseWeight
-from sparse_engine.ops.gru import gru_and_saved
+from sparse_engine.ops.gru import gru_and_saved, reset_gates
 
 
 class SparseGRU(DropIn):
@@ -52,6 +54,7 @@ class SparseGRU(DropIn):
         (torch.Size([50, 32, 1024]), torch.Size([1, 32, 1024]))
     """
 
+    packable = True
     dense_type = nn.GRU
     gates = 3
     most_fused_inputs = 128
@@ -91,23 +94,33 @@ class SparseGRU(DropIn):
             checkpoint_every=checkpoint_every,
         )
 
-    def forward(self, x: Tensor, h0: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self,
+        x: Tensor | PackedSequence,
+        h0: Tensor | None = None,
+        *,
+        lengths: Tensor | Sequence[int] | None = None,
+    ) -> tuple[Tensor | PackedSequence, Tensor]:
         """Runs the network over whole sequences.
 
         Args:
             x: ``[steps, batch, input_size]`` (``[batch, steps, input_size]`` with batch_first),
-                or ``[steps, input_size]`` for a single sequence.
+                or ``[steps, input_size]`` for a single sequence; or a PackedSequence, whose order
+                of sequences the states share.
             h0: ``[num_layers * directions, batch, hidden_size]``, without the batch for a single
                 sequence; zeros by default.
+            lengths: how many steps each sequence has, ``[batch]`` integers on the CPU; what follows
+                in ``x`` is not read, and the output there is zero. By default all have all steps.
 
         Returns:
             The last layer's output of every step, ``[steps, batch, directions * hidden_size]``
-            (or as ``x`` is laid out), and every layer's final state, of the shape of ``h0``.
+            (or as ``x`` is laid out or packed), and every layer's final state, of the shape of
+            ``h0``.
 
         Raises:
-            ValueError: a shape does not fit, or there is no step.
+            ValueError: a shape does not fit, there is no step, or a length is wrong.
         """
-        return self._run(x, h0)
+        return self._run(x, h0, lengths=lengths)
 
     def _biases(self, name: str) -> tuple[Tensor | None, Tensor | None]:
         if not self.bias:
@@ -121,19 +134,35 @@ class SparseGRU(DropIn):
         w_input: Tensor | None,
         initial: tuple[Tensor | None, ...],
         bias: Tensor | None,
+        batch_sizes: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
         weight, (h0,) = getattr(self, f"weight_hh_{name}"), initial
         b_input = None if w_input is None else self._biases(name)[0]
         h, saved = gru_and_saved(
-            x, h0, bias, weight.values, weight.pattern, w_input=w_input, b_input=b_input
+            x,
+            h0,
+            bias,
+            weight.values,
+            weight.pattern,
+            w_input=w_input,
+            b_input=b_input,
+            batch_sizes=batch_sizes,
         )
         if notes(weight):
-            reset = saved[:, :, 0].transpose(1, 2)
-            x.register_hook(partial(_note, weight, h.detach(), reset, h0))
-        return h, h[-1]
+            reset = reset_gates(saved, batch_sizes)
+            x.register_hook(partial(_note, weight, h.detach(), h0, reset, batch_sizes))
+        return h, last_states(h, batch_sizes)
 
 
-def _note(weight: SparseWeight, h: Tensor, reset: Tensor, h0: Tensor | None, dx: Tensor) -> None:
+def _note(
+    weight: SparseWeight,
+    h: Tensor,
+    h0: Tensor | None,
+    reset: Tensor,
+    batch_sizes: Tensor | None,
+    dv: Tensor,
+) -> None:
     """The reset gate scales what of the candidate's gradient reaches the recurrent product."""
-    shared, candidate = dx.split([dx.shape[2] - h.shape[2], h.shape[2]], -1)
-    note_recurrence(weight, h, h0, torch.cat([shared, candidate * reset], -1))
+    shared, candidate = dv.tensor_split([dv.shape[-1] - h.shape[-1]], -1)
+    du = torch.cat([shared, candidate * reset], -1)
+    note_recurrence(weight, h, h0, du, batch_sizes=batch_sizes)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from sparse_engine import ops
 from sparse_engine.nn._drop_in import DropIn
-from sparse_engine.nn._sparse_recurrent import note_recurrence, notes
+from sparse_engine.nn._sparse_recurrent import last_states, note_recurrence, notes
 
 
 class SparseLSTM(DropIn):
@@ -52,6 +53,7 @@ class SparseLSTM(DropIn):
         (torch.Size([50, 32, 1024]), torch.Size([1, 32, 1024]))
     """
 
+    packable = True
     dense_type = nn.LSTM
     settings = (*DropIn.settings, "proj_size")
     gates = 4
@@ -96,28 +98,35 @@ class SparseLSTM(DropIn):
         )
 
     def forward(
-        self, x: Tensor, state: tuple[Tensor, Tensor] | None = None
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        self,
+        x: Tensor | PackedSequence,
+        state: tuple[Tensor, Tensor] | None = None,
+        *,
+        lengths: Tensor | Sequence[int] | None = None,
+    ) -> tuple[Tensor | PackedSequence, tuple[Tensor, Tensor]]:
         """Runs the network over whole sequences.
 
         Args:
             x: ``[steps, batch, input_size]`` (``[batch, steps, input_size]`` with batch_first),
-                or ``[steps, input_size]`` for a single sequence.
+                or ``[steps, input_size]`` for a single sequence; or a PackedSequence, whose order
+                of sequences the states share.
             state: ``(h0, c0)``, each ``[num_layers * directions, batch, hidden_size]``, without
                 the batch for a single sequence; zeros by default.
+            lengths: how many steps each sequence has, ``[batch]`` integers on the CPU; what follows
+                in ``x`` is not read, and the output there is zero. By default all have all steps.
 
         Returns:
             The last layer's output of every step, ``[steps, batch, directions * hidden_size]``
-            (or as ``x`` is laid out), and every layer's final ``(h_n, c_n)``, each of the shape of
-            ``h0``.
+            (or as ``x`` is laid out or packed), and every layer's final ``(h_n, c_n)``, each of the
+            shape of ``h0``.
 
         Raises:
-            ValueError: a shape does not fit, or there is no step.
-            TypeError: the state is not a pair, or the input is a PackedSequence.
+            ValueError: a shape does not fit, there is no step, or a length is wrong.
+            TypeError: the state is not a pair.
         """
         if state is not None and (not isinstance(state, (tuple, list)) or len(state) != 2):
             raise TypeError(f"expected a pair (h0, c0), found {_described(state)}")
-        y, h_n, c_n = self._run(x, *(state or (None, None)))
+        y, h_n, c_n = self._run(x, *(state or (None, None)), lengths=lengths)
         return y, (h_n, c_n)
 
     def _configure(self, settings: Mapping[str, object]) -> None:
@@ -134,12 +143,23 @@ class SparseLSTM(DropIn):
         w_input: Tensor | None,
         initial: tuple[Tensor | None, ...],
         bias: Tensor | None,
+        batch_sizes: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
         weight = getattr(self, f"weight_hh_{name}")
-        h, c_n = ops.lstm(x, *initial, bias, weight.values, weight.pattern, w_input=w_input)
+        h, c_n = ops.lstm(
+            x,
+            *initial,
+            bias,
+            weight.values,
+            weight.pattern,
+            w_input=w_input,
+            batch_sizes=batch_sizes,
+        )
         if notes(weight):
-            x.register_hook(partial(note_recurrence, weight, h.detach(), initial[0]))
-        return h, h[-1], c_n
+            x.register_hook(
+                partial(note_recurrence, weight, h.detach(), initial[0], batch_sizes=batch_sizes)
+            )
+        return h, last_states(h, batch_sizes), c_n
 
 
 def _described(state: object) -> str:

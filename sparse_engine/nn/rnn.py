@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from sparse_engine import ops
 from sparse_engine.nn._drop_in import DropIn
-from sparse_engine.nn._sparse_recurrent import note_recurrence, notes
+from sparse_engine.nn._sparse_recurrent import last_states, note_recurrence, notes
 
 
 class SparseRNN(DropIn):
@@ -52,6 +53,7 @@ class SparseRNN(DropIn):
         (torch.Size([50, 32, 1024]), torch.Size([1, 32, 1024]))
     """
 
+    packable = True
     dense_type = nn.RNN
     settings = (*DropIn.settings, "nonlinearity")
     most_fused_inputs = 128
@@ -93,23 +95,33 @@ class SparseRNN(DropIn):
             checkpoint_every=checkpoint_every,
         )
 
-    def forward(self, x: Tensor, h0: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self,
+        x: Tensor | PackedSequence,
+        h0: Tensor | None = None,
+        *,
+        lengths: Tensor | Sequence[int] | None = None,
+    ) -> tuple[Tensor | PackedSequence, Tensor]:
         """Runs the network over whole sequences.
 
         Args:
             x: ``[steps, batch, input_size]`` (``[batch, steps, input_size]`` with batch_first),
-                or ``[steps, input_size]`` for a single sequence.
+                or ``[steps, input_size]`` for a single sequence; or a PackedSequence, whose order
+                of sequences the states share.
             h0: ``[num_layers * directions, batch, hidden_size]``, without the batch for a single
                 sequence; zeros by default.
+            lengths: how many steps each sequence has, ``[batch]`` integers on the CPU; what follows
+                in ``x`` is not read, and the output there is zero. By default all have all steps.
 
         Returns:
             The last layer's output of every step, ``[steps, batch, directions * hidden_size]``
-            (or as ``x`` is laid out), and every layer's final state, of the shape of ``h0``.
+            (or as ``x`` is laid out or packed), and every layer's final state, of the shape of
+            ``h0``.
 
         Raises:
-            ValueError: a shape does not fit, or there is no step.
+            ValueError: a shape does not fit, there is no step, or a length is wrong.
         """
-        return self._run(x, h0)
+        return self._run(x, h0, lengths=lengths)
 
     def _configure(self, settings: Mapping[str, object]) -> None:
         super()._configure(settings)
@@ -123,6 +135,7 @@ class SparseRNN(DropIn):
         w_input: Tensor | None,
         initial: tuple[Tensor | None, ...],
         bias: Tensor | None,
+        batch_sizes: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
         weight, (h0,) = getattr(self, f"weight_hh_{name}"), initial
         h = ops.rnn(
@@ -133,7 +146,10 @@ class SparseRNN(DropIn):
             weight.pattern,
             w_input=w_input,
             nonlinearity=self.nonlinearity,
+            batch_sizes=batch_sizes,
         )
         if notes(weight):
-            x.register_hook(partial(note_recurrence, weight, h.detach(), h0))
-        return h, h[-1]
+            x.register_hook(
+                partial(note_recurrence, weight, h.detach(), h0, batch_sizes=batch_sizes)
+            )
+        return h, last_states(h, batch_sizes)

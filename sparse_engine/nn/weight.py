@@ -173,7 +173,14 @@ class SparseWeight(nn.Module):
         generator: torch.Generator | None = None,
         dtype: torch.dtype | None = None,
     ) -> dict[str, Tensor]:
-        """First entries of all link parameters, on the CPU; ``gain`` scales the values."""
+        """The first entries of all link parameters, by name, each ``[nnz]`` and on the CPU.
+
+        Args:
+            pattern: the links.
+            gain: scale of the values, see :meth:`erdos_renyi`.
+            generator: source of randomness on the CPU; torch's global one by default.
+            dtype: of the entries; torch's default dtype by default.
+        """
         values = torch.empty(pattern.nnz, dtype=dtype)
         _init.fan_in_uniform_(values, pattern, gain=gain, generator=generator)
         return {"values": values} | cls.newborn(pattern.nnz, generator=generator, dtype=dtype)
@@ -186,7 +193,10 @@ class SparseWeight(nn.Module):
         generator: torch.Generator | None = None,
         dtype: torch.dtype | None = None,
     ) -> dict[str, Tensor]:
-        """First entries of the link parameters beside ``values``, on the CPU, for new links."""
+        """The first entries of all link parameters but ``values``, each ``[count]``.
+
+        A rewiring gives them to new links, whose values are the birth rule's. See :meth:`fresh`.
+        """
         return {}
 
     @property

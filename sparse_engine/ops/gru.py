@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from sparse_engine.ops._native import call, differentiable, native, refuse_second_derivative
+from sparse_engine.ops._sequence import batch_of, joined, steps_of
 from sparse_engine.ops.pattern import Pattern
 
 
@@ -18,6 +19,7 @@ def gru(
     *,
     w_input: Tensor | None = None,
     b_input: Tensor | None = None,
+    batch_sizes: Tensor | None = None,
 ) -> Tensor:
     """Gated recurrent units (Cho et al. 2014), the reset gate where :class:`torch.nn.GRU` has it.
 
@@ -41,6 +43,9 @@ def gru(
         w_input: dense ``[3 * hidden, inputs]``, or None. Meant for few inputs: it is read again at
             every step.
         b_input: ``[3 * hidden]``, the bias of the input's contribution, or None.
+        batch_sizes: for sequences of different lengths, int64 on the CPU, as a
+            :class:`torch.nn.utils.rnn.PackedSequence` has it. Every ``[steps, batch, ...]`` here is
+            then ``[rows, ...]``, as its data; what has ended costs nothing.
 
     Returns:
         ``h`` of shape ``[steps, batch, hidden]``.
@@ -48,7 +53,8 @@ def gru(
     Raises:
         ValueError: a shape, dtype or device does not fit, or there is no step.
     """
-    return gru_and_saved(x, h0, bias, values, pattern, w_input=w_input, b_input=b_input)[0]
+    options = {"w_input": w_input, "b_input": b_input, "batch_sizes": batch_sizes}
+    return gru_and_saved(x, h0, bias, values, pattern, **options)[0]
 
 
 def gru_and_saved(
@@ -60,15 +66,24 @@ def gru_and_saved(
     *,
     w_input: Tensor | None = None,
     b_input: Tensor | None = None,
+    batch_sizes: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """:func:`gru`, and ``r, z``, the candidate and ``u_n`` (nothing without autograd).
-
-    The latter are ``[steps, hidden, 4, batch]``. The gradient of ``u_n`` is r times that of
-    ``v_n``; the other two gates share theirs.
-    """
+    """:func:`gru`, and what it keeps, of which :func:`reset_gates` tells the gates."""
     if b_input is not None and w_input is None:
         x, b_input = x + b_input, None
-    return _gru(x, w_input, b_input, h0, bias, values, *pattern, torch.is_grad_enabled())
+    return _gru(
+        x, w_input, b_input, h0, bias, values, *pattern, batch_sizes, torch.is_grad_enabled()
+    )
+
+
+def reset_gates(saved: Tensor, batch_sizes: Tensor | None) -> Tensor:
+    """``r`` of all steps, of the shape of ``h``, from what was kept under autograd.
+
+    The gradient of ``u_n`` is r times that of ``v_n``; the other two gates share theirs.
+    """
+    steps = steps_of(saved, batch_sizes)
+    gates = [step.reshape(-1, 4, len(step))[:, 0].T for step in steps]
+    return joined(gates, batch_sizes)
 
 
 def gru_ref(
@@ -80,54 +95,73 @@ def gru_ref(
     *,
     w_input: Tensor | None = None,
     b_input: Tensor | None = None,
+    batch_sizes: Tensor | None = None,
 ) -> Tensor:
     """The slow twin of :func:`gru` in plain torch."""
     weight = pattern.dense(values)
-    h = x.new_zeros(x.shape[1], weight.shape[1]) if h0 is None else h0
+    h = x.new_zeros(batch_of(x, batch_sizes), weight.shape[1]) if h0 is None else h0
     v = x if w_input is None else x @ w_input.T
     states = []
-    for step in v if b_input is None else v + b_input:
+    for step in steps_of(v if b_input is None else v + b_input, batch_sizes):
+        h = h[: len(step)]
         u = h @ weight.T if bias is None else h @ weight.T + bias
         (v_r, v_z, v_n), (u_r, u_z, u_n) = step.chunk(3, -1), u.chunk(3, -1)
         r, z = torch.sigmoid(v_r + u_r), torch.sigmoid(v_z + u_z)
         h = (1 - z) * torch.tanh(v_n + r * u_n) + z * h
         states.append(h)
-    return torch.stack(states)
+    return joined(states, batch_sizes)
 
 
 @torch.library.register_fake("sparse_engine::gru_forward")
-def _(x, w_input, b_input, h0, bias, values, crow, col, t_crow, t_col, permutation, keep):
-    (steps, batch, _), hidden = x.shape, t_crow.numel() - 1
+def _(
+    x, w_input, b_input, h0, bias, values, crow, col, t_crow, t_col, permutation, batch_sizes, keep
+):
+    rows, hidden = x.shape[:-1], t_crow.numel() - 1
     return (
-        x.new_empty(steps, batch, hidden),
-        x.new_empty(steps if keep else 0, hidden, 4, batch),
+        x.new_empty(*rows, hidden),
+        x.new_empty(rows[0] if keep else 0, *rows[1:], 4 * hidden),
     )
 
 
 @torch.library.register_fake("sparse_engine::gru_backward")
-def _(dh, h, saved, x, h0, values, crow, col, t_crow, t_col, permutation, wants_v, wants_values):
-    steps, batch, hidden = h.shape
+def _(
+    dh,
+    h,
+    saved,
+    x,
+    h0,
+    values,
+    crow,
+    col,
+    t_crow,
+    t_col,
+    permutation,
+    batch_sizes,
+    wants_v,
+    wants_values,
+):
+    rows, hidden = h.shape[:-1], h.shape[-1]
     return (
-        h.new_empty(steps if wants_v else 0, batch, 3 * hidden),
-        h.new_empty(0 if x is None else 3 * hidden, 0 if x is None else x.shape[2]),
+        h.new_empty(rows[0] if wants_v else 0, *rows[1:], 3 * hidden),
+        h.new_empty(0 if x is None else 3 * hidden, 0 if x is None else x.shape[-1]),
         h.new_empty(0 if x is None else 3 * hidden),
-        h.new_empty(0 if h0 is None else batch, hidden),
+        h.new_empty(0 if h0 is None else h0.shape[0], hidden),
         h.new_empty(3 * hidden),
         h.new_empty(values.shape if wants_values else 0),
     )
 
 
 def _save(ctx, inputs, output):
-    x, w_input, _, h0, _, values, *pattern, _ = inputs
+    x, w_input, _, h0, _, values, *structure, _ = inputs
     h, saved = output
     ctx.mark_non_differentiable(saved)
     ctx.set_materialize_grads(False)
     x = None if w_input is None else x
-    ctx.save_for_backward(h, saved, x, w_input, h0, values, *pattern)
+    ctx.save_for_backward(h, saved, x, w_input, h0, values, *structure)
 
 
 def _backward(ctx, dh, _):
-    h, saved, x, w_input, h0, values, *pattern = ctx.saved_tensors
+    h, saved, x, w_input, h0, values, *structure = ctx.saved_tensors
     needs_x, needs_w_input, needs_b_input, needs_h0, needs_bias, needs_values, *_ = (
         ctx.needs_input_grad
     )
@@ -139,7 +173,7 @@ def _backward(ctx, dh, _):
         x if needs_w_input or needs_b_input else None,
         h0,
         values,
-        *pattern,
+        *structure,
         needs_x,
         needs_values,
     )
@@ -153,7 +187,7 @@ def _backward(ctx, dh, _):
         dh0 if needs_h0 else None,
         dbias if needs_bias else None,
         dvalues if needs_values else None,
-        *(None,) * 6,
+        *(None,) * 7,
     )
 
 

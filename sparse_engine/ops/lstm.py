@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from sparse_engine.ops._native import call, differentiable, native, refuse_second_derivative
+from sparse_engine.ops._sequence import batch_of, joined, steps_of
 from sparse_engine.ops.pattern import Pattern
 
 
@@ -18,6 +19,7 @@ def lstm(
     pattern: Pattern,
     *,
     w_input: Tensor | None = None,
+    batch_sizes: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Long short-term memory (Hochreiter and Schmidhuber 1997; forget gate: Gers et al. 2000).
 
@@ -39,6 +41,9 @@ def lstm(
         pattern: the links of W, ``4 * hidden x hidden``: a block of rows for each gate.
         w_input: dense ``[4 * hidden, inputs]``, or None. Meant for few inputs: it is read again at
             every step.
+        batch_sizes: for sequences of different lengths, int64 on the CPU, as a
+            :class:`torch.nn.utils.rnn.PackedSequence` has it. Every ``[steps, batch, ...]`` here is
+            then ``[rows, ...]``, as its data; what has ended costs nothing.
 
     Returns:
         ``h`` of shape ``[steps, batch, hidden]``, and the last ``c``, ``[batch, hidden]``.
@@ -46,7 +51,9 @@ def lstm(
     Raises:
         ValueError: a shape, dtype or device does not fit, or there is no step.
     """
-    h, c_n, *_ = _lstm(x, w_input, h0, c0, bias, values, *pattern, torch.is_grad_enabled())
+    h, c_n, *_ = _lstm(
+        x, w_input, h0, c0, bias, values, *pattern, batch_sizes, torch.is_grad_enabled()
+    )
     return h, c_n
 
 
@@ -59,28 +66,33 @@ def lstm_ref(
     pattern: Pattern,
     *,
     w_input: Tensor | None = None,
+    batch_sizes: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The slow twin of :func:`lstm` in plain torch."""
     weight = pattern.dense(values)
-    zeros = x.new_zeros(x.shape[1], weight.shape[1])
-    h, c = zeros if h0 is None else h0, zeros if c0 is None else c0
-    states = []
     v = x if w_input is None else x @ w_input.T
-    for step in v if bias is None else v + bias:
+    zeros = x.new_zeros(batch_of(x, batch_sizes), weight.shape[1])
+    h, c = zeros if h0 is None else h0, zeros if c0 is None else c0
+    states, ended = [], []
+    for step in steps_of(v if bias is None else v + bias, batch_sizes):
+        ended.append(c[len(step) :])
+        h, c = h[: len(step)], c[: len(step)]
         i, f, g, o = (step + h @ weight.T).chunk(4, -1)
         c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
         h = torch.sigmoid(o) * torch.tanh(c)
         states.append(h)
-    return torch.stack(states), c
+    return joined(states, batch_sizes), torch.cat([c, *reversed(ended)])
 
 
 @torch.library.register_fake("sparse_engine::lstm_forward")
-def _(x, w_input, h0, c0, bias, values, crow, col, t_crow, t_col, permutation, keep):
-    (steps, batch, _), hidden = x.shape, t_crow.numel() - 1
+def _(x, w_input, h0, c0, bias, values, crow, col, t_crow, t_col, permutation, batch_sizes, keep):
+    rows, hidden = x.shape[:-1], t_crow.numel() - 1
+    packed = batch_sizes is not None
+    batch = torch.library.get_ctx().new_dynamic_size() if packed else x.shape[1]
     return (
-        x.new_empty(steps, batch, hidden),
+        x.new_empty(*rows, hidden),
         x.new_empty(batch, hidden),
-        x.new_empty(steps if keep else 0, hidden, 5, batch),
+        x.new_empty(rows[0] if keep else 0, *rows[1:], 5 * hidden),
     )
 
 
@@ -99,31 +111,32 @@ def _(
     t_crow,
     t_col,
     permutation,
+    batch_sizes,
     wants_v,
     wants_values,
 ):
-    steps, batch, hidden = h.shape
+    rows, hidden = h.shape[:-1], h.shape[-1]
     return (
-        h.new_empty(steps if wants_v else 0, batch, 4 * hidden),
-        h.new_empty(0 if x is None else 4 * hidden, 0 if x is None else x.shape[2]),
-        h.new_empty(0 if h0 is None else batch, hidden),
-        h.new_empty(0 if c0 is None else batch, hidden),
+        h.new_empty(rows[0] if wants_v else 0, *rows[1:], 4 * hidden),
+        h.new_empty(0 if x is None else 4 * hidden, 0 if x is None else x.shape[-1]),
+        h.new_empty(0 if h0 is None else h0.shape[0], hidden),
+        h.new_empty(0 if c0 is None else c0.shape[0], hidden),
         h.new_empty(4 * hidden),
         h.new_empty(values.shape if wants_values else 0),
     )
 
 
 def _save(ctx, inputs, output):
-    x, w_input, h0, c0, _, values, *pattern, _ = inputs
+    x, w_input, h0, c0, _, values, *structure, _ = inputs
     h, _, saved = output
     ctx.mark_non_differentiable(saved)
     ctx.set_materialize_grads(False)
     x = None if w_input is None else x
-    ctx.save_for_backward(h, saved, x, w_input, h0, c0, values, *pattern)
+    ctx.save_for_backward(h, saved, x, w_input, h0, c0, values, *structure)
 
 
 def _backward(ctx, dh, dc_n, _):
-    h, saved, x, w_input, h0, c0, values, *pattern = ctx.saved_tensors
+    h, saved, x, w_input, h0, c0, values, *structure = ctx.saved_tensors
     needs_x, needs_w_input, needs_h0, needs_c0, needs_bias, needs_values, *_ = ctx.needs_input_grad
     dv, dw_input, dh0, dc0, dbias, dvalues = call(
         native.lstm_backward.default,
@@ -135,7 +148,7 @@ def _backward(ctx, dh, dc_n, _):
         h0,
         c0,
         values,
-        *pattern,
+        *structure,
         needs_x,
         needs_values,
     )
@@ -149,7 +162,7 @@ def _backward(ctx, dh, dc_n, _):
         dc0 if needs_c0 else None,
         dbias if needs_bias else None,
         dvalues if needs_values else None,
-        *(None,) * 6,
+        *(None,) * 7,
     )
 
 

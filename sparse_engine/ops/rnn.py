@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from sparse_engine.ops._native import call, differentiable, native, refuse_second_derivative
+from sparse_engine.ops._sequence import batch_of, joined, steps_of
 from sparse_engine.ops.pattern import Pattern
 
 ACTIVATIONS = {"tanh": 0, "relu": 1}
@@ -20,6 +21,7 @@ def rnn(
     *,
     w_input: Tensor | None = None,
     nonlinearity: str = "tanh",
+    batch_sizes: Tensor | None = None,
 ) -> Tensor:
     """``h[t] = act(x[t] @ w_input.T + bias + h[t - 1] @ W.T)`` for every t, ``h[-1] = h0``.
 
@@ -36,6 +38,9 @@ def rnn(
         w_input: dense ``[hidden, inputs]``, or None. Meant for few inputs: it is read again at
             every step.
         nonlinearity: ``"tanh"`` or ``"relu"``, as in :class:`torch.nn.RNN`.
+        batch_sizes: for sequences of different lengths, int64 on the CPU, as a
+            :class:`torch.nn.utils.rnn.PackedSequence` has it. Every ``[steps, batch, ...]`` here is
+            then ``[rows, ...]``, as its data; what has ended costs nothing.
 
     Returns:
         ``h`` of shape ``[steps, batch, hidden]``.
@@ -45,7 +50,7 @@ def rnn(
     """
     if nonlinearity not in ACTIVATIONS:
         raise ValueError(f"expected nonlinearity 'tanh' or 'relu', found {nonlinearity!r}")
-    return _rnn(x, w_input, h0, bias, values, *pattern, ACTIVATIONS[nonlinearity])
+    return _rnn(x, w_input, h0, bias, values, *pattern, batch_sizes, ACTIVATIONS[nonlinearity])
 
 
 def rnn_ref(
@@ -57,21 +62,22 @@ def rnn_ref(
     *,
     w_input: Tensor | None = None,
     nonlinearity: str = "tanh",
+    batch_sizes: Tensor | None = None,
 ) -> Tensor:
     """The slow twin of :func:`rnn` in plain torch."""
     weight = pattern.dense(values)
     z = x if w_input is None else x @ w_input.T
-    h = z.new_zeros(z.shape[1:]) if h0 is None else h0
+    h = z.new_zeros(batch_of(z, batch_sizes), weight.shape[0]) if h0 is None else h0
     states = []
-    for step in z if bias is None else z + bias:
-        h = getattr(torch, nonlinearity)(step + h @ weight.T)
+    for step in steps_of(z if bias is None else z + bias, batch_sizes):
+        h = getattr(torch, nonlinearity)(step + h[: len(step)] @ weight.T)
         states.append(h)
-    return torch.stack(states)
+    return joined(states, batch_sizes)
 
 
 @torch.library.register_fake("sparse_engine::rnn_forward")
-def _(x, w_input, h0, bias, values, crow, col, t_crow, t_col, permutation, activation):
-    return x.new_empty(*x.shape[:2], crow.numel() - 1)
+def _(x, w_input, h0, bias, values, crow, col, t_crow, t_col, permutation, batch_sizes, activation):
+    return x.new_empty(*x.shape[:-1], crow.numel() - 1)
 
 
 @torch.library.register_fake("sparse_engine::rnn_backward")
@@ -86,28 +92,30 @@ def _(
     t_crow,
     t_col,
     permutation,
+    batch_sizes,
     activation,
     wants_dz,
     wants_values,
 ):
-    steps, batch, hidden = h.shape
+    hidden = h.shape[-1]
     return (
-        h.new_empty(steps if wants_dz else 0, batch, hidden),
-        h.new_empty(0 if x is None else hidden, 0 if x is None else x.shape[2]),
-        h.new_empty(0 if h0 is None else batch, hidden),
+        h.new_empty(h.shape[0] if wants_dz else 0, *h.shape[1:]),
+        h.new_empty(0 if x is None else hidden, 0 if x is None else x.shape[-1]),
+        h.new_empty(0 if h0 is None else h0.shape[0], hidden),
         h.new_empty(hidden),
         h.new_empty(values.shape if wants_values else 0),
     )
 
 
 def _save(ctx, inputs, output):
-    x, w_input, h0, _, values, *pattern, activation = inputs
-    ctx.save_for_backward(output, None if w_input is None else x, w_input, h0, values, *pattern)
+    x, w_input, h0, _, values, *structure, activation = inputs
+    x = None if w_input is None else x
+    ctx.save_for_backward(output, x, w_input, h0, values, *structure)
     ctx.activation = activation
 
 
 def _backward(ctx, dh):
-    h, x, w_input, h0, values, *pattern = ctx.saved_tensors
+    h, x, w_input, h0, values, *structure = ctx.saved_tensors
     needs_x, needs_w_input, needs_h0, needs_bias, needs_values, *_ = ctx.needs_input_grad
     dz, dw_input, dh0, dbias, dvalues = call(
         native.rnn_backward.default,
@@ -116,7 +124,7 @@ def _backward(ctx, dh):
         x if needs_w_input else None,
         h0,
         values,
-        *pattern,
+        *structure,
         ctx.activation,
         needs_x,
         needs_values,
@@ -130,7 +138,7 @@ def _backward(ctx, dh):
         dh0 if needs_h0 else None,
         dbias if needs_bias else None,
         dvalues if needs_values else None,
-        *(None,) * 6,
+        *(None,) * 7,
     )
 
 

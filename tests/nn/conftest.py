@@ -60,11 +60,19 @@ def gradients_at_links(
 def check_like_dense():
     """Checks results and all gradients of a network against those of a dense one."""
 
-    def check(network: nn.Module, dense: nn.Module, leaves: list[Tensor], bound: float) -> None:
+    def check(
+        network: nn.Module,
+        dense: nn.Module,
+        leaves: list[Tensor],
+        bound: float,
+        *,
+        run: tuple[nn.Module, nn.Module] | None = None,
+    ) -> None:
         close = {"rtol": bound, "atol": bound}
         own = [leaf.clone().requires_grad_() for leaf in leaves]
         other = [leaf.clone().requires_grad_() for leaf in leaves]
-        results, wanted = network(*own), dense(*other)
+        call, call_dense = run or (network, dense)
+        results, wanted = call(*own), call_dense(*other)
         if isinstance(results, Tensor):
             results, wanted = (results,), (wanted,)
         upstream = [torch.randn_like(result) for result in wanted]

@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from torch import nn
 
 from sparse_engine.nn import SparseRNN
 
@@ -87,9 +86,3 @@ def test_a_network_of_a_dtype_without_kernels(dtype, make_rnn):
     network, name = make_rnn(torch.float32).to(dtype), str(dtype).removeprefix("torch.")
     with pytest.raises(ValueError, match=f"expected values of dtype .* found {name}"):
         network(torch.ones(4, 3, 6, dtype=dtype))
-
-
-def test_packed_sequences(make_rnn):
-    packed = nn.utils.rnn.pack_sequence([torch.randn(3, 6), torch.randn(2, 6)])
-    with pytest.raises(TypeError, match="found a PackedSequence; unpack it"):
-        make_rnn(torch.float32)(packed)

@@ -250,10 +250,3 @@ def test_projections_are_refused():
         SparseLSTM.from_dense(nn.LSTM(6, 21, proj_size=5), density=0.3)
     with pytest.raises(TypeError, match="proj_size"):
         SparseGRU(6, 21, proj_size=5, density=0.3)
-
-
-@CELLS
-def test_packed_sequences_are_refused(cell):
-    packed = nn.utils.rnn.pack_sequence([torch.randn(3, 6), torch.randn(2, 6)])
-    with pytest.raises(TypeError, match="found a PackedSequence; unpack it"):
-        make(cell, torch.float32)(packed)

@@ -32,16 +32,32 @@ def stacked(pattern, cell):
 
 
 def problem(
-    cell, pattern, steps, batch, dtype=torch.float64, *, initial=True, bias=True, inputs=None
+    cell,
+    pattern,
+    steps,
+    batch,
+    dtype=torch.float64,
+    *,
+    initial=True,
+    bias=True,
+    inputs=None,
+    lengths=None,
 ):
-    """The arguments of an operation, by name; ``pattern`` is that of one gate."""
+    """The arguments of an operation, by name; ``pattern`` is that of one gate.
+
+    With ``lengths``, from long to short, there are so many sequences of so many steps.
+    """
     pattern, hidden = stacked(pattern, cell), pattern.shape[0]
     rows = GATES[cell] * hidden
 
     def numbers(*shape):
         return torch.randn(shape, dtype=dtype)
 
-    arguments = {"x": numbers(steps, batch, rows if inputs is None else inputs)}
+    outer, sizes = (steps, batch), None
+    if lengths is not None:
+        sizes = (torch.tensor(lengths) > torch.arange(lengths[0])[:, None]).sum(1)
+        outer, batch = (sum(lengths),), len(lengths)
+    arguments = {"x": numbers(*outer, rows if inputs is None else inputs)}
     for name in ("h0", "c0") if cell == "lstm" else ("h0",):
         arguments[name] = numbers(batch, hidden) if initial else None
     arguments["bias"] = numbers(rows) if bias else None
@@ -50,7 +66,7 @@ def problem(
         arguments["w_input"] = numbers(rows, inputs) * max(1, inputs) ** -0.5
         if cell == "gru":
             arguments["b_input"] = numbers(rows) if bias else None
-    return arguments | {"pattern": pattern}
+    return arguments | {"pattern": pattern} | ({} if sizes is None else {"batch_sizes": sizes})
 
 
 def native_arguments(cell, arguments):
@@ -59,7 +75,12 @@ def native_arguments(cell, arguments):
         "lstm": ("x", "w_input", "h0", "c0", "bias", "values"),
         "gru": ("x", "w_input", "b_input", "h0", "bias", "values"),
     }
-    return *(arguments.get(name) for name in names[cell]), *arguments["pattern"]
+    tensors = (arguments.get(name) for name in names[cell])
+    return *tensors, *arguments["pattern"], arguments.get("batch_sizes")
+
+
+def is_real(value):
+    return isinstance(value, torch.Tensor) and value.is_floating_point()
 
 
 def as_tuple(results):
@@ -69,12 +90,10 @@ def as_tuple(results):
 def gradients(function, arguments, upstream, dtype):
     """The results, and the gradients of all tensors, by name."""
     own = {
-        name: value.detach().to(dtype).requires_grad_()
-        if isinstance(value, torch.Tensor)
-        else value
+        name: value.detach().to(dtype).requires_grad_() if is_real(value) else value
         for name, value in arguments.items()
     }
-    leaves = {name: value for name, value in own.items() if isinstance(value, torch.Tensor)}
+    leaves = {name: value for name, value in own.items() if is_real(value)}
     results = as_tuple(function(**own))
     upstream = [each.to(dtype) for each in upstream[: len(results)]]
     grads = torch.autograd.grad(results, [*leaves.values()], upstream)
@@ -85,14 +104,15 @@ def check(cell, arguments):
     """Relative to the largest entry of each, against the slow twin in double precision."""
     operation, twin = TWINS[cell]
     x, pattern = arguments["x"], arguments["pattern"]
-    steps, batch, _ = x.shape
-    shape = (steps, batch, pattern.shape[1])
-    upstream = [torch.randn(shape).to(x.dtype), torch.randn(shape[1:]).to(x.dtype)]
+    sizes, hidden = arguments.get("batch_sizes"), pattern.shape[1]
+    steps, batch = x.shape[:2] if sizes is None else (len(sizes), int(sizes[0]))
+    shapes = [(*x.shape[:-1], hidden), (batch, hidden)]
+    upstream = [torch.randn(shape).to(x.dtype) for shape in shapes]
     found = gradients(operation, arguments, upstream, x.dtype)
     exact = gradients(twin, arguments, upstream, torch.float64)
     fan = int(pattern.crow.diff().max()) + int(pattern.t_crow.diff().max()) + 1
     if "w_input" in arguments:
-        fan += x.shape[2]
+        fan += x.shape[-1]
     for name, wanted in exact.items():
         size = torch.cat([wanted.detach().flatten().abs(), wanted.new_ones(1)]).max()
         summed = name in ("bias", "values", "w_input", "b_input")
@@ -132,6 +152,21 @@ def test_dense_input(cell, inputs):
                 check(cell, arguments)
 
 
+LENGTHS = {"equal": [4] * 5, "one left": [9] + [2] * 40, "one": [3]}
+LENGTHS |= {"panels end": [7] * 3 + [5] * 70 + [1] * 80, "all differ": [*range(33, 0, -1)]}
+
+
+@CELLS
+@pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
+@pytest.mark.parametrize("initial", [True, False])
+@pytest.mark.parametrize("inputs", [None, 5])
+def test_sequences_of_different_lengths(cell, lengths, initial, inputs):
+    options = {"initial": initial, "inputs": inputs, "lengths": lengths}
+    for name in ("ordinary", "full and empty rows"):
+        for dtype in (torch.float32, torch.float64):
+            check(cell, problem(cell, SQUARE[name], None, None, dtype, **options))
+
+
 @CELLS
 @given(
     pattern=patterns(square=True),
@@ -168,12 +203,13 @@ def test_one_unit_at_a_time_in_numbers(cell):
 @pytest.mark.parametrize(("initial", "bias"), [(True, True), (True, False), (False, True)])
 @pytest.mark.parametrize(("steps", "batch"), [(1, 1), (4, 1), (3, 3)])
 @pytest.mark.parametrize("inputs", [None, 2])
-def test_derivatives(cell, initial, bias, steps, batch, inputs):
+@pytest.mark.parametrize("lengths", [None, [3, 3, 1]])
+def test_derivatives(cell, initial, bias, steps, batch, inputs, lengths):
     mask = torch.eye(5, dtype=torch.bool).roll(1, 0)
     mask[2], mask[4] = True, False
-    options = {"initial": initial, "bias": bias, "inputs": inputs}
+    options = {"initial": initial, "bias": bias, "inputs": inputs, "lengths": lengths}
     arguments = problem(cell, pattern_of(mask), steps, batch, **options)
-    names = [name for name, value in arguments.items() if isinstance(value, torch.Tensor)]
+    names = [name for name, value in arguments.items() if is_real(value)]
 
     def run(*leaves):
         return TWINS[cell][0](**(arguments | dict(zip(names, leaves, strict=True))))
@@ -189,7 +225,7 @@ def test_one_gradient_alone_has_the_same_bits(cell, batch, inputs):
     upstream = [torch.randn(5, batch, 33), torch.randn(batch, 33)]
     every = gradients(TWINS[cell][0], arguments, upstream, torch.float32)
     for name, value in arguments.items():
-        if not isinstance(value, torch.Tensor):
+        if not is_real(value):
             continue
         leaf = value.clone().requires_grad_()
         results = as_tuple(TWINS[cell][0](**(arguments | {name: leaf})))
@@ -224,11 +260,12 @@ def test_nothing_is_kept_without_gradients(cell, batch):
 @CELLS
 @pytest.mark.parametrize("initial", [True, False])
 @pytest.mark.parametrize("keep", [True, False])
-@pytest.mark.parametrize("inputs", [None, 2])
-def test_opcheck_forward(cell, initial, keep, inputs):
-    arguments = problem(cell, random_pattern(9, 9, 25), 4, 3, initial=initial, inputs=inputs)
+@pytest.mark.parametrize(("inputs", "lengths"), [(None, None), (2, None), (2, [4, 2])])
+def test_opcheck_forward(cell, initial, keep, inputs, lengths):
+    options = {"initial": initial, "inputs": inputs, "lengths": lengths}
+    arguments = problem(cell, random_pattern(9, 9, 25), 4, 3, **options)
     for value in arguments.values():
-        if isinstance(value, torch.Tensor):
+        if is_real(value):
             value.requires_grad_(keep)
     operation = getattr(native, f"{cell}_forward").default
     opcheck(operation, (*native_arguments(cell, arguments), keep))
@@ -237,18 +274,18 @@ def test_opcheck_forward(cell, initial, keep, inputs):
 @CELLS
 @pytest.mark.parametrize("initial", [True, False])
 @pytest.mark.parametrize("wanted", [True, False])
-@pytest.mark.parametrize("inputs", [None, 2])
-def test_opcheck_backward(cell, initial, wanted, inputs):
-    arguments = problem(cell, random_pattern(9, 9, 25), 4, 3, initial=initial, inputs=inputs)
+@pytest.mark.parametrize(("inputs", "lengths"), [(None, None), (2, None), (2, [4, 2, 1])])
+def test_opcheck_backward(cell, initial, wanted, inputs, lengths):
+    options = {"initial": initial, "inputs": inputs, "lengths": lengths}
+    arguments = problem(cell, random_pattern(9, 9, 25), 4, 3, **options)
     forward = getattr(native, f"{cell}_forward")
     h, *_, saved = forward(*native_arguments(cell, arguments), True)
     last = [torch.randn(3, 9, dtype=h.dtype) if initial else None] if cell == "lstm" else []
     states = [arguments[name] for name in ("h0", "c0") if name in arguments]
     x = arguments["x"] if inputs and wanted else None
     given = (torch.randn_like(h), *last, h, saved, x, *states, arguments["values"])
-    opcheck(
-        getattr(native, f"{cell}_backward").default, (*given, *arguments["pattern"], wanted, wanted)
-    )
+    structure = (*arguments["pattern"], arguments.get("batch_sizes"))
+    opcheck(getattr(native, f"{cell}_backward").default, (*given, *structure, wanted, wanted))
 
 
 @CELLS
@@ -277,6 +314,20 @@ def test_threads(cell, dtype, batch, inputs, threads):
             # That of a fused input is the end of a product of torch's own.
             if not (inputs and name == "x"):
                 assert torch.equal(tensor, many[name]), name
+
+
+@CELLS
+def test_threads_on_sequences_of_different_lengths(cell, threads):
+    lengths = [9] * 20 + [8] * 30 + [5] * 40 + [1] * 10
+    pattern = random_pattern(300, 300, 30_000)
+    arguments = problem(cell, pattern, None, None, torch.float32, lengths=lengths)
+    upstream = [torch.randn(sum(lengths), 300), torch.randn(100, 300)]
+    threads(1)
+    alone = gradients(TWINS[cell][0], arguments, upstream, torch.float32)
+    threads(3)
+    many = gradients(TWINS[cell][0], arguments, upstream, torch.float32)
+    for name, tensor in alone.items():
+        assert torch.equal(tensor, many[name]), name
 
 
 @CELLS

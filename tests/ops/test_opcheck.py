@@ -39,7 +39,18 @@ def test_recurrence(inputs, initial, recurrence):
     pattern = random_pattern(9, 9, 25)
     problem = recurrence(pattern, 4, 3, torch.float32, inputs=inputs, initial=initial)
     x, h0, bias, values, _, w_input, _ = problem.replace(torch.Tensor.requires_grad_)
-    opcheck(native.rnn_forward.default, (x, w_input, h0, bias, values, *pattern, 0))
+    opcheck(native.rnn_forward.default, (x, w_input, h0, bias, values, *pattern, None, 0))
+
+
+def test_recurrence_of_different_lengths(recurrence):
+    pattern, sizes = random_pattern(9, 9, 25), torch.tensor([3, 3, 1])
+    problem = recurrence(pattern, 1, 3, torch.float32, inputs=2)
+    x, w_input = torch.randn(7, 2, requires_grad=True), problem.w_input
+    structure = (problem.values.requires_grad_(), *pattern, sizes)
+    opcheck(native.rnn_forward.default, (x, w_input, problem.h0, None, *structure, 0))
+    h = native.rnn_forward(x, w_input, problem.h0, None, *structure, 0).detach()
+    given = (torch.randn_like(h), h, x.detach(), problem.h0, problem.values.detach())
+    opcheck(native.rnn_backward.default, (*given, *structure[1:], 0, True, True))
 
 
 @pytest.mark.parametrize("initial", [True, False])
@@ -50,7 +61,7 @@ def test_recurrence_backward(initial, wants_input_weights, wants_rest, recurrenc
     problem = recurrence(pattern, 4, 3, torch.float32, inputs=2, initial=initial)
     x = problem.x if wants_input_weights else None
     h = problem.run()
-    arguments = (torch.randn_like(h), h, x, problem.h0, problem.values, *pattern, 0)
+    arguments = (torch.randn_like(h), h, x, problem.h0, problem.values, *pattern, None, 0)
     opcheck(native.rnn_backward.default, (*arguments, wants_rest, wants_rest))
 
 

@@ -8,8 +8,9 @@
 //
 // Activations are in PyTorch's layout [steps, batch, features], contiguous, but for what a unit
 // saves for the backward pass: [steps, hidden, saved, batch], features x batch as both loops have
-// it. The LSTM saves i, f, g, o and c, the GRU r, z, n and the candidate's part of u. The GRU has
-// no c: its pointers are null.
+// it. With `first_row`, sequences are packed as in rnn.h, and what step t saved is [hidden, saved,
+// rows of step t]. The LSTM saves i, f, g, o and c, the GRU r, z, n and the candidate's part of u.
+// The GRU has no c: its pointers are null.
 #pragma once
 
 #include "sparse_engine/matrix.h"
@@ -18,21 +19,22 @@ namespace sparse_engine {
 
 template <typename T>
 struct GatedForward {
-  Csr w;             // [gates * hidden x hidden]
-  const T* values;   // [nnz]
-  const T* bias;     // [gates * hidden], or null for zeros
-  const T* x;        // [steps, batch, inputs]; without `w_input`, inputs = gates * hidden
-  const T* w_input;  // [gates * hidden, inputs], dense, or null where x is its product
-  const T* b_input;  // [gates * hidden], or null for zeros
-  const T* h0;       // [batch, hidden], or null for zeros
-  const T* c0;       // [batch, hidden], or null for zeros
-  T* h;              // [steps, batch, hidden], written; what is written overlaps nothing
-  T* c_n;            // [batch, hidden], the last c, written
-  T* saved;          // [steps, hidden, saved, batch] or null (not wanted), written
-  int64_t steps;     // >= 1
-  int64_t batch;     // >= 1
-  int64_t inputs;    // >= 1
-  int threads;       // at most this many; the result has the same bits for any number
+  Csr w;                     // [gates * hidden x hidden]
+  const T* values;           // [nnz]
+  const T* bias;             // [gates * hidden], or null for zeros
+  const T* x;                // [steps, batch, inputs]; without `w_input`, inputs = gates * hidden
+  const T* w_input;          // [gates * hidden, inputs], dense, or null where x is its product
+  const T* b_input;          // [gates * hidden], or null for zeros
+  const T* h0;               // [batch, hidden], or null for zeros
+  const T* c0;               // [batch, hidden], or null for zeros
+  T* h;                      // [steps, batch, hidden], written; what is written overlaps nothing
+  T* c_n;                    // [batch, hidden], the last c, written
+  T* saved;                  // [steps, hidden, saved, batch] or null (not wanted), written
+  const int64_t* first_row;  // [steps + 1], as in rnn.h, or null
+  int64_t steps;             // >= 1
+  int64_t batch;             // >= 1
+  int64_t inputs;            // >= 1
+  int threads;               // at most this many; the result has the same bits for any number
 };
 
 // Back-propagation through time, from the gradients of every h_t and of the last c. With dv_t and
@@ -58,6 +60,7 @@ struct GatedBackward {
   T* dh0;                      // [batch, hidden], written; null exactly when h0 is
   T* dc0;                      // [batch, hidden], written; null exactly when c0 is
   T* dvalues;                  // [nnz] or null (not wanted), written
+  const int64_t* first_row;    // [steps + 1], as in the forward pass, or null
   int64_t steps;               // >= 1
   int64_t batch;               // >= 1
   int64_t inputs;              // >= 1

@@ -1,6 +1,9 @@
 // The Elman recurrence over a whole sequence: h_t = act(z_t + b + W h_{t-1}).
 //
-// All activations are in PyTorch's layout [steps, batch, features], contiguous.
+// All activations are in PyTorch's layout [steps, batch, features], contiguous. With `first_row`,
+// sequences have different lengths and come packed: the longest first; step t has the rows of those
+// that are still running only, from row first_row[t] to first_row[t + 1] of a [rows, features]
+// array; `batch` are the rows of step 0.
 #pragma once
 
 #include "sparse_engine/matrix.h"
@@ -18,9 +21,10 @@ struct RnnForward {
   const T* w_input;  // [hidden, inputs], dense: z_t = w_input x_t; or null
   const T* h0;       // [batch, hidden], or null for zeros
   T* h;              // [steps, batch, hidden], written; overlaps no input
-  int64_t steps;     // >= 1
-  int64_t batch;     // >= 1
-  int64_t inputs;    // >= 1
+  const int64_t* first_row;  // [steps + 1], by one at least and never more than before; or null
+  int64_t steps;             // >= 1
+  int64_t batch;             // >= 1
+  int64_t inputs;            // >= 1
   Activation activation;
   int threads;  // at most this many; the result has the same bits for any number
 };
@@ -46,6 +50,7 @@ struct RnnBackward {
   T* dbias;                    // [hidden], written
   T* dh0;                      // [batch, hidden], written; null exactly when h0 is
   T* dvalues;                  // [nnz] or null (not wanted), written
+  const int64_t* first_row;    // [steps + 1], as in the forward pass, or null
   int64_t steps;               // >= 1
   int64_t batch;               // >= 1
   int64_t inputs;              // >= 1

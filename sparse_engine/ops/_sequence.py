@@ -1,0 +1,28 @@
+"""Steps of a batch of sequences, which may have different lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def steps_of(x: Tensor, batch_sizes: Tensor | None) -> Sequence[Tensor]:
+    """``x[t]`` for every t, of a tensor ``[steps, batch, features]`` or a packed one.
+
+    A packed one is ``[rows, features]``, as the data of a
+    :class:`torch.nn.utils.rnn.PackedSequence`: the rows of step t are those of the
+    ``batch_sizes[t]`` sequences that are still running, the longest first.
+    """
+    return x.unbind() if batch_sizes is None else x.split(batch_sizes.tolist())
+
+
+def joined(states: Sequence[Tensor], batch_sizes: Tensor | None) -> Tensor:
+    """The inverse of :func:`steps_of`."""
+    return torch.stack(tuple(states)) if batch_sizes is None else torch.cat(tuple(states))
+
+
+def batch_of(x: Tensor, batch_sizes: Tensor | None) -> int:
+    """How many sequences there are."""
+    return x.shape[1] if batch_sizes is None else int(batch_sizes[0])
