@@ -130,7 +130,7 @@ class Recurrent(nn.Module):
             if lengths is not None:
                 raise ValueError("expected no lengths beside a PackedSequence, found both")
             return self._run_packed(x, initial)
-        self._check(x, "[steps, batch, {}] or [steps, {}]", dims=(2, 3))
+        x = self._checked(x, "[steps, batch, {}] or [steps, {}]", dims=(2, 3))
         single = x.dim() == 2
         batch_first = self.batch_first and not single
         if single and lengths is not None:
@@ -157,14 +157,17 @@ class Recurrent(nn.Module):
             return x.squeeze(1), *(states.squeeze(1) for states in final)
         return x.transpose(0, 1) if batch_first else x, *final
 
-    def _check(self, x: Tensor, shape: str, *, dims: tuple[int, ...]) -> None:
-        """Checks the shape and dtype of an input."""
+    def _checked(self, x: Tensor, shape: str, *, dims: tuple[int, ...]) -> Tensor:
+        """An input whose shape and dtype are right; under autocast it may be in bfloat16."""
         if x.dim() not in dims or x.shape[-1] != self.input_size:
             expected = shape.replace("{}", str(self.input_size))
             raise ValueError(f"expected input of shape {expected}, found {[*x.shape]}")
+        if x.dtype == torch.bfloat16 and torch.is_autocast_enabled(x.device.type):
+            return x.to(self._dtype)
         if x.dtype != self._dtype:
             message = f"expected input of dtype {self._dtype}, found {x.dtype}"
             raise ValueError(message.replace("torch.", ""))
+        return x
 
     def _run_packed(
         self, x: PackedSequence, initial: tuple[Tensor | None, ...]
@@ -175,7 +178,7 @@ class Recurrent(nn.Module):
                 "torch.nn.utils.rnn.pad_packed_sequence"
             )
         data, batch_sizes, in_order, back = x
-        self._check(data, "[rows, {}]", dims=(2,))
+        data = self._checked(data, "[rows, {}]", dims=(2,))
         batch = int(batch_sizes[0])
         starts = []
         for name, state in zip(self.states, initial, strict=True):

@@ -108,13 +108,13 @@ class SparseRecurrent(Recurrent):
         input_bias, bias = self._biases(name)
         w_input = None
         if isinstance(weight_ih, SparseWeight):
-            x = weight_ih(x, input_bias)
+            x = weight_ih(x, input_bias).to(x.dtype)
         elif (
             batch_of(x, packing.get("batch_sizes")) == 1
             or weight_ih.shape[1] > self.most_fused_inputs
             or weight_hh.factors is not None
         ):
-            x = nn.functional.linear(x, weight_ih, input_bias)
+            x = nn.functional.linear(x, weight_ih, input_bias).to(x.dtype)
         else:
             w_input = weight_ih
         if notes(weight_hh) and not x.requires_grad:
