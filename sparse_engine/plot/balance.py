@@ -73,7 +73,7 @@ def balance(
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     if null is not None or len(lines) > 1:
-        axes.legend(frameon=False)
+        axes.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
     return axes
 
 
