@@ -19,13 +19,16 @@ class Contestant:
         forward: from the inputs to the output.
         leaves: what gets a gradient; equal names mean the same thing in all contestants of a
             case, and ``links`` is the sparse weight as CSR values, CSR or dense matrix.
+        dtype: of the output, and of the gradient that comes from above.
     """
 
     forward: Callable[[], Tensor]
     leaves: Mapping[str, Tensor]
+    dtype: torch.dtype = torch.float32
 
     def step(self, upstream: Tensor) -> Callable[[], None]:
         """A training step without its optimizer: gradients cleared, forward, backward."""
+        upstream = upstream.to(self.dtype)
 
         def run() -> None:
             for leaf in self.leaves.values():
@@ -40,8 +43,16 @@ def steps(contestants: Mapping[str, Contestant], upstream: Tensor) -> dict[str, 
     return {name: contestant.step(upstream) for name, contestant in contestants.items()}
 
 
-def check(contestants: Mapping[str, Contestant], upstream: Tensor, pattern: Pattern) -> None:
+def check(
+    contestants: Mapping[str, Contestant],
+    upstream: Tensor,
+    pattern: Pattern,
+    *,
+    tolerance: float = 1e-4,
+) -> None:
     """Checks that all give the first one's output and gradients.
+
+    Entries may differ by ``tolerance`` of the greatest, and by ten times that of themselves.
 
     Raises:
         AssertionError: naming the contestant and what differs.
@@ -54,8 +65,9 @@ def check(contestants: Mapping[str, Contestant], upstream: Tensor, pattern: Patt
             torch.testing.assert_close(
                 found[what],
                 expected[what],
-                rtol=1e-3,
-                atol=1e-4 * float(expected[what].abs().max()),
+                rtol=10 * tolerance,
+                atol=tolerance * float(expected[what].abs().max()),
+                check_dtype=False,
                 msg=lambda text, where=f"{name}, {what}": f"{where}: {text}",
             )
 

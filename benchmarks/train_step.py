@@ -31,7 +31,7 @@ class TrainStep(Options):
 def row(family: Family, options: Options) -> dict[str, object]:
     """Checks and measures one case."""
     contestants, case = family.contestants(), family.case
-    check(contestants, family.upstream, family.pattern)
+    check(contestants, family.upstream, family.pattern, tolerance=family.tolerance)
     timings = options.measure(steps(contestants, family.upstream))
     median = {name: timing.median for name, timing in timings.items()}
     ours = median.pop("sparse_engine")
@@ -61,7 +61,7 @@ def run(options: TrainStep) -> None:
 def check_tiny(family: type[Family]) -> None:
     """Fails within a second where a large case would fail after minutes."""
     contest = family(family.tiny)
-    check(contest.contestants(), contest.upstream, contest.pattern)
+    check(contest.contestants(), contest.upstream, contest.pattern, tolerance=family.tolerance)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The contestants of a training step, one family per cell."""
 
+from benchmarks.cells.bfloat16 import BFloat16
 from benchmarks.cells.continuous import Ctrnn, NeuralOde
 from benchmarks.cells.family import Family
 from benchmarks.cells.gru import Gru
@@ -18,4 +19,5 @@ FAMILIES: dict[str, type[Family]] = {
     "rhn": Highway,
     "on_lstm": OrderedNeurons,
     "ltc": Ltc,
+    "bfloat16": BFloat16,
 }

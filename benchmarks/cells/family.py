@@ -43,10 +43,12 @@ class Family(ABC):
     Attributes:
         cases: the rows of the table.
         tiny: a case to check the contestants with.
+        tolerance: how far they may differ, see :func:`benchmarks._contest.check`.
     """
 
     cases: ClassVar[tuple[Case, ...]]
     tiny: ClassVar[Case] = Case(64, 0.1, steps=5, batch=4, inputs=3)
+    tolerance: ClassVar[float] = 1e-4
 
     def __init__(self, case: Case) -> None:
         self.case = case

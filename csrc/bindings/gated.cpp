@@ -127,14 +127,29 @@ Gradients backward(const Cell<T>& cell, const Results& results, const std::optio
       torch::stable::zero_(*t);
     return to;
   }
-  (kernels<T>().*cell.backward)(
-      {pattern.w, pattern.wt, pattern.permutation, data<T>(links), data_or_null<T>(h0),
-       data_or_null<T>(c0), data<T>(h), data<T>(saved), data<T>(dh), data_or_null<T>(dc_n),
-       data_or_null<T>(input), wants_v ? mutable_data<T>(to.v) : nullptr,
-       input ? mutable_data<T>(to.w_input) : nullptr, input ? mutable_data<T>(to.b_input) : nullptr,
-       mutable_data<T>(to.bias), h0 ? mutable_data<T>(to.h0) : nullptr,
-       c0 ? mutable_data<T>(to.c0) : nullptr, wants_values ? mutable_data<T>(to.values) : nullptr,
-       layout.first_row(), layout.steps, batch, inputs, threads()});
+  (kernels<T>().*cell.backward)({pattern.w,
+                                 pattern.wt,
+                                 pattern.permutation,
+                                 data<T>(links),
+                                 data_or_null<T>(h0),
+                                 data_or_null<T>(c0),
+                                 data<T>(h),
+                                 data<T>(saved),
+                                 data<T>(dh),
+                                 data_or_null<T>(dc_n),
+                                 data_or_null<T>(input),
+                                 wants_v ? mutable_data<T>(to.v) : nullptr,
+                                 input ? mutable_data<T>(to.w_input) : nullptr,
+                                 input ? mutable_data<T>(to.b_input) : nullptr,
+                                 mutable_data<T>(to.bias),
+                                 h0 ? mutable_data<T>(to.h0) : nullptr,
+                                 c0 ? mutable_data<T>(to.c0) : nullptr,
+                                 wants_values ? mutable_data<T>(to.values) : nullptr,
+                                 layout.first_row(),
+                                 layout.steps,
+                                 batch,
+                                 inputs,
+                                 threads()});
   return to;
 }
 

@@ -24,22 +24,23 @@ Tensor rnn_forward(const Tensor& x, const std::optional<Tensor>& w_input,
                    const std::optional<Tensor>& batch_sizes, int64_t activation) {
   const Pattern pattern(crow, col, t_crow, t_col, permutation);
   check_square(pattern.w);
-  return with_real(values, "values", [&](auto zero) {
-    using T = decltype(zero);
+  return with_activations(values, x, [&](auto real, auto kept, const auto& kernels) {
+    using T = decltype(real);
+    using A = decltype(kept);
     const int64_t hidden = pattern.w.rows;
     const Tensor links = vector(values, "values", kType<T>, pattern.w.nnz());
     const std::optional<Tensor> offset = vector(bias, "bias", kType<T>, hidden);
     const std::optional<Tensor> weight = input_weight(w_input, kType<T>, hidden);
     const int64_t inputs = weight ? weight->size(1) : hidden;
     const Layout layout(x, "x", batch_sizes, inputs);
-    const Tensor input = layout(x, "x", kType<T>, inputs);
-    const std::optional<Tensor> start = state(h0, "h0", kType<T>, layout.batch, hidden);
+    const Tensor input = layout(x, "x", kType<A>, inputs);
+    const std::optional<Tensor> start = state(h0, "h0", kType<A>, layout.batch, hidden);
     Tensor h = empty(input, layout.shape(hidden));
     if (h.numel() == 0) return h;
-    kernels<T>().rnn_forward({pattern.w, data<T>(links), data_or_null<T>(offset), data<T>(input),
-                              data_or_null<T>(weight), data_or_null<T>(start), mutable_data<T>(h),
-                              layout.first_row(), layout.steps, layout.batch, inputs,
-                              activation_of(activation), threads()});
+    kernels.rnn_forward({pattern.w, data<T>(links), data_or_null<T>(offset), data<A>(input),
+                         data_or_null<T>(weight), data_or_null<A>(start), mutable_data<A>(h),
+                         layout.first_row(), layout.steps, layout.batch, inputs,
+                         activation_of(activation), threads()});
     return h;
   });
 }
@@ -54,30 +55,31 @@ Gradients rnn_backward(const Tensor& dh, const Tensor& h, const std::optional<Te
                        int64_t activation, bool wants_dz, bool wants_values) {
   const Pattern pattern(crow, col, t_crow, t_col, permutation);
   check_square(pattern.w);
-  return with_real(values, "values", [&](auto zero) {
-    using T = decltype(zero);
+  return with_activations(values, h, [&](auto real, auto kept, const auto& kernels) {
+    using T = decltype(real);
+    using A = decltype(kept);
     const int64_t hidden = pattern.w.rows, nnz = pattern.w.nnz();
     const Tensor links = vector(values, "values", kType<T>, nnz);
     const Layout layout(h, "h", batch_sizes, hidden);
-    const Tensor states = layout(h, "h", kType<T>, hidden);
-    const Tensor gradient = layout(dh, "dh", kType<T>, hidden);
-    const std::optional<Tensor> input = layout.input(x, kType<T>);
+    const Tensor states = layout(h, "h", kType<A>, hidden);
+    const Tensor gradient = layout(dh, "dh", kType<A>, hidden);
+    const std::optional<Tensor> input = layout.input(x, kType<A>);
     const int64_t inputs = input ? input->size(input->dim() - 1) : 0;
-    const std::optional<Tensor> start = state(h0, "h0", kType<T>, layout.batch, hidden);
+    const std::optional<Tensor> start = state(h0, "h0", kType<A>, layout.batch, hidden);
     Tensor dz = empty(states, layout.shape(hidden, wants_dz));
-    Tensor dw_input = empty(states, {input ? hidden : 0, inputs});
+    Tensor dw_input = empty(links, {input ? hidden : 0, inputs});
     Tensor dh0 = empty(states, {start ? layout.batch : 0, hidden});
-    Tensor dbias = empty(states, {hidden});
-    Tensor dvalues = empty(states, {wants_values ? nnz : 0});
+    Tensor dbias = empty(links, {hidden});
+    Tensor dvalues = empty(links, {wants_values ? nnz : 0});
     if (states.numel() == 0) {
       for (Tensor* t : {&dw_input, &dh0, &dbias, &dvalues}) torch::stable::zero_(*t);
       return Gradients(dz, dw_input, dh0, dbias, dvalues);
     }
-    kernels<T>().rnn_backward(
-        {pattern.w, pattern.wt, pattern.permutation, data<T>(links), data_or_null<T>(start),
-         data<T>(states), data<T>(gradient), data_or_null<T>(input),
-         wants_dz ? mutable_data<T>(dz) : nullptr, input ? mutable_data<T>(dw_input) : nullptr,
-         mutable_data<T>(dbias), start ? mutable_data<T>(dh0) : nullptr,
+    kernels.rnn_backward(
+        {pattern.w, pattern.wt, pattern.permutation, data<T>(links), data_or_null<A>(start),
+         data<A>(states), data<A>(gradient), data_or_null<A>(input),
+         wants_dz ? mutable_data<A>(dz) : nullptr, input ? mutable_data<T>(dw_input) : nullptr,
+         mutable_data<T>(dbias), start ? mutable_data<A>(dh0) : nullptr,
          wants_values ? mutable_data<T>(dvalues) : nullptr, layout.first_row(), layout.steps,
          layout.batch, inputs, activation_of(activation), threads()});
     return Gradients(dz, dw_input, dh0, dbias, dvalues);

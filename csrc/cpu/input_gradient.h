@@ -59,9 +59,9 @@ SE_NOINLINE void add_outer(const T* dz, int W, int rows, int columns, const T* x
 }
 
 // The operands of dw = sum_t dz_t x_t^T.
-template <typename T>
+template <typename T, typename A = T>
 struct DenseInput {
-  const T* x;  // [rows of all steps, inputs]
+  const A* x;  // [rows of all steps, inputs]
   T* dw;       // [units, inputs], written
   int64_t units;
   int64_t inputs;  // 0 where the gradient is not wanted
@@ -69,16 +69,16 @@ struct DenseInput {
   int threads;     // the most members that a team can have
 };
 
-template <typename T>
+template <typename T, typename A = T>
 class InputGradient {
  public:
-  static size_t bytes(const DenseInput<T>& input) {
+  static size_t bytes(const DenseInput<T, A>& input) {
     const int64_t stride = padded_inputs<T>(input.inputs);
     return Scratch::bytes_of<T>(input.units * stride) +
            Scratch::bytes_of<T>(input.threads * input.batch * stride);
   }
 
-  InputGradient(const DenseInput<T>& input, Scratch& scratch)
+  InputGradient(const DenseInput<T, A>& input, Scratch& scratch)
       : in_(input),
         stride_(padded_inputs<T>(input.inputs)),
         sums_(scratch.take<T>(input.units * stride_)),
@@ -94,8 +94,8 @@ class InputGradient {
     T* own = copies_ + team.rank * in_.batch * stride_;
     if (in_.inputs == 0) return own;
     for (int64_t n = 0; n < count; ++n) {
-      const T* from = in_.x + (first + n) * in_.inputs;
-      std::copy(from, from + in_.inputs, own + n * stride_);
+      const A* from = in_.x + (first + n) * in_.inputs;
+      for (int64_t k = 0; k < in_.inputs; ++k) own[n * stride_ + k] = load<T, 1>(from + k);
       std::fill(own + n * stride_ + in_.inputs, own + (n + 1) * stride_, T(0));
     }
     return own;
@@ -117,7 +117,7 @@ class InputGradient {
   }
 
  private:
-  const DenseInput<T> in_;
+  const DenseInput<T, A> in_;
   const int64_t stride_;
   T* const sums_;
   T* const copies_;

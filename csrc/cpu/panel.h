@@ -112,7 +112,8 @@ inline void read_transposed(const From* from, int64_t stride, int rows, int colu
 
 // Row r of the tile, a panel's, is row first + r of the source, with zeros in columns >= `columns`.
 template <typename T, int W, typename From, typename To>
-SE_NOINLINE void read_tile(const Dense<From>& source, int64_t first, int rows, int columns, To* tile) {
+SE_NOINLINE void read_tile(const Dense<From>& source, int64_t first, int rows, int columns,
+                           To* tile) {
   const From* from = source.data + first * source.feature_stride;
   if (source.feature_stride != 1 || W == 1) {
     for (int r = 0; r < rows; ++r) {
@@ -162,7 +163,7 @@ inline void write_transposed(const From* tile, To* to, int64_t stride, int rows,
 // Row first + r of the target is row r of the tile, a panel's, in columns < `columns`.
 template <typename T, int W, typename From, typename To>
 SE_NOINLINE void write_tile(const From* tile, const Dense<To>& target, int64_t first, int rows,
-                       int columns) {
+                            int columns) {
   To* to = target.data + first * target.feature_stride;
   if (target.feature_stride != 1 || W == 1) {
     for (int r = 0; r < rows; ++r)

@@ -12,15 +12,15 @@ template <int NV>
 constexpr int kRowsTogether = 8 / NV;
 
 // out[r, :] = sum_k w[r, k] X[k, :] + bias[r] for R rows; X [inputs, W] and out are panels.
-template <typename T, int L, int NV, int R>
-SE_INLINE void project_rows(const T* w, int64_t inputs, const T* bias, const T* x, T* out) {
+template <typename T, int L, int NV, int R, typename A>
+SE_INLINE void project_rows(const T* w, int64_t inputs, const T* bias, const A* x, T* out) {
   constexpr int W = L * NV;
   Vec<T, L> sum[R][NV];
   for (int r = 0; r < R; ++r)
     for (int v = 0; v < NV; ++v) sum[r][v] = Vec<T, L>{} + (bias ? bias[r] : T(0));
   for (int64_t k = 0; k < inputs; ++k) {
     Vec<T, L> row[NV];
-    for (int v = 0; v < NV; ++v) row[v] = load<T, L>(x + k * W + v * L);
+    load_row<T, L>(x + k * W, row);
     for (int r = 0; r < R; ++r)
       for (int v = 0; v < NV; ++v) sum[r][v] += w[r * inputs + k] * row[v];
   }
@@ -28,8 +28,8 @@ SE_INLINE void project_rows(const T* w, int64_t inputs, const T* bias, const T* 
     for (int v = 0; v < NV; ++v) store<T, L>(out + r * W + v * L, sum[r][v]);
 }
 
-template <typename T, int L, int NV>
-SE_NOINLINE void project(const T* w, int64_t inputs, const T* bias, int rows, const T* x, T* out) {
+template <typename T, int L, int NV, typename A>
+SE_NOINLINE void project(const T* w, int64_t inputs, const T* bias, int rows, const A* x, T* out) {
   constexpr int R = kRowsTogether<NV>;
   int r = 0;
   for (; r + R <= rows; r += R)

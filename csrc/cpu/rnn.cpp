@@ -11,16 +11,26 @@
 namespace sparse_engine {
 namespace {
 
-template <typename T, int L, int NV, class Act>
-void forward(const RnnForward<T>& a, int64_t panels) {
+// Where `count` rows of a panel are computed as T: in the panel, or elsewhere if it keeps them as
+// A.
+template <typename T, int W, typename A>
+SE_INLINE T* computed_in(A* panel_rows, T* elsewhere) {
+  if constexpr (std::is_same_v<T, A>)
+    return panel_rows;
+  else
+    return elsewhere;
+}
+
+template <typename T, typename A, int L, int NV, class Act>
+void forward(const RnnForward<T, A>& a, int64_t panels) {
   constexpr int W = L * NV;
   const int64_t hidden = a.w.rows, packed_inputs = a.w_input ? a.inputs : 0;
   const Sequence<T, W> seq{a.batch, panels, a.steps, a.first_row};
-  Scratch scratch(Ring<T, W>::bytes(2, hidden, panels) +
-                  Ring<T, W>::bytes(2, packed_inputs, panels));
-  const Ring<T, W> h(scratch, 2, hidden, panels);
-  const Ring<T, W> x(scratch, 2, packed_inputs, panels);
-  const RowProduct<T, L, NV> product{a.w, {a.values}, exceeds_l2<T, W>(hidden)};
+  Scratch scratch(Ring<A, W>::bytes(2, hidden, panels) +
+                  Ring<A, W>::bytes(2, packed_inputs, panels));
+  const Ring<A, W> h(scratch, 2, hidden, panels);
+  const Ring<A, W> x(scratch, 2, packed_inputs, panels);
+  const RowProduct<T, L, NV> product{a.w, {a.values}, exceeds_l2<A, W>(hidden)};
   const int threads =
       threads_for_step(a.threads, a.w.nnz() + hidden * packed_inputs, hidden, a.batch);
 
@@ -30,18 +40,18 @@ void forward(const RnnForward<T>& a, int64_t panels) {
     if (a.w_input) seq.pack_step(team, a.x, 0, x.at(0));
     team.barrier();
     for (int64_t t = 0; t < a.steps; ++t) {
-      const State<T, W> before = h.at(t - 1), now = h.at(t), input = x.at(t);
+      const State<A, W> before = h.at(t - 1), now = h.at(t), input = x.at(t);
       if (a.w_input && t + 1 < a.steps) seq.pack_step(team, a.x, t + 1, x.at(t + 1));
       seq.tiles(rows, t, [&](int64_t q, int64_t first, int count) {
         const int columns = seq.columns(q, t);
-        const Dense<T> out = seq.step(a.h, hidden, t, q);
-        T* tile = now.row(q, first);
+        alignas(64) T own[std::is_same_v<T, A> ? 1 : kTileRows * W];
+        T* tile = computed_in<T, W>(now.row(q, first), own);
         const T* bias = a.bias ? a.bias + first : nullptr;
         if (a.w_input) {
           project<T, L, NV>(a.w_input + first * a.inputs, a.inputs, bias, count, input.panel(q),
                             tile);
         } else {
-          const Dense<const T> z = seq.step(a.x, hidden, t, q);
+          const Dense<const A> z = seq.step(a.x, hidden, t, q);
           read_tile<T, W>(z, first, count, columns, tile);
           if (bias) add_to_rows<T, L, NV>(bias, count, tile);
         }
@@ -49,41 +59,42 @@ void forward(const RnnForward<T>& a, int64_t panels) {
           Vec<T, L> sum[NV];
           for (int v = 0; v < NV; ++v) sum[v] = load<T, L>(tile + r * W + v * L);
           if (t > 0 || a.h0) product(sum, first + r, before.panel(q));
-          for (int v = 0; v < NV; ++v)
-            store<T, L>(tile + r * W + v * L, Act::template of<T, L>(sum[v]));
+          for (int v = 0; v < NV; ++v) sum[v] = Act::template of<T, L>(sum[v]);
+          store_row<T, L>(now.row(q, first + r), sum);
         }
-        write_tile<T, W>(tile, out, first, count, columns);
+        write_tile<T, W>(now.row(q, first), seq.step(a.h, hidden, t, q), first, count, columns);
       });
       team.barrier();
     }
   });
 }
 
-template <typename T, int L, int NV, class Act>
-void backward(const RnnBackward<T>& a, int64_t panels) {
+template <typename T, typename A, int L, int NV, class Act>
+void backward(const RnnBackward<T, A>& a, int64_t panels) {
   constexpr int W = L * NV;
   const int64_t hidden = a.w.rows;
   const Sequence<T, W> seq{a.batch, panels, a.steps, a.first_row};
-  const int64_t places = WeightGradient<T, L, NV>::steps_together(hidden) + 1;
-  const DenseInput<T> input{a.x, a.dw_input, hidden, a.dw_input ? a.inputs : 0, a.batch, a.threads};
-  Scratch scratch(2 * Ring<T, W>::bytes(places, hidden, panels) + Scratch::bytes_of<T>(a.w.nnz()) +
-                  Scratch::bytes_of<T>(hidden * L) + InputGradient<T>::bytes(input));
-  const Ring<T, W> dz(scratch, places, hidden, panels);
-  const Ring<T, W> h(scratch, places, hidden, panels);
+  const int64_t places = WeightGradient<T, L, NV, A>::steps_together(hidden) + 1;
+  const DenseInput<T, A> input{a.x,     a.dw_input, hidden, a.dw_input ? a.inputs : 0,
+                               a.batch, a.threads};
+  Scratch scratch(2 * Ring<A, W>::bytes(places, hidden, panels) + Scratch::bytes_of<T>(a.w.nnz()) +
+                  Scratch::bytes_of<T>(hidden * L) + InputGradient<T, A>::bytes(input));
+  const Ring<A, W> dz(scratch, places, hidden, panels);
+  const Ring<A, W> h(scratch, places, hidden, panels);
   T* values = scratch.take<T>(a.w.nnz());
   T* bias_sums = scratch.take<T>(hidden * L);
-  const InputGradient<T> input_gradient(input, scratch);
-  const RowProduct<T, L, NV> product{a.wt, {values}, exceeds_l2<T, W>(hidden)};
+  const InputGradient<T, A> input_gradient(input, scratch);
+  const RowProduct<T, L, NV> product{a.wt, {values}, exceeds_l2<A, W>(hidden)};
 
   run_team(threads_for_step(a.threads, a.w.nnz(), hidden, a.batch), [&](const Team& team) {
     const Rows rows = rows_of(a.wt, team.rank, team.size, kBlock);
-    WeightGradient<T, L, NV> weight_gradient(a.w, rows_of(a.w, team.rank, team.size, kBlock), dz, h,
-                                             seq, a.dvalues);
+    WeightGradient<T, L, NV, A> weight_gradient(a.w, rows_of(a.w, team.rank, team.size, kBlock), dz,
+                                                h, seq, a.dvalues);
     permute_share(team, a.values, a.permutation, a.w, values);
     std::fill(bias_sums + rows.first * L, bias_sums + rows.last * L, T(0));
     input_gradient.clear(rows);
     const auto read_state = [&](int64_t t, int64_t q, int64_t first, int count) {
-      const Dense<const T> from =
+      const Dense<const A> from =
           t < 0 ? seq.step(a.h0, hidden, 0, q) : seq.step(a.h, hidden, t, q);
       const int columns = seq.columns(q, std::max<int64_t>(t, 0));
       read_tile<T, W>(from, first, count, columns, h.at(t).row(q, first));
@@ -91,28 +102,31 @@ void backward(const RnnBackward<T>& a, int64_t panels) {
     team.barrier();
 
     for (int64_t t = a.steps - 1; t >= 0; --t) {
-      const State<T, W> later = dz.at(t + 1), now = dz.at(t), state = h.at(t);
+      const State<A, W> later = dz.at(t + 1), now = dz.at(t), state = h.at(t);
       const T* x = input_gradient.step(team, seq.row(t), seq.running(t));
       seq.tiles(rows, t, [&](int64_t q, int64_t first, int count) {
         const int columns = seq.columns(q, t);
         const bool ends = seq.columns(q, t + 1) == 0;
         if (ends) read_state(t, q, first, count);
         if (t > 0 || a.h0) read_state(t - 1, q, first, count);
-        const Dense<const T> from = seq.step(a.dh, hidden, t, q);
-        T* tile = now.row(q, first);
+        const Dense<const A> from = seq.step(a.dh, hidden, t, q);
+        alignas(64) T own[std::is_same_v<T, A> ? 1 : kTileRows * W];
+        T* tile = computed_in<T, W>(now.row(q, first), own);
         read_tile<T, W>(from, first, count, columns, tile);
         for (int r = 0; r < count; ++r) {
-          Vec<T, L> sum[NV];
+          Vec<T, L> sum[NV], y[NV];
           for (int v = 0; v < NV; ++v) sum[v] = load<T, L>(tile + r * W + v * L);
           if (!ends) product(sum, first + r, later.panel(q));
           T* bias_sum = bias_sums + (first + r) * L;
           Vec<T, L> over_batch = load<T, L>(bias_sum);
+          load_row<T, L>(state.row(q, first + r), y);
           for (int v = 0; v < NV; ++v) {
-            sum[v] *= Act::template slope<T, L>(load<T, L>(state.row(q, first + r) + v * L));
+            sum[v] *= Act::template slope<T, L>(y[v]);
             store<T, L>(tile + r * W + v * L, sum[v]);
             over_batch += sum[v];
           }
           store<T, L>(bias_sum, over_batch);
+          if (!std::is_same_v<T, A>) store_row<T, L>(now.row(q, first + r), sum);
         }
         input_gradient.add(tile, W, first, count, columns, x, q * W);
         if (a.dz) write_tile<T, W>(tile, seq.step(a.dz, hidden, t, q), first, count, columns);
@@ -146,19 +160,20 @@ void with_kernel(const Panels& panels, Activation activation, const Body& body) 
 
 }  // namespace
 
-template <class Isa, typename T>
-void rnn_forward(const RnnForward<T>& a) {
+template <class Isa, typename T, typename A>
+void rnn_forward(const RnnForward<T, A>& a) {
   const Panels panels = panels_of<T>(a.batch);
   with_kernel<T>(panels, a.activation, [&](auto lanes, auto vectors, auto act) {
-    forward<T, decltype(lanes)::value, decltype(vectors)::value, decltype(act)>(a, panels.count);
+    forward<T, A, decltype(lanes)::value, decltype(vectors)::value, decltype(act)>(a, panels.count);
   });
 }
 
-template <class Isa, typename T>
-void rnn_backward(const RnnBackward<T>& a) {
+template <class Isa, typename T, typename A>
+void rnn_backward(const RnnBackward<T, A>& a) {
   const Panels panels = panels_of<T>(a.batch);
   with_kernel<T>(panels, a.activation, [&](auto lanes, auto vectors, auto act) {
-    backward<T, decltype(lanes)::value, decltype(vectors)::value, decltype(act)>(a, panels.count);
+    backward<T, A, decltype(lanes)::value, decltype(vectors)::value, decltype(act)>(a,
+                                                                                    panels.count);
   });
 }
 
@@ -166,5 +181,7 @@ template void rnn_forward<SPARSE_ENGINE_ISA, float>(const RnnForward<float>&);
 template void rnn_forward<SPARSE_ENGINE_ISA, double>(const RnnForward<double>&);
 template void rnn_backward<SPARSE_ENGINE_ISA, float>(const RnnBackward<float>&);
 template void rnn_backward<SPARSE_ENGINE_ISA, double>(const RnnBackward<double>&);
+template void rnn_forward<SPARSE_ENGINE_ISA, float>(const RnnForward<float, BFloat16>&);
+template void rnn_backward<SPARSE_ENGINE_ISA, float>(const RnnBackward<float, BFloat16>&);
 
 }  // namespace sparse_engine

@@ -12,7 +12,7 @@
 namespace sparse_engine {
 namespace {
 
-// The state of all units at one step: panels [panel, unit, W].
+// The state of all units at one step: panels [panel, unit, W], kept as T.
 template <typename T, int W>
 struct State {
   T* data;
@@ -74,7 +74,8 @@ struct Sequence {
   }
 
   // Reads all units of step t; a barrier must follow before another member's share is read.
-  void pack_step(const Team& team, const T* array, int64_t t, const State<T, W>& state) const {
+  template <typename A>
+  void pack_step(const Team& team, const A* array, int64_t t, const State<A, W>& state) const {
     for (int64_t q = 0; q < panels && columns(q, t) > 0; ++q)
       pack<T, W>(team, step(array, state.units, t, q), state.units, columns(q, t), state.panel(q));
   }

@@ -8,8 +8,8 @@ template <class Isa, typename T>
 constexpr Kernels<T> kTable = {
     spmm<Isa, T, T>,
     sddmm<Isa, T, T>,
-    rnn_forward<Isa, T>,
-    rnn_backward<Isa, T>,
+    rnn_forward<Isa, T, T>,
+    rnn_backward<Isa, T, T>,
     lstm_forward<Isa, T>,
     lstm_backward<Isa, T>,
     gru_forward<Isa, T>,
@@ -31,7 +31,8 @@ constexpr Kernels<T> kTable = {
 template <>
 NarrowKernels narrow_kernels_of<SPARSE_ENGINE_ISA>() {
   using Isa = SPARSE_ENGINE_ISA;
-  return {spmm<Isa, float, BFloat16>, sddmm<Isa, float, BFloat16>};
+  return {spmm<Isa, float, BFloat16>, sddmm<Isa, float, BFloat16>,
+          rnn_forward<Isa, float, BFloat16>, rnn_backward<Isa, float, BFloat16>};
 }
 
 template <>

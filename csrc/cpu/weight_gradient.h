@@ -26,8 +26,9 @@ inline void add_link_sums(const Csr& w, const Rows& rows, const State<A, L * NV>
   sums.finish();
 }
 
-// One team member's share. Steps wait until there are enough of them to be taken together.
-template <typename T, int L, int NV>
+// One team member's share. Steps wait until there are enough of them to be taken together. States
+// are kept as A.
+template <typename T, int L, int NV, typename A = T>
 class WeightGradient {
   static constexpr int W = L * NV;
   // Rows of dz of this many steps fit the registers.
@@ -38,12 +39,12 @@ class WeightGradient {
   // cache. Rings must have one place more, so that the next step can begin while another thread
   // still works on these.
   static int64_t steps_together(int64_t units) {
-    const int64_t panel_bytes = units * W * static_cast<int64_t>(sizeof(T));
+    const int64_t panel_bytes = units * W * static_cast<int64_t>(sizeof(A));
     return std::clamp<int64_t>(2 * l2_bytes() / panel_bytes, 1, kMostSteps);
   }
 
   // Clears the gradient of the links of `rows`; with null for `gradient`, none is wanted.
-  WeightGradient(const Csr& w, const Rows& rows, const Ring<T, W>& dz, const Ring<T, W>& h,
+  WeightGradient(const Csr& w, const Rows& rows, const Ring<A, W>& dz, const Ring<A, W>& h,
                  const Sequence<T, W>& seq, T* gradient)
       : w_(w),
         rows_(rows),
@@ -80,14 +81,14 @@ class WeightGradient {
 
   template <int S>
   void add_together(int64_t q, int64_t t) const {
-    State<T, W> dz[S], h[S];
+    State<A, W> dz[S], h[S];
     for (int s = 0; s < S; ++s) dz[s] = dz_.at(t - s), h[s] = h_.at(t - s - 1);
     add_link_sums<T, L, NV, S>(w_, rows_, dz, h, q, gradient_);
   }
 
   const Csr& w_;
   const Rows rows_;
-  const Ring<T, W>&dz_, &h_;
+  const Ring<A, W>&dz_, &h_;
   const Sequence<T, W>& seq_;
   T* const gradient_;
   const int64_t together_;

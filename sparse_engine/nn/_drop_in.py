@@ -85,7 +85,13 @@ class DropIn(SparseRecurrent):
                     yield f"{kind}_{suffix}"
 
     def to_dense(self) -> nn.RNNBase:
-        """The dense network in torch.nn of the same function."""
+        """The dense network in torch.nn of the same function.
+
+        Raises:
+            ValueError: a network with layer normalisation, which none in torch.nn has.
+        """
+        if self.layer_norm:
+            raise ValueError("expected a network without layer_norm, which torch.nn has not")
         weight = next(self.parameters())
         dense = self.dense_type(**self._settings(), device=weight.device, dtype=weight.dtype)
         with torch.no_grad():

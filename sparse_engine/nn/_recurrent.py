@@ -21,6 +21,8 @@ class Recurrent(nn.Module):
     Attributes:
         settings: the constructor's arguments that describe the network; each is an attribute.
         states: the names of the initial states that the cell takes.
+        narrow: whether the cell keeps activations in bfloat16 under autocast. Any other computes as
+            ever: its inputs become what its parameters are.
         packable: whether :meth:`_layer` takes sequences of different lengths, by ``batch_sizes``.
         checkpoint_every: None, or after how many steps training keeps the state. What the backward
             pass needs is then computed again in segments of so many steps: less memory for one
@@ -37,6 +39,7 @@ class Recurrent(nn.Module):
         "bidirectional",
     )
     states: tuple[str, ...] = ("h0",)
+    narrow: bool = False
     packable: bool = False
 
     checkpoint_every: int | None = None
@@ -130,7 +133,7 @@ class Recurrent(nn.Module):
             if lengths is not None:
                 raise ValueError("expected no lengths beside a PackedSequence, found both")
             return self._run_packed(x, initial)
-        x = self._checked(x, "[steps, batch, {}] or [steps, {}]", dims=(2, 3))
+        self._check(x, "[steps, batch, {}] or [steps, {}]", dims=(2, 3))
         single = x.dim() == 2
         batch_first = self.batch_first and not single
         if single and lengths is not None:
@@ -157,17 +160,15 @@ class Recurrent(nn.Module):
             return x.squeeze(1), *(states.squeeze(1) for states in final)
         return x.transpose(0, 1) if batch_first else x, *final
 
-    def _checked(self, x: Tensor, shape: str, *, dims: tuple[int, ...]) -> Tensor:
-        """An input whose shape and dtype are right; under autocast it may be in bfloat16."""
+    def _check(self, x: Tensor, shape: str, *, dims: tuple[int, ...]) -> None:
+        """Checks the shape and dtype of an input."""
         if x.dim() not in dims or x.shape[-1] != self.input_size:
             expected = shape.replace("{}", str(self.input_size))
             raise ValueError(f"expected input of shape {expected}, found {[*x.shape]}")
-        if x.dtype == torch.bfloat16 and torch.is_autocast_enabled(x.device.type):
-            return x.to(self._dtype)
-        if x.dtype != self._dtype:
+        narrow = x.dtype == torch.bfloat16 and torch.is_autocast_enabled(x.device.type)
+        if x.dtype != self._dtype and not narrow:
             message = f"expected input of dtype {self._dtype}, found {x.dtype}"
             raise ValueError(message.replace("torch.", ""))
-        return x
 
     def _run_packed(
         self, x: PackedSequence, initial: tuple[Tensor | None, ...]
@@ -178,7 +179,7 @@ class Recurrent(nn.Module):
                 "torch.nn.utils.rnn.pad_packed_sequence"
             )
         data, batch_sizes, in_order, back = x
-        data = self._checked(data, "[rows, {}]", dims=(2,))
+        self._check(data, "[rows, {}]", dims=(2,))
         batch = int(batch_sizes[0])
         starts = []
         for name, state in zip(self.states, initial, strict=True):
@@ -195,6 +196,11 @@ class Recurrent(nn.Module):
         self, x: Tensor, starts: list[Sequence[Tensor | None]], **packing: Tensor
     ) -> tuple[Tensor, ...]:
         """:meth:`_run` on what has been checked; ``packing`` are the batch sizes, if any."""
+        device = x.device.type
+        if not self.narrow and torch.is_autocast_enabled(device):
+            starts = [[None if s is None else s.to(self._dtype) for s in each] for each in starts]
+            with torch.autocast(device, enabled=False):
+                return self._walk(x.to(self._dtype), starts, **packing)
         ends = []
         for layer in range(self.num_layers):
             if layer > 0 and self.dropout > 0:

@@ -11,7 +11,7 @@ from sparse_engine.nn import _init
 from sparse_engine.nn._packed import last_rows, rows_before
 from sparse_engine.nn._recurrent import Recurrent
 from sparse_engine.nn.weight import SparseWeight
-from sparse_engine.ops._sequence import batch_of
+from sparse_engine.ops._sequence import batch_of, joined, steps_of
 
 
 class SparseRecurrent(Recurrent):
@@ -21,13 +21,18 @@ class SparseRecurrent(Recurrent):
 
     Attributes:
         gates: blocks of hidden_size rows in each weight.
+        normed_states: what else layer normalisation normalises, of hidden_size features.
         most_fused_inputs: a dense input weight with at most this many columns is multiplied inside
             the time loop, which reads it at every step but never stores its product; a wider one
             in one large product up front.
+        layer_norm: whether both contributions to a unit are normalised in every step. The steps are
+            then operations of their own, :meth:`_normed_step`.
     """
 
     gates: int = 1
+    normed_states: tuple[str, ...] = ()
     most_fused_inputs: int = 0
+    layer_norm: bool = False
 
     def __init__(
         self,
@@ -39,9 +44,11 @@ class SparseRecurrent(Recurrent):
         gain: float,
         generator: torch.Generator | None,
         checkpoint_every: int | None = None,
+        layer_norm: bool = False,
         **settings: object,
     ) -> None:
         super().__init__(checkpoint_every=checkpoint_every, **settings)
+        self.layer_norm = layer_norm
         _init.check_density(density)
         _init.check_density(input_density, "input_density")
 
@@ -70,6 +77,11 @@ class SparseRecurrent(Recurrent):
             if self.bias:
                 setattr(self, f"bias_ih_{name}", dense(rows))
                 setattr(self, f"bias_hh_{name}", dense(rows))
+            if layer_norm:
+                states = dict.fromkeys(self.normed_states, self.hidden_size)
+                sizes = {"ih": rows, "hh": rows, **states}
+                norms = {of: nn.LayerNorm(n, device=device, dtype=dtype) for of, n in sizes.items()}
+                setattr(self, f"norm_{name}", nn.ModuleDict(norms))
 
     @property
     def rows(self) -> int:
@@ -104,22 +116,57 @@ class SparseRecurrent(Recurrent):
     def _layer(
         self, name: str, x: Tensor, initial: tuple[Tensor | None, ...], **packing: Tensor
     ) -> tuple[Tensor, ...]:
+        if self.layer_norm:
+            return self._normed(name, x, initial, **packing)
         weight_ih, weight_hh = (getattr(self, f"weight_{kind}_{name}") for kind in ("ih", "hh"))
         input_bias, bias = self._biases(name)
         w_input = None
         if isinstance(weight_ih, SparseWeight):
-            x = weight_ih(x, input_bias).to(x.dtype)
+            x = weight_ih(x, input_bias)
         elif (
             batch_of(x, packing.get("batch_sizes")) == 1
             or weight_ih.shape[1] > self.most_fused_inputs
             or weight_hh.factors is not None
         ):
-            x = nn.functional.linear(x, weight_ih, input_bias).to(x.dtype)
+            x = nn.functional.linear(x, weight_ih, input_bias)
         else:
             w_input = weight_ih
         if notes(weight_hh) and not x.requires_grad:
             x = x.detach().requires_grad_()
         return self._cell(name, x, w_input, initial, bias, **packing)
+
+    def _normed(
+        self,
+        name: str,
+        x: Tensor,
+        initial: tuple[Tensor | None, ...],
+        batch_sizes: Tensor | None = None,
+    ) -> tuple[Tensor, ...]:
+        """:meth:`_layer` with layer normalisation (Ba et al. 2016)."""
+        weight_ih, weight_hh = (getattr(self, f"weight_{kind}_{name}") for kind in ("ih", "hh"))
+        norms = getattr(self, f"norm_{name}")
+        if not isinstance(weight_ih, SparseWeight):
+            weight_ih = partial(nn.functional.linear, weight=weight_ih)
+        x = norms["ih"](weight_ih(x))
+        if self.bias:
+            x = x + getattr(self, f"bias_ih_{name}") + getattr(self, f"bias_hh_{name}")
+        zeros = x.new_zeros(batch_of(x, batch_sizes), self.hidden_size)
+        state = tuple(zeros if each is None else each for each in initial)
+        outputs, ended = [], []
+        for step in steps_of(x, batch_sizes):
+            running = step.shape[0]
+            ended.append([each[running:] for each in state])
+            state = tuple(each[:running] for each in state)
+            state = self._normed_step(norms, step + norms["hh"](weight_hh(state[0])), state)
+            outputs.append(state[0])
+        final = zip(state, *reversed(ended), strict=True)
+        return joined(outputs, batch_sizes), *(torch.cat(parts) for parts in final)
+
+    def _normed_step(
+        self, norms: nn.ModuleDict, z: Tensor, state: tuple[Tensor, ...]
+    ) -> tuple[Tensor, ...]:
+        """The state after a step, from the one before and the normalised contributions to it."""
+        raise NotImplementedError
 
 
 def notes(weight: SparseWeight) -> bool:

@@ -43,6 +43,10 @@ class SparseLSTM(DropIn):
         generator: source of randomness on the CPU.
         checkpoint_every: for long sequences: training keeps the state after so many steps only, and
             computes the steps between once more in the backward pass.
+        layer_norm: whether ``W_ih x`` and ``W_hh h`` are normalised over their features, each with
+            a gain and an offset of its own (Ba et al. 2016), and c
+            where h is made of it. Every step is then a few operations, which takes several times as
+            long.
 
     Parameters are named as in ``torch.nn.LSTM`` with ``.values`` for the sparse ones.
 
@@ -57,6 +61,7 @@ class SparseLSTM(DropIn):
     dense_type = nn.LSTM
     settings = (*DropIn.settings, "proj_size")
     gates = 4
+    normed_states = ("c",)
     most_fused_inputs = 128
     states = ("h0", "c0")
 
@@ -78,6 +83,7 @@ class SparseLSTM(DropIn):
         gain: float = 1.0,
         generator: torch.Generator | None = None,
         checkpoint_every: int | None = None,
+        layer_norm: bool = False,
     ) -> None:
         super().__init__(
             input_size=input_size,
@@ -95,6 +101,7 @@ class SparseLSTM(DropIn):
             gain=gain,
             generator=generator,
             checkpoint_every=checkpoint_every,
+            layer_norm=layer_norm,
         )
 
     def forward(
@@ -160,6 +167,13 @@ class SparseLSTM(DropIn):
                 partial(note_recurrence, weight, h.detach(), initial[0], batch_sizes=batch_sizes)
             )
         return h, last_states(h, batch_sizes), c_n
+
+    def _normed_step(
+        self, norms: nn.ModuleDict, z: Tensor, state: tuple[Tensor, ...]
+    ) -> tuple[Tensor, ...]:
+        i, f, g, o = z.chunk(4, -1)
+        c = torch.sigmoid(f) * state[1] + torch.sigmoid(i) * torch.tanh(g)
+        return torch.sigmoid(o) * torch.tanh(norms["c"](c)), c
 
 
 def _described(state: object) -> str:

@@ -170,10 +170,9 @@ class SparseRHN(Recurrent):
         weight_ih = getattr(self, f"weight_ih_{name}")
         bias = getattr(self, f"bias_hh_{name}") if self.bias else None
         if isinstance(weight_ih, SparseWeight):
-            u = weight_ih(x)
+            u = weight_ih(x).unsqueeze(1)
         else:
-            u = nn.functional.linear(x, weight_ih)
-        u = u.to(x.dtype).unsqueeze(1)
+            u = nn.functional.linear(x, weight_ih).unsqueeze(1)
         noting = any(notes(weight) for weight in weights)
         if noting:
             # Each level's gradient arrives at what enters it.

@@ -41,6 +41,9 @@ class SparseRNN(DropIn):
         generator: source of randomness on the CPU.
         checkpoint_every: for long sequences: training keeps the state after so many steps only, and
             computes the steps between once more in the backward pass.
+        layer_norm: whether ``W_ih x`` and ``W_hh h`` are normalised over their features, each with
+            a gain and an offset of its own (Ba et al. 2016). Every
+            step is then a few operations, which takes several times as long.
 
     Parameters are named as in ``torch.nn.RNN`` with ``.values`` for the sparse ones:
     ``weight_ih_l0``, ``weight_hh_l0.values``, ``bias_ih_l0``, ``bias_hh_l0``,
@@ -57,6 +60,7 @@ class SparseRNN(DropIn):
     dense_type = nn.RNN
     settings = (*DropIn.settings, "nonlinearity")
     most_fused_inputs = 128
+    narrow = True
 
     def __init__(
         self,
@@ -76,6 +80,7 @@ class SparseRNN(DropIn):
         gain: float = 1.0,
         generator: torch.Generator | None = None,
         checkpoint_every: int | None = None,
+        layer_norm: bool = False,
     ) -> None:
         super().__init__(
             input_size=input_size,
@@ -93,6 +98,7 @@ class SparseRNN(DropIn):
             gain=gain,
             generator=generator,
             checkpoint_every=checkpoint_every,
+            layer_norm=layer_norm,
         )
 
     def forward(
@@ -153,3 +159,8 @@ class SparseRNN(DropIn):
                 partial(note_recurrence, weight, h.detach(), h0, batch_sizes=batch_sizes)
             )
         return h, last_states(h, batch_sizes)
+
+    def _normed_step(
+        self, norms: nn.ModuleDict, z: Tensor, state: tuple[Tensor, ...]
+    ) -> tuple[Tensor, ...]:
+        return (getattr(torch, self.nonlinearity)(z),)

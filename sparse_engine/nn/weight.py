@@ -263,7 +263,8 @@ class SparseWeight(nn.Module):
     def note(self, x: Tensor, dy: Tensor) -> None:
         """Adds a pair to the latest step of ``factors``: ``[..., in]`` and ``[..., out]``."""
         out_features, in_features = self.shape
-        pair = (dy.detach().reshape(-1, out_features), x.detach().reshape(-1, in_features))
+        dy, x = (each.detach().to(self.dtype) for each in (dy, x))
+        pair = dy.reshape(-1, out_features), x.reshape(-1, in_features)
         if self.factors is not None:
             self.factors[-1].append(pair)
 

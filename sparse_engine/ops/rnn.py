@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sparse_engine.ops._autocast import as_activation
 from sparse_engine.ops._native import call, differentiable, native, refuse_second_derivative
 from sparse_engine.ops._sequence import batch_of, joined, steps_of
 from sparse_engine.ops.pattern import Pattern
@@ -28,6 +29,10 @@ def rnn(
     Differentiable once, in all tensors of real numbers. Beside its arguments, only ``h`` is kept
     for the backward pass.
 
+    With float32 values, x and h0 may be bfloat16, and become it under
+    ``torch.autocast("cpu", torch.bfloat16)``: every h and dz is rounded to within 2^-8 of itself,
+    products and sums are taken in float32, and so are the gradients of the parameters.
+
     Args:
         x: float32 or float64 ``[steps, batch, inputs]``; without ``w_input`` the input's
             contribution itself, ``[steps, batch, hidden]``.
@@ -50,6 +55,7 @@ def rnn(
     """
     if nonlinearity not in ACTIVATIONS:
         raise ValueError(f"expected nonlinearity 'tanh' or 'relu', found {nonlinearity!r}")
+    x, h0 = as_activation(x, values), None if h0 is None else as_activation(h0, values)
     return _rnn(x, w_input, h0, bias, values, *pattern, batch_sizes, ACTIVATIONS[nonlinearity])
 
 
@@ -100,10 +106,10 @@ def _(
     hidden = h.shape[-1]
     return (
         h.new_empty(h.shape[0] if wants_dz else 0, *h.shape[1:]),
-        h.new_empty(0 if x is None else hidden, 0 if x is None else x.shape[-1]),
+        values.new_empty(0 if x is None else hidden, 0 if x is None else x.shape[-1]),
         h.new_empty(0 if h0 is None else h0.shape[0], hidden),
-        h.new_empty(hidden),
-        h.new_empty(values.shape if wants_values else 0),
+        values.new_empty(hidden),
+        values.new_empty(values.shape if wants_values else 0),
     )
 
 
@@ -131,7 +137,7 @@ def _backward(ctx, dh):
     )
     dx = None
     if needs_x:
-        dx = dz if w_input is None else dz @ w_input
+        dx = dz if w_input is None else dz @ w_input.to(dz.dtype)
     return (
         dx,
         dw_input if needs_w_input else None,

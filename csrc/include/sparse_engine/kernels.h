@@ -45,6 +45,8 @@ struct Kernels {
 struct NarrowKernels {
   void (*spmm)(const Spmm<float, BFloat16>&);
   void (*sddmm)(const Sddmm<float, BFloat16>&);
+  void (*rnn_forward)(const RnnForward<float, BFloat16>&);
+  void (*rnn_backward)(const RnnBackward<float, BFloat16>&);
 };
 
 template <class Isa, typename T>

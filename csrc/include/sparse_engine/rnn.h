@@ -12,15 +12,16 @@ namespace sparse_engine {
 
 enum class Activation { kTanh, kRelu };
 
-template <typename T>
+// Activations are kept as A: as T, or as BFloat16 where T is float.
+template <typename T, typename A = T>
 struct RnnForward {
   Csr w;             // [hidden x hidden]
   const T* values;   // [nnz]
   const T* bias;     // [hidden], or null for zeros
-  const T* x;        // [steps, batch, inputs]; without `w_input` this is z and inputs = hidden
+  const A* x;        // [steps, batch, inputs]; without `w_input` this is z and inputs = hidden
   const T* w_input;  // [hidden, inputs], dense: z_t = w_input x_t; or null
-  const T* h0;       // [batch, hidden], or null for zeros
-  T* h;              // [steps, batch, hidden], written; overlaps no input
+  const A* h0;       // [batch, hidden], or null for zeros
+  A* h;              // [steps, batch, hidden], written; overlaps no input
   const int64_t* first_row;  // [steps + 1], by one at least and never more than before; or null
   int64_t steps;             // >= 1
   int64_t batch;             // >= 1
@@ -29,26 +30,26 @@ struct RnnForward {
   int threads;  // at most this many; the result has the same bits for any number
 };
 
-template <class Isa, typename T>
-void rnn_forward(const RnnForward<T>& args);
+template <class Isa, typename T, typename A>
+void rnn_forward(const RnnForward<T, A>& args);
 
 // Back-propagation through time, from the gradient of every h_t:
 //   dz_t = act'(h_t) (dh_t + W^T dz_{t+1}),  db = sum_t dz_t,  dh0 = W^T dz_0,
 //   dW = sum_t dz_t h_{t-1}^T at the links,  dw_input = sum_t dz_t x_t^T.
-template <typename T>
+template <typename T, typename A = T>
 struct RnnBackward {
   Csr w;                       // [hidden x hidden]
   Csr wt;                      // the transposed pattern
   const int32_t* permutation;  // [nnz], link p of wt is link permutation[p] of w
   const T* values;             // [nnz]
-  const T* h0;                 // [batch, hidden], or null for zeros
-  const T* h;                  // [steps, batch, hidden], what rnn_forward wrote
-  const T* dh;                 // [steps, batch, hidden]
-  const T* x;                  // [steps, batch, inputs]; read for dw_input only
-  T* dz;                       // [steps, batch, hidden] or null (not wanted); overlaps no input
+  const A* h0;                 // [batch, hidden], or null for zeros
+  const A* h;                  // [steps, batch, hidden], what rnn_forward wrote
+  const A* dh;                 // [steps, batch, hidden]
+  const A* x;                  // [steps, batch, inputs]; read for dw_input only
+  A* dz;                       // [steps, batch, hidden] or null (not wanted); overlaps no input
   T* dw_input;                 // [hidden, inputs] or null (not wanted), written
   T* dbias;                    // [hidden], written
-  T* dh0;                      // [batch, hidden], written; null exactly when h0 is
+  A* dh0;                      // [batch, hidden], written; null exactly when h0 is
   T* dvalues;                  // [nnz] or null (not wanted), written
   const int64_t* first_row;    // [steps + 1], as in the forward pass, or null
   int64_t steps;               // >= 1
@@ -58,7 +59,7 @@ struct RnnBackward {
   int threads;
 };
 
-template <class Isa, typename T>
-void rnn_backward(const RnnBackward<T>& args);
+template <class Isa, typename T, typename A>
+void rnn_backward(const RnnBackward<T, A>& args);
 
 }  // namespace sparse_engine
