@@ -13,7 +13,7 @@ import tyro
 from scipy.sparse import csr_array
 
 from sparse_engine import convert
-from sparse_engine.analysis import Recurrent, distance_matrix
+from sparse_engine.analysis import RecurrentLayer, distance_matrix
 from sparse_engine.analysis.wiring import NetworkLike
 from sparse_engine.train import read_weights
 
@@ -100,7 +100,7 @@ class Distance:
                 layer.resize((size, size))
         if self.recurrent:
             for layers in listed:
-                layers[:] = map(Recurrent, layers)
+                layers[:] = map(RecurrentLayer, layers)
         return networks
 
     def _network(self, path: Path) -> NetworkLike:

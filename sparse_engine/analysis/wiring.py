@@ -19,7 +19,7 @@ WeightLike = SparseWeight | scipy.sparse.sparray | scipy.sparse.spmatrix | torch
 
 
 @dataclass(frozen=True)
-class Recurrent:
+class RecurrentLayer:
     """A layer of units that are inputs of each other.
 
     Attributes:
@@ -32,7 +32,7 @@ class Recurrent:
     inputs: WeightLike | None = None
 
 
-LayerLike = WeightLike | Recurrent
+LayerLike = WeightLike | RecurrentLayer
 
 #: A network: its layers in order, sparse weights by their names, or a module that has some.
 NetworkLike = nn.Module | Mapping[str, WeightLike] | Iterable[LayerLike]
@@ -67,7 +67,7 @@ def layers_of(network: NetworkLike) -> list[Layer]:
     """The layers of a network.
 
     A module's are its sparse weights in the order of ``model.modules()``, where a ``weight_hh`` and
-    its ``weight_ih`` are one :class:`Recurrent` layer. So are those of a mapping from names to
+    its ``weight_ih`` are one :class:`RecurrentLayer`. So are those of a mapping from names to
     weights, such as :func:`sparse_engine.train.read_weights` returns.
 
     Raises:
@@ -95,7 +95,7 @@ def _layers_of_names(weights: Mapping[str, WeightLike]) -> Iterator[LayerLike]:
     for name, weight in weights.items():
         module, dot, own = name.rpartition(".")
         if own.startswith("weight_hh"):
-            yield Recurrent(weight, weights.get(module + dot + own.replace("hh", "ih", 1)))
+            yield RecurrentLayer(weight, weights.get(module + dot + own.replace("hh", "ih", 1)))
         elif not own.startswith("weight_ih") or (
             module + dot + own.replace("ih", "hh", 1) not in weights
         ):
@@ -103,7 +103,7 @@ def _layers_of_names(weights: Mapping[str, WeightLike]) -> Iterator[LayerLike]:
 
 
 def _layer(layer: LayerLike) -> Layer:
-    if not isinstance(layer, Recurrent):
+    if not isinstance(layer, RecurrentLayer):
         return Layer(_pattern(layer))
     own = _pattern(layer.weight)
     rows, units = own.shape
@@ -133,7 +133,7 @@ def _pattern(w: WeightLike) -> csr_array:
         w = convert.from_scipy(w)
     elif not isinstance(w, SparseWeight):
         raise TypeError(
-            "expected a SparseWeight, a SciPy or torch sparse matrix or a Recurrent of them, "
+            "expected a SparseWeight, a SciPy or torch sparse matrix or a RecurrentLayer of them, "
             f"found {type(w).__name__}"
         )
     csr = convert.to_scipy(w)

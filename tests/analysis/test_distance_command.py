@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from scipy.sparse import csr_array, random_array, save_npz
 
 from sparse_engine import convert
-from sparse_engine.analysis import Recurrent, distance_matrix, topology_distance
+from sparse_engine.analysis import RecurrentLayer, distance_matrix, topology_distance
 from sparse_engine.cli import main
 from sparse_engine.nn import SparseGRU, SparseRNN
 from sparse_engine.topology import Dynamic
@@ -85,7 +85,7 @@ def test_edge_lists(tmp_path, capsys):
     for path, w in zip(paths, weights, strict=True):
         convert.write_edge_list(convert.from_scipy(w), path)
     weights[1].resize(weights[0].shape)
-    for flags, layers in (([], weights), (["--recurrent"], [*map(Recurrent, weights)])):
+    for flags, layers in (([], weights), (["--recurrent"], [*map(RecurrentLayer, weights)])):
         assert main(["distance", *map(str, paths), *flags]) == 0
         (expected,) = topology_distance(layers[:1], layers[1:])
         assert f"layer 0 {expected:16.6f}" in capsys.readouterr().out
