@@ -64,7 +64,7 @@ class Train:
     threads: int = 0
     """CPU threads; 0 leaves the choice to PyTorch. The result does not depend on it."""
     balance_every: int = 0
-    """Rewirings from one record of the balance in topology.jsonl to the next; 0 for none."""
+    """Rewirings between records of the balance, in topology.jsonl and balance.png; 0 for none."""
     out: Path = Path("runs/mackey-glass")
     """The run's folder."""
     resume: bool = False
