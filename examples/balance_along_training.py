@@ -46,12 +46,12 @@ def main(
         rewiring.step()
     trained = convert.to_scipy(rnn.weight_hh_l0)
     trained.eliminate_zeros()
-    chance = null_model(trained, n=200).samples["pooled"]
+    chance = null_model(trained, n=200)
     first, last = records[0]["pooled"], records[-1]["pooled"]
-    print(f"balance {first:.3f} -> {last:.3f}; by chance {chance.mean():.3f}")
+    print(f"balance {first:.3f} -> {last:.3f}; by chance {chance.samples['pooled'].mean():.3f}")
     if picture is not None:
         with plot.picture(picture) as axes:
-            plot.balance_along(records, axes, null=chance)
+            plot.balance(records, axes, null=chance)
     if json is not None:
         record = {"loss": loss.item(), "balance": [record["pooled"] for record in records]}
         json.parent.mkdir(parents=True, exist_ok=True)

@@ -64,7 +64,7 @@ class Train:
     threads: int = 0
     """CPU threads; 0 leaves the choice to PyTorch. The result does not depend on it."""
     balance_every: int = 0
-    """Rewirings from one record of the balance in topology.jsonl to the next; 0 for none."""
+    """Rewirings between records of the balance, in topology.jsonl and balance.png; 0 for none."""
     out: Path = Path("runs/mackey-glass")
     """The run's folder."""
     resume: bool = False
@@ -149,10 +149,11 @@ def main(arguments: list[str] | None = None) -> int:
     stderr and status 2.
     """
     command: Callable[[], int] = tyro.cli(
-        tyro.conf.OmitSubcommandPrefixes[Command],  # type: ignore[valid-type]
+        Command,  # type: ignore[arg-type]
         prog="sparse-engine",
         description="Truly sparse recurrent networks: train, analyze, and see what they run on.",
         args=arguments,
+        config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff),
     )
     try:
         return command()

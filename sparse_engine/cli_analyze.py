@@ -6,14 +6,15 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 from tqdm.auto import tqdm
 
-from sparse_engine import analysis
+from sparse_engine import analysis, convert
 from sparse_engine.analysis import DegreePreserving, ErdosRenyi, NullModel, SignShuffle
 from sparse_engine.analysis.graph import GraphLike
+from sparse_engine.nn import SparseWeight
 from sparse_engine.train import read_weights
 
 NULLS = {
@@ -22,6 +23,14 @@ NULLS = {
     "degree-mutual": DegreePreserving(keep_mutual=True),
     "erdos-renyi": ErdosRenyi(),
 }
+FILES_HELP = (
+    "Run folders, safetensors files, npz files of SciPy (rows are targets), or edge lists: "
+    '"Id,Source,Target,Weight" with that header, or tab-separated without one.'
+)
+NULL_HELP = (
+    "What random graphs to compare with. sign-shuffle: the same links; degree: links in and out of "
+    "each node, by sign, stay; degree-mutual: its mutual pairs, too; erdos-renyi: links anywhere."
+)
 
 
 @dataclass(frozen=True)
@@ -33,19 +42,23 @@ class Analyze:
     Example: sparse-engine analyze runs/mackey-glass --plot structure.png
     """
 
-    files: tyro.conf.Positional[tuple[Path, ...]]
-    """Run folders, safetensors files, npz files of SciPy (rows are targets), or edge lists:
-    "Id,Source,Target,Weight" with that header, or tab-separated without one."""
-    null: Literal[tuple(NULLS)] | None = None  # type: ignore[valid-type]
-    """What random graphs to compare with. sign-shuffle: the same links. degree: links in and out of
-    each node, by sign, stay; degree-mutual: its mutual pairs, too. erdos-renyi: links anywhere."""
+    files: Annotated[
+        tyro.conf.Positional[tuple[Path, ...]],
+        tyro.conf.arg(metavar="FILE...", help=FILES_HELP, help_behavior_hint=""),
+    ]
+    null: Annotated[
+        Literal[tuple(NULLS)] | None,  # type: ignore[valid-type]
+        tyro.conf.arg(metavar="KIND", help=NULL_HELP),
+    ] = None
     samples: int = 500
     """Graphs of the null model, at least 2."""
     seed: int = 0
     """Of the null model, at least 0."""
+    without_zeros: bool = False
+    """Leave out links of value 0, which have no sign, such as a rewiring has just made."""
     json: bool = False
     """Print one JSON object, by file, instead of tables."""
-    plot: Path | None = None
+    plot: Annotated[Path | None, tyro.conf.arg(metavar="PNG")] = None
     """Draw degrees, weights and feed-forward loops, a row for each graph, into this PNG file."""
 
     def __call__(self) -> int:
@@ -86,6 +99,9 @@ class Analyze:
                 shapes = ", ".join(f"{' x '.join(map(str, w.shape))}" for w in weights.values())
                 raise ValueError(f"expected a square weight in {file}, found {shapes}")
             for name, w in square.items():
+                if self.without_zeros:
+                    w = convert.to_scipy(w) if isinstance(w, SparseWeight) else w
+                    w.eliminate_zeros()
                 yield f"{file}:{name}" if len(square) > 1 else str(file), w
 
 

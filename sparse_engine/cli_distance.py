@@ -4,38 +4,42 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
-import scipy.sparse
 import tyro
 from scipy.sparse import csr_array
 
 from sparse_engine import convert
-from sparse_engine.analysis import Recurrent, distance_matrix
-from sparse_engine.analysis.wiring import LayerLike
-from sparse_engine.train.checkpoint import Checkpoint
+from sparse_engine.analysis import RecurrentLayer, distance_matrix
+from sparse_engine.analysis.wiring import NetworkLike
+from sparse_engine.train import read_weights
 
 EDGE_LISTS = (".csv", ".tsv", ".txt")
+NETWORKS_HELP = (
+    "Two or more. A run folder or a safetensors file; a folder of layers, one file each, in the "
+    "order of their names; or the file of a single layer: SciPy's npz or an edge list (csv, tsv, "
+    "txt)."
+)
 
 
 @dataclass(frozen=True)
 class Distance:
     """How differently networks are wired: the sparse topology distance (NNSTD), layer by layer.
 
-    0 for the same wiring, up to the order of hidden units; 1 for no link in common.
+    It is 0 for the same wiring, up to the order of hidden units, and 1 for no link in common.
 
     Example: sparse-engine distance runs/one runs/other
 
     Example: sparse-engine distance w0/ w1/ --inputs-as-rows --bias leave-out
     """
 
-    networks: tyro.conf.Positional[tuple[Path, ...]]
-    """Two or more. A run folder; a folder of layers, one file each, in the order of their names;
-    or the file of a single layer: SciPy's npz or an edge list (csv, tsv, txt)."""
+    networks: Annotated[
+        tyro.conf.Positional[tuple[Path, ...]],
+        tyro.conf.arg(metavar="NETWORK...", help=NETWORKS_HELP, help_behavior_hint=""),
+    ]
     inputs_as_rows: bool = False
     """The rows of npz files are inputs, their columns units."""
     bias: Literal["none", "leave-out", "keep"] = "none"
@@ -48,7 +52,7 @@ class Distance:
     """How much more than the smallest a distance may be, at least 0; saves time."""
     json: bool = False
     """Print one JSON object instead of a table."""
-    plot: Path | None = None
+    plot: Annotated[Path | None, tyro.conf.arg(metavar="PNG")] = None
     """Draw the mean over the layers as a heat map, into this PNG file."""
 
     def __call__(self) -> int:
@@ -56,7 +60,7 @@ class Distance:
         if len(self.networks) < 2:
             raise ValueError(f"expected at least two networks, found {len(self.networks)}")
         matrix = distance_matrix(
-            [*self._read()],
+            self._read(),
             bound=self.bound,
             constant_inputs=int(self.bias == "keep"),
             match_last=not self.keep_outputs,
@@ -85,24 +89,23 @@ class Distance:
         with plot.picture(self.plot, size=(side + 1, side)) as axes:
             plot.distance_matrix(mean, axes, labels=labels)
 
-    def _read(self) -> list[list[LayerLike]]:
+    def _read(self) -> list[NetworkLike]:
         networks = [self._network(path) for path in self.networks]
+        listed = [network for network in networks if isinstance(network, list)]
         # Edge lists do not tell of units without links at the end.
-        for layers in zip(*networks, strict=False):
+        for layers in zip(*listed, strict=False):
             edges = [layer for layer in layers if isinstance(layer, _EdgeList)]
             size = max((layer.shape[0] for layer in edges), default=0)
             for layer in edges:
                 layer.resize((size, size))
-        if not self.recurrent:
-            return networks
-        return [
-            [w if isinstance(w, Recurrent) else Recurrent(w) for w in network]
-            for network in networks
-        ]
+        if self.recurrent:
+            for layers in listed:
+                layers[:] = map(RecurrentLayer, layers)
+        return networks
 
-    def _network(self, path: Path) -> list[LayerLike]:
-        if (path / "checkpoint.json").exists():
-            return [*_checkpoint_layers(path)]
+    def _network(self, path: Path) -> NetworkLike:
+        if path.suffix == ".safetensors" or (path / "checkpoint.json").exists():
+            return read_weights(path)
         if not path.is_dir():
             return [self._layer(path)]
         files = sorted(file for file in path.iterdir() if file.suffix in (".npz", *EDGE_LISTS))
@@ -111,12 +114,9 @@ class Distance:
         return [self._layer(file) for file in files]
 
     def _layer(self, path: Path) -> csr_array:
+        (w,) = read_weights(path).values()
         if path.suffix in EDGE_LISTS:
-            return _EdgeList(convert.to_scipy(convert.read_edge_list(path)))
-        try:
-            w = csr_array(scipy.sparse.load_npz(path))
-        except (ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise ValueError(f"expected an npz file of SciPy in {path}, found: {error}") from error
+            return _EdgeList(convert.to_scipy(w))
         if self.inputs_as_rows:
             w = w.T.tocsr()
         return w[:, :-1] if self.bias == "leave-out" else w
@@ -124,21 +124,6 @@ class Distance:
 
 class _EdgeList(csr_array):
     """A layer whose size is a guess."""
-
-
-def _checkpoint_layers(folder: Path) -> list[LayerLike]:
-    """The sparse weights of a run, all of whose recurrent ones have one gate."""
-    model = Checkpoint.load(folder).model
-    names = [k.removesuffix(".crow_indices") for k in model if k.endswith(".crow_indices")]
-    layers: list[LayerLike] = []
-    for name in names:
-        crow, col = (model[f"{name}.{part}"].numpy() for part in ("crow_indices", "col_indices"))
-        units = len(crow) - 1
-        w = csr_array((np.ones(len(col)), col, crow), shape=(units, units))
-        layers.append(Recurrent(w))
-    if not layers:
-        raise ValueError(f"expected a model with sparse weights in {folder}, found none in it")
-    return layers
 
 
 def _table(matrix: np.ndarray) -> str:

@@ -12,6 +12,8 @@ import torch
 
 from sparse_engine import runtime
 from sparse_engine.cli import Train, main
+from sparse_engine.cli_analyze import Analyze
+from sparse_engine.cli_distance import Distance
 from sparse_engine.tasks import MackeyGlass
 from sparse_engine.train import RULES, Checkpoint, read_metrics
 
@@ -199,7 +201,7 @@ def help_of(capsys, *command):
 
 def test_help_names_every_command(capsys):
     text = help_of(capsys)
-    assert "train" in text and "info" in text
+    assert all(name in text for name in ("train", "analyze", "distance", "info"))
 
 
 def test_help_explains_every_option(capsys):
@@ -211,6 +213,14 @@ def test_help_explains_every_option(capsys):
     assert "Example: sparse-engine train mackey-glass" in text
     for name, rule in RULES.items():
         assert f"{name}: {rule.summary}" in text
+
+
+@pytest.mark.parametrize("command", [Analyze, Distance])
+def test_help_of_the_other_commands_breaks_no_sentence(capsys, command):
+    text = help_of(capsys, command.__name__.lower()).replace("│", " ")
+    for field in fields(command)[1:]:
+        option = field.name.replace("_", "-")
+        assert re.search(rf"--{option}(?: \S+)?\s+[A-Z].*\. \(default: ", text), option
 
 
 def test_info_prints_what_the_runtime_knows(capsys):

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from sparse_engine import analysis, nn
+from sparse_engine.cli import main
 from sparse_engine.nn import SparseRNN
 from sparse_engine.topology import presets
 
@@ -66,3 +68,72 @@ def test_files_that_the_page_names_are_there():
     assert len(files) > 10
     for file in files:
         assert (ROOT / file).is_file() or (ROOT / "csrc" / "cpu" / file).is_file(), file
+
+
+def blocks_of(page):
+    """The blocks of a page."""
+    text = (ROOT / "docs" / page).read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    return [pytest.param(block, id=str(k)) for k, block in enumerate(blocks)]
+
+
+def run(page, block):
+    names = {"__name__": "block"}
+    exec(compile(block, f"docs/{page}", "exec"), names)
+    return names
+
+
+@pytest.mark.parametrize("block", blocks_of("cells.md"))
+def test_what_the_page_on_cells_shows_runs(block, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = run("cells.md", block)
+    if "rewiring" in names:
+        steps, every = names["rewiring"].steps, names["rewiring"].every
+        (model,) = {names.get("model"), names.get("ltc")} - {None}
+        weights = [each for each in model.modules() if isinstance(each, nn.SparseWeight)]
+        assert {each.topology_version for each in weights} == {steps // every}
+
+
+def test_every_cell_has_its_row():
+    cells = {
+        name
+        for name, entry in vars(nn).items()
+        if isinstance(entry, type) and issubclass(entry, nn.Recurrent) and entry is not nn.Recurrent
+    }
+    rows = re.findall(r"^\| `(Sparse\w+)`", (ROOT / "docs" / "cells.md").read_text(), re.MULTILINE)
+    assert {*rows} == cells
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A folder with two runs of the names that the page gives them, much shorter."""
+    folder = tmp_path_factory.mktemp("runs")
+    small = ("--hidden", "32", "--density", "0.3", "--steps", "4", "--every", "2", "--threads", "1")
+    for seed, name in enumerate(("one", "other")):
+        options = (*small, "--seed", str(seed), "--out", str(folder / "runs" / name))
+        assert main(["train", "mackey-glass", *options, "--balance-every", "1"]) == 0
+    return folder
+
+
+@pytest.mark.parametrize("block", blocks_of("analysis.md"))
+def test_what_the_page_on_analysis_shows_runs(block, runs, threads, monkeypatch):
+    threads(1)
+    monkeypatch.chdir(runs)
+    run("analysis.md", block)
+
+
+def test_the_commands_on_analysis_run(runs, monkeypatch, capsys):
+    monkeypatch.chdir(runs)
+    text = (ROOT / "docs" / "analysis.md").read_text()
+    commands = re.findall(r"^\$ sparse-engine (.*)$", text, re.MULTILINE)
+    assert [command.split()[0] for command in commands] == ["analyze", "distance"]
+    for command in commands:
+        assert main(command.split()) == 0
+    assert (runs / "analysis.png").is_file()
+
+
+def test_names_on_analysis_are_there():
+    text = (ROOT / "docs" / "analysis.md").read_text()
+    names = set(re.findall(r"^\| `(\w+)\(", text, re.MULTILINE))
+    assert len(names) > 10
+    assert names <= vars(analysis).keys()

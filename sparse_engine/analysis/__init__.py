@@ -44,4 +44,4 @@ from sparse_engine.analysis.structure import Structure as Structure
 from sparse_engine.analysis.structure import structure as structure
 from sparse_engine.analysis.weights import WeightDistribution as WeightDistribution
 from sparse_engine.analysis.weights import weight_distribution as weight_distribution
-from sparse_engine.analysis.wiring import Recurrent as Recurrent
+from sparse_engine.analysis.wiring import RecurrentLayer as RecurrentLayer

@@ -34,7 +34,7 @@ def topology_distance(
     several best matchings was taken before; :func:`~sparse_engine.analysis.match_units` says which
     it is.
 
-    The units of a :class:`Recurrent` layer are inputs of each other, so a matching orders both
+    The units of a :class:`RecurrentLayer` are inputs of each other, so a matching orders both
     sides of the recurrent weight, the rows of all gates alike. The best one is a quadratic
     assignment problem, and what is found is a local optimum: units are matched by their inputs from
     the layer below (or, without a sparse one, in their order); then by all inputs, in the order

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,7 @@ WeightLike = SparseWeight | scipy.sparse.sparray | scipy.sparse.spmatrix | torch
 
 
 @dataclass(frozen=True)
-class Recurrent:
+class RecurrentLayer:
     """A layer of units that are inputs of each other.
 
     Attributes:
@@ -32,10 +32,10 @@ class Recurrent:
     inputs: WeightLike | None = None
 
 
-LayerLike = WeightLike | Recurrent
+LayerLike = WeightLike | RecurrentLayer
 
-#: A network: its layers in order, or a module with sparse weights.
-NetworkLike = nn.Module | Iterable[LayerLike]
+#: A network: its layers in order, sparse weights by their names, or a module that has some.
+NetworkLike = nn.Module | Mapping[str, WeightLike] | Iterable[LayerLike]
 
 
 @dataclass(frozen=True)
@@ -67,40 +67,43 @@ def layers_of(network: NetworkLike) -> list[Layer]:
     """The layers of a network.
 
     A module's are its sparse weights in the order of ``model.modules()``, where a ``weight_hh`` and
-    its ``weight_ih`` are one :class:`Recurrent` layer.
+    its ``weight_ih`` are one :class:`RecurrentLayer`. So are those of a mapping from names to
+    weights, such as :func:`sparse_engine.train.read_weights` returns.
 
     Raises:
         TypeError: not a network.
         ValueError: a weight that is not valid, or a module without sparse weights.
     """
     if isinstance(network, nn.Module):
-        layers = [*_layers_of_module(network)]
-        if not layers:
+        modules = network.named_modules()
+        network = {name: each for name, each in modules if isinstance(each, SparseWeight)}
+        if not network:
             raise ValueError("expected a model with sparse weights, found none in it")
+    if isinstance(network, Mapping):
+        layers = [*_layers_of_names(network)]
     elif isinstance(network, Iterable) and not isinstance(network, torch.Tensor | str):
         layers = [*network]
     else:
         raise TypeError(
-            f"expected a module or a list of layers as a network, found {type(network).__name__}"
+            "expected a module, a list of layers or a mapping of weights as a network, found "
+            f"{type(network).__name__}"
         )
     return [_layer(layer) for layer in layers]
 
 
-def _layers_of_module(model: nn.Module) -> Iterator[LayerLike]:
-    if isinstance(model, SparseWeight):
-        yield model
-        return
-    for module in model.modules():
-        weights = {k: w for k, w in module.named_children() if isinstance(w, SparseWeight)}
-        for name, weight in weights.items():
-            if name.startswith("weight_hh"):
-                yield Recurrent(weight, weights.get(name.replace("hh", "ih", 1)))
-            elif name.replace("ih", "hh", 1) not in weights or not name.startswith("weight_ih"):
-                yield weight
+def _layers_of_names(weights: Mapping[str, WeightLike]) -> Iterator[LayerLike]:
+    for name, weight in weights.items():
+        module, dot, own = name.rpartition(".")
+        if own.startswith("weight_hh"):
+            yield RecurrentLayer(weight, weights.get(module + dot + own.replace("hh", "ih", 1)))
+        elif not own.startswith("weight_ih") or (
+            module + dot + own.replace("ih", "hh", 1) not in weights
+        ):
+            yield weight
 
 
 def _layer(layer: LayerLike) -> Layer:
-    if not isinstance(layer, Recurrent):
+    if not isinstance(layer, RecurrentLayer):
         return Layer(_pattern(layer))
     own = _pattern(layer.weight)
     rows, units = own.shape
@@ -130,7 +133,7 @@ def _pattern(w: WeightLike) -> csr_array:
         w = convert.from_scipy(w)
     elif not isinstance(w, SparseWeight):
         raise TypeError(
-            "expected a SparseWeight, a SciPy or torch sparse matrix or a Recurrent of them, "
+            "expected a SparseWeight, a SciPy or torch sparse matrix or a RecurrentLayer of them, "
             f"found {type(w).__name__}"
         )
     csr = convert.to_scipy(w)

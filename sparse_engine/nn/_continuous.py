@@ -67,12 +67,12 @@ class Continuous(SparseRecurrent):
             return None
         of_all = x.shape[:-1]
         if timespans is None:
-            return x.new_full(of_all, self.dt)
+            return x.new_full(of_all, self.dt, dtype=self._dtype)
         time = 1 if self.batch_first and x.dim() == 3 else 0
         if timespans.shape not in (of_all, of_all[time : time + 1]):
             shapes = f"[{of_all[time]}]" if x.dim() == 2 else f"[{of_all[time]}] or {[*of_all]}"
             raise ValueError(f"expected timespans of shape {shapes}, found {[*timespans.shape]}")
-        lengths = timespans.to(x.dtype) / self.unfolds
+        lengths = timespans.to(self._dtype) / self.unfolds
         if lengths.dim() < len(of_all):
             lengths = lengths.unsqueeze(1 - time)
         return lengths.expand(of_all)

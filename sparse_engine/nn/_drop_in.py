@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import type_before_parametrizations
 
-from sparse_engine.nn import _init
-from sparse_engine.nn._pruned import effective
+from sparse_engine.nn._pruned import effective, largest
 from sparse_engine.nn._sparse_recurrent import SparseRecurrent
 from sparse_engine.nn.weight import SparseWeight
 
@@ -71,7 +70,7 @@ class DropIn(SparseRecurrent):
                 setattr(network, name, nn.Parameter(values.clone()))
                 continue
             if kept is None and share is not None:
-                kept = _largest(values, share)
+                kept = largest(values, share)
             setattr(network, name, SparseWeight.from_dense(values, kept))
         if masks:
             raise ValueError(f"expected masks for sparse weights, found {sorted(masks)}")
@@ -99,11 +98,3 @@ class DropIn(SparseRecurrent):
                 own = getattr(self, name)
                 parameter.copy_(own.to_dense() if isinstance(own, SparseWeight) else own)
         return dense.train(self.training)
-
-
-def _largest(dense: Tensor, density: float) -> Tensor:
-    """A mask of the share ``density`` of the entries that is largest by magnitude."""
-    count = _init.density_nnz(*dense.shape, density)
-    mask = torch.zeros(dense.numel(), dtype=torch.bool, device=dense.device)
-    mask[dense.abs().flatten().topk(count).indices] = True
-    return mask.view_as(dense)

@@ -1,8 +1,11 @@
-"""What a dense module computes with, also where torch.nn.utils.prune has masked it."""
+"""What to take from a dense module: the values it computes with, and the largest of them."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
+
+from sparse_engine.nn import _init
 
 
 def effective(module: nn.Module, name: str) -> tuple[Tensor, Tensor | None]:
@@ -14,3 +17,11 @@ def effective(module: nn.Module, name: str) -> tuple[Tensor, Tensor | None]:
     if mask is None:
         return getattr(module, name).detach(), None
     return (getattr(module, f"{name}_orig") * mask).detach(), mask.bool()
+
+
+def largest(dense: Tensor, density: float) -> Tensor:
+    """A mask of the share ``density`` of the entries that is largest by magnitude."""
+    count = _init.density_nnz(*dense.shape, density)
+    mask = torch.zeros(dense.numel(), dtype=torch.bool, device=dense.device)
+    mask[dense.abs().flatten().topk(count).indices] = True
+    return mask.view_as(dense)

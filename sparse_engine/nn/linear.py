@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from sparse_engine.nn import _init
-from sparse_engine.nn._pruned import effective
+from sparse_engine.nn._pruned import effective, largest
 from sparse_engine.nn.weight import SparseWeight
 
 
@@ -59,15 +59,28 @@ class SparseLinear(nn.Module):
             self.bias = nn.Parameter(values.to(device))
 
     @classmethod
-    def from_dense(cls, linear: nn.Linear, mask: Tensor | None = None) -> SparseLinear:
-        """A copy of a dense layer: the entries where ``mask`` is true.
+    def from_dense(
+        cls, linear: nn.Linear, mask: Tensor | None = None, *, density: float | None = None
+    ) -> SparseLinear:
+        """The sparse layer with some of a dense layer's weights, at their values.
 
-        By default those that torch.nn.utils.prune has kept, or without pruning those not 0.
+        Args:
+            linear: the layer to copy.
+            mask: keeps the entries where it is true.
+            density: keeps this share, the largest by magnitude. Without density or mask: what
+                torch.nn.utils.prune has kept, or without pruning the entries that are not 0.
+
+        Raises:
+            ValueError: both density and mask, or one that does not fit.
         """
+        if density is not None and mask is not None:
+            raise ValueError("expected density or mask, found both")
         layer = cls.__new__(cls)
         nn.Module.__init__(layer)
         layer.in_features, layer.out_features = linear.in_features, linear.out_features
         values, pruned = effective(linear, "weight")
+        if density is not None:
+            mask = largest(values, density)
         layer.weight = SparseWeight.from_dense(values, pruned if mask is None else mask)
         bias = None if linear.bias is None else nn.Parameter(effective(linear, "bias")[0].clone())
         layer.register_parameter("bias", bias)

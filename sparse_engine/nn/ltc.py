@@ -48,6 +48,8 @@ class SparseLTC(Recurrent):
         input_density: the same for layer 0's sensory synapses.
         unfolds: steps of the solver for each time step, at least 1.
         generator: source of randomness on the CPU.
+        checkpoint_every: for long sequences: training keeps the state after so many steps only, and
+            computes the steps between once more in the backward pass.
 
     Parameters of each layer and direction: ``weight_ih_l0`` and ``weight_hh_l0`` with ``.values``,
     ``.mu``, ``.sigma`` and ``.erev``; ``input_w_l0``, ``input_b_l0``, of one entry per input;
@@ -85,6 +87,7 @@ class SparseLTC(Recurrent):
         input_density: float = 1.0,
         unfolds: int = 6,
         generator: torch.Generator | None = None,
+        checkpoint_every: int | None = None,
     ) -> None:
         super().__init__(
             input_size=input_size,
@@ -94,6 +97,7 @@ class SparseLTC(Recurrent):
             dropout=dropout,
             bidirectional=bidirectional,
             unfolds=unfolds,
+            checkpoint_every=checkpoint_every,
         )
         _init.check_density(density)
         _init.check_density(input_density, "input_density")

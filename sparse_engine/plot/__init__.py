@@ -8,7 +8,6 @@ except ImportError as error:
 from sparse_engine.plot.adjacency import adjacency as adjacency
 from sparse_engine.plot.annealing import annealing_curve as annealing_curve
 from sparse_engine.plot.balance import balance as balance
-from sparse_engine.plot.balance_along import balance_along as balance_along
 from sparse_engine.plot.curve import learning_curve as learning_curve
 from sparse_engine.plot.distance_matrix import distance_matrix as distance_matrix
 from sparse_engine.plot.histograms import degrees as degrees

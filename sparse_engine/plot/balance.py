@@ -2,57 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 
-from sparse_engine.analysis import BalanceReport, NullModel
-from sparse_engine.plot.histograms import BLUE, GREY
+from sparse_engine.analysis import NullModel
 
 STATISTICS = {
-    "pooled": "balanced semicycles",
-    "class_mean": "balanced semicycles, mean of the classes",
-    "triad_level": "balanced triads",
+    "pooled": "share of balanced semicycles",
+    "class_mean": "share of balanced semicycles, mean of the classes",
+    "triad_level": "share of balanced triads",
 }
+LABELS = {"step": "training step", "nnz": "links"}
 
 
 def balance(
-    reports: Sequence[BalanceReport],
+    records: Sequence[Mapping[str, object]],
     axes: Axes,
     *,
-    at: Sequence[float],
+    along: str = "step",
     statistic: str = "pooled",
-    nulls: Sequence[NullModel] | None = None,
-    label: str = "training step",
+    null: NullModel | Sequence[NullModel] | None = None,
 ) -> Axes:
-    """Draws the balance of a series of graphs, along training or against density.
+    """Draws the balance of graphs along training, or against anything else; a line for each weight.
 
     Args:
-        reports: of :func:`sparse_engine.analysis.structural_balance`.
+        records: those of a :class:`~sparse_engine.topology.Tracker` with the measure
+            :class:`~sparse_engine.topology.Balance`, such as ``read_metrics`` finds in
+            topology.jsonl; or of any graphs, ``structural_balance(w).to_dict() | {"density": d}``.
+            Those without the statistic are passed over.
         axes: to draw on.
-        at: the place of each on the horizontal axis.
+        along: the records' entry that is the horizontal axis: "step", "density", "rewirings", ...
         statistic: "pooled", "class_mean" or "triad_level".
-        nulls: of the same graphs: a band of 2.5 to 97.5 % of their samples.
-        label: of the horizontal axis.
+        null: what it is by chance: 95 % of the samples become a band, the same for all records, or
+            of one null model for each record.
 
     Raises:
-        ValueError: another statistic, or not as many places or null models as reports.
+        ValueError: another statistic, records none of which has it, or not as many null models as
+            records.
+
+    Example:
+        >>> reports = {d: structural_balance(w) for d, w in by_density.items()}
+        >>> records = [report.to_dict() | {"density": d} for d, report in reports.items()]
+        >>> plot.balance(records, axes, along="density")
     """
     if statistic not in STATISTICS:
         raise ValueError(f"expected a statistic among {[*STATISTICS]}, found {statistic!r}")
-    for name, series in (("places", at), ("null models", nulls)):
-        if series is not None and len(series) != len(reports):
-            raise ValueError(f"expected {len(reports)} {name}, found {len(series)}")
-    if nulls is not None:
-        samples = [null.samples[statistic] for null in nulls]
-        low, high = np.array([np.quantile(x, (0.025, 0.975)) for x in samples]).reshape(-1, 2).T
-        axes.fill_between(at, low, high, color=GREY, alpha=0.4, lw=0, label="by chance, 95 %")
-    values = [getattr(report, statistic) for report in reports]
-    axes.plot(at, values, "o-", ms=4, color=BLUE, label="balance")
-    axes.axhline(0.5, color="black", lw=0.8, ls=":")
-    axes.set_xlabel(label)
+    if isinstance(null, Sequence) and len(null) != len(records):
+        raise ValueError(f"expected {len(records)} null models, found {len(null)}")
+    kept = [k for k, record in enumerate(records) if statistic in record]
+    if not kept:
+        raise ValueError(f"expected records with {statistic!r}, found none among {len(records)}")
+    if isinstance(null, NullModel):
+        axes.axhspan(*_band(null, statistic), color="#e6e8eb", lw=0, label="95 % by chance")
+    elif null is not None:
+        ends = np.transpose([_band(null[k], statistic) for k in kept])
+        places = [records[k][along] for k in kept]
+        axes.fill_between(places, *ends, color="#e6e8eb", lw=0, label="95 % by chance")
+    lines: dict[str, list[tuple[object, float]]] = {}
+    for record in (records[k] for k in kept):
+        value = np.nan if record[statistic] is None else record[statistic]
+        lines.setdefault(record.get("weight", ""), []).append((record[along], value))
+    for name, points in lines.items():
+        axes.plot(*zip(*points, strict=True), lw=1.6, marker="o", ms=3, label=name or "balance")
+    axes.margins(x=0.02, y=0.12)
+    axes.set_xlabel(LABELS.get(along, along))
     axes.set_ylabel(STATISTICS[statistic])
+    axes.grid(True, color="#e6e8eb")
+    axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
+    if null is not None or len(lines) > 1:
+        axes.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
     return axes
+
+
+def _band(null: NullModel, statistic: str) -> np.ndarray:
+    """The ends of the middle 95 % of the samples."""
+    return np.nanquantile(null.samples[statistic], (0.025, 0.975))

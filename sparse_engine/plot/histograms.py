@@ -54,5 +54,5 @@ def weights(distribution: WeightDistribution, axes: Axes) -> Axes:
     axes.margins(x=0)
     axes.set_ylim(bottom=0)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
     return axes

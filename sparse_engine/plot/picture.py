@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 
 @contextmanager
-def picture(path: Path, *, size: tuple[float, float] = (7.0, 4.0)) -> Iterator[Axes]:
+def picture(path: str | Path, *, size: tuple[float, float] = (7.0, 4.0)) -> Iterator[Axes]:
     """Axes to draw on; the picture is written as PNG when the block ends.
 
     No display and no global state of pyplot are involved.
@@ -28,7 +28,7 @@ def picture(path: Path, *, size: tuple[float, float] = (7.0, 4.0)) -> Iterator[A
 
 @contextmanager
 def panels(
-    path: Path, rows: int, columns: int, *, size: tuple[float, float]
+    path: str | Path, rows: int, columns: int, *, size: tuple[float, float]
 ) -> Iterator[np.ndarray]:
     """:func:`picture` with Axes ``[rows, columns]`` in one file; ``size`` is that of the whole."""
     figure = Figure(figsize=size, layout="constrained")

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sparse_engine import convert
 from sparse_engine.analysis.distance import topology_distance
-from sparse_engine.analysis.wiring import LayerLike, Recurrent
+from sparse_engine.analysis.wiring import LayerLike, RecurrentLayer, layers_of
 from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import Rewired
 from sparse_engine.ops.pattern import Pattern
@@ -22,7 +22,7 @@ from sparse_engine.topology.rule import Rule, State
 class Drift(Rule):
     """Records the :func:`topology_distance` of each weight to its first wiring.
 
-    Each weight is compared on its own; a ``weight_hh`` is a :class:`Recurrent` layer. Its memory,
+    Each weight is compared on its own; a ``weight_hh`` is a :class:`RecurrentLayer`. Its memory,
     the first wiring and a count for each weight, is part of the rewiring's ``state_dict``.
 
     A record has these entries:
@@ -38,7 +38,8 @@ class Drift(Rule):
         bound: how much more than the smallest a distance may be.
 
     Raises:
-        ValueError: ``every`` or ``bound`` too small.
+        ValueError: ``every`` or ``bound`` too small, or a ``weight_hh`` whose rows are not as many
+            for each unit, as those of a :class:`sparse_engine.nn.SparseONLSTM`.
 
     Example:
         >>> records = []
@@ -65,6 +66,9 @@ class Drift(Rule):
             name: convert.to_scipy(weight)
             for name, weight in zip(rewiring.names, rewiring.weights, strict=True)
         }
+        # What cannot be compared is refused now, not at the first rewiring.
+        for name, first in self.first.items():
+            layers_of([_layer(name, first)])
         rewiring.observers.append(self)
 
     def __call__(self, name: str, weight: SparseWeight, rewired: Rewired) -> None:
@@ -117,4 +121,4 @@ class Drift(Rule):
 
 
 def _layer(name: str, weight: csr_array | SparseWeight) -> LayerLike:
-    return Recurrent(weight) if name.rpartition(".")[2].startswith("weight_hh") else weight
+    return RecurrentLayer(weight) if name.rpartition(".")[2].startswith("weight_hh") else weight

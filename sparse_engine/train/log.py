@@ -36,12 +36,13 @@ class MetricsLog:
         self._file.close()
 
 
-def read_metrics(path: Path) -> list[dict]:
+def read_metrics(path: str | Path) -> list[dict]:
     """All entries of a metrics file; a last line that a kill cut short is left out.
 
     Raises:
         ValueError: another line is not an entry; names the first one.
     """
+    path = Path(path)
     if not path.exists():
         return []
     lines = path.read_text(encoding="utf-8").splitlines()

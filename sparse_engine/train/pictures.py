@@ -32,4 +32,4 @@ def draw_pictures(folder: Path, model: nn.Module) -> None:
     records = read_metrics(folder / "topology.jsonl")
     if any("pooled" in record for record in records):
         with plot.picture(folder / "balance.png") as axes:
-            plot.balance_along(records, axes)
+            plot.balance(records, axes)

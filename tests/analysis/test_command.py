@@ -77,6 +77,22 @@ def test_npz(files, tmp_path, capsys):
     assert record["signed_census"] == signed_triad_census(w)
 
 
+@pytest.mark.parametrize("name", ["zeros.npz", "zeros.csv"])
+def test_links_of_zero_can_be_left_out(files, tmp_path, capsys, name):
+    w = convert.to_scipy(convert.read_edge_list(files[0]))
+    w.data[::4] = 0
+    path = tmp_path / name
+    save_npz(path, w) if path.suffix == ".npz" else convert.write_edge_list(
+        convert.from_scipy(w), path
+    )
+    balance = structural_balance(w).to_dict()
+    w.eliminate_zeros()
+    assert structural_balance(w).to_dict() != balance
+    for options, expected in ((), balance), (("--without-zeros",), structural_balance(w).to_dict()):
+        assert main(["analyze", str(path), "--json", *options]) == 0
+        assert json.loads(capsys.readouterr().out)[str(path)]["balance"] == expected
+
+
 def test_state_dicts(tmp_path, capsys):
     """Each recurrent weight by its name; the gates of a GRU are no graph."""
     path = tmp_path / "model.safetensors"

@@ -12,7 +12,7 @@ from scipy.sparse import coo_array, csr_array, load_npz, random_array
 
 from sparse_engine import convert
 from sparse_engine.analysis import (
-    Recurrent,
+    RecurrentLayer,
     distance_matrix,
     match_networks,
     match_units,
@@ -209,11 +209,11 @@ def test_recurrent_units_in_another_order_are_the_same_network(kind, gates):
     model = kind(12, 40, num_layers=2, density=0.1, input_density=0.3)
     order, second = np.random.default_rng(0).permutation(40), np.arange(40)[::-1]
     other = [
-        Recurrent(
+        RecurrentLayer(
             renumbered(model.weight_hh_l0, order, order, gates),
             renumbered(model.weight_ih_l0, order, None, gates),
         ),
-        Recurrent(
+        RecurrentLayer(
             renumbered(model.weight_hh_l1, second, second, gates),
             renumbered(model.weight_ih_l1, second, order, gates),
         ),
@@ -227,21 +227,21 @@ def test_recurrent_units_in_another_order_are_the_same_network(kind, gates):
 
 def test_recurrent_distance_is_that_of_an_order_of_both_sides():
     a, b = (random_array((30, 30), density=0.1, format="csr", rng=k) for k in (0, 1))
-    (found,) = match_networks([Recurrent(a)], [Recurrent(b)])
+    (found,) = match_networks([RecurrentLayer(a)], [RecurrentLayer(b)])
     moved = csr_array(b[found.partner][:, found.partner])
     assert found.distance == pytest.approx(np.diag(jaccard(a, moved)).mean())
     assert found.distance <= np.diag(jaccard(a, b)).mean()
     assert found.gap == found.distance
     (rows,) = topology_distance([a], [b])
     assert rows < found.distance
-    fixed = topology_distance([Recurrent(a)], [Recurrent(b)], match_last=False)
+    fixed = topology_distance([RecurrentLayer(a)], [RecurrentLayer(b)], match_last=False)
     assert fixed == [pytest.approx(np.diag(jaccard(a, b)).mean())]
 
 
 def test_a_dense_input_weight_says_nothing():
     model = SparseRNN(3, 20, density=0.2)
     assert not isinstance(model.weight_ih_l0, SparseWeight)
-    assert topology_distance(model, [Recurrent(model.weight_hh_l0)]) == [0]
+    assert topology_distance(model, [RecurrentLayer(model.weight_hh_l0)]) == [0]
 
 
 def test_matrix_of_all_pairs():
@@ -277,12 +277,12 @@ def test_refuses_what_does_not_fit():
     with pytest.raises(ValueError, match="bound of at least 0, found nan"):
         topology_distance([a], [a], bound=float("nan"))
     with pytest.raises(ValueError, match="shape, found recurrent 4 x 0 and 4 x 4"):
-        topology_distance([Recurrent(coo_array((4, 4)))], [coo_array((4, 4))])
+        topology_distance([RecurrentLayer(coo_array((4, 4)))], [coo_array((4, 4))])
     with pytest.raises(ValueError, match="as many rows per gate as columns, found 5 x 4"):
-        topology_distance([Recurrent(a.T)], [Recurrent(a.T)])
+        topology_distance([RecurrentLayer(a.T)], [RecurrentLayer(a.T)])
     with pytest.raises(ValueError, match="model with sparse weights, found none"):
         topology_distance(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2))
-    with pytest.raises(TypeError, match="a module or a list of layers as a network, found Tensor"):
+    with pytest.raises(TypeError, match="a mapping of weights as a network, found Tensor"):
         topology_distance(torch.zeros(2, 2), torch.zeros(2, 2))
     with pytest.raises(TypeError, match=r"SparseWeight.*found ndarray"):
         topology_distance([np.zeros((2, 2))], [np.zeros((2, 2))])

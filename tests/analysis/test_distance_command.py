@@ -4,16 +4,17 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from scipy.sparse import csr_array, random_array, save_npz
 
 from sparse_engine import convert
-from sparse_engine.analysis import Recurrent, distance_matrix, topology_distance
+from sparse_engine.analysis import RecurrentLayer, distance_matrix, topology_distance
 from sparse_engine.cli import main
-from sparse_engine.nn import SparseRNN
+from sparse_engine.nn import SparseGRU, SparseRNN
 from sparse_engine.topology import Dynamic
 from sparse_engine.topology.grow import Uniform
 from sparse_engine.topology.prune import Magnitude
-from sparse_engine.train.checkpoint import Checkpoint
+from sparse_engine.train import Checkpoint, read_weights
 
 OPTIONS = ("--inputs-as-rows", "--bias", "leave-out")
 
@@ -84,7 +85,7 @@ def test_edge_lists(tmp_path, capsys):
     for path, w in zip(paths, weights, strict=True):
         convert.write_edge_list(convert.from_scipy(w), path)
     weights[1].resize(weights[0].shape)
-    for flags, layers in (([], weights), (["--recurrent"], [*map(Recurrent, weights)])):
+    for flags, layers in (([], weights), (["--recurrent"], [*map(RecurrentLayer, weights)])):
         assert main(["distance", *map(str, paths), *flags]) == 0
         (expected,) = topology_distance(layers[:1], layers[1:])
         assert f"layer 0 {expected:16.6f}" in capsys.readouterr().out
@@ -103,6 +104,19 @@ def test_runs(tmp_path, capsys):
     (expected,) = topology_distance(*models)
     assert [layer[0] for layer in layers] == [[0, 0, expected]]
     assert expected > 0
+
+
+def test_state_dicts(tmp_path, capsys):
+    """A weight_hh and its weight_ih are one layer, as in a module."""
+    models = [SparseGRU(12, 16, num_layers=2, density=0.2, input_density=0.4) for _ in range(2)]
+    paths = [tmp_path / "one.safetensors", tmp_path / "other.safetensors"]
+    for model, path in zip(models, paths, strict=True):
+        save_file(model.state_dict(), path)
+    expected = topology_distance(*models)
+    assert topology_distance(*map(read_weights, paths)) == expected
+    assert main(["distance", *map(str, paths)]) == 0
+    values = [line.split()[-1] for line in capsys.readouterr().out.splitlines()]
+    assert values == [f"{x:.6f}" for x in (*expected, sum(expected) / 2)]
 
 
 @pytest.mark.parametrize(

@@ -88,3 +88,16 @@ def test_no_inputs_give_the_bias():
 
 def test_no_outputs():
     assert SparseLinear(3, 0, density=0.5)(torch.randn(4, 3)).shape == (4, 0)
+
+
+def test_density_keeps_the_largest():
+    dense = nn.Linear(12, 7)
+    layer = SparseLinear.from_dense(dense, density=0.25)
+    assert layer.weight.nnz == 21
+    kept = layer.weight.to_dense().detach()
+    assert dense.weight[kept == 0].abs().max() <= dense.weight[kept != 0].abs().min()
+    assert torch.equal(kept[kept != 0], dense.weight[kept != 0])
+    with pytest.raises(ValueError, match="expected density or mask, found both"):
+        SparseLinear.from_dense(dense, torch.ones(7, 12) > 0, density=0.5)
+    with pytest.raises(ValueError, match=r"density in \(0, 1\], found 1.5"):
+        SparseLinear.from_dense(dense, density=1.5)

@@ -254,3 +254,15 @@ def test_names():
             parts = ConductanceWeight.link_parameters if name.startswith("weight") else [""]
             expected |= {f"{name}{suffix}.{part}".rstrip(".") for part in parts}
     assert names == expected
+
+
+@pytest.mark.parametrize("every", [1, 4])
+def test_segments_change_no_gradient(every):
+    whole, cut = (make(bidirectional=True, checkpoint_every=n) for n in (None, every))
+    x, h0 = leaves_of(whole, 7, 3)
+    for network in (whole, cut):
+        y, h_n = network(x, h0)
+        (y.square().sum() + h_n.sin().sum()).backward()
+    assert cut.checkpoint_every == every
+    for one, other in zip(whole.parameters(), cut.parameters(), strict=True):
+        assert_close(other.grad, one.grad, rtol=1e-12, atol=1e-12)

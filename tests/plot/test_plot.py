@@ -7,9 +7,10 @@ import pytest
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy.sparse import random_array
 
 from sparse_engine import plot
-from sparse_engine.analysis import Annealed, LesionCurve, Lesions
+from sparse_engine.analysis import Annealed, LesionCurve, Lesions, NullModel, structural_balance
 from sparse_engine.nn import SparseWeight
 
 
@@ -119,26 +120,57 @@ RECORDS = [
 
 
 def test_balance_is_a_line_for_each_weight(axes):
-    assert plot.balance_along(RECORDS, axes) is axes
+    assert plot.balance(RECORDS, axes) is axes
     lines = {line.get_label(): line.get_xydata() for line in axes.lines}
     np.testing.assert_array_equal(lines["a"], [[10, 0.5], [20, np.nan], [30, 0.8]])
     np.testing.assert_array_equal(lines["c"], [[30, 0.1]])
     assert lines.keys() == {"a", "c"} and not axes.patches
-    assert axes.get_xlabel() == "training step"
+    assert (axes.get_xlabel(), axes.get_ylabel()) == (
+        "training step",
+        "share of balanced semicycles",
+    )
+
+
+def by_chance(low, high):
+    return NullModel({}, {"class_mean": np.append(np.linspace(low, high, 201), np.nan)})
 
 
 def test_balance_against_density_with_what_is_by_chance(axes):
-    null = np.linspace(0.4, 0.6, 201)
-    plot.balance_along(RECORDS[:4], axes, along="density", statistic="class_mean", null=null)
+    null = by_chance(0.4, 0.6)
+    plot.balance(RECORDS[:4], axes, along="density", statistic="class_mean", null=null)
     (line,), (band,) = axes.lines, axes.patches
     assert line.get_xydata().tolist() == [[0.5, 0.4], [0.4, 0.5], [0.3, 0.6]]
     assert (band.get_y(), band.get_y() + band.get_height()) == pytest.approx((0.405, 0.595))
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["95 % by chance", "a"]
 
 
-def test_balance_that_was_not_tracked_is_missed(axes):
+def test_balance_of_graphs_that_each_have_their_null_model(axes):
+    records = [record for record in RECORDS if record["weight"] != "c"]
+    nulls = [by_chance(0, 0.2 * k) for k in range(1, 5)]
+    plot.balance(records, axes, along="density", statistic="class_mean", null=nulls)
+    (band,) = axes.collections
+    corners = band.get_paths()[0].vertices
+    ends = {x: sorted({y for at, y in corners.tolist() if at == x}) for x in (0.5, 0.4, 0.3)}
+    expected = {0.5: (0.005, 0.195), 0.4: (0.015, 0.585), 0.3: (0.02, 0.78)}
+    for density, end in expected.items():
+        assert ends[density] == pytest.approx(end)
+
+
+def test_balance_of_reports(axes):
+    w = random_array((30, 30), density=0.2, format="csr", rng=0) * -1
+    reports = {0.1: structural_balance(w), 0.2: structural_balance(-w)}
+    records = [report.to_dict() | {"density": d} for d, report in reports.items()]
+    plot.balance(records, axes, along="density")
+    assert axes.lines[0].get_xydata().tolist() == [[0.1, 0], [0.2, 1]]
+
+
+def test_balance_says_what_is_wrong(axes):
     with pytest.raises(ValueError, match="records with 'pooled', found none among 3"):
-        plot.balance_along(ENTRIES, axes)
+        plot.balance(ENTRIES, axes)
+    with pytest.raises(ValueError, match=r"expected a statistic among .*found 'mean'"):
+        plot.balance(RECORDS, axes, statistic="mean")
+    with pytest.raises(ValueError, match="expected 5 null models, found 1"):
+        plot.balance(RECORDS, axes, null=[by_chance(0, 1)])
 
 
 def lesions(scale):

@@ -59,28 +59,6 @@ def test_feed_forward_loops(axes, graph):
     np.testing.assert_allclose(mean, [null.samples[f"030T:{p}"].mean() for p in shown])
 
 
-def test_balance(axes, graph):
-    graphs = [graph, -graph]
-    reports = [*map(analysis.structural_balance, graphs)]
-    nulls = [analysis.null_model(w, n=20) for w in graphs]
-    assert plot.balance(reports, axes, at=[3, 7], nulls=nulls, label="epoch") is axes
-    x, y = axes.lines[0].get_data()
-    assert ([*x], [*y]) == ([3, 7], [report.pooled for report in reports])
-    (band,) = axes.collections
-    low, high = np.quantile(nulls[1].samples["pooled"], (0.025, 0.975))
-    corners = band.get_paths()[0].vertices
-    assert {low, high} <= set(corners[corners[:, 0] == 7, 1])
-    assert axes.get_xlabel() == "epoch"
-
-
-def test_balance_says_what_is_wrong(axes, graph):
-    report = analysis.structural_balance(graph)
-    with pytest.raises(ValueError, match="expected 1 places, found 2"):
-        plot.balance([report], axes, at=[1, 2])
-    with pytest.raises(ValueError, match=r"expected a statistic among .*found 'mean'"):
-        plot.balance([report], axes, at=[1], statistic="mean")
-
-
 def test_panels(tmp_path, graph):
     with plot.panels(tmp_path / "four.png", 2, 2, size=(4, 3)) as axes:
         assert axes.shape == (2, 2) and all(isinstance(each, Axes) for each in axes.flat)
@@ -96,4 +74,3 @@ def test_nothing_is_drawn(axes):
     plot.feed_forward_loops(
         analysis.feed_forward_loops(empty), axes, null=analysis.null_model(empty, n=2)
     )
-    plot.balance([], axes, at=[])

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sparse_engine.analysis import topology_distance
-from sparse_engine.nn import SparseLinear, SparseRNN
+from sparse_engine.nn import SparseLinear, SparseONLSTM, SparseRNN
 from sparse_engine.topology import Drift, Dynamic
 from sparse_engine.topology.grow import Uniform
 from sparse_engine.topology.prune import Magnitude
@@ -76,3 +76,7 @@ def test_refuses_what_does_not_fit():
         drift.load_state_dict({**state, "1.col": 3})
     with pytest.raises(ValueError, match="expected col"):
         drift.load_state_dict({**state, "1.col": state["1.col"] + 1000})
+    masters = rewiring_of(SparseONLSTM(7, 32, chunk_size=4, density=0.1))
+    with pytest.raises(ValueError, match="as many rows per gate as columns, found 144 x 32"):
+        Drift(masters)
+    assert not masters.observers
