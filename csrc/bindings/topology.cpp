@@ -18,7 +18,7 @@ void check_csr(const Tensor& crow, const Tensor& col, int64_t in_features) {
   if (in_features < 0 || in_features > kMostLinks)
     fail("expected in_features in [0, 2^31), found ", in_features);
   if (col.numel() > kMostLinks) fail("expected fewer than 2^31 links, found ", col.numel());
-  const Csr w{data<int64_t>(crow), data<int32_t>(col), crow.numel() - 1, in_features};
+  const Csr w{data<int64_t>(crow), data<int32_t>(col), crow.numel() - 1, in_features, col.numel()};
   const std::string problem = what_is_wrong(w, col.numel());
   if (!problem.empty()) fail(problem);
 }
