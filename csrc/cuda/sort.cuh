@@ -14,7 +14,7 @@ constexpr int64_t kRun = 64;
 template <typename Payload>
 struct Sortable {
   int64_t* keys;     // [n], not negative
-  Payload* payload;  // [n]
+  Payload* payload;  // [n], or null for none
 };
 
 __global__ void __launch_bounds__(kThreads)
@@ -34,7 +34,7 @@ __global__ void __launch_bounds__(kThreads)
     for (int64_t i = run * kRun; i < n && i < (run + 1) * kRun; ++i) {
       const int64_t at = next[(from.keys[i] >> shift & (kDigits - 1)) * runs + run]++;
       to.keys[at] = from.keys[i];
-      to.payload[at] = from.payload[i];
+      if (from.payload) to.payload[at] = from.payload[i];
     }
 }
 

@@ -20,6 +20,7 @@ SHIM = ROOT / "tests/cuda/shim"
 FLAGS = [
     *("-std=c++17", "-O1", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror"),
     "-Wno-unknown-pragmas",
+    "-fopenmp",
     *("-DTORCH_TARGET_VERSION=0x020a000000000000", "-DUSE_CUDA", "-DSPARSE_ENGINE_WITH_CUDA"),
     *(f"-I{path}" for path in (SHIM, ROOT / "csrc/include", ROOT / "csrc/cpu", ROOT / "csrc/cuda")),
     *(f"-isystem{path}" for path in include_paths()),
@@ -34,9 +35,15 @@ HEADERS = [
 
 def sources() -> list[Path]:
     """The kernels, their bindings, and what stands in for a GPU."""
-    bindings = [ROOT / f"csrc/bindings/{name}.cpp" for name in ("cuda", "products", "rnn", "gated")]
-    kernels = sorted((ROOT / "csrc/cuda").glob("*.cu"))
-    return [*kernels, *bindings, ROOT / "csrc/cpu/memory.cpp", *sorted(SHIM.glob("*.cpp"))]
+    bindings = ("cuda", "products", "rnn", "gated", "topology")
+    # What bindings refer to on the CPU.
+    cpu = ("memory", "links", "pattern", "sample", "carry", "select", "nearest_zero")
+    return [
+        *sorted((ROOT / "csrc/cuda").glob("*.cu")),
+        *(ROOT / f"csrc/bindings/{name}.cpp" for name in bindings),
+        *(ROOT / f"csrc/cpu/{name}.cpp" for name in cpu),
+        *sorted(SHIM.glob("*.cpp")),
+    ]
 
 
 def is_fresh(target: Path, depends: list[Path]) -> bool:
@@ -69,7 +76,9 @@ def simulated_library() -> Path:
     if not is_fresh(library, objects):
         paths = [f"-L{path}" for path in library_paths()]
         libraries = [*paths, "-ltorch", "-ltorch_cpu", "-lc10", "-Wl,-Bsymbolic,--no-undefined"]
-        subprocess.run(["g++", "-shared", "-o", library, *objects, *libraries], check=True)
+        subprocess.run(
+            ["g++", "-shared", "-fopenmp", "-o", library, *objects, *libraries], check=True
+        )
     return library
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sparse_engine.ops._native import native
+from sparse_engine.ops._native import built_with_cuda, native
 from sparse_engine.testing import random_pattern
 
 ON_CUDA = torch._C.DispatchKeySet(torch._C.DispatchKey.CUDA)
@@ -18,11 +18,13 @@ def arguments():
         "spmm": (values, *PATTERN, x, None),
         "spmm_t": (values, *PATTERN, x),
         "sddmm": (*PATTERN, x, x),
+        "transpose": tuple(PATTERN.links),
+        "smallest": (values, 3, 0.0, False),
         "rnn_forward": (sequence, None, None, None, values, *PATTERN, 0),
     }
 
 
-@pytest.mark.skipif(torch.version.cuda is not None, reason="torch has CUDA")
+@pytest.mark.skipif(built_with_cuda(), reason="built with CUDA")
 @pytest.mark.parametrize("name", arguments())
 def test_a_build_without_cuda_says_so(name):
     operation = getattr(native, name).default
@@ -30,10 +32,13 @@ def test_a_build_without_cuda_says_so(name):
         operation.redispatch(ON_CUDA, *arguments()[name])
 
 
-@pytest.mark.parametrize(
-    "name", [f"{cell}_{way}" for cell in ("rnn", "lstm", "gru") for way in ("forward", "backward")]
-)
-def test_every_recurrence_has_a_kernel_for_cuda(name):
+CELLS = [f"{cell}_{way}" for cell in ("rnn", "lstm", "gru") for way in ("forward", "backward")]
+REWIRING = ["transpose", "sample_absent", "rewire", "smallest", "nearest_zero", "carry", "carry_"]
+
+
+@pytest.mark.parametrize("name", [*CELLS, *REWIRING])
+def test_an_operation_is_known_on_cuda(name):
+    """Either way: it runs there, or says that it cannot."""
     assert torch._C._dispatch_has_kernel_for_dispatch_key(f"sparse_engine::{name}", "CUDA")
 
 
