@@ -7,11 +7,6 @@
 namespace sparse_engine::cuda {
 namespace {
 
-struct Marks {
-  const bool* marks;
-  __device__ int64_t operator()(int64_t i) const { return marks[i]; }
-};
-
 __device__ int64_t row_of(const Csr& w, int64_t link) {
   return first_where(0, w.rows, [&](int64_t row) { return w.ptr[row + 1] > link; });
 }
@@ -143,7 +138,7 @@ void transpose(const Csr& w, int64_t* ptr, int32_t* idx, int32_t* permutation,
 
 int64_t count_true(const bool* marks, int64_t n, const Stream& stream) {
   int64_t* before = take<int64_t>(stream, n + 1);
-  scan(Marks{marks}, n, before, stream);
+  scan(Array<bool>{marks}, n, before, stream);
   return read(before + n, stream);
 }
 
@@ -158,7 +153,7 @@ int64_t first_unordered(const int64_t* cells, int64_t n, int64_t size, const Str
 int64_t rewire(const Rewiring& a, const Stream& stream) {
   int64_t* clash = take_flag(stream);
   int64_t* kept_before = take<int64_t>(stream, a.w.nnz() + 1);
-  scan(Marks{a.keep}, a.w.nnz(), kept_before, stream);
+  scan(Array<bool>{a.keep}, a.w.nnz(), kept_before, stream);
   run_each(Merge{a, kept_before, clash}, std::max({a.w.nnz(), a.born, a.w.rows + 1}), stream);
   return read(clash, stream);
 }

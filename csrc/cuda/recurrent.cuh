@@ -37,33 +37,28 @@ struct ForwardSteps {
     const int64_t t = phase / 2, units = product.units;
     const Panels<T> own = gates.at(t), before = h.at(t), now = h.at(t + 1);
     const Panels<T> from = Cell::kHasMemory ? c.at(t) : before;
-    product.template phase<V, G>(phase % 2, before, t > 0 || has_initial,
-                                 [&](int64_t unit, int64_t panel, int column, Vec<T, V>(&u)[G]) {
-                                   Vec<T, V> rows[R] = {}, next,
-                                             carried = load<V>(from.row(panel, unit) + column);
+    const auto step = [&](int64_t unit, int64_t panel, int column, Vec<T, V>(&u)[G]) {
+      Vec<T, V> rows[R] = {}, next, carried = load<V>(from.row(panel, unit) + column);
 #pragma unroll
-                                   for (int g = 0; g < G; ++g)
-                                     rows[g] = load<V>(own.row(panel, g * units + unit) + column);
+      for (int g = 0; g < G; ++g) rows[g] = load<V>(own.row(panel, g * units + unit) + column);
 #pragma unroll
-                                   for (int v = 0; v < V; ++v) {
-                                     T row[R], sum[G];
+      for (int v = 0; v < V; ++v) {
+        T row[R], sum[G];
 #pragma unroll
-                                     for (int r = 0; r < R; ++r) row[r] = rows[r].at[v];
+        for (int r = 0; r < R; ++r) row[r] = rows[r].at[v];
 #pragma unroll
-                                     for (int g = 0; g < G; ++g)
-                                       sum[g] = u[g].at[v] + (bias ? bias[g * units + unit] : T(0));
-                                     next.at[v] = Cell::forward(row, sum, carried.at[v]);
+        for (int g = 0; g < G; ++g) sum[g] = u[g].at[v] + (bias ? bias[g * units + unit] : T(0));
+        next.at[v] = Cell::forward(row, sum, carried.at[v]);
 #pragma unroll
-                                     for (int r = 0; r < R; ++r) rows[r].at[v] = row[r];
-                                   }
-                                   store<V>(now.row(panel, unit) + column, next);
-                                   if (Cell::kHasMemory)
-                                     store<V>(c.at(t + 1).row(panel, unit) + column, carried);
-                                   if constexpr (Cell::kSaves)
+        for (int r = 0; r < R; ++r) rows[r].at[v] = row[r];
+      }
+      store<V>(now.row(panel, unit) + column, next);
+      if (Cell::kHasMemory) store<V>(c.at(t + 1).row(panel, unit) + column, carried);
+      if constexpr (Cell::kSaves)
 #pragma unroll
-                                     for (int r = 0; r < R; ++r)
-                                       store<V>(own.row(panel, r * units + unit) + column, rows[r]);
-                                 });
+        for (int r = 0; r < R; ++r) store<V>(own.row(panel, r * units + unit) + column, rows[r]);
+    };
+    product.template phase<V, G>(phase % 2, before, t > 0 || has_initial, step);
   }
 };
 

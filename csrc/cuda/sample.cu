@@ -45,11 +45,6 @@ struct BetweenHoles {
   }
 };
 
-struct Dropped {
-  const bool* dropped;
-  __device__ int64_t operator()(int64_t p) const { return dropped[p]; }
-};
-
 // Cells of a row that hold no link that stays.
 struct AbsentOfRow {
   Csr w;
@@ -118,7 +113,7 @@ void sample_absent(const Csr& w, const bool* dropped, int64_t count, const Rando
   int64_t* dropped_before = nullptr;
   if (dropped) {
     dropped_before = take<int64_t>(stream, w.nnz() + 1);
-    scan(Dropped{dropped}, w.nnz(), dropped_before, stream);
+    scan(Array<bool>{dropped}, w.nnz(), dropped_before, stream);
   }
   const AbsentOfRow absent{w, dropped_before};
   int64_t* absent_before = take<int64_t>(stream, w.rows + 1);

@@ -57,13 +57,16 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-struct Numbers {
-  const int64_t* data;
+// An array, as what is added up.
+template <typename T>
+struct Array {
+  const T* data;
   __device__ int64_t operator()(int64_t i) const { return data[i]; }
 };
 
 __global__ void __launch_bounds__(kThreads)
-    scan_chunks(const Numbers of_chunk, int64_t chunks, int64_t* before_chunk, int64_t* total) {
+    scan_chunks(const Array<int64_t> of_chunk, int64_t chunks, int64_t* before_chunk,
+                int64_t* total) {
   const int64_t all = scan_range(of_chunk, 0, chunks, 0, before_chunk);
   if (threadIdx.x == 0) *total = all;
 }
@@ -84,7 +87,7 @@ void scan(const Value& value, int64_t n, int64_t* sums, const Stream& stream) {
   int64_t* of_chunk = take<int64_t>(stream, chunks);
   int64_t* before_chunk = take<int64_t>(stream, chunks);
   launch(sum_chunks<Value>, chunks * kThreads, stream, value, n, of_chunk);
-  launch(scan_chunks, kThreads, stream, Numbers{of_chunk}, chunks, before_chunk, sums + n);
+  launch(scan_chunks, kThreads, stream, Array<int64_t>{of_chunk}, chunks, before_chunk, sums + n);
   launch(scan_in_chunks<Value>, chunks * kThreads, stream, value, n, before_chunk, sums);
 }
 

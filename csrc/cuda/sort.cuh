@@ -48,7 +48,7 @@ Sortable<Payload> sort(Sortable<Payload> values, Sortable<Payload> other, int64_
   for (int shift = 0; shift < 63 && (range - 1) >> shift > 0; shift += kDigitBits) {
     launch(count_digits, runs, stream, static_cast<const int64_t*>(values.keys), n, shift, runs,
            counts);
-    scan(Numbers{counts}, counters, next, stream);
+    scan(Array<int64_t>{counts}, counters, next, stream);
     launch(deal_out<Payload>, runs, stream, values, n, shift, runs, next, other);
     std::swap(values, other);
   }
