@@ -47,17 +47,23 @@ void queue(const Args& args) {
   on_stream([&](const cuda::Stream& stream) { kernel(args, stream); });
 }
 
+// The other cells are refused in without_cuda.cpp.
 template <typename T>
-constexpr Kernels<T> kCudaKernels = {
-    queue<Spmm<T>, cuda::spmm<T>>,
-    queue<Sddmm<T>, cuda::sddmm<T>>,
-    queue<RnnForward<T>, cuda::rnn_forward<T>>,
-    queue<RnnBackward<T>, cuda::rnn_backward<T>>,
-    queue<GatedForward<T>, cuda::lstm_forward<T>>,
-    queue<GatedBackward<T>, cuda::lstm_backward<T>>,
-    queue<GatedForward<T>, cuda::gru_forward<T>>,
-    queue<GatedBackward<T>, cuda::gru_backward<T>>,
-};
+constexpr Kernels<T> queued_kernels() {
+  Kernels<T> of = {};
+  of.spmm = queue<Spmm<T>, cuda::spmm<T>>;
+  of.sddmm = queue<Sddmm<T>, cuda::sddmm<T>>;
+  of.rnn_forward = queue<RnnForward<T>, cuda::rnn_forward<T>>;
+  of.rnn_backward = queue<RnnBackward<T>, cuda::rnn_backward<T>>;
+  of.lstm_forward = queue<GatedForward<T>, cuda::lstm_forward<T>>;
+  of.lstm_backward = queue<GatedBackward<T>, cuda::lstm_backward<T>>;
+  of.gru_forward = queue<GatedForward<T>, cuda::gru_forward<T>>;
+  of.gru_backward = queue<GatedBackward<T>, cuda::gru_backward<T>>;
+  return of;
+}
+
+template <typename T>
+constexpr Kernels<T> kCudaKernels = queued_kernels<T>();
 
 // A pattern from outside is checked on the CPU, where messages are made.
 std::string what_is_wrong(const Csr& w, int64_t nnz) {
@@ -160,6 +166,14 @@ constexpr Selection<T> kCpuSelection = {sparse_engine::smallest<T>, sparse_engin
 template <typename T>
 const Kernels<T>& kernels() {
   return OnCuda::here() ? kCudaKernels<T> : sparse_engine::kernels<T>();
+}
+
+const NarrowKernels& narrow_kernels() {
+  if (OnCuda::here())
+    throw std::invalid_argument(
+        "expected activations of the dtype of values on CUDA devices, found bfloat16: it has no "
+        "CUDA kernel yet");
+  return sparse_engine::narrow_kernels();
 }
 
 const PatternKernels& pattern_kernels() {

@@ -89,6 +89,10 @@ struct Steps {
   __host__ __device__ Steps from(int64_t step) const {
     return {data + step * step_stride(), features, panels, width};
   }
+  // With row `feature` as the first.
+  Steps from_row(int64_t feature) const {
+    return {data + feature * width, features, panels, width};
+  }
 };
 
 template <typename T>

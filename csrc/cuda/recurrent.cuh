@@ -12,8 +12,10 @@
 //     u, in the first rows. `before` and `now` are c (without one, h) before and after the step;
 //     `carried` is what reaches the gradient of c, or of h, other than by the weight;
 //   input_row(gate): where it leaves the gradient of the input's contribution.
+// What a unit saves is these rows, and c where there is one.
 #pragma once
 
+#include "dense.cuh"
 #include "link_sums.cuh"
 #include "phases.cuh"
 #include "sparse_engine/gated.h"
@@ -26,7 +28,7 @@ struct ForwardSteps {
   static constexpr int G = Cell::kGates, R = Cell::kRows, kBlocks = R == 1 ? 3 : 2;
 
   Product<T> product;
-  const T* bias;
+  const T *bias, *b_input;
   Steps<T> gates;  // [steps][R * units]
   Steps<T> h, c;   // [1 + steps][units], the first one is before the sequence
   bool has_initial;
@@ -47,7 +49,10 @@ struct ForwardSteps {
 #pragma unroll
         for (int r = 0; r < R; ++r) row[r] = rows[r].at[v];
 #pragma unroll
-        for (int g = 0; g < G; ++g) sum[g] = u[g].at[v] + (bias ? bias[g * units + unit] : T(0));
+        for (int g = 0; g < G; ++g) {
+          row[g] += b_input ? b_input[g * units + unit] : T(0);
+          sum[g] = u[g].at[v] + (bias ? bias[g * units + unit] : T(0));
+        }
         next.at[v] = Cell::forward(row, sum, carried.at[v]);
 #pragma unroll
         for (int r = 0; r < R; ++r) rows[r].at[v] = row[r];
@@ -139,6 +144,22 @@ struct Layer {
     return rows(panels, 0, array, rows_of_unit, 0, rows_of_unit, length);
   }
 
+  // The columns of all steps, beside each other.
+  SequenceColumns<T> columns(const Steps<T>& panels) const { return {panels, shape.columns}; }
+
+  // rows [steps][count] = w_input x_t, with w_input [count, inputs] and x [steps, batch, inputs].
+  void multiply(const T* w_input, const T* x, int64_t inputs, const Steps<T>& panels,
+                int64_t count) const {
+    dense_product<T>(Strided<const T>{w_input, inputs, 1}, Strided<const T>{x, inputs, 1},
+                     columns(panels), count, steps * shape.columns, inputs, stream);
+  }
+  // dw_input [count, inputs] = sum_t rows_t x_t^T.
+  void multiply_gradient(const Steps<T>& panels, int64_t count, const T* x, int64_t inputs,
+                         T* dw_input) const {
+    dense_product<T>(columns(panels), Strided<const T>{x, 1, inputs},
+                     Strided<T>{dw_input, inputs, 1}, count, inputs, steps * shape.columns, stream);
+  }
+
   // [1 + steps][units]: the first one from `initial`, or zeros.
   Steps<T> take_states(const T* initial) const {
     const Steps<T> states = take(1 + steps, 1);
@@ -165,7 +186,8 @@ void run_forward(const GatedForward<T>& a, const Layer<T>& layer, const Steps<T>
                  const Steps<T>& h, const Steps<T>& c) {
   const Product<T> product = product_of(a.w, a.values, layer.hidden, layer.shape, layer.stream);
   with_vector<T>(layer.shape, [&](auto vector) {
-    const ForwardSteps<T, vector, Cell> program{product, a.bias, gates, h, c, a.h0 != nullptr};
+    const ForwardSteps<T, vector, Cell> program{product, a.bias, a.b_input,      gates,
+                                                h,       c,      a.h0 != nullptr};
     run(program, 2 * layer.steps, product.threads(), layer.stream);
   });
   unpack(layer.all(h.from(1), a.h, 1, layer.steps), layer.stream);
@@ -183,6 +205,12 @@ __global__ void __launch_bounds__(kThreads)
       sum += __shfl_xor_sync(~0u, sum, distance);
     if (lane == 0) sums[row] = sum;
   }
+}
+
+template <typename T>
+void sum_over_columns(const Steps<T>& steps, int64_t length, int64_t rows, T* sums,
+                      const Stream& stream) {
+  launch(sum_rows<T>, rows * kWarp, stream, steps, length, rows, sums);
 }
 
 // The backward pass; `gates` hold what the forward pass saved and then the gradients, `state` is c
@@ -203,7 +231,7 @@ void run_backward(const GatedBackward<T>& a, const Layer<T>& layer, const Steps<
   });
   if (a.dh0) unpack(layer.all(dh0, a.dh0, 1, 1), stream);
   if (a.dc0) unpack(layer.all(carried, a.dc0, 1, 1), stream);
-  launch(sum_rows<T>, a.w.rows * kWarp, stream, gates, steps, a.w.rows, a.dbias);
+  sum_over_columns(gates, steps, a.w.rows, a.dbias, stream);
   if (a.dvalues) {
     const int64_t first = a.h0 ? 0 : 1;
     const LinkSums<T> sums = link_sums_of(a.w, layer.shape, gates.at(first), h.at(first),
@@ -212,29 +240,56 @@ void run_backward(const GatedBackward<T>& a, const Layer<T>& layer, const Steps<
   }
 }
 
-// A layer of cells with gates, whose input's contribution is given.
+// The transfers of what a unit saves, [steps, batch, saved * hidden] in blocks of `hidden`
+// features: its rows, and c.
+template <class Cell, typename T>
+struct Saved {
+  static constexpr int kAll = Cell::kRows + (Cell::kHasMemory ? 1 : 0);
+
+  const Layer<T>& layer;
+  const T* array;
+
+  Transfer<T> rows(const Steps<T>& gates) const {
+    return layer.rows(gates, 0, array, kAll, 0, Cell::kRows, layer.steps);
+  }
+  Transfer<T> memory(const Steps<T>& c) const {
+    return layer.rows(c.from(1), 0, array, kAll, Cell::kRows, 1, layer.steps);
+  }
+};
+
 template <class Cell, typename T>
 void gated_forward(const GatedForward<T>& a, const Stream& stream) {
   const Layer<T> layer{stream, shape_of<T>(a.batch), a.steps, a.w.cols};
   const Steps<T> gates = layer.take(a.steps, Cell::kRows), h = layer.take_states(a.h0);
   const Steps<T> c = Cell::kHasMemory ? layer.take_states(a.c0) : Steps<T>{};
-  pack(layer.rows(gates, 0, a.x, Cell::kGates, 0, Cell::kGates, a.steps), stream);
+  if (a.w_input)
+    layer.multiply(a.w_input, a.x, a.inputs, gates, a.w.rows);
+  else
+    pack(layer.rows(gates, 0, a.x, Cell::kGates, 0, Cell::kGates, a.steps), stream);
   run_forward<Cell>(a, layer, gates, h, c);
-  if (a.c) unpack(layer.all(c.from(1), a.c, 1, a.steps), stream);
-  if (a.c_n) unpack(layer.all(c.from(a.steps), a.c_n, 1, 1), stream);
-  if (a.saved) unpack(layer.all(gates, a.saved, kSavedPerUnit, a.steps), stream);
+  if (Cell::kHasMemory) unpack(layer.all(c.from(a.steps), a.c_n, 1, 1), stream);
+  if (!a.saved) return;
+  const Saved<Cell, T> saved{layer, a.saved};
+  unpack(saved.rows(gates), stream);
+  if (Cell::kHasMemory) unpack(saved.memory(c), stream);
 }
 
 template <class Cell, typename T>
 void gated_backward(const GatedBackward<T>& a, const Stream& stream) {
   const Layer<T> layer{stream, shape_of<T>(a.batch), a.steps, a.w.cols};
   const Steps<T> gates = layer.take(a.steps, Cell::kRows), h = layer.read_states(a.h0, a.h);
-  const Steps<T> state = Cell::kHasMemory ? layer.read_states(a.c0, a.c) : h;
-  pack(layer.all(gates, a.saved, kSavedPerUnit, a.steps), stream);
+  const Steps<T> state = Cell::kHasMemory ? layer.take_states(a.c0) : h;
+  const Saved<Cell, T> saved{layer, a.saved};
+  pack(saved.rows(gates), stream);
+  if (Cell::kHasMemory) pack(saved.memory(state), stream);
   run_backward<Cell>(a, layer, gates, state, h);
-  if (a.dx)
-    for (int g = 0; g < Cell::kGates; ++g)
-      unpack(layer.rows(gates, Cell::input_row(g), a.dx, Cell::kGates, g, 1, a.steps), stream);
+  for (int g = 0; g < Cell::kGates; ++g) {
+    const int64_t hidden = layer.hidden, own = g * hidden;
+    const Steps<T> dv = gates.from_row(Cell::input_row(g) * hidden);
+    if (a.dv) unpack(layer.rows(dv, 0, a.dv, Cell::kGates, g, 1, a.steps), stream);
+    if (a.dw_input) layer.multiply_gradient(dv, hidden, a.x, a.inputs, a.dw_input + own * a.inputs);
+    if (a.db_input) sum_over_columns(dv, a.steps, hidden, a.db_input + own, stream);
+  }
 }
 
 }  // namespace

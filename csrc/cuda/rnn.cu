@@ -1,5 +1,4 @@
 #include "activation.cuh"
-#include "dense.cuh"
 #include "recurrent.cuh"
 #include "sparse_engine/rnn.h"
 
@@ -37,13 +36,11 @@ void rnn_forward(const RnnForward<T>& a, const Stream& stream) {
   const Layer<T> layer{stream, shape_of<T>(a.batch), a.steps, a.w.rows};
   const Steps<T> h = layer.take_states(a.h0), z = h.from(1);  // each h_t takes the place of its z_t
   if (a.w_input)
-    dense_product<T>(Strided<const T>{a.w_input, a.inputs, 1}, Strided<const T>{a.x, a.inputs, 1},
-                     SequenceColumns<T>{z, a.batch}, layer.hidden, a.steps * a.batch, a.inputs,
-                     stream);
+    layer.multiply(a.w_input, a.x, a.inputs, z, layer.hidden);
   else
     pack(layer.all(z, a.x, 1, a.steps), stream);
-  const GatedForward<T> pass{a.w,     a.values, a.bias,  nullptr, a.h0,    nullptr,  a.h,
-                             nullptr, nullptr,  nullptr, a.steps, a.batch, a.threads};
+  GatedForward<T> pass = {};
+  pass.w = a.w, pass.values = a.values, pass.bias = a.bias, pass.h0 = a.h0, pass.h = a.h;
   with_activation(a.activation,
                   [&](auto cell) { run_forward<decltype(cell)>(pass, layer, z, h, Steps<T>{}); });
 }
@@ -52,16 +49,14 @@ template <typename T>
 void rnn_backward(const RnnBackward<T>& a, const Stream& stream) {
   const Layer<T> layer{stream, shape_of<T>(a.batch), a.steps, a.w.rows};
   const Steps<T> dz = layer.take(a.steps, 1), h = layer.read_states(a.h0, a.h);
-  const GatedBackward<T> pass{a.w,     a.wt,      a.permutation, a.values, a.h0,     nullptr, a.h,
-                              nullptr, nullptr,   a.dh,          nullptr,  nullptr,  a.dbias, a.dh0,
-                              nullptr, a.dvalues, a.steps,       a.batch,  a.threads};
+  GatedBackward<T> pass = {};
+  pass.w = a.w, pass.wt = a.wt, pass.permutation = a.permutation, pass.values = a.values;
+  pass.h0 = a.h0, pass.dh = a.dh;
+  pass.dbias = a.dbias, pass.dh0 = a.dh0, pass.dvalues = a.dvalues;
   with_activation(a.activation,
                   [&](auto cell) { run_backward<decltype(cell)>(pass, layer, dz, h, h); });
   if (a.dz) unpack(layer.all(dz, a.dz, 1, a.steps), stream);
-  if (a.dw_input)
-    dense_product<T>(SequenceColumns<T>{dz, a.batch}, Strided<const T>{a.x, 1, a.inputs},
-                     Strided<T>{a.dw_input, a.inputs, 1}, layer.hidden, a.inputs, a.steps * a.batch,
-                     stream);
+  if (a.dw_input) layer.multiply_gradient(dz, layer.hidden, a.x, a.inputs, a.dw_input);
 }
 
 template void rnn_forward(const RnnForward<float>&, const Stream&);

@@ -20,7 +20,7 @@ def arguments():
         "sddmm": (*PATTERN, x, x),
         "transpose": tuple(PATTERN.links),
         "smallest": (values, 3, 0.0, False),
-        "rnn_forward": (sequence, None, None, None, values, *PATTERN, 0),
+        "rnn_forward": (sequence, None, None, None, values, *PATTERN, None, 0),
     }
 
 
@@ -57,4 +57,39 @@ def test_shapes_are_checked_before_a_launch(simulated):
     with pytest.raises(ValueError, match="expected x of dtype float32, found float64"):
         simulated.spmm(torch.randn(12), *PATTERN, torch.randn(6, 3).double(), None)
     with pytest.raises(ValueError, match="expected a recurrent weight of 3 gates"):
-        simulated.gru_forward(torch.randn(2, 3, 18), None, None, torch.randn(12), *PATTERN, False)
+        simulated.gru_forward(
+            *(torch.randn(2, 3, 18), None, None, None, None),
+            *(torch.randn(12), *PATTERN, None, False),
+        )
+
+
+def test_what_has_no_kernel_is_named(simulated):
+    """Before a launch: packed sequences and bfloat16."""
+    values, packed = torch.randn(12), torch.randn(5, 6)
+    with pytest.raises(ValueError, match="expected sequences of one length on CUDA devices"):
+        simulated.rnn_forward(packed, None, None, None, values, *PATTERN, torch.tensor([3, 2]), 0)
+    with pytest.raises(ValueError, match="found bfloat16: it has no CUDA kernel yet"):
+        simulated.spmm(values, *PATTERN, torch.randn(6, 3).bfloat16(), None)
+
+
+WITHOUT = ["ctrnn", "rhn", "on_lstm", "conductance", "ltc"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "scan_absent",
+        "ch3_l3",
+        "ch2_l3n",
+        *(f"{c}_{way}" for c in WITHOUT for way in ("forward", "backward")),
+    ],
+)
+def test_an_operation_without_a_kernel_says_so(name):
+    operation = getattr(native, name).default
+    of_kind = {"Tensor": torch.ones(1), "int": 0, "float": 0.0, "bool": False}
+    arguments = [
+        [] if isinstance(a.type, torch.ListType) else of_kind.get(str(a.type))
+        for a in operation._schema.arguments
+    ]
+    with pytest.raises(ValueError, match=f"{name} has no CUDA kernel yet"):
+        operation.redispatch(ON_CUDA, *arguments)

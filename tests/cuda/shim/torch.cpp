@@ -34,4 +34,6 @@ const Kernels<double>& kernels() {
   throw std::logic_error("no kernels of the CPU here");
 }
 
+const NarrowKernels& narrow_kernels() { throw std::logic_error("no kernels of the CPU here"); }
+
 }  // namespace sparse_engine
