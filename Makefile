@@ -3,9 +3,9 @@
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
-NATIVE := $(shell find csrc -name '*.cpp' -o -name '*.h') $(wildcard sparse_engine/*/*.pyx) setup.py pyproject.toml
+NATIVE := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh') $(wildcard sparse_engine/*/*.pyx) setup.py pyproject.toml
 
-.PHONY: demo test lint bench build clean
+.PHONY: demo test lint bench build cuda gpu-check clean
 
 demo: build
 	rm -rf runs/demo
@@ -17,7 +17,8 @@ test: build
 lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	find csrc -name '*.cpp' -o -name '*.h' | xargs $(BIN)/clang-format --dry-run --Werror
+	find csrc tests/cuda -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh' \
+		| xargs $(BIN)/clang-format --dry-run --Werror
 
 bench: build
 	$(BIN)/python -m benchmarks.train_step --json benchmarks/results/train_step.json
@@ -27,6 +28,13 @@ bench: build
 	$(BIN)/python -m benchmarks.analysis --json benchmarks/results/analysis.json
 
 build: .venv/built
+
+# Both use the python that is there, with a CUDA build of torch, and no network.
+cuda:
+	SPARSE_ENGINE_CUDA=1 $(PYTHON) -m pip install --no-build-isolation --no-deps -e .
+
+gpu-check: cuda
+	$(PYTHON) -m benchmarks.gpu
 
 .venv/ready: pyproject.toml
 	test -d .venv || $(PYTHON) -m venv .venv

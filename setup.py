@@ -1,11 +1,14 @@
 """Builds sparse_engine._C against the stable ABI of LibTorch, and the graph kernels with Cython.
 
 The kernel files of _C are compiled once per instruction set and linked together; the library
-chooses among them when it is loaded. Everything else about the package is in pyproject.toml.
+chooses among them when it is loaded. Where torch has CUDA and nvcc is found, the kernels of the GPU
+are linked in, too; SPARSE_ENGINE_CUDA=0 or 1 decides otherwise, TORCH_CUDA_ARCH_LIST for which
+devices. Everything else about the package is in pyproject.toml.
 """
 
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -16,7 +19,8 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 try:
-    from torch.utils.cpp_extension import BuildExtension, CppExtension
+    import torch
+    from torch.utils.cpp_extension import CUDA_HOME, BuildExtension, CppExtension, library_paths
 except ImportError:
     sys.exit(
         "sparse_engine builds against the torch that is installed, and found none.\n"
@@ -45,8 +49,39 @@ INCLUDES = ["csrc/include", "csrc/cpu"]
 GRAPH_INCLUDES = ["csrc/include", "csrc/graph"]
 
 
+NVCC = os.path.join(CUDA_HOME, "bin", "nvcc") if CUDA_HOME else shutil.which("nvcc")
+NVCC_FLAGS = ["-std=c++17", "-O3", "-Xcompiler=-fPIC,-fvisibility=hidden,-Wall,-Wextra"]
+
+
+def cuda_is_wanted() -> bool:
+    choice = os.environ.get("SPARSE_ENGINE_CUDA", "")
+    if choice not in ("", "0", "1"):
+        sys.exit(f"expected SPARSE_ENGINE_CUDA to be 0 or 1, found {choice!r}")
+    missing = [
+        what
+        for what, found in (("a CUDA build of torch", torch.version.cuda), ("nvcc", NVCC))
+        if not found
+    ]
+    if choice == "1" and missing:
+        sys.exit(f"SPARSE_ENGINE_CUDA=1 needs {' and '.join(missing)}, which was not found")
+    return choice != "0" and not missing
+
+
+def architectures() -> list[str]:
+    """For nvcc, from a list such as "8.0;9.0+PTX"."""
+    flags = []
+    for name in os.environ.get("TORCH_CUDA_ARCH_LIST", "8.0;8.6;9.0+PTX").replace(";", " ").split():
+        number = name.removesuffix("+PTX").replace(".", "")
+        kinds = ["sm", "compute"] if name.endswith("+PTX") else ["sm"]
+        flags += [f"-gencode=arch=compute_{number},code={kind}_{number}" for kind in kinds]
+    return flags
+
+
+CUDA = cuda_is_wanted()
+
+
 class BuildKernels(BuildExtension):
-    """Compiles csrc/cpu's kernel files for every instruction set before the extension itself."""
+    """Compiles the kernel files, for every instruction set, before the extension itself."""
 
     def build_extension(self, ext):
         if ext.name == "sparse_engine._C":
@@ -54,31 +89,39 @@ class BuildKernels(BuildExtension):
         super().build_extension(ext)
 
     def compile_kernels(self, ext):
-        jobs = [(kernel, isa) for kernel in KERNELS for isa in INSTRUCTION_SETS]
+        jobs = [
+            (self.compile_for_cpu, kernel, isa) for kernel in KERNELS for isa in INSTRUCTION_SETS
+        ]
+        if CUDA:
+            jobs += [(self.compile_for_cuda, source) for source in Path("csrc/cuda").glob("*.cu")]
         with ThreadPoolExecutor(int(os.environ.get("MAX_JOBS", os.cpu_count() or 1))) as pool:
-            ext.extra_objects = [*pool.map(lambda job: self.compile_kernel(*job), jobs)]
+            ext.extra_objects = [*pool.map(lambda job: job[0](*job[1:]), jobs)]
 
-    def compile_kernel(self, kernel: str, isa: str) -> str:
-        source = Path(f"csrc/cpu/{kernel}.cpp")
-        target = Path(self.build_temp, "kernels", f"{kernel}-{isa}.o")
-        depends = [source, Path("setup.py"), *Path("csrc").rglob("*.h")]
+    def compile_for_cpu(self, kernel: str, isa: str) -> str:
+        compiler = os.environ.get("CXX") or sysconfig.get_config_var("CXX").split()[0]
+        flags = [*CXX_FLAGS, *INSTRUCTION_SETS[isa], f"-DSPARSE_ENGINE_ISA={isa}"]
+        return self.compile(
+            Path(f"csrc/cpu/{kernel}.cpp"), f"{kernel}-{isa}.o", [*compiler.split(), *flags]
+        )
+
+    def compile_for_cuda(self, source: Path) -> str:
+        return self.compile(source, f"{source.stem}-cuda.o", [NVCC, *NVCC_FLAGS, *architectures()])
+
+    def compile(self, source: Path, name: str, command: list[str]) -> str:
+        target = Path(self.build_temp, "kernels", name)
+        depends = [
+            source,
+            Path("setup.py"),
+            *Path("csrc").rglob("*.h"),
+            *source.parent.glob("*.cuh"),
+        ]
         if target.exists() and all(
             path.stat().st_mtime < target.stat().st_mtime for path in depends
         ):
             return str(target)
         target.parent.mkdir(parents=True, exist_ok=True)
-        compiler = os.environ.get("CXX") or sysconfig.get_config_var("CXX").split()[0]
-        subprocess.run(
-            [
-                *compiler.split(),
-                *CXX_FLAGS,
-                *INSTRUCTION_SETS[isa],
-                *(f"-I{path}" for path in INCLUDES),
-                f"-DSPARSE_ENGINE_ISA={isa}",
-                *("-c", str(source), "-o", str(target)),
-            ],
-            check=True,
-        )
+        includes = [f"-I{path}" for path in INCLUDES]
+        subprocess.run([*command, *includes, "-c", str(source), "-o", str(target)], check=True)
         return str(target)
 
 
@@ -96,8 +139,11 @@ setup(
                 *CXX_FLAGS,
                 "-DPy_LIMITED_API=0x030A0000",
                 "-DTORCH_TARGET_VERSION=0x020a000000000000",
+                *(["-DUSE_CUDA", "-DSPARSE_ENGINE_WITH_CUDA"] if CUDA else []),
             ],
             extra_link_args=["-fopenmp"],
+            library_dirs=library_paths(device_type="cuda") if CUDA else [],
+            libraries=["torch_cuda", "cudart"] if CUDA else [],
             py_limited_api=True,
         ),
         *cythonize(

@@ -19,5 +19,12 @@ def info() -> dict[str, object]:
         "machine": platform.machine(),
         "isa": _native.isa(),
         "threads": torch.get_num_threads(),
-        "cuda": "built without CUDA",
+        "cuda": cuda(),
     }
+
+
+def cuda() -> str:
+    """What GPU there is to run on, or why there is none."""
+    if not _native.built_with_cuda():
+        return "built without CUDA"
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "no device"

@@ -58,6 +58,16 @@ def awkward_patterns() -> dict[str, Pattern]:
     }
 
 
+def hub_pattern(out_features: int, in_features: int) -> Pattern:
+    """A few links in most rows and none in some; two full rows and a full column."""
+    generator = torch.Generator().manual_seed(out_features)
+    mask = torch.rand(out_features, in_features, generator=generator) < 4 / in_features
+    mask[out_features // 2 : out_features // 2 + 3] = False
+    mask[:, in_features // 3] = True
+    mask[[1, out_features - 1]] = True
+    return pattern_of(mask)
+
+
 def sizes() -> st.SearchStrategy[int]:
     """Sizes of a matrix: small ones, and those around the widths that kernels are built of."""
     return st.one_of(st.integers(1, 20), st.sampled_from(BOUNDARIES))

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "cuda.h"
 #include "memory.h"
 #include "sparse_engine/kernels.h"
 #include "sparse_engine/matrix.h"
@@ -57,7 +58,9 @@ inline const char* name_of(ScalarType type) {
 }
 
 inline void check_type(const Tensor& t, const char* name, ScalarType type) {
-  if (!t.is_cpu()) fail("expected ", name, " on the CPU, found a tensor on another device");
+  if (OnCuda::here() ? !t.is_cuda() : !t.is_cpu())
+    fail("expected ", name, OnCuda::here() ? " on a CUDA device" : " on the CPU",
+         ", found a tensor on another device");
   if (t.scalar_type() != type)
     fail("expected ", name, " of dtype ", name_of(type), ", found ", name_of(t.scalar_type()));
 }
@@ -120,17 +123,19 @@ auto with_activations(const Tensor& values, const Tensor& activations, const Bod
 }
 
 // Index tensors of `rows` x `cols` as a Csr. The indices themselves were validated when the
-// pattern was made; what could make a kernel leave its arrays is checked again.
+// pattern was made; what could make a kernel leave its arrays is checked again, where that needs no
+// copy from a GPU.
 inline Csr csr(const Tensor& crow, const Tensor& col, int64_t cols) {
   if (crow.dim() != 1 || crow.numel() < 1)
     fail("expected crow_indices of shape [out_features + 1], found ", shape_of(crow));
   check_indices(crow, "crow_indices", ScalarType::Long, crow.numel());
   check_indices(col, "col_indices", ScalarType::Int, col.numel());
   const Csr w{static_cast<const int64_t*>(crow.const_data_ptr()),
-              static_cast<const int32_t*>(col.const_data_ptr()), crow.numel() - 1, cols};
-  if (w.ptr[0] != 0 || w.nnz() != col.numel())
-    fail("expected crow_indices to run from 0 to the ", col.numel(),
-         " links of col_indices, found ", w.ptr[0], " to ", w.nnz());
+              static_cast<const int32_t*>(col.const_data_ptr()), crow.numel() - 1, cols,
+              col.numel()};
+  if (!OnCuda::here() && (w.ptr[0] != 0 || w.ptr[w.rows] != w.nnz()))
+    fail("expected crow_indices to run from 0 to the ", w.nnz(), " links of col_indices, found ",
+         w.ptr[0], " to ", w.ptr[w.rows]);
   return w;
 }
 
@@ -152,7 +157,7 @@ const T* data_or_null(const std::optional<Tensor>& t) {
 // An uninitialised tensor of the dtype and device of `like`, for results of any size.
 inline Tensor empty(const Tensor& like, std::vector<int64_t> shape) {
   Tensor t = torch::stable::new_empty(like, shape);
-  prefer_huge_pages(t.mutable_data_ptr(), t.numel() * t.element_size());
+  if (!OnCuda::here()) prefer_huge_pages(t.mutable_data_ptr(), t.numel() * t.element_size());
   return t;
 }
 

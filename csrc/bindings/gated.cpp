@@ -304,4 +304,11 @@ STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CPU, m) {
   m.impl("gru_backward", TORCH_BOX(&gru_backward));
 }
 
+STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CUDA, m) {
+  m.impl("lstm_forward", SPARSE_ENGINE_CUDA_BOX(&lstm_forward));
+  m.impl("lstm_backward", SPARSE_ENGINE_CUDA_BOX(&lstm_backward));
+  m.impl("gru_forward", SPARSE_ENGINE_CUDA_BOX(&gru_forward));
+  m.impl("gru_backward", SPARSE_ENGINE_CUDA_BOX(&gru_backward));
+}
+
 }  // namespace sparse_engine::bindings

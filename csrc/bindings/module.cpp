@@ -9,8 +9,17 @@ namespace {
 
 PyObject* isa(PyObject*, PyObject*) { return PyUnicode_FromString(sparse_engine::isa_name()); }
 
+PyObject* built_with_cuda(PyObject*, PyObject*) {
+#ifdef SPARSE_ENGINE_WITH_CUDA
+  return PyBool_FromLong(1);
+#else
+  return PyBool_FromLong(0);
+#endif
+}
+
 PyMethodDef methods[] = {
     {"isa", isa, METH_NOARGS, "Name of the instruction set whose kernels run."},
+    {"built_with_cuda", built_with_cuda, METH_NOARGS, "Whether the kernels of the GPU are here."},
     {nullptr, nullptr, 0, nullptr},
 };
 

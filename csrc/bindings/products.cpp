@@ -81,4 +81,10 @@ STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CPU, m) {
   m.impl("sddmm", TORCH_BOX(&sddmm));
 }
 
+STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CUDA, m) {
+  m.impl("spmm", SPARSE_ENGINE_CUDA_BOX(&spmm));
+  m.impl("spmm_t", SPARSE_ENGINE_CUDA_BOX(&spmm_t));
+  m.impl("sddmm", SPARSE_ENGINE_CUDA_BOX(&sddmm));
+}
+
 }  // namespace sparse_engine::bindings

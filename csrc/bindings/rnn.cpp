@@ -104,4 +104,9 @@ STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CPU, m) {
   m.impl("rnn_backward", TORCH_BOX(&rnn_backward));
 }
 
+STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CUDA, m) {
+  m.impl("rnn_forward", SPARSE_ENGINE_CUDA_BOX(&rnn_forward));
+  m.impl("rnn_backward", SPARSE_ENGINE_CUDA_BOX(&rnn_backward));
+}
+
 }  // namespace sparse_engine::bindings

@@ -55,6 +55,9 @@ class Layout {
 
  private:
   void read(const Tensor& batch_sizes, const Tensor& x, const char* name) {
+    if (OnCuda::here())
+      fail("expected sequences of one length on CUDA devices, found batch_sizes: packed sequences ",
+           "have no CUDA kernel yet");
     check_indices(batch_sizes, "batch_sizes", ScalarType::Long, batch_sizes.numel());
     const int64_t* sizes = static_cast<const int64_t*>(batch_sizes.const_data_ptr());
     steps = batch_sizes.numel(), batch = steps > 0 ? sizes[0] : 0;

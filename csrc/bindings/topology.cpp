@@ -18,8 +18,8 @@ void check_csr(const Tensor& crow, const Tensor& col, int64_t in_features) {
   if (in_features < 0 || in_features > kMostLinks)
     fail("expected in_features in [0, 2^31), found ", in_features);
   if (col.numel() > kMostLinks) fail("expected fewer than 2^31 links, found ", col.numel());
-  const Csr w{data<int64_t>(crow), data<int32_t>(col), crow.numel() - 1, in_features};
-  const std::string problem = what_is_wrong(w, col.numel());
+  const Csr w{data<int64_t>(crow), data<int32_t>(col), crow.numel() - 1, in_features, col.numel()};
+  const std::string problem = pattern_kernels().what_is_wrong(w, col.numel());
   if (!problem.empty()) fail(problem);
 }
 
@@ -29,8 +29,8 @@ std::tuple<Tensor, Tensor, Tensor> transpose_pattern(const Tensor& crow, const T
   Tensor t_crow = torch::stable::new_empty(crow, {in_features + 1});
   Tensor t_col = empty(col, {w.nnz()});
   Tensor permutation = empty(col, {w.nnz()});
-  transpose(w, mutable_data<int64_t>(t_crow), mutable_data<int32_t>(t_col),
-            mutable_data<int32_t>(permutation), threads());
+  pattern_kernels().transpose(w, mutable_data<int64_t>(t_crow), mutable_data<int32_t>(t_col),
+                              mutable_data<int32_t>(permutation), threads());
   return std::make_tuple(t_crow, t_col, permutation);
 }
 
@@ -43,12 +43,12 @@ Tensor sample(const Tensor& crow, const Tensor& col, int64_t in_features,
   if (dropped) {
     check_indices(*dropped, "dropped", ScalarType::Bool, w.nnz());
     gone = data<bool>(*dropped);
-    absent += count_true(gone, w.nnz(), threads());
+    absent += pattern_kernels().count_true(gone, w.nnz(), threads());
   }
   if (count < 0 || count > absent)
     fail("expected to sample between 0 and ", absent, " absent cells, found ", count);
   Tensor cells = empty(crow, {count});
-  sample_absent(
+  pattern_kernels().sample_absent(
       w, gone, count,
       {static_cast<uint64_t>(seed), static_cast<uint32_t>(step), static_cast<uint32_t>(stream)},
       mutable_data<int64_t>(cells), threads());
@@ -63,9 +63,10 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> rewire_pattern(const Tensor& crow, co
   check_indices(cells, "cells", ScalarType::Long, cells.numel());
   const bool* kept = data<bool>(keep);
   const int64_t* born = data<int64_t>(cells);
-  const int64_t total = cells.numel() + count_true(kept, w.nnz(), threads());
+  const int64_t total = cells.numel() + pattern_kernels().count_true(kept, w.nnz(), threads());
   if (total > kMostLinks) fail("expected fewer than 2^31 links, found ", total);
-  const int64_t wrong = first_unordered(born, cells.numel(), w.rows * w.cols, threads());
+  const int64_t wrong =
+      pattern_kernels().first_unordered(born, cells.numel(), w.rows * w.cols, threads());
   if (wrong >= 0)
     fail("expected cells strictly increasing in [0, ", w.rows * w.cols, "), found ", born[wrong],
          " at position ", wrong);
@@ -73,7 +74,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> rewire_pattern(const Tensor& crow, co
   Tensor new_col = empty(col, {total});
   Tensor slot_map = empty(col, {w.nnz()});
   Tensor born_slots = empty(col, {cells.numel()});
-  const int64_t clash = rewire({w, kept, born, cells.numel(), mutable_data<int64_t>(new_crow),
+  const int64_t clash =
+      pattern_kernels().rewire({w, kept, born, cells.numel(), mutable_data<int64_t>(new_crow),
                                 mutable_data<int32_t>(new_col), mutable_data<int32_t>(slot_map),
                                 mutable_data<int32_t>(born_slots)},
                                threads());
@@ -91,8 +93,8 @@ int word_of(const Tensor& t) {
 }
 
 void carry_checked(const Tensor& t, const Tensor& slot_map, int64_t size, void* to) {
-  const int64_t wrong = carry(t.const_data_ptr(), data<int32_t>(slot_map), slot_map.numel(),
-                              word_of(t), size, to, threads());
+  const int64_t wrong = pattern_kernels().carry(t.const_data_ptr(), data<int32_t>(slot_map),
+                                                slot_map.numel(), word_of(t), size, to, threads());
   if (wrong != -1) fail("expected slots in [-1, ", size, "), found ", wrong);
 }
 
@@ -108,6 +110,10 @@ void carry_in_place(Tensor t, const Tensor& slot_map) {
   check_indices(slot_map, "slot_map", ScalarType::Int, slot_map.numel());
   check_indices(t, "tensor", t.scalar_type(), slot_map.numel());
   const int64_t size = t.numel(), bytes = size * word_of(t);
+  if (OnCuda::here()) {
+    torch::stable::copy_(t, carry_entries(t, slot_map, size));
+    return;
+  }
   Scratch scratch(Scratch::bytes_of<char>(bytes));
   char* moved = scratch.take<char>(bytes);
   carry_checked(t, slot_map, size, moved);
@@ -122,7 +128,7 @@ Tensor smallest_entries(const Tensor& scores, int64_t count, double above, bool 
     if (count < 0) fail("expected count of at least 0, found ", count);
     Tensor chosen = torch::stable::new_empty(scores, {n}, ScalarType::Bool);
     const Scores<T> all{data<T>(scores), n, negate, static_cast<T>(above)};
-    const int64_t nan = smallest(all, count, mutable_data<bool>(chosen), threads());
+    const int64_t nan = selection<T>().smallest(all, count, mutable_data<bool>(chosen), threads());
     if (nan >= 0) fail("expected scores that can be ordered, found NaN at link ", nan);
     return chosen;
   });
@@ -135,8 +141,8 @@ Tensor nearest_zero_entries(const Tensor& values, double share) {
     check_indices(values, "values", kType<T>, n);
     if (!(share >= 0 && share <= 1)) fail("expected share in [0, 1], found ", share);
     Tensor chosen = torch::stable::new_empty(values, {n}, ScalarType::Bool);
-    const int64_t nan =
-        nearest_zero(data<T>(values), n, share, mutable_data<bool>(chosen), threads());
+    const int64_t nan = selection<T>().nearest_zero(data<T>(values), n, share,
+                                                    mutable_data<bool>(chosen), threads());
     if (nan >= 0) fail("expected values that can be ordered, found NaN at link ", nan);
     return chosen;
   });
@@ -168,6 +174,17 @@ STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CPU, m) {
   m.impl("nearest_zero", TORCH_BOX(&nearest_zero_entries));
   m.impl("carry", TORCH_BOX(&carry_entries));
   m.impl("carry_", TORCH_BOX(&carry_in_place));
+}
+
+STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CUDA, m) {
+  m.impl("check_csr", SPARSE_ENGINE_CUDA_BOX(&check_csr));
+  m.impl("transpose", SPARSE_ENGINE_CUDA_BOX(&transpose_pattern));
+  m.impl("sample_absent", SPARSE_ENGINE_CUDA_BOX(&sample));
+  m.impl("rewire", SPARSE_ENGINE_CUDA_BOX(&rewire_pattern));
+  m.impl("smallest", SPARSE_ENGINE_CUDA_BOX(&smallest_entries));
+  m.impl("nearest_zero", SPARSE_ENGINE_CUDA_BOX(&nearest_zero_entries));
+  m.impl("carry", SPARSE_ENGINE_CUDA_BOX(&carry_entries));
+  m.impl("carry_", SPARSE_ENGINE_CUDA_BOX(&carry_in_place));
 }
 
 }  // namespace sparse_engine::bindings

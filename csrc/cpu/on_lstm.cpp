@@ -12,7 +12,7 @@ constexpr int kMasters = 2, kGates = 4;  // in, forget; out, cell, in, forget
 
 // Rows [first, first + rows) of w, whose links stay where they are.
 inline Csr rows_from(const Csr& w, int64_t first, int64_t rows) {
-  return {w.ptr + first, w.idx, rows, w.cols};
+  return {w.ptr + first, w.idx, rows, w.cols, w.ptr[first + rows]};
 }
 
 // The softmax over n rows of a panel.

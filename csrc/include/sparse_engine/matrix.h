@@ -11,8 +11,9 @@ struct Csr {
   const int32_t* idx;  // [ptr[rows]], column of each link, strictly increasing within a row
   int64_t rows;
   int64_t cols;
+  int64_t links;  // ptr[rows], for those who cannot read ptr: the arrays may be on a GPU
 
-  int64_t nnz() const { return ptr[rows]; }
+  int64_t nnz() const { return links; }
 };
 
 // A dense `features` x `columns` matrix; element (f, n) is data[f * feature_stride +

@@ -3,13 +3,19 @@
 
 #include <cstdint>
 
+#ifdef __CUDACC__
+#define SE_EVERYWHERE __host__ __device__
+#else
+#define SE_EVERYWHERE
+#endif
+
 namespace sparse_engine {
 
 struct Philox {
   uint32_t word[4];
 
   // The four words that belong to this counter and key.
-  static Philox at(uint64_t counter, uint32_t step, uint32_t stream, uint64_t seed) {
+  SE_EVERYWHERE static Philox at(uint64_t counter, uint32_t step, uint32_t stream, uint64_t seed) {
     Philox x{{static_cast<uint32_t>(counter), static_cast<uint32_t>(counter >> 32), step, stream}};
     uint32_t key0 = static_cast<uint32_t>(seed), key1 = static_cast<uint32_t>(seed >> 32);
     for (int round = 0; round < 10; ++round) {
@@ -23,7 +29,9 @@ struct Philox {
     return x;
   }
 
-  uint64_t pair(int i) const { return word[2 * i] | static_cast<uint64_t>(word[2 * i + 1]) << 32; }
+  SE_EVERYWHERE uint64_t pair(int i) const {
+    return word[2 * i] | static_cast<uint64_t>(word[2 * i + 1]) << 32;
+  }
 };
 
 }  // namespace sparse_engine

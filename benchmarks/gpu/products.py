@@ -1,0 +1,63 @@
+"""Single products against cuSPARSE, as torch.sparse calls it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch.sparse import sampled_addmm
+
+from benchmarks._peers import torch_csr
+from benchmarks._report import Row, quartiles
+from benchmarks.gpu.timing import copy_rate, measure
+from sparse_engine import ops
+from sparse_engine.nn import SparseWeight
+
+#: (neurons, density, columns)
+SIZES = [
+    (neurons, density, columns)
+    for neurons, density in [(16_384, 0.01), (16_384, 0.05), (100_000, 0.001)]
+    for columns in (32, 128)
+]
+ONE_COLUMN = (100_000, 0.001, 1)
+QUICK = [(256, 0.1, 32), (256, 0.1, 1)]
+
+
+def rows(*, quick: bool) -> Iterator[Row]:
+    """A row per operation and size."""
+    rate = copy_rate()
+    for neurons, density, columns in QUICK if quick else [*SIZES, ONE_COLUMN]:
+        weight = SparseWeight.erdos_renyi(neurons, neurons, density=density)
+        yield from of_size(weight.requires_grad_(False).cuda(), columns, rate)
+
+
+def of_size(weight: SparseWeight, columns: int, rate: float) -> Iterator[Row]:
+    """The operations on one weight; ``rate`` in bytes per second is that of a copy."""
+    values, pattern, csr = weight.values, weight.pattern, torch_csr(weight)
+    x, y = (torch.randn(weight.shape[1], columns, device="cuda") for _ in range(2))
+    torch.testing.assert_close(ops.spmm(values, pattern, x), csr @ x, rtol=1e-4, atol=1e-4)
+    timings = measure({"ours": lambda: ops.spmm(values, pattern, x), "torch": lambda: csr @ x})
+    share = 8 * weight.nnz / timings["ours"].median / rate if columns == 1 else None
+    product = row("spmm", weight, columns, timings, target=1.5 if columns > 1 else 2.0)
+    yield {**product, "share of copy": share}
+    timings = measure({"ours": lambda: ops.spmm_t(values, pattern, x)})
+    yield row("spmm_t", weight, columns, timings)
+    ours, peer = lambda: ops.sddmm(pattern, y, x), lambda: sampled_addmm(csr, y, x.T, beta=0.0)
+    yield row("sddmm", weight, columns, measure({"ours": ours, "torch": peer}), target=2.0)
+
+
+def row(name: str, weight: SparseWeight, columns: int, timings, target=None) -> Row:
+    """What was measured of an operation."""
+    ours = timings["ours"].median
+    peer = timings["torch"].median if "torch" in timings else None
+    return {
+        "operation": name,
+        "n": weight.shape[0],
+        "density": weight.density,
+        "B": columns,
+        "us": 1e6 * ours,
+        "gathered TB/s": 4 * columns * weight.nnz / ours / 1e12,
+        "x torch": None if peer is None else peer / ours,
+        "target": target,
+        **quartiles(timings),
+    }

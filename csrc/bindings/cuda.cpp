@@ -1,0 +1,193 @@
+#include "cuda.h"
+
+#include <stdexcept>
+
+#ifdef SPARSE_ENGINE_WITH_CUDA
+#include <torch/csrc/inductor/aoti_torch/c/shim.h>
+#include <torch/csrc/stable/accelerator.h>
+#include <torch/csrc/stable/ops.h>
+
+#include <string>
+#include <vector>
+
+#include "sparse_engine/cuda.h"
+
+namespace sparse_engine::bindings {
+namespace {
+
+constexpr int32_t kNone = -2;
+thread_local int32_t device = kNone;
+
+// From PyTorch's allocator, which gives memory out again in the order of the stream.
+class TorchMemory final : public cuda::Memory {
+ public:
+  void* take(size_t bytes) override {
+    blocks_.push_back(torch::stable::empty(
+        {static_cast<int64_t>(bytes)}, torch::headeronly::ScalarType::Byte, std::nullopt,
+        torch::stable::Device(torch::headeronly::DeviceType::CUDA, device)));
+    return blocks_.back().mutable_data_ptr();
+  }
+
+ private:
+  std::vector<torch::stable::Tensor> blocks_;
+};
+
+// body(the current stream)
+template <class Body>
+auto on_stream(const Body& body) {
+  void* stream = nullptr;
+  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(device, &stream));
+  TorchMemory memory;
+  const cuda::Stream current{stream, memory};
+  return body(current);
+}
+
+template <class Args, void (*kernel)(const Args&, const cuda::Stream&)>
+void queue(const Args& args) {
+  on_stream([&](const cuda::Stream& stream) { kernel(args, stream); });
+}
+
+// The other cells are refused in without_cuda.cpp.
+template <typename T>
+constexpr Kernels<T> queued_kernels() {
+  Kernels<T> of = {};
+  of.spmm = queue<Spmm<T>, cuda::spmm<T>>;
+  of.sddmm = queue<Sddmm<T>, cuda::sddmm<T>>;
+  of.rnn_forward = queue<RnnForward<T>, cuda::rnn_forward<T>>;
+  of.rnn_backward = queue<RnnBackward<T>, cuda::rnn_backward<T>>;
+  of.lstm_forward = queue<GatedForward<T>, cuda::lstm_forward<T>>;
+  of.lstm_backward = queue<GatedBackward<T>, cuda::lstm_backward<T>>;
+  of.gru_forward = queue<GatedForward<T>, cuda::gru_forward<T>>;
+  of.gru_backward = queue<GatedBackward<T>, cuda::gru_backward<T>>;
+  return of;
+}
+
+template <typename T>
+constexpr Kernels<T> kCudaKernels = queued_kernels<T>();
+
+// A pattern from outside is checked on the CPU, where messages are made.
+std::string what_is_wrong(const Csr& w, int64_t nnz) {
+  const auto on_cpu = [](const auto* from, int64_t n) {
+    return on_stream([&](const cuda::Stream& stream) { return cuda::on_cpu(from, n, stream); });
+  };
+  const std::vector<int64_t> ptr = on_cpu(w.ptr, w.rows + 1);
+  const std::vector<int32_t> idx = on_cpu(w.idx, nnz);
+  return sparse_engine::what_is_wrong({ptr.data(), idx.data(), w.rows, w.cols, nnz}, nnz);
+}
+
+constexpr PatternKernels kCudaPatternKernels = {
+    what_is_wrong,
+    [](const Csr& w, int64_t* ptr, int32_t* idx, int32_t* permutation, int) {
+      on_stream([&](auto& stream) { cuda::transpose(w, ptr, idx, permutation, stream); });
+    },
+    [](const Csr& w, const bool* dropped, int64_t count, const RandomKey& key, int64_t* cells,
+       int) {
+      on_stream([&](auto& stream) { cuda::sample_absent(w, dropped, count, key, cells, stream); });
+    },
+    [](const bool* marks, int64_t n, int) {
+      return on_stream([&](auto& stream) { return cuda::count_true(marks, n, stream); });
+    },
+    [](const int64_t* cells, int64_t n, int64_t size, int) {
+      return on_stream([&](auto& stream) { return cuda::first_unordered(cells, n, size, stream); });
+    },
+    [](const Rewiring& args, int) {
+      return on_stream([&](auto& stream) { return cuda::rewire(args, stream); });
+    },
+    [](const void* from, const int32_t* slot_map, int64_t nnz, int width, int64_t size, void* to,
+       int) {
+      return on_stream(
+          [&](auto& stream) { return cuda::carry(from, slot_map, nnz, width, size, to, stream); });
+    },
+};
+
+template <typename T>
+constexpr Selection<T> kCudaSelection = {
+    [](const Scores<T>& scores, int64_t count, bool* chosen, int) {
+      return on_stream([&](auto& stream) { return cuda::smallest(scores, count, chosen, stream); });
+    },
+    [](const T* values, int64_t n, double share, bool* chosen, int) {
+      return on_stream(
+          [&](auto& stream) { return cuda::nearest_zero(values, n, share, chosen, stream); });
+    },
+};
+
+}  // namespace
+
+struct OnCuda::State {
+  explicit State(int32_t index) : guard(index), before(device) { device = index; }
+  ~State() { device = before; }
+
+  torch::stable::accelerator::DeviceGuard guard;
+  int32_t before;
+};
+
+OnCuda::OnCuda(int32_t device_index) : state_(new State(device_index)) {}
+OnCuda::~OnCuda() = default;
+
+bool OnCuda::here() { return device != kNone; }
+
+#else
+
+namespace sparse_engine::bindings {
+
+struct OnCuda::State {};
+
+OnCuda::OnCuda(int32_t) {
+  throw std::runtime_error(
+      "expected tensors on the CPU, found one on a CUDA device: sparse_engine was built without "
+      "CUDA; build it again with a CUDA build of torch and nvcc (make cuda)");
+}
+OnCuda::~OnCuda() = default;
+
+bool OnCuda::here() { return false; }
+
+// Never asked for.
+template <typename T>
+constexpr Kernels<T> kCudaKernels = {};
+constexpr PatternKernels kCudaPatternKernels = {};
+template <typename T>
+constexpr Selection<T> kCudaSelection = {};
+
+#endif
+
+namespace {
+
+constexpr PatternKernels kCpuPatternKernels = {
+    sparse_engine::what_is_wrong, sparse_engine::transpose,       sparse_engine::sample_absent,
+    sparse_engine::count_true,    sparse_engine::first_unordered, sparse_engine::rewire,
+    sparse_engine::carry,
+};
+
+template <typename T>
+constexpr Selection<T> kCpuSelection = {sparse_engine::smallest<T>, sparse_engine::nearest_zero<T>};
+
+}  // namespace
+
+template <typename T>
+const Kernels<T>& kernels() {
+  return OnCuda::here() ? kCudaKernels<T> : sparse_engine::kernels<T>();
+}
+
+const NarrowKernels& narrow_kernels() {
+  if (OnCuda::here())
+    throw std::invalid_argument(
+        "expected activations of the dtype of values on CUDA devices, found bfloat16: it has no "
+        "CUDA kernel yet");
+  return sparse_engine::narrow_kernels();
+}
+
+const PatternKernels& pattern_kernels() {
+  return OnCuda::here() ? kCudaPatternKernels : kCpuPatternKernels;
+}
+
+template <typename T>
+const Selection<T>& selection() {
+  return OnCuda::here() ? kCudaSelection<T> : kCpuSelection<T>;
+}
+
+template const Kernels<float>& kernels();
+template const Kernels<double>& kernels();
+template const Selection<float>& selection();
+template const Selection<double>& selection();
+
+}  // namespace sparse_engine::bindings

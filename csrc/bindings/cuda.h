@@ -1,0 +1,81 @@
+// The operations on CUDA tensors: the same functions as on the CPU, with the kernels of the GPU in
+// the place of those of the CPU.
+#pragma once
+
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/tensor.h>
+
+#include <memory>
+#include <utility>
+
+#include "sparse_engine/kernels.h"
+#include "sparse_engine/pattern.h"
+#include "sparse_engine/select.h"
+
+namespace sparse_engine::bindings {
+
+// While one lives, this thread's operations take tensors of one CUDA device, run on it, and queue
+// their work on its current stream.
+class OnCuda {
+ public:
+  // Throws std::runtime_error where the library was built without CUDA.
+  explicit OnCuda(int32_t device_index);
+  ~OnCuda();
+
+  static bool here();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+// The kernels of the device that is in use.
+template <typename T>
+const Kernels<T>& kernels();
+// Those of BFloat16. Throws std::invalid_argument where a CUDA device is in use.
+const NarrowKernels& narrow_kernels();
+
+// Those on patterns, with the names and arguments of pattern.h and select.h.
+struct PatternKernels {
+  decltype(&sparse_engine::what_is_wrong) what_is_wrong;
+  decltype(&sparse_engine::transpose) transpose;
+  decltype(&sparse_engine::sample_absent) sample_absent;
+  decltype(&sparse_engine::count_true) count_true;
+  decltype(&sparse_engine::first_unordered) first_unordered;
+  decltype(&sparse_engine::rewire) rewire;
+  decltype(&sparse_engine::carry) carry;
+};
+const PatternKernels& pattern_kernels();
+
+template <typename T>
+struct Selection {
+  int64_t (*smallest)(const Scores<T>&, int64_t, bool*, int);
+  int64_t (*nearest_zero)(const T*, int64_t, double, bool*, int);
+};
+template <typename T>
+const Selection<T>& selection();
+
+inline int32_t device_index(const torch::stable::Tensor& t) { return t.get_device_index(); }
+template <class Other>
+int32_t device_index(const Other&) {
+  return -1;
+}
+
+// An operation on the device of its first tensor.
+template <auto operation>
+struct Cuda;
+
+template <class Result, class... Args, Result (*operation)(Args...)>
+struct Cuda<operation> {
+  static Result run(Args... args) {
+    int32_t index = -1;
+    ((index = index < 0 ? device_index(args) : index), ...);
+    const OnCuda scope(index);
+    return operation(std::forward<Args>(args)...);
+  }
+};
+
+}  // namespace sparse_engine::bindings
+
+// A kernel for CUDA tensors, as TORCH_BOX makes one for those of the CPU.
+#define SPARSE_ENGINE_CUDA_BOX(operation) TORCH_BOX(&Cuda<operation>::run)

@@ -1,0 +1,38 @@
+// What the operations that have no CUDA kernel say to a CUDA tensor.
+#include "check.h"
+
+namespace sparse_engine::bindings {
+namespace {
+
+// Its text is a template's argument, because a boxed function is not told which operation it is.
+template <const char* operation>
+void refuse(StableIValue*, uint64_t, uint64_t) {
+  fail("expected tensors on the CPU, found one on a CUDA device: ", operation,
+       " has no CUDA kernel yet");
+}
+
+}  // namespace
+
+#define SPARSE_ENGINE_WITHOUT_CUDA(operation)        \
+  static constexpr char operation##_[] = #operation; \
+  m.impl(#operation, &refuse<operation##_>)
+
+STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CUDA, m) {
+  SPARSE_ENGINE_WITHOUT_CUDA(ctrnn_forward);
+  SPARSE_ENGINE_WITHOUT_CUDA(ctrnn_backward);
+  SPARSE_ENGINE_WITHOUT_CUDA(rhn_forward);
+  SPARSE_ENGINE_WITHOUT_CUDA(rhn_backward);
+  SPARSE_ENGINE_WITHOUT_CUDA(on_lstm_forward);
+  SPARSE_ENGINE_WITHOUT_CUDA(on_lstm_backward);
+  SPARSE_ENGINE_WITHOUT_CUDA(conductance_forward);
+  SPARSE_ENGINE_WITHOUT_CUDA(conductance_backward);
+  SPARSE_ENGINE_WITHOUT_CUDA(ltc_forward);
+  SPARSE_ENGINE_WITHOUT_CUDA(ltc_backward);
+  SPARSE_ENGINE_WITHOUT_CUDA(scan_absent);
+  SPARSE_ENGINE_WITHOUT_CUDA(ch3_l3);
+  SPARSE_ENGINE_WITHOUT_CUDA(ch2_l3n);
+}
+
+#undef SPARSE_ENGINE_WITHOUT_CUDA
+
+}  // namespace sparse_engine::bindings

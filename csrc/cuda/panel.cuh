@@ -1,0 +1,246 @@
+// Panels: features x batch, batch innermost, `width` columns at a time, so that one link is one
+// weight times one aligned run of numbers.
+#pragma once
+
+#include <type_traits>
+
+#include "launch.cuh"
+#include "sparse_engine/matrix.h"
+
+namespace sparse_engine::cuda {
+namespace {
+
+constexpr int kMostWidth = 32;
+// Elements of a tile on its way from one layout to the other.
+constexpr int kTile = 1024;
+
+// V numbers that are loaded and stored together.
+template <typename T, int V>
+struct alignas(sizeof(T) * V) Vec {
+  T at[V];
+};
+
+template <int V, typename T>
+__device__ inline Vec<T, V> load(const T* from) {
+  return *reinterpret_cast<const Vec<T, V>*>(from);
+}
+
+template <int V, typename T>
+__device__ inline void store(T* to, const Vec<T, V>& vec) {
+  *reinterpret_cast<Vec<T, V>*>(to) = vec;
+}
+
+// Numbers of 16 bytes.
+template <typename T>
+constexpr int kVector = 16 / sizeof(T);
+
+// The panels of a features x columns matrix.
+template <typename T>
+struct Panels {
+  T* data;
+  int64_t row_stride;
+  int64_t panel_stride;
+
+  __host__ __device__ T* row(int64_t panel, int64_t feature) const {
+    return data + panel * panel_stride + feature * row_stride;
+  }
+};
+
+// How the columns of a batch are cut.
+struct Shape {
+  int64_t columns;
+  int64_t panels;
+  int width;  // 1, or a power of two from kVector to kMostWidth
+
+  int64_t padded() const { return panels * width; }
+};
+
+// The widest panels that add at most a quarter to the columns; columns >= 1.
+template <typename T>
+Shape shape_of(int64_t columns) {
+  if (columns == 1) return {1, 1, 1};
+  int width = kVector<T>;
+  while (width < kMostWidth && width < columns) width *= 2;
+  while (width > 8 && 4 * divide_up(columns, width) * width > 5 * columns) width /= 2;
+  return {columns, divide_up(columns, width), width};
+}
+
+// body(V) with the length of the vectors that panels of this width are made of.
+template <typename T, class Body>
+void with_vector(const Shape& shape, const Body& body) {
+  if (shape.width == 1)
+    body(std::integral_constant<int, 1>());
+  else
+    body(std::integral_constant<int, kVector<T>>());
+}
+
+// The panels of a sequence: [steps, panels, features, width].
+template <typename T>
+struct Steps {
+  T* data;
+  int64_t features;
+  int64_t panels;
+  int width;
+
+  __host__ __device__ int64_t step_stride() const { return panels * features * width; }
+  __host__ __device__ Panels<T> at(int64_t step) const {
+    return {data + step * step_stride(), width, features * width};
+  }
+  __host__ __device__ Steps from(int64_t step) const {
+    return {data + step * step_stride(), features, panels, width};
+  }
+  // With row `feature` as the first.
+  Steps from_row(int64_t feature) const {
+    return {data + feature * width, features, panels, width};
+  }
+};
+
+template <typename T>
+Steps<T> take_steps(const Stream& stream, int64_t steps, int64_t features, const Shape& shape) {
+  return {take<T>(stream, steps * features * shape.padded()), features, shape.panels, shape.width};
+}
+
+// A copy between a strided array and panels, step by step.
+template <typename T>
+struct Transfer {
+  T* array;  // element (step, feature, column) at step * step_stride + feature * feature_stride +
+             // ..
+  int64_t step_stride, feature_stride, column_stride;
+  T* panels;  // element (step, panel, feature, column) at
+              // step * panels_step + panel * panel_stride + feature * row_stride + column
+  int64_t panels_step, panel_stride, row_stride;
+  int64_t steps, features, columns, panel_count;
+  int width;
+
+  __host__ __device__ int64_t tile_features() const { return kTile / width; }
+  __host__ __device__ int64_t tiles() const {
+    return steps * panel_count * ((features + tile_features() - 1) / tile_features());
+  }
+};
+
+// One block per tile: `kTile` elements, through shared memory, so that both sides are read and
+// written in runs. Columns of a panel beyond the last are written as zeros, and never read.
+template <bool kToPanels, typename T>
+__global__ void __launch_bounds__(kThreads) transfer_tiles(const Transfer<T> a) {
+  __shared__ T tile[2 * kTile];  // rows of width + 1: no two lanes meet in one bank
+  const int rows = static_cast<int>(a.tile_features());
+  const int64_t row_tiles = (a.features + rows - 1) / rows;
+  for (int64_t at = blockIdx.x; at < a.tiles(); at += gridDim.x) {
+    const int64_t step = at / (row_tiles * a.panel_count);
+    const int64_t panel = at / row_tiles % a.panel_count, first = at % row_tiles * rows;
+    T* array = a.array + step * a.step_stride + first * a.feature_stride +
+               panel * a.width * a.column_stride;
+    T* panels = a.panels + step * a.panels_step + panel * a.panel_stride + first * a.row_stride;
+    const int64_t columns = a.columns - panel * a.width;
+    const auto array_side = [&](auto move) {
+      for (int i = threadIdx.x; i < rows * a.width; i += blockDim.x) {
+        const bool feature_fast = a.feature_stride == 1;
+        const int row = feature_fast ? i % rows : i / a.width;
+        const int column = feature_fast ? i / rows : i % a.width;
+        if (first + row < a.features)
+          move(tile[row * (a.width + 1) + column],
+               array + row * a.feature_stride + column * a.column_stride, column < columns);
+      }
+    };
+    const auto panel_side = [&](auto move) {
+      for (int i = threadIdx.x; i < rows * a.width; i += blockDim.x) {
+        const int row = i / a.width, column = i % a.width;
+        if (first + row < a.features)
+          move(tile[row * (a.width + 1) + column], panels + row * a.row_stride + column);
+      }
+    };
+    if (kToPanels)
+      array_side([](T& on_chip, const T* from, bool real) { on_chip = real ? *from : T(0); });
+    else
+      panel_side([](T& on_chip, const T* from) { on_chip = *from; });
+    __syncthreads();
+    if (kToPanels)
+      panel_side([](T& on_chip, T* to) { *to = on_chip; });
+    else
+      array_side([](T& on_chip, T* to, bool real) {
+        if (real) *to = on_chip;
+      });
+    __syncthreads();
+  }
+}
+
+// Between `features` features of a [steps, batch, array_features] array, from `feature` on, and the
+// rows of `panels` from `row` on. Which of the two is written is the caller's choice.
+template <typename T>
+Transfer<T> transfer(const T* array, int64_t array_features, int64_t feature,
+                     const Steps<T>& panels, int64_t row, int64_t features, int64_t steps,
+                     int64_t batch) {
+  return {const_cast<T*>(array) + feature,
+          batch * array_features,
+          1,
+          array_features,
+          panels.data + row * panels.width,
+          panels.step_stride(),
+          panels.features * panels.width,
+          panels.width,
+          steps,
+          features,
+          batch,
+          panels.panels,
+          panels.width};
+}
+
+template <typename T>
+void pack(const Transfer<T>& a, const Stream& stream) {
+  launch(transfer_tiles<true, T>, a.tiles() * kThreads, stream, a);
+}
+
+template <typename T>
+void unpack(const Transfer<T>& a, const Stream& stream) {
+  launch(transfer_tiles<false, T>, a.tiles() * kThreads, stream, a);
+}
+
+// A dense features x columns matrix as panels: itself where it is made of whole panels already, a
+// copy otherwise.
+template <typename T>
+class DensePanels {
+ public:
+  // What is only read may be a matrix of constants.
+  template <typename U>
+  DensePanels(const Dense<U>& matrix, int64_t features, const Shape& shape, const Stream& stream)
+      : copy_{const_cast<T*>(matrix.data),
+              0,
+              matrix.feature_stride,
+              matrix.column_stride,
+              nullptr,
+              0,
+              features * shape.width,
+              shape.width,
+              1,
+              features,
+              shape.columns,
+              shape.panels,
+              shape.width} {
+    const int vector = shape.width == 1 ? 1 : kVector<T>;
+    const bool aligned = reinterpret_cast<uintptr_t>(matrix.data) % (vector * sizeof(T)) == 0 &&
+                         matrix.feature_stride % vector == 0;
+    const bool runs = matrix.column_stride == 1 || shape.columns == 1;
+    if (runs && aligned && shape.padded() == shape.columns) {
+      panels = {copy_.array, matrix.feature_stride, shape.width};
+    } else {
+      copy_.panels = take<T>(stream, features * shape.padded());
+      panels = {copy_.panels, copy_.row_stride, copy_.panel_stride};
+    }
+  }
+
+  // Fills the panels from the matrix, or the matrix from the panels, where they are apart.
+  void read(const Stream& stream) const {
+    if (copy_.panels) pack(copy_, stream);
+  }
+  void write(const Stream& stream) const {
+    if (copy_.panels) unpack(copy_, stream);
+  }
+
+  Panels<T> panels;
+
+ private:
+  Transfer<T> copy_;
+};
+
+}  // namespace
+}  // namespace sparse_engine::cuda

@@ -1,0 +1,73 @@
+// The kernels on the GPU: the contracts of spmm.h, sddmm.h, rnn.h and gated.h, with every array in
+// the memory of one CUDA device, which is the current one. `threads` is ignored, `first_row` must
+// be null, and what the cells with gates save is [steps, batch, saved * hidden].
+//
+// All of it is asynchronous: work is queued on a stream, and nothing is read back, except by what
+// changes the pattern. Results have the same bits at every call on the same kind of device. Throws
+// std::runtime_error with CUDA's own message where a launch fails.
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include "sparse_engine/gated.h"
+#include "sparse_engine/pattern.h"
+#include "sparse_engine/rnn.h"
+#include "sparse_engine/sddmm.h"
+#include "sparse_engine/select.h"
+#include "sparse_engine/spmm.h"
+
+namespace sparse_engine::cuda {
+
+// Device memory for intermediate results.
+class Memory {
+ public:
+  virtual ~Memory() = default;
+  // `bytes` >= 1 bytes, aligned to 256. They stay valid for all work that is queued on the stream
+  // before the object ends.
+  virtual void* take(size_t bytes) = 0;
+};
+
+struct Stream {
+  void* handle;  // a cudaStream_t
+  Memory& memory;
+};
+
+template <typename T>
+void spmm(const Spmm<T>& args, const Stream& stream);
+template <typename T>
+void sddmm(const Sddmm<T>& args, const Stream& stream);
+template <typename T>
+void rnn_forward(const RnnForward<T>& args, const Stream& stream);
+template <typename T>
+void rnn_backward(const RnnBackward<T>& args, const Stream& stream);
+template <typename T>
+void lstm_forward(const GatedForward<T>& args, const Stream& stream);
+template <typename T>
+void lstm_backward(const GatedBackward<T>& args, const Stream& stream);
+template <typename T>
+void gru_forward(const GatedForward<T>& args, const Stream& stream);
+template <typename T>
+void gru_backward(const GatedBackward<T>& args, const Stream& stream);
+
+// A copy of n numbers on the CPU, once all work before is done.
+template <typename T>
+std::vector<T> on_cpu(const T* from, int64_t n, const Stream& stream);
+
+// pattern.h and select.h: the same results as on the CPU, draws included. Where an error is looked
+// for, and where the number of draws depends on chance, the stream is waited for.
+void transpose(const Csr& w, int64_t* ptr, int32_t* idx, int32_t* permutation,
+               const Stream& stream);
+void sample_absent(const Csr& w, const bool* dropped, int64_t count, const RandomKey& key,
+                   int64_t* cells, const Stream& stream);
+int64_t count_true(const bool* marks, int64_t n, const Stream& stream);
+int64_t first_unordered(const int64_t* cells, int64_t n, int64_t size, const Stream& stream);
+int64_t rewire(const Rewiring& args, const Stream& stream);
+int64_t carry(const void* from, const int32_t* slot_map, int64_t nnz, int width, int64_t size,
+              void* to, const Stream& stream);
+template <typename T>
+int64_t smallest(const Scores<T>& scores, int64_t count, bool* chosen, const Stream& stream);
+template <typename T>
+int64_t nearest_zero(const T* values, int64_t n, double share, bool* chosen, const Stream& stream);
+
+}  // namespace sparse_engine::cuda

@@ -1,0 +1,120 @@
+"""The kernels of the GPU: compiled as C++ and run on the CPU, and where there is one, on a GPU."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.cpp_extension import include_paths, library_paths
+
+from sparse_engine.ops._native import native
+
+ROOT = Path(__file__).resolve().parents[2]
+SHIM = ROOT / "tests/cuda/shim"
+FLAGS = [
+    *("-std=c++17", "-O1", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror"),
+    "-Wno-unknown-pragmas",
+    "-fopenmp",
+    *("-DTORCH_TARGET_VERSION=0x020a000000000000", "-DUSE_CUDA", "-DSPARSE_ENGINE_WITH_CUDA"),
+    *(f"-I{path}" for path in (SHIM, ROOT / "csrc/include", ROOT / "csrc/cpu", ROOT / "csrc/cuda")),
+    *(f"-isystem{path}" for path in include_paths()),
+]
+HEADERS = [
+    path
+    for folder in ("csrc", "tests/cuda/shim")
+    for path in (ROOT / folder).rglob("*.*h")
+    if path.suffix in (".h", ".cuh")
+]
+
+
+def sources() -> list[Path]:
+    """The kernels, their bindings, and what stands in for a GPU."""
+    bindings = ("cuda", "products", "rnn", "gated", "topology")
+    # What bindings refer to on the CPU.
+    cpu = ("memory", "links", "pattern", "sample", "carry", "select", "nearest_zero")
+    return [
+        *sorted((ROOT / "csrc/cuda").glob("*.cu")),
+        *(ROOT / f"csrc/bindings/{name}.cpp" for name in bindings),
+        *(ROOT / f"csrc/cpu/{name}.cpp" for name in cpu),
+        *sorted(SHIM.glob("*.cpp")),
+    ]
+
+
+def is_fresh(target: Path, depends: list[Path]) -> bool:
+    """Whether ``target`` is newer than all it depends on."""
+    if not target.exists():
+        return False
+    return all(path.stat().st_mtime < target.stat().st_mtime for path in depends)
+
+
+def compile_simulated(source: Path) -> Path:
+    """One object file, kept between runs in build/."""
+    target = ROOT / "build/simulated" / f"{source.parent.name}-{source.stem}.o"
+    if is_fresh(target, [source, Path(__file__), *HEADERS]):
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    registers = source.parent.name == "bindings" and source.stem != "cuda"
+    command = [os.environ.get("CXX", "g++"), *FLAGS, "-x", "c++", "-c", source, "-o", target]
+    subprocess.run([*command, *(["-include", SHIM / "torch.h"] if registers else [])], check=True)
+    return target
+
+
+@pytest.fixture(scope="session")
+def simulated_library() -> Path:
+    """The shared library, compiled where something has changed."""
+    if shutil.which(os.environ.get("CXX", "g++")) is None:
+        pytest.skip("no C++ compiler")
+    with ThreadPoolExecutor(int(os.environ.get("MAX_JOBS", os.cpu_count() or 1))) as pool:
+        objects = [*pool.map(compile_simulated, sources())]
+    library = ROOT / "build/simulated/simulated.so"
+    if not is_fresh(library, objects):
+        paths = [f"-L{path}" for path in library_paths()]
+        libraries = [*paths, "-ltorch", "-ltorch_cpu", "-lc10", "-Wl,-Bsymbolic,--no-undefined"]
+        subprocess.run(
+            ["g++", "-shared", "-fopenmp", "-o", library, *objects, *libraries], check=True
+        )
+    return library
+
+
+@pytest.fixture(scope="session")
+def simulated(simulated_library):
+    """The operations of the GPU, on CPU tensors: the same names and arguments as on the CPU."""
+    torch.ops.load_library(simulated_library)
+    return torch.ops.sparse_engine_simulated
+
+
+class Device:
+    """The operations of a GPU, on CPU tensors that it copies to and fro."""
+
+    def __getattr__(self, name: str):
+        operation = getattr(native, name)
+
+        def run(*arguments):
+            found = operation(*(a.cuda() if isinstance(a, Tensor) else a for a in arguments))
+            return found.cpu() if isinstance(found, Tensor) else [t.cpu() for t in found]
+
+        return run
+
+
+@pytest.fixture(scope="session", params=["simulated", "on_device"])
+def gpu(request):
+    """The operations on a simulated GPU and on a real one."""
+    if request.param == "simulated":
+        return request.getfixturevalue("simulated")
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU")
+    return Device()
+
+
+@pytest.fixture(autouse=True)
+def _fresh_memory_is_nan():
+    """An entry that a kernel leaves unwritten, or reads before it is written, shows."""
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)

@@ -1,0 +1,132 @@
+// As much of the CUDA runtime as the kernels use, on the CPU, for tests: kernels are compiled as
+// ordinary C++ and every CUDA thread is a fiber. Fibers run one at a time, each up to its next
+// barrier, so that results do not depend on timing; SIMT_ORDER=descending runs them the other way
+// round, and what differs between the two is a race.
+//
+// Stricter than a GPU: a barrier or a warp-wide operation that some threads of the block or the
+// warp never reach is an error. Laxer: everything a thread wrote is seen by all at once, and shared
+// memory keeps what an earlier block left there.
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <type_traits>
+
+#define __global__
+#define __device__
+#define __host__
+#define __launch_bounds__(...)
+#define __shared__ static  // blocks run one after the other, except in cooperative kernels
+
+struct dim3 {
+  unsigned x, y, z;
+  dim3(unsigned x = 1, unsigned y = 1, unsigned z = 1) : x(x), y(y), z(z) {}
+};
+
+// Of the running fiber.
+extern dim3 threadIdx, blockIdx, blockDim, gridDim;
+
+namespace simt {
+
+enum class Scope { kBlock, kGrid };
+
+// Returns when all threads of the scope have called it.
+void wait(Scope scope);
+
+// other = what lane `from` gives as its own, once all lanes of the mask have called it.
+void exchange(unsigned mask, const void* own, void* other, size_t bytes, int from);
+
+// Runs body once per thread; false where threads missed a barrier.
+bool run(dim3 grid, dim3 block, bool cooperative, const std::function<void()>& body);
+
+int lane();
+
+}  // namespace simt
+
+enum cudaError_t { cudaSuccess, cudaErrorInvalidConfiguration, cudaErrorLaunchFailure };
+const char* cudaGetErrorString(cudaError_t error);
+
+using cudaStream_t = struct Stream_*;
+
+enum cudaDeviceAttr {
+  cudaDevAttrMultiProcessorCount,
+  cudaDevAttrCooperativeLaunch,
+  cudaDevAttrL2CacheSize
+};
+
+// A GPU of two processors that hold a block each; SIMT_COOPERATIVE=0 takes cooperative launches
+// away.
+cudaError_t cudaGetDevice(int* device);
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr which, int device);
+template <class Kernel>
+cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, Kernel, int, size_t) {
+  *blocks = 1;
+  return cudaSuccess;
+}
+
+inline cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t) {
+  std::memset(to, value, bytes);
+  return cudaSuccess;
+}
+
+inline cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, int, cudaStream_t) {
+  std::memcpy(to, from, bytes);
+  return cudaSuccess;
+}
+constexpr int cudaMemcpyDeviceToHost = 2;
+
+inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
+
+constexpr int cudaLaunchAttributeCooperative = 1;
+struct cudaLaunchAttribute {
+  int id;
+  struct {
+    int cooperative;
+  } val;
+};
+struct cudaLaunchConfig_t {
+  dim3 gridDim, blockDim;
+  size_t dynamicSmemBytes;
+  cudaStream_t stream;
+  cudaLaunchAttribute* attrs;
+  unsigned numAttrs;
+};
+
+template <class... Parameters, class... Args>
+cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
+                               Args&&... args) {
+  const bool cooperative = config->numAttrs > 0 && config->attrs->val.cooperative;
+  if (config->gridDim.x == 0 || (cooperative && config->gridDim.x > 2))
+    return cudaErrorInvalidConfiguration;
+  return simt::run(config->gridDim, config->blockDim, cooperative, [&] { kernel(args...); })
+             ? cudaSuccess
+             : cudaErrorLaunchFailure;
+}
+
+inline void __syncthreads() { simt::wait(simt::Scope::kBlock); }
+
+template <typename T>
+T __shfl_xor_sync(unsigned mask, T value, int distance) {
+  static_assert(std::is_trivially_copyable_v<T>);
+  T other;
+  simt::exchange(mask, &value, &other, sizeof(T), simt::lane() ^ distance);
+  return other;
+}
+
+template <typename T>
+T __shfl_up_sync(unsigned mask, T value, int distance) {
+  T other;
+  const int from = simt::lane() - distance;
+  simt::exchange(mask, &value, &other, sizeof(T), from < 0 ? simt::lane() : from);
+  return other;
+}
+
+template <typename T>
+T atomicAdd(T* to, T value) {
+  const T before = *to;
+  *to += value;
+  return before;
+}

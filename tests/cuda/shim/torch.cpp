@@ -1,0 +1,39 @@
+// What a CPU build of torch lacks: CUDA tensors are CPU tensors here.
+#include <torch/csrc/inductor/aoti_torch/c/shim.h>
+
+#include <stdexcept>
+
+#include "sparse_engine/kernels.h"
+
+extern "C" {
+
+int32_t aoti_torch_device_type_cuda() { return aoti_torch_device_type_cpu(); }
+
+AOTITorchError aoti_torch_get_current_cuda_stream(int32_t, void** stream) {
+  *stream = nullptr;
+  return AOTI_TORCH_SUCCESS;
+}
+
+AOTITorchError aoti_torch_create_device_guard(int32_t, DeviceGuardHandle* guard) {
+  *guard = nullptr;
+  return AOTI_TORCH_SUCCESS;
+}
+
+AOTITorchError aoti_torch_delete_device_guard(DeviceGuardHandle) { return AOTI_TORCH_SUCCESS; }
+}
+
+namespace sparse_engine {
+
+template <>
+const Kernels<float>& kernels() {
+  throw std::logic_error("no kernels of the CPU here");
+}
+
+template <>
+const Kernels<double>& kernels() {
+  throw std::logic_error("no kernels of the CPU here");
+}
+
+const NarrowKernels& narrow_kernels() { throw std::logic_error("no kernels of the CPU here"); }
+
+}  // namespace sparse_engine

@@ -1,0 +1,56 @@
+"""Every kernel compiles for real devices, without a warning, and keeps its numbers in registers."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+KERNELS = sorted((ROOT / "csrc/cuda").glob("*.cu"))
+DEVICES = ["80", "90"]
+FUNCTION = re.compile(
+    r"Compiling entry function '(?P<name>\w+)' for 'sm_(?P<device>\d+)'.*?"
+    r"(?P<stores>\d+) bytes spill stores, (?P<loads>\d+) bytes spill loads.*?"
+    r"Used (?P<registers>\d+) registers",
+    re.DOTALL,
+)
+
+
+def report(source: Path) -> str:
+    """What ptxas says about the kernels of a file; kept in build/ until a source changes."""
+    target = ROOT / f"build/nvcc/{source.stem}.txt"
+    depends = [Path(__file__), source, *(ROOT / "csrc").rglob("*.cuh")]
+    depends += (ROOT / "csrc/include").rglob("*.h")
+    if target.exists() and all(path.stat().st_mtime < target.stat().st_mtime for path in depends):
+        return target.read_text()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run(
+        [
+            *("nvcc", "-std=c++17", "-O3", "-Xptxas=-v", "-Werror=all-warnings"),
+            "-Xcompiler=-Wall,-Wextra,-Werror",
+            *(f"-I{ROOT / path}" for path in ("csrc/include", "csrc/cuda")),
+            *(f"-gencode=arch=compute_{device},code=sm_{device}" for device in DEVICES),
+            *("-c", str(source), "-o", str(target.with_suffix(".o"))),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    target.write_text(done.stdout + done.stderr)
+    return target.read_text()
+
+
+@pytest.mark.skipif(shutil.which("nvcc") is None, reason="no nvcc")
+@pytest.mark.parametrize("source", KERNELS, ids=lambda source: source.stem)
+def test_compiles_for_every_device_and_spills_nothing(source):
+    functions = [found.groupdict() for found in FUNCTION.finditer(report(source))]
+    assert {function["device"] for function in functions} == {*DEVICES}
+    spilling = [f for f in functions if f["stores"] != "0" or f["loads"] != "0"]
+    assert not spilling
+    # Two blocks of 256 threads fit a multiprocessor of 65,536 registers.
+    assert max(int(function["registers"]) for function in functions) <= 128

@@ -1,0 +1,95 @@
+"""What a build without CUDA says to a CUDA tensor."""
+
+import pytest
+import torch
+
+from sparse_engine.ops._native import built_with_cuda, native
+from sparse_engine.testing import random_pattern
+
+ON_CUDA = torch._C.DispatchKeySet(torch._C.DispatchKey.CUDA)
+PATTERN = random_pattern(6, 6, 12)
+
+
+def arguments():
+    """Of one operation each, by name; the dispatcher is told that they are on a CUDA device."""
+    values, x = torch.randn(12), torch.randn(6, 3)
+    sequence = torch.randn(2, 3, 6)
+    return {
+        "spmm": (values, *PATTERN, x, None),
+        "spmm_t": (values, *PATTERN, x),
+        "sddmm": (*PATTERN, x, x),
+        "transpose": tuple(PATTERN.links),
+        "smallest": (values, 3, 0.0, False),
+        "rnn_forward": (sequence, None, None, None, values, *PATTERN, None, 0),
+    }
+
+
+@pytest.mark.skipif(built_with_cuda(), reason="built with CUDA")
+@pytest.mark.parametrize("name", arguments())
+def test_a_build_without_cuda_says_so(name):
+    operation = getattr(native, name).default
+    with pytest.raises(RuntimeError, match="sparse_engine was built without CUDA"):
+        operation.redispatch(ON_CUDA, *arguments()[name])
+
+
+CELLS = [f"{cell}_{way}" for cell in ("rnn", "lstm", "gru") for way in ("forward", "backward")]
+REWIRING = ["transpose", "sample_absent", "rewire", "smallest", "nearest_zero", "carry", "carry_"]
+
+
+@pytest.mark.parametrize("name", [*CELLS, *REWIRING])
+def test_an_operation_is_known_on_cuda(name):
+    """Either way: it runs there, or says that it cannot."""
+    assert torch._C._dispatch_has_kernel_for_dispatch_key(f"sparse_engine::{name}", "CUDA")
+
+
+def test_a_tensor_on_another_device_is_named(simulated):
+    """Where the pattern is on the GPU and x is not."""
+    meta = torch.empty(6, 3, device="meta")
+    with pytest.raises(ValueError, match="expected x on a CUDA device, found a tensor on another"):
+        simulated.spmm.default.redispatch(
+            torch._C.DispatchKeySet(torch._C.DispatchKey.CPU), torch.randn(12), *PATTERN, meta, None
+        )
+
+
+def test_shapes_are_checked_before_a_launch(simulated):
+    with pytest.raises(ValueError, match=r"expected values of shape \[12\], found \[11\]"):
+        simulated.spmm(torch.randn(11), *PATTERN, torch.randn(6, 3), None)
+    with pytest.raises(ValueError, match="expected x of dtype float32, found float64"):
+        simulated.spmm(torch.randn(12), *PATTERN, torch.randn(6, 3).double(), None)
+    with pytest.raises(ValueError, match="expected a recurrent weight of 3 gates"):
+        simulated.gru_forward(
+            *(torch.randn(2, 3, 18), None, None, None, None),
+            *(torch.randn(12), *PATTERN, None, False),
+        )
+
+
+def test_what_has_no_kernel_is_named(simulated):
+    """Before a launch: packed sequences and bfloat16."""
+    values, packed = torch.randn(12), torch.randn(5, 6)
+    with pytest.raises(ValueError, match="expected sequences of one length on CUDA devices"):
+        simulated.rnn_forward(packed, None, None, None, values, *PATTERN, torch.tensor([3, 2]), 0)
+    with pytest.raises(ValueError, match="found bfloat16: it has no CUDA kernel yet"):
+        simulated.spmm(values, *PATTERN, torch.randn(6, 3).bfloat16(), None)
+
+
+WITHOUT = ["ctrnn", "rhn", "on_lstm", "conductance", "ltc"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "scan_absent",
+        "ch3_l3",
+        "ch2_l3n",
+        *(f"{c}_{way}" for c in WITHOUT for way in ("forward", "backward")),
+    ],
+)
+def test_an_operation_without_a_kernel_says_so(name):
+    operation = getattr(native, name).default
+    of_kind = {"Tensor": torch.ones(1), "int": 0, "float": 0.0, "bool": False}
+    arguments = [
+        [] if isinstance(a.type, torch.ListType) else of_kind.get(str(a.type))
+        for a in operation._schema.arguments
+    ]
+    with pytest.raises(ValueError, match=f"{name} has no CUDA kernel yet"):
+        operation.redispatch(ON_CUDA, *arguments)

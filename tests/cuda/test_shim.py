@@ -1,0 +1,29 @@
+"""What stands in for a GPU finds the mistakes it is there to find."""
+
+import ctypes
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def faults(simulated, simulated_library):
+    return ctypes.CDLL(str(simulated_library))
+
+
+def test_a_barrier_that_some_threads_miss_is_an_error(faults):
+    assert faults.every_thread_at_the_barrier() == 0
+    assert faults.half_a_block_at_the_barrier() != 0
+    assert faults.half_a_warp_in_a_shuffle() != 0
+    assert faults.half_a_grid_at_its_barrier() != 0
+
+
+def test_a_race_shows_in_the_order_of_threads(faults, monkeypatch):
+    ascending = faults.neighbours_without_a_barrier(), faults.neighbours_with_a_barrier()
+    monkeypatch.setenv("SIMT_ORDER", "descending")
+    descending = faults.neighbours_without_a_barrier(), faults.neighbours_with_a_barrier()
+    assert ascending[0] != descending[0]
+    assert ascending[1] == descending[1]
+
+
+def test_shuffles_of_part_of_a_warp(faults):
+    assert faults.sum_of_each_quarter_warp() == 0
