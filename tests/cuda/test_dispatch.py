@@ -64,12 +64,19 @@ def test_shapes_are_checked_before_a_launch(simulated):
 
 
 def test_what_has_no_kernel_is_named(simulated):
-    """Before a launch: packed sequences and bfloat16."""
+    """Before a launch: packed sequences, bfloat16, clips and projections."""
     values, packed = torch.randn(12), torch.randn(5, 6)
     with pytest.raises(ValueError, match="expected sequences of one length on CUDA devices"):
         simulated.rnn_forward(packed, None, None, None, values, *PATTERN, torch.tensor([3, 2]), 0)
     with pytest.raises(ValueError, match="found bfloat16: it has no CUDA kernel yet"):
         simulated.spmm(values, *PATTERN, torch.randn(6, 3).bfloat16(), None)
+    x, states, none = torch.randn(2, 3, 24), (None,) * 4, (None,) * 6
+    with pytest.raises(ValueError, match="found a clip: it has no CUDA kernel yet"):
+        simulated.lstm_forward(x, *states, values, *none, *PATTERN, None, 1.0, True)
+    with pytest.raises(ValueError, match="found a projection: it has no CUDA kernel yet"):
+        simulated.lstm_forward(
+            x, *states, values, values, *PATTERN, *PATTERN, None, float("inf"), True
+        )
 
 
 WITHOUT = ["ctrnn", "rhn", "on_lstm", "conductance", "ltc"]

@@ -1,5 +1,7 @@
 """The time loops of the GPU against those of the CPU."""
 
+import math
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -10,6 +12,8 @@ from sparse_engine.testing import hub_pattern, random_pattern, tolerance
 GATES = {"rnn": 1, "lstm": 4, "gru": 3}
 # Units; from 257 on, full rows are cut into pieces.
 SIZES = [1, 7, 40, 260]
+# Its values, and its pattern.
+NO_PROJECTION = (None,) * 6
 
 
 def numbers(dtype, *shape):
@@ -38,10 +42,11 @@ def problem(cell, hidden, steps, batch, dtype, *, initial, inputs=None):
     links = (values, *pattern)
     wants = (True, True)
     if cell == "lstm":
-        forward = (x, w_input, h0, c0, bias, *links, None, True)
+        links = (values, *NO_PROJECTION, *pattern)
+        forward = (x, w_input, h0, c0, bias, *links, None, math.inf, True)
         return forward, lambda h, _, kept: (
             *(dh, dc, h, kept, source, h0, c0),
-            *(*links, None, *wants),
+            *(*links, None, math.inf, *wants),
         )
     if cell == "gru":
         forward = (x, w_input, b_input, h0, bias, *links, None, True)
