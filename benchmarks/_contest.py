@@ -56,7 +56,7 @@ def check(
     gradients of sparse weights, whose patterns are given by name, are compared at their links.
 
     Raises:
-        AssertionError: naming the contestant and what differs.
+        AssertionError: naming the contestant and what differs, or an output of another dtype.
     """
     expected: dict[str, Tensor] = {}
     for name, contestant in contestants.items():
@@ -68,7 +68,6 @@ def check(
                 expected[what],
                 rtol=10 * tolerance,
                 atol=tolerance * float(expected[what].abs().max()),
-                check_dtype=False,
                 msg=lambda text, where=f"{name}, {what}": f"{where}: {text}",
             )
 
@@ -78,7 +77,10 @@ def results(
 ) -> dict[str, Tensor]:
     """The output and all gradients, those of sparse weights at their links."""
     contestant.step(upstream)()
-    found = {"output": contestant.forward().detach()}
+    output = contestant.forward().detach()
+    if output.dtype != contestant.dtype:
+        raise AssertionError(f"expected an output of {contestant.dtype}, found {output.dtype}")
+    found = {"output": output.float()}
     for what, leaf in contestant.leaves.items():
         is_sparse = what in patterns
         found[what] = at_links(leaf.grad, patterns[what]) if is_sparse else leaf.grad

@@ -13,6 +13,29 @@ from torch import Tensor
 from sparse_engine.ops.pattern import integers
 
 
+class Running:
+    """The states of the sequences that go on, ``[batch, ...]`` each, beside those that have ended.
+
+    Attributes:
+        state: of those that go on.
+    """
+
+    def __init__(self, state: Sequence[Tensor]) -> None:
+        self.state = tuple(state)
+        self._ended: list[tuple[Tensor, ...]] = []
+
+    def keep(self, count: int) -> None:
+        """Only the first ``count`` sequences go on."""
+        if count < self.state[0].shape[0]:
+            self._ended.append(tuple(each[count:] for each in self.state))
+            self.state = tuple(each[:count] for each in self.state)
+
+    def final(self) -> list[Tensor]:
+        """The last states of all sequences."""
+        parts = zip(self.state, *reversed(self._ended), strict=True)
+        return [torch.cat(each) for each in parts]
+
+
 def last_rows(batch_sizes: Tensor) -> Tensor:
     """Where each sequence ends."""
     lengths, begins = _lengths(batch_sizes), _begins(batch_sizes)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 from torch.utils.checkpoint import checkpoint
 
-from sparse_engine.nn._packed import checked_lengths, reversal
+from sparse_engine.nn._packed import Running, checked_lengths, reversal
 
 
 class Recurrent(nn.Module):
@@ -256,20 +256,20 @@ class Recurrent(nn.Module):
     def _packed_segments(
         self, name: str, x: Tensor, state: tuple[Tensor | None, ...], batch_sizes: Tensor
     ) -> tuple[Tensor, ...]:
-        outputs, ended = [], []
+        outputs, running = [], None
         segments = batch_sizes.split(self.checkpoint_every)
         data = x.split([int(sizes.sum()) for sizes in segments])
         for sizes, rows in zip(segments, data, strict=True):
-            if outputs:
-                running = int(sizes[0])
-                ended.append([states[running:] for states in state])
-                state = tuple(states[:running] for states in state)
+            if running:
+                running.keep(int(sizes[0]))
+                state = running.state
             output, *state = checkpoint(
                 self._layer, name, rows, state, batch_sizes=sizes, use_reentrant=False
             )
+            running = running or Running(state)
+            running.state = tuple(state)
             outputs.append(output)
-        final = zip(state, *reversed(ended), strict=True)
-        return torch.cat(outputs), *(torch.cat(states) for states in final)
+        return torch.cat(outputs), *running.final()
 
     def _size_of(self, state: str) -> int:
         """Features of a state; those of the first are those of the output."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sparse_engine.nn import _init
-from sparse_engine.nn._packed import last_rows, rows_before
+from sparse_engine.nn._packed import Running, last_rows, rows_before
 from sparse_engine.nn._recurrent import Recurrent
 from sparse_engine.nn.weight import SparseWeight
 from sparse_engine.ops._sequence import batch_of, joined, steps_of
@@ -156,16 +156,14 @@ class SparseRecurrent(Recurrent):
         if self.bias:
             x = x + getattr(self, f"bias_ih_{name}") + getattr(self, f"bias_hh_{name}")
         zeros = x.new_zeros(batch_of(x, batch_sizes), self.hidden_size)
-        state = tuple(zeros if each is None else each for each in initial)
-        outputs, ended = [], []
+        running = Running([zeros if each is None else each for each in initial])
+        outputs = []
         for step in steps_of(x, batch_sizes):
-            running = step.shape[0]
-            ended.append([each[running:] for each in state])
-            state = tuple(each[:running] for each in state)
-            state = self._normed_step(norms, step + norms["hh"](weight_hh(state[0])), state)
-            outputs.append(state[0])
-        final = zip(state, *reversed(ended), strict=True)
-        return joined(outputs, batch_sizes), *(torch.cat(parts) for parts in final)
+            running.keep(step.shape[0])
+            z = step + norms["hh"](weight_hh(running.state[0]))
+            running.state = self._normed_step(norms, z, running.state)
+            outputs.append(running.state[0])
+        return joined(outputs, batch_sizes), *running.final()
 
     def _normed_step(
         self, norms: nn.ModuleDict, z: Tensor, state: tuple[Tensor, ...]

@@ -2,6 +2,7 @@
 
 import copy
 import io
+from functools import partial
 
 import pytest
 import torch
@@ -10,10 +11,29 @@ from torch.func import functional_call
 from torch.nn.utils import parametrize
 from torch.testing import assert_close
 
-from sparse_engine.nn import SparseGRU, SparseLinear, SparseLSTM, SparseRNN
+from sparse_engine.nn import (
+    SparseCTRNN,
+    SparseGRU,
+    SparseLinear,
+    SparseLSTM,
+    SparseLTC,
+    SparseNeuralODE,
+    SparseONLSTM,
+    SparseRHN,
+    SparseRNN,
+)
 from sparse_engine.topology import SET
 
-NETWORKS = {"rnn": SparseRNN, "lstm": SparseLSTM, "gru": SparseGRU}
+NETWORKS = {
+    "rnn": SparseRNN,
+    "lstm": SparseLSTM,
+    "gru": SparseGRU,
+    "rhn": partial(SparseRHN, recurrence_depth=2),
+    "on_lstm": partial(SparseONLSTM, chunk_size=7),
+    "ctrnn": SparseCTRNN,
+    "neural_ode": SparseNeuralODE,
+    "ltc": SparseLTC,
+}
 MODULES = {
     "linear": lambda: SparseLinear(6, 21, density=0.3),
     **{
