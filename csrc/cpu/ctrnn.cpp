@@ -17,7 +17,7 @@ void forward(const CtrnnForward<T>& a, int64_t panels) {
   const Sequence<T, W> seq{a.batch, panels};
   Scratch scratch(Ring<T, W>::bytes(2, hidden, panels) + Unfolds<T, L, NV>::bytes(hidden, panels));
   const Ring<T, W> h(scratch, 2, hidden, panels);
-  const RowProduct<T, L, NV> product{a.w, {a.values}, exceeds_l2<T, W>(hidden)};
+  const RowProduct<T, L, NV> product{a.w, {a.values}, ahead_of<T, W>(a.w)};
   const Unfolds<T, L, NV> unfolds(a.method, product, a.rate, seq, scratch);
   const int64_t stages = unfolds.stages();
 
@@ -65,12 +65,12 @@ void backward(const CtrnnBackward<T>& a, int64_t panels) {
   // Gradients of the states at both ends of an unfold, of what a stage's state leaks, and of x_t.
   const State<T, W> start = take_state(), end = take_state(), leaked = take_state(),
                     dx = take_state();
-  const RowProduct<T, L, NV> product{a.w, {a.values}, exceeds_l2<T, W>(hidden)};
+  const RowProduct<T, L, NV> product{a.w, {a.values}, ahead_of<T, W>(a.w)};
   const Unfolds<T, L, NV> unfolds(method, product, a.rate, seq, scratch);
   const DtGradient<T, L, NV> dt_gradient(scratch, a.ddt, hidden, seq);
   T* values = scratch.take<T>(a.w.nnz());
   T* rate_sums = scratch.take<T>(hidden * L);
-  const RowProduct<T, L, NV> product_t{a.wt, {values}, exceeds_l2<T, W>(hidden)};
+  const RowProduct<T, L, NV> product_t{a.wt, {values}, ahead_of<T, W>(a.wt)};
   const T clip = static_cast<T>(method.clip);
 
   run_team(threads_for_step(a.threads, a.w.nnz(), hidden, a.batch), [&](const Team& team) {

@@ -5,6 +5,7 @@
 #include "gated.h"
 #include "input_gradient.h"
 #include "row_product.h"
+#include "sparse_engine/sddmm.h"
 #include "weight_gradient.h"
 
 namespace sparse_engine {
@@ -46,9 +47,9 @@ void backward_loop(const GatedBackward<T>& a, const Cell& cell, int64_t panels) 
   T* bias_sums = scratch.take<T>((G + kOwn) * hidden * L);
   T* tiles = scratch.take<T>(threads * kTile);
   const InputGradient<T> input_gradient(input, scratch);
-  const RowProduct<T, L, NV> product{a.wt, {values}, exceeds_l2<T, W>(G * hidden)};
+  const RowProduct<T, L, NV> product{a.wt, {values}, ahead_of<T, W>(a.wt)};
   const RowProduct<T, L, NV> projection{
-      a.projection.wt, {projection_values}, exceeds_l2<T, W>(outputs)};
+      a.projection.wt, {projection_values}, ahead_of<T, W>(a.projection.wt)};
 
   run_team(threads, [&](const Team& team) {
     const auto share = [&](const Csr& w) { return rows_of(w, team.rank, team.size, kBlock); };
@@ -199,13 +200,30 @@ void backward_loop(const GatedBackward<T>& a, const Cell& cell, int64_t panels) 
   });
 }
 
-// The same for any batch.
-template <class Cell, typename T>
+// The gradient of the links from those of u at all steps, `du` [steps, batch, gates * hidden].
+template <class Isa, typename T>
+inline void add_up_links(const GatedBackward<T>& a, const T* du) {
+  const int64_t rows = a.w.rows, outputs = a.w.cols, later = a.batch * (a.steps - 1);
+  sddmm<Isa, T, T>(
+      {a.w, {du + a.batch * rows, 1, rows}, {a.h, 1, outputs}, later, a.dvalues, false, a.threads});
+  if (a.h0)
+    sddmm<Isa, T, T>({a.w, {du, 1, rows}, {a.h0, 1, outputs}, a.batch, a.dvalues, true, a.threads});
+}
+
+// The same for any batch. Where many columns of the panels do not exist, the gradient of the links
+// is taken afterwards, over the columns of all steps without a gap, if those of u are written.
+template <class Isa, class Cell, typename T>
 inline void gated_backward(const GatedBackward<T>& a, const Cell& cell) {
   const Panels panels = panels_of<T>(a.batch);
+  const bool gaps = 4 * panels.count * panels.width() >= 5 * a.batch;
+  const bool afterwards =
+      gaps && a.dvalues && a.dv && Cell::kShared == Cell::kGates && !a.first_row;
+  GatedBackward<T> in_loop = a;
+  if (afterwards) in_loop.dvalues = nullptr;
   with_width<T>(panels, [&](auto lanes, auto vectors) {
-    backward_loop<T, decltype(lanes)::value, decltype(vectors)::value>(a, cell, panels.count);
+    backward_loop<T, decltype(lanes)::value, decltype(vectors)::value>(in_loop, cell, panels.count);
   });
+  if (afterwards) add_up_links<Isa>(a, a.dv);
 }
 
 }  // namespace

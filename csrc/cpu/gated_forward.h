@@ -27,9 +27,9 @@ void forward_loop(const GatedForward<T>& a, const Cell& cell, int64_t panels) {
   const State<T, W> memory = Ring<T, W>(scratch, 1, hidden, panels).at(0);
   const Ring<T, W> x(scratch, 2, packed_inputs, panels);
   T* tiles = scratch.take<T>(threads * G * kGateTile<W>);
-  const RowProduct<T, L, NV> product{a.w, {a.values}, exceeds_l2<T, W>(outputs)};
+  const RowProduct<T, L, NV> product{a.w, {a.values}, ahead_of<T, W>(a.w)};
   const RowProduct<T, L, NV> projection{
-      a.projection.w, {a.projection.values}, exceeds_l2<T, W>(hidden)};
+      a.projection.w, {a.projection.values}, ahead_of<T, W>(a.projection.w)};
 
   run_team(threads, [&](const Team& team) {
     const Rows units = units_of(a.w, G, team.rank, team.size, kBlock);

@@ -39,7 +39,7 @@ void gru_forward(const GatedForward<T>& a) {
 
 template <class Isa, typename T>
 void gru_backward(const GatedBackward<T>& a) {
-  gated_backward(a, Gru());
+  gated_backward<Isa>(a, Gru());
 }
 
 template void gru_forward<SPARSE_ENGINE_ISA, float>(const GatedForward<float>&);

@@ -22,10 +22,9 @@ class LinkSums {
   static constexpr int K = std::min<int>(L, kShuffleBytes / sizeof(T)), KV = W / K;
 
  public:
-  // `last` is the last link whose index may be read ahead, or null where the panels of B fit the
-  // second-level cache.
-  LinkSums(T* gradient, int64_t first_link, const int32_t* last)
-      : to_(gradient + first_link), last_(last) {}
+  // Of the links of w from row `first_row` on.
+  LinkSums(T* gradient, const Csr& w, int64_t first_row, const Ahead& ahead)
+      : to_(gradient + w.ptr[first_row]), last_(last_link(w)), ahead_(ahead) {}
 
   // The n links idx of one row. left[s] is that row in segment s of A, right[s] the whole segment
   // s of B as a panel.
@@ -35,7 +34,11 @@ class LinkSums {
     Vec<T, K> a[S][KV];
     for (int s = 0; s < S; ++s) load_row<T, K>(left[s], a[s]);
     for (int64_t p = 0; p < n; ++p) {
-      if (last_)
+      if (ahead_.links && p % K == 0) {
+        fetch_stream(idx, p);
+        fetch_stream(to_, 0);
+      }
+      if (ahead_.rows)
         for (int s = 0; s < S; ++s) fetch_row<W>(idx + p + kLinksAhead, last_, right[s]);
       const int64_t at = static_cast<int64_t>(idx[p]) * W;
       Vec<T, K> sum, b[KV];
@@ -71,6 +74,7 @@ class LinkSums {
 
   T* to_;
   const int32_t* last_;
+  const Ahead ahead_;
   int held_ = 0;
   Vec<T, K> pending_[K];
 };

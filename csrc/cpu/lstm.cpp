@@ -56,7 +56,7 @@ void lstm_forward(const GatedForward<T>& a) {
 
 template <class Isa, typename T>
 void lstm_backward(const GatedBackward<T>& a) {
-  gated_backward(a, Lstm<T>{a.clip});
+  gated_backward<Isa>(a, Lstm<T>{a.clip});
 }
 
 template void lstm_forward<SPARSE_ENGINE_ISA, float>(const GatedForward<float>&);

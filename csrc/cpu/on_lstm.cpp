@@ -95,7 +95,7 @@ void forward_loop(const OnLstmForward<T>& a, int64_t panels) {
   const State<T, W> u = Ring<T, W>(scratch, 1, masters, panels).at(0);
   const Ring<T, W> of_members(scratch, 2 * threads, masters, panels);
   T* tiles = scratch.take<T>(threads * kGates * kGateTile<W>);
-  const RowProduct<T, L, NV> product{a.w, {a.values}, exceeds_l2<T, W>(hidden)};
+  const RowProduct<T, L, NV> product{a.w, {a.values}, ahead_of<T, W>(a.w)};
 
   run_team(threads, [&](const Team& team) {
     const Rows units = units_of(gates, kGates, team.rank, team.size, kBlock);
@@ -204,7 +204,7 @@ void backward_loop(const OnLstmBackward<T>& a, int64_t panels) {
   T* values = scratch.take<T>(a.w.nnz());
   T* bias_sums = scratch.take<T>(rows * L);
   T* tiles = scratch.take<T>(threads * kTile);
-  const RowProduct<T, L, NV> product{a.wt, {values}, exceeds_l2<T, W>(rows)};
+  const RowProduct<T, L, NV> product{a.wt, {values}, ahead_of<T, W>(a.wt)};
 
   run_team(threads, [&](const Team& team) {
     const Rows units = rows_of(a.wt, team.rank, team.size, kBlock);

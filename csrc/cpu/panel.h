@@ -205,6 +205,30 @@ inline bool exceeds_l2(int64_t features) {
 // The last link of a matrix that has one.
 inline const int32_t* last_link(const Csr& w) { return w.idx + w.nnz() - 1; }
 
+// Asks for what a stream will deliver 256 bytes after array[p]. Beyond the end that does nothing.
+template <typename U>
+SE_INLINE void fetch_stream(const U* array, int64_t p) {
+  const uintptr_t at = reinterpret_cast<uintptr_t>(array + p) + 256;
+  __builtin_prefetch(reinterpret_cast<const void*>(at));
+}
+
+// What a visit to all links of a matrix asks memory for before it needs it.
+struct Ahead {
+  bool rows;   // of X, where they do not fit the second-level cache
+  bool links;  // where they are so many that every visit reads them from far away
+};
+
+// X is a panel of width W, or several that are visited together. Where it just fits the
+// second-level cache, links that come early were measured to cost more, in rows that they replace,
+// than they save.
+template <typename A, int W>
+inline Ahead ahead_of(const Csr& w) {
+  constexpr int64_t kLinkBytes = 8, kFar = 8;
+  const int64_t x_bytes = w.cols * W * static_cast<int64_t>(sizeof(A)), cache = l2_bytes();
+  const bool fits = x_bytes <= cache, just = fits && 3 * x_bytes >= 2 * cache;
+  return {!fits, w.nnz() * kLinkBytes > kFar * cache && !just};
+}
+
 // Whether `source` already is a panel of width W.
 template <int W, typename A>
 inline bool is_panel(const Dense<A>& source, int64_t columns) {

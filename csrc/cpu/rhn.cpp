@@ -91,7 +91,7 @@ void forward_loop(const RhnForward<T>& a, int64_t panels) {
       const T* bias = a.bias ? a.bias + l * G * hidden : nullptr;
       const State<T, W> before = masked.at(k - 1), now = masked.at(k);
       const RowProduct<T, L, NV> product{
-          a.levels[l].w, {a.levels[l].values}, exceeds_l2<T, W>(hidden)};
+          a.levels[l].w, {a.levels[l].values}, ahead_of<T, W>(a.levels[l].w)};
       seq.tiles(units_of_level(l), [&](int64_t q, int64_t first, int count) {
         const int columns = seq.columns(q);
         for (int g = 0; g < G && fed; ++g)
@@ -165,7 +165,7 @@ void backward_loop(const RhnBackward<T>& a, int64_t panels) {
     };
     const auto product_of = [&](int64_t l) {
       return RowProduct<T, L, NV>{
-          a.levels[l].wt, {values + first_link[l]}, exceeds_l2<T, W>(G * hidden)};
+          a.levels[l].wt, {values + first_link[l]}, ahead_of<T, W>(a.levels[l].wt)};
     };
     // sums[0 .. L) of row `row` of level l
     const auto sums_of_bias = [&](int64_t l, int64_t row) {

@@ -30,7 +30,7 @@ void forward(const RnnForward<T, A>& a, int64_t panels) {
                   Ring<A, W>::bytes(2, packed_inputs, panels));
   const Ring<A, W> h(scratch, 2, hidden, panels);
   const Ring<A, W> x(scratch, 2, packed_inputs, panels);
-  const RowProduct<T, L, NV> product{a.w, {a.values}, exceeds_l2<A, W>(hidden)};
+  const RowProduct<T, L, NV> product{a.w, {a.values}, ahead_of<A, W>(a.w)};
   const int threads =
       threads_for_step(a.threads, a.w.nnz() + hidden * packed_inputs, hidden, a.batch);
 
@@ -84,7 +84,7 @@ void backward(const RnnBackward<T, A>& a, int64_t panels) {
   T* values = scratch.take<T>(a.w.nnz());
   T* bias_sums = scratch.take<T>(hidden * L);
   const InputGradient<T, A> input_gradient(input, scratch);
-  const RowProduct<T, L, NV> product{a.wt, {values}, exceeds_l2<A, W>(hidden)};
+  const RowProduct<T, L, NV> product{a.wt, {values}, ahead_of<A, W>(a.wt)};
 
   run_team(threads_for_step(a.threads, a.w.nnz(), hidden, a.batch), [&](const Team& team) {
     const Rows rows = rows_of(a.wt, team.rank, team.size, kBlock);

@@ -23,6 +23,7 @@ struct InOrder {
   const T* values;
 
   SE_INLINE void fetch(int64_t, int64_t) const {}
+  SE_INLINE void fetch_far(int64_t p) const { fetch_stream(values, p); }
   SE_INLINE T operator[](int64_t p) const { return values[p]; }
 };
 
@@ -38,6 +39,7 @@ struct Permuted {
     constexpr int64_t kAhead = 32;
     if (p + kAhead < links) __builtin_prefetch(values + permutation[p + kAhead]);
   }
+  SE_INLINE void fetch_far(int64_t p) const { fetch_stream(permutation, p); }
   SE_INLINE T operator[](int64_t p) const { return values[permutation[p]]; }
 };
 
@@ -45,15 +47,20 @@ struct Permuted {
 // for the whole row, and two links are in flight, each with sums of its own: one chain of
 // multiply-adds would wait for its own latency, and more than two were measured to gain nothing.
 // `last` is the last link whose index may be read.
-template <typename T, int L, int NV, bool kPrefetch, class Values, typename A>
+template <typename T, int L, int NV, bool kRowsAhead, class Values, typename A>
 SE_INLINE void row_product(Vec<T, L> (&sum)[NV], const Values& values, const int32_t* idx,
-                           int64_t first, int64_t end, const int32_t* last, const A* x) {
+                           int64_t first, int64_t end, const int32_t* last, bool links_ahead,
+                           const A* x) {
   Vec<T, L> other[NV] = {};
   int64_t p = first;
   for (; p + 2 <= end; p += 2) {
-    if constexpr (kPrefetch) {
+    if constexpr (kRowsAhead) {
       fetch_row<L * NV>(idx + p + kLinksAhead, last, x);
       fetch_row<L * NV>(idx + p + kLinksAhead + 1, last, x);
+    }
+    if (links_ahead) {
+      fetch_stream(idx, p);
+      values.fetch_far(p);
     }
     values.fetch(p, last - idx);
     values.fetch(p + 1, last - idx);
@@ -95,7 +102,7 @@ template <typename T, int L, int NV, class Values = InOrder<T>>
 struct RowProduct {
   const Csr& w;
   Values values;
-  bool prefetch;
+  Ahead ahead;
 
   // sum += W[row, :] X
   template <typename A>
@@ -105,10 +112,10 @@ struct RowProduct {
       sum[0] += row_dot<T>(values, w.idx, first, end, x);
     } else {
       const int32_t* last = last_link(w);
-      if (prefetch)
-        row_product<T, L, NV, true>(sum, values, w.idx, first, end, last, x);
+      if (ahead.rows)
+        row_product<T, L, NV, true>(sum, values, w.idx, first, end, last, ahead.links, x);
       else
-        row_product<T, L, NV, false>(sum, values, w.idx, first, end, last, x);
+        row_product<T, L, NV, false>(sum, values, w.idx, first, end, last, ahead.links, x);
     }
   }
 };

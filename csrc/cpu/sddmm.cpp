@@ -15,8 +15,7 @@ void sample(const Sddmm<T, A>& s, const Rows& rows, const Dense<const A>& a, int
             const A* b) {
   constexpr int W = L * NV;
   alignas(64) A tile[kTileRows * W];
-  LinkSums<T, L, NV, 1> sums(s.gradient, s.w.ptr[rows.first],
-                             exceeds_l2<A, W>(s.w.cols) ? last_link(s.w) : nullptr);
+  LinkSums<T, L, NV, 1> sums(s.gradient, s.w, rows.first, ahead_of<A, W>(s.w));
   for (int64_t first = rows.first; first < rows.last; first += kTileRows) {
     const int count = static_cast<int>(std::min<int64_t>(kTileRows, rows.last - first));
     read_tile<T, W>(a, first, count, columns, tile);

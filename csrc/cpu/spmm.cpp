@@ -40,11 +40,11 @@ void multiply_panels(const Spmm<T, A>& a, const Panels& panels, const Values& va
   const int64_t panel_size = packed ? a.w.cols * W : 0;
   Scratch scratch(2 * Scratch::bytes_of<A>(panel_size));
   A* panel[2] = {scratch.take<A>(panel_size), scratch.take<A>(panel_size)};
-  const bool prefetch = exceeds_l2<A, W>(a.w.cols);
+  const Ahead ahead = ahead_of<A, W>(a.w);
   const int64_t work = (a.w.nnz() + a.w.rows) * a.columns;
 
   run_team(useful_threads(a.threads, work), [&](const Team& team) {
-    const RowProduct<T, L, NV, Values> product{a.w, values, prefetch};
+    const RowProduct<T, L, NV, Values> product{a.w, values, ahead};
     const Rows rows = rows_of(a.w, team.rank, team.size, kBlock);
     // Two panels take turns, so that one barrier is enough: by the time a panel is overwritten,
     // everybody has passed the barrier behind its last use.

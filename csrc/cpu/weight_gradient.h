@@ -17,8 +17,7 @@ inline void add_link_sums(const Csr& w, const Rows& rows, const State<A, L * NV>
                           const State<A, L * NV> (&h)[S], int64_t q, T* gradient) {
   const A *left[S], *right[S];
   for (int s = 0; s < S; ++s) right[s] = h[s].panel(q);
-  LinkSums<T, L, NV, S> sums(gradient, w.ptr[rows.first],
-                             exceeds_l2<A, L * NV>(S * w.cols) ? last_link(w) : nullptr);
+  LinkSums<T, L, NV, S> sums(gradient, w, rows.first, ahead_of<A, S * L * NV>(w));
   for (int64_t row = rows.first; row < rows.last; ++row) {
     for (int s = 0; s < S; ++s) left[s] = dz[s].row(q, row);
     sums.row(left, right, w.idx + w.ptr[row], w.ptr[row + 1] - w.ptr[row]);
