@@ -53,7 +53,7 @@ SE_INLINE Vec<float, 8> sum_of_pairs(Vec<float, 8> sums, Vec<uint32_t, 8> a, Vec
 
 template <int K, int W>
 class HeldRow<float, K, W, BFloat16, true> {
-  static constexpr int N = W % 32 == 0 ? 16 : 8, kWords = W / 2 / N;
+  static constexpr int N = W % 32 == 0 ? 16 : 8, kVectors = W / 2 / N;
 
  public:
   using Sums = Vec<float, N>;
@@ -61,13 +61,13 @@ class HeldRow<float, K, W, BFloat16, true> {
   SE_INLINE void load(const BFloat16* row) { std::memcpy(row_, row, sizeof row_); }
 
   SE_INLINE void add_products(const BFloat16* other, Sums& sums) const {
-    Vec<uint32_t, N> v[kWords];
+    Vec<uint32_t, N> v[kVectors];
     std::memcpy(v, other, sizeof v);
-    for (int i = 0; i < kWords; ++i) sums = sum_of_pairs(sums, row_[i], v[i]);
+    for (int i = 0; i < kVectors; ++i) sums = sum_of_pairs(sums, row_[i], v[i]);
   }
 
  private:
-  Vec<uint32_t, N> row_[kWords];
+  Vec<uint32_t, N> row_[kVectors];
 };
 #endif
 
