@@ -40,9 +40,15 @@ KERNELS = (
     "ltc",
     "table",
 )
+# Those that also take activations in bfloat16.
+NARROW_KERNELS = ("spmm", "sddmm", "rnn", "table")
 INSTRUCTION_SETS = {"Baseline": []}
+NARROW_INSTRUCTION_SETS = {}
 if platform.machine() in ("x86_64", "AMD64"):
     INSTRUCTION_SETS |= {"V3": ["-march=x86-64-v3"], "V4": ["-march=x86-64-v4"]}
+    NARROW_INSTRUCTION_SETS |= {
+        "V4Bf16": ["-march=x86-64-v4", "-mavx512bf16", "-DSPARSE_ENGINE_ONLY_NARROW"]
+    }
 
 CXX_FLAGS = ["-std=c++17", "-O3", "-fopenmp", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra"]
 INCLUDES = ["csrc/include", "csrc/cpu"]
@@ -90,16 +96,22 @@ class BuildKernels(BuildExtension):
 
     def compile_kernels(self, ext):
         jobs = [
-            (self.compile_for_cpu, kernel, isa) for kernel in KERNELS for isa in INSTRUCTION_SETS
+            (self.compile_for_cpu, kernel, isa, flags)
+            for kernels, sets in (
+                (KERNELS, INSTRUCTION_SETS),
+                (NARROW_KERNELS, NARROW_INSTRUCTION_SETS),
+            )
+            for kernel in kernels
+            for isa, flags in sets.items()
         ]
         if CUDA:
             jobs += [(self.compile_for_cuda, source) for source in Path("csrc/cuda").glob("*.cu")]
         with ThreadPoolExecutor(int(os.environ.get("MAX_JOBS", os.cpu_count() or 1))) as pool:
             ext.extra_objects = [*pool.map(lambda job: job[0](*job[1:]), jobs)]
 
-    def compile_for_cpu(self, kernel: str, isa: str) -> str:
+    def compile_for_cpu(self, kernel: str, isa: str, isa_flags: list[str]) -> str:
         compiler = os.environ.get("CXX") or sysconfig.get_config_var("CXX").split()[0]
-        flags = [*CXX_FLAGS, *INSTRUCTION_SETS[isa], f"-DSPARSE_ENGINE_ISA={isa}"]
+        flags = [*CXX_FLAGS, *isa_flags, f"-DSPARSE_ENGINE_ISA={isa}"]
         return self.compile(
             Path(f"csrc/cpu/{kernel}.cpp"), f"{kernel}-{isa}.o", [*compiler.split(), *flags]
         )

@@ -37,6 +37,8 @@ for dtype in (torch.float32, torch.float64):
         found[f"spmm {case}"] = ops.spmm(values, pattern, x.t()).contiguous()
         found[f"spmm_t {case}"] = ops.spmm_t(values, pattern, y)
         found[f"sddmm {case}"] = ops.sddmm(pattern, y, x.t())
+        if dtype == torch.float32:
+            found[f"sddmm bfloat16 {columns}"] = ops.sddmm(pattern, y.bfloat16(), x.t().bfloat16())
         lengths = 1 + torch.arange(columns) % 6
         x = torch.randn(6, columns, 5, dtype=dtype, generator=generator)
         for kind, network in networks.items():
@@ -71,7 +73,7 @@ def best(tmp_path_factory):
     return done.stdout.strip(), load_file(file)
 
 
-NAMES = ["baseline", "x86-64-v3", "x86-64-v4"]
+NAMES = ["baseline", "x86-64-v3", "x86-64-v4", "x86-64-v4-bf16"]
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="one instruction set elsewhere")

@@ -16,23 +16,26 @@ struct InstructionSet {
   NarrowKernels (*narrow_kernels)();
 };
 
-template <class Isa>
+template <class Isa, class Narrow = Isa>
 InstructionSet instruction_set(const char* name, bool runs_here) {
-  return {name, runs_here, kernels_of<Isa, float>, kernels_of<Isa, double>, narrow_kernels_of<Isa>};
+  return {name, runs_here, kernels_of<Isa, float>, kernels_of<Isa, double>,
+          narrow_kernels_of<Narrow>};
 }
 
 InstructionSet choose() {
+#if defined(__x86_64__)
+  const bool v4 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                  __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+                  __builtin_cpu_supports("avx512cd");
+#endif
   const InstructionSet sets[] = {
       instruction_set<Baseline>("baseline", true),
 #if defined(__x86_64__)
       instruction_set<V3>("x86-64-v3", __builtin_cpu_supports("avx2") &&
                                            __builtin_cpu_supports("fma") &&
                                            __builtin_cpu_supports("bmi2")),
-      instruction_set<V4>("x86-64-v4", __builtin_cpu_supports("avx512f") &&
-                                           __builtin_cpu_supports("avx512bw") &&
-                                           __builtin_cpu_supports("avx512dq") &&
-                                           __builtin_cpu_supports("avx512vl") &&
-                                           __builtin_cpu_supports("avx512cd")),
+      instruction_set<V4>("x86-64-v4", v4),
+      instruction_set<V4, V4Bf16>("x86-64-v4-bf16", v4 && __builtin_cpu_supports("avx512bf16")),
 #endif
   };
   const char* wanted = std::getenv("SPARSE_ENGINE_ISA");

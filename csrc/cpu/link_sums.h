@@ -1,6 +1,7 @@
 // The micro-kernel of the weight gradient: one dot product per link.
 #pragma once
 
+#include "dot.h"
 #include "panel.h"
 #include "sparse_engine/matrix.h"
 
@@ -19,7 +20,7 @@ template <typename T, int L, int NV, int S>
 class LinkSums {
   static constexpr int W = L * NV;
   // Sums over lanes are a good part of the work, and half as wide a vector has half as many.
-  static constexpr int K = std::min<int>(L, kShuffleBytes / sizeof(T)), KV = W / K;
+  static constexpr int K = std::min<int>(L, kShuffleBytes / sizeof(T));
 
  public:
   // Of the links of w from row `first_row` on.
@@ -31,8 +32,8 @@ class LinkSums {
   template <typename A>
   SE_INLINE void row(const A* const (&left)[S], const A* const (&right)[S], const int32_t* idx,
                      int64_t n) {
-    Vec<T, K> a[S][KV];
-    for (int s = 0; s < S; ++s) load_row<T, K>(left[s], a[s]);
+    HeldRow<T, K, W, A> a[S];
+    for (int s = 0; s < S; ++s) a[s].load(left[s]);
     for (int64_t p = 0; p < n; ++p) {
       if (ahead_.links && p % K == 0) {
         fetch_stream(idx, p);
@@ -41,12 +42,12 @@ class LinkSums {
       if (ahead_.rows)
         for (int s = 0; s < S; ++s) fetch_row<W>(idx + p + kLinksAhead, last_, right[s]);
       const int64_t at = static_cast<int64_t>(idx[p]) * W;
-      Vec<T, K> sum, b[KV];
-      for (int s = 0; s < S; ++s) {
-        load_row<T, K>(right[s] + at, b);
-        for (int v = 0; v < KV; ++v) sum = s + v == 0 ? a[s][v] * b[v] : sum + a[s][v] * b[v];
-      }
-      push(sum);
+      typename HeldRow<T, K, W, A>::Sums sums = {};
+      for (int s = 0; s < S; ++s) a[s].add_products(right[s] + at, sums);
+      if constexpr (sizeof sums > sizeof(Vec<T, K>))
+        push(sum_of_halves<T, 2 * K>(sums));
+      else
+        push(sums);
     }
   }
 

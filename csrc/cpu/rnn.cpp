@@ -177,10 +177,12 @@ void rnn_backward(const RnnBackward<T, A>& a) {
   });
 }
 
+#if !defined(SPARSE_ENGINE_ONLY_NARROW)
 template void rnn_forward<SPARSE_ENGINE_ISA, float>(const RnnForward<float>&);
 template void rnn_forward<SPARSE_ENGINE_ISA, double>(const RnnForward<double>&);
 template void rnn_backward<SPARSE_ENGINE_ISA, float>(const RnnBackward<float>&);
 template void rnn_backward<SPARSE_ENGINE_ISA, double>(const RnnBackward<double>&);
+#endif
 template void rnn_forward<SPARSE_ENGINE_ISA, float>(const RnnForward<float, BFloat16>&);
 template void rnn_backward<SPARSE_ENGINE_ISA, float>(const RnnBackward<float, BFloat16>&);
 

@@ -82,8 +82,10 @@ void sddmm(const Sddmm<T, A>& s) {
   });
 }
 
+#if !defined(SPARSE_ENGINE_ONLY_NARROW)
 template void sddmm<SPARSE_ENGINE_ISA, float>(const Sddmm<float>&);
 template void sddmm<SPARSE_ENGINE_ISA, double>(const Sddmm<double>&);
+#endif
 template void sddmm<SPARSE_ENGINE_ISA, float>(const Sddmm<float, BFloat16>&);
 
 }  // namespace sparse_engine

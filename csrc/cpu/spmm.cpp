@@ -86,8 +86,10 @@ void spmm(const Spmm<T, A>& a) {
   });
 }
 
+#if !defined(SPARSE_ENGINE_ONLY_NARROW)
 template void spmm<SPARSE_ENGINE_ISA, float>(const Spmm<float>&);
 template void spmm<SPARSE_ENGINE_ISA, double>(const Spmm<double>&);
+#endif
 template void spmm<SPARSE_ENGINE_ISA, float>(const Spmm<float, BFloat16>&);
 
 }  // namespace sparse_engine

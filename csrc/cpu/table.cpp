@@ -2,6 +2,15 @@
 #include "sparse_engine/kernels.h"
 
 namespace sparse_engine {
+
+template <>
+NarrowKernels narrow_kernels_of<SPARSE_ENGINE_ISA>() {
+  using Isa = SPARSE_ENGINE_ISA;
+  return {spmm<Isa, float, BFloat16>, sddmm<Isa, float, BFloat16>,
+          rnn_forward<Isa, float, BFloat16>, rnn_backward<Isa, float, BFloat16>};
+}
+
+#if !defined(SPARSE_ENGINE_ONLY_NARROW)
 namespace {
 
 template <class Isa, typename T>
@@ -29,13 +38,6 @@ constexpr Kernels<T> kTable = {
 }  // namespace
 
 template <>
-NarrowKernels narrow_kernels_of<SPARSE_ENGINE_ISA>() {
-  using Isa = SPARSE_ENGINE_ISA;
-  return {spmm<Isa, float, BFloat16>, sddmm<Isa, float, BFloat16>,
-          rnn_forward<Isa, float, BFloat16>, rnn_backward<Isa, float, BFloat16>};
-}
-
-template <>
 Kernels<float> kernels_of<SPARSE_ENGINE_ISA, float>() {
   return kTable<SPARSE_ENGINE_ISA, float>;
 }
@@ -44,5 +46,6 @@ template <>
 Kernels<double> kernels_of<SPARSE_ENGINE_ISA, double>() {
   return kTable<SPARSE_ENGINE_ISA, double>;
 }
+#endif
 
 }  // namespace sparse_engine

@@ -6,8 +6,10 @@ from torch.testing import assert_close
 
 from sparse_engine import ops
 from sparse_engine.nn import SparseLinear, SparseWeight
+from sparse_engine.testing import awkward_patterns
 
 HALF = 2**-8  # of a result: the rounding of bfloat16 to the nearest
+TINY = 2**-126  # the least normal number
 COLUMNS = pytest.mark.parametrize("columns", [0, 1, 2, 5, 15, 16, 17, 32, 33, 48, 64, 100])
 SHAPES = pytest.mark.parametrize("shape", [(1, 1), (37, 21), (300, 700)])
 
@@ -42,15 +44,51 @@ def test_spmm(shape, columns, turned):
     check_rounded(back, dense.T @ y.double(), dense.T.abs() @ y.double().abs())
 
 
+def check_summed(actual, pattern, a, b):
+    """Products are exact: within float32's error in a sum of them, over the columns of a and b."""
+    assert actual.dtype == torch.float32
+    a, b = a.double(), b.double()
+    error = (actual.double() - ops.sddmm(pattern, a, b)).abs()
+    assert (error <= 2**-24 * a.shape[1] * ops.sddmm(pattern, a.abs(), b.abs())).all()
+
+
 @SHAPES
 @COLUMNS
 def test_sddmm(shape, columns):
     weight = weight_of(shape)
     a, b = activations(shape[0], columns), activations(columns, shape[1]).t()
-    actual = ops.sddmm(weight.pattern, a, b)
-    assert actual.dtype == torch.float32
-    exact = ops.sddmm(weight.pattern, a.double(), b.double())
-    assert_close(actual.double(), exact, rtol=1e-5, atol=1e-4)
+    check_summed(ops.sddmm(weight.pattern, a, b), weight.pattern, a, b)
+
+
+@pytest.mark.parametrize("pattern", awkward_patterns().values(), ids=awkward_patterns())
+def test_sddmm_of_awkward_patterns(pattern):
+    rows, cols = pattern.shape
+    a, b = activations(rows, 40), activations(cols, 40)
+    check_summed(ops.sddmm(pattern, a, b), pattern, a, b)
+
+
+@pytest.mark.parametrize("columns", [1, 16, 32, 48])
+def test_sddmm_of_numbers_at_the_edge(columns):
+    pattern = weight_of((6, 1), 1.0).pattern
+    numbers = torch.tensor([0.5 * TINY, TINY, 3e38, -3e38, float("inf"), float("nan")]).bfloat16()
+    a, b = torch.zeros(6, columns).bfloat16(), torch.zeros(1, columns).bfloat16()
+    a[:, 0], b[:, 0] = numbers, 2.0
+    found = ops.sddmm(pattern, a, b)
+    assert found[0] in (0.0, TINY)
+    infinity = float("inf")
+    expected = torch.tensor([2 * TINY, infinity, -infinity, infinity, float("nan")])
+    assert_close(found[1:], expected, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("batch", [1, 5, 16, 20, 33, 48, 64, 100])
+@pytest.mark.parametrize("steps", [1, 2, 12])
+def test_the_weight_gradient_of_a_recurrence_is_that_of_what_is_kept(steps, batch):
+    weight = weight_of((70, 70), 0.3)
+    x = activations(steps, batch, 70).requires_grad_()
+    h = ops.rnn(x, None, None, weight.values, weight.pattern)
+    dz, gradient = torch.autograd.grad(h, [x, weight.values], activations(*h.shape))
+    before = torch.cat([torch.zeros_like(h[:1]), h[:-1]]).detach()
+    check_summed(gradient, weight.pattern, *(s.flatten(0, 1).t() for s in (dz, before)))
 
 
 @pytest.mark.parametrize("value", [0.0, -0.0, 1e-40, -3e38, float("inf"), float("nan")])

@@ -16,8 +16,9 @@ namespace sparse_engine {
 
 // Tags: each kernel file is compiled once per tag that the architecture has.
 struct Baseline {};
-struct V3 {};  // x86-64-v3: AVX2 and FMA
-struct V4 {};  // x86-64-v4: AVX-512
+struct V3 {};      // x86-64-v3: AVX2 and FMA
+struct V4 {};      // x86-64-v4: AVX-512
+struct V4Bf16 {};  // with AVX512_BF16 as well: for NarrowKernels only, the others are those of V4
 
 template <typename T>
 struct Kernels {
@@ -59,8 +60,9 @@ template <typename T>
 const Kernels<T>& kernels();
 const NarrowKernels& narrow_kernels();
 
-// Name of the chosen set: "baseline", "x86-64-v3" or "x86-64-v4". Throws std::runtime_error when
-// SPARSE_ENGINE_ISA names a set that is unknown or that this processor cannot run.
+// Name of the chosen set: "baseline", "x86-64-v3", "x86-64-v4" or "x86-64-v4-bf16". Throws
+// std::runtime_error when SPARSE_ENGINE_ISA names a set that is unknown or that this processor
+// cannot run.
 const char* isa_name();
 
 }  // namespace sparse_engine
