@@ -18,6 +18,23 @@ class Recurrent(nn.Module):
     A subclass makes its parameters, one set for each suffix of :meth:`_layers`, and implements
     :meth:`_layer`, which runs one of them over a whole sequence.
 
+    Args:
+        input_size: features of the input.
+        hidden_size: units of each layer.
+        num_layers: layers, stacked.
+        bias: whether there are biases.
+        batch_first: input and output are [batch, steps, features] instead of
+            [steps, batch, features].
+        dropout: share of each layer's output (but the last's) that is dropped in training.
+        bidirectional: a second network reads each sequence backwards.
+        checkpoint_every: for long sequences: training keeps the state after so many steps only, and
+            computes the steps between once more in the backward pass.
+        **settings: those of a subclass.
+
+    Raises:
+        ValueError: an argument out of range.
+        TypeError: a setting that the network does not have.
+
     Attributes:
         settings: the constructor's arguments that describe the network; each is an attribute.
         states: the names of the initial states that the cell takes.
@@ -44,9 +61,35 @@ class Recurrent(nn.Module):
 
     checkpoint_every: int | None = None
 
-    def __init__(self, *, checkpoint_every: int | None = None, **settings: object) -> None:
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
+        checkpoint_every: int | None = None,
+        **settings: object,
+    ) -> None:
         super().__init__()
-        self._configure(settings)
+        foreign = settings.keys() - {*self.settings}
+        if foreign:
+            raise TypeError(
+                f"expected arguments of {type(self).__name__}, found {', '.join(sorted(foreign))}"
+            )
+        shared = {
+            "input_size": input_size,
+            "hidden_size": hidden_size,
+            "num_layers": num_layers,
+            "bias": bias,
+            "batch_first": batch_first,
+            "dropout": dropout,
+            "bidirectional": bidirectional,
+        }
+        self._configure(shared | settings)
         if checkpoint_every is not None and checkpoint_every < 1:
             raise ValueError(
                 f"expected checkpoint_every of at least 1 step, found {checkpoint_every}"
