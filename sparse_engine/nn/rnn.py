@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
 from typing_extensions import Unpack
 
 from sparse_engine import ops
@@ -72,34 +71,6 @@ class SparseRNN(DropIn):
         )
         if layer_norm:
             self._add_norms()
-
-    def forward(
-        self,
-        x: Tensor | PackedSequence,
-        h0: Tensor | None = None,
-        *,
-        lengths: Tensor | Sequence[int] | None = None,
-    ) -> tuple[Tensor | PackedSequence, Tensor]:
-        """Runs the network over whole sequences.
-
-        Args:
-            x: ``[steps, batch, input_size]`` (``[batch, steps, input_size]`` with batch_first),
-                or ``[steps, input_size]`` for a single sequence; or a PackedSequence, whose order
-                of sequences the states share.
-            h0: ``[num_layers * directions, batch, hidden_size]``, without the batch for a single
-                sequence; zeros by default.
-            lengths: how many steps each sequence has, ``[batch]`` integers on the CPU; what follows
-                in ``x`` is not read, and the output there is zero. By default all have all steps.
-
-        Returns:
-            The last layer's output of every step, ``[steps, batch, directions * hidden_size]``
-            (or as ``x`` is laid out or packed), and every layer's final state, of the shape of
-            ``h0``.
-
-        Raises:
-            ValueError: a shape does not fit, there is no step, or a length is wrong.
-        """
-        return self._run(x, h0, lengths=lengths)
 
     def _configure(self, settings: Mapping[str, object]) -> None:
         super()._configure(settings)
