@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 from torch.utils.checkpoint import checkpoint
 
@@ -290,25 +292,31 @@ class Recurrent(nn.Module):
             return self._layer(name, x, state, **packing)
         if batch_sizes is not None:
             return self._packed_segments(name, x, state, batch_sizes)
-        outputs = []
+        outputs, run = [], self._recomputed(name)
         for segment in x.split(every):
-            output, *state = checkpoint(self._layer, name, segment, state, use_reentrant=False)
+            output, *state = run(segment, state)
             outputs.append(output)
         return torch.cat(outputs), *state
+
+    def _recomputed(self, name: str) -> Callable[..., tuple[Tensor, ...]]:
+        """:meth:`_layer` of one layer, which the backward pass computes again."""
+        if torch.compiler.is_compiling():
+            return partial(checkpoint, self._layer, name, use_reentrant=False)
+        # Of a functional_call there is nothing left by then: its parameters have to be kept.
+        layer, parameters = _Layer(self, name), dict(self.named_parameters(prefix="network"))
+        return partial(checkpoint, partial(_call, layer, parameters), use_reentrant=False)
 
     def _packed_segments(
         self, name: str, x: Tensor, state: tuple[Tensor | None, ...], batch_sizes: Tensor
     ) -> tuple[Tensor, ...]:
-        outputs, running = [], None
+        outputs, running, run = [], None, self._recomputed(name)
         segments = batch_sizes.split(self.checkpoint_every)
         data = x.split([int(sizes.sum()) for sizes in segments])
         for sizes, rows in zip(segments, data, strict=True):
             if running:
                 running.keep(int(sizes[0]))
                 state = running.state
-            output, *state = checkpoint(
-                self._layer, name, rows, state, batch_sizes=sizes, use_reentrant=False
-            )
+            output, *state = run(rows, state, batch_sizes=sizes)
             running = running or Running(state)
             running.state = tuple(state)
             outputs.append(output)
@@ -336,3 +344,20 @@ class Recurrent(nn.Module):
     def extra_repr(self) -> str:
         """What ``print(network)`` shows."""
         return ", ".join(f"{name}={value}" for name, value in self._settings().items())
+
+
+class _Layer(nn.Module):
+    """One layer of a network as a module, which ``functional_call`` wants."""
+
+    def __init__(self, network: Recurrent, name: str) -> None:
+        super().__init__()
+        self.network, self.name = network, name
+
+    def forward(self, *inputs: object, **packing: Tensor) -> tuple[Tensor, ...]:
+        return self.network._layer(self.name, *inputs, **packing)
+
+
+def _call(
+    module: nn.Module, parameters: dict[str, Tensor], *inputs: object, **packing: Tensor
+) -> tuple[Tensor, ...]:
+    return functional_call(module, parameters, inputs, packing)
