@@ -25,15 +25,7 @@ class SparseUGRNN(Recurrent):
     """
 
     def __init__(self, input_size, hidden_size, *, density, num_layers=1, bidirectional=False):
-        super().__init__(
-            input_size=input_size,
-            hidden_size=hidden_size,
-            num_layers=num_layers,
-            bias=True,
-            batch_first=False,
-            dropout=0.0,
-            bidirectional=bidirectional,
-        )
+        super().__init__(input_size, hidden_size, num_layers, bidirectional=bidirectional)
         for name, inputs in self._layers():
             weight = SparseWeight.erdos_renyi(2 * hidden_size, hidden_size, density=density)
             setattr(self, f"input_{name}", nn.Linear(inputs, 2 * hidden_size))

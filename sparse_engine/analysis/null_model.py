@@ -94,12 +94,14 @@ def null_model(
         seed: of the random graphs, in [0, 2^64).
 
     Raises:
-        TypeError: not a graph.
+        TypeError: not a graph, or ``kind`` is none of random graphs.
         ValueError: not square, not a valid matrix or file, or ``n`` or ``seed`` out of range.
     """
     if n < 2 or not 0 <= seed < 2**64:
         raise ValueError(f"expected n of at least 2 and seed in [0, 2^64), found {n} and {seed}")
-    csr, kind = as_csr(w), kind or SignShuffle()
+    csr, kind = as_csr(w), SignShuffle() if kind is None else kind
+    if not isinstance(kind, NullKind):
+        raise TypeError(f"expected a NullKind of sparse_engine.analysis, found {type(kind)}")
     counts = [by_type(native(csr).count(threads()))[None]]
     at_once = max(threads(), LINKS_AT_ONCE // max(1, csr.nnz))
     with tqdm(total=n, unit="graph", leave=False, delay=1, disable=None) as bar:

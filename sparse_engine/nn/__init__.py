@@ -1,6 +1,7 @@
 """Sparse weights and the layers made of them."""
 
 from sparse_engine.nn._recurrent import Recurrent as Recurrent
+from sparse_engine.nn._sparse_recurrent import SparseRecurrent as SparseRecurrent
 from sparse_engine.nn.all_relu import AllReLU as AllReLU
 from sparse_engine.nn.conductance import ConductanceWeight as ConductanceWeight
 from sparse_engine.nn.ctrnn import SparseCTRNN as SparseCTRNN

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import type_before_parametrizations
+from torch.nn.utils.rnn import PackedSequence
 
 from sparse_engine.nn._pruned import effective, largest
 from sparse_engine.nn._sparse_recurrent import SparseRecurrent
@@ -21,6 +22,34 @@ class DropIn(SparseRecurrent):
     """
 
     dense_type: type[nn.RNNBase]
+
+    def forward(
+        self,
+        x: Tensor | PackedSequence,
+        h0: Tensor | None = None,
+        *,
+        lengths: Tensor | Sequence[int] | None = None,
+    ) -> tuple[Tensor | PackedSequence, Tensor]:
+        """Runs the network over whole sequences.
+
+        Args:
+            x: ``[steps, batch, input_size]`` (``[batch, steps, input_size]`` with batch_first),
+                or ``[steps, input_size]`` for a single sequence; or a PackedSequence, whose order
+                of sequences the states share.
+            h0: ``[num_layers * directions, batch, hidden_size]``, without the batch for a single
+                sequence; zeros by default.
+            lengths: how many steps each sequence has, ``[batch]`` integers on the CPU; what follows
+                in ``x`` is not read, and the output there is zero. By default all have all steps.
+
+        Returns:
+            The last layer's output of every step, ``[steps, batch, directions * hidden_size]``
+            (or as ``x`` is laid out or packed), and every layer's final state, of the shape of
+            ``h0``.
+
+        Raises:
+            ValueError: a shape does not fit, there is no step, or a length is wrong.
+        """
+        return self._run(x, h0, lengths=lengths)
 
     @classmethod
     def from_dense(

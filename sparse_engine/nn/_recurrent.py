@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 from torch.utils.checkpoint import checkpoint
 
@@ -17,6 +19,23 @@ class Recurrent(nn.Module):
 
     A subclass makes its parameters, one set for each suffix of :meth:`_layers`, and implements
     :meth:`_layer`, which runs one of them over a whole sequence.
+
+    Args:
+        input_size: features of the input.
+        hidden_size: units of each layer.
+        num_layers: layers, stacked.
+        bias: whether there are biases.
+        batch_first: input and output are [batch, steps, features] instead of
+            [steps, batch, features].
+        dropout: share of each layer's output (but the last's) that is dropped in training.
+        bidirectional: a second network reads each sequence backwards.
+        checkpoint_every: for long sequences: training keeps the state after so many steps only, and
+            computes the steps between once more in the backward pass.
+        **settings: those of a subclass.
+
+    Raises:
+        ValueError: an argument out of range.
+        TypeError: a setting that the network does not have.
 
     Attributes:
         settings: the constructor's arguments that describe the network; each is an attribute.
@@ -44,9 +63,35 @@ class Recurrent(nn.Module):
 
     checkpoint_every: int | None = None
 
-    def __init__(self, *, checkpoint_every: int | None = None, **settings: object) -> None:
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
+        checkpoint_every: int | None = None,
+        **settings: object,
+    ) -> None:
         super().__init__()
-        self._configure(settings)
+        foreign = settings.keys() - {*self.settings}
+        if foreign:
+            raise TypeError(
+                f"expected arguments of {type(self).__name__}, found {', '.join(sorted(foreign))}"
+            )
+        shared = {
+            "input_size": input_size,
+            "hidden_size": hidden_size,
+            "num_layers": num_layers,
+            "bias": bias,
+            "batch_first": batch_first,
+            "dropout": dropout,
+            "bidirectional": bidirectional,
+        }
+        self._configure(shared | settings)
         if checkpoint_every is not None and checkpoint_every < 1:
             raise ValueError(
                 f"expected checkpoint_every of at least 1 step, found {checkpoint_every}"
@@ -247,25 +292,31 @@ class Recurrent(nn.Module):
             return self._layer(name, x, state, **packing)
         if batch_sizes is not None:
             return self._packed_segments(name, x, state, batch_sizes)
-        outputs = []
+        outputs, run = [], self._recomputed(name)
         for segment in x.split(every):
-            output, *state = checkpoint(self._layer, name, segment, state, use_reentrant=False)
+            output, *state = run(segment, state)
             outputs.append(output)
         return torch.cat(outputs), *state
+
+    def _recomputed(self, name: str) -> Callable[..., tuple[Tensor, ...]]:
+        """:meth:`_layer` of one layer, which the backward pass computes again."""
+        if torch.compiler.is_compiling():
+            return partial(checkpoint, self._layer, name, use_reentrant=False)
+        # Of a functional_call there is nothing left by then: its parameters have to be kept.
+        layer, parameters = _Layer(self, name), dict(self.named_parameters(prefix="network"))
+        return partial(checkpoint, partial(_call, layer, parameters), use_reentrant=False)
 
     def _packed_segments(
         self, name: str, x: Tensor, state: tuple[Tensor | None, ...], batch_sizes: Tensor
     ) -> tuple[Tensor, ...]:
-        outputs, running = [], None
+        outputs, running, run = [], None, self._recomputed(name)
         segments = batch_sizes.split(self.checkpoint_every)
         data = x.split([int(sizes.sum()) for sizes in segments])
         for sizes, rows in zip(segments, data, strict=True):
             if running:
                 running.keep(int(sizes[0]))
                 state = running.state
-            output, *state = checkpoint(
-                self._layer, name, rows, state, batch_sizes=sizes, use_reentrant=False
-            )
+            output, *state = run(rows, state, batch_sizes=sizes)
             running = running or Running(state)
             running.state = tuple(state)
             outputs.append(output)
@@ -293,3 +344,20 @@ class Recurrent(nn.Module):
     def extra_repr(self) -> str:
         """What ``print(network)`` shows."""
         return ", ".join(f"{name}={value}" for name, value in self._settings().items())
+
+
+class _Layer(nn.Module):
+    """One layer of a network as a module, which ``functional_call`` wants."""
+
+    def __init__(self, network: Recurrent, name: str) -> None:
+        super().__init__()
+        self.network, self.name = network, name
+
+    def forward(self, *inputs: object, **packing: Tensor) -> tuple[Tensor, ...]:
+        return self.network._layer(self.name, *inputs, **packing)
+
+
+def _call(
+    module: nn.Module, parameters: dict[str, Tensor], *inputs: object, **packing: Tensor
+) -> tuple[Tensor, ...]:
+    return functional_call(module, parameters, inputs, packing)

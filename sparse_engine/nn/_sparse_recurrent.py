@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -18,6 +19,23 @@ class SparseRecurrent(Recurrent):
     """A recurrent network with torch's names: weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0.
 
     A cell is a subclass that implements :meth:`_cell`. The weights between layers are sparse, too.
+    The arguments up to ``bidirectional``, and ``checkpoint_every``, are those of
+    :class:`Recurrent`.
+
+    Args:
+        device: where the parameters are put.
+        dtype: float32 or float64.
+        density: share of the recurrent weights that exist, in (0, 1]; also of the weights
+            between layers.
+        input_density: the same for layer 0's input weights; at 1.0 they are an ordinary dense
+            parameter.
+        gain: scale of the initial sparse values, see :meth:`SparseWeight.erdos_renyi`.
+        generator: source of randomness on the CPU.
+        **settings: those of a subclass.
+
+    Raises:
+        ValueError: an argument out of range.
+        TypeError: a setting that the network does not have.
 
     Attributes:
         gates: blocks of hidden_size rows in each weight.
@@ -36,23 +54,29 @@ class SparseRecurrent(Recurrent):
 
     def __init__(
         self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
         *,
-        device: torch.device | str | None,
-        dtype: torch.dtype | None,
         density: float,
-        input_density: float,
-        gain: float,
-        generator: torch.Generator | None,
+        input_density: float = 1.0,
+        gain: float = 1.0,
+        generator: torch.Generator | None = None,
         checkpoint_every: int | None = None,
-        layer_norm: bool = False,
         **settings: object,
     ) -> None:
-        super().__init__(checkpoint_every=checkpoint_every, **settings)
-        self.layer_norm = layer_norm
+        shared = input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional
+        super().__init__(*shared, checkpoint_every=checkpoint_every, **settings)
         _init.check_density(density)
         _init.check_density(input_density, "input_density")
 
-        def sparse(out_features: int, in_features: int, share: float) -> SparseWeight:
+        def sparse(out_features: int, in_features: int, share: float = density) -> SparseWeight:
             return SparseWeight.erdos_renyi(
                 out_features,
                 in_features,
@@ -65,28 +89,42 @@ class SparseRecurrent(Recurrent):
 
         def dense(*shape: int) -> nn.Parameter:
             values = torch.empty(*shape, dtype=dtype)
-            return nn.Parameter(_init.uniform_(values, self.hidden_size, generator).to(device))
+            return nn.Parameter(_init.uniform_(values, hidden_size, generator).to(device))
 
-        rows = self.rows
         for name, inputs in self._layers():
             first = name.startswith("l0")
             share = input_density if first else density
             make_input = dense if first and share == 1 else partial(sparse, share=share)
-            setattr(self, f"weight_ih_{name}", make_input(rows, inputs))
-            setattr(self, f"weight_hh_{name}", sparse(rows, self._size_of("h0"), density))
-            if self.bias:
-                setattr(self, f"bias_ih_{name}", dense(rows))
-                setattr(self, f"bias_hh_{name}", dense(rows))
-            if layer_norm:
-                states = dict.fromkeys(self.normed_states, self.hidden_size)
-                sizes = {"ih": rows, "hh": rows, **states}
-                norms = {of: nn.LayerNorm(n, device=device, dtype=dtype) for of, n in sizes.items()}
-                setattr(self, f"norm_{name}", nn.ModuleDict(norms))
+            setattr(self, f"weight_ih_{name}", make_input(self.rows, inputs))
+            for kind, weight in self._make_recurrent(sparse).items():
+                setattr(self, f"weight_{kind}_{name}", weight)
+            for kind, shape in self._bias_shapes.items() if bias else ():
+                setattr(self, f"bias_{kind}_{name}", dense(*shape))
 
     @property
     def rows(self) -> int:
         """Of each weight."""
         return self.gates * self.hidden_size
+
+    @property
+    def _bias_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of the biases of a layer, by kind."""
+        return {"ih": (self.rows,), "hh": (self.rows,)}
+
+    def _make_recurrent(self, sparse: Callable[[int, int], SparseWeight]) -> dict[str, nn.Module]:
+        """The weights inside the time loop of a layer, by kind; ``sparse(out, in)`` makes one."""
+        return {"hh": sparse(self.rows, self._size_of("h0"))}
+
+    def _add_norms(self) -> None:
+        """Gives each layer its normalisations."""
+        self.layer_norm = True
+        values = self.weight_hh_l0.values
+        sizes = {"ih": self.rows, "hh": self.rows} | dict.fromkeys(
+            self.normed_states, self.hidden_size
+        )
+        for name, _ in self._layers():
+            norms = {of: nn.LayerNorm(n).to(values) for of, n in sizes.items()}
+            setattr(self, f"norm_{name}", nn.ModuleDict(norms))
 
     @property
     def _dtype(self) -> torch.dtype:

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import Unpack
 
 from sparse_engine.nn._continuous import Continuous
+from sparse_engine.nn._options import RecurrentOptions
 from sparse_engine.ops import Euler
 
 
@@ -23,13 +25,8 @@ class SparseCTRNN(Continuous):
         input_size: features of the input.
         hidden_size: units of each layer.
         num_layers: layers, stacked.
-        bias: whether there are b_ih and b_hh.
-        batch_first: input and output are [batch, steps, features] instead of
-            [steps, batch, features].
-        dropout: share of each layer's output (but the last's) that is dropped in training.
-        bidirectional: a second network reads each sequence backwards.
-        device: where the parameters are put.
-        dtype: float32 or float64.
+        density: share of the recurrent weights that exist, in (0, 1]; also of the weights
+            between layers.
         tau: time constants, in units of dt's time: a number, or one for each unit
             ``[hidden_size]``. All layers start with the same.
         trainable_tau: whether each unit learns its own. Their logarithms are then the parameters
@@ -39,14 +36,8 @@ class SparseCTRNN(Continuous):
         dt: the length of each, unless :meth:`forward` gets timespans.
         cell_clip: None, or c to clip the state to [-c, c] after each unfold; no gradient passes
             a state at the limit.
-        density: share of the recurrent weights that exist, in (0, 1]; also of the weights
-            between layers.
-        input_density: the same for layer 0's input weights; at 1.0 they are an ordinary dense
-            parameter.
-        gain: scale of the initial sparse values, see :meth:`SparseWeight.erdos_renyi`.
-        generator: source of randomness on the CPU.
-        checkpoint_every: for long sequences: training keeps the state after so many steps only, and
-            computes the steps between once more in the backward pass.
+        **options: by name, what else :class:`SparseRecurrent` takes: bias, batch_first, dropout,
+            bidirectional, device, dtype, input_density, gain, generator, checkpoint_every.
 
     Weights and biases are named as in ``torch.nn.RNN`` with ``.values`` for the sparse ones.
 
@@ -69,45 +60,28 @@ class SparseCTRNN(Continuous):
         input_size: int,
         hidden_size: int,
         num_layers: int = 1,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
         *,
+        density: float,
         tau: float | Tensor = 1.0,
         trainable_tau: bool = False,
         unfolds: int = 6,
         dt: float = 0.1,
         cell_clip: float | None = None,
-        density: float,
-        input_density: float = 1.0,
-        gain: float = 1.0,
-        generator: torch.Generator | None = None,
-        checkpoint_every: int | None = None,
+        **options: Unpack[RecurrentOptions],
     ) -> None:
         super().__init__(
-            input_size=input_size,
-            hidden_size=hidden_size,
-            num_layers=num_layers,
-            bias=bias,
-            batch_first=batch_first,
-            dropout=dropout,
-            bidirectional=bidirectional,
-            device=device,
-            dtype=dtype,
+            input_size,
+            hidden_size,
+            num_layers,
+            density=density,
             trainable_tau=trainable_tau,
             unfolds=unfolds,
             dt=dt,
             cell_clip=cell_clip,
-            density=density,
-            input_density=input_density,
-            gain=gain,
-            generator=generator,
-            checkpoint_every=checkpoint_every,
+            **options,
         )
-        tau = torch.as_tensor(tau, dtype=self._dtype, device=device)
+        values = self.weight_hh_l0.values
+        tau = torch.as_tensor(tau, dtype=values.dtype, device=values.device)
         if tau.dim() and tau.shape != (hidden_size,):
             raise ValueError(f"expected tau of shape [{hidden_size}], found {[*tau.shape]}")
         wrong = tau[~((tau > 0) & tau.isfinite())]

@@ -61,16 +61,9 @@ class DropConnect(nn.Module):
                 )
 
     def forward(self, *inputs: object, **options: object) -> object:
-        """What the network makes of the arguments with some of its links.
-
-        Raises:
-            ValueError: in training, a network with ``checkpoint_every``: what it computes once more
-                in the backward pass would have all links.
-        """
+        """What the network makes of the arguments with some of its links."""
         if not self.training or self.dropout.p == 0:
             return self.network(*inputs, **options)
-        if any(getattr(part, "checkpoint_every", None) for part in self.network.modules()):
-            raise ValueError("expected a network without checkpoint_every, found one that has it")
         names = [f"{name}.values" for name in self.weights]
         dropped = {name: self.dropout(self.network.get_parameter(name)) for name in names}
         return functional_call(self.network, dropped, inputs, options)

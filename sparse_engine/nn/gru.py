@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
 
 from sparse_engine.nn._drop_in import DropIn
 from sparse_engine.nn._sparse_recurrent import last_states, note_recurrence, notes
@@ -23,27 +21,8 @@ class SparseGRU(DropIn):
     ``h_t = (1 - z) tanh(x_n + r u_n) + z h_{t-1}``, every time step of every layer in one native
     operation each way. The gates of one matrix are one :class:`SparseWeight` of
     ``3 * hidden_size`` rows. Arguments, shapes and results are those of ``torch.nn.GRU``; what is
-    added is keyword-only.
-
-    Args:
-        input_size: features of the input.
-        hidden_size: units of each layer.
-        num_layers: layers, stacked.
-        bias: whether there are b_ih and b_hh.
-        batch_first: input and output are [batch, steps, features] instead of
-            [steps, batch, features].
-        dropout: share of each layer's output (but the last's) that is dropped in training.
-        bidirectional: a second network reads each sequence backwards.
-        device: where the parameters are put.
-        dtype: float32 or float64.
-        density: share of the recurrent weights that exist, in (0, 1]; also of the weights
-            between layers.
-        input_density: the same for layer 0's input weights; at 1.0 they are an ordinary dense
-            parameter.
-        gain: scale of the initial sparse values, see :meth:`SparseWeight.erdos_renyi`.
-        generator: source of randomness on the CPU.
-        checkpoint_every: for long sequences: training keeps the state after so many steps only, and
-            computes the steps between once more in the backward pass.
+    added is keyword-only: density, input_density, gain, generator and checkpoint_every, as in
+    :class:`SparseRecurrent`.
 
     Parameters are named as in ``torch.nn.GRU`` with ``.values`` for the sparse ones.
 
@@ -58,69 +37,6 @@ class SparseGRU(DropIn):
     dense_type = nn.GRU
     gates = 3
     most_fused_inputs = 256
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-        *,
-        density: float,
-        input_density: float = 1.0,
-        gain: float = 1.0,
-        generator: torch.Generator | None = None,
-        checkpoint_every: int | None = None,
-    ) -> None:
-        super().__init__(
-            input_size=input_size,
-            hidden_size=hidden_size,
-            num_layers=num_layers,
-            bias=bias,
-            batch_first=batch_first,
-            dropout=dropout,
-            bidirectional=bidirectional,
-            device=device,
-            dtype=dtype,
-            density=density,
-            input_density=input_density,
-            gain=gain,
-            generator=generator,
-            checkpoint_every=checkpoint_every,
-        )
-
-    def forward(
-        self,
-        x: Tensor | PackedSequence,
-        h0: Tensor | None = None,
-        *,
-        lengths: Tensor | Sequence[int] | None = None,
-    ) -> tuple[Tensor | PackedSequence, Tensor]:
-        """Runs the network over whole sequences.
-
-        Args:
-            x: ``[steps, batch, input_size]`` (``[batch, steps, input_size]`` with batch_first),
-                or ``[steps, input_size]`` for a single sequence; or a PackedSequence, whose order
-                of sequences the states share.
-            h0: ``[num_layers * directions, batch, hidden_size]``, without the batch for a single
-                sequence; zeros by default.
-            lengths: how many steps each sequence has, ``[batch]`` integers on the CPU; what follows
-                in ``x`` is not read, and the output there is zero. By default all have all steps.
-
-        Returns:
-            The last layer's output of every step, ``[steps, batch, directions * hidden_size]``
-            (or as ``x`` is laid out or packed), and every layer's final state, of the shape of
-            ``h0``.
-
-        Raises:
-            ValueError: a shape does not fit, there is no step, or a length is wrong.
-        """
-        return self._run(x, h0, lengths=lengths)
 
     def _biases(self, name: str) -> tuple[Tensor | None, Tensor | None]:
         if not self.bias:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
+from typing_extensions import Unpack
 
 from sparse_engine import ops
 from sparse_engine.nn._drop_in import DropIn
+from sparse_engine.nn._options import LinkOptions
 from sparse_engine.nn._packed import rows_before
 from sparse_engine.nn._sparse_recurrent import last_states, note_recurrence, notes
 from sparse_engine.nn.weight import SparseWeight
@@ -28,31 +30,15 @@ class SparseLSTM(DropIn):
     ``h_t W_hr^T`` in place of itself, and a layer has a sparse ``weight_hr_l0``, too.
 
     Args:
-        input_size: features of the input.
-        hidden_size: units of each layer.
-        num_layers: layers, stacked.
-        bias: whether there are b_ih and b_hh.
-        batch_first: input and output are [batch, steps, features] instead of
-            [steps, batch, features].
-        dropout: share of each layer's output (but the last's) that is dropped in training.
-        bidirectional: a second network reads each sequence backwards.
-        proj_size: features of a projected h, less than hidden_size; 0 for no projection.
-        device: where the parameters are put.
-        dtype: float32 or float64.
         density: share of the recurrent weights that exist, in (0, 1]; also of the weights
-            between layers.
-        input_density: the same for layer 0's input weights; at 1.0 they are an ordinary dense
-            parameter.
-        gain: scale of the initial sparse values, see :meth:`SparseWeight.erdos_renyi`.
-        generator: source of randomness on the CPU.
+            between layers and of projections.
         cell_clip: None, or the bound of every c: it is kept in [-cell_clip, cell_clip], and the
             gradient of what was clipped is zero.
-        checkpoint_every: for long sequences: training keeps the state after so many steps only, and
-            computes the steps between once more in the backward pass.
         layer_norm: whether ``W_ih x`` and ``W_hh h`` are normalised over their features, each with
-            a gain and an offset of its own (Ba et al. 2016), and c
-            where h is made of it. Every step is then a few operations, which takes several times as
-            long. Not with a projection.
+            a gain and an offset of its own (Ba et al. 2016), and c where h is made of it. Every
+            step is then a few operations, which takes several times as long. Not with a projection.
+        **options: input_density, gain, generator and checkpoint_every, as in
+            :class:`SparseRecurrent`.
 
     Parameters are named as in ``torch.nn.LSTM`` with ``.values`` for the sparse ones.
 
@@ -86,47 +72,19 @@ class SparseLSTM(DropIn):
         dtype: torch.dtype | None = None,
         *,
         density: float,
-        input_density: float = 1.0,
-        gain: float = 1.0,
-        generator: torch.Generator | None = None,
         cell_clip: float | None = None,
-        checkpoint_every: int | None = None,
         layer_norm: bool = False,
+        **options: Unpack[LinkOptions],
     ) -> None:
-        super().__init__(
-            input_size=input_size,
-            hidden_size=hidden_size,
-            num_layers=num_layers,
-            bias=bias,
-            batch_first=batch_first,
-            dropout=dropout,
-            bidirectional=bidirectional,
-            proj_size=proj_size,
-            device=device,
-            dtype=dtype,
-            density=density,
-            input_density=input_density,
-            gain=gain,
-            generator=generator,
-            checkpoint_every=checkpoint_every,
-            layer_norm=layer_norm,
-        )
+        of_torch = input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional
+        super().__init__(*of_torch, device, dtype, density=density, proj_size=proj_size, **options)
         if layer_norm and proj_size:
             raise ValueError(f"expected no proj_size beside layer_norm, found {proj_size}")
         if cell_clip is not None and not cell_clip > 0:
             raise ValueError(f"expected cell_clip above 0, found {cell_clip}")
         self.cell_clip = cell_clip
-        for name, _ in self._layers() if proj_size else ():
-            projection = SparseWeight.erdos_renyi(
-                proj_size,
-                hidden_size,
-                density=density,
-                gain=gain,
-                generator=generator,
-                device=device,
-                dtype=dtype,
-            )
-            setattr(self, f"weight_hr_{name}", projection)
+        if layer_norm:
+            self._add_norms()
 
     def to_dense(self) -> nn.LSTM:
         """The dense network in torch.nn of the same function.
@@ -181,6 +139,12 @@ class SparseLSTM(DropIn):
 
     def _size_of(self, state: str) -> int:
         return self.proj_size if state == "h0" and self.proj_size else self.hidden_size
+
+    def _make_recurrent(self, sparse: Callable[[int, int], SparseWeight]) -> dict[str, nn.Module]:
+        weights = super()._make_recurrent(sparse)
+        if self.proj_size:
+            weights["hr"] = sparse(self.proj_size, self.hidden_size)
+        return weights
 
     def _recurrent_weights(self, name: str) -> list[SparseWeight]:
         weights = super()._recurrent_weights(name)

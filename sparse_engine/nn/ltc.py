@@ -90,9 +90,9 @@ class SparseLTC(Recurrent):
         checkpoint_every: int | None = None,
     ) -> None:
         super().__init__(
-            input_size=input_size,
-            hidden_size=hidden_size,
-            num_layers=num_layers,
+            input_size,
+            hidden_size,
+            num_layers,
             batch_first=batch_first,
             dropout=dropout,
             bidirectional=bidirectional,

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
-import torch
 from torch import Tensor
+from typing_extensions import Unpack
 
 from sparse_engine import ops
+from sparse_engine.nn._options import RecurrentOptions
 from sparse_engine.nn._sparse_recurrent import SparseRecurrent, note_recurrence, notes
 
 
@@ -34,22 +35,11 @@ class SparseONLSTM(SparseRecurrent):
         input_size: features of the input.
         hidden_size: units of each layer.
         num_layers: layers, stacked.
-        bias: whether there are b_ih and b_hh.
-        batch_first: input and output are [batch, steps, features] instead of
-            [steps, batch, features].
-        dropout: share of each layer's output (but the last's) that is dropped in training.
-        bidirectional: a second network reads each sequence backwards.
-        device: where the parameters are put.
-        dtype: float32 or float64.
-        chunk_size: units that share their masters; divides hidden_size.
         density: share of the recurrent weights that exist, in (0, 1]; also of the weights
             between layers.
-        input_density: the same for layer 0's input weights; at 1.0 they are an ordinary dense
-            parameter.
-        gain: scale of the initial sparse values, see :meth:`SparseWeight.erdos_renyi`.
-        generator: source of randomness on the CPU.
-        checkpoint_every: for long sequences: training keeps the state after so many steps only, and
-            computes the steps between once more in the backward pass.
+        chunk_size: units that share their masters; divides hidden_size.
+        **options: by name, what else :class:`SparseRecurrent` takes: bias, batch_first, dropout,
+            bidirectional, device, dtype, input_density, gain, generator, checkpoint_every.
 
     Parameters are named as in ``torch.nn.LSTM`` with ``.values`` for the sparse ones.
 
@@ -68,36 +58,13 @@ class SparseONLSTM(SparseRecurrent):
         input_size: int,
         hidden_size: int,
         num_layers: int = 1,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
         *,
-        chunk_size: int,
         density: float,
-        input_density: float = 1.0,
-        gain: float = 1.0,
-        generator: torch.Generator | None = None,
-        checkpoint_every: int | None = None,
+        chunk_size: int,
+        **options: Unpack[RecurrentOptions],
     ) -> None:
         super().__init__(
-            input_size=input_size,
-            hidden_size=hidden_size,
-            num_layers=num_layers,
-            bias=bias,
-            batch_first=batch_first,
-            dropout=dropout,
-            bidirectional=bidirectional,
-            chunk_size=chunk_size,
-            device=device,
-            dtype=dtype,
-            density=density,
-            input_density=input_density,
-            gain=gain,
-            generator=generator,
-            checkpoint_every=checkpoint_every,
+            input_size, hidden_size, num_layers, density=density, chunk_size=chunk_size, **options
         )
 
     @property

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import Unpack
 
-from sparse_engine.nn import _init
-from sparse_engine.nn._recurrent import Recurrent
-from sparse_engine.nn._sparse_recurrent import notes
+from sparse_engine.nn._options import RecurrentOptions
+from sparse_engine.nn._sparse_recurrent import SparseRecurrent, notes
 from sparse_engine.nn.weight import SparseWeight
 from sparse_engine.ops.rhn import rhn_and_states
 
 
-class SparseRHN(Recurrent):
+class SparseRHN(SparseRecurrent):
     """Recurrent highway network (Zilly et al. 2017) whose recurrent weights exist only as links.
 
     Every time step walks through ``recurrence_depth`` levels. With s the state, m a mask of dropped
@@ -33,26 +33,15 @@ class SparseRHN(Recurrent):
         input_size: features of the input.
         hidden_size: units of each layer.
         num_layers: layers, stacked.
-        bias: whether there are b_l.
-        batch_first: input and output are [batch, steps, features] instead of
-            [steps, batch, features].
-        dropout: share of each layer's output (but the last's) that is dropped in training.
-        bidirectional: a second network reads each sequence backwards.
-        device: where the parameters are put.
-        dtype: float32 or float64.
+        density: share of the recurrent weights that exist, in (0, 1]; also of the weights
+            between layers.
         recurrence_depth: levels of each step.
         coupled: whether the carry gate is ``1 - t``.
         recurrent_dropout: share of the units that m drops in training, in [0, 1]: one mask for
             each sequence, the same at all its steps and levels. The s that is carried is not
             dropped.
-        density: share of the recurrent weights that exist, in (0, 1]; also of the weights
-            between layers.
-        input_density: the same for layer 0's input weights; at 1.0 they are an ordinary dense
-            parameter.
-        gain: scale of the initial sparse values, see :meth:`SparseWeight.erdos_renyi`.
-        generator: source of randomness on the CPU.
-        checkpoint_every: for long sequences: training keeps the state after so many steps only, and
-            computes the steps between once more in the backward pass.
+        **options: by name, what else :class:`SparseRecurrent` takes: bias, batch_first, dropout,
+            bidirectional, device, dtype, input_density, gain, generator, checkpoint_every.
 
     Parameters are ``weight_ih_l0``, ``weight_hh_l0.0.values``, ``weight_hh_l0.1.values``, ... of
     the levels, and ``bias_hh_l0`` of shape ``[recurrence_depth, 2 * hidden_size]``, or 3; with
@@ -66,62 +55,35 @@ class SparseRHN(Recurrent):
         (torch.Size([35, 20, 830]), torch.Size([1, 20, 830]))
     """
 
-    settings = (*Recurrent.settings, "recurrence_depth", "coupled", "recurrent_dropout")
+    settings = (*SparseRecurrent.settings, "recurrence_depth", "coupled", "recurrent_dropout")
 
     def __init__(
         self,
         input_size: int,
         hidden_size: int,
         num_layers: int = 1,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
         *,
+        density: float,
         recurrence_depth: int,
         coupled: bool = True,
         recurrent_dropout: float = 0.0,
-        density: float,
-        input_density: float = 1.0,
-        gain: float = 1.0,
-        generator: torch.Generator | None = None,
-        checkpoint_every: int | None = None,
+        **options: Unpack[RecurrentOptions],
     ) -> None:
         super().__init__(
-            input_size=input_size,
-            hidden_size=hidden_size,
-            num_layers=num_layers,
-            bias=bias,
-            batch_first=batch_first,
-            dropout=dropout,
-            bidirectional=bidirectional,
+            input_size,
+            hidden_size,
+            num_layers,
+            density=density,
             recurrence_depth=recurrence_depth,
             coupled=coupled,
             recurrent_dropout=recurrent_dropout,
-            checkpoint_every=checkpoint_every,
-        )
-        _init.check_density(density)
-        _init.check_density(input_density, "input_density")
-        sparse = partial(
-            SparseWeight.erdos_renyi, gain=gain, generator=generator, device=device, dtype=dtype
+            **options,
         )
 
-        def dense(*shape: int) -> nn.Parameter:
-            values = torch.empty(*shape, dtype=dtype)
-            return nn.Parameter(_init.uniform_(values, hidden_size, generator).to(device))
-
-        rows = (2 if coupled else 3) * hidden_size
-        for name, inputs in self._layers():
-            share = input_density if name.startswith("l0") else density
-            is_dense = name.startswith("l0") and share == 1
-            weight_ih = dense(rows, inputs) if is_dense else sparse(rows, inputs, density=share)
-            levels = [sparse(rows, hidden_size, density=density) for _ in range(recurrence_depth)]
-            setattr(self, f"weight_ih_{name}", weight_ih)
-            setattr(self, f"weight_hh_{name}", nn.ModuleList(levels))
-            if bias:
-                setattr(self, f"bias_hh_{name}", dense(recurrence_depth, rows))
+    @property
+    def rows(self) -> int:
+        """Of each weight: two blocks, or a third for a carry gate of its own."""
+        return (2 if self.coupled else 3) * self.hidden_size
 
     def _configure(self, settings: Mapping[str, object]) -> None:
         super()._configure(settings)
@@ -151,6 +113,18 @@ class SparseRHN(Recurrent):
             ValueError: a shape does not fit, or there is no step.
         """
         return self._run(x, h0)
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return self.weight_hh_l0[0].dtype
+
+    @property
+    def _bias_shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"hh": (self.recurrence_depth, self.rows)}
+
+    def _make_recurrent(self, sparse: Callable[[int, int], SparseWeight]) -> dict[str, nn.Module]:
+        levels = (sparse(self.rows, self.hidden_size) for _ in range(self.recurrence_depth))
+        return {"hh": nn.ModuleList(levels)}
 
     def _direction(
         self, layer: int, direction: int, x: Tensor, initial: tuple[Tensor | None, ...]

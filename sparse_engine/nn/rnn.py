@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
+from typing_extensions import Unpack
 
 from sparse_engine import ops
 from sparse_engine.nn._drop_in import DropIn
+from sparse_engine.nn._options import LinkOptions
 from sparse_engine.nn._sparse_recurrent import last_states, note_recurrence, notes
 
 
@@ -22,28 +23,13 @@ class SparseRNN(DropIn):
     what is added is keyword-only.
 
     Args:
-        input_size: features of the input.
-        hidden_size: units of each layer.
-        num_layers: layers, stacked.
-        nonlinearity: ``"tanh"`` or ``"relu"``.
-        bias: whether there are b_ih and b_hh.
-        batch_first: input and output are [batch, steps, features] instead of
-            [steps, batch, features].
-        dropout: share of each layer's output (but the last's) that is dropped in training.
-        bidirectional: a second network reads each sequence backwards.
-        device: where the parameters are put.
-        dtype: float32 or float64.
         density: share of the recurrent weights that exist, in (0, 1]; also of the weights
             between layers.
-        input_density: the same for layer 0's input weights; at 1.0 they are an ordinary dense
-            parameter.
-        gain: scale of the initial sparse values, see :meth:`SparseWeight.erdos_renyi`.
-        generator: source of randomness on the CPU.
-        checkpoint_every: for long sequences: training keeps the state after so many steps only, and
-            computes the steps between once more in the backward pass.
         layer_norm: whether ``W_ih x`` and ``W_hh h`` are normalised over their features, each with
-            a gain and an offset of its own (Ba et al. 2016). Every
-            step is then a few operations, which takes several times as long.
+            a gain and an offset of its own (Ba et al. 2016). Every step is then a few operations,
+            which takes several times as long.
+        **options: input_density, gain, generator and checkpoint_every, as in
+            :class:`SparseRecurrent`.
 
     Parameters are named as in ``torch.nn.RNN`` with ``.values`` for the sparse ones:
     ``weight_ih_l0``, ``weight_hh_l0.values``, ``bias_ih_l0``, ``bias_hh_l0``,
@@ -76,58 +62,15 @@ class SparseRNN(DropIn):
         dtype: torch.dtype | None = None,
         *,
         density: float,
-        input_density: float = 1.0,
-        gain: float = 1.0,
-        generator: torch.Generator | None = None,
-        checkpoint_every: int | None = None,
         layer_norm: bool = False,
+        **options: Unpack[LinkOptions],
     ) -> None:
+        of_torch = input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional
         super().__init__(
-            input_size=input_size,
-            hidden_size=hidden_size,
-            num_layers=num_layers,
-            nonlinearity=nonlinearity,
-            bias=bias,
-            batch_first=batch_first,
-            dropout=dropout,
-            bidirectional=bidirectional,
-            device=device,
-            dtype=dtype,
-            density=density,
-            input_density=input_density,
-            gain=gain,
-            generator=generator,
-            checkpoint_every=checkpoint_every,
-            layer_norm=layer_norm,
+            *of_torch, device, dtype, density=density, nonlinearity=nonlinearity, **options
         )
-
-    def forward(
-        self,
-        x: Tensor | PackedSequence,
-        h0: Tensor | None = None,
-        *,
-        lengths: Tensor | Sequence[int] | None = None,
-    ) -> tuple[Tensor | PackedSequence, Tensor]:
-        """Runs the network over whole sequences.
-
-        Args:
-            x: ``[steps, batch, input_size]`` (``[batch, steps, input_size]`` with batch_first),
-                or ``[steps, input_size]`` for a single sequence; or a PackedSequence, whose order
-                of sequences the states share.
-            h0: ``[num_layers * directions, batch, hidden_size]``, without the batch for a single
-                sequence; zeros by default.
-            lengths: how many steps each sequence has, ``[batch]`` integers on the CPU; what follows
-                in ``x`` is not read, and the output there is zero. By default all have all steps.
-
-        Returns:
-            The last layer's output of every step, ``[steps, batch, directions * hidden_size]``
-            (or as ``x`` is laid out or packed), and every layer's final state, of the shape of
-            ``h0``.
-
-        Raises:
-            ValueError: a shape does not fit, there is no step, or a length is wrong.
-        """
-        return self._run(x, h0, lengths=lengths)
+        if layer_norm:
+            self._add_norms()
 
     def _configure(self, settings: Mapping[str, object]) -> None:
         super()._configure(settings)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sparse_engine.ops._gradients import where_needed
 from sparse_engine.ops._native import call, differentiable, native, refuse_second_derivative
 from sparse_engine.ops.pattern import Pattern
 
@@ -78,20 +79,7 @@ def _(x, values, mu, sigma, erev, crow, col, t_crow, t_col, permutation):
 
 
 @torch.library.register_fake("sparse_engine::conductance_backward")
-def _(
-    dcurrent,
-    dconductance,
-    x,
-    values,
-    mu,
-    sigma,
-    erev,
-    crow,
-    col,
-    t_crow,
-    t_col,
-    permutation,
-):
+def _(dcurrent, dconductance, x, values, *others):
     return x.new_empty(x.shape), *(values.new_empty(values.shape) for _ in range(4))
 
 
@@ -103,7 +91,7 @@ def _backward(ctx, dcurrent, dconductance):
     gradients = call(
         native.conductance_backward.default, dcurrent, dconductance, *ctx.saved_tensors
     )
-    return *gradients, *(None,) * 5
+    return where_needed(ctx, *gradients)
 
 
 _conductance = differentiable(native.conductance_forward.default, save=_save, backward=_backward)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from sparse_engine.ops._gradients import where_needed
 from sparse_engine.ops._native import call, differentiable, native, refuse_second_derivative
 from sparse_engine.ops.pattern import Pattern
 from sparse_engine.ops.solver import Euler, Solver
@@ -117,34 +118,13 @@ def integrate(
 
 
 @torch.library.register_fake("sparse_engine::ctrnn_forward")
-def _(
-    x, h0, dt, rate, values, crow, col, t_crow, t_col, permutation, nodes, weights, unfolds, clip
-):
+def _(x, *others):
     return x.new_empty(x.shape)
 
 
 @torch.library.register_fake("sparse_engine::ctrnn_backward")
-def _(
-    dh,
-    h,
-    x,
-    h0,
-    dt,
-    rate,
-    values,
-    crow,
-    col,
-    t_crow,
-    t_col,
-    permutation,
-    nodes,
-    weights,
-    unfolds,
-    clip,
-    wants_x,
-    wants_dt,
-    wants_values,
-):
+def _(dh, h, x, h0, dt, rate, values, *pattern_and_options):
+    *_, wants_x, wants_dt, wants_values = pattern_and_options
     steps, batch, hidden = h.shape
     return (
         h.new_empty(steps if wants_x else 0, batch, hidden),
@@ -163,7 +143,7 @@ def _save(ctx, inputs, output):
 
 def _backward(ctx, dh):
     h, x, h0, dt, rate, values, *pattern = ctx.saved_tensors
-    needs_x, needs_h0, needs_dt, needs_rate, needs_values, *_ = ctx.needs_input_grad
+    needs_x, _, needs_dt, _, needs_values, *_ = ctx.needs_input_grad
     dx, dh0, ddt, drate, dvalues = call(
         native.ctrnn_backward.default,
         dh,
@@ -179,14 +159,7 @@ def _backward(ctx, dh):
         needs_dt,
         needs_values,
     )
-    return (
-        dx if needs_x else None,
-        dh0 if needs_h0 else None,
-        ddt if needs_dt else None,
-        drate if needs_rate else None,
-        dvalues if needs_values else None,
-        *(None,) * 9,
-    )
+    return where_needed(ctx, dx, dh0, ddt, drate, dvalues)
 
 
 _ctrnn = differentiable(native.ctrnn_forward.default, save=_save, backward=_backward)

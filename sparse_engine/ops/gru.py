@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sparse_engine.ops._gradients import of_input, where_needed
 from sparse_engine.ops._native import call, differentiable, native, refuse_second_derivative
 from sparse_engine.ops._sequence import batch_of, joined, steps_of
 from sparse_engine.ops.pattern import Pattern
@@ -113,10 +114,9 @@ def gru_ref(
 
 
 @torch.library.register_fake("sparse_engine::gru_forward")
-def _(
-    x, w_input, b_input, h0, bias, values, crow, col, t_crow, t_col, permutation, batch_sizes, keep
-):
-    rows, hidden = x.shape[:-1], t_crow.numel() - 1
+def _(x, w_input, b_input, h0, bias, values, crow, *structure_and_options):
+    *_, keep = structure_and_options
+    rows, hidden = x.shape[:-1], (crow.numel() - 1) // 3
     return (
         x.new_empty(*rows, hidden),
         x.new_empty(rows[0] if keep else 0, *rows[1:], 4 * hidden),
@@ -124,22 +124,8 @@ def _(
 
 
 @torch.library.register_fake("sparse_engine::gru_backward")
-def _(
-    dh,
-    h,
-    saved,
-    x,
-    h0,
-    values,
-    crow,
-    col,
-    t_crow,
-    t_col,
-    permutation,
-    batch_sizes,
-    wants_v,
-    wants_values,
-):
+def _(dh, h, saved, x, h0, values, *structure_and_options):
+    *_, wants_v, wants_values = structure_and_options
     rows, hidden = h.shape[:-1], h.shape[-1]
     return (
         h.new_empty(rows[0] if wants_v else 0, *rows[1:], 3 * hidden),
@@ -162,9 +148,7 @@ def _save(ctx, inputs, output):
 
 def _backward(ctx, dh, _):
     h, saved, x, w_input, h0, values, *structure = ctx.saved_tensors
-    needs_x, needs_w_input, needs_b_input, needs_h0, needs_bias, needs_values, *_ = (
-        ctx.needs_input_grad
-    )
+    needs_x, needs_w_input, needs_b_input, _, _, needs_values, *_ = ctx.needs_input_grad
     dv, dw_input, db_input, dh0, dbias, dvalues = call(
         native.gru_backward.default,
         torch.zeros_like(h) if dh is None else dh,
@@ -177,18 +161,8 @@ def _backward(ctx, dh, _):
         needs_x,
         needs_values,
     )
-    dx = None
-    if needs_x:
-        dx = dv if w_input is None else dv @ w_input
-    return (
-        dx,
-        dw_input if needs_w_input else None,
-        db_input if needs_b_input else None,
-        dh0 if needs_h0 else None,
-        dbias if needs_bias else None,
-        dvalues if needs_values else None,
-        *(None,) * 7,
-    )
+    dx = of_input(dv, w_input) if needs_x else None
+    return where_needed(ctx, dx, dw_input, db_input, dh0, dbias, dvalues)
 
 
 _gru = differentiable(native.gru_forward.default, save=_save, backward=_backward)

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from sparse_engine.ops._gradients import of_input, where_needed
 from sparse_engine.ops._native import call, differentiable, native, refuse_second_derivative
 from sparse_engine.ops._sequence import batch_of, joined, steps_of
 from sparse_engine.ops.pattern import Pattern
@@ -185,9 +186,7 @@ def _save(ctx, inputs, output):
 
 def _backward(ctx, dh, dc_n, _):
     h, saved, x, w_input, h0, c0, values, *structure = ctx.saved_tensors
-    needs_x, needs_w_input, needs_h0, needs_c0, needs_bias, needs_values, needs_projection, *_ = (
-        ctx.needs_input_grad
-    )
+    needs_x, needs_w_input, _, _, _, needs_values, needs_projection, *_ = ctx.needs_input_grad
     dv, dw_input, dh0, dc0, dbias, dvalues, dprojection = call(
         native.lstm_backward.default,
         torch.zeros_like(h) if dh is None else dh,
@@ -203,19 +202,8 @@ def _backward(ctx, dh, dc_n, _):
         needs_x,
         needs_values or needs_projection,
     )
-    dx = None
-    if needs_x:
-        dx = dv if w_input is None else dv @ w_input
-    return (
-        dx,
-        dw_input if needs_w_input else None,
-        dh0 if needs_h0 else None,
-        dc0 if needs_c0 else None,
-        dbias if needs_bias else None,
-        dvalues if needs_values else None,
-        dprojection if needs_projection else None,
-        *(None,) * 13,
-    )
+    dx = of_input(dv, w_input) if needs_x else None
+    return where_needed(ctx, dx, dw_input, dh0, dc0, dbias, dvalues, dprojection)
 
 
 _lstm = differentiable(native.lstm_forward.default, save=_save, backward=_backward)

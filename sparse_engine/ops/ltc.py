@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sparse_engine.ops._gradients import where_needed
 from sparse_engine.ops._native import call, differentiable, native, refuse_second_derivative
 from sparse_engine.ops.conductance import Synapses
 from sparse_engine.ops.pattern import Pattern
@@ -70,44 +71,12 @@ def ltc_ref(
 
 
 @torch.library.register_fake("sparse_engine::ltc_forward")
-def _(
-    current,
-    conductance,
-    h0,
-    cm,
-    values,
-    mu,
-    sigma,
-    erev,
-    crow,
-    col,
-    t_crow,
-    t_col,
-    permutation,
-    unfolds,
-):
+def _(current, *others):
     return current.new_empty(current.shape)
 
 
 @torch.library.register_fake("sparse_engine::ltc_backward")
-def _(
-    dh,
-    h,
-    current,
-    conductance,
-    h0,
-    cm,
-    values,
-    mu,
-    sigma,
-    erev,
-    crow,
-    col,
-    t_crow,
-    t_col,
-    permutation,
-    unfolds,
-):
+def _(dh, h, current, conductance, h0, cm, values, *others):
     _, batch, hidden = h.shape
     return (
         h.new_empty(h.shape),
@@ -129,13 +98,7 @@ def _backward(ctx, dh):
     dcurrent, dconductance, dh0, *gradients = call(
         native.ltc_backward.default, dh, h, current, conductance, h0, *arguments, ctx.unfolds
     )
-    return (
-        dcurrent,
-        dconductance,
-        dh0 if ctx.needs_input_grad[2] else None,
-        *gradients,
-        *(None,) * 6,
-    )
+    return where_needed(ctx, dcurrent, dconductance, dh0, *gradients)
 
 
 _ltc = differentiable(native.ltc_forward.default, save=_save, backward=_backward)

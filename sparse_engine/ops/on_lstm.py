@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sparse_engine.ops._gradients import where_needed
 from sparse_engine.ops._native import call, differentiable, native, refuse_second_derivative
 from sparse_engine.ops.pattern import Pattern
 
@@ -93,23 +94,8 @@ def _(x, h0, c0, bias, values, crow, col, t_crow, t_col, permutation, keep):
 
 
 @torch.library.register_fake("sparse_engine::on_lstm_backward")
-def _(
-    dh,
-    dc_n,
-    h,
-    c,
-    saved,
-    h0,
-    c0,
-    values,
-    crow,
-    col,
-    t_crow,
-    t_col,
-    permutation,
-    wants_x,
-    wants_values,
-):
+def _(dh, dc_n, h, c, saved, h0, c0, values, crow, *pattern_and_options):
+    *_, wants_x, wants_values = pattern_and_options
     (steps, batch, hidden), rows = h.shape, crow.numel() - 1
     return (
         h.new_empty(steps if wants_x else 0, batch, rows),
@@ -130,7 +116,7 @@ def _save(ctx, inputs, output):
 
 def _backward(ctx, dh, dc_n, *_):
     h, c, saved, h0, c0, values, *pattern = ctx.saved_tensors
-    needs_x, needs_h0, needs_c0, needs_bias, needs_values, *_ = ctx.needs_input_grad
+    needs_x, _, _, _, needs_values, *_ = ctx.needs_input_grad
     dx, dh0, dc0, dbias, dvalues = call(
         native.on_lstm_backward.default,
         torch.zeros_like(h) if dh is None else dh,
@@ -145,14 +131,7 @@ def _backward(ctx, dh, dc_n, *_):
         needs_x,
         needs_values,
     )
-    return (
-        dx if needs_x else None,
-        dh0 if needs_h0 else None,
-        dc0 if needs_c0 else None,
-        dbias if needs_bias else None,
-        dvalues if needs_values else None,
-        *(None,) * 6,
-    )
+    return where_needed(ctx, dx, dh0, dc0, dbias, dvalues)
 
 
 _on_lstm = differentiable(native.on_lstm_forward.default, save=_save, backward=_backward)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from sparse_engine.ops._autocast import as_activation
+from sparse_engine.ops._gradients import of_input, where_needed
 from sparse_engine.ops._native import call, differentiable, native, refuse_second_derivative
 from sparse_engine.ops._sequence import batch_of, joined, steps_of
 from sparse_engine.ops.pattern import Pattern
@@ -82,27 +83,13 @@ def rnn_ref(
 
 
 @torch.library.register_fake("sparse_engine::rnn_forward")
-def _(x, w_input, h0, bias, values, crow, col, t_crow, t_col, permutation, batch_sizes, activation):
+def _(x, w_input, h0, bias, values, crow, *structure_and_options):
     return x.new_empty(*x.shape[:-1], crow.numel() - 1)
 
 
 @torch.library.register_fake("sparse_engine::rnn_backward")
-def _(
-    dh,
-    h,
-    x,
-    h0,
-    values,
-    crow,
-    col,
-    t_crow,
-    t_col,
-    permutation,
-    batch_sizes,
-    activation,
-    wants_dz,
-    wants_values,
-):
+def _(dh, h, x, h0, values, *structure_and_options):
+    *_, wants_dz, wants_values = structure_and_options
     hidden = h.shape[-1]
     return (
         h.new_empty(h.shape[0] if wants_dz else 0, *h.shape[1:]),
@@ -122,7 +109,7 @@ def _save(ctx, inputs, output):
 
 def _backward(ctx, dh):
     h, x, w_input, h0, values, *structure = ctx.saved_tensors
-    needs_x, needs_w_input, needs_h0, needs_bias, needs_values, *_ = ctx.needs_input_grad
+    needs_x, needs_w_input, _, _, needs_values, *_ = ctx.needs_input_grad
     dz, dw_input, dh0, dbias, dvalues = call(
         native.rnn_backward.default,
         dh,
@@ -135,17 +122,8 @@ def _backward(ctx, dh):
         needs_x,
         needs_values,
     )
-    dx = None
-    if needs_x:
-        dx = dz if w_input is None else dz @ w_input.to(dz.dtype)
-    return (
-        dx,
-        dw_input if needs_w_input else None,
-        dh0 if needs_h0 else None,
-        dbias if needs_bias else None,
-        dvalues if needs_values else None,
-        *(None,) * 7,
-    )
+    dx = of_input(dz, w_input) if needs_x else None
+    return where_needed(ctx, dx, dw_input, dh0, dbias, dvalues)
 
 
 _rnn = differentiable(native.rnn_forward.default, save=_save, backward=_backward)

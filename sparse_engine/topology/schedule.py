@@ -48,8 +48,8 @@ class Constant(Schedule):
 
 
 @dataclass(frozen=True)
-class Linear(Schedule):
-    """``start + (end - start) * step / steps``, then ``end``.
+class Transition(Schedule):
+    """Goes from one number to another, and stays there. A subclass says how, in one method.
 
     Attributes:
         start: the number at step 0.
@@ -68,35 +68,31 @@ class Linear(Schedule):
 
     def at(self, step: int) -> float:
         """See :meth:`Schedule.at`."""
-        return between(self.start, self.end, progress(step, 0, self.steps))
+        return between(self.start, self.end, self.covered(progress(step, 0, self.steps)))
+
+    @abstractmethod
+    def covered(self, time: float) -> float:
+        """The share of the change that has happened after a share of the time, from 0 to 1."""
 
 
-@dataclass(frozen=True)
-class Cosine(Schedule):
+class Linear(Transition):
+    """``start + (end - start) * step / steps``, then ``end``; see :class:`Transition`."""
+
+    def covered(self, time: float) -> float:
+        """See :meth:`Transition.covered`."""
+        return time
+
+
+class Cosine(Transition):
     """``end + (start - end) * (1 + cos(pi * step / steps)) / 2``, then ``end``.
 
     The decay of RigL (Evci et al. 2020, with ``end`` 0) and of Selfish-RNN (Liu et al. 2021, with
-    ``end`` 0.005).
-
-    Attributes:
-        start: the number at step 0.
-        steps: how long the way to ``end`` is, at least 1.
-        end: the number from ``steps`` on.
+    ``end`` 0.005); see :class:`Transition`.
     """
 
-    start: float
-    steps: int
-    end: float = 0.0
-
-    def __post_init__(self) -> None:
-        check_finite(self.start, "start")
-        check_finite(self.end, "end")
-        check_steps(self.steps)
-
-    def at(self, step: int) -> float:
-        """See :meth:`Schedule.at`."""
-        turned = (1 - math.cos(math.pi * progress(step, 0, self.steps))) / 2
-        return between(self.start, self.end, turned)
+    def covered(self, time: float) -> float:
+        """See :meth:`Transition.covered`."""
+        return (1 - math.cos(math.pi * time)) / 2
 
 
 @dataclass(frozen=True)

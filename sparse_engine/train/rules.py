@@ -25,6 +25,9 @@ from sparse_engine.topology import (
     Static,
 )
 
+#: Keyword arguments of a method.
+Arguments = dict[str, float | int]
+
 
 @dataclass(frozen=True)
 class RuleOptions:
@@ -46,19 +49,16 @@ class RuleOptions:
     final_density: float
     seed: int
 
-    @property
-    def constant(self) -> dict[str, float | int]:
-        """The arguments of a method that replaces the same share at every rewiring."""
+    def constant(self) -> Arguments:
+        """Of a method that replaces the same share at every rewiring."""
         return {"fraction": self.fraction, "every": self.every, "seed": self.seed}
 
-    @property
-    def falling(self) -> dict[str, float | int]:
-        """The arguments of a method whose share falls along training."""
-        return self.constant | {"steps": self.steps}
+    def falling(self) -> Arguments:
+        """Of a method whose share falls along training."""
+        return self.constant() | {"steps": self.steps}
 
-    @property
-    def densities(self) -> dict[str, float]:
-        """The arguments of a method that prunes."""
+    def densities(self) -> Arguments:
+        """What a method that prunes takes beside others."""
         return {"start": self.density, "density": self.final_density}
 
 
@@ -68,77 +68,54 @@ class NamedRule:
 
     Attributes:
         summary: what it does, in a few words.
-        make: makes it for a model and its optimizer.
+        method: its class.
+        arguments: what it takes of the options.
     """
 
     summary: str
-    make: Callable[[nn.Module, Optimizer, RuleOptions], Dynamic]
+    method: Callable[..., Dynamic]
+    arguments: Callable[[RuleOptions], Arguments]
+
+    def make(self, model: nn.Module, optimizer: Optimizer, options: RuleOptions) -> Dynamic:
+        """Makes it for a model and its optimizer."""
+        return self.method(model, optimizer, **self.arguments(options))
+
+
+def _snfs(options: RuleOptions) -> Arguments:
+    return options.falling() | {"window": min(10, options.every)}
+
+
+def _deep_r(options: RuleOptions) -> Arguments:
+    return {"every": options.every, "seed": options.seed}
+
+
+def _granet(options: RuleOptions) -> Arguments:
+    return options.falling() | options.densities()
+
+
+def _pruning(options: RuleOptions) -> Arguments:
+    return options.densities() | {"last": max(1, options.steps // 2), "every": options.every}
 
 
 #: By their names on the command line.
 RULES = {
-    "set": NamedRule(
-        "sparse evolutionary training, random growth",
-        lambda model, optimizer, options: SET(model, optimizer, **options.constant),
-    ),
-    "rigl": NamedRule(
-        "growth where the gradient is largest",
-        lambda model, optimizer, options: RigL(model, optimizer, **options.falling),
-    ),
-    "gse": NamedRule(
-        "the same among random candidates",
-        lambda model, optimizer, options: GSE(model, optimizer, **options.falling),
-    ),
-    "snfs": NamedRule(
-        "growth and redistribution by momentum",
-        lambda model, optimizer, options: SNFS(
-            model, optimizer, window=min(10, options.every), **options.falling
-        ),
-    ),
-    "dsr": NamedRule(
-        "one threshold for all weights",
-        lambda model, optimizer, options: DSR(model, optimizer, **options.constant),
-    ),
-    "itop": NamedRule(
-        "growth where no link has been",
-        lambda model, optimizer, options: ITOP(model, optimizer, **options.falling),
-    ),
-    "mest": NamedRule(
-        "small links of small gradient go",
-        lambda model, optimizer, options: MEST(model, optimizer, **options.falling),
-    ),
-    "cht": NamedRule(
-        "growth by link prediction",
-        lambda model, optimizer, options: CHT(model, optimizer, **options.constant),
-    ),
-    "chts": NamedRule(
-        "the same, drawn at random",
-        lambda model, optimizer, options: CHTs(model, optimizer, **options.falling),
-    ),
+    "set": NamedRule("sparse evolutionary training, random growth", SET, RuleOptions.constant),
+    "rigl": NamedRule("growth where the gradient is largest", RigL, RuleOptions.falling),
+    "gse": NamedRule("the same among random candidates", GSE, RuleOptions.falling),
+    "snfs": NamedRule("growth and redistribution by momentum", SNFS, _snfs),
+    "dsr": NamedRule("one threshold for all weights", DSR, RuleOptions.constant),
+    "itop": NamedRule("growth where no link has been", ITOP, RuleOptions.falling),
+    "mest": NamedRule("small links of small gradient go", MEST, RuleOptions.falling),
+    "cht": NamedRule("growth by link prediction", CHT, RuleOptions.constant),
+    "chts": NamedRule("the same, drawn at random", CHTs, RuleOptions.falling),
     "deep-r": NamedRule(
-        "links that change their sign go, whatever --fraction",
-        lambda model, optimizer, options: PeriodicDeepR(
-            model, optimizer, every=options.every, seed=options.seed
-        ),
+        "links that change their sign go, whatever --fraction", PeriodicDeepR, _deep_r
     ),
-    "granet": NamedRule(
-        "rigl while the density falls to --final-density",
-        lambda model, optimizer, options: GraNet(
-            model, optimizer, **options.falling, **options.densities
-        ),
-    ),
+    "granet": NamedRule("rigl while the density falls to --final-density", GraNet, _granet),
     "pruning": NamedRule(
         "the density falls to --final-density in the first half, nothing grows",
-        lambda model, optimizer, options: GradualPruning(
-            model,
-            optimizer,
-            last=max(1, options.steps // 2),
-            every=options.every,
-            **options.densities,
-        ),
+        GradualPruning,
+        _pruning,
     ),
-    "static": NamedRule(
-        "the wiring stays",
-        lambda model, optimizer, options: Static(model, optimizer),
-    ),
+    "static": NamedRule("the wiring stays", Static, lambda options: {}),
 }

@@ -73,7 +73,8 @@ class Run:
     """Trains a sparse recurrent network on a task.
 
     The learning rate falls along half a cosine to zero; gradients are clipped to [-1, 1]
-    elementwise; the optimizer is Adam.
+    elementwise; the optimizer is Adam. The last step does not rewire: what it grew would never be
+    trained.
 
     Args:
         folder: where everything is written: config.json, metrics.jsonl, topology.jsonl (the records
@@ -179,8 +180,11 @@ class Run:
         loss.backward()
         nn.utils.clip_grad_value_(self.model.parameters(), 1.0)
         self.optimizer.step()
-        self.rule.step()
         self.step += 1
+        if self.step < settings.steps:
+            self.rule.step()
+        else:
+            self.rule.skip()
         bar.update()
         if self.step % settings.evaluate_every == 0 or self.step == settings.steps:
             metric = self.task.evaluate(self.model)

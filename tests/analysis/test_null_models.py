@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import coo_array, random_array
 
+from sparse_engine import topology
 from sparse_engine.analysis import (
     DegreePreserving,
     ErdosRenyi,
@@ -219,6 +220,8 @@ def test_refuses_what_makes_no_sense(graph):
         null_model(graph, n=1)
     with pytest.raises(ValueError, match="found 2 and -1"):
         null_model(graph, n=2, seed=-1)
+    with pytest.raises(TypeError, match=r"a NullKind .*, found .*topology.*ErdosRenyi"):
+        null_model(graph, kind=topology.ErdosRenyi(density=0.1), n=2)
     with pytest.raises(ValueError, match="expected proposals of at least 1, found 0"):
         DegreePreserving(proposals=0)
     with pytest.raises(ValueError, match=r"seed in \[0, 2\^64\) and sample .*, found -1 and 0"):

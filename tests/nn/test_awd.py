@@ -85,12 +85,20 @@ def test_the_weights_to_drop_are_chosen_by_name():
         DropConnect(model, weights=["0.weight"])
 
 
-def test_links_cannot_be_dropped_where_steps_are_computed_again():
-    module = DropConnect(SparseRNN(4, 12, density=0.4, checkpoint_every=2))
-    x = torch.randn(5, 3, 4)
-    with pytest.raises(ValueError, match="without checkpoint_every"):
-        module(x)
-    assert module.eval()(x)[0].shape == (5, 3, 12)
+@pytest.mark.parametrize("cell", RECURRENT)
+def test_the_same_links_are_dropped_where_steps_are_computed_again(cell):
+    network = RECURRENT[cell](4, 12, 2, density=0.4, dtype=torch.float64, bidirectional=True)
+    module, x = DropConnect(network), torch.randn(7, 3, 4, dtype=torch.float64)
+
+    def gradients(every):
+        network.checkpoint_every = every
+        torch.manual_seed(1)
+        first, later = module(x)[0], module(x)[0]
+        loss = first.square().sum() + later.sin().sum()
+        return torch.autograd.grad(loss, [*network.parameters()])
+
+    for own, other in zip(gradients(2), gradients(None), strict=True):
+        assert_close(own, other, rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("cell", RECURRENT)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.func import functional_call
 from torch.testing import assert_close
 
 from sparse_engine.nn import SparseGRU, SparseLSTM, SparseRNN
@@ -58,6 +59,24 @@ def test_segments_change_no_gradient(kind, every):
     expected = run()
     network.checkpoint_every = every
     for own, other in zip(run(), expected, strict=True):
+        assert_close(own, other, rtol=1e-10, atol=1e-10)
+
+
+@NETWORKS
+@pytest.mark.parametrize("lengths", [None, [17, 2, 9]])
+def test_segments_keep_the_parameters_of_a_functional_call(kind, lengths):
+    network, x = make(kind), torch.randn(17, 3, 6, dtype=torch.float64)
+    others = {
+        name: (2 * parameter).detach().requires_grad_()
+        for name, parameter in network.named_parameters()
+    }
+
+    def gradients(every):
+        network.checkpoint_every = every
+        y, _ = functional_call(network, others, x, {"lengths": lengths})
+        return torch.autograd.grad(y.square().sum(), others.values())
+
+    for own, other in zip(gradients(4), gradients(None), strict=True):
         assert_close(own, other, rtol=1e-10, atol=1e-10)
 
 

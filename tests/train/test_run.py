@@ -3,11 +3,12 @@
 import json
 import signal
 import threading
+from functools import partial
 
 import pytest
 import torch
 
-from sparse_engine.topology import Static, topology_hash
+from sparse_engine.topology import RigL, Static, topology_hash
 from sparse_engine.train import Checkpoint, CheckpointError, MetricsLog, Settings, read_metrics
 
 FILES = (
@@ -90,9 +91,28 @@ def test_rewires(tmp_path, start):
     assert not torch.equal(before, run.model.recurrent.weight_hh_l0.col_indices)
 
 
+def test_the_last_step_does_not_rewire(tmp_path, start):
+    run = start(tmp_path, every=5)
+    run.train(progress=False)
+    records = read_metrics(tmp_path / "topology.jsonl")
+    assert [record["step"] for record in records] == [5, 10, 15]
+    assert run.model.recurrent.weight_hh_l0.values.all(), "links that were never trained"
+
+
+def test_the_last_step_leaves_no_gradients_behind(tmp_path, start):
+    def make(model, optimizer):
+        return RigL(model, optimizer, steps=20, every=5, stop=1.0)
+
+    run = start(tmp_path, rule=make)
+    run.train(progress=False)
+    assert not [name for name in Checkpoint.load(tmp_path).rule if name.startswith("factors")]
+
+
+@pytest.mark.parametrize("every", [3, 5])
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("step", [0, 4, 7, 18])
-def test_interrupted_and_resumed_equals_never_stopped(tmp_path, start, step, kind):
+def test_interrupted_and_resumed_equals_never_stopped(tmp_path, start, step, kind, every):
+    start = partial(start, every=every)
     start(tmp_path / "whole").train(progress=False)
     run = start(tmp_path / "parts", at_step=signal_at(step, kind))
     assert not run.train(progress=False).finished

@@ -38,12 +38,17 @@ def wire(
     Raises:
         ValueError: no such weight in the model, or one that cannot be wired so; the model is then
             as before.
+        TypeError: a rule or signs of another kind, such as a null model's of the same name.
 
     Example:
         >>> rnn = SparseRNN(64, 1024, num_layers=2, density=0.05)
         >>> wire(rnn, WattsStrogatz(50, rewiring=0.1), seed=1, signs=Dale(excitatory=0.8))
         >>> wire(rnn, ERKDensity(0.05))
     """
+    if not isinstance(rule, Wiring | Allocation):
+        raise TypeError(f"expected a Wiring or an Allocation, found {type(rule)}")
+    if not isinstance(signs, Signs | None):
+        raise TypeError(f"expected Signs of sparse_engine.topology, found {type(signs)}")
     found = [module for module in model.modules() if isinstance(module, SparseWeight)]
     places = [(at, weight) for at, weight in enumerate(found) if weight.values.requires_grad]
     if not places:

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from sparse_engine.nn import SparseLinear, SparseRNN, SparseWeight
+from sparse_engine import analysis
+from sparse_engine.nn import FixedSigns, SparseLinear, SparseRNN, SparseWeight
 from sparse_engine.ops import RandomKey
 from sparse_engine.testing import assert_valid
 from sparse_engine.topology import (
@@ -152,6 +153,15 @@ def test_wire_refuses():
         wire(model, ConstantFanIn(8))
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name])
+
+
+def test_wire_refuses_namesakes_from_other_packages():
+    model = SparseLinear(9, 4, density=0.5)
+    with pytest.raises(TypeError, match=r"a Wiring or an Allocation, found .*analysis.*ErdosRenyi"):
+        wire(model, analysis.ErdosRenyi())
+    signs = FixedSigns(model.weight)
+    with pytest.raises(TypeError, match=r"Signs of sparse_engine\.topology, found .*FixedSigns"):
+        wire(model, ConstantFanIn(1), signs=signs)
 
 
 N = 100_000
