@@ -109,6 +109,9 @@ constexpr Selection<T> kCudaSelection = {
       return on_stream(
           [&](auto& stream) { return cuda::nearest_zero(values, n, share, chosen, stream); });
     },
+    [](const Csr& w, const Block<T>& block, T above, const Room<T>& room, int) {
+      on_stream([&](auto& stream) { cuda::scan_absent(w, block, above, room, stream); });
+    },
 };
 
 }  // namespace
@@ -159,7 +162,8 @@ constexpr PatternKernels kCpuPatternKernels = {
 };
 
 template <typename T>
-constexpr Selection<T> kCpuSelection = {sparse_engine::smallest<T>, sparse_engine::nearest_zero<T>};
+constexpr Selection<T> kCpuSelection = {sparse_engine::smallest<T>, sparse_engine::nearest_zero<T>,
+                                        sparse_engine::scan_absent<T>};
 
 }  // namespace
 

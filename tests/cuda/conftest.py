@@ -35,9 +35,9 @@ HEADERS = [
 
 def sources() -> list[Path]:
     """The kernels, their bindings, and what stands in for a GPU."""
-    bindings = ("cuda", "products", "rnn", "gated", "topology")
+    bindings = ("cuda", "products", "rnn", "gated", "topology", "scan")
     # What bindings refer to on the CPU.
-    cpu = ("memory", "links", "pattern", "sample", "carry", "select", "nearest_zero")
+    cpu = ("memory", "links", "pattern", "sample", "carry", "select", "nearest_zero", "scan")
     return [
         *sorted((ROOT / "csrc/cuda").glob("*.cu")),
         *(ROOT / f"csrc/bindings/{name}.cpp" for name in bindings),

@@ -33,7 +33,8 @@ def test_a_build_without_cuda_says_so(name):
 
 
 CELLS = [f"{cell}_{way}" for cell in ("rnn", "lstm", "gru") for way in ("forward", "backward")]
-REWIRING = ["transpose", "sample_absent", "rewire", "smallest", "nearest_zero", "carry", "carry_"]
+REWIRING = ["transpose", "sample_absent", "rewire", "smallest", "nearest_zero", "scan_absent"]
+REWIRING += ["carry", "carry_"]
 
 
 @pytest.mark.parametrize("name", [*CELLS, *REWIRING])
@@ -85,7 +86,6 @@ WITHOUT = ["ctrnn", "rhn", "on_lstm", "conductance", "ltc"]
 @pytest.mark.parametrize(
     "name",
     [
-        "scan_absent",
         "ch3_l3",
         "ch2_l3n",
         *(f"{c}_{way}" for c in WITHOUT for way in ("forward", "backward")),

@@ -13,6 +13,7 @@
 #include "sparse_engine/gated.h"
 #include "sparse_engine/pattern.h"
 #include "sparse_engine/rnn.h"
+#include "sparse_engine/scan.h"
 #include "sparse_engine/sddmm.h"
 #include "sparse_engine/select.h"
 #include "sparse_engine/spmm.h"
@@ -54,8 +55,8 @@ void gru_backward(const GatedBackward<T>& args, const Stream& stream);
 template <typename T>
 std::vector<T> on_cpu(const T* from, int64_t n, const Stream& stream);
 
-// pattern.h and select.h: the same results as on the CPU, draws included. Where an error is looked
-// for, and where the number of draws depends on chance, the stream is waited for.
+// pattern.h, select.h and scan.h: the same results as on the CPU, draws included. Where an error is
+// looked for, and where the number of draws or of results is not known, the stream is waited for.
 void transpose(const Csr& w, int64_t* ptr, int32_t* idx, int32_t* permutation,
                const Stream& stream);
 void sample_absent(const Csr& w, const bool* dropped, int64_t count, const RandomKey& key,
@@ -69,5 +70,8 @@ template <typename T>
 int64_t smallest(const Scores<T>& scores, int64_t count, bool* chosen, const Stream& stream);
 template <typename T>
 int64_t nearest_zero(const T* values, int64_t n, double share, bool* chosen, const Stream& stream);
+template <typename T>
+void scan_absent(const Csr& w, const Block<T>& block, T above, const Room<T>& room,
+                 const Stream& stream);
 
 }  // namespace sparse_engine::cuda
