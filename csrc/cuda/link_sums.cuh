@@ -58,23 +58,33 @@ __global__ void __launch_bounds__(kThreads, 4)
   });
 }
 
-// A few panels at a time, so that those of B, which are gathered from, stay in the second-level
-// cache.
+// The panels k with counts(k), a few neighbours at a time, so that those of B, which are gathered
+// from, stay in the second-level cache.
+template <typename T, class Counts>
+void sum_over_panels(const LinkSums<T>& s, const Shape& shape, bool accumulate,
+                     const Stream& stream, const Counts& counts) {
+  if (s.w.nnz() == 0) return;
+  const int64_t bytes = s.w.cols * shape.width * static_cast<int64_t>(sizeof(T));
+  const int64_t fitting = attribute(cudaDevAttrL2CacheSize) / 2 / bytes;
+  bool overwrite = !accumulate;
+  with_vector<T>(shape, [&](auto vector) {
+    const int64_t together = std::clamp<int64_t>(fitting, 1, kPanelsTogether<vector>);
+    for (int64_t first = 0, last; first < s.panels; first = std::max(last, first + 1)) {
+      for (last = first; last < s.panels && last < first + together && counts(last);) ++last;
+      if (last == first) continue;
+      launch(sum_links<T, vector>, (s.w.rows + s.pieces.slots) * s.lanes.group, stream, s, first,
+             static_cast<int>(last - first), overwrite);
+      overwrite = false;
+    }
+  });
+  if (overwrite) fill_zeros(s.gradient, s.w.nnz(), stream);
+}
+
+// All of them.
 template <typename T>
 void sum_over_panels(const LinkSums<T>& s, const Shape& shape, bool accumulate,
                      const Stream& stream) {
-  if (s.w.nnz() == 0) return;
-  if (s.panels == 0 && !accumulate) fill_zeros(s.gradient, s.w.nnz(), stream);
-  const int64_t bytes = s.w.cols * shape.width * static_cast<int64_t>(sizeof(T));
-  const int64_t fitting = attribute(cudaDevAttrL2CacheSize) / 2 / bytes;
-  with_vector<T>(shape, [&](auto vector) {
-    const int64_t together = std::clamp<int64_t>(fitting, 1, kPanelsTogether<vector>);
-    for (int64_t first = 0; first < s.panels; first += together) {
-      const int count = static_cast<int>(std::min(together, s.panels - first));
-      launch(sum_links<T, vector>, (s.w.rows + s.pieces.slots) * s.lanes.group, stream, s, first,
-             count, first == 0 && !accumulate);
-    }
-  });
+  sum_over_panels(s, shape, accumulate, stream, [](int64_t) { return true; });
 }
 
 template <typename T>

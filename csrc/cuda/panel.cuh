@@ -74,6 +74,15 @@ void with_vector(const Shape& shape, const Body& body) {
     body(std::integral_constant<int, kVector<T>>());
 }
 
+// The columns that are running at each step, the first ones; see sequence.cuh.
+struct Running {
+  const int64_t* first_row = nullptr;  // [steps + 1], on the device, or null: all of them
+
+  __device__ int64_t columns(int64_t step, int64_t all) const {
+    return first_row ? first_row[step + 1] - first_row[step] : all;
+  }
+};
+
 // The panels of a sequence: [steps, panels, features, width].
 template <typename T>
 struct Steps {
@@ -111,7 +120,11 @@ struct Transfer {
   int64_t panels_step, panel_stride, row_stride;
   int64_t steps, features, columns, panel_count;
   int width;
+  Running running = {};  // packed, a step begins where the one before it ends
 
+  __device__ T* step(int64_t t) const {
+    return array + (running.first_row ? running.first_row[t] * column_stride : t * step_stride);
+  }
   __host__ __device__ int64_t tile_features() const { return kTile / width; }
   __host__ __device__ int64_t tiles() const {
     return steps * panel_count * ((features + tile_features() - 1) / tile_features());
@@ -119,7 +132,8 @@ struct Transfer {
 };
 
 // One block per tile: `kTile` elements, through shared memory, so that both sides are read and
-// written in runs. Columns of a panel beyond the last are written as zeros, and never read.
+// written in runs. Columns of a panel beyond the last are written as zeros, and never read; panels
+// without any column are left alone.
 template <bool kToPanels, typename T>
 __global__ void __launch_bounds__(kThreads) transfer_tiles(const Transfer<T> a) {
   __shared__ T tile[2 * kTile];  // rows of width + 1: no two lanes meet in one bank
@@ -128,10 +142,10 @@ __global__ void __launch_bounds__(kThreads) transfer_tiles(const Transfer<T> a) 
   for (int64_t at = blockIdx.x; at < a.tiles(); at += gridDim.x) {
     const int64_t step = at / (row_tiles * a.panel_count);
     const int64_t panel = at / row_tiles % a.panel_count, first = at % row_tiles * rows;
-    T* array = a.array + step * a.step_stride + first * a.feature_stride +
-               panel * a.width * a.column_stride;
+    T* array = a.step(step) + first * a.feature_stride + panel * a.width * a.column_stride;
     T* panels = a.panels + step * a.panels_step + panel * a.panel_stride + first * a.row_stride;
-    const int64_t columns = a.columns - panel * a.width;
+    const int64_t columns = a.running.columns(step, a.columns) - panel * a.width;
+    if (columns <= 0) continue;
     const auto array_side = [&](auto move) {
       for (int i = threadIdx.x; i < rows * a.width; i += blockDim.x) {
         const bool feature_fast = a.feature_stride == 1;

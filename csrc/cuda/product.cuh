@@ -59,6 +59,12 @@ __device__ void sum_over_slots(const Lanes& lanes, Vec<T, V>& sum) {
     for (int v = 0; v < V; ++v) sum.at[v] += __shfl_xor_sync(~0u, sum.at[v], distance);
 }
 
+// The first so many panels of a product, and for how many of them X is there: the sums of the
+// others are zero.
+struct Extent {
+  int panels, filled;
+};
+
 template <typename T>
 struct Product {
   Csr w;            // rows = R * units; rows r, r + units, .. belong to unit r
@@ -118,13 +124,15 @@ struct Product {
   }
 
   // finish(unit, panel, column, sums) where the R sums of a unit are there; writes the sums of
-  // pieces. Without x, all sums are zero.
+  // pieces.
   template <int V, int R, class Finish>
-  __device__ void units_and_pieces(const Panels<T>& x, bool has_x, const Finish& finish) const {
+  __device__ void units_and_pieces(const Panels<T>& x, const Extent& extent,
+                                   const Finish& finish) const {
     const Lane lane(lanes, V);
     const int64_t per_panel = units + pieces.slots;
-    for_each_item(lanes, panels * per_panel, [&](int64_t item) {
+    for_each_item(lanes, extent.panels * per_panel, [&](int64_t item) {
       const int64_t panel = item < 0 ? 0 : item / per_panel, at = item - panel * per_panel;
+      const bool has_x = panel < extent.filled;
       const bool whole = item >= 0 && at < units && !has_long_row<R>(at);
       const bool is_piece = has_x && at >= units;
       Vec<T, V> sums[R];
@@ -143,9 +151,9 @@ struct Product {
 
   // The same for the units that have a long row, after a barrier.
   template <int V, int R, class Finish>
-  __device__ void long_units(const Panels<T>& x, bool has_x, const Finish& finish) const {
+  __device__ void long_units(const Panels<T>& x, const Extent& extent, const Finish& finish) const {
     const Lane lane(lanes, V);
-    for_each_item(lanes, panels * pieces.slots, [&](int64_t item) {
+    for_each_item(lanes, extent.panels * pieces.slots, [&](int64_t item) {
       const int64_t panel = item < 0 ? 0 : item / pieces.slots, slot = item - panel * pieces.slots;
       const int64_t row = item < 0 ? -1 : pieces.slot_row[slot], unit = row < 0 ? 0 : row % units;
       // The first slot of the first long row of a unit stands for the unit.
@@ -156,7 +164,7 @@ struct Product {
 #pragma unroll
       for (int r = 0; r < R; ++r) {
         const int64_t own = r * units + unit;
-        const bool adds = stands && has_x;
+        const bool adds = stands && panel < extent.filled;
         sums[r] = sum_of<V>(adds ? pieces.of_row(w, own) : Links{0, 0}, x, panel, lane);
         if (adds && pieces.is_long(w, own)) add_pieces<V>(own, panel, lane, sums[r]);
       }
@@ -166,11 +174,19 @@ struct Product {
 
   // The product in two phases, the second of which is often not needed.
   template <int V, int R, class Finish>
-  __device__ void phase(int64_t phase, const Panels<T>& x, bool has_x, const Finish& finish) const {
+  __device__ void phase(int64_t phase, const Panels<T>& x, const Extent& extent,
+                        const Finish& finish) const {
     if (phase == 0)
-      units_and_pieces<V, R>(x, has_x, finish);
+      units_and_pieces<V, R>(x, extent, finish);
     else
-      long_units<V, R>(x, has_x, finish);
+      long_units<V, R>(x, extent, finish);
+  }
+
+  // The same for all panels. Without x, all sums are zero.
+  template <int V, int R, class Finish>
+  __device__ void phase(int64_t phase, const Panels<T>& x, bool has_x, const Finish& finish) const {
+    const int all = static_cast<int>(panels);
+    this->phase<V, R>(phase, x, Extent{all, has_x ? all : 0}, finish);
   }
 };
 

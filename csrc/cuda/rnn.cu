@@ -33,28 +33,28 @@ void with_activation(Activation activation, const Body& body) {
 
 template <typename T>
 void rnn_forward(const RnnForward<T>& a, const Stream& stream) {
-  const Layer<T> layer{stream, shape_of<T>(a.batch), a.steps, a.w.rows};
+  const Layer<T> layer = layer_of<T>(a, a.w.rows, stream);
   const Steps<T> h = layer.take_states(a.h0), z = h.from(1);  // each h_t takes the place of its z_t
   if (a.w_input)
     layer.multiply(a.w_input, a.x, a.inputs, z, layer.hidden);
   else
     pack(layer.all(z, a.x, 1, a.steps), stream);
   GatedForward<T> pass = {};
-  pass.w = a.w, pass.values = a.values, pass.bias = a.bias, pass.h0 = a.h0, pass.h = a.h;
+  pass.w = a.w, pass.values = a.values, pass.bias = a.bias, pass.h0 = a.h0;
   with_activation(a.activation,
-                  [&](auto cell) { run_forward<decltype(cell)>(pass, layer, z, h, Steps<T>{}); });
+                  [&](auto cell) { run_forward(pass, cell, layer, z, h, Steps<T>{}); });
+  unpack(layer.all(z, a.h, 1, a.steps), stream);
 }
 
 template <typename T>
 void rnn_backward(const RnnBackward<T>& a, const Stream& stream) {
-  const Layer<T> layer{stream, shape_of<T>(a.batch), a.steps, a.w.rows};
+  const Layer<T> layer = layer_of<T>(a, a.w.rows, stream);
   const Steps<T> dz = layer.take(a.steps, 1), h = layer.read_states(a.h0, a.h);
   GatedBackward<T> pass = {};
   pass.w = a.w, pass.wt = a.wt, pass.permutation = a.permutation, pass.values = a.values;
   pass.h0 = a.h0, pass.dh = a.dh;
   pass.dbias = a.dbias, pass.dh0 = a.dh0, pass.dvalues = a.dvalues;
-  with_activation(a.activation,
-                  [&](auto cell) { run_backward<decltype(cell)>(pass, layer, dz, h, h); });
+  with_activation(a.activation, [&](auto cell) { run_backward(pass, cell, layer, dz, h, h); });
   if (a.dz) unpack(layer.all(dz, a.dz, 1, a.steps), stream);
   if (a.dw_input) layer.multiply_gradient(dz, layer.hidden, a.x, a.inputs, a.dw_input);
 }

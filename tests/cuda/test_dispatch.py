@@ -65,18 +65,24 @@ def test_shapes_are_checked_before_a_launch(simulated):
 
 
 def test_what_has_no_kernel_is_named(simulated):
-    """Before a launch: packed sequences, bfloat16, clips and projections."""
-    values, packed = torch.randn(12), torch.randn(5, 6)
-    with pytest.raises(ValueError, match="expected sequences of one length on CUDA devices"):
-        simulated.rnn_forward(packed, None, None, None, values, *PATTERN, torch.tensor([3, 2]), 0)
+    """Before a launch."""
     with pytest.raises(ValueError, match="found bfloat16: it has no CUDA kernel yet"):
-        simulated.spmm(values, *PATTERN, torch.randn(6, 3).bfloat16(), None)
-    x, states, none = torch.randn(2, 3, 24), (None,) * 4, (None,) * 6
-    with pytest.raises(ValueError, match="found a clip: it has no CUDA kernel yet"):
-        simulated.lstm_forward(x, *states, values, *none, *PATTERN, None, 1.0, True)
-    with pytest.raises(ValueError, match="found a projection: it has no CUDA kernel yet"):
-        simulated.lstm_forward(
-            x, *states, values, values, *PATTERN, *PATTERN, None, float("inf"), True
+        simulated.spmm(torch.randn(12), *PATTERN, torch.randn(6, 3).bfloat16(), None)
+
+
+def test_batch_sizes_are_checked_before_a_launch(simulated):
+    values, packed = torch.randn(12), torch.randn(5, 6)
+    for sizes, message in [
+        ([2, 3], "batch_sizes of at least 1 that never grow, found 3 at position 1"),
+        ([3, 1], "expected x of 4 rows, as batch_sizes add up to, found 5"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            simulated.rnn_forward(packed, *(None,) * 3, values, *PATTERN, torch.tensor(sizes), 0)
+    elsewhere = torch.empty(2, dtype=torch.int64, device="meta")
+    with pytest.raises(ValueError, match="expected batch_sizes on the CPU"):
+        simulated.rnn_forward.default.redispatch(
+            torch._C.DispatchKeySet(torch._C.DispatchKey.CPU),
+            *(packed, None, None, None, values, *PATTERN, elsewhere, 0),
         )
 
 
