@@ -51,10 +51,10 @@ void queue(const Args& args) {
 template <typename T>
 constexpr Kernels<T> queued_kernels() {
   Kernels<T> of = {};
-  of.spmm = queue<Spmm<T>, cuda::spmm<T>>;
-  of.sddmm = queue<Sddmm<T>, cuda::sddmm<T>>;
-  of.rnn_forward = queue<RnnForward<T>, cuda::rnn_forward<T>>;
-  of.rnn_backward = queue<RnnBackward<T>, cuda::rnn_backward<T>>;
+  of.spmm = queue<Spmm<T>, cuda::spmm<T, T>>;
+  of.sddmm = queue<Sddmm<T>, cuda::sddmm<T, T>>;
+  of.rnn_forward = queue<RnnForward<T>, cuda::rnn_forward<T, T>>;
+  of.rnn_backward = queue<RnnBackward<T>, cuda::rnn_backward<T, T>>;
   of.lstm_forward = queue<GatedForward<T>, cuda::lstm_forward<T>>;
   of.lstm_backward = queue<GatedBackward<T>, cuda::lstm_backward<T>>;
   of.gru_forward = queue<GatedForward<T>, cuda::gru_forward<T>>;
@@ -64,6 +64,13 @@ constexpr Kernels<T> queued_kernels() {
 
 template <typename T>
 constexpr Kernels<T> kCudaKernels = queued_kernels<T>();
+
+constexpr NarrowKernels kCudaNarrowKernels = {
+    queue<Spmm<float, BFloat16>, cuda::spmm<float, BFloat16>>,
+    queue<Sddmm<float, BFloat16>, cuda::sddmm<float, BFloat16>>,
+    queue<RnnForward<float, BFloat16>, cuda::rnn_forward<float, BFloat16>>,
+    queue<RnnBackward<float, BFloat16>, cuda::rnn_backward<float, BFloat16>>,
+};
 
 // A pattern from outside is checked on the CPU, where messages are made.
 std::string what_is_wrong(const Csr& w, int64_t nnz) {
@@ -147,6 +154,7 @@ bool OnCuda::here() { return false; }
 // Never asked for.
 template <typename T>
 constexpr Kernels<T> kCudaKernels = {};
+constexpr NarrowKernels kCudaNarrowKernels = {};
 constexpr PatternKernels kCudaPatternKernels = {};
 template <typename T>
 constexpr Selection<T> kCudaSelection = {};
@@ -173,11 +181,7 @@ const Kernels<T>& kernels() {
 }
 
 const NarrowKernels& narrow_kernels() {
-  if (OnCuda::here())
-    throw std::invalid_argument(
-        "expected activations of the dtype of values on CUDA devices, found bfloat16: it has no "
-        "CUDA kernel yet");
-  return sparse_engine::narrow_kernels();
+  return OnCuda::here() ? kCudaNarrowKernels : sparse_engine::narrow_kernels();
 }
 
 const PatternKernels& pattern_kernels() {

@@ -33,7 +33,7 @@ class OnCuda {
 // The kernels of the device that is in use.
 template <typename T>
 const Kernels<T>& kernels();
-// Those of BFloat16. Throws std::invalid_argument where a CUDA device is in use.
+// Those of BFloat16.
 const NarrowKernels& narrow_kernels();
 
 // Those on patterns, with the names and arguments of pattern.h.

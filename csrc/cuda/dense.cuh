@@ -57,8 +57,10 @@ __global__ void __launch_bounds__(kThreads) multiply_dense(const DenseProduct<A,
       for (int e = threadIdx.x; e < kSide * kDepth; e += blockDim.x) {
         const int depth = e % kDepth, side = e / kDepth;
         const bool inside = k + depth < p.inner;
-        a[depth][side] = inside && row + side < p.rows ? p.a(row + side, k + depth) : T(0);
-        b[depth][side] = inside && column + side < p.columns ? p.b(column + side, k + depth) : T(0);
+        a[depth][side] =
+            inside && row + side < p.rows ? computed(p.a(row + side, k + depth)) : T(0);
+        b[depth][side] =
+            inside && column + side < p.columns ? computed(p.b(column + side, k + depth)) : T(0);
       }
       __syncthreads();
 #pragma unroll

@@ -10,22 +10,27 @@ namespace {
 
 // Panels that are taken together, at most.
 template <int V>
-constexpr int kPanelsTogether = V == 1 ? 8 : 4;
+constexpr int kPanelsTogether = V == 1   ? 8
+                                : V == 8 ? 2
+                                         : 4;
 
-template <typename T>
+template <typename A>
 struct LinkSums {
+  using T = Computed<A>;
+
   Csr w;
   Pieces pieces;
   Lanes lanes;
-  Panels<T> a, b;
+  Panels<A> a, b;
   int64_t panels;  // of a and b
   T* gradient;     // [nnz]
 };
 
 // Adds panels [first, first + count) to the gradient, or overwrites it; count <= kPanelsTogether.
-template <typename T, int V>
+template <typename A, int V>
 __global__ void __launch_bounds__(kThreads, 4)
-    sum_links(const LinkSums<T> s, int64_t first, int count, bool overwrite) {
+    sum_links(const LinkSums<A> s, int64_t first, int count, bool overwrite) {
+  using T = Computed<A>;
   constexpr int K = kPanelsTogether<V>;
   const Lane lane(s.lanes, V);
   const unsigned beside = (s.lanes.across < kWarp ? (1u << s.lanes.across) - 1 : ~0u)
@@ -60,19 +65,19 @@ __global__ void __launch_bounds__(kThreads, 4)
 
 // The panels k with counts(k), a few neighbours at a time, so that those of B, which are gathered
 // from, stay in the second-level cache.
-template <typename T, class Counts>
-void sum_over_panels(const LinkSums<T>& s, const Shape& shape, bool accumulate,
+template <typename A, class Counts>
+void sum_over_panels(const LinkSums<A>& s, const Shape& shape, bool accumulate,
                      const Stream& stream, const Counts& counts) {
   if (s.w.nnz() == 0) return;
-  const int64_t bytes = s.w.cols * shape.width * static_cast<int64_t>(sizeof(T));
+  const int64_t bytes = s.w.cols * shape.width * static_cast<int64_t>(sizeof(A));
   const int64_t fitting = attribute(cudaDevAttrL2CacheSize) / 2 / bytes;
   bool overwrite = !accumulate;
-  with_vector<T>(shape, [&](auto vector) {
+  with_vector<A>(shape, [&](auto vector) {
     const int64_t together = std::clamp<int64_t>(fitting, 1, kPanelsTogether<vector>);
     for (int64_t first = 0, last; first < s.panels; first = std::max(last, first + 1)) {
       for (last = first; last < s.panels && last < first + together && counts(last);) ++last;
       if (last == first) continue;
-      launch(sum_links<T, vector>, (s.w.rows + s.pieces.slots) * s.lanes.group, stream, s, first,
+      launch(sum_links<A, vector>, (s.w.rows + s.pieces.slots) * s.lanes.group, stream, s, first,
              static_cast<int>(last - first), overwrite);
       overwrite = false;
     }
@@ -81,16 +86,16 @@ void sum_over_panels(const LinkSums<T>& s, const Shape& shape, bool accumulate,
 }
 
 // All of them.
-template <typename T>
-void sum_over_panels(const LinkSums<T>& s, const Shape& shape, bool accumulate,
+template <typename A>
+void sum_over_panels(const LinkSums<A>& s, const Shape& shape, bool accumulate,
                      const Stream& stream) {
   sum_over_panels(s, shape, accumulate, stream, [](int64_t) { return true; });
 }
 
-template <typename T>
-LinkSums<T> link_sums_of(const Csr& w, const Shape& shape, const Panels<T>& a, const Panels<T>& b,
-                         int64_t panels, T* gradient, const Stream& stream) {
-  const int vector = shape.width == 1 ? 1 : kVector<T>;
+template <typename A>
+LinkSums<A> link_sums_of(const Csr& w, const Shape& shape, const Panels<A>& a, const Panels<A>& b,
+                         int64_t panels, Computed<A>* gradient, const Stream& stream) {
+  const int vector = shape.width == 1 ? 1 : kVector<A>;
   return {w, pieces_of(w, stream), Lanes::of(w, shape.width, vector), a, b, panels, gradient};
 }
 

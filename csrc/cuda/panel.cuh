@@ -4,7 +4,7 @@
 
 #include <type_traits>
 
-#include "launch.cuh"
+#include "kept.cuh"
 #include "sparse_engine/matrix.h"
 
 namespace sparse_engine::cuda {
@@ -13,22 +13,6 @@ namespace {
 constexpr int kMostWidth = 32;
 // Elements of a tile on its way from one layout to the other.
 constexpr int kTile = 1024;
-
-// V numbers that are loaded and stored together.
-template <typename T, int V>
-struct alignas(sizeof(T) * V) Vec {
-  T at[V];
-};
-
-template <int V, typename T>
-__device__ inline Vec<T, V> load(const T* from) {
-  return *reinterpret_cast<const Vec<T, V>*>(from);
-}
-
-template <int V, typename T>
-__device__ inline void store(T* to, const Vec<T, V>& vec) {
-  *reinterpret_cast<Vec<T, V>*>(to) = vec;
-}
 
 // Numbers of 16 bytes.
 template <typename T>
@@ -164,7 +148,7 @@ __global__ void __launch_bounds__(kThreads) transfer_tiles(const Transfer<T> a) 
       }
     };
     if (kToPanels)
-      array_side([](T& on_chip, const T* from, bool real) { on_chip = real ? *from : T(0); });
+      array_side([](T& on_chip, const T* from, bool real) { on_chip = real ? *from : T{}; });
     else
       panel_side([](T& on_chip, const T* from) { on_chip = *from; });
     __syncthreads();

@@ -1,7 +1,8 @@
-// Rows of W times panels of X. The unit of work is an item: a row, or a piece of a long one, and a
-// panel. A group of lanes has an item: lanes beside each other have the columns of the panel, a
-// vector of V each, and the rest of the group the links, several at once. So a panel of 32 columns
-// of floats is read four links at a time by a warp, and one column 32 links at a time.
+// Rows of W times panels of X, which is kept as A. The unit of work is an item: a row, or a piece
+// of a long one, and a panel. A group of lanes has an item: lanes beside each other have the
+// columns of the panel, a vector of V each, and the rest of the group the links, several at once.
+// So a panel of 32 columns of floats is read four links at a time by a warp, and one column 32
+// links at a time.
 #pragma once
 
 #include "panel.cuh"
@@ -65,8 +66,10 @@ struct Extent {
   int panels, filled;
 };
 
-template <typename T>
+template <typename A>
 struct Product {
+  using T = Computed<A>;
+
   Csr w;            // rows = R * units; rows r, r + units, .. belong to unit r
   const T* values;  // [nnz]
   Pieces pieces;
@@ -79,7 +82,7 @@ struct Product {
   int64_t threads() const { return panels * (units + pieces.slots) * lanes.group; }
 
   template <int V>
-  __device__ void add(const Links& links, const T* x, const Lane& lane, int64_t row_stride,
+  __device__ void add(const Links& links, const A* x, const Lane& lane, int64_t row_stride,
                       Vec<T, V>& sum) const {
 #pragma unroll 4
     for (int64_t p = links.first + lane.slot; p < links.last; p += lane.slots) {
@@ -97,7 +100,7 @@ struct Product {
 
   // The sum over some links, the same for all lanes of a group. All lanes of the warp call it.
   template <int V>
-  __device__ Vec<T, V> sum_of(const Links& links, const Panels<T>& x, int64_t panel,
+  __device__ Vec<T, V> sum_of(const Links& links, const Panels<A>& x, int64_t panel,
                               const Lane& lane) const {
     Vec<T, V> sum = {};
     add<V>(links, x.row(panel, 0) + lane.column, lane, x.row_stride, sum);
@@ -126,7 +129,7 @@ struct Product {
   // finish(unit, panel, column, sums) where the R sums of a unit are there; writes the sums of
   // pieces.
   template <int V, int R, class Finish>
-  __device__ void units_and_pieces(const Panels<T>& x, const Extent& extent,
+  __device__ void units_and_pieces(const Panels<A>& x, const Extent& extent,
                                    const Finish& finish) const {
     const Lane lane(lanes, V);
     const int64_t per_panel = units + pieces.slots;
@@ -151,7 +154,7 @@ struct Product {
 
   // The same for the units that have a long row, after a barrier.
   template <int V, int R, class Finish>
-  __device__ void long_units(const Panels<T>& x, const Extent& extent, const Finish& finish) const {
+  __device__ void long_units(const Panels<A>& x, const Extent& extent, const Finish& finish) const {
     const Lane lane(lanes, V);
     for_each_item(lanes, extent.panels * pieces.slots, [&](int64_t item) {
       const int64_t panel = item < 0 ? 0 : item / pieces.slots, slot = item - panel * pieces.slots;
@@ -174,7 +177,7 @@ struct Product {
 
   // The product in two phases, the second of which is often not needed.
   template <int V, int R, class Finish>
-  __device__ void phase(int64_t phase, const Panels<T>& x, const Extent& extent,
+  __device__ void phase(int64_t phase, const Panels<A>& x, const Extent& extent,
                         const Finish& finish) const {
     if (phase == 0)
       units_and_pieces<V, R>(x, extent, finish);
@@ -184,17 +187,17 @@ struct Product {
 
   // The same for all panels. Without x, all sums are zero.
   template <int V, int R, class Finish>
-  __device__ void phase(int64_t phase, const Panels<T>& x, bool has_x, const Finish& finish) const {
+  __device__ void phase(int64_t phase, const Panels<A>& x, bool has_x, const Finish& finish) const {
     const int all = static_cast<int>(panels);
     this->phase<V, R>(phase, x, Extent{all, has_x ? all : 0}, finish);
   }
 };
 
-template <typename T>
-Product<T> product_of(const Csr& w, const T* values, int64_t units, const Shape& shape,
+template <typename A, typename T>
+Product<A> product_on(const Csr& w, const T* values, int64_t units, const Shape& shape,
                       const Stream& stream) {
   const Pieces pieces = pieces_of(w, stream);
-  const int vector = shape.width == 1 ? 1 : kVector<T>;
+  const int vector = shape.width == 1 ? 1 : kVector<A>;
   return {w,
           values,
           pieces,
@@ -203,6 +206,13 @@ Product<T> product_of(const Csr& w, const T* values, int64_t units, const Shape&
           units,
           shape.panels,
           shape.width};
+}
+
+// The same for an X that is kept as the values are.
+template <typename T>
+Product<T> product_of(const Csr& w, const T* values, int64_t units, const Shape& shape,
+                      const Stream& stream) {
+  return product_on<T>(w, values, units, shape, stream);
 }
 
 template <typename T>

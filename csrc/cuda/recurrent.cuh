@@ -12,7 +12,7 @@
 //   backward(rows, dh, before, now, carried): from what was saved and the gradient of h to those of
 //     u, in the first rows. `before` and `now` are c (without one, h) before and after the step;
 //     `carried` is what reaches the gradient of c, or of h, other than by the weight;
-//   output(rows, now): with a c, the h that forward returned, from what was saved;
+//   output(row, now): with a c, the h that forward returned, from the last row and c;
 //   input_row(gate): where it leaves the gradient of the input's contribution.
 // What a unit saves is these rows, and c where there is one. Only cells with a c may be projected.
 #pragma once
@@ -25,6 +25,12 @@
 
 namespace sparse_engine::cuda {
 namespace {
+
+template <int V, typename T>
+__device__ void add(Vec<T, V>& vec, T number) {
+#pragma unroll
+  for (int v = 0; v < V; ++v) vec.at[v] += number;
+}
 
 // What the programs of both directions know of time.
 struct Time {
@@ -41,17 +47,19 @@ struct Time {
   __host__ __device__ int64_t phases_of_step() const { return projected ? 4 : 2; }
 };
 
-template <typename T, int V, class Cell>
+// Activations are kept as A, and the input's contribution as Z.
+template <typename A, typename Z, int V, class Cell>
 struct ForwardSteps {
-  static constexpr int G = Cell::kGates, R = Cell::kRows, kBlocks = R == 1 ? 3 : 2;
+  using T = Computed<A>;
+  static constexpr int G = Cell::kGates, R = Cell::kRows, kBlocks = R == 1 && V < 8 ? 3 : 2;
 
   Cell cell;
   Time time;
-  Product<T> product, projection;
+  Product<A> product, projection;
   const T *bias, *b_input;
-  Steps<T> gates;        // [steps][R * units]
-  Steps<T> h, c;         // [1 + steps][units], the first one is before the sequence
-  Steps<T> unprojected;  // [1][units], where there is a projection
+  Steps<Z> gates;        // [steps][R * units]
+  Steps<A> h, c;         // [1 + steps][units], the first one is before the sequence
+  Steps<A> unprojected;  // [1][units], where there is a projection
   bool has_initial;
 
   __device__ bool needed(int64_t phase) const {
@@ -63,24 +71,27 @@ struct ForwardSteps {
     const int64_t t = phase / time.phases_of_step(), part = phase % time.phases_of_step();
     const int64_t units = product.units;
     const int panels = time.panels_at(t);
-    const Panels<T> own = gates.at(t), before = h.at(t), now = h.at(t + 1);
-    const Panels<T> from = Cell::kHasMemory ? c.at(t) : before;
-    const Panels<T> to = {time.projected ? unprojected.data : now.data, from.row_stride,
+    const Panels<Z> own = gates.at(t);
+    const Panels<A> before = h.at(t), now = h.at(t + 1);
+    const Panels<A> from = Cell::kHasMemory ? c.at(t) : before;
+    const Panels<A> to = {time.projected ? unprojected.data : now.data, from.row_stride,
                           from.panel_stride};
     const auto step = [&](int64_t unit, int64_t panel, int column, Vec<T, V>(&u)[G]) {
       Vec<T, V> rows[R] = {}, next, carried = load<V>(from.row(panel, unit) + column);
 #pragma unroll
-      for (int g = 0; g < G; ++g) rows[g] = load<V>(own.row(panel, g * units + unit) + column);
+      for (int g = 0; g < G; ++g) {
+        const int64_t row = g * units + unit;
+        rows[g] = load<V>(own.row(panel, row) + column);
+        add<V>(rows[g], b_input ? b_input[row] : T(0));
+        add<V>(u[g], bias ? bias[row] : T(0));
+      }
 #pragma unroll
       for (int v = 0; v < V; ++v) {
         T row[R], sum[G];
 #pragma unroll
         for (int r = 0; r < R; ++r) row[r] = rows[r].at[v];
 #pragma unroll
-        for (int g = 0; g < G; ++g) {
-          row[g] += b_input ? b_input[g * units + unit] : T(0);
-          sum[g] = u[g].at[v] + (bias ? bias[g * units + unit] : T(0));
-        }
+        for (int g = 0; g < G; ++g) sum[g] = u[g].at[v];
         next.at[v] = cell.forward(row, sum, carried.at[v]);
 #pragma unroll
         for (int r = 0; r < R; ++r) rows[r].at[v] = row[r];
@@ -103,19 +114,20 @@ struct ForwardSteps {
   }
 };
 
-template <typename T, int V, class Cell>
+template <typename A, int V, class Cell>
 struct BackwardSteps {
-  static constexpr int G = Cell::kGates, R = Cell::kRows, kBlocks = R == 1 ? 3 : 2;
+  using T = Computed<A>;
+  static constexpr int G = Cell::kGates, R = Cell::kRows, kBlocks = R == 1 && V < 8 ? 3 : 2;
 
   Cell cell;
   Time time;
-  Product<T> product, projection;  // with the transposed weights
-  Steps<T> gates;                  // [steps][R * units], what was saved becomes du
-  Steps<T> dh;                     // [steps][outputs]; with a projection it becomes all of dh
-  Steps<T> state;                  // [1 + steps][units]: c, or h where there is none
-  Steps<T> carried;                // [1][units]
-  Steps<T> unprojected;            // [steps][units], written where there is a projection
-  Steps<T> dh0;                    // [1][outputs], written by the phases after the first step's
+  Product<A> product, projection;  // with the transposed weights
+  Steps<A> gates;                  // [steps][R * units], what was saved becomes du
+  Steps<A> dh;                     // [steps][outputs]; with a projection it becomes all of dh
+  Steps<A> state;                  // [1 + steps][units]: c, or h where there is none
+  Steps<A> carried;                // [1][units]
+  Steps<A> unprojected;            // [steps][units], written where there is a projection
+  Steps<A> dh0;                    // [1][outputs], written by the phases after the first step's
   int64_t steps;
 
   __device__ bool needed(int64_t phase) const {
@@ -136,34 +148,37 @@ struct BackwardSteps {
     };
     if (t < 0) return product.template phase<V, 1>(part, gates.at(0), true, before_sequence);
 
-    const Panels<T> own = gates.at(t), upstream = dh.at(t);
+    const Panels<A> own = gates.at(t), upstream = dh.at(t);
     const int panels = time.panels_at(t), columns = static_cast<int>(time.columns(t));
     // `dm` is the gradient of the unit's output. Of columns that have ended, all that was saved and
     // comes from outside is zero; what they carry is the gradient of their last c.
     const auto step = [&](int64_t unit, int64_t panel, int column, const Vec<T, V>& dm) {
-      Vec<T, V> rows[R] = {}, carry = {}, output = {};
+      Vec<T, V> rows[R] = {}, carry = {};
       const Vec<T, V> before = load<V>(state.at(t).row(panel, unit) + column);
       const Vec<T, V> now = load<V>(state.at(t + 1).row(panel, unit) + column);
       const int running = columns - static_cast<int>(panel) * time.width - column;
-      T* carry_at = carried.at(0).row(panel, unit) + column;
+      A* carry_at = carried.at(0).row(panel, unit) + column;
       if (Cell::kCarries) carry = load<V>(carry_at);
       if constexpr (Cell::kSaves)
 #pragma unroll
         for (int r = 0; r < R; ++r) rows[r] = load<V>(own.row(panel, r * units + unit) + column);
+      if constexpr (Cell::kHasMemory)
+        if (time.projected) {
+          Vec<T, V> output;
+#pragma unroll
+          for (int v = 0; v < V; ++v) output.at[v] = cell.output(rows[R - 1].at[v], now.at[v]);
+          store<V>(unprojected.at(t).row(panel, unit) + column, output);
+        }
 #pragma unroll
       for (int v = 0; v < V; ++v) {
         T row[R];
 #pragma unroll
         for (int r = 0; r < R; ++r) row[r] = rows[r].at[v];
-        if constexpr (Cell::kHasMemory)
-          if (time.projected) output.at[v] = cell.output(row, now.at[v]);
         if (v < running) cell.backward(row, dm.at[v], before.at[v], now.at[v], carry.at[v]);
 #pragma unroll
         for (int r = 0; r < R; ++r) rows[r].at[v] = row[r];
       }
       if (Cell::kCarries) store<V>(carry_at, carry);
-      if constexpr (Cell::kHasMemory)
-        if (time.projected) store<V>(unprojected.at(t).row(panel, unit) + column, output);
 #pragma unroll
       for (int r = 0; r < R; ++r) store<V>(own.row(panel, r * units + unit) + column, rows[r]);
     };
@@ -177,7 +192,7 @@ struct BackwardSteps {
     product.template phase<V, 1>(part, gates.at(t + 1),
                                  Extent{panels, t + 1 < steps ? time.panels_at(t + 1) : 0},
                                  [&](int64_t unit, int64_t panel, int column, Vec<T, V>(&sums)[1]) {
-                                   T* from_outside = upstream.row(panel, unit) + column;
+                                   A* from_outside = upstream.row(panel, unit) + column;
                                    const Vec<T, V> outside = load<V>(from_outside);
 #pragma unroll
                                    for (int v = 0; v < V; ++v) sums[0].at[v] += outside.at[v];
@@ -189,31 +204,34 @@ struct BackwardSteps {
   }
 };
 
-template <typename T>
+template <typename A>
 __global__ void __launch_bounds__(kThreads)
-    sum_rows(const Steps<T> steps, int64_t length, int64_t rows, const Running running, T* sums) {
+    sum_rows(const Steps<A> steps, int64_t length, int64_t rows, const Running running,
+             Computed<A>* sums) {
   const int lane = threadIdx.x % kWarp, column = lane % steps.width;
   for (int64_t row = thread_in_grid() / kWarp; row < rows; row += threads_of_grid() / kWarp) {
-    T sum = 0;
+    Computed<A> sum = 0;
     for (int64_t k = lane / steps.width; k < length * steps.panels; k += kWarp / steps.width)
       if (k % steps.panels * steps.width <
           running.columns(k / steps.panels, steps.panels * steps.width))
-        sum += steps.at(0).row(k, row)[column];
+        sum += computed(steps.at(0).row(k, row)[column]);
     for (int distance = kWarp / 2; distance > 0; distance /= 2)
       sum += __shfl_xor_sync(~0u, sum, distance);
     if (lane == 0) sums[row] = sum;
   }
 }
 
-template <typename T>
-void sum_over_columns(const Steps<T>& steps, int64_t length, int64_t rows, T* sums,
+template <typename A>
+void sum_over_columns(const Steps<A>& steps, int64_t length, int64_t rows, Computed<A>* sums,
                       const Stream& stream, const Running& running = {}) {
-  launch(sum_rows<T>, rows * kWarp, stream, steps, length, rows, running, sums);
+  launch(sum_rows<A>, rows * kWarp, stream, steps, length, rows, running, sums);
 }
 
-// Of a sequence, in panels.
-template <typename T>
+// Of a sequence, in panels that are kept as A.
+template <typename A>
 struct Layer {
+  using T = Computed<A>;
+
   const Stream& stream;
   const Shape shape;
   const int64_t steps, hidden;
@@ -222,26 +240,27 @@ struct Layer {
   // The same with another number of units.
   Layer with_units(int64_t units) const { return {stream, shape, steps, units, packing}; }
 
-  Steps<T> take(int64_t length, int64_t rows) const {
-    return take_steps<T>(stream, length, rows * hidden, shape);
+  Steps<A> take(int64_t length, int64_t rows) const {
+    return take_steps<A>(stream, length, rows * hidden, shape);
   }
 
   // Between rows of units and the features of a user's array, [length, batch, all * hidden], that
   // start with row `from`.
-  Transfer<T> rows(const Steps<T>& panels, int64_t row, const T* array, int64_t all, int64_t from,
+  Transfer<A> rows(const Steps<A>& panels, int64_t row, const A* array, int64_t all, int64_t from,
                    int64_t count, int64_t length) const {
-    Transfer<T> copy = transfer(array, all * hidden, from * hidden, panels, row * hidden,
+    Transfer<A> copy = transfer(array, all * hidden, from * hidden, panels, row * hidden,
                                 count * hidden, length, shape.columns);
     copy.running = packing.running;
     return copy;
   }
-  Transfer<T> all(const Steps<T>& panels, const T* array, int64_t rows_of_unit,
+  Transfer<A> all(const Steps<A>& panels, const A* array, int64_t rows_of_unit,
                   int64_t length) const {
     return rows(panels, 0, array, rows_of_unit, 0, rows_of_unit, length);
   }
 
   // The columns of all steps, beside each other, and how many there are.
-  SequenceColumns<T> columns(const Steps<T>& panels) const {
+  template <typename Z>
+  SequenceColumns<Z> columns(const Steps<Z>& panels) const {
     return {panels, shape.columns, packing.column};
   }
   int64_t columns() const {
@@ -249,33 +268,34 @@ struct Layer {
   }
 
   // rows [steps][count] = w_input x_t, with w_input [count, inputs] and x [steps, batch, inputs].
-  void multiply(const T* w_input, const T* x, int64_t inputs, const Steps<T>& panels,
+  template <typename Z>
+  void multiply(const T* w_input, const A* x, int64_t inputs, const Steps<Z>& panels,
                 int64_t count) const {
-    dense_product<T>(Strided<const T>{w_input, inputs, 1}, Strided<const T>{x, inputs, 1},
+    dense_product<T>(Strided<const T>{w_input, inputs, 1}, Strided<const A>{x, inputs, 1},
                      columns(panels), count, columns(), inputs, stream);
   }
   // dw_input [count, inputs] = sum_t rows_t x_t^T.
-  void multiply_gradient(const Steps<T>& panels, int64_t count, const T* x, int64_t inputs,
+  void multiply_gradient(const Steps<A>& panels, int64_t count, const A* x, int64_t inputs,
                          T* dw_input) const {
-    dense_product<T>(columns(panels), Strided<const T>{x, 1, inputs},
+    dense_product<T>(columns(panels), Strided<const A>{x, 1, inputs},
                      Strided<T>{dw_input, inputs, 1}, count, inputs, columns(), stream);
   }
 
   // [1 + steps][units]: the first one from `initial`, or zeros.
-  Steps<T> take_states(const T* initial) const {
-    const Steps<T> states = take(1 + steps, 1);
+  Steps<A> take_states(const A* initial) const {
+    const Steps<A> states = take(1 + steps, 1);
     set_first(states, initial);
     return states;
   }
-  void set_first(const Steps<T>& states, const T* initial) const {
+  void set_first(const Steps<A>& states, const A* initial) const {
     if (initial)
       pack(all(states, initial, 1, 1), stream);
     else
       fill_zeros(states.data, states.step_stride(), stream);
   }
   // The same with all steps of `array`.
-  Steps<T> read_states(const T* initial, const T* array) const {
-    const Steps<T> states = take_states(initial);
+  Steps<A> read_states(const A* initial, const A* array) const {
+    const Steps<A> states = take_states(initial);
     pack(all(states.from(1), array, 1, steps), stream);
     return states;
   }
@@ -285,25 +305,25 @@ struct Layer {
   }
 
   // The product with a projection, or with its transpose, or none.
-  Product<T> project(const Projection<T>& p) const {
+  Product<A> project(const Projection<T>& p) const {
     if (p.w.ptr == nullptr) return {};
-    return product_of(p.w, p.values, p.w.rows, shape, stream);
+    return product_on<A>(p.w, p.values, p.w.rows, shape, stream);
   }
-  Product<T> project_back(const Projection<T>& p) const {
+  Product<A> project_back(const Projection<T>& p) const {
     if (p.w.ptr == nullptr) return {};
     const T* values = in_order(p.values, p.permutation, p.w.nnz(), stream);
-    return product_of(p.wt, values, p.wt.rows, shape, stream);
+    return product_on<A>(p.wt, values, p.wt.rows, shape, stream);
   }
 
   // sums [rows] = the sums of these rows over all columns.
-  void sum_columns(const Steps<T>& panels, int64_t rows, T* sums) const {
+  void sum_columns(const Steps<A>& panels, int64_t rows, T* sums) const {
     sum_over_columns(panels, steps, rows, sums, stream, packing.running);
   }
 
   // gradient = sum_t a_t b_t^T at the links of w, from step `first` on.
-  void multiply_links(const Csr& w, const Steps<T>& a, const Steps<T>& b, int64_t first,
+  void multiply_links(const Csr& w, const Steps<A>& a, const Steps<A>& b, int64_t first,
                       T* gradient) const {
-    const LinkSums<T> sums = link_sums_of(w, shape, a.at(first), b.at(first),
+    const LinkSums<A> sums = link_sums_of(w, shape, a.at(first), b.at(first),
                                           (steps - first) * shape.panels, gradient, stream);
     sum_over_panels(sums, shape, false, stream, [&](int64_t k) {
       return packing.runs(first + k / shape.panels, k % shape.panels, shape.width);
@@ -312,57 +332,69 @@ struct Layer {
 };
 
 // That of a pass's arguments, a Gated or Rnn structure.
-template <typename T, class Pass>
-Layer<T> layer_of(const Pass& a, int64_t hidden, const Stream& stream) {
-  return {stream, shape_of<T>(a.batch), a.steps, hidden,
+template <typename A, class Pass>
+Layer<A> layer_of(const Pass& a, int64_t hidden, const Stream& stream) {
+  return {stream, shape_of<A>(a.batch), a.steps, hidden,
           packing_of(a.first_row, a.steps, a.batch, stream)};
 }
 
 // The forward pass, once the input's contribution is in `gates` and the initial states are set.
-template <class Cell, typename T>
-void run_forward(const GatedForward<T>& a, const Cell& cell, const Layer<T>& layer,
-                 const Steps<T>& gates, const Steps<T>& h, const Steps<T>& c) {
+// Takes the weights from `a`.
+template <class Cell, typename T, typename A, typename Z>
+void run_forward(const GatedForward<T>& a, const Cell& cell, const Layer<A>& layer,
+                 const Steps<Z>& gates, const Steps<A>& h, const Steps<A>& c, bool has_initial) {
   const bool projected = a.projection.w.ptr != nullptr;
-  const Product<T> product = product_of(a.w, a.values, layer.hidden, layer.shape, layer.stream);
-  const Product<T> projection = layer.project(a.projection);
-  const Steps<T> unprojected = projected ? layer.take(1, 1) : Steps<T>{};
+  const Product<A> product = product_on<A>(a.w, a.values, layer.hidden, layer.shape, layer.stream);
+  const Product<A> projection = layer.project(a.projection);
+  const Steps<A> unprojected = projected ? layer.take(1, 1) : Steps<A>{};
   const Time time = layer.time(projected);
-  with_vector<T>(layer.shape, [&](auto vector) {
-    const ForwardSteps<T, vector, Cell> program{cell,   time,        product,        projection,
-                                                a.bias, a.b_input,   gates,          h,
-                                                c,      unprojected, a.h0 != nullptr};
+  with_vector<A>(layer.shape, [&](auto vector) {
+    const ForwardSteps<A, Z, vector, Cell> program{
+        cell, time, product, projection, a.bias, a.b_input, gates, h, c, unprojected, has_initial};
     run(program, time.phases_of_step() * layer.steps,
         std::max(product.threads(), projection.threads()), layer.stream);
   });
 }
 
+// What a layer exchanges on the way back with what is around it.
+template <typename A>
+struct Outside {
+  const A *h0, *dh;
+  A* dh0;
+};
+
 // The backward pass; `gates` hold what the forward pass saved and then the gradients, `state` is c
-// or h. Writes all gradients but those of the input.
-template <class Cell, typename T>
-void run_backward(const GatedBackward<T>& a, const Cell& cell, const Layer<T>& layer,
-                  const Steps<T>& gates, const Steps<T>& state, const Steps<T>& h) {
+// or h. Takes the weights from `a` and writes all gradients but those of the input.
+template <class Cell, typename T, typename A>
+void run_backward(const GatedBackward<T>& a, const Cell& cell, const Layer<A>& layer,
+                  const Steps<A>& gates, const Steps<A>& state, const Steps<A>& h,
+                  const Outside<A>& outside) {
   const Stream& stream = layer.stream;
   const int64_t steps = layer.steps;
-  const Layer<T> outputs = layer.with_units(a.w.cols);
+  const Layer<A> outputs = layer.with_units(a.w.cols);
   const bool projected = a.projection.w.ptr != nullptr;
-  const Steps<T> dh = outputs.take(steps, 1), dh0 = outputs.take(1, 1), carried = layer.take(1, 1);
-  const Steps<T> unprojected = projected ? layer.take(steps, 1) : Steps<T>{};
-  pack(outputs.all(dh, a.dh, 1, steps), stream);
-  layer.set_first(carried, a.dc_n);
+  const Steps<A> dh = outputs.take(steps, 1), dh0 = outputs.take(1, 1), carried = layer.take(1, 1);
+  const Steps<A> unprojected = projected ? layer.take(steps, 1) : Steps<A>{};
+  pack(outputs.all(dh, outside.dh, 1, steps), stream);
+  if constexpr (Cell::kHasMemory)
+    layer.set_first(carried, a.dc_n);
+  else
+    layer.set_first(carried, nullptr);
   const T* values = in_order(a.values, a.permutation, a.w.nnz(), stream);
-  const Product<T> product = product_of(a.wt, values, a.wt.rows, layer.shape, stream);
-  const Product<T> projection = layer.project_back(a.projection);
+  const Product<A> product = product_on<A>(a.wt, values, a.wt.rows, layer.shape, stream);
+  const Product<A> projection = layer.project_back(a.projection);
   const Time time = layer.time(projected);
-  with_vector<T>(layer.shape, [&](auto vector) {
-    const BackwardSteps<T, vector, Cell> program{cell,  time,    product,     projection, gates, dh,
+  with_vector<A>(layer.shape, [&](auto vector) {
+    const BackwardSteps<A, vector, Cell> program{cell,  time,    product,     projection, gates, dh,
                                                  state, carried, unprojected, dh0,        steps};
-    run(program, time.phases_of_step() * steps + (a.dh0 ? 2 : 0),
+    run(program, time.phases_of_step() * steps + (outside.dh0 ? 2 : 0),
         std::max(product.threads(), projection.threads()), stream);
   });
-  if (a.dh0) unpack(outputs.all(dh0, a.dh0, 1, 1), stream);
-  if (a.dc0) unpack(layer.all(carried, a.dc0, 1, 1), stream);
+  if (outside.dh0) unpack(outputs.all(dh0, outside.dh0, 1, 1), stream);
+  if constexpr (Cell::kHasMemory)
+    if (a.dc0) unpack(layer.all(carried, a.dc0, 1, 1), stream);
   layer.sum_columns(gates, a.w.rows, a.dbias);
-  if (a.dvalues) layer.multiply_links(a.w, gates, h, a.h0 ? 0 : 1, a.dvalues);
+  if (a.dvalues) layer.multiply_links(a.w, gates, h, outside.h0 ? 0 : 1, a.dvalues);
   if (a.dprojection) layer.multiply_links(a.projection.w, dh, unprojected, 0, a.dprojection);
 }
 
@@ -393,7 +425,7 @@ void gated_forward(const GatedForward<T>& a, const Cell& cell, const Stream& str
     layer.multiply(a.w_input, a.x, a.inputs, gates, a.w.rows);
   else
     pack(layer.rows(gates, 0, a.x, Cell::kGates, 0, Cell::kGates, a.steps), stream);
-  run_forward(a, cell, layer, gates, h, c);
+  run_forward(a, cell, layer, gates, h, c, a.h0 != nullptr);
   unpack(outputs.all(h.from(1), a.h, 1, a.steps), stream);
   if (Cell::kHasMemory)
     run_each(TakeLast<T>{c.from(1), layer.packing.running, a.steps, a.batch, a.c_n},
@@ -413,7 +445,7 @@ void gated_backward(const GatedBackward<T>& a, const Cell& cell, const Stream& s
   const Saved<Cell, T> saved{layer, a.saved};
   pack(saved.rows(gates), stream);
   if (Cell::kHasMemory) pack(saved.memory(state), stream);
-  run_backward(a, cell, layer, gates, state, h);
+  run_backward(a, cell, layer, gates, state, h, {a.h0, a.dh, a.dh0});
   for (int g = 0; g < Cell::kGates; ++g) {
     const int64_t hidden = layer.hidden, own = g * hidden;
     const Steps<T> dv = gates.from_row(Cell::input_row(g) * hidden);

@@ -64,10 +64,15 @@ def test_shapes_are_checked_before_a_launch(simulated):
         )
 
 
-def test_what_has_no_kernel_is_named(simulated):
+def test_dtypes_that_no_kernel_has_are_named(simulated):
     """Before a launch."""
-    with pytest.raises(ValueError, match="found bfloat16: it has no CUDA kernel yet"):
-        simulated.spmm(torch.randn(12), *PATTERN, torch.randn(6, 3).bfloat16(), None)
+    values, x = torch.randn(12), torch.randn(6, 3)
+    with pytest.raises(ValueError, match="expected x of dtype float64, found bfloat16"):
+        simulated.spmm(values.double(), *PATTERN, x.bfloat16(), None)
+    with pytest.raises(ValueError, match="expected x of dtype float32, found float16"):
+        simulated.spmm(values, *PATTERN, x.half(), None)
+    with pytest.raises(ValueError, match="expected b of dtype bfloat16, found float32"):
+        simulated.sddmm(*PATTERN, x.bfloat16(), x)
 
 
 def test_batch_sizes_are_checked_before_a_launch(simulated):

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <vector>
 
+#include "sparse_engine/bfloat16.h"
 #include "sparse_engine/gated.h"
 #include "sparse_engine/pattern.h"
 #include "sparse_engine/rnn.h"
@@ -34,14 +35,14 @@ struct Stream {
   Memory& memory;
 };
 
-template <typename T>
-void spmm(const Spmm<T>& args, const Stream& stream);
-template <typename T>
-void sddmm(const Sddmm<T>& args, const Stream& stream);
-template <typename T>
-void rnn_forward(const RnnForward<T>& args, const Stream& stream);
-template <typename T>
-void rnn_backward(const RnnBackward<T>& args, const Stream& stream);
+template <typename T, typename A>
+void spmm(const Spmm<T, A>& args, const Stream& stream);
+template <typename T, typename A>
+void sddmm(const Sddmm<T, A>& args, const Stream& stream);
+template <typename T, typename A>
+void rnn_forward(const RnnForward<T, A>& args, const Stream& stream);
+template <typename T, typename A>
+void rnn_backward(const RnnBackward<T, A>& args, const Stream& stream);
 template <typename T>
 void lstm_forward(const GatedForward<T>& args, const Stream& stream);
 template <typename T>
