@@ -37,20 +37,32 @@ struct Time {
   Running running;
   int64_t panels;
   int width;
-  bool projected;
 
   __device__ int64_t columns(int64_t step) const { return running.columns(step, panels * width); }
   // Panels in which something is running.
   __device__ int panels_at(int64_t step) const {
     return (static_cast<int>(columns(step)) + width - 1) / width;
   }
-  __host__ __device__ int64_t phases_of_step() const { return projected ? 4 : 2; }
+};
+
+// Where a unit's numbers are: computed once for all panels of a step, as the strides of each would
+// take registers.
+template <int R>
+struct Place {
+  int64_t unit;                   // in panels of one row per unit
+  int64_t first_row, row_stride;  // in panels of R blocks of rows
+
+  __device__ Place(int64_t index, int64_t units, int64_t panel, int column, int width)
+      : unit((panel * units + index) * width + column),
+        first_row((panel * R * units + index) * width + column),
+        row_stride(units * width) {}
 };
 
 // Activations are kept as A, and the input's contribution as Z.
-template <typename A, typename Z, int V, class Cell>
+template <typename A, typename Z, int V, class Cell, bool kProjects>
 struct ForwardSteps {
   using T = Computed<A>;
+  static constexpr int kPhases = kProjects ? 4 : 2;  // of a step
   static constexpr int G = Cell::kGates, R = Cell::kRows, kBlocks = R == 1 && V < 8 ? 3 : 2;
 
   Cell cell;
@@ -63,25 +75,25 @@ struct ForwardSteps {
   bool has_initial;
 
   __device__ bool needed(int64_t phase) const {
-    const int64_t part = phase % time.phases_of_step();
+    const int64_t part = phase % kPhases;
     return part % 2 == 0 || (part == 1 ? product : projection).has_long_rows();
   }
 
   __device__ void operator()(int64_t phase) const {
-    const int64_t t = phase / time.phases_of_step(), part = phase % time.phases_of_step();
+    const int64_t t = phase / kPhases, part = phase % kPhases;
     const int64_t units = product.units;
     const int panels = time.panels_at(t);
-    const Panels<Z> own = gates.at(t);
     const Panels<A> before = h.at(t), now = h.at(t + 1);
-    const Panels<A> from = Cell::kHasMemory ? c.at(t) : before;
-    const Panels<A> to = {time.projected ? unprojected.data : now.data, from.row_stride,
-                          from.panel_stride};
+    const A* const from = (Cell::kHasMemory ? c : h).at(t).data;
+    A *const to = kProjects ? unprojected.data : now.data, *const next_c = c.at(t + 1).data;
     const auto step = [&](int64_t unit, int64_t panel, int column, Vec<T, V>(&u)[G]) {
-      Vec<T, V> rows[R] = {}, next, carried = load<V>(from.row(panel, unit) + column);
+      const Place<R> place(unit, units, panel, column, time.width);
+      Vec<T, V> rows[R] = {}, next, carried = load<V>(from + place.unit);
+      Z* const own = gates.at(t).data + place.first_row;
 #pragma unroll
       for (int g = 0; g < G; ++g) {
         const int64_t row = g * units + unit;
-        rows[g] = load<V>(own.row(panel, row) + column);
+        rows[g] = load<V>(own + g * place.row_stride);
         add<V>(rows[g], b_input ? b_input[row] : T(0));
         add<V>(u[g], bias ? bias[row] : T(0));
       }
@@ -96,16 +108,16 @@ struct ForwardSteps {
 #pragma unroll
         for (int r = 0; r < R; ++r) rows[r].at[v] = row[r];
       }
-      store<V>(to.row(panel, unit) + column, next);
-      if (Cell::kHasMemory) store<V>(c.at(t + 1).row(panel, unit) + column, carried);
+      store<V>(to + place.unit, next);
+      if (Cell::kHasMemory) store<V>(next_c + place.unit, carried);
       if constexpr (Cell::kSaves)
 #pragma unroll
-        for (int r = 0; r < R; ++r) store<V>(own.row(panel, r * units + unit) + column, rows[r]);
+        for (int r = 0; r < R; ++r) store<V>(own + r * place.row_stride, rows[r]);
     };
-    if constexpr (Cell::kHasMemory)
+    if constexpr (kProjects)
       if (part >= 2)
         return projection.template phase<V, 1>(
-            part - 2, to, Extent{panels, panels},
+            part - 2, unprojected.at(0), Extent{panels, panels},
             [&](int64_t unit, int64_t panel, int column, Vec<T, V>(&sums)[1]) {
               store<V>(now.row(panel, unit) + column, sums[0]);
             });
@@ -114,9 +126,10 @@ struct ForwardSteps {
   }
 };
 
-template <typename A, int V, class Cell>
+template <typename A, int V, class Cell, bool kProjects>
 struct BackwardSteps {
   using T = Computed<A>;
+  static constexpr int kPhases = kProjects ? 4 : 2;  // of a step
   static constexpr int G = Cell::kGates, R = Cell::kRows, kBlocks = R == 1 && V < 8 ? 3 : 2;
 
   Cell cell;
@@ -131,14 +144,13 @@ struct BackwardSteps {
   int64_t steps;
 
   __device__ bool needed(int64_t phase) const {
-    const int64_t part = phase % time.phases_of_step();
+    const int64_t part = phase % kPhases;
     return part % 2 == 0 || (part == 1 ? product : projection).has_long_rows();
   }
 
   __device__ void operator()(int64_t phase) const {
-    const int64_t t = steps - 1 - phase / time.phases_of_step(),
-                  part = phase % time.phases_of_step();
-    const int64_t units = gates.features / R;
+    const int64_t t = steps - 1 - phase / kPhases, part = phase % kPhases;
+    const int64_t outputs = product.units, units = kProjects ? gates.features / R : outputs;
     const auto before_sequence = [&](int64_t unit, int64_t panel, int column, Vec<T, V>(&sums)[1]) {
       if (Cell::kCarries && !Cell::kHasMemory) {
         const Vec<T, V> rest = load<V>(carried.at(0).row(panel, unit) + column);
@@ -146,63 +158,73 @@ struct BackwardSteps {
       }
       store<V>(dh0.at(0).row(panel, unit) + column, sums[0]);
     };
-    if (t < 0) return product.template phase<V, 1>(part, gates.at(0), true, before_sequence);
-
-    const Panels<A> own = gates.at(t), upstream = dh.at(t);
-    const int panels = time.panels_at(t), columns = static_cast<int>(time.columns(t));
+    const Panels<A> upstream = dh.at(t);
+    const int64_t own_step = t < 0 ? 0 : t;  // before the sequence, all panels of the first step
+    const int panels = time.panels_at(own_step), columns = static_cast<int>(time.columns(own_step));
     // `dm` is the gradient of the unit's output. Of columns that have ended, all that was saved and
     // comes from outside is zero; what they carry is the gradient of their last c.
     const auto step = [&](int64_t unit, int64_t panel, int column, const Vec<T, V>& dm) {
       Vec<T, V> rows[R] = {}, carry = {};
-      const Vec<T, V> before = load<V>(state.at(t).row(panel, unit) + column);
-      const Vec<T, V> now = load<V>(state.at(t + 1).row(panel, unit) + column);
+      const Place<R> place(unit, units, panel, column, time.width);
+      const Vec<T, V> before = load<V>(state.at(t).data + place.unit);
+      const Vec<T, V> now = load<V>(state.at(t + 1).data + place.unit);
+      A* const own = gates.at(t).data + place.first_row;
       const int running = columns - static_cast<int>(panel) * time.width - column;
-      A* carry_at = carried.at(0).row(panel, unit) + column;
+      A* const carry_at = carried.data + place.unit;
       if (Cell::kCarries) carry = load<V>(carry_at);
       if constexpr (Cell::kSaves)
 #pragma unroll
-        for (int r = 0; r < R; ++r) rows[r] = load<V>(own.row(panel, r * units + unit) + column);
-      if constexpr (Cell::kHasMemory)
-        if (time.projected) {
-          Vec<T, V> output;
+        for (int r = 0; r < R; ++r) rows[r] = load<V>(own + r * place.row_stride);
+      if constexpr (kProjects) {
+        Vec<T, V> output;
 #pragma unroll
-          for (int v = 0; v < V; ++v) output.at[v] = cell.output(rows[R - 1].at[v], now.at[v]);
-          store<V>(unprojected.at(t).row(panel, unit) + column, output);
-        }
+        for (int v = 0; v < V; ++v) output.at[v] = cell.output(rows[R - 1].at[v], now.at[v]);
+        store<V>(unprojected.at(t).data + place.unit, output);
+      }
 #pragma unroll
       for (int v = 0; v < V; ++v) {
         T row[R];
 #pragma unroll
         for (int r = 0; r < R; ++r) row[r] = rows[r].at[v];
-        if (v < running) cell.backward(row, dm.at[v], before.at[v], now.at[v], carry.at[v]);
+        if (!Cell::kHasMemory || v < running)
+          cell.backward(row, dm.at[v], before.at[v], now.at[v], carry.at[v]);
 #pragma unroll
         for (int r = 0; r < R; ++r) rows[r].at[v] = row[r];
       }
       if (Cell::kCarries) store<V>(carry_at, carry);
 #pragma unroll
-      for (int r = 0; r < R; ++r) store<V>(own.row(panel, r * units + unit) + column, rows[r]);
+      for (int r = 0; r < R; ++r) store<V>(own + r * place.row_stride, rows[r]);
     };
-    if constexpr (Cell::kHasMemory)
+    if constexpr (kProjects)
       if (part >= 2)
         return projection.template phase<V, 1>(
             part - 2, upstream, Extent{panels, panels},
             [&](int64_t unit, int64_t panel, int column, Vec<T, V>(&sums)[1]) {
               step(unit, panel, column, sums[0]);
             });
-    product.template phase<V, 1>(part, gates.at(t + 1),
-                                 Extent{panels, t + 1 < steps ? time.panels_at(t + 1) : 0},
-                                 [&](int64_t unit, int64_t panel, int column, Vec<T, V>(&sums)[1]) {
-                                   A* from_outside = upstream.row(panel, unit) + column;
-                                   const Vec<T, V> outside = load<V>(from_outside);
+    const auto finish = [&](int64_t unit, int64_t panel, int column, Vec<T, V>(&sums)[1]) {
+      if (t < 0) return before_sequence(unit, panel, column, sums);
+      A* const at = upstream.data + Place<1>(unit, outputs, panel, column, time.width).unit;
+      const Vec<T, V> outside = load<V>(at);
 #pragma unroll
-                                   for (int v = 0; v < V; ++v) sums[0].at[v] += outside.at[v];
-                                   if (Cell::kHasMemory && time.projected)
-                                     store<V>(from_outside, sums[0]);
-                                   else
-                                     step(unit, panel, column, sums[0]);
-                                 });
+      for (int v = 0; v < V; ++v) sums[0].at[v] += outside.at[v];
+      if constexpr (kProjects)
+        store<V>(at, sums[0]);
+      else
+        step(unit, panel, column, sums[0]);
+    };
+    const Extent extent{panels, t + 1 < steps ? time.panels_at(t + 1) : 0};
+    product.template phase<V, 1>(part, gates.at(t + 1), extent, finish);
   }
 };
+
+// body(projects), known at compile time.
+template <class Cell, class Body>
+void with_projection(bool projects, const Body& body) {
+  if constexpr (Cell::kHasMemory)
+    if (projects) return body(std::true_type());
+  body(std::false_type());
+}
 
 template <typename A>
 __global__ void __launch_bounds__(kThreads)
@@ -300,9 +322,7 @@ struct Layer {
     return states;
   }
 
-  Time time(bool projected) const {
-    return {packing.running, shape.panels, shape.width, projected};
-  }
+  Time time() const { return {packing.running, shape.panels, shape.width}; }
 
   // The product with a projection, or with its transpose, or none.
   Product<A> project(const Projection<T>& p) const {
@@ -347,12 +367,14 @@ void run_forward(const GatedForward<T>& a, const Cell& cell, const Layer<A>& lay
   const Product<A> product = product_on<A>(a.w, a.values, layer.hidden, layer.shape, layer.stream);
   const Product<A> projection = layer.project(a.projection);
   const Steps<A> unprojected = projected ? layer.take(1, 1) : Steps<A>{};
-  const Time time = layer.time(projected);
   with_vector<A>(layer.shape, [&](auto vector) {
-    const ForwardSteps<A, Z, vector, Cell> program{
-        cell, time, product, projection, a.bias, a.b_input, gates, h, c, unprojected, has_initial};
-    run(program, time.phases_of_step() * layer.steps,
-        std::max(product.threads(), projection.threads()), layer.stream);
+    with_projection<Cell>(projected, [&](auto projects) {
+      const ForwardSteps<A, Z, vector, Cell, projects> program{
+          cell, layer.time(), product,    projection, a.bias, a.b_input, gates, h,
+          c,    unprojected,  has_initial};
+      run(program, program.kPhases * layer.steps, std::max(product.threads(), projection.threads()),
+          layer.stream);
+    });
   });
 }
 
@@ -383,12 +405,14 @@ void run_backward(const GatedBackward<T>& a, const Cell& cell, const Layer<A>& l
   const T* values = in_order(a.values, a.permutation, a.w.nnz(), stream);
   const Product<A> product = product_on<A>(a.wt, values, a.wt.rows, layer.shape, stream);
   const Product<A> projection = layer.project_back(a.projection);
-  const Time time = layer.time(projected);
   with_vector<A>(layer.shape, [&](auto vector) {
-    const BackwardSteps<A, vector, Cell> program{cell,  time,    product,     projection, gates, dh,
-                                                 state, carried, unprojected, dh0,        steps};
-    run(program, time.phases_of_step() * steps + (outside.dh0 ? 2 : 0),
-        std::max(product.threads(), projection.threads()), stream);
+    with_projection<Cell>(projected, [&](auto projects) {
+      const BackwardSteps<A, vector, Cell, projects> program{
+          cell,  layer.time(), product,     projection, gates, dh,
+          state, carried,      unprojected, dh0,        steps};
+      run(program, program.kPhases * steps + (outside.dh0 ? 2 : 0),
+          std::max(product.threads(), projection.threads()), stream);
+    });
   });
   if (outside.dh0) unpack(outputs.all(dh0, outside.dh0, 1, 1), stream);
   if constexpr (Cell::kHasMemory)

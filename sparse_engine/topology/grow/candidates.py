@@ -43,7 +43,7 @@ class CandidateGradient(Grow):
         drawn = min(round(self.ratio * weight.nnz), kept.absent)
         candidates = sample_absent(kept, max(count, drawn), key)
         pattern = Pattern.of(links_at(candidates, *weight.shape))
-        gradient = torch.zeros(candidates.numel(), dtype=weight.values.dtype)
+        gradient = weight.values.new_zeros(candidates.numel())
         for _, dy, x in terms:
             gradient += sddmm(pattern, dy.T, x.T)
         return candidates[largest(gradient.abs_(), count)]
