@@ -22,9 +22,7 @@ def check_density(density: float, name: str = "density") -> float:
     return density
 
 
-def no_links(
-    out_features: int, in_features: int, device: torch.device | None = None
-) -> Links:
+def no_links(out_features: int, in_features: int, device: torch.device | None = None) -> Links:
     """An empty matrix, which samplers and rewirings start from."""
     for name, size in (("out_features", out_features), ("in_features", in_features)):
         if size < 0:
