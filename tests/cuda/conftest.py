@@ -35,7 +35,7 @@ HEADERS = [
 
 def sources() -> list[Path]:
     """The kernels, their bindings, and what stands in for a GPU."""
-    bindings = ("cuda", "products", "rnn", "gated", "topology")
+    bindings = ("cuda", "products", "rnn", "gated", "ctrnn", "topology")
     # What bindings refer to on the CPU.
     cpu = ("memory", "links", "pattern", "sample", "carry", "select", "nearest_zero")
     return [
@@ -89,6 +89,12 @@ def simulated(simulated_library):
     return torch.ops.sparse_engine_simulated
 
 
+def to_device(argument):
+    if isinstance(argument, list):
+        return [to_device(each) for each in argument]
+    return argument.cuda() if isinstance(argument, Tensor) else argument
+
+
 class Device:
     """The operations of a GPU, on CPU tensors that it copies to and fro."""
 
@@ -96,7 +102,7 @@ class Device:
         operation = getattr(native, name)
 
         def run(*arguments):
-            found = operation(*(a.cuda() if isinstance(a, Tensor) else a for a in arguments))
+            found = operation(*map(to_device, arguments))
             return found.cpu() if isinstance(found, Tensor) else [t.cpu() for t in found]
 
         return run

@@ -32,7 +32,9 @@ def test_a_build_without_cuda_says_so(name):
         operation.redispatch(ON_CUDA, *arguments()[name])
 
 
-CELLS = [f"{cell}_{way}" for cell in ("rnn", "lstm", "gru") for way in ("forward", "backward")]
+CELLS = [
+    f"{cell}_{way}" for cell in ("rnn", "lstm", "gru", "ctrnn") for way in ("forward", "backward")
+]
 REWIRING = ["transpose", "sample_absent", "rewire", "smallest", "nearest_zero", "carry", "carry_"]
 
 
@@ -79,7 +81,7 @@ def test_what_has_no_kernel_is_named(simulated):
         )
 
 
-WITHOUT = ["ctrnn", "rhn", "on_lstm", "conductance", "ltc"]
+WITHOUT = ["rhn", "on_lstm", "conductance", "ltc"]
 
 
 @pytest.mark.parametrize(

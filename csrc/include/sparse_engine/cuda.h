@@ -1,6 +1,7 @@
-// The kernels on the GPU: the contracts of spmm.h, sddmm.h, rnn.h and gated.h, with every array in
-// the memory of one CUDA device, which is the current one. `threads` is ignored, `first_row` must
-// be null, and what the cells with gates save is [steps, batch, saved * hidden].
+// The kernels on the GPU: the contracts of spmm.h, sddmm.h, rnn.h, gated.h and ctrnn.h, with every
+// array in the memory of one CUDA device, which is the current one; only the numbers of a
+// Runge-Kutta method, at most kMostStages of each, are the host's. `threads` is ignored,
+// `first_row` must be null, and what the cells with gates save is [steps, batch, saved * hidden].
 //
 // All of it is asynchronous: work is queued on a stream, and nothing is read back, except by what
 // changes the pattern. Results have the same bits at every call on the same kind of device. Throws
@@ -10,6 +11,7 @@
 #include <cstddef>
 #include <vector>
 
+#include "sparse_engine/ctrnn.h"
 #include "sparse_engine/gated.h"
 #include "sparse_engine/pattern.h"
 #include "sparse_engine/rnn.h"
@@ -18,6 +20,8 @@
 #include "sparse_engine/spmm.h"
 
 namespace sparse_engine::cuda {
+
+constexpr int64_t kMostStages = 16;
 
 // Device memory for intermediate results.
 class Memory {
@@ -49,6 +53,10 @@ template <typename T>
 void gru_forward(const GatedForward<T>& args, const Stream& stream);
 template <typename T>
 void gru_backward(const GatedBackward<T>& args, const Stream& stream);
+template <typename T>
+void ctrnn_forward(const CtrnnForward<T>& args, const Stream& stream);
+template <typename T>
+void ctrnn_backward(const CtrnnBackward<T>& args, const Stream& stream);
 
 // A copy of n numbers on the CPU, once all work before is done.
 template <typename T>

@@ -1,0 +1,112 @@
+"""The time loops of the GPU that are not those of gates, against those of the CPU."""
+
+import math
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from sparse_engine.ops import RK4, Euler
+from sparse_engine.ops._native import native
+from sparse_engine.testing import hub_pattern, random_pattern, tolerance
+
+# Units; from 257 on, full rows are cut into pieces.
+SIZES = [1, 7, 40, 260]
+
+
+def numbers(dtype, *shape):
+    return torch.randn(*shape, dtype=dtype)
+
+
+def links(rows, hidden, dtype):
+    """A pattern with full rows, where there is room for them, and values that keep sums small."""
+    pattern = random_pattern(rows, hidden, rows) if hidden < 7 else hub_pattern(rows, hidden)
+    return numbers(dtype, pattern.nnz) * (hidden / pattern.nnz) ** 0.5, pattern
+
+
+def ctrnn(hidden, steps, batch, dtype, *, initial, solver=None, unfolds=2, clip=math.inf):
+    """The arguments of the forward operation, and of the backward one as a function."""
+    solver = RK4() if solver is None else solver
+    values, pattern = links(hidden, hidden, dtype)
+    x, dh = numbers(dtype, steps, batch, hidden), numbers(dtype, steps, batch, hidden)
+    h0 = numbers(dtype, batch, hidden) if initial else None
+    rate = torch.rand(hidden, dtype=dtype) if initial else None
+    dt = torch.rand(steps, batch, dtype=dtype)
+    given = (x, h0, dt, rate, values, *pattern)
+    given += ([*solver.nodes], [*solver.weights], unfolds, clip)
+    return given, lambda h: (dh, h, *given, True, True, True)
+
+
+CELLS = {"ctrnn": ctrnn}
+
+
+def as_tuple(result):
+    return result if isinstance(result, tuple | list) else (result,)
+
+
+def run(device, cell, arguments):
+    """The results of both operations."""
+    forward, backward = arguments
+    results = as_tuple(getattr(device, f"{cell}_forward")(*forward))
+    return *results, *as_tuple(getattr(device, f"{cell}_backward")(*backward(*results)))
+
+
+def check(gpu, cell, arguments, terms):
+    """Relative to the largest entry of each result."""
+    found, wanted = run(gpu, cell, arguments), run(native, cell, arguments)
+    for one, other in zip(found, wanted, strict=True):
+        size = max(1.0, float(other.abs().max())) if other.numel() else 1.0
+        assert_close(one / size, other / size, **tolerance(one.dtype, terms))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("hidden", SIZES)
+@pytest.mark.parametrize("initial", [True, False])
+def test_as_on_the_cpu(gpu, cell, hidden, initial):
+    for steps, batch, dtype in [
+        (3, 1, torch.float64),
+        (2, 3, torch.float64),
+        (1, 10, torch.float64),
+        (2, 5, torch.float32),
+        (1, 40, torch.float32),
+    ]:
+        arguments = CELLS[cell](hidden, steps, batch, dtype, initial=initial)
+        check(gpu, cell, arguments, 8 * steps * batch * hidden)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("setting", [("SIMT_COOPERATIVE", "0"), ("SIMT_ORDER", "descending")])
+def test_same_bits_by_launches_and_in_any_order_of_threads(simulated, cell, setting, monkeypatch):
+    """One launch per phase gives what one cooperative kernel gives, and there is no race."""
+    arguments = CELLS[cell](260, 2, 3, torch.float32, initial=True)
+    first = run(simulated, cell, arguments)
+    monkeypatch.setenv(*setting)
+    for one, other in zip(first, run(simulated, cell, arguments), strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("solver", [Euler(), RK4()])
+@pytest.mark.parametrize("clip", [math.inf, 0.4])
+def test_ctrnn_by_any_method(gpu, solver, clip):
+    for unfolds in (1, 3):
+        options = {"solver": solver, "unfolds": unfolds, "clip": clip}
+        arguments = ctrnn(40, 3, 5, torch.float64, initial=True, **options)
+        check(gpu, "ctrnn", arguments, 5000)
+
+
+def test_ctrnn_takes_no_more_stages_than_fit(simulated):
+    forward, _ = ctrnn(7, 2, 3, torch.float64, initial=True)
+    *most, _, _, unfolds, clip = forward
+    sixteen = [0.0] * 16
+    assert simulated.ctrnn_forward(*most, sixteen, sixteen, unfolds, clip).isfinite().all()
+    with pytest.raises(ValueError, match="expected a solver of at most 16 stages on CUDA devices"):
+        simulated.ctrnn_forward(*most, [*sixteen, 0.0], [*sixteen, 0.0], unfolds, clip)
+
+
+def test_ctrnn_skips_the_gradients_that_are_not_wanted(gpu):
+    forward, backward = ctrnn(7, 2, 3, torch.float64, initial=True)
+    h = native.ctrnn_forward(*forward)
+    wanted = gpu.ctrnn_backward(*backward(h))
+    found = gpu.ctrnn_backward(*backward(h)[:-3], False, False, False)
+    assert [len(found[i]) for i in (0, 2, 4)] == [0, 0, 0]
+    assert torch.equal(found[1], wanted[1]) and torch.equal(found[3], wanted[3])
