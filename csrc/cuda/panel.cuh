@@ -111,6 +111,7 @@ struct Transfer {
   int64_t panels_step, panel_stride, row_stride;
   int64_t steps, features, columns, panel_count;
   int width;
+  T padding = T(0);  // of a panel's columns beyond the last
 
   __host__ __device__ int64_t tile_features() const { return kTile / width; }
   __host__ __device__ int64_t tiles() const {
@@ -119,7 +120,7 @@ struct Transfer {
 };
 
 // One block per tile: `kTile` elements, through shared memory, so that both sides are read and
-// written in runs. Columns of a panel beyond the last are written as zeros, and never read.
+// written in runs. Columns of a panel beyond the last are written as `padding`, and never read.
 template <bool kToPanels, typename T>
 __global__ void __launch_bounds__(kThreads) transfer_tiles(const Transfer<T> a) {
   __shared__ T tile[2 * kTile];  // rows of width + 1: no two lanes meet in one bank
@@ -150,7 +151,7 @@ __global__ void __launch_bounds__(kThreads) transfer_tiles(const Transfer<T> a) 
       }
     };
     if (kToPanels)
-      array_side([](T& on_chip, const T* from, bool real) { on_chip = real ? *from : T(0); });
+      array_side([&](T& on_chip, const T* from, bool real) { on_chip = real ? *from : a.padding; });
     else
       panel_side([](T& on_chip, const T* from) { on_chip = *from; });
     __syncthreads();

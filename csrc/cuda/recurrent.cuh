@@ -18,6 +18,7 @@
 #include "dense.cuh"
 #include "link_sums.cuh"
 #include "phases.cuh"
+#include "product.cuh"
 #include "sparse_engine/gated.h"
 
 namespace sparse_engine::cuda {

@@ -18,19 +18,6 @@ struct Method {
   int64_t stages, unfolds;
   T clip;
 
-  explicit Method(const RungeKutta& method)
-      : nodes{},
-        weights{},
-        stages(method.stages),
-        unfolds(method.unfolds),
-        clip(static_cast<T>(method.clip)) {
-    for (int64_t i = 0; i < stages; ++i) {
-      nodes[i] = static_cast<T>(method.nodes[i]);
-      weights[i] = static_cast<T>(method.weights[i]);
-    }
-  }
-
-  __host__ __device__ int64_t stages_of_step() const { return stages * unfolds; }
   // Of stage m of a step.
   __device__ bool is_first(int64_t m) const { return m % stages == 0; }
   __device__ bool is_last(int64_t m) const { return m % stages + 1 == stages; }
@@ -43,6 +30,18 @@ struct Method {
   __device__ bool passes(T h) const { return std::isinf(clip) || (h < clip && h > -clip); }
 };
 
+template <typename T>
+Method<T> method_of(const RungeKutta& method) {
+  Method<T> of = {};
+  for (int64_t i = 0; i < method.stages; ++i) {
+    of.nodes[i] = static_cast<T>(method.nodes[i]);
+    of.weights[i] = static_cast<T>(method.weights[i]);
+  }
+  of.stages = method.stages, of.unfolds = method.unfolds;
+  of.clip = static_cast<T>(method.clip);
+  return of;
+}
+
 template <typename T, int V>
 struct Unfolds {
   Product<T> product;
@@ -52,13 +51,15 @@ struct Unfolds {
   const T* rate;        // [units], or null for zeros
   Steps<T> start, end;  // [1][units], of this unfold
 
+  __host__ __device__ int64_t of_step() const { return method.stages * method.unfolds; }
+  __device__ bool has_long_rows() const { return product.has_long_rows(); }
+
   __device__ T rate_of(int64_t unit) const { return rate ? rate[unit] : T(0); }
   __device__ Vec<T, V> length(int64_t t, int64_t panel, int column) const {
     return load<V>(dt.at(t).row(panel, 0) + column);
   }
 
-  // One of the two phases of stage m of step t, from the states before it. Calls
-  // keep(unit, panel, column, before, activation, after) for each unit that it completes.
+  // Keeps the activation.
   template <class Keep>
   __device__ void stage(int64_t phase, int64_t t, int64_t m, const Panels<T>& before,
                         const Keep& keep) const {

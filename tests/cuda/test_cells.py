@@ -18,10 +18,11 @@ def numbers(dtype, *shape):
     return torch.randn(*shape, dtype=dtype)
 
 
-def links(rows, hidden, dtype):
+def links(rows, sources, dtype):
     """A pattern with full rows, where there is room for them, and values that keep sums small."""
-    pattern = random_pattern(rows, hidden, rows) if hidden < 7 else hub_pattern(rows, hidden)
-    return numbers(dtype, pattern.nnz) * (hidden / pattern.nnz) ** 0.5, pattern
+    small = min(rows, sources) < 7
+    pattern = random_pattern(rows, sources, rows) if small else hub_pattern(rows, sources)
+    return numbers(dtype, pattern.nnz) * (rows / pattern.nnz) ** 0.5, pattern
 
 
 def ctrnn(hidden, steps, batch, dtype, *, initial, solver=None, unfolds=2, clip=math.inf):
@@ -37,7 +38,33 @@ def ctrnn(hidden, steps, batch, dtype, *, initial, solver=None, unfolds=2, clip=
     return given, lambda h: (dh, h, *given, True, True, True)
 
 
-CELLS = {"ctrnn": ctrnn}
+def synapses(rows, sources, dtype):
+    """Weights, mu, sigma and erev of a pattern's links, and the pattern."""
+    values, pattern = links(rows, sources, dtype)
+    erev = torch.randn(pattern.nnz).sign().to(dtype)
+    mu, sigma = numbers(dtype, pattern.nnz), 3 + torch.rand(pattern.nnz, dtype=dtype)
+    return values.abs(), mu, sigma, erev, *pattern
+
+
+def ltc(hidden, steps, batch, dtype, *, initial, unfolds=3):
+    """The same; without an initial state also without capacitance, where 0 / 0 is near."""
+    current, dh = numbers(dtype, steps, batch, hidden), numbers(dtype, steps, batch, hidden)
+    conductance = 0.5 + torch.rand(steps, batch, hidden, dtype=dtype)
+    h0 = numbers(dtype, batch, hidden) if initial else None
+    cm = (0.5 if initial else 0) * torch.rand(hidden, dtype=dtype)
+    given = (current, conductance, h0, cm, *synapses(hidden, hidden, dtype), unfolds)
+    return given, lambda h: (dh, h, *given)
+
+
+def conductance(hidden, steps, batch, dtype, *, initial):
+    """The same of a layer with 12 sources, or as many as targets, at all steps at once."""
+    sources, columns = hidden if initial else 12, steps * batch
+    x, *upstream = (numbers(dtype, columns, n) for n in (sources, hidden, hidden))
+    given = (x, *synapses(hidden, sources, dtype))
+    return given, lambda *_: (*upstream, *given)
+
+
+CELLS = {"ctrnn": ctrnn, "ltc": ltc, "conductance": conductance}
 
 
 def as_tuple(result):

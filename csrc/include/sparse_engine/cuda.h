@@ -11,9 +11,13 @@
 #include <cstddef>
 #include <vector>
 
+#include "sparse_engine/conductance.h"
 #include "sparse_engine/ctrnn.h"
 #include "sparse_engine/gated.h"
+#include "sparse_engine/ltc.h"
+#include "sparse_engine/on_lstm.h"
 #include "sparse_engine/pattern.h"
+#include "sparse_engine/rhn.h"
 #include "sparse_engine/rnn.h"
 #include "sparse_engine/sddmm.h"
 #include "sparse_engine/select.h"
@@ -57,6 +61,22 @@ template <typename T>
 void ctrnn_forward(const CtrnnForward<T>& args, const Stream& stream);
 template <typename T>
 void ctrnn_backward(const CtrnnBackward<T>& args, const Stream& stream);
+template <typename T>
+void conductance_forward(const ConductanceForward<T>& args, const Stream& stream);
+template <typename T>
+void conductance_backward(const ConductanceBackward<T>& args, const Stream& stream);
+template <typename T>
+void ltc_forward(const LtcForward<T>& args, const Stream& stream);
+template <typename T>
+void ltc_backward(const LtcBackward<T>& args, const Stream& stream);
+template <typename T>
+void rhn_forward(const RhnForward<T>& args, const Stream& stream);
+template <typename T>
+void rhn_backward(const RhnBackward<T>& args, const Stream& stream);
+template <typename T>
+void on_lstm_forward(const OnLstmForward<T>& args, const Stream& stream);
+template <typename T>
+void on_lstm_backward(const OnLstmBackward<T>& args, const Stream& stream);
 
 // A copy of n numbers on the CPU, once all work before is done.
 template <typename T>
