@@ -65,6 +65,8 @@ constexpr Kernels<T> queued_kernels() {
   of.conductance_backward = queue<ConductanceBackward<T>, cuda::conductance_backward<T>>;
   of.ltc_forward = queue<LtcForward<T>, cuda::ltc_forward<T>>;
   of.ltc_backward = queue<LtcBackward<T>, cuda::ltc_backward<T>>;
+  of.rhn_forward = queue<RhnForward<T>, cuda::rhn_forward<T>>;
+  of.rhn_backward = queue<RhnBackward<T>, cuda::rhn_backward<T>>;
   return of;
 }
 

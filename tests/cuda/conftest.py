@@ -35,7 +35,9 @@ HEADERS = [
 
 def sources() -> list[Path]:
     """The kernels, their bindings, and what stands in for a GPU."""
-    bindings = (*("cuda", "products", "rnn", "gated", "ctrnn", "conductance", "ltc", "topology"),)
+    bindings = (
+        *("cuda", "products", "rnn", "gated", "ctrnn", "conductance", "ltc", "rhn", "topology"),
+    )
     # What bindings refer to on the CPU.
     cpu = ("memory", "links", "pattern", "sample", "carry", "select", "nearest_zero")
     return [

@@ -64,7 +64,22 @@ def conductance(hidden, steps, batch, dtype, *, initial):
     return given, lambda *_: (*upstream, *given)
 
 
-CELLS = {"ctrnn": ctrnn, "ltc": ltc, "conductance": conductance}
+def rhn(hidden, steps, batch, dtype, *, initial, fed=1):
+    """The same of three levels; without an initial state, the gates are coupled."""
+    rows, depth = (3 if initial else 2) * hidden, 3
+    weights = [links(rows, hidden, dtype) for _ in range(depth)]
+    x, dy = numbers(dtype, steps, fed, batch, rows), numbers(dtype, steps, batch, hidden)
+    s0, mask = (numbers(dtype, batch, hidden) if initial else None for _ in range(2))
+    bias = numbers(dtype, depth, rows) if initial else None
+    values = torch.cat([values for values, _ in weights])
+    patterns = [tensor for _, pattern in weights for tensor in pattern]
+    return (x, s0, mask, bias, values, patterns, True), lambda y, saved: (
+        *(dy, saved, mask, values, patterns, fed),
+        *(True, True, True),
+    )
+
+
+CELLS = {"ctrnn": ctrnn, "ltc": ltc, "conductance": conductance, "rhn": rhn}
 
 
 def as_tuple(result):
@@ -137,3 +152,19 @@ def test_ctrnn_skips_the_gradients_that_are_not_wanted(gpu):
     found = gpu.ctrnn_backward(*backward(h)[:-3], False, False, False)
     assert [len(found[i]) for i in (0, 2, 4)] == [0, 0, 0]
     assert torch.equal(found[1], wanted[1]) and torch.equal(found[3], wanted[3])
+
+
+@pytest.mark.parametrize("fed", [0, 3])
+def test_rhn_is_fed_at_any_level(gpu, fed):
+    check(gpu, "rhn", rhn(40, 3, 5, torch.float64, initial=True, fed=fed), 5000)
+
+
+def test_rhn_skips_what_is_not_wanted(gpu):
+    forward, backward = rhn(7, 2, 3, torch.float64, initial=True)
+    y, saved = gpu.rhn_forward(*forward)
+    kept_none = gpu.rhn_forward(*forward[:-1], False)
+    assert torch.equal(kept_none[0], y) and len(kept_none[1]) == 0
+    wanted = gpu.rhn_backward(*backward(y, saved))
+    found = gpu.rhn_backward(*backward(y, saved)[:-3], False, False, False)
+    assert [len(found[i]) for i in (0, 1, 3)] == [0, 0, 0]
+    assert torch.equal(found[2], wanted[2])

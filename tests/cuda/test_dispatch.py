@@ -81,7 +81,7 @@ def test_what_has_no_kernel_is_named(simulated):
         )
 
 
-WITHOUT = ["rhn", "on_lstm"]
+WITHOUT = ["on_lstm"]
 
 
 @pytest.mark.parametrize(
