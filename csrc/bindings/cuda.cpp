@@ -47,7 +47,6 @@ void queue(const Args& args) {
   on_stream([&](const cuda::Stream& stream) { kernel(args, stream); });
 }
 
-// The other cells are refused in without_cuda.cpp.
 template <typename T>
 constexpr Kernels<T> queued_kernels() {
   Kernels<T> of = {};
@@ -67,6 +66,8 @@ constexpr Kernels<T> queued_kernels() {
   of.ltc_backward = queue<LtcBackward<T>, cuda::ltc_backward<T>>;
   of.rhn_forward = queue<RhnForward<T>, cuda::rhn_forward<T>>;
   of.rhn_backward = queue<RhnBackward<T>, cuda::rhn_backward<T>>;
+  of.on_lstm_forward = queue<OnLstmForward<T>, cuda::on_lstm_forward<T>>;
+  of.on_lstm_backward = queue<OnLstmBackward<T>, cuda::on_lstm_backward<T>>;
   return of;
 }
 

@@ -64,7 +64,7 @@ void conductance_backward(const ConductanceBackward<T>& a, const Stream& stream)
   const DensePanels<T> x = rectangle(a.x, sources, shape, stream);
   const DensePanels<T> dcurrent = rectangle(a.dcurrent, targets, shape, stream);
   const DensePanels<T> dconductance = rectangle(a.dconductance, targets, shape, stream);
-  for (const DensePanels<T>* panels : {&x, &dcurrent, &dconductance}) panels->read(stream);
+  x.read(stream), dcurrent.read(stream), dconductance.read(stream);
   const SynapsesBack<T> synapses = transposed(a.synapses, a.permutation, nnz, stream);
   const DriveBack<T> drive{synapses, x.panels, dcurrent.panels, dconductance.panels};
   sum_rows_to<T>(a.wt, drive, shape, stream, rectangle(a.dx, sources, shape, stream));

@@ -133,9 +133,8 @@ void backward(const CtrnnBackward<T>& a, const Layer<T>& layer) {
   back.du = layer.take(stages, 1);
   back.dh = layer.take(a.steps, 1), back.dx = layer.take(a.steps, 1);
   if (a.ddt) back.ddt = layer.take(a.steps, 1);
-  back.drate = layer.take(1, 1), back.start = layer.take(1, 1);
+  back.drate = take_zeros(layer), back.start = take_zeros(layer);
   back.end = layer.take(1, 1), back.leaked = layer.take(1, 1);
-  for (const Steps<T>& sums : {back.drate, back.start}) layer.set_first(sums, nullptr);
   pack(layer.all(back.dh, a.dh, 1, a.steps), stream);
   run_backward<T, V>(back, layer.read_states(a.h0, a.h),
                      link_sums_of(a.w, layer.shape, back.du.at(0), back.own.states.at(0),

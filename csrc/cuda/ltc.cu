@@ -39,8 +39,7 @@ void backward(const LtcBackward<T>& a, const Layer<T>& layer) {
   back.dn = layer.take(a.unfolds, 1), back.dd = layer.take(a.unfolds, 1);
   back.dh = layer.take(a.steps, 1);
   back.dcurrent = layer.take(a.steps, 1), back.dconductance = layer.take(a.steps, 1);
-  back.dcm = layer.take(1, 1), back.carried = layer.take(1, 1);
-  for (const Steps<T>& sums : {back.dcm, back.carried}) layer.set_first(sums, nullptr);
+  back.dcm = take_zeros(layer), back.carried = take_zeros(layer);
   pack(layer.all(back.dh, a.dh, 1, a.steps), stream);
   const LinkBack<T> terms{back.synapses, back.own.states.at(0), back.dn.at(0), back.dd.at(0)};
   T* sums = take<T>(stream, LinkBack<T>::kSums * nnz);

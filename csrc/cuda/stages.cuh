@@ -75,6 +75,14 @@ struct BackwardStages {
   }
 };
 
+// [1][units], for sums over the stages.
+template <typename T>
+Steps<T> take_zeros(const Layer<T>& layer) {
+  const Steps<T> zeros = layer.take(1, 1);
+  layer.set_first(zeros, nullptr);
+  return zeros;
+}
+
 template <typename T, int V, class Stages>
 void run_forward(const Stages& stages, const T* h0, T* h, int64_t threads, const Layer<T>& layer) {
   const Steps<T> states = layer.take_states(h0);

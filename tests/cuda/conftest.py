@@ -36,7 +36,18 @@ HEADERS = [
 def sources() -> list[Path]:
     """The kernels, their bindings, and what stands in for a GPU."""
     bindings = (
-        *("cuda", "products", "rnn", "gated", "ctrnn", "conductance", "ltc", "rhn", "topology"),
+        *(
+            "cuda",
+            "products",
+            "rnn",
+            "gated",
+            "ctrnn",
+            "conductance",
+            "ltc",
+            "rhn",
+            "on_lstm",
+            "topology",
+        ),
     )
     # What bindings refer to on the CPU.
     cpu = ("memory", "links", "pattern", "sample", "carry", "select", "nearest_zero")

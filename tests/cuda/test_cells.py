@@ -79,7 +79,23 @@ def rhn(hidden, steps, batch, dtype, *, initial, fed=1):
     )
 
 
-CELLS = {"ctrnn": ctrnn, "ltc": ltc, "conductance": conductance, "rhn": rhn}
+def on_lstm(hidden, steps, batch, dtype, *, initial, chunks=None):
+    """The same; by default with a chunk of units each, or with a single chunk."""
+    chunks = chunks or (hidden if initial else 1)
+    rows = 2 * chunks + 4 * hidden
+    values, pattern = links(rows, hidden, dtype)
+    x, dh = numbers(dtype, steps, batch, rows), numbers(dtype, steps, batch, hidden)
+    h0, c0 = (numbers(dtype, batch, hidden) if initial else None for _ in range(2))
+    dc = numbers(dtype, batch, hidden) if initial else None
+    given = (values, *pattern)
+    bias = numbers(dtype, rows) if initial else None
+    return (x, h0, c0, bias, *given, True), lambda h, _, c, saved: (
+        *(dh, dc, h, c, saved, h0, c0),
+        *(*given, True, True),
+    )
+
+
+CELLS = {"ctrnn": ctrnn, "ltc": ltc, "conductance": conductance, "rhn": rhn, "on_lstm": on_lstm}
 
 
 def as_tuple(result):
@@ -168,3 +184,21 @@ def test_rhn_skips_what_is_not_wanted(gpu):
     found = gpu.rhn_backward(*backward(y, saved)[:-3], False, False, False)
     assert [len(found[i]) for i in (0, 1, 3)] == [0, 0, 0]
     assert torch.equal(found[2], wanted[2])
+
+
+@pytest.mark.parametrize("chunks", [4, 36])
+def test_on_lstm_of_any_chunks(gpu, chunks):
+    """Fewer and more of them than a warp has lanes."""
+    check(gpu, "on_lstm", on_lstm(72, 3, 5, torch.float64, initial=True, chunks=chunks), 5000)
+
+
+def test_on_lstm_skips_what_is_not_wanted(gpu):
+    forward, backward = on_lstm(7, 2, 3, torch.float64, initial=True)
+    states = gpu.on_lstm_forward(*forward)
+    kept_none = gpu.on_lstm_forward(*forward[:-1], False)
+    assert [len(kept) for kept in kept_none[2:]] == [0, 0]
+    assert all(map(torch.equal, kept_none[:2], states[:2]))
+    wanted = gpu.on_lstm_backward(*backward(*states))
+    found = gpu.on_lstm_backward(*backward(*states)[:-2], False, False)
+    assert [len(found[i]) for i in (0, 4)] == [0, 0]
+    assert all(torch.equal(found[i], wanted[i]) for i in (1, 2, 3))
