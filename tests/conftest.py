@@ -79,12 +79,18 @@ def running_by(run: Run) -> Iterator[None]:
         library._destroy()
 
 
+def to_gpu(argument: object) -> object:
+    if isinstance(argument, list | tuple):
+        return [to_gpu(each) for each in argument]
+    return argument.cuda() if isinstance(argument, Tensor) and argument.is_cpu else argument
+
+
 def run_on_gpu(name: str, arguments: tuple) -> object:
     """Copies tensors to the GPU and back; batch sizes, alone, belong on the CPU."""
     operation = getattr(native, name).default
     schema = operation._schema.arguments
     there = [
-        a.cuda() if isinstance(a, Tensor) and a.is_cpu and given.name != "batch_sizes" else a
+        a if given.name == "batch_sizes" else to_gpu(a)
         for given, a in zip(schema, arguments, strict=True)
     ]
     found = operation(*there)

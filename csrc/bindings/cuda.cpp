@@ -47,7 +47,6 @@ void queue(const Args& args) {
   on_stream([&](const cuda::Stream& stream) { kernel(args, stream); });
 }
 
-// The other cells are refused in without_cuda.cpp.
 template <typename T>
 constexpr Kernels<T> queued_kernels() {
   Kernels<T> of = {};
@@ -59,6 +58,16 @@ constexpr Kernels<T> queued_kernels() {
   of.lstm_backward = queue<GatedBackward<T>, cuda::lstm_backward<T>>;
   of.gru_forward = queue<GatedForward<T>, cuda::gru_forward<T>>;
   of.gru_backward = queue<GatedBackward<T>, cuda::gru_backward<T>>;
+  of.ctrnn_forward = queue<CtrnnForward<T>, cuda::ctrnn_forward<T>>;
+  of.ctrnn_backward = queue<CtrnnBackward<T>, cuda::ctrnn_backward<T>>;
+  of.conductance_forward = queue<ConductanceForward<T>, cuda::conductance_forward<T>>;
+  of.conductance_backward = queue<ConductanceBackward<T>, cuda::conductance_backward<T>>;
+  of.ltc_forward = queue<LtcForward<T>, cuda::ltc_forward<T>>;
+  of.ltc_backward = queue<LtcBackward<T>, cuda::ltc_backward<T>>;
+  of.rhn_forward = queue<RhnForward<T>, cuda::rhn_forward<T>>;
+  of.rhn_backward = queue<RhnBackward<T>, cuda::rhn_backward<T>>;
+  of.on_lstm_forward = queue<OnLstmForward<T>, cuda::on_lstm_forward<T>>;
+  of.on_lstm_backward = queue<OnLstmBackward<T>, cuda::on_lstm_backward<T>>;
   return of;
 }
 

@@ -105,6 +105,7 @@ struct Transfer {
   int64_t steps, features, columns, panel_count;
   int width;
   Running running = {};  // packed, a step begins where the one before it ends
+  T padding = {};        // of a panel's columns beyond the last
 
   __device__ T* step(int64_t t) const {
     return array + (running.first_row ? running.first_row[t] * column_stride : t * step_stride);
@@ -116,8 +117,8 @@ struct Transfer {
 };
 
 // One block per tile: `kTile` elements, through shared memory, so that both sides are read and
-// written in runs. Columns of a panel beyond the last are written as zeros, and never read; panels
-// without any column are left alone.
+// written in runs. Columns of a panel beyond the last are written as `padding`, and never read;
+// panels without any column are left alone.
 template <bool kToPanels, typename T>
 __global__ void __launch_bounds__(kThreads) transfer_tiles(const Transfer<T> a) {
   __shared__ T tile[2 * kTile];  // rows of width + 1: no two lanes meet in one bank
@@ -148,7 +149,7 @@ __global__ void __launch_bounds__(kThreads) transfer_tiles(const Transfer<T> a) 
       }
     };
     if (kToPanels)
-      array_side([](T& on_chip, const T* from, bool real) { on_chip = real ? *from : T{}; });
+      array_side([&](T& on_chip, const T* from, bool real) { on_chip = real ? *from : a.padding; });
     else
       panel_side([](T& on_chip, const T* from) { on_chip = *from; });
     __syncthreads();

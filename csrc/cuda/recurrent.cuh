@@ -20,6 +20,7 @@
 #include "dense.cuh"
 #include "link_sums.cuh"
 #include "phases.cuh"
+#include "product.cuh"
 #include "sequence.cuh"
 #include "sparse_engine/gated.h"
 

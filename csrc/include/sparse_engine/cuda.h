@@ -1,5 +1,6 @@
-// The kernels on the GPU: the contracts of spmm.h, sddmm.h, rnn.h and gated.h, with every array in
-// the memory of one CUDA device, which is the current one, but `first_row` on the CPU. `threads` is
+// The kernels on the GPU: the contracts of spmm.h, sddmm.h, rnn.h, gated.h and ctrnn.h, with every
+// array in the memory of one CUDA device, which is the current one; only `first_row` and the
+// numbers of a Runge-Kutta method, at most kMostStages of each, are the host's. `threads` is
 // ignored, and what the cells with gates save is [steps, batch, saved * hidden].
 //
 // All of it is asynchronous: work is queued on a stream, and nothing is read back, except by what
@@ -11,8 +12,13 @@
 #include <vector>
 
 #include "sparse_engine/bfloat16.h"
+#include "sparse_engine/conductance.h"
+#include "sparse_engine/ctrnn.h"
 #include "sparse_engine/gated.h"
+#include "sparse_engine/ltc.h"
+#include "sparse_engine/on_lstm.h"
 #include "sparse_engine/pattern.h"
+#include "sparse_engine/rhn.h"
 #include "sparse_engine/rnn.h"
 #include "sparse_engine/scan.h"
 #include "sparse_engine/sddmm.h"
@@ -20,6 +26,8 @@
 #include "sparse_engine/spmm.h"
 
 namespace sparse_engine::cuda {
+
+constexpr int64_t kMostStages = 16;
 
 // Device memory for intermediate results.
 class Memory {
@@ -51,6 +59,26 @@ template <typename T>
 void gru_forward(const GatedForward<T>& args, const Stream& stream);
 template <typename T>
 void gru_backward(const GatedBackward<T>& args, const Stream& stream);
+template <typename T>
+void ctrnn_forward(const CtrnnForward<T>& args, const Stream& stream);
+template <typename T>
+void ctrnn_backward(const CtrnnBackward<T>& args, const Stream& stream);
+template <typename T>
+void conductance_forward(const ConductanceForward<T>& args, const Stream& stream);
+template <typename T>
+void conductance_backward(const ConductanceBackward<T>& args, const Stream& stream);
+template <typename T>
+void ltc_forward(const LtcForward<T>& args, const Stream& stream);
+template <typename T>
+void ltc_backward(const LtcBackward<T>& args, const Stream& stream);
+template <typename T>
+void rhn_forward(const RhnForward<T>& args, const Stream& stream);
+template <typename T>
+void rhn_backward(const RhnBackward<T>& args, const Stream& stream);
+template <typename T>
+void on_lstm_forward(const OnLstmForward<T>& args, const Stream& stream);
+template <typename T>
+void on_lstm_backward(const OnLstmBackward<T>& args, const Stream& stream);
 
 // A copy of n numbers on the CPU, once all work before is done.
 template <typename T>
