@@ -1,6 +1,6 @@
 // The kernels on the GPU: the contracts of spmm.h, sddmm.h, rnn.h and gated.h, with every array in
 // the memory of one CUDA device, which is the current one, but `first_row` on the CPU. `threads` is
-// ignored, and what the cells with gates save is [steps, batch, saved * hidden].
+// ignored.
 //
 // All of it is asynchronous: work is queued on a stream, and nothing is read back, except by what
 // changes the pattern. Results have the same bits at every call on the same kind of device. Throws
