@@ -42,7 +42,6 @@ Run = Callable[[str, tuple], object]
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     folder = metafunc.definition.path.relative_to(Path(__file__).parent).parts[0]
     if torch.cuda.is_available() and folder in ON_DEVICES:
-        metafunc.fixturenames.append("device")
         metafunc.parametrize("device", ["cpu", "on_device"], indirect=True, scope="module")
 
 
@@ -102,10 +101,10 @@ def run_on_gpu(name: str, arguments: tuple) -> object:
     return None if found is None else tuple(each.cpu() for each in found)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(autouse=True, scope="module")
 def device(request):
     """Where the operations run: every test of the CPU's is one of the GPU's, too."""
-    if request.param == "cpu":
+    if getattr(request, "param", "cpu") == "cpu":
         yield
     else:
         with running_by(run_on_gpu):

@@ -106,9 +106,19 @@ struct Transfer {
   int width;
   Running running = {};  // packed, a step begins where the one before it ends
   T padding = {};        // of a panel's columns beyond the last
+  // Where there are blocks, a step is [features, blocks, columns] instead, and this is one of them.
+  int64_t blocks = 0, block = 0;
 
-  __device__ T* step(int64_t t) const {
-    return array + (running.first_row ? running.first_row[t] * column_stride : t * step_stride);
+  struct Step {
+    T* array;
+    int64_t feature_stride, column_stride, columns;
+  };
+  __device__ Step step(int64_t t) const {
+    const int64_t own = running.columns(t, columns);
+    const int64_t row = running.first_row ? running.first_row[t] : t * columns;
+    if (blocks > 0) return {array + row * features * blocks + block * own, blocks * own, 1, own};
+    return {array + (running.first_row ? row * column_stride : t * step_stride), feature_stride,
+            column_stride, own};
   }
   __host__ __device__ int64_t tile_features() const { return kTile / width; }
   __host__ __device__ int64_t tiles() const {
@@ -127,18 +137,19 @@ __global__ void __launch_bounds__(kThreads) transfer_tiles(const Transfer<T> a) 
   for (int64_t at = blockIdx.x; at < a.tiles(); at += gridDim.x) {
     const int64_t step = at / (row_tiles * a.panel_count);
     const int64_t panel = at / row_tiles % a.panel_count, first = at % row_tiles * rows;
-    T* array = a.step(step) + first * a.feature_stride + panel * a.width * a.column_stride;
+    const typename Transfer<T>::Step of = a.step(step);
+    T* array = of.array + first * of.feature_stride + panel * a.width * of.column_stride;
     T* panels = a.panels + step * a.panels_step + panel * a.panel_stride + first * a.row_stride;
-    const int64_t columns = a.running.columns(step, a.columns) - panel * a.width;
+    const int64_t columns = of.columns - panel * a.width;
     if (columns <= 0) continue;
     const auto array_side = [&](auto move) {
       for (int i = threadIdx.x; i < rows * a.width; i += blockDim.x) {
-        const bool feature_fast = a.feature_stride == 1;
+        const bool feature_fast = of.feature_stride == 1;
         const int row = feature_fast ? i % rows : i / a.width;
         const int column = feature_fast ? i / rows : i % a.width;
         if (first + row < a.features)
           move(tile[row * (a.width + 1) + column],
-               array + row * a.feature_stride + column * a.column_stride, column < columns);
+               array + row * of.feature_stride + column * of.column_stride, column < columns);
       }
     };
     const auto panel_side = [&](auto move) {

@@ -84,9 +84,9 @@ struct ForwardSteps {
     const int64_t t = phase / kPhases, part = phase % kPhases;
     const int64_t units = product.units;
     const int panels = time.panels_at(t);
-    const Panels<A> before = h.at(t), now = h.at(t + 1);
+    A* const now = h.at(t + 1).data;
     const A* const from = (Cell::kHasMemory ? c : h).at(t).data;
-    A *const to = kProjects ? unprojected.data : now.data, *const next_c = c.at(t + 1).data;
+    A *const to = kProjects ? unprojected.data : now, *const next_c = c.at(t + 1).data;
     const auto step = [&](int64_t unit, int64_t panel, int column, Vec<T, V>(&u)[G]) {
       const Place<R> place(unit, units, panel, column, time.width);
       Vec<T, V> rows[R] = {}, next, carried = load<V>(from + place.unit);
@@ -120,9 +120,10 @@ struct ForwardSteps {
         return projection.template phase<V, 1>(
             part - 2, unprojected.at(0), Extent{panels, panels},
             [&](int64_t unit, int64_t panel, int column, Vec<T, V>(&sums)[1]) {
-              store<V>(now.row(panel, unit) + column, sums[0]);
+              const Place<1> place(unit, projection.units, panel, column, time.width);
+              store<V>(now + place.unit, sums[0]);
             });
-    product.template phase<V, G>(part, before, Extent{panels, t > 0 || has_initial ? panels : 0},
+    product.template phase<V, G>(part, h.at(t), Extent{panels, t > 0 || has_initial ? panels : 0},
                                  step);
   }
 };
@@ -423,22 +424,19 @@ void run_backward(const GatedBackward<T>& a, const Cell& cell, const Layer<A>& l
   if (a.dprojection) layer.multiply_links(a.projection.w, dh, unprojected, 0, a.dprojection);
 }
 
-// The transfers of what a unit saves, [steps, batch, saved * hidden] in blocks of `hidden`
-// features: its rows, and c.
-template <class Cell, typename T>
-struct Saved {
-  static constexpr int kAll = Cell::kRows + (Cell::kHasMemory ? 1 : 0);
-
-  const Layer<T>& layer;
-  const T* array;
-
-  Transfer<T> rows(const Steps<T>& gates) const {
-    return layer.rows(gates, 0, array, kAll, 0, Cell::kRows, layer.steps);
+// What a unit saves, [steps, hidden, saved, batch]: its rows, and c. move(transfer) for each.
+template <class Cell, typename T, class Move>
+void for_each_saved(const Layer<T>& layer, const T* saved, const Steps<T>& gates, const Steps<T>& c,
+                    const Move& move) {
+  constexpr int kAll = Cell::kRows + (Cell::kHasMemory ? 1 : 0);
+  for (int block = 0; block < kAll; ++block) {
+    const bool of_gates = block < Cell::kRows;
+    Transfer<T> one = layer.rows(of_gates ? gates : c.from(1), of_gates ? block : 0, saved, kAll, 0,
+                                 1, layer.steps);
+    one.blocks = kAll, one.block = block;
+    move(one);
   }
-  Transfer<T> memory(const Steps<T>& c) const {
-    return layer.rows(c.from(1), 0, array, kAll, Cell::kRows, 1, layer.steps);
-  }
-};
+}
 
 template <class Cell, typename T>
 void gated_forward(const GatedForward<T>& a, const Cell& cell, const Stream& stream) {
@@ -455,10 +453,8 @@ void gated_forward(const GatedForward<T>& a, const Cell& cell, const Stream& str
   if (Cell::kHasMemory)
     run_each(TakeLast<T>{c.from(1), layer.packing.running, a.steps, a.batch, a.c_n},
              a.batch * layer.hidden, stream);
-  if (!a.saved) return;
-  const Saved<Cell, T> saved{layer, a.saved};
-  unpack(saved.rows(gates), stream);
-  if (Cell::kHasMemory) unpack(saved.memory(c), stream);
+  if (a.saved)
+    for_each_saved<Cell>(layer, a.saved, gates, c, [&](auto& one) { unpack(one, stream); });
 }
 
 template <class Cell, typename T>
@@ -467,9 +463,7 @@ void gated_backward(const GatedBackward<T>& a, const Cell& cell, const Stream& s
   const Steps<T> gates = layer.take(a.steps, Cell::kRows);
   const Steps<T> h = layer.with_units(a.w.cols).read_states(a.h0, a.h);
   const Steps<T> state = Cell::kHasMemory ? layer.take_states(a.c0) : h;
-  const Saved<Cell, T> saved{layer, a.saved};
-  pack(saved.rows(gates), stream);
-  if (Cell::kHasMemory) pack(saved.memory(state), stream);
+  for_each_saved<Cell>(layer, a.saved, gates, state, [&](auto& one) { pack(one, stream); });
   run_backward(a, cell, layer, gates, state, h, {a.h0, a.dh, a.dh0});
   for (int g = 0; g < Cell::kGates; ++g) {
     const int64_t hidden = layer.hidden, own = g * hidden;

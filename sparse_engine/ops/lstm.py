@@ -107,13 +107,7 @@ def lstm_and_saved(
 
 
 def unprojected(saved: Tensor, batch_sizes: Tensor | None) -> Tensor:
-    """``sigmoid(o) * tanh(c)`` of all steps, from what was kept under autograd.
-
-    That is features x batch on the CPU, and batch x features on a GPU.
-    """
-    if saved.is_cuda:
-        *_, o, c = saved.chunk(5, -1)
-        return o * c.tanh()
+    """``sigmoid(o) * tanh(c)`` of all steps, from what was kept under autograd."""
     kept = [step.reshape(-1, 5, len(step)) for step in steps_of(saved, batch_sizes)]
     return joined([(each[:, 3] * each[:, 4].tanh()).T for each in kept], batch_sizes)
 
