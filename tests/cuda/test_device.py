@@ -1,11 +1,22 @@
 """What only a real GPU can show."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor
 
 from sparse_engine import ops
-from sparse_engine.nn import SparseGRU, SparseLSTM, SparseRNN
+from sparse_engine.nn import (
+    SparseCTRNN,
+    SparseGRU,
+    SparseLSTM,
+    SparseLTC,
+    SparseNeuralODE,
+    SparseONLSTM,
+    SparseRHN,
+    SparseRNN,
+)
 from sparse_engine.testing import random_pattern
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
@@ -15,7 +26,11 @@ def on_device(pattern):
     return type(pattern)(*(index.cuda() for index in pattern))
 
 
-@pytest.mark.parametrize("cell", [SparseRNN, SparseLSTM, SparseGRU])
+CELLS = [SparseRNN, SparseLSTM, SparseGRU, SparseCTRNN, SparseNeuralODE, SparseLTC]
+CELLS += [partial(SparseRHN, recurrence_depth=2), partial(SparseONLSTM, chunk_size=10)]
+
+
+@pytest.mark.parametrize("cell", CELLS)
 def test_training_steps_on_device_repeat_without_synchronising(cell):
     layer = cell(5, 300, density=0.1).cuda()
     x = torch.randn(6, 32, 5, device="cuda")
