@@ -5,6 +5,7 @@
 // What is added up is a class of
 //   kSums: how many sums a link has;
 //   kGathered: how many arrays it looks at in the row of its other end;
+//   kBlocks: how many blocks shall fit a multiprocessor;
 //   own(panel, row): what it looks at in its own row;
 //   add<V>(link, own, panel, source, column, sums): adds what V columns have to a link's sums.
 #pragma once
@@ -24,7 +25,7 @@ constexpr int kPanelsTogether = V == 1   ? 8
 template <typename A>
 struct Dots {
   using T = Computed<A>;
-  static constexpr int kSums = 1, kGathered = 1;
+  static constexpr int kSums = 1, kGathered = 1, kBlocks = 4;
 
   Panels<A> a, b;
 
@@ -54,7 +55,7 @@ struct LinkSums {
 
 // Adds panels [first, first + count) to the sums, or overwrites them; count <= kPanelsTogether.
 template <typename A, int V, class Terms>
-__global__ void __launch_bounds__(kThreads, 4)
+__global__ void __launch_bounds__(kThreads, Terms::kBlocks)
     sum_links(const LinkSums<A, Terms> s, int64_t first, int count, bool overwrite) {
   using T = Computed<A>;
   constexpr int K = kPanelsTogether<V>, S = Terms::kSums;

@@ -85,7 +85,7 @@ struct DriveBack {
 // What the gradients of a link consist of, but for factors that stay the same.
 template <typename T>
 struct LinkBack {
-  static constexpr int kSums = 4, kGathered = 2;
+  static constexpr int kSums = 4, kGathered = 2, kBlocks = 2;
   enum { kOfWeight, kOfMu, kOfSigma, kOfErev };
 
   SynapsesBack<T> synapses;

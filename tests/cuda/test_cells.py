@@ -170,6 +170,13 @@ def test_ctrnn_skips_the_gradients_that_are_not_wanted(gpu):
     assert torch.equal(found[1], wanted[1]) and torch.equal(found[3], wanted[3])
 
 
+def test_conductance_far_from_the_threshold(gpu):
+    """Where the exponential of either sign overflows."""
+    (x, *given), backward = conductance(40, 1, 5, torch.float32, initial=True)
+    upstream = backward()[:2]
+    check(gpu, "conductance", ((1000 * x, *given), lambda *_: (*upstream, 1000 * x, *given)), 5000)
+
+
 @pytest.mark.parametrize("fed", [0, 3])
 def test_rhn_is_fed_at_any_level(gpu, fed):
     check(gpu, "rhn", rhn(40, 3, 5, torch.float64, initial=True, fed=fed), 5000)

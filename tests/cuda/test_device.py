@@ -1,6 +1,7 @@
 """What only a real GPU can show."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -9,11 +10,22 @@ from torch.nn.utils.rnn import pack_sequence
 from torch.testing import assert_close
 
 from sparse_engine import ops
-from sparse_engine.nn import SparseGRU, SparseLSTM, SparseRNN
+from sparse_engine.nn import (
+    SparseCTRNN,
+    SparseGRU,
+    SparseLSTM,
+    SparseLTC,
+    SparseNeuralODE,
+    SparseONLSTM,
+    SparseRHN,
+    SparseRNN,
+)
 from sparse_engine.testing import assert_valid, random_pattern
 from sparse_engine.topology import Dynamic, Gradient, Magnitude, TwoSided, Uniform
 
 CELLS = pytest.mark.parametrize("cell", [SparseRNN, SparseLSTM, SparseGRU])
+OTHERS = [SparseCTRNN, SparseNeuralODE, SparseLTC]
+OTHERS += [partial(SparseRHN, recurrence_depth=2), partial(SparseONLSTM, chunk_size=10)]
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 
@@ -22,7 +34,7 @@ def on_device(pattern):
     return type(pattern)(*(index.cuda() for index in pattern))
 
 
-@CELLS
+@pytest.mark.parametrize("cell", [SparseRNN, SparseLSTM, SparseGRU, *OTHERS])
 def test_training_steps_on_device_repeat_without_synchronising(cell):
     layer = cell(5, 300, density=0.1).cuda()
     x = torch.randn(6, 32, 5, device="cuda")

@@ -1,13 +1,7 @@
-<<<<<<< HEAD
-// The kernels on the GPU: the contracts of spmm.h, sddmm.h, rnn.h, gated.h and ctrnn.h, with every
-// array in the memory of one CUDA device, which is the current one; only `first_row` and the
-// numbers of a Runge-Kutta method, at most kMostStages of each, are the host's. `threads` is
-// ignored, and what the cells with gates save is [steps, batch, saved * hidden].
-=======
-// The kernels on the GPU: the contracts of spmm.h, sddmm.h, rnn.h and gated.h, with every array in
-// the memory of one CUDA device, which is the current one, but `first_row` on the CPU. `threads` is
-// ignored.
->>>>>>> rest3
+// The kernels on the GPU: the contracts of the headers below, with every array in the memory of one
+// CUDA device, which is the current one; only `first_row`, the numbers of a Runge-Kutta method, at
+// most kMostStages of each, and the array of a highway network's levels are the host's. `threads`
+// is ignored.
 //
 // All of it is asynchronous: work is queued on a stream, and nothing is read back, except by what
 // changes the pattern. Results have the same bits at every call on the same kind of device. Throws
