@@ -41,7 +41,8 @@ Run = Callable[[str, tuple], object]
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     folder = metafunc.definition.path.relative_to(Path(__file__).parent).parts[0]
-    if torch.cuda.is_available() and folder in ON_DEVICES:
+    both = folder in ON_DEVICES and not metafunc.definition.get_closest_marker("cpu")
+    if both and torch.cuda.is_available():
         metafunc.parametrize("device", ["cpu", "on_device"], indirect=True, scope="module")
 
 

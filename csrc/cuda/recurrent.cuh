@@ -85,18 +85,21 @@ struct ForwardSteps {
     const int64_t units = product.units;
     const int panels = time.panels_at(t);
     A* const now = h.at(t + 1).data;
-    const A* const from = (Cell::kHasMemory ? c : h).at(t).data;
-    A *const to = kProjects ? unprojected.data : now, *const next_c = c.at(t + 1).data;
+    A* const from = (Cell::kHasMemory ? c : h).at(t).data;
+    A* const to = kProjects ? unprojected.data : now;
+    Z* const all_rows = gates.at(t).data;
     const auto step = [&](int64_t unit, int64_t panel, int column, Vec<T, V>(&u)[G]) {
       const Place<R> place(unit, units, panel, column, time.width);
       Vec<T, V> rows[R] = {}, next, carried = load<V>(from + place.unit);
-      Z* const own = gates.at(t).data + place.first_row;
+      Z* const own = all_rows + place.first_row;
 #pragma unroll
       for (int g = 0; g < G; ++g) {
         const int64_t row = g * units + unit;
         rows[g] = load<V>(own + g * place.row_stride);
-        add<V>(rows[g], b_input ? b_input[row] : T(0));
-        add<V>(u[g], bias ? bias[row] : T(0));
+        const T of_input = b_input ? b_input[row] : T(0), of_state = bias ? bias[row] : T(0);
+        // Cells with a c only look at the sum of both contributions.
+        if constexpr (!Cell::kHasMemory) add<V>(rows[g], of_input);
+        add<V>(u[g], Cell::kHasMemory ? of_state + of_input : of_state);
       }
 #pragma unroll
       for (int v = 0; v < V; ++v) {
@@ -110,7 +113,7 @@ struct ForwardSteps {
         for (int r = 0; r < R; ++r) rows[r].at[v] = row[r];
       }
       store<V>(to + place.unit, next);
-      if (Cell::kHasMemory) store<V>(next_c + place.unit, carried);
+      if (Cell::kHasMemory) store<V>(from + c.step_stride() + place.unit, carried);
       if constexpr (Cell::kSaves)
 #pragma unroll
         for (int r = 0; r < R; ++r) store<V>(own + r * place.row_stride, rows[r]);
