@@ -35,20 +35,8 @@ HEADERS = [
 
 def sources() -> list[Path]:
     """The kernels, their bindings, and what stands in for a GPU."""
-    bindings = (
-        *(
-            "cuda",
-            "products",
-            "rnn",
-            "gated",
-            "ctrnn",
-            "conductance",
-            "ltc",
-            "rhn",
-            "on_lstm",
-            "topology",
-        ),
-    )
+    bindings = ["cuda", "products", "rnn", "gated", "ctrnn", "conductance", "ltc", "rhn"]
+    bindings += ["on_lstm", "topology"]
     # What bindings refer to on the CPU.
     cpu = ("memory", "links", "pattern", "sample", "carry", "select", "nearest_zero")
     return [
