@@ -32,8 +32,8 @@ HEADERS = [
 
 def sources() -> list[Path]:
     """The kernels, their bindings, and what stands in for a GPU."""
-    cells = ("rnn", "gated", "ctrnn", "conductance", "ltc", "rhn", "on_lstm")
-    bindings = ("cuda", "products", *cells, "topology", "scan")
+    bindings = ["cuda", "products", "rnn", "gated", "ctrnn", "conductance", "ltc", "rhn"]
+    bindings += ["on_lstm", "topology", "scan"]
     # What bindings refer to on the CPU.
     cpu = ("memory", "links", "pattern", "sample", "carry", "select", "nearest_zero", "scan")
     return [
