@@ -1,6 +1,11 @@
 """Fixtures and settings of all tests."""
 
+from __future__ import annotations
+
 import os
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 # Threads that wait by spinning take the processor from whatever else runs; read once, by torch.
@@ -9,6 +14,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import pytest
 import torch
 from hypothesis import settings
+from torch import Tensor
+
+from sparse_engine.ops._native import native
 
 settings.register_profile("default", max_examples=30, deadline=None, derandomize=True)
 settings.load_profile("default")
@@ -20,6 +28,100 @@ def _fresh_compile_cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path_factory.mktemp("inductor")))
         yield
+
+
+PREFIX = "sparse_engine::"
+
+# Folders whose tests run on a GPU, too, where there is one.
+ON_DEVICES = {"ops", "nn", "topology"}
+
+#: Runs the operation of this name.
+Run = Callable[[str, tuple], object]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    folder = metafunc.definition.path.relative_to(Path(__file__).parent).parts[0]
+    both = folder in ON_DEVICES and not metafunc.definition.get_closest_marker("cpu")
+    if both and torch.cuda.is_available():
+        metafunc.parametrize("device", ["cpu", "on_device"], indirect=True, scope="module")
+
+
+@contextmanager
+def running_by(run: Run) -> Iterator[None]:
+    """All operations on CPU tensors, in this process, run by ``run``.
+
+    What ``run`` has no kernel for, which it says by a ValueError or an AttributeError, runs as
+    ever.
+    """
+    library = torch.library.Library("sparse_engine", "IMPL")
+    names = [name for name in torch._C._dispatch_get_all_op_names() if name.startswith(PREFIX)]
+
+    def reroute(name: str) -> None:
+        cpu = torch.library.get_kernel(f"{PREFIX}{name}", "CPU")
+
+        def kernel(keys: torch.DispatchKeySet, *arguments: object) -> object:
+            try:
+                return run(name, arguments)
+            except (ValueError, AttributeError) as error:
+                if not any(text in str(error) for text in ("no CUDA kernel", "has no attribute")):
+                    raise
+                return cpu.call_boxed(keys, *arguments)
+
+        library.impl(name, kernel, "CPU", with_keyset=True)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that kernels are replaced
+        for name in names:
+            reroute(name.removeprefix(PREFIX))
+    try:
+        yield
+    finally:
+        library._destroy()
+
+
+def to_gpu(argument: object) -> object:
+    if isinstance(argument, list | tuple):
+        return [to_gpu(each) for each in argument]
+    return argument.cuda() if isinstance(argument, Tensor) and argument.is_cpu else argument
+
+
+def run_on_gpu(name: str, arguments: tuple) -> object:
+    """Copies tensors to the GPU and back; batch sizes, alone, belong on the CPU."""
+    operation = getattr(native, name).default
+    schema = operation._schema.arguments
+    there = [
+        a if given.name == "batch_sizes" else to_gpu(a)
+        for given, a in zip(schema, arguments, strict=True)
+    ]
+    found = operation(*there)
+    for given, before, after in zip(schema, arguments, there, strict=True):
+        if given.is_write:
+            before.copy_(after)
+    if isinstance(found, Tensor):
+        return found.cpu()
+    return None if found is None else tuple(each.cpu() for each in found)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def device(request):
+    """Where the operations run: every test of the CPU's is one of the GPU's, too."""
+    if getattr(request, "param", "cpu") == "cpu":
+        yield
+    else:
+        with running_by(run_on_gpu):
+            yield
+
+
+@pytest.fixture(scope="session")
+def operations_by():
+    """:func:`running_by`, for other folders."""
+    return running_by
+
+
+@pytest.fixture(scope="session")
+def on_gpu():
+    """:func:`run_on_gpu`."""
+    return run_on_gpu
 
 
 @pytest.fixture(autouse=True)

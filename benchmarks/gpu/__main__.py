@@ -39,7 +39,7 @@ class Arguments:
 def check() -> None:
     """The tests on the device, and a few of them under compute-sanitizer where it is installed."""
     tests = [sys.executable, "-m", "pytest", "-q", "-k", "on_device", "-p", "no:cacheprovider"]
-    subprocess.run([*tests, "tests/cuda"], check=True)
+    subprocess.run([*tests, "tests"], check=True)
     if shutil.which("compute-sanitizer"):
         sanitizer = ["compute-sanitizer", "--error-exitcode", "1"]
         subprocess.run([*sanitizer, *tests, SANITIZED], check=True)

@@ -57,12 +57,17 @@ inline const char* name_of(ScalarType type) {
   }
 }
 
+inline void check_dtype(const Tensor& t, const char* name, ScalarType type) {
+  if (t.scalar_type() != type)
+    fail("expected ", name, " of dtype ", name_of(type), ", found ", name_of(t.scalar_type()));
+}
+
+// The dtype, and that the tensor is where the operation runs.
 inline void check_type(const Tensor& t, const char* name, ScalarType type) {
   if (OnCuda::here() ? !t.is_cuda() : !t.is_cpu())
     fail("expected ", name, OnCuda::here() ? " on a CUDA device" : " on the CPU",
          ", found a tensor on another device");
-  if (t.scalar_type() != type)
-    fail("expected ", name, " of dtype ", name_of(type), ", found ", name_of(t.scalar_type()));
+  check_dtype(t, name, type);
 }
 
 inline void check_shape(const Tensor& t, const char* name, std::vector<int64_t> shape) {

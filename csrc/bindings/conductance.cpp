@@ -84,4 +84,9 @@ STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CPU, m) {
   m.impl("conductance_backward", TORCH_BOX(&conductance_backward));
 }
 
+STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CUDA, m) {
+  m.impl("conductance_forward", SPARSE_ENGINE_CUDA_BOX(&conductance_forward));
+  m.impl("conductance_backward", SPARSE_ENGINE_CUDA_BOX(&conductance_backward));
+}
+
 }  // namespace sparse_engine::bindings

@@ -4,6 +4,7 @@
 
 #include "pattern.h"
 #include "sequence.h"
+#include "sparse_engine/cuda.h"
 #include "sparse_engine/kernels.h"
 
 namespace sparse_engine::bindings {
@@ -16,17 +17,22 @@ RungeKutta method_of(const Pattern& pattern, const std::vector<double>& nodes,
   if (nodes.empty() || nodes.size() != weights.size() || nodes[0] != 0)
     fail("expected a solver with as many weights as nodes, the first of them 0, found ",
          nodes.size(), " nodes and ", weights.size(), " weights");
+  if (OnCuda::here() && nodes.size() > cuda::kMostStages)
+    fail("expected a solver of at most ", cuda::kMostStages, " stages on CUDA devices, found ",
+         nodes.size());
   if (unfolds < 1) fail("expected unfolds of at least 1, found ", unfolds);
   if (!(clip > 0)) fail("expected clip above 0, found ", clip);
   return {nodes.data(), weights.data(), static_cast<int64_t>(nodes.size()), unfolds, clip};
 }
 
-// The length of an unfold at every step of every sequence, made contiguous.
+// The length of an unfold at every step of every sequence, made contiguous. On a CUDA device it is
+// not looked at, for which the host would have to wait.
 template <typename T>
 Tensor lengths(const Tensor& dt, int64_t steps, int64_t batch) {
   check_type(dt, "dt", kType<T>);
   check_shape(dt, "dt", {steps, batch});
   const Tensor all = torch::stable::contiguous(dt);
+  if (OnCuda::here()) return all;
   for (int64_t i = 0; i < steps * batch; ++i) {
     const T length = data<T>(all)[i];
     if (!(length >= 0) || std::isinf(length))
@@ -124,6 +130,11 @@ STABLE_TORCH_LIBRARY_FRAGMENT(sparse_engine, m) {
 STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CPU, m) {
   m.impl("ctrnn_forward", TORCH_BOX(&ctrnn_forward));
   m.impl("ctrnn_backward", TORCH_BOX(&ctrnn_backward));
+}
+
+STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CUDA, m) {
+  m.impl("ctrnn_forward", SPARSE_ENGINE_CUDA_BOX(&ctrnn_forward));
+  m.impl("ctrnn_backward", SPARSE_ENGINE_CUDA_BOX(&ctrnn_backward));
 }
 
 }  // namespace sparse_engine::bindings

@@ -47,23 +47,39 @@ void queue(const Args& args) {
   on_stream([&](const cuda::Stream& stream) { kernel(args, stream); });
 }
 
-// The other cells are refused in without_cuda.cpp.
 template <typename T>
 constexpr Kernels<T> queued_kernels() {
   Kernels<T> of = {};
-  of.spmm = queue<Spmm<T>, cuda::spmm<T>>;
-  of.sddmm = queue<Sddmm<T>, cuda::sddmm<T>>;
-  of.rnn_forward = queue<RnnForward<T>, cuda::rnn_forward<T>>;
-  of.rnn_backward = queue<RnnBackward<T>, cuda::rnn_backward<T>>;
+  of.spmm = queue<Spmm<T>, cuda::spmm<T, T>>;
+  of.sddmm = queue<Sddmm<T>, cuda::sddmm<T, T>>;
+  of.rnn_forward = queue<RnnForward<T>, cuda::rnn_forward<T, T>>;
+  of.rnn_backward = queue<RnnBackward<T>, cuda::rnn_backward<T, T>>;
   of.lstm_forward = queue<GatedForward<T>, cuda::lstm_forward<T>>;
   of.lstm_backward = queue<GatedBackward<T>, cuda::lstm_backward<T>>;
   of.gru_forward = queue<GatedForward<T>, cuda::gru_forward<T>>;
   of.gru_backward = queue<GatedBackward<T>, cuda::gru_backward<T>>;
+  of.ctrnn_forward = queue<CtrnnForward<T>, cuda::ctrnn_forward<T>>;
+  of.ctrnn_backward = queue<CtrnnBackward<T>, cuda::ctrnn_backward<T>>;
+  of.conductance_forward = queue<ConductanceForward<T>, cuda::conductance_forward<T>>;
+  of.conductance_backward = queue<ConductanceBackward<T>, cuda::conductance_backward<T>>;
+  of.ltc_forward = queue<LtcForward<T>, cuda::ltc_forward<T>>;
+  of.ltc_backward = queue<LtcBackward<T>, cuda::ltc_backward<T>>;
+  of.rhn_forward = queue<RhnForward<T>, cuda::rhn_forward<T>>;
+  of.rhn_backward = queue<RhnBackward<T>, cuda::rhn_backward<T>>;
+  of.on_lstm_forward = queue<OnLstmForward<T>, cuda::on_lstm_forward<T>>;
+  of.on_lstm_backward = queue<OnLstmBackward<T>, cuda::on_lstm_backward<T>>;
   return of;
 }
 
 template <typename T>
 constexpr Kernels<T> kCudaKernels = queued_kernels<T>();
+
+constexpr NarrowKernels kCudaNarrowKernels = {
+    queue<Spmm<float, BFloat16>, cuda::spmm<float, BFloat16>>,
+    queue<Sddmm<float, BFloat16>, cuda::sddmm<float, BFloat16>>,
+    queue<RnnForward<float, BFloat16>, cuda::rnn_forward<float, BFloat16>>,
+    queue<RnnBackward<float, BFloat16>, cuda::rnn_backward<float, BFloat16>>,
+};
 
 // A pattern from outside is checked on the CPU, where messages are made.
 std::string what_is_wrong(const Csr& w, int64_t nnz) {
@@ -109,6 +125,9 @@ constexpr Selection<T> kCudaSelection = {
       return on_stream(
           [&](auto& stream) { return cuda::nearest_zero(values, n, share, chosen, stream); });
     },
+    [](const Csr& w, const Block<T>& block, T above, const Room<T>& room, int) {
+      on_stream([&](auto& stream) { cuda::scan_absent(w, block, above, room, stream); });
+    },
 };
 
 }  // namespace
@@ -144,6 +163,7 @@ bool OnCuda::here() { return false; }
 // Never asked for.
 template <typename T>
 constexpr Kernels<T> kCudaKernels = {};
+constexpr NarrowKernels kCudaNarrowKernels = {};
 constexpr PatternKernels kCudaPatternKernels = {};
 template <typename T>
 constexpr Selection<T> kCudaSelection = {};
@@ -159,7 +179,8 @@ constexpr PatternKernels kCpuPatternKernels = {
 };
 
 template <typename T>
-constexpr Selection<T> kCpuSelection = {sparse_engine::smallest<T>, sparse_engine::nearest_zero<T>};
+constexpr Selection<T> kCpuSelection = {sparse_engine::smallest<T>, sparse_engine::nearest_zero<T>,
+                                        sparse_engine::scan_absent<T>};
 
 }  // namespace
 
@@ -169,11 +190,7 @@ const Kernels<T>& kernels() {
 }
 
 const NarrowKernels& narrow_kernels() {
-  if (OnCuda::here())
-    throw std::invalid_argument(
-        "expected activations of the dtype of values on CUDA devices, found bfloat16: it has no "
-        "CUDA kernel yet");
-  return sparse_engine::narrow_kernels();
+  return OnCuda::here() ? kCudaNarrowKernels : sparse_engine::narrow_kernels();
 }
 
 const PatternKernels& pattern_kernels() {

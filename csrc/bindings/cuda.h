@@ -10,6 +10,7 @@
 
 #include "sparse_engine/kernels.h"
 #include "sparse_engine/pattern.h"
+#include "sparse_engine/scan.h"
 #include "sparse_engine/select.h"
 
 namespace sparse_engine::bindings {
@@ -32,10 +33,10 @@ class OnCuda {
 // The kernels of the device that is in use.
 template <typename T>
 const Kernels<T>& kernels();
-// Those of BFloat16. Throws std::invalid_argument where a CUDA device is in use.
+// Those of BFloat16.
 const NarrowKernels& narrow_kernels();
 
-// Those on patterns, with the names and arguments of pattern.h and select.h.
+// Those on patterns, with the names and arguments of pattern.h.
 struct PatternKernels {
   decltype(&sparse_engine::what_is_wrong) what_is_wrong;
   decltype(&sparse_engine::transpose) transpose;
@@ -47,10 +48,12 @@ struct PatternKernels {
 };
 const PatternKernels& pattern_kernels();
 
+// Those that choose among numbers, as select.h and scan.h have them.
 template <typename T>
 struct Selection {
   int64_t (*smallest)(const Scores<T>&, int64_t, bool*, int);
   int64_t (*nearest_zero)(const T*, int64_t, double, bool*, int);
+  void (*scan_absent)(const Csr&, const Block<T>&, T, const Room<T>&, int);
 };
 template <typename T>
 const Selection<T>& selection();

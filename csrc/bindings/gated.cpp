@@ -1,5 +1,4 @@
 // lstm_forward, lstm_backward, gru_forward and gru_backward.
-#include <cmath>
 #include <tuple>
 
 #include "pattern.h"
@@ -47,13 +46,6 @@ int64_t hidden_of(const Csr& w, int64_t gates, const Projection& projection) {
          projection.pattern ? projection.pattern->w.rows : hidden, ", found ", w.rows, " x ",
          w.cols);
   return hidden;
-}
-
-// The kernels of the GPU know neither projections nor clips.
-void check_plain(const Projection& projection, double clip) {
-  if (OnCuda::here() && (projection.values || std::isfinite(clip)))
-    fail("expected an LSTM without projection and cell_clip on CUDA devices, found ",
-         projection.values ? "a projection" : "a clip", ": it has no CUDA kernel yet");
 }
 
 void check_both(const std::optional<Tensor>& h0, const std::optional<Tensor>& c0) {
@@ -221,7 +213,6 @@ std::tuple<Tensor, Tensor, Tensor> lstm_forward(
   check_both(h0, c0);
   const Pattern pattern(crow, col, t_crow, t_col, permutation);
   const Projection projection(p_values, p_crow, p_col, p_t_crow, p_t_col, p_permutation);
-  check_plain(projection, clip);
   return with_real(values, "values", [&](auto zero) {
     using T = decltype(zero);
     States to = forward<T>(kLstm<T>, {x, w_input, std::nullopt}, {h0, c0}, bias,
@@ -242,7 +233,6 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> lstm_backward
   check_both(h0, c0);
   const Pattern pattern(crow, col, t_crow, t_col, permutation);
   const Projection projection(p_values, p_crow, p_col, p_t_crow, p_t_col, p_permutation);
-  check_plain(projection, clip);
   return with_real(values, "values", [&](auto zero) {
     using T = decltype(zero);
     Gradients to =

@@ -116,4 +116,9 @@ STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CPU, m) {
   m.impl("ltc_backward", TORCH_BOX(&ltc_backward));
 }
 
+STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CUDA, m) {
+  m.impl("ltc_forward", SPARSE_ENGINE_CUDA_BOX(&ltc_forward));
+  m.impl("ltc_backward", SPARSE_ENGINE_CUDA_BOX(&ltc_backward));
+}
+
 }  // namespace sparse_engine::bindings

@@ -128,4 +128,9 @@ STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CPU, m) {
   m.impl("on_lstm_backward", TORCH_BOX(&on_lstm_backward));
 }
 
+STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CUDA, m) {
+  m.impl("on_lstm_forward", SPARSE_ENGINE_CUDA_BOX(&on_lstm_forward));
+  m.impl("on_lstm_backward", SPARSE_ENGINE_CUDA_BOX(&on_lstm_backward));
+}
+
 }  // namespace sparse_engine::bindings

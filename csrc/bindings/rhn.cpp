@@ -147,4 +147,9 @@ STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CPU, m) {
   m.impl("rhn_backward", TORCH_BOX(&rhn_backward));
 }
 
+STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CUDA, m) {
+  m.impl("rhn_forward", SPARSE_ENGINE_CUDA_BOX(&rhn_forward));
+  m.impl("rhn_backward", SPARSE_ENGINE_CUDA_BOX(&rhn_backward));
+}
+
 }  // namespace sparse_engine::bindings

@@ -1,7 +1,6 @@
 // scan_absent.
 #include "sparse_engine/scan.h"
 
-#include <algorithm>
 #include <tuple>
 
 #include "check.h"
@@ -20,18 +19,14 @@ std::tuple<Tensor, Tensor> scan(const Tensor& block, const Tensor& crow, const T
     if (first_row < 0 || first_row + block.size(0) > w.rows)
       fail("expected rows in [0, ", w.rows, "), found ", first_row, " to ",
            first_row + block.size(0));
-    const auto found = scan_absent(w, Block<T>{data<T>(block), first_row, block.size(0)},
-                                   static_cast<T>(above), threads());
-    int64_t total = 0;
-    for (const auto& piece : found) total += piece.cells.size();
-    Tensor magnitudes = torch::stable::new_empty(block, {total});
-    Tensor cells = torch::stable::new_empty(crow, {total});
-    T* to_magnitudes = mutable_data<T>(magnitudes);
-    int64_t* to_cells = mutable_data<int64_t>(cells);
-    for (const auto& piece : found) {
-      to_magnitudes = std::copy(piece.magnitudes.begin(), piece.magnitudes.end(), to_magnitudes);
-      to_cells = std::copy(piece.cells.begin(), piece.cells.end(), to_cells);
-    }
+    Tensor magnitudes, cells;
+    const auto room = [&](int64_t found) {
+      magnitudes = torch::stable::new_empty(block, {found});
+      cells = torch::stable::new_empty(crow, {found});
+      return Entries<T>{mutable_data<T>(magnitudes), mutable_data<int64_t>(cells)};
+    };
+    selection<T>().scan_absent(w, {data<T>(block), first_row, block.size(0)}, static_cast<T>(above),
+                               room, threads());
     return std::make_tuple(magnitudes, cells);
   });
 }
@@ -45,5 +40,9 @@ STABLE_TORCH_LIBRARY_FRAGMENT(sparse_engine, m) {
 }
 
 STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CPU, m) { m.impl("scan_absent", TORCH_BOX(&scan)); }
+
+STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CUDA, m) {
+  m.impl("scan_absent", SPARSE_ENGINE_CUDA_BOX(&scan));
+}
 
 }  // namespace sparse_engine::bindings

@@ -55,10 +55,11 @@ class Layout {
 
  private:
   void read(const Tensor& batch_sizes, const Tensor& x, const char* name) {
-    if (OnCuda::here())
-      fail("expected sequences of one length on CUDA devices, found batch_sizes: packed sequences ",
-           "have no CUDA kernel yet");
-    check_indices(batch_sizes, "batch_sizes", ScalarType::Long, batch_sizes.numel());
+    if (!batch_sizes.is_cpu())
+      fail("expected batch_sizes on the CPU, as a PackedSequence has them, found them elsewhere");
+    check_dtype(batch_sizes, "batch_sizes", ScalarType::Long);
+    if (batch_sizes.dim() != 1 || !batch_sizes.is_contiguous())
+      fail("expected contiguous batch_sizes of shape [steps], found ", shape_of(batch_sizes));
     const int64_t* sizes = static_cast<const int64_t*>(batch_sizes.const_data_ptr());
     steps = batch_sizes.numel(), batch = steps > 0 ? sizes[0] : 0;
     first_row_.push_back(0);

@@ -18,17 +18,6 @@ void refuse(StableIValue*, uint64_t, uint64_t) {
   m.impl(#operation, &refuse<operation##_>)
 
 STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CUDA, m) {
-  SPARSE_ENGINE_WITHOUT_CUDA(ctrnn_forward);
-  SPARSE_ENGINE_WITHOUT_CUDA(ctrnn_backward);
-  SPARSE_ENGINE_WITHOUT_CUDA(rhn_forward);
-  SPARSE_ENGINE_WITHOUT_CUDA(rhn_backward);
-  SPARSE_ENGINE_WITHOUT_CUDA(on_lstm_forward);
-  SPARSE_ENGINE_WITHOUT_CUDA(on_lstm_backward);
-  SPARSE_ENGINE_WITHOUT_CUDA(conductance_forward);
-  SPARSE_ENGINE_WITHOUT_CUDA(conductance_backward);
-  SPARSE_ENGINE_WITHOUT_CUDA(ltc_forward);
-  SPARSE_ENGINE_WITHOUT_CUDA(ltc_backward);
-  SPARSE_ENGINE_WITHOUT_CUDA(scan_absent);
   SPARSE_ENGINE_WITHOUT_CUDA(ch3_l3);
   SPARSE_ENGINE_WITHOUT_CUDA(ch2_l3n);
 }

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <type_traits>
+#include <vector>
 
 #include "team.h"
 
@@ -12,6 +13,13 @@ namespace {
 
 // Few entries are large: runs of this length are first asked as a whole.
 constexpr int64_t kRun = 64;
+
+// What a member of the team has found.
+template <typename T>
+struct Found {
+  std::vector<T> magnitudes;
+  std::vector<int64_t> cells;
+};
 
 // An integer that orders magnitudes as the numbers are ordered, NaN last.
 template <typename T>
@@ -23,7 +31,7 @@ auto magnitude_bits(T value) {
 }
 
 template <typename T>
-void scan_row(const Csr& w, const T* entries, int64_t row, T above, Entries<T>& found) {
+void scan_row(const Csr& w, const T* entries, int64_t row, T above, Found<T>& found) {
   using Bits = decltype(magnitude_bits(above));
   const Bits bound = above < T(0) ? Bits(-1) : magnitude_bits(above);
   int64_t p = w.ptr[row];
@@ -47,16 +55,22 @@ void scan_row(const Csr& w, const T* entries, int64_t row, T above, Entries<T>& 
 }  // namespace
 
 template <typename T>
-std::vector<Entries<T>> scan_absent(const Csr& w, const Block<T>& block, T above, int threads) {
-  std::vector<Entries<T>> found(useful_threads(threads, block.rows * w.cols / 4));
-  run_team(static_cast<int>(found.size()), [&](const Team& team) {
+void scan_absent(const Csr& w, const Block<T>& block, T above, const Room<T>& room, int threads) {
+  std::vector<Found<T>> pieces(useful_threads(threads, block.rows * w.cols / 4));
+  run_team(static_cast<int>(pieces.size()), [&](const Team& team) {
     for (int64_t r = team.first(block.rows); r < team.last(block.rows); ++r)
-      scan_row(w, block.entries + r * w.cols, block.first + r, above, found[team.rank]);
+      scan_row(w, block.entries + r * w.cols, block.first + r, above, pieces[team.rank]);
   });
-  return found;
+  int64_t found = 0;
+  for (const Found<T>& piece : pieces) found += piece.cells.size();
+  Entries<T> to = room(found);
+  for (const Found<T>& piece : pieces) {
+    to.magnitudes = std::copy(piece.magnitudes.begin(), piece.magnitudes.end(), to.magnitudes);
+    to.cells = std::copy(piece.cells.begin(), piece.cells.end(), to.cells);
+  }
 }
 
-template std::vector<Entries<float>> scan_absent(const Csr&, const Block<float>&, float, int);
-template std::vector<Entries<double>> scan_absent(const Csr&, const Block<double>&, double, int);
+template void scan_absent(const Csr&, const Block<float>&, float, const Room<float>&, int);
+template void scan_absent(const Csr&, const Block<double>&, double, const Room<double>&, int);
 
 }  // namespace sparse_engine

@@ -18,15 +18,17 @@ struct Strided {
   }
 };
 
-// Element (feature, step * batch + column) of a sequence in panels.
+// Element (feature, step * batch + column) of a sequence in panels, or (feature, k) where `columns`
+// says which one column k is.
 template <typename T>
 struct SequenceColumns {
   Steps<T> steps;
   int64_t batch;
+  const int64_t* columns = nullptr;
 
   __device__ T& operator()(int64_t feature, int64_t k) const {
-    const int64_t column = k % batch;
-    return steps.at(k / batch).row(column / steps.width, feature)[column % steps.width];
+    const int64_t at = columns ? columns[k] : k, column = at % batch;
+    return steps.at(at / batch).row(column / steps.width, feature)[column % steps.width];
   }
 };
 
@@ -55,8 +57,10 @@ __global__ void __launch_bounds__(kThreads) multiply_dense(const DenseProduct<A,
       for (int e = threadIdx.x; e < kSide * kDepth; e += blockDim.x) {
         const int depth = e % kDepth, side = e / kDepth;
         const bool inside = k + depth < p.inner;
-        a[depth][side] = inside && row + side < p.rows ? p.a(row + side, k + depth) : T(0);
-        b[depth][side] = inside && column + side < p.columns ? p.b(column + side, k + depth) : T(0);
+        a[depth][side] =
+            inside && row + side < p.rows ? computed(p.a(row + side, k + depth)) : T(0);
+        b[depth][side] =
+            inside && column + side < p.columns ? computed(p.b(column + side, k + depth)) : T(0);
       }
       __syncthreads();
 #pragma unroll

@@ -34,12 +34,12 @@ struct Gru {
 
 template <typename T>
 void gru_forward(const GatedForward<T>& a, const Stream& stream) {
-  gated_forward<Gru>(a, stream);
+  gated_forward(a, Gru(), stream);
 }
 
 template <typename T>
 void gru_backward(const GatedBackward<T>& a, const Stream& stream) {
-  gated_backward<Gru>(a, stream);
+  gated_backward(a, Gru(), stream);
 }
 
 template void gru_forward(const GatedForward<float>&, const Stream&);

@@ -4,7 +4,7 @@
 
 #include <type_traits>
 
-#include "launch.cuh"
+#include "kept.cuh"
 #include "sparse_engine/matrix.h"
 
 namespace sparse_engine::cuda {
@@ -13,22 +13,6 @@ namespace {
 constexpr int kMostWidth = 32;
 // Elements of a tile on its way from one layout to the other.
 constexpr int kTile = 1024;
-
-// V numbers that are loaded and stored together.
-template <typename T, int V>
-struct alignas(sizeof(T) * V) Vec {
-  T at[V];
-};
-
-template <int V, typename T>
-__device__ inline Vec<T, V> load(const T* from) {
-  return *reinterpret_cast<const Vec<T, V>*>(from);
-}
-
-template <int V, typename T>
-__device__ inline void store(T* to, const Vec<T, V>& vec) {
-  *reinterpret_cast<Vec<T, V>*>(to) = vec;
-}
 
 // Numbers of 16 bytes.
 template <typename T>
@@ -74,6 +58,15 @@ void with_vector(const Shape& shape, const Body& body) {
     body(std::integral_constant<int, kVector<T>>());
 }
 
+// The columns that are running at each step, the first ones; see sequence.cuh.
+struct Running {
+  const int64_t* first_row = nullptr;  // [steps + 1], on the device, or null: all of them
+
+  __device__ int64_t columns(int64_t step, int64_t all) const {
+    return first_row ? first_row[step + 1] - first_row[step] : all;
+  }
+};
+
 // The panels of a sequence: [steps, panels, features, width].
 template <typename T>
 struct Steps {
@@ -111,7 +104,22 @@ struct Transfer {
   int64_t panels_step, panel_stride, row_stride;
   int64_t steps, features, columns, panel_count;
   int width;
+  Running running = {};  // packed, a step begins where the one before it ends
+  T padding = {};        // of a panel's columns beyond the last
+  // Where there are blocks, a step is [features, blocks, columns] instead, and this is one of them.
+  int64_t blocks = 0, block = 0;
 
+  struct Step {
+    T* array;
+    int64_t feature_stride, column_stride, columns;
+  };
+  __device__ Step step(int64_t t) const {
+    const int64_t own = running.columns(t, columns);
+    const int64_t row = running.first_row ? running.first_row[t] : t * columns;
+    if (blocks > 0) return {array + row * features * blocks + block * own, blocks * own, 1, own};
+    return {array + (running.first_row ? row * column_stride : t * step_stride), feature_stride,
+            column_stride, own};
+  }
   __host__ __device__ int64_t tile_features() const { return kTile / width; }
   __host__ __device__ int64_t tiles() const {
     return steps * panel_count * ((features + tile_features() - 1) / tile_features());
@@ -119,7 +127,8 @@ struct Transfer {
 };
 
 // One block per tile: `kTile` elements, through shared memory, so that both sides are read and
-// written in runs. Columns of a panel beyond the last are written as zeros, and never read.
+// written in runs. Columns of a panel beyond the last are written as `padding`, and never read;
+// panels without any column are left alone.
 template <bool kToPanels, typename T>
 __global__ void __launch_bounds__(kThreads) transfer_tiles(const Transfer<T> a) {
   __shared__ T tile[2 * kTile];  // rows of width + 1: no two lanes meet in one bank
@@ -128,18 +137,19 @@ __global__ void __launch_bounds__(kThreads) transfer_tiles(const Transfer<T> a) 
   for (int64_t at = blockIdx.x; at < a.tiles(); at += gridDim.x) {
     const int64_t step = at / (row_tiles * a.panel_count);
     const int64_t panel = at / row_tiles % a.panel_count, first = at % row_tiles * rows;
-    T* array = a.array + step * a.step_stride + first * a.feature_stride +
-               panel * a.width * a.column_stride;
+    const typename Transfer<T>::Step of = a.step(step);
+    T* array = of.array + first * of.feature_stride + panel * a.width * of.column_stride;
     T* panels = a.panels + step * a.panels_step + panel * a.panel_stride + first * a.row_stride;
-    const int64_t columns = a.columns - panel * a.width;
+    const int64_t columns = of.columns - panel * a.width;
+    if (columns <= 0) continue;
     const auto array_side = [&](auto move) {
       for (int i = threadIdx.x; i < rows * a.width; i += blockDim.x) {
-        const bool feature_fast = a.feature_stride == 1;
+        const bool feature_fast = of.feature_stride == 1;
         const int row = feature_fast ? i % rows : i / a.width;
         const int column = feature_fast ? i / rows : i % a.width;
         if (first + row < a.features)
           move(tile[row * (a.width + 1) + column],
-               array + row * a.feature_stride + column * a.column_stride, column < columns);
+               array + row * of.feature_stride + column * of.column_stride, column < columns);
       }
     };
     const auto panel_side = [&](auto move) {
@@ -150,7 +160,7 @@ __global__ void __launch_bounds__(kThreads) transfer_tiles(const Transfer<T> a) 
       }
     };
     if (kToPanels)
-      array_side([](T& on_chip, const T* from, bool real) { on_chip = real ? *from : T(0); });
+      array_side([&](T& on_chip, const T* from, bool real) { on_chip = real ? *from : a.padding; });
     else
       panel_side([](T& on_chip, const T* from) { on_chip = *from; });
     __syncthreads();

@@ -1,7 +1,8 @@
 // The time loop of all recurrent cells: a program of two phases per step, the product with the
-// cell where a unit's sums are complete, and the same for units with long rows.
+// cell where a unit's sums are complete, and the same for units with long rows. A projection takes
+// two more: a product behind the cell, and on the way back between the weight's and the cell.
 //
-// A cell is a class of
+// A cell is an object of a class of
 //   kGates, kRows: the rows of W, and the rows of the `gates` panels, that a unit has;
 //   kSaves, kHasMemory, kCarries: whether a step leaves something in these rows for the backward
 //     pass, carries a c beside h, and passes a gradient back other than by the weight;
@@ -11,78 +12,150 @@
 //   backward(rows, dh, before, now, carried): from what was saved and the gradient of h to those of
 //     u, in the first rows. `before` and `now` are c (without one, h) before and after the step;
 //     `carried` is what reaches the gradient of c, or of h, other than by the weight;
+//   output(row, now): with a c, the h that forward returned, from the last row and c;
 //   input_row(gate): where it leaves the gradient of the input's contribution.
-// What a unit saves is these rows, and c where there is one.
+// What a unit saves is these rows, and c where there is one. Only cells with a c may be projected.
 #pragma once
 
 #include "dense.cuh"
 #include "link_sums.cuh"
 #include "phases.cuh"
+#include "product.cuh"
+#include "sequence.cuh"
 #include "sparse_engine/gated.h"
 
 namespace sparse_engine::cuda {
 namespace {
 
-template <typename T, int V, class Cell>
-struct ForwardSteps {
-  static constexpr int G = Cell::kGates, R = Cell::kRows, kBlocks = R == 1 ? 3 : 2;
+template <int V, typename T>
+__device__ void add(Vec<T, V>& vec, T number) {
+#pragma unroll
+  for (int v = 0; v < V; ++v) vec.at[v] += number;
+}
 
-  Product<T> product;
+// What the programs of both directions know of time.
+struct Time {
+  Running running;
+  int64_t panels;
+  int width;
+
+  __device__ int64_t columns(int64_t step) const { return running.columns(step, panels * width); }
+  // Panels in which something is running.
+  __device__ int panels_at(int64_t step) const {
+    return (static_cast<int>(columns(step)) + width - 1) / width;
+  }
+};
+
+// Where a unit's numbers are: computed once for all panels of a step, as the strides of each would
+// take registers.
+template <int R>
+struct Place {
+  int64_t unit;                   // in panels of one row per unit
+  int64_t first_row, row_stride;  // in panels of R blocks of rows
+
+  __device__ Place(int64_t index, int64_t units, int64_t panel, int column, int width)
+      : unit((panel * units + index) * width + column),
+        first_row((panel * R * units + index) * width + column),
+        row_stride(units * width) {}
+};
+
+// Activations are kept as A, and the input's contribution as Z.
+template <typename A, typename Z, int V, class Cell, bool kProjects>
+struct ForwardSteps {
+  using T = Computed<A>;
+  static constexpr int kPhases = kProjects ? 4 : 2;  // of a step
+  static constexpr int G = Cell::kGates, R = Cell::kRows, kBlocks = R == 1 && V < 8 ? 3 : 2;
+
+  Cell cell;
+  Time time;
+  Product<A> product, projection;
   const T *bias, *b_input;
-  Steps<T> gates;  // [steps][R * units]
-  Steps<T> h, c;   // [1 + steps][units], the first one is before the sequence
+  Steps<Z> gates;        // [steps][R * units]
+  Steps<A> h, c;         // [1 + steps][units], the first one is before the sequence
+  Steps<A> unprojected;  // [1][units], where there is a projection
   bool has_initial;
 
-  __device__ bool needed(int64_t phase) const { return phase % 2 == 0 || product.has_long_rows(); }
+  __device__ bool needed(int64_t phase) const {
+    const int64_t part = phase % kPhases;
+    return part % 2 == 0 || (part == 1 ? product : projection).has_long_rows();
+  }
 
   __device__ void operator()(int64_t phase) const {
-    const int64_t t = phase / 2, units = product.units;
-    const Panels<T> own = gates.at(t), before = h.at(t), now = h.at(t + 1);
-    const Panels<T> from = Cell::kHasMemory ? c.at(t) : before;
+    const int64_t t = phase / kPhases, part = phase % kPhases;
+    const int64_t units = product.units;
+    const int panels = time.panels_at(t);
+    A* const now = h.at(t + 1).data;
+    A* const from = (Cell::kHasMemory ? c : h).at(t).data;
+    A* const to = kProjects ? unprojected.data : now;
+    Z* const all_rows = gates.at(t).data;
     const auto step = [&](int64_t unit, int64_t panel, int column, Vec<T, V>(&u)[G]) {
-      Vec<T, V> rows[R] = {}, next, carried = load<V>(from.row(panel, unit) + column);
+      const Place<R> place(unit, units, panel, column, time.width);
+      Vec<T, V> rows[R] = {}, next, carried = load<V>(from + place.unit);
+      Z* const own = all_rows + place.first_row;
 #pragma unroll
-      for (int g = 0; g < G; ++g) rows[g] = load<V>(own.row(panel, g * units + unit) + column);
+      for (int g = 0; g < G; ++g) {
+        const int64_t row = g * units + unit;
+        rows[g] = load<V>(own + g * place.row_stride);
+        const T of_input = b_input ? b_input[row] : T(0), of_state = bias ? bias[row] : T(0);
+        // Cells with a c only look at the sum of both contributions.
+        if constexpr (!Cell::kHasMemory) add<V>(rows[g], of_input);
+        add<V>(u[g], Cell::kHasMemory ? of_state + of_input : of_state);
+      }
 #pragma unroll
       for (int v = 0; v < V; ++v) {
         T row[R], sum[G];
 #pragma unroll
         for (int r = 0; r < R; ++r) row[r] = rows[r].at[v];
 #pragma unroll
-        for (int g = 0; g < G; ++g) {
-          row[g] += b_input ? b_input[g * units + unit] : T(0);
-          sum[g] = u[g].at[v] + (bias ? bias[g * units + unit] : T(0));
-        }
-        next.at[v] = Cell::forward(row, sum, carried.at[v]);
+        for (int g = 0; g < G; ++g) sum[g] = u[g].at[v];
+        next.at[v] = cell.forward(row, sum, carried.at[v]);
 #pragma unroll
         for (int r = 0; r < R; ++r) rows[r].at[v] = row[r];
       }
-      store<V>(now.row(panel, unit) + column, next);
-      if (Cell::kHasMemory) store<V>(c.at(t + 1).row(panel, unit) + column, carried);
+      store<V>(to + place.unit, next);
+      if (Cell::kHasMemory) store<V>(from + c.step_stride() + place.unit, carried);
       if constexpr (Cell::kSaves)
 #pragma unroll
-        for (int r = 0; r < R; ++r) store<V>(own.row(panel, r * units + unit) + column, rows[r]);
+        for (int r = 0; r < R; ++r) store<V>(own + r * place.row_stride, rows[r]);
     };
-    product.template phase<V, G>(phase % 2, before, t > 0 || has_initial, step);
+    if constexpr (kProjects)
+      if (part >= 2)
+        return projection.template phase<V, 1>(
+            part - 2, unprojected.at(0), Extent{panels, panels},
+            [&](int64_t unit, int64_t panel, int column, Vec<T, V>(&sums)[1]) {
+              const Place<1> place(unit, projection.units, panel, column, time.width);
+              store<V>(now + place.unit, sums[0]);
+            });
+    product.template phase<V, G>(part, h.at(t), Extent{panels, t > 0 || has_initial ? panels : 0},
+                                 step);
   }
 };
 
-template <typename T, int V, class Cell>
+template <typename A, int V, class Cell, bool kProjects>
 struct BackwardSteps {
-  static constexpr int G = Cell::kGates, R = Cell::kRows, kBlocks = R == 1 ? 3 : 2;
+  using T = Computed<A>;
+  static constexpr int kPhases = kProjects ? 4 : 2;  // of a step
+  static constexpr int G = Cell::kGates, R = Cell::kRows, kBlocks = R == 1 && V < 8 ? 3 : 2;
 
-  Product<T> product;  // with W^T
-  Steps<T> gates;      // [steps][R * units], what was saved becomes du
-  Steps<T> dh;         // [steps][units]
-  Steps<T> state;      // [1 + steps][units]: c, or h where there is none
-  Steps<T> carried;    // [1][units]
-  Steps<T> dh0;        // [1][units], written by the last two phases
+  Cell cell;
+  Time time;
+  Product<A> product, projection;  // with the transposed weights
+  Steps<A> gates;                  // [steps][R * units], what was saved becomes du
+  Steps<A> dh;                     // [steps][outputs]; with a projection it becomes all of dh
+  Steps<A> state;                  // [1 + steps][units]: c, or h where there is none
+  Steps<A> carried;                // [1][units]
+  Steps<A> unprojected;            // [steps][units], written where there is a projection
+  Steps<A> dh0;                    // [1][outputs], written by the phases after the first step's
   int64_t steps;
 
-  __device__ bool needed(int64_t phase) const { return phase % 2 == 0 || product.has_long_rows(); }
+  __device__ bool needed(int64_t phase) const {
+    const int64_t part = phase % kPhases;
+    return part % 2 == 0 || (part == 1 ? product : projection).has_long_rows();
+  }
 
   __device__ void operator()(int64_t phase) const {
-    const int64_t t = steps - 1 - phase / 2, units = product.units;
+    const int64_t t = steps - 1 - phase / kPhases, part = phase % kPhases;
+    const int64_t outputs = product.units, units = kProjects ? gates.features / R : outputs;
     const auto before_sequence = [&](int64_t unit, int64_t panel, int column, Vec<T, V>(&sums)[1]) {
       if (Cell::kCarries && !Cell::kHasMemory) {
         const Vec<T, V> rest = load<V>(carried.at(0).row(panel, unit) + column);
@@ -90,205 +163,317 @@ struct BackwardSteps {
       }
       store<V>(dh0.at(0).row(panel, unit) + column, sums[0]);
     };
-    const auto step = [&](int64_t unit, int64_t panel, int column, Vec<T, V>(&sums)[1]) {
-      const Panels<T> own = gates.at(t);
+    const Panels<A> upstream = dh.at(t);
+    const int64_t own_step = t < 0 ? 0 : t;  // before the sequence, all panels of the first step
+    const int panels = time.panels_at(own_step), columns = static_cast<int>(time.columns(own_step));
+    // `dm` is the gradient of the unit's output. Of columns that have ended, all that was saved and
+    // comes from outside is zero; what they carry is the gradient of their last c.
+    const auto step = [&](int64_t unit, int64_t panel, int column, const Vec<T, V>& dm) {
       Vec<T, V> rows[R] = {}, carry = {};
-      const Vec<T, V> upstream = load<V>(dh.at(t).row(panel, unit) + column);
-      const Vec<T, V> before = load<V>(state.at(t).row(panel, unit) + column);
-      const Vec<T, V> now = load<V>(state.at(t + 1).row(panel, unit) + column);
-      T* carry_at = carried.at(0).row(panel, unit) + column;
+      const Place<R> place(unit, units, panel, column, time.width);
+      const Vec<T, V> before = load<V>(state.at(t).data + place.unit);
+      const Vec<T, V> now = load<V>(state.at(t + 1).data + place.unit);
+      A* const own = gates.at(t).data + place.first_row;
+      const int running = columns - static_cast<int>(panel) * time.width - column;
+      A* const carry_at = carried.data + place.unit;
       if (Cell::kCarries) carry = load<V>(carry_at);
       if constexpr (Cell::kSaves)
 #pragma unroll
-        for (int r = 0; r < R; ++r) rows[r] = load<V>(own.row(panel, r * units + unit) + column);
+        for (int r = 0; r < R; ++r) rows[r] = load<V>(own + r * place.row_stride);
+      if constexpr (kProjects) {
+        Vec<T, V> output;
+#pragma unroll
+        for (int v = 0; v < V; ++v) output.at[v] = cell.output(rows[R - 1].at[v], now.at[v]);
+        store<V>(unprojected.at(t).data + place.unit, output);
+      }
 #pragma unroll
       for (int v = 0; v < V; ++v) {
         T row[R];
 #pragma unroll
         for (int r = 0; r < R; ++r) row[r] = rows[r].at[v];
-        Cell::backward(row, sums[0].at[v] + upstream.at[v], before.at[v], now.at[v], carry.at[v]);
+        if (!Cell::kHasMemory || v < running)
+          cell.backward(row, dm.at[v], before.at[v], now.at[v], carry.at[v]);
 #pragma unroll
         for (int r = 0; r < R; ++r) rows[r].at[v] = row[r];
       }
       if (Cell::kCarries) store<V>(carry_at, carry);
 #pragma unroll
-      for (int r = 0; r < R; ++r) store<V>(own.row(panel, r * units + unit) + column, rows[r]);
+      for (int r = 0; r < R; ++r) store<V>(own + r * place.row_stride, rows[r]);
     };
-    if (t < 0)
-      product.template phase<V, 1>(phase % 2, gates.at(0), true, before_sequence);
-    else
-      product.template phase<V, 1>(phase % 2, gates.at(t + 1), t + 1 < steps, step);
+    if constexpr (kProjects)
+      if (part >= 2)
+        return projection.template phase<V, 1>(
+            part - 2, upstream, Extent{panels, panels},
+            [&](int64_t unit, int64_t panel, int column, Vec<T, V>(&sums)[1]) {
+              step(unit, panel, column, sums[0]);
+            });
+    const auto finish = [&](int64_t unit, int64_t panel, int column, Vec<T, V>(&sums)[1]) {
+      if (t < 0) return before_sequence(unit, panel, column, sums);
+      A* const at = upstream.data + Place<1>(unit, outputs, panel, column, time.width).unit;
+      const Vec<T, V> outside = load<V>(at);
+#pragma unroll
+      for (int v = 0; v < V; ++v) sums[0].at[v] += outside.at[v];
+      if constexpr (kProjects)
+        store<V>(at, sums[0]);
+      else
+        step(unit, panel, column, sums[0]);
+    };
+    const Extent extent{panels, t + 1 < steps ? time.panels_at(t + 1) : 0};
+    product.template phase<V, 1>(part, gates.at(t + 1), extent, finish);
   }
 };
 
-// Of a sequence, in panels.
-template <typename T>
-struct Layer {
-  const Stream& stream;
-  const Shape shape;
-  const int64_t steps, hidden;
-
-  Steps<T> take(int64_t length, int64_t rows) const {
-    return take_steps<T>(stream, length, rows * hidden, shape);
-  }
-
-  // Between rows of units and the features of a user's array, [length, batch, all * hidden], that
-  // start with row `from`.
-  Transfer<T> rows(const Steps<T>& panels, int64_t row, const T* array, int64_t all, int64_t from,
-                   int64_t count, int64_t length) const {
-    return transfer(array, all * hidden, from * hidden, panels, row * hidden, count * hidden,
-                    length, shape.columns);
-  }
-  Transfer<T> all(const Steps<T>& panels, const T* array, int64_t rows_of_unit,
-                  int64_t length) const {
-    return rows(panels, 0, array, rows_of_unit, 0, rows_of_unit, length);
-  }
-
-  // The columns of all steps, beside each other.
-  SequenceColumns<T> columns(const Steps<T>& panels) const { return {panels, shape.columns}; }
-
-  // rows [steps][count] = w_input x_t, with w_input [count, inputs] and x [steps, batch, inputs].
-  void multiply(const T* w_input, const T* x, int64_t inputs, const Steps<T>& panels,
-                int64_t count) const {
-    dense_product<T>(Strided<const T>{w_input, inputs, 1}, Strided<const T>{x, inputs, 1},
-                     columns(panels), count, steps * shape.columns, inputs, stream);
-  }
-  // dw_input [count, inputs] = sum_t rows_t x_t^T.
-  void multiply_gradient(const Steps<T>& panels, int64_t count, const T* x, int64_t inputs,
-                         T* dw_input) const {
-    dense_product<T>(columns(panels), Strided<const T>{x, 1, inputs},
-                     Strided<T>{dw_input, inputs, 1}, count, inputs, steps * shape.columns, stream);
-  }
-
-  // [1 + steps][units]: the first one from `initial`, or zeros.
-  Steps<T> take_states(const T* initial) const {
-    const Steps<T> states = take(1 + steps, 1);
-    set_first(states, initial);
-    return states;
-  }
-  void set_first(const Steps<T>& states, const T* initial) const {
-    if (initial)
-      pack(all(states, initial, 1, 1), stream);
-    else
-      fill_zeros(states.data, states.step_stride(), stream);
-  }
-  // The same with all steps of `array`.
-  Steps<T> read_states(const T* initial, const T* array) const {
-    const Steps<T> states = take_states(initial);
-    pack(all(states.from(1), array, 1, steps), stream);
-    return states;
-  }
-};
-
-// The forward pass, once the input's contribution is in `gates` and the initial states are set.
-template <class Cell, typename T>
-void run_forward(const GatedForward<T>& a, const Layer<T>& layer, const Steps<T>& gates,
-                 const Steps<T>& h, const Steps<T>& c) {
-  const Product<T> product = product_of(a.w, a.values, layer.hidden, layer.shape, layer.stream);
-  with_vector<T>(layer.shape, [&](auto vector) {
-    const ForwardSteps<T, vector, Cell> program{product, a.bias, a.b_input,      gates,
-                                                h,       c,      a.h0 != nullptr};
-    run(program, 2 * layer.steps, product.threads(), layer.stream);
-  });
-  unpack(layer.all(h.from(1), a.h, 1, layer.steps), layer.stream);
+// body(projects), known at compile time.
+template <class Cell, class Body>
+void with_projection(bool projects, const Body& body) {
+  if constexpr (Cell::kHasMemory)
+    if (projects) return body(std::true_type());
+  body(std::false_type());
 }
 
-template <typename T>
+template <typename A>
 __global__ void __launch_bounds__(kThreads)
-    sum_rows(const Steps<T> steps, int64_t length, int64_t rows, T* sums) {
+    sum_rows(const Steps<A> steps, int64_t length, int64_t rows, const Running running,
+             Computed<A>* sums) {
   const int lane = threadIdx.x % kWarp, column = lane % steps.width;
   for (int64_t row = thread_in_grid() / kWarp; row < rows; row += threads_of_grid() / kWarp) {
-    T sum = 0;
+    Computed<A> sum = 0;
     for (int64_t k = lane / steps.width; k < length * steps.panels; k += kWarp / steps.width)
-      sum += steps.at(0).row(k, row)[column];
+      if (k % steps.panels * steps.width <
+          running.columns(k / steps.panels, steps.panels * steps.width))
+        sum += computed(steps.at(0).row(k, row)[column]);
     for (int distance = kWarp / 2; distance > 0; distance /= 2)
       sum += __shfl_xor_sync(~0u, sum, distance);
     if (lane == 0) sums[row] = sum;
   }
 }
 
-template <typename T>
-void sum_over_columns(const Steps<T>& steps, int64_t length, int64_t rows, T* sums,
-                      const Stream& stream) {
-  launch(sum_rows<T>, rows * kWarp, stream, steps, length, rows, sums);
+template <typename A>
+void sum_over_columns(const Steps<A>& steps, int64_t length, int64_t rows, Computed<A>* sums,
+                      const Stream& stream, const Running& running = {}) {
+  launch(sum_rows<A>, rows * kWarp, stream, steps, length, rows, running, sums);
 }
 
-// The backward pass; `gates` hold what the forward pass saved and then the gradients, `state` is c
-// or h. Writes all gradients but those of the input.
-template <class Cell, typename T>
-void run_backward(const GatedBackward<T>& a, const Layer<T>& layer, const Steps<T>& gates,
-                  const Steps<T>& state, const Steps<T>& h) {
-  const Stream& stream = layer.stream;
-  const int64_t steps = layer.steps, hidden = layer.hidden;
-  const Steps<T> dh = layer.take(steps, 1), dh0 = layer.take(1, 1), carried = layer.take(1, 1);
-  pack(layer.all(dh, a.dh, 1, steps), stream);
-  layer.set_first(carried, a.dc_n);
-  const T* values = in_order(a.values, a.permutation, a.w.nnz(), stream);
-  const Product<T> product = product_of(a.wt, values, hidden, layer.shape, stream);
-  with_vector<T>(layer.shape, [&](auto vector) {
-    const BackwardSteps<T, vector, Cell> program{product, gates, dh, state, carried, dh0, steps};
-    run(program, 2 * (steps + (a.dh0 ? 1 : 0)), product.threads(), stream);
-  });
-  if (a.dh0) unpack(layer.all(dh0, a.dh0, 1, 1), stream);
-  if (a.dc0) unpack(layer.all(carried, a.dc0, 1, 1), stream);
-  sum_over_columns(gates, steps, a.w.rows, a.dbias, stream);
-  if (a.dvalues) {
-    const int64_t first = a.h0 ? 0 : 1;
-    const LinkSums<T> sums = link_sums_of(a.w, layer.shape, gates.at(first), h.at(first),
-                                          (steps - first) * layer.shape.panels, a.dvalues, stream);
-    sum_over_panels(sums, layer.shape, false, stream);
+// Of a sequence, in panels that are kept as A.
+template <typename A>
+struct Layer {
+  using T = Computed<A>;
+
+  const Stream& stream;
+  const Shape shape;
+  const int64_t steps, hidden;
+  const Packing packing = {};
+
+  // The same with another number of units.
+  Layer with_units(int64_t units) const { return {stream, shape, steps, units, packing}; }
+
+  Steps<A> take(int64_t length, int64_t rows) const {
+    return take_steps<A>(stream, length, rows * hidden, shape);
   }
-}
 
-// The transfers of what a unit saves, [steps, batch, saved * hidden] in blocks of `hidden`
-// features: its rows, and c.
-template <class Cell, typename T>
-struct Saved {
-  static constexpr int kAll = Cell::kRows + (Cell::kHasMemory ? 1 : 0);
-
-  const Layer<T>& layer;
-  const T* array;
-
-  Transfer<T> rows(const Steps<T>& gates) const {
-    return layer.rows(gates, 0, array, kAll, 0, Cell::kRows, layer.steps);
+  // Between rows of units and the features of a user's array, [length, batch, all * hidden], that
+  // start with row `from`.
+  Transfer<A> rows(const Steps<A>& panels, int64_t row, const A* array, int64_t all, int64_t from,
+                   int64_t count, int64_t length) const {
+    Transfer<A> copy = transfer(array, all * hidden, from * hidden, panels, row * hidden,
+                                count * hidden, length, shape.columns);
+    copy.running = packing.running;
+    return copy;
   }
-  Transfer<T> memory(const Steps<T>& c) const {
-    return layer.rows(c.from(1), 0, array, kAll, Cell::kRows, 1, layer.steps);
+  Transfer<A> all(const Steps<A>& panels, const A* array, int64_t rows_of_unit,
+                  int64_t length) const {
+    return rows(panels, 0, array, rows_of_unit, 0, rows_of_unit, length);
+  }
+
+  // The columns of all steps, beside each other, and how many there are.
+  template <typename Z>
+  SequenceColumns<Z> columns(const Steps<Z>& panels) const {
+    return {panels, shape.columns, packing.column};
+  }
+  int64_t columns() const {
+    return packing.first_row ? packing.first_row[steps] : steps * shape.columns;
+  }
+
+  // rows [steps][count] = w_input x_t, with w_input [count, inputs] and x [steps, batch, inputs].
+  template <typename Z>
+  void multiply(const T* w_input, const A* x, int64_t inputs, const Steps<Z>& panels,
+                int64_t count) const {
+    dense_product<T>(Strided<const T>{w_input, inputs, 1}, Strided<const A>{x, inputs, 1},
+                     columns(panels), count, columns(), inputs, stream);
+  }
+  // dw_input [count, inputs] = sum_t rows_t x_t^T.
+  void multiply_gradient(const Steps<A>& panels, int64_t count, const A* x, int64_t inputs,
+                         T* dw_input) const {
+    dense_product<T>(columns(panels), Strided<const A>{x, 1, inputs},
+                     Strided<T>{dw_input, inputs, 1}, count, inputs, columns(), stream);
+  }
+
+  // [1 + steps][units]: the first one from `initial`, or zeros.
+  Steps<A> take_states(const A* initial) const {
+    const Steps<A> states = take(1 + steps, 1);
+    set_first(states, initial);
+    return states;
+  }
+  void set_first(const Steps<A>& states, const A* initial) const {
+    if (initial)
+      pack(all(states, initial, 1, 1), stream);
+    else
+      fill_zeros(states.data, states.step_stride(), stream);
+  }
+  // The same with all steps of `array`.
+  Steps<A> read_states(const A* initial, const A* array) const {
+    const Steps<A> states = take_states(initial);
+    pack(all(states.from(1), array, 1, steps), stream);
+    return states;
+  }
+
+  Time time() const { return {packing.running, shape.panels, shape.width}; }
+
+  // The product with a projection, or with its transpose, or none.
+  Product<A> project(const Projection<T>& p) const {
+    if (p.w.ptr == nullptr) return {};
+    return product_on<A>(p.w, p.values, p.w.rows, shape, stream);
+  }
+  Product<A> project_back(const Projection<T>& p) const {
+    if (p.w.ptr == nullptr) return {};
+    const T* values = in_order(p.values, p.permutation, p.w.nnz(), stream);
+    return product_on<A>(p.wt, values, p.wt.rows, shape, stream);
+  }
+
+  // sums [rows] = the sums of these rows over all columns.
+  void sum_columns(const Steps<A>& panels, int64_t rows, T* sums) const {
+    sum_over_columns(panels, steps, rows, sums, stream, packing.running);
+  }
+
+  // gradient = sum_t a_t b_t^T at the links of w, from step `first` on.
+  void multiply_links(const Csr& w, const Steps<A>& a, const Steps<A>& b, int64_t first,
+                      T* gradient) const {
+    const LinkSums<A> sums = link_sums_of(w, shape, a.at(first), b.at(first),
+                                          (steps - first) * shape.panels, gradient, stream);
+    sum_over_panels(sums, shape, false, stream, [&](int64_t k) {
+      return packing.runs(first + k / shape.panels, k % shape.panels, shape.width);
+    });
   }
 };
 
+// That of a pass's arguments, a Gated or Rnn structure.
+template <typename A, class Pass>
+Layer<A> layer_of(const Pass& a, int64_t hidden, const Stream& stream) {
+  return {stream, shape_of<A>(a.batch), a.steps, hidden,
+          packing_of(a.first_row, a.steps, a.batch, stream)};
+}
+
+// The forward pass, once the input's contribution is in `gates` and the initial states are set.
+// Takes the weights from `a`.
+template <class Cell, typename T, typename A, typename Z>
+void run_forward(const GatedForward<T>& a, const Cell& cell, const Layer<A>& layer,
+                 const Steps<Z>& gates, const Steps<A>& h, const Steps<A>& c, bool has_initial) {
+  const bool projected = a.projection.w.ptr != nullptr;
+  const Product<A> product = product_on<A>(a.w, a.values, layer.hidden, layer.shape, layer.stream);
+  const Product<A> projection = layer.project(a.projection);
+  const Steps<A> unprojected = projected ? layer.take(1, 1) : Steps<A>{};
+  with_vector<A>(layer.shape, [&](auto vector) {
+    with_projection<Cell>(projected, [&](auto projects) {
+      const ForwardSteps<A, Z, vector, Cell, projects> program{
+          cell, layer.time(), product,    projection, a.bias, a.b_input, gates, h,
+          c,    unprojected,  has_initial};
+      run(program, program.kPhases * layer.steps, std::max(product.threads(), projection.threads()),
+          layer.stream);
+    });
+  });
+}
+
+// What a layer exchanges on the way back with what is around it.
+template <typename A>
+struct Outside {
+  const A *h0, *dh;
+  A* dh0;
+};
+
+// The backward pass; `gates` hold what the forward pass saved and then the gradients, `state` is c
+// or h. Takes the weights from `a` and writes all gradients but those of the input.
+template <class Cell, typename T, typename A>
+void run_backward(const GatedBackward<T>& a, const Cell& cell, const Layer<A>& layer,
+                  const Steps<A>& gates, const Steps<A>& state, const Steps<A>& h,
+                  const Outside<A>& outside) {
+  const Stream& stream = layer.stream;
+  const int64_t steps = layer.steps;
+  const Layer<A> outputs = layer.with_units(a.w.cols);
+  const bool projected = a.projection.w.ptr != nullptr;
+  const Steps<A> dh = outputs.take(steps, 1), dh0 = outputs.take(1, 1), carried = layer.take(1, 1);
+  const Steps<A> unprojected = projected ? layer.take(steps, 1) : Steps<A>{};
+  pack(outputs.all(dh, outside.dh, 1, steps), stream);
+  if constexpr (Cell::kHasMemory)
+    layer.set_first(carried, a.dc_n);
+  else
+    layer.set_first(carried, nullptr);
+  const T* values = in_order(a.values, a.permutation, a.w.nnz(), stream);
+  const Product<A> product = product_on<A>(a.wt, values, a.wt.rows, layer.shape, stream);
+  const Product<A> projection = layer.project_back(a.projection);
+  with_vector<A>(layer.shape, [&](auto vector) {
+    with_projection<Cell>(projected, [&](auto projects) {
+      const BackwardSteps<A, vector, Cell, projects> program{
+          cell,  layer.time(), product,     projection, gates, dh,
+          state, carried,      unprojected, dh0,        steps};
+      run(program, program.kPhases * steps + (outside.dh0 ? 2 : 0),
+          std::max(product.threads(), projection.threads()), stream);
+    });
+  });
+  if (outside.dh0) unpack(outputs.all(dh0, outside.dh0, 1, 1), stream);
+  if constexpr (Cell::kHasMemory)
+    if (a.dc0) unpack(layer.all(carried, a.dc0, 1, 1), stream);
+  layer.sum_columns(gates, a.w.rows, a.dbias);
+  if (a.dvalues) layer.multiply_links(a.w, gates, h, outside.h0 ? 0 : 1, a.dvalues);
+  if (a.dprojection) layer.multiply_links(a.projection.w, dh, unprojected, 0, a.dprojection);
+}
+
+// What a unit saves, [steps, hidden, saved, batch]: its rows, and c. move(transfer) for each.
+template <class Cell, typename T, class Move>
+void for_each_saved(const Layer<T>& layer, const T* saved, const Steps<T>& gates, const Steps<T>& c,
+                    const Move& move) {
+  constexpr int kAll = Cell::kRows + (Cell::kHasMemory ? 1 : 0);
+  for (int block = 0; block < kAll; ++block) {
+    const bool of_gates = block < Cell::kRows;
+    Transfer<T> one = layer.rows(of_gates ? gates : c.from(1), of_gates ? block : 0, saved, kAll, 0,
+                                 1, layer.steps);
+    one.blocks = kAll, one.block = block;
+    move(one);
+  }
+}
+
 template <class Cell, typename T>
-void gated_forward(const GatedForward<T>& a, const Stream& stream) {
-  const Layer<T> layer{stream, shape_of<T>(a.batch), a.steps, a.w.cols};
-  const Steps<T> gates = layer.take(a.steps, Cell::kRows), h = layer.take_states(a.h0);
+void gated_forward(const GatedForward<T>& a, const Cell& cell, const Stream& stream) {
+  const Layer<T> layer = layer_of<T>(a, a.w.rows / Cell::kGates, stream);
+  const Layer<T> outputs = layer.with_units(a.w.cols);
+  const Steps<T> gates = layer.take(a.steps, Cell::kRows), h = outputs.take_states(a.h0);
   const Steps<T> c = Cell::kHasMemory ? layer.take_states(a.c0) : Steps<T>{};
   if (a.w_input)
     layer.multiply(a.w_input, a.x, a.inputs, gates, a.w.rows);
   else
     pack(layer.rows(gates, 0, a.x, Cell::kGates, 0, Cell::kGates, a.steps), stream);
-  run_forward<Cell>(a, layer, gates, h, c);
-  if (Cell::kHasMemory) unpack(layer.all(c.from(a.steps), a.c_n, 1, 1), stream);
-  if (!a.saved) return;
-  const Saved<Cell, T> saved{layer, a.saved};
-  unpack(saved.rows(gates), stream);
-  if (Cell::kHasMemory) unpack(saved.memory(c), stream);
+  run_forward(a, cell, layer, gates, h, c, a.h0 != nullptr);
+  unpack(outputs.all(h.from(1), a.h, 1, a.steps), stream);
+  if (Cell::kHasMemory)
+    run_each(TakeLast<T>{c.from(1), layer.packing.running, a.steps, a.batch, a.c_n},
+             a.batch * layer.hidden, stream);
+  if (a.saved)
+    for_each_saved<Cell>(layer, a.saved, gates, c, [&](auto& one) { unpack(one, stream); });
 }
 
 template <class Cell, typename T>
-void gated_backward(const GatedBackward<T>& a, const Stream& stream) {
-  const Layer<T> layer{stream, shape_of<T>(a.batch), a.steps, a.w.cols};
-  const Steps<T> gates = layer.take(a.steps, Cell::kRows), h = layer.read_states(a.h0, a.h);
+void gated_backward(const GatedBackward<T>& a, const Cell& cell, const Stream& stream) {
+  const Layer<T> layer = layer_of<T>(a, a.w.rows / Cell::kGates, stream);
+  const Steps<T> gates = layer.take(a.steps, Cell::kRows);
+  const Steps<T> h = layer.with_units(a.w.cols).read_states(a.h0, a.h);
   const Steps<T> state = Cell::kHasMemory ? layer.take_states(a.c0) : h;
-  const Saved<Cell, T> saved{layer, a.saved};
-  pack(saved.rows(gates), stream);
-  if (Cell::kHasMemory) pack(saved.memory(state), stream);
-  run_backward<Cell>(a, layer, gates, state, h);
+  for_each_saved<Cell>(layer, a.saved, gates, state, [&](auto& one) { pack(one, stream); });
+  run_backward(a, cell, layer, gates, state, h, {a.h0, a.dh, a.dh0});
   for (int g = 0; g < Cell::kGates; ++g) {
     const int64_t hidden = layer.hidden, own = g * hidden;
     const Steps<T> dv = gates.from_row(Cell::input_row(g) * hidden);
     if (a.dv) unpack(layer.rows(dv, 0, a.dv, Cell::kGates, g, 1, a.steps), stream);
     if (a.dw_input) layer.multiply_gradient(dv, hidden, a.x, a.inputs, a.dw_input + own * a.inputs);
-    if (a.db_input) sum_over_columns(dv, a.steps, hidden, a.db_input + own, stream);
+    if (a.db_input) layer.sum_columns(dv, hidden, a.db_input + own);
   }
 }
 

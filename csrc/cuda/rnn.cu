@@ -29,32 +29,49 @@ void with_activation(Activation activation, const Body& body) {
     body(Elman<Relu>());
 }
 
-}  // namespace
-
-template <typename T>
-void rnn_forward(const RnnForward<T>& a, const Stream& stream) {
-  const Layer<T> layer{stream, shape_of<T>(a.batch), a.steps, a.w.rows};
-  const Steps<T> h = layer.take_states(a.h0), z = h.from(1);  // each h_t takes the place of its z_t
-  if (a.w_input)
-    layer.multiply(a.w_input, a.x, a.inputs, z, layer.hidden);
+// Where z is summed: where each h_t takes the place of its z_t, unless that is kept half as wide.
+template <typename A>
+Steps<Computed<A>> place_of_z(const Layer<A>& layer, const Steps<A>& h) {
+  if constexpr (std::is_same_v<A, Computed<A>>)
+    return h;
   else
-    pack(layer.all(z, a.x, 1, a.steps), stream);
-  GatedForward<T> pass = {};
-  pass.w = a.w, pass.values = a.values, pass.bias = a.bias, pass.h0 = a.h0, pass.h = a.h;
-  with_activation(a.activation,
-                  [&](auto cell) { run_forward<decltype(cell)>(pass, layer, z, h, Steps<T>{}); });
+    return take_steps<Computed<A>>(layer.stream, layer.steps, layer.hidden, layer.shape);
 }
 
-template <typename T>
-void rnn_backward(const RnnBackward<T>& a, const Stream& stream) {
-  const Layer<T> layer{stream, shape_of<T>(a.batch), a.steps, a.w.rows};
-  const Steps<T> dz = layer.take(a.steps, 1), h = layer.read_states(a.h0, a.h);
+}  // namespace
+
+template <typename T, typename A>
+void rnn_forward(const RnnForward<T, A>& a, const Stream& stream) {
+  const Layer<A> layer = layer_of<A>(a, a.w.rows, stream);
+  const Steps<A> states = layer.take_states(a.h0), h = states.from(1);
+  GatedForward<T> pass = {};
+  pass.w = a.w, pass.values = a.values, pass.bias = a.bias;
+  const auto run = [&](const auto& z) {
+    with_activation(a.activation, [&](auto cell) {
+      run_forward(pass, cell, layer, z, states, Steps<A>{}, a.h0 != nullptr);
+    });
+  };
+  if (a.w_input) {
+    const Steps<T> z = place_of_z(layer, h);
+    layer.multiply(a.w_input, a.x, a.inputs, z, layer.hidden);
+    run(z);
+  } else {
+    pack(layer.all(h, a.x, 1, a.steps), stream);
+    run(h);
+  }
+  unpack(layer.all(h, a.h, 1, a.steps), stream);
+}
+
+template <typename T, typename A>
+void rnn_backward(const RnnBackward<T, A>& a, const Stream& stream) {
+  const Layer<A> layer = layer_of<A>(a, a.w.rows, stream);
+  const Steps<A> dz = layer.take(a.steps, 1), h = layer.read_states(a.h0, a.h);
   GatedBackward<T> pass = {};
   pass.w = a.w, pass.wt = a.wt, pass.permutation = a.permutation, pass.values = a.values;
-  pass.h0 = a.h0, pass.dh = a.dh;
-  pass.dbias = a.dbias, pass.dh0 = a.dh0, pass.dvalues = a.dvalues;
-  with_activation(a.activation,
-                  [&](auto cell) { run_backward<decltype(cell)>(pass, layer, dz, h, h); });
+  pass.dbias = a.dbias, pass.dvalues = a.dvalues;
+  with_activation(a.activation, [&](auto cell) {
+    run_backward(pass, cell, layer, dz, h, h, {a.h0, a.dh, a.dh0});
+  });
   if (a.dz) unpack(layer.all(dz, a.dz, 1, a.steps), stream);
   if (a.dw_input) layer.multiply_gradient(dz, layer.hidden, a.x, a.inputs, a.dw_input);
 }
@@ -63,5 +80,7 @@ template void rnn_forward(const RnnForward<float>&, const Stream&);
 template void rnn_forward(const RnnForward<double>&, const Stream&);
 template void rnn_backward(const RnnBackward<float>&, const Stream&);
 template void rnn_backward(const RnnBackward<double>&, const Stream&);
+template void rnn_forward(const RnnForward<float, BFloat16>&, const Stream&);
+template void rnn_backward(const RnnBackward<float, BFloat16>&, const Stream&);
 
 }  // namespace sparse_engine::cuda

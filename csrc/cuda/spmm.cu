@@ -5,14 +5,15 @@
 namespace sparse_engine::cuda {
 namespace {
 
-template <typename T, int V>
+template <typename A, int V>
 struct Multiply {
-  static constexpr int kBlocks = 4;
+  using T = Computed<A>;
+  static constexpr int kBlocks = V == 8 ? 3 : 4;
 
-  Product<T> product;
+  Product<A> product;
   const T* bias;
-  Panels<T> x;
-  Panels<T> y;
+  Panels<A> x;
+  Panels<A> y;
 
   __device__ bool needed(int64_t phase) const { return phase == 0 || product.has_long_rows(); }
 
@@ -28,16 +29,16 @@ struct Multiply {
 
 }  // namespace
 
-template <typename T>
-void spmm(const Spmm<T>& a, const Stream& stream) {
+template <typename T, typename A>
+void spmm(const Spmm<T, A>& a, const Stream& stream) {
   if (a.columns == 0 || a.w.rows == 0) return;
-  const Shape shape = shape_of<T>(a.columns);
-  const DensePanels<T> x(a.x, a.w.cols, shape, stream), y(a.y, a.w.rows, shape, stream);
+  const Shape shape = shape_of<A>(a.columns);
+  const DensePanels<A> x(a.x, a.w.cols, shape, stream), y(a.y, a.w.rows, shape, stream);
   const T* values = in_order(a.values, a.permutation, a.w.nnz(), stream);
-  const Product<T> product = product_of(a.w, values, a.w.rows, shape, stream);
+  const Product<A> product = product_on<A>(a.w, values, a.w.rows, shape, stream);
   x.read(stream);
-  with_vector<T>(shape, [&](auto vector) {
-    const Multiply<T, vector> program{product, a.bias, x.panels, y.panels};
+  with_vector<A>(shape, [&](auto vector) {
+    const Multiply<A, vector> program{product, a.bias, x.panels, y.panels};
     launch_each(program, product.pieces.slots > 0 ? 2 : 1, product.threads(), stream);
   });
   y.write(stream);
@@ -45,5 +46,6 @@ void spmm(const Spmm<T>& a, const Stream& stream) {
 
 template void spmm(const Spmm<float>&, const Stream&);
 template void spmm(const Spmm<double>&, const Stream&);
+template void spmm(const Spmm<float, BFloat16>&, const Stream&);
 
 }  // namespace sparse_engine::cuda

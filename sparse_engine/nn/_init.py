@@ -22,13 +22,13 @@ def check_density(density: float, name: str = "density") -> float:
     return density
 
 
-def no_links(out_features: int, in_features: int) -> Links:
+def no_links(out_features: int, in_features: int, device: torch.device | None = None) -> Links:
     """An empty matrix, which samplers and rewirings start from."""
     for name, size in (("out_features", out_features), ("in_features", in_features)):
         if size < 0:
             raise ValueError(f"expected {name} of at least 0, found {size}")
-    crow = torch.zeros(out_features + 1, dtype=torch.int64)
-    return Links(crow, torch.empty(0, dtype=torch.int32), in_features)
+    crow = torch.zeros(out_features + 1, dtype=torch.int64, device=device)
+    return Links(crow, torch.empty(0, dtype=torch.int32, device=device), in_features)
 
 
 def random_links(out_features: int, in_features: int, nnz: int, key: RandomKey) -> Links:

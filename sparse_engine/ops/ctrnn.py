@@ -41,12 +41,13 @@ def ctrnn(
     Args:
         x: float32 or float64 ``[steps, batch, hidden]``, the input's contribution and the bias.
         h0: ``[batch, hidden]``, or None for zeros.
-        dt: ``[steps, batch]``, finite and at least 0: the length of one unfold.
+        dt: ``[steps, batch]``, finite and at least 0: the length of one unfold. On a CUDA device
+            it is not checked, for which the host would have to wait.
         values: ``[nnz]``.
         pattern: the links of the ``hidden x hidden`` weight W.
         rate: ``[hidden]``, one over the time constants, or None for zeros.
         unfolds: steps of the solver for each x, at least 1.
-        solver: Euler's method by default.
+        solver: Euler's method by default; of at most 16 stages on a CUDA device.
         clip: after each unfold h is clipped to ``[-clip, clip]``; None for no limit. No gradient
             passes a state at the limit.
 

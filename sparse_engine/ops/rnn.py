@@ -31,8 +31,8 @@ def rnn(
     for the backward pass.
 
     With float32 values, x and h0 may be bfloat16, and become it under
-    ``torch.autocast("cpu", torch.bfloat16)``: every h and dz is rounded to within 2^-8 of itself,
-    products and sums are taken in float32, and so are the gradients of the parameters.
+    ``torch.autocast(x.device.type, torch.bfloat16)``: every h and dz is rounded to within 2^-8 of
+    itself, products and sums are taken in float32, and so are the gradients of the parameters.
 
     Args:
         x: float32 or float64 ``[steps, batch, inputs]``; without ``w_input`` the input's

@@ -14,8 +14,8 @@ def spmm(values: Tensor, pattern: Pattern, x: Tensor, bias: Tensor | None = None
     """``W @ x + bias[:, None]``, with W given by its links.
 
     Differentiable in ``values``, ``x`` and ``bias``, to any order. With float32 values, x may be
-    bfloat16, and becomes it under ``torch.autocast("cpu", torch.bfloat16)``: products and sums are
-    taken in float32, and each result is rounded once, to within 2^-8 of itself.
+    bfloat16, and becomes it under ``torch.autocast(x.device.type, torch.bfloat16)``: products and
+    sums are taken in float32, and each result is rounded once, to within 2^-8 of itself.
 
     Args:
         values: float32 or float64 ``[nnz]``.

@@ -10,10 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
 from torch.utils.cpp_extension import include_paths, library_paths
-
-from sparse_engine.ops._native import native
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIM = ROOT / "tests/cuda/shim"
@@ -35,9 +32,10 @@ HEADERS = [
 
 def sources() -> list[Path]:
     """The kernels, their bindings, and what stands in for a GPU."""
-    bindings = ("cuda", "products", "rnn", "gated", "topology")
+    bindings = ["cuda", "products", "rnn", "gated", "ctrnn", "conductance", "ltc", "rhn"]
+    bindings += ["on_lstm", "topology", "scan"]
     # What bindings refer to on the CPU.
-    cpu = ("memory", "links", "pattern", "sample", "carry", "select", "nearest_zero")
+    cpu = ("memory", "links", "pattern", "sample", "carry", "select", "nearest_zero", "scan")
     return [
         *sorted((ROOT / "csrc/cuda").glob("*.cu")),
         *(ROOT / f"csrc/bindings/{name}.cpp" for name in bindings),
@@ -90,26 +88,23 @@ def simulated(simulated_library):
 
 
 class Device:
-    """The operations of a GPU, on CPU tensors that it copies to and fro."""
+    """The operations of a GPU, on CPU tensors."""
+
+    def __init__(self, run) -> None:
+        self.run = run
 
     def __getattr__(self, name: str):
-        operation = getattr(native, name)
-
-        def run(*arguments):
-            found = operation(*(a.cuda() if isinstance(a, Tensor) else a for a in arguments))
-            return found.cpu() if isinstance(found, Tensor) else [t.cpu() for t in found]
-
-        return run
+        return lambda *arguments: self.run(name, arguments)
 
 
-@pytest.fixture(scope="session", params=["simulated", "on_device"])
+@pytest.fixture(
+    scope="session", params=["simulated", *(["on_device"] if torch.cuda.is_available() else [])]
+)
 def gpu(request):
-    """The operations on a simulated GPU and on a real one."""
+    """The operations on a simulated GPU and, where there is one, on a real one."""
     if request.param == "simulated":
         return request.getfixturevalue("simulated")
-    if not torch.cuda.is_available():
-        pytest.skip("no GPU")
-    return Device()
+    return Device(request.getfixturevalue("on_gpu"))
 
 
 @pytest.fixture(autouse=True)

@@ -1,12 +1,31 @@
 """What only a real GPU can show."""
 
+import copy
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pack_sequence
+from torch.testing import assert_close
 
 from sparse_engine import ops
-from sparse_engine.nn import SparseGRU, SparseLSTM, SparseRNN
-from sparse_engine.testing import random_pattern
+from sparse_engine.nn import (
+    SparseCTRNN,
+    SparseGRU,
+    SparseLSTM,
+    SparseLTC,
+    SparseNeuralODE,
+    SparseONLSTM,
+    SparseRHN,
+    SparseRNN,
+)
+from sparse_engine.testing import assert_valid, random_pattern
+from sparse_engine.topology import Dynamic, Gradient, Magnitude, TwoSided, Uniform
+
+CELLS = pytest.mark.parametrize("cell", [SparseRNN, SparseLSTM, SparseGRU])
+OTHERS = [SparseCTRNN, SparseNeuralODE, SparseLTC]
+OTHERS += [partial(SparseRHN, recurrence_depth=2), partial(SparseONLSTM, chunk_size=10)]
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 
@@ -15,7 +34,7 @@ def on_device(pattern):
     return type(pattern)(*(index.cuda() for index in pattern))
 
 
-@pytest.mark.parametrize("cell", [SparseRNN, SparseLSTM, SparseGRU])
+@pytest.mark.parametrize("cell", [SparseRNN, SparseLSTM, SparseGRU, *OTHERS])
 def test_training_steps_on_device_repeat_without_synchronising(cell):
     layer = cell(5, 300, density=0.1).cuda()
     x = torch.randn(6, 32, 5, device="cuda")
@@ -41,12 +60,23 @@ def test_derivatives_on_device():
         for n in ((20,), (7, 3))
     )
     torch.autograd.gradcheck(lambda v, x: ops.spmm(v, pattern, x), (values, x))
+    torch.autograd.gradcheck(lambda x: ops.sddmm(pattern, x, x), x)
     z = torch.randn(3, 2, 7, dtype=torch.float64, device="cuda", requires_grad=True)
     torch.autograd.gradcheck(lambda z, v: ops.rnn(z, None, None, v, pattern), (z, values))
 
 
-def test_a_user_may_capture_a_graph_on_device():
-    layer = SparseRNN(5, 300, density=0.1).cuda()
+@CELLS
+def test_derivatives_of_networks_on_device(cell):
+    options = {"proj_size": 3} if cell is SparseLSTM else {}
+    network = cell(4, 5, density=0.5, dtype=torch.float64, device="cuda", **options)
+    x = torch.randn(3, 2, 4, dtype=torch.float64, device="cuda", requires_grad=True)
+    leaves = (x, *network.parameters())
+    torch.autograd.gradcheck(lambda x, *_: network(x, lengths=[3, 1])[0], leaves)
+
+
+@CELLS
+def test_a_user_may_capture_a_graph_on_device(cell):
+    layer = cell(5, 300, density=0.1).cuda()
     x = torch.randn(6, 32, 5, device="cuda")
     with torch.no_grad():
         wanted = layer(x)[0]
@@ -55,6 +85,81 @@ def test_a_user_may_capture_a_graph_on_device():
             found = layer(x)[0]
         graph.replay()
     assert torch.equal(found, wanted)
+
+
+@CELLS
+def test_a_compiled_network_on_device(cell):
+    layer = cell(5, 300, density=0.1).cuda()
+    x = torch.randn(6, 32, 5, device="cuda")
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    assert torch.equal(compiled(x)[0], layer(x)[0])
+
+
+@CELLS
+def test_packed_sequences_on_device(cell):
+    layer = cell(5, 40, density=0.1).cuda()
+    sequences = [torch.randn(n, 5, device="cuda") for n in (7, 7, 3, 1)]
+    found, _ = layer(pack_sequence(sequences))
+    alone = [layer(x)[0] for x in sequences]
+    assert_close(found.data, pack_sequence(alone).data)
+
+
+def test_autocast_on_device():
+    layer = SparseRNN(5, 300, density=0.1).cuda()
+    x = torch.randn(6, 32, 5, device="cuda")
+    wanted = layer(x)[0]
+    with torch.autocast("cuda", torch.bfloat16):
+        y = layer(x)[0]
+    y.float().square().sum().backward()
+    assert y.dtype == torch.bfloat16
+    assert (y - wanted).norm() < 2**-6 * wanted.norm()
+    assert all(parameter.grad.dtype == torch.float32 for parameter in layer.parameters())
+
+
+def test_fifty_rewirings_on_device_give_the_topology_of_the_cpu():
+    layers = [SparseRNN(5, 90, density=0.1, generator=torch.Generator().manual_seed(1))]
+    layers.append(copy.deepcopy(layers[0]).cuda())
+    rules = [
+        Dynamic(
+            layer, torch.optim.Adam(layer.parameters()), prune=TwoSided(), grow=Uniform(), every=1
+        )
+        for layer in layers
+    ]
+    for step in range(50):
+        for layer, rule in zip(layers, rules, strict=True):
+            # The same numbers on both, which training only gives up to rounding.
+            values = layer.weight_hh_l0.values
+            values.data = torch.sin(torch.arange(values.numel()) * 0.7 + step).to(values)
+            rule.step()
+    one, other = (layer.weight_hh_l0 for layer in layers)
+    assert torch.equal(one.crow_indices, other.crow_indices.cpu())
+    assert torch.equal(one.col_indices, other.col_indices.cpu())
+
+
+def test_growth_by_gradient_on_device():
+    layer = SparseRNN(5, 90, density=0.1).cuda()
+    rule = Dynamic(layer, None, prune=Magnitude(), grow=Gradient(), every=2)
+    nnz = layer.weight_hh_l0.nnz
+    for _ in range(4):
+        layer(torch.randn(4, 3, 5, device="cuda"))[0].square().sum().backward()
+        rule.step()
+    weight = layer.weight_hh_l0.cpu()
+    assert weight.nnz == nnz and weight.topology_version > 0
+    assert_valid(weight)
+
+
+def test_illegal_arguments_raise_before_a_launch_on_device():
+    pattern = on_device(random_pattern(7, 7, 20))
+    values, x = torch.randn(20, device="cuda"), torch.randn(7, 3, device="cuda")
+    torch.cuda.synchronize()
+    for wrong, message in [
+        ((values[:-1], pattern, x), r"expected values of shape \[20\], found \[19\]"),
+        ((values, pattern, x[1:]), r"expected x of shape \[7, columns\], found \[6, 3\]"),
+        ((values, pattern, x.double()), "expected x of dtype float32, found float64"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            ops.spmm(*wrong)
+    torch.cuda.synchronize()
 
 
 def test_arguments_on_two_devices_are_an_error_on_device():

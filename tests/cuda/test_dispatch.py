@@ -32,8 +32,13 @@ def test_a_build_without_cuda_says_so(name):
         operation.redispatch(ON_CUDA, *arguments()[name])
 
 
-CELLS = [f"{cell}_{way}" for cell in ("rnn", "lstm", "gru") for way in ("forward", "backward")]
-REWIRING = ["transpose", "sample_absent", "rewire", "smallest", "nearest_zero", "carry", "carry_"]
+CELLS = [
+    f"{cell}_{way}"
+    for cell in ("rnn", "lstm", "gru", "ctrnn", "conductance", "ltc", "rhn", "on_lstm")
+    for way in ("forward", "backward")
+]
+REWIRING = ["transpose", "sample_absent", "rewire", "smallest", "nearest_zero", "scan_absent"]
+REWIRING += ["carry", "carry_"]
 
 
 @pytest.mark.parametrize("name", [*CELLS, *REWIRING])
@@ -63,34 +68,34 @@ def test_shapes_are_checked_before_a_launch(simulated):
         )
 
 
-def test_what_has_no_kernel_is_named(simulated):
-    """Before a launch: packed sequences, bfloat16, clips and projections."""
+def test_dtypes_that_no_kernel_has_are_named(simulated):
+    """Before a launch."""
+    values, x = torch.randn(12), torch.randn(6, 3)
+    with pytest.raises(ValueError, match="expected x of dtype float64, found bfloat16"):
+        simulated.spmm(values.double(), *PATTERN, x.bfloat16(), None)
+    with pytest.raises(ValueError, match="expected x of dtype float32, found float16"):
+        simulated.spmm(values, *PATTERN, x.half(), None)
+    with pytest.raises(ValueError, match="expected b of dtype bfloat16, found float32"):
+        simulated.sddmm(*PATTERN, x.bfloat16(), x)
+
+
+def test_batch_sizes_are_checked_before_a_launch(simulated):
     values, packed = torch.randn(12), torch.randn(5, 6)
-    with pytest.raises(ValueError, match="expected sequences of one length on CUDA devices"):
-        simulated.rnn_forward(packed, None, None, None, values, *PATTERN, torch.tensor([3, 2]), 0)
-    with pytest.raises(ValueError, match="found bfloat16: it has no CUDA kernel yet"):
-        simulated.spmm(values, *PATTERN, torch.randn(6, 3).bfloat16(), None)
-    x, states, none = torch.randn(2, 3, 24), (None,) * 4, (None,) * 6
-    with pytest.raises(ValueError, match="found a clip: it has no CUDA kernel yet"):
-        simulated.lstm_forward(x, *states, values, *none, *PATTERN, None, 1.0, True)
-    with pytest.raises(ValueError, match="found a projection: it has no CUDA kernel yet"):
-        simulated.lstm_forward(
-            x, *states, values, values, *PATTERN, *PATTERN, None, float("inf"), True
+    for sizes, message in [
+        ([2, 3], "batch_sizes of at least 1 that never grow, found 3 at position 1"),
+        ([3, 1], "expected x of 4 rows, as batch_sizes add up to, found 5"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            simulated.rnn_forward(packed, *(None,) * 3, values, *PATTERN, torch.tensor(sizes), 0)
+    elsewhere = torch.empty(2, dtype=torch.int64, device="meta")
+    with pytest.raises(ValueError, match="expected batch_sizes on the CPU"):
+        simulated.rnn_forward.default.redispatch(
+            torch._C.DispatchKeySet(torch._C.DispatchKey.CPU),
+            *(packed, None, None, None, values, *PATTERN, elsewhere, 0),
         )
 
 
-WITHOUT = ["ctrnn", "rhn", "on_lstm", "conductance", "ltc"]
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "scan_absent",
-        "ch3_l3",
-        "ch2_l3n",
-        *(f"{c}_{way}" for c in WITHOUT for way in ("forward", "backward")),
-    ],
-)
+@pytest.mark.parametrize("name", ["ch3_l3", "ch2_l3n"])
 def test_an_operation_without_a_kernel_says_so(name):
     operation = getattr(native, name).default
     of_kind = {"Tensor": torch.ones(1), "int": 0, "float": 0.0, "bool": False}

@@ -14,45 +14,69 @@ GATES = {"rnn": 1, "lstm": 4, "gru": 3}
 SIZES = [1, 7, 40, 260]
 # Its values, and its pattern.
 NO_PROJECTION = (None,) * 6
+# From long to short; some steps leave whole panels without a running sequence.
+LENGTHS = {"one": [3], "equal": [2] * 5, "one left": [4] + [1] * 11}
+LENGTHS |= {"panels end": [5] * 2 + [4] * 9 + [3] * 16 + [1] * 40, "all differ": [*range(9, 0, -1)]}
 
 
 def numbers(dtype, *shape):
     return torch.randn(*shape, dtype=dtype)
 
 
-def problem(cell, hidden, steps, batch, dtype, *, initial, inputs=None):
+def problem(
+    cell,
+    hidden,
+    steps,
+    batch,
+    dtype,
+    *,
+    initial,
+    inputs=None,
+    lengths=None,
+    outputs=None,
+    clip=math.inf,
+):
     """The arguments of the forward operation, and of the backward one as a function.
 
-    With ``inputs``, dense input weights are among them.
+    With ``inputs``, dense input weights are among them; with ``outputs``, a projection to so many.
+    With ``lengths``, there are so many sequences of so many steps.
     """
-    gates = GATES[cell]
-    small = hidden < 7
-    pattern = (
-        random_pattern(gates * hidden, hidden, gates * hidden)
-        if small
-        else hub_pattern(gates * hidden, hidden)
-    )
+    gates, size = GATES[cell], outputs or hidden
+    pattern = pattern_of_size(gates * hidden, size)
     values = numbers(dtype, pattern.nnz) * (hidden / pattern.nnz) ** 0.5
     bias, b_input = numbers(dtype, gates * hidden), numbers(dtype, gates * hidden)
-    x = numbers(dtype, steps, batch, inputs or gates * hidden)
+    outer, sizes = (steps, batch), None
+    if lengths is not None:
+        sizes = (torch.tensor(lengths) > torch.arange(lengths[0])[:, None]).sum(1)
+        outer, batch = (sum(lengths),), len(lengths)
+    x = numbers(dtype, *outer, inputs or gates * hidden)
     w_input = numbers(dtype, gates * hidden, inputs) / inputs**0.5 if inputs else None
     source = x if inputs else None
-    h0, c0 = (numbers(dtype, batch, hidden) if initial else None for _ in range(2))
-    dh, dc = numbers(dtype, steps, batch, hidden), numbers(dtype, batch, hidden)
+    h0, c0 = (numbers(dtype, batch, n) if initial else None for n in (size, hidden))
+    dh, dc = numbers(dtype, *outer, size), numbers(dtype, batch, hidden)
     links = (values, *pattern)
     wants = (True, True)
     if cell == "lstm":
-        links = (values, *NO_PROJECTION, *pattern)
-        forward = (x, w_input, h0, c0, bias, *links, None, math.inf, True)
+        projection = NO_PROJECTION
+        if outputs:
+            projected = pattern_of_size(outputs, hidden)
+            projection = (numbers(dtype, projected.nnz), *projected)
+        links = (values, *projection, *pattern)
+        forward = (x, w_input, h0, c0, bias, *links, sizes, clip, True)
         return forward, lambda h, _, kept: (
             *(dh, dc, h, kept, source, h0, c0),
-            *(*links, None, math.inf, *wants),
+            *(*links, sizes, clip, *wants),
         )
     if cell == "gru":
-        forward = (x, w_input, b_input, h0, bias, *links, None, True)
-        return forward, lambda h, kept: (dh, h, kept, source, h0, *links, None, *wants)
-    forward = (x, w_input, h0, bias, *links, None, 0)
-    return forward, lambda h: (dh, h, source, h0, *links, None, 0, *wants)
+        forward = (x, w_input, b_input, h0, bias, *links, sizes, True)
+        return forward, lambda h, kept: (dh, h, kept, source, h0, *links, sizes, *wants)
+    forward = (x, w_input, h0, bias, *links, sizes, 0)
+    return forward, lambda h: (dh, h, source, h0, *links, sizes, 0, *wants)
+
+
+def pattern_of_size(rows, cols):
+    """Awkward where it is large enough for that."""
+    return random_pattern(rows, cols, max(rows, cols)) if cols < 7 else hub_pattern(rows, cols)
 
 
 def as_tuple(result):
@@ -65,6 +89,17 @@ def check(found, wanted, terms):
         assert_close(one / size, other / size, **tolerance(one.dtype, terms))
 
 
+def check_both_ways(gpu, cell, *sizes, **options):
+    """The forward operation, and the backward one on what each device saved."""
+    forward, backward = problem(cell, *sizes, **options)
+    states = as_tuple(getattr(native, f"{cell}_forward")(*forward))
+    found = as_tuple(getattr(gpu, f"{cell}_forward")(*forward))
+    terms = forward[0].numel() // GATES[cell] + sizes[0]
+    check(found, states, terms)
+    gradients = getattr(native, f"{cell}_backward")(*backward(*states))
+    check(getattr(gpu, f"{cell}_backward")(*backward(*found)), gradients, terms)
+
+
 @pytest.mark.parametrize("cell", GATES)
 @pytest.mark.parametrize("hidden", SIZES)
 @pytest.mark.parametrize("initial", [True, False])
@@ -75,27 +110,51 @@ def test_as_on_the_cpu(gpu, cell, hidden, initial):
         (1, 10, torch.float64),
         (3, 5, torch.float32),
     ]:
-        forward, backward = problem(cell, hidden, steps, batch, dtype, initial=initial)
-        states = as_tuple(getattr(native, f"{cell}_forward")(*forward))
-        terms = steps * batch * hidden
-        found = as_tuple(getattr(gpu, f"{cell}_forward")(*forward))
-        # The last of a cell with gates is what it saves, which each device lays out as it likes.
-        results = len(states) - (cell != "rnn")
-        check(found[:results], states[:results], terms)
-        gradients = getattr(native, f"{cell}_backward")(*backward(*states))
-        check(getattr(gpu, f"{cell}_backward")(*backward(*found)), gradients, terms)
+        check_both_ways(gpu, cell, hidden, steps, batch, dtype, initial=initial)
 
 
 @pytest.mark.parametrize("cell", GATES)
 @pytest.mark.parametrize("inputs", [1, 6, 70])
 def test_dense_input(gpu, cell, inputs):
     for batch, dtype in [(1, torch.float64), (9, torch.float32)]:
-        forward, backward = problem(cell, 40, 2, batch, dtype, initial=True, inputs=inputs)
-        states = as_tuple(getattr(native, f"{cell}_forward")(*forward))
-        found = as_tuple(getattr(gpu, f"{cell}_forward")(*forward))
-        check(found[0], states[0], 40 + inputs)
-        gradients = getattr(native, f"{cell}_backward")(*backward(*states))
-        check(getattr(gpu, f"{cell}_backward")(*backward(*found)), gradients, 80 * batch)
+        check_both_ways(gpu, cell, 40, 2, batch, dtype, initial=True, inputs=inputs)
+
+
+@pytest.mark.parametrize("cell", GATES)
+@pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
+@pytest.mark.parametrize("inputs", [None, 3])
+def test_sequences_of_different_lengths(gpu, cell, lengths, inputs):
+    for initial, dtype in [(True, torch.float64), (False, torch.float32)]:
+        options = {"initial": initial, "inputs": inputs, "lengths": lengths}
+        check_both_ways(gpu, cell, 7, None, None, dtype, **options)
+
+
+@pytest.mark.parametrize("cell", GATES)
+def test_more_steps_than_a_launch_takes_along(gpu, cell):
+    lengths = [131, 130, 127, 2]
+    check_both_ways(gpu, cell, 3, None, None, torch.float64, initial=True, lengths=lengths)
+
+
+@pytest.mark.parametrize(("hidden", "outputs"), [(1, 1), (7, 3), (40, 13), (12, 260), (260, 12)])
+@pytest.mark.parametrize("lengths", [None, LENGTHS["one left"]])
+def test_projections_and_clips(gpu, hidden, outputs, lengths):
+    for initial, clip, dtype in [(True, 0.4, torch.float64), (False, math.inf, torch.float32)]:
+        options = {"initial": initial, "clip": clip, "outputs": outputs, "lengths": lengths}
+        check_both_ways(gpu, "lstm", hidden, 2, 5, dtype, **options)
+
+
+def test_clips_without_a_projection(gpu):
+    for clip in (0.0, 0.3):
+        check_both_ways(gpu, "lstm", 40, 3, 5, torch.float64, initial=True, clip=clip)
+
+
+def test_no_links_at_all(gpu):
+    nothing, projection = random_pattern(28, 3, 0), random_pattern(3, 7, 0)
+    none = torch.empty(0, dtype=torch.float64)
+    x = torch.randn(2, 4, 28, dtype=torch.float64)
+    forward = (x, *(None,) * 4, none, none, *projection, *nothing, None, math.inf, True)
+    h, c_n, _ = gpu.lstm_forward(*forward)
+    check((h, c_n), native.lstm_forward(*forward)[:2], 1)
 
 
 def test_what_is_not_wanted_is_empty(gpu):
@@ -109,10 +168,14 @@ def test_what_is_not_wanted_is_empty(gpu):
 
 
 @pytest.mark.parametrize("cell", GATES)
+@pytest.mark.parametrize("lengths", [None, [2, 1, 1]])
 @pytest.mark.parametrize("setting", [("SIMT_COOPERATIVE", "0"), ("SIMT_ORDER", "descending")])
-def test_same_bits_by_launches_and_in_any_order_of_threads(simulated, cell, setting, monkeypatch):
+def test_same_bits_by_launches_and_in_any_order_of_threads(
+    simulated, cell, lengths, setting, monkeypatch
+):
     """One launch per phase gives what one cooperative kernel gives, and there is no race."""
-    forward, backward = problem(cell, 260, 2, 3, torch.float32, initial=True)
+    options = {"lengths": lengths, "outputs": 30 if cell == "lstm" and lengths else None}
+    forward, backward = problem(cell, 260, 2, 3, torch.float32, initial=True, **options)
     states = as_tuple(getattr(simulated, f"{cell}_forward")(*forward))
     gradients = as_tuple(getattr(simulated, f"{cell}_backward")(*backward(*states)))
     monkeypatch.setenv(*setting)

@@ -64,6 +64,53 @@ def test_selection(gpu, dtype, size):
             check(gpu, "nearest_zero", scores, share)
 
 
+def scan(gpu, block, links, first_row, above):
+    """Bit by bit, NaN among them."""
+    found, wanted = (
+        operations.scan_absent(block, *links, first_row, above) for operations in (gpu, native)
+    )
+    integer = torch.int32 if block.dtype == torch.float32 else torch.int64
+    assert torch.equal(found[0].view(integer), wanted[0].view(integer))
+    assert torch.equal(found[1], wanted[1])
+
+
+@pytest.mark.parametrize("name", PATTERNS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_large_entries_at_absent_cells(gpu, name, dtype):
+    links, shape = PATTERNS[name].links, PATTERNS[name].shape
+    for block in (torch.randn(shape, dtype=dtype), integers(*shape, dtype=dtype)):
+        for above in (-1.0, 0.0, 1.0, torch.inf):
+            scan(gpu, block, links, 0, above)
+            scan(gpu, block[shape[0] // 3 :], links, shape[0] // 3, above)
+    scan(gpu, block[:0], links, 0, 0.0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_special_numbers_at_absent_cells(gpu, dtype):
+    tiny = torch.finfo(dtype).smallest_normal / 4
+    numbers = [0.0, -0.0, torch.inf, -torch.inf, torch.nan, -torch.nan, tiny, -tiny]
+    block = torch.tensor([numbers], dtype=dtype)
+    for above in (-1.0, 0.0, 1.0, torch.inf):
+        scan(gpu, block, random_pattern(1, 8, 0).links, 0, above)
+
+
+def test_the_largest_absent_entries_in_a_stream_of_blocks(gpu):
+    """RigL's growth, as Gradient does it, is that of the whole matrix: of equals the first."""
+    pattern = random_pattern(40, 120, 900)
+    dense, best = integers(40, 120, dtype=torch.float32, most=9), torch.empty(0)
+    cells, bound = torch.empty(0, dtype=torch.int64), -1.0
+    for first in range(0, 40, 7):
+        block = dense[first : first + 7]
+        magnitudes, found = gpu.scan_absent(block, *pattern.links, first, bound)
+        best, cells = torch.cat([best, magnitudes]), torch.cat([cells, found])
+        chosen = gpu.smallest(best, 50, torch.nan, True)
+        best, cells = best[chosen], cells[chosen]
+        bound = float(best.min())
+    dense.flatten()[pattern.links.cells()] = 0
+    order = dense.abs().flatten().argsort(descending=True, stable=True)
+    assert torch.equal(cells, order[:50].sort().values)
+
+
 def test_what_is_wrong_is_found(gpu):
     links, nan = PATTERNS["ordinary"].links, torch.randn(500)
     nan[100] = torch.nan
@@ -76,6 +123,8 @@ def test_what_is_wrong_is_found(gpu):
         gpu.rewire(*links, keep, links.cells()[5:6])
     with pytest.raises(ValueError, match=r"strictly increasing in \[0, 7000\), found 4"):
         gpu.rewire(*links, ~keep, torch.tensor([3, 9, 4]))
+    with pytest.raises(ValueError, match=r"expected rows in \[0, 70\), found 69 to 71"):
+        gpu.scan_absent(torch.randn(2, 100), *links, 69, 0.0)
     with pytest.raises(ValueError, match=r"expected slots in \[-1, 9\), found 9"):
         gpu.carry(torch.randn(3), torch.tensor([0, -1, 9], dtype=torch.int32), 9)
     col = links.col.clone()

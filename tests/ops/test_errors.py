@@ -52,6 +52,7 @@ def test_sddmm():
         ops.sddmm(PATTERN, Y, X.double())
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize(
     ("damage", "message"),
     [

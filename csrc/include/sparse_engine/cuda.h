@@ -1,6 +1,7 @@
-// The kernels on the GPU: the contracts of spmm.h, sddmm.h, rnn.h and gated.h, with every array in
-// the memory of one CUDA device, which is the current one. `threads` is ignored, `first_row` must
-// be null, and what the cells with gates save is [steps, batch, saved * hidden].
+// The kernels on the GPU: the contracts of the headers below, with every array in the memory of one
+// CUDA device, which is the current one; only `first_row`, the numbers of a Runge-Kutta method, at
+// most kMostStages of each, and the array of a highway network's levels are the host's. `threads`
+// is ignored.
 //
 // All of it is asynchronous: work is queued on a stream, and nothing is read back, except by what
 // changes the pattern. Results have the same bits at every call on the same kind of device. Throws
@@ -10,14 +11,23 @@
 #include <cstddef>
 #include <vector>
 
+#include "sparse_engine/bfloat16.h"
+#include "sparse_engine/conductance.h"
+#include "sparse_engine/ctrnn.h"
 #include "sparse_engine/gated.h"
+#include "sparse_engine/ltc.h"
+#include "sparse_engine/on_lstm.h"
 #include "sparse_engine/pattern.h"
+#include "sparse_engine/rhn.h"
 #include "sparse_engine/rnn.h"
+#include "sparse_engine/scan.h"
 #include "sparse_engine/sddmm.h"
 #include "sparse_engine/select.h"
 #include "sparse_engine/spmm.h"
 
 namespace sparse_engine::cuda {
+
+constexpr int64_t kMostStages = 16;
 
 // Device memory for intermediate results.
 class Memory {
@@ -33,14 +43,14 @@ struct Stream {
   Memory& memory;
 };
 
-template <typename T>
-void spmm(const Spmm<T>& args, const Stream& stream);
-template <typename T>
-void sddmm(const Sddmm<T>& args, const Stream& stream);
-template <typename T>
-void rnn_forward(const RnnForward<T>& args, const Stream& stream);
-template <typename T>
-void rnn_backward(const RnnBackward<T>& args, const Stream& stream);
+template <typename T, typename A>
+void spmm(const Spmm<T, A>& args, const Stream& stream);
+template <typename T, typename A>
+void sddmm(const Sddmm<T, A>& args, const Stream& stream);
+template <typename T, typename A>
+void rnn_forward(const RnnForward<T, A>& args, const Stream& stream);
+template <typename T, typename A>
+void rnn_backward(const RnnBackward<T, A>& args, const Stream& stream);
 template <typename T>
 void lstm_forward(const GatedForward<T>& args, const Stream& stream);
 template <typename T>
@@ -49,13 +59,33 @@ template <typename T>
 void gru_forward(const GatedForward<T>& args, const Stream& stream);
 template <typename T>
 void gru_backward(const GatedBackward<T>& args, const Stream& stream);
+template <typename T>
+void ctrnn_forward(const CtrnnForward<T>& args, const Stream& stream);
+template <typename T>
+void ctrnn_backward(const CtrnnBackward<T>& args, const Stream& stream);
+template <typename T>
+void conductance_forward(const ConductanceForward<T>& args, const Stream& stream);
+template <typename T>
+void conductance_backward(const ConductanceBackward<T>& args, const Stream& stream);
+template <typename T>
+void ltc_forward(const LtcForward<T>& args, const Stream& stream);
+template <typename T>
+void ltc_backward(const LtcBackward<T>& args, const Stream& stream);
+template <typename T>
+void rhn_forward(const RhnForward<T>& args, const Stream& stream);
+template <typename T>
+void rhn_backward(const RhnBackward<T>& args, const Stream& stream);
+template <typename T>
+void on_lstm_forward(const OnLstmForward<T>& args, const Stream& stream);
+template <typename T>
+void on_lstm_backward(const OnLstmBackward<T>& args, const Stream& stream);
 
 // A copy of n numbers on the CPU, once all work before is done.
 template <typename T>
 std::vector<T> on_cpu(const T* from, int64_t n, const Stream& stream);
 
-// pattern.h and select.h: the same results as on the CPU, draws included. Where an error is looked
-// for, and where the number of draws depends on chance, the stream is waited for.
+// pattern.h, select.h and scan.h: the same results as on the CPU, draws included. Where an error is
+// looked for, and where the number of draws or of results is not known, the stream is waited for.
 void transpose(const Csr& w, int64_t* ptr, int32_t* idx, int32_t* permutation,
                const Stream& stream);
 void sample_absent(const Csr& w, const bool* dropped, int64_t count, const RandomKey& key,
@@ -69,5 +99,8 @@ template <typename T>
 int64_t smallest(const Scores<T>& scores, int64_t count, bool* chosen, const Stream& stream);
 template <typename T>
 int64_t nearest_zero(const T* values, int64_t n, double share, bool* chosen, const Stream& stream);
+template <typename T>
+void scan_absent(const Csr& w, const Block<T>& block, T above, const Room<T>& room,
+                 const Stream& stream);
 
 }  // namespace sparse_engine::cuda

@@ -1,7 +1,7 @@
 // Large entries of a dense matrix where a sparse one has no link.
 #pragma once
 
-#include <vector>
+#include <functional>
 
 #include "sparse_engine/matrix.h"
 
@@ -18,13 +18,17 @@ struct Block {
 // Entries in row-major order.
 template <typename T>
 struct Entries {
-  std::vector<T> magnitudes;
-  std::vector<int64_t> cells;  // row * cols + col
+  T* magnitudes;   // [found], written
+  int64_t* cells;  // [found], written: row * cols + col
 };
 
-// The entries of the block with a magnitude greater than `above`, at cells that hold no link of w.
-// One piece for each thread, in order. NaN is greater than every number.
+// Asked once, for so many entries, when their number is known.
 template <typename T>
-std::vector<Entries<T>> scan_absent(const Csr& w, const Block<T>& block, T above, int threads);
+using Room = std::function<Entries<T>(int64_t found)>;
+
+// The entries of the block with a magnitude greater than `above`, at cells that hold no link of w.
+// NaN is greater than every number; `above` is none.
+template <typename T>
+void scan_absent(const Csr& w, const Block<T>& block, T above, const Room<T>& room, int threads);
 
 }  // namespace sparse_engine

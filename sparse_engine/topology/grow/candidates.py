@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from sparse_engine.nn import SparseWeight
@@ -43,7 +42,7 @@ class CandidateGradient(Grow):
         drawn = min(round(self.ratio * weight.nnz), kept.absent)
         candidates = sample_absent(kept, max(count, drawn), key)
         pattern = Pattern.of(links_at(candidates, *weight.shape))
-        gradient = torch.zeros(candidates.numel(), dtype=weight.values.dtype)
+        gradient = weight.values.new_zeros(candidates.numel())
         for _, dy, x in terms:
             gradient += sddmm(pattern, dy.T, x.T)
         return candidates[largest(gradient.abs_(), count)]

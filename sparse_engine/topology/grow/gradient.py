@@ -93,8 +93,7 @@ def strongest_absent(kept: Links, terms: Terms, count: int) -> Tensor:
     """
     if not 0 <= count <= kept.absent:
         raise ValueError(f"expected to grow between 0 and {kept.absent} links, found {count}")
-    best = terms[0][1].new_empty(0)
-    cells, bound = torch.empty(0, dtype=torch.int64), -1.0
+    best, cells, bound = terms[0][1].new_empty(0), kept.crow.new_empty(0), -1.0
     for first, block in gradient_blocks(terms):
         magnitudes, found = scan_absent(block, kept, first_row=first, above=bound)
         if magnitudes.isnan().any():

@@ -48,6 +48,6 @@ def completed(cells: Tensor, kept: Links, count: int, key: RandomKey) -> Tensor:
         raise ValueError(f"expected to grow at most {kept.absent} links, found {count}")
     if len(cells) == count:
         return cells
-    taken = rewire(kept, torch.ones(kept.nnz, dtype=torch.bool), cells).links
+    taken = rewire(kept, torch.ones_like(kept.col, dtype=torch.bool), cells).links
     others = sample_absent(taken, count - len(cells), key)
     return torch.cat([cells, others]).sort().values

@@ -46,5 +46,5 @@ def links_at(cells: Tensor, out_features: int, in_features: int) -> Links:
     Raises:
         ValueError: a cell outside the matrix, or one that is given twice.
     """
-    empty = _init.no_links(out_features, in_features)
-    return rewire(empty, torch.empty(0, dtype=torch.bool), cells.sort().values).links
+    empty = _init.no_links(out_features, in_features, cells.device)
+    return rewire(empty, cells.new_empty(0, dtype=torch.bool), cells.sort().values).links

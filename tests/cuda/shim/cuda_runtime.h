@@ -117,6 +117,13 @@ T __shfl_xor_sync(unsigned mask, T value, int distance) {
 }
 
 template <typename T>
+T __shfl_sync(unsigned mask, T value, int from) {
+  T other;
+  simt::exchange(mask, &value, &other, sizeof(T), from);
+  return other;
+}
+
+template <typename T>
 T __shfl_up_sync(unsigned mask, T value, int distance) {
   T other;
   const int from = simt::lane() - distance;

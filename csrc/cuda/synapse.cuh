@@ -1,0 +1,162 @@
+// Conductance synapses: what the links of a target add up to, and the way back from all targets to
+// a source and to its links.
+#pragma once
+
+#include <cmath>
+
+#include "each.cuh"
+#include "link_sums.cuh"
+#include "product.cuh"
+#include "sparse_engine/conductance.h"
+
+namespace sparse_engine::cuda {
+namespace {
+
+template <typename T>
+struct Logistic {
+  T value;       // y = 1 / (1 + exp(-x))
+  T complement;  // 1 - y, as exact as y itself
+
+  __device__ explicit Logistic(T x) {
+    const T e = std::exp(-std::abs(x)), larger = T(1) / (T(1) + e), smaller = e * larger;
+    value = x < T(0) ? smaller : larger;
+    complement = x < T(0) ? larger : smaller;
+  }
+};
+
+// The current and the conductance of a target.
+template <typename T>
+struct Drive {
+  static constexpr int kSums = 2, kUnrolled = 2;
+
+  Synapses<T> synapses;
+  Panels<T> x;
+
+  template <int V>
+  __device__ auto of(int64_t, int64_t panel, int column) const {
+    return [s = synapses, from = x.row(panel, 0) + column, stride = x.row_stride](
+               int64_t link, int64_t source, Vec<T, V>(&sums)[2]) {
+      const Vec<T, V> potential = load<V>(from + source * stride);
+      const T weight = s.weight[link], mu = s.mu[link], sigma = s.sigma[link], erev = s.erev[link];
+#pragma unroll
+      for (int v = 0; v < V; ++v) {
+        const T g = weight * Logistic<T>(sigma * (potential.at[v] - mu)).value;
+        sums[0].at[v] += erev * g;
+        sums[1].at[v] += g;
+      }
+    };
+  }
+};
+
+// The way back goes by the transposed pattern, so that a source's own gradient, and those of its
+// links, are sums of one group of lanes. In the order of its links:
+template <typename T>
+struct SynapsesBack {
+  const T *mu, *sigma, *erev;  // [nnz]
+  const T* push;               // [nnz], W sigma
+};
+
+// The gradient of a source's potential x, from those of its targets' currents and conductances.
+template <typename T>
+struct DriveBack {
+  static constexpr int kSums = 1, kUnrolled = 2;
+
+  SynapsesBack<T> synapses;
+  Panels<T> x, dcurrent, dconductance;
+
+  template <int V>
+  __device__ auto of(int64_t source, int64_t panel, int column) const {
+    return [s = synapses, potential = load<V>(x.row(panel, source) + column),
+            of_current = dcurrent.row(panel, 0) + column,
+            of_conductance = dconductance.row(panel, 0) + column,
+            stride = dcurrent.row_stride](int64_t link, int64_t target, Vec<T, V>(&sums)[1]) {
+      const Vec<T, V> di = load<V>(of_current + target * stride);
+      const Vec<T, V> dg = load<V>(of_conductance + target * stride);
+      const T mu = s.mu[link], sigma = s.sigma[link], erev = s.erev[link], push = s.push[link];
+#pragma unroll
+      for (int v = 0; v < V; ++v) {
+        const Logistic<T> gate(sigma * (potential.at[v] - mu));
+        sums[0].at[v] += push * (di.at[v] * erev + dg.at[v]) * (gate.value * gate.complement);
+      }
+    };
+  }
+};
+
+// What the gradients of a link consist of, but for factors that stay the same.
+template <typename T>
+struct LinkBack {
+  static constexpr int kSums = 4, kGathered = 2, kBlocks = 2;
+  enum { kOfWeight, kOfMu, kOfSigma, kOfErev };
+
+  SynapsesBack<T> synapses;
+  Panels<T> x, dcurrent, dconductance;
+
+  __device__ const T* own(int64_t panel, int64_t source) const { return x.row(panel, source); }
+
+  template <int V>
+  __device__ void add(int64_t link, const Vec<T, V>& potential, int64_t panel, int64_t target,
+                      int column, T (&sums)[4]) const {
+    const Vec<T, V> di = load<V>(dcurrent.row(panel, target) + column);
+    const Vec<T, V> dg = load<V>(dconductance.row(panel, target) + column);
+    const T mu = synapses.mu[link], sigma = synapses.sigma[link], erev = synapses.erev[link];
+#pragma unroll
+    for (int v = 0; v < V; ++v) {
+      const T above = potential.at[v] - mu;
+      const Logistic<T> gate(sigma * above);
+      const T of_weight = (di.at[v] * erev + dg.at[v]) * gate.value;
+      const T of_argument = of_weight * gate.complement;
+      sums[kOfWeight] += of_weight;
+      sums[kOfMu] += of_argument;
+      sums[kOfSigma] += of_argument * above;
+      sums[kOfErev] += di.at[v] * gate.value;
+    }
+  }
+};
+
+// Reads a link's parameters to its place in the transposed pattern.
+template <typename T>
+struct ToTransposed {
+  Synapses<T> from;
+  const int32_t* permutation;
+  T *mu, *sigma, *erev, *push;
+
+  __device__ void operator()(int64_t p) const {
+    const int32_t link = permutation[p];
+    mu[p] = from.mu[link];
+    sigma[p] = from.sigma[link];
+    erev[p] = from.erev[link];
+    push[p] = from.weight[link] * sigma[p];
+  }
+};
+
+// Writes a link's gradients from its sums, [4, nnz] in the order of the transposed pattern.
+template <typename T>
+struct FromTransposed {
+  Synapses<T> of;
+  const int32_t* permutation;
+  const T* sums;
+  int64_t nnz;
+  SynapseGradients<T> to;
+
+  __device__ void operator()(int64_t p) const {
+    using Back = LinkBack<T>;
+    const int32_t link = permutation[p];
+    const T weight = of.weight[link];
+    to.weight[link] = sums[Back::kOfWeight * nnz + p];
+    to.mu[link] = -weight * of.sigma[link] * sums[Back::kOfMu * nnz + p];
+    to.sigma[link] = weight * sums[Back::kOfSigma * nnz + p];
+    to.erev[link] = weight * sums[Back::kOfErev * nnz + p];
+  }
+};
+
+template <typename T>
+SynapsesBack<T> transposed(const Synapses<T>& synapses, const int32_t* permutation, int64_t nnz,
+                           const Stream& stream) {
+  T* all = take<T>(stream, 4 * nnz);
+  const ToTransposed<T> read{synapses, permutation, all, all + nnz, all + 2 * nnz, all + 3 * nnz};
+  run_each(read, nnz, stream);
+  return {read.mu, read.sigma, read.erev, read.push};
+}
+
+}  // namespace
+}  // namespace sparse_engine::cuda
