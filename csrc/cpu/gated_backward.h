@@ -211,19 +211,23 @@ inline void add_up_links(const GatedBackward<T>& a, const T* du) {
 }
 
 // The same for any batch. Where many columns of the panels do not exist, the gradient of the links
-// is taken afterwards, over the columns of all steps without a gap, if those of u are written.
+// is taken afterwards, over the columns of all steps without a gap.
 template <class Isa, class Cell, typename T>
 inline void gated_backward(const GatedBackward<T>& a, const Cell& cell) {
   const Panels panels = panels_of<T>(a.batch);
   const bool gaps = 4 * panels.count * panels.width() >= 5 * a.batch;
-  const bool afterwards =
-      gaps && a.dvalues && a.dv && Cell::kShared == Cell::kGates && !a.first_row;
+  const bool afterwards = gaps && a.dvalues && !a.first_row && Cell::kShared == Cell::kGates;
+  const int64_t all = a.steps * a.batch * a.w.rows;
+  Scratch scratch(afterwards && !a.dv ? Scratch::bytes_of<T>(all) : 0);
   GatedBackward<T> in_loop = a;
-  if (afterwards) in_loop.dvalues = nullptr;
+  if (afterwards) {
+    in_loop.dvalues = nullptr;
+    if (!a.dv) in_loop.dv = scratch.take<T>(all);
+  }
   with_width<T>(panels, [&](auto lanes, auto vectors) {
     backward_loop<T, decltype(lanes)::value, decltype(vectors)::value>(in_loop, cell, panels.count);
   });
-  if (afterwards) add_up_links<Isa>(a, a.dv);
+  if (afterwards) add_up_links<Isa>(a, in_loop.dv);
 }
 
 }  // namespace
