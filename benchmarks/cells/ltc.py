@@ -28,6 +28,9 @@ class Ltc(Family):
     """Contestants that compute SparseLTC's function."""
 
     cases = (Case(1024, 0.05, steps=4, against="dense", target=10),)
+    # The gradient of cm is the sum of what potentials changed by, numbers that nearly cancel: in
+    # float32 both sides are up to 7e-4 of the greatest away from float64.
+    tolerance = 1e-3
 
     def __init__(self, case: Case) -> None:
         super().__init__(case)
