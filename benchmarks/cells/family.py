@@ -71,6 +71,10 @@ class Family(ABC):
     def contestants(self) -> dict[str, Contestant]:
         """By name, ``sparse_engine`` first."""
 
+    def to_check(self) -> Family:
+        """Whose contestants must agree: these, or the same in another dtype."""
+        return self
+
 
 def loop(
     inputs: Iterable[Tensor], cell: Callable[[Tensor, Tensor], Tensor], initial: Tensor

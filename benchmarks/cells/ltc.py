@@ -28,13 +28,11 @@ class Ltc(Family):
     """Contestants that compute SparseLTC's function."""
 
     cases = (Case(1024, 0.05, steps=4, against="dense", target=10),)
-    # The gradient of cm is the sum of what potentials changed by, numbers that nearly cancel: in
-    # float32 both sides are up to 7e-4 of the greatest away from float64.
-    tolerance = 1e-3
 
-    def __init__(self, case: Case) -> None:
+    def __init__(self, case: Case, dtype: torch.dtype = torch.float32) -> None:
         super().__init__(case)
-        self.sparse = SparseLTC(case.inputs, case.hidden, density=case.density)
+        self.x, self.upstream = self.x.to(dtype), self.upstream.to(dtype)
+        self.sparse = SparseLTC(case.inputs, case.hidden, density=case.density, dtype=dtype)
         self.leaves = {
             name: parameter.detach().clone().requires_grad_()
             for name, parameter in self.sparse.named_parameters()
@@ -44,11 +42,16 @@ class Ltc(Family):
     def pattern(self) -> Pattern:
         return self.sparse.weight_hh_l0.pattern
 
+    def to_check(self) -> Ltc:
+        # The gradient of cm sums what potentials changed by, numbers that nearly cancel: in float32
+        # both sides are up to 7e-4 of the greatest away from the true one.
+        return Ltc(self.case, torch.float64)
+
     def contestants(self) -> dict[str, Contestant]:
-        own = dict(self.sparse.named_parameters())
+        own, dtype = dict(self.sparse.named_parameters()), self.x.dtype
         return {
-            "sparse_engine": Contestant(lambda: self.sparse(self.x)[0], own),
-            "dense": Contestant(self.dense, self.leaves),
+            "sparse_engine": Contestant(lambda: self.sparse(self.x)[0], own, dtype),
+            "dense": Contestant(self.dense, self.leaves, dtype),
         }
 
     def dense(self) -> Tensor:
