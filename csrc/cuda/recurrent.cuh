@@ -81,26 +81,31 @@ struct ForwardSteps {
   }
 
   __device__ void operator()(int64_t phase) const {
-    const int64_t t = phase / kPhases, part = phase % kPhases;
+    const int t = static_cast<int>(phase / kPhases), part = static_cast<int>(phase % kPhases);
     const int64_t units = product.units;
     const int panels = time.panels_at(t);
-    A* const now = h.at(t + 1).data;
     A* const from = (Cell::kHasMemory ? c : h).at(t).data;
-    A* const to = kProjects ? unprojected.data : now;
-    Z* const all_rows = gates.at(t).data;
+    A* const to = kProjects ? unprojected.data : h.at(t + 1).data;
     const auto step = [&](int64_t unit, int64_t panel, int column, Vec<T, V>(&u)[G]) {
       const Place<R> place(unit, units, panel, column, time.width);
-      Vec<T, V> rows[R] = {}, next, carried = load<V>(from + place.unit);
-      Z* const own = all_rows + place.first_row;
+      Vec<T, V> rows[R] = {}, next;
+      Z* const own = gates.at(t).data + place.first_row;
 #pragma unroll
       for (int g = 0; g < G; ++g) {
         const int64_t row = g * units + unit;
         rows[g] = load<V>(own + g * place.row_stride);
         const T of_input = b_input ? b_input[row] : T(0), of_state = bias ? bias[row] : T(0);
-        // Cells with a c only look at the sum of both contributions.
-        if constexpr (!Cell::kHasMemory) add<V>(rows[g], of_input);
-        add<V>(u[g], Cell::kHasMemory ? of_state + of_input : of_state);
+        // Cells with a c only look at the sum of both contributions, which takes fewer registers.
+        if constexpr (Cell::kHasMemory) {
+#pragma unroll
+          for (int v = 0; v < V; ++v) u[g].at[v] += rows[g].at[v], rows[g].at[v] = 0;
+          add<V>(u[g], of_state + of_input);
+        } else {
+          add<V>(rows[g], of_input);
+          add<V>(u[g], of_state);
+        }
       }
+      Vec<T, V> carried = load<V>(from + place.unit);
 #pragma unroll
       for (int v = 0; v < V; ++v) {
         T row[R], sum[G];
@@ -124,7 +129,7 @@ struct ForwardSteps {
             part - 2, unprojected.at(0), Extent{panels, panels},
             [&](int64_t unit, int64_t panel, int column, Vec<T, V>(&sums)[1]) {
               const Place<1> place(unit, projection.units, panel, column, time.width);
-              store<V>(now + place.unit, sums[0]);
+              store<V>(h.at(t + 1).data + place.unit, sums[0]);
             });
     product.template phase<V, G>(part, h.at(t), Extent{panels, t > 0 || has_initial ? panels : 0},
                                  step);

@@ -12,8 +12,6 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 KERNELS = sorted((ROOT / "csrc/cuda").glob("*.cu"))
 DEVICES = ["80", "90"]
-# Bytes that a thread may keep elsewhere: the LSTM with a projection has a pointer or two too many.
-SPILLED = 16
 FUNCTION = re.compile(
     r"Compiling entry function '(?P<name>\w+)' for 'sm_(?P<device>\d+)'.*?"
     r"(?P<stores>\d+) bytes spill stores, (?P<loads>\d+) bytes spill loads.*?"
@@ -52,7 +50,6 @@ def report(source: Path) -> str:
 def test_compiles_for_every_device_and_spills_nothing(source):
     functions = [found.groupdict() for found in FUNCTION.finditer(report(source))]
     assert {function["device"] for function in functions} == {*DEVICES}
-    spilling = [f for f in functions if int(f["stores"]) > SPILLED]
-    assert not spilling
+    assert not [f for f in functions if int(f["stores"]) + int(f["loads"])]
     # Two blocks of 256 threads fit a multiprocessor of 65,536 registers.
     assert max(int(function["registers"]) for function in functions) <= 128
