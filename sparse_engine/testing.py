@@ -6,6 +6,7 @@ Needs hypothesis; nothing else in the package imports this module.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import torch
 from hypothesis import strategies as st
@@ -130,6 +131,13 @@ def assert_sums(actual: Tensor, exact: Tensor, terms: int) -> None:
     """Checks sums of ``terms`` products against the same in double precision."""
     assert exact.dtype == torch.float64
     assert_close(actual.double(), exact, **tolerance(actual.dtype, terms))
+
+
+def assert_alike(found: Iterable[Tensor], wanted: Iterable[Tensor], terms: int) -> None:
+    """Checks results of sums of ``terms`` products, relative to the largest entry of each."""
+    for one, other in zip(found, wanted, strict=True):
+        size = max(1.0, float(other.abs().max())) if other.numel() else 1.0
+        assert_close(one / size, other / size, **tolerance(one.dtype, terms))
 
 
 def assert_valid(weight: SparseWeight) -> None:

@@ -1,6 +1,7 @@
 #include "activation.cuh"
+#include "layer.cuh"
 #include "masters.cuh"
-#include "recurrent.cuh"
+#include "phases.cuh"
 #include "sparse_engine/cuda.h"
 #include "sparse_engine/on_lstm.h"
 

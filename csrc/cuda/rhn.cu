@@ -1,6 +1,7 @@
 #include "activation.cuh"
 #include "each.cuh"
-#include "recurrent.cuh"
+#include "layer.cuh"
+#include "phases.cuh"
 #include "sparse_engine/cuda.h"
 #include "sparse_engine/rhn.h"
 

@@ -9,7 +9,8 @@
 //     completes, where `kept` is what the backward pass needs beside the states.
 #pragma once
 
-#include "recurrent.cuh"
+#include "layer.cuh"
+#include "phases.cuh"
 
 namespace sparse_engine::cuda {
 namespace {
