@@ -16,23 +16,25 @@ template <typename A, int W>
 constexpr bool kMultipliesPairs = false;
 #endif
 
-// A row of W numbers, kept as A, that stays in registers for its dot products with many others.
-template <typename T, int K, int W, typename A, bool = kMultipliesPairs<A, W>>
+// A row of L * NV numbers, kept as A, that stays in registers for its dot products with many
+// others.
+template <typename T, int L, int NV, typename A, bool = kMultipliesPairs<A, L * NV>>
 class HeldRow {
  public:
+  static constexpr int kLanes = L;
   // Sums of products, whose lanes are still to be summed.
-  using Sums = Vec<T, K>;
+  using Sums = Vec<T, kLanes>;
 
-  SE_INLINE void load(const A* row) { load_row<T, K>(row, row_); }
+  SE_INLINE void load(const A* row) { load_row<T, L>(row, row_); }
 
   SE_INLINE void add_products(const A* other, Sums& sums) const {
-    Vec<T, K> v[W / K];
-    load_row<T, K>(other, v);
-    for (int i = 0; i < W / K; ++i) sums += row_[i] * v[i];
+    Vec<T, L> v[NV];
+    load_row<T, L>(other, v);
+    for (int i = 0; i < NV; ++i) sums += row_[i] * v[i];
   }
 
  private:
-  Vec<T, K> row_[W / K];
+  Vec<T, L> row_[NV];
 };
 
 #if defined(__AVX512BF16__)
@@ -51,23 +53,24 @@ SE_INLINE Vec<float, 8> sum_of_pairs(Vec<float, 8> sums, Vec<uint32_t, 8> a, Vec
                                                           reinterpret_cast<__m256bh>(b)));
 }
 
-template <int K, int W>
-class HeldRow<float, K, W, BFloat16, true> {
-  static constexpr int N = W % 32 == 0 ? 16 : 8, kVectors = W / 2 / N;
-
+template <int L, int NV>
+class HeldRow<float, L, NV, BFloat16, true> {
  public:
-  using Sums = Vec<float, N>;
+  static constexpr int kLanes = L * NV % 32 == 0 ? 16 : 8;
+  using Sums = Vec<float, kLanes>;
 
   SE_INLINE void load(const BFloat16* row) { std::memcpy(row_, row, sizeof row_); }
 
   SE_INLINE void add_products(const BFloat16* other, Sums& sums) const {
-    Vec<uint32_t, N> v[kVectors];
+    Vec<uint32_t, kLanes> v[kVectors];
     std::memcpy(v, other, sizeof v);
     for (int i = 0; i < kVectors; ++i) sums = sum_of_pairs(sums, row_[i], v[i]);
   }
 
  private:
-  Vec<uint32_t, N> row_[kVectors];
+  static constexpr int kVectors = L * NV / 2 / kLanes;
+
+  Vec<uint32_t, kLanes> row_[kVectors];
 };
 #endif
 

@@ -1,12 +1,12 @@
 #include "sparse_engine/rnn.h"
 
 #include "activation.h"
+#include "adjoint.h"
 #include "input_gradient.h"
 #include "projection.h"
 #include "row_product.h"
 #include "sequence.h"
 #include "sparse_engine/kernels.h"
-#include "weight_gradient.h"
 
 namespace sparse_engine {
 namespace {
@@ -74,49 +74,44 @@ void backward(const RnnBackward<T, A>& a, int64_t panels) {
   constexpr int W = L * NV;
   const int64_t hidden = a.w.rows;
   const Sequence<T, W> seq{a.batch, panels, a.steps, a.first_row};
-  const int64_t places = WeightGradient<T, L, NV, A>::steps_together(hidden) + 1;
   const DenseInput<T, A> input{a.x,     a.dw_input, hidden, a.dw_input ? a.inputs : 0,
                                a.batch, a.threads};
-  Scratch scratch(2 * Ring<A, W>::bytes(places, hidden, panels) + Scratch::bytes_of<T>(a.w.nnz()) +
-                  Scratch::bytes_of<T>(hidden * L) + InputGradient<T, A>::bytes(input));
-  const Ring<A, W> dz(scratch, places, hidden, panels);
-  const Ring<A, W> h(scratch, places, hidden, panels);
-  T* values = scratch.take<T>(a.w.nnz());
+  Scratch scratch(Ring<A, W>::bytes(2, hidden, panels) + Ring<A, W>::bytes(1, hidden, panels) +
+                  Adjoint<T, L, NV, A>::bytes(a.wt) + Scratch::bytes_of<T>(hidden * L) +
+                  InputGradient<T, A>::bytes(input));
+  const Ring<A, W> dz(scratch, 2, hidden, panels);
+  const State<A, W> state = Ring<A, W>(scratch, 1, hidden, panels).at(0);
+  const Adjoint<T, L, NV, A> adjoint(a.wt, a.permutation, a.dvalues, scratch);
   T* bias_sums = scratch.take<T>(hidden * L);
   const InputGradient<T, A> input_gradient(input, scratch);
-  const RowProduct<T, L, NV> product{a.wt, {values}, ahead_of<A, W>(a.wt)};
 
   run_team(threads_for_step(a.threads, a.w.nnz(), hidden, a.batch), [&](const Team& team) {
     const Rows rows = rows_of(a.wt, team.rank, team.size, kBlock);
-    WeightGradient<T, L, NV, A> weight_gradient(a.w, rows_of(a.w, team.rank, team.size, kBlock), dz,
-                                                h, seq, a.dvalues);
-    permute_share(team, a.values, a.permutation, a.w, values);
+    adjoint.start(team, a.values, rows);
     std::fill(bias_sums + rows.first * L, bias_sums + rows.last * L, T(0));
     input_gradient.clear(rows);
-    const auto read_state = [&](int64_t t, int64_t q, int64_t first, int count) {
-      const Dense<const A> from =
-          t < 0 ? seq.step(a.h0, hidden, 0, q) : seq.step(a.h, hidden, t, q);
-      const int columns = seq.columns(q, std::max<int64_t>(t, 0));
-      read_tile<T, W>(from, first, count, columns, h.at(t).row(q, first));
+    const auto read_state = [&](const A* from, int64_t t, int64_t q, int64_t first, int count) {
+      read_tile<T, W>(seq.step(from, hidden, t, q), first, count, seq.columns(q, t),
+                      state.row(q, first));
     };
     team.barrier();
 
     for (int64_t t = a.steps - 1; t >= 0; --t) {
-      const State<A, W> later = dz.at(t + 1), now = dz.at(t), state = h.at(t);
+      const State<A, W> later = dz.at(t + 1), now = dz.at(t);
       const T* x = input_gradient.step(team, seq.row(t), seq.running(t));
       seq.tiles(rows, t, [&](int64_t q, int64_t first, int count) {
         const int columns = seq.columns(q, t);
         const bool ends = seq.columns(q, t + 1) == 0;
-        if (ends) read_state(t, q, first, count);
-        if (t > 0 || a.h0) read_state(t - 1, q, first, count);
+        read_state(a.h, t, q, first, count);
         const Dense<const A> from = seq.step(a.dh, hidden, t, q);
         alignas(64) T own[std::is_same_v<T, A> ? 1 : kTileRows * W];
         T* tile = computed_in<T, W>(now.row(q, first), own);
         read_tile<T, W>(from, first, count, columns, tile);
+        typename Adjoint<T, L, NV, A>::Visit visit(adjoint, first);
         for (int r = 0; r < count; ++r) {
           Vec<T, L> sum[NV], y[NV];
           for (int v = 0; v < NV; ++v) sum[v] = load<T, L>(tile + r * W + v * L);
-          if (!ends) product(sum, first + r, later.panel(q));
+          if (!ends) visit(sum, first + r, later.panel(q), state.row(q, first + r));
           T* bias_sum = bias_sums + (first + r) * L;
           Vec<T, L> over_batch = load<T, L>(bias_sum);
           load_row<T, L>(state.row(q, first + r), y);
@@ -132,21 +127,23 @@ void backward(const RnnBackward<T, A>& a, int64_t panels) {
         if (a.dz) write_tile<T, W>(tile, seq.step(a.dz, hidden, t, q), first, count, columns);
       });
       team.barrier();
-      weight_gradient.step(t, a.h0 ? 0 : 1);
     }
     input_gradient.finish(rows);
     for (int64_t row = rows.first; row < rows.last; ++row)
       a.dbias[row] = sum_of_lanes<T, L>(load<T, L>(bias_sums + row * L));
-    if (a.dh0 == nullptr) return;
-    seq.tiles(rows, [&](int64_t q, int64_t first, int count) {
-      alignas(64) T tile[kTileRows * W];
-      for (int r = 0; r < count; ++r) {
-        Vec<T, L> sum[NV] = {};
-        product(sum, first + r, dz.at(0).panel(q));
-        for (int v = 0; v < NV; ++v) store<T, L>(tile + r * W + v * L, sum[v]);
-      }
-      write_tile<T, W>(tile, seq.step(a.dh0, hidden, 0, q), first, count, seq.columns(q));
-    });
+    if (a.dh0)
+      seq.tiles(rows, [&](int64_t q, int64_t first, int count) {
+        alignas(64) T tile[kTileRows * W];
+        read_state(a.h0, 0, q, first, count);
+        typename Adjoint<T, L, NV, A>::Visit visit(adjoint, first);
+        for (int r = 0; r < count; ++r) {
+          Vec<T, L> sum[NV] = {};
+          visit(sum, first + r, dz.at(0).panel(q), state.row(q, first + r));
+          for (int v = 0; v < NV; ++v) store<T, L>(tile + r * W + v * L, sum[v]);
+        }
+        write_tile<T, W>(tile, seq.step(a.dh0, hidden, 0, q), first, count, seq.columns(q));
+      });
+    adjoint.finish(rows);
   });
 }
 

@@ -1,5 +1,6 @@
 #include "sparse_engine/sddmm.h"
 
+#include "dot.h"
 #include "link_sums.h"
 #include "links.h"
 #include "memory.h"
@@ -15,18 +16,35 @@ void sample(const Sddmm<T, A>& s, const Rows& rows, const Dense<const A>& a, int
             const A* b) {
   constexpr int W = L * NV;
   alignas(64) A tile[kTileRows * W];
-  LinkSums<T, L, NV, 1> sums(s.gradient, s.w, rows.first, ahead_of<A, W>(s.w));
+  using Held = HeldRow<T, L, NV, A>;
+  const Ahead ahead = ahead_of<A, W>(s.w);
+  const int32_t* last = last_link(s.w);
+  LinkSums<T, Held::kLanes> sums(s.gradient + s.w.ptr[rows.first]);
   for (int64_t first = rows.first; first < rows.last; first += kTileRows) {
     const int count = static_cast<int>(std::min<int64_t>(kTileRows, rows.last - first));
     read_tile<T, W>(a, first, count, columns, tile);
     for (int r = 0; r < count; ++r) {
       const int64_t begin = s.w.ptr[first + r];
-      const A *const left[] = {tile + r * W}, *const right[] = {b};
-      sums.row(left, right, s.w.idx + begin, s.w.ptr[first + r + 1] - begin);
+      const int32_t* idx = s.w.idx + begin;
+      Held row;
+      row.load(tile + r * W);
+      sums.row(s.w.ptr[first + r + 1] - begin, [&](int64_t i, int) SE_INLINE_LAMBDA {
+        if (ahead.rows) fetch_row<W>(idx + i + kLinksAhead, last, b);
+        if (ahead.links && i % 8 == 0) {
+          fetch_stream(idx, i);
+          fetch_stream(s.gradient + begin, i);
+        }
+        typename Held::Sums products = {};
+        row.add_products(b + static_cast<int64_t>(idx[i]) * W, products);
+        return products;
+      });
     }
   }
   sums.finish();
 }
+
+// At most this many vectors of a row of A stay in registers while its links are visited.
+constexpr int kMostLeftVectors = 8;
 
 // The panel of B is gathered from: it should stay in the second-level cache, yet be wide enough
 // that the sums over lanes are rare. Where that cannot be, two vectors make one visit to a row.

@@ -10,6 +10,8 @@
 #include <utility>
 
 #define SE_INLINE inline __attribute__((always_inline))
+// Behind the parameters of a lambda that is called from more than one place of a hot loop.
+#define SE_INLINE_LAMBDA __attribute__((always_inline))
 // For what runs long enough that a call costs nothing, and would be copied into every caller.
 #define SE_NOINLINE __attribute__((noinline))
 
