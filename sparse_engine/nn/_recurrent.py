@@ -118,6 +118,12 @@ class Recurrent(nn.Module):
             >>> for x in stream:
             ...     y, state = network.step(x, state)
         """
+        time = self._time_of_step(x)
+        y, state = self(x.unsqueeze(time), state)
+        return y.squeeze(time), state
+
+    def _time_of_step(self, x: Tensor) -> int:
+        """The dimension of time in a sequence of which ``x`` is a step; checks both."""
         if self.bidirectional:
             raise ValueError("expected a network of one direction to step, found a bidirectional")
         if x.dim() not in (1, 2):
@@ -125,9 +131,7 @@ class Recurrent(nn.Module):
                 f"expected input of shape [batch, {self.input_size}] or [{self.input_size}], "
                 f"found {[*x.shape]}"
             )
-        time = 1 if self.batch_first and x.dim() == 2 else 0
-        y, state = self(x.unsqueeze(time), state)
-        return y.squeeze(time), state
+        return 1 if self.batch_first and x.dim() == 2 else 0
 
     def _configure(self, settings: Mapping[str, object]) -> None:
         """Checks the settings and keeps them as attributes."""
