@@ -8,10 +8,10 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence
 from torch.utils.checkpoint import checkpoint
 
-from sparse_engine.nn._packed import Running, checked_lengths, reversal
+from sparse_engine.nn._packed import Packing, Running, checked_lengths, reversal
 
 
 class Recurrent(nn.Module):
@@ -196,9 +196,9 @@ class Recurrent(nn.Module):
             raise ValueError("expected at least one time step, found none")
         if lengths is not None and batch > 0:
             lengths = checked_lengths(lengths, batch, steps)
-            packed = pack_padded_sequence(x, lengths, enforce_sorted=False)
-            packed, *final = self._run_packed(packed, initial)
-            x, _ = pad_packed_sequence(packed, total_length=steps)
+            packing = Packing.of(lengths, steps).to(x.device)
+            packed, *final = self._run_packed(packing.pack(x), initial)
+            x = packing.pad(packed)
             return x.transpose(0, 1) if batch_first else x, *final
         starts = [
             self._initial(name, state, batch, single)
@@ -229,7 +229,7 @@ class Recurrent(nn.Module):
             )
         data, batch_sizes, in_order, back = x
         self._check(data, "[rows, {}]", dims=(2,))
-        batch = int(batch_sizes[0])
+        batch = int(batch_sizes[0]) if in_order is None else in_order.numel()
         starts = []
         for name, state in zip(self.states, initial, strict=True):
             layers = self._initial(name, state, batch, single=False)

@@ -167,7 +167,7 @@ class SparseRecurrent(Recurrent):
         if isinstance(weight_ih, SparseWeight):
             x = weight_ih(x, input_bias)
         elif (
-            batch_of(x, packing.get("batch_sizes")) == 1
+            (not packing and x.shape[1] == 1)
             or weight_ih.shape[1] > self.most_fused_inputs
             or noting
         ):
