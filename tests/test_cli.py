@@ -131,6 +131,12 @@ def test_threads_are_taken_over(threads, tmp_path):
         ("--rule=rigl", "--fraction=-1", "expected fraction in [0, 1], found -1.0"),
         ("--fraction", "1.5", "expected fraction in [0, 1], found 1.5"),
         ("--every", "0", "expected every of at least 1 step, found 0"),
+        (
+            "--rule=pruning",
+            "--every=3",
+            "expected a rewiring before the last of 3 steps, found none with every = 3; take a "
+            "smaller every, more steps or the rule static",
+        ),
         ("--steps", "0", "expected steps of at least 1, found 0"),
         ("--hidden", "0", "expected hidden_size of at least 1, found 0"),
         ("--seed", "-1", "expected seed in [0, 2^63), found -1"),
