@@ -144,9 +144,9 @@ def is_current(target: Path, command: list[str]) -> bool:
     """Whether this command made the object, and no file that it read has changed since."""
     try:
         made_by = target.with_suffix(".command").read_text()
-        # "name.o: name.cpp one.h \\\n other.h", as make reads it.
-        _, *read = shlex.split(target.with_suffix(".d").read_text().replace("\\\n", ""))
-        newest = max(Path(file).stat().st_mtime for file in read)
+        # "name.o: name.cpp one.h \\\n other.h", as make reads it; nvcc writes "name.o : name.cu".
+        _, _, read = target.with_suffix(".d").read_text().replace("\\\n", "").partition(": ")
+        newest = max(Path(file).stat().st_mtime for file in shlex.split(read))
         return made_by == shlex.join(command) and newest < target.stat().st_mtime
     except FileNotFoundError:
         return False
