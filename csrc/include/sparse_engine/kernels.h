@@ -48,6 +48,10 @@ struct NarrowKernels {
   void (*sddmm)(const Sddmm<float, BFloat16>&);
   void (*rnn_forward)(const RnnForward<float, BFloat16>&);
   void (*rnn_backward)(const RnnBackward<float, BFloat16>&);
+  void (*lstm_forward)(const GatedForward<float, BFloat16>&);
+  void (*lstm_backward)(const GatedBackward<float, BFloat16>&);
+  void (*gru_forward)(const GatedForward<float, BFloat16>&);
+  void (*gru_backward)(const GatedBackward<float, BFloat16>&);
 };
 
 template <class Isa, typename T>
