@@ -42,7 +42,7 @@ struct Kernels {
   void (*ltc_backward)(const LtcBackward<T>&);
 };
 
-// Those that also take activations as BFloat16, with float values.
+// Those that also take activations as BFloat16, with float values. Null where there is none.
 struct NarrowKernels {
   void (*spmm)(const Spmm<float, BFloat16>&);
   void (*sddmm)(const Sddmm<float, BFloat16>&);
