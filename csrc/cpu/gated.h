@@ -14,7 +14,8 @@
 //     `before` is c (without one, h) before the step; `carried` is what reaches the gradient of c,
 //     or of h, other than by the weight;
 //   is_sigmoid(s): whether number s of what is saved is a sigmoid;
-//   mark_clipped(saved): before it is rounded, when c no longer tells that it was clipped.
+//   mark_clipped(saved): before `saved` is rounded, after which c does not tell that it was
+//   clipped.
 #pragma once
 
 #include <type_traits>

@@ -157,21 +157,22 @@ void backward_loop(const GatedBackward<T, A>& a, const Cell& cell, int64_t panel
           read_tile<T, W>(seq.step(a.dh, outputs, t, q), first, count, columns, dh_tile);
         }
         // dv of gate g from row r of the tile on.
-        const auto dv = [&](int g, int r) {
+        const auto dv = [&](int g, int r, int base) {
           return g < kFirstTile ? computed_in<T>(now.row(q, g * hidden + first + r), own_tile)
-                                : own_tile + (g - kFirstTile) * kGateTile<W> + r * W;
+                                : own_tile + (g - kFirstTile) * kGateTile<W> + (r - base) * W;
         };
         for (int begin = 0; begin < count; begin += kUnitsTogether) {
-          const int end = std::min(begin + kUnitsTogether, count);
-          for (int r = begin; r < end; ++r) step(q, first + r, dh_tile + r * W, own_tile + r * W);
+          const int end = std::min(begin + kUnitsTogether, count), base = a.dv ? 0 : begin;
+          for (int r = begin; r < end; ++r)
+            step(q, first + r, dh_tile + r * W, own_tile + (r - base) * W);
           for (int g = 0; g < G; ++g)
-            input_gradient.add(dv(g, begin), W, g * hidden + first + begin, end - begin, columns, x,
-                               q * W);
+            input_gradient.add(dv(g, begin, base), W, g * hidden + first + begin, end - begin,
+                               columns, x, q * W);
         }
         if (a.dv)
           for (int g = 0; g < G; ++g)
-            write_tile<T, W>(dv(g, 0), seq.step(a.dv, G * hidden, t, q), g * hidden + first, count,
-                             columns);
+            write_tile<T, W>(dv(g, 0, 0), seq.step(a.dv, G * hidden, t, q), g * hidden + first,
+                             count, columns);
       });
       team.barrier();
       weight_gradient.step(t, a.h0 ? 0 : 1);

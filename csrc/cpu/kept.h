@@ -155,7 +155,7 @@ template <typename T, int L, int NV, typename A>
 struct RowWriter {
   static constexpr int kHeld = kPaired<A, L * NV> ? NV / 2 : 0;
 
-  A* row;
+  A* row = nullptr;
   Vec<T, L> held[kHeld + 1] = {};
 
   SE_INLINE void set(int v, Vec<T, L> numbers) {

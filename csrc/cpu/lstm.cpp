@@ -27,7 +27,7 @@ struct Lstm {
 
   static constexpr bool is_sigmoid(int s) { return s == 0 || s == 1 || s == 3; }
 
-  // Its gates let nothing pass.
+  // The gates of a c that was clipped let no gradient pass.
   template <typename T, int L>
   SE_INLINE void mark_clipped(Vec<T, L> (&saved)[5]) const {
     const Vec<T, L> c = saved[4], size = c < T(0) ? -c : c, most = Vec<T, L>{} + clip;
@@ -65,7 +65,7 @@ void lstm_forward(const GatedForward<T, A>& a) {
 
 template <class Isa, typename T, typename A>
 void lstm_backward(const GatedBackward<T, A>& a) {
-  // What was clipped is known by its gates where c is rounded.
+  // Where c is rounded, what was clipped is known by its gates.
   gated_backward<Isa>(a,
                       Lstm<T>{std::is_same_v<T, A> ? a.clip : std::numeric_limits<T>::infinity()});
 }

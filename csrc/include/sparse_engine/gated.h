@@ -13,10 +13,9 @@
 // The GRU has no c: its pointers are null.
 //
 // Activations are kept as A: as T, or as BFloat16 where T is float. What goes on from step to step
-// other than by the weight, c or the GRU's h, is a T all the same, but for the last step's h, and
-// so are c0, c_n and their gradients. What the units save is rounded: their sigmoids y as -(1 - y)
-// where they are above 1/2, which keeps how far they are from 1; and i, f and g of a c that was
-// clipped are zeros.
+// other than by the weight, c or the GRU's h, does so as a T; c0, c_n and their gradients are T,
+// too. In BFloat16, a sigmoid y above 1/2 is saved as -(1 - y), and i, f and g of a c that was
+// clipped as zeros.
 #pragma once
 
 #include "sparse_engine/matrix.h"
