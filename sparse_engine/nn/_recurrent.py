@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.utils.checkpoint import checkpoint
 
 from sparse_engine.nn._packed import Packing, Running, checked_lengths, reversal
+from sparse_engine.ops._autocast import asks_for_bfloat16
 
 
 class Recurrent(nn.Module):
@@ -40,8 +41,9 @@ class Recurrent(nn.Module):
     Attributes:
         settings: the constructor's arguments that describe the network; each is an attribute.
         states: the names of the initial states that the cell takes.
-        narrow: whether the cell keeps activations in bfloat16 under autocast. Any other computes as
-            ever: its inputs become what its parameters are.
+        narrow: the types of devices on which the cell keeps activations in bfloat16 where autocast
+            asks for that. Anywhere else it computes as ever: its inputs become what its parameters
+            are.
         packable: whether :meth:`_layer` takes sequences of different lengths, by ``batch_sizes``.
         checkpoint_every: None, or after how many steps training keeps the state. What the backward
             pass needs is then computed again in segments of so many steps: less memory for one
@@ -58,7 +60,7 @@ class Recurrent(nn.Module):
         "bidirectional",
     )
     states: tuple[str, ...] = ("h0",)
-    narrow: bool = False
+    narrow: tuple[str, ...] = ()
     packable: bool = False
 
     checkpoint_every: int | None = None
@@ -246,7 +248,8 @@ class Recurrent(nn.Module):
     ) -> tuple[Tensor, ...]:
         """:meth:`_run` on what has been checked; ``packing`` are the batch sizes, if any."""
         device = x.device.type
-        if not self.narrow and torch.is_autocast_enabled(device):
+        narrow = device in self.narrow and asks_for_bfloat16(device)
+        if torch.is_autocast_enabled(device) and not narrow:
             starts = [[None if s is None else s.to(self._dtype) for s in each] for each in starts]
             with torch.autocast(device, enabled=False):
                 return self._walk(x.to(self._dtype), starts, **packing)

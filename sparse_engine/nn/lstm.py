@@ -55,6 +55,7 @@ class SparseLSTM(DropIn):
     gates = 4
     normed_states = ("c",)
     most_fused_inputs = 256
+    narrow = ("cpu",)
     states = ("h0", "c0")
     cell_clip: float | None = None
 
@@ -85,6 +86,7 @@ class SparseLSTM(DropIn):
         self.cell_clip = cell_clip
         if layer_norm:
             self._add_norms()
+            self.narrow = ()
 
     def to_dense(self) -> nn.LSTM:
         """The dense network in torch.nn of the same function.

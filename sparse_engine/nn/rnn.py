@@ -46,7 +46,7 @@ class SparseRNN(DropIn):
     dense_type = nn.RNN
     settings = (*DropIn.settings, "nonlinearity")
     most_fused_inputs = 128
-    narrow = True
+    narrow = ("cpu", "cuda")
 
     def __init__(
         self,

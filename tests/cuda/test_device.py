@@ -116,6 +116,15 @@ def test_autocast_on_device():
     assert all(parameter.grad.dtype == torch.float32 for parameter in layer.parameters())
 
 
+@pytest.mark.parametrize("cell", [SparseLSTM, SparseGRU])
+def test_gates_are_computed_in_float32_on_device(cell):
+    layer = cell(5, 300, density=0.1).cuda()
+    x = torch.randn(6, 32, 5, device="cuda")
+    wanted = layer(x)[0]
+    with torch.autocast("cuda", torch.bfloat16):
+        assert torch.equal(layer(x)[0], wanted)
+
+
 def test_fifty_rewirings_on_device_give_the_topology_of_the_cpu():
     layers = [SparseRNN(5, 90, density=0.1, generator=torch.Generator().manual_seed(1))]
     layers.append(copy.deepcopy(layers[0]).cuda())

@@ -77,6 +77,11 @@ def test_dtypes_that_no_kernel_has_are_named(simulated):
         simulated.spmm(values, *PATTERN, x.half(), None)
     with pytest.raises(ValueError, match="expected b of dtype bfloat16, found float32"):
         simulated.sddmm(*PATTERN, x.bfloat16(), x)
+    with pytest.raises(ValueError, match="float32 on a CUDA device, found bfloat16"):
+        simulated.gru_forward(
+            *(torch.randn(2, 3, 18).bfloat16(), None, None, None, None),
+            *(values, *PATTERN, None, False),
+        )
 
 
 def test_batch_sizes_are_checked_before_a_launch(simulated):

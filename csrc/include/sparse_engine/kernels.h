@@ -42,12 +42,16 @@ struct Kernels {
   void (*ltc_backward)(const LtcBackward<T>&);
 };
 
-// Those that also take activations as BFloat16, with float values.
+// Those that also take activations as BFloat16, with float values. Null where there is none.
 struct NarrowKernels {
   void (*spmm)(const Spmm<float, BFloat16>&);
   void (*sddmm)(const Sddmm<float, BFloat16>&);
   void (*rnn_forward)(const RnnForward<float, BFloat16>&);
   void (*rnn_backward)(const RnnBackward<float, BFloat16>&);
+  void (*lstm_forward)(const GatedForward<float, BFloat16>&);
+  void (*lstm_backward)(const GatedBackward<float, BFloat16>&);
+  void (*gru_forward)(const GatedForward<float, BFloat16>&);
+  void (*gru_backward)(const GatedBackward<float, BFloat16>&);
 };
 
 template <class Isa, typename T>
