@@ -14,8 +14,14 @@ from sparse_engine import ops
 from sparse_engine.nn._drop_in import DropIn
 from sparse_engine.nn._options import LinkOptions
 from sparse_engine.nn._packed import rows_before
-from sparse_engine.nn._sparse_recurrent import last_states, note_recurrence, notes
+from sparse_engine.nn._sparse_recurrent import (
+    goes_by_steps,
+    last_states,
+    note_recurrence,
+    notes,
+)
 from sparse_engine.nn.weight import SparseWeight
+from sparse_engine.ops import Norm
 from sparse_engine.ops.lstm import lstm_and_saved, unprojected
 
 
@@ -185,14 +191,23 @@ class SparseLSTM(DropIn):
                 )
         return h, last_states(h, batch_sizes), c_n
 
-    def _normed_step(
-        self, norms: nn.ModuleDict, z: Tensor, state: tuple[Tensor, ...]
+    def _normed_cell(
+        self,
+        name: str,
+        x: Tensor,
+        initial: tuple[Tensor | None, ...],
+        norm: Norm,
+        batch_sizes: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
-        i, f, g, o = z.chunk(4, -1)
-        c = torch.sigmoid(f) * state[1] + torch.sigmoid(i) * torch.tanh(g)
-        if self.cell_clip is not None:
-            c = c.clamp(-self.cell_clip, self.cell_clip)
-        return torch.sigmoid(o) * torch.tanh(norms["c"](c)), c
+        weight = getattr(self, f"weight_hh_{name}")
+        norms = norm, Norm.of(getattr(self, f"norm_{name}")["c"])
+        options = {"batch_sizes": batch_sizes, "cell_clip": self.cell_clip}
+        if goes_by_steps(weight, x):
+            h, c_n = ops.normed_lstm_by(weight, x, *initial, *norms, **options)
+        else:
+            links = weight.values, weight.pattern
+            h, c_n = ops.normed_lstm(x, *initial, *links, *norms, **options)
+        return h, last_states(h, batch_sizes), c_n
 
 
 @torch.no_grad()
