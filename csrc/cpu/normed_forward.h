@@ -1,6 +1,5 @@
-// The time loop of the cells with layer normalisation, forward. Each step is a product, whose
-// moments every member of the team takes for itself behind a barrier, and the cell; one with a c
-// has the same once more for it.
+// The time loop of the cells with layer normalisation, forward. Each step is a product and, behind
+// a barrier, the cell; that of a c has its normalisation behind one more.
 #pragma once
 
 #include "normed.h"
@@ -16,27 +15,23 @@ void forward_loop(const NormedForward<T>& a, const Cell& cell, int64_t panels) {
   const Sequence<T, W> seq{a.batch, panels, a.steps, a.first_row};
   const int threads = threads_for_step(a.threads, a.w.nnz(), rows, a.batch);
   Scratch scratch(Ring<T, W>::bytes(2, hidden, panels) + Ring<T, W>::bytes(1, rows, panels) +
-                  Ring<T, W>::bytes(1, with_c, panels) +
-                  Ring<T, W>::bytes(threads, kKnown, panels) +
+                  Ring<T, W>::bytes(1, with_c, panels) + Ring<T, W>::bytes(2 * threads, 2, panels) +
                   BlockSums<T, L, NV>::bytes(G, hidden, panels) +
                   BlockSums<T, L, NV>::bytes(1, with_c, panels) +
                   Scratch::bytes_of<T>(threads * G * kGateTile<W>));
   const Ring<T, W> h(scratch, 2, hidden, panels);
   const State<T, W> u = Ring<T, W>(scratch, 1, rows, panels).at(0);
   const State<T, W> c = Ring<T, W>(scratch, 1, with_c, panels).at(0);
-  const Ring<T, W> of_members(scratch, threads, kKnown, panels);
+  const Ring<T, W> moments(scratch, 2 * threads, 2, panels);
   const BlockSums<T, L, NV> u_sums(scratch, G, hidden, panels), c_sums(scratch, 1, with_c, panels);
   T* tiles = scratch.take<T>(threads * G * kGateTile<W>);
   const RowProduct<T, L, NV> product{a.w, {a.values}, ahead_of<T, W>(a.w)};
 
   run_team(threads, [&](const Team& team) {
     const Rows units = units_of(a.w, G, team.rank, team.size, kBlock);
-    const State<T, W> known = of_members.at(team.rank);
+    const Normalisation<T, L, NV> norm{a.norm, u_sums, moments.at(2 * team.rank)};
+    const Normalisation<T, L, NV> c_norm{a.c_norm, c_sums, moments.at(2 * team.rank + 1)};
     T* const tile = tiles + team.rank * G * kGateTile<W>;
-    // A number less its column's mean, in units of its deviation.
-    const auto normalised = [&](Vec<T, L> x, int of, int64_t q, int v) {
-      return (x - load<T, L>(known.row(q, of) + v * L)) * load<T, L>(known.row(q, of + 1) + v * L);
-    };
     seq.tiles(units, [&](int64_t q, int64_t first, int count) {
       read_initial(seq, a.h0, h.at(-1), q, first, count);
       if (Cell::kHasMemory) read_initial(seq, a.c0, c, q, first, count);
@@ -44,7 +39,7 @@ void forward_loop(const NormedForward<T>& a, const Cell& cell, int64_t panels) {
     team.barrier();
     for (int64_t t = 0; t < a.steps; ++t) {
       const State<T, W> before = h.at(t - 1), now = h.at(t);
-      const Saved<T, L, S> saved = saved_at<L, S>(seq, a.saved, hidden, t);
+      const Saved<T, L, 1> saved = saved_at<L, 1>(seq, a.saved, S * hidden, t);
       const auto write_h = [&](int64_t q, int64_t first, int count) {
         write_tile<T, W>(now.row(q, first), seq.step(a.h, hidden, t, q), first, count,
                          seq.columns(q, t));
@@ -61,8 +56,7 @@ void forward_loop(const NormedForward<T>& a, const Cell& cell, int64_t panels) {
         }
       });
       team.barrier();
-      for (int64_t q = 0; q < panels && seq.columns(q, t) > 0; ++q)
-        u_sums.moments(q, a.norm.eps, known.row(q, kOfU));
+      for (int64_t q = 0; q < panels && seq.columns(q, t) > 0; ++q) norm.learn(q);
       seq.tiles(units, t, [&](int64_t q, int64_t first, int count) {
         const int columns = seq.columns(q, t);
         for (int g = 0; g < G; ++g)
@@ -74,7 +68,7 @@ void forward_loop(const NormedForward<T>& a, const Cell& cell, int64_t panels) {
             Vec<T, L> z[G], keep[S];
             for (int g = 0; g < G; ++g) {
               const int64_t row = g * hidden + unit;
-              keep[g] = normalised(load<T, L>(u.row(q, row) + v * L), kOfU, q, v);
+              keep[g] = norm(load<T, L>(u.row(q, row) + v * L), q, v);
               z[g] = load<T, L>(tile + g * kGateTile<W> + r * W + v * L) +
                      scaled<T, L>(a.norm, row, keep[g]);
             }
@@ -88,7 +82,7 @@ void forward_loop(const NormedForward<T>& a, const Cell& cell, int64_t panels) {
             }
             store<T, L>(now.row(q, unit) + v * L, result);
             if (a.saved)
-              for (int s = 0; s < S; ++s) saved.write(unit, s, q * W + v * L, keep[s]);
+              for (int s = 0; s < S; ++s) saved.write(s * hidden + unit, 0, q * W + v * L, keep[s]);
           }
         if constexpr (Cell::kHasMemory) {
           c_sums.describe(q, 0, first, count, c.row(q, first));
@@ -101,13 +95,12 @@ void forward_loop(const NormedForward<T>& a, const Cell& cell, int64_t panels) {
       });
       team.barrier();
       if constexpr (Cell::kHasMemory) {
-        for (int64_t q = 0; q < panels && seq.columns(q, t) > 0; ++q)
-          c_sums.moments(q, a.c_norm.eps, known.row(q, kOfC));
+        for (int64_t q = 0; q < panels && seq.columns(q, t) > 0; ++q) c_norm.learn(q);
         seq.tiles(units, t, [&](int64_t q, int64_t first, int count) {
           for (int64_t unit = first; unit < first + count; ++unit)
             for (int v = 0; v < NV; ++v) {
               T* at = now.row(q, unit) + v * L;
-              const Vec<T, L> n = normalised(load<T, L>(c.row(q, unit) + v * L), kOfC, q, v);
+              const Vec<T, L> n = c_norm(load<T, L>(c.row(q, unit) + v * L), q, v);
               store<T, L>(
                   at, cell.template output<T, L>(load<T, L>(at), scaled<T, L>(a.c_norm, unit, n)));
             }
@@ -116,10 +109,13 @@ void forward_loop(const NormedForward<T>& a, const Cell& cell, int64_t panels) {
         team.barrier();
       }
       if (a.saved && team.rank == 0) {
-        const Saved<T, L, M> moments = saved_at<L, M>(seq, a.moments, 1, t);
-        for (int64_t n = 0; n < panels * W; n += L)
-          for (int m = 0; m < M; ++m)
-            moments.write(0, m, n, load<T, L>(known.row(n / W, 1 + m) + n % W));
+        const Saved<T, L, M> kept = saved_at<L, M>(seq, a.moments, 1, t);
+        for (int64_t n = 0; n < panels * W; n += L) {
+          const int64_t q = n / W, at = n % W;
+          kept.write(0, 0, n, load<T, L>(norm.moments.row(q, 1) + at));
+          for (int m = 1; m < M; ++m)
+            kept.write(0, m, n, load<T, L>(c_norm.moments.row(q, m - 1) + at));
+        }
       }
     }
   });

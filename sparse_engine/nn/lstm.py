@@ -41,8 +41,9 @@ class SparseLSTM(DropIn):
         cell_clip: None, or the bound of every c: it is kept in [-cell_clip, cell_clip], and the
             gradient of what was clipped is zero.
         layer_norm: whether ``W_ih x`` and ``W_hh h`` are normalised over their features, each with
-            a gain and an offset of its own (Ba et al. 2016), and c where h is made of it. Every
-            step is then a few operations, which takes several times as long. Not with a projection.
+            a gain and an offset of its own (Ba et al. 2016), and c where h is made of it. It is in
+            the same native operation, which waits for both means and variances in every step; on a
+            GPU every step is a few operations of its own. Not with a projection.
         **options: input_density, gain, generator and checkpoint_every, as in
             :class:`SparseRecurrent`.
 

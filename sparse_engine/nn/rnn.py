@@ -32,8 +32,9 @@ class SparseRNN(DropIn):
         density: share of the recurrent weights that exist, in (0, 1]; also of the weights
             between layers.
         layer_norm: whether ``W_ih x`` and ``W_hh h`` are normalised over their features, each with
-            a gain and an offset of its own (Ba et al. 2016). Every step is then a few operations,
-            which takes several times as long.
+            a gain and an offset of its own (Ba et al. 2016). It is in the same native operation,
+            which waits for the mean and the variance in every step; on a GPU every step is a few
+            operations of its own.
         **options: input_density, gain, generator and checkpoint_every, as in
             :class:`SparseRecurrent`.
 

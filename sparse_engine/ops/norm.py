@@ -8,9 +8,10 @@ from torch import Tensor, nn
 
 
 class Norm(NamedTuple):
-    """``gain * (u - mean(u)) / sqrt(var(u) + eps) + bias`` over the last dimension (Ba et al. 2016).
+    """``gain * (u - mean(u)) / sqrt(var(u) + eps) + bias``, as :class:`torch.nn.LayerNorm` has it.
 
-    The variance is the mean squared deviation, as in :class:`torch.nn.LayerNorm`.
+    Mean and variance, the mean squared deviation, are taken over the last dimension (Ba et al.
+    2016).
 
     Attributes:
         gain: ``[features]``, or None for ones.

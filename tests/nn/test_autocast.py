@@ -24,6 +24,8 @@ NETWORKS = {
         6, 70, density=0.3, input_density=0.5, **options
     ),
     "lstm": lambda **options: SparseLSTM(6, 70, 2, density=0.3, **options),
+    "normed rnn": lambda **options: SparseRNN(6, 70, 2, density=0.3, layer_norm=True, **options),
+    "normed lstm": lambda **options: SparseLSTM(6, 70, density=0.3, layer_norm=True, **options),
     "gru": lambda **options: SparseGRU(6, 70, 2, density=0.3, **options),
     "rhn": lambda **options: SparseRHN(6, 70, density=0.3, recurrence_depth=2, **options),
     "on_lstm": lambda **options: SparseONLSTM(6, 70, density=0.3, chunk_size=10, **options),

@@ -8,8 +8,8 @@
 //     c_t = sigmoid(f) c_{t-1} + sigmoid(i) tanh(g), h_t = sigmoid(o) tanh(LN_c(c_t))
 //
 // Activations are in PyTorch's layout [steps, batch, features], contiguous, but for what the
-// backward pass needs: [steps, hidden, saved, batch], features x batch as both loops have it. With
-// `first_row`, sequences are packed as in rnn.h, and what step t saved is [hidden, saved, rows of
+// backward pass needs: [steps, saved, hidden, batch], features x batch as both loops have it. With
+// `first_row`, sequences are packed as in rnn.h, and what step t saved is [saved, hidden, rows of
 // step t]. With n = (u - mean(u)) scale(u) and scale(u) = 1 / sqrt(var(u) + eps), the RNN saves n,
 // the LSTM n of each gate and then i, f, g, o and c. In the same way, `moments` are what all units
 // of a column share, [steps, moments, batch]: scale(u), and for the LSTM mean(c) and scale(c).
@@ -46,7 +46,7 @@ struct NormedForward {
   const T* c0;               // [batch, hidden], or null for zeros; of the LSTM
   T* h;                      // [steps, batch, hidden], written; what is written overlaps nothing
   T* c_n;                    // [batch, hidden], the LSTM's last c, written
-  T* saved;                  // [steps, hidden, saved, batch] or null (not wanted), written
+  T* saved;                  // [steps, saved, hidden, batch] or null (not wanted), written
   T* moments;                // [steps, moments, batch], written; null exactly when `saved` is
   const int64_t* first_row;  // [steps + 1], as in rnn.h, or null
   int64_t steps;             // >= 1
@@ -70,7 +70,7 @@ struct NormedBackward {
   const T* h0;                 // [batch, hidden], or null for zeros
   const T* c0;                 // [batch, hidden], or null for zeros
   const T* h;                  // [steps, batch, hidden], as the forward pass wrote it
-  const T* saved;              // [steps, hidden, saved, batch], the same
+  const T* saved;              // [steps, saved, hidden, batch], the same
   const T* moments;            // [steps, moments, batch], the same
   const T* dh;                 // [steps, batch, hidden]
   const T* dc_n;               // [batch, hidden], or null for zeros
