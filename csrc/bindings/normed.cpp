@@ -25,7 +25,7 @@ constexpr Cell<T> kRnn = {
     &Kernels<T>::normed_rnn_forward, &Kernels<T>::normed_rnn_backward, 1, 1, 1, false};
 template <typename T>
 constexpr Cell<T> kLstm = {
-    &Kernels<T>::normed_lstm_forward, &Kernels<T>::normed_lstm_backward, 4, 9, 3, true};
+    &Kernels<T>::normed_lstm_forward, &Kernels<T>::normed_lstm_backward, 4, 5, 3, true};
 
 // Hidden units of a layer whose recurrent weight is w.
 int64_t hidden_of(const Csr& w, int64_t gates) {
@@ -110,10 +110,10 @@ States forward(const Cell<T>& cell, const Tensor& x, const Layer& layer, bool ke
   return to;
 }
 
-// What the forward pass left, and the gradients of its results.
+// What the forward pass left, the gradients of its results, and the LSTM's input.
 struct Results {
   const Tensor &h, &saved, &moments, &dh;
-  const Optional& dc_n;
+  const Optional &dc_n, &x;
 };
 
 struct Gradients {
@@ -133,6 +133,8 @@ Gradients backward(const Cell<T>& cell, const Results& results, const Layer& lay
   const Tensor saved = layout(results.saved, "saved", kType<T>, hidden * cell.saved);
   const Tensor moments = layout(results.moments, "moments", kType<T>, cell.moments);
   const Tensor dh = layout(results.dh, "dh", kType<T>, hidden);
+  Optional x;
+  if (results.x) x = layout(*results.x, "x", kType<T>, own.rows);
   const Optional dc_n = state(results.dc_n, "dc_n", kType<T>, batch, hidden);
   const Optional h0 = state(layer.h0, "h0", kType<T>, batch, hidden);
   const Optional c0 = state(layer.c0, "c0", kType<T>, batch, hidden);
@@ -157,6 +159,7 @@ Gradients backward(const Cell<T>& cell, const Results& results, const Layer& lay
                                  own.c_norm.template kernel_argument<T>(),
                                  data_or_null<T>(h0),
                                  data_or_null<T>(c0),
+                                 data_or_null<T>(x),
                                  data<T>(h),
                                  data<T>(saved),
                                  data<T>(moments),
@@ -201,7 +204,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> normed_rnn_backward(
   return with_real(values, "values", [&](auto zero) {
     using T = decltype(zero);
     Gradients to = backward<T>(
-        kRnn<T>, {h, saved, moments, dh, std::nullopt},
+        kRnn<T>, {h, saved, moments, dh, std::nullopt, std::nullopt},
         {values, pattern, {gain, std::nullopt}, {}, h0, std::nullopt, batch_sizes, activation},
         wants_x, wants_values);
     return std::tuple(to.x, to.h0, to.gain, to.bias, to.values);
@@ -227,17 +230,18 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> normed_lstm_forward(
 
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> normed_lstm_backward(
     const Tensor& dh, const Optional& dc_n, const Tensor& h, const Tensor& saved,
-    const Tensor& moments, const Optional& h0, const Optional& c0, const Optional& gain,
-    const Optional& c_gain, const Optional& c_bias, const Tensor& values, const Tensor& crow,
-    const Tensor& col, const Tensor& t_crow, const Tensor& t_col, const Tensor& permutation,
-    const Optional& batch_sizes, double clip, bool wants_x, bool wants_values) {
+    const Tensor& moments, const Tensor& x, const Optional& h0, const Optional& c0,
+    const Optional& gain, const Optional& bias, const Optional& c_gain, const Optional& c_bias,
+    const Tensor& values, const Tensor& crow, const Tensor& col, const Tensor& t_crow,
+    const Tensor& t_col, const Tensor& permutation, const Optional& batch_sizes, double clip,
+    bool wants_x, bool wants_values) {
   const Pattern pattern(crow, col, t_crow, t_col, permutation);
   return with_real(values, "values", [&](auto zero) {
     using T = decltype(zero);
-    Gradients to = backward<T>(
-        kLstm<T>, {h, saved, moments, dh, dc_n},
-        {values, pattern, {gain, std::nullopt}, {c_gain, c_bias}, h0, c0, batch_sizes, 0, clip},
-        wants_x, wants_values);
+    Gradients to =
+        backward<T>(kLstm<T>, {h, saved, moments, dh, dc_n, x},
+                    {values, pattern, {gain, bias}, {c_gain, c_bias}, h0, c0, batch_sizes, 0, clip},
+                    wants_x, wants_values);
     return std::tuple(to.x, to.h0, to.c0, to.gain, to.bias, to.c_gain, to.c_bias, to.values);
   });
 }
@@ -261,10 +265,10 @@ STABLE_TORCH_LIBRARY_FRAGMENT(sparse_engine, m) {
       "keep) -> (Tensor, Tensor, Tensor, Tensor)");
   m.def(
       "normed_lstm_backward(Tensor dh, Tensor? dc_n, Tensor h, Tensor saved, Tensor moments, "
-      "Tensor? h0, Tensor? c0, Tensor? gain, Tensor? c_gain, Tensor? c_bias, Tensor values, Tensor "
-      "crow, Tensor col, Tensor t_crow, Tensor t_col, Tensor permutation, Tensor? batch_sizes, "
-      "float clip, bool wants_x, bool wants_values) -> (Tensor, Tensor, Tensor, Tensor, Tensor, "
-      "Tensor, Tensor, Tensor)");
+      "Tensor x, Tensor? h0, Tensor? c0, Tensor? gain, Tensor? bias, Tensor? c_gain, Tensor? "
+      "c_bias, Tensor values, Tensor crow, Tensor col, Tensor t_crow, Tensor t_col, Tensor "
+      "permutation, Tensor? batch_sizes, float clip, bool wants_x, bool wants_values) -> (Tensor, "
+      "Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CPU, m) {

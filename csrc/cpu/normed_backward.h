@@ -11,7 +11,8 @@ namespace {
 
 template <typename T, int L, int NV, class Cell>
 void backward_loop(const NormedBackward<T>& a, const Cell& cell, int64_t panels) {
-  constexpr int W = L * NV, G = Cell::kGates, S = Cell::kSaved, M = kMoments<Cell>;
+  constexpr int W = L * NV, G = Cell::kGates, S = kSaved<Cell>, M = kMoments<Cell>;
+  constexpr int64_t kTiles = (1 + G) * kGateTile<W>;  // dh, and x of each gate
   const int64_t hidden = a.w.cols, rows = a.w.rows, with_c = Cell::kHasMemory ? hidden : 0;
   const Sequence<T, W> seq{a.batch, panels, a.steps, a.first_row};
   const int threads = threads_for_step(a.threads, a.w.nnz(), rows, a.batch);
@@ -22,7 +23,7 @@ void backward_loop(const NormedBackward<T>& a, const Cell& cell, int64_t panels)
       BlockSums<T, L, NV>::bytes(G, hidden, panels) +
       BlockSums<T, L, NV>::bytes(1, with_c, panels) + NormSums<T, L>::bytes(rows) +
       NormSums<T, L>::bytes(with_c) + Scratch::bytes_of<T>(a.w.nnz()) +
-      Scratch::bytes_of<T>(threads * kGateTile<W>));
+      Scratch::bytes_of<T>(threads * kTiles));
   // Of a step that is not complete, du holds dz.
   const Ring<T, W> du(scratch, places, rows, panels);
   const Ring<T, W> h(scratch, places, hidden, panels);
@@ -33,7 +34,7 @@ void backward_loop(const NormedBackward<T>& a, const Cell& cell, int64_t panels)
   const BlockSums<T, L, NV> u_sums(scratch, G, hidden, panels), c_sums(scratch, 1, with_c, panels);
   const NormSums<T, L> totals(scratch, rows), c_totals(scratch, with_c);
   T* values = scratch.take<T>(a.w.nnz());
-  T* tiles = scratch.take<T>(threads * kGateTile<W>);
+  T* tiles = scratch.take<T>(threads * kTiles);
   const RowProduct<T, L, NV> product{a.wt, {values}, ahead_of<T, W>(a.wt)};
 
   run_team(threads, [&](const Team& team) {
@@ -44,7 +45,7 @@ void backward_loop(const NormedBackward<T>& a, const Cell& cell, int64_t panels)
                                                  means.at(2 * team.rank + 1)};
     WeightGradient<T, L, NV> weight_gradient(a.w, rows_of(a.w, team.rank, team.size, kBlock), du, h,
                                              seq, a.dvalues);
-    T* const tile = tiles + team.rank * kGateTile<W>;
+    T *const tile = tiles + team.rank * kTiles, *const x_tile = tile + kGateTile<W>;
     const auto of_gate = [&](int g) {
       return Rows{g * hidden + units.first, g * hidden + units.last};
     };
@@ -76,10 +77,20 @@ void backward_loop(const NormedBackward<T>& a, const Cell& cell, int64_t panels)
               q, g, first, count, now.row(q, g * hidden + first),
               [&](int64_t unit, int v) { return saved.read(g * hidden + unit, 0, q * W + v * L); });
       };
+      const auto read_x = [&](int g, int64_t q, int64_t first, int count) {
+        read_tile<T, W>(seq.step(a.x, rows, t, q), g * hidden + first, count, seq.columns(q, t),
+                        x_tile + g * kGateTile<W>);
+      };
+      // A gate's z, as in the forward pass.
+      const auto z_of = [&](int g, int64_t q, int64_t first, int r, int v) {
+        const int64_t row = g * hidden + first + r;
+        return load<T, L>(x_tile + g * kGateTile<W> + r * W + v * L) +
+               scaled<T, L>(a.norm, row, saved.read(row, 0, q * W + v * L));
+      };
       // c as it was normalised.
       const auto normalised_c = [&](int64_t q, int64_t unit, int v) {
         const int64_t n = q * W + v * L;
-        return (saved.read((S - 1) * hidden + unit, 0, n) - moments.read(0, 1, n)) *
+        return (saved.read(G * hidden + unit, 0, n) - moments.read(0, 1, n)) *
                moments.read(0, 2, n);
       };
       seq.tiles(units, t, [&](int64_t q, int64_t first, int count) {
@@ -87,6 +98,7 @@ void backward_loop(const NormedBackward<T>& a, const Cell& cell, int64_t panels)
         if (ends) read_state(t, q, first, count);
         read_state(t - 1, q, first, count);
         read_tile<T, W>(seq.step(a.dh, hidden, t, q), first, count, seq.columns(q, t), tile);
+        if constexpr (Cell::kHasMemory) read_x(Cell::kOutputGate, q, first, count);
         for (int r = 0; r < count; ++r) {
           const int64_t unit = first + r;
           Vec<T, L> dh[NV];
@@ -95,11 +107,10 @@ void backward_loop(const NormedBackward<T>& a, const Cell& cell, int64_t panels)
           for (int v = 0; v < NV; ++v) {
             Vec<T, L> dz;
             if constexpr (Cell::kHasMemory) {
+              const Vec<T, L> z = z_of(Cell::kOutputGate, q, first, r, v);
               const Vec<T, L> y = scaled<T, L>(a.c_norm, unit, normalised_c(q, unit, v));
-              const Vec<T, L> o =
-                  saved.read((G + Cell::kOutputGate) * hidden + unit, 0, q * W + v * L);
               store<T, L>(dy.row(q, unit) + v * L,
-                          cell.template output_backward<T, L>(o, y, dh[v], dz));
+                          cell.template output_backward<T, L>(z, y, dh[v], dz));
               store<T, L>(now.row(q, Cell::kOutputGate * hidden + unit) + v * L, dz);
             } else {
               dz = cell.template backward<T, L>(load<T, L>(state.row(q, unit) + v * L), dh[v]);
@@ -117,20 +128,23 @@ void backward_loop(const NormedBackward<T>& a, const Cell& cell, int64_t panels)
         team.barrier();
         for (int64_t q = 0; q < panels && seq.columns(q, t) > 0; ++q) c_norm.learn(q);
         seq.tiles(units, t, [&](int64_t q, int64_t first, int count) {
-          for (int64_t unit = first; unit < first + count; ++unit)
+          for (int g = 0; g < G; ++g)
+            if (g != Cell::kOutputGate) read_x(g, q, first, count);
+          for (int r = 0; r < count; ++r)
             for (int v = 0; v < NV; ++v) {
-              const int64_t n = q * W + v * L;
+              const int64_t unit = first + r, n = q * W + v * L, columns = saved.batch - n;
+              // Of a sequence that has ended, `carried` is the gradient of its last c, which waits.
               T* carry = carried.row(q, unit) + v * L;
-              const Vec<T, L> dc =
-                  load<T, L>(carry) + c_norm(load<T, L>(dy.row(q, unit) + v * L), unit,
-                                             normalised_c(q, unit, v), moments.read(0, 2, n), q, v);
-              const Vec<T, L> before = t > 0 ? earlier.read((S - 1) * hidden + unit, 0, n)
+              const Vec<T, L> dc = load_first<T, L>(carry, columns) +
+                                   c_norm(load<T, L>(dy.row(q, unit) + v * L), unit,
+                                          normalised_c(q, unit, v), moments.read(0, 2, n), q, v);
+              const Vec<T, L> before = t > 0 ? earlier.read(G * hidden + unit, 0, n)
                                              : load<T, L>(c_first.row(q, unit) + v * L);
-              Vec<T, L> keep[S], dz[G];
-              for (int s = 0; s < S; ++s) keep[s] = saved.read(s * hidden + unit, 0, n);
-              // Of a sequence that has ended, `carried` is the gradient of its last c.
-              store_first<T, L>(carry, cell.template backward<T, L>(keep, before, dc, dz),
-                                saved.batch - n);
+              Vec<T, L> z[G], dz[G];
+              for (int g = 0; g < G; ++g)
+                if (g != Cell::kOutputGate) z[g] = z_of(g, q, first, r, v);
+              const Vec<T, L> c = saved.read(G * hidden + unit, 0, n);
+              store_first<T, L>(carry, cell.template backward<T, L>(z, c, before, dc, dz), columns);
               for (int g = 0; g < G; ++g)
                 if (g != Cell::kOutputGate)
                   store<T, L>(now.row(q, g * hidden + unit) + v * L, dz[g]);

@@ -10,7 +10,7 @@ namespace {
 
 template <typename T, int L, int NV, class Cell>
 void forward_loop(const NormedForward<T>& a, const Cell& cell, int64_t panels) {
-  constexpr int W = L * NV, G = Cell::kGates, S = Cell::kSaved, M = kMoments<Cell>;
+  constexpr int W = L * NV, G = Cell::kGates, S = kSaved<Cell>, M = kMoments<Cell>;
   const int64_t hidden = a.w.cols, rows = a.w.rows, with_c = Cell::kHasMemory ? hidden : 0;
   const Sequence<T, W> seq{a.batch, panels, a.steps, a.first_row};
   const int threads = threads_for_step(a.threads, a.w.nnz(), rows, a.batch);
@@ -75,8 +75,9 @@ void forward_loop(const NormedForward<T>& a, const Cell& cell, int64_t panels) {
             Vec<T, L> result;
             if constexpr (Cell::kHasMemory) {
               Vec<T, L> memory = load<T, L>(c.row(q, unit) + v * L);
-              result = cell.template forward<T, L>(z, memory, keep);
+              result = cell.template forward<T, L>(z, memory);
               store<T, L>(c.row(q, unit) + v * L, memory);
+              keep[G] = memory;
             } else {
               result = cell.template forward<T, L>(z);
             }

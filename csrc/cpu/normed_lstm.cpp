@@ -8,21 +8,19 @@ namespace {
 // `Number` is that of the clip.
 template <class Number>
 struct NormedLstm {
-  static constexpr int kGates = 4, kSaved = 9, kOutputGate = 3;
+  static constexpr int kGates = 4, kOutputGate = 3;
   static constexpr bool kHasMemory = true;
 
   Number clip;
 
   template <typename T, int L>
-  SE_INLINE Vec<T, L> forward(const Vec<T, L> (&z)[4], Vec<T, L>& c, Vec<T, L> (&saved)[9]) const {
+  SE_INLINE Vec<T, L> forward(const Vec<T, L> (&z)[4], Vec<T, L>& c) const {
     const Vec<T, L> i = Sigmoid::of<T, L>(z[0]), f = Sigmoid::of<T, L>(z[1]);
-    const Vec<T, L> g = Tanh::of<T, L>(z[2]), o = Sigmoid::of<T, L>(z[3]);
     const Vec<T, L> most = Vec<T, L>{} + clip;
-    c = f * c + i * g;
+    c = f * c + i * Tanh::of<T, L>(z[2]);
     c = c > most ? most : c;
     c = c < -most ? -most : c;
-    saved[4] = i, saved[5] = f, saved[6] = g, saved[7] = o, saved[8] = c;
-    return o;
+    return Sigmoid::of<T, L>(z[3]);
   }
 
   template <typename T, int L>
@@ -31,17 +29,17 @@ struct NormedLstm {
   }
 
   template <typename T, int L>
-  SE_INLINE Vec<T, L> output_backward(Vec<T, L> o, Vec<T, L> y, Vec<T, L> dh, Vec<T, L>& dz) const {
-    const Vec<T, L> squashed = Tanh::of<T, L>(y);
+  SE_INLINE Vec<T, L> output_backward(Vec<T, L> z, Vec<T, L> y, Vec<T, L> dh, Vec<T, L>& dz) const {
+    const Vec<T, L> o = Sigmoid::of<T, L>(z), squashed = Tanh::of<T, L>(y);
     dz = dh * squashed * Sigmoid::slope<T, L>(o);
     return dh * o * Tanh::slope<T, L>(squashed);
   }
 
   template <typename T, int L>
-  SE_INLINE Vec<T, L> backward(const Vec<T, L> (&saved)[9], Vec<T, L> before, Vec<T, L> dc,
+  SE_INLINE Vec<T, L> backward(const Vec<T, L> (&z)[4], Vec<T, L> c, Vec<T, L> before, Vec<T, L> dc,
                                Vec<T, L> (&dz)[4]) const {
-    const Vec<T, L> i = saved[4], f = saved[5], g = saved[6], c = saved[8];
-    const Vec<T, L> most = Vec<T, L>{} + clip;
+    const Vec<T, L> i = Sigmoid::of<T, L>(z[0]), f = Sigmoid::of<T, L>(z[1]);
+    const Vec<T, L> g = Tanh::of<T, L>(z[2]), most = Vec<T, L>{} + clip;
     dc = c >= most ? Vec<T, L>{} : dc;
     dc = c <= -most ? Vec<T, L>{} : dc;
     dz[0] = dc * g * Sigmoid::slope<T, L>(i);

@@ -7,7 +7,7 @@ namespace {
 
 template <class Act>
 struct NormedRnn {
-  static constexpr int kGates = 1, kSaved = 1;
+  static constexpr int kGates = 1;
   static constexpr bool kHasMemory = false;
 
   template <typename T, int L>

@@ -34,10 +34,9 @@ def normed_lstm(
         c[t] = (sigmoid(f) * c[t - 1] + sigmoid(i) * tanh(g)).clamp(-cell_clip, cell_clip)
         h[t] = sigmoid(o) * tanh(c_norm(c[t]))
 
-    Differentiable once, in all tensors of real numbers. Beside its arguments, only ``h``, ``c``,
-    the four gates and what ``norm`` multiplies by its gain are kept for the backward pass, with
-    three numbers more per column; without autograd only ``h``. On the CPU; :func:`normed_lstm_by`
-    runs on any device.
+    Differentiable once, in all tensors of real numbers. Beside its arguments, only ``h``, ``c`` and
+    what ``norm`` multiplies by its gain are kept for the backward pass, with three numbers more per
+    column; without autograd only ``h``. On the CPU; :func:`normed_lstm_by` runs on any device.
 
     Args:
         x: float32 or float64 ``[steps, batch, 4 * hidden]``: the input's contribution.
@@ -132,14 +131,14 @@ def _(x, h0, c0, gain, bias, c_gain, c_bias, values, *structure_and_options):
     return (
         x.new_empty(*rows, hidden),
         x.new_empty(batch, hidden),
-        x.new_empty(*kept, 9 * hidden),
+        x.new_empty(*kept, 5 * hidden),
         x.new_empty(*kept, 3),
     )
 
 
 @torch.library.register_fake("sparse_engine::normed_lstm_backward")
-def _(dh, dc_n, h, saved, moments, h0, c0, gain, c_gain, c_bias, values, *structure_and_options):
-    *_, wants_x, wants_values = structure_and_options
+def _(dh, dc_n, h, saved, moments, x, h0, c0, *norms_and_structure):
+    *_, values, _, _, _, _, _, _, _, wants_x, wants_values = norms_and_structure
     rows, hidden = h.shape[:-1], h.shape[-1]
     return (
         h.new_empty(rows[0] if wants_x else 0, *rows[1:], 4 * hidden),
@@ -154,22 +153,22 @@ def _(dh, dc_n, h, saved, moments, h0, c0, gain, c_gain, c_bias, values, *struct
 
 
 def _save(ctx, inputs, output):
-    _, h0, c0, gain, _, c_gain, c_bias, values, *structure, _, _, ctx.cell_clip, _ = inputs
+    *arguments, _, _, ctx.cell_clip, _ = inputs
     h, _, saved, moments = output
     ctx.mark_non_differentiable(saved, moments)
     ctx.set_materialize_grads(False)
-    ctx.save_for_backward(h, saved, moments, h0, c0, gain, c_gain, c_bias, values, *structure)
+    ctx.save_for_backward(h, saved, moments, *arguments)
 
 
 def _backward(ctx, dh, dc_n, *_):
-    h, *saved_and_structure = ctx.saved_tensors
+    h, *kept_and_arguments = ctx.saved_tensors
     needs_x, _, _, _, _, _, _, needs_values, *_ = ctx.needs_input_grad
     gradients = call(
         native.normed_lstm_backward.default,
         torch.zeros_like(h) if dh is None else dh,
         dc_n,
         h,
-        *saved_and_structure,
+        *kept_and_arguments,
         ctx.cell_clip,
         needs_x,
         needs_values,

@@ -28,7 +28,7 @@ def normed_rnn(
     """``h[t] = act(x[t] + norm(h[t - 1] @ W.T))`` for every t, ``h[-1] = h0`` (Ba et al. 2016).
 
     Differentiable once, in all tensors of real numbers. Beside its arguments, only ``h`` and what
-    the norm multiplies by its gain are kept for the backward pass, with one number more per column;
+    ``norm`` multiplies by its gain are kept for the backward pass, with one number more per column;
     without autograd only ``h``. On the CPU; :func:`normed_rnn_by` runs on any device.
 
     Args:
@@ -123,13 +123,13 @@ def _save(ctx, inputs, output):
 
 
 def _backward(ctx, dh, *_):
-    h, *saved_and_structure = ctx.saved_tensors
+    h, *kept_and_arguments = ctx.saved_tensors
     needs_x, _, _, _, needs_values, *_ = ctx.needs_input_grad
     gradients = call(
         native.normed_rnn_backward.default,
         torch.zeros_like(h) if dh is None else dh,
         h,
-        *saved_and_structure,
+        *kept_and_arguments,
         ctx.activation,
         needs_x,
         needs_values,

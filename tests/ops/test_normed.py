@@ -296,9 +296,9 @@ def test_opcheck(cell, present, lengths):
     else:
         h, c_n, *kept = results
         last = torch.randn_like(c_n) if present else None
-        states = arguments["h0"], arguments["c0"]
-        norms = gain, *arguments["c_norm"][:2]
-        inputs = (dh, last, h, *kept, *states, *norms, *structure, math.inf)
+        before = arguments["x"], arguments["h0"], arguments["c0"]
+        norms = *arguments["norm"][:2], *arguments["c_norm"][:2]
+        inputs = (dh, last, h, *kept, *before, *norms, *structure, math.inf)
     opcheck(getattr(native, f"{cell}_backward").default, (*inputs, present, present))
 
 

@@ -11,8 +11,9 @@
 // backward pass needs: [steps, saved, hidden, batch], features x batch as both loops have it. With
 // `first_row`, sequences are packed as in rnn.h, and what step t saved is [saved, hidden, rows of
 // step t]. With n = (u - mean(u)) scale(u) and scale(u) = 1 / sqrt(var(u) + eps), the RNN saves n,
-// the LSTM n of each gate and then i, f, g, o and c. In the same way, `moments` are what all units
-// of a column share, [steps, moments, batch]: scale(u), and for the LSTM mean(c) and scale(c).
+// the LSTM n of each gate and then c; what the gates were is computed again. In the same way,
+// `moments` are what all units of a column share, [steps, moments, batch]: scale(u), and for the
+// LSTM mean(c) and scale(c).
 #pragma once
 
 #include "sparse_engine/matrix.h"
@@ -65,26 +66,27 @@ struct NormedBackward {
   Csr wt;                      // the transposed pattern
   const int32_t* permutation;  // [nnz], link p of wt is link permutation[p] of w
   const T* values;             // [nnz]
-  Norm<T> norm;                // as in the forward pass; its bias and eps are not read
+  Norm<T> norm;                // as in the forward pass; its eps is not read
   Norm<T> c_norm;              // as in the forward pass; its eps is not read
   const T* h0;                 // [batch, hidden], or null for zeros
   const T* c0;                 // [batch, hidden], or null for zeros
-  const T* h;                  // [steps, batch, hidden], as the forward pass wrote it
-  const T* saved;              // [steps, saved, hidden, batch], the same
-  const T* moments;            // [steps, moments, batch], the same
-  const T* dh;                 // [steps, batch, hidden]
-  const T* dc_n;               // [batch, hidden], or null for zeros
-  T* dx;                       // [steps, batch, gates * hidden] or null (not wanted), written
-  NormGradient<T> dnorm;       // of gates * hidden features
-  NormGradient<T> dc_norm;     // of hidden features; of the LSTM
-  T* dh0;                      // [batch, hidden], written; null exactly when h0 is
-  T* dc0;                      // [batch, hidden], written; null exactly when c0 is
-  T* dvalues;                  // [nnz] or null (not wanted), written
-  const int64_t* first_row;    // [steps + 1], as in the forward pass, or null
-  int64_t steps;               // >= 1
-  int64_t batch;               // >= 1
-  Activation activation;       // as in the forward pass
-  T clip;                      // the same; the gradient of what was clipped is zero
+  const T* x;                // [steps, batch, gates * hidden], as in the forward pass; of the LSTM
+  const T* h;                // [steps, batch, hidden], as the forward pass wrote it
+  const T* saved;            // [steps, saved, hidden, batch], the same
+  const T* moments;          // [steps, moments, batch], the same
+  const T* dh;               // [steps, batch, hidden]
+  const T* dc_n;             // [batch, hidden], or null for zeros
+  T* dx;                     // [steps, batch, gates * hidden] or null (not wanted), written
+  NormGradient<T> dnorm;     // of gates * hidden features
+  NormGradient<T> dc_norm;   // of hidden features; of the LSTM
+  T* dh0;                    // [batch, hidden], written; null exactly when h0 is
+  T* dc0;                    // [batch, hidden], written; null exactly when c0 is
+  T* dvalues;                // [nnz] or null (not wanted), written
+  const int64_t* first_row;  // [steps + 1], as in the forward pass, or null
+  int64_t steps;             // >= 1
+  int64_t batch;             // >= 1
+  Activation activation;     // as in the forward pass
+  T clip;                    // the same; the gradient of what was clipped is zero
   int threads;
 };
 
