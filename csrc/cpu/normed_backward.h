@@ -67,15 +67,15 @@ void backward_loop(const NormedBackward<T>& a, const Cell& cell, int64_t panels)
 
     for (int64_t t = a.steps - 1; t >= 0; --t) {
       const State<T, W> later = du.at(t + 1), now = du.at(t), state = h.at(t);
-      const auto saved = saved_at<L, 1>(seq, a.saved, S * hidden, t);
-      const auto earlier = saved_at<L, 1>(seq, a.saved, S * hidden, std::max<int64_t>(t - 1, 0));
-      const auto moments = saved_at<L, M>(seq, a.moments, 1, t);
+      const auto saved = record_of<L>(seq, a.saved, S * hidden, t);
+      const auto earlier = record_of<L>(seq, a.saved, S * hidden, std::max<int64_t>(t - 1, 0));
+      const auto moments = record_of<L>(seq, a.moments, M, t);
       // Where `now` holds the gradients of all gates' z.
       const auto take_in_dz = [&](int64_t q, int64_t first, int count) {
         for (int g = 0; g < G; ++g)
           norm.take_in(
               q, g, first, count, now.row(q, g * hidden + first),
-              [&](int64_t unit, int v) { return saved.read(g * hidden + unit, 0, q * W + v * L); });
+              [&](int64_t unit, int v) { return saved.read(g * hidden + unit, q * W + v * L); });
       };
       const auto read_x = [&](int g, int64_t q, int64_t first, int count) {
         read_tile<T, W>(seq.step(a.x, rows, t, q), g * hidden + first, count, seq.columns(q, t),
@@ -85,13 +85,12 @@ void backward_loop(const NormedBackward<T>& a, const Cell& cell, int64_t panels)
       const auto z_of = [&](int g, int64_t q, int64_t first, int r, int v) {
         const int64_t row = g * hidden + first + r;
         return load<T, L>(x_tile + g * kGateTile<W> + r * W + v * L) +
-               scaled<T, L>(a.norm, row, saved.read(row, 0, q * W + v * L));
+               scaled<T, L>(a.norm, row, saved.read(row, q * W + v * L));
       };
       // c as it was normalised.
       const auto normalised_c = [&](int64_t q, int64_t unit, int v) {
         const int64_t n = q * W + v * L;
-        return (saved.read(G * hidden + unit, 0, n) - moments.read(0, 1, n)) *
-               moments.read(0, 2, n);
+        return (saved.read(G * hidden + unit, n) - moments.read(1, n)) * moments.read(2, n);
       };
       seq.tiles(units, t, [&](int64_t q, int64_t first, int count) {
         const bool ends = seq.columns(q, t + 1) == 0;
@@ -137,13 +136,13 @@ void backward_loop(const NormedBackward<T>& a, const Cell& cell, int64_t panels)
               T* carry = carried.row(q, unit) + v * L;
               const Vec<T, L> dc = load_first<T, L>(carry, columns) +
                                    c_norm(load<T, L>(dy.row(q, unit) + v * L), unit,
-                                          normalised_c(q, unit, v), moments.read(0, 2, n), q, v);
-              const Vec<T, L> before = t > 0 ? earlier.read(G * hidden + unit, 0, n)
+                                          normalised_c(q, unit, v), moments.read(2, n), q, v);
+              const Vec<T, L> before = t > 0 ? earlier.read(G * hidden + unit, n)
                                              : load<T, L>(c_first.row(q, unit) + v * L);
               Vec<T, L> z[G], dz[G];
               for (int g = 0; g < G; ++g)
                 if (g != Cell::kOutputGate) z[g] = z_of(g, q, first, r, v);
-              const Vec<T, L> c = saved.read(G * hidden + unit, 0, n);
+              const Vec<T, L> c = saved.read(G * hidden + unit, n);
               store_first<T, L>(carry, cell.template backward<T, L>(z, c, before, dc, dz), columns);
               for (int g = 0; g < G; ++g)
                 if (g != Cell::kOutputGate)
@@ -164,8 +163,8 @@ void backward_loop(const NormedBackward<T>& a, const Cell& cell, int64_t panels)
             for (int v = 0; v < NV; ++v) {
               const int64_t n = q * W + v * L;
               T* at = now.row(q, row + r) + v * L;
-              store<T, L>(at, norm(load<T, L>(at), row + r, saved.read(row + r, 0, n),
-                                   moments.read(0, 0, n), q, v));
+              store<T, L>(at, norm(load<T, L>(at), row + r, saved.read(row + r, n),
+                                   moments.read(0, n), q, v));
             }
         }
       });

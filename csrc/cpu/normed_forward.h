@@ -39,7 +39,7 @@ void forward_loop(const NormedForward<T>& a, const Cell& cell, int64_t panels) {
     team.barrier();
     for (int64_t t = 0; t < a.steps; ++t) {
       const State<T, W> before = h.at(t - 1), now = h.at(t);
-      const Saved<T, L, 1> saved = saved_at<L, 1>(seq, a.saved, S * hidden, t);
+      const Record<T, L> saved = record_of<L>(seq, a.saved, S * hidden, t);
       const auto write_h = [&](int64_t q, int64_t first, int count) {
         write_tile<T, W>(now.row(q, first), seq.step(a.h, hidden, t, q), first, count,
                          seq.columns(q, t));
@@ -83,7 +83,7 @@ void forward_loop(const NormedForward<T>& a, const Cell& cell, int64_t panels) {
             }
             store<T, L>(now.row(q, unit) + v * L, result);
             if (a.saved)
-              for (int s = 0; s < S; ++s) saved.write(s * hidden + unit, 0, q * W + v * L, keep[s]);
+              for (int s = 0; s < S; ++s) saved.write(s * hidden + unit, q * W + v * L, keep[s]);
           }
         if constexpr (Cell::kHasMemory) {
           c_sums.describe(q, 0, first, count, c.row(q, first));
@@ -110,12 +110,12 @@ void forward_loop(const NormedForward<T>& a, const Cell& cell, int64_t panels) {
         team.barrier();
       }
       if (a.saved && team.rank == 0) {
-        const Saved<T, L, M> kept = saved_at<L, M>(seq, a.moments, 1, t);
+        const Record<T, L> kept = record_of<L>(seq, a.moments, M, t);
         for (int64_t n = 0; n < panels * W; n += L) {
           const int64_t q = n / W, at = n % W;
-          kept.write(0, 0, n, load<T, L>(norm.moments.row(q, 1) + at));
+          kept.write(0, n, load<T, L>(norm.moments.row(q, 1) + at));
           for (int m = 1; m < M; ++m)
-            kept.write(0, m, n, load<T, L>(c_norm.moments.row(q, m - 1) + at));
+            kept.write(m, n, load<T, L>(c_norm.moments.row(q, m - 1) + at));
         }
       }
     }
