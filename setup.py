@@ -41,6 +41,8 @@ KERNELS = (
     "on_lstm",
     "conductance",
     "ltc",
+    "normed_rnn",
+    "normed_lstm",
     "table",
 )
 # Those that also take activations in bfloat16.

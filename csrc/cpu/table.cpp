@@ -35,6 +35,10 @@ constexpr Kernels<T> kTable = {
     conductance_backward<Isa, T>,
     ltc_forward<Isa, T>,
     ltc_backward<Isa, T>,
+    normed_rnn_forward<Isa, T>,
+    normed_rnn_backward<Isa, T>,
+    normed_lstm_forward<Isa, T>,
+    normed_lstm_backward<Isa, T>,
 };
 
 }  // namespace

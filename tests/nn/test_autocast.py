@@ -29,6 +29,8 @@ NETWORKS = {
     "lstm, projected": lambda **options: SparseLSTM(
         6, 70, 2, density=0.3, proj_size=30, cell_clip=1.0, bidirectional=True, **options
     ),
+    "normed rnn": lambda **options: SparseRNN(6, 70, 2, density=0.3, layer_norm=True, **options),
+    "normed lstm": lambda **options: SparseLSTM(6, 70, density=0.3, layer_norm=True, **options),
     "gru": lambda **options: SparseGRU(6, 70, 2, density=0.3, **options),
     "gru, sparse input": lambda **options: SparseGRU(
         6, 70, density=0.3, input_density=0.5, bidirectional=True, **options
