@@ -22,7 +22,7 @@ namespace sparse_engine::cuda {
 namespace {
 
 template <class Program>
-__global__ void __launch_bounds__(kThreads* Program::kBlocks)
+__global__ void __launch_bounds__(kThreads* Program::kBlocks, 1)
     run_phases(const Program program, int64_t first, int64_t last) {
   bool started = false;
   for (int64_t phase = first; phase < last; ++phase) {

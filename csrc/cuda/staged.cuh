@@ -163,6 +163,7 @@ struct Staged {
       if (item < 0) return;
       const int64_t panel = item / units, unit = item - panel * units;
       Vec<T, V> sums[R] = {};
+#pragma unroll(R == 1 ? 4 : 1)
       for (int64_t part = 0; part < (panel < extent.filled ? parts.count : 0); ++part)
 #pragma unroll
         for (int r = 0; r < R; ++r) {
