@@ -41,7 +41,8 @@ class Continuous(SparseRecurrent):
                 sequence; zeros by default.
             timespans: how long each input is held, ``[steps]`` or of the shape of ``x`` without
                 features, for sequences that are sampled irregularly: an unfold takes
-                ``timespan / unfolds``. By default ``dt * unfolds`` for all. Differentiable.
+                ``timespan / unfolds``. By default ``dt * unfolds`` for all. Differentiable. Their
+                values are not checked on a CUDA device, for which the host would have to wait.
 
         Returns:
             The last layer's output of every step, ``[steps, batch, directions * hidden_size]``
