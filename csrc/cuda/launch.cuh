@@ -18,7 +18,7 @@ alignas(16) extern __shared__ unsigned char shared_bytes[];
 namespace {
 
 constexpr int kWarp = 32;
-constexpr int kThreads = 256;  // of every block that does not share a tile; see phases.cuh
+constexpr int kThreads = 256;  // of every block without such memory
 
 inline void check(cudaError_t error) {
   if (error == cudaSuccess) return;
@@ -76,7 +76,7 @@ void launch(void (*kernel)(Parameters...), int64_t threads, const Stream& stream
 }
 
 // What a program can use in any phase: threads, or with shared memory one block on each
-// multiprocessor, as large as fits, with so many bytes.
+// multiprocessor, as large as fits, of so many bytes.
 struct Size {
   int64_t threads, shared;
 };

@@ -6,8 +6,8 @@
 // each new shape. Elsewhere, every phase is a launch.
 //
 // A program is a class, passed to the kernel by value, of
-//   kBlocks: how many blocks of kThreads, or that many times larger ones, shall fit a
-//     multiprocessor, which limits the registers of a thread;
+//   kBlocks: how many blocks shall fit a multiprocessor, which limits the registers of a thread;
+//     with shared memory, one block has the threads of all;
 //   needed(phase): whether the phase has work; the same for all threads, and what it reads was
 //     written before the program started;
 //   operator()(phase).

@@ -20,7 +20,8 @@ struct Parts {
   int count, columns;  // the last one may have fewer columns
 };
 
-// What the host knows of a product on a device.
+// What the host knows of a product on a device, and from it, bytes to and from the second-level
+// cache.
 struct Traffic {
   int64_t rows, cols, links;  // of W
   int64_t panels;
@@ -32,7 +33,7 @@ struct Traffic {
   // is made of the same memory, where nothing is staged.
   int64_t fitting() const { return shared_memory / kept; }
 
-  // With the fewest bytes from and to the second-level cache.
+  // With the fewest bytes.
   Parts parts() const {
     const double fewest = std::sqrt(static_cast<double>(processors * cols * kept) /
                                     static_cast<double>(2 * rows * panels * summed));
@@ -41,14 +42,14 @@ struct Traffic {
     return {static_cast<int>(divide_up(cols, columns)), static_cast<int>(columns)};
   }
 
-  // Those bytes: each block copies its share of the tiles, which begins and ends in the middle of
+  // Each block copies its share of the tiles, which begins and ends in the middle of
   // one, and sums are written and read.
   int64_t staged() const {
     const Parts of = parts();
     return (processors + panels * of.count) * of.columns * kept +
            2 * of.count * rows * panels * summed;
   }
-  // Those of the links whose rows of X are not in the first-level cache.
+  // The rows of X that links look at and that are not in the first-level cache.
   int64_t gathered() const {
     return cols <= fitting() ? 0 : links * panels * (kept - fitting() * kept / cols);
   }
@@ -107,6 +108,7 @@ struct Staged {
     return partial + ((panel * parts.count + part) * w.rows + row) * width + lane.column;
   }
 
+  // What a part of the columns looks at in a panel becomes tile [columns, width].
   template <int V>
   __device__ void copy_tile(const Panels<A>& x, int64_t panel, int part, int cols, A* tile) const {
     const int first = part * parts.columns, left = cols - first;

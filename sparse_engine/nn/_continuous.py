@@ -49,8 +49,8 @@ class Continuous(SparseRecurrent):
             (or as ``x`` is laid out), and every layer's final state, of the shape of ``h0``.
 
         Raises:
-            ValueError: a shape does not fit, a timespan is negative or not finite, or there is no
-                step.
+            ValueError: a shape does not fit, a timespan is negative or not finite (unless on a CUDA
+                device), or there is no step.
         """
         y, h_n, _ = self._run(x, h0, self._lengths(x, timespans))
         return y, h_n

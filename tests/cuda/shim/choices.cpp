@@ -1,9 +1,6 @@
 // What the host decides without looking at a device, for the tests of that.
 #include "staged.cuh"
 
-using sparse_engine::cuda::Parts;
-using sparse_engine::cuda::Traffic;
-
 // The columns of each part, or 0 where a product is not staged.
 extern "C" __attribute__((visibility("default"))) int columns_of_a_part(
     int64_t rows, int64_t cols, int64_t links, int64_t panels, int64_t bytes, int64_t processors,
