@@ -42,15 +42,16 @@ class Continuous(SparseRecurrent):
                 sequence; zeros by default.
             timespans: how long each input is held, ``[steps]`` or of the shape of ``x`` without
                 features, for sequences that are sampled irregularly: an unfold takes
-                ``timespan / unfolds``. By default ``dt * unfolds`` for all. Differentiable.
+                ``timespan / unfolds``. By default ``dt * unfolds`` for all. Differentiable. Their
+                values are not checked on a CUDA device, for which the host would have to wait.
 
         Returns:
             The last layer's output of every step, ``[steps, batch, directions * hidden_size]``
             (or as ``x`` is laid out), and every layer's final state, of the shape of ``h0``.
 
         Raises:
-            ValueError: a shape does not fit, a timespan is negative or not finite, or there is no
-                step.
+            ValueError: a shape does not fit, a timespan is negative or not finite (unless on a CUDA
+                device), or there is no step.
         """
         y, h_n, _ = self._run(x, h0, self._lengths(x, timespans))
         return y, h_n

@@ -104,6 +104,22 @@ def test_packed_sequences_on_device(cell):
     assert_close(found.data, pack_sequence(alone).data)
 
 
+@CELLS
+def test_both_kinds_of_products_on_device(cell, monkeypatch):
+    """With more shared memory than a launch has without asking for it."""
+    layer = cell(5, 6000, density=0.01).cuda()
+    x = torch.randn(3, 32, 5, device="cuda")
+    found = []
+    for staged in "01":
+        monkeypatch.setenv("SPARSE_ENGINE_STAGED", staged)
+        layer.zero_grad()
+        y = layer(x)[0]
+        y.square().sum().backward()
+        found.append([y, *(parameter.grad for parameter in layer.parameters())])
+    for one, other in zip(*found, strict=True):
+        assert_close(one, other, rtol=1e-3, atol=1e-3 * float(other.abs().max()))
+
+
 def test_autocast_on_device():
     layer = SparseRNN(5, 300, density=0.1).cuda()
     x = torch.randn(6, 32, 5, device="cuda")

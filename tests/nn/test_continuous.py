@@ -367,20 +367,34 @@ def test_settings_are_checked(options, message):
         SparseCTRNN(3, 4, **({"density": 0.5} | options))
 
 
+def check_refused(timespans, message):
+    network = make("ctrnn")
+    with pytest.raises(ValueError, match=message):
+        network(inputs(network, 4, 3)[0], timespans=timespans)
+
+
 @pytest.mark.parametrize(
     ("timespans", "message"),
     [
         (torch.ones(5), r"timespans of shape \[4\] or \[4, 3\], found \[5\]"),
         (torch.ones(3, 4), r"timespans of shape \[4\] or \[4, 3\], found \[3, 4\]"),
         (torch.tensor(1.0), r"timespans of shape \[4\] or \[4, 3\], found \[\]"),
+    ],
+)
+def test_timespans_are_checked(timespans, message):
+    check_refused(timespans, message)
+
+
+@pytest.mark.cpu
+@pytest.mark.parametrize(
+    ("timespans", "message"),
+    [
         (torch.tensor([1.0, 1, -6, 1]), r"timespans / unfolds.*at least 0, found -1 at step 2"),
         (torch.tensor([1.0, 1, 1, torch.nan]), "finite and at least 0, found nan at step 3"),
     ],
 )
-def test_timespans_are_checked(timespans, message):
-    network = make("ctrnn")
-    with pytest.raises(ValueError, match=message):
-        network(inputs(network, 4, 3)[0], timespans=timespans)
+def test_numbers_of_timespans_are_checked(timespans, message):
+    check_refused(timespans, message)
 
 
 @pytest.mark.parametrize(
