@@ -1,13 +1,15 @@
 """Builds sparse_engine._C against the stable ABI of LibTorch, and the graph kernels with Cython.
 
 The kernel files of _C are compiled once per instruction set and linked together; the library
-chooses among them when it is loaded. Where torch has CUDA and nvcc is found, the kernels of the GPU
-are linked in, too; SPARSE_ENGINE_CUDA=0 or 1 decides otherwise, TORCH_CUDA_ARCH_LIST for which
-devices. Everything else about the package is in pyproject.toml.
+chooses among them when it is loaded. A kernel is compiled again where it, a header that it includes
+or a flag has changed. Where torch has CUDA and nvcc is found, the kernels of the GPU are linked in,
+too; SPARSE_ENGINE_CUDA=0 or 1 decides otherwise, TORCH_CUDA_ARCH_LIST for which devices. Everything
+else about the package is in pyproject.toml.
 """
 
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -15,16 +17,17 @@ import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 try:
     import torch
+    from Cython.Build import cythonize
     from torch.utils.cpp_extension import CUDA_HOME, BuildExtension, CppExtension, library_paths
-except ImportError:
+except ImportError as error:
     sys.exit(
-        "sparse_engine builds against the torch that is installed, and found none.\n"
-        "Install torch first (pip install torch), then: pip install --no-build-isolation ."
+        f"sparse_engine builds with the torch and the Cython that are installed: {error}.\n"
+        "Install them first (pip install torch 'cython>=3.1' ninja), then: "
+        "pip install --no-build-isolation ."
     )
 
 KERNELS = (
@@ -38,10 +41,12 @@ KERNELS = (
     "on_lstm",
     "conductance",
     "ltc",
+    "normed_rnn",
+    "normed_lstm",
     "table",
 )
 # Those that also take activations in bfloat16.
-NARROW_KERNELS = ("spmm", "sddmm", "rnn", "table")
+NARROW_KERNELS = ("spmm", "sddmm", "rnn", "lstm", "gru", "table")
 INSTRUCTION_SETS = {"Baseline": []}
 NARROW_INSTRUCTION_SETS = {}
 if platform.machine() in ("x86_64", "AMD64"):
@@ -89,6 +94,10 @@ CUDA = cuda_is_wanted()
 class BuildKernels(BuildExtension):
     """Compiles the kernel files, for every instruction set, before the extension itself."""
 
+    def finalize_options(self):
+        super().finalize_options()
+        self.build_temp = "build/objects"  # pip's would be another one each time
+
     def build_extension(self, ext):
         if ext.name == "sparse_engine._C":
             self.compile_kernels(ext)
@@ -121,20 +130,28 @@ class BuildKernels(BuildExtension):
 
     def compile(self, source: Path, name: str, command: list[str]) -> str:
         target = Path(self.build_temp, "kernels", name)
-        depends = [
-            source,
-            Path("setup.py"),
-            *Path("csrc").rglob("*.h"),
-            *source.parent.glob("*.cuh"),
-        ]
-        if target.exists() and all(
-            path.stat().st_mtime < target.stat().st_mtime for path in depends
-        ):
-            return str(target)
         target.parent.mkdir(parents=True, exist_ok=True)
         includes = [f"-I{path}" for path in INCLUDES]
-        subprocess.run([*command, *includes, "-c", str(source), "-o", str(target)], check=True)
+        dependencies = ["-MMD", "-MF", str(target.with_suffix(".d"))]
+        files = ["-c", str(source), "-o", str(target)]
+        command = [*command, *includes, *dependencies, *files]
+        if not is_current(target, command):
+            target.with_suffix(".command").unlink(missing_ok=True)
+            subprocess.run(command, check=True)
+            target.with_suffix(".command").write_text(shlex.join(command))
         return str(target)
+
+
+def is_current(target: Path, command: list[str]) -> bool:
+    """Whether this command made the object, and no file that it read has changed since."""
+    try:
+        made_by = target.with_suffix(".command").read_text()
+        # "name.o: name.cpp one.h \\\n other.h", as make reads it; nvcc writes "name.o : name.cu".
+        _, _, read = target.with_suffix(".d").read_text().replace("\\\n", "").partition(": ")
+        newest = max(Path(file).stat().st_mtime for file in shlex.split(read))
+        return made_by == shlex.join(command) and newest < target.stat().st_mtime
+    except FileNotFoundError:
+        return False
 
 
 shared_sources = sorted(

@@ -52,7 +52,7 @@ class Train:
     fraction: float = 0.2
     """Share of the links that each rewiring replaces, in [0, 1]; many rules let it fall in time."""
     every: int = 60
-    """Training steps from one rewiring to the next; the last step does not rewire."""
+    """Steps from one rewiring to the next, fewer than --steps; the last step does not rewire."""
     steps: int = DEFAULTS.steps
     """Training steps in all."""
     learning_rate: float = DEFAULTS.learning_rate

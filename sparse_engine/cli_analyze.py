@@ -65,6 +65,9 @@ class Analyze:
         """Runs the command; returns its exit status."""
         if not self.files:
             raise ValueError("expected at least one file")
+        for name, least in (("samples", 2), ("seed", 0)):
+            if (found := getattr(self, name)) < least:
+                raise ValueError(f"expected --{name} of at least {least}, found {found}")
         graphs = dict(self._graphs())
         records, nulls = {}, {}
         for name, w in tqdm(graphs.items(), unit="graph", leave=False, disable=None):

@@ -127,10 +127,22 @@ def test_threads_are_taken_over(threads, tmp_path):
         ("--density", "2", "expected density in (0, 1], found 2.0"),
         ("--density", "0", "expected density in (0, 1], found 0.0"),
         ("--density", "nan", "expected density in (0, 1], found nan"),
+        (
+            "--rule=pruning",
+            "--density=0.05",
+            "expected a density above final_density, to which the rule pruning lets it fall, found "
+            "0.05 and 0.05",
+        ),
         ("--rule=pruning", "--final-density=0", "expected end in (0, 1], found 0.0"),
         ("--rule=rigl", "--fraction=-1", "expected fraction in [0, 1], found -1.0"),
         ("--fraction", "1.5", "expected fraction in [0, 1], found 1.5"),
         ("--every", "0", "expected every of at least 1 step, found 0"),
+        (
+            "--rule=granet",
+            "--every=3",
+            "expected a rewiring before the last of 3 steps, found none with every = 3; take a "
+            "smaller every, more steps or the rule static",
+        ),
         ("--steps", "0", "expected steps of at least 1, found 0"),
         ("--hidden", "0", "expected hidden_size of at least 1, found 0"),
         ("--seed", "-1", "expected seed in [0, 2^63), found -1"),

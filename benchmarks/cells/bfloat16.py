@@ -1,19 +1,26 @@
-"""SparseRNN in bfloat16, as autocast makes it, against itself in float32."""
+"""Networks in bfloat16, as autocast makes them, against themselves in float32."""
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from benchmarks._contest import Contestant
 from benchmarks.cells.family import Case, Family, parameters
-from sparse_engine.nn import SparseRNN
+from sparse_engine.nn import SparseGRU, SparseLSTM, SparseRNN
 from sparse_engine.ops import Pattern
 
 
 class BFloat16(Family):
-    """The same network twice."""
+    """The same network twice.
 
+    Attributes:
+        network: its class.
+    """
+
+    network: ClassVar[type[SparseRNN | SparseLSTM | SparseGRU]] = SparseRNN
     cases = (
         Case(4096, 0.05, against="float32"),
         Case(16384, 0.01, against="float32", target=1.3),
@@ -22,7 +29,9 @@ class BFloat16(Family):
 
     def __init__(self, case: Case) -> None:
         super().__init__(case)
-        self.sparse = SparseRNN(case.inputs, case.hidden, density=case.density)
+        self.sparse = self.network(
+            case.inputs, case.hidden, density=case.density, input_density=case.input_density
+        )
 
     @property
     def pattern(self) -> Pattern:
@@ -38,3 +47,21 @@ class BFloat16(Family):
     def narrow(self) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16):
             return self.sparse(self.x)[0]
+
+
+class BFloat16Lstm(BFloat16):
+    """The LSTM; its last row is the shape of Selfish-RNN."""
+
+    network = SparseLSTM
+    cases = (
+        Case(1024, 0.05, against="float32"),
+        Case(4096, 0.05, against="float32"),
+        Case(1500, 0.33, steps=35, batch=20, inputs=1500, input_density=0.33, against="float32"),
+    )
+
+
+class BFloat16Gru(BFloat16):
+    """The GRU."""
+
+    network = SparseGRU
+    cases = (Case(1024, 0.05, against="float32"), Case(4096, 0.05, against="float32"))

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 from torch.sparse import sampled_addmm
 
 from benchmarks._peers import torch_csr
 from benchmarks._report import Row, quartiles
-from benchmarks.gpu.timing import copy_rate, measure
+from benchmarks.gpu.timing import both_ways, copy_rate, measure
 from sparse_engine import ops
 from sparse_engine.nn import SparseWeight
 
 #: (neurons, density, columns)
 SIZES = [
     (neurons, density, columns)
-    for neurons, density in [(16_384, 0.01), (16_384, 0.05), (100_000, 0.001)]
+    for neurons, density in [
+        *((4096, density) for density in (0.01, 0.02, 0.05, 0.1)),
+        *((16_384, density) for density in (0.005, 0.01, 0.02, 0.05)),
+        (100_000, 0.001),
+    ]
     for columns in (32, 128)
 ]
 ONE_COLUMN = (100_000, 0.001, 1)
@@ -36,12 +41,13 @@ def of_size(weight: SparseWeight, columns: int, rate: float) -> Iterator[Row]:
     values, pattern, csr = weight.values, weight.pattern, torch_csr(weight)
     x, y = (torch.randn(weight.shape[1], columns, device="cuda") for _ in range(2))
     torch.testing.assert_close(ops.spmm(values, pattern, x), csr @ x, rtol=1e-4, atol=1e-4)
-    timings = measure({"ours": lambda: ops.spmm(values, pattern, x), "torch": lambda: csr @ x})
+    ours = partial(ops.spmm, values, pattern, x)
+    timings = measure({"ours": ours, **both_ways(ours), "torch": lambda: csr @ x})
     share = 8 * weight.nnz / timings["ours"].median / rate if columns == 1 else None
     product = row("spmm", weight, columns, timings, target=1.5 if columns > 1 else 2.0)
     yield {**product, "share of copy": share}
-    timings = measure({"ours": lambda: ops.spmm_t(values, pattern, x)})
-    yield row("spmm_t", weight, columns, timings)
+    ours = partial(ops.spmm_t, values, pattern, x)
+    yield row("spmm_t", weight, columns, measure({"ours": ours, **both_ways(ours)}))
     ours, peer = lambda: ops.sddmm(pattern, y, x), lambda: sampled_addmm(csr, y, x.T, beta=0.0)
     yield row("sddmm", weight, columns, measure({"ours": ours, "torch": peer}), target=2.0)
 
@@ -49,7 +55,7 @@ def of_size(weight: SparseWeight, columns: int, rate: float) -> Iterator[Row]:
 def row(name: str, weight: SparseWeight, columns: int, timings, target=None) -> Row:
     """What was measured of an operation."""
     ours = timings["ours"].median
-    peer = timings["torch"].median if "torch" in timings else None
+    ratios = {f"x {peer}": t.median / ours for peer, t in timings.items() if peer != "ours"}
     return {
         "operation": name,
         "n": weight.shape[0],
@@ -57,7 +63,7 @@ def row(name: str, weight: SparseWeight, columns: int, timings, target=None) -> 
         "B": columns,
         "us": 1e6 * ours,
         "gathered TB/s": 4 * columns * weight.nnz / ours / 1e12,
-        "x torch": None if peer is None else peer / ours,
+        **ratios,
         "target": target,
         **quartiles(timings),
     }

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from benchmarks._peers import torch_csr
 from benchmarks._report import Row, quartiles
-from benchmarks.gpu.timing import measure
+from benchmarks.gpu.timing import both_ways, measure
 from sparse_engine.nn import SparseLSTM, SparseRNN
 
 STEPS, BATCH, INPUTS = 50, 32, 64
@@ -29,8 +29,8 @@ def training_step(forward: Callable[[], Tensor], leaves: list[Tensor]) -> Callab
 
 
 def elman(hidden: int, density: float) -> dict[str, Callable[[], None]]:
-    """SparseRNN; the dense loop with a mask that is applied once per training step, in float32 and
-    bfloat16; a loop over torch.sparse."""
+    """SparseRNN, also both ways; the dense loop with a mask that is applied once per training step,
+    in float32 and bfloat16; a loop over torch.sparse."""
     layer = SparseRNN(INPUTS, hidden, density=density).cuda()
     x = torch.randn(STEPS, BATCH, INPUTS, device="cuda")
     weight = layer.weight_hh_l0
@@ -58,8 +58,10 @@ def elman(hidden: int, density: float) -> dict[str, Callable[[], None]]:
         return torch.stack(states)
 
     torch.testing.assert_close(layer(x)[0], masked(torch.float32), rtol=1e-3, atol=1e-3)
+    ours = training_step(lambda: layer(x)[0], [*layer.parameters()])
     return {
-        "ours": training_step(lambda: layer(x)[0], [*layer.parameters()]),
+        "ours": ours,
+        **both_ways(ours),
         "masked": training_step(lambda: masked(torch.float32), [w_input, bias, dense]),
         "masked bf16": training_step(lambda: masked(torch.bfloat16), [w_input, bias, dense]),
         "CSR": training_step(by_csr, [w_input, bias, csr]),
@@ -67,12 +69,14 @@ def elman(hidden: int, density: float) -> dict[str, Callable[[], None]]:
 
 
 def lstm(hidden: int, density: float) -> dict[str, Callable[[], None]]:
-    """SparseLSTM and cuDNN's dense LSTM, which trains another model."""
+    """SparseLSTM, also both ways, and cuDNN's dense LSTM, which trains another model."""
     layer = SparseLSTM(INPUTS, hidden, density=density).cuda()
     peer = nn.LSTM(INPUTS, hidden).cuda()
     x = torch.randn(STEPS, BATCH, INPUTS, device="cuda")
+    ours = training_step(lambda: layer(x)[0], [*layer.parameters()])
     return {
-        "ours": training_step(lambda: layer(x)[0], [*layer.parameters()]),
+        "ours": ours,
+        **both_ways(ours),
         "nn.LSTM": training_step(lambda: peer(x)[0], [*peer.parameters()]),
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 from collections.abc import Callable, Mapping
 
@@ -30,6 +31,23 @@ def measure(cases: Mapping[str, Callable[[], object]]) -> dict[str, Timing]:
             if turn >= WARMUP:
                 taken[name].append(began.elapsed_time(ended) / 1e3)
     return {name: Timing.of(times) for name, times in taken.items()}
+
+
+def both_ways(run: Callable[[], object]) -> dict[str, Callable[[], object]]:
+    """What the kernels decide by size, forced: X gathered from the second-level cache, and staged
+    in shared memory."""
+
+    def forced(choice: str) -> Callable[[], None]:
+        def forced_run() -> None:
+            os.environ["SPARSE_ENGINE_STAGED"] = choice
+            try:
+                run()
+            finally:
+                del os.environ["SPARSE_ENGINE_STAGED"]
+
+        return forced_run
+
+    return {"gathered": forced("0"), "staged": forced("1")}
 
 
 def copy_rate() -> float:

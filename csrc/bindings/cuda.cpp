@@ -79,6 +79,10 @@ constexpr NarrowKernels kCudaNarrowKernels = {
     queue<Sddmm<float, BFloat16>, cuda::sddmm<float, BFloat16>>,
     queue<RnnForward<float, BFloat16>, cuda::rnn_forward<float, BFloat16>>,
     queue<RnnBackward<float, BFloat16>, cuda::rnn_backward<float, BFloat16>>,
+    nullptr,  // of the LSTM
+    nullptr,
+    nullptr,  // of the GRU
+    nullptr,
 };
 
 // A pattern from outside is checked on the CPU, where messages are made.

@@ -52,19 +52,37 @@ void check_both(const std::optional<Tensor>& h0, const std::optional<Tensor>& c0
   if (h0.has_value() != c0.has_value()) fail("expected both h0 and c0 or neither, found one");
 }
 
-// A cell's kernels, and how many gates and saved numbers a unit has.
-template <typename T>
+// A cell's kernels for activations kept as A, and how many gates and saved numbers a unit has.
+template <typename T, typename A>
 struct Cell {
-  void (*Kernels<T>::*forward)(const GatedForward<T>&);
-  void (*Kernels<T>::*backward)(const GatedBackward<T>&);
+  void (*forward)(const GatedForward<T, A>&);
+  void (*backward)(const GatedBackward<T, A>&);
   int64_t gates, saved;
   bool has_memory;
 };
 
-template <typename T>
-constexpr Cell<T> kLstm = {&Kernels<T>::lstm_forward, &Kernels<T>::lstm_backward, 4, 5, true};
-template <typename T>
-constexpr Cell<T> kGru = {&Kernels<T>::gru_forward, &Kernels<T>::gru_backward, 3, 4, false};
+template <typename T, typename A>
+Cell(void (*)(const GatedForward<T, A>&), void (*)(const GatedBackward<T, A>&), int64_t, int64_t,
+     bool) -> Cell<T, A>;
+
+constexpr auto kLstm = [](const auto& kernels) {
+  return Cell{kernels.lstm_forward, kernels.lstm_backward, 4, 5, true};
+};
+constexpr auto kGru = [](const auto& kernels) {
+  return Cell{kernels.gru_forward, kernels.gru_backward, 3, 4, false};
+};
+
+// body(cell) for values and activations of these dtypes.
+template <class CellOf, class Body>
+auto with_cell(const CellOf& cell_of, const Tensor& values, const Tensor& activations,
+               const Body& body) {
+  return with_activations(values, activations, [&](auto, auto, const auto& kernels) {
+    const auto cell = cell_of(kernels);
+    if (cell.forward == nullptr)
+      fail("expected activations of dtype float32 on a CUDA device, found bfloat16");
+    return body(cell);
+  });
+}
 
 // What a layer reads: x itself and its dense weights, or their product.
 struct Input {
@@ -92,8 +110,8 @@ struct States {
 };
 
 // What backward needs comes back without steps where it is not to be kept.
-template <typename T>
-States forward(const Cell<T>& cell, const Input& input, const Initial& initial,
+template <typename T, typename A>
+States forward(const Cell<T, A>& cell, const Input& input, const Initial& initial,
                const std::optional<Tensor>& offset, const Recurrent& recurrent,
                const BatchSizes& batch_sizes, bool keep) {
   const Pattern& pattern = recurrent.pattern;
@@ -106,24 +124,24 @@ States forward(const Cell<T>& cell, const Input& input, const Initial& initial,
   const std::optional<Tensor> b_input = vector(input.bias, "b_input", kType<T>, rows);
   const int64_t inputs = w_input ? w_input->size(1) : rows;
   const Layout layout(input.x, "x", batch_sizes, inputs);
-  const Tensor x = layout(input.x, "x", kType<T>, inputs);
+  const Tensor x = layout(input.x, "x", kType<A>, inputs);
   const int64_t batch = layout.batch;
   if (layout.steps == 0) fail("expected x of at least one time step, found none");
-  const std::optional<Tensor> h0 = state(initial.h, "h0", kType<T>, batch, outputs);
+  const std::optional<Tensor> h0 = state(initial.h, "h0", kType<A>, batch, outputs);
   const std::optional<Tensor> c0 = state(initial.c, "c0", kType<T>, batch, hidden);
-  States to{empty(x, layout.shape(outputs)), empty(x, {cell.has_memory ? batch : 0, hidden}),
+  States to{empty(x, layout.shape(outputs)), empty(links, {cell.has_memory ? batch : 0, hidden}),
             empty(x, layout.shape(hidden * cell.saved, keep))};
   if (batch == 0 || hidden == 0 || outputs == 0) {
     torch::stable::zero_(to.c_n);
     return to;
   }
-  (kernels<T>().*cell.forward)(
-      {pattern.w, data<T>(links), data_or_null<T>(bias), data<T>(x), data_or_null<T>(w_input),
-       data_or_null<T>(b_input), data_or_null<T>(h0), data_or_null<T>(c0), mutable_data<T>(to.h),
-       cell.has_memory ? mutable_data<T>(to.c_n) : nullptr,
-       keep ? mutable_data<T>(to.saved) : nullptr, layout.first_row(), layout.steps, batch, inputs,
-       recurrent.projection.kernel_argument<T>(projection), static_cast<T>(recurrent.clip),
-       threads()});
+  cell.forward({pattern.w, data<T>(links), data_or_null<T>(bias), data<A>(x),
+                data_or_null<T>(w_input), data_or_null<T>(b_input), data_or_null<A>(h0),
+                data_or_null<T>(c0), mutable_data<A>(to.h),
+                cell.has_memory ? mutable_data<T>(to.c_n) : nullptr,
+                keep ? mutable_data<A>(to.saved) : nullptr, layout.first_row(), layout.steps, batch,
+                inputs, recurrent.projection.kernel_argument<T>(projection),
+                static_cast<T>(recurrent.clip), threads()});
   return to;
 }
 
@@ -139,8 +157,8 @@ struct Gradients {
 
 // With x, the gradients of the dense input weights and their bias are wanted. What is not wanted
 // comes back empty.
-template <typename T>
-Gradients backward(const Cell<T>& cell, const Results& results, const std::optional<Tensor>& x,
+template <typename T, typename A>
+Gradients backward(const Cell<T, A>& cell, const Results& results, const std::optional<Tensor>& x,
                    const Initial& initial, const Recurrent& recurrent,
                    const BatchSizes& batch_sizes, bool wants_v, bool wants_values) {
   const Pattern& pattern = recurrent.pattern;
@@ -150,55 +168,54 @@ Gradients backward(const Cell<T>& cell, const Results& results, const std::optio
   const std::optional<Tensor> projection = recurrent.projection.checked_values<T>();
   const Layout layout(results.h, "h", batch_sizes, outputs);
   const int64_t batch = layout.batch;
-  const Tensor h = layout(results.h, "h", kType<T>, outputs);
-  const Tensor dh = layout(results.dh, "dh", kType<T>, outputs);
-  const Tensor saved = layout(results.saved, "saved", kType<T>, hidden * cell.saved);
-  const std::optional<Tensor> input = layout.input(x, kType<T>);
+  const Tensor h = layout(results.h, "h", kType<A>, outputs);
+  const Tensor dh = layout(results.dh, "dh", kType<A>, outputs);
+  const Tensor saved = layout(results.saved, "saved", kType<A>, hidden * cell.saved);
+  const std::optional<Tensor> input = layout.input(x, kType<A>);
   const int64_t inputs = input ? input->size(input->dim() - 1) : 0;
   const std::optional<Tensor> dc_n = state(results.dc_n, "dc_n", kType<T>, batch, hidden);
-  const std::optional<Tensor> h0 = state(initial.h, "h0", kType<T>, batch, outputs);
+  const std::optional<Tensor> h0 = state(initial.h, "h0", kType<A>, batch, outputs);
   const std::optional<Tensor> c0 = state(initial.c, "c0", kType<T>, batch, hidden);
   Gradients to{empty(h, layout.shape(rows, wants_v)),
-               empty(h, {input ? rows : 0, inputs}),
-               empty(h, {input ? rows : 0}),
+               empty(links, {input ? rows : 0, inputs}),
+               empty(links, {input ? rows : 0}),
                empty(h, {h0 ? batch : 0, outputs}),
-               empty(h, {c0 ? batch : 0, hidden}),
-               empty(h, {rows}),
-               empty(h, {wants_values ? nnz : 0}),
-               empty(h, {wants_values ? recurrent.projection.links() : 0})};
+               empty(links, {c0 ? batch : 0, hidden}),
+               empty(links, {rows}),
+               empty(links, {wants_values ? nnz : 0}),
+               empty(links, {wants_values ? recurrent.projection.links() : 0})};
   if (batch == 0 || hidden == 0 || outputs == 0) {
     for (Tensor* t :
          {&to.w_input, &to.b_input, &to.h0, &to.c0, &to.bias, &to.values, &to.projection})
       torch::stable::zero_(*t);
     return to;
   }
-  (kernels<T>().*
-   cell.backward)({pattern.w,
-                   pattern.wt,
-                   pattern.permutation,
-                   data<T>(links),
-                   data_or_null<T>(h0),
-                   data_or_null<T>(c0),
-                   data<T>(h),
-                   data<T>(saved),
-                   data<T>(dh),
-                   data_or_null<T>(dc_n),
-                   data_or_null<T>(input),
-                   wants_v ? mutable_data<T>(to.v) : nullptr,
-                   input ? mutable_data<T>(to.w_input) : nullptr,
-                   input ? mutable_data<T>(to.b_input) : nullptr,
-                   mutable_data<T>(to.bias),
-                   h0 ? mutable_data<T>(to.h0) : nullptr,
-                   c0 ? mutable_data<T>(to.c0) : nullptr,
-                   wants_values ? mutable_data<T>(to.values) : nullptr,
-                   wants_values && projection ? mutable_data<T>(to.projection) : nullptr,
-                   layout.first_row(),
-                   layout.steps,
-                   batch,
-                   inputs,
-                   recurrent.projection.kernel_argument<T>(projection),
-                   static_cast<T>(recurrent.clip),
-                   threads()});
+  cell.backward({pattern.w,
+                 pattern.wt,
+                 pattern.permutation,
+                 data<T>(links),
+                 data_or_null<A>(h0),
+                 data_or_null<T>(c0),
+                 data<A>(h),
+                 data<A>(saved),
+                 data<A>(dh),
+                 data_or_null<T>(dc_n),
+                 data_or_null<A>(input),
+                 wants_v ? mutable_data<A>(to.v) : nullptr,
+                 input ? mutable_data<T>(to.w_input) : nullptr,
+                 input ? mutable_data<T>(to.b_input) : nullptr,
+                 mutable_data<T>(to.bias),
+                 h0 ? mutable_data<A>(to.h0) : nullptr,
+                 c0 ? mutable_data<T>(to.c0) : nullptr,
+                 wants_values ? mutable_data<T>(to.values) : nullptr,
+                 wants_values && projection ? mutable_data<T>(to.projection) : nullptr,
+                 layout.first_row(),
+                 layout.steps,
+                 batch,
+                 inputs,
+                 recurrent.projection.kernel_argument<T>(projection),
+                 static_cast<T>(recurrent.clip),
+                 threads()});
   return to;
 }
 
@@ -213,10 +230,9 @@ std::tuple<Tensor, Tensor, Tensor> lstm_forward(
   check_both(h0, c0);
   const Pattern pattern(crow, col, t_crow, t_col, permutation);
   const Projection projection(p_values, p_crow, p_col, p_t_crow, p_t_col, p_permutation);
-  return with_real(values, "values", [&](auto zero) {
-    using T = decltype(zero);
-    States to = forward<T>(kLstm<T>, {x, w_input, std::nullopt}, {h0, c0}, bias,
-                           {values, pattern, projection, clip}, batch_sizes, keep);
+  return with_cell(kLstm, values, x, [&](const auto& cell) {
+    States to = forward(cell, {x, w_input, std::nullopt}, {h0, c0}, bias,
+                        {values, pattern, projection, clip}, batch_sizes, keep);
     return std::tuple(to.h, to.c_n, to.saved);
   });
 }
@@ -233,11 +249,10 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> lstm_backward
   check_both(h0, c0);
   const Pattern pattern(crow, col, t_crow, t_col, permutation);
   const Projection projection(p_values, p_crow, p_col, p_t_crow, p_t_col, p_permutation);
-  return with_real(values, "values", [&](auto zero) {
-    using T = decltype(zero);
+  return with_cell(kLstm, values, h, [&](const auto& cell) {
     Gradients to =
-        backward<T>(kLstm<T>, {h, saved, dh, dc_n}, x, {h0, c0},
-                    {values, pattern, projection, clip}, batch_sizes, wants_v, wants_values);
+        backward(cell, {h, saved, dh, dc_n}, x, {h0, c0}, {values, pattern, projection, clip},
+                 batch_sizes, wants_v, wants_values);
     return std::tuple(to.v, to.w_input, to.h0, to.c0, to.bias, to.values, to.projection);
   });
 }
@@ -250,10 +265,9 @@ std::tuple<Tensor, Tensor> gru_forward(const Tensor& x, const std::optional<Tens
                                        const Tensor& t_col, const Tensor& permutation,
                                        const BatchSizes& batch_sizes, bool keep) {
   const Pattern pattern(crow, col, t_crow, t_col, permutation);
-  return with_real(values, "values", [&](auto zero) {
-    using T = decltype(zero);
-    States to = forward<T>(kGru<T>, {x, w_input, b_input}, {h0, std::nullopt}, bias,
-                           {values, pattern, {}, 0}, batch_sizes, keep);
+  return with_cell(kGru, values, x, [&](const auto& cell) {
+    States to = forward(cell, {x, w_input, b_input}, {h0, std::nullopt}, bias,
+                        {values, pattern, {}, 0}, batch_sizes, keep);
     return std::tuple(to.h, to.saved);
   });
 }
@@ -264,10 +278,9 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> gru_backward(
     const Tensor& t_crow, const Tensor& t_col, const Tensor& permutation,
     const BatchSizes& batch_sizes, bool wants_v, bool wants_values) {
   const Pattern pattern(crow, col, t_crow, t_col, permutation);
-  return with_real(values, "values", [&](auto zero) {
-    using T = decltype(zero);
-    Gradients to = backward<T>(kGru<T>, {h, saved, dh, std::nullopt}, x, {h0, std::nullopt},
-                               {values, pattern, {}, 0}, batch_sizes, wants_v, wants_values);
+  return with_cell(kGru, values, h, [&](const auto& cell) {
+    Gradients to = backward(cell, {h, saved, dh, std::nullopt}, x, {h0, std::nullopt},
+                            {values, pattern, {}, 0}, batch_sizes, wants_v, wants_values);
     return std::tuple(to.v, to.w_input, to.b_input, to.h0, to.bias, to.values);
   });
 }

@@ -1,17 +1,13 @@
 // rnn_forward and rnn_backward.
 #include <tuple>
 
+#include "activation.h"
 #include "pattern.h"
 #include "sequence.h"
 #include "sparse_engine/kernels.h"
 
 namespace sparse_engine::bindings {
 namespace {
-
-Activation activation_of(int64_t code) {
-  if (code != 0 && code != 1) fail("expected activation 0 (tanh) or 1 (relu), found ", code);
-  return code == 0 ? Activation::kTanh : Activation::kRelu;
-}
 
 void check_square(const Csr& w) {
   if (w.rows != w.cols) fail("expected a square recurrent weight, found ", w.rows, " x ", w.cols);

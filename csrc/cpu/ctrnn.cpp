@@ -86,8 +86,8 @@ void backward(const CtrnnBackward<T>& a, int64_t panels) {
       });
     };
     seq.tiles(rows, [&](int64_t q, int64_t first, int count) {
-      read_initial<T, W>(seq, nullptr, start, q, first, count);
-      read_initial<T, W>(seq, nullptr, leaked, q, first, count);
+      read_initial<T, W, T>(seq, nullptr, start, q, first, count);
+      read_initial<T, W, T>(seq, nullptr, leaked, q, first, count);
     });
     read_state(a.steps - 1);
 

@@ -10,10 +10,12 @@
 //     Takes c over to the next step in `carried` (without a c, it holds the h before), fills
 //     `saved`, and returns h;
 //   backward(saved, dh, before, carried, du, dv): from the gradient of h to those of u and v. Of
-//   dv, the
-//     shared gates are left out.
+//     dv, the shared gates are left out.
 //     `before` is c (without one, h) before the step; `carried` is what reaches the gradient of c,
-//     or of h, other than by the weight.
+//     or of h, other than by the weight;
+//   is_sigmoid(s): whether number s of what is saved is a sigmoid;
+//   mark_clipped(saved): before `saved` is rounded, after which c does not tell that it was
+//   clipped.
 #pragma once
 
 #include <type_traits>
@@ -33,10 +35,27 @@ constexpr int64_t kGateTile = static_cast<int64_t>(kTileRows) * W;
 // first-level cache.
 constexpr int kUnitsTogether = 32;
 
-// What the units save at one step: [hidden, S, batch]. `Number` is const where it is only read.
-template <class Number, int L, int S>
+// A sigmoid as it is rounded: above 1/2, minus its distance from 1. That is what its slope is made
+// of and by what a memory fades over many steps, and little of it would be left in y itself.
+template <typename T, int L>
+SE_INLINE Vec<T, L> folded(Vec<T, L> y) {
+  return y > T(0.5) ? -(T(1) - y) : y;
+}
+
+// Back again. By the sign bit: 1 is -0.
+template <typename T, int L>
+SE_INLINE Vec<T, L> unfolded(Vec<T, L> kept) {
+  Vec<int32_t, L> bits;
+  std::memcpy(&bits, &kept, sizeof bits);
+  return bits < 0 ? T(1) + kept : kept;
+}
+
+// What the units of a cell save at one step: [hidden, S, batch]. `Number` is const where it is only
+// read.
+template <class Cell, typename T, int L, class Number>
 struct Saved {
-  using T = std::remove_const_t<Number>;
+  static constexpr int S = Cell::kSaved;
+  static constexpr bool kRounded = !std::is_same_v<T, std::remove_const_t<Number>>;
 
   Number* data;
   int64_t hidden, batch;
@@ -44,9 +63,14 @@ struct Saved {
   // Number s of a unit, from column n on.
   Number* at(int64_t unit, int s, int64_t n) const { return data + (unit * S + s) * batch + n; }
   SE_INLINE Vec<T, L> read(int64_t unit, int s, int64_t n) const {
-    return load_first<T, L>(at(unit, s, n), batch - n);
+    const Vec<T, L> v = load_first<T, L>(at(unit, s, n), batch - n);
+    if constexpr (kRounded)
+      if (Cell::is_sigmoid(s)) return unfolded<T, L>(v);
+    return v;
   }
   SE_INLINE void write(int64_t unit, int s, int64_t n, Vec<T, L> v) const {
+    if constexpr (kRounded)
+      if (Cell::is_sigmoid(s)) v = folded<T, L>(v);
     store_first<T, L>(at(unit, s, n), v, batch - n);
   }
   // Asks for number s of `columns` columns from n on, some units before they are read: one number
@@ -54,16 +78,16 @@ struct Saved {
   SE_INLINE void fetch(int64_t unit, int s, int64_t n, int columns) const {
     constexpr int64_t kAhead = 8;
     if (unit + kAhead >= hidden) return;
-    for (int line = 0; line < columns; line += 64 / static_cast<int>(sizeof(T)))
+    for (int line = 0; line < columns; line += 64 / static_cast<int>(sizeof(Number)))
       __builtin_prefetch(at(unit + kAhead, s, n + line));
   }
 };
 
 // Step t of an array of them.
-template <int L, int S, class Number, typename T, int W>
-inline Saved<Number, L, S> saved_at(const Sequence<T, W>& seq, Number* array, int64_t hidden,
-                                    int64_t t) {
-  return {array + seq.row(t) * hidden * S, hidden, seq.running(t)};
+template <class Cell, int L, class Number, typename T, int W>
+inline Saved<Cell, T, L, Number> saved_at(const Sequence<T, W>& seq, Number* array, int64_t hidden,
+                                          int64_t t) {
+  return {array + seq.row(t) * hidden * Cell::kSaved, hidden, seq.running(t)};
 }
 
 }  // namespace

@@ -11,53 +11,56 @@
 namespace sparse_engine {
 namespace {
 
-template <typename T, int L, int NV, class Cell>
-void backward_loop(const GatedBackward<T>& a, const Cell& cell, int64_t panels) {
+template <typename T, typename A, int L, int NV, class Cell>
+void backward_loop(const GatedBackward<T, A>& a, const Cell& cell, int64_t panels) {
   constexpr int W = L * NV, G = Cell::kGates, S = Cell::kSaved, kOwn = G - Cell::kShared;
   constexpr bool kHasMemory = Cell::kMemory >= 0;
-  constexpr int64_t kTile = (1 + kOwn) * kGateTile<W>;  // dh, and dv where it is not du
+  // The gates from this one on have a tile for dv: those whose dv is not du, or all where du is
+  // rounded.
+  constexpr int kFirstTile = std::is_same_v<T, A> ? Cell::kShared : 0;
+  constexpr int64_t kTile = (1 + G - kFirstTile) * kGateTile<W>;  // with one for dh
   const int64_t hidden = a.w.rows / G, outputs = a.w.cols;
   const Sequence<T, W> seq{a.batch, panels, a.steps, a.first_row};
   const bool projected = a.projection.w.ptr != nullptr;
   const int64_t projection_links = projected ? a.projection.w.nnz() : 0;
   const int threads =
       threads_for_step(a.threads, a.w.nnz() + projection_links, G * hidden, a.batch);
-  const int64_t places = WeightGradient<T, L, NV>::steps_together(outputs) + 1;
+  const int64_t places = WeightGradient<T, L, NV, A>::steps_together(outputs) + 1;
   const int64_t projection_places =
-      projected ? WeightGradient<T, L, NV>::steps_together(hidden) + 1 : 0;
-  const DenseInput<T> input{a.x,     a.dw_input, G * hidden, a.dw_input ? a.inputs : 0,
-                            a.batch, threads};
+      projected ? WeightGradient<T, L, NV, A>::steps_together(hidden) + 1 : 0;
+  const DenseInput<T, A> input{a.x,     a.dw_input, G * hidden, a.dw_input ? a.inputs : 0,
+                               a.batch, threads};
   Scratch scratch(
-      Ring<T, W>::bytes(places, G * hidden, panels) + Ring<T, W>::bytes(places, outputs, panels) +
-      Ring<T, W>::bytes(projection_places, outputs, panels) +
-      Ring<T, W>::bytes(projection_places, hidden, panels) +
+      Ring<A, W>::bytes(places, G * hidden, panels) + Ring<A, W>::bytes(places, outputs, panels) +
+      Ring<A, W>::bytes(projection_places, outputs, panels) +
+      Ring<A, W>::bytes(projection_places, hidden, panels) +
       2 * Ring<T, W>::bytes(1, hidden, panels) + Scratch::bytes_of<T>(a.w.nnz()) +
       Scratch::bytes_of<T>(projection_links) + Scratch::bytes_of<T>((G + kOwn) * hidden * L) +
-      Scratch::bytes_of<T>(threads * kTile) + InputGradient<T>::bytes(input));
-  const Ring<T, W> du(scratch, places, G * hidden, panels);
-  const Ring<T, W> h(scratch, places, outputs, panels);
+      Scratch::bytes_of<T>(threads * kTile) + InputGradient<T, A>::bytes(input));
+  const Ring<A, W> du(scratch, places, G * hidden, panels);
+  const Ring<A, W> h(scratch, places, outputs, panels);
   // With a projection: the whole gradient of h, and in the place of step t - 1 what step t
   // projects.
-  const Ring<T, W> whole(scratch, projection_places, outputs, panels);
-  const Ring<T, W> unprojected(scratch, projection_places, hidden, panels);
+  const Ring<A, W> whole(scratch, projection_places, outputs, panels);
+  const Ring<A, W> unprojected(scratch, projection_places, hidden, panels);
   const State<T, W> carried = Ring<T, W>(scratch, 1, hidden, panels).at(0);
   const State<T, W> c_first = Ring<T, W>(scratch, 1, hidden, panels).at(0);
   T* values = scratch.take<T>(a.w.nnz());
   T* projection_values = scratch.take<T>(projection_links);
   T* bias_sums = scratch.take<T>((G + kOwn) * hidden * L);
   T* tiles = scratch.take<T>(threads * kTile);
-  const InputGradient<T> input_gradient(input, scratch);
-  const RowProduct<T, L, NV> product{a.wt, {values}, ahead_of<T, W>(a.wt)};
+  const InputGradient<T, A> input_gradient(input, scratch);
+  const RowProduct<T, L, NV> product{a.wt, {values}, ahead_of<A, W>(a.wt)};
   const RowProduct<T, L, NV> projection{
-      a.projection.wt, {projection_values}, ahead_of<T, W>(a.projection.wt)};
+      a.projection.wt, {projection_values}, ahead_of<A, W>(a.projection.wt)};
 
   run_team(threads, [&](const Team& team) {
     const auto share = [&](const Csr& w) { return rows_of(w, team.rank, team.size, kBlock); };
     const Rows own_h = share(a.wt), units = projected ? share(a.projection.wt) : own_h;
-    WeightGradient<T, L, NV> weight_gradient(a.w, share(a.w), du, h, seq, a.dvalues);
-    WeightGradient<T, L, NV> projection_gradient(a.projection.w,
-                                                 projected ? share(a.projection.w) : Rows{0, 0},
-                                                 whole, unprojected, seq, a.dprojection);
+    WeightGradient<T, L, NV, A> weight_gradient(a.w, share(a.w), du, h, seq, a.dvalues);
+    WeightGradient<T, L, NV, A> projection_gradient(a.projection.w,
+                                                    projected ? share(a.projection.w) : Rows{0, 0},
+                                                    whole, unprojected, seq, a.dprojection);
     T *dh_tile = tiles + team.rank * kTile, *own_tile = dh_tile + kGateTile<W>;
     permute_share(team, a.values, a.permutation, a.w, values);
     if (projected)
@@ -76,9 +79,9 @@ void backward_loop(const GatedBackward<T>& a, const Cell& cell, int64_t panels) 
     team.barrier();
 
     for (int64_t t = a.steps - 1; t >= 0; --t) {
-      const State<T, W> later = du.at(t + 1), now = du.at(t), before = h.at(t - 1);
-      const auto saved = saved_at<L, S>(seq, a.saved, hidden, t);
-      const auto earlier = saved_at<L, S>(seq, a.saved, hidden, std::max<int64_t>(t - 1, 0));
+      const State<A, W> later = du.at(t + 1), now = du.at(t), before = h.at(t - 1);
+      const auto saved = saved_at<Cell, L>(seq, a.saved, hidden, t);
+      const auto earlier = saved_at<Cell, L>(seq, a.saved, hidden, std::max<int64_t>(t - 1, 0));
       const T* x = input_gradient.step(team, seq.row(t), seq.running(t));
       const auto read_before = [&](int64_t q, int64_t first, int count) {
         if (t > 0)
@@ -92,7 +95,7 @@ void backward_loop(const GatedBackward<T>& a, const Cell& cell, int64_t panels) 
         for (int v = 0; v < NV; ++v) sum[v] = load<T, L>(dh + v * L);
         if (seq.columns(q, t + 1) > 0) product(sum, row, later.panel(q));
       };
-      // From the gradient of h to those of u (in `now`) and v (in `own`, where it is another).
+      // From the gradient of h to those of u (in `now`) and v (in `own`, where there are tiles).
       const auto step = [&](int64_t q, int64_t unit, const T* dh, T* own) {
         Vec<T, L> sum[NV] = {}, over_batch[G + kOwn];
         if (kHasMemory && t > 0) earlier.fetch(unit, Cell::kMemory, q * W, seq.columns(q, t));
@@ -102,32 +105,33 @@ void backward_loop(const GatedBackward<T>& a, const Cell& cell, int64_t panels) 
           add_later(sum, dh, q, unit);
         for (int g = 0; g < G + kOwn; ++g)
           over_batch[g] = load<T, L>(bias_sums + (g * hidden + unit) * L);
+        RowWriter<T, L, NV, A> to[G], m;
+        for (int g = 0; g < G; ++g) to[g].row = now.row(q, g * hidden + unit);
+        if (projected) m.row = unprojected.at(t - 1).row(q, unit);
         for (int v = 0; v < NV; ++v) {
           const int64_t n = q * W + v * L;
           T* carry = carried.row(q, unit) + v * L;
           Vec<T, L> keep[S], of_u[G], of_v[G], state, flow = load<T, L>(carry);
           for (int s = 0; s < S; ++s) keep[s] = saved.read(unit, s, n);
           if (!kHasMemory)
-            state = load<T, L>(before.row(q, unit) + v * L);
+            state = load_of_row<T, L, NV>(before.row(q, unit), v);
           else if (t > 0)
             state = earlier.read(unit, Cell::kMemory, n);
           else
             state = load<T, L>(c_first.row(q, unit) + v * L);
           cell.template backward<T, L>(keep, sum[v], state, flow, of_u, of_v);
           if constexpr (kHasMemory)
-            if (projected)
-              store<T, L>(unprojected.at(t - 1).row(q, unit) + v * L,
-                          cell.template output<T, L>(keep));
+            if (projected) m.set(v, cell.template output<T, L>(keep));
           // Of a sequence that has ended, `carried` is the gradient of its last c.
           store_first<T, L>(carry, flow, saved.batch - n);
           for (int g = 0; g < G; ++g) {
-            store<T, L>(now.row(q, g * hidden + unit) + v * L, of_u[g]);
+            to[g].set(v, of_u[g]);
             over_batch[g] += of_u[g];
           }
-          for (int g = 0; g < kOwn; ++g) {
-            store<T, L>(own + g * kGateTile<W> + v * L, of_v[Cell::kShared + g]);
-            over_batch[G + g] += of_v[Cell::kShared + g];
-          }
+          for (int g = 0; g < kOwn; ++g) over_batch[G + g] += of_v[Cell::kShared + g];
+          for (int g = kFirstTile; g < G; ++g)
+            store<T, L>(own + (g - kFirstTile) * kGateTile<W> + v * L,
+                        g < Cell::kShared ? of_u[g] : of_v[g]);
         }
         for (int g = 0; g < G + kOwn; ++g)
           store<T, L>(bias_sums + (g * hidden + unit) * L, over_batch[g]);
@@ -135,12 +139,13 @@ void backward_loop(const GatedBackward<T>& a, const Cell& cell, int64_t panels) 
       if (projected) {
         seq.tiles(own_h, t, [&](int64_t q, int64_t first, int count) {
           read_before(q, first, count);
-          T* dh = whole.at(t).row(q, first);
+          const State<A, W> to = whole.at(t);
+          T* dh = computed_in<T>(to.row(q, first), dh_tile);
           read_tile<T, W>(seq.step(a.dh, outputs, t, q), first, count, seq.columns(q, t), dh);
           for (int r = 0; r < count; ++r) {
             Vec<T, L> sum[NV];
             add_later(sum, dh + r * W, q, first + r);
-            for (int v = 0; v < NV; ++v) store<T, L>(dh + r * W + v * L, sum[v]);
+            store_row<T, L>(to.row(q, first + r), sum);
           }
         });
         team.barrier();
@@ -152,21 +157,22 @@ void backward_loop(const GatedBackward<T>& a, const Cell& cell, int64_t panels) 
           read_tile<T, W>(seq.step(a.dh, outputs, t, q), first, count, columns, dh_tile);
         }
         // dv of gate g from row r of the tile on.
-        const auto dv = [&](int g, int r) {
-          return g < Cell::kShared ? now.row(q, g * hidden + first + r)
-                                   : own_tile + (g - Cell::kShared) * kGateTile<W> + r * W;
+        const auto dv = [&](int g, int r, int base) {
+          return g < kFirstTile ? computed_in<T>(now.row(q, g * hidden + first + r), own_tile)
+                                : own_tile + (g - kFirstTile) * kGateTile<W> + (r - base) * W;
         };
         for (int begin = 0; begin < count; begin += kUnitsTogether) {
-          const int end = std::min(begin + kUnitsTogether, count);
-          for (int r = begin; r < end; ++r) step(q, first + r, dh_tile + r * W, own_tile + r * W);
+          const int end = std::min(begin + kUnitsTogether, count), base = a.dv ? 0 : begin;
+          for (int r = begin; r < end; ++r)
+            step(q, first + r, dh_tile + r * W, own_tile + (r - base) * W);
           for (int g = 0; g < G; ++g)
-            input_gradient.add(dv(g, begin), W, g * hidden + first + begin, end - begin, columns, x,
-                               q * W);
+            input_gradient.add(dv(g, begin, base), W, g * hidden + first + begin, end - begin,
+                               columns, x, q * W);
         }
         if (a.dv)
           for (int g = 0; g < G; ++g)
-            write_tile<T, W>(dv(g, 0), seq.step(a.dv, G * hidden, t, q), g * hidden + first, count,
-                             columns);
+            write_tile<T, W>(dv(g, 0, 0), seq.step(a.dv, G * hidden, t, q), g * hidden + first,
+                             count, columns);
       });
       team.barrier();
       weight_gradient.step(t, a.h0 ? 0 : 1);
@@ -201,31 +207,32 @@ void backward_loop(const GatedBackward<T>& a, const Cell& cell, int64_t panels) 
 }
 
 // The gradient of the links from those of u at all steps, `du` [steps, batch, gates * hidden].
-template <class Isa, typename T>
-inline void add_up_links(const GatedBackward<T>& a, const T* du) {
+template <class Isa, typename T, typename A>
+inline void add_up_links(const GatedBackward<T, A>& a, const A* du) {
   const int64_t rows = a.w.rows, outputs = a.w.cols, later = a.batch * (a.steps - 1);
-  sddmm<Isa, T, T>(
+  sddmm<Isa, T, A>(
       {a.w, {du + a.batch * rows, 1, rows}, {a.h, 1, outputs}, later, a.dvalues, false, a.threads});
   if (a.h0)
-    sddmm<Isa, T, T>({a.w, {du, 1, rows}, {a.h0, 1, outputs}, a.batch, a.dvalues, true, a.threads});
+    sddmm<Isa, T, A>({a.w, {du, 1, rows}, {a.h0, 1, outputs}, a.batch, a.dvalues, true, a.threads});
 }
 
 // The same for any batch. Where many columns of the panels do not exist, the gradient of the links
 // is taken afterwards, over the columns of all steps without a gap.
-template <class Isa, class Cell, typename T>
-inline void gated_backward(const GatedBackward<T>& a, const Cell& cell) {
+template <class Isa, class Cell, typename T, typename A>
+inline void gated_backward(const GatedBackward<T, A>& a, const Cell& cell) {
   const Panels panels = panels_of<T>(a.batch);
   const bool gaps = 4 * panels.count * panels.width() >= 5 * a.batch;
   const bool afterwards = gaps && a.dvalues && !a.first_row && Cell::kShared == Cell::kGates;
   const int64_t all = a.steps * a.batch * a.w.rows;
-  Scratch scratch(afterwards && !a.dv ? Scratch::bytes_of<T>(all) : 0);
-  GatedBackward<T> in_loop = a;
+  Scratch scratch(afterwards && !a.dv ? Scratch::bytes_of<A>(all) : 0);
+  GatedBackward<T, A> in_loop = a;
   if (afterwards) {
     in_loop.dvalues = nullptr;
-    if (!a.dv) in_loop.dv = scratch.take<T>(all);
+    if (!a.dv) in_loop.dv = scratch.take<A>(all);
   }
   with_width<T>(panels, [&](auto lanes, auto vectors) {
-    backward_loop<T, decltype(lanes)::value, decltype(vectors)::value>(in_loop, cell, panels.count);
+    backward_loop<T, A, decltype(lanes)::value, decltype(vectors)::value>(in_loop, cell,
+                                                                          panels.count);
   });
   if (afterwards) add_up_links<Isa>(a, in_loop.dv);
 }

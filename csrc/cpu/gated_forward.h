@@ -9,27 +9,29 @@
 namespace sparse_engine {
 namespace {
 
-template <typename T, int L, int NV, class Cell>
-void forward_loop(const GatedForward<T>& a, const Cell& cell, int64_t panels) {
+template <typename T, typename A, int L, int NV, class Cell>
+void forward_loop(const GatedForward<T, A>& a, const Cell& cell, int64_t panels) {
   constexpr int W = L * NV, G = Cell::kGates, S = Cell::kSaved;
-  constexpr bool kHasMemory = Cell::kMemory >= 0;
+  constexpr bool kHasMemory = Cell::kMemory >= 0, kRounds = !std::is_same_v<T, A>;
   const int64_t hidden = a.w.rows / G, outputs = a.w.cols, packed_inputs = a.w_input ? a.inputs : 0;
   const Sequence<T, W> seq{a.batch, panels, a.steps, a.first_row};
   const bool projected = a.projection.w.ptr != nullptr;
   const int64_t links = a.w.nnz() + (projected ? a.projection.w.nnz() : 0);
   const int threads =
       threads_for_step(a.threads, links + G * hidden * packed_inputs, G * hidden, a.batch);
-  Scratch scratch(Ring<T, W>::bytes(2, outputs, panels) + 2 * Ring<T, W>::bytes(1, hidden, panels) +
-                  Ring<T, W>::bytes(2, packed_inputs, panels) +
+  Scratch scratch(Ring<A, W>::bytes(2, outputs, panels) + Ring<A, W>::bytes(1, hidden, panels) +
+                  Ring<T, W>::bytes(1, hidden, panels) +
+                  Ring<A, W>::bytes(2, packed_inputs, panels) +
                   Scratch::bytes_of<T>(threads * G * kGateTile<W>));
-  const Ring<T, W> h(scratch, 2, outputs, panels);
-  const State<T, W> unprojected = Ring<T, W>(scratch, 1, hidden, panels).at(0);
+  const Ring<A, W> h(scratch, 2, outputs, panels);
+  const State<A, W> unprojected = Ring<A, W>(scratch, 1, hidden, panels).at(0);
+  // c, or where h is rounded, h as it was before.
   const State<T, W> memory = Ring<T, W>(scratch, 1, hidden, panels).at(0);
-  const Ring<T, W> x(scratch, 2, packed_inputs, panels);
+  const Ring<A, W> x(scratch, 2, packed_inputs, panels);
   T* tiles = scratch.take<T>(threads * G * kGateTile<W>);
-  const RowProduct<T, L, NV> product{a.w, {a.values}, ahead_of<T, W>(a.w)};
+  const RowProduct<T, L, NV> product{a.w, {a.values}, ahead_of<A, W>(a.w)};
   const RowProduct<T, L, NV> projection{
-      a.projection.w, {a.projection.values}, ahead_of<T, W>(a.projection.w)};
+      a.projection.w, {a.projection.values}, ahead_of<A, W>(a.projection.w)};
 
   run_team(threads, [&](const Team& team) {
     const Rows units = units_of(a.w, G, team.rank, team.size, kBlock);
@@ -39,16 +41,25 @@ void forward_loop(const GatedForward<T>& a, const Cell& cell, int64_t panels) {
       read_initial(seq, a.h0, h.at(-1), q, first, count);
     });
     seq.tiles(units, [&](int64_t q, int64_t first, int count) {
-      if (kHasMemory) read_initial(seq, a.c0, memory, q, first, count);
+      if (kHasMemory)
+        read_initial(seq, a.c0, memory, q, first, count);
+      else if (kRounds)
+        read_initial(seq, a.h0, memory, q, first, count);
     });
     if (a.w_input) seq.pack_step(team, a.x, 0, x.at(0));
     team.barrier();
     for (int64_t t = 0; t < a.steps; ++t) {
-      const State<T, W> before = h.at(t - 1), now = h.at(t), input = x.at(t);
-      const State<T, W> output = projected ? unprojected : now;
-      const State<T, W> carried = kHasMemory ? memory : before;
-      const Saved<T, L, S> saved = saved_at<L, S>(seq, a.saved, hidden, t);
+      const State<A, W> before = h.at(t - 1), now = h.at(t), input = x.at(t);
+      const State<A, W> output = projected ? unprojected : now;
+      const auto saved = saved_at<Cell, L>(seq, a.saved, hidden, t);
       if (a.w_input && t + 1 < a.steps) seq.pack_step(team, a.x, t + 1, x.at(t + 1));
+
+      const auto carried_in = [&](int64_t q, int64_t unit) {
+        if constexpr (kHasMemory || kRounds)
+          return memory.row(q, unit);
+        else
+          return before.row(q, unit);
+      };
 
       // v of `count` units from `first` on, one tile per gate.
       const auto contribution = [&](int64_t q, int64_t first, int count, T* tile) {
@@ -74,18 +85,21 @@ void forward_loop(const GatedForward<T>& a, const Cell& cell, int64_t panels) {
           if (t > 0 || a.h0) product(sum, row, before.panel(q));
           for (int v = 0; v < NV; ++v) sums[g][v] = sum[v];
         }
+        RowWriter<T, L, NV, A> to;
+        to.row = output.row(q, unit);
         for (int v = 0; v < NV; ++v) {
-          T* carry = carried.row(q, unit) + v * L;
+          T* carry = carried_in(q, unit) + v * L;
           Vec<T, L> from_x[G], u[G], keep[S], state = load<T, L>(carry);
           for (int g = 0; g < G; ++g) {
             from_x[g] = load<T, L>(tile + g * kGateTile<W> + v * L);
             u[g] = sums[g][v];
           }
-          store<T, L>(output.row(q, unit) + v * L,
-                      cell.template forward<T, L>(from_x, u, state, keep));
-          if (kHasMemory) store<T, L>(carry, state);
-          if (a.saved)
-            for (int s = 0; s < S; ++s) saved.write(unit, s, q * W + v * L, keep[s]);
+          const Vec<T, L> m = cell.template forward<T, L>(from_x, u, state, keep);
+          to.set(v, m);
+          if (kHasMemory || kRounds) store<T, L>(carry, kHasMemory ? state : m);
+          if (!a.saved) continue;
+          if (kRounds) cell.template mark_clipped<T, L>(keep);
+          for (int s = 0; s < S; ++s) saved.write(unit, s, q * W + v * L, keep[s]);
         }
       };
       seq.tiles(units, t, [&](int64_t q, int64_t first, int count) {
@@ -110,7 +124,7 @@ void forward_loop(const GatedForward<T>& a, const Cell& cell, int64_t panels) {
         for (int r = 0; r < count; ++r) {
           Vec<T, L> sum[NV] = {};
           projection(sum, first + r, output.panel(q));
-          for (int v = 0; v < NV; ++v) store<T, L>(now.row(q, first + r) + v * L, sum[v]);
+          store_row<T, L>(now.row(q, first + r), sum);
         }
         write_tile<T, W>(now.row(q, first), seq.step(a.h, outputs, t, q), first, count,
                          seq.columns(q, t));
@@ -121,11 +135,11 @@ void forward_loop(const GatedForward<T>& a, const Cell& cell, int64_t panels) {
 }
 
 // The same for any batch.
-template <class Cell, typename T>
-inline void gated_forward(const GatedForward<T>& a, const Cell& cell) {
+template <class Cell, typename T, typename A>
+inline void gated_forward(const GatedForward<T, A>& a, const Cell& cell) {
   const Panels panels = panels_of<T>(a.batch);
   with_width<T>(panels, [&](auto lanes, auto vectors) {
-    forward_loop<T, decltype(lanes)::value, decltype(vectors)::value>(a, cell, panels.count);
+    forward_loop<T, A, decltype(lanes)::value, decltype(vectors)::value>(a, cell, panels.count);
   });
 }
 

@@ -17,6 +17,11 @@ struct Gru {
     return (T(1) - z) * n + z * before;
   }
 
+  static constexpr bool is_sigmoid(int s) { return s < 2; }
+
+  template <typename T, int L>
+  static void mark_clipped(Vec<T, L> (&)[4]) {}
+
   template <typename T, int L>
   SE_INLINE void backward(const Vec<T, L> (&saved)[4], Vec<T, L> dh, Vec<T, L> before,
                           Vec<T, L>& carried, Vec<T, L> (&du)[3], Vec<T, L> (&dv)[3]) const {
@@ -32,19 +37,23 @@ struct Gru {
 
 }  // namespace
 
-template <class Isa, typename T>
-void gru_forward(const GatedForward<T>& a) {
+template <class Isa, typename T, typename A>
+void gru_forward(const GatedForward<T, A>& a) {
   gated_forward(a, Gru());
 }
 
-template <class Isa, typename T>
-void gru_backward(const GatedBackward<T>& a) {
+template <class Isa, typename T, typename A>
+void gru_backward(const GatedBackward<T, A>& a) {
   gated_backward<Isa>(a, Gru());
 }
 
+#if !defined(SPARSE_ENGINE_ONLY_NARROW)
 template void gru_forward<SPARSE_ENGINE_ISA, float>(const GatedForward<float>&);
 template void gru_forward<SPARSE_ENGINE_ISA, double>(const GatedForward<double>&);
 template void gru_backward<SPARSE_ENGINE_ISA, float>(const GatedBackward<float>&);
 template void gru_backward<SPARSE_ENGINE_ISA, double>(const GatedBackward<double>&);
+#endif
+template void gru_forward<SPARSE_ENGINE_ISA, float>(const GatedForward<float, BFloat16>&);
+template void gru_backward<SPARSE_ENGINE_ISA, float>(const GatedBackward<float, BFloat16>&);
 
 }  // namespace sparse_engine

@@ -78,20 +78,20 @@ SE_INLINE void store(A* p, Vec<T, L> v) {
 }
 
 // The same for the first `count` numbers only (all, if there are more); other lanes are zero.
-template <typename T, int L>
-SE_INLINE Vec<T, L> load_first(const T* p, int64_t count) {
+template <typename T, int L, typename A>
+SE_INLINE Vec<T, L> load_first(const A* p, int64_t count) {
   if (count >= L) return load<T, L>(p);
-  Vec<T, L> v = {};
-  if (count > 0) std::memcpy(&v, p, count * sizeof(T));
-  return v;
+  A first[L] = {};
+  if (count > 0) std::memcpy(first, p, count * sizeof(A));
+  return load<T, L>(first);
 }
 
-template <typename T, int L>
-SE_INLINE void store_first(T* p, Vec<T, L> v, int64_t count) {
-  if (count >= L)
-    store<T, L>(p, v);
-  else if (count > 0)
-    std::memcpy(p, &v, count * sizeof(T));
+template <typename T, int L, typename A>
+SE_INLINE void store_first(A* p, Vec<T, L> v, int64_t count) {
+  if (count >= L) return store<T, L>(p, v);
+  A all[L];
+  store<T, L>(all, v);
+  if (count > 0) std::memcpy(p, all, count * sizeof(A));
 }
 
 // Whether the row of a panel of width W keeps two halves in one word: column i in the lower and
@@ -136,6 +136,45 @@ SE_INLINE void store_row(A* row, const Vec<T, L> (&v)[NV]) {
     for (int i = 0; i < NV / 2; ++i) store_pair<L>(row, i * L, v[i], v[i + NV / 2]);
   else
     for (int i = 0; i < NV; ++i) store<T, L>(row + i * L, v[i]);
+}
+
+// Vector v of such a row.
+template <typename T, int L, int NV, typename A>
+SE_INLINE Vec<T, L> load_of_row(const A* row, int v) {
+  if constexpr (kPaired<A, L * NV>) {
+    Vec<T, L> pair[2];
+    load_pair<L>(row, v % (NV / 2) * L, pair[0], pair[1]);
+    return pair[v / (NV / 2)];
+  } else {
+    return load<T, L>(row + v * L);
+  }
+}
+
+// Writes such a row, vector by vector from the first on.
+template <typename T, int L, int NV, typename A>
+struct RowWriter {
+  static constexpr int kHeld = kPaired<A, L * NV> ? NV / 2 : 0;
+
+  A* row = nullptr;
+  Vec<T, L> held[kHeld + 1] = {};
+
+  SE_INLINE void set(int v, Vec<T, L> numbers) {
+    if constexpr (kHeld == 0)
+      store<T, L>(row + v * L, numbers);
+    else if (v < kHeld)
+      held[v] = numbers;
+    else
+      store_pair<L>(row, (v - kHeld) * L, held[v - kHeld], numbers);
+  }
+};
+
+// Where rows of a panel are computed as T: in the panel, or elsewhere if it keeps them as A.
+template <typename T, typename A>
+SE_INLINE T* computed_in(A* panel_rows, T* elsewhere) {
+  if constexpr (std::is_same_v<T, A>)
+    return panel_rows;
+  else
+    return elsewhere;
 }
 
 }  // namespace

@@ -25,6 +25,15 @@ struct Lstm {
     return o * Tanh::of<T, L>(c);
   }
 
+  static constexpr bool is_sigmoid(int s) { return s == 0 || s == 1 || s == 3; }
+
+  // The gates of a c that was clipped let no gradient pass.
+  template <typename T, int L>
+  SE_INLINE void mark_clipped(Vec<T, L> (&saved)[5]) const {
+    const Vec<T, L> c = saved[4], size = c < T(0) ? -c : c, most = Vec<T, L>{} + clip;
+    for (int s = 0; s < 3; ++s) saved[s] = size >= most ? Vec<T, L>{} : saved[s];
+  }
+
   // h, from what was saved.
   template <typename T, int L>
   SE_INLINE Vec<T, L> output(const Vec<T, L> (&saved)[5]) const {
@@ -49,19 +58,25 @@ struct Lstm {
 
 }  // namespace
 
-template <class Isa, typename T>
-void lstm_forward(const GatedForward<T>& a) {
+template <class Isa, typename T, typename A>
+void lstm_forward(const GatedForward<T, A>& a) {
   gated_forward(a, Lstm<T>{a.clip});
 }
 
-template <class Isa, typename T>
-void lstm_backward(const GatedBackward<T>& a) {
-  gated_backward<Isa>(a, Lstm<T>{a.clip});
+template <class Isa, typename T, typename A>
+void lstm_backward(const GatedBackward<T, A>& a) {
+  // Where c is rounded, what was clipped is known by its gates.
+  gated_backward<Isa>(a,
+                      Lstm<T>{std::is_same_v<T, A> ? a.clip : std::numeric_limits<T>::infinity()});
 }
 
+#if !defined(SPARSE_ENGINE_ONLY_NARROW)
 template void lstm_forward<SPARSE_ENGINE_ISA, float>(const GatedForward<float>&);
 template void lstm_forward<SPARSE_ENGINE_ISA, double>(const GatedForward<double>&);
 template void lstm_backward<SPARSE_ENGINE_ISA, float>(const GatedBackward<float>&);
 template void lstm_backward<SPARSE_ENGINE_ISA, double>(const GatedBackward<double>&);
+#endif
+template void lstm_forward<SPARSE_ENGINE_ISA, float>(const GatedForward<float, BFloat16>&);
+template void lstm_backward<SPARSE_ENGINE_ISA, float>(const GatedBackward<float, BFloat16>&);
 
 }  // namespace sparse_engine

@@ -11,16 +11,6 @@
 namespace sparse_engine {
 namespace {
 
-// Where `count` rows of a panel are computed as T: in the panel, or elsewhere if it keeps them as
-// A.
-template <typename T, int W, typename A>
-SE_INLINE T* computed_in(A* panel_rows, T* elsewhere) {
-  if constexpr (std::is_same_v<T, A>)
-    return panel_rows;
-  else
-    return elsewhere;
-}
-
 template <typename T, typename A, int L, int NV, class Act>
 void forward(const RnnForward<T, A>& a, int64_t panels) {
   constexpr int W = L * NV;
@@ -45,7 +35,7 @@ void forward(const RnnForward<T, A>& a, int64_t panels) {
       seq.tiles(rows, t, [&](int64_t q, int64_t first, int count) {
         const int columns = seq.columns(q, t);
         alignas(64) T own[std::is_same_v<T, A> ? 1 : kTileRows * W];
-        T* tile = computed_in<T, W>(now.row(q, first), own);
+        T* tile = computed_in<T>(now.row(q, first), own);
         const T* bias = a.bias ? a.bias + first : nullptr;
         if (a.w_input) {
           project<T, L, NV>(a.w_input + first * a.inputs, a.inputs, bias, count, input.panel(q),
@@ -105,7 +95,7 @@ void backward(const RnnBackward<T, A>& a, int64_t panels) {
         read_state(a.h, t, q, first, count);
         const Dense<const A> from = seq.step(a.dh, hidden, t, q);
         alignas(64) T own[std::is_same_v<T, A> ? 1 : kTileRows * W];
-        T* tile = computed_in<T, W>(now.row(q, first), own);
+        T* tile = computed_in<T>(now.row(q, first), own);
         read_tile<T, W>(from, first, count, columns, tile);
         typename Adjoint<T, L, NV, A>::Visit visit(adjoint, first);
         for (int r = 0; r < count; ++r) {

@@ -96,14 +96,14 @@ struct Sequence {
 };
 
 // Rows [first, first + count) of panel q of a [batch, units] array, or zeros where it is null.
-template <typename T, int W>
-inline void read_initial(const Sequence<T, W>& seq, const T* array, const State<T, W>& to,
+template <typename T, int W, typename From, typename To>
+inline void read_initial(const Sequence<T, W>& seq, const From* array, const State<To, W>& to,
                          int64_t q, int64_t first, int count) {
   if (array)
     read_tile<T, W>(seq.step(array, to.units, 0, q), first, count, seq.columns(q),
                     to.row(q, first));
   else
-    std::fill(to.row(q, first), to.row(q, first + count), T(0));
+    std::fill(to.row(q, first), to.row(q, first + count), To{});
 }
 
 // Threads that pay for one step of a recurrence: the activation and the transpositions of a unit

@@ -6,8 +6,10 @@ namespace sparse_engine {
 template <>
 NarrowKernels narrow_kernels_of<SPARSE_ENGINE_ISA>() {
   using Isa = SPARSE_ENGINE_ISA;
-  return {spmm<Isa, float, BFloat16>, sddmm<Isa, float, BFloat16>,
-          rnn_forward<Isa, float, BFloat16>, rnn_backward<Isa, float, BFloat16>};
+  return {spmm<Isa, float, BFloat16>,         sddmm<Isa, float, BFloat16>,
+          rnn_forward<Isa, float, BFloat16>,  rnn_backward<Isa, float, BFloat16>,
+          lstm_forward<Isa, float, BFloat16>, lstm_backward<Isa, float, BFloat16>,
+          gru_forward<Isa, float, BFloat16>,  gru_backward<Isa, float, BFloat16>};
 }
 
 #if !defined(SPARSE_ENGINE_ONLY_NARROW)
@@ -19,10 +21,10 @@ constexpr Kernels<T> kTable = {
     sddmm<Isa, T, T>,
     rnn_forward<Isa, T, T>,
     rnn_backward<Isa, T, T>,
-    lstm_forward<Isa, T>,
-    lstm_backward<Isa, T>,
-    gru_forward<Isa, T>,
-    gru_backward<Isa, T>,
+    lstm_forward<Isa, T, T>,
+    lstm_backward<Isa, T, T>,
+    gru_forward<Isa, T, T>,
+    gru_backward<Isa, T, T>,
     ctrnn_forward<Isa, T>,
     ctrnn_backward<Isa, T>,
     rhn_forward<Isa, T>,
@@ -33,6 +35,10 @@ constexpr Kernels<T> kTable = {
     conductance_backward<Isa, T>,
     ltc_forward<Isa, T>,
     ltc_backward<Isa, T>,
+    normed_rnn_forward<Isa, T>,
+    normed_rnn_backward<Isa, T>,
+    normed_lstm_forward<Isa, T>,
+    normed_lstm_backward<Isa, T>,
 };
 
 }  // namespace

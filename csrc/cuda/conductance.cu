@@ -15,7 +15,7 @@ struct SumRows {
   Terms terms;
   Panels<T> to[K];
 
-  __device__ bool needed(int64_t phase) const { return phase == 0 || sums.has_long_rows(); }
+  __device__ bool needed(int64_t phase) const { return phase == 0 || sums.has_second_phase(); }
 
   __device__ void operator()(int64_t phase) const {
     sums.template phase<V, 1>(phase, terms, true,
@@ -40,7 +40,7 @@ void sum_rows_to(const Csr& w, const Terms& terms, const Shape& shape, const Str
   const RowSums<T> sums = row_sums_of<T>(w, Terms::kSums, w.rows, shape, stream);
   with_vector<T>(shape, [&](auto vector) {
     const SumRows<T, vector, Terms> program{sums, terms, {to.panels...}};
-    launch_each(program, sums.pieces.slots > 0 ? 2 : 1, sums.threads(), stream);
+    launch_each(program, sums.phases(), sums.size(), stream);
   });
   (to.write(stream), ...);
 }

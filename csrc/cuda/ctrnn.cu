@@ -19,7 +19,7 @@ struct UnfoldsBack {
   // Gradients of the states at both ends of an unfold, and of what a stage's state leaks.
   Steps<T> start, end, leaked;  // [1][units]
 
-  __device__ bool has_long_rows() const { return product.has_long_rows(); }
+  __device__ bool has_second_phase() const { return product.has_second_phase(); }
 
   __device__ void operator()(int64_t phase, int64_t t, int64_t m) const {
     const Method<T>& method = stages.method;
@@ -118,7 +118,7 @@ Unfolds<T, V> unfolds_of(const Args& a, const Layer<T>& layer) {
 template <typename T, int V>
 void forward(const CtrnnForward<T>& a, const Layer<T>& layer) {
   const Unfolds<T, V> unfolds = unfolds_of<T, V>(a, layer);
-  run_forward<T, V>(unfolds, a.h0, a.h, unfolds.product.threads(), layer);
+  run_forward<T, V>(unfolds, a.h0, a.h, unfolds.product.size(), layer);
 }
 
 template <typename T, int V>
@@ -139,7 +139,7 @@ void backward(const CtrnnBackward<T>& a, const Layer<T>& layer) {
   run_backward<T, V>(back, layer.read_states(a.h0, a.h),
                      link_sums_of(a.w, layer.shape, back.du.at(0), back.own.states.at(0),
                                   stages * layer.shape.panels, a.dvalues, stream),
-                     std::max(back.stages.product.threads(), back.product.threads()), layer);
+                     larger(back.stages.product.size(), back.product.size()), layer);
   if (a.dx) unpack(layer.all(back.dx, a.dx, 1, a.steps), stream);
   if (a.dh0) unpack(layer.all(back.start, a.dh0, 1, 1), stream);
   if (a.drate) sum_over_columns(back.drate, 1, layer.hidden, a.drate, stream);

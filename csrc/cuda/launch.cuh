@@ -11,10 +11,14 @@
 #include "sparse_engine/cuda.h"
 
 namespace sparse_engine::cuda {
+
+// The shared memory that a launch asks for, in each block.
+alignas(16) extern __shared__ unsigned char shared_bytes[];
+
 namespace {
 
 constexpr int kWarp = 32;
-constexpr int kThreads = 256;  // of every block
+constexpr int kThreads = 256;  // of every block without such memory
 
 inline void check(cudaError_t error) {
   if (error == cudaSuccess) return;
@@ -52,18 +56,33 @@ inline int64_t read(const int64_t* from, const Stream& stream) {
 
 inline int64_t divide_up(int64_t n, int64_t by) { return (n + by - 1) / by; }
 
-// Runs kernel(args...) with enough blocks for `threads` threads, or with as many as one launch may
-// have: kernels take strides.
-template <class... Parameters, class... Args>
-void launch(void (*kernel)(Parameters...), int64_t threads, const Stream& stream,
-            const Args&... args) {
-  if (threads == 0) return;
+// Enough blocks for `threads` threads, or as many as one launch may have: kernels take strides.
+inline cudaLaunchConfig_t blocks_for(int64_t threads, const Stream& stream) {
   constexpr int64_t kMostBlocks = (int64_t{1} << 31) - 1;
   cudaLaunchConfig_t config = {};
   config.gridDim = static_cast<unsigned>(std::min(divide_up(threads, kThreads), kMostBlocks));
   config.blockDim = kThreads;
   config.stream = handle(stream);
+  return config;
+}
+
+// Runs kernel(args...) with so many threads.
+template <class... Parameters, class... Args>
+void launch(void (*kernel)(Parameters...), int64_t threads, const Stream& stream,
+            const Args&... args) {
+  if (threads == 0) return;
+  const cudaLaunchConfig_t config = blocks_for(threads, stream);
   check(cudaLaunchKernelEx(&config, kernel, args...));
+}
+
+// What a program can use in any phase: threads, or with shared memory one block on each
+// multiprocessor, as large as fits, of so many bytes.
+struct Size {
+  int64_t threads, shared;
+};
+
+inline Size larger(const Size& a, const Size& b) {
+  return {std::max(a.threads, b.threads), std::max(a.shared, b.shared)};
 }
 
 // Position of this thread in the grid, and the size of the grid.

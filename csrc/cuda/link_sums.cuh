@@ -122,7 +122,8 @@ template <typename A, class Terms>
 LinkSums<A, Terms> link_sums_on(const Csr& w, const Shape& shape, const Terms& terms,
                                 int64_t panels, Computed<A>* sums, const Stream& stream) {
   const int vector = shape.width == 1 ? 1 : kVector<A>;
-  return {w, pieces_of(w, stream), Lanes::of(w, shape.width, vector), terms, panels, sums};
+  return {w,   pieces_of(w, stream), Lanes::of(w.nnz(), w.rows, shape.width, vector), terms, panels,
+          sums};
 }
 
 // The same for panels that are kept as the sums are.

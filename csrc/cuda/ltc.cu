@@ -24,7 +24,7 @@ Membranes<T, V> membranes_of(const Args& a, const Layer<T>& layer) {
 template <typename T, int V>
 void forward(const LtcForward<T>& a, const Layer<T>& layer) {
   const Membranes<T, V> membranes = membranes_of<T, V>(a, layer);
-  run_forward<T, V>(membranes, a.h0, a.h, membranes.sums.threads(), layer);
+  run_forward<T, V>(membranes, a.h0, a.h, membranes.sums.size(), layer);
 }
 
 template <typename T, int V>
@@ -46,7 +46,7 @@ void backward(const LtcBackward<T>& a, const Layer<T>& layer) {
   run_backward<T, V>(
       back, layer.read_states(a.h0, a.h),
       link_sums_of(a.wt, layer.shape, terms, a.unfolds * layer.shape.panels, sums, stream),
-      std::max(back.stages.sums.threads(), back.sums.threads()), layer);
+      larger(back.stages.sums.size(), back.sums.size()), layer);
   run_each(FromTransposed<T>{a.synapses, a.permutation, sums, nnz, a.gradients}, nnz, stream);
   unpack(layer.all(back.dcurrent, a.dcurrent, 1, a.steps), stream);
   unpack(layer.all(back.dconductance, a.dconductance, 1, a.steps), stream);

@@ -20,7 +20,7 @@ struct Membranes {
   int64_t unfolds;
 
   __host__ __device__ int64_t of_step() const { return unfolds; }
-  __device__ bool has_long_rows() const { return sums.has_long_rows(); }
+  __device__ bool has_second_phase() const { return sums.has_second_phase(); }
 
   template <class Keep>
   __device__ void stage(int64_t phase, int64_t t, int64_t, const Panels<T>& before,
@@ -55,7 +55,7 @@ struct MembranesBack {
   Steps<T> dcm;                     // [1][units], the sum over the steps so far
   Steps<T> carried;                 // [1][units], of the potentials after this step
 
-  __device__ bool has_long_rows() const { return sums.has_long_rows(); }
+  __device__ bool has_second_phase() const { return sums.has_second_phase(); }
 
   __device__ void operator()(int64_t phase, int64_t t, int64_t m) const {
     const bool enters = m + 1 == stages.of_step();

@@ -57,8 +57,8 @@ struct Units {
 
   // body(step, panel, column, m, master) for 0 <= step < steps: a warp for each column of each
   // master.
-  int64_t threads(int64_t steps) const {
-    return kMasters * steps * masters.panels * masters.width * kWarp;
+  Size size(int64_t steps) const {
+    return {kMasters * steps * masters.panels * masters.width * kWarp, 0};
   }
   template <class Body>
   __device__ void each_master(int64_t steps, const Body& body) const {
@@ -83,7 +83,9 @@ struct ForwardChunks {
   Steps<T> h, c;      // [1 + steps][hidden], the first one is before the sequence
   bool has_initial;
 
-  __device__ bool needed(int64_t phase) const { return phase % 4 != 1 || product.has_long_rows(); }
+  __device__ bool needed(int64_t phase) const {
+    return phase % 4 != 1 || product.has_second_phase();
+  }
 
   __device__ void operator()(int64_t phase) const {
     const int64_t t = phase / 4;
@@ -153,7 +155,9 @@ struct BackwardChunks {
   Steps<T> later;         // [1][2 * chunks]
   int64_t steps;
 
-  __device__ bool needed(int64_t phase) const { return phase % 3 != 1 || product.has_long_rows(); }
+  __device__ bool needed(int64_t phase) const {
+    return phase % 3 != 1 || product.has_second_phase();
+  }
 
   __device__ void operator()(int64_t phase) const {
     const int64_t t = steps - 1 - phase / 3;
@@ -237,7 +241,7 @@ void forward(const OnLstmForward<T>& a, const Layer<T>& layer) {
   const Product<T> product = product_of(a.w, a.values, rows, layer.shape, stream);
   pack(transfer(a.x, rows, 0, all, 0, rows, a.steps, a.batch), stream);
   run(ForwardChunks<T, V>{product, units, a.bias, h, c, a.h0 != nullptr}, 4 * a.steps,
-      std::max(product.threads(), units.threads(1)), stream);
+      larger(product.size(), units.size(1)), stream);
   unpack(layer.all(h.from(1), a.h, 1, a.steps), stream);
   unpack(layer.all(c.from(a.steps), a.c_n, 1, 1), stream);
   if (a.c) unpack(layer.all(c.from(1), a.c, 1, a.steps), stream);
@@ -259,7 +263,7 @@ void backward(const OnLstmBackward<T>& a, const Layer<T>& layer) {
   pack(transfer(a.saved, rows, 0, all, 0, rows, a.steps, a.batch), stream);
   pack(layer.all(dh, a.dh, 1, a.steps), stream);
   layer.set_first(carried, a.dc_n);
-  launch(find_masters<T, V>, units.threads(a.steps), stream, units, a.steps);
+  launch(find_masters<T, V>, units.size(a.steps).threads, stream, units, a.steps);
   const BackwardChunks<T, V> program{product,
                                      units,
                                      dh,
@@ -269,8 +273,7 @@ void backward(const OnLstmBackward<T>& a, const Layer<T>& layer) {
                                      take(1, kMasters * hidden),
                                      take(1, kMasters * a.chunks),
                                      a.steps};
-  run(program, 3 * a.steps + (a.dh0 ? 2 : 0), std::max(product.threads(), units.threads(1)),
-      stream);
+  run(program, 3 * a.steps + (a.dh0 ? 2 : 0), larger(product.size(), units.size(1)), stream);
   if (a.dh0) unpack(layer.all(dh0, a.dh0, 1, 1), stream);
   if (a.dc0) unpack(layer.all(carried, a.dc0, 1, 1), stream);
   if (a.dx) unpack(transfer(a.dx, rows, 0, all, 0, rows, a.steps, a.batch), stream);

@@ -18,10 +18,10 @@ struct Links {
 };
 
 struct Pieces {
-  int64_t most;             // links of a piece
-  int64_t slots;            // 2 * (nnz / most)
-  const int32_t* slot_row;  // [slots], the long row that owns the slot, or -1
-  const int32_t* any_long;  // [1]
+  int64_t most = INT64_MAX;           // links of a piece
+  int64_t slots = 0;                  // 2 * (nnz / most)
+  const int32_t* slot_row = nullptr;  // [slots], the long row that owns the slot, or -1
+  const int32_t* any_long = nullptr;  // [1], where there are slots
 
   __device__ bool is_long(const Csr& w, int64_t row) const {
     return w.ptr[row + 1] - w.ptr[row] > most;
@@ -62,11 +62,12 @@ __global__ void __launch_bounds__(kThreads)
 
 inline Pieces pieces_of(const Csr& w, const Stream& stream) {
   const int64_t most = std::max(kFewestLinks, w.nnz() / kWarps), slots = 2 * (w.nnz() / most);
+  if (slots == 0) return {};
   int32_t* slot_row = take<int32_t>(stream, slots);
   int32_t* any_long = take<int32_t>(stream, 1);
   const Pieces pieces{most, slots, slot_row, any_long};
   fill_zeros(any_long, 1, stream);
-  if (slots > 0) launch(own_slots, w.rows, stream, w, pieces, slot_row, any_long);
+  launch(own_slots, w.rows, stream, w, pieces, slot_row, any_long);
   return pieces;
 }
 

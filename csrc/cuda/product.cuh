@@ -1,7 +1,7 @@
 // Rows of W times panels of X, which is kept as A.
 #pragma once
 
-#include "row_sums.cuh"
+#include "staged.cuh"
 
 namespace sparse_engine::cuda {
 namespace {
@@ -29,21 +29,42 @@ struct Weighted {
 
 template <typename A>
 struct Product : RowSums<Computed<A>> {
-  const Computed<A>* values;  // [nnz]
+  using Gathered = RowSums<Computed<A>>;
 
-  // In two phases; finish(unit, panel, column, sums) has a unit's R sums. `filled` is an extent, or
-  // for all panels whether there is an x.
-  template <int V, int R, class Filled, class Finish>
-  __device__ void phase(int64_t phase, const Panels<A>& x, const Filled& filled,
+  const Computed<A>* values;  // [nnz]
+  Staged<A> staged;           // with parts, it takes the place of gathering
+
+  __host__ __device__ bool is_staged() const { return staged.parts.count > 0; }
+  __device__ bool has_second_phase() const { return is_staged() || Gathered::has_second_phase(); }
+  int64_t phases() const { return is_staged() ? 2 : Gathered::phases(); }
+  Size size() const { return is_staged() ? Size{0, staged.bytes()} : Gathered::size(); }
+
+  // In two phases; finish(unit, panel, column, sums) has a unit's R sums.
+  template <int V, int R, class Finish>
+  __device__ void phase(int64_t phase, const Panels<A>& x, const Extent& extent,
                         const Finish& finish) const {
-    RowSums<Computed<A>>::template phase<V, R>(phase, Weighted<A>{values, x}, filled, finish);
+    const Weighted<A> terms{values, x};
+    if (!is_staged())
+      Gathered::template phase<V, R>(phase, terms, extent, finish);
+    else if (phase == 0)
+      staged.template sum_parts<V>(terms, this->w, extent.filled);
+    else
+      staged.template add_parts<V, R>(this->w, extent, finish);
+  }
+
+  // The same for all panels. Without an x, all sums are zero.
+  template <int V, int R, class Finish>
+  __device__ void phase(int64_t phase, const Panels<A>& x, bool has_x, const Finish& finish) const {
+    this->phase<V, R>(phase, x, Gathered::extent(has_x), finish);
   }
 };
 
 template <typename A, typename T>
 Product<A> product_on(const Csr& w, const T* values, int64_t units, const Shape& shape,
                       const Stream& stream) {
-  return {row_sums_of<T, A>(w, Weighted<A>::kSums, units, shape, stream), values};
+  const Staged<A> staged = staged_of<A>(w, shape, stream);
+  const Pieces pieces = staged.parts.count > 0 ? Pieces{} : pieces_of(w, stream);
+  return {row_sums_of<T, A>(w, pieces, Weighted<A>::kSums, units, shape, stream), values, staged};
 }
 
 // The same for an X that is kept as the values are.

@@ -60,7 +60,7 @@ struct ForwardSteps {
 
   __device__ bool needed(int64_t phase) const {
     const int64_t part = phase % kPhases;
-    return part % 2 == 0 || (part == 1 ? product : projection).has_long_rows();
+    return part % 2 == 0 || (part == 1 ? product : projection).has_second_phase();
   }
 
   __device__ void operator()(int64_t phase) const {
@@ -138,7 +138,7 @@ struct BackwardSteps {
 
   __device__ bool needed(int64_t phase) const {
     const int64_t part = phase % kPhases;
-    return part % 2 == 0 || (part == 1 ? product : projection).has_long_rows();
+    return part % 2 == 0 || (part == 1 ? product : projection).has_second_phase();
   }
 
   __device__ void operator()(int64_t phase) const {
@@ -233,7 +233,7 @@ void run_forward(const GatedForward<T>& a, const Cell& cell, const Layer<A>& lay
       const ForwardSteps<A, Z, vector, Cell, projects> program{
           cell, layer.time(), product,    projection, a.bias, a.b_input, gates, h,
           c,    unprojected,  has_initial};
-      run(program, program.kPhases * layer.steps, std::max(product.threads(), projection.threads()),
+      run(program, program.kPhases * layer.steps, larger(product.size(), projection.size()),
           layer.stream);
     });
   });
@@ -272,7 +272,7 @@ void run_backward(const GatedBackward<T>& a, const Cell& cell, const Layer<A>& l
           cell,  layer.time(), product,     projection, gates, dh,
           state, carried,      unprojected, dh0,        steps};
       run(program, program.kPhases * steps + (outside.dh0 ? 2 : 0),
-          std::max(product.threads(), projection.threads()), stream);
+          larger(product.size(), projection.size()), stream);
     });
   });
   if (outside.dh0) unpack(outputs.all(dh0, outside.dh0, 1, 1), stream);

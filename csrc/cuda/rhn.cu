@@ -44,9 +44,9 @@ template <typename T>
 struct Levels {
   const Product<T>* products;  // [depth]
   int64_t depth;
-  int64_t threads;  // for any of them
+  Size size;  // of any of them
 
-  __device__ bool has_long_rows(int64_t l) const { return products[l].has_long_rows(); }
+  __device__ bool has_second_phase(int64_t l) const { return products[l].has_second_phase(); }
 };
 
 template <typename T>
@@ -58,13 +58,13 @@ __global__ void __launch_bounds__(kThreads) place(const T value, T* to) {
 template <typename T, class Body>
 Levels<T> levels_of(int64_t depth, const Stream& stream, const Body& product) {
   Product<T>* products = take<Product<T>>(stream, depth);
-  int64_t threads = 0;
+  Size size = {};
   for (int64_t l = 0; l < depth; ++l) {
     const Product<T> of_level = product(l);
     launch(place<Product<T>>, 1, stream, of_level, products + l);
-    threads = std::max(threads, of_level.threads());
+    size = larger(size, of_level.size());
   }
-  return {products, depth, threads};
+  return {products, depth, size};
 }
 
 // What the weights look at.
@@ -92,7 +92,7 @@ struct ForwardLevels {
   Steps<T> y;       // [steps][units]
 
   __device__ bool needed(int64_t phase) const {
-    return phase % 2 == 0 || levels.has_long_rows(phase / 2 % levels.depth);
+    return phase % 2 == 0 || levels.has_second_phase(phase / 2 % levels.depth);
   }
 
   __device__ void operator()(int64_t phase) const {
@@ -157,7 +157,7 @@ struct BackwardLevels {
   }
 
   __device__ bool needed(int64_t phase) const {
-    return phase % 2 == 0 || levels.has_long_rows(from(phase));
+    return phase % 2 == 0 || levels.has_second_phase(from(phase));
   }
 
   __device__ void operator()(int64_t phase) const {
@@ -237,7 +237,7 @@ void forward(const RhnForward<T>& a, const Layer<T>& layer) {
   with_vector<T>(layer.shape, [&](auto vector) {
     const ForwardLevels<T, vector, Cell> program{levels, a.steps, a.fed,  x,     a.bias,
                                                  mask,   state,   masked, saved, y};
-    run(program, 2 * a.depth * a.steps, levels.threads, stream);
+    run(program, 2 * a.depth * a.steps, levels.size, stream);
   });
   unpack(layer.all(y, a.y, 1, a.steps), stream);
   for (int64_t l = 0; l < a.depth && a.saved; ++l)
@@ -262,7 +262,7 @@ void backward(const RhnBackward<T>& a, const Layer<T>& layer) {
   layer.set_first(carried, nullptr);
   with_vector<T>(layer.shape, [&](auto vector) {
     const BackwardLevels<T, vector, Cell> program{levels, a.steps, saved, dy, mask, carried};
-    run(program, 2 * (a.depth * a.steps + (a.ds0 ? 1 : 0)), levels.threads, stream);
+    run(program, 2 * (a.depth * a.steps + (a.ds0 ? 1 : 0)), levels.size, stream);
   });
   if (a.ds0) unpack(layer.all(carried, a.ds0, 1, 1), stream);
   for (int64_t l = 0; l < a.fed && a.dx; ++l)

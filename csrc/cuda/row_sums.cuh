@@ -22,12 +22,13 @@ struct Lanes {
   int group;   // lanes for one item, at most a warp
   int across;  // of these, lanes for the columns of a panel
 
-  // Short rows get few lanes, so that their links keep all of them busy.
-  static Lanes of(const Csr& w, int width, int vector) {
+  // For the links of so many items. Short items get few lanes, so that their links keep all of them
+  // busy.
+  static Lanes of(int64_t links, int64_t items, int width, int vector) {
     constexpr int kLinksPerLane = 4;
     const int across = width / vector;
     int group = kWarp;
-    while (group > across && group / across * kLinksPerLane * w.rows > w.nnz()) group /= 2;
+    while (group > across && group / across * kLinksPerLane * items > links) group /= 2;
     return {group, across};
   }
 };
@@ -46,16 +47,22 @@ struct Lane {
   __device__ bool writes() const { return slot == 0; }
 };
 
-// body(item) for every item below `items`; the lanes of a warp stay together, with item = -1 for
-// those that have none.
-template <class Body>
-__device__ void for_each_item(const Lanes& lanes, int64_t items, const Body& body) {
+// body(item) for the items from `first` on below `last` that belong to one of so many warps; the
+// lanes of a warp stay together, with item = -1 for those that have none.
+template <typename I, class Body>
+__device__ void for_each_item(const Lanes& lanes, I warp, I warps, I first, I last,
+                              const Body& body) {
   const int per_warp = kWarp / lanes.group;
   const int own = static_cast<int>(threadIdx.x) % kWarp / lanes.group;
-  const int64_t warps = threads_of_grid() / kWarp;
-  for (int64_t first = thread_in_grid() / kWarp * per_warp; first < items;
-       first += warps * per_warp)
-    body(first + own < items ? first + own : -1);
+  for (I at = first + warp * per_warp; at < last; at += warps * per_warp)
+    body(at + own < last ? at + own : -1);
+}
+
+// The same for all items below `items`, and the warps of the grid.
+template <class Body>
+__device__ void for_each_item(const Lanes& lanes, int64_t items, const Body& body) {
+  for_each_item<int64_t>(lanes, thread_in_grid() / kWarp, threads_of_grid() / kWarp, 0, items,
+                         body);
 }
 
 // The sum over the slots of a group, the same for all of its lanes. All lanes of the warp call it.
@@ -64,6 +71,18 @@ __device__ void sum_over_slots(const Lanes& lanes, Vec<T, V>& sum) {
   for (int distance = lanes.group / 2; distance >= lanes.across; distance /= 2)
 #pragma unroll
     for (int v = 0; v < V; ++v) sum.at[v] += __shfl_xor_sync(~0u, sum.at[v], distance);
+}
+
+// The sums over some links, the same for all lanes of a group. All lanes of the warp call it.
+template <int V, typename T, class Terms>
+__device__ void sum_over_links(const Lanes& lanes, const Lane& lane, const int32_t* idx,
+                               const Terms& terms, const Links& links, int64_t row, int64_t panel,
+                               Vec<T, V> (&sums)[Terms::kSums]) {
+  const auto add = terms.template of<V>(row, panel, lane.column);
+#pragma unroll(Terms::kUnrolled)
+  for (int64_t p = links.first + lane.slot; p < links.last; p += lane.slots) add(p, idx[p], sums);
+#pragma unroll
+  for (int i = 0; i < Terms::kSums; ++i) sum_over_slots<V>(lanes, sums[i]);
 }
 
 // The first so many panels of a product, and for how many of them there is something to add up: the
@@ -81,20 +100,10 @@ struct RowSums {
   int64_t units, panels;
   int width;
 
-  __device__ bool has_long_rows() const { return *pieces.any_long != 0; }
-  int64_t threads() const { return panels * (units + pieces.slots) * lanes.group; }
-
-  // The sums over some links, the same for all lanes of a group. All lanes of the warp call it.
-  template <int V, class Terms>
-  __device__ void sum(const Terms& terms, const Links& links, int64_t row, int64_t panel,
-                      const Lane& lane, Vec<T, V> (&sums)[Terms::kSums]) const {
-    const auto add = terms.template of<V>(row, panel, lane.column);
-#pragma unroll(Terms::kUnrolled)
-    for (int64_t p = links.first + lane.slot; p < links.last; p += lane.slots)
-      add(p, w.idx[p], sums);
-#pragma unroll
-    for (int i = 0; i < Terms::kSums; ++i) sum_over_slots<V>(lanes, sums[i]);
-  }
+  __device__ bool has_second_phase() const { return pieces.slots > 0 && *pieces.any_long != 0; }
+  // Those that may be needed.
+  int64_t phases() const { return pieces.slots > 0 ? 2 : 1; }
+  Size size() const { return {panels * (units + pieces.slots) * lanes.group, 0}; }
 
   template <int K>
   __device__ T* partial_of(int64_t panel, int64_t slot, int i, const Lane& lane) const {
@@ -146,7 +155,7 @@ struct RowSums {
           if (links.first < links.last) row = pieces.slot_row[at - units];
         }
         Vec<T, V> of_row[K] = {};
-        sum<V>(terms, links, row, panel, lane, of_row);
+        sum_over_links<V>(lanes, lane, w.idx, terms, links, row, panel, of_row);
 #pragma unroll
         for (int i = 0; i < K; ++i) sums[r * K + i] = of_row[i];
       }
@@ -176,7 +185,8 @@ struct RowSums {
         const int64_t own = r * units + unit;
         const bool adds = stands && panel < extent.filled;
         Vec<T, V> of_row[K] = {};
-        sum<V>(terms, adds ? pieces.of_row(w, own) : Links{0, 0}, own, panel, lane, of_row);
+        const Links links = adds ? pieces.of_row(w, own) : Links{0, 0};
+        sum_over_links<V>(lanes, lane, w.idx, terms, links, own, panel, of_row);
         if (adds && pieces.is_long(w, own)) add_pieces<V>(own, panel, lane, of_row);
 #pragma unroll
         for (int i = 0; i < K; ++i) sums[r * K + i] = of_row[i];
@@ -199,24 +209,34 @@ struct RowSums {
   template <int V, int R, class Terms, class Finish>
   __device__ void phase(int64_t phase, const Terms& terms, bool has_terms,
                         const Finish& finish) const {
+    this->phase<V, R>(phase, terms, extent(has_terms), finish);
+  }
+
+  __device__ Extent extent(bool has_terms) const {
     const int all = static_cast<int>(panels);
-    this->phase<V, R>(phase, terms, Extent{all, has_terms ? all : 0}, finish);
+    return {all, has_terms ? all : 0};
   }
 };
 
 // For `sums` sums per row, over panels that are kept as A.
 template <typename T, typename A = T>
-RowSums<T> row_sums_of(const Csr& w, int sums, int64_t units, const Shape& shape,
-                       const Stream& stream) {
-  const Pieces pieces = pieces_of(w, stream);
+RowSums<T> row_sums_of(const Csr& w, const Pieces& pieces, int sums, int64_t units,
+                       const Shape& shape, const Stream& stream) {
   const int vector = shape.width == 1 ? 1 : kVector<A>;
   return {w,
           pieces,
-          Lanes::of(w, shape.width, vector),
+          Lanes::of(w.nnz(), w.rows, shape.width, vector),
           take<T>(stream, shape.padded() * pieces.slots * sums),
           units,
           shape.panels,
           shape.width};
+}
+
+// In pieces where rows are long.
+template <typename T>
+RowSums<T> row_sums_of(const Csr& w, int sums, int64_t units, const Shape& shape,
+                       const Stream& stream) {
+  return row_sums_of<T>(w, pieces_of(w, stream), sums, units, shape, stream);
 }
 
 }  // namespace

@@ -15,7 +15,7 @@ struct Multiply {
   Panels<A> x;
   Panels<A> y;
 
-  __device__ bool needed(int64_t phase) const { return phase == 0 || product.has_long_rows(); }
+  __device__ bool needed(int64_t phase) const { return phase == 0 || product.has_second_phase(); }
 
   __device__ void operator()(int64_t phase) const {
     product.template phase<V, 1>(phase, x, true,
@@ -39,7 +39,7 @@ void spmm(const Spmm<T, A>& a, const Stream& stream) {
   x.read(stream);
   with_vector<A>(shape, [&](auto vector) {
     const Multiply<A, vector> program{product, a.bias, x.panels, y.panels};
-    launch_each(program, product.pieces.slots > 0 ? 2 : 1, product.threads(), stream);
+    launch_each(program, product.phases(), product.size(), stream);
   });
   y.write(stream);
 }

@@ -3,7 +3,7 @@
 //
 // The stages of a step are a class of
 //   of_step(): how many there are;
-//   has_long_rows(): whether they take a second phase each;
+//   has_second_phase(): whether they take a second phase each;
 //   stage(phase, t, m, before, keep): one of the two phases of stage m of step t, from the states
 //     before it. Calls keep(unit, panel, column, before, kept, after) for each unit that it
 //     completes, where `kept` is what the backward pass needs beside the states.
@@ -23,7 +23,9 @@ struct ForwardStages {
   Steps<T> h;        // [1 + steps][units], the first one is before the sequence
   Steps<T> between;  // [2][units], what the stages of a step leave for the next, in turn
 
-  __device__ bool needed(int64_t phase) const { return phase % 2 == 0 || stages.has_long_rows(); }
+  __device__ bool needed(int64_t phase) const {
+    return phase % 2 == 0 || stages.has_second_phase();
+  }
 
   __device__ void operator()(int64_t phase) const {
     const int64_t count = stages.of_step(), t = phase / 2 / count, m = phase / 2 % count;
@@ -44,7 +46,7 @@ struct StagesOfStep {
 
 // One step: its stages once more, and back through them. The way back is a class of
 //   stages, own: the stages, and where what they leave is;
-//   has_long_rows();
+//   has_second_phase();
 //   operator()(phase, t, m): one of the two phases of stage m, or with m = -1 of the way out of the
 //     step, to the gradient of the states before it.
 template <typename T, int V, class Back>
@@ -59,7 +61,8 @@ struct BackwardStages {
 
   __device__ bool needed(int64_t phase) const {
     if (phase % 2 == 0) return true;
-    return phase / 2 < back.stages.of_step() ? back.stages.has_long_rows() : back.has_long_rows();
+    return phase / 2 < back.stages.of_step() ? back.stages.has_second_phase()
+                                             : back.has_second_phase();
   }
 
   __device__ void operator()(int64_t phase) const {
@@ -85,21 +88,21 @@ Steps<T> take_zeros(const Layer<T>& layer) {
 }
 
 template <typename T, int V, class Stages>
-void run_forward(const Stages& stages, const T* h0, T* h, int64_t threads, const Layer<T>& layer) {
+void run_forward(const Stages& stages, const T* h0, T* h, const Size& size, const Layer<T>& layer) {
   const Steps<T> states = layer.take_states(h0);
   run(ForwardStages<T, V, Stages>{stages, states, layer.take(2, 1)},
-      2 * layer.steps * stages.of_step(), threads, layer.stream);
+      2 * layer.steps * stages.of_step(), size, layer.stream);
   unpack(layer.all(states.from(1), h, 1, layer.steps), layer.stream);
 }
 
 // Step by step, so that nothing of the stages of more than one is in memory: what their links add
 // up to follows each step. Without `sums.sums`, it is not wanted.
 template <typename T, int V, class Back, class Sums>
-void run_backward(const Back& back, const Steps<T>& h, const Sums& sums, int64_t threads,
+void run_backward(const Back& back, const Steps<T>& h, const Sums& sums, const Size& size,
                   const Layer<T>& layer) {
   BackwardStages<T, V, Back> step{back, h, 0};
   for (step.t = layer.steps - 1; step.t >= 0; --step.t) {
-    run(step, step.phases(), threads, layer.stream);
+    run(step, step.phases(), size, layer.stream);
     if (sums.sums) sum_over_panels(sums, layer.shape, step.t + 1 < layer.steps, layer.stream);
   }
 }

@@ -52,7 +52,7 @@ struct Unfolds {
   Steps<T> start, end;  // [1][units], of this unfold
 
   __host__ __device__ int64_t of_step() const { return method.stages * method.unfolds; }
-  __device__ bool has_long_rows() const { return product.has_long_rows(); }
+  __device__ bool has_second_phase() const { return product.has_second_phase(); }
 
   __device__ T rate_of(int64_t unit) const { return rate ? rate[unit] : T(0); }
   __device__ Vec<T, V> length(int64_t t, int64_t panel, int column) const {

@@ -67,7 +67,10 @@ class SignShuffle(_Native):
 
 @dataclass(frozen=True)
 class ErdosRenyi(_Native):
-    """The same values on as many links, anywhere but at self-loops, which stay where they are."""
+    """The same values on as many links, anywhere but at self-loops, which stay where they are.
+
+    The wiring that a network starts from is :class:`sparse_engine.topology.ErdosRenyi`.
+    """
 
     def _kind(self) -> Kind:
         return Kind.erdos_renyi()

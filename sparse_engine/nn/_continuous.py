@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor
 
 from sparse_engine import ops
@@ -19,7 +20,7 @@ class Continuous(SparseRecurrent):
     Attributes:
         solver: the method of integration.
         unfolds: its steps for each input.
-        dt: the length of each, where :meth:`forward` gets no timespans.
+        dt: the length of each, where no timespans are given.
         cell_clip: None, or the largest absolute state.
     """
 
@@ -41,18 +42,59 @@ class Continuous(SparseRecurrent):
                 sequence; zeros by default.
             timespans: how long each input is held, ``[steps]`` or of the shape of ``x`` without
                 features, for sequences that are sampled irregularly: an unfold takes
-                ``timespan / unfolds``. By default ``dt * unfolds`` for all. Differentiable.
+                ``timespan / unfolds``. By default ``dt * unfolds`` for all. Differentiable. Their
+                values are not checked on a CUDA device, for which the host would have to wait.
 
         Returns:
             The last layer's output of every step, ``[steps, batch, directions * hidden_size]``
             (or as ``x`` is laid out), and every layer's final state, of the shape of ``h0``.
 
         Raises:
-            ValueError: a shape does not fit, a timespan is negative or not finite, or there is no
-                step.
+            ValueError: a shape does not fit, a timespan is negative or not finite (unless on a CUDA
+                device), or there is no step.
         """
         y, h_n, _ = self._run(x, h0, self._lengths(x, timespans))
         return y, h_n
+
+    def step(
+        self,
+        x: Tensor,
+        state: Tensor | None = None,
+        *,
+        timespans: Tensor | Sequence[float] | float | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """One time step, for streams: what :meth:`forward` does with a sequence of length 1.
+
+        Args:
+            x: ``[batch, input_size]``, or ``[input_size]`` for a single sequence.
+            state: what the step before returned, or an initial state as :meth:`forward` takes it.
+            timespans: how long ``x`` is held: one number for all sequences, or ``[batch]``. By
+                default ``dt * unfolds``. Differentiable.
+
+        Returns:
+            The last layer's output ``[batch, hidden_size]``, and the state for the next step.
+
+        Raises:
+            ValueError: a bidirectional network, which needs the whole sequence, a wrong shape, or a
+                timespan that is negative or not finite.
+
+        Example:
+            >>> state, before = None, 0.0
+            >>> for x, now in stream:
+            ...     y, state = network.step(x, state, timespans=now - before)
+            ...     before = now
+        """
+        time, batch = self._time_of_step(x), x.shape[:-1]
+        if timespans is not None:
+            timespans = torch.as_tensor(timespans, dtype=self._dtype, device=x.device)
+            if timespans.shape not in ((), batch):
+                shapes = f"[] or {[*batch]}" if batch else "[]"
+                raise ValueError(
+                    f"expected timespans of shape {shapes}, found {[*timespans.shape]}"
+                )
+            timespans = timespans.expand(batch).unsqueeze(time)
+        y, state = self(x.unsqueeze(time), state, timespans=timespans)
+        return y.squeeze(time), state
 
     def _configure(self, settings: Mapping[str, object]) -> None:
         super()._configure(settings)

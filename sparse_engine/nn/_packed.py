@@ -5,10 +5,13 @@ Step t has a row for each of its ``batch_sizes[t]`` sequences, the longest first
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
 
 from sparse_engine.ops.pattern import integers
 
@@ -36,6 +39,50 @@ class Running:
         return [torch.cat(each) for each in parts]
 
 
+class Packing(NamedTuple):
+    """Where a packed sequence has the rows of padded ones.
+
+    What torch's ``pack_padded_sequence`` and ``pad_packed_sequence`` do with one copy for each step
+    are single operations here, which can be compiled, too.
+
+    Attributes:
+        rows: for each row of the packed sequence, its place among the padded ``steps * batch``.
+        batch_sizes: how many sequences each step has.
+        order: the sequences, the longest first.
+        padded: how many steps and sequences there are with padding.
+    """
+
+    rows: Tensor
+    batch_sizes: Tensor
+    order: Tensor
+    padded: tuple[int, int]
+
+    @classmethod
+    def of(cls, lengths: Tensor, steps: int) -> Packing:
+        """That of sequences of these lengths, padded to so many steps."""
+        lengths, order = lengths.sort(descending=True)
+        runs = torch.arange(steps)[:, None] < lengths
+        sizes = runs.sum(1)
+        step, place = runs.nonzero().unbind(1)
+        batch = order.numel()
+        return cls(step * batch + order[place], sizes[sizes > 0], order, (steps, batch))
+
+    def to(self, device: torch.device) -> Packing:
+        """The same for sequences on a device; batch sizes are always on the CPU."""
+        return self._replace(rows=self.rows.to(device), order=self.order.to(device))
+
+    def pack(self, x: Tensor) -> PackedSequence:
+        """``[steps, batch, features]`` without the padding."""
+        data = x.flatten(0, 1).index_select(0, self.rows)
+        return PackedSequence(data, self.batch_sizes, self.order, self.order.argsort())
+
+    def pad(self, packed: PackedSequence) -> Tensor:
+        """The inverse of :meth:`pack`, with zeros for the padding."""
+        y = packed.data
+        padded = y.new_zeros(math.prod(self.padded), y.shape[1]).index_copy(0, self.rows, y)
+        return padded.unflatten(0, self.padded)
+
+
 def last_rows(batch_sizes: Tensor) -> Tensor:
     """Where each sequence ends."""
     lengths, begins = _lengths(batch_sizes), _begins(batch_sizes)
@@ -61,6 +108,7 @@ def checked_lengths(lengths: Tensor | Sequence[int], batch: int, steps: int) -> 
 
     Raises:
         ValueError: naming ``lengths``: a wrong shape, dtype or device, or the first wrong length.
+        RuntimeError: a wrong length, in a compiled network.
     """
     lengths = torch.as_tensor(lengths)
     if lengths.device.type != "cpu":
@@ -68,7 +116,11 @@ def checked_lengths(lengths: Tensor | Sequence[int], batch: int, steps: int) -> 
     if lengths.shape != (batch,):
         raise ValueError(f"expected lengths of shape [{batch}], found {[*lengths.shape]}")
     lengths = integers(lengths, "lengths")
-    wrong = ((lengths < 1) | (lengths > steps)).nonzero()
+    fits = (lengths >= 1) & (lengths <= steps)
+    if torch.compiler.is_compiling():  # which entry is wrong cannot be said there
+        torch._assert_async(fits.all(), f"expected lengths in [1, {steps}]")
+        return lengths
+    wrong = (~fits).nonzero()
     if wrong.numel():
         at = int(wrong[0])
         raise ValueError(

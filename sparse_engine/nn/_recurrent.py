@@ -8,10 +8,11 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence
 from torch.utils.checkpoint import checkpoint
 
-from sparse_engine.nn._packed import Running, checked_lengths, reversal
+from sparse_engine.nn._packed import Packing, Running, checked_lengths, reversal
+from sparse_engine.ops._autocast import asks_for_bfloat16
 
 
 class Recurrent(nn.Module):
@@ -40,8 +41,9 @@ class Recurrent(nn.Module):
     Attributes:
         settings: the constructor's arguments that describe the network; each is an attribute.
         states: the names of the initial states that the cell takes.
-        narrow: whether the cell keeps activations in bfloat16 under autocast. Any other computes as
-            ever: its inputs become what its parameters are.
+        narrow: the types of devices on which the cell keeps activations in bfloat16 where autocast
+            asks for that. Anywhere else it computes as ever: its inputs become what its parameters
+            are.
         packable: whether :meth:`_layer` takes sequences of different lengths, by ``batch_sizes``.
         checkpoint_every: None, or after how many steps training keeps the state. What the backward
             pass needs is then computed again in segments of so many steps: less memory for one
@@ -58,7 +60,7 @@ class Recurrent(nn.Module):
         "bidirectional",
     )
     states: tuple[str, ...] = ("h0",)
-    narrow: bool = False
+    narrow: tuple[str, ...] = ()
     packable: bool = False
 
     checkpoint_every: int | None = None
@@ -118,6 +120,12 @@ class Recurrent(nn.Module):
             >>> for x in stream:
             ...     y, state = network.step(x, state)
         """
+        time = self._time_of_step(x)
+        y, state = self(x.unsqueeze(time), state)
+        return y.squeeze(time), state
+
+    def _time_of_step(self, x: Tensor) -> int:
+        """The dimension of time in a sequence of which ``x`` is a step; checks both."""
         if self.bidirectional:
             raise ValueError("expected a network of one direction to step, found a bidirectional")
         if x.dim() not in (1, 2):
@@ -125,9 +133,7 @@ class Recurrent(nn.Module):
                 f"expected input of shape [batch, {self.input_size}] or [{self.input_size}], "
                 f"found {[*x.shape]}"
             )
-        time = 1 if self.batch_first and x.dim() == 2 else 0
-        y, state = self(x.unsqueeze(time), state)
-        return y.squeeze(time), state
+        return 1 if self.batch_first and x.dim() == 2 else 0
 
     def _configure(self, settings: Mapping[str, object]) -> None:
         """Checks the settings and keeps them as attributes."""
@@ -192,9 +198,9 @@ class Recurrent(nn.Module):
             raise ValueError("expected at least one time step, found none")
         if lengths is not None and batch > 0:
             lengths = checked_lengths(lengths, batch, steps)
-            packed = pack_padded_sequence(x, lengths, enforce_sorted=False)
-            packed, *final = self._run_packed(packed, initial)
-            x, _ = pad_packed_sequence(packed, total_length=steps)
+            packing = Packing.of(lengths, steps).to(x.device)
+            packed, *final = self._run_packed(packing.pack(x), initial)
+            x = packing.pad(packed)
             return x.transpose(0, 1) if batch_first else x, *final
         starts = [
             self._initial(name, state, batch, single)
@@ -225,7 +231,7 @@ class Recurrent(nn.Module):
             )
         data, batch_sizes, in_order, back = x
         self._check(data, "[rows, {}]", dims=(2,))
-        batch = int(batch_sizes[0])
+        batch = int(batch_sizes[0]) if in_order is None else in_order.numel()
         starts = []
         for name, state in zip(self.states, initial, strict=True):
             layers = self._initial(name, state, batch, single=False)
@@ -242,7 +248,8 @@ class Recurrent(nn.Module):
     ) -> tuple[Tensor, ...]:
         """:meth:`_run` on what has been checked; ``packing`` are the batch sizes, if any."""
         device = x.device.type
-        if not self.narrow and torch.is_autocast_enabled(device):
+        narrow = device in self.narrow and asks_for_bfloat16(device)
+        if torch.is_autocast_enabled(device) and not narrow:
             starts = [[None if s is None else s.to(self._dtype) for s in each] for each in starts]
             with torch.autocast(device, enabled=False):
                 return self._walk(x.to(self._dtype), starts, **packing)

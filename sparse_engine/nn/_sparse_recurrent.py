@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from sparse_engine.nn import _init
-from sparse_engine.nn._packed import Running, last_rows, rows_before
+from sparse_engine.nn._packed import last_rows, rows_before
 from sparse_engine.nn._recurrent import Recurrent
 from sparse_engine.nn.weight import SparseWeight
-from sparse_engine.ops._sequence import batch_of, joined, steps_of
+from sparse_engine.ops import Norm
+from sparse_engine.ops._sequence import batch_of
 
 
 class SparseRecurrent(Recurrent):
@@ -43,8 +44,8 @@ class SparseRecurrent(Recurrent):
         most_fused_inputs: a dense input weight with at most this many columns is multiplied inside
             the time loop, which reads it at every step but never stores its product; a wider one
             in one large product up front.
-        layer_norm: whether both contributions to a unit are normalised in every step. The steps are
-            then operations of their own, :meth:`_normed_step`.
+        layer_norm: whether both contributions to a unit are normalised in every step, by
+            :meth:`_normed_cell`.
     """
 
     gates: int = 1
@@ -116,8 +117,8 @@ class SparseRecurrent(Recurrent):
         return {"hh": sparse(self.rows, self._size_of("h0"))}
 
     def _add_norms(self) -> None:
-        """Gives each layer its normalisations."""
-        self.layer_norm = True
+        """Gives each layer its normalisations, which are not computed in bfloat16."""
+        self.layer_norm, self.narrow = True, False
         values = self.weight_hh_l0.values
         sizes = {"ih": self.rows, "hh": self.rows} | dict.fromkeys(
             self.normed_states, self.hidden_size
@@ -167,7 +168,7 @@ class SparseRecurrent(Recurrent):
         if isinstance(weight_ih, SparseWeight):
             x = weight_ih(x, input_bias)
         elif (
-            batch_of(x, packing.get("batch_sizes")) == 1
+            (not packing and x.shape[1] == 1)
             or weight_ih.shape[1] > self.most_fused_inputs
             or noting
         ):
@@ -179,35 +180,34 @@ class SparseRecurrent(Recurrent):
         return self._cell(name, x, w_input, initial, bias, **packing)
 
     def _normed(
-        self,
-        name: str,
-        x: Tensor,
-        initial: tuple[Tensor | None, ...],
-        batch_sizes: Tensor | None = None,
+        self, name: str, x: Tensor, initial: tuple[Tensor | None, ...], **packing: Tensor
     ) -> tuple[Tensor, ...]:
         """:meth:`_layer` with layer normalisation (Ba et al. 2016)."""
-        weight_ih, weight_hh = (getattr(self, f"weight_{kind}_{name}") for kind in ("ih", "hh"))
-        norms = getattr(self, f"norm_{name}")
+        weight_ih, norms = getattr(self, f"weight_ih_{name}"), getattr(self, f"norm_{name}")
         if not isinstance(weight_ih, SparseWeight):
             weight_ih = partial(nn.functional.linear, weight=weight_ih)
-        x = norms["ih"](weight_ih(x))
+        norm = Norm.of(norms["hh"])
         if self.bias:
-            x = x + getattr(self, f"bias_ih_{name}") + getattr(self, f"bias_hh_{name}")
-        zeros = x.new_zeros(batch_of(x, batch_sizes), self.hidden_size)
-        running = Running([zeros if each is None else each for each in initial])
-        outputs = []
-        for step in steps_of(x, batch_sizes):
-            running.keep(step.shape[0])
-            z = step + norms["hh"](weight_hh(running.state[0]))
-            running.state = self._normed_step(norms, z, running.state)
-            outputs.append(running.state[0])
-        return joined(outputs, batch_sizes), *running.final()
+            norm = norm.plus(getattr(self, f"bias_ih_{name}") + getattr(self, f"bias_hh_{name}"))
+        return self._normed_cell(name, norms["ih"](weight_ih(x)), initial, norm, **packing)
 
-    def _normed_step(
-        self, norms: nn.ModuleDict, z: Tensor, state: tuple[Tensor, ...]
+    def _normed_cell(
+        self, name: str, x: Tensor, initial: tuple[Tensor | None, ...], norm: Norm
     ) -> tuple[Tensor, ...]:
-        """The state after a step, from the one before and the normalised contributions to it."""
+        """:meth:`_cell` with layer normalisation: ``norm`` is that of the recurrent contribution.
+
+        That of the input, ``x``, is normalised.
+        """
         raise NotImplementedError
+
+
+def goes_by_steps(weight: SparseWeight, x: Tensor) -> bool:
+    """Whether layer normalisation takes operations of its own at every step.
+
+    So it does on a GPU, which has no kernel for it, and where each step's factors are wanted: the
+    gradient of x is not that of the recurrent contribution then.
+    """
+    return x.is_cuda or notes(weight)
 
 
 def notes(weight: SparseWeight) -> bool:

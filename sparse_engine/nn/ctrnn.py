@@ -33,7 +33,7 @@ class SparseCTRNN(Continuous):
             ``log_tau_l0``, ...: a time constant stays positive, and a step of an optimizer changes
             it by a share. Otherwise they are the buffers ``tau_l0``, ...
         unfolds: steps of Euler's method for each input.
-        dt: the length of each, unless :meth:`forward` gets timespans.
+        dt: the length of each, unless timespans are given.
         cell_clip: None, or c to clip the state to [-c, c] after each unfold; no gradient passes
             a state at the limit.
         **options: by name, what else :class:`SparseRecurrent` takes: bias, batch_first, dropout,

@@ -37,6 +37,7 @@ class SparseGRU(DropIn):
     dense_type = nn.GRU
     gates = 3
     most_fused_inputs = 256
+    narrow = ("cpu",)
 
     def _biases(self, name: str) -> tuple[Tensor | None, Tensor | None]:
         if not self.bias:

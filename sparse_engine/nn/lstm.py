@@ -14,8 +14,14 @@ from sparse_engine import ops
 from sparse_engine.nn._drop_in import DropIn
 from sparse_engine.nn._options import LinkOptions
 from sparse_engine.nn._packed import rows_before
-from sparse_engine.nn._sparse_recurrent import last_states, note_recurrence, notes
+from sparse_engine.nn._sparse_recurrent import (
+    goes_by_steps,
+    last_states,
+    note_recurrence,
+    notes,
+)
 from sparse_engine.nn.weight import SparseWeight
+from sparse_engine.ops import Norm
 from sparse_engine.ops.lstm import lstm_and_saved, unprojected
 
 
@@ -35,8 +41,9 @@ class SparseLSTM(DropIn):
         cell_clip: None, or the bound of every c: it is kept in [-cell_clip, cell_clip], and the
             gradient of what was clipped is zero.
         layer_norm: whether ``W_ih x`` and ``W_hh h`` are normalised over their features, each with
-            a gain and an offset of its own (Ba et al. 2016), and c where h is made of it. Every
-            step is then a few operations, which takes several times as long. Not with a projection.
+            a gain and an offset of its own (Ba et al. 2016), and c where h is made of it. It is in
+            the same native operation, which waits for both means and variances in every step; on a
+            GPU every step is a few operations of its own. Not with a projection.
         **options: input_density, gain, generator and checkpoint_every, as in
             :class:`SparseRecurrent`.
 
@@ -55,6 +62,7 @@ class SparseLSTM(DropIn):
     gates = 4
     normed_states = ("c",)
     most_fused_inputs = 256
+    narrow = ("cpu",)
     states = ("h0", "c0")
     cell_clip: float | None = None
 
@@ -85,6 +93,7 @@ class SparseLSTM(DropIn):
         self.cell_clip = cell_clip
         if layer_norm:
             self._add_norms()
+            self.narrow = ()
 
     def to_dense(self) -> nn.LSTM:
         """The dense network in torch.nn of the same function.
@@ -185,14 +194,23 @@ class SparseLSTM(DropIn):
                 )
         return h, last_states(h, batch_sizes), c_n
 
-    def _normed_step(
-        self, norms: nn.ModuleDict, z: Tensor, state: tuple[Tensor, ...]
+    def _normed_cell(
+        self,
+        name: str,
+        x: Tensor,
+        initial: tuple[Tensor | None, ...],
+        norm: Norm,
+        batch_sizes: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
-        i, f, g, o = z.chunk(4, -1)
-        c = torch.sigmoid(f) * state[1] + torch.sigmoid(i) * torch.tanh(g)
-        if self.cell_clip is not None:
-            c = c.clamp(-self.cell_clip, self.cell_clip)
-        return torch.sigmoid(o) * torch.tanh(norms["c"](c)), c
+        weight = getattr(self, f"weight_hh_{name}")
+        norms = norm, Norm.of(getattr(self, f"norm_{name}")["c"])
+        options = {"batch_sizes": batch_sizes, "cell_clip": self.cell_clip}
+        if goes_by_steps(weight, x):
+            h, c_n = ops.normed_lstm_by(weight, x, *initial, *norms, **options)
+        else:
+            links = weight.values, weight.pattern
+            h, c_n = ops.normed_lstm(x, *initial, *links, *norms, **options)
+        return h, last_states(h, batch_sizes), c_n
 
 
 @torch.no_grad()

@@ -26,7 +26,7 @@ class SparseNeuralODE(Continuous):
             between layers.
         solver: :class:`RK4` by default, :class:`Euler`, or a :class:`Solver` of your own.
         unfolds: steps of the solver for each input.
-        dt: the length of each, unless :meth:`forward` gets timespans.
+        dt: the length of each, unless timespans are given.
         **options: by name, what else :class:`SparseRecurrent` takes: bias, batch_first, dropout,
             bidirectional, device, dtype, input_density, gain, generator, checkpoint_every.
 

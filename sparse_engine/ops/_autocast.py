@@ -6,16 +6,29 @@ import torch
 from torch import Tensor
 
 
+def asks_for_bfloat16(device: str) -> bool:
+    """Whether autocast does, on devices of this type."""
+    return torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.bfloat16
+
+
 def as_activation(x: Tensor, values: Tensor) -> Tensor:
     """``x`` as it is kept: in bfloat16 where autocast asks for that and the values are float32."""
-    device = x.device.type
-    if (
-        values.dtype == x.dtype == torch.float32
-        and torch.is_autocast_enabled(device)
-        and torch.get_autocast_dtype(device) == torch.bfloat16
-    ):
+    if values.dtype == x.dtype == torch.float32 and asks_for_bfloat16(x.device.type):
         return x.to(torch.bfloat16)
     return x
+
+
+def as_sum(c: Tensor, values: Tensor) -> Tensor:
+    """A ``c`` that was rounded to bfloat16 as what is summed up from it: float32, as the values."""
+    return c.float() if c.dtype == torch.bfloat16 and values.dtype == torch.float32 else c
+
+
+def unfolded(kept: Tensor) -> Tensor:
+    """A sigmoid ``y`` from what is kept of it: in bfloat16, ``-(1 - y)`` where it is above 1/2."""
+    if kept.dtype != torch.bfloat16:
+        return kept
+    kept = kept.float()
+    return torch.where(kept.signbit(), 1 + kept, kept)
 
 
 def summed_dtype(dtype: torch.dtype) -> torch.dtype:

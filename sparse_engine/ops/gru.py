@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sparse_engine.ops._autocast import as_activation, unfolded
 from sparse_engine.ops._gradients import of_input, where_needed
 from sparse_engine.ops._native import call, differentiable, native, refuse_second_derivative
 from sparse_engine.ops._sequence import batch_of, joined, steps_of
@@ -33,6 +34,12 @@ def gru(
     Differentiable once, in all tensors of real numbers. Beside its arguments, only ``h``, ``r``,
     ``z``, the candidate and ``u_n`` are kept for the backward pass, and without autograd not even
     these.
+
+    With float32 values on the CPU, x and h0 may be bfloat16, and become it under
+    ``torch.autocast("cpu", torch.bfloat16)``: every h, du, dv and what is kept is rounded to within
+    2^-8 of itself (a gate above 1/2 to within 2^-8 of its distance from 1), but ``z * h[t - 1]``
+    is of an h that was not. Products and sums are taken in float32, and so are the gradients of the
+    parameters. On a CUDA device, all is float32.
 
     Args:
         x: float32 or float64 ``[steps, batch, inputs]``; without ``w_input`` the input's
@@ -72,6 +79,8 @@ def gru_and_saved(
     """:func:`gru`, and what it keeps, of which :func:`reset_gates` tells the gates."""
     if b_input is not None and w_input is None:
         x, b_input = x + b_input, None
+    if x.device.type == "cpu":
+        x, h0 = as_activation(x, values), None if h0 is None else as_activation(h0, values)
     return _gru(
         x, w_input, b_input, h0, bias, values, *pattern, batch_sizes, torch.is_grad_enabled()
     )
@@ -83,7 +92,7 @@ def reset_gates(saved: Tensor, batch_sizes: Tensor | None) -> Tensor:
     The gradient of ``u_n`` is r times that of ``v_n``; the other two gates share theirs.
     """
     steps = steps_of(saved, batch_sizes)
-    gates = [step.reshape(-1, 4, len(step))[:, 0].T for step in steps]
+    gates = [unfolded(step.reshape(-1, 4, len(step))[:, 0]).T for step in steps]
     return joined(gates, batch_sizes)
 
 
@@ -129,11 +138,11 @@ def _(dh, h, saved, x, h0, values, *structure_and_options):
     rows, hidden = h.shape[:-1], h.shape[-1]
     return (
         h.new_empty(rows[0] if wants_v else 0, *rows[1:], 3 * hidden),
-        h.new_empty(0 if x is None else 3 * hidden, 0 if x is None else x.shape[-1]),
-        h.new_empty(0 if x is None else 3 * hidden),
+        values.new_empty(0 if x is None else 3 * hidden, 0 if x is None else x.shape[-1]),
+        values.new_empty(0 if x is None else 3 * hidden),
         h.new_empty(0 if h0 is None else h0.shape[0], hidden),
-        h.new_empty(3 * hidden),
-        h.new_empty(values.shape if wants_values else 0),
+        values.new_empty(3 * hidden),
+        values.new_empty(values.shape if wants_values else 0),
     )
 
 

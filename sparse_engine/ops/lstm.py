@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from sparse_engine.ops._autocast import as_activation, as_sum, unfolded
 from sparse_engine.ops._gradients import of_input, where_needed
 from sparse_engine.ops._native import call, differentiable, native, refuse_second_derivative
 from sparse_engine.ops._sequence import batch_of, joined, steps_of
@@ -35,6 +36,12 @@ def lstm(
 
     Differentiable once, in all tensors of real numbers. Beside its arguments, only ``h``, ``c`` and
     the four gates are kept for the backward pass, and without autograd not even these.
+
+    With float32 values on the CPU, x and h0 may be bfloat16, and become it under
+    ``torch.autocast("cpu", torch.bfloat16)``: every h, du and what is kept is rounded to within
+    2^-8 of itself (a gate above 1/2 to within 2^-8 of its distance from 1), but c is carried from
+    step to step in float32. So are c0, the last c and their gradients; products and sums are taken
+    in float32, and so are the gradients of the parameters. On a CUDA device, all is float32.
 
     Args:
         x: float32 or float64 ``[steps, batch, inputs]``; without ``w_input`` the input's
@@ -91,6 +98,9 @@ def lstm_and_saved(
     if cell_clip is not None and not cell_clip >= 0:
         raise ValueError(f"expected cell_clip of at least 0, found {cell_clip}")
     p_values, p_pattern = (None, (None,) * 5) if projection is None else projection
+    if x.device.type == "cpu":
+        x, h0 = as_activation(x, values), None if h0 is None else as_activation(h0, values)
+    c0 = None if c0 is None else as_sum(c0, values)
     return _lstm(
         x,
         w_input,
@@ -110,7 +120,8 @@ def lstm_and_saved(
 def unprojected(saved: Tensor, batch_sizes: Tensor | None) -> Tensor:
     """``sigmoid(o) * tanh(c)`` of all steps, from what was kept under autograd."""
     kept = [step.reshape(-1, 5, len(step)) for step in steps_of(saved, batch_sizes)]
-    return joined([(each[:, 3] * each[:, 4].tanh()).T for each in kept], batch_sizes)
+    outputs = [unfolded(each[:, 3]) * each[:, 4].tanh() for each in kept]
+    return joined([each.T for each in outputs], batch_sizes)
 
 
 def lstm_ref(
@@ -155,7 +166,7 @@ def _(x, w_input, h0, c0, bias, values, *structure_and_options):
     batch = torch.library.get_ctx().new_dynamic_size() if packed else x.shape[1]
     return (
         x.new_empty(*rows, outputs),
-        x.new_empty(batch, hidden),
+        values.new_empty(batch, hidden),
         x.new_empty(rows[0] if keep else 0, *rows[1:], 5 * hidden),
     )
 
@@ -166,12 +177,12 @@ def _(dh, dc_n, h, saved, x, h0, c0, values, p_values, *structure_and_options):
     rows, outputs, hidden = h.shape[:-1], h.shape[-1], (crow.numel() - 1) // 4
     return (
         h.new_empty(rows[0] if wants_v else 0, *rows[1:], 4 * hidden),
-        h.new_empty(0 if x is None else 4 * hidden, 0 if x is None else x.shape[-1]),
+        values.new_empty(0 if x is None else 4 * hidden, 0 if x is None else x.shape[-1]),
         h.new_empty(0 if h0 is None else h0.shape[0], outputs),
-        h.new_empty(0 if c0 is None else c0.shape[0], hidden),
-        h.new_empty(4 * hidden),
-        h.new_empty(values.shape if wants_values else 0),
-        h.new_empty(p_values.shape if wants_values and p_values is not None else 0),
+        values.new_empty(0 if c0 is None else c0.shape[0], hidden),
+        values.new_empty(4 * hidden),
+        values.new_empty(values.shape if wants_values else 0),
+        values.new_empty(p_values.shape if wants_values and p_values is not None else 0),
     )
 
 

@@ -118,6 +118,9 @@ def integers(indices: Tensor, name: str, dtype: torch.dtype = torch.int64) -> Te
     if indices.is_floating_point() or indices.is_complex() or indices.dtype == torch.bool:
         raise ValueError(f"expected {name} of an integer dtype, found {indices.dtype}")
     converted = indices.to(dtype)
+    held, holds = torch.iinfo(indices.dtype), torch.iinfo(dtype)
+    if holds.min <= held.min and held.max <= holds.max:
+        return converted
     wrong = (converted != indices).nonzero()
     if wrong.numel():
         found = int(indices[tuple(wrong[0])])

@@ -51,7 +51,7 @@ def spmm_t_ref(values: Tensor, pattern: Pattern, y: Tensor) -> Tensor:
 
 def empty_like_order(x: Tensor, features: int) -> Tensor:
     """What the native library allocates for a result that follows the memory order of ``x``."""
-    if x.shape[1] > 1 and x.stride(0) == 1 and x.stride(1) != 1:
+    if x.stride(0) == 1 and x.stride(1) != 1:
         return x.new_empty(x.shape[1], features).t()
     return x.new_empty(features, x.shape[1])
 

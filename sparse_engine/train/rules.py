@@ -94,6 +94,11 @@ def _granet(options: RuleOptions) -> Arguments:
 
 
 def _pruning(options: RuleOptions) -> Arguments:
+    if options.final_density >= options.density:
+        raise ValueError(
+            "expected a density above final_density, to which the rule pruning lets it fall, found "
+            f"{options.density} and {options.final_density}"
+        )
     return options.densities() | {"last": max(1, options.steps // 2), "every": options.every}
 
 

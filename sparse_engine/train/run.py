@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 
 from sparse_engine.nn import SparseRNN, SparseWeight
 from sparse_engine.tasks import Task
-from sparse_engine.topology import Dynamic, Measure, Tracker
+from sparse_engine.topology import Dynamic, Measure, Static, Tracker
 from sparse_engine.train.checkpoint import Checkpoint
 from sparse_engine.train.folder import claim
 from sparse_engine.train.interruption import interruption
@@ -87,6 +87,7 @@ class Run:
         resume: go on from the folder's checkpoint.
 
     Raises:
+        ValueError: a rule other than :class:`Static` that would never rewire.
         FileExistsError: the folder holds a run, and ``resume`` was not asked for.
         CheckpointError: nothing to resume, or it is damaged or of another run.
     """
@@ -117,6 +118,7 @@ class Run:
         )
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=settings.learning_rate)
         self.rule = rule(self.model, self.optimizer)
+        self._check_rule()
         self.tracker = Tracker(self.rule, measures=measures)
         self.step = 0
         # Last, so that settings which cannot be used leave no folder behind.
@@ -164,6 +166,17 @@ class Run:
     def save(self) -> None:
         """Writes the checkpoint."""
         Checkpoint.of(self.step, self.model, self.optimizer, self.rule).save(self.folder)
+
+    def _check_rule(self) -> None:
+        rule, steps = self.rule, self.settings.steps
+        fraction = rule.fraction.at
+        # That of some rules falls to 0 on the way.
+        over = rule.density is None and fraction(rule.every) == 0 < fraction(0)
+        if not isinstance(rule, Static) and (rule.every >= steps or over):
+            raise ValueError(
+                f"expected a rewiring before the last of {steps} steps, found none with every = "
+                f"{rule.every}; take a smaller every, more steps or the rule static"
+            )
 
     def _take_step(self, log: MetricsLog, bar: tqdm) -> None:
         settings = self.settings

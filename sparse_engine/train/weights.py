@@ -33,6 +33,8 @@ def read_weights(path: str | Path) -> dict[str, SparseWeight | csr_array]:
     """
     path = Path(path)
     if path.is_dir():
+        if not (path / "checkpoint.json").exists():
+            raise ValueError(f"expected the folder of a run, found no checkpoint in {path}")
         return _weights_of(Checkpoint.load(path).model, path)
     if path.suffix == ".safetensors":
         try:

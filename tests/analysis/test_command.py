@@ -135,6 +135,16 @@ def test_damaged_files_are_one_line(name, tmp_path, capsys):
     assert line.startswith("sparse-engine: expected") and name in line
 
 
+def test_wrong_arguments_are_named(files, tmp_path, capsys):
+    for arguments, message in [
+        ([str(tmp_path)], f"expected the folder of a run, found no checkpoint in {tmp_path}"),
+        ([str(files[0]), "--samples", "1"], "expected --samples of at least 2, found 1"),
+        ([str(files[0]), "--seed", "-1"], "expected --seed of at least 0, found -1"),
+    ]:
+        assert main(["analyze", *arguments]) == 2
+        assert capsys.readouterr().err.splitlines() == [f"sparse-engine: {message}"]
+
+
 def test_what_cannot_be_read_is_one_line(tmp_path, capsys):
     assert main(["analyze", str(tmp_path / "absent.csv")]) == 2
     (line,) = capsys.readouterr().err.splitlines()

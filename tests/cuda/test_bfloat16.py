@@ -27,6 +27,7 @@ def check_products(gpu, pattern, columns, layout="rows"):
         assert found.dtype == wanted.dtype and torch.equal(found, wanted), name
 
 
+@pytest.mark.usefixtures("staging")
 @pytest.mark.parametrize("name", PATTERNS)
 @pytest.mark.parametrize("columns", [1, 3, 8, 17, 33])
 def test_products(gpu, name, columns):
@@ -62,6 +63,7 @@ def recurrence(hidden, inputs, lengths, activation):
     return (x, w_input, h0, bias, *links), lambda h: (dh, h, source, h0, *links, True, True)
 
 
+@pytest.mark.usefixtures("staging")
 @pytest.mark.parametrize("inputs", [None, 5])
 @pytest.mark.parametrize("lengths", [[3], [2] * 8, [4, 4] + [2] * 9 + [1] * 30])
 @pytest.mark.parametrize("activation", [0, 1])

@@ -127,6 +127,7 @@ def test_as_on_the_cpu(gpu, cell, hidden, initial):
         check(gpu, cell, arguments, 8 * steps * batch * hidden)
 
 
+@pytest.mark.usefixtures("staging")
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("setting", [("SIMT_COOPERATIVE", "0"), ("SIMT_ORDER", "descending")])
 def test_same_bits_by_launches_and_in_any_order_of_threads(simulated, cell, setting, monkeypatch):
@@ -136,6 +137,15 @@ def test_same_bits_by_launches_and_in_any_order_of_threads(simulated, cell, sett
     monkeypatch.setenv(*setting)
     for one, other in zip(first, run(simulated, cell, arguments), strict=True):
         assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("cell", ["ctrnn", "rhn", "on_lstm"])
+@pytest.mark.parametrize("hidden", [1, 40, 260])
+def test_staged(gpu, cell, hidden, monkeypatch):
+    monkeypatch.setenv("SPARSE_ENGINE_STAGED", "1")
+    for steps, batch, dtype in [(2, 1, torch.float64), (1, 10, torch.float64)]:
+        arguments = CELLS[cell](hidden, steps, batch, dtype, initial=batch == 1)
+        check(gpu, cell, arguments, 8 * steps * batch * hidden)
 
 
 @pytest.mark.parametrize("solver", [Euler(), RK4()])

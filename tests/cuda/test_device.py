@@ -104,6 +104,22 @@ def test_packed_sequences_on_device(cell):
     assert_close(found.data, pack_sequence(alone).data)
 
 
+@CELLS
+def test_both_kinds_of_products_on_device(cell, monkeypatch):
+    """With more shared memory than a launch has without asking for it."""
+    layer = cell(5, 6000, density=0.01).cuda()
+    x = torch.randn(3, 32, 5, device="cuda")
+    found = []
+    for staged in "01":
+        monkeypatch.setenv("SPARSE_ENGINE_STAGED", staged)
+        layer.zero_grad()
+        y = layer(x)[0]
+        y.square().sum().backward()
+        found.append([y, *(parameter.grad for parameter in layer.parameters())])
+    for one, other in zip(*found, strict=True):
+        assert_close(one, other, rtol=1e-3, atol=1e-3 * float(other.abs().max()))
+
+
 def test_autocast_on_device():
     layer = SparseRNN(5, 300, density=0.1).cuda()
     x = torch.randn(6, 32, 5, device="cuda")
@@ -114,6 +130,15 @@ def test_autocast_on_device():
     assert y.dtype == torch.bfloat16
     assert (y - wanted).norm() < 2**-6 * wanted.norm()
     assert all(parameter.grad.dtype == torch.float32 for parameter in layer.parameters())
+
+
+@pytest.mark.parametrize("cell", [SparseLSTM, SparseGRU])
+def test_gates_are_computed_in_float32_on_device(cell):
+    layer = cell(5, 300, density=0.1).cuda()
+    x = torch.randn(6, 32, 5, device="cuda")
+    wanted = layer(x)[0]
+    with torch.autocast("cuda", torch.bfloat16):
+        assert torch.equal(layer(x)[0], wanted)
 
 
 def test_fifty_rewirings_on_device_give_the_topology_of_the_cpu():

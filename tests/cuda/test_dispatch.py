@@ -37,11 +37,13 @@ CELLS = [
     for cell in ("rnn", "lstm", "gru", "ctrnn", "conductance", "ltc", "rhn", "on_lstm")
     for way in ("forward", "backward")
 ]
+WITHOUT = [f"normed_{cell}_{way}" for cell in ("rnn", "lstm") for way in ("forward", "backward")]
+WITHOUT += ["ch3_l3", "ch2_l3n"]
 REWIRING = ["transpose", "sample_absent", "rewire", "smallest", "nearest_zero", "scan_absent"]
 REWIRING += ["carry", "carry_"]
 
 
-@pytest.mark.parametrize("name", [*CELLS, *REWIRING])
+@pytest.mark.parametrize("name", [*CELLS, *REWIRING, *WITHOUT])
 def test_an_operation_is_known_on_cuda(name):
     """Either way: it runs there, or says that it cannot."""
     assert torch._C._dispatch_has_kernel_for_dispatch_key(f"sparse_engine::{name}", "CUDA")
@@ -77,6 +79,11 @@ def test_dtypes_that_no_kernel_has_are_named(simulated):
         simulated.spmm(values, *PATTERN, x.half(), None)
     with pytest.raises(ValueError, match="expected b of dtype bfloat16, found float32"):
         simulated.sddmm(*PATTERN, x.bfloat16(), x)
+    with pytest.raises(ValueError, match="float32 on a CUDA device, found bfloat16"):
+        simulated.gru_forward(
+            *(torch.randn(2, 3, 18).bfloat16(), None, None, None, None),
+            *(values, *PATTERN, None, False),
+        )
 
 
 def test_batch_sizes_are_checked_before_a_launch(simulated):
@@ -95,7 +102,7 @@ def test_batch_sizes_are_checked_before_a_launch(simulated):
         )
 
 
-@pytest.mark.parametrize("name", ["ch3_l3", "ch2_l3n"])
+@pytest.mark.parametrize("name", WITHOUT)
 def test_an_operation_without_a_kernel_says_so(name):
     operation = getattr(native, name).default
     of_kind = {"Tensor": torch.ones(1), "int": 0, "float": 0.0, "bool": False}

@@ -13,14 +13,18 @@ from sparse_engine.testing import (
     hub_pattern,
     integers,
     laid_out,
+    pattern_of,
     patterns,
     real_dtypes,
 )
 
 # A row of more than 256 links is cut into pieces; one of 900 into four.
+first_columns = torch.zeros(40, 90, dtype=torch.bool)
+first_columns[::2, :3] = True
 PATTERNS = awkward_patterns() | {
     "long rows": hub_pattern(24, 900),
     "long columns": hub_pattern(600, 9),
+    "first columns": pattern_of(first_columns),
 }
 
 
@@ -41,6 +45,7 @@ def check(gpu, pattern, columns, dtype, layout="rows"):
         assert found.is_contiguous() == wanted.is_contiguous()
 
 
+@pytest.mark.usefixtures("staging")
 @pytest.mark.parametrize("name", PATTERNS)
 @pytest.mark.parametrize("columns", [1, 3, 8, 17, 33])
 def test_awkward_structures(gpu, name, columns):
@@ -56,9 +61,16 @@ def test_layouts(gpu, layout, columns):
 
 
 @settings(max_examples=10)
-@given(pattern=patterns(), columns=st.integers(1, 70), dtype=real_dtypes())
-def test_any_structure(gpu, pattern, columns, dtype):
-    check(gpu, pattern, columns, dtype)
+@given(
+    pattern=patterns(),
+    columns=st.integers(1, 70),
+    dtype=real_dtypes(),
+    staged=st.sampled_from("01"),
+)
+def test_any_structure(gpu, pattern, columns, dtype, staged):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPARSE_ENGINE_STAGED", staged)
+        check(gpu, pattern, columns, dtype)
 
 
 def test_no_columns(gpu):
@@ -68,6 +80,7 @@ def test_no_columns(gpu):
     assert torch.equal(gpu.sddmm(*pattern, y, x), torch.zeros(800))
 
 
+@pytest.mark.usefixtures("staging")
 @pytest.mark.parametrize("name", ["ordinary", "long rows"])
 def test_real_numbers(gpu, name):
     pattern = PATTERNS[name]
@@ -84,6 +97,7 @@ def test_real_numbers(gpu, name):
     assert_sums(gpu.sddmm(*pattern, y, x), gradient, 20)
 
 
+@pytest.mark.usefixtures("staging")
 def test_not_a_number_stays_in_its_column(gpu):
     pattern = PATTERNS["all"]
     x = torch.randn(17, 5)

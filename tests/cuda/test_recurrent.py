@@ -97,6 +97,7 @@ def check_both_ways(gpu, cell, *sizes, **options):
     check(getattr(gpu, f"{cell}_backward")(*backward(*found)), gradients, terms)
 
 
+@pytest.mark.usefixtures("staging")
 @pytest.mark.parametrize("cell", GATES)
 @pytest.mark.parametrize("hidden", SIZES)
 @pytest.mark.parametrize("initial", [True, False])
@@ -117,6 +118,7 @@ def test_dense_input(gpu, cell, inputs):
         check_both_ways(gpu, cell, 40, 2, batch, dtype, initial=True, inputs=inputs)
 
 
+@pytest.mark.usefixtures("staging")
 @pytest.mark.parametrize("cell", GATES)
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
 @pytest.mark.parametrize("inputs", [None, 3])
@@ -132,6 +134,7 @@ def test_more_steps_than_a_launch_takes_along(gpu, cell):
     check_both_ways(gpu, cell, 3, None, None, torch.float64, initial=True, lengths=lengths)
 
 
+@pytest.mark.usefixtures("staging")
 @pytest.mark.parametrize(("hidden", "outputs"), [(1, 1), (7, 3), (40, 13), (12, 260), (260, 12)])
 @pytest.mark.parametrize("lengths", [None, LENGTHS["one left"]])
 def test_projections_and_clips(gpu, hidden, outputs, lengths):
@@ -145,6 +148,7 @@ def test_clips_without_a_projection(gpu):
         check_both_ways(gpu, "lstm", 40, 3, 5, torch.float64, initial=True, clip=clip)
 
 
+@pytest.mark.usefixtures("staging")
 def test_no_links_at_all(gpu):
     nothing, projection = random_pattern(28, 3, 0), random_pattern(3, 7, 0)
     none = torch.empty(0, dtype=torch.float64)
@@ -164,6 +168,7 @@ def test_what_is_not_wanted_is_empty(gpu):
     check(gpu.lstm_backward(*backward(*gpu.lstm_forward(*forward))[:-2], False, False), wanted, 60)
 
 
+@pytest.mark.usefixtures("staging")
 @pytest.mark.parametrize("cell", GATES)
 @pytest.mark.parametrize("lengths", [None, [2, 1, 1]])
 @pytest.mark.parametrize("setting", [("SIMT_COOPERATIVE", "0"), ("SIMT_ORDER", "descending")])

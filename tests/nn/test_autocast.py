@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from sparse_engine.nn import (
+    DropConnect,
     SparseCTRNN,
     SparseGRU,
     SparseLinear,
@@ -24,7 +25,16 @@ NETWORKS = {
         6, 70, density=0.3, input_density=0.5, **options
     ),
     "lstm": lambda **options: SparseLSTM(6, 70, 2, density=0.3, **options),
+    "lstm, many inputs": lambda **options: SparseLSTM(300, 70, density=0.3, **options),
+    "lstm, projected": lambda **options: SparseLSTM(
+        6, 70, 2, density=0.3, proj_size=30, cell_clip=1.0, bidirectional=True, **options
+    ),
+    "normed rnn": lambda **options: SparseRNN(6, 70, 2, density=0.3, layer_norm=True, **options),
+    "normed lstm": lambda **options: SparseLSTM(6, 70, density=0.3, layer_norm=True, **options),
     "gru": lambda **options: SparseGRU(6, 70, 2, density=0.3, **options),
+    "gru, sparse input": lambda **options: SparseGRU(
+        6, 70, density=0.3, input_density=0.5, bidirectional=True, **options
+    ),
     "rhn": lambda **options: SparseRHN(6, 70, density=0.3, recurrence_depth=2, **options),
     "on_lstm": lambda **options: SparseONLSTM(6, 70, density=0.3, chunk_size=10, **options),
     "ctrnn": lambda **options: SparseCTRNN(6, 70, density=0.3, **options),
@@ -32,6 +42,7 @@ NETWORKS = {
     "ltc": lambda **options: SparseLTC(6, 70, density=0.3, **options),
 }
 EVERY = pytest.mark.parametrize("kind", NETWORKS)
+NARROW = pytest.mark.parametrize("kind", [name for name in NETWORKS if NETWORKS[name]().narrow])
 
 
 def autocast():
@@ -60,6 +71,8 @@ def test_close_to_float32(kind, batch):
     with autocast():
         y, rounded = gradients()
         assert network(x)[0].dtype == (torch.bfloat16 if network.narrow else torch.float32)
+        if isinstance(network, SparseLSTM):
+            assert network(x)[1][1].dtype == torch.float32
     assert relative(y, expected) < 0.01
     for name, own, other in zip(leaves, rounded, exact, strict=True):
         assert (own is None) == (other is None)
@@ -72,8 +85,8 @@ def test_close_to_float32(kind, batch):
 def test_layers_of_a_model_follow_each_other(kind):
     network = NETWORKS[kind]()
     model = nn.ModuleList([network, SparseLinear(70, 200, density=0.2), NETWORKS["lstm"]()])
-    readout = nn.Linear(70, 6)
     x = torch.randn(5, 3, network.input_size)
+    readout = nn.Linear(network(x)[0].shape[-1], 6)
     with autocast():
         y = readout(model[0](x)[0])
         y = model[2](y)[0]
@@ -96,17 +109,94 @@ def test_an_initial_state_of_either_dtype(kind):
     assert not torch.equal(again, y)
 
 
-def test_compiled():
-    network = NETWORKS["rnn"]()
+@NARROW
+def test_compiled(kind):
+    network = NETWORKS[kind]()
     compiled = torch.compile(network, fullgraph=True, backend="aot_eager")
-    x = torch.randn(5, 3, 6)
+    x = torch.randn(5, 3, network.input_size)
     with autocast():
-        assert torch.equal(compiled(x)[0], network(x)[0])
+        own, other = compiled(x)[0], network(x)[0]
+    assert torch.equal(own, other)
+    for one, two in zip(*(gradients(y, network) for y in (own, other)), strict=True):
+        assert torch.equal(one, two)
 
 
-def test_any_number_of_threads_gives_the_same_bits():
+@NARROW
+def test_exported(kind):
+    network = NETWORKS[kind]()
+    x = torch.randn(5, 3, network.input_size)
+    with autocast(), torch.no_grad():
+        program = torch.export.export(network, (x,))
+        assert torch.equal(program.module()(x)[0], network(x)[0])
+
+
+@NARROW
+def test_computed_again_in_segments(kind):
+    """Where a segment ends, gradients are rounded once more, and what a GRU carries is."""
+    network = NETWORKS[kind]()
+    x = torch.randn(7, 20, network.input_size)
+    with autocast():
+        whole = network(x)[0]
+        network.checkpoint_every = 3
+        again = network(x)[0]
+    assert relative(again, whole) <= (2**-8 if isinstance(network, SparseGRU) else 0)
+    for one, two in zip(gradients(again, network), gradients(whole, network), strict=True):
+        assert relative(one, two) <= 2**-7
+
+
+@NARROW
+def test_streams(kind):
+    network = NETWORKS[kind]()
+    if network.bidirectional:
+        pytest.skip("needs the whole sequence")
+    state, x = None, torch.randn(6, 3, network.input_size)
+    with autocast():
+        whole = network(x)[0]
+        for t, step in enumerate(x):
+            y, state = network.step(step, state)
+            assert relative(y, whole[t]) <= 2**-8
+
+
+@NARROW
+def test_dropped_links(kind):
+    torch.manual_seed(2)
+    network = DropConnect(NETWORKS[kind](), 0.4)
+    x = torch.randn(5, 3, network.network.input_size)
+
+    def run():
+        torch.manual_seed(4)
+        return network(x)[0]
+
+    exact = run()
+    with autocast():
+        assert relative(run(), exact) < 0.01
+
+
+@NARROW
+def test_float16_is_not_what_they_keep(kind):
+    network = NETWORKS[kind]()
+    x = torch.randn(5, 3, network.input_size)
+    exact = network(x)[0]
+    with torch.autocast("cpu", torch.float16):
+        assert torch.equal(network(x)[0], exact)
+
+
+def test_normalised_gates_are_computed_in_float32():
+    network = SparseLSTM(6, 20, density=0.3, layer_norm=True)
+    x = torch.randn(5, 3, 6)
+    exact = network(x)[0]
+    with autocast():
+        assert torch.equal(network(x)[0], exact)
+
+
+def gradients(y, network):
+    return torch.autograd.grad(y.float().square().sum(), network.parameters())
+
+
+@pytest.mark.parametrize("cell", [SparseRNN, SparseLSTM, SparseGRU])
+def test_any_number_of_threads_gives_the_same_bits(cell):
     torch.manual_seed(1)
-    network = SparseRNN(6, 3000, density=0.02)
+    network = cell(6, 1500, density=0.02)
     x = torch.randn(4, 33, 6)
     results = []
     before = torch.get_num_threads()
@@ -114,15 +204,16 @@ def test_any_number_of_threads_gives_the_same_bits():
         torch.set_num_threads(threads)
         with autocast():
             y = network(x)[0]
-        results.append((y, *torch.autograd.grad(y.float().square().sum(), network.parameters())))
+        results.append((y, *gradients(y, network)))
     torch.set_num_threads(before)
     for one, two in zip(*results, strict=True):
         assert torch.equal(one, two)
 
 
-def test_packed_sequences():
-    network = NETWORKS["rnn"]()
-    x = torch.randn(7, 3, 6)
+@NARROW
+def test_packed_sequences(kind):
+    network = NETWORKS[kind]()
+    x = torch.randn(7, 3, network.input_size)
     with autocast():
         whole = network(x, lengths=[7, 2, 5])[0]
         for n, length in enumerate([7, 2, 5]):
@@ -131,8 +222,9 @@ def test_packed_sequences():
             assert not whole[length:, n].any()
 
 
-def test_growth_by_gradient():
-    network = SparseRNN(6, 70, density=0.3)
+@pytest.mark.parametrize("kind", ["rnn", "lstm, projected", "gru"])
+def test_growth_by_gradient(kind):
+    network = NETWORKS[kind]()
     optimizer = torch.optim.Adam(network.parameters())
     rewiring = RigL(network, optimizer, steps=10, every=2)
     before = network.weight_hh_l0.col_indices.clone()

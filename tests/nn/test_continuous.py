@@ -181,6 +181,43 @@ def test_no_time_no_change():
 
 
 @KINDS
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("batch", [0, 3, None])
+def test_steps_take_their_time(kind, batch_first, batch):
+    network = make(kind, num_layers=2, batch_first=batch_first)
+    time = 1 if batch_first and batch is not None else 0
+    x, h0 = inputs(network, 5, batch)
+    spans = torch.rand(x.shape[:-1], dtype=torch.float64)
+    found = []
+    for stepwise in (True, False):
+        own = [leaf.clone().requires_grad_() for leaf in (x, h0, spans)]
+        if stepwise:
+            state, outputs = own[1], []
+            for step, span in zip(own[0].unbind(time), own[2].unbind(time), strict=True):
+                y, state = network.step(step, state, timespans=span)
+                outputs.append(y)
+            y = torch.stack(outputs, time)
+        else:
+            y, state = network(own[0], own[1], timespans=own[2])
+        loss = (y * y.cos()).sum() + state.sin().sum()
+        found.append([y, state, *torch.autograd.grad(loss, [*own, *network.parameters()])])
+    for one, other in zip(*found, strict=True):
+        assert_close(one, other, rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("form", [float, torch.tensor, lambda span: [span] * 3])
+def test_a_step_takes_one_time_for_all_or_a_list(batch_first, form):
+    network = make("own time constants", batch_first=batch_first)
+    x, h0 = torch.randn(3, 6, dtype=torch.float64), torch.randn(1, 3, 21, dtype=torch.float64)
+    wanted = network.step(x, h0, timespans=torch.full((3,), 0.7, dtype=torch.float64))
+    # A tensor of single precision is what it holds; numbers are taken in the network's.
+    close = {"rtol": 1e-6, "atol": 1e-6} if form is torch.tensor else {"rtol": 0, "atol": 0}
+    assert_close(network.step(x, h0, timespans=form(0.7)), wanted, **close)
+    assert_close(network.step(x, h0), network.step(x, h0, timespans=0.6), rtol=1e-14, atol=1e-14)
+
+
+@KINDS
 @pytest.mark.parametrize("batch", [0, 1, 4])
 def test_the_final_state_continues_a_sequence(kind, batch):
     network = make(kind, num_layers=2)
@@ -263,6 +300,9 @@ def test_compiles_without_a_graph_break(kind):
     (x, h0), spans = inputs(network, 4, 3), torch.rand(4)
     compiled = torch.compile(network, fullgraph=True, backend="aot_eager")
     assert_close(compiled(x, h0, timespans=spans), network(x, h0, timespans=spans))
+    one_step = torch.compile(network.step, fullgraph=True, backend="aot_eager")
+    wanted = network.step(x[0], h0, timespans=0.3)
+    assert_close(one_step(x[0], h0, timespans=0.3), wanted)
     compiled(x)[0].sum().backward()
     grads = [parameter.grad.clone() for parameter in network.parameters()]
     network.zero_grad()
@@ -327,20 +367,60 @@ def test_settings_are_checked(options, message):
         SparseCTRNN(3, 4, **({"density": 0.5} | options))
 
 
+def check_refused(timespans, message):
+    network = make("ctrnn")
+    with pytest.raises(ValueError, match=message):
+        network(inputs(network, 4, 3)[0], timespans=timespans)
+
+
 @pytest.mark.parametrize(
     ("timespans", "message"),
     [
         (torch.ones(5), r"timespans of shape \[4\] or \[4, 3\], found \[5\]"),
         (torch.ones(3, 4), r"timespans of shape \[4\] or \[4, 3\], found \[3, 4\]"),
         (torch.tensor(1.0), r"timespans of shape \[4\] or \[4, 3\], found \[\]"),
+    ],
+)
+def test_timespans_are_checked(timespans, message):
+    check_refused(timespans, message)
+
+
+@pytest.mark.cpu
+@pytest.mark.parametrize(
+    ("timespans", "message"),
+    [
         (torch.tensor([1.0, 1, -6, 1]), r"timespans / unfolds.*at least 0, found -1 at step 2"),
         (torch.tensor([1.0, 1, 1, torch.nan]), "finite and at least 0, found nan at step 3"),
     ],
 )
-def test_timespans_are_checked(timespans, message):
+def test_numbers_of_timespans_are_checked(timespans, message):
+    check_refused(timespans, message)
+
+
+@pytest.mark.parametrize(
+    ("timespans", "message"),
+    [
+        (torch.ones(4), r"timespans of shape \[\] or \[3\], found \[4\]"),
+        (torch.ones(1, 3), r"timespans of shape \[\] or \[3\], found \[1, 3\]"),
+        ([1.0], r"timespans of shape \[\] or \[3\], found \[1\]"),
+        (-6.0, r"timespans / unfolds.*at least 0, found -1 at step 0"),
+        ([1.0, float("nan"), 1.0], "finite and at least 0, found nan at step 0"),
+    ],
+)
+def test_timespans_of_a_step_are_checked(timespans, message):
     network = make("ctrnn")
     with pytest.raises(ValueError, match=message):
-        network(inputs(network, 4, 3)[0], timespans=timespans)
+        network.step(torch.randn(3, 6, dtype=torch.float64), timespans=timespans)
+
+
+def test_steps_are_checked():
+    network = make("ctrnn")
+    with pytest.raises(ValueError, match=r"timespans of shape \[\], found \[1\]"):
+        network.step(torch.randn(6, dtype=torch.float64), timespans=torch.ones(1))
+    with pytest.raises(ValueError, match=r"expected input of shape \[batch, 6\] or \[6\]"):
+        network.step(torch.randn(2, 3, 6, dtype=torch.float64), timespans=torch.ones(3))
+    with pytest.raises(ValueError, match="one direction"):
+        make("ctrnn", bidirectional=True).step(torch.randn(6).double(), timespans=1.0)
 
 
 def test_inputs_are_checked():

@@ -27,6 +27,8 @@ from sparse_engine.topology import SET
 NETWORKS = {
     "rnn": SparseRNN,
     "lstm": SparseLSTM,
+    "normed rnn": partial(SparseRNN, layer_norm=True),
+    "normed lstm": partial(SparseLSTM, layer_norm=True),
     "gru": SparseGRU,
     "rhn": partial(SparseRHN, recurrence_depth=2),
     "on_lstm": partial(SparseONLSTM, chunk_size=7),

@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 import torch
 
-from sparse_engine.topology import RigL, Static, topology_hash
+from sparse_engine.topology import SET, GradualPruning, RigL, Static, topology_hash
 from sparse_engine.train import Checkpoint, CheckpointError, MetricsLog, Settings, read_metrics
 
 FILES = (
@@ -97,6 +97,32 @@ def test_the_last_step_does_not_rewire(tmp_path, start):
     records = read_metrics(tmp_path / "topology.jsonl")
     assert [record["step"] for record in records] == [5, 10, 15]
     assert run.model.recurrent.weight_hh_l0.values.all(), "links that were never trained"
+
+
+@pytest.mark.parametrize(
+    ("rule", "every"),
+    [
+        (SET, 20),
+        (SET, 21),
+        (partial(RigL, steps=20), 15),
+        (partial(GradualPruning, density=0.1, last=10), 20),
+    ],
+)
+def test_a_rule_that_never_rewires_is_refused(tmp_path, start, rule, every):
+    with pytest.raises(ValueError, match=f"before the last of 20 steps.* every = {every}; take"):
+        start(tmp_path / "never", rule=partial(rule, every=every))
+    assert not (tmp_path / "never").exists()
+    run = start(tmp_path / "once", rule=partial(rule, every=every - every // 20 - 1))
+    run.train(progress=False)
+    assert run.model.recurrent.weight_hh_l0.topology_version == 1
+
+
+@pytest.mark.parametrize("rule", [Static, partial(SET, fraction=0.0, every=3)])
+def test_a_wiring_may_stay(tmp_path, start, rule):
+    run = start(tmp_path, rule=rule, steps=4)
+    before = run.model.recurrent.weight_hh_l0.col_indices.clone()
+    run.train(progress=False)
+    assert torch.equal(run.model.recurrent.weight_hh_l0.col_indices, before)
 
 
 def test_the_last_step_leaves_no_gradients_behind(tmp_path, start):

@@ -11,6 +11,11 @@
 // it. With `first_row`, sequences are packed as in rnn.h, and what step t saved is [hidden, saved,
 // rows of step t]. The LSTM saves i, f, g, o and c, the GRU r, z, n and the candidate's part of u.
 // The GRU has no c: its pointers are null.
+//
+// Activations are kept as A: as T, or as BFloat16 where T is float. What goes on from step to step
+// other than by the weight, c or the GRU's h, does so as a T; c0, c_n and their gradients are T,
+// too. In BFloat16, a sigmoid y above 1/2 is saved as -(1 - y), and i, f and g of a c that was
+// clipped as zeros.
 #pragma once
 
 #include "sparse_engine/matrix.h"
@@ -27,19 +32,19 @@ struct Projection {
   const T* values;             // [links]
 };
 
-template <typename T>
+template <typename T, typename A = T>
 struct GatedForward {
   Csr w;                     // [gates * hidden x outputs]
   const T* values;           // [nnz]
   const T* bias;             // [gates * hidden], or null for zeros
-  const T* x;                // [steps, batch, inputs]; without `w_input`, inputs = gates * hidden
+  const A* x;                // [steps, batch, inputs]; without `w_input`, inputs = gates * hidden
   const T* w_input;          // [gates * hidden, inputs], dense, or null where x is its product
   const T* b_input;          // [gates * hidden], or null for zeros
-  const T* h0;               // [batch, hidden], or null for zeros
+  const A* h0;               // [batch, hidden], or null for zeros
   const T* c0;               // [batch, hidden], or null for zeros
-  T* h;                      // [steps, batch, hidden], written; what is written overlaps nothing
+  A* h;                      // [steps, batch, hidden], written; what is written overlaps nothing
   T* c_n;                    // [batch, hidden], the last c, written
-  T* saved;                  // [steps, hidden, saved, batch] or null (not wanted), written
+  A* saved;                  // [steps, hidden, saved, batch] or null (not wanted), written
   const int64_t* first_row;  // [steps + 1], as in rnn.h, or null
   int64_t steps;             // >= 1
   int64_t batch;             // >= 1
@@ -52,24 +57,24 @@ struct GatedForward {
 // Back-propagation through time, from the gradients of every h_t and of the last c. With dv_t and
 // du_t the gradients of v_t and u_t: db = sum_t du_t, dW = sum_t du_t h_{t-1}^T at the links,
 // db_input = sum_t dv_t, dw_input = sum_t dv_t x_t^T.
-template <typename T>
+template <typename T, typename A = T>
 struct GatedBackward {
   Csr w;                       // [gates * hidden x outputs]
   Csr wt;                      // the transposed pattern
   const int32_t* permutation;  // [nnz], link p of wt is link permutation[p] of w
   const T* values;             // [nnz]
-  const T* h0;                 // [batch, outputs], or null for zeros
+  const A* h0;                 // [batch, outputs], or null for zeros
   const T* c0;                 // [batch, hidden], or null for zeros
-  const T* h;                  // [steps, batch, outputs], as the forward pass wrote it
-  const T* saved;              // [steps, hidden, saved, batch], the same
-  const T* dh;                 // [steps, batch, outputs]
+  const A* h;                  // [steps, batch, outputs], as the forward pass wrote it
+  const A* saved;              // [steps, hidden, saved, batch], the same
+  const A* dh;                 // [steps, batch, outputs]
   const T* dc_n;               // [batch, hidden], or null for zeros
-  const T* x;                  // [steps, batch, inputs]; read for dw_input only
-  T* dv;                       // [steps, batch, gates * hidden] or null (not wanted), written
+  const A* x;                  // [steps, batch, inputs]; read for dw_input only
+  A* dv;                       // [steps, batch, gates * hidden] or null (not wanted), written
   T* dw_input;                 // [gates * hidden, inputs] or null (not wanted), written
   T* db_input;                 // [gates * hidden] or null (not wanted), written
   T* dbias;                    // [gates * hidden], written
-  T* dh0;                      // [batch, outputs], written; null exactly when h0 is
+  A* dh0;                      // [batch, outputs], written; null exactly when h0 is
   T* dc0;                      // [batch, hidden], written; null exactly when c0 is
   T* dvalues;                  // [nnz] or null (not wanted), written
   T* dprojection;              // [links] or null (not wanted, or no projection), written
@@ -82,13 +87,13 @@ struct GatedBackward {
   int threads;
 };
 
-template <class Isa, typename T>
-void lstm_forward(const GatedForward<T>& args);
-template <class Isa, typename T>
-void lstm_backward(const GatedBackward<T>& args);
-template <class Isa, typename T>
-void gru_forward(const GatedForward<T>& args);
-template <class Isa, typename T>
-void gru_backward(const GatedBackward<T>& args);
+template <class Isa, typename T, typename A>
+void lstm_forward(const GatedForward<T, A>& args);
+template <class Isa, typename T, typename A>
+void lstm_backward(const GatedBackward<T, A>& args);
+template <class Isa, typename T, typename A>
+void gru_forward(const GatedForward<T, A>& args);
+template <class Isa, typename T, typename A>
+void gru_backward(const GatedBackward<T, A>& args);
 
 }  // namespace sparse_engine

@@ -6,6 +6,7 @@
 #include "sparse_engine/ctrnn.h"
 #include "sparse_engine/gated.h"
 #include "sparse_engine/ltc.h"
+#include "sparse_engine/normed.h"
 #include "sparse_engine/on_lstm.h"
 #include "sparse_engine/rhn.h"
 #include "sparse_engine/rnn.h"
@@ -40,14 +41,22 @@ struct Kernels {
   void (*conductance_backward)(const ConductanceBackward<T>&);
   void (*ltc_forward)(const LtcForward<T>&);
   void (*ltc_backward)(const LtcBackward<T>&);
+  void (*normed_rnn_forward)(const NormedForward<T>&);
+  void (*normed_rnn_backward)(const NormedBackward<T>&);
+  void (*normed_lstm_forward)(const NormedForward<T>&);
+  void (*normed_lstm_backward)(const NormedBackward<T>&);
 };
 
-// Those that also take activations as BFloat16, with float values.
+// Those that also take activations as BFloat16, with float values. Null where there is none.
 struct NarrowKernels {
   void (*spmm)(const Spmm<float, BFloat16>&);
   void (*sddmm)(const Sddmm<float, BFloat16>&);
   void (*rnn_forward)(const RnnForward<float, BFloat16>&);
   void (*rnn_backward)(const RnnBackward<float, BFloat16>&);
+  void (*lstm_forward)(const GatedForward<float, BFloat16>&);
+  void (*lstm_backward)(const GatedBackward<float, BFloat16>&);
+  void (*gru_forward)(const GatedForward<float, BFloat16>&);
+  void (*gru_backward)(const GatedBackward<float, BFloat16>&);
 };
 
 template <class Isa, typename T>

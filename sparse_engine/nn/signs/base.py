@@ -16,6 +16,8 @@ from sparse_engine.ops import Rewired
 class Signs(ABC):
     """Keeps entries of a parameter on their side of 0, by projected gradient.
 
+    The signs to start with may come from :func:`sparse_engine.topology.apply_signs`.
+
     The optimizer steps as it likes; then :meth:`apply` sets to 0 what came to the wrong side. A
     link at 0 stays a link and may grow again on its own side. Optimizer state is left alone.
 

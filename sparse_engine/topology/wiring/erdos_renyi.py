@@ -14,7 +14,8 @@ from sparse_engine.topology.wiring.base import Wiring
 class ErdosRenyi(Wiring):
     """Every set of that many cells is equally likely (Erdos and Renyi 1959; G(n, M)).
 
-    Give exactly one of the attributes.
+    Give exactly one of the attributes. For random graphs to compare a graph with, see
+    :class:`sparse_engine.analysis.ErdosRenyi`.
 
     Attributes:
         density: share of all cells, in (0, 1]: ``round(density * out * in)`` links.

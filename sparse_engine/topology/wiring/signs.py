@@ -15,7 +15,10 @@ from sparse_engine.topology.wiring._sampling import generator, sample_groups
 
 
 class Signs(ABC):
-    """Gives every link a sign. A rule of your own is a subclass with one method."""
+    """Gives every link a sign, once. A rule of your own is a subclass with one method.
+
+    What keeps signs while a network is trained is a :class:`sparse_engine.nn.Signs`.
+    """
 
     @abstractmethod
     def signs(self, links: Links, key: RandomKey) -> Tensor:
@@ -82,7 +85,10 @@ def apply_signs(weight: SparseWeight, rule: Signs, key: RandomKey) -> None:
 
     Raises:
         ValueError: the rule does not give one sign for each link.
+        TypeError: a rule of another kind, such as one of :class:`sparse_engine.nn.Signs`.
     """
+    if not isinstance(rule, Signs):
+        raise TypeError(f"expected Signs of sparse_engine.topology, found {type(rule)}")
     signs = rule.signs(weight.pattern.links, key)
     if signs.shape != weight.values.shape:
         raise ValueError(f"expected {weight.nnz} signs from {rule}, found shape {[*signs.shape]}")

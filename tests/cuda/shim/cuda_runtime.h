@@ -4,8 +4,9 @@
 // round, and what differs between the two is a race.
 //
 // Stricter than a GPU: a barrier or a warp-wide operation that some threads of the block or the
-// warp never reach is an error. Laxer: everything a thread wrote is seen by all at once, and shared
-// memory keeps what an earlier block left there.
+// warp never reach is an error, and the shared memory that a launch asks for starts as NaN. Laxer:
+// everything a thread wrote is seen by all at once, and shared arrays keep what an earlier block
+// left there.
 #pragma once
 
 #include <cmath>
@@ -19,7 +20,7 @@
 #define __device__
 #define __host__
 #define __launch_bounds__(...)
-#define __shared__ static  // blocks run one after the other, except in cooperative kernels
+#define __shared__ thread_local  // all fibers are of one thread; see show_shared_memory_of
 
 struct dim3 {
   unsigned x, y, z;
@@ -39,8 +40,12 @@ void wait(Scope scope);
 // other = what lane `from` gives as its own, once all lanes of the mask have called it.
 void exchange(unsigned mask, const void* own, void* other, size_t bytes, int from);
 
-// Runs body once per thread; false where threads missed a barrier.
-bool run(dim3 grid, dim3 block, bool cooperative, const std::function<void()>& body);
+// Of the shared memory that a launch may ask for: a few rows of a panel.
+constexpr size_t kMostShared = 1 << 10;
+
+// Runs body once per thread, with so much shared memory for each block; false where threads missed
+// a barrier.
+bool run(dim3 grid, dim3 block, size_t shared, bool cooperative, const std::function<void()>& body);
 
 int lane();
 
@@ -54,7 +59,8 @@ using cudaStream_t = struct Stream_*;
 enum cudaDeviceAttr {
   cudaDevAttrMultiProcessorCount,
   cudaDevAttrCooperativeLaunch,
-  cudaDevAttrL2CacheSize
+  cudaDevAttrL2CacheSize,
+  cudaDevAttrMaxSharedMemoryPerBlockOptin
 };
 
 // A GPU of two processors that hold a block each; SIMT_COOPERATIVE=0 takes cooperative launches
@@ -65,6 +71,12 @@ template <class Kernel>
 cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, Kernel, int, size_t) {
   *blocks = 1;
   return cudaSuccess;
+}
+
+enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
+template <class Kernel>
+cudaError_t cudaFuncSetAttribute(Kernel, cudaFuncAttribute, int bytes) {
+  return bytes <= static_cast<int>(simt::kMostShared) ? cudaSuccess : cudaErrorInvalidConfiguration;
 }
 
 inline cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t) {
@@ -99,9 +111,11 @@ template <class... Parameters, class... Args>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
                                Args&&... args) {
   const bool cooperative = config->numAttrs > 0 && config->attrs->val.cooperative;
-  if (config->gridDim.x == 0 || (cooperative && config->gridDim.x > 2))
+  if (config->gridDim.x == 0 || (cooperative && config->gridDim.x > 2) ||
+      config->blockDim.x > 1024 || config->dynamicSmemBytes > simt::kMostShared)
     return cudaErrorInvalidConfiguration;
-  return simt::run(config->gridDim, config->blockDim, cooperative, [&] { kernel(args...); })
+  return simt::run(config->gridDim, config->blockDim, config->dynamicSmemBytes, cooperative,
+                   [&] { kernel(args...); })
              ? cudaSuccess
              : cudaErrorLaunchFailure;
 }

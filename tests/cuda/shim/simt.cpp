@@ -12,6 +12,10 @@
 
 dim3 threadIdx, blockIdx, blockDim, gridDim;
 
+namespace sparse_engine::cuda {
+alignas(16) thread_local unsigned char shared_bytes[simt::kMostShared];
+}
+
 namespace simt {
 namespace {
 
@@ -46,13 +50,16 @@ struct Fiber {
 // All threads that are alive at once: one block, or the whole of a cooperative grid.
 class Team {
  public:
-  Team(unsigned first_block, unsigned blocks, unsigned threads, const std::function<void()>& body)
-      : body_(body), threads_(static_cast<int>(threads)) {
+  Team(unsigned first_block, unsigned blocks, unsigned threads, size_t shared,
+       const std::function<void()>& body)
+      : body_(body), threads_(static_cast<int>(threads)), first_block_(first_block) {
     const int count = static_cast<int>(blocks * threads);
     warps_per_block_ = (threads_ + kWarp - 1) / kWarp;
     fibers_.resize(count);
     warps_.resize(blocks * warps_per_block_);
     blocks_.resize(blocks);
+    shared_.assign(blocks, std::vector<unsigned char>(shared, 0xff));
+    std::memcpy(sparse_engine::cuda::shared_bytes, shared_[0].data(), shared);
     grid_.size = count;
     if (stacks_.size() < count * kStack) stacks_.resize(count * kStack);
     for (int i = 0; i < count; ++i) {
@@ -131,8 +138,20 @@ class Team {
     makecontext(&fibers_[i].context, enter, 0);
   }
 
+  // Blocks take turns at the one array that kernels see.
+  void show_shared_memory_of(unsigned block) {
+    unsigned char* seen = sparse_engine::cuda::shared_bytes;
+    std::vector<unsigned char>& own = shared_[block - first_block_];
+    std::vector<unsigned char>& other = shared_[shown_];
+    if (&own == &other) return;
+    std::memcpy(other.data(), seen, other.size());
+    std::memcpy(seen, own.data(), own.size());
+    shown_ = block - first_block_;
+  }
+
   void resume(int i) {
     running_ = i;
+    show_shared_memory_of(fibers_[i].block);
     blockIdx = fibers_[i].block;
     threadIdx = fibers_[i].thread;
     if (_setjmp(scheduler_) != 0) return;
@@ -144,6 +163,9 @@ class Team {
   static std::vector<char> stacks_;
   const std::function<void()>& body_;
   const int threads_;
+  const unsigned first_block_;
+  unsigned shown_ = 0;
+  std::vector<std::vector<unsigned char>> shared_;
   int warps_per_block_, running_ = 0, left_ = 0;
   bool descending_ = false;
   jmp_buf scheduler_;
@@ -167,12 +189,13 @@ void exchange(unsigned mask, const void* own, void* other, size_t bytes, int fro
 
 int lane() { return static_cast<int>(threadIdx.x) % kWarp; }
 
-bool run(dim3 grid, dim3 block, bool cooperative, const std::function<void()>& body) {
+bool run(dim3 grid, dim3 block, size_t shared, bool cooperative,
+         const std::function<void()>& body) {
   gridDim = grid;
   blockDim = block;
-  if (cooperative) return Team(0, grid.x, block.x, body).run();
+  if (cooperative) return Team(0, grid.x, block.x, shared, body).run();
   for (unsigned b = 0; b < grid.x; ++b)
-    if (!Team(b, 1, block.x, body).run()) return false;
+    if (!Team(b, 1, block.x, shared, body).run()) return false;
   return true;
 }
 
@@ -198,6 +221,9 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr which, int) {
       break;
     case cudaDevAttrL2CacheSize:
       *value = 16 << 10;
+      break;
+    case cudaDevAttrMaxSharedMemoryPerBlockOptin:
+      *value = simt::kMostShared;
       break;
   }
   return cudaSuccess;

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sparse_engine.nn import SparseWeight
+from sparse_engine.nn import FixedSigns, SparseWeight
 from sparse_engine.ops import RandomKey
 from sparse_engine.testing import awkward_patterns, random_pattern
 from sparse_engine.topology import Dale, RandomSigns, Signs, apply_signs
@@ -76,3 +76,9 @@ def test_wrong_signs():
         RandomSigns(1.5)
     with pytest.raises(ValueError, match=r"excitatory in \[0, 1\], found -1"):
         Dale(-1)
+
+
+def test_what_constrains_signs_is_no_rule_for_them():
+    weight = SparseWeight.erdos_renyi(5, 4, density=0.5)
+    with pytest.raises(TypeError, match=r"Signs of sparse_engine\.topology, found .*FixedSigns"):
+        apply_signs(weight, FixedSigns(weight), RandomKey(0))

@@ -1,0 +1,37 @@
+"""Layer normalisation, as the cells that have it inside their time loop take it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+
+class Norm(NamedTuple):
+    """``gain * (u - mean(u)) / sqrt(var(u) + eps) + bias``, as :class:`torch.nn.LayerNorm` has it.
+
+    Mean and variance, the mean squared deviation, are taken over the last dimension (Ba et al.
+    2016).
+
+    Attributes:
+        gain: ``[features]``, or None for ones.
+        bias: ``[features]``, or None for zeros.
+        eps: at least 0.
+    """
+
+    gain: Tensor | None = None
+    bias: Tensor | None = None
+    eps: float = 1e-5
+
+    @classmethod
+    def of(cls, norm: nn.LayerNorm) -> Norm:
+        """That of a module."""
+        return cls(norm.weight, norm.bias, norm.eps)
+
+    def plus(self, offset: Tensor) -> Norm:
+        """The same with ``offset`` added to its results."""
+        return self._replace(bias=offset if self.bias is None else self.bias + offset)
+
+    def __call__(self, u: Tensor) -> Tensor:
+        """``u`` normalised, in plain torch."""
+        return nn.functional.layer_norm(u, u.shape[-1:], self.gain, self.bias, self.eps)

@@ -1,0 +1,180 @@
+"""The LSTM with layer normalisation over a whole sequence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from sparse_engine.ops._gradients import where_needed
+from sparse_engine.ops._native import call, differentiable, native, refuse_second_derivative
+from sparse_engine.ops._sequence import batch_of, joined, steps_of
+from sparse_engine.ops.norm import Norm
+from sparse_engine.ops.pattern import Pattern
+
+
+def normed_lstm(
+    x: Tensor,
+    h0: Tensor | None,
+    c0: Tensor | None,
+    values: Tensor,
+    pattern: Pattern,
+    norm: Norm,
+    c_norm: Norm,
+    *,
+    batch_sizes: Tensor | None = None,
+    cell_clip: float | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Long short-term memory with layer normalisation (Ba et al. 2016, equations 20 to 22).
+
+    With ``i, f, g, o = (x[t] + norm(h[t - 1] @ W.T)).chunk(4, -1)``, for every t::
+
+        c[t] = (sigmoid(f) * c[t - 1] + sigmoid(i) * tanh(g)).clamp(-cell_clip, cell_clip)
+        h[t] = sigmoid(o) * tanh(c_norm(c[t]))
+
+    Differentiable once, in all tensors of real numbers. Beside its arguments, only ``h``, ``c`` and
+    what ``norm`` multiplies by its gain are kept for the backward pass, with three numbers more per
+    column; without autograd only ``h``. On the CPU; :func:`normed_lstm_by` runs on any device.
+
+    Args:
+        x: float32 or float64 ``[steps, batch, 4 * hidden]``: the input's contribution.
+        h0: ``[batch, hidden]``, or None for zeros.
+        c0: the same; give both or neither.
+        values: ``[nnz]``.
+        pattern: the links of W, ``4 * hidden x hidden``: a block of rows for each gate.
+        norm: over the ``4 * hidden`` features of ``h[t - 1] @ W.T``.
+        c_norm: over the ``hidden`` features of c, where h is made of it.
+        batch_sizes: for sequences of different lengths, int64 on the CPU, as a
+            :class:`torch.nn.utils.rnn.PackedSequence` has it. Every ``[steps, batch, ...]`` here is
+            then ``[rows, ...]``, as its data; what has ended costs nothing.
+        cell_clip: at least 0; the gradient of a clipped c is 0. By default nothing is clipped.
+
+    Returns:
+        ``h`` of shape ``[steps, batch, hidden]``, and the last ``c``, ``[batch, hidden]``.
+
+    Raises:
+        ValueError: a shape, dtype or device does not fit, there is no step, or a negative eps or
+            clip.
+    """
+    if cell_clip is not None and not cell_clip >= 0:
+        raise ValueError(f"expected cell_clip of at least 0, found {cell_clip}")
+    h, c_n, *_ = _normed_lstm(
+        x,
+        h0,
+        c0,
+        *norm[:2],
+        *c_norm[:2],
+        values,
+        *pattern,
+        batch_sizes,
+        norm.eps,
+        c_norm.eps,
+        math.inf if cell_clip is None else cell_clip,
+        torch.is_grad_enabled(),
+    )
+    return h, c_n
+
+
+def normed_lstm_by(
+    multiply: Callable[[Tensor], Tensor],
+    x: Tensor,
+    h0: Tensor | None,
+    c0: Tensor | None,
+    norm: Norm,
+    c_norm: Norm,
+    *,
+    batch_sizes: Tensor | None = None,
+    cell_clip: float | None = None,
+) -> tuple[Tensor, Tensor]:
+    """:func:`normed_lstm` in plain torch: ``multiply(h)`` is ``h @ W.T``, once for every step."""
+    zeros = x.new_zeros(batch_of(x, batch_sizes), x.shape[-1] // 4)
+    h, c = zeros if h0 is None else h0, zeros if c0 is None else c0
+    most = math.inf if cell_clip is None else cell_clip
+    states, ended = [], []
+    for step in steps_of(x, batch_sizes):
+        ended.append(c[len(step) :])
+        h, c = h[: len(step)], c[: len(step)]
+        i, f, g, o = (step + norm(multiply(h))).chunk(4, -1)
+        c = (torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)).clamp(-most, most)
+        h = torch.sigmoid(o) * torch.tanh(c_norm(c))
+        states.append(h)
+    return joined(states, batch_sizes), torch.cat([c, *reversed(ended)])
+
+
+def normed_lstm_ref(
+    x: Tensor,
+    h0: Tensor | None,
+    c0: Tensor | None,
+    values: Tensor,
+    pattern: Pattern,
+    norm: Norm,
+    c_norm: Norm,
+    *,
+    batch_sizes: Tensor | None = None,
+    cell_clip: float | None = None,
+) -> tuple[Tensor, Tensor]:
+    """The slow twin of :func:`normed_lstm` in plain torch."""
+    options = {"batch_sizes": batch_sizes, "cell_clip": cell_clip}
+    weight = pattern.dense(values)
+    return normed_lstm_by(lambda h: h @ weight.T, x, h0, c0, norm, c_norm, **options)
+
+
+@torch.library.register_fake("sparse_engine::normed_lstm_forward")
+def _(x, h0, c0, gain, bias, c_gain, c_bias, values, *structure_and_options):
+    *_, t_crow, _, _, batch_sizes, _, _, _, keep = structure_and_options
+    rows, hidden = x.shape[:-1], t_crow.numel() - 1
+    packed = batch_sizes is not None
+    batch = torch.library.get_ctx().new_dynamic_size() if packed else x.shape[1]
+    kept = (rows[0] if keep else 0, *rows[1:])
+    return (
+        x.new_empty(*rows, hidden),
+        x.new_empty(batch, hidden),
+        x.new_empty(*kept, 5 * hidden),
+        x.new_empty(*kept, 3),
+    )
+
+
+@torch.library.register_fake("sparse_engine::normed_lstm_backward")
+def _(dh, dc_n, h, saved, moments, x, h0, c0, *norms_and_structure):
+    *_, values, _, _, _, _, _, _, _, wants_x, wants_values = norms_and_structure
+    rows, hidden = h.shape[:-1], h.shape[-1]
+    return (
+        h.new_empty(rows[0] if wants_x else 0, *rows[1:], 4 * hidden),
+        h.new_empty(0 if h0 is None else h0.shape[0], hidden),
+        h.new_empty(0 if c0 is None else c0.shape[0], hidden),
+        h.new_empty(4 * hidden),
+        h.new_empty(4 * hidden),
+        h.new_empty(hidden),
+        h.new_empty(hidden),
+        h.new_empty(values.shape if wants_values else 0),
+    )
+
+
+def _save(ctx, inputs, output):
+    *arguments, _, _, ctx.cell_clip, _ = inputs
+    h, _, saved, moments = output
+    ctx.mark_non_differentiable(saved, moments)
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(h, saved, moments, *arguments)
+
+
+def _backward(ctx, dh, dc_n, *_):
+    h, *kept_and_arguments = ctx.saved_tensors
+    needs_x, _, _, _, _, _, _, needs_values, *_ = ctx.needs_input_grad
+    gradients = call(
+        native.normed_lstm_backward.default,
+        torch.zeros_like(h) if dh is None else dh,
+        dc_n,
+        h,
+        *kept_and_arguments,
+        ctx.cell_clip,
+        needs_x,
+        needs_values,
+    )
+    return where_needed(ctx, *gradients)
+
+
+_normed_lstm = differentiable(native.normed_lstm_forward.default, save=_save, backward=_backward)
+refuse_second_derivative(native.normed_lstm_backward.default, "normed_lstm_ref")
