@@ -6,64 +6,62 @@
 #include "dot.h"
 #include "link_sums.h"
 #include "row_product.h"
-#include "sequence.h"
 
 namespace sparse_engine {
 namespace {
 
-// Of W [rows x cols]; panels of its rows' gradients are kept as A.
+// Of W, in panels of L * NV columns that are kept as A.
 template <typename T, int L, int NV, typename A = T>
 class Adjoint {
   static constexpr int W = L * NV;
   using Held = HeldRow<T, L, NV, A>;
+  using Sums = LinkSums<T, Held::kLanes>;
 
  public:
-  static size_t bytes(const Csr& wt) { return 2 * Scratch::bytes_of<T>(wt.nnz()); }
+  // Numbers that it needs to work with.
+  static int64_t needs(const Csr& wt) { return 2 * wt.nnz(); }
 
   // Link p of wt is link permutation[p] of W. `gradient` is that of W's links, or null (not
-  // wanted).
-  Adjoint(const Csr& wt, const int32_t* permutation, T* gradient, Scratch& scratch)
+  // wanted); `memory` has room for what it needs.
+  Adjoint(const Csr& wt, const int32_t* permutation, T* gradient, T* memory)
       : wt_(wt),
         permutation_(permutation),
         written_(gradient),
-        values_(scratch.take<T>(wt.nnz())),
-        gradient_(scratch.take<T>(wt.nnz())),
-        ahead_(ahead_of<A, W>(wt)),
-        product_{wt_, {values_}, ahead_} {}
+        values_(memory),
+        gradient_(memory + wt.nnz()),
+        ahead_(ahead_of<A, W>(wt)) {}
 
-  // Of this team member, which visits `rows` of the transpose. A barrier must follow.
+  // This member's share of the values, and the gradient of the `rows` of wt that it will visit. A
+  // barrier must follow.
   void start(const Team& team, const T* values, const Rows& rows) const {
     permute_share(team, values, permutation_, wt_, values_);
     if (written_) std::fill(of_row(rows.first), of_row(rows.last), T(0));
   }
 
-  // sum += W[:, row] X
-  SE_INLINE void operator()(Vec<T, L> (&sum)[NV], int64_t row, const A* x) const {
-    product_(sum, row, x);
-  }
-
-  // Visits to rows that follow each other.
-  class Visit {
+  // Visits to rows of wt that follow each other, from `row` on.
+  class Visits {
    public:
-    Visit(const Adjoint& of, int64_t row) : of_(of), sums_(of.of_row(row)) {}
-    ~Visit() {
+    Visits(const Adjoint& adjoint, int64_t row) : of_(adjoint), sums_(adjoint.of_row(row)) {}
+    ~Visits() {
       if (of_.written_) sums_.finish();
     }
+    Visits(const Visits&) = delete;
+    Visits& operator=(const Visits&) = delete;
 
-    // The same, and the gradient of the row's links += X . held, where `held` is a row of a panel.
+    // sum += Wt[row, :] X, and the gradient of the row's links += X . held, a row of a panel.
     SE_INLINE void operator()(Vec<T, L> (&sum)[NV], int64_t row, const A* x, const A* held) {
       if (of_.written_)
-        of_.both(sum, row, x, held, sums_);
+        of_.visit(sum, row, x, held, sums_);
       else
-        of_(sum, row, x);
+        RowProduct<T, L, NV>{of_.wt_, {of_.values_}, of_.ahead_}(sum, row, x);
     }
 
    private:
     const Adjoint& of_;
-    LinkSums<T, Held::kLanes> sums_;
+    Sums sums_;
   };
 
-  // Writes the gradient of the links of `rows`, all of whose visits are over.
+  // Writes the gradient of the links of `rows`, whose visits are over.
   void finish(const Rows& rows) const {
     if (written_ == nullptr) return;
     for (int64_t p = wt_.ptr[rows.first]; p < wt_.ptr[rows.last]; ++p)
@@ -73,36 +71,34 @@ class Adjoint {
  private:
   T* of_row(int64_t row) const { return gradient_ + wt_.ptr[row]; }
 
-  SE_INLINE void both(Vec<T, L> (&sum)[NV], int64_t row, const A* x, const A* held_row,
-                      LinkSums<T, Held::kLanes>& link_sums) const {
+  SE_INLINE void visit(Vec<T, L> (&sum)[NV], int64_t row, const A* x, const A* held_row,
+                       Sums& link_sums) const {
     const int64_t first = wt_.ptr[row], n = wt_.ptr[row + 1] - first;
     const int32_t *idx = wt_.idx + first, *last = last_link(wt_);
-    const T* values = values_ + first;
+    const T *values = values_ + first, *gradient = gradient_ + first;
     Held held;
     held.load(held_row);
     Vec<T, L> other[NV] = {};
-    link_sums.row(n, [&](int64_t i, int odd) SE_INLINE_LAMBDA {
-      const A* from = x + static_cast<int64_t>(idx[i]) * W;
+    link_sums.row(n, [&](int64_t i, bool odd) SE_INLINE_LAMBDA {
       if (ahead_.rows) fetch_row<W>(idx + i + kLinksAhead, last, x);
-      if (ahead_.links && i % 8 == 0) {
+      if (ahead_.links) {
         fetch_stream(idx, i);
         fetch_stream(values, i);
-        fetch_stream(of_row(row), i);
+        fetch_stream(gradient, i);
       }
       add_link<T, L, NV>(odd ? other : sum, values[i], idx[i], x);
       typename Held::Sums products = {};
-      held.add_products(from, products);
+      held.add_products(x + static_cast<int64_t>(idx[i]) * W, products);
       return products;
     });
     for (int v = 0; v < NV; ++v) sum[v] += other[v];
   }
 
   const Csr& wt_;
-  const int32_t* permutation_;
+  const int32_t* const permutation_;
   T* const written_;
   T *const values_, *const gradient_;
   const Ahead ahead_;
-  const RowProduct<T, L, NV> product_;
 };
 
 }  // namespace

@@ -1,12 +1,10 @@
-// The time loop of the cells with gates, backward. The gradients of links and of dense input
-// weights are taken while the last steps' panels are in cache.
+// The time loop of the cells with gates, backward. The gradient of dense input weights is taken
+// inside it, while a step's panels are in cache.
 #pragma once
 
+#include "adjoint.h"
 #include "gated.h"
 #include "input_gradient.h"
-#include "row_product.h"
-#include "sparse_engine/sddmm.h"
-#include "weight_gradient.h"
 
 namespace sparse_engine {
 namespace {
@@ -15,6 +13,8 @@ template <typename T, typename A, int L, int NV, class Cell>
 void backward_loop(const GatedBackward<T, A>& a, const Cell& cell, int64_t panels) {
   constexpr int W = L * NV, G = Cell::kGates, S = Cell::kSaved, kOwn = G - Cell::kShared;
   constexpr bool kHasMemory = Cell::kMemory >= 0;
+  using Back = Adjoint<T, L, NV, A>;
+  using Visits = typename Back::Visits;
   // The gates from this one on have a tile for dv: those whose dv is not du, or all where du is
   // rounded.
   constexpr int kFirstTile = std::is_same_v<T, A> ? Cell::kShared : 0;
@@ -22,50 +22,36 @@ void backward_loop(const GatedBackward<T, A>& a, const Cell& cell, int64_t panel
   const int64_t hidden = a.w.rows / G, outputs = a.w.cols;
   const Sequence<T, W> seq{a.batch, panels, a.steps, a.first_row};
   const bool projected = a.projection.w.ptr != nullptr;
-  const int64_t projection_links = projected ? a.projection.w.nnz() : 0;
   const int threads =
-      threads_for_step(a.threads, a.w.nnz() + projection_links, G * hidden, a.batch);
-  const int64_t places = WeightGradient<T, L, NV, A>::steps_together(outputs) + 1;
-  const int64_t projection_places =
-      projected ? WeightGradient<T, L, NV, A>::steps_together(hidden) + 1 : 0;
+      threads_for_step(a.threads, a.w.nnz() + a.projection.w.nnz(), G * hidden, a.batch);
+  const int64_t needs = Back::needs(a.wt), projection_needs = Back::needs(a.projection.wt);
   const DenseInput<T, A> input{a.x,     a.dw_input, G * hidden, a.dw_input ? a.inputs : 0,
                                a.batch, threads};
-  Scratch scratch(
-      Ring<A, W>::bytes(places, G * hidden, panels) + Ring<A, W>::bytes(places, outputs, panels) +
-      Ring<A, W>::bytes(projection_places, outputs, panels) +
-      Ring<A, W>::bytes(projection_places, hidden, panels) +
-      2 * Ring<T, W>::bytes(1, hidden, panels) + Scratch::bytes_of<T>(a.w.nnz()) +
-      Scratch::bytes_of<T>(projection_links) + Scratch::bytes_of<T>((G + kOwn) * hidden * L) +
-      Scratch::bytes_of<T>(threads * kTile) + InputGradient<T, A>::bytes(input));
-  const Ring<A, W> du(scratch, places, G * hidden, panels);
-  const Ring<A, W> h(scratch, places, outputs, panels);
-  // With a projection: the whole gradient of h, and in the place of step t - 1 what step t
-  // projects.
-  const Ring<A, W> whole(scratch, projection_places, outputs, panels);
-  const Ring<A, W> unprojected(scratch, projection_places, hidden, panels);
+  Scratch scratch(Ring<A, W>::bytes(2, G * hidden, panels) + Ring<A, W>::bytes(2, outputs, panels) +
+                  Ring<A, W>::bytes(1, projected ? outputs : 0, panels) +
+                  2 * Ring<T, W>::bytes(1, hidden, panels) + Scratch::bytes_of<T>(needs) +
+                  Scratch::bytes_of<T>(projection_needs) +
+                  Scratch::bytes_of<T>((G + kOwn) * hidden * L) +
+                  Scratch::bytes_of<T>(threads * kTile) + InputGradient<T, A>::bytes(input));
+  const Ring<A, W> du(scratch, 2, G * hidden, panels);
+  const Ring<A, W> h(scratch, 2, outputs, panels);
+  // With a projection: the whole gradient of h.
+  const State<A, W> whole = Ring<A, W>(scratch, 1, projected ? outputs : 0, panels).at(0);
   const State<T, W> carried = Ring<T, W>(scratch, 1, hidden, panels).at(0);
   const State<T, W> c_first = Ring<T, W>(scratch, 1, hidden, panels).at(0);
-  T* values = scratch.take<T>(a.w.nnz());
-  T* projection_values = scratch.take<T>(projection_links);
+  const Back back(a.wt, a.permutation, a.dvalues, scratch.take<T>(needs));
+  const Back back_projection(a.projection.wt, a.projection.permutation, a.dprojection,
+                             scratch.take<T>(projection_needs));
   T* bias_sums = scratch.take<T>((G + kOwn) * hidden * L);
   T* tiles = scratch.take<T>(threads * kTile);
   const InputGradient<T, A> input_gradient(input, scratch);
-  const RowProduct<T, L, NV> product{a.wt, {values}, ahead_of<A, W>(a.wt)};
-  const RowProduct<T, L, NV> projection{
-      a.projection.wt, {projection_values}, ahead_of<A, W>(a.projection.wt)};
 
   run_team(threads, [&](const Team& team) {
     const auto share = [&](const Csr& w) { return rows_of(w, team.rank, team.size, kBlock); };
     const Rows own_h = share(a.wt), units = projected ? share(a.projection.wt) : own_h;
-    WeightGradient<T, L, NV, A> weight_gradient(a.w, share(a.w), du, h, seq, a.dvalues);
-    WeightGradient<T, L, NV, A> projection_gradient(a.projection.w,
-                                                    projected ? share(a.projection.w) : Rows{0, 0},
-                                                    whole, unprojected, seq, a.dprojection);
     T *dh_tile = tiles + team.rank * kTile, *own_tile = dh_tile + kGateTile<W>;
-    permute_share(team, a.values, a.permutation, a.w, values);
-    if (projected)
-      permute_share(team, a.projection.values, a.projection.permutation, a.projection.w,
-                    projection_values);
+    back.start(team, a.values, own_h);
+    if (projected) back_projection.start(team, a.projection.values, units);
     const auto of_gate = [&](int g) {
       return Rows{g * hidden + units.first, g * hidden + units.last};
     };
@@ -91,23 +77,37 @@ void backward_loop(const GatedBackward<T, A>& a, const Cell& cell, int64_t panel
           read_initial(seq, a.h0, before, q, first, count);
       };
       // `sum` becomes the gradient of h: what came from outside, and from the step after this.
-      const auto add_later = [&](Vec<T, L>(&sum)[NV], const T* dh, int64_t q, int64_t row) {
+      const auto add_later = [&](Vec<T, L>(&sum)[NV], const T* dh, int64_t q, int64_t row,
+                                 Visits& visit) {
         for (int v = 0; v < NV; ++v) sum[v] = load<T, L>(dh + v * L);
-        if (seq.columns(q, t + 1) > 0) product(sum, row, later.panel(q));
+        if (seq.columns(q, t + 1) > 0) visit(sum, row, later.panel(q), h.at(t).row(q, row));
+      };
+      // sum += the gradient of what step t projects, which is computed again.
+      const auto add_projected = [&](Vec<T, L>(&sum)[NV], int64_t q, int64_t unit, Visits& visit) {
+        if constexpr (kHasMemory) {
+          alignas(64) A projects[W];
+          Vec<T, L> output[NV];
+          for (int v = 0; v < NV; ++v) {
+            Vec<T, L> keep[S];
+            for (int s = 0; s < S; ++s) keep[s] = saved.read(unit, s, q * W + v * L);
+            output[v] = cell.template output<T, L>(keep);
+          }
+          store_row<T, L>(projects, output);
+          visit(sum, unit, whole.panel(q), projects);
+        }
       };
       // From the gradient of h to those of u (in `now`) and v (in `own`, where there are tiles).
-      const auto step = [&](int64_t q, int64_t unit, const T* dh, T* own) {
+      const auto step = [&](int64_t q, int64_t unit, const T* dh, T* own, Visits& visit) {
         Vec<T, L> sum[NV] = {}, over_batch[G + kOwn];
         if (kHasMemory && t > 0) earlier.fetch(unit, Cell::kMemory, q * W, seq.columns(q, t));
         if (projected)
-          projection(sum, unit, whole.at(t).panel(q));
+          add_projected(sum, q, unit, visit);
         else
-          add_later(sum, dh, q, unit);
+          add_later(sum, dh, q, unit, visit);
         for (int g = 0; g < G + kOwn; ++g)
           over_batch[g] = load<T, L>(bias_sums + (g * hidden + unit) * L);
-        RowWriter<T, L, NV, A> to[G], m;
+        RowWriter<T, L, NV, A> to[G];
         for (int g = 0; g < G; ++g) to[g].row = now.row(q, g * hidden + unit);
-        if (projected) m.row = unprojected.at(t - 1).row(q, unit);
         for (int v = 0; v < NV; ++v) {
           const int64_t n = q * W + v * L;
           T* carry = carried.row(q, unit) + v * L;
@@ -120,8 +120,6 @@ void backward_loop(const GatedBackward<T, A>& a, const Cell& cell, int64_t panel
           else
             state = load<T, L>(c_first.row(q, unit) + v * L);
           cell.template backward<T, L>(keep, sum[v], state, flow, of_u, of_v);
-          if constexpr (kHasMemory)
-            if (projected) m.set(v, cell.template output<T, L>(keep));
           // Of a sequence that has ended, `carried` is the gradient of its last c.
           store_first<T, L>(carry, flow, saved.batch - n);
           for (int g = 0; g < G; ++g) {
@@ -139,13 +137,13 @@ void backward_loop(const GatedBackward<T, A>& a, const Cell& cell, int64_t panel
       if (projected) {
         seq.tiles(own_h, t, [&](int64_t q, int64_t first, int count) {
           read_before(q, first, count);
-          const State<A, W> to = whole.at(t);
-          T* dh = computed_in<T>(to.row(q, first), dh_tile);
+          T* dh = computed_in<T>(whole.row(q, first), dh_tile);
           read_tile<T, W>(seq.step(a.dh, outputs, t, q), first, count, seq.columns(q, t), dh);
+          Visits visit(back, first);
           for (int r = 0; r < count; ++r) {
             Vec<T, L> sum[NV];
-            add_later(sum, dh + r * W, q, first + r);
-            store_row<T, L>(to.row(q, first + r), sum);
+            add_later(sum, dh + r * W, q, first + r, visit);
+            store_row<T, L>(whole.row(q, first + r), sum);
           }
         });
         team.barrier();
@@ -161,10 +159,11 @@ void backward_loop(const GatedBackward<T, A>& a, const Cell& cell, int64_t panel
           return g < kFirstTile ? computed_in<T>(now.row(q, g * hidden + first + r), own_tile)
                                 : own_tile + (g - kFirstTile) * kGateTile<W> + (r - base) * W;
         };
+        Visits visit(projected ? back_projection : back, first);
         for (int begin = 0; begin < count; begin += kUnitsTogether) {
           const int end = std::min(begin + kUnitsTogether, count), base = a.dv ? 0 : begin;
           for (int r = begin; r < end; ++r)
-            step(q, first + r, dh_tile + r * W, own_tile + (r - base) * W);
+            step(q, first + r, dh_tile + r * W, own_tile + (r - base) * W, visit);
           for (int g = 0; g < G; ++g)
             input_gradient.add(dv(g, begin, base), W, g * hidden + first + begin, end - begin,
                                columns, x, q * W);
@@ -175,8 +174,6 @@ void backward_loop(const GatedBackward<T, A>& a, const Cell& cell, int64_t panel
                              count, columns);
       });
       team.barrier();
-      weight_gradient.step(t, a.h0 ? 0 : 1);
-      projection_gradient.step(t, 0);
     }
     for (int g = 0; g < G; ++g) {
       input_gradient.finish(of_gate(g));
@@ -194,47 +191,28 @@ void backward_loop(const GatedBackward<T, A>& a, const Cell& cell, int64_t panel
       });
     if (a.dh0)
       seq.tiles(own_h, [&](int64_t q, int64_t first, int count) {
+        Visits visit(back, first);
         for (int r = 0; r < count; ++r) {
           Vec<T, L> sum[NV] = {};
           if (!kHasMemory)
             for (int v = 0; v < NV; ++v) sum[v] = load<T, L>(carried.row(q, first + r) + v * L);
-          product(sum, first + r, du.at(0).panel(q));
+          visit(sum, first + r, du.at(0).panel(q), h.at(-1).row(q, first + r));
           for (int v = 0; v < NV; ++v) store<T, L>(dh_tile + r * W + v * L, sum[v]);
         }
         write_tile<T, W>(dh_tile, seq.step(a.dh0, outputs, 0, q), first, count, seq.columns(q));
       });
+    back.finish(own_h);
+    if (projected) back_projection.finish(units);
   });
 }
 
-// The gradient of the links from those of u at all steps, `du` [steps, batch, gates * hidden].
-template <class Isa, typename T, typename A>
-inline void add_up_links(const GatedBackward<T, A>& a, const A* du) {
-  const int64_t rows = a.w.rows, outputs = a.w.cols, later = a.batch * (a.steps - 1);
-  sddmm<Isa, T, A>(
-      {a.w, {du + a.batch * rows, 1, rows}, {a.h, 1, outputs}, later, a.dvalues, false, a.threads});
-  if (a.h0)
-    sddmm<Isa, T, A>({a.w, {du, 1, rows}, {a.h0, 1, outputs}, a.batch, a.dvalues, true, a.threads});
-}
-
-// The same for any batch. Where many columns of the panels do not exist, the gradient of the links
-// is taken afterwards, over the columns of all steps without a gap.
-template <class Isa, class Cell, typename T, typename A>
+// The same for any batch.
+template <class Cell, typename T, typename A>
 inline void gated_backward(const GatedBackward<T, A>& a, const Cell& cell) {
   const Panels panels = panels_of<T>(a.batch);
-  const bool gaps = 4 * panels.count * panels.width() >= 5 * a.batch;
-  const bool afterwards = gaps && a.dvalues && !a.first_row && Cell::kShared == Cell::kGates;
-  const int64_t all = a.steps * a.batch * a.w.rows;
-  Scratch scratch(afterwards && !a.dv ? Scratch::bytes_of<A>(all) : 0);
-  GatedBackward<T, A> in_loop = a;
-  if (afterwards) {
-    in_loop.dvalues = nullptr;
-    if (!a.dv) in_loop.dv = scratch.take<A>(all);
-  }
   with_width<T>(panels, [&](auto lanes, auto vectors) {
-    backward_loop<T, A, decltype(lanes)::value, decltype(vectors)::value>(in_loop, cell,
-                                                                          panels.count);
+    backward_loop<T, A, decltype(lanes)::value, decltype(vectors)::value>(a, cell, panels.count);
   });
-  if (afterwards) add_up_links<Isa>(a, in_loop.dv);
 }
 
 }  // namespace

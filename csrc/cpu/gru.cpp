@@ -44,7 +44,7 @@ void gru_forward(const GatedForward<T, A>& a) {
 
 template <class Isa, typename T, typename A>
 void gru_backward(const GatedBackward<T, A>& a) {
-  gated_backward<Isa>(a, Gru());
+  gated_backward(a, Gru());
 }
 
 #if !defined(SPARSE_ENGINE_ONLY_NARROW)

@@ -19,21 +19,21 @@ class LinkSums {
   // `gradient` is that of the first link to come.
   explicit LinkSums(T* gradient) : to_(gradient) {}
 
-  // The next n links: products(i, odd) gives the vector of link i. Of neighbours that need not wait
-  // for each other, every other one is `odd`.
+  // The next n links: products(i, odd) gives the vector of link i. Every other one is `odd`, so
+  // that what is added up on the way need not wait for its neighbour.
   template <class Products>
   SE_INLINE void row(int64_t n, const Products& products) {
     int64_t i = 0;
     if (K > 1 && n >= kLongRow) {
-      for (; held_ > 0; ++i) push(products(i, 0));
+      for (; held_ > 0; ++i) push(products(i, false));
       for (; i + K <= n; i += K) {
         Vec<T, K> group[K];
 #pragma GCC unroll 16
-        for (int k = 0; k < K; ++k) group[k] = products(i + k, k % 2);
+        for (int k = 0; k < K; ++k) group[k] = products(i + k, k % 2 == 1);
         add(group);
       }
     }
-    for (; i < n; ++i) push(products(i, 0));
+    for (; i < n; ++i) push(products(i, false));
   }
 
   // Must follow the last row.

@@ -66,8 +66,7 @@ void lstm_forward(const GatedForward<T, A>& a) {
 template <class Isa, typename T, typename A>
 void lstm_backward(const GatedBackward<T, A>& a) {
   // Where c is rounded, what was clipped is known by its gates.
-  gated_backward<Isa>(a,
-                      Lstm<T>{std::is_same_v<T, A> ? a.clip : std::numeric_limits<T>::infinity()});
+  gated_backward(a, Lstm<T>{std::is_same_v<T, A> ? a.clip : std::numeric_limits<T>::infinity()});
 }
 
 #if !defined(SPARSE_ENGINE_ONLY_NARROW)

@@ -61,23 +61,24 @@ void forward(const RnnForward<T, A>& a, int64_t panels) {
 
 template <typename T, typename A, int L, int NV, class Act>
 void backward(const RnnBackward<T, A>& a, int64_t panels) {
+  using Back = Adjoint<T, L, NV, A>;
   constexpr int W = L * NV;
   const int64_t hidden = a.w.rows;
   const Sequence<T, W> seq{a.batch, panels, a.steps, a.first_row};
   const DenseInput<T, A> input{a.x,     a.dw_input, hidden, a.dw_input ? a.inputs : 0,
                                a.batch, a.threads};
   Scratch scratch(Ring<A, W>::bytes(2, hidden, panels) + Ring<A, W>::bytes(1, hidden, panels) +
-                  Adjoint<T, L, NV, A>::bytes(a.wt) + Scratch::bytes_of<T>(hidden * L) +
+                  Scratch::bytes_of<T>(Back::needs(a.wt)) + Scratch::bytes_of<T>(hidden * L) +
                   InputGradient<T, A>::bytes(input));
   const Ring<A, W> dz(scratch, 2, hidden, panels);
   const State<A, W> state = Ring<A, W>(scratch, 1, hidden, panels).at(0);
-  const Adjoint<T, L, NV, A> adjoint(a.wt, a.permutation, a.dvalues, scratch);
+  const Back back(a.wt, a.permutation, a.dvalues, scratch.take<T>(Back::needs(a.wt)));
   T* bias_sums = scratch.take<T>(hidden * L);
   const InputGradient<T, A> input_gradient(input, scratch);
 
   run_team(threads_for_step(a.threads, a.w.nnz(), hidden, a.batch), [&](const Team& team) {
     const Rows rows = rows_of(a.wt, team.rank, team.size, kBlock);
-    adjoint.start(team, a.values, rows);
+    back.start(team, a.values, rows);
     std::fill(bias_sums + rows.first * L, bias_sums + rows.last * L, T(0));
     input_gradient.clear(rows);
     const auto read_state = [&](const A* from, int64_t t, int64_t q, int64_t first, int count) {
@@ -97,7 +98,7 @@ void backward(const RnnBackward<T, A>& a, int64_t panels) {
         alignas(64) T own[std::is_same_v<T, A> ? 1 : kTileRows * W];
         T* tile = computed_in<T>(now.row(q, first), own);
         read_tile<T, W>(from, first, count, columns, tile);
-        typename Adjoint<T, L, NV, A>::Visit visit(adjoint, first);
+        typename Back::Visits visit(back, first);
         for (int r = 0; r < count; ++r) {
           Vec<T, L> sum[NV], y[NV];
           for (int v = 0; v < NV; ++v) sum[v] = load<T, L>(tile + r * W + v * L);
@@ -125,7 +126,7 @@ void backward(const RnnBackward<T, A>& a, int64_t panels) {
       seq.tiles(rows, [&](int64_t q, int64_t first, int count) {
         alignas(64) T tile[kTileRows * W];
         read_state(a.h0, 0, q, first, count);
-        typename Adjoint<T, L, NV, A>::Visit visit(adjoint, first);
+        typename Back::Visits visit(back, first);
         for (int r = 0; r < count; ++r) {
           Vec<T, L> sum[NV] = {};
           visit(sum, first + r, dz.at(0).panel(q), state.row(q, first + r));
@@ -133,7 +134,7 @@ void backward(const RnnBackward<T, A>& a, int64_t panels) {
         }
         write_tile<T, W>(tile, seq.step(a.dh0, hidden, 0, q), first, count, seq.columns(q));
       });
-    adjoint.finish(rows);
+    back.finish(rows);
   });
 }
 

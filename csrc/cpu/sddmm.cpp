@@ -28,7 +28,7 @@ void sample(const Sddmm<T, A>& s, const Rows& rows, const Dense<const A>& a, int
       const int32_t* idx = s.w.idx + begin;
       Held row;
       row.load(tile + r * W);
-      sums.row(s.w.ptr[first + r + 1] - begin, [&](int64_t i, int) SE_INLINE_LAMBDA {
+      sums.row(s.w.ptr[first + r + 1] - begin, [&](int64_t i, bool) SE_INLINE_LAMBDA {
         if (ahead.rows) fetch_row<W>(idx + i + kLinksAhead, last, b);
         if (ahead.links && i % 8 == 0) {
           fetch_stream(idx, i);

@@ -118,7 +118,7 @@ class SparseRecurrent(Recurrent):
 
     def _add_norms(self) -> None:
         """Gives each layer its normalisations, which are not computed in bfloat16."""
-        self.layer_norm, self.narrow = True, False
+        self.layer_norm, self.narrow = True, ()
         values = self.weight_hh_l0.values
         sizes = {"ih": self.rows, "hh": self.rows} | dict.fromkeys(
             self.normed_states, self.hidden_size

@@ -93,7 +93,6 @@ class SparseLSTM(DropIn):
         self.cell_clip = cell_clip
         if layer_norm:
             self._add_norms()
-            self.narrow = ()
 
     def to_dense(self) -> nn.LSTM:
         """The dense network in torch.nn of the same function.
