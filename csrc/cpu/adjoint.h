@@ -75,7 +75,13 @@ class Adjoint {
                        Sums& link_sums) const {
     const int64_t first = wt_.ptr[row], n = wt_.ptr[row + 1] - first;
     const int32_t *idx = wt_.idx + first, *last = last_link(wt_);
-    const T *values = values_ + first, *gradient = gradient_ + first;
+    const T* values = values_ + first;
+    T* gradient = gradient_ + first;
+    if constexpr (L == 1) {
+      RowProduct<T, L, NV>{wt_, {values_}, ahead_}(sum, row, x);
+      for (int64_t i = 0; i < n; ++i) gradient[i] += load<T, 1>(held_row) * load<T, 1>(x + idx[i]);
+      return;
+    }
     Held held;
     held.load(held_row);
     Vec<T, L> other[NV] = {};

@@ -2,10 +2,10 @@
 
 #include <cmath>
 
+#include "adjoint.h"
 #include "dt_gradient.h"
 #include "sparse_engine/kernels.h"
 #include "unfolds.h"
-#include "weight_gradient.h"
 
 namespace sparse_engine {
 namespace {
@@ -47,20 +47,19 @@ void forward(const CtrnnForward<T>& a, int64_t panels) {
 // to h.at(n).
 template <typename T, int L, int NV>
 void backward(const CtrnnBackward<T>& a, int64_t panels) {
+  using Back = Adjoint<T, L, NV>;
   constexpr int W = L * NV;
   const RungeKutta& method = a.method;
   const int64_t hidden = a.w.rows, stages = method.unfolds * method.stages;
   const Sequence<T, W> seq{a.batch, panels};
-  const int64_t places = WeightGradient<T, L, NV>::steps_together(hidden) + 1;
   Scratch scratch(
-      Ring<T, W>::bytes(stages + places, hidden, panels) +
-      Ring<T, W>::bytes(stages, hidden, panels) + Ring<T, W>::bytes(places, hidden, panels) +
-      4 * Ring<T, W>::bytes(1, hidden, panels) + Unfolds<T, L, NV>::bytes(hidden, panels) +
-      DtGradient<T, L, NV>::bytes(hidden, panels) + Scratch::bytes_of<T>(a.w.nnz()) +
-      Scratch::bytes_of<T>(hidden * L));
-  const Ring<T, W> h(scratch, stages + places, hidden, panels);
+      Ring<T, W>::bytes(stages + 1, hidden, panels) + Ring<T, W>::bytes(stages, hidden, panels) +
+      Ring<T, W>::bytes(2, hidden, panels) + 4 * Ring<T, W>::bytes(1, hidden, panels) +
+      Unfolds<T, L, NV>::bytes(hidden, panels) + DtGradient<T, L, NV>::bytes(hidden, panels) +
+      Scratch::bytes_of<T>(Back::needs(a.wt)) + Scratch::bytes_of<T>(hidden * L));
+  const Ring<T, W> h(scratch, stages + 1, hidden, panels);
   const Ring<T, W> activation(scratch, stages, hidden, panels);
-  const Ring<T, W> du(scratch, places, hidden, panels);
+  const Ring<T, W> du(scratch, 2, hidden, panels);
   const auto take_state = [&] { return Ring<T, W>(scratch, 1, hidden, panels).at(0); };
   // Gradients of the states at both ends of an unfold, of what a stage's state leaks, and of x_t.
   const State<T, W> start = take_state(), end = take_state(), leaked = take_state(),
@@ -68,16 +67,14 @@ void backward(const CtrnnBackward<T>& a, int64_t panels) {
   const RowProduct<T, L, NV> product{a.w, {a.values}, ahead_of<T, W>(a.w)};
   const Unfolds<T, L, NV> unfolds(method, product, a.rate, seq, scratch);
   const DtGradient<T, L, NV> dt_gradient(scratch, a.ddt, hidden, seq);
-  T* values = scratch.take<T>(a.w.nnz());
+  const Back back(a.wt, a.permutation, a.dvalues, scratch.take<T>(Back::needs(a.wt)));
   T* rate_sums = scratch.take<T>(hidden * L);
-  const RowProduct<T, L, NV> product_t{a.wt, {values}, ahead_of<T, W>(a.wt)};
   const T clip = static_cast<T>(method.clip);
 
   run_team(threads_for_step(a.threads, a.w.nnz(), hidden, a.batch), [&](const Team& team) {
     const Rows forward_rows = rows_of(a.w, team.rank, team.size, kBlock);
     const Rows rows = rows_of(a.wt, team.rank, team.size, kBlock);
-    WeightGradient<T, L, NV> weight_gradient(a.w, forward_rows, du, h, seq, a.dvalues);
-    permute_share(team, a.values, a.permutation, a.w, values);
+    back.start(team, a.values, rows);
     std::fill(rate_sums + rows.first * L, rate_sums + rows.last * L, T(0));
     const auto read_state = [&](int64_t t) {
       const State<T, W> to = h.at((t + 1) * stages - 1);
@@ -114,10 +111,11 @@ void backward(const CtrnnBackward<T>& a, int64_t panels) {
           if (last_of_step)
             read_tile<T, W>(seq.step(a.dh, hidden, t, q), first, count, seq.columns(q),
                             end.row(q, first));
+          typename Back::Visits visit(back, first);
           for (int64_t unit = first; unit < first + count; ++unit) {
             const T rate = a.rate ? a.rate[unit] : T(0);
             Vec<T, L> of_after[NV] = {};
-            if (n + 1 < a.steps * stages) product_t(of_after, unit, later.panel(q));
+            if (n + 1 < a.steps * stages) visit(of_after, unit, later.panel(q), after.row(q, unit));
             Vec<T, L> of_rate = load<T, L>(rate_sums + unit * L);
             for (int v = 0; v < NV; ++v) {
               const auto at = [&](const State<T, W>& state) { return state.row(q, unit) + v * L; };
@@ -150,26 +148,27 @@ void backward(const CtrnnBackward<T>& a, int64_t panels) {
                              seq.columns(q));
         });
         team.barrier();
-        weight_gradient.step(n, 0);
       }
       if (team.rank == 0) dt_gradient.finish(t);
     }
     if (a.drate)
       for (int64_t row = rows.first; row < rows.last; ++row)
         a.drate[row] = sum_of_lanes<T, L>(load<T, L>(rate_sums + row * L));
-    if (a.dh0 == nullptr) return;
-    seq.tiles(rows, [&](int64_t q, int64_t first, int count) {
-      for (int64_t unit = first; unit < first + count; ++unit) {
-        Vec<T, L> sum[NV] = {};
-        product_t(sum, unit, du.at(0).panel(q));
-        for (int v = 0; v < NV; ++v) {
-          T* at = start.row(q, unit) + v * L;
-          store<T, L>(at, sum[v] + load<T, L>(at) - load<T, L>(leaked.row(q, unit) + v * L));
+    if (a.dh0)
+      seq.tiles(rows, [&](int64_t q, int64_t first, int count) {
+        typename Back::Visits visit(back, first);
+        for (int64_t unit = first; unit < first + count; ++unit) {
+          Vec<T, L> sum[NV] = {};
+          visit(sum, unit, du.at(0).panel(q), h.at(-1).row(q, unit));
+          for (int v = 0; v < NV; ++v) {
+            T* at = start.row(q, unit) + v * L;
+            store<T, L>(at, sum[v] + load<T, L>(at) - load<T, L>(leaked.row(q, unit) + v * L));
+          }
         }
-      }
-      write_tile<T, W>(start.row(q, first), seq.step(a.dh0, hidden, 0, q), first, count,
-                       seq.columns(q));
-    });
+        write_tile<T, W>(start.row(q, first), seq.step(a.dh0, hidden, 0, q), first, count,
+                         seq.columns(q));
+      });
+    back.finish(rows);
   });
 }
 

@@ -19,13 +19,13 @@ class LinkSums {
   // `gradient` is that of the first link to come.
   explicit LinkSums(T* gradient) : to_(gradient) {}
 
-  // The next n links: products(i, odd) gives the vector of link i. Every other one is `odd`, so
-  // that what is added up on the way need not wait for its neighbour.
+  // The next n links, a row: products(i, odd) gives the vector of link i. Every other link of the
+  // row is `odd`, so that what is added up on the way need not wait for its neighbour.
   template <class Products>
   SE_INLINE void row(int64_t n, const Products& products) {
     int64_t i = 0;
     if (K > 1 && n >= kLongRow) {
-      for (; held_ > 0; ++i) push(products(i, false));
+      finish();
       for (; i + K <= n; i += K) {
         Vec<T, K> group[K];
 #pragma GCC unroll 16
@@ -33,15 +33,21 @@ class LinkSums {
         add(group);
       }
     }
-    for (; i < n; ++i) push(products(i, false));
+    for (; i + 2 <= n; i += 2) {
+      push(products(i, false));
+      push(products(i + 1, true));
+    }
+    if (i < n) push(products(i, false));
   }
 
   // Must follow the last row.
-  void finish() {
+  SE_INLINE void finish() {
     if constexpr (K > 1) {
+      if (held_ == 0) return;
       for (int i = held_; i < K; ++i) pending_[i] = Vec<T, K>{};
       const Vec<T, K> sums = sums_of<T, K>(pending_);
-      for (int i = 0; i < held_; ++i) to_[i] += sums[i];
+      for (int i = 0; i < held_; ++i) *to_++ += sums[i];
+      held_ = 0;
     }
   }
 

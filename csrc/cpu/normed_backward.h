@@ -2,40 +2,38 @@
 // reverse, with the same barriers.
 #pragma once
 
+#include "adjoint.h"
 #include "normed.h"
-#include "row_product.h"
-#include "weight_gradient.h"
 
 namespace sparse_engine {
 namespace {
 
 template <typename T, int L, int NV, class Cell>
 void backward_loop(const NormedBackward<T>& a, const Cell& cell, int64_t panels) {
+  using Back = Adjoint<T, L, NV>;
   constexpr int W = L * NV, G = Cell::kGates, S = kSaved<Cell>, M = kMoments<Cell>;
   constexpr int64_t kTiles = (1 + G) * kGateTile<W>;  // dh, and x of each gate
   const int64_t hidden = a.w.cols, rows = a.w.rows, with_c = Cell::kHasMemory ? hidden : 0;
   const Sequence<T, W> seq{a.batch, panels, a.steps, a.first_row};
   const int threads = threads_for_step(a.threads, a.w.nnz(), rows, a.batch);
-  const int64_t places = WeightGradient<T, L, NV>::steps_together(hidden) + 1;
-  Scratch scratch(
-      Ring<T, W>::bytes(places, rows, panels) + Ring<T, W>::bytes(places, hidden, panels) +
-      3 * Ring<T, W>::bytes(1, with_c, panels) + Ring<T, W>::bytes(2 * threads, 2, panels) +
-      BlockSums<T, L, NV>::bytes(G, hidden, panels) +
-      BlockSums<T, L, NV>::bytes(1, with_c, panels) + NormSums<T, L>::bytes(rows) +
-      NormSums<T, L>::bytes(with_c) + Scratch::bytes_of<T>(a.w.nnz()) +
-      Scratch::bytes_of<T>(threads * kTiles));
+  Scratch scratch(Ring<T, W>::bytes(2, rows, panels) + Ring<T, W>::bytes(1, hidden, panels) +
+                  3 * Ring<T, W>::bytes(1, with_c, panels) +
+                  Ring<T, W>::bytes(2 * threads, 2, panels) +
+                  BlockSums<T, L, NV>::bytes(G, hidden, panels) +
+                  BlockSums<T, L, NV>::bytes(1, with_c, panels) + NormSums<T, L>::bytes(rows) +
+                  NormSums<T, L>::bytes(with_c) + Scratch::bytes_of<T>(Back::needs(a.wt)) +
+                  Scratch::bytes_of<T>(threads * kTiles));
   // Of a step that is not complete, du holds dz.
-  const Ring<T, W> du(scratch, places, rows, panels);
-  const Ring<T, W> h(scratch, places, hidden, panels);
+  const Ring<T, W> du(scratch, 2, rows, panels);
+  const State<T, W> state = Ring<T, W>(scratch, 1, hidden, panels).at(0);
   const State<T, W> carried = Ring<T, W>(scratch, 1, with_c, panels).at(0);
   const State<T, W> c_first = Ring<T, W>(scratch, 1, with_c, panels).at(0);
   const State<T, W> dy = Ring<T, W>(scratch, 1, with_c, panels).at(0);
   const Ring<T, W> means(scratch, 2 * threads, 2, panels);
   const BlockSums<T, L, NV> u_sums(scratch, G, hidden, panels), c_sums(scratch, 1, with_c, panels);
   const NormSums<T, L> totals(scratch, rows), c_totals(scratch, with_c);
-  T* values = scratch.take<T>(a.w.nnz());
+  const Back back(a.wt, a.permutation, a.dvalues, scratch.take<T>(Back::needs(a.wt)));
   T* tiles = scratch.take<T>(threads * kTiles);
-  const RowProduct<T, L, NV> product{a.wt, {values}, ahead_of<T, W>(a.wt)};
 
   run_team(threads, [&](const Team& team) {
     const Rows units = rows_of(a.wt, team.rank, team.size, kBlock);
@@ -43,13 +41,11 @@ void backward_loop(const NormedBackward<T>& a, const Cell& cell, int64_t panels)
     const NormalisationBackward<T, L, NV> norm{a.norm, totals, u_sums, means.at(2 * team.rank)};
     const NormalisationBackward<T, L, NV> c_norm{a.c_norm, c_totals, c_sums,
                                                  means.at(2 * team.rank + 1)};
-    WeightGradient<T, L, NV> weight_gradient(a.w, rows_of(a.w, team.rank, team.size, kBlock), du, h,
-                                             seq, a.dvalues);
     T *const tile = tiles + team.rank * kTiles, *const x_tile = tile + kGateTile<W>;
     const auto of_gate = [&](int g) {
       return Rows{g * hidden + units.first, g * hidden + units.last};
     };
-    permute_share(team, a.values, a.permutation, a.w, values);
+    back.start(team, a.values, units);
     for (int g = 0; g < G; ++g) totals.clear(of_gate(g));
     c_totals.clear(units_with_c);
     seq.tiles(units_with_c, [&](int64_t q, int64_t first, int count) {
@@ -57,16 +53,13 @@ void backward_loop(const NormedBackward<T>& a, const Cell& cell, int64_t panels)
       read_initial(seq, a.c0, c_first, q, first, count);
     });
     team.barrier();
-    const auto read_state = [&](int64_t t, int64_t q, int64_t first, int count) {
-      if (t < 0)
-        read_initial(seq, a.h0, h.at(t), q, first, count);
-      else
-        read_tile<T, W>(seq.step(a.h, hidden, t, q), first, count, seq.columns(q, t),
-                        h.at(t).row(q, first));
+    const auto read_state = [&](const T* from, int64_t t, int64_t q, int64_t first, int count) {
+      read_tile<T, W>(seq.step(from, hidden, t, q), first, count, seq.columns(q, t),
+                      state.row(q, first));
     };
 
     for (int64_t t = a.steps - 1; t >= 0; --t) {
-      const State<T, W> later = du.at(t + 1), now = du.at(t), state = h.at(t);
+      const State<T, W> later = du.at(t + 1), now = du.at(t);
       const auto saved = record_of<L>(seq, a.saved, S * hidden, t);
       const auto earlier = record_of<L>(seq, a.saved, S * hidden, std::max<int64_t>(t - 1, 0));
       const auto moments = record_of<L>(seq, a.moments, M, t);
@@ -94,15 +87,15 @@ void backward_loop(const NormedBackward<T>& a, const Cell& cell, int64_t panels)
       };
       seq.tiles(units, t, [&](int64_t q, int64_t first, int count) {
         const bool ends = seq.columns(q, t + 1) == 0;
-        if (ends) read_state(t, q, first, count);
-        read_state(t - 1, q, first, count);
+        read_state(a.h, t, q, first, count);
         read_tile<T, W>(seq.step(a.dh, hidden, t, q), first, count, seq.columns(q, t), tile);
         if constexpr (Cell::kHasMemory) read_x(Cell::kOutputGate, q, first, count);
+        typename Back::Visits visit(back, first);
         for (int r = 0; r < count; ++r) {
           const int64_t unit = first + r;
           Vec<T, L> dh[NV];
           load_row<T, L>(tile + r * W, dh);
-          if (!ends) product(dh, unit, later.panel(q));
+          if (!ends) visit(dh, unit, later.panel(q), state.row(q, unit));
           for (int v = 0; v < NV; ++v) {
             Vec<T, L> dz;
             if constexpr (Cell::kHasMemory) {
@@ -169,23 +162,25 @@ void backward_loop(const NormedBackward<T>& a, const Cell& cell, int64_t panels)
         }
       });
       team.barrier();
-      weight_gradient.step(t, a.h0 ? 0 : 1);
     }
     for (int g = 0; g < G; ++g) totals.write(of_gate(g), a.dnorm);
     c_totals.write(units_with_c, a.dc_norm);
-    if (a.h0 == nullptr) return;
-    seq.tiles(units, [&](int64_t q, int64_t first, int count) {
-      const int columns = seq.columns(q);
-      for (int r = 0; r < count; ++r) {
-        Vec<T, L> sum[NV] = {};
-        product(sum, first + r, du.at(0).panel(q));
-        store_row<T, L>(tile + r * W, sum);
-      }
-      write_tile<T, W>(tile, seq.step(a.dh0, hidden, 0, q), first, count, columns);
-      if (Cell::kHasMemory)
-        write_tile<T, W>(carried.row(q, first), seq.step(a.dc0, hidden, 0, q), first, count,
-                         columns);
-    });
+    if (a.h0)
+      seq.tiles(units, [&](int64_t q, int64_t first, int count) {
+        const int columns = seq.columns(q);
+        read_state(a.h0, 0, q, first, count);
+        typename Back::Visits visit(back, first);
+        for (int r = 0; r < count; ++r) {
+          Vec<T, L> sum[NV] = {};
+          visit(sum, first + r, du.at(0).panel(q), state.row(q, first + r));
+          store_row<T, L>(tile + r * W, sum);
+        }
+        write_tile<T, W>(tile, seq.step(a.dh0, hidden, 0, q), first, count, columns);
+        if (Cell::kHasMemory)
+          write_tile<T, W>(carried.row(q, first), seq.step(a.dc0, hidden, 0, q), first, count,
+                           columns);
+      });
+    back.finish(units);
   });
 }
 

@@ -1,9 +1,8 @@
 #include "sparse_engine/on_lstm.h"
 
+#include "adjoint.h"
 #include "gated.h"
-#include "row_product.h"
 #include "sparse_engine/kernels.h"
-#include "weight_gradient.h"
 
 namespace sparse_engine {
 namespace {
@@ -182,34 +181,31 @@ void forward_loop(const OnLstmForward<T>& a, int64_t panels) {
 template <typename T, int L, int NV>
 void backward_loop(const OnLstmBackward<T>& a, int64_t panels) {
   constexpr int W = L * NV;
+  using Back = Adjoint<T, L, NV>;
   constexpr int64_t kTile = (kGates + 1) * kGateTile<W>;  // what was saved, and the gradient of h
   const int64_t hidden = a.w.cols, rows = a.w.rows, masters = kMasters * a.chunks;
   const int64_t chunk = hidden / a.chunks;
   const Sequence<T, W> seq{a.batch, panels};
   const int threads = threads_for_step(a.threads, a.w.nnz(), rows, a.batch);
-  const int64_t places = WeightGradient<T, L, NV>::steps_together(hidden) + 1;
-  Scratch scratch(
-      Ring<T, W>::bytes(places, rows, panels) + Ring<T, W>::bytes(places, hidden, panels) +
-      Ring<T, W>::bytes(2, hidden, panels) + Ring<T, W>::bytes(1, hidden, panels) +
-      Ring<T, W>::bytes(1, kMasters * hidden, panels) +
-      Ring<T, W>::bytes(2 * threads, masters, panels) + Scratch::bytes_of<T>(a.w.nnz()) +
-      Scratch::bytes_of<T>(rows * L) + Scratch::bytes_of<T>(threads * kTile));
-  const Ring<T, W> du(scratch, places, rows, panels);
-  const Ring<T, W> h(scratch, places, hidden, panels);
+  Scratch scratch(Ring<T, W>::bytes(2, rows, panels) + Ring<T, W>::bytes(2, hidden, panels) +
+                  Ring<T, W>::bytes(2, hidden, panels) + Ring<T, W>::bytes(1, hidden, panels) +
+                  Ring<T, W>::bytes(1, kMasters * hidden, panels) +
+                  Ring<T, W>::bytes(2 * threads, masters, panels) +
+                  Scratch::bytes_of<T>(Back::needs(a.wt)) + Scratch::bytes_of<T>(rows * L) +
+                  Scratch::bytes_of<T>(threads * kTile));
+  const Ring<T, W> du(scratch, 2, rows, panels);
+  const Ring<T, W> h(scratch, 2, hidden, panels);
   const Ring<T, W> c(scratch, 2, hidden, panels);
   const State<T, W> carried = Ring<T, W>(scratch, 1, hidden, panels).at(0);
   // What each unit adds to the gradients of the cumulative sums of its chunk.
   const State<T, W> dsums = Ring<T, W>(scratch, 1, kMasters * hidden, panels).at(0);
   const Ring<T, W> of_members(scratch, 2 * threads, masters, panels);
-  T* values = scratch.take<T>(a.w.nnz());
+  const Back back(a.wt, a.permutation, a.dvalues, scratch.take<T>(Back::needs(a.wt)));
   T* bias_sums = scratch.take<T>(rows * L);
   T* tiles = scratch.take<T>(threads * kTile);
-  const RowProduct<T, L, NV> product{a.wt, {values}, ahead_of<T, W>(a.wt)};
 
   run_team(threads, [&](const Team& team) {
     const Rows units = rows_of(a.wt, team.rank, team.size, kBlock);
-    WeightGradient<T, L, NV> weight_gradient(a.w, rows_of(a.w, team.rank, team.size, kBlock), du, h,
-                                             seq, a.dvalues);
     const State<T, W> p = of_members.at(2 * team.rank), master = of_members.at(2 * team.rank + 1);
     T *tile = tiles + team.rank * kTile, *dh_tile = tile + kGates * kGateTile<W>;
     // body(first row, end) for the rows of which this member adds up the gradient of the bias.
@@ -219,7 +215,7 @@ void backward_loop(const OnLstmBackward<T>& a, int64_t panels) {
       for (int g = 0; g < kGates; ++g)
         body(masters + g * hidden + units.first, masters + g * hidden + units.last);
     };
-    permute_share(team, a.values, a.permutation, a.w, values);
+    back.start(team, a.values, units);
     rows_of_bias([&](int64_t first, int64_t end) {
       std::fill(bias_sums + first * L, bias_sums + end * L, T(0));
     });
@@ -250,11 +246,12 @@ void backward_loop(const OnLstmBackward<T>& a, int64_t panels) {
           read_tile<T, W>(seq.step(a.saved, rows, t, q), masters + g * hidden + first, count,
                           columns, tile + g * kGateTile<W>);
         read_tile<T, W>(seq.step(a.dh, hidden, t, q), first, count, columns, dh_tile);
+        typename Back::Visits visit(back, first);
         for (int r = 0; r < count; ++r) {
           const int64_t unit = first + r;
           Vec<T, L> sum[NV];
           for (int v = 0; v < NV; ++v) sum[v] = load<T, L>(dh_tile + r * W + v * L);
-          if (t + 1 < a.steps) product(sum, unit, later.panel(q));
+          if (t + 1 < a.steps) visit(sum, unit, later.panel(q), h.at(t).row(q, unit));
           for (int v = 0; v < NV; ++v) {
             const T* at = tile + r * W + v * L;
             const Neuron<T, L> neuron{load<T, L>(at),
@@ -304,23 +301,25 @@ void backward_loop(const OnLstmBackward<T>& a, int64_t panels) {
                              static_cast<int>(a.chunks), seq.columns(q));
         }
       team.barrier();
-      weight_gradient.step(t, a.h0 ? 0 : 1);
     }
     rows_of_bias([&](int64_t first, int64_t end) {
       for (int64_t row = first; row < end; ++row)
         a.dbias[row] = sum_of_lanes<T, L>(load<T, L>(bias_sums + row * L));
     });
-    if (a.h0 == nullptr) return;
-    seq.tiles(units, [&](int64_t q, int64_t first, int count) {
-      const int columns = seq.columns(q);
-      write_tile<T, W>(carried.row(q, first), seq.step(a.dc0, hidden, 0, q), first, count, columns);
-      for (int r = 0; r < count; ++r) {
-        Vec<T, L> sum[NV] = {};
-        product(sum, first + r, du.at(0).panel(q));
-        for (int v = 0; v < NV; ++v) store<T, L>(dh_tile + r * W + v * L, sum[v]);
-      }
-      write_tile<T, W>(dh_tile, seq.step(a.dh0, hidden, 0, q), first, count, columns);
-    });
+    if (a.h0)
+      seq.tiles(units, [&](int64_t q, int64_t first, int count) {
+        const int columns = seq.columns(q);
+        write_tile<T, W>(carried.row(q, first), seq.step(a.dc0, hidden, 0, q), first, count,
+                         columns);
+        typename Back::Visits visit(back, first);
+        for (int r = 0; r < count; ++r) {
+          Vec<T, L> sum[NV] = {};
+          visit(sum, first + r, du.at(0).panel(q), h.at(-1).row(q, first + r));
+          for (int v = 0; v < NV; ++v) store<T, L>(dh_tile + r * W + v * L, sum[v]);
+        }
+        write_tile<T, W>(dh_tile, seq.step(a.dh0, hidden, 0, q), first, count, columns);
+      });
+    back.finish(units);
   });
 }
 

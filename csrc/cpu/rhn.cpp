@@ -1,9 +1,8 @@
 #include "sparse_engine/rhn.h"
 
+#include "adjoint.h"
 #include "gated.h"
-#include "row_product.h"
 #include "sparse_engine/kernels.h"
-#include "weight_gradient.h"
 
 namespace sparse_engine {
 namespace {
@@ -134,6 +133,8 @@ void forward_loop(const RhnForward<T>& a, int64_t panels) {
 
 template <typename T, int L, int NV, class Cell>
 void backward_loop(const RhnBackward<T>& a, int64_t panels) {
+  using Back = Adjoint<T, L, NV>;
+  using Visits = typename Back::Visits;
   constexpr int W = L * NV, G = Cell::kBlocks, S = Cell::kSaved;
   constexpr int64_t kTile = (S + 1) * kGateTile<W>;  // what was saved, and the gradient of y
   const int64_t hidden = a.levels[0].w.cols, last = a.steps * a.depth - 1;
@@ -141,7 +142,7 @@ void backward_loop(const RhnBackward<T>& a, int64_t panels) {
   const int64_t links = links_of(a);
   const int threads = threads_for_step(a.threads, links / a.depth, G * hidden, a.batch);
   Scratch scratch(Ring<T, W>::bytes(2, G * hidden, panels) + Ring<T, W>::bytes(2, hidden, panels) +
-                  2 * Ring<T, W>::bytes(1, hidden, panels) + Scratch::bytes_of<T>(links) +
+                  2 * Ring<T, W>::bytes(1, hidden, panels) + Scratch::bytes_of<T>(2 * links) +
                   Scratch::bytes_of<int64_t>(a.depth + 1) +
                   Scratch::bytes_of<T>(a.depth * G * hidden * L) +
                   Scratch::bytes_of<T>(threads * kTile));
@@ -149,7 +150,7 @@ void backward_loop(const RhnBackward<T>& a, int64_t panels) {
   const Ring<T, W> masked(scratch, 2, hidden, panels);
   const State<T, W> carried = Ring<T, W>(scratch, 1, hidden, panels).at(0);
   const State<T, W> mask = Ring<T, W>(scratch, 1, hidden, panels).at(0);
-  T* values = scratch.take<T>(links);
+  T* memory = scratch.take<T>(2 * links);
   int64_t* first_link = scratch.take<int64_t>(a.depth + 1);
   T* bias_sums = scratch.take<T>(a.depth * G * hidden * L);
   T* tiles = scratch.take<T>(threads * kTile);
@@ -163,24 +164,20 @@ void backward_loop(const RhnBackward<T>& a, int64_t panels) {
     const auto units_of_level = [&](int64_t l) {
       return rows_of(a.levels[behind(l)].wt, team.rank, team.size, kBlock);
     };
-    const auto product_of = [&](int64_t l) {
-      return RowProduct<T, L, NV>{
-          a.levels[l].wt, {values + first_link[l]}, ahead_of<T, W>(a.levels[l].wt)};
+    const auto back_from = [&](int64_t l) {
+      return Back(a.levels[l].wt, a.levels[l].permutation,
+                  a.dvalues ? a.dvalues + first_link[l] : nullptr, memory + 2 * first_link[l]);
     };
     // sums[0 .. L) of row `row` of level l
     const auto sums_of_bias = [&](int64_t l, int64_t row) {
       return bias_sums + (l * G * hidden + row) * L;
     };
     for (int64_t l = 0; l < a.depth; ++l) {
-      const RhnLevel<T>& level = a.levels[l];
-      permute_share(team, level.values, level.permutation, level.w, values + first_link[l]);
-      const Rows units = units_of_level(l), rows = rows_of(level.w, team.rank, team.size, kBlock);
+      const Rows units = units_of_level(l);
+      back_from(behind(l)).start(team, a.levels[behind(l)].values, units);
       for (int g = 0; g < G; ++g)
         std::fill(sums_of_bias(l, g * hidden + units.first),
                   sums_of_bias(l, g * hidden + units.last), T(0));
-      if (a.dvalues)
-        std::fill(a.dvalues + first_link[l] + level.w.ptr[rows.first],
-                  a.dvalues + first_link[l] + level.w.ptr[rows.last], T(0));
     }
     seq.tiles(units_of_level(a.depth - 1), [&](int64_t q, int64_t first, int count) {
       std::fill(carried.row(q, first), carried.row(q, first + count), T(0));
@@ -189,10 +186,10 @@ void backward_loop(const RhnBackward<T>& a, int64_t panels) {
     team.barrier();
 
     // The gradient of a state, from that of u one level further on.
-    const auto gradient_of_state = [&](const RowProduct<T, L, NV>& product, int64_t k, int64_t q,
-                                       int64_t unit, Vec<T, L>(&ds)[NV]) {
+    const auto gradient_of_state = [&](Visits& visit, int64_t k, int64_t q, int64_t unit,
+                                       Vec<T, L>(&ds)[NV]) {
       for (int v = 0; v < NV; ++v) ds[v] = Vec<T, L>{};
-      if (k <= last) product(ds, unit, du.at(k).panel(q));
+      if (k <= last) visit(ds, unit, du.at(k).panel(q), masked.at(k).row(q, unit));
       for (int v = 0; v < NV; ++v)
         ds[v] = ds[v] * load<T, L>(mask.row(q, unit) + v * L) +
                 load<T, L>(carried.row(q, unit) + v * L);
@@ -201,7 +198,7 @@ void backward_loop(const RhnBackward<T>& a, int64_t panels) {
     for (int64_t k = last; k >= 0; --k) {
       const int64_t t = k / a.depth, l = k % a.depth;
       const bool is_output = l + 1 == a.depth;
-      const RowProduct<T, L, NV> product = product_of(behind(l));
+      const Back back = back_from(behind(l));
       seq.tiles(units_of_level(l), [&](int64_t q, int64_t first, int count) {
         const int columns = seq.columns(q);
         for (int i = 0; i < S; ++i)
@@ -209,10 +206,11 @@ void backward_loop(const RhnBackward<T>& a, int64_t panels) {
                           tile + i * kGateTile<W>);
         if (is_output)
           read_tile<T, W>(seq.step(a.dy, hidden, t, q), first, count, columns, dy_tile);
+        Visits visit(back, first);
         for (int r = 0; r < count; ++r) {
           const int64_t unit = first + r;
           Vec<T, L> ds[NV], over_batch[G];
-          gradient_of_state(product, k + 1, q, unit, ds);
+          gradient_of_state(visit, k + 1, q, unit, ds);
           for (int g = 0; g < G; ++g)
             over_batch[g] = load<T, L>(sums_of_bias(l, g * hidden + unit));
           for (int v = 0; v < NV; ++v) {
@@ -239,10 +237,6 @@ void backward_loop(const RhnBackward<T>& a, int64_t panels) {
                              g * hidden + first, count, columns);
       });
       team.barrier();
-      const Csr& w = a.levels[l].w;
-      for (int64_t q = 0; q < panels && a.dvalues; ++q)
-        add_link_sums<T, L, NV, 1>(w, rows_of(w, team.rank, team.size, kBlock), {du.at(k)},
-                                   {masked.at(k)}, q, a.dvalues + first_link[l]);
     }
     for (int64_t l = 0; l < a.depth; ++l) {
       const Rows units = units_of_level(l);
@@ -250,16 +244,18 @@ void backward_loop(const RhnBackward<T>& a, int64_t panels) {
         for (int64_t row = g * hidden + units.first; row < g * hidden + units.last; ++row)
           a.dbias[l * G * hidden + row] = sum_of_lanes<T, L>(load<T, L>(sums_of_bias(l, row)));
     }
-    if (a.ds0 == nullptr) return;
-    const RowProduct<T, L, NV> product = product_of(0);
+    const Back back = back_from(0);
     seq.tiles(units_of_level(a.depth - 1), [&](int64_t q, int64_t first, int count) {
+      Visits visit(back, first);
       for (int r = 0; r < count; ++r) {
         Vec<T, L> ds[NV];
-        gradient_of_state(product, 0, q, first + r, ds);
+        gradient_of_state(visit, 0, q, first + r, ds);
         for (int v = 0; v < NV; ++v) store<T, L>(dy_tile + r * W + v * L, ds[v]);
       }
-      write_tile<T, W>(dy_tile, seq.step(a.ds0, hidden, 0, q), first, count, seq.columns(q));
+      if (a.ds0)
+        write_tile<T, W>(dy_tile, seq.step(a.ds0, hidden, 0, q), first, count, seq.columns(q));
     });
+    for (int64_t l = 0; l < a.depth; ++l) back_from(behind(l)).finish(units_of_level(l));
   });
 }
 
