@@ -85,13 +85,10 @@ class Adjoint {
     Held held;
     held.load(held_row);
     Vec<T, L> other[NV] = {};
-    link_sums.row(n, [&](int64_t i, bool odd) SE_INLINE_LAMBDA {
-      if (ahead_.rows) fetch_row<W>(idx + i + kLinksAhead, last, x);
-      if (ahead_.links) {
-        fetch_stream(idx, i);
-        fetch_stream(values, i);
-        fetch_stream(gradient, i);
-      }
+    const auto fetch = [&](int64_t i, int count) SE_INLINE_LAMBDA {
+      fetch_links<W>(ahead_, idx, i, count, last, x, values, gradient);
+    };
+    link_sums.row(n, fetch, [&](int64_t i, bool odd) SE_INLINE_LAMBDA {
       add_link<T, L, NV>(odd ? other : sum, values[i], idx[i], x);
       typename Held::Sums products = {};
       held.add_products(x + static_cast<int64_t>(idx[i]) * W, products);

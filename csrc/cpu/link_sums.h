@@ -20,13 +20,15 @@ class LinkSums {
   explicit LinkSums(T* gradient) : to_(gradient) {}
 
   // The next n links, a row: products(i, odd) gives the vector of link i. Every other link of the
-  // row is `odd`, so that what is added up on the way need not wait for its neighbour.
-  template <class Products>
-  SE_INLINE void row(int64_t n, const Products& products) {
+  // row is `odd`, so that what is added up on the way need not wait for its neighbour. Before
+  // links [i, i + count), fetch(i, count) asks for what those behind them will need.
+  template <class Fetch, class Products>
+  SE_INLINE void row(int64_t n, const Fetch& fetch, const Products& products) {
     int64_t i = 0;
     if (K > 1 && n >= kLongRow) {
       finish();
       for (; i + K <= n; i += K) {
+        fetch(i, K);
         Vec<T, K> group[K];
 #pragma GCC unroll 16
         for (int k = 0; k < K; ++k) group[k] = products(i + k, k % 2 == 1);
@@ -34,6 +36,7 @@ class LinkSums {
       }
     }
     for (; i + 2 <= n; i += 2) {
+      fetch(i, 2);
       push(products(i, false));
       push(products(i + 1, true));
     }

@@ -218,7 +218,7 @@ struct Ahead {
   bool links;  // where they are so many that every visit reads them from far away
 };
 
-// X is a panel of width W, or several that are visited together. Where it just fits the
+// Where X is a panel of width W. Where it just fits the
 // second-level cache, links that come early were measured to cost more, in rows that they replace,
 // than they save.
 template <typename A, int W>
@@ -227,6 +227,20 @@ inline Ahead ahead_of(const Csr& w) {
   const int64_t x_bytes = w.cols * W * static_cast<int64_t>(sizeof(A)), cache = l2_bytes();
   const bool fits = x_bytes <= cache, just = fits && 3 * x_bytes >= 2 * cache;
   return {!fits, w.nnz() * kLinkBytes > kFar * cache && !just};
+}
+
+// Asks for what `count` links need that follow on as many, p and its neighbours, and on at least
+// kLinksAhead.
+template <int W, typename A, typename... Streams>
+SE_INLINE void fetch_links(const Ahead& ahead, const int32_t* idx, int64_t p, int count,
+                           const int32_t* last, const A* x, const Streams*... streams) {
+  if (ahead.links) {
+    fetch_stream(idx, p);
+    (fetch_stream(streams, p), ...);
+  }
+  if (ahead.rows)
+    for (int i = 0; i < count; ++i)
+      fetch_row<W>(idx + p + std::max(count, kLinksAhead) + i, last, x);
 }
 
 // Whether `source` already is a panel of width W.

@@ -28,12 +28,10 @@ void sample(const Sddmm<T, A>& s, const Rows& rows, const Dense<const A>& a, int
       const int32_t* idx = s.w.idx + begin;
       Held row;
       row.load(tile + r * W);
-      sums.row(s.w.ptr[first + r + 1] - begin, [&](int64_t i, bool) SE_INLINE_LAMBDA {
-        if (ahead.rows) fetch_row<W>(idx + i + kLinksAhead, last, b);
-        if (ahead.links && i % 8 == 0) {
-          fetch_stream(idx, i);
-          fetch_stream(s.gradient + begin, i);
-        }
+      const auto fetch = [&](int64_t i, int count) SE_INLINE_LAMBDA {
+        fetch_links<W>(ahead, idx, i, count, last, b, s.gradient + begin);
+      };
+      sums.row(s.w.ptr[first + r + 1] - begin, fetch, [&](int64_t i, bool) SE_INLINE_LAMBDA {
         typename Held::Sums products = {};
         row.add_products(b + static_cast<int64_t>(idx[i]) * W, products);
         return products;
