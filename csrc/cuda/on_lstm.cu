@@ -160,32 +160,27 @@ struct BackwardChunks {
   }
 
   __device__ void operator()(int64_t phase) const {
-    const int64_t t = steps - 1 - phase / 3;
-    if (phase % 3 == 2)
+    const int t = static_cast<int>(steps - 1 - phase / 3), part = static_cast<int>(phase % 3);
+    if (part == 2)
       masters(t);
-    else if (t < 0)
-      leave(phase % 3);
     else
-      cells(phase % 3, t);
+      cells(part, t);
   }
 
  private:
-  __device__ void leave(int64_t phase) const {
-    product.template phase<V, 1>(phase, units.rows.at(0), true,
-                                 [&](int64_t unit, int64_t panel, int column, Vec<T, V>(&sum)[1]) {
-                                   store<V>(dh0.at(0).row(panel, unit) + column, sum[0]);
-                                 });
-  }
-
-  __device__ void cells(int64_t phase, int64_t t) const {
+  __device__ void cells(int phase, int t) const {
     const auto step = [&](int64_t unit, int64_t panel, int column, Vec<T, V>(&sum)[1]) {
-      const Vec<T, V> upstream = load<V>(dh.at(t).row(panel, unit) + column);
-      const Vec<T, V> before = load<V>(c.at(t).row(panel, unit) + column);
-      const Vec<T, V> now = load<V>(c.at(t + 1).row(panel, unit) + column);
-      T* carry_at = carried.at(0).row(panel, unit) + column;
+      const Place<kMasters> place(unit, units.hidden, panel, column, dh.width);
+      if (t < 0) return store<V>(dh0.data + place.unit, sum[0]);
+      const Vec<T, V> upstream = load<V>(dh.at(t).data + place.unit);
+#pragma unroll
+      for (int v = 0; v < V; ++v) sum[0].at[v] += upstream.at[v];
+      const Vec<T, V> before = load<V>(c.at(t).data + place.unit);
+      const Vec<T, V> now = load<V>(c.at(t + 1).data + place.unit);
+      T* const carry_at = carried.data + place.unit;
       Vec<T, V> carry = load<V>(carry_at), du[kGates], of_master[kMasters];
       units.neurons(t, t, unit, panel, column, [&](const Neuron<T>& neuron, int v) {
-        const T squashed = Tanh::of(now.at[v]), of_h = sum[0].at[v] + upstream.at[v];
+        const T squashed = Tanh::of(now.at[v]), of_h = sum[0].at[v];
         const T dc = carry.at[v] + of_h * neuron.o * Tanh::slope(squashed);
         const T dinput = dc * neuron.g, dforget = dc * before.at[v];
         const T dboth = dinput * (neuron.i - T(1)) + dforget * (neuron.f - T(1));
@@ -203,10 +198,9 @@ struct BackwardChunks {
         store<V>(units.rows.at(t).row(panel, units.row(g, unit)) + column, du[g]);
 #pragma unroll
       for (int m = 0; m < kMasters; ++m)
-        store<V>(dmasters.at(0).row(panel, m * units.hidden + unit) + column, of_master[m]);
+        store<V>(dmasters.data + place.first_row + m * place.row_stride, of_master[m]);
     };
-    const bool is_last = t + 1 == steps;
-    product.template phase<V, 1>(phase, units.rows.at(is_last ? t : t + 1), !is_last, step);
+    product.template phase<V, 1>(phase, units.rows.at(t + 1), t + 1 < steps, step);
   }
 
   __device__ void masters(int64_t t) const {

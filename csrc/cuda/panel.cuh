@@ -30,6 +30,19 @@ struct Panels {
   }
 };
 
+// Where a unit's numbers are: computed once for all panels of a step, as the strides of each would
+// take registers.
+template <int R>
+struct Place {
+  int64_t unit;                   // in panels of one row per unit
+  int64_t first_row, row_stride;  // in panels of R blocks of rows
+
+  __device__ Place(int64_t index, int64_t units, int64_t panel, int column, int width)
+      : unit((panel * units + index) * width + column),
+        first_row((panel * R * units + index) * width + column),
+        row_stride(units * width) {}
+};
+
 // How the columns of a batch are cut.
 struct Shape {
   int64_t columns;
