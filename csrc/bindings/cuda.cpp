@@ -83,6 +83,7 @@ constexpr NarrowKernels kCudaNarrowKernels = {
     nullptr,
     nullptr,  // of the GRU
     nullptr,
+    nullptr,  // linear_backward
 };
 
 // A pattern from outside is checked on the CPU, where messages are made.

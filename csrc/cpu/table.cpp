@@ -6,10 +6,11 @@ namespace sparse_engine {
 template <>
 NarrowKernels narrow_kernels_of<SPARSE_ENGINE_ISA>() {
   using Isa = SPARSE_ENGINE_ISA;
-  return {spmm<Isa, float, BFloat16>,         sddmm<Isa, float, BFloat16>,
-          rnn_forward<Isa, float, BFloat16>,  rnn_backward<Isa, float, BFloat16>,
-          lstm_forward<Isa, float, BFloat16>, lstm_backward<Isa, float, BFloat16>,
-          gru_forward<Isa, float, BFloat16>,  gru_backward<Isa, float, BFloat16>};
+  return {spmm<Isa, float, BFloat16>,           sddmm<Isa, float, BFloat16>,
+          rnn_forward<Isa, float, BFloat16>,    rnn_backward<Isa, float, BFloat16>,
+          lstm_forward<Isa, float, BFloat16>,   lstm_backward<Isa, float, BFloat16>,
+          gru_forward<Isa, float, BFloat16>,    gru_backward<Isa, float, BFloat16>,
+          linear_backward<Isa, float, BFloat16>};
 }
 
 #if !defined(SPARSE_ENGINE_ONLY_NARROW)
@@ -19,6 +20,7 @@ template <class Isa, typename T>
 constexpr Kernels<T> kTable = {
     spmm<Isa, T, T>,
     sddmm<Isa, T, T>,
+    linear_backward<Isa, T, T>,
     rnn_forward<Isa, T, T>,
     rnn_backward<Isa, T, T>,
     lstm_forward<Isa, T, T>,

@@ -10,7 +10,11 @@ from torch import Tensor
 from sparse_engine.ops._autocast import as_activation
 from sparse_engine.ops._native import call, in_eager_mode, native, needs_gradient
 from sparse_engine.ops.pattern import Pattern
-from sparse_engine.ops.spmm import spmm
+from sparse_engine.ops.spmm import empty_like_order, spmm
+
+# Columns of the widest panel. To visit a link once for both gradients, its value is brought to its
+# place in the transpose and its gradient back, which two panels repay and one does not.
+ONE_PANEL = 64
 
 
 def linear(values: Tensor, pattern: Pattern, x: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -55,10 +59,43 @@ class _Linear(torch.autograd.Function):
         needs = ctx.needs_input_grad
         turned = flatten(dy)
         dvalues = dx = dbias = None
-        if needs[0]:
-            dvalues = call(native.sddmm.default, *pattern, turned, flatten(x))
-        if needs[6]:
-            dx = unflatten(call(native.spmm_t.default, values, *pattern, turned), x)
+        if needs[0] and needs[6] and x.device.type == "cpu" and turned.shape[1] > ONE_PANEL:
+            gradients = call(native.linear_backward.default, values, *pattern, flatten(x), turned)
+            dvalues, dx = gradients[0], unflatten(gradients[1], x)
+        else:
+            if needs[0]:
+                dvalues = call(native.sddmm.default, *pattern, turned, flatten(x))
+            if needs[6]:
+                dx = unflatten(call(native.spmm_t.default, values, *pattern, turned), x)
         if needs[7]:
             dbias = turned.sum(1, dtype=values.dtype)
         return dvalues, None, None, None, None, None, dx, dbias
+
+
+@torch.library.register_fake("sparse_engine::linear_backward")
+def _(values, crow, col, t_crow, t_col, permutation, x, dy):
+    return torch.empty_like(values), empty_like_order(dy, x.shape[0])
+
+
+def _save(ctx, inputs, output):
+    ctx.save_for_backward(*inputs)
+
+
+def _second_derivative(ctx, of_dvalues, of_dx):
+    """Of ``dvalues = (dy x.T)[links]`` and ``dx = W.T dy``, both linear in all they take."""
+    values, *pattern, x, dy = ctx.saved_tensors
+    needs = ctx.needs_input_grad
+    of_values = of_x = of_dy = None
+    if needs[0]:
+        of_values = call(native.sddmm.default, *pattern, dy, of_dx)
+    if needs[6]:
+        of_x = call(native.spmm_t.default, of_dvalues, *pattern, dy)
+    if needs[7]:
+        of_dy = call(native.spmm.default, of_dvalues, *pattern, x, None)
+        of_dy = of_dy + call(native.spmm.default, values, *pattern, of_dx, None)
+    return of_values, None, None, None, None, None, of_x, of_dy
+
+
+torch.library.register_autograd(
+    "sparse_engine::linear_backward", _second_derivative, setup_context=_save
+)

@@ -20,6 +20,7 @@ def test_products(layout):
     opcheck(native.spmm.default, (values, *pattern, x, None))
     opcheck(native.spmm_t.default, (values, *pattern, y))
     opcheck(native.sddmm.default, (*pattern, y, x))
+    opcheck(native.linear_backward.default, (values, *pattern, x, y))
 
 
 @pytest.mark.parametrize("columns", [0, 1])
@@ -31,6 +32,7 @@ def test_products_of_narrow_matrices(columns):
     opcheck(native.spmm.default, (values, *pattern, x, None))
     opcheck(native.spmm_t.default, (values, *pattern, y))
     opcheck(native.sddmm.default, (*pattern, y, x))
+    opcheck(native.linear_backward.default, (values, *pattern, x, y))
 
 
 @pytest.mark.parametrize("inputs", [None, 2])

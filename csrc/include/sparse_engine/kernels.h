@@ -5,6 +5,7 @@
 #include "sparse_engine/conductance.h"
 #include "sparse_engine/ctrnn.h"
 #include "sparse_engine/gated.h"
+#include "sparse_engine/linear.h"
 #include "sparse_engine/ltc.h"
 #include "sparse_engine/normed.h"
 #include "sparse_engine/on_lstm.h"
@@ -25,6 +26,7 @@ template <typename T>
 struct Kernels {
   void (*spmm)(const Spmm<T>&);
   void (*sddmm)(const Sddmm<T>&);
+  void (*linear_backward)(const LinearBackward<T>&);
   void (*rnn_forward)(const RnnForward<T>&);
   void (*rnn_backward)(const RnnBackward<T>&);
   void (*lstm_forward)(const GatedForward<T>&);
@@ -57,6 +59,7 @@ struct NarrowKernels {
   void (*lstm_backward)(const GatedBackward<float, BFloat16>&);
   void (*gru_forward)(const GatedForward<float, BFloat16>&);
   void (*gru_backward)(const GatedBackward<float, BFloat16>&);
+  void (*linear_backward)(const LinearBackward<float, BFloat16>&);
 };
 
 template <class Isa, typename T>

@@ -1,0 +1,46 @@
+// The way back of a sparse linear layer.
+#include "dense.h"
+#include "pattern.h"
+#include "sparse_engine/kernels.h"
+
+namespace sparse_engine::bindings {
+namespace {
+
+std::tuple<Tensor, Tensor> linear_backward(const Tensor& values, const Tensor& crow,
+                                           const Tensor& col, const Tensor& t_crow,
+                                           const Tensor& t_col, const Tensor& permutation,
+                                           const Tensor& x, const Tensor& dy) {
+  const Pattern pattern(crow, col, t_crow, t_col, permutation);
+  return with_activations(values, dy, [&](auto real, auto kept, const auto& kernels) {
+    using T = decltype(real);
+    using A = decltype(kept);
+    const int64_t nnz = pattern.w.nnz();
+    const Tensor links = vector(values, "values", kType<T>, nnz);
+    const Tensor left = readable(dy, "dy", kType<A>, pattern.w.rows);
+    const Tensor right = readable(x, "x", kType<A>, pattern.w.cols);
+    if (left.size(1) != right.size(1))
+      fail("expected x and dy with the same number of columns, found ", right.size(1), " and ",
+           left.size(1));
+    Tensor dx = empty_like_order(left, pattern.w.cols);
+    Tensor dvalues = empty(links, {nnz});
+    kernels.linear_backward({pattern.wt, pattern.permutation, data<T>(links),
+                             view<const A>(right, data<A>(right)),
+                             view<const A>(left, data<A>(left)), view<A>(dx, mutable_data<A>(dx)),
+                             mutable_data<T>(dvalues), left.size(1), threads()});
+    return std::tuple(dvalues, dx);
+  });
+}
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY_FRAGMENT(sparse_engine, m) {
+  m.def(
+      "linear_backward(Tensor values, Tensor crow, Tensor col, Tensor t_crow, Tensor t_col, "
+      "Tensor permutation, Tensor x, Tensor dy) -> (Tensor, Tensor)");
+}
+
+STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CPU, m) {
+  m.impl("linear_backward", TORCH_BOX(&linear_backward));
+}
+
+}  // namespace sparse_engine::bindings
