@@ -13,7 +13,6 @@ from sparse_engine.nn._packed import last_rows, rows_before
 from sparse_engine.nn._recurrent import Recurrent
 from sparse_engine.nn.weight import SparseWeight
 from sparse_engine.ops import Norm
-from sparse_engine.ops._sequence import batch_of
 
 
 class SparseRecurrent(Recurrent):
