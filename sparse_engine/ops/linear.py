@@ -12,9 +12,10 @@ from sparse_engine.ops._native import call, in_eager_mode, native, needs_gradien
 from sparse_engine.ops.pattern import Pattern
 from sparse_engine.ops.spmm import empty_like_order, spmm
 
-# Columns of the widest panel. To visit a link once for both gradients, its value is brought to its
-# place in the transpose and its gradient back, which two panels repay and one does not.
-ONE_PANEL = 64
+# Columns of two panels of the widest kind. To visit a link once for both gradients, its value is
+# brought to its place in the transpose and its gradient back, which two full panels were measured
+# to repay everywhere, and fewer only here and there.
+TWO_PANELS = 128
 
 
 def linear(values: Tensor, pattern: Pattern, x: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -59,7 +60,7 @@ class _Linear(torch.autograd.Function):
         needs = ctx.needs_input_grad
         turned = flatten(dy)
         dvalues = dx = dbias = None
-        if needs[0] and needs[6] and x.device.type == "cpu" and turned.shape[1] > ONE_PANEL:
+        if needs[0] and needs[6] and x.device.type == "cpu" and turned.shape[1] >= TWO_PANELS:
             gradients = call(native.linear_backward.default, values, *pattern, flatten(x), turned)
             dvalues, dx = gradients[0], unflatten(gradients[1], x)
         else:

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from sparse_engine import ops
 from sparse_engine.ops._native import native
-from sparse_engine.ops.linear import ONE_PANEL
+from sparse_engine.ops.linear import TWO_PANELS
 from sparse_engine.testing import (
     LAYOUTS,
     assert_sums,
@@ -142,7 +142,7 @@ def test_both_gradients_have_the_same_bits_for_any_number_of_threads(columns, dt
             assert torch.equal(one, many)
 
 
-@pytest.mark.parametrize("columns", [ONE_PANEL, ONE_PANEL + 1, 100])
+@pytest.mark.parametrize("columns", [TWO_PANELS - 1, TWO_PANELS, 200])
 def test_one_gradient_alone(columns):
     """That of x has the same bits as beside the other, which is summed in another order."""
     pattern = random_pattern(33, 40, 200)
@@ -164,7 +164,7 @@ def test_derivatives_of_several_panels(name, check):
     out_features, in_features = pattern.shape
     inputs = [
         torch.randn(shape, dtype=torch.float64, requires_grad=True)
-        for shape in (pattern.nnz, (ONE_PANEL + 1, in_features), out_features)
+        for shape in (pattern.nnz, (TWO_PANELS, in_features), out_features)
     ]
     assert check(lambda v, x, b: ops.linear(v, pattern, x, b), inputs, fast_mode=True)
 
