@@ -198,7 +198,7 @@ SE_INLINE void fetch_row(const int32_t* ahead, const int32_t* last, const A* x) 
 
 // Whether a panel of `features` rows leaves no room for anything else in the second-level cache.
 template <typename A, int W>
-inline bool exceeds_l2(int64_t features) {
+inline bool fills_l2(int64_t features) {
   return features * W * static_cast<int64_t>(sizeof(A)) > l2_bytes();
 }
 
@@ -218,15 +218,11 @@ struct Ahead {
   bool links;  // where they are so many that every visit reads them from far away
 };
 
-// Where X is a panel of width W. Where it just fits the
-// second-level cache, links that come early were measured to cost more, in rows that they replace,
-// than they save.
+// Where X is a panel of width W.
 template <typename A, int W>
 inline Ahead ahead_of(const Csr& w) {
   constexpr int64_t kLinkBytes = 8, kFar = 8;
-  const int64_t x_bytes = w.cols * W * static_cast<int64_t>(sizeof(A)), cache = l2_bytes();
-  const bool fits = x_bytes <= cache, just = fits && 3 * x_bytes >= 2 * cache;
-  return {!fits, w.nnz() * kLinkBytes > kFar * cache && !just};
+  return {fills_l2<A, W>(w.cols), w.nnz() * kLinkBytes > kFar * l2_bytes()};
 }
 
 // Asks for what `count` links need that follow on as many, p and its neighbours, and on at least

@@ -66,7 +66,7 @@ void multiply_panels(const Spmm<T, A>& a, const Panels& panels, const Values& va
 template <typename T, int L, int NV, typename A>
 void run(const Spmm<T, A>& a, const Panels& panels) {
   if (a.permutation == nullptr) return multiply_panels<T, L, NV>(a, panels, InOrder<T>{a.values});
-  if (panels.count == 1 && !exceeds_l2<A, L * NV>(a.w.cols))
+  if (panels.count == 1 && !fills_l2<A, L * NV>(a.w.cols))
     return multiply_panels<T, L, NV>(a, panels, Permuted<T>{a.values, a.permutation});
   Scratch scratch(Scratch::bytes_of<T>(a.w.nnz()));
   T* values = scratch.take<T>(a.w.nnz());

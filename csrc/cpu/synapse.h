@@ -84,7 +84,7 @@ constexpr int kLinkLanes = kShuffleBytes / static_cast<int>(sizeof(T));
 // of this many features fit the second-level cache.
 template <typename T, int W>
 inline const int32_t* last_fetched(const Csr& w, int64_t features) {
-  return w.nnz() > 0 && exceeds_l2<T, W>(features) ? last_link(w) : nullptr;
+  return w.nnz() > 0 && fills_l2<T, W>(features) ? last_link(w) : nullptr;
 }
 
 // Adds all links of target `row`; x is a panel of the sources, of which rows are fetched up to the
