@@ -199,7 +199,7 @@ SE_INLINE void fetch_row(const int32_t* ahead, const int32_t* last, const A* x) 
 // Whether a panel of `features` rows leaves no room for anything else in the second-level cache.
 template <typename A, int W>
 inline bool fills_l2(int64_t features) {
-  return features * W * static_cast<int64_t>(sizeof(A)) > l2_bytes();
+  return features * W * static_cast<int64_t>(sizeof(A)) >= l2_bytes();
 }
 
 // The last link of a matrix that has one.
@@ -209,7 +209,7 @@ inline const int32_t* last_link(const Csr& w) { return w.idx + w.nnz() - 1; }
 template <typename U>
 SE_INLINE void fetch_stream(const U* array, int64_t p) {
   const uintptr_t at = reinterpret_cast<uintptr_t>(array + p) + 256;
-  __builtin_prefetch(reinterpret_cast<const void*>(at));
+  __builtin_prefetch(reinterpret_cast<const void*>(at), 0, 0);
 }
 
 // What a visit to all links of a matrix asks memory for before it needs it.
