@@ -41,22 +41,52 @@ def pattern_of(mask: Tensor) -> Pattern:
     return Pattern.from_csr(crow, cols, tuple(mask.shape))
 
 
+def uneven_pattern(out_features: int, in_features: int) -> Pattern:
+    """A full row and a full column, and a run of empty rows that they cross."""
+    mask = torch.zeros(out_features, in_features, dtype=torch.bool)
+    mask[3] = True
+    mask[:, 7] = True
+    mask[20:30] = False
+    return pattern_of(mask)
+
+
 def awkward_patterns() -> dict[str, Pattern]:
     """Patterns at which kernels tend to break, by name."""
-    uneven = torch.zeros(37, 53, dtype=torch.bool)
-    uneven[3] = True  # a full row
-    uneven[:, 7] = True  # a full column
-    uneven[20:30] = False  # empty rows
     return {
         "nothing": random_pattern(5, 9, 0),
         "one cell": random_pattern(1, 1, 1),
         "one row": random_pattern(1, 40, 33),
         "one column": random_pattern(40, 1, 17),
         "all": random_pattern(19, 17, 19 * 17),
-        "uneven": pattern_of(uneven),
+        "uneven": uneven_pattern(37, 53),
         "sparse": random_pattern(100, 70, 31, seed=1),
         "ordinary": random_pattern(70, 100, 800, seed=2),
     }
+
+
+def square_patterns() -> dict[str, Pattern]:
+    """Such patterns of as many rows as columns, as a recurrent weight has them, by name."""
+    return {
+        "lonely": random_pattern(1, 1, 0),
+        "one cell": random_pattern(1, 1, 1),
+        "nothing": random_pattern(7, 7, 0),
+        "all": random_pattern(16, 16, 256),
+        "98 %": random_pattern(20, 20, 392),
+        "uneven": uneven_pattern(40, 40),
+        "ordinary": random_pattern(33, 33, 200),
+        "medium": random_pattern(70, 70, 300),
+        "wide": random_pattern(300, 300, 900),
+    }
+
+
+def stacked(pattern: Pattern, blocks: int, *, turn: int = 0) -> Pattern:
+    """So many copies of a pattern, one below another, as gates are kept.
+
+    The columns of the first are turned by ``turn``, and those of each by one more than of the copy
+    above it.
+    """
+    mask = pattern.dense(torch.ones(pattern.nnz)) > 0
+    return pattern_of(torch.cat([mask.roll(turn + block, 1) for block in range(blocks)]))
 
 
 def hub_pattern(out_features: int, in_features: int) -> Pattern:

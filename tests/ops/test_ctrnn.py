@@ -20,6 +20,7 @@ from sparse_engine.testing import (
     random_pattern,
     real_dtypes,
     sizes,
+    square_patterns,
 )
 
 
@@ -92,14 +93,7 @@ def check(arguments):
         assert_sums(found[name] / size.to(x.dtype), wanted / size, fan * stages * along)
 
 
-SQUARE = {"one cell": random_pattern(1, 1, 1), "lonely": random_pattern(1, 1, 0)}
-SQUARE |= {"all": random_pattern(16, 16, 256), "nothing": random_pattern(7, 7, 0)}
-SQUARE |= {"ordinary": random_pattern(33, 33, 200), "wide": random_pattern(300, 300, 900)}
-uneven = torch.zeros(40, 40, dtype=torch.bool)
-uneven[3] = True
-uneven[:, 7] = True
-uneven[20:30] = False
-SQUARE |= {"full and empty rows": pattern_of(uneven)}
+SQUARE = square_patterns()
 
 
 @SOLVERS

@@ -19,17 +19,13 @@ from sparse_engine.testing import (
     random_pattern,
     real_dtypes,
     sizes,
+    square_patterns,
+    stacked,
 )
 
 TWINS = {"lstm": (ops.lstm, ops.lstm_ref), "gru": (ops.gru, ops.gru_ref)}
 GATES = {"lstm": 4, "gru": 3}
 CELLS = pytest.mark.parametrize("cell", TWINS)
-
-
-def stacked(pattern, cell):
-    """A pattern of one gate, turned a bit further for each of the others."""
-    mask = pattern.dense(torch.ones(pattern.nnz)) > 0
-    return pattern_of(torch.cat([mask.roll(gate, 1) for gate in range(GATES[cell])]))
 
 
 def problem(
@@ -48,7 +44,7 @@ def problem(
 
     With ``lengths``, from long to short, there are so many sequences of so many steps.
     """
-    pattern, hidden = stacked(pattern, cell), pattern.shape[0]
+    pattern, hidden = stacked(pattern, GATES[cell]), pattern.shape[0]
     rows = GATES[cell] * hidden
 
     def numbers(*shape):
@@ -129,15 +125,7 @@ def check(cell, arguments):
         assert_sums(found[name] / size.to(x.dtype), wanted / size, terms)
 
 
-SQUARE = {"one cell": random_pattern(1, 1, 1), "lonely": random_pattern(1, 1, 0)}
-SQUARE |= {"all": random_pattern(16, 16, 256), "nothing": random_pattern(7, 7, 0)}
-SQUARE |= {"ordinary": random_pattern(33, 33, 200), "wide": random_pattern(300, 300, 900)}
-SQUARE |= {"98 %": random_pattern(20, 20, 392)}
-uneven = torch.zeros(40, 40, dtype=torch.bool)
-uneven[3] = True
-uneven[:, 7] = True
-uneven[20:30] = False
-SQUARE |= {"full and empty rows": pattern_of(uneven)}
+SQUARE = square_patterns()
 
 
 @CELLS
@@ -171,7 +159,7 @@ LENGTHS |= {"panels end": [7] * 3 + [5] * 70 + [1] * 80, "all differ": [*range(3
 @pytest.mark.parametrize("inputs", [None, 5])
 def test_sequences_of_different_lengths(cell, lengths, initial, inputs):
     options = {"initial": initial, "inputs": inputs, "lengths": lengths}
-    for name in ("ordinary", "full and empty rows"):
+    for name in ("ordinary", "uneven"):
         for dtype in (torch.float32, torch.float64):
             check(cell, problem(cell, SQUARE[name], None, None, dtype, **options))
 
@@ -194,7 +182,7 @@ def test_any_structure(cell, pattern, steps, batch, dtype, initial, bias, inputs
 @CELLS
 def test_one_unit_at_a_time_in_numbers(cell):
     """A unit without links, by hand: every gate is sigmoid(0) or tanh(x)."""
-    nothing = stacked(random_pattern(1, 1, 0), cell)
+    nothing = stacked(random_pattern(1, 1, 0), GATES[cell])
     x = torch.zeros(2, 1, GATES[cell], dtype=torch.float64)
     x[:, 0, 2] = 1.0
     tanh = torch.tensor(1.0, dtype=torch.float64).tanh()

@@ -20,6 +20,8 @@ from sparse_engine.testing import (
     random_pattern,
     real_dtypes,
     sizes,
+    square_patterns,
+    stacked,
 )
 
 TWINS = {
@@ -30,12 +32,6 @@ GATES = {"normed_rnn": 1, "normed_lstm": 4}
 CELLS = pytest.mark.parametrize("cell", TWINS)
 
 
-def stacked(pattern, cell):
-    """A pattern of one gate, turned a bit further for each of the others."""
-    mask = pattern.dense(torch.ones(pattern.nnz)) > 0
-    return pattern_of(torch.cat([mask.roll(gate, 1) for gate in range(GATES[cell])]))
-
-
 def problem(
     cell, pattern, steps, batch, dtype=torch.float64, *, initial=True, affine=True, lengths=None
 ):
@@ -44,7 +40,7 @@ def problem(
     With ``lengths``, from long to short, there are so many sequences of so many steps. The norms'
     eps are large enough for sums that cancel to be no larger than others.
     """
-    pattern, hidden = stacked(pattern, cell), pattern.shape[0]
+    pattern, hidden = stacked(pattern, GATES[cell]), pattern.shape[0]
     rows = GATES[cell] * hidden
 
     def numbers(*shape):
@@ -141,14 +137,7 @@ def check(cell, arguments):
         assert_sums(found[name] / size.to(x.dtype), wanted / size, terms)
 
 
-SQUARE = {"one cell": random_pattern(1, 1, 1), "lonely": random_pattern(1, 1, 0)}
-SQUARE |= {"all": random_pattern(16, 16, 256), "nothing": random_pattern(7, 7, 0)}
-SQUARE |= {"ordinary": random_pattern(33, 33, 200), "wide": random_pattern(300, 300, 900)}
-uneven = torch.zeros(40, 40, dtype=torch.bool)
-uneven[3] = True
-uneven[:, 7] = True
-uneven[20:30] = False
-SQUARE |= {"full and empty rows": pattern_of(uneven)}
+SQUARE = square_patterns()
 
 
 @CELLS
@@ -169,7 +158,7 @@ LENGTHS |= {"panels end": [7] * 3 + [5] * 70 + [1] * 80, "all differ": [*range(2
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
 @pytest.mark.parametrize("initial", [True, False])
 def test_sequences_of_different_lengths(cell, lengths, initial):
-    for name in ("ordinary", "full and empty rows"):
+    for name in ("ordinary", "uneven"):
         for dtype in (torch.float32, torch.float64):
             options = {"initial": initial, "lengths": lengths}
             check(cell, problem(cell, SQUARE[name], None, None, dtype, **options))

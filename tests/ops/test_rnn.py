@@ -13,11 +13,10 @@ from sparse_engine.testing import (
     random_pattern,
     real_dtypes,
     sizes,
+    square_patterns,
 )
 
-SQUARE = {"one cell": random_pattern(1, 1, 1), "lonely": random_pattern(1, 1, 0)}
-SQUARE |= {"all": random_pattern(16, 16, 256), "nothing": random_pattern(7, 7, 0)}
-SQUARE |= {"ordinary": random_pattern(33, 33, 200), "wide": random_pattern(300, 300, 900)}
+SQUARE = square_patterns()
 FORMS = [
     {},
     {"initial": False},
