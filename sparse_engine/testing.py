@@ -6,11 +6,12 @@ Needs hypothesis; nothing else in the package imports this module.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_sequence
 from torch.testing import assert_close
 
 from sparse_engine.nn import SparseWeight
@@ -148,6 +149,37 @@ def integers(*shape: int, dtype: torch.dtype, most: int = 3) -> Tensor:
     return torch.randint(-most, most + 1, shape).to(dtype)
 
 
+def leaves_of(
+    network: nn.Module, steps: int, batch: int | None, *, initial: bool = True
+) -> list[Tensor]:
+    """Random arguments of a recurrent network: its input and, with ``initial``, its states.
+
+    A ``batch`` of None is one sequence without a dimension for the batch.
+    """
+    dtype = next(network.parameters()).dtype
+    of_batch = () if batch is None else (batch,)
+    shape = (*of_batch, steps) if network.batch_first else (steps, *of_batch)
+    layers = network.num_layers * (2 if network.bidirectional else 1)
+    state = (layers, *of_batch, network.hidden_size)
+    states = [torch.randn(state, dtype=dtype) for _ in network.states if initial]
+    return [torch.randn(*shape, network.input_size, dtype=dtype), *states]
+
+
+def batch_sizes_of(lengths: Sequence[int]) -> Tensor:
+    """How many of the sequences of these lengths, from long to short, are there at each step."""
+    return pack_sequence([torch.empty(length) for length in lengths]).batch_sizes
+
+
+def is_real(value: object) -> bool:
+    """Whether it is a tensor that can have a gradient."""
+    return isinstance(value, Tensor) and value.is_floating_point()
+
+
+def as_tuple(results: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """The results of an operation, which may be a single one."""
+    return (results,) if isinstance(results, Tensor) else tuple(results)
+
+
 def tolerance(dtype: torch.dtype, terms: int) -> dict[str, float]:
     """Bounds for sums of ``terms`` products of numbers of size one, as assert_close takes them.
 
@@ -163,10 +195,20 @@ def assert_sums(actual: Tensor, exact: Tensor, terms: int) -> None:
     assert_close(actual.double(), exact, **tolerance(actual.dtype, terms))
 
 
+def _size_of(result: Tensor) -> float:
+    return max(1.0, float(result.detach().abs().max())) if result.numel() else 1.0
+
+
+def assert_scaled_sums(actual: Tensor, exact: Tensor, terms: int) -> None:
+    """:func:`assert_sums` relative to the largest entry, if that is more than 1."""
+    size = _size_of(exact)
+    assert_sums(actual / size, exact / size, terms)
+
+
 def assert_alike(found: Iterable[Tensor], wanted: Iterable[Tensor], terms: int) -> None:
     """Checks results of sums of ``terms`` products, relative to the largest entry of each."""
     for one, other in zip(found, wanted, strict=True):
-        size = max(1.0, float(other.abs().max())) if other.numel() else 1.0
+        size = _size_of(other)
         assert_close(one / size, other / size, **tolerance(one.dtype, terms))
 
 

@@ -3,15 +3,9 @@
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from scipy.sparse import coo_array, random_array
 
 from sparse_engine import analysis, plot
-
-
-@pytest.fixture
-def axes():
-    return Figure().add_subplot()
 
 
 @pytest.fixture(scope="module")
