@@ -41,17 +41,6 @@ def test_training_steps_compile_without_a_break(make, shape):
             rule.step()
 
 
-def test_functional_call_takes_other_parameters(make_rnn):
-    network = make_rnn(num_layers=2)
-    x = torch.randn(4, 3, 6, dtype=torch.float64)
-    doubled = {name: 2 * p.detach() for name, p in network.named_parameters()}
-    y, _ = torch.func.functional_call(network, doubled, (x,))
-    other = copy.deepcopy(network)
-    other.load_state_dict(network.state_dict() | doubled)
-    assert torch.equal(y, other(x)[0])
-    assert not torch.equal(y, network(x)[0])
-
-
 def test_checkpointing_gives_the_same_gradients(make_rnn):
     network = make_rnn()
     x, h0 = leaves_of(network, 5, 3)
