@@ -6,11 +6,12 @@ Needs hypothesis; nothing else in the package imports this module.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_sequence
 from torch.testing import assert_close
 
 from sparse_engine.nn import SparseWeight
@@ -41,22 +42,52 @@ def pattern_of(mask: Tensor) -> Pattern:
     return Pattern.from_csr(crow, cols, tuple(mask.shape))
 
 
+def uneven_pattern(out_features: int, in_features: int) -> Pattern:
+    """A full row and a full column, and a run of empty rows that they cross."""
+    mask = torch.zeros(out_features, in_features, dtype=torch.bool)
+    mask[3] = True
+    mask[:, 7] = True
+    mask[20:30] = False
+    return pattern_of(mask)
+
+
 def awkward_patterns() -> dict[str, Pattern]:
     """Patterns at which kernels tend to break, by name."""
-    uneven = torch.zeros(37, 53, dtype=torch.bool)
-    uneven[3] = True  # a full row
-    uneven[:, 7] = True  # a full column
-    uneven[20:30] = False  # empty rows
     return {
         "nothing": random_pattern(5, 9, 0),
         "one cell": random_pattern(1, 1, 1),
         "one row": random_pattern(1, 40, 33),
         "one column": random_pattern(40, 1, 17),
         "all": random_pattern(19, 17, 19 * 17),
-        "uneven": pattern_of(uneven),
+        "uneven": uneven_pattern(37, 53),
         "sparse": random_pattern(100, 70, 31, seed=1),
         "ordinary": random_pattern(70, 100, 800, seed=2),
     }
+
+
+def square_patterns() -> dict[str, Pattern]:
+    """Such patterns of as many rows as columns, as a recurrent weight has them, by name."""
+    return {
+        "lonely": random_pattern(1, 1, 0),
+        "one cell": random_pattern(1, 1, 1),
+        "nothing": random_pattern(7, 7, 0),
+        "all": random_pattern(16, 16, 256),
+        "98 %": random_pattern(20, 20, 392),
+        "uneven": uneven_pattern(40, 40),
+        "ordinary": random_pattern(33, 33, 200),
+        "medium": random_pattern(70, 70, 300),
+        "wide": random_pattern(300, 300, 900),
+    }
+
+
+def stacked(pattern: Pattern, blocks: int, *, turn: int = 0) -> Pattern:
+    """So many copies of a pattern, one below another, as gates are kept.
+
+    The columns of the first are turned by ``turn``, and those of each by one more than of the copy
+    above it.
+    """
+    mask = pattern.dense(torch.ones(pattern.nnz)) > 0
+    return pattern_of(torch.cat([mask.roll(turn + block, 1) for block in range(blocks)]))
 
 
 def hub_pattern(out_features: int, in_features: int) -> Pattern:
@@ -118,6 +149,37 @@ def integers(*shape: int, dtype: torch.dtype, most: int = 3) -> Tensor:
     return torch.randint(-most, most + 1, shape).to(dtype)
 
 
+def leaves_of(
+    network: nn.Module, steps: int, batch: int | None, *, initial: bool = True
+) -> list[Tensor]:
+    """Random arguments of a recurrent network: its input and, with ``initial``, its states.
+
+    A ``batch`` of None is one sequence without a dimension for the batch.
+    """
+    dtype = next(network.parameters()).dtype
+    of_batch = () if batch is None else (batch,)
+    shape = (*of_batch, steps) if network.batch_first else (steps, *of_batch)
+    layers = network.num_layers * (2 if network.bidirectional else 1)
+    state = (layers, *of_batch, network.hidden_size)
+    states = [torch.randn(state, dtype=dtype) for _ in network.states if initial]
+    return [torch.randn(*shape, network.input_size, dtype=dtype), *states]
+
+
+def batch_sizes_of(lengths: Sequence[int]) -> Tensor:
+    """How many of the sequences of these lengths, from long to short, are there at each step."""
+    return pack_sequence([torch.empty(length) for length in lengths]).batch_sizes
+
+
+def is_real(value: object) -> bool:
+    """Whether it is a tensor that can have a gradient."""
+    return isinstance(value, Tensor) and value.is_floating_point()
+
+
+def as_tuple(results: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """The results of an operation, which may be a single one."""
+    return (results,) if isinstance(results, Tensor) else tuple(results)
+
+
 def tolerance(dtype: torch.dtype, terms: int) -> dict[str, float]:
     """Bounds for sums of ``terms`` products of numbers of size one, as assert_close takes them.
 
@@ -133,10 +195,20 @@ def assert_sums(actual: Tensor, exact: Tensor, terms: int) -> None:
     assert_close(actual.double(), exact, **tolerance(actual.dtype, terms))
 
 
+def _size_of(result: Tensor) -> float:
+    return max(1.0, float(result.detach().abs().max())) if result.numel() else 1.0
+
+
+def assert_scaled_sums(actual: Tensor, exact: Tensor, terms: int) -> None:
+    """:func:`assert_sums` relative to the largest entry, if that is more than 1."""
+    size = _size_of(exact)
+    assert_sums(actual / size, exact / size, terms)
+
+
 def assert_alike(found: Iterable[Tensor], wanted: Iterable[Tensor], terms: int) -> None:
     """Checks results of sums of ``terms`` products, relative to the largest entry of each."""
     for one, other in zip(found, wanted, strict=True):
-        size = max(1.0, float(other.abs().max())) if other.numel() else 1.0
+        size = _size_of(other)
         assert_close(one / size, other / size, **tolerance(one.dtype, terms))
 
 

@@ -123,7 +123,7 @@ def test_what_the_page_on_analysis_shows_runs(block, runs, threads, monkeypatch)
     run("analysis.md", block)
 
 
-def test_the_commands_on_analysis_run(runs, monkeypatch, capsys):
+def test_the_commands_on_analysis_run(runs, monkeypatch):
     monkeypatch.chdir(runs)
     text = (ROOT / "docs" / "analysis.md").read_text()
     commands = re.findall(r"^\$ sparse-engine (.*)$", text, re.MULTILINE)

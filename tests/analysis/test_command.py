@@ -121,7 +121,7 @@ def test_run_folders(tmp_path, capsys):
     assert [*analyzed(capsys, file).values()] == [record]
 
 
-def test_a_picture(files, tmp_path, capsys):
+def test_a_picture(files, tmp_path):
     path = tmp_path / "picture.png"
     assert main(["analyze", *map(str, files), "--plot", str(path)]) == 0
     assert path.read_bytes().startswith(b"\x89PNG")

@@ -5,7 +5,14 @@ import torch
 from torch.testing import assert_close
 
 from sparse_engine.ops._native import native
-from sparse_engine.testing import LAYOUTS, awkward_patterns, hub_pattern, integers, laid_out
+from sparse_engine.testing import (
+    LAYOUTS,
+    awkward_patterns,
+    batch_sizes_of,
+    hub_pattern,
+    integers,
+    laid_out,
+)
 
 PATTERNS = awkward_patterns() | {"long rows": hub_pattern(24, 900)}
 # A number that is rounded is within this of itself.
@@ -53,7 +60,7 @@ def test_numbers_at_the_edge_are_rounded_as_torch_rounds(gpu, columns):
 def recurrence(hidden, inputs, lengths, activation):
     """The arguments of the forward operation, and of the backward one as a function."""
     pattern, batch = hub_pattern(hidden, hidden), len(lengths)
-    sizes = (torch.tensor(lengths) > torch.arange(lengths[0])[:, None]).sum(1)
+    sizes = batch_sizes_of(lengths)
     rows = sum(lengths)
     x, dh = (torch.randn(rows, n).bfloat16() for n in (inputs or hidden, hidden))
     h0, bias = torch.randn(batch, hidden).bfloat16(), torch.randn(hidden)

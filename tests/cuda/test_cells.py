@@ -7,7 +7,7 @@ import torch
 
 from sparse_engine.ops import RK4, Euler
 from sparse_engine.ops._native import native
-from sparse_engine.testing import assert_alike, hub_pattern, random_pattern
+from sparse_engine.testing import as_tuple, assert_alike, hub_pattern, random_pattern
 
 # Units; from 257 on, full rows are cut into pieces.
 SIZES = [1, 7, 40, 260]
@@ -95,10 +95,6 @@ def on_lstm(hidden, steps, batch, dtype, *, initial, chunks=None):
 
 
 CELLS = {"ctrnn": ctrnn, "ltc": ltc, "conductance": conductance, "rhn": rhn, "on_lstm": on_lstm}
-
-
-def as_tuple(result):
-    return result if isinstance(result, tuple | list) else (result,)
 
 
 def run(device, cell, arguments):

@@ -6,7 +6,13 @@ import pytest
 import torch
 
 from sparse_engine.ops._native import native
-from sparse_engine.testing import assert_alike, hub_pattern, random_pattern
+from sparse_engine.testing import (
+    as_tuple,
+    assert_alike,
+    batch_sizes_of,
+    hub_pattern,
+    random_pattern,
+)
 
 GATES = {"rnn": 1, "lstm": 4, "gru": 3}
 # Units; from 257 on, full rows are cut into pieces.
@@ -46,7 +52,7 @@ def problem(
     bias, b_input = numbers(dtype, gates * hidden), numbers(dtype, gates * hidden)
     outer, sizes = (steps, batch), None
     if lengths is not None:
-        sizes = (torch.tensor(lengths) > torch.arange(lengths[0])[:, None]).sum(1)
+        sizes = batch_sizes_of(lengths)
         outer, batch = (sum(lengths),), len(lengths)
     x = numbers(dtype, *outer, inputs or gates * hidden)
     w_input = numbers(dtype, gates * hidden, inputs) / inputs**0.5 if inputs else None
@@ -76,10 +82,6 @@ def problem(
 def pattern_of_size(rows, cols):
     """Awkward where it is large enough for that."""
     return random_pattern(rows, cols, max(rows, cols)) if cols < 7 else hub_pattern(rows, cols)
-
-
-def as_tuple(result):
-    return result if isinstance(result, tuple | list) else (result,)
 
 
 def check(found, wanted, terms):

@@ -26,22 +26,6 @@ def make_rnn():
     return make
 
 
-@pytest.fixture(scope="session")
-def make_input(make_rnn):
-    """Makes an input for a network, and an initial state."""
-
-    def make(network: SparseRNN, steps: int, batch: int | None) -> tuple[Tensor, Tensor]:
-        dtype = next(network.parameters()).dtype
-        of_batch = () if batch is None else (batch,)
-        shape = (steps, *of_batch, INPUTS)
-        if network.batch_first and batch is not None:
-            shape = (batch, steps, INPUTS)
-        layers = network.num_layers * (2 if network.bidirectional else 1)
-        return torch.randn(shape, dtype=dtype), torch.randn(layers, *of_batch, UNITS, dtype=dtype)
-
-    return make
-
-
 def gradients_at_links(
     network: nn.Module, dense: nn.Module
 ) -> Iterator[tuple[str, Tensor, Tensor]]:

@@ -65,7 +65,7 @@ def test_close_to_float32(kind, batch):
 
     def gradients():
         y = network(x)[0].float()
-        return y, torch.autograd.grad((y * target).sum(), [*leaves.values()], allow_unused=True)
+        return y, torch.autograd.grad((y * target).sum(), [*leaves.values()])
 
     expected, exact = gradients()
     with autocast():
@@ -75,10 +75,8 @@ def test_close_to_float32(kind, batch):
             assert network(x)[1][1].dtype == torch.float32
     assert relative(y, expected) < 0.01
     for name, own, other in zip(leaves, rounded, exact, strict=True):
-        assert (own is None) == (other is None)
-        if own is not None and float(other.norm()) > 0:
-            assert own.dtype == torch.float32
-            assert relative(own, other) < 0.03, name
+        assert own.dtype == torch.float32
+        assert relative(own, other) < 0.03, name
 
 
 @EVERY
@@ -92,7 +90,8 @@ def test_layers_of_a_model_follow_each_other(kind):
         y = model[2](y)[0]
         loss = model[1](y).float().square().mean()
     loss.backward()
-    assert all(torch.isfinite(p.grad).all() for p in network.parameters() if p.grad is not None)
+    for name, parameter in network.named_parameters():
+        assert 0 < parameter.grad.norm() < torch.inf, name
 
 
 @EVERY

@@ -9,6 +9,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from sparse_engine.nn import SparseGRU, SparseLSTM, SparseWeight
+from sparse_engine.testing import leaves_of
 from sparse_engine.topology import SET
 
 NETWORKS = {"lstm": SparseLSTM, "gru": SparseGRU}
@@ -41,18 +42,6 @@ def make(cell, dtype=torch.float64, **options):
     generator = torch.Generator().manual_seed(4)
     options = {"density": 0.3, "dtype": dtype, "generator": generator} | options
     return NETWORKS[cell](6, 21, **options)
-
-
-def leaves_of(network, steps, batch, *, initial=True):
-    dtype = next(network.parameters()).dtype
-    of_batch = () if batch is None else (batch,)
-    shape = (steps, *of_batch, 6)
-    if network.batch_first and batch is not None:
-        shape = (batch, steps, 6)
-    layers = network.num_layers * (2 if network.bidirectional else 1)
-    count = len(network.states) if initial else 0
-    states = [torch.randn(layers, *of_batch, 21, dtype=dtype) for _ in range(count)]
-    return [torch.randn(shape, dtype=dtype), *states]
 
 
 @CELLS

@@ -10,6 +10,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from sparse_engine.nn import ConductanceWeight, SparseLTC
+from sparse_engine.testing import leaves_of
 from sparse_engine.topology import SET
 
 INPUTS, UNITS = 6, 21
@@ -28,17 +29,6 @@ def make(dtype=torch.float64, **options):
     generator = torch.Generator().manual_seed(4)
     options = {"density": 0.3, "dtype": dtype, "generator": generator} | options
     return SparseLTC(INPUTS, UNITS, **options)
-
-
-def leaves_of(network, steps, batch, *, initial=True):
-    dtype = next(network.parameters()).dtype
-    of_batch = () if batch is None else (batch,)
-    shape = (steps, *of_batch, INPUTS)
-    if network.batch_first and batch is not None:
-        shape = (batch, steps, INPUTS)
-    layers = network.num_layers * (2 if network.bidirectional else 1)
-    states = [torch.randn(layers, *of_batch, UNITS, dtype=dtype)] if initial else []
-    return [torch.randn(shape, dtype=dtype), *states]
 
 
 def opened(weight, v):

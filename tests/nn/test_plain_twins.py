@@ -10,7 +10,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from sparse_engine.nn import SparseLinear, SparseONLSTM, SparseRHN, SparseWeight
-from sparse_engine.testing import assert_valid
+from sparse_engine.testing import assert_valid, leaves_of
 from sparse_engine.topology import SET
 from sparse_engine.topology.presets import RigL
 
@@ -130,18 +130,6 @@ def flat(network, x, *state):
         return network(x, *state)
     y, last = network(x, *(state if len(state) < 2 else (state,)))
     return y, *(last if isinstance(last, tuple) else (last,))
-
-
-def leaves_of(network, steps, batch, *, initial=True):
-    dtype = next(network.parameters()).dtype
-    of_batch = () if batch is None else (batch,)
-    shape = (steps, *of_batch, 6)
-    if network.batch_first and batch is not None:
-        shape = (batch, steps, 6)
-    layers = network.num_layers * (2 if network.bidirectional else 1)
-    count = len(network.states) if initial else 0
-    states = [torch.randn(layers, *of_batch, 21, dtype=dtype) for _ in range(count)]
-    return [torch.randn(shape, dtype=dtype), *states]
 
 
 def check_like(network, plain, leaves, bound):

@@ -6,6 +6,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from sparse_engine.nn import SparseRNN, SparseWeight
+from sparse_engine.testing import leaves_of
 
 VARIANTS = {
     "plain": {},
@@ -27,20 +28,18 @@ VARIANTS = {
 @pytest.mark.parametrize("initial", [False, True])
 @pytest.mark.parametrize("batch", [1, 5, None])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_equals_the_dense_network(
-    variant, initial, batch, dtype, make_rnn, make_input, check_like_dense
-):
+def test_equals_the_dense_network(variant, initial, batch, dtype, make_rnn, check_like_dense):
     network = make_rnn(dtype, **VARIANTS[variant])
-    leaves = make_input(network, 7, batch)[: 1 + initial]
+    leaves = leaves_of(network, 7, batch)[: 1 + initial]
     bound = 1e-10 if dtype == torch.float64 else 1e-5
     check_like_dense(network, network.to_dense(), leaves, bound)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 40])
 @pytest.mark.parametrize("batch", [1, 33, 150])
-def test_lengths_and_batches(steps, batch, make_rnn, make_input, check_like_dense):
+def test_lengths_and_batches(steps, batch, make_rnn, check_like_dense):
     network = make_rnn(num_layers=2)
-    check_like_dense(network, network.to_dense(), make_input(network, steps, batch), 1e-10)
+    check_like_dense(network, network.to_dense(), leaves_of(network, steps, batch), 1e-10)
 
 
 @pytest.mark.parametrize("inputs", [127, 128, 129, 300])
@@ -68,18 +67,18 @@ def test_names_are_those_of_the_dense_network(variant, make_rnn):
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_empty_batch(dtype, make_rnn, make_input):
+def test_empty_batch(dtype, make_rnn):
     network = make_rnn(dtype, num_layers=2, bidirectional=True)
-    y, h_n = network(*make_input(network, 4, 0))
+    y, h_n = network(*leaves_of(network, 4, 0))
     assert y.shape == (4, 0, 42) and h_n.shape == (4, 0, 21)
     y.sum().backward()
     for parameter in network.parameters():
         assert torch.equal(parameter.grad, torch.zeros_like(parameter))
 
 
-def test_results_without_gradients_have_the_same_bits(make_rnn, make_input):
+def test_results_without_gradients_have_the_same_bits(make_rnn):
     network = make_rnn(torch.float32, num_layers=2)
-    x, h0 = make_input(network, 5, 3)
+    x, h0 = leaves_of(network, 5, 3)
     recorded, _ = network(x, h0)
     with torch.no_grad():
         assert torch.equal(network(x, h0)[0], recorded)
@@ -87,9 +86,9 @@ def test_results_without_gradients_have_the_same_bits(make_rnn, make_input):
         assert torch.equal(network(x, h0)[0], recorded)
 
 
-def test_the_final_state_continues_a_sequence(make_rnn, make_input):
+def test_the_final_state_continues_a_sequence(make_rnn):
     network = make_rnn(num_layers=2)
-    x, h0 = make_input(network, 9, 4)
+    x, h0 = leaves_of(network, 9, 4)
     whole, last = network(x, h0)
     first, between = network(x[:5], h0)
     second, end = network(x[5:], between)

@@ -8,6 +8,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from sparse_engine.nn import SparseRNN, SparseWeight
+from sparse_engine.testing import leaves_of
 from sparse_engine.topology import SET
 
 
@@ -40,20 +41,9 @@ def test_training_steps_compile_without_a_break(make, shape):
             rule.step()
 
 
-def test_functional_call_takes_other_parameters(make_rnn):
-    network = make_rnn(num_layers=2)
-    x = torch.randn(4, 3, 6, dtype=torch.float64)
-    doubled = {name: 2 * p.detach() for name, p in network.named_parameters()}
-    y, _ = torch.func.functional_call(network, doubled, (x,))
-    other = copy.deepcopy(network)
-    other.load_state_dict(network.state_dict() | doubled)
-    assert torch.equal(y, other(x)[0])
-    assert not torch.equal(y, network(x)[0])
-
-
-def test_checkpointing_gives_the_same_gradients(make_rnn, make_input):
+def test_checkpointing_gives_the_same_gradients(make_rnn):
     network = make_rnn()
-    x, h0 = make_input(network, 5, 3)
+    x, h0 = leaves_of(network, 5, 3)
     network(x, h0)[0].square().sum().backward()
     grads = [parameter.grad.clone() for parameter in network.parameters()]
     network.zero_grad()
@@ -63,9 +53,9 @@ def test_checkpointing_gives_the_same_gradients(make_rnn, make_input):
         assert torch.equal(parameter.grad, grad)
 
 
-def test_gradients_add_up_and_are_zeroed(make_rnn, make_input):
+def test_gradients_add_up_and_are_zeroed(make_rnn):
     network = make_rnn()
-    x, _ = make_input(network, 5, 3)
+    x, _ = leaves_of(network, 5, 3)
     loss(network, x).backward()
     once = [parameter.grad.clone() for parameter in network.parameters()]
     loss(network, x).backward()
@@ -77,9 +67,9 @@ def test_gradients_add_up_and_are_zeroed(make_rnn, make_input):
     assert all(parameter.grad is None for parameter in network.parameters())
 
 
-def test_clipping_sees_the_links_only(make_rnn, make_input):
+def test_clipping_sees_the_links_only(make_rnn):
     network = make_rnn(num_layers=2)
-    x, _ = make_input(network, 5, 3)
+    x, _ = leaves_of(network, 5, 3)
     loss(network, x).backward()
     before = torch.cat([parameter.grad.flatten() for parameter in network.parameters()])
     norm = nn.utils.clip_grad_norm_(network.parameters(), 1e-3)
@@ -97,9 +87,9 @@ def test_parameters_are_as_many_as_links(make_rnn):
 
 
 @pytest.mark.parametrize("frozen", ["weight_hh_l0.values", "weight_ih_l0", "bias_hh_l0"])
-def test_frozen_parameters_get_no_gradient(frozen, make_rnn, make_input):
+def test_frozen_parameters_get_no_gradient(frozen, make_rnn):
     network = make_rnn()
-    x, _ = make_input(network, 5, 3)
+    x, _ = leaves_of(network, 5, 3)
     loss(network, x).backward()
     grads = {name: p.grad.clone() for name, p in network.named_parameters()}
     network.zero_grad()
@@ -138,7 +128,7 @@ def test_dropout_has_its_share_and_keeps_the_mean(share):
     assert torch.equal(network.eval()(torch.zeros(2, 5, 1))[0], torch.ones(2, 5, 4000))
 
 
-def test_no_dropout_behind_the_last_layer(make_rnn, make_input):
+def test_no_dropout_behind_the_last_layer(make_rnn):
     network = make_rnn(dropout=0.9)
-    x, _ = make_input(network, 4, 3)
+    x, _ = leaves_of(network, 4, 3)
     assert torch.equal(network(x)[0], network.eval()(x)[0])

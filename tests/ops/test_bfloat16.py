@@ -133,15 +133,13 @@ def test_compiled_under_autocast():
         assert torch.equal(compiled(x), layer(x))
 
 
-def test_any_number_of_threads_gives_the_same_bits():
+def test_any_number_of_threads_gives_the_same_bits(threads):
     weight, x = weight_of((3000, 2000), 0.02), activations(2000, 33)
     results = []
-    before = torch.get_num_threads()
-    for threads in (1, 2):
-        torch.set_num_threads(threads)
+    for count in (1, 2):
+        threads(count)
         y = ops.spmm(weight.values, weight.pattern, x)
         results.append((y, ops.sddmm(weight.pattern, y, x)))
-    torch.set_num_threads(before)
     for one, two in zip(*results, strict=True):
         assert torch.equal(one, two)
 

@@ -14,12 +14,13 @@ from sparse_engine.ops import RK4, Euler, Solver
 from sparse_engine.ops._native import native
 from sparse_engine.ops.ctrnn import integrate
 from sparse_engine.testing import (
-    assert_sums,
+    assert_scaled_sums,
     pattern_of,
     patterns,
     random_pattern,
     real_dtypes,
     sizes,
+    square_patterns,
 )
 
 
@@ -86,20 +87,12 @@ def check(arguments):
     fan = int(pattern.crow.diff().max()) + int(pattern.t_crow.diff().max()) + 1
     steps, batch, hidden = x.shape
     for name, wanted in exact.items():
-        size = torch.cat([wanted.flatten().abs(), wanted.new_ones(1)]).max()
         stages = steps * arguments["unfolds"] * len(arguments["solver"].nodes)
         along = {"values": batch, "rate": batch, "dt": hidden}.get(name, 1)
-        assert_sums(found[name] / size.to(x.dtype), wanted / size, fan * stages * along)
+        assert_scaled_sums(found[name], wanted, fan * stages * along)
 
 
-SQUARE = {"one cell": random_pattern(1, 1, 1), "lonely": random_pattern(1, 1, 0)}
-SQUARE |= {"all": random_pattern(16, 16, 256), "nothing": random_pattern(7, 7, 0)}
-SQUARE |= {"ordinary": random_pattern(33, 33, 200), "wide": random_pattern(300, 300, 900)}
-uneven = torch.zeros(40, 40, dtype=torch.bool)
-uneven[3] = True
-uneven[:, 7] = True
-uneven[20:30] = False
-SQUARE |= {"full and empty rows": pattern_of(uneven)}
+SQUARE = square_patterns()
 
 
 @SOLVERS

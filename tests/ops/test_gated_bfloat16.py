@@ -10,7 +10,7 @@ from sparse_engine import ops
 from sparse_engine.ops._native import native
 from sparse_engine.ops.gru import gru_and_saved, reset_gates
 from sparse_engine.ops.lstm import lstm_and_saved, unprojected
-from sparse_engine.testing import random_pattern
+from sparse_engine.testing import as_tuple, batch_sizes_of, is_real, random_pattern
 
 HALF = 2**-8  # of a result: the rounding of bfloat16 to the nearest
 TWINS = {"lstm": (ops.lstm, ops.lstm_ref), "gru": (ops.gru, ops.gru_ref)}
@@ -29,7 +29,7 @@ def problem(cell, hidden, steps, batch, *, links=None, inputs=None, initial=True
     pattern = random_pattern(rows, hidden, rows * hidden // 5 if links is None else links)
     outer, sizes = (steps, batch), None
     if lengths is not None:
-        sizes = (torch.tensor(lengths) > torch.arange(lengths[0])[:, None]).sum(1)
+        sizes = batch_sizes_of(lengths)
         outer, batch = (sum(lengths),), len(lengths)
     arguments = {"x": activations(*outer, inputs or rows)}
     arguments["h0"] = activations(batch, hidden) if initial else None
@@ -44,10 +44,6 @@ def problem(cell, hidden, steps, batch, *, links=None, inputs=None, initial=True
     return arguments | {"pattern": pattern, "batch_sizes": sizes}
 
 
-def is_real(value):
-    return isinstance(value, torch.Tensor) and value.is_floating_point()
-
-
 def widened(arguments, dtype=torch.float64):
     """The same numbers in another dtype."""
     return {name: each.to(dtype) if is_real(each) else each for name, each in arguments.items()}
@@ -59,8 +55,7 @@ def run(function, arguments):
     projection = own.pop("p_values", None), own.pop("p_pattern", None)
     if None not in projection:
         own["projection"] = projection
-    results = function(**own)
-    return results if isinstance(results, tuple) else (results,)
+    return as_tuple(function(**own))
 
 
 def gradients(function, arguments, upstream):

@@ -13,12 +13,14 @@ from torch.library import opcheck
 from sparse_engine import ops
 from sparse_engine.ops._native import native
 from sparse_engine.testing import (
-    assert_sums,
+    assert_scaled_sums,
     pattern_of,
     patterns,
     random_pattern,
     real_dtypes,
     sizes,
+    square_patterns,
+    stacked,
 )
 
 BLOCKS = pytest.mark.parametrize("blocks", [2, 3])
@@ -38,11 +40,8 @@ def problem(
     bias=True,
 ):
     """The arguments of the operation, by name; ``pattern`` is that of one block."""
-    cells, hidden = pattern.dense(torch.ones(pattern.nnz)) > 0, pattern.shape[0]
-    levels = [
-        pattern_of(torch.cat([cells.roll(level + block, 1) for block in range(blocks)]))
-        for level in range(depth)
-    ]
+    hidden = pattern.shape[0]
+    levels = [stacked(pattern, blocks, turn=level) for level in range(depth)]
 
     def numbers(*shape):
         return torch.randn(shape, dtype=dtype)
@@ -94,19 +93,11 @@ def check(arguments):
     exact = gradients(ops.rhn_ref, arguments, upstream, torch.float64)
     fan = 1 + sum(int(p.crow.diff().max()) + int(p.t_crow.diff().max()) for p in levels)
     for name, wanted in exact.items():
-        size = torch.cat([wanted.flatten().abs(), wanted.new_ones(1)]).max()
         terms = fan * steps * (batch if name.startswith(("bias", "values")) else 1)
-        assert_sums(found[name] / size.to(x.dtype), wanted / size, terms)
+        assert_scaled_sums(found[name], wanted, terms)
 
 
-SQUARE = {"one cell": random_pattern(1, 1, 1), "lonely": random_pattern(1, 1, 0)}
-SQUARE |= {"all": random_pattern(16, 16, 256), "nothing": random_pattern(7, 7, 0)}
-SQUARE |= {"ordinary": random_pattern(33, 33, 200), "wide": random_pattern(300, 300, 900)}
-uneven = torch.zeros(40, 40, dtype=torch.bool)
-uneven[3] = True
-uneven[:, 7] = True
-uneven[20:30] = False
-SQUARE |= {"full and empty rows": pattern_of(uneven)}
+SQUARE = square_patterns()
 
 
 @BLOCKS

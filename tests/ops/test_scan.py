@@ -51,15 +51,11 @@ def test_special_numbers(dtype):
         check(block, links, above=above)
 
 
-@pytest.mark.parametrize("threads", [1, 2, 3])
-def test_any_number_of_threads(threads):
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_any_number_of_threads(count, threads):
     pattern, dense = random_pattern(600, 500, 20_000), torch.randn(600, 500)
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        check(dense, pattern.links, above=0.1)
-    finally:
-        torch.set_num_threads(before)
+    threads(count)
+    check(dense, pattern.links, above=0.1)
 
 
 def test_opcheck():

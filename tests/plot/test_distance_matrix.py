@@ -2,14 +2,8 @@
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
 from sparse_engine import plot
-
-
-@pytest.fixture
-def axes():
-    return Figure().add_subplot()
 
 
 def test_what_is_drawn(axes):

@@ -6,17 +6,11 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from scipy.sparse import random_array
 
 from sparse_engine import plot
 from sparse_engine.analysis import Annealed, LesionCurve, Lesions, NullModel, structural_balance
 from sparse_engine.nn import SparseWeight
-
-
-@pytest.fixture
-def axes():
-    return Figure().add_subplot()
 
 
 def weight(out_features, in_features, nnz, seed=0):

@@ -3,15 +3,9 @@
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from scipy.sparse import coo_array, random_array
 
 from sparse_engine import analysis, plot
-
-
-@pytest.fixture
-def axes():
-    return Figure().add_subplot()
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +53,7 @@ def test_feed_forward_loops(axes, graph):
     np.testing.assert_allclose(mean, [null.samples[f"030T:{p}"].mean() for p in shown])
 
 
-def test_panels(tmp_path, graph):
+def test_panels(tmp_path):
     with plot.panels(tmp_path / "four.png", 2, 2, size=(4, 3)) as axes:
         assert axes.shape == (2, 2) and all(isinstance(each, Axes) for each in axes.flat)
     content = (tmp_path / "four.png").read_bytes()
@@ -67,10 +61,14 @@ def test_panels(tmp_path, graph):
     assert (width, height) == (480, 360)
 
 
-def test_nothing_is_drawn(axes):
+def test_a_graph_without_links(axes):
     empty = coo_array((3, 3))
     plot.degrees(analysis.degree_distribution(empty), axes)
+    assert [line.get_xydata().tolist() for line in axes.lines] == [[[0, 3]]] * 2
+    axes.clear()
     plot.weights(analysis.weight_distribution(empty), axes)
-    plot.feed_forward_loops(
-        analysis.feed_forward_loops(empty), axes, null=analysis.null_model(empty, n=2)
-    )
+    assert [patch.get_data().values.any() for patch in axes.patches] == [False] * 3
+    axes.clear()
+    null = analysis.null_model(empty, n=2)
+    plot.feed_forward_loops(analysis.feed_forward_loops(empty), axes, null=null)
+    assert [bar.get_height() for bar in axes.patches] == [0] * 8

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from sparse_engine.nn import SparseWeight
 from sparse_engine.testing import random_pattern
@@ -28,3 +31,15 @@ def weight_of():
         return SparseWeight(values, random_pattern(rows, cols, values.numel(), seed=seed))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def stir() -> Callable[[nn.Module], None]:
+    """Draws all parameters of a model anew."""
+
+    @torch.no_grad()
+    def draw(model: nn.Module) -> None:
+        for parameter in model.parameters():
+            parameter.normal_()
+
+    return draw

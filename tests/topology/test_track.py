@@ -32,12 +32,6 @@ def cells_of(weight):
     return set(weight.pattern.links.cells().tolist())
 
 
-def stir(model):
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.normal_()
-
-
 class Everything:
     """What a tracker should find, from whole sets of cells and the links' own identities."""
 
@@ -83,7 +77,7 @@ RULES = {
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_every_number_is_that_of_sets(name):
+def test_every_number_is_that_of_sets(name, stir):
     model = nn.ModuleList(
         SparseWeight(torch.randn(pattern.nnz), pattern) for pattern in awkward_patterns().values()
     )
@@ -106,7 +100,7 @@ def test_every_number_is_that_of_sets(name):
 
 
 @pytest.mark.parametrize(("shape", "nnz"), [((60, 70), 100), ((30, 40), 1176), ((200, 3), 30)])
-def test_exploration_over_200_rewirings(shape, nnz, weight_of):
+def test_exploration_over_200_rewirings(shape, nnz, weight_of, stir):
     weight, records = weight_of(torch.randn(nnz), *shape), []
     rewiring = SET(weight, None, fraction=0.1, every=1)
     tracker, ever = Tracker(rewiring, records.append), cells_of(weight)

@@ -16,12 +16,6 @@ RULES = {
 }
 
 
-def stir(model):
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.normal_()
-
-
 def tracked(seed, **options):
     generator = torch.Generator().manual_seed(seed)
     model = nn.Sequential(
@@ -35,7 +29,7 @@ def tracked(seed, **options):
 
 @pytest.mark.parametrize("stop", [0, 1, 6, 11])
 @pytest.mark.parametrize("name", RULES)
-def test_resuming_equals_never_having_stopped(name, stop):
+def test_resuming_equals_never_having_stopped(name, stop, stir):
     whole, first, second = (tracked(seed, **RULES[name]) for seed in (1, 1, 2))
 
     def train(parts, begin, end):

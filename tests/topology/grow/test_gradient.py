@@ -91,7 +91,8 @@ def test_a_count_beyond_the_candidates_is_met():
     assert CandidateGradient(0.1).grow(weight, pattern.links, 60, RandomKey(0)).numel() == 60
 
 
-@pytest.mark.parametrize("rule", [Gradient(), CandidateGradient(), Momentum(window=1)])
+# Nine times as many candidates are all absent cells.
+@pytest.mark.parametrize("rule", [Gradient(), CandidateGradient(9.0), Momentum(window=1)])
 def test_nothing_noted_and_nan_are_named(rule):
     pattern = random_pattern(5, 6, 10)
     with pytest.raises(ValueError, match="expected a backward pass"):
@@ -99,9 +100,7 @@ def test_nothing_noted_and_nan_are_named(rule):
     dy, x = pair(pattern, 2)
     dy[0, 0] = torch.nan
     with pytest.raises(ValueError, match="NaN"):
-        CandidateGradient(9.0).grow(noted(pattern, [(dy, x)]), pattern.links, 3, RandomKey(0))
-    with pytest.raises(ValueError, match="NaN"):
-        Gradient().grow(noted(pattern, [(dy, x)]), pattern.links, 3, RandomKey(0))
+        rule.grow(noted(pattern, [(dy, x)]), pattern.links, 3, RandomKey(0))
 
 
 @pytest.mark.parametrize("grow", [Gradient(), CandidateGradient(2.0), Momentum(window=2)])
