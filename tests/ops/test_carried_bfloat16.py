@@ -1,0 +1,193 @@
+"""Cells that carry a state in float32 and all else in bfloat16: RHN and ON-LSTM.
+
+They are compared with their slow twins in double precision.
+"""
+
+import pytest
+import torch
+from torch.library import opcheck
+
+from sparse_engine import ops
+from sparse_engine.ops._native import native
+from sparse_engine.ops.rhn import rhn_and_states
+from sparse_engine.testing import random_pattern
+
+HALF = 2**-8  # of a result: the rounding of bfloat16 to the nearest
+NARROW = {"x", "s0", "h0", "y"}
+
+
+def activations(*shape):
+    return torch.randn(shape).bfloat16()
+
+
+def highway(function):
+    """With the values of all levels in one tensor, and results in a tuple."""
+
+    def run(values, patterns, **arguments):
+        own = values.split([pattern.nnz for pattern in patterns])
+        return (function(values=[*own], patterns=patterns, **arguments),)
+
+    return run
+
+
+def highway_problem(units, steps, batch, *, links=None, depth=3, blocks=2, initial=True):
+    rows = blocks * units
+    each = rows * units // 5 if links is None else links
+    mask = (torch.rand(batch, units) < 0.7) / 0.7
+    return {
+        "x": activations(steps, 1, batch, rows),
+        "s0": activations(batch, units) if initial else None,
+        "mask": mask if initial else None,
+        "bias": torch.randn(depth, rows),
+        "values": torch.randn(depth * each) * (rows / max(1, each)) ** 0.5,
+        "patterns": [random_pattern(rows, units, each, seed=level) for level in range(depth)],
+    }
+
+
+CELLS = {"rhn": (highway(ops.rhn), highway(ops.rhn_ref))}
+PROBLEMS = {
+    "rhn": highway_problem,
+    "rhn, carry gates": lambda *shape, **options: highway_problem(*shape, blocks=3, **options),
+}
+KINDS = pytest.mark.parametrize("kind", PROBLEMS)
+
+
+def twins(kind):
+    return CELLS[kind.split(",")[0]]
+
+
+def is_real(value):
+    return isinstance(value, torch.Tensor) and value.is_floating_point()
+
+
+def widened(arguments, dtype=torch.float64):
+    """The same numbers in another dtype."""
+    return {name: each.to(dtype) if is_real(each) else each for name, each in arguments.items()}
+
+
+def gradients(function, arguments, upstream):
+    """The results, and the gradients of all that take one, by name."""
+    leaves = {
+        name: each.clone().requires_grad_()
+        for name, each in arguments.items()
+        if is_real(each) and name != "mask"
+    }
+    results = function(**(arguments | leaves))
+    upstream = [each.to(result) for each, result in zip(upstream, results, strict=True)]
+    grads = torch.autograd.grad(results, [*leaves.values()], upstream)
+    return dict(zip(("y", "c_n"), results, strict=False)) | dict(zip(leaves, grads, strict=True))
+
+
+def check(kind, arguments, bound=2 * HALF):
+    """Every result and gradient as a whole, and their dtypes."""
+    operation, twin = twins(kind)
+    upstream = [activations(*result.shape) for result in operation(**arguments)]
+    found = gradients(operation, arguments, upstream)
+    for name, wanted in gradients(twin, widened(arguments), upstream).items():
+        assert found[name].dtype == (torch.bfloat16 if name in NARROW else torch.float32), name
+        error = (found[name].double() - wanted).norm()
+        assert error <= bound * wanted.norm(), (name, float(error / wanted.norm()))
+
+
+@KINDS
+@pytest.mark.parametrize("initial", [True, False])
+def test_close_to_the_twin(kind, initial):
+    for steps, batch in [(1, 1), (5, 1), (6, 3), (2, 16), (7, 20), (4, 33), (3, 48), (3, 130)]:
+        check(kind, PROBLEMS[kind](70, steps, batch, initial=initial))
+
+
+@KINDS
+@pytest.mark.parametrize("links", [0, 40])
+def test_hardly_any_links(kind, links):
+    check(kind, PROBLEMS[kind](30, 4, 5, links=links))
+
+
+@pytest.mark.parametrize("blocks", [2, 3])
+@pytest.mark.parametrize("gate", [0.0, 3.0, 5.0, 8.0])
+def test_gradients_over_many_levels_fade_as_they_should(blocks, gate):
+    """A carry gate near 1 is kept by its distance from it: in 8 bits it would be 1."""
+    u = [0.3, -gate] if blocks == 2 else [0.3, -2.0, gate]
+    arguments = {
+        "x": torch.tensor(u).bfloat16().expand(200, 2, 3, -1).contiguous(),
+        "s0": torch.linspace(0.5, 1.5, 3)[:, None].bfloat16(),
+        "mask": None,
+        "bias": None,
+        "values": torch.empty(0),
+        "patterns": [random_pattern(blocks, 1, 0)] * 2,
+    }
+    check("rhn", arguments)
+
+
+@pytest.mark.parametrize("batch", [1, 20, 64])
+def test_the_state_is_that_of_float32(batch):
+    """It is rounded where it leaves the time loop only."""
+    arguments = highway_problem(9, 12, batch, links=0)
+    (y,) = highway(ops.rhn)(**arguments)
+    (exact,) = highway(ops.rhn)(**widened(arguments, torch.float32))
+    assert torch.equal(y, exact.bfloat16())
+
+
+@KINDS
+def test_what_is_kept(kind):
+    """All of it takes half the memory; the states before each level are among it."""
+    arguments = highway_problem(30, 6, 20)
+    arguments["values"] = [*arguments["values"].chunk(3)]
+    y, states = rhn_and_states(**arguments)
+    arguments = {name: each.float() if name in NARROW else each for name, each in arguments.items()}
+    _, expected = rhn_and_states(**arguments)
+    assert states.dtype == y.dtype == torch.bfloat16 and states.shape == expected.shape
+    assert (states - expected).norm() <= 2 * HALF * expected.norm()
+
+
+@pytest.mark.parametrize("batch", [1, 5, 16, 20, 33, 48, 64, 100])
+@pytest.mark.parametrize("steps", [1, 2, 12])
+def test_the_weight_gradient_is_that_of_what_is_kept(steps, batch):
+    """Products are exact: within float32's error in a sum of them."""
+    arguments = highway_problem(30, steps, batch, depth=1) | {"mask": None}
+    x, values = arguments["x"].requires_grad_(), arguments["values"].requires_grad_()
+    (y,) = highway(ops.rhn)(**arguments)
+    du, found = torch.autograd.grad(y, [x, values], activations(*y.shape))
+    assert du.dtype == torch.bfloat16
+    before = torch.cat([arguments["s0"][None], y[:-1]]).detach()
+    a, b = (each.double().reshape(steps * batch, -1).t() for each in (du, before))
+    (pattern,), terms = arguments["patterns"], steps * batch
+    most = ops.sddmm(pattern, a.abs(), b.abs())
+    assert ((found - ops.sddmm(pattern, a, b)).abs() <= 2**-24 * terms * most).all()
+
+
+@KINDS
+def test_threads(kind, threads):
+    arguments = PROBLEMS[kind](300, 5, 33, links=30_000)
+    upstream = [torch.randn(5, 33, 300), torch.randn(33, 300)]
+    upstream = upstream[: len(twins(kind)[0](**arguments))]
+    threads(1)
+    alone = gradients(twins(kind)[0], arguments, upstream)
+    for count in (2, 3):
+        threads(count)
+        many = gradients(twins(kind)[0], arguments, upstream)
+        for name, tensor in alone.items():
+            assert torch.equal(tensor, many[name]), name
+
+
+@pytest.mark.parametrize("blocks", [2, 3])
+@pytest.mark.parametrize("initial", [True, False])
+def test_opcheck_of_rhn(blocks, initial):
+    arguments = highway_problem(9, 4, 3, blocks=blocks, initial=initial)
+    *tensors, levels = arguments.values()
+    flat = [tensor for pattern in levels for tensor in pattern]
+    opcheck(native.rhn_forward.default, (*tensors, flat, True))
+    y, saved = native.rhn_forward(*tensors, flat, True)
+    inputs = (torch.randn_like(y), saved, arguments["mask"], arguments["values"], flat)
+    opcheck(native.rhn_backward.default, (*inputs, 1, True, initial, True))
+
+
+@KINDS
+def test_errors(kind):
+    arguments, operation = PROBLEMS[kind](9, 4, 3), twins(kind)[0]
+    initial = "s0" if "s0" in arguments else "h0"
+    with pytest.raises(ValueError, match=f"expected {initial} of dtype bfloat16, found float32"):
+        operation(**(arguments | {initial: torch.randn(3, 9)}))
+    with pytest.raises(ValueError, match="expected x of dtype float64, found bfloat16"):
+        operation(**(widened(arguments) | {"x": arguments["x"]}))
+    with pytest.raises(ValueError, match="expected x of dtype float32, found float16"):
+        operation(**(arguments | {"x": arguments["x"].half()}))
