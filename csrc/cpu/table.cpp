@@ -18,6 +18,8 @@ NarrowKernels narrow_kernels_of<SPARSE_ENGINE_ISA>() {
       linear_backward<Isa, float, BFloat16>,
       rhn_forward<Isa, float, BFloat16>,
       rhn_backward<Isa, float, BFloat16>,
+      on_lstm_forward<Isa, float, BFloat16>,
+      on_lstm_backward<Isa, float, BFloat16>,
   };
 }
 
@@ -39,8 +41,8 @@ constexpr Kernels<T> kTable = {
     ctrnn_backward<Isa, T>,
     rhn_forward<Isa, T, T>,
     rhn_backward<Isa, T, T>,
-    on_lstm_forward<Isa, T>,
-    on_lstm_backward<Isa, T>,
+    on_lstm_forward<Isa, T, T>,
+    on_lstm_backward<Isa, T, T>,
     conductance_forward<Isa, T>,
     conductance_backward<Isa, T>,
     ltc_forward<Isa, T>,

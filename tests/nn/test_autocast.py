@@ -39,7 +39,7 @@ NETWORKS = {
     "rhn, carry gates": lambda **options: SparseRHN(
         6, 70, density=0.3, recurrence_depth=3, coupled=False, bidirectional=True, **options
     ),
-    "on_lstm": lambda **options: SparseONLSTM(6, 70, density=0.3, chunk_size=10, **options),
+    "on_lstm": lambda **options: SparseONLSTM(6, 70, 2, density=0.3, chunk_size=10, **options),
     "ctrnn": lambda **options: SparseCTRNN(6, 70, density=0.3, **options),
     "neural_ode": lambda **options: SparseNeuralODE(6, 70, density=0.3, **options),
     "ltc": lambda **options: SparseLTC(6, 70, density=0.3, **options),
@@ -74,7 +74,7 @@ def test_close_to_float32(kind, batch):
     with autocast():
         y, rounded = gradients()
         assert network(x)[0].dtype == (torch.bfloat16 if network.narrow else torch.float32)
-        if isinstance(network, SparseLSTM):
+        if isinstance(network, SparseLSTM | SparseONLSTM):
             assert network(x)[1][1].dtype == torch.float32
     assert relative(y, expected) < 0.01
     for name, own, other in zip(leaves, rounded, exact, strict=True):
@@ -243,12 +243,13 @@ def test_packed_sequences(kind):
             assert not whole[length:, n].any()
 
 
-@pytest.mark.parametrize("kind", ["rnn", "lstm, projected", "gru"])
+@pytest.mark.parametrize("kind", ["rnn", "lstm, projected", "gru", "rhn", "on_lstm"])
 def test_growth_by_gradient(kind):
     network = NETWORKS[kind]()
     optimizer = torch.optim.Adam(network.parameters())
     rewiring = RigL(network, optimizer, steps=10, every=2)
-    before = network.weight_hh_l0.col_indices.clone()
+    weight = network.weight_hh_l0[0] if kind == "rhn" else network.weight_hh_l0
+    before = weight.col_indices.clone()
     for _ in range(4):
         with autocast():
             loss = network(torch.randn(5, 3, 6))[0].float().square().mean()
@@ -256,7 +257,7 @@ def test_growth_by_gradient(kind):
         loss.backward()
         optimizer.step()
         rewiring.step()
-    assert not torch.equal(network.weight_hh_l0.col_indices, before)
+    assert not torch.equal(weight.col_indices, before)
 
 
 def test_bfloat16_without_autocast_is_refused():

@@ -44,15 +44,34 @@ def highway_problem(units, steps, batch, *, links=None, depth=3, blocks=2, initi
     }
 
 
-CELLS = {"rhn": (highway(ops.rhn), highway(ops.rhn_ref))}
+def ordered_problem(units, steps, batch, *, links=None, chunks=None, initial=True):
+    rows = 2 * (units if chunks is None else chunks) + 4 * units
+    pattern = random_pattern(rows, units, rows * units // 5 if links is None else links)
+    return {
+        "x": activations(steps, batch, rows),
+        "h0": activations(batch, units) if initial else None,
+        "c0": torch.randn(batch, units) if initial else None,
+        "bias": torch.randn(rows),
+        "values": torch.randn(pattern.nnz) * (rows / max(1, pattern.nnz)) ** 0.5,
+        "pattern": pattern,
+    }
+
+
+CELLS = {
+    "rhn": (highway(ops.rhn), highway(ops.rhn_ref)),
+    "on_lstm": (ops.on_lstm, ops.on_lstm_ref),
+}
 PROBLEMS = {
     "rhn": highway_problem,
     "rhn, carry gates": lambda *shape, **options: highway_problem(*shape, blocks=3, **options),
+    "on_lstm": ordered_problem,
+    "on_lstm, ten chunks": lambda *shape, **options: ordered_problem(*shape, chunks=10, **options),
 }
 KINDS = pytest.mark.parametrize("kind", PROBLEMS)
 
 
 def twins(kind):
+    """The operation of a cell, and its slow twin."""
     return CELLS[kind.split(",")[0]]
 
 
@@ -118,19 +137,36 @@ def test_gradients_over_many_levels_fade_as_they_should(blocks, gate):
     check("rhn", arguments)
 
 
-@pytest.mark.parametrize("batch", [1, 20, 64])
-def test_the_state_is_that_of_float32(batch):
-    """It is rounded where it leaves the time loop only."""
-    arguments = highway_problem(9, 12, batch, links=0)
-    (y,) = highway(ops.rhn)(**arguments)
-    (exact,) = highway(ops.rhn)(**widened(arguments, torch.float32))
-    assert torch.equal(y, exact.bfloat16())
+@pytest.mark.parametrize("gate", [0.0, 3.0, 5.0, 8.0])
+def test_masters_fade_as_they_should(gate):
+    """Of two chunks, the first forgets by what its master lacks to 1, and so do its gradients."""
+    masters, gates = [2.0, 0.0, gate, 0.0], [1.0, 0.5, 0.3, -0.4, -1.0, 0.2, gate, 1.0]
+    arguments = {
+        "x": torch.tensor(masters + gates).bfloat16().expand(200, 3, -1).contiguous(),
+        "h0": torch.zeros(3, 2).bfloat16(),
+        "c0": torch.linspace(0.5, 1.5, 6).reshape(3, 2),
+        "bias": None,
+        "values": torch.empty(0),
+        "pattern": random_pattern(12, 2, 0),
+    }
+    check("on_lstm", arguments)
 
 
 @KINDS
-def test_what_is_kept(kind):
+@pytest.mark.parametrize("batch", [1, 20, 64])
+def test_the_state_is_that_of_float32(kind, batch):
+    """Without links; it is rounded where it leaves the time loop only."""
+    arguments = PROBLEMS[kind](10, 12, batch, links=0)
+    operation, _ = twins(kind)
+    wanted = operation(**widened(arguments, torch.float32))
+    for found, exact in zip(operation(**arguments), wanted, strict=True):
+        assert torch.equal(found, exact.to(found.dtype))
+
+
+@pytest.mark.parametrize("kind", ["rhn", "rhn, carry gates"])
+def test_what_a_highway_network_keeps(kind):
     """All of it takes half the memory; the states before each level are among it."""
-    arguments = highway_problem(30, 6, 20)
+    arguments = PROBLEMS[kind](30, 6, 20)
     arguments["values"] = [*arguments["values"].chunk(3)]
     y, states = rhn_and_states(**arguments)
     arguments = {name: each.float() if name in NARROW else each for name, each in arguments.items()}
@@ -158,13 +194,13 @@ def test_the_weight_gradient_is_that_of_what_is_kept(steps, batch):
 @KINDS
 def test_threads(kind, threads):
     arguments = PROBLEMS[kind](300, 5, 33, links=30_000)
-    upstream = [torch.randn(5, 33, 300), torch.randn(33, 300)]
-    upstream = upstream[: len(twins(kind)[0](**arguments))]
+    operation, _ = twins(kind)
+    upstream = [activations(*result.shape) for result in operation(**arguments)]
     threads(1)
-    alone = gradients(twins(kind)[0], arguments, upstream)
+    alone = gradients(operation, arguments, upstream)
     for count in (2, 3):
         threads(count)
-        many = gradients(twins(kind)[0], arguments, upstream)
+        many = gradients(operation, arguments, upstream)
         for name, tensor in alone.items():
             assert torch.equal(tensor, many[name]), name
 
@@ -181,13 +217,29 @@ def test_opcheck_of_rhn(blocks, initial):
     opcheck(native.rhn_backward.default, (*inputs, 1, True, initial, True))
 
 
+@pytest.mark.parametrize("chunks", [3, 9])
+@pytest.mark.parametrize("initial", [True, False])
+def test_opcheck_of_on_lstm(chunks, initial):
+    arguments = ordered_problem(9, 4, 3, chunks=chunks, initial=initial)
+    *tensors, pattern = arguments.values()
+    opcheck(native.on_lstm_forward.default, (*tensors, *pattern, True))
+    h, c_n, c, saved = native.on_lstm_forward(*tensors, *pattern, True)
+    assert c.dtype == saved.dtype == torch.bfloat16
+    _, h0, c0, _, values = tensors
+    inputs = (torch.randn_like(h), torch.randn_like(c_n), h, c, saved, h0, c0, values, *pattern)
+    opcheck(native.on_lstm_backward.default, (*inputs, True, True))
+
+
 @KINDS
 def test_errors(kind):
-    arguments, operation = PROBLEMS[kind](9, 4, 3), twins(kind)[0]
+    arguments, operation = PROBLEMS[kind](10, 4, 3), twins(kind)[0]
     initial = "s0" if "s0" in arguments else "h0"
     with pytest.raises(ValueError, match=f"expected {initial} of dtype bfloat16, found float32"):
-        operation(**(arguments | {initial: torch.randn(3, 9)}))
+        operation(**(arguments | {initial: torch.randn(3, 10)}))
     with pytest.raises(ValueError, match="expected x of dtype float64, found bfloat16"):
         operation(**(widened(arguments) | {"x": arguments["x"]}))
     with pytest.raises(ValueError, match="expected x of dtype float32, found float16"):
         operation(**(arguments | {"x": arguments["x"].half()}))
+    if "c0" in arguments:
+        with pytest.raises(ValueError, match="expected c0 of dtype float32, found float64"):
+            operation(**(arguments | {"c0": arguments["c0"].double()}))

@@ -62,6 +62,8 @@ struct NarrowKernels {
   void (*linear_backward)(const LinearBackward<float, BFloat16>&);
   void (*rhn_forward)(const RhnForward<float, BFloat16>&);
   void (*rhn_backward)(const RhnBackward<float, BFloat16>&);
+  void (*on_lstm_forward)(const OnLstmForward<float, BFloat16>&);
+  void (*on_lstm_backward)(const OnLstmBackward<float, BFloat16>&);
 };
 
 template <class Isa, typename T>
