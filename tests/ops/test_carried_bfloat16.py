@@ -139,8 +139,8 @@ def test_gradients_over_many_levels_fade_as_they_should(blocks, gate):
 
 @pytest.mark.parametrize("gate", [0.0, 3.0, 5.0, 8.0])
 def test_masters_fade_as_they_should(gate):
-    """Of two chunks, the first forgets by what its master lacks to 1, and so do its gradients."""
-    masters, gates = [2.0, 0.0, gate, 0.0], [1.0, 0.5, 0.3, -0.4, -1.0, 0.2, gate, 1.0]
+    """By what a softmax leaves to other chunks: in 8 bits it would be all or too much."""
+    masters, gates = [-gate, 0.0, gate, 0.0], [1.0, 0.5, 0.3, -0.4, -1.0, 0.2, gate, 1.0]
     arguments = {
         "x": torch.tensor(masters + gates).bfloat16().expand(200, 3, -1).contiguous(),
         "h0": torch.zeros(3, 2).bfloat16(),
