@@ -127,13 +127,6 @@ auto with_activations(const Tensor& values, const Tensor& activations, const Bod
   });
 }
 
-// Not every kernel for activations in bfloat16 exists on a GPU.
-template <class Kernel>
-void check_kernel(Kernel kernel) {
-  if (kernel == nullptr)
-    fail("expected activations of dtype float32 on a CUDA device, found bfloat16");
-}
-
 // Index tensors of `rows` x `cols` as a Csr. The indices themselves were validated when the
 // pattern was made; what could make a kernel leave its arrays is checked again, where that needs no
 // copy from a GPU.
