@@ -16,7 +16,7 @@ import sys
 import torch
 from safetensors.torch import save_file
 from sparse_engine import ops
-from sparse_engine.nn import SparseGRU, SparseLSTM, SparseRNN
+from sparse_engine.nn import SparseGRU, SparseLSTM, SparseONLSTM, SparseRHN, SparseRNN
 from sparse_engine.ops._native import isa
 from sparse_engine.testing import random_pattern
 
@@ -30,6 +30,8 @@ for dtype in (torch.float32, torch.float64):
             ("rnn", SparseRNN, {}),
             ("lstm", SparseLSTM, {"proj_size": 40}),
             ("gru", SparseGRU, {}),
+            ("rhn", SparseRHN, {"recurrence_depth": 2}),
+            ("on_lstm", SparseONLSTM, {"chunk_size": 10}),
             ("normed rnn", SparseRNN, {"layer_norm": True}),
             ("normed lstm", SparseLSTM, {"layer_norm": True}),
         )
@@ -49,9 +51,11 @@ for dtype in (torch.float32, torch.float64):
         x = torch.randn(6, columns, 5, dtype=dtype, generator=generator)
         for name, network in networks.items():
             network.zero_grad()
-            h, packed = network(x)[0], network(x, lengths=lengths)[0]
-            (h.square() + packed.square()).mean().backward()
-            found |= {f"{name} {case} h": h.detach(), f"{name} {case} packed": packed.detach()}
+            outputs = {"h": network(x)[0]}
+            if network.packable:
+                outputs["packed"] = network(x, lengths=lengths)[0]
+            sum(each.square() for each in outputs.values()).mean().backward()
+            found |= {f"{name} {case} {of}": each.detach() for of, each in outputs.items()}
             for of, parameter in network.named_parameters():
                 found[f"{name} {case} {of}"] = parameter.grad.clone()
             if dtype == torch.float32 and not network.layer_norm:
@@ -60,8 +64,9 @@ for dtype in (torch.float32, torch.float64):
                 network.zero_grad()
                 h.float().square().mean().backward()
                 found[f"autocast {name} {columns} h"] = h.detach().float()
-                links = network.weight_hh_l0.values
-                found[f"autocast {name} {columns} links"] = links.grad.clone()
+                for of, parameter in network.named_parameters():
+                    if of.startswith("weight_hh"):
+                        found[f"autocast {name} {columns} {of}"] = parameter.grad.clone()
 save_file(found, sys.argv[1])
 print(isa())
 """

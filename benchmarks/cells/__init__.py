@@ -1,6 +1,12 @@
 """The contestants of a training step, one family per cell."""
 
-from benchmarks.cells.bfloat16 import BFloat16, BFloat16Gru, BFloat16Lstm
+from benchmarks.cells.bfloat16 import (
+    BFloat16,
+    BFloat16Gru,
+    BFloat16Lstm,
+    BFloat16OnLstm,
+    BFloat16Rhn,
+)
 from benchmarks.cells.continuous import Ctrnn, NeuralOde
 from benchmarks.cells.family import Family
 from benchmarks.cells.gru import Gru
@@ -22,4 +28,6 @@ FAMILIES: dict[str, type[Family]] = {
     "bfloat16": BFloat16,
     "bfloat16_lstm": BFloat16Lstm,
     "bfloat16_gru": BFloat16Gru,
+    "bfloat16_rhn": BFloat16Rhn,
+    "bfloat16_on_lstm": BFloat16OnLstm,
 }

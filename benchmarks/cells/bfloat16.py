@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmarks._contest import Contestant
 from benchmarks.cells.family import Case, Family, parameters
-from sparse_engine.nn import SparseGRU, SparseLSTM, SparseRNN
+from sparse_engine.nn import SparseGRU, SparseLSTM, SparseONLSTM, SparseRHN, SparseRNN
 from sparse_engine.ops import Pattern
 
 
@@ -17,10 +19,10 @@ class BFloat16(Family):
     """The same network twice.
 
     Attributes:
-        network: its class.
+        network: makes it.
     """
 
-    network: ClassVar[type[SparseRNN | SparseLSTM | SparseGRU]] = SparseRNN
+    network: ClassVar[Callable[..., nn.Module]] = SparseRNN
     cases = (
         Case(4096, 0.05, against="float32"),
         Case(16384, 0.01, against="float32", target=1.3),
@@ -65,3 +67,30 @@ class BFloat16Gru(BFloat16):
 
     network = SparseGRU
     cases = (Case(1024, 0.05, against="float32"), Case(4096, 0.05, against="float32"))
+
+
+class BFloat16Rhn(BFloat16):
+    """The recurrent highway network, with a depth of 10; its last row is that of Selfish-RNN."""
+
+    network = partial(SparseRHN, recurrence_depth=10)
+    cases = (
+        Case(1024, 0.05, against="float32"),
+        Case(4096, 0.05, steps=10, against="float32"),
+        Case(830, 0.472, steps=35, batch=20, inputs=830, against="float32"),
+    )
+
+    @property
+    def pattern(self) -> Pattern:
+        return self.sparse.weight_hh_l0[0].pattern
+
+
+class BFloat16OnLstm(BFloat16):
+    """The ordered-neurons LSTM in chunks of 10; its last row is Selfish-RNN's first layer."""
+
+    network = partial(SparseONLSTM, chunk_size=10)
+    cases = (
+        Case(1150, 0.05, against="float32"),
+        Case(4000, 0.05, against="float32"),
+        Case(1150, 0.45, steps=70, batch=20, inputs=400, against="float32"),
+    )
+    tiny = Case(60, 0.1, steps=5, batch=4, inputs=3)

@@ -74,17 +74,17 @@ constexpr Kernels<T> queued_kernels() {
 template <typename T>
 constexpr Kernels<T> kCudaKernels = queued_kernels<T>();
 
-constexpr NarrowKernels kCudaNarrowKernels = {
-    queue<Spmm<float, BFloat16>, cuda::spmm<float, BFloat16>>,
-    queue<Sddmm<float, BFloat16>, cuda::sddmm<float, BFloat16>>,
-    queue<RnnForward<float, BFloat16>, cuda::rnn_forward<float, BFloat16>>,
-    queue<RnnBackward<float, BFloat16>, cuda::rnn_backward<float, BFloat16>>,
-    nullptr,  // of the LSTM
-    nullptr,
-    nullptr,  // of the GRU
-    nullptr,
-    nullptr,  // linear_backward
-};
+// Those that are null have none.
+constexpr NarrowKernels queued_narrow_kernels() {
+  NarrowKernels of{};
+  of.spmm = queue<Spmm<float, BFloat16>, cuda::spmm<float, BFloat16>>;
+  of.sddmm = queue<Sddmm<float, BFloat16>, cuda::sddmm<float, BFloat16>>;
+  of.rnn_forward = queue<RnnForward<float, BFloat16>, cuda::rnn_forward<float, BFloat16>>;
+  of.rnn_backward = queue<RnnBackward<float, BFloat16>, cuda::rnn_backward<float, BFloat16>>;
+  return of;
+}
+
+constexpr NarrowKernels kCudaNarrowKernels = queued_narrow_kernels();
 
 // A pattern from outside is checked on the CPU, where messages are made.
 std::string what_is_wrong(const Csr& w, int64_t nnz) {

@@ -21,9 +21,9 @@ int64_t chunks_of(const Csr& w) {
 struct Initial {
   std::optional<Tensor> h, c;
 
-  Initial(const std::optional<Tensor>& h0, const std::optional<Tensor>& c0, ScalarType type,
-          int64_t batch, int64_t hidden)
-      : h(state(h0, "h0", type, batch, hidden)), c(state(c0, "c0", type, batch, hidden)) {
+  Initial(const std::optional<Tensor>& h0, ScalarType type_of_h, const std::optional<Tensor>& c0,
+          ScalarType type_of_c, int64_t batch, int64_t hidden)
+      : h(state(h0, "h0", type_of_h, batch, hidden)), c(state(c0, "c0", type_of_c, batch, hidden)) {
     if (h.has_value() != c.has_value()) fail("expected both h0 and c0 or neither, found one");
   }
 };
@@ -35,23 +35,25 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> on_lstm_forward(
     const Tensor& t_crow, const Tensor& t_col, const Tensor& permutation, bool keep) {
   const Pattern pattern(crow, col, t_crow, t_col, permutation);
   const int64_t chunks = chunks_of(pattern.w);
-  return with_real(values, "values", [&](auto zero) {
-    using T = decltype(zero);
+  return with_activations(values, x, [&](auto real, auto narrow, const auto& kernels) {
+    check_kernel(kernels.on_lstm_forward);
+    using T = decltype(real);
+    using A = decltype(narrow);
     const int64_t hidden = pattern.w.cols, rows = pattern.w.rows;
     const Tensor links = vector(values, "values", kType<T>, pattern.w.nnz());
     const std::optional<Tensor> offset = vector(bias, "bias", kType<T>, rows);
-    const Tensor input = sequence(x, "x", kType<T>, rows);
+    const Tensor input = sequence(x, "x", kType<A>, rows);
     const int64_t steps = input.size(0), batch = input.size(1), kept = keep ? steps : 0;
     if (steps == 0) fail("expected x of at least one time step, found none");
-    const Initial initial(h0, c0, kType<T>, batch, hidden);
-    Tensor h = empty(input, {steps, batch, hidden}), c_n = empty(input, {batch, hidden});
+    const Initial initial(h0, kType<A>, c0, kType<T>, batch, hidden);
+    Tensor h = empty(input, {steps, batch, hidden}), c_n = empty(links, {batch, hidden});
     Tensor c = empty(input, {kept, batch, hidden}), saved = empty(input, {kept, batch, rows});
     if (h.numel() > 0)
-      kernels<T>().on_lstm_forward(
-          {pattern.w, chunks, data<T>(links), data_or_null<T>(offset), data<T>(input),
-           data_or_null<T>(initial.h), data_or_null<T>(initial.c), mutable_data<T>(h),
-           keep ? mutable_data<T>(c) : nullptr, mutable_data<T>(c_n),
-           keep ? mutable_data<T>(saved) : nullptr, steps, batch, threads()});
+      kernels.on_lstm_forward({pattern.w, chunks, data<T>(links), data_or_null<T>(offset),
+                               data<A>(input), data_or_null<A>(initial.h),
+                               data_or_null<T>(initial.c), mutable_data<A>(h),
+                               keep ? mutable_data<A>(c) : nullptr, mutable_data<T>(c_n),
+                               keep ? mutable_data<A>(saved) : nullptr, steps, batch, threads()});
     return std::tuple(h, c_n, c, saved);
   });
 }
@@ -64,48 +66,50 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> on_lstm_backward(
     const Tensor& t_col, const Tensor& permutation, bool wants_x, bool wants_values) {
   const Pattern pattern(crow, col, t_crow, t_col, permutation);
   const int64_t chunks = chunks_of(pattern.w);
-  return with_real(values, "values", [&](auto zero) {
-    using T = decltype(zero);
+  return with_activations(values, h, [&](auto real, auto narrow, const auto& kernels) {
+    check_kernel(kernels.on_lstm_backward);
+    using T = decltype(real);
+    using A = decltype(narrow);
     const int64_t hidden = pattern.w.cols, rows = pattern.w.rows, nnz = pattern.w.nnz();
     const Tensor links = vector(values, "values", kType<T>, nnz);
-    const Tensor states = sequence(h, "h", kType<T>, hidden);
-    const Tensor memory = sequence(c, "c", kType<T>, hidden);
-    const Tensor kept = sequence(saved, "saved", kType<T>, rows);
-    const Tensor gradient = sequence(dh, "dh", kType<T>, hidden);
+    const Tensor states = sequence(h, "h", kType<A>, hidden);
+    const Tensor memory = sequence(c, "c", kType<A>, hidden);
+    const Tensor kept = sequence(saved, "saved", kType<A>, rows);
+    const Tensor gradient = sequence(dh, "dh", kType<A>, hidden);
     const int64_t steps = states.size(0), batch = states.size(1);
     check_shape(memory, "c", {steps, batch, hidden});
     check_shape(kept, "saved", {steps, batch, rows});
     check_shape(gradient, "dh", {steps, batch, hidden});
     const std::optional<Tensor> last = state(dc_n, "dc_n", kType<T>, batch, hidden);
-    const Initial initial(h0, c0, kType<T>, batch, hidden);
+    const Initial initial(h0, kType<A>, c0, kType<T>, batch, hidden);
     const int64_t starts = initial.h ? batch : 0;
     Tensor dx = empty(states, {wants_x ? steps : 0, batch, rows});
-    Tensor dh0 = empty(states, {starts, hidden}), dc0 = empty(states, {starts, hidden});
-    Tensor dbias = empty(states, {rows}), dvalues = empty(states, {wants_values ? nnz : 0});
+    Tensor dh0 = empty(states, {starts, hidden}), dc0 = empty(links, {starts, hidden});
+    Tensor dbias = empty(links, {rows}), dvalues = empty(links, {wants_values ? nnz : 0});
     if (states.numel() == 0) {
       for (Tensor* t : {&dh0, &dc0, &dbias, &dvalues}) torch::stable::zero_(*t);
       return std::tuple(dx, dh0, dc0, dbias, dvalues);
     }
-    kernels<T>().on_lstm_backward({pattern.w,
-                                   pattern.wt,
-                                   pattern.permutation,
-                                   chunks,
-                                   data<T>(links),
-                                   data_or_null<T>(initial.h),
-                                   data_or_null<T>(initial.c),
-                                   data<T>(states),
-                                   data<T>(memory),
-                                   data<T>(kept),
-                                   data<T>(gradient),
-                                   data_or_null<T>(last),
-                                   wants_x ? mutable_data<T>(dx) : nullptr,
-                                   mutable_data<T>(dbias),
-                                   initial.h ? mutable_data<T>(dh0) : nullptr,
-                                   initial.c ? mutable_data<T>(dc0) : nullptr,
-                                   wants_values ? mutable_data<T>(dvalues) : nullptr,
-                                   steps,
-                                   batch,
-                                   threads()});
+    kernels.on_lstm_backward({pattern.w,
+                              pattern.wt,
+                              pattern.permutation,
+                              chunks,
+                              data<T>(links),
+                              data_or_null<A>(initial.h),
+                              data_or_null<T>(initial.c),
+                              data<A>(states),
+                              data<A>(memory),
+                              data<A>(kept),
+                              data<A>(gradient),
+                              data_or_null<T>(last),
+                              wants_x ? mutable_data<A>(dx) : nullptr,
+                              mutable_data<T>(dbias),
+                              initial.h ? mutable_data<A>(dh0) : nullptr,
+                              initial.c ? mutable_data<T>(dc0) : nullptr,
+                              wants_values ? mutable_data<T>(dvalues) : nullptr,
+                              steps,
+                              batch,
+                              threads()});
     return std::tuple(dx, dh0, dc0, dbias, dvalues);
   });
 }

@@ -69,14 +69,16 @@ std::tuple<Tensor, Tensor> rhn_forward(const Tensor& x, const std::optional<Tens
                                        const std::optional<Tensor>& bias, const Tensor& values,
                                        const std::vector<Tensor>& patterns, bool keep) {
   const Levels levels(patterns);
-  return with_real(values, "values", [&](auto zero) {
-    using T = decltype(zero);
+  return with_activations(values, x, [&](auto real, auto kept, const auto& kernels) {
+    check_kernel(kernels.rhn_forward);
+    using T = decltype(real);
+    using A = decltype(kept);
     const int64_t depth = levels.depth(), hidden = levels.hidden();
     const Tensor links = vector(values, "values", kType<T>, levels.nnz());
-    const Tensor input = of_levels(x, "x", kType<T>, depth, levels.rows());
+    const Tensor input = of_levels(x, "x", kType<A>, depth, levels.rows());
     const int64_t steps = input.size(0), fed = input.size(1), batch = input.size(2);
     if (steps == 0) fail("expected x of at least one time step, found none");
-    const std::optional<Tensor> start = state(s0, "s0", kType<T>, batch, hidden);
+    const std::optional<Tensor> start = state(s0, "s0", kType<A>, batch, hidden);
     const std::optional<Tensor> factor = state(mask, "mask", kType<T>, batch, hidden);
     std::optional<Tensor> offset;
     if (bias) {
@@ -88,9 +90,9 @@ std::tuple<Tensor, Tensor> rhn_forward(const Tensor& x, const std::optional<Tens
     Tensor saved = empty(input, {keep ? steps : 0, depth, batch, levels.saved()});
     if (y.numel() == 0) return std::tuple(y, saved);
     const std::vector<RhnLevel<T>> weights = levels.with(data<T>(links));
-    kernels<T>().rhn_forward({weights.data(), depth, fed, data<T>(input), data_or_null<T>(start),
-                              data_or_null<T>(factor), data_or_null<T>(offset), mutable_data<T>(y),
-                              keep ? mutable_data<T>(saved) : nullptr, steps, batch, threads()});
+    kernels.rhn_forward({weights.data(), depth, fed, data<A>(input), data_or_null<A>(start),
+                         data_or_null<T>(factor), data_or_null<T>(offset), mutable_data<A>(y),
+                         keep ? mutable_data<A>(saved) : nullptr, steps, batch, threads()});
     return std::tuple(y, saved);
   });
 }
@@ -103,30 +105,32 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> rhn_backward(const Tensor& dy, const 
                                                         int64_t fed, bool wants_x, bool wants_s0,
                                                         bool wants_values) {
   const Levels levels(patterns);
-  return with_real(values, "values", [&](auto zero) {
-    using T = decltype(zero);
+  return with_activations(values, saved, [&](auto real, auto kept, const auto& kernels) {
+    check_kernel(kernels.rhn_backward);
+    using T = decltype(real);
+    using A = decltype(kept);
     const int64_t depth = levels.depth(), hidden = levels.hidden(), rows = levels.rows();
     if (fed < 0 || fed > depth) fail("expected fed in [0, ", depth, "], found ", fed);
     const Tensor links = vector(values, "values", kType<T>, levels.nnz());
-    const Tensor gradient = sequence(dy, "dy", kType<T>, hidden);
+    const Tensor gradient = sequence(dy, "dy", kType<A>, hidden);
     const int64_t steps = gradient.size(0), batch = gradient.size(1);
-    const Tensor kept = of_levels(saved, "saved", kType<T>, depth, levels.saved());
-    check_shape(kept, "saved", {steps, depth, batch, levels.saved()});
+    const Tensor states = of_levels(saved, "saved", kType<A>, depth, levels.saved());
+    check_shape(states, "saved", {steps, depth, batch, levels.saved()});
     const std::optional<Tensor> factor = state(mask, "mask", kType<T>, batch, hidden);
     Tensor dx = empty(gradient, {wants_x ? steps : 0, fed, batch, rows});
     Tensor ds0 = empty(gradient, {wants_s0 ? batch : 0, hidden});
-    Tensor dbias = empty(gradient, {depth, rows});
-    Tensor dvalues = empty(gradient, {wants_values ? levels.nnz() : 0});
+    Tensor dbias = empty(links, {depth, rows});
+    Tensor dvalues = empty(links, {wants_values ? levels.nnz() : 0});
     if (gradient.numel() == 0) {
       for (Tensor* t : {&ds0, &dbias, &dvalues}) torch::stable::zero_(*t);
       return std::tuple(dx, ds0, dbias, dvalues);
     }
     const std::vector<RhnLevel<T>> weights = levels.with(data<T>(links));
-    kernels<T>().rhn_backward({weights.data(), depth, fed, data_or_null<T>(factor), data<T>(kept),
-                               data<T>(gradient), wants_x ? mutable_data<T>(dx) : nullptr,
-                               wants_s0 ? mutable_data<T>(ds0) : nullptr, mutable_data<T>(dbias),
-                               wants_values ? mutable_data<T>(dvalues) : nullptr, steps, batch,
-                               threads()});
+    kernels.rhn_backward({weights.data(), depth, fed, data_or_null<T>(factor), data<A>(states),
+                          data<A>(gradient), wants_x ? mutable_data<A>(dx) : nullptr,
+                          wants_s0 ? mutable_data<A>(ds0) : nullptr, mutable_data<T>(dbias),
+                          wants_values ? mutable_data<T>(dvalues) : nullptr, steps, batch,
+                          threads()});
     return std::tuple(dx, ds0, dbias, dvalues);
   });
 }

@@ -6,11 +6,21 @@ namespace sparse_engine {
 template <>
 NarrowKernels narrow_kernels_of<SPARSE_ENGINE_ISA>() {
   using Isa = SPARSE_ENGINE_ISA;
-  return {spmm<Isa, float, BFloat16>,           sddmm<Isa, float, BFloat16>,
-          rnn_forward<Isa, float, BFloat16>,    rnn_backward<Isa, float, BFloat16>,
-          lstm_forward<Isa, float, BFloat16>,   lstm_backward<Isa, float, BFloat16>,
-          gru_forward<Isa, float, BFloat16>,    gru_backward<Isa, float, BFloat16>,
-          linear_backward<Isa, float, BFloat16>};
+  return {
+      spmm<Isa, float, BFloat16>,
+      sddmm<Isa, float, BFloat16>,
+      rnn_forward<Isa, float, BFloat16>,
+      rnn_backward<Isa, float, BFloat16>,
+      lstm_forward<Isa, float, BFloat16>,
+      lstm_backward<Isa, float, BFloat16>,
+      gru_forward<Isa, float, BFloat16>,
+      gru_backward<Isa, float, BFloat16>,
+      linear_backward<Isa, float, BFloat16>,
+      rhn_forward<Isa, float, BFloat16>,
+      rhn_backward<Isa, float, BFloat16>,
+      on_lstm_forward<Isa, float, BFloat16>,
+      on_lstm_backward<Isa, float, BFloat16>,
+  };
 }
 
 #if !defined(SPARSE_ENGINE_ONLY_NARROW)
@@ -29,10 +39,10 @@ constexpr Kernels<T> kTable = {
     gru_backward<Isa, T, T>,
     ctrnn_forward<Isa, T>,
     ctrnn_backward<Isa, T>,
-    rhn_forward<Isa, T>,
-    rhn_backward<Isa, T>,
-    on_lstm_forward<Isa, T>,
-    on_lstm_backward<Isa, T>,
+    rhn_forward<Isa, T, T>,
+    rhn_backward<Isa, T, T>,
+    on_lstm_forward<Isa, T, T>,
+    on_lstm_backward<Isa, T, T>,
     conductance_forward<Isa, T>,
     conductance_backward<Isa, T>,
     ltc_forward<Isa, T>,

@@ -52,6 +52,7 @@ class SparseONLSTM(SparseRecurrent):
 
     settings = (*SparseRecurrent.settings, "chunk_size")
     states = ("h0", "c0")
+    narrow = ("cpu",)
 
     def __init__(
         self,

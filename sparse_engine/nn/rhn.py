@@ -56,6 +56,7 @@ class SparseRHN(SparseRecurrent):
     """
 
     settings = (*SparseRecurrent.settings, "recurrence_depth", "coupled", "recurrent_dropout")
+    narrow = ("cpu",)
 
     def __init__(
         self,
@@ -132,7 +133,7 @@ class SparseRHN(SparseRecurrent):
         """The mask goes with the state through all segments of a sequence, and never changes."""
         mask = None
         if self.training and self.recurrent_dropout > 0:
-            ones = x.new_ones(x.shape[1], self.hidden_size)
+            ones = x.new_ones(x.shape[1], self.hidden_size, dtype=self._dtype)
             mask = nn.functional.dropout(ones, self.recurrent_dropout)
         y, s, _ = super()._direction(layer, direction, x, (*initial, mask))
         return y, s

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sparse_engine.ops._autocast import as_activation, as_sum
 from sparse_engine.ops._gradients import where_needed
 from sparse_engine.ops._native import call, differentiable, native, refuse_second_derivative
 from sparse_engine.ops.pattern import Pattern
@@ -33,6 +34,12 @@ def on_lstm(
     the four gates and both softmaxes are kept for the backward pass, and without autograd not even
     these.
 
+    With float32 values on the CPU, x and h0 may be bfloat16, and become it under
+    ``torch.autocast("cpu", torch.bfloat16)``: every h, du and what is kept is rounded to within
+    2^-8 of itself (a gate above 1/2 to within 2^-8 of its distance from 1), but c is carried from
+    step to step in float32. So are c0, the last c and their gradients; products and sums are taken
+    in float32, and so are the gradients of the parameters. On a CUDA device, all is float32.
+
     Args:
         x: float32 or float64 ``[steps, batch, rows]``, ``rows = 2 * chunks + 4 * hidden``: the
             input's contribution to each gate.
@@ -48,6 +55,9 @@ def on_lstm(
     Raises:
         ValueError: a shape, dtype or device does not fit, or there is no step.
     """
+    if x.device.type == "cpu":
+        x, h0 = as_activation(x, values), None if h0 is None else as_activation(h0, values)
+    c0 = None if c0 is None else as_sum(c0, values)
     h, c_n, *_ = _on_lstm(x, h0, c0, bias, values, *pattern, torch.is_grad_enabled())
     return h, c_n
 
@@ -87,7 +97,7 @@ def _(x, h0, c0, bias, values, crow, col, t_crow, t_col, permutation, keep):
     kept = steps if keep else 0
     return (
         x.new_empty(steps, batch, hidden),
-        x.new_empty(batch, hidden),
+        values.new_empty(batch, hidden),
         x.new_empty(kept, batch, hidden),
         x.new_empty(kept, batch, rows),
     )
@@ -100,9 +110,9 @@ def _(dh, dc_n, h, c, saved, h0, c0, values, crow, *pattern_and_options):
     return (
         h.new_empty(steps if wants_x else 0, batch, rows),
         h.new_empty(0 if h0 is None else batch, hidden),
-        h.new_empty(0 if c0 is None else batch, hidden),
-        h.new_empty(rows),
-        h.new_empty(values.shape if wants_values else 0),
+        values.new_empty(0 if c0 is None else batch, hidden),
+        values.new_empty(rows),
+        values.new_empty(values.shape if wants_values else 0),
     )
 
 

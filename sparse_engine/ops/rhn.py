@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
+from sparse_engine.ops._autocast import as_activation, as_sum
 from sparse_engine.ops._native import call, differentiable, native, refuse_second_derivative
 from sparse_engine.ops.pattern import Pattern
 
@@ -33,6 +34,13 @@ def rhn(
 
     Differentiable once, in x, s0, bias and values. Beside its arguments, only h, t (c) and s of
     each level and step are kept for the backward pass, and without autograd not even these.
+
+    With float32 values on the CPU, x and s0 may be bfloat16, and become it under
+    ``torch.autocast("cpu", torch.bfloat16)``: the output, every du, the ``mask * s`` that is
+    multiplied by a weight, and what is kept are rounded to within 2^-8 of themselves (a gate above
+    1/2 to within 2^-8 of its distance from 1), but s is carried through levels and steps in
+    float32. The mask is float32; products and sums are taken in float32, and so are the gradients
+    of the parameters. On a CUDA device, all is float32.
 
     Args:
         x: float32 or float64 ``[steps, levels, batch, blocks * hidden]``, the input's contribution
@@ -71,6 +79,9 @@ def rhn_and_states(
             f"{len(values)} and {len(patterns)}"
         )
     links = torch.cat([*values]) if len(values) > 1 else values[0]
+    mask = None if mask is None else as_sum(mask, links)
+    if x.device.type == "cpu":
+        x, s0 = as_activation(x, links), None if s0 is None else as_activation(s0, links)
     tensors = [tensor for pattern in patterns for tensor in pattern]
     y, saved = _rhn(x, s0, mask, bias, links, tensors, torch.is_grad_enabled())
     return y, saved[..., -y.shape[2] :].detach()
@@ -117,8 +128,8 @@ def _(dy, saved, mask, values, patterns, fed, wants_x, wants_s0, wants_values):
     return (
         dy.new_empty(steps if wants_x else 0, fed, batch, rows),
         dy.new_empty(batch if wants_s0 else 0, hidden),
-        dy.new_empty(depth, rows),
-        dy.new_empty(values.shape if wants_values else 0),
+        values.new_empty(depth, rows),
+        values.new_empty(values.shape if wants_values else 0),
     )
 
 

@@ -84,6 +84,13 @@ def test_dtypes_that_no_kernel_has_are_named(simulated):
             *(torch.randn(2, 3, 18).bfloat16(), None, None, None, None),
             *(values, *PATTERN, None, False),
         )
+    levels, gates = random_pattern(12, 6, 12), random_pattern(26, 6, 12)
+    with pytest.raises(ValueError, match="float32 on a CUDA device, found bfloat16"):
+        x = torch.randn(2, 1, 3, 12).bfloat16()
+        simulated.rhn_forward(x, None, None, None, values, [*levels], False)
+    with pytest.raises(ValueError, match="float32 on a CUDA device, found bfloat16"):
+        x = torch.randn(2, 3, 26).bfloat16()
+        simulated.on_lstm_forward(x, None, None, None, values, *gates, False)
 
 
 def test_batch_sizes_are_checked_before_a_launch(simulated):

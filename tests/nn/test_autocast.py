@@ -35,8 +35,11 @@ NETWORKS = {
     "gru, sparse input": lambda **options: SparseGRU(
         6, 70, density=0.3, input_density=0.5, bidirectional=True, **options
     ),
-    "rhn": lambda **options: SparseRHN(6, 70, density=0.3, recurrence_depth=2, **options),
-    "on_lstm": lambda **options: SparseONLSTM(6, 70, density=0.3, chunk_size=10, **options),
+    "rhn": lambda **options: SparseRHN(6, 70, 2, density=0.3, recurrence_depth=2, **options),
+    "rhn, carry gates": lambda **options: SparseRHN(
+        6, 70, density=0.3, recurrence_depth=3, coupled=False, bidirectional=True, **options
+    ),
+    "on_lstm": lambda **options: SparseONLSTM(6, 70, 2, density=0.3, chunk_size=10, **options),
     "ctrnn": lambda **options: SparseCTRNN(6, 70, density=0.3, **options),
     "neural_ode": lambda **options: SparseNeuralODE(6, 70, density=0.3, **options),
     "ltc": lambda **options: SparseLTC(6, 70, density=0.3, **options),
@@ -71,7 +74,7 @@ def test_close_to_float32(kind, batch):
     with autocast():
         y, rounded = gradients()
         assert network(x)[0].dtype == (torch.bfloat16 if network.narrow else torch.float32)
-        if isinstance(network, SparseLSTM):
+        if isinstance(network, SparseLSTM | SparseONLSTM):
             assert network(x)[1][1].dtype == torch.float32
     assert relative(y, expected) < 0.01
     for name, own, other in zip(leaves, rounded, exact, strict=True):
@@ -131,14 +134,14 @@ def test_exported(kind):
 
 @NARROW
 def test_computed_again_in_segments(kind):
-    """Where a segment ends, gradients are rounded once more, and what a GRU carries is."""
+    """Where a segment ends, gradients are rounded once more, and what a GRU or RHN carries is."""
     network = NETWORKS[kind]()
     x = torch.randn(7, 20, network.input_size)
     with autocast():
         whole = network(x)[0]
         network.checkpoint_every = 3
         again = network(x)[0]
-    assert relative(again, whole) <= (2**-8 if isinstance(network, SparseGRU) else 0)
+    assert relative(again, whole) <= (2**-8 if isinstance(network, SparseGRU | SparseRHN) else 0)
     for one, two in zip(gradients(again, network), gradients(whole, network), strict=True):
         assert relative(one, two) <= 2**-7
 
@@ -169,6 +172,22 @@ def test_dropped_links(kind):
     exact = run()
     with autocast():
         assert relative(run(), exact) < 0.01
+
+
+@pytest.mark.parametrize("every", [None, 3])
+def test_dropped_units(every):
+    """The mask of a highway network stays in float32, and the same in all segments."""
+    network = SparseRHN(6, 70, density=0.3, recurrence_depth=2, recurrent_dropout=0.3)
+    x = torch.randn(7, 5, 6)
+    torch.manual_seed(4)
+    exact = network(x)[0]
+    network.checkpoint_every = every
+    torch.manual_seed(4)
+    with autocast():
+        y = network(x)[0]
+    assert relative(y, exact) < 0.01
+    for one, two in zip(gradients(y, network), gradients(exact, network), strict=True):
+        assert relative(one, two) < 0.03
 
 
 @NARROW
@@ -212,6 +231,8 @@ def test_any_number_of_threads_gives_the_same_bits(cell):
 @NARROW
 def test_packed_sequences(kind):
     network = NETWORKS[kind]()
+    if not network.packable:
+        pytest.skip("takes sequences of one length")
     x = torch.randn(7, 3, network.input_size)
     with autocast():
         whole = network(x, lengths=[7, 2, 5])[0]
@@ -221,12 +242,13 @@ def test_packed_sequences(kind):
             assert not whole[length:, n].any()
 
 
-@pytest.mark.parametrize("kind", ["rnn", "lstm, projected", "gru"])
+@pytest.mark.parametrize("kind", ["rnn", "lstm, projected", "gru", "rhn", "on_lstm"])
 def test_growth_by_gradient(kind):
     network = NETWORKS[kind]()
     optimizer = torch.optim.Adam(network.parameters())
     rewiring = RigL(network, optimizer, steps=10, every=2)
-    before = network.weight_hh_l0.col_indices.clone()
+    weight = network.weight_hh_l0[0] if kind == "rhn" else network.weight_hh_l0
+    before = weight.col_indices.clone()
     for _ in range(4):
         with autocast():
             loss = network(torch.randn(5, 3, 6))[0].float().square().mean()
@@ -234,7 +256,7 @@ def test_growth_by_gradient(kind):
         loss.backward()
         optimizer.step()
         rewiring.step()
-    assert not torch.equal(network.weight_hh_l0.col_indices, before)
+    assert not torch.equal(weight.col_indices, before)
 
 
 def test_bfloat16_without_autocast_is_refused():

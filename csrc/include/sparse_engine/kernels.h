@@ -60,6 +60,10 @@ struct NarrowKernels {
   void (*gru_forward)(const GatedForward<float, BFloat16>&);
   void (*gru_backward)(const GatedBackward<float, BFloat16>&);
   void (*linear_backward)(const LinearBackward<float, BFloat16>&);
+  void (*rhn_forward)(const RhnForward<float, BFloat16>&);
+  void (*rhn_backward)(const RhnBackward<float, BFloat16>&);
+  void (*on_lstm_forward)(const OnLstmForward<float, BFloat16>&);
+  void (*on_lstm_backward)(const OnLstmBackward<float, BFloat16>&);
 };
 
 template <class Isa, typename T>

@@ -8,26 +8,29 @@
 //   c_t = (f both + master_f - both) c_{t-1} + (i both + master_i - both) g
 //   h_t = o tanh(c_t)
 //
-// All activations are in PyTorch's layout [steps, batch, features], contiguous.
+// All activations are in PyTorch's layout [steps, batch, features], contiguous. They are kept as A:
+// as T, or as BFloat16 where T is float. Within all steps c is a T, and so are c0, c_n and their
+// gradients. In BFloat16, a sigmoid y above 1/2 is saved as -(1 - y); the masters are computed
+// again from the softmax that was saved, divided by its sum.
 #pragma once
 
 #include "sparse_engine/matrix.h"
 
 namespace sparse_engine {
 
-template <typename T>
+template <typename T, typename A = T>
 struct OnLstmForward {
   Csr w;            // [rows x hidden], rows = 2 * chunks + 4 * hidden
   int64_t chunks;   // >= 1, divides hidden
   const T* values;  // [nnz]
   const T* bias;    // [rows], or null for zeros
-  const T* x;       // [steps, batch, rows], the input's contribution
-  const T* h0;      // [batch, hidden], or null for zeros
+  const A* x;       // [steps, batch, rows], the input's contribution
+  const A* h0;      // [batch, hidden], or null for zeros
   const T* c0;      // [batch, hidden], or null for zeros
-  T* h;             // [steps, batch, hidden], written; what is written overlaps nothing
-  T* c;             // [steps, batch, hidden] or null (not wanted), written
+  A* h;             // [steps, batch, hidden], written; what is written overlaps nothing
+  A* c;             // [steps, batch, hidden] or null (not wanted), written
   T* c_n;           // [batch, hidden], the last c, written
-  T* saved;         // [steps, batch, rows] or null (not wanted), written: the softmax of both
+  A* saved;         // [steps, batch, rows] or null (not wanted), written: the softmax of both
                     // masters, then o, g, i, f
   int64_t steps;    // >= 1
   int64_t batch;    // >= 1
@@ -36,23 +39,23 @@ struct OnLstmForward {
 
 // Back-propagation through time, from the gradients of every h_t and of the last c. With du_t the
 // gradient of u_t, which is that of x_t: db = sum_t du_t, dW = sum_t du_t h_{t-1}^T at the links.
-template <typename T>
+template <typename T, typename A = T>
 struct OnLstmBackward {
   Csr w;                       // [rows x hidden]
   Csr wt;                      // the transposed pattern
   const int32_t* permutation;  // [nnz], link p of wt is link permutation[p] of w
   int64_t chunks;              // >= 1, divides hidden
   const T* values;             // [nnz]
-  const T* h0;                 // [batch, hidden], or null for zeros
+  const A* h0;                 // [batch, hidden], or null for zeros
   const T* c0;                 // [batch, hidden], or null for zeros
-  const T* h;                  // [steps, batch, hidden], as the forward pass wrote it
-  const T* c;                  // the same
-  const T* saved;              // [steps, batch, rows], the same
-  const T* dh;                 // [steps, batch, hidden]
+  const A* h;                  // [steps, batch, hidden], as the forward pass wrote it
+  const A* c;                  // the same
+  const A* saved;              // [steps, batch, rows], the same
+  const A* dh;                 // [steps, batch, hidden]
   const T* dc_n;               // [batch, hidden], or null for zeros
-  T* dx;                       // [steps, batch, rows] or null (not wanted), written
+  A* dx;                       // [steps, batch, rows] or null (not wanted), written
   T* dbias;                    // [rows], written
-  T* dh0;                      // [batch, hidden], written; null exactly when h0 is
+  A* dh0;                      // [batch, hidden], written; null exactly when h0 is
   T* dc0;                      // [batch, hidden], written; null exactly when c0 is
   T* dvalues;                  // [nnz] or null (not wanted), written
   int64_t steps;               // >= 1
@@ -60,9 +63,9 @@ struct OnLstmBackward {
   int threads;
 };
 
-template <class Isa, typename T>
-void on_lstm_forward(const OnLstmForward<T>& args);
-template <class Isa, typename T>
-void on_lstm_backward(const OnLstmBackward<T>& args);
+template <class Isa, typename T, typename A>
+void on_lstm_forward(const OnLstmForward<T, A>& args);
+template <class Isa, typename T, typename A>
+void on_lstm_backward(const OnLstmBackward<T, A>& args);
 
 }  // namespace sparse_engine

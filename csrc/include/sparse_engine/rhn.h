@@ -9,6 +9,10 @@
 //
 // Row g * hidden + i of a weight belongs to block g of unit i; hidden and the number of blocks are
 // the same for all levels. All activations are in PyTorch's layout, contiguous.
+//
+// Activations are kept as A: as T, or as BFloat16 where T is float. Within all steps s is a T, and
+// so is m. In BFloat16, a sigmoid y above 1/2 is saved as -(1 - y), and the m s that a weight's
+// gradient is made of is rounded once more, from the s that was saved.
 #pragma once
 
 #include "sparse_engine/matrix.h"
@@ -24,17 +28,17 @@ struct RhnLevel {
   const T* values;             // [nnz]
 };
 
-template <typename T>
+template <typename T, typename A = T>
 struct RhnForward {
   const RhnLevel<T>* levels;  // [depth]; wt and permutation are not read
   int64_t depth;              // >= 1
   int64_t fed;                // 0 .. depth, levels that the input enters
-  const T* x;                 // [steps, fed, batch, blocks * hidden], the input's contribution
-  const T* s0;                // [batch, hidden], or null for zeros
+  const A* x;                 // [steps, fed, batch, blocks * hidden], the input's contribution
+  const A* s0;                // [batch, hidden], or null for zeros
   const T* mask;              // [batch, hidden], or null for ones
   const T* bias;              // [depth, blocks * hidden], or null for zeros
-  T* y;                       // [steps, batch, hidden], written; what is written overlaps nothing
-  T* saved;                   // [steps, depth, batch, (blocks + 1) * hidden] or null (not wanted),
+  A* y;                       // [steps, batch, hidden], written; what is written overlaps nothing
+  A* saved;                   // [steps, depth, batch, (blocks + 1) * hidden] or null (not wanted),
                               // written: h, t (, c), and the state before the level
   int64_t steps;              // >= 1
   int64_t batch;              // >= 1
@@ -43,16 +47,16 @@ struct RhnForward {
 
 // Back-propagation through time, from the gradients of every y_t. With du the gradient of u:
 // dx = du of the levels that are fed, db_l = sum_t du, dR_l = sum_t du (m s)^T at the links.
-template <typename T>
+template <typename T, typename A = T>
 struct RhnBackward {
   const RhnLevel<T>* levels;  // [depth]
   int64_t depth;              // >= 1
   int64_t fed;                // 0 .. depth
   const T* mask;              // [batch, hidden], or null for ones
-  const T* saved;             // [steps, depth, batch, (blocks + 1) * hidden], as written
-  const T* dy;                // [steps, batch, hidden]
-  T* dx;                      // [steps, fed, batch, blocks * hidden] or null (not wanted), written
-  T* ds0;                     // [batch, hidden] or null (not wanted), written
+  const A* saved;             // [steps, depth, batch, (blocks + 1) * hidden], as written
+  const A* dy;                // [steps, batch, hidden]
+  A* dx;                      // [steps, fed, batch, blocks * hidden] or null (not wanted), written
+  A* ds0;                     // [batch, hidden] or null (not wanted), written
   T* dbias;                   // [depth, blocks * hidden], written
   T* dvalues;                 // [nnz of all levels, one after the other] or null (not wanted)
   int64_t steps;              // >= 1
@@ -60,9 +64,9 @@ struct RhnBackward {
   int threads;
 };
 
-template <class Isa, typename T>
-void rhn_forward(const RhnForward<T>& args);
-template <class Isa, typename T>
-void rhn_backward(const RhnBackward<T>& args);
+template <class Isa, typename T, typename A>
+void rhn_forward(const RhnForward<T, A>& args);
+template <class Isa, typename T, typename A>
+void rhn_backward(const RhnBackward<T, A>& args);
 
 }  // namespace sparse_engine
