@@ -60,7 +60,10 @@ def sparselab_layer(layer: SparseLinear, x: Tensor) -> Contestant:
     Its values are padded, row by row, and so cannot be compared with ours link by link.
     """
     import sparselab
+    from sparselab.ops import _clear_transpose_cache
 
+    # It keeps transposes by the id of their matrix, which a later one can have, too.
+    _clear_transpose_cache()
     peer = sparselab.SparseLinear(*reversed(layer.weight.shape), sparsity=0.5)
     peer._csr = sparselab.PaddedCSR.from_dense(layer.weight.to_dense().detach())
     peer._values = nn.Parameter(torch.from_numpy(peer._csr.values))
