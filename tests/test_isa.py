@@ -16,7 +16,7 @@ import sys
 import torch
 from safetensors.torch import save_file
 from sparse_engine import ops
-from sparse_engine.nn import SparseGRU, SparseLSTM, SparseRNN
+from sparse_engine.nn import SparseCTRNN, SparseGRU, SparseLSTM, SparseRNN
 from sparse_engine.ops._native import isa
 from sparse_engine.testing import random_pattern
 
@@ -30,6 +30,7 @@ for dtype in (torch.float32, torch.float64):
             ("rnn", SparseRNN, {}),
             ("lstm", SparseLSTM, {"proj_size": 40}),
             ("gru", SparseGRU, {}),
+            ("ctrnn", SparseCTRNN, {}),
             ("normed rnn", SparseRNN, {"layer_norm": True}),
             ("normed lstm", SparseLSTM, {"layer_norm": True}),
         )
@@ -49,7 +50,8 @@ for dtype in (torch.float32, torch.float64):
         x = torch.randn(6, columns, 5, dtype=dtype, generator=generator)
         for name, network in networks.items():
             network.zero_grad()
-            h, packed = network(x)[0], network(x, lengths=lengths)[0]
+            h = network(x)[0]
+            packed = network(x, lengths=lengths)[0] if network.packable else h
             (h.square() + packed.square()).mean().backward()
             found |= {f"{name} {case} h": h.detach(), f"{name} {case} packed": packed.detach()}
             for of, parameter in network.named_parameters():

@@ -84,6 +84,8 @@ constexpr NarrowKernels kCudaNarrowKernels = {
     nullptr,  // of the GRU
     nullptr,
     nullptr,  // linear_backward
+    nullptr,  // of networks in continuous time
+    nullptr,
 };
 
 // A pattern from outside is checked on the CPU, where messages are made.

@@ -6,11 +6,17 @@ namespace sparse_engine {
 template <>
 NarrowKernels narrow_kernels_of<SPARSE_ENGINE_ISA>() {
   using Isa = SPARSE_ENGINE_ISA;
-  return {spmm<Isa, float, BFloat16>,           sddmm<Isa, float, BFloat16>,
-          rnn_forward<Isa, float, BFloat16>,    rnn_backward<Isa, float, BFloat16>,
-          lstm_forward<Isa, float, BFloat16>,   lstm_backward<Isa, float, BFloat16>,
-          gru_forward<Isa, float, BFloat16>,    gru_backward<Isa, float, BFloat16>,
-          linear_backward<Isa, float, BFloat16>};
+  return {spmm<Isa, float, BFloat16>,
+          sddmm<Isa, float, BFloat16>,
+          rnn_forward<Isa, float, BFloat16>,
+          rnn_backward<Isa, float, BFloat16>,
+          lstm_forward<Isa, float, BFloat16>,
+          lstm_backward<Isa, float, BFloat16>,
+          gru_forward<Isa, float, BFloat16>,
+          gru_backward<Isa, float, BFloat16>,
+          linear_backward<Isa, float, BFloat16>,
+          ctrnn_forward<Isa, float, BFloat16>,
+          ctrnn_backward<Isa, float, BFloat16>};
 }
 
 #if !defined(SPARSE_ENGINE_ONLY_NARROW)
@@ -27,8 +33,8 @@ constexpr Kernels<T> kTable = {
     lstm_backward<Isa, T, T>,
     gru_forward<Isa, T, T>,
     gru_backward<Isa, T, T>,
-    ctrnn_forward<Isa, T>,
-    ctrnn_backward<Isa, T>,
+    ctrnn_forward<Isa, T, T>,
+    ctrnn_backward<Isa, T, T>,
     rhn_forward<Isa, T>,
     rhn_backward<Isa, T>,
     on_lstm_forward<Isa, T>,

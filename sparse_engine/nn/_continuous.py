@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from sparse_engine import ops
 from sparse_engine.nn._sparse_recurrent import SparseRecurrent, notes
 from sparse_engine.ops import Solver
-from sparse_engine.ops.ctrnn import integrate
+from sparse_engine.ops.ctrnn import ctrnn_and_final, integrate
 
 
 class Continuous(SparseRecurrent):
@@ -25,6 +24,7 @@ class Continuous(SparseRecurrent):
     """
 
     settings = (*SparseRecurrent.settings, "unfolds", "dt")
+    narrow = ("cpu",)
     # The times that are still to come go from one part of a sequence to the next, like a state.
     states = ("h0", "dt")
     solver: Solver
@@ -153,8 +153,11 @@ class Continuous(SparseRecurrent):
             "solver": self.solver,
             "clip": self.cell_clip,
         }
-        if notes(weight):  # each stage uses the weight, and notes it
-            h = integrate(weight, x, h0, now, **method)
-        else:
-            h = ops.ctrnn(x, h0, now, weight.values, weight.pattern, **method)
-        return h, h[-1], to_come
+        if not notes(weight):
+            arguments = x, h0, now, weight.values, weight.pattern
+            return *ctrnn_and_final(*arguments, **method), to_come
+        # Each stage uses the weight, and notes it; autocast would round what adds up the stages.
+        with torch.autocast(x.device.type, enabled=False):
+            h0 = None if h0 is None else h0.to(self._dtype)
+            h = integrate(weight, x.to(self._dtype), h0, now, **method)
+        return h.to(x.dtype), h[-1], to_come

@@ -60,6 +60,8 @@ struct NarrowKernels {
   void (*gru_forward)(const GatedForward<float, BFloat16>&);
   void (*gru_backward)(const GatedBackward<float, BFloat16>&);
   void (*linear_backward)(const LinearBackward<float, BFloat16>&);
+  void (*ctrnn_forward)(const CtrnnForward<float, BFloat16>&);
+  void (*ctrnn_backward)(const CtrnnBackward<float, BFloat16>&);
 };
 
 template <class Isa, typename T>
