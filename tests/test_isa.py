@@ -50,8 +50,8 @@ for dtype in (torch.float32, torch.float64):
         x = torch.randn(6, columns, 5, dtype=dtype, generator=generator)
         for name, network in networks.items():
             network.zero_grad()
-            h = network(x)[0]
-            packed = network(x, lengths=lengths)[0] if network.packable else h
+            packing = {"lengths": lengths} if network.packable else {}
+            h, packed = network(x)[0], network(x, **packing)[0]
             (h.square() + packed.square()).mean().backward()
             found |= {f"{name} {case} h": h.detach(), f"{name} {case} packed": packed.detach()}
             for of, parameter in network.named_parameters():
