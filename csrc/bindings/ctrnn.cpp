@@ -42,16 +42,6 @@ Tensor lengths(const Tensor& dt, int64_t steps, int64_t batch) {
   return all;
 }
 
-// What both passes have of a device for activations of this dtype.
-template <class Body>
-auto with_kernels(const Tensor& values, const Tensor& activations, const Body& body) {
-  return with_activations(values, activations, [&](auto real, auto kept, const auto& kernels) {
-    if (kernels.ctrnn_forward == nullptr)
-      fail("expected activations of dtype float32 on a CUDA device, found bfloat16");
-    return body(real, kept, kernels);
-  });
-}
-
 // h, and the state after its last step; without rows where no state is rounded, whose h has it.
 std::tuple<Tensor, Tensor> ctrnn_forward(const Tensor& x, const std::optional<Tensor>& h0,
                                          const Tensor& dt, const std::optional<Tensor>& rate,
@@ -62,9 +52,10 @@ std::tuple<Tensor, Tensor> ctrnn_forward(const Tensor& x, const std::optional<Te
                                          int64_t unfolds, double clip) {
   const Pattern pattern(crow, col, t_crow, t_col, permutation);
   const RungeKutta method = method_of(pattern, nodes, weights, unfolds, clip);
-  return with_kernels(values, x, [&](auto real, auto kept, const auto& kernels) {
+  return with_activations(values, x, [&](auto real, auto kept, const auto& kernels) {
     using T = decltype(real);
     using A = decltype(kept);
+    check_kernel(kernels.ctrnn_forward);
     constexpr bool rounds = !std::is_same_v<T, A>;
     const int64_t hidden = pattern.w.rows;
     const Tensor links = vector(values, "values", kType<T>, pattern.w.nnz());
@@ -97,9 +88,10 @@ Gradients ctrnn_backward(const Tensor& dh, const std::optional<Tensor>& dh_n, co
                          bool wants_dt, bool wants_values) {
   const Pattern pattern(crow, col, t_crow, t_col, permutation);
   const RungeKutta method = method_of(pattern, nodes, weights, unfolds, clip);
-  return with_kernels(values, h, [&](auto real, auto kept, const auto& kernels) {
+  return with_activations(values, h, [&](auto real, auto kept, const auto& kernels) {
     using T = decltype(real);
     using A = decltype(kept);
+    check_kernel(kernels.ctrnn_backward);
     const int64_t hidden = pattern.w.rows, nnz = pattern.w.nnz();
     const Tensor links = vector(values, "values", kType<T>, nnz);
     const Tensor states = sequence(h, "h", kType<A>, hidden);
@@ -154,10 +146,9 @@ STABLE_TORCH_LIBRARY_FRAGMENT(sparse_engine, m) {
       "weights, int unfolds, float clip) -> (Tensor, Tensor)");
   m.def(
       "ctrnn_backward(Tensor dh, Tensor? dh_n, Tensor h, Tensor x, Tensor? h0, Tensor dt, Tensor? "
-      "rate, Tensor "
-      "values, Tensor crow, Tensor col, Tensor t_crow, Tensor t_col, Tensor permutation, float[] "
-      "nodes, float[] weights, int unfolds, float clip, bool wants_x, bool wants_dt, bool "
-      "wants_values) -> (Tensor, Tensor, Tensor, Tensor, Tensor)");
+      "rate, Tensor values, Tensor crow, Tensor col, Tensor t_crow, Tensor t_col, Tensor "
+      "permutation, float[] nodes, float[] weights, int unfolds, float clip, bool wants_x, bool "
+      "wants_dt, bool wants_values) -> (Tensor, Tensor, Tensor, Tensor, Tensor)");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CPU, m) {

@@ -86,6 +86,8 @@ constexpr NarrowKernels kCudaNarrowKernels = {
     nullptr,  // linear_backward
     nullptr,  // of networks in continuous time
     nullptr,
+    nullptr,  // of liquid time-constant networks
+    nullptr,
 };
 
 // A pattern from outside is checked on the CPU, where messages are made.

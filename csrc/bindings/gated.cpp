@@ -78,8 +78,7 @@ auto with_cell(const CellOf& cell_of, const Tensor& values, const Tensor& activa
                const Body& body) {
   return with_activations(values, activations, [&](auto, auto, const auto& kernels) {
     const auto cell = cell_of(kernels);
-    if (cell.forward == nullptr)
-      fail("expected activations of dtype float32 on a CUDA device, found bfloat16");
+    check_kernel(cell.forward);
     return body(cell);
   });
 }

@@ -97,6 +97,13 @@ inline std::optional<Tensor> input_weight(const std::optional<Tensor>& t, Scalar
   return torch::stable::contiguous(*t);
 }
 
+// Not every cell keeps activations in bfloat16 on a CUDA device, too.
+template <class Args>
+void check_kernel(void (*kernel)(const Args&)) {
+  if (kernel == nullptr)
+    fail("expected activations of dtype float32 on a CUDA device, found bfloat16");
+}
+
 template <typename T>
 T* mutable_data_or_null(std::optional<Tensor>& t) {
   return t ? mutable_data<T>(*t) : nullptr;

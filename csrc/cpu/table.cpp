@@ -16,7 +16,9 @@ NarrowKernels narrow_kernels_of<SPARSE_ENGINE_ISA>() {
           gru_backward<Isa, float, BFloat16>,
           linear_backward<Isa, float, BFloat16>,
           ctrnn_forward<Isa, float, BFloat16>,
-          ctrnn_backward<Isa, float, BFloat16>};
+          ctrnn_backward<Isa, float, BFloat16>,
+          ltc_forward<Isa, float, BFloat16>,
+          ltc_backward<Isa, float, BFloat16>};
 }
 
 #if !defined(SPARSE_ENGINE_ONLY_NARROW)
@@ -41,8 +43,8 @@ constexpr Kernels<T> kTable = {
     on_lstm_backward<Isa, T>,
     conductance_forward<Isa, T>,
     conductance_backward<Isa, T>,
-    ltc_forward<Isa, T>,
-    ltc_backward<Isa, T>,
+    ltc_forward<Isa, T, T>,
+    ltc_backward<Isa, T, T>,
     normed_rnn_forward<Isa, T>,
     normed_rnn_backward<Isa, T>,
     normed_lstm_forward<Isa, T>,

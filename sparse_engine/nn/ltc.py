@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from sparse_engine import ops
 from sparse_engine.nn import _init
 from sparse_engine.nn._recurrent import Recurrent
 from sparse_engine.nn.conductance import ConductanceWeight
+from sparse_engine.ops.ltc import ltc_and_final
 
 
 class SparseLTC(Recurrent):
@@ -71,6 +71,7 @@ class SparseLTC(Recurrent):
         "bidirectional",
         "unfolds",
     )
+    narrow = ("cpu",)
 
     def __init__(
         self,
@@ -171,7 +172,7 @@ class SparseLTC(Recurrent):
 
         synapses, (h0,) = own("weight_hh"), initial
         current, conductance = own("weight_ih")(x * own("input_w") + own("input_b"))
-        h = ops.ltc(
+        return ltc_and_final(
             current + own("gleak") * own("vleak"),
             conductance + own("gleak"),
             h0,
@@ -180,4 +181,3 @@ class SparseLTC(Recurrent):
             synapses.pattern,
             unfolds=self.unfolds,
         )
-        return h, h[-1]

@@ -52,7 +52,7 @@ def ltc(hidden, steps, batch, dtype, *, initial, unfolds=3):
     h0 = numbers(dtype, batch, hidden) if initial else None
     cm = (0.5 if initial else 0) * torch.rand(hidden, dtype=dtype)
     given = (current, conductance, h0, cm, *synapses(hidden, hidden, dtype), unfolds)
-    return given, lambda h: (dh, h, *given)
+    return given, lambda h, _: (dh, None, h, *given)
 
 
 def conductance(hidden, steps, batch, dtype, *, initial):

@@ -77,7 +77,7 @@ def test_close_to_float32(kind, batch):
         assert network(x)[0].dtype == (torch.bfloat16 if network.narrow else torch.float32)
         if isinstance(network, SparseLSTM):
             assert network(x)[1][1].dtype == torch.float32
-        if isinstance(network, Continuous):
+        if isinstance(network, Continuous | SparseLTC):
             assert network(x)[1].dtype == torch.float32
     assert relative(y, expected) < 0.01
     for name, own, other in zip(leaves, rounded, exact, strict=True):
@@ -199,7 +199,7 @@ def gradients(y, network):
     return torch.autograd.grad(y.float().square().sum(), network.parameters())
 
 
-@pytest.mark.parametrize("cell", [SparseRNN, SparseLSTM, SparseGRU, SparseCTRNN])
+@pytest.mark.parametrize("cell", [SparseRNN, SparseLSTM, SparseGRU, SparseCTRNN, SparseLTC])
 def test_any_number_of_threads_gives_the_same_bits(cell):
     torch.manual_seed(1)
     network = cell(6, 1500, density=0.02)

@@ -62,6 +62,8 @@ struct NarrowKernels {
   void (*linear_backward)(const LinearBackward<float, BFloat16>&);
   void (*ctrnn_forward)(const CtrnnForward<float, BFloat16>&);
   void (*ctrnn_backward)(const CtrnnBackward<float, BFloat16>&);
+  void (*ltc_forward)(const LtcForward<float, BFloat16>&);
+  void (*ltc_backward)(const LtcBackward<float, BFloat16>&);
 };
 
 template <class Isa, typename T>
