@@ -1,6 +1,6 @@
 """The contestants of a training step, one family per cell."""
 
-from benchmarks.cells.bfloat16 import BFloat16, BFloat16Gru, BFloat16Lstm
+from benchmarks.cells.bfloat16 import BFloat16, BFloat16Ctrnn, BFloat16Gru, BFloat16Lstm
 from benchmarks.cells.continuous import Ctrnn, NeuralOde
 from benchmarks.cells.family import Family
 from benchmarks.cells.gru import Gru
@@ -22,4 +22,5 @@ FAMILIES: dict[str, type[Family]] = {
     "bfloat16": BFloat16,
     "bfloat16_lstm": BFloat16Lstm,
     "bfloat16_gru": BFloat16Gru,
+    "bfloat16_ctrnn": BFloat16Ctrnn,
 }

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from benchmarks._contest import Contestant
 from benchmarks.cells.family import Case, Family, parameters
-from sparse_engine.nn import SparseGRU, SparseLSTM, SparseRNN
+from sparse_engine.nn import SparseCTRNN, SparseGRU, SparseLSTM, SparseRNN
 from sparse_engine.ops import Pattern
 
 
@@ -20,7 +20,7 @@ class BFloat16(Family):
         network: its class.
     """
 
-    network: ClassVar[type[SparseRNN | SparseLSTM | SparseGRU]] = SparseRNN
+    network: ClassVar[type[SparseRNN | SparseLSTM | SparseGRU | SparseCTRNN]] = SparseRNN
     cases = (
         Case(4096, 0.05, against="float32"),
         Case(16384, 0.01, against="float32", target=1.3),
@@ -64,4 +64,11 @@ class BFloat16Gru(BFloat16):
     """The GRU."""
 
     network = SparseGRU
+    cases = (Case(1024, 0.05, against="float32"), Case(4096, 0.05, against="float32"))
+
+
+class BFloat16Ctrnn(BFloat16):
+    """Six steps of Euler's method for each input."""
+
+    network = SparseCTRNN
     cases = (Case(1024, 0.05, against="float32"), Case(4096, 0.05, against="float32"))

@@ -47,7 +47,8 @@ class Continuous(SparseRecurrent):
 
         Returns:
             The last layer's output of every step, ``[steps, batch, directions * hidden_size]``
-            (or as ``x`` is laid out), and every layer's final state, of the shape of ``h0``.
+            (or as ``x`` is laid out), and every layer's final state, of the shape of ``h0``: not
+            rounded where autocast makes the output bfloat16.
 
         Raises:
             ValueError: a shape does not fit, a timespan is negative or not finite (unless on a CUDA

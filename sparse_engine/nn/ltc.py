@@ -139,7 +139,7 @@ class SparseLTC(Recurrent):
         Returns:
             The last layer's potentials after every step, ``[steps, batch, directions *
             hidden_size]`` (or as ``x`` is laid out), and every layer's final ones, of the shape of
-            ``h0``.
+            ``h0``: not rounded where autocast makes the output bfloat16.
 
         Raises:
             ValueError: a shape does not fit, or there is no step.
