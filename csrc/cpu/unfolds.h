@@ -47,10 +47,11 @@ class Unfolds {
 
   int64_t stages() const { return method_.unfolds * method_.stages; }
 
-  // The largest absolute state: a number that A has, so that who is there is known when rounded.
+  // The largest absolute state, a number that A has: rounding does not move a state from there.
   T limit() const { return limit_; }
 
-  // Where a state is computed that this panel has: in it, or elsewhere if it is rounded there.
+  // A unit's state as it is computed: in the panel that products read, or where that is rounded,
+  // in one of this member's own.
   SE_INLINE T* state_of(const State<A, W>& panel, int64_t q, int64_t unit) const {
     if constexpr (kRounds)
       return unrounded_.row(q, unit);
@@ -140,7 +141,7 @@ class Unfolds {
   const T limit_;
   const State<A, W> x_;            // of this step
   const State<T, W> start_, end_;  // of this unfold
-  const State<T, W> unrounded_;    // the states themselves, where panels of them are rounded
+  const State<T, W> unrounded_;    // the present state, where panels are rounded
 };
 
 }  // namespace
