@@ -88,7 +88,7 @@ class Continuous(SparseRecurrent):
         time, batch = self._time_of_step(x), x.shape[:-1]
         if timespans is not None:
             timespans = torch.as_tensor(timespans, dtype=self._dtype, device=x.device)
-            if timespans.shape not in ((), batch):
+            if timespans.dim() and timespans.shape != batch:
                 shapes = f"[] or {[*batch]}" if batch else "[]"
                 raise ValueError(
                     f"expected timespans of shape {shapes}, found {[*timespans.shape]}"
@@ -112,7 +112,8 @@ class Continuous(SparseRecurrent):
         if timespans is None:
             return x.new_full(of_all, self.dt, dtype=self._dtype)
         time = 1 if self.batch_first and x.dim() == 3 else 0
-        if timespans.shape not in (of_all, of_all[time : time + 1]):
+        # One by one: torch.compile does not find a shape in a tuple where steps vary.
+        if timespans.shape != of_all and timespans.shape != of_all[time : time + 1]:
             shapes = f"[{of_all[time]}]" if x.dim() == 2 else f"[{of_all[time]}] or {[*of_all]}"
             raise ValueError(f"expected timespans of shape {shapes}, found {[*timespans.shape]}")
         lengths = timespans.to(self._dtype) / self.unfolds

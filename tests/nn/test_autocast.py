@@ -117,6 +117,7 @@ def test_an_initial_state_of_either_dtype(kind):
 
 @NARROW
 def test_compiled(kind):
+    torch._dynamo.reset()
     network = NETWORKS[kind]()
     compiled = torch.compile(network, fullgraph=True, backend="aot_eager")
     x = torch.randn(5, 3, network.input_size)
