@@ -4,7 +4,7 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
 CELLS := lstm gru rhn on_lstm ctrnn neural_ode ltc bfloat16 bfloat16_lstm bfloat16_gru \
-	bfloat16_rhn bfloat16_on_lstm
+	bfloat16_rhn bfloat16_on_lstm bfloat16_ctrnn
 NATIVE := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh') $(wildcard sparse_engine/*/*.pyx) setup.py pyproject.toml
 
 .PHONY: demo test lint bench build cuda gpu-check clean

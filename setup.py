@@ -47,7 +47,19 @@ KERNELS = (
     "table",
 )
 # Those that also take activations in bfloat16.
-NARROW_KERNELS = ("spmm", "sddmm", "linear", "rnn", "lstm", "gru", "rhn", "on_lstm", "table")
+NARROW_KERNELS = (
+    "spmm",
+    "sddmm",
+    "linear",
+    "rnn",
+    "lstm",
+    "gru",
+    "ctrnn",
+    "rhn",
+    "on_lstm",
+    "ltc",
+    "table",
+)
 INSTRUCTION_SETS = {"Baseline": []}
 NARROW_INSTRUCTION_SETS = {}
 if platform.machine() in ("x86_64", "AMD64"):

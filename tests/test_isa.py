@@ -16,7 +16,14 @@ import sys
 import torch
 from safetensors.torch import save_file
 from sparse_engine import ops
-from sparse_engine.nn import SparseGRU, SparseLSTM, SparseONLSTM, SparseRHN, SparseRNN
+from sparse_engine.nn import (
+    SparseCTRNN,
+    SparseGRU,
+    SparseLSTM,
+    SparseONLSTM,
+    SparseRHN,
+    SparseRNN,
+)
 from sparse_engine.ops._native import isa
 from sparse_engine.testing import random_pattern
 
@@ -32,6 +39,7 @@ for dtype in (torch.float32, torch.float64):
             ("gru", SparseGRU, {}),
             ("rhn", SparseRHN, {"recurrence_depth": 2}),
             ("on_lstm", SparseONLSTM, {"chunk_size": 10}),
+            ("ctrnn", SparseCTRNN, {}),
             ("normed rnn", SparseRNN, {"layer_norm": True}),
             ("normed lstm", SparseLSTM, {"layer_norm": True}),
         )

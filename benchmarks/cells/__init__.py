@@ -2,6 +2,7 @@
 
 from benchmarks.cells.bfloat16 import (
     BFloat16,
+    BFloat16Ctrnn,
     BFloat16Gru,
     BFloat16Lstm,
     BFloat16OnLstm,
@@ -30,4 +31,5 @@ FAMILIES: dict[str, type[Family]] = {
     "bfloat16_gru": BFloat16Gru,
     "bfloat16_rhn": BFloat16Rhn,
     "bfloat16_on_lstm": BFloat16OnLstm,
+    "bfloat16_ctrnn": BFloat16Ctrnn,
 }

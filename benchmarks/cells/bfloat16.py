@@ -11,7 +11,14 @@ from torch import Tensor, nn
 
 from benchmarks._contest import Contestant
 from benchmarks.cells.family import Case, Family, parameters
-from sparse_engine.nn import SparseGRU, SparseLSTM, SparseONLSTM, SparseRHN, SparseRNN
+from sparse_engine.nn import (
+    SparseCTRNN,
+    SparseGRU,
+    SparseLSTM,
+    SparseONLSTM,
+    SparseRHN,
+    SparseRNN,
+)
 from sparse_engine.ops import Pattern
 
 
@@ -94,3 +101,10 @@ class BFloat16OnLstm(BFloat16):
         Case(1150, 0.45, steps=70, batch=20, inputs=400, against="float32"),
     )
     tiny = Case(60, 0.1, steps=5, batch=4, inputs=3)
+
+
+class BFloat16Ctrnn(BFloat16):
+    """Six steps of Euler's method for each input."""
+
+    network = SparseCTRNN
+    cases = (Case(1024, 0.05, against="float32"), Case(4096, 0.05, against="float32"))

@@ -42,36 +42,45 @@ Tensor lengths(const Tensor& dt, int64_t steps, int64_t batch) {
   return all;
 }
 
-Tensor ctrnn_forward(const Tensor& x, const std::optional<Tensor>& h0, const Tensor& dt,
-                     const std::optional<Tensor>& rate, const Tensor& values, const Tensor& crow,
-                     const Tensor& col, const Tensor& t_crow, const Tensor& t_col,
-                     const Tensor& permutation, std::vector<double> nodes,
-                     std::vector<double> weights, int64_t unfolds, double clip) {
+// h, and the state after its last step; without rows where no state is rounded, whose h has it.
+std::tuple<Tensor, Tensor> ctrnn_forward(const Tensor& x, const std::optional<Tensor>& h0,
+                                         const Tensor& dt, const std::optional<Tensor>& rate,
+                                         const Tensor& values, const Tensor& crow,
+                                         const Tensor& col, const Tensor& t_crow,
+                                         const Tensor& t_col, const Tensor& permutation,
+                                         std::vector<double> nodes, std::vector<double> weights,
+                                         int64_t unfolds, double clip) {
   const Pattern pattern(crow, col, t_crow, t_col, permutation);
   const RungeKutta method = method_of(pattern, nodes, weights, unfolds, clip);
-  return with_real(values, "values", [&](auto zero) {
-    using T = decltype(zero);
+  return with_activations(values, x, [&](auto real, auto kept, const auto& kernels) {
+    using T = decltype(real);
+    using A = decltype(kept);
+    check_kernel(kernels.ctrnn_forward);
+    constexpr bool rounds = !std::is_same_v<T, A>;
     const int64_t hidden = pattern.w.rows;
     const Tensor links = vector(values, "values", kType<T>, pattern.w.nnz());
-    const Tensor input = sequence(x, "x", kType<T>, hidden);
+    const Tensor input = sequence(x, "x", kType<A>, hidden);
     const int64_t steps = input.size(0), batch = input.size(1);
     const std::optional<Tensor> start = state(h0, "h0", kType<T>, batch, hidden);
     const std::optional<Tensor> leak = vector(rate, "rate", kType<T>, hidden);
     const Tensor length = lengths<T>(dt, steps, batch);
+    if (rounds && steps == 0) fail("expected x of at least one time step, found none");
     Tensor h = empty(input, {steps, batch, hidden});
-    if (h.numel() == 0) return h;
-    kernels<T>().ctrnn_forward({pattern.w, data<T>(links), data<T>(input), data_or_null<T>(start),
-                                data<T>(length), data_or_null<T>(leak), mutable_data<T>(h), method,
-                                steps, batch, threads()});
-    return h;
+    Tensor h_n = empty(links, {rounds ? batch : 0, hidden});
+    if (h.numel() == 0) return std::tuple(h, h_n);
+    kernels.ctrnn_forward({pattern.w, data<T>(links), data<A>(input), data_or_null<T>(start),
+                           data<T>(length), data_or_null<T>(leak), mutable_data<A>(h),
+                           rounds ? mutable_data<T>(h_n) : nullptr, method, steps, batch,
+                           threads()});
+    return std::tuple(h, h_n);
   });
 }
 
 using Gradients = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor>;
 
 // Of x, h0, dt, rate and values; what is not wanted comes back empty.
-Gradients ctrnn_backward(const Tensor& dh, const Tensor& h, const Tensor& x,
-                         const std::optional<Tensor>& h0, const Tensor& dt,
+Gradients ctrnn_backward(const Tensor& dh, const std::optional<Tensor>& dh_n, const Tensor& h,
+                         const Tensor& x, const std::optional<Tensor>& h0, const Tensor& dt,
                          const std::optional<Tensor>& rate, const Tensor& values,
                          const Tensor& crow, const Tensor& col, const Tensor& t_crow,
                          const Tensor& t_col, const Tensor& permutation, std::vector<double> nodes,
@@ -79,35 +88,51 @@ Gradients ctrnn_backward(const Tensor& dh, const Tensor& h, const Tensor& x,
                          bool wants_dt, bool wants_values) {
   const Pattern pattern(crow, col, t_crow, t_col, permutation);
   const RungeKutta method = method_of(pattern, nodes, weights, unfolds, clip);
-  return with_real(values, "values", [&](auto zero) {
-    using T = decltype(zero);
+  return with_activations(values, h, [&](auto real, auto kept, const auto& kernels) {
+    using T = decltype(real);
+    using A = decltype(kept);
+    check_kernel(kernels.ctrnn_backward);
     const int64_t hidden = pattern.w.rows, nnz = pattern.w.nnz();
     const Tensor links = vector(values, "values", kType<T>, nnz);
-    const Tensor states = sequence(h, "h", kType<T>, hidden);
-    const Tensor gradient = sequence(dh, "dh", kType<T>, hidden);
-    const Tensor input = sequence(x, "x", kType<T>, hidden);
+    const Tensor states = sequence(h, "h", kType<A>, hidden);
+    const Tensor gradient = sequence(dh, "dh", kType<A>, hidden);
+    const Tensor input = sequence(x, "x", kType<A>, hidden);
     const int64_t steps = states.size(0), batch = states.size(1);
     check_shape(gradient, "dh", {steps, batch, hidden});
     check_shape(input, "x", {steps, batch, hidden});
     const std::optional<Tensor> start = state(h0, "h0", kType<T>, batch, hidden);
+    const std::optional<Tensor> of_end = state(dh_n, "dh_n", kType<T>, batch, hidden);
     const std::optional<Tensor> leak = vector(rate, "rate", kType<T>, hidden);
     const Tensor length = lengths<T>(dt, steps, batch);
     Tensor dx = empty(states, {wants_x ? steps : 0, batch, hidden});
-    Tensor dh0 = empty(states, {start ? batch : 0, hidden});
-    Tensor ddt = empty(states, {wants_dt ? steps : 0, batch});
-    Tensor drate = empty(states, {leak ? hidden : 0});
-    Tensor dvalues = empty(states, {wants_values ? nnz : 0});
+    Tensor dh0 = empty(links, {start ? batch : 0, hidden});
+    Tensor ddt = empty(links, {wants_dt ? steps : 0, batch});
+    Tensor drate = empty(links, {leak ? hidden : 0});
+    Tensor dvalues = empty(links, {wants_values ? nnz : 0});
     if (states.numel() == 0) {
       for (Tensor* t : {&dh0, &ddt, &drate, &dvalues}) torch::stable::zero_(*t);
       return Gradients(dx, dh0, ddt, drate, dvalues);
     }
-    kernels<T>().ctrnn_backward(
-        {pattern.w, pattern.wt, pattern.permutation, data<T>(links), data<T>(input),
-         data_or_null<T>(start), data<T>(length), data_or_null<T>(leak), data<T>(states),
-         data<T>(gradient), wants_x ? mutable_data<T>(dx) : nullptr,
-         start ? mutable_data<T>(dh0) : nullptr, wants_dt ? mutable_data<T>(ddt) : nullptr,
-         leak ? mutable_data<T>(drate) : nullptr, wants_values ? mutable_data<T>(dvalues) : nullptr,
-         method, steps, batch, threads()});
+    kernels.ctrnn_backward({pattern.w,
+                            pattern.wt,
+                            pattern.permutation,
+                            data<T>(links),
+                            data<A>(input),
+                            data_or_null<T>(start),
+                            data<T>(length),
+                            data_or_null<T>(leak),
+                            data<A>(states),
+                            data<A>(gradient),
+                            data_or_null<T>(of_end),
+                            wants_x ? mutable_data<A>(dx) : nullptr,
+                            start ? mutable_data<T>(dh0) : nullptr,
+                            wants_dt ? mutable_data<T>(ddt) : nullptr,
+                            leak ? mutable_data<T>(drate) : nullptr,
+                            wants_values ? mutable_data<T>(dvalues) : nullptr,
+                            method,
+                            steps,
+                            batch,
+                            threads()});
     return Gradients(dx, dh0, ddt, drate, dvalues);
   });
 }
@@ -118,13 +143,12 @@ STABLE_TORCH_LIBRARY_FRAGMENT(sparse_engine, m) {
   m.def(
       "ctrnn_forward(Tensor x, Tensor? h0, Tensor dt, Tensor? rate, Tensor values, Tensor crow, "
       "Tensor col, Tensor t_crow, Tensor t_col, Tensor permutation, float[] nodes, float[] "
-      "weights, "
-      "int unfolds, float clip) -> Tensor");
+      "weights, int unfolds, float clip) -> (Tensor, Tensor)");
   m.def(
-      "ctrnn_backward(Tensor dh, Tensor h, Tensor x, Tensor? h0, Tensor dt, Tensor? rate, Tensor "
-      "values, Tensor crow, Tensor col, Tensor t_crow, Tensor t_col, Tensor permutation, float[] "
-      "nodes, float[] weights, int unfolds, float clip, bool wants_x, bool wants_dt, bool "
-      "wants_values) -> (Tensor, Tensor, Tensor, Tensor, Tensor)");
+      "ctrnn_backward(Tensor dh, Tensor? dh_n, Tensor h, Tensor x, Tensor? h0, Tensor dt, Tensor? "
+      "rate, Tensor values, Tensor crow, Tensor col, Tensor t_crow, Tensor t_col, Tensor "
+      "permutation, float[] nodes, float[] weights, int unfolds, float clip, bool wants_x, bool "
+      "wants_dt, bool wants_values) -> (Tensor, Tensor, Tensor, Tensor, Tensor)");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CPU, m) {

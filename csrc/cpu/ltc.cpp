@@ -14,24 +14,22 @@ template <class Args, typename T, int W>
 void read_state_before(const Args& a, const Sequence<T, W>& seq, const Rows& rows, int64_t t,
                        const State<T, W>& state) {
   seq.tiles(rows, [&](int64_t q, int64_t first, int count) {
-    T* tile = state.row(q, first);
-    const T* from = t > 0 ? a.h + (t - 1) * a.batch * a.w.rows : a.h0;
-    if (from)
-      read_tile<T, W>(seq.step(from, a.w.rows, 0, q), first, count, seq.columns(q), tile);
+    if (t > 0)
+      read_initial(seq, a.h + (t - 1) * a.batch * a.w.rows, state, q, first, count);
     else
-      std::fill(tile, tile + count * W, T(0));
+      read_initial(seq, a.h0, state, q, first, count);
   });
 }
 
-template <typename T, int L, int NV>
-void forward(const LtcForward<T>& a, int64_t panels) {
+template <typename T, typename A, int L, int NV>
+void forward(const LtcForward<T, A>& a, int64_t panels) {
   constexpr int W = L * NV;
   const int64_t hidden = a.w.rows;
   const Sequence<T, W> seq{a.batch, panels};
   Scratch scratch(Ring<T, W>::bytes(2, hidden, panels) +
-                  Membranes<T, L, NV>::bytes(hidden, panels));
+                  Membranes<T, L, NV, A>::bytes(hidden, panels));
   const Ring<T, W> potentials(scratch, 2, hidden, panels);
-  const Membranes<T, L, NV> membranes(a, seq, scratch);
+  const Membranes<T, L, NV, A> membranes(a, seq, scratch);
   const int threads = threads_for_step(a.threads, kWorkPerSynapse * a.w.nnz(), hidden, a.batch);
 
   run_team(threads, [&](const Team& team) {
@@ -46,30 +44,32 @@ void forward(const LtcForward<T>& a, int64_t panels) {
       }
       const State<T, W> now = potentials.at((t + 1) * a.unfolds - 1);
       seq.tiles(rows, [&](int64_t q, int64_t first, int count) {
-        write_tile<T, W>(now.row(q, first), seq.step(a.h, hidden, t, q), first, count,
-                         seq.columns(q));
+        const int columns = seq.columns(q);
+        write_tile<T, W>(now.row(q, first), seq.step(a.h, hidden, t, q), first, count, columns);
+        if (a.h_n && t + 1 == a.steps)
+          write_tile<T, W>(now.row(q, first), seq.step(a.h_n, hidden, 0, q), first, count, columns);
       });
     }
   });
 }
 
-template <typename T, int L, int NV>
-void backward(const LtcBackward<T>& a, int64_t panels) {
+template <typename T, typename A, int L, int NV>
+void backward(const LtcBackward<T, A>& a, int64_t panels) {
   const int64_t hidden = a.w.rows;
   const Sequence<T, L * NV> seq{a.batch, panels};
-  Scratch scratch(Membranes<T, L, NV>::bytes(hidden, panels) +
+  Scratch scratch(Membranes<T, L, NV, A>::bytes(hidden, panels) +
                   SynapseGradient<T, L, NV>::bytes(a.w.nnz()) +
-                  UnfoldGradient<T, L, NV>::bytes(hidden, panels, a.unfolds));
-  const Membranes<T, L, NV> membranes(a, seq, scratch);
+                  UnfoldGradient<T, L, NV, A>::bytes(hidden, panels, a.unfolds));
+  const Membranes<T, L, NV, A> membranes(a, seq, scratch);
   const SynapseGradient<T, L, NV> synapses(a.wt, a.permutation, a.synapses, scratch);
-  const UnfoldGradient<T, L, NV> gradient(a, synapses, seq, scratch);
+  const UnfoldGradient<T, L, NV, A> gradient(a, synapses, seq, scratch);
   const int threads = threads_for_step(a.threads, kWorkPerSynapse * a.w.nnz(), hidden, a.batch);
 
   run_team(threads, [&](const Team& team) {
     const Rows rows = rows_of(a.w, team.rank, team.size, kBlock);
     const Rows units = rows_of(a.wt, team.rank, team.size, kBlock);
     synapses.clear(units);
-    gradient.clear(units);
+    gradient.begin(units);
     for (int64_t t = a.steps - 1; t >= 0; --t) {
       read_state_before(a, seq, rows, t, gradient.potentials.at(0));
       membranes.read(rows, t);
@@ -94,25 +94,29 @@ void backward(const LtcBackward<T>& a, int64_t panels) {
 
 }  // namespace
 
-template <class Isa, typename T>
-void ltc_forward(const LtcForward<T>& a) {
+template <class Isa, typename T, typename A>
+void ltc_forward(const LtcForward<T, A>& a) {
   const Panels panels = panels_of<T>(a.batch);
   with_width<T>(panels, [&](auto lanes, auto vectors) {
-    forward<T, decltype(lanes)::value, decltype(vectors)::value>(a, panels.count);
+    forward<T, A, decltype(lanes)::value, decltype(vectors)::value>(a, panels.count);
   });
 }
 
-template <class Isa, typename T>
-void ltc_backward(const LtcBackward<T>& a) {
+template <class Isa, typename T, typename A>
+void ltc_backward(const LtcBackward<T, A>& a) {
   const Panels panels = panels_of<T>(a.batch);
   with_width<T>(panels, [&](auto lanes, auto vectors) {
-    backward<T, decltype(lanes)::value, decltype(vectors)::value>(a, panels.count);
+    backward<T, A, decltype(lanes)::value, decltype(vectors)::value>(a, panels.count);
   });
 }
 
+#if !defined(SPARSE_ENGINE_ONLY_NARROW)
 template void ltc_forward<SPARSE_ENGINE_ISA, float>(const LtcForward<float>&);
 template void ltc_forward<SPARSE_ENGINE_ISA, double>(const LtcForward<double>&);
 template void ltc_backward<SPARSE_ENGINE_ISA, float>(const LtcBackward<float>&);
 template void ltc_backward<SPARSE_ENGINE_ISA, double>(const LtcBackward<double>&);
+#endif
+template void ltc_forward<SPARSE_ENGINE_ISA, float>(const LtcForward<float, BFloat16>&);
+template void ltc_backward<SPARSE_ENGINE_ISA, float>(const LtcBackward<float, BFloat16>&);
 
 }  // namespace sparse_engine

@@ -9,7 +9,7 @@ namespace sparse_engine {
 namespace {
 
 // The membranes of all units, and what drives them at one step.
-template <typename T, int L, int NV>
+template <typename T, int L, int NV, typename A>
 class Membranes {
   static constexpr int W = L * NV;
   using Panel = State<T, W>;
@@ -70,7 +70,8 @@ class Membranes {
  private:
   const Csr& w_;
   const Synapses<T>& synapses_;
-  const T *const cm_, *const given_current_, *const given_conductance_;
+  const T* const cm_;
+  const A *const given_current_, *const given_conductance_;
   const int32_t* const last_;
   const Sequence<T, W> seq_;
   const Panel current_, conductance_;

@@ -9,7 +9,7 @@ namespace sparse_engine {
 namespace {
 
 // The way back through the unfolds of one step, and what it leaves for the step before.
-template <typename T, int L, int NV>
+template <typename T, int L, int NV, typename A>
 class UnfoldGradient {
   static constexpr int W = L * NV;
   using Panel = State<T, W>;
@@ -22,7 +22,7 @@ class UnfoldGradient {
   }
 
   // All but `scratch` must outlive this object.
-  UnfoldGradient(const LtcBackward<T>& a, const SynapseGradient<T, L, NV>& synapses,
+  UnfoldGradient(const LtcBackward<T, A>& a, const SynapseGradient<T, L, NV>& synapses,
                  const Sequence<T, W>& seq, Scratch& scratch)
       : potentials(scratch, a.unfolds + 1, a.w.rows, seq.panels),
         inverse(scratch, a.unfolds, a.w.rows, seq.panels),
@@ -40,10 +40,11 @@ class UnfoldGradient {
   // of each unfold. Both must be complete before the step is entered.
   const Ring<T, W> potentials, inverse;
 
-  void clear(const Rows& units) const {
+  // Before the last step.
+  void begin(const Rows& units) const {
     std::fill(cm_sums_ + units.first * L, cm_sums_ + units.last * L, T(0));
     seq_.tiles(units, [&](int64_t q, int64_t first, int count) {
-      std::fill(carried_.row(q, first), carried_.row(q, first + count), T(0));
+      read_initial(seq_, a_.dh_n, carried_, q, first, count);
     });
   }
 
@@ -111,14 +112,15 @@ class UnfoldGradient {
     store<T, L>(cm_sums_ + unit * L, cm_sum);
   }
 
-  void write(const Rows& units, const Panel& panel, T* array, int64_t t) const {
+  template <typename To>
+  void write(const Rows& units, const Panel& panel, To* array, int64_t t) const {
     seq_.tiles(units, [&](int64_t q, int64_t first, int count) {
       write_tile<T, W>(panel.row(q, first), seq_.step(array, a_.w.rows, t, q), first, count,
                        seq_.columns(q));
     });
   }
 
-  const LtcBackward<T>& a_;
+  const LtcBackward<T, A>& a_;
   const SynapseGradient<T, L, NV>& synapses_;
   const Sequence<T, W> seq_;
   const Ring<T, W> dn_, dd_;

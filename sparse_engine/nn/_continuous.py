@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from sparse_engine import ops
 from sparse_engine.nn._sparse_recurrent import SparseRecurrent, notes
 from sparse_engine.ops import Solver
-from sparse_engine.ops.ctrnn import integrate
+from sparse_engine.ops.ctrnn import ctrnn_and_final, integrate
 
 
 class Continuous(SparseRecurrent):
@@ -25,6 +24,7 @@ class Continuous(SparseRecurrent):
     """
 
     settings = (*SparseRecurrent.settings, "unfolds", "dt")
+    narrow = ("cpu",)
     # The times that are still to come go from one part of a sequence to the next, like a state.
     states = ("h0", "dt")
     solver: Solver
@@ -47,7 +47,8 @@ class Continuous(SparseRecurrent):
 
         Returns:
             The last layer's output of every step, ``[steps, batch, directions * hidden_size]``
-            (or as ``x`` is laid out), and every layer's final state, of the shape of ``h0``.
+            (or as ``x`` is laid out), and every layer's final state, of the shape of ``h0``: not
+            rounded where autocast makes the output bfloat16.
 
         Raises:
             ValueError: a shape does not fit, a timespan is negative or not finite (unless on a CUDA
@@ -87,7 +88,7 @@ class Continuous(SparseRecurrent):
         time, batch = self._time_of_step(x), x.shape[:-1]
         if timespans is not None:
             timespans = torch.as_tensor(timespans, dtype=self._dtype, device=x.device)
-            if timespans.shape not in ((), batch):
+            if timespans.dim() and timespans.shape != batch:
                 shapes = f"[] or {[*batch]}" if batch else "[]"
                 raise ValueError(
                     f"expected timespans of shape {shapes}, found {[*timespans.shape]}"
@@ -111,7 +112,8 @@ class Continuous(SparseRecurrent):
         if timespans is None:
             return x.new_full(of_all, self.dt, dtype=self._dtype)
         time = 1 if self.batch_first and x.dim() == 3 else 0
-        if timespans.shape not in (of_all, of_all[time : time + 1]):
+        # One by one: torch.compile does not find a shape in a tuple where steps vary.
+        if timespans.shape != of_all and timespans.shape != of_all[time : time + 1]:
             shapes = f"[{of_all[time]}]" if x.dim() == 2 else f"[{of_all[time]}] or {[*of_all]}"
             raise ValueError(f"expected timespans of shape {shapes}, found {[*timespans.shape]}")
         lengths = timespans.to(self._dtype) / self.unfolds
@@ -153,8 +155,11 @@ class Continuous(SparseRecurrent):
             "solver": self.solver,
             "clip": self.cell_clip,
         }
-        if notes(weight):  # each stage uses the weight, and notes it
-            h = integrate(weight, x, h0, now, **method)
-        else:
-            h = ops.ctrnn(x, h0, now, weight.values, weight.pattern, **method)
-        return h, h[-1], to_come
+        if not notes(weight):
+            arguments = x, h0, now, weight.values, weight.pattern
+            return *ctrnn_and_final(*arguments, **method), to_come
+        # Each stage uses the weight, and notes it; autocast would round what adds up the stages.
+        with torch.autocast(x.device.type, enabled=False):
+            h0 = None if h0 is None else h0.to(self._dtype)
+            h = integrate(weight, x.to(self._dtype), h0, now, **method)
+        return h.to(x.dtype), h[-1], to_come

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from sparse_engine import ops
 from sparse_engine.nn import _init
 from sparse_engine.nn._recurrent import Recurrent
 from sparse_engine.nn.conductance import ConductanceWeight
+from sparse_engine.ops.ltc import ltc_and_final
 
 
 class SparseLTC(Recurrent):
@@ -71,6 +71,7 @@ class SparseLTC(Recurrent):
         "bidirectional",
         "unfolds",
     )
+    narrow = ("cpu",)
 
     def __init__(
         self,
@@ -138,7 +139,7 @@ class SparseLTC(Recurrent):
         Returns:
             The last layer's potentials after every step, ``[steps, batch, directions *
             hidden_size]`` (or as ``x`` is laid out), and every layer's final ones, of the shape of
-            ``h0``.
+            ``h0``: not rounded where autocast makes the output bfloat16.
 
         Raises:
             ValueError: a shape does not fit, or there is no step.
@@ -171,7 +172,7 @@ class SparseLTC(Recurrent):
 
         synapses, (h0,) = own("weight_hh"), initial
         current, conductance = own("weight_ih")(x * own("input_w") + own("input_b"))
-        h = ops.ltc(
+        return ltc_and_final(
             current + own("gleak") * own("vleak"),
             conductance + own("gleak"),
             h0,
@@ -180,4 +181,3 @@ class SparseLTC(Recurrent):
             synapses.pattern,
             unfolds=self.unfolds,
         )
-        return h, h[-1]

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from sparse_engine.ops._autocast import as_activation, as_sum
 from sparse_engine.ops._gradients import where_needed
 from sparse_engine.ops._native import call, differentiable, native, refuse_second_derivative
 from sparse_engine.ops.pattern import Pattern
@@ -38,6 +39,13 @@ def ctrnn(
     step's stages once more: a third more work, where keeping them would take ``2 * unfolds *
     stages`` times the memory of ``h``.
 
+    With float32 values on the CPU, x may be bfloat16, and becomes it under
+    ``torch.autocast("cpu", torch.bfloat16)``: x, what products read of a state, its gradient there,
+    every ``h[t]`` and ``clip`` are rounded to within 2^-8 of themselves. The state goes from unfold
+    to unfold and from step to step in float32, and so do its gradients: steps of the solver of less
+    than that add up. h0, all other arguments and their gradients are float32. A state counts as at
+    the limit when its rounding is. On a CUDA device, all is float32.
+
     Args:
         x: float32 or float64 ``[steps, batch, hidden]``, the input's contribution and the bias.
         h0: ``[batch, hidden]``, or None for zeros.
@@ -57,9 +65,32 @@ def ctrnn(
     Raises:
         ValueError: a shape, dtype or device does not fit, or a number is out of its range.
     """
+    return ctrnn_and_final(
+        x, h0, dt, values, pattern, rate=rate, unfolds=unfolds, solver=solver, clip=clip
+    )[0]
+
+
+def ctrnn_and_final(
+    x: Tensor,
+    h0: Tensor | None,
+    dt: Tensor,
+    values: Tensor,
+    pattern: Pattern,
+    *,
+    rate: Tensor | None = None,
+    unfolds: int = 1,
+    solver: Solver | None = None,
+    clip: float | None = None,
+) -> tuple[Tensor, Tensor]:
+    """:func:`ctrnn`, and the state after the last step as it goes on: not rounded."""
     solver = Euler() if solver is None else solver
     clip = math.inf if clip is None else clip
-    return _ctrnn(x, h0, dt, rate, values, *pattern, solver.nodes, solver.weights, unfolds, clip)
+    if x.device.type == "cpu":
+        x = as_activation(x, values)
+    h0 = None if h0 is None else as_sum(h0, values)
+    method = solver.nodes, solver.weights, unfolds, clip
+    h, h_n = _ctrnn(x, h0, dt, rate, values, *pattern, *method)
+    return h, h_n if h.dtype != values.dtype else h[-1]
 
 
 def ctrnn_ref(
@@ -119,35 +150,42 @@ def integrate(
 
 
 @torch.library.register_fake("sparse_engine::ctrnn_forward")
-def _(x, *others):
-    return x.new_empty(x.shape)
+def _(x, h0, dt, rate, values, *pattern_and_options):
+    _, batch, hidden = x.shape
+    rounds = x.dtype != values.dtype
+    return x.new_empty(x.shape), values.new_empty(batch if rounds else 0, hidden)
 
 
 @torch.library.register_fake("sparse_engine::ctrnn_backward")
-def _(dh, h, x, h0, dt, rate, values, *pattern_and_options):
+def _(dh, dh_n, h, x, h0, dt, rate, values, *pattern_and_options):
     *_, wants_x, wants_dt, wants_values = pattern_and_options
     steps, batch, hidden = h.shape
     return (
         h.new_empty(steps if wants_x else 0, batch, hidden),
-        h.new_empty(0 if h0 is None else batch, hidden),
-        h.new_empty(steps if wants_dt else 0, batch),
-        h.new_empty(0 if rate is None else hidden),
-        h.new_empty(values.shape if wants_values else 0),
+        values.new_empty(0 if h0 is None else batch, hidden),
+        values.new_empty(steps if wants_dt else 0, batch),
+        values.new_empty(0 if rate is None else hidden),
+        values.new_empty(values.shape if wants_values else 0),
     )
 
 
 def _save(ctx, inputs, output):
     x, h0, dt, rate, values, *pattern, nodes, weights, unfolds, clip = inputs
-    ctx.save_for_backward(output, x, h0, dt, rate, values, *pattern)
+    h, h_n = output
+    if h.dtype == values.dtype:
+        ctx.mark_non_differentiable(h_n)
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(h, x, h0, dt, rate, values, *pattern)
     ctx.method = nodes, weights, unfolds, clip
 
 
-def _backward(ctx, dh):
+def _backward(ctx, dh, dh_n):
     h, x, h0, dt, rate, values, *pattern = ctx.saved_tensors
     needs_x, _, needs_dt, _, needs_values, *_ = ctx.needs_input_grad
     dx, dh0, ddt, drate, dvalues = call(
         native.ctrnn_backward.default,
-        dh,
+        torch.zeros_like(h) if dh is None else dh,
+        dh_n if h.dtype != values.dtype else None,
         h,
         x,
         h0,

@@ -34,7 +34,7 @@ def ctrnn(hidden, steps, batch, dtype, *, initial, solver=None, unfolds=2, clip=
     dt = torch.rand(steps, batch, dtype=dtype)
     given = (x, h0, dt, rate, values, *pattern)
     given += ([*solver.nodes], [*solver.weights], unfolds, clip)
-    return given, lambda h: (dh, h, *given, True, True, True)
+    return given, lambda h, _: (dh, None, h, *given, True, True, True)
 
 
 def synapses(rows, sources, dtype):
@@ -52,7 +52,7 @@ def ltc(hidden, steps, batch, dtype, *, initial, unfolds=3):
     h0 = numbers(dtype, batch, hidden) if initial else None
     cm = (0.5 if initial else 0) * torch.rand(hidden, dtype=dtype)
     given = (current, conductance, h0, cm, *synapses(hidden, hidden, dtype), unfolds)
-    return given, lambda h: (dh, h, *given)
+    return given, lambda h, _: (dh, None, h, *given)
 
 
 def conductance(hidden, steps, batch, dtype, *, initial):
@@ -157,16 +157,17 @@ def test_ctrnn_takes_no_more_stages_than_fit(simulated):
     forward, _ = ctrnn(7, 2, 3, torch.float64, initial=True)
     *most, _, _, unfolds, clip = forward
     sixteen = [0.0] * 16
-    assert simulated.ctrnn_forward(*most, sixteen, sixteen, unfolds, clip).isfinite().all()
+    h, _ = simulated.ctrnn_forward(*most, sixteen, sixteen, unfolds, clip)
+    assert h.isfinite().all()
     with pytest.raises(ValueError, match="expected a solver of at most 16 stages on CUDA devices"):
         simulated.ctrnn_forward(*most, [*sixteen, 0.0], [*sixteen, 0.0], unfolds, clip)
 
 
 def test_ctrnn_skips_the_gradients_that_are_not_wanted(gpu):
     forward, backward = ctrnn(7, 2, 3, torch.float64, initial=True)
-    h = native.ctrnn_forward(*forward)
-    wanted = gpu.ctrnn_backward(*backward(h))
-    found = gpu.ctrnn_backward(*backward(h)[:-3], False, False, False)
+    states = native.ctrnn_forward(*forward)
+    wanted = gpu.ctrnn_backward(*backward(*states))
+    found = gpu.ctrnn_backward(*backward(*states)[:-3], False, False, False)
     assert [len(found[i]) for i in (0, 2, 4)] == [0, 0, 0]
     assert torch.equal(found[1], wanted[1]) and torch.equal(found[3], wanted[3])
 

@@ -1,5 +1,7 @@
 """What a build without CUDA says to a CUDA tensor."""
 
+import math
+
 import pytest
 import torch
 
@@ -91,6 +93,15 @@ def test_dtypes_that_no_kernel_has_are_named(simulated):
     with pytest.raises(ValueError, match="float32 on a CUDA device, found bfloat16"):
         x = torch.randn(2, 3, 26).bfloat16()
         simulated.on_lstm_forward(x, None, None, None, values, *gates, False)
+
+
+def test_networks_in_continuous_time_are_float32(simulated):
+    x, dt, values = torch.randn(2, 3, 6).bfloat16(), torch.ones(2, 3), torch.randn(9)
+    pattern = random_pattern(6, 6, 9)
+    with pytest.raises(ValueError, match="float32 on a CUDA device, found bfloat16"):
+        simulated.ctrnn_forward(x, None, dt, None, values, *pattern, [0.0], [1.0], 1, math.inf)
+    with pytest.raises(ValueError, match="float32 on a CUDA device, found bfloat16"):
+        simulated.ltc_forward(x, x, None, torch.ones(6), *[values] * 4, *pattern, 3)
 
 
 def test_batch_sizes_are_checked_before_a_launch(simulated):

@@ -16,6 +16,7 @@ from sparse_engine.nn import (
     SparseRHN,
     SparseRNN,
 )
+from sparse_engine.nn._continuous import Continuous
 from sparse_engine.topology import RigL
 
 NETWORKS = {
@@ -41,6 +42,9 @@ NETWORKS = {
     ),
     "on_lstm": lambda **options: SparseONLSTM(6, 70, 2, density=0.3, chunk_size=10, **options),
     "ctrnn": lambda **options: SparseCTRNN(6, 70, density=0.3, **options),
+    "ctrnn, many layers": lambda **options: SparseCTRNN(
+        6, 70, 2, density=0.3, trainable_tau=True, bidirectional=True, cell_clip=2.0, **options
+    ),
     "neural_ode": lambda **options: SparseNeuralODE(6, 70, density=0.3, **options),
     "ltc": lambda **options: SparseLTC(6, 70, density=0.3, **options),
 }
@@ -76,6 +80,8 @@ def test_close_to_float32(kind, batch):
         assert network(x)[0].dtype == (torch.bfloat16 if network.narrow else torch.float32)
         if isinstance(network, SparseLSTM | SparseONLSTM):
             assert network(x)[1][1].dtype == torch.float32
+        if isinstance(network, Continuous | SparseLTC):
+            assert network(x)[1].dtype == torch.float32
     assert relative(y, expected) < 0.01
     for name, own, other in zip(leaves, rounded, exact, strict=True):
         assert own.dtype == torch.float32
@@ -113,6 +119,7 @@ def test_an_initial_state_of_either_dtype(kind):
 
 @NARROW
 def test_compiled(kind):
+    torch._dynamo.reset()
     network = NETWORKS[kind]()
     compiled = torch.compile(network, fullgraph=True, backend="aot_eager")
     x = torch.randn(5, 3, network.input_size)
@@ -211,7 +218,7 @@ def gradients(y, network):
     return torch.autograd.grad(y.float().square().sum(), network.parameters())
 
 
-@pytest.mark.parametrize("cell", [SparseRNN, SparseLSTM, SparseGRU])
+@pytest.mark.parametrize("cell", [SparseRNN, SparseLSTM, SparseGRU, SparseCTRNN, SparseLTC])
 def test_any_number_of_threads_gives_the_same_bits(cell):
     torch.manual_seed(1)
     network = cell(6, 1500, density=0.02)
@@ -242,7 +249,9 @@ def test_packed_sequences(kind):
             assert not whole[length:, n].any()
 
 
-@pytest.mark.parametrize("kind", ["rnn", "lstm, projected", "gru", "rhn", "on_lstm"])
+@pytest.mark.parametrize(
+    "kind", ["rnn", "lstm, projected", "gru", "rhn", "on_lstm", "ctrnn", "neural_ode"]
+)
 def test_growth_by_gradient(kind):
     network = NETWORKS[kind]()
     optimizer = torch.optim.Adam(network.parameters())
@@ -257,6 +266,22 @@ def test_growth_by_gradient(kind):
         optimizer.step()
         rewiring.step()
     assert not torch.equal(weight.col_indices, before)
+
+
+@pytest.mark.parametrize("kind", ["ctrnn", "neural_ode"])
+def test_timespans(kind):
+    """They stay float32, as do their gradients; a rule that notes the factors changes little."""
+    network = NETWORKS[kind]()
+    x, timespans = torch.randn(5, 3, 6), torch.rand(5, 3, requires_grad=True)
+    exact = torch.autograd.grad(network(x, timespans=timespans)[0].square().sum(), timespans)[0]
+    with autocast():
+        y = network(x, timespans=timespans)[0]
+        network.weight_hh_l0.factors = []
+        noted, state = network(x, timespans=timespans)
+    assert y.dtype == noted.dtype == torch.bfloat16 and state.dtype == torch.float32
+    assert relative(noted, y) < 0.01
+    found = torch.autograd.grad(y.float().square().sum(), timespans)[0]
+    assert found.dtype == torch.float32 and relative(found, exact) < 0.03
 
 
 def test_bfloat16_without_autocast_is_refused():

@@ -296,6 +296,7 @@ def test_copies_are_independent(kind, way):
 
 @pytest.mark.parametrize("kind", ["own time constants", "neural ode"])
 def test_compiles_without_a_graph_break(kind):
+    torch._dynamo.reset()
     network = make(kind, torch.float32, num_layers=2)
     (x, h0), spans = inputs(network, 4, 3), torch.rand(4)
     compiled = torch.compile(network, fullgraph=True, backend="aot_eager")
@@ -309,6 +310,17 @@ def test_compiles_without_a_graph_break(kind):
     network(x)[0].sum().backward()
     for one, parameter in zip(grads, network.parameters(), strict=True):
         assert_close(one, parameter.grad)
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_compiled_for_any_number_of_steps(batch_first):
+    torch._dynamo.reset()
+    network = make("own time constants", torch.float32, batch_first=batch_first)
+    compiled = torch.compile(network, fullgraph=True, backend="aot_eager")
+    compiled(inputs(network, 5, 3)[0])
+    for steps in (4, 6):
+        (x, h0), spans = inputs(network, steps, 3), torch.rand(steps)
+        assert_close(compiled(x, h0, timespans=spans), network(x, h0, timespans=spans))
 
 
 @pytest.mark.parametrize("trainable", [True, False])

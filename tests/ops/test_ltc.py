@@ -262,7 +262,7 @@ def test_opcheck(initial):
     problem = recurrence(pattern, 4, 3, torch.float32, initial=initial)
     h = problem.run(ops.ltc, pattern)
     arguments = (*problem, *pattern, 6)
-    opcheck(native.ltc_backward.default, (torch.randn_like(h), h, *arguments))
+    opcheck(native.ltc_backward.default, (torch.randn_like(h), None, h, *arguments))
     problem = replaced(problem, Tensor.requires_grad_)
     opcheck(native.ltc_forward.default, (*problem, *pattern, 6))
     problem = driven(pattern, 4, torch.float32)

@@ -4,9 +4,13 @@
 // Runge-Kutta method, each of whose stages looks back on the one before only:
 //   k_i = f(h + nodes[i] dt k_{i-1}),  h <- clip(h + dt sum_i weights[i] k_i).
 //
-// All activations are in PyTorch's layout [steps, batch, features], contiguous.
+// All activations are in PyTorch's layout [steps, batch, features], contiguous. They are kept as A:
+// as T, or as BFloat16 where T is float. A state adds up many small steps, of which rounding would
+// leave nothing: it is a T from h0 through all unfolds to h_n. What products read of it is rounded,
+// and h.
 #pragma once
 
+#include "sparse_engine/bfloat16.h"
 #include "sparse_engine/matrix.h"
 
 namespace sparse_engine {
@@ -16,43 +20,46 @@ struct RungeKutta {
   const double* weights;  // [stages]
   int64_t stages;         // >= 1
   int64_t unfolds;        // >= 1
-  double clip;            // h stays in [-clip, clip]; infinity for any h
+  double clip;            // h stays in [-clip, clip], of a clip rounded to A; infinity for any h
 };
 
-template <typename T>
+template <typename T, typename A = T>
 struct CtrnnForward {
   Csr w;            // [hidden x hidden]
   const T* values;  // [nnz]
-  const T* x;       // [steps, batch, hidden], the input's contribution and the bias
+  const A* x;       // [steps, batch, hidden], the input's contribution and the bias
   const T* h0;      // [batch, hidden], or null for zeros
   const T* dt;      // [steps, batch], of one unfold
   const T* rate;    // [hidden], or null for zeros
-  T* h;             // [steps, batch, hidden], written; overlaps no input
+  A* h;             // [steps, batch, hidden], written; overlaps no input
+  T* h_n;           // [batch, hidden] or null (not wanted), written: the state after the last step
   RungeKutta method;
   int64_t steps;  // >= 1
   int64_t batch;  // >= 1
   int threads;    // at most this many; the result has the same bits for any number
 };
 
-template <class Isa, typename T>
-void ctrnn_forward(const CtrnnForward<T>& args);
+template <class Isa, typename T, typename A>
+void ctrnn_forward(const CtrnnForward<T, A>& args);
 
 // Back-propagation through every stage of every unfold, from the gradient of every h_t. Nothing but
-// h is needed of the forward pass: each step's stages are computed again from the state before it.
-// No gradient passes a state at the limit.
-template <typename T>
+// h is needed of the forward pass: each step's stages are computed again from the state before it,
+// as h has it. No gradient passes a state at the limit, nor one that is there when it is rounded.
+// The gradient of a state is a T as the state is, that of what products read is rounded.
+template <typename T, typename A = T>
 struct CtrnnBackward {
   Csr w;                       // [hidden x hidden]
   Csr wt;                      // the transposed pattern
   const int32_t* permutation;  // [nnz], link p of wt is link permutation[p] of w
   const T* values;             // [nnz]
-  const T* x;                  // [steps, batch, hidden]
+  const A* x;                  // [steps, batch, hidden]
   const T* h0;                 // [batch, hidden], or null for zeros
   const T* dt;                 // [steps, batch]
   const T* rate;               // [hidden], or null for zeros
-  const T* h;                  // [steps, batch, hidden], what ctrnn_forward wrote
-  const T* dh;                 // [steps, batch, hidden]
-  T* dx;                       // [steps, batch, hidden] or null (not wanted), written
+  const A* h;                  // [steps, batch, hidden], what ctrnn_forward wrote
+  const A* dh;                 // [steps, batch, hidden]
+  const T* dh_n;               // [batch, hidden], or null for zeros
+  A* dx;                       // [steps, batch, hidden] or null (not wanted), written
   T* dh0;                      // [batch, hidden], written; null exactly when h0 is
   T* ddt;                      // [steps, batch] or null (not wanted), written
   T* drate;                    // [hidden], written; null exactly when rate is
@@ -63,7 +70,7 @@ struct CtrnnBackward {
   int threads;
 };
 
-template <class Isa, typename T>
-void ctrnn_backward(const CtrnnBackward<T>& args);
+template <class Isa, typename T, typename A>
+void ctrnn_backward(const CtrnnBackward<T, A>& args);
 
 }  // namespace sparse_engine

@@ -1,7 +1,7 @@
 // The kernels on the GPU: the contracts of the headers below, with every array in the memory of one
 // CUDA device, which is the current one; only `first_row`, the numbers of a Runge-Kutta method, at
 // most kMostStages of each, and the array of a highway network's levels are the host's. `threads`
-// is ignored.
+// is ignored, and h_n and dh_n of networks in continuous time are null.
 //
 // All of it is asynchronous: work is queued on a stream, and nothing is read back, except by what
 // changes the pattern. Results have the same bits at every call on the same kind of device. Throws

@@ -64,6 +64,10 @@ struct NarrowKernels {
   void (*rhn_backward)(const RhnBackward<float, BFloat16>&);
   void (*on_lstm_forward)(const OnLstmForward<float, BFloat16>&);
   void (*on_lstm_backward)(const OnLstmBackward<float, BFloat16>&);
+  void (*ctrnn_forward)(const CtrnnForward<float, BFloat16>&);
+  void (*ctrnn_backward)(const CtrnnBackward<float, BFloat16>&);
+  void (*ltc_forward)(const LtcForward<float, BFloat16>&);
+  void (*ltc_backward)(const LtcBackward<float, BFloat16>&);
 };
 
 template <class Isa, typename T>
