@@ -64,26 +64,23 @@ def measure(
     cases: Mapping[str, Callable[[], object]],
     *,
     repeats: int = 10,
-    warmup: int = 1,
     min_time: float = 1.0,
 ) -> dict[str, Timing]:
     """Times all cases in turns: A B C A B C ...
 
-    What disturbs the machine for a while then disturbs all of them. In its turn a case runs once,
+    What disturbs the machine for a while then disturbs all of them. In its turn a case runs twice,
     and again until its share of ``min_time`` is over, so that a quick one is not judged by a few
-    runs. Where slow cases have used up the time of all, the turns end early, after five.
+    runs. The first run does not count: what others left in caches and memory is not what a case
+    finds that runs again and again. Where slow cases have used up the time of all, the turns end
+    early, after five.
 
     Args:
         cases: what to run, by name; each run includes everything that a user pays for.
         repeats: turns of each case.
-        warmup: turns before them that do not count.
         min_time: seconds for each case.
     """
     taken: dict[str, list[float]] = {name: [] for name in cases}
     share, turns = min_time / repeats, 0
-    for _ in range(warmup):
-        for run in cases.values():
-            turn(run, share)
     began = time.perf_counter()
     while turns < FEWEST_TURNS or (
         turns < repeats and time.perf_counter() - began < min_time * len(cases)
@@ -95,8 +92,9 @@ def measure(
 
 
 def turn(run: Callable[[], object], seconds: float) -> list[float]:
-    """Times of one run, and of more until ``seconds`` are over."""
+    """Times of one run, and of more until ``seconds`` are over, after one that does not count."""
     times: list[float] = []
+    run()
     began = start = time.perf_counter()
     while not times or start - began < seconds:
         run()
