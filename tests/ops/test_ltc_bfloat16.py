@@ -63,7 +63,7 @@ def test_close_to_the_twin(initial, unfolds):
     pattern = random_pattern(70, 70, 900)
     for steps, batch in [(1, 1), (5, 1), (6, 3), (2, 16), (7, 20), (4, 33), (3, 48), (3, 130)]:
         arguments = problem(pattern, steps, batch, initial=initial)
-        upstream = torch.randn(steps, batch, 70), torch.randn(batch, 70)
+        upstream = torch.randn(steps, batch, 70).bfloat16(), torch.randn(batch, 70)
         found = gradients(own, pattern, unfolds, arguments, upstream)
         exact = gradients(twin, pattern, unfolds, in_double(arguments), upstream)
         for name, wanted in exact.items():
