@@ -106,7 +106,7 @@ def test_two_chunks_in_numbers():
     tanh = torch.tensor(1.0, dtype=torch.float64).tanh()
     c0 = torch.ones(1, 4, dtype=torch.float64)
     h, c_n = ops.on_lstm(x, 0 * c0, c0, None, x.new_empty(0), nothing)
-    # both = 1/4, 0; forget = 3/8, 1; input = 3/8, 0.
+    # Of the chunks: both masters at once 1/4 and 0, forget 3/8 and 1, input 3/8 and 0.
     wanted = torch.stack([0.375 + 0.375 * tanh] * 2 + [torch.ones_like(tanh)] * 2)
     torch.testing.assert_close(c_n.flatten(), wanted)
     torch.testing.assert_close(h.flatten(), wanted.tanh() / 2)
