@@ -93,17 +93,15 @@ void backward(const ConductanceBackward<T>& a, int64_t panels) {
 
 template <class Isa, typename T>
 void conductance_forward(const ConductanceForward<T>& a) {
-  const Panels panels = panels_of<T>(a.columns);
-  with_width<T>(panels, [&](auto lanes, auto vectors) {
-    forward<T, decltype(lanes)::value, decltype(vectors)::value>(a, panels.count);
+  with_panels<T, T>(a.columns, [&](auto lanes, auto vectors, int64_t panels) {
+    forward<T, decltype(lanes)::value, decltype(vectors)::value>(a, panels);
   });
 }
 
 template <class Isa, typename T>
 void conductance_backward(const ConductanceBackward<T>& a) {
-  const Panels panels = panels_of<T>(a.columns);
-  with_width<T>(panels, [&](auto lanes, auto vectors) {
-    backward<T, decltype(lanes)::value, decltype(vectors)::value>(a, panels.count);
+  with_panels<T, T>(a.columns, [&](auto lanes, auto vectors, int64_t panels) {
+    backward<T, decltype(lanes)::value, decltype(vectors)::value>(a, panels);
   });
 }
 

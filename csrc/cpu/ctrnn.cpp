@@ -183,17 +183,15 @@ void backward(const CtrnnBackward<T, A>& a, int64_t panels) {
 
 template <class Isa, typename T, typename A>
 void ctrnn_forward(const CtrnnForward<T, A>& a) {
-  const Panels panels = panels_of<T>(a.batch);
-  with_width<T>(panels, [&](auto lanes, auto vectors) {
-    forward<T, A, decltype(lanes)::value, decltype(vectors)::value>(a, panels.count);
+  with_panels<T, A>(a.batch, [&](auto lanes, auto vectors, int64_t panels) {
+    forward<T, A, decltype(lanes)::value, decltype(vectors)::value>(a, panels);
   });
 }
 
 template <class Isa, typename T, typename A>
 void ctrnn_backward(const CtrnnBackward<T, A>& a) {
-  const Panels panels = panels_of<T>(a.batch);
-  with_width<T>(panels, [&](auto lanes, auto vectors) {
-    backward<T, A, decltype(lanes)::value, decltype(vectors)::value>(a, panels.count);
+  with_panels<T, A>(a.batch, [&](auto lanes, auto vectors, int64_t panels) {
+    backward<T, A, decltype(lanes)::value, decltype(vectors)::value>(a, panels);
   });
 }
 

@@ -73,13 +73,14 @@ struct Saved {
       if (Cell::is_sigmoid(s)) v = folded<T, L>(v);
     store_first<T, L>(at(unit, s, n), v, batch - n);
   }
-  // Asks for number s of `columns` columns from n on, some units before they are read: one number
-  // of many is not what hardware foresees.
-  SE_INLINE void fetch(int64_t unit, int s, int64_t n, int columns) const {
-    constexpr int64_t kAhead = 8;
-    if (unit + kAhead >= hidden) return;
-    for (int line = 0; line < columns; line += 64 / static_cast<int>(sizeof(Number)))
-      __builtin_prefetch(at(unit + kAhead, s, n + line));
+  // Asks for `count` numbers of the next unit, from number s on, in columns [n, n + columns). They
+  // come from far away, and the products between two units keep hardware from foreseeing them;
+  // much earlier, and those products would drive them out again.
+  SE_INLINE void fetch_next(int64_t unit, int s, int count, int64_t n, int columns) const {
+    if (unit + 1 >= hidden) return;
+    for (int i = s; i < s + count; ++i)
+      for (int line = 0; line < columns; line += 64 / static_cast<int>(sizeof(Number)))
+        __builtin_prefetch(at(unit + 1, i, n + line), 0, 0);
   }
 };
 

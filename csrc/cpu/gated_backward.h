@@ -99,7 +99,9 @@ void backward_loop(const GatedBackward<T, A>& a, const Cell& cell, int64_t panel
       // From the gradient of h to those of u (in `now`) and v (in `own`, where there are tiles).
       const auto step = [&](int64_t q, int64_t unit, const T* dh, T* own, Visits& visit) {
         Vec<T, L> sum[NV] = {}, over_batch[G + kOwn];
-        if (kHasMemory && t > 0) earlier.fetch(unit, Cell::kMemory, q * W, seq.columns(q, t));
+        const int columns = seq.columns(q, t);
+        saved.fetch_next(unit, 0, S, q * W, columns);
+        if (kHasMemory && t > 0) earlier.fetch_next(unit, Cell::kMemory, 1, q * W, columns);
         if (projected)
           add_projected(sum, q, unit, visit);
         else
@@ -209,9 +211,8 @@ void backward_loop(const GatedBackward<T, A>& a, const Cell& cell, int64_t panel
 // The same for any batch.
 template <class Cell, typename T, typename A>
 inline void gated_backward(const GatedBackward<T, A>& a, const Cell& cell) {
-  const Panels panels = panels_of<T>(a.batch);
-  with_width<T>(panels, [&](auto lanes, auto vectors) {
-    backward_loop<T, A, decltype(lanes)::value, decltype(vectors)::value>(a, cell, panels.count);
+  with_panels<T, A>(a.batch, [&](auto lanes, auto vectors, int64_t panels) {
+    backward_loop<T, A, decltype(lanes)::value, decltype(vectors)::value>(a, cell, panels);
   });
 }
 

@@ -137,9 +137,8 @@ void forward_loop(const GatedForward<T, A>& a, const Cell& cell, int64_t panels)
 // The same for any batch.
 template <class Cell, typename T, typename A>
 inline void gated_forward(const GatedForward<T, A>& a, const Cell& cell) {
-  const Panels panels = panels_of<T>(a.batch);
-  with_width<T>(panels, [&](auto lanes, auto vectors) {
-    forward_loop<T, A, decltype(lanes)::value, decltype(vectors)::value>(a, cell, panels.count);
+  with_panels<T, A>(a.batch, [&](auto lanes, auto vectors, int64_t panels) {
+    forward_loop<T, A, decltype(lanes)::value, decltype(vectors)::value>(a, cell, panels);
   });
 }
 

@@ -61,14 +61,13 @@ inline void read_mask(const Sequence<T, W>& seq, const T* mask, const State<T, W
 }
 
 // Calls body(Int<lanes>, Int<vectors>, cell, panels) for the batch and the number of blocks.
-template <typename T, class Args, class Body>
+template <typename T, typename A, class Args, class Body>
 inline void with_cell(const Args& a, const Body& body) {
-  const Panels panels = panels_of<T>(a.batch);
-  with_width<T>(panels, [&](auto lanes, auto vectors) {
+  with_panels<T, A>(a.batch, [&](auto lanes, auto vectors, int64_t panels) {
     if (a.levels[0].w.rows == 2 * a.levels[0].w.cols)
-      body(lanes, vectors, Highway<true>(), panels.count);
+      body(lanes, vectors, Highway<true>(), panels);
     else
-      body(lanes, vectors, Highway<false>(), panels.count);
+      body(lanes, vectors, Highway<false>(), panels);
   });
 }
 

@@ -52,9 +52,8 @@ void backward(const LinearBackward<T, A>& a, int64_t panels) {
 
 template <class Isa, typename T, typename A>
 void linear_backward(const LinearBackward<T, A>& a) {
-  const Panels panels = panels_of<T>(a.columns);
-  with_width<T>(panels, [&](auto lanes, auto vectors) {
-    backward<T, decltype(lanes)::value, decltype(vectors)::value>(a, panels.count);
+  with_panels<T, A>(a.columns, [&](auto lanes, auto vectors, int64_t panels) {
+    backward<T, decltype(lanes)::value, decltype(vectors)::value>(a, panels);
   });
 }
 

@@ -96,17 +96,15 @@ void backward(const LtcBackward<T, A>& a, int64_t panels) {
 
 template <class Isa, typename T, typename A>
 void ltc_forward(const LtcForward<T, A>& a) {
-  const Panels panels = panels_of<T>(a.batch);
-  with_width<T>(panels, [&](auto lanes, auto vectors) {
-    forward<T, A, decltype(lanes)::value, decltype(vectors)::value>(a, panels.count);
+  with_panels<T, T>(a.batch, [&](auto lanes, auto vectors, int64_t panels) {
+    forward<T, A, decltype(lanes)::value, decltype(vectors)::value>(a, panels);
   });
 }
 
 template <class Isa, typename T, typename A>
 void ltc_backward(const LtcBackward<T, A>& a) {
-  const Panels panels = panels_of<T>(a.batch);
-  with_width<T>(panels, [&](auto lanes, auto vectors) {
-    backward<T, A, decltype(lanes)::value, decltype(vectors)::value>(a, panels.count);
+  with_panels<T, T>(a.batch, [&](auto lanes, auto vectors, int64_t panels) {
+    backward<T, A, decltype(lanes)::value, decltype(vectors)::value>(a, panels);
   });
 }
 

@@ -187,9 +187,8 @@ void backward_loop(const NormedBackward<T>& a, const Cell& cell, int64_t panels)
 // The same for any batch.
 template <class Cell, typename T>
 inline void normed_backward(const NormedBackward<T>& a, const Cell& cell) {
-  const Panels panels = panels_of<T>(a.batch);
-  with_width<T>(panels, [&](auto lanes, auto vectors) {
-    backward_loop<T, decltype(lanes)::value, decltype(vectors)::value>(a, cell, panels.count);
+  with_panels<T, T>(a.batch, [&](auto lanes, auto vectors, int64_t panels) {
+    backward_loop<T, decltype(lanes)::value, decltype(vectors)::value>(a, cell, panels);
   });
 }
 

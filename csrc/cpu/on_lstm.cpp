@@ -6,17 +6,15 @@ namespace sparse_engine {
 
 template <class Isa, typename T, typename A>
 void on_lstm_forward(const OnLstmForward<T, A>& a) {
-  const Panels panels = panels_of<T>(a.batch);
-  with_width<T>(panels, [&](auto lanes, auto vectors) {
-    forward_loop<T, A, decltype(lanes)::value, decltype(vectors)::value>(a, panels.count);
+  with_panels<T, A>(a.batch, [&](auto lanes, auto vectors, int64_t panels) {
+    forward_loop<T, A, decltype(lanes)::value, decltype(vectors)::value>(a, panels);
   });
 }
 
 template <class Isa, typename T, typename A>
 void on_lstm_backward(const OnLstmBackward<T, A>& a) {
-  const Panels panels = panels_of<T>(a.batch);
-  with_width<T>(panels, [&](auto lanes, auto vectors) {
-    backward_loop<T, A, decltype(lanes)::value, decltype(vectors)::value>(a, panels.count);
+  with_panels<T, A>(a.batch, [&](auto lanes, auto vectors, int64_t panels) {
+    backward_loop<T, A, decltype(lanes)::value, decltype(vectors)::value>(a, panels);
   });
 }
 

@@ -73,6 +73,18 @@ inline void with_width(const Panels& panels, const Body& body) {
   }
 }
 
+// Calls body(Int<lanes>, Int<vectors>, number of panels) for panels of `columns` columns, computed
+// as T and kept as A. Of the widest vectors, a second one would be at least half empty where three
+// of half their length do; pairs of columns (kept.h) need the second one whole.
+template <typename T, typename A, class Body>
+inline void with_panels(int64_t columns, const Body& body) {
+  constexpr int L = kLanes<T>;
+  if constexpr (kVectorBytes == 64 && std::is_same_v<T, A>)
+    if (columns > L && columns <= L + L / 2) return body(Int<L / 2>(), Int<3>(), int64_t{1});
+  const Panels panels = panels_of<T>(columns);
+  with_width<T>(panels, [&](auto lanes, auto vectors) { body(lanes, vectors, panels.count); });
+}
+
 // Side of the square blocks in which a panel of width W is transposed.
 template <typename T, int W>
 constexpr int kSide = std::min<int>(W, kShuffleBytes / sizeof(T));

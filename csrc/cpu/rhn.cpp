@@ -6,14 +6,14 @@ namespace sparse_engine {
 
 template <class Isa, typename T, typename A>
 void rhn_forward(const RhnForward<T, A>& a) {
-  with_cell<T>(a, [&](auto lanes, auto vectors, auto cell, int64_t panels) {
+  with_cell<T, A>(a, [&](auto lanes, auto vectors, auto cell, int64_t panels) {
     forward_loop<T, A, decltype(lanes)::value, decltype(vectors)::value, decltype(cell)>(a, panels);
   });
 }
 
 template <class Isa, typename T, typename A>
 void rhn_backward(const RhnBackward<T, A>& a) {
-  with_cell<T>(a, [&](auto lanes, auto vectors, auto cell, int64_t panels) {
+  with_cell<T, A>(a, [&](auto lanes, auto vectors, auto cell, int64_t panels) {
     backward_loop<T, A, decltype(lanes)::value, decltype(vectors)::value, decltype(cell)>(a,
                                                                                           panels);
   });

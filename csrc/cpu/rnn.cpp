@@ -138,11 +138,11 @@ void backward(const RnnBackward<T, A>& a, int64_t panels) {
   });
 }
 
-// body(lanes, vectors, activation) with all three known at compile time.
-template <typename T, class Body>
-void with_kernel(const Panels& panels, Activation activation, const Body& body) {
-  with_width<T>(panels, [&](auto lanes, auto vectors) {
-    with_activation(activation, [&](auto act) { body(lanes, vectors, act); });
+// Calls body(Int<lanes>, Int<vectors>, number of panels, activation) for the batch.
+template <typename T, typename A, class Body>
+void with_kernel(int64_t batch, Activation activation, const Body& body) {
+  with_panels<T, A>(batch, [&](auto lanes, auto vectors, int64_t panels) {
+    with_activation(activation, [&](auto act) { body(lanes, vectors, panels, act); });
   });
 }
 
@@ -150,18 +150,15 @@ void with_kernel(const Panels& panels, Activation activation, const Body& body) 
 
 template <class Isa, typename T, typename A>
 void rnn_forward(const RnnForward<T, A>& a) {
-  const Panels panels = panels_of<T>(a.batch);
-  with_kernel<T>(panels, a.activation, [&](auto lanes, auto vectors, auto act) {
-    forward<T, A, decltype(lanes)::value, decltype(vectors)::value, decltype(act)>(a, panels.count);
+  with_kernel<T, A>(a.batch, a.activation, [&](auto lanes, auto vectors, int64_t panels, auto act) {
+    forward<T, A, decltype(lanes)::value, decltype(vectors)::value, decltype(act)>(a, panels);
   });
 }
 
 template <class Isa, typename T, typename A>
 void rnn_backward(const RnnBackward<T, A>& a) {
-  const Panels panels = panels_of<T>(a.batch);
-  with_kernel<T>(panels, a.activation, [&](auto lanes, auto vectors, auto act) {
-    backward<T, A, decltype(lanes)::value, decltype(vectors)::value, decltype(act)>(a,
-                                                                                    panels.count);
+  with_kernel<T, A>(a.batch, a.activation, [&](auto lanes, auto vectors, int64_t panels, auto act) {
+    backward<T, A, decltype(lanes)::value, decltype(vectors)::value, decltype(act)>(a, panels);
   });
 }
 

@@ -34,7 +34,7 @@ void multiply(const Spmm<T, A>& a, const RowProduct<T, L, NV, Values>& product, 
 
 // Y = W X + b, panel by panel.
 template <typename T, int L, int NV, class Values, typename A>
-void multiply_panels(const Spmm<T, A>& a, const Panels& panels, const Values& values) {
+void multiply_panels(const Spmm<T, A>& a, int64_t panels, const Values& values) {
   constexpr int W = L * NV;
   const bool packed = !is_panel<W>(a.x, a.columns);
   const int64_t panel_size = packed ? a.w.cols * W : 0;
@@ -48,7 +48,7 @@ void multiply_panels(const Spmm<T, A>& a, const Panels& panels, const Values& va
     const Rows rows = rows_of(a.w, team.rank, team.size, kBlock);
     // Two panels take turns, so that one barrier is enough: by the time a panel is overwritten,
     // everybody has passed the barrier behind its last use.
-    for (int64_t q = 0; q < panels.count; ++q) {
+    for (int64_t q = 0; q < panels; ++q) {
       const int columns = static_cast<int>(std::min<int64_t>(W, a.columns - q * W));
       const A* x = a.x.data;
       if (packed) {
@@ -64,9 +64,9 @@ void multiply_panels(const Spmm<T, A>& a, const Panels& panels, const Values& va
 // Where there is one panel and it stays in cache, permuted values are taken from where they are.
 // Otherwise they are brought into order first.
 template <typename T, int L, int NV, typename A>
-void run(const Spmm<T, A>& a, const Panels& panels) {
+void run(const Spmm<T, A>& a, int64_t panels) {
   if (a.permutation == nullptr) return multiply_panels<T, L, NV>(a, panels, InOrder<T>{a.values});
-  if (panels.count == 1 && !fills_l2<A, L * NV>(a.w.cols))
+  if (panels == 1 && !fills_l2<A, L * NV>(a.w.cols))
     return multiply_panels<T, L, NV>(a, panels, Permuted<T>{a.values, a.permutation});
   Scratch scratch(Scratch::bytes_of<T>(a.w.nnz()));
   T* values = scratch.take<T>(a.w.nnz());
@@ -79,9 +79,8 @@ void run(const Spmm<T, A>& a, const Panels& panels) {
 
 template <class Isa, typename T, typename A>
 void spmm(const Spmm<T, A>& a) {
-  const Panels panels = panels_of<T>(a.columns);
-  if (panels.count == 0 || a.w.rows == 0) return;
-  with_width<T>(panels, [&](auto lanes, auto vectors) {
+  if (a.columns == 0 || a.w.rows == 0) return;
+  with_panels<T, A>(a.columns, [&](auto lanes, auto vectors, int64_t panels) {
     run<T, decltype(lanes)::value, decltype(vectors)::value>(a, panels);
   });
 }

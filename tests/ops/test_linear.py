@@ -96,7 +96,7 @@ def test_both_gradients_of_any_structure_exactly(pattern, columns, dtype, left, 
 
 
 @pytest.mark.parametrize("name", PATTERNS)
-@pytest.mark.parametrize("columns", [0, 1, 2, 5, 16, 33, 64, 100, 200])
+@pytest.mark.parametrize("columns", [0, 1, 2, 5, 16, 20, 33, 64, 100, 200])
 def test_both_gradients_of_awkward_structures_exactly(name, columns):
     for dtype in (torch.float32, torch.float64):
         check_gradients_exactly(PATTERNS[name], columns, dtype, "rows", "columns")

@@ -138,7 +138,7 @@ SQUARE = square_patterns()
 @pytest.mark.parametrize("name", SQUARE)
 @pytest.mark.parametrize(("initial", "affine"), [(True, True), (False, True), (True, False)])
 def test_structures(cell, name, initial, affine):
-    for steps, batch in [(1, 1), (5, 1), (2, 3), (6, 12), (3, 16), (5, 33), (3, 130)]:
+    for steps, batch in [(1, 1), (5, 1), (2, 3), (6, 12), (3, 16), (5, 33), (3, 130), (2, 20)]:
         for dtype in (torch.float32, torch.float64):
             options = {"initial": initial, "affine": affine}
             check(cell, problem(cell, SQUARE[name], steps, batch, dtype, **options))

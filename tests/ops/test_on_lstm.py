@@ -77,7 +77,7 @@ def check(arguments):
 @pytest.mark.parametrize("density", [0.0, 0.1, 1.0])
 @pytest.mark.parametrize("initial", [True, False])
 def test_structures(units, chunks, density, initial):
-    for steps, batch in [(1, 1), (4, 1), (2, 3), (5, 12), (3, 16), (2, 130)]:
+    for steps, batch in [(1, 1), (4, 1), (2, 3), (5, 12), (3, 16), (2, 20), (2, 130)]:
         for dtype in (torch.float32, torch.float64):
             options = {"density": density, "initial": initial}
             check(problem(units, chunks, steps, batch, dtype, **options))

@@ -104,7 +104,7 @@ SQUARE = square_patterns()
 @pytest.mark.parametrize("name", SQUARE)
 @pytest.mark.parametrize("depth", [1, 3])
 def test_structures(blocks, name, depth):
-    for steps, batch in [(1, 1), (5, 1), (2, 3), (9, 12), (3, 16), (2, 130)]:
+    for steps, batch in [(1, 1), (5, 1), (2, 3), (9, 12), (3, 16), (2, 20), (2, 130)]:
         for dtype in (torch.float32, torch.float64):
             check(problem(SQUARE[name], steps, batch, dtype, blocks=blocks, depth=depth))
 

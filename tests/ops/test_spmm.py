@@ -42,7 +42,7 @@ def test_any_structure_exactly(pattern, columns, dtype, layout):
 
 @pytest.mark.parametrize("name", PATTERNS)
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("columns", [1, 2, 5, 33, 64, 100, 200])
+@pytest.mark.parametrize("columns", [1, 2, 5, 20, 33, 64, 100, 200])
 def test_awkward_structures_exactly(name, layout, columns):
     for dtype in (torch.float32, torch.float64):
         check_exactly(PATTERNS[name], columns, dtype, layout)
