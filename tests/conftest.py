@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -145,3 +145,25 @@ def threads():
     before = torch.get_num_threads()
     yield torch.set_num_threads
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def assert_same_bits(threads) -> Callable[[Callable[[], Mapping | Iterable[Tensor]]], None]:
+    """Checks that the tensors which a function returns, by name or in order, have the same bits for
+    any number of threads."""
+
+    def computed(function) -> dict[object, Tensor]:
+        found = function()
+        return dict(found if isinstance(found, Mapping) else enumerate(found))
+
+    def check(function) -> None:
+        threads(1)
+        alone = computed(function)
+        for count in (2, 3, 5):
+            threads(count)
+            many = computed(function)
+            assert many.keys() == alone.keys()
+            for name, tensor in alone.items():
+                assert torch.equal(tensor, many[name]), f"{name} with {count} threads"
+
+    return check

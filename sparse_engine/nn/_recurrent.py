@@ -232,6 +232,10 @@ class Recurrent(nn.Module):
         data, batch_sizes, in_order, back = x
         self._check(data, "[rows, {}]", dims=(2,))
         batch = int(batch_sizes[0]) if in_order is None else in_order.numel()
+        if in_order is None and torch.compiler.is_compiling():  # the batch is not known there
+            for state in initial:
+                if state is not None and state.dim() == 3:
+                    torch._check(state.shape[1] == batch, lambda: "expected a state per sequence")
         starts = []
         for name, state in zip(self.states, initial, strict=True):
             layers = self._initial(name, state, batch, single=False)

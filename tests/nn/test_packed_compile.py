@@ -14,6 +14,8 @@ NETWORKS = {
     "rnn": partial(SparseRNN, bidirectional=True),
     "lstm": partial(SparseLSTM, proj_size=9, batch_first=True),
     "gru": partial(SparseGRU, num_layers=2, input_density=0.5),
+    "normed rnn": partial(SparseRNN, layer_norm=True),
+    "normed lstm": partial(SparseLSTM, layer_norm=True, bidirectional=True, batch_first=True),
 }
 CELLS = pytest.mark.parametrize("cell", NETWORKS)
 # The longest is shorter than the padding, and as long; all of one length.
@@ -91,11 +93,18 @@ def test_packed_sequences(cell):
     assert_close(found, gradients(network, network, packed, state))
 
 
-def test_packed_sequences_in_order():
-    network = make("rnn")
-    packed = pack_padded_sequence(torch.randn(7, 4, 6), [7, 6, 6, 1])
+@CELLS
+def test_packed_sequences_in_order(cell):
+    network = make(cell)
+    x, state = inputs(network)
     run, _ = compiled(network)
-    assert_close(gradients(run, network, packed), gradients(network, network, packed))
+    for lengths in ([7, 6, 6, 1], [5, 5, 2, 2]):
+        packed = pack_padded_sequence(x, lengths, network.batch_first)
+        for given in ((packed,), (packed, state)):
+            assert_close(gradients(run, network, *given), gradients(network, network, *given))
+    fewer = tuple(s[:, :3] for s in state) if isinstance(state, tuple) else state[:, :3]
+    with pytest.raises((RuntimeError, ValueError), match="expected"):
+        run(packed, fewer)
 
 
 @pytest.mark.filterwarnings("ignore")  # of torch itself, about what it then does not compile

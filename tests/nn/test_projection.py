@@ -107,7 +107,7 @@ def test_conversion_keeps_everything():
     assert fewer.weight_hr_l0.nnz == round(0.5 * 9 * 21)
 
 
-def test_one_thread_and_many_give_the_same_bits(threads):
+def test_one_thread_and_many_give_the_same_bits(assert_same_bits):
     network = SparseLSTM(8, 300, proj_size=120, density=0.4)
     leaves = [torch.randn(5, 19, 8), torch.randn(1, 19, 120), torch.randn(1, 19, 300)]
 
@@ -117,11 +117,7 @@ def test_one_thread_and_many_give_the_same_bits(threads):
         sum(result.square().sum() for result in results).backward()
         return [*results, *(parameter.grad for parameter in network.parameters())]
 
-    threads(1)
-    alone = gradients()
-    for count in (2, 3):
-        threads(count)
-        assert all(map(torch.equal, alone, gradients()))
+    assert_same_bits(gradients)
 
 
 def test_compiles_without_a_graph_break():

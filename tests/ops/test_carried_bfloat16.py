@@ -200,17 +200,11 @@ def test_the_weight_gradient_is_that_of_what_is_kept(steps, batch):
 
 
 @KINDS
-def test_threads(kind, threads):
+def test_threads(kind, assert_same_bits):
     arguments = PROBLEMS[kind](300, 5, 33)
     operation, _ = twins(kind)
     upstream = [activations(*result.shape) for result in operation(**arguments)]
-    threads(1)
-    alone = gradients(operation, arguments, upstream)
-    for count in (2, 3):
-        threads(count)
-        many = gradients(operation, arguments, upstream)
-        for name, tensor in alone.items():
-            assert torch.equal(tensor, many[name]), name
+    assert_same_bits(lambda: gradients(operation, arguments, upstream))
 
 
 @pytest.mark.parametrize("blocks", [2, 3])

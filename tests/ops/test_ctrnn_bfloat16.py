@@ -174,16 +174,10 @@ def test_the_weight_gradient_is_that_of_what_is_kept(batch):
 
 @SOLVERS
 @pytest.mark.parametrize("batch", [1, 33])
-def test_threads(solver, batch, threads):
+def test_threads(solver, batch, assert_same_bits):
     arguments = problem(random_pattern(300, 300, 60_000), 3, batch, solver=solver)
     upstream = torch.randn(3, batch, 300), torch.randn(batch, 300)
-    threads(1)
-    alone = gradients(ctrnn_and_final, arguments, upstream)
-    for count in (2, 3):
-        threads(count)
-        many = gradients(ctrnn_and_final, arguments, upstream)
-        for name, tensor in alone.items():
-            assert torch.equal(tensor, many[name]), name
+    assert_same_bits(lambda: gradients(ctrnn_and_final, arguments, upstream))
 
 
 @pytest.mark.parametrize("some", [True, False])

@@ -130,16 +130,13 @@ def test_both_gradients_of_real_numbers(pattern, columns, dtype, layout):
 
 @pytest.mark.parametrize("columns", [1, 7, 32, 100, 300])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_both_gradients_have_the_same_bits_for_any_number_of_threads(columns, dtype, threads):
+def test_both_gradients_have_the_same_bits_for_any_number_of_threads(
+    columns, dtype, assert_same_bits
+):
     pattern = random_pattern(400, 700, 120_000)
     values = torch.randn(120_000, dtype=torch.promote_types(dtype, torch.float32))
     x, dy = (torch.randn(columns, n).to(dtype).t() for n in (700, 400))
-    threads(1)
-    alone = both_gradients(values, pattern, x, dy)
-    for count in (2, 3, 5):
-        threads(count)
-        for one, many in zip(alone, both_gradients(values, pattern, x, dy), strict=True):
-            assert torch.equal(one, many)
+    assert_same_bits(lambda: both_gradients(values, pattern, x, dy))
 
 
 @pytest.mark.parametrize("columns", [TWO_PANELS - 1, TWO_PANELS, 200])

@@ -274,7 +274,7 @@ def test_opcheck(initial):
 
 @pytest.mark.parametrize("batch", [1, 7, 32])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_the_same_bits_for_any_number_of_threads(batch, dtype, threads):
+def test_the_same_bits_for_any_number_of_threads(batch, dtype, assert_same_bits):
     pattern = random_pattern(400, 400, 20_000)
     problem, upstream = recurrence(pattern, 2, batch, dtype), torch.randn(2, batch, 400)
     sums, above = driven(pattern, 2 * batch, dtype), torch.randn(2, 2 * batch, 400)
@@ -283,12 +283,7 @@ def test_the_same_bits_for_any_number_of_threads(batch, dtype, threads):
         found = results(problem, upstream, ops.ltc, pattern, unfolds=3)
         return [*found.values(), *results(sums, above, ops.conductance, pattern).values()]
 
-    threads(1)
-    alone = run()
-    for count in (2, 3, 5):
-        threads(count)
-        for one, many in zip(alone, run(), strict=True):
-            assert torch.equal(one, many)
+    assert_same_bits(run)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
