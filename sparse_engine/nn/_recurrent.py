@@ -235,7 +235,7 @@ class Recurrent(nn.Module):
         if in_order is None and torch.compiler.is_compiling():  # the batch is not known there
             for state in initial:
                 if state is not None and state.dim() == 3:
-                    torch._check(state.shape[1] == batch, lambda: "expected a state per sequence")
+                    torch._check(state.shape[1] == batch)
         starts = []
         for name, state in zip(self.states, initial, strict=True):
             layers = self._initial(name, state, batch, single=False)

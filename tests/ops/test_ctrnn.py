@@ -99,7 +99,8 @@ SQUARE = square_patterns()
 @pytest.mark.parametrize("name", SQUARE)
 @pytest.mark.parametrize("initial", [True, False])
 def test_structures(name, solver, initial):
-    for steps, batch in [(1, 1), (5, 1), (2, 3), (4, 20), (3, 12), (2, 16), (2, 33), (2, 130)]:
+    shapes = [(1, 1), (5, 1), (2, 3), (4, 4), (3, 12), (2, 16), (2, 20), (2, 33), (2, 130)]
+    for steps, batch in shapes:
         for dtype in (torch.float32, torch.float64):
             check(problem(SQUARE[name], steps, batch, dtype, solver=solver, initial=initial))
 

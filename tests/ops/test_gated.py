@@ -126,7 +126,8 @@ SQUARE = square_patterns()
 @pytest.mark.parametrize("name", SQUARE)
 @pytest.mark.parametrize("initial", [True, False])
 def test_structures(cell, name, initial):
-    for steps, batch in [(1, 1), (5, 1), (2, 3), (12, 20), (9, 12), (3, 16), (5, 33), (4, 130)]:
+    shapes = [(1, 1), (5, 1), (2, 3), (12, 4), (9, 12), (3, 16), (2, 20), (5, 33), (4, 130)]
+    for steps, batch in shapes:
         for dtype in (torch.float32, torch.float64):
             check(cell, problem(cell, SQUARE[name], steps, batch, dtype, initial=initial))
 
