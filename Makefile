@@ -49,7 +49,10 @@ gpu-check: cuda
 		matplotlib clang-format==20.1.8 expecttest hypothesis pytest ruff==0.14.5
 	touch $@
 
+# pip hides what it builds: the first command shows how far the compiler is, and pip then finds
+# everything built.
 .venv/built: .venv/ready $(NATIVE)
+	$(BIN)/python setup.py --quiet build_ext --inplace
 	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps -e .
 	touch $@
 

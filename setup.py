@@ -1,83 +1,120 @@
-"""Builds sparse_engine._C against the stable ABI of LibTorch, and the graph kernels with Cython.
+"""Build sparse_engine._C against the stable ABI of LibTorch, and the graph kernels with Cython.
 
-The kernel files of _C are compiled once per instruction set and linked together; the library
-chooses among them when it is loaded. A kernel is compiled again where it, a header that it includes
-or a flag has changed. Where torch has CUDA and nvcc is found, the kernels of the GPU are linked in,
-too; SPARSE_ENGINE_CUDA=0 or 1 decides otherwise, TORCH_CUDA_ARCH_LIST for which devices. Everything
-else about the package is in pyproject.toml.
+Ninja compiles every object: it shows progress, resumes an interrupted build, and compiles again
+only what has changed. These environment variables decide what is built:
+
+SPARSE_ENGINE_ISA_BUILD
+    The instruction sets that kernels are compiled for: "native" (the default) for the best one of
+    this processor, "all", or names such as "baseline,x86-64-v3". The library chooses among those
+    that it holds when it is loaded.
+SPARSE_ENGINE_CUDA
+    0 or 1: whether the kernels of the GPU are linked in. By default they are where torch has CUDA
+    and nvcc is found; TORCH_CUDA_ARCH_LIST says for which devices.
+MAX_JOBS
+    How many compilers run at once, by default one for each processor.
+
+Everything else about the package is in pyproject.toml.
 """
 
 import os
 import platform
-import shlex
 import shutil
 import subprocess
 import sys
 import sysconfig
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 try:
+    import Cython  # noqa: F401
     import torch
-    from Cython.Build import cythonize
-    from torch.utils.cpp_extension import CUDA_HOME, BuildExtension, CppExtension, library_paths
+    from ninja.ninja_syntax import Writer, escape
+    from torch.utils.cpp_extension import CUDA_HOME, include_paths, library_paths
 except ImportError as error:
     sys.exit(
-        f"sparse_engine builds with the torch and the Cython that are installed: {error}.\n"
+        f"sparse_engine builds with the torch, Cython and ninja that are installed: {error}.\n"
         "Install them first (pip install torch 'cython>=3.1' ninja), then: "
         "pip install --no-build-isolation ."
     )
 
+BUILD = Path("build/objects")
+
+# The files in csrc/cpu that are compiled for each instruction set and each type of numbers, those
+# that take longest first.
+NOT_IN_BFLOAT16 = ("normed_lstm", "normed_rnn", "conductance")
 KERNELS = (
-    "spmm",
-    "sddmm",
-    "linear",
-    "rnn",
-    "lstm",
-    "gru",
-    "ctrnn",
-    "rhn",
-    "on_lstm",
-    "conductance",
-    "ltc",
-    "normed_rnn",
-    "normed_lstm",
-    "table",
+    *("lstm", "gru", "on_lstm", "rhn", "rnn", "ctrnn", "ltc"),
+    *(*NOT_IN_BFLOAT16, "linear", "sddmm", "spmm", "table"),
 )
-# Those that also take activations in bfloat16.
-NARROW_KERNELS = (
-    "spmm",
-    "sddmm",
-    "linear",
-    "rnn",
-    "lstm",
-    "gru",
-    "ctrnn",
-    "rhn",
-    "on_lstm",
-    "ltc",
-    "table",
-)
-INSTRUCTION_SETS = {"Baseline": []}
-NARROW_INSTRUCTION_SETS = {}
+# The types of values and sums, and of activations.
+WIDE = (("float", "float"), ("double", "double"))
+BFLOAT16 = ("float", "BFloat16")
+
+
+class InstructionSet(NamedTuple):
+    """An instruction set of the processor.
+
+    Attributes:
+        macros: what the compiler defines where the processor has the instruction set.
+        tags: the tags in C++ of the kernels that it uses, those of float32 and float64 and those
+            of bfloat16.
+    """
+
+    macros: tuple[str, ...]
+    tags: tuple[str, str]
+
+
+TAGS = {
+    "Baseline": "",
+    "V3": "-march=x86-64-v3",
+    "V4": "-march=x86-64-v4",
+    "V4Bf16": "-march=x86-64-v4 -mavx512bf16",
+}
+INSTRUCTION_SETS = {"baseline": InstructionSet((), ("Baseline", "Baseline"))}
 if platform.machine() in ("x86_64", "AMD64"):
-    INSTRUCTION_SETS |= {"V3": ["-march=x86-64-v3"], "V4": ["-march=x86-64-v4"]}
-    NARROW_INSTRUCTION_SETS |= {
-        "V4Bf16": ["-march=x86-64-v4", "-mavx512bf16", "-DSPARSE_ENGINE_ONLY_NARROW"]
+    avx2 = ("__AVX2__", "__FMA__", "__BMI2__")
+    avx512 = (*avx2, *(f"__AVX512{part}__" for part in ("F", "BW", "DQ", "VL", "CD")))
+    INSTRUCTION_SETS |= {
+        "x86-64-v3": InstructionSet(avx2, ("V3", "V3")),
+        "x86-64-v4": InstructionSet(avx512, ("V4", "V3")),
+        "x86-64-v4-bf16": InstructionSet((*avx512, "__AVX512BF16__"), ("V4", "V4Bf16")),
     }
 
-CXX_FLAGS = ["-std=c++17", "-O3", "-fopenmp", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra"]
-INCLUDES = ["csrc/include", "csrc/cpu"]
-GRAPH_INCLUDES = ["csrc/include", "csrc/graph"]
-
-
+CXX = os.environ.get("CXX") or sysconfig.get_config_var("CXX").split()[0]
+CXX_FLAGS = "-std=c++17 -O3 -fopenmp -fPIC -fvisibility=hidden -Wall -Wextra"
+# Kernels are written in vectors already: these passes would only make more code of them.
+KERNEL_FLAGS = "-fno-tree-vectorize -fno-unswitch-loops -fno-ipa-cp-clone -fno-split-loops"
+TORCH_FLAGS = "-DPy_LIMITED_API=0x030A0000 -DTORCH_TARGET_VERSION=0x020a000000000000"
 NVCC = os.path.join(CUDA_HOME, "bin", "nvcc") if CUDA_HOME else shutil.which("nvcc")
-NVCC_FLAGS = ["-std=c++17", "-O3", "-Xcompiler=-fPIC,-fvisibility=hidden,-Wall,-Wextra"]
+NVCC_FLAGS = "-std=c++17 -O3 -Xcompiler=-fPIC,-fvisibility=hidden,-Wall,-Wextra"
+
+
+def native() -> str:
+    """Name the best instruction set that the compiler finds on this processor."""
+    command = [*CXX.split(), "-march=native", "-dM", "-E", "-x", "c++", os.devnull]
+    found = subprocess.run(command, check=False, capture_output=True, text=True).stdout.split()
+    return [name for name, each in INSTRUCTION_SETS.items() if {*each.macros} <= {*found}][-1]
+
+
+def instruction_sets() -> list[str]:
+    """Name the instruction sets to build, as SPARSE_ENGINE_ISA_BUILD says."""
+    wanted = os.environ.get("SPARSE_ENGINE_ISA_BUILD") or "native"
+    if wanted == "native":
+        return [native()]
+    names = [*INSTRUCTION_SETS] if wanted == "all" else wanted.split(",")
+    if not {*names} <= {*INSTRUCTION_SETS}:
+        sys.exit(
+            "expected SPARSE_ENGINE_ISA_BUILD to be native, all, or some of "
+            f"{','.join(INSTRUCTION_SETS)}, found {wanted!r}"
+        )
+    return names
 
 
 def cuda_is_wanted() -> bool:
+    """Tell whether the kernels of the GPU are built, as SPARSE_ENGINE_CUDA says."""
     choice = os.environ.get("SPARSE_ENGINE_CUDA", "")
     if choice not in ("", "0", "1"):
         sys.exit(f"expected SPARSE_ENGINE_CUDA to be 0 or 1, found {choice!r}")
@@ -91,119 +128,126 @@ def cuda_is_wanted() -> bool:
     return choice != "0" and not missing
 
 
-def architectures() -> list[str]:
-    """For nvcc, from a list such as "8.0;9.0+PTX"."""
+def architectures() -> str:
+    """Return nvcc's flags for a list of devices such as "8.0;9.0+PTX"."""
     flags = []
     for name in os.environ.get("TORCH_CUDA_ARCH_LIST", "8.0;8.6;9.0+PTX").replace(";", " ").split():
         number = name.removesuffix("+PTX").replace(".", "")
         kinds = ["sm", "compute"] if name.endswith("+PTX") else ["sm"]
         flags += [f"-gencode=arch=compute_{number},code={kind}_{number}" for kind in kinds]
-    return flags
+    return " ".join(flags)
 
 
 CUDA = cuda_is_wanted()
+CYTHON = {
+    f"sparse_engine.{path.parent.name}.{path.stem}": path
+    for path in sorted(Path("sparse_engine").glob("*/*.pyx"))
+}
 
 
-class BuildKernels(BuildExtension):
-    """Compiles the kernel files, for every instruction set, before the extension itself."""
+class NinjaFile:
+    """The file by which ninja compiles all objects.
 
-    def finalize_options(self):
-        super().finalize_options()
-        self.build_temp = "build/objects"  # pip's would be another one each time
+    Attributes:
+        objects: the objects of each extension.
+    """
 
-    def build_extension(self, ext):
-        if ext.name == "sparse_engine._C":
-            self.compile_kernels(ext)
-        super().build_extension(ext)
+    def __init__(self, path: Path) -> None:
+        self.objects: dict[str, list[str]] = {}
+        with open(path, "w") as file:
+            self.ninja = Writer(file)
+            self.write_rules()
+            self.write_kernels()
+            self.write_library()
+            for extension, source in CYTHON.items():
+                cpp = str(BUILD / f"{source.stem}.cpp")
+                self.ninja.build(cpp, "cython", str(source), variables={"what": str(source)})
+                self.compile(extension, cpp, source.stem)
 
-    def compile_kernels(self, ext):
-        jobs = [
-            (self.compile_for_cpu, kernel, isa, flags)
-            for kernels, sets in (
-                (KERNELS, INSTRUCTION_SETS),
-                (NARROW_KERNELS, NARROW_INSTRUCTION_SETS),
-            )
-            for kernel in kernels
-            for isa, flags in sets.items()
+    def write_rules(self) -> None:
+        """Write how ninja calls each compiler."""
+        self.ninja.variable("builddir", str(BUILD))
+        system = [*include_paths(), sysconfig.get_path("include")]
+        self.ninja.variable("includes", "-Icsrc/include -Icsrc/cpu -Icsrc/graph")
+        self.ninja.variable("system", " ".join(f"-isystem {escape(path)}" for path in system))
+        for name, compiler in (
+            ("cxx", f"{CXX} {CXX_FLAGS}"),
+            ("nvcc", f"{NVCC} {NVCC_FLAGS} {architectures()}"),
+        ):
+            command = f"{compiler} $flags $includes $system -MMD -MF $out.d -c $in -o $out"
+            self.ninja.rule(name, command, depfile="$out.d", deps="gcc", description="$what")
+        cython = f"{escape(sys.executable)} -m cython --cplus -3 $in -o $out"
+        self.ninja.rule("cython", cython, description="$what")
+
+    def compile(
+        self, extension: str, source: str | Path, what: str, flags: str = "", rule: str = "cxx"
+    ) -> None:
+        """Make an object of an extension; the progress names it ``what``."""
+        target = str(BUILD / f"{what.replace(' ', '-')}.o")
+        self.ninja.build(target, rule, str(source), variables={"flags": flags, "what": what})
+        self.objects.setdefault(extension, []).append(target)
+
+    def write_kernels(self) -> None:
+        """Compile the kernels of the processor for every instruction set that is wanted."""
+        sets = [INSTRUCTION_SETS[name].tags for name in instruction_sets()]
+        wanted = {(tag, numbers) for tag, _ in sets for numbers in WIDE}
+        wanted |= {(tag, BFLOAT16) for _, tag in sets}
+        for kernel in KERNELS:
+            for tag, (real, kept) in sorted(wanted):
+                if (real, kept) == BFLOAT16 and kernel in NOT_IN_BFLOAT16:
+                    continue
+                numbers = f"-DSPARSE_ENGINE_REAL={real} -DSPARSE_ENGINE_KEPT={kept}"
+                flags = f"{KERNEL_FLAGS} {TAGS[tag]} -DSPARSE_ENGINE_ISA={tag} {numbers}"
+                self.compile(
+                    "sparse_engine._C", f"csrc/cpu/{kernel}.cpp", f"{kernel} {tag} {kept}", flags
+                )
+
+    def write_library(self) -> None:
+        """Compile the rest of the library: what every instruction set shares, bindings, CUDA."""
+        macros = [
+            name.replace("x86-64-", "").replace("-", "").upper() for name in instruction_sets()
         ]
-        if CUDA:
-            jobs += [(self.compile_for_cuda, source) for source in Path("csrc/cuda").glob("*.cu")]
-        with ThreadPoolExecutor(int(os.environ.get("MAX_JOBS", os.cpu_count() or 1))) as pool:
-            ext.extra_objects = [*pool.map(lambda job: job[0](*job[1:]), jobs)]
-
-    def compile_for_cpu(self, kernel: str, isa: str, isa_flags: list[str]) -> str:
-        compiler = os.environ.get("CXX") or sysconfig.get_config_var("CXX").split()[0]
-        flags = [*CXX_FLAGS, *isa_flags, f"-DSPARSE_ENGINE_ISA={isa}"]
-        return self.compile(
-            Path(f"csrc/cpu/{kernel}.cpp"), f"{kernel}-{isa}.o", [*compiler.split(), *flags]
-        )
-
-    def compile_for_cuda(self, source: Path) -> str:
-        return self.compile(source, f"{source.stem}-cuda.o", [NVCC, *NVCC_FLAGS, *architectures()])
-
-    def compile(self, source: Path, name: str, command: list[str]) -> str:
-        target = Path(self.build_temp, "kernels", name)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        includes = [f"-I{path}" for path in INCLUDES]
-        dependencies = ["-MMD", "-MF", str(target.with_suffix(".d"))]
-        files = ["-c", str(source), "-o", str(target)]
-        command = [*command, *includes, *dependencies, *files]
-        if not is_current(target, command):
-            target.with_suffix(".command").unlink(missing_ok=True)
-            subprocess.run(command, check=True)
-            target.with_suffix(".command").write_text(shlex.join(command))
-        return str(target)
+        built = " ".join(f"-DSPARSE_ENGINE_WITH_{macro}" for macro in macros)
+        cuda = "-DUSE_CUDA -DSPARSE_ENGINE_WITH_CUDA" if CUDA else ""
+        for source in sorted(Path("csrc/cpu").glob("*.cpp")):
+            if source.stem not in KERNELS:
+                self.compile("sparse_engine._C", source, f"cpu {source.stem}", built)
+        for source in sorted(Path("csrc/bindings").glob("*.cpp")):
+            flags = f"{TORCH_FLAGS} {cuda}"
+            self.compile("sparse_engine._C", source, f"bindings {source.stem}", flags)
+        for source in sorted(Path("csrc/cuda").glob("*.cu")) if CUDA else ():
+            self.compile("sparse_engine._C", source, f"cuda {source.stem}", rule="nvcc")
 
 
-def is_current(target: Path, command: list[str]) -> bool:
-    """Whether this command made the object, and no file that it read has changed since."""
-    try:
-        made_by = target.with_suffix(".command").read_text()
-        # "name.o: name.cpp one.h \\\n other.h", as make reads it; nvcc writes "name.o : name.cu".
-        _, _, read = target.with_suffix(".d").read_text().replace("\\\n", "").partition(": ")
-        newest = max(Path(file).stat().st_mtime for file in shlex.split(read))
-        return made_by == shlex.join(command) and newest < target.stat().st_mtime
-    except FileNotFoundError:
-        return False
+class NinjaBuild(build_ext):
+    """Compile all objects with ninja, and link them as setuptools does."""
 
+    def build_extensions(self) -> None:
+        """Build every extension."""
+        BUILD.mkdir(parents=True, exist_ok=True)
+        objects = NinjaFile(BUILD / "build.ninja").objects
+        jobs = os.environ.get("MAX_JOBS") or str(os.cpu_count() or 1)
+        command = [sys.executable, "-m", "ninja", "-f", str(BUILD / "build.ninja"), "-j", jobs]
+        environment = {"NINJA_STATUS": "[%f of %t, %e s] "} | os.environ
+        if subprocess.run(command, env=environment, check=False).returncode:
+            sys.exit("sparse_engine was not built: the compiler says why above")
+        for extension in self.extensions:
+            extension.extra_objects = extension.depends = objects[extension.name]
+        super().build_extensions()
 
-shared_sources = sorted(
-    str(path) for path in Path("csrc/cpu").glob("*.cpp") if path.stem not in KERNELS
-)
 
 setup(
     ext_modules=[
-        CppExtension(
+        Extension(
             "sparse_engine._C",
-            [*shared_sources, *sorted(map(str, Path("csrc/bindings").glob("*.cpp")))],
-            include_dirs=[str(Path(path).resolve()) for path in INCLUDES],
-            extra_compile_args=[
-                *CXX_FLAGS,
-                "-DPy_LIMITED_API=0x030A0000",
-                "-DTORCH_TARGET_VERSION=0x020a000000000000",
-                *(["-DUSE_CUDA", "-DSPARSE_ENGINE_WITH_CUDA"] if CUDA else []),
-            ],
+            [],
+            language="c++",
             extra_link_args=["-fopenmp"],
-            library_dirs=library_paths(device_type="cuda") if CUDA else [],
-            libraries=["torch_cuda", "cudart"] if CUDA else [],
+            library_dirs=library_paths(device_type="cuda" if CUDA else "cpu"),
+            libraries=["c10", "torch", "torch_cpu", *(["torch_cuda", "cudart"] if CUDA else [])],
             py_limited_api=True,
         ),
-        *cythonize(
-            [
-                Extension(
-                    f"sparse_engine.analysis.{path.stem}",
-                    [str(path)],
-                    depends=sorted(map(str, Path("csrc/graph").glob("*.h"))),
-                    include_dirs=[str(Path(each).resolve()) for each in GRAPH_INCLUDES],
-                    language="c++",
-                    extra_compile_args=CXX_FLAGS,
-                    extra_link_args=["-fopenmp"],
-                )
-                for path in sorted(Path("sparse_engine/analysis").glob("*.pyx"))
-            ],
-            build_dir="build",
-            language_level=3,
-        ),
+        *(Extension(name, [], language="c++", extra_link_args=["-fopenmp"]) for name in CYTHON),
     ],
-    cmdclass={"build_ext": BuildKernels},
+    cmdclass={"build_ext": NinjaBuild},
 )

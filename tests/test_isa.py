@@ -2,13 +2,16 @@
 
 import os
 import platform
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
 from torch.testing import assert_close
 
+from sparse_engine.ops._native import built_isas
 from sparse_engine.testing import tolerance
 
 SCRIPT = """
@@ -100,10 +103,44 @@ def best(tmp_path_factory):
     return done.stdout.strip(), load_file(file)
 
 
-NAMES = ["baseline", "x86-64-v3", "x86-64-v4", "x86-64-v4-bf16"]
+ROOT = Path(__file__).resolve().parents[1]
+NAMES = built_isas().split(", ")
+
+
+LESSER = """
+#define __builtin_cpu_supports(feature) 0
+#define SPARSE_ENGINE_WITH_V3
+#include "isa.cpp"
+#include <iostream>
+
+namespace sparse_engine {
+template <> Kernels<float> kernels_of<V3, float, float>() { return {}; }
+template <> Kernels<double> kernels_of<V3, double, double>() { return {}; }
+template <> Kernels<float, BFloat16> kernels_of<V3, float, BFloat16>() { return {}; }
+}
+
+int main() {
+  try {
+    std::cout << sparse_engine::isa_name();
+  } catch (const std::runtime_error& error) {
+    std::cout << error.what();
+  }
+}
+"""
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="one instruction set elsewhere")
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
+def test_a_lesser_processor_is_told_what_the_library_was_built_for(tmp_path):
+    source, program = tmp_path / "lesser.cpp", tmp_path / "lesser"
+    source.write_text(LESSER)
+    includes = [f"-I{ROOT / 'csrc' / folder}" for folder in ("include", "cpu")]
+    subprocess.run(["g++", "-std=c++17", *includes, source, "-o", program], check=True)
+    said = subprocess.run([program], check=True, capture_output=True, text=True).stdout
+    assert said.startswith("expected a processor with x86-64-v3, which this library was built for")
+    assert "SPARSE_ENGINE_ISA_BUILD=all" in said
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_instruction_set_computes_the_same(name, best, tmp_path):
     chosen, expected = best
@@ -128,5 +165,5 @@ def test_an_unknown_name_is_an_import_error(name, tmp_path):
     done = run(name, tmp_path / "found")
     assert done.returncode == 1
     message = done.stderr.strip().splitlines()[-1]
-    assert message.startswith("ImportError: expected SPARSE_ENGINE_ISA to be one of baseline")
-    assert message.endswith(f'on this processor, found "{name}"')
+    assert message.startswith(f"ImportError: expected SPARSE_ENGINE_ISA to be one of {NAMES[0]}")
+    assert message.endswith(f'which were built and run on this processor, found "{name}"')

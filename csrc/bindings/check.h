@@ -120,7 +120,7 @@ template <class Body>
 auto with_activations(const Tensor& values, const Tensor& activations, const Body& body) {
   if (values.scalar_type() == ScalarType::Float &&
       activations.scalar_type() == ScalarType::BFloat16)
-    return body(float(), BFloat16(), narrow_kernels());
+    return body(float(), BFloat16(), kernels<float, BFloat16>());
   return with_real(values, "values", [&](auto zero) {
     using T = decltype(zero);
     return body(zero, zero, kernels<T>());

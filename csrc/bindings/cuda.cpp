@@ -71,12 +71,8 @@ constexpr Kernels<T> queued_kernels() {
   return of;
 }
 
-template <typename T>
-constexpr Kernels<T> kCudaKernels = queued_kernels<T>();
-
-// Those that are null have none.
-constexpr NarrowKernels queued_narrow_kernels() {
-  NarrowKernels of{};
+constexpr Kernels<float, BFloat16> queued_bfloat16_kernels() {
+  Kernels<float, BFloat16> of = {};
   of.spmm = queue<Spmm<float, BFloat16>, cuda::spmm<float, BFloat16>>;
   of.sddmm = queue<Sddmm<float, BFloat16>, cuda::sddmm<float, BFloat16>>;
   of.rnn_forward = queue<RnnForward<float, BFloat16>, cuda::rnn_forward<float, BFloat16>>;
@@ -84,7 +80,10 @@ constexpr NarrowKernels queued_narrow_kernels() {
   return of;
 }
 
-constexpr NarrowKernels kCudaNarrowKernels = queued_narrow_kernels();
+template <typename T, typename A>
+constexpr Kernels<T, A> kCudaKernels = queued_kernels<T>();
+template <>
+constexpr Kernels<float, BFloat16> kCudaKernels<float, BFloat16> = queued_bfloat16_kernels();
 
 // A pattern from outside is checked on the CPU, where messages are made.
 std::string what_is_wrong(const Csr& w, int64_t nnz) {
@@ -166,9 +165,8 @@ OnCuda::~OnCuda() = default;
 bool OnCuda::here() { return false; }
 
 // Never asked for.
-template <typename T>
-constexpr Kernels<T> kCudaKernels = {};
-constexpr NarrowKernels kCudaNarrowKernels = {};
+template <typename T, typename A>
+constexpr Kernels<T, A> kCudaKernels = {};
 constexpr PatternKernels kCudaPatternKernels = {};
 template <typename T>
 constexpr Selection<T> kCudaSelection = {};
@@ -189,13 +187,9 @@ constexpr Selection<T> kCpuSelection = {sparse_engine::smallest<T>, sparse_engin
 
 }  // namespace
 
-template <typename T>
-const Kernels<T>& kernels() {
-  return OnCuda::here() ? kCudaKernels<T> : sparse_engine::kernels<T>();
-}
-
-const NarrowKernels& narrow_kernels() {
-  return OnCuda::here() ? kCudaNarrowKernels : sparse_engine::narrow_kernels();
+template <typename T, typename A>
+const Kernels<T, A>& kernels() {
+  return OnCuda::here() ? kCudaKernels<T, A> : sparse_engine::kernels<T, A>();
 }
 
 const PatternKernels& pattern_kernels() {
@@ -209,6 +203,7 @@ const Selection<T>& selection() {
 
 template const Kernels<float>& kernels();
 template const Kernels<double>& kernels();
+template const Kernels<float, BFloat16>& kernels();
 template const Selection<float>& selection();
 template const Selection<double>& selection();
 

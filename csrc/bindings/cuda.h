@@ -31,10 +31,8 @@ class OnCuda {
 };
 
 // The kernels of the device that is in use.
-template <typename T>
-const Kernels<T>& kernels();
-// Those of BFloat16.
-const NarrowKernels& narrow_kernels();
+template <typename T, typename A = T>
+const Kernels<T, A>& kernels();
 
 // Those on patterns, with the names and arguments of pattern.h.
 struct PatternKernels {

@@ -9,6 +9,10 @@ namespace {
 
 PyObject* isa(PyObject*, PyObject*) { return PyUnicode_FromString(sparse_engine::isa_name()); }
 
+PyObject* built_isas(PyObject*, PyObject*) {
+  return PyUnicode_FromString(sparse_engine::built_isa_names().c_str());
+}
+
 PyObject* built_with_cuda(PyObject*, PyObject*) {
 #ifdef SPARSE_ENGINE_WITH_CUDA
   return PyBool_FromLong(1);
@@ -19,6 +23,7 @@ PyObject* built_with_cuda(PyObject*, PyObject*) {
 
 PyMethodDef methods[] = {
     {"isa", isa, METH_NOARGS, "Name of the instruction set whose kernels run."},
+    {"built_isas", built_isas, METH_NOARGS, "Names of the instruction sets that were built."},
     {"built_with_cuda", built_with_cuda, METH_NOARGS, "Whether the kernels of the GPU are here."},
     {nullptr, nullptr, 0, nullptr},
 };

@@ -38,7 +38,8 @@ Tensor spmm_t(const Tensor& values, const Tensor& crow, const Tensor& col, const
 // with_activations() where there are no values.
 template <class Body>
 Tensor with_factors(const Tensor& a, const Body& body) {
-  if (a.scalar_type() == ScalarType::BFloat16) return body(float(), BFloat16(), narrow_kernels());
+  if (a.scalar_type() == ScalarType::BFloat16)
+    return body(float(), BFloat16(), kernels<float, BFloat16>());
   return with_real(a, "a", [&](auto zero) { return body(zero, zero, kernels<decltype(zero)>()); });
 }
 

@@ -112,13 +112,20 @@ struct Relu {
   }
 };
 
-template <class Body>
-SE_INLINE void with_activation(Activation activation, const Body& body) {
-  if (activation == Activation::kTanh)
-    body(Tanh());
-  else
-    body(Relu());
-}
+// The activation of an Elman network, chosen when it runs: a branch that is always predicted, where
+// a template would make twice the code.
+struct Chosen {
+  Activation activation;
+
+  template <typename T, int L>
+  SE_INLINE Vec<T, L> of(Vec<T, L> x) const {
+    return activation == Activation::kTanh ? Tanh::of<T, L>(x) : Relu::of<T, L>(x);
+  }
+  template <typename T, int L>
+  SE_INLINE Vec<T, L> slope(Vec<T, L> y) const {
+    return activation == Activation::kTanh ? Tanh::slope<T, L>(y) : Relu::slope<T, L>(y);
+  }
+};
 
 }  // namespace
 }  // namespace sparse_engine

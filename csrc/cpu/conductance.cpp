@@ -105,9 +105,8 @@ void conductance_backward(const ConductanceBackward<T>& a) {
   });
 }
 
-template void conductance_forward<SPARSE_ENGINE_ISA, float>(const ConductanceForward<float>&);
-template void conductance_forward<SPARSE_ENGINE_ISA, double>(const ConductanceForward<double>&);
-template void conductance_backward<SPARSE_ENGINE_ISA, float>(const ConductanceBackward<float>&);
-template void conductance_backward<SPARSE_ENGINE_ISA, double>(const ConductanceBackward<double>&);
+template void conductance_forward<SPARSE_ENGINE_ISA>(const ConductanceForward<SPARSE_ENGINE_REAL>&);
+template void conductance_backward<SPARSE_ENGINE_ISA>(
+    const ConductanceBackward<SPARSE_ENGINE_REAL>&);
 
 }  // namespace sparse_engine

@@ -195,13 +195,9 @@ void ctrnn_backward(const CtrnnBackward<T, A>& a) {
   });
 }
 
-#if !defined(SPARSE_ENGINE_ONLY_NARROW)
-template void ctrnn_forward<SPARSE_ENGINE_ISA, float>(const CtrnnForward<float>&);
-template void ctrnn_forward<SPARSE_ENGINE_ISA, double>(const CtrnnForward<double>&);
-template void ctrnn_backward<SPARSE_ENGINE_ISA, float>(const CtrnnBackward<float>&);
-template void ctrnn_backward<SPARSE_ENGINE_ISA, double>(const CtrnnBackward<double>&);
-#endif
-template void ctrnn_forward<SPARSE_ENGINE_ISA, float>(const CtrnnForward<float, BFloat16>&);
-template void ctrnn_backward<SPARSE_ENGINE_ISA, float>(const CtrnnBackward<float, BFloat16>&);
+template void ctrnn_forward<SPARSE_ENGINE_ISA>(
+    const CtrnnForward<SPARSE_ENGINE_REAL, SPARSE_ENGINE_KEPT>&);
+template void ctrnn_backward<SPARSE_ENGINE_ISA>(
+    const CtrnnBackward<SPARSE_ENGINE_REAL, SPARSE_ENGINE_KEPT>&);
 
 }  // namespace sparse_engine

@@ -47,13 +47,9 @@ void gru_backward(const GatedBackward<T, A>& a) {
   gated_backward(a, Gru());
 }
 
-#if !defined(SPARSE_ENGINE_ONLY_NARROW)
-template void gru_forward<SPARSE_ENGINE_ISA, float>(const GatedForward<float>&);
-template void gru_forward<SPARSE_ENGINE_ISA, double>(const GatedForward<double>&);
-template void gru_backward<SPARSE_ENGINE_ISA, float>(const GatedBackward<float>&);
-template void gru_backward<SPARSE_ENGINE_ISA, double>(const GatedBackward<double>&);
-#endif
-template void gru_forward<SPARSE_ENGINE_ISA, float>(const GatedForward<float, BFloat16>&);
-template void gru_backward<SPARSE_ENGINE_ISA, float>(const GatedBackward<float, BFloat16>&);
+template void gru_forward<SPARSE_ENGINE_ISA>(
+    const GatedForward<SPARSE_ENGINE_REAL, SPARSE_ENGINE_KEPT>&);
+template void gru_backward<SPARSE_ENGINE_ISA>(
+    const GatedBackward<SPARSE_ENGINE_REAL, SPARSE_ENGINE_KEPT>&);
 
 }  // namespace sparse_engine

@@ -57,10 +57,7 @@ void linear_backward(const LinearBackward<T, A>& a) {
   });
 }
 
-#if !defined(SPARSE_ENGINE_ONLY_NARROW)
-template void linear_backward<SPARSE_ENGINE_ISA, float>(const LinearBackward<float>&);
-template void linear_backward<SPARSE_ENGINE_ISA, double>(const LinearBackward<double>&);
-#endif
-template void linear_backward<SPARSE_ENGINE_ISA, float>(const LinearBackward<float, BFloat16>&);
+template void linear_backward<SPARSE_ENGINE_ISA>(
+    const LinearBackward<SPARSE_ENGINE_REAL, SPARSE_ENGINE_KEPT>&);
 
 }  // namespace sparse_engine

@@ -69,13 +69,9 @@ void lstm_backward(const GatedBackward<T, A>& a) {
   gated_backward(a, Lstm<T>{std::is_same_v<T, A> ? a.clip : std::numeric_limits<T>::infinity()});
 }
 
-#if !defined(SPARSE_ENGINE_ONLY_NARROW)
-template void lstm_forward<SPARSE_ENGINE_ISA, float>(const GatedForward<float>&);
-template void lstm_forward<SPARSE_ENGINE_ISA, double>(const GatedForward<double>&);
-template void lstm_backward<SPARSE_ENGINE_ISA, float>(const GatedBackward<float>&);
-template void lstm_backward<SPARSE_ENGINE_ISA, double>(const GatedBackward<double>&);
-#endif
-template void lstm_forward<SPARSE_ENGINE_ISA, float>(const GatedForward<float, BFloat16>&);
-template void lstm_backward<SPARSE_ENGINE_ISA, float>(const GatedBackward<float, BFloat16>&);
+template void lstm_forward<SPARSE_ENGINE_ISA>(
+    const GatedForward<SPARSE_ENGINE_REAL, SPARSE_ENGINE_KEPT>&);
+template void lstm_backward<SPARSE_ENGINE_ISA>(
+    const GatedBackward<SPARSE_ENGINE_REAL, SPARSE_ENGINE_KEPT>&);
 
 }  // namespace sparse_engine

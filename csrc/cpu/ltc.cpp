@@ -108,13 +108,9 @@ void ltc_backward(const LtcBackward<T, A>& a) {
   });
 }
 
-#if !defined(SPARSE_ENGINE_ONLY_NARROW)
-template void ltc_forward<SPARSE_ENGINE_ISA, float>(const LtcForward<float>&);
-template void ltc_forward<SPARSE_ENGINE_ISA, double>(const LtcForward<double>&);
-template void ltc_backward<SPARSE_ENGINE_ISA, float>(const LtcBackward<float>&);
-template void ltc_backward<SPARSE_ENGINE_ISA, double>(const LtcBackward<double>&);
-#endif
-template void ltc_forward<SPARSE_ENGINE_ISA, float>(const LtcForward<float, BFloat16>&);
-template void ltc_backward<SPARSE_ENGINE_ISA, float>(const LtcBackward<float, BFloat16>&);
+template void ltc_forward<SPARSE_ENGINE_ISA>(
+    const LtcForward<SPARSE_ENGINE_REAL, SPARSE_ENGINE_KEPT>&);
+template void ltc_backward<SPARSE_ENGINE_ISA>(
+    const LtcBackward<SPARSE_ENGINE_REAL, SPARSE_ENGINE_KEPT>&);
 
 }  // namespace sparse_engine

@@ -61,9 +61,7 @@ void normed_lstm_backward(const NormedBackward<T>& a) {
   normed_backward(a, NormedLstm<T>{a.clip});
 }
 
-template void normed_lstm_forward<SPARSE_ENGINE_ISA, float>(const NormedForward<float>&);
-template void normed_lstm_forward<SPARSE_ENGINE_ISA, double>(const NormedForward<double>&);
-template void normed_lstm_backward<SPARSE_ENGINE_ISA, float>(const NormedBackward<float>&);
-template void normed_lstm_backward<SPARSE_ENGINE_ISA, double>(const NormedBackward<double>&);
+template void normed_lstm_forward<SPARSE_ENGINE_ISA>(const NormedForward<SPARSE_ENGINE_REAL>&);
+template void normed_lstm_backward<SPARSE_ENGINE_ISA>(const NormedBackward<SPARSE_ENGINE_REAL>&);
 
 }  // namespace sparse_engine

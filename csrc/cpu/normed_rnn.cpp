@@ -5,19 +5,20 @@
 namespace sparse_engine {
 namespace {
 
-template <class Act>
 struct NormedRnn {
   static constexpr int kGates = 1;
   static constexpr bool kHasMemory = false;
 
+  Chosen activation;
+
   template <typename T, int L>
   SE_INLINE Vec<T, L> forward(const Vec<T, L> (&z)[1]) const {
-    return Act::template of<T, L>(z[0]);
+    return activation.of<T, L>(z[0]);
   }
 
   template <typename T, int L>
   SE_INLINE Vec<T, L> backward(Vec<T, L> h, Vec<T, L> dh) const {
-    return dh * Act::template slope<T, L>(h);
+    return dh * activation.slope<T, L>(h);
   }
 };
 
@@ -25,17 +26,15 @@ struct NormedRnn {
 
 template <class Isa, typename T>
 void normed_rnn_forward(const NormedForward<T>& a) {
-  with_activation(a.activation, [&](auto act) { normed_forward(a, NormedRnn<decltype(act)>()); });
+  normed_forward(a, NormedRnn{{a.activation}});
 }
 
 template <class Isa, typename T>
 void normed_rnn_backward(const NormedBackward<T>& a) {
-  with_activation(a.activation, [&](auto act) { normed_backward(a, NormedRnn<decltype(act)>()); });
+  normed_backward(a, NormedRnn{{a.activation}});
 }
 
-template void normed_rnn_forward<SPARSE_ENGINE_ISA, float>(const NormedForward<float>&);
-template void normed_rnn_forward<SPARSE_ENGINE_ISA, double>(const NormedForward<double>&);
-template void normed_rnn_backward<SPARSE_ENGINE_ISA, float>(const NormedBackward<float>&);
-template void normed_rnn_backward<SPARSE_ENGINE_ISA, double>(const NormedBackward<double>&);
+template void normed_rnn_forward<SPARSE_ENGINE_ISA>(const NormedForward<SPARSE_ENGINE_REAL>&);
+template void normed_rnn_backward<SPARSE_ENGINE_ISA>(const NormedBackward<SPARSE_ENGINE_REAL>&);
 
 }  // namespace sparse_engine

@@ -18,13 +18,9 @@ void on_lstm_backward(const OnLstmBackward<T, A>& a) {
   });
 }
 
-#if !defined(SPARSE_ENGINE_ONLY_NARROW)
-template void on_lstm_forward<SPARSE_ENGINE_ISA, float>(const OnLstmForward<float>&);
-template void on_lstm_forward<SPARSE_ENGINE_ISA, double>(const OnLstmForward<double>&);
-template void on_lstm_backward<SPARSE_ENGINE_ISA, float>(const OnLstmBackward<float>&);
-template void on_lstm_backward<SPARSE_ENGINE_ISA, double>(const OnLstmBackward<double>&);
-#endif
-template void on_lstm_forward<SPARSE_ENGINE_ISA, float>(const OnLstmForward<float, BFloat16>&);
-template void on_lstm_backward<SPARSE_ENGINE_ISA, float>(const OnLstmBackward<float, BFloat16>&);
+template void on_lstm_forward<SPARSE_ENGINE_ISA>(
+    const OnLstmForward<SPARSE_ENGINE_REAL, SPARSE_ENGINE_KEPT>&);
+template void on_lstm_backward<SPARSE_ENGINE_ISA>(
+    const OnLstmBackward<SPARSE_ENGINE_REAL, SPARSE_ENGINE_KEPT>&);
 
 }  // namespace sparse_engine

@@ -34,55 +34,58 @@ struct Panels {
   int width() const { return lanes * vectors; }
 };
 
-template <typename T>
-inline Panels panels_of(int64_t columns) {
-  constexpr int L = kLanes<T>;
-  if (columns <= 1) return {columns, 1, 1};
-  if (columns <= L) {
-    int lanes = 16 / static_cast<int>(sizeof(T));
-    while (lanes < columns) lanes *= 2;
-    return {1, lanes, 1};
-  }
-  const int64_t count = (columns + L * kMaxVectors - 1) / (L * kMaxVectors);
-  const int64_t each = (columns + count - 1) / count;
-  const int vectors = static_cast<int>((each + L - 1) / L);
-  return {(columns + L * vectors - 1) / (L * vectors), L, vectors};
-}
-
 template <int N>
 using Int = std::integral_constant<int, N>;
 
+// Every width that kernels are compiled for costs build time: of float32 there are those of small
+// batches and of three vectors of 8 lanes; bfloat16, which keeps pairs of vectors (kept.h), has two
+// vectors; and the baseline only has the widest. One column and four vectors are always there.
+template <typename T, typename A>
+constexpr bool kSmallWidths = kVectorBytes > 16 && std::is_same_v<A, float>;
+template <typename T>
+constexpr bool kOneVector = kVectorBytes > 16;
+template <typename T>
+constexpr bool kTwoVectors = kVectorBytes > 16 && std::is_same_v<T, float>;
+
+// The panels for `columns` columns, computed as T and kept as A.
+template <typename T, typename A>
+inline Panels panels_of(int64_t columns) {
+  constexpr int L = kLanes<T>;
+  if (columns <= 1) return {columns, 1, 1};
+  if (kSmallWidths<T, A> && columns <= 4) return {1, 4, 1};
+  if (kSmallWidths<T, A> && columns <= 8) return {1, 8, 1};
+  if (kSmallWidths<T, A> && columns > 16 && columns <= 24) return {1, 8, 3};
+  if (kOneVector<T> && columns <= L) return {1, L, 1};
+  // A visit to a link costs about as much as a vector.
+  const auto panels = [&](int vectors) { return (columns + L * vectors - 1) / (L * vectors); };
+  if (kTwoVectors<T> && 3 * panels(2) < 5 * panels(4)) return {panels(2), L, 2};
+  return {panels(4), L, 4};
+}
+
 // Calls body(Int<lanes>, Int<vectors>) for one of the widths that kernels are compiled for.
-template <typename T, class Body>
+template <typename T, typename A, class Body>
 inline void with_width(const Panels& panels, const Body& body) {
   constexpr int L = kLanes<T>;
   if (panels.lanes == 1) return body(Int<1>(), Int<1>());
-  if constexpr (L * sizeof(T) > 16)
-    if (panels.lanes * sizeof(T) == 16) return body(Int<16 / sizeof(T)>(), Int<1>());
-  if constexpr (L * sizeof(T) > 32)
-    if (panels.lanes * sizeof(T) == 32) return body(Int<32 / sizeof(T)>(), Int<1>());
-  switch (panels.vectors) {
-    case 1:
-      return body(Int<L>(), Int<1>());
-    case 2:
-      return body(Int<L>(), Int<2>());
-    case 3:
-      return body(Int<L>(), Int<3>());
-    default:
-      return body(Int<L>(), Int<4>());
+  if constexpr (kSmallWidths<T, A>) {
+    if (panels.lanes == 4) return body(Int<4>(), Int<1>());
+    if (panels.vectors == 3) return body(Int<8>(), Int<3>());
+    if constexpr (L > 8)
+      if (panels.lanes == 8) return body(Int<8>(), Int<1>());
   }
+  if constexpr (kOneVector<T>)
+    if (panels.vectors == 1) return body(Int<L>(), Int<1>());
+  if constexpr (kTwoVectors<T>)
+    if (panels.vectors == 2) return body(Int<L>(), Int<2>());
+  body(Int<L>(), Int<4>());
 }
 
 // Calls body(Int<lanes>, Int<vectors>, number of panels) for panels of `columns` columns, computed
-// as T and kept as A. Of the widest vectors, a second one would be at least half empty where three
-// of half their length do; pairs of columns (kept.h) need the second one whole.
+// as T and kept as A.
 template <typename T, typename A, class Body>
 inline void with_panels(int64_t columns, const Body& body) {
-  constexpr int L = kLanes<T>;
-  if constexpr (kVectorBytes == 64 && std::is_same_v<T, A>)
-    if (columns > L && columns <= L + L / 2) return body(Int<L / 2>(), Int<3>(), int64_t{1});
-  const Panels panels = panels_of<T>(columns);
-  with_width<T>(panels, [&](auto lanes, auto vectors) { body(lanes, vectors, panels.count); });
+  const Panels panels = panels_of<T, A>(columns);
+  with_width<T, A>(panels, [&](auto lanes, auto vectors) { body(lanes, vectors, panels.count); });
 }
 
 // Side of the square blocks in which a panel of width W is transposed.

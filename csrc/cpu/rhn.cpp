@@ -19,13 +19,9 @@ void rhn_backward(const RhnBackward<T, A>& a) {
   });
 }
 
-#if !defined(SPARSE_ENGINE_ONLY_NARROW)
-template void rhn_forward<SPARSE_ENGINE_ISA, float>(const RhnForward<float>&);
-template void rhn_forward<SPARSE_ENGINE_ISA, double>(const RhnForward<double>&);
-template void rhn_backward<SPARSE_ENGINE_ISA, float>(const RhnBackward<float>&);
-template void rhn_backward<SPARSE_ENGINE_ISA, double>(const RhnBackward<double>&);
-#endif
-template void rhn_forward<SPARSE_ENGINE_ISA, float>(const RhnForward<float, BFloat16>&);
-template void rhn_backward<SPARSE_ENGINE_ISA, float>(const RhnBackward<float, BFloat16>&);
+template void rhn_forward<SPARSE_ENGINE_ISA>(
+    const RhnForward<SPARSE_ENGINE_REAL, SPARSE_ENGINE_KEPT>&);
+template void rhn_backward<SPARSE_ENGINE_ISA>(
+    const RhnBackward<SPARSE_ENGINE_REAL, SPARSE_ENGINE_KEPT>&);
 
 }  // namespace sparse_engine

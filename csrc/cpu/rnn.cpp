@@ -11,9 +11,10 @@
 namespace sparse_engine {
 namespace {
 
-template <typename T, typename A, int L, int NV, class Act>
+template <typename T, typename A, int L, int NV>
 void forward(const RnnForward<T, A>& a, int64_t panels) {
   constexpr int W = L * NV;
+  const Chosen act{a.activation};
   const int64_t hidden = a.w.rows, packed_inputs = a.w_input ? a.inputs : 0;
   const Sequence<T, W> seq{a.batch, panels, a.steps, a.first_row};
   Scratch scratch(Ring<A, W>::bytes(2, hidden, panels) +
@@ -49,7 +50,7 @@ void forward(const RnnForward<T, A>& a, int64_t panels) {
           Vec<T, L> sum[NV];
           for (int v = 0; v < NV; ++v) sum[v] = load<T, L>(tile + r * W + v * L);
           if (t > 0 || a.h0) product(sum, first + r, before.panel(q));
-          for (int v = 0; v < NV; ++v) sum[v] = Act::template of<T, L>(sum[v]);
+          for (int v = 0; v < NV; ++v) sum[v] = act.of<T, L>(sum[v]);
           store_row<T, L>(now.row(q, first + r), sum);
         }
         write_tile<T, W>(now.row(q, first), seq.step(a.h, hidden, t, q), first, count, columns);
@@ -59,10 +60,11 @@ void forward(const RnnForward<T, A>& a, int64_t panels) {
   });
 }
 
-template <typename T, typename A, int L, int NV, class Act>
+template <typename T, typename A, int L, int NV>
 void backward(const RnnBackward<T, A>& a, int64_t panels) {
   using Back = Adjoint<T, L, NV, A>;
   constexpr int W = L * NV;
+  const Chosen act{a.activation};
   const int64_t hidden = a.w.rows;
   const Sequence<T, W> seq{a.batch, panels, a.steps, a.first_row};
   const DenseInput<T, A> input{a.x,     a.dw_input, hidden, a.dw_input ? a.inputs : 0,
@@ -107,7 +109,7 @@ void backward(const RnnBackward<T, A>& a, int64_t panels) {
           Vec<T, L> over_batch = load<T, L>(bias_sum);
           load_row<T, L>(state.row(q, first + r), y);
           for (int v = 0; v < NV; ++v) {
-            sum[v] *= Act::template slope<T, L>(y[v]);
+            sum[v] *= act.slope<T, L>(y[v]);
             store<T, L>(tile + r * W + v * L, sum[v]);
             over_batch += sum[v];
           }
@@ -138,37 +140,25 @@ void backward(const RnnBackward<T, A>& a, int64_t panels) {
   });
 }
 
-// Calls body(Int<lanes>, Int<vectors>, number of panels, activation) for the batch.
-template <typename T, typename A, class Body>
-void with_kernel(int64_t batch, Activation activation, const Body& body) {
-  with_panels<T, A>(batch, [&](auto lanes, auto vectors, int64_t panels) {
-    with_activation(activation, [&](auto act) { body(lanes, vectors, panels, act); });
-  });
-}
-
 }  // namespace
 
 template <class Isa, typename T, typename A>
 void rnn_forward(const RnnForward<T, A>& a) {
-  with_kernel<T, A>(a.batch, a.activation, [&](auto lanes, auto vectors, int64_t panels, auto act) {
-    forward<T, A, decltype(lanes)::value, decltype(vectors)::value, decltype(act)>(a, panels);
+  with_panels<T, A>(a.batch, [&](auto lanes, auto vectors, int64_t panels) {
+    forward<T, A, decltype(lanes)::value, decltype(vectors)::value>(a, panels);
   });
 }
 
 template <class Isa, typename T, typename A>
 void rnn_backward(const RnnBackward<T, A>& a) {
-  with_kernel<T, A>(a.batch, a.activation, [&](auto lanes, auto vectors, int64_t panels, auto act) {
-    backward<T, A, decltype(lanes)::value, decltype(vectors)::value, decltype(act)>(a, panels);
+  with_panels<T, A>(a.batch, [&](auto lanes, auto vectors, int64_t panels) {
+    backward<T, A, decltype(lanes)::value, decltype(vectors)::value>(a, panels);
   });
 }
 
-#if !defined(SPARSE_ENGINE_ONLY_NARROW)
-template void rnn_forward<SPARSE_ENGINE_ISA, float>(const RnnForward<float>&);
-template void rnn_forward<SPARSE_ENGINE_ISA, double>(const RnnForward<double>&);
-template void rnn_backward<SPARSE_ENGINE_ISA, float>(const RnnBackward<float>&);
-template void rnn_backward<SPARSE_ENGINE_ISA, double>(const RnnBackward<double>&);
-#endif
-template void rnn_forward<SPARSE_ENGINE_ISA, float>(const RnnForward<float, BFloat16>&);
-template void rnn_backward<SPARSE_ENGINE_ISA, float>(const RnnBackward<float, BFloat16>&);
+template void rnn_forward<SPARSE_ENGINE_ISA>(
+    const RnnForward<SPARSE_ENGINE_REAL, SPARSE_ENGINE_KEPT>&);
+template void rnn_backward<SPARSE_ENGINE_ISA>(
+    const RnnBackward<SPARSE_ENGINE_REAL, SPARSE_ENGINE_KEPT>&);
 
 }  // namespace sparse_engine

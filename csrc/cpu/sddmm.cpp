@@ -48,20 +48,19 @@ constexpr int kMostLeftVectors = 8;
 // that the sums over lanes are rare. Where that cannot be, two vectors make one visit to a row.
 template <typename T, typename A>
 Panels next_panel(int64_t columns, int64_t features) {
-  Panels panel = panels_of<T>(columns);
-  if (panel.vectors == 1) return panel;
-  const int64_t vector_bytes = features * kLanes<T> * static_cast<int64_t>(sizeof(A));
+  constexpr int L = kLanes<T>;
+  if (columns <= L) return panels_of<T, A>(columns);
+  const int64_t vector_bytes = features * L * static_cast<int64_t>(sizeof(A));
   const int64_t fitting = std::max<int64_t>(2, l2_bytes() / std::max<int64_t>(1, vector_bytes));
-  const int64_t needed = (columns + kLanes<T> - 1) / kLanes<T>;
+  const int64_t needed = (columns + L - 1) / L;
   const int64_t vectors = std::min<int64_t>({fitting, needed, kMostLeftVectors});
-  panel.vectors = vectors >= 8 ? 8 : vectors >= 4 ? 4 : vectors >= 2 ? 2 : 1;
-  return panel;
+  return {1, L, vectors >= 8 ? 8 : vectors >= 4 || !kTwoVectors<T> ? 4 : 2};
 }
 
-template <typename T, class Body>
+template <typename T, typename A, class Body>
 void with_sample_width(const Panels& panel, const Body& body) {
   if (panel.vectors == 8) return body(Int<kLanes<T>>(), Int<8>());
-  with_width<T>(panel, body);
+  with_width<T, A>(panel, body);
 }
 
 }  // namespace
@@ -81,7 +80,7 @@ void sddmm(const Sddmm<T, A>& s) {
     for (int64_t n = 0; n < s.columns;) {
       const Panels shape = next_panel<T, A>(s.columns - n, s.w.cols);
       const int columns = static_cast<int>(std::min<int64_t>(shape.width(), s.columns - n));
-      with_sample_width<T>(shape, [&](auto lanes, auto vectors) {
+      with_sample_width<T, A>(shape, [&](auto lanes, auto vectors) {
         constexpr int L = decltype(lanes)::value, NV = decltype(vectors)::value, W = L * NV;
         const Dense<const A> b = from_column(s.b, n);
         const A* right = b.data;
@@ -98,10 +97,6 @@ void sddmm(const Sddmm<T, A>& s) {
   });
 }
 
-#if !defined(SPARSE_ENGINE_ONLY_NARROW)
-template void sddmm<SPARSE_ENGINE_ISA, float>(const Sddmm<float>&);
-template void sddmm<SPARSE_ENGINE_ISA, double>(const Sddmm<double>&);
-#endif
-template void sddmm<SPARSE_ENGINE_ISA, float>(const Sddmm<float, BFloat16>&);
+template void sddmm<SPARSE_ENGINE_ISA>(const Sddmm<SPARSE_ENGINE_REAL, SPARSE_ENGINE_KEPT>&);
 
 }  // namespace sparse_engine

@@ -33,10 +33,6 @@ constexpr int kShuffleBytes = 16;
 template <typename T>
 constexpr int kLanes = kVectorBytes / static_cast<int>(sizeof(T));
 
-// A panel is at most this many vectors wide: with two links in flight the accumulators and the
-// loaded rows still fit the sixteen registers of AVX2.
-constexpr int kMaxVectors = 4;
-
 template <typename T, int L>
 struct VecOf {
   typedef T type __attribute__((vector_size(L * sizeof(T))));

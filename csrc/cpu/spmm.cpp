@@ -85,10 +85,6 @@ void spmm(const Spmm<T, A>& a) {
   });
 }
 
-#if !defined(SPARSE_ENGINE_ONLY_NARROW)
-template void spmm<SPARSE_ENGINE_ISA, float>(const Spmm<float>&);
-template void spmm<SPARSE_ENGINE_ISA, double>(const Spmm<double>&);
-#endif
-template void spmm<SPARSE_ENGINE_ISA, float>(const Spmm<float, BFloat16>&);
+template void spmm<SPARSE_ENGINE_ISA>(const Spmm<SPARSE_ENGINE_REAL, SPARSE_ENGINE_KEPT>&);
 
 }  // namespace sparse_engine

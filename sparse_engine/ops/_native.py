@@ -19,6 +19,7 @@ except ModuleNotFoundError as error:
 
 native = torch.ops.sparse_engine
 isa = _C.isa
+built_isas = _C.built_isas
 built_with_cuda = _C.built_with_cuda
 
 

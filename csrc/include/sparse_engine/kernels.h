@@ -1,6 +1,8 @@
 // The kernels of the instruction set that was chosen when the library was loaded.
 #pragma once
 
+#include <string>
+
 #include "sparse_engine/bfloat16.h"
 #include "sparse_engine/conductance.h"
 #include "sparse_engine/ctrnn.h"
@@ -16,73 +18,54 @@
 
 namespace sparse_engine {
 
-// Tags: each kernel file is compiled once per tag that the architecture has.
+// Tags: each kernel file is compiled once per tag that is built, and for each type of numbers.
 struct Baseline {};
 struct V3 {};      // x86-64-v3: AVX2 and FMA
-struct V4 {};      // x86-64-v4: AVX-512
-struct V4Bf16 {};  // with AVX512_BF16 as well: for NarrowKernels only, the others are those of V4
+struct V4 {};      // x86-64-v4: AVX-512; float32 and float64 only
+struct V4Bf16 {};  // with AVX512_BF16 as well; bfloat16 only
 
-template <typename T>
+// The kernels for values of type T and activations kept as A. Null where there is none.
+template <typename T, typename A = T>
 struct Kernels {
-  void (*spmm)(const Spmm<T>&);
-  void (*sddmm)(const Sddmm<T>&);
-  void (*linear_backward)(const LinearBackward<T>&);
-  void (*rnn_forward)(const RnnForward<T>&);
-  void (*rnn_backward)(const RnnBackward<T>&);
-  void (*lstm_forward)(const GatedForward<T>&);
-  void (*lstm_backward)(const GatedBackward<T>&);
-  void (*gru_forward)(const GatedForward<T>&);
-  void (*gru_backward)(const GatedBackward<T>&);
-  void (*ctrnn_forward)(const CtrnnForward<T>&);
-  void (*ctrnn_backward)(const CtrnnBackward<T>&);
-  void (*rhn_forward)(const RhnForward<T>&);
-  void (*rhn_backward)(const RhnBackward<T>&);
-  void (*on_lstm_forward)(const OnLstmForward<T>&);
-  void (*on_lstm_backward)(const OnLstmBackward<T>&);
+  void (*spmm)(const Spmm<T, A>&);
+  void (*sddmm)(const Sddmm<T, A>&);
+  void (*linear_backward)(const LinearBackward<T, A>&);
+  void (*rnn_forward)(const RnnForward<T, A>&);
+  void (*rnn_backward)(const RnnBackward<T, A>&);
+  void (*lstm_forward)(const GatedForward<T, A>&);
+  void (*lstm_backward)(const GatedBackward<T, A>&);
+  void (*gru_forward)(const GatedForward<T, A>&);
+  void (*gru_backward)(const GatedBackward<T, A>&);
+  void (*ctrnn_forward)(const CtrnnForward<T, A>&);
+  void (*ctrnn_backward)(const CtrnnBackward<T, A>&);
+  void (*rhn_forward)(const RhnForward<T, A>&);
+  void (*rhn_backward)(const RhnBackward<T, A>&);
+  void (*on_lstm_forward)(const OnLstmForward<T, A>&);
+  void (*on_lstm_backward)(const OnLstmBackward<T, A>&);
+  void (*ltc_forward)(const LtcForward<T, A>&);
+  void (*ltc_backward)(const LtcBackward<T, A>&);
+  // These do not take bfloat16.
   void (*conductance_forward)(const ConductanceForward<T>&);
   void (*conductance_backward)(const ConductanceBackward<T>&);
-  void (*ltc_forward)(const LtcForward<T>&);
-  void (*ltc_backward)(const LtcBackward<T>&);
   void (*normed_rnn_forward)(const NormedForward<T>&);
   void (*normed_rnn_backward)(const NormedBackward<T>&);
   void (*normed_lstm_forward)(const NormedForward<T>&);
   void (*normed_lstm_backward)(const NormedBackward<T>&);
 };
 
-// Those that also take activations as BFloat16, with float values. Null where there is none.
-struct NarrowKernels {
-  void (*spmm)(const Spmm<float, BFloat16>&);
-  void (*sddmm)(const Sddmm<float, BFloat16>&);
-  void (*rnn_forward)(const RnnForward<float, BFloat16>&);
-  void (*rnn_backward)(const RnnBackward<float, BFloat16>&);
-  void (*lstm_forward)(const GatedForward<float, BFloat16>&);
-  void (*lstm_backward)(const GatedBackward<float, BFloat16>&);
-  void (*gru_forward)(const GatedForward<float, BFloat16>&);
-  void (*gru_backward)(const GatedBackward<float, BFloat16>&);
-  void (*linear_backward)(const LinearBackward<float, BFloat16>&);
-  void (*rhn_forward)(const RhnForward<float, BFloat16>&);
-  void (*rhn_backward)(const RhnBackward<float, BFloat16>&);
-  void (*on_lstm_forward)(const OnLstmForward<float, BFloat16>&);
-  void (*on_lstm_backward)(const OnLstmBackward<float, BFloat16>&);
-  void (*ctrnn_forward)(const CtrnnForward<float, BFloat16>&);
-  void (*ctrnn_backward)(const CtrnnBackward<float, BFloat16>&);
-  void (*ltc_forward)(const LtcForward<float, BFloat16>&);
-  void (*ltc_backward)(const LtcBackward<float, BFloat16>&);
-};
+template <class Isa, typename T, typename A>
+Kernels<T, A> kernels_of();
 
-template <class Isa, typename T>
-Kernels<T> kernels_of();
-template <class Isa>
-NarrowKernels narrow_kernels_of();
-
-// The best set that this processor runs, or the one that SPARSE_ENGINE_ISA names.
-template <typename T>
-const Kernels<T>& kernels();
-const NarrowKernels& narrow_kernels();
+// The best set of those built that this processor runs, or the one that SPARSE_ENGINE_ISA names.
+template <typename T, typename A = T>
+const Kernels<T, A>& kernels();
 
 // Name of the chosen set: "baseline", "x86-64-v3", "x86-64-v4" or "x86-64-v4-bf16". Throws
-// std::runtime_error when SPARSE_ENGINE_ISA names a set that is unknown or that this processor
-// cannot run.
+// std::runtime_error when this processor runs no set that was built, or when SPARSE_ENGINE_ISA
+// names another than those which were built and run here.
 const char* isa_name();
+
+// Names of the sets that were built, from the most widely supported one to the best, with commas.
+std::string built_isa_names();
 
 }  // namespace sparse_engine

@@ -34,6 +34,9 @@ const Kernels<double>& kernels() {
   throw std::logic_error("no kernels of the CPU here");
 }
 
-const NarrowKernels& narrow_kernels() { throw std::logic_error("no kernels of the CPU here"); }
+template <>
+const Kernels<float, BFloat16>& kernels() {
+  throw std::logic_error("no kernels of the CPU here");
+}
 
 }  // namespace sparse_engine
