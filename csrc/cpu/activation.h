@@ -113,17 +113,19 @@ struct Relu {
 };
 
 // The activation of an Elman network, chosen when it runs: a branch that is always predicted, where
-// a template would make twice the code.
+// a template would make twice the code. Tanh stands in line, since relu takes no time to jump to.
 struct Chosen {
   Activation activation;
 
   template <typename T, int L>
   SE_INLINE Vec<T, L> of(Vec<T, L> x) const {
-    return activation == Activation::kTanh ? Tanh::of<T, L>(x) : Relu::of<T, L>(x);
+    if (__builtin_expect(activation == Activation::kRelu, 0)) return Relu::of<T, L>(x);
+    return Tanh::of<T, L>(x);
   }
   template <typename T, int L>
   SE_INLINE Vec<T, L> slope(Vec<T, L> y) const {
-    return activation == Activation::kTanh ? Tanh::slope<T, L>(y) : Relu::slope<T, L>(y);
+    if (__builtin_expect(activation == Activation::kRelu, 0)) return Relu::slope<T, L>(y);
+    return Tanh::slope<T, L>(y);
   }
 };
 
