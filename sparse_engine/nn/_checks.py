@@ -1,0 +1,107 @@
+"""Checks of what modules are made with and loaded from: types as torch.nn demands, then ranges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from numbers import Real
+
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
+
+
+def check_integer(name: str, value: object, *, least: int) -> None:
+    """Raises TypeError for what is no int, or a bool; ValueError for one below ``least``."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"expected {name} of type int, found {_described(value)}")
+    if value < least:
+        raise ValueError(f"expected {name} of at least {least}, found {value}")
+
+
+def check_flag(name: str, value: object) -> None:
+    """Raises TypeError for what is no bool."""
+    if not isinstance(value, bool):
+        raise TypeError(f"expected {name} of type bool, found {_described(value)}")
+
+
+def check_number(name: str, value: object, expected: str, fits: Callable[[float], bool]) -> None:
+    """Raises ValueError for what is no real number, a bool, or a number that does not fit.
+
+    As of torch.nn's ``dropout``, a wrong type is a ValueError, too. ``expected`` says what fits.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real) or not fits(value):
+        raise ValueError(f"expected {name} {expected}, found {value!r}")
+
+
+def check_fraction(name: str, value: object) -> None:
+    """Raises ValueError for what is no number in [0, 1]."""
+    check_number(name, value, "in [0, 1]", lambda share: 0 <= share <= 1)
+
+
+def check_clip(value: object) -> None:
+    """Raises ValueError for a ``cell_clip`` that is neither None nor above 0."""
+    if value is not None:
+        check_number("cell_clip", value, "above 0", lambda clip: clip > 0)
+
+
+def check_saved(name: str, saved: Tensor, own: Tensor) -> None:
+    """Raises ValueError for an entry of a state dict that the parameter ``own`` cannot hold.
+
+    torch would cast integers, and of complex numbers keep the real part.
+    """
+    if own.is_floating_point() and not saved.is_floating_point():
+        raise ValueError(f"expected {name} of a floating-point dtype, found {saved.dtype}")
+
+
+def computed(module: nn.Module, names: Iterable[str]) -> list[str]:
+    """Those of the parameters ``names`` that a parametrization or a hook of the module computes.
+
+    torch.nn.utils.prune, weight_norm and spectral_norm leave a plain attribute in place of the
+    parameter, which their forward pre-hook sets anew.
+    """
+    return [name for name in names if name in module.__dict__ or is_parametrized(module, name)]
+
+
+def check_plain(module: nn.Module, names: Iterable[str] = ()) -> None:
+    """Raises ValueError where a parametrization, or of ``names`` a hook, computes a parameter."""
+    if is_parametrized(module):
+        raise ValueError(
+            f"expected a module without parametrizations, found one of "
+            f"{[*module.parametrizations]}; remove_parametrizations makes it writable"
+        )
+    hooked = computed(module, names)
+    if hooked:
+        raise ValueError(
+            f"expected {', '.join(hooked)} to be a Parameter, found what a hook makes of "
+            f"{', '.join(module._parameters)}; torch.nn.utils.prune.remove, remove_weight_norm or "
+            "remove_spectral_norm makes it one. To prune links and to grow others use the rules of "
+            "sparse_engine.topology, or SparseWeight.set_pattern"
+        )
+
+
+class LoadsRealParameters(nn.Module):
+    """A module whose own parameters load from floating-point entries of a state dict only."""
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Tensor],
+        prefix: str,
+        local_metadata: dict,
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        of_torch = local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        for name, own in self._parameters.items():
+            if own is None or prefix + name not in state_dict:
+                continue
+            try:
+                check_saved(name, state_dict[prefix + name], own)
+            except ValueError as error:
+                error_msgs.append(f"{prefix.removesuffix('.') or 'the module'}: {error}")
+                return
+        super()._load_from_state_dict(state_dict, prefix, *of_torch)
+
+
+def _described(value: object) -> str:
+    return f"{value!r} of type {type(value).__name__}"
