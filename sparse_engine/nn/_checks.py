@@ -23,24 +23,29 @@ def check_flag(name: str, value: object) -> None:
         raise TypeError(f"expected {name} of type bool, found {_described(value)}")
 
 
-def check_number(name: str, value: object, expected: str, fits: Callable[[float], bool]) -> None:
+def check_number(expected: str, value: object, fits: Callable[[float], bool]) -> None:
     """Raises ValueError for what is no real number, a bool, or a number that does not fit.
 
-    As of torch.nn's ``dropout``, a wrong type is a ValueError, too. ``expected`` says what fits.
+    As of torch.nn's ``dropout``, a wrong type is a ValueError, too.
+
+    Args:
+        expected: a name and what fits, such as "density in (0, 1]".
+        value: what was given.
+        fits: whether a number does.
     """
     if isinstance(value, bool) or not isinstance(value, Real) or not fits(value):
-        raise ValueError(f"expected {name} {expected}, found {value!r}")
+        raise ValueError(f"expected {expected}, found {value!r}")
 
 
 def check_fraction(name: str, value: object) -> None:
     """Raises ValueError for what is no number in [0, 1]."""
-    check_number(name, value, "in [0, 1]", lambda share: 0 <= share <= 1)
+    check_number(f"{name} in [0, 1]", value, lambda share: 0 <= share <= 1)
 
 
 def check_clip(value: object) -> None:
     """Raises ValueError for a ``cell_clip`` that is neither None nor above 0."""
     if value is not None:
-        check_number("cell_clip", value, "above 0", lambda clip: clip > 0)
+        check_number("cell_clip > 0", value, lambda clip: clip > 0)
 
 
 def check_saved(name: str, saved: Tensor, own: Tensor) -> None:
@@ -58,7 +63,8 @@ def computed(module: nn.Module, names: Iterable[str]) -> list[str]:
     torch.nn.utils.prune, weight_norm and spectral_norm leave a plain attribute in place of the
     parameter, which their forward pre-hook sets anew.
     """
-    return [name for name in names if name in module.__dict__ or is_parametrized(module, name)]
+    held = module._parameters.keys() | module._buffers.keys()
+    return [name for name in names if name not in held]
 
 
 def check_plain(module: nn.Module, names: Iterable[str] = ()) -> None:

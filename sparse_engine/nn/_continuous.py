@@ -103,7 +103,7 @@ class Continuous(SparseRecurrent):
     def _configure(self, settings: Mapping[str, object]) -> None:
         super()._configure(settings)
         check_integer("unfolds", self.unfolds, least=1)
-        check_number("dt", self.dt, "finite and above 0", lambda dt: 0 < dt < math.inf)
+        check_number("finite dt > 0", self.dt, lambda dt: 0 < dt < math.inf)
         if not isinstance(self.solver, Solver):
             raise TypeError(f"expected solver to be a Solver, found {self.solver!r}")
 

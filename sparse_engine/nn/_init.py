@@ -18,7 +18,7 @@ def draw_seed(generator: torch.Generator | None) -> int:
 
 def check_density(density: float, name: str = "density") -> float:
     """Returns ``density`` if it lies in (0, 1], else raises ValueError."""
-    check_number(name, density, "in (0, 1]", lambda share: 0 < share <= 1)
+    check_number(f"{name} in (0, 1]", density, lambda share: 0 < share <= 1)
     return density
 
 
@@ -45,7 +45,7 @@ def erdos_renyi(out_features: int, in_features: int, nnz: int, seed: int) -> Pat
 
 def epsilon_nnz(out_features: int, in_features: int, epsilon: float) -> int:
     """SET's size rule (Mocanu et al. 2018, eq. 3): ``epsilon * (out + in)`` links, at most all."""
-    check_number("epsilon", epsilon, "finite and above 0", lambda e: 0 < e < math.inf)
+    check_number("finite epsilon > 0", epsilon, lambda e: 0 < e < math.inf)
     return min(round(epsilon * (out_features + in_features)), out_features * in_features)
 
 

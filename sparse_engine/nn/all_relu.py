@@ -37,7 +37,7 @@ class AllReLU(nn.Module):
 
     def __init__(self, slope: float, layer: int) -> None:
         super().__init__()
-        check_number("slope", slope, "finite and at least 0", lambda s: 0 <= s < math.inf)
+        check_number("a finite slope of at least 0", slope, lambda s: 0 <= s < math.inf)
         check_integer("layer", layer, least=0)
         self.slope = slope
         self.layer = layer

@@ -142,7 +142,8 @@ class SparseLSTM(DropIn):
         check_integer("proj_size", self.proj_size, least=0)
         if self.proj_size >= self.hidden_size:
             raise ValueError(
-                f"expected proj_size below hidden_size = {self.hidden_size}, found {self.proj_size}"
+                f"expected proj_size of at least 0 and less than hidden_size = {self.hidden_size}, "
+                f"found {self.proj_size}"
             )
 
     def _size_of(self, state: str) -> int:

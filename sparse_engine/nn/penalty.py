@@ -29,7 +29,7 @@ def link_penalty(model: nn.Module, *, l1: float = 0.0, l2: float = 0.0) -> Tenso
         ValueError: a negative factor, or a model without sparse weights.
     """
     for name, factor in (("l1", l1), ("l2", l2)):
-        check_number(name, factor, "finite and at least 0", lambda f: 0 <= f < math.inf)
+        check_number(f"a finite {name} of at least 0", factor, lambda f: 0 <= f < math.inf)
     weights = [module for module in model.modules() if isinstance(module, SparseWeight)]
     if not weights:
         raise ValueError("expected a model with sparse weights, found none in it")

@@ -170,7 +170,7 @@ class SparseWeight(nn.Module):
             ValueError: density outside (0, 1], epsilon not positive, a gain that is not finite, or
                 not exactly one of density and epsilon.
         """
-        check_number("gain", gain, "finite", math.isfinite)
+        check_number("a finite gain", gain, math.isfinite)
         if (density is None) == (epsilon is None):
             raise ValueError("expected exactly one of density and epsilon")
         if epsilon is not None:
@@ -233,7 +233,9 @@ class SparseWeight(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the values."""
+        """Of the values, or of what a hook computes them from."""
+        for parameter in self._parameters.values():
+            return parameter.dtype
         return self.values.dtype
 
     @property
@@ -285,7 +287,9 @@ class SparseWeight(nn.Module):
 
         For cells, before they hand ``values`` to an operation. The hooks get no inputs.
         """
-        if self._forward_pre_hooks and any(name in self.__dict__ for name in self._saved):
+        if not self._forward_pre_hooks:
+            return
+        if any(not is_parametrized(self, name) for name in computed(self, self._saved)):
             for hook in self._forward_pre_hooks.values():
                 hook(self, ())
 
@@ -313,6 +317,15 @@ class SparseWeight(nn.Module):
         if self.factors is not None:
             self.factors[-1].append(pair)
 
+    def check_rewirable(self) -> None:
+        """Raises ValueError for a weight whose links cannot be replaced, whatever the new ones.
+
+        Its pattern is frozen, or a parametrization or a hook computes a link parameter.
+        """
+        if self.frozen_pattern:
+            raise ValueError(f"expected a weight whose pattern is not frozen, found {self}")
+        check_plain(self, self.link_parameters)
+
     @torch.no_grad()
     def set_pattern(self, pattern: Pattern, values: Tensor, **entries: Tensor) -> None:
         """Replaces the links and their values; ``values`` stays the same Parameter object.
@@ -327,12 +340,9 @@ class SparseWeight(nn.Module):
 
         Raises:
             ValueError: another shape than this weight's, values that do not fit the pattern or
-                are not floating-point, a frozen pattern, or a weight whose values a parametrization
-                or a hook computes.
+                are not floating-point, or see :meth:`check_rewirable`.
         """
-        check_plain(self, self.link_parameters)
-        if self.frozen_pattern:
-            raise ValueError(f"expected a weight whose pattern is not frozen, found {self}")
+        self.check_rewirable()
         self._replace(pattern, values=values, **entries)
 
     def _replace(self, pattern: Pattern, **entries: Tensor) -> None:
@@ -402,7 +412,7 @@ class SparseWeight(nn.Module):
         """The names in a state dict: of what is computed, those that it is computed from."""
         held = {**self._parameters, **self._buffers}.keys() - self._non_persistent_buffers_set
         return [
-            *(name for name in self._saved if name not in computed(self, self._saved)),
+            *(name for name in self._saved if name in held),
             *sorted(held - {*self._saved}),
         ]
 
@@ -463,3 +473,8 @@ class _Parametrizations(nn.ModuleDict):
 
     def __setitem__(self, name: str, module: nn.Module) -> None:
         self._modules[name] = module
+
+    @property
+    def values(self) -> object:
+        """The module of that name, by which ``functional_call`` looks for it, else the method."""
+        return self._modules.get("values", super().values)

@@ -122,13 +122,20 @@ class Dynamic:
                 weight.factors[-1] = []
 
     def rewire(self) -> None:
-        """Rewires every weight now."""
+        """Rewires every weight now.
+
+        Raises:
+            ValueError: a weight whose links cannot be replaced, see
+                :meth:`SparseWeight.check_rewirable`; all are then as before.
+        """
         chosen = [
             i
             for i, weight in enumerate(self.weights)
             if not weight.frozen_pattern and weight.values.requires_grad
         ]
         weights = [self.weights[i] for i in chosen]
+        for weight in weights:
+            weight.check_rewirable()
         keys = [RandomKey(self.seed, self.steps, i) for i in chosen]
         targets = self._targets(weights)
         fraction = self.fraction.at(self.steps)
