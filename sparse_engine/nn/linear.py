@@ -55,6 +55,7 @@ class SparseLinear(LoadsRealParameters):
         check_integer("in_features", in_features, least=0)
         check_integer("out_features", out_features, least=0)
         check_flag("bias", bias)
+        _init.check_density(density)
         self.in_features = in_features
         self.out_features = out_features
         self.weight = SparseWeight.erdos_renyi(

@@ -13,7 +13,13 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from sparse_engine import ops
 from sparse_engine.nn import _init
-from sparse_engine.nn._checks import check_number, check_plain, check_saved, computed
+from sparse_engine.nn._checks import (
+    check_integer,
+    check_number,
+    check_plain,
+    check_saved,
+    computed,
+)
 from sparse_engine.ops import Pattern
 from sparse_engine.ops.pattern import integers
 
@@ -169,7 +175,10 @@ class SparseWeight(nn.Module):
         Raises:
             ValueError: density outside (0, 1], epsilon not positive, a gain that is not finite, or
                 not exactly one of density and epsilon.
+            TypeError: a size that is no int.
         """
+        check_integer("out_features", out_features, least=0)
+        check_integer("in_features", in_features, least=0)
         check_number("a finite gain", gain, math.isfinite)
         if (density is None) == (epsilon is None):
             raise ValueError("expected exactly one of density and epsilon")

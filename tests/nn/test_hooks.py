@@ -139,7 +139,9 @@ def test_a_rewiring_is_refused_and_nothing_changes(way):
     WAYS[way](network.weight_hh_l1)
     network(torch.randn(5, 3, 6))
     before = {name: each.clone() for name, each in network.state_dict().items()}
-    with pytest.raises(ValueError, match=r"remove_parametrizations|prune\.remove.*engine\.topology"):
+    with pytest.raises(
+        ValueError, match=r"remove_parametrizations|prune\.remove.*engine\.topology"
+    ):
         SET(network, None, every=1).step()
     weight = network.weight_hh_l1
     for change in (
@@ -237,3 +239,20 @@ def test_hooks_of_loading_are_called():
 
     weight.register_load_state_dict_pre_hook(rename)
     weight.load_state_dict(state)
+
+
+@EVERY_WAY
+def test_embeddings_and_penalties(way):
+    generator = torch.Generator().manual_seed(1)
+    weight = SparseWeight.erdos_renyi(9, 5, density=0.5, generator=generator)
+    embedding, words = sparse.SparseEmbedding(weight), torch.arange(9)
+    WAYS[way](weight)
+    optimizer = torch.optim.SGD([*sources_of(weight)], lr=0.1)
+    for _ in range(2):
+        vectors, penalty = embedding(words), sparse.link_penalty(embedding, l2=1.0)
+        for hook in weight._forward_pre_hooks.values():
+            hook(weight, ())
+        assert_close(vectors, weight.to_dense())
+        assert_close(penalty, weight.to_dense().square().sum())
+        (vectors.sum() + penalty).backward()
+        optimizer.step()
