@@ -104,12 +104,8 @@ class GroupedWeight(SparseWeight):
         if not frozen:
             raise AttributeError(f"expected a pattern that stays frozen: links need groups, {self}")
 
-    def set_pattern(self, pattern: Pattern, values: Tensor) -> None:
-        """Refuses.
-
-        Raises:
-            ValueError: always, for values alone do not say what is the gain and what the base.
-        """
+    def check_rewirable(self) -> None:
+        """Raises ValueError: values alone do not say what is the gain and what the base."""
         raise ValueError(f"expected a weight whose values are a Parameter, found {self}")
 
     @torch.no_grad()
