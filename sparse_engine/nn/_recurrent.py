@@ -244,6 +244,7 @@ class Recurrent(LoadsRealParameters):
             packed, *final = self._run_packed(packing.pack(x), initial)
             x = packing.pad(packed)
             return x.transpose(0, 1) if batch_first else x, *final
+        self._check_states(initial, x.dtype)
         starts = [
             self._initial(name, state, batch, single)
             for name, state in zip(self.states, initial, strict=True)
@@ -264,6 +265,16 @@ class Recurrent(LoadsRealParameters):
             message = f"expected input of dtype {self._dtype}, found {x.dtype}"
             raise InputError(message.replace("torch.", ""))
 
+    def _check_states(self, initial: tuple[Tensor | None, ...], dtype: torch.dtype) -> None:
+        """Checks that each state is a tensor, of the input's dtype unless autocast is on."""
+        for name, state in zip(self.states, initial, strict=True):
+            if state is None:
+                continue
+            _check_tensor(name, state)
+            if state.dtype != dtype and not torch.is_autocast_enabled(state.device.type):
+                message = f"expected {name} of dtype {dtype}, found {state.dtype}"
+                raise InputError(message.replace("torch.", ""))
+
     def _run_packed(
         self, x: PackedSequence, initial: tuple[Tensor | None, ...]
     ) -> tuple[PackedSequence | Tensor, ...]:
@@ -279,6 +290,7 @@ class Recurrent(LoadsRealParameters):
             for state in initial:
                 if state is not None and state.dim() == 3:
                     torch._check(state.shape[1] == batch)
+        self._check_states(initial, data.dtype)
         starts = []
         for name, state in zip(self.states, initial, strict=True):
             layers = self._initial(name, state, batch, single=False)
@@ -386,14 +398,10 @@ class Recurrent(LoadsRealParameters):
         layers = self.num_layers * self._directions
         if state is None:
             return [None] * layers
-        _check_tensor(name, state)
         size = self._size_of(name)
         expected = [layers, size] if single else [layers, batch, size]
         if [*state.shape] != expected:
             raise InputError(f"expected {name} of shape {expected}, found {[*state.shape]}")
-        if state.dtype != self._dtype and not torch.is_autocast_enabled(state.device.type):
-            message = f"expected {name} of dtype {self._dtype}, found {state.dtype}"
-            raise InputError(message.replace("torch.", ""))
         return (state.unsqueeze(1) if single else state).unbind(0)
 
     def _settings(self) -> dict[str, object]:

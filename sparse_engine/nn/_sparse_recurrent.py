@@ -240,9 +240,9 @@ def pair(hx: tuple[Tensor, Tensor] | None) -> tuple[Tensor | None, Tensor | None
     """The two initial states of an LSTM, or raises TypeError for what is no pair."""
     if hx is None:
         return None, None
-    if not isinstance(hx, tuple | list) or len(hx) != 2:
+    if not isinstance(hx, (tuple, list)) or len(hx) != 2:
         kind = type(hx).__name__
-        found = f"{kind} of {len(hx)}" if isinstance(hx, tuple | list) else kind
+        found = f"{kind} of {len(hx)}" if isinstance(hx, (tuple, list)) else kind
         raise TypeError(f"expected a pair (h0, c0), found {found}")
     return hx
 
