@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from numbers import Real
 
 from torch import Tensor, nn
-from torch.nn.utils.parametrize import is_parametrized
 
 
 def check_integer(name: str, value: object, *, least: int) -> None:
@@ -55,33 +54,6 @@ def check_saved(name: str, saved: Tensor, own: Tensor) -> None:
     """
     if own.is_floating_point() and not saved.is_floating_point():
         raise ValueError(f"expected {name} of a floating-point dtype, found {saved.dtype}")
-
-
-def computed(module: nn.Module, names: Iterable[str]) -> list[str]:
-    """Those of the parameters ``names`` that a parametrization or a hook of the module computes.
-
-    torch.nn.utils.prune, weight_norm and spectral_norm leave a plain attribute in place of the
-    parameter, which their forward pre-hook sets anew.
-    """
-    held = module._parameters.keys() | module._buffers.keys()
-    return [name for name in names if name not in held]
-
-
-def check_plain(module: nn.Module, names: Iterable[str] = ()) -> None:
-    """Raises ValueError where a parametrization, or of ``names`` a hook, computes a parameter."""
-    if is_parametrized(module):
-        raise ValueError(
-            f"expected a module without parametrizations, found one of "
-            f"{[*module.parametrizations]}; remove_parametrizations makes it writable"
-        )
-    hooked = computed(module, names)
-    if hooked:
-        raise ValueError(
-            f"expected {', '.join(hooked)} to be a Parameter, found what a hook makes of "
-            f"{', '.join(module._parameters)}; torch.nn.utils.prune.remove, remove_weight_norm or "
-            "remove_spectral_norm makes it one. To prune links and to grow others use the rules of "
-            "sparse_engine.topology, or SparseWeight.set_pattern"
-        )
 
 
 class LoadsRealParameters(nn.Module):

@@ -19,8 +19,8 @@ from sparse_engine.nn._checks import (
     check_flag,
     check_fraction,
     check_integer,
-    check_plain,
 )
+from sparse_engine.nn._computed import check_plain
 from sparse_engine.nn._packed import Packing, Running, checked_lengths, reversal
 from sparse_engine.ops._autocast import asks_for_bfloat16
 
@@ -244,11 +244,11 @@ class Recurrent(LoadsRealParameters):
             packed, *final = self._run_packed(packing.pack(x), initial)
             x = packing.pad(packed)
             return x.transpose(0, 1) if batch_first else x, *final
-        self._check_states(initial, x.dtype)
         starts = [
             self._initial(name, state, batch, single)
             for name, state in zip(self.states, initial, strict=True)
         ]
+        self._check_dtypes(initial, x.dtype)
         x, *final = self._walk(x, starts)
         if single:
             return x.squeeze(1), *(states.squeeze(1) for states in final)
@@ -265,13 +265,12 @@ class Recurrent(LoadsRealParameters):
             message = f"expected input of dtype {self._dtype}, found {x.dtype}"
             raise InputError(message.replace("torch.", ""))
 
-    def _check_states(self, initial: tuple[Tensor | None, ...], dtype: torch.dtype) -> None:
-        """Checks that each state is a tensor, of the input's dtype unless autocast is on."""
+    def _check_dtypes(self, initial: tuple[Tensor | None, ...], dtype: torch.dtype) -> None:
+        """Checks that each state has the input's dtype, unless autocast is on."""
         for name, state in zip(self.states, initial, strict=True):
-            if state is None:
+            if state is None or state.dtype == dtype:
                 continue
-            _check_tensor(name, state)
-            if state.dtype != dtype and not torch.is_autocast_enabled(state.device.type):
+            if not torch.is_autocast_enabled(state.device.type):
                 message = f"expected {name} of dtype {dtype}, found {state.dtype}"
                 raise InputError(message.replace("torch.", ""))
 
@@ -290,13 +289,13 @@ class Recurrent(LoadsRealParameters):
             for state in initial:
                 if state is not None and state.dim() == 3:
                     torch._check(state.shape[1] == batch)
-        self._check_states(initial, data.dtype)
         starts = []
         for name, state in zip(self.states, initial, strict=True):
             layers = self._initial(name, state, batch, single=False)
             if state is not None and in_order is not None:
                 layers = [layer.index_select(0, in_order) for layer in layers]
             starts.append(layers)
+        self._check_dtypes(initial, data.dtype)
         y, *final = self._walk(data, starts, batch_sizes=batch_sizes)
         if back is not None:
             final = [states.index_select(1, back) for states in final]
@@ -398,6 +397,7 @@ class Recurrent(LoadsRealParameters):
         layers = self.num_layers * self._directions
         if state is None:
             return [None] * layers
+        _check_tensor(name, state)
         size = self._size_of(name)
         expected = [layers, size] if single else [layers, batch, size]
         if [*state.shape] != expected:

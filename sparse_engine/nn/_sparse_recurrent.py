@@ -237,7 +237,7 @@ def note_recurrence(
 
 
 def pair(hx: tuple[Tensor, Tensor] | None) -> tuple[Tensor | None, Tensor | None]:
-    """The two initial states of an LSTM, or raises TypeError for what is no pair."""
+    """Return the two initial states of an LSTM; raise TypeError for what is no pair."""
     if hx is None:
         return None, None
     if not isinstance(hx, (tuple, list)) or len(hx) != 2:

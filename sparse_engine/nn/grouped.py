@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from sparse_engine.nn._checks import check_plain, check_saved
+from sparse_engine.nn._checks import check_saved
+from sparse_engine.nn._computed import check_plain
 from sparse_engine.nn.weight import SparseWeight
 from sparse_engine.ops import Pattern
 from sparse_engine.ops.pattern import integers

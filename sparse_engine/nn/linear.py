@@ -6,12 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from sparse_engine.nn import _init
-from sparse_engine.nn._checks import (
-    LoadsRealParameters,
-    check_flag,
-    check_integer,
-    check_plain,
-)
+from sparse_engine.nn._checks import LoadsRealParameters, check_flag, check_integer
+from sparse_engine.nn._computed import check_plain
 from sparse_engine.nn._pruned import effective, largest
 from sparse_engine.nn.weight import SparseWeight
 

@@ -13,13 +13,8 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from sparse_engine import ops
 from sparse_engine.nn import _init
-from sparse_engine.nn._checks import (
-    check_integer,
-    check_number,
-    check_plain,
-    check_saved,
-    computed,
-)
+from sparse_engine.nn._checks import check_integer, check_number, check_saved
+from sparse_engine.nn._computed import Parametrizations, check_plain, computed
 from sparse_engine.ops import Pattern
 from sparse_engine.ops.pattern import integers
 
@@ -83,7 +78,7 @@ class SparseWeight(nn.Module):
 
     def __setattr__(self, name: str, value: object) -> None:
         if name == "parametrizations" and isinstance(value, nn.ModuleDict):
-            value = _Parametrizations()
+            value = Parametrizations()
         elif name == "qconfig":  # torch.ao.quantization's mark on each module that it looks at
             warnings.warn(
                 "sparse weights stay in floating point: torch.ao.quantization has no kernels for "
@@ -242,7 +237,7 @@ class SparseWeight(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the values, or of what a hook computes them from."""
+        """The dtype of the values, or of what a hook computes them from."""
         for parameter in self._parameters.values():
             return parameter.dtype
         return self.values.dtype
@@ -355,7 +350,7 @@ class SparseWeight(nn.Module):
         self._replace(pattern, values=values, **entries)
 
     def _replace(self, pattern: Pattern, **entries: Tensor) -> None:
-        """:meth:`set_pattern`, frozen or not."""
+        """Do what :meth:`set_pattern` does, whether the pattern is frozen or not."""
         if entries.keys() != set(self.link_parameters):
             raise ValueError(
                 f"expected entries of {sorted(self.link_parameters)}, found {sorted(entries)}"
@@ -397,15 +392,18 @@ class SparseWeight(nn.Module):
         """Takes over the entries of a state dict, or raises ValueError and changes nothing."""
         pattern = self._saved_pattern(saved)
         own = {name: saved[name] for name in saved if name not in ("crow_indices", "col_indices")}
-        if own.keys() == {*self.link_parameters}:
-            return self._replace(pattern, **own)
-        if pattern.nnz != self.nnz:
+        if own.keys() >= {*self.link_parameters}:
+            links = {name: own.pop(name) for name in self.link_parameters}
+            self._check_saved(own)
+            self._replace(pattern, **links)
+        elif pattern.nnz == self.nnz:
+            self._check_saved(own)
+            self._hold_pattern(pattern)
+        else:
             raise ValueError(
                 f"expected {self.nnz} links, as many as the parametrized weight has, found "
                 f"{pattern.nnz}"
             )
-        self._check_saved(own)
-        self._hold_pattern(pattern)
         for name, each in own.items():
             getattr(self, name).copy_(each)
 
@@ -418,12 +416,9 @@ class SparseWeight(nn.Module):
             check_saved(name, each, getattr(self, name))
 
     def _state(self) -> list[str]:
-        """The names in a state dict: of what is computed, those that it is computed from."""
+        """List the names in a state dict; of what is computed, those that it is computed from."""
         held = {**self._parameters, **self._buffers}.keys() - self._non_persistent_buffers_set
-        return [
-            *(name for name in self._saved if name in held),
-            *sorted(held - {*self._saved}),
-        ]
+        return [*(name for name in self._saved if name in held), *sorted(held - {*self._saved})]
 
     def _saved_pattern(self, saved: Mapping[str, Tensor]) -> Pattern:
         crow, col = (saved[name].cpu().clone() for name in ("crow_indices", "col_indices"))
@@ -439,16 +434,9 @@ class SparseWeight(nn.Module):
         unexpected_keys: list[str],
         error_msgs: list[str],
     ) -> None:
+        of_torch = local_metadata, strict, missing_keys, unexpected_keys, error_msgs
         for hook in self._load_state_dict_pre_hooks.values():
-            hook(
-                state_dict,
-                prefix,
-                local_metadata,
-                strict,
-                missing_keys,
-                unexpected_keys,
-                error_msgs,
-            )
+            hook(state_dict, prefix, *of_torch)
         names = self._state()
         absent = [prefix + name for name in names if prefix + name not in state_dict]
         if strict:
@@ -472,18 +460,3 @@ class SparseWeight(nn.Module):
         out_features, in_features = self.shape
         size = f"{out_features} x {in_features}, nnz={self.nnz}, density={self.density:.4g}"
         return f"{size}, frozen pattern" if self.frozen_pattern else size
-
-
-class _Parametrizations(nn.ModuleDict):
-    """What torch.nn.utils.parametrize keeps its modules in, where one may be called "values".
-
-    A plain ModuleDict refuses that name, which is one of its own methods.
-    """
-
-    def __setitem__(self, name: str, module: nn.Module) -> None:
-        self._modules[name] = module
-
-    @property
-    def values(self) -> object:
-        """The module of that name, by which ``functional_call`` looks for it, else the method."""
-        return self._modules.get("values", super().values)

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from sparse_engine.nn._checks import check_plain
+from sparse_engine.nn._computed import check_plain
 from sparse_engine.nn.weight import SparseWeight
 from sparse_engine.ops import Rewired
 
