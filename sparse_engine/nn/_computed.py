@@ -28,7 +28,7 @@ def check_plain(module: nn.Module, names: Iterable[str] = ()) -> None:
     hooked = computed(module, names)
     if hooked:
         raise ValueError(
-            f"expected {', '.join(hooked)} to be a Parameter, found what a hook makes of "
+            f"expected {', '.join(hooked)} to be a Parameter, found what is computed from "
             f"{', '.join(module._parameters)}; torch.nn.utils.prune.remove, remove_weight_norm or "
             "remove_spectral_norm makes it one. To prune links and to grow others use the rules of "
             "sparse_engine.topology, or SparseWeight.set_pattern"

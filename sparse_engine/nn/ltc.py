@@ -145,12 +145,16 @@ class SparseLTC(Recurrent):
 
     @torch.no_grad()
     def clip_(self) -> None:
-        """Brings cm into [1e-6, 1000], gleak into [1e-5, 1000] and every W into [0, 1000]."""
+        """Brings cm into [1e-6, 1000], gleak into [1e-5, 1000] and every W into [0, 1000].
+
+        Raises:
+            AttributeError: one of them is no Parameter, but computed from others.
+        """
         for name, _ in self._layers():
-            getattr(self, f"cm_{name}").clamp_(1e-6, 1e3)
-            getattr(self, f"gleak_{name}").clamp_(1e-5, 1e3)
+            self.get_parameter(f"cm_{name}").clamp_(1e-6, 1e3)
+            self.get_parameter(f"gleak_{name}").clamp_(1e-5, 1e3)
             for kind in ("ih", "hh"):
-                getattr(self, f"weight_{kind}_{name}").values.clamp_(0, 1e3)
+                self.get_parameter(f"weight_{kind}_{name}.values").clamp_(0, 1e3)
 
     def _configure(self, settings: Mapping[str, object]) -> None:
         super()._configure(settings)

@@ -13,7 +13,8 @@ from torch.testing import assert_close
 
 from sparse_engine import nn as sparse
 from sparse_engine.nn import FixedSigns, GroupedWeight, SparseLinear, SparseRNN, SparseWeight
-from sparse_engine.topology import SET
+from sparse_engine.ops import RandomKey
+from sparse_engine.topology import SET, RandomSigns, apply_signs
 
 OPTIONS = {"density": 0.3, "input_density": 0.5, "bidirectional": True, "dtype": torch.float64}
 MODULES = {
@@ -134,6 +135,14 @@ def test_functional_call_and_compile_take_other_sources(way):
 
 
 @EVERY_WAY
+def test_conductances_that_are_computed_are_not_clipped_in_vain(way):
+    network = sparse.SparseLTC(6, 21, density=0.3)
+    WAYS[way](network.weight_hh_l0)
+    with pytest.raises(AttributeError, match=r"`values` is not an nn\.Parameter"):
+        network.clip_()
+
+
+@EVERY_WAY
 def test_a_rewiring_is_refused_and_nothing_changes(way):
     network = small()
     WAYS[way](network.weight_hh_l1)
@@ -144,7 +153,10 @@ def test_a_rewiring_is_refused_and_nothing_changes(way):
     ):
         SET(network, None, every=1).step()
     weight = network.weight_hh_l1
+    key = RandomKey(0)
     for change in (
+        lambda: SET(network, None),
+        lambda: apply_signs(weight, RandomSigns(), key),
         lambda: weight.set_pattern(weight.pattern, torch.zeros(weight.nnz)),
         weight.reset_parameters,
         lambda: FixedSigns(weight),
