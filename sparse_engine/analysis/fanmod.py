@@ -37,7 +37,7 @@ def read_fanmod(path: str | Path, *, nodes: int | None = None) -> csr_array | Fa
     """
     if is_fanmod_motifs(path):
         return read_fanmod_motifs(path)
-    return convert.to_scipy(read_graph(path, form="fanmod", nodes=nodes))
+    return convert.to_scipy(read_graph(path, format="fanmod", nodes=nodes))
 
 
 def write_fanmod(w: GraphLike, path: str | Path) -> None:

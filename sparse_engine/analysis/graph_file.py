@@ -16,13 +16,13 @@ GraphFormat = Literal["edges", "fanmod"]
 
 
 def read_graph(
-    path: str | Path, *, form: GraphFormat | None = None, nodes: int | None = None
+    path: str | Path, *, format: GraphFormat | None = None, nodes: int | None = None
 ) -> SparseWeight:
     """Read a square weight of float64 from a text file.
 
     Args:
         path: of an edge list, see :func:`sparse_engine.convert.read_edge_list`.
-        form: what the third column is; without it a weight, unless that is in doubt: the file has
+        format: what the third column is; without it a weight, unless that is in doubt: the file has
             no header and the column holds nothing but 1 and 2.
         nodes: how many there are; by default as many as the largest number asks for.
 
@@ -35,9 +35,9 @@ def read_graph(
     if nodes is not None and not 0 <= nodes < 2**31:
         raise ValueError(f"expected nodes in [0, 2^31), found {nodes}")
     table = read_edge_table(path)
-    if form == "fanmod":
+    if format == "fanmod":
         table = table._replace(values=_signs(table))
-    elif form is None and _may_be_colours(table):
+    elif format is None and _may_be_colours(table):
         raise ValueError(
             f"expected weights in the third column of {path}, found nothing but 1 and 2, which are "
             "colours in files of FANMOD: say which they are (read_fanmod or read_edge_list, on the "

@@ -1,4 +1,4 @@
-"""A check of SciPy's matrices before SciPy's compiled code, which trusts their arrays, sees them."""
+"""A check of SciPy's matrices, whose arrays SciPy's compiled code trusts."""
 
 from __future__ import annotations
 
@@ -25,9 +25,7 @@ def check_scipy(matrix: SciPyMatrix) -> None:
             f"expected a real matrix, found {len(matrix.shape)} dimensions of {matrix.dtype}"
         )
     if matrix.format in ("csr", "csc", "bsr"):
-        check_compressed(
-            matrix.format, matrix.shape, matrix.indptr, matrix.indices, matrix.data
-        )
+        check_compressed(matrix.format, matrix.shape, matrix.indptr, matrix.indices, matrix.data)
     elif matrix.format == "lil":
         lengths = [[*map(len, lists)] for lists in (matrix.rows, matrix.data)]
         if lengths[0] != lengths[1] or len(lengths[0]) != matrix.shape[0]:
@@ -76,6 +74,4 @@ def check_compressed(
     wrong = (indices < 0) | (indices >= minor)
     if wrong.any():
         at = int(wrong.argmax())
-        raise ValueError(
-            f"expected indices in [0, {minor}), found {indices[at]} at position {at}"
-        )
+        raise ValueError(f"expected indices in [0, {minor}), found {indices[at]} at position {at}")
