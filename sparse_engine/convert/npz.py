@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import zipfile
 from pathlib import Path
 
@@ -22,6 +23,7 @@ ARRAYS = {
     "coo": {"row": 1, "col": 1, "data": 1},
     "dia": {"offsets": 1, "data": 2},
 }
+HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 # A file may unpack to so many bytes, or to so many times its size: real matrices stay far below.
 ALWAYS_UNPACKED = 1 << 28
 MOST_PACKED = 100
@@ -37,21 +39,21 @@ def read_npz(path: str | Path) -> scipy.sparse.csr_array:
 
     Args:
         path: of a file in any of SciPy's formats. Values of float32 and float64 are kept; other
-            real numbers may become float64.
+            real numbers become float64.
 
     Raises:
         ValueError: not such a file, a damaged one, one that unpacks to implausibly much, or a
             matrix that :func:`~sparse_engine.convert.from_scipy` refuses.
         OSError: the file cannot be read.
     """
-    path = Path(path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return as_canonical(_matrix(archive, path.stat().st_size))
-    except (OSError, MemoryError):
-        raise
-    except Exception as error:  # what zipfile raises for damaged files is not documented
-        raise ValueError(f"expected an npz file of SciPy in {path}, found: {error}") from error
+    with open(path, "rb") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                return as_canonical(_matrix(archive, os.fstat(file.fileno()).st_size))
+        except MemoryError:
+            raise
+        except Exception as error:  # what zipfile raises for damaged files is not documented
+            raise ValueError(f"expected an npz file of SciPy in {path}, found: {error}") from error
 
 
 def _matrix(archive: zipfile.ZipFile, size: int) -> SciPyMatrix:
@@ -68,6 +70,8 @@ def _matrix(archive: zipfile.ZipFile, size: int) -> SciPyMatrix:
         for name, dimensions in ARRAYS[form].items()
     }
     data = arrays.pop("data")
+    if data.dtype not in (np.float32, np.float64):
+        data = data.astype(np.float64)
     most = plausible_units(data.size)
     if len(shape) != 2 or not all(0 <= extent <= most for extent in shape):
         raise ValueError(
@@ -97,8 +101,9 @@ def _array(
         raise ValueError(f"expected {name} of at most {most:,} bytes, found {info.file_size:,}")
     with archive.open(info) as file:
         version = npy.read_magic(file)
-        headers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
-        shape, _, dtype = headers[version](file)
+        if version not in HEADERS:
+            raise ValueError(f"expected {name} in version 1.0 or 2.0 of npy, found {version}")
+        shape, _, dtype = HEADERS[version](file)
         if dtype.kind not in kinds or len(shape) != dimensions:
             raise ValueError(
                 f"expected {name} of {dimensions} dimensions and a dtype of kind {kinds!r}, found "
