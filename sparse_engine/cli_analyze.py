@@ -83,7 +83,6 @@ class Analyze:
         graphs = dict(self._graphs())
         records, nulls = {}, {}
         for name, w in tqdm(graphs.items(), unit="graph", leave=False, disable=None):
-            _warn_of_one_sign(name, w)
             parts = {
                 "structure": analysis.structure(w),
                 "balance": analysis.structural_balance(w),
@@ -101,6 +100,7 @@ class Analyze:
             if not self.json:
                 tables = map(_columns, (censuses["census"], censuses["feed_forward_loops"]))
                 tqdm.write("\n\n".join([name, *map(str, parts.values()), *tables]) + "\n")
+            _warn_of_one_sign(name, w)
         if self.json:
             print(json.dumps(records, indent=1))
         if self.plot is not None:

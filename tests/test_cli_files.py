@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from scipy.sparse import save_npz
 
+from sparse_engine.analysis import signed_network
 from sparse_engine.cli import main
 from sparse_engine.convert import npz
 from sparse_engine.nn import GroupedWeight, SparseRNN
@@ -110,6 +112,15 @@ def test_npz(refused, tmp_path, command, case):
         np.savez("w.npz", **(members | change))
     line = refused(command, *["w.npz"] * (1 + (command == "distance")))
     assert message in line and "w.npz" in line
+
+
+@pytest.mark.parametrize("nodes", [8, 100])
+def test_infinite_values(refused, nodes):
+    """A graph of either size of which eigenvalues are found in different ways."""
+    w = signed_network(nodes, 0.5)
+    w.data[3] = np.inf
+    save_npz("w.npz", w)
+    assert "expected finite values, found inf at link 3" in refused("analyze", "w.npz")
 
 
 def test_a_zip_bomb(refused, monkeypatch):
