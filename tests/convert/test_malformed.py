@@ -4,6 +4,7 @@ import networkx as nx
 import numpy as np
 import pytest
 import scipy.sparse
+import torch
 
 from sparse_engine import analysis, convert
 from sparse_engine.analysis import RecurrentLayer
@@ -97,3 +98,27 @@ def test_the_census_does_not_depend_on_the_format():
     expected = nx.triadic_census(nx.from_scipy_sparse_array(w.T, create_using=nx.DiGraph))
     for form in ("csr", "csc", "coo", "lil"):
         assert analysis.triad_census(w.asformat(form)) == expected
+
+
+@pytest.mark.parametrize(
+    ("tensor", "message"),
+    [
+        (torch.sparse_coo_tensor([[0]], torch.ones(1, 2), (2, 2)), "may have dense dimensions"),
+        (
+            torch.sparse_coo_tensor([[0], [-9]], [1.0], (2, 2), check_invariants=False),
+            "expected cols in .*, found -9",
+        ),
+        (
+            torch.sparse_csr_tensor([0, 40, 2], [0, 1], [1.0, 1], (2, 2), check_invariants=False),
+            "found 40 after 0 at position 1",
+        ),
+        (
+            torch.sparse_csr_tensor([0, 1, 2], [0, 9], [1.0, 1], (2, 2), check_invariants=False),
+            "found 9 at position 1",
+        ),
+    ],
+)
+def test_tensors(tensor, message):
+    for take in (convert.from_torch, analysis.triad_census):
+        with pytest.raises(ValueError, match=message):
+            take(tensor)
