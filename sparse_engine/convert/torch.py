@@ -17,8 +17,8 @@ def from_torch(tensor: Tensor) -> SparseWeight:
     """
     if tensor.dim() != 2 or (tensor.layout == torch.sparse_coo and tensor.dense_dim()):
         raise ValueError(
-            f"expected a matrix of numbers, found shape {[*tensor.shape]} in {tensor.layout}, which "
-            "may have dense dimensions"
+            f"expected a matrix of numbers, found {tensor.layout} of shape {[*tensor.shape]}, "
+            "which may have dense dimensions"
         )
     tensor = tensor.detach()
     shape = tuple(tensor.shape)
