@@ -1,6 +1,7 @@
 """Files of every format, damaged at random: the command line reads each or refuses it in a line."""
 
 import io
+import shutil
 import time
 import zipfile
 
@@ -13,7 +14,7 @@ from scipy.sparse import random_array, save_npz
 
 from sparse_engine import convert
 from sparse_engine.analysis import write_fanmod
-from sparse_engine.cli import MENDABLE
+from sparse_engine.cli import MENDABLE, Train
 from sparse_engine.cli_analyze import Analyze
 from sparse_engine.cli_distance import Distance
 from sparse_engine.nn import GroupedWeight, SparseRNN
@@ -150,14 +151,40 @@ def test_damaged_files_are_read_or_refused(name, tmp_path, capsys):
         Analyze(files=(path,), format=form, json=True),
         Distance(networks=(whole, path), json=True),
     ]
-    end, refused = time.monotonic() + SECONDS / len(FORMATS), 0
-    while time.monotonic() < end:
+
+    def damage():
         path.write_bytes(damaged(content, path, rng))
+
+    assert refusals(commands, damage, SECONDS / len(FORMATS), capsys)
+
+
+def test_damaged_runs_are_read_or_refused(tmp_path, capsys):
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    quick = {"task": "mackey-glass", "hidden": 12, "density": 0.3, "steps": 2, "every": 1}
+    Train(**quick, threads=1, out=whole)()
+    rng = np.random.default_rng(0)
+    files = sorted(file.name for file in whole.iterdir() if file.suffix != ".png")
+
+    def damage():
+        shutil.rmtree(run, ignore_errors=True)
+        shutil.copytree(whole, run)
+        file = run / rng.choice(files)
+        file.write_bytes(with_bytes_changed(file.read_bytes(), rng))
+
+    commands = [Analyze(files=(run,), json=True), Train(**quick, out=run, resume=True)]
+    assert refusals(commands, damage, SECONDS / 2, capsys)
+
+
+def refusals(commands, damage, seconds, capsys):
+    """How often commands refused what was damaged anew each time; other errors are let through."""
+    end, refused = time.monotonic() + seconds, 0
+    while time.monotonic() < end:
+        damage()
         for command in commands:
             try:
                 command()
             except MENDABLE as error:
                 assert str(error) or isinstance(error, MemoryError)
                 refused += 1
-    capsys.readouterr()
-    assert refused
+        capsys.readouterr()
+    return refused
