@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
 import tyro
+from scipy.sparse.linalg import ArpackError
 
 from sparse_engine import runtime
 from sparse_engine.cli_analyze import Analyze
 from sparse_engine.cli_distance import Distance
+from sparse_engine.memory import asking_for
 from sparse_engine.tasks import TASKS
 from sparse_engine.topology import Balance, Dynamic
 from sparse_engine.train import RULES, RuleOptions, Run, Settings
 
+DESCRIPTION = "Truly sparse recurrent networks: train, analyze, and see what they run on."
 DEFAULTS = Settings()
+# Far more than of any machine; OpenMP ends the process where it cannot start so many.
+MOST_THREADS = 1024
 RULE_HELP = "How the wiring changes. " + "; ".join(f"{n}: {r.summary}" for n, r in RULES.items())
 
 
@@ -74,6 +80,10 @@ class Train:
         """Runs the command; returns its exit status."""
         if self.threads < 0:
             raise ValueError(f"expected --threads of at least 0, found {self.threads}")
+        if self.threads > MOST_THREADS:
+            raise ValueError(f"expected --threads of at most {MOST_THREADS}, found {self.threads}")
+        if self.hidden >= 2**31:
+            raise ValueError(f"expected --hidden below 2^31, found {self.hidden}")
         if self.balance_every < 0:
             raise ValueError(f"expected --balance-every of at least 0, found {self.balance_every}")
         if self.threads:
@@ -87,21 +97,22 @@ class Train:
             seed=self.seed,
         )
         task = TASKS[self.task]()
-        run = Run(
-            self.out,
-            task,
-            settings,
-            self._rule,
-            description={
-                "name": self.rule,
-                "fraction": self.fraction,
-                "every": self.every,
-                "final_density": self.final_density,
-            },
-            measures=[Balance(every=self.balance_every)] if self.balance_every else [],
-            resume=self.resume,
-        )
-        result = run.train()
+        with asking_for(f"a network of {self.hidden} units at density {self.density}"):
+            run = Run(
+                self.out,
+                task,
+                settings,
+                self._rule,
+                description={
+                    "name": self.rule,
+                    "fraction": self.fraction,
+                    "every": self.every,
+                    "final_density": self.final_density,
+                },
+                measures=[Balance(every=self.balance_every)] if self.balance_every else [],
+                resume=self.resume,
+            )
+            result = run.train()
         if not result.finished:
             print(f"interrupted at step {run.step} of {self.steps}; go on with --resume")
         print(f"{task.metric:16} {result.metric:.3e}")
@@ -142,23 +153,54 @@ Command = (
 )
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Entry point of ``sparse-engine``; returns the exit status.
+# What a person can mend: a value, a file, the memory that is asked for, a graph too symmetric for
+# ARPACK.
+MENDABLE = (ValueError, OSError, FloatingPointError, MemoryError, ArpackError)
 
-    What a person can mend (a bad value, a missing file, a damaged checkpoint) is one line on
-    stderr and status 2.
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run ``sparse-engine``; returns the exit status.
+
+    What a person can mend (a bad value, a missing or damaged file, memory that is not there, an
+    output that nobody reads any more) is one line on stderr and status 2.
     """
-    command: Callable[[], int] = tyro.cli(
-        Command,  # type: ignore[arg-type]
-        prog="sparse-engine",
-        description="Truly sparse recurrent networks: train, analyze, and see what they run on.",
-        args=arguments,
-        config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff),
-    )
     try:
-        return command()
+        return _run(arguments)
     except KeyboardInterrupt:
         return 130
-    except (ValueError, OSError, FloatingPointError) as error:
-        print(f"sparse-engine: {error}", file=sys.stderr)
-        return 2
+    except BrokenPipeError:
+        return _refuse("expected a reader of the output, found its pipe closed")
+    except MENDABLE as error:
+        return _refuse(" ".join(str(error).split()) or type(error).__name__)
+
+
+def _run(arguments: list[str] | None) -> int:
+    try:
+        command = tyro.cli(
+            Command,  # type: ignore[arg-type]
+            prog="sparse-engine",
+            description=DESCRIPTION,
+            args=arguments,
+            config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff),
+        )
+        return command()
+    finally:
+        _flush()
+
+
+def _flush() -> None:
+    """Write what was printed now: at exit a closed pipe or a full disk would be a traceback."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # What could not be written is still there, and would be tried again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
+
+
+def _refuse(reason: str) -> int:
+    with suppress(OSError):  # stderr may be closed, too
+        print(f"sparse-engine: {reason}", file=sys.stderr)
+    return 2

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
+from scipy.sparse import csr_array
 from tqdm.auto import tqdm
 
 from sparse_engine import analysis, convert
 from sparse_engine.analysis import DegreePreserving, ErdosRenyi, NullModel, SignShuffle
-from sparse_engine.analysis.graph import GraphLike
+from sparse_engine.analysis.graph_file import GraphFormat
 from sparse_engine.nn import SparseWeight
 from sparse_engine.train import read_weights
 
@@ -25,7 +27,15 @@ NULLS = {
 }
 FILES_HELP = (
     "Run folders, safetensors files, npz files of SciPy (rows are targets), or edge lists: "
-    '"Id,Source,Target,Weight" with that header, or tab-separated without one.'
+    '"Id,Source,Target,Weight" with that header, or tab-separated without one, also FANMOD\'s.'
+)
+FORMAT_HELP = (
+    "What the third column of edge lists is. edges: a weight; fanmod: FANMOD's colour, 1 for "
+    "positive and 2 for negative. To be given where the column has nothing but 1 and 2."
+)
+NODES_HELP = (
+    "Nodes of each edge list, which does not tell of those without links at the end; by default as "
+    "many as its largest number asks for."
 )
 NULL_HELP = (
     "What random graphs to compare with. sign-shuffle: the same links; degree: links in and out of "
@@ -54,6 +64,8 @@ class Analyze:
     """Graphs of the null model, at least 2."""
     seed: int = 0
     """Of the null model, at least 0."""
+    format: Annotated[GraphFormat | None, tyro.conf.arg(metavar="FORMAT", help=FORMAT_HELP)] = None
+    nodes: Annotated[int | None, tyro.conf.arg(metavar="N", help=NODES_HELP)] = None
     without_zeros: bool = False
     """Leave out links of value 0, which have no sign, such as a rewiring has just made."""
     json: bool = False
@@ -62,7 +74,7 @@ class Analyze:
     """Draw degrees, weights and feed-forward loops, a row for each graph, into this PNG file."""
 
     def __call__(self) -> int:
-        """Runs the command; returns its exit status."""
+        """Run the command; returns its exit status."""
         if not self.files:
             raise ValueError("expected at least one file")
         for name, least in (("samples", 2), ("seed", 0)):
@@ -88,33 +100,40 @@ class Analyze:
             if not self.json:
                 tables = map(_columns, (censuses["census"], censuses["feed_forward_loops"]))
                 tqdm.write("\n\n".join([name, *map(str, parts.values()), *tables]) + "\n")
+            _warn_of_one_sign(name, w)
         if self.json:
             print(json.dumps(records, indent=1))
         if self.plot is not None:
             _draw(graphs, nulls, self.plot)
         return 0
 
-    def _graphs(self) -> Iterator[tuple[str, GraphLike]]:
+    def _graphs(self) -> Iterator[tuple[str, csr_array]]:
         for file in self.files:
-            weights = read_weights(file)
+            weights = read_weights(file, format=self.format, nodes=self.nodes)
             square = {name: w for name, w in weights.items() if w.shape[0] == w.shape[1]}
             if not square:
                 shapes = ", ".join(f"{' x '.join(map(str, w.shape))}" for w in weights.values())
                 raise ValueError(f"expected a square weight in {file}, found {shapes}")
             for name, w in square.items():
+                w = convert.to_scipy(w) if isinstance(w, SparseWeight) else w
                 if self.without_zeros:
-                    w = convert.to_scipy(w) if isinstance(w, SparseWeight) else w
                     w.eliminate_zeros()
                 yield f"{file}:{name}" if len(square) > 1 else str(file), w
 
 
+def _warn_of_one_sign(name: str, w: csr_array) -> None:
+    if w.nnz and not (w.data < 0).any():
+        warning = f"no link of {name} is negative, which makes every semicycle balanced"
+        tqdm.write(f"sparse-engine: warning: {warning}", file=sys.stderr)
+
+
 def _columns(counts: dict[str, int]) -> str:
-    """Four of the counts in each line."""
+    """Return a table of the counts, four in each line."""
     cells = [f"{name:>6}{count:>16,}" for name, count in counts.items()]
     return "\n".join("".join(cells[first : first + 4]) for first in range(0, len(cells), 4))
 
 
-def _draw(graphs: dict[str, GraphLike], nulls: dict[str, NullModel], path: Path) -> None:
+def _draw(graphs: dict[str, csr_array], nulls: dict[str, NullModel], path: Path) -> None:
     from sparse_engine import plot
 
     with plot.panels(path, len(graphs), 3, size=(14, 4 * len(graphs))) as rows:

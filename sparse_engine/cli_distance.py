@@ -42,6 +42,14 @@ class Distance:
     ]
     inputs_as_rows: bool = False
     """The rows of npz files are inputs, their columns units."""
+    nodes: Annotated[
+        int | None,
+        tyro.conf.arg(
+            metavar="N",
+            help="Units of each edge list; by default as many as the largest number in the layer's "
+            "files asks for.",
+        ),
+    ] = None
     bias: Literal["none", "leave-out", "keep"] = "none"
     """Whether the last input of each npz file is a bias, and whether it counts."""
     recurrent: bool = False
@@ -56,7 +64,7 @@ class Distance:
     """Draw the mean over the layers as a heat map, into this PNG file."""
 
     def __call__(self) -> int:
-        """Runs the command; returns its exit status."""
+        """Run the command; returns its exit status."""
         if len(self.networks) < 2:
             raise ValueError(f"expected at least two networks, found {len(self.networks)}")
         matrix = distance_matrix(
@@ -92,7 +100,7 @@ class Distance:
     def _read(self) -> list[NetworkLike]:
         networks = [self._network(path) for path in self.networks]
         listed = [network for network in networks if isinstance(network, list)]
-        # Edge lists do not tell of units without links at the end.
+        # Without --nodes edge lists do not tell of units without links at the end.
         for layers in zip(*listed, strict=False):
             edges = [layer for layer in layers if isinstance(layer, _EdgeList)]
             size = max((layer.shape[0] for layer in edges), default=0)
@@ -105,7 +113,7 @@ class Distance:
 
     def _network(self, path: Path) -> NetworkLike:
         if path.suffix == ".safetensors" or (path / "checkpoint.json").exists():
-            return read_weights(path)
+            return read_weights(path, nodes=self.nodes)
         if not path.is_dir():
             return [self._layer(path)]
         files = sorted(file for file in path.iterdir() if file.suffix in (".npz", *EDGE_LISTS))
@@ -114,16 +122,18 @@ class Distance:
         return [self._layer(file) for file in files]
 
     def _layer(self, path: Path) -> csr_array:
-        (w,) = read_weights(path).values()
-        if path.suffix in EDGE_LISTS:
+        if path.suffix != ".npz":
+            # Whether the third column is a weight or a colour does not matter here.
+            (w,) = read_weights(path, format="edges", nodes=self.nodes).values()
             return _EdgeList(convert.to_scipy(w))
+        (w,) = read_weights(path, nodes=self.nodes).values()
         if self.inputs_as_rows:
             w = w.T.tocsr()
         return w[:, :-1] if self.bias == "leave-out" else w
 
 
 class _EdgeList(csr_array):
-    """A layer whose size is a guess."""
+    """A layer whose size may be a guess."""
 
 
 def _table(matrix: np.ndarray) -> str:

@@ -18,6 +18,8 @@ from sparse_engine.analysis.distance import match_networks as match_networks
 from sparse_engine.analysis.distance import topology_distance as topology_distance
 from sparse_engine.analysis.fanmod import read_fanmod as read_fanmod
 from sparse_engine.analysis.fanmod import write_fanmod as write_fanmod
+from sparse_engine.analysis.fanmod_motifs import FanmodMotif as FanmodMotif
+from sparse_engine.analysis.fanmod_motifs import FanmodMotifs as FanmodMotifs
 from sparse_engine.analysis.feed_forward import find_feed_forward_loops as find_feed_forward_loops
 from sparse_engine.analysis.lesion import Lesions as Lesions
 from sparse_engine.analysis.lesion import lesion as lesion

@@ -1,4 +1,4 @@
-"""Signed networks in FANMOD's format: ``source<TAB>target<TAB>colour``, without a header.
+"""FANMOD's files: signed networks, ``source<TAB>target<TAB>colour``, and the motifs it counted.
 
 Colour 1 is a positive link, 2 a negative one. The published networks of Zhang et al. (2023) are
 such files.
@@ -9,39 +9,39 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import torch
 from scipy.sparse import csr_array
 
 from sparse_engine import convert
+from sparse_engine.analysis.fanmod_motifs import FanmodMotifs, is_fanmod_motifs, read_fanmod_motifs
 from sparse_engine.analysis.graph import GraphLike, as_csr
+from sparse_engine.analysis.graph_file import read_graph
 from sparse_engine.files import write_atomically
 
 
-def read_fanmod(path: str | Path, *, nodes: int | None = None) -> csr_array:
-    """Reads a network of values +1 and -1, float64 ``[nodes, nodes]``, rows are targets.
+def read_fanmod(path: str | Path, *, nodes: int | None = None) -> csr_array | FanmodMotifs:
+    """Read a file of FANMOD's: a signed network, or the motifs that it counted in one.
 
     Args:
-        path: of the file.
-        nodes: how many; by default as many as the largest number in the file asks for.
+        path: of the file; the first line tells which it is.
+        nodes: how many a network has; by default as many as the largest number asks for.
+
+    Returns:
+        Of a network the values +1 and -1, float64 ``[nodes, nodes]``, rows are targets. Of a
+        motif file (FANMOD's CSV) the :class:`FanmodMotifs`.
 
     Raises:
-        ValueError: a colour other than 1 and 2, or whatever
-            :func:`sparse_engine.convert.read_edge_list` refuses.
+        ValueError: a colour other than 1 and 2; whatever
+            :func:`sparse_engine.convert.read_edge_list` refuses; or a damaged motif file, or one
+            of motifs that do not have three nodes.
         OSError: the file cannot be read.
     """
-    shape = None if nodes is None else (nodes, nodes)
-    graph = convert.to_scipy(convert.read_edge_list(path, shape=shape, dtype=torch.float64))
-    wrong = ~np.isin(graph.data, [1, 2])
-    if wrong.any():
-        raise ValueError(
-            f"expected colours 1 and 2 in {path}, found {graph.data[wrong.argmax()]:g}"
-        )
-    graph.data = 3 - 2 * graph.data
-    return graph
+    if is_fanmod_motifs(path):
+        return read_fanmod_motifs(path)
+    return convert.to_scipy(read_graph(path, format="fanmod", nodes=nodes))
 
 
 def write_fanmod(w: GraphLike, path: str | Path) -> None:
-    """Writes the signs of a graph's links, atomically, in the order of sources and targets.
+    """Write the signs of a graph's links, atomically, in the order of sources and targets.
 
     Raises:
         TypeError: not a graph.

@@ -11,6 +11,8 @@ import torch
 
 from sparse_engine import convert
 from sparse_engine.analysis._triads import Graph
+from sparse_engine.analysis.graph_file import read_graph
+from sparse_engine.convert.scipy import as_canonical, view_as_scipy
 from sparse_engine.nn import SparseWeight
 
 #: A square weight, of which ``W[i, j]`` is the link from node j to node i; or a file of edges.
@@ -24,7 +26,7 @@ POSITIVE, NEGATIVE, ZERO = 1, 2, 3
 
 
 def as_csr(w: GraphLike) -> scipy.sparse.csr_array:
-    """The links of a graph as a valid CSR array, stored zeros included.
+    """Return the links of a graph as a valid CSR array, stored zeros included.
 
     Args:
         w: a :class:`SparseWeight`, a SciPy sparse array or matrix, a ``torch.sparse_csr`` or
@@ -32,29 +34,34 @@ def as_csr(w: GraphLike) -> scipy.sparse.csr_array:
 
     Raises:
         TypeError: anything else.
-        ValueError: not square, a value that is not a number, or what :mod:`sparse_engine.convert`
-            refuses, such as a link that is given twice.
+        ValueError: not square, a value that is not a number, what :mod:`sparse_engine.convert`
+            refuses, such as a link that is given twice, or an edge list whose third column may
+            be FANMOD's colours, which :func:`~sparse_engine.analysis.read_fanmod` reads.
     """
     if isinstance(w, str | Path):
-        w = convert.read_edge_list(w, dtype=torch.float64)
+        w = read_graph(w)
     elif isinstance(w, nx.Graph):
         w = convert.from_networkx(w, dtype=torch.float64)
     elif isinstance(w, torch.Tensor):
         w = convert.from_torch(w)
-    elif scipy.sparse.issparse(w) and not _is_canonical(w):
-        w = convert.from_scipy(w)
-    elif not isinstance(w, SparseWeight) and not scipy.sparse.issparse(w):
+    # Views: analyses only read, and 10^7 links are not worth a copy.
+    if isinstance(w, SparseWeight):
+        csr = view_as_scipy(w)
+    elif scipy.sparse.issparse(w):
+        csr = as_canonical(w)
+    else:
         raise TypeError(
             "expected a SparseWeight, a SciPy or torch sparse matrix, a networkx.DiGraph or the "
             f"path of an edge list, found {type(w).__name__}"
         )
-    out_features, in_features = w.shape
+    out_features, in_features = csr.shape
     if out_features != in_features:
         raise ValueError(
             f"expected a square weight, found {out_features} x {in_features}: a graph has one set "
             "of nodes"
         )
-    csr = _shared(w) if isinstance(w, SparseWeight) else scipy.sparse.csr_array(w)
+    if csr.dtype not in (np.float32, np.float64):
+        csr = csr.astype(np.float64)
     wrong = np.isnan(csr.data)
     if wrong.any():
         raise ValueError(f"expected values that are numbers, found nan at link {wrong.argmax()}")
@@ -78,24 +85,3 @@ def native(csr: scipy.sparse.csr_array) -> Graph:
 def threads() -> int:
     """As many threads as torch uses; no result depends on it."""
     return torch.get_num_threads()
-
-
-def _shared(weight: SparseWeight) -> scipy.sparse.csr_array:
-    """A view of a weight on the CPU: analyses only read, and 10^7 links are not worth a copy."""
-    parts = (weight.values.detach(), weight.col_indices, weight.crow_indices)
-    return scipy.sparse.csr_array(tuple(part.cpu().numpy() for part in parts), shape=weight.shape)
-
-
-def _is_canonical(matrix: scipy.sparse.sparray | scipy.sparse.spmatrix) -> bool:
-    """Whether a matrix is CSR, with sorted and unique columns, that needs no conversion."""
-    if matrix.format != "csr" or matrix.data.dtype not in (np.float32, np.float64):
-        return False
-    ptr, idx = matrix.indptr, matrix.indices
-    if ptr[0] != 0 or (np.diff(ptr) < 0).any() or not ptr[-1] == len(idx) == len(matrix.data):
-        return False
-    increasing = idx[1:] > idx[:-1]
-    starts = ptr[1:-1]
-    increasing[starts[(starts > 0) & (starts < len(idx))] - 1] = True
-    return bool(
-        increasing.all() and (not len(idx) or (idx.min() >= 0 and idx.max() < matrix.shape[1]))
-    )

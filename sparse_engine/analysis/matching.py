@@ -9,6 +9,7 @@ from scipy.sparse import csr_array
 
 from sparse_engine.analysis._matching import ONE, match
 from sparse_engine.analysis.graph import threads as default_threads
+from sparse_engine.convert.scipy import as_canonical
 
 
 class Matching(NamedTuple):
@@ -29,7 +30,7 @@ class Matching(NamedTuple):
 def match_units(
     a: csr_array, b: csr_array, *, bound: float = 0.0, threads: int | None = None
 ) -> Matching:
-    """The matching of the units of two layers that has the smallest distance.
+    """Return the matching of the units of two layers that has the smallest distance.
 
     Only units with an input in common are closer than 1, so this is the matching of the largest sum
     of Jaccard similarities in a sparse graph. Similarities are rounded down to multiples of
@@ -42,15 +43,17 @@ def match_units(
     never made.
 
     Args:
-        a: row i has the inputs of unit i, valid CSR; values do not matter.
+        a: row i has the inputs of unit i, in any of SciPy's formats; values do not matter.
         b: likewise, of the same shape.
         bound: how much more than the smallest the distance may be, at least 0. It saves time, much
             of it in large layers of few links, where many pairs are equally similar.
         threads: for the first look at all pairs; torch's number by default.
 
     Raises:
-        ValueError: shapes that differ, or a bound below 0.
+        TypeError: not sparse arrays or matrices.
+        ValueError: shapes that differ, a malformed matrix, or a bound below 0.
     """
+    a, b = as_canonical(a), as_canonical(b)
     if a.shape != b.shape:
         raise ValueError(f"expected two layers of one shape, found {a.shape} and {b.shape}")
     if not bound >= 0:

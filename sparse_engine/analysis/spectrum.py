@@ -13,16 +13,20 @@ DENSE = 64
 
 
 def spectral_radius(w: GraphLike) -> float:
-    """The largest magnitude of an eigenvalue: ``np.abs(np.linalg.eigvals(W)).max()``.
+    """Return the largest magnitude of an eigenvalue: ``np.abs(np.linalg.eigvals(W)).max()``.
 
     By ARPACK, from a start that is always the same; 0 without nodes or where no link is in a cycle.
 
     Raises:
         TypeError: not a graph.
-        ValueError: not square, or not a valid matrix or file.
+        ValueError: not square, not a valid matrix or file, or a value that is not finite.
         scipy.sparse.linalg.ArpackNoConvergence: too many eigenvalues are about as large.
     """
     csr = as_csr(w).astype(np.float64)
+    wrong = ~np.isfinite(csr.data)
+    if wrong.any():
+        at = int(wrong.argmax())
+        raise ValueError(f"expected finite values, found {csr.data[at]} at link {at}")
     n = csr.shape[0]
     components, _ = connected_components(csr, connection="strong")
     if components == n and not csr.diagonal().any():

@@ -12,6 +12,7 @@ from scipy.sparse import csr_array
 from torch import nn
 
 from sparse_engine import convert
+from sparse_engine.convert.scipy import as_canonical
 from sparse_engine.nn import SparseWeight
 
 #: A weight of which ``W[i, j]`` is the link from input j to unit i; a stored zero is a link.
@@ -129,12 +130,14 @@ def _by_unit(w: csr_array, gates: int) -> csr_array:
 def _pattern(w: WeightLike) -> csr_array:
     if isinstance(w, torch.Tensor):
         w = convert.from_torch(w)
+    if isinstance(w, SparseWeight):
+        shape, ptr, idx = w.shape, w.crow_indices.cpu().numpy(), w.col_indices.cpu().numpy()
     elif scipy.sparse.issparse(w):
-        w = convert.from_scipy(w)
-    elif not isinstance(w, SparseWeight):
+        csr = as_canonical(w)
+        shape, ptr, idx = csr.shape, csr.indptr, csr.indices
+    else:
         raise TypeError(
             "expected a SparseWeight, a SciPy or torch sparse matrix or a RecurrentLayer of them, "
             f"found {type(w).__name__}"
         )
-    csr = convert.to_scipy(w)
-    return csr_array((np.ones(csr.nnz, bool), csr.indices, csr.indptr), csr.shape)
+    return csr_array((np.ones(len(idx), bool), idx.copy(), ptr.copy()), shape)

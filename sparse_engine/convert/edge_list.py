@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from sparse_engine.convert.scipy import values_of
 from sparse_engine.files import write_atomically
+from sparse_engine.memory import asking_for, plausible_units
 from sparse_engine.nn import SparseWeight
 
 HEADER = "Id,Source,Target,Weight"
@@ -21,36 +24,96 @@ class EdgeListError(ValueError):
     """A file that is not the edge list it should be; the message names the line."""
 
 
+class EdgeTable(NamedTuple):
+    """The lines of an edge-list file.
+
+    Attributes:
+        path: of the file.
+        sources: int64 ``[links]``.
+        targets: int64 ``[links]``.
+        values: float64 ``[links]``; ones where the file has none.
+        lines_before: how many lines stand before the first link: 1 with the header, 0 without.
+    """
+
+    path: Path
+    sources: np.ndarray
+    targets: np.ndarray
+    values: np.ndarray
+    lines_before: int
+
+    def weight(
+        self, *, shape: tuple[int, int] | None = None, dtype: torch.dtype | None = None
+    ) -> SparseWeight:
+        """Return the links as a weight; arguments and errors as in :func:`read_edge_list`."""
+        out_features, in_features = shape or (self._units(),) * 2
+        try:
+            with asking_for(f"a {out_features} x {in_features} weight of {self.path}"):
+                return SparseWeight.from_coo(
+                    torch.from_numpy(self.targets),
+                    torch.from_numpy(self.sources),
+                    torch.from_numpy(self.values).to(dtype or torch.get_default_dtype()),
+                    (out_features, in_features),
+                )
+        except ValueError as error:
+            raise EdgeListError(f"in {self.path}: {error}") from error
+
+    def _units(self) -> int:
+        """The smallest number of units that all links fit, if so many units are plausible."""
+        if not len(self.sources):
+            return 0
+        largest = np.maximum(self.sources, self.targets)
+        most = plausible_units(len(largest))
+        if largest.max() >= most:
+            raise EdgeListError(
+                f"expected unit numbers below {most:,} with {len(largest):,} links, found "
+                f"{largest.max()} in line {largest.argmax() + self.lines_before + 1} of "
+                f"{self.path}; say how many units there are (shape=, on the command line --nodes) "
+                "if that is right"
+            )
+        return int(largest.max()) + 1
+
+
 def read_edge_list(
     path: str | Path, *, shape: tuple[int, int] | None = None, dtype: torch.dtype | None = None
 ) -> SparseWeight:
-    """Reads a weight from a file; the first line tells which of the two formats it has.
+    """Read a weight from a file; the first line tells which of the two formats it has.
 
     Args:
         path: of the file. Tab-separated lines are ``source target`` or ``source target weight``;
             without the third, all weights are 1.
-        shape: ``(out_features, in_features)``; by default square, just large enough.
+        shape: ``(out_features, in_features)``; by default square, just large enough for the
+            largest unit number, as long as that is plausible: below 10^7, or ten times the links.
         dtype: of the values; torch's default dtype by default.
 
     Raises:
         EdgeListError: a line that is short, not a number, negative, not finite, or a link that is
-            given twice; or an empty file.
+            given twice; an empty file; or, without ``shape``, an implausible unit number.
+        MemoryError: there is no memory for a weight of so many units.
         OSError: the file cannot be read.
     """
+    return read_edge_table(path).weight(shape=shape, dtype=dtype)
+
+
+def read_edge_table(path: str | Path) -> EdgeTable:
+    """Read the lines of an edge-list file; errors as in :func:`read_edge_list`."""
     path = Path(path)
-    text = path.read_text(encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise EdgeListError(f"expected an edge list in {path}, found no text: {error}") from error
     first, _, rest = text.partition("\n")
     if not first.strip():
         raise EdgeListError(f"expected an edge list in {path}, found it empty")
-    if first.strip() == HEADER:
+    lines_before = int(first.strip() == HEADER)
+    if lines_before:
         table = _numbers(rest, ",", path, skipped=1, columns=(4,))[:, 1:]
     elif "\t" in first:
         table = _numbers(text, "\t", path, skipped=0, columns=(2, 3))
     else:
         raise EdgeListError(
-            f"expected {path} to begin with {HEADER!r} or a tab-separated line, found {first!r}"
+            f"expected {path} to begin with {HEADER!r} or a tab-separated line, found "
+            f"{_shown(first)}"
         )
-    skipped = int(first.strip() == HEADER)
     ids = table[:, :2]
     wrong = (ids < 0) | (ids != np.floor(ids)) | (ids > np.iinfo(np.int32).max)
     if wrong.any():
@@ -58,39 +121,30 @@ def read_edge_list(
         found = ", ".join(f"{number:g}" for number in ids[line])
         raise EdgeListError(
             f"expected unit numbers that are integers from 0, found {found} "
-            f"in line {line + skipped + 1} of {path}"
+            f"in line {line + lines_before + 1} of {path}"
         )
-    sources, targets = ids.astype(np.int64).T
-    size = int(ids.max()) + 1 if len(ids) else 0
-    values = table[:, 2] if table.shape[1] == 3 else np.ones(len(table))
+    values = table[:, 2].copy() if table.shape[1] == 3 else np.ones(len(table))
     if not np.isfinite(values).all():
         line = int((~np.isfinite(values)).argmax())
         raise EdgeListError(
-            f"expected finite weights, found {values[line]} in line {line + skipped + 1} of {path}"
+            f"expected finite weights, found {values[line]} in line {line + lines_before + 1} of "
+            f"{path}"
         )
-    try:
-        return SparseWeight.from_coo(
-            torch.from_numpy(targets.copy()),
-            torch.from_numpy(sources.copy()),
-            torch.from_numpy(values.copy()).to(dtype or torch.get_default_dtype()),
-            shape or (size, size),
-        )
-    except ValueError as error:
-        raise EdgeListError(f"in {path}: {error}") from error
+    sources, targets = np.ascontiguousarray(ids.T, dtype=np.int64)
+    return EdgeTable(path, sources, targets, values, lines_before)
 
 
 def write_edge_list(weight: SparseWeight, path: str | Path) -> None:
-    """Writes a weight atomically: a ``.csv`` with the header, ``.tsv``/``.txt`` tab-separated.
+    """Write a weight atomically: a ``.csv`` with the header, ``.tsv``/``.txt`` tab-separated.
 
     Values are written with as many digits as bring back the same bits.
 
     Raises:
-        ValueError: another suffix.
+        ValueError: another suffix, or values that are neither float32 nor float64.
     """
     path = Path(path)
     rows, cols = weight.rows().tolist(), weight.col_indices.tolist()
-    numbers = weight.values.detach().cpu().numpy()
-    links = zip(cols, rows, map(str, numbers), strict=True)
+    links = zip(cols, rows, map(str, values_of(weight)), strict=True)
     if path.suffix == ".csv":
         lines = [HEADER]
         lines += [f"{i},{c},{r},{v}" for i, (c, r, v) in enumerate(links)]
@@ -104,7 +158,7 @@ def write_edge_list(weight: SparseWeight, path: str | Path) -> None:
 def _numbers(
     text: str, separator: str, path: Path, *, skipped: int, columns: tuple[int, ...]
 ) -> np.ndarray:
-    """The lines as float64 ``[lines, columns]``."""
+    """Return the lines as float64 ``[lines, columns]``."""
     if not text.strip():
         return np.empty((0, columns[-1]))
     try:
@@ -122,6 +176,11 @@ def _numbers(
         if len(parsed) not in columns:
             raise EdgeListError(
                 f"expected {' or '.join(map(str, columns))} numbers separated by {separator!r}, "
-                f"found {line!r} in line {number} of {path}"
+                f"found {_shown(line)} in line {number} of {path}"
             )
     raise EdgeListError(f"expected every line of {path} to have as many numbers as the first")
+
+
+def _shown(line: str) -> str:
+    """Return a line as an error shows it, cut where it is long."""
+    return repr(line if len(line) <= 80 else line[:80] + "...")

@@ -6,24 +6,21 @@ import numpy as np
 import scipy.sparse
 import torch
 
+from sparse_engine.convert._check_scipy import SciPyMatrix, check_scipy
 from sparse_engine.nn import SparseWeight
 
 
-def from_scipy(matrix: scipy.sparse.sparray | scipy.sparse.spmatrix) -> SparseWeight:
-    """A weight with the stored entries of a SciPy matrix of any format, zeros included.
+def from_scipy(matrix: SciPyMatrix) -> SparseWeight:
+    """Return a weight with the stored entries of a SciPy matrix of any format, zeros included.
 
-    float32 and float64 are kept; other real numbers become float64.
+    float32 and float64 are kept; other real numbers become float64. The matrix is checked
+    completely before SciPy's own code, which trusts its arrays, converts it.
 
     Raises:
         TypeError: not a sparse array or matrix.
-        ValueError: not two-dimensional, complex, an entry stored twice, or indices out of range.
+        ValueError: not two-dimensional, complex, malformed, or an entry stored twice.
     """
-    if not scipy.sparse.issparse(matrix):
-        raise TypeError(f"expected a SciPy sparse array or matrix, found {type(matrix).__name__}")
-    if matrix.ndim != 2 or np.iscomplexobj(matrix):
-        raise ValueError(
-            f"expected a real matrix, found {matrix.ndim} dimensions of {matrix.dtype}"
-        )
+    check_scipy(matrix)
     # Other formats are only read as coordinates: conversions to CSR would sum duplicates.
     entries = matrix.tocoo()
     values = entries.data
@@ -39,12 +36,55 @@ def from_scipy(matrix: scipy.sparse.sparray | scipy.sparse.spmatrix) -> SparseWe
 
 
 def to_scipy(weight: SparseWeight) -> scipy.sparse.csr_array:
-    """A ``csr_array`` copy of a weight; its ``tocoo()`` and ``tocsc()`` are the other formats."""
-    return scipy.sparse.csr_array(
-        (
-            weight.values.detach().cpu().numpy().copy(),
-            weight.col_indices.cpu().numpy().copy(),
-            weight.crow_indices.cpu().numpy().copy(),
-        ),
-        shape=weight.shape,
-    )
+    """Return a ``csr_array`` copy of a weight; ``tocoo()`` and ``tocsc()`` give other formats.
+
+    Raises:
+        ValueError: values of a dtype that SciPy does not know, such as bfloat16.
+    """
+    return view_as_scipy(weight).copy()
+
+
+def view_as_scipy(weight: SparseWeight) -> scipy.sparse.csr_array:
+    """Return a ``csr_array`` that shares its values with a weight on the CPU.
+
+    Raises:
+        ValueError: as :func:`to_scipy`.
+    """
+    parts = (values_of(weight), weight.col_indices.cpu().numpy(), weight.crow_indices.cpu().numpy())
+    return scipy.sparse.csr_array(parts, shape=weight.shape)
+
+
+def values_of(weight: SparseWeight) -> np.ndarray:
+    """Return the values of a weight, which the array shares with a weight on the CPU.
+
+    Raises:
+        ValueError: neither float32 nor float64.
+    """
+    if weight.dtype not in (torch.float32, torch.float64):
+        raise ValueError(
+            f"expected values of float32 or float64, found {weight.dtype}; weight.float() has such"
+        )
+    return weight.values.detach().cpu().numpy()
+
+
+def as_canonical(matrix: SciPyMatrix) -> scipy.sparse.csr_array:
+    """Return a matrix as CSR with sorted and unique columns, without a copy where it is that.
+
+    Its dtype is its own where it is not copied, else that of :func:`from_scipy`.
+
+    Raises:
+        TypeError: not a sparse array or matrix.
+        ValueError: what :func:`from_scipy` refuses.
+    """
+    check_scipy(matrix)
+    if matrix.format == "csr" and _rises(matrix.indptr, matrix.indices):
+        return scipy.sparse.csr_array(matrix)
+    return view_as_scipy(from_scipy(matrix))
+
+
+def _rises(indptr: np.ndarray, indices: np.ndarray) -> bool:
+    """Whether columns rise within each row of a CSR matrix that is known to be valid."""
+    rises = indices[1:] > indices[:-1]
+    starts = indptr[1:-1]
+    rises[starts[(starts > 0) & (starts < len(indices))] - 1] = True
+    return bool(rises.all())

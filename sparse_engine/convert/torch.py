@@ -9,14 +9,17 @@ from sparse_engine.nn import SparseWeight
 
 
 def from_torch(tensor: Tensor) -> SparseWeight:
-    """A weight with the stored entries of a ``torch.sparse_csr`` or ``torch.sparse_coo`` tensor.
+    """Return a weight with the stored entries of a torch.sparse tensor in CSR or COO layout.
 
     Raises:
         TypeError: another layout.
-        ValueError: not a matrix, or an entry stored twice.
+        ValueError: not a matrix of numbers, malformed, or an entry stored twice.
     """
-    if tensor.dim() != 2:
-        raise ValueError(f"expected a matrix, found shape {[*tensor.shape]}")
+    if tensor.dim() != 2 or (tensor.layout == torch.sparse_coo and tensor.dense_dim()):
+        raise ValueError(
+            f"expected a matrix of numbers, found {tensor.layout} of shape {[*tensor.shape]}, "
+            "which may have dense dimensions"
+        )
     tensor = tensor.detach()
     shape = tuple(tensor.shape)
     if tensor.layout == torch.sparse_csr:

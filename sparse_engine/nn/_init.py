@@ -46,12 +46,23 @@ def erdos_renyi(out_features: int, in_features: int, nnz: int, seed: int) -> Pat
 def epsilon_nnz(out_features: int, in_features: int, epsilon: float) -> int:
     """SET's size rule (Mocanu et al. 2018, eq. 3): ``epsilon * (out + in)`` links, at most all."""
     check_number("finite epsilon > 0", epsilon, lambda e: 0 < e < math.inf)
-    return min(round(epsilon * (out_features + in_features)), out_features * in_features)
+    nnz = min(round(epsilon * (out_features + in_features)), out_features * in_features)
+    return _countable(nnz, out_features, in_features)
 
 
 def density_nnz(out_features: int, in_features: int, density: float) -> int:
     """The number of links nearest to a density in (0, 1]."""
-    return round(check_density(density) * out_features * in_features)
+    nnz = round(check_density(density) * out_features * in_features)
+    return _countable(nnz, out_features, in_features)
+
+
+def _countable(nnz: int, out_features: int, in_features: int) -> int:
+    if nnz >= 2**31:
+        raise ValueError(
+            f"expected fewer than 2^31 links, found {nnz:,} in a weight of {out_features} x "
+            f"{in_features}"
+        )
+    return nnz
 
 
 def fan_in_uniform_(

@@ -110,7 +110,7 @@ class Pattern(NamedTuple):
 
 
 def integers(indices: Tensor, name: str, dtype: torch.dtype = torch.int64) -> Tensor:
-    """``indices.to(dtype)``, where that changes no entry.
+    """Return ``indices.to(dtype)``, where that changes no entry.
 
     Raises:
         ValueError: naming ``name``: not an integer dtype, or an entry that ``dtype`` cannot hold.
@@ -121,8 +121,12 @@ def integers(indices: Tensor, name: str, dtype: torch.dtype = torch.int64) -> Te
     held, holds = torch.iinfo(indices.dtype), torch.iinfo(dtype)
     if holds.min <= held.min and held.max <= holds.max:
         return converted
-    wrong = (converted != indices).nonzero()
+    wide = indices.to(torch.int64)  # torch compares uint32 and uint64 with nothing else
+    differs = converted != wide
+    if held.min == 0:
+        differs |= wide < 0
+    wrong = differs.nonzero()
     if wrong.numel():
-        found = int(indices[tuple(wrong[0])])
+        found = indices[tuple(wrong[0])].item()
         raise ValueError(f"expected {name} that {dtype} can hold, found {found}")
     return converted

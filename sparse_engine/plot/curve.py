@@ -6,14 +6,18 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
+DRAWN = ("loss", "metric")
+
 
 def learning_curve(entries: Sequence[dict], axes: Axes) -> Axes:
-    """Draws the ``loss`` and ``metric`` of metrics entries over their ``step``, on a log scale.
+    """Draw the ``loss`` and ``metric`` of metrics entries over their ``step``, on a log scale.
 
     Args:
-        entries: as :func:`sparse_engine.train.read_metrics` returns them.
+        entries: as :func:`sparse_engine.train.read_metrics` returns them; those without both
+            numbers are passed over.
         axes: to draw on.
     """
+    entries = [e for e in entries if all(isinstance(e.get(n), int | float) for n in DRAWN)]
     steps = [entry["step"] for entry in entries]
     axes.plot(steps, [e["loss"] for e in entries], color="#9aa5b1", lw=1, label="training loss")
     metric = [entry["metric"] for entry in entries]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-import scipy.sparse
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -14,24 +12,40 @@ from scipy.sparse import csr_array
 from torch import Tensor
 
 from sparse_engine import convert
-from sparse_engine.nn import SparseWeight
+from sparse_engine.analysis.graph_file import GraphFormat, read_graph
+from sparse_engine.memory import asking_for, plausible_units
+from sparse_engine.nn import GroupedWeight, SparseWeight
+from sparse_engine.ops import Pattern
+from sparse_engine.ops.pattern import integers
 from sparse_engine.train.checkpoint import Checkpoint
 
 
-def read_weights(path: str | Path) -> dict[str, SparseWeight | csr_array]:
-    """The sparse weights in a file or a run folder, by name; a single nameless one is "".
+def read_weights(
+    path: str | Path, *, format: GraphFormat | None = None, nodes: int | None = None
+) -> dict[str, SparseWeight | csr_array]:
+    """Return the sparse weights in a file or a run folder, by name; a single nameless one is "".
 
     Args:
         path: of a run folder, a ``.safetensors`` file of a state dict, an ``.npz`` file of SciPy,
             or an edge list. A state dict does not tell how many columns a weight has: it is taken
             to be square, unless the last column used is in the first half, as with the gates of a
             SparseLSTM or SparseGRU, or beyond the number of rows.
+        format: of an edge list, what its third column is, "edges" for weights or "fanmod" for
+            FANMOD's colours; it must be given where the column has nothing but 1 and 2.
+        nodes: of an edge list, how many there are; by default as many as the largest number asks
+            for.
 
     Raises:
-        ValueError: not such a file, a damaged one, or one without sparse weights.
+        ValueError: not such a file, a damaged one, one without sparse weights of float32 or
+            float64, or ``format`` or ``nodes`` for a file that is no edge list.
+        MemoryError: there is no memory for a weight in it.
         OSError: the file cannot be read.
     """
     path = Path(path)
+    if not path.is_dir() and path.suffix not in (".safetensors", ".npz"):
+        return {"": read_graph(path, format=format, nodes=nodes)}
+    if format is not None or nodes is not None:
+        raise ValueError(f"expected a format or number of nodes for edge lists only, found {path}")
     if path.is_dir():
         if not (path / "checkpoint.json").exists():
             raise ValueError(f"expected the folder of a run, found no checkpoint in {path}")
@@ -41,26 +55,65 @@ def read_weights(path: str | Path) -> dict[str, SparseWeight | csr_array]:
             return _weights_of(load_file(path), path)
         except SafetensorError as error:
             raise ValueError(f"expected safetensors in {path}, found: {error}") from error
-    if path.suffix == ".npz":
-        try:
-            return {"": csr_array(scipy.sparse.load_npz(path))}
-        except (ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise ValueError(f"expected an npz file of SciPy in {path}, found: {error}") from error
-    return {"": convert.read_edge_list(path, dtype=torch.float64)}
+    return {"": convert.read_npz(path)}
 
 
 def _weights_of(state: Mapping[str, Tensor], path: Path) -> dict[str, SparseWeight | csr_array]:
     names = [name.removesuffix("crow_indices") for name in state if name.endswith("crow_indices")]
     if not names:
         raise ValueError(f"expected sparse weights in {path}, found none among {[*state]}")
-    return {name.removeprefix("model.").removesuffix("."): _weight(state, name) for name in names}
+    weights: dict[str, SparseWeight | csr_array] = {}
+    for name in names:
+        shown = name.removeprefix("model.").removesuffix(".")
+        try:
+            with asking_for(f"the weight {shown!r} of {path}"):
+                weights[shown] = _weight(_Entries(state, name))
+        except ValueError as error:
+            raise ValueError(f"in {path}, weight {shown!r}: {error}") from error
+    return weights
 
 
-def _weight(state: Mapping[str, Tensor], prefix: str) -> SparseWeight:
-    crow, col = state[f"{prefix}crow_indices"], state[f"{prefix}col_indices"]
-    values = state.get(f"{prefix}values")
-    if values is None:  # a GroupedWeight
-        values = state[f"{prefix}gain"][state[f"{prefix}group"].long()] * state[f"{prefix}base"]
+class _Entries:
+    """The entries of one weight in a state dict."""
+
+    def __init__(self, state: Mapping[str, Tensor], prefix: str) -> None:
+        self.state, self.prefix = state, prefix
+
+    def __contains__(self, name: str) -> bool:
+        return self.prefix + name in self.state
+
+    def __getitem__(self, name: str) -> Tensor:
+        """Return an entry of one dimension, or raise ValueError."""
+        if name not in self:
+            raise ValueError(f"expected an entry {name}, found none")
+        entry = self.state[self.prefix + name]
+        if entry.dim() != 1:
+            raise ValueError(f"expected {name} of one dimension, found shape {[*entry.shape]}")
+        return entry
+
+    def floats(self, name: str) -> Tensor:
+        """Return an entry of float32 or float64, or raise ValueError."""
+        entry = self[name]
+        if entry.dtype not in (torch.float32, torch.float64):
+            raise ValueError(f"expected {name} of float32 or float64, found {entry.dtype}")
+        return entry
+
+
+def _weight(entries: _Entries) -> SparseWeight:
+    crow, col = entries["crow_indices"], integers(entries["col_indices"], "col_indices")
     rows, used = len(crow) - 1, int(col.max()) + 1 if len(col) else 0
+    most = max(rows, plausible_units(len(col)))
+    if rows < 0 or used > most:
+        raise ValueError(
+            f"expected pointers of at least one row and columns below {most:,} with {len(col):,} "
+            f"links, found {rows + 1} pointers and column {used - 1}"
+        )
     columns = rows if not len(col) or rows < 2 * used <= 2 * rows else used
-    return SparseWeight.from_csr(crow, col, values, (rows, columns))
+    if "values" in entries:
+        return SparseWeight.from_csr(crow, col, entries.floats("values"), (rows, columns))
+    return GroupedWeight(
+        entries.floats("base"),
+        Pattern.from_csr(crow, col, (rows, columns)),
+        entries["group"],
+        gain=entries.floats("gain"),
+    )

@@ -1,10 +1,22 @@
 """FANMOD's files of signed networks."""
 
+import json
+import math
+
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from sparse_engine.analysis import read_fanmod, signed_network, write_fanmod
+from sparse_engine import convert
+from sparse_engine.analysis import (
+    FanmodMotif,
+    read_fanmod,
+    signed_network,
+    structural_balance,
+    write_fanmod,
+)
+from sparse_engine.cli import main
+from sparse_engine.train import read_weights
 
 
 def test_round_trip(tmp_path):
@@ -39,3 +51,130 @@ def test_what_is_no_colour(tmp_path):
     zero = csr_array((np.array([1.0, 0.0]), ([1, 0], [0, 1])), shape=(2, 2))
     with pytest.raises(ValueError, match="positive or negative, found 0 from 1 to 0"):
         write_fanmod(zero, file)
+
+
+@pytest.fixture
+def coloured(tmp_path):
+    """A network and its file."""
+    w = signed_network(20, 0.3, seed=1)
+    write_fanmod(w, tmp_path / "w.txt")
+    return w, tmp_path / "w.txt"
+
+
+def test_colours_are_not_taken_for_weights(coloured):
+    """As which they would say that every semicycle is balanced."""
+    w, file = coloured
+    for read in (structural_balance, read_weights):
+        with pytest.raises(ValueError, match=r"weights in the third column of .*w.txt, .*fanmod"):
+            read(file)
+    assert structural_balance(read_fanmod(file)) == structural_balance(w)
+    assert structural_balance(w).pooled < 1
+    (read,) = read_weights(file, format="fanmod").values()
+    assert structural_balance(read) == structural_balance(w)
+    assert structural_balance(convert.read_edge_list(file)).pooled == 1
+
+
+@pytest.mark.parametrize(
+    "lines",
+    ["0\t1\t1\n1\t2\t-2\n", "0\t1\n1\t2\n", "0\t1\t1\n1\t2\t1\n", "0\t1\t1\n1\t2\t2\n1\t0\t3\n"],
+)
+def test_other_columns_are_weights(tmp_path, lines):
+    (tmp_path / "w.txt").write_text(lines)
+    structural_balance(tmp_path / "w.txt")
+
+
+def test_a_column_that_is_called_weight_is_one(tmp_path):
+    (tmp_path / "w.csv").write_text("Id,Source,Target,Weight\n0,0,1,1\n1,1,2,2\n")
+    assert structural_balance(tmp_path / "w.csv").triads == (0, 0)
+
+
+def test_the_command_is_told_which_it_is(coloured, capsys):
+    w, file = coloured
+    assert main(["analyze", str(file)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "--format fanmod" in line
+    assert main(["analyze", str(file), "--format", "fanmod", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)[str(file)]["balance"] == structural_balance(w).to_dict()
+    assert not err
+
+
+def test_a_graph_without_a_negative_link_is_warned_of(coloured, tmp_path, capsys):
+    _, file = coloured
+    expected = f"sparse-engine: warning: no link of {file} is negative"
+    assert main(["analyze", str(file), "--format", "edges"]) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(expected)
+
+
+def test_published_networks_have_the_balance_of_their_names(data, capsys):
+    (file,) = (data / "topologies" / "generated").glob("gesture2_ER_*_0.508.txt")
+    assert main(["analyze", str(file), "--format", "fanmod", "--json"]) == 0
+    (record,) = json.loads(capsys.readouterr().out).values()
+    assert record["balance"]["class_mean"] == pytest.approx(0.508, abs=0.00051)
+
+
+MOTIFS = """FANMOD 1.1 subgraph enumeration
+-------------------------------
+
+Network type: Directed
+Subgraph size: 3
+
+Generated 50 random networks
+
+8 subgraphs were enumerated in the original network.
+
+Result overview:
+
+ID,Adj-Matrix,Frequency,Mean-Freq,Standard-Dev,Z-Score,p-Value
+,,[Original],[Random],[Random]
+
+38,012,75%,62.5%,0.0125,10,0.02
+,001
+,000
+
+12,010,25%,25%,0,undefined,1
+,002
+,000
+"""
+
+
+def test_motifs(tmp_path):
+    file = tmp_path / "w.txt.csv"
+    file.write_text(MOTIFS)
+    found = read_fanmod(file)
+    assert (found.subgraphs, found.random_networks) == (8, 50)
+    loop, chain = found.motifs.items()
+    # Node 0 leads to 1 by a positive link and to 2 by a negative one, and 1 to 2 by a positive.
+    assert loop == ("030T:++-", FanmodMotif(0.75, 0.625, 0.0125, 10.0, 0.02))
+    assert chain[0] == "021C:+-" and math.isnan(chain[1].z_score)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("Subgraph size: 3", "Subgraph size: 4", "three nodes in .*, found motifs of another size"),
+        ("ID,Adj", "Id,Adj", "found no line 'ID,Adj"),
+        (",001\n", ",003\n", "a motif of three rows in .*, found '38,012"),
+        (",001\n", "", "found '38,012"),
+        ("75%", "much", "found '38,012,much"),
+        (
+            "12,010,25%,25%,0,undefined,1\n,002",
+            "38,012,1%,1%,1,1,1\n,001",
+            "found 030T:\\+\\+- twice",
+        ),
+        ("8 subgraphs", "No subgraphs", "expected a line like"),
+    ],
+)
+def test_damaged_motifs(tmp_path, old, new, message):
+    file = tmp_path / "w.csv"
+    assert old in MOTIFS
+    file.write_text(MOTIFS.replace(old, new, 1))
+    with pytest.raises(ValueError, match=message):
+        read_fanmod(file)
+
+
+def test_a_table_of_motifs_is_no_network(tmp_path, capsys):
+    (tmp_path / "w.csv").write_text(MOTIFS)
+    assert main(["analyze", str(tmp_path / "w.csv"), "--format", "fanmod"]) == 2
+    assert "to begin with 'Id,Source,Target,Weight' or" in capsys.readouterr().err

@@ -1,14 +1,11 @@
 """The analyses of published networks, to all published digits."""
 
-import re
-
-import numpy as np
 import pytest
-from scipy.sparse import csr_array
 
 from sparse_engine.analysis import (
     DegreePreserving,
     null_model,
+    read_fanmod,
     signed_triad_census,
     structural_balance,
     triad_census,
@@ -61,18 +58,11 @@ def test_census(name, data):
     assert " ".join(map(str, census.values())) == CENSUS[name]
 
 
-def signed(file, folder):
-    """A copy whose third column is a sign, instead of a colour: 1 for positive, 2 for negative."""
-    copy = folder / file.name
-    copy.write_text(re.sub(r"\t2$", "\t-1", file.read_text(), flags=re.MULTILINE))
-    return copy
-
-
-def test_ratios_in_the_names_of_generated_networks(data, tmp_path):
+def test_ratios_in_the_names_of_generated_networks(data):
     files = sorted((data / "topologies" / "generated").glob("*_0.[0-9][0-9][0-9].txt"))
     assert len(files) >= 13
     for file in files:
-        report = structural_balance(signed(file, tmp_path), skip_unbalanced_classes=True)
+        report = structural_balance(read_fanmod(file), skip_unbalanced_classes=True)
         expected = float(file.stem.rpartition("_")[2])
         assert report.class_mean == pytest.approx(expected, abs=0.00051)
 
@@ -88,47 +78,31 @@ def test_significance(data):
     assert null_model(file, n=300).p_values["class_mean"] > 0.1
 
 
-def fanmod_motifs(file):
-    """Frequency, its mean and deviation by chance, and z-score of FANMOD's motifs, by our name."""
-    rows = file.read_text().split("p-Value")[1].split("\n\n")
-    for first, second, third in (block.split() for block in rows if "%" in block):
-        _, row, frequency, mean, deviation, z, _ = first.split(",")
-        colours = np.array([[*digits] for digits in (row, second[1:], third[1:])], int)
-        # FANMOD's rows are sources.
-        w = csr_array(np.array([0.0, 1.0, -1.0])[colours.T])
-        (name,) = (k for k, count in signed_triad_census(w).items() if count)
-        share = [float(x.rstrip("%")) / 100 for x in (frequency, mean)]
-        yield name, *share, float(deviation), float(z)
-
-
 @pytest.fixture
-def fanmod(data, tmp_path):
-    """A network's file, and what FANMOD counted in it, in 1,000 random ones beside."""
-    folder = data / "topologies" / "generated"
-    file = folder / "BN_n_150_p_0.05.txt"
-    return signed(file, tmp_path), [*fanmod_motifs(folder / f"{file.name}.csv")]
+def fanmod(data):
+    """A network, and what FANMOD counted in it and in 1,000 random ones."""
+    file = data / "topologies" / "generated" / "BN_n_150_p_0.05.txt"
+    return read_fanmod(file), read_fanmod(file.with_name(f"{file.name}.csv"))
 
 
 def test_counts_of_fanmod(fanmod):
-    file, found = fanmod
-    census = signed_triad_census(file)
+    network, found = fanmod
+    census = signed_triad_census(network)
     connected = {k: n for k, n in census.items() if n and split(k)[0] in CONNECTED}
-    assert sum(connected.values()) == 14_841
-    assert {name: round(share * 14_841) for name, share, *_ in found} == connected
-    assert len(found) == len(connected) == 73
+    assert sum(connected.values()) == found.subgraphs == 14_841
+    assert {k: round(each.frequency * 14_841) for k, each in found.motifs.items()} == connected
+    assert len(found.motifs) == len(connected) == 73
 
 
 def test_chance_of_fanmod(fanmod):
     """FANMOD keeps the mutual pairs of all nodes together, we those of each."""
-    file, found = fanmod
+    network, found = fanmod
     kind = DegreePreserving(keep_mutual=True, keep_signs=False)
-    model = null_model(file, kind=kind, n=300)
-    compared = 0
-    for name, _, mean, deviation, z in found:
-        if name.startswith("030T"):
-            drawn = model.samples[name] / 14_841
-            assert drawn.mean() == pytest.approx(mean, rel=0.1)
-            assert drawn.std() == pytest.approx(deviation, rel=0.2)
-            assert model.z_scores[name] == pytest.approx(z, abs=0.9)
-            compared += 1
-    assert compared == 8
+    model = null_model(network, kind=kind, n=300)
+    loops = {name: each for name, each in found.motifs.items() if name.startswith("030T")}
+    assert len(loops) == 8
+    for name, motif in loops.items():
+        drawn = model.samples[name] / 14_841
+        assert drawn.mean() == pytest.approx(motif.mean, rel=0.1)
+        assert drawn.std() == pytest.approx(motif.deviation, rel=0.2)
+        assert model.z_scores[name] == pytest.approx(motif.z_score, abs=0.9)

@@ -31,7 +31,10 @@ def test_views(pattern):
     assert mask.shape == (rows, cols)
 
 
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32, torch.int64])
+@pytest.mark.parametrize(
+    "dtype",
+    [torch.uint8, torch.int16, torch.int32, torch.int64, torch.uint16, torch.uint32, torch.uint64],
+)
 def test_any_integer_dtype(dtype):
     pattern = random_pattern(20, 30, 90)
     again = Pattern.from_csr(pattern.crow.to(dtype), pattern.col.to(dtype), (20, 30))

@@ -27,6 +27,16 @@ def test_a_run_without_entries_is_drawn(tmp_path, start):
     assert (tmp_path / "curve.png").read_bytes().startswith(PNG)
 
 
+@pytest.mark.parametrize(
+    "line", ['{"step": 1, "lass": 1.0, "metric": 1.0}', '{"step": 1, "loss": "1"}']
+)
+def test_entries_without_numbers_are_passed_over(tmp_path, start, line):
+    run = start(tmp_path)
+    (tmp_path / "metrics.jsonl").write_text(f"{line}\n")
+    draw_pictures(tmp_path, run.model)
+    assert (tmp_path / "curve.png").read_bytes().startswith(PNG)
+
+
 def test_without_matplotlib_says_how_to_get_it(tmp_path, start, monkeypatch, capsys):
     run = start(tmp_path)
     monkeypatch.setitem(sys.modules, "matplotlib", None)

@@ -1,0 +1,116 @@
+"""SciPy's npz files, of which nothing is trusted."""
+
+from __future__ import annotations
+
+import math
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse
+from numpy.lib import format as npy
+
+from sparse_engine.convert._check_scipy import SciPyMatrix, check_compressed
+from sparse_engine.convert.scipy import as_canonical
+from sparse_engine.memory import plausible_units
+
+#: The arrays of each format and how many dimensions they have; all but data are integers.
+ARRAYS = {
+    "csr": {"indptr": 1, "indices": 1, "data": 1},
+    "csc": {"indptr": 1, "indices": 1, "data": 1},
+    "bsr": {"indptr": 1, "indices": 1, "data": 3},
+    "coo": {"row": 1, "col": 1, "data": 1},
+    "dia": {"offsets": 1, "data": 2},
+}
+HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+# A file may unpack to so many bytes, or to so many times its size: real matrices stay far below.
+ALWAYS_UNPACKED = 1 << 28
+MOST_PACKED = 100
+# The name of a format and a shape, with the header of their arrays.
+SMALL = 1 << 10
+
+
+def read_npz(path: str | Path) -> scipy.sparse.csr_array:
+    """Read a matrix that ``scipy.sparse.save_npz`` wrote, as CSR with sorted and unique columns.
+
+    Each array's kind, dimensions and size are checked before it is read, and all entries before
+    SciPy sees them. Nothing is unpickled.
+
+    Args:
+        path: of a file in any of SciPy's formats. Values of float32 and float64 are kept; other
+            real numbers become float64.
+
+    Raises:
+        ValueError: not such a file, a damaged one, one that unpacks to implausibly much, or a
+            matrix that :func:`~sparse_engine.convert.from_scipy` refuses.
+        OSError: the file cannot be read.
+    """
+    with open(path, "rb") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                return as_canonical(_matrix(archive, os.fstat(file.fileno()).st_size))
+        except MemoryError:
+            raise
+        except Exception as error:  # what zipfile raises for damaged files is not documented
+            raise ValueError(f"expected an npz file of SciPy in {path}, found: {error}") from error
+
+
+def _matrix(archive: zipfile.ZipFile, size: int) -> SciPyMatrix:
+    form = _array(archive, "format", 0, "SU", SMALL).item()
+    form = form.decode("ascii") if isinstance(form, bytes) else form
+    if form not in ARRAYS:
+        raise ValueError(f"expected a format among {', '.join(ARRAYS)}, found {form!r}")
+    unpacked = sum(archive.getinfo(f"{name}.npy").file_size for name in ARRAYS[form])
+    if unpacked > max(ALWAYS_UNPACKED, MOST_PACKED * size):
+        raise ValueError(f"expected a matrix, found {size:,} bytes that unpack to {unpacked:,}")
+    shape = tuple(_array(archive, "shape", 1, "iu", SMALL).tolist())
+    arrays = {
+        name: _array(archive, name, dimensions, "biuf" if name == "data" else "iu", unpacked)
+        for name, dimensions in ARRAYS[form].items()
+    }
+    data = arrays.pop("data")
+    if data.dtype not in (np.float32, np.float64):
+        data = data.astype(np.float64)
+    most = plausible_units(data.size)
+    if len(shape) != 2 or not all(0 <= extent <= most for extent in shape):
+        raise ValueError(
+            f"expected a shape of two numbers in [0, {most:,}] with {data.size:,} entries, found "
+            f"{[*shape]}"
+        )
+    if form in ("csr", "csc", "bsr"):
+        indptr, indices = arrays.values()
+        check_compressed(form, shape, indptr, indices, data)
+        make = getattr(scipy.sparse, f"{form}_array")
+        return make((data, indices, indptr), shape=shape)
+    # SciPy takes these to 32 bits without a look at what is lost.
+    for name, array in arrays.items():
+        if array.size and not -(2**31) <= array.min() <= array.max() < 2**31:
+            raise ValueError(f"expected {name} of 32 bits, found {array.min()} to {array.max()}")
+    if form == "coo":
+        return scipy.sparse.coo_array((data, tuple(arrays.values())), shape=shape)
+    return scipy.sparse.dia_array((data, arrays["offsets"]), shape=shape)
+
+
+def _array(
+    archive: zipfile.ZipFile, name: str, dimensions: int, kinds: str, most: int
+) -> np.ndarray:
+    """Read an array of a kind of numbers, of at most so many bytes with its header."""
+    info = archive.getinfo(f"{name}.npy")
+    if info.file_size > most:
+        raise ValueError(f"expected {name} of at most {most:,} bytes, found {info.file_size:,}")
+    with archive.open(info) as file:
+        version = npy.read_magic(file)
+        if version not in HEADERS:
+            raise ValueError(f"expected {name} in version 1.0 or 2.0 of npy, found {version}")
+        shape, _, dtype = HEADERS[version](file)
+        if dtype.kind not in kinds or len(shape) != dimensions:
+            raise ValueError(
+                f"expected {name} of {dimensions} dimensions and a dtype of kind {kinds!r}, found "
+                f"shape {[*shape]} of {dtype}"
+            )
+        missing = math.prod(shape) * dtype.itemsize - (info.file_size - file.tell())
+        if missing:
+            raise ValueError(f"expected {name} of shape {[*shape]}, found {missing} bytes missing")
+        file.seek(0)
+        return npy.read_array(file, allow_pickle=False)

@@ -1,0 +1,113 @@
+"""SciPy's npz files: what it writes is read, and what it would not write is refused."""
+
+import zipfile
+
+import numpy as np
+import pytest
+from scipy.sparse import random_array, save_npz
+
+from sparse_engine import convert
+from sparse_engine.convert import npz
+
+
+def matrix(rows=6, columns=12):
+    return random_array((rows, columns), density=0.3, format="csr", rng=0)
+
+
+@pytest.mark.parametrize("form", ["csr", "csc", "bsr", "coo", "dia"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int8, bool])
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("as_matrix", [False, True])
+def test_round_trip(tmp_path, form, dtype, compressed, as_matrix):
+    w = (matrix() * 100).astype(dtype).asformat(form)
+    save_npz(tmp_path / "w.npz", w._coo_container(w).asformat(form) if as_matrix else w, compressed)
+    found = convert.read_npz(tmp_path / "w.npz")
+    assert found.format == "csr" and found.has_canonical_format
+    assert found.dtype == (dtype if dtype in (np.float32, np.float64) else np.float64)
+    assert (found.toarray() == w.toarray()).all()
+
+
+def test_no_links(tmp_path):
+    save_npz(tmp_path / "w.npz", matrix() * 0)
+    assert convert.read_npz(tmp_path / "w.npz").shape == (6, 12)
+
+
+def parts(**changes):
+    """The members of a file of a 6 x 12 matrix, some of them changed or, for None, left out."""
+    w = matrix()
+    members = {"indptr": w.indptr, "indices": w.indices, "data": w.data}
+    members |= {"format": b"csr", "shape": w.shape} | changes
+    return {name: np.asarray(each) for name, each in members.items() if each is not None}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"indptr": [0, 40, 2, 3, 4, 5, 6]}, "rises from 0, found 2 at position 2 after 40"),
+        ({"indptr": np.zeros(7) + 0.5}, "indptr of 1 dimensions and a dtype of kind 'iu'"),
+        ({"indptr": None}, "no item named 'indptr.npy'"),
+        ({"indptr": 7}, r"found shape \[\] of int64"),
+        ({"indices": np.zeros((2, 2), int)}, r"found shape \[2, 2\] of int64"),
+        ({"data": np.array(["x"])}, "found shape .* of <U1"),
+        ({"data": matrix().data * 1j}, "of complex128"),
+        ({"shape": [72]}, r"a shape of two numbers in .*, found \[72\]"),
+        ({"shape": [6, -12]}, r"found \[6, -12\]"),
+        ({"shape": [6.0, 12.5]}, "kind 'iu', found shape .* of float64"),
+        ({"shape": [6, 2_000_000_000]}, r"in \[0, 10,000,000\] with 22 entries"),
+        ({"format": b"lil"}, "a format among csr, csc, bsr, coo, dia, found 'lil'"),
+        ({"format": None}, "no item named 'format.npy'"),
+        ({"format": "x" * 10_000}, "expected format of at most 1,024 bytes, found 40,128"),
+        ({"format": b"coo", "row": [2**32], "col": [0], "data": [1.0]}, "expected row of 32 bits"),
+        ({"format": b"coo", "row": [6], "col": [0], "data": [1.0]}, "6 exceeds matrix dimension"),
+        ({"format": b"coo", "row": [0, 0], "col": [1, 1], "data": [1.0, 1]}, "a duplicate link"),
+        ({"format": b"dia", "offsets": [2**32], "data": [[1.0]]}, "expected offsets of 32 bits"),
+    ],
+)
+def test_what_is_refused(tmp_path, changes, message):
+    np.savez(tmp_path / "w.npz", **parts(**changes))
+    with pytest.raises(ValueError, match=f"expected an npz file of SciPy in .*{message}"):
+        convert.read_npz(tmp_path / "w.npz")
+
+
+def test_no_pickle_is_opened(tmp_path):
+    objects = np.array([print], dtype=object)
+    np.savez(tmp_path / "w.npz", **parts(data=objects))
+    with pytest.raises(ValueError, match="of object"):
+        convert.read_npz(tmp_path / "w.npz")
+
+
+def test_a_file_that_unpacks_to_implausibly_much(tmp_path, monkeypatch):
+    """By what the archive says, before anything is unpacked."""
+    path = tmp_path / "bomb.npz"
+    np.savez_compressed(path, **parts(indices=np.zeros(10**6, int), data=np.zeros(10**6)))
+    monkeypatch.setattr(npz, "ALWAYS_UNPACKED", 1 << 20)
+    monkeypatch.setattr(npz, "_array", lambda archive, name, *_: _only_format(name))
+    with pytest.raises(ValueError, match=r"that unpack to 16,000,\d\d\d"):
+        convert.read_npz(path)
+
+
+def _only_format(name):
+    assert name == "format"
+    return np.array(b"csr")
+
+
+def test_an_array_larger_than_its_member(tmp_path):
+    """Its header would have NumPy ask for 8 TB."""
+    whole, path = tmp_path / "w.npz", tmp_path / "x.npz"
+    np.savez(whole, **parts())
+    with zipfile.ZipFile(whole) as old, zipfile.ZipFile(path, "w") as new:
+        for name in old.namelist():
+            member = old.read(name)
+            if name == "data.npy":
+                member = member.replace(b"(22,), }            ", b"(1000000000000,), } ")
+            new.writestr(name, member)
+    with pytest.raises(ValueError, match=r"data of shape \[1000000000000\], found 79999"):
+        convert.read_npz(path)
+
+
+def test_what_is_no_archive(tmp_path):
+    (tmp_path / "w.npz").write_bytes(b"")
+    with pytest.raises(ValueError, match="not a zip file"):
+        convert.read_npz(tmp_path / "w.npz")
+    with pytest.raises(FileNotFoundError):
+        convert.read_npz(tmp_path / "absent.npz")
