@@ -50,6 +50,16 @@ def make(folder, *, at_step=None, resume=False, every=3, rule=None, **settings):
     )
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The files of a run that was never stopped, by name."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sparse_engine.train.run.draw_pictures", lambda folder, model: None)
+        make(folder).train(progress=False)
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
 @pytest.fixture
 def start(monkeypatch):
     """Makes runs that leave no pictures, which take longer than everything else here."""
