@@ -126,14 +126,6 @@ def edit(folder, change):
     path.write_bytes(sealed(record))
 
 
-def make_version_1(folder):
-    """Rewrites the record as the first releases wrote it: without settings, logs and a seal."""
-    path = folder / "checkpoint.json"
-    record = unsealed(json.loads(path.read_text()))
-    del record["config"], record["logs"]
-    path.write_text(json.dumps(record | {"version": 1}, indent=1))
-
-
 def tensor_file(folder):
     return folder / json.loads((folder / "checkpoint.json").read_text())["tensors"]
 
@@ -219,7 +211,7 @@ def test_refuses_other_versions(saved, version):
         Checkpoint.load(saved)
 
 
-def test_reads_version_1(saved):
+def test_reads_version_1(saved, make_version_1):
     make_version_1(saved)
     checkpoint = Checkpoint.load(saved)
     assert (checkpoint.config, checkpoint.logs) == ({}, {})

@@ -13,7 +13,6 @@ import pytest
 import torch
 
 from sparse_engine.train import Checkpoint, CheckpointError, read_metrics
-from sparse_engine.train.record import unsealed
 
 #: What a kill before the first checkpoint may leave, or might in earlier releases.
 LEFTOVERS = [
@@ -102,20 +101,14 @@ def test_settings_edited_by_hand_are_named(tmp_path, start, value):
         start(tmp_path, resume=True)
 
 
-def as_version_1(folder):
-    record = unsealed(json.loads((folder / "checkpoint.json").read_text()))
-    del record["config"], record["logs"]
-    (folder / "checkpoint.json").write_text(json.dumps(record | {"version": 1}))
-
-
-def test_runs_of_earlier_releases_go_on(tmp_path, start, whole):
+def test_runs_of_earlier_releases_go_on(tmp_path, start, whole, make_version_1):
     folder = tmp_path / "run"
     run = start(folder)
     run.save()
-    as_version_1(folder)
+    make_version_1(folder)
     start(folder, resume=True).train(progress=False)
     assert files(folder) == whole
-    as_version_1(folder)
+    make_version_1(folder)
     with pytest.raises(CheckpointError, match="found seed = 1 instead of 0"):
         start(folder, resume=True, seed=1)
     (folder / "config.json").unlink()
