@@ -93,12 +93,12 @@ def test_contestants_that_differ_are_named(module, part):
         contest.check({"right": linear(None), "odd": linear(part)}, upstream, {"links": pattern})
 
 
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux")
 def memory_after_a_peak(extra_bytes):
     np.ones(25_000_000)
     return extra_bytes(partial(np.ones, 6_250_000))
 
 
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux")
 def test_the_memory_of_a_call_is_its_own(module):
     memory = module("_memory")
     # In a process of its own: this one may have pages to spare, which a call need not ask for.

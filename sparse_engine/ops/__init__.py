@@ -28,6 +28,8 @@ from sparse_engine.ops.on_lstm import on_lstm as on_lstm
 from sparse_engine.ops.on_lstm import on_lstm_ref as on_lstm_ref
 from sparse_engine.ops.pattern import Links as Links
 from sparse_engine.ops.pattern import Pattern as Pattern
+from sparse_engine.ops.random_key import RandomKey as RandomKey
+from sparse_engine.ops.random_key import Use as Use
 from sparse_engine.ops.rhn import rhn as rhn
 from sparse_engine.ops.rhn import rhn_ref as rhn_ref
 from sparse_engine.ops.rnn import ACTIVATIONS as ACTIVATIONS
@@ -44,7 +46,6 @@ from sparse_engine.ops.spmm import spmm as spmm
 from sparse_engine.ops.spmm import spmm_ref as spmm_ref
 from sparse_engine.ops.spmm import spmm_t as spmm_t
 from sparse_engine.ops.spmm import spmm_t_ref as spmm_t_ref
-from sparse_engine.ops.topology import RandomKey as RandomKey
 from sparse_engine.ops.topology import Rewired as Rewired
 from sparse_engine.ops.topology import carry as carry
 from sparse_engine.ops.topology import carry_ as carry_

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sparse_engine.ops._native import native
 from sparse_engine.ops.pattern import Links, Pattern
-from sparse_engine.ops.topology import RandomKey
+from sparse_engine.ops.random_key import RandomKey, Use
 
 
 class Predicted(NamedTuple):
@@ -108,8 +108,8 @@ def _best(links: Links, scores: Tensor, count: int, key: RandomKey | None) -> Pr
     scores = scores.flatten()
     scores[links.cells()] = 0
     if key is not None:
-        generator = torch.Generator().manual_seed(hash(key) % 2**63)
-        scores /= torch.empty_like(scores).exponential_(generator=generator)
+        waits = key.generator(Use.REFERENCE).standard_exponential(len(scores))
+        scores /= torch.from_numpy(waits)
     order = scores.argsort(stable=True, descending=True)
     cells = order[: min(count, int((scores > 0).sum()))].sort().values
     return Predicted(cells, scores[cells])

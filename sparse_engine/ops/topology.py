@@ -10,20 +10,7 @@ from torch import Tensor
 
 from sparse_engine.ops._native import native
 from sparse_engine.ops.pattern import Links
-
-
-class RandomKey(NamedTuple):
-    """Names one independent stream of random numbers; equal keys give equal numbers anywhere.
-
-    Attributes:
-        seed: of the experiment, in [-2^63, 2^63).
-        step: of the training, in [0, 2^32).
-        stream: which weight of the model, in [0, 2^32).
-    """
-
-    seed: int
-    step: int = 0
-    stream: int = 0
+from sparse_engine.ops.random_key import RandomKey, Use
 
 
 class Rewired(NamedTuple):
@@ -69,8 +56,7 @@ def sample_absent_ref(
     absent = torch.ones(links.absent + links.nnz, dtype=torch.bool)
     absent[links.cells() if dropped is None else links.cells()[~dropped]] = False
     cells = absent.nonzero().squeeze(1)
-    generator = torch.Generator().manual_seed(hash(key) % 2**63)
-    order = torch.randperm(cells.numel(), generator=generator)
+    order = torch.from_numpy(key.generator(Use.REFERENCE).permutation(cells.numel()))
     return cells[order[:count]].sort().values
 
 

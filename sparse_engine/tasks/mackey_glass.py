@@ -73,6 +73,7 @@ class MackeyGlass(Task):
     name = "mackey-glass"
     metric = "validation MSE"
     window, horizon, rows, train_size, validation_size = 500, 50, 12, 40_000, 10_000
+    positions = window * rows
 
     def __init__(self, *, seed: int = 0) -> None:
         self.seed = seed

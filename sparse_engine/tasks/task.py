@@ -24,6 +24,8 @@ class Task(ABC):
     name: ClassVar[str]
     #: What the number that :meth:`evaluate` returns is called.
     metric: ClassVar[str]
+    #: Time steps times sequences of a batch: a training step keeps so many states of each unit.
+    positions: ClassVar[int] = 1
 
     @abstractmethod
     def build(self, recurrent: RecurrentFactory, *, generator: torch.Generator) -> nn.Module:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sparse_engine.nn import SparseWeight
-from sparse_engine.ops import RandomKey
+from sparse_engine.ops import RandomKey, Use
 
 
 class Birth(ABC):
@@ -41,6 +41,5 @@ class Normal(Birth):
 
     def values(self, weight: SparseWeight, count: int, key: RandomKey) -> Tensor:
         """See :meth:`Birth.values`."""
-        generator = torch.Generator().manual_seed(hash(key) % 2**63)
-        drawn = torch.randn(count, generator=generator, dtype=weight.values.dtype)
-        return (self.std * drawn).to(weight.values.device)
+        drawn = self.std * key.generator(Use.BIRTH).standard_normal(count)
+        return torch.from_numpy(drawn).to(weight.values)

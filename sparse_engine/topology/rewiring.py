@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from sparse_engine.nn import SparseWeight
-from sparse_engine.ops import Pattern, RandomKey, Rewired, carry, carry_, rewire
+from sparse_engine.ops import Pattern, RandomKey, Rewired, Use, carry, carry_, rewire
 from sparse_engine.topology.birth import Birth
 from sparse_engine.topology.grow import Grow
 
@@ -55,8 +55,7 @@ def rewire_weight(
         raise ValueError(f"expected {count} cells from {grow}, found shape {[*cells.shape]}")
     rewired = rewire(links, keep, cells)
     nnz, born = rewired.links.nnz, rewired.born.long()
-    # The other rules draw from other hashes of the same key.
-    generator = torch.Generator().manual_seed(hash((*key, 3)) % 2**63)
+    generator = key.torch_generator(Use.NEWBORN)
     first = {"values": birth.values(weight, count, key)}
     first |= weight.newborn(count, generator=generator, dtype=weight.dtype)
     entries, attached = {}, []

@@ -1,14 +1,15 @@
 """Checkpoints: tensors in one safetensors file, everything else in one JSON file.
 
-The JSON file names its tensor file and holds its hash, and is replaced last. A run that is killed
-at any moment leaves the previous pair or the new one, never a mixture.
+The JSON file names its tensor file, holds its hash and one of itself, and is replaced last. A run
+that is killed at any moment leaves the previous pair or the new one, never a mixture.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -19,10 +20,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sparse_engine.files import write_atomically
+from sparse_engine.train.record import sealed, unsealed
 
 FORMAT = "sparse_engine.checkpoint"
-VERSION = 1
-TENSOR_FILES = f"checkpoint-{'[0-9]' * 8}.safetensors"
+VERSION = 2
+TENSOR_FILE = r"checkpoint-\d{8,}\.safetensors"
+#: What a record of each version says; that of version 1 has no hash of itself.
+ENTRIES = {1: {"format", "version", "step", "tensors", "sha256", "optimizer", "rule"}}
+ENTRIES[2] = ENTRIES[1] | {"config", "logs"}
 REMEDY = "restore the folder from a copy, or start again in an empty one"
 
 
@@ -39,17 +44,21 @@ class Checkpoint:
         model: the model's state_dict.
         optimizer: the optimizer's state_dict.
         rule: the rewiring rule's state_dict.
+        config: what defines the run; nothing in checkpoints of version 1.
+        logs: the hash of each log up to this step, by file; nothing in checkpoints of version 1.
     """
 
     step: int
     model: dict[str, Tensor]
     optimizer: dict
     rule: dict
+    config: dict[str, object] = field(default_factory=dict)
+    logs: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, step: int, model: nn.Module, optimizer: Optimizer, rule) -> Checkpoint:
-        """The state of a run now."""
-        return cls(step, model.state_dict(), optimizer.state_dict(), rule.state_dict())
+    def of(cls, step: int, model: nn.Module, optimizer: Optimizer, rule, **run) -> Checkpoint:
+        """Returns the state of a run now; ``run`` may be its config and the hashes of its logs."""
+        return cls(step, model.state_dict(), optimizer.state_dict(), rule.state_dict(), **run)
 
     def restore(self, model: nn.Module, optimizer: Optimizer, rule) -> None:
         """Puts the state into a run that was set up the same way.
@@ -59,7 +68,9 @@ class Checkpoint:
         """
         try:
             model.load_state_dict(self.model)
+            wanted = [set(group) for group in optimizer.param_groups]
             optimizer.load_state_dict(self.optimizer)
+            _check_groups(optimizer, wanted)
             _check_state(optimizer)
             rule.load_state_dict(self.rule)
         except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
@@ -69,7 +80,11 @@ class Checkpoint:
             ) from error
 
     def save(self, folder: Path) -> None:
-        """Writes the checkpoint into a folder, in place of the one before."""
+        """Writes the checkpoint into a folder, in place of the one before.
+
+        Raises:
+            OSError: a file cannot be written, as on a full disk; the one before is still there.
+        """
         tensors = {f"model.{name}": value.contiguous() for name, value in self.model.items()}
         scalars: dict[str, dict[str, object]] = {}
         for slot, entries in self.optimizer["state"].items():
@@ -96,11 +111,14 @@ class Checkpoint:
             "sha256": hashlib.sha256(content).hexdigest(),
             "optimizer": {"scalars": scalars, "param_groups": self.optimizer["param_groups"]},
             "rule": rule,
+            "config": self.config,
+            "logs": self.logs,
         }
-        write_atomically(folder / "checkpoint.json", json.dumps(record, indent=1).encode())
-        for stale in [*folder.glob(TENSOR_FILES), *folder.glob(f".{TENSOR_FILES}.partial")]:
-            if stale.name != tensor_file:
-                stale.unlink()
+        write_atomically(folder / "checkpoint.json", sealed(record))
+        for path in folder.iterdir():
+            stale = re.fullmatch(rf"{TENSOR_FILE}|\.{TENSOR_FILE}\.partial", path.name)
+            if stale and path.name != tensor_file:
+                path.unlink()
 
     @classmethod
     def load(cls, folder: Path) -> Checkpoint:
@@ -115,7 +133,7 @@ class Checkpoint:
         except FileNotFoundError:
             raise CheckpointError(
                 f"expected a checkpoint in {folder}, found no checkpoint.json; "
-                "start again in an empty folder"
+                "start again in an empty folder, or restore this one from a copy"
             ) from None
         except (ValueError, RecursionError) as error:
             raise CheckpointError(f"expected JSON in {path}, found: {error}; {REMEDY}") from error
@@ -123,12 +141,17 @@ class Checkpoint:
             raise CheckpointError(
                 f"expected a checkpoint of sparse_engine in {path}, found something else; {REMEDY}"
             )
-        if record.get("version") != VERSION:
+        version = record.get("version")
+        if not isinstance(version, int) or version not in ENTRIES:
             raise CheckpointError(
-                f"expected checkpoint version {VERSION} in {path}, found {record.get('version')}; "
+                f"expected checkpoint version 1 or {VERSION} in {path}, found {version}; "
                 "go on with the release of sparse_engine that wrote it"
             )
         try:
+            if version > 1:
+                record = _unsealed(record, path)
+            if record.keys() != ENTRIES[version]:
+                raise ValueError(f"entries {sorted(record.keys() ^ ENTRIES[version])}")
             tensors = _tensors(folder / Path(record["tensors"]).name, record["sha256"])
             state: dict[int, dict] = {
                 int(slot): dict(entries) for slot, entries in record["optimizer"]["scalars"].items()
@@ -148,13 +171,23 @@ class Checkpoint:
             step = record["step"]
             if not isinstance(step, int) or step < 0:
                 raise ValueError(f"step {step}")
-            return cls(step, model, optimizer, rule)
+            run = (dict(record.get(name, {})) for name in ("config", "logs"))
+            return cls(step, model, optimizer, rule, *run)
         except CheckpointError:
             raise
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise CheckpointError(
                 f"expected a complete checkpoint in {path}, found it wrong at: {error}; {REMEDY}"
             ) from error
+
+
+def _unsealed(record: dict, path: Path) -> dict:
+    try:
+        return unsealed(record)
+    except ValueError as error:
+        raise CheckpointError(
+            f"expected {path} as it was written, found it changed; {REMEDY}"
+        ) from error
 
 
 def _tensors(path: Path, sha256: str) -> dict[str, Tensor]:
@@ -171,6 +204,13 @@ def _tensors(path: Path, sha256: str) -> dict[str, Tensor]:
         raise CheckpointError(
             f"expected safetensors in {path}, found: {error}; {REMEDY}"
         ) from error
+
+
+def _check_groups(optimizer: Optimizer, wanted: list[set[str]]) -> None:
+    """Checks that every hyperparameter is there, which ``load_state_dict`` does not."""
+    for names, group in zip(wanted, optimizer.param_groups, strict=True):
+        if missing := sorted(names - group.keys()):
+            raise ValueError(f"expected parameter groups of {sorted(names)}, found no {missing}")
 
 
 def _check_state(optimizer: Optimizer) -> None:

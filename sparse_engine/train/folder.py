@@ -1,50 +1,192 @@
-"""The folder of a run: one run each, described by its config.json."""
+"""The folder of a run: one run each, which one process at a time trains.
+
+A folder holds a run from the moment that its first checkpoint is whole. The checkpoint also holds
+the settings, of which config.json is a copy to read, and the hashes of the logs.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import hashlib
 import json
+import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from sparse_engine.files import write_atomically
-from sparse_engine.train.checkpoint import CheckpointError
+from sparse_engine.train.checkpoint import REMEDY, TENSOR_FILE, Checkpoint, CheckpointError
+from sparse_engine.train.log import log_hash
+
+LOGS = ("metrics.jsonl", "topology.jsonl")
+OURS = rf"config\.json|checkpoint\.json|metrics\.jsonl|topology\.jsonl|{TENSOR_FILE}"
+#: What a kill may leave of writing a file.
+PARTIAL = rf"\.({OURS})\.partial"
+#: What a kill may leave of a run before its first checkpoint is whole.
+BEGINNING = rf"config\.json|checkpoint-0{{8}}\.safetensors|{PARTIAL}"
 
 
-def claim(folder: Path, config: dict[str, object], *, resume: bool) -> None:
-    """Makes the folder of a new run, or checks that it holds the run to go on with.
+class RunFolder:
+    """A folder, and the run that belongs into it.
 
     Args:
-        folder: of the run.
-        config: what defines the run; kept in config.json.
-        resume: whether the run is there already.
-
-    Raises:
-        FileExistsError: a new run in a folder that has files in it.
-        CheckpointError: no run to resume, or one that was started with another config.
+        path: of the folder.
+        config: what defines the run.
     """
-    path = folder / "config.json"
-    if not resume:
-        if folder.exists() and any(folder.iterdir()):
-            raise FileExistsError(
-                f"expected a new or empty folder, found {folder} with files in it; "
-                "choose another with --out, or go on with --resume"
-            )
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, json.dumps(config, indent=1).encode())
-        return
-    if not path.exists():
-        raise CheckpointError(
-            f"expected a run to resume in {folder}, found no config.json; "
-            "name its folder with --out, or start a new run without --resume"
-        )
-    try:
-        found = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise CheckpointError(f"expected JSON in {path}, found: {error}") from error
-    wanted = json.loads(json.dumps(config))
-    for name in wanted:
-        if not isinstance(found, dict) or found.get(name) != wanted[name]:
-            was = found.get(name) if isinstance(found, dict) else found
+
+    def __init__(self, path: Path, config: dict[str, object]) -> None:
+        self.path = path
+        self.config = json.loads(json.dumps(config))
+        self._is_locked = False
+        self._last = ""
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps other processes out, where the file system can; may be nested.
+
+        Raises:
+            BlockingIOError: another process is in the folder.
+        """
+        if self._is_locked:
+            yield
+            return
+        descriptor = os.open(self.path, os.O_RDONLY)
+        try:
+            self._lock(descriptor)
+            self._is_locked = True
+            yield
+        finally:
+            self._is_locked = False
+            os.close(descriptor)
+
+    def _lock(self, descriptor: int) -> None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BlockingIOError(
+                f"expected a folder that no other process trains in, found {self.path} in use; "
+                "wait for the other, or choose another folder with --out"
+            ) from None
+        except OSError:
+            # Some network file systems lock no folders; the checkpoint is compared all the same.
+            pass
+
+    def begin(self) -> None:
+        """Makes the folder of a new run; what a killed start has left there goes.
+
+        Raises:
+            FileExistsError: the folder has other files in it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with self.locked():
+            if not self._is_beginning():
+                raise FileExistsError(
+                    f"expected a new or empty folder, found {self.path} with files in it; "
+                    "choose another with --out, or go on with --resume"
+                )
+            self._clean()
+            (self.path / "config.json").unlink(missing_ok=True)
+
+    def find(self) -> Checkpoint | None:
+        """Returns the checkpoint to go on with, or None where a kill came before the first.
+
+        Raises:
+            CheckpointError: no run to resume, a damaged one, or one of another config.
+        """
+        if not self.path.is_dir() or not any(self.path.iterdir()):
             raise CheckpointError(
-                f"expected to resume {folder} with the settings it was started with, found "
-                f"{name} = {wanted[name]} instead of {was}"
+                f"expected a run to resume in {self.path}, found no config.json; "
+                "name its folder with --out, or start a new run without --resume"
             )
+        with self.locked():
+            if self._is_beginning():
+                self._check_settings(self._read_config() or self.config)
+                self._clean()
+                return None
+            checkpoint = Checkpoint.load(self.path)
+            self._last = self._fingerprint()
+            self._check_config(checkpoint.config)
+            self._check_logs(checkpoint)
+            self._clean()
+            return checkpoint
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Writes a checkpoint, and config.json where there is none."""
+        self.check_unchanged()
+        checkpoint.save(self.path)
+        self._last = self._fingerprint()
+        if not (self.path / "config.json").exists():
+            write_atomically(self.path / "config.json", json.dumps(self.config, indent=1).encode())
+
+    def check_unchanged(self) -> None:
+        """Checks that the checkpoint is the one that was read or written here last.
+
+        Raises:
+            CheckpointError: another process has gone on with the run.
+        """
+        if self._fingerprint() != self._last:
+            raise CheckpointError(
+                f"expected the checkpoint in {self.path} as this run left it, found another; "
+                "go on from there with --resume"
+            )
+
+    def log_hashes(self, steps: int) -> dict[str, str]:
+        """Returns the hash of each log up to a step."""
+        return {name: log_hash(self.path / name, steps=steps) for name in LOGS}
+
+    def _fingerprint(self) -> str:
+        try:
+            return hashlib.sha256((self.path / "checkpoint.json").read_bytes()).hexdigest()
+        except FileNotFoundError:
+            return ""
+
+    def _is_beginning(self) -> bool:
+        """Whether nothing but the leftovers of a start is here, and no other's config.json."""
+        names = [path.name for path in self.path.iterdir()]
+        return all(re.fullmatch(BEGINNING, name) for name in names) and (
+            "config.json" not in names or self._read_config().keys() >= self.config.keys()
+        )
+
+    def _read_config(self) -> dict[str, object]:
+        """Returns what config.json says, nothing where it is missing or damaged."""
+        try:
+            found = json.loads((self.path / "config.json").read_bytes())
+        except (FileNotFoundError, ValueError, RecursionError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def _clean(self) -> None:
+        for path in self.path.iterdir():
+            if re.fullmatch(PARTIAL, path.name):
+                path.unlink()
+
+    def _check_settings(self, found: dict[str, object]) -> None:
+        for name, wanted in self.config.items():
+            if found.get(name) != wanted:
+                raise CheckpointError(
+                    f"expected to resume {self.path} with the settings it was started with, found "
+                    f"{name} = {wanted} instead of {found.get(name)}"
+                )
+
+    def _check_config(self, of_checkpoint: dict[str, object]) -> None:
+        path, found = self.path / "config.json", self._read_config()
+        if not of_checkpoint and not found:
+            raise CheckpointError(
+                f"expected the settings of the run in {path}, found none; {REMEDY}"
+            )
+        self._check_settings(of_checkpoint or found)
+        if of_checkpoint and path.exists() and found != of_checkpoint:
+            raise CheckpointError(
+                f"expected {path} as it was written, found it changed; restore or remove it, for "
+                "the checkpoint holds the settings, too"
+            )
+
+    def _check_logs(self, checkpoint: Checkpoint) -> None:
+        found = self.log_hashes(checkpoint.step)
+        for name, expected in checkpoint.logs.items():
+            if found.get(name) != expected:
+                raise CheckpointError(
+                    f"expected {self.path / name} as it was written up to step {checkpoint.step}, "
+                    f"found it changed or removed; {REMEDY}"
+                )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from sparse_engine.files import write_atomically
+from sparse_engine.files import naming, write_atomically
 
 
 class MetricsLog:
@@ -23,17 +24,30 @@ class MetricsLog:
         kept = [entry for entry in read_metrics(path) if entry["step"] <= steps]
         lines = "".join(json.dumps(entry) + "\n" for entry in kept)
         write_atomically(path, lines.encode())
-        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115
+        self._file = open(path, "ab", buffering=0)  # noqa: SIM115
 
     def write(self, entry: Mapping[str, object]) -> None:
-        """Adds one line; the entry must have a ``step``, a whole number."""
-        self._file.write(json.dumps(entry) + "\n")
-        self._file.flush()
+        """Adds one line; the entry must have a ``step``, a whole number.
+
+        Raises:
+            OSError: the line cannot be written, as on a full disk; the file stays as it was.
+        """
+        end = self._file.tell()
+        rest = memoryview(json.dumps(entry).encode() + b"\n")
+        try:
+            with naming(self._file.name):
+                while rest:
+                    rest = rest[self._file.write(rest) :]
+        except OSError:
+            self._file.truncate(end)
+            raise
 
     def close(self) -> None:
         """Ends the log, on disk."""
-        os.fsync(self._file.fileno())
-        self._file.close()
+        try:
+            os.fsync(self._file.fileno())
+        finally:
+            self._file.close()
 
 
 def read_metrics(path: str | Path) -> list[dict]:
@@ -45,7 +59,7 @@ def read_metrics(path: str | Path) -> list[dict]:
     path = Path(path)
     if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = path.read_bytes().splitlines()
     entries = []
     for number, line in enumerate(lines, 1):
         try:
@@ -53,13 +67,40 @@ def read_metrics(path: str | Path) -> list[dict]:
         except ValueError:
             if number < len(lines):
                 raise ValueError(
-                    f"expected an entry with a step in line {number} of {path}, found {line[:80]!r}"
+                    f"expected an entry with a step in line {number} of {path}, found "
+                    f"{line[:80].decode(errors='replace')!r}; restore the file from a copy"
                 ) from None
     return entries
 
 
-def _entry(line: str) -> dict:
-    entry = json.loads(line)
+def log_hash(path: Path, *, steps: int) -> str:
+    """Returns the SHA-256 of a log without the lines of later steps, which are its last ones.
+
+    What it hashes is put on disk first. A file that does not exist counts as empty.
+    """
+    if not path.exists():
+        return hashlib.sha256().hexdigest()
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+        lines = file.read().splitlines(keepends=True)
+    while lines and _is_later(lines[-1], steps):
+        lines.pop()
+    return hashlib.sha256(b"".join(lines)).hexdigest()
+
+
+def _is_later(line: bytes, steps: int) -> bool:
+    """Whether a last line is of a later step, or was cut short by a kill, and so is no part."""
+    try:
+        return not line.endswith(b"\n") or _entry(line)["step"] > steps
+    except ValueError:
+        return False
+
+
+def _entry(line: bytes) -> dict:
+    try:
+        entry = json.loads(line)
+    except RecursionError as error:
+        raise ValueError from error
     if not isinstance(entry, dict) or not isinstance(entry.get("step"), int):
         raise ValueError
     return entry

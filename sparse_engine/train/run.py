@@ -20,10 +20,13 @@ from sparse_engine.nn import SparseRNN, SparseWeight
 from sparse_engine.tasks import Task
 from sparse_engine.topology import Dynamic, Measure, Static, Tracker
 from sparse_engine.train.checkpoint import Checkpoint
-from sparse_engine.train.folder import claim
+from sparse_engine.train.folder import RunFolder
 from sparse_engine.train.interruption import interruption
+from sparse_engine.train.limits import check_size, within_memory
 from sparse_engine.train.log import MetricsLog
 from sparse_engine.train.pictures import draw_pictures
+
+LESS = "a smaller learning rate or gain usually helps"
 
 #: Makes the rewiring rule of a run.
 RuleFactory = Callable[[nn.Module, Optimizer], Dynamic]
@@ -46,6 +49,8 @@ class Settings:
         for name in ("steps", "evaluate_every", "save_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"expected {name} of at least 1, found {getattr(self, name)}")
+        if self.steps >= 2**32:
+            raise ValueError(f"expected steps below 2^32, found {self.steps}")
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"expected seed in [0, 2^63), found {self.seed}")
 
@@ -87,8 +92,10 @@ class Run:
         resume: go on from the folder's checkpoint.
 
     Raises:
-        ValueError: a rule other than :class:`Static` that would never rewire.
+        ValueError: a rule other than :class:`Static` that would never rewire, or a network that
+            the machine's memory cannot hold.
         FileExistsError: the folder holds a run, and ``resume`` was not asked for.
+        BlockingIOError: another process trains in the folder.
         CheckpointError: nothing to resume, or it is damaged or of another run.
     """
 
@@ -105,30 +112,25 @@ class Run:
     ) -> None:
         self.folder, self.task, self.settings = folder, task, settings
         config = {"task": task.name, **asdict(settings), "rule": description}
-        generator = torch.Generator().manual_seed(settings.seed)
-        self.model = task.build(
-            lambda inputs: SparseRNN(
-                inputs,
-                settings.hidden,
-                density=settings.density,
-                gain=settings.gain,
-                generator=generator,
-            ),
-            generator=generator,
-        )
+        with within_memory():
+            self.model = self._build()
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=settings.learning_rate)
         self.rule = rule(self.model, self.optimizer)
         self._check_rule()
         self.tracker = Tracker(self.rule, measures=measures)
         self.step = 0
         # Last, so that settings which cannot be used leave no folder behind.
-        claim(folder, config, resume=resume)
+        self._folder = RunFolder(folder, config)
+        checkpoint = None
         if resume:
-            checkpoint = Checkpoint.load(folder)
-            checkpoint.restore(self.model, self.optimizer, self.rule)
-            self.step = checkpoint.step
+            checkpoint = self._folder.find()
         else:
+            self._folder.begin()
+        if checkpoint is None:
             self.save()
+        else:
+            checkpoint.restore(self.model, self.optimizer, self.rule)
+            self.step = self._saved = checkpoint.step
 
     @property
     def nnz(self) -> int:
@@ -139,9 +141,36 @@ class Run:
         """Takes the steps that are left. Ctrl-C ends it after the current one, saved.
 
         Raises:
-            FloatingPointError: the loss became infinite or NaN.
+            ValueError: a step takes more memory than there is.
+            FloatingPointError: the loss or a weight became infinite or NaN.
+            BlockingIOError: another process trains in the folder.
+            CheckpointError: another process has gone on with the run.
+            OSError: a file cannot be written, as on a full disk.
         """
         began = time.perf_counter()
+        steps = self.settings.steps
+        with self._folder.locked(), within_memory():
+            self._folder.check_unchanged()
+            try:
+                self._train(progress)
+                draw_pictures(self.folder, self.model)
+            except OSError as error:
+                if error.errno is not None:
+                    error.strerror += (
+                        f"; the checkpoint of step {self._saved} is whole: mend this, then go on "
+                        "with --resume"
+                    )
+                raise
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return Result(
+            metric=self.task.evaluate(self.model),
+            nnz=self.nnz,
+            seconds=time.perf_counter() - began,
+            peak_bytes=peak * (1 if sys.platform == "darwin" else 1024),
+            finished=self.step >= steps,
+        )
+
+    def _train(self, progress: bool) -> None:
         steps = self.settings.steps
         with (
             closing(MetricsLog(self.folder / "metrics.jsonl", steps=self.step)) as log,
@@ -153,19 +182,42 @@ class Run:
             while self.step < steps and not interrupted():
                 self._take_step(log, bar)
             self.save()
-        draw_pictures(self.folder, self.model)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return Result(
-            metric=self.task.evaluate(self.model),
-            nnz=self.nnz,
-            seconds=time.perf_counter() - began,
-            peak_bytes=peak * (1 if sys.platform == "darwin" else 1024),
-            finished=self.step >= steps,
-        )
 
     def save(self) -> None:
-        """Writes the checkpoint."""
-        Checkpoint.of(self.step, self.model, self.optimizer, self.rule).save(self.folder)
+        """Writes the checkpoint.
+
+        Raises:
+            FloatingPointError: a weight is infinite or NaN; the checkpoint before stays.
+            BlockingIOError, CheckpointError, OSError: see :meth:`train`.
+        """
+        for name, parameter in self.model.named_parameters():
+            if self.step and not torch.isfinite(parameter).all():
+                raise FloatingPointError(
+                    f"expected finite weights, found {name} with others at step {self.step}; "
+                    f"{LESS}, and the checkpoint of step {self._saved} stays"
+                )
+        with self._folder.locked():
+            logs = self._folder.log_hashes(self.step)
+            state = self.model, self.optimizer, self.rule
+            config = self._folder.config
+            self._folder.save(Checkpoint.of(self.step, *state, config=config, logs=logs))
+        self._saved = self.step
+
+    def _build(self) -> nn.Module:
+        settings = self.settings
+        generator = torch.Generator().manual_seed(settings.seed)
+
+        def recurrent(inputs: int) -> SparseRNN:
+            check_size(settings.hidden, settings.density, self.task.positions)
+            return SparseRNN(
+                inputs,
+                settings.hidden,
+                density=settings.density,
+                gain=settings.gain,
+                generator=generator,
+            )
+
+        return self.task.build(recurrent, generator=generator)
 
     def _check_rule(self) -> None:
         rule, steps = self.rule, self.settings.steps
@@ -187,8 +239,7 @@ class Run:
         loss = self.task.loss(self.model, self.step)
         if not torch.isfinite(loss):
             raise FloatingPointError(
-                f"expected a finite loss, found {loss.item()} at step {self.step}; "
-                "a smaller learning rate or gain usually helps"
+                f"expected a finite loss, found {loss.item()} at step {self.step}; {LESS}"
             )
         loss.backward()
         nn.utils.clip_grad_value_(self.model.parameters(), 1.0)

@@ -1,5 +1,6 @@
 """A task that is small enough to train within a test, and runs of it."""
 
+import json
 from functools import partial
 
 import pytest
@@ -9,6 +10,7 @@ from torch import nn
 from sparse_engine.tasks import Task
 from sparse_engine.topology import SET
 from sparse_engine.train import Run, Settings
+from sparse_engine.train.record import unsealed
 
 
 class Echo(Task):
@@ -48,6 +50,29 @@ def make(folder, *, at_step=None, resume=False, every=3, rule=None, **settings):
         description={"name": "set", "every": every},
         resume=resume,
     )
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The files of a run that was never stopped, by name."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sparse_engine.train.run.draw_pictures", lambda folder, model: None)
+        make(folder).train(progress=False)
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture
+def make_version_1():
+    """Rewrites a checkpoint as the first releases wrote it: without settings, logs and a seal."""
+
+    def rewrite(folder):
+        path = folder / "checkpoint.json"
+        record = unsealed(json.loads(path.read_text()))
+        del record["config"], record["logs"]
+        path.write_text(json.dumps(record | {"version": 1}, indent=1))
+
+    return rewrite
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from torch import nn
 from sparse_engine.nn import SparseLinear
 from sparse_engine.topology import SET, Static
 from sparse_engine.train import Checkpoint, CheckpointError
+from sparse_engine.train.record import sealed, unsealed
 
 OPTIMIZERS = {
     "SGD": lambda p: torch.optim.SGD(p, lr=0.1),
@@ -118,10 +119,11 @@ def saved(tmp_path):
 
 
 def edit(folder, change):
+    """Changes the record, and seals it as if it had been written so."""
     path = folder / "checkpoint.json"
-    record = json.loads(path.read_text())
+    record = unsealed(json.loads(path.read_text()))
     change(record)
-    path.write_text(json.dumps(record))
+    path.write_bytes(sealed(record))
 
 
 def tensor_file(folder):
@@ -202,11 +204,42 @@ def test_refuses_records_that_are_not_json(saved, content):
         Checkpoint.load(saved)
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None])
+@pytest.mark.parametrize("version", [0, 3, "1", None, [], 1.5])
 def test_refuses_other_versions(saved, version):
     edit(saved, lambda record: record.update(version=version))
-    with pytest.raises(CheckpointError, match=r"expected checkpoint version 1 .*, found"):
+    with pytest.raises(CheckpointError, match=r"expected checkpoint version 1 or 2 .*, found"):
         Checkpoint.load(saved)
+
+
+def test_reads_version_1(saved, make_version_1):
+    make_version_1(saved)
+    checkpoint = Checkpoint.load(saved)
+    assert (checkpoint.config, checkpoint.logs) == ({}, {})
+    assert_same(Setup().load(saved).train(3), Setup().train(7))
+
+
+def test_a_record_that_lost_its_seal_is_not_of_version_1(saved):
+    path = saved / "checkpoint.json"
+    path.write_text(path.read_text().replace('"version": 2', '"version": 1'))
+    with pytest.raises(CheckpointError, match=r"wrong at: entries \['config', 'logs', 'seal'\]"):
+        Checkpoint.load(saved)
+
+
+def test_refuses_any_changed_byte_of_the_record(saved):
+    path = saved / "checkpoint.json"
+    content, state = path.read_bytes(), Checkpoint.load(saved)
+    for position in range(len(content)):
+        path.write_bytes(
+            content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :]
+        )
+        try:
+            found = Checkpoint.load(saved)
+        except CheckpointError as error:
+            assert "\n" not in str(error)
+        else:  # white space is all that may change
+            assert (found.step, found.rule) == (state.step, state.rule)
+            assert found.optimizer["param_groups"] == state.optimizer["param_groups"]
+            assert content[position : position + 1].isspace()
 
 
 def load_all(folder):
@@ -238,6 +271,7 @@ def test_refuses_a_missing_entry(saved, name):
         lambda optimizer: optimizer.update(param_groups=3),
         lambda optimizer: optimizer["param_groups"].pop(),
         lambda optimizer: optimizer["param_groups"][0].pop("params"),
+        lambda optimizer: optimizer["param_groups"][1].pop("betas"),
         lambda optimizer: optimizer["param_groups"][0]["params"].pop(),
     ],
 )

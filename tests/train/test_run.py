@@ -264,7 +264,7 @@ def test_refuses_a_checkpoint_of_another_shape(tmp_path, start):
     start(tmp_path / "large", hidden=13)
     for path in (tmp_path / "large").glob("checkpoint*"):
         (tmp_path / "small" / path.name).write_bytes(path.read_bytes())
-    with pytest.raises(CheckpointError, match="set up like this one"):
+    with pytest.raises(CheckpointError, match="found hidden = 12 instead of 13"):
         start(tmp_path / "small", resume=True)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sparse_engine.nn import SparseWeight
-from sparse_engine.ops import Links, RandomKey, sample_absent
+from sparse_engine.ops import Links, RandomKey, Use, sample_absent
 from sparse_engine.topology.gates import check_gates, gate_blocks
 from sparse_engine.topology.grow.base import Grow
 
@@ -43,7 +43,8 @@ class EqualPerGate(Grow):
         counts = _spread(count, [block.absent for block in blocks])
         height = weight.shape[0] // self.gates
         # With one key for all gates, equal gates would grow equal cells.
-        keys = [key._replace(seed=hash((key.seed, gate))) for gate in range(self.gates)]
+        seeds = key.generator(Use.GATES).integers(-(2**63), 2**63, self.gates).tolist()
+        keys = [key._replace(seed=seed) for seed in seeds]
         return torch.cat(
             [
                 sample_absent(block, counts[gate], keys[gate]) + gate * height * kept.in_features

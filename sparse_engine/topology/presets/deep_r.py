@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from sparse_engine.nn import SparseWeight
-from sparse_engine.ops import RandomKey
+from sparse_engine.ops import RandomKey, Use
 from sparse_engine.topology.dynamic import Dynamic
 from sparse_engine.topology.grow import Uniform
 from sparse_engine.topology.prune import FixedSign
@@ -75,10 +75,8 @@ class DeepR(Dynamic):
         for place, weight in self._moving():
             key = RandomKey(self.seed, self.steps, place)
             pull, spread = self.walk(weight)
-            # Births and soft pruning draw from other hashes of the same key.
-            generator = torch.Generator().manual_seed(hash((*key, 2)) % 2**63)
-            noise = torch.randn(weight.nnz, generator=generator, dtype=weight.values.dtype)
-            weight.values.add_(noise.to(weight.values.device), alpha=spread)
+            noise = torch.from_numpy(key.generator(Use.NOISE).standard_normal(weight.nnz))
+            weight.values.add_(noise.to(weight.values), alpha=spread)
             weight.values.sub_(self.prune.signs(weight, key), alpha=pull)
         super().rewire()
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from sparse_engine.nn import SparseWeight
-from sparse_engine.ops import RandomKey
+from sparse_engine.ops import RandomKey, Use
 from sparse_engine.topology.prune._checks import ordered
 from sparse_engine.topology.prune.base import Prune, Share
+from sparse_engine.topology.rule import State
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class FixedSign(Prune):
     """The links whose sign is the opposite of their cell's: deep rewiring (Bellec et al. 2018).
 
@@ -29,14 +30,32 @@ class FixedSign(Prune):
     rewiring asks for does not matter.
     """
 
+    _by_philox: bool = field(init=False, default=True, repr=False)
+
     def signs(self, weight: SparseWeight, key: RandomKey) -> Tensor:
         """The sign of each link's cell, int8 ``[nnz]``, 1 or -1; the same at every step."""
-        bits = _hash(weight.pattern.links.cells(), hash((key.seed, key.stream)))
+        bits = _hash(weight.pattern.links.cells(), self._seed(key))
         return (bits >= 0).to(torch.int8).mul_(2).sub_(1)
 
     def drop(self, weight: SparseWeight, fraction: Share, key: RandomKey) -> Tensor:
         """See :meth:`Prune.drop`."""
         return self.signs(weight, key) * ordered(weight.values.detach()) < 0
+
+    def state_dict(self) -> State:
+        """What the signs are drawn by."""
+        return {"signs": "philox"} if self._by_philox else {}
+
+    def load_state_dict(self, state: State) -> None:
+        """See :meth:`Rule.load_state_dict`; nothing means the signs of releases before Philox."""
+        if state not in ({}, {"signs": "philox"}):
+            raise ValueError(f"expected signs by philox for {self}, found {state}")
+        self._by_philox = bool(state)
+
+    def _seed(self, key: RandomKey) -> int:
+        if not self._by_philox:
+            return hash((key.seed, key.stream))
+        generator = key._replace(step=0).generator(Use.SIGNS_OF_CELLS)
+        return int(generator.integers(-(2**63), 2**63))
 
 
 def _hash(counters: Tensor, seed: int) -> Tensor:

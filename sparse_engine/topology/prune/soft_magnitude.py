@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sparse_engine.nn import SparseWeight
-from sparse_engine.ops import RandomKey, smallest
+from sparse_engine.ops import RandomKey, Use, smallest
 from sparse_engine.topology.prune.base import Prune, Share
 from sparse_engine.topology.schedule import Schedule, as_schedule
 
@@ -66,9 +66,7 @@ class SoftMagnitude(Prune):
             ValueError: the schedule's delta is outside [0, 1).
         """
         delta = _check_delta(as_schedule(self.delta).at(key.step))
-        # Births draw from hash(key): these numbers must not be the same.
-        generator = torch.Generator().manual_seed(hash((*key, 1)) % 2**63)
-        waits = torch.empty(weight.nnz, dtype=torch.float64).exponential_(generator=generator)
+        waits = torch.from_numpy(key.generator(Use.PRUNE).standard_exponential(weight.nnz))
         # Exponential waits at rate s end in the order of draws in proportion to s; logarithms,
         # because a high power of a score overflows.
         log_rate = torch.xlogy(delta / (1 - delta), self.score(weight))

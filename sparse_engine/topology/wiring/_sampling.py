@@ -1,21 +1,8 @@
-"""Random numbers for wirings: a stream for each key, and distinct numbers within groups."""
+"""Distinct random numbers within groups."""
 
 from __future__ import annotations
 
 import numpy as np
-
-from sparse_engine.ops import RandomKey
-
-
-def generator(key: RandomKey, *, use: int = 0) -> np.random.Generator:
-    """Counter-based random numbers that depend on the key alone.
-
-    Args:
-        key: of the stream.
-        use: tells independent uses of one key apart.
-    """
-    entropy = (key.seed % 2**64, key.step, key.stream)
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence(entropy, spawn_key=(use,))))
 
 
 def sample_groups(

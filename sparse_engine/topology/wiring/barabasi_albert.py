@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from sparse_engine.ops import Links, RandomKey
-from sparse_engine.topology.wiring._sampling import generator
+from sparse_engine.ops import Links, RandomKey, Use
 from sparse_engine.topology.wiring.base import Wiring, links_at
 
 
@@ -57,7 +56,7 @@ class BarabasiAlbert(Wiring):
                 f"expected at least {first} rows and columns for attached={self.attached}, found "
                 f"{out_features} x {in_features}"
             )
-        rng = generator(key)
+        rng = key.generator(Use.WIRING)
         if square:
             rows, columns = self._one_population(out_features, rng)
         else:

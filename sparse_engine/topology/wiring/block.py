@@ -8,8 +8,8 @@ from dataclasses import KW_ONLY, dataclass
 import numpy as np
 import torch
 
-from sparse_engine.ops import Links, RandomKey
-from sparse_engine.topology.wiring._sampling import generator, sample_groups
+from sparse_engine.ops import Links, RandomKey, Use
+from sparse_engine.topology.wiring._sampling import sample_groups
 from sparse_engine.topology.wiring.base import Wiring, links_at
 
 
@@ -68,7 +68,7 @@ class Block(Wiring):
         widths = _sizes("column_sizes", self.column_sizes, densities.shape[1], in_features)
         sizes = np.outer(heights, widths)
         counts = np.rint(densities * sizes).astype(np.int64)
-        block, place = sample_groups(counts.ravel(), sizes.ravel(), generator(key))
+        block, place = sample_groups(counts.ravel(), sizes.ravel(), key.generator(Use.WIRING))
         above, left = np.divmod(block, len(widths))
         rows = (np.cumsum(heights) - heights)[above] + place // widths[left]
         columns = (np.cumsum(widths) - widths)[left] + place % widths[left]

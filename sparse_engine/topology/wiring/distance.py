@@ -12,8 +12,7 @@ from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 
 from sparse_engine.nn import _init
-from sparse_engine.ops import Links, RandomKey
-from sparse_engine.topology.wiring._sampling import generator
+from sparse_engine.ops import Links, RandomKey, Use
 from sparse_engine.topology.wiring.base import Wiring, links_at
 
 BLOCK = 2**20
@@ -82,7 +81,7 @@ class Distance(Wiring):
         most = out_features * min(self.candidates or in_features, in_features)
         if nnz > most:
             raise ValueError(f"expected at most {most} links among the candidates, found {nnz}")
-        rng = generator(key)
+        rng = key.generator(Use.WIRING)
         times, cells, latest = np.empty(0), np.empty(0, np.int64), np.inf
         for block_cells, lengths in self._blocks(rows, columns):
             # The logarithm of an exponential waiting time with the rate exp(-length / scale).

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from sparse_engine.nn import _init
-from sparse_engine.ops import Links, RandomKey
-from sparse_engine.topology.wiring._sampling import generator, sample_groups
+from sparse_engine.ops import Links, RandomKey, Use
+from sparse_engine.topology.wiring._sampling import sample_groups
 from sparse_engine.topology.wiring.base import Wiring, links_at
 
 
@@ -49,5 +49,5 @@ class ConstantFanIn(Wiring):
         if fan_in > in_features:
             raise ValueError(f"expected fan_in of at most {in_features}, found {fan_in}")
         counts, sizes = np.full(out_features, fan_in), np.full(out_features, in_features)
-        rows, columns = sample_groups(counts, sizes, generator(key))
+        rows, columns = sample_groups(counts, sizes, key.generator(Use.WIRING))
         return links_at(torch.from_numpy(rows * in_features + columns), out_features, in_features)

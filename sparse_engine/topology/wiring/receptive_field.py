@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from sparse_engine.nn import _init
-from sparse_engine.ops import Links, RandomKey
+from sparse_engine.ops import Links, RandomKey, Use
 from sparse_engine.topology.wiring._apportion import apportion
-from sparse_engine.topology.wiring._sampling import generator, sample_groups
+from sparse_engine.topology.wiring._sampling import sample_groups
 from sparse_engine.topology.wiring.base import Wiring, links_at
 
 
@@ -52,7 +52,7 @@ class ReceptiveField(Wiring):
         nnz = _init.density_nnz(out_features, in_features, self.density)
         heights = np.full(in_features, out_features)
         counts = apportion(nnz, -steepness * np.log1p(np.abs(offsets)), heights)
-        group, rows = sample_groups(counts, heights, generator(key))
+        group, rows = sample_groups(counts, heights, key.generator(Use.WIRING))
         best = (2 * rows + 1) * in_features // (2 * out_features)
         cells = rows * in_features + (best + offsets[group]) % in_features
         return links_at(torch.from_numpy(cells), out_features, in_features)

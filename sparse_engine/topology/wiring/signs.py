@@ -11,8 +11,8 @@ from torch import Tensor
 
 from sparse_engine.nn import SparseWeight
 from sparse_engine.nn._computed import check_plain
-from sparse_engine.ops import Links, RandomKey
-from sparse_engine.topology.wiring._sampling import generator, sample_groups
+from sparse_engine.ops import Links, RandomKey, Use
+from sparse_engine.topology.wiring._sampling import sample_groups
 
 
 class Signs(ABC):
@@ -101,6 +101,6 @@ def apply_signs(weight: SparseWeight, rule: Signs, key: RandomKey) -> None:
 def _random_signs(share: float, count: int, key: RandomKey) -> Tensor:
     """``[count]`` signs of which exactly ``round(share * count)`` are +1."""
     signs = np.full(count, -1, np.int8)
-    positive = sample_groups([round(share * count)], [count], generator(key, use=1))[1]
+    positive = sample_groups([round(share * count)], [count], key.generator(Use.WIRED_SIGNS))[1]
     signs[positive] = 1
     return torch.from_numpy(signs)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from sparse_engine.ops import Links, RandomKey
-from sparse_engine.topology.wiring._sampling import generator, sample_groups
+from sparse_engine.ops import Links, RandomKey, Use
+from sparse_engine.topology.wiring._sampling import sample_groups
 from sparse_engine.topology.wiring.base import Wiring, links_at
 
 
@@ -57,7 +57,7 @@ class WattsStrogatz(Wiring):
                 f"expected neighbours of at most {most} in a {out_features} x {in_features} weight "
                 f"with rewiring {self.rewiring}, found {near}"
             )
-        rng = generator(key)
+        rng = key.generator(Use.WIRING)
         nnz = out_features * near
         moved = sample_groups([round(self.rewiring * nnz)], [nnz], rng)[1]
         stay = np.delete(np.arange(nnz), moved)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import nn
 
 from sparse_engine.nn import SparseWeight
-from sparse_engine.ops import Pattern, RandomKey
+from sparse_engine.ops import Pattern, RandomKey, Use
 from sparse_engine.topology.wiring.allocation import Allocation
 from sparse_engine.topology.wiring.base import Wiring
 from sparse_engine.topology.wiring.erdos_renyi import ErdosRenyi
@@ -63,7 +62,7 @@ def wire(
     ]
     for pattern, (at, weight) in zip(patterns, places, strict=True):
         key = RandomKey(seed, 0, at)
-        generator = torch.Generator().manual_seed(hash(key) % 2**63)
+        generator = key.torch_generator(Use.WIRED_VALUES)
         entries = weight.fresh(pattern, gain=gain, generator=generator, dtype=weight.dtype)
         weight.set_pattern(pattern, **entries)
         for name in weight.link_parameters:

@@ -44,6 +44,21 @@ def test_a_sign_belongs_to_its_cell(weight_of, links_of):
         assert abs(sum(differ) - 100) < 36
 
 
+def test_runs_of_earlier_releases_keep_their_signs(weight_of):
+    """Those saved no state of the rule, and seeded the signs otherwise."""
+    weight, key = weight_of(torch.zeros(70), 10, 20), RandomKey(3, 0, 1)
+    new, old, resumed = FixedSign(), FixedSign(), FixedSign()
+    old.load_state_dict({})
+    bits = _hash(weight.pattern.links.cells(), hash((3, 1)))
+    assert torch.equal(old.signs(weight, key), (bits >= 0) * 2 - 1)
+    assert not torch.equal(old.signs(weight, key), new.signs(weight, key))
+    for rule in (old, new):
+        resumed.load_state_dict(rule.state_dict())
+        assert torch.equal(resumed.signs(weight, key), rule.signs(weight, key))
+    with pytest.raises(ValueError, match="expected signs by philox"):
+        old.load_state_dict({"signs": "dice"})
+
+
 def test_the_signs_are_fair_and_independent(weight_of):
     weight = weight_of(torch.zeros(40_000), 200, 200)
     signs = FixedSign().signs(weight, RandomKey(0)).double().view(200, 200)

@@ -5,9 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparse_engine.ops import RandomKey
 from sparse_engine.topology.wiring._apportion import apportion
-from sparse_engine.topology.wiring._sampling import generator, sample_groups
+from sparse_engine.topology.wiring._sampling import sample_groups
 
 
 @given(data=st.data())
@@ -34,12 +33,6 @@ def test_every_subset_is_equally_likely(count):
     expected = trials / subsets
     # At most 19 degrees of freedom: below 50 in 99.99 % of cases.
     assert ((seen - expected) ** 2 / expected).sum() < 50
-
-
-def test_uses_of_one_key_are_independent():
-    draws = [generator(RandomKey(1, 2, 3), use=use).random(2000) for use in (0, 1)]
-    assert abs(np.corrcoef(draws)[0, 1]) < 0.1
-    assert (generator(RandomKey(1, 2, 3)).random(2000) == draws[0]).all()
 
 
 def literal_shares(total, weights, capacities):

@@ -1,0 +1,59 @@
+"""Keys of random numbers: what is drawn follows from the key alone, on any machine."""
+
+from __future__ import annotations
+
+from enum import IntEnum, unique
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+
+@unique
+class Use(IntEnum):
+    """Tells apart what the numbers of one key are drawn for; 100 and more are free for users."""
+
+    WIRING = 0
+    WIRED_SIGNS = 1
+    WIRED_VALUES = 2
+    BIRTH = 3
+    NEWBORN = 4
+    PRUNE = 5
+    NOISE = 6
+    SIGNS_OF_CELLS = 7
+    GATES = 8
+    REFERENCE = 9
+
+
+class RandomKey(NamedTuple):
+    """Names one independent stream of random numbers; equal keys give equal numbers anywhere.
+
+    Attributes:
+        seed: of the experiment, in [-2^63, 2^63).
+        step: of the training, in [0, 2^32).
+        stream: which weight of the model, in [0, 2^32).
+    """
+
+    seed: int
+    step: int = 0
+    stream: int = 0
+
+    def generator(self, use: int) -> np.random.Generator:
+        """Returns a counter-based generator (Philox) of this key.
+
+        Args:
+            use: tells independent uses of one key apart, in [0, 2^32); see :class:`Use`.
+        """
+        low, high = self.seed % 2**32, self.seed % 2**64 >> 32
+        # Four words of 32 bits whatever the numbers are: with fewer, two keys could be written
+        # the same way.
+        seed = np.random.SeedSequence((low, self.step, self.stream, high), spawn_key=(use,))
+        return np.random.Generator(np.random.Philox(seed))
+
+    def torch_generator(self, use: int) -> torch.Generator:
+        """Returns torch's generator on the CPU, seeded from :meth:`generator`.
+
+        For functions that take no other: torch's generator uses 32 bits of its seed only.
+        """
+        seed = int(self.generator(use).integers(2**32))
+        return torch.Generator().manual_seed(seed)

@@ -1,0 +1,69 @@
+"""What a run needs of the machine, looked at before it takes it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+#: A value, its gradient, two moments of Adam, four indices, and a copy of the first in checkpoints.
+BYTES_PER_LINK = 44
+#: A state and its gradient.
+BYTES_PER_STATE = 8
+REMEDY = "fewer units (--hidden) or a smaller --density helps"
+
+
+def check_size(hidden: int, density: float, positions: int) -> None:
+    """Refuses a recurrent layer that this machine cannot hold.
+
+    Args:
+        hidden: units of the layer.
+        density: of its recurrent weight.
+        positions: time steps times sequences whose states a training step keeps.
+
+    Raises:
+        ValueError: too many links for one weight, or more memory than the machine has; names both.
+    """
+    if hidden >= 2**31:
+        raise ValueError(f"expected fewer than 2^31 units, found {hidden}")
+    if not 0 < density <= 1:
+        return  # the layer says so
+    links = round(density * hidden * hidden)
+    if links >= 2**31:
+        raise ValueError(
+            f"expected fewer than 2^31 links, found {links:,}, which are {hidden:,} units of "
+            f"density {density}; {REMEDY}"
+        )
+    needed = links * BYTES_PER_LINK + hidden * positions * BYTES_PER_STATE
+    if needed > (there := memory()):
+        raise ValueError(
+            f"expected links and states that fit into {there / 1e9:.1f} GB of memory, found "
+            f"{hidden:,} units, {links:,} links and {hidden * positions:,} states, which take "
+            f"{needed / 1e9:.1f} GB or more; {REMEDY}"
+        )
+
+
+@contextmanager
+def within_memory() -> Iterator[None]:
+    """Turns memory that could not be had into a ValueError of one line."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        refused = ("allocate memory", "bad_alloc", "out of memory")
+        if isinstance(error, RuntimeError) and not any(word in str(error) for word in refused):
+            raise
+        found = " ".join(str(error).split())
+        raise ValueError(
+            f"expected a run that fits into memory, found: {found}; {REMEDY}"
+        ) from error
+
+
+def memory() -> int:
+    """Returns the bytes of memory of this machine, or of the control group if it has fewer."""
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    for path in ("memory.max", "memory/memory.limit_in_bytes"):
+        file = Path("/sys/fs/cgroup", path)
+        text = file.read_text().strip() if file.exists() else "max"
+        limits += [int(text)] if text.isdecimal() else []
+    return min(limits)

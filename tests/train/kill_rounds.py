@@ -1,0 +1,93 @@
+"""Starts a run, kills it at random moments and goes on with it: ``kill_rounds.py METHOD FOLDER N``.
+
+Each process of a run is a fork that is killed at a random moment from its start on, the first
+checkpoint included, by SIGKILL or by Ctrl-C. Every run must end with the files of the run that was
+never stopped. Prints how many were killed before they ended.
+"""
+
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import torch
+from conftest import make
+
+from sparse_engine import topology as t
+from sparse_engine.train import run as run_module
+
+STEPS = 20
+METHODS = {
+    "SET": partial(t.SET, fraction=0.3, every=3, birth=t.Normal(0.1)),
+    "Static": t.Static,
+    "DeepR": partial(t.DeepR, l1=0.1, temperature=0.01),
+    "PeriodicDeepR": partial(t.PeriodicDeepR, l1=0.01, noise=0.1, every=3),
+    "RigL": partial(t.RigL, steps=STEPS, every=3),
+    "GSE": partial(t.GSE, steps=STEPS, every=3),
+    "SNFS": partial(t.SNFS, steps=STEPS, every=3, window=2),
+    "DSR": partial(t.DSR, threshold=0.02, every=3),
+    "ITOP": partial(t.ITOP, steps=STEPS, every=3),
+    "CHT": partial(t.CHT, every=3),
+    "CHTs": partial(t.CHTs, steps=STEPS, every=3),
+    "CHTss": partial(t.CHTss, steps=STEPS, density=0.1, start=0.3, every=3),
+    "MEST": partial(t.MEST, steps=STEPS, every=3),
+    "Selfish": partial(t.Selfish, steps=STEPS, every=3),
+    "GraNet": partial(t.GraNet, steps=STEPS, density=0.1, start=0.3, last=15, every=3),
+    "GradualPruning": partial(t.GradualPruning, density=0.1, start=0.3, last=15, every=3),
+    "NarangPruning": partial(t.NarangPruning, density=0.1, ramp=t.NarangRamp(1, 8, 15), every=3),
+}
+
+
+def files(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def train(folder, rule):
+    """What a user does: go on with what is there, or start."""
+    resume = folder.exists() and any(folder.iterdir())
+    make(folder, rule=rule, resume=resume).train(progress=False)
+
+
+def train_and_kill(folder, rule, moment, kind):
+    """Returns whether a process that trains was killed before it ended."""
+    child = os.fork()
+    if child == 0:
+        try:
+            train(folder, rule)
+        except KeyboardInterrupt:
+            os._exit(0)
+        except BaseException as error:
+            print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+            os._exit(1)
+        os._exit(0)
+    time.sleep(moment)
+    os.kill(child, kind)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert status in (0, -kind), status
+    return status == -kind
+
+
+def main(method, folder, number):
+    rule, moments = METHODS[method], random.Random(method)
+    torch.set_num_threads(1)
+    run_module.draw_pictures = lambda folder, model: None
+    train(folder / "whole", rule)
+    killed, parts = 0, folder / "parts"
+    for place in range(number):
+        kind = moments.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGINT])
+        # A start takes some 0.05 seconds, a run some 0.4; more where the machine is busy.
+        moment = moments.uniform(0, moments.choice([0.02, 0.1, 0.4]))
+        killed += train_and_kill(parts, rule, moment, kind)
+        if place % 10 == 9 or place + 1 == number:
+            train(parts, rule)
+            assert files(parts) == files(folder / "whole")
+            shutil.rmtree(parts)
+    print(killed)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
