@@ -15,6 +15,7 @@ struct Sddmm {
   T* gradient;       // [nnz], in the order of w.idx; must not overlap an input
   bool accumulate;   // add to `gradient` instead of overwriting it
   int threads;       // at most this many; the result has the same bits for any number
+  bool* out_of_range = nullptr;  // set where an entry of w.idx is; the result is incomplete then
 };
 
 template <class Isa, typename T, typename A>
