@@ -87,12 +87,19 @@ inline void check_dtype(const Tensor& t, const char* name, ScalarType type) {
     fail("expected ", name, " of dtype ", name_of(type), ", found ", name_of(t.scalar_type()));
 }
 
+// That the entries are somewhere: the storage of a tensor can be taken away.
+inline void check_memory(const Tensor& t, const char* name) {
+  if (t.const_data_ptr() == nullptr && t.numel() > 0)
+    fail("expected ", name, " with memory, found a tensor of shape ", shape_of(t), " without");
+}
+
 // The dtype, and that the tensor is where the operation runs.
 inline void check_type(const Tensor& t, const char* name, ScalarType type) {
   if (OnCuda::here() ? !t.is_cuda() : !t.is_cpu())
     fail("expected ", name, OnCuda::here() ? " on a CUDA device" : " on the CPU",
          ", found a tensor on another device");
   check_dtype(t, name, type);
+  check_memory(t, name);
 }
 
 inline void check_shape(const Tensor& t, const char* name, std::vector<int64_t> shape) {
@@ -102,7 +109,8 @@ inline void check_shape(const Tensor& t, const char* name, std::vector<int64_t> 
   fail("expected ", name, " of shape ", text_of(shape), ", found ", shape_of(t));
 }
 
-// What `allocate` returns, whose failure is that of memory for `shape` entries of `size` bytes each.
+// What `allocate` returns, whose failure is that of memory for `shape` entries of `size` bytes
+// each.
 template <class Allocate>
 Tensor allocated(const std::vector<int64_t>& shape, size_t size, const Allocate& allocate) {
   try {
@@ -124,8 +132,8 @@ inline Tensor made_contiguous(const Tensor& t) {
 inline Tensor empty(const Tensor& like, const std::vector<int64_t>& shape, ScalarType type) {
   for (const int64_t n : shape)
     if (n < 0) fail("expected a result without a negative size, found ", text_of(shape));
-  Tensor t = allocated(shape, size_of(type),
-                       [&] { return torch::stable::new_empty(like, shape, type); });
+  Tensor t =
+      allocated(shape, size_of(type), [&] { return torch::stable::new_empty(like, shape, type); });
   if (!OnCuda::here()) prefer_huge_pages(t.mutable_data_ptr(), t.numel() * t.element_size());
   return t;
 }
@@ -185,10 +193,7 @@ auto with_activations(const Tensor& values, const Tensor& activations, const Bod
 
 template <typename T>
 const T* data(const Tensor& t) {
-  const void* found = t.const_data_ptr();
-  if (found == nullptr && t.numel() > 0)
-    fail("expected tensors with memory of their own, found one of shape ", shape_of(t), " without");
-  return static_cast<const T*>(found);
+  return static_cast<const T*>(t.const_data_ptr());
 }
 
 template <typename T>

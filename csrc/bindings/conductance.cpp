@@ -61,9 +61,9 @@ Gradients conductance_backward(const Tensor& dcurrent, const Tensor& dconductanc
     SynapseResults<T> to(values, nnz);
     if (dx.numel() > 0) {
       const Links wt = pattern.transposed();
-      kernels<T>().conductance_backward(
-          {wt.csr(), pattern.order(), synapses.view(), data<T>(input), data<T>(of_current),
-           data<T>(of_conductance), mutable_data<T>(dx), to.view(), columns, threads()});
+      kernels<T>().conductance_backward({wt.csr(), pattern.order(), synapses.view(), data<T>(input),
+                                         data<T>(of_current), data<T>(of_conductance),
+                                         mutable_data<T>(dx), to.view(), columns, threads()});
     } else {
       to.clear();
     }

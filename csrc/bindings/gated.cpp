@@ -59,11 +59,10 @@ class ReadableProjection {
 // Hidden units of a layer whose recurrent weight is w, and whose outputs may be projected.
 int64_t hidden_of(const Pattern& w, int64_t gates, const Projection& projection) {
   const int64_t hidden = projection.pattern ? projection.pattern->cols() : w.cols();
-  if (w.rows() != gates * hidden ||
-      (projection.pattern && projection.pattern->rows() != w.cols()))
+  if (w.rows() != gates * hidden || (projection.pattern && projection.pattern->rows() != w.cols()))
     fail("expected a recurrent weight of ", gates, " gates, ", gates * hidden, " x ",
-         projection.pattern ? projection.pattern->rows() : hidden, ", found ", w.rows(),
-         " x ", w.cols());
+         projection.pattern ? projection.pattern->rows() : hidden, ", found ", w.rows(), " x ",
+         w.cols());
   return hidden;
 }
 
@@ -160,8 +159,7 @@ States forward(const Cell<T, A>& cell, const Input& input, const Initial& initia
                 data_or_null<T>(c0), mutable_data<A>(to.h),
                 cell.has_memory ? mutable_data<T>(to.c_n) : nullptr,
                 keep ? mutable_data<A>(to.saved) : nullptr, layout.first_row(), layout.steps, batch,
-                inputs, readable.argument(),
-                static_cast<T>(recurrent.clip), threads()});
+                inputs, readable.argument(), static_cast<T>(recurrent.clip), threads()});
   return to;
 }
 

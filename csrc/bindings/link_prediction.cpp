@@ -12,11 +12,11 @@ template <std::vector<Prediction> (*kRule)(const LinkPrediction&)>
 std::tuple<Tensor, Tensor> predict(const Tensor& crow, const Tensor& col, const Tensor& t_crow,
                                    const Tensor& t_col, int64_t count, bool sample, int64_t seed,
                                    int64_t step, int64_t stream) {
-  const Links links(given(crow, col, t_crow.numel() - 1), Check::kSorted);
-  const Csr& w = links.csr();
-  const Links turned(given(t_crow, t_col, w.rows, "t_crow_indices", "t_col_indices"),
-                     Check::kSorted);
-  const Csr& wt = turned.csr();
+  const Given given_w = given(crow, col, t_crow.numel() - 1);
+  const Given given_wt = given(t_crow, t_col, given_w.csr.rows, "t_crow_indices", "t_col_indices");
+  check_ends(given_w), check_ends(given_wt);
+  const Links links(given_w, Check::kSorted), turned(given_wt, Check::kSorted);
+  const Csr &w = links.csr(), &wt = turned.csr();
   if (w.nnz() != wt.nnz())
     fail("expected as many links in the transpose as in the pattern, found ", wt.nnz(), " and ",
          w.nnz());

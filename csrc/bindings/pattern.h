@@ -36,6 +36,14 @@ inline Given given(const Tensor& crow, const Tensor& col, int64_t cols,
   return {{data<int64_t>(crow), data<int32_t>(col), rows, cols, col.numel()}, of_ptr, of_idx};
 }
 
+// That the row pointers belong to as many links as there are indices.
+inline void check_ends(const Given& given) {
+  const Csr& w = given.csr;
+  if (!OnCuda::here() && (w.ptr[0] != 0 || w.ptr[w.rows] != w.nnz()))
+    fail("expected ", given.of_ptr, " to run from 0 to the ", w.nnz(), " links of ", given.of_idx,
+         ", found ", w.ptr[0], " to ", w.ptr[w.rows]);
+}
+
 // The links of a matrix as a kernel may read them. On a CUDA device they are as they were given:
 // the host would have to wait for a look at them.
 class Links {
@@ -45,10 +53,9 @@ class Links {
         csr_(given.csr) {
     if (OnCuda::here()) return;
     int64_t* ptr = pointers_.take<int64_t>(csr_.rows + 1);
-    const std::string wrong =
-        copy_pointers(csr_.ptr, csr_.rows, csr_.nnz(), given.of_ptr, ptr);
-    if (!wrong.empty()) fail(wrong);
+    const std::string wrong = copy_pointers(csr_.ptr, csr_.rows, csr_.nnz(), given.of_ptr, ptr);
     csr_.ptr = ptr;
+    if (!wrong.empty()) fail(check == Check::kSorted ? what_is_wrong(csr_, csr_.nnz()) : wrong);
     if (check == Check::kIndices) check_range(csr_.idx, csr_.nnz(), given.of_idx, csr_.cols);
     if (check == Check::kSorted && !is_valid(csr_, threads()))
       fail(what_is_wrong(csr_, csr_.nnz()));
@@ -107,13 +114,6 @@ class Pattern {
   }
 
  private:
-  static void check_ends(const Given& given) {
-    const Csr& w = given.csr;
-    if (!OnCuda::here() && (w.ptr[0] != 0 || w.ptr[w.rows] != w.nnz()))
-      fail("expected ", given.of_ptr, " to run from 0 to the ", w.nnz(), " links of ",
-           given.of_idx, ", found ", w.ptr[0], " to ", w.ptr[w.rows]);
-  }
-
   Given w_, wt_;
   const int32_t* order_;
 };

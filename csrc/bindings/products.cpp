@@ -15,8 +15,7 @@ Tensor product(const Pattern& pattern, bool turned, const Tensor& values, const 
     const int64_t targets = turned ? pattern.cols() : pattern.rows();
     const Tensor links = vector(values, "values", kType<T>, pattern.nnz());
     const std::optional<Tensor> offset = vector(bias, "bias", kType<T>, targets);
-    const Tensor from =
-        readable(x, x_name, kType<A>, turned ? pattern.rows() : pattern.cols());
+    const Tensor from = readable(x, x_name, kType<A>, turned ? pattern.rows() : pattern.cols());
     Tensor y = empty_like_order(from, targets);
     const Links w = turned ? pattern.transposed(Check::kPointers) : pattern.links(Check::kPointers);
     bool out_of_range = false;

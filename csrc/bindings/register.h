@@ -26,8 +26,8 @@ struct Named<operation, kName> {
 
 }  // namespace sparse_engine::bindings
 
-#define SPARSE_ENGINE_IMPL(library, name, operation)            \
-  do {                                                          \
-    static constexpr char kName[] = name;                       \
+#define SPARSE_ENGINE_IMPL(library, name, operation)                   \
+  do {                                                                 \
+    static constexpr char kName[] = name;                              \
     (library).impl(kName, TORCH_BOX(&(Named<operation, kName>::run))); \
   } while (false)

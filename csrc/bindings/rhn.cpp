@@ -52,8 +52,8 @@ class ReadableLevels {
  public:
   ReadableLevels(const Levels& levels, const T* values, bool backward) {
     for (const Pattern& pattern : levels.patterns()) {
-      RhnLevel<T> level{links_.emplace_back(pattern.w(), Check::kIndices).csr(), {}, nullptr,
-                        values};
+      RhnLevel<T> level{
+          links_.emplace_back(pattern.w(), Check::kIndices).csr(), {}, nullptr, values};
       if (backward) {
         level.wt = links_.emplace_back(pattern.wt(), Check::kIndices).csr();
         level.permutation = pattern.order();

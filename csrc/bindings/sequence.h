@@ -60,6 +60,7 @@ class Layout {
     if (!batch_sizes.is_cpu())
       fail("expected batch_sizes on the CPU, as a PackedSequence has them, found them elsewhere");
     check_dtype(batch_sizes, "batch_sizes", ScalarType::Long);
+    check_memory(batch_sizes, "batch_sizes");
     if (batch_sizes.dim() != 1 || !batch_sizes.is_contiguous())
       fail("expected contiguous batch_sizes of shape [steps], found ", shape_of(batch_sizes));
     const int64_t* sizes = data<int64_t>(batch_sizes);

@@ -111,8 +111,7 @@ void sddmm(const Sddmm<T, A>& s) {
           right = panel[turn];
           turn = 1 - turn;
         }
-        if (fine)
-          fine = sample<T, L, NV>(s, rows, {from_column(s.a, n), right, n, columns}, tile);
+        if (fine) fine = sample<T, L, NV>(s, rows, {from_column(s.a, n), right, n, columns}, tile);
       });
       n += columns;
     }
