@@ -11,6 +11,7 @@ from sparse_engine.nn import _init
 from sparse_engine.nn._recurrent import Recurrent
 from sparse_engine.nn.conductance import ConductanceWeight
 from sparse_engine.ops.ltc import ltc_and_final
+from sparse_engine.ops.sums import affine
 
 
 class SparseLTC(Recurrent):
@@ -171,10 +172,10 @@ class SparseLTC(Recurrent):
             return getattr(self, f"{kind}_{name}")
 
         synapses, (h0,) = own("weight_hh"), initial
-        current, conductance = own("weight_ih")(x * own("input_w") + own("input_b"))
+        current, conductance = own("weight_ih")(affine(x, own("input_w"), own("input_b")))
         return ltc_and_final(
-            current + own("gleak") * own("vleak"),
-            conductance + own("gleak"),
+            affine(current, None, own("gleak") * own("vleak")),
+            affine(conductance, None, own("gleak")),
             h0,
             own("cm"),
             synapses.synapses,

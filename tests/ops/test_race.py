@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.cpu
+
 # Row pointers that give nearly all links to the first rows, and to the last ones: a kernel that
 # read some of each would visit far more links than there are.
 SCRIPT = """
