@@ -29,9 +29,8 @@ inline Given given(const Tensor& crow, const Tensor& col, int64_t cols,
   check_indices(crow, of_ptr, ScalarType::Long, crow.numel());
   check_indices(col, of_idx, ScalarType::Int, col.numel());
   const int64_t rows = crow.numel() - 1;
-  for (const int64_t features : {rows, cols})
-    if (features < 0 || features > kMost)
-      fail("expected in_features and out_features in [0, 2^31), found ", features);
+  if (cols < 0 || cols > kMost) fail("expected in_features in [0, 2^31), found ", cols);
+  if (rows > kMost) fail("expected out_features in [0, 2^31), found ", rows);
   if (col.numel() > kMost) fail("expected fewer than 2^31 links, found ", col.numel());
   return {{data<int64_t>(crow), data<int32_t>(col), rows, cols, col.numel()}, of_ptr, of_idx};
 }
