@@ -14,8 +14,10 @@
 
 #include "cuda.h"
 #include "memory.h"
+#include "register.h"
 #include "sparse_engine/kernels.h"
 #include "sparse_engine/matrix.h"
+#include "sparse_engine/out_of_memory.h"
 
 namespace sparse_engine::bindings {
 
@@ -30,11 +32,19 @@ template <class... Parts>
   throw std::invalid_argument(message.str());
 }
 
-inline std::string shape_of(const Tensor& t) {
+inline std::string text_of(const std::vector<int64_t>& shape) {
   std::string text = "[";
-  for (int64_t d = 0; d < t.dim(); ++d) text += (d ? ", " : "") + std::to_string(t.size(d));
+  for (size_t d = 0; d < shape.size(); ++d) text += (d ? ", " : "") + std::to_string(shape[d]);
   return text + "]";
 }
+
+inline std::vector<int64_t> sizes_of(const Tensor& t) {
+  std::vector<int64_t> sizes;
+  for (int64_t d = 0; d < t.dim(); ++d) sizes.push_back(t.size(d));
+  return sizes;
+}
+
+inline std::string shape_of(const Tensor& t) { return text_of(sizes_of(t)); }
 
 inline const char* name_of(ScalarType type) {
   switch (type) {
@@ -57,9 +67,30 @@ inline const char* name_of(ScalarType type) {
   }
 }
 
+// Bytes of an entry of a result.
+inline size_t size_of(ScalarType type) {
+  switch (type) {
+    case ScalarType::Bool:
+      return 1;
+    case ScalarType::BFloat16:
+      return 2;
+    case ScalarType::Float:
+    case ScalarType::Int:
+      return 4;
+    default:
+      return 8;
+  }
+}
+
 inline void check_dtype(const Tensor& t, const char* name, ScalarType type) {
   if (t.scalar_type() != type)
     fail("expected ", name, " of dtype ", name_of(type), ", found ", name_of(t.scalar_type()));
+}
+
+// That the entries are somewhere: the storage of a tensor can be taken away.
+inline void check_memory(const Tensor& t, const char* name) {
+  if (t.const_data_ptr() == nullptr && t.numel() > 0)
+    fail("expected ", name, " with memory, found a tensor of shape ", shape_of(t), " without");
 }
 
 // The dtype, and that the tensor is where the operation runs.
@@ -68,22 +99,55 @@ inline void check_type(const Tensor& t, const char* name, ScalarType type) {
     fail("expected ", name, OnCuda::here() ? " on a CUDA device" : " on the CPU",
          ", found a tensor on another device");
   check_dtype(t, name, type);
+  check_memory(t, name);
 }
 
 inline void check_shape(const Tensor& t, const char* name, std::vector<int64_t> shape) {
   bool same = t.dim() == static_cast<int64_t>(shape.size());
   for (size_t d = 0; same && d < shape.size(); ++d) same = t.size(d) == shape[d];
   if (same) return;
-  std::string text;
-  for (size_t d = 0; d < shape.size(); ++d) text += (d ? ", " : "") + std::to_string(shape[d]);
-  fail("expected ", name, " of shape [", text, "], found ", shape_of(t));
+  fail("expected ", name, " of shape ", text_of(shape), ", found ", shape_of(t));
+}
+
+// What `allocate` returns, whose failure is that of memory for `shape` entries of `size` bytes
+// each.
+template <class Allocate>
+Tensor allocated(const std::vector<int64_t>& shape, size_t size, const Allocate& allocate) {
+  try {
+    return allocate();
+  } catch (const std::exception&) {
+    double bytes = static_cast<double>(size);
+    for (const int64_t n : shape) bytes *= static_cast<double>(n);
+    throw OutOfMemory(bytes, "a tensor of shape " + text_of(shape));
+  }
+}
+
+// t, or a copy that is contiguous.
+inline Tensor made_contiguous(const Tensor& t) {
+  if (t.is_contiguous()) return t;
+  return allocated(sizes_of(t), t.element_size(), [&] { return torch::stable::contiguous(t); });
+}
+
+// An uninitialised tensor of the device of `like`.
+inline Tensor empty(const Tensor& like, const std::vector<int64_t>& shape, ScalarType type) {
+  for (const int64_t n : shape)
+    if (n < 0) fail("expected a result without a negative size, found ", text_of(shape));
+  Tensor t =
+      allocated(shape, size_of(type), [&] { return torch::stable::new_empty(like, shape, type); });
+  if (!OnCuda::here()) prefer_huge_pages(t.mutable_data_ptr(), t.numel() * t.element_size());
+  return t;
+}
+
+// The same, of the dtype of `like`.
+inline Tensor empty(const Tensor& like, const std::vector<int64_t>& shape) {
+  return empty(like, shape, like.scalar_type());
 }
 
 // A vector of `length` entries, made contiguous.
 inline Tensor vector(const Tensor& t, const char* name, ScalarType type, int64_t length) {
   check_type(t, name, type);
   check_shape(t, name, {length});
-  return torch::stable::contiguous(t);
+  return made_contiguous(t);
 }
 
 inline std::optional<Tensor> vector(const std::optional<Tensor>& t, const char* name,
@@ -127,23 +191,6 @@ auto with_activations(const Tensor& values, const Tensor& activations, const Bod
   });
 }
 
-// Index tensors of `rows` x `cols` as a Csr. The indices themselves were validated when the
-// pattern was made; what could make a kernel leave its arrays is checked again, where that needs no
-// copy from a GPU.
-inline Csr csr(const Tensor& crow, const Tensor& col, int64_t cols) {
-  if (crow.dim() != 1 || crow.numel() < 1)
-    fail("expected crow_indices of shape [out_features + 1], found ", shape_of(crow));
-  check_indices(crow, "crow_indices", ScalarType::Long, crow.numel());
-  check_indices(col, "col_indices", ScalarType::Int, col.numel());
-  const Csr w{static_cast<const int64_t*>(crow.const_data_ptr()),
-              static_cast<const int32_t*>(col.const_data_ptr()), crow.numel() - 1, cols,
-              col.numel()};
-  if (!OnCuda::here() && (w.ptr[0] != 0 || w.ptr[w.rows] != w.nnz()))
-    fail("expected crow_indices to run from 0 to the ", w.nnz(), " links of col_indices, found ",
-         w.ptr[0], " to ", w.ptr[w.rows]);
-  return w;
-}
-
 template <typename T>
 const T* data(const Tensor& t) {
   return static_cast<const T*>(t.const_data_ptr());
@@ -157,13 +204,6 @@ T* mutable_data(Tensor& t) {
 template <typename T>
 const T* data_or_null(const std::optional<Tensor>& t) {
   return t ? data<T>(*t) : nullptr;
-}
-
-// An uninitialised tensor of the dtype and device of `like`, for results of any size.
-inline Tensor empty(const Tensor& like, std::vector<int64_t> shape) {
-  Tensor t = torch::stable::new_empty(like, shape);
-  if (!OnCuda::here()) prefer_huge_pages(t.mutable_data_ptr(), t.numel() * t.element_size());
-  return t;
 }
 
 }  // namespace sparse_engine::bindings

@@ -12,8 +12,8 @@ namespace {
 
 RungeKutta method_of(const Pattern& pattern, const std::vector<double>& nodes,
                      const std::vector<double>& weights, int64_t unfolds, double clip) {
-  if (pattern.w.rows != pattern.w.cols)
-    fail("expected a square recurrent weight, found ", pattern.w.rows, " x ", pattern.w.cols);
+  if (pattern.rows() != pattern.cols())
+    fail("expected a square recurrent weight, found ", pattern.rows(), " x ", pattern.cols());
   if (nodes.empty() || nodes.size() != weights.size() || nodes[0] != 0)
     fail("expected a solver with as many weights as nodes, the first of them 0, found ",
          nodes.size(), " nodes and ", weights.size(), " weights");
@@ -31,7 +31,7 @@ template <typename T>
 Tensor lengths(const Tensor& dt, int64_t steps, int64_t batch) {
   check_type(dt, "dt", kType<T>);
   check_shape(dt, "dt", {steps, batch});
-  const Tensor all = torch::stable::contiguous(dt);
+  const Tensor all = made_contiguous(dt);
   if (OnCuda::here()) return all;
   for (int64_t i = 0; i < steps * batch; ++i) {
     const T length = data<T>(all)[i];
@@ -57,8 +57,8 @@ std::tuple<Tensor, Tensor> ctrnn_forward(const Tensor& x, const std::optional<Te
     using A = decltype(kept);
     check_kernel(kernels.ctrnn_forward);
     constexpr bool rounds = !std::is_same_v<T, A>;
-    const int64_t hidden = pattern.w.rows;
-    const Tensor links = vector(values, "values", kType<T>, pattern.w.nnz());
+    const int64_t hidden = pattern.rows();
+    const Tensor links = vector(values, "values", kType<T>, pattern.nnz());
     const Tensor input = sequence(x, "x", kType<A>, hidden);
     const int64_t steps = input.size(0), batch = input.size(1);
     const std::optional<Tensor> start = state(h0, "h0", kType<T>, batch, hidden);
@@ -68,7 +68,8 @@ std::tuple<Tensor, Tensor> ctrnn_forward(const Tensor& x, const std::optional<Te
     Tensor h = empty(input, {steps, batch, hidden});
     Tensor h_n = empty(links, {rounds ? batch : 0, hidden});
     if (h.numel() == 0) return std::tuple(h, h_n);
-    kernels.ctrnn_forward({pattern.w, data<T>(links), data<A>(input), data_or_null<T>(start),
+    const Links w = pattern.links();
+    kernels.ctrnn_forward({w.csr(), data<T>(links), data<A>(input), data_or_null<T>(start),
                            data<T>(length), data_or_null<T>(leak), mutable_data<A>(h),
                            rounds ? mutable_data<T>(h_n) : nullptr, method, steps, batch,
                            threads()});
@@ -92,7 +93,7 @@ Gradients ctrnn_backward(const Tensor& dh, const std::optional<Tensor>& dh_n, co
     using T = decltype(real);
     using A = decltype(kept);
     check_kernel(kernels.ctrnn_backward);
-    const int64_t hidden = pattern.w.rows, nnz = pattern.w.nnz();
+    const int64_t hidden = pattern.rows(), nnz = pattern.nnz();
     const Tensor links = vector(values, "values", kType<T>, nnz);
     const Tensor states = sequence(h, "h", kType<A>, hidden);
     const Tensor gradient = sequence(dh, "dh", kType<A>, hidden);
@@ -113,9 +114,10 @@ Gradients ctrnn_backward(const Tensor& dh, const std::optional<Tensor>& dh_n, co
       for (Tensor* t : {&dh0, &ddt, &drate, &dvalues}) torch::stable::zero_(*t);
       return Gradients(dx, dh0, ddt, drate, dvalues);
     }
-    kernels.ctrnn_backward({pattern.w,
-                            pattern.wt,
-                            pattern.permutation,
+    const Links w = pattern.links(), wt = pattern.transposed();
+    kernels.ctrnn_backward({w.csr(),
+                            wt.csr(),
+                            pattern.order(),
                             data<T>(links),
                             data<A>(input),
                             data_or_null<T>(start),
@@ -152,8 +154,8 @@ STABLE_TORCH_LIBRARY_FRAGMENT(sparse_engine, m) {
 }
 
 STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CPU, m) {
-  m.impl("ctrnn_forward", TORCH_BOX(&ctrnn_forward));
-  m.impl("ctrnn_backward", TORCH_BOX(&ctrnn_backward));
+  SPARSE_ENGINE_IMPL(m, "ctrnn_forward", ctrnn_forward);
+  SPARSE_ENGINE_IMPL(m, "ctrnn_backward", ctrnn_backward);
 }
 
 STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CUDA, m) {

@@ -16,7 +16,7 @@ inline Tensor readable(const Tensor& x, const char* name, ScalarType type, int64
   if (x.dim() != 2 || x.size(0) != features)
     fail("expected ", name, " of shape [", features, ", columns], found ", shape_of(x));
   const bool rows_contiguous = x.size(1) == 1 || x.stride(1) == 1;
-  return rows_contiguous || feature_last(x) ? x : torch::stable::contiguous(x);
+  return rows_contiguous || feature_last(x) ? x : made_contiguous(x);
 }
 
 // An uninitialised [features, columns] tensor in the memory order of x.

@@ -24,27 +24,45 @@ struct Projection {
     pattern.emplace(*crow, *col, *t_crow, *t_col, *permutation);
   }
 
-  int64_t links() const { return pattern ? pattern->w.nnz() : 0; }
+  int64_t links() const { return pattern ? pattern->nnz() : 0; }
 
   // Its values checked and made contiguous, which must outlive the result of `kernel_argument`.
   template <typename T>
   std::optional<Tensor> checked_values() const {
     return vector(values, "projection_values", kType<T>, links());
   }
-  template <typename T>
-  sparse_engine::Projection<T> kernel_argument(const std::optional<Tensor>& checked) const {
-    if (!pattern) return {};
-    return {pattern->w, pattern->wt, pattern->permutation, data<T>(*checked)};
+};
+
+// The projection as a kernel may read it: forward, or with its transpose.
+template <typename T>
+class ReadableProjection {
+ public:
+  ReadableProjection(const Projection& projection, const std::optional<Tensor>& checked,
+                     bool backward) {
+    if (!projection.pattern) return;
+    const Pattern& pattern = *projection.pattern;
+    w_.emplace(pattern.w(), Check::kIndices);
+    argument_ = {w_->csr(), {}, nullptr, data<T>(*checked)};
+    if (!backward) return;
+    wt_.emplace(pattern.wt(), Check::kIndices);
+    argument_.wt = wt_->csr();
+    argument_.permutation = pattern.order();
   }
+
+  const sparse_engine::Projection<T>& argument() const { return argument_; }
+
+ private:
+  std::optional<Links> w_, wt_;
+  sparse_engine::Projection<T> argument_{};
 };
 
 // Hidden units of a layer whose recurrent weight is w, and whose outputs may be projected.
-int64_t hidden_of(const Csr& w, int64_t gates, const Projection& projection) {
-  const int64_t hidden = projection.pattern ? projection.pattern->w.cols : w.cols;
-  if (w.rows != gates * hidden || (projection.pattern && projection.pattern->w.rows != w.cols))
+int64_t hidden_of(const Pattern& w, int64_t gates, const Projection& projection) {
+  const int64_t hidden = projection.pattern ? projection.pattern->cols() : w.cols();
+  if (w.rows() != gates * hidden || (projection.pattern && projection.pattern->rows() != w.cols()))
     fail("expected a recurrent weight of ", gates, " gates, ", gates * hidden, " x ",
-         projection.pattern ? projection.pattern->w.rows : hidden, ", found ", w.rows, " x ",
-         w.cols);
+         projection.pattern ? projection.pattern->rows() : hidden, ", found ", w.rows(), " x ",
+         w.cols());
   return hidden;
 }
 
@@ -114,9 +132,9 @@ States forward(const Cell<T, A>& cell, const Input& input, const Initial& initia
                const std::optional<Tensor>& offset, const Recurrent& recurrent,
                const BatchSizes& batch_sizes, bool keep) {
   const Pattern& pattern = recurrent.pattern;
-  const int64_t hidden = hidden_of(pattern.w, cell.gates, recurrent.projection);
-  const int64_t outputs = pattern.w.cols, rows = pattern.w.rows;
-  const Tensor links = vector(recurrent.values, "values", kType<T>, pattern.w.nnz());
+  const int64_t hidden = hidden_of(pattern, cell.gates, recurrent.projection);
+  const int64_t outputs = pattern.cols(), rows = pattern.rows();
+  const Tensor links = vector(recurrent.values, "values", kType<T>, pattern.nnz());
   const std::optional<Tensor> projection = recurrent.projection.checked_values<T>();
   const std::optional<Tensor> bias = vector(offset, "bias", kType<T>, rows);
   const std::optional<Tensor> w_input = input_weight(input.weight, kType<T>, rows);
@@ -134,13 +152,14 @@ States forward(const Cell<T, A>& cell, const Input& input, const Initial& initia
     torch::stable::zero_(to.c_n);
     return to;
   }
-  cell.forward({pattern.w, data<T>(links), data_or_null<T>(bias), data<A>(x),
+  const Links w = pattern.links();
+  const ReadableProjection<T> readable(recurrent.projection, projection, false);
+  cell.forward({w.csr(), data<T>(links), data_or_null<T>(bias), data<A>(x),
                 data_or_null<T>(w_input), data_or_null<T>(b_input), data_or_null<A>(h0),
                 data_or_null<T>(c0), mutable_data<A>(to.h),
                 cell.has_memory ? mutable_data<T>(to.c_n) : nullptr,
                 keep ? mutable_data<A>(to.saved) : nullptr, layout.first_row(), layout.steps, batch,
-                inputs, recurrent.projection.kernel_argument<T>(projection),
-                static_cast<T>(recurrent.clip), threads()});
+                inputs, readable.argument(), static_cast<T>(recurrent.clip), threads()});
   return to;
 }
 
@@ -161,8 +180,8 @@ Gradients backward(const Cell<T, A>& cell, const Results& results, const std::op
                    const Initial& initial, const Recurrent& recurrent,
                    const BatchSizes& batch_sizes, bool wants_v, bool wants_values) {
   const Pattern& pattern = recurrent.pattern;
-  const int64_t hidden = hidden_of(pattern.w, cell.gates, recurrent.projection);
-  const int64_t outputs = pattern.w.cols, rows = pattern.w.rows, nnz = pattern.w.nnz();
+  const int64_t hidden = hidden_of(pattern, cell.gates, recurrent.projection);
+  const int64_t outputs = pattern.cols(), rows = pattern.rows(), nnz = pattern.nnz();
   const Tensor links = vector(recurrent.values, "values", kType<T>, nnz);
   const std::optional<Tensor> projection = recurrent.projection.checked_values<T>();
   const Layout layout(results.h, "h", batch_sizes, outputs);
@@ -189,9 +208,11 @@ Gradients backward(const Cell<T, A>& cell, const Results& results, const std::op
       torch::stable::zero_(*t);
     return to;
   }
-  cell.backward({pattern.w,
-                 pattern.wt,
-                 pattern.permutation,
+  const Links w = pattern.links(), wt = pattern.transposed();
+  const ReadableProjection<T> readable(recurrent.projection, projection, true);
+  cell.backward({w.csr(),
+                 wt.csr(),
+                 pattern.order(),
                  data<T>(links),
                  data_or_null<A>(h0),
                  data_or_null<T>(c0),
@@ -212,7 +233,7 @@ Gradients backward(const Cell<T, A>& cell, const Results& results, const std::op
                  layout.steps,
                  batch,
                  inputs,
-                 recurrent.projection.kernel_argument<T>(projection),
+                 readable.argument(),
                  static_cast<T>(recurrent.clip),
                  threads()});
   return to;
@@ -310,10 +331,10 @@ STABLE_TORCH_LIBRARY_FRAGMENT(sparse_engine, m) {
 }
 
 STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CPU, m) {
-  m.impl("lstm_forward", TORCH_BOX(&lstm_forward));
-  m.impl("lstm_backward", TORCH_BOX(&lstm_backward));
-  m.impl("gru_forward", TORCH_BOX(&gru_forward));
-  m.impl("gru_backward", TORCH_BOX(&gru_backward));
+  SPARSE_ENGINE_IMPL(m, "lstm_forward", lstm_forward);
+  SPARSE_ENGINE_IMPL(m, "lstm_backward", lstm_backward);
+  SPARSE_ENGINE_IMPL(m, "gru_forward", gru_forward);
+  SPARSE_ENGINE_IMPL(m, "gru_backward", gru_backward);
 }
 
 STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CUDA, m) {

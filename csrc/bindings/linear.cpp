@@ -14,19 +14,23 @@ std::tuple<Tensor, Tensor> linear_backward(const Tensor& values, const Tensor& c
   return with_activations(values, dy, [&](auto real, auto kept, const auto& kernels) {
     using T = decltype(real);
     using A = decltype(kept);
-    const int64_t nnz = pattern.w.nnz();
+    const int64_t nnz = pattern.nnz();
     const Tensor links = vector(values, "values", kType<T>, nnz);
-    const Tensor left = readable(dy, "dy", kType<A>, pattern.w.rows);
-    const Tensor right = readable(x, "x", kType<A>, pattern.w.cols);
+    const Tensor left = readable(dy, "dy", kType<A>, pattern.rows());
+    const Tensor right = readable(x, "x", kType<A>, pattern.cols());
     if (left.size(1) != right.size(1))
       fail("expected x and dy with the same number of columns, found ", right.size(1), " and ",
            left.size(1));
-    Tensor dx = empty_like_order(left, pattern.w.cols);
+    Tensor dx = empty_like_order(left, pattern.cols());
     Tensor dvalues = empty(links, {nnz});
-    kernels.linear_backward({pattern.wt, pattern.permutation, data<T>(links),
+    if (dx.numel() == 0) return std::tuple(torch::stable::zero_(dvalues), dx);
+    const Links wt = pattern.transposed(Check::kPointers);
+    bool out_of_range = false;
+    kernels.linear_backward({wt.csr(), pattern.order(Check::kPointers), data<T>(links),
                              view<const A>(right, data<A>(right)),
                              view<const A>(left, data<A>(left)), view<A>(dx, mutable_data<A>(dx)),
-                             mutable_data<T>(dvalues), left.size(1), threads()});
+                             mutable_data<T>(dvalues), left.size(1), threads(), &out_of_range});
+    if (out_of_range) pattern.fail_of_range();
     return std::tuple(dvalues, dx);
   });
 }
@@ -40,7 +44,7 @@ STABLE_TORCH_LIBRARY_FRAGMENT(sparse_engine, m) {
 }
 
 STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CPU, m) {
-  m.impl("linear_backward", TORCH_BOX(&linear_backward));
+  SPARSE_ENGINE_IMPL(m, "linear_backward", linear_backward);
 }
 
 }  // namespace sparse_engine::bindings

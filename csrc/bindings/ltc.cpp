@@ -12,7 +12,7 @@ namespace {
 // What both passes take, checked.
 template <typename T, typename A>
 struct LtcArguments {
-  Pattern pattern;
+  const Pattern& pattern;
   SynapseArguments<T> synapses;
   int64_t hidden;
   Tensor cm, current, conductance;
@@ -24,15 +24,15 @@ struct LtcArguments {
                const std::optional<Tensor>& initial, int64_t unfolds)
       : pattern(links),
         synapses(std::move(parameters)),
-        hidden(links.w.rows),
+        hidden(links.rows()),
         cm(vector(capacitance, "cm", kType<T>, hidden)),
         current(sequence(currents, "current", kType<A>, hidden)),
         conductance(sequence(conductances, "conductance", kType<A>, hidden)),
         steps(current.size(0)),
         batch(current.size(1)),
         unfolds(unfolds) {
-    if (links.w.rows != links.w.cols)
-      fail("expected a square recurrent weight, found ", links.w.rows, " x ", links.w.cols);
+    if (links.rows() != links.cols())
+      fail("expected a square recurrent weight, found ", links.rows(), " x ", links.cols());
     if (unfolds < 1) fail("expected unfolds of at least 1, found ", unfolds);
     check_shape(conductance, "conductance", {steps, batch, hidden});
     h0 = state(initial, "h0", kType<T>, batch, hidden);
@@ -52,16 +52,18 @@ std::tuple<Tensor, Tensor> ltc_forward(const Tensor& current, const Tensor& cond
     using A = decltype(kept);
     check_kernel(kernels.ltc_forward);
     constexpr bool rounds = !std::is_same_v<T, A>;
-    const LtcArguments<T, A> a(pattern, {values, mu, sigma, erev, pattern.w.nnz()}, cm, current,
+    const LtcArguments<T, A> a(pattern, {values, mu, sigma, erev, pattern.nnz()}, cm, current,
                                conductance, h0, unfolds);
     if (rounds && a.steps == 0) fail("expected current of at least one time step, found none");
     Tensor h = empty(a.current, {a.steps, a.batch, a.hidden});
     Tensor h_n = empty(a.cm, {rounds ? a.batch : 0, a.hidden});
-    if (h.numel() > 0)
-      kernels.ltc_forward({pattern.w, a.synapses.view(), data<T>(a.cm), data<A>(a.current),
+    if (h.numel() > 0) {
+      const Links w = pattern.links();
+      kernels.ltc_forward({w.csr(), a.synapses.view(), data<T>(a.cm), data<A>(a.current),
                            data<A>(a.conductance), data_or_null<T>(a.h0), mutable_data<A>(h),
                            rounds ? mutable_data<T>(h_n) : nullptr, a.steps, a.batch, a.unfolds,
                            threads()});
+    }
     return std::tuple(h, h_n);
   });
 }
@@ -80,7 +82,7 @@ Gradients ltc_backward(const Tensor& dh, const std::optional<Tensor>& dh_n, cons
     using T = decltype(real);
     using A = decltype(kept);
     check_kernel(kernels.ltc_backward);
-    const int64_t nnz = pattern.w.nnz();
+    const int64_t nnz = pattern.nnz();
     const LtcArguments<T, A> a(pattern, {values, mu, sigma, erev, nnz}, cm, current, conductance,
                                h0, unfolds);
     const Tensor states = sequence(h, "h", kType<A>, a.hidden);
@@ -94,9 +96,10 @@ Gradients ltc_backward(const Tensor& dh, const std::optional<Tensor>& dh_n, cons
     Tensor dcm = empty(a.cm, {a.hidden});
     SynapseResults<T> to(values, nnz);
     if (states.numel() > 0) {
-      kernels.ltc_backward({pattern.w,
-                            pattern.wt,
-                            pattern.permutation,
+      const Links w = pattern.links(), wt = pattern.transposed();
+      kernels.ltc_backward({w.csr(),
+                            wt.csr(),
+                            pattern.order(),
                             a.synapses.view(),
                             data<T>(a.cm),
                             data<A>(a.current),
@@ -137,8 +140,8 @@ STABLE_TORCH_LIBRARY_FRAGMENT(sparse_engine, m) {
 }
 
 STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CPU, m) {
-  m.impl("ltc_forward", TORCH_BOX(&ltc_forward));
-  m.impl("ltc_backward", TORCH_BOX(&ltc_backward));
+  SPARSE_ENGINE_IMPL(m, "ltc_forward", ltc_forward);
+  SPARSE_ENGINE_IMPL(m, "ltc_backward", ltc_backward);
 }
 
 STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CUDA, m) {

@@ -28,11 +28,11 @@ constexpr Cell<T> kLstm = {
     &Kernels<T>::normed_lstm_forward, &Kernels<T>::normed_lstm_backward, 4, 5, 3, true};
 
 // Hidden units of a layer whose recurrent weight is w.
-int64_t hidden_of(const Csr& w, int64_t gates) {
-  if (w.rows != gates * w.cols)
+int64_t hidden_of(const Pattern& w, int64_t gates) {
+  if (w.rows() != gates * w.cols())
     fail("expected a recurrent weight of ", gates, gates == 1 ? " gate, " : " gates, ",
-         gates * w.cols, " x ", w.cols, ", found ", w.rows, " x ", w.cols);
-  return w.cols;
+         gates * w.cols(), " x ", w.cols(), ", found ", w.rows(), " x ", w.cols());
+  return w.cols();
 }
 
 // The parameters of a normalisation, checked and made contiguous.
@@ -64,9 +64,9 @@ struct Layer {
 template <typename T>
 struct Checked {
   Checked(const Layer& layer, const Cell<T>& cell)
-      : hidden(hidden_of(layer.pattern.w, cell.gates)),
+      : hidden(hidden_of(layer.pattern, cell.gates)),
         rows(cell.gates * hidden),
-        values(vector(layer.values, "values", kType<T>, layer.pattern.w.nnz())),
+        values(vector(layer.values, "values", kType<T>, layer.pattern.nnz())),
         norm(layer.norm.checked("gain", "bias", kType<T>, rows)),
         c_norm(layer.c_norm.checked("c_gain", "c_bias", kType<T>, hidden)),
         activation(activation_of(layer.activation)) {
@@ -99,8 +99,9 @@ States forward(const Cell<T>& cell, const Tensor& x, const Layer& layer, bool ke
             empty(input, layout.shape(own.hidden * cell.saved, keep)),
             empty(input, layout.shape(cell.moments, keep))};
   if (to.h.numel() == 0) return to;
+  const Links w = layer.pattern.links();
   (kernels<T>().*
-   cell.forward)({layer.pattern.w, data<T>(own.values), own.norm.template kernel_argument<T>(),
+   cell.forward)({w.csr(), data<T>(own.values), own.norm.template kernel_argument<T>(),
                   own.c_norm.template kernel_argument<T>(), data<T>(input), data_or_null<T>(h0),
                   data_or_null<T>(c0), mutable_data<T>(to.h),
                   cell.has_memory ? mutable_data<T>(to.c_n) : nullptr,
@@ -145,15 +146,16 @@ Gradients backward(const Cell<T>& cell, const Results& results, const Layer& lay
                empty(h, {own.rows}),
                empty(h, {with_c}),
                empty(h, {with_c}),
-               empty(h, {wants_values ? pattern.w.nnz() : 0})};
+               empty(h, {wants_values ? pattern.nnz() : 0})};
   if (h.numel() == 0) {
     for (Tensor* t : {&to.h0, &to.c0, &to.gain, &to.bias, &to.c_gain, &to.c_bias, &to.values})
       torch::stable::zero_(*t);
     return to;
   }
-  (kernels<T>().*cell.backward)({pattern.w,
-                                 pattern.wt,
-                                 pattern.permutation,
+  const Links w = pattern.links(), wt = pattern.transposed();
+  (kernels<T>().*cell.backward)({w.csr(),
+                                 wt.csr(),
+                                 pattern.order(),
                                  data<T>(own.values),
                                  own.norm.template kernel_argument<T>(),
                                  own.c_norm.template kernel_argument<T>(),
@@ -272,10 +274,10 @@ STABLE_TORCH_LIBRARY_FRAGMENT(sparse_engine, m) {
 }
 
 STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CPU, m) {
-  m.impl("normed_rnn_forward", TORCH_BOX(&normed_rnn_forward));
-  m.impl("normed_rnn_backward", TORCH_BOX(&normed_rnn_backward));
-  m.impl("normed_lstm_forward", TORCH_BOX(&normed_lstm_forward));
-  m.impl("normed_lstm_backward", TORCH_BOX(&normed_lstm_backward));
+  SPARSE_ENGINE_IMPL(m, "normed_rnn_forward", normed_rnn_forward);
+  SPARSE_ENGINE_IMPL(m, "normed_rnn_backward", normed_rnn_backward);
+  SPARSE_ENGINE_IMPL(m, "normed_lstm_forward", normed_lstm_forward);
+  SPARSE_ENGINE_IMPL(m, "normed_lstm_backward", normed_lstm_backward);
 }
 
 }  // namespace sparse_engine::bindings

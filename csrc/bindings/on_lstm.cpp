@@ -9,11 +9,11 @@ namespace sparse_engine::bindings {
 namespace {
 
 // The number of chunks that the shape of the weight tells.
-int64_t chunks_of(const Csr& w) {
-  const int64_t hidden = w.cols, masters = w.rows - 4 * hidden, chunks = masters / 2;
+int64_t chunks_of(const Pattern& w) {
+  const int64_t hidden = w.cols(), masters = w.rows() - 4 * hidden, chunks = masters / 2;
   if (masters < 2 || masters % 2 != 0 || hidden % chunks != 0)
     fail("expected a recurrent weight of 2 * chunks + 4 * ", hidden, " rows x ", hidden,
-         " with chunks that divide ", hidden, ", found ", w.rows, " x ", w.cols);
+         " with chunks that divide ", hidden, ", found ", w.rows(), " x ", w.cols());
   return chunks;
 }
 
@@ -34,13 +34,13 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> on_lstm_forward(
     const std::optional<Tensor>& bias, const Tensor& values, const Tensor& crow, const Tensor& col,
     const Tensor& t_crow, const Tensor& t_col, const Tensor& permutation, bool keep) {
   const Pattern pattern(crow, col, t_crow, t_col, permutation);
-  const int64_t chunks = chunks_of(pattern.w);
+  const int64_t chunks = chunks_of(pattern);
   return with_activations(values, x, [&](auto real, auto narrow, const auto& kernels) {
     check_kernel(kernels.on_lstm_forward);
     using T = decltype(real);
     using A = decltype(narrow);
-    const int64_t hidden = pattern.w.cols, rows = pattern.w.rows;
-    const Tensor links = vector(values, "values", kType<T>, pattern.w.nnz());
+    const int64_t hidden = pattern.cols(), rows = pattern.rows();
+    const Tensor links = vector(values, "values", kType<T>, pattern.nnz());
     const std::optional<Tensor> offset = vector(bias, "bias", kType<T>, rows);
     const Tensor input = sequence(x, "x", kType<A>, rows);
     const int64_t steps = input.size(0), batch = input.size(1), kept = keep ? steps : 0;
@@ -48,12 +48,14 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> on_lstm_forward(
     const Initial initial(h0, kType<A>, c0, kType<T>, batch, hidden);
     Tensor h = empty(input, {steps, batch, hidden}), c_n = empty(links, {batch, hidden});
     Tensor c = empty(input, {kept, batch, hidden}), saved = empty(input, {kept, batch, rows});
-    if (h.numel() > 0)
-      kernels.on_lstm_forward({pattern.w, chunks, data<T>(links), data_or_null<T>(offset),
+    if (h.numel() > 0) {
+      const Links w = pattern.links();
+      kernels.on_lstm_forward({w.csr(), chunks, data<T>(links), data_or_null<T>(offset),
                                data<A>(input), data_or_null<A>(initial.h),
                                data_or_null<T>(initial.c), mutable_data<A>(h),
                                keep ? mutable_data<A>(c) : nullptr, mutable_data<T>(c_n),
                                keep ? mutable_data<A>(saved) : nullptr, steps, batch, threads()});
+    }
     return std::tuple(h, c_n, c, saved);
   });
 }
@@ -65,12 +67,12 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> on_lstm_backward(
     const Tensor& values, const Tensor& crow, const Tensor& col, const Tensor& t_crow,
     const Tensor& t_col, const Tensor& permutation, bool wants_x, bool wants_values) {
   const Pattern pattern(crow, col, t_crow, t_col, permutation);
-  const int64_t chunks = chunks_of(pattern.w);
+  const int64_t chunks = chunks_of(pattern);
   return with_activations(values, h, [&](auto real, auto narrow, const auto& kernels) {
     check_kernel(kernels.on_lstm_backward);
     using T = decltype(real);
     using A = decltype(narrow);
-    const int64_t hidden = pattern.w.cols, rows = pattern.w.rows, nnz = pattern.w.nnz();
+    const int64_t hidden = pattern.cols(), rows = pattern.rows(), nnz = pattern.nnz();
     const Tensor links = vector(values, "values", kType<T>, nnz);
     const Tensor states = sequence(h, "h", kType<A>, hidden);
     const Tensor memory = sequence(c, "c", kType<A>, hidden);
@@ -90,9 +92,10 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> on_lstm_backward(
       for (Tensor* t : {&dh0, &dc0, &dbias, &dvalues}) torch::stable::zero_(*t);
       return std::tuple(dx, dh0, dc0, dbias, dvalues);
     }
-    kernels.on_lstm_backward({pattern.w,
-                              pattern.wt,
-                              pattern.permutation,
+    const Links w = pattern.links(), wt = pattern.transposed();
+    kernels.on_lstm_backward({w.csr(),
+                              wt.csr(),
+                              pattern.order(),
                               chunks,
                               data<T>(links),
                               data_or_null<A>(initial.h),
@@ -128,8 +131,8 @@ STABLE_TORCH_LIBRARY_FRAGMENT(sparse_engine, m) {
 }
 
 STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CPU, m) {
-  m.impl("on_lstm_forward", TORCH_BOX(&on_lstm_forward));
-  m.impl("on_lstm_backward", TORCH_BOX(&on_lstm_backward));
+  SPARSE_ENGINE_IMPL(m, "on_lstm_forward", on_lstm_forward);
+  SPARSE_ENGINE_IMPL(m, "on_lstm_backward", on_lstm_backward);
 }
 
 STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CUDA, m) {

@@ -1,4 +1,5 @@
 // rhn_forward and rhn_backward.
+#include <deque>
 #include <tuple>
 
 #include "pattern.h"
@@ -18,40 +19,55 @@ class Levels {
     for (size_t i = 0; i < tensors.size(); i += kEach)
       patterns_.emplace_back(tensors[i], tensors[i + 1], tensors[i + 2], tensors[i + 3],
                              tensors[i + 4]);
-    const Csr& first = patterns_.front().w;
-    if (first.rows != 2 * first.cols && first.rows != 3 * first.cols)
-      fail("expected a recurrent weight of 2 blocks (coupled gates) or 3, ", 2 * first.cols, " or ",
-           3 * first.cols, " x ", first.cols, ", found ", first.rows, " x ", first.cols);
+    if (rows() != 2 * hidden() && rows() != 3 * hidden())
+      fail("expected a recurrent weight of 2 blocks (coupled gates) or 3, ", 2 * hidden(), " or ",
+           3 * hidden(), " x ", hidden(), ", found ", rows(), " x ", hidden());
     for (const Pattern& pattern : patterns_) {
-      if (pattern.w.rows != rows() || pattern.w.cols != hidden())
-        fail("expected levels of one shape, ", rows(), " x ", hidden(), ", found ", pattern.w.rows,
-             " x ", pattern.w.cols);
-      nnz_ += pattern.w.nnz();
+      if (pattern.rows() != rows() || pattern.cols() != hidden())
+        fail("expected levels of one shape, ", rows(), " x ", hidden(), ", found ", pattern.rows(),
+             " x ", pattern.cols());
+      nnz_ += pattern.nnz();
     }
   }
 
   int64_t depth() const { return static_cast<int64_t>(patterns_.size()); }
-  int64_t hidden() const { return patterns_.front().w.cols; }
-  int64_t rows() const { return patterns_.front().w.rows; }
+  int64_t hidden() const { return patterns_.front().cols(); }
+  int64_t rows() const { return patterns_.front().rows(); }
   // What is saved of each level: its blocks, and the state before it.
   int64_t saved() const { return rows() + hidden(); }
   int64_t nnz() const { return nnz_; }
 
-  template <typename T>
-  std::vector<RhnLevel<T>> with(const T* values) const {
-    std::vector<RhnLevel<T>> levels;
-    for (const Pattern& pattern : patterns_) {
-      levels.push_back({pattern.w, pattern.wt, pattern.permutation, values});
-      values += pattern.w.nnz();
-    }
-    return levels;
-  }
+  const std::vector<Pattern>& patterns() const { return patterns_; }
 
  private:
   static constexpr size_t kEach = 5;
 
   std::vector<Pattern> patterns_;
   int64_t nnz_ = 0;
+};
+
+// The levels as a kernel may read them: forward, or with their transposes.
+template <typename T>
+class ReadableLevels {
+ public:
+  ReadableLevels(const Levels& levels, const T* values, bool backward) {
+    for (const Pattern& pattern : levels.patterns()) {
+      RhnLevel<T> level{
+          links_.emplace_back(pattern.w(), Check::kIndices).csr(), {}, nullptr, values};
+      if (backward) {
+        level.wt = links_.emplace_back(pattern.wt(), Check::kIndices).csr();
+        level.permutation = pattern.order();
+      }
+      levels_.push_back(level);
+      values += pattern.nnz();
+    }
+  }
+
+  const RhnLevel<T>* data() const { return levels_.data(); }
+
+ private:
+  std::deque<Links> links_;
+  std::vector<RhnLevel<T>> levels_;
 };
 
 // A [steps, levels, batch, features] activation, made contiguous.
@@ -61,7 +77,7 @@ Tensor of_levels(const Tensor& t, const char* name, ScalarType type, int64_t mos
   if (t.dim() != 4 || t.size(1) > most || t.size(3) != features)
     fail("expected ", name, " of shape [steps, levels, batch, ", features, "] with at most ", most,
          " levels, found ", shape_of(t));
-  return torch::stable::contiguous(t);
+  return made_contiguous(t);
 }
 
 std::tuple<Tensor, Tensor> rhn_forward(const Tensor& x, const std::optional<Tensor>& s0,
@@ -84,12 +100,12 @@ std::tuple<Tensor, Tensor> rhn_forward(const Tensor& x, const std::optional<Tens
     if (bias) {
       check_type(*bias, "bias", kType<T>);
       check_shape(*bias, "bias", {depth, levels.rows()});
-      offset = torch::stable::contiguous(*bias);
+      offset = made_contiguous(*bias);
     }
     Tensor y = empty(input, {steps, batch, hidden});
     Tensor saved = empty(input, {keep ? steps : 0, depth, batch, levels.saved()});
     if (y.numel() == 0) return std::tuple(y, saved);
-    const std::vector<RhnLevel<T>> weights = levels.with(data<T>(links));
+    const ReadableLevels<T> weights(levels, data<T>(links), false);
     kernels.rhn_forward({weights.data(), depth, fed, data<A>(input), data_or_null<A>(start),
                          data_or_null<T>(factor), data_or_null<T>(offset), mutable_data<A>(y),
                          keep ? mutable_data<A>(saved) : nullptr, steps, batch, threads()});
@@ -125,7 +141,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> rhn_backward(const Tensor& dy, const 
       for (Tensor* t : {&ds0, &dbias, &dvalues}) torch::stable::zero_(*t);
       return std::tuple(dx, ds0, dbias, dvalues);
     }
-    const std::vector<RhnLevel<T>> weights = levels.with(data<T>(links));
+    const ReadableLevels<T> weights(levels, data<T>(links), true);
     kernels.rhn_backward({weights.data(), depth, fed, data_or_null<T>(factor), data<A>(states),
                           data<A>(gradient), wants_x ? mutable_data<A>(dx) : nullptr,
                           wants_s0 ? mutable_data<A>(ds0) : nullptr, mutable_data<T>(dbias),
@@ -147,8 +163,8 @@ STABLE_TORCH_LIBRARY_FRAGMENT(sparse_engine, m) {
 }
 
 STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CPU, m) {
-  m.impl("rhn_forward", TORCH_BOX(&rhn_forward));
-  m.impl("rhn_backward", TORCH_BOX(&rhn_backward));
+  SPARSE_ENGINE_IMPL(m, "rhn_forward", rhn_forward);
+  SPARSE_ENGINE_IMPL(m, "rhn_backward", rhn_backward);
 }
 
 STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CUDA, m) {

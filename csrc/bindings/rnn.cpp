@@ -9,8 +9,9 @@
 namespace sparse_engine::bindings {
 namespace {
 
-void check_square(const Csr& w) {
-  if (w.rows != w.cols) fail("expected a square recurrent weight, found ", w.rows, " x ", w.cols);
+void check_square(const Pattern& w) {
+  if (w.rows() != w.cols())
+    fail("expected a square recurrent weight, found ", w.rows(), " x ", w.cols());
 }
 
 Tensor rnn_forward(const Tensor& x, const std::optional<Tensor>& w_input,
@@ -19,12 +20,12 @@ Tensor rnn_forward(const Tensor& x, const std::optional<Tensor>& w_input,
                    const Tensor& t_crow, const Tensor& t_col, const Tensor& permutation,
                    const std::optional<Tensor>& batch_sizes, int64_t activation) {
   const Pattern pattern(crow, col, t_crow, t_col, permutation);
-  check_square(pattern.w);
+  check_square(pattern);
   return with_activations(values, x, [&](auto real, auto kept, const auto& kernels) {
     using T = decltype(real);
     using A = decltype(kept);
-    const int64_t hidden = pattern.w.rows;
-    const Tensor links = vector(values, "values", kType<T>, pattern.w.nnz());
+    const int64_t hidden = pattern.rows();
+    const Tensor links = vector(values, "values", kType<T>, pattern.nnz());
     const std::optional<Tensor> offset = vector(bias, "bias", kType<T>, hidden);
     const std::optional<Tensor> weight = input_weight(w_input, kType<T>, hidden);
     const int64_t inputs = weight ? weight->size(1) : hidden;
@@ -33,7 +34,8 @@ Tensor rnn_forward(const Tensor& x, const std::optional<Tensor>& w_input,
     const std::optional<Tensor> start = state(h0, "h0", kType<A>, layout.batch, hidden);
     Tensor h = empty(input, layout.shape(hidden));
     if (h.numel() == 0) return h;
-    kernels.rnn_forward({pattern.w, data<T>(links), data_or_null<T>(offset), data<A>(input),
+    const Links w = pattern.links();
+    kernels.rnn_forward({w.csr(), data<T>(links), data_or_null<T>(offset), data<A>(input),
                          data_or_null<T>(weight), data_or_null<A>(start), mutable_data<A>(h),
                          layout.first_row(), layout.steps, layout.batch, inputs,
                          activation_of(activation), threads()});
@@ -50,11 +52,11 @@ Gradients rnn_backward(const Tensor& dh, const Tensor& h, const std::optional<Te
                        const Tensor& permutation, const std::optional<Tensor>& batch_sizes,
                        int64_t activation, bool wants_dz, bool wants_values) {
   const Pattern pattern(crow, col, t_crow, t_col, permutation);
-  check_square(pattern.w);
+  check_square(pattern);
   return with_activations(values, h, [&](auto real, auto kept, const auto& kernels) {
     using T = decltype(real);
     using A = decltype(kept);
-    const int64_t hidden = pattern.w.rows, nnz = pattern.w.nnz();
+    const int64_t hidden = pattern.rows(), nnz = pattern.nnz();
     const Tensor links = vector(values, "values", kType<T>, nnz);
     const Layout layout(h, "h", batch_sizes, hidden);
     const Tensor states = layout(h, "h", kType<A>, hidden);
@@ -71,8 +73,9 @@ Gradients rnn_backward(const Tensor& dh, const Tensor& h, const std::optional<Te
       for (Tensor* t : {&dw_input, &dh0, &dbias, &dvalues}) torch::stable::zero_(*t);
       return Gradients(dz, dw_input, dh0, dbias, dvalues);
     }
+    const Links w = pattern.links(), wt = pattern.transposed();
     kernels.rnn_backward(
-        {pattern.w, pattern.wt, pattern.permutation, data<T>(links), data_or_null<A>(start),
+        {w.csr(), wt.csr(), pattern.order(), data<T>(links), data_or_null<A>(start),
          data<A>(states), data<A>(gradient), data_or_null<A>(input),
          wants_dz ? mutable_data<A>(dz) : nullptr, input ? mutable_data<T>(dw_input) : nullptr,
          mutable_data<T>(dbias), start ? mutable_data<A>(dh0) : nullptr,
@@ -96,8 +99,8 @@ STABLE_TORCH_LIBRARY_FRAGMENT(sparse_engine, m) {
 }
 
 STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CPU, m) {
-  m.impl("rnn_forward", TORCH_BOX(&rnn_forward));
-  m.impl("rnn_backward", TORCH_BOX(&rnn_backward));
+  SPARSE_ENGINE_IMPL(m, "rnn_forward", rnn_forward);
+  SPARSE_ENGINE_IMPL(m, "rnn_backward", rnn_backward);
 }
 
 STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CUDA, m) {

@@ -10,7 +10,7 @@ inline Tensor sequence(const Tensor& t, const char* name, ScalarType type, int64
   check_type(t, name, type);
   if (t.dim() != 3 || t.size(2) != features)
     fail("expected ", name, " of shape [steps, batch, ", features, "], found ", shape_of(t));
-  return torch::stable::contiguous(t);
+  return made_contiguous(t);
 }
 
 // How the rows of a layer's activations belong to its steps: [steps, batch, features], or with
@@ -44,7 +44,7 @@ class Layout {
   Tensor operator()(const Tensor& t, const char* name, ScalarType type, int64_t features) const {
     check_type(t, name, type);
     check_shape(t, name, shape(features));
-    return torch::stable::contiguous(t);
+    return made_contiguous(t);
   }
 
   // The input of which w_input's gradient is wanted, or nothing.
@@ -54,19 +54,24 @@ class Layout {
   }
 
  private:
+  static constexpr int64_t kMostRows = int64_t{1} << 62;
+
   void read(const Tensor& batch_sizes, const Tensor& x, const char* name) {
     if (!batch_sizes.is_cpu())
       fail("expected batch_sizes on the CPU, as a PackedSequence has them, found them elsewhere");
     check_dtype(batch_sizes, "batch_sizes", ScalarType::Long);
+    check_memory(batch_sizes, "batch_sizes");
     if (batch_sizes.dim() != 1 || !batch_sizes.is_contiguous())
       fail("expected contiguous batch_sizes of shape [steps], found ", shape_of(batch_sizes));
-    const int64_t* sizes = static_cast<const int64_t*>(batch_sizes.const_data_ptr());
+    const int64_t* sizes = data<int64_t>(batch_sizes);
     steps = batch_sizes.numel(), batch = steps > 0 ? sizes[0] : 0;
     first_row_.push_back(0);
     for (int64_t t = 0; t < steps; ++t) {
       if (sizes[t] < 1 || sizes[t] > batch || (t > 0 && sizes[t] > sizes[t - 1]))
         fail("expected batch_sizes of at least 1 that never grow, found ", sizes[t],
              " at position ", t);
+      if (first_row_.back() > kMostRows - sizes[t])
+        fail("expected batch_sizes that add up to less than 2^62, found more at position ", t);
       first_row_.push_back(first_row_.back() + sizes[t]);
     }
     if (first_row_.back() != x.size(0))
@@ -83,7 +88,7 @@ inline std::optional<Tensor> state(const std::optional<Tensor>& t, const char* n
   if (!t) return std::nullopt;
   check_type(*t, name, type);
   check_shape(*t, name, {batch, hidden});
-  return torch::stable::contiguous(*t);
+  return made_contiguous(*t);
 }
 
 // The dense input weights of `rows` rows, made contiguous.
@@ -94,7 +99,7 @@ inline std::optional<Tensor> input_weight(const std::optional<Tensor>& t, Scalar
   if (t->dim() != 2 || t->size(0) != rows)
     fail("expected w_input of shape [", rows, ", inputs], found ", shape_of(*t));
   if (t->size(1) == 0) fail("expected w_input of at least one input, found none");
-  return torch::stable::contiguous(*t);
+  return made_contiguous(*t);
 }
 
 // Not every cell keeps activations in bfloat16 on a CUDA device, too.

@@ -1,8 +1,7 @@
 // check_csr, transpose, sample_absent, smallest, rewire and carry.
 #include <tuple>
 
-#include "check.h"
-#include "sparse_engine/pattern.h"
+#include "pattern.h"
 #include "sparse_engine/select.h"
 
 namespace sparse_engine::bindings {
@@ -10,23 +9,30 @@ namespace {
 
 constexpr int64_t kMostLinks = (int64_t{1} << 31) - 1;
 
+// A mark for each link. Views of other dtypes may hold more than two kinds of bytes.
+const bool* marks(const Tensor& t, const char* name, int64_t nnz) {
+  check_indices(t, name, ScalarType::Bool, nnz);
+  const bool* all = data<bool>(t);
+  const int64_t at = OnCuda::here() ? -1 : first_not_bool(all, nnz, threads());
+  if (at >= 0) fail("expected ", name, " of bytes 0 and 1, found another one at position ", at);
+  return all;
+}
+
 void check_csr(const Tensor& crow, const Tensor& col, int64_t in_features) {
-  if (crow.dim() != 1 || crow.numel() < 1)
-    fail("expected crow_indices of shape [out_features + 1], found ", shape_of(crow));
-  check_indices(crow, "crow_indices", ScalarType::Long, crow.numel());
-  check_indices(col, "col_indices", ScalarType::Int, col.numel());
-  if (in_features < 0 || in_features > kMostLinks)
-    fail("expected in_features in [0, 2^31), found ", in_features);
-  if (col.numel() > kMostLinks) fail("expected fewer than 2^31 links, found ", col.numel());
-  const Csr w{data<int64_t>(crow), data<int32_t>(col), crow.numel() - 1, in_features, col.numel()};
-  const std::string problem = pattern_kernels().what_is_wrong(w, col.numel());
-  if (!problem.empty()) fail(problem);
+  const Given found = given(crow, col, in_features);
+  if (OnCuda::here()) {
+    const std::string wrong = pattern_kernels().what_is_wrong(found.csr, col.numel());
+    if (!wrong.empty()) fail(wrong);
+  } else {
+    Links(found, Check::kSorted);
+  }
 }
 
 std::tuple<Tensor, Tensor, Tensor> transpose_pattern(const Tensor& crow, const Tensor& col,
                                                      int64_t in_features) {
-  const Csr w = csr(crow, col, in_features);
-  Tensor t_crow = torch::stable::new_empty(crow, {in_features + 1});
+  const Links links(given(crow, col, in_features), Check::kSorted);
+  const Csr& w = links.csr();
+  Tensor t_crow = empty(crow, {in_features + 1});
   Tensor t_col = empty(col, {w.nnz()});
   Tensor permutation = empty(col, {w.nnz()});
   pattern_kernels().transpose(w, mutable_data<int64_t>(t_crow), mutable_data<int32_t>(t_col),
@@ -37,12 +43,12 @@ std::tuple<Tensor, Tensor, Tensor> transpose_pattern(const Tensor& crow, const T
 Tensor sample(const Tensor& crow, const Tensor& col, int64_t in_features,
               const std::optional<Tensor>& dropped, int64_t count, int64_t seed, int64_t step,
               int64_t stream) {
-  const Csr w = csr(crow, col, in_features);
+  const Links links(given(crow, col, in_features), Check::kSorted);
+  const Csr& w = links.csr();
   const bool* gone = nullptr;
   int64_t absent = w.rows * w.cols - w.nnz();
   if (dropped) {
-    check_indices(*dropped, "dropped", ScalarType::Bool, w.nnz());
-    gone = data<bool>(*dropped);
+    gone = marks(*dropped, "dropped", w.nnz());
     absent += pattern_kernels().count_true(gone, w.nnz(), threads());
   }
   if (count < 0 || count > absent)
@@ -58,10 +64,10 @@ Tensor sample(const Tensor& crow, const Tensor& col, int64_t in_features,
 std::tuple<Tensor, Tensor, Tensor, Tensor> rewire_pattern(const Tensor& crow, const Tensor& col,
                                                           int64_t in_features, const Tensor& keep,
                                                           const Tensor& cells) {
-  const Csr w = csr(crow, col, in_features);
-  check_indices(keep, "keep", ScalarType::Bool, w.nnz());
+  const Links links(given(crow, col, in_features), Check::kSorted);
+  const Csr& w = links.csr();
   check_indices(cells, "cells", ScalarType::Long, cells.numel());
-  const bool* kept = data<bool>(keep);
+  const bool* kept = marks(keep, "keep", w.nnz());
   const int64_t* born = data<int64_t>(cells);
   const int64_t total = cells.numel() + pattern_kernels().count_true(kept, w.nnz(), threads());
   if (total > kMostLinks) fail("expected fewer than 2^31 links, found ", total);
@@ -70,7 +76,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> rewire_pattern(const Tensor& crow, co
   if (wrong >= 0)
     fail("expected cells strictly increasing in [0, ", w.rows * w.cols, "), found ", born[wrong],
          " at position ", wrong);
-  Tensor new_crow = torch::stable::new_empty(crow, {crow.numel()});
+  Tensor new_crow = empty(crow, {crow.numel()});
   Tensor new_col = empty(col, {total});
   Tensor slot_map = empty(col, {w.nnz()});
   Tensor born_slots = empty(col, {cells.numel()});
@@ -126,7 +132,7 @@ Tensor smallest_entries(const Tensor& scores, int64_t count, double above, bool 
     const int64_t n = scores.numel();
     check_indices(scores, "scores", kType<T>, n);
     if (count < 0) fail("expected count of at least 0, found ", count);
-    Tensor chosen = torch::stable::new_empty(scores, {n}, ScalarType::Bool);
+    Tensor chosen = empty(scores, {n}, ScalarType::Bool);
     const Scores<T> all{data<T>(scores), n, negate, static_cast<T>(above)};
     const int64_t nan = selection<T>().smallest(all, count, mutable_data<bool>(chosen), threads());
     if (nan >= 0) fail("expected scores that can be ordered, found NaN at link ", nan);
@@ -140,7 +146,7 @@ Tensor nearest_zero_entries(const Tensor& values, double share) {
     const int64_t n = values.numel();
     check_indices(values, "values", kType<T>, n);
     if (!(share >= 0 && share <= 1)) fail("expected share in [0, 1], found ", share);
-    Tensor chosen = torch::stable::new_empty(values, {n}, ScalarType::Bool);
+    Tensor chosen = empty(values, {n}, ScalarType::Bool);
     const int64_t nan = selection<T>().nearest_zero(data<T>(values), n, share,
                                                     mutable_data<bool>(chosen), threads());
     if (nan >= 0) fail("expected values that can be ordered, found NaN at link ", nan);
@@ -166,14 +172,14 @@ STABLE_TORCH_LIBRARY_FRAGMENT(sparse_engine, m) {
 }
 
 STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CPU, m) {
-  m.impl("check_csr", TORCH_BOX(&check_csr));
-  m.impl("transpose", TORCH_BOX(&transpose_pattern));
-  m.impl("sample_absent", TORCH_BOX(&sample));
-  m.impl("rewire", TORCH_BOX(&rewire_pattern));
-  m.impl("smallest", TORCH_BOX(&smallest_entries));
-  m.impl("nearest_zero", TORCH_BOX(&nearest_zero_entries));
-  m.impl("carry", TORCH_BOX(&carry_entries));
-  m.impl("carry_", TORCH_BOX(&carry_in_place));
+  SPARSE_ENGINE_IMPL(m, "check_csr", check_csr);
+  SPARSE_ENGINE_IMPL(m, "transpose", transpose_pattern);
+  SPARSE_ENGINE_IMPL(m, "sample_absent", sample);
+  SPARSE_ENGINE_IMPL(m, "rewire", rewire_pattern);
+  SPARSE_ENGINE_IMPL(m, "smallest", smallest_entries);
+  SPARSE_ENGINE_IMPL(m, "nearest_zero", nearest_zero_entries);
+  SPARSE_ENGINE_IMPL(m, "carry", carry_entries);
+  SPARSE_ENGINE_IMPL(m, "carry_", carry_in_place);
 }
 
 STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CUDA, m) {

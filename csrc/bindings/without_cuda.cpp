@@ -20,6 +20,7 @@ void refuse(StableIValue*, uint64_t, uint64_t) {
 STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CUDA, m) {
   SPARSE_ENGINE_WITHOUT_CUDA(ch3_l3);
   SPARSE_ENGINE_WITHOUT_CUDA(ch2_l3n);
+  SPARSE_ENGINE_WITHOUT_CUDA(column_sums);
   SPARSE_ENGINE_WITHOUT_CUDA(linear_backward);
   SPARSE_ENGINE_WITHOUT_CUDA(normed_rnn_forward);
   SPARSE_ENGINE_WITHOUT_CUDA(normed_rnn_backward);

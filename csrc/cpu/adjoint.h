@@ -32,10 +32,10 @@ class Adjoint {
         ahead_(ahead_of<A, W>(wt)) {}
 
   // This member's share of the values, and the gradient of the `rows` of wt that it will visit. A
-  // barrier must follow.
-  void start(const Team& team, const T* values, const Rows& rows) const {
-    permute_share(team, values, permutation_, wt_, values_);
+  // barrier must follow. Returns false where the permutation is not one.
+  bool start(const Team& team, const T* values, const Rows& rows) const {
     if (written_) std::fill(of_row(rows.first), of_row(rows.last), T(0));
+    return permute_share(team, values, permutation_, wt_, values_);
   }
 
   // Visits to rows of wt that follow each other, from `row` on.

@@ -9,6 +9,8 @@
 #include <new>
 #include <vector>
 
+#include "sparse_engine/out_of_memory.h"
+
 namespace sparse_engine {
 namespace {
 
@@ -33,7 +35,9 @@ Pool& pool() {
 }
 
 char* allocate(size_t bytes) {
-  char* data = static_cast<char*>(::operator new(bytes, std::align_val_t{kHugePage}));
+  void* found = ::operator new(bytes, std::align_val_t{kHugePage}, std::nothrow);
+  if (found == nullptr) throw OutOfMemory(static_cast<double>(bytes), "what a kernel works with");
+  char* data = static_cast<char*>(found);
   madvise(data, bytes, MADV_HUGEPAGE);
   return data;
 }

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <sstream>
 #include <utility>
 #include <vector>
 
@@ -11,13 +10,6 @@
 
 namespace sparse_engine {
 namespace {
-
-template <class... Parts>
-std::string join(const Parts&... parts) {
-  std::ostringstream out;
-  (out << ... << parts);
-  return out.str();
-}
 
 // Moves the kept links from p on that lie before `column`. Which ones are kept is in no order, so
 // that a branch on it would be mispredicted all the time: the others are written, too, to nowhere.
@@ -32,28 +24,6 @@ void move_links(const Rewiring& a, int64_t& p, int64_t end, int64_t column, int6
 }
 
 }  // namespace
-
-std::string what_is_wrong(const Csr& w, int64_t nnz) {
-  if (w.ptr[0] != 0) return join("expected crow_indices to start at 0, found ", w.ptr[0]);
-  for (int64_t row = 0; row < w.rows; ++row)
-    if (w.ptr[row + 1] < w.ptr[row] || w.ptr[row + 1] > nnz)
-      return join("expected crow_indices non-decreasing in [0, ", nnz, "], found ", w.ptr[row + 1],
-                  " after ", w.ptr[row], " at position ", row + 1);
-  if (w.ptr[w.rows] != nnz)
-    return join("expected crow_indices to end at the number of links ", nnz, ", found ",
-                w.ptr[w.rows]);
-  for (int64_t row = 0; row < w.rows; ++row)
-    for (int64_t p = w.ptr[row]; p < w.ptr[row + 1]; ++p) {
-      if (w.idx[p] < 0 || w.idx[p] >= w.cols)
-        return join("expected col_indices in [0, ", w.cols, "), found ", w.idx[p], " at position ",
-                    p);
-      if (p > w.ptr[row] && w.idx[p] <= w.idx[p - 1])
-        return join("expected col_indices strictly increasing within row ", row, ", found ",
-                    w.idx[p], " after ", w.idx[p - 1], " at position ", p,
-                    w.idx[p] == w.idx[p - 1] ? " (a duplicate link)" : "");
-    }
-  return "";
-}
 
 void transpose(const Csr& w, int64_t* ptr, int32_t* idx, int32_t* permutation, int threads) {
   const int64_t nnz = w.nnz();

@@ -17,13 +17,17 @@ void forward(const RnnForward<T, A>& a, int64_t panels) {
   const Chosen act{a.activation};
   const int64_t hidden = a.w.rows, packed_inputs = a.w_input ? a.inputs : 0;
   const Sequence<T, W> seq{a.batch, panels, a.steps, a.first_row};
-  Scratch scratch(Ring<A, W>::bytes(2, hidden, panels) +
-                  Ring<A, W>::bytes(2, packed_inputs, panels));
-  const Ring<A, W> h(scratch, 2, hidden, panels);
-  const Ring<A, W> x(scratch, 2, packed_inputs, panels);
-  const RowProduct<T, L, NV> product{a.w, {a.values}, ahead_of<A, W>(a.w)};
   const int threads =
       threads_for_step(a.threads, a.w.nnz() + hidden * packed_inputs, hidden, a.batch);
+  // Where the state is rounded, a member has a tile of its own for what is not.
+  constexpr int64_t kOwn = std::is_same_v<T, A> ? 0 : kTileRows * W;
+  Scratch scratch(Ring<A, W>::bytes(2, hidden, panels) +
+                  Ring<A, W>::bytes(2, packed_inputs, panels) +
+                  Scratch::bytes_of<T>(threads * kOwn));
+  const Ring<A, W> h(scratch, 2, hidden, panels);
+  const Ring<A, W> x(scratch, 2, packed_inputs, panels);
+  T* tiles = scratch.take<T>(threads * kOwn);
+  const RowProduct<T, L, NV> product{a.w, {a.values}, ahead_of<A, W>(a.w)};
 
   run_team(threads, [&](const Team& team) {
     const Rows rows = rows_of(a.w, team.rank, team.size, kBlock);
@@ -35,8 +39,7 @@ void forward(const RnnForward<T, A>& a, int64_t panels) {
       if (a.w_input && t + 1 < a.steps) seq.pack_step(team, a.x, t + 1, x.at(t + 1));
       seq.tiles(rows, t, [&](int64_t q, int64_t first, int count) {
         const int columns = seq.columns(q, t);
-        alignas(64) T own[std::is_same_v<T, A> ? 1 : kTileRows * W];
-        T* tile = computed_in<T>(now.row(q, first), own);
+        T* tile = computed_in<T>(now.row(q, first), tiles + team.rank * kOwn);
         const T* bias = a.bias ? a.bias + first : nullptr;
         if (a.w_input) {
           project<T, L, NV>(a.w_input + first * a.inputs, a.inputs, bias, count, input.panel(q),
@@ -67,18 +70,21 @@ void backward(const RnnBackward<T, A>& a, int64_t panels) {
   const Chosen act{a.activation};
   const int64_t hidden = a.w.rows;
   const Sequence<T, W> seq{a.batch, panels, a.steps, a.first_row};
+  const int threads = threads_for_step(a.threads, a.w.nnz(), hidden, a.batch);
   const DenseInput<T, A> input{a.x,     a.dw_input, hidden, a.dw_input ? a.inputs : 0,
-                               a.batch, a.threads};
+                               a.batch, threads};
+  constexpr int64_t kOwn = kTileRows * W;
   Scratch scratch(Ring<A, W>::bytes(2, hidden, panels) + Ring<A, W>::bytes(1, hidden, panels) +
                   Scratch::bytes_of<T>(Back::needs(a.wt)) + Scratch::bytes_of<T>(hidden * L) +
-                  InputGradient<T, A>::bytes(input));
+                  Scratch::bytes_of<T>(threads * kOwn) + InputGradient<T, A>::bytes(input));
   const Ring<A, W> dz(scratch, 2, hidden, panels);
   const State<A, W> state = Ring<A, W>(scratch, 1, hidden, panels).at(0);
   const Back back(a.wt, a.permutation, a.dvalues, scratch.take<T>(Back::needs(a.wt)));
   T* bias_sums = scratch.take<T>(hidden * L);
+  T* tiles = scratch.take<T>(threads * kOwn);
   const InputGradient<T, A> input_gradient(input, scratch);
 
-  run_team(threads_for_step(a.threads, a.w.nnz(), hidden, a.batch), [&](const Team& team) {
+  run_team(threads, [&](const Team& team) {
     const Rows rows = rows_of(a.wt, team.rank, team.size, kBlock);
     back.start(team, a.values, rows);
     std::fill(bias_sums + rows.first * L, bias_sums + rows.last * L, T(0));
@@ -97,8 +103,7 @@ void backward(const RnnBackward<T, A>& a, int64_t panels) {
         const bool ends = seq.columns(q, t + 1) == 0;
         read_state(a.h, t, q, first, count);
         const Dense<const A> from = seq.step(a.dh, hidden, t, q);
-        alignas(64) T own[std::is_same_v<T, A> ? 1 : kTileRows * W];
-        T* tile = computed_in<T>(now.row(q, first), own);
+        T* tile = computed_in<T>(now.row(q, first), tiles + team.rank * kOwn);
         read_tile<T, W>(from, first, count, columns, tile);
         typename Back::Visits visit(back, first);
         for (int r = 0; r < count; ++r) {
@@ -126,7 +131,7 @@ void backward(const RnnBackward<T, A>& a, int64_t panels) {
       a.dbias[row] = sum_of_lanes<T, L>(load<T, L>(bias_sums + row * L));
     if (a.dh0)
       seq.tiles(rows, [&](int64_t q, int64_t first, int count) {
-        alignas(64) T tile[kTileRows * W];
+        T* tile = tiles + team.rank * kOwn;
         read_state(a.h0, 0, q, first, count);
         typename Back::Visits visit(back, first);
         for (int r = 0; r < count; ++r) {

@@ -1,6 +1,7 @@
 // The micro-kernel that all products share: one row of a sparse matrix times a panel.
 #pragma once
 
+#include "in_range.h"
 #include "links.h"
 #include "panel.h"
 #include "sparse_engine/matrix.h"
@@ -22,6 +23,8 @@ template <typename T>
 struct InOrder {
   const T* values;
 
+  // The permutation that leads to the values.
+  const int32_t* places() const { return nullptr; }
   SE_INLINE void fetch(int64_t, int64_t) const {}
   SE_INLINE void fetch_far(int64_t p) const { fetch_stream(values, p); }
   SE_INLINE T operator[](int64_t p) const { return values[p]; }
@@ -33,6 +36,7 @@ struct Permuted {
   const T* values;
   const int32_t* permutation;
 
+  const int32_t* places() const { return permutation; }
   // Asks for the value that will be wanted a few links after p. Neighbours in the pattern are far
   // apart in the values, so that hardware does not foresee it.
   SE_INLINE void fetch(int64_t p, int64_t links) const {
@@ -120,12 +124,19 @@ struct RowProduct {
   }
 };
 
-// This team member's share of permute() over all links of w.
+// This team member's share of permute() over all links of w. Returns false, with some left out,
+// where the permutation leads out of the values.
 template <typename T>
-inline void permute_share(const Team& team, const T* values, const int32_t* permutation,
+inline bool permute_share(const Team& team, const T* values, const int32_t* permutation,
                           const Csr& w, T* out) {
-  const int64_t nnz = w.nnz();
-  permute(values, permutation, team.first(nnz, kBlock), team.last(nnz, kBlock), out);
+  constexpr int64_t kTogether = 1024;
+  const int64_t nnz = w.nnz(), end = team.last(nnz, kBlock);
+  for (int64_t p = team.first(nnz, kBlock); p < end; p += kTogether) {
+    const int64_t last = std::min(p + kTogether, end);
+    if (!in_range(permutation + p, last - p, nnz)) return false;
+    permute(values, permutation, p, last, out);
+  }
+  return true;
 }
 
 }  // namespace

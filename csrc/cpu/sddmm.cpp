@@ -1,6 +1,7 @@
 #include "sparse_engine/sddmm.h"
 
 #include "dot.h"
+#include "in_range.h"
 #include "link_sums.h"
 #include "links.h"
 #include "memory.h"
@@ -10,20 +11,33 @@
 namespace sparse_engine {
 namespace {
 
-// Adds the dot products of the links of `rows`, over one panel of columns, to the gradient.
+// Columns n and those behind it that make one panel.
+template <typename A>
+struct Inner {
+  Dense<const A> a;
+  const A* b;
+  int64_t n;
+  int columns;
+};
+
+// Adds the dot products of the links of `rows`, over one panel of columns, to the gradient, with
+// `tile` to work with. Returns false, with rows left out, where links lead out of B, which is found
+// at the first panel.
 template <typename T, int L, int NV, typename A>
-void sample(const Sddmm<T, A>& s, const Rows& rows, const Dense<const A>& a, int columns,
-            const A* b) {
+bool sample(const Sddmm<T, A>& s, const Rows& rows, const Inner<A>& inner, A* tile) {
   constexpr int W = L * NV;
-  alignas(64) A tile[kTileRows * W];
+  const A* b = inner.b;
   using Held = HeldRow<T, L, NV, A>;
   const Ahead ahead = ahead_of<A, W>(s.w);
   const int32_t* last = last_link(s.w);
   LinkSums<T, Held::kLanes> sums(s.gradient + s.w.ptr[rows.first]);
   for (int64_t first = rows.first; first < rows.last; first += kTileRows) {
     const int count = static_cast<int>(std::min<int64_t>(kTileRows, rows.last - first));
-    read_tile<T, W>(a, first, count, columns, tile);
+    read_tile<T, W>(inner.a, first, count, inner.columns, tile);
     for (int r = 0; r < count; ++r) {
+      if (inner.n == 0 && r % kRowsInSight == 0 &&
+          !may_follow(s.w, nullptr, first + r, first + count))
+        return false;
       const int64_t begin = s.w.ptr[first + r];
       const int32_t* idx = s.w.idx + begin;
       Held row;
@@ -39,6 +53,7 @@ void sample(const Sddmm<T, A>& s, const Rows& rows, const Dense<const A>& a, int
     }
   }
   sums.finish();
+  return true;
 }
 
 // At most this many vectors of a row of A stay in registers while its links are visited.
@@ -69,13 +84,18 @@ template <class Isa, typename T, typename A>
 void sddmm(const Sddmm<T, A>& s) {
   const int64_t nnz = s.w.nnz();
   const int64_t widest = nnz == 0 ? 0 : next_panel<T, A>(s.columns, s.w.cols).width();
-  Scratch scratch(2 * Scratch::bytes_of<A>(s.w.cols * widest));
+  const int threads = useful_threads(s.threads, nnz * s.columns);
+  Scratch scratch(2 * Scratch::bytes_of<A>(s.w.cols * widest) +
+                  Scratch::bytes_of<A>(threads * kTileRows * widest));
   A* panel[2] = {scratch.take<A>(s.w.cols * widest), scratch.take<A>(s.w.cols * widest)};
-  run_team(useful_threads(s.threads, nnz * s.columns), [&](const Team& team) {
+  A* tiles = scratch.take<A>(threads * kTileRows * widest);
+  run_team(threads, [&](const Team& team) {
     const Rows rows = rows_of(s.w, team.rank, team.size, kBlock);
     if (!s.accumulate)
       std::fill(s.gradient + s.w.ptr[rows.first], s.gradient + s.w.ptr[rows.last], T(0));
     if (nnz == 0) return;
+    A* tile = tiles + team.rank * kTileRows * widest;
+    bool fine = true;
     int turn = 0;
     for (int64_t n = 0; n < s.columns;) {
       const Panels shape = next_panel<T, A>(s.columns - n, s.w.cols);
@@ -90,10 +110,11 @@ void sddmm(const Sddmm<T, A>& s) {
           right = panel[turn];
           turn = 1 - turn;
         }
-        sample<T, L, NV>(s, rows, from_column(s.a, n), columns, right);
+        if (fine) fine = sample<T, L, NV>(s, rows, {from_column(s.a, n), right, n, columns}, tile);
       });
       n += columns;
     }
+    if (!fine) report(s.out_of_range);
   });
 }
 

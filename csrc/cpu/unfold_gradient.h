@@ -51,7 +51,7 @@ class UnfoldGradient {
   // From the gradient of h_t to those of the last unfold's numerators and denominators.
   void enter(const Rows& units, int64_t t) const {
     seq_.tiles(units, [&](int64_t q, int64_t first, int count) {
-      alignas(64) T tile[kTileRows * W];
+      T* tile = dn_.at(a_.unfolds - 1).row(q, first);  // written behind the place that is read
       read_tile<T, W>(seq_.step(a_.dh, a_.w.rows, t, q), first, count, seq_.columns(q), tile);
       for (const Panel& sums : {dcurrent_, dconductance_})
         std::fill(sums.row(q, first), sums.row(q, first + count), T(0));

@@ -191,7 +191,7 @@ class SparseRecurrent(Recurrent):
         norm = Norm.of(norms["hh"])
         if self.bias:
             norm = norm.plus(getattr(self, f"bias_ih_{name}") + getattr(self, f"bias_hh_{name}"))
-        return self._normed_cell(name, norms["ih"](weight_ih(x)), initial, norm, **packing)
+        return self._normed_cell(name, Norm.of(norms["ih"])(weight_ih(x)), initial, norm, **packing)
 
     def _normed_cell(
         self, name: str, x: Tensor, initial: tuple[Tensor | None, ...], norm: Norm

@@ -12,6 +12,7 @@ from sparse_engine.nn._checks import check_integer
 from sparse_engine.nn._recurrent import Recurrent
 from sparse_engine.nn.conductance import ConductanceWeight
 from sparse_engine.ops.ltc import ltc_and_final
+from sparse_engine.ops.sums import affine
 
 
 class SparseLTC(Recurrent):
@@ -176,10 +177,10 @@ class SparseLTC(Recurrent):
 
         synapses, (h0,) = own("weight_hh"), initial
         synapses.refresh()
-        current, conductance = own("weight_ih")(x * own("input_w") + own("input_b"))
+        current, conductance = own("weight_ih")(affine(x, own("input_w"), own("input_b")))
         return ltc_and_final(
-            current + own("gleak") * own("vleak"),
-            conductance + own("gleak"),
+            affine(current, None, own("gleak") * own("vleak")),
+            affine(conductance, None, own("gleak")),
             h0,
             own("cm"),
             synapses.synapses,

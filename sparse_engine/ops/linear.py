@@ -12,6 +12,7 @@ from sparse_engine.ops._autocast import as_activation
 from sparse_engine.ops._native import call, in_eager_mode, native, needs_gradient
 from sparse_engine.ops.pattern import Pattern
 from sparse_engine.ops.spmm import empty_like_order, spmm
+from sparse_engine.ops.sums import column_sums
 
 # Columns of two panels of the widest kind. To visit a link once for both gradients, its value is
 # brought to its place in the transpose and its gradient back, which two full panels were measured
@@ -73,7 +74,7 @@ class _Linear(torch.autograd.Function):
             if needs[6]:
                 dx = unflatten(call(native.spmm_t.default, values, *pattern, turned), x)
         if needs[7]:
-            dbias = turned.sum(1, dtype=values.dtype)
+            dbias = column_sums(turned, values.dtype)
         return dvalues, None, None, None, None, None, dx, dbias
 
 

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from sparse_engine.ops.sums import affine
+
 
 class Norm(NamedTuple):
     """``gain * (u - mean(u)) / sqrt(var(u) + eps) + bias``, as :class:`torch.nn.LayerNorm` has it.
@@ -33,5 +35,6 @@ class Norm(NamedTuple):
         return self._replace(bias=offset if self.bias is None else self.bias + offset)
 
     def __call__(self, u: Tensor) -> Tensor:
-        """``u`` normalised, in plain torch."""
-        return nn.functional.layer_norm(u, u.shape[-1:], self.gain, self.bias, self.eps)
+        """Return ``u`` normalised; gradients have the same bits for any number of threads."""
+        normalised = nn.functional.layer_norm(u, u.shape[-1:], eps=self.eps)
+        return affine(normalised, self.gain, self.bias)

@@ -46,7 +46,8 @@ class Pattern(NamedTuple):
     """Where the links of an ``out_features x in_features`` matrix are: CSR, and its transpose.
 
     A plain tuple of tensors, so that operations take ``*pattern``. Make it with :meth:`from_csr`,
-    which checks everything; the operations trust it.
+    which checks everything. On the CPU, an operation checks again that no index is out of range,
+    and raises ValueError where one is; that the transpose belongs to the links is not checked.
 
     Attributes:
         crow: int64 ``[out_features + 1]``, where each row's links begin.

@@ -8,6 +8,7 @@ from torch import Tensor
 from sparse_engine.ops._autocast import as_activation
 from sparse_engine.ops._native import call, differentiable, native
 from sparse_engine.ops.pattern import Pattern
+from sparse_engine.ops.sums import column_sums
 
 
 def spmm(values: Tensor, pattern: Pattern, x: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -75,7 +76,7 @@ def _spmm_backward(ctx, dy):
     needs = ctx.needs_input_grad
     dvalues = call(native.sddmm.default, *pattern, dy, x) if needs[0] else None
     dx = call(native.spmm_t.default, values, *pattern, dy) if needs[6] else None
-    dbias = dy.sum(1, dtype=values.dtype) if needs[7] else None
+    dbias = column_sums(dy, values.dtype) if needs[7] else None
     return dvalues, None, None, None, None, None, dx, dbias
 
 

@@ -35,7 +35,8 @@ def sources() -> list[Path]:
     bindings = ["cuda", "products", "rnn", "gated", "ctrnn", "conductance", "ltc", "rhn"]
     bindings += ["on_lstm", "topology", "scan"]
     # What bindings refer to on the CPU.
-    cpu = ("memory", "links", "pattern", "sample", "carry", "select", "nearest_zero", "scan")
+    cpu = ["memory", "links", "check", "pattern", "sample", "carry", "select", "nearest_zero"]
+    cpu += ["scan"]
     return [
         *sorted((ROOT / "csrc/cuda").glob("*.cu")),
         *(ROOT / f"csrc/bindings/{name}.cpp" for name in bindings),

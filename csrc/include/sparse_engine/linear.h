@@ -17,6 +17,8 @@ struct LinearBackward {
   T* dvalues;       // [nnz], in the order of W, written completely; must not overlap any input
   int64_t columns;  // >= 0
   int threads;      // at most this many; the results have the same bits for any number
+  // Set where an entry of wt.idx or of `permutation` is; the results are incomplete then.
+  bool* out_of_range = nullptr;
 };
 
 // Computes dX = W^T dY, with the same bits as spmm(), and dvalues = (dY X^T) at the links.

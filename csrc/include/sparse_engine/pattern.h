@@ -11,6 +11,24 @@ namespace sparse_engine {
 // is a valid Csr. Reads ptr[0..rows] and idx[0..nnz) only.
 std::string what_is_wrong(const Csr& w, int64_t nnz);
 
+// Copies the row pointers of `nnz` links, and says what is wrong with the copy, of this name; or
+// nothing where they run from 0 to nnz and never decrease.
+//   from [rows + 1]: may be written to at any time. ptr [rows + 1]: written.
+std::string copy_pointers(const int64_t* from, int64_t rows, int64_t nnz, const char* name,
+                          int64_t* ptr);
+
+// The position of the first of n indices that is outside [0, size), or -1. size < 2^31.
+int64_t first_outside(const int32_t* idx, int64_t n, int64_t size, int threads);
+
+// Whether the columns of every row increase strictly in [0, cols). The row pointers were checked.
+bool is_valid(const Csr& w, int threads);
+
+// Whether wt is the transpose of w. Both are valid.
+bool is_transpose(const Csr& w, const Csr& wt, int threads);
+
+// The position of the first of n bytes that is neither 0 nor 1, or -1.
+int64_t first_not_bool(const bool* marks, int64_t n, int threads);
+
 // The pattern of W^T. Link p of the result is link permutation[p] of w.
 //   ptr [cols + 1], idx [nnz], permutation [nnz]: written; overlap nothing. nnz < 2^31.
 void transpose(const Csr& w, int64_t* ptr, int32_t* idx, int32_t* permutation, int threads);

@@ -16,6 +16,9 @@ struct Spmm {
   Dense<A> y;                  // [rows x columns], written completely; must not overlap any input
   int64_t columns;             // >= 0
   int threads;                 // at most this many; the result has the same bits for any number
+  // Set where an entry of w.idx or of `permutation` is out of range; y is incomplete then. Entries
+  // are looked at shortly before they are used, which takes less than a look at all of them first.
+  bool* out_of_range = nullptr;
 };
 
 // Computes Y = W X + b. With W^T's pattern and its permutation this is the transposed product.

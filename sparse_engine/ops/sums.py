@@ -1,0 +1,79 @@
+"""Sums whose order does not depend on the number of threads, and gradients that are such sums."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sparse_engine.ops._native import call, native
+
+
+def column_sums(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """``x.sum(1, dtype=dtype)`` of a matrix, with the same bits for any number of threads.
+
+    Torch's own sum is taken on other devices than the CPU, and of dtypes other than float32,
+    float64 and bfloat16.
+
+    Args:
+        x: ``[features, columns]``.
+        dtype: of the result; float32 for bfloat16 and otherwise that of ``x`` by default.
+    """
+    if x.device.type != "cpu" or x.dtype not in _SUMMED:
+        return x.sum(1, dtype=dtype)
+    sums = call(native.column_sums.default, x)
+    return sums if dtype is None else sums.to(dtype)
+
+
+_SUMMED = (torch.float32, torch.float64, torch.bfloat16)
+
+
+@torch.library.register_fake("sparse_engine::column_sums")
+def _(x):
+    return x.new_empty(x.shape[0], dtype=torch.float32 if x.dtype == torch.bfloat16 else x.dtype)
+
+
+def _save(ctx, inputs, output):
+    ctx.columns, ctx.dtype = inputs[0].shape[1], inputs[0].dtype
+
+
+def _backward(ctx, of_sums):
+    return of_sums.to(ctx.dtype)[:, None].expand(-1, ctx.columns)
+
+
+torch.library.register_autograd("sparse_engine::column_sums", _backward, setup_context=_save)
+
+
+def affine(x: Tensor, gain: Tensor | None, bias: Tensor | None) -> Tensor:
+    """``x * gain + bias``, over the last dimension, with column sums as the vectors' gradients.
+
+    Args:
+        x: ``[..., features]``.
+        gain: ``[features]``, or None for ones.
+        bias: ``[features]``, or None for zeros.
+    """
+    if torch._C._are_functorch_transforms_active() or torch.compiler.is_compiling():
+        x = x if gain is None else x * gain
+        return x if bias is None else x + bias
+    return _Affine.apply(x, gain, bias)
+
+
+class _Affine(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, gain, bias):
+        ctx.save_for_backward(x if gain is not None else None, gain)
+        if gain is None:
+            return x.view_as(x) if bias is None else x + bias
+        return x * gain if bias is None else torch.addcmul(bias, x, gain)
+
+    @staticmethod
+    def backward(ctx, dy):
+        x, gain = ctx.saved_tensors
+        needs = ctx.needs_input_grad
+        dx = dgain = dbias = None
+        if needs[0]:
+            dx = dy if gain is None else dy * gain
+        if needs[1]:
+            dgain = column_sums((dy * x).flatten(0, -2).t(), gain.dtype)
+        if needs[2]:
+            dbias = column_sums(dy.flatten(0, -2).t())
+        return dx, dgain, dbias

@@ -1,0 +1,25 @@
+"""Native operations with arguments at random: none of them ends the process."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SECONDS = 20
+MEMORY_GB = 16
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("seed", [1, 1_000_000, 2_000_000])
+def test_any_arguments(seed):
+    script = Path(__file__).with_name("fuzz.py")
+    done = subprocess.run(
+        [sys.executable, script, str(seed), str(SECONDS), str(MEMORY_GB)],
+        capture_output=True,
+        text=True,
+        timeout=20 * SECONDS,
+        check=False,
+    )
+    last = done.stdout.split()[-1:]
+    assert done.returncode == 0, f"the call of seed {last} ended the process: {done.stderr[-2000:]}"
