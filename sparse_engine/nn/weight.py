@@ -303,11 +303,10 @@ class SparseWeight(nn.Module):
         self._hold_pattern(pattern)
         for name, each in entries.items():
             parameter = getattr(self, name)
-            if each.shape == parameter.shape:
-                parameter.copy_(each)
-            else:
-                parameter.data = each.detach().to(parameter.device, parameter.dtype, copy=True)
-                parameter.grad = None
+            if each.shape != parameter.shape:
+                _resize(parameter, each.numel())
+            # In place, so that a graph that has kept the old values refuses to run backward.
+            parameter.copy_(each)
 
     def _hold(self, values: Tensor) -> None:
         """Makes the first values a part of this module."""
@@ -378,6 +377,16 @@ class SparseWeight(nn.Module):
         out_features, in_features = self.shape
         size = f"{out_features} x {in_features}, nnz={self.nnz}, density={self.density:.4g}"
         return f"{size}, frozen pattern" if self.frozen_pattern else size
+
+
+def _resize(parameter: nn.Parameter, count: int) -> None:
+    """Gives a parameter ``count`` uninitialised entries, and drops its gradient."""
+    # The node by which autograd adds to the gradient knows the old number of entries, and lives as
+    # long as a graph does, such as that of the last loss. Only another dtype makes torch drop it.
+    other = torch.float32 if parameter.dtype == torch.float64 else torch.float64
+    dtype, parameter.grad = parameter.dtype, None
+    parameter.data = parameter.new_empty(0, dtype=other)
+    parameter.data = parameter.new_empty(count, dtype=dtype)
 
 
 class _Parametrizations(nn.ModuleDict):

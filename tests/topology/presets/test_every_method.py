@@ -23,25 +23,9 @@ def test_no_method_is_forgotten(methods):
     assert methods == published
 
 
-def state_of(parts):
-    """Everything a training is, as one flat dictionary."""
-    moments = parts.optimizer.state_dict()["state"].items()
-    state = {f"optimizer.{i}.{name}": entry for i, all_ in moments for name, entry in all_.items()}
-    state |= {f"model.{name}": entry for name, entry in parts.model.state_dict().items()}
-    return state | {f"rule.{name}": entry for name, entry in parts.rule.state_dict().items()}
-
-
-def assert_same(parts, others):
-    state, other = state_of(parts), state_of(others)
-    assert state.keys() == other.keys()
-    for name, entry in state.items():
-        same = torch.equal if torch.is_tensor(entry) else type(entry).__eq__
-        assert same(entry, other[name]), name
-
-
 # At 5 and 20 steps SNFS is within its window of 4 steps before the rewirings at 7 and 21.
 @pytest.mark.parametrize("stop", [5, 7, 20])
-def test_resuming_equals_never_having_stopped(stop, build, train, tmp_path):
+def test_resuming_equals_never_having_stopped(stop, build, train, assert_same, tmp_path):
     whole, first, second = build(1), build(1), build(2)
     train(whole, 0, 40)
     train(first, 0, stop)
