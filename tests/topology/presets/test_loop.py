@@ -3,9 +3,11 @@
 import pytest
 import torch
 
-from sparse_engine.nn import SparseRNN
+from sparse_engine.nn import SparseLinear, SparseRNN
+from sparse_engine.testing import random_pattern
 
-STEPS = 23
+STEPS = 16  # of which the 7th and the 14th, or all, are followed by a rewiring
+SLOW_STEPS = 9
 
 
 def itself(model):
@@ -48,6 +50,8 @@ LOOPS = {
 }
 
 
+# Where a hook that notes gradients breaks a compiled graph, torch looks at .grad of what is between.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
 @pytest.mark.parametrize("loop", LOOPS)
 def test_graphs_that_live_on_change_nothing(loop, build, assert_same):
     wrap, go_back = LOOPS[loop]
@@ -56,7 +60,7 @@ def test_graphs_that_live_on_change_nothing(loop, build, assert_same):
         """With the losses of all steps kept, or with none alive while links are rewired."""
         model, optimizer, rewiring = parts = build(1)
         network, parameters, losses = wrap(model), [*model.parameters()], []
-        for step in range(STEPS):
+        for step in range(SLOW_STEPS if loop == "compiled" else STEPS):
             x = torch.randn(5, 4, 3, generator=torch.Generator().manual_seed(step))
             losses.append(network(x)[0].square().mean())
             optimizer.zero_grad()
@@ -71,13 +75,12 @@ def test_graphs_that_live_on_change_nothing(loop, build, assert_same):
     assert_same(trained(alive=True), trained(alive=False))
 
 
-def test_a_retained_graph_cannot_be_used_once_links_have_changed(build):
-    parts = build(1)
-    loss = parts.model(torch.randn(5, 4, 3))[0].square().mean()
-    for _ in range(STEPS):
-        loss = loss + 0
+@pytest.mark.parametrize("links", [90, 100, 110])
+def test_a_retained_graph_cannot_be_used_once_links_have_changed(links):
+    layer = SparseLinear(20, 20, density=0.25)
+    loss = layer(torch.randn(5, 20)).square().mean()
     loss.backward(retain_graph=True)
-    parts.optimizer.step()
+    layer.weight.set_pattern(random_pattern(20, 20, links), torch.randn(links))
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         loss.backward()
 
