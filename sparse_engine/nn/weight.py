@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 
 import torch
@@ -34,6 +34,9 @@ class SparseWeight(nn.Module):
         frozen_pattern: False; set it to True where the links are given, as in a connectome: the
             values train as ever, but ``sparse_engine.topology`` rewires only the other weights.
             Like ``requires_grad`` it is a setting: copies have it, a state dict has not.
+        blocks: how many rows each gate of a cell has, from the first row on, ``(out_features,)`` by
+            default; their sum is ``out_features``. A recurrent network sets it of its weights, and
+            rules that tell gates apart read it. A setting like ``frozen_pattern``.
         link_parameters: names of the parameters with one entry per link. A rewiring moves all of
             them, with their gradients and optimizer state.
 
@@ -45,6 +48,8 @@ class SparseWeight(nn.Module):
     col_indices: Tensor
     frozen_pattern: bool = False
     link_parameters: tuple[str, ...] = ("values",)
+
+    _blocks: tuple[int, ...] | None = None
 
     #: The entries of a state dict.
     _saved: tuple[str, ...] = ("values", "crow_indices", "col_indices")
@@ -210,6 +215,20 @@ class SparseWeight(nn.Module):
     def shape(self) -> tuple[int, int]:
         """``(out_features, in_features)``."""
         return self.pattern.shape
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """Rows of each gate."""
+        return (self.shape[0],) if self._blocks is None else self._blocks
+
+    @blocks.setter
+    def blocks(self, blocks: Iterable[int]) -> None:
+        blocks = tuple(blocks)
+        if any(rows < 0 for rows in blocks) or sum(blocks) != self.shape[0]:
+            raise ValueError(
+                f"expected blocks that make the {self.shape[0]} rows of the weight, found {blocks}"
+            )
+        self._blocks = blocks
 
     @property
     def dtype(self) -> torch.dtype:

@@ -1,7 +1,6 @@
 """What holds of every published method: resuming, threads, exact numbers of links."""
 
 import pytest
-import torch
 
 from sparse_engine.testing import assert_valid
 from sparse_engine.topology import (

@@ -50,7 +50,7 @@ LOOPS = {
 }
 
 
-# Where a hook that notes gradients breaks a compiled graph, torch looks at .grad of what is between.
+# Where a hook that notes gradients breaks a compiled graph, torch looks at .grad of the output.
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
 @pytest.mark.parametrize("loop", LOOPS)
 def test_graphs_that_live_on_change_nothing(loop, build, assert_same):
@@ -92,7 +92,7 @@ def test_hooks_stay(build):
     for parameter in model.parameters():
         parameter.register_hook(lambda gradient: calls.append("gradient"))
         parameter.register_post_accumulate_grad_hook(lambda parameter: calls.append("sum"))
-    for step in range(STEPS):
+    for _ in range(STEPS):
         loss = model(torch.randn(5, 4, 3))[0].square().mean()
         calls.clear()
         loss.backward()
