@@ -98,8 +98,8 @@ class GroupedWeight(SparseWeight):
         """True: links without a group cannot grow."""
         return True
 
-    def set_pattern(self, pattern: Pattern, values: Tensor) -> None:
-        """Refuses.
+    def check_pattern(self, pattern: Pattern, **entries: Tensor) -> None:
+        """Refuse any.
 
         Raises:
             ValueError: always, for values alone do not say what is the gain and what the base.

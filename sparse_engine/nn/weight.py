@@ -303,12 +303,23 @@ class SparseWeight(nn.Module):
             ValueError: another shape than this weight's, values that do not fit the pattern, or a
                 weight with a parametrization.
         """
+        entries = {"values": values} | entries
+        self.check_pattern(pattern, **entries)
+        self._hold_pattern(pattern)
+        for name, each in entries.items():
+            parameter = getattr(self, name)
+            if each.shape != parameter.shape:
+                _resize(parameter, each.numel())
+            # In place, so that a graph that has kept the old values refuses to run backward.
+            parameter.copy_(each)
+
+    def check_pattern(self, pattern: Pattern, **entries: Tensor) -> None:
+        """Raise what :meth:`set_pattern` would; change nothing."""
         if is_parametrized(self):
             raise ValueError(
                 "expected a weight without parametrizations, found one of "
                 f"{[*self.parametrizations]}; remove_parametrizations makes it writable"
             )
-        entries = {"values": values} | entries
         if entries.keys() != set(self.link_parameters):
             raise ValueError(
                 f"expected entries of {sorted(self.link_parameters)}, found {sorted(entries)}"
@@ -319,13 +330,6 @@ class SparseWeight(nn.Module):
                     f"expected a pattern of shape {self.shape} with as many values as links, found "
                     f"{pattern.shape} with {pattern.nnz} links and {name} of shape {[*each.shape]}"
                 )
-        self._hold_pattern(pattern)
-        for name, each in entries.items():
-            parameter = getattr(self, name)
-            if each.shape != parameter.shape:
-                _resize(parameter, each.numel())
-            # In place, so that a graph that has kept the old values refuses to run backward.
-            parameter.copy_(each)
 
     def _hold(self, values: Tensor) -> None:
         """Makes the first values a part of this module."""

@@ -129,6 +129,9 @@ class Dynamic:
             if not weight.frozen_pattern and weight.values.requires_grad
         ]
         weights = [self.weights[i] for i in chosen]
+        for weight in weights:
+            entries = {name: getattr(weight, name) for name in weight.link_parameters}
+            weight.check_pattern(weight.pattern, **entries)
         keys = [RandomKey(self.seed, self.steps, i) for i in chosen]
         targets = self._targets(weights)
         fraction = self.fraction.at(self.steps)

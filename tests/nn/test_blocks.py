@@ -78,8 +78,6 @@ def test_blocks_of_ones_own():
     weight.blocks = [2, 0, 3]
     assert weight.blocks == (2, 0, 3)
     for wrong in ([2, 2], [6, -1], [], 5 * [2]):
-        with pytest.raises(
-            ValueError, match=r"blocks that make the 5 rows .*, found \("
-        ):
+        with pytest.raises(ValueError, match=r"blocks that make the 5 rows .*, found \("):
             weight.blocks = wrong
     assert weight.blocks == (2, 0, 3)
