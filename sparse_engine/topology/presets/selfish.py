@@ -30,6 +30,8 @@ class Selfish(Dynamic):
         fraction: the share that the first rewirings replace, in [0, 1] (the paper: up to 0.8).
         every: steps between rewirings (the paper: one epoch).
         seed: of the random numbers.
+        keep_returning: whether a link that goes and grows again in one rewiring stays, as in the
+            paper's code.
 
     Raises:
         ValueError: an argument out of range.
@@ -44,6 +46,7 @@ class Selfish(Dynamic):
         fraction: float = 0.5,
         every: int = 100,
         seed: int = 0,
+        keep_returning: bool = False,
     ) -> None:
         super().__init__(
             model,
@@ -53,4 +56,5 @@ class Selfish(Dynamic):
             fraction=cosine(fraction, steps, end=0.005),
             every=every,
             seed=seed,
+            keep_returning=keep_returning,
         )

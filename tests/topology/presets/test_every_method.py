@@ -1,5 +1,7 @@
 """What holds of every published method: resuming, threads, exact numbers of links."""
 
+import inspect
+
 import pytest
 
 from sparse_engine.testing import assert_valid
@@ -70,3 +72,32 @@ def test_the_number_of_links_is_exact(method, build, train):
         assert_valid(weight)
     changed = [topology_hash(weight) != old for weight, old in zip(weights, before, strict=True)]
     assert any(changed) != (method is Static)
+
+
+def test_links_that_return_may_stay(method, build, train):
+    """Where a method can be asked for it, as those of such code can, all that are there stay."""
+    arguments = inspect.signature(method).parameters
+    if "keep_returning" not in arguments:
+        pytest.skip("a link that returns starts afresh")
+    parts, required = build(5), {"steps": 40, "density": 0.1}
+    options = {name: value for name, value in required.items() if name in arguments}
+    assert method(parts.model, parts.optimizer, keep_returning=True, **options).keep_returning
+    parts = build(5)
+    parts.rule.keep_returning = True
+    stayed = []
+
+    def observe(name, weight, rewired):
+        now = {*rewired.links.cells().tolist()}
+        kept = int((rewired.slot_map >= 0).sum())
+        assert kept == len(now & cells[weight])
+        stayed.append(kept)
+
+    parts.rule.observers.append(observe)
+    cells = {}
+
+    def look(step):
+        cells.update({w: {*w.pattern.links.cells().tolist()} for w in parts.rule.weights})
+
+    look(0)
+    train(parts, 0, 22, look)
+    assert len(stayed) == 3 * len(parts.rule.weights)
