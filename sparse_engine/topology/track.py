@@ -28,7 +28,7 @@ class Tracker(Rule):
     - ``nnz``, ``density``: after the rewiring.
     - ``gate_density``: of each gate, a list; only where ``weight.blocks`` are more than one.
     - ``turnover``: the share of the links now that this rewiring grew. One that grew where another
-      was just removed counts.
+      was just removed counts, unless the rewiring keeps links that return.
     - ``survival``: the share of the links before the rewiring that it kept; 1 if there were none.
     - ``first_survival``: the share of the links of the first wiring that never left.
     - ``exploration``: the share of the weight's cells that ever held a link.

@@ -23,7 +23,8 @@ class SNFS(Dynamic):
 
     Args:
         model: every sparse weight in it is rewired.
-        optimizer: SGD with momentum or an Adam, whose momentum redistributes the links.
+        optimizer: SGD with momentum or an Adam, whose running mean of gradients redistributes the
+            links; they grow by the same of absent cells.
         steps: of the whole training.
         fraction: the share that the first rewirings replace, in [0, 1].
         every: steps between rewirings, at least ``window`` (the paper: one epoch).

@@ -5,6 +5,7 @@ import torch
 
 from sparse_engine.nn import SparseLinear, SparseRNN
 from sparse_engine.testing import random_pattern
+from sparse_engine.topology import ConstantFanIn, wire
 
 STEPS = 16  # of which the 7th and the 14th, or all, are followed by a rewiring
 SLOW_STEPS = 9
@@ -83,6 +84,27 @@ def test_a_retained_graph_cannot_be_used_once_links_have_changed(links):
     layer.weight.set_pattern(random_pattern(20, 20, links), torch.randn(links))
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         loss.backward()
+
+
+OTHER_LINKS = {
+    "wire": lambda model: wire(model, ConstantFanIn(3)),
+    "load_state_dict": lambda model: model.load_state_dict(
+        SparseRNN(3, 24, 2, density=0.1, input_density=0.7).state_dict()
+    ),
+}
+
+
+@pytest.mark.parametrize("change", OTHER_LINKS)
+def test_any_other_number_of_links_may_come_while_a_graph_lives(change):
+    model = SparseRNN(3, 24, 2, density=0.2, input_density=0.5)
+    losses = []
+    for _ in range(2):
+        losses.append(model(torch.randn(5, 4, 3))[0].square().mean())
+        losses[-1].backward()
+        OTHER_LINKS[change](model)
+    losses.append(model(torch.randn(5, 4, 3))[0].square().mean())
+    losses[-1].backward()
+    assert all(each.grad.shape == each.shape for each in model.parameters())
 
 
 def test_hooks_stay(build):
