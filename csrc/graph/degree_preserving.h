@@ -19,7 +19,7 @@ namespace sparse_engine {
 // twice. Reversals: a->b->c->a becomes a->c->b->a. With both, where only directions count, every
 // graph can be reached (Roberts and Coolen, "Unbiased degree-preserving randomization of directed
 // binary networks", 2012). Where pairs or states count, too, that is not so: graphs of few nodes,
-// in which it matters, go through SmallGraph as well, which reaches all of them.
+// in which it matters, go through SmallGraph as well.
 class DegreePreserving : public NullKind {
  public:
   // keep_mutual: move single links among single links and mutual pairs among mutual pairs, and make

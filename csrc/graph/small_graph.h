@@ -1,4 +1,4 @@
-// Graphs of few nodes: a way from any one to any other whose nodes have as many links of each kind.
+// Graphs of few nodes: ways from one to any other whose nodes have as many links of each kind.
 #pragma once
 
 #include <array>

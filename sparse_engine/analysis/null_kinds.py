@@ -102,9 +102,10 @@ class DegreePreserving(_Native):
     "Unbiased degree-preserving randomization of directed binary networks", 2012). A value stays
     with its source; on which of its links is drawn. Self-loops stay.
 
-    Without ``keep_mutual`` and ``keep_signs`` the two moves reach every graph. With them a third
-    one does in graphs of up to 32 nodes, a random walk through graphs of other degrees and back;
-    larger graphs of a density near 1 may have parts that are not reached.
+    Without ``keep_mutual`` and ``keep_signs`` the two moves reach every graph. With them they do
+    not always; so graphs of up to 32 nodes are changed by random walks through graphs of other
+    degrees and back, too, to which nothing small is out of reach. Larger graphs of a density near 1
+    may have parts that are not reached.
 
     Attributes:
         keep_mutual: every node keeps its number of mutual pairs, too: these are moved among
