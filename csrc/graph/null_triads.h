@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "degree_preserving.h"
 #include "null_kinds.h"
 #include "triads.h"
 
@@ -22,12 +23,13 @@ inline std::vector<Arc> arcs_of(const Digraph& g) {
   return arcs;
 }
 
-// Random graph number `sample`: a function of the arguments alone.
+// Random graph number `sample`: a function of the arguments alone, but for `moves`, which is added
+// to.
 inline std::vector<Arc> draw_arcs(const Digraph& g, const State* states, const NullKind& kind,
-                                  uint64_t seed, uint32_t sample) {
+                                  uint64_t seed, uint32_t sample, Moves& moves) {
   std::vector<Arc> arcs = arcs_of(g);
   Random random(seed, sample);
-  kind.draw(g.nodes, states, arcs, random);
+  kind.draw(g.nodes, states, arcs, random, moves);
   return arcs;
 }
 
@@ -56,14 +58,20 @@ struct Drawn {
 //   states [links].
 //   type [kTriadCodes]: of each code, less than `types`.
 //   counts [samples, types]: written; the same for any number of threads.
-inline void count_null_triads(const Digraph& g, const State* states, const NullKind& kind,
-                              uint64_t seed, uint32_t first, int64_t samples, const int64_t* type,
-                              int64_t types, int64_t* counts, int threads) {
+// Returns the moves of all of them.
+inline Moves count_null_triads(const Digraph& g, const State* states, const NullKind& kind,
+                               uint64_t seed, uint32_t first, int64_t samples, const int64_t* type,
+                               int64_t types, int64_t* counts, int threads) {
   const Skeleton skeleton(g);
   std::fill_n(counts, samples * types, 0);
-#pragma omp parallel for num_threads(threads) schedule(dynamic)
+  int64_t edges = 0, changes = 0;
+#pragma omp parallel for num_threads(threads) schedule(dynamic) reduction(+ : edges, changes)
   for (int64_t s = 0; s < samples; ++s) {
-    const Drawn drawn(g.nodes, draw_arcs(g, states, kind, seed, first + uint32_t(s)), states);
+    Moves moves;
+    const std::vector<Arc> arcs = draw_arcs(g, states, kind, seed, first + uint32_t(s), moves);
+    edges += moves.edges;
+    changes += moves.changes;
+    const Drawn drawn(g.nodes, arcs, states);
     std::vector<int64_t> histogram(kTriadCodes);
     if (kind.keeps_links())
       count_triads(skeleton, skeleton.codes(drawn.states.data()), histogram.data(), 1);
@@ -71,6 +79,7 @@ inline void count_null_triads(const Digraph& g, const State* states, const NullK
       count_triads(drawn.pattern(), drawn.states.data(), histogram.data(), 1);
     for (int c = 0; c < kTriadCodes; ++c) counts[s * types + type[c]] += histogram[c];
   }
+  return {edges, changes};
 }
 
 }  // namespace sparse_engine

@@ -18,6 +18,10 @@ cdef extern from "null_triads.h" namespace "sparse_engine" nogil:
         int32_t target
         int32_t origin
 
+    struct Moves:
+        int64_t edges
+        int64_t changes
+
     cppclass NullKind:
         pass
 
@@ -34,9 +38,9 @@ cdef extern from "null_triads.h" namespace "sparse_engine" nogil:
     void count_triads(const Digraph&, const uint8_t*, int64_t*, int) except +
     void sum_over_triads(const Digraph&, const uint8_t*, const int64_t*, int64_t*, int) except +
     vector[Arc] draw_arcs(
-        const Digraph&, const uint8_t*, const NullKind&, uint64_t, uint32_t
+        const Digraph&, const uint8_t*, const NullKind&, uint64_t, uint32_t, Moves&
     ) except +
-    void count_null_triads(
+    Moves count_null_triads(
         const Digraph&, const uint8_t*, const NullKind&, uint64_t, uint32_t, int64_t,
         const int64_t*, int64_t, int64_t*, int
     ) except +
@@ -123,8 +127,9 @@ cdef class Graph:
         """
         cdef const uint8_t* states = self.state()
         cdef vector[Arc] drawn
+        cdef Moves moves
         with nogil:
-            drawn = draw_arcs(self.pattern, states, kind.native.get()[0], seed, sample)
+            drawn = draw_arcs(self.pattern, states, kind.native.get()[0], seed, sample, moves)
         links = np.empty((3, len(self.idx)), np.int32)
         cdef int32_t[:, ::1] out = links
         cdef int64_t k
@@ -137,6 +142,8 @@ cdef class Graph:
     ):
         """:meth:`count` of random graphs ``samples``, a range, summed to int64 ``[., types]``.
 
+        With the number of links or mutual pairs that could move, and of the moves that were made.
+
         Args:
             kind: how they are made.
             seed: of their random numbers.
@@ -148,13 +155,14 @@ cdef class Graph:
         cdef uint32_t first = samples.start
         cdef int64_t size = len(samples)
         counts = np.empty((size, types), np.int64)
+        cdef Moves moves
         if not size:
-            return counts
+            return counts, moves.edges, moves.changes
         cdef int64_t[:, ::1] out = counts
         cdef const uint8_t* states = self.state()
         with nogil:
-            count_null_triads(
+            moves = count_null_triads(
                 self.pattern, states, kind.native.get()[0], seed, first, size, &type[0], types,
                 &out[0, 0], threads,
             )
-        return counts
+        return counts, moves.edges, moves.changes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
@@ -11,6 +12,9 @@ from scipy.sparse import csr_array
 from sparse_engine.analysis._triads import Kind
 from sparse_engine.analysis.graph import GraphLike, as_csr, native, threads
 from sparse_engine.analysis.motifs import by_type, types
+
+# Moves for each link below which random graphs are thought to be those that were there.
+LEAST_MOVES = 0.1
 
 
 class NullKind(ABC):
@@ -53,8 +57,20 @@ class _Native(NullKind):
 
     def count(self, w: GraphLike, *, seed: int, samples: range) -> np.ndarray:
         names, of_code = types()
-        graph = native(as_csr(w))
-        return graph.count_drawn(self._kind(), seed, samples, of_code, len(names), threads())
+        graph, kind = native(as_csr(w)), self._kind()
+        counts, edges, changes = graph.count_drawn(
+            kind, seed, samples, of_code, len(names), threads()
+        )
+        self._check(edges, changes)
+        return counts
+
+    def _check(self, edges: int, changes: int) -> None:
+        """Warns where random graphs are made by moves, of which there were too few.
+
+        Args:
+            edges: links or mutual pairs that could move, of all random graphs.
+            changes: moves that were made.
+        """
 
 
 @dataclass(frozen=True)
@@ -78,18 +94,26 @@ class ErdosRenyi(_Native):
 
 @dataclass(frozen=True)
 class DegreePreserving(_Native):
-    """Every node keeps its links in and out, in number: double edge swaps.
+    """Every node keeps its links in and out, in number; all such graphs are as likely.
 
-    The links a->b and c->d become a->d and c->b, where that makes no self-loop and no link that is
-    there already; a value stays with its source. Self-loops stay. After Maslov and Sneppen,
-    "Specificity and stability in topology of protein networks", 2002.
+    Two moves make the graphs, where that makes no self-loop and no link that is there already:
+    a->b and c->d become a->d and c->b (after Maslov and Sneppen, "Specificity and stability in
+    topology of protein networks", 2002), and a->b->c->a becomes a->c->b->a (Roberts and Coolen,
+    "Unbiased degree-preserving randomization of directed binary networks", 2012). A value stays
+    with its source; on which of its links is drawn. Self-loops stay.
+
+    Without ``keep_mutual`` and ``keep_signs`` the two moves reach every graph. With them they do
+    not always; so graphs of up to 32 nodes are changed by random walks through graphs of other
+    degrees and back, too, to which nothing small is out of reach. Larger graphs of a density near 1
+    may have parts that are not reached.
 
     Attributes:
-        keep_mutual: every node keeps its number of mutual pairs, too: these are swapped among
-            themselves, and no swap makes one.
-        keep_signs: only links of the same sign (mutual pairs of the same two) are swapped, so that
+        keep_mutual: every node keeps its number of mutual pairs, too: these are moved among
+            themselves, and no move makes one.
+        keep_signs: only links of the same sign (mutual pairs of the same two) are moved, so that
             every node keeps its links in and out of each sign; otherwise only those out.
-        proposals: of swaps, for each link or mutual pair, at least 1.
+        proposals: of swaps, for each link or mutual pair, at least 1. Where fewer than a tenth as
+            many moves as links were possible, :func:`null_model` warns.
     """
 
     keep_mutual: bool = False
@@ -102,3 +126,12 @@ class DegreePreserving(_Native):
 
     def _kind(self) -> Kind:
         return Kind.degree_preserving(self.keep_mutual, self.keep_signs, self.proposals)
+
+    def _check(self, edges: int, changes: int) -> None:
+        if LEAST_MOVES * edges > changes:
+            warnings.warn(
+                f"expected random graphs that move away from the given one, found {changes} moves "
+                f"of {edges} links or mutual pairs with {self}: few other graphs keep all this, or "
+                "few were found. z-scores are nan or say little; keep less, or propose more",
+                stacklevel=4,
+            )

@@ -101,10 +101,21 @@ class SparseRecurrent(Recurrent):
             for kind, shape in self._bias_shapes.items() if bias else ():
                 setattr(self, f"bias_{kind}_{name}", dense(*shape))
 
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value)
+        for weight in value if isinstance(value, nn.ModuleList) else [value]:
+            if isinstance(weight, SparseWeight) and weight.shape[0] == self.rows:
+                weight.blocks = self.blocks
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """Rows of each gate in each weight, see :attr:`SparseWeight.blocks`."""
+        return (self.hidden_size,) * self.gates
+
     @property
     def rows(self) -> int:
-        """Of each weight."""
-        return self.gates * self.hidden_size
+        """Rows of each weight."""
+        return sum(self.blocks)
 
     @property
     def _bias_shapes(self) -> dict[str, tuple[int, ...]]:

@@ -70,9 +70,9 @@ class SparseONLSTM(SparseRecurrent):
         )
 
     @property
-    def rows(self) -> int:
-        """Of each weight: those of the masters, then four gates."""
-        return 2 * (self.hidden_size // self.chunk_size) + 4 * self.hidden_size
+    def blocks(self) -> tuple[int, ...]:
+        """Rows of each gate: both masters, then four gates."""
+        return (self.hidden_size // self.chunk_size,) * 2 + (self.hidden_size,) * 4
 
     def forward(
         self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None

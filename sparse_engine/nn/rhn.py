@@ -83,9 +83,9 @@ class SparseRHN(SparseRecurrent):
         )
 
     @property
-    def rows(self) -> int:
-        """Of each weight: two blocks, or a third for a carry gate of its own."""
-        return (2 if self.coupled else 3) * self.hidden_size
+    def blocks(self) -> tuple[int, ...]:
+        """Rows of each gate: two blocks, or a third for a carry gate of its own."""
+        return (self.hidden_size,) * (2 if self.coupled else 3)
 
     def _configure(self, settings: Mapping[str, object]) -> None:
         super()._configure(settings)

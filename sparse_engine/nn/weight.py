@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 
 import torch
@@ -40,6 +40,9 @@ class SparseWeight(nn.Module):
             :meth:`set_pattern` refuses. Like ``requires_grad`` it is a setting: copies have it, a
             state dict has not, and one that is loaded still brings its links.
         first_gain: the gain that :meth:`erdos_renyi` drew the values with; a setting, too.
+        blocks: how many rows each gate of a cell has, from the first row on, ``(out_features,)`` by
+            default; their sum is ``out_features``. A recurrent network sets it of its weights, and
+            rules that tell gates apart read it. A setting like ``frozen_pattern``.
         link_parameters: names of the parameters with one entry per link. A rewiring moves all of
             them, with their gradients and optimizer state.
 
@@ -56,6 +59,8 @@ class SparseWeight(nn.Module):
     frozen_pattern: bool = False
     first_gain: float = 1.0
     link_parameters: tuple[str, ...] = ("values",)
+
+    _blocks: tuple[int, ...] | None = None
 
     #: The entries of a state dict.
     _saved: tuple[str, ...] = ("values", "crow_indices", "col_indices")
@@ -236,6 +241,20 @@ class SparseWeight(nn.Module):
         return self.pattern.shape
 
     @property
+    def blocks(self) -> tuple[int, ...]:
+        """Rows of each gate."""
+        return (self.shape[0],) if self._blocks is None else self._blocks
+
+    @blocks.setter
+    def blocks(self, blocks: Iterable[int]) -> None:
+        blocks = tuple(blocks)
+        if any(rows < 0 for rows in blocks) or sum(blocks) != self.shape[0]:
+            raise ValueError(
+                f"expected blocks that make the {self.shape[0]} rows of the weight, found {blocks}"
+            )
+        self._blocks = blocks
+
+    @property
     def dtype(self) -> torch.dtype:
         """The dtype of the values, or of what a hook computes them from."""
         for parameter in self._parameters.values():
@@ -349,8 +368,23 @@ class SparseWeight(nn.Module):
         self.check_rewirable()
         self._replace(pattern, values=values, **entries)
 
+    def check_pattern(self, pattern: Pattern, **entries: Tensor) -> None:
+        """Raise what :meth:`set_pattern` would; change nothing."""
+        self.check_rewirable()
+        self._check_entries(pattern, entries)
+
     def _replace(self, pattern: Pattern, **entries: Tensor) -> None:
         """Do what :meth:`set_pattern` does, whether the pattern is frozen or not."""
+        self._check_entries(pattern, entries)
+        self._hold_pattern(pattern)
+        for name, each in entries.items():
+            parameter = getattr(self, name)
+            if each.shape != parameter.shape:
+                _resize(parameter, each.numel())
+            # In place, so that a graph that has kept the old values refuses to run backward.
+            parameter.copy_(each)
+
+    def _check_entries(self, pattern: Pattern, entries: Mapping[str, Tensor]) -> None:
         if entries.keys() != set(self.link_parameters):
             raise ValueError(
                 f"expected entries of {sorted(self.link_parameters)}, found {sorted(entries)}"
@@ -362,14 +396,6 @@ class SparseWeight(nn.Module):
                     f"{pattern.shape} with {pattern.nnz} links and {name} of shape {[*each.shape]}"
                 )
             check_saved(name, each, getattr(self, name))
-        self._hold_pattern(pattern)
-        for name, each in entries.items():
-            parameter = getattr(self, name)
-            if each.shape == parameter.shape:
-                parameter.copy_(each)
-            else:
-                parameter.data = each.detach().to(parameter.device, parameter.dtype, copy=True)
-                parameter.grad = None
 
     def _hold(self, values: Tensor) -> None:
         """Makes the first values a part of this module."""
@@ -460,3 +486,13 @@ class SparseWeight(nn.Module):
         out_features, in_features = self.shape
         size = f"{out_features} x {in_features}, nnz={self.nnz}, density={self.density:.4g}"
         return f"{size}, frozen pattern" if self.frozen_pattern else size
+
+
+def _resize(parameter: nn.Parameter, count: int) -> None:
+    """Gives a parameter ``count`` uninitialised entries, and drops its gradient."""
+    # The node by which autograd adds to the gradient knows the old number of entries, and lives as
+    # long as a graph does, such as that of the last loss. Only another dtype makes torch drop it.
+    other = torch.float32 if parameter.dtype == torch.float64 else torch.float64
+    dtype, parameter.grad = parameter.dtype, None
+    parameter.data = parameter.new_empty(0, dtype=other)
+    parameter.data = parameter.new_empty(count, dtype=dtype)

@@ -16,7 +16,7 @@ from sparse_engine.topology.birth import Birth, Zero
 from sparse_engine.topology.grow import Grow
 from sparse_engine.topology.prune import Prune, Share
 from sparse_engine.topology.redistribution import NoRedistribution, Redistribution
-from sparse_engine.topology.rewiring import rewire_weight
+from sparse_engine.topology.rewiring import chosen_links, give_links
 from sparse_engine.topology.rule import Rule, State
 from sparse_engine.topology.schedule import Schedule, as_schedule
 
@@ -47,6 +47,8 @@ class Dynamic:
         seed: of the random numbers, any 63-bit integer.
         observers: told of every rewiring. The memory of one that is a :class:`Rule`, as a
             :class:`Tracker` is, is part of the state.
+        keep_returning: whether a link that goes and grows again in one rewiring keeps its value,
+            gradient and optimizer state, as if it had never gone; by default it starts afresh.
 
     Raises:
         ValueError: an argument out of range, a model without sparse weights or with one whose
@@ -68,6 +70,7 @@ class Dynamic:
         every: int = 100,
         seed: int = 0,
         observers: tuple[Observer, ...] = (),
+        keep_returning: bool = False,
     ) -> None:
         if isinstance(fraction, float | int) and not 0 <= fraction <= 1:
             raise ValueError(f"expected fraction in [0, 1], found {fraction}")
@@ -96,6 +99,7 @@ class Dynamic:
         self.every = every
         self.seed = seed
         self.observers = list(observers)
+        self.keep_returning = keep_returning
         self.steps = 0
         if grow.window > every:
             raise ValueError(
@@ -127,8 +131,9 @@ class Dynamic:
         """Rewires every weight now.
 
         Raises:
-            ValueError: a weight whose links cannot be replaced, see
-                :meth:`SparseWeight.check_rewirable`; all are then as before.
+            ValueError: a rule cannot choose, or chose what cannot be, or a weight whose links
+                cannot be replaced, see :meth:`SparseWeight.check_rewirable`; the model is then as
+                before.
         """
         moving = self._moving()
         chosen, weights = [i for i, _ in moving], [weight for _, weight in moving]
@@ -151,16 +156,12 @@ class Dynamic:
         ):  # a cut over the whole model left some above, others below their targets
             wanted = apportion(missing, wanted)
         counts = self.redistribution.counts(weights, dropped, wanted)
-        for place, (i, weight) in enumerate(zip(chosen, weights, strict=True)):
-            rewired = rewire_weight(
-                weight,
-                self.optimizer,
-                dropped=dropped[place],
-                count=counts[place],
-                grow=self.grow,
-                birth=self.birth,
-                key=keys[place],
-            )
+        rewirings = [
+            chosen_links(weight, gone, count, self.grow, key, self.keep_returning)
+            for weight, gone, count, key in zip(weights, dropped, counts, keys, strict=True)
+        ]
+        for i, weight, rewired, key in zip(chosen, weights, rewirings, keys, strict=True):
+            give_links(weight, self.optimizer, rewired, self.birth, key)
             for observer in self.observers:
                 observer(self.names[i], weight, rewired)
 

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
+from itertools import accumulate, pairwise
+
+from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import Links
 
 
-def gate_blocks(links: Links, gates: int) -> list[Links]:
-    """The links of each gate by itself: in CSR order one run after the other.
+def gate_blocks(weight: SparseWeight, links: Links) -> list[Links]:
+    """Return the links of each gate by itself: in CSR order one run after the other.
 
-    Raises:
-        ValueError: the rows do not make ``gates`` equal blocks.
+    Args:
+        weight: whose ``blocks`` the gates are.
+        links: of a matrix of its shape.
     """
-    rows = links.crow.numel() - 1
-    if rows % gates:
-        raise ValueError(f"expected rows that make {gates} equal gates, found {rows}")
-    height = rows // gates
-    blocks = []
-    for gate in range(gates):
-        crow = links.crow[gate * height : (gate + 1) * height + 1]
-        start, end = int(crow[0]), int(crow[-1])
-        blocks.append(Links(crow - start, links.col[start:end], links.in_features))
+    edges = links.crow[[*accumulate(weight.blocks, initial=0)]].tolist()
+    blocks, first = [], 0
+    for rows, (start, end) in zip(weight.blocks, pairwise(edges), strict=True):
+        crow = links.crow[first : first + rows + 1] - start
+        blocks.append(Links(crow, links.col[start:end], links.in_features))
+        first += rows
     return blocks
-
-
-def check_gates(gates: int) -> None:
-    """Raises ValueError if there is not one gate."""
-    if gates < 1:
-        raise ValueError(f"expected at least 1 gate, found {gates}")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-
-import torch
+from collections.abc import Callable, Sequence
 
 from sparse_engine.nn import SparseWeight
-from sparse_engine.ops import Links, Rewired
+from sparse_engine.ops import Rewired
 from sparse_engine.topology.dynamic import Dynamic
 from sparse_engine.topology.fingerprint import topology_hash
+from sparse_engine.topology.gates import gate_blocks
 from sparse_engine.topology.history import History
 from sparse_engine.topology.measure import Measure, Record
 from sparse_engine.topology.rule import Rule, State
@@ -27,9 +26,9 @@ class Tracker(Rule):
     - ``step``: of the rewiring's clock; ``weight``: its name in the model; ``rewirings``: of this
       weight since tracking began.
     - ``nnz``, ``density``: after the rewiring.
-    - ``gate_density``: of each gate, a list; only where a weight has more than one.
+    - ``gate_density``: of each gate, a list; only where ``weight.blocks`` are more than one.
     - ``turnover``: the share of the links now that this rewiring grew. One that grew where another
-      was just removed counts.
+      was just removed counts, unless the rewiring keeps links that return.
     - ``survival``: the share of the links before the rewiring that it kept; 1 if there were none.
     - ``first_survival``: the share of the links of the first wiring that never left.
     - ``exploration``: the share of the weight's cells that ever held a link.
@@ -40,23 +39,17 @@ class Tracker(Rule):
         sinks: called with each record: ``records.append`` of a list, ``write`` of a
             :class:`sparse_engine.train.MetricsLog` for a file with a line for each, ``write`` of a
             :class:`TensorBoard`, or any function.
-        gates: how many gates of equally many rows the weights consist of: one number, or one for
-            each name of a weight that has several.
         measures: what else records tell, such as :class:`Balance`.
-
-    Raises:
-        ValueError: gates of a weight that does not exist, or that do not divide its rows.
 
     Example:
         >>> records = []
-        >>> tracker = Tracker(rewiring, records.append, gates={"lstm.weight_hh_l0": 4})
+        >>> tracker = Tracker(rewiring, records.append)
     """
 
     def __init__(
         self,
         rewiring: Dynamic,
         *sinks: Callable[[Record], object],
-        gates: int | Mapping[str, int] = 1,
         measures: Sequence[Measure] = (),
     ) -> None:
         self.rewiring = rewiring
@@ -66,17 +59,6 @@ class Tracker(Rule):
             name: History(weight)
             for name, weight in zip(rewiring.names, rewiring.weights, strict=True)
         }
-        several = isinstance(gates, Mapping)
-        self.gates = dict(gates if several else dict.fromkeys(rewiring.names, gates))
-        for name, count in self.gates.items():
-            if name not in self.histories:
-                raise ValueError(f"expected gates of {rewiring.names}, found {name!r}")
-            rows, _ = self.histories[name].weight.shape
-            if count < 1 or rows % count:
-                raise ValueError(
-                    f"expected a number of gates that divides the {rows} rows of {name!r}, "
-                    f"found {count}"
-                )
         rewiring.observers.append(self)
 
     @property
@@ -103,8 +85,11 @@ class Tracker(Rule):
             "exploration": history.exploration,
             "hash": topology_hash(weight),
         }
-        if self.gates.get(name, 1) > 1:
-            record["gate_density"] = gate_density(rewired.links, self.gates[name])
+        if len(weight.blocks) > 1:
+            record["gate_density"] = [
+                block.nnz / max(1, block.nnz + block.absent)
+                for block in gate_blocks(weight, rewired.links)
+            ]
         for measure in self.measures:
             if history.rewirings % measure.every == 0:
                 record |= measure.of(weight, rewired)
@@ -132,10 +117,3 @@ class Tracker(Rule):
         for i, history in enumerate(self.histories.values()):
             own = {entry: state[f"{i}.{entry}"] for entry in history.state_dict()}
             history.load_state_dict(own)
-
-
-def gate_density(links: Links, gates: int) -> list[float]:
-    """The density of each of ``gates`` blocks of equally many rows."""
-    rows = (links.crow.numel() - 1) // gates
-    edges = links.crow[torch.arange(gates + 1, device=links.crow.device) * rows]
-    return (edges.diff().double() / max(1, rows * links.in_features)).tolist()

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from sparse_engine.nn import SparseLinear, SparseRNN
-from sparse_engine.topology import SET, Constant, Dynamic, GlobalMagnitude, Static, Uniform
+from sparse_engine.topology import SET, Constant, Dynamic, GlobalMagnitude, RigL, Static, Uniform
 
 
 def test_the_clock():
@@ -106,3 +106,16 @@ def test_a_cut_over_the_whole_model_is_not_filled_up_again():
     rule.step()
     assert [linear.weight.pattern.links.cells().tolist() for linear in model] == largest
     assert sum(map(len, largest)) == 300 and len(largest[0]) < 20
+
+
+def test_a_model_stays_as_it_was_where_one_weight_cannot_be_rewired():
+    """Growth by gradient, which the last weight has not, as it is not used."""
+    model = nn.ModuleList([SparseLinear(20, 20, density=0.2) for _ in range(3)])
+    rule = RigL(model, None, steps=100, every=1)
+    before = [linear.weight.to_dense() for linear in model]
+    model[1](model[0](torch.randn(5, 20))).square().sum().backward()
+    with pytest.raises(ValueError, match="expected a backward pass through the weight"):
+        rule.step()
+    for linear, dense in zip(model, before, strict=True):
+        assert torch.equal(linear.weight.to_dense(), dense)
+        assert linear.weight.topology_version == 0

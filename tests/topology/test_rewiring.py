@@ -7,8 +7,17 @@ from hypothesis import strategies as st
 
 from sparse_engine.nn import SparseLinear, SparseWeight
 from sparse_engine.ops import RandomKey
-from sparse_engine.testing import assert_valid, patterns
-from sparse_engine.topology import SET, Magnitude, TwoSided, Uniform, Zero, rewire_weight
+from sparse_engine.testing import assert_valid, pattern_of, patterns
+from sparse_engine.topology import (
+    SET,
+    Grow,
+    Magnitude,
+    Normal,
+    TwoSided,
+    Uniform,
+    Zero,
+    rewire_weight,
+)
 
 DRAWS = {
     "ordinary": torch.randn,
@@ -153,3 +162,70 @@ def test_training_goes_on_as_if_the_links_had_always_been_there():
     optimizer.step()
     torch.testing.assert_close(weight.values.detach(), expected, rtol=1e-14, atol=1e-14)
     assert (momentum == 0).any() and (momentum != 0).any()
+
+
+class There(Grow):
+    """Grows at the given cells."""
+
+    def __init__(self, cells):
+        self.cells = torch.tensor(cells, dtype=torch.int64)
+
+    def grow(self, weight, kept, count, key):
+        return self.cells
+
+
+@pytest.mark.parametrize("keep_returning", [False, True])
+@pytest.mark.parametrize("grown", [[1, 2, 5], [2, 4, 6], [3], [], [4]])
+def test_a_link_that_returns_starts_afresh_or_stays(keep_returning, grown):
+    """Of the links 0, 2, 4 and 8 of nine cells, 2 and 4 go."""
+    mask = torch.zeros(9, dtype=torch.bool)
+    mask[[0, 2, 4, 8]] = True
+    weight = SparseWeight(torch.tensor([1.0, 2.0, 3.0, 4.0]), pattern_of(mask.view(3, 3)))
+    optimizer = torch.optim.Adam(weight.parameters())
+    weight.values.grad = torch.tensor([5.0, 6.0, 7.0, 8.0])
+    optimizer.step()
+    names = ("exp_avg", "exp_avg_sq")
+    of_cell = dict(zip([0, 2, 4, 8], weight.values.tolist(), strict=True))
+    before = [optimizer.state[weight.values][name].tolist() for name in names]
+    rewired = rewire_weight(
+        weight,
+        optimizer,
+        dropped=torch.tensor([False, True, True, False]),
+        count=len(grown),
+        grow=There(grown),
+        birth=Normal(1.0),
+        key=RandomKey(0),
+        keep_returning=keep_returning,
+    )
+    stay = {0, 8} | ({2, 4} & {*grown} if keep_returning else set())
+    cells = weight.pattern.links.cells().tolist()
+    assert cells == sorted({0, 8, *grown})
+    assert {cells[slot] for slot in rewired.born} == {*cells} - stay
+    for slot, cell in enumerate(cells):
+        assert (weight.values[slot] == of_cell.get(cell)) == (cell in stay)
+        old = [0, 2, 4, 8].index(cell) if cell in stay else None
+        assert weight.values.grad[slot] == (0 if old is None else [5, 6, 7, 8][old])
+        for name, entries in zip(names, before, strict=True):
+            entry = optimizer.state[weight.values][name][slot]
+            assert entry == (0 if old is None else entries[old])
+    assert [int(slot) for slot in rewired.slot_map] == [
+        cells.index(cell) if cell in stay else -1 for cell in (0, 2, 4, 8)
+    ]
+    assert_valid(weight)
+
+
+@pytest.mark.parametrize("cells", [[2, 2], [0, 2], [2, 1]])
+def test_wrong_cells_are_refused_where_links_may_return(cells):
+    weight = SparseWeight.from_dense(torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 0.0]]))
+    with pytest.raises(ValueError, match="expected"):
+        rewire_weight(
+            weight,
+            None,
+            dropped=torch.tensor([False, True]),
+            count=2,
+            grow=There(cells),
+            birth=Zero(),
+            key=RandomKey(0),
+            keep_returning=True,
+        )
+    assert weight.topology_version == 0

@@ -1,5 +1,6 @@
 """Tracking against Python sets, and where records go."""
 
+import itertools
 import json
 import sys
 
@@ -122,45 +123,18 @@ def test_union(known, cells):
 
 @given(pattern=patterns(), data=st.data())
 def test_gates_are_blocks_of_rows(pattern, data):
-    rows, cols = pattern.shape
-    gates = data.draw(st.sampled_from([n for n in range(1, rows + 1) if rows % n == 0]))
+    rows = pattern.shape[0]
+    edges = [0, *data.draw(st.lists(st.integers(0, rows), max_size=4).map(sorted)), rows]
     weight, records = SparseWeight(torch.randn(pattern.nnz), pattern), []
+    weight.blocks = blocks = [end - start for start, end in itertools.pairwise(edges)]
     rewiring = SET(weight, None, every=1)
-    Tracker(rewiring, records.append, gates=gates)
+    Tracker(rewiring, records.append)
     rewiring.step()
     (record,) = records
     mask = weight.pattern.dense(torch.ones(weight.nnz, dtype=torch.float64))
-    blocks = [block.sum().item() / (rows // gates * cols) for block in mask.chunk(gates)]
-    assert record.get("gate_density", [record["density"]]) == pytest.approx(blocks, rel=1e-12)
-    assert ("gate_density" in record) == (gates > 1)
-
-
-def test_gates_by_name():
-    model, records = (
-        nn.Sequential(SparseLinear(5, 12, density=0.5), SparseLinear(12, 7, density=0.5)),
-        [],
-    )
-    rewiring = SET(model, None, every=1)
-    Tracker(rewiring, records.append, gates={"0.weight": 4})
-    rewiring.step()
-    assert [len(record.get("gate_density", [])) for record in records] == [4, 0]
-
-
-@pytest.mark.parametrize(
-    ("gates", "message"),
-    [
-        (5, "divides the 12 rows of '0.weight', found 5"),
-        (0, "divides the 12 rows of '0.weight', found 0"),
-        ({"0.weight": 4, "1.weight": 2}, "divides the 7 rows of '1.weight', found 2"),
-        ({"0": 4}, r"expected gates of \['0.weight', '1.weight'\], found '0'"),
-    ],
-)
-def test_wrong_gates_are_named(gates, message):
-    model = nn.Sequential(SparseLinear(5, 12, density=0.5), SparseLinear(12, 7, density=0.5))
-    rewiring = SET(model, None)
-    with pytest.raises(ValueError, match=message):
-        Tracker(rewiring, gates=gates)
-    assert not rewiring.observers
+    densities = [block.sum().item() / max(1, block.numel()) for block in mask.split(blocks)]
+    assert record.get("gate_density", [record["density"]]) == pytest.approx(densities, rel=1e-12)
+    assert ("gate_density" in record) == (len(blocks) > 1)
 
 
 def test_frozen_weights_have_no_records_until_they_thaw():
@@ -196,7 +170,7 @@ def run(weight, steps=4):
     """A rewiring and what it has told a list."""
     records = []
     rewiring = SET(weight, None, every=1)
-    Tracker(rewiring, records.append, gates=2)
+    Tracker(rewiring, records.append)
     for _ in range(steps):
         rewiring.step()
     return records
@@ -206,7 +180,7 @@ def test_every_record_is_a_line_of_json(tmp_path, weight_of):
     records, path = run(weight_of(torch.ones(30), 10, 10)), tmp_path / "topology.jsonl"
     log = MetricsLog(path)
     rewiring = SET(weight_of(torch.ones(30), 10, 10), None, every=1)
-    Tracker(rewiring, log.write, gates=2)
+    Tracker(rewiring, log.write)
     for _ in range(4):
         rewiring.step()
     log.close()
@@ -218,7 +192,7 @@ def test_numbers_are_curves_in_tensorboard(tmp_path, weight_of):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     model = nn.ModuleDict({"hidden": weight_of(torch.ones(30), 10, 10)})
     rewiring, board, records = SET(model, None, every=1), TensorBoard(tmp_path), []
-    Tracker(rewiring, board.write, records.append, gates=2)
+    Tracker(rewiring, board.write, records.append)
     for _ in range(4):
         rewiring.step()
     board.close()

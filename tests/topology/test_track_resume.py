@@ -24,7 +24,7 @@ def tracked(seed, **options):
     )
     rewiring = Dynamic(model, None, prune=Magnitude(), grow=Uniform(), every=2, **options)
     records = []
-    return model, rewiring, Tracker(rewiring, records.append, gates=5), records
+    return model, rewiring, Tracker(rewiring, records.append), records
 
 
 @pytest.mark.parametrize("stop", [0, 1, 6, 11])

@@ -26,6 +26,8 @@ class CHT(Dynamic):
         fraction: the paper's zeta, in [0, 1].
         every: steps between rewirings (the paper: one epoch).
         seed: of the random numbers, for where paths do not suffice.
+        keep_returning: whether a link that goes and grows again in one rewiring stays, as in the
+            paper's code.
 
     Raises:
         ValueError: an argument out of range.
@@ -39,6 +41,7 @@ class CHT(Dynamic):
         fraction: float = 0.3,
         every: int = 100,
         seed: int = 0,
+        keep_returning: bool = False,
     ) -> None:
         super().__init__(
             model,
@@ -48,4 +51,5 @@ class CHT(Dynamic):
             fraction=fraction,
             every=every,
             seed=seed,
+            keep_returning=keep_returning,
         )

@@ -31,6 +31,8 @@ class CHTs(Dynamic):
         density: a schedule of the density; by default the number of links stays.
         every: steps between rewirings.
         seed: of the random numbers.
+        keep_returning: whether a link that goes and grows again in one rewiring stays, as in the
+            paper's code.
 
     Raises:
         ValueError: an argument out of range.
@@ -47,6 +49,7 @@ class CHTs(Dynamic):
         density: Schedule | None = None,
         every: int = 100,
         seed: int = 0,
+        keep_returning: bool = False,
     ) -> None:
         super().__init__(
             model,
@@ -57,6 +60,7 @@ class CHTs(Dynamic):
             density=density,
             every=every,
             seed=seed,
+            keep_returning=keep_returning,
         )
 
 
@@ -76,6 +80,8 @@ class CHTss(CHTs):
         fraction: the share of those that are to stay that is replaced too, in [0, 1].
         every: steps between rewirings.
         seed: of the random numbers.
+        keep_returning: whether a link that goes and grows again in one rewiring stays, as in the
+            paper's code.
 
     Raises:
         ValueError: an argument out of range.
@@ -94,6 +100,7 @@ class CHTss(CHTs):
         fraction: float = 0.3,
         every: int = 100,
         seed: int = 0,
+        keep_returning: bool = False,
     ) -> None:
         super().__init__(
             model,
@@ -104,4 +111,5 @@ class CHTss(CHTs):
             fraction=fraction,
             every=every,
             seed=seed,
+            keep_returning=keep_returning,
         )

@@ -33,6 +33,8 @@ class GraNet(Dynamic):
         fraction: the share that the first rewirings replace, in [0, 1].
         every: steps between rewirings (the paper: 1000, for ImageNet 4000).
         seed: of the random numbers; the rule draws none.
+        keep_returning: whether a link that goes and grows again in one rewiring stays, as in the
+            paper's code.
 
     Raises:
         ValueError: an argument out of range.
@@ -51,6 +53,7 @@ class GraNet(Dynamic):
         fraction: float = 0.5,
         every: int = 1000,
         seed: int = 0,
+        keep_returning: bool = False,
     ) -> None:
         super().__init__(
             model,
@@ -61,4 +64,5 @@ class GraNet(Dynamic):
             density=Cubic(start, density, first, round(0.3 * steps) if last is None else last),
             every=every,
             seed=seed,
+            keep_returning=keep_returning,
         )

@@ -28,6 +28,8 @@ class RigL(Dynamic):
         every: steps between rewirings, the paper's Delta T.
         stop: the share of training in which the wiring changes, in (0, 1].
         seed: of the random numbers; the rule draws none.
+        keep_returning: whether a link that goes and grows again in one rewiring stays, as in the
+            paper's code.
 
     Raises:
         ValueError: an argument out of range.
@@ -47,6 +49,7 @@ class RigL(Dynamic):
         every: int = 100,
         stop: float = 0.75,
         seed: int = 0,
+        keep_returning: bool = False,
     ) -> None:
         if not 0 < stop <= 1:
             raise ValueError(f"expected stop in (0, 1], found {stop}")
@@ -58,4 +61,5 @@ class RigL(Dynamic):
             fraction=cosine(fraction, round(stop * steps)),
             every=every,
             seed=seed,
+            keep_returning=keep_returning,
         )

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
-from sparse_engine.nn import SparseWeight
-from sparse_engine.ops import Links, RandomKey
 from sparse_engine.topology.dynamic import Dynamic
-from sparse_engine.topology.gates import check_gates
-from sparse_engine.topology.grow import EqualPerGate, Grow
+from sparse_engine.topology.grow import EqualPerGate
 from sparse_engine.topology.presets._decay import cosine
 from sparse_engine.topology.prune import Magnitude
 
@@ -21,7 +16,9 @@ class Selfish(Dynamic):
 
     All gates of a cell share one weight. Its links of smallest magnitude go, by one threshold for
     all gates; uniformly random ones grow, the same number in each gate. So a gate whose links
-    matter little ends with fewer. The share falls along half a cosine to 0.005.
+    matter little ends with fewer. The share falls along half a cosine to 0.005. What the gates of a
+    weight are, its network has told it (:attr:`~sparse_engine.nn.SparseWeight.blocks`); in a weight
+    without gates, such as a decoder's, links grow anywhere.
 
     The paper starts from ``wire(model, EqualDensity(0.33))`` and trains with
     :class:`~sparse_engine.optim.SNTASGD`.
@@ -30,15 +27,14 @@ class Selfish(Dynamic):
         model: every sparse weight in it is rewired.
         optimizer: any of torch's but LBFGS; its state moves with the links.
         steps: of the whole training.
-        gates: blocks of rows that the weights consist of, 4 for an LSTM; or such a number for each
-            name of a weight in the model that has several.
         fraction: the share that the first rewirings replace, in [0, 1] (the paper: up to 0.8).
         every: steps between rewirings (the paper: one epoch).
         seed: of the random numbers.
+        keep_returning: whether a link that goes and grows again in one rewiring stays, as in the
+            paper's code.
 
     Raises:
-        ValueError: an argument out of range, gates of a weight that does not exist, or that do not
-            divide its rows.
+        ValueError: an argument out of range.
     """
 
     def __init__(
@@ -47,41 +43,18 @@ class Selfish(Dynamic):
         optimizer: Optimizer | None,
         *,
         steps: int,
-        gates: int | Mapping[str, int] = 4,
         fraction: float = 0.5,
         every: int = 100,
         seed: int = 0,
+        keep_returning: bool = False,
     ) -> None:
-        several = isinstance(gates, Mapping)
         super().__init__(
             model,
             optimizer,
             prune=Magnitude(),
-            grow=_GatesByWeight() if several else EqualPerGate(gates),
+            grow=EqualPerGate(),
             fraction=cosine(fraction, steps, end=0.005),
             every=every,
             seed=seed,
+            keep_returning=keep_returning,
         )
-        weights = dict(zip(self.names, self.weights, strict=True))
-        counts = dict(gates) if several else dict.fromkeys(weights, gates)
-        for name, count in counts.items():
-            if name not in weights:
-                raise ValueError(f"expected gates of {self.names}, found {name!r}")
-            check_gates(count)
-            if weights[name].shape[0] % count:
-                raise ValueError(
-                    f"expected a number of gates that divides the {weights[name].shape[0]} rows "
-                    f"of {name!r}, found {count}"
-                )
-            if several:
-                self.grow.rules[weights[name]] = EqualPerGate(count)
-
-
-class _GatesByWeight(Grow):
-    """Equal growth per gate, for weights of different numbers of gates."""
-
-    def __init__(self) -> None:
-        self.rules: dict[SparseWeight, EqualPerGate] = {}
-
-    def grow(self, weight: SparseWeight, kept: Links, count: int, key: RandomKey) -> Tensor:
-        return self.rules.get(weight, EqualPerGate(1)).grow(weight, kept, count, key)

@@ -23,13 +23,16 @@ class SNFS(Dynamic):
 
     Args:
         model: every sparse weight in it is rewired.
-        optimizer: SGD with momentum or an Adam, whose momentum redistributes the links.
+        optimizer: SGD with momentum or an Adam, whose running mean of gradients redistributes the
+            links; they grow by the same of absent cells.
         steps: of the whole training.
         fraction: the share that the first rewirings replace, in [0, 1].
         every: steps between rewirings, at least ``window`` (the paper: one epoch).
         window: steps that the momentum of absent cells looks back on; memory grows with it.
         beta: decay of that momentum per step, in [0, 1].
         seed: of the random numbers; the rule draws none.
+        keep_returning: whether a link that goes and grows again in one rewiring stays, as in the
+            paper's code.
 
     Raises:
         ValueError: an argument out of range, or no optimizer; at a rewiring, one without momentum.
@@ -46,6 +49,7 @@ class SNFS(Dynamic):
         window: int = 10,
         beta: float = 0.9,
         seed: int = 0,
+        keep_returning: bool = False,
     ) -> None:
         if optimizer is None:
             raise ValueError("expected an optimizer with momentum, found None")
@@ -58,4 +62,5 @@ class SNFS(Dynamic):
             fraction=cosine(fraction, steps, end=0.005),
             every=every,
             seed=seed,
+            keep_returning=keep_returning,
         )

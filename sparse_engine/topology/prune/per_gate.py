@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import RandomKey, smallest
-from sparse_engine.topology.gates import check_gates, gate_blocks
+from sparse_engine.topology.gates import gate_blocks
 from sparse_engine.topology.prune._checks import ordered
 from sparse_engine.topology.prune.base import Prune, Share
 from sparse_engine.topology.rule import State
@@ -20,19 +20,19 @@ class PerGate(Prune):
     """Another rule's score, cut off within each gate instead of over the whole weight.
 
     Of a gate's n links the ``floor(fraction * n)`` of least score go, among equals the first. The
-    gates are equal blocks of rows: the four of an LSTM are ``weight[:h]``, ``weight[h:2 * h]`` and
-    so on.
+    gates are ``weight.blocks``: the four of an LSTM are ``weight[:h]``, ``weight[h:2 * h]`` and so
+    on, and a weight that is no gated cell's is cut as a whole.
 
     Attributes:
         rule: one that removes the lower end of a score.
-        gates: how many blocks the rows make, at least 1.
+
+    Raises:
+        ValueError: a rule that chooses links in another way.
     """
 
     rule: Prune
-    gates: int
 
     def __post_init__(self) -> None:
-        check_gates(self.gates)
         if type(self.rule).drop is not Prune.drop:
             raise ValueError(f"expected a rule made of a score alone, found {self.rule}")
 
@@ -41,12 +41,8 @@ class PerGate(Prune):
         return self.rule.score(weight)
 
     def drop(self, weight: SparseWeight, fraction: Share, key: RandomKey) -> Tensor:
-        """See :meth:`Prune.drop`.
-
-        Raises:
-            ValueError: rows that do not make this number of equal gates.
-        """
-        sizes = [block.nnz for block in gate_blocks(weight.pattern.links, self.gates)]
+        """See :meth:`Prune.drop`."""
+        sizes = [block.nnz for block in gate_blocks(weight, weight.pattern.links)]
         scores = ordered(self.score(weight)).split(sizes)
         return torch.cat([smallest(each, int(fraction * each.numel())) for each in scores])
 

@@ -16,8 +16,10 @@ class ByMomentum(Proportional):
     """In proportion to the mean ``|momentum|`` of the links that survive.
 
     The rule of sparse momentum (SNFS, Dettmers & Zettlemoyer 2019): a weight whose gradients keep
-    their direction grows. A link's momentum is read from the optimizer's state: an Adam's
-    ``exp_avg / (sqrt(exp_avg_sq) + 1e-8)``, without correction of bias, else ``momentum_buffer``.
+    their direction grows. Momentum is the paper's, the running mean of gradients that links grow by
+    (:class:`~sparse_engine.topology.Momentum`), too; a link's is read from the optimizer's state:
+    an Adam's ``exp_avg``, else ``momentum_buffer``. What an Adam divides it by is left out, for the
+    mean square of absent cells' gradients is known of the last steps only.
 
     Attributes:
         optimizer: that trains the weights, with momentum.
@@ -35,10 +37,9 @@ class ByMomentum(Proportional):
 
     def _momentum(self, weight: SparseWeight) -> Tensor:
         state = self.optimizer.state.get(weight.values, {})
-        if "exp_avg" in state and "exp_avg_sq" in state:
-            return state["exp_avg"] / (state["exp_avg_sq"].sqrt() + 1e-8)
-        if isinstance(state.get("momentum_buffer"), Tensor):
-            return state["momentum_buffer"]
+        for name in ("exp_avg", "momentum_buffer"):
+            if isinstance(state.get(name), Tensor):
+                return state[name]
         raise ValueError(
             "expected momentum in the optimizer's state of every weight: of SGD with momentum or "
             f"an Adam, after a step with a gradient; found the entries {sorted(state)} of "

@@ -92,10 +92,15 @@ def apply_signs(weight: SparseWeight, rule: Signs, key: RandomKey) -> None:
     if not isinstance(rule, Signs):
         raise TypeError(f"expected Signs of sparse_engine.topology, found {type(rule)}")
     check_plain(weight, weight.link_parameters)
-    signs = rule.signs(weight.pattern.links, key)
-    if signs.shape != weight.values.shape:
-        raise ValueError(f"expected {weight.nnz} signs from {rule}, found shape {[*signs.shape]}")
-    weight.values.copy_(weight.values.abs() * signs.to(weight.values))
+    weight.values.copy_(signed(weight.values, weight.pattern.links, rule, key))
+
+
+def signed(values: Tensor, links: Links, rule: Signs, key: RandomKey) -> Tensor:
+    """Return the values of some links with the signs of a rule, see :func:`apply_signs`."""
+    signs = rule.signs(links, key)
+    if signs.shape != values.shape:
+        raise ValueError(f"expected {links.nnz} signs from {rule}, found shape {[*signs.shape]}")
+    return values.abs() * signs.to(values)
 
 
 def _random_signs(share: float, count: int, key: RandomKey) -> Tensor:

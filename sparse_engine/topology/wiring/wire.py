@@ -9,7 +9,7 @@ from sparse_engine.ops import Pattern, RandomKey, Use
 from sparse_engine.topology.wiring.allocation import Allocation
 from sparse_engine.topology.wiring.base import Wiring
 from sparse_engine.topology.wiring.erdos_renyi import ErdosRenyi
-from sparse_engine.topology.wiring.signs import Signs, apply_signs
+from sparse_engine.topology.wiring.signs import Signs, signed
 
 
 def wire(
@@ -27,7 +27,8 @@ def wire(
     the model.
 
     Args:
-        model: its :class:`SparseWeight` modules are wired; one that is frozen stays as it is.
+        model: its :class:`SparseWeight` modules are wired; one that takes no gradients, or whose
+            pattern is frozen, stays as it is.
         rule: a wiring for each weight; or an allocation, which says how many links each has, at
             uniformly random cells.
         seed: of the random numbers, any 63-bit integer.
@@ -49,23 +50,32 @@ def wire(
     if not isinstance(signs, Signs | None):
         raise TypeError(f"expected Signs of sparse_engine.topology, found {type(signs)}")
     found = [module for module in model.modules() if isinstance(module, SparseWeight)]
-    places = [(at, weight) for at, weight in enumerate(found) if weight.values.requires_grad]
+    places = [
+        (at, weight)
+        for at, weight in enumerate(found)
+        if not weight.frozen_pattern and weight.values.requires_grad
+    ]
     if not places:
-        raise ValueError("expected a model with sparse weights that take gradients, found none")
+        raise ValueError(
+            "expected a model with sparse weights that take gradients and whose pattern is not "
+            f"frozen, found none among {len(found)} sparse weights"
+        )
     wirings = [rule] * len(places)
     if isinstance(rule, Allocation):
         counts = rule.counts([weight.shape for _, weight in places])
         wirings = [ErdosRenyi(nnz=count) for count in counts]
-    patterns = [
-        Pattern.of(wiring.links(*weight.shape, RandomKey(seed, 0, at)))
-        for wiring, (at, weight) in zip(wirings, places, strict=True)
-    ]
-    for pattern, (at, weight) in zip(patterns, places, strict=True):
+    wired = []
+    for wiring, (at, weight) in zip(wirings, places, strict=True):
         key = RandomKey(seed, 0, at)
+        pattern = Pattern.of(wiring.links(*weight.shape, key))
         generator = key.torch_generator(Use.WIRED_VALUES)
         entries = weight.fresh(pattern, gain=gain, generator=generator, dtype=weight.dtype)
+        if signs is not None:
+            entries["values"] = signed(entries["values"], pattern.links, signs, key)
+        weight.check_pattern(pattern, **entries)
+        wired.append((weight, pattern, entries))
+    for weight, pattern, entries in wired:
         weight.set_pattern(pattern, **entries)
+        weight.first_gain = gain
         for name in weight.link_parameters:
             getattr(weight, name).grad = None
-        if signs is not None:
-            apply_signs(weight, signs, key)

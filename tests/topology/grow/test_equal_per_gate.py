@@ -9,39 +9,21 @@ from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import Pattern, RandomKey
 from sparse_engine.testing import pattern_of
 from sparse_engine.topology import Dynamic, EqualPerGate, Magnitude
-from sparse_engine.topology.grow.equal_per_gate import _spread
+from sparse_engine.topology.apportion import apportion
 
 
-def grown(pattern: Pattern, gates: int, count: int, key: RandomKey) -> torch.Tensor:
+def grown(pattern: Pattern, blocks: list[int], count: int, key: RandomKey) -> torch.Tensor:
     weight = SparseWeight(torch.ones(pattern.nnz), pattern)
-    return EqualPerGate(gates).grow(weight, pattern.links, count, key)
+    weight.blocks = blocks
+    return EqualPerGate().grow(weight, pattern.links, count, key)
 
 
-def per_gate(cells, pattern, gates):
-    rows, cols = pattern.shape
-    return torch.bincount(cells // (rows // gates * cols), minlength=gates).tolist()
+def per_gate(entries, blocks):
+    """The sum of the entries of each gate's cells, ``[rows, cols]``."""
+    return [int(block.sum()) for block in entries.split(blocks)]
 
 
-def one_by_one(count, rooms):
-    """Links handed out in rounds, one to each gate in turn that has room."""
-    shares = [0] * len(rooms)
-    while count:
-        for gate, room in enumerate(rooms):
-            if count and shares[gate] < room:
-                shares[gate] += 1
-                count -= 1
-    return shares
-
-
-@given(rooms=st.lists(st.integers(0, 12), min_size=1, max_size=6), data=st.data())
-def test_the_shares_are_as_equal_as_there_is_room(rooms, data):
-    count = data.draw(st.integers(0, sum(rooms)))
-    shares = _spread(count, rooms)
-    assert sum(shares) == count
-    assert all(0 <= share <= room for share, room in zip(shares, rooms, strict=True))
-    assert sorted(shares) == sorted(one_by_one(count, rooms))
-
-
+# How many cells without links four gates of two rows have, and how many of them grow links.
 @pytest.mark.parametrize(
     ("count", "rooms", "shares"),
     [
@@ -50,34 +32,42 @@ def test_the_shares_are_as_equal_as_there_is_room(rooms, data):
         (14, [9, 0, 9, 9], [5, 0, 5, 4]),
         (14, [9, 1, 9, 9], [5, 1, 4, 4]),
         (28, [9, 1, 9, 9], [9, 1, 9, 9]),
-        (0, [0, 0], [0, 0]),
+        (0, [0, 0, 0, 0], [0, 0, 0, 0]),
     ],
 )
 def test_remainders_go_to_the_first_gates_and_overflow_to_the_others(count, rooms, shares):
-    assert _spread(count, rooms) == shares
+    taken = torch.stack([torch.arange(10) >= room for room in rooms]).view(8, 5)
+    cells = grown(pattern_of(taken), [2] * 4, count, RandomKey(0))
+    assert per_gate(torch.bincount(cells, minlength=40).view(8, 5), [2] * 4) == shares
+
+
+def test_gates_of_fewer_rows_get_fewer():
+    """As the masters of an ON-LSTM, which would else fill up first."""
+    blocks, cols = [2, 2, 20, 20, 20, 20], 30
+    cells = grown(pattern_of(torch.zeros(84, cols, dtype=torch.bool)), blocks, 420, RandomKey(0))
+    found = torch.bincount(cells, minlength=84 * cols).view(84, cols)
+    assert per_gate(found, blocks) == [10, 10, 100, 100, 100, 100]
 
 
 @given(
-    gates=st.integers(1, 5),
-    height=st.integers(0, 5),
+    blocks=st.lists(st.integers(0, 5), min_size=1, max_size=5),
     cols=st.integers(1, 6),
     density=st.sampled_from([0.0, 0.3, 0.98, 1.0]),
     share=st.floats(0, 1),
     seed=st.integers(0, 2**32),
 )
-def test_any_structure(gates, height, cols, density, share, seed):
+def test_any_structure(blocks, cols, density, share, seed):
     generator = torch.Generator().manual_seed(seed)
-    mask = torch.rand(gates * height, cols, generator=generator) < density
-    mask[: height // 2] = True
+    mask = torch.rand(sum(blocks), cols, generator=generator) < density
+    mask[: blocks[0] // 2] = True
     pattern = pattern_of(mask)
     count = int(share * pattern.links.absent)
-    cells = grown(pattern, gates, count, RandomKey(seed))
+    cells = grown(pattern, blocks, count, RandomKey(seed))
     assert cells.dtype == torch.int64 and cells.shape == (count,)
     assert (cells.diff() > 0).all()
     assert not mask.flatten()[cells].any()
-    if height:
-        rooms = (~mask).view(gates, -1).sum(1).tolist()
-        assert per_gate(cells, pattern, gates) == _spread(count, rooms)
+    found = torch.bincount(cells, minlength=mask.numel()).view(mask.shape)
+    assert per_gate(found, blocks) == apportion(count, blocks, per_gate(~mask, blocks))
 
 
 def test_growth_is_uniform_within_a_gate_and_gates_are_independent():
@@ -85,7 +75,7 @@ def test_growth_is_uniform_within_a_gate_and_gates_are_independent():
     hits, pairs = torch.zeros(16), torch.zeros(3, 3)
     draws = 3000
     for step in range(draws):
-        cells = grown(pattern, 4, 4, RandomKey(1, step))
+        cells = grown(pattern, [1] * 4, 4, RandomKey(1, step))
         assert cells.div(4, rounding_mode="floor").tolist() == [0, 1, 2, 3]
         hits[cells] += 1
         pairs[int(cells[0]) % 4 - 1, int(cells[1]) % 4 - 1] += 1
@@ -98,34 +88,29 @@ def test_growth_is_uniform_within_a_gate_and_gates_are_independent():
 
 def test_a_key_determines_everything():
     pattern = pattern_of(torch.rand(8, 50) < 0.2)
-    cells = grown(pattern, 4, 40, RandomKey(1, 2, 3))
-    assert torch.equal(cells, grown(pattern, 4, 40, RandomKey(1, 2, 3)))
+    cells = grown(pattern, [2] * 4, 40, RandomKey(1, 2, 3))
+    assert torch.equal(cells, grown(pattern, [2] * 4, 40, RandomKey(1, 2, 3)))
     for key in (RandomKey(0, 2, 3), RandomKey(1, 0, 3), RandomKey(1, 2, 0)):
-        assert not torch.equal(cells, grown(pattern, 4, 40, key))
+        assert not torch.equal(cells, grown(pattern, [2] * 4, 40, key))
 
 
 def test_cell_gate_redistribution_moves_links_to_the_gates_of_large_values(weight_of):
     weight = weight_of(torch.ones(80), 16, 20)
+    weight.blocks = [4] * 4
     gate = weight.rows() // 4
     with torch.no_grad():
         weight.values[gate == 2] = 0.01
     before = torch.bincount(gate, minlength=4)
     removed = int(before[2])
     rule = Dynamic(
-        weight, None, prune=Magnitude(), grow=EqualPerGate(4), fraction=removed / 80, every=1
+        weight, None, prune=Magnitude(), grow=EqualPerGate(), fraction=removed / 80, every=1
     )
     rule.step()
     after = torch.bincount(weight.rows() // 4, minlength=4)
-    quarter = torch.tensor(_spread(removed, [80] * 4))
+    quarter = torch.tensor(apportion(removed, [1] * 4))
     assert torch.equal(after, before - torch.tensor([0, 0, removed, 0]) + quarter)
 
 
-@pytest.mark.parametrize(
-    ("gates", "count", "message"),
-    [(4, 1, "rows that make 4 equal gates, found 6"), (3, 19, "at most 18 links, found 19")],
-)
-def test_wrong_arguments_are_named(gates, count, message):
-    with pytest.raises(ValueError, match=message):
-        grown(pattern_of(torch.zeros(6, 3, dtype=torch.bool)), gates, count, RandomKey(0))
-    with pytest.raises(ValueError, match="at least 1 gate, found 0"):
-        EqualPerGate(0)
+def test_too_many_links_are_refused():
+    with pytest.raises(ValueError, match="at most 18 links, found 19"):
+        grown(pattern_of(torch.zeros(6, 3, dtype=torch.bool)), [2] * 3, 19, RandomKey(0))

@@ -110,3 +110,25 @@ def train():
             after_step(step + 1)
 
     return run
+
+
+@pytest.fixture
+def assert_same():
+    """Checks that model, optimizer and method of two trainings are the same, bit for bit."""
+
+    def check(parts: Parts, others: Parts) -> None:
+        state, other = _state_of(parts), _state_of(others)
+        assert state.keys() == other.keys()
+        for name, entry in state.items():
+            same = torch.equal if torch.is_tensor(entry) else type(entry).__eq__
+            assert same(entry, other[name]), name
+
+    return check
+
+
+def _state_of(parts: Parts) -> dict[str, object]:
+    """Everything a training is, as one flat dictionary."""
+    moments = parts.optimizer.state_dict()["state"].items()
+    state = {f"optimizer.{i}.{name}": entry for i, all_ in moments for name, entry in all_.items()}
+    state |= {f"model.{name}": entry for name, entry in parts.model.state_dict().items()}
+    return state | {f"rule.{name}": entry for name, entry in parts.rule.state_dict().items()}

@@ -1,7 +1,8 @@
 """What holds of every published method: resuming, threads, exact numbers of links."""
 
+import inspect
+
 import pytest
-import torch
 
 from sparse_engine.testing import assert_valid
 from sparse_engine.topology import (
@@ -23,25 +24,9 @@ def test_no_method_is_forgotten(methods):
     assert methods == published
 
 
-def state_of(parts):
-    """Everything a training is, as one flat dictionary."""
-    moments = parts.optimizer.state_dict()["state"].items()
-    state = {f"optimizer.{i}.{name}": entry for i, all_ in moments for name, entry in all_.items()}
-    state |= {f"model.{name}": entry for name, entry in parts.model.state_dict().items()}
-    return state | {f"rule.{name}": entry for name, entry in parts.rule.state_dict().items()}
-
-
-def assert_same(parts, others):
-    state, other = state_of(parts), state_of(others)
-    assert state.keys() == other.keys()
-    for name, entry in state.items():
-        same = torch.equal if torch.is_tensor(entry) else type(entry).__eq__
-        assert same(entry, other[name]), name
-
-
 # At 5 and 20 steps SNFS is within its window of 4 steps before the rewirings at 7 and 21.
 @pytest.mark.parametrize("stop", [5, 7, 20])
-def test_resuming_equals_never_having_stopped(stop, build, train, tmp_path):
+def test_resuming_equals_never_having_stopped(stop, build, train, assert_same, tmp_path):
     whole, first, second = build(1), build(1), build(2)
     train(whole, 0, 40)
     train(first, 0, stop)
@@ -87,3 +72,32 @@ def test_the_number_of_links_is_exact(method, build, train):
         assert_valid(weight)
     changed = [topology_hash(weight) != old for weight, old in zip(weights, before, strict=True)]
     assert any(changed) != (method is Static)
+
+
+def test_links_that_return_may_stay(method, build, train):
+    """Where a method can be asked for it, as those of such code can, all that are there stay."""
+    arguments = inspect.signature(method).parameters
+    if "keep_returning" not in arguments:
+        pytest.skip("a link that returns starts afresh")
+    parts, required = build(5), {"steps": 40, "density": 0.1}
+    options = {name: value for name, value in required.items() if name in arguments}
+    assert method(parts.model, parts.optimizer, keep_returning=True, **options).keep_returning
+    parts = build(5)
+    parts.rule.keep_returning = True
+    stayed = []
+
+    def observe(name, weight, rewired):
+        now = {*rewired.links.cells().tolist()}
+        kept = int((rewired.slot_map >= 0).sum())
+        assert kept == len(now & cells[weight])
+        stayed.append(kept)
+
+    parts.rule.observers.append(observe)
+    cells = {}
+
+    def look(step):
+        cells.update({w: {*w.pattern.links.cells().tolist()} for w in parts.rule.weights})
+
+    look(0)
+    train(parts, 0, 22, look)
+    assert len(stayed) == 3 * len(parts.rule.weights)

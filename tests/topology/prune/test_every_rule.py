@@ -37,8 +37,8 @@ RULES = {
     "soft": (lambda: SoftMagnitude(Linear(0.5, 50, end=0.9), alpha=0.5), Uniform()),
     "importance by share": (lambda: NeuronImportance(0.3), Uniform()),
     "importance by threshold": (lambda: NeuronImportance(threshold=5.0), Uniform()),
-    "per gate": (lambda: PerGate(Magnitude(), 4), Uniform()),
-    "Selfish": (Magnitude, EqualPerGate(4)),
+    "per gate": (lambda: PerGate(Magnitude()), Uniform()),
+    "Selfish": (Magnitude, EqualPerGate()),
 }
 # 98 % dense, sparse, full, one link, none.
 SHAPES = [(8, 10, 78), (12, 9, 20), (4, 4, 16), (4, 1, 1), (4, 3, 0)]

@@ -6,7 +6,6 @@ import torch
 
 from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import RandomKey
-from sparse_engine.testing import random_pattern
 from sparse_engine.topology import (
     Magnitude,
     PerGate,
@@ -30,29 +29,35 @@ def literal(weight, gates, fraction):
 @pytest.mark.parametrize("gates", [1, 2, 5, 10])
 @pytest.mark.parametrize("fraction", [0.0, 0.3, 0.5, 1.0])
 def test_literally(gates, fraction, weight):
-    dropped = PerGate(Magnitude(), gates).drop(weight, fraction, RandomKey(0))
+    weight = SparseWeight(weight.values, weight.pattern)
+    weight.blocks = [weight.shape[0] // gates] * gates
+    dropped = PerGate(Magnitude()).drop(weight, fraction, RandomKey(0))
     assert np.array_equal(dropped.numpy(), literal(weight, gates, fraction))
 
 
 def test_gates_without_links():
     values = torch.tensor([[0.0, 0.0], [3.0, 1.0], [0.0, 0.0], [0.0, 2.0]])
-    dropped = PerGate(Magnitude(), 4).drop(SparseWeight.from_dense(values), 0.5, RandomKey(0))
+    weight = SparseWeight.from_dense(values)
+    weight.blocks = [1] * 4
+    dropped = PerGate(Magnitude()).drop(weight, 0.5, RandomKey(0))
     assert dropped.tolist() == [False, True, False]
 
 
 def test_a_gate_of_small_values_keeps_its_links(weight_of):
     weight = weight_of(torch.ones(64), 8, 8)
+    weight.blocks = [4, 4]
     with torch.no_grad():
         weight.values[:32] *= 0.01
     joint = Magnitude().drop(weight, 0.5, RandomKey(0))
-    apart = PerGate(Magnitude(), 2).drop(weight, 0.5, RandomKey(0))
+    apart = PerGate(Magnitude()).drop(weight, 0.5, RandomKey(0))
     assert [int(gone[:32].sum()) for gone in (joint, apart)] == [32, 16]
 
 
 def test_the_gradient_reaches_the_rule_within(weight_of):
     weight = weight_of(torch.ones(16), 4, 4)
+    weight.blocks = [2, 2]
     weight.values.grad = torch.arange(16.0).flip(0)
-    dropped = PerGate(Taylor(), 2).drop(weight, 0.25, RandomKey(0))
+    dropped = PerGate(Taylor()).drop(weight, 0.25, RandomKey(0))
     assert dropped.nonzero().flatten().tolist() == [6, 7, 14, 15]
 
 
@@ -74,7 +79,7 @@ class Counting(Prune):
 
 
 def test_the_memory_of_the_rule_within_is_saved(weight_of):
-    rule, other = PerGate(Counting(), 2), PerGate(Counting(), 2)
+    rule, other = PerGate(Counting()), PerGate(Counting())
     rule.drop(weight_of(torch.ones(4), 4, 4), 0.5, RandomKey(0))
     other.load_state_dict(rule.state_dict())
     assert other.state_dict() == {"calls": 1}
@@ -85,17 +90,9 @@ def test_a_rule_that_is_no_score_is_refused(rule):
     with pytest.raises(
         ValueError, match=f"a rule made of a score alone, found {type(rule).__name__}"
     ):
-        PerGate(rule, 4)
-
-
-def test_wrong_arguments_are_named():
-    with pytest.raises(ValueError, match="at least 1 gate, found 0"):
-        PerGate(Magnitude(), 0)
-    weight = SparseWeight(torch.ones(5), random_pattern(6, 3, 5))
-    with pytest.raises(ValueError, match="rows that make 4 equal gates, found 6"):
-        PerGate(Magnitude(), 4).drop(weight, 0.3, RandomKey(0))
+        PerGate(rule)
 
 
 def test_nan_is_named(with_nan):
     with pytest.raises(ValueError, match="NaN at link 4"):
-        PerGate(Magnitude(), 5).drop(with_nan, 0.3, RandomKey(0))
+        PerGate(Magnitude()).drop(with_nan, 0.3, RandomKey(0))

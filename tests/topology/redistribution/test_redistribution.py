@@ -17,10 +17,12 @@ from sparse_engine.topology import (
     ByNonzeros,
     Dynamic,
     Evenly,
+    Momentum,
     Proportional,
     Prune,
     Uniform,
 )
+from sparse_engine.topology.grow.gradient import gradient_blocks, noted
 
 RULES = [ByMagnitude(), ByNonzeros(), Evenly()]
 
@@ -68,34 +70,32 @@ def trained(optimizer):
     torch.manual_seed(0)
     model = nn.Sequential(SparseLinear(30, 40, density=0.1), SparseLinear(40, 50, density=0.2))
     optimizer = optimizer(model.parameters())
+    for layer in model:
+        layer.weight.factors = []
     for _ in range(3):
+        for layer in model:
+            layer.weight.factors.append([])
         optimizer.zero_grad()
         model(torch.randn(8, 30)).square().sum().backward()
         optimizer.step()
     return [layer.weight for layer in model], optimizer
 
 
-def adam_momentum(state):
-    return state["exp_avg"].numpy() / (np.sqrt(state["exp_avg_sq"].numpy()) + 1e-8)
-
-
 MOMENTA = {
-    "SGD": (
-        lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9),
-        lambda s: s["momentum_buffer"].numpy(),
-    ),
-    "Adam": (torch.optim.Adam, adam_momentum),
-    "AdamW": (torch.optim.AdamW, adam_momentum),
+    "SGD": (lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9), "momentum_buffer"),
+    "Adam": (torch.optim.Adam, "exp_avg"),
+    "AdamW": (torch.optim.AdamW, "exp_avg"),
+    "Adamax": (torch.optim.Adamax, "exp_avg"),
 }
 
 
 @pytest.mark.parametrize("name", MOMENTA)
 def test_momentum_literally(name):
-    make, momentum_of = MOMENTA[name]
+    make, entry = MOMENTA[name]
     weights, optimizer = trained(make)
     dropped = [torch.arange(weight.nnz) % 3 == 0 for weight in weights]
     shares = [
-        np.mean(np.abs(momentum_of(optimizer.state[weight.values])[~gone.numpy()]))
+        np.mean(np.abs(optimizer.state[weight.values][entry][~gone].numpy()))
         for weight, gone in zip(weights, dropped, strict=True)
     ]
     rule = ByMomentum(optimizer)
@@ -103,6 +103,19 @@ def test_momentum_literally(name):
         shares, rel=1e-5
     )
     assert_in_proportion(rule.counts(weights, dropped, [100, 67]), shares)
+
+
+@pytest.mark.parametrize("name", MOMENTA)
+def test_links_are_shared_out_by_what_they_grow_by(name):
+    """The momentum that growth looks at, where a link is, is the optimizer's."""
+    beta = Momentum().beta
+    weights, optimizer = trained(MOMENTA[name][0])
+    for weight in weights:
+        ((_, block),) = gradient_blocks(noted(weight, beta))
+        there = block[weight.rows(), weight.col_indices.long()].abs()
+        share = ByMomentum(optimizer).share(weight, torch.zeros(weight.nnz, dtype=torch.bool))
+        scale = 1 if name == "SGD" else 1 - beta
+        assert share == pytest.approx(scale * float(there.mean()), rel=1e-5)
 
 
 @pytest.mark.parametrize(

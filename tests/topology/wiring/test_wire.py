@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
 
 from sparse_engine import analysis
-from sparse_engine.nn import FixedSigns, SparseLinear, SparseRNN, SparseWeight
+from sparse_engine.nn import FixedSigns, GroupedWeight, SparseLinear, SparseRNN, SparseWeight
 from sparse_engine.ops import RandomKey
 from sparse_engine.testing import assert_valid
 from sparse_engine.topology import (
@@ -23,7 +24,9 @@ from sparse_engine.topology import (
     ERKDensity,
     RandomSigns,
     ReceptiveField,
+    Signs,
     WattsStrogatz,
+    Wiring,
     wire,
 )
 
@@ -113,20 +116,6 @@ def test_allocations_share_out_over_the_model():
     assert [weight.nnz for weight in weights] == ERKDensity(0.2).counts(shapes)
 
 
-def test_frozen_weights_stay_and_keep_their_place():
-    model, frozen = model_of(), model_of()
-    frozen["first"].requires_grad_(False)
-    before = frozen["first"].weight.to_dense()
-    for each in (model, frozen):
-        wire(each, ConstantFanIn(4))
-    assert torch.equal(frozen["first"].weight.to_dense(), before)
-    assert torch.equal(frozen["rnn"].weight_hh_l1.to_dense(), model["rnn"].weight_hh_l1.to_dense())
-    wire(frozen, ERKDensity(0.1))
-    trained = [weight for name, weight in weights_of(frozen).items() if name != "first.weight"]
-    cells = sum(weight.shape[0] * weight.shape[1] for weight in trained)
-    assert sum(weight.nnz for weight in trained) == round(0.1 * cells)
-
-
 def test_a_shared_weight_is_wired_once():
     layer = SparseLinear(20, 20, density=0.2)
     wire(nn.Sequential(layer, layer), ConstantFanIn(4))
@@ -142,15 +131,79 @@ def test_dale_holds_across_the_weights_of_a_model():
     assert (of_unit.sum(0) > 0).sum() == 18
 
 
-def test_wire_refuses():
-    frozen = SparseLinear(4, 4, density=0.5).requires_grad_(False)
-    for model in (nn.Linear(3, 3), frozen):
-        with pytest.raises(ValueError, match="sparse weights that take gradients, found none"):
-            wire(model, ConstantFanIn(1))
-    model = nn.Sequential(SparseLinear(9, 4, density=0.5), SparseLinear(4, 3, density=0.5))
+def without_gradient(layer):
+    layer.requires_grad_(False)
+
+
+def frozen(layer):
+    layer.weight.frozen_pattern = True
+
+
+def grouped(layer):
+    layer.weight = GroupedWeight(layer.weight.values, layer.weight.pattern)
+
+
+STAY = [without_gradient, frozen, grouped]
+
+
+@pytest.mark.parametrize("hold", STAY)
+def test_weights_whose_links_are_held_stay_and_keep_their_place(hold):
+    model, held = model_of(), model_of()
+    hold(held["first"])
+    before = held["first"].weight.to_dense()
+    for each in (model, held):
+        wire(each, ConstantFanIn(4))
+    assert torch.equal(held["first"].weight.to_dense(), before)
+    assert torch.equal(held["rnn"].weight_hh_l1.to_dense(), model["rnn"].weight_hh_l1.to_dense())
+    wire(held, ERKDensity(0.1))
+    trained = [weight for name, weight in weights_of(held).items() if name != "first.weight"]
+    cells = sum(weight.shape[0] * weight.shape[1] for weight in trained)
+    assert sum(weight.nnz for weight in trained) == round(0.1 * cells)
+
+
+@pytest.mark.parametrize("hold", [*STAY, None])
+def test_a_model_without_a_weight_to_wire_is_refused(hold):
+    model = nn.Linear(4, 4) if hold is None else SparseLinear(4, 4, density=0.5)
+    if hold is not None:
+        hold(model)
+    with pytest.raises(ValueError, match=f"found none among {int(hold is not None)} sparse"):
+        wire(model, ConstantFanIn(1))
+
+
+class Transposed(Wiring):
+    def links(self, out_features, in_features, key):
+        return ConstantFanIn(1).links(in_features, out_features, key)
+
+
+class TooFew(Signs):
+    def signs(self, links, key):
+        return torch.ones(min(7, links.nnz), dtype=torch.int8)
+
+
+class Doubled(nn.Module):
+    def forward(self, values):
+        return 2 * values
+
+
+# A rule, its options and what it says of the last layer, which does not suit it as others do.
+UNSUITED = [
+    (ConstantFanIn(7), {}, "fan_in of at most 4, found 7"),
+    (Transposed(), {}, r"a pattern of shape \(9, 4\) .* found \(4, 9\)"),
+    (ConstantFanIn(1), {"signs": TooFew()}, "expected 9 signs from .*, found shape .7."),
+    (ConstantFanIn(1), {}, "a weight without parametrizations"),
+]
+
+
+@pytest.mark.parametrize(("rule", "options", "message"), UNSUITED)
+def test_a_model_stays_as_it_was_where_one_weight_cannot_be_wired(rule, options, message):
+    model = nn.Sequential(*(SparseLinear(n, n, density=0.5) for n in (7, 7)))
+    last = SparseLinear(4, 9, density=0.5)
+    if "parametrizations" in message:
+        parametrize.register_parametrization(last.weight, "values", Doubled())
+    model.append(last)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    with pytest.raises(ValueError, match="fan_in of at most 4, found 8"):
-        wire(model, ConstantFanIn(8))
+    with pytest.raises(ValueError, match=message):
+        wire(model, rule, **options)
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name])
 
