@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from sparse_engine.nn._packed import Packing, Running, checked_lengths, reversal
 from sparse_engine.ops._autocast import asks_for_bfloat16
+from sparse_engine.ops._native import inside_transform
 
 
 class Recurrent(nn.Module):
@@ -47,7 +48,8 @@ class Recurrent(nn.Module):
         packable: whether :meth:`_layer` takes sequences of different lengths, by ``batch_sizes``.
         checkpoint_every: None, or after how many steps training keeps the state. What the backward
             pass needs is then computed again in segments of so many steps: less memory for one
-            more forward pass, and the same results.
+            more forward pass, and the same results. Inside the transforms of ``torch.func``, which
+            know no checkpoints, all is kept.
     """
 
     settings: tuple[str, ...] = (
@@ -299,7 +301,7 @@ class Recurrent(nn.Module):
         every = self.checkpoint_every
         packing = {} if batch_sizes is None else {"batch_sizes": batch_sizes}
         steps = x.shape[0] if batch_sizes is None else batch_sizes.numel()
-        if every is None or every >= steps or not torch.is_grad_enabled():
+        if every is None or every >= steps or not torch.is_grad_enabled() or inside_transform():
             return self._layer(name, x, state, **packing)
         if batch_sizes is not None:
             return self._packed_segments(name, x, state, batch_sizes)

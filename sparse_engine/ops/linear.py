@@ -8,7 +8,15 @@ import torch
 from torch import Tensor
 
 from sparse_engine.ops._autocast import as_activation
-from sparse_engine.ops._native import call, in_eager_mode, native, needs_gradient
+from sparse_engine.ops._gradients import total
+from sparse_engine.ops._native import (
+    call,
+    differentiable,
+    in_eager_mode,
+    keep,
+    native,
+    needs_gradient,
+)
 from sparse_engine.ops.pattern import Pattern
 from sparse_engine.ops.spmm import empty_like_order, spmm
 
@@ -79,7 +87,7 @@ def _(values, crow, col, t_crow, t_col, permutation, x, dy):
 
 
 def _save(ctx, inputs, output):
-    ctx.save_for_backward(*inputs)
+    keep(ctx, *inputs)
 
 
 def _second_derivative(ctx, of_dvalues, of_dx):
@@ -97,6 +105,19 @@ def _second_derivative(ctx, of_dvalues, of_dx):
     return of_values, None, None, None, None, None, of_x, of_dy
 
 
-torch.library.register_autograd(
-    "sparse_engine::linear_backward", _second_derivative, setup_context=_save
-)
+def _jvp(ctx, of_values, *tangents):
+    values, *pattern, x, dy = ctx.saved_tensors
+    *_, of_x, of_dy = tangents
+    return (
+        total(
+            None if of_x is None else call(native.sddmm.default, *pattern, dy, of_x),
+            None if of_dy is None else call(native.sddmm.default, *pattern, of_dy, x),
+        ),
+        total(
+            None if of_values is None else call(native.spmm_t.default, of_values, *pattern, dy),
+            None if of_dy is None else call(native.spmm_t.default, values, *pattern, of_dy),
+        ),
+    )
+
+
+differentiable(native.linear_backward.default, save=_save, backward=_second_derivative, jvp=_jvp)

@@ -2,7 +2,6 @@
 
 import copy
 import io
-from functools import partial
 
 import pytest
 import torch
@@ -11,36 +10,15 @@ from torch.func import functional_call
 from torch.nn.utils import parametrize
 from torch.testing import assert_close
 
-from sparse_engine.nn import (
-    SparseCTRNN,
-    SparseGRU,
-    SparseLinear,
-    SparseLSTM,
-    SparseLTC,
-    SparseNeuralODE,
-    SparseONLSTM,
-    SparseRHN,
-    SparseRNN,
-)
+from sparse_engine.nn import SparseLinear, SparseRNN
+from sparse_engine.testing import CELLS
 from sparse_engine.topology import SET
 
-NETWORKS = {
-    "rnn": SparseRNN,
-    "lstm": SparseLSTM,
-    "normed rnn": partial(SparseRNN, layer_norm=True),
-    "normed lstm": partial(SparseLSTM, layer_norm=True),
-    "gru": SparseGRU,
-    "rhn": partial(SparseRHN, recurrence_depth=2),
-    "on_lstm": partial(SparseONLSTM, chunk_size=7),
-    "ctrnn": SparseCTRNN,
-    "neural_ode": SparseNeuralODE,
-    "ltc": SparseLTC,
-}
 MODULES = {
     "linear": lambda: SparseLinear(6, 21, density=0.3),
     **{
         name: lambda kind=kind: kind(6, 21, 2, density=0.3, bidirectional=True)
-        for name, kind in NETWORKS.items()
+        for name, kind in CELLS.items()
     },
 }
 EVERY = pytest.mark.parametrize("kind", MODULES)
