@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.utils.checkpoint import checkpoint
 
 from sparse_engine.nn._packed import Packing, Running, checked_lengths, reversal
-from sparse_engine.ops._autocast import asks_for_bfloat16
+from sparse_engine.ops._autocast import asks_for_bfloat16, is_autocast_enabled
 from sparse_engine.ops._native import inside_transform
 
 
@@ -218,7 +218,7 @@ class Recurrent(nn.Module):
         if x.dim() not in dims or x.shape[-1] != self.input_size:
             expected = shape.replace("{}", str(self.input_size))
             raise ValueError(f"expected input of shape {expected}, found {[*x.shape]}")
-        narrow = x.dtype == torch.bfloat16 and torch.is_autocast_enabled(x.device.type)
+        narrow = x.dtype == torch.bfloat16 and is_autocast_enabled(x.device.type)
         if x.dtype != self._dtype and not narrow:
             message = f"expected input of dtype {self._dtype}, found {x.dtype}"
             raise ValueError(message.replace("torch.", ""))
@@ -255,7 +255,7 @@ class Recurrent(nn.Module):
         """:meth:`_run` on what has been checked; ``packing`` are the batch sizes, if any."""
         device = x.device.type
         narrow = device in self.narrow and asks_for_bfloat16(device)
-        if torch.is_autocast_enabled(device) and not narrow:
+        if is_autocast_enabled(device) and not narrow:
             starts = [[None if s is None else s.to(self._dtype) for s in each] for each in starts]
             with torch.autocast(device, enabled=False):
                 return self._walk(x.to(self._dtype), starts, **packing)

@@ -68,17 +68,18 @@ class GroupedWeight(SparseWeight):
         gain: Tensor | None = None,
     ) -> None:
         super().__init__(base, pattern)
-        if group is None:
-            group = torch.zeros(pattern.nnz, dtype=torch.int32)
         if gain is None:
-            last = int(group.max()) if group.numel() else 0
-            gain = torch.ones(max(0, last) + 1)
+            last = int(group.max()) if group is not None and group.numel() else 0
+            gain = base.new_ones(max(0, last) + 1)
         if not gain.is_floating_point() or gain.dim() != 1:
             raise ValueError(
                 f"expected floating-point gain of shape [groups], found {gain.dtype} of shape "
                 f"{[*gain.shape]}"
             )
-        group = _checked(group, pattern.nnz, gain.numel())
+        if group is None:
+            group = torch.zeros_like(pattern.col)
+        else:
+            group = _checked(group, pattern.nnz, gain.numel())
         self.gain = nn.Parameter(gain.detach().to(self.base, copy=True))
         self.register_buffer("group", group.to(self.base.device))
 
@@ -111,16 +112,22 @@ class GroupedWeight(SparseWeight):
 
     @torch.no_grad()
     def _restore(self, saved: Mapping[str, Tensor]) -> None:
-        pattern, base, gain = self._saved_pattern(saved), saved["base"], saved["gain"]
-        if base.shape != (pattern.nnz,) or gain.shape != self.gain.shape:
+        pattern = self._saved_pattern(saved)
+        entries = self._saved_entries(saved, pattern.nnz)
+        self._hold_pattern(pattern)
+        self.gain.copy_(entries["gain"])
+        self.base = entries["base"].to(self.base, copy=True)
+        self.group = entries["group"].to(self.group, copy=True)
+
+    def _saved_entries(self, saved: Mapping[str, Tensor], nnz: int) -> dict[str, Tensor]:
+        base, gain = saved["base"], saved["gain"]
+        if base.shape != (nnz,) or gain.shape != self.gain.shape:
             raise ValueError(
-                f"expected base of shape [{pattern.nnz}] and gain of shape [{self.gain.numel()}], "
+                f"expected base of shape [{nnz}] and gain of shape [{self.gain.numel()}], "
                 f"found {[*base.shape]} and {[*gain.shape]}"
             )
-        group = _checked(saved["group"], pattern.nnz, gain.numel())
-        self._hold_pattern(pattern)
-        self.gain.copy_(gain)
-        self.base, self.group = base.to(self.base, copy=True), group.to(self.group, copy=True)
+        group = _checked(saved["group"], nnz, gain.numel())
+        return {"gain": gain, "base": base, "group": group}
 
     def extra_repr(self) -> str:
         """What ``print(weight)`` shows."""
@@ -132,6 +139,8 @@ def _checked(group: Tensor, nnz: int, groups: int) -> Tensor:
     if group.shape != (nnz,):
         raise ValueError(f"expected group of shape [{nnz}], found {[*group.shape]}")
     group = integers(group, "group", torch.int32)
+    if group.is_meta:
+        return group
     wrong = ((group < 0) | (group >= groups)).nonzero()
     if wrong.numel():
         at = int(wrong[0])

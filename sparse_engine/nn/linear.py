@@ -55,8 +55,9 @@ class SparseLinear(nn.Module):
         )
         self.register_parameter("bias", None)
         if bias:
-            values = _init.uniform_(torch.empty(out_features, dtype=dtype), in_features, generator)
-            self.bias = nn.Parameter(values.to(device))
+            values = _init.blank(out_features, dtype=dtype, device=device)
+            _init.uniform_(values, in_features, generator)
+            self.bias = nn.Parameter(_init.moved(values, device))
 
     @classmethod
     def from_dense(

@@ -104,7 +104,7 @@ class SparseLTC(Recurrent):
         _init.check_density(input_density, "input_density")
 
         def parameter(entries: Tensor) -> nn.Parameter:
-            return nn.Parameter(entries.to(device))
+            return nn.Parameter(_init.moved(entries, device))
 
         for name, inputs in self._layers():
             for kind, sources, share in (
@@ -120,12 +120,14 @@ class SparseLTC(Recurrent):
                     dtype=dtype,
                 )
                 setattr(self, f"weight_{kind}_{name}", weight)
-            vleak = torch.empty(hidden_size, dtype=dtype).uniform_(-0.2, 0.2, generator=generator)
-            setattr(self, f"input_w_{name}", parameter(torch.ones(inputs, dtype=dtype)))
-            setattr(self, f"input_b_{name}", parameter(torch.zeros(inputs, dtype=dtype)))
-            setattr(self, f"gleak_{name}", parameter(torch.ones(hidden_size, dtype=dtype)))
+            of_inputs = _init.blank(inputs, dtype=dtype, device=device)
+            of_units = _init.blank(hidden_size, dtype=dtype, device=device)
+            vleak = of_units.clone().uniform_(-0.2, 0.2, generator=generator)
+            setattr(self, f"input_w_{name}", parameter(torch.ones_like(of_inputs)))
+            setattr(self, f"input_b_{name}", parameter(torch.zeros_like(of_inputs)))
+            setattr(self, f"gleak_{name}", parameter(torch.ones_like(of_units)))
             setattr(self, f"vleak_{name}", parameter(vleak))
-            setattr(self, f"cm_{name}", parameter(torch.full((hidden_size,), 0.5, dtype=dtype)))
+            setattr(self, f"cm_{name}", parameter(torch.full_like(of_units, 0.5)))
 
     def forward(self, x: Tensor, h0: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Runs the network over whole sequences.

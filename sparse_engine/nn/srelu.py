@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sparse_engine.nn import _init
+
 
 class SReLU(nn.Module):
     """S-shaped rectified linear unit (Jin et al. 2016).
@@ -50,12 +52,13 @@ class SReLU(nn.Module):
         if features < 1:
             raise ValueError(f"expected features of at least 1, found {features}")
         self.features = features
-        t_r = torch.empty(features, dtype=dtype).uniform_(0, 5, generator=generator)
-        a_l = torch.empty(features, dtype=dtype).uniform_(0, 1, generator=generator)
-        self.t_r = nn.Parameter(t_r.to(device))
+        t_r, a_l = _init.blank(2, features, dtype=dtype, device=device).unbind()
+        t_r.uniform_(0, 5, generator=generator)
+        a_l.uniform_(0, 1, generator=generator)
+        self.t_r = nn.Parameter(_init.moved(t_r.clone(), device))
         self.a_r = nn.Parameter(torch.ones(features, device=device, dtype=dtype))
         self.t_l = nn.Parameter(torch.zeros(features, device=device, dtype=dtype))
-        self.a_l = nn.Parameter(a_l.to(device))
+        self.a_l = nn.Parameter(_init.moved(a_l.clone(), device))
 
     def forward(self, x: Tensor) -> Tensor:
         """``[..., features]`` to the same shape.

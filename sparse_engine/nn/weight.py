@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import torch
@@ -11,7 +12,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from sparse_engine import ops
 from sparse_engine.nn import _init
-from sparse_engine.ops import Pattern
+from sparse_engine.ops import Pattern, RandomKey
 from sparse_engine.ops.pattern import integers
 
 
@@ -159,10 +160,12 @@ class SparseWeight(nn.Module):
             nnz = _init.epsilon_nnz(out_features, in_features, epsilon)
         else:
             nnz = _init.density_nnz(out_features, in_features, density)
-        seed = _init.draw_seed(generator)
-        pattern = _init.erdos_renyi(out_features, in_features, nnz, seed)
+        key = RandomKey(_init.draw_seed(generator))
+        pattern = Pattern.of(_init.random_links(out_features, in_features, nnz, key, device))
         entries = cls.fresh(pattern, gain=gain, generator=generator, dtype=dtype)
-        return cls(entries.pop("values"), pattern, **entries).to(device)
+        entries = {name: _init.moved(each, device) for name, each in entries.items()}
+        pattern = Pattern(*(_init.moved(each, device) for each in pattern))
+        return cls(entries.pop("values"), pattern, **entries)
 
     @classmethod
     def fresh(
@@ -173,7 +176,9 @@ class SparseWeight(nn.Module):
         generator: torch.Generator | None = None,
         dtype: torch.dtype | None = None,
     ) -> dict[str, Tensor]:
-        """The first entries of all link parameters, by name, each ``[nnz]`` and on the CPU.
+        """The first entries of all link parameters, by name, each ``[nnz]``.
+
+        They are on the CPU, or on the meta device where the pattern is.
 
         Args:
             pattern: the links.
@@ -181,9 +186,11 @@ class SparseWeight(nn.Module):
             generator: source of randomness on the CPU; torch's global one by default.
             dtype: of the entries; torch's default dtype by default.
         """
-        values = torch.empty(pattern.nnz, dtype=dtype)
+        device = pattern.crow.device
+        values = _init.blank(pattern.nnz, dtype=dtype, device=device)
         _init.fan_in_uniform_(values, pattern, gain=gain, generator=generator)
-        return {"values": values} | cls.newborn(pattern.nnz, generator=generator, dtype=dtype)
+        others = cls.newborn(pattern.nnz, generator=generator, dtype=dtype, device=device)
+        return {"values": values} | others
 
     @classmethod
     def newborn(
@@ -192,10 +199,12 @@ class SparseWeight(nn.Module):
         *,
         generator: torch.Generator | None = None,
         dtype: torch.dtype | None = None,
+        device: torch.device | str = "cpu",
     ) -> dict[str, Tensor]:
         """The first entries of all link parameters but ``values``, each ``[count]``.
 
-        A rewiring gives them to new links, whose values are the birth rule's. See :meth:`fresh`.
+        They are on the CPU, unless the device is meta. A rewiring gives them to new links, whose
+        values are the birth rule's. See :meth:`fresh`.
         """
         return {}
 
@@ -318,11 +327,14 @@ class SparseWeight(nn.Module):
         if pattern.nnz == self.nnz:
             for old, new in zip(self.pattern, pattern, strict=True):
                 old.copy_(new)
+            self.topology_version += 1
         else:
             device = self.crow_indices.device
-            self.crow_indices, self.col_indices = pattern.crow.to(device), pattern.col.to(device)
-            self._t_crow, self._t_col = pattern.t_crow.to(device), pattern.t_col.to(device)
-            self._permutation = pattern.permutation.to(device)
+            self._set_pattern_buffers(Pattern(*(each.to(device) for each in pattern)))
+
+    def _set_pattern_buffers(self, pattern: Pattern) -> None:
+        self.crow_indices, self.col_indices = pattern.crow, pattern.col
+        self._t_crow, self._t_col, self._permutation = pattern[2:]
         self.topology_version += 1
 
     def _restore(self, saved: Mapping[str, Tensor]) -> None:
@@ -344,6 +356,39 @@ class SparseWeight(nn.Module):
     def _saved_pattern(self, saved: Mapping[str, Tensor]) -> Pattern:
         crow, col = (saved[name].cpu().clone() for name in ("crow_indices", "col_indices"))
         return Pattern.from_csr(crow, col, self.shape)
+
+    def _assign(self, saved: Mapping[str, Tensor]) -> None:
+        """Takes over the tensors of a state dict themselves, or raises ValueError as _restore."""
+        crow, col = saved["crow_indices"], saved["col_indices"]
+        pattern = Pattern.from_csr(crow, col, self.shape)
+        entries = self._saved_entries(saved, pattern.nnz)
+        self._set_pattern_buffers(pattern)
+        for name, each in entries.items():
+            own = getattr(self, name)
+            if isinstance(own, nn.Parameter):
+                each = each if isinstance(each, nn.Parameter) else nn.Parameter(each)
+                each.requires_grad_(own.requires_grad)
+            setattr(self, name, each)
+
+    def _saved_entries(self, saved: Mapping[str, Tensor], nnz: int) -> dict[str, Tensor]:
+        """What a state dict has beside a pattern of ``nnz`` links, checked."""
+        entries = {name: each for name, each in saved.items() if not name.endswith("_indices")}
+        for name, each in entries.items():
+            if not each.is_floating_point() or each.shape != (nnz,):
+                raise ValueError(
+                    f"expected floating-point {name} of shape [{nnz}], found {each.dtype} of "
+                    f"shape {[*each.shape]}"
+                )
+        return entries
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> SparseWeight:
+        had_links = not self.crow_indices.is_meta
+        super()._apply(fn, recurse)
+        if not had_links and not self.crow_indices.is_meta:
+            # After to_empty() the pattern is what was in memory. Kernels refuse pointers of zeros.
+            self.crow_indices.zero_()
+            self._t_crow.zero_()
+        return self
 
     def _load_from_state_dict(
         self,
@@ -368,8 +413,19 @@ class SparseWeight(nn.Module):
             ]
         if absent:
             return
+        saved = {name: state_dict[prefix + name] for name in names}
+        assign = local_metadata.get("assign_to_params_buffers", False)
+        lost = any(getattr(self, name).is_meta and not saved[name].is_meta for name in names)
+        if lost and not assign:
+            warnings.warn(
+                f"loading a state dict into {prefix.removesuffix('.') or 'a weight'} on the meta "
+                "device does nothing; load_state_dict(assign=True) takes over its tensors, and "
+                "to_empty() makes room for them",
+                stacklevel=2,
+            )
+            return
         try:
-            self._restore({name: state_dict[prefix + name] for name in names})
+            (self._assign if assign else self._restore)(saved)
         except ValueError as error:
             error_msgs.append(f"{prefix.removesuffix('.') or 'the weight'}: {error}")
 

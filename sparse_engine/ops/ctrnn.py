@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sparse_engine.ops._autocast import as_activation, as_sum
+from sparse_engine.ops._fake import fake
 from sparse_engine.ops._gradients import where_needed
 from sparse_engine.ops._native import call, differentiable, native, refuse_second_derivative
 from sparse_engine.ops.pattern import Pattern
@@ -149,14 +150,14 @@ def integrate(
     return torch.stack(states)
 
 
-@torch.library.register_fake("sparse_engine::ctrnn_forward")
+@fake("ctrnn_forward")
 def _(x, h0, dt, rate, values, *pattern_and_options):
     _, batch, hidden = x.shape
     rounds = x.dtype != values.dtype
     return x.new_empty(x.shape), values.new_empty(batch if rounds else 0, hidden)
 
 
-@torch.library.register_fake("sparse_engine::ctrnn_backward")
+@fake("ctrnn_backward")
 def _(dh, dh_n, h, x, h0, dt, rate, values, *pattern_and_options):
     *_, wants_x, wants_dt, wants_values = pattern_and_options
     steps, batch, hidden = h.shape

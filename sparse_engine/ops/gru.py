@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from sparse_engine.ops._autocast import as_activation, unfolded
+from sparse_engine.ops._fake import fake
 from sparse_engine.ops._gradients import of_input, where_needed
 from sparse_engine.ops._native import call, differentiable, native, refuse_second_derivative
 from sparse_engine.ops._sequence import batch_of, joined, steps_of
@@ -122,7 +123,7 @@ def gru_ref(
     return joined(states, batch_sizes)
 
 
-@torch.library.register_fake("sparse_engine::gru_forward")
+@fake("gru_forward")
 def _(x, w_input, b_input, h0, bias, values, crow, *structure_and_options):
     *_, keep = structure_and_options
     rows, hidden = x.shape[:-1], (crow.numel() - 1) // 3
@@ -132,7 +133,7 @@ def _(x, w_input, b_input, h0, bias, values, crow, *structure_and_options):
     )
 
 
-@torch.library.register_fake("sparse_engine::gru_backward")
+@fake("gru_backward")
 def _(dh, h, saved, x, h0, values, *structure_and_options):
     *_, wants_v, wants_values = structure_and_options
     rows, hidden = h.shape[:-1], h.shape[-1]

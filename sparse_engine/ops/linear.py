@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sparse_engine.ops._autocast import as_activation
+from sparse_engine.ops._fake import fake
 from sparse_engine.ops._gradients import total
 from sparse_engine.ops._native import (
     call,
@@ -81,7 +82,7 @@ class _Linear(torch.autograd.Function):
         return dvalues, None, None, None, None, None, dx, dbias
 
 
-@torch.library.register_fake("sparse_engine::linear_backward")
+@fake("linear_backward")
 def _(values, crow, col, t_crow, t_col, permutation, x, dy):
     return torch.empty_like(values), empty_like_order(dy, x.shape[0])
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from sparse_engine.ops._autocast import as_activation, as_sum
+from sparse_engine.ops._fake import fake
 from sparse_engine.ops._native import call, differentiable, native, refuse_second_derivative
 from sparse_engine.ops.pattern import Pattern
 
@@ -111,7 +112,7 @@ def rhn_ref(
     return torch.stack(outputs)
 
 
-@torch.library.register_fake("sparse_engine::rhn_forward")
+@fake("rhn_forward")
 def _(x, s0, mask, bias, values, patterns, keep):
     (steps, _, batch, rows), depth = x.shape, len(patterns) // 5
     hidden = patterns[2].numel() - 1
@@ -121,7 +122,7 @@ def _(x, s0, mask, bias, values, patterns, keep):
     )
 
 
-@torch.library.register_fake("sparse_engine::rhn_backward")
+@fake("rhn_backward")
 def _(dy, saved, mask, values, patterns, fed, wants_x, wants_s0, wants_values):
     steps, depth, batch, _ = saved.shape
     rows, hidden = patterns[0].numel() - 1, dy.shape[2]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from sparse_engine.ops._autocast import summed_dtype
+from sparse_engine.ops._fake import fake
 from sparse_engine.ops._gradients import total
 from sparse_engine.ops._native import call, differentiable, keep, native
 from sparse_engine.ops.pattern import Pattern
@@ -36,7 +36,7 @@ def sddmm_ref(pattern: Pattern, a: Tensor, b: Tensor) -> Tensor:
     return (a @ b.T)[pattern.rows(), pattern.col.long()]
 
 
-@torch.library.register_fake("sparse_engine::sddmm")
+@fake("sddmm")
 def _(crow, col, t_crow, t_col, permutation, a, b):
     return a.new_empty(col.numel(), dtype=summed_dtype(a.dtype))
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from sparse_engine.ops._autocast import as_activation
+from sparse_engine.ops._fake import fake
 from sparse_engine.ops._gradients import total
 from sparse_engine.ops._native import call, differentiable, keep, native
 from sparse_engine.ops.pattern import Pattern
@@ -58,12 +58,12 @@ def empty_like_order(x: Tensor, features: int) -> Tensor:
     return x.new_empty(features, x.shape[1])
 
 
-@torch.library.register_fake("sparse_engine::spmm")
+@fake("spmm")
 def _(values, crow, col, t_crow, t_col, permutation, x, bias):
     return empty_like_order(x, crow.numel() - 1)
 
 
-@torch.library.register_fake("sparse_engine::spmm_t")
+@fake("spmm_t")
 def _(values, crow, col, t_crow, t_col, permutation, y):
     return empty_like_order(y, t_crow.numel() - 1)
 

@@ -42,5 +42,5 @@ class Normal(Birth):
     def values(self, weight: SparseWeight, count: int, key: RandomKey) -> Tensor:
         """See :meth:`Birth.values`."""
         generator = torch.Generator().manual_seed(hash(key) % 2**63)
-        drawn = torch.randn(count, generator=generator, dtype=weight.values.dtype)
+        drawn = torch.randn(count, generator=generator, dtype=weight.values.dtype, device="cpu")
         return (self.std * drawn).to(weight.values.device)

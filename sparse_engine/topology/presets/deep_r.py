@@ -77,7 +77,9 @@ class DeepR(Dynamic):
             pull, spread = self.walk(weight)
             # Births and soft pruning draw from other hashes of the same key.
             generator = torch.Generator().manual_seed(hash((*key, 2)) % 2**63)
-            noise = torch.randn(weight.nnz, generator=generator, dtype=weight.values.dtype)
+            noise = torch.randn(
+                weight.nnz, generator=generator, dtype=weight.values.dtype, device="cpu"
+            )
             weight.values.add_(noise.to(weight.values.device), alpha=spread)
             weight.values.sub_(self.prune.signs(weight, key), alpha=pull)
         super().rewire()

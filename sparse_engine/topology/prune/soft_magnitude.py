@@ -68,7 +68,8 @@ class SoftMagnitude(Prune):
         delta = _check_delta(as_schedule(self.delta).at(key.step))
         # Births draw from hash(key): these numbers must not be the same.
         generator = torch.Generator().manual_seed(hash((*key, 1)) % 2**63)
-        waits = torch.empty(weight.nnz, dtype=torch.float64).exponential_(generator=generator)
+        waits = torch.empty(weight.nnz, dtype=torch.float64, device="cpu")
+        waits.exponential_(generator=generator)
         # Exponential waits at rate s end in the order of draws in proportion to s; logarithms,
         # because a high power of a score overflows.
         log_rate = torch.xlogy(delta / (1 - delta), self.score(weight))

@@ -63,6 +63,20 @@ def test_the_wiring_does_not_depend_on_threads(build, train, threads):
     assert hashes[0] == hashes[1]
 
 
+def test_the_default_device_decides_nothing(build, train):
+    first, second = build(5), build(5)
+    train(first, 0, 22)
+    step = second.rule.step
+
+    def step_elsewhere():
+        with torch.device("meta"):
+            step()
+
+    second.rule.step = step_elsewhere
+    train(second, 0, 22)
+    assert_same(first, second)
+
+
 def test_the_number_of_links_is_exact(method, build, train):
     parts = build(4)
     weights = parts.rule.weights
