@@ -11,7 +11,7 @@ from sparse_engine.ops._autocast import as_activation, as_sum, unfolded
 from sparse_engine.ops._fake import fake
 from sparse_engine.ops._gradients import of_input, where_needed
 from sparse_engine.ops._native import call, differentiable, native, refuse_second_derivative
-from sparse_engine.ops._sequence import batch_of, joined, steps_of
+from sparse_engine.ops._sequence import batch_of, finite, joined, steps_of
 from sparse_engine.ops.pattern import Pattern
 
 
@@ -113,7 +113,7 @@ def lstm_and_saved(
         *p_pattern,
         *pattern,
         batch_sizes,
-        math.inf if cell_clip is None else cell_clip,
+        finite(cell_clip),
         torch.is_grad_enabled(),
     )
 

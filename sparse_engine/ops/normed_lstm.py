@@ -11,7 +11,7 @@ from torch import Tensor
 from sparse_engine.ops._fake import fake
 from sparse_engine.ops._gradients import where_needed
 from sparse_engine.ops._native import call, differentiable, native, refuse_second_derivative
-from sparse_engine.ops._sequence import batch_of, joined, steps_of
+from sparse_engine.ops._sequence import batch_of, finite, joined, steps_of
 from sparse_engine.ops.norm import Norm
 from sparse_engine.ops.pattern import Pattern
 
@@ -72,7 +72,7 @@ def normed_lstm(
         batch_sizes,
         norm.eps,
         c_norm.eps,
-        math.inf if cell_clip is None else cell_clip,
+        finite(cell_clip),
         torch.is_grad_enabled(),
     )
     return h, c_n

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -107,8 +106,7 @@ def smallest(scores: Tensor, count: int, *, above: float | None = None) -> Tenso
     Raises:
         ValueError: an entry is NaN, so that there is no order.
     """
-    bound = math.nan if above is None else above
-    return native.smallest(scores.contiguous(), count, bound, False)
+    return native.smallest(scores.contiguous(), count, above, False)
 
 
 def smallest_ref(scores: Tensor, count: int, *, above: float | None = None) -> Tensor:
@@ -126,7 +124,7 @@ def largest(scores: Tensor, count: int, *, below: float | None = None) -> Tensor
 
     Equals ``smallest(-scores, count, above=-below)``.
     """
-    bound = math.nan if below is None else -below
+    bound = None if below is None else -below
     return native.smallest(scores.contiguous(), count, bound, True)
 
 
