@@ -7,7 +7,7 @@ CELLS := lstm gru rhn on_lstm ctrnn neural_ode ltc bfloat16 bfloat16_lstm bfloat
 	bfloat16_rhn bfloat16_on_lstm bfloat16_ctrnn
 NATIVE := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh') $(wildcard sparse_engine/*/*.pyx) setup.py pyproject.toml
 
-.PHONY: demo test lint bench build cuda gpu-check clean
+.PHONY: demo test test-exhaustive lint bench build cuda gpu-check clean
 
 demo: build
 	rm -rf runs/demo
@@ -15,6 +15,9 @@ demo: build
 
 test: build
 	$(BIN)/python -m pytest
+
+test-exhaustive: build
+	$(BIN)/python -m pytest tests/exhaustive
 
 lint: .venv/ready
 	$(BIN)/ruff check .

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from pathlib import Path
 
 import torch
 from hypothesis import strategies as st
@@ -47,6 +48,20 @@ CELLS: dict[str, Callable[..., nn.Module]] = {
     "neural_ode": SparseNeuralODE,
     "ltc": SparseLTC,
 }
+
+
+def output_of(module: nn.Module, *inputs: object) -> Tensor:
+    """What a module returns, or the first of it: a recurrent network's output, not its states."""
+    y = module(*inputs)
+    return y if isinstance(y, Tensor) else y[0]
+
+
+def packaged_output(module: nn.Module, x: Tensor, folder: Path) -> Tensor:
+    """What a module computes as a program that AOTInductor has compiled, packaged and loaded."""
+    with torch.no_grad():
+        program = torch.export.export(module.eval(), (x,))
+        path = torch._inductor.aoti_compile_and_package(program, package_path=f"{folder}/x.pt2")
+        return output_of(torch._inductor.aoti_load_package(path), x)
 
 
 def random_pattern(out_features: int, in_features: int, nnz: int, *, seed: int = 0) -> Pattern:
