@@ -41,7 +41,7 @@ def call(operation: torch._ops.OpOverload, *inputs: object) -> Tensor:
 
 def in_eager_mode() -> bool:
     """Whether neither a compiler, a transform nor forward-mode autograd looks on."""
-    return not (torch.compiler.is_compiling() or inside_transform() or has_tangents())
+    return not (_recorded_elsewhere() or has_tangents())
 
 
 def differentiable(
@@ -54,10 +54,10 @@ def differentiable(
 ) -> Callable[..., Tensor]:
     """Give an operation derivatives that all of PyTorch knows, at little cost per call.
 
-    They are the operation's own kernel for autograd, where ``torch.compile``, ``torch.func`` and
-    ``torch.autograd.forward_ad`` find them. An ordinary eager call does not go that way, which
-    takes longer than many a kernel: it records a plain :class:`torch.autograd.Function`, or nothing
-    where no argument requires a gradient.
+    They are the operation's own kernel for autograd, where ``torch.compile``, ``torch.func``,
+    ``torch.jit`` and ``torch.autograd.forward_ad`` find them. An ordinary eager call does not go
+    that way, which takes longer than many a kernel: it records a plain
+    :class:`torch.autograd.Function`, or nothing where no argument requires a gradient.
 
     Args:
         operation: a native operation.
@@ -115,7 +115,7 @@ def differentiable(
     torch.library.register_vmap(operation.name(), vmap)
 
     def run(*inputs: object) -> Tensor:
-        if torch.compiler.is_compiling() or inside_transform():
+        if _recorded_elsewhere():
             return operation(*inputs)
         if needs_gradient(inputs) or has_tangents():
             return function.apply(*inputs)
@@ -144,6 +144,11 @@ def refuse_second_derivative(backward: torch._ops.OpOverload, twin: str) -> None
     differentiable(backward, save=lambda *_: None, backward=refuse, jvp=refuse)
 
 
+def keeps() -> bool:
+    """Whether a forward pass should keep what a backward pass needs; a trace may meet either."""
+    return torch.is_grad_enabled() or (not torch.compiler.is_compiling() and torch._C._is_tracing())
+
+
 def has_tangents() -> bool:
     """Whether forward-mode autograd is on, so that tensors may have tangents."""
     return forward_ad._current_level >= 0
@@ -154,6 +159,11 @@ def needs_gradient(inputs: tuple) -> bool:
     return torch.is_grad_enabled() and any(
         isinstance(each, Tensor) and each.requires_grad for each in inputs
     )
+
+
+def _recorded_elsewhere() -> bool:
+    """Whether somebody else than autograd wants to see the operation itself."""
+    return torch.compiler.is_compiling() or inside_transform() or torch._C._is_tracing()
 
 
 def _no_forward_mode(name: str) -> Callable:

@@ -10,7 +10,13 @@ from torch import Tensor
 from sparse_engine.ops._autocast import as_activation, as_sum, unfolded
 from sparse_engine.ops._fake import fake
 from sparse_engine.ops._gradients import of_input, where_needed
-from sparse_engine.ops._native import call, differentiable, native, refuse_second_derivative
+from sparse_engine.ops._native import (
+    call,
+    differentiable,
+    keeps,
+    native,
+    refuse_second_derivative,
+)
 from sparse_engine.ops._sequence import batch_of, finite, joined, steps_of
 from sparse_engine.ops.pattern import Pattern
 
@@ -114,7 +120,7 @@ def lstm_and_saved(
         *pattern,
         batch_sizes,
         finite(cell_clip),
-        torch.is_grad_enabled(),
+        keeps(),
     )
 
 

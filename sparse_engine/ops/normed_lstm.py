@@ -10,7 +10,13 @@ from torch import Tensor
 
 from sparse_engine.ops._fake import fake
 from sparse_engine.ops._gradients import where_needed
-from sparse_engine.ops._native import call, differentiable, native, refuse_second_derivative
+from sparse_engine.ops._native import (
+    call,
+    differentiable,
+    keeps,
+    native,
+    refuse_second_derivative,
+)
 from sparse_engine.ops._sequence import batch_of, finite, joined, steps_of
 from sparse_engine.ops.norm import Norm
 from sparse_engine.ops.pattern import Pattern
@@ -73,7 +79,7 @@ def normed_lstm(
         norm.eps,
         c_norm.eps,
         finite(cell_clip),
-        torch.is_grad_enabled(),
+        keeps(),
     )
     return h, c_n
 

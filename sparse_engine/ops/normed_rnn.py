@@ -9,7 +9,13 @@ from torch import Tensor
 
 from sparse_engine.ops._fake import fake
 from sparse_engine.ops._gradients import where_needed
-from sparse_engine.ops._native import call, differentiable, native, refuse_second_derivative
+from sparse_engine.ops._native import (
+    call,
+    differentiable,
+    keeps,
+    native,
+    refuse_second_derivative,
+)
 from sparse_engine.ops._sequence import batch_of, joined, steps_of
 from sparse_engine.ops.norm import Norm
 from sparse_engine.ops.pattern import Pattern
@@ -54,7 +60,7 @@ def normed_rnn(
         raise ValueError(f"expected nonlinearity 'tanh' or 'relu', found {nonlinearity!r}")
     gain, bias, eps = norm
     structure = (*pattern, batch_sizes, eps, ACTIVATIONS[nonlinearity])
-    return _normed_rnn(x, h0, gain, bias, values, *structure, torch.is_grad_enabled())[0]
+    return _normed_rnn(x, h0, gain, bias, values, *structure, keeps())[0]
 
 
 def normed_rnn_by(

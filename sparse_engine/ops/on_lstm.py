@@ -8,7 +8,13 @@ from torch import Tensor
 from sparse_engine.ops._autocast import as_activation, as_sum
 from sparse_engine.ops._fake import fake
 from sparse_engine.ops._gradients import where_needed
-from sparse_engine.ops._native import call, differentiable, native, refuse_second_derivative
+from sparse_engine.ops._native import (
+    call,
+    differentiable,
+    keeps,
+    native,
+    refuse_second_derivative,
+)
 from sparse_engine.ops.pattern import Pattern
 
 
@@ -59,7 +65,7 @@ def on_lstm(
     if x.device.type == "cpu":
         x, h0 = as_activation(x, values), None if h0 is None else as_activation(h0, values)
     c0 = None if c0 is None else as_sum(c0, values)
-    h, c_n, *_ = _on_lstm(x, h0, c0, bias, values, *pattern, torch.is_grad_enabled())
+    h, c_n, *_ = _on_lstm(x, h0, c0, bias, values, *pattern, keeps())
     return h, c_n
 
 

@@ -10,7 +10,13 @@ from torch.utils._pytree import tree_map
 
 from sparse_engine.ops._autocast import as_activation, as_sum
 from sparse_engine.ops._fake import fake
-from sparse_engine.ops._native import call, differentiable, native, refuse_second_derivative
+from sparse_engine.ops._native import (
+    call,
+    differentiable,
+    keeps,
+    native,
+    refuse_second_derivative,
+)
 from sparse_engine.ops.pattern import Pattern
 
 
@@ -84,7 +90,7 @@ def rhn_and_states(
     if x.device.type == "cpu":
         x, s0 = as_activation(x, links), None if s0 is None else as_activation(s0, links)
     tensors = [tensor for pattern in patterns for tensor in pattern]
-    y, saved = _rhn(x, s0, mask, bias, links, tensors, torch.is_grad_enabled())
+    y, saved = _rhn(x, s0, mask, bias, links, tensors, keeps())
     return y, saved[..., -y.shape[2] :].detach()
 
 

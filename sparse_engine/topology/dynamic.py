@@ -16,7 +16,7 @@ from sparse_engine.topology.birth import Birth, Zero
 from sparse_engine.topology.grow import Grow
 from sparse_engine.topology.prune import Prune, Share
 from sparse_engine.topology.redistribution import NoRedistribution, Redistribution
-from sparse_engine.topology.rewiring import rewire_weight
+from sparse_engine.topology.rewiring import check_whole, rewire_weight
 from sparse_engine.topology.rule import Rule, State
 from sparse_engine.topology.schedule import Schedule, as_schedule
 
@@ -122,13 +122,19 @@ class Dynamic:
                 weight.factors[-1] = []
 
     def rewire(self) -> None:
-        """Rewires every weight now."""
+        """Rewires every weight now.
+
+        Raises:
+            ValueError: a weight is distributed over processes; nothing has changed.
+        """
         chosen = [
             i
             for i, weight in enumerate(self.weights)
             if not weight.frozen_pattern and weight.values.requires_grad
         ]
         weights = [self.weights[i] for i in chosen]
+        for weight in weights:
+            check_whole(weight)
         keys = [RandomKey(self.seed, self.steps, i) for i in chosen]
         targets = self._targets(weights)
         fraction = self.fraction.at(self.steps)

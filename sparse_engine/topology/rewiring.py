@@ -73,6 +73,22 @@ def rewire_weight(
     return rewired
 
 
+def check_whole(weight: SparseWeight) -> None:
+    """Raise ValueError for a weight of which this process has only a part.
+
+    A rewiring looks at all links of a weight, in every process alike.
+    """
+    for name in weight.link_parameters:
+        # What a DTensor has; its module takes a second to import.
+        if hasattr(getattr(weight, name), "placements"):
+            raise ValueError(
+                f"expected all {name} of {weight} in each process to rewire it, found them "
+                "distributed, as by fully_shard; train with DistributedDataParallel, or give "
+                "fully_shard the parameters of sparse weights as ignored_params and average their "
+                "gradients over the processes"
+            )
+
+
 def _link_state(optimizer: Optimizer | None, parameter: Tensor) -> dict[str, Tensor]:
     """The entries of an optimizer's state that have one number per link."""
     state = {} if optimizer is None else optimizer.state.get(parameter, {})

@@ -56,6 +56,23 @@ def test_an_infinite_limit_is_none(cell):
 
 
 @EVERY
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+def test_a_trace_has_the_same_gradients(kind):
+    module, x = MODULES[kind](), torch.randn(7, 3, 6)
+    file = io.BytesIO()
+    torch.jit.save(torch.jit.trace(module, (x,)), file)
+    file.seek(0)
+    traced = torch.jit.load(file)
+    for each in (x, torch.randn(5, 4, 6)):
+        assert torch.equal(output_of(traced, each), output_of(module, each))
+    own, other = (
+        torch.autograd.grad(output_of(each, x).square().sum(), [*each.parameters()])
+        for each in (module, traced)
+    )
+    assert_close(other, own)
+
+
+@EVERY
 def test_functional_call_takes_other_parameters(kind):
     module, x = MODULES[kind](), torch.randn(7, 3, 6)
     expected = output_of(module, x)

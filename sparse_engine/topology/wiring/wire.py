@@ -7,6 +7,7 @@ from torch import nn
 
 from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import Pattern, RandomKey
+from sparse_engine.topology.rewiring import check_whole
 from sparse_engine.topology.wiring.allocation import Allocation
 from sparse_engine.topology.wiring.base import Wiring
 from sparse_engine.topology.wiring.erdos_renyi import ErdosRenyi
@@ -53,6 +54,8 @@ def wire(
     places = [(at, weight) for at, weight in enumerate(found) if weight.values.requires_grad]
     if not places:
         raise ValueError("expected a model with sparse weights that take gradients, found none")
+    for _, weight in places:
+        check_whole(weight)
     wirings = [rule] * len(places)
     if isinstance(rule, Allocation):
         counts = rule.counts([weight.shape for _, weight in places])
