@@ -6,7 +6,9 @@ Needs hypothesis; nothing else in the package imports this module.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
 
 import torch
 from hypothesis import strategies as st
@@ -14,13 +16,52 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_sequence
 from torch.testing import assert_close
 
-from sparse_engine.nn import SparseWeight
+from sparse_engine.nn import (
+    SparseCTRNN,
+    SparseGRU,
+    SparseLSTM,
+    SparseLTC,
+    SparseNeuralODE,
+    SparseONLSTM,
+    SparseRHN,
+    SparseRNN,
+    SparseWeight,
+)
 from sparse_engine.ops import Links, Pattern, RandomKey, rewire, sample_absent
 
 # The widths that kernels are built of, and their neighbours.
 BOUNDARIES = [width + step for width in (4, 8, 16, 32, 64, 128) for step in (-1, 0, 1)]
 
 LAYOUTS = ("rows", "columns", "sliced rows", "sliced columns", "strided")
+
+#: Every recurrent network of which a cell is the native operation, by name: called with the inputs,
+#: a number of units that 7 divides, and options.
+CELLS: dict[str, Callable[..., nn.Module]] = {
+    "rnn": SparseRNN,
+    "lstm": SparseLSTM,
+    "normed rnn": partial(SparseRNN, layer_norm=True),
+    "normed lstm": partial(SparseLSTM, layer_norm=True),
+    "gru": SparseGRU,
+    "rhn": partial(SparseRHN, recurrence_depth=2),
+    "on_lstm": partial(SparseONLSTM, chunk_size=7),
+    "ctrnn": SparseCTRNN,
+    "neural_ode": SparseNeuralODE,
+    "ltc": SparseLTC,
+}
+
+
+def output_of(module: nn.Module, *inputs: object) -> Tensor:
+    """What a module returns, or the first of it: a recurrent network's output, not its states."""
+    y = module(*inputs)
+    return y if isinstance(y, Tensor) else y[0]
+
+
+def packaged_output(module: nn.Module, x: Tensor, folder: Path) -> Tensor:
+    """What a module computes as a program that AOTInductor has compiled, packaged and loaded."""
+    with torch.no_grad():
+        program = torch.export.export(module.eval(), (x,))
+        path = torch._inductor.aoti_compile_and_package(program, package_path=f"{folder}/x.pt2")
+        return output_of(torch._inductor.aoti_load_package(path), x)
 
 
 def random_pattern(out_features: int, in_features: int, nnz: int, *, seed: int = 0) -> Pattern:

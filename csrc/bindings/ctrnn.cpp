@@ -49,9 +49,9 @@ std::tuple<Tensor, Tensor> ctrnn_forward(const Tensor& x, const std::optional<Te
                                          const Tensor& col, const Tensor& t_crow,
                                          const Tensor& t_col, const Tensor& permutation,
                                          std::vector<double> nodes, std::vector<double> weights,
-                                         int64_t unfolds, double clip) {
+                                         int64_t unfolds, std::optional<double> clip) {
   const Pattern pattern(crow, col, t_crow, t_col, permutation);
-  const RungeKutta method = method_of(pattern, nodes, weights, unfolds, clip);
+  const RungeKutta method = method_of(pattern, nodes, weights, unfolds, bound(clip));
   return with_activations(values, x, [&](auto real, auto kept, const auto& kernels) {
     using T = decltype(real);
     using A = decltype(kept);
@@ -85,10 +85,10 @@ Gradients ctrnn_backward(const Tensor& dh, const std::optional<Tensor>& dh_n, co
                          const std::optional<Tensor>& rate, const Tensor& values,
                          const Tensor& crow, const Tensor& col, const Tensor& t_crow,
                          const Tensor& t_col, const Tensor& permutation, std::vector<double> nodes,
-                         std::vector<double> weights, int64_t unfolds, double clip, bool wants_x,
-                         bool wants_dt, bool wants_values) {
+                         std::vector<double> weights, int64_t unfolds, std::optional<double> clip,
+                         bool wants_x, bool wants_dt, bool wants_values) {
   const Pattern pattern(crow, col, t_crow, t_col, permutation);
-  const RungeKutta method = method_of(pattern, nodes, weights, unfolds, clip);
+  const RungeKutta method = method_of(pattern, nodes, weights, unfolds, bound(clip));
   return with_activations(values, h, [&](auto real, auto kept, const auto& kernels) {
     using T = decltype(real);
     using A = decltype(kept);
@@ -145,11 +145,11 @@ STABLE_TORCH_LIBRARY_FRAGMENT(sparse_engine, m) {
   m.def(
       "ctrnn_forward(Tensor x, Tensor? h0, Tensor dt, Tensor? rate, Tensor values, Tensor crow, "
       "Tensor col, Tensor t_crow, Tensor t_col, Tensor permutation, float[] nodes, float[] "
-      "weights, int unfolds, float clip) -> (Tensor, Tensor)");
+      "weights, int unfolds, float? clip) -> (Tensor, Tensor)");
   m.def(
       "ctrnn_backward(Tensor dh, Tensor? dh_n, Tensor h, Tensor x, Tensor? h0, Tensor dt, Tensor? "
       "rate, Tensor values, Tensor crow, Tensor col, Tensor t_crow, Tensor t_col, Tensor "
-      "permutation, float[] nodes, float[] weights, int unfolds, float clip, bool wants_x, bool "
+      "permutation, float[] nodes, float[] weights, int unfolds, float? clip, bool wants_x, bool "
       "wants_dt, bool wants_values) -> (Tensor, Tensor, Tensor, Tensor, Tensor)");
 }
 

@@ -246,13 +246,14 @@ std::tuple<Tensor, Tensor, Tensor> lstm_forward(
     const std::optional<Tensor>& p_col, const std::optional<Tensor>& p_t_crow,
     const std::optional<Tensor>& p_t_col, const std::optional<Tensor>& p_permutation,
     const Tensor& crow, const Tensor& col, const Tensor& t_crow, const Tensor& t_col,
-    const Tensor& permutation, const BatchSizes& batch_sizes, double clip, bool keep) {
+    const Tensor& permutation, const BatchSizes& batch_sizes, std::optional<double> clip,
+    bool keep) {
   check_both(h0, c0);
   const Pattern pattern(crow, col, t_crow, t_col, permutation);
   const Projection projection(p_values, p_crow, p_col, p_t_crow, p_t_col, p_permutation);
   return with_cell(kLstm, values, x, [&](const auto& cell) {
     States to = forward(cell, {x, w_input, std::nullopt}, {h0, c0}, bias,
-                        {values, pattern, projection, clip}, batch_sizes, keep);
+                        {values, pattern, projection, bound(clip)}, batch_sizes, keep);
     return std::tuple(to.h, to.c_n, to.saved);
   });
 }
@@ -265,14 +266,14 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> lstm_backward
     const std::optional<Tensor>& p_t_crow, const std::optional<Tensor>& p_t_col,
     const std::optional<Tensor>& p_permutation, const Tensor& crow, const Tensor& col,
     const Tensor& t_crow, const Tensor& t_col, const Tensor& permutation,
-    const BatchSizes& batch_sizes, double clip, bool wants_v, bool wants_values) {
+    const BatchSizes& batch_sizes, std::optional<double> clip, bool wants_v, bool wants_values) {
   check_both(h0, c0);
   const Pattern pattern(crow, col, t_crow, t_col, permutation);
   const Projection projection(p_values, p_crow, p_col, p_t_crow, p_t_col, p_permutation);
   return with_cell(kLstm, values, h, [&](const auto& cell) {
     Gradients to =
-        backward(cell, {h, saved, dh, dc_n}, x, {h0, c0}, {values, pattern, projection, clip},
-                 batch_sizes, wants_v, wants_values);
+        backward(cell, {h, saved, dh, dc_n}, x, {h0, c0},
+                 {values, pattern, projection, bound(clip)}, batch_sizes, wants_v, wants_values);
     return std::tuple(to.v, to.w_input, to.h0, to.c0, to.bias, to.values, to.projection);
   });
 }
@@ -312,12 +313,12 @@ STABLE_TORCH_LIBRARY_FRAGMENT(sparse_engine, m) {
       "lstm_forward(Tensor x, Tensor? w_input, Tensor? h0, Tensor? c0, Tensor? bias, Tensor "
       "values, Tensor? p_values, Tensor? p_crow, Tensor? p_col, Tensor? p_t_crow, Tensor? p_t_col, "
       "Tensor? p_permutation, Tensor crow, Tensor col, Tensor t_crow, Tensor t_col, Tensor "
-      "permutation, Tensor? batch_sizes, float clip, bool keep) -> (Tensor, Tensor, Tensor)");
+      "permutation, Tensor? batch_sizes, float? clip, bool keep) -> (Tensor, Tensor, Tensor)");
   m.def(
       "lstm_backward(Tensor dh, Tensor? dc_n, Tensor h, Tensor saved, Tensor? x, Tensor? h0, "
       "Tensor? c0, Tensor values, Tensor? p_values, Tensor? p_crow, Tensor? p_col, Tensor? "
       "p_t_crow, Tensor? p_t_col, Tensor? p_permutation, Tensor crow, Tensor col, Tensor t_crow, "
-      "Tensor t_col, Tensor permutation, Tensor? batch_sizes, float clip, bool wants_v, bool "
+      "Tensor t_col, Tensor permutation, Tensor? batch_sizes, float? clip, bool wants_v, bool "
       "wants_values) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
   m.def(
       "gru_forward(Tensor x, Tensor? w_input, Tensor? b_input, Tensor? h0, Tensor? bias, Tensor "

@@ -217,15 +217,22 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> normed_lstm_forward(
     const Tensor& x, const Optional& h0, const Optional& c0, const Optional& gain,
     const Optional& bias, const Optional& c_gain, const Optional& c_bias, const Tensor& values,
     const Tensor& crow, const Tensor& col, const Tensor& t_crow, const Tensor& t_col,
-    const Tensor& permutation, const Optional& batch_sizes, double eps, double c_eps, double clip,
-    bool keep) {
+    const Tensor& permutation, const Optional& batch_sizes, double eps, double c_eps,
+    std::optional<double> clip, bool keep) {
   const Pattern pattern(crow, col, t_crow, t_col, permutation);
   return with_real(values, "values", [&](auto zero) {
     using T = decltype(zero);
-    States to = forward<T>(
-        kLstm<T>, x,
-        {values, pattern, {gain, bias, eps}, {c_gain, c_bias, c_eps}, h0, c0, batch_sizes, 0, clip},
-        keep);
+    States to = forward<T>(kLstm<T>, x,
+                           {values,
+                            pattern,
+                            {gain, bias, eps},
+                            {c_gain, c_bias, c_eps},
+                            h0,
+                            c0,
+                            batch_sizes,
+                            0,
+                            bound(clip)},
+                           keep);
     return std::tuple(to.h, to.c_n, to.saved, to.moments);
   });
 }
@@ -235,15 +242,15 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> norme
     const Tensor& moments, const Tensor& x, const Optional& h0, const Optional& c0,
     const Optional& gain, const Optional& bias, const Optional& c_gain, const Optional& c_bias,
     const Tensor& values, const Tensor& crow, const Tensor& col, const Tensor& t_crow,
-    const Tensor& t_col, const Tensor& permutation, const Optional& batch_sizes, double clip,
-    bool wants_x, bool wants_values) {
+    const Tensor& t_col, const Tensor& permutation, const Optional& batch_sizes,
+    std::optional<double> clip, bool wants_x, bool wants_values) {
   const Pattern pattern(crow, col, t_crow, t_col, permutation);
   return with_real(values, "values", [&](auto zero) {
     using T = decltype(zero);
-    Gradients to =
-        backward<T>(kLstm<T>, {h, saved, moments, dh, dc_n, x},
-                    {values, pattern, {gain, bias}, {c_gain, c_bias}, h0, c0, batch_sizes, 0, clip},
-                    wants_x, wants_values);
+    Gradients to = backward<T>(
+        kLstm<T>, {h, saved, moments, dh, dc_n, x},
+        {values, pattern, {gain, bias}, {c_gain, c_bias}, h0, c0, batch_sizes, 0, bound(clip)},
+        wants_x, wants_values);
     return std::tuple(to.x, to.h0, to.c0, to.gain, to.bias, to.c_gain, to.c_bias, to.values);
   });
 }
@@ -263,13 +270,13 @@ STABLE_TORCH_LIBRARY_FRAGMENT(sparse_engine, m) {
   m.def(
       "normed_lstm_forward(Tensor x, Tensor? h0, Tensor? c0, Tensor? gain, Tensor? bias, Tensor? "
       "c_gain, Tensor? c_bias, Tensor values, Tensor crow, Tensor col, Tensor t_crow, Tensor "
-      "t_col, Tensor permutation, Tensor? batch_sizes, float eps, float c_eps, float clip, bool "
+      "t_col, Tensor permutation, Tensor? batch_sizes, float eps, float c_eps, float? clip, bool "
       "keep) -> (Tensor, Tensor, Tensor, Tensor)");
   m.def(
       "normed_lstm_backward(Tensor dh, Tensor? dc_n, Tensor h, Tensor saved, Tensor moments, "
       "Tensor x, Tensor? h0, Tensor? c0, Tensor? gain, Tensor? bias, Tensor? c_gain, Tensor? "
       "c_bias, Tensor values, Tensor crow, Tensor col, Tensor t_crow, Tensor t_col, Tensor "
-      "permutation, Tensor? batch_sizes, float clip, bool wants_x, bool wants_values) -> (Tensor, "
+      "permutation, Tensor? batch_sizes, float? clip, bool wants_x, bool wants_values) -> (Tensor, "
       "Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
 }
 

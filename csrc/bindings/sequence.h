@@ -1,6 +1,8 @@
 // Arguments that all recurrent cells take.
 #pragma once
 
+#include <limits>
+
 #include "check.h"
 
 namespace sparse_engine::bindings {
@@ -100,6 +102,12 @@ inline std::optional<Tensor> input_weight(const std::optional<Tensor>& t, Scalar
     fail("expected w_input of shape [", rows, ", inputs], found ", shape_of(*t));
   if (t->size(1) == 0) fail("expected w_input of at least one input, found none");
   return made_contiguous(*t);
+}
+
+// The limit of a state; where there is none, which no infinity in a schema says, for a packaged
+// program is written as JSON.
+inline double bound(const std::optional<double>& clip) {
+  return clip.value_or(std::numeric_limits<double>::infinity());
 }
 
 // Not every cell keeps activations in bfloat16 on a CUDA device, too.

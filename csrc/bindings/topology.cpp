@@ -1,4 +1,5 @@
 // check_csr, transpose, sample_absent, smallest, rewire and carry.
+#include <cmath>
 #include <tuple>
 
 #include "pattern.h"
@@ -126,14 +127,15 @@ void carry_in_place(Tensor t, const Tensor& slot_map) {
   copy_bytes(moved, bytes, t.mutable_data_ptr(), threads());
 }
 
-Tensor smallest_entries(const Tensor& scores, int64_t count, double above, bool negate) {
+Tensor smallest_entries(const Tensor& scores, int64_t count, std::optional<double> above,
+                        bool negate) {
   return with_real(scores, "scores", [&](auto zero) {
     using T = decltype(zero);
     const int64_t n = scores.numel();
     check_indices(scores, "scores", kType<T>, n);
     if (count < 0) fail("expected count of at least 0, found ", count);
     Tensor chosen = empty(scores, {n}, ScalarType::Bool);
-    const Scores<T> all{data<T>(scores), n, negate, static_cast<T>(above)};
+    const Scores<T> all{data<T>(scores), n, negate, static_cast<T>(above.value_or(NAN))};
     const int64_t nan = selection<T>().smallest(all, count, mutable_data<bool>(chosen), threads());
     if (nan >= 0) fail("expected scores that can be ordered, found NaN at link ", nan);
     return chosen;
@@ -165,7 +167,7 @@ STABLE_TORCH_LIBRARY_FRAGMENT(sparse_engine, m) {
   m.def(
       "rewire(Tensor crow, Tensor col, int in_features, Tensor keep, Tensor cells) "
       "-> (Tensor, Tensor, Tensor, Tensor)");
-  m.def("smallest(Tensor scores, int count, float above, bool negate) -> Tensor");
+  m.def("smallest(Tensor scores, int count, float? above, bool negate) -> Tensor");
   m.def("nearest_zero(Tensor values, float share) -> Tensor");
   m.def("carry(Tensor tensor, Tensor slot_map, int size) -> Tensor");
   m.def("carry_(Tensor(a!) tensor, Tensor slot_map) -> ()");

@@ -42,10 +42,11 @@ def from_networkx(
             f"{len(unit.keys() & set(graph))} of them in the graph"
         )
     edges = list(graph.edges(data=weight, default=1.0))
+    index, dtype = {"dtype": torch.int64, "device": "cpu"}, dtype or torch.get_default_dtype()
     return SparseWeight.from_coo(
-        torch.tensor([unit[target] for _, target, _ in edges], dtype=torch.int64),
-        torch.tensor([unit[source] for source, _, _ in edges], dtype=torch.int64),
-        torch.tensor([value for _, _, value in edges], dtype=dtype or torch.get_default_dtype()),
+        torch.tensor([unit[target] for _, target, _ in edges], **index),
+        torch.tensor([unit[source] for source, _, _ in edges], **index),
+        torch.tensor([value for _, _, value in edges], dtype=dtype, device="cpu"),
         (len(order), len(order)),
     )
 

@@ -35,6 +35,22 @@ def check_plain(module: nn.Module, names: Iterable[str] = ()) -> None:
         )
 
 
+def check_whole(weight: nn.Module, names: Iterable[str]) -> None:
+    """Raise ValueError for a weight of whose parameters this process has only a part.
+
+    A rewiring looks at all links of a weight, in every process alike.
+    """
+    for name in names:
+        # What a DTensor has; its module takes a second to import.
+        if hasattr(getattr(weight, name), "placements"):
+            raise ValueError(
+                f"expected all {name} of {weight} in each process to rewire it, found them "
+                "distributed, as by fully_shard; train with DistributedDataParallel, or give "
+                "fully_shard the parameters of sparse weights as ignored_params and average their "
+                "gradients over the processes"
+            )
+
+
 class Parametrizations(nn.ModuleDict):
     """The dictionary of torch.nn.utils.parametrize, in which a module may be called "values".
 

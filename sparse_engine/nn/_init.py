@@ -6,6 +6,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import _disable_current_modes
 
 from sparse_engine.nn._checks import check_number
 from sparse_engine.ops import Links, Pattern, RandomKey, rewire, sample_absent
@@ -13,7 +14,33 @@ from sparse_engine.ops import Links, Pattern, RandomKey, rewire, sample_absent
 
 def draw_seed(generator: torch.Generator | None) -> int:
     """A 63-bit seed for counter-based randomness, from a torch generator (or the global one)."""
-    return int(torch.randint(2**63 - 1, (), generator=generator))
+    with _disable_current_modes():  # a number that decides on links cannot be a fake one
+        return int(torch.randint(2**63 - 1, (), generator=generator, device="cpu"))
+
+
+def blank(
+    *shape: int, dtype: torch.dtype | None, device: torch.device | str | None = "cpu"
+) -> Tensor:
+    """An uninitialised tensor to draw in: on the CPU, or on meta if that is what ``device`` is.
+
+    Random numbers are those of the CPU's generator wherever they go. :func:`moved` brings them
+    there.
+    """
+    return torch.empty(*shape, dtype=dtype, device=_drawing(device))
+
+
+def moved(drawn: Tensor, device: torch.device | str | None) -> Tensor:
+    """What was drawn, on its device; None is torch's default one."""
+    return drawn if drawn.is_meta else drawn.to(_resolved(device))
+
+
+def _resolved(device: torch.device | str | None) -> torch.device:
+    return torch.get_default_device() if device is None else torch.device(device)
+
+
+def _drawing(device: torch.device | str | None) -> torch.device:
+    device = _resolved(device)
+    return device if device.type == "meta" else torch.device("cpu")
 
 
 def check_density(density: float, name: str = "density") -> float:
@@ -22,7 +49,9 @@ def check_density(density: float, name: str = "density") -> float:
     return density
 
 
-def no_links(out_features: int, in_features: int, device: torch.device | None = None) -> Links:
+def no_links(
+    out_features: int, in_features: int, device: torch.device | str | None = "cpu"
+) -> Links:
     """An empty matrix, which samplers and rewirings start from."""
     for name, size in (("out_features", out_features), ("in_features", in_features)):
         if size < 0:
@@ -31,16 +60,20 @@ def no_links(out_features: int, in_features: int, device: torch.device | None = 
     return Links(crow, torch.empty(0, dtype=torch.int32, device=device), in_features)
 
 
-def random_links(out_features: int, in_features: int, nnz: int, key: RandomKey) -> Links:
-    """Exactly ``nnz`` links at uniformly random cells, in O(nnz) memory."""
-    empty = no_links(out_features, in_features)
+def random_links(
+    out_features: int,
+    in_features: int,
+    nnz: int,
+    key: RandomKey,
+    device: torch.device | str | None = "cpu",
+) -> Links:
+    """Exactly ``nnz`` links at uniformly random cells, in O(nnz) memory; on a device of ``blank``.
+
+    On the meta device there is no memory, and nothing is drawn.
+    """
+    empty = no_links(out_features, in_features, _drawing(device))
     cells = sample_absent(empty, nnz, key)
-    return rewire(empty, torch.empty(0, dtype=torch.bool), cells).links
-
-
-def erdos_renyi(out_features: int, in_features: int, nnz: int, seed: int) -> Pattern:
-    """:func:`random_links` with their transpose."""
-    return Pattern.of(random_links(out_features, in_features, nnz, RandomKey(seed)))
+    return rewire(empty, cells.new_empty(0, dtype=torch.bool), cells).links
 
 
 def epsilon_nnz(out_features: int, in_features: int, epsilon: float) -> int:

@@ -62,7 +62,7 @@ class Packing(NamedTuple):
     def of(cls, lengths: Tensor, steps: int) -> Packing:
         """That of sequences of these lengths, padded to so many steps."""
         lengths, order = lengths.sort(descending=True)
-        runs = torch.arange(steps)[:, None] < lengths
+        runs = torch.arange(steps, device=lengths.device)[:, None] < lengths
         sizes = runs.sum(1)
         step, place = runs.nonzero().unbind(1)
         batch = order.numel()
@@ -87,20 +87,21 @@ class Packing(NamedTuple):
 def last_rows(batch_sizes: Tensor) -> Tensor:
     """Where each sequence ends."""
     lengths, begins = _lengths(batch_sizes), _begins(batch_sizes)
-    return begins[lengths - 1] + torch.arange(lengths.numel())
+    return begins[lengths - 1] + torch.arange(lengths.numel(), device=lengths.device)
 
 
 def reversal(batch_sizes: Tensor) -> Tensor:
     """The row that stands in each row's place when every sequence is read backwards."""
     lengths, begins = _lengths(batch_sizes), _begins(batch_sizes)
     step = torch.repeat_interleave(batch_sizes)
-    sequence = torch.arange(step.numel()) - begins[step]
+    sequence = torch.arange(step.numel(), device=step.device) - begins[step]
     return begins[lengths[sequence] - 1 - step] + sequence
 
 
 def rows_before(batch_sizes: Tensor) -> Tensor:
     """The same sequence's row one step earlier, for the rows from step 1 on."""
-    rows = torch.arange(int(batch_sizes[0]), int(batch_sizes.sum()))
+    first, end = int(batch_sizes[0]), int(batch_sizes.sum())
+    rows = torch.arange(first, end, device=batch_sizes.device)
     return rows - torch.repeat_interleave(batch_sizes[:-1], batch_sizes[1:])
 
 
@@ -111,7 +112,8 @@ def checked_lengths(lengths: Tensor | Sequence[int], batch: int, steps: int) -> 
         InputError: naming ``lengths``: a wrong shape, dtype or device, or the first wrong length.
         RuntimeError: a wrong length, in a compiled network.
     """
-    lengths = torch.as_tensor(lengths)
+    if not isinstance(lengths, Tensor):
+        lengths = torch.tensor(lengths, device="cpu")
     if lengths.device.type != "cpu":
         raise InputError(f"expected lengths on the CPU, found them on {lengths.device}")
     if lengths.shape != (batch,):
@@ -131,7 +133,8 @@ def checked_lengths(lengths: Tensor | Sequence[int], batch: int, steps: int) -> 
 
 
 def _lengths(batch_sizes: Tensor) -> Tensor:
-    return (batch_sizes[:, None] > torch.arange(int(batch_sizes[0]))).sum(0)
+    sequence = torch.arange(int(batch_sizes[0]), device=batch_sizes.device)
+    return (batch_sizes[:, None] > sequence).sum(0)
 
 
 def _begins(batch_sizes: Tensor) -> Tensor:

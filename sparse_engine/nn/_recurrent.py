@@ -22,7 +22,8 @@ from sparse_engine.nn._checks import (
 )
 from sparse_engine.nn._computed import check_plain
 from sparse_engine.nn._packed import Packing, Running, checked_lengths, reversal
-from sparse_engine.ops._autocast import asks_for_bfloat16
+from sparse_engine.ops._autocast import asks_for_bfloat16, is_autocast_enabled
+from sparse_engine.ops._native import inside_transform
 
 
 class Recurrent(LoadsRealParameters):
@@ -58,7 +59,8 @@ class Recurrent(LoadsRealParameters):
         packable: whether :meth:`_layer` takes sequences of different lengths, by ``batch_sizes``.
         checkpoint_every: None, or after how many steps training keeps the state. What the backward
             pass needs is then computed again in segments of so many steps: less memory for one
-            more forward pass, and the same results.
+            more forward pass, and the same results. Inside the transforms of ``torch.func``, which
+            know no checkpoints, all is kept.
     """
 
     settings: tuple[str, ...] = (
@@ -260,7 +262,7 @@ class Recurrent(LoadsRealParameters):
         if x.dim() not in dims or x.shape[-1] != self.input_size:
             expected = shape.replace("{}", str(self.input_size))
             raise InputError(f"expected input of shape {expected}, found {[*x.shape]}")
-        narrow = x.dtype == torch.bfloat16 and torch.is_autocast_enabled(x.device.type)
+        narrow = x.dtype == torch.bfloat16 and is_autocast_enabled(x.device.type)
         if x.dtype != self._dtype and not narrow:
             message = f"expected input of dtype {self._dtype}, found {x.dtype}"
             raise InputError(message.replace("torch.", ""))
@@ -270,7 +272,7 @@ class Recurrent(LoadsRealParameters):
         for name, state in zip(self.states, initial, strict=True):
             if state is None or state.dtype == dtype:
                 continue
-            if not torch.is_autocast_enabled(state.device.type):
+            if not is_autocast_enabled(state.device.type):
                 message = f"expected {name} of dtype {dtype}, found {state.dtype}"
                 raise InputError(message.replace("torch.", ""))
 
@@ -307,7 +309,7 @@ class Recurrent(LoadsRealParameters):
         """:meth:`_run` on what has been checked; ``packing`` are the batch sizes, if any."""
         device = x.device.type
         narrow = device in self.narrow and asks_for_bfloat16(device)
-        if torch.is_autocast_enabled(device) and not narrow:
+        if is_autocast_enabled(device) and not narrow:
             starts = [[None if s is None else s.to(self._dtype) for s in each] for each in starts]
             with torch.autocast(device, enabled=False):
                 return self._walk(x.to(self._dtype), starts, **packing)
@@ -353,7 +355,7 @@ class Recurrent(LoadsRealParameters):
         every = self.checkpoint_every
         packing = {} if batch_sizes is None else {"batch_sizes": batch_sizes}
         steps = x.shape[0] if batch_sizes is None else batch_sizes.numel()
-        if every is None or every >= steps or not torch.is_grad_enabled():
+        if every is None or every >= steps or not torch.is_grad_enabled() or inside_transform():
             return self._layer(name, x, state, **packing)
         if batch_sizes is not None:
             return self._packed_segments(name, x, state, batch_sizes)

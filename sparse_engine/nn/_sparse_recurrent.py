@@ -88,8 +88,9 @@ class SparseRecurrent(Recurrent):
             )
 
         def dense(*shape: int) -> nn.Parameter:
-            values = torch.empty(*shape, dtype=dtype)
-            return nn.Parameter(_init.uniform_(values, hidden_size, generator).to(device))
+            values = _init.blank(*shape, dtype=dtype, device=device)
+            _init.uniform_(values, hidden_size, generator)
+            return nn.Parameter(_init.moved(values, device))
 
         for name, inputs in self._layers():
             first = name.startswith("l0")
@@ -130,11 +131,12 @@ class SparseRecurrent(Recurrent):
         """Gives each layer its normalisations, which are not computed in bfloat16."""
         self.layer_norm, self.narrow = True, ()
         values = self.weight_hh_l0.values
+        like = {"device": values.device, "dtype": values.dtype}
         sizes = {"ih": self.rows, "hh": self.rows} | dict.fromkeys(
             self.normed_states, self.hidden_size
         )
         for name, _ in self._layers():
-            norms = {of: nn.LayerNorm(n).to(values) for of, n in sizes.items()}
+            norms = {of: nn.LayerNorm(n, **like) for of, n in sizes.items()}
             setattr(self, f"norm_{name}", nn.ModuleDict(norms))
 
     @property
@@ -185,7 +187,7 @@ class SparseRecurrent(Recurrent):
             or weight_ih.shape[1] > self.most_fused_inputs
             or noting
         ):
-            x = nn.functional.linear(x, weight_ih, input_bias)
+            x = dense_product(x, weight_ih, input_bias)
         else:
             w_input = weight_ih
         if any(map(notes, noting)) and not x.requires_grad:
@@ -198,7 +200,7 @@ class SparseRecurrent(Recurrent):
         """:meth:`_layer` with layer normalisation (Ba et al. 2016)."""
         weight_ih, norms = getattr(self, f"weight_ih_{name}"), getattr(self, f"norm_{name}")
         if not isinstance(weight_ih, SparseWeight):
-            weight_ih = partial(nn.functional.linear, weight=weight_ih)
+            weight_ih = partial(dense_product, weight=weight_ih)
         norm = Norm.of(norms["hh"])
         if self.bias:
             norm = norm.plus(getattr(self, f"bias_ih_{name}") + getattr(self, f"bias_hh_{name}"))
@@ -212,6 +214,19 @@ class SparseRecurrent(Recurrent):
         That of the input, ``x``, is normalised.
         """
         raise NotImplementedError
+
+
+def dense_product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """:func:`torch.nn.functional.linear`, which takes a weight without data for uninitialised data.
+
+    Raises:
+        ValueError: ``x`` or the weight is on the meta device, and the other is not.
+    """
+    if x.is_meta != weight.is_meta:
+        raise ValueError(
+            f"expected input and weight on one device, found {x.device} and {weight.device}"
+        )
+    return nn.functional.linear(x, weight, bias)
 
 
 def goes_by_steps(weight: SparseWeight, x: Tensor) -> bool:

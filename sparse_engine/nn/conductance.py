@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from sparse_engine import ops
+from sparse_engine.nn import _init
 from sparse_engine.nn.weight import SparseWeight
 from sparse_engine.ops import Pattern, Synapses
 
@@ -75,10 +76,11 @@ class ConductanceWeight(SparseWeight):
         dtype: torch.dtype | None = None,
     ) -> dict[str, Tensor]:
         """See :meth:`SparseWeight.fresh`: W is ``gain * U(0.01, 1)``."""
-        values = torch.empty(pattern.nnz, dtype=dtype).uniform_(0.01, 1, generator=generator)
-        return {"values": gain * values} | cls.newborn(
-            pattern.nnz, generator=generator, dtype=dtype
-        )
+        device = pattern.crow.device
+        values = _init.blank(pattern.nnz, dtype=dtype, device=device)
+        values.uniform_(0.01, 1, generator=generator).mul_(gain)
+        others = cls.newborn(pattern.nnz, generator=generator, dtype=dtype, device=device)
+        return {"values": values} | others
 
     @classmethod
     def newborn(
@@ -87,9 +89,10 @@ class ConductanceWeight(SparseWeight):
         *,
         generator: torch.Generator | None = None,
         dtype: torch.dtype | None = None,
+        device: torch.device | str = "cpu",
     ) -> dict[str, Tensor]:
         """See :meth:`SparseWeight.newborn`: mu U(0.3, 0.8), sigma U(3, 8), erev 1 or -1."""
-        mu, sigma, erev = torch.empty(3, count, dtype=dtype).unbind()
+        mu, sigma, erev = _init.blank(3, count, dtype=dtype, device=device).unbind()
         return {
             "mu": mu.uniform_(0.3, 0.8, generator=generator),
             "sigma": sigma.uniform_(3, 8, generator=generator),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -81,13 +82,14 @@ class SparseCTRNN(Continuous):
             cell_clip=cell_clip,
             **options,
         )
-        values = self.weight_hh_l0.values
-        tau = torch.as_tensor(tau, dtype=values.dtype, device=values.device)
-        if tau.dim() and tau.shape != (hidden_size,):
+        weight = self.weight_hh_l0
+        if isinstance(tau, Tensor) and tau.shape not in ((), (hidden_size,)):
             raise ValueError(f"expected tau of shape [{hidden_size}], found {[*tau.shape]}")
-        wrong = tau[~((tau > 0) & tau.isfinite())]
-        if wrong.numel():
-            raise ValueError(f"expected finite tau > 0, found {wrong[0].item()}")
+        each = tau.reshape(-1).tolist() if isinstance(tau, Tensor) else [tau]
+        wrong = [one for one in each if not 0 < one < math.inf]
+        if wrong:
+            raise ValueError(f"expected finite tau > 0, found {wrong[0]}")
+        tau = torch.as_tensor(tau, dtype=weight.dtype, device=weight.crow_indices.device)
         self.register_buffer("_first_tau", tau.detach().clone(), persistent=False)
         for name, _ in self._layers():
             each = tau.detach().expand(hidden_size).clone()

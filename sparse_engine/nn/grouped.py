@@ -7,7 +7,6 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from sparse_engine.nn._checks import check_saved
 from sparse_engine.nn._computed import check_plain
 from sparse_engine.nn.weight import SparseWeight
 from sparse_engine.ops import Pattern
@@ -70,17 +69,18 @@ class GroupedWeight(SparseWeight):
         gain: Tensor | None = None,
     ) -> None:
         super().__init__(base, pattern)
-        if group is None:
-            group = torch.zeros(pattern.nnz, dtype=torch.int32)
         if gain is None:
-            last = int(group.max()) if group.numel() else 0
-            gain = torch.ones(max(0, last) + 1)
+            last = int(group.max()) if group is not None and group.numel() else 0
+            gain = base.new_ones(max(0, last) + 1)
         if not gain.is_floating_point() or gain.dim() != 1:
             raise ValueError(
                 f"expected floating-point gain of shape [groups], found {gain.dtype} of shape "
                 f"{[*gain.shape]}"
             )
-        group = _checked(group, pattern.nnz, gain.numel())
+        if group is None:
+            group = torch.zeros_like(pattern.col)
+        else:
+            group = _checked(group, pattern.nnz, gain.numel())
         self.gain = nn.Parameter(gain.detach().to(self.base, copy=True))
         self.register_buffer("group", group.to(self.base.device))
 
@@ -122,20 +122,22 @@ class GroupedWeight(SparseWeight):
     def _hold(self, values: Tensor) -> None:
         self.register_buffer("base", values)
 
+    def _of_links(self) -> tuple[str, ...]:
+        return "base", "group"
+
     @torch.no_grad()
     def _restore(self, saved: Mapping[str, Tensor]) -> None:
-        pattern, base = self._saved_pattern(saved), saved["base"]
-        if base.shape != (pattern.nnz,):
-            raise ValueError(f"expected base of shape [{pattern.nnz}], found {[*base.shape]}")
-        check_saved("base", base, self.base)
-        fixed = "base", "group", "crow_indices", "col_indices"
-        trained = {name: saved[name] for name in saved if name not in fixed}
-        self._check_saved(trained)
-        group = _checked(saved["group"], pattern.nnz, self.gain.numel())
+        pattern = self._saved_pattern(saved)
+        entries = self._saved_entries(saved, pattern.nnz)
         self._hold_pattern(pattern)
-        for name, each in trained.items():
+        for name in ("base", "group"):
+            setattr(self, name, entries.pop(name).to(getattr(self, name), copy=True))
+        for name, each in entries.items():
             getattr(self, name).copy_(each)
-        self.base, self.group = base.to(self.base, copy=True), group.to(self.group, copy=True)
+
+    def _saved_entries(self, saved: Mapping[str, Tensor], nnz: int) -> dict[str, Tensor]:
+        entries = super()._saved_entries(saved, nnz)
+        return entries | {"group": _checked(entries["group"], nnz, self.gain.numel())}
 
     def extra_repr(self) -> str:
         """What ``print(weight)`` shows."""
@@ -147,6 +149,8 @@ def _checked(group: Tensor, nnz: int, groups: int) -> Tensor:
     if group.shape != (nnz,):
         raise ValueError(f"expected group of shape [{nnz}], found {[*group.shape]}")
     group = integers(group, "group", torch.int32)
+    if group.is_meta:
+        return group
     wrong = ((group < 0) | (group >= groups)).nonzero()
     if wrong.numel():
         at = int(wrong[0])

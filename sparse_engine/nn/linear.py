@@ -65,8 +65,9 @@ class SparseLinear(LoadsRealParameters):
         )
         self.register_parameter("bias", None)
         if bias:
-            values = _init.uniform_(torch.empty(out_features, dtype=dtype), in_features, generator)
-            self.bias = nn.Parameter(values.to(device))
+            values = _init.blank(out_features, dtype=dtype, device=device)
+            _init.uniform_(values, in_features, generator)
+            self.bias = nn.Parameter(_init.moved(values, device))
 
     @torch.no_grad()
     def reset_parameters(self) -> None:

@@ -121,8 +121,9 @@ class SparseLTC(Recurrent):
                 setattr(self, f"weight_{kind}_{name}", weight)
             for kind in ("input_w", "input_b", "gleak", "vleak", "cm"):
                 size = inputs if kind.startswith("input") else hidden_size
-                entries = _start(kind, torch.empty(size, dtype=dtype), generator)
-                setattr(self, f"{kind}_{name}", nn.Parameter(entries.to(device)))
+                blank = _init.blank(size, dtype=dtype, device=device)
+                entries = _init.moved(_start(kind, blank, generator), device)
+                setattr(self, f"{kind}_{name}", nn.Parameter(entries))
 
     def forward(self, input: Tensor, hx: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Runs the network over whole sequences.

@@ -11,7 +11,7 @@ from typing_extensions import Unpack
 
 from sparse_engine.nn._checks import check_flag, check_fraction, check_integer
 from sparse_engine.nn._options import RecurrentOptions
-from sparse_engine.nn._sparse_recurrent import SparseRecurrent, notes
+from sparse_engine.nn._sparse_recurrent import SparseRecurrent, dense_product, notes
 from sparse_engine.nn.weight import SparseWeight
 from sparse_engine.ops.rhn import rhn_and_states
 
@@ -147,7 +147,7 @@ class SparseRHN(SparseRecurrent):
         if isinstance(weight_ih, SparseWeight):
             u = weight_ih(x).unsqueeze(1)
         else:
-            u = nn.functional.linear(x, weight_ih).unsqueeze(1)
+            u = dense_product(x, weight_ih).unsqueeze(1)
         noting = any(notes(weight) for weight in weights)
         if noting:
             # Each level's gradient arrives at what enters it.

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sparse_engine.errors import InputError
+from sparse_engine.nn import _init
 from sparse_engine.nn._checks import LoadsRealParameters, check_integer
 
 
@@ -53,8 +54,8 @@ class SReLU(LoadsRealParameters):
         super().__init__()
         check_integer("features", features, least=1)
         self.features = features
-        for name, entries in self._start(dtype, generator).items():
-            setattr(self, name, nn.Parameter(entries.to(device)))
+        for name, entries in self._start(dtype, device, generator).items():
+            setattr(self, name, nn.Parameter(_init.moved(entries, device)))
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
@@ -63,15 +64,20 @@ class SReLU(LoadsRealParameters):
             getattr(self, name).copy_(entries)
 
     def _start(
-        self, dtype: torch.dtype | None, generator: torch.Generator | None = None
+        self,
+        dtype: torch.dtype | None,
+        device: torch.device | str | None = "cpu",
+        generator: torch.Generator | None = None,
     ) -> dict[str, Tensor]:
-        """The first entries of the parameters, on the CPU."""
-        of_cpu = {"dtype": dtype, "device": "cpu"}
+        """Return the first entries of the parameters, on the CPU or on meta."""
+        t_r, a_r, t_l, a_l = (
+            _init.blank(self.features, dtype=dtype, device=device) for _ in range(4)
+        )
         return {
-            "t_r": torch.empty(self.features, **of_cpu).uniform_(0, 5, generator=generator),
-            "a_r": torch.ones(self.features, **of_cpu),
-            "t_l": torch.zeros(self.features, **of_cpu),
-            "a_l": torch.empty(self.features, **of_cpu).uniform_(0, 1, generator=generator),
+            "t_r": t_r.uniform_(0, 5, generator=generator),
+            "a_r": a_r.fill_(1),
+            "t_l": t_l.zero_(),
+            "a_l": a_l.uniform_(0, 1, generator=generator),
         }
 
     def forward(self, input: Tensor) -> Tensor:

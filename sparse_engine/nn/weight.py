@@ -14,12 +14,13 @@ from torch.nn.utils.parametrize import is_parametrized
 from sparse_engine import ops
 from sparse_engine.nn import _init
 from sparse_engine.nn._checks import check_integer, check_number, check_saved
-from sparse_engine.nn._computed import Parametrizations, check_plain, computed
-from sparse_engine.ops import Pattern
+from sparse_engine.nn._computed import Parametrizations, check_plain, check_whole, computed
+from sparse_engine.nn._weight_state import WeightState
+from sparse_engine.ops import Pattern, RandomKey
 from sparse_engine.ops.pattern import integers
 
 
-class SparseWeight(nn.Module):
+class SparseWeight(WeightState):
     """An ``out_features x in_features`` matrix of which only the links exist.
 
     ``W[i, j]`` is the link from unit j to unit i, as in :class:`torch.nn.Linear`. The values are
@@ -186,10 +187,12 @@ class SparseWeight(nn.Module):
             nnz = _init.epsilon_nnz(out_features, in_features, epsilon)
         else:
             nnz = _init.density_nnz(out_features, in_features, density)
-        seed = _init.draw_seed(generator)
-        pattern = _init.erdos_renyi(out_features, in_features, nnz, seed)
+        key = RandomKey(_init.draw_seed(generator))
+        pattern = Pattern.of(_init.random_links(out_features, in_features, nnz, key, device))
         entries = cls.fresh(pattern, gain=gain, generator=generator, dtype=dtype)
-        weight = cls(entries.pop("values"), pattern, **entries).to(device)
+        entries = {name: _init.moved(each, device) for name, each in entries.items()}
+        pattern = Pattern(*(_init.moved(each, device) for each in pattern))
+        weight = cls(entries.pop("values"), pattern, **entries)
         weight.first_gain = gain
         return weight
 
@@ -202,7 +205,9 @@ class SparseWeight(nn.Module):
         generator: torch.Generator | None = None,
         dtype: torch.dtype | None = None,
     ) -> dict[str, Tensor]:
-        """The first entries of all link parameters, by name, each ``[nnz]`` and on the CPU.
+        """The first entries of all link parameters, by name, each ``[nnz]``.
+
+        They are on the CPU, or on the meta device where the pattern is.
 
         Args:
             pattern: the links.
@@ -210,9 +215,11 @@ class SparseWeight(nn.Module):
             generator: source of randomness on the CPU; torch's global one by default.
             dtype: of the entries; torch's default dtype by default.
         """
-        values = torch.empty(pattern.nnz, dtype=dtype)
+        device = pattern.crow.device
+        values = _init.blank(pattern.nnz, dtype=dtype, device=device)
         _init.fan_in_uniform_(values, pattern, gain=gain, generator=generator)
-        return {"values": values} | cls.newborn(pattern.nnz, generator=generator, dtype=dtype)
+        others = cls.newborn(pattern.nnz, generator=generator, dtype=dtype, device=device)
+        return {"values": values} | others
 
     @classmethod
     def newborn(
@@ -221,10 +228,12 @@ class SparseWeight(nn.Module):
         *,
         generator: torch.Generator | None = None,
         dtype: torch.dtype | None = None,
+        device: torch.device | str = "cpu",
     ) -> dict[str, Tensor]:
         """The first entries of all link parameters but ``values``, each ``[count]``.
 
-        A rewiring gives them to new links, whose values are the birth rule's. See :meth:`fresh`.
+        They are on the CPU, unless the device is meta. A rewiring gives them to new links, whose
+        values are the birth rule's. See :meth:`fresh`.
         """
         return {}
 
@@ -348,6 +357,7 @@ class SparseWeight(nn.Module):
         if self.frozen_pattern:
             raise ValueError(f"expected a weight whose pattern is not frozen, found {self}")
         check_plain(self, self.link_parameters)
+        check_whole(self, self.link_parameters)
 
     @torch.no_grad()
     def set_pattern(self, pattern: Pattern, values: Tensor, **entries: Tensor) -> None:
@@ -406,80 +416,15 @@ class SparseWeight(nn.Module):
         if pattern.nnz == self.nnz:
             for old, new in zip(self.pattern, pattern, strict=True):
                 old.copy_(new)
+            self.topology_version += 1
         else:
             device = self.crow_indices.device
-            self.crow_indices, self.col_indices = pattern.crow.to(device), pattern.col.to(device)
-            self._t_crow, self._t_col = pattern.t_crow.to(device), pattern.t_col.to(device)
-            self._permutation = pattern.permutation.to(device)
+            self._set_pattern_buffers(Pattern(*(each.to(device) for each in pattern)))
+
+    def _set_pattern_buffers(self, pattern: Pattern) -> None:
+        self.crow_indices, self.col_indices = pattern.crow, pattern.col
+        self._t_crow, self._t_col, self._permutation = pattern[2:]
         self.topology_version += 1
-
-    @torch.no_grad()
-    def _restore(self, saved: Mapping[str, Tensor]) -> None:
-        """Takes over the entries of a state dict, or raises ValueError and changes nothing."""
-        pattern = self._saved_pattern(saved)
-        own = {name: saved[name] for name in saved if name not in ("crow_indices", "col_indices")}
-        if own.keys() >= {*self.link_parameters}:
-            links = {name: own.pop(name) for name in self.link_parameters}
-            self._check_saved(own)
-            self._replace(pattern, **links)
-        elif pattern.nnz == self.nnz:
-            self._check_saved(own)
-            self._hold_pattern(pattern)
-        else:
-            raise ValueError(
-                f"expected {self.nnz} links, as many as the parametrized weight has, found "
-                f"{pattern.nnz}"
-            )
-        for name, each in own.items():
-            getattr(self, name).copy_(each)
-
-    def _check_saved(self, saved: Mapping[str, Tensor]) -> None:
-        """Raises ValueError for an entry that cannot be copied to that of this name."""
-        for name, each in saved.items():
-            expected = [*getattr(self, name).shape]
-            if [*each.shape] != expected:
-                raise ValueError(f"expected {name} of shape {expected}, found {[*each.shape]}")
-            check_saved(name, each, getattr(self, name))
-
-    def _state(self) -> list[str]:
-        """List the names in a state dict; of what is computed, those that it is computed from."""
-        held = {**self._parameters, **self._buffers}.keys() - self._non_persistent_buffers_set
-        return [*(name for name in self._saved if name in held), *sorted(held - {*self._saved})]
-
-    def _saved_pattern(self, saved: Mapping[str, Tensor]) -> Pattern:
-        crow, col = (saved[name].cpu().clone() for name in ("crow_indices", "col_indices"))
-        return Pattern.from_csr(crow, col, self.shape)
-
-    def _load_from_state_dict(
-        self,
-        state_dict: Mapping[str, Tensor],
-        prefix: str,
-        local_metadata: dict,
-        strict: bool,
-        missing_keys: list[str],
-        unexpected_keys: list[str],
-        error_msgs: list[str],
-    ) -> None:
-        of_torch = local_metadata, strict, missing_keys, unexpected_keys, error_msgs
-        for hook in self._load_state_dict_pre_hooks.values():
-            hook(state_dict, prefix, *of_torch)
-        names = self._state()
-        absent = [prefix + name for name in names if prefix + name not in state_dict]
-        if strict:
-            missing_keys += absent
-            unexpected_keys += [
-                key
-                for key in state_dict
-                if key.startswith(prefix)
-                and key.removeprefix(prefix) not in names
-                and not (is_parametrized(self) and key.startswith(f"{prefix}parametrizations."))
-            ]
-        if absent:
-            return
-        try:
-            self._restore({name: state_dict[prefix + name] for name in names})
-        except ValueError as error:
-            error_msgs.append(f"{prefix.removesuffix('.') or 'the weight'}: {error}")
 
     def extra_repr(self) -> str:
         """What ``print(weight)`` shows."""

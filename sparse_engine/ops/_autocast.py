@@ -6,9 +6,14 @@ import torch
 from torch import Tensor
 
 
+def is_autocast_enabled(device: str) -> bool:
+    """Whether autocast is on, on devices of this type; torch refuses to say so of meta."""
+    return device != "meta" and torch.is_autocast_enabled(device)
+
+
 def asks_for_bfloat16(device: str) -> bool:
-    """Whether autocast does, on devices of this type."""
-    return torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.bfloat16
+    """Whether autocast asks for bfloat16, on devices of this type."""
+    return is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.bfloat16
 
 
 def as_activation(x: Tensor, values: Tensor) -> Tensor:

@@ -20,3 +20,9 @@ def where_needed(ctx: object, *gradients: Tensor | None) -> tuple[Tensor | None,
 def of_input(dz: Tensor, w_input: Tensor | None) -> Tensor:
     """The gradient of x from that of its contribution: ``x @ w_input.T``, or x itself."""
     return dz if w_input is None else dz @ w_input.to(dz.dtype)
+
+
+def total(*terms: Tensor | None) -> Tensor | None:
+    """The sum of the terms that are there, or None."""
+    there = [term for term in terms if term is not None]
+    return sum(there[1:], there[0]) if there else None

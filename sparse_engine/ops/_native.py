@@ -8,6 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from torch import Tensor
+from torch._functorch.utils import enable_single_level_autograd_function
+from torch.autograd import forward_ad
+from torch.autograd.function import _SingleLevelFunction
+
+from sparse_engine.ops._vmap import by_columns, one_by_one
 
 try:
     from sparse_engine import _C
@@ -22,60 +28,113 @@ isa = _C.isa
 built_isas = _C.built_isas
 built_with_cuda = _C.built_with_cuda
 
+#: Whether a transform of ``torch.func`` looks on.
+inside_transform = torch._C._are_functorch_transforms_active
 
-def call(operation: torch._ops.OpOverload, *inputs: object) -> torch.Tensor:
-    """``operation(*inputs)``, without the cost of autograd where no input needs it."""
-    if torch.compiler.is_compiling() or needs_gradient(inputs):
-        return operation(*inputs)
-    with torch._C._AutoDispatchBelowAutograd():
-        return operation(*inputs)
+_library = torch.library.Library("sparse_engine", "IMPL")
+_differentiable: dict[torch._ops.OpOverload, Callable[..., Tensor]] = {}
+
+
+def call(operation: torch._ops.OpOverload, *inputs: object) -> Tensor:
+    """Run an operation that :func:`differentiable` knows: what a derivative is made of."""
+    return _differentiable[operation](*inputs)
 
 
 def in_eager_mode() -> bool:
-    """Whether neither ``torch.compile`` nor a transform of ``torch.func`` is looking on."""
-    return not (torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active())
+    """Whether neither a compiler, a transform nor forward-mode autograd looks on."""
+    return not (_recorded_elsewhere() or has_tangents())
 
 
 def differentiable(
-    operation: torch._ops.OpOverload, *, save: Callable, backward: Callable
-) -> Callable[..., torch.Tensor]:
-    """``operation``, with a gradient formula that all of PyTorch knows, at little cost per call.
+    operation: torch._ops.OpOverload,
+    *,
+    save: Callable,
+    backward: Callable,
+    jvp: Callable | None = None,
+    columns: int | None = None,
+) -> Callable[..., Tensor]:
+    """Give an operation derivatives that all of PyTorch knows, at little cost per call.
 
-    The formula is registered with the operation, so that ``torch.compile`` and ``torch.func`` find
-    it there. An ordinary eager call does not go that way, whose Python takes longer than many a
-    kernel: it records a plain :class:`torch.autograd.Function`, or nothing where no argument
-    requires a gradient.
+    They are the operation's own kernel for autograd, where ``torch.compile``, ``torch.func``,
+    ``torch.jit`` and ``torch.autograd.forward_ad`` find them. An ordinary eager call does not go
+    that way, which takes longer than many a kernel: it records a plain
+    :class:`torch.autograd.Function`, or nothing where no argument requires a gradient.
 
     Args:
         operation: a native operation.
-        save: ``save(ctx, inputs, output)``, keeps what ``backward`` needs.
+        save: ``save(ctx, inputs, output)``, keeps what ``backward`` needs, and ``jvp``.
         backward: ``backward(ctx, gradient)``, one gradient or None for each input.
-    """
-    torch.library.register_autograd(operation.name(), backward, setup_context=save)
+        jvp: ``jvp(ctx, *tangents)``, the tangent of each output from those of the inputs, of which
+            some are None. By default forward-mode derivatives are refused.
+        columns: which input is a matrix that the operation maps column by column, as ``torch.vmap``
+            can make use of. By default it runs the operation once for each sample.
 
-    def forward(ctx: object, *inputs: object) -> torch.Tensor:
+    Returns:
+        The operation as a function, which raises RuntimeError for a derivative that it lacks.
+    """
+    name = operation.name().split("::")[1]
+
+    def compute(*inputs: object) -> Tensor:
         with torch._C._AutoDispatchBelowAutograd():
-            output = operation(*inputs)
+            return operation(*inputs)
+
+    def forward(ctx: object, *inputs: object) -> Tensor:
+        output = compute(*inputs)
         save(ctx, inputs, output)
         return output
 
-    name = operation.name().split("::")[1]
+    def forward_at_level(ctx: object, *inputs: object) -> Tensor:
+        # The levels of nested transforms below this one have derivatives to record, too.
+        with torch.enable_grad(), forward_ad._set_fwd_grad_enabled(True):
+            return forward(ctx, *inputs)
+
+    derivatives = {
+        "backward": staticmethod(backward),
+        "jvp": staticmethod(_no_forward_mode(name) if jvp is None else jvp),
+    }
     function = type(
-        name,
-        (torch.autograd.Function,),
-        {"forward": staticmethod(forward), "backward": staticmethod(backward)},
+        name, (torch.autograd.Function,), derivatives | {"forward": staticmethod(forward)}
+    )
+    at_level = type(
+        name, (_SingleLevelFunction,), derivatives | {"forward": staticmethod(forward_at_level)}
     )
 
-    def run(*inputs: object) -> torch.Tensor:
-        if not in_eager_mode():
-            return operation(*inputs)
-        return function.apply(*inputs) if needs_gradient(inputs) else call(operation, *inputs)
+    def record(*inputs: object) -> Tensor:
+        if not (needs_gradient(inputs) or inside_transform() or has_tangents()):
+            return compute(*inputs)
+        with enable_single_level_autograd_function():
+            return at_level.apply(*inputs)
 
+    def vmap(info: object, in_dims: tuple, *inputs: object) -> tuple:
+        if columns is not None and all(
+            (dim is None) == (at != columns) for at, dim in enumerate(in_dims)
+        ):
+            return by_columns(operation, columns, in_dims[columns], inputs)
+        return one_by_one(operation, info.batch_size, in_dims, inputs)
+
+    _library.impl(name, record, "Autograd")
+    torch.library.register_vmap(operation.name(), vmap)
+
+    def run(*inputs: object) -> Tensor:
+        if _recorded_elsewhere():
+            return operation(*inputs)
+        if needs_gradient(inputs) or has_tangents():
+            return function.apply(*inputs)
+        return compute(*inputs)
+
+    _differentiable[operation] = run
     return run
 
 
+def keep(ctx: object, *inputs: Tensor | None) -> None:
+    """Save tensors for a backward pass and, where that may come, for a ``jvp``."""
+    ctx.save_for_backward(*inputs)
+    if inside_transform() or has_tangents():
+        ctx.save_for_forward(*inputs)
+
+
 def refuse_second_derivative(backward: torch._ops.OpOverload, twin: str) -> None:
-    """Makes the gradient of a backward operation an error that names the twin in plain torch."""
+    """Make the derivative of a backward operation an error that names the twin in plain torch."""
 
     def refuse(ctx: object, *gradients: object) -> None:
         raise RuntimeError(
@@ -83,11 +142,39 @@ def refuse_second_derivative(backward: torch._ops.OpOverload, twin: str) -> None
             f"sparse_engine.ops.{twin}, which is plain torch"
         )
 
-    torch.library.register_autograd(backward.name(), refuse)
+    differentiable(backward, save=lambda *_: None, backward=refuse, jvp=refuse)
+
+
+def keeps() -> bool:
+    """Whether a forward pass should keep what a backward pass needs; a trace may meet either."""
+    return torch.is_grad_enabled() or (not torch.compiler.is_compiling() and torch._C._is_tracing())
+
+
+def has_tangents() -> bool:
+    """Whether forward-mode autograd is on, so that tensors may have tangents."""
+    return forward_ad._current_level >= 0
 
 
 def needs_gradient(inputs: tuple) -> bool:
     """Whether autograd has something to record."""
     return torch.is_grad_enabled() and any(
-        isinstance(each, torch.Tensor) and each.requires_grad for each in inputs
+        isinstance(each, Tensor) and each.requires_grad for each in inputs
     )
+
+
+def _recorded_elsewhere() -> bool:
+    """Whether somebody else than autograd wants to see the operation itself."""
+    return torch.compiler.is_compiling() or inside_transform() or torch._C._is_tracing()
+
+
+def _no_forward_mode(name: str) -> Callable:
+    name = name.removesuffix("_forward")
+
+    def refuse(ctx: object, *tangents: object) -> None:
+        raise RuntimeError(
+            f"sparse_engine.ops.{name} has no forward-mode derivative; use reverse mode "
+            f"(torch.func.grad, vjp or jacrev), or sparse_engine.ops.{name}_ref, which is plain "
+            "torch"
+        )
+
+    return refuse

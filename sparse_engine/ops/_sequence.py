@@ -1,7 +1,8 @@
-"""Steps of a batch of sequences, which may have different lengths."""
+"""What the operations on whole sequences share: steps, lengths and limits."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -21,6 +22,11 @@ def steps_of(x: Tensor, batch_sizes: Tensor | None) -> Sequence[Tensor]:
 def joined(states: Sequence[Tensor], batch_sizes: Tensor | None) -> Tensor:
     """The inverse of :func:`steps_of`."""
     return torch.stack(tuple(states)) if batch_sizes is None else torch.cat(tuple(states))
+
+
+def finite(clip: float | None) -> float | None:
+    """A limit, or None for none: an exported program, which is JSON, cannot have an infinity."""
+    return None if clip == math.inf else clip
 
 
 def batch_of(x: Tensor, batch_sizes: Tensor | None) -> int:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sparse_engine.errors import InputError
+from sparse_engine.ops._fake import fake
 from sparse_engine.ops._gradients import where_needed
 from sparse_engine.ops._native import call, differentiable, native, refuse_second_derivative
 from sparse_engine.ops.pattern import Pattern
@@ -74,13 +75,13 @@ def conductance_ref(x: Tensor, synapses: Synapses, pattern: Pattern) -> tuple[Te
     return synapses.dense_sums(x, pattern)
 
 
-@torch.library.register_fake("sparse_engine::conductance_forward")
+@fake("conductance_forward")
 def _(x, values, mu, sigma, erev, crow, col, t_crow, t_col, permutation):
     columns, targets = x.shape[0], crow.numel() - 1
     return x.new_empty(columns, targets), x.new_empty(columns, targets)
 
 
-@torch.library.register_fake("sparse_engine::conductance_backward")
+@fake("conductance_backward")
 def _(dcurrent, dconductance, x, values, *others):
     return x.new_empty(x.shape), *(values.new_empty(values.shape) for _ in range(4))
 

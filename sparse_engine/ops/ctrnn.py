@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from sparse_engine.ops._autocast import as_activation, as_sum
+from sparse_engine.ops._fake import fake
 from sparse_engine.ops._gradients import where_needed
 from sparse_engine.ops._native import call, differentiable, native, refuse_second_derivative
+from sparse_engine.ops._sequence import finite
 from sparse_engine.ops.pattern import Pattern
 from sparse_engine.ops.solver import Euler, Solver
 
@@ -84,11 +85,10 @@ def ctrnn_and_final(
 ) -> tuple[Tensor, Tensor]:
     """:func:`ctrnn`, and the state after the last step as it goes on: not rounded."""
     solver = Euler() if solver is None else solver
-    clip = math.inf if clip is None else clip
     if x.device.type == "cpu":
         x = as_activation(x, values)
     h0 = None if h0 is None else as_sum(h0, values)
-    method = solver.nodes, solver.weights, unfolds, clip
+    method = solver.nodes, solver.weights, unfolds, finite(clip)
     h, h_n = _ctrnn(x, h0, dt, rate, values, *pattern, *method)
     return h, h_n if h.dtype != values.dtype else h[-1]
 
@@ -149,14 +149,14 @@ def integrate(
     return torch.stack(states)
 
 
-@torch.library.register_fake("sparse_engine::ctrnn_forward")
+@fake("ctrnn_forward")
 def _(x, h0, dt, rate, values, *pattern_and_options):
     _, batch, hidden = x.shape
     rounds = x.dtype != values.dtype
     return x.new_empty(x.shape), values.new_empty(batch if rounds else 0, hidden)
 
 
-@torch.library.register_fake("sparse_engine::ctrnn_backward")
+@fake("ctrnn_backward")
 def _(dh, dh_n, h, x, h0, dt, rate, values, *pattern_and_options):
     *_, wants_x, wants_dt, wants_values = pattern_and_options
     steps, batch, hidden = h.shape

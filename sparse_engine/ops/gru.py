@@ -6,8 +6,15 @@ import torch
 from torch import Tensor
 
 from sparse_engine.ops._autocast import as_activation, unfolded
+from sparse_engine.ops._fake import fake
 from sparse_engine.ops._gradients import of_input, where_needed
-from sparse_engine.ops._native import call, differentiable, native, refuse_second_derivative
+from sparse_engine.ops._native import (
+    call,
+    differentiable,
+    keeps,
+    native,
+    refuse_second_derivative,
+)
 from sparse_engine.ops._sequence import batch_of, joined, steps_of
 from sparse_engine.ops.pattern import Pattern
 
@@ -81,9 +88,7 @@ def gru_and_saved(
         x, b_input = x + b_input, None
     if x.device.type == "cpu":
         x, h0 = as_activation(x, values), None if h0 is None else as_activation(h0, values)
-    return _gru(
-        x, w_input, b_input, h0, bias, values, *pattern, batch_sizes, torch.is_grad_enabled()
-    )
+    return _gru(x, w_input, b_input, h0, bias, values, *pattern, batch_sizes, keeps())
 
 
 def reset_gates(saved: Tensor, batch_sizes: Tensor | None) -> Tensor:
@@ -122,7 +127,7 @@ def gru_ref(
     return joined(states, batch_sizes)
 
 
-@torch.library.register_fake("sparse_engine::gru_forward")
+@fake("gru_forward")
 def _(x, w_input, b_input, h0, bias, values, crow, *structure_and_options):
     *_, keep = structure_and_options
     rows, hidden = x.shape[:-1], (crow.numel() - 1) // 3
@@ -132,7 +137,7 @@ def _(x, w_input, b_input, h0, bias, values, crow, *structure_and_options):
     )
 
 
-@torch.library.register_fake("sparse_engine::gru_backward")
+@fake("gru_backward")
 def _(dh, h, saved, x, h0, values, *structure_and_options):
     *_, wants_v, wants_values = structure_and_options
     rows, hidden = h.shape[:-1], h.shape[-1]

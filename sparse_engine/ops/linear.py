@@ -9,7 +9,16 @@ from torch import Tensor
 
 from sparse_engine.errors import InputError
 from sparse_engine.ops._autocast import as_activation
-from sparse_engine.ops._native import call, in_eager_mode, native, needs_gradient
+from sparse_engine.ops._fake import fake
+from sparse_engine.ops._gradients import total
+from sparse_engine.ops._native import (
+    call,
+    differentiable,
+    in_eager_mode,
+    keep,
+    native,
+    needs_gradient,
+)
 from sparse_engine.ops.pattern import Pattern
 from sparse_engine.ops.spmm import empty_like_order, spmm
 from sparse_engine.ops.sums import column_sums
@@ -78,13 +87,13 @@ class _Linear(torch.autograd.Function):
         return dvalues, None, None, None, None, None, dx, dbias
 
 
-@torch.library.register_fake("sparse_engine::linear_backward")
+@fake("linear_backward")
 def _(values, crow, col, t_crow, t_col, permutation, x, dy):
     return torch.empty_like(values), empty_like_order(dy, x.shape[0])
 
 
 def _save(ctx, inputs, output):
-    ctx.save_for_backward(*inputs)
+    keep(ctx, *inputs)
 
 
 def _second_derivative(ctx, of_dvalues, of_dx):
@@ -102,6 +111,19 @@ def _second_derivative(ctx, of_dvalues, of_dx):
     return of_values, None, None, None, None, None, of_x, of_dy
 
 
-torch.library.register_autograd(
-    "sparse_engine::linear_backward", _second_derivative, setup_context=_save
-)
+def _jvp(ctx, of_values, *tangents):
+    values, *pattern, x, dy = ctx.saved_tensors
+    *_, of_x, of_dy = tangents
+    return (
+        total(
+            None if of_x is None else call(native.sddmm.default, *pattern, dy, of_x),
+            None if of_dy is None else call(native.sddmm.default, *pattern, of_dy, x),
+        ),
+        total(
+            None if of_values is None else call(native.spmm_t.default, of_values, *pattern, dy),
+            None if of_dy is None else call(native.spmm_t.default, values, *pattern, of_dy),
+        ),
+    )
+
+
+differentiable(native.linear_backward.default, save=_save, backward=_second_derivative, jvp=_jvp)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sparse_engine.ops._fake import fake
 from sparse_engine.ops._native import native
 from sparse_engine.ops.pattern import Links, Pattern
 from sparse_engine.ops.random_key import RandomKey, Use
@@ -115,8 +116,7 @@ def _best(links: Links, scores: Tensor, count: int, key: RandomKey | None) -> Pr
     return Predicted(cells, scores[cells])
 
 
-@torch.library.register_fake("sparse_engine::ch3_l3")
-@torch.library.register_fake("sparse_engine::ch2_l3n")
+@fake("ch3_l3", "ch2_l3n")
 def _(crow, col, t_crow, t_col, count, sample, seed, step, stream):
     found = torch.library.get_ctx().new_dynamic_size()
     return crow.new_empty(found), crow.new_empty(found, dtype=torch.float64)

@@ -8,9 +8,16 @@ import torch
 from torch import Tensor
 
 from sparse_engine.ops._autocast import as_activation, as_sum, unfolded
+from sparse_engine.ops._fake import fake
 from sparse_engine.ops._gradients import of_input, where_needed
-from sparse_engine.ops._native import call, differentiable, native, refuse_second_derivative
-from sparse_engine.ops._sequence import batch_of, joined, steps_of
+from sparse_engine.ops._native import (
+    call,
+    differentiable,
+    keeps,
+    native,
+    refuse_second_derivative,
+)
+from sparse_engine.ops._sequence import batch_of, finite, joined, steps_of
 from sparse_engine.ops.pattern import Pattern
 
 
@@ -112,8 +119,8 @@ def lstm_and_saved(
         *p_pattern,
         *pattern,
         batch_sizes,
-        math.inf if cell_clip is None else cell_clip,
-        torch.is_grad_enabled(),
+        finite(cell_clip),
+        keeps(),
     )
 
 
@@ -158,7 +165,7 @@ def lstm_ref(
     return joined(states, batch_sizes), torch.cat([c, *reversed(ended)])
 
 
-@torch.library.register_fake("sparse_engine::lstm_forward")
+@fake("lstm_forward")
 def _(x, w_input, h0, c0, bias, values, *structure_and_options):
     *_, crow, _, t_crow, _, _, batch_sizes, _, keep = structure_and_options
     rows, hidden, outputs = x.shape[:-1], (crow.numel() - 1) // 4, t_crow.numel() - 1
@@ -171,7 +178,7 @@ def _(x, w_input, h0, c0, bias, values, *structure_and_options):
     )
 
 
-@torch.library.register_fake("sparse_engine::lstm_backward")
+@fake("lstm_backward")
 def _(dh, dc_n, h, saved, x, h0, c0, values, p_values, *structure_and_options):
     *_, crow, _, _, _, _, _, _, wants_v, wants_values = structure_and_options
     rows, outputs, hidden = h.shape[:-1], h.shape[-1], (crow.numel() - 1) // 4

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from sparse_engine.ops._autocast import as_activation, as_sum
+from sparse_engine.ops._fake import fake
 from sparse_engine.ops._gradients import where_needed
 from sparse_engine.ops._native import call, differentiable, native, refuse_second_derivative
 from sparse_engine.ops.conductance import Synapses
@@ -96,14 +97,14 @@ def ltc_ref(
     return torch.stack(states)
 
 
-@torch.library.register_fake("sparse_engine::ltc_forward")
+@fake("ltc_forward")
 def _(current, conductance, h0, cm, *others):
     _, batch, hidden = current.shape
     rounds = current.dtype != cm.dtype
     return current.new_empty(current.shape), cm.new_empty(batch if rounds else 0, hidden)
 
 
-@torch.library.register_fake("sparse_engine::ltc_backward")
+@fake("ltc_backward")
 def _(dh, dh_n, h, current, conductance, h0, cm, values, *others):
     _, batch, hidden = h.shape
     return (

@@ -8,9 +8,16 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from sparse_engine.ops._fake import fake
 from sparse_engine.ops._gradients import where_needed
-from sparse_engine.ops._native import call, differentiable, native, refuse_second_derivative
-from sparse_engine.ops._sequence import batch_of, joined, steps_of
+from sparse_engine.ops._native import (
+    call,
+    differentiable,
+    keeps,
+    native,
+    refuse_second_derivative,
+)
+from sparse_engine.ops._sequence import batch_of, finite, joined, steps_of
 from sparse_engine.ops.norm import Norm
 from sparse_engine.ops.pattern import Pattern
 
@@ -71,8 +78,8 @@ def normed_lstm(
         batch_sizes,
         norm.eps,
         c_norm.eps,
-        math.inf if cell_clip is None else cell_clip,
-        torch.is_grad_enabled(),
+        finite(cell_clip),
+        keeps(),
     )
     return h, c_n
 
@@ -121,7 +128,7 @@ def normed_lstm_ref(
     return normed_lstm_by(lambda h: h @ weight.T, x, h0, c0, norm, c_norm, **options)
 
 
-@torch.library.register_fake("sparse_engine::normed_lstm_forward")
+@fake("normed_lstm_forward")
 def _(x, h0, c0, gain, bias, c_gain, c_bias, values, *structure_and_options):
     *_, t_crow, _, _, batch_sizes, _, _, _, keep = structure_and_options
     rows, hidden = x.shape[:-1], t_crow.numel() - 1
@@ -136,7 +143,7 @@ def _(x, h0, c0, gain, bias, c_gain, c_bias, values, *structure_and_options):
     )
 
 
-@torch.library.register_fake("sparse_engine::normed_lstm_backward")
+@fake("normed_lstm_backward")
 def _(dh, dc_n, h, saved, moments, x, h0, c0, *norms_and_structure):
     *_, values, _, _, _, _, _, _, _, wants_x, wants_values = norms_and_structure
     rows, hidden = h.shape[:-1], h.shape[-1]

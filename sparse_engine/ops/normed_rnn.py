@@ -7,8 +7,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from sparse_engine.ops._fake import fake
 from sparse_engine.ops._gradients import where_needed
-from sparse_engine.ops._native import call, differentiable, native, refuse_second_derivative
+from sparse_engine.ops._native import (
+    call,
+    differentiable,
+    keeps,
+    native,
+    refuse_second_derivative,
+)
 from sparse_engine.ops._sequence import batch_of, joined, steps_of
 from sparse_engine.ops.norm import Norm
 from sparse_engine.ops.pattern import Pattern
@@ -53,7 +60,7 @@ def normed_rnn(
         raise ValueError(f"expected nonlinearity 'tanh' or 'relu', found {nonlinearity!r}")
     gain, bias, eps = norm
     structure = (*pattern, batch_sizes, eps, ACTIVATIONS[nonlinearity])
-    return _normed_rnn(x, h0, gain, bias, values, *structure, torch.is_grad_enabled())[0]
+    return _normed_rnn(x, h0, gain, bias, values, *structure, keeps())[0]
 
 
 def normed_rnn_by(
@@ -90,7 +97,7 @@ def normed_rnn_ref(
     return normed_rnn_by(lambda h: h @ weight.T, x, h0, norm, **options)
 
 
-@torch.library.register_fake("sparse_engine::normed_rnn_forward")
+@fake("normed_rnn_forward")
 def _(x, h0, gain, bias, values, *structure_and_options):
     *_, keep = structure_and_options
     kept = x.shape[0] if keep else 0
@@ -101,7 +108,7 @@ def _(x, h0, gain, bias, values, *structure_and_options):
     )
 
 
-@torch.library.register_fake("sparse_engine::normed_rnn_backward")
+@fake("normed_rnn_backward")
 def _(dh, h, saved, moments, h0, gain, values, *structure_and_options):
     *_, wants_x, wants_values = structure_and_options
     hidden = h.shape[-1]

@@ -6,8 +6,15 @@ import torch
 from torch import Tensor
 
 from sparse_engine.ops._autocast import as_activation, as_sum
+from sparse_engine.ops._fake import fake
 from sparse_engine.ops._gradients import where_needed
-from sparse_engine.ops._native import call, differentiable, native, refuse_second_derivative
+from sparse_engine.ops._native import (
+    call,
+    differentiable,
+    keeps,
+    native,
+    refuse_second_derivative,
+)
 from sparse_engine.ops.pattern import Pattern
 
 
@@ -58,7 +65,7 @@ def on_lstm(
     if x.device.type == "cpu":
         x, h0 = as_activation(x, values), None if h0 is None else as_activation(h0, values)
     c0 = None if c0 is None else as_sum(c0, values)
-    h, c_n, *_ = _on_lstm(x, h0, c0, bias, values, *pattern, torch.is_grad_enabled())
+    h, c_n, *_ = _on_lstm(x, h0, c0, bias, values, *pattern, keeps())
     return h, c_n
 
 
@@ -91,7 +98,7 @@ def on_lstm_ref(
     return torch.stack(states), c
 
 
-@torch.library.register_fake("sparse_engine::on_lstm_forward")
+@fake("on_lstm_forward")
 def _(x, h0, c0, bias, values, crow, col, t_crow, t_col, permutation, keep):
     (steps, batch, rows), hidden = x.shape, t_crow.numel() - 1
     kept = steps if keep else 0
@@ -103,7 +110,7 @@ def _(x, h0, c0, bias, values, crow, col, t_crow, t_col, permutation, keep):
     )
 
 
-@torch.library.register_fake("sparse_engine::on_lstm_backward")
+@fake("on_lstm_backward")
 def _(dh, dc_n, h, c, saved, h0, c0, values, crow, *pattern_and_options):
     *_, wants_x, wants_values = pattern_and_options
     (steps, batch, hidden), rows = h.shape, crow.numel() - 1

@@ -9,7 +9,14 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from sparse_engine.ops._autocast import as_activation, as_sum
-from sparse_engine.ops._native import call, differentiable, native, refuse_second_derivative
+from sparse_engine.ops._fake import fake
+from sparse_engine.ops._native import (
+    call,
+    differentiable,
+    keeps,
+    native,
+    refuse_second_derivative,
+)
 from sparse_engine.ops.pattern import Pattern
 
 
@@ -83,7 +90,7 @@ def rhn_and_states(
     if x.device.type == "cpu":
         x, s0 = as_activation(x, links), None if s0 is None else as_activation(s0, links)
     tensors = [tensor for pattern in patterns for tensor in pattern]
-    y, saved = _rhn(x, s0, mask, bias, links, tensors, torch.is_grad_enabled())
+    y, saved = _rhn(x, s0, mask, bias, links, tensors, keeps())
     return y, saved[..., -y.shape[2] :].detach()
 
 
@@ -111,7 +118,7 @@ def rhn_ref(
     return torch.stack(outputs)
 
 
-@torch.library.register_fake("sparse_engine::rhn_forward")
+@fake("rhn_forward")
 def _(x, s0, mask, bias, values, patterns, keep):
     (steps, _, batch, rows), depth = x.shape, len(patterns) // 5
     hidden = patterns[2].numel() - 1
@@ -121,7 +128,7 @@ def _(x, s0, mask, bias, values, patterns, keep):
     )
 
 
-@torch.library.register_fake("sparse_engine::rhn_backward")
+@fake("rhn_backward")
 def _(dy, saved, mask, values, patterns, fed, wants_x, wants_s0, wants_values):
     steps, depth, batch, _ = saved.shape
     rows, hidden = patterns[0].numel() - 1, dy.shape[2]

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from sparse_engine.ops._autocast import as_activation
+from sparse_engine.ops._fake import fake
 from sparse_engine.ops._gradients import of_input, where_needed
 from sparse_engine.ops._native import call, differentiable, native, refuse_second_derivative
 from sparse_engine.ops._sequence import batch_of, joined, steps_of
@@ -82,12 +83,12 @@ def rnn_ref(
     return joined(states, batch_sizes)
 
 
-@torch.library.register_fake("sparse_engine::rnn_forward")
+@fake("rnn_forward")
 def _(x, w_input, h0, bias, values, crow, *structure_and_options):
     return x.new_empty(*x.shape[:-1], crow.numel() - 1)
 
 
-@torch.library.register_fake("sparse_engine::rnn_backward")
+@fake("rnn_backward")
 def _(dh, h, x, h0, values, *structure_and_options):
     *_, wants_dz, wants_values = structure_and_options
     hidden = h.shape[-1]

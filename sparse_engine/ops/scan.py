@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sparse_engine.ops._fake import fake
 from sparse_engine.ops._native import native
 from sparse_engine.ops.pattern import Links
 
@@ -43,7 +44,7 @@ def scan_absent_ref(
     return block.abs().flatten()[cells], cells + first_row * links.in_features
 
 
-@torch.library.register_fake("sparse_engine::scan_absent")
+@fake("scan_absent")
 def _(block, crow, col, in_features, first_row, above):
     found = torch.library.get_ctx().new_dynamic_size()
     return block.new_empty(found), crow.new_empty(found)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from sparse_engine.ops._autocast import summed_dtype
-from sparse_engine.ops._native import call, differentiable, native
+from sparse_engine.ops._fake import fake
+from sparse_engine.ops._gradients import total
+from sparse_engine.ops._native import call, differentiable, keep, native
 from sparse_engine.ops.pattern import Pattern
 
 
 def sddmm(pattern: Pattern, a: Tensor, b: Tensor) -> Tensor:
     """``(a @ b.T)[rows, cols]`` at the links, without forming the product.
 
-    Differentiable in ``a`` and ``b``, to any order.
+    Differentiable in ``a`` and ``b``, to any order, in forward and reverse mode.
 
     Args:
         pattern: links of an ``out_features x in_features`` matrix.
@@ -35,13 +36,13 @@ def sddmm_ref(pattern: Pattern, a: Tensor, b: Tensor) -> Tensor:
     return (a @ b.T)[pattern.rows(), pattern.col.long()]
 
 
-@torch.library.register_fake("sparse_engine::sddmm")
+@fake("sddmm")
 def _(crow, col, t_crow, t_col, permutation, a, b):
     return a.new_empty(col.numel(), dtype=summed_dtype(a.dtype))
 
 
 def _save(ctx, inputs, output):
-    ctx.save_for_backward(*inputs)
+    keep(ctx, *inputs)
 
 
 def _backward(ctx, dvalues):
@@ -51,4 +52,13 @@ def _backward(ctx, dvalues):
     return None, None, None, None, None, da, db
 
 
-_sddmm = differentiable(native.sddmm.default, save=_save, backward=_backward)
+def _jvp(ctx, *tangents):
+    *pattern, a, b = ctx.saved_tensors
+    *_, of_a, of_b = tangents
+    return total(
+        None if of_a is None else call(native.sddmm.default, *pattern, of_a, b),
+        None if of_b is None else call(native.sddmm.default, *pattern, a, of_b),
+    )
+
+
+_sddmm = differentiable(native.sddmm.default, save=_save, backward=_backward, jvp=_jvp)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from sparse_engine.ops._autocast import as_activation
-from sparse_engine.ops._native import call, differentiable, native
+from sparse_engine.ops._fake import fake
+from sparse_engine.ops._gradients import total
+from sparse_engine.ops._native import call, differentiable, keep, native
 from sparse_engine.ops.pattern import Pattern
 from sparse_engine.ops.sums import column_sums
 
@@ -14,9 +15,10 @@ from sparse_engine.ops.sums import column_sums
 def spmm(values: Tensor, pattern: Pattern, x: Tensor, bias: Tensor | None = None) -> Tensor:
     """``W @ x + bias[:, None]``, with W given by its links.
 
-    Differentiable in ``values``, ``x`` and ``bias``, to any order. With float32 values, x may be
-    bfloat16, and becomes it under ``torch.autocast(x.device.type, torch.bfloat16)``: products and
-    sums are taken in float32, and each result is rounded once, to within 2^-8 of itself.
+    Differentiable in ``values``, ``x`` and ``bias``, to any order, in forward and reverse mode.
+    With float32 values, x may be bfloat16, and becomes it under
+    ``torch.autocast(x.device.type, torch.bfloat16)``: products and sums are taken in float32, and
+    each result is rounded once, to within 2^-8 of itself.
 
     Args:
         values: float32 or float64 ``[nnz]``.
@@ -57,18 +59,18 @@ def empty_like_order(x: Tensor, features: int) -> Tensor:
     return x.new_empty(features, x.shape[1])
 
 
-@torch.library.register_fake("sparse_engine::spmm")
+@fake("spmm")
 def _(values, crow, col, t_crow, t_col, permutation, x, bias):
     return empty_like_order(x, crow.numel() - 1)
 
 
-@torch.library.register_fake("sparse_engine::spmm_t")
+@fake("spmm_t")
 def _(values, crow, col, t_crow, t_col, permutation, y):
     return empty_like_order(y, t_crow.numel() - 1)
 
 
 def _save(ctx, inputs, output):
-    ctx.save_for_backward(*inputs[:7])
+    keep(ctx, *inputs[:7])
 
 
 def _spmm_backward(ctx, dy):
@@ -88,5 +90,28 @@ def _spmm_t_backward(ctx, dx):
     return dvalues, None, None, None, None, None, dy
 
 
-_spmm = differentiable(native.spmm.default, save=_save, backward=_spmm_backward)
-_spmm_t = differentiable(native.spmm_t.default, save=_save, backward=_spmm_t_backward)
+def _spmm_jvp(ctx, of_values, *tangents):
+    values, *pattern, x = ctx.saved_tensors
+    *_, of_x, of_bias = tangents
+    return total(
+        None if of_values is None else call(native.spmm.default, of_values, *pattern, x, None),
+        None if of_x is None else call(native.spmm.default, values, *pattern, of_x, None),
+        None if of_bias is None else of_bias[:, None].to(x.dtype).expand(-1, x.shape[1]),
+    )
+
+
+def _spmm_t_jvp(ctx, of_values, *tangents):
+    values, *pattern, y = ctx.saved_tensors
+    *_, of_y = tangents
+    return total(
+        None if of_values is None else call(native.spmm_t.default, of_values, *pattern, y),
+        None if of_y is None else call(native.spmm_t.default, values, *pattern, of_y),
+    )
+
+
+_spmm = differentiable(
+    native.spmm.default, save=_save, backward=_spmm_backward, jvp=_spmm_jvp, columns=6
+)
+_spmm_t = differentiable(
+    native.spmm_t.default, save=_save, backward=_spmm_t_backward, jvp=_spmm_t_jvp, columns=6
+)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from sparse_engine.ops._fake import fake
 from sparse_engine.ops._native import native
 from sparse_engine.ops.pattern import Links
 from sparse_engine.ops.random_key import RandomKey, Use
@@ -92,8 +92,7 @@ def smallest(scores: Tensor, count: int, *, above: float | None = None) -> Tenso
     Raises:
         ValueError: an entry is NaN, so that there is no order.
     """
-    bound = math.nan if above is None else above
-    return native.smallest(scores.contiguous(), count, bound, False)
+    return native.smallest(scores.contiguous(), count, above, False)
 
 
 def smallest_ref(scores: Tensor, count: int, *, above: float | None = None) -> Tensor:
@@ -111,7 +110,7 @@ def largest(scores: Tensor, count: int, *, below: float | None = None) -> Tensor
 
     Equals ``smallest(-scores, count, above=-below)``.
     """
-    bound = math.nan if below is None else -below
+    bound = None if below is None else -below
     return native.smallest(scores.contiguous(), count, bound, True)
 
 
@@ -166,24 +165,26 @@ def carry_ref(tensor: Tensor, slot_map: Tensor, size: int) -> Tensor:
     return moved
 
 
-@torch.library.register_fake("sparse_engine::check_csr")
+@fake("check_csr")
 def _(crow, col, in_features):
     return None
 
 
-@torch.library.register_fake("sparse_engine::transpose")
+@fake("transpose")
 def _(crow, col, in_features):
     return crow.new_empty(in_features + 1), torch.empty_like(col), torch.empty_like(col)
 
 
-@torch.library.register_fake("sparse_engine::sample_absent")
+@fake("sample_absent")
 def _(crow, col, in_features, dropped, count, seed, step, stream):
     return crow.new_empty(count)
 
 
-@torch.library.register_fake("sparse_engine::rewire")
+@fake("rewire")
 def _(crow, col, in_features, keep, cells):
-    links = torch.library.get_ctx().new_dynamic_size()
+    # How many of the old links stay is for the data to say, unless there are none.
+    empty = isinstance(col.numel(), int) and col.numel() == 0
+    links = cells.numel() if empty else torch.library.get_ctx().new_dynamic_size()
     return (
         torch.empty_like(crow),
         col.new_empty(links),
@@ -192,21 +193,21 @@ def _(crow, col, in_features, keep, cells):
     )
 
 
-@torch.library.register_fake("sparse_engine::smallest")
+@fake("smallest")
 def _(scores, count, above, negate):
     return torch.empty_like(scores, dtype=torch.bool)
 
 
-@torch.library.register_fake("sparse_engine::nearest_zero")
+@fake("nearest_zero")
 def _(values, share):
     return torch.empty_like(values, dtype=torch.bool)
 
 
-@torch.library.register_fake("sparse_engine::carry_")
+@fake("carry_")
 def _(tensor, slot_map):
     return None
 
 
-@torch.library.register_fake("sparse_engine::carry")
+@fake("carry")
 def _(tensor, slot_map, size):
     return tensor.new_empty(size)

@@ -1,15 +1,17 @@
-"""A network that is trained and rewired under DistributedDataParallel."""
+"""A network that is trained and rewired under DistributedDataParallel, and under fully_shard."""
 
 import copy
 
 import pytest
 import torch
 from torch import distributed
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
-from sparse_engine.nn import SparseLSTM
+from sparse_engine.nn import SparseLSTM, SparseWeight
 from sparse_engine.testing import assert_valid
-from sparse_engine.topology import Dynamic, Magnitude, Uniform
+from sparse_engine.topology import SET, Dynamic, ErdosRenyi, Magnitude, Uniform, wire
 
 DEVICES = [pytest.param("cpu", id="on_cpu")]
 if torch.cuda.is_available():
@@ -49,3 +51,37 @@ def test_trains_and_rewires_as_without(alone, where):
     assert_valid(wrapped.weight_hh_l0)
     for name, tensor in plain.state_dict().items():
         assert torch.equal(wrapped.state_dict()[name], tensor), name
+
+
+@pytest.mark.cpu
+def test_sharded_networks_train_and_refuse_to_be_rewired(alone):
+    plain = SparseLSTM(5, 40, density=0.1)
+    sharded, x = copy.deepcopy(plain), torch.randn(6, 3, 5)
+    fully_shard(sharded, mesh=init_device_mesh("cpu", (1,)))
+    for network in (plain, sharded):
+        optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
+        for _ in range(2):
+            optimizer.zero_grad()
+            network(x)[0].square().mean().backward()
+            optimizer.step()
+    before = plain.weight_hh_l0.values
+    assert torch.equal(sharded.weight_hh_l0.values.full_tensor(), before)
+    with pytest.raises(ValueError, match=r"expected all values of SparseWeight.*ignored_params"):
+        SET(sharded, optimizer, every=1).step()
+    with pytest.raises(ValueError, match=r"expected all values of SparseWeight.*ignored_params"):
+        wire(sharded, ErdosRenyi(density=0.2))
+    assert torch.equal(sharded.weight_hh_l0.values.full_tensor(), before)
+    assert torch.equal(sharded.weight_hh_l0.col_indices, plain.weight_hh_l0.col_indices)
+
+
+@pytest.mark.cpu
+def test_sparse_weights_that_are_not_sharded_are_rewired(alone):
+    plain = SparseLSTM(5, 40, density=0.1)
+    sharded, x = copy.deepcopy(plain), torch.randn(6, 3, 5)
+    weights = [each for each in sharded.modules() if isinstance(each, SparseWeight)]
+    whole = {values for weight in weights for values in weight.parameters()}
+    fully_shard(sharded, mesh=init_device_mesh("cpu", (1,)), ignored_params=whole)
+    train(plain, plain, x)
+    train(sharded, sharded, x)
+    assert torch.equal(sharded.weight_hh_l0.values, plain.weight_hh_l0.values)
+    assert torch.equal(sharded(x)[0], plain(x)[0])

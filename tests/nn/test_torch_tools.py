@@ -2,6 +2,7 @@
 
 import copy
 import io
+import math
 from functools import partial
 
 import pytest
@@ -10,51 +11,28 @@ from torch import nn
 from torch.func import functional_call
 from torch.nn.utils import parametrize
 from torch.testing import assert_close
+from torch.utils._pytree import tree_leaves
 
-from sparse_engine.nn import (
-    SparseCTRNN,
-    SparseGRU,
-    SparseLinear,
-    SparseLSTM,
-    SparseLTC,
-    SparseNeuralODE,
-    SparseONLSTM,
-    SparseRHN,
-    SparseRNN,
-)
+from sparse_engine.nn import SparseLinear, SparseRNN
+from sparse_engine.testing import CELLS, output_of, packaged_output
 from sparse_engine.topology import SET
 
-NETWORKS = {
-    "rnn": SparseRNN,
-    "lstm": SparseLSTM,
-    "normed rnn": partial(SparseRNN, layer_norm=True),
-    "normed lstm": partial(SparseLSTM, layer_norm=True),
-    "gru": SparseGRU,
-    "rhn": partial(SparseRHN, recurrence_depth=2),
-    "on_lstm": partial(SparseONLSTM, chunk_size=7),
-    "ctrnn": SparseCTRNN,
-    "neural_ode": SparseNeuralODE,
-    "ltc": SparseLTC,
-}
 MODULES = {
     "linear": lambda: SparseLinear(6, 21, density=0.3),
     **{
         name: lambda kind=kind: kind(6, 21, 2, density=0.3, bidirectional=True)
-        for name, kind in NETWORKS.items()
+        for name, kind in CELLS.items()
     },
 }
 EVERY = pytest.mark.parametrize("kind", MODULES)
-
-
-def output_of(module, *inputs):
-    y = module(*inputs)
-    return y[0] if isinstance(y, tuple) else y
 
 
 @EVERY
 def test_an_exported_program_computes_the_same(kind):
     module, x = MODULES[kind]().eval(), torch.randn(7, 3, 6)
     program = torch.export.export(module, (x,))
+    for node in program.graph.nodes:  # what JSON cannot say would be read as a string
+        assert all(math.isfinite(a) for a in tree_leaves(node.args) if isinstance(a, float))
     file = io.BytesIO()
     torch.export.save(program, file)
     file.seek(0)
@@ -62,13 +40,44 @@ def test_an_exported_program_computes_the_same(kind):
     assert torch.equal(output_of(loaded, x), output_of(module, x))
 
 
+@pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec:FutureWarning")  # in torch
+@pytest.mark.parametrize("cell", ["lstm", "ctrnn"])
+def test_a_package_computes_the_same(cell, tmp_path):
+    module, x = CELLS[cell](6, 21, density=0.3), torch.randn(7, 3, 6)
+    assert_close(packaged_output(module, x, tmp_path), output_of(module, x))
+
+
+@pytest.mark.parametrize("cell", ["lstm", "normed lstm", "ctrnn"])
+def test_an_infinite_limit_is_none(cell):
+    module, x = CELLS[cell](6, 21, density=0.3, cell_clip=math.inf), torch.randn(7, 3, 6)
+    y = output_of(module, x)
+    module.cell_clip = None
+    assert torch.equal(y, output_of(module, x))
+
+
+@EVERY
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+def test_a_trace_has_the_same_gradients(kind):
+    module, x = MODULES[kind](), torch.randn(7, 3, 6)
+    file = io.BytesIO()
+    torch.jit.save(torch.jit.trace(module, (x,)), file)
+    file.seek(0)
+    traced = torch.jit.load(file)
+    for each in (x, torch.randn(5, 4, 6)):
+        assert torch.equal(output_of(traced, each), output_of(module, each))
+    own, other = (
+        torch.autograd.grad(output_of(each, x).square().sum(), [*each.parameters()])
+        for each in (module, traced)
+    )
+    assert_close(other, own)
+
+
 @EVERY
 def test_functional_call_takes_other_parameters(kind):
     module, x = MODULES[kind](), torch.randn(7, 3, 6)
     expected = output_of(module, x)
     doubled = {name: 2 * value.detach() for name, value in module.named_parameters()}
-    actual = functional_call(module, doubled, (x,))
-    actual = actual[0] if isinstance(actual, tuple) else actual
+    actual = output_of(partial(functional_call, module, doubled), (x,))
     assert torch.equal(output_of(module, x), expected)
     with torch.no_grad():
         for parameter in module.parameters():

@@ -3,6 +3,7 @@
 import inspect
 
 import pytest
+import torch
 
 from sparse_engine.testing import assert_valid
 from sparse_engine.topology import (
@@ -46,6 +47,20 @@ def test_the_wiring_does_not_depend_on_threads(build, train, threads):
         train(parts, 0, 22)
         hashes.append([topology_hash(weight) for weight in parts.rule.weights])
     assert hashes[0] == hashes[1]
+
+
+def test_the_default_device_decides_nothing(build, train, assert_same):
+    first, second = build(5), build(5)
+    train(first, 0, 22)
+    step = second.rule.step
+
+    def step_elsewhere():
+        with torch.device("meta"):
+            step()
+
+    second.rule.step = step_elsewhere
+    train(second, 0, 22)
+    assert_same(first, second)
 
 
 def test_the_number_of_links_is_exact(method, build, train):

@@ -1,0 +1,127 @@
+"""How the links and values of a sparse weight come from a state dict."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
+
+from sparse_engine.nn._checks import check_saved
+from sparse_engine.ops import Pattern
+
+
+class WeightState(nn.Module):
+    """A module that loads a pattern and what belongs to its links, also of another number of links.
+
+    A subclass says by ``_saved`` which entries a state dict has, and how they are replaced.
+    """
+
+    _saved: tuple[str, ...]
+
+    def _of_links(self) -> tuple[str, ...]:
+        """Name the saved entries that have one number for each link."""
+        return self.link_parameters
+
+    @torch.no_grad()
+    def _restore(self, saved: Mapping[str, Tensor]) -> None:
+        """Take over the entries of a state dict, or raise ValueError and change nothing."""
+        pattern = self._saved_pattern(saved)
+        entries = self._saved_entries(saved, pattern.nnz)
+        if entries.keys() >= {*self.link_parameters}:
+            self._replace(pattern, **{name: entries.pop(name) for name in self.link_parameters})
+        else:
+            self._hold_pattern(pattern)
+        for name, each in entries.items():
+            getattr(self, name).copy_(each)
+
+    def _state(self) -> list[str]:
+        """List the names in a state dict; of what is computed, those that it is computed from."""
+        held = {**self._parameters, **self._buffers}.keys() - self._non_persistent_buffers_set
+        return [*(name for name in self._saved if name in held), *sorted(held - {*self._saved})]
+
+    def _saved_pattern(self, saved: Mapping[str, Tensor]) -> Pattern:
+        crow, col = (saved[name].cpu().clone() for name in ("crow_indices", "col_indices"))
+        return Pattern.from_csr(crow, col, self.shape)
+
+    def _assign(self, saved: Mapping[str, Tensor]) -> None:
+        """Takes over the tensors of a state dict themselves, or raises ValueError as _restore."""
+        crow, col = saved["crow_indices"], saved["col_indices"]
+        pattern = Pattern.from_csr(crow, col, self.shape)
+        entries = self._saved_entries(saved, pattern.nnz)
+        self._set_pattern_buffers(pattern)
+        for name, each in entries.items():
+            own = getattr(self, name)
+            if isinstance(own, nn.Parameter):
+                each = each if isinstance(each, nn.Parameter) else nn.Parameter(each)
+                each.requires_grad_(own.requires_grad)
+            setattr(self, name, each)
+
+    def _saved_entries(self, saved: Mapping[str, Tensor], nnz: int) -> dict[str, Tensor]:
+        """Return what a state dict has beside a pattern of ``nnz`` links, or raise ValueError."""
+        entries = {name: each for name, each in saved.items() if not name.endswith("_indices")}
+        of_links = {*self._of_links()}
+        if nnz != self.nnz and not entries.keys() >= of_links:
+            raise ValueError(
+                f"expected {self.nnz} links, as many as the parametrized weight has, found {nnz}"
+            )
+        for name, each in entries.items():
+            own = getattr(self, name)
+            shape = [nnz] if name in of_links else [*own.shape]
+            if [*each.shape] != shape:
+                raise ValueError(f"expected {name} of shape {shape}, found {[*each.shape]}")
+            check_saved(name, each, own)
+        return entries
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> WeightState:
+        had_links = not self.crow_indices.is_meta
+        super()._apply(fn, recurse)
+        if not had_links and not self.crow_indices.is_meta:
+            # After to_empty() the pattern is what was in memory. Kernels refuse pointers of zeros.
+            self.crow_indices.zero_()
+            self._t_crow.zero_()
+        return self
+
+    def _load_from_state_dict(
+        self,
+        state_dict: Mapping[str, Tensor],
+        prefix: str,
+        local_metadata: dict,
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        of_torch = local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        for hook in self._load_state_dict_pre_hooks.values():
+            hook(state_dict, prefix, *of_torch)
+        names = self._state()
+        absent = [prefix + name for name in names if prefix + name not in state_dict]
+        if strict:
+            missing_keys += absent
+            unexpected_keys += [
+                key
+                for key in state_dict
+                if key.startswith(prefix)
+                and key.removeprefix(prefix) not in names
+                and not (is_parametrized(self) and key.startswith(f"{prefix}parametrizations."))
+            ]
+        if absent:
+            return
+        saved = {name: state_dict[prefix + name] for name in names}
+        assign = local_metadata.get("assign_to_params_buffers", False)
+        lost = any(getattr(self, name).is_meta and not saved[name].is_meta for name in names)
+        if lost and not assign:
+            warnings.warn(
+                f"loading a state dict into {prefix.removesuffix('.') or 'a weight'} on the meta "
+                "device does nothing; load_state_dict(assign=True) takes over its tensors, and "
+                "to_empty() makes room for them",
+                stacklevel=2,
+            )
+            return
+        try:
+            (self._assign if assign else self._restore)(saved)
+        except ValueError as error:
+            error_msgs.append(f"{prefix.removesuffix('.') or 'the weight'}: {error}")

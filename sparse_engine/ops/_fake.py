@@ -1,0 +1,83 @@
+"""Shapes of results where there is no data: on meta tensors, and for the compiler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+#: What a PackedSequence has on the CPU, wherever its data are.
+ON_CPU = "batch_sizes"
+
+
+def fake(*operations: str) -> Callable[[Callable], Callable]:
+    """Register a function as the fake kernel of native operations, behind checks.
+
+    The checks are those without which nobody else would notice: torch runs a fake kernel where any
+    tensor is on the meta device, and would take uninitialised memory for its result.
+
+    Args:
+        operations: their names.
+
+    Returns:
+        A decorator of a function with the operation's arguments, which returns empty tensors of the
+        shapes, dtypes and device of the results.
+    """
+
+    def register(shapes: Callable) -> Callable:
+        for name in operations:
+            torch.library.register_fake(f"sparse_engine::{name}", _checked(name, shapes))
+        return shapes
+
+    return register
+
+
+def _checked(operation: str, shapes: Callable) -> Callable:
+    schema = getattr(torch.ops.sparse_engine, operation).default._schema
+    names = [argument.name for argument in schema.arguments]
+
+    def run(*arguments: object) -> object:
+        given = dict(zip(names, arguments, strict=True))
+        tensors = {
+            name: each
+            for name, argument in given.items()
+            for each in tree_leaves(argument)
+            if isinstance(each, Tensor) and name != ON_CPU
+        }
+        _check_devices(operation, tensors)
+        _check_dtypes(operation, tensors)
+        _check_links(given)
+        return shapes(*arguments)
+
+    return run
+
+
+def _check_devices(operation: str, tensors: dict[str, Tensor]) -> None:
+    (first, device), *others = ((name, each.device) for name, each in tensors.items())
+    for name, other in others:
+        if other != device:
+            raise ValueError(
+                f"expected all tensors of sparse_engine.{operation} on one device, found {first} "
+                f"on {device} and {name} on {other}"
+            )
+
+
+def _check_dtypes(operation: str, tensors: dict[str, Tensor]) -> None:
+    floating = {name: each.dtype for name, each in tensors.items() if each.is_floating_point()}
+    if len({*floating.values()} - {torch.bfloat16}) > 1 or (
+        torch.bfloat16 in floating.values() and torch.float64 in floating.values()
+    ):
+        found = ", ".join(f"{name} of {dtype}" for name, dtype in floating.items())
+        raise ValueError(f"expected one dtype in sparse_engine.{operation}, found {found}")
+
+
+def _check_links(given: dict[str, object]) -> None:
+    """Compare the numbers of values and links, where neither is symbolic."""
+    values, col = given.get("values"), given.get("col")
+    if not isinstance(values, Tensor) or not isinstance(col, Tensor):
+        return
+    sizes = values.numel(), col.numel()
+    if all(isinstance(size, int) for size in sizes) and sizes[0] != sizes[1]:
+        raise ValueError(f"expected values of shape [{sizes[1]}], found {[*values.shape]}")

@@ -1,0 +1,60 @@
+"""How ``torch.vmap`` runs an operation on many samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+
+def one_by_one(
+    function: Callable, samples: int, in_dims: tuple, inputs: tuple
+) -> tuple[Tensor | tuple[Tensor, ...], int | tuple[int, ...]]:
+    """Run a function once for each sample, and stack the results.
+
+    Args:
+        function: of as many arguments as ``inputs``, returns a tensor or a tuple of tensors.
+        samples: how many.
+        in_dims: for each tensor in ``inputs`` the dimension of its samples, or None.
+        inputs: the arguments.
+
+    Returns:
+        The results, and the dimension of the samples in each.
+    """
+    leaves, structure = tree_flatten(inputs)
+    dims = structure.flatten_up_to(in_dims)
+
+    def of_sample(leaf: object, dim: int | None, at: int) -> object:
+        if dim is None:
+            return leaf
+        sample = leaf.select(dim, at)
+        return sample if sample.is_floating_point() else sample.contiguous()
+
+    results = []
+    for at in range(samples):
+        own = [of_sample(leaf, dim, at) for leaf, dim in zip(leaves, dims, strict=True)]
+        results.append(function(*tree_unflatten(own, structure)))
+    if isinstance(results[0], Tensor):
+        return torch.stack(results), 0
+    return tuple(map(torch.stack, zip(*results, strict=True))), (0,) * len(results[0])
+
+
+def by_columns(
+    function: Callable[..., Tensor], position: int, dim: int, inputs: tuple
+) -> tuple[Tensor, int]:
+    """Run a function that maps a matrix column by column once, on the columns of all samples.
+
+    Args:
+        function: of as many arguments as ``inputs``, returns a matrix.
+        position: which argument is the matrix; it alone has samples.
+        dim: the dimension of its samples.
+        inputs: the arguments.
+
+    Returns:
+        The result, and the dimension of its samples.
+    """
+    x = inputs[position].movedim(dim, 1)
+    y = function(*inputs[:position], x.flatten(1), *inputs[position + 1 :])
+    return y.unflatten(1, x.shape[1:]), 1

@@ -1,0 +1,226 @@
+"""Where parameters are made, and that nothing computes with tensors that have no data."""
+
+from contextlib import contextmanager
+
+import pytest
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._pytree import tree_leaves
+
+from sparse_engine.nn import GroupedWeight, SparseLinear, SparseRNN, SparseWeight, SReLU
+from sparse_engine.ops._native import native
+from sparse_engine.testing import CELLS, assert_valid
+
+MODULES = {
+    "linear": lambda **options: SparseLinear(6, 21, density=0.3, **options),
+    "srelu": lambda **options: SReLU(6, **options),
+    "grouped": lambda **options: GroupedWeight.erdos_renyi(21, 6, density=0.3, **options),
+    **{
+        name: lambda kind=kind, **options: kind(
+            6, 21, 2, density=0.3, bidirectional=True, **options
+        )
+        for name, kind in CELLS.items()
+    },
+}
+EVERY = pytest.mark.parametrize("kind", MODULES)
+X = torch.randn(7, 3, 6)
+PREFIX = "sparse_engine::"
+OPERATIONS = sorted(
+    name.removeprefix(PREFIX)
+    for name in torch._C._dispatch_get_all_op_names()
+    if name.startswith(PREFIX)
+)
+MIXED = r"on one device|expected device"
+
+
+def outputs_of(module, x):
+    return [y for y in tree_leaves(module(x)) if isinstance(y, torch.Tensor)]
+
+
+def devices_of(module):
+    return {each.device.type for each in (*module.parameters(), *module.buffers())}
+
+
+@contextmanager
+def empty_weights():
+    """What accelerate's ``init_empty_weights(include_buffers=True)`` does while it lasts."""
+
+    def to_meta(register):
+        def run(module, name, tensor, **options):
+            register(module, name, tensor, **options)
+            kind = module._parameters if name in module._parameters else module._buffers
+            if tensor is not None:
+                empty = kind[name].to("meta")
+                kind[name] = nn.Parameter(empty) if kind is module._parameters else empty
+
+        return run
+
+    def on_meta(make):
+        return lambda *arguments, **options: make(*arguments, **options | {"device": "meta"})
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("register_parameter", "register_buffer"):
+            patch.setattr(nn.Module, name, to_meta(getattr(nn.Module, name)))
+        for name in ("empty", "zeros", "ones", "full"):
+            patch.setattr(torch, name, on_meta(getattr(torch, name)))
+        yield
+
+
+@contextmanager
+def default_device(device):
+    torch.set_default_device(device)
+    try:
+        yield
+    finally:
+        torch.set_default_device(None)
+
+
+MAKERS = {
+    "device=": lambda make: make(device="meta"),
+    "with": lambda make: within(torch.device("meta"), make),
+    "default": lambda make: within(default_device("meta"), make),
+    "accelerate": lambda make: within(empty_weights(), make),
+}
+
+
+def within(context, make):
+    with context:
+        return make()
+
+
+@EVERY
+@pytest.mark.parametrize("how", MAKERS)
+def test_modules_are_made_without_data(kind, how):
+    module, real = MAKERS[how](MODULES[kind]), MODULES[kind]()
+    assert devices_of(module) == {"meta"}
+    expected = {name: (each.shape, each.dtype) for name, each in real.state_dict().items()}
+    found = {name: (each.shape, each.dtype) for name, each in module.state_dict().items()}
+    assert found == expected
+    for y, other in zip(outputs_of(module, X.to("meta")), outputs_of(real, X), strict=True):
+        assert (y.device.type, y.shape, y.dtype) == ("meta", other.shape, other.dtype)
+
+
+@EVERY
+def test_modules_are_made_of_fake_tensors(kind):
+    with FakeTensorMode() as mode:
+        module = MODULES[kind]()
+        found = outputs_of(module, mode.from_tensor(X))
+    expected = outputs_of(MODULES[kind](), X)
+    assert devices_of(module) == {"cpu"}
+    assert [y.shape for y in found] == [y.shape for y in expected]
+
+
+@EVERY
+def test_a_device_that_is_given_is_taken(kind):
+    torch.manual_seed(5)
+    expected = MODULES[kind]()
+    torch.manual_seed(5)
+    with torch.device("meta"):
+        module = MODULES[kind](device="cpu")
+    for name, each in module.state_dict().items():
+        assert torch.equal(each, expected.state_dict()[name]), name
+
+
+@EVERY
+def test_no_data_is_no_result(kind):
+    for module, x in ((MODULES[kind](device="meta"), X), (MODULES[kind](), X.to("meta"))):
+        with pytest.raises((ValueError, RuntimeError), match=MIXED):
+            module(x)
+    half = MODULES[kind]()
+    name, values = next(iter(half.named_parameters()))
+    owner, _, name = name.rpartition(".")
+    setattr(half.get_submodule(owner), name, nn.Parameter(values.to("meta")))
+    with pytest.raises((ValueError, RuntimeError), match=MIXED):
+        half(X)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_operations_refuse_tensors_of_different_devices(name):
+    schema = getattr(native, name).default._schema
+
+    def arguments(devices):
+        for argument in schema.arguments:
+            kind = str(argument.type)
+            if kind in ("Tensor", "Optional[Tensor]") and argument.name != "batch_sizes":
+                yield torch.zeros(1, device=next(devices))
+            elif kind == "List[Tensor]":
+                yield [torch.zeros(1, device=next(devices)) for _ in range(5)]
+            else:
+                yield None if kind.startswith("Optional") else _any_of(kind)
+
+    tensors = sum("Tensor" in str(a.type) and a.name != "batch_sizes" for a in schema.arguments)
+    if tensors < 2:
+        return
+    for first, others in (("cpu", "meta"), ("meta", "cpu")):
+        devices = iter([first] + [others] * 40)
+        with pytest.raises(ValueError, match=f"all tensors of sparse_engine.{name} on one device"):
+            getattr(native, name)(*arguments(devices))
+
+
+def _any_of(kind):
+    return {"int": 1, "float": 1.0, "bool": True, "List[float]": [0.0]}[kind]
+
+
+@EVERY
+@pytest.mark.parametrize("make", [{}, {"device": "meta"}])
+def test_assigned_state_is_taken_as_it_is(kind, make):
+    module, saved = MODULES[kind](**make), MODULES[kind](dtype=torch.float64)
+    first = next(iter(module.parameters())).requires_grad_(False)
+    names = [name for name, each in module.named_parameters() if each is first]
+    module.load_state_dict(saved.state_dict(), assign=True)
+    assert devices_of(module) == {"cpu"}
+    assert {each.dtype for each in module.parameters()} == {torch.float64}
+    assert [n for n, each in module.named_parameters() if not each.requires_grad] == names
+    for name, each in module.state_dict().items():
+        assert each.data_ptr() == saved.state_dict()[name].data_ptr(), name
+    for weight in (each for each in module.modules() if isinstance(each, SparseWeight)):
+        assert_valid(weight)
+    for y, other in zip(outputs_of(module, X.double()), outputs_of(saved, X.double()), strict=True):
+        assert torch.equal(y, other)
+
+
+def test_an_assigned_pattern_is_checked():
+    layer = SparseLinear(6, 21, density=0.3)
+    before = {name: each.clone() for name, each in layer.state_dict().items()}
+    wrong = before | {"weight.col_indices": before["weight.col_indices"] + 6}
+    with pytest.raises(RuntimeError, match=r"weight: expected col_indices in \[0, 6\), found"):
+        layer.load_state_dict(wrong, assign=True)
+    short = before | {"weight.values": before["weight.values"][1:]}
+    with pytest.raises(RuntimeError, match=r"expected floating-point values of shape \[38\]"):
+        layer.load_state_dict(short, assign=True)
+    for name, each in layer.state_dict().items():
+        assert torch.equal(each, before[name])
+
+
+def test_another_number_of_links_is_assigned():
+    layer, other = SparseLinear(6, 21, density=0.3), SparseLinear(6, 21, density=0.6)
+    layer.load_state_dict(other.state_dict(), assign=True)
+    assert torch.equal(layer(X), other(X))
+
+
+@EVERY
+def test_memory_for_a_state_dict(kind):
+    saved = MODULES[kind]()
+    module = MODULES[kind](device="meta").to_empty(device="cpu")
+    if any(isinstance(each, SparseWeight) for each in module.modules()):
+        with pytest.raises((ValueError, IndexError), match=r"expected crow_indices|range in self"):
+            module(X)
+    module.load_state_dict(saved.state_dict())
+    for y, other in zip(outputs_of(module, X), outputs_of(saved, X), strict=True):
+        assert torch.equal(y, other)
+
+
+def test_loading_into_nothing_is_said():
+    layer = SparseLinear(6, 21, density=0.3, device="meta", bias=False)
+    with pytest.warns(UserWarning, match=r"into weight on the meta device does nothing.*assign"):
+        layer.load_state_dict(SparseLinear(6, 21, density=0.3, bias=False).state_dict())
+    assert devices_of(layer) == {"meta"}
+
+
+def test_lengths_do_not_depend_on_the_default_device():
+    network, lengths = SparseRNN(6, 21, 2, density=0.3, bidirectional=True), [7, 2, 5]
+    expected = network(X, lengths=lengths)
+    with torch.device("meta"):
+        for each in (lengths, torch.tensor(lengths, device="cpu")):
+            assert all(map(torch.equal, network(X, lengths=each), expected))
