@@ -31,9 +31,9 @@ class SparseUGRNN(Recurrent):
             setattr(self, f"input_{name}", nn.Linear(inputs, 2 * hidden_size))
             setattr(self, f"weight_hh_{name}", weight)
 
-    def forward(self, x, h0=None):
+    def forward(self, input, hx=None):
         """All outputs, and the final states, as of :class:`torch.nn.GRU`."""
-        return self._run(x, h0)
+        return self._run(input, hx)
 
     def _layer(self, name, x, initial):
         weight = getattr(self, f"weight_hh_{name}")

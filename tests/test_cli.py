@@ -184,7 +184,7 @@ def test_refuses_damaged_files(tmp_path, capsys, name, content):
 
 
 def test_a_loss_that_explodes_is_one_line(capsys):
-    assert "expected a finite loss" in refused(capsys, "--gain", "inf", "--out", "run")
+    assert "expected a finite loss" in refused(capsys, "--gain", "1e300", "--out", "run")
 
 
 @pytest.mark.parametrize(

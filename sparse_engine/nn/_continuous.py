@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from sparse_engine.errors import InputError
+from sparse_engine.nn._checks import check_integer, check_number
 from sparse_engine.nn._sparse_recurrent import SparseRecurrent, notes
 from sparse_engine.ops import Solver
 from sparse_engine.ops.ctrnn import ctrnn_and_final, integrate
@@ -31,45 +33,46 @@ class Continuous(SparseRecurrent):
     cell_clip: float | None = None
 
     def forward(
-        self, x: Tensor, h0: Tensor | None = None, *, timespans: Tensor | None = None
+        self, input: Tensor, hx: Tensor | None = None, *, timespans: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Runs the network over whole sequences.
 
         Args:
-            x: ``[steps, batch, input_size]`` (``[batch, steps, input_size]`` with batch_first),
+            input: ``[steps, batch, input_size]`` (``[batch, steps, input_size]`` with batch_first),
                 or ``[steps, input_size]`` for a single sequence.
-            h0: ``[num_layers * directions, batch, hidden_size]``, without the batch for a single
-                sequence; zeros by default.
-            timespans: how long each input is held, ``[steps]`` or of the shape of ``x`` without
-                features, for sequences that are sampled irregularly: an unfold takes
+            hx: the initial state h0, ``[num_layers * directions, batch, hidden_size]``, without the
+                batch for a single sequence; zeros by default.
+            timespans: how long each input is held, ``[steps]`` or of the shape of ``input``
+                without features, for sequences that are sampled irregularly: an unfold takes
                 ``timespan / unfolds``. By default ``dt * unfolds`` for all. Differentiable. Their
                 values are not checked on a CUDA device, for which the host would have to wait.
 
         Returns:
             The last layer's output of every step, ``[steps, batch, directions * hidden_size]``
-            (or as ``x`` is laid out), and every layer's final state, of the shape of ``h0``: not
-            rounded where autocast makes the output bfloat16.
+            (or as ``input`` is laid out), and every layer's final state, of the shape of ``hx``:
+            not rounded where autocast makes the output bfloat16.
 
         Raises:
-            ValueError: a shape does not fit, a timespan is negative or not finite (unless on a CUDA
-                device), or there is no step.
+            InputError: a shape or dtype does not fit, or there is no step.
+            ValueError: a timespan is negative or not finite (unless on a CUDA device).
+            TypeError: an input or a state that is no tensor.
         """
-        y, h_n, _ = self._run(x, h0, self._lengths(x, timespans))
+        y, h_n, _ = self._run(input, hx, self._lengths(input, timespans))
         return y, h_n
 
     def step(
         self,
-        x: Tensor,
-        state: Tensor | None = None,
+        input: Tensor,
+        hx: Tensor | None = None,
         *,
         timespans: Tensor | Sequence[float] | float | None = None,
     ) -> tuple[Tensor, Tensor]:
         """One time step, for streams: what :meth:`forward` does with a sequence of length 1.
 
         Args:
-            x: ``[batch, input_size]``, or ``[input_size]`` for a single sequence.
-            state: what the step before returned, or an initial state as :meth:`forward` takes it.
-            timespans: how long ``x`` is held: one number for all sequences, or ``[batch]``. By
+            input: ``[batch, input_size]``, or ``[input_size]`` for a single sequence.
+            hx: what the step before returned, or an initial state as :meth:`forward` takes it.
+            timespans: how long ``input`` is held: one number for all sequences, or ``[batch]``. By
                 default ``dt * unfolds``. Differentiable.
 
         Returns:
@@ -85,24 +88,24 @@ class Continuous(SparseRecurrent):
             ...     y, state = network.step(x, state, timespans=now - before)
             ...     before = now
         """
-        time, batch = self._time_of_step(x), x.shape[:-1]
+        time, batch = self._time_of_step(input), input.shape[:-1]
         if timespans is not None:
-            timespans = torch.as_tensor(timespans, dtype=self._dtype, device=x.device)
+            timespans = torch.as_tensor(timespans, dtype=self._dtype, device=input.device)
             if timespans.dim() and timespans.shape != batch:
                 shapes = f"[] or {[*batch]}" if batch else "[]"
-                raise ValueError(
+                raise InputError(
                     f"expected timespans of shape {shapes}, found {[*timespans.shape]}"
                 )
             timespans = timespans.expand(batch).unsqueeze(time)
-        y, state = self(x.unsqueeze(time), state, timespans=timespans)
-        return y.squeeze(time), state
+        y, hx = self(input.unsqueeze(time), hx, timespans=timespans)
+        return y.squeeze(time), hx
 
     def _configure(self, settings: Mapping[str, object]) -> None:
         super()._configure(settings)
-        if self.unfolds < 1:
-            raise ValueError(f"expected unfolds of at least 1, found {self.unfolds}")
-        if not 0 < self.dt < math.inf:
-            raise ValueError(f"expected finite dt > 0, found {self.dt}")
+        check_integer("unfolds", self.unfolds, least=1)
+        check_number("finite dt > 0", self.dt, lambda dt: 0 < dt < math.inf)
+        if not isinstance(self.solver, Solver):
+            raise TypeError(f"expected solver to be a Solver, found {self.solver!r}")
 
     def _lengths(self, x: Tensor, timespans: Tensor | None) -> Tensor | None:
         """Of the unfolds, laid out as ``x`` is; None where ``x`` is none that can be run."""
@@ -115,7 +118,7 @@ class Continuous(SparseRecurrent):
         # One by one: torch.compile does not find a shape in a tuple where steps vary.
         if timespans.shape != of_all and timespans.shape != of_all[time : time + 1]:
             shapes = f"[{of_all[time]}]" if x.dim() == 2 else f"[{of_all[time]}] or {[*of_all]}"
-            raise ValueError(f"expected timespans of shape {shapes}, found {[*timespans.shape]}")
+            raise InputError(f"expected timespans of shape {shapes}, found {[*timespans.shape]}")
         lengths = timespans.to(self._dtype) / self.unfolds
         if lengths.dim() < len(of_all):
             lengths = lengths.unsqueeze(1 - time)

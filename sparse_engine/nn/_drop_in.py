@@ -25,31 +25,32 @@ class DropIn(SparseRecurrent):
 
     def forward(
         self,
-        x: Tensor | PackedSequence,
-        h0: Tensor | None = None,
+        input: Tensor | PackedSequence,
+        hx: Tensor | None = None,
         *,
         lengths: Tensor | Sequence[int] | None = None,
     ) -> tuple[Tensor | PackedSequence, Tensor]:
         """Runs the network over whole sequences.
 
         Args:
-            x: ``[steps, batch, input_size]`` (``[batch, steps, input_size]`` with batch_first),
+            input: ``[steps, batch, input_size]`` (``[batch, steps, input_size]`` with batch_first),
                 or ``[steps, input_size]`` for a single sequence; or a PackedSequence, whose order
                 of sequences the states share.
-            h0: ``[num_layers * directions, batch, hidden_size]``, without the batch for a single
-                sequence; zeros by default.
+            hx: the initial state h0, ``[num_layers * directions, batch, hidden_size]``, without the
+                batch for a single sequence; zeros by default.
             lengths: how many steps each sequence has, ``[batch]`` integers on the CPU; what follows
-                in ``x`` is not read, and the output there is zero. By default all have all steps.
+                is not read, and the output there is zero. By default all have all steps.
 
         Returns:
             The last layer's output of every step, ``[steps, batch, directions * hidden_size]``
-            (or as ``x`` is laid out or packed), and every layer's final state, of the shape of
-            ``h0``.
+            (or as ``input`` is laid out or packed), and every layer's final state, of the shape of
+            ``hx``.
 
         Raises:
-            ValueError: a shape does not fit, there is no step, or a length is wrong.
+            InputError: a shape or dtype does not fit, there is no step, or a length is wrong.
+            TypeError: an input or a state that is no tensor.
         """
-        return self._run(x, h0, lengths=lengths)
+        return self._run(input, hx, lengths=lengths)
 
     @classmethod
     def from_dense(

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from sparse_engine.nn._checks import check_number
 from sparse_engine.ops import Links, Pattern, RandomKey, rewire, sample_absent
 
 
@@ -17,8 +18,7 @@ def draw_seed(generator: torch.Generator | None) -> int:
 
 def check_density(density: float, name: str = "density") -> float:
     """Returns ``density`` if it lies in (0, 1], else raises ValueError."""
-    if not 0 < density <= 1:
-        raise ValueError(f"expected {name} in (0, 1], found {density}")
+    check_number(f"{name} in (0, 1]", density, lambda share: 0 < share <= 1)
     return density
 
 
@@ -45,8 +45,7 @@ def erdos_renyi(out_features: int, in_features: int, nnz: int, seed: int) -> Pat
 
 def epsilon_nnz(out_features: int, in_features: int, epsilon: float) -> int:
     """SET's size rule (Mocanu et al. 2018, eq. 3): ``epsilon * (out + in)`` links, at most all."""
-    if not 0 < epsilon < math.inf:
-        raise ValueError(f"expected finite epsilon > 0, found {epsilon}")
+    check_number("finite epsilon > 0", epsilon, lambda e: 0 < e < math.inf)
     return min(round(epsilon * (out_features + in_features)), out_features * in_features)
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
+from sparse_engine.errors import InputError
 from sparse_engine.ops.pattern import integers
 
 
@@ -107,14 +108,14 @@ def checked_lengths(lengths: Tensor | Sequence[int], batch: int, steps: int) -> 
     """The lengths of ``batch`` sequences, each in [1, steps], as int64.
 
     Raises:
-        ValueError: naming ``lengths``: a wrong shape, dtype or device, or the first wrong length.
+        InputError: naming ``lengths``: a wrong shape, dtype or device, or the first wrong length.
         RuntimeError: a wrong length, in a compiled network.
     """
     lengths = torch.as_tensor(lengths)
     if lengths.device.type != "cpu":
-        raise ValueError(f"expected lengths on the CPU, found them on {lengths.device}")
+        raise InputError(f"expected lengths on the CPU, found them on {lengths.device}")
     if lengths.shape != (batch,):
-        raise ValueError(f"expected lengths of shape [{batch}], found {[*lengths.shape]}")
+        raise InputError(f"expected lengths of shape [{batch}], found {[*lengths.shape]}")
     lengths = integers(lengths, "lengths")
     fits = (lengths >= 1) & (lengths <= steps)
     if torch.compiler.is_compiling():  # which entry is wrong cannot be said there
@@ -123,7 +124,7 @@ def checked_lengths(lengths: Tensor | Sequence[int], batch: int, steps: int) -> 
     wrong = (~fits).nonzero()
     if wrong.numel():
         at = int(wrong[0])
-        raise ValueError(
+        raise InputError(
             f"expected lengths in [1, {steps}], found {int(lengths[at])} at position {at}"
         )
     return lengths

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
@@ -11,11 +12,20 @@ from torch.func import functional_call
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils.checkpoint import checkpoint
 
+from sparse_engine.errors import InputError
+from sparse_engine.nn import _init
+from sparse_engine.nn._checks import (
+    LoadsRealParameters,
+    check_flag,
+    check_fraction,
+    check_integer,
+)
+from sparse_engine.nn._computed import check_plain
 from sparse_engine.nn._packed import Packing, Running, checked_lengths, reversal
 from sparse_engine.ops._autocast import asks_for_bfloat16
 
 
-class Recurrent(nn.Module):
+class Recurrent(LoadsRealParameters):
     """Layers, directions, dropout between layers, batch order and initial states.
 
     A subclass makes its parameters, one set for each suffix of :meth:`_layers`, and implements
@@ -36,7 +46,8 @@ class Recurrent(nn.Module):
 
     Raises:
         ValueError: an argument out of range.
-        TypeError: a setting that the network does not have.
+        TypeError: a setting that the network does not have, or one of another type: sizes are ints,
+            and what is on or off is a bool, as in torch.nn.
 
     Attributes:
         settings: the constructor's arguments that describe the network; each is an attribute.
@@ -94,20 +105,49 @@ class Recurrent(nn.Module):
             "bidirectional": bidirectional,
         }
         self._configure(shared | settings)
-        if checkpoint_every is not None and checkpoint_every < 1:
-            raise ValueError(
-                f"expected checkpoint_every of at least 1 step, found {checkpoint_every}"
+        if checkpoint_every is not None:
+            check_integer("checkpoint_every", checkpoint_every, least=1)
+        if dropout > 0 and num_layers == 1:
+            warnings.warn(
+                "dropout is between layers: expected num_layers of at least 2 with it, found "
+                f"dropout={dropout} and num_layers=1",
+                stacklevel=2,
             )
         self.checkpoint_every = checkpoint_every
 
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draws all parameters again as the constructor does, in place, for the same links.
+
+        Random numbers come from torch's global generator. An optimizer's state is not touched.
+
+        Raises:
+            ValueError: a parametrization computes a parameter.
+        """
+        check_plain(self)
+        for module in self.modules():
+            if module is not self and hasattr(module, "reset_parameters"):
+                module.reset_parameters()
+        for name, parameter in self._parameters.items():
+            if parameter is not None:
+                parameter.copy_(self._first(name, parameter))
+
+    def flatten_parameters(self) -> None:
+        """Does nothing: there is no flat copy of the parameters, as torch.nn has on a GPU."""
+
+    def _first(self, name: str, parameter: Tensor) -> Tensor:
+        """The entries that a parameter of this module starts with, on the CPU."""
+        entries = torch.empty(parameter.shape, dtype=parameter.dtype, device="cpu")
+        return _init.uniform_(entries, self.hidden_size, None)
+
     def step(
-        self, x: Tensor, state: Tensor | tuple[Tensor, ...] | None = None
+        self, input: Tensor, hx: Tensor | tuple[Tensor, ...] | None = None
     ) -> tuple[Tensor, Tensor | tuple[Tensor, ...]]:
         """One time step, for streams: what :meth:`forward` does with a sequence of length 1.
 
         Args:
-            x: ``[batch, input_size]``, or ``[input_size]`` for a single sequence.
-            state: what the step before returned, or an initial state as :meth:`forward` takes it.
+            input: ``[batch, input_size]``, or ``[input_size]`` for a single sequence.
+            hx: what the step before returned, or an initial state as :meth:`forward` takes it.
 
         Returns:
             The last layer's output ``[batch, hidden_size]``, and the state for the next step.
@@ -120,16 +160,17 @@ class Recurrent(nn.Module):
             >>> for x in stream:
             ...     y, state = network.step(x, state)
         """
-        time = self._time_of_step(x)
-        y, state = self(x.unsqueeze(time), state)
-        return y.squeeze(time), state
+        time = self._time_of_step(input)
+        y, hx = self(input.unsqueeze(time), hx)
+        return y.squeeze(time), hx
 
     def _time_of_step(self, x: Tensor) -> int:
         """The dimension of time in a sequence of which ``x`` is a step; checks both."""
         if self.bidirectional:
             raise ValueError("expected a network of one direction to step, found a bidirectional")
+        _check_tensor("input", x)
         if x.dim() not in (1, 2):
-            raise ValueError(
+            raise InputError(
                 f"expected input of shape [batch, {self.input_size}] or [{self.input_size}], "
                 f"found {[*x.shape]}"
             )
@@ -138,10 +179,11 @@ class Recurrent(nn.Module):
     def _configure(self, settings: Mapping[str, object]) -> None:
         """Checks the settings and keeps them as attributes."""
         for name in ("input_size", "hidden_size", "num_layers"):
-            if settings[name] < 1:
-                raise ValueError(f"expected {name} of at least 1, found {settings[name]}")
-        if not 0 <= settings["dropout"] <= 1:
-            raise ValueError(f"expected dropout in [0, 1], found {settings['dropout']}")
+            check_integer(name, settings[name], least=1)
+        for name in ("bias", "batch_first", "bidirectional"):
+            if name in settings:
+                check_flag(name, settings[name])
+        check_fraction("dropout", settings["dropout"])
         for name in self.settings:
             setattr(self, name, settings[name])
 
@@ -188,14 +230,14 @@ class Recurrent(nn.Module):
         single = x.dim() == 2
         batch_first = self.batch_first and not single
         if single and lengths is not None:
-            raise ValueError("expected no lengths for a single sequence without a batch")
+            raise InputError("expected no lengths for a single sequence without a batch")
         if single:
             x = x.unsqueeze(1)
         elif batch_first:
             x = x.transpose(0, 1)
         steps, batch = x.shape[:2]
         if steps == 0:
-            raise ValueError("expected at least one time step, found none")
+            raise InputError("expected at least one time step, found none")
         if lengths is not None and batch > 0:
             lengths = checked_lengths(lengths, batch, steps)
             packing = Packing.of(lengths, steps).to(x.device)
@@ -206,6 +248,7 @@ class Recurrent(nn.Module):
             self._initial(name, state, batch, single)
             for name, state in zip(self.states, initial, strict=True)
         ]
+        self._check_dtypes(initial, x.dtype)
         x, *final = self._walk(x, starts)
         if single:
             return x.squeeze(1), *(states.squeeze(1) for states in final)
@@ -213,13 +256,23 @@ class Recurrent(nn.Module):
 
     def _check(self, x: Tensor, shape: str, *, dims: tuple[int, ...]) -> None:
         """Checks the shape and dtype of an input."""
+        _check_tensor("input", x)
         if x.dim() not in dims or x.shape[-1] != self.input_size:
             expected = shape.replace("{}", str(self.input_size))
-            raise ValueError(f"expected input of shape {expected}, found {[*x.shape]}")
+            raise InputError(f"expected input of shape {expected}, found {[*x.shape]}")
         narrow = x.dtype == torch.bfloat16 and torch.is_autocast_enabled(x.device.type)
         if x.dtype != self._dtype and not narrow:
             message = f"expected input of dtype {self._dtype}, found {x.dtype}"
-            raise ValueError(message.replace("torch.", ""))
+            raise InputError(message.replace("torch.", ""))
+
+    def _check_dtypes(self, initial: tuple[Tensor | None, ...], dtype: torch.dtype) -> None:
+        """Checks that each state has the input's dtype, unless autocast is on."""
+        for name, state in zip(self.states, initial, strict=True):
+            if state is None or state.dtype == dtype:
+                continue
+            if not torch.is_autocast_enabled(state.device.type):
+                message = f"expected {name} of dtype {dtype}, found {state.dtype}"
+                raise InputError(message.replace("torch.", ""))
 
     def _run_packed(
         self, x: PackedSequence, initial: tuple[Tensor | None, ...]
@@ -242,6 +295,7 @@ class Recurrent(nn.Module):
             if state is not None and in_order is not None:
                 layers = [layer.index_select(0, in_order) for layer in layers]
             starts.append(layers)
+        self._check_dtypes(initial, data.dtype)
         y, *final = self._walk(data, starts, batch_sizes=batch_sizes)
         if back is not None:
             final = [states.index_select(1, back) for states in final]
@@ -343,10 +397,11 @@ class Recurrent(nn.Module):
         layers = self.num_layers * self._directions
         if state is None:
             return [None] * layers
+        _check_tensor(name, state)
         size = self._size_of(name)
         expected = [layers, size] if single else [layers, batch, size]
         if [*state.shape] != expected:
-            raise ValueError(f"expected {name} of shape {expected}, found {[*state.shape]}")
+            raise InputError(f"expected {name} of shape {expected}, found {[*state.shape]}")
         return (state.unsqueeze(1) if single else state).unbind(0)
 
     def _settings(self) -> dict[str, object]:
@@ -355,6 +410,11 @@ class Recurrent(nn.Module):
     def extra_repr(self) -> str:
         """What ``print(network)`` shows."""
         return ", ".join(f"{name}={value}" for name, value in self._settings().items())
+
+
+def _check_tensor(name: str, value: object) -> None:
+    if not isinstance(value, Tensor):
+        raise TypeError(f"expected {name} to be a tensor, found {type(value).__name__}")
 
 
 class _Layer(nn.Module):

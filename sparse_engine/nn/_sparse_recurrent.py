@@ -35,7 +35,7 @@ class SparseRecurrent(Recurrent):
 
     Raises:
         ValueError: an argument out of range.
-        TypeError: a setting that the network does not have.
+        TypeError: a setting that the network does not have, or one of another type.
 
     Attributes:
         gates: blocks of hidden_size rows in each weight.
@@ -158,10 +158,13 @@ class SparseRecurrent(Recurrent):
     def _layer(
         self, name: str, x: Tensor, initial: tuple[Tensor | None, ...], **packing: Tensor
     ) -> tuple[Tensor, ...]:
+        weights = self._recurrent_weights(name)
+        for weight in weights:
+            weight.refresh()
         if self.layer_norm:
             return self._normed(name, x, initial, **packing)
         weight_ih = getattr(self, f"weight_ih_{name}")
-        noting = [weight for weight in self._recurrent_weights(name) if weight.factors is not None]
+        noting = [weight for weight in weights if weight.factors is not None]
         input_bias, bias = self._biases(name)
         w_input = None
         if isinstance(weight_ih, SparseWeight):
@@ -231,6 +234,17 @@ def note_recurrence(
     weight.note(before, later)
     if h0 is not None:
         weight.note(h0, first)
+
+
+def pair(hx: tuple[Tensor, Tensor] | None) -> tuple[Tensor | None, Tensor | None]:
+    """Return the two initial states of an LSTM; raise TypeError for what is no pair."""
+    if hx is None:
+        return None, None
+    if not isinstance(hx, (tuple, list)) or len(hx) != 2:
+        kind = type(hx).__name__
+        found = f"{kind} of {len(hx)}" if isinstance(hx, (tuple, list)) else kind
+        raise TypeError(f"expected a pair (h0, c0), found {found}")
+    return hx
 
 
 def last_states(h: Tensor, batch_sizes: Tensor | None) -> Tensor:

@@ -7,6 +7,8 @@ import math
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sparse_engine.nn._checks import check_integer, check_number
+
 
 class AllReLU(nn.Module):
     """Alternated left ReLU (Curci et al. 2021, "Truly sparse neural networks at scale").
@@ -23,6 +25,7 @@ class AllReLU(nn.Module):
 
     Raises:
         ValueError: a negative slope or layer.
+        TypeError: a layer that is no int.
 
     Example:
         >>> model = nn.Sequential(
@@ -34,16 +37,14 @@ class AllReLU(nn.Module):
 
     def __init__(self, slope: float, layer: int) -> None:
         super().__init__()
-        if not 0 <= slope < math.inf:
-            raise ValueError(f"expected a finite slope of at least 0, found {slope}")
-        if layer < 0:
-            raise ValueError(f"expected layer of at least 0, found {layer}")
+        check_number("a finite slope of at least 0", slope, lambda s: 0 <= s < math.inf)
+        check_integer("layer", layer, least=0)
         self.slope = slope
         self.layer = layer
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Any shape to the same shape."""
-        return functional.leaky_relu(x, self.slope if self.layer % 2 else -self.slope)
+        return functional.leaky_relu(input, self.slope if self.layer % 2 else -self.slope)
 
     def extra_repr(self) -> str:
         """What ``print(module)`` shows."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
+from sparse_engine.nn._checks import check_clip, check_flag
 from sparse_engine.nn._continuous import Continuous
 from sparse_engine.nn._options import RecurrentOptions
 from sparse_engine.ops import Euler
@@ -87,6 +88,7 @@ class SparseCTRNN(Continuous):
         wrong = tau[~((tau > 0) & tau.isfinite())]
         if wrong.numel():
             raise ValueError(f"expected finite tau > 0, found {wrong[0].item()}")
+        self.register_buffer("_first_tau", tau.detach().clone(), persistent=False)
         for name, _ in self._layers():
             each = tau.detach().expand(hidden_size).clone()
             if trainable_tau:
@@ -96,14 +98,19 @@ class SparseCTRNN(Continuous):
 
     def _configure(self, settings: Mapping[str, object]) -> None:
         super()._configure(settings)
-        if self.cell_clip is not None and not self.cell_clip > 0:
-            raise ValueError(f"expected cell_clip > 0, found {self.cell_clip}")
+        check_flag("trainable_tau", self.trainable_tau)
+        check_clip(self.cell_clip)
 
     def tau(self, layer: str = "l0") -> Tensor:
         """The time constants ``[hidden_size]`` of a layer (``"l0"``, ``"l0_reverse"``, ...)."""
         if self.trainable_tau:
             return getattr(self, f"log_tau_{layer}").exp()
         return getattr(self, f"tau_{layer}")
+
+    def _first(self, name: str, parameter: Tensor) -> Tensor:
+        if name.startswith("log_tau"):
+            return self._first_tau.log().expand(parameter.shape)
+        return super()._first(name, parameter)
 
     def _rate(self, name: str) -> Tensor:
         return 1 / self.tau(name)

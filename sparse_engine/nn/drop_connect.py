@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from torch import nn
 from torch.func import functional_call
 
+from sparse_engine.nn._checks import check_fraction
 from sparse_engine.nn.weight import SparseWeight
 
 
@@ -40,6 +41,7 @@ class DropConnect(nn.Module):
         self, network: nn.Module, p: float = 0.5, *, weights: Iterable[str] | None = None
     ) -> None:
         super().__init__()
+        check_fraction("p", p)
         self.network = network
         self.dropout = nn.Dropout(p)
         sparse = {

@@ -7,6 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from sparse_engine.errors import InputError, WordError
 from sparse_engine.nn.weight import SparseWeight
 
 
@@ -40,21 +41,29 @@ class SparseEmbedding(nn.Module):
         """The size of each vector."""
         return self.weight.shape[1]
 
-    def forward(self, words: Tensor) -> Tensor:
-        """``W[words]``, dense: integers of any shape to ``[..., embedding_dim]``.
+    def reset_parameters(self) -> None:
+        """Draws the values again: :meth:`SparseWeight.reset_parameters` of the weight."""
+        self.weight.reset_parameters()
+
+    def forward(self, input: Tensor) -> Tensor:
+        """``W[input]``, dense: integers of any shape, words, to ``[..., embedding_dim]``.
 
         How many links the words have is known only when it runs: ``torch.compile`` breaks its graph
         here.
 
         Raises:
-            ValueError: a word outside the vocabulary.
+            WordError: a word outside the vocabulary.
+            InputError: words that are not integers.
         """
-        wrong = (words < 0) | (words >= self.num_embeddings)
+        if input.is_floating_point() or input.is_complex() or input.dtype == torch.bool:
+            raise InputError(f"expected words of an integer dtype, found {input.dtype}")
+        wrong = (input < 0) | (input >= self.num_embeddings)
         if wrong.any():
-            raise ValueError(
-                f"expected words in [0, {self.num_embeddings}), found {int(words[wrong][0])}"
+            raise WordError(
+                f"expected words in [0, {self.num_embeddings}), found {int(input[wrong][0])}"
             )
-        weight, rows = self.weight, words.flatten()
+        weight, rows = self.weight, input.flatten()
+        weight.refresh()
         counts = weight.fan_in()[rows]
         # Link by link of all words: which word it belongs to, and its place among all links.
         word = torch.repeat_interleave(counts)
@@ -65,7 +74,7 @@ class SparseEmbedding(nn.Module):
         vectors = vectors.index_put(at, weight.values.index_select(0, link))
         if weight.factors is not None and vectors.requires_grad:
             vectors.register_hook(partial(self._note, rows))
-        return vectors.view(*words.shape, self.embedding_dim)
+        return vectors.view(*input.shape, self.embedding_dim)
 
     def _note(self, rows: Tensor, dy: Tensor) -> None:
         """The gradient of row i is the sum of dy over the places of word i."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from sparse_engine.nn._checks import check_fraction
 from sparse_engine.nn.embedding import SparseEmbedding
 
 
@@ -15,17 +16,21 @@ class EmbeddingDropout(nn.Module):
     Args:
         embedding: :class:`torch.nn.Embedding` or :class:`SparseEmbedding`.
         p: the share of the vocabulary that each call drops, in [0, 1].
+
+    Raises:
+        ValueError: p out of range.
     """
 
     def __init__(self, embedding: nn.Embedding | SparseEmbedding, p: float = 0.1) -> None:
         super().__init__()
+        check_fraction("p", p)
         self.embedding = embedding
         self.dropout = nn.Dropout(p)
 
-    def forward(self, words: Tensor) -> Tensor:
-        """``embedding(words)``, in training with the vectors of some words 0 and others scaled."""
-        vectors = self.embedding(words)
+    def forward(self, input: Tensor) -> Tensor:
+        """``embedding(input)``, in training with the vectors of some words 0 and others scaled."""
+        vectors = self.embedding(input)
         if not self.training:
             return vectors
         mask = self.dropout(vectors.new_ones(self.embedding.num_embeddings))
-        return vectors * mask[words].unsqueeze(-1)
+        return vectors * mask[input].unsqueeze(-1)

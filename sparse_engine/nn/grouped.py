@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from sparse_engine.nn._checks import check_saved
+from sparse_engine.nn._computed import check_plain
 from sparse_engine.nn.weight import SparseWeight
 from sparse_engine.ops import Pattern
 from sparse_engine.ops.pattern import integers
@@ -95,31 +97,44 @@ class GroupedWeight(SparseWeight):
 
     @property
     def frozen_pattern(self) -> bool:
-        """True: links without a group cannot grow."""
+        """True: links without a group cannot grow. It can be set to nothing else."""
         return True
 
-    def set_pattern(self, pattern: Pattern, values: Tensor) -> None:
-        """Refuses.
+    @frozen_pattern.setter
+    def frozen_pattern(self, frozen: bool) -> None:
+        if not frozen:
+            raise AttributeError(f"expected a pattern that stays frozen: links need groups, {self}")
+
+    def check_rewirable(self) -> None:
+        """Raises ValueError: values alone do not say what is the gain and what the base."""
+        raise ValueError(f"expected a weight whose values are a Parameter, found {self}")
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Makes all gains 1; the base and the groups stay.
 
         Raises:
-            ValueError: always, for values alone do not say what is the gain and what the base.
+            ValueError: a parametrization or a hook computes the gains.
         """
-        raise ValueError(f"expected a weight whose values are a Parameter, found {self}")
+        check_plain(self, ("gain",))
+        self.gain.fill_(1)
 
     def _hold(self, values: Tensor) -> None:
         self.register_buffer("base", values)
 
     @torch.no_grad()
     def _restore(self, saved: Mapping[str, Tensor]) -> None:
-        pattern, base, gain = self._saved_pattern(saved), saved["base"], saved["gain"]
-        if base.shape != (pattern.nnz,) or gain.shape != self.gain.shape:
-            raise ValueError(
-                f"expected base of shape [{pattern.nnz}] and gain of shape [{self.gain.numel()}], "
-                f"found {[*base.shape]} and {[*gain.shape]}"
-            )
-        group = _checked(saved["group"], pattern.nnz, gain.numel())
+        pattern, base = self._saved_pattern(saved), saved["base"]
+        if base.shape != (pattern.nnz,):
+            raise ValueError(f"expected base of shape [{pattern.nnz}], found {[*base.shape]}")
+        check_saved("base", base, self.base)
+        fixed = "base", "group", "crow_indices", "col_indices"
+        trained = {name: saved[name] for name in saved if name not in fixed}
+        self._check_saved(trained)
+        group = _checked(saved["group"], pattern.nnz, self.gain.numel())
         self._hold_pattern(pattern)
-        self.gain.copy_(gain)
+        for name, each in trained.items():
+            getattr(self, name).copy_(each)
         self.base, self.group = base.to(self.base, copy=True), group.to(self.group, copy=True)
 
     def extra_repr(self) -> str:

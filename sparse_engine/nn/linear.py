@@ -6,11 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from sparse_engine.nn import _init
+from sparse_engine.nn._checks import LoadsRealParameters, check_flag, check_integer
+from sparse_engine.nn._computed import check_plain
 from sparse_engine.nn._pruned import effective, largest
 from sparse_engine.nn.weight import SparseWeight
 
 
-class SparseLinear(nn.Module):
+class SparseLinear(LoadsRealParameters):
     """``y = x W^T + b`` with a sparse W: :class:`torch.nn.Linear` at the cost of its links.
 
     Args:
@@ -22,6 +24,10 @@ class SparseLinear(nn.Module):
         density: share of the cells of W that hold a link, in (0, 1].
         gain: scale of the initial values, see :meth:`SparseWeight.erdos_renyi`.
         generator: source of randomness on the CPU.
+
+    Raises:
+        ValueError: a size, density or gain out of range.
+        TypeError: a size that is no int, or a bias that is no bool.
 
     Example:
         >>> layer = SparseLinear(768, 3072, density=0.05)
@@ -42,6 +48,10 @@ class SparseLinear(nn.Module):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
+        check_integer("in_features", in_features, least=0)
+        check_integer("out_features", out_features, least=0)
+        check_flag("bias", bias)
+        _init.check_density(density)
         self.in_features = in_features
         self.out_features = out_features
         self.weight = SparseWeight.erdos_renyi(
@@ -57,6 +67,22 @@ class SparseLinear(nn.Module):
         if bias:
             values = _init.uniform_(torch.empty(out_features, dtype=dtype), in_features, generator)
             self.bias = nn.Parameter(values.to(device))
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draws values and bias again as the constructor does, in place, for the same links.
+
+        Random numbers come from torch's global generator. An optimizer's state is not touched.
+
+        Raises:
+            ValueError: a parametrization computes the bias, or see
+                :meth:`SparseWeight.reset_parameters`.
+        """
+        check_plain(self, ("bias",))
+        self.weight.reset_parameters()
+        if self.bias is not None:
+            bias = torch.empty(self.out_features, dtype=self.bias.dtype, device="cpu")
+            self.bias.copy_(_init.uniform_(bias, self.in_features, None))
 
     @classmethod
     def from_dense(
@@ -102,9 +128,13 @@ class SparseLinear(nn.Module):
                 linear.bias.copy_(self.bias)
         return linear
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``[..., in_features]`` to ``[..., out_features]``."""
-        return self.weight(x, self.bias)
+    def forward(self, input: Tensor) -> Tensor:
+        """``[..., in_features]`` to ``[..., out_features]``.
+
+        Raises:
+            InputError: another number of features, or another dtype.
+        """
+        return self.weight(input, self.bias)
 
     def extra_repr(self) -> str:
         """What ``print(layer)`` shows."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from sparse_engine.nn._checks import check_flag, check_fraction
+
 
 class LockedDropout(nn.Dropout):
     """:class:`torch.nn.Dropout` with one mask for all time steps (Gal and Ghahramani 2016).
@@ -11,19 +13,25 @@ class LockedDropout(nn.Dropout):
     Args:
         p: the share of a sequence's features that is dropped, in [0, 1].
         batch_first: sequences are [batch, steps, features] instead of [steps, batch, features].
+
+    Raises:
+        ValueError: p out of range.
+        TypeError: batch_first is no bool.
     """
 
     def __init__(self, p: float = 0.5, *, batch_first: bool = False) -> None:
+        check_fraction("p", p)
+        check_flag("batch_first", batch_first)
         super().__init__(p)
         self.batch_first = batch_first
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``x * mask / (1 - p)`` in training, for sequences or ``[steps, features]``; else x."""
+    def forward(self, input: Tensor) -> Tensor:
+        """``input * mask / (1 - p)`` for sequences or ``[steps, features]``; itself in eval()."""
         if not self.training:
-            return x
-        shape = [*x.shape]
-        shape[1 if self.batch_first and x.dim() == 3 else 0] = 1
-        return x * super().forward(x.new_ones(shape))
+            return input
+        shape = [*input.shape]
+        shape[1 if self.batch_first and input.dim() == 3 else 0] = 1
+        return input * super().forward(input.new_ones(shape))
 
     def extra_repr(self) -> str:
         """What ``print(module)`` shows."""

@@ -11,6 +11,7 @@ from torch.nn.utils.rnn import PackedSequence
 from typing_extensions import Unpack
 
 from sparse_engine import ops
+from sparse_engine.nn._checks import check_clip, check_flag, check_integer
 from sparse_engine.nn._drop_in import DropIn
 from sparse_engine.nn._options import LinkOptions
 from sparse_engine.nn._packed import rows_before
@@ -19,6 +20,7 @@ from sparse_engine.nn._sparse_recurrent import (
     last_states,
     note_recurrence,
     notes,
+    pair,
 )
 from sparse_engine.nn.weight import SparseWeight
 from sparse_engine.ops import Norm
@@ -85,11 +87,11 @@ class SparseLSTM(DropIn):
         **options: Unpack[LinkOptions],
     ) -> None:
         of_torch = input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional
+        check_flag("layer_norm", layer_norm)
+        check_clip(cell_clip)
         super().__init__(*of_torch, device, dtype, density=density, proj_size=proj_size, **options)
         if layer_norm and proj_size:
             raise ValueError(f"expected no proj_size beside layer_norm, found {proj_size}")
-        if cell_clip is not None and not cell_clip > 0:
-            raise ValueError(f"expected cell_clip above 0, found {cell_clip}")
         self.cell_clip = cell_clip
         if layer_norm:
             self._add_norms()
@@ -106,40 +108,39 @@ class SparseLSTM(DropIn):
 
     def forward(
         self,
-        x: Tensor | PackedSequence,
-        state: tuple[Tensor, Tensor] | None = None,
+        input: Tensor | PackedSequence,
+        hx: tuple[Tensor, Tensor] | None = None,
         *,
         lengths: Tensor | Sequence[int] | None = None,
     ) -> tuple[Tensor | PackedSequence, tuple[Tensor, Tensor]]:
         """Runs the network over whole sequences.
 
         Args:
-            x: ``[steps, batch, input_size]`` (``[batch, steps, input_size]`` with batch_first),
+            input: ``[steps, batch, input_size]`` (``[batch, steps, input_size]`` with batch_first),
                 or ``[steps, input_size]`` for a single sequence; or a PackedSequence, whose order
                 of sequences the states share.
-            state: ``(h0, c0)``, each ``[num_layers * directions, batch, hidden_size]`` (h0 with
+            hx: ``(h0, c0)``, each ``[num_layers * directions, batch, hidden_size]`` (h0 with
                 proj_size features in place of hidden_size, if that is not 0), without the batch for
                 a single sequence; zeros by default.
             lengths: how many steps each sequence has, ``[batch]`` integers on the CPU; what follows
-                in ``x`` is not read, and the output there is zero. By default all have all steps.
+                is not read, and the output there is zero. By default all have all steps.
 
         Returns:
             The last layer's output of every step, ``[steps, batch, directions * hidden_size]``
-            (or as ``x`` is laid out or packed), and every layer's final ``(h_n, c_n)``, of the
+            (or as ``input`` is laid out or packed), and every layer's final ``(h_n, c_n)``, of the
             shapes of ``(h0, c0)``.
 
         Raises:
-            ValueError: a shape does not fit, there is no step, or a length is wrong.
-            TypeError: the state is not a pair.
+            InputError: a shape or dtype does not fit, there is no step, or a length is wrong.
+            TypeError: an input that is no tensor, or a state that is no pair of tensors.
         """
-        if state is not None and (not isinstance(state, (tuple, list)) or len(state) != 2):
-            raise TypeError(f"expected a pair (h0, c0), found {_described(state)}")
-        y, h_n, c_n = self._run(x, *(state or (None, None)), lengths=lengths)
+        y, h_n, c_n = self._run(input, *pair(hx), lengths=lengths)
         return y, (h_n, c_n)
 
     def _configure(self, settings: Mapping[str, object]) -> None:
         super()._configure(settings)
-        if not 0 <= self.proj_size < self.hidden_size:
+        check_integer("proj_size", self.proj_size, least=0)
+        if self.proj_size >= self.hidden_size:
             raise ValueError(
                 f"expected proj_size of at least 0 and less than hidden_size = {self.hidden_size}, "
                 f"found {self.proj_size}"
@@ -232,8 +233,3 @@ def _note_projection(
     else:
         dh[rows_before(batch_sizes)] += back
     projection.note(outputs.detach(), dh)
-
-
-def _described(state: object) -> str:
-    kind = type(state).__name__
-    return f"{kind} of {len(state)}" if isinstance(state, (tuple, list)) else kind

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sparse_engine.nn import _init
+from sparse_engine.nn._checks import check_integer
 from sparse_engine.nn._recurrent import Recurrent
 from sparse_engine.nn.conductance import ConductanceWeight
 from sparse_engine.ops.ltc import ltc_and_final
@@ -103,9 +104,6 @@ class SparseLTC(Recurrent):
         _init.check_density(density)
         _init.check_density(input_density, "input_density")
 
-        def parameter(entries: Tensor) -> nn.Parameter:
-            return nn.Parameter(entries.to(device))
-
         for name, inputs in self._layers():
             for kind, sources, share in (
                 ("ih", inputs, input_density if name.startswith("l0") else density),
@@ -120,45 +118,51 @@ class SparseLTC(Recurrent):
                     dtype=dtype,
                 )
                 setattr(self, f"weight_{kind}_{name}", weight)
-            vleak = torch.empty(hidden_size, dtype=dtype).uniform_(-0.2, 0.2, generator=generator)
-            setattr(self, f"input_w_{name}", parameter(torch.ones(inputs, dtype=dtype)))
-            setattr(self, f"input_b_{name}", parameter(torch.zeros(inputs, dtype=dtype)))
-            setattr(self, f"gleak_{name}", parameter(torch.ones(hidden_size, dtype=dtype)))
-            setattr(self, f"vleak_{name}", parameter(vleak))
-            setattr(self, f"cm_{name}", parameter(torch.full((hidden_size,), 0.5, dtype=dtype)))
+            for kind in ("input_w", "input_b", "gleak", "vleak", "cm"):
+                size = inputs if kind.startswith("input") else hidden_size
+                entries = _start(kind, torch.empty(size, dtype=dtype), generator)
+                setattr(self, f"{kind}_{name}", nn.Parameter(entries.to(device)))
 
-    def forward(self, x: Tensor, h0: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, input: Tensor, hx: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Runs the network over whole sequences.
 
         Args:
-            x: ``[steps, batch, input_size]`` (``[batch, steps, input_size]`` with batch_first),
+            input: ``[steps, batch, input_size]`` (``[batch, steps, input_size]`` with batch_first),
                 or ``[steps, input_size]`` for a single sequence.
-            h0: potentials ``[num_layers * directions, batch, hidden_size]``, without the batch for
+            hx: potentials ``[num_layers * directions, batch, hidden_size]``, without the batch for
                 a single sequence; zeros by default.
 
         Returns:
             The last layer's potentials after every step, ``[steps, batch, directions *
-            hidden_size]`` (or as ``x`` is laid out), and every layer's final ones, of the shape of
-            ``h0``: not rounded where autocast makes the output bfloat16.
+            hidden_size]`` (or as ``input`` is laid out), and every layer's final ones, of the shape
+            of ``hx``: not rounded where autocast makes the output bfloat16.
 
         Raises:
-            ValueError: a shape does not fit, or there is no step.
+            InputError: a shape or dtype does not fit, or there is no step.
+            TypeError: an input or a state that is no tensor.
         """
-        return self._run(x, h0)
+        return self._run(input, hx)
 
     @torch.no_grad()
     def clip_(self) -> None:
-        """Brings cm into [1e-6, 1000], gleak into [1e-5, 1000] and every W into [0, 1000]."""
+        """Brings cm into [1e-6, 1000], gleak into [1e-5, 1000] and every W into [0, 1000].
+
+        Raises:
+            AttributeError: one of them is no Parameter, but computed from others.
+        """
         for name, _ in self._layers():
-            getattr(self, f"cm_{name}").clamp_(1e-6, 1e3)
-            getattr(self, f"gleak_{name}").clamp_(1e-5, 1e3)
+            self.get_parameter(f"cm_{name}").clamp_(1e-6, 1e3)
+            self.get_parameter(f"gleak_{name}").clamp_(1e-5, 1e3)
             for kind in ("ih", "hh"):
-                getattr(self, f"weight_{kind}_{name}").values.clamp_(0, 1e3)
+                self.get_parameter(f"weight_{kind}_{name}.values").clamp_(0, 1e3)
 
     def _configure(self, settings: Mapping[str, object]) -> None:
         super()._configure(settings)
-        if self.unfolds < 1:
-            raise ValueError(f"expected unfolds of at least 1, found {self.unfolds}")
+        check_integer("unfolds", self.unfolds, least=1)
+
+    def _first(self, name: str, parameter: Tensor) -> Tensor:
+        entries = torch.empty(parameter.shape, dtype=parameter.dtype, device="cpu")
+        return _start(name, entries)
 
     @property
     def _dtype(self) -> torch.dtype:
@@ -171,6 +175,7 @@ class SparseLTC(Recurrent):
             return getattr(self, f"{kind}_{name}")
 
         synapses, (h0,) = own("weight_hh"), initial
+        synapses.refresh()
         current, conductance = own("weight_ih")(x * own("input_w") + own("input_b"))
         return ltc_and_final(
             current + own("gleak") * own("vleak"),
@@ -181,3 +186,11 @@ class SparseLTC(Recurrent):
             synapses.pattern,
             unfolds=self.unfolds,
         )
+
+
+def _start(name: str, entries: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Fills the entries of a parameter of units or inputs, whose name says which, as it starts."""
+    if name.startswith("vleak"):
+        return entries.uniform_(-0.2, 0.2, generator=generator)
+    starts = {"input_w": 1.0, "input_b": 0.0, "gleak": 1.0, "cm": 0.5}
+    return entries.fill_(next(value for kind, value in starts.items() if name.startswith(kind)))

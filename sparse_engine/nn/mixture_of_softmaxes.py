@@ -52,8 +52,9 @@ class MixtureOfSoftmaxes(nn.Module):
         self.prior, self.latent, self.decoder = prior, latent, decoder
         self.dropout = nn.Identity() if dropout is None else dropout
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Log-probabilities: ``[..., hidden]`` to ``[..., vocabulary]``."""
-        h = self.dropout(torch.tanh(self.latent(x))).unflatten(-1, (self.prior.out_features, -1))
-        log_prior = self.prior(x).log_softmax(-1).unsqueeze(-1)
+        h = self.dropout(torch.tanh(self.latent(input)))
+        h = h.unflatten(-1, (self.prior.out_features, -1))
+        log_prior = self.prior(input).log_softmax(-1).unsqueeze(-1)
         return torch.logsumexp(log_prior + self.decoder(h).log_softmax(-1), -2)

@@ -9,8 +9,9 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from sparse_engine import ops
+from sparse_engine.nn._checks import check_integer
 from sparse_engine.nn._options import RecurrentOptions
-from sparse_engine.nn._sparse_recurrent import SparseRecurrent, note_recurrence, notes
+from sparse_engine.nn._sparse_recurrent import SparseRecurrent, note_recurrence, notes, pair
 
 
 class SparseONLSTM(SparseRecurrent):
@@ -74,33 +75,32 @@ class SparseONLSTM(SparseRecurrent):
         return 2 * (self.hidden_size // self.chunk_size) + 4 * self.hidden_size
 
     def forward(
-        self, x: Tensor, state: tuple[Tensor, Tensor] | None = None
+        self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Runs the network over whole sequences.
 
         Args:
-            x: ``[steps, batch, input_size]`` (``[batch, steps, input_size]`` with batch_first),
+            input: ``[steps, batch, input_size]`` (``[batch, steps, input_size]`` with batch_first),
                 or ``[steps, input_size]`` for a single sequence.
-            state: ``(h0, c0)``, each ``[num_layers * directions, batch, hidden_size]``, without
+            hx: ``(h0, c0)``, each ``[num_layers * directions, batch, hidden_size]``, without
                 the batch for a single sequence; zeros by default.
 
         Returns:
             The last layer's output of every step, ``[steps, batch, directions * hidden_size]``
-            (or as ``x`` is laid out), and every layer's final ``(h_n, c_n)``, each of the shape of
-            ``h0``.
+            (or as ``input`` is laid out), and every layer's final ``(h_n, c_n)``, each of the shape
+            of ``h0``.
 
         Raises:
-            ValueError: a shape does not fit, or there is no step.
-            TypeError: the state is not a pair, or the input is a PackedSequence.
+            InputError: a shape or dtype does not fit, or there is no step.
+            TypeError: the state is no pair of tensors, or the input no tensor.
         """
-        if state is not None and not (isinstance(state, tuple | list) and len(state) == 2):
-            raise TypeError(f"expected a pair (h0, c0), found {type(state).__name__}")
-        y, h_n, c_n = self._run(x, *(state or (None, None)))
+        y, h_n, c_n = self._run(input, *pair(hx))
         return y, (h_n, c_n)
 
     def _configure(self, settings: Mapping[str, object]) -> None:
         super()._configure(settings)
-        if self.chunk_size < 1 or self.hidden_size % self.chunk_size:
+        check_integer("chunk_size", self.chunk_size, least=1)
+        if self.hidden_size % self.chunk_size:
             raise ValueError(
                 f"expected chunk_size that divides hidden_size {self.hidden_size}, found "
                 f"{self.chunk_size}"

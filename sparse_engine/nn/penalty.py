@@ -6,6 +6,7 @@ import math
 
 from torch import Tensor, nn
 
+from sparse_engine.nn._checks import check_number
 from sparse_engine.nn.weight import SparseWeight
 
 
@@ -28,10 +29,11 @@ def link_penalty(model: nn.Module, *, l1: float = 0.0, l2: float = 0.0) -> Tenso
         ValueError: a negative factor, or a model without sparse weights.
     """
     for name, factor in (("l1", l1), ("l2", l2)):
-        if not 0 <= factor < math.inf:
-            raise ValueError(f"expected a finite {name} of at least 0, found {factor}")
+        check_number(f"a finite {name} of at least 0", factor, lambda f: 0 <= f < math.inf)
     weights = [module for module in model.modules() if isinstance(module, SparseWeight)]
     if not weights:
         raise ValueError("expected a model with sparse weights, found none in it")
+    for weight in weights:
+        weight.refresh()
     values = dict.fromkeys(weight.values for weight in weights)
     return sum(l1 * links.abs().sum() + l2 * links.square().sum() for links in values)

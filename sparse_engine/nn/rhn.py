@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
+from sparse_engine.nn._checks import check_flag, check_fraction, check_integer
 from sparse_engine.nn._options import RecurrentOptions
 from sparse_engine.nn._sparse_recurrent import SparseRecurrent, notes
 from sparse_engine.nn.weight import SparseWeight
@@ -88,32 +89,29 @@ class SparseRHN(SparseRecurrent):
 
     def _configure(self, settings: Mapping[str, object]) -> None:
         super()._configure(settings)
-        if self.recurrence_depth < 1:
-            raise ValueError(
-                f"expected recurrence_depth of at least 1, found {self.recurrence_depth}"
-            )
-        if not 0 <= self.recurrent_dropout <= 1:
-            raise ValueError(
-                f"expected recurrent_dropout in [0, 1], found {self.recurrent_dropout}"
-            )
+        check_integer("recurrence_depth", self.recurrence_depth, least=1)
+        check_flag("coupled", self.coupled)
+        check_fraction("recurrent_dropout", self.recurrent_dropout)
 
-    def forward(self, x: Tensor, h0: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, input: Tensor, hx: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Runs the network over whole sequences.
 
         Args:
-            x: ``[steps, batch, input_size]`` (``[batch, steps, input_size]`` with batch_first),
+            input: ``[steps, batch, input_size]`` (``[batch, steps, input_size]`` with batch_first),
                 or ``[steps, input_size]`` for a single sequence.
-            h0: ``[num_layers * directions, batch, hidden_size]``, the first s, without the batch
+            hx: ``[num_layers * directions, batch, hidden_size]``, the first s, without the batch
                 for a single sequence; zeros by default.
 
         Returns:
             The last layer's output of every step, ``[steps, batch, directions * hidden_size]``
-            (or as ``x`` is laid out), and every layer's final state, of the shape of ``h0``.
+            (or as ``input`` is laid out), and every layer's final state, of the shape of
+            ``hx``.
 
         Raises:
-            ValueError: a shape does not fit, or there is no step.
+            InputError: a shape or dtype does not fit, or there is no step.
+            TypeError: an input or a state that is no tensor.
         """
-        return self._run(x, h0)
+        return self._run(input, hx)
 
     @property
     def _dtype(self) -> torch.dtype:
@@ -142,6 +140,8 @@ class SparseRHN(SparseRecurrent):
         self, name: str, x: Tensor, initial: tuple[Tensor | None, ...]
     ) -> tuple[Tensor, ...]:
         (s0, mask), weights = initial, getattr(self, f"weight_hh_{name}")
+        for weight in weights:
+            weight.refresh()
         weight_ih = getattr(self, f"weight_ih_{name}")
         bias = getattr(self, f"bias_hh_{name}") if self.bias else None
         if isinstance(weight_ih, SparseWeight):

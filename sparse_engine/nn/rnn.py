@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from typing_extensions import Unpack
 
 from sparse_engine import ops
+from sparse_engine.nn._checks import check_flag
 from sparse_engine.nn._drop_in import DropIn
 from sparse_engine.nn._options import LinkOptions
 from sparse_engine.nn._sparse_recurrent import (
@@ -72,6 +73,7 @@ class SparseRNN(DropIn):
         layer_norm: bool = False,
         **options: Unpack[LinkOptions],
     ) -> None:
+        check_flag("layer_norm", layer_norm)
         of_torch = input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional
         super().__init__(
             *of_torch, device, dtype, density=density, nonlinearity=nonlinearity, **options

@@ -6,8 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sparse_engine.errors import InputError
+from sparse_engine.nn._checks import LoadsRealParameters, check_integer
 
-class SReLU(nn.Module):
+
+class SReLU(LoadsRealParameters):
     """S-shaped rectified linear unit (Jin et al. 2016).
 
     For each unit, the last dimension of the input::
@@ -36,6 +39,7 @@ class SReLU(nn.Module):
 
     Raises:
         ValueError: no features.
+        TypeError: features that are no int.
     """
 
     def __init__(
@@ -47,24 +51,38 @@ class SReLU(nn.Module):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        if features < 1:
-            raise ValueError(f"expected features of at least 1, found {features}")
+        check_integer("features", features, least=1)
         self.features = features
-        t_r = torch.empty(features, dtype=dtype).uniform_(0, 5, generator=generator)
-        a_l = torch.empty(features, dtype=dtype).uniform_(0, 1, generator=generator)
-        self.t_r = nn.Parameter(t_r.to(device))
-        self.a_r = nn.Parameter(torch.ones(features, device=device, dtype=dtype))
-        self.t_l = nn.Parameter(torch.zeros(features, device=device, dtype=dtype))
-        self.a_l = nn.Parameter(a_l.to(device))
+        for name, entries in self._start(dtype, generator).items():
+            setattr(self, name, nn.Parameter(entries.to(device)))
 
-    def forward(self, x: Tensor) -> Tensor:
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draws the thresholds and slopes again, in place, from torch's global generator."""
+        for name, entries in self._start(self.t_r.dtype).items():
+            getattr(self, name).copy_(entries)
+
+    def _start(
+        self, dtype: torch.dtype | None, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        """The first entries of the parameters, on the CPU."""
+        of_cpu = {"dtype": dtype, "device": "cpu"}
+        return {
+            "t_r": torch.empty(self.features, **of_cpu).uniform_(0, 5, generator=generator),
+            "a_r": torch.ones(self.features, **of_cpu),
+            "t_l": torch.zeros(self.features, **of_cpu),
+            "a_l": torch.empty(self.features, **of_cpu).uniform_(0, 1, generator=generator),
+        }
+
+    def forward(self, input: Tensor) -> Tensor:
         """``[..., features]`` to the same shape.
 
         Raises:
-            ValueError: another number of features.
+            InputError: another number of features.
         """
+        x = input
         if x.dim() == 0 or x.shape[-1] != self.features:
-            raise ValueError(f"expected input of shape [..., {self.features}], found {[*x.shape]}")
+            raise InputError(f"expected input of shape [..., {self.features}], found {[*x.shape]}")
         right, left = functional.relu(x - self.t_r), functional.relu(self.t_l - x)
         return x.clamp(self.t_l, self.t_r) + self.a_r * right - self.a_l * left
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Mapping
 from functools import partial
 
@@ -11,6 +13,8 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from sparse_engine import ops
 from sparse_engine.nn import _init
+from sparse_engine.nn._checks import check_integer, check_number, check_saved
+from sparse_engine.nn._computed import Parametrizations, check_plain, computed
 from sparse_engine.ops import Pattern
 from sparse_engine.ops.pattern import integers
 
@@ -32,10 +36,16 @@ class SparseWeight(nn.Module):
             use of the weight. The gradient of that step is the sum of all ``dy.T @ x``.
             ``sparse_engine.topology`` sets it where a rule grows links by gradient.
         frozen_pattern: False; set it to True where the links are given, as in a connectome: the
-            values train as ever, but ``sparse_engine.topology`` rewires only the other weights.
-            Like ``requires_grad`` it is a setting: copies have it, a state dict has not.
+            values train as ever, but ``sparse_engine.topology`` rewires only the other weights, and
+            :meth:`set_pattern` refuses. Like ``requires_grad`` it is a setting: copies have it, a
+            state dict has not, and one that is loaded still brings its links.
+        first_gain: the gain that :meth:`erdos_renyi` drew the values with; a setting, too.
         link_parameters: names of the parameters with one entry per link. A rewiring moves all of
             them, with their gradients and optimizer state.
+
+    What ``torch.nn.utils.prune``, ``weight_norm`` or a hook of your own makes of the values is used
+    everywhere: where a cell hands them to a kernel, the forward pre-hooks that compute parameters
+    are called without inputs, once for each sequence. No rewiring changes such a weight.
 
     Make one with :meth:`from_csr`, :meth:`from_coo`, :meth:`from_dense` or :meth:`erdos_renyi`.
     """
@@ -44,6 +54,7 @@ class SparseWeight(nn.Module):
     crow_indices: Tensor
     col_indices: Tensor
     frozen_pattern: bool = False
+    first_gain: float = 1.0
     link_parameters: tuple[str, ...] = ("values",)
 
     #: The entries of a state dict.
@@ -67,7 +78,13 @@ class SparseWeight(nn.Module):
 
     def __setattr__(self, name: str, value: object) -> None:
         if name == "parametrizations" and isinstance(value, nn.ModuleDict):
-            value = _Parametrizations()
+            value = Parametrizations()
+        elif name == "qconfig":  # torch.ao.quantization's mark on each module that it looks at
+            warnings.warn(
+                "sparse weights stay in floating point: torch.ao.quantization has no kernels for "
+                "them; to_dense() makes networks and layers of torch.nn, which it can quantize",
+                stacklevel=2,
+            )
         super().__setattr__(name, value)
 
     @classmethod
@@ -151,8 +168,13 @@ class SparseWeight(nn.Module):
             dtype: of the values; torch's default dtype by default.
 
         Raises:
-            ValueError: density outside (0, 1], epsilon not positive, or not exactly one of them.
+            ValueError: density outside (0, 1], epsilon not positive, a gain that is not finite, or
+                not exactly one of density and epsilon.
+            TypeError: a size that is no int.
         """
+        check_integer("out_features", out_features, least=0)
+        check_integer("in_features", in_features, least=0)
+        check_number("a finite gain", gain, math.isfinite)
         if (density is None) == (epsilon is None):
             raise ValueError("expected exactly one of density and epsilon")
         if epsilon is not None:
@@ -162,7 +184,9 @@ class SparseWeight(nn.Module):
         seed = _init.draw_seed(generator)
         pattern = _init.erdos_renyi(out_features, in_features, nnz, seed)
         entries = cls.fresh(pattern, gain=gain, generator=generator, dtype=dtype)
-        return cls(entries.pop("values"), pattern, **entries).to(device)
+        weight = cls(entries.pop("values"), pattern, **entries).to(device)
+        weight.first_gain = gain
+        return weight
 
     @classmethod
     def fresh(
@@ -213,7 +237,9 @@ class SparseWeight(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the values."""
+        """The dtype of the values, or of what a hook computes them from."""
+        for parameter in self._parameters.values():
+            return parameter.dtype
         return self.values.dtype
 
     @property
@@ -260,6 +286,33 @@ class SparseWeight(nn.Module):
             y.register_hook(partial(self.note, x))
         return y
 
+    def refresh(self) -> None:
+        """Calls the forward pre-hooks if they compute parameters, as calling this weight does.
+
+        For cells, before they hand ``values`` to an operation. The hooks get no inputs.
+        """
+        if not self._forward_pre_hooks:
+            return
+        if any(not is_parametrized(self, name) for name in computed(self, self._saved)):
+            for hook in self._forward_pre_hooks.values():
+                hook(self, ())
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draws the values again as :meth:`erdos_renyi` does, in place, for the same links.
+
+        Random numbers come from torch's global generator. An optimizer's state is not touched.
+
+        Raises:
+            ValueError: the pattern is not valid, as after ``to_empty``, or a parametrization or a
+                hook computes the values.
+        """
+        check_plain(self, self.link_parameters)
+        pattern = Pattern.from_csr(self.crow_indices.cpu(), self.col_indices.cpu(), self.shape)
+        entries = self.fresh(pattern, gain=self.first_gain, dtype=self.dtype)
+        for name, each in entries.items():
+            getattr(self, name).copy_(each)
+
     def note(self, x: Tensor, dy: Tensor) -> None:
         """Adds a pair to the latest step of ``factors``: ``[..., in]`` and ``[..., out]``."""
         out_features, in_features = self.shape
@@ -267,6 +320,15 @@ class SparseWeight(nn.Module):
         pair = dy.reshape(-1, out_features), x.reshape(-1, in_features)
         if self.factors is not None:
             self.factors[-1].append(pair)
+
+    def check_rewirable(self) -> None:
+        """Raises ValueError for a weight whose links cannot be replaced, whatever the new ones.
+
+        Its pattern is frozen, or a parametrization or a hook computes a link parameter.
+        """
+        if self.frozen_pattern:
+            raise ValueError(f"expected a weight whose pattern is not frozen, found {self}")
+        check_plain(self, self.link_parameters)
 
     @torch.no_grad()
     def set_pattern(self, pattern: Pattern, values: Tensor, **entries: Tensor) -> None:
@@ -281,15 +343,14 @@ class SparseWeight(nn.Module):
             **entries: ``[nnz]``, of every other link parameter.
 
         Raises:
-            ValueError: another shape than this weight's, values that do not fit the pattern, or a
-                weight with a parametrization.
+            ValueError: another shape than this weight's, values that do not fit the pattern or
+                are not floating-point, or see :meth:`check_rewirable`.
         """
-        if is_parametrized(self):
-            raise ValueError(
-                "expected a weight without parametrizations, found one of "
-                f"{[*self.parametrizations]}; remove_parametrizations makes it writable"
-            )
-        entries = {"values": values} | entries
+        self.check_rewirable()
+        self._replace(pattern, values=values, **entries)
+
+    def _replace(self, pattern: Pattern, **entries: Tensor) -> None:
+        """Do what :meth:`set_pattern` does, whether the pattern is frozen or not."""
         if entries.keys() != set(self.link_parameters):
             raise ValueError(
                 f"expected entries of {sorted(self.link_parameters)}, found {sorted(entries)}"
@@ -300,6 +361,7 @@ class SparseWeight(nn.Module):
                     f"expected a pattern of shape {self.shape} with as many values as links, found "
                     f"{pattern.shape} with {pattern.nnz} links and {name} of shape {[*each.shape]}"
                 )
+            check_saved(name, each, getattr(self, name))
         self._hold_pattern(pattern)
         for name, each in entries.items():
             parameter = getattr(self, name)
@@ -325,21 +387,38 @@ class SparseWeight(nn.Module):
             self._permutation = pattern.permutation.to(device)
         self.topology_version += 1
 
+    @torch.no_grad()
     def _restore(self, saved: Mapping[str, Tensor]) -> None:
         """Takes over the entries of a state dict, or raises ValueError and changes nothing."""
         pattern = self._saved_pattern(saved)
-        if not is_parametrized(self):
-            entries = {name: saved[name] for name in self.link_parameters}
-            return self.set_pattern(pattern, **entries)
-        if pattern.nnz != self.nnz:
+        own = {name: saved[name] for name in saved if name not in ("crow_indices", "col_indices")}
+        if own.keys() >= {*self.link_parameters}:
+            links = {name: own.pop(name) for name in self.link_parameters}
+            self._check_saved(own)
+            self._replace(pattern, **links)
+        elif pattern.nnz == self.nnz:
+            self._check_saved(own)
+            self._hold_pattern(pattern)
+        else:
             raise ValueError(
                 f"expected {self.nnz} links, as many as the parametrized weight has, found "
                 f"{pattern.nnz}"
             )
-        self._hold_pattern(pattern)
-        with torch.no_grad():
-            for name in saved.keys() & set(self.link_parameters):
-                getattr(self, name).copy_(saved[name])
+        for name, each in own.items():
+            getattr(self, name).copy_(each)
+
+    def _check_saved(self, saved: Mapping[str, Tensor]) -> None:
+        """Raises ValueError for an entry that cannot be copied to that of this name."""
+        for name, each in saved.items():
+            expected = [*getattr(self, name).shape]
+            if [*each.shape] != expected:
+                raise ValueError(f"expected {name} of shape {expected}, found {[*each.shape]}")
+            check_saved(name, each, getattr(self, name))
+
+    def _state(self) -> list[str]:
+        """List the names in a state dict; of what is computed, those that it is computed from."""
+        held = {**self._parameters, **self._buffers}.keys() - self._non_persistent_buffers_set
+        return [*(name for name in self._saved if name in held), *sorted(held - {*self._saved})]
 
     def _saved_pattern(self, saved: Mapping[str, Tensor]) -> Pattern:
         crow, col = (saved[name].cpu().clone() for name in ("crow_indices", "col_indices"))
@@ -355,7 +434,10 @@ class SparseWeight(nn.Module):
         unexpected_keys: list[str],
         error_msgs: list[str],
     ) -> None:
-        names = [name for name in self._saved if not is_parametrized(self, name)]
+        of_torch = local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        for hook in self._load_state_dict_pre_hooks.values():
+            hook(state_dict, prefix, *of_torch)
+        names = self._state()
         absent = [prefix + name for name in names if prefix + name not in state_dict]
         if strict:
             missing_keys += absent
@@ -378,13 +460,3 @@ class SparseWeight(nn.Module):
         out_features, in_features = self.shape
         size = f"{out_features} x {in_features}, nnz={self.nnz}, density={self.density:.4g}"
         return f"{size}, frozen pattern" if self.frozen_pattern else size
-
-
-class _Parametrizations(nn.ModuleDict):
-    """What torch.nn.utils.parametrize keeps its modules in, where one may be called "values".
-
-    A plain ModuleDict refuses that name, which is one of its own methods.
-    """
-
-    def __setitem__(self, name: str, module: nn.Module) -> None:
-        self._modules[name] = module

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sparse_engine.errors import InputError
 from sparse_engine.ops._gradients import where_needed
 from sparse_engine.ops._native import call, differentiable, native, refuse_second_derivative
 from sparse_engine.ops.pattern import Pattern
@@ -56,11 +57,12 @@ def conductance(x: Tensor, synapses: Synapses, pattern: Pattern) -> tuple[Tensor
         ``[..., targets]``.
 
     Raises:
-        ValueError: a shape, dtype or device does not fit.
+        InputError: the shape of ``x`` does not fit.
+        ValueError: a dtype or device does not fit.
     """
     targets, sources = pattern.shape
     if x.dim() == 0 or x.shape[-1] != sources:
-        raise ValueError(f"expected x of shape [..., {sources}], found {[*x.shape]}")
+        raise InputError(f"expected x of shape [..., {sources}], found {[*x.shape]}")
     flat = x.reshape(math.prod(x.shape[:-1]), sources)
     sums = _conductance(flat, *synapses, *pattern)
     current, total = (each.reshape(*x.shape[:-1], targets) for each in sums)

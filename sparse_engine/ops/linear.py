@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from sparse_engine.errors import InputError
 from sparse_engine.ops._autocast import as_activation
 from sparse_engine.ops._native import call, in_eager_mode, native, needs_gradient
 from sparse_engine.ops.pattern import Pattern
@@ -24,12 +25,15 @@ def linear(values: Tensor, pattern: Pattern, x: Tensor, bias: Tensor | None = No
     In bfloat16 under autocast, see :func:`spmm`.
 
     Raises:
-        ValueError: the last dimension of ``x`` is not in_features, or a dtype does not fit.
+        InputError: the last dimension of ``x`` is not in_features, or its dtype does not fit.
     """
     in_features = pattern.t_crow.numel() - 1
     if x.dim() == 0 or x.shape[-1] != in_features:
-        raise ValueError(f"expected input of shape [..., {in_features}], found {[*x.shape]}")
+        raise InputError(f"expected input of shape [..., {in_features}], found {[*x.shape]}")
     x = as_activation(x, values)
+    if x.dtype != values.dtype and x.dtype != torch.bfloat16:
+        message = f"expected input of dtype {values.dtype}, found {x.dtype}"
+        raise InputError(message.replace("torch.", ""))
     if in_eager_mode() and needs_gradient((values, x, bias)):
         return _Linear.apply(values, *pattern, x, bias)
     return unflatten(spmm(values, pattern, flatten(x), bias), x)

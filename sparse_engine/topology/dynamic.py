@@ -49,8 +49,9 @@ class Dynamic:
             :class:`Tracker` is, is part of the state.
 
     Raises:
-        ValueError: an argument out of range, a model without sparse weights, or an optimizer whose
-            state cannot be moved with the links.
+        ValueError: an argument out of range, a model without sparse weights or with one whose
+            values are computed from others, or an optimizer whose state cannot be moved with the
+            links.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Dynamic:
                 self.weights.append(module)
         if not self.weights:
             raise ValueError("expected a model with sparse weights, found none in it")
+        self._moving()
         self.optimizer = optimizer
         self.prune = prune
         self.grow = grow
@@ -122,13 +124,14 @@ class Dynamic:
                 weight.factors[-1] = []
 
     def rewire(self) -> None:
-        """Rewires every weight now."""
-        chosen = [
-            i
-            for i, weight in enumerate(self.weights)
-            if not weight.frozen_pattern and weight.values.requires_grad
-        ]
-        weights = [self.weights[i] for i in chosen]
+        """Rewires every weight now.
+
+        Raises:
+            ValueError: a weight whose links cannot be replaced, see
+                :meth:`SparseWeight.check_rewirable`; all are then as before.
+        """
+        moving = self._moving()
+        chosen, weights = [i for i, _ in moving], [weight for _, weight in moving]
         keys = [RandomKey(self.seed, self.steps, i) for i in chosen]
         targets = self._targets(weights)
         fraction = self.fraction.at(self.steps)
@@ -160,6 +163,20 @@ class Dynamic:
             )
             for observer in self.observers:
                 observer(self.names[i], weight, rewired)
+
+    def _moving(self) -> list[tuple[int, SparseWeight]]:
+        """List the weights to rewire with their places, or raise ValueError for one that cannot be.
+
+        See :meth:`SparseWeight.check_rewirable`.
+        """
+        moving = [
+            (place, weight)
+            for place, weight in enumerate(self.weights)
+            if not weight.frozen_pattern and weight.values.requires_grad
+        ]
+        for _, weight in moving:
+            weight.check_rewirable()
+        return moving
 
     def _targets(self, weights: list[SparseWeight]) -> list[int]:
         """How many links each weight should have after a rewiring."""

@@ -77,7 +77,7 @@ def test_the_weights_to_drop_are_chosen_by_name():
     for names in (None, [], ["0.weight", "2.weight"]):
         with pytest.raises(ValueError, match=rf"names of sparse weights, {known}, found \["):
             DropConnect(model, weights=names)
-    with pytest.raises(ValueError, match=r"between 0 and 1, but got 1\.5"):
+    with pytest.raises(ValueError, match=r"p in \[0, 1\], found 1\.5"):
         DropConnect(model, 1.5, weights=["1.weight"])
     wiring = model[0].weight
     model[0].weight = GroupedWeight(wiring.values, wiring.pattern)
@@ -161,7 +161,7 @@ def test_one_mask_for_all_steps(batch_first):
     assert_close(single, single[:1].expand_as(single))
     assert dropout.eval()(x) is x
     assert f"p=0.25, batch_first={batch_first}" in repr(dropout)
-    with pytest.raises(ValueError, match="between 0 and 1, but got -1"):
+    with pytest.raises(ValueError, match=r"p in \[0, 1\], found -1"):
         LockedDropout(-1)
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from sparse_engine.nn import SparseLinear, SparseRNN
+from sparse_engine.nn import GroupedWeight, SparseLinear, SparseRNN
 from sparse_engine.ops import RandomKey
 from sparse_engine.topology import SET, Dynamic, Grow, Magnitude, Uniform, Zero, rewire_weight
 
@@ -121,6 +121,30 @@ def test_state_dicts_know_nothing_of_it():
     layer.load_state_dict(other.state_dict())
     assert layer.weight.frozen_pattern
     assert torch.equal(layer.weight.to_dense(), other.weight.to_dense())
+
+
+def test_links_are_not_set_by_hand():
+    weight, other = (SparseLinear(20, 30, density=0.2).weight for _ in range(2))
+    before = weight.to_dense()
+    weight.frozen_pattern = True
+    with pytest.raises(ValueError, match=r"pattern is not frozen, found SparseWeight\(30 x 20"):
+        weight.set_pattern(other.pattern, other.values)
+    assert torch.equal(weight.to_dense(), before) and weight.topology_version == 0
+    weight.reset_parameters()
+    assert torch.equal(weight.to_dense() != 0, before != 0)
+    weight.frozen_pattern = False
+    weight.set_pattern(other.pattern, other.values)
+    assert torch.equal(weight.to_dense(), other.to_dense())
+
+
+def test_grouped_links_stay_frozen():
+    wiring = SparseLinear(20, 30, density=0.2).weight
+    weight = GroupedWeight(wiring.values, wiring.pattern)
+    weight.frozen_pattern = True
+    with pytest.raises(AttributeError, match="stays frozen"):
+        weight.frozen_pattern = False
+    with pytest.raises(ValueError, match="values are a Parameter, found GroupedWeight"):
+        weight.check_rewirable()
 
 
 def test_it_is_shown():

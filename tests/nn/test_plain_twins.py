@@ -333,9 +333,9 @@ def test_compiles_without_a_graph_break(cell):
         ("rhn", {"recurrent_dropout": 1.5}, r"recurrent_dropout in \[0, 1\], found 1.5"),
         ("rhn", {"density": 0}, r"density in \(0, 1\], found 0"),
         ("rhn", {"input_density": 1.5}, r"input_density in \(0, 1\], found 1.5"),
-        ("rhn", {"checkpoint_every": 0}, "checkpoint_every of at least 1 step, found 0"),
+        ("rhn", {"checkpoint_every": 0}, "checkpoint_every of at least 1, found 0"),
         ("on_lstm", {"chunk_size": 4}, "chunk_size that divides hidden_size 21, found 4"),
-        ("on_lstm", {"chunk_size": 0}, "chunk_size that divides hidden_size 21, found 0"),
+        ("on_lstm", {"chunk_size": 0}, "chunk_size of at least 1, found 0"),
         ("on_lstm", {"num_layers": 0}, "num_layers of at least 1, found 0"),
     ],
 )

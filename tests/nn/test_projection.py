@@ -131,7 +131,7 @@ def test_compiles_without_a_graph_break():
     ("size", "found"), [(-1, "-1"), (21, "21"), (30, "30")], ids=["negative", "same", "more"]
 )
 def test_wrong_sizes(size, found):
-    message = f"expected proj_size of at least 0 and less than hidden_size = 21, found {found}"
+    message = f"expected proj_size of at least 0.* found {found}"
     with pytest.raises(ValueError, match=message):
         make(proj_size=size)
 
@@ -180,7 +180,7 @@ def test_clipped_cells(clip, batch, check_like_dense):
 
 @pytest.mark.parametrize("clip", [0, -1.0, float("nan")])
 def test_wrong_clips(clip):
-    with pytest.raises(ValueError, match=f"expected cell_clip above 0, found {clip}"):
+    with pytest.raises(ValueError, match=f"expected cell_clip > 0, found {clip}"):
         make(cell_clip=clip)
 
 

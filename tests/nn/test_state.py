@@ -4,7 +4,15 @@ import pytest
 import torch
 from torch import nn
 
-from sparse_engine.nn import SparseLinear, SparseRNN, SparseWeight
+from sparse_engine.nn import (
+    GroupedWeight,
+    SparseCTRNN,
+    SparseLinear,
+    SparseLTC,
+    SparseRNN,
+    SparseWeight,
+    SReLU,
+)
 from sparse_engine.testing import assert_valid, random_pattern
 from sparse_engine.topology import SET
 
@@ -135,6 +143,13 @@ DAMAGES = {
 }
 
 
+for dtype in (torch.complex64, torch.int64, torch.bool):
+    DAMAGES[f"{dtype} values"] = (
+        lambda s, dtype=dtype: s.update(values=s["values"].to(dtype)),
+        f"{{}}.*expected values of a floating-point dtype, found {dtype}",
+    )
+
+
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_damage_is_refused_and_nothing_changes(damage):
     change, message = DAMAGES[damage]
@@ -187,3 +202,34 @@ def test_a_network_takes_over_another_networks_wiring():
     x = torch.randn(4, 3, 6)
     assert torch.equal(network(x)[0], other(x)[0])
     assert_same(network.state_dict(), other.state_dict())
+
+
+def grouped():
+    weight = weight_of()
+    return GroupedWeight(weight.values, weight.pattern, torch.arange(weight.nnz) % 3)
+
+
+MODULES = {
+    "linear": lambda: SparseLinear(6, 20, density=0.3),
+    "rnn": lambda: SparseRNN(6, 20, density=0.3),
+    "ctrnn": lambda: SparseCTRNN(6, 20, density=0.3, trainable_tau=True),
+    "ltc": lambda: SparseLTC(6, 20, density=0.3),
+    "grouped": grouped,
+    "srelu": lambda: SReLU(5),
+}
+
+
+@pytest.mark.parametrize("assign", [False, True])
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.int32, torch.bool])
+@pytest.mark.parametrize("kind", MODULES)
+def test_other_numbers_than_real_ones_are_refused_for_every_parameter(kind, dtype, assign):
+    module = MODULES[kind]()
+    before = state_of(module)
+    for name in [name for name, each in before.items() if each.is_floating_point()]:
+        wrong = before | {name: before[name].to(dtype)}
+        last = name.rpartition(".")[2]
+        with pytest.raises(RuntimeError, match=f"expected {last} of a floating-point .* {dtype}"):
+            module.load_state_dict(wrong, assign=assign)
+        if not assign:
+            assert state_of(module)[name].dtype == before[name].dtype
+            assert torch.equal(state_of(module)[name], before[name])

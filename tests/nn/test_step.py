@@ -121,5 +121,5 @@ def test_segments_keep_less(kind):
 
 @NETWORKS
 def test_segments_of_no_step_are_refused(kind):
-    with pytest.raises(ValueError, match="checkpoint_every of at least 1 step, found 0"):
+    with pytest.raises(ValueError, match="checkpoint_every of at least 1, found 0"):
         make(kind, checkpoint_every=0)

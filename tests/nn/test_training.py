@@ -129,6 +129,7 @@ def test_dropout_has_its_share_and_keeps_the_mean(share):
 
 
 def test_no_dropout_behind_the_last_layer(make_rnn):
-    network = make_rnn(dropout=0.9)
+    with pytest.warns(UserWarning, match=r"num_layers of at least 2 .* dropout=0\.9"):
+        network = make_rnn(dropout=0.9)
     x, _ = leaves_of(network, 4, 3)
     assert torch.equal(network(x)[0], network.eval()(x)[0])

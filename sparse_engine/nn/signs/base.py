@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
+from sparse_engine.nn._computed import check_plain
 from sparse_engine.nn.weight import SparseWeight
 from sparse_engine.ops import Rewired
 
@@ -33,6 +34,7 @@ class Signs(ABC):
     """
 
     def __init__(self, weight: SparseWeight, parameter: Tensor) -> None:
+        check_plain(weight, weight._saved)
         self.weight = weight
         self.parameter = parameter
 

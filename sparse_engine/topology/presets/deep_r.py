@@ -82,13 +82,6 @@ class DeepR(Dynamic):
             weight.values.sub_(self.prune.signs(weight, key), alpha=pull)
         super().rewire()
 
-    def _moving(self) -> list[tuple[int, SparseWeight]]:
-        return [
-            (place, weight)
-            for place, weight in enumerate(self.weights)
-            if not weight.frozen_pattern and weight.values.requires_grad
-        ]
-
 
 class PeriodicDeepR(DeepR):
     """Deep rewiring once in a while, as Zhang et al. (Communications Physics 2023) use it.

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sparse_engine.nn import SparseWeight
+from sparse_engine.nn._computed import check_plain
 from sparse_engine.ops import Links, RandomKey
 from sparse_engine.topology.wiring._sampling import generator, sample_groups
 
@@ -84,11 +85,13 @@ def apply_signs(weight: SparseWeight, rule: Signs, key: RandomKey) -> None:
         key: of the random numbers.
 
     Raises:
-        ValueError: the rule does not give one sign for each link.
+        ValueError: the rule does not give one sign for each link, or the values are computed from
+            others.
         TypeError: a rule of another kind, such as one of :class:`sparse_engine.nn.Signs`.
     """
     if not isinstance(rule, Signs):
         raise TypeError(f"expected Signs of sparse_engine.topology, found {type(rule)}")
+    check_plain(weight, weight.link_parameters)
     signs = rule.signs(weight.pattern.links, key)
     if signs.shape != weight.values.shape:
         raise ValueError(f"expected {weight.nnz} signs from {rule}, found shape {[*signs.shape]}")

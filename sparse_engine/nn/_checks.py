@@ -1,0 +1,85 @@
+"""Checks of what modules are made with and loaded from: types as torch.nn demands, then ranges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from numbers import Real
+
+from torch import Tensor, nn
+
+
+def check_integer(name: str, value: object, *, least: int) -> None:
+    """Raises TypeError for what is no int, or a bool; ValueError for one below ``least``."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"expected {name} of type int, found {_described(value)}")
+    if value < least:
+        raise ValueError(f"expected {name} of at least {least}, found {value}")
+
+
+def check_flag(name: str, value: object) -> None:
+    """Raises TypeError for what is no bool."""
+    if not isinstance(value, bool):
+        raise TypeError(f"expected {name} of type bool, found {_described(value)}")
+
+
+def check_number(expected: str, value: object, fits: Callable[[float], bool]) -> None:
+    """Raises ValueError for what is no real number, a bool, or a number that does not fit.
+
+    As of torch.nn's ``dropout``, a wrong type is a ValueError, too.
+
+    Args:
+        expected: a name and what fits, such as "density in (0, 1]".
+        value: what was given.
+        fits: whether a number does.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real) or not fits(value):
+        raise ValueError(f"expected {expected}, found {value!r}")
+
+
+def check_fraction(name: str, value: object) -> None:
+    """Raises ValueError for what is no number in [0, 1]."""
+    check_number(f"{name} in [0, 1]", value, lambda share: 0 <= share <= 1)
+
+
+def check_clip(value: object) -> None:
+    """Raises ValueError for a ``cell_clip`` that is neither None nor above 0."""
+    if value is not None:
+        check_number("cell_clip > 0", value, lambda clip: clip > 0)
+
+
+def check_saved(name: str, saved: Tensor, own: Tensor) -> None:
+    """Raises ValueError for an entry of a state dict that the parameter ``own`` cannot hold.
+
+    torch would cast integers, and of complex numbers keep the real part.
+    """
+    if own.is_floating_point() and not saved.is_floating_point():
+        raise ValueError(f"expected {name} of a floating-point dtype, found {saved.dtype}")
+
+
+class LoadsRealParameters(nn.Module):
+    """A module whose own parameters load from floating-point entries of a state dict only."""
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Tensor],
+        prefix: str,
+        local_metadata: dict,
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        of_torch = local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        for name, own in self._parameters.items():
+            if own is None or prefix + name not in state_dict:
+                continue
+            try:
+                check_saved(name, state_dict[prefix + name], own)
+            except ValueError as error:
+                error_msgs.append(f"{prefix.removesuffix('.') or 'the module'}: {error}")
+                return
+        super()._load_from_state_dict(state_dict, prefix, *of_torch)
+
+
+def _described(value: object) -> str:
+    return f"{value!r} of type {type(value).__name__}"

@@ -1,0 +1,230 @@
+"""Modules are called as those of torch.nn are, and their errors are found by the same names."""
+
+import copy
+import inspect
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+from torch.func import functional_call
+from torch.testing import assert_close
+
+from sparse_engine import nn as sparse
+from sparse_engine.errors import InputError
+from sparse_engine.nn import SparseLinear, SparseWeight
+
+CELLS = {
+    "rnn": sparse.SparseRNN,
+    "normed rnn": partial(sparse.SparseRNN, layer_norm=True),
+    "lstm": sparse.SparseLSTM,
+    "gru": sparse.SparseGRU,
+    "rhn": partial(sparse.SparseRHN, recurrence_depth=2),
+    "on_lstm": partial(sparse.SparseONLSTM, chunk_size=5),
+    "ctrnn": partial(sparse.SparseCTRNN, tau=0.7, trainable_tau=True),
+    "neural_ode": sparse.SparseNeuralODE,
+    "ltc": sparse.SparseLTC,
+}
+EVERY = pytest.mark.parametrize("kind", CELLS)
+OTHERS = [
+    (SparseLinear(6, 9, density=0.5), torch.randn(3, 6)),
+    (sparse.SparseEmbedding(SparseLinear(6, 9, density=0.5).weight), torch.arange(9)),
+    (sparse.EmbeddingDropout(nn.Embedding(9, 6)), torch.arange(9)),
+    (sparse.LockedDropout(0.5), torch.randn(3, 4, 6)),
+    (sparse.AllReLU(0.5, 1), torch.randn(3, 6)),
+    (sparse.SReLU(6), torch.randn(3, 6)),
+    (
+        sparse.MixtureOfSoftmaxes(nn.Linear(6, 2), nn.Linear(6, 8), nn.Linear(4, 9)),
+        torch.randn(3, 6),
+    ),
+]
+
+
+def make(kind, **options):
+    torch.manual_seed(1)
+    return CELLS[kind](6, 20, 2, density=0.3, **options)
+
+
+def leaves_of(network, batch=3, steps=4):
+    x = torch.randn(steps, batch, 6)
+    hx = tuple(torch.randn(2, batch, 20) for name in network.states if name != "dt")
+    return x, hx if len(hx) > 1 else hx[0]
+
+
+@EVERY
+def test_input_and_hx_by_name(kind):
+    network = make(kind)
+    for method in (network.forward, network.step):
+        assert [*inspect.signature(method).parameters][:2] == ["input", "hx"]
+    x, hx = leaves_of(network)
+    expected = network(x, hx)
+    parameters = dict(network.named_parameters())
+    compiled = torch.compile(network, backend="eager", fullgraph=True)
+    for y in (
+        network(input=x, hx=hx),
+        network(hx=hx, input=x),
+        functional_call(network, parameters, (), {"input": x, "hx": hx}),
+        functional_call(network, parameters, (x,), {"hx": hx}),
+        compiled(input=x, hx=hx),
+        sparse.DropConnect(network, 0.0, weights=["weight_ih_l1"])(input=x, hx=hx),
+    ):
+        assert_close(y, expected, rtol=0, atol=0)
+    assert_close(network.step(input=x[0], hx=hx), network.step(x[0], hx), rtol=0, atol=0)
+    assert_close(network(input=x, hx=None), network(x), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("module", "x"), OTHERS, ids=[type(each).__name__ for each, _ in OTHERS])
+def test_input_by_name(module, x):
+    torch.manual_seed(1)
+    expected = module(x)
+    torch.manual_seed(1)
+    assert torch.equal(module(input=x), expected)
+
+
+DENSE = {"rnn": nn.RNN, "normed rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+# What is done to a good input and state, and what torch raises.
+WRONG = {
+    "features": (lambda x, hx: (x[..., :5], hx), RuntimeError),
+    "dimensions": (lambda x, hx: (x[None], hx), (RuntimeError, ValueError)),
+    "no steps": (lambda x, hx: (x[:0], hx), RuntimeError),
+    "dtype": (lambda x, hx: (x.double(), hx), (RuntimeError, ValueError)),
+    "batch of the state": (lambda x, hx: (x[:, :2], hx), RuntimeError),
+    "dimensions of the state": (lambda x, hx: (x[:, 0], hx), RuntimeError),
+    "dtype of the state": (lambda x, hx: (x, in_double(hx)), (RuntimeError, ValueError)),
+}
+
+
+def in_double(hx):
+    return tuple(each.double() for each in hx) if isinstance(hx, tuple) else hx.double()
+
+
+@pytest.mark.parametrize("mistake", WRONG)
+@EVERY
+def test_mistakes_are_found_by_either_name(kind, mistake):
+    network = make(kind)
+    change, of_torch = WRONG[mistake]
+    wrong = change(*leaves_of(network))
+    for name in (RuntimeError, ValueError):
+        with pytest.raises(name, match=r"expected .* found"):
+            network(*wrong)
+    if kind in DENSE:
+        with pytest.raises(of_torch):
+            DENSE[kind](6, 20, 2)(*wrong)
+
+
+@EVERY
+def test_no_tensors(kind):
+    network = make(kind)
+    x, hx = leaves_of(network)
+    for wrong in ((x.tolist(), None), (x.numpy(), None), (x, "zeros"), (x, [hx])):
+        with pytest.raises(TypeError, match=r"expected .* found"):
+            network(*wrong)
+
+
+@pytest.mark.parametrize("kind", ["rnn", "lstm", "gru"])
+@pytest.mark.parametrize("lengths", [[4, 0, 1], [4, 5, 1], [4, 1]])
+def test_lengths(kind, lengths):
+    network = make(kind)
+    x, _ = leaves_of(network)
+    for name in (RuntimeError, ValueError):
+        with pytest.raises(name, match="expected lengths"):
+            network(x, lengths=lengths)
+    if min(lengths) < 1:
+        with pytest.raises(RuntimeError):
+            nn.utils.rnn.pack_padded_sequence(x, torch.tensor(lengths), enforce_sorted=False)
+
+
+@pytest.mark.parametrize("x", [torch.randn(3, 5), torch.randn(3, 6).double(), torch.tensor(1.0)])
+def test_linear(x):
+    layer, dense = SparseLinear(6, 9, density=0.5), nn.Linear(6, 9)
+    for name in (RuntimeError, ValueError):
+        with pytest.raises(name, match=r"expected input of .* found"):
+            layer(x)
+    with pytest.raises(RuntimeError):
+        dense(x)
+
+
+def test_embedding():
+    embedding = sparse.SparseEmbedding(SparseLinear(6, 9, density=0.5).weight)
+    for words, names in (
+        (torch.tensor([3, 9]), (IndexError, ValueError)),
+        (torch.tensor([-1]), (IndexError, ValueError)),
+        (torch.tensor([1.0]), (RuntimeError, ValueError)),
+    ):
+        for name in names:
+            with pytest.raises(name, match=r"expected words .* found"):
+                embedding(words)
+        with pytest.raises(names[0]):
+            nn.Embedding(9, 6)(words)
+
+
+def test_the_error_is_one_class():
+    assert issubclass(InputError, ValueError) and issubclass(InputError, RuntimeError)
+
+
+RESET = {
+    **{kind: partial(make, kind, input_density=0.5) for kind in CELLS},
+    "bidirectional": partial(make, "lstm", bidirectional=True, proj_size=7, gain=3.0),
+    "dense inputs": partial(make, "gru", gain=0.2, dtype=torch.float64),
+    "linear": lambda: SparseLinear(60, 90, density=0.5, gain=4.0),
+    "embedding": lambda: sparse.SparseEmbedding(SparseLinear(60, 90, density=0.5).weight),
+    "srelu": lambda: sparse.SReLU(500),
+    "grouped": lambda: grouped(),
+}
+
+
+def grouped():
+    weight = SparseLinear(6, 9, density=0.5).weight
+    return sparse.GroupedWeight(weight.values, weight.pattern, torch.arange(weight.nnz) % 3)
+
+
+@pytest.mark.parametrize("kind", RESET)
+def test_parameters_are_drawn_again_for_the_same_links(kind):
+    torch.manual_seed(0)
+    module = RESET[kind]()
+    first = copy.deepcopy(module)
+    parameters = dict(module.named_parameters())
+    with torch.no_grad():
+        for each in parameters.values():
+            each.add_(7)
+    torch.manual_seed(5)
+    assert module.reset_parameters() is None
+    drawn = copy.deepcopy(module)
+    torch.manual_seed(5)
+    module.reset_parameters()
+    for name, each in module.named_parameters():
+        assert each is parameters[name]
+        start, each = first.get_parameter(name).detach(), each.detach()
+        assert torch.equal(each, drawn.get_parameter(name)), name
+        if start.unique().numel() <= 2 or "log_tau" in name:  # not drawn, or but a sign
+            assert torch.equal(each.abs(), start.abs()), name
+            continue
+        assert not torch.equal(each, start), name
+        if each.numel() >= 60:
+            assert 0.7 < float(each.std() / start.std()) < 1.4, name
+            assert abs(float(each.mean() - start.mean())) < 0.6 * float(start.std()), name
+    for name, each in module.named_buffers():
+        assert torch.equal(each, first.get_buffer(name)), name
+
+
+def test_models_are_reset_as_those_of_torch_are():
+    model = nn.Sequential(SparseLinear(6, 20, density=0.3), make("rnn"))
+    before = nn.utils.parameters_to_vector(model.parameters()).clone()
+    model.apply(lambda module: getattr(module, "reset_parameters", int)())
+    assert not torch.equal(nn.utils.parameters_to_vector(model.parameters()), before)
+
+
+def test_a_weight_without_valid_links_is_not_drawn():
+    weight = SparseWeight.erdos_renyi(9, 6, density=0.5)
+    weight.crow_indices.fill_(0)
+    with pytest.raises(ValueError, match="crow_indices"):
+        weight.reset_parameters()
+
+
+@EVERY
+def test_parameters_are_flat_already(kind):
+    network = make(kind)
+    x, _ = leaves_of(network)
+    expected = network(x)
+    assert network.flatten_parameters() is None
+    assert_close(network(x), expected, rtol=0, atol=0)

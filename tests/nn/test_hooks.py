@@ -1,0 +1,279 @@
+"""Values that torch.nn.utils computes: pruned, normalised, or made by a hook of one's own."""
+
+import copy
+import warnings
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+from torch.func import functional_call
+from torch.nn.utils import parametrizations, parametrize, prune
+from torch.testing import assert_close
+
+from sparse_engine import nn as sparse
+from sparse_engine.nn import FixedSigns, GroupedWeight, SparseLinear, SparseRNN, SparseWeight
+from sparse_engine.ops import RandomKey
+from sparse_engine.topology import SET, RandomSigns, apply_signs
+
+OPTIONS = {"density": 0.3, "input_density": 0.5, "bidirectional": True, "dtype": torch.float64}
+MODULES = {
+    "linear": lambda: SparseLinear(6, 21, density=0.3, dtype=torch.float64),
+    "rnn": lambda: sparse.SparseRNN(6, 21, 2, **OPTIONS),
+    "normed rnn": lambda: sparse.SparseRNN(6, 21, 2, layer_norm=True, **OPTIONS),
+    "recomputed": lambda: sparse.SparseRNN(6, 21, 2, checkpoint_every=3, **OPTIONS),
+    "lstm": lambda: sparse.SparseLSTM(6, 21, 2, proj_size=5, **OPTIONS),
+    "gru": lambda: sparse.SparseGRU(6, 21, 2, **OPTIONS),
+    "rhn": lambda: sparse.SparseRHN(6, 21, 2, recurrence_depth=2, **OPTIONS),
+    "on_lstm": lambda: sparse.SparseONLSTM(6, 21, 2, chunk_size=7, **OPTIONS),
+    "ctrnn": lambda: sparse.SparseCTRNN(6, 21, 2, **OPTIONS),
+    "neural_ode": lambda: sparse.SparseNeuralODE(6, 21, 2, **OPTIONS),
+    "ltc": lambda: sparse.SparseLTC(6, 21, 2, **OPTIONS),
+}
+
+
+def by_a_hook(weight):
+    """As users write it: a forward pre-hook that sets what the forward pass reads."""
+    values = weight.values
+    del weight.values
+    weight.raw = values
+    weight.values = values.detach()
+    weight.register_forward_pre_hook(lambda module, _: setattr(module, "values", module.raw.sin()))
+
+
+def pruned(weight):
+    generator = torch.Generator().manual_seed(3)
+    mask = torch.rand(weight.nnz, generator=generator) < 0.5
+    prune.custom_from_mask(weight, "values", mask)
+
+
+def normed(norm, weight, **options):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        norm(weight, "values", **options)
+
+
+WAYS = {
+    "prune": pruned,
+    "weight_norm": partial(normed, nn.utils.weight_norm, dim=None),
+    "spectral_norm": partial(normed, nn.utils.spectral_norm, n_power_iterations=20),
+    "hook": by_a_hook,
+    "parametrize": partial(normed, parametrizations.weight_norm, dim=None),
+}
+EVERY_WAY = pytest.mark.parametrize("way", WAYS)
+
+
+def weights_of(module):
+    return [each for each in module.modules() if isinstance(each, SparseWeight)]
+
+
+def sources_of(weight):
+    """The parameters that values are computed from."""
+    return (each for name, each in weight.named_parameters() if "values" in name or name == "raw")
+
+
+def output_of(module, x):
+    y = module(x)
+    return y[0] if isinstance(y, tuple) else y
+
+
+@EVERY_WAY
+@pytest.mark.parametrize("kind", MODULES)
+def test_what_is_computed_is_what_a_network_uses_and_trains(kind, way):
+    torch.manual_seed(1)
+    module = MODULES[kind]()
+    twin, x = copy.deepcopy(module), torch.randn(7, 3, 6, dtype=torch.float64)
+    for weight in weights_of(module):
+        WAYS[way](weight)
+    sources = [[*sources_of(weight)] for weight in weights_of(module)]
+    optimizer = torch.optim.SGD([each for of_one in sources for each in of_one], lr=0.05)
+    for _ in range(3):
+        y = output_of(module, x)
+        loss = y.square().sum()
+        optimizer.zero_grad()
+        loss.backward()
+        computed = []
+        for weight, plain in zip(weights_of(module), weights_of(twin), strict=True):
+            for hook in weight._forward_pre_hooks.values():
+                hook(weight, ())
+            computed.append(weight.values)
+            plain.values.data.copy_(weight.values)
+        expected = output_of(twin, x)
+        assert_close(y, expected, rtol=1e-12, atol=1e-12)
+        twin.zero_grad()
+        expected.square().sum().backward()
+        for plain, values, of_one in zip(weights_of(twin), computed, sources, strict=True):
+            gradients = torch.autograd.grad(values, of_one, plain.values.grad)
+            for source, gradient in zip(of_one, gradients, strict=True):
+                assert gradient.abs().sum() > 0
+                assert_close(source.grad, gradient, rtol=1e-6, atol=1e-8)
+        optimizer.step()
+
+
+def small():
+    generator = torch.Generator().manual_seed(1)
+    return SparseRNN(6, 21, 2, density=0.3, generator=generator)
+
+
+@EVERY_WAY
+def test_functional_call_and_compile_take_other_sources(way):
+    network, x = small(), torch.randn(5, 3, 6)
+    WAYS[way](network.weight_hh_l0)
+    twin = copy.deepcopy(network) if way == "parametrize" else small()
+    if way != "parametrize":
+        WAYS[way](twin.weight_hh_l0)
+    others = {name: 0.5 * each.detach() for name, each in network.named_parameters()}
+    compiled = torch.compile(twin, backend="eager", fullgraph=True)
+    assert_close(compiled(x)[0], network(x)[0])
+    with torch.no_grad():
+        for name, each in twin.named_parameters():
+            each.copy_(others[name])
+    expected = twin(x)[0]
+    assert not torch.equal(network(x)[0], expected)
+    assert_close(functional_call(network, others, (x,))[0], expected)
+    assert_close(compiled(x)[0], expected)
+
+
+@EVERY_WAY
+def test_conductances_that_are_computed_are_not_clipped_in_vain(way):
+    network = sparse.SparseLTC(6, 21, density=0.3)
+    WAYS[way](network.weight_hh_l0)
+    with pytest.raises(AttributeError, match=r"`values` is not an nn\.Parameter"):
+        network.clip_()
+
+
+@EVERY_WAY
+def test_a_rewiring_is_refused_and_nothing_changes(way):
+    network = small()
+    WAYS[way](network.weight_hh_l1)
+    network(torch.randn(5, 3, 6))
+    before = {name: each.clone() for name, each in network.state_dict().items()}
+    with pytest.raises(
+        ValueError, match=r"remove_parametrizations|prune\.remove.*engine\.topology"
+    ):
+        SET(network, None, every=1).step()
+    weight = network.weight_hh_l1
+    key = RandomKey(0)
+    for change in (
+        lambda: SET(network, None),
+        lambda: apply_signs(weight, RandomSigns(), key),
+        lambda: weight.set_pattern(weight.pattern, torch.zeros(weight.nnz)),
+        weight.reset_parameters,
+        lambda: FixedSigns(weight),
+    ):
+        with pytest.raises(ValueError, match=r"remove_parametrizations|remove_weight_norm"):
+            change()
+    assert network.weight_hh_l0.topology_version == weight.topology_version == 0
+    assert all(torch.equal(each, before[name]) for name, each in network.state_dict().items())
+
+
+def test_what_pruning_has_left_is_rewired_once_it_is_permanent():
+    network = small()
+    weight = network.weight_hh_l0
+    prune.l1_unstructured(weight, "values", amount=0.5)
+    prune.l1_unstructured(weight, "values", amount=10)
+    prune.remove(weight, "values")
+    assert int((weight.values == 0).sum()) == weight.nnz // 2 + 10
+    SET(network, None, fraction=0.3, every=1).step()
+    assert weight.topology_version == 1
+
+
+@EVERY_WAY
+def test_state_dicts_of_what_values_are_computed_from(way):
+    network, other, x = small(), small(), torch.randn(5, 3, 6)
+    for each in (network, other):
+        WAYS[way](each.weight_hh_l0)
+    with torch.no_grad():
+        for source in sources_of(network.weight_hh_l0):
+            source.mul_(0.5)
+    state = network.state_dict()
+    other.load_state_dict(state)
+    assert_close(other(x)[0], network(x)[0])
+    with pytest.raises(RuntimeError, match=r"(?s)Missing key.*weight_hh_l0.*Unexpected key"):
+        small().load_state_dict(state)
+    with pytest.raises(RuntimeError, match=r"(?s)Missing key.*weight_hh_l0.*Unexpected key"):
+        other.load_state_dict(small().state_dict())
+    if way == "parametrize":
+        return
+    source = next(
+        name for name in state if name.startswith("weight_hh_l0") and "_indices" not in name
+    )
+    with pytest.raises(RuntimeError, match=r"floating-point dtype, found torch\.complex64"):
+        other.load_state_dict(state | {source: state[source] * 1j})
+    with pytest.raises(RuntimeError, match=r"expected .* of shape \[.*\], found \[3, 1\]"):
+        other.load_state_dict(state | {source: torch.ones(3, 1)})
+    assert_close(other(x)[0], network(x)[0])
+
+
+@pytest.mark.parametrize("way", ["prune", "parametrize"])
+def test_gains_are_computed(way):
+    network, x = small(), torch.randn(5, 3, 6)
+    wiring = network.weight_hh_l0
+    group = torch.arange(wiring.nnz) % 4
+    network.weight_hh_l0 = weight = GroupedWeight(wiring.values, wiring.pattern, group)
+    untouched = copy.deepcopy(network)
+    if way == "prune":
+        prune.custom_from_mask(weight, "gain", torch.tensor([True, False, True, True]))
+    else:
+        parametrize.register_parametrization(weight, "gain", nn.Softplus())
+    for _ in range(2):
+        expected = weight.gain.detach()
+        network.load_state_dict(network.state_dict())
+        untouched.weight_hh_l0.gain.data.copy_(expected)
+        y = network(x)[0]
+        assert_close(y, untouched(x)[0])
+        y.sum().backward()
+        with torch.no_grad():
+            for name, each in weight.named_parameters():
+                assert "gain" in name and each.grad.abs().sum() > 0
+                each.add_(1)
+        network(x)
+    with pytest.raises(ValueError, match=r"remove_parametrizations|remove_weight_norm"):
+        weight.reset_parameters()
+
+
+def test_other_hooks_of_a_weight_are_none_of_a_cells_business():
+    """Tools that look at the inputs of all modules find no call of a weight in a recurrent cell."""
+    network, seen = small(), []
+    for module in network.modules():
+        module.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].shape))
+    network(torch.randn(5, 3, 6))
+    assert seen == [(5, 3, 6), (5, 3, 21)]
+
+
+def test_hooks_of_loading_are_called():
+    weight = small().weight_hh_l0
+    state = {f"old_{name}": each for name, each in weight.state_dict().items()}
+
+    def rename(module, state_dict, prefix, *_):
+        for name in [*state_dict]:
+            state_dict[name.removeprefix("old_")] = state_dict.pop(name)
+
+    weight.register_load_state_dict_pre_hook(rename)
+    weight.load_state_dict(state)
+
+
+@EVERY_WAY
+def test_embeddings_and_penalties(way):
+    generator = torch.Generator().manual_seed(1)
+    weight = SparseWeight.erdos_renyi(9, 5, density=0.5, generator=generator)
+    embedding, words = sparse.SparseEmbedding(weight), torch.arange(9)
+    WAYS[way](weight)
+    optimizer = torch.optim.SGD([*sources_of(weight)], lr=0.1)
+    for _ in range(2):
+        vectors, penalty = embedding(words), sparse.link_penalty(embedding, l2=1.0)
+        for hook in weight._forward_pre_hooks.values():
+            hook(weight, ())
+        assert_close(vectors, weight.to_dense())
+        assert_close(penalty, weight.to_dense().square().sum())
+        (vectors.sum() + penalty).backward()
+        optimizer.step()
+
+
+def test_parameters_of_ones_own_are_loaded_beside_other_links():
+    weight, other = (SparseLinear(6, 9, density=share).weight for share in (0.5, 0.3))
+    for each in (weight, other):
+        each.scale = nn.Parameter(torch.rand(2))
+    weight.load_state_dict(other.state_dict())
+    assert torch.equal(weight.scale, other.scale)
+    assert torch.equal(weight.to_dense(), other.to_dense())
