@@ -168,7 +168,7 @@ class NinjaFile:
         """Write how ninja calls each compiler."""
         self.ninja.variable("builddir", str(BUILD))
         system = [*include_paths(), sysconfig.get_path("include")]
-        self.ninja.variable("includes", "-Icsrc/include -Icsrc/cpu -Icsrc/graph")
+        self.ninja.variable("includes", "-Icsrc -Icsrc/include -Icsrc/cpu -Icsrc/graph")
         self.ninja.variable("system", " ".join(f"-isystem {escape(path)}" for path in system))
         for name, compiler in (
             ("cxx", f"{CXX} {CXX_FLAGS}"),

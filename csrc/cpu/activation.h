@@ -1,10 +1,8 @@
-// Elementwise functions of the recurrent cells, on vectors of any width.
+// The elementwise functions of the cells, on vectors of any width.
 #pragma once
 
-#include <type_traits>
-
+#include "cells/cell.h"
 #include "kept.h"
-#include "sparse_engine/rnn.h"
 
 namespace sparse_engine {
 namespace {
@@ -56,76 +54,35 @@ SE_INLINE Vec<T, L> expm1_positive(Vec<T, L> x) {
   return scale * p + (scale - T(1));
 }
 
-struct Tanh {
+// The functions that cells are made of (csrc/cells), of a vector of columns.
+template <typename T, int L>
+struct VectorMath {
+  using Real = T;
+  using Number = Vec<T, L>;
+  using Constants = ExpConstants<T>;
+
   // e / (e + 2) with e = exp(2|x|) - 1; within 2 units in the last place of the exact value.
-  template <typename T, int L>
-  static SE_INLINE Vec<T, L> of(Vec<T, L> x) {
-    constexpr T kOne = ExpConstants<T>::kTanhIsOne;
-    const Vec<T, L> size = x < T(0) ? -x : x;
-    const Vec<T, L> most = Vec<T, L>{} + kOne;
-    const Vec<T, L> e = expm1_positive<T, L>(T(2) * (size > kOne ? most : size));
-    const Vec<T, L> y = e / (e + T(2));
+  static SE_INLINE Number tanh(Number x) {
+    const Number size = x < T(0) ? -x : x;
+    const Number most = Number{} + Constants::kTanhIsOne;
+    const Number e = expm1_positive<T, L>(T(2) * (size > most ? most : size));
+    const Number y = e / (e + T(2));
     return x < T(0) ? -y : y;
   }
-  // The derivative, from the function's value.
-  template <typename T, int L>
-  static SE_INLINE Vec<T, L> slope(Vec<T, L> y) {
-    return T(1) - y * y;
-  }
-};
 
-struct Sigmoid {
   // (e + 1) / (e + 2) with e = exp(|x|) - 1, or 1 / (e + 2) for x < 0: small values are as exact as
   // large ones.
-  template <typename T, int L>
-  static SE_INLINE Vec<T, L> of(Vec<T, L> x) {
-    constexpr T kZero = ExpConstants<T>::kSigmoidIsZero;
-    const Vec<T, L> size = x < T(0) ? -x : x;
-    const Vec<T, L> most = Vec<T, L>{} + kZero, one = Vec<T, L>{} + T(1);
-    const Vec<T, L> e = expm1_positive<T, L>(size > kZero ? most : size);
+  static SE_INLINE Number sigmoid(Number x) {
+    const Number size = x < T(0) ? -x : x;
+    const Number most = Number{} + Constants::kSigmoidIsZero, one = Number{} + T(1);
+    const Number e = expm1_positive<T, L>(size > most ? most : size);
     return (x < T(0) ? one : e + T(1)) / (e + T(2));
   }
-  template <typename T, int L>
-  static SE_INLINE Vec<T, L> slope(Vec<T, L> y) {
-    return y * (T(1) - y);
-  }
-};
 
-struct Exp {
   // exp(x) for x <= 0; where it would underflow, the last value before that.
-  template <typename T, int L>
-  static SE_INLINE Vec<T, L> of_negative(Vec<T, L> x) {
-    constexpr T kZero = ExpConstants<T>::kSigmoidIsZero;
-    const Vec<T, L> most = Vec<T, L>{} + kZero;
-    return T(1) / (expm1_positive<T, L>(-x > kZero ? most : -x) + T(1));
-  }
-};
-
-struct Relu {
-  template <typename T, int L>
-  static SE_INLINE Vec<T, L> of(Vec<T, L> x) {
-    return x < T(0) ? Vec<T, L>{} : x;
-  }
-  template <typename T, int L>
-  static SE_INLINE Vec<T, L> slope(Vec<T, L> y) {
-    return y > T(0) ? Vec<T, L>{} + T(1) : Vec<T, L>{};
-  }
-};
-
-// The activation of an Elman network, chosen when it runs: a branch that is always predicted, where
-// a template would make twice the code. Tanh stands in line, since relu takes no time to jump to.
-struct Chosen {
-  Activation activation;
-
-  template <typename T, int L>
-  SE_INLINE Vec<T, L> of(Vec<T, L> x) const {
-    if (__builtin_expect(activation == Activation::kRelu, 0)) return Relu::of<T, L>(x);
-    return Tanh::of<T, L>(x);
-  }
-  template <typename T, int L>
-  SE_INLINE Vec<T, L> slope(Vec<T, L> y) const {
-    if (__builtin_expect(activation == Activation::kRelu, 0)) return Relu::slope<T, L>(y);
-    return Tanh::slope<T, L>(y);
+  static SE_INLINE Number exp_of_negative(Number x) {
+    const Number most = Number{} + Constants::kSigmoidIsZero;
+    return T(1) / (expm1_positive<T, L>(-x > most ? most : -x) + T(1));
   }
 };
 

@@ -141,7 +141,7 @@ void backward(const CtrnnBackward<T, A>& a, int64_t panels) {
               const Vec<T, L> share = weight * of_end + node * of_after[v], of_k = dt[v] * share;
               const Vec<T, L> y = load<T, L>(at(y_of_all));
               const Vec<T, L> state = load_of_row<T, L, NV>(before.row(q, unit), v);
-              const Vec<T, L> of_sum = of_k * Tanh::slope<T, L>(y);
+              const Vec<T, L> of_sum = of_k * tanh_slope<VectorMath<T, L>>(y);
               store<T, L>(at(leaked), rate * of_k);
               sums.set(v, of_sum);
               store<T, L>(at(dx), last_of_step ? of_sum : load<T, L>(at(dx)) + of_sum);

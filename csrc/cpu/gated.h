@@ -1,26 +1,12 @@
 // What the time loops of the cells with gates, gated_forward.h and gated_backward.h, have in
 // common. A unit's gates are rows of one weight; they are multiplied one after the other, and the
-// cell is computed while their sums are in registers.
-//
-// A cell is a class of
-//   kGates, kSaved: gates, and numbers to save, of a unit;
-//   kShared: the first so many gates only depend on v + u, so that both have the same gradient;
-//   kMemory: the place among what is saved of a c that is carried from step to step, or -1;
-//   forward(v, u, carried, saved): from the input's and the recurrent contribution to every gate.
-//     Takes c over to the next step in `carried` (without a c, it holds the h before), fills
-//     `saved`, and returns h;
-//   backward(saved, dh, before, carried, du, dv): from the gradient of h to those of u and v. Of
-//     dv, the shared gates are left out.
-//     `before` is c (without one, h) before the step; `carried` is what reaches the gradient of c,
-//     or of h, other than by the weight;
-//   is_sigmoid(s): whether number s of what is saved is a sigmoid;
-//   mark_clipped(saved): before `saved` is rounded, after which c does not tell that it was
-//   clipped.
+// cell (cells/gated.h says what it provides) is computed while their sums are in registers.
 #pragma once
 
 #include <type_traits>
 
 #include "activation.h"
+#include "cells/gated.h"
 #include "sequence.h"
 #include "sparse_engine/gated.h"
 

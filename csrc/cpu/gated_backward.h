@@ -90,7 +90,7 @@ void backward_loop(const GatedBackward<T, A>& a, const Cell& cell, int64_t panel
           for (int v = 0; v < NV; ++v) {
             Vec<T, L> keep[S];
             for (int s = 0; s < S; ++s) keep[s] = saved.read(unit, s, q * W + v * L);
-            output[v] = cell.template output<T, L>(keep);
+            output[v] = cell.template output<VectorMath<T, L>>(keep[S - 2], keep[S - 1]);
           }
           store_row<T, L>(projects, output);
           visit(sum, unit, whole.panel(q), projects);
@@ -121,7 +121,7 @@ void backward_loop(const GatedBackward<T, A>& a, const Cell& cell, int64_t panel
             state = earlier.read(unit, Cell::kMemory, n);
           else
             state = load<T, L>(c_first.row(q, unit) + v * L);
-          cell.template backward<T, L>(keep, sum[v], state, flow, of_u, of_v);
+          cell.template backward<VectorMath<T, L>>(keep, sum[v], state, flow, of_u, of_v);
           // Of a sequence that has ended, `carried` is the gradient of its last c.
           store_first<T, L>(carry, flow, saved.batch - n);
           for (int g = 0; g < G; ++g) {

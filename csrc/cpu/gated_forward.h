@@ -94,11 +94,11 @@ void forward_loop(const GatedForward<T, A>& a, const Cell& cell, int64_t panels)
             from_x[g] = load<T, L>(tile + g * kGateTile<W> + v * L);
             u[g] = sums[g][v];
           }
-          const Vec<T, L> m = cell.template forward<T, L>(from_x, u, state, keep);
+          const Vec<T, L> m = cell.template forward<VectorMath<T, L>>(from_x, u, state, keep);
           to.set(v, m);
           if (kHasMemory || kRounds) store<T, L>(carry, kHasMemory ? state : m);
           if (!a.saved) continue;
-          if (kRounds) cell.template mark_clipped<T, L>(keep);
+          if (kRounds) cell.mark_clipped(keep);
           for (int s = 0; s < S; ++s) saved.write(unit, s, q * W + v * L, keep[s]);
         }
       };

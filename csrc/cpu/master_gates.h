@@ -1,17 +1,15 @@
 // What both time loops of the ordered-neurons LSTM, on_lstm_forward.h and on_lstm_backward.h, have
-// in common: the master gates of the chunks, and a unit and the masters of its chunk.
+// in common: the master gates of the chunks.
 #pragma once
 
+#include "cells/on_lstm.h"
 #include "kept_sigmoid.h"
 #include "sparse_engine/on_lstm.h"
 
 namespace sparse_engine {
 namespace {
 
-constexpr int kMasters = 2, kGates = 4;  // in, forget; out, cell, in, forget
-
-// Whether gate g is a sigmoid; the cell's is a tanh.
-constexpr bool is_sigmoid(int g) { return g != 1; }
+constexpr int kMasters = OnLstm::kMasters, kGates = OnLstm::kGates;
 
 // Rows [first, first + rows) of w, whose links stay where they are.
 inline Csr rows_from(const Csr& w, int64_t first, int64_t rows) {
@@ -28,7 +26,7 @@ inline void softmax(const T* x, int64_t n, T* p) {
       most = here > most ? here : most;
     }
     for (int64_t at = v * L; at < n * L * NV; at += L * NV) {
-      const Vec<T, L> e = Exp::of_negative<T, L>(load<T, L>(x + at) - most);
+      const Vec<T, L> e = VectorMath<T, L>::exp_of_negative(load<T, L>(x + at) - most);
       store<T, L>(p + at, e);
       total += e;
     }
@@ -85,16 +83,6 @@ inline void cumsoftmax_backward(const T* p, const T* dsums, int64_t chunks, int6
       store<T, L>(dx + at, load<T, L>(p + at) * (load<T, L>(dx + at) - mean));
   }
 }
-
-// One unit and the masters of its chunk.
-template <typename T, int L>
-struct Neuron {
-  Vec<T, L> o, g, i, f, master_i, master_f;
-
-  SE_INLINE Vec<T, L> both() const { return master_i * master_f; }
-  SE_INLINE Vec<T, L> input() const { return i * both() + (master_i - both()); }
-  SE_INLINE Vec<T, L> forget() const { return f * both() + (master_f - both()); }
-};
 
 }  // namespace
 }  // namespace sparse_engine

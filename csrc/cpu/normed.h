@@ -5,7 +5,7 @@
 //   kGates: of a unit;
 //   kHasMemory: whether it has a c, which is normalised where h is made of it;
 // and without a c
-//   forward(z): h, from the normalised contributions;
+//   forward(z): h, from the normalised contribution;
 //   backward(h, dh): the gradient of z;
 // or with one
 //   forward(z, c): takes c over to this step, and returns the output gate;

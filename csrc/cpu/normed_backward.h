@@ -102,10 +102,11 @@ void backward_loop(const NormedBackward<T>& a, const Cell& cell, int64_t panels)
               const Vec<T, L> z = z_of(Cell::kOutputGate, q, first, r, v);
               const Vec<T, L> y = scaled<T, L>(a.c_norm, unit, normalised_c(q, unit, v));
               store<T, L>(dy.row(q, unit) + v * L,
-                          cell.template output_backward<T, L>(z, y, dh[v], dz));
+                          cell.template output_backward<VectorMath<T, L>>(z, y, dh[v], dz));
               store<T, L>(now.row(q, Cell::kOutputGate * hidden + unit) + v * L, dz);
             } else {
-              dz = cell.template backward<T, L>(load<T, L>(state.row(q, unit) + v * L), dh[v]);
+              dz = cell.template backward<VectorMath<T, L>>(load<T, L>(state.row(q, unit) + v * L),
+                                                            dh[v]);
               store<T, L>(now.row(q, unit) + v * L, dz);
             }
           }
@@ -136,7 +137,8 @@ void backward_loop(const NormedBackward<T>& a, const Cell& cell, int64_t panels)
               for (int g = 0; g < G; ++g)
                 if (g != Cell::kOutputGate) z[g] = z_of(g, q, first, r, v);
               const Vec<T, L> c = saved.read(G * hidden + unit, n);
-              store_first<T, L>(carry, cell.template backward<T, L>(z, c, before, dc, dz), columns);
+              store_first<T, L>(
+                  carry, cell.template backward<VectorMath<T, L>>(z, c, before, dc, dz), columns);
               for (int g = 0; g < G; ++g)
                 if (g != Cell::kOutputGate)
                   store<T, L>(now.row(q, g * hidden + unit) + v * L, dz[g]);

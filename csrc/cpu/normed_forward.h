@@ -75,11 +75,11 @@ void forward_loop(const NormedForward<T>& a, const Cell& cell, int64_t panels) {
             Vec<T, L> result;
             if constexpr (Cell::kHasMemory) {
               Vec<T, L> memory = load<T, L>(c.row(q, unit) + v * L);
-              result = cell.template forward<T, L>(z, memory);
+              result = cell.template forward<VectorMath<T, L>>(z, memory);
               store<T, L>(c.row(q, unit) + v * L, memory);
               keep[G] = memory;
             } else {
-              result = cell.template forward<T, L>(z);
+              result = cell.template forward<VectorMath<T, L>>(z[0]);
             }
             store<T, L>(now.row(q, unit) + v * L, result);
             if (a.saved)
@@ -102,8 +102,8 @@ void forward_loop(const NormedForward<T>& a, const Cell& cell, int64_t panels) {
             for (int v = 0; v < NV; ++v) {
               T* at = now.row(q, unit) + v * L;
               const Vec<T, L> n = c_norm(load<T, L>(c.row(q, unit) + v * L), q, v);
-              store<T, L>(
-                  at, cell.template output<T, L>(load<T, L>(at), scaled<T, L>(a.c_norm, unit, n)));
+              store<T, L>(at, cell.template output<VectorMath<T, L>>(
+                                  load<T, L>(at), scaled<T, L>(a.c_norm, unit, n)));
             }
           write_h(q, first, count);
         });

@@ -93,33 +93,29 @@ void backward_loop(const OnLstmBackward<T, A>& a, int64_t panels) {
             Vec<T, L> saved[kGates];
             for (int g = 0; g < kGates; ++g) {
               saved[g] = load<T, L>(tile + g * kGateTile<W> + r * W + v * L);
-              if (is_sigmoid(g)) saved[g] = from_kept_sigmoid<T, L, A>(saved[g]);
+              if (OnLstm::is_sigmoid(g)) saved[g] = from_kept_sigmoid<T, L, A>(saved[g]);
             }
-            const Neuron<T, L> neuron{saved[0],
-                                      saved[1],
-                                      saved[2],
-                                      saved[3],
-                                      load<T, L>(master.row(q, unit / chunk) + v * L),
-                                      load<T, L>(master.row(q, a.chunks + unit / chunk) + v * L)};
-            const Vec<T, L> squashed = Tanh::of<T, L>(load<T, L>(c.at(t).row(q, unit) + v * L));
+            const OnLstm::Unit<Vec<T, L>> cell{
+                saved[0],
+                saved[1],
+                saved[2],
+                saved[3],
+                load<T, L>(master.row(q, unit / chunk) + v * L),
+                load<T, L>(master.row(q, a.chunks + unit / chunk) + v * L)};
             T* carry = carried.row(q, unit) + v * L;
-            const Vec<T, L> dc =
-                load<T, L>(carry) + sum[v] * neuron.o * Tanh::slope<T, L>(squashed);
-            store<T, L>(carry, dc * neuron.forget());
-            const Vec<T, L> dinput = dc * neuron.g;
-            const Vec<T, L> dforget = dc * load<T, L>(c.at(t - 1).row(q, unit) + v * L);
-            const Vec<T, L> dboth = dinput * (neuron.i - T(1)) + dforget * (neuron.f - T(1));
-            const Vec<T, L> of_u[] = {sum[v] * squashed * Sigmoid::slope<T, L>(neuron.o),
-                                      dc * neuron.input() * Tanh::slope<T, L>(neuron.g),
-                                      dinput * neuron.both() * Sigmoid::slope<T, L>(neuron.i),
-                                      dforget * neuron.both() * Sigmoid::slope<T, L>(neuron.f)};
+            Vec<T, L> dc = load<T, L>(carry), of_u[kGates], of_masters[kMasters];
+            cell.template backward<VectorMath<T, L>>(load<T, L>(c.at(t).row(q, unit) + v * L),
+                                                     load<T, L>(c.at(t - 1).row(q, unit) + v * L),
+                                                     sum[v], dc, of_u, of_masters);
+            store<T, L>(carry, dc);
             for (int g = 0; g < kGates; ++g) {
               T* bias_sum = bias_sums + (masters + g * hidden + unit) * L;
               to[g].set(v, of_u[g]);
               store<T, L>(bias_sum, load<T, L>(bias_sum) + of_u[g]);
             }
-            store<T, L>(dsums.row(q, unit) + v * L, -(dinput + dboth * neuron.master_f));
-            store<T, L>(dsums.row(q, hidden + unit) + v * L, dforget + dboth * neuron.master_i);
+            // The input's master is 1 minus a cumulative sum.
+            store<T, L>(dsums.row(q, unit) + v * L, -of_masters[0]);
+            store<T, L>(dsums.row(q, hidden + unit) + v * L, of_masters[1]);
           }
         }
         if (a.dx)

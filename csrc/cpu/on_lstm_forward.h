@@ -81,20 +81,23 @@ void forward_loop(const OnLstmForward<T, A>& a, int64_t panels) {
           RowWriter<T, L, NV, A> to;
           to.row = now.row(q, unit);
           for (int v = 0; v < NV; ++v) {
-            const Neuron<T, L> neuron{Sigmoid::of<T, L>(sums[0][v]),
-                                      Tanh::of<T, L>(sums[1][v]),
-                                      Sigmoid::of<T, L>(sums[2][v]),
-                                      Sigmoid::of<T, L>(sums[3][v]),
-                                      load<T, L>(master.row(q, unit / chunk) + v * L),
-                                      load<T, L>(master.row(q, a.chunks + unit / chunk) + v * L)};
+            Vec<T, L> saved[kGates];
+            for (int g = 0; g < kGates; ++g)
+              saved[g] = OnLstm::activated<VectorMath<T, L>>(g, sums[g][v]);
+            const OnLstm::Unit<Vec<T, L>> cell{
+                saved[0],
+                saved[1],
+                saved[2],
+                saved[3],
+                load<T, L>(master.row(q, unit / chunk) + v * L),
+                load<T, L>(master.row(q, a.chunks + unit / chunk) + v * L)};
             T* memory = c.row(q, unit) + v * L;
-            const Vec<T, L> cell = neuron.forget() * load<T, L>(memory) + neuron.input() * neuron.g;
-            store<T, L>(memory, cell);
-            to.set(v, neuron.o * Tanh::of<T, L>(cell));
-            const Vec<T, L> saved[] = {neuron.o, neuron.g, neuron.i, neuron.f};
+            Vec<T, L> carried = load<T, L>(memory);
+            to.set(v, cell.template forward<VectorMath<T, L>>(carried));
+            store<T, L>(memory, carried);
             for (int g = 0; g < kGates; ++g)
               store<T, L>(tile + g * kGateTile<W> + r * W + v * L,
-                          is_sigmoid(g) ? kept_sigmoid<T, L, A>(saved[g]) : saved[g]);
+                          OnLstm::is_sigmoid(g) ? kept_sigmoid<T, L, A>(saved[g]) : saved[g]);
           }
         }
         write_tile<T, W>(now.row(q, first), seq.step(a.h, hidden, t, q), first, count, columns);

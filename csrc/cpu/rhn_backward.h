@@ -101,7 +101,7 @@ void backward_loop(const RhnBackward<T, A>& a, int64_t panels) {
             }
             if (is_output) ds[v] += load<T, L>(dy_tile + r * W + v * L);
             store<T, L>(carried.row(q, unit) + v * L,
-                        Cell::template backward<T, L>(saved, ds[v], of_u));
+                        Cell::template backward<VectorMath<T, L>>(saved, ds[v], of_u));
             to_state.set(v, saved[G] * load<T, L>(mask.row(q, unit) + v * L));
             for (int g = 0; g < G; ++g) {
               to[g].set(v, of_u[g]);

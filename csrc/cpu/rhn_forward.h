@@ -68,7 +68,7 @@ void forward_loop(const RhnForward<T, A>& a, int64_t panels) {
             T* at = state.row(q, first + r) + v * L;
             Vec<T, L> u[G], saved[S];
             for (int g = 0; g < G; ++g) u[g] = sums[g][v];
-            const Vec<T, L> s = Cell::template forward<T, L>(u, load<T, L>(at), saved);
+            const Vec<T, L> s = Cell::template forward<VectorMath<T, L>>(u, load<T, L>(at), saved);
             store<T, L>(at, s);
             to.set(v, s * load<T, L>(mask.row(q, first + r) + v * L));
             for (int i = 0; i < S; ++i) {

@@ -2,6 +2,7 @@
 
 #include "activation.h"
 #include "adjoint.h"
+#include "cells/rnn.h"
 #include "input_gradient.h"
 #include "projection.h"
 #include "row_product.h"
@@ -14,7 +15,7 @@ namespace {
 template <typename T, typename A, int L, int NV>
 void forward(const RnnForward<T, A>& a, int64_t panels) {
   constexpr int W = L * NV;
-  const Chosen act{a.activation};
+  const Elman cell{a.activation};
   const int64_t hidden = a.w.rows, packed_inputs = a.w_input ? a.inputs : 0;
   const Sequence<T, W> seq{a.batch, panels, a.steps, a.first_row};
   const int threads =
@@ -53,7 +54,7 @@ void forward(const RnnForward<T, A>& a, int64_t panels) {
           Vec<T, L> sum[NV];
           for (int v = 0; v < NV; ++v) sum[v] = load<T, L>(tile + r * W + v * L);
           if (t > 0 || a.h0) product(sum, first + r, before.panel(q));
-          for (int v = 0; v < NV; ++v) sum[v] = act.of<T, L>(sum[v]);
+          for (int v = 0; v < NV; ++v) sum[v] = cell.forward<VectorMath<T, L>>(sum[v]);
           store_row<T, L>(now.row(q, first + r), sum);
         }
         write_tile<T, W>(now.row(q, first), seq.step(a.h, hidden, t, q), first, count, columns);
@@ -67,7 +68,7 @@ template <typename T, typename A, int L, int NV>
 void backward(const RnnBackward<T, A>& a, int64_t panels) {
   using Back = Adjoint<T, L, NV, A>;
   constexpr int W = L * NV;
-  const Chosen act{a.activation};
+  const Elman cell{a.activation};
   const int64_t hidden = a.w.rows;
   const Sequence<T, W> seq{a.batch, panels, a.steps, a.first_row};
   const int threads = threads_for_step(a.threads, a.w.nnz(), hidden, a.batch);
@@ -114,7 +115,7 @@ void backward(const RnnBackward<T, A>& a, int64_t panels) {
           Vec<T, L> over_batch = load<T, L>(bias_sum);
           load_row<T, L>(state.row(q, first + r), y);
           for (int v = 0; v < NV; ++v) {
-            sum[v] *= act.slope<T, L>(y[v]);
+            sum[v] = cell.backward<VectorMath<T, L>>(y[v], sum[v]);
             store<T, L>(tile + r * W + v * L, sum[v]);
             over_batch += sum[v];
           }

@@ -96,7 +96,7 @@ class Unfolds {
         RowWriter<T, L, NV, A> kept;
         if (after.data) kept.row = after.row(q, unit);
         for (int v = 0; v < NV; ++v) {
-          const Vec<T, L> y = Tanh::of<T, L>(sum[v]);
+          const Vec<T, L> y = VectorMath<T, L>::tanh(sum[v]);
           if (activation.data) store<T, L>(activation.row(q, unit) + v * L, y);
           if (after.data == nullptr) continue;
           const Vec<T, L> h = load<T, L>(state_of(before, q, unit) + v * L), k = y - rate * h;

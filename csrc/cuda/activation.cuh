@@ -1,44 +1,22 @@
-// Elementwise functions of the recurrent cells, and their derivatives from their values.
+// The functions that cells are made of (csrc/cells), of one number.
 #pragma once
 
 #include <cuda_runtime.h>
 
 #include <cmath>
 
+#include "cells/cell.h"
+
 namespace sparse_engine::cuda {
 namespace {
 
-struct Tanh {
-  template <typename T>
-  __device__ static T of(T x) {
-    return std::tanh(x);
-  }
-  template <typename T>
-  __device__ static T slope(T y) {
-    return T(1) - y * y;
-  }
-};
+template <typename T>
+struct ScalarMath {
+  using Real = T;
+  using Number = T;
 
-struct Sigmoid {
-  template <typename T>
-  __device__ static T of(T x) {
-    return T(1) / (T(1) + std::exp(-x));
-  }
-  template <typename T>
-  __device__ static T slope(T y) {
-    return y * (T(1) - y);
-  }
-};
-
-struct Relu {
-  template <typename T>
-  __device__ static T of(T x) {
-    return x < T(0) ? T(0) : x;
-  }
-  template <typename T>
-  __device__ static T slope(T y) {
-    return y > T(0) ? T(1) : T(0);
-  }
+  __device__ static T tanh(T x) { return std::tanh(x); }
+  __device__ static T sigmoid(T x) { return T(1) / (T(1) + std::exp(-x)); }
 };
 
 }  // namespace

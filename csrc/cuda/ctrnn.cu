@@ -67,7 +67,7 @@ struct UnfoldsBack {
 #pragma unroll
     for (int v = 0; v < V; ++v) {
       const T share = weight * of_end.at[v] + node * of_after.at[v], of_k = dt.at[v] * share;
-      of_sum.at[v] = of_k * Tanh::slope(y.at[v]);
+      of_sum.at[v] = of_k * tanh_slope<ScalarMath<T>>(y.at[v]);
       leaks.at[v] = rate * of_k;
       of_x.at[v] += of_sum.at[v];
       of_rate.at[v] -= of_k * state.at[v];

@@ -1,4 +1,5 @@
 #include "activation.cuh"
+#include "cells/on_lstm.h"
 #include "layer.cuh"
 #include "masters.cuh"
 #include "phases.cuh"
@@ -8,17 +9,7 @@
 namespace sparse_engine::cuda {
 namespace {
 
-constexpr int kMasters = 2, kGates = 4;  // in, forget; out, cell, in, forget
-
-// One unit and the masters of its chunk.
-template <typename T>
-struct Neuron {
-  T o, g, i, f, master_i, master_f;
-
-  __device__ T both() const { return master_i * master_f; }
-  __device__ T input() const { return i * both() + (master_i - both()); }
-  __device__ T forget() const { return f * both() + (master_f - both()); }
-};
+constexpr int kMasters = OnLstm::kMasters, kGates = OnLstm::kGates;
 
 // What the rows of the weight become, and the masters.
 template <typename T, int V>
@@ -36,10 +27,10 @@ struct Units {
   }
   __device__ int64_t chunk() const { return hidden / chunks; }
 
-  // body(neuron, v) for each of V columns of a unit at step t, whose masters are at `master_step`.
+  // body(cell, v) for each of V columns of a unit at step t, whose masters are at `master_step`.
   template <class Body>
-  __device__ void neurons(int64_t t, int64_t master_step, int64_t unit, int64_t panel, int column,
-                          const Body& body) const {
+  __device__ void cells_of(int64_t t, int64_t master_step, int64_t unit, int64_t panel, int column,
+                           const Body& body) const {
     Vec<T, V> of_gate[kGates], of_master[kMasters];
 #pragma unroll
     for (int g = 0; g < kGates; ++g)
@@ -50,8 +41,8 @@ struct Units {
           load<V>(masters.at(master_step).row(panel, m * chunks + unit / chunk()) + column);
 #pragma unroll
     for (int v = 0; v < V; ++v)
-      body(Neuron<T>{of_gate[0].at[v], of_gate[1].at[v], of_gate[2].at[v], of_gate[3].at[v],
-                     of_master[0].at[v], of_master[1].at[v]},
+      body(OnLstm::Unit<T>{of_gate[0].at[v], of_gate[1].at[v], of_gate[2].at[v], of_gate[3].at[v],
+                           of_master[0].at[v], of_master[1].at[v]},
            v);
   }
 
@@ -106,7 +97,8 @@ struct ForwardChunks {
 #pragma unroll
       for (int v = 0; v < V; ++v) {
         own.at[v] += u[0].at[v] + (bias ? bias[row] : T(0));
-        if (gate >= 0) own.at[v] = gate == 1 ? Tanh::of(own.at[v]) : Sigmoid::of(own.at[v]);
+        if (gate >= 0)
+          own.at[v] = OnLstm::activated<ScalarMath<T>>(static_cast<int>(gate), own.at[v]);
       }
       store<V>(at, own);
     };
@@ -130,9 +122,9 @@ struct ForwardChunks {
       const int column = static_cast<int>(i % across) * V;
       const Vec<T, V> before = load<V>(c.at(t).row(panel, unit) + column);
       Vec<T, V> memory, output;
-      units.neurons(t, 0, unit, panel, column, [&](const Neuron<T>& neuron, int v) {
-        memory.at[v] = neuron.forget() * before.at[v] + neuron.input() * neuron.g;
-        output.at[v] = neuron.o * Tanh::of(memory.at[v]);
+      units.cells_of(t, 0, unit, panel, column, [&](const OnLstm::Unit<T>& cell, int v) {
+        memory.at[v] = before.at[v];
+        output.at[v] = cell.template forward<ScalarMath<T>>(memory.at[v]);
       });
       store<V>(c.at(t + 1).row(panel, unit) + column, memory);
       store<V>(h.at(t + 1).row(panel, unit) + column, output);
@@ -179,18 +171,14 @@ struct BackwardChunks {
       const Vec<T, V> now = load<V>(c.at(t + 1).data + place.unit);
       T* const carry_at = carried.data + place.unit;
       Vec<T, V> carry = load<V>(carry_at), du[kGates], of_master[kMasters];
-      units.neurons(t, t, unit, panel, column, [&](const Neuron<T>& neuron, int v) {
-        const T squashed = Tanh::of(now.at[v]), of_h = sum[0].at[v];
-        const T dc = carry.at[v] + of_h * neuron.o * Tanh::slope(squashed);
-        const T dinput = dc * neuron.g, dforget = dc * before.at[v];
-        const T dboth = dinput * (neuron.i - T(1)) + dforget * (neuron.f - T(1));
-        carry.at[v] = dc * neuron.forget();
-        du[0].at[v] = of_h * squashed * Sigmoid::slope(neuron.o);
-        du[1].at[v] = dc * neuron.input() * Tanh::slope(neuron.g);
-        du[2].at[v] = dinput * neuron.both() * Sigmoid::slope(neuron.i);
-        du[3].at[v] = dforget * neuron.both() * Sigmoid::slope(neuron.f);
-        of_master[0].at[v] = dinput + dboth * neuron.master_f;
-        of_master[1].at[v] = dforget + dboth * neuron.master_i;
+      units.cells_of(t, t, unit, panel, column, [&](const OnLstm::Unit<T>& cell, int v) {
+        T of_gate[kGates], of_masters[kMasters];
+        cell.template backward<ScalarMath<T>>(now.at[v], before.at[v], sum[0].at[v], carry.at[v],
+                                              of_gate, of_masters);
+#pragma unroll
+        for (int g = 0; g < kGates; ++g) du[g].at[v] = of_gate[g];
+#pragma unroll
+        for (int m = 0; m < kMasters; ++m) of_master[m].at[v] = of_masters[m];
       });
       store<V>(carry_at, carry);
 #pragma unroll

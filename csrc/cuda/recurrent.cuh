@@ -2,7 +2,7 @@
 // cell where a unit's sums are complete, and the same for units with long rows. A projection takes
 // two more: a product behind the cell, and on the way back between the weight's and the cell.
 //
-// A cell is an object of a class of
+// A cell of csrc/cells becomes an object of OnRows, of a class of
 //   kGates, kRows: the rows of W, and the rows of the `gates` panels, that a unit has;
 //   kSaves, kHasMemory, kCarries: whether a step leaves something in these rows for the backward
 //     pass, carries a c beside h, and passes a gradient back other than by the weight;
@@ -17,6 +17,8 @@
 // What a unit saves is these rows, and c where there is one. Only cells with a c may be projected.
 #pragma once
 
+#include "activation.cuh"
+#include "cells/gated.h"
 #include "layer.cuh"
 #include "phases.cuh"
 
@@ -28,6 +30,49 @@ __device__ void add(Vec<T, V>& vec, T number) {
 #pragma unroll
   for (int v = 0; v < V; ++v) vec.at[v] += number;
 }
+
+// A cell with gates, as cells/gated.h describes one. Its rows hold what it saves but for c, and
+// then the gradients of u, behind which are those of v for the gates that are not shared.
+template <class Cell>
+struct OnRows {
+  static constexpr bool kSaves = true, kHasMemory = Cell::kMemory >= 0, kCarries = true;
+  static constexpr int kGates = Cell::kGates, kRows = Cell::kSaved - (kHasMemory ? 1 : 0);
+
+  Cell cell;
+
+  template <typename T>
+  __device__ T forward(T (&rows)[kRows], const T (&u)[kGates], T& carried) const {
+    T v[kGates], saved[Cell::kSaved];
+#pragma unroll
+    for (int g = 0; g < kGates; ++g) v[g] = rows[g];
+    const T h = cell.template forward<ScalarMath<T>>(v, u, carried, saved);
+#pragma unroll
+    for (int r = 0; r < kRows; ++r) rows[r] = saved[r];
+    return h;
+  }
+
+  template <typename T>
+  __device__ void backward(T (&rows)[kRows], T dh, T before, T now, T& carried) const {
+    T saved[Cell::kSaved], du[kGates], dv[kGates];
+#pragma unroll
+    for (int r = 0; r < kRows; ++r) saved[r] = rows[r];
+    if (kHasMemory) saved[Cell::kSaved - 1] = now;
+    cell.template backward<ScalarMath<T>>(saved, dh, before, carried, du, dv);
+#pragma unroll
+    for (int g = 0; g < kGates; ++g) rows[g] = du[g];
+#pragma unroll
+    for (int g = Cell::kShared; g < kGates; ++g) rows[input_row(g)] = dv[g];
+  }
+
+  template <typename T>
+  __device__ T output(T o, T now) const {
+    return cell.template output<ScalarMath<T>>(o, now);
+  }
+
+  __host__ __device__ static constexpr int input_row(int gate) {
+    return gate < Cell::kShared ? gate : kGates + gate - Cell::kShared;
+  }
+};
 
 // Activations are kept as A, and the input's contribution as Z.
 template <typename A, typename Z, int V, class Cell, bool kProjects>

@@ -1,4 +1,5 @@
 #include "activation.cuh"
+#include "cells/rhn.h"
 #include "each.cuh"
 #include "layer.cuh"
 #include "phases.cuh"
@@ -7,37 +8,6 @@
 
 namespace sparse_engine::cuda {
 namespace {
-
-// One unit of a level, which has kRows rows of the level's weight.
-template <bool kCoupled>
-struct Highway {
-  static constexpr int kRows = kCoupled ? 2 : 3;
-
-  // From u to h, t (, c); returns the state behind the level.
-  template <typename T>
-  __device__ static T forward(T (&u)[kRows], T before) {
-    u[0] = Tanh::of(u[0]);
-    for (int r = 1; r < kRows; ++r) u[r] = Sigmoid::of(u[r]);
-    return u[0] * u[1] + before * carry(u);
-  }
-
-  // From h, t (, c) to the gradient of u; returns what reaches the gradient of the state before
-  // other than by the weight.
-  template <typename T>
-  __device__ static T backward(T (&saved)[kRows], T before, T ds) {
-    const T h = saved[0], t = saved[1], past = ds * carry(saved);
-    saved[0] = ds * t * Tanh::slope(h);
-    saved[1] = ds * (kCoupled ? h - before : h) * Sigmoid::slope(t);
-    if constexpr (!kCoupled) saved[2] = ds * before * Sigmoid::slope(saved[2]);
-    return past;
-  }
-
- private:
-  template <typename T>
-  __device__ static T carry(const T (&saved)[kRows]) {
-    return kCoupled ? T(1) - saved[1] : saved[kRows - 1];
-  }
-};
 
 // The levels' products, which may be too many for the arguments of a kernel, on the device.
 template <typename T>
@@ -79,7 +49,7 @@ struct Masked {
 // Steps of one level lie behind each other: step t of level l at l * steps + t.
 template <typename T, int V, class Cell>
 struct ForwardLevels {
-  static constexpr int kBlocks = 2, R = Cell::kRows;
+  static constexpr int kBlocks = 2, R = Cell::kBlocks;
 
   Levels<T> levels;
   int64_t steps, fed;
@@ -115,13 +85,13 @@ struct ForwardLevels {
       const Vec<T, V> factor = mask.data ? load<V>(at(mask.at(0))) : Vec<T, V>{};
 #pragma unroll
       for (int v = 0; v < V; ++v) {
-        T row[R];
+        T of_u[R], kept[R + 1];
 #pragma unroll
-        for (int r = 0; r < R; ++r) row[r] = u[r].at[v];
-        after.at[v] = Cell::forward(row, before.at[v]);
+        for (int r = 0; r < R; ++r) of_u[r] = u[r].at[v];
+        after.at[v] = Cell::template forward<ScalarMath<T>>(of_u, before.at[v], kept);
         seen.at[v] = mask.data ? factor.at[v] * after.at[v] : after.at[v];
 #pragma unroll
-        for (int r = 0; r < R; ++r) u[r].at[v] = row[r];
+        for (int r = 0; r < R; ++r) u[r].at[v] = kept[r];
       }
       store<V>(at(state.at(0)), after);
       store<V>(at(masked.at((k + 1) % 2)), seen);
@@ -139,7 +109,7 @@ struct ForwardLevels {
 // the state before them.
 template <typename T, int V, class Cell>
 struct BackwardLevels {
-  static constexpr int kBlocks = 2, R = Cell::kRows;
+  static constexpr int kBlocks = 2, R = Cell::kBlocks;
 
   Levels<T> levels;  // with R^T
   int64_t steps;
@@ -185,13 +155,14 @@ struct BackwardLevels {
       for (int r = 0; r < R; ++r) rows[r] = load<V>(at(own, r));
 #pragma unroll
       for (int v = 0; v < V; ++v) {
-        T row[R];
+        T kept[R + 1], of_u[R];
 #pragma unroll
-        for (int r = 0; r < R; ++r) row[r] = rows[r].at[v];
-        past.at[v] = Cell::backward(row, before.at[v], ds[0].at[v]);
+        for (int r = 0; r < R; ++r) kept[r] = rows[r].at[v];
+        kept[R] = before.at[v];
+        past.at[v] = Cell::template backward<ScalarMath<T>>(kept, ds[0].at[v], of_u);
         if (mask.data) before.at[v] *= factor.at[v];
 #pragma unroll
-        for (int r = 0; r < R; ++r) rows[r].at[v] = row[r];
+        for (int r = 0; r < R; ++r) rows[r].at[v] = of_u[r];
       }
 #pragma unroll
       for (int r = 0; r < R; ++r) store<V>(at(own, r), rows[r]);
@@ -223,7 +194,7 @@ Steps<T> read_mask(const Layer<T>& layer, const T* mask) {
 
 template <class Cell, typename T>
 void forward(const RhnForward<T>& a, const Layer<T>& layer) {
-  constexpr int R = Cell::kRows;
+  constexpr int R = Cell::kBlocks;
   const Stream& stream = layer.stream;
   const Levels<T> levels = levels_of<T>(a.depth, stream, [&](int64_t l) {
     return product_of(a.levels[l].w, a.levels[l].values, layer.hidden, layer.shape, stream);
@@ -246,7 +217,7 @@ void forward(const RhnForward<T>& a, const Layer<T>& layer) {
 
 template <class Cell, typename T>
 void backward(const RhnBackward<T>& a, const Layer<T>& layer) {
-  constexpr int R = Cell::kRows;
+  constexpr int R = Cell::kBlocks;
   const Stream& stream = layer.stream;
   const int64_t hidden = layer.hidden;
   const Levels<T> levels = levels_of<T>(a.depth, stream, [&](int64_t l) {

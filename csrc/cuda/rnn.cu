@@ -1,33 +1,27 @@
-#include "activation.cuh"
+#include "cells/rnn.h"
 #include "recurrent.cuh"
 #include "sparse_engine/rnn.h"
 
 namespace sparse_engine::cuda {
 namespace {
 
-template <class Act>
-struct Elman {
+// An Elman unit as the time loop takes it: h is all that a step leaves.
+struct ElmanOnRows {
   static constexpr int kGates = 1, kRows = 1;
   static constexpr bool kSaves = false, kHasMemory = false, kCarries = false;
 
+  Elman cell;
+
   template <typename T>
-  __device__ static T forward(T (&rows)[1], const T (&u)[1], T&) {
-    return Act::of(rows[0] + u[0]);
+  __device__ T forward(T (&rows)[1], const T (&u)[1], T&) const {
+    return cell.forward<ScalarMath<T>>(rows[0] + u[0]);
   }
 
   template <typename T>
-  __device__ static void backward(T (&rows)[1], T dh, T, T now, T&) {
-    rows[0] = dh * Act::slope(now);
+  __device__ void backward(T (&rows)[1], T dh, T, T now, T&) const {
+    rows[0] = cell.backward<ScalarMath<T>>(now, dh);
   }
 };
-
-template <class Body>
-void with_activation(Activation activation, const Body& body) {
-  if (activation == Activation::kTanh)
-    body(Elman<Tanh>());
-  else
-    body(Elman<Relu>());
-}
 
 // Where z is summed: where each h_t takes the place of its z_t, unless that is kept half as wide.
 template <typename A>
@@ -46,10 +40,9 @@ void rnn_forward(const RnnForward<T, A>& a, const Stream& stream) {
   const Steps<A> states = layer.take_states(a.h0), h = states.from(1);
   GatedForward<T> pass = {};
   pass.w = a.w, pass.values = a.values, pass.bias = a.bias;
+  const ElmanOnRows cell{{a.activation}};
   const auto run = [&](const auto& z) {
-    with_activation(a.activation, [&](auto cell) {
-      run_forward(pass, cell, layer, z, states, Steps<A>{}, a.h0 != nullptr);
-    });
+    run_forward(pass, cell, layer, z, states, Steps<A>{}, a.h0 != nullptr);
   };
   if (a.w_input) {
     const Steps<T> z = place_of_z(layer, h);
@@ -69,9 +62,7 @@ void rnn_backward(const RnnBackward<T, A>& a, const Stream& stream) {
   GatedBackward<T> pass = {};
   pass.w = a.w, pass.wt = a.wt, pass.permutation = a.permutation, pass.values = a.values;
   pass.dbias = a.dbias, pass.dvalues = a.dvalues;
-  with_activation(a.activation, [&](auto cell) {
-    run_backward(pass, cell, layer, dz, h, h, {a.h0, a.dh, a.dh0});
-  });
+  run_backward(pass, ElmanOnRows{{a.activation}}, layer, dz, h, h, {a.h0, a.dh, a.dh0});
   if (a.dz) unpack(layer.all(dz, a.dz, 1, a.steps), stream);
   if (a.dw_input) layer.multiply_gradient(dz, layer.hidden, a.x, a.inputs, a.dw_input);
 }

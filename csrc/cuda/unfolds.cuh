@@ -74,7 +74,7 @@ struct Unfolds {
       Vec<T, V> moved = is_first ? h : load<V>(end_at), y, after;
 #pragma unroll
       for (int v = 0; v < V; ++v) {
-        y.at[v] = Tanh::of(held.at[v] + sums[0].at[v]);
+        y.at[v] = ScalarMath<T>::tanh(held.at[v] + sums[0].at[v]);
         const T change = length_of.at[v] * (y.at[v] - rate_of(unit) * h.at[v]);
         moved.at[v] += weight * change;
         after.at[v] = is_last ? method.clipped(moved.at[v]) : from.at[v] + node * change;

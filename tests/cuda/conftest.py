@@ -19,7 +19,13 @@ FLAGS = [
     "-Wno-unknown-pragmas",
     "-fopenmp",
     *("-DTORCH_TARGET_VERSION=0x020a000000000000", "-DUSE_CUDA", "-DSPARSE_ENGINE_WITH_CUDA"),
-    *(f"-I{path}" for path in (SHIM, ROOT / "csrc/include", ROOT / "csrc/cpu", ROOT / "csrc/cuda")),
+    *(
+        f"-I{path}"
+        for path in (
+            SHIM,
+            *(ROOT / folder for folder in ("csrc", "csrc/include", "csrc/cpu", "csrc/cuda")),
+        )
+    ),
     *(f"-isystem{path}" for path in include_paths()),
 ]
 HEADERS = [

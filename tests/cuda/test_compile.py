@@ -24,7 +24,7 @@ def report(source: Path) -> str:
     """What ptxas says about the kernels of a file; kept in build/ until a source changes."""
     target = ROOT / f"build/nvcc/{source.stem}.txt"
     depends = [Path(__file__), source, *(ROOT / "csrc").rglob("*.cuh")]
-    depends += (ROOT / "csrc/include").rglob("*.h")
+    depends += (ROOT / "csrc").rglob("*.h")
     if target.exists() and all(path.stat().st_mtime < target.stat().st_mtime for path in depends):
         return target.read_text()
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -32,7 +32,7 @@ def report(source: Path) -> str:
         [
             *("nvcc", "-std=c++17", "-O3", "-Xptxas=-v", "-Werror=all-warnings"),
             "-Xcompiler=-Wall,-Wextra,-Werror",
-            *(f"-I{ROOT / path}" for path in ("csrc/include", "csrc/cuda")),
+            *(f"-I{ROOT / path}" for path in ("csrc", "csrc/include", "csrc/cuda")),
             *(f"-gencode=arch=compute_{device},code=sm_{device}" for device in DEVICES),
             *("-c", str(source), "-o", str(target.with_suffix(".o"))),
         ],

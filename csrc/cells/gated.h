@@ -1,0 +1,20 @@
+// What a cell with gates provides to the time loops csrc/cpu/gated_forward.h, gated_backward.h and
+// csrc/cuda/recurrent.cuh. A unit's gates are rows of one weight W. With v the contribution of the
+// input to each gate and u that of the recurrent weight, a cell is a class of
+//   kGates, kSaved: the gates of a unit, and the numbers that it saves for the backward pass;
+//   kShared: the first so many gates depend on v + u alone, so that both have the same gradient;
+//   kMemory: the position among the saved numbers of a c that is carried from step to step (the
+//     last one), or -1 for a cell that carries nothing but h;
+//   forward(v, u, carried, saved): returns h and fills `saved`. `carried` is c, which becomes c of
+//     this step; without a c, it is the h before the step;
+//   backward(saved, dh, before, carried, du, dv): fills the gradients of u, and of v for the gates
+//     that are not shared, from the gradient of h. `before` is c (without one, h) before the step.
+//     `carried` is the gradient of c, or of h, that does not pass through the weight: that of this
+//     step comes in, that of the step before goes out;
+//   output(o, c): with a c, the h that forward returned, from the saved numbers before c and c;
+//   is_sigmoid(s): whether saved number s is a sigmoid;
+//   mark_clipped(saved): changes what is saved, before it is rounded to bfloat16, such that
+//     backward knows where c was clipped.
+#pragma once
+
+#include "cell.h"
