@@ -54,11 +54,54 @@ SE_INLINE Vec<T, L> expm1_positive(Vec<T, L> x) {
   return scale * p + (scale - T(1));
 }
 
+constexpr double ln2_power_over_factorial(int n) {
+  return n == 0 ? 1. : ln2_power_over_factorial(n - 1) * 0.69314718055994530942 / n;
+}
+
+// The logistic function of synapses, cheaper than sigmoid(), as there is one of them per link.
+// Where x is so far from 0 that exp(x) or exp(-x) overflows, x is taken to be at that bound.
+template <typename T, int L>
+struct Logistic {
+  Vec<T, L> value;       // y = 1 / (1 + exp(-x))
+  Vec<T, L> complement;  // 1 - y = exp(-x) y, as exact as y itself
+
+  explicit SE_INLINE Logistic(Vec<T, L> x) {
+    const Vec<T, L> e = exp_of_minus(x);
+    value = T(1) / (e + T(1));
+    complement = e * value;
+  }
+
+ private:
+  // -x log2(e) = k + r with |r| <= 1/2, then 2^k times a Taylor polynomial of 2^r.
+  static SE_INLINE Vec<T, L> exp_of_minus(Vec<T, L> x) {
+    using C = ExpConstants<T>;
+    using Bits = Vec<typename C::Int, L>;
+    constexpr T kLog2E = T(1.4426950408889634074);
+    const Vec<T, L> most = Vec<T, L>{} + C::kSigmoidIsZero;
+    x = most < x ? most : x;
+    x = -most > x ? -most : x;
+    const Vec<T, L> shifted = C::kRound - x * kLog2E;
+    const Vec<T, L> k = shifted - C::kRound;
+    const Vec<T, L> r = -x * kLog2E - k;
+    Vec<T, L> p = r * T(ln2_power_over_factorial(C::kDegree - 1)) +
+                  T(ln2_power_over_factorial(C::kDegree - 2));
+    for (int n = C::kDegree - 3; n >= 0; --n) p = p * r + T(ln2_power_over_factorial(n));
+    // The low bits of `shifted` hold k: add them to the exponent.
+    Bits exponent, bits;
+    std::memcpy(&exponent, &shifted, sizeof exponent);
+    std::memcpy(&bits, &p, sizeof bits);
+    bits += exponent << C::kMantissaBits;
+    std::memcpy(&p, &bits, sizeof p);
+    return p;
+  }
+};
+
 // The functions that cells are made of (csrc/cells), of a vector of columns.
 template <typename T, int L>
 struct VectorMath {
   using Real = T;
   using Number = Vec<T, L>;
+  using Logistic = sparse_engine::Logistic<T, L>;
   using Constants = ExpConstants<T>;
 
   // e / (e + 2) with e = exp(2|x|) - 1; within 2 units in the last place of the exact value.

@@ -141,12 +141,12 @@ void backward(const CtrnnBackward<T, A>& a, int64_t panels) {
               const Vec<T, L> share = weight * of_end + node * of_after[v], of_k = dt[v] * share;
               const Vec<T, L> y = load<T, L>(at(y_of_all));
               const Vec<T, L> state = load_of_row<T, L, NV>(before.row(q, unit), v);
-              const Vec<T, L> of_sum = of_k * tanh_slope<VectorMath<T, L>>(y);
+              const Vec<T, L> of_sum = Leaky::backward<VectorMath<T, L>>(y, of_k);
               store<T, L>(at(leaked), rate * of_k);
               sums.set(v, of_sum);
               store<T, L>(at(dx), last_of_step ? of_sum : load<T, L>(at(dx)) + of_sum);
               of_rate -= of_k * state;
-              dt_gradient.add(t, q, unit, v, (y - rate * state) * share);
+              dt_gradient.add(t, q, unit, v, Leaky::derivative(y, rate, state) * share);
             }
             store<T, L>(rate_sums + unit * L, of_rate);
           }

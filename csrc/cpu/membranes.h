@@ -1,6 +1,7 @@
 // One unfold of the liquid time-constant recurrence, which both passes take.
 #pragma once
 
+#include "cells/ltc.h"
 #include "sequence.h"
 #include "sparse_engine/ltc.h"
 #include "synapse.h"
@@ -51,16 +52,17 @@ class Membranes {
               const Panel* inverse) const {
     seq_.tiles(rows, [&](int64_t q, int64_t first, int count) {
       for (int64_t row = first; row < first + count; ++row) {
-        Vec<T, L> numerator[NV], denominator[NV];
+        Vec<T, L> current[NV], conductance[NV];
         for (int v = 0; v < NV; ++v) {
-          numerator[v] = cm_[row] * load<T, L>(before.row(q, row) + v * L) +
-                         load<T, L>(current_.row(q, row) + v * L);
-          denominator[v] = cm_[row] + load<T, L>(conductance_.row(q, row) + v * L);
+          current[v] = load<T, L>(current_.row(q, row) + v * L);
+          conductance[v] = load<T, L>(conductance_.row(q, row) + v * L);
         }
-        add_synapses<T, L, NV>(numerator, denominator, w_, synapses_, row, before.panel(q), last_);
+        add_synapses<T, L, NV>(current, conductance, w_, synapses_, row, before.panel(q), last_);
         for (int v = 0; v < NV; ++v) {
-          const Vec<T, L> over = T(1) / denominator[v];
-          store<T, L>(after.row(q, row) + v * L, numerator[v] * over);
+          Vec<T, L> over;
+          store<T, L>(after.row(q, row) + v * L,
+                      Membrane::forward(cm_[row], load<T, L>(before.row(q, row) + v * L),
+                                        current[v], conductance[v], over));
           if (inverse) store<T, L>(inverse->row(q, row) + v * L, over);
         }
       }

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "activation.h"
+#include "cells/conductance.h"
 #include "links.h"
 #include "memory.h"
 #include "panel.h"
@@ -15,58 +16,6 @@ namespace {
 
 // What a synapse costs in multiply-adds, for the number of threads that pay.
 constexpr int64_t kWorkPerSynapse = 16;
-
-constexpr double ln2_power_over_factorial(int n) {
-  return n == 0 ? 1. : ln2_power_over_factorial(n - 1) * 0.69314718055994530942 / n;
-}
-
-// The logistic function, cheaper than Sigmoid, as there is one of them per link. Where x is so far
-// from 0 that exp(x) or exp(-x) overflows, x is taken to be at that bound.
-template <typename T, int L>
-struct Logistic {
-  Vec<T, L> value;       // y = 1 / (1 + exp(-x))
-  Vec<T, L> complement;  // 1 - y = exp(-x) y, as exact as y itself
-
-  explicit SE_INLINE Logistic(Vec<T, L> x) {
-    const Vec<T, L> e = exp_of_minus(x);
-    value = T(1) / (e + T(1));
-    complement = e * value;
-  }
-
- private:
-  // -x log2(e) = k + r with |r| <= 1/2, then 2^k times a Taylor polynomial of 2^r.
-  static SE_INLINE Vec<T, L> exp_of_minus(Vec<T, L> x) {
-    using C = ExpConstants<T>;
-    using Bits = Vec<typename C::Int, L>;
-    constexpr T kLog2E = T(1.4426950408889634074);
-    const Vec<T, L> most = Vec<T, L>{} + C::kSigmoidIsZero;
-    x = most < x ? most : x;
-    x = -most > x ? -most : x;
-    const Vec<T, L> shifted = C::kRound - x * kLog2E;
-    const Vec<T, L> k = shifted - C::kRound;
-    const Vec<T, L> r = -x * kLog2E - k;
-    Vec<T, L> p = r * T(ln2_power_over_factorial(C::kDegree - 1)) +
-                  T(ln2_power_over_factorial(C::kDegree - 2));
-    for (int n = C::kDegree - 3; n >= 0; --n) p = p * r + T(ln2_power_over_factorial(n));
-    // The low bits of `shifted` hold k: add them to the exponent.
-    Bits exponent, bits;
-    std::memcpy(&exponent, &shifted, sizeof exponent);
-    std::memcpy(&bits, &p, sizeof bits);
-    bits += exponent << C::kMantissaBits;
-    std::memcpy(&p, &bits, sizeof p);
-    return p;
-  }
-};
-
-// Adds to the sums of one target what a source at potential x contributes. P is one link's
-// parameter or, with lanes over links, a vector of them.
-template <typename T, int L, typename P>
-SE_INLINE void add_synapse(Vec<T, L>& current, Vec<T, L>& conductance, Vec<T, L> x, P weight, P mu,
-                           P sigma, P erev) {
-  const Vec<T, L> g = weight * Logistic<T, L>(sigma * (x - mu)).value;
-  conductance += g;
-  current += erev * g;
-}
 
 // The entries of x that K consecutive links read, where x is a single column.
 template <typename T, int K>
@@ -98,9 +47,9 @@ SE_INLINE void add_synapses(Vec<T, L> (&current)[NV], Vec<T, L> (&conductance)[N
     constexpr int K = kLinkLanes<T>;
     Vec<T, K> currents = {}, conductances = {};
     for (; p + K <= end; p += K)
-      add_synapse<T, K>(currents, conductances, gather<T, K>(x, w.idx + p),
-                        load<T, K>(s.weight + p), load<T, K>(s.mu + p), load<T, K>(s.sigma + p),
-                        load<T, K>(s.erev + p));
+      Synapse::add<VectorMath<T, K>>(currents, conductances, gather<T, K>(x, w.idx + p),
+                                     load<T, K>(s.weight + p), load<T, K>(s.mu + p),
+                                     load<T, K>(s.sigma + p), load<T, K>(s.erev + p));
     current[0] += sum_of_lanes<T, K>(currents);
     conductance[0] += sum_of_lanes<T, K>(conductances);
   }
@@ -108,8 +57,8 @@ SE_INLINE void add_synapses(Vec<T, L> (&current)[NV], Vec<T, L> (&conductance)[N
     if (last) fetch_row<L * NV>(w.idx + p + kLinksAhead, last, x);
     const T* from = x + static_cast<int64_t>(w.idx[p]) * (L * NV);
     for (int v = 0; v < NV; ++v)
-      add_synapse<T, L>(current[v], conductance[v], load<T, L>(from + v * L), s.weight[p], s.mu[p],
-                        s.sigma[p], s.erev[p]);
+      Synapse::add<VectorMath<T, L>>(current[v], conductance[v], load<T, L>(from + v * L),
+                                     s.weight[p], s.mu[p], s.sigma[p], s.erev[p]);
   }
 }
 
@@ -132,25 +81,7 @@ SE_INLINE void add_four_sums(const Vec<T, L> (&v)[4], T* to) {
   }
 }
 
-// Sums over time and batch that make up the gradients of one link.
-enum SynapseSum { kOfWeight, kOfMu, kOfSigma, kOfErev };
-
-// Adds to them what one link contributes, and returns the gradient of sigma (x - mu), over W.
-template <typename T, int L, typename P>
-SE_INLINE Vec<T, L> add_synapse_gradient(Vec<T, L> (&sums)[4], Vec<T, L> x, Vec<T, L> dcurrent,
-                                         Vec<T, L> dconductance, P mu, P sigma, P erev) {
-  const Vec<T, L> above = x - mu;
-  const Logistic<T, L> gate(sigma * above);
-  const Vec<T, L> dg = dcurrent * erev + dconductance, of_weight = dg * gate.value;
-  const Vec<T, L> of_argument = of_weight * gate.complement;
-  sums[kOfWeight] += of_weight;
-  sums[kOfMu] += of_argument;
-  sums[kOfSigma] += of_argument * above;
-  sums[kOfErev] += dcurrent * gate.value;
-  return of_argument;
-}
-
-// The way back. Links are visited source by source, in the order of the transposed pattern: a
+// The backward pass. Links are visited source by source, in the order of the transposed pattern: a
 // source's own gradient and those of its links are then sums that one thread takes in one order,
 // and each link's logistic function is computed once for all of them.
 template <typename T, int L, int NV>
@@ -199,10 +130,10 @@ class SynapseGradient {
       Vec<T, K> pushed = {};
       for (; p + K <= end; p += K) {
         Vec<T, K> sums[4] = {};
-        const Vec<T, K> of_argument =
-            add_synapse_gradient<T, K>(sums, Vec<T, K>{} + *x, gather<T, K>(dcurrent, wt_.idx + p),
-                                       gather<T, K>(dconductance, wt_.idx + p), load<T, K>(mu_ + p),
-                                       load<T, K>(sigma_ + p), load<T, K>(erev_ + p));
+        const Vec<T, K> of_argument = Synapse::backward<VectorMath<T, K>>(
+            sums, Vec<T, K>{} + *x, gather<T, K>(dcurrent, wt_.idx + p),
+            gather<T, K>(dconductance, wt_.idx + p), load<T, K>(mu_ + p), load<T, K>(sigma_ + p),
+            load<T, K>(erev_ + p));
         pushed += load<T, K>(push_ + p) * of_argument;
         for (int l = 0; l < K; ++l)
           for (int i = 0; i < 4; ++i) sums_[4 * (p + l) + i] += sums[i][l];
@@ -217,7 +148,7 @@ class SynapseGradient {
       const int64_t at = static_cast<int64_t>(wt_.idx[p]) * W;
       Vec<T, L> sums[4] = {};
       for (int v = 0; v < NV; ++v)
-        dx[v] += push_[p] * add_synapse_gradient<T, L>(
+        dx[v] += push_[p] * Synapse::backward<VectorMath<T, L>>(
                                 sums, load<T, L>(x + v * L), load<T, L>(dcurrent + at + v * L),
                                 load<T, L>(dconductance + at + v * L), mu_[p], sigma_[p], erev_[p]);
       add_four_sums<T, L>(sums, sums_ + 4 * p);
@@ -228,11 +159,13 @@ class SynapseGradient {
   void finish(const Rows& sources, const SynapseGradients<T>& to) const {
     for (int64_t p = wt_.ptr[sources.first]; p < wt_.ptr[sources.last]; ++p) {
       const int32_t link = permutation_[p];
-      const T *sum = sums_ + 4 * p, weight = synapses_.weight[link];
-      to.weight[link] = sum[kOfWeight];
-      to.mu[link] = -push_[p] * sum[kOfMu];
-      to.sigma[link] = weight * sum[kOfSigma];
-      to.erev[link] = weight * sum[kOfErev];
+      T sums[4];
+      std::copy_n(sums_ + 4 * p, 4, sums);
+      Synapse::finish(sums, synapses_.weight[link], sigma_[p]);
+      to.weight[link] = sums[Synapse::kOfWeight];
+      to.mu[link] = sums[Synapse::kOfMu];
+      to.sigma[link] = sums[Synapse::kOfSigma];
+      to.erev[link] = sums[Synapse::kOfErev];
     }
   }
 

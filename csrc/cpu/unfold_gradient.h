@@ -101,13 +101,13 @@ class UnfoldGradient {
     const Panel before = potentials.at(u), after = potentials.at(u + 1);
     Vec<T, L> cm_sum = load<T, L>(cm_sums_ + unit * L);
     for (int v = 0; v < NV; ++v) {
-      const Vec<T, L> of_n = dv[v] * load<T, L>(of(over, v));
-      const Vec<T, L> of_d = -of_n * load<T, L>(of(after, v));
+      Vec<T, L> of_n, of_d;
+      cm_sum += Membrane::backward(dv[v], load<T, L>(of(over, v)), load<T, L>(of(before, v)),
+                                   load<T, L>(of(after, v)), of_n, of_d);
       store<T, L>(of(dn, v), of_n);
       store<T, L>(of(dd, v), of_d);
       store<T, L>(of(dcurrent_, v), load<T, L>(of(dcurrent_, v)) + of_n);
       store<T, L>(of(dconductance_, v), load<T, L>(of(dconductance_, v)) + of_d);
-      cm_sum += of_n * load<T, L>(of(before, v)) + of_d;
     }
     store<T, L>(cm_sums_ + unit * L, cm_sum);
   }

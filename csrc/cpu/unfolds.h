@@ -3,6 +3,7 @@
 #pragma once
 
 #include "activation.h"
+#include "cells/ctrnn.h"
 #include "row_product.h"
 #include "sequence.h"
 #include "sparse_engine/ctrnn.h"
@@ -99,7 +100,8 @@ class Unfolds {
           const Vec<T, L> y = VectorMath<T, L>::tanh(sum[v]);
           if (activation.data) store<T, L>(activation.row(q, unit) + v * L, y);
           if (after.data == nullptr) continue;
-          const Vec<T, L> h = load<T, L>(state_of(before, q, unit) + v * L), k = y - rate * h;
+          const Vec<T, L> h = load<T, L>(state_of(before, q, unit) + v * L),
+                          k = Leaky::derivative(y, rate, h);
           T *start = start_.row(q, unit) + v * L, *end = end_.row(q, unit) + v * L;
           const Vec<T, L> moved = (i == 0 ? h : load<T, L>(end)) + weight * dt[v] * k;
           Vec<T, L> next;

@@ -67,11 +67,11 @@ struct UnfoldsBack {
 #pragma unroll
     for (int v = 0; v < V; ++v) {
       const T share = weight * of_end.at[v] + node * of_after.at[v], of_k = dt.at[v] * share;
-      of_sum.at[v] = of_k * tanh_slope<ScalarMath<T>>(y.at[v]);
+      of_sum.at[v] = Leaky::backward<ScalarMath<T>>(y.at[v], of_k);
       leaks.at[v] = rate * of_k;
       of_x.at[v] += of_sum.at[v];
       of_rate.at[v] -= of_k * state.at[v];
-      of_dt.at[v] += (y.at[v] - rate * state.at[v]) * share;
+      of_dt.at[v] += Leaky::derivative(y.at[v], rate, state.at[v]) * share;
     }
     store<V>(at(du.at(m)), of_sum);
     store<V>(at(leaked.at(0)), leaks);

@@ -1,6 +1,7 @@
 // The unfolds of which a step of the liquid time-constant recurrence consists.
 #pragma once
 
+#include "cells/ltc.h"
 #include "sparse_engine/ltc.h"
 #include "stages.cuh"
 #include "synapse.cuh"
@@ -32,9 +33,9 @@ struct Membranes {
       Vec<T, V> over, after;
 #pragma unroll
       for (int v = 0; v < V; ++v) {
-        over.at[v] = T(1) / (cm[unit] + given_conductance.at[v] + drive[1].at[v]);
         after.at[v] =
-            (cm[unit] * potential.at[v] + given_current.at[v] + drive[0].at[v]) * over.at[v];
+            Membrane::forward(cm[unit], potential.at[v], given_current.at[v] + drive[0].at[v],
+                              given_conductance.at[v] + drive[1].at[v], over.at[v]);
       }
       keep(unit, panel, column, potential, over, after);
     };
@@ -42,7 +43,7 @@ struct Membranes {
   }
 };
 
-// The way back, from the gradient of each quotient to those of its numerator and denominator.
+// The backward pass, from the gradient of each quotient to those of its numerator and denominator.
 template <typename T, int V>
 struct MembranesBack {
   Membranes<T, V> stages;
@@ -78,11 +79,10 @@ struct MembranesBack {
       }
 #pragma unroll
       for (int v = 0; v < V; ++v) {
-        of_n.at[v] = dv.at[v] * over.at[v];
-        of_d.at[v] = -of_n.at[v] * after.at[v];
+        of_cm.at[v] += Membrane::backward(dv.at[v], over.at[v], before.at[v], after.at[v],
+                                          of_n.at[v], of_d.at[v]);
         of_current.at[v] += of_n.at[v];
         of_conductance.at[v] += of_d.at[v];
-        of_cm.at[v] += of_n.at[v] * before.at[v] + of_d.at[v];
       }
       store<V>(at(dn.at(m)), of_n);
       store<V>(at(dd.at(m)), of_d);

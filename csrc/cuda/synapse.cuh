@@ -2,8 +2,8 @@
 // a source and to its links.
 #pragma once
 
-#include <cmath>
-
+#include "activation.cuh"
+#include "cells/conductance.h"
 #include "each.cuh"
 #include "link_sums.cuh"
 #include "product.cuh"
@@ -11,18 +11,6 @@
 
 namespace sparse_engine::cuda {
 namespace {
-
-template <typename T>
-struct Logistic {
-  T value;       // y = 1 / (1 + exp(-x))
-  T complement;  // 1 - y, as exact as y itself
-
-  __device__ explicit Logistic(T x) {
-    const T e = std::exp(-std::abs(x)), larger = T(1) / (T(1) + e), smaller = e * larger;
-    value = x < T(0) ? smaller : larger;
-    complement = x < T(0) ? larger : smaller;
-  }
-};
 
 // The current and the conductance of a target.
 template <typename T>
@@ -40,9 +28,8 @@ struct Drive {
       const T weight = s.weight[link], mu = s.mu[link], sigma = s.sigma[link], erev = s.erev[link];
 #pragma unroll
       for (int v = 0; v < V; ++v) {
-        const T g = weight * Logistic<T>(sigma * (potential.at[v] - mu)).value;
-        sums[0].at[v] += erev * g;
-        sums[1].at[v] += g;
+        Synapse::add<ScalarMath<T>>(sums[0].at[v], sums[1].at[v], potential.at[v], weight, mu,
+                                    sigma, erev);
       }
     };
   }
@@ -75,8 +62,9 @@ struct DriveBack {
       const T mu = s.mu[link], sigma = s.sigma[link], erev = s.erev[link], push = s.push[link];
 #pragma unroll
       for (int v = 0; v < V; ++v) {
-        const Logistic<T> gate(sigma * (potential.at[v] - mu));
-        sums[0].at[v] += push * (di.at[v] * erev + dg.at[v]) * (gate.value * gate.complement);
+        T of_link[4] = {};
+        sums[0].at[v] += push * Synapse::backward<ScalarMath<T>>(of_link, potential.at[v], di.at[v],
+                                                                 dg.at[v], mu, sigma, erev);
       }
     };
   }
@@ -86,7 +74,6 @@ struct DriveBack {
 template <typename T>
 struct LinkBack {
   static constexpr int kSums = 4, kGathered = 2, kBlocks = 2;
-  enum { kOfWeight, kOfMu, kOfSigma, kOfErev };
 
   SynapsesBack<T> synapses;
   Panels<T> x, dcurrent, dconductance;
@@ -101,14 +88,7 @@ struct LinkBack {
     const T mu = synapses.mu[link], sigma = synapses.sigma[link], erev = synapses.erev[link];
 #pragma unroll
     for (int v = 0; v < V; ++v) {
-      const T above = potential.at[v] - mu;
-      const Logistic<T> gate(sigma * above);
-      const T of_weight = (di.at[v] * erev + dg.at[v]) * gate.value;
-      const T of_argument = of_weight * gate.complement;
-      sums[kOfWeight] += of_weight;
-      sums[kOfMu] += of_argument;
-      sums[kOfSigma] += of_argument * above;
-      sums[kOfErev] += di.at[v] * gate.value;
+      Synapse::backward<ScalarMath<T>>(sums, potential.at[v], di.at[v], dg.at[v], mu, sigma, erev);
     }
   }
 };
@@ -139,13 +119,14 @@ struct FromTransposed {
   SynapseGradients<T> to;
 
   __device__ void operator()(int64_t p) const {
-    using Back = LinkBack<T>;
     const int32_t link = permutation[p];
-    const T weight = of.weight[link];
-    to.weight[link] = sums[Back::kOfWeight * nnz + p];
-    to.mu[link] = -weight * of.sigma[link] * sums[Back::kOfMu * nnz + p];
-    to.sigma[link] = weight * sums[Back::kOfSigma * nnz + p];
-    to.erev[link] = weight * sums[Back::kOfErev * nnz + p];
+    T own[4];
+    for (int i = 0; i < 4; ++i) own[i] = sums[i * nnz + p];
+    Synapse::finish(own, of.weight[link], of.sigma[link]);
+    to.weight[link] = own[Synapse::kOfWeight];
+    to.mu[link] = own[Synapse::kOfMu];
+    to.sigma[link] = own[Synapse::kOfSigma];
+    to.erev[link] = own[Synapse::kOfErev];
   }
 };
 

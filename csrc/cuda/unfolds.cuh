@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "activation.cuh"
+#include "cells/ctrnn.h"
 #include "product.cuh"
 #include "sparse_engine/ctrnn.h"
 
@@ -75,7 +76,7 @@ struct Unfolds {
 #pragma unroll
       for (int v = 0; v < V; ++v) {
         y.at[v] = ScalarMath<T>::tanh(held.at[v] + sums[0].at[v]);
-        const T change = length_of.at[v] * (y.at[v] - rate_of(unit) * h.at[v]);
+        const T change = length_of.at[v] * Leaky::derivative(y.at[v], rate_of(unit), h.at[v]);
         moved.at[v] += weight * change;
         after.at[v] = is_last ? method.clipped(moved.at[v]) : from.at[v] + node * change;
       }
