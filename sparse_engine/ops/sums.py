@@ -55,7 +55,7 @@ def affine(x: Tensor, gain: Tensor | None, bias: Tensor | None) -> Tensor:
         gain: ``[features]``, or None for ones.
         bias: ``[features]``, or None for zeros.
     """
-    if not in_eager_mode():
+    if not in_eager_mode():  # compilers warn of autograd.Function here, and sum as torch does
         x = x if gain is None else x * gain
         return x if bias is None else x + bias
     return _Affine.apply(x, gain, bias)
