@@ -85,8 +85,8 @@ if platform.machine() in ("x86_64", "AMD64"):
 
 CXX = os.environ.get("CXX") or sysconfig.get_config_var("CXX").split()[0]
 CXX_FLAGS = "-std=c++17 -O3 -fopenmp -fPIC -fvisibility=hidden -Wall -Wextra"
-# Kernels are written in vectors already: these passes would only make more code of them.
-KERNEL_FLAGS = "-fno-tree-vectorize -fno-unswitch-loops -fno-ipa-cp-clone -fno-split-loops"
+# Less code in a fifth less time, and steps that take up to a twentieth longer: for float64 alone.
+SMALL_CODE = "-fno-tree-vectorize -fno-unswitch-loops -fno-ipa-cp-clone -fno-split-loops"
 TORCH_FLAGS = "-DPy_LIMITED_API=0x030A0000 -DTORCH_TARGET_VERSION=0x020a000000000000"
 NVCC = os.path.join(CUDA_HOME, "bin", "nvcc") if CUDA_HOME else shutil.which("nvcc")
 NVCC_FLAGS = "-std=c++17 -O3 -Xcompiler=-fPIC,-fvisibility=hidden,-Wall,-Wextra"
@@ -197,7 +197,8 @@ class NinjaFile:
                 if (real, kept) == BFLOAT16 and kernel in NOT_IN_BFLOAT16:
                     continue
                 numbers = f"-DSPARSE_ENGINE_REAL={real} -DSPARSE_ENGINE_KEPT={kept}"
-                flags = f"{KERNEL_FLAGS} {TAGS[tag]} -DSPARSE_ENGINE_ISA={tag} {numbers}"
+                flags = f"{TAGS[tag]} -DSPARSE_ENGINE_ISA={tag} {numbers}"
+                flags += f" {SMALL_CODE}" if real == "double" else ""
                 self.compile(
                     "sparse_engine._C", f"csrc/cpu/{kernel}.cpp", f"{kernel} {tag} {kept}", flags
                 )

@@ -78,14 +78,13 @@ void forward_loop(const GatedForward<T, A>& a, const Cell& cell, int64_t panels)
           }
         }
       };
-      const auto step = [&](int64_t q, int64_t unit, const T* tile) {
+      const auto step = [&](int64_t q, int64_t unit, const T* tile, bool multiplies) {
         Vec<T, L> sums[G][NV];
         for (int g = 0; g < G; ++g) {
           const int64_t row = g * hidden + unit;
-          if (t == first_product) fine = fine && row_in_range(a.w, row);
           Vec<T, L> sum[NV];
           for (int v = 0; v < NV; ++v) sum[v] = Vec<T, L>{} + (a.bias ? a.bias[row] : T(0));
-          if (t >= first_product && fine) product(sum, row, before.panel(q));
+          if (multiplies) product(sum, row, before.panel(q));
           for (int v = 0; v < NV; ++v) sums[g][v] = sum[v];
         }
         RowWriter<T, L, NV, A> to;
@@ -107,11 +106,14 @@ void forward_loop(const GatedForward<T, A>& a, const Cell& cell, int64_t panels)
       };
       seq.tiles(units, t, [&](int64_t q, int64_t first, int count) {
         if (!a.w_input) contribution(q, first, count, own);
+        for (int g = 0; t == first_product && g < G; ++g)
+          fine = fine && rows_in_range(a.w, g * hidden + first, count);
+        const bool multiplies = t >= first_product && fine;
         for (int r = 0; r < count; ++r) {
           const int together = r % kUnitsTogether;
           if (a.w_input && together == 0)
             contribution(q, first + r, std::min(kUnitsTogether, count - r), own);
-          step(q, first + r, own + (a.w_input ? together : r) * W);
+          step(q, first + r, own + (a.w_input ? together : r) * W, multiplies);
         }
         const int columns = seq.columns(q, t);
         if (!projected)

@@ -34,9 +34,9 @@ inline bool in_range(const int32_t* idx, int64_t n, int64_t size) {
   return outside >> 31 == 0;
 }
 
-// Whether the links of one row may be followed.
-inline bool row_in_range(const Csr& w, int64_t row) {
-  return in_range(w.idx + w.ptr[row], w.ptr[row + 1] - w.ptr[row], w.cols);
+// Whether the links of these rows may be followed.
+inline bool rows_in_range(const Csr& w, int64_t first, int64_t count) {
+  return in_range(w.idx + w.ptr[first], w.ptr[first + count] - w.ptr[first], w.cols);
 }
 
 // Rows are looked at in groups of this many, whose indices stay in the first-level cache until they

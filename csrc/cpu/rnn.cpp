@@ -52,11 +52,12 @@ void forward(const RnnForward<T, A>& a, int64_t panels) {
           read_tile<T, W>(z, first, count, columns, tile);
           if (bias) add_to_rows<T, L, NV>(bias, count, tile);
         }
+        if (t == first_product) fine = fine && rows_in_range(a.w, first, count);
+        const bool multiplies = t >= first_product && fine;
         for (int r = 0; r < count; ++r) {
           Vec<T, L> sum[NV];
           for (int v = 0; v < NV; ++v) sum[v] = load<T, L>(tile + r * W + v * L);
-          if (t == first_product) fine = fine && row_in_range(a.w, first + r);
-          if (t >= first_product && fine) product(sum, first + r, before.panel(q));
+          if (multiplies) product(sum, first + r, before.panel(q));
           for (int v = 0; v < NV; ++v) sum[v] = cell.forward<VectorMath<T, L>>(sum[v]);
           store_row<T, L>(now.row(q, first + r), sum);
         }
