@@ -7,7 +7,7 @@ CELLS := lstm gru rhn on_lstm ctrnn neural_ode ltc bfloat16 bfloat16_lstm bfloat
 	bfloat16_rhn bfloat16_on_lstm bfloat16_ctrnn
 NATIVE := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh') $(wildcard sparse_engine/*/*.pyx) setup.py pyproject.toml
 
-.PHONY: demo test test-exhaustive test-all lint bench build cuda gpu-check clean
+.PHONY: demo test test-exhaustive test-all sanitize lint bench build cuda gpu-check clean
 
 demo: build
 	rm -rf runs/demo
@@ -25,6 +25,22 @@ test-exhaustive: build
 	$(PYTEST) -m exhaustive
 
 test-all: test test-exhaustive
+
+# A build of its own, in build/sanitize. No leak is reported, as Python keeps much for good; a
+# failed allocation returns null, as it does outside.
+SANITIZED = LD_PRELOAD="$(shell $(CXX) -print-file-name=libasan.so) $(shell $(CXX) \
+		-print-file-name=libstdc++.so.6)" PYTHONPATH=build/sanitize/lib OMP_WAIT_POLICY=passive \
+	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:max_allocation_size_mb=4096 \
+	UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+SANITIZED_TESTS = $(addprefix tests/ops/test_, $(addsuffix .py, spmm sddmm linear rnn gated ltc \
+		ctrnn rhn on_lstm normed bfloat16 topology selection sampling scan sums link_prediction \
+		pattern malformed)) \
+	$(addprefix tests/analysis/test_, $(addsuffix .py, triads null_models annealing distance))
+
+sanitize: .venv/ready
+	SPARSE_ENGINE_SANITIZE=1 $(BIN)/python setup.py --quiet build --build-lib build/sanitize/lib
+	$(SANITIZED) $(BIN)/python tests/exhaustive/fuzz.py 1 60 >build/sanitize/fuzz.txt
+	$(SANITIZED) $(BIN)/pytest $(SANITIZED_TESTS)
 
 lint: .venv/ready
 	$(BIN)/ruff check .

@@ -12,7 +12,7 @@ struct ExpConstants;
 
 template <>
 struct ExpConstants<float> {
-  using Int = int32_t;
+  using Word = uint32_t;
   static constexpr int kMantissaBits = 23, kBias = 127, kDegree = 7;
   static constexpr float kRound = 0x1.8p23f;
   static constexpr float kLn2High = 0x1.62e4p-1f, kLn2Low = 0x1.7f7d1cp-20f;
@@ -21,7 +21,7 @@ struct ExpConstants<float> {
 
 template <>
 struct ExpConstants<double> {
-  using Int = int64_t;
+  using Word = uint64_t;
   static constexpr int kMantissaBits = 52, kBias = 1023, kDegree = 13;
   static constexpr double kRound = 0x1.8p52;
   static constexpr double kLn2High = 0x1.62e42fefa38p-1, kLn2Low = 0x1.ef35793c7673p-45;
@@ -35,7 +35,7 @@ constexpr double inverse_factorial(int n) { return n <= 1 ? 1. : inverse_factori
 template <typename T, int L>
 SE_INLINE Vec<T, L> expm1_positive(Vec<T, L> x) {
   using C = ExpConstants<T>;
-  using Bits = Vec<typename C::Int, L>;
+  using Bits = Vec<typename C::Word, L>;
   constexpr T kLog2E = T(1.4426950408889634074);
   const Vec<T, L> shifted = x * kLog2E + C::kRound;
   const Vec<T, L> k = shifted - C::kRound;
@@ -75,7 +75,7 @@ struct Logistic {
   // -x log2(e) = k + r with |r| <= 1/2, then 2^k times a Taylor polynomial of 2^r.
   static SE_INLINE Vec<T, L> exp_of_minus(Vec<T, L> x) {
     using C = ExpConstants<T>;
-    using Bits = Vec<typename C::Int, L>;
+    using Bits = Vec<typename C::Word, L>;
     constexpr T kLog2E = T(1.4426950408889634074);
     const Vec<T, L> most = Vec<T, L>{} + C::kSigmoidIsZero;
     x = most < x ? most : x;

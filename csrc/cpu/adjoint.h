@@ -74,7 +74,8 @@ class Adjoint {
   SE_INLINE void visit(Vec<T, L> (&sum)[NV], int64_t row, const A* x, const A* held_row,
                        Sums& link_sums) const {
     const int64_t first = wt_.ptr[row], n = wt_.ptr[row + 1] - first;
-    const int32_t *idx = wt_.idx + first, *last = last_link(wt_);
+    const int64_t last = wt_.nnz() - 1 - first;
+    const int32_t* idx = wt_.idx + first;
     const T* values = values_ + first;
     T* gradient = gradient_ + first;
     if constexpr (L == 1) {

@@ -1,5 +1,5 @@
+#include <algorithm>
 #include <atomic>
-#include <cstring>
 
 #include "sparse_engine/pattern.h"
 #include "team.h"
@@ -15,7 +15,7 @@ int64_t carry_words(const void* source, const int32_t* slot_map, int64_t nnz, in
   std::atomic<int64_t> wrong{-1};
   run_team(useful_threads(threads, nnz / 4), [&](const Team& team) {
     const int64_t first = team.first(size), last = team.last(size);
-    std::memset(to + first, 0, (last - first) * sizeof(Word));
+    std::fill(to + first, to + last, Word(0));
     team.barrier();
     // A branch on which links stay would be mispredicted all the time.
     Word nowhere;
@@ -39,11 +39,11 @@ int64_t carry(const void* from, const int32_t* slot_map, int64_t nnz, int width,
   return words(from, slot_map, nnz, size, to, threads);
 }
 
-void copy_bytes(const void* from, int64_t bytes, void* to, int threads) {
+void copy_bytes(const void* source, int64_t bytes, void* target, int threads) {
+  const char* from = static_cast<const char*>(source);
   run_team(useful_threads(threads, bytes / 16), [&](const Team& team) {
     const int64_t first = team.first(bytes, 64), last = team.last(bytes, 64);
-    std::memcpy(static_cast<char*>(to) + first, static_cast<const char*>(from) + first,
-                last - first);
+    std::copy(from + first, from + last, static_cast<char*>(target) + first);
   });
 }
 

@@ -28,7 +28,7 @@ void forward(const ConductanceForward<T>& a, int64_t panels) {
   // Two panels take turns, so that one barrier for each is enough.
   T* packed[2] = {scratch.take<T>(a.w.cols * W), scratch.take<T>(a.w.cols * W)};
   T* tiles = scratch.take<T>(threads * 2 * kTile);
-  const int32_t* last = last_fetched<T, W>(a.w, a.w.cols);
+  const bool rows_ahead = fills_l2<T, W>(a.w.cols);
 
   run_team(threads, [&](const Team& team) {
     const Rows rows = rows_of(a.w, team.rank, team.size, kBlock);
@@ -41,7 +41,7 @@ void forward(const ConductanceForward<T>& a, int64_t panels) {
         const int count = static_cast<int>(std::min<int64_t>(kTileRows, rows.last - first));
         for (int r = 0; r < count; ++r) {
           Vec<T, L> i[NV] = {}, g[NV] = {};
-          add_synapses<T, L, NV>(i, g, a.w, a.synapses, first + r, packed[q % 2], last);
+          add_synapses<T, L, NV>(i, g, a.w, a.synapses, first + r, packed[q % 2], rows_ahead);
           for (int v = 0; v < NV; ++v) {
             store<T, L>(currents + r * W + v * L, i[v]);
             store<T, L>(conductances + r * W + v * L, g[v]);

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <utility>
 
+#include "sparse_engine/failure.h"
 #include "sparse_engine/philox.h"
 #include "team.h"
 
@@ -191,7 +192,7 @@ std::vector<Prediction> predict(const LinkPrediction& a) {
   Best best(a.count);
   // Hubs make rows unequal, so threads take them as they go; each is scored by one of them.
   std::atomic<int64_t> next{0};
-  run_team(useful_threads(a.threads, walks(a.w, a.wt)), [&](const Team&) {
+  const auto score_rows = [&] {
     Scorer<Rule> scorer(a.w, a.wt, power.data());
     std::vector<Prediction> mine;
     for (int64_t first; (first = next.fetch_add(kRowsAtOnce)) < a.w.rows;)
@@ -204,7 +205,11 @@ std::vector<Prediction> predict(const LinkPrediction& a) {
         if (mine.size() >= kPredictionsAtOnce) best.take(mine);
       }
     best.take(mine);
-  });
+  };
+  Failure failure;
+  run_team(useful_threads(a.threads, walks(a.w, a.wt)),
+           [&](const Team&) { failure.guard(score_rows); });
+  failure.rethrow();
   return best.by_cell();
 }
 

@@ -28,7 +28,7 @@ class Membranes {
         cm_(a.cm),
         given_current_(a.current),
         given_conductance_(a.conductance),
-        last_(last_fetched<T, W>(a.w, a.w.cols)),
+        rows_ahead_(fills_l2<T, W>(a.w.cols)),
         seq_(seq),
         current_(Ring<T, W>(scratch, 1, a.w.rows, seq.panels).at(0)),
         conductance_(Ring<T, W>(scratch, 1, a.w.rows, seq.panels).at(0)) {}
@@ -57,7 +57,8 @@ class Membranes {
           current[v] = load<T, L>(current_.row(q, row) + v * L);
           conductance[v] = load<T, L>(conductance_.row(q, row) + v * L);
         }
-        add_synapses<T, L, NV>(current, conductance, w_, synapses_, row, before.panel(q), last_);
+        add_synapses<T, L, NV>(current, conductance, w_, synapses_, row, before.panel(q),
+                               rows_ahead_);
         for (int v = 0; v < NV; ++v) {
           Vec<T, L> over;
           store<T, L>(after.row(q, row) + v * L,
@@ -74,7 +75,7 @@ class Membranes {
   const Synapses<T>& synapses_;
   const T* const cm_;
   const A *const given_current_, *const given_conductance_;
-  const int32_t* const last_;
+  const bool rows_ahead_;
   const Sequence<T, W> seq_;
   const Panel current_, conductance_;
 };

@@ -66,6 +66,7 @@ Scratch::Scratch(size_t bytes) : block_(nullptr), size_(0), asked_(bytes), next_
     block_ = allocate(size_);
   }
   next_ = block_;
+  forbid(block_, size_);
 }
 
 void Scratch::overdrawn() {
@@ -75,6 +76,7 @@ void Scratch::overdrawn() {
 
 Scratch::~Scratch() {
   if (block_ == nullptr) return;
+  allow(block_, size_);
   Pool& to = pool();
   {
     std::lock_guard<std::mutex> lock(to.mutex);

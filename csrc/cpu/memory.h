@@ -4,7 +4,23 @@
 #include <cstddef>
 #include <cstdint>
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
+
 namespace sparse_engine {
+
+// AddressSanitizer is told which bytes of a block are taken, and finds a kernel that leaves an
+// array by the cache line behind it.
+#if defined(__SANITIZE_ADDRESS__)
+constexpr size_t kGuard = 64;
+inline void forbid(const void* data, size_t bytes) { __asan_poison_memory_region(data, bytes); }
+inline void allow(const void* data, size_t bytes) { __asan_unpoison_memory_region(data, bytes); }
+#else
+constexpr size_t kGuard = 0;
+inline void forbid(const void*, size_t) {}
+inline void allow(const void*, size_t) {}
+#endif
 
 // Uninitialised memory, aligned to a cache line, that lives as long as this object. Blocks are
 // kept for the next call (up to a bound): fresh pages would cost more than many kernels do.
@@ -20,13 +36,14 @@ class Scratch {
     T* at = reinterpret_cast<T*>(next_);
     next_ += bytes_of<T>(count);
     if (next_ > block_ + asked_) overdrawn();
+    allow(at, count * sizeof(T));
     return at;
   }
 
   // What `take<T>(count)` uses up.
   template <typename T>
   static constexpr size_t bytes_of(int64_t count) {
-    return (static_cast<size_t>(count) * sizeof(T) + 63) / 64 * 64;
+    return (static_cast<size_t>(count) * sizeof(T) + 63) / 64 * 64 + (count > 0 ? kGuard : 0);
   }
 
  private:

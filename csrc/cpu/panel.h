@@ -203,10 +203,10 @@ inline void add_to_rows(const T* bias, int rows, T* tile) {
 // How far ahead rows of X are fetched when X is larger than the second-level cache.
 constexpr int kLinksAhead = 8;
 
-// Asks for the row of X that the link at `ahead` will read.
+// Asks for the row of X that link `ahead` will read, or link `last` if that comes first.
 template <int W, typename A>
-SE_INLINE void fetch_row(const int32_t* ahead, const int32_t* last, const A* x) {
-  const A* row = x + static_cast<int64_t>(*(ahead < last ? ahead : last)) * W;
+SE_INLINE void fetch_row(const int32_t* idx, int64_t ahead, int64_t last, const A* x) {
+  const A* row = x + static_cast<int64_t>(idx[ahead < last ? ahead : last]) * W;
   for (int line = 0; line < W * static_cast<int>(sizeof(A)); line += 64)
     __builtin_prefetch(reinterpret_cast<const char*>(row) + line);
 }
@@ -216,9 +216,6 @@ template <typename A, int W>
 inline bool fills_l2(int64_t features) {
   return features * W * static_cast<int64_t>(sizeof(A)) >= l2_bytes();
 }
-
-// The last link of a matrix that has one.
-inline const int32_t* last_link(const Csr& w) { return w.idx + w.nnz() - 1; }
 
 // Asks for what a stream will deliver 256 bytes after array[p]. Beyond the end that does nothing.
 template <typename U>
@@ -241,17 +238,17 @@ inline Ahead ahead_of(const Csr& w) {
 }
 
 // Asks for what `count` links need that follow on as many, p and its neighbours, and on at least
-// kLinksAhead.
+// kLinksAhead. `last` is the last link of all.
 template <int W, typename A, typename... Streams>
 SE_INLINE void fetch_links(const Ahead& ahead, const int32_t* idx, int64_t p, int count,
-                           const int32_t* last, const A* x, const Streams*... streams) {
+                           int64_t last, const A* x, const Streams*... streams) {
   if (ahead.links) {
     fetch_stream(idx, p);
     (fetch_stream(streams, p), ...);
   }
   if (ahead.rows)
     for (int i = 0; i < count; ++i)
-      fetch_row<W>(idx + p + std::max(count, kLinksAhead) + i, last, x);
+      fetch_row<W>(idx, p + std::max(count, kLinksAhead) + i, last, x);
 }
 
 // Whether `source` already is a panel of width W.

@@ -53,21 +53,20 @@ struct Permuted {
 // `last` is the last link whose index may be read.
 template <typename T, int L, int NV, bool kRowsAhead, class Values, typename A>
 SE_INLINE void row_product(Vec<T, L> (&sum)[NV], const Values& values, const int32_t* idx,
-                           int64_t first, int64_t end, const int32_t* last, bool links_ahead,
-                           const A* x) {
+                           int64_t first, int64_t end, int64_t last, bool links_ahead, const A* x) {
   Vec<T, L> other[NV] = {};
   int64_t p = first;
   for (; p + 2 <= end; p += 2) {
     if constexpr (kRowsAhead) {
-      fetch_row<L * NV>(idx + p + kLinksAhead, last, x);
-      fetch_row<L * NV>(idx + p + kLinksAhead + 1, last, x);
+      fetch_row<L * NV>(idx, p + kLinksAhead, last, x);
+      fetch_row<L * NV>(idx, p + kLinksAhead + 1, last, x);
     }
     if (links_ahead) {
       fetch_stream(idx, p);
       values.fetch_far(p);
     }
-    values.fetch(p, last - idx);
-    values.fetch(p + 1, last - idx);
+    values.fetch(p, last);
+    values.fetch(p + 1, last);
     add_link<T, L, NV>(sum, values[p], idx[p], x);
     add_link<T, L, NV>(other, values[p + 1], idx[p + 1], x);
   }
@@ -115,7 +114,7 @@ struct RowProduct {
     if constexpr (L == 1) {
       sum[0] += row_dot<T>(values, w.idx, first, end, x);
     } else {
-      const int32_t* last = last_link(w);
+      const int64_t last = w.nnz() - 1;
       if (ahead.rows)
         row_product<T, L, NV, true>(sum, values, w.idx, first, end, last, ahead.links, x);
       else

@@ -6,6 +6,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "sparse_engine/failure.h"
 #include "team.h"
 
 namespace sparse_engine {
@@ -57,10 +58,14 @@ void scan_row(const Csr& w, const T* entries, int64_t row, T above, Found<T>& fo
 template <typename T>
 void scan_absent(const Csr& w, const Block<T>& block, T above, const Room<T>& room, int threads) {
   std::vector<Found<T>> pieces(useful_threads(threads, block.rows * w.cols / 4));
+  Failure failure;
   run_team(static_cast<int>(pieces.size()), [&](const Team& team) {
-    for (int64_t r = team.first(block.rows); r < team.last(block.rows); ++r)
-      scan_row(w, block.entries + r * w.cols, block.first + r, above, pieces[team.rank]);
+    failure.guard([&] {
+      for (int64_t r = team.first(block.rows); r < team.last(block.rows); ++r)
+        scan_row(w, block.entries + r * w.cols, block.first + r, above, pieces[team.rank]);
+    });
   });
+  failure.rethrow();
   int64_t found = 0;
   for (const Found<T>& piece : pieces) found += piece.cells.size();
   Entries<T> to = room(found);

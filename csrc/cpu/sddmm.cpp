@@ -29,7 +29,6 @@ bool sample(const Sddmm<T, A>& s, const Rows& rows, const Inner<A>& inner, A* ti
   const A* b = inner.b;
   using Held = HeldRow<T, L, NV, A>;
   const Ahead ahead = ahead_of<A, W>(s.w);
-  const int32_t* last = last_link(s.w);
   LinkSums<T, Held::kLanes> sums(s.gradient + s.w.ptr[rows.first]);
   for (int64_t first = rows.first; first < rows.last; first += kTileRows) {
     const int count = static_cast<int>(std::min<int64_t>(kTileRows, rows.last - first));
@@ -43,7 +42,7 @@ bool sample(const Sddmm<T, A>& s, const Rows& rows, const Inner<A>& inner, A* ti
       Held row;
       row.load(tile + r * W);
       const auto fetch = [&](int64_t i, int count) SE_INLINE_LAMBDA {
-        fetch_links<W>(ahead, idx, i, count, last, b, s.gradient + begin);
+        fetch_links<W>(ahead, idx, i, count, s.w.nnz() - 1 - begin, b, s.gradient + begin);
       };
       sums.row(s.w.ptr[first + r + 1] - begin, fetch, [&](int64_t i, bool) SE_INLINE_LAMBDA {
         typename Held::Sums products = {};

@@ -29,18 +29,11 @@ SE_INLINE Vec<T, K> gather(const T* x, const int32_t* idx) {
 template <typename T>
 constexpr int kLinkLanes = kShuffleBytes / static_cast<int>(sizeof(T));
 
-// The last link whose row of a panel is worth asking for ahead of its turn, or null where panels
-// of this many features fit the second-level cache.
-template <typename T, int W>
-inline const int32_t* last_fetched(const Csr& w, int64_t features) {
-  return w.nnz() > 0 && fills_l2<T, W>(features) ? last_link(w) : nullptr;
-}
-
-// Adds all links of target `row`; x is a panel of the sources, of which rows are fetched up to the
-// link `last`, if it is not null.
+// Adds all links of target `row`; x is a panel of the sources, whose rows are fetched before their
+// turn if `rows_ahead`.
 template <typename T, int L, int NV>
 SE_INLINE void add_synapses(Vec<T, L> (&current)[NV], Vec<T, L> (&conductance)[NV], const Csr& w,
-                            const Synapses<T>& s, int64_t row, const T* x, const int32_t* last) {
+                            const Synapses<T>& s, int64_t row, const T* x, bool rows_ahead) {
   const int64_t end = w.ptr[row + 1];
   int64_t p = w.ptr[row];
   if constexpr (L == 1) {
@@ -54,7 +47,7 @@ SE_INLINE void add_synapses(Vec<T, L> (&current)[NV], Vec<T, L> (&conductance)[N
     conductance[0] += sum_of_lanes<T, K>(conductances);
   }
   for (; p < end; ++p) {
-    if (last) fetch_row<L * NV>(w.idx + p + kLinksAhead, last, x);
+    if (rows_ahead) fetch_row<L * NV>(w.idx, p + kLinksAhead, w.nnz() - 1, x);
     const T* from = x + static_cast<int64_t>(w.idx[p]) * (L * NV);
     for (int v = 0; v < NV; ++v)
       Synapse::add<VectorMath<T, L>>(current[v], conductance[v], load<T, L>(from + v * L),
@@ -104,7 +97,7 @@ class SynapseGradient {
         erev_(scratch.take<T>(wt.nnz())),
         push_(scratch.take<T>(wt.nnz())),
         sums_(scratch.take<T>(4 * wt.nnz())),
-        last_(last_fetched<T, W>(wt, 2 * wt.cols)) {}
+        rows_ahead_(fills_l2<T, W>(2 * wt.cols)) {}
 
   // Must precede add() for these sources, in the same thread.
   void clear(const Rows& sources) const {
@@ -141,9 +134,9 @@ class SynapseGradient {
       dx[0] += sum_of_lanes<T, K>(pushed);
     }
     for (; p < end; ++p) {
-      if (last_) {
-        fetch_row<W>(wt_.idx + p + kLinksAhead, last_, dcurrent);
-        fetch_row<W>(wt_.idx + p + kLinksAhead, last_, dconductance);
+      if (rows_ahead_) {
+        fetch_row<W>(wt_.idx, p + kLinksAhead, wt_.nnz() - 1, dcurrent);
+        fetch_row<W>(wt_.idx, p + kLinksAhead, wt_.nnz() - 1, dconductance);
       }
       const int64_t at = static_cast<int64_t>(wt_.idx[p]) * W;
       Vec<T, L> sums[4] = {};
@@ -175,7 +168,7 @@ class SynapseGradient {
   const Synapses<T>& synapses_;
   // In the order of wt: the synapses' parameters, W sigma, and four sums for each link.
   T *const mu_, *const sigma_, *const erev_, *const push_, *const sums_;
-  const int32_t* const last_;
+  const bool rows_ahead_;
 };
 
 }  // namespace

@@ -4,12 +4,14 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <utility>
 #include <vector>
 
 #include "overlap.h"
+#include "sparse_engine/failure.h"
 
 namespace sparse_engine {
 
@@ -40,12 +42,18 @@ class Matcher {
         seen_(b.count),
         done_(b.count),
         from_(b.count) {
-#pragma omp parallel num_threads(a.ptr[a.count] < kLinksPerTeam ? 1 : threads)
-    {
+    constexpr int64_t kRowsAtOnce = 16;
+    std::atomic<int64_t> next{0};
+    const auto make_shortlists = [&] {
       Overlaps mine(a, b, b_holders);
-#pragma omp for schedule(dynamic, 16)
-      for (int64_t i = 0; i < a.count; ++i) mine.shortlist(i, column_price_, kShortlist, lists_[i]);
-    }
+      for (int64_t first; (first = next.fetch_add(kRowsAtOnce)) < a.count;)
+        for (int64_t i = first; i < std::min(first + kRowsAtOnce, a.count); ++i)
+          mine.shortlist(i, column_price_, kShortlist, lists_[i]);
+    };
+    Failure failure;
+#pragma omp parallel num_threads(a.ptr[a.count] < kLinksPerTeam ? 1 : threads)
+    failure.guard(make_shortlists);
+    failure.rethrow();
   }
 
   // Matches such that another matching has at most `bound` per row more similarity, in units of

@@ -9,6 +9,7 @@
 
 #include "degree_preserving.h"
 #include "null_kinds.h"
+#include "sparse_engine/failure.h"
 #include "triads.h"
 
 namespace sparse_engine {
@@ -65,20 +66,24 @@ inline Moves count_null_triads(const Digraph& g, const State* states, const Null
   const Skeleton skeleton(g);
   std::fill_n(counts, samples * types, 0);
   int64_t edges = 0, changes = 0;
+  Failure failure;
 #pragma omp parallel for num_threads(threads) schedule(dynamic) reduction(+ : edges, changes)
   for (int64_t s = 0; s < samples; ++s) {
     Moves moves;
-    const std::vector<Arc> arcs = draw_arcs(g, states, kind, seed, first + uint32_t(s), moves);
+    failure.guard([&] {
+      const std::vector<Arc> arcs = draw_arcs(g, states, kind, seed, first + uint32_t(s), moves);
+      const Drawn drawn(g.nodes, arcs, states);
+      std::vector<int64_t> histogram(kTriadCodes);
+      if (kind.keeps_links())
+        count_triads(skeleton, skeleton.codes(drawn.states.data()), histogram.data(), 1);
+      else
+        count_triads(drawn.pattern(), drawn.states.data(), histogram.data(), 1);
+      for (int c = 0; c < kTriadCodes; ++c) counts[s * types + type[c]] += histogram[c];
+    });
     edges += moves.edges;
     changes += moves.changes;
-    const Drawn drawn(g.nodes, arcs, states);
-    std::vector<int64_t> histogram(kTriadCodes);
-    if (kind.keeps_links())
-      count_triads(skeleton, skeleton.codes(drawn.states.data()), histogram.data(), 1);
-    else
-      count_triads(drawn.pattern(), drawn.states.data(), histogram.data(), 1);
-    for (int c = 0; c < kTriadCodes; ++c) counts[s * types + type[c]] += histogram[c];
   }
+  failure.rethrow();
   return {edges, changes};
 }
 

@@ -68,24 +68,30 @@ inline void add_open_triads(const Skeleton& skeleton, const std::vector<uint8_t>
       for (int edge : {a, b}) histogram[undirected(edge)] -= histogram[open_code(a, b)];
 }
 
+// The marks of each thread, made before the parallel region: no exception may leave that.
+inline std::vector<int32_t> marks_of(int threads, int64_t nodes) {
+  return std::vector<int32_t>(threads * nodes);
+}
+
 // How many triads have each code, those without any link excepted.
 //   code: of the skeleton's edges.
 //   histogram [kTriadCodes]: written; the same for any number of threads.
 inline void count_triads(const Skeleton& skeleton, const std::vector<uint8_t>& code,
                          int64_t* histogram, int threads) {
   std::fill_n(histogram, kTriadCodes, 0);
+  std::vector<int32_t> marks = marks_of(threads, skeleton.nodes());
+  std::vector<int64_t> counts(int64_t{threads} * kTriadCodes);
 #pragma omp parallel num_threads(threads)
   {
-    std::vector<int32_t> mark(skeleton.nodes());
-    std::vector<int64_t> mine(kTriadCodes);
-#pragma omp for schedule(dynamic, 64) nowait
+    int32_t* mark = marks.data() + omp_get_thread_num() * skeleton.nodes();
+    int64_t* mine = counts.data() + omp_get_thread_num() * int64_t{kTriadCodes};
+#pragma omp for schedule(dynamic, 64)
     for (int64_t u = 0; u < skeleton.nodes(); ++u)
-      skeleton.triangles_at(u, mark.data(), [&](int64_t uv, int64_t uw, int64_t vw) {
+      skeleton.triangles_at(u, mark, [&](int64_t uv, int64_t uw, int64_t vw) {
         ++mine[code[uv] | code[uw] << 4 | code[vw] << 8];
       });
-#pragma omp critical
-    for (int c = 0; c < kTriadCodes; ++c) histogram[c] += mine[c];
   }
+  for (size_t i = 0; i < counts.size(); ++i) histogram[i % kTriadCodes] += counts[i];
   add_open_triads(skeleton, code, histogram);
 }
 
@@ -104,12 +110,14 @@ inline void sum_over_triads(const Digraph& g, const State* states, const int64_t
   const Skeleton skeleton(g);
   const std::vector<uint8_t> code = skeleton.codes(states);
   std::fill_n(sums, 2 * g.ptr[g.nodes], 0);
-#pragma omp parallel num_threads(triad_threads(threads, g.ptr[g.nodes]))
+  const int members = triad_threads(threads, g.ptr[g.nodes]);
+  std::vector<int32_t> marks = marks_of(members, g.nodes);
+#pragma omp parallel num_threads(members)
   {
-    std::vector<int32_t> mark(g.nodes);
+    int32_t* mark = marks.data() + omp_get_thread_num() * g.nodes;
 #pragma omp for schedule(dynamic, 64)
     for (int64_t u = 0; u < g.nodes; ++u)
-      skeleton.triangles_at(u, mark.data(), [&](int64_t uv, int64_t uw, int64_t vw) {
+      skeleton.triangles_at(u, mark, [&](int64_t uv, int64_t uw, int64_t vw) {
         const int64_t* row = table + 12 * (code[uv] | code[uw] << 4 | code[vw] << 8);
         const Triangle links = skeleton.links(uv, uw, vw);
         for (int k = 0; k < 6; ++k)

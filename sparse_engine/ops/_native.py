@@ -5,7 +5,9 @@ Importing this module registers the operations with PyTorch.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -22,6 +24,9 @@ except ModuleNotFoundError as error:
         "the native library of sparse_engine is not built; in the source folder, with torch "
         "installed, run: pip install --no-build-isolation -e ."
     ) from error
+
+# A forked process has none of the OpenMP threads that its parallel regions would wait for.
+os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))
 
 native = torch.ops.sparse_engine
 isa = _C.isa
