@@ -14,11 +14,12 @@ import tyro
 from scipy.sparse.linalg import ArpackError
 
 from sparse_engine import runtime
+from sparse_engine.analysis import Balance
 from sparse_engine.cli_analyze import Analyze
 from sparse_engine.cli_distance import Distance
 from sparse_engine.memory import asking_for
 from sparse_engine.tasks import TASKS
-from sparse_engine.topology import Balance, Dynamic
+from sparse_engine.topology import Rewiring
 from sparse_engine.train import RULES, RuleOptions, Run, Settings
 
 DESCRIPTION = "Truly sparse recurrent networks: train, analyze, and see what they run on."
@@ -122,7 +123,7 @@ class Train:
         print(f"{'written to':16} {self.out}")
         return 0 if result.finished else 130
 
-    def _rule(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Dynamic:
+    def _rule(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Rewiring:
         options = RuleOptions(
             fraction=self.fraction,
             every=self.every,

@@ -14,7 +14,7 @@ from scipy.sparse import csr_array
 from tqdm.auto import tqdm
 
 from sparse_engine import analysis, convert
-from sparse_engine.analysis import DegreePreserving, ErdosRenyi, NullModel, SignShuffle
+from sparse_engine.analysis import DegreePreserving, ErdosRenyiNull, NullModel, SignShuffle
 from sparse_engine.analysis.graph_file import GraphFormat
 from sparse_engine.nn import SparseWeight
 from sparse_engine.train import read_weights
@@ -23,7 +23,7 @@ NULLS = {
     "sign-shuffle": SignShuffle(),
     "degree": DegreePreserving(),
     "degree-mutual": DegreePreserving(keep_mutual=True),
-    "erdos-renyi": ErdosRenyi(),
+    "erdos-renyi": ErdosRenyiNull(),
 }
 FILES_HELP = (
     "Run folders, safetensors files, npz files of SciPy (rows are targets), or edge lists: "

@@ -14,7 +14,7 @@ from scipy.sparse import csr_array
 
 from sparse_engine import convert
 from sparse_engine.analysis import RecurrentLayer, distance_matrix
-from sparse_engine.analysis.wiring import NetworkLike
+from sparse_engine.analysis.layers import NetworkLike
 from sparse_engine.train import read_weights
 
 EDGE_LISTS = (".csv", ".tsv", ".txt")

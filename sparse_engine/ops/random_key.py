@@ -16,7 +16,7 @@ class Use(IntEnum):
     WIRING = 0
     WIRED_SIGNS = 1
     WIRED_VALUES = 2
-    BIRTH = 3
+    NEW_LINKS = 3
     NEWBORN = 4
     PRUNE = 5
     NOISE = 6

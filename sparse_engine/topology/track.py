@@ -2,16 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
 
 from sparse_engine.nn import SparseWeight
-from sparse_engine.ops import Rewired
-from sparse_engine.topology.dynamic import Dynamic
-from sparse_engine.topology.fingerprint import topology_hash
-from sparse_engine.topology.gates import gate_blocks
-from sparse_engine.topology.history import History
-from sparse_engine.topology.measure import Measure, Record
+from sparse_engine.ops import Rewired, carry
+from sparse_engine.topology.links import gate_blocks, union
+from sparse_engine.topology.rewiring import Rewiring
 from sparse_engine.topology.rule import Rule, State
+
+
+def topology_hash(weight: SparseWeight) -> str:
+    """Names a weight's links: two weights have the same hash if and only if they share them.
+
+    BLAKE2b of 16 bytes over the shape and ``crow_indices`` as little-endian int64, then
+    ``col_indices`` as little-endian int32. Values do not enter.
+
+    Returns:
+        32 hexadecimal digits.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(np.array(weight.shape, "<i8"))
+    digest.update(np.asarray(weight.crow_indices.cpu().numpy(), "<i8"))
+    digest.update(np.asarray(weight.col_indices.cpu().numpy(), "<i4"))
+    return digest.hexdigest()
+
+
+#: One rewiring of one weight, in numbers; see :class:`Tracker`.
+Record = dict[str, object]
+
+
+@dataclass(frozen=True)
+class Measure(ABC):
+    """Adds entries to a tracker's records. A measure of your own is a subclass with one method.
+
+    Attributes:
+        every: rewirings of a weight from one measurement to the next, at least 1.
+
+    Raises:
+        ValueError: it is less.
+    """
+
+    every: int = 1
+
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise ValueError(f"expected every of at least 1 rewiring, found {self.every}")
+
+    @abstractmethod
+    def measure(self, weight: SparseWeight, rewired: Rewired) -> Record:
+        """The entries, of values that JSON knows; none where the weight has no such thing.
+
+        Args:
+            weight: after the rewiring.
+            rewired: what has changed.
+        """
 
 
 class Tracker(Rule):
@@ -48,7 +101,7 @@ class Tracker(Rule):
 
     def __init__(
         self,
-        rewiring: Dynamic,
+        rewiring: Rewiring,
         *sinks: Callable[[Record], object],
         measures: Sequence[Measure] = (),
     ) -> None:
@@ -56,7 +109,7 @@ class Tracker(Rule):
         self.sinks = list(sinks)
         self.measures = list(measures)
         self.histories = {
-            name: History(weight)
+            name: LinkHistory(weight)
             for name, weight in zip(rewiring.names, rewiring.weights, strict=True)
         }
         rewiring.observers.append(self)
@@ -92,7 +145,7 @@ class Tracker(Rule):
             ]
         for measure in self.measures:
             if history.rewirings % measure.every == 0:
-                record |= measure.of(weight, rewired)
+                record |= measure.measure(weight, rewired)
         for sink in self.sinks:
             sink(record)
 
@@ -117,3 +170,120 @@ class Tracker(Rule):
         for i, history in enumerate(self.histories.values()):
             own = {entry: state[f"{i}.{entry}"] for entry in history.state_dict()}
             history.load_state_dict(own)
+
+
+class LinkHistory:
+    """Follows one weight through its rewirings, in O(links ever used) memory.
+
+    Attributes:
+        weight: whose history it is; its links now are the first wiring.
+        rewirings: how many there were.
+        founders: the number of links of the first wiring.
+        founding: bool ``[nnz]``, true for links of the first wiring that never left.
+        ever: int64 on the CPU, cells that ever held a link, ``row * in_features + column``,
+            increasing.
+    """
+
+    def __init__(self, weight: SparseWeight) -> None:
+        self.weight = weight
+        self.rewirings = 0
+        self.founders = weight.nnz
+        self.founding = torch.ones_like(weight.col_indices, dtype=torch.bool)
+        self.ever = weight.pattern.links.cells().cpu()
+
+    @property
+    def survival(self) -> float:
+        """The share of the links of the first wiring that never left; 1 if it had none."""
+        return int(self.founding.sum()) / self.founders if self.founders else 1.0
+
+    @property
+    def exploration(self) -> float:
+        """The share of all cells that ever held a link."""
+        return self.ever.numel() / max(1, math.prod(self.weight.shape))
+
+    def follow(self, rewired: Rewired) -> None:
+        """Takes note of a rewiring of the weight."""
+        self.rewirings += 1
+        self.founding = carry(self.founding, rewired.slot_map, rewired.links.nnz)
+        self.ever = union(self.ever, rewired.links.cells()[rewired.born.long()].cpu())
+
+    def state_dict(self) -> State:
+        """The counts and tensors above, for a checkpoint."""
+        return {
+            "rewirings": self.rewirings,
+            "founders": self.founders,
+            "founding": self.founding,
+            "ever": self.ever,
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        """Takes over the history of a saved run, whose links the weight must have already.
+
+        Raises:
+            ValueError: entries missing, or not of this weight.
+        """
+        own = self.state_dict()
+        if state.keys() != own.keys():
+            raise ValueError(f"expected the entries {sorted(own)}, found {sorted(state)}")
+        rewirings, founders, founding, ever = (state[name] for name in own)
+        if not all(isinstance(count, int) and count >= 0 for count in (rewirings, founders)):
+            raise ValueError(f"expected counts of at least 0, found {rewirings} and {founders}")
+        _check("founding", founding, torch.bool)
+        _check("ever", ever, torch.int64)
+        if founding.shape != (self.weight.nnz,) or int(founding.sum()) > founders:
+            raise ValueError(
+                f"expected {self.weight.nnz} entries of founding, at most {founders} of them "
+                f"true, found {founding.numel()} with {int(founding.sum())}"
+            )
+        cells = math.prod(self.weight.shape)
+        bounded = torch.nn.functional.pad(ever, (1, 0), value=-1)
+        if not (bounded.diff() > 0).all() or bounded[-1] >= cells:
+            raise ValueError(f"expected ever to be increasing cells in [0, {cells})")
+        self.rewirings, self.founders = rewirings, founders
+        self.founding, self.ever = founding.to(self.weight.values.device), ever.cpu()
+
+
+def _check(name: str, entry: object, dtype: torch.dtype) -> None:
+    if not isinstance(entry, Tensor) or entry.dtype != dtype or entry.dim() != 1:
+        raise ValueError(f"expected {name} as a {dtype} tensor of one dimension, found {entry!r}")
+
+
+class TensorBoard:
+    """Writes the numbers of a :class:`Tracker`'s records for TensorBoard.
+
+    A curve is called ``quantity/weight``, such as ``density/recurrent.weight_hh_l0``, and for
+    ``gate_density`` ``quantity/weight/gate``.
+
+    Args:
+        folder: where the event file goes, as TensorBoard's ``--logdir``.
+
+    Raises:
+        ImportError: the package tensorboard is not installed.
+
+    Example:
+        >>> tracker = Tracker(rewiring, TensorBoard("runs/demo").write)
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise ImportError(
+                "expected the package tensorboard, found none; "
+                "install it with: pip install 'sparse_engine[tensorboard]'"
+            ) from error
+        self._writer = SummaryWriter(str(folder))
+
+    def write(self, record: Mapping[str, object]) -> None:
+        """Adds a point to the curve of every number in a record."""
+        for quantity, value in record.items():
+            tag = f"{quantity}/{record['weight']}".rstrip("/")
+            if isinstance(value, list):
+                for number, entry in enumerate(value):
+                    self._writer.add_scalar(f"{tag}/{number}", entry, record["step"])
+            elif isinstance(value, int | float) and quantity != "step":
+                self._writer.add_scalar(tag, value, record["step"])
+
+    def close(self) -> None:
+        """Ends the event file, on disk."""
+        self._writer.close()

@@ -17,10 +17,10 @@ from sparse_engine.topology import (
     SET,
     SNFS,
     CHTs,
-    Dynamic,
     GradualPruning,
     GraNet,
     PeriodicDeepR,
+    Rewiring,
     RigL,
     Static,
 )
@@ -73,10 +73,10 @@ class NamedRule:
     """
 
     summary: str
-    method: Callable[..., Dynamic]
+    method: Callable[..., Rewiring]
     arguments: Callable[[RuleOptions], Arguments]
 
-    def make(self, model: nn.Module, optimizer: Optimizer, options: RuleOptions) -> Dynamic:
+    def make(self, model: nn.Module, optimizer: Optimizer, options: RuleOptions) -> Rewiring:
         """Makes it for a model and its optimizer."""
         return self.method(model, optimizer, **self.arguments(options))
 

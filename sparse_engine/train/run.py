@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 
 from sparse_engine.nn import SparseRNN, SparseWeight
 from sparse_engine.tasks import Task
-from sparse_engine.topology import Dynamic, Measure, Static, Tracker
+from sparse_engine.topology import Measure, Rewiring, Static, Tracker
 from sparse_engine.train.checkpoint import Checkpoint
 from sparse_engine.train.folder import RunFolder
 from sparse_engine.train.interruption import interruption
@@ -29,7 +29,7 @@ from sparse_engine.train.pictures import draw_pictures
 LESS = "a smaller learning rate or gain usually helps"
 
 #: Makes the rewiring rule of a run.
-RuleFactory = Callable[[nn.Module, Optimizer], Dynamic]
+RuleFactory = Callable[[nn.Module, Optimizer], Rewiring]
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from sparse_engine.topology import presets
+from sparse_engine.topology import methods
 
 pytestmark = pytest.mark.exhaustive
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "train"
-METHODS = sorted(name for name, entry in vars(presets).items() if isinstance(entry, type))
+METHODS = sorted(name for name, entry in vars(methods).items() if isinstance(entry, type))
 
 
 def output_of(script, *arguments, timeout):

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from sparse_engine.nn import SparseWeight
-from sparse_engine.testing import random_pattern
 
 
 @pytest.fixture(scope="session")
@@ -21,16 +20,6 @@ def links_of():
         return dict(zip(weight.pattern.links.cells().tolist(), entries.tolist(), strict=True))
 
     return read
-
-
-@pytest.fixture(scope="session")
-def weight_of():
-    """Makes a weight of given values at random cells."""
-
-    def make(values: Tensor, rows: int, cols: int, seed: int = 0) -> SparseWeight:
-        return SparseWeight(values, random_pattern(rows, cols, values.numel(), seed=seed))
-
-    return make
 
 
 @pytest.fixture(scope="session")

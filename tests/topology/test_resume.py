@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sparse_engine.nn import SparseRNN
-from sparse_engine.topology import SET, Normal
+from sparse_engine.topology import SET, NormalInit
 
 OPTIMIZERS = {
     "SGD": lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9),
@@ -19,7 +19,7 @@ def setup(optimizer, seed):
     generator = torch.Generator().manual_seed(seed)
     model = SparseRNN(3, 40, 2, density=0.1, input_density=0.5, generator=generator)
     optimizer = OPTIMIZERS[optimizer](model.parameters())
-    return model, optimizer, SET(model, optimizer, every=7, seed=seed, birth=Normal(0.1))
+    return model, optimizer, SET(model, optimizer, every=7, seed=seed, new_links=NormalInit(0.1))
 
 
 def train(parts, first, last):

@@ -13,7 +13,7 @@ from sparse_engine.topology import (
     EqualPerGate,
     ErdosRenyi,
     FixedSign,
-    Normal,
+    NormalInit,
     SoftMagnitude,
     WattsStrogatz,
     wire,
@@ -49,12 +49,12 @@ def entries_of_new_links(seed):
 
 
 DRAWS = {
-    "values of new links": lambda seed: Normal(0.1).values(weight(), 30, RandomKey(seed)),
+    "values of new links": lambda seed: NormalInit(0.1).values(weight(), 30, RandomKey(seed)),
     "other entries of new links": entries_of_new_links,
     "soft pruning": lambda seed: SoftMagnitude().drop(weight(), 0.5, RandomKey(seed)),
     "noise": walked,
     "signs of cells": lambda seed: FixedSign().signs(weight(), RandomKey(seed)),
-    "growth by gates": lambda seed: EqualPerGate(4).grow(
+    "growth by gates": lambda seed: EqualPerGate().grow(
         weight(), weight().pattern.links, 40, RandomKey(seed)
     ),
     "a random wiring": lambda seed: wired(ErdosRenyi(density=0.2), seed=seed) != 0,

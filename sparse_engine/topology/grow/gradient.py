@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from sparse_engine.nn import SparseWeight
-from sparse_engine.ops import Links, RandomKey, largest, scan_absent
+from sparse_engine.ops import Links, Pattern, RandomKey, largest, sample_absent, scan_absent, sddmm
 from sparse_engine.topology.grow.base import Grow
+from sparse_engine.topology.links import links_at
 
 #: The dense gradient is looked at in blocks of at most this many entries, or one row.
 BLOCK = 1 << 20
@@ -20,7 +21,7 @@ Terms = list[tuple[float, Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
-class Gradient(Grow):
+class GradientGrowth(Grow):
     """RigL's growth (Evci et al. 2020): the absent cells of largest dense gradient, exactly.
 
     Equals ``(dy.T @ x).abs()`` at the cells without a surviving link, its ``count`` largest; among
@@ -41,10 +42,10 @@ class Gradient(Grow):
 
 
 @dataclass(frozen=True)
-class Momentum(Grow):
+class MomentumGrowth(Grow):
     """Sparse momentum's growth (Dettmers and Zettlemoyer 2019): the largest mean gradient.
 
-    As :class:`Gradient`, but for the momentum of the last ``window`` steps,
+    As :class:`GradientGrowth`, but for the momentum of the last ``window`` steps,
     ``sum over steps s of beta ** (steps after s) * gradient(s)``. The paper keeps it in dense
     memory since the start of training; ``beta ** window`` is how much is left of what is beyond.
 
@@ -115,3 +116,39 @@ def gradient_blocks(terms: Terms) -> Iterator[tuple[int, Tensor]]:
         for scale, dy, x in terms:
             block.addmm_(dy[:, first : first + height].T, x, alpha=scale)
         yield first, block
+
+
+@dataclass(frozen=True)
+class CandidateGradientGrowth(Grow):
+    """Guided stochastic exploration (Heddes et al. 2024): gradient growth in linear time.
+
+    Of ``ratio * nnz`` uniformly random absent cells, those of largest gradient by magnitude; among
+    equals the first. With as many candidates as there are absent cells this is
+    :class:`GradientGrowth`.
+
+    Attributes:
+        ratio: candidates per link, at least 0; never fewer than new links.
+    """
+
+    ratio: float = 1.0
+
+    window = 1
+
+    def __post_init__(self) -> None:
+        if not self.ratio >= 0:
+            raise ValueError(f"expected ratio of at least 0, found {self.ratio}")
+
+    def grow(self, weight: SparseWeight, kept: Links, count: int, key: RandomKey) -> Tensor:
+        """See :meth:`Grow.grow`.
+
+        Raises:
+            ValueError: there was no backward pass, too few cells, or NaN in the gradient.
+        """
+        terms = noted(weight)
+        drawn = min(round(self.ratio * weight.nnz), kept.absent)
+        candidates = sample_absent(kept, max(count, drawn), key)
+        pattern = Pattern.of(links_at(candidates, *weight.shape))
+        gradient = weight.values.new_zeros(candidates.numel())
+        for _, dy, x in terms:
+            gradient += sddmm(pattern, dy.T, x.T)
+        return candidates[largest(gradient.abs_(), count)]

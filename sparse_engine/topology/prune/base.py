@@ -50,3 +50,28 @@ class Prune(Rule):
     ) -> list[Tensor]:
         """Marks the links of all weights of a model to remove; by default each by itself."""
         return [self.drop(*each) for each in zip(weights, fractions, keys, strict=True)]
+
+
+def ordered(entries: Tensor) -> Tensor:
+    """The entries as they are, if none is NaN: no comparison says anything about a NaN.
+
+    Raises:
+        ValueError: naming a link whose entry is NaN.
+    """
+    smallest(entries, 0)
+    return entries
+
+
+def link_gradient(weight: SparseWeight) -> Tensor:
+    """The gradient at each link, ``[nnz]``, as the last backward pass left it.
+
+    Raises:
+        ValueError: there is none.
+    """
+    gradient = weight.values.grad
+    if gradient is None:
+        raise ValueError(
+            "expected a gradient in weight.values.grad, found None: rewire after backward() and "
+            "before optimizer.zero_grad()"
+        )
+    return gradient

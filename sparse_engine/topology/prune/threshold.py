@@ -1,4 +1,4 @@
-"""A threshold of magnitude that adapts until as many links go as are wanted."""
+"""Pruning at a threshold that adapts, or that rises along training."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ import torch
 from torch import Tensor
 
 from sparse_engine.nn import SparseWeight
+from sparse_engine.nn._init import check_density
 from sparse_engine.ops import RandomKey
-from sparse_engine.topology.prune._checks import ordered
-from sparse_engine.topology.prune.base import Prune, Share
+from sparse_engine.topology.prune.base import Prune, Share, ordered
 from sparse_engine.topology.rule import State
+from sparse_engine.topology.schedule import NarangRamp
 
 
 @dataclass(eq=False)
-class Threshold(Prune):
+class AdaptiveThreshold(Prune):
     """The links of ``|w| <= T``, with a T for each weight that adapts from rewiring to rewiring.
 
     The wanted number is ``fraction * nnz``. Where fewer than ``(1 - tolerance)`` times as many
@@ -80,11 +81,11 @@ class Threshold(Prune):
 
 
 @dataclass(eq=False)
-class GlobalThreshold(Threshold):
+class GlobalThreshold(AdaptiveThreshold):
     """The links of ``|w| <= T`` with the same T for all weights, adapted to their total.
 
-    See :class:`Threshold`. With growth in proportion to each weight's number of links this is
-    dynamic sparse reparameterization (Mostafa & Wang 2019).
+    See :class:`AdaptiveThreshold`. With growth in proportion to each weight's number of links this
+    is dynamic sparse reparameterization (Mostafa & Wang 2019).
     """
 
     def drop(self, weight: SparseWeight, fraction: Share, key: RandomKey) -> Tensor:
@@ -105,3 +106,46 @@ def _check_threshold(value: object, name: str) -> float:
     if not isinstance(value, float | int) or not 0 < value < math.inf:
         raise ValueError(f"expected a finite {name} > 0, found {value!r}")
     return float(value)
+
+
+@dataclass(frozen=True)
+class NarangThreshold(Prune):
+    """The links of ``|w| <= ramp.threshold(step, q)``; nothing where that threshold is 0.
+
+    q is the magnitude that would leave the wanted density now. It is taken over all n cells of the
+    dense matrix, those without a link counting as 0::
+
+        sorted(|W|)[floor((1 - density) * n)]
+
+    Narang et al. 2017 give q once, before training; here it follows the weights. The last threshold
+    is near q, not at it, so that the density comes near the wanted one. The share that a rewiring
+    asks for does not matter. Give :class:`Rewiring` ``density=ConstantSchedule(0.0)``:
+    nothing grows back.
+
+    Attributes:
+        ramp: the rise of the threshold.
+        density: in (0, 1], of each weight where the ramp meets q.
+    """
+
+    ramp: NarangRamp
+    density: float
+
+    def __post_init__(self) -> None:
+        check_density(self.density)
+
+    def drop(self, weight: SparseWeight, fraction: Share, key: RandomKey) -> Tensor:
+        """See :meth:`Prune.drop`."""
+        magnitude = ordered(weight.values.detach().abs())
+        threshold = 0.0
+        if self.ramp.at(key.step) > 0:
+            threshold = self.ramp.threshold(key.step, self._q(magnitude, weight.shape))
+        if threshold == 0:
+            return torch.zeros_like(magnitude, dtype=torch.bool)
+        return magnitude <= threshold
+
+    def _q(self, magnitude: Tensor, shape: tuple[int, int]) -> float:
+        cells = shape[0] * shape[1]
+        # In the order of all cells, those without a link come first.
+        rank = min(math.floor((1 - self.density) * cells), cells - 1)
+        rank -= cells - magnitude.numel()
+        return float(magnitude.kthvalue(rank + 1).values) if rank >= 0 else 0.0

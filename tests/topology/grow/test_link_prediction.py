@@ -11,9 +11,9 @@ from sparse_engine.testing import assert_valid, pattern_of, patterns, random_pat
 from sparse_engine.topology import (
     CH3L3,
     CH2L3n,
-    Dynamic,
     LinkPrediction,
     Magnitude,
+    Rewiring,
     SoftPrediction,
 )
 
@@ -83,7 +83,7 @@ def test_all_cells_or_none_and_no_more(rule):
 def test_rewiring_keeps_every_count(rule, density):
     weight = SparseWeight.erdos_renyi(50, 40, density=density)
     nnz, before = weight.nnz, weight.pattern.links.cells()
-    rewiring = Dynamic(weight, None, prune=Magnitude(), grow=rule, fraction=0.3, every=1)
+    rewiring = Rewiring(weight, None, prune=Magnitude(), grow=rule, fraction=0.3, every=1)
     for _ in range(10):
         rewiring.step()
         assert_valid(weight)

@@ -1,0 +1,150 @@
+"""Pruning of links whose sign is wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from sparse_engine.nn import SparseWeight
+from sparse_engine.ops import RandomKey, Use
+from sparse_engine.topology.prune.base import Prune, Share, ordered
+from sparse_engine.topology.rule import State
+
+
+@dataclass(eq=False)
+class SignChange(Prune):
+    """The links whose sign is the opposite of the one they had when the rule saw them first.
+
+    As a link that turns goes, that is also its sign at the last rewiring (deep rewiring as in
+    Bellec et al. 2018, for weights of any signs; :class:`FixedSign` gives every cell its sign).
+    The rule sees the links at each rewiring, before any goes; :meth:`remember` shows them to it at
+    another time, such as the start of training or the moment after a rewiring. A link that is
+    removed is forgotten. One that is exactly 0 has no sign: it stays, and keeps the sign it had.
+
+    The share that a rewiring asks for does not matter.
+    """
+
+    _seen: dict[int, tuple[Tensor, Tensor]] = field(init=False, default_factory=dict, repr=False)
+
+    def remember(self, weight: SparseWeight, stream: int = 0) -> None:
+        """Notes the sign of each link that has none yet.
+
+        Args:
+            weight: the weight now.
+            stream: its place in the model, as in its :class:`RandomKey`.
+
+        Raises:
+            ValueError: a value is NaN.
+        """
+        cells = weight.pattern.links.cells()
+        signs = ordered(weight.values.detach()).sign().to(torch.int8)
+        if stream in self._seen and len(self._seen[stream][0]):
+            seen, before = (entry.to(cells.device) for entry in self._seen[stream])
+            place = torch.searchsorted(seen, cells).clamp_(max=len(seen) - 1)
+            known = (seen[place] == cells) & (before[place] != 0)
+            signs = torch.where(known, before[place], signs)
+        self._seen[stream] = (cells, signs)
+
+    def drop(self, weight: SparseWeight, fraction: Share, key: RandomKey) -> Tensor:
+        """See :meth:`Prune.drop`."""
+        self.remember(weight, key.stream)
+        cells, signs = self._seen[key.stream]
+        gone = signs * weight.values.detach() < 0
+        self._seen[key.stream] = (cells[~gone], signs[~gone])
+        return gone
+
+    def state_dict(self) -> State:
+        """Each weight's links as cells, increasing, with their signs: -1, 1, or 0 for none yet."""
+        state: State = {}
+        for stream, (cells, signs) in self._seen.items():
+            state |= {f"cells.{stream}": cells, f"signs.{stream}": signs}
+        return state
+
+    def load_state_dict(self, state: State) -> None:
+        """See :meth:`Rule.load_state_dict`."""
+        loaded = {}
+        for stream in {name.partition(".")[2] for name in state}:
+            pair = tuple(state.get(f"{kind}.{stream}") for kind in ("cells", "signs"))
+            if not stream.isdecimal() or not _is_memory(*pair):
+                raise ValueError(
+                    f"expected cells.{stream} and signs.{stream} of one length for {self}, the "
+                    f"cells increasing, found {sorted(state)}"
+                )
+            loaded[int(stream)] = pair
+        if len(state) != 2 * len(loaded):
+            raise ValueError(f"expected cells and signs only for {self}, found {sorted(state)}")
+        self._seen = loaded
+
+
+def _is_memory(cells: object, signs: object) -> bool:
+    return (
+        isinstance(cells, Tensor)
+        and isinstance(signs, Tensor)
+        and (cells.dtype, signs.dtype) == (torch.int64, torch.int8)
+        and cells.shape == signs.shape
+        and cells.dim() == 1
+        and bool((cells.diff() > 0).all())
+    )
+
+
+@dataclass(eq=False)
+class FixedSign(Prune):
+    """The links whose sign is the opposite of their cell's: deep rewiring (Bellec et al. 2018).
+
+    Every cell, with a link or without, has a sign of its own for ever, drawn with equal odds from
+    the seed, the weight's place in the model and the cell; nothing is stored. A link of exactly 0
+    has the right sign: one that is born at 0 stays until its first steps go the wrong way.
+
+    Training must start from values of these signs, or half of the links go at once::
+
+        weight.values.copy_(weight.values.abs() * rule.signs(weight, RandomKey(seed, 0, place)))
+
+    with the seed of :class:`Rewiring` and the weight's place in its ``weights``. The share that a
+    rewiring asks for does not matter.
+    """
+
+    _by_philox: bool = field(init=False, default=True, repr=False)
+
+    def signs(self, weight: SparseWeight, key: RandomKey) -> Tensor:
+        """The sign of each link's cell, int8 ``[nnz]``, 1 or -1; the same at every step."""
+        bits = _hash(weight.pattern.links.cells(), self._seed(key))
+        return (bits >= 0).to(torch.int8).mul_(2).sub_(1)
+
+    def drop(self, weight: SparseWeight, fraction: Share, key: RandomKey) -> Tensor:
+        """See :meth:`Prune.drop`."""
+        return self.signs(weight, key) * ordered(weight.values.detach()) < 0
+
+    def state_dict(self) -> State:
+        """What the signs are drawn by."""
+        return {"signs": "philox"} if self._by_philox else {}
+
+    def load_state_dict(self, state: State) -> None:
+        """See :meth:`Rule.load_state_dict`; nothing means the signs of releases before Philox."""
+        if state not in ({}, {"signs": "philox"}):
+            raise ValueError(f"expected signs by philox for {self}, found {state}")
+        self._by_philox = bool(state)
+
+    def _seed(self, key: RandomKey) -> int:
+        if not self._by_philox:
+            return hash((key.seed, key.stream))
+        generator = key._replace(step=0).generator(Use.SIGNS_OF_CELLS)
+        return int(generator.integers(-(2**63), 2**63))
+
+
+def _hash(counters: Tensor, seed: int) -> Tensor:
+    """Entry ``i`` of SplitMix64 (Steele et al. 2014) from a seed, for each ``i``, as int64 bits."""
+    bits = (counters + 1).mul_(_signed(0x9E3779B97F4A7C15)).add_(seed)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        bits.bitwise_xor_(_right(bits, shift)).mul_(_signed(factor))
+    return bits.bitwise_xor_(_right(bits, 31))
+
+
+def _right(bits: Tensor, shift: int) -> Tensor:
+    """A shift that fills with zeros; torch's repeats the highest bit."""
+    return (bits >> shift).bitwise_and_(2 ** (64 - shift) - 1)
+
+
+def _signed(bits: int) -> int:
+    return bits - 2**64
