@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from scipy.sparse import coo_array, csr_array
 from torch import Tensor
+from typing_extensions import override
 
 from sparse_engine import convert
 from sparse_engine.analysis.balance import structural_balance
@@ -25,7 +26,7 @@ from sparse_engine.topology.track import Measure, Record
 
 @dataclass(frozen=True)
 class Balance(Measure):
-    """Measures the balance of square weights: entries as of :meth:`BalanceReport.to_dict`.
+    """Measure of the balance of square weights, with the entries of :meth:`BalanceReport.to_dict`.
 
     The links that this rewiring grew are left out: they have not been trained, and as long as they
     are 0 every semicycle through one would count as unbalanced. What is left is the "core" of Zhang
@@ -41,8 +42,8 @@ class Balance(Measure):
 
     census: bool = False
 
+    @override
     def measure(self, weight: SparseWeight, rewired: Rewired) -> Record:
-        """See :meth:`Measure.measure`."""
         rows, cols = weight.shape
         if rows != cols:
             return {}
@@ -57,7 +58,7 @@ class Balance(Measure):
 
 
 class Drift(Rule):
-    """Records the :func:`topology_distance` of each weight to its first wiring.
+    """Record of the :func:`topology_distance` of each weight to its first wiring.
 
     Each weight is compared on its own; a ``weight_hh`` is a :class:`RecurrentLayer`. Its memory,
     the first wiring and a count for each weight, is part of the rewiring's ``state_dict``.
@@ -69,7 +70,7 @@ class Drift(Rule):
     - ``distance``: in [0, 1].
 
     Args:
-        rewiring: what to observe. The model's wiring now counts as the first.
+        rewiring: the rewiring to observe. The model's wiring now counts as the first.
         sinks: called with each record, as those of a :class:`sparse_engine.topology.Tracker`.
         every: rewirings of a weight from one record to the next, at least 1.
         bound: how much more than the smallest a distance may be.
@@ -109,7 +110,7 @@ class Drift(Rule):
         rewiring.observers.append(self)
 
     def __call__(self, name: str, weight: SparseWeight, rewired: Rewired) -> None:
-        """Takes note of one rewiring of one weight."""
+        """Note one rewiring of one weight."""
         self.rewirings[name] += 1
         if self.rewirings[name] % self.every:
             return
@@ -124,8 +125,8 @@ class Drift(Rule):
         for sink in self.sinks:
             sink(record)
 
+    @override
     def state_dict(self) -> State:
-        """See :meth:`Rule.state_dict`."""
         state: State = {}
         for i, (name, first) in enumerate(self.first.items()):
             state[f"{i}.rewirings"] = self.rewirings[name]
@@ -134,7 +135,7 @@ class Drift(Rule):
         return state
 
     def load_state_dict(self, state: State) -> None:
-        """Takes over the memory of a saved run.
+        """Load the memory of a saved run.
 
         Raises:
             ValueError: entries missing, or of another model.

@@ -1,4 +1,4 @@
-"""Rewiring: a prune rule and a grow rule, and the methods that are made of them."""
+"""Rewiring: prune, grow and value rules, the methods made of them, and initial wirings."""
 
 from sparse_engine.topology.grow import CH3L3 as CH3L3
 from sparse_engine.topology.grow import CandidateGradientGrowth as CandidateGradientGrowth

@@ -13,17 +13,17 @@ import numpy as np
 def apportion(
     total: int, shares: Sequence[float | Rational], limits: Sequence[int] | None = None
 ) -> list[int]:
-    """Splits ``total`` in proportion to ``shares``, by the method of largest remainders.
+    """Split ``total`` in proportion to ``shares``, by the method of largest remainders.
 
     A part that would come out above its limit gets the limit, and the excess goes to the others,
     again in proportion to their shares, until none is above. All arithmetic is exact; among equal
     remainders the first are rounded up.
 
     Args:
-        total: at least 0.
-        shares: finite and at least 0. Where all that are below their limits are 0, they count as
-            equal.
-        limits: what each part is at most; none by default.
+        total: number to split, at least 0.
+        shares: finite numbers of at least 0. Where all that are below their limits are 0, they
+            count as equal.
+        limits: upper limits of the parts; none by default.
 
     Returns:
         As many whole numbers as shares, of sum ``total``.
@@ -60,14 +60,14 @@ def _quotas(total: int, shares: list[float | Rational]) -> list[Fraction]:
 
 
 def apportion_logs(total: int, log_weights: np.ndarray, capacities: np.ndarray) -> np.ndarray:
-    """Shares ``total`` out in proportion to weights, none above its capacity.
+    """Share ``total`` out in proportion to weights, none above its capacity.
 
     Shares that would exceed their capacity become full and the others share the rest, until none
     exceeds it. Shares are rounded down; what is missing then goes, one each, to those with the
     largest fractions (the first among equals).
 
     Args:
-        total: at most the sum of the capacities.
+        total: number to share out, at most the sum of the capacities.
         log_weights: float64 ``[n]``, finite; logarithms, so that weights may differ by any factor.
         capacities: integers ``[n]``, at least 0.
 

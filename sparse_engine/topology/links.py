@@ -16,8 +16,8 @@ def gate_blocks(weight: SparseWeight, links: Links) -> list[Links]:
     """Return the links of each gate by itself: in CSR order one run after the other.
 
     Args:
-        weight: whose ``blocks`` the gates are.
-        links: of a matrix of its shape.
+        weight: the weight whose ``blocks`` are the gates.
+        links: links of a matrix of the weight's shape.
     """
     edges = links.crow[[*accumulate(weight.blocks, initial=0)]].tolist()
     blocks, first = [], 0
@@ -28,27 +28,27 @@ def gate_blocks(weight: SparseWeight, links: Links) -> list[Links]:
     return blocks
 
 
-def links_at(cells: Tensor, out_features: int, in_features: int) -> Links:
-    """The links at given cells.
+def links_at(positions: Tensor, out_features: int, in_features: int) -> Links:
+    """Return the links at given positions.
 
     Args:
-        cells: int64, ``row * in_features + column``, in any order.
+        positions: int64, ``row * in_features + column``, in any order.
         out_features: rows.
         in_features: columns.
 
     Raises:
-        ValueError: a cell outside the matrix, or one that is given twice.
+        ValueError: a position outside the matrix, or one that is given twice.
     """
-    empty = _init.no_links(out_features, in_features, cells.device)
-    return rewire(empty, cells.new_empty(0, dtype=torch.bool), cells.sort().values).links
+    empty = _init.no_links(out_features, in_features, positions.device)
+    return rewire(empty, positions.new_empty(0, dtype=torch.bool), positions.sort().values).links
 
 
-def union(known: Tensor, cells: Tensor) -> Tensor:
-    """All that are in one of two increasing int64 tensors, increasing and each once.
+def union(known: Tensor, positions: Tensor) -> Tensor:
+    """Return all positions of two increasing int64 tensors, increasing and each once.
 
-    Equals ``torch.cat([known, cells]).unique()``, on the CPU and in linear time.
+    Equals ``torch.cat([known, positions]).unique()``, on the CPU and in linear time.
     """
-    both = np.concatenate([known, cells])
+    both = np.concatenate([known, positions])
     # The stable sort takes what is in order already as it is, and merges two such runs.
     both.sort(kind="stable")
     return torch.from_numpy(both).unique_consecutive()

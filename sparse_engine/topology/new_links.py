@@ -7,31 +7,32 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import RandomKey, Use
 
 
 class NewLinkInit(ABC):
-    """Gives new links their first values. A rule of your own is a subclass with one method."""
+    """Value rule: the first values of new links. One of your own is a subclass with one method."""
 
     @abstractmethod
     def values(self, weight: SparseWeight, count: int, key: RandomKey) -> Tensor:
-        """``[count]`` values, of the weight's dtype and device, for links in row-major order."""
+        """Return ``[count]`` values of the weight's dtype and device, in the order of the links."""
 
 
 @dataclass(frozen=True)
 class ZeroInit(NewLinkInit):
-    """New links start at 0: the function does not change, and the gradient finds the sign."""
+    """Start at 0: the network's function does not change, and the gradient finds the sign."""
 
+    @override
     def values(self, weight: SparseWeight, count: int, key: RandomKey) -> Tensor:
-        """See :meth:`NewLinkInit.values`."""
         return weight.values.new_zeros(count)
 
 
 @dataclass(frozen=True)
 class NormalInit(NewLinkInit):
-    """New links start at N(0, std), as in the original SET.
+    """Start at N(0, std), as in the original SET.
 
     Attributes:
         std: standard deviation, at least 0.
@@ -39,7 +40,7 @@ class NormalInit(NewLinkInit):
 
     std: float
 
+    @override
     def values(self, weight: SparseWeight, count: int, key: RandomKey) -> Tensor:
-        """See :meth:`NewLinkInit.values`."""
         drawn = self.std * key.generator(Use.NEW_LINKS).standard_normal(count)
         return torch.from_numpy(drawn).to(weight.values)

@@ -24,7 +24,7 @@ Observer = Callable[[str, SparseWeight, Rewired], None]
 
 
 class Rewiring:
-    """Rewires every sparse weight of a model at a fixed interval.
+    """Rewiring of every sparse weight of a model at a fixed interval, by given rules.
 
     Call :meth:`step` after each ``optimizer.step()``. All randomness follows from the seed, the
     number of steps taken and a weight's place in the model, so that a run which is saved and
@@ -36,14 +36,14 @@ class Rewiring:
         optimizer: any of torch's but LBFGS; its state for a link moves with the link. None for no
             optimizer.
         prune: which links go.
-        grow: where new ones come.
-        new_links: what new ones start with; 0 by default.
+        grow: where new links come.
+        new_links: value rule of the new links; they start at 0 by default.
         fraction: the share of links that each rewiring replaces, in [0, 1], or its schedule.
-        density: a schedule of the share of all cells, over all weights, that hold a link after a
-            rewiring; by default the number of links stays.
+        density: a schedule of the share of all positions, over all weights, that hold a link after
+            a rewiring; by default the number of links stays.
         redistribution: how many links each weight grows; by default every weight keeps its share.
         every: steps between rewirings, at least 1.
-        seed: of the random numbers, any 63-bit integer.
+        seed: seed of the random numbers, any 63-bit integer.
         observers: told of every rewiring. The memory of one that is a :class:`Rule`, as a
             :class:`Tracker` is, is part of the state.
         keep_returning: whether a link that goes and grows again in one rewiring keeps its value,
@@ -108,7 +108,7 @@ class Rewiring:
         self._capture()
 
     def step(self) -> bool:
-        """Counts one training step, and rewires when it is time; returns whether it did."""
+        """Count one training step, rewire when it is time, and return whether it was."""
         self.steps += 1
         due = self.steps % self.every == 0
         if due:
@@ -117,7 +117,7 @@ class Rewiring:
         return due
 
     def skip(self) -> None:
-        """Forgets the gradients noted since the last step; the clock stays.
+        """Forget the gradients captured since the last step; the clock stays.
 
         Call it in place of :meth:`step` where ``optimizer.step()`` was not taken, as after an
         overflow under ``torch.amp.GradScaler``.
@@ -127,7 +127,7 @@ class Rewiring:
                 weight.factors[-1] = []
 
     def rewire(self) -> None:
-        """Rewires every weight now.
+        """Rewire every weight now.
 
         Raises:
             ValueError: a rule cannot choose, or chose what cannot be, or a weight whose links
@@ -179,15 +179,15 @@ class Rewiring:
         return moving
 
     def _targets(self, weights: list[SparseWeight]) -> list[int]:
-        """How many links each weight should have after a rewiring."""
+        """Return how many links each weight should have after a rewiring."""
         now = [weight.nnz for weight in weights]
         if self.density is None:
             return now
-        cells = sum(out * inputs for out, inputs in (weight.shape for weight in weights))
-        return apportion(min(round(self.density.at(self.steps) * cells), sum(now)), now)
+        positions = sum(out * inputs for out, inputs in (weight.shape for weight in weights))
+        return apportion(min(round(self.density.at(self.steps) * positions), sum(now)), now)
 
     def _capture(self) -> None:
-        """Has weights note the factors of their gradients while the grow rule wants them."""
+        """Have weights capture the factors of their gradients while the grow rule wants them."""
         left = self.every - self.steps % self.every
         for weight in self.weights:
             if left > self.grow.window or weight.frozen_pattern:
@@ -198,7 +198,7 @@ class Rewiring:
                 weight.factors.append([])
 
     def state_dict(self) -> State:
-        """What resuming needs beside the model and the optimizer: numbers, strings and tensors."""
+        """Return what resuming needs beside model and optimizer: numbers, strings and tensors."""
         state: State = {"steps": self.steps, "seed": self.seed}
         for kind, rule in self._rules().items():
             state |= {f"{kind}.{name}": entry for name, entry in rule.state_dict().items()}
@@ -210,7 +210,7 @@ class Rewiring:
         return state
 
     def load_state_dict(self, state: State) -> None:
-        """Takes over the clock, the seed and the memory of a saved run.
+        """Load the clock, the seed and the memory of a saved run.
 
         The memory of an observer that is not here is left out: observers change nothing.
 
@@ -254,7 +254,7 @@ class Rewiring:
 
 
 def removal(nnz: int, target: int, fraction: float) -> Share:
-    """The share of ``nnz`` links to remove so that ``fraction`` of ``target`` is then missing."""
+    """Return the share of ``nnz`` links to remove for ``fraction`` of ``target`` to be missing."""
     if target == nnz:
         return fraction
     return Fraction(max(0, nnz - target + int(fraction * target)), max(1, nnz))
@@ -272,7 +272,7 @@ def rewire_weight(
     key: RandomKey,
     keep_returning: bool = False,
 ) -> Rewired:
-    """Removes links and grows others, in place.
+    """Remove links and grow others, in place.
 
     The Parameter object stays, and where as many links grow as go, its storage and length too. A
     surviving link keeps its value, its gradient and its optimizer state; a new one starts with the
@@ -281,11 +281,11 @@ def rewire_weight(
 
     Args:
         weight: the weight to rewire.
-        optimizer: whose state is carried along, or None.
+        optimizer: the optimizer whose state is carried along, or None.
         dropped: bool ``[nnz]``, true where a link goes.
         count: how many links grow.
-        grow: where they grow.
-        new_links: what they start with.
+        grow: where links grow.
+        new_links: value rule of the new links.
         key: this rewiring's own stream of random numbers.
         keep_returning: whether a link that grows where one was removed survives instead.
 
@@ -294,7 +294,7 @@ def rewire_weight(
 
     Raises:
         ValueError: a weight whose pattern is frozen, or a grow rule that returned an existing link
-            or another number of cells; the weight is then as before.
+            or another number of positions; the weight is then as before.
     """
     rewired = chosen_links(weight, dropped, count, grow, key, keep_returning)
     give_links(weight, optimizer, rewired, new_links, key)
@@ -315,21 +315,25 @@ def chosen_links(
     entries = {name: getattr(weight, name) for name in weight.link_parameters}
     weight.check_pattern(weight.pattern, **entries)
     links = weight.pattern.links
-    cells = grow.grow_after(weight, dropped, count, key)
-    if cells.shape != (count,):
-        raise ValueError(f"expected {count} cells from {grow}, found shape {[*cells.shape]}")
-    rewired = rewire(links, ~dropped, cells)
-    return _with_returning(rewired, links, dropped, cells) if keep_returning else rewired
+    positions = grow.grow_after(weight, dropped, count, key)
+    if positions.shape != (count,):
+        raise ValueError(
+            f"expected {count} positions from {grow}, found shape {[*positions.shape]}"
+        )
+    rewired = rewire(links, ~dropped, positions)
+    return _with_returning(rewired, links, dropped, positions) if keep_returning else rewired
 
 
-def _with_returning(rewired: Rewired, links: Links, dropped: Tensor, cells: Tensor) -> Rewired:
-    """Makes survivors of the links that were removed and grew again."""
+def _with_returning(rewired: Rewired, links: Links, dropped: Tensor, positions: Tensor) -> Rewired:
+    """Count the links that were removed and grew again as survivors."""
     gone = dropped.nonzero().squeeze(1)
-    gone_cells = links.cells()[gone]
-    returning = torch.isin(cells, gone_cells, assume_unique=True)
+    gone_positions = links.cells()[gone]
+    returning = torch.isin(positions, gone_positions, assume_unique=True)
     slot_map = rewired.slot_map.clone()
-    # Both are in the order of cells.
-    slot_map[gone[torch.isin(gone_cells, cells, assume_unique=True)]] = rewired.born[returning]
+    # The removed links and the new ones are both in the order of positions.
+    slot_map[gone[torch.isin(gone_positions, positions, assume_unique=True)]] = rewired.born[
+        returning
+    ]
     return rewired._replace(slot_map=slot_map, born=rewired.born[~returning])
 
 
@@ -360,7 +364,7 @@ def give_links(
 
 
 def _link_state(optimizer: Optimizer | None, parameter: Tensor) -> dict[str, Tensor]:
-    """The entries of an optimizer's state that have one number per link."""
+    """Return the entries of an optimizer's state that have one number per link."""
     state = {} if optimizer is None else optimizer.state.get(parameter, {})
     return {
         name: entry
@@ -370,7 +374,7 @@ def _link_state(optimizer: Optimizer | None, parameter: Tensor) -> dict[str, Ten
 
 
 def _carried(tensor: Tensor | None, rewired: Rewired, nnz: int) -> Tensor | None:
-    """The same entries at the links' new places, in the same tensor if it has the right length."""
+    """Return the entries at the links' new slots, in the same tensor if its length is right."""
     if tensor is None:
         return None
     if tensor.numel() != nnz:

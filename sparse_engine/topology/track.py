@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import Rewired, carry
@@ -21,7 +22,7 @@ from sparse_engine.topology.rule import Rule, State
 
 
 def topology_hash(weight: SparseWeight) -> str:
-    """Names a weight's links: two weights have the same hash if and only if they share them.
+    """Return a hash of a weight's links: equal hashes mean equal links, and vice versa.
 
     BLAKE2b of 16 bytes over the shape and ``crow_indices`` as little-endian int64, then
     ``col_indices`` as little-endian int32. Values do not enter.
@@ -42,13 +43,13 @@ Record = dict[str, object]
 
 @dataclass(frozen=True)
 class Measure(ABC):
-    """Adds entries to a tracker's records. A measure of your own is a subclass with one method.
+    """Further entries of a tracker's records. A measure of your own is a subclass with one method.
 
     Attributes:
         every: rewirings of a weight from one measurement to the next, at least 1.
 
     Raises:
-        ValueError: it is less.
+        ValueError: ``every`` is less than 1.
     """
 
     every: int = 1
@@ -59,20 +60,20 @@ class Measure(ABC):
 
     @abstractmethod
     def measure(self, weight: SparseWeight, rewired: Rewired) -> Record:
-        """The entries, of values that JSON knows; none where the weight has no such thing.
+        """Return the entries, of values that JSON knows; none where the weight cannot be measured.
 
         Args:
-            weight: after the rewiring.
-            rewired: what has changed.
+            weight: the weight after the rewiring.
+            rewired: the change.
         """
 
 
 class Tracker(Rule):
-    """Describes every rewiring of every weight in a record, and hands it to sinks.
+    """Tracking of every rewiring of every weight, by a record that is handed to sinks.
 
-    Works only when a weight is rewired, in O(links) beside what measures take; keeps 8 bytes for
-    every cell ever used and 1 for every link. Its memory is part of the rewiring's ``state_dict``,
-    so that a resumed run goes on as if it had never stopped.
+    A tracker works only when a weight is rewired, in O(links) beside what measures take, and keeps
+    8 bytes for every position ever used and 1 for every link. This memory is part of the rewiring's
+    ``state_dict``, so that a resumed run goes on as if it had never stopped.
 
     A record has these entries:
 
@@ -84,15 +85,16 @@ class Tracker(Rule):
       was just removed counts, unless the rewiring keeps links that return.
     - ``survival``: the share of the links before the rewiring that it kept; 1 if there were none.
     - ``first_survival``: the share of the links of the first wiring that never left.
-    - ``exploration``: the share of the weight's cells that ever held a link.
+    - ``exploration``: the share of the weight's positions that ever held a link.
     - ``hash``: see :func:`topology_hash`.
 
     Args:
-        rewiring: what to observe. The model's wiring now counts as the first.
+        rewiring: the rewiring to observe. The model's wiring now counts as the first.
         sinks: called with each record: ``records.append`` of a list, ``write`` of a
             :class:`sparse_engine.train.MetricsLog` for a file with a line for each, ``write`` of a
             :class:`TensorBoard`, or any function.
-        measures: what else records tell, such as :class:`Balance`.
+        measures: measures that add entries to the records, such as
+            :class:`sparse_engine.analysis.Balance`.
 
     Example:
         >>> records = []
@@ -116,13 +118,13 @@ class Tracker(Rule):
 
     @property
     def exploration(self) -> float:
-        """R_s, the share of the cells of all weights that ever held a link (ITOP, Liu 2021)."""
+        """Share of all weights' positions that ever held a link, R_s of ITOP (Liu et al. 2021)."""
         histories = self.histories.values()
-        cells = sum(rows * cols for rows, cols in (each.weight.shape for each in histories))
-        return sum(each.ever.numel() for each in histories) / max(1, cells)
+        positions = sum(rows * cols for rows, cols in (each.weight.shape for each in histories))
+        return sum(each.ever.numel() for each in histories) / max(1, positions)
 
     def __call__(self, name: str, weight: SparseWeight, rewired: Rewired) -> None:
-        """Takes note of one rewiring of one weight."""
+        """Note one rewiring of one weight."""
         history = self.histories[name]
         history.follow(rewired)
         before, grown = rewired.slot_map.numel(), rewired.born.numel()
@@ -149,8 +151,8 @@ class Tracker(Rule):
         for sink in self.sinks:
             sink(record)
 
+    @override
     def state_dict(self) -> State:
-        """See :meth:`Rule.state_dict`."""
         return {
             f"{i}.{entry}": value
             for i, history in enumerate(self.histories.values())
@@ -158,7 +160,7 @@ class Tracker(Rule):
         }
 
     def load_state_dict(self, state: State) -> None:
-        """Takes over the memory of a saved run; load the model before.
+        """Load the memory of a saved run; load the model before.
 
         Raises:
             ValueError: entries missing, or of another model.
@@ -173,14 +175,14 @@ class Tracker(Rule):
 
 
 class LinkHistory:
-    """Follows one weight through its rewirings, in O(links ever used) memory.
+    """History of one weight through its rewirings, in O(links ever used) memory.
 
     Attributes:
-        weight: whose history it is; its links now are the first wiring.
+        weight: the weight, whose links now are the first wiring.
         rewirings: how many there were.
         founders: the number of links of the first wiring.
         founding: bool ``[nnz]``, true for links of the first wiring that never left.
-        ever: int64 on the CPU, cells that ever held a link, ``row * in_features + column``,
+        ever: int64 on the CPU, positions that ever held a link, ``row * in_features + column``,
             increasing.
     """
 
@@ -193,22 +195,22 @@ class LinkHistory:
 
     @property
     def survival(self) -> float:
-        """The share of the links of the first wiring that never left; 1 if it had none."""
+        """Share of the links of the first wiring that never left; 1 if it had none."""
         return int(self.founding.sum()) / self.founders if self.founders else 1.0
 
     @property
     def exploration(self) -> float:
-        """The share of all cells that ever held a link."""
+        """Share of all positions that ever held a link."""
         return self.ever.numel() / max(1, math.prod(self.weight.shape))
 
     def follow(self, rewired: Rewired) -> None:
-        """Takes note of a rewiring of the weight."""
+        """Note a rewiring of the weight."""
         self.rewirings += 1
         self.founding = carry(self.founding, rewired.slot_map, rewired.links.nnz)
         self.ever = union(self.ever, rewired.links.cells()[rewired.born.long()].cpu())
 
     def state_dict(self) -> State:
-        """The counts and tensors above, for a checkpoint."""
+        """Return the counts and tensors above, for a checkpoint."""
         return {
             "rewirings": self.rewirings,
             "founders": self.founders,
@@ -217,7 +219,7 @@ class LinkHistory:
         }
 
     def load_state_dict(self, state: State) -> None:
-        """Takes over the history of a saved run, whose links the weight must have already.
+        """Load the history of a saved run, whose links the weight must have already.
 
         Raises:
             ValueError: entries missing, or not of this weight.
@@ -235,10 +237,10 @@ class LinkHistory:
                 f"expected {self.weight.nnz} entries of founding, at most {founders} of them "
                 f"true, found {founding.numel()} with {int(founding.sum())}"
             )
-        cells = math.prod(self.weight.shape)
+        positions = math.prod(self.weight.shape)
         bounded = torch.nn.functional.pad(ever, (1, 0), value=-1)
-        if not (bounded.diff() > 0).all() or bounded[-1] >= cells:
-            raise ValueError(f"expected ever to be increasing cells in [0, {cells})")
+        if not (bounded.diff() > 0).all() or bounded[-1] >= positions:
+            raise ValueError(f"expected ever to be increasing positions in [0, {positions})")
         self.rewirings, self.founders = rewirings, founders
         self.founding, self.ever = founding.to(self.weight.values.device), ever.cpu()
 
@@ -249,13 +251,13 @@ def _check(name: str, entry: object, dtype: torch.dtype) -> None:
 
 
 class TensorBoard:
-    """Writes the numbers of a :class:`Tracker`'s records for TensorBoard.
+    """Sink that writes the numbers of a :class:`Tracker`'s records for TensorBoard.
 
     A curve is called ``quantity/weight``, such as ``density/recurrent.weight_hh_l0``, and for
     ``gate_density`` ``quantity/weight/gate``.
 
     Args:
-        folder: where the event file goes, as TensorBoard's ``--logdir``.
+        folder: the folder of the event file, for TensorBoard's ``--logdir``.
 
     Raises:
         ImportError: the package tensorboard is not installed.
@@ -275,7 +277,7 @@ class TensorBoard:
         self._writer = SummaryWriter(str(folder))
 
     def write(self, record: Mapping[str, object]) -> None:
-        """Adds a point to the curve of every number in a record."""
+        """Add a point to the curve of every number in a record."""
         for quantity, value in record.items():
             tag = f"{quantity}/{record['weight']}".rstrip("/")
             if isinstance(value, list):
@@ -285,5 +287,5 @@ class TensorBoard:
                 self._writer.add_scalar(tag, value, record["step"])
 
     def close(self) -> None:
-        """Ends the event file, on disk."""
+        """End the event file, on disk."""
         self._writer.close()

@@ -43,7 +43,18 @@ def test_no_damage_goes_unnoticed(tmp_path):
 
 
 COMMAND = [sys.executable, "-W", "ignore", "-m", "sparse_engine", "train", "mackey-glass"]
-COMMAND += ["--hidden", "16", "--steps", "200", "--every", "7", "--rule", "rigl", "--threads", "1"]
+COMMAND += [
+    "--hidden",
+    "16",
+    "--steps",
+    "200",
+    "--every",
+    "7",
+    "--method",
+    "rigl",
+    "--threads",
+    "1",
+]
 
 
 def command(folder):

@@ -13,7 +13,7 @@ from sparse_engine.nn import SparseWeight
 
 @pytest.fixture(scope="session")
 def links_of():
-    """Maps each cell that holds a link to its entry of a tensor, by default to its value."""
+    """Maps each position that holds a link to its entry of a tensor, by default to its value."""
 
     def read(weight: SparseWeight, entries: Tensor | None = None) -> dict[int, float]:
         entries = weight.values.detach() if entries is None else entries

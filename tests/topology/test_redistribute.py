@@ -139,14 +139,14 @@ def test_momentum_that_has_not_begun():
 
 
 def of_sizes(weight_of, *sizes):
-    """Weights of 100 cells and so many links, none of which goes."""
+    """Weights of 100 positions and so many links, none of which goes."""
     weights = [weight_of(torch.ones(nnz), 10, 10) for nnz in sizes]
     return weights, [torch.zeros(nnz, dtype=torch.bool) for nnz in sizes]
 
 
 def test_the_cap_passes_on_what_a_full_weight_cannot_take(weight_of):
     weights, dropped = of_sizes(weight_of, 80, 10, 10)
-    # 30 links in proportion 8 : 1 : 1 are 24, 3 and 3; the first has 20 free cells.
+    # 30 links in proportion 8 : 1 : 1 are 24, 3 and 3; the first has 20 free positions.
     assert ByNonzeros(cap=0.5).counts(weights, dropped, [10, 10, 10]) == [10, 10, 10]
     assert ByNonzeros(cap=0.9).counts(weights, dropped, [20, 5, 5]) == [18, 6, 6]
     assert ByNonzeros(cap=1.0).counts(weights, dropped, [20, 5, 5]) == [20, 5, 5]
@@ -198,7 +198,7 @@ def test_any_structures_keep_the_total_and_fit(rule, wirings, cap, fraction):
     ]
     counts = type(rule)(cap=cap).counts(weights, dropped, wanted)
     assert sum(counts) == sum(wanted)
-    capped = [int(cap * cells) for cells in free]
+    capped = [int(cap * positions) for positions in free]
     limits = capped if sum(capped) >= sum(wanted) else free
     assert all(0 <= count <= limit for count, limit in zip(counts, limits, strict=True))
 

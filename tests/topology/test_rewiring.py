@@ -162,8 +162,8 @@ def test_any_structure_stays_valid(pattern, fraction, draw, seed):
     for _ in range(40):
         rule.step()
         assert weight.nnz == pattern.nnz
-        cells = weight.pattern.links.cells()
-        assert (cells.diff() > 0).all()
+        positions = weight.pattern.links.cells()
+        assert (positions.diff() > 0).all()
         with torch.no_grad():
             weight.values.add_(DRAWS[draw](pattern.nnz))
     assert_valid(weight)
@@ -177,8 +177,8 @@ def test_any_structure_stays_valid(pattern, fraction, draw, seed):
 def test_survivors_are_those_of_the_rule(links_of, pattern, fraction, prune):
     weight = SparseWeight(torch.randn(pattern.nnz), pattern)
     before, dropped = links_of(weight), prune.drop(weight, fraction, RandomKey(0))
-    cells = weight.pattern.links.cells()
-    kept, gone = set(cells[~dropped].tolist()), set(cells[dropped].tolist())
+    positions = weight.pattern.links.cells()
+    kept, gone = set(positions[~dropped].tolist()), set(positions[dropped].tolist())
     rewired = rewire_weight(
         weight,
         None,
@@ -190,15 +190,15 @@ def test_survivors_are_those_of_the_rule(links_of, pattern, fraction, prune):
     )
     after = links_of(weight)
     assert after.keys() >= kept
-    assert all(after[cell] == before[cell] for cell in kept)
-    assert all(after[cell] == 0 for cell in after.keys() - kept)
+    assert all(after[position] == before[position] for position in kept)
+    assert all(after[position] == 0 for position in after.keys() - kept)
     assert len(after) == len(before) and len(after.keys() - kept) == len(gone)
     assert torch.equal(rewired.slot_map < 0, dropped)
 
 
-@pytest.mark.parametrize(("nnz", "cells"), [(1, 1), (1, 400), (392, 400), (400, 400)])
-def test_small_and_nearly_full_weights(nnz, cells, weight_of, links_of):
-    weight = weight_of(torch.ones(nnz), 20 if cells > 1 else 1, cells // 20 or 1)
+@pytest.mark.parametrize(("nnz", "positions"), [(1, 1), (1, 400), (392, 400), (400, 400)])
+def test_small_and_nearly_full_weights(nnz, positions, weight_of, links_of):
+    weight = weight_of(torch.ones(nnz), 20 if positions > 1 else 1, positions // 20 or 1)
     for _ in range(30):
         SET(weight, None, fraction=1.0, every=1).step()
         assert len(links_of(weight)) == nnz
@@ -253,8 +253,8 @@ def test_state_and_gradient_move_with_the_links(name, density, links_of):
     after["grad"] = links_of(weight, weight.values.grad)
     for key, entries in after.items():
         assert entries.keys() >= kept
-        for cell, entry in entries.items():
-            assert entry == (before[key][cell] if cell in kept else 0), key
+        for position, entry in entries.items():
+            assert entry == (before[key][position] if position in kept else 0), key
     assert all(state[key] is moment for key, moment in moments.items())
     assert float(state.get("step", 0)) == steps and torch.equal(layer.bias, bias)
     layer(torch.randn(8, 40)).square().sum().backward()
@@ -289,19 +289,19 @@ def test_training_goes_on_as_if_the_links_had_always_been_there():
 
 
 class There(Grow):
-    """Grows at the given cells."""
+    """Grows at the given positions."""
 
-    def __init__(self, cells):
-        self.cells = torch.tensor(cells, dtype=torch.int64)
+    def __init__(self, positions):
+        self.positions = torch.tensor(positions, dtype=torch.int64)
 
     def grow(self, weight, kept, count, key):
-        return self.cells
+        return self.positions
 
 
 @pytest.mark.parametrize("keep_returning", [False, True])
 @pytest.mark.parametrize("grown", [[1, 2, 5], [2, 4, 6], [3], [], [4]])
 def test_a_link_that_returns_starts_afresh_or_stays(keep_returning, grown):
-    """Of the links 0, 2, 4 and 8 of nine cells, 2 and 4 go."""
+    """Of the links 0, 2, 4 and 8 of nine positions, 2 and 4 go."""
     mask = torch.zeros(9, dtype=torch.bool)
     mask[[0, 2, 4, 8]] = True
     weight = SparseWeight(torch.tensor([1.0, 2.0, 3.0, 4.0]), pattern_of(mask.view(3, 3)))
@@ -309,7 +309,7 @@ def test_a_link_that_returns_starts_afresh_or_stays(keep_returning, grown):
     weight.values.grad = torch.tensor([5.0, 6.0, 7.0, 8.0])
     optimizer.step()
     names = ("exp_avg", "exp_avg_sq")
-    of_cell = dict(zip([0, 2, 4, 8], weight.values.tolist(), strict=True))
+    of_position = dict(zip([0, 2, 4, 8], weight.values.tolist(), strict=True))
     before = [optimizer.state[weight.values][name].tolist() for name in names]
     rewired = rewire_weight(
         weight,
@@ -322,24 +322,24 @@ def test_a_link_that_returns_starts_afresh_or_stays(keep_returning, grown):
         keep_returning=keep_returning,
     )
     stay = {0, 8} | ({2, 4} & {*grown} if keep_returning else set())
-    cells = weight.pattern.links.cells().tolist()
-    assert cells == sorted({0, 8, *grown})
-    assert {cells[slot] for slot in rewired.born} == {*cells} - stay
-    for slot, cell in enumerate(cells):
-        assert (weight.values[slot] == of_cell.get(cell)) == (cell in stay)
-        old = [0, 2, 4, 8].index(cell) if cell in stay else None
+    positions = weight.pattern.links.cells().tolist()
+    assert positions == sorted({0, 8, *grown})
+    assert {positions[slot] for slot in rewired.born} == {*positions} - stay
+    for slot, position in enumerate(positions):
+        assert (weight.values[slot] == of_position.get(position)) == (position in stay)
+        old = [0, 2, 4, 8].index(position) if position in stay else None
         assert weight.values.grad[slot] == (0 if old is None else [5, 6, 7, 8][old])
         for name, entries in zip(names, before, strict=True):
             entry = optimizer.state[weight.values][name][slot]
             assert entry == (0 if old is None else entries[old])
     assert [int(slot) for slot in rewired.slot_map] == [
-        cells.index(cell) if cell in stay else -1 for cell in (0, 2, 4, 8)
+        positions.index(position) if position in stay else -1 for position in (0, 2, 4, 8)
     ]
     assert_valid(weight)
 
 
-@pytest.mark.parametrize("cells", [[2, 2], [0, 2], [2, 1]])
-def test_wrong_cells_are_refused_where_links_may_return(cells):
+@pytest.mark.parametrize("positions", [[2, 2], [0, 2], [2, 1]])
+def test_wrong_positions_are_refused_where_links_may_return(positions):
     weight = SparseWeight.from_dense(torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 0.0]]))
     with pytest.raises(ValueError, match="expected"):
         rewire_weight(
@@ -347,7 +347,7 @@ def test_wrong_cells_are_refused_where_links_may_return(cells):
             None,
             dropped=torch.tensor([False, True]),
             count=2,
-            grow=There(cells),
+            grow=There(positions),
             new_links=ZeroInit(),
             key=RandomKey(0),
             keep_returning=True,

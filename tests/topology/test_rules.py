@@ -28,10 +28,10 @@ def test_rules_of_ones_own(weight_of, links_of):
     weight = weight_of(torch.randn(10), 5, 5)
     before = links_of(weight)
     kept = weight.pattern.links.cells()[:6].tolist()
-    absent = [cell for cell in range(25) if cell not in kept][:4]
+    absent = [position for position in range(25) if position not in kept][:4]
     rules = {"prune": DropLast(), "grow": FirstAbsent(), "new_links": Numbered()}
     Rewiring(weight, None, **rules, fraction=0.4, every=1).step()
-    expected = {cell: before[cell] for cell in kept}
+    expected = {position: before[position] for position in kept}
     expected |= dict(zip(absent, [1.0, 2.0, 3.0, 4.0], strict=True))
     assert links_of(weight) == expected
 
@@ -65,22 +65,45 @@ def wrong_new_links(choose):
 @pytest.mark.parametrize(
     ("rules", "message"),
     [
-        (wrong_grow(lambda kept, cells: kept.cells()[: len(cells)]), "found an existing link"),
         (
-            wrong_grow(lambda kept, cells: torch.cat([cells[1:], kept.cells()[-1:]]).sort().values),
+            wrong_grow(lambda kept, positions: kept.cells()[: len(positions)]),
+            "found an existing link",
+        ),
+        (
+            wrong_grow(
+                lambda kept, positions: torch.cat([positions[1:], kept.cells()[-1:]]).sort().values
+            ),
             "found an existing link at row",
         ),
-        (wrong_grow(lambda kept, cells: cells[1:]), r"expected \d+ cells from .* found shape"),
         (
-            wrong_grow(lambda kept, cells: cells[:0]),
-            r"expected \d+ cells from .* found shape \[0\]",
+            wrong_grow(lambda kept, positions: positions[1:]),
+            r"expected \d+ positions from .* found shape",
         ),
-        (wrong_grow(lambda kept, cells: cells[None]), r"expected \d+ cells from .* found shape"),
-        (wrong_grow(lambda kept, cells: cells.flip(0)), "expected cells strictly increasing"),
-        (wrong_grow(lambda kept, cells: cells.clamp(max=cells[0])), "strictly increasing"),
-        (wrong_grow(lambda kept, cells: cells + 1200), "expected cells strictly increasing"),
-        (wrong_grow(lambda kept, cells: cells - 1200), "expected cells strictly increasing"),
-        (wrong_grow(lambda kept, cells: cells.int()), "cells of dtype int64, found int32"),
+        (
+            wrong_grow(lambda kept, positions: positions[:0]),
+            r"expected \d+ positions from .* found shape \[0\]",
+        ),
+        (
+            wrong_grow(lambda kept, positions: positions[None]),
+            r"expected \d+ positions from .* found shape",
+        ),
+        (
+            wrong_grow(lambda kept, positions: positions.flip(0)),
+            "expected cells strictly increasing",
+        ),
+        (
+            wrong_grow(lambda kept, positions: positions.clamp(max=positions[0])),
+            "strictly increasing",
+        ),
+        (
+            wrong_grow(lambda kept, positions: positions + 1200),
+            "expected cells strictly increasing",
+        ),
+        (
+            wrong_grow(lambda kept, positions: positions - 1200),
+            "expected cells strictly increasing",
+        ),
+        (wrong_grow(lambda kept, positions: positions.int()), "cells of dtype int64, found int32"),
         (wrong_prune(lambda gone: gone[1:]), "expected dropped of shape"),
         (wrong_prune(lambda gone: gone.int()), "expected dropped of dtype bool, found int32"),
         (wrong_new_links(lambda values: values[1:]), "shape mismatch"),

@@ -53,7 +53,7 @@ DRAWS = {
     "other entries of new links": entries_of_new_links,
     "soft pruning": lambda seed: SoftMagnitude().drop(weight(), 0.5, RandomKey(seed)),
     "noise": walked,
-    "signs of cells": lambda seed: FixedSign().signs(weight(), RandomKey(seed)),
+    "signs of positions": lambda seed: FixedSign().signs(weight(), RandomKey(seed)),
     "growth by gates": lambda seed: EqualPerGate().grow(
         weight(), weight().pattern.links, 40, RandomKey(seed)
     ),

@@ -32,35 +32,35 @@ from sparse_engine.topology.links import union
 from sparse_engine.train import MetricsLog, read_metrics
 
 
-def cells_of(weight):
+def positions_of(weight):
     return set(weight.pattern.links.cells().tolist())
 
 
 class Everything:
-    """What a tracker should find, from whole sets of cells and the links' own identities."""
+    """What a tracker should find, from whole sets of positions and the links' own identities."""
 
     def __init__(self, weight):
-        self.first = self.ever = self.before = cells_of(weight)
+        self.first = self.ever = self.before = positions_of(weight)
         self.originals = set(self.first)
 
     def check(self, weight, record, kept):
-        """``kept`` are the cells of links that the rewiring did not touch."""
-        now, cells = cells_of(weight), weight.shape[0] * weight.shape[1]
+        """``kept`` are the positions of links that the rewiring did not touch."""
+        now, positions = positions_of(weight), weight.shape[0] * weight.shape[1]
         self.ever = self.ever | now
         self.originals &= kept
         assert record["nnz"] == len(now)
-        assert record["density"] == len(now) / max(1, cells)
+        assert record["density"] == len(now) / max(1, positions)
         assert record["turnover"] == (len(now - kept) / len(now) if now else 0)
         assert record["survival"] == (len(kept) / len(self.before) if self.before else 1)
         first = len(self.originals) / len(self.first) if self.first else 1
         assert record["first_survival"] == first
-        assert record["exploration"] == len(self.ever) / max(1, cells)
+        assert record["exploration"] == len(self.ever) / max(1, positions)
         assert record["hash"] == topology_hash(weight)
         self.before = now
 
 
 class Noting(Prune):
-    """Notes which cells survive."""
+    """Notes which positions survive."""
 
     def __init__(self):
         self.kept = {}
@@ -99,18 +99,18 @@ def test_every_number_is_that_of_sets(name, stir):
         records.clear()
         stir(model)
     ever = sum(len(expected.ever) for expected in everything)
-    cells = sum(weight.shape[0] * weight.shape[1] for weight in model)
-    assert tracker.exploration == ever / cells
+    positions = sum(weight.shape[0] * weight.shape[1] for weight in model)
+    assert tracker.exploration == ever / positions
 
 
 @pytest.mark.parametrize(("shape", "nnz"), [((60, 70), 100), ((30, 40), 1176), ((200, 3), 30)])
 def test_exploration_over_200_rewirings(shape, nnz, weight_of, stir):
     weight, records = weight_of(torch.randn(nnz), *shape), []
     rewiring = SET(weight, None, fraction=0.1, every=1)
-    tracker, ever = Tracker(rewiring, records.append), cells_of(weight)
+    tracker, ever = Tracker(rewiring, records.append), positions_of(weight)
     for _ in range(200):
         rewiring.step()
-        ever |= cells_of(weight)
+        ever |= positions_of(weight)
         assert tracker.histories[""].ever.tolist() == sorted(ever)
         stir(weight)
     assert tracker.exploration == records[-1]["exploration"] == len(ever) / (shape[0] * shape[1])
@@ -119,9 +119,9 @@ def test_exploration_over_200_rewirings(shape, nnz, weight_of, stir):
 
 @settings(max_examples=60)
 @given(st.sets(st.integers(0, 60)), st.sets(st.integers(0, 60)))
-def test_union(known, cells):
-    both = [torch.tensor(sorted(each), dtype=torch.int64) for each in (known, cells)]
-    assert union(*both).tolist() == sorted(known | cells)
+def test_union(known, positions):
+    both = [torch.tensor(sorted(each), dtype=torch.int64) for each in (known, positions)]
+    assert union(*both).tolist() == sorted(known | positions)
 
 
 @given(pattern=patterns(), data=st.data())
@@ -299,15 +299,15 @@ def test_a_state_without_its_observer_loads():
         ),
         (
             lambda state: state.update({"0.ever": state["0.ever"].flip(0)}),
-            r"expected ever to be increasing cells in \[0, 600\)",
+            r"expected ever to be increasing positions in \[0, 600\)",
         ),
         (
             lambda state: state.update({"0.ever": state["0.ever"] + 600}),
-            r"expected ever to be increasing cells in \[0, 600\)",
+            r"expected ever to be increasing positions in \[0, 600\)",
         ),
         (
             lambda state: state.update({"0.ever": torch.tensor([-1, 4])}),
-            r"expected ever to be increasing cells in \[0, 600\)",
+            r"expected ever to be increasing positions in \[0, 600\)",
         ),
     ],
 )

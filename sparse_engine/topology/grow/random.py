@@ -7,6 +7,7 @@ from itertools import accumulate
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import Links, RandomKey, Use, sample_absent
@@ -18,31 +19,31 @@ from sparse_engine.topology.rule import State
 
 @dataclass(frozen=True)
 class RandomGrowth(Grow):
-    """Uniformly random absent cells; a cell whose link was just removed counts as absent."""
+    """Growth at uniformly random absent positions, those of links just removed included."""
 
+    @override
     def grow(self, weight: SparseWeight, kept: Links, count: int, key: RandomKey) -> Tensor:
-        """See :meth:`Grow.grow`."""
         return sample_absent(kept, count, key)
 
+    @override
     def grow_after(
         self, weight: SparseWeight, dropped: Tensor, count: int, key: RandomKey
     ) -> Tensor:
-        """See :meth:`Grow.grow_after`."""
         return sample_absent(weight.pattern.links, count, key, dropped=dropped)
 
 
 class NeverUsed(Grow):
-    """Uniformly random cells among those that never held a link, then among the other absent ones.
+    """Growth at random positions that never held a link; where these run out, at other absent ones.
 
-    In-time over-parameterization (Liu et al. 2021) asks how many cells a training has tried; this
-    rule makes it as many as possible. Remembers the cells ever used: 8 bytes for each of them.
+    In-time over-parameterization (Liu et al. 2021) asks how many positions a training has tried;
+    this rule tries as many as possible. It remembers the positions ever used, in 8 bytes each.
     """
 
     def __init__(self) -> None:
         self.ever: dict[int, Tensor] = {}
 
+    @override
     def grow(self, weight: SparseWeight, kept: Links, count: int, key: RandomKey) -> Tensor:
-        """See :meth:`Grow.grow`."""
         now = weight.pattern.links.cells()
         ever = union(self.ever.get(key.stream, now), now)
         used = links_at(ever, *weight.shape)
@@ -54,45 +55,48 @@ class NeverUsed(Grow):
         return union(fresh, sample_absent(taken, count - fresh.numel(), key))
 
     def state_dict(self) -> State:
-        """The cells ever used of every weight, by its place in the model."""
-        return {str(stream): cells for stream, cells in self.ever.items()}
+        """Return the positions ever used, by the number of their weight in the model."""
+        return {str(stream): positions for stream, positions in self.ever.items()}
 
     def load_state_dict(self, state: State) -> None:
-        """Takes over the cells of a saved run.
+        """Load the positions of a saved run.
 
         Raises:
-            ValueError: an entry that is not a vector of increasing cells.
+            ValueError: an entry that is not a vector of increasing positions.
         """
-        for name, cells in state.items():
+        for name, positions in state.items():
             if (
                 not name.isdecimal()
-                or not isinstance(cells, Tensor)
-                or cells.dtype != torch.int64
-                or cells.dim() != 1
-                or not (cells.diff() > 0).all()
+                or not isinstance(positions, Tensor)
+                or positions.dtype != torch.int64
+                or positions.dim() != 1
+                or not (positions.diff() > 0).all()
             ):
-                raise ValueError(f"expected increasing cells of a weight, found {name}: {cells!r}")
-        self.ever = {int(name): cells for name, cells in state.items()}
+                raise ValueError(
+                    f"expected increasing positions of a weight, found {name}: {positions!r}"
+                )
+        self.ever = {int(name): positions for name, positions in state.items()}
 
 
 @dataclass(frozen=True)
 class EqualPerGate(Grow):
-    """Uniformly random absent cells, the same number in each gate of ``weight.blocks``.
+    """Growth at uniformly random absent positions, as many in each gate of ``weight.blocks``.
 
     With :class:`Magnitude` over the whole weight this is the cell-gate redistribution of
     Selfish-RNN (Liu et al. 2021): gates of small values lose more links than they get back.
 
     Each gate gets an equal share, the first ones one more where a remainder is left; gates of fewer
     rows, such as the masters of an ON-LSTM, get fewer in proportion to their rows. What a gate has
-    no room for goes to the others in the same way. A weight that is no gated cell's has one block,
-    in which growth is uniform.
+    no room for goes to the others in the same way. The weight of a cell without gates has one
+    block, in which growth is uniform.
     """
 
+    @override
     def grow(self, weight: SparseWeight, kept: Links, count: int, key: RandomKey) -> Tensor:
-        """See :meth:`Grow.grow`.
+        """Choose the positions, see :meth:`Grow.grow`.
 
         Raises:
-            ValueError: fewer than ``count`` cells are absent.
+            ValueError: fewer than ``count`` positions are absent.
         """
         if count > kept.absent:
             raise ValueError(f"expected to grow at most {kept.absent} links, found {count}")
@@ -100,9 +104,9 @@ class EqualPerGate(Grow):
         counts = apportion(count, weight.blocks, [block.absent for block in blocks])
         # With one key for all gates, equal gates would grow at equal positions.
         seeds = key.generator(Use.GATES).integers(-(2**63), 2**63, len(blocks)).tolist()
-        cells = []
+        positions = []
         for gate, first in enumerate(accumulate(weight.blocks[:-1], initial=0)):
             own = key._replace(seed=seeds[gate])
             drawn = sample_absent(blocks[gate], counts[gate], own)
-            cells.append(drawn + first * kept.in_features)
-        return torch.cat(cells)
+            positions.append(drawn + first * kept.in_features)
+        return torch.cat(positions)

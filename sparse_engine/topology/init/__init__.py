@@ -1,4 +1,4 @@
-"""Where the first links of a weight are, how many each weight has, and what signs they bear."""
+"""Initial wirings, allocations of links to weights, and first signs."""
 
 from sparse_engine.topology.init.allocation import Allocation as Allocation
 from sparse_engine.topology.init.allocation import EqualDensity as EqualDensity

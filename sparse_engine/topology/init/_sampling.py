@@ -8,7 +8,7 @@ import numpy as np
 def sample_groups(
     counts: np.ndarray, sizes: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draws ``counts[g]`` distinct, uniformly random integers below ``sizes[g]`` for every group.
+    """Draw ``counts[g]`` distinct, uniformly random integers below ``sizes[g]`` for every group.
 
     Equals ``rng.choice(sizes[g], counts[g], replace=False)`` for each g, in time and memory of
     the numbers drawn: of a group that is more than half full, those left out are drawn.
@@ -39,11 +39,11 @@ def sample_groups(
 
 
 def _group(numbers: np.ndarray, start: np.ndarray) -> np.ndarray:
-    """The last group that starts at or before each number; empty groups are passed over."""
+    """Return the last group that starts at or before each number; empty groups are passed over."""
     return np.searchsorted(start, numbers, side="right") - 1
 
 
 def _all_of(start: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Every number of every group, increasing."""
+    """Return every number of every group, increasing."""
     before = np.cumsum(sizes) - sizes
     return np.repeat(start - before, sizes) + np.arange(sizes.sum())

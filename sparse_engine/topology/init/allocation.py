@@ -1,4 +1,4 @@
-"""How many links each weight of a model has."""
+"""Allocation: how many links each weight of a model has."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from typing_extensions import override
 
 from sparse_engine.nn import _init
 from sparse_engine.topology.apportion import apportion_logs
@@ -15,11 +16,11 @@ Shapes = Sequence[tuple[int, int]]
 
 
 class Allocation(ABC):
-    """Shares links out over the weights of a model. One of your own is a subclass with a method."""
+    """Allocation of links to weights. An allocation of your own is a subclass with one method."""
 
     @abstractmethod
     def counts(self, shapes: Shapes) -> list[int]:
-        """The number of links of each weight.
+        """Return the number of links of each weight.
 
         Args:
             shapes: ``(out_features, in_features)`` of each weight.
@@ -28,11 +29,11 @@ class Allocation(ABC):
 
 @dataclass(frozen=True)
 class ERKDensity(Allocation):
-    """Erdos-Renyi-kernel (Evci et al., RigL, ICML 2020; for matrices that of Mocanu et al. 2018).
+    """Erdos-Renyi-kernel density (Evci et al., ICML 2020; for matrices as in Mocanu et al. 2018).
 
-    A weight has ``epsilon * (out + in)`` links, so that small ones are denser. Weights that would
-    have more links than cells are dense, and the others share the rest by the same rule; epsilon
-    follows from the total, which is exactly ``round(density * all cells)``.
+    A weight has ``epsilon * (out + in)`` links, so that small weights are denser. Weights that
+    would have more links than positions are dense, and the others share the rest by the same rule.
+    The total is exactly ``round(density * all positions)``, and epsilon follows from the total.
 
     Attributes:
         density: of all weights together, in (0, 1].
@@ -46,15 +47,15 @@ class ERKDensity(Allocation):
     def __post_init__(self) -> None:
         _init.check_density(self.density)
 
+    @override
     def counts(self, shapes: Shapes) -> list[int]:
-        """See :meth:`Allocation.counts`."""
         sums = np.array([max(1, out + inputs) for out, inputs in shapes], np.float64)
         return _share(self.density, sums, shapes)
 
 
 @dataclass(frozen=True)
 class EqualDensity(Allocation):
-    """The same density in every weight, to one link; in total ``round(density * all cells)``.
+    """Equal density of all weights, to one link; in total ``round(density * all positions)`` links.
 
     Attributes:
         density: in (0, 1].
@@ -68,12 +69,14 @@ class EqualDensity(Allocation):
     def __post_init__(self) -> None:
         _init.check_density(self.density)
 
+    @override
     def counts(self, shapes: Shapes) -> list[int]:
-        """See :meth:`Allocation.counts`."""
-        cells = np.array([max(1, out * inputs) for out, inputs in shapes], np.float64)
-        return _share(self.density, cells, shapes)
+        positions = np.array([max(1, out * inputs) for out, inputs in shapes], np.float64)
+        return _share(self.density, positions, shapes)
 
 
 def _share(density: float, weights: np.ndarray, shapes: Shapes) -> list[int]:
-    cells = [out * inputs for out, inputs in shapes]
-    return apportion_logs(round(density * sum(cells)), np.log(weights), np.array(cells)).tolist()
+    positions = [out * inputs for out, inputs in shapes]
+    return apportion_logs(
+        round(density * sum(positions)), np.log(weights), np.array(positions)
+    ).tolist()

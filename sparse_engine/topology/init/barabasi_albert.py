@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from typing_extensions import override
 
 from sparse_engine.ops import Links, RandomKey, Use
 from sparse_engine.topology.init.base import Wiring
@@ -44,8 +45,9 @@ class BarabasiAlbert(Wiring):
         if self.attached < 1:
             raise ValueError(f"expected attached of at least 1, found {self.attached}")
 
+    @override
     def links(self, out_features: int, in_features: int, key: RandomKey) -> Links:
-        """See :meth:`Wiring.links`.
+        """Lay the links, see :meth:`Wiring.links`.
 
         Raises:
             ValueError: fewer units than it starts with.
@@ -109,14 +111,14 @@ def _attach(
     takes_target: Callable[[np.ndarray, np.ndarray], np.ndarray],
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The unit that brings each link and the one that it is joined to.
+    """Return the unit that brings each link, and the unit that the link joins it to.
 
     Args:
         units: how many arrive; each brings as many links as the first ones.
         joined: ``[first units, attached]``, what the first units are joined to.
         takes_target: for links and the earlier links that they drew, whether a link takes the
             target of its draw; otherwise it takes the unit that brought it.
-        rng: source of randomness.
+        rng: generator of the random numbers.
     """
     attached = joined.shape[1]
     owner = np.repeat(np.arange(units), attached)
@@ -138,7 +140,7 @@ def _attach(
 
 
 def _repeated(targets: np.ndarray) -> np.ndarray:
-    """Flat positions of the entries that occur earlier in their row."""
+    """Return the flat positions of the entries that occur earlier in their row."""
     order = np.argsort(targets, axis=1, kind="stable")
     ranked = np.take_along_axis(targets, order, 1)
     row, place = np.nonzero(ranked[:, 1:] == ranked[:, :-1])

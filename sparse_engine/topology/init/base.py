@@ -1,4 +1,4 @@
-"""What a wiring is: a rule that says where the links of a fresh weight are."""
+"""Wiring: a rule that says where the links of a fresh weight are."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sparse_engine.ops import Links, RandomKey
 
 
 class Wiring(ABC):
-    """Lays the first links of a weight. A wiring of your own is a subclass with one method.
+    """Wiring of a fresh weight: where its links are. One of your own is a subclass with one method.
 
     Example:
         >>> class Diagonal(Wiring):
@@ -19,7 +19,7 @@ class Wiring(ABC):
 
     @abstractmethod
     def links(self, out_features: int, in_features: int, key: RandomKey) -> Links:
-        """The links of an ``out_features x in_features`` weight.
+        """Return the links of an ``out_features x in_features`` weight.
 
         Args:
             out_features: rows, the target units.

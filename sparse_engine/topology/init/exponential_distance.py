@@ -10,6 +10,7 @@ import torch
 from numpy.typing import ArrayLike
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
+from typing_extensions import override
 
 from sparse_engine.nn import _init
 from sparse_engine.ops import Links, RandomKey, Use
@@ -23,12 +24,12 @@ BLOCK = 2**20
 class ExponentialDistance(Wiring):
     """Links whose probability falls exponentially with length.
 
-    ``round(density * out * in)`` cells, drawn one after the other without replacement with
-    probability proportional to ``exp(-d / scale)``, d the Euclidean distance of the cell's two
+    ``round(density * out * in)`` entries, drawn one after the other without replacement with
+    probability proportional to ``exp(-d / scale)``, d the Euclidean distance of the entry's two
     units (all at once, by exponential races: Efraimidis and Spirakis 2006). In a recurrent weight
     a unit is its own nearest.
 
-    Memory is that of the links and of a block of 2^20 cells; time is ``out * in`` distances, or
+    Memory is that of the links and of a block of 2^20 entries; time is ``out * in`` distances, or
     with ``candidates`` a k-d tree's search and ``out * candidates``. 100,000 x 100,000 needs
     candidates.
 
@@ -36,7 +37,7 @@ class ExponentialDistance(Wiring):
         row_positions: ``[out, dimensions]``, where the target units are.
         column_positions: ``[in, dimensions]``, where the source units are.
         scale: the length at which the probability has fallen to 1/e, above 0.
-        density: share of all cells, in (0, 1].
+        density: share of all entries, in (0, 1].
         candidates: each row may be linked to its that many nearest columns only; all by default.
 
     Raises:
@@ -66,8 +67,9 @@ class ExponentialDistance(Wiring):
         if self.candidates is not None and self.candidates < 1:
             raise ValueError(f"expected candidates of at least 1, found {self.candidates}")
 
+    @override
     def links(self, out_features: int, in_features: int, key: RandomKey) -> Links:
-        """See :meth:`Wiring.links`.
+        """Lay the links, see :meth:`Wiring.links`.
 
         Raises:
             ValueError: another shape than the positions', or fewer candidates than links.
@@ -83,18 +85,18 @@ class ExponentialDistance(Wiring):
         if nnz > most:
             raise ValueError(f"expected at most {most} links among the candidates, found {nnz}")
         rng = key.generator(Use.WIRING)
-        times, cells, latest = np.empty(0), np.empty(0, np.int64), np.inf
-        for block_cells, lengths in self._blocks(rows, columns):
+        times, entries, latest = np.empty(0), np.empty(0, np.int64), np.inf
+        for block_entries, lengths in self._blocks(rows, columns):
             # The logarithm of an exponential waiting time with the rate exp(-length / scale).
             arrival = lengths / self.scale - rng.gumbel(size=lengths.shape)
             early = arrival <= latest
             times = np.concatenate([times, arrival[early]])
-            cells = np.concatenate([cells, block_cells[early]])
+            entries = np.concatenate([entries, block_entries[early]])
             if len(times) > nnz:
                 first = np.argpartition(times, nnz)[:nnz]
-                times, cells = times[first], cells[first]
+                times, entries = times[first], entries[first]
                 latest = times.max(initial=-np.inf)
-        return links_at(torch.from_numpy(cells), out_features, in_features)
+        return links_at(torch.from_numpy(entries), out_features, in_features)
 
     def _positions(self) -> tuple[np.ndarray, np.ndarray]:
         return (
@@ -105,7 +107,7 @@ class ExponentialDistance(Wiring):
     def _blocks(
         self, rows: np.ndarray, columns: np.ndarray
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Cells and their lengths, ``[rows of the block, columns or candidates]``."""
+        """Yield positions and their lengths, ``[rows of the block, columns or candidates]``."""
         few = self.candidates is not None and self.candidates < len(columns)
         width = self.candidates if few else len(columns)
         tree = cKDTree(columns) if few else None

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import networkx as nx
 import scipy.sparse
+from typing_extensions import override
 
 from sparse_engine.convert import from_networkx, from_scipy, read_edge_list
 from sparse_engine.nn import SparseWeight
@@ -16,7 +17,7 @@ from sparse_engine.topology.init.base import Wiring
 
 @dataclass(frozen=True, eq=False)
 class FromGraph(Wiring):
-    """The links of a graph; as many as it has, whatever the key.
+    """Links of a given graph, all of them and whatever the key.
 
     Only where the links are is taken. The functions of ``sparse_engine.convert`` make weights
     that have the graph's values too.
@@ -31,8 +32,9 @@ class FromGraph(Wiring):
 
     graph: scipy.sparse.sparray | scipy.sparse.spmatrix | nx.DiGraph | str | Path | SparseWeight
 
+    @override
     def links(self, out_features: int, in_features: int, key: RandomKey) -> Links:
-        """See :meth:`Wiring.links`.
+        """Lay the links, see :meth:`Wiring.links`.
 
         Raises:
             ValueError: the graph is of another shape; or what its reader in

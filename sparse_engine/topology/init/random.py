@@ -7,6 +7,7 @@ from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 import torch
+from typing_extensions import override
 
 from sparse_engine.nn import _init
 from sparse_engine.ops import Links, RandomKey, Use
@@ -17,15 +18,15 @@ from sparse_engine.topology.links import links_at
 
 @dataclass(frozen=True, kw_only=True)
 class ErdosRenyi(Wiring):
-    """Every set of that many cells is equally likely (Erdos and Renyi 1959; G(n, M)).
+    """Uniformly random links (Erdos and Renyi 1959; G(n, M)): all sets of positions are as likely.
 
-    Give exactly one of the attributes. For random graphs to compare a graph with, see
-    :class:`sparse_engine.analysis.ErdosRenyi`.
+    Give exactly one of the attributes. A null model, which makes random graphs to
+    compare a graph with, is :class:`sparse_engine.analysis.ErdosRenyiNull`.
 
     Attributes:
-        density: share of all cells, in (0, 1]: ``round(density * out * in)`` links.
+        density: share of all positions, in (0, 1]: ``round(density * out * in)`` links.
         epsilon: SET's size (Mocanu et al. 2018): ``round(epsilon * (out + in))`` links, at most
-            all cells.
+            all positions.
         nnz: the number of links itself, at least 0.
 
     Raises:
@@ -47,11 +48,12 @@ class ErdosRenyi(Wiring):
         if self.nnz is not None and self.nnz < 0:
             raise ValueError(f"expected nnz of at least 0, found {self.nnz}")
 
+    @override
     def links(self, out_features: int, in_features: int, key: RandomKey) -> Links:
-        """See :meth:`Wiring.links`.
+        """Lay the links, see :meth:`Wiring.links`.
 
         Raises:
-            ValueError: nnz is more than all cells.
+            ValueError: nnz is more than all positions.
         """
         nnz = self.nnz
         if self.density is not None:
@@ -63,7 +65,7 @@ class ErdosRenyi(Wiring):
 
 @dataclass(frozen=True)
 class ConstantFanIn(Wiring):
-    """The same number of links into every row, from uniformly random columns.
+    """Random links of equal fan-in: as many into every row, from uniformly random columns.
 
     ``out * fan_in`` links. Give exactly one of the attributes.
 
@@ -87,8 +89,9 @@ class ConstantFanIn(Wiring):
         elif self.fan_in < 0:
             raise ValueError(f"expected fan_in of at least 0, found {self.fan_in}")
 
+    @override
     def links(self, out_features: int, in_features: int, key: RandomKey) -> Links:
-        """See :meth:`Wiring.links`.
+        """Lay the links, see :meth:`Wiring.links`.
 
         Raises:
             ValueError: fan_in is more than all columns.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from typing_extensions import override
 
 from sparse_engine.nn import _init
 from sparse_engine.ops import Links, RandomKey, Use
@@ -17,17 +18,17 @@ from sparse_engine.topology.links import links_at
 
 @dataclass(frozen=True)
 class ReceptiveField(Wiring):
-    """After the bipartite receptive field of CHTs (Zhang et al. 2025), in time of the links.
+    """Bipartite receptive fields after CHTs (Zhang et al. 2025), made in time of the links.
 
     ``round(density * out * in)`` links. Row i sees column ``floor((i + 1/2) * in / out)`` best;
-    d is a column's distance from it in columns, around the ring. The expected density at
+    d is the distance of another column from the best one, around the ring. The expected density at
     distance d is proportional to ``(1 + d) ** (-(1 - r) / r)`` with r the randomness, but at most
     1: what exceeds it goes to the other distances. Counts at each distance are exact to one link;
     which rows have them is uniformly random. So r = 0 takes the nearest columns only, and r = 1
     all distances alike.
 
     Attributes:
-        density: share of all cells, in (0, 1].
+        density: share of all positions, in (0, 1].
         randomness: r, in [0, 1].
 
     Raises:
@@ -42,8 +43,8 @@ class ReceptiveField(Wiring):
         if not 0 <= self.randomness <= 1:
             raise ValueError(f"expected randomness in [0, 1], found {self.randomness}")
 
+    @override
     def links(self, out_features: int, in_features: int, key: RandomKey) -> Links:
-        """See :meth:`Wiring.links`."""
         r = self.randomness
         # So steep that each distance outweighs the next e^64 times: as good as infinity.
         steepest = 64 * in_features
@@ -55,5 +56,5 @@ class ReceptiveField(Wiring):
         counts = apportion_logs(nnz, -steepness * np.log1p(np.abs(offsets)), heights)
         group, rows = sample_groups(counts, heights, key.generator(Use.WIRING))
         best = (2 * rows + 1) * in_features // (2 * out_features)
-        cells = rows * in_features + (best + offsets[group]) % in_features
-        return links_at(torch.from_numpy(cells), out_features, in_features)
+        positions = rows * in_features + (best + offsets[group]) % in_features
+        return links_at(torch.from_numpy(positions), out_features, in_features)

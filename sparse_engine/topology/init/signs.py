@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from sparse_engine.nn import SparseWeight
 from sparse_engine.nn._computed import check_plain
@@ -16,19 +17,19 @@ from sparse_engine.topology.init._sampling import sample_groups
 
 
 class SignInit(ABC):
-    """Gives every link a sign, once. A rule of your own is a subclass with one method.
+    """First signs of links. A rule of your own is a subclass with one method.
 
-    What keeps signs while a network is trained is a :class:`sparse_engine.nn.Signs`.
+    A :class:`sparse_engine.nn.Signs` keeps signs while a network is trained.
     """
 
     @abstractmethod
     def signs(self, links: Links, key: RandomKey) -> Tensor:
-        """``[nnz]`` of +1 and -1, int8, in row-major order of the links."""
+        """Return ``[nnz]`` of +1 and -1, int8, in row-major order of the links."""
 
 
 @dataclass(frozen=True)
 class RandomSigns(SignInit):
-    """Exactly ``round(positive * nnz)`` uniformly random links are positive.
+    """Random signs: exactly ``round(positive * nnz)`` uniformly random links are positive.
 
     Attributes:
         positive: their share, in [0, 1].
@@ -43,8 +44,8 @@ class RandomSigns(SignInit):
         if not 0 <= self.positive <= 1:
             raise ValueError(f"expected positive in [0, 1], found {self.positive}")
 
+    @override
     def signs(self, links: Links, key: RandomKey) -> Tensor:
-        """See :meth:`SignInit.signs`."""
         return _random_signs(self.positive, links.nnz, key)
 
 
@@ -69,25 +70,25 @@ class Dale(SignInit):
         if not 0 <= self.excitatory <= 1:
             raise ValueError(f"expected excitatory in [0, 1], found {self.excitatory}")
 
+    @override
     def signs(self, links: Links, key: RandomKey) -> Tensor:
-        """See :meth:`SignInit.signs`."""
         unit = _random_signs(self.excitatory, links.in_features, key._replace(stream=0))
         return unit.to(links.col.device)[links.col.long()]
 
 
 @torch.no_grad()
 def apply_signs(weight: SparseWeight, rule: SignInit, key: RandomKey) -> None:
-    """Gives the values of a weight the signs of a rule, in place: ``values = signs * |values|``.
+    """Give the values of a weight the signs of a rule, in place: ``values = signs * |values|``.
 
     Args:
-        weight: whose values change; its links stay.
-        rule: where the signs come from.
-        key: of the random numbers.
+        weight: the weight whose values change; the links stay.
+        rule: the rule that gives the signs.
+        key: key of the random numbers.
 
     Raises:
         ValueError: the rule does not give one sign for each link, or the values are computed from
             others.
-        TypeError: a rule of another kind, such as one of :class:`sparse_engine.nn.Signs`.
+        TypeError: not a :class:`SignInit`.
     """
     if not isinstance(rule, SignInit):
         raise TypeError(f"expected a SignInit, found {type(rule)}")
@@ -104,7 +105,7 @@ def signed(values: Tensor, links: Links, rule: SignInit, key: RandomKey) -> Tens
 
 
 def _random_signs(share: float, count: int, key: RandomKey) -> Tensor:
-    """``[count]`` signs of which exactly ``round(share * count)`` are +1."""
+    """Return ``[count]`` signs of which exactly ``round(share * count)`` are +1."""
     signs = np.full(count, -1, np.int8)
     positive = sample_groups([round(share * count)], [count], key.generator(Use.WIRED_SIGNS))[1]
     signs[positive] = 1

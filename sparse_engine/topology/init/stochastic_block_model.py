@@ -7,6 +7,7 @@ from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 import torch
+from typing_extensions import override
 
 from sparse_engine.ops import Links, RandomKey, Use
 from sparse_engine.topology.init._sampling import sample_groups
@@ -16,10 +17,11 @@ from sparse_engine.topology.links import links_at
 
 @dataclass(frozen=True)
 class StochasticBlockModel(Wiring):
-    """A stochastic block model (Holland et al., Social Networks 1983) with exact counts.
+    """Stochastic block model (Holland et al., Social Networks 1983) with exact counts.
 
-    The block of rows of group a and columns of group b has ``round(densities[a][b] * cells)``
-    links at uniformly random cells; the weight has the sum. Groups are runs of consecutive units.
+    The block of rows of group a and columns of group b has ``round(densities[a][b] * positions)``
+    links at uniformly random positions; the weight has the sum. Groups are runs of consecutive
+    units.
 
     Attributes:
         densities: ``[row groups][column groups]``, each in [0, 1].
@@ -49,7 +51,7 @@ class StochasticBlockModel(Wiring):
 
     @classmethod
     def modular(cls, groups: int, *, within: float, between: float) -> StochasticBlockModel:
-        """As many groups of rows as of columns: one density inside a group, one across.
+        """Make as many groups of rows as of columns: one density inside a group, one across.
 
         Raises:
             ValueError: fewer than one group, or a density outside [0, 1].
@@ -58,8 +60,9 @@ class StochasticBlockModel(Wiring):
             raise ValueError(f"expected groups of at least 1, found {groups}")
         return cls(np.where(np.eye(groups, dtype=bool), within, between).tolist())
 
+    @override
     def links(self, out_features: int, in_features: int, key: RandomKey) -> Links:
-        """See :meth:`Wiring.links`.
+        """Lay the links, see :meth:`Wiring.links`.
 
         Raises:
             ValueError: the groups' sizes do not sum to the units.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from typing_extensions import override
 
 from sparse_engine.ops import Links, RandomKey, Use
 from sparse_engine.topology.init._sampling import sample_groups
@@ -15,7 +16,7 @@ from sparse_engine.topology.links import links_at
 
 @dataclass(frozen=True)
 class WattsStrogatz(Wiring):
-    """Each row is linked to its nearest columns on a ring; a share of the links is rewired.
+    """Small world: links from the nearest columns on a ring, a share of which is rewired.
 
     ``out * neighbours`` links, ``neighbours`` into every row. A square weight is one population:
     a unit is not its own neighbour, and without rewiring and with even ``neighbours`` the links
@@ -43,8 +44,9 @@ class WattsStrogatz(Wiring):
         if not 0 <= self.rewiring <= 1:
             raise ValueError(f"expected rewiring in [0, 1], found {self.rewiring}")
 
+    @override
     def links(self, out_features: int, in_features: int, key: RandomKey) -> Links:
-        """See :meth:`Wiring.links`.
+        """Lay the links, see :meth:`Wiring.links`.
 
         Raises:
             ValueError: more neighbours than columns; or, where links are rewired, than half of
@@ -73,5 +75,5 @@ class WattsStrogatz(Wiring):
             places += places >= near // 2
         else:
             start = ((2 * rows + 1) * in_features - (near - 1) * out_features) // (2 * out_features)
-        cells = rows * in_features + (start + places) % in_features
-        return links_at(torch.from_numpy(cells), out_features, in_features)
+        positions = rows * in_features + (start + places) % in_features
+        return links_at(torch.from_numpy(positions), out_features, in_features)

@@ -20,7 +20,7 @@ def wire(
     gain: float = 1.0,
     signs: SignInit | None = None,
 ) -> None:
-    """Gives every sparse weight of a model that takes gradients new links and new values.
+    """Give every sparse weight of a model that takes gradients new links and new values.
 
     In place: each ``values`` stays the same Parameter object, its gradient is dropped. Call it
     before an optimizer has state. All randomness follows from the seed and a weight's place in
@@ -30,15 +30,15 @@ def wire(
         model: its :class:`SparseWeight` modules are wired; one that takes no gradients, or whose
             pattern is frozen, stays as it is.
         rule: a wiring for each weight; or an allocation, which says how many links each has, at
-            uniformly random cells.
-        seed: of the random numbers, any 63-bit integer.
+            uniformly random positions.
+        seed: seed of the random numbers, any 63-bit integer.
         gain: values are U(-b, b) with ``b = gain / sqrt(links into the row)``.
-        signs: what signs they have; those that they are drawn with by default.
+        signs: rule of the values' signs; by default the signs that values are drawn with.
 
     Raises:
         ValueError: no such weight in the model, or one that cannot be wired so; the model is then
             as before.
-        TypeError: a rule or signs of another kind, such as a null model's of the same name.
+        TypeError: a rule or signs of another kind.
 
     Example:
         >>> rnn = SparseRNN(64, 1024, num_layers=2, density=0.05)

@@ -14,7 +14,7 @@ from sparse_engine.topology.schedule import LinearSchedule, Schedule, SigmoidSch
 class CHT(Rewiring):
     """Cannistraci-Hebb training (Zhang et al., ICLR 2024).
 
-    The links of smallest magnitude go, and as many grow at the absent cells that the paths of
+    The links of smallest magnitude go, and as many grow at the absent positions that the paths of
     three links around them favour most, whatever the gradient.
 
     The paper starts from correlations of the inputs, or ``wire(model, WattsStrogatz(...))``. It
@@ -23,10 +23,10 @@ class CHT(Rewiring):
 
     Args:
         model: every sparse weight in it is rewired.
-        optimizer: any of torch's but LBFGS; its state moves with the links.
+        optimizer: any torch optimizer but LBFGS; the state of a link moves with the link.
         fraction: the paper's zeta, in [0, 1].
         every: steps between rewirings (the paper: one epoch).
-        seed: of the random numbers, for where paths do not suffice.
+        seed: seed of the random numbers, for where paths do not suffice.
         keep_returning: whether a link that goes and grows again in one rewiring stays, as in the
             paper's code.
 
@@ -68,13 +68,13 @@ class CHTs(Rewiring):
 
     Args:
         model: every sparse weight in it is rewired.
-        optimizer: any of torch's but LBFGS; its state moves with the links.
-        steps: of the whole training.
+        optimizer: any torch optimizer but LBFGS; the state of a link moves with the link.
+        steps: number of steps of the whole training.
         alpha: 1 draws by magnitude, 0 by a link's share in its units; see :class:`SoftMagnitude`.
         fraction: the paper's zeta, in [0, 1].
         density: a schedule of the density; by default the number of links stays.
         every: steps between rewirings.
-        seed: of the random numbers.
+        seed: seed of the random numbers.
         keep_returning: whether a link that goes and grows again in one rewiring stays, as in the
             paper's code.
 
@@ -109,21 +109,21 @@ class CHTs(Rewiring):
 
 
 class CHTss(CHTs):
-    """:class:`CHTs` while the density falls along a sigmoid (Zhang et al., NeurIPS 2025).
+    """Cannistraci-Hebb training while the density falls along a sigmoid (Zhang et al. 2025).
 
-    The paper starts from ``wire(model, ReceptiveField(...))`` of half of all cells.
+    The paper starts from ``wire(model, ReceptiveField(...))`` of half of all positions.
 
     Args:
         model: every sparse weight in it is rewired; each loses in proportion to its links.
-        optimizer: any of torch's but LBFGS; its state moves with the links.
-        steps: of the whole training, at the end of which ``density`` is reached.
-        density: at the end, of all weights together, in (0, 1].
+        optimizer: any torch optimizer but LBFGS; the state of a link moves with the link.
+        steps: number of steps of the whole training, at the end of which ``density`` is reached.
+        density: density at the end, of all weights together, in (0, 1].
         start: density at the start, in (0, 1]; nothing is lost while the model has less.
-        steepness: of the sigmoid, the paper's k.
+        steepness: steepness of the sigmoid, the paper's k.
         alpha: see :class:`CHTs`.
         fraction: the share of those that are to stay that is replaced too, in [0, 1].
         every: steps between rewirings.
-        seed: of the random numbers.
+        seed: seed of the random numbers.
         keep_returning: whether a link that goes and grows again in one rewiring stays, as in the
             paper's code.
 

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import nn
 from torch.optim import Optimizer
+from typing_extensions import override
 
 from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import RandomKey, Use
@@ -18,25 +19,26 @@ from sparse_engine.topology.rewiring import Rewiring
 class DeepR(Rewiring):
     """Deep rewiring (Bellec et al., ICLR 2018).
 
-    Every cell has a sign for ever, and a link's magnitude is ``theta = sign * w``. At each step,
-    after the optimizer's, with its learning rate lr and a standard normal number for each link::
+    Every position has a fixed sign, and a link's magnitude is ``theta = sign * w``. At each
+    step, after the optimizer's, with its learning rate lr and a standard normal number for each
+    link::
 
         theta = theta - lr * l1 + sqrt(2 * lr * temperature) * normal
 
-    A link whose theta falls below 0 goes, and another grows at a uniformly random absent cell,
+    A link whose theta falls below 0 goes, and another grows at a uniformly random absent position,
     from 0. As in the paper, links follow plain gradients best: SGD without momentum.
 
-    Making it gives all values of the model their cells' signs, in place.
+    The constructor gives all values of the model their positions' signs, in place.
 
     Args:
-        model: every sparse weight in it is rewired. The paper starts from random cells, as
+        model: every sparse weight in it is rewired. The paper starts from random positions, as
             :class:`~sparse_engine.nn.SparseWeight` does.
-        optimizer: that trains the weights; its state moves with the links.
+        optimizer: the optimizer that trains the weights; the state of a link moves with the link.
         l1: pull to 0, the paper's alpha, at least 0.
-        temperature: of the walk, at least 0. The default is the noise of the paper's script, 1e-5
-            times its learning rate of 0.5.
+        temperature: temperature of the walk, at least 0. The default is the noise of the paper's
+            script, 1e-5 times its learning rate of 0.5.
         every: steps between rewirings, walks included.
-        seed: of the signs and of the random numbers.
+        seed: seed of the signs and of the random numbers.
 
     Raises:
         ValueError: an argument out of range, or an optimizer that does not train every weight.
@@ -65,13 +67,13 @@ class DeepR(Rewiring):
                 weight.values.copy_(weight.values.abs() * signs)
 
     def walk(self, weight: SparseWeight) -> tuple[float, float]:
-        """How far each theta of a weight falls, and the standard deviation of its noise."""
+        """Return how far each theta of a weight falls, and the standard deviation of the noise."""
         rate = _learning_rate(self.optimizer, weight)
         return rate * self.l1, math.sqrt(2 * rate * self.temperature)
 
     @torch.no_grad()
     def rewire(self) -> None:
-        """One step of the walk, then the rewiring."""
+        """Take one step of the walk, then rewire."""
         for place, weight in self._moving():
             key = RandomKey(self.seed, self.steps, place)
             pull, spread = self.walk(weight)
@@ -91,11 +93,11 @@ class PeriodicDeepR(DeepR):
 
     Args:
         model: every sparse weight in it is rewired.
-        optimizer: any of torch's but LBFGS; its state moves with the links.
+        optimizer: any torch optimizer but LBFGS; the state of a link moves with the link.
         l1: pull to 0, at least 0 (the paper: 1e-5 to 1e-3).
         noise: standard deviation, at least 0 (the paper: 1e-6 to 1e-3).
         every: steps between rewirings (the paper: one epoch).
-        seed: of the signs and of the random numbers.
+        seed: seed of the signs and of the random numbers.
 
     Raises:
         ValueError: an argument out of range.
@@ -115,8 +117,8 @@ class PeriodicDeepR(DeepR):
         self.noise = noise
         super().__init__(model, optimizer, l1=l1, every=every, seed=seed)
 
+    @override
     def walk(self, weight: SparseWeight) -> tuple[float, float]:
-        """See :meth:`DeepR.walk`."""
         return self.l1, self.noise
 
 

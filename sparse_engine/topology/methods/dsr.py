@@ -16,19 +16,19 @@ class DSR(Rewiring):
 
     Links of ``|w|`` up to a threshold go, the same for all weights, which adapts so that about the
     share ``fraction`` of all links goes. They are shared out in proportion to the links that each
-    weight has left, and grow at uniformly random absent cells. The total stays exactly.
+    weight has left, and grow at uniformly random absent positions. The total stays exactly.
 
     The paper starts from ``wire(model, EqualDensity(0.1))``.
 
     Args:
         model: every sparse weight in it is rewired.
-        optimizer: any of torch's but LBFGS; its state moves with the links.
+        optimizer: any torch optimizer but LBFGS; the state of a link moves with the link.
         fraction: the share of all links to replace, in [0, 1]. The paper gives a number of links
             for each network, such as 20,000; 0.1 is our choice.
         threshold: the first one, finite and above 0.
         tolerance: how far off the number may be before the threshold doubles or halves, in [0, 1).
         every: steps between rewirings (the paper: 100, later 200, 400 and 800).
-        seed: of the random numbers.
+        seed: seed of the random numbers.
 
     Raises:
         ValueError: an argument out of range.

@@ -22,14 +22,14 @@ class GradualPruning(Rewiring):
 
     Args:
         model: every sparse weight in it is pruned, each in proportion to its links.
-        optimizer: any of torch's but LBFGS; its state moves with the links.
-        density: at the end, of all weights together, in (0, 1].
+        optimizer: any torch optimizer but LBFGS; the state of a link moves with the link.
+        density: density at the end, of all weights together, in (0, 1].
         first: the step at which pruning begins.
         last: the step at which it ends, after ``first``.
         start: density at the start, in (0, 1]; nothing is pruned while the model has less.
         every: steps between prunings. The last one counts: where ``last`` is no multiple of it,
             ``density`` is reached at the next multiple.
-        seed: of the random numbers; the rule draws none.
+        seed: seed of the random numbers; the rule draws none.
 
     Raises:
         ValueError: an argument out of range.

@@ -16,22 +16,22 @@ class GraNet(Rewiring):
 
     From the step ``first`` to ``last`` the density falls from ``start`` to ``density`` by a cubic
     law. Beside the links that this takes, a share of those that are to stay goes too, all by
-    smallest magnitude in each weight, and as many grow at the absent cells of largest gradient.
+    smallest magnitude in each weight, and as many grow at the absent positions of largest gradient.
     The share falls along half a cosine to 0.005 at the end of training.
 
     The paper starts from ``wire(model, ERKDensity(0.5))``, or dense with ``start=1``.
 
     Args:
         model: every sparse weight in it is rewired; each loses in proportion to its links.
-        optimizer: any of torch's but LBFGS; its state moves with the links.
-        steps: of the whole training.
-        density: at the end, of all weights together, in (0, 1].
+        optimizer: any torch optimizer but LBFGS; the state of a link moves with the link.
+        steps: number of steps of the whole training.
+        density: density at the end, of all weights together, in (0, 1].
         first: the step at which pruning begins.
         last: the step at which it ends; for ImageNet the paper's is 30 % of training, our default.
         start: density at the start, in (0, 1]; nothing is pruned while the model has less.
         fraction: the share that the first rewirings replace, in [0, 1].
         every: steps between rewirings (the paper: 1000, for ImageNet 4000).
-        seed: of the random numbers; the rule draws none.
+        seed: seed of the random numbers; the rule draws none.
         keep_returning: whether a link that goes and grows again in one rewiring stays, as in the
             paper's code.
 

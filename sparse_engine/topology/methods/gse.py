@@ -15,18 +15,19 @@ class GSE(Rewiring):
     """Guided stochastic exploration (Heddes et al. 2024).
 
     As :class:`RigL`, but links grow at the largest gradients of a random set of ``ratio * nnz``
-    absent cells, so that a rewiring costs as little for a weight of any size.
+    absent positions, so that a rewiring costs as little for a weight of any size.
 
     The paper starts from ``wire(model, ErdosRenyi(density=0.1))``.
 
     Args:
         model: every sparse weight in it is rewired.
-        optimizer: any of torch's but LBFGS; its state moves with the links.
-        steps: of the whole training, over which the share falls along half a cosine to 0.
+        optimizer: any torch optimizer but LBFGS; the state of a link moves with the link.
+        steps: number of steps of the whole training, over which the share falls along half a cosine
+            to 0.
         ratio: the paper's gamma, candidates per link, at least 0; it takes 1, and 2 for ImageNet.
         fraction: the share that the first rewirings replace, in [0, 1].
         every: steps between rewirings.
-        seed: of the random numbers.
+        seed: seed of the random numbers.
 
     Raises:
         ValueError: an argument out of range.

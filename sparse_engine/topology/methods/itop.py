@@ -1,4 +1,4 @@
-"""In-time over-parameterization: to try as many cells as possible."""
+"""In-time over-parameterization: to try as many positions as possible."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class ITOP(Rewiring):
 
     Seldom, but many links at a time: those of smallest magnitude go, and others grow where no link
     has ever been. The share falls along half a cosine to 0.005. :attr:`Tracker.exploration` is the
-    paper's R_s, the share of cells that ever held a link.
+    paper's R_s, the share of positions that ever held a link.
 
     The paper starts from ``wire(model, ERKDensity(0.05))``. Its published numbers are of two other
     grow rules: SET-ITOP is ``grow=RandomGrowth()`` with ``every=1500``, RigL-ITOP
@@ -24,12 +24,12 @@ class ITOP(Rewiring):
 
     Args:
         model: every sparse weight in it is rewired.
-        optimizer: any of torch's but LBFGS; its state moves with the links.
-        steps: of the whole training.
+        optimizer: any torch optimizer but LBFGS; the state of a link moves with the link.
+        steps: number of steps of the whole training.
         grow: where links grow; :class:`NeverUsed` by default.
         fraction: the share that the first rewirings replace, in [0, 1].
         every: steps between rewirings.
-        seed: of the random numbers.
+        seed: seed of the random numbers.
 
     Raises:
         ValueError: an argument out of range.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import nn
 from torch.optim import Optimizer
+from typing_extensions import override
 
 from sparse_engine.topology.grow import RandomGrowth
 from sparse_engine.topology.prune import GradientMagnitude
@@ -15,7 +16,7 @@ from sparse_engine.topology.schedule import Schedule
 
 @dataclass(frozen=True)
 class Staircase(Schedule):
-    """``start``, then half of it, then 0: elastic mutation (MEST, Yuan et al. 2021).
+    """Elastic mutation (MEST, Yuan et al. 2021): ``start``, then half of ``start``, then 0.
 
     Attributes:
         start: the share up to the step ``first``, in [0, 1].
@@ -33,8 +34,8 @@ class Staircase(Schedule):
         if not 0 <= self.first <= self.last:
             raise ValueError(f"expected 0 <= first <= last, found {self.first} and {self.last}")
 
+    @override
     def at(self, step: int) -> float:
-        """See :meth:`Schedule.at`."""
         if step >= self.last:
             return 0.0
         return self.start if step < self.first else self.start / 2
@@ -44,19 +45,19 @@ class MEST(Rewiring):
     """Memory-economic sparse training with elastic mutation, MEST+EM (Yuan et al., NeurIPS 2021).
 
     The links of least ``|w| + scale * |gradient|`` go, and as many grow at uniformly random absent
-    cells. The share halves at 90/160 of training, and is 0 from 120/160 on.
+    positions. The share halves at 90/160 of training, and is 0 from 120/160 on.
 
     Needs the gradient: call :meth:`step` before ``optimizer.zero_grad()``. The paper starts from
     ``wire(model, EqualDensity(0.1))``.
 
     Args:
         model: every sparse weight in it is rewired.
-        optimizer: any of torch's but LBFGS; its state moves with the links.
-        steps: of the whole training.
+        optimizer: any torch optimizer but LBFGS; the state of a link moves with the link.
+        steps: number of steps of the whole training.
         scale: the paper's lambda, what a gradient counts beside a value; at least 0.
         fraction: the share that the first rewirings replace, in [0, 1].
         every: steps between rewirings (the paper: 5 epochs).
-        seed: of the random numbers.
+        seed: seed of the random numbers.
 
     Raises:
         ValueError: an argument out of range; at a rewiring, a weight without gradient.

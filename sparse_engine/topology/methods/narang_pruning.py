@@ -22,12 +22,12 @@ class NarangPruning(Rewiring):
 
     Args:
         model: every sparse weight in it is pruned.
-        optimizer: any of torch's but LBFGS; its state moves with the links.
+        optimizer: any torch optimizer but LBFGS; the state of a link moves with the link.
         density: wanted of each weight, in (0, 1].
         ramp: how the threshold rises; ``NarangRamp.of_epochs(epochs, steps_per_epoch=every)`` is
             that of Zhang et al. 2023: steeper at a quarter of training, done at half.
         every: steps between prunings.
-        seed: of the random numbers; the rule draws none.
+        seed: seed of the random numbers; the rule draws none.
 
     Raises:
         ValueError: an argument out of range.

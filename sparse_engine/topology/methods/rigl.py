@@ -14,20 +14,20 @@ from sparse_engine.topology.schedule import cosine_fraction
 class RigL(Rewiring):
     """Rigging the lottery (Evci et al., ICML 2020).
 
-    At every rewiring the links of smallest magnitude go, and as many grow at the absent cells of
-    largest dense gradient, exactly, without the dense gradient in memory. The share falls along
+    At every rewiring the links of smallest magnitude go, and as many grow at the absent positions
+    of largest dense gradient, exactly, without the dense gradient in memory. The share falls along
     half a cosine to 0 at ``stop * steps``; from there on the wiring stays.
 
     The paper starts from ``wire(model, ERKDensity(0.1))``.
 
     Args:
         model: every sparse weight in it is rewired.
-        optimizer: any of torch's but LBFGS; its state moves with the links.
-        steps: of the whole training.
+        optimizer: any torch optimizer but LBFGS; the state of a link moves with the link.
+        steps: number of steps of the whole training.
         fraction: the paper's alpha, the share that the first rewirings replace, in [0, 1].
         every: steps between rewirings, the paper's Delta T.
         stop: the share of training in which the wiring changes, in (0, 1].
-        seed: of the random numbers; the rule draws none.
+        seed: seed of the random numbers; the rule draws none.
         keep_returning: whether a link that goes and grows again in one rewiring stays, as in the
             paper's code.
 

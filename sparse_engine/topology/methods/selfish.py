@@ -25,11 +25,11 @@ class Selfish(Rewiring):
 
     Args:
         model: every sparse weight in it is rewired.
-        optimizer: any of torch's but LBFGS; its state moves with the links.
-        steps: of the whole training.
+        optimizer: any torch optimizer but LBFGS; the state of a link moves with the link.
+        steps: number of steps of the whole training.
         fraction: the share that the first rewirings replace, in [0, 1] (the paper: up to 0.8).
         every: steps between rewirings (the paper: one epoch).
-        seed: of the random numbers.
+        seed: seed of the random numbers.
         keep_returning: whether a link that goes and grows again in one rewiring stays, as in the
             paper's code.
 

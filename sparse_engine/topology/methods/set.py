@@ -15,15 +15,15 @@ class SET(Rewiring):
     """Sparse evolutionary training (Mocanu et al., Nature Communications 2018).
 
     At every rewiring the share ``fraction`` of the positive links nearest zero and the same share
-    of the negative ones go, and as many grow at uniformly random absent cells.
+    of the negative ones go, and as many grow at uniformly random absent positions.
 
     Args:
         model: every sparse weight in it is rewired.
-        optimizer: any of torch's; its state moves with the links.
+        optimizer: any torch optimizer but LBFGS; the state of a link moves with the link.
         fraction: the paper's zeta, in [0, 1].
         every: steps between rewirings (the paper: one epoch).
-        seed: of the random numbers.
-        new_links: what new links start with; 0 by default.
+        seed: seed of the random numbers.
+        new_links: value rule of the new links; they start at 0 by default.
 
     Example:
         >>> rewiring = SET(model, optimizer, fraction=0.3, every=100)

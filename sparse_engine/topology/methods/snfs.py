@@ -24,13 +24,13 @@ class SNFS(Rewiring):
     Args:
         model: every sparse weight in it is rewired.
         optimizer: SGD with momentum or an Adam, whose running mean of gradients redistributes the
-            links; they grow by the same of absent cells.
-        steps: of the whole training.
+            links; links grow by the running mean of absent positions.
+        steps: number of steps of the whole training.
         fraction: the share that the first rewirings replace, in [0, 1].
         every: steps between rewirings, at least ``window`` (the paper: one epoch).
-        window: steps that the momentum of absent cells looks back on; memory grows with it.
+        window: steps that the momentum of absent positions looks back on; memory grows with it.
         beta: decay of that momentum per step, in [0, 1].
-        seed: of the random numbers; the rule draws none.
+        seed: seed of the random numbers; the rule draws none.
         keep_returning: whether a link that goes and grows again in one rewiring stays, as in the
             paper's code.
 

@@ -11,7 +11,7 @@ from sparse_engine.topology.rewiring import Rewiring
 
 
 class Static(Rewiring):
-    """Never rewires: the wiring at the start stays. A baseline with the interface of the others."""
+    """Baseline of all methods, with their interface: the wiring at the start stays."""
 
     def __init__(self, model: nn.Module, optimizer: Optimizer | None = None) -> None:
         super().__init__(
@@ -19,6 +19,6 @@ class Static(Rewiring):
         )
 
     def step(self) -> bool:
-        """Counts one training step; never rewires."""
+        """Count one training step, and never rewire."""
         self.steps += 1
         return False

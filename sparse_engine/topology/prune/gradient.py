@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from torch import Tensor
+from typing_extensions import override
 
 from sparse_engine.nn import SparseWeight
 from sparse_engine.topology.prune.base import Prune, link_gradient
@@ -13,10 +14,10 @@ from sparse_engine.topology.prune.base import Prune, link_gradient
 
 @dataclass(frozen=True)
 class GradientMagnitude(Prune):
-    """The ``floor(fraction * nnz)`` links of least ``|w| + scale * |gradient|``.
+    """Pruning of the ``floor(fraction * nnz)`` links of least ``|w| + scale * |gradient|``.
 
-    MEST (Yuan et al. 2021): a small link that the loss still pulls at is kept. The gradient is the
-    one in ``weight.values.grad``, of the existing links only.
+    MEST (Yuan et al. 2021) so keeps a small link whose gradient is large. The gradient is the one
+    in ``weight.values.grad``, of the existing links only.
 
     Attributes:
         scale: what a gradient counts beside a value, finite and at least 0.
@@ -28,8 +29,9 @@ class GradientMagnitude(Prune):
         if not 0 <= self.scale < math.inf:
             raise ValueError(f"expected a finite scale of at least 0, found {self.scale}")
 
+    @override
     def score(self, weight: SparseWeight) -> Tensor:
-        """See :meth:`Prune.score`.
+        """Score the links, see :meth:`Prune.score`.
 
         Raises:
             ValueError: the weight has no gradient.
@@ -39,15 +41,16 @@ class GradientMagnitude(Prune):
 
 @dataclass(frozen=True)
 class Taylor(Prune):
-    """The ``floor(fraction * nnz)`` links of least ``(w * gradient)^2``.
+    """Pruning of the ``floor(fraction * nnz)`` links of least ``(w * gradient)^2``.
 
-    The first-order estimate of Molchanov et al. 2019. The score is the root of it, ``|w *
-    gradient|``, which has the same order and does not underflow. The gradient is the one in
-    ``weight.values.grad``.
+    To first order this is what the loss would change without a link (Molchanov et al. 2019). The
+    score is the root, ``|w * gradient|``, which has the same order and does not underflow. The
+    gradient is the one in ``weight.values.grad``.
     """
 
+    @override
     def score(self, weight: SparseWeight) -> Tensor:
-        """See :meth:`Prune.score`.
+        """Score the links, see :meth:`Prune.score`.
 
         Raises:
             ValueError: the weight has no gradient.

@@ -7,6 +7,7 @@ from dataclasses import KW_ONLY, dataclass
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import RandomKey, Use, nearest_zero, smallest
@@ -16,29 +17,29 @@ from sparse_engine.topology.schedule import Schedule, as_schedule
 
 @dataclass(frozen=True)
 class Magnitude(Prune):
-    """The ``floor(fraction * nnz)`` links of smallest magnitude; among equals the first."""
+    """Pruning of the ``floor(fraction * nnz)`` links of least magnitude, among equals the first."""
 
+    @override
     def score(self, weight: SparseWeight) -> Tensor:
-        """See :meth:`Prune.score`."""
         return weight.values.detach().abs()
 
 
 @dataclass(frozen=True)
 class GlobalMagnitude(Magnitude):
-    """The links of smallest magnitude of all weights together, as one vector.
+    """Pruning of the links of least magnitude of all weights together, as one vector.
 
     As many go as :class:`Magnitude` would remove, the sum of ``floor(fraction * nnz)`` over the
     weights; where they go follows from one threshold for the whole model. Among equals the first
     of the first weight. A weight may lose all its links.
     """
 
+    @override
     def drop_all(
         self,
         weights: Sequence[SparseWeight],
         fractions: Sequence[Share],
         keys: Sequence[RandomKey],
     ) -> list[Tensor]:
-        """See :meth:`Prune.drop_all`."""
         if not weights:
             return []
         sizes = [weight.nnz for weight in weights]
@@ -49,25 +50,25 @@ class GlobalMagnitude(Magnitude):
 
 @dataclass(frozen=True)
 class SignedMagnitude(Prune):
-    """SET's cut: of each sign, the share ``fraction`` nearest to zero.
+    """Pruning of SET: of the links of each sign, the share ``fraction`` nearest to zero.
 
     Exactly ``floor(fraction * n)`` of the n positive links and likewise of the negative ones go,
     among equals the first. A link that is exactly zero carries nothing and always goes, as in
     Mocanu et al. 2018.
     """
 
+    @override
     def drop(self, weight: SparseWeight, fraction: Share, key: RandomKey) -> Tensor:
-        """See :meth:`Prune.drop`."""
         return nearest_zero(weight.values.detach(), float(fraction))
 
 
 @dataclass(frozen=True)
 class SoftMagnitude(Prune):
-    """Keeps links drawn without replacement, with probabilities as ``score^(delta / (1 - delta))``.
+    """Pruning at random: links stay with probabilities as ``score^(delta / (1 - delta))``.
 
-    The soft rule of CHTs (Zhang et al. 2025). ``floor(fraction * nnz)`` links go: those that are
-    left when as many as stay have been drawn one after the other. The score is, with the sums of
-    ``|W|`` over the link's row and over its column::
+    This is the soft rule of CHTs (Zhang et al. 2025). The links that stay are drawn one after the
+    other without replacement; the ``floor(fraction * nnz)`` that are left then go. With the sums of
+    ``|W|`` over the link's row and over its column, the score is::
 
         |w| / 2 / (alpha + (1 - alpha) * row) + |w| / 2 / (alpha + (1 - alpha) * column)
 
@@ -90,7 +91,7 @@ class SoftMagnitude(Prune):
             raise ValueError(f"expected alpha in [0, 1], found {self.alpha}")
 
     def score(self, weight: SparseWeight) -> Tensor:
-        """How likely each link is to stay, ``[nnz]``, float64; see above."""
+        """Return the score of each link, ``[nnz]``, float64, as the class says."""
         magnitude = weight.values.detach().abs().double()
         if self.alpha == 1:
             return magnitude
@@ -107,8 +108,9 @@ class SoftMagnitude(Prune):
         scale = self.alpha + (1 - self.alpha) * sums
         return scale.clamp(min=torch.finfo(scale.dtype).tiny)
 
+    @override
     def drop(self, weight: SparseWeight, fraction: Share, key: RandomKey) -> Tensor:
-        """See :meth:`Prune.drop`.
+        """Mark the links, see :meth:`Prune.drop`.
 
         Raises:
             ValueError: the schedule's delta is outside [0, 1).

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import RandomKey, Use
@@ -15,21 +16,22 @@ from sparse_engine.topology.rule import State
 
 @dataclass(eq=False)
 class SignChange(Prune):
-    """The links whose sign is the opposite of the one they had when the rule saw them first.
+    """Pruning of links whose sign is no longer the one that the rule saw first.
 
-    As a link that turns goes, that is also its sign at the last rewiring (deep rewiring as in
-    Bellec et al. 2018, for weights of any signs; :class:`FixedSign` gives every cell its sign).
-    The rule sees the links at each rewiring, before any goes; :meth:`remember` shows them to it at
-    another time, such as the start of training or the moment after a rewiring. A link that is
-    removed is forgotten. One that is exactly 0 has no sign: it stays, and keeps the sign it had.
+    Since a link that changes its sign goes, its first sign is also its sign at the last rewiring.
+    So this is deep rewiring (Bellec et al. 2018) for weights of any signs; :class:`FixedSign` gives
+    every position a sign. The rule sees the links at each rewiring, before any goes;
+    :meth:`remember` shows links to the rule at another time, such as the start of training or the
+    moment after a rewiring. A link that is removed is forgotten. A link of exactly 0 has no sign:
+    it stays, and the rule remembers the sign that the link had before.
 
-    The share that a rewiring asks for does not matter.
+    The fraction that a rewiring asks for does not matter.
     """
 
     _seen: dict[int, tuple[Tensor, Tensor]] = field(init=False, default_factory=dict, repr=False)
 
     def remember(self, weight: SparseWeight, stream: int = 0) -> None:
-        """Notes the sign of each link that has none yet.
+        """Note the sign of each link that has none yet.
 
         Args:
             weight: the weight now.
@@ -38,34 +40,34 @@ class SignChange(Prune):
         Raises:
             ValueError: a value is NaN.
         """
-        cells = weight.pattern.links.cells()
+        positions = weight.pattern.links.cells()
         signs = ordered(weight.values.detach()).sign().to(torch.int8)
         if stream in self._seen and len(self._seen[stream][0]):
-            seen, before = (entry.to(cells.device) for entry in self._seen[stream])
-            place = torch.searchsorted(seen, cells).clamp_(max=len(seen) - 1)
-            known = (seen[place] == cells) & (before[place] != 0)
+            seen, before = (entry.to(positions.device) for entry in self._seen[stream])
+            place = torch.searchsorted(seen, positions).clamp_(max=len(seen) - 1)
+            known = (seen[place] == positions) & (before[place] != 0)
             signs = torch.where(known, before[place], signs)
-        self._seen[stream] = (cells, signs)
+        self._seen[stream] = (positions, signs)
 
+    @override
     def drop(self, weight: SparseWeight, fraction: Share, key: RandomKey) -> Tensor:
-        """See :meth:`Prune.drop`."""
         self.remember(weight, key.stream)
-        cells, signs = self._seen[key.stream]
+        positions, signs = self._seen[key.stream]
         gone = signs * weight.values.detach() < 0
-        self._seen[key.stream] = (cells[~gone], signs[~gone])
+        self._seen[key.stream] = (positions[~gone], signs[~gone])
         return gone
 
     def state_dict(self) -> State:
-        """Each weight's links as cells, increasing, with their signs: -1, 1, or 0 for none yet."""
+        """Return each weight's positions of links and their signs: -1, 1, or 0 for none yet."""
         state: State = {}
-        for stream, (cells, signs) in self._seen.items():
-            state |= {f"cells.{stream}": cells, f"signs.{stream}": signs}
+        for stream, (positions, signs) in self._seen.items():
+            state |= {f"cells.{stream}": positions, f"signs.{stream}": signs}
         return state
 
+    @override
     def load_state_dict(self, state: State) -> None:
-        """See :meth:`Rule.load_state_dict`."""
         loaded = {}
-        for stream in {name.partition(".")[2] for name in state}:
+        for stream in dict.fromkeys(name.partition(".")[2] for name in state):
             pair = tuple(state.get(f"{kind}.{stream}") for kind in ("cells", "signs"))
             if not stream.isdecimal() or not _is_memory(*pair):
                 raise ValueError(
@@ -78,24 +80,25 @@ class SignChange(Prune):
         self._seen = loaded
 
 
-def _is_memory(cells: object, signs: object) -> bool:
+def _is_memory(positions: object, signs: object) -> bool:
     return (
-        isinstance(cells, Tensor)
+        isinstance(positions, Tensor)
         and isinstance(signs, Tensor)
-        and (cells.dtype, signs.dtype) == (torch.int64, torch.int8)
-        and cells.shape == signs.shape
-        and cells.dim() == 1
-        and bool((cells.diff() > 0).all())
+        and (positions.dtype, signs.dtype) == (torch.int64, torch.int8)
+        and positions.shape == signs.shape
+        and positions.dim() == 1
+        and bool((positions.diff() > 0).all())
     )
 
 
 @dataclass(eq=False)
 class FixedSign(Prune):
-    """The links whose sign is the opposite of their cell's: deep rewiring (Bellec et al. 2018).
+    """Pruning of links whose sign is not that of their position, as in deep rewiring.
 
-    Every cell, with a link or without, has a sign of its own for ever, drawn with equal odds from
-    the seed, the weight's place in the model and the cell; nothing is stored. A link of exactly 0
-    has the right sign: one that is born at 0 stays until its first steps go the wrong way.
+    Deep rewiring is that of Bellec et al. 2018. Every position, with a link or without, has a fixed
+    sign, drawn with equal odds from the seed, the weight's place in the model and the position;
+    nothing is stored. A link of exactly 0 has the right sign: a new link that starts at 0 stays
+    until its first steps lead to the wrong side.
 
     Training must start from values of these signs, or half of the links go at once::
 
@@ -108,20 +111,21 @@ class FixedSign(Prune):
     _by_philox: bool = field(init=False, default=True, repr=False)
 
     def signs(self, weight: SparseWeight, key: RandomKey) -> Tensor:
-        """The sign of each link's cell, int8 ``[nnz]``, 1 or -1; the same at every step."""
+        """Return the sign of each link's position, int8 ``[nnz]``, 1 or -1, at any step."""
         bits = _hash(weight.pattern.links.cells(), self._seed(key))
         return (bits >= 0).to(torch.int8).mul_(2).sub_(1)
 
+    @override
     def drop(self, weight: SparseWeight, fraction: Share, key: RandomKey) -> Tensor:
-        """See :meth:`Prune.drop`."""
         return self.signs(weight, key) * ordered(weight.values.detach()) < 0
 
     def state_dict(self) -> State:
-        """What the signs are drawn by."""
+        """Return the kind of random numbers that signs are drawn from."""
         return {"signs": "philox"} if self._by_philox else {}
 
+    @override
     def load_state_dict(self, state: State) -> None:
-        """See :meth:`Rule.load_state_dict`; nothing means the signs of releases before Philox."""
+        """Load the kind of random numbers; an empty state stands for those used before Philox."""
         if state not in ({}, {"signs": "philox"}):
             raise ValueError(f"expected signs by philox for {self}, found {state}")
         self._by_philox = bool(state)
@@ -134,7 +138,7 @@ class FixedSign(Prune):
 
 
 def _hash(counters: Tensor, seed: int) -> Tensor:
-    """Entry ``i`` of SplitMix64 (Steele et al. 2014) from a seed, for each ``i``, as int64 bits."""
+    """Return entries of SplitMix64 (Steele et al. 2014) from a seed, one per counter, as bits."""
     bits = (counters + 1).mul_(_signed(0x9E3779B97F4A7C15)).add_(seed)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         bits.bitwise_xor_(_right(bits, shift)).mul_(_signed(factor))
@@ -142,7 +146,7 @@ def _hash(counters: Tensor, seed: int) -> Tensor:
 
 
 def _right(bits: Tensor, shift: int) -> Tensor:
-    """A shift that fills with zeros; torch's repeats the highest bit."""
+    """Shift and fill with zeros, where torch's shift repeats the highest bit."""
     return (bits >> shift).bitwise_and_(2 ** (64 - shift) - 1)
 
 

@@ -6,6 +6,7 @@ from dataclasses import KW_ONLY, dataclass
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import RandomKey, smallest
@@ -16,11 +17,11 @@ from sparse_engine.topology.rule import State
 
 @dataclass(frozen=True)
 class NeuronImportance(Prune):
-    """All links into the neurons (rows) of least importance, the sum of ``|w|`` over a row.
+    """Pruning of all links into the neurons of least importance, the sum of ``|w|`` in a row.
 
     Importance pruning of truly sparse networks at scale (Curci et al. 2021). In the paper these
-    links are not replaced; :class:`Rewiring` grows as many anew where no density schedule says
-    otherwise. The share that a rewiring asks for does not matter. Give exactly one of the two:
+    links are not replaced; :class:`Rewiring` grows as many elsewhere where no density schedule says
+    otherwise. The fraction that a rewiring asks for does not matter. Give exactly one of the two:
 
     Attributes:
         share: in [0, 1]: ``floor(share * n)`` of the n neurons that have links lose them, among
@@ -40,15 +41,15 @@ class NeuronImportance(Prune):
         if self.threshold is not None and not self.threshold >= 0:
             raise ValueError(f"expected threshold of at least 0, found {self.threshold}")
 
+    @override
     def drop(self, weight: SparseWeight, fraction: Share, key: RandomKey) -> Tensor:
-        """See :meth:`Prune.drop`."""
         magnitude = ordered(weight.values.detach().abs()).double()
         importance = torch.segment_reduce(magnitude, "sum", offsets=weight.crow_indices)
         fan_in = weight.fan_in()
         return self._fall(importance, fan_in > 0).repeat_interleave(fan_in, output_size=weight.nnz)
 
     def _fall(self, importance: Tensor, linked: Tensor) -> Tensor:
-        """Marks the neurons that lose their links."""
+        """Mark the neurons that lose their links."""
         if self.share is None:
             return importance <= self.threshold
         count = int(self.share * int(torch.count_nonzero(linked)))
@@ -59,14 +60,14 @@ class NeuronImportance(Prune):
 
 @dataclass(frozen=True)
 class PerGate(Prune):
-    """Another rule's score, cut off within each gate instead of over the whole weight.
+    """Pruning by the score of another rule, within each gate instead of over the whole weight.
 
-    Of a gate's n links the ``floor(fraction * n)`` of least score go, among equals the first. The
-    gates are ``weight.blocks``: the four of an LSTM are ``weight[:h]``, ``weight[h:2 * h]`` and so
-    on, and a weight that is no gated cell's is cut as a whole.
+    Of the n links of a gate the ``floor(fraction * n)`` of least score go, among equals the first.
+    The gates are ``weight.blocks``: those of an LSTM are ``weight[:h]``, ``weight[h:2 * h]`` and so
+    on. A weight of a cell without gates is one block.
 
     Attributes:
-        rule: one that removes the lower end of a score.
+        rule: a rule that removes the links of least score.
 
     Raises:
         ValueError: a rule that chooses links in another way.
@@ -78,20 +79,20 @@ class PerGate(Prune):
         if type(self.rule).drop is not Prune.drop:
             raise ValueError(f"expected a rule made of a score alone, found {self.rule}")
 
+    @override
     def score(self, weight: SparseWeight) -> Tensor:
-        """See :meth:`Prune.score`."""
         return self.rule.score(weight)
 
+    @override
     def drop(self, weight: SparseWeight, fraction: Share, key: RandomKey) -> Tensor:
-        """See :meth:`Prune.drop`."""
         sizes = [block.nnz for block in gate_blocks(weight, weight.pattern.links)]
         scores = ordered(self.score(weight)).split(sizes)
         return torch.cat([smallest(each, int(fraction * each.numel())) for each in scores])
 
     def state_dict(self) -> State:
-        """The memory of the rule within."""
+        """Return the memory of the rule within."""
         return self.rule.state_dict()
 
+    @override
     def load_state_dict(self, state: State) -> None:
-        """See :meth:`Rule.load_state_dict`."""
         self.rule.load_state_dict(state)

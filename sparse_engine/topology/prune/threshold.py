@@ -9,6 +9,7 @@ from dataclasses import KW_ONLY, dataclass, field
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from sparse_engine.nn import SparseWeight
 from sparse_engine.nn._init import check_density
@@ -20,7 +21,7 @@ from sparse_engine.topology.schedule import NarangRamp
 
 @dataclass(eq=False)
 class AdaptiveThreshold(Prune):
-    """The links of ``|w| <= T``, with a T for each weight that adapts from rewiring to rewiring.
+    """Pruning of the links of ``|w| <= T``, with a T for each weight that adapts along training.
 
     The wanted number is ``fraction * nnz``. Where fewer than ``(1 - tolerance)`` times as many
     went, T doubles for the next rewiring; where more than ``(1 + tolerance)`` times as many went,
@@ -42,14 +43,14 @@ class AdaptiveThreshold(Prune):
         if not 0 <= self.tolerance < 1:
             raise ValueError(f"expected tolerance in [0, 1), found {self.tolerance}")
 
+    @override
     def drop(self, weight: SparseWeight, fraction: Share, key: RandomKey) -> Tensor:
-        """See :meth:`Prune.drop`."""
         return self._cut([weight], [fraction], key.stream)[0]
 
     def _cut(
         self, weights: Sequence[SparseWeight], fractions: Sequence[Share], place: int
     ) -> list[Tensor]:
-        """Cuts with the threshold that is kept at ``place``, and adapts it."""
+        """Mark the links up to the threshold kept at ``place``, and adapt the threshold."""
         wanted = sum(f * weight.nnz for f, weight in zip(fractions, weights, strict=True))
         magnitudes = [ordered(weight.values.detach().abs()) for weight in weights]
         if wanted == 0:
@@ -66,11 +67,11 @@ class AdaptiveThreshold(Prune):
         return dropped
 
     def state_dict(self) -> State:
-        """The thresholds, by the place of their weight in the model."""
+        """Return the thresholds, by the number of their weight in the model."""
         return {f"threshold.{place}": value for place, value in self._thresholds.items()}
 
+    @override
     def load_state_dict(self, state: State) -> None:
-        """See :meth:`Rule.load_state_dict`."""
         loaded = {}
         for name, value in state.items():
             kind, _, place = name.partition(".")
@@ -82,23 +83,23 @@ class AdaptiveThreshold(Prune):
 
 @dataclass(eq=False)
 class GlobalThreshold(AdaptiveThreshold):
-    """The links of ``|w| <= T`` with the same T for all weights, adapted to their total.
+    """Pruning of the links of ``|w| <= T``, with one T for all weights that adapts to their total.
 
     See :class:`AdaptiveThreshold`. With growth in proportion to each weight's number of links this
     is dynamic sparse reparameterization (Mostafa & Wang 2019).
     """
 
+    @override
     def drop(self, weight: SparseWeight, fraction: Share, key: RandomKey) -> Tensor:
-        """See :meth:`Prune.drop`."""
         return self.drop_all([weight], [fraction], [key])[0]
 
+    @override
     def drop_all(
         self,
         weights: Sequence[SparseWeight],
         fractions: Sequence[Share],
         keys: Sequence[RandomKey],
     ) -> list[Tensor]:
-        """See :meth:`Prune.drop_all`."""
         return self._cut(weights, fractions, 0)
 
 
@@ -110,21 +111,21 @@ def _check_threshold(value: object, name: str) -> float:
 
 @dataclass(frozen=True)
 class NarangThreshold(Prune):
-    """The links of ``|w| <= ramp.threshold(step, q)``; nothing where that threshold is 0.
+    """Pruning of the links of ``|w| <= ramp.threshold(step, q)``; of none where the threshold is 0.
 
-    q is the magnitude that would leave the wanted density now. It is taken over all n cells of the
-    dense matrix, those without a link counting as 0::
+    q is the magnitude that would leave the wanted density now. It is taken over all n positions of
+    the dense matrix, those without a link counting as 0::
 
         sorted(|W|)[floor((1 - density) * n)]
 
     Narang et al. 2017 give q once, before training; here it follows the weights. The last threshold
-    is near q, not at it, so that the density comes near the wanted one. The share that a rewiring
+    is near q, not at q, so that the density comes near the wanted one. The fraction that a rewiring
     asks for does not matter. Give :class:`Rewiring` ``density=ConstantSchedule(0.0)``:
     nothing grows back.
 
     Attributes:
         ramp: the rise of the threshold.
-        density: in (0, 1], of each weight where the ramp meets q.
+        density: density of each weight where the ramp meets q, in (0, 1].
     """
 
     ramp: NarangRamp
@@ -133,8 +134,8 @@ class NarangThreshold(Prune):
     def __post_init__(self) -> None:
         check_density(self.density)
 
+    @override
     def drop(self, weight: SparseWeight, fraction: Share, key: RandomKey) -> Tensor:
-        """See :meth:`Prune.drop`."""
         magnitude = ordered(weight.values.detach().abs())
         threshold = 0.0
         if self.ramp.at(key.step) > 0:
@@ -144,8 +145,8 @@ class NarangThreshold(Prune):
         return magnitude <= threshold
 
     def _q(self, magnitude: Tensor, shape: tuple[int, int]) -> float:
-        cells = shape[0] * shape[1]
-        # In the order of all cells, those without a link come first.
-        rank = min(math.floor((1 - self.density) * cells), cells - 1)
-        rank -= cells - magnitude.numel()
+        positions = shape[0] * shape[1]
+        # In the order of all positions, those without a link come first.
+        rank = min(math.floor((1 - self.density) * positions), positions - 1)
+        rank -= positions - magnitude.numel()
         return float(magnitude.kthvalue(rank + 1).values) if rank >= 0 else 0.0

@@ -19,10 +19,10 @@ from sparse_engine.topology.grow import gradient as module
 
 
 def literal(kept, dense, count):
-    """Every absent cell, by magnitude and then in order."""
+    """Every absent position, by magnitude and then in order."""
     dense = dense.clone().flatten().abs()
     dense[kept.cells()] = -1
-    order = sorted(range(dense.numel()), key=lambda cell: (-float(dense[cell]), cell))
+    order = sorted(range(dense.numel()), key=lambda position: (-float(dense[position]), position))
     return sorted(order[:count])
 
 
@@ -47,8 +47,8 @@ def test_the_dense_top_k(pattern, ties, share, uses):
     weight = noted(pattern, pairs)
     dense = sum(dy.T @ x for dy, x in pairs)
     count = int(share * pattern.links.absent)
-    cells = GradientGrowth().grow(weight, pattern.links, count, RandomKey(0))
-    assert cells.tolist() == literal(pattern.links, dense, count)
+    positions = GradientGrowth().grow(weight, pattern.links, count, RandomKey(0))
+    assert positions.tolist() == literal(pattern.links, dense, count)
 
 
 @pytest.mark.parametrize("block", [1, 37, 1000])
@@ -56,8 +56,8 @@ def test_any_block(block, monkeypatch):
     monkeypatch.setattr(module, "BLOCK", block)
     pattern = random_pattern(20, 30, 100)
     factors = pair(pattern, 8)
-    cells = GradientGrowth().grow(noted(pattern, [factors]), pattern.links, 77, RandomKey(0))
-    assert cells.tolist() == literal(pattern.links, factors[0].T @ factors[1], 77)
+    positions = GradientGrowth().grow(noted(pattern, [factors]), pattern.links, 77, RandomKey(0))
+    assert positions.tolist() == literal(pattern.links, factors[0].T @ factors[1], 77)
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.5, 1.0])
@@ -68,8 +68,8 @@ def test_momentum_decays_by_the_step(beta):
     for pairs in steps:
         dense = beta * dense + sum(dy.T @ x for dy, x in pairs)
     rule = MomentumGrowth(window=3, beta=beta)
-    cells = rule.grow(noted(pattern, *steps), pattern.links, 50, RandomKey(0))
-    assert cells.tolist() == literal(pattern.links, dense, 50)
+    positions = rule.grow(noted(pattern, *steps), pattern.links, 50, RandomKey(0))
+    assert positions.tolist() == literal(pattern.links, dense, 50)
 
 
 def test_all_candidates_are_the_exact_choice():
@@ -89,7 +89,7 @@ def test_candidates_of_largest_gradient():
     candidates = rule.grow(weight, pattern.links, 200, key).tolist()
     chosen = rule.grow(weight, pattern.links, 40, key).tolist()
     dense = (dy.T @ x).abs().flatten()
-    best = sorted(candidates, key=lambda cell: (-float(dense[cell]), cell))[:40]
+    best = sorted(candidates, key=lambda position: (-float(dense[position]), position))[:40]
     assert chosen == sorted(best)
 
 
@@ -99,7 +99,7 @@ def test_a_count_beyond_the_candidates_is_met():
     assert CandidateGradientGrowth(0.1).grow(weight, pattern.links, 60, RandomKey(0)).numel() == 60
 
 
-# Nine times as many candidates are all absent cells.
+# Nine times as many candidates are all absent positions.
 @pytest.mark.parametrize(
     "rule", [GradientGrowth(), CandidateGradientGrowth(9.0), MomentumGrowth(window=1)]
 )

@@ -23,7 +23,7 @@ from sparse_engine.topology.apportion import apportion
 
 
 class DropFirst(Prune):
-    """Always the same links, so that the same cells are absent."""
+    """Always the same links, so that the same positions are absent."""
 
     def drop(self, weight, fraction, key):
         return torch.arange(weight.nnz) < int(fraction * weight.nnz)
@@ -46,7 +46,7 @@ def test_new_links_are_uniform_over_absent_cells_and_uncorrelated(vary, weight_o
     assert hits[kept].sum() == 0
     free = torch.ones(30, dtype=torch.bool)
     free[kept] = False
-    # 24 cells, of which 6 are drawn: 99.99 % below 58. 276 pairs: 99.99 % below 370.
+    # 24 positions, of which 6 are drawn: 99.99 % below 58. 276 pairs: 99.99 % below 370.
     assert chisquare(hits[free]).statistic / (1 - 6 / 24) < 58
     together = pairs[free][:, free][tuple(torch.triu_indices(24, 24, 1))]
     assert chisquare(together).statistic < 370
@@ -56,8 +56,8 @@ def test_uniform_draws_from_the_kept_links_complement(weight_of):
     weight = weight_of(torch.randn(12), 5, 6)
     kept = weight_of(torch.randn(7), 5, 6, seed=1).pattern.links
     key = RandomKey(3, 4, 5)
-    cells = RandomGrowth().grow(weight, kept, 9, key)
-    assert torch.equal(cells, sample_absent(kept, 9, key))
+    positions = RandomGrowth().grow(weight, kept, 9, key)
+    assert torch.equal(positions, sample_absent(kept, 9, key))
 
 
 def test_the_weights_of_a_model_and_its_steps_have_streams_of_their_own(weight_of):
@@ -145,7 +145,7 @@ def test_resume():
 
 def test_a_foreign_state_is_refused():
     for state in ({"x": torch.tensor([1])}, {"0": 3}, {"0": torch.tensor([2, 1])}):
-        with pytest.raises(ValueError, match="expected increasing cells"):
+        with pytest.raises(ValueError, match="expected increasing positions"):
             NeverUsed().load_state_dict(state)
 
 
@@ -162,11 +162,11 @@ def grown(pattern: Pattern, blocks: list[int], count: int, key: RandomKey) -> to
 
 
 def per_gate(entries, blocks):
-    """The sum of the entries of each gate's cells, ``[rows, cols]``."""
+    """The sum of the entries of each gate's positions, ``[rows, cols]``."""
     return [int(block.sum()) for block in entries.split(blocks)]
 
 
-# How many cells without links four gates of two rows have, and how many of them grow links.
+# How many positions without links four gates of two rows have, and how many of them grow links.
 @pytest.mark.parametrize(
     ("count", "rooms", "shares"),
     [
@@ -180,15 +180,17 @@ def per_gate(entries, blocks):
 )
 def test_remainders_go_to_the_first_gates_and_overflow_to_the_others(count, rooms, shares):
     taken = torch.stack([torch.arange(10) >= room for room in rooms]).view(8, 5)
-    cells = grown(pattern_of(taken), [2] * 4, count, RandomKey(0))
-    assert per_gate(torch.bincount(cells, minlength=40).view(8, 5), [2] * 4) == shares
+    positions = grown(pattern_of(taken), [2] * 4, count, RandomKey(0))
+    assert per_gate(torch.bincount(positions, minlength=40).view(8, 5), [2] * 4) == shares
 
 
 def test_gates_of_fewer_rows_get_fewer():
     """As the masters of an ON-LSTM, which would else fill up first."""
     blocks, cols = [2, 2, 20, 20, 20, 20], 30
-    cells = grown(pattern_of(torch.zeros(84, cols, dtype=torch.bool)), blocks, 420, RandomKey(0))
-    found = torch.bincount(cells, minlength=84 * cols).view(84, cols)
+    positions = grown(
+        pattern_of(torch.zeros(84, cols, dtype=torch.bool)), blocks, 420, RandomKey(0)
+    )
+    found = torch.bincount(positions, minlength=84 * cols).view(84, cols)
     assert per_gate(found, blocks) == [10, 10, 100, 100, 100, 100]
 
 
@@ -205,11 +207,11 @@ def test_any_structure(blocks, cols, density, share, seed):
     mask[: blocks[0] // 2] = True
     pattern = pattern_of(mask)
     count = int(share * pattern.links.absent)
-    cells = grown(pattern, blocks, count, RandomKey(seed))
-    assert cells.dtype == torch.int64 and cells.shape == (count,)
-    assert (cells.diff() > 0).all()
-    assert not mask.flatten()[cells].any()
-    found = torch.bincount(cells, minlength=mask.numel()).view(mask.shape)
+    positions = grown(pattern, blocks, count, RandomKey(seed))
+    assert positions.dtype == torch.int64 and positions.shape == (count,)
+    assert (positions.diff() > 0).all()
+    assert not mask.flatten()[positions].any()
+    found = torch.bincount(positions, minlength=mask.numel()).view(mask.shape)
     assert per_gate(found, blocks) == apportion(count, blocks, per_gate(~mask, blocks))
 
 
@@ -218,10 +220,10 @@ def test_growth_is_uniform_within_a_gate_and_gates_are_independent():
     hits, pairs = torch.zeros(16), torch.zeros(3, 3)
     draws = 3000
     for step in range(draws):
-        cells = grown(pattern, [1] * 4, 4, RandomKey(1, step))
-        assert cells.div(4, rounding_mode="floor").tolist() == [0, 1, 2, 3]
-        hits[cells] += 1
-        pairs[int(cells[0]) % 4 - 1, int(cells[1]) % 4 - 1] += 1
+        positions = grown(pattern, [1] * 4, 4, RandomKey(1, step))
+        assert positions.div(4, rounding_mode="floor").tolist() == [0, 1, 2, 3]
+        hits[positions] += 1
+        pairs[int(positions[0]) % 4 - 1, int(positions[1]) % 4 - 1] += 1
     expected = draws / 3
     deviation = ((hits[hits > 0] - expected) ** 2 / expected).sum()
     # Chi-square of 8 degrees of freedom, for 4 x 2 and for all 3 x 3 pairs: 99.99 % below 32.
@@ -231,10 +233,10 @@ def test_growth_is_uniform_within_a_gate_and_gates_are_independent():
 
 def test_a_key_determines_everything():
     pattern = pattern_of(torch.rand(8, 50) < 0.2)
-    cells = grown(pattern, [2] * 4, 40, RandomKey(1, 2, 3))
-    assert torch.equal(cells, grown(pattern, [2] * 4, 40, RandomKey(1, 2, 3)))
+    positions = grown(pattern, [2] * 4, 40, RandomKey(1, 2, 3))
+    assert torch.equal(positions, grown(pattern, [2] * 4, 40, RandomKey(1, 2, 3)))
     for key in (RandomKey(0, 2, 3), RandomKey(1, 0, 3), RandomKey(1, 2, 0)):
-        assert not torch.equal(cells, grown(pattern, [2] * 4, 40, key))
+        assert not torch.equal(positions, grown(pattern, [2] * 4, 40, key))
 
 
 def test_cell_gate_redistribution_moves_links_to_the_gates_of_large_values(weight_of):

@@ -14,11 +14,11 @@ densities = st.sampled_from([0.001, 0.05, 0.3, 0.9, 0.98, 1.0])
 
 @given(shapes=shapes, density=densities, rule=st.sampled_from([ERKDensity, EqualDensity]))
 def test_totals_are_exact_and_no_weight_overflows(shapes, density, rule):
-    cells = [a * b for a, b in shapes]
+    positions = [a * b for a, b in shapes]
     counts = rule(density).counts(shapes)
     assert all(type(count) is int for count in counts)
-    assert sum(counts) == round(density * sum(cells))
-    assert all(0 <= count <= size for count, size in zip(counts, cells, strict=True))
+    assert sum(counts) == round(density * sum(positions))
+    assert all(0 <= count <= size for count, size in zip(counts, positions, strict=True))
 
 
 def literal_erk(shapes, density):

@@ -91,7 +91,7 @@ def test_rewired_links_go_anywhere_but_to_neighbours():
     ring = wired(WattsStrogatz(4, 0.0), 12, 12)[2]
     hits = sum(wired(WattsStrogatz(4, 0.5), 12, 12, seed)[2].astype(int) for seed in range(2000))
     elsewhere = hits[~ring & ~np.eye(12, dtype=bool)]
-    # 24 links for 84 cells, 2000 times: each 571 times, with a deviation of less than 24.
+    # 24 links for 84 positions, 2000 times: each 571 times, with a deviation of less than 24.
     assert abs(elsewhere - 2000 * 24 / 84).max() < 5 * 24
     assert abs(hits[ring] - 1000).max() < 5 * 23
 
@@ -197,15 +197,15 @@ def test_receptive_fields_have_the_stated_densities(r):
     rows, columns, _ = wired(ReceptiveField(0.2, r), out_features, in_features)
     apart = offsets(rows, columns, out_features, in_features)
     counts = np.bincount(apart, minlength=51)
-    cells = np.where(np.arange(51) == 0, 1, 2) * out_features
+    positions = np.where(np.arange(51) == 0, 1, 2) * out_features
     share = (1.0 + np.arange(51)) ** (-(1 - r) / r)
     low, high = 0.0, 1e9
     for _ in range(200):
         middle = (low + high) / 2
-        total = (np.minimum(1, middle * share) * cells).sum()
+        total = (np.minimum(1, middle * share) * positions).sum()
         low, high = (middle, high) if total < len(rows) else (low, middle)
     # Two offsets at each distance, each exact to one link.
-    assert (np.abs(counts - np.minimum(1, low * share) * cells) <= 2).all()
+    assert (np.abs(counts - np.minimum(1, low * share) * positions) <= 2).all()
     # Which rows have them is random: fan-in is no constant, and no row is left out.
     fan_in = np.bincount(rows, minlength=out_features)
     assert 0 < fan_in.min() < fan_in.max()

@@ -157,8 +157,8 @@ def test_weights_whose_links_are_held_stay_and_keep_their_place(hold):
     assert torch.equal(held["rnn"].weight_hh_l1.to_dense(), model["rnn"].weight_hh_l1.to_dense())
     wire(held, ERKDensity(0.1))
     trained = [weight for name, weight in weights_of(held).items() if name != "first.weight"]
-    cells = sum(weight.shape[0] * weight.shape[1] for weight in trained)
-    assert sum(weight.nnz for weight in trained) == round(0.1 * cells)
+    positions = sum(weight.shape[0] * weight.shape[1] for weight in trained)
+    assert sum(weight.nnz for weight in trained) == round(0.1 * positions)
 
 
 @pytest.mark.parametrize("hold", [*STAY, None])
@@ -240,5 +240,5 @@ def test_a_million_links_between_a_hundred_thousand_units(rule):
     finally:
         tracemalloc.stop()
     assert links.nnz == 10**6
-    # Some arrays of a number for each link; the matrix has 10^10 cells.
+    # Some arrays of a number for each link; the matrix has 10^10 positions.
     assert peak < 150e6

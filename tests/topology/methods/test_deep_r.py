@@ -41,16 +41,16 @@ def test_the_pull_to_zero_has_the_learning_rate_of_its_group(links_of):
         signs = signs_of(rule, place)
         theta = layer.weight.values.detach().double().numpy() * signs - rate * 0.5
         kept = theta >= 0
-        cells = layer.weight.pattern.links.cells().numpy()[kept].tolist()
-        expected.append(dict(zip(cells, (theta * signs)[kept].tolist(), strict=True)))
+        positions = layer.weight.pattern.links.cells().numpy()[kept].tolist()
+        expected.append(dict(zip(positions, (theta * signs)[kept].tolist(), strict=True)))
     rule.step()
     for layer, survivors in zip(model, expected, strict=True):
         after = links_of(layer.weight)
         assert 0 < len(survivors) < len(after)
         born = after.keys() - survivors.keys()
-        assert all(after[cell] == 0 for cell in born)
-        for cell, value in survivors.items():
-            assert after[cell] == pytest.approx(value, rel=1e-5, abs=1e-7)
+        assert all(after[position] == 0 for position in born)
+        for position, value in survivors.items():
+            assert after[position] == pytest.approx(value, rel=1e-5, abs=1e-7)
 
 
 @pytest.mark.parametrize(
@@ -98,9 +98,9 @@ def test_links_that_stay_never_change_their_sign():
         optimizer.step()
         rule.step()
         for signs, layer in zip(seen, model, strict=True):
-            cells = layer.weight.pattern.links.cells().tolist()
-            for cell, sign in zip(cells, layer.weight.values.sign().tolist(), strict=True):
-                assert sign == 0 or signs.setdefault(cell, sign) == sign
+            positions = layer.weight.pattern.links.cells().tolist()
+            for position, sign in zip(positions, layer.weight.values.sign().tolist(), strict=True):
+                assert sign == 0 or signs.setdefault(position, sign) == sign
     assert all(len(signs) > layer.weight.nnz for signs, layer in zip(seen, model, strict=True))
 
 

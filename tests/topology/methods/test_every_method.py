@@ -67,13 +67,13 @@ def test_the_number_of_links_is_exact(method, build, train):
     parts = build(4)
     weights = parts.rule.weights
     before, links = [topology_hash(weight) for weight in weights], [w.nnz for w in weights]
-    cells = sum(out * inputs for out, inputs in (weight.shape for weight in weights))
+    positions = sum(out * inputs for out, inputs in (weight.shape for weight in weights))
 
     def check(step):
         now = [weight.nnz for weight in weights]
         if method in (GraNet, GradualPruning, CHTss):
             rewired = step - step % 7
-            wanted = round(parts.rule.density.at(rewired) * cells) if rewired else sum(links)
+            wanted = round(parts.rule.density.at(rewired) * positions) if rewired else sum(links)
             assert sum(now) == min(wanted, sum(links))
         elif method in (SNFS, DSR):
             assert sum(now) == sum(links)
@@ -104,14 +104,14 @@ def test_links_that_return_may_stay(method, build, train):
     def observe(name, weight, rewired):
         now = {*rewired.links.cells().tolist()}
         kept = int((rewired.slot_map >= 0).sum())
-        assert kept == len(now & cells[weight])
+        assert kept == len(now & positions[weight])
         stayed.append(kept)
 
     parts.rule.observers.append(observe)
-    cells = {}
+    positions = {}
 
     def look(step):
-        cells.update({w: {*w.pattern.links.cells().tolist()} for w in parts.rule.weights})
+        positions.update({w: {*w.pattern.links.cells().tolist()} for w in parts.rule.weights})
 
     look(0)
     train(parts, 0, 22, look)

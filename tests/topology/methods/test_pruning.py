@@ -39,7 +39,7 @@ def test_values_gradient_and_moments_shrink_together(kind, links_of):
         entries = [weight.values.detach(), weight.values.grad, *(state[n] for n in names)]
         for old, entry in zip(before, entries, strict=True):
             after = links_of(weight, entry)
-            assert all(old[cell] == value for cell, value in after.items())
+            assert all(old[position] == value for position, value in after.items())
         magnitudes = sorted(abs(value) for value in before[0].values())
         assert sorted(abs(v) for v in links_of(weight).values()) == magnitudes[-weight.nnz :]
         numbers.append(weight.nnz)
@@ -61,7 +61,7 @@ def test_narang_thresholds_are_literal():
     for now in (100, 200, 300, 400):
         for _ in range(100):
             rule.step()
-        # q is that of what is left, among all cells.
+        # q is that of what is left, among all positions.
         q = np.sort(values)[int(0.9 * 300)]
         ramps = theta * min(now + 1, 201) + 1.5 * theta * max(0, now - 199)
         values = np.where(values > q * ramps, values, 0)

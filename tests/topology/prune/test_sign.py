@@ -26,17 +26,17 @@ def sign(value):
 
 
 class Literal:
-    """The sign of each link at first sight, by cell."""
+    """The sign of each link at first sight, by position."""
 
     def __init__(self):
         self.signs = {}
 
     def drop(self, links):
-        for cell, value in links.items():
-            self.signs[cell] = self.signs.get(cell) or sign(value)
-        gone = [sign(value) == -self.signs[cell] != 0 for cell, value in links.items()]
+        for position, value in links.items():
+            self.signs[position] = self.signs.get(position) or sign(value)
+        gone = [sign(value) == -self.signs[position] != 0 for position, value in links.items()]
         fallen = dict(zip(links, gone, strict=True))
-        self.signs = {cell: self.signs[cell] for cell in links if not fallen[cell]}
+        self.signs = {position: self.signs[position] for position in links if not fallen[position]}
         return gone
 
 
@@ -186,7 +186,8 @@ def test_a_sign_belongs_to_its_cell(weight_of, links_of):
     assert links_of(part, rule.signs(part, RandomKey(3, 99, 1))).items() <= signs.items()
     for other in (RandomKey(4, 0, 1), RandomKey(3, 0, 2)):
         differ = [
-            sign != signs[cell] for cell, sign in links_of(full, rule.signs(full, other)).items()
+            sign != signs[position]
+            for position, sign in links_of(full, rule.signs(full, other)).items()
         ]
         # 200 fair coins: within 5 standard deviations.
         assert abs(sum(differ) - 100) < 36
