@@ -140,5 +140,5 @@ def _draw(graphs: dict[str, csr_array], nulls: dict[str, NullModel], path: Path)
         for (degrees, weights, loops), (name, w) in zip(rows, graphs.items(), strict=True):
             plot.degrees(analysis.degree_distribution(w), degrees)
             plot.weights(analysis.weight_distribution(w), weights)
-            plot.feed_forward_loops(analysis.feed_forward_loops(w), loops, null=nulls.get(name))
+            plot.loops(analysis.feed_forward_loops(w), loops, null=nulls.get(name))
             degrees.set_title(name, loc="left", fontsize=10)

@@ -116,3 +116,9 @@ def test_links_that_return_may_stay(method, build, train):
     look(0)
     train(parts, 0, 22, look)
     assert len(stayed) == 3 * len(parts.rule.weights)
+
+
+def test_all_but_model_and_optimizer_goes_by_keyword(method):
+    first, second, *others = inspect.signature(method).parameters.values()
+    assert (first.name, second.name) == ("model", "optimizer")
+    assert all(each.kind is inspect.Parameter.KEYWORD_ONLY for each in others)

@@ -8,7 +8,7 @@ from sparse_engine import plot
 
 def test_what_is_drawn(axes):
     matrix = np.array([[0.0, 0.25, 1.0], [0.25, 0.0, 0.5], [1.0, 0.5, 0.0]])
-    assert plot.distance_matrix(matrix, axes, labels=["a", "b", "c"]) is axes
+    assert plot.distances(matrix, axes, labels=["a", "b", "c"]) is axes
     (image,) = axes.images
     np.testing.assert_array_equal(image.get_array(), matrix)
     assert image.get_clim() == (0, 1)
@@ -17,12 +17,12 @@ def test_what_is_drawn(axes):
 
 
 def test_many_networks_have_no_numbers(axes):
-    plot.distance_matrix(np.zeros((20, 20)), axes)
+    plot.distances(np.zeros((20, 20)), axes)
     assert not axes.texts
 
 
 def test_refuses_what_does_not_fit(axes):
     with pytest.raises(ValueError, match=r"expected a 2 x 2 matrix, found shape \[2, 3\]"):
-        plot.distance_matrix(np.zeros((2, 3)), axes)
+        plot.distances(np.zeros((2, 3)), axes)
     with pytest.raises(ValueError, match=r"expected a 1 x 1 matrix, found shape \[2, 2\]"):
-        plot.distance_matrix(np.zeros((2, 2)), axes, labels=["a"])
+        plot.distances(np.zeros((2, 2)), axes, labels=["a"])

@@ -1,4 +1,4 @@
-"""How far networks are from each other, as a heat map."""
+"""Distances between networks, as a heat map."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from matplotlib.axes import Axes
 MOST_NUMBERED = 12
 
 
-def distance_matrix(matrix: np.ndarray, axes: Axes, *, labels: Sequence[str] = ()) -> Axes:
-    """Draws distances in [0, 1] as colours, and as numbers where there are few networks.
+def distances(matrix: np.ndarray, axes: Axes, *, labels: Sequence[str] = ()) -> Axes:
+    """Draw distances in [0, 1] as colours, and as numbers where there are few networks.
 
     Args:
         matrix: ``[networks, networks]``, one layer of what
             :func:`sparse_engine.analysis.distance_matrix` returns, or the mean of several.
-        axes: to draw on.
+        axes: Axes to draw on.
         labels: the networks' names; their numbers by default.
 
     Raises:
