@@ -60,20 +60,20 @@ class Balance(Measure):
 class Drift(Rule):
     """Record of the :func:`topology_distance` of each weight to its first wiring.
 
-    Each weight is compared on its own; a ``weight_hh`` is a :class:`RecurrentLayer`. Its memory,
+    Each weight is compared on its own; a ``weight_hh`` is a :class:`RecurrentLayer`. The memory,
     the first wiring and a count for each weight, is part of the rewiring's ``state_dict``.
 
     A record has these entries:
 
-    - ``step``: of the rewiring's clock; ``weight``: its name in the model; ``rewirings``: of this
-      weight since tracking began.
+    - ``step``: time of the rewiring's clock; ``weight``: name of the weight in the model;
+      ``rewirings``: number of this weight's rewirings since tracking began.
     - ``distance``: in [0, 1].
 
     Args:
         rewiring: the rewiring to observe. The model's wiring now counts as the first.
-        sinks: called with each record, as those of a :class:`sparse_engine.topology.Tracker`.
+        sinks: functions called with each record, see :class:`sparse_engine.topology.Tracker`.
         every: rewirings of a weight from one record to the next, at least 1.
-        bound: how much more than the smallest a distance may be.
+        bound: how much greater than the smallest distance the found one may be.
 
     Raises:
         ValueError: ``every`` or ``bound`` too small, or a ``weight_hh`` whose rows are not as many

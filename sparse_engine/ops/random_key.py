@@ -20,7 +20,7 @@ class Use(IntEnum):
     NEWBORN = 4
     PRUNE = 5
     NOISE = 6
-    SIGNS_OF_CELLS = 7
+    SIGNS_OF_POSITIONS = 7
     GATES = 8
     REFERENCE = 9
 

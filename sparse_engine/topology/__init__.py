@@ -50,7 +50,7 @@ from sparse_engine.topology.new_links import NewLinkInit as NewLinkInit
 from sparse_engine.topology.new_links import NormalInit as NormalInit
 from sparse_engine.topology.new_links import ZeroInit as ZeroInit
 from sparse_engine.topology.prune import AdaptiveThreshold as AdaptiveThreshold
-from sparse_engine.topology.prune import FixedSign as FixedSign
+from sparse_engine.topology.prune import AssignedSign as AssignedSign
 from sparse_engine.topology.prune import GlobalMagnitude as GlobalMagnitude
 from sparse_engine.topology.prune import GlobalThreshold as GlobalThreshold
 from sparse_engine.topology.prune import GradientMagnitude as GradientMagnitude

@@ -87,7 +87,7 @@ class Proportional(Redistribution):
         free = [
             weight.pattern.links.absent + int(torch.count_nonzero(gone)) for weight, gone in pairs
         ]
-        limits = [int(self.cap * positions) for positions in free]
+        limits = [int(self.cap * room) for room in free]
         shares = [self.share(*pair) for pair in pairs]
         return apportion(total, shares, limits if sum(limits) >= total else free)
 
@@ -116,8 +116,8 @@ class Evenly(Proportional):
 class ByNonzeros(Proportional):
     """Redistribution in proportion to the number of links that survive.
 
-    The rule of dynamic sparse reparameterization (DSR, Mostafa & Wang 2019), which prunes all
-    weights at one threshold: a weight whose links hold their ground grows.
+    This is the rule of dynamic sparse reparameterization (DSR, Mostafa & Wang 2019), which prunes
+    all weights at one threshold: a weight whose links hold their ground grows.
 
     Attributes:
         cap: share of free positions that may be filled, see :class:`Proportional`.
@@ -145,11 +145,11 @@ class ByMagnitude(Proportional):
 class ByMomentum(Proportional):
     """Redistribution in proportion to the mean ``|momentum|`` of the links that survive.
 
-    The rule of sparse momentum (SNFS, Dettmers & Zettlemoyer 2019): a weight whose gradients keep
-    their direction grows. Momentum is the running mean of gradients, as in the paper and in
-    :class:`~sparse_engine.topology.MomentumGrowth`. The optimizer's state has it for each link:
-    ``exp_avg`` of an Adam, else ``momentum_buffer``. An Adam's division by the root of the mean
-    square is left out, since that of absent positions is known of the last steps only.
+    This is the rule of sparse momentum (SNFS, Dettmers & Zettlemoyer 2019): a weight whose
+    gradients keep their direction grows. Momentum is the running mean of gradients, as in the paper
+    and in :class:`~sparse_engine.topology.MomentumGrowth`. The optimizer's state has it for each
+    link: ``exp_avg`` of an Adam, else ``momentum_buffer``. An Adam's division by the root of the
+    mean square is left out, since that of absent positions is known of the last steps only.
 
     Attributes:
         optimizer: the optimizer that trains the weights, with momentum.

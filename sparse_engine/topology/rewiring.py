@@ -33,8 +33,8 @@ class Rewiring:
     Args:
         model: every :class:`SparseWeight` in it that takes gradients is rewired, unless its pattern
             is frozen.
-        optimizer: any of torch's but LBFGS; its state for a link moves with the link. None for no
-            optimizer.
+        optimizer: any torch optimizer but LBFGS, whose state of a link moves with the link; or
+            None.
         prune: which links go.
         grow: where new links come.
         new_links: value rule of the new links; they start at 0 by default.
@@ -44,8 +44,8 @@ class Rewiring:
         redistribution: how many links each weight grows; by default every weight keeps its share.
         every: steps between rewirings, at least 1.
         seed: seed of the random numbers, any 63-bit integer.
-        observers: told of every rewiring. The memory of one that is a :class:`Rule`, as a
-            :class:`Tracker` is, is part of the state.
+        observers: functions called after every rewiring. The memory of an observer that is a
+            :class:`Rule`, such as a :class:`Tracker`, is part of the state.
         keep_returning: whether a link that goes and grows again in one rewiring keeps its value,
             gradient and optimizer state, as if it had never gone; by default it starts afresh.
 

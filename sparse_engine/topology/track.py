@@ -77,22 +77,22 @@ class Tracker(Rule):
 
     A record has these entries:
 
-    - ``step``: of the rewiring's clock; ``weight``: its name in the model; ``rewirings``: of this
-      weight since tracking began.
-    - ``nnz``, ``density``: after the rewiring.
-    - ``gate_density``: of each gate, a list; only where ``weight.blocks`` are more than one.
-    - ``turnover``: the share of the links now that this rewiring grew. One that grew where another
-      was just removed counts, unless the rewiring keeps links that return.
-    - ``survival``: the share of the links before the rewiring that it kept; 1 if there were none.
+    - ``step``: time of the rewiring's clock; ``weight``: name of the weight in the model;
+      ``rewirings``: number of this weight's rewirings since tracking began.
+    - ``nnz``, ``density``: number of links and density after the rewiring.
+    - ``gate_density``: list of the density of each gate, where ``weight.blocks`` are more than one.
+    - ``turnover``: the share of the links now that this rewiring grew. A link that grew where
+      another was just removed counts, unless the rewiring keeps links that return.
+    - ``survival``: the share of the links before the rewiring that stayed; 1 if there were none.
     - ``first_survival``: the share of the links of the first wiring that never left.
     - ``exploration``: the share of the weight's positions that ever held a link.
-    - ``hash``: see :func:`topology_hash`.
+    - ``hash``: that of :func:`topology_hash`.
 
     Args:
         rewiring: the rewiring to observe. The model's wiring now counts as the first.
-        sinks: called with each record: ``records.append`` of a list, ``write`` of a
+        sinks: functions called with each record: ``records.append`` of a list, ``write`` of a
             :class:`sparse_engine.train.MetricsLog` for a file with a line for each, ``write`` of a
-            :class:`TensorBoard`, or any function.
+            :class:`TensorBoard`, or any other.
         measures: measures that add entries to the records, such as
             :class:`sparse_engine.analysis.Balance`.
 

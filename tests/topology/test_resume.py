@@ -10,7 +10,7 @@ from sparse_engine.nn import SparseLinear, SparseRNN
 from sparse_engine.topology import (
     SET,
     AdaptiveThreshold,
-    FixedSign,
+    AssignedSign,
     GlobalThreshold,
     GradientGrowth,
     Magnitude,
@@ -82,7 +82,7 @@ def test_a_foreign_state_is_refused(state):
 SAVED = [
     ("prune", AdaptiveThreshold, {"prune.threshold.0"}),
     ("prune", GlobalThreshold, {"prune.threshold.0"}),
-    ("prune", FixedSign, {"prune.signs"}),
+    ("prune", AssignedSign, {"prune.signs"}),
     ("prune", SignChange, {"prune.cells.0", "prune.signs.0"}),
     ("grow", NeverUsed, {"grow.0"}),
     ("grow", GradientGrowth, {"factors.0.0.0.gradient", "factors.0.0.0.input"}),

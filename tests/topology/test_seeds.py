@@ -9,10 +9,10 @@ from sparse_engine.nn import SparseLTC, SparseWeight
 from sparse_engine.ops import RandomKey
 from sparse_engine.topology import (
     SET,
+    AssignedSign,
     DeepR,
     EqualPerGate,
     ErdosRenyi,
-    FixedSign,
     NormalInit,
     SoftMagnitude,
     WattsStrogatz,
@@ -53,7 +53,7 @@ DRAWS = {
     "other entries of new links": entries_of_new_links,
     "soft pruning": lambda seed: SoftMagnitude().drop(weight(), 0.5, RandomKey(seed)),
     "noise": walked,
-    "signs of positions": lambda seed: FixedSign().signs(weight(), RandomKey(seed)),
+    "signs of positions": lambda seed: AssignedSign().signs(weight(), RandomKey(seed)),
     "growth by gates": lambda seed: EqualPerGate().grow(
         weight(), weight().pattern.links, 40, RandomKey(seed)
     ),

@@ -12,7 +12,7 @@ from typing_extensions import override
 from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import RandomKey, Use
 from sparse_engine.topology.grow import RandomGrowth
-from sparse_engine.topology.prune import FixedSign
+from sparse_engine.topology.prune import AssignedSign
 from sparse_engine.topology.rewiring import Rewiring
 
 
@@ -57,7 +57,7 @@ class DeepR(Rewiring):
         _check_scale("l1", l1)
         _check_scale("temperature", temperature)
         super().__init__(
-            model, optimizer, prune=FixedSign(), grow=RandomGrowth(), every=every, seed=seed
+            model, optimizer, prune=AssignedSign(), grow=RandomGrowth(), every=every, seed=seed
         )
         self.l1, self.temperature = l1, temperature
         for place, weight in self._moving():

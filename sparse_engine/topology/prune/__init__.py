@@ -8,7 +8,7 @@ from sparse_engine.topology.prune.magnitude import GlobalMagnitude as GlobalMagn
 from sparse_engine.topology.prune.magnitude import Magnitude as Magnitude
 from sparse_engine.topology.prune.magnitude import SignedMagnitude as SignedMagnitude
 from sparse_engine.topology.prune.magnitude import SoftMagnitude as SoftMagnitude
-from sparse_engine.topology.prune.sign import FixedSign as FixedSign
+from sparse_engine.topology.prune.sign import AssignedSign as AssignedSign
 from sparse_engine.topology.prune.sign import SignChange as SignChange
 from sparse_engine.topology.prune.structured import NeuronImportance as NeuronImportance
 from sparse_engine.topology.prune.structured import PerGate as PerGate

@@ -19,8 +19,8 @@ class SignChange(Prune):
     """Pruning of links whose sign is no longer the one that the rule saw first.
 
     Since a link that changes its sign goes, its first sign is also its sign at the last rewiring.
-    So this is deep rewiring (Bellec et al. 2018) for weights of any signs; :class:`FixedSign` gives
-    every position a sign. The rule sees the links at each rewiring, before any goes;
+    So this is deep rewiring (Bellec et al. 2018) for weights of any signs; :class:`AssignedSign`
+    gives every position a sign. The rule sees the links at each rewiring, before any goes;
     :meth:`remember` shows links to the rule at another time, such as the start of training or the
     moment after a rewiring. A link that is removed is forgotten. A link of exactly 0 has no sign:
     it stays, and the rule remembers the sign that the link had before.
@@ -35,7 +35,7 @@ class SignChange(Prune):
 
         Args:
             weight: the weight now.
-            stream: its place in the model, as in its :class:`RandomKey`.
+            stream: place of the weight in the model, as in its :class:`RandomKey`.
 
         Raises:
             ValueError: a value is NaN.
@@ -92,7 +92,7 @@ def _is_memory(positions: object, signs: object) -> bool:
 
 
 @dataclass(eq=False)
-class FixedSign(Prune):
+class AssignedSign(Prune):
     """Pruning of links whose sign is not that of their position, as in deep rewiring.
 
     Deep rewiring is that of Bellec et al. 2018. Every position, with a link or without, has a fixed
@@ -104,8 +104,8 @@ class FixedSign(Prune):
 
         weight.values.copy_(weight.values.abs() * rule.signs(weight, RandomKey(seed, 0, place)))
 
-    with the seed of :class:`Rewiring` and the weight's place in its ``weights``. The share that a
-    rewiring asks for does not matter.
+    with the seed of :class:`Rewiring` and the weight's place in its ``weights``. The fraction that
+    a rewiring asks for does not matter.
     """
 
     _by_philox: bool = field(init=False, default=True, repr=False)
@@ -133,7 +133,7 @@ class FixedSign(Prune):
     def _seed(self, key: RandomKey) -> int:
         if not self._by_philox:
             return hash((key.seed, key.stream))
-        generator = key._replace(step=0).generator(Use.SIGNS_OF_CELLS)
+        generator = key._replace(step=0).generator(Use.SIGNS_OF_POSITIONS)
         return int(generator.integers(-(2**63), 2**63))
 
 

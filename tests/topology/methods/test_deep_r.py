@@ -8,7 +8,7 @@ import torch
 
 from sparse_engine.nn import SparseLinear
 from sparse_engine.ops import RandomKey
-from sparse_engine.topology import DeepR, FixedSign, PeriodicDeepR
+from sparse_engine.topology import AssignedSign, DeepR, PeriodicDeepR
 
 
 def parts(lr=0.1):
@@ -20,7 +20,7 @@ def parts(lr=0.1):
 
 
 def signs_of(rule, place):
-    return FixedSign().signs(rule.weights[place], RandomKey(rule.seed, 0, place)).numpy()
+    return AssignedSign().signs(rule.weights[place], RandomKey(rule.seed, 0, place)).numpy()
 
 
 def test_all_values_get_the_signs_of_their_cells():

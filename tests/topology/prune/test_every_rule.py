@@ -7,8 +7,8 @@ from sparse_engine.ops import RandomKey
 from sparse_engine.testing import assert_valid
 from sparse_engine.topology import (
     AdaptiveThreshold,
+    AssignedSign,
     EqualPerGate,
-    FixedSign,
     GlobalMagnitude,
     GlobalThreshold,
     GradientMagnitude,
@@ -33,7 +33,7 @@ RULES = {
     "global threshold": (lambda: GlobalThreshold(0.5), RandomGrowth()),
     "Narang": (lambda: NarangThreshold(NarangRamp(0, 30, 90), 0.1), RandomGrowth()),
     "sign change": (SignChange, RandomGrowth()),
-    "fixed sign": (FixedSign, RandomGrowth()),
+    "fixed sign": (AssignedSign, RandomGrowth()),
     "magnitude and gradient": (lambda: GradientMagnitude(2.0), RandomGrowth()),
     "Taylor": (Taylor, RandomGrowth()),
     "soft": (lambda: SoftMagnitude(LinearSchedule(0.5, 50, end=0.9), alpha=0.5), RandomGrowth()),

@@ -10,7 +10,7 @@ from sparse_engine.nn import SparseRNN
 from sparse_engine.ops import RandomKey
 from sparse_engine.testing import assert_valid
 from sparse_engine.topology import (
-    FixedSign,
+    AssignedSign,
     NormalInit,
     RandomGrowth,
     Rewiring,
@@ -179,7 +179,7 @@ def test_the_generator_literally(seed):
 
 
 def test_a_sign_belongs_to_its_cell(weight_of, links_of):
-    rule, key = FixedSign(), RandomKey(3, 0, 1)
+    rule, key = AssignedSign(), RandomKey(3, 0, 1)
     full = weight_of(torch.zeros(200), 10, 20)
     signs = links_of(full, rule.signs(full, key))
     part = weight_of(torch.zeros(70), 10, 20)
@@ -196,7 +196,7 @@ def test_a_sign_belongs_to_its_cell(weight_of, links_of):
 def test_runs_of_earlier_releases_keep_their_signs(weight_of):
     """Those saved no state of the rule, and seeded the signs otherwise."""
     weight, key = weight_of(torch.zeros(70), 10, 20), RandomKey(3, 0, 1)
-    new, old, resumed = FixedSign(), FixedSign(), FixedSign()
+    new, old, resumed = AssignedSign(), AssignedSign(), AssignedSign()
     old.load_state_dict({})
     bits = _hash(weight.pattern.links.cells(), hash((3, 1)))
     assert torch.equal(old.signs(weight, key), (bits >= 0) * 2 - 1)
@@ -210,7 +210,7 @@ def test_runs_of_earlier_releases_keep_their_signs(weight_of):
 
 def test_the_signs_are_fair_and_independent(weight_of):
     weight = weight_of(torch.zeros(40_000), 200, 200)
-    signs = FixedSign().signs(weight, RandomKey(0)).double().view(200, 200)
+    signs = AssignedSign().signs(weight, RandomKey(0)).double().view(200, 200)
     products = [signs, signs[:, 1:] * signs[:, :-1], signs[1:] * signs[:-1]]
     for product in products:
         assert abs(float(product.sum())) < 5 * product.numel() ** 0.5
@@ -218,15 +218,15 @@ def test_the_signs_are_fair_and_independent(weight_of):
 
 def test_literally(weight):
     key = RandomKey(1, 2, 3)
-    signs = FixedSign().signs(weight, key).numpy()
+    signs = AssignedSign().signs(weight, key).numpy()
     assert set(signs.tolist()) <= {-1, 1}
-    dropped = FixedSign().drop(weight, 0.3, key).numpy()
+    dropped = AssignedSign().drop(weight, 0.3, key).numpy()
     assert np.array_equal(dropped, signs * np.sign(weight.values.detach().numpy()) == -1)
 
 
 def test_deep_rewiring_keeps_every_sign(weight_of):
     weight = weight_of(torch.randn(30), 8, 8)
-    rule, key = FixedSign(), RandomKey(7, 0, 0)
+    rule, key = AssignedSign(), RandomKey(7, 0, 0)
     with torch.no_grad():
         weight.values.copy_(weight.values.abs() * rule.signs(weight, key))
     assert not rule.drop(weight, 0.3, key).any()
