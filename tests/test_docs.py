@@ -32,7 +32,7 @@ def test_the_grow_rule_does_what_it_says():
     weight = names["model"].weight_hh_l0
     distance = (weight.rows() - weight.col_indices).abs().double()
     born = weight.values.detach() == 0
-    # Uniform growth has a mean of 256 / 3.
+    # Random growth has a mean of 256 / 3.
     assert float(distance[born].mean()) < 60 < float(distance[~born].mean())
 
 
