@@ -14,10 +14,10 @@ import tyro
 from torch import nn
 
 from sparse_engine import convert, plot
-from sparse_engine.analysis import null_model
+from sparse_engine.analysis import Balance, null_model
 from sparse_engine.files import write_atomically
 from sparse_engine.nn import SparseRNN
-from sparse_engine.topology import SET, Balance, Tracker
+from sparse_engine.topology import SET, Tracker
 
 
 def main(

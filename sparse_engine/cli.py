@@ -14,18 +14,21 @@ import tyro
 from scipy.sparse.linalg import ArpackError
 
 from sparse_engine import runtime
+from sparse_engine.analysis import Balance
 from sparse_engine.cli_analyze import Analyze
 from sparse_engine.cli_distance import Distance
 from sparse_engine.memory import asking_for
 from sparse_engine.tasks import TASKS
-from sparse_engine.topology import Balance, Dynamic
-from sparse_engine.train import RULES, RuleOptions, Run, Settings
+from sparse_engine.topology import Rewiring
+from sparse_engine.train import METHODS, MethodOptions, Run, Settings
 
 DESCRIPTION = "Truly sparse recurrent networks: train, analyze, and see what they run on."
 DEFAULTS = Settings()
 # Far more than of any machine; OpenMP ends the process where it cannot start so many.
 MOST_THREADS = 1024
-RULE_HELP = "How the wiring changes. " + "; ".join(f"{n}: {r.summary}" for n, r in RULES.items())
+METHOD_HELP = "How the wiring changes. " + "; ".join(
+    f"{n}: {m.summary}" for n, m in METHODS.items()
+)
 
 
 @dataclass(frozen=True)
@@ -38,9 +41,9 @@ class Train:
 
     Example: sparse-engine train mackey-glass --hidden 256 --density 0.02 --out runs/wide
 
-    Example: sparse-engine train mackey-glass --rule rigl --fraction 0.3 --out runs/rigl
+    Example: sparse-engine train mackey-glass --method rigl --fraction 0.3 --out runs/rigl
 
-    Example: sparse-engine train mackey-glass --rule pruning --density 1 --out runs/pruned
+    Example: sparse-engine train mackey-glass --method pruning --density 1 --out runs/pruned
     """
 
     task: tyro.conf.Positional[Literal[tuple(TASKS)]]  # type: ignore[valid-type]
@@ -50,13 +53,13 @@ class Train:
     density: float = DEFAULTS.density
     """Share of the recurrent weights that exist at the start, in (0, 1]."""
     final_density: float = DEFAULTS.density
-    """Share that exists at the end with the rules granet and pruning, in (0, 1]."""
-    rule: Annotated[
-        Literal[tuple(RULES)],  # type: ignore[valid-type]
-        tyro.conf.arg(metavar="NAME", help=f"{RULE_HELP}."),
+    """Share that exists at the end with the methods granet and pruning, in (0, 1]."""
+    method: Annotated[
+        Literal[tuple(METHODS)],  # type: ignore[valid-type]
+        tyro.conf.arg(metavar="NAME", help=f"{METHOD_HELP}."),
     ] = "set"
     fraction: float = 0.2
-    """Share of the links that each rewiring replaces, in [0, 1]; many rules let it fall in time."""
+    """Share of the links that each rewiring replaces, in [0, 1]; with many methods it falls."""
     every: int = 60
     """Steps from one rewiring to the next, fewer than --steps; the last step does not rewire."""
     steps: int = DEFAULTS.steps
@@ -102,9 +105,9 @@ class Train:
                 self.out,
                 task,
                 settings,
-                self._rule,
+                self._rewiring,
                 description={
-                    "name": self.rule,
+                    "name": self.method,
                     "fraction": self.fraction,
                     "every": self.every,
                     "final_density": self.final_density,
@@ -122,8 +125,8 @@ class Train:
         print(f"{'written to':16} {self.out}")
         return 0 if result.finished else 130
 
-    def _rule(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Dynamic:
-        options = RuleOptions(
+    def _rewiring(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Rewiring:
+        options = MethodOptions(
             fraction=self.fraction,
             every=self.every,
             steps=self.steps,
@@ -131,7 +134,7 @@ class Train:
             final_density=self.final_density,
             seed=self.seed,
         )
-        return RULES[self.rule].make(model, optimizer, options)
+        return METHODS[self.method].make(model, optimizer, options)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from scipy.sparse import csr_array
 from tqdm.auto import tqdm
 
 from sparse_engine import analysis, convert
-from sparse_engine.analysis import DegreePreserving, ErdosRenyi, NullModel, SignShuffle
+from sparse_engine.analysis import DegreePreserving, ErdosRenyiNull, NullModel, SignShuffle
 from sparse_engine.analysis.graph_file import GraphFormat
 from sparse_engine.nn import SparseWeight
 from sparse_engine.train import read_weights
@@ -23,7 +23,7 @@ NULLS = {
     "sign-shuffle": SignShuffle(),
     "degree": DegreePreserving(),
     "degree-mutual": DegreePreserving(keep_mutual=True),
-    "erdos-renyi": ErdosRenyi(),
+    "erdos-renyi": ErdosRenyiNull(),
 }
 FILES_HELP = (
     "Run folders, safetensors files, npz files of SciPy (rows are targets), or edge lists: "
@@ -140,5 +140,5 @@ def _draw(graphs: dict[str, csr_array], nulls: dict[str, NullModel], path: Path)
         for (degrees, weights, loops), (name, w) in zip(rows, graphs.items(), strict=True):
             plot.degrees(analysis.degree_distribution(w), degrees)
             plot.weights(analysis.weight_distribution(w), weights)
-            plot.feed_forward_loops(analysis.feed_forward_loops(w), loops, null=nulls.get(name))
+            plot.loops(analysis.feed_forward_loops(w), loops, null=nulls.get(name))
             degrees.set_title(name, loc="left", fontsize=10)

@@ -14,7 +14,7 @@ from scipy.sparse import csr_array
 
 from sparse_engine import convert
 from sparse_engine.analysis import RecurrentLayer, distance_matrix
-from sparse_engine.analysis.wiring import NetworkLike
+from sparse_engine.analysis.layers import NetworkLike
 from sparse_engine.train import read_weights
 
 EDGE_LISTS = (".csv", ".tsv", ".txt")
@@ -95,7 +95,7 @@ class Distance:
         shared = os.path.commonpath([path.absolute().parent for path in self.networks])
         labels = [os.path.relpath(path, shared) for path in self.networks]
         with plot.picture(self.plot, size=(side + 1, side)) as axes:
-            plot.distance_matrix(mean, axes, labels=labels)
+            plot.distances(mean, axes, labels=labels)
 
     def _read(self) -> list[NetworkLike]:
         networks = [self._network(path) for path in self.networks]

@@ -16,7 +16,9 @@ import torch
 from hypothesis import settings
 from torch import Tensor
 
+from sparse_engine.nn import SparseWeight
 from sparse_engine.ops._native import native
+from sparse_engine.testing import random_pattern
 
 settings.register_profile("default", max_examples=30, deadline=None, derandomize=True)
 settings.load_profile("default")
@@ -167,3 +169,13 @@ def assert_same_bits(threads) -> Callable[[Callable[[], Mapping | Iterable[Tenso
                 assert torch.equal(tensor, many[name]), f"{name} with {count} threads"
 
     return check
+
+
+@pytest.fixture(scope="session")
+def weight_of():
+    """Makes a weight of given values at random cells."""
+
+    def make(values: Tensor, rows: int, cols: int, seed: int = 0) -> SparseWeight:
+        return SparseWeight(values, random_pattern(rows, cols, values.numel(), seed=seed))
+
+    return make

@@ -15,7 +15,7 @@ from sparse_engine.cli import Train, main
 from sparse_engine.cli_analyze import Analyze
 from sparse_engine.cli_distance import Distance
 from sparse_engine.tasks import MackeyGlass
-from sparse_engine.train import RULES, Checkpoint, read_metrics
+from sparse_engine.train import METHODS, Checkpoint, read_metrics
 
 QUICK = ("--hidden", "16", "--steps", "3", "--every", "1")
 
@@ -57,7 +57,7 @@ def test_trains_and_reports(tmp_path, capsys):
 
 def test_options_reach_the_run(tmp_path):
     options = ("--density", "0.5", "--fraction", "0.25", "--gain", "0.9", "--seed", "7")
-    assert train(*options, "--rule", "static", "--learning-rate", "0.01", "--out", "run") == 0
+    assert train(*options, "--method", "static", "--learning-rate", "0.01", "--out", "run") == 0
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["rule"] == {
         "name": "static",
@@ -73,10 +73,10 @@ def wiring(folder):
     return Checkpoint.load(folder).model["recurrent.weight_hh_l0.col_indices"]
 
 
-def test_the_static_rule_is_static_and_set_is_not(tmp_path):
-    assert train("--rule", "static", "--out", "short", "--steps", "1") == 0
-    for rule in ("static", "set"):
-        assert train("--rule", rule, "--fraction", "0.5", "--out", rule) == 0
+def test_the_static_method_is_static_and_set_is_not(tmp_path):
+    assert train("--method", "static", "--out", "short", "--steps", "1") == 0
+    for method in ("static", "set"):
+        assert train("--method", method, "--fraction", "0.5", "--out", method) == 0
     assert torch.equal(wiring(tmp_path / "short"), wiring(tmp_path / "static"))
     assert not torch.equal(wiring(tmp_path / "short"), wiring(tmp_path / "set"))
 
@@ -128,20 +128,20 @@ def test_threads_are_taken_over(threads, tmp_path):
         ("--density", "0", "expected density in (0, 1], found 0.0"),
         ("--density", "nan", "expected density in (0, 1], found nan"),
         (
-            "--rule=pruning",
+            "--method=pruning",
             "--density=0.05",
-            "expected a density above final_density, to which the rule pruning lets it fall, found "
+            "expected a density above final_density, to which the method pruning reduces it, found "
             "0.05 and 0.05",
         ),
-        ("--rule=pruning", "--final-density=0", "expected end in (0, 1], found 0.0"),
-        ("--rule=rigl", "--fraction=-1", "expected fraction in [0, 1], found -1.0"),
+        ("--method=pruning", "--final-density=0", "expected end in (0, 1], found 0.0"),
+        ("--method=rigl", "--fraction=-1", "expected fraction in [0, 1], found -1.0"),
         ("--fraction", "1.5", "expected fraction in [0, 1], found 1.5"),
         ("--every", "0", "expected every of at least 1 step, found 0"),
         (
-            "--rule=granet",
+            "--method=granet",
             "--every=3",
             "expected a rewiring before the last of 3 steps, found none with every = 3; take a "
-            "smaller every, more steps or the rule static",
+            "smaller every, more steps or the method static",
         ),
         ("--steps", "0", "expected steps of at least 1, found 0"),
         ("--hidden", "0", "expected hidden_size of at least 1, found 0"),
@@ -170,7 +170,7 @@ def test_refuses_to_resume_nothing(capsys):
 def test_refuses_to_resume_otherwise(capsys):
     assert train("--out", "run") == 0
     assert "found hidden = 17" in refused(capsys, "--out", "run", "--resume", "--hidden", "17")
-    assert "found rule = " in refused(capsys, "--out", "run", "--resume", "--rule", "static")
+    assert "found rule = " in refused(capsys, "--out", "run", "--resume", "--method", "static")
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_a_loss_that_explodes_is_one_line(capsys):
         ["train", "nonsense"],
         ["train", "mackey-glass", "--nonsense", "1"],
         ["train", "mackey-glass", "--hidden", "many"],
-        ["train", "mackey-glass", "--rule", "nonsense"],
+        ["train", "mackey-glass", "--method", "nonsense"],
     ],
 )
 def test_unknown_words_end_with_status_2(arguments, capsys):
@@ -223,8 +223,8 @@ def test_help_explains_every_option(capsys):
             option = field.name.replace("_", "-")
             assert re.search(rf"--{option}\b.*\. \(default: ", text), option
     assert "Example: sparse-engine train mackey-glass" in text
-    for name, rule in RULES.items():
-        assert f"{name}: {rule.summary}" in text
+    for name, method in METHODS.items():
+        assert f"{name}: {method.summary}" in text
 
 
 @pytest.mark.parametrize("command", [Analyze, Distance])

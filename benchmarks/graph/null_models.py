@@ -7,7 +7,7 @@ from benchmarks._report import Row
 from benchmarks.graph.case import graph, row
 from sparse_engine.analysis import (
     DegreePreserving,
-    ErdosRenyi,
+    ErdosRenyiNull,
     NullKind,
     SignShuffle,
     null_model,
@@ -17,7 +17,7 @@ CASES = [
     (SignShuffle(), "at most 100 ms"),
     (DegreePreserving(), "-"),
     (DegreePreserving(keep_mutual=True), "-"),
-    (ErdosRenyi(), "-"),
+    (ErdosRenyiNull(), "-"),
 ]
 
 

@@ -13,7 +13,13 @@ from benchmarks._profile import shares
 from benchmarks._report import Row
 from benchmarks.topology.case import Case, Trained, adam
 from sparse_engine.nn import SparseWeight
-from sparse_engine.topology import CandidateGradient, Dynamic, Gradient, Grow, Magnitude
+from sparse_engine.topology import (
+    CandidateGradientGrowth,
+    GradientGrowth,
+    Grow,
+    Magnitude,
+    Rewiring,
+)
 
 
 @dataclass(frozen=True)
@@ -42,12 +48,12 @@ class Subject:
 
     def __init__(self, case: GradientCase) -> None:
         self.weight: SparseWeight = case.weight()
-        self.rewiring = Dynamic(
+        self.rewiring = Rewiring(
             self.weight,
             adam(self.weight),
             prune=Magnitude(),
             grow=case.grow,
-            birth=Trained(self.weight),
+            new_links=Trained(self.weight),
             every=1,
         )
 
@@ -57,10 +63,14 @@ class Subject:
         self.rewiring.step()
 
 
-RIGL = GradientCase("RigL", 4096, 838_861, Gradient(), samples=1600, seconds=0.5, megabytes=200)
-GSE = GradientCase("GSE", 100_000, 10_000_000, CandidateGradient(1.0), samples=1600, seconds=2.0)
-TINY = GradientCase("RigL", 64, 400, Gradient(), samples=8, seconds=0.5, megabytes=200)
-TINY_GSE = GradientCase("GSE", 64, 400, CandidateGradient(1.0), samples=8, seconds=2.0)
+RIGL = GradientCase(
+    "RigL", 4096, 838_861, GradientGrowth(), samples=1600, seconds=0.5, megabytes=200
+)
+GSE = GradientCase(
+    "GSE", 100_000, 10_000_000, CandidateGradientGrowth(1.0), samples=1600, seconds=2.0
+)
+TINY = GradientCase("RigL", 64, 400, GradientGrowth(), samples=8, seconds=0.5, megabytes=200)
+TINY_GSE = GradientCase("GSE", 64, 400, CandidateGradientGrowth(1.0), samples=8, seconds=2.0)
 
 
 def rows(options: Options) -> list[Row]:

@@ -21,7 +21,7 @@ from benchmarks.topology.seeds import (
 )
 from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import RandomKey
-from sparse_engine.topology import SET, Normal, TwoSided
+from sparse_engine.topology import SET, NormalInit, SignedMagnitude
 
 FRACTION = 0.3
 CASES = [Case("SET, momentum", 25_000, links) for links in (100_000, 1_000_000)]
@@ -67,7 +67,7 @@ def measured(case: Case, options: Options) -> list[Row]:
     if case.links <= MOST_ONE_BY_ONE:
         programs["link by link"] = evolve_links
     seeds = {name: Seed(evolve, layer) for name, evolve in programs.items()}
-    ours = SET(weight, optimizer, FRACTION, every=1, birth=Normal(DEVIATION))
+    ours = SET(weight, optimizer, fraction=FRACTION, every=1, new_links=NormalInit(DEVIATION))
     timings = options.measure(
         {"rewiring": ours.step} | {name: seed.step for name, seed in seeds.items()}
     )
@@ -104,6 +104,6 @@ def check(weight: SparseWeight) -> None:
     values = weight.values.detach().numpy()
     lower, upper = cuts(values, FRACTION)
     theirs = (values >= lower) & (values <= upper)
-    ours = TwoSided().drop(weight, FRACTION, RandomKey(0)).numpy()
+    ours = SignedMagnitude().drop(weight, FRACTION, RandomKey(0)).numpy()
     differing = np.count_nonzero(ours != theirs)
     assert differing <= 4, f"expected the same links to go, found {differing} that differ"

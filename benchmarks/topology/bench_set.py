@@ -21,7 +21,7 @@ def rows(options: Options) -> list[Row]:
 def measured(case: Case, options: Options) -> Row:
     """The time of a rewiring with everything that belongs to it, and of its operations."""
     weight = case.weight()
-    rewiring = SET(weight, adam(weight), every=1, birth=Trained(weight))
+    rewiring = SET(weight, adam(weight), every=1, new_links=Trained(weight))
     timing = options.measure({"rewiring": rewiring.step})["rewiring"]
     return case.time(
         "rewiring", timing, target=TARGETS.get(case.links), shares=shares(rewiring.step)

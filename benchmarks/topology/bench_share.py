@@ -11,14 +11,22 @@ from benchmarks._harness import Options
 from benchmarks._report import Row
 from benchmarks.topology.case import Case, Trained
 from sparse_engine.nn import SparseRNN
-from sparse_engine.topology import Dynamic, Gradient, Grow, Magnitude, Prune, TwoSided, Uniform
+from sparse_engine.topology import (
+    GradientGrowth,
+    Grow,
+    Magnitude,
+    Prune,
+    RandomGrowth,
+    Rewiring,
+    SignedMagnitude,
+)
 
 EVERY = 100
 INPUTS = 64
 TARGET = "below 3"
 RULES: dict[str, tuple[Prune, Grow]] = {
-    "SET": (TwoSided(), Uniform()),
-    "RigL": (Magnitude(), Gradient()),
+    "SET": (SignedMagnitude(), RandomGrowth()),
+    "RigL": (Magnitude(), GradientGrowth()),
 }
 
 
@@ -46,9 +54,9 @@ class Training:
         self.optimizer = Adam(self.network.parameters(), lr=1e-6)
         self.x = torch.randn(sizes.duration, sizes.batch, INPUTS)
         self.upstream = torch.randn(sizes.duration, sizes.batch, sizes.neurons)
-        birth = Trained(self.weight)
-        self.rewiring = Dynamic(
-            self.network, self.optimizer, prune=prune, grow=grow, birth=birth, every=1
+        new_links = Trained(self.weight)
+        self.rewiring = Rewiring(
+            self.network, self.optimizer, prune=prune, grow=grow, new_links=new_links, every=1
         )
         self.step()
         self.noted, self.weight.factors = self.weight.factors, None

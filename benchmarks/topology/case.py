@@ -13,7 +13,7 @@ from benchmarks._profile import as_percent
 from benchmarks._report import Row, quartiles
 from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import RandomKey
-from sparse_engine.topology import Birth
+from sparse_engine.topology import NewLinkInit
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Case:
         )
 
 
-class Trained(Birth):
+class Trained(NewLinkInit):
     """New links have values as if training had moved them.
 
     Where nothing trains between rewirings, links that start at 0 would all go with the next.
@@ -88,7 +88,7 @@ class Trained(Birth):
         self.ready = weight.values.detach().clone()
 
     def values(self, weight: SparseWeight, count: int, key: RandomKey) -> Tensor:
-        """See :meth:`Birth.values`."""
+        """See :meth:`NewLinkInit.values`."""
         return self.ready[:count]
 
 

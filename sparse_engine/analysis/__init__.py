@@ -21,13 +21,14 @@ from sparse_engine.analysis.fanmod import write_fanmod as write_fanmod
 from sparse_engine.analysis.fanmod_motifs import FanmodMotif as FanmodMotif
 from sparse_engine.analysis.fanmod_motifs import FanmodMotifs as FanmodMotifs
 from sparse_engine.analysis.feed_forward import find_feed_forward_loops as find_feed_forward_loops
+from sparse_engine.analysis.layers import RecurrentLayer as RecurrentLayer
 from sparse_engine.analysis.lesion import Lesions as Lesions
 from sparse_engine.analysis.lesion import lesion as lesion
 from sparse_engine.analysis.lesion_curve import LesionCurve as LesionCurve
 from sparse_engine.analysis.matching import Matching as Matching
 from sparse_engine.analysis.matching import match_units as match_units
 from sparse_engine.analysis.null_kinds import DegreePreserving as DegreePreserving
-from sparse_engine.analysis.null_kinds import ErdosRenyi as ErdosRenyi
+from sparse_engine.analysis.null_kinds import ErdosRenyiNull as ErdosRenyiNull
 from sparse_engine.analysis.null_kinds import NullKind as NullKind
 from sparse_engine.analysis.null_kinds import SignShuffle as SignShuffle
 from sparse_engine.analysis.null_model import NullModel as NullModel
@@ -44,6 +45,7 @@ from sparse_engine.analysis.small_world import small_world as small_world
 from sparse_engine.analysis.spectrum import spectral_radius as spectral_radius
 from sparse_engine.analysis.structure import Structure as Structure
 from sparse_engine.analysis.structure import structure as structure
+from sparse_engine.analysis.tracking import Balance as Balance
+from sparse_engine.analysis.tracking import Drift as Drift
 from sparse_engine.analysis.weights import WeightDistribution as WeightDistribution
 from sparse_engine.analysis.weights import weight_distribution as weight_distribution
-from sparse_engine.analysis.wiring import RecurrentLayer as RecurrentLayer

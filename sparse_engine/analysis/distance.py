@@ -13,8 +13,8 @@ from scipy.sparse import csr_array
 from tqdm.auto import tqdm
 
 from sparse_engine.analysis.graph import threads
+from sparse_engine.analysis.layers import Layer, NetworkLike, layers_of
 from sparse_engine.analysis.matching import Matching, distance, match_units
-from sparse_engine.analysis.wiring import Layer, NetworkLike, layers_of
 
 
 def topology_distance(
@@ -43,7 +43,7 @@ def topology_distance(
     weight itself as a layer.
 
     Args:
-        a: a list of layers, or a module, see :func:`~sparse_engine.analysis.wiring.layers_of`.
+        a: a list of layers, or a module, see :func:`~sparse_engine.analysis.layers.layers_of`.
         b: likewise, with layers of the same shapes.
         bound: how much more than the smallest a layer's distance may be; saves time.
         constant_inputs: how many of each layer's last inputs are no units, as one of biases, and

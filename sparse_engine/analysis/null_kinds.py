@@ -82,7 +82,7 @@ class SignShuffle(_Native):
 
 
 @dataclass(frozen=True)
-class ErdosRenyi(_Native):
+class ErdosRenyiNull(_Native):
     """The same values on as many links, anywhere but at self-loops, which stay where they are.
 
     The wiring that a network starts from is :class:`sparse_engine.topology.ErdosRenyi`.

@@ -16,11 +16,11 @@ class Use(IntEnum):
     WIRING = 0
     WIRED_SIGNS = 1
     WIRED_VALUES = 2
-    BIRTH = 3
+    NEW_LINKS = 3
     NEWBORN = 4
     PRUNE = 5
     NOISE = 6
-    SIGNS_OF_CELLS = 7
+    SIGNS_OF_POSITIONS = 7
     GATES = 8
     REFERENCE = 9
 

@@ -9,10 +9,10 @@ from sparse_engine.plot.adjacency import adjacency as adjacency
 from sparse_engine.plot.annealing import annealing_curve as annealing_curve
 from sparse_engine.plot.balance import balance as balance
 from sparse_engine.plot.curve import learning_curve as learning_curve
-from sparse_engine.plot.distance_matrix import distance_matrix as distance_matrix
+from sparse_engine.plot.distances import distances as distances
 from sparse_engine.plot.histograms import degrees as degrees
 from sparse_engine.plot.histograms import weights as weights
 from sparse_engine.plot.lesion import lesion_curves as lesion_curves
-from sparse_engine.plot.loops import feed_forward_loops as feed_forward_loops
+from sparse_engine.plot.loops import loops as loops
 from sparse_engine.plot.picture import panels as panels
 from sparse_engine.plot.picture import picture as picture

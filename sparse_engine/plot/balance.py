@@ -29,7 +29,7 @@ def balance(
 
     Args:
         records: those of a :class:`~sparse_engine.topology.Tracker` with the measure
-            :class:`~sparse_engine.topology.Balance`, such as ``read_metrics`` finds in
+            :class:`~sparse_engine.analysis.Balance`, such as ``read_metrics`` finds in
             topology.jsonl; or of any graphs, ``structural_balance(w).to_dict() | {"density": d}``.
             Those without the statistic are passed over.
         axes: to draw on.

@@ -12,15 +12,13 @@ from sparse_engine.analysis import NullModel
 from sparse_engine.plot.histograms import BLUE, RED
 
 
-def feed_forward_loops(
-    counts: Mapping[str, int], axes: Axes, *, null: NullModel | None = None
-) -> Axes:
-    """Draws a bar for each sign pattern of the loop a→b→c, a→c, the balanced ones first.
+def loops(counts: Mapping[str, int], axes: Axes, *, null: NullModel | None = None) -> Axes:
+    """Draw a bar for each sign pattern of the loop a→b→c, a→c, the balanced ones first.
 
     Args:
-        counts: of :func:`sparse_engine.analysis.feed_forward_loops`.
-        axes: to draw on.
-        null: of the same graph: marks the mean of its samples, and 2.5 to 97.5 % of them.
+        counts: counts of :func:`sparse_engine.analysis.feed_forward_loops`.
+        axes: Axes to draw on.
+        null: null model of the same graph, whose mean and 2.5 to 97.5 % are marked.
     """
     signs = {pattern: prod(1 if sign == "+" else -1 for sign in pattern) for pattern in counts}
     order = sorted(counts, key=lambda pattern: -signs[pattern])

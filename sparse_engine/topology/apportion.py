@@ -1,4 +1,4 @@
-"""Splitting a number of links: whole numbers, an exact sum, and no part above its limit."""
+"""Apportionment: a number of links split into whole parts, of an exact sum and within limits."""
 
 from __future__ import annotations
 
@@ -7,21 +7,23 @@ from collections.abc import Sequence
 from fractions import Fraction
 from numbers import Rational
 
+import numpy as np
+
 
 def apportion(
     total: int, shares: Sequence[float | Rational], limits: Sequence[int] | None = None
 ) -> list[int]:
-    """Splits ``total`` in proportion to ``shares``, by the method of largest remainders.
+    """Split ``total`` in proportion to ``shares``, by the method of largest remainders.
 
     A part that would come out above its limit gets the limit, and the excess goes to the others,
     again in proportion to their shares, until none is above. All arithmetic is exact; among equal
     remainders the first are rounded up.
 
     Args:
-        total: at least 0.
-        shares: finite and at least 0. Where all that are below their limits are 0, they count as
-            equal.
-        limits: what each part is at most; none by default.
+        total: number to split, at least 0.
+        shares: finite numbers of at least 0. Where all that are below their limits are 0, they
+            count as equal.
+        limits: upper limits of the parts; none by default.
 
     Returns:
         As many whole numbers as shares, of sum ``total``.
@@ -55,3 +57,38 @@ def _quotas(total: int, shares: list[float | Rational]) -> list[Fraction]:
     exact = [Fraction(share) for share in shares]
     whole = sum(exact)
     return [total * (share / whole if whole else Fraction(1, len(exact))) for share in exact]
+
+
+def apportion_logs(total: int, log_weights: np.ndarray, capacities: np.ndarray) -> np.ndarray:
+    """Share ``total`` out in proportion to weights, none above its capacity.
+
+    Shares that would exceed their capacity become full and the others share the rest, until none
+    exceeds it. Shares are rounded down; what is missing then goes, one each, to those with the
+    largest fractions (the first among equals).
+
+    Args:
+        total: number to share out, at most the sum of the capacities.
+        log_weights: float64 ``[n]``, finite; logarithms, so that weights may differ by any factor.
+        capacities: integers ``[n]``, at least 0.
+
+    Returns:
+        int64 ``[n]``, which sums to ``total``.
+    """
+    capacities = np.asarray(capacities, np.int64)
+    with np.errstate(divide="ignore"):
+        order = np.argsort(np.log(capacities) - log_weights, kind="stable")
+    room, logs = capacities[order], np.asarray(log_weights, np.float64)[order]
+    rest = np.logaddexp.accumulate(logs[::-1])[::-1]
+    left = total - (np.cumsum(room) - room)
+    below = left * np.exp(logs - rest) < room
+    full = int(below.argmax()) if below.any() else len(room)
+    shares = room.astype(np.float64)
+    if full < len(room):
+        weights = np.exp(logs[full:] - logs[full:].max())
+        shares[full:] = np.minimum(left[full] * (weights / weights.sum()), room[full:])
+    counts, fractions = np.empty_like(room), np.empty_like(shares)
+    counts[order], fractions[order] = np.floor(shares), shares % 1
+    fractions[counts == capacities] = -1
+    short = total - int(counts.sum())
+    counts[np.argsort(-fractions, kind="stable")[:short]] += 1
+    return counts

@@ -1,15 +1,263 @@
-"""One rewiring of one weight: new links, and everything that belongs to links carried along."""
+"""Rewiring: the clock that turns rules into a training method, and one step of one weight."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from fractions import Fraction
+
 import torch
-from torch import Tensor
-from torch.optim import Optimizer
+from torch import Tensor, nn
+from torch.optim import LBFGS, Optimizer
 
 from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import Links, Pattern, RandomKey, Rewired, Use, carry, carry_, rewire
-from sparse_engine.topology.birth import Birth
+from sparse_engine.topology.apportion import apportion
 from sparse_engine.topology.grow import Grow
+from sparse_engine.topology.new_links import NewLinkInit, ZeroInit
+from sparse_engine.topology.prune import Prune, Share
+from sparse_engine.topology.redistribute import NoRedistribution, Redistribution
+from sparse_engine.topology.rule import Rule, State
+from sparse_engine.topology.schedule import Schedule, as_schedule
+
+#: Called for every weight that was rewired: its name in the model, the weight, and what changed.
+Observer = Callable[[str, SparseWeight, Rewired], None]
+
+
+class Rewiring:
+    """Rewiring of every sparse weight of a model at a fixed interval, by given rules.
+
+    Call :meth:`step` after each ``optimizer.step()``. All randomness follows from the seed, the
+    number of steps taken and a weight's place in the model, so that a run which is saved and
+    resumed rewires as if it had never stopped.
+
+    Args:
+        model: every :class:`SparseWeight` in it that takes gradients is rewired, unless its pattern
+            is frozen.
+        optimizer: any torch optimizer but LBFGS, whose state of a link moves with the link; or
+            None.
+        prune: which links go.
+        grow: where new links come.
+        new_links: value rule of the new links; they start at 0 by default.
+        fraction: the share of links that each rewiring replaces, in [0, 1], or its schedule.
+        density: a schedule of the share of all positions, over all weights, that hold a link after
+            a rewiring; by default the number of links stays.
+        redistribution: how many links each weight grows; by default every weight keeps its share.
+        every: steps between rewirings, at least 1.
+        seed: seed of the random numbers, any 63-bit integer.
+        observers: functions called after every rewiring. The memory of an observer that is a
+            :class:`Rule`, such as a :class:`Tracker`, is part of the state.
+        keep_returning: whether a link that goes and grows again in one rewiring keeps its value,
+            gradient and optimizer state, as if it had never gone; by default it starts afresh.
+
+    Raises:
+        ValueError: an argument out of range, a model without sparse weights or with one whose
+            values are computed from others, or an optimizer whose state cannot be moved with the
+            links.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer | None,
+        *,
+        prune: Prune,
+        grow: Grow,
+        new_links: NewLinkInit | None = None,
+        fraction: Schedule | float = 0.3,
+        density: Schedule | None = None,
+        redistribution: Redistribution | None = None,
+        every: int = 100,
+        seed: int = 0,
+        observers: tuple[Observer, ...] = (),
+        keep_returning: bool = False,
+    ) -> None:
+        if isinstance(fraction, float | int) and not 0 <= fraction <= 1:
+            raise ValueError(f"expected fraction in [0, 1], found {fraction}")
+        if every < 1:
+            raise ValueError(f"expected every of at least 1 step, found {every}")
+        if isinstance(optimizer, LBFGS):
+            raise ValueError(
+                "expected an optimizer with one entry of state per link, found LBFGS, whose memory "
+                "of past steps loses its meaning when links change"
+            )
+        self.names, self.weights = [], []
+        for name, module in model.named_modules():
+            if isinstance(module, SparseWeight):
+                self.names.append(name)
+                self.weights.append(module)
+        if not self.weights:
+            raise ValueError("expected a model with sparse weights, found none in it")
+        self._moving()
+        self.optimizer = optimizer
+        self.prune = prune
+        self.grow = grow
+        self.new_links = ZeroInit() if new_links is None else new_links
+        self.fraction = as_schedule(fraction)
+        self.density = density
+        self.redistribution = NoRedistribution() if redistribution is None else redistribution
+        self.every = every
+        self.seed = seed
+        self.observers = list(observers)
+        self.keep_returning = keep_returning
+        self.steps = 0
+        if grow.window > every:
+            raise ValueError(
+                f"expected every of at least the {grow.window} steps that {grow} looks back on, "
+                f"found {every}"
+            )
+        self._capture()
+
+    def step(self) -> bool:
+        """Count one training step, rewire when it is time, and return whether it was."""
+        self.steps += 1
+        due = self.steps % self.every == 0
+        if due:
+            self.rewire()
+        self._capture()
+        return due
+
+    def skip(self) -> None:
+        """Forget the gradients captured since the last step; the clock stays.
+
+        Call it in place of :meth:`step` where ``optimizer.step()`` was not taken, as after an
+        overflow under ``torch.amp.GradScaler``.
+        """
+        for weight in self.weights:
+            if weight.factors is not None:
+                weight.factors[-1] = []
+
+    def rewire(self) -> None:
+        """Rewire every weight now.
+
+        Raises:
+            ValueError: a rule cannot choose, or chose what cannot be, or a weight whose links
+                cannot be replaced, see :meth:`SparseWeight.check_rewirable`; the model is then as
+                before.
+        """
+        moving = self._moving()
+        chosen, weights = [i for i, _ in moving], [weight for _, weight in moving]
+        keys = [RandomKey(self.seed, self.steps, i) for i in chosen]
+        targets = self._targets(weights)
+        fraction = self.fraction.at(self.steps)
+        fractions = [
+            removal(weight.nnz, target, fraction)
+            for weight, target in zip(weights, targets, strict=True)
+        ]
+        dropped = self.prune.drop_all(weights, fractions, keys)
+        kept = [
+            weight.nnz - int(torch.count_nonzero(gone))
+            for weight, gone in zip(weights, dropped, strict=True)
+        ]
+        wanted = [max(0, target - left) for target, left in zip(targets, kept, strict=True)]
+        missing = max(0, sum(targets) - sum(kept))
+        if (
+            sum(wanted) > missing
+        ):  # a cut over the whole model left some above, others below their targets
+            wanted = apportion(missing, wanted)
+        counts = self.redistribution.counts(weights, dropped, wanted)
+        rewirings = [
+            chosen_links(weight, gone, count, self.grow, key, self.keep_returning)
+            for weight, gone, count, key in zip(weights, dropped, counts, keys, strict=True)
+        ]
+        for i, weight, rewired, key in zip(chosen, weights, rewirings, keys, strict=True):
+            give_links(weight, self.optimizer, rewired, self.new_links, key)
+            for observer in self.observers:
+                observer(self.names[i], weight, rewired)
+
+    def _moving(self) -> list[tuple[int, SparseWeight]]:
+        """List the weights to rewire with their places, or raise ValueError for one that cannot be.
+
+        See :meth:`SparseWeight.check_rewirable`.
+        """
+        moving = [
+            (place, weight)
+            for place, weight in enumerate(self.weights)
+            if not weight.frozen_pattern and weight.values.requires_grad
+        ]
+        for _, weight in moving:
+            weight.check_rewirable()
+        return moving
+
+    def _targets(self, weights: list[SparseWeight]) -> list[int]:
+        """Return how many links each weight should have after a rewiring."""
+        now = [weight.nnz for weight in weights]
+        if self.density is None:
+            return now
+        positions = sum(out * inputs for out, inputs in (weight.shape for weight in weights))
+        return apportion(min(round(self.density.at(self.steps) * positions), sum(now)), now)
+
+    def _capture(self) -> None:
+        """Have weights capture the factors of their gradients while the grow rule wants them."""
+        left = self.every - self.steps % self.every
+        for weight in self.weights:
+            if left > self.grow.window or weight.frozen_pattern:
+                weight.factors = None
+            elif weight.factors is None or left == self.grow.window:
+                weight.factors = [[]]
+            else:
+                weight.factors.append([])
+
+    def state_dict(self) -> State:
+        """Return what resuming needs beside model and optimizer: numbers, strings and tensors."""
+        state: State = {"steps": self.steps, "seed": self.seed}
+        for kind, rule in self._rules().items():
+            state |= {f"{kind}.{name}": entry for name, entry in rule.state_dict().items()}
+        for i, weight in enumerate(self.weights):
+            for step, pairs in enumerate(weight.factors or []):
+                for n, pair in enumerate(pairs):
+                    for side, factor in zip(("gradient", "input"), pair, strict=True):
+                        state[f"factors.{i}.{step}.{n}.{side}"] = factor
+        return state
+
+    def load_state_dict(self, state: State) -> None:
+        """Load the clock, the seed and the memory of a saved run.
+
+        The memory of an observer that is not here is left out: observers change nothing.
+
+        Raises:
+            ValueError: entries missing, negative, or of other rules.
+        """
+        state = dict(state)
+        numbers = [state.pop(name, None) for name in ("steps", "seed")]
+        if not all(isinstance(number, int) for number in numbers) or numbers[0] < 0:
+            raise ValueError(f"expected entries steps >= 0 and seed, found {numbers}")
+        parts: dict[str, State] = {kind: {} for kind in [*self._rules(), "factors"]}
+        for name, entry in state.items():
+            kind, _, rest = name.partition(".")
+            if kind in parts:
+                parts[kind][rest] = entry
+            elif not kind.startswith("observer"):
+                raise ValueError(f"expected entries of {sorted(parts)}, found {name!r}")
+        for kind, rule in self._rules().items():
+            rule.load_state_dict(parts[kind])
+        self.steps, self.seed = numbers
+        self._load_factors(parts["factors"])
+
+    def _load_factors(self, saved: State) -> None:
+        since = self.steps % self.every - (self.every - self.grow.window)
+        for weight in self.weights:
+            noting = 0 <= since < self.grow.window and not weight.frozen_pattern
+            weight.factors = [[] for _ in range(since + 1)] if noting else None
+        for name in sorted(saved, key=lambda name: [int(n) for n in name.split(".")[:3]]):
+            i, step, n, side = name.split(".")
+            weight = self.weights[int(i)]
+            if side == "gradient" and not weight.frozen_pattern:
+                pair = saved[name], saved[f"{i}.{step}.{n}.input"]
+                weight.factors[int(step)].append(pair)
+
+    def _rules(self) -> dict[str, Rule]:
+        rules = {"prune": self.prune, "grow": self.grow, "redistribution": self.redistribution}
+        for i, observer in enumerate(self.observers):
+            if isinstance(observer, Rule):
+                rules[f"observer{i}"] = observer
+        return rules
+
+
+def removal(nnz: int, target: int, fraction: float) -> Share:
+    """Return the share of ``nnz`` links to remove for ``fraction`` of ``target`` to be missing."""
+    if target == nnz:
+        return fraction
+    return Fraction(max(0, nnz - target + int(fraction * target)), max(1, nnz))
 
 
 @torch.no_grad()
@@ -20,24 +268,24 @@ def rewire_weight(
     dropped: Tensor,
     count: int,
     grow: Grow,
-    birth: Birth,
+    new_links: NewLinkInit,
     key: RandomKey,
     keep_returning: bool = False,
 ) -> Rewired:
-    """Removes links and grows others, in place.
+    """Remove links and grow others, in place.
 
     The Parameter object stays, and where as many links grow as go, its storage and length too. A
     surviving link keeps its value, its gradient and its optimizer state; a new one starts with the
-    value that ``birth`` gives it and with state 0. So do the weight's other link parameters, of
+    value that ``new_links`` gives it and with state 0. So do the weight's other link parameters, of
     which new links have the entries of a fresh weight.
 
     Args:
         weight: the weight to rewire.
-        optimizer: whose state is carried along, or None.
+        optimizer: the optimizer whose state is carried along, or None.
         dropped: bool ``[nnz]``, true where a link goes.
         count: how many links grow.
-        grow: where they grow.
-        birth: what they start with.
+        grow: where links grow.
+        new_links: value rule of the new links.
         key: this rewiring's own stream of random numbers.
         keep_returning: whether a link that grows where one was removed survives instead.
 
@@ -46,10 +294,10 @@ def rewire_weight(
 
     Raises:
         ValueError: a weight whose pattern is frozen, or a grow rule that returned an existing link
-            or another number of cells; the weight is then as before.
+            or another number of positions; the weight is then as before.
     """
     rewired = chosen_links(weight, dropped, count, grow, key, keep_returning)
-    give_links(weight, optimizer, rewired, birth, key)
+    give_links(weight, optimizer, rewired, new_links, key)
     return rewired
 
 
@@ -67,21 +315,25 @@ def chosen_links(
     entries = {name: getattr(weight, name) for name in weight.link_parameters}
     weight.check_pattern(weight.pattern, **entries)
     links = weight.pattern.links
-    cells = grow.grow_after(weight, dropped, count, key)
-    if cells.shape != (count,):
-        raise ValueError(f"expected {count} cells from {grow}, found shape {[*cells.shape]}")
-    rewired = rewire(links, ~dropped, cells)
-    return _with_returning(rewired, links, dropped, cells) if keep_returning else rewired
+    positions = grow.grow_after(weight, dropped, count, key)
+    if positions.shape != (count,):
+        raise ValueError(
+            f"expected {count} positions from {grow}, found shape {[*positions.shape]}"
+        )
+    rewired = rewire(links, ~dropped, positions)
+    return _with_returning(rewired, links, dropped, positions) if keep_returning else rewired
 
 
-def _with_returning(rewired: Rewired, links: Links, dropped: Tensor, cells: Tensor) -> Rewired:
-    """Makes survivors of the links that were removed and grew again."""
+def _with_returning(rewired: Rewired, links: Links, dropped: Tensor, positions: Tensor) -> Rewired:
+    """Count the links that were removed and grew again as survivors."""
     gone = dropped.nonzero().squeeze(1)
-    gone_cells = links.cells()[gone]
-    returning = torch.isin(cells, gone_cells, assume_unique=True)
+    gone_positions = links.cells()[gone]
+    returning = torch.isin(positions, gone_positions, assume_unique=True)
     slot_map = rewired.slot_map.clone()
-    # Both are in the order of cells.
-    slot_map[gone[torch.isin(gone_cells, cells, assume_unique=True)]] = rewired.born[returning]
+    # The removed links and the new ones are both in the order of positions.
+    slot_map[gone[torch.isin(gone_positions, positions, assume_unique=True)]] = rewired.born[
+        returning
+    ]
     return rewired._replace(slot_map=slot_map, born=rewired.born[~returning])
 
 
@@ -90,13 +342,13 @@ def give_links(
     weight: SparseWeight,
     optimizer: Optimizer | None,
     rewired: Rewired,
-    birth: Birth,
+    new_links: NewLinkInit,
     key: RandomKey,
 ) -> None:
     """Give a weight the links of :func:`chosen_links`, and carry along what belongs to links."""
     nnz, born = rewired.links.nnz, rewired.born.long()
     generator = key.torch_generator(Use.NEWBORN)
-    first = {"values": birth.values(weight, len(born), key)}
+    first = {"values": new_links.values(weight, len(born), key)}
     first |= weight.newborn(len(born), generator=generator, dtype=weight.dtype)
     entries, attached = {}, []
     for name in weight.link_parameters:
@@ -112,7 +364,7 @@ def give_links(
 
 
 def _link_state(optimizer: Optimizer | None, parameter: Tensor) -> dict[str, Tensor]:
-    """The entries of an optimizer's state that have one number per link."""
+    """Return the entries of an optimizer's state that have one number per link."""
     state = {} if optimizer is None else optimizer.state.get(parameter, {})
     return {
         name: entry
@@ -122,7 +374,7 @@ def _link_state(optimizer: Optimizer | None, parameter: Tensor) -> dict[str, Ten
 
 
 def _carried(tensor: Tensor | None, rewired: Rewired, nnz: int) -> Tensor | None:
-    """The same entries at the links' new places, in the same tensor if it has the right length."""
+    """Return the entries at the links' new slots, in the same tensor if its length is right."""
     if tensor is None:
         return None
     if tensor.numel() != nnz:

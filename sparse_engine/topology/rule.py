@@ -1,4 +1,4 @@
-"""What all rules of a rewiring have in common."""
+"""Rule: what all rules of a rewiring have in common."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ State = dict[str, Tensor | float | int | str | bool]
 
 
 class Rule:
-    """A rule may have a memory; most have none. Rules with one override both methods."""
+    """Part of a method, perhaps with a memory; rules that have one override both methods."""
 
     def state_dict(self) -> State:
-        """The memory, for a checkpoint."""
+        """Return the memory, for a checkpoint."""
         return {}
 
     def load_state_dict(self, state: State) -> None:
-        """Takes over a memory that ``state_dict`` returned.
+        """Load a memory that ``state_dict`` returned.
 
         Raises:
             ValueError: it is not one of this rule.

@@ -1,4 +1,4 @@
-"""Schedules: a number that changes along training, such as the share of links to rewire."""
+"""Schedules: numbers that change along training, such as the fraction of links to rewire."""
 
 from __future__ import annotations
 
@@ -7,17 +7,21 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from numbers import Real
 
+from typing_extensions import override
+
+from sparse_engine.nn._init import check_density
+
 
 class Schedule(ABC):
-    """A number for every training step. A schedule of your own is a subclass with one method."""
+    """Number for every training step. A schedule of your own is a subclass with one method."""
 
     @abstractmethod
     def at(self, step: int) -> float:
-        """The number at a step; steps count from 0."""
+        """Return the number at a step; steps count from 0."""
 
 
 def as_schedule(value: Schedule | float) -> Schedule:
-    """A schedule as it is, a plain number as a :class:`Constant`.
+    """Return a schedule as it is, a plain number as a :class:`ConstantSchedule`.
 
     Raises:
         ValueError: neither of the two, or a number that is not finite.
@@ -25,13 +29,13 @@ def as_schedule(value: Schedule | float) -> Schedule:
     if isinstance(value, Schedule):
         return value
     if isinstance(value, Real):
-        return Constant(float(value))
+        return ConstantSchedule(float(value))
     raise ValueError(f"expected a number or a Schedule, found {value!r}")
 
 
 @dataclass(frozen=True)
-class Constant(Schedule):
-    """The same number at every step.
+class ConstantSchedule(Schedule):
+    """Equal number at every step.
 
     Attributes:
         value: any finite number.
@@ -42,14 +46,14 @@ class Constant(Schedule):
     def __post_init__(self) -> None:
         check_finite(self.value, "value")
 
+    @override
     def at(self, step: int) -> float:
-        """See :meth:`Schedule.at`."""
         return self.value
 
 
 @dataclass(frozen=True)
 class Transition(Schedule):
-    """Goes from one number to another, and stays there. A subclass says how, in one method.
+    """Transition from one number to another, which then stays. A subclass says how, in one method.
 
     Attributes:
         start: the number at step 0.
@@ -66,45 +70,45 @@ class Transition(Schedule):
         check_finite(self.end, "end")
         check_steps(self.steps)
 
+    @override
     def at(self, step: int) -> float:
-        """See :meth:`Schedule.at`."""
         return between(self.start, self.end, self.covered(progress(step, 0, self.steps)))
 
     @abstractmethod
     def covered(self, time: float) -> float:
-        """The share of the change that has happened after a share of the time, from 0 to 1."""
+        """Return the share of the change that has happened after a share of the time."""
 
 
-class Linear(Transition):
-    """``start + (end - start) * step / steps``, then ``end``; see :class:`Transition`."""
+class LinearSchedule(Transition):
+    """Straight line: ``start + (end - start) * step / steps``, then ``end``."""
 
+    @override
     def covered(self, time: float) -> float:
-        """See :meth:`Transition.covered`."""
         return time
 
 
-class Cosine(Transition):
-    """``end + (start - end) * (1 + cos(pi * step / steps)) / 2``, then ``end``.
+class CosineSchedule(Transition):
+    """Half a cosine: ``end + (start - end) * (1 + cos(pi * step / steps)) / 2``, then ``end``.
 
     The decay of RigL (Evci et al. 2020, with ``end`` 0) and of Selfish-RNN (Liu et al. 2021, with
     ``end`` 0.005); see :class:`Transition`.
     """
 
+    @override
     def covered(self, time: float) -> float:
-        """See :meth:`Transition.covered`."""
         return (1 - math.cos(math.pi * time)) / 2
 
 
 @dataclass(frozen=True)
-class Exponential(Schedule):
-    """``end + (start - end) * exp(-rate * step)``.
+class ExponentialSchedule(Schedule):
+    """Exponential decay: ``end + (start - end) * exp(-rate * step)``.
 
     A factor of ``g`` every ``k`` steps is the rate ``-log(g) / k``.
 
     Attributes:
         start: the number at step 0.
-        rate: of the decay, per step, at least 0.
-        end: what the number tends to.
+        rate: rate of the decay per step, at least 0.
+        end: the number that is approached.
     """
 
     start: float
@@ -117,17 +121,17 @@ class Exponential(Schedule):
         if not 0 <= self.rate < math.inf:
             raise ValueError(f"expected a finite rate of at least 0, found {self.rate}")
 
+    @override
     def at(self, step: int) -> float:
-        """See :meth:`Schedule.at`."""
         return between(self.end, self.start, math.exp(-self.rate * max(step, 0)))
 
 
 @dataclass(frozen=True)
 class StopAfter(Schedule):
-    """Another schedule, and 0 from a step on: RigL rewires in the first 75 % of training only.
+    """Schedule that is 0 from a step on: RigL rewires in the first 75 % of training only.
 
     Attributes:
-        schedule: what holds before; a plain number does as well.
+        schedule: the schedule before; a plain number does as well.
         steps: the first step with 0, at least 0.
     """
 
@@ -139,28 +143,181 @@ class StopAfter(Schedule):
         if self.steps < 0:
             raise ValueError(f"expected steps of at least 0, found {self.steps}")
 
+    @override
     def at(self, step: int) -> float:
-        """See :meth:`Schedule.at`."""
         return as_schedule(self.schedule).at(step) if step < self.steps else 0.0
 
 
 def progress(step: int, first: int, last: int) -> float:
-    """The share of the way from ``first`` to ``last`` that lies behind a step, in [0, 1]."""
+    """Return the share of the way from ``first`` to ``last`` that lies behind a step, in [0, 1]."""
     return min(max((step - first) / (last - first), 0.0), 1.0)
 
 
 def between(start: float, end: float, share: float) -> float:
-    """``start`` at share 0, ``end`` at share 1, both exactly."""
+    """Interpolate: ``start`` at share 0, ``end`` at share 1, both exactly."""
     return start * (1 - share) + end * share
 
 
 def check_finite(value: float, name: str) -> None:
-    """Raises ValueError if ``value`` is infinite or NaN."""
+    """Raise ValueError if ``value`` is infinite or NaN."""
     if not math.isfinite(value):
         raise ValueError(f"expected a finite {name}, found {value}")
 
 
 def check_steps(steps: int) -> None:
-    """Raises ValueError if there is not one step."""
+    """Raise ValueError if there is not one step."""
     if steps < 1:
         raise ValueError(f"expected steps of at least 1, found {steps}")
+
+
+@dataclass(frozen=True)
+class CubicSchedule(Schedule):
+    """Cubic fall: ``end + (start - end) * (1 - p)^3``, p the way gone from ``first`` to ``last``.
+
+    The density falls fast while there are many links, slowly at the end (Zhu & Gupta 2017; GraNet,
+    Liu et al. 2021).
+
+    Attributes:
+        start: density up to the step ``first``, in (0, 1].
+        end: density from the step ``last`` on, in (0, 1].
+        first: step at which the fall begins.
+        last: step at which the fall ends, after ``first``.
+    """
+
+    start: float
+    end: float
+    first: int
+    last: int
+
+    def __post_init__(self) -> None:
+        _check_window(self.start, self.end, self.first, self.last)
+
+    @override
+    def at(self, step: int) -> float:
+        left = 1 - progress(step, self.first, self.last)
+        return between(self.end, self.start, left**3)
+
+
+@dataclass(frozen=True)
+class SigmoidSchedule(Schedule):
+    """Sigmoid between two densities: slow, fast, slow (CHTss, Zhang et al. 2025).
+
+    With s the logistic function, k the steepness and p the share of the way from ``first`` to
+    ``last``: ``start + (end - start) * (s(k(2p - 1)) - s(-k)) / (s(k) - s(-k))``, which is scaled
+    to meet both densities exactly.
+
+    Attributes:
+        start: density up to the step ``first``, in (0, 1].
+        end: density from the step ``last`` on, in (0, 1].
+        first: step at which the fall begins.
+        last: step at which the fall ends, after ``first``.
+        steepness: positive; near 0 the S is a straight line.
+    """
+
+    start: float
+    end: float
+    first: int
+    last: int
+    steepness: float = 6.0
+
+    def __post_init__(self) -> None:
+        _check_window(self.start, self.end, self.first, self.last)
+        if not 0 < self.steepness < math.inf:
+            raise ValueError(f"expected a finite steepness > 0, found {self.steepness}")
+
+    @override
+    def at(self, step: int) -> float:
+        half = self.steepness / 2
+        centred = 2 * progress(step, self.first, self.last) - 1
+        share = (1 + math.tanh(half * centred) / math.tanh(half)) / 2
+        return between(self.start, self.end, share)
+
+
+@dataclass(frozen=True)
+class NarangRamp(Schedule):
+    """Threshold of gradual pruning (Narang et al. 2017), as a share of a magnitude ``q``.
+
+    q is the magnitude that leaves the wanted density if all links at or below it go:
+    ``sorted(|w|)[floor((1 - density) * n)]``. The threshold grows by ``theta`` a step up to
+    ``ramp``, by ``phi = 1.5 * theta`` from there on, with
+    ``theta = 2 / (2 * (ramp - first) + 3 * (last - ramp))``, so that it comes to q at ``last``::
+
+        theta * (step - first + 1)                                    before ramp
+        theta * (ramp - first + 1) + phi * (step - ramp + 1)          from ramp on
+
+    It is 0, which prunes nothing, up to and including the step ``after`` and from ``last`` on.
+
+    Attributes:
+        first: step at which the ramp begins.
+        ramp: step at which the ramp becomes steeper, at least ``first``.
+        last: step at which pruning ends, after ``first`` and not before ``ramp``.
+        after: the last step before pruning; ``first`` by default.
+    """
+
+    first: int
+    ramp: int
+    last: int
+    after: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.first <= self.ramp <= self.last or self.first == self.last:
+            raise ValueError(
+                "expected first <= ramp <= last and first < last, found "
+                f"{self.first}, {self.ramp} and {self.last}"
+            )
+
+    @classmethod
+    def of_epochs(cls, epochs: int, *, steps_per_epoch: int, after: int = 1) -> NarangRamp:
+        """Make the ramp of a training: from the first epoch, steeper at a quarter, done at half.
+
+        Args:
+            epochs: epochs of the whole training; a quarter and a half of them round to whole ones.
+            steps_per_epoch: how many steps make one.
+            after: the epoch up to and including which nothing is pruned.
+
+        Raises:
+            ValueError: a training too short to have these epochs in this order.
+        """
+        return cls(
+            steps_per_epoch,
+            round(0.25 * epochs) * steps_per_epoch,
+            round(0.5 * epochs) * steps_per_epoch,
+            after * steps_per_epoch,
+        )
+
+    def at(self, step: int) -> float:
+        """Return the threshold at a step, for q = 1."""
+        if step <= (self.first if self.after is None else self.after) or step >= self.last:
+            return 0.0
+        theta = 2 / (2 * (self.ramp - self.first) + 3 * (self.last - self.ramp))
+        if step < self.ramp:
+            return theta * (step - self.first + 1)
+        return theta * (self.ramp - self.first + 1) + 1.5 * theta * (step - self.ramp + 1)
+
+    def threshold(self, step: int, q: float) -> float:
+        """Return ``q * at(step)``: links of a magnitude not greater than this go.
+
+        Raises:
+            ValueError: ``q`` is no magnitude.
+        """
+        if not 0 <= q < math.inf:
+            raise ValueError(f"expected a finite q of at least 0, found {q}")
+        return q * self.at(step)
+
+
+def _check_window(start: float, end: float, first: int, last: int) -> None:
+    check_density(start, "start")
+    check_density(end, "end")
+    if first >= last:
+        raise ValueError(f"expected first < last, found {first} and {last}")
+
+
+def cosine_fraction(fraction: float, steps: int, *, end: float = 0.0) -> CosineSchedule:
+    """Return the schedule from ``fraction`` along half a cosine to ``end`` after ``steps``.
+
+    Raises:
+        ValueError: fraction outside [0, 1], or not one step.
+    """
+    if not 0 <= fraction <= 1:
+        raise ValueError(f"expected fraction in [0, 1], found {fraction}")
+    return CosineSchedule(fraction, steps, end)

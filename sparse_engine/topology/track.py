@@ -2,44 +2,99 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from typing_extensions import override
 
 from sparse_engine.nn import SparseWeight
-from sparse_engine.ops import Rewired
-from sparse_engine.topology.dynamic import Dynamic
-from sparse_engine.topology.fingerprint import topology_hash
-from sparse_engine.topology.gates import gate_blocks
-from sparse_engine.topology.history import History
-from sparse_engine.topology.measure import Measure, Record
+from sparse_engine.ops import Rewired, carry
+from sparse_engine.topology.links import gate_blocks, union
+from sparse_engine.topology.rewiring import Rewiring
 from sparse_engine.topology.rule import Rule, State
 
 
-class Tracker(Rule):
-    """Describes every rewiring of every weight in a record, and hands it to sinks.
+def topology_hash(weight: SparseWeight) -> str:
+    """Return a hash of a weight's links: equal hashes mean equal links, and vice versa.
 
-    Works only when a weight is rewired, in O(links) beside what measures take; keeps 8 bytes for
-    every cell ever used and 1 for every link. Its memory is part of the rewiring's ``state_dict``,
-    so that a resumed run goes on as if it had never stopped.
+    BLAKE2b of 16 bytes over the shape and ``crow_indices`` as little-endian int64, then
+    ``col_indices`` as little-endian int32. Values do not enter.
+
+    Returns:
+        32 hexadecimal digits.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(np.array(weight.shape, "<i8"))
+    digest.update(np.asarray(weight.crow_indices.cpu().numpy(), "<i8"))
+    digest.update(np.asarray(weight.col_indices.cpu().numpy(), "<i4"))
+    return digest.hexdigest()
+
+
+#: One rewiring of one weight, in numbers; see :class:`Tracker`.
+Record = dict[str, object]
+
+
+@dataclass(frozen=True)
+class Measure(ABC):
+    """Further entries of a tracker's records. A measure of your own is a subclass with one method.
+
+    Attributes:
+        every: rewirings of a weight from one measurement to the next, at least 1.
+
+    Raises:
+        ValueError: ``every`` is less than 1.
+    """
+
+    every: int = 1
+
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise ValueError(f"expected every of at least 1 rewiring, found {self.every}")
+
+    @abstractmethod
+    def measure(self, weight: SparseWeight, rewired: Rewired) -> Record:
+        """Return the entries, of values that JSON knows; none where the weight cannot be measured.
+
+        Args:
+            weight: the weight after the rewiring.
+            rewired: the change.
+        """
+
+
+class Tracker(Rule):
+    """Tracking of every rewiring of every weight, by a record that is handed to sinks.
+
+    A tracker works only when a weight is rewired, in O(links) beside what measures take, and keeps
+    8 bytes for every position ever used and 1 for every link. This memory is part of the rewiring's
+    ``state_dict``, so that a resumed run goes on as if it had never stopped.
 
     A record has these entries:
 
-    - ``step``: of the rewiring's clock; ``weight``: its name in the model; ``rewirings``: of this
-      weight since tracking began.
-    - ``nnz``, ``density``: after the rewiring.
-    - ``gate_density``: of each gate, a list; only where ``weight.blocks`` are more than one.
-    - ``turnover``: the share of the links now that this rewiring grew. One that grew where another
-      was just removed counts, unless the rewiring keeps links that return.
-    - ``survival``: the share of the links before the rewiring that it kept; 1 if there were none.
+    - ``step``: time of the rewiring's clock; ``weight``: name of the weight in the model;
+      ``rewirings``: number of this weight's rewirings since tracking began.
+    - ``nnz``, ``density``: number of links and density after the rewiring.
+    - ``gate_density``: list of the density of each gate, where ``weight.blocks`` are more than one.
+    - ``turnover``: the share of the links now that this rewiring grew. A link that grew where
+      another was just removed counts, unless the rewiring keeps links that return.
+    - ``survival``: the share of the links before the rewiring that stayed; 1 if there were none.
     - ``first_survival``: the share of the links of the first wiring that never left.
-    - ``exploration``: the share of the weight's cells that ever held a link.
-    - ``hash``: see :func:`topology_hash`.
+    - ``exploration``: the share of the weight's positions that ever held a link.
+    - ``hash``: that of :func:`topology_hash`.
 
     Args:
-        rewiring: what to observe. The model's wiring now counts as the first.
-        sinks: called with each record: ``records.append`` of a list, ``write`` of a
+        rewiring: the rewiring to observe. The model's wiring now counts as the first.
+        sinks: functions called with each record: ``records.append`` of a list, ``write`` of a
             :class:`sparse_engine.train.MetricsLog` for a file with a line for each, ``write`` of a
-            :class:`TensorBoard`, or any function.
-        measures: what else records tell, such as :class:`Balance`.
+            :class:`TensorBoard`, or any other.
+        measures: measures that add entries to the records, such as
+            :class:`sparse_engine.analysis.Balance`.
 
     Example:
         >>> records = []
@@ -48,7 +103,7 @@ class Tracker(Rule):
 
     def __init__(
         self,
-        rewiring: Dynamic,
+        rewiring: Rewiring,
         *sinks: Callable[[Record], object],
         measures: Sequence[Measure] = (),
     ) -> None:
@@ -56,20 +111,20 @@ class Tracker(Rule):
         self.sinks = list(sinks)
         self.measures = list(measures)
         self.histories = {
-            name: History(weight)
+            name: LinkHistory(weight)
             for name, weight in zip(rewiring.names, rewiring.weights, strict=True)
         }
         rewiring.observers.append(self)
 
     @property
     def exploration(self) -> float:
-        """R_s, the share of the cells of all weights that ever held a link (ITOP, Liu 2021)."""
+        """Share of all weights' positions that ever held a link, R_s of ITOP (Liu et al. 2021)."""
         histories = self.histories.values()
-        cells = sum(rows * cols for rows, cols in (each.weight.shape for each in histories))
-        return sum(each.ever.numel() for each in histories) / max(1, cells)
+        positions = sum(rows * cols for rows, cols in (each.weight.shape for each in histories))
+        return sum(each.ever.numel() for each in histories) / max(1, positions)
 
     def __call__(self, name: str, weight: SparseWeight, rewired: Rewired) -> None:
-        """Takes note of one rewiring of one weight."""
+        """Note one rewiring of one weight."""
         history = self.histories[name]
         history.follow(rewired)
         before, grown = rewired.slot_map.numel(), rewired.born.numel()
@@ -92,12 +147,12 @@ class Tracker(Rule):
             ]
         for measure in self.measures:
             if history.rewirings % measure.every == 0:
-                record |= measure.of(weight, rewired)
+                record |= measure.measure(weight, rewired)
         for sink in self.sinks:
             sink(record)
 
+    @override
     def state_dict(self) -> State:
-        """See :meth:`Rule.state_dict`."""
         return {
             f"{i}.{entry}": value
             for i, history in enumerate(self.histories.values())
@@ -105,7 +160,7 @@ class Tracker(Rule):
         }
 
     def load_state_dict(self, state: State) -> None:
-        """Takes over the memory of a saved run; load the model before.
+        """Load the memory of a saved run; load the model before.
 
         Raises:
             ValueError: entries missing, or of another model.
@@ -117,3 +172,120 @@ class Tracker(Rule):
         for i, history in enumerate(self.histories.values()):
             own = {entry: state[f"{i}.{entry}"] for entry in history.state_dict()}
             history.load_state_dict(own)
+
+
+class LinkHistory:
+    """History of one weight through its rewirings, in O(links ever used) memory.
+
+    Attributes:
+        weight: the weight, whose links now are the first wiring.
+        rewirings: how many there were.
+        founders: the number of links of the first wiring.
+        founding: bool ``[nnz]``, true for links of the first wiring that never left.
+        ever: int64 on the CPU, positions that ever held a link, ``row * in_features + column``,
+            increasing.
+    """
+
+    def __init__(self, weight: SparseWeight) -> None:
+        self.weight = weight
+        self.rewirings = 0
+        self.founders = weight.nnz
+        self.founding = torch.ones_like(weight.col_indices, dtype=torch.bool)
+        self.ever = weight.pattern.links.cells().cpu()
+
+    @property
+    def survival(self) -> float:
+        """Share of the links of the first wiring that never left; 1 if it had none."""
+        return int(self.founding.sum()) / self.founders if self.founders else 1.0
+
+    @property
+    def exploration(self) -> float:
+        """Share of all positions that ever held a link."""
+        return self.ever.numel() / max(1, math.prod(self.weight.shape))
+
+    def follow(self, rewired: Rewired) -> None:
+        """Note a rewiring of the weight."""
+        self.rewirings += 1
+        self.founding = carry(self.founding, rewired.slot_map, rewired.links.nnz)
+        self.ever = union(self.ever, rewired.links.cells()[rewired.born.long()].cpu())
+
+    def state_dict(self) -> State:
+        """Return the counts and tensors above, for a checkpoint."""
+        return {
+            "rewirings": self.rewirings,
+            "founders": self.founders,
+            "founding": self.founding,
+            "ever": self.ever,
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        """Load the history of a saved run, whose links the weight must have already.
+
+        Raises:
+            ValueError: entries missing, or not of this weight.
+        """
+        own = self.state_dict()
+        if state.keys() != own.keys():
+            raise ValueError(f"expected the entries {sorted(own)}, found {sorted(state)}")
+        rewirings, founders, founding, ever = (state[name] for name in own)
+        if not all(isinstance(count, int) and count >= 0 for count in (rewirings, founders)):
+            raise ValueError(f"expected counts of at least 0, found {rewirings} and {founders}")
+        _check("founding", founding, torch.bool)
+        _check("ever", ever, torch.int64)
+        if founding.shape != (self.weight.nnz,) or int(founding.sum()) > founders:
+            raise ValueError(
+                f"expected {self.weight.nnz} entries of founding, at most {founders} of them "
+                f"true, found {founding.numel()} with {int(founding.sum())}"
+            )
+        positions = math.prod(self.weight.shape)
+        bounded = torch.nn.functional.pad(ever, (1, 0), value=-1)
+        if not (bounded.diff() > 0).all() or bounded[-1] >= positions:
+            raise ValueError(f"expected ever to be increasing positions in [0, {positions})")
+        self.rewirings, self.founders = rewirings, founders
+        self.founding, self.ever = founding.to(self.weight.values.device), ever.cpu()
+
+
+def _check(name: str, entry: object, dtype: torch.dtype) -> None:
+    if not isinstance(entry, Tensor) or entry.dtype != dtype or entry.dim() != 1:
+        raise ValueError(f"expected {name} as a {dtype} tensor of one dimension, found {entry!r}")
+
+
+class TensorBoard:
+    """Sink that writes the numbers of a :class:`Tracker`'s records for TensorBoard.
+
+    A curve is called ``quantity/weight``, such as ``density/recurrent.weight_hh_l0``, and for
+    ``gate_density`` ``quantity/weight/gate``.
+
+    Args:
+        folder: the folder of the event file, for TensorBoard's ``--logdir``.
+
+    Raises:
+        ImportError: the package tensorboard is not installed.
+
+    Example:
+        >>> tracker = Tracker(rewiring, TensorBoard("runs/demo").write)
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise ImportError(
+                "expected the package tensorboard, found none; "
+                "install it with: pip install 'sparse_engine[tensorboard]'"
+            ) from error
+        self._writer = SummaryWriter(str(folder))
+
+    def write(self, record: Mapping[str, object]) -> None:
+        """Add a point to the curve of every number in a record."""
+        for quantity, value in record.items():
+            tag = f"{quantity}/{record['weight']}".rstrip("/")
+            if isinstance(value, list):
+                for number, entry in enumerate(value):
+                    self._writer.add_scalar(f"{tag}/{number}", entry, record["step"])
+            elif isinstance(value, int | float) and quantity != "step":
+                self._writer.add_scalar(tag, value, record["step"])
+
+    def close(self) -> None:
+        """End the event file, on disk."""
+        self._writer.close()

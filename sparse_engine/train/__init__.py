@@ -4,9 +4,9 @@ from sparse_engine.train.checkpoint import Checkpoint as Checkpoint
 from sparse_engine.train.checkpoint import CheckpointError as CheckpointError
 from sparse_engine.train.log import MetricsLog as MetricsLog
 from sparse_engine.train.log import read_metrics as read_metrics
-from sparse_engine.train.rules import RULES as RULES
-from sparse_engine.train.rules import NamedRule as NamedRule
-from sparse_engine.train.rules import RuleOptions as RuleOptions
+from sparse_engine.train.methods import METHODS as METHODS
+from sparse_engine.train.methods import MethodOptions as MethodOptions
+from sparse_engine.train.methods import NamedMethod as NamedMethod
 from sparse_engine.train.run import Result as Result
 from sparse_engine.train.run import Run as Run
 from sparse_engine.train.run import Settings as Settings

@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 
 from sparse_engine.nn import SparseRNN, SparseWeight
 from sparse_engine.tasks import Task
-from sparse_engine.topology import Dynamic, Measure, Static, Tracker
+from sparse_engine.topology import Measure, Rewiring, Static, Tracker
 from sparse_engine.train.checkpoint import Checkpoint
 from sparse_engine.train.folder import RunFolder
 from sparse_engine.train.interruption import interruption
@@ -28,13 +28,13 @@ from sparse_engine.train.pictures import draw_pictures
 
 LESS = "a smaller learning rate or gain usually helps"
 
-#: Makes the rewiring rule of a run.
-RuleFactory = Callable[[nn.Module, Optimizer], Dynamic]
+#: Makes the rewiring of a run for its model and optimizer.
+MethodFactory = Callable[[nn.Module, Optimizer], Rewiring]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What defines a run, beside its task and its rewiring rule."""
+    """What defines a run, beside its task and its method of rewiring."""
 
     hidden: int = 128
     density: float = 0.05
@@ -86,13 +86,14 @@ class Run:
             of a :class:`Tracker`), the checkpoint, pictures.
         task: what is learned.
         settings: sizes and schedule.
-        rule: how the wiring changes.
-        description: of the rule, for config.json.
-        measures: what else topology.jsonl tells of the wiring, such as its :class:`Balance`.
+        method: how the wiring changes.
+        description: description of the method, for config.json.
+        measures: measures that add to topology.jsonl, such as
+            :class:`sparse_engine.analysis.Balance`.
         resume: go on from the folder's checkpoint.
 
     Raises:
-        ValueError: a rule other than :class:`Static` that would never rewire, or a network that
+        ValueError: a method other than :class:`Static` that would never rewire, or a network that
             the machine's memory cannot hold.
         FileExistsError: the folder holds a run, and ``resume`` was not asked for.
         BlockingIOError: another process trains in the folder.
@@ -104,7 +105,7 @@ class Run:
         folder: Path,
         task: Task,
         settings: Settings,
-        rule: RuleFactory,
+        method: MethodFactory,
         *,
         description: dict[str, object],
         measures: Sequence[Measure] = (),
@@ -115,9 +116,9 @@ class Run:
         with within_memory():
             self.model = self._build()
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=settings.learning_rate)
-        self.rule = rule(self.model, self.optimizer)
-        self._check_rule()
-        self.tracker = Tracker(self.rule, measures=measures)
+        self.rewiring = method(self.model, self.optimizer)
+        self._check_method()
+        self.tracker = Tracker(self.rewiring, measures=measures)
         self.step = 0
         # Last, so that settings which cannot be used leave no folder behind.
         self._folder = RunFolder(folder, config)
@@ -129,7 +130,7 @@ class Run:
         if checkpoint is None:
             self.save()
         else:
-            checkpoint.restore(self.model, self.optimizer, self.rule)
+            checkpoint.restore(self.model, self.optimizer, self.rewiring)
             self.step = self._saved = checkpoint.step
 
     @property
@@ -198,7 +199,7 @@ class Run:
                 )
         with self._folder.locked():
             logs = self._folder.log_hashes(self.step)
-            state = self.model, self.optimizer, self.rule
+            state = self.model, self.optimizer, self.rewiring
             config = self._folder.config
             self._folder.save(Checkpoint.of(self.step, *state, config=config, logs=logs))
         self._saved = self.step
@@ -219,15 +220,15 @@ class Run:
 
         return self.task.build(recurrent, generator=generator)
 
-    def _check_rule(self) -> None:
-        rule, steps = self.rule, self.settings.steps
-        fraction = rule.fraction.at
-        # That of some rules falls to 0 on the way.
-        over = rule.density is None and fraction(rule.every) == 0 < fraction(0)
-        if not isinstance(rule, Static) and (rule.every >= steps or over):
+    def _check_method(self) -> None:
+        rewiring, steps = self.rewiring, self.settings.steps
+        fraction = rewiring.fraction.at
+        # Some methods let their fraction fall to 0 on the way.
+        over = rewiring.density is None and fraction(rewiring.every) == 0 < fraction(0)
+        if not isinstance(rewiring, Static) and (rewiring.every >= steps or over):
             raise ValueError(
                 f"expected a rewiring before the last of {steps} steps, found none with every = "
-                f"{rule.every}; take a smaller every, more steps or the rule static"
+                f"{rewiring.every}; take a smaller every, more steps or the method static"
             )
 
     def _take_step(self, log: MetricsLog, bar: tqdm) -> None:
@@ -246,9 +247,9 @@ class Run:
         self.optimizer.step()
         self.step += 1
         if self.step < settings.steps:
-            self.rule.step()
+            self.rewiring.step()
         else:
-            self.rule.skip()
+            self.rewiring.skip()
         bar.update()
         if self.step % settings.evaluate_every == 0 or self.step == settings.steps:
             metric = self.task.evaluate(self.model)

@@ -9,7 +9,7 @@ from scipy.sparse import random_array, save_npz
 
 from sparse_engine import convert
 from sparse_engine.analysis import (
-    ErdosRenyi,
+    ErdosRenyiNull,
     SignShuffle,
     feed_forward_loops,
     null_model,
@@ -52,7 +52,7 @@ def test_json(files, capsys):
             "census": triad_census(file),
             "signed_census": signed_triad_census(file),
             "feed_forward_loops": feed_forward_loops(file),
-            "null": null_model(file, kind=ErdosRenyi(), n=20, seed=3).to_dict(),
+            "null": null_model(file, kind=ErdosRenyiNull(), n=20, seed=3).to_dict(),
         }
         for file in files
     }

@@ -11,8 +11,8 @@ from sparse_engine import convert
 from sparse_engine.analysis import RecurrentLayer, distance_matrix, topology_distance
 from sparse_engine.cli import main
 from sparse_engine.nn import SparseGRU, SparseRNN
-from sparse_engine.topology import Dynamic
-from sparse_engine.topology.grow import Uniform
+from sparse_engine.topology import Rewiring
+from sparse_engine.topology.grow import RandomGrowth
 from sparse_engine.topology.prune import Magnitude
 from sparse_engine.train import Checkpoint, read_weights
 
@@ -97,7 +97,7 @@ def test_runs(tmp_path, capsys):
     for model, run in zip(models, runs, strict=True):
         run.mkdir()
         optimizer = torch.optim.Adam(model.parameters())
-        rule = Dynamic(model, optimizer, prune=Magnitude(), grow=Uniform())
+        rule = Rewiring(model, optimizer, prune=Magnitude(), grow=RandomGrowth())
         Checkpoint.of(0, model, optimizer, rule).save(run)
     assert main(["distance", str(runs[0]), *map(str, runs), "--json"]) == 0
     layers = json.loads(capsys.readouterr().out)["layers"]

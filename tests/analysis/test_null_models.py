@@ -12,7 +12,7 @@ from scipy.stats import chisquare
 from sparse_engine import topology
 from sparse_engine.analysis import (
     DegreePreserving,
-    ErdosRenyi,
+    ErdosRenyiNull,
     NullKind,
     NullModel,
     SignShuffle,
@@ -27,7 +27,7 @@ DEGREE_PRESERVING = [
     for mutual in (False, True)
     for signs in (False, True)
 ]
-KINDS = [SignShuffle(), ErdosRenyi(), *DEGREE_PRESERVING]
+KINDS = [SignShuffle(), ErdosRenyiNull(), *DEGREE_PRESERVING]
 
 
 @st.composite
@@ -126,10 +126,10 @@ def test_what_need_not_be_kept_is_not(graph):
     assert all(degrees(pattern(each)) == degrees(before) for each in free)
 
 
-@pytest.mark.parametrize(("kind", "count"), [(DegreePreserving(), 6), (ErdosRenyi(), 20)])
+@pytest.mark.parametrize(("kind", "count"), [(DegreePreserving(), 6), (ErdosRenyiNull(), 20)])
 def test_every_graph_is_as_likely(kind, count):
     """One link from each of three nodes to another three; or any three links of three nodes."""
-    if isinstance(kind, ErdosRenyi):
+    if isinstance(kind, ErdosRenyiNull):
         w = coo_array((np.ones(3), ([0, 1, 2], [1, 2, 0])), shape=(3, 3))
     else:
         w = coo_array((np.ones(3), ([3, 4, 5], [0, 1, 2])), shape=(6, 6))
@@ -142,7 +142,7 @@ def test_every_graph_is_as_likely(kind, count):
 def test_every_arrangement_of_signs_is_as_likely():
     """Which two of six links are negative, on a full graph, with and without moving links."""
     w = coo_array(([1, 1, 1, 1, -1, -1.0], ([0, 0, 1, 1, 2, 2], [1, 2, 0, 2, 0, 1])), shape=(3, 3))
-    for kind in (SignShuffle(), ErdosRenyi()):
+    for kind in (SignShuffle(), ErdosRenyiNull()):
         drawn = [np.sign(kind.draw(w, sample=k).toarray()).tobytes() for k in range(600)]
         graphs, counts = np.unique(drawn, return_counts=True)
         assert len(graphs) == 15

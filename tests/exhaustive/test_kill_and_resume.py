@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from sparse_engine.topology import presets
+from sparse_engine.topology import methods
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "train"
-METHODS = sorted(name for name, entry in vars(presets).items() if isinstance(entry, type))
+METHODS = sorted(name for name, entry in vars(methods).items() if isinstance(entry, type))
 
 
 def output_of(script, *arguments, timeout):
@@ -41,7 +41,18 @@ def test_no_damage_goes_unnoticed(tmp_path):
 
 
 COMMAND = [sys.executable, "-W", "ignore", "-m", "sparse_engine", "train", "mackey-glass"]
-COMMAND += ["--hidden", "16", "--steps", "200", "--every", "7", "--rule", "rigl", "--threads", "1"]
+COMMAND += [
+    "--hidden",
+    "16",
+    "--steps",
+    "200",
+    "--every",
+    "7",
+    "--method",
+    "rigl",
+    "--threads",
+    "1",
+]
 
 
 def command(folder):

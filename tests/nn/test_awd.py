@@ -28,7 +28,7 @@ from sparse_engine.nn import (
 )
 from sparse_engine.testing import assert_valid
 from sparse_engine.topology import SET
-from sparse_engine.topology.presets import RigL
+from sparse_engine.topology.methods import RigL
 
 RECURRENT = {
     "rnn": SparseRNN,

@@ -9,8 +9,16 @@ from torch import nn
 from sparse_engine.nn import ConductanceWeight, SparseWeight
 from sparse_engine.ops import Pattern
 from sparse_engine.testing import assert_valid, random_pattern
-from sparse_engine.topology import SET, Constant, Dynamic, Magnitude, RigL, Uniform, wire
-from sparse_engine.topology.wiring import ErdosRenyi
+from sparse_engine.topology import (
+    SET,
+    ConstantSchedule,
+    Magnitude,
+    RandomGrowth,
+    Rewiring,
+    RigL,
+    wire,
+)
+from sparse_engine.topology.init import ErdosRenyi
 
 
 def of_links(weight, entries):
@@ -83,8 +91,8 @@ def test_rewirings_repeat_with_their_seed():
 def test_fewer_links():
     weight, optimizer = trained()
     before = state_of(weight, optimizer)
-    rules = {"prune": Magnitude(), "grow": Uniform(), "density": Constant(0.1)}
-    Dynamic(weight, optimizer, **rules, fraction=0.0, every=1).step()
+    rules = {"prune": Magnitude(), "grow": RandomGrowth(), "density": ConstantSchedule(0.1)}
+    Rewiring(weight, optimizer, **rules, fraction=0.0, every=1).step()
     assert weight.nnz == 120
     for name in weight.link_parameters:
         parameter = getattr(weight, name)

@@ -11,7 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from sparse_engine.nn import SparseLSTM, SparseWeight
 from sparse_engine.testing import assert_valid
-from sparse_engine.topology import SET, Dynamic, ErdosRenyi, Magnitude, Uniform, wire
+from sparse_engine.topology import SET, ErdosRenyi, Magnitude, RandomGrowth, Rewiring, wire
 
 DEVICES = [pytest.param("cpu", id="on_cpu")]
 if torch.cuda.is_available():
@@ -30,7 +30,7 @@ def alone(tmp_path):
 def train(network, layer, x):
     """Two steps of ``network``, behind each of which the links of ``layer`` are rewired."""
     optimizer = torch.optim.Adam(layer.parameters(), lr=0.01)
-    rule = Dynamic(layer, optimizer, prune=Magnitude(), grow=Uniform(), every=1)
+    rule = Rewiring(layer, optimizer, prune=Magnitude(), grow=RandomGrowth(), every=1)
     for _ in range(2):
         optimizer.zero_grad()
         network(x)[0].square().mean().backward()

@@ -9,7 +9,15 @@ from torch import nn
 
 from sparse_engine.nn import GroupedWeight, SparseLinear, SparseRNN
 from sparse_engine.ops import RandomKey
-from sparse_engine.topology import SET, Dynamic, Grow, Magnitude, Uniform, Zero, rewire_weight
+from sparse_engine.topology import (
+    SET,
+    Grow,
+    Magnitude,
+    RandomGrowth,
+    Rewiring,
+    ZeroInit,
+    rewire_weight,
+)
 
 
 class Looking(Grow):
@@ -19,11 +27,11 @@ class Looking(Grow):
 
     def grow(self, weight, kept, count, key):
         assert len(weight.factors) == 2 and all(weight.factors)
-        return Uniform().grow(weight, kept, count, key)
+        return RandomGrowth().grow(weight, kept, count, key)
 
 
 def looking(model):
-    return Dynamic(model, None, prune=Magnitude(), grow=Looking(), every=3)
+    return Rewiring(model, None, prune=Magnitude(), grow=Looking(), every=3)
 
 
 def two_layers():
@@ -163,7 +171,7 @@ def test_rewiring_by_hand_is_refused():
             None,
             dropped=torch.zeros(8, dtype=torch.bool),
             count=0,
-            grow=Uniform(),
-            birth=Zero(),
+            grow=RandomGrowth(),
+            new_links=ZeroInit(),
             key=RandomKey(0),
         )

@@ -12,7 +12,7 @@ from torch.testing import assert_close
 from sparse_engine.nn import SparseLinear, SparseONLSTM, SparseRHN, SparseWeight
 from sparse_engine.testing import assert_valid, leaves_of
 from sparse_engine.topology import SET
-from sparse_engine.topology.presets import RigL
+from sparse_engine.topology.methods import RigL
 
 NETWORKS = {
     "rhn": partial(SparseRHN, recurrence_depth=3),

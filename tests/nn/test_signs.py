@@ -10,7 +10,7 @@ from torch import nn
 
 from sparse_engine.nn import DaleSigns, FixedSigns, GroupedWeight, SparseLinear, SparseWeight
 from sparse_engine.testing import assert_valid, awkward_patterns, patterns, random_pattern
-from sparse_engine.topology import SET, Normal, Zero
+from sparse_engine.topology import SET, NormalInit, ZeroInit
 
 
 def clamped(values, signs):
@@ -101,13 +101,13 @@ def test_steps_are_projected_gradient_steps():
     assert np.array_equal(read(weight), expected - 0.5 * gradient.numpy())
 
 
-@pytest.mark.parametrize("birth", [Zero(), Normal(0.5)])
+@pytest.mark.parametrize("new_links", [ZeroInit(), NormalInit(0.5)])
 @pytest.mark.parametrize(("optimizer", "lr"), [(torch.optim.SGD, 0.005), (torch.optim.Adam, 0.1)])
-def test_fixed_signs_go_with_their_links(optimizer, lr, birth):
+def test_fixed_signs_go_with_their_links(optimizer, lr, new_links):
     model = nn.Sequential(SparseLinear(20, 30, density=0.2), SparseLinear(30, 5, density=0.3))
     weight = model[0].weight
     optimizer = optimizer(model.parameters(), lr=lr)
-    constraint, rule = FixedSigns(weight), SET(model, optimizer, every=3, birth=birth)
+    constraint, rule = FixedSigns(weight), SET(model, optimizer, every=3, new_links=new_links)
     constraint.attach(optimizer)
     rule.observers.append(constraint)
     known = dict(zip(cells_of(weight), np.sign(read(weight)), strict=True))
@@ -136,14 +136,14 @@ def test_fixed_signs_go_with_their_links(optimizer, lr, birth):
     assert_valid(weight)
 
 
-@pytest.mark.parametrize("birth", [Zero(), Normal(0.5)])
-def test_new_links_obey_dales_law(birth):
+@pytest.mark.parametrize("new_links", [ZeroInit(), NormalInit(0.5)])
+def test_new_links_obey_dales_law(new_links):
     layer = SparseLinear(20, 30, density=0.2)
     excitatory = torch.arange(20) % 3 > 0
     constraint = DaleSigns(layer.weight, excitatory)
     optimizer = torch.optim.SGD(layer.parameters(), lr=0.05, momentum=0.9)
     constraint.attach(optimizer)
-    rule = SET(layer, optimizer, every=2, birth=birth)
+    rule = SET(layer, optimizer, every=2, new_links=new_links)
     rule.observers.append(constraint)
     born = []
     rule.observers.append(lambda name, weight, rewired: born.append(rewired.born.long()))
@@ -154,7 +154,7 @@ def test_new_links_obey_dales_law(birth):
         rewired = rule.step()
         dense = layer.weight.to_dense()
         assert (dense[:, excitatory] >= 0).all() and (dense[:, ~excitatory] <= 0).all()
-        if rewired and birth != Zero():
+        if rewired and new_links != ZeroInit():
             assert layer.weight.values[born[-1]].count_nonzero() == born[-1].numel() > 0
     assert dense.count_nonzero() > 60
 
@@ -166,7 +166,7 @@ def test_a_rewiring_turns_new_links_only():
     before = read(layer.weight)
     wrong = before * constraint.signs().numpy() < 0
     moved = []
-    rule = SET(layer, None, every=1, birth=Normal(0.5))
+    rule = SET(layer, None, every=1, new_links=NormalInit(0.5))
     rule.observers += [constraint, lambda *told: moved.append(told[2].slot_map.numpy())]
     rule.step()
     kept = moved[0] >= 0

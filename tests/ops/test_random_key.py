@@ -27,7 +27,7 @@ def test_no_word_of_a_seed_is_taken_for_a_step():
 
 
 def test_equal_keys_give_these_numbers_anywhere():
-    generator = RandomKey(2**61 - 1, 3, 4).generator(Use.BIRTH)
+    generator = RandomKey(2**61 - 1, 3, 4).generator(Use.NEW_LINKS)
     assert generator.integers(2**63, size=2).tolist() == [5775720280272188915, 5205102232360663834]
     assert isinstance(generator.bit_generator, np.random.Philox)
 

@@ -16,7 +16,7 @@ from sparse_engine.nn import SparseLinear, SparseRNN, SparseWeight
 from sparse_engine.ops import RandomKey
 from sparse_engine.optim import SNTASGD
 from sparse_engine.testing import awkward_patterns, random_pattern
-from sparse_engine.topology import SET, Normal, TwoSided
+from sparse_engine.topology import SET, NormalInit, SignedMagnitude
 from sparse_engine.train import Checkpoint
 
 
@@ -56,7 +56,7 @@ class Histories:
             history.append(value)
 
     def rewire(self, rule):
-        keep = ~TwoSided().drop(self.weight, rule.fraction.at(rule.steps), RandomKey(0))
+        keep = ~SignedMagnitude().drop(self.weight, rule.fraction.at(rule.steps), RandomKey(0))
         survivors = self.weight.pattern.links.cells()[keep].tolist()
         rule.rewire()
         kept = {cell: self.of_links[cell] for cell in survivors}
@@ -91,8 +91,10 @@ def test_average_is_the_mean_of_the_full_history(name, data):
     bias = nn.Parameter(normal(3))
     optimizer = SNTASGD([*weight.parameters(), bias], lr=0.3, weight_decay=0.1, nonmono=1)
     fraction = data.draw(st.sampled_from([0.0, 0.3, 1.0]))
-    birth = data.draw(st.sampled_from([None, Normal(1.0)]))
-    rule = SET(weight, optimizer, fraction=fraction, birth=birth, seed=data.draw(st.integers(0, 9)))
+    new_links = data.draw(st.sampled_from([None, NormalInit(1.0)]))
+    rule = SET(
+        weight, optimizer, fraction=fraction, new_links=new_links, seed=data.draw(st.integers(0, 9))
+    )
     histories = Histories(weight, bias)
     actions = st.sampled_from(["step", "step", "rewire"])
     for begun in (False, True):

@@ -42,7 +42,7 @@ def test_weights(axes, graph):
 def test_feed_forward_loops(axes, graph):
     counts = analysis.feed_forward_loops(graph)
     null = analysis.null_model(graph, n=20)
-    assert plot.feed_forward_loops(counts, axes, null=null) is axes
+    assert plot.loops(counts, axes, null=null) is axes
     shown = [label.get_text().replace("−", "-") for label in axes.get_xticklabels()]
     bars = {
         shown[round(bar.get_x() + bar.get_width() / 2)]: bar.get_height() for bar in axes.patches
@@ -70,5 +70,5 @@ def test_a_graph_without_links(axes):
     assert [patch.get_data().values.any() for patch in axes.patches] == [False] * 3
     axes.clear()
     null = analysis.null_model(empty, n=2)
-    plot.feed_forward_loops(analysis.feed_forward_loops(empty), axes, null=null)
+    plot.loops(analysis.feed_forward_loops(empty), axes, null=null)
     assert [bar.get_height() for bar in axes.patches] == [0] * 8

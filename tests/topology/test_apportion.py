@@ -1,13 +1,14 @@
-"""Splitting a whole number: exact sums, limits, and the textbook's largest remainders."""
+"""Apportionment: exact sums, limits, and the textbook's largest remainders."""
 
 from fractions import Fraction
 from math import inf, nan
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparse_engine.topology.apportion import apportion
+from sparse_engine.topology.apportion import apportion, apportion_logs
 
 
 @pytest.mark.parametrize(
@@ -71,3 +72,44 @@ def test_shares_that_are_none(share):
 def test_limits_that_are_too_small():
     with pytest.raises(ValueError, match="expected at most the sum 7 of the limits, found 8"):
         apportion(8, [1, 1], [3, 4])
+
+
+def literal_shares(total, weights, capacities):
+    """One at a time: what is above its capacity becomes full, and the rest is shared anew."""
+    full = set()
+    while True:
+        rest = [i for i in range(len(weights)) if i not in full]
+        left = total - sum(capacities[i] for i in full)
+        scale = left / sum(weights[i] for i in rest) if rest else 0
+        over = [i for i in rest if scale * weights[i] > capacities[i]]
+        if not over:
+            return [capacities[i] if i in full else scale * weights[i] for i in range(len(weights))]
+        full.update(over)
+
+
+@given(data=st.data())
+def test_shares_are_the_literal_rule(data):
+    n = data.draw(st.integers(1, 12))
+    weights = data.draw(st.lists(st.floats(0.01, 100), min_size=n, max_size=n))
+    capacities = data.draw(st.lists(st.sampled_from([0, 1, 5, 300]), min_size=n, max_size=n))
+    total = data.draw(st.integers(0, sum(capacities)))
+    counts = apportion_logs(total, np.log(weights), capacities)
+    assert counts.sum() == total
+    assert ((counts >= 0) & (counts <= capacities)).all()
+    shares = np.array(literal_shares(total, weights, capacities))
+    assert (np.abs(counts - shares) < 1 + 1e-9).all()
+
+
+def test_remainders_go_to_the_largest_fractions():
+    # Shares 2.2, 1.1, 0.9, 0.8: two links are left, for 0.9 and 0.8.
+    counts = apportion_logs(5, np.log([2.2, 1.1, 0.9, 0.8]), [9, 9, 9, 9])
+    assert counts.tolist() == [2, 1, 1, 1]
+    assert apportion_logs(3, np.zeros(5), [9] * 5).tolist() == [1, 1, 1, 0, 0]
+
+
+def test_weights_may_differ_by_any_factor():
+    logs = -1e7 * np.arange(5.0)
+    assert apportion_logs(10, logs, [4, 4, 4, 4, 4]).tolist() == [4, 4, 2, 0, 0]
+    assert apportion_logs(20, logs, [4, 4, 4, 4, 4]).tolist() == [4] * 5
+    big = 10**12
+    assert apportion_logs(big + 1, np.log([3.0, 1.0, 1e-9]), [big, big, big]).sum() == big + 1

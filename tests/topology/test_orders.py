@@ -58,27 +58,29 @@ def trained(method):
 
 
 def dense_gradient(weight, run):
-    """The gradient at every cell: that of the same loss with a dense matrix."""
+    """The gradient at every position: that of the same loss with a dense matrix."""
     dense = weight.to_dense().detach().requires_grad_()
     run(lambda x: x @ dense.T).backward()
     return dense.grad
 
 
 def grown_by(rule, weight):
-    """The cells that the next rewiring of a weight grows and those that survive it."""
+    """The positions that the next rewiring of a weight grows and those that survive it."""
     seen = []
     rule.observers.append(lambda name, which, rewired: seen.append((which, rewired)))
     rule.step()
     (rewired,) = [rewired for which, rewired in seen if which is weight]
-    cells = rewired.links.cells()
-    born = torch.zeros(cells.numel(), dtype=torch.bool)
+    positions = rewired.links.cells()
+    born = torch.zeros(positions.numel(), dtype=torch.bool)
     born[rewired.born.long()] = True
-    return set(cells[born].tolist()), set(cells[~born].tolist())
+    return set(positions[born].tolist()), set(positions[~born].tolist())
 
 
 def strongest(gradient, kept, count):
-    cells = gradient.abs().flatten().argsort(descending=True).tolist()
-    return set(itertools.islice((cell for cell in cells if cell not in kept), count))
+    positions = gradient.abs().flatten().argsort(descending=True).tolist()
+    return set(
+        itertools.islice((position for position in positions if position not in kept), count)
+    )
 
 
 def test_gradients_are_cleared_before_or_after_the_rewiring(method):
@@ -196,9 +198,9 @@ def test_each_weight_has_its_own_moments(method, links_of):
     for weight, state, olds, links in zip(weights, moments, before, wired, strict=True):
         assert links_of(weight).keys() != links.keys()
         for old, name in zip(olds, names, strict=True):
-            for cell, entry in links_of(weight, state[name]).items():
-                # A cell that lost its link and got a new one starts afresh.
-                assert entry == old.get(cell, 0) or (entry == 0 and cell in links)
+            for position, entry in links_of(weight, state[name]).items():
+                # A position that lost its link and got a new one starts afresh.
+                assert entry == old.get(position, 0) or (entry == 0 and position in links)
             assert any(links_of(weight, state[name]).values())
 
 

@@ -5,8 +5,22 @@ import io
 import pytest
 import torch
 
-from sparse_engine.nn import SparseRNN
-from sparse_engine.topology import SET, Normal
+from sparse_engine.analysis import Drift
+from sparse_engine.nn import SparseLinear, SparseRNN
+from sparse_engine.topology import (
+    SET,
+    AdaptiveThreshold,
+    AssignedSign,
+    GlobalThreshold,
+    GradientGrowth,
+    Magnitude,
+    NeverUsed,
+    NormalInit,
+    RandomGrowth,
+    Rewiring,
+    SignChange,
+    Tracker,
+)
 
 OPTIMIZERS = {
     "SGD": lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9),
@@ -19,7 +33,7 @@ def setup(optimizer, seed):
     generator = torch.Generator().manual_seed(seed)
     model = SparseRNN(3, 40, 2, density=0.1, input_density=0.5, generator=generator)
     optimizer = OPTIMIZERS[optimizer](model.parameters())
-    return model, optimizer, SET(model, optimizer, every=7, seed=seed, birth=Normal(0.1))
+    return model, optimizer, SET(model, optimizer, every=7, seed=seed, new_links=NormalInit(0.1))
 
 
 def train(parts, first, last):
@@ -63,3 +77,30 @@ def test_a_foreign_state_is_refused(state):
     with pytest.raises(ValueError, match="expected entries steps >= 0 and seed"):
         rule.load_state_dict(state)
     assert rule.state_dict() == {"steps": 0, "seed": 1}
+
+
+SAVED = [
+    ("prune", AdaptiveThreshold, {"prune.threshold.0"}),
+    ("prune", GlobalThreshold, {"prune.threshold.0"}),
+    ("prune", AssignedSign, {"prune.signs"}),
+    ("prune", SignChange, {"prune.cells.0", "prune.signs.0"}),
+    ("grow", NeverUsed, {"grow.0"}),
+    ("grow", GradientGrowth, {"factors.0.0.0.gradient", "factors.0.0.0.input"}),
+]
+
+
+@pytest.mark.parametrize(("kind", "rule", "names"), SAVED)
+def test_the_names_in_saved_states_stay(kind, rule, names):
+    """Files that were saved before must go on loading, whatever the classes are called by now."""
+    layer = SparseLinear(20, 20, density=0.2)
+    rules = {"prune": Magnitude(), "grow": RandomGrowth()} | {kind: rule()}
+    rewiring = Rewiring(layer, None, **rules, every=2)
+    Tracker(rewiring)
+    Drift(rewiring)
+    for _ in range(3):
+        layer(torch.randn(5, 20)).square().sum().backward()
+        rewiring.step()
+    layer(torch.randn(5, 20)).square().sum().backward()
+    tracked = {f"observer0.0.{name}" for name in ("rewirings", "founders", "founding", "ever")}
+    drift = {f"observer1.0.{name}" for name in ("rewirings", "crow", "col")}
+    assert rewiring.state_dict().keys() == {"steps", "seed"} | names | tracked | drift

@@ -1,23 +1,143 @@
-"""One rewiring: exact counts, what survives, and what moves along with the links."""
+"""Rewiring: the clock, which weights it reaches, and what moves with the links."""
+
+import math
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
-from sparse_engine.nn import SparseLinear, SparseWeight
+from sparse_engine.nn import SparseLinear, SparseRNN, SparseWeight
 from sparse_engine.ops import RandomKey
 from sparse_engine.testing import assert_valid, pattern_of, patterns
 from sparse_engine.topology import (
     SET,
+    ConstantSchedule,
+    GlobalMagnitude,
     Grow,
     Magnitude,
-    Normal,
-    TwoSided,
-    Uniform,
-    Zero,
+    NormalInit,
+    RandomGrowth,
+    Rewiring,
+    RigL,
+    SignedMagnitude,
+    Static,
+    ZeroInit,
     rewire_weight,
 )
+
+
+def test_the_clock():
+    model = SparseLinear(20, 20, density=0.2)
+    rule = SET(model, None, fraction=0.5, every=3)
+    assert [rule.step() for _ in range(7)] == [False, False, True, False, False, True, False]
+    assert model.weight.topology_version == 2
+
+
+def test_rewiring_now_does_not_touch_the_clock():
+    model = SparseLinear(20, 20, density=0.2)
+    rule = SET(model, None, fraction=0.5, every=3)
+    rule.rewire()
+    assert model.weight.topology_version == 1 and rule.steps == 0
+
+
+def test_a_weight_that_is_shared_is_rewired_once():
+    shared = SparseLinear(20, 20, density=0.2)
+    model = nn.Sequential(shared, nn.Tanh(), shared)
+    SET(model, None, fraction=0.5, every=1).step()
+    assert shared.weight.topology_version == 1
+
+
+def test_every_sparse_weight_of_a_network_is_rewired():
+    network = SparseRNN(6, 21, 2, bidirectional=True, density=0.2, input_density=0.5)
+    dense = [parameter.detach().clone() for parameter in network.parameters()]
+    rule = SET(network, None, fraction=0.5, every=1)
+    rule.step()
+    assert len(rule.weights) == 8
+    assert all(weight.topology_version == 1 for weight in rule.weights)
+    for (name, parameter), before in zip(network.named_parameters(), dense, strict=True):
+        assert torch.equal(parameter, before) != name.endswith(".values"), name
+
+
+def test_frozen_weights_are_left_alone_until_they_thaw():
+    frozen = SparseLinear(20, 20, density=0.2).requires_grad_(False)
+    model = nn.Sequential(SparseLinear(20, 20, density=0.2), frozen)
+    rule = SET(model, None, fraction=0.5, every=1)
+    before = frozen.weight.to_dense()
+    rule.step()
+    assert torch.equal(frozen.weight.to_dense(), before)
+    assert frozen.weight.topology_version == 0
+    frozen.requires_grad_(True)
+    rule.step()
+    assert frozen.weight.topology_version == 1
+
+
+def test_static_never_rewires():
+    model = SparseLinear(20, 20, density=0.2)
+    rule = Static(model)
+    before = model.weight.to_dense()
+    assert not any(rule.step() for _ in range(300))
+    assert rule.steps == 300
+    assert torch.equal(model.weight.to_dense(), before)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"fraction": 1.5}, r"fraction in \[0, 1\], found 1.5"),
+        ({"fraction": -0.1}, r"fraction in \[0, 1\], found -0.1"),
+        ({"fraction": math.nan}, r"fraction in \[0, 1\], found nan"),
+        ({"every": 0}, "every of at least 1 step, found 0"),
+        ({"every": -3}, "every of at least 1 step, found -3"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        SET(SparseLinear(4, 4, density=0.5), None, **arguments)
+
+
+def test_a_model_without_sparse_weights():
+    with pytest.raises(ValueError, match="expected a model with sparse weights"):
+        SET(nn.Linear(3, 3), None)
+
+
+def test_a_cut_over_the_whole_model_is_not_filled_up_again():
+    model = nn.ModuleList([SparseLinear(20, 30, density=0.5) for _ in range(2)])
+    with torch.no_grad():
+        model[0].weight.values.mul_(0.01)
+    magnitudes = [linear.weight.values.detach().abs() for linear in model]
+    least = torch.cat(magnitudes).sort().values[300]
+    largest = [
+        linear.weight.pattern.links.cells()[magnitude >= least].tolist()
+        for linear, magnitude in zip(model, magnitudes, strict=True)
+    ]
+    rule = Rewiring(
+        model,
+        None,
+        prune=GlobalMagnitude(),
+        grow=RandomGrowth(),
+        fraction=0.0,
+        density=ConstantSchedule(0.25),
+        every=1,
+    )
+    rule.step()
+    assert [linear.weight.pattern.links.cells().tolist() for linear in model] == largest
+    assert sum(map(len, largest)) == 300 and len(largest[0]) < 20
+
+
+def test_a_model_stays_as_it_was_where_one_weight_cannot_be_rewired():
+    """Growth by gradient, which the last weight has not, as it is not used."""
+    model = nn.ModuleList([SparseLinear(20, 20, density=0.2) for _ in range(3)])
+    rule = RigL(model, None, steps=100, every=1)
+    before = [linear.weight.to_dense() for linear in model]
+    model[1](model[0](torch.randn(5, 20))).square().sum().backward()
+    with pytest.raises(ValueError, match="expected a backward pass through the weight"):
+        rule.step()
+    for linear, dense in zip(model, before, strict=True):
+        assert torch.equal(linear.weight.to_dense(), dense)
+        assert linear.weight.topology_version == 0
+
 
 DRAWS = {
     "ordinary": torch.randn,
@@ -42,41 +162,43 @@ def test_any_structure_stays_valid(pattern, fraction, draw, seed):
     for _ in range(40):
         rule.step()
         assert weight.nnz == pattern.nnz
-        cells = weight.pattern.links.cells()
-        assert (cells.diff() > 0).all()
+        positions = weight.pattern.links.cells()
+        assert (positions.diff() > 0).all()
         with torch.no_grad():
             weight.values.add_(DRAWS[draw](pattern.nnz))
     assert_valid(weight)
 
 
 @given(
-    pattern=patterns(), fraction=st.floats(0, 1), prune=st.sampled_from([TwoSided(), Magnitude()])
+    pattern=patterns(),
+    fraction=st.floats(0, 1),
+    prune=st.sampled_from([SignedMagnitude(), Magnitude()]),
 )
 def test_survivors_are_those_of_the_rule(links_of, pattern, fraction, prune):
     weight = SparseWeight(torch.randn(pattern.nnz), pattern)
     before, dropped = links_of(weight), prune.drop(weight, fraction, RandomKey(0))
-    cells = weight.pattern.links.cells()
-    kept, gone = set(cells[~dropped].tolist()), set(cells[dropped].tolist())
+    positions = weight.pattern.links.cells()
+    kept, gone = set(positions[~dropped].tolist()), set(positions[dropped].tolist())
     rewired = rewire_weight(
         weight,
         None,
         dropped=dropped,
         count=int(dropped.sum()),
-        grow=Uniform(),
-        birth=Zero(),
+        grow=RandomGrowth(),
+        new_links=ZeroInit(),
         key=RandomKey(0),
     )
     after = links_of(weight)
     assert after.keys() >= kept
-    assert all(after[cell] == before[cell] for cell in kept)
-    assert all(after[cell] == 0 for cell in after.keys() - kept)
+    assert all(after[position] == before[position] for position in kept)
+    assert all(after[position] == 0 for position in after.keys() - kept)
     assert len(after) == len(before) and len(after.keys() - kept) == len(gone)
     assert torch.equal(rewired.slot_map < 0, dropped)
 
 
-@pytest.mark.parametrize(("nnz", "cells"), [(1, 1), (1, 400), (392, 400), (400, 400)])
-def test_small_and_nearly_full_weights(nnz, cells, weight_of, links_of):
-    weight = weight_of(torch.ones(nnz), 20 if cells > 1 else 1, cells // 20 or 1)
+@pytest.mark.parametrize(("nnz", "positions"), [(1, 1), (1, 400), (392, 400), (400, 400)])
+def test_small_and_nearly_full_weights(nnz, positions, weight_of, links_of):
+    weight = weight_of(torch.ones(nnz), 20 if positions > 1 else 1, positions // 20 or 1)
     for _ in range(30):
         SET(weight, None, fraction=1.0, every=1).step()
         assert len(links_of(weight)) == nnz
@@ -122,15 +244,17 @@ def test_state_and_gradient_move_with_the_links(name, density, links_of):
     assert moments
     before = {key: links_of(weight, moment) for key, moment in moments.items()}
     before["grad"] = links_of(weight, weight.values.grad)
-    kept = set(weight.pattern.links.cells()[~TwoSided().drop(weight, 0.4, RandomKey(0))].tolist())
+    kept = set(
+        weight.pattern.links.cells()[~SignedMagnitude().drop(weight, 0.4, RandomKey(0))].tolist()
+    )
     steps, bias = float(state.get("step", 0)), layer.bias.detach().clone()
     SET(layer, optimizer, fraction=0.4, every=1).step()
     after = {key: links_of(weight, moment) for key, moment in moments.items()}
     after["grad"] = links_of(weight, weight.values.grad)
     for key, entries in after.items():
         assert entries.keys() >= kept
-        for cell, entry in entries.items():
-            assert entry == (before[key][cell] if cell in kept else 0), key
+        for position, entry in entries.items():
+            assert entry == (before[key][position] if position in kept else 0), key
     assert all(state[key] is moment for key, moment in moments.items())
     assert float(state.get("step", 0)) == steps and torch.equal(layer.bias, bias)
     layer(torch.randn(8, 40)).square().sum().backward()
@@ -165,19 +289,19 @@ def test_training_goes_on_as_if_the_links_had_always_been_there():
 
 
 class There(Grow):
-    """Grows at the given cells."""
+    """Grows at the given positions."""
 
-    def __init__(self, cells):
-        self.cells = torch.tensor(cells, dtype=torch.int64)
+    def __init__(self, positions):
+        self.positions = torch.tensor(positions, dtype=torch.int64)
 
     def grow(self, weight, kept, count, key):
-        return self.cells
+        return self.positions
 
 
 @pytest.mark.parametrize("keep_returning", [False, True])
 @pytest.mark.parametrize("grown", [[1, 2, 5], [2, 4, 6], [3], [], [4]])
 def test_a_link_that_returns_starts_afresh_or_stays(keep_returning, grown):
-    """Of the links 0, 2, 4 and 8 of nine cells, 2 and 4 go."""
+    """Of the links 0, 2, 4 and 8 of nine positions, 2 and 4 go."""
     mask = torch.zeros(9, dtype=torch.bool)
     mask[[0, 2, 4, 8]] = True
     weight = SparseWeight(torch.tensor([1.0, 2.0, 3.0, 4.0]), pattern_of(mask.view(3, 3)))
@@ -185,7 +309,7 @@ def test_a_link_that_returns_starts_afresh_or_stays(keep_returning, grown):
     weight.values.grad = torch.tensor([5.0, 6.0, 7.0, 8.0])
     optimizer.step()
     names = ("exp_avg", "exp_avg_sq")
-    of_cell = dict(zip([0, 2, 4, 8], weight.values.tolist(), strict=True))
+    of_position = dict(zip([0, 2, 4, 8], weight.values.tolist(), strict=True))
     before = [optimizer.state[weight.values][name].tolist() for name in names]
     rewired = rewire_weight(
         weight,
@@ -193,29 +317,29 @@ def test_a_link_that_returns_starts_afresh_or_stays(keep_returning, grown):
         dropped=torch.tensor([False, True, True, False]),
         count=len(grown),
         grow=There(grown),
-        birth=Normal(1.0),
+        new_links=NormalInit(1.0),
         key=RandomKey(0),
         keep_returning=keep_returning,
     )
     stay = {0, 8} | ({2, 4} & {*grown} if keep_returning else set())
-    cells = weight.pattern.links.cells().tolist()
-    assert cells == sorted({0, 8, *grown})
-    assert {cells[slot] for slot in rewired.born} == {*cells} - stay
-    for slot, cell in enumerate(cells):
-        assert (weight.values[slot] == of_cell.get(cell)) == (cell in stay)
-        old = [0, 2, 4, 8].index(cell) if cell in stay else None
+    positions = weight.pattern.links.cells().tolist()
+    assert positions == sorted({0, 8, *grown})
+    assert {positions[slot] for slot in rewired.born} == {*positions} - stay
+    for slot, position in enumerate(positions):
+        assert (weight.values[slot] == of_position.get(position)) == (position in stay)
+        old = [0, 2, 4, 8].index(position) if position in stay else None
         assert weight.values.grad[slot] == (0 if old is None else [5, 6, 7, 8][old])
         for name, entries in zip(names, before, strict=True):
             entry = optimizer.state[weight.values][name][slot]
             assert entry == (0 if old is None else entries[old])
     assert [int(slot) for slot in rewired.slot_map] == [
-        cells.index(cell) if cell in stay else -1 for cell in (0, 2, 4, 8)
+        positions.index(position) if position in stay else -1 for position in (0, 2, 4, 8)
     ]
     assert_valid(weight)
 
 
-@pytest.mark.parametrize("cells", [[2, 2], [0, 2], [2, 1]])
-def test_wrong_cells_are_refused_where_links_may_return(cells):
+@pytest.mark.parametrize("positions", [[2, 2], [0, 2], [2, 1]])
+def test_wrong_positions_are_refused_where_links_may_return(positions):
     weight = SparseWeight.from_dense(torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 0.0]]))
     with pytest.raises(ValueError, match="expected"):
         rewire_weight(
@@ -223,8 +347,8 @@ def test_wrong_cells_are_refused_where_links_may_return(cells):
             None,
             dropped=torch.tensor([False, True]),
             count=2,
-            grow=There(cells),
-            birth=Zero(),
+            grow=There(positions),
+            new_links=ZeroInit(),
             key=RandomKey(0),
             keep_returning=True,
         )

@@ -6,7 +6,7 @@ import torch
 from sparse_engine.nn import SparseLinear
 from sparse_engine.ops import sample_absent
 from sparse_engine.testing import assert_valid
-from sparse_engine.topology import Birth, Dynamic, Grow, Prune, TwoSided, Uniform
+from sparse_engine.topology import Grow, NewLinkInit, Prune, RandomGrowth, Rewiring, SignedMagnitude
 
 
 class DropLast(Prune):
@@ -19,7 +19,7 @@ class FirstAbsent(Grow):
         return sample_absent(kept, kept.absent, key)[:count]
 
 
-class Numbered(Birth):
+class Numbered(NewLinkInit):
     def values(self, weight, count, key):
         return torch.arange(1.0, count + 1)
 
@@ -28,10 +28,10 @@ def test_rules_of_ones_own(weight_of, links_of):
     weight = weight_of(torch.randn(10), 5, 5)
     before = links_of(weight)
     kept = weight.pattern.links.cells()[:6].tolist()
-    absent = [cell for cell in range(25) if cell not in kept][:4]
-    rules = {"prune": DropLast(), "grow": FirstAbsent(), "birth": Numbered()}
-    Dynamic(weight, None, **rules, fraction=0.4, every=1).step()
-    expected = {cell: before[cell] for cell in kept}
+    absent = [position for position in range(25) if position not in kept][:4]
+    rules = {"prune": DropLast(), "grow": FirstAbsent(), "new_links": Numbered()}
+    Rewiring(weight, None, **rules, fraction=0.4, every=1).step()
+    expected = {position: before[position] for position in kept}
     expected |= dict(zip(absent, [1.0, 2.0, 3.0, 4.0], strict=True))
     assert links_of(weight) == expected
 
@@ -49,41 +49,64 @@ def wrong_grow(choose):
 def wrong_prune(choose):
     class Wrong(Prune):
         def drop(self, weight, fraction, key):
-            return choose(TwoSided().drop(weight, fraction, key))
+            return choose(SignedMagnitude().drop(weight, fraction, key))
 
     return {"prune": Wrong()}
 
 
-def wrong_birth(choose):
-    class Wrong(Birth):
+def wrong_new_links(choose):
+    class Wrong(NewLinkInit):
         def values(self, weight, count, key):
             return choose(torch.zeros(count))
 
-    return {"birth": Wrong()}
+    return {"new_links": Wrong()}
 
 
 @pytest.mark.parametrize(
     ("rules", "message"),
     [
-        (wrong_grow(lambda kept, cells: kept.cells()[: len(cells)]), "found an existing link"),
         (
-            wrong_grow(lambda kept, cells: torch.cat([cells[1:], kept.cells()[-1:]]).sort().values),
+            wrong_grow(lambda kept, positions: kept.cells()[: len(positions)]),
+            "found an existing link",
+        ),
+        (
+            wrong_grow(
+                lambda kept, positions: torch.cat([positions[1:], kept.cells()[-1:]]).sort().values
+            ),
             "found an existing link at row",
         ),
-        (wrong_grow(lambda kept, cells: cells[1:]), r"expected \d+ cells from .* found shape"),
         (
-            wrong_grow(lambda kept, cells: cells[:0]),
-            r"expected \d+ cells from .* found shape \[0\]",
+            wrong_grow(lambda kept, positions: positions[1:]),
+            r"expected \d+ positions from .* found shape",
         ),
-        (wrong_grow(lambda kept, cells: cells[None]), r"expected \d+ cells from .* found shape"),
-        (wrong_grow(lambda kept, cells: cells.flip(0)), "expected cells strictly increasing"),
-        (wrong_grow(lambda kept, cells: cells.clamp(max=cells[0])), "strictly increasing"),
-        (wrong_grow(lambda kept, cells: cells + 1200), "expected cells strictly increasing"),
-        (wrong_grow(lambda kept, cells: cells - 1200), "expected cells strictly increasing"),
-        (wrong_grow(lambda kept, cells: cells.int()), "cells of dtype int64, found int32"),
+        (
+            wrong_grow(lambda kept, positions: positions[:0]),
+            r"expected \d+ positions from .* found shape \[0\]",
+        ),
+        (
+            wrong_grow(lambda kept, positions: positions[None]),
+            r"expected \d+ positions from .* found shape",
+        ),
+        (
+            wrong_grow(lambda kept, positions: positions.flip(0)),
+            "expected cells strictly increasing",
+        ),
+        (
+            wrong_grow(lambda kept, positions: positions.clamp(max=positions[0])),
+            "strictly increasing",
+        ),
+        (
+            wrong_grow(lambda kept, positions: positions + 1200),
+            "expected cells strictly increasing",
+        ),
+        (
+            wrong_grow(lambda kept, positions: positions - 1200),
+            "expected cells strictly increasing",
+        ),
+        (wrong_grow(lambda kept, positions: positions.int()), "cells of dtype int64, found int32"),
         (wrong_prune(lambda gone: gone[1:]), "expected dropped of shape"),
         (wrong_prune(lambda gone: gone.int()), "expected dropped of dtype bool, found int32"),
-        (wrong_birth(lambda values: values[1:]), "shape mismatch"),
+        (wrong_new_links(lambda values: values[1:]), "shape mismatch"),
     ],
 )
 def test_a_wrong_rule_is_refused_and_nothing_changes(rules, message):
@@ -95,8 +118,8 @@ def test_a_wrong_rule_is_refused_and_nothing_changes(rules, message):
     state = optimizer.state[values]
     tensors = [*layer.weight.pattern, values, values.grad, state["exp_avg"], state["exp_avg_sq"]]
     before = [tensor.detach().clone() for tensor in tensors]
-    rules = {"prune": TwoSided(), "grow": Uniform()} | rules
-    rule = Dynamic(layer, optimizer, **rules, fraction=0.4, every=1)
+    rules = {"prune": SignedMagnitude(), "grow": RandomGrowth()} | rules
+    rule = Rewiring(layer, optimizer, **rules, fraction=0.4, every=1)
     with pytest.raises((ValueError, RuntimeError), match=message):
         rule.step()
     for tensor, old in zip(tensors, before, strict=True):
@@ -110,7 +133,7 @@ def test_nan_is_refused_and_nothing_changes(weight_of):
     with torch.no_grad():
         weight.values[4] = torch.nan
     before = weight.col_indices.clone()
-    rule = Dynamic(weight, None, prune=TwoSided(), grow=Uniform(), every=1)
+    rule = Rewiring(weight, None, prune=SignedMagnitude(), grow=RandomGrowth(), every=1)
     with pytest.raises(
         ValueError, match="expected values that can be ordered, found NaN at link 4"
     ):

@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparse_engine.topology import (
-    Constant,
-    Cosine,
-    Cubic,
-    Exponential,
-    Linear,
+    ConstantSchedule,
+    CosineSchedule,
+    CubicSchedule,
+    ExponentialSchedule,
+    LinearSchedule,
     NarangRamp,
     Schedule,
-    Sigmoid,
+    SigmoidSchedule,
     StopAfter,
     as_schedule,
 )
@@ -30,13 +30,16 @@ def s_curve(u, k):
 
 
 FORMULAS = {
-    "constant": (Constant(0.3), lambda t: 0.3),
-    "linear": (Linear(0.3, 40, 0.1), lambda t: 0.3 - 0.2 * t / 40),
-    "cosine": (Cosine(0.7, 40, 0.005), lambda t: 0.005 + 0.695 * (1 + cos(pi * t / 40)) / 2),
-    "exponential": (Exponential(0.3, 0.05, 0.1), lambda t: 0.1 + 0.2 * exp(-0.05 * t)),
-    "cubic": (Cubic(1.0, 0.05, 0, 40), lambda t: 0.05 + 0.95 * (1 - t / 40) ** 3),
-    "sigmoid": (Sigmoid(0.5, 0.1, 0, 40), lambda t: 0.5 - 0.4 * s_curve(t / 40, 6)),
-    "steep": (Sigmoid(0.5, 0.1, 0, 40, 20.0), lambda t: 0.5 - 0.4 * s_curve(t / 40, 20)),
+    "constant": (ConstantSchedule(0.3), lambda t: 0.3),
+    "linear": (LinearSchedule(0.3, 40, 0.1), lambda t: 0.3 - 0.2 * t / 40),
+    "cosine": (
+        CosineSchedule(0.7, 40, 0.005),
+        lambda t: 0.005 + 0.695 * (1 + cos(pi * t / 40)) / 2,
+    ),
+    "exponential": (ExponentialSchedule(0.3, 0.05, 0.1), lambda t: 0.1 + 0.2 * exp(-0.05 * t)),
+    "cubic": (CubicSchedule(1.0, 0.05, 0, 40), lambda t: 0.05 + 0.95 * (1 - t / 40) ** 3),
+    "sigmoid": (SigmoidSchedule(0.5, 0.1, 0, 40), lambda t: 0.5 - 0.4 * s_curve(t / 40, 6)),
+    "steep": (SigmoidSchedule(0.5, 0.1, 0, 40, 20.0), lambda t: 0.5 - 0.4 * s_curve(t / 40, 20)),
 }
 
 
@@ -47,10 +50,10 @@ def test_is_the_formula(name):
 
 
 WINDOWS = {
-    "linear": lambda a, b: (Linear(a, 17, b), 0, 17),
-    "cosine": lambda a, b: (Cosine(a, 17, b), 0, 17),
-    "cubic": lambda a, b: (Cubic(a, b, 5, 22), 5, 22),
-    "sigmoid": lambda a, b: (Sigmoid(a, b, 5, 22), 5, 22),
+    "linear": lambda a, b: (LinearSchedule(a, 17, b), 0, 17),
+    "cosine": lambda a, b: (CosineSchedule(a, 17, b), 0, 17),
+    "cubic": lambda a, b: (CubicSchedule(a, b, 5, 22), 5, 22),
+    "sigmoid": lambda a, b: (SigmoidSchedule(a, b, 5, 22), 5, 22),
 }
 
 
@@ -65,11 +68,11 @@ def test_meets_both_ends_exactly_and_goes_one_way_between(name, a, b):
 
 
 def test_one_step_is_enough():
-    assert [Cosine(0.3, 1, 0.1).at(t) for t in range(3)] == [0.3, 0.1, 0.1]
+    assert [CosineSchedule(0.3, 1, 0.1).at(t) for t in range(3)] == [0.3, 0.1, 0.1]
 
 
 def test_exponential_as_a_factor_every_so_many_steps():
-    schedule = Exponential(0.3, -log(0.99) / 600)
+    schedule = ExponentialSchedule(0.3, -log(0.99) / 600)
     assert schedule.at(0) == 0.3
     assert [schedule.at(600 * n) for n in range(5)] == pytest.approx(
         [0.3 * 0.99**n for n in range(5)]
@@ -77,8 +80,8 @@ def test_exponential_as_a_factor_every_so_many_steps():
 
 
 def test_stop_after():
-    schedule = StopAfter(Cosine(0.3, 100), 75)
-    assert schedule.at(74) == Cosine(0.3, 100).at(74) > 0
+    schedule = StopAfter(CosineSchedule(0.3, 100), 75)
+    assert schedule.at(74) == CosineSchedule(0.3, 100).at(74) > 0
     assert schedule.at(75) == schedule.at(1000) == 0
     assert [StopAfter(0.3, 2).at(t) for t in range(4)] == [0.3, 0.3, 0, 0]
     assert StopAfter(0.3, 0).at(0) == 0
@@ -125,12 +128,12 @@ def test_numbers_do_as_schedules():
     assert as_schedule(own) is own
     assert StopAfter(own, 5).at(4) == 0.4
     for number in (0.3, 1, np.float32(0.5)):
-        assert as_schedule(number) == Constant(float(number))
+        assert as_schedule(number) == ConstantSchedule(float(number))
         assert as_schedule(number).at(12345) == number
 
 
 def test_schedules_compare_by_what_they_are():
-    assert Cosine(0.3, 100) == Cosine(0.3, 100, 0.0) != Cosine(0.3, 101)
+    assert CosineSchedule(0.3, 100) == CosineSchedule(0.3, 100, 0.0) != CosineSchedule(0.3, 101)
 
 
 @pytest.mark.parametrize(
@@ -139,19 +142,19 @@ def test_schedules_compare_by_what_they_are():
         (lambda: as_schedule("cosine"), "expected a number or a Schedule, found 'cosine'"),
         (lambda: as_schedule(None), "expected a number or a Schedule, found None"),
         (lambda: as_schedule(nan), "expected a finite value, found nan"),
-        (lambda: Linear(nan, 10), "expected a finite start, found nan"),
-        (lambda: Linear(0.3, 0), "expected steps of at least 1, found 0"),
-        (lambda: Cosine(0.3, -4), "expected steps of at least 1, found -4"),
-        (lambda: Cosine(0.3, 4, nan), "expected a finite end, found nan"),
-        (lambda: Exponential(0.3, -1), "expected a finite rate of at least 0, found -1"),
-        (lambda: Exponential(0.3, nan), "expected a finite rate of at least 0, found nan"),
+        (lambda: LinearSchedule(nan, 10), "expected a finite start, found nan"),
+        (lambda: LinearSchedule(0.3, 0), "expected steps of at least 1, found 0"),
+        (lambda: CosineSchedule(0.3, -4), "expected steps of at least 1, found -4"),
+        (lambda: CosineSchedule(0.3, 4, nan), "expected a finite end, found nan"),
+        (lambda: ExponentialSchedule(0.3, -1), "expected a finite rate of at least 0, found -1"),
+        (lambda: ExponentialSchedule(0.3, nan), "expected a finite rate of at least 0, found nan"),
         (lambda: StopAfter(0.3, -1), "expected steps of at least 0, found -1"),
         (lambda: StopAfter("cosine", 4), "expected a number or a Schedule"),
-        (lambda: Cubic(1.5, 0.1, 0, 9), r"expected start in \(0, 1\], found 1.5"),
-        (lambda: Cubic(1.0, 0.0, 0, 9), r"expected end in \(0, 1\], found 0.0"),
-        (lambda: Cubic(1.0, 0.1, 9, 9), "expected first < last, found 9 and 9"),
-        (lambda: Sigmoid(0.5, 0.1, 9, 3), "expected first < last, found 9 and 3"),
-        (lambda: Sigmoid(0.5, 0.1, 0, 9, 0), "expected a finite steepness > 0, found 0"),
+        (lambda: CubicSchedule(1.5, 0.1, 0, 9), r"expected start in \(0, 1\], found 1.5"),
+        (lambda: CubicSchedule(1.0, 0.0, 0, 9), r"expected end in \(0, 1\], found 0.0"),
+        (lambda: CubicSchedule(1.0, 0.1, 9, 9), "expected first < last, found 9 and 9"),
+        (lambda: SigmoidSchedule(0.5, 0.1, 9, 3), "expected first < last, found 9 and 3"),
+        (lambda: SigmoidSchedule(0.5, 0.1, 0, 9, 0), "expected a finite steepness > 0, found 0"),
         (lambda: NarangRamp(5, 3, 9), "expected first <= ramp <= last"),
         (lambda: NarangRamp(5, 5, 5), "found 5, 5 and 5"),
         (lambda: NarangRamp(1, 5, 9).threshold(4, -1.0), "a finite q of at least 0, found -1.0"),

@@ -9,11 +9,11 @@ from sparse_engine.nn import SparseLTC, SparseWeight
 from sparse_engine.ops import RandomKey
 from sparse_engine.topology import (
     SET,
+    AssignedSign,
     DeepR,
     EqualPerGate,
     ErdosRenyi,
-    FixedSign,
-    Normal,
+    NormalInit,
     SoftMagnitude,
     WattsStrogatz,
     wire,
@@ -49,11 +49,11 @@ def entries_of_new_links(seed):
 
 
 DRAWS = {
-    "values of new links": lambda seed: Normal(0.1).values(weight(), 30, RandomKey(seed)),
+    "values of new links": lambda seed: NormalInit(0.1).values(weight(), 30, RandomKey(seed)),
     "other entries of new links": entries_of_new_links,
     "soft pruning": lambda seed: SoftMagnitude().drop(weight(), 0.5, RandomKey(seed)),
     "noise": walked,
-    "signs of cells": lambda seed: FixedSign().signs(weight(), RandomKey(seed)),
+    "signs of positions": lambda seed: AssignedSign().signs(weight(), RandomKey(seed)),
     "growth by gates": lambda seed: EqualPerGate().grow(
         weight(), weight().pattern.links, 40, RandomKey(seed)
     ),

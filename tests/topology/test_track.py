@@ -1,12 +1,15 @@
-"""Tracking against Python sets, and where records go."""
+"""Tracking against brute force, its memory, and the hash of a topology."""
 
+import hashlib
+import io
 import itertools
 import json
+import struct
 import sys
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -14,50 +17,50 @@ from sparse_engine.nn import SparseLinear, SparseWeight
 from sparse_engine.testing import awkward_patterns, patterns
 from sparse_engine.topology import (
     SET,
-    Cubic,
-    Dynamic,
+    CubicSchedule,
     Evenly,
     Magnitude,
-    Normal,
+    NormalInit,
     Prune,
+    RandomGrowth,
+    Rewiring,
     TensorBoard,
     Tracker,
-    Uniform,
     topology_hash,
 )
-from sparse_engine.topology.history import union
+from sparse_engine.topology.links import union
 from sparse_engine.train import MetricsLog, read_metrics
 
 
-def cells_of(weight):
+def positions_of(weight):
     return set(weight.pattern.links.cells().tolist())
 
 
 class Everything:
-    """What a tracker should find, from whole sets of cells and the links' own identities."""
+    """What a tracker should find, from whole sets of positions and the links' own identities."""
 
     def __init__(self, weight):
-        self.first = self.ever = self.before = cells_of(weight)
+        self.first = self.ever = self.before = positions_of(weight)
         self.originals = set(self.first)
 
     def check(self, weight, record, kept):
-        """``kept`` are the cells of links that the rewiring did not touch."""
-        now, cells = cells_of(weight), weight.shape[0] * weight.shape[1]
+        """``kept`` are the positions of links that the rewiring did not touch."""
+        now, positions = positions_of(weight), weight.shape[0] * weight.shape[1]
         self.ever = self.ever | now
         self.originals &= kept
         assert record["nnz"] == len(now)
-        assert record["density"] == len(now) / max(1, cells)
+        assert record["density"] == len(now) / max(1, positions)
         assert record["turnover"] == (len(now - kept) / len(now) if now else 0)
         assert record["survival"] == (len(kept) / len(self.before) if self.before else 1)
         first = len(self.originals) / len(self.first) if self.first else 1
         assert record["first_survival"] == first
-        assert record["exploration"] == len(self.ever) / max(1, cells)
+        assert record["exploration"] == len(self.ever) / max(1, positions)
         assert record["hash"] == topology_hash(weight)
         self.before = now
 
 
 class Noting(Prune):
-    """Notes which cells survive."""
+    """Notes which positions survive."""
 
     def __init__(self):
         self.kept = {}
@@ -72,7 +75,7 @@ RULES = {
     "constant": {"fraction": 0.3},
     "all": {"fraction": 1.0},
     "none": {"fraction": 0.0},
-    "fewer and fewer": {"fraction": 0.2, "density": Cubic(0.4, 0.05, 0, 30)},
+    "fewer and fewer": {"fraction": 0.2, "density": CubicSchedule(0.4, 0.05, 0, 30)},
     "moving": {"fraction": 0.2, "redistribution": Evenly()},
 }
 
@@ -83,7 +86,7 @@ def test_every_number_is_that_of_sets(name, stir):
         SparseWeight(torch.randn(pattern.nnz), pattern) for pattern in awkward_patterns().values()
     )
     prune, records = Noting(), []
-    rewiring = Dynamic(model, None, prune=prune, grow=Uniform(), every=1, **RULES[name])
+    rewiring = Rewiring(model, None, prune=prune, grow=RandomGrowth(), every=1, **RULES[name])
     tracker = Tracker(rewiring, records.append)
     everything = [Everything(weight) for weight in model]
     for step in range(1, 41):
@@ -96,18 +99,18 @@ def test_every_number_is_that_of_sets(name, stir):
         records.clear()
         stir(model)
     ever = sum(len(expected.ever) for expected in everything)
-    cells = sum(weight.shape[0] * weight.shape[1] for weight in model)
-    assert tracker.exploration == ever / cells
+    positions = sum(weight.shape[0] * weight.shape[1] for weight in model)
+    assert tracker.exploration == ever / positions
 
 
 @pytest.mark.parametrize(("shape", "nnz"), [((60, 70), 100), ((30, 40), 1176), ((200, 3), 30)])
 def test_exploration_over_200_rewirings(shape, nnz, weight_of, stir):
     weight, records = weight_of(torch.randn(nnz), *shape), []
     rewiring = SET(weight, None, fraction=0.1, every=1)
-    tracker, ever = Tracker(rewiring, records.append), cells_of(weight)
+    tracker, ever = Tracker(rewiring, records.append), positions_of(weight)
     for _ in range(200):
         rewiring.step()
-        ever |= cells_of(weight)
+        ever |= positions_of(weight)
         assert tracker.histories[""].ever.tolist() == sorted(ever)
         stir(weight)
     assert tracker.exploration == records[-1]["exploration"] == len(ever) / (shape[0] * shape[1])
@@ -116,9 +119,9 @@ def test_exploration_over_200_rewirings(shape, nnz, weight_of, stir):
 
 @settings(max_examples=60)
 @given(st.sets(st.integers(0, 60)), st.sets(st.integers(0, 60)))
-def test_union(known, cells):
-    both = [torch.tensor(sorted(each), dtype=torch.int64) for each in (known, cells)]
-    assert union(*both).tolist() == sorted(known | cells)
+def test_union(known, positions):
+    both = [torch.tensor(sorted(each), dtype=torch.int64) for each in (known, positions)]
+    assert union(*both).tolist() == sorted(known | positions)
 
 
 @given(pattern=patterns(), data=st.data())
@@ -156,7 +159,7 @@ def test_does_not_change_what_it_observes():
     def train(track):
         torch.manual_seed(0)
         model = SparseLinear(30, 20, density=0.2)
-        rewiring = SET(model, None, every=1, birth=Normal(0.1))
+        rewiring = SET(model, None, every=1, new_links=NormalInit(0.1))
         if track:
             Tracker(rewiring)
         for _ in range(10):
@@ -220,3 +223,149 @@ def test_says_how_to_get_tensorboard(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(ImportError, match=r"pip install 'sparse_engine\[tensorboard\]'"):
         TensorBoard(tmp_path)
+
+
+RESUMED = {
+    "constant": {"fraction": 0.3},
+    "fewer and fewer": {"fraction": 0.2, "density": CubicSchedule(0.4, 0.05, 0, 30)},
+    "moving": {"fraction": 0.2, "redistribution": Evenly()},
+}
+
+
+def tracked(seed, **options):
+    generator = torch.Generator().manual_seed(seed)
+    model = nn.Sequential(
+        SparseLinear(20, 30, density=0.2, generator=generator),
+        SparseLinear(30, 10, density=0.5, generator=generator),
+    )
+    rewiring = Rewiring(model, None, prune=Magnitude(), grow=RandomGrowth(), every=2, **options)
+    records = []
+    return model, rewiring, Tracker(rewiring, records.append), records
+
+
+@pytest.mark.parametrize("stop", [0, 1, 6, 11])
+@pytest.mark.parametrize("name", RESUMED)
+def test_resuming_equals_never_having_stopped(name, stop, stir):
+    whole, first, second = (tracked(seed, **RESUMED[name]) for seed in (1, 1, 2))
+
+    def train(parts, begin, end):
+        for step in range(begin, end):
+            torch.manual_seed(step)
+            stir(parts[0])
+            parts[1].step()
+
+    train(whole, 0, 20)
+    train(first, 0, stop)
+    file = io.BytesIO()
+    torch.save([part.state_dict() for part in first[:2]], file)
+    file.seek(0)
+    train(second, 0, 5)
+    for part, state in zip(second, torch.load(file, weights_only=True), strict=False):
+        part.load_state_dict(state)
+    second[3].clear()
+    train(second, stop, 20)
+    assert whole[3] == first[3] + second[3]
+    assert len(whole[3]) == 20
+    for name, entry in whole[2].state_dict().items():
+        assert torch.equal(torch.as_tensor(second[2].state_dict()[name]), torch.as_tensor(entry))
+
+
+def test_a_state_without_its_observer_loads():
+    _, rewiring, _, _ = tracked(1)
+    for _ in range(3):
+        rewiring.step()
+    other = Rewiring(rewiring.weights[0], None, prune=Magnitude(), grow=RandomGrowth(), every=2)
+    other.load_state_dict(rewiring.state_dict())
+    assert other.steps == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda state: state.clear(), "expected the histories of 2 weights, found"),
+        (lambda state: state.pop("0.ever"), "expected the histories of 2 weights"),
+        (lambda state: state.update({"2.ever": 3}), "expected the histories of 2 weights"),
+        (lambda state: state.update({"0.rewirings": -1}), "expected counts of at least 0"),
+        (lambda state: state.update({"0.founders": "many"}), "expected counts of at least 0"),
+        (lambda state: state.update({"0.founders": 5}), "expected 120 entries .* at most 5"),
+        (lambda state: state.update({"0.ever": 3}), "expected ever as a torch.int64 tensor"),
+        (
+            lambda state: state.update({"0.ever": state["0.ever"].int()}),
+            "expected ever as a torch.int64 tensor",
+        ),
+        (
+            lambda state: state.update({"0.founding": state["0.founding"][1:]}),
+            "expected 120 entries of founding",
+        ),
+        (
+            lambda state: state.update({"0.ever": state["0.ever"].flip(0)}),
+            r"expected ever to be increasing positions in \[0, 600\)",
+        ),
+        (
+            lambda state: state.update({"0.ever": state["0.ever"] + 600}),
+            r"expected ever to be increasing positions in \[0, 600\)",
+        ),
+        (
+            lambda state: state.update({"0.ever": torch.tensor([-1, 4])}),
+            r"expected ever to be increasing positions in \[0, 600\)",
+        ),
+    ],
+)
+def test_a_damaged_or_foreign_state_is_refused(change, message):
+    _, _, tracker, _ = tracked(1)
+    state = tracker.state_dict()
+    change(state)
+    with pytest.raises(ValueError, match=message):
+        tracker.load_state_dict(state)
+
+
+def literal_hash(weight):
+    """The same from Python's own integers."""
+    crow, col = weight.crow_indices.tolist(), weight.col_indices.tolist()
+    packed = struct.pack(f"<{2 + len(crow)}q{len(col)}i", *weight.shape, *crow, *col)
+    return hashlib.blake2b(packed, digest_size=16).hexdigest()
+
+
+def test_is_the_same_on_every_machine():
+    weight = SparseWeight.from_dense(torch.tensor([[0.0, 2.0, 0.0], [1.0, 0.0, 3.0]]))
+    assert topology_hash(weight) == "c0df70d99a4ef8e6724b1e7c8ea1949d"
+
+
+def test_literally():
+    for pattern in awkward_patterns().values():
+        weight = SparseWeight(torch.zeros(pattern.nnz), pattern)
+        assert topology_hash(weight) == literal_hash(weight)
+
+
+@given(first=patterns(), second=patterns())
+def test_differs_where_the_links_do(first, second):
+    one, two = (SparseWeight(torch.randn(p.nnz), p) for p in (first, second))
+    same = first.shape == second.shape and torch.equal(first.links.cells(), second.links.cells())
+    assert (topology_hash(one) == topology_hash(two)) == same
+
+
+@given(pattern=patterns(), data=st.data())
+def test_one_link_elsewhere_is_enough(pattern, data):
+    rows, cols = pattern.shape
+    assume(0 < pattern.nnz < rows * cols)
+    weight = SparseWeight(torch.randn(pattern.nnz), pattern)
+    mask = weight.pattern.dense(torch.ones(pattern.nnz)).bool().flatten()
+    mask[data.draw(st.sampled_from(mask.nonzero().flatten().tolist()))] = False
+    mask[data.draw(st.sampled_from((~mask).nonzero().flatten().tolist()))] = True
+    moved = SparseWeight.from_dense(mask.view(rows, cols).float())
+    same = torch.equal(moved.pattern.links.cells(), pattern.links.cells())
+    assert (topology_hash(moved) == topology_hash(weight)) == same
+
+
+def test_shape_counts_and_values_do_not(weight_of):
+    weight = weight_of(torch.randn(20), 10, 10)
+    before = topology_hash(weight)
+    wide = SparseWeight.from_csr(
+        weight.crow_indices, weight.col_indices, weight.values.detach(), (10, 11)
+    )
+    assert topology_hash(wide) != before
+    with torch.no_grad():
+        weight.values.normal_()
+    assert topology_hash(weight) == before
+    SET(weight, None, fraction=0.0, every=1).step()
+    assert weight.topology_version == 1 and topology_hash(weight) == before

@@ -39,14 +39,14 @@ class Echo(Task):
             return Echo().loss(model, 1_000_000).item()
 
 
-def make(folder, *, at_step=None, resume=False, every=3, rule=None, **settings):
+def make(folder, *, at_step=None, resume=False, every=3, method=None, **settings):
     """A run of 20 steps that saves every 5."""
     shape = {"hidden": 12, "density": 0.3, "steps": 20, "evaluate_every": 2, "save_every": 5}
     return Run(
         folder,
         Echo(at_step),
         Settings(**shape | settings),
-        rule or partial(SET, fraction=0.3, every=every),
+        method or partial(SET, fraction=0.3, every=every),
         description={"name": "set", "every": every},
         resume=resume,
     )

@@ -22,7 +22,7 @@ from sparse_engine.train import run as run_module
 
 STEPS = 20
 METHODS = {
-    "SET": partial(t.SET, fraction=0.3, every=3, birth=t.Normal(0.1)),
+    "SET": partial(t.SET, fraction=0.3, every=3, new_links=t.NormalInit(0.1)),
     "Static": t.Static,
     "DeepR": partial(t.DeepR, l1=0.1, temperature=0.01),
     "PeriodicDeepR": partial(t.PeriodicDeepR, l1=0.01, noise=0.1, every=3),
@@ -46,18 +46,18 @@ def files(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def train(folder, rule):
+def train(folder, method):
     """What a user does: go on with what is there, or start."""
     resume = folder.exists() and any(folder.iterdir())
-    make(folder, rule=rule, resume=resume).train(progress=False)
+    make(folder, method=method, resume=resume).train(progress=False)
 
 
-def train_and_kill(folder, rule, moment, kind):
+def train_and_kill(folder, method, moment, kind):
     """Returns whether a process that trains was killed before it ended."""
     child = os.fork()
     if child == 0:
         try:
-            train(folder, rule)
+            train(folder, method)
         except KeyboardInterrupt:
             os._exit(0)
         except BaseException as error:
@@ -71,19 +71,19 @@ def train_and_kill(folder, rule, moment, kind):
     return status == -kind
 
 
-def main(method, folder, number):
-    rule, moments = METHODS[method], random.Random(method)
+def main(name, folder, number):
+    method, moments = METHODS[name], random.Random(name)
     torch.set_num_threads(1)
     run_module.draw_pictures = lambda folder, model: None
-    train(folder / "whole", rule)
+    train(folder / "whole", method)
     killed, parts = 0, folder / "parts"
     for place in range(number):
         kind = moments.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGINT])
         # A start takes some 0.05 seconds, a run some 0.4; more where the machine is busy.
         moment = moments.uniform(0, moments.choice([0.02, 0.1, 0.4]))
-        killed += train_and_kill(parts, rule, moment, kind)
+        killed += train_and_kill(parts, method, moment, kind)
         if place % 10 == 9 or place + 1 == number:
-            train(parts, rule)
+            train(parts, method)
             assert files(parts) == files(folder / "whole")
             shutil.rmtree(parts)
     print(killed)

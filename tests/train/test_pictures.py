@@ -13,7 +13,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 @pytest.mark.parametrize("steps", [1, 20])
 def test_a_run_draws_itself(tmp_path, start, steps):
-    run = start(tmp_path, steps=steps, rule=Static)
+    run = start(tmp_path, steps=steps, method=Static)
     run.train(progress=False)
     draw_pictures(tmp_path, run.model)
     for name in ("curve.png", "adjacency.png"):

@@ -100,7 +100,7 @@ def test_the_last_step_does_not_rewire(tmp_path, start):
 
 
 @pytest.mark.parametrize(
-    ("rule", "every"),
+    ("method", "every"),
     [
         (SET, 20),
         (SET, 21),
@@ -108,18 +108,18 @@ def test_the_last_step_does_not_rewire(tmp_path, start):
         (partial(GradualPruning, density=0.1, last=10), 20),
     ],
 )
-def test_a_rule_that_never_rewires_is_refused(tmp_path, start, rule, every):
+def test_a_method_that_never_rewires_is_refused(tmp_path, start, method, every):
     with pytest.raises(ValueError, match=f"before the last of 20 steps.* every = {every}; take"):
-        start(tmp_path / "never", rule=partial(rule, every=every))
+        start(tmp_path / "never", method=partial(method, every=every))
     assert not (tmp_path / "never").exists()
-    run = start(tmp_path / "once", rule=partial(rule, every=every - every // 20 - 1))
+    run = start(tmp_path / "once", method=partial(method, every=every - every // 20 - 1))
     run.train(progress=False)
     assert run.model.recurrent.weight_hh_l0.topology_version == 1
 
 
-@pytest.mark.parametrize("rule", [Static, partial(SET, fraction=0.0, every=3)])
-def test_a_wiring_may_stay(tmp_path, start, rule):
-    run = start(tmp_path, rule=rule, steps=4)
+@pytest.mark.parametrize("method", [Static, partial(SET, fraction=0.0, every=3)])
+def test_a_wiring_may_stay(tmp_path, start, method):
+    run = start(tmp_path, method=method, steps=4)
     before = run.model.recurrent.weight_hh_l0.col_indices.clone()
     run.train(progress=False)
     assert torch.equal(run.model.recurrent.weight_hh_l0.col_indices, before)
@@ -129,7 +129,7 @@ def test_the_last_step_leaves_no_gradients_behind(tmp_path, start):
     def make(model, optimizer):
         return RigL(model, optimizer, steps=20, every=5, stop=1.0)
 
-    run = start(tmp_path, rule=make)
+    run = start(tmp_path, method=make)
     run.train(progress=False)
     assert not [name for name in Checkpoint.load(tmp_path).rule if name.startswith("factors")]
 
@@ -268,8 +268,8 @@ def test_refuses_a_checkpoint_of_another_shape(tmp_path, start):
         start(tmp_path / "small", resume=True)
 
 
-def test_a_static_rule_keeps_the_wiring(tmp_path, start):
-    run = start(tmp_path, rule=Static)
+def test_a_static_method_keeps_the_wiring(tmp_path, start):
+    run = start(tmp_path, method=Static)
     before = run.model.recurrent.weight_hh_l0.col_indices.clone()
     run.train(progress=False)
     assert torch.equal(before, run.model.recurrent.weight_hh_l0.col_indices)

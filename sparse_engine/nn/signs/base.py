@@ -52,7 +52,7 @@ class Signs(ABC):
         return optimizer.register_step_post_hook(lambda *_: self.apply())
 
     def __call__(self, name: str, weight: SparseWeight, rewired: Rewired) -> None:
-        """Takes note of a rewiring, as an observer of :class:`~sparse_engine.topology.Dynamic`."""
+        """Takes note of a rewiring, as an observer of :class:`~sparse_engine.topology.Rewiring`."""
         if weight is self.weight:
             self._mirror(rewired.born)
 

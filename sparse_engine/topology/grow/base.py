@@ -13,7 +13,7 @@ from sparse_engine.topology.rule import Rule
 
 
 class Grow(Rule, ABC):
-    """Chooses cells for new links. A rule of your own is a subclass with one method.
+    """Choice of positions for new links. A rule of your own is a subclass with one method.
 
     Attributes:
         window: over how many training steps before a rewiring the rule wants to know the dense
@@ -24,13 +24,13 @@ class Grow(Rule, ABC):
 
     @abstractmethod
     def grow(self, weight: SparseWeight, kept: Links, count: int, key: RandomKey) -> Tensor:
-        """Chooses ``count`` cells that hold no link.
+        """Choose ``count`` positions that hold no link.
 
         Args:
             weight: the weight before the rewiring; must not be changed. ``weight.factors`` are as
                 :class:`SparseWeight` describes them, of the last ``window`` steps.
-            kept: the links that survive; a cell must not be one of them.
-            count: how many cells.
+            kept: the links that survive; a position must not be one of them.
+            count: how many positions.
             key: this rewiring's own stream of random numbers.
 
         Returns:
@@ -40,7 +40,7 @@ class Grow(Rule, ABC):
     def grow_after(
         self, weight: SparseWeight, dropped: Tensor, count: int, key: RandomKey
     ) -> Tensor:
-        """:meth:`grow` from the links to remove, for rules that do without the survivors' list."""
-        no_cells = torch.empty(0, dtype=torch.int64, device=dropped.device)
-        kept = rewire(weight.pattern.links, ~dropped, no_cells).links
+        """Call :meth:`grow` with the survivors; a rule that needs no list of these overrides it."""
+        no_positions = torch.empty(0, dtype=torch.int64, device=dropped.device)
+        kept = rewire(weight.pattern.links, ~dropped, no_positions).links
         return self.grow(weight, kept, count, key)

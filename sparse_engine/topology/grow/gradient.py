@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from sparse_engine.nn import SparseWeight
-from sparse_engine.ops import Links, RandomKey, largest, scan_absent
+from sparse_engine.ops import Links, Pattern, RandomKey, largest, sample_absent, scan_absent, sddmm
 from sparse_engine.topology.grow.base import Grow
+from sparse_engine.topology.links import links_at
 
 #: The dense gradient is looked at in blocks of at most this many entries, or one row.
 BLOCK = 1 << 20
@@ -20,31 +22,32 @@ Terms = list[tuple[float, Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
-class Gradient(Grow):
-    """RigL's growth (Evci et al. 2020): the absent cells of largest dense gradient, exactly.
+class GradientGrowth(Grow):
+    """Growth of RigL (Evci et al. 2020): the absent positions of largest dense gradient, exactly.
 
-    Equals ``(dy.T @ x).abs()`` at the cells without a surviving link, its ``count`` largest; among
-    equals the first. The gradient is that of the last step, summed over all uses of the weight and
-    all backward passes in it. The product is streamed in blocks of rows, so that memory is
-    proportional to the step's activations and the new links.
+    Equals ``(dy.T @ x).abs()`` at the positions without a surviving link, its ``count`` largest;
+    among equals the first. The gradient is that of the last step, summed over all uses of the
+    weight and all backward passes in it. The product is streamed in blocks of rows, so that memory
+    is proportional to the step's activations and the new links.
     """
 
     window = 1
 
+    @override
     def grow(self, weight: SparseWeight, kept: Links, count: int, key: RandomKey) -> Tensor:
-        """See :meth:`Grow.grow`.
+        """Choose the positions, see :meth:`Grow.grow`.
 
         Raises:
-            ValueError: there was no backward pass, too few cells, or NaN in the gradient.
+            ValueError: there was no backward pass, too few positions, or NaN in the gradient.
         """
         return strongest_absent(kept, noted(weight), count)
 
 
 @dataclass(frozen=True)
-class Momentum(Grow):
-    """Sparse momentum's growth (Dettmers and Zettlemoyer 2019): the largest mean gradient.
+class MomentumGrowth(Grow):
+    """Growth of sparse momentum (Dettmers and Zettlemoyer 2019): the largest mean gradient.
 
-    As :class:`Gradient`, but for the momentum of the last ``window`` steps,
+    As :class:`GradientGrowth`, but for the momentum of the last ``window`` steps,
     ``sum over steps s of beta ** (steps after s) * gradient(s)``. The paper keeps it in dense
     memory since the start of training; ``beta ** window`` is how much is left of what is beyond.
 
@@ -62,13 +65,13 @@ class Momentum(Grow):
         if not 0 <= self.beta <= 1:
             raise ValueError(f"expected beta in [0, 1], found {self.beta}")
 
+    @override
     def grow(self, weight: SparseWeight, kept: Links, count: int, key: RandomKey) -> Tensor:
-        """See :meth:`Grow.grow`."""
         return strongest_absent(kept, noted(weight, self.beta), count)
 
 
 def noted(weight: SparseWeight, beta: float = 1.0) -> Terms:
-    """What the weight noted of its gradient; a step ``s`` before the last counts ``beta ** s``.
+    """Return the captured factors of the gradient, ``s`` steps before the last at ``beta ** s``.
 
     Raises:
         ValueError: nothing was noted.
@@ -86,28 +89,28 @@ def noted(weight: SparseWeight, beta: float = 1.0) -> Terms:
 
 
 def strongest_absent(kept: Links, terms: Terms, count: int) -> Tensor:
-    """The cells without a link where ``sum scale * dy.T @ x`` is largest by magnitude, increasing.
+    """Return the absent positions of largest ``abs(sum scale * dy.T @ x)``, increasing.
 
     Raises:
-        ValueError: fewer than ``count`` cells are absent, or NaN in the product.
+        ValueError: fewer than ``count`` positions are absent, or NaN in the product.
     """
     if not 0 <= count <= kept.absent:
         raise ValueError(f"expected to grow between 0 and {kept.absent} links, found {count}")
-    best, cells, bound = terms[0][1].new_empty(0), kept.crow.new_empty(0), -1.0
+    best, positions, bound = terms[0][1].new_empty(0), kept.crow.new_empty(0), -1.0
     for first, block in gradient_blocks(terms):
         magnitudes, found = scan_absent(block, kept, first_row=first, above=bound)
         if magnitudes.isnan().any():
             raise ValueError("expected a gradient that can be ordered, found NaN in it")
-        best, cells = torch.cat([best, magnitudes]), torch.cat([cells, found])
+        best, positions = torch.cat([best, magnitudes]), torch.cat([positions, found])
         if best.numel() > count:
             chosen = largest(best, count)
-            best, cells = best[chosen], cells[chosen]
+            best, positions = best[chosen], positions[chosen]
             bound = float(best.min()) if count else torch.inf
-    return cells
+    return positions
 
 
 def gradient_blocks(terms: Terms) -> Iterator[tuple[int, Tensor]]:
-    """The first row and the rows of each block of ``sum scale * dy.T @ x``."""
+    """Yield the first row and the rows of each block of ``sum scale * dy.T @ x``."""
     out_features, in_features = terms[0][1].shape[1], terms[0][2].shape[1]
     height = max(1, BLOCK // max(1, in_features))
     for first in range(0, out_features, height):
@@ -115,3 +118,40 @@ def gradient_blocks(terms: Terms) -> Iterator[tuple[int, Tensor]]:
         for scale, dy, x in terms:
             block.addmm_(dy[:, first : first + height].T, x, alpha=scale)
         yield first, block
+
+
+@dataclass(frozen=True)
+class CandidateGradientGrowth(Grow):
+    """Guided stochastic exploration (Heddes et al. 2024): gradient growth in linear time.
+
+    Of ``ratio * nnz`` uniformly random absent positions, those of largest gradient by magnitude;
+    among equals the first. With as many candidates as there are absent positions this is
+    :class:`GradientGrowth`.
+
+    Attributes:
+        ratio: candidates per link, at least 0; never fewer than new links.
+    """
+
+    ratio: float = 1.0
+
+    window = 1
+
+    def __post_init__(self) -> None:
+        if not self.ratio >= 0:
+            raise ValueError(f"expected ratio of at least 0, found {self.ratio}")
+
+    @override
+    def grow(self, weight: SparseWeight, kept: Links, count: int, key: RandomKey) -> Tensor:
+        """Choose the positions, see :meth:`Grow.grow`.
+
+        Raises:
+            ValueError: there was no backward pass, too few positions, or NaN in the gradient.
+        """
+        terms = noted(weight)
+        drawn = min(round(self.ratio * weight.nnz), kept.absent)
+        candidates = sample_absent(kept, max(count, drawn), key)
+        pattern = Pattern.of(links_at(candidates, *weight.shape))
+        gradient = weight.values.new_zeros(candidates.numel())
+        for _, dy, x in terms:
+            gradient += sddmm(pattern, dy.T, x.T)
+        return candidates[largest(gradient.abs_(), count)]

@@ -16,25 +16,25 @@ Share = float | Fraction
 
 
 class Prune(Rule):
-    """Chooses links to remove. A rule of your own is a subclass with one method, ``score``.
+    """Choice of links to remove. A rule of your own is a subclass with one method, ``score``.
 
     A rule that does not cut off the lower end of a score overrides :meth:`drop`; one that compares
     the links of several weights overrides :meth:`drop_all`. Weights must not be changed.
     """
 
     def score(self, weight: SparseWeight) -> Tensor:
-        """How much each link matters, ``[nnz]``: those with the least go."""
+        """Return how much each link matters, ``[nnz]``; the links that matter least go."""
         raise NotImplementedError(f"expected {type(self).__name__} to define score or drop")
 
     def drop(self, weight: SparseWeight, fraction: Share, key: RandomKey) -> Tensor:
-        """Marks the links of one weight to remove.
+        """Mark the links of one weight to remove.
 
-        Without a rule of its own: the ``floor(fraction * nnz)`` of least score, among equals those
+        By default these are the ``floor(fraction * nnz)`` links of least score, among equals those
         that come first.
 
         Args:
             weight: the weight now.
-            fraction: how much of it the rewiring asks for.
+            fraction: share of the links that the rewiring asks for.
             key: this rewiring's own stream of random numbers.
 
         Returns:
@@ -48,5 +48,30 @@ class Prune(Rule):
         fractions: Sequence[Share],
         keys: Sequence[RandomKey],
     ) -> list[Tensor]:
-        """Marks the links of all weights of a model to remove; by default each by itself."""
+        """Mark the links of all weights of a model to remove; by default each by itself."""
         return [self.drop(*each) for each in zip(weights, fractions, keys, strict=True)]
+
+
+def ordered(entries: Tensor) -> Tensor:
+    """Return the entries as they are, if none is NaN, which cannot be ordered.
+
+    Raises:
+        ValueError: naming a link whose entry is NaN.
+    """
+    smallest(entries, 0)
+    return entries
+
+
+def link_gradient(weight: SparseWeight) -> Tensor:
+    """Return the gradient at each link, ``[nnz]``, of the last backward pass.
+
+    Raises:
+        ValueError: there is none.
+    """
+    gradient = weight.values.grad
+    if gradient is None:
+        raise ValueError(
+            "expected a gradient in weight.values.grad, found None: rewire after backward() and "
+            "before optimizer.zero_grad()"
+        )
+    return gradient

@@ -1,19 +1,129 @@
-"""The links of smallest magnitude."""
+"""Pruning by magnitude: in a weight, in a whole model, by sign, and at random."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
 
+import torch
 from torch import Tensor
+from typing_extensions import override
 
 from sparse_engine.nn import SparseWeight
-from sparse_engine.topology.prune.base import Prune
+from sparse_engine.ops import RandomKey, Use, nearest_zero, smallest
+from sparse_engine.topology.prune.base import Prune, Share, ordered
+from sparse_engine.topology.schedule import Schedule, as_schedule
 
 
 @dataclass(frozen=True)
 class Magnitude(Prune):
-    """The ``floor(fraction * nnz)`` links of smallest magnitude; among equals the first."""
+    """Pruning of the ``floor(fraction * nnz)`` links of least magnitude, among equals the first."""
+
+    @override
+    def score(self, weight: SparseWeight) -> Tensor:
+        return weight.values.detach().abs()
+
+
+@dataclass(frozen=True)
+class GlobalMagnitude(Magnitude):
+    """Pruning of the links of least magnitude of all weights together, as one vector.
+
+    As many go as :class:`Magnitude` would remove, the sum of ``floor(fraction * nnz)`` over the
+    weights; where they go follows from one threshold for the whole model. Among equals the first
+    of the first weight. A weight may lose all its links.
+    """
+
+    @override
+    def drop_all(
+        self,
+        weights: Sequence[SparseWeight],
+        fractions: Sequence[Share],
+        keys: Sequence[RandomKey],
+    ) -> list[Tensor]:
+        if not weights:
+            return []
+        sizes = [weight.nnz for weight in weights]
+        count = sum(int(fraction * size) for fraction, size in zip(fractions, sizes, strict=True))
+        scores = torch.cat([ordered(self.score(weight)) for weight in weights])
+        return list(smallest(scores, count).split(sizes))
+
+
+@dataclass(frozen=True)
+class SignedMagnitude(Prune):
+    """Pruning of SET: of the links of each sign, the share ``fraction`` nearest to zero.
+
+    Exactly ``floor(fraction * n)`` of the n positive links and likewise of the negative ones go,
+    among equals the first. A link that is exactly zero carries nothing and always goes, as in
+    Mocanu et al. 2018.
+    """
+
+    @override
+    def drop(self, weight: SparseWeight, fraction: Share, key: RandomKey) -> Tensor:
+        return nearest_zero(weight.values.detach(), float(fraction))
+
+
+@dataclass(frozen=True)
+class SoftMagnitude(Prune):
+    """Pruning at random: links stay with probabilities as ``score^(delta / (1 - delta))``.
+
+    This is the soft rule of CHTs (Zhang et al. 2025). The links that stay are drawn one after the
+    other without replacement; the ``floor(fraction * nnz)`` that are left then go. With the sums of
+    ``|W|`` over the link's row and over its column, the score is::
+
+        |w| / 2 / (alpha + (1 - alpha) * row) + |w| / 2 / (alpha + (1 - alpha) * column)
+
+    A link of score 0 is drawn last; among several the first go.
+
+    Attributes:
+        delta: in [0, 1), or its schedule: 0 draws uniformly, 0.5 in proportion to the score, and
+            near 1 the rule cuts as :class:`Magnitude` does. The paper: linear from 0.5 to 0.75.
+        alpha: in [0, 1]: 1 for magnitude, 0 for a link's share in its neurons.
+    """
+
+    delta: Schedule | float = 0.5
+    _: KW_ONLY
+    alpha: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.delta, Schedule):
+            _check_delta(as_schedule(self.delta).at(0))
+        if not 0 <= self.alpha <= 1:
+            raise ValueError(f"expected alpha in [0, 1], found {self.alpha}")
 
     def score(self, weight: SparseWeight) -> Tensor:
-        """See :meth:`Prune.score`."""
-        return weight.values.detach().abs()
+        """Return the score of each link, ``[nnz]``, float64, as the class says."""
+        magnitude = weight.values.detach().abs().double()
+        if self.alpha == 1:
+            return magnitude
+        pattern = weight.pattern
+        rows = torch.segment_reduce(magnitude, "sum", offsets=pattern.crow)
+        by_column = magnitude[pattern.permutation]
+        columns = torch.segment_reduce(by_column, "sum", offsets=pattern.t_crow)
+        return sum(
+            magnitude / 2 / self._scale(sums)[place]
+            for sums, place in ((rows, pattern.rows()), (columns, pattern.col))
+        )
+
+    def _scale(self, sums: Tensor) -> Tensor:
+        scale = self.alpha + (1 - self.alpha) * sums
+        return scale.clamp(min=torch.finfo(scale.dtype).tiny)
+
+    @override
+    def drop(self, weight: SparseWeight, fraction: Share, key: RandomKey) -> Tensor:
+        """Mark the links, see :meth:`Prune.drop`.
+
+        Raises:
+            ValueError: the schedule's delta is outside [0, 1).
+        """
+        delta = _check_delta(as_schedule(self.delta).at(key.step))
+        waits = torch.from_numpy(key.generator(Use.PRUNE).standard_exponential(weight.nnz))
+        # Exponential waits at rate s end in the order of draws in proportion to s; logarithms,
+        # because a high power of a score overflows.
+        log_rate = torch.xlogy(delta / (1 - delta), self.score(weight))
+        return smallest(log_rate - waits.to(log_rate.device).log(), int(fraction * weight.nnz))
+
+
+def _check_delta(delta: float) -> float:
+    if not 0 <= delta < 1:
+        raise ValueError(f"expected delta in [0, 1), found {delta}")
+    return delta

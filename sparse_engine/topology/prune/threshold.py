@@ -1,4 +1,4 @@
-"""A threshold of magnitude that adapts until as many links go as are wanted."""
+"""Pruning at a threshold that adapts, or that rises along training."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ from dataclasses import KW_ONLY, dataclass, field
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from sparse_engine.nn import SparseWeight
+from sparse_engine.nn._init import check_density
 from sparse_engine.ops import RandomKey
-from sparse_engine.topology.prune._checks import ordered
-from sparse_engine.topology.prune.base import Prune, Share
+from sparse_engine.topology.prune.base import Prune, Share, ordered
 from sparse_engine.topology.rule import State
+from sparse_engine.topology.schedule import NarangRamp
 
 
 @dataclass(eq=False)
-class Threshold(Prune):
-    """The links of ``|w| <= T``, with a T for each weight that adapts from rewiring to rewiring.
+class AdaptiveThreshold(Prune):
+    """Pruning of the links of ``|w| <= T``, with a T for each weight that adapts along training.
 
     The wanted number is ``fraction * nnz``. Where fewer than ``(1 - tolerance)`` times as many
     went, T doubles for the next rewiring; where more than ``(1 + tolerance)`` times as many went,
@@ -41,14 +43,14 @@ class Threshold(Prune):
         if not 0 <= self.tolerance < 1:
             raise ValueError(f"expected tolerance in [0, 1), found {self.tolerance}")
 
+    @override
     def drop(self, weight: SparseWeight, fraction: Share, key: RandomKey) -> Tensor:
-        """See :meth:`Prune.drop`."""
         return self._cut([weight], [fraction], key.stream)[0]
 
     def _cut(
         self, weights: Sequence[SparseWeight], fractions: Sequence[Share], place: int
     ) -> list[Tensor]:
-        """Cuts with the threshold that is kept at ``place``, and adapts it."""
+        """Mark the links up to the threshold kept at ``place``, and adapt the threshold."""
         wanted = sum(f * weight.nnz for f, weight in zip(fractions, weights, strict=True))
         magnitudes = [ordered(weight.values.detach().abs()) for weight in weights]
         if wanted == 0:
@@ -65,11 +67,11 @@ class Threshold(Prune):
         return dropped
 
     def state_dict(self) -> State:
-        """The thresholds, by the place of their weight in the model."""
+        """Return the thresholds, by the number of their weight in the model."""
         return {f"threshold.{place}": value for place, value in self._thresholds.items()}
 
+    @override
     def load_state_dict(self, state: State) -> None:
-        """See :meth:`Rule.load_state_dict`."""
         loaded = {}
         for name, value in state.items():
             kind, _, place = name.partition(".")
@@ -80,24 +82,24 @@ class Threshold(Prune):
 
 
 @dataclass(eq=False)
-class GlobalThreshold(Threshold):
-    """The links of ``|w| <= T`` with the same T for all weights, adapted to their total.
+class GlobalThreshold(AdaptiveThreshold):
+    """Pruning of the links of ``|w| <= T``, with one T for all weights that adapts to their total.
 
-    See :class:`Threshold`. With growth in proportion to each weight's number of links this is
-    dynamic sparse reparameterization (Mostafa & Wang 2019).
+    See :class:`AdaptiveThreshold`. With growth in proportion to each weight's number of links this
+    is dynamic sparse reparameterization (Mostafa & Wang 2019).
     """
 
+    @override
     def drop(self, weight: SparseWeight, fraction: Share, key: RandomKey) -> Tensor:
-        """See :meth:`Prune.drop`."""
         return self.drop_all([weight], [fraction], [key])[0]
 
+    @override
     def drop_all(
         self,
         weights: Sequence[SparseWeight],
         fractions: Sequence[Share],
         keys: Sequence[RandomKey],
     ) -> list[Tensor]:
-        """See :meth:`Prune.drop_all`."""
         return self._cut(weights, fractions, 0)
 
 
@@ -105,3 +107,46 @@ def _check_threshold(value: object, name: str) -> float:
     if not isinstance(value, float | int) or not 0 < value < math.inf:
         raise ValueError(f"expected a finite {name} > 0, found {value!r}")
     return float(value)
+
+
+@dataclass(frozen=True)
+class NarangThreshold(Prune):
+    """Pruning of the links of ``|w| <= ramp.threshold(step, q)``; of none where the threshold is 0.
+
+    q is the magnitude that would leave the wanted density now. It is taken over all n positions of
+    the dense matrix, those without a link counting as 0::
+
+        sorted(|W|)[floor((1 - density) * n)]
+
+    Narang et al. 2017 give q once, before training; here it follows the weights. The last threshold
+    is near q, not at q, so that the density comes near the wanted one. The fraction that a rewiring
+    asks for does not matter. Give :class:`Rewiring` ``density=ConstantSchedule(0.0)``:
+    nothing grows back.
+
+    Attributes:
+        ramp: the rise of the threshold.
+        density: density of each weight where the ramp meets q, in (0, 1].
+    """
+
+    ramp: NarangRamp
+    density: float
+
+    def __post_init__(self) -> None:
+        check_density(self.density)
+
+    @override
+    def drop(self, weight: SparseWeight, fraction: Share, key: RandomKey) -> Tensor:
+        magnitude = ordered(weight.values.detach().abs())
+        threshold = 0.0
+        if self.ramp.at(key.step) > 0:
+            threshold = self.ramp.threshold(key.step, self._q(magnitude, weight.shape))
+        if threshold == 0:
+            return torch.zeros_like(magnitude, dtype=torch.bool)
+        return magnitude <= threshold
+
+    def _q(self, magnitude: Tensor, shape: tuple[int, int]) -> float:
+        positions = shape[0] * shape[1]
+        # In the order of all positions, those without a link come first.
+        rank = min(math.floor((1 - self.density) * positions), positions - 1)
+        rank -= positions - magnitude.numel()
+        return float(magnitude.kthvalue(rank + 1).values) if rank >= 0 else 0.0

@@ -10,7 +10,7 @@ from torch.testing import assert_close
 from sparse_engine import ops
 from sparse_engine.nn import SparseGRU, SparseLSTM, SparseRNN
 from sparse_engine.testing import assert_valid, random_pattern
-from sparse_engine.topology import CandidateGradient, Dynamic, Gradient, Magnitude
+from sparse_engine.topology import CandidateGradientGrowth, GradientGrowth, Magnitude, Rewiring
 
 CELLS = {"rnn": (SparseRNN, nn.RNN), "lstm": (SparseLSTM, nn.LSTM), "gru": (SparseGRU, nn.GRU)}
 
@@ -110,12 +110,12 @@ def test_networks_on_packed_sequences_equal_dense_ones(cell):
     assert_close(found[1], wanted[1])
 
 
-@pytest.mark.parametrize("grow", [Gradient(), CandidateGradient(2.0)])
+@pytest.mark.parametrize("grow", [GradientGrowth(), CandidateGradientGrowth(2.0)])
 def test_training_with_growth_by_gradient(grow, used):
     used.clear()
     model = SparseRNN(5, 12, density=0.3)
     optimizer = torch.optim.Adam(model.parameters())
-    rule = Dynamic(model, optimizer, prune=Magnitude(), grow=grow, fraction=0.4, every=2)
+    rule = Rewiring(model, optimizer, prune=Magnitude(), grow=grow, fraction=0.4, every=2)
     for _ in range(4):
         model(torch.randn(4, 3, 5))[0].square().sum().backward()
         optimizer.step()
@@ -123,7 +123,7 @@ def test_training_with_growth_by_gradient(grow, used):
         rule.step()
     assert_valid(*rule.weights)
     assert {"rnn_backward", "rewire", "carry_", "transpose"} <= used
-    assert ("scan_absent" in used) == isinstance(grow, Gradient)
+    assert ("scan_absent" in used) == isinstance(grow, GradientGrowth)
 
 
 def test_autocast_keeps_activations_in_bfloat16(used):

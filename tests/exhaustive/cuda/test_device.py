@@ -21,7 +21,13 @@ from sparse_engine.nn import (
     SparseRNN,
 )
 from sparse_engine.testing import assert_valid, random_pattern
-from sparse_engine.topology import Dynamic, Gradient, Magnitude, TwoSided, Uniform
+from sparse_engine.topology import (
+    GradientGrowth,
+    Magnitude,
+    RandomGrowth,
+    Rewiring,
+    SignedMagnitude,
+)
 
 CELLS = pytest.mark.parametrize("cell", [SparseRNN, SparseLSTM, SparseGRU])
 OTHERS = [SparseCTRNN, SparseNeuralODE, SparseLTC]
@@ -145,8 +151,12 @@ def test_fifty_rewirings_on_device_give_the_topology_of_the_cpu():
     layers = [SparseRNN(5, 90, density=0.1, generator=torch.Generator().manual_seed(1))]
     layers.append(copy.deepcopy(layers[0]).cuda())
     rules = [
-        Dynamic(
-            layer, torch.optim.Adam(layer.parameters()), prune=TwoSided(), grow=Uniform(), every=1
+        Rewiring(
+            layer,
+            torch.optim.Adam(layer.parameters()),
+            prune=SignedMagnitude(),
+            grow=RandomGrowth(),
+            every=1,
         )
         for layer in layers
     ]
@@ -163,7 +173,7 @@ def test_fifty_rewirings_on_device_give_the_topology_of_the_cpu():
 
 def test_growth_by_gradient_on_device():
     layer = SparseRNN(5, 90, density=0.1).cuda()
-    rule = Dynamic(layer, None, prune=Magnitude(), grow=Gradient(), every=2)
+    rule = Rewiring(layer, None, prune=Magnitude(), grow=GradientGrowth(), every=2)
     nnz = layer.weight_hh_l0.nnz
     for _ in range(4):
         layer(torch.randn(4, 3, 5, device="cuda"))[0].square().sum().backward()

@@ -8,15 +8,21 @@ from hypothesis import strategies as st
 from sparse_engine.nn import SparseLinear, SparseRNN, SparseWeight
 from sparse_engine.ops import RandomKey, rewire
 from sparse_engine.testing import assert_valid, integers, patterns, random_pattern
-from sparse_engine.topology import CandidateGradient, Dynamic, Gradient, Magnitude, Momentum
+from sparse_engine.topology import (
+    CandidateGradientGrowth,
+    GradientGrowth,
+    Magnitude,
+    MomentumGrowth,
+    Rewiring,
+)
 from sparse_engine.topology.grow import gradient as module
 
 
 def literal(kept, dense, count):
-    """Every absent cell, by magnitude and then in order."""
+    """Every absent position, by magnitude and then in order."""
     dense = dense.clone().flatten().abs()
     dense[kept.cells()] = -1
-    order = sorted(range(dense.numel()), key=lambda cell: (-float(dense[cell]), cell))
+    order = sorted(range(dense.numel()), key=lambda position: (-float(dense[position]), position))
     return sorted(order[:count])
 
 
@@ -41,8 +47,8 @@ def test_the_dense_top_k(pattern, ties, share, uses):
     weight = noted(pattern, pairs)
     dense = sum(dy.T @ x for dy, x in pairs)
     count = int(share * pattern.links.absent)
-    cells = Gradient().grow(weight, pattern.links, count, RandomKey(0))
-    assert cells.tolist() == literal(pattern.links, dense, count)
+    positions = GradientGrowth().grow(weight, pattern.links, count, RandomKey(0))
+    assert positions.tolist() == literal(pattern.links, dense, count)
 
 
 @pytest.mark.parametrize("block", [1, 37, 1000])
@@ -50,8 +56,8 @@ def test_any_block(block, monkeypatch):
     monkeypatch.setattr(module, "BLOCK", block)
     pattern = random_pattern(20, 30, 100)
     factors = pair(pattern, 8)
-    cells = Gradient().grow(noted(pattern, [factors]), pattern.links, 77, RandomKey(0))
-    assert cells.tolist() == literal(pattern.links, factors[0].T @ factors[1], 77)
+    positions = GradientGrowth().grow(noted(pattern, [factors]), pattern.links, 77, RandomKey(0))
+    assert positions.tolist() == literal(pattern.links, factors[0].T @ factors[1], 77)
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.5, 1.0])
@@ -61,38 +67,42 @@ def test_momentum_decays_by_the_step(beta):
     dense = torch.zeros(20, 30, dtype=torch.float64)
     for pairs in steps:
         dense = beta * dense + sum(dy.T @ x for dy, x in pairs)
-    rule = Momentum(window=3, beta=beta)
-    cells = rule.grow(noted(pattern, *steps), pattern.links, 50, RandomKey(0))
-    assert cells.tolist() == literal(pattern.links, dense, 50)
+    rule = MomentumGrowth(window=3, beta=beta)
+    positions = rule.grow(noted(pattern, *steps), pattern.links, 50, RandomKey(0))
+    assert positions.tolist() == literal(pattern.links, dense, 50)
 
 
 def test_all_candidates_are_the_exact_choice():
     pattern = random_pattern(20, 30, 100)
     weight = noted(pattern, [pair(pattern, 8)])
-    exact = Gradient().grow(weight, pattern.links, 60, RandomKey(0))
-    assert torch.equal(CandidateGradient(5.0).grow(weight, pattern.links, 60, RandomKey(0)), exact)
+    exact = GradientGrowth().grow(weight, pattern.links, 60, RandomKey(0))
+    assert torch.equal(
+        CandidateGradientGrowth(5.0).grow(weight, pattern.links, 60, RandomKey(0)), exact
+    )
 
 
 def test_candidates_of_largest_gradient():
     pattern, key = random_pattern(20, 30, 100), RandomKey(3, 4, 5)
     dy, x = pair(pattern, 8)
-    rule = CandidateGradient(2.0)
+    rule = CandidateGradientGrowth(2.0)
     weight = noted(pattern, [(dy, x)])
     candidates = rule.grow(weight, pattern.links, 200, key).tolist()
     chosen = rule.grow(weight, pattern.links, 40, key).tolist()
     dense = (dy.T @ x).abs().flatten()
-    best = sorted(candidates, key=lambda cell: (-float(dense[cell]), cell))[:40]
+    best = sorted(candidates, key=lambda position: (-float(dense[position]), position))[:40]
     assert chosen == sorted(best)
 
 
 def test_a_count_beyond_the_candidates_is_met():
     pattern = random_pattern(20, 30, 100)
     weight = noted(pattern, [pair(pattern, 8)])
-    assert CandidateGradient(0.1).grow(weight, pattern.links, 60, RandomKey(0)).numel() == 60
+    assert CandidateGradientGrowth(0.1).grow(weight, pattern.links, 60, RandomKey(0)).numel() == 60
 
 
-# Nine times as many candidates are all absent cells.
-@pytest.mark.parametrize("rule", [Gradient(), CandidateGradient(9.0), Momentum(window=1)])
+# Nine times as many candidates are all absent positions.
+@pytest.mark.parametrize(
+    "rule", [GradientGrowth(), CandidateGradientGrowth(9.0), MomentumGrowth(window=1)]
+)
 def test_nothing_noted_and_nan_are_named(rule):
     pattern = random_pattern(5, 6, 10)
     with pytest.raises(ValueError, match="expected a backward pass"):
@@ -103,12 +113,14 @@ def test_nothing_noted_and_nan_are_named(rule):
         rule.grow(noted(pattern, [(dy, x)]), pattern.links, 3, RandomKey(0))
 
 
-@pytest.mark.parametrize("grow", [Gradient(), CandidateGradient(2.0), Momentum(window=2)])
+@pytest.mark.parametrize(
+    "grow", [GradientGrowth(), CandidateGradientGrowth(2.0), MomentumGrowth(window=2)]
+)
 @pytest.mark.parametrize("recurrent", [True, False])
 def test_training(grow, recurrent):
     model = SparseRNN(5, 12, density=0.3) if recurrent else SparseLinear(5, 12, density=0.3)
     optimizer = torch.optim.Adam(model.parameters())
-    rule = Dynamic(model, optimizer, prune=Magnitude(), grow=grow, fraction=0.4, every=3)
+    rule = Rewiring(model, optimizer, prune=Magnitude(), grow=grow, fraction=0.4, every=3)
     (weight,) = rule.weights
     nnz, version = weight.nnz, weight.topology_version
     for _ in range(12):
@@ -124,7 +136,7 @@ def test_training(grow, recurrent):
 def test_the_choice_is_that_of_the_dense_gradient_of_the_last_step():
     torch.manual_seed(0)
     layer = SparseLinear(9, 8, bias=False, density=0.2, dtype=torch.float64)
-    rule = Dynamic(layer, None, prune=Magnitude(), grow=Gradient(), fraction=0.5, every=2)
+    rule = Rewiring(layer, None, prune=Magnitude(), grow=GradientGrowth(), fraction=0.5, every=2)
     for _ in range(2):
         dense = layer.to_dense()
         x = torch.randn(7, 9, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Growth by link prediction: the cells of the greatest scores, and what joins them."""
+"""Growth by link prediction: the positions of the greatest scores, and what joins them."""
 
 import pytest
 import torch
@@ -11,9 +11,9 @@ from sparse_engine.testing import assert_valid, pattern_of, patterns, random_pat
 from sparse_engine.topology import (
     CH3L3,
     CH2L3n,
-    Dynamic,
     LinkPrediction,
     Magnitude,
+    Rewiring,
     SoftPrediction,
 )
 
@@ -40,13 +40,13 @@ def test_enough_scores_decide_alone(rule):
 @given(pattern=patterns(), share=st.sampled_from([0.0, 0.01, 0.5, 1.0]))
 def test_any_structure(rule, pattern, share):
     count = int(share * min(pattern.links.absent, 2000))
-    cells = grown(rule, pattern, count)
-    assert cells.dtype == torch.int64 and cells.shape == (count,)
-    assert (cells.diff() > 0).all()
-    assert not torch.isin(cells, pattern.links.cells()).any()
+    positions = grown(rule, pattern, count)
+    assert positions.dtype == torch.int64 and positions.shape == (count,)
+    assert (positions.diff() > 0).all()
+    assert not torch.isin(positions, pattern.links.cells()).any()
 
 
-#: One of the 33 absent cells has a score, (1, 0).
+#: One of the 33 absent positions has a score, (1, 0).
 FEW = torch.zeros(6, 6, dtype=torch.bool)
 FEW[[0, 0, 1], [0, 1, 1]] = True
 
@@ -63,7 +63,7 @@ def test_uniform_cells_join_too_few_scores(rule):
     others[6] = False
     expected = 2000 * 8 / 32
     deviation = ((hits[others] - expected) ** 2 / expected).sum() / (1 - 8 / 32)
-    # 32 cells, of which 8 are drawn: 99.99 % below 70.
+    # 32 positions, of which 8 are drawn: 99.99 % below 70.
     assert others.sum() == 32 and deviation < 70
 
 
@@ -83,7 +83,7 @@ def test_all_cells_or_none_and_no_more(rule):
 def test_rewiring_keeps_every_count(rule, density):
     weight = SparseWeight.erdos_renyi(50, 40, density=density)
     nnz, before = weight.nnz, weight.pattern.links.cells()
-    rewiring = Dynamic(weight, None, prune=Magnitude(), grow=rule, fraction=0.3, every=1)
+    rewiring = Rewiring(weight, None, prune=Magnitude(), grow=rule, fraction=0.3, every=1)
     for _ in range(10):
         rewiring.step()
         assert_valid(weight)
@@ -94,7 +94,7 @@ def test_rewiring_keeps_every_count(rule, density):
 def test_sampling_reaches_cells_that_the_greatest_scores_do_not():
     pattern, keys = random_pattern(30, 30, 150), [RandomKey(0, step) for step in range(50)]
     greatest, sampled = (
-        {cell for key in keys for cell in grown(rule, pattern, 20, key).tolist()}
+        {position for key in keys for position in grown(rule, pattern, 20, key).tolist()}
         for rule in (CH2L3n(), SoftPrediction(CH2L3n()))
     )
     assert len(greatest) == 20
@@ -106,7 +106,7 @@ def test_a_score_of_ones_own():
         def predict(self, links, count, *, key=None):
             absent = torch.ones(links.absent + links.nnz, dtype=torch.bool)
             absent[links.cells()] = False
-            cells = absent.nonzero().squeeze(1)[:count]
-            return Predicted(cells, torch.ones(count, dtype=torch.float64))
+            positions = absent.nonzero().squeeze(1)[:count]
+            return Predicted(positions, torch.ones(count, dtype=torch.float64))
 
     assert grown(Lowest(), pattern_of(FEW), 4).tolist() == [2, 3, 4, 5]

@@ -17,7 +17,7 @@ VALUES = {
     "zeros": np.zeros(60),
     "signed zeros": np.array([0.0, -0.0] * 30),
     "98 % dense": RANDOM.normal(size=118),
-    "all cells": RANDOM.normal(size=120),
+    "all positions": RANDOM.normal(size=120),
     "one": np.array([-3.0]),
     "none": np.zeros(0),
 }

@@ -6,38 +6,40 @@ import torch
 from sparse_engine.ops import RandomKey
 from sparse_engine.testing import assert_valid
 from sparse_engine.topology import (
-    Dynamic,
+    AdaptiveThreshold,
+    AssignedSign,
     EqualPerGate,
-    FixedSign,
     GlobalMagnitude,
     GlobalThreshold,
     GradientMagnitude,
-    Linear,
+    LinearSchedule,
     Magnitude,
     NarangRamp,
     NarangThreshold,
     NeuronImportance,
     PerGate,
+    RandomGrowth,
+    Rewiring,
     SignChange,
+    SignedMagnitude,
     SoftMagnitude,
     Taylor,
-    Threshold,
-    Uniform,
 )
 
 RULES = {
-    "global magnitude": (GlobalMagnitude, Uniform()),
-    "threshold": (lambda: Threshold(0.5), Uniform()),
-    "global threshold": (lambda: GlobalThreshold(0.5), Uniform()),
-    "Narang": (lambda: NarangThreshold(NarangRamp(0, 30, 90), 0.1), Uniform()),
-    "sign change": (SignChange, Uniform()),
-    "fixed sign": (FixedSign, Uniform()),
-    "magnitude and gradient": (lambda: GradientMagnitude(2.0), Uniform()),
-    "Taylor": (Taylor, Uniform()),
-    "soft": (lambda: SoftMagnitude(Linear(0.5, 50, end=0.9), alpha=0.5), Uniform()),
-    "importance by share": (lambda: NeuronImportance(0.3), Uniform()),
-    "importance by threshold": (lambda: NeuronImportance(threshold=5.0), Uniform()),
-    "per gate": (lambda: PerGate(Magnitude()), Uniform()),
+    "signed magnitude": (SignedMagnitude, RandomGrowth()),
+    "global magnitude": (GlobalMagnitude, RandomGrowth()),
+    "threshold": (lambda: AdaptiveThreshold(0.5), RandomGrowth()),
+    "global threshold": (lambda: GlobalThreshold(0.5), RandomGrowth()),
+    "Narang": (lambda: NarangThreshold(NarangRamp(0, 30, 90), 0.1), RandomGrowth()),
+    "sign change": (SignChange, RandomGrowth()),
+    "fixed sign": (AssignedSign, RandomGrowth()),
+    "magnitude and gradient": (lambda: GradientMagnitude(2.0), RandomGrowth()),
+    "Taylor": (Taylor, RandomGrowth()),
+    "soft": (lambda: SoftMagnitude(LinearSchedule(0.5, 50, end=0.9), alpha=0.5), RandomGrowth()),
+    "importance by share": (lambda: NeuronImportance(0.3), RandomGrowth()),
+    "importance by threshold": (lambda: NeuronImportance(threshold=5.0), RandomGrowth()),
+    "per gate": (lambda: PerGate(Magnitude()), RandomGrowth()),
     "Selfish": (Magnitude, EqualPerGate()),
 }
 # 98 % dense, sparse, full, one link, none.
@@ -59,7 +61,7 @@ def test_the_number_of_links_is_exact_over_100_rewirings(kind, weight_of):
     def count(name, weight, rewired):
         moved[int(name)] += int((rewired.slot_map < 0).sum())
 
-    rule = Dynamic(model, None, prune=make(), grow=grow, every=1, observers=(count,))
+    rule = Rewiring(model, None, prune=make(), grow=grow, every=1, observers=(count,))
     for _ in range(100):
         for weight in model:
             weight.values.data = torch.randn(weight.nnz)
@@ -85,3 +87,12 @@ def test_choosing_changes_nothing_and_repeats_itself(kind, weight_of):
         assert one.shape == (weight.nnz,) and one.dtype == torch.bool
         assert torch.equal(one, other)
     assert all(torch.equal(old, new) for old, new in zip(before, tensors, strict=True))
+
+
+@pytest.mark.parametrize("kind", RULES)
+def test_nan_is_named(kind, with_nan, weight_of):
+    weights = [weight_of(torch.randn(7), 5, 5), with_nan]
+    for weight in weights:
+        weight.values.grad = torch.ones(weight.nnz)
+    with pytest.raises(ValueError, match=r"NaN at link \d"):
+        RULES[kind][0]().drop_all(weights, [0.3, 0.3], [RandomKey(0, 0, i) for i in range(2)])

@@ -1,4 +1,4 @@
-"""Adaptive thresholds: a literal simulation, and their memory."""
+"""Thresholds that adapt or rise, read word for word."""
 
 import math
 import sys
@@ -8,7 +8,16 @@ import pytest
 import torch
 
 from sparse_engine.ops import RandomKey
-from sparse_engine.topology import GlobalThreshold, Threshold
+from sparse_engine.testing import assert_valid
+from sparse_engine.topology import (
+    AdaptiveThreshold,
+    ConstantSchedule,
+    GlobalThreshold,
+    NarangRamp,
+    NarangThreshold,
+    RandomGrowth,
+    Rewiring,
+)
 
 
 def simulate(vectors, fractions, start, tolerance, rewirings):
@@ -33,15 +42,15 @@ def run(rule, weights, fractions, rewirings):
 @pytest.mark.parametrize("start", [1e-3, 0.3, 50.0])
 @pytest.mark.parametrize("tolerance", [0.0, 0.02, 0.5])
 @pytest.mark.parametrize("fraction", [0.05, 0.3, 0.9])
-def test_literally(start, tolerance, fraction, weight):
+def test_adaptive_thresholds_literally(start, tolerance, fraction, weight):
     literal = simulate([weight.values.detach().numpy()], [fraction], start, tolerance, 12)
-    rule = Threshold(start, tolerance=tolerance)
+    rule = AdaptiveThreshold(start, tolerance=tolerance)
     assert run(rule, [weight], [fraction], 12) == literal
 
 
 def test_the_smallest_links_go_and_ties_with_the_threshold(weight_of):
     weight = weight_of(torch.tensor([0.5, -0.25, 0.26, -0.0, 0.25]), 3, 3)
-    dropped = Threshold(0.25).drop(weight, 0.5, RandomKey(0))
+    dropped = AdaptiveThreshold(0.25).drop(weight, 0.5, RandomKey(0))
     assert dropped.tolist() == [False, True, False, True, True]
 
 
@@ -54,7 +63,7 @@ def test_each_weight_has_a_threshold_of_its_own_and_a_model_one_for_all(weight_o
         for array, fraction in zip(arrays, fractions, strict=True)
     ]
     apart = [[count for (count,) in counts] for counts in zip(*each, strict=True)]
-    assert run(Threshold(0.01), weights, fractions, 15) == apart
+    assert run(AdaptiveThreshold(0.01), weights, fractions, 15) == apart
     together = simulate(arrays, fractions, 0.01, 0.02, 15)
     assert run(GlobalThreshold(0.01), weights, fractions, 15) == together
     assert apart != together
@@ -69,7 +78,7 @@ def test_one_weight_at_a_time_shares_the_global_threshold(weight_of):
 
 def test_a_pause_removes_nothing_and_leaves_the_threshold(weight_of):
     weight = weight_of(torch.arange(1.0, 11.0), 5, 5)
-    rule = Threshold(4.0)
+    rule = AdaptiveThreshold(4.0)
     fractions = [0.0, 0.4, 0.0]
     assert [int(rule.drop(weight, f, RandomKey(0)).sum()) for f in fractions] == [0, 4, 0]
     assert rule.state_dict() == {"threshold.0": 4.0}
@@ -78,7 +87,7 @@ def test_a_pause_removes_nothing_and_leaves_the_threshold(weight_of):
 @pytest.mark.parametrize(("value", "end"), [(0.0, sys.float_info.min), (1e300, 2.0**200)])
 def test_a_threshold_finds_its_way_back(value, end, weight_of):
     weight = weight_of(torch.full((10,), value, dtype=torch.float64), 5, 5)
-    rule = Threshold(1.0)
+    rule = AdaptiveThreshold(1.0)
     for _ in range(200 if value else 1100):
         rule.drop(weight, 0.5, RandomKey(0))
     assert rule.state_dict() == {"threshold.0": end}
@@ -87,7 +96,7 @@ def test_a_threshold_finds_its_way_back(value, end, weight_of):
     assert counts[-1] == 4
 
 
-@pytest.mark.parametrize("kind", [Threshold, GlobalThreshold])
+@pytest.mark.parametrize("kind", [AdaptiveThreshold, GlobalThreshold])
 def test_the_memory_is_saved(kind, weight_of):
     weights = [weight_of(scale * torch.randn(40), 10, 10) for scale in (1.0, 5.0)]
     whole, first, second = (kind(0.01) for _ in range(3))
@@ -111,7 +120,7 @@ def test_the_memory_is_saved(kind, weight_of):
     ],
 )
 def test_a_foreign_memory_is_refused(state):
-    rule = Threshold()
+    rule = AdaptiveThreshold()
     rule.load_state_dict({"threshold.2": 0.5})
     with pytest.raises(ValueError, match=r"threshold.*found"):
         rule.load_state_dict(state)
@@ -127,12 +136,68 @@ def test_a_foreign_memory_is_refused(state):
         ({"tolerance": 1.0}, r"tolerance in \[0, 1\), found 1.0"),
     ],
 )
-def test_wrong_arguments_are_named(arguments, message):
+def test_wrong_arguments_of_adaptive_thresholds(arguments, message):
     with pytest.raises(ValueError, match=message):
         GlobalThreshold(**arguments)
 
 
-@pytest.mark.parametrize("rule", [Threshold(), GlobalThreshold()])
-def test_nan_is_named(rule, with_nan):
-    with pytest.raises(ValueError, match="NaN at link 4"):
-        rule.drop(with_nan, 0.3, RandomKey(0))
+RAMP = NarangRamp(10, 20, 40)
+
+
+def literal(weight, density, step):
+    dense = np.abs(weight.to_dense().detach().numpy()).ravel()
+    q = np.sort(dense)[math.floor((1 - density) * dense.size)]
+    threshold = RAMP.at(step) * q
+    magnitude = np.abs(weight.values.detach().numpy())
+    return magnitude <= threshold if threshold > 0 else np.zeros(len(magnitude), bool)
+
+
+@pytest.mark.parametrize("density", [0.02, 0.3, 0.5, 1.0])
+@pytest.mark.parametrize("step", [0, 10, 11, 19, 20, 33, 39, 40])
+def test_rising_thresholds_literally(density, step, weight):
+    dropped = NarangThreshold(RAMP, density).drop(weight, 0.7, RandomKey(0, step))
+    assert dropped.dtype == torch.bool
+    assert np.array_equal(dropped.numpy(), literal(weight, density, step))
+
+
+def test_a_density_of_less_than_one_cell_asks_for_the_largest(weight_of):
+    weight = weight_of(torch.arange(1.0, 10.0), 3, 3)
+    assert RAMP.at(33) == pytest.approx(0.8)
+    dropped = NarangThreshold(RAMP, 1e-20).drop(weight, 0.0, RandomKey(0, 33))
+    assert (~dropped).nonzero().flatten().tolist() == [7, 8]
+
+
+def test_a_dense_weight_becomes_sparse_along_the_ramp(weight_of):
+    ramp = NarangRamp(100, 200, 400)
+    weights = [weight_of(torch.randn(n), 20, 20) for n in (400, 390)]
+    model = torch.nn.ModuleList(weights)
+    arrays = [weight.values.detach().abs().numpy().copy() for weight in weights]
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    for weight in weights:
+        optimizer.state[weight.values]["momentum_buffer"] = weight.values.detach().clone()
+    rule = Rewiring(
+        model,
+        optimizer,
+        prune=NarangThreshold(ramp, 0.1),
+        grow=RandomGrowth(),
+        density=ConstantSchedule(0.0),
+        every=10,
+    )
+    for step in range(1, 500):
+        if not rule.step():
+            continue
+        for i, weight in enumerate(weights):
+            q = np.sort(np.pad(arrays[i], (400 - len(arrays[i]), 0)))[360]
+            arrays[i] = arrays[i][arrays[i] > ramp.at(step) * q]
+            assert np.array_equal(weight.values.detach().abs().numpy(), arrays[i])
+            assert_valid(weight)
+    for weight in weights:
+        # The ramp ends just below q.
+        assert 40 <= weight.nnz <= 50
+        assert torch.equal(optimizer.state[weight.values]["momentum_buffer"], weight.values)
+
+
+@pytest.mark.parametrize("density", [0.0, 1.5, math.nan])
+def test_wrong_arguments_of_rising_thresholds(density):
+    with pytest.raises(ValueError, match=rf"density in \(0, 1\], found {density}"):
+        NarangThreshold(RAMP, density)

@@ -1,0 +1,122 @@
+"""Links between units that have places in space."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import KW_ONLY, dataclass
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from scipy.spatial import cKDTree
+from scipy.spatial.distance import cdist
+from typing_extensions import override
+
+from sparse_engine.nn import _init
+from sparse_engine.ops import Links, RandomKey, Use
+from sparse_engine.topology.init.base import Wiring
+from sparse_engine.topology.links import links_at
+
+BLOCK = 2**20
+
+
+@dataclass(frozen=True, eq=False)
+class ExponentialDistance(Wiring):
+    """Links whose probability falls exponentially with length.
+
+    ``round(density * out * in)`` entries, drawn one after the other without replacement with
+    probability proportional to ``exp(-d / scale)``, d the Euclidean distance of the entry's two
+    units (all at once, by exponential races: Efraimidis and Spirakis 2006). In a recurrent weight
+    a unit is its own nearest.
+
+    Memory is that of the links and of a block of 2^20 entries; time is ``out * in`` distances, or
+    with ``candidates`` a k-d tree's search and ``out * candidates``. 100,000 x 100,000 needs
+    candidates.
+
+    Attributes:
+        row_positions: ``[out, dimensions]``, where the target units are.
+        column_positions: ``[in, dimensions]``, where the source units are.
+        scale: the length at which the probability has fallen to 1/e, above 0.
+        density: share of all entries, in (0, 1].
+        candidates: each row may be linked to its that many nearest columns only; all by default.
+
+    Raises:
+        ValueError: positions that are not finite matrices of as many dimensions, or a number out
+            of range.
+    """
+
+    row_positions: ArrayLike
+    column_positions: ArrayLike
+    _: KW_ONLY
+    scale: float
+    density: float
+    candidates: int | None = None
+
+    def __post_init__(self) -> None:
+        rows, columns = self._positions()
+        if rows.ndim != 2 or columns.ndim != 2 or rows.shape[1] != columns.shape[1]:
+            raise ValueError(
+                "expected positions [out, dimensions] and [in, dimensions], found shapes "
+                f"{[*rows.shape]} and {[*columns.shape]}"
+            )
+        if not (np.isfinite(rows).all() and np.isfinite(columns).all()):
+            raise ValueError("expected finite positions, found others")
+        if not self.scale > 0:
+            raise ValueError(f"expected scale > 0, found {self.scale}")
+        _init.check_density(self.density)
+        if self.candidates is not None and self.candidates < 1:
+            raise ValueError(f"expected candidates of at least 1, found {self.candidates}")
+
+    @override
+    def links(self, out_features: int, in_features: int, key: RandomKey) -> Links:
+        """Lay the links, see :meth:`Wiring.links`.
+
+        Raises:
+            ValueError: another shape than the positions', or fewer candidates than links.
+        """
+        rows, columns = self._positions()
+        if (out_features, in_features) != (len(rows), len(columns)):
+            raise ValueError(
+                f"expected a {len(rows)} x {len(columns)} weight for these positions, found "
+                f"{out_features} x {in_features}"
+            )
+        nnz = _init.density_nnz(out_features, in_features, self.density)
+        most = out_features * min(self.candidates or in_features, in_features)
+        if nnz > most:
+            raise ValueError(f"expected at most {most} links among the candidates, found {nnz}")
+        rng = key.generator(Use.WIRING)
+        times, entries, latest = np.empty(0), np.empty(0, np.int64), np.inf
+        for block_entries, lengths in self._blocks(rows, columns):
+            # The logarithm of an exponential waiting time with the rate exp(-length / scale).
+            arrival = lengths / self.scale - rng.gumbel(size=lengths.shape)
+            early = arrival <= latest
+            times = np.concatenate([times, arrival[early]])
+            entries = np.concatenate([entries, block_entries[early]])
+            if len(times) > nnz:
+                first = np.argpartition(times, nnz)[:nnz]
+                times, entries = times[first], entries[first]
+                latest = times.max(initial=-np.inf)
+        return links_at(torch.from_numpy(entries), out_features, in_features)
+
+    def _positions(self) -> tuple[np.ndarray, np.ndarray]:
+        return (
+            np.asarray(self.row_positions, np.float64),
+            np.asarray(self.column_positions, np.float64),
+        )
+
+    def _blocks(
+        self, rows: np.ndarray, columns: np.ndarray
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield positions and their lengths, ``[rows of the block, columns or candidates]``."""
+        few = self.candidates is not None and self.candidates < len(columns)
+        width = self.candidates if few else len(columns)
+        tree = cKDTree(columns) if few else None
+        height = max(1, BLOCK // max(1, width))
+        for begin in range(0, len(rows), height):
+            block = rows[begin : begin + height]
+            row = np.arange(begin, begin + len(block))[:, None]
+            if tree is None:
+                lengths, column = cdist(block, columns), np.arange(len(columns))
+            else:
+                lengths, column = tree.query(block, k=np.arange(1, width + 1))
+            yield row * len(columns) + column, lengths

@@ -1,0 +1,112 @@
+"""Sign patterns: which links excite and which inhibit."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from sparse_engine.nn import SparseWeight
+from sparse_engine.nn._computed import check_plain
+from sparse_engine.ops import Links, RandomKey, Use
+from sparse_engine.topology.init._sampling import sample_groups
+
+
+class SignInit(ABC):
+    """First signs of links. A rule of your own is a subclass with one method.
+
+    A :class:`sparse_engine.nn.Signs` keeps signs while a network is trained.
+    """
+
+    @abstractmethod
+    def signs(self, links: Links, key: RandomKey) -> Tensor:
+        """Return ``[nnz]`` of +1 and -1, int8, in row-major order of the links."""
+
+
+@dataclass(frozen=True)
+class RandomSigns(SignInit):
+    """Random signs: exactly ``round(positive * nnz)`` uniformly random links are positive.
+
+    Attributes:
+        positive: their share, in [0, 1].
+
+    Raises:
+        ValueError: it is out of range.
+    """
+
+    positive: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.positive <= 1:
+            raise ValueError(f"expected positive in [0, 1], found {self.positive}")
+
+    @override
+    def signs(self, links: Links, key: RandomKey) -> Tensor:
+        return _random_signs(self.positive, links.nnz, key)
+
+
+@dataclass(frozen=True)
+class Dale(SignInit):
+    """Dale's law: all links out of a unit, a column, have one sign.
+
+    Exactly ``round(excitatory * in_features)`` uniformly random columns are positive. They follow
+    from the number of columns and from the key's seed and step, not from its stream: a unit that
+    feeds two weights of a model has one sign in both.
+
+    Attributes:
+        excitatory: the share of positive columns, in [0, 1].
+
+    Raises:
+        ValueError: it is out of range.
+    """
+
+    excitatory: float = 0.8
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.excitatory <= 1:
+            raise ValueError(f"expected excitatory in [0, 1], found {self.excitatory}")
+
+    @override
+    def signs(self, links: Links, key: RandomKey) -> Tensor:
+        unit = _random_signs(self.excitatory, links.in_features, key._replace(stream=0))
+        return unit.to(links.col.device)[links.col.long()]
+
+
+@torch.no_grad()
+def apply_signs(weight: SparseWeight, rule: SignInit, key: RandomKey) -> None:
+    """Give the values of a weight the signs of a rule, in place: ``values = signs * |values|``.
+
+    Args:
+        weight: the weight whose values change; the links stay.
+        rule: the rule that gives the signs.
+        key: key of the random numbers.
+
+    Raises:
+        ValueError: the rule does not give one sign for each link, or the values are computed from
+            others.
+        TypeError: not a :class:`SignInit`.
+    """
+    if not isinstance(rule, SignInit):
+        raise TypeError(f"expected a SignInit, found {type(rule)}")
+    check_plain(weight, weight.link_parameters)
+    weight.values.copy_(signed(weight.values, weight.pattern.links, rule, key))
+
+
+def signed(values: Tensor, links: Links, rule: SignInit, key: RandomKey) -> Tensor:
+    """Return the values of some links with the signs of a rule, see :func:`apply_signs`."""
+    signs = rule.signs(links, key)
+    if signs.shape != values.shape:
+        raise ValueError(f"expected {links.nnz} signs from {rule}, found shape {[*signs.shape]}")
+    return values.abs() * signs.to(values)
+
+
+def _random_signs(share: float, count: int, key: RandomKey) -> Tensor:
+    """Return ``[count]`` signs of which exactly ``round(share * count)`` are +1."""
+    signs = np.full(count, -1, np.int8)
+    positive = sample_groups([round(share * count)], [count], key.generator(Use.WIRED_SIGNS))[1]
+    signs[positive] = 1
+    return torch.from_numpy(signs)

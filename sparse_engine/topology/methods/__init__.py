@@ -1,0 +1,19 @@
+"""Published training methods, one call each."""
+
+from sparse_engine.topology.methods.cht import CHT as CHT
+from sparse_engine.topology.methods.cht import CHTs as CHTs
+from sparse_engine.topology.methods.cht import CHTss as CHTss
+from sparse_engine.topology.methods.deep_r import DeepR as DeepR
+from sparse_engine.topology.methods.deep_r import PeriodicDeepR as PeriodicDeepR
+from sparse_engine.topology.methods.dsr import DSR as DSR
+from sparse_engine.topology.methods.gradual_pruning import GradualPruning as GradualPruning
+from sparse_engine.topology.methods.granet import GraNet as GraNet
+from sparse_engine.topology.methods.gse import GSE as GSE
+from sparse_engine.topology.methods.itop import ITOP as ITOP
+from sparse_engine.topology.methods.mest import MEST as MEST
+from sparse_engine.topology.methods.narang_pruning import NarangPruning as NarangPruning
+from sparse_engine.topology.methods.rigl import RigL as RigL
+from sparse_engine.topology.methods.selfish import Selfish as Selfish
+from sparse_engine.topology.methods.set import SET as SET
+from sparse_engine.topology.methods.snfs import SNFS as SNFS
+from sparse_engine.topology.methods.static import Static as Static

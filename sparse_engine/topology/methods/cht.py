@@ -1,0 +1,159 @@
+"""Cannistraci-Hebb training: growth by link prediction."""
+
+from __future__ import annotations
+
+from torch import nn
+from torch.optim import Optimizer
+
+from sparse_engine.topology.grow import CH3L3, CH2L3n, SoftPrediction
+from sparse_engine.topology.prune import Magnitude, SoftMagnitude
+from sparse_engine.topology.rewiring import Rewiring
+from sparse_engine.topology.schedule import LinearSchedule, Schedule, SigmoidSchedule
+
+
+class CHT(Rewiring):
+    """Cannistraci-Hebb training (Zhang et al., ICLR 2024).
+
+    The links of smallest magnitude go, and as many grow at the absent positions that the paths of
+    three links around them favour most, whatever the gradient.
+
+    The paper starts from correlations of the inputs, or ``wire(model, WattsStrogatz(...))``. It
+    also removes units that have lost all links on one side, and stops rewiring a weight that
+    grows again 90 % of what was removed; here every weight goes on.
+
+    Args:
+        model: every sparse weight in it is rewired.
+        optimizer: any torch optimizer but LBFGS; the state of a link moves with the link.
+        fraction: the paper's zeta, in [0, 1].
+        every: steps between rewirings (the paper: one epoch).
+        seed: seed of the random numbers, for where paths do not suffice.
+        keep_returning: whether a link that goes and grows again in one rewiring stays, as in the
+            paper's code.
+
+    Raises:
+        ValueError: an argument out of range.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer | None,
+        *,
+        fraction: float = 0.3,
+        every: int = 100,
+        seed: int = 0,
+        keep_returning: bool = False,
+    ) -> None:
+        super().__init__(
+            model,
+            optimizer,
+            prune=Magnitude(),
+            grow=CH3L3(),
+            fraction=fraction,
+            every=every,
+            seed=seed,
+            keep_returning=keep_returning,
+        )
+
+
+class CHTs(Rewiring):
+    """Cannistraci-Hebb training with the soft rule (Zhang et al., NeurIPS 2025).
+
+    Links stay with probabilities that follow their magnitudes, the more strictly the later: delta
+    of :class:`SoftMagnitude` rises from 0.5 to 0.75 along training. New ones are drawn in
+    proportion to the scores of link prediction by :class:`CH2L3n`.
+
+    The paper starts from ``wire(model, ReceptiveField(...))`` or correlations of the inputs. It
+    also removes units that have lost all links on one side.
+
+    Args:
+        model: every sparse weight in it is rewired.
+        optimizer: any torch optimizer but LBFGS; the state of a link moves with the link.
+        steps: number of steps of the whole training.
+        alpha: 1 draws by magnitude, 0 by a link's share in its units; see :class:`SoftMagnitude`.
+        fraction: the paper's zeta, in [0, 1].
+        density: a schedule of the density; by default the number of links stays.
+        every: steps between rewirings.
+        seed: seed of the random numbers.
+        keep_returning: whether a link that goes and grows again in one rewiring stays, as in the
+            paper's code.
+
+    Raises:
+        ValueError: an argument out of range.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer | None,
+        *,
+        steps: int,
+        alpha: float = 1.0,
+        fraction: float = 0.3,
+        density: Schedule | None = None,
+        every: int = 100,
+        seed: int = 0,
+        keep_returning: bool = False,
+    ) -> None:
+        super().__init__(
+            model,
+            optimizer,
+            prune=SoftMagnitude(LinearSchedule(0.5, steps, end=0.75), alpha=alpha),
+            grow=SoftPrediction(CH2L3n()),
+            fraction=fraction,
+            density=density,
+            every=every,
+            seed=seed,
+            keep_returning=keep_returning,
+        )
+
+
+class CHTss(CHTs):
+    """Cannistraci-Hebb training while the density falls along a sigmoid (Zhang et al. 2025).
+
+    The paper starts from ``wire(model, ReceptiveField(...))`` of half of all positions.
+
+    Args:
+        model: every sparse weight in it is rewired; each loses in proportion to its links.
+        optimizer: any torch optimizer but LBFGS; the state of a link moves with the link.
+        steps: number of steps of the whole training, at the end of which ``density`` is reached.
+        density: density at the end, of all weights together, in (0, 1].
+        start: density at the start, in (0, 1]; nothing is lost while the model has less.
+        steepness: steepness of the sigmoid, the paper's k.
+        alpha: see :class:`CHTs`.
+        fraction: the share of those that are to stay that is replaced too, in [0, 1].
+        every: steps between rewirings.
+        seed: seed of the random numbers.
+        keep_returning: whether a link that goes and grows again in one rewiring stays, as in the
+            paper's code.
+
+    Raises:
+        ValueError: an argument out of range.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer | None,
+        *,
+        steps: int,
+        density: float,
+        start: float = 0.5,
+        steepness: float = 6.0,
+        alpha: float = 1.0,
+        fraction: float = 0.3,
+        every: int = 100,
+        seed: int = 0,
+        keep_returning: bool = False,
+    ) -> None:
+        super().__init__(
+            model,
+            optimizer,
+            steps=steps,
+            density=SigmoidSchedule(start, density, 0, steps, steepness),
+            alpha=alpha,
+            fraction=fraction,
+            every=every,
+            seed=seed,
+            keep_returning=keep_returning,
+        )

@@ -1,0 +1,134 @@
+"""Deep rewiring: a random walk in which links that change their sign move."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from typing_extensions import override
+
+from sparse_engine.nn import SparseWeight
+from sparse_engine.ops import RandomKey, Use
+from sparse_engine.topology.grow import RandomGrowth
+from sparse_engine.topology.prune import AssignedSign
+from sparse_engine.topology.rewiring import Rewiring
+
+
+class DeepR(Rewiring):
+    """Deep rewiring (Bellec et al., ICLR 2018).
+
+    Every position has a fixed sign, and a link's magnitude is ``theta = sign * w``. At each
+    step, after the optimizer's, with its learning rate lr and a standard normal number for each
+    link::
+
+        theta = theta - lr * l1 + sqrt(2 * lr * temperature) * normal
+
+    A link whose theta falls below 0 goes, and another grows at a uniformly random absent position,
+    from 0. As in the paper, links follow plain gradients best: SGD without momentum.
+
+    The constructor gives all values of the model their positions' signs, in place.
+
+    Args:
+        model: every sparse weight in it is rewired. The paper starts from random positions, as
+            :class:`~sparse_engine.nn.SparseWeight` does.
+        optimizer: the optimizer that trains the weights; the state of a link moves with the link.
+        l1: pull to 0, the paper's alpha, at least 0.
+        temperature: temperature of the walk, at least 0. The default is the noise of the paper's
+            script, 1e-5 times its learning rate of 0.5.
+        every: steps between rewirings, walks included.
+        seed: seed of the signs and of the random numbers.
+
+    Raises:
+        ValueError: an argument out of range, or an optimizer that does not train every weight.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        *,
+        l1: float = 1e-5,
+        temperature: float = 2.5e-11,
+        every: int = 1,
+        seed: int = 0,
+    ) -> None:
+        _check_scale("l1", l1)
+        _check_scale("temperature", temperature)
+        super().__init__(
+            model, optimizer, prune=AssignedSign(), grow=RandomGrowth(), every=every, seed=seed
+        )
+        self.l1, self.temperature = l1, temperature
+        for place, weight in self._moving():
+            self.walk(weight)
+            signs = self.prune.signs(weight, RandomKey(seed, 0, place))
+            with torch.no_grad():
+                weight.values.copy_(weight.values.abs() * signs)
+
+    def walk(self, weight: SparseWeight) -> tuple[float, float]:
+        """Return how far each theta of a weight falls, and the standard deviation of the noise."""
+        rate = _learning_rate(self.optimizer, weight)
+        return rate * self.l1, math.sqrt(2 * rate * self.temperature)
+
+    @torch.no_grad()
+    def rewire(self) -> None:
+        """Take one step of the walk, then rewire."""
+        for place, weight in self._moving():
+            key = RandomKey(self.seed, self.steps, place)
+            pull, spread = self.walk(weight)
+            noise = torch.from_numpy(key.generator(Use.NOISE).standard_normal(weight.nnz))
+            weight.values.add_(noise.to(weight.values), alpha=spread)
+            weight.values.sub_(self.prune.signs(weight, key), alpha=pull)
+        super().rewire()
+
+
+class PeriodicDeepR(DeepR):
+    """Deep rewiring once in a while, as Zhang et al. (Communications Physics 2023) use it.
+
+    As :class:`DeepR`, but the walk has constants of its own, whatever the learning rate, and is
+    taken once every ``every`` steps, so that any optimizer suits::
+
+        theta = theta - l1 + noise * normal
+
+    Args:
+        model: every sparse weight in it is rewired.
+        optimizer: any torch optimizer but LBFGS; the state of a link moves with the link.
+        l1: pull to 0, at least 0 (the paper: 1e-5 to 1e-3).
+        noise: standard deviation, at least 0 (the paper: 1e-6 to 1e-3).
+        every: steps between rewirings (the paper: one epoch).
+        seed: seed of the signs and of the random numbers.
+
+    Raises:
+        ValueError: an argument out of range.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer | None,
+        *,
+        l1: float = 1e-5,
+        noise: float = 1e-5,
+        every: int = 100,
+        seed: int = 0,
+    ) -> None:
+        _check_scale("noise", noise)
+        self.noise = noise
+        super().__init__(model, optimizer, l1=l1, every=every, seed=seed)
+
+    @override
+    def walk(self, weight: SparseWeight) -> tuple[float, float]:
+        return self.l1, self.noise
+
+
+def _learning_rate(optimizer: Optimizer | None, weight: SparseWeight) -> float:
+    for group in [] if optimizer is None else optimizer.param_groups:
+        if any(parameter is weight.values for parameter in group["params"]):
+            return float(group["lr"])
+    raise ValueError(f"expected an optimizer that trains every weight, found none for {weight}")
+
+
+def _check_scale(name: str, value: float) -> None:
+    if not 0 <= value < math.inf:
+        raise ValueError(f"expected a finite {name} of at least 0, found {value}")

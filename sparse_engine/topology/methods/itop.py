@@ -1,0 +1,57 @@
+"""In-time over-parameterization: to try as many positions as possible."""
+
+from __future__ import annotations
+
+from torch import nn
+from torch.optim import Optimizer
+
+from sparse_engine.topology.grow import Grow, NeverUsed
+from sparse_engine.topology.prune import Magnitude
+from sparse_engine.topology.rewiring import Rewiring
+from sparse_engine.topology.schedule import cosine_fraction
+
+
+class ITOP(Rewiring):
+    """In-time over-parameterization (Liu et al., ICML 2021).
+
+    Seldom, but many links at a time: those of smallest magnitude go, and others grow where no link
+    has ever been. The share falls along half a cosine to 0.005. :attr:`Tracker.exploration` is the
+    paper's R_s, the share of positions that ever held a link.
+
+    The paper starts from ``wire(model, ERKDensity(0.05))``. Its published numbers are of two other
+    grow rules: SET-ITOP is ``grow=RandomGrowth()`` with ``every=1500``, RigL-ITOP
+    ``grow=GradientGrowth()`` with ``every=4000``.
+
+    Args:
+        model: every sparse weight in it is rewired.
+        optimizer: any torch optimizer but LBFGS; the state of a link moves with the link.
+        steps: number of steps of the whole training.
+        grow: where links grow; :class:`NeverUsed` by default.
+        fraction: the share that the first rewirings replace, in [0, 1].
+        every: steps between rewirings.
+        seed: seed of the random numbers.
+
+    Raises:
+        ValueError: an argument out of range.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer | None,
+        *,
+        steps: int,
+        grow: Grow | None = None,
+        fraction: float = 0.5,
+        every: int = 1500,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(
+            model,
+            optimizer,
+            prune=Magnitude(),
+            grow=NeverUsed() if grow is None else grow,
+            fraction=cosine_fraction(fraction, steps, end=0.005),
+            every=every,
+            seed=seed,
+        )

@@ -1,0 +1,54 @@
+"""Gradual pruning by a rising threshold."""
+
+from __future__ import annotations
+
+from torch import nn
+from torch.optim import Optimizer
+
+from sparse_engine.topology.grow import RandomGrowth
+from sparse_engine.topology.prune import NarangThreshold
+from sparse_engine.topology.rewiring import Rewiring
+from sparse_engine.topology.schedule import ConstantSchedule, NarangRamp
+
+
+class NarangPruning(Rewiring):
+    """Pruning of recurrent networks by a threshold that rises in two ramps (Narang et al. 2017).
+
+    Links of a magnitude up to the threshold go, and none grow; how many that are depends on the
+    values, and the density at the end is near ``density``. :class:`NarangThreshold` says how the
+    threshold follows the weights. Values and optimizer state shrink with the links.
+
+    The paper starts dense: weights of density 1.
+
+    Args:
+        model: every sparse weight in it is pruned.
+        optimizer: any torch optimizer but LBFGS; the state of a link moves with the link.
+        density: wanted of each weight, in (0, 1].
+        ramp: how the threshold rises; ``NarangRamp.of_epochs(epochs, steps_per_epoch=every)`` is
+            that of Zhang et al. 2023: steeper at a quarter of training, done at half.
+        every: steps between prunings.
+        seed: seed of the random numbers; the rule draws none.
+
+    Raises:
+        ValueError: an argument out of range.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer | None,
+        *,
+        density: float,
+        ramp: NarangRamp,
+        every: int = 100,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(
+            model,
+            optimizer,
+            prune=NarangThreshold(ramp, density),
+            grow=RandomGrowth(),
+            density=ConstantSchedule(0.0),
+            every=every,
+            seed=seed,
+        )

@@ -1,0 +1,56 @@
+"""Sparse evolutionary training."""
+
+from __future__ import annotations
+
+from torch import nn
+from torch.optim import Optimizer
+
+from sparse_engine.topology.grow import RandomGrowth
+from sparse_engine.topology.new_links import NewLinkInit
+from sparse_engine.topology.prune import SignedMagnitude
+from sparse_engine.topology.rewiring import Rewiring
+
+
+class SET(Rewiring):
+    """Sparse evolutionary training (Mocanu et al., Nature Communications 2018).
+
+    At every rewiring the share ``fraction`` of the positive links nearest zero and the same share
+    of the negative ones go, and as many grow at uniformly random absent positions.
+
+    Args:
+        model: every sparse weight in it is rewired.
+        optimizer: any torch optimizer but LBFGS; the state of a link moves with the link.
+        fraction: the paper's zeta, in [0, 1].
+        every: steps between rewirings (the paper: one epoch).
+        seed: seed of the random numbers.
+        new_links: value rule of the new links; they start at 0 by default.
+
+    Example:
+        >>> rewiring = SET(model, optimizer, fraction=0.3, every=100)
+        >>> for x, y in batches:
+        ...     loss(model(x), y).backward()
+        ...     optimizer.step()
+        ...     optimizer.zero_grad()
+        ...     rewiring.step()
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer | None,
+        *,
+        fraction: float = 0.3,
+        every: int = 100,
+        seed: int = 0,
+        new_links: NewLinkInit | None = None,
+    ) -> None:
+        super().__init__(
+            model,
+            optimizer,
+            prune=SignedMagnitude(),
+            grow=RandomGrowth(),
+            new_links=new_links,
+            fraction=fraction,
+            every=every,
+            seed=seed,
+        )

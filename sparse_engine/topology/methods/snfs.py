@@ -1,0 +1,66 @@
+"""Sparse momentum: growth and redistribution by momentum."""
+
+from __future__ import annotations
+
+from torch import nn
+from torch.optim import Optimizer
+
+from sparse_engine.topology.grow import MomentumGrowth
+from sparse_engine.topology.prune import Magnitude
+from sparse_engine.topology.redistribute import ByMomentum
+from sparse_engine.topology.rewiring import Rewiring
+from sparse_engine.topology.schedule import cosine_fraction
+
+
+class SNFS(Rewiring):
+    """Sparse networks from scratch, sparse momentum (Dettmers & Zettlemoyer 2019).
+
+    Of each weight the links of smallest magnitude go. All that went are shared out among the
+    weights by the mean momentum of their surviving links, and grow where the momentum of the last
+    ``window`` steps is largest. The share falls along half a cosine to 0.005.
+
+    The paper starts from ``wire(model, EqualDensity(0.05))``.
+
+    Args:
+        model: every sparse weight in it is rewired.
+        optimizer: SGD with momentum or an Adam, whose running mean of gradients redistributes the
+            links; links grow by the running mean of absent positions.
+        steps: number of steps of the whole training.
+        fraction: the share that the first rewirings replace, in [0, 1].
+        every: steps between rewirings, at least ``window`` (the paper: one epoch).
+        window: steps that the momentum of absent positions looks back on; memory grows with it.
+        beta: decay of that momentum per step, in [0, 1].
+        seed: seed of the random numbers; the rule draws none.
+        keep_returning: whether a link that goes and grows again in one rewiring stays, as in the
+            paper's code.
+
+    Raises:
+        ValueError: an argument out of range, or no optimizer; at a rewiring, one without momentum.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        *,
+        steps: int,
+        fraction: float = 0.5,
+        every: int = 100,
+        window: int = 10,
+        beta: float = 0.9,
+        seed: int = 0,
+        keep_returning: bool = False,
+    ) -> None:
+        if optimizer is None:
+            raise ValueError("expected an optimizer with momentum, found None")
+        super().__init__(
+            model,
+            optimizer,
+            prune=Magnitude(),
+            grow=MomentumGrowth(window=window, beta=beta),
+            redistribution=ByMomentum(optimizer),
+            fraction=cosine_fraction(fraction, steps, end=0.005),
+            every=every,
+            seed=seed,
+            keep_returning=keep_returning,
+        )

@@ -1,0 +1,154 @@
+"""Pruning of links whose sign is wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from sparse_engine.nn import SparseWeight
+from sparse_engine.ops import RandomKey, Use
+from sparse_engine.topology.prune.base import Prune, Share, ordered
+from sparse_engine.topology.rule import State
+
+
+@dataclass(eq=False)
+class SignChange(Prune):
+    """Pruning of links whose sign is no longer the one that the rule saw first.
+
+    Since a link that changes its sign goes, its first sign is also its sign at the last rewiring.
+    So this is deep rewiring (Bellec et al. 2018) for weights of any signs; :class:`AssignedSign`
+    gives every position a sign. The rule sees the links at each rewiring, before any goes;
+    :meth:`remember` shows links to the rule at another time, such as the start of training or the
+    moment after a rewiring. A link that is removed is forgotten. A link of exactly 0 has no sign:
+    it stays, and the rule remembers the sign that the link had before.
+
+    The fraction that a rewiring asks for does not matter.
+    """
+
+    _seen: dict[int, tuple[Tensor, Tensor]] = field(init=False, default_factory=dict, repr=False)
+
+    def remember(self, weight: SparseWeight, stream: int = 0) -> None:
+        """Note the sign of each link that has none yet.
+
+        Args:
+            weight: the weight now.
+            stream: place of the weight in the model, as in its :class:`RandomKey`.
+
+        Raises:
+            ValueError: a value is NaN.
+        """
+        positions = weight.pattern.links.cells()
+        signs = ordered(weight.values.detach()).sign().to(torch.int8)
+        if stream in self._seen and len(self._seen[stream][0]):
+            seen, before = (entry.to(positions.device) for entry in self._seen[stream])
+            place = torch.searchsorted(seen, positions).clamp_(max=len(seen) - 1)
+            known = (seen[place] == positions) & (before[place] != 0)
+            signs = torch.where(known, before[place], signs)
+        self._seen[stream] = (positions, signs)
+
+    @override
+    def drop(self, weight: SparseWeight, fraction: Share, key: RandomKey) -> Tensor:
+        self.remember(weight, key.stream)
+        positions, signs = self._seen[key.stream]
+        gone = signs * weight.values.detach() < 0
+        self._seen[key.stream] = (positions[~gone], signs[~gone])
+        return gone
+
+    def state_dict(self) -> State:
+        """Return each weight's positions of links and their signs: -1, 1, or 0 for none yet."""
+        state: State = {}
+        for stream, (positions, signs) in self._seen.items():
+            state |= {f"cells.{stream}": positions, f"signs.{stream}": signs}
+        return state
+
+    @override
+    def load_state_dict(self, state: State) -> None:
+        loaded = {}
+        for stream in dict.fromkeys(name.partition(".")[2] for name in state):
+            pair = tuple(state.get(f"{kind}.{stream}") for kind in ("cells", "signs"))
+            if not stream.isdecimal() or not _is_memory(*pair):
+                raise ValueError(
+                    f"expected cells.{stream} and signs.{stream} of one length for {self}, the "
+                    f"cells increasing, found {sorted(state)}"
+                )
+            loaded[int(stream)] = pair
+        if len(state) != 2 * len(loaded):
+            raise ValueError(f"expected cells and signs only for {self}, found {sorted(state)}")
+        self._seen = loaded
+
+
+def _is_memory(positions: object, signs: object) -> bool:
+    return (
+        isinstance(positions, Tensor)
+        and isinstance(signs, Tensor)
+        and (positions.dtype, signs.dtype) == (torch.int64, torch.int8)
+        and positions.shape == signs.shape
+        and positions.dim() == 1
+        and bool((positions.diff() > 0).all())
+    )
+
+
+@dataclass(eq=False)
+class AssignedSign(Prune):
+    """Pruning of links whose sign is not that of their position, as in deep rewiring.
+
+    Deep rewiring is that of Bellec et al. 2018. Every position, with a link or without, has a fixed
+    sign, drawn with equal odds from the seed, the weight's place in the model and the position;
+    nothing is stored. A link of exactly 0 has the right sign: a new link that starts at 0 stays
+    until its first steps lead to the wrong side.
+
+    Training must start from values of these signs, or half of the links go at once::
+
+        weight.values.copy_(weight.values.abs() * rule.signs(weight, RandomKey(seed, 0, place)))
+
+    with the seed of :class:`Rewiring` and the weight's place in its ``weights``. The fraction that
+    a rewiring asks for does not matter.
+    """
+
+    _by_philox: bool = field(init=False, default=True, repr=False)
+
+    def signs(self, weight: SparseWeight, key: RandomKey) -> Tensor:
+        """Return the sign of each link's position, int8 ``[nnz]``, 1 or -1, at any step."""
+        bits = _hash(weight.pattern.links.cells(), self._seed(key))
+        return (bits >= 0).to(torch.int8).mul_(2).sub_(1)
+
+    @override
+    def drop(self, weight: SparseWeight, fraction: Share, key: RandomKey) -> Tensor:
+        return self.signs(weight, key) * ordered(weight.values.detach()) < 0
+
+    def state_dict(self) -> State:
+        """Return the kind of random numbers that signs are drawn from."""
+        return {"signs": "philox"} if self._by_philox else {}
+
+    @override
+    def load_state_dict(self, state: State) -> None:
+        """Load the kind of random numbers; an empty state stands for those used before Philox."""
+        if state not in ({}, {"signs": "philox"}):
+            raise ValueError(f"expected signs by philox for {self}, found {state}")
+        self._by_philox = bool(state)
+
+    def _seed(self, key: RandomKey) -> int:
+        if not self._by_philox:
+            return hash((key.seed, key.stream))
+        generator = key._replace(step=0).generator(Use.SIGNS_OF_POSITIONS)
+        return int(generator.integers(-(2**63), 2**63))
+
+
+def _hash(counters: Tensor, seed: int) -> Tensor:
+    """Return entries of SplitMix64 (Steele et al. 2014) from a seed, one per counter, as bits."""
+    bits = (counters + 1).mul_(_signed(0x9E3779B97F4A7C15)).add_(seed)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        bits.bitwise_xor_(_right(bits, shift)).mul_(_signed(factor))
+    return bits.bitwise_xor_(_right(bits, 31))
+
+
+def _right(bits: Tensor, shift: int) -> Tensor:
+    """Shift and fill with zeros, where torch's shift repeats the highest bit."""
+    return (bits >> shift).bitwise_and_(2 ** (64 - shift) - 1)
+
+
+def _signed(bits: int) -> int:
+    return bits - 2**64

@@ -1,0 +1,177 @@
+"""Redistribution: how many links each weight of a model gets back."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from typing_extensions import override
+
+from sparse_engine.nn import SparseWeight
+from sparse_engine.topology.apportion import apportion
+from sparse_engine.topology.rule import Rule
+
+
+class Redistribution(Rule, ABC):
+    """Redistribution of links over weights. A rule of your own is a subclass with one method."""
+
+    @abstractmethod
+    def counts(
+        self, weights: Sequence[SparseWeight], dropped: Sequence[Tensor], wanted: Sequence[int]
+    ) -> list[int]:
+        """Return how many links each weight grows.
+
+        Args:
+            weights: the weights as they are before the rewiring.
+            dropped: bool ``[nnz]`` for each, true where a link goes.
+            wanted: how many links each weight would grow if none moved between weights.
+
+        Returns:
+            As many numbers as weights; their sum is that of ``wanted``, and none is greater than
+            the number of positions that are free after pruning.
+        """
+
+
+@dataclass(frozen=True)
+class NoRedistribution(Redistribution):
+    """No redistribution: every weight keeps its own number of links."""
+
+    @override
+    def counts(
+        self, weights: Sequence[SparseWeight], dropped: Sequence[Tensor], wanted: Sequence[int]
+    ) -> list[int]:
+        return list(wanted)
+
+
+@dataclass(frozen=True)
+class Proportional(Redistribution):
+    """Redistribution of all links that grow in proportion to :meth:`share`.
+
+    The counts are exact, by the method of largest remainders. What a full weight cannot take goes
+    to the others, again in proportion. Where all shares are 0 they count as equal.
+
+    Attributes:
+        cap: the share of a weight's free positions that may be filled, in (0, 1]; where that is too
+            little for all links that grow, every free position may be filled.
+    """
+
+    cap: float = field(default=0.99, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.cap <= 1:
+            raise ValueError(f"expected cap in (0, 1], found {self.cap}")
+
+    @abstractmethod
+    def share(self, weight: SparseWeight, dropped: Tensor) -> float:
+        """Return how much of all growth a weight deserves, relative to the others.
+
+        Args:
+            weight: the weight as it is before the rewiring.
+            dropped: bool ``[nnz]``, true where a link goes.
+
+        Returns:
+            A finite number of at least 0.
+        """
+
+    @override
+    def counts(
+        self, weights: Sequence[SparseWeight], dropped: Sequence[Tensor], wanted: Sequence[int]
+    ) -> list[int]:
+        pairs = list(zip(weights, dropped, strict=True))
+        total = sum(wanted)
+        free = [
+            weight.pattern.links.absent + int(torch.count_nonzero(gone)) for weight, gone in pairs
+        ]
+        limits = [int(self.cap * room) for room in free]
+        shares = [self.share(*pair) for pair in pairs]
+        return apportion(total, shares, limits if sum(limits) >= total else free)
+
+
+def mean_magnitude(entries: Tensor, dropped: Tensor) -> float:
+    """Return the mean of ``|entries[~dropped]|`` in double precision, 0 where nothing survives."""
+    # NumPy adds in the same order for any number of threads, which torch does not.
+    kept = np.abs(entries.detach()[~dropped].double().cpu().numpy())
+    return float(kept.mean()) if kept.size else 0.0
+
+
+@dataclass(frozen=True)
+class Evenly(Proportional):
+    """Equal numbers of new links for all weights, whatever their sizes.
+
+    Attributes:
+        cap: share of free positions that may be filled, see :class:`Proportional`.
+    """
+
+    @override
+    def share(self, weight: SparseWeight, dropped: Tensor) -> int:
+        return 1
+
+
+@dataclass(frozen=True)
+class ByNonzeros(Proportional):
+    """Redistribution in proportion to the number of links that survive.
+
+    This is the rule of dynamic sparse reparameterization (DSR, Mostafa & Wang 2019), which prunes
+    all weights at one threshold: a weight whose links hold their ground grows.
+
+    Attributes:
+        cap: share of free positions that may be filled, see :class:`Proportional`.
+    """
+
+    @override
+    def share(self, weight: SparseWeight, dropped: Tensor) -> int:
+        return weight.nnz - int(torch.count_nonzero(dropped))
+
+
+@dataclass(frozen=True)
+class ByMagnitude(Proportional):
+    """Redistribution in proportion to the mean ``|w|`` of the links that survive.
+
+    Attributes:
+        cap: share of free positions that may be filled, see :class:`Proportional`.
+    """
+
+    @override
+    def share(self, weight: SparseWeight, dropped: Tensor) -> float:
+        return mean_magnitude(weight.values, dropped)
+
+
+@dataclass(frozen=True)
+class ByMomentum(Proportional):
+    """Redistribution in proportion to the mean ``|momentum|`` of the links that survive.
+
+    This is the rule of sparse momentum (SNFS, Dettmers & Zettlemoyer 2019): a weight whose
+    gradients keep their direction grows. Momentum is the running mean of gradients, as in the paper
+    and in :class:`~sparse_engine.topology.MomentumGrowth`. The optimizer's state has it for each
+    link: ``exp_avg`` of an Adam, else ``momentum_buffer``. An Adam's division by the root of the
+    mean square is left out, since that of absent positions is known of the last steps only.
+
+    Attributes:
+        optimizer: the optimizer that trains the weights, with momentum.
+        cap: share of free positions that may be filled, see :class:`Proportional`.
+
+    Raises:
+        ValueError: at a rewiring: the optimizer keeps no momentum of a weight, or not yet.
+    """
+
+    optimizer: Optimizer
+
+    @override
+    def share(self, weight: SparseWeight, dropped: Tensor) -> float:
+        return mean_magnitude(self._momentum(weight), dropped)
+
+    def _momentum(self, weight: SparseWeight) -> Tensor:
+        state = self.optimizer.state.get(weight.values, {})
+        for name in ("exp_avg", "momentum_buffer"):
+            if isinstance(state.get(name), Tensor):
+                return state[name]
+        raise ValueError(
+            "expected momentum in the optimizer's state of every weight: of SGD with momentum or "
+            f"an Adam, after a step with a gradient; found the entries {sorted(state)} of "
+            f"{type(self.optimizer).__name__} for a weight of shape {weight.shape}"
+        )

@@ -1,0 +1,162 @@
+"""Tracking the structure of a wiring: its balance, and its distance to the first one."""
+
+import copy
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from sparse_engine import convert
+from sparse_engine.analysis import (
+    Balance,
+    Drift,
+    structural_balance,
+    topology_distance,
+    triad_census,
+)
+from sparse_engine.nn import SparseLinear, SparseONLSTM, SparseRNN
+from sparse_engine.topology import SET, Measure, NormalInit, Rewiring, Tracker
+from sparse_engine.topology.grow import RandomGrowth
+from sparse_engine.topology.prune import Magnitude
+from sparse_engine.train import MetricsLog, read_metrics
+
+
+def core_of(weight):
+    """The links that are not new: SET's new links are 0 where nothing else is said."""
+    core = convert.to_scipy(weight)
+    core.eliminate_zeros()
+    return core
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.3, 1.0])
+def test_new_links_are_left_out(weight_of, fraction):
+    weight, records = weight_of(torch.randn(300), 30, 30), []
+    rewiring = SET(weight, None, fraction=fraction, every=1)
+    Tracker(rewiring, records.append, measures=[Balance(census=True)])
+    for _ in range(4):
+        rewiring.step()
+        core, record = core_of(weight), records[-1]
+        assert core.nnz == round(record["survival"] * 300)
+        expected = structural_balance(core).to_dict() | {"census": triad_census(core)}
+        assert {name: record[name] for name in expected} == expected
+        nn.init.normal_(weight.values)
+    assert (records[-1]["pooled"] is None) == (fraction == 1)
+
+
+def test_new_links_are_left_out_whatever_their_values(weight_of):
+    def pooled(new_links):
+        weight, records = weight_of(torch.arange(-150.0, 150.0) + 0.5, 30, 30), []
+        rewiring = SET(weight, None, fraction=0.3, every=1, new_links=new_links)
+        Tracker(rewiring, records.append, measures=[Balance()])
+        rewiring.step()
+        return records[0]["pooled"]
+
+    assert pooled(None) == pooled(NormalInit(1.0)) is not None
+
+
+def test_only_square_weights_every_so_many_rewirings():
+    model = nn.Sequential(SparseLinear(9, 9, density=0.5), SparseLinear(9, 8, density=0.5))
+    rewiring, records = SET(model, None, every=1), []
+    Tracker(rewiring, records.append, measures=[Balance(every=3)])
+    for _ in range(7):
+        rewiring.step()
+    measured = [(r["step"], r["weight"]) for r in records if "class_mean" in r]
+    assert measured == [(3, "0.weight"), (6, "0.weight")]
+    assert all("census" not in record for record in records)
+
+
+def test_records_are_lines_of_json(tmp_path, weight_of):
+    log, records = MetricsLog(tmp_path / "topology.jsonl"), []
+    rewiring = SET(weight_of(torch.randn(300), 30, 30), None, fraction=1.0, every=1)
+    Tracker(rewiring, log.write, records.append, measures=[Balance(census=True)])
+    rewiring.step()
+    log.close()
+    assert read_metrics(tmp_path / "topology.jsonl") == records == json.loads(json.dumps(records))
+
+
+def test_a_measure_of_ones_own(weight_of):
+    class Strength(Measure):
+        def measure(self, weight, rewired):
+            return {"strength": weight.values.abs().sum().item(), "born": rewired.born.numel()}
+
+    weight, records = weight_of(torch.ones(20), 5, 7), []
+    rewiring = SET(weight, None, fraction=0.5, every=1)
+    Tracker(rewiring, records.append, measures=[Strength(), Balance()])
+    rewiring.step()
+    assert (records[0]["strength"], records[0]["born"]) == (10, 10)
+
+
+def test_every_is_at_least_one():
+    with pytest.raises(ValueError, match="every of at least 1 rewiring, found 0"):
+        Balance(every=0)
+
+
+class Model(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(3)
+        self.rnn = SparseRNN(3, 30, density=0.1)
+        self.readout = SparseLinear(30, 12, density=0.2)
+
+
+def rewiring_of(model):
+    return Rewiring(model, None, prune=Magnitude(), grow=RandomGrowth(), every=1)
+
+
+def test_every_other_rewiring():
+    model = Model()
+    first = copy.deepcopy(model)
+    rewiring, records = rewiring_of(model), []
+    Drift(rewiring, records.append, every=2)
+    for step in range(1, 6):
+        rewiring.step()
+        if step % 2 == 0:
+            assert [record["distance"] for record in records[-2:]] == [
+                *topology_distance(first.rnn, model.rnn),
+                *topology_distance(first.readout, model.readout),
+            ]
+    assert [(r["step"], r["weight"], r["rewirings"]) for r in records] == [
+        (step, name, step) for step in (2, 4) for name in ("rnn.weight_hh_l0", "readout.weight")
+    ]
+    assert all(0 < record["distance"] < 1 for record in records)
+
+
+def test_a_resumed_run_goes_on_as_if_it_had_never_stopped():
+    model, records, resumed_records = Model(), [], []
+    rewiring = rewiring_of(model)
+    Drift(rewiring, records.append)
+    rewiring.step()
+    saved, state = copy.deepcopy(model.state_dict()), rewiring.state_dict()
+    rewiring.step()
+
+    other = Model()
+    resumed = rewiring_of(other)
+    Drift(resumed, resumed_records.append)
+    resumed.step()
+    other.load_state_dict(saved)
+    resumed.load_state_dict(state)
+    resumed_records.clear()
+    resumed.step()
+    assert resumed_records == records[2:]
+
+
+def test_refuses_what_does_not_fit():
+    rewiring = rewiring_of(Model())
+    for wrong in ({"every": 0}, {"bound": -1.0}):
+        with pytest.raises(ValueError, match="every of at least 1 and bound of at least 0"):
+            Drift(rewiring, **wrong)
+    drift = Drift(rewiring)
+    state = drift.state_dict()
+    with pytest.raises(ValueError, match="first wirings of 2 weights"):
+        drift.load_state_dict({})
+    with pytest.raises(ValueError, match="rewirings of at least 0, found -1"):
+        drift.load_state_dict({**state, "1.rewirings": -1})
+    with pytest.raises(ValueError, match="as two tensors"):
+        drift.load_state_dict({**state, "1.col": 3})
+    with pytest.raises(ValueError, match="expected col"):
+        drift.load_state_dict({**state, "1.col": state["1.col"] + 1000})
+    masters = rewiring_of(SparseONLSTM(7, 32, chunk_size=4, density=0.1))
+    with pytest.raises(ValueError, match="as many rows per gate as columns, found 144 x 32"):
+        Drift(masters)
+    assert not masters.observers

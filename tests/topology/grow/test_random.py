@@ -1,0 +1,261 @@
+"""Random growth: anywhere, where no link has been, and the same number in each gate."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import chisquare
+
+from sparse_engine.nn import SparseWeight
+from sparse_engine.ops import Pattern, RandomKey, sample_absent
+from sparse_engine.testing import assert_valid, pattern_of, random_pattern
+from sparse_engine.topology import (
+    SET,
+    EqualPerGate,
+    Magnitude,
+    NeverUsed,
+    NormalInit,
+    Prune,
+    RandomGrowth,
+    Rewiring,
+)
+from sparse_engine.topology.apportion import apportion
+
+
+class DropFirst(Prune):
+    """Always the same links, so that the same positions are absent."""
+
+    def drop(self, weight, fraction, key):
+        return torch.arange(weight.nnz) < int(fraction * weight.nnz)
+
+
+@pytest.mark.parametrize("vary", ["seed", "step"])
+def test_new_links_are_uniform_over_absent_cells_and_uncorrelated(vary, weight_of):
+    hits, pairs = torch.zeros(30), torch.zeros(30, 30)
+    start = weight_of(torch.ones(12), 5, 6)
+    kept = start.pattern.links.cells()[6:]
+    for number in range(3000):
+        weight = weight_of(torch.ones(12), 5, 6)
+        rule = Rewiring(weight, None, prune=DropFirst(), grow=RandomGrowth(), fraction=0.5, every=1)
+        rule.seed, rule.steps = (number, 0) if vary == "seed" else (0, number)
+        rule.step()
+        born = (weight.values.detach() == 0).float()
+        grown = weight.pattern.dense(born).flatten()
+        hits += grown
+        pairs += torch.outer(grown, grown)
+    assert hits[kept].sum() == 0
+    free = torch.ones(30, dtype=torch.bool)
+    free[kept] = False
+    # 24 positions, of which 6 are drawn: 99.99 % below 58. 276 pairs: 99.99 % below 370.
+    assert chisquare(hits[free]).statistic / (1 - 6 / 24) < 58
+    together = pairs[free][:, free][tuple(torch.triu_indices(24, 24, 1))]
+    assert chisquare(together).statistic < 370
+
+
+def test_uniform_draws_from_the_kept_links_complement(weight_of):
+    weight = weight_of(torch.randn(12), 5, 6)
+    kept = weight_of(torch.randn(7), 5, 6, seed=1).pattern.links
+    key = RandomKey(3, 4, 5)
+    positions = RandomGrowth().grow(weight, kept, 9, key)
+    assert torch.equal(positions, sample_absent(kept, 9, key))
+
+
+def test_the_weights_of_a_model_and_its_steps_have_streams_of_their_own(weight_of):
+    model = torch.nn.ModuleList(weight_of(torch.randn(50), 20, 20) for _ in range(3))
+    before = model[0].col_indices.clone()
+    rule = SET(model, None, fraction=1.0, every=1)
+    wirings = set()
+    for _ in range(3):
+        rule.step()
+        wirings |= {tuple(weight.col_indices.tolist()) for weight in model}
+    assert len(wirings) == 9
+    assert tuple(before.tolist()) not in wirings
+
+
+def test_a_seed_determines_everything(weight_of):
+    def run(seed):
+        weight = weight_of(torch.linspace(-1, 1, 50), 20, 20)
+        rule = SET(weight, None, fraction=0.5, every=1, seed=seed, new_links=NormalInit(0.1))
+        for _ in range(5):
+            rule.step()
+        return torch.cat([weight.pattern.links.cells().double(), weight.values.double()])
+
+    assert torch.equal(run(3), run(3))
+    assert not torch.equal(run(3), run(4))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_normal_birth(dtype, weight_of):
+    weight = weight_of(torch.ones(20_000, dtype=dtype), 400, 400)
+    SET(weight, None, fraction=0.5, every=1, new_links=NormalInit(0.1)).step()
+    values = weight.values.detach()
+    born = values[values != 1].double()
+    # 10,000 draws: five standard deviations of their mean and of their spread.
+    assert born.numel() == 10_000
+    assert born.mean().abs() < 5 * 0.1 / 100
+    assert (born.std() - 0.1).abs() < 5 * 0.1 / 141
+
+
+def test_a_cell_that_was_just_emptied_counts_as_absent(weight_of):
+    weight = weight_of(torch.ones(9), 3, 3)
+    Rewiring(weight, None, prune=Magnitude(), grow=RandomGrowth(), fraction=0.5, every=1).step()
+    assert weight.nnz == 9 and int((weight.values == 0).sum()) == 4
+
+
+def training(seed=0):
+    torch.manual_seed(seed)
+    weight = SparseWeight(torch.randn(20), random_pattern(8, 10, 20))
+    return weight, Rewiring(
+        weight, None, prune=Magnitude(), grow=NeverUsed(), fraction=0.5, every=1
+    )
+
+
+def test_every_cell_is_tried_before_one_is_tried_again():
+    weight, rule = training()
+    ever = set(weight.pattern.links.cells().tolist())
+    for turn in range(1, 12):
+        before = set(weight.pattern.links.cells().tolist())
+        with torch.no_grad():
+            weight.values.copy_(torch.randn(20))
+        kept_or_old = set(before)
+        rule.step()
+        grown = set(weight.pattern.links.cells().tolist()) - kept_or_old
+        fresh = min(10, 80 - len(ever))
+        assert len(grown - ever) == fresh
+        ever |= grown
+        assert len(ever) == min(80, 20 + 10 * turn)
+        assert_valid(weight)
+
+
+def test_resume():
+    weight, rule = training()
+    for _ in range(3):
+        rule.step()
+    state, links, values = rule.state_dict(), weight.pattern.links, weight.values.detach().clone()
+    other = SparseWeight(values, random_pattern(8, 10, 20))
+    other.load_state_dict(weight.state_dict())
+    again = Rewiring(other, None, prune=Magnitude(), grow=NeverUsed(), fraction=0.5, every=1)
+    again.load_state_dict(state)
+    assert torch.equal(other.pattern.links.cells(), links.cells())
+    for _ in range(3):
+        rule.step()
+        again.step()
+        assert torch.equal(other.col_indices, weight.col_indices)
+
+
+def test_a_foreign_state_is_refused():
+    for state in ({"x": torch.tensor([1])}, {"0": 3}, {"0": torch.tensor([2, 1])}):
+        with pytest.raises(ValueError, match="expected increasing positions"):
+            NeverUsed().load_state_dict(state)
+
+
+def test_no_room():
+    weight = SparseWeight(torch.randn(6), random_pattern(2, 3, 6))
+    with pytest.raises(ValueError, match="absent"):
+        NeverUsed().grow(weight, weight.pattern.links, 1, RandomKey(0))
+
+
+def grown(pattern: Pattern, blocks: list[int], count: int, key: RandomKey) -> torch.Tensor:
+    weight = SparseWeight(torch.ones(pattern.nnz), pattern)
+    weight.blocks = blocks
+    return EqualPerGate().grow(weight, pattern.links, count, key)
+
+
+def per_gate(entries, blocks):
+    """The sum of the entries of each gate's positions, ``[rows, cols]``."""
+    return [int(block.sum()) for block in entries.split(blocks)]
+
+
+# How many positions without links four gates of two rows have, and how many of them grow links.
+@pytest.mark.parametrize(
+    ("count", "rooms", "shares"),
+    [
+        (12, [9, 9, 9, 9], [3, 3, 3, 3]),
+        (14, [9, 9, 9, 9], [4, 4, 3, 3]),
+        (14, [9, 0, 9, 9], [5, 0, 5, 4]),
+        (14, [9, 1, 9, 9], [5, 1, 4, 4]),
+        (28, [9, 1, 9, 9], [9, 1, 9, 9]),
+        (0, [0, 0, 0, 0], [0, 0, 0, 0]),
+    ],
+)
+def test_remainders_go_to_the_first_gates_and_overflow_to_the_others(count, rooms, shares):
+    taken = torch.stack([torch.arange(10) >= room for room in rooms]).view(8, 5)
+    positions = grown(pattern_of(taken), [2] * 4, count, RandomKey(0))
+    assert per_gate(torch.bincount(positions, minlength=40).view(8, 5), [2] * 4) == shares
+
+
+def test_gates_of_fewer_rows_get_fewer():
+    """As the masters of an ON-LSTM, which would else fill up first."""
+    blocks, cols = [2, 2, 20, 20, 20, 20], 30
+    positions = grown(
+        pattern_of(torch.zeros(84, cols, dtype=torch.bool)), blocks, 420, RandomKey(0)
+    )
+    found = torch.bincount(positions, minlength=84 * cols).view(84, cols)
+    assert per_gate(found, blocks) == [10, 10, 100, 100, 100, 100]
+
+
+@given(
+    blocks=st.lists(st.integers(0, 5), min_size=1, max_size=5),
+    cols=st.integers(1, 6),
+    density=st.sampled_from([0.0, 0.3, 0.98, 1.0]),
+    share=st.floats(0, 1),
+    seed=st.integers(0, 2**32),
+)
+def test_any_structure(blocks, cols, density, share, seed):
+    generator = torch.Generator().manual_seed(seed)
+    mask = torch.rand(sum(blocks), cols, generator=generator) < density
+    mask[: blocks[0] // 2] = True
+    pattern = pattern_of(mask)
+    count = int(share * pattern.links.absent)
+    positions = grown(pattern, blocks, count, RandomKey(seed))
+    assert positions.dtype == torch.int64 and positions.shape == (count,)
+    assert (positions.diff() > 0).all()
+    assert not mask.flatten()[positions].any()
+    found = torch.bincount(positions, minlength=mask.numel()).view(mask.shape)
+    assert per_gate(found, blocks) == apportion(count, blocks, per_gate(~mask, blocks))
+
+
+def test_growth_is_uniform_within_a_gate_and_gates_are_independent():
+    pattern = pattern_of(torch.tensor([[True, False, False, False]] * 4))
+    hits, pairs = torch.zeros(16), torch.zeros(3, 3)
+    draws = 3000
+    for step in range(draws):
+        positions = grown(pattern, [1] * 4, 4, RandomKey(1, step))
+        assert positions.div(4, rounding_mode="floor").tolist() == [0, 1, 2, 3]
+        hits[positions] += 1
+        pairs[int(positions[0]) % 4 - 1, int(positions[1]) % 4 - 1] += 1
+    expected = draws / 3
+    deviation = ((hits[hits > 0] - expected) ** 2 / expected).sum()
+    # Chi-square of 8 degrees of freedom, for 4 x 2 and for all 3 x 3 pairs: 99.99 % below 32.
+    assert int((hits > 0).sum()) == 12 and deviation < 32
+    assert ((pairs - draws / 9) ** 2 / (draws / 9)).sum() < 32
+
+
+def test_a_key_determines_everything():
+    pattern = pattern_of(torch.rand(8, 50) < 0.2)
+    positions = grown(pattern, [2] * 4, 40, RandomKey(1, 2, 3))
+    assert torch.equal(positions, grown(pattern, [2] * 4, 40, RandomKey(1, 2, 3)))
+    for key in (RandomKey(0, 2, 3), RandomKey(1, 0, 3), RandomKey(1, 2, 0)):
+        assert not torch.equal(positions, grown(pattern, [2] * 4, 40, key))
+
+
+def test_cell_gate_redistribution_moves_links_to_the_gates_of_large_values(weight_of):
+    weight = weight_of(torch.ones(80), 16, 20)
+    weight.blocks = [4] * 4
+    gate = weight.rows() // 4
+    with torch.no_grad():
+        weight.values[gate == 2] = 0.01
+    before = torch.bincount(gate, minlength=4)
+    removed = int(before[2])
+    rule = Rewiring(
+        weight, None, prune=Magnitude(), grow=EqualPerGate(), fraction=removed / 80, every=1
+    )
+    rule.step()
+    after = torch.bincount(weight.rows() // 4, minlength=4)
+    quarter = torch.tensor(apportion(removed, [1] * 4))
+    assert torch.equal(after, before - torch.tensor([0, 0, removed, 0]) + quarter)
+
+
+def test_too_many_links_are_refused():
+    with pytest.raises(ValueError, match="at most 18 links, found 19"):
+        grown(pattern_of(torch.zeros(6, 3, dtype=torch.bool)), [2] * 3, 19, RandomKey(0))

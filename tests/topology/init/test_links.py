@@ -1,0 +1,272 @@
+"""What holds of every wiring: exact counts, valid links, and randomness by key alone."""
+
+import networkx as nx
+import numpy as np
+import pytest
+import scipy.sparse
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sparse_engine.convert import write_edge_list
+from sparse_engine.nn import SparseWeight
+from sparse_engine.ops import Pattern, RandomKey
+from sparse_engine.testing import awkward_patterns
+from sparse_engine.topology import (
+    BarabasiAlbert,
+    ConstantFanIn,
+    ErdosRenyi,
+    ExponentialDistance,
+    FromGraph,
+    ReceptiveField,
+    StochasticBlockModel,
+    WattsStrogatz,
+    Wiring,
+    links_at,
+)
+
+PLACES = np.random.default_rng(0).random((60, 2))
+
+
+def near(rows=PLACES, columns=PLACES, *, scale=0.1, density=0.1, candidates=None):
+    return ExponentialDistance(rows, columns, scale=scale, density=density, candidates=candidates)
+
+
+# name: wiring, shape, number of links
+RANDOM = {
+    "density": (ErdosRenyi(density=0.1), (30, 40), 120),
+    "epsilon": (ErdosRenyi(epsilon=3), (30, 40), 210),
+    "epsilon, all": (ErdosRenyi(epsilon=30), (30, 40), 1200),
+    "nnz": (ErdosRenyi(nnz=77), (30, 40), 77),
+    "fan-in": (ConstantFanIn(7), (30, 40), 210),
+    "fan-in, dense": (ConstantFanIn(density=0.98), (30, 40), 30 * 39),
+    "small world": (WattsStrogatz(6, 0.3), (40, 40), 240),
+    "small world, odd": (WattsStrogatz(7, 0.3), (40, 40), 280),
+    "small world, wide": (WattsStrogatz(5, 0.5), (30, 40), 150),
+    "small world, tall": (WattsStrogatz(5, 0.9), (40, 10), 200),
+    "scale-free": (BarabasiAlbert(4), (50, 50), 200),
+    "scale-free, smallest": (BarabasiAlbert(10), (21, 21), 210),
+    "scale-free, wide": (BarabasiAlbert(3), (6, 70), 228),
+    "scale-free, tall": (BarabasiAlbert(3), (70, 9), 237),
+    "blocks": (StochasticBlockModel.modular(3, within=0.5, between=0.01), (30, 30), 156),
+    "blocks, uneven": (StochasticBlockModel([[0.9, 0.1]], column_sizes=[10, 30]), (7, 40), 63 + 21),
+    "receptive field": (ReceptiveField(0.13, 0.4), (31, 40), 161),
+    "distance": (near(PLACES, PLACES[:50]), (60, 50), 300),
+    "distance, candidates": (
+        near(PLACES, PLACES[:50], candidates=9),
+        (60, 50),
+        300,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RANDOM)
+def test_counts_are_exact_and_links_valid(name):
+    wiring, shape, nnz = RANDOM[name]
+    for seed in range(5):
+        links = wiring.links(*shape, RandomKey(seed))
+        assert links.nnz == nnz
+        assert links.in_features == shape[1]
+        assert links.crow.dtype == torch.int64 and links.col.dtype == torch.int32
+        Pattern.from_csr(links.crow, links.col, shape)
+
+
+@pytest.mark.parametrize("name", [name for name in RANDOM if name != "epsilon, all"])
+def test_links_follow_from_the_whole_key_and_from_nothing_else(name, threads):
+    wiring, shape, _ = RANDOM[name]
+    keys = [RandomKey(1, 2, 3), RandomKey(-1, 2, 3), RandomKey(1, 3, 3), RandomKey(1, 2, 4)]
+    positions = [tuple(wiring.links(*shape, key).cells().tolist()) for key in keys]
+    # The smallest scale-free graph is complete: only the directions of its links are random.
+    assert len(set(positions)) == 4
+    threads(2)
+    torch.manual_seed(99)
+    np.random.seed(99)  # noqa: NPY002
+    with torch.device("meta"):
+        assert tuple(wiring.links(*shape, keys[0]).cells().tolist()) == positions[0]
+    assert tuple(wiring.links(*shape, keys[0]).cells().tolist()) == positions[0]
+
+
+EXTREMES = [
+    (ErdosRenyi(nnz=0), (5, 9), 0),
+    (ErdosRenyi(density=1.0), (1, 1), 1),
+    (ConstantFanIn(0), (5, 9), 0),
+    (ConstantFanIn(9), (5, 9), 45),
+    (ConstantFanIn(1), (1, 1), 1),
+    (WattsStrogatz(1, 0.0), (5, 1), 5),
+    (WattsStrogatz(4, 0.0), (5, 5), 20),
+    (BarabasiAlbert(1), (3, 3), 3),
+    (BarabasiAlbert(1), (2, 3), 5),
+    (StochasticBlockModel([[1.0]]), (5, 9), 45),
+    (StochasticBlockModel([[0.0]]), (5, 9), 0),
+    (StochasticBlockModel([[0.5, 1.0]], column_sizes=[0, 3]), (4, 3), 12),
+    (WattsStrogatz(5, 1.0), (40, 10), 200),
+    (StochasticBlockModel.modular(7, within=1.0, between=0.0), (3, 2), 1),
+    (ReceptiveField(1.0, 0.0), (5, 9), 45),
+    (ReceptiveField(1e-3, 0.5), (5, 9), 0),
+    (ReceptiveField(1.0, 0.5), (1, 1), 1),
+    (ReceptiveField(0.98, 1e-300), (50, 10), 490),
+    (near(scale=1e-6, density=1.0), (60, 60), 3600),
+    (near(scale=1e6, density=1e-4), (60, 60), 0),
+    (near(candidates=6), (60, 60), 360),
+    (near(PLACES[:1], PLACES[:1], density=1.0, candidates=5), (1, 1), 1),
+]
+
+
+@pytest.mark.parametrize(("wiring", "shape", "nnz"), EXTREMES, ids=lambda x: str(x)[:40])
+def test_extremes(wiring, shape, nnz):
+    links = wiring.links(*shape, RandomKey(0))
+    assert links.nnz == nnz
+    Pattern.from_csr(links.crow, links.col, shape)
+
+
+@given(data=st.data())
+def test_random_shapes(data):
+    rows, cols = data.draw(st.integers(1, 30)), data.draw(st.integers(1, 30))
+    share = data.draw(st.sampled_from([0.001, 0.1, 0.5, 0.98, 1.0]))
+    nnz = round(share * rows * cols)
+    exact = [
+        (ErdosRenyi(density=share), nnz),
+        (ReceptiveField(share, data.draw(st.floats(0, 1))), nnz),
+        (ConstantFanIn(density=share), rows * round(share * cols)),
+        (near(PLACES[:rows], PLACES[-cols:], scale=0.2, density=share), nnz),
+    ]
+    for wiring, expected in exact:
+        links = wiring.links(rows, cols, RandomKey(data.draw(st.integers(-(2**63), 2**63 - 1))))
+        assert links.nnz == expected
+        Pattern.from_csr(links.crow, links.col, (rows, cols))
+
+
+class Diagonal(Wiring):
+    def links(self, out_features, in_features, key):
+        unit = torch.arange(min(out_features, in_features)).flip(0)
+        return links_at(unit * in_features + unit, out_features, in_features)
+
+
+def test_a_wiring_of_ones_own():
+    links = Diagonal().links(3, 5, RandomKey(0))
+    assert links.crow.tolist() == [0, 1, 2, 3] and links.col.tolist() == [0, 1, 2]
+
+
+def test_wrong_cells_are_refused():
+    with pytest.raises(ValueError, match=r"increasing in \[0, 15\), found 7 at position 2"):
+        links_at(torch.tensor([7, 3, 7]), 3, 5)
+    with pytest.raises(ValueError, match=r"increasing in \[0, 15\), found 15 at position 1"):
+        links_at(torch.tensor([15, 3]), 3, 5)
+
+
+@pytest.mark.parametrize("name", awkward_patterns())
+def test_from_graph_takes_every_form(name, tmp_path):
+    pattern = awkward_patterns()[name]
+    shape = pattern.shape
+    weight = SparseWeight(torch.ones(pattern.nnz), pattern)
+    positions = pattern.links.cells()
+    places = np.divmod(positions.numpy(), shape[1])
+    matrix = scipy.sparse.coo_array((np.ones(pattern.nnz), places), shape)
+    path = tmp_path / "graph.csv"
+    write_edge_list(weight, path)
+    for graph in (weight, matrix, matrix.tocsc(), path, str(path)):
+        links = FromGraph(graph).links(*shape, RandomKey(0))
+        assert torch.equal(links.cells(), positions)
+        assert links.in_features == shape[1]
+    links = FromGraph(weight).links(*shape, RandomKey(0))
+    assert links.crow.data_ptr() != weight.crow_indices.data_ptr()
+
+
+def test_from_graph_takes_networkx():
+    graph = nx.DiGraph([("a", "b"), ("b", "c"), ("a", "c")])
+    links = FromGraph(graph).links(3, 3, RandomKey(0))
+    # An edge from a unit to another is in the row of the other.
+    assert links.cells().tolist() == [3, 6, 7]
+
+
+def test_from_graph_refuses():
+    matrix = scipy.sparse.eye_array(4).tocsr()
+    with pytest.raises(ValueError, match=r"of shape \(4, 5\), found \(4, 4\)"):
+        FromGraph(matrix).links(4, 5, RandomKey(0))
+    with pytest.raises(TypeError, match="SciPy sparse array or matrix, found ndarray"):
+        FromGraph(np.eye(4)).links(4, 4, RandomKey(0))
+    with pytest.raises(TypeError, match=r"networkx.DiGraph, found Graph"):
+        FromGraph(nx.path_graph(4)).links(4, 4, RandomKey(0))
+
+
+NAN = np.full((3, 2), np.nan)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: ErdosRenyi(), "exactly one of density, epsilon and nnz"),
+        (lambda: ErdosRenyi(density=0.1, nnz=3), "exactly one of density, epsilon and nnz"),
+        (lambda: ErdosRenyi(density=1.5), r"density in \(0, 1\], found 1.5"),
+        (lambda: ErdosRenyi(epsilon=0), "finite epsilon > 0, found 0"),
+        (lambda: ErdosRenyi(epsilon=float("inf")), "finite epsilon > 0, found inf"),
+        (lambda: ErdosRenyi(nnz=-1), "nnz of at least 0, found -1"),
+        (lambda: ConstantFanIn(), "exactly one of fan_in and density"),
+        (lambda: ConstantFanIn(3, density=0.5), "exactly one of fan_in and density"),
+        (lambda: ConstantFanIn(-1), "fan_in of at least 0, found -1"),
+        (lambda: ConstantFanIn(density=0.0), r"density in \(0, 1\], found 0.0"),
+        (lambda: WattsStrogatz(0, 0.1), "neighbours of at least 1, found 0"),
+        (lambda: WattsStrogatz(4, 1.1), r"rewiring in \[0, 1\], found 1.1"),
+        (lambda: BarabasiAlbert(0), "attached of at least 1, found 0"),
+        (lambda: StochasticBlockModel([0.5, 0.5]), r"matrix of densities, found shape \[2\]"),
+        (lambda: StochasticBlockModel([]), r"matrix of densities, found shape \[0\]"),
+        (lambda: StochasticBlockModel([[0.5, -0.1]]), r"densities in \[0, 1\], found -0.1"),
+        (
+            lambda: StochasticBlockModel([[0.5]], row_sizes=[3, 4]),
+            r"1 row_sizes of at least 0, found \[3, 4\]",
+        ),
+        (
+            lambda: StochasticBlockModel([[0.5]], column_sizes=[-3]),
+            r"column_sizes of at least 0, found \[-3\]",
+        ),
+        (
+            lambda: StochasticBlockModel.modular(0, within=1, between=1),
+            "groups of at least 1, found 0",
+        ),
+        (lambda: ReceptiveField(0.0, 0.5), r"density in \(0, 1\], found 0.0"),
+        (lambda: ReceptiveField(0.1, -0.5), r"randomness in \[0, 1\], found -0.5"),
+        (lambda: near(scale=0.0), "scale > 0, found 0.0"),
+        (lambda: near(density=2), r"density in \(0, 1\], found 2"),
+        (
+            lambda: near(PLACES, PLACES[:, :1]),
+            r"shapes \[60, 2\] and \[60, 1\]",
+        ),
+        (lambda: near(PLACES, NAN), "finite positions"),
+        (
+            lambda: near(candidates=0),
+            "candidates of at least 1, found 0",
+        ),
+    ],
+)
+def test_wrong_arguments(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("wiring", "shape", "message"),
+    [
+        (ErdosRenyi(nnz=21), (4, 5), "between 0 and 20 absent cells, found 21"),
+        (ErdosRenyi(nnz=0), (-1, 5), "out_features of at least 0, found -1"),
+        (ConstantFanIn(6), (4, 5), "fan_in of at most 5, found 6"),
+        (WattsStrogatz(5, 0.0), (5, 5), "neighbours of at most 4 in a 5 x 5"),
+        (WattsStrogatz(3, 0.1), (5, 5), "neighbours of at most 2 in a 5 x 5"),
+        (WattsStrogatz(3, 0.1), (9, 5), "neighbours of at most 2 in a 9 x 5"),
+        (BarabasiAlbert(2), (4, 4), "at least 5 rows and columns for attached=2, found 4 x 4"),
+        (BarabasiAlbert(2), (9, 3), "at least 4 rows and columns for attached=2, found 9 x 3"),
+        (StochasticBlockModel([[1.0]], row_sizes=[3]), (4, 5), "row_sizes that sum to 4, found 3"),
+        (
+            near(),
+            (60, 50),
+            "a 60 x 60 weight for these positions",
+        ),
+        (
+            near(candidates=5),
+            (60, 60),
+            "at most 300 links .* found 360",
+        ),
+    ],
+)
+def test_shapes_that_cannot_be_wired_so(wiring, shape, message):
+    with pytest.raises(ValueError, match=message):
+        wiring.links(*shape, RandomKey(0))

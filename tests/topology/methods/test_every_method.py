@@ -1,0 +1,124 @@
+"""What holds of every published method: resuming, threads, exact numbers of links."""
+
+import inspect
+
+import pytest
+import torch
+
+from sparse_engine.testing import assert_valid
+from sparse_engine.topology import (
+    DSR,
+    SNFS,
+    CHTss,
+    GradualPruning,
+    GraNet,
+    NarangPruning,
+    Static,
+    topology_hash,
+)
+from sparse_engine.topology import methods as package
+from sparse_engine.train import Checkpoint
+
+
+def test_no_method_is_forgotten(methods):
+    published = {each for each in vars(package).values() if isinstance(each, type)}
+    assert methods == published
+
+
+# At 5 and 20 steps SNFS is within its window of 4 steps before the rewirings at 7 and 21.
+@pytest.mark.parametrize("stop", [5, 7, 20])
+def test_resuming_equals_never_having_stopped(stop, build, train, assert_same, tmp_path):
+    whole, first, second = build(1), build(1), build(2)
+    train(whole, 0, 40)
+    train(first, 0, stop)
+    Checkpoint.of(stop, *first).save(tmp_path)
+    train(second, 0, 9)
+    Checkpoint.load(tmp_path).restore(*second)
+    assert_same(first, second)
+    train(second, stop, 40)
+    assert_same(whole, second)
+
+
+def test_the_wiring_does_not_depend_on_threads(build, train, threads):
+    hashes = []
+    for count in (1, 2):
+        threads(count)
+        parts = build(3, hidden=64)
+        train(parts, 0, 22)
+        hashes.append([topology_hash(weight) for weight in parts.rule.weights])
+    assert hashes[0] == hashes[1]
+
+
+def test_the_default_device_decides_nothing(build, train, assert_same):
+    first, second = build(5), build(5)
+    train(first, 0, 22)
+    step = second.rule.step
+
+    def step_elsewhere():
+        with torch.device("meta"):
+            step()
+
+    second.rule.step = step_elsewhere
+    train(second, 0, 22)
+    assert_same(first, second)
+
+
+def test_the_number_of_links_is_exact(method, build, train):
+    parts = build(4)
+    weights = parts.rule.weights
+    before, links = [topology_hash(weight) for weight in weights], [w.nnz for w in weights]
+    positions = sum(out * inputs for out, inputs in (weight.shape for weight in weights))
+
+    def check(step):
+        now = [weight.nnz for weight in weights]
+        if method in (GraNet, GradualPruning, CHTss):
+            rewired = step - step % 7
+            wanted = round(parts.rule.density.at(rewired) * positions) if rewired else sum(links)
+            assert sum(now) == min(wanted, sum(links))
+        elif method in (SNFS, DSR):
+            assert sum(now) == sum(links)
+        elif method is NarangPruning:
+            assert all(new <= old for new, old in zip(now, links, strict=True))
+        else:
+            assert now == links
+
+    train(parts, 0, 40, check)
+    for weight in weights:
+        assert_valid(weight)
+    changed = [topology_hash(weight) != old for weight, old in zip(weights, before, strict=True)]
+    assert any(changed) != (method is Static)
+
+
+def test_links_that_return_may_stay(method, build, train):
+    """Where a method can be asked for it, as those of such code can, all that are there stay."""
+    arguments = inspect.signature(method).parameters
+    if "keep_returning" not in arguments:
+        pytest.skip("a link that returns starts afresh")
+    parts, required = build(5), {"steps": 40, "density": 0.1}
+    options = {name: value for name, value in required.items() if name in arguments}
+    assert method(parts.model, parts.optimizer, keep_returning=True, **options).keep_returning
+    parts = build(5)
+    parts.rule.keep_returning = True
+    stayed = []
+
+    def observe(name, weight, rewired):
+        now = {*rewired.links.cells().tolist()}
+        kept = int((rewired.slot_map >= 0).sum())
+        assert kept == len(now & positions[weight])
+        stayed.append(kept)
+
+    parts.rule.observers.append(observe)
+    positions = {}
+
+    def look(step):
+        positions.update({w: {*w.pattern.links.cells().tolist()} for w in parts.rule.weights})
+
+    look(0)
+    train(parts, 0, 22, look)
+    assert len(stayed) == 3 * len(parts.rule.weights)
+
+
+def test_all_but_model_and_optimizer_goes_by_keyword(method):
+    first, second, *others = inspect.signature(method).parameters.values()
+    assert (first.name, second.name) == ("model", "optimizer")
+    assert all(each.kind is inspect.Parameter.KEYWORD_ONLY for each in others)

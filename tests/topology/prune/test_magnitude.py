@@ -1,0 +1,232 @@
+"""Pruning by magnitude, read word for word with sorted lists."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sparse_engine.nn import SparseWeight
+from sparse_engine.ops import RandomKey
+from sparse_engine.testing import random_pattern
+from sparse_engine.topology import (
+    GlobalMagnitude,
+    LinearSchedule,
+    Magnitude,
+    RandomGrowth,
+    Rewiring,
+    SignedMagnitude,
+    SoftMagnitude,
+)
+
+VALUES = {
+    "ordinary": np.random.default_rng(0).normal(size=60),
+    "ties": np.random.default_rng(1).integers(-2, 3, 60).astype(float),
+    "all positive": np.arange(1.0, 61.0),
+    "all negative": -np.arange(1.0, 61.0),
+    "zeros": np.zeros(60),
+    "signed zeros": np.array([0.0, -0.0] * 30),
+    "infinite": np.array([np.inf, -np.inf, 1.0, -1.0] * 5),
+    "tiny": np.array([1e-310, -1e-310, 5e-324, -5e-324, 1e-300]),
+    "one": np.array([-3.0]),
+    "none": np.zeros(0),
+}
+FRACTIONS = [0.0, 0.01, 0.1, 0.29, 0.3, 0.5, 0.99, 1.0]
+
+
+def literal_signed_magnitude(values, fraction):
+    gone = values == 0
+    for sign in (1, -1):
+        side = [i for i in range(len(values)) if sign * values[i] > 0]
+        side.sort(key=lambda i: (sign * values[i], i))
+        gone[side[: int(fraction * len(side))]] = True
+    return gone
+
+
+def literal_magnitude(values, fraction):
+    order = sorted(range(len(values)), key=lambda i: (abs(values[i]), i))
+    gone = np.zeros(len(values), bool)
+    gone[order[: int(fraction * len(values))]] = True
+    return gone
+
+
+RULES = [(SignedMagnitude(), literal_signed_magnitude), (Magnitude(), literal_magnitude)]
+
+
+def check(rule, literal, values, fraction, dtype):
+    weight = SparseWeight(torch.tensor(values, dtype=dtype), random_pattern(10, 12, len(values)))
+    before = weight.values.detach().clone()
+    dropped = rule.drop(weight, fraction, RandomKey(0))
+    assert dropped.dtype == torch.bool
+    assert np.array_equal(dropped.numpy(), literal(before.numpy(), fraction))
+    assert torch.equal(weight.values, before)
+
+
+@pytest.mark.parametrize(("rule", "literal"), RULES)
+@pytest.mark.parametrize("kind", VALUES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_literally(rule, literal, kind, dtype):
+    for fraction in FRACTIONS:
+        check(rule, literal, VALUES[kind], fraction, dtype)
+
+
+@pytest.mark.parametrize(("rule", "literal"), RULES)
+@given(
+    values=st.lists(st.one_of(st.floats(-9, 9, width=32), st.integers(-2, 2)), max_size=120),
+    fraction=st.floats(0, 1),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+)
+def test_any_values_literally(rule, literal, values, fraction, dtype):
+    check(rule, literal, [float(value) for value in values], fraction, dtype)
+
+
+def literal_global_magnitude(vectors, fractions):
+    count = sum(int(f * len(vector)) for f, vector in zip(fractions, vectors, strict=True))
+    links = [(abs(v), i, j) for i, vector in enumerate(vectors) for j, v in enumerate(vector)]
+    gone = [[False] * len(vector) for vector in vectors]
+    for _, i, j in sorted(links)[:count]:
+        gone[i][j] = True
+    return gone
+
+
+@pytest.mark.parametrize("fractions", [(0.3, 0.3, 0.3, 0.3), (1.0, 0.0, 0.5, 0.9), (0.0,) * 4])
+@pytest.mark.parametrize("kind", ["ordinary", "ties", "zeros"])
+def test_global_magnitude_literally(fractions, kind, weight_of):
+    vectors = [scale * torch.randn(n) for scale, n in ((1, 40), (0.1, 30), (9, 0), (3, 1))]
+    if kind != "ordinary":
+        vectors = [vector.round() * (kind == "ties") for vector in vectors]
+    weights = [weight_of(vector, 8, 6) for vector in vectors]
+    dropped = GlobalMagnitude().drop_all(weights, fractions, [RandomKey(0)] * 4)
+    assert [gone.tolist() for gone in dropped] == literal_global_magnitude(
+        [v.tolist() for v in vectors], fractions
+    )
+
+
+def test_a_weight_of_small_values_may_lose_everything(weight_of):
+    small, large = weight_of(torch.full((10,), 0.1), 5, 5), weight_of(torch.ones(20), 5, 5)
+    dropped = GlobalMagnitude().drop_all([small, large], [0.5, 0.5], [RandomKey(0)] * 2)
+    assert [int(gone.sum()) for gone in dropped] == [10, 5]
+
+
+def test_one_weight_alone_is_cut_by_magnitude(weight):
+    keys = [RandomKey(0)]
+    (dropped,) = GlobalMagnitude().drop_all([weight], [0.4], keys)
+    assert torch.equal(dropped, Magnitude().drop(weight, 0.4, keys[0]))
+    assert torch.equal(dropped, GlobalMagnitude().drop(weight, 0.4, keys[0]))
+
+
+def test_a_model_of_frozen_weights_is_left_alone(weight_of):
+    weight = weight_of(torch.randn(10), 5, 5).requires_grad_(False)
+    Rewiring(weight, None, prune=GlobalMagnitude(), grow=RandomGrowth(), every=1).step()
+    assert weight.topology_version == 0
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
+def test_the_score_literally(alpha, weight):
+    dense = np.abs(weight.to_dense().detach().numpy())
+    rows, columns = dense.sum(1, keepdims=True), dense.sum(0, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        score = dense / 2 / (alpha + (1 - alpha) * rows)
+        score += dense / 2 / (alpha + (1 - alpha) * columns)
+    score[dense == 0] = 0
+    expected = score.ravel()[weight.pattern.links.cells().numpy()]
+    found = SoftMagnitude(alpha=alpha).score(weight).numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def odds_of_survivors(scores, stay):
+    """The odds of each set of ``stay`` links that are drawn one after the other."""
+    odds = {}
+    for order in itertools.permutations(range(len(scores)), stay):
+        left, odd = sum(scores), 1.0
+        for i in order:
+            odd *= scores[i] / left
+            left -= scores[i]
+        kept = tuple(sorted(order))
+        odds[kept] = odds.get(kept, 0.0) + odd
+    return odds
+
+
+@pytest.mark.parametrize(("delta", "power"), [(0.0, 0), (0.5, 1), (2 / 3, 2)])
+def test_the_odds_of_every_outcome(delta, power, weight_of):
+    values = [1.0, -2.0, 3.0, -0.5, 1.5]
+    odds = odds_of_survivors([abs(value) ** power for value in values], stay=3)
+    weight, rule = weight_of(torch.tensor(values), 3, 3), SoftMagnitude(delta)
+    draws, counts = 4000, dict.fromkeys(odds, 0)
+    for step in range(draws):
+        dropped = rule.drop(weight, 0.4, RandomKey(5, step))
+        counts[tuple((~dropped).nonzero().flatten().tolist())] += 1
+    assert len(odds) == 10
+    deviation = sum((counts[k] - draws * odds[k]) ** 2 / (draws * odds[k]) for k in odds)
+    # Chi-square of 9 degrees of freedom: 99.9 % below 27.9.
+    assert deviation < 27.9
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.01, 0.3, 1.0])
+def test_exactly_as_many_as_asked_for(fraction, weight):
+    for alpha in (0.0, 1.0):
+        for delta in (0.0, 0.5):
+            dropped = SoftMagnitude(delta, alpha=alpha).drop(weight, fraction, RandomKey(0))
+            assert int(dropped.sum()) == int(fraction * weight.nnz)
+
+
+def test_near_1_the_small_links_go(weight_of):
+    values = torch.linspace(0.5, 3, 40)[torch.randperm(40)]
+    weight = weight_of(values, 10, 10)
+    key = RandomKey(0)
+    soft, hard = (SoftMagnitude(delta).drop(weight, 0.3, key) for delta in (0.5, 0.9999))
+    assert torch.equal(hard, Magnitude().drop(weight, 0.3, key))
+    assert not torch.equal(soft, hard)
+
+
+def test_links_of_0_go_first_unless_all_are_alike(weight_of):
+    weight = weight_of(torch.tensor([1e-300, 0, 5, 0, 1e300], dtype=torch.float64), 3, 3)
+    for step in range(50):
+        dropped = SoftMagnitude(0.75).drop(weight, 0.4, RandomKey(0, step))
+        assert dropped.tolist() == [False, True, False, True, False]
+    uniform = [SoftMagnitude(0.0).drop(weight, 0.4, RandomKey(0, step)) for step in range(50)]
+    assert all(torch.stack(uniform).any(0))
+
+
+def test_the_schedule_counts_from_the_keys_step(weight_of):
+    weight = weight_of(torch.randn(40), 10, 10)
+    rule = SoftMagnitude(LinearSchedule(0.5, 100, end=0.75))
+    for step, delta in ((0, 0.5), (50, 0.625), (300, 0.75)):
+        key = RandomKey(1, step)
+        expected = SoftMagnitude(delta).drop(weight, 0.5, key)
+        assert torch.equal(rule.drop(weight, 0.5, key), expected)
+
+
+def test_a_key_determines_everything(threads):
+    weight = SparseWeight(torch.randn(100_000), random_pattern(1000, 1000, 100_000))
+    rule, key = SoftMagnitude(alpha=0.5), RandomKey(1, 2, 3)
+    first = rule.drop(weight, 0.3, key)
+    threads(2)
+    assert torch.equal(rule.drop(weight, 0.3, key), first)
+    for other in (RandomKey(0, 2, 3), RandomKey(1, 0, 3), RandomKey(1, 2, 0)):
+        assert not torch.equal(rule.drop(weight, 0.3, other), first)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"delta": 1.0}, r"delta in \[0, 1\), found 1.0"),
+        ({"delta": -0.5}, r"delta in \[0, 1\), found -0.5"),
+        ({"delta": math.nan}, "found nan"),
+        ({"delta": "soft"}, "a number or a Schedule, found 'soft'"),
+        ({"alpha": 1.5}, r"alpha in \[0, 1\], found 1.5"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        SoftMagnitude(**arguments)
+
+
+def test_a_schedule_that_leaves_the_range_is_named(weight_of):
+    with pytest.raises(ValueError, match=r"delta in \[0, 1\), found 1.0"):
+        SoftMagnitude(LinearSchedule(0.5, 10, end=1.0)).drop(
+            weight_of(torch.ones(3), 2, 2), 0.3, RandomKey(0, 10)
+        )

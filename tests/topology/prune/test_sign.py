@@ -1,0 +1,243 @@
+"""Pruning of links whose sign is wrong."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+
+from sparse_engine.nn import SparseRNN
+from sparse_engine.ops import RandomKey
+from sparse_engine.testing import assert_valid
+from sparse_engine.topology import (
+    AssignedSign,
+    NormalInit,
+    RandomGrowth,
+    Rewiring,
+    SignChange,
+    ZeroInit,
+)
+from sparse_engine.topology.prune.sign import _hash
+from sparse_engine.topology.rewiring import rewire_weight
+
+
+def sign(value):
+    return (value > 0) - (value < 0)
+
+
+class Literal:
+    """The sign of each link at first sight, by position."""
+
+    def __init__(self):
+        self.signs = {}
+
+    def drop(self, links):
+        for position, value in links.items():
+            self.signs[position] = self.signs.get(position) or sign(value)
+        gone = [sign(value) == -self.signs[position] != 0 for position, value in links.items()]
+        fallen = dict(zip(links, gone, strict=True))
+        self.signs = {position: self.signs[position] for position in links if not fallen[position]}
+        return gone
+
+
+@pytest.mark.parametrize("new_links", [ZeroInit(), NormalInit(1.0)])
+@pytest.mark.parametrize("shape", [(6, 7, 20), (6, 7, 41), (1, 1, 1), (3, 3, 0), (1, 30, 5)])
+def test_literally_over_many_rewirings(shape, new_links, weight_of, links_of):
+    rows, cols, nnz = shape
+    weight = weight_of(torch.randn(nnz), rows, cols)
+    rule, literal, turned = SignChange(), Literal(), 0
+    for step in range(60):
+        with torch.no_grad():
+            weight.values += 0.3 * torch.randn(nnz)
+            weight.values[torch.rand(nnz) < 0.1] = 0.0
+        key = RandomKey(1, step, 4)
+        dropped = rule.drop(weight, 0.3, key)
+        assert dropped.tolist() == literal.drop(links_of(weight))
+        count = int(dropped.sum())
+        turned += count
+        rewire_weight(
+            weight,
+            None,
+            dropped=dropped,
+            count=count,
+            grow=RandomGrowth(),
+            new_links=new_links,
+            key=key,
+        )
+    assert turned > nnz / 2 or nnz == 0
+
+
+def test_at_first_sight_nothing_goes_and_0_is_no_sign(weight_of):
+    weight, rule = weight_of(torch.tensor([1.0, -1.0, 0.0, -0.0]), 2, 3), SignChange()
+    rounds = [
+        ([1.0, -1.0, 0.0, -0.0], [0, 0, 0, 0]),
+        ([0.0, -2.0, -1.0, 0.0], [0, 0, 0, 0]),
+        ([-1e-30, 0.0, -1.0, 5.0], [1, 0, 0, 0]),
+    ]
+    for values, gone in rounds:
+        weight.values.data = torch.tensor(values)
+        assert rule.drop(weight, 0.3, RandomKey(0)).int().tolist() == gone
+
+
+def test_remembering_at_another_time(weight_of):
+    weight, rule = weight_of(torch.tensor([1.0, -1.0, 2.0]), 2, 2), SignChange()
+    rule.remember(weight, 3)
+    with torch.no_grad():
+        weight.values.neg_()
+    rule.remember(weight, 3)
+    assert not rule.drop(weight, 0.3, RandomKey(0, 0, 2)).any()
+    assert rule.drop(weight, 0.3, RandomKey(0, 0, 3)).all()
+
+
+def test_a_removed_link_is_forgotten(weight_of):
+    weight, rule = weight_of(torch.ones(4), 2, 2), SignChange()
+    rule.remember(weight)
+    weight.values.data = torch.tensor([1.0, -1.0, 1.0, 1.0])
+    assert rule.drop(weight, 0.3, RandomKey(0)).tolist() == [False, True, False, False]
+    weight.values.data = torch.tensor([1.0, -1.0, 1.0, -1.0])
+    assert rule.drop(weight, 0.3, RandomKey(0)).tolist() == [False, False, False, True]
+
+
+def train(seed, first, last, state=None):
+    model = SparseRNN(3, 20, density=0.2, generator=torch.Generator().manual_seed(seed))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
+    rule = Rewiring(
+        model,
+        optimizer,
+        prune=SignChange(),
+        grow=RandomGrowth(),
+        every=2,
+        seed=seed,
+        new_links=NormalInit(0.1),
+    )
+    parts = (model, optimizer, rule)
+    if state is not None:
+        for part, entries in zip(parts, torch.load(state, weights_only=True), strict=True):
+            part.load_state_dict(entries)
+    for step in range(first, last):
+        x = torch.randn(5, 4, 3, generator=torch.Generator().manual_seed(step))
+        optimizer.zero_grad()
+        model(x)[0].square().mean().backward()
+        optimizer.step()
+        rule.step()
+    file = io.BytesIO()
+    torch.save([part.state_dict() for part in parts], file)
+    file.seek(0)
+    return file, model.state_dict()
+
+
+def test_a_run_that_is_resumed_equals_one_that_never_stopped():
+    whole = train(1, 0, 20)[1]
+    resumed = train(2, 9, 20, state=train(1, 0, 9)[0])[1]
+    assert whole.keys() == resumed.keys()
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+CELLS, SIGNS = torch.tensor([1, 5, 7]), torch.tensor([1, -1, 0], dtype=torch.int8)
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"cells.0": CELLS},
+        {"signs.0": SIGNS},
+        {"cells.0": CELLS, "signs.1": SIGNS},
+        {"cells.0": CELLS, "signs.0": SIGNS[:2]},
+        {"cells.0": CELLS.flip(0), "signs.0": SIGNS},
+        {"cells.0": CELLS, "signs.0": SIGNS.float()},
+        {"cells.0": CELLS, "signs.0": 1},
+        {"cells.x": CELLS, "signs.x": SIGNS},
+        {"cells.0": CELLS, "signs.0": SIGNS, "more.0": SIGNS},
+    ],
+)
+def test_a_foreign_memory_is_refused(state):
+    rule = SignChange()
+    rule.load_state_dict({"cells.3": CELLS, "signs.3": SIGNS})
+    with pytest.raises(ValueError, match=r"expected cells.*signs.*found"):
+        rule.load_state_dict(state)
+    assert rule.state_dict().keys() == {"cells.3", "signs.3"}
+
+
+def split_mix_64(seed, counter):
+    mask = 2**64 - 1
+    z = (seed + (counter + 1) * 0x9E3779B97F4A7C15) & mask
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
+    return z ^ (z >> 31)
+
+
+def test_the_published_numbers_of_the_generator():
+    bits = _hash(torch.arange(3), 1234567).numpy().view(np.uint64)
+    assert bits.tolist() == [6457827717110365317, 3203168211198807973, 9817491932198370423]
+
+
+@pytest.mark.parametrize("seed", [0, -1, 2**63 - 1, -(2**63)])
+def test_the_generator_literally(seed):
+    counters = torch.tensor([0, 1, 2, 77, 2**40, 2**62, 2**63 - 1])
+    expected = [split_mix_64(seed, counter) for counter in counters.tolist()]
+    assert _hash(counters, seed).numpy().view(np.uint64).tolist() == expected
+
+
+def test_a_sign_belongs_to_its_cell(weight_of, links_of):
+    rule, key = AssignedSign(), RandomKey(3, 0, 1)
+    full = weight_of(torch.zeros(200), 10, 20)
+    signs = links_of(full, rule.signs(full, key))
+    part = weight_of(torch.zeros(70), 10, 20)
+    assert links_of(part, rule.signs(part, RandomKey(3, 99, 1))).items() <= signs.items()
+    for other in (RandomKey(4, 0, 1), RandomKey(3, 0, 2)):
+        differ = [
+            sign != signs[position]
+            for position, sign in links_of(full, rule.signs(full, other)).items()
+        ]
+        # 200 fair coins: within 5 standard deviations.
+        assert abs(sum(differ) - 100) < 36
+
+
+def test_runs_of_earlier_releases_keep_their_signs(weight_of):
+    """Those saved no state of the rule, and seeded the signs otherwise."""
+    weight, key = weight_of(torch.zeros(70), 10, 20), RandomKey(3, 0, 1)
+    new, old, resumed = AssignedSign(), AssignedSign(), AssignedSign()
+    old.load_state_dict({})
+    bits = _hash(weight.pattern.links.cells(), hash((3, 1)))
+    assert torch.equal(old.signs(weight, key), (bits >= 0) * 2 - 1)
+    assert not torch.equal(old.signs(weight, key), new.signs(weight, key))
+    for rule in (old, new):
+        resumed.load_state_dict(rule.state_dict())
+        assert torch.equal(resumed.signs(weight, key), rule.signs(weight, key))
+    with pytest.raises(ValueError, match="expected signs by philox"):
+        old.load_state_dict({"signs": "dice"})
+
+
+def test_the_signs_are_fair_and_independent(weight_of):
+    weight = weight_of(torch.zeros(40_000), 200, 200)
+    signs = AssignedSign().signs(weight, RandomKey(0)).double().view(200, 200)
+    products = [signs, signs[:, 1:] * signs[:, :-1], signs[1:] * signs[:-1]]
+    for product in products:
+        assert abs(float(product.sum())) < 5 * product.numel() ** 0.5
+
+
+def test_literally(weight):
+    key = RandomKey(1, 2, 3)
+    signs = AssignedSign().signs(weight, key).numpy()
+    assert set(signs.tolist()) <= {-1, 1}
+    dropped = AssignedSign().drop(weight, 0.3, key).numpy()
+    assert np.array_equal(dropped, signs * np.sign(weight.values.detach().numpy()) == -1)
+
+
+def test_deep_rewiring_keeps_every_sign(weight_of):
+    weight = weight_of(torch.randn(30), 8, 8)
+    rule, key = AssignedSign(), RandomKey(7, 0, 0)
+    with torch.no_grad():
+        weight.values.copy_(weight.values.abs() * rule.signs(weight, key))
+    assert not rule.drop(weight, 0.3, key).any()
+    rewiring = Rewiring(weight, None, prune=rule, grow=RandomGrowth(), every=1, seed=7)
+    moved = 0
+    for _ in range(50):
+        with torch.no_grad():
+            weight.values += 0.2 * torch.randn(30)
+        moved += int(rule.drop(weight, 0.3, key).sum())
+        rewiring.step()
+        assert weight.nnz == 30
+        assert (rule.signs(weight, key) * weight.values >= 0).all()
+    assert_valid(weight)
+    assert moved > 30

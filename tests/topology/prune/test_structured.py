@@ -1,0 +1,158 @@
+"""Pruning by neurons and by gates, read word for word."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from sparse_engine.nn import SparseWeight
+from sparse_engine.ops import RandomKey
+from sparse_engine.testing import awkward_patterns
+from sparse_engine.topology import (
+    Magnitude,
+    NeuronImportance,
+    PerGate,
+    Prune,
+    SignedMagnitude,
+    SoftMagnitude,
+    Taylor,
+)
+
+
+def literal_importance(weight, share=None, threshold=None):
+    rows, values = weight.rows().numpy(), weight.values.detach().numpy()
+    importance = {row: np.abs(values[rows == row]).sum() for row in sorted(set(rows))}
+    if share is None:
+        fallen = {row for row, sum_ in importance.items() if sum_ <= threshold}
+    else:
+        fallen = set(sorted(importance, key=importance.get)[: int(share * len(importance))])
+    return [row in fallen for row in rows]
+
+
+@pytest.mark.parametrize(
+    "limit", [{"share": 0.0}, {"share": 0.25}, {"share": 1.0}, {"threshold": 0.0}]
+)
+def test_importance_literally(limit, weight):
+    dropped = NeuronImportance(**limit).drop(weight, 0.3, RandomKey(0))
+    assert dropped.tolist() == literal_importance(weight, **limit)
+
+
+@pytest.mark.parametrize("name", awkward_patterns())
+@pytest.mark.parametrize("limit", [{"share": 0.4}, {"threshold": 6.0}])
+def test_awkward_patterns_with_ties(name, limit):
+    pattern = awkward_patterns()[name]
+    weight = SparseWeight(torch.randint(-2, 3, (pattern.nnz,)).double(), pattern)
+    dropped = NeuronImportance(**limit).drop(weight, 0.3, RandomKey(0))
+    assert dropped.tolist() == literal_importance(weight, **limit)
+
+
+def test_neurons_without_links_do_not_count():
+    dense = torch.tensor([[0.0, 0.0], [3.0, 4.0], [0.0, 0.0], [0.0, 5.0]])
+    weight = SparseWeight.from_dense(dense)
+    assert NeuronImportance(0.5).drop(weight, 0.0, RandomKey(0)).tolist() == [False, False, True]
+
+
+def test_a_sum_equal_to_the_threshold_falls():
+    weight = SparseWeight.from_dense(torch.tensor([[1.0, -2.0], [3.5, 0.0]]))
+    dropped = NeuronImportance(threshold=3.0).drop(weight, 0.0, RandomKey(0))
+    assert dropped.tolist() == [True, True, False]
+
+
+def test_sums_are_not_rounded_as_the_values_are():
+    large = 2.0**24
+    weight = SparseWeight.from_dense(torch.tensor([[large, 1.0, 1.0], [large, 1.0, 0.0]]))
+    dropped = NeuronImportance(0.5).drop(weight, 0.0, RandomKey(0))
+    assert dropped.tolist() == [False, False, False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "exactly one of share and threshold"),
+        ({"share": 0.1, "threshold": 1.0}, "exactly one of share and threshold"),
+        ({"share": 1.5}, r"share in \[0, 1\], found 1.5"),
+        ({"threshold": -1.0}, "threshold of at least 0, found -1.0"),
+        ({"threshold": math.nan}, "threshold of at least 0, found nan"),
+    ],
+)
+def test_wrong_arguments_of_importance(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        NeuronImportance(**arguments)
+
+
+def literal_gates(weight, gates, fraction):
+    rows, values = weight.rows().numpy(), np.abs(weight.values.detach().numpy())
+    gone = np.zeros(len(values), bool)
+    for gate in range(gates):
+        inside = np.flatnonzero(rows // (weight.shape[0] // gates) == gate)
+        order = inside[np.argsort(values[inside], kind="stable")]
+        gone[order[: int(fraction * len(order))]] = True
+    return gone
+
+
+@pytest.mark.parametrize("gates", [1, 2, 5, 10])
+@pytest.mark.parametrize("fraction", [0.0, 0.3, 0.5, 1.0])
+def test_gates_literally(gates, fraction, weight):
+    weight = SparseWeight(weight.values, weight.pattern)
+    weight.blocks = [weight.shape[0] // gates] * gates
+    dropped = PerGate(Magnitude()).drop(weight, fraction, RandomKey(0))
+    assert np.array_equal(dropped.numpy(), literal_gates(weight, gates, fraction))
+
+
+def test_gates_without_links():
+    values = torch.tensor([[0.0, 0.0], [3.0, 1.0], [0.0, 0.0], [0.0, 2.0]])
+    weight = SparseWeight.from_dense(values)
+    weight.blocks = [1] * 4
+    dropped = PerGate(Magnitude()).drop(weight, 0.5, RandomKey(0))
+    assert dropped.tolist() == [False, True, False]
+
+
+def test_a_gate_of_small_values_keeps_its_links(weight_of):
+    weight = weight_of(torch.ones(64), 8, 8)
+    weight.blocks = [4, 4]
+    with torch.no_grad():
+        weight.values[:32] *= 0.01
+    joint = Magnitude().drop(weight, 0.5, RandomKey(0))
+    apart = PerGate(Magnitude()).drop(weight, 0.5, RandomKey(0))
+    assert [int(gone[:32].sum()) for gone in (joint, apart)] == [32, 16]
+
+
+def test_the_gradient_reaches_the_rule_within(weight_of):
+    weight = weight_of(torch.ones(16), 4, 4)
+    weight.blocks = [2, 2]
+    weight.values.grad = torch.arange(16.0).flip(0)
+    dropped = PerGate(Taylor()).drop(weight, 0.25, RandomKey(0))
+    assert dropped.nonzero().flatten().tolist() == [6, 7, 14, 15]
+
+
+class Counting(Prune):
+    """A score with a memory."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def score(self, weight):
+        self.calls += 1
+        return weight.values.detach()
+
+    def state_dict(self):
+        return {"calls": self.calls}
+
+    def load_state_dict(self, state):
+        self.calls = state["calls"]
+
+
+def test_the_memory_of_the_rule_within_is_saved(weight_of):
+    rule, other = PerGate(Counting()), PerGate(Counting())
+    rule.drop(weight_of(torch.ones(4), 4, 4), 0.5, RandomKey(0))
+    other.load_state_dict(rule.state_dict())
+    assert other.state_dict() == {"calls": 1}
+
+
+@pytest.mark.parametrize("rule", [SignedMagnitude(), SoftMagnitude()])
+def test_a_rule_that_is_no_score_is_refused(rule):
+    with pytest.raises(
+        ValueError, match=f"a rule made of a score alone, found {type(rule).__name__}"
+    ):
+        PerGate(rule)

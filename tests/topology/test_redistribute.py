@@ -1,0 +1,253 @@
+"""Redistribution: what each weight's share is, read word for word, and what caps do to it."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from sparse_engine.nn import SparseLinear, SparseWeight
+from sparse_engine.testing import assert_valid, awkward_patterns, patterns
+from sparse_engine.topology import (
+    ByMagnitude,
+    ByMomentum,
+    ByNonzeros,
+    Evenly,
+    MomentumGrowth,
+    Proportional,
+    Prune,
+    RandomGrowth,
+    Rewiring,
+)
+from sparse_engine.topology.grow.gradient import gradient_blocks, noted
+
+RULES = [ByMagnitude(), ByNonzeros(), Evenly()]
+
+
+def literal_share(rule, values, dropped):
+    kept = values[~dropped]
+    if isinstance(rule, Evenly):
+        return 1
+    if isinstance(rule, ByNonzeros):
+        return len(kept)
+    return np.mean(np.abs(kept)) if len(kept) else 0
+
+
+def assert_in_proportion(counts, shares):
+    total = sum(counts)
+    assert all(
+        abs(count - total * share / sum(shares)) < 1
+        for count, share in zip(counts, shares, strict=True)
+    )
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_literally(rule, weight_of):
+    weights = [
+        weight_of(torch.linspace(-1, 3, 50, dtype=torch.float64), 100, 90),
+        weight_of(torch.linspace(-0.2, 0.1, 300, dtype=torch.float64), 200, 90),
+        weight_of(torch.full((7,), -2.0, dtype=torch.float64), 60, 60),
+        weight_of(torch.zeros(20, dtype=torch.float64), 60, 60),
+    ]
+    dropped = [torch.arange(weight.nnz) % (2 + i) == 0 for i, weight in enumerate(weights)]
+    wanted = [int(gone.sum()) for gone in dropped]
+    before = [weight.values.detach().clone() for weight in weights]
+    counts = rule.counts(weights, dropped, wanted)
+    shares = [
+        literal_share(rule, values.numpy(), gone.numpy())
+        for values, gone in zip(before, dropped, strict=True)
+    ]
+    assert [rule.share(*each) for each in zip(weights, dropped, strict=True)] == shares
+    assert sum(counts) == sum(wanted) == 131
+    assert_in_proportion(counts, shares)
+    assert all(map(torch.equal, (weight.values for weight in weights), before))
+
+
+def trained(optimizer):
+    torch.manual_seed(0)
+    model = nn.Sequential(SparseLinear(30, 40, density=0.1), SparseLinear(40, 50, density=0.2))
+    optimizer = optimizer(model.parameters())
+    for layer in model:
+        layer.weight.factors = []
+    for _ in range(3):
+        for layer in model:
+            layer.weight.factors.append([])
+        optimizer.zero_grad()
+        model(torch.randn(8, 30)).square().sum().backward()
+        optimizer.step()
+    return [layer.weight for layer in model], optimizer
+
+
+MOMENTA = {
+    "SGD": (lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9), "momentum_buffer"),
+    "Adam": (torch.optim.Adam, "exp_avg"),
+    "AdamW": (torch.optim.AdamW, "exp_avg"),
+    "Adamax": (torch.optim.Adamax, "exp_avg"),
+}
+
+
+@pytest.mark.parametrize("name", MOMENTA)
+def test_momentum_literally(name):
+    make, entry = MOMENTA[name]
+    weights, optimizer = trained(make)
+    dropped = [torch.arange(weight.nnz) % 3 == 0 for weight in weights]
+    shares = [
+        np.mean(np.abs(optimizer.state[weight.values][entry][~gone].numpy()))
+        for weight, gone in zip(weights, dropped, strict=True)
+    ]
+    rule = ByMomentum(optimizer)
+    assert [rule.share(*each) for each in zip(weights, dropped, strict=True)] == pytest.approx(
+        shares, rel=1e-5
+    )
+    assert_in_proportion(rule.counts(weights, dropped, [100, 67]), shares)
+
+
+@pytest.mark.parametrize("name", MOMENTA)
+def test_links_are_shared_out_by_what_they_grow_by(name):
+    """The momentum that growth looks at, where a link is, is the optimizer's."""
+    beta = MomentumGrowth().beta
+    weights, optimizer = trained(MOMENTA[name][0])
+    for weight in weights:
+        ((_, block),) = gradient_blocks(noted(weight, beta))
+        there = block[weight.rows(), weight.col_indices.long()].abs()
+        share = ByMomentum(optimizer).share(weight, torch.zeros(weight.nnz, dtype=torch.bool))
+        scale = 1 if name == "SGD" else 1 - beta
+        assert share == pytest.approx(scale * float(there.mean()), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("make", "entries"),
+    [
+        (lambda p: torch.optim.SGD(p, lr=0.1), r"found the entries \[.*\] of SGD"),
+        (torch.optim.Adagrad, r"found the entries \['step', 'sum'\] of Adagrad"),
+    ],
+)
+def test_an_optimizer_without_momentum(make, entries):
+    weights, optimizer = trained(make)
+    with pytest.raises(ValueError, match=f"expected momentum .*{entries}"):
+        ByMomentum(optimizer).share(weights[0], torch.zeros(weights[0].nnz, dtype=torch.bool))
+
+
+def test_momentum_that_has_not_begun():
+    layer = SparseLinear(5, 6, density=0.5)
+    rule = ByMomentum(torch.optim.Adam(layer.parameters()))
+    with pytest.raises(ValueError, match=r"found the entries \[\] of Adam .* shape \(6, 5\)"):
+        rule.share(layer.weight, torch.zeros(15, dtype=torch.bool))
+
+
+def of_sizes(weight_of, *sizes):
+    """Weights of 100 positions and so many links, none of which goes."""
+    weights = [weight_of(torch.ones(nnz), 10, 10) for nnz in sizes]
+    return weights, [torch.zeros(nnz, dtype=torch.bool) for nnz in sizes]
+
+
+def test_the_cap_passes_on_what_a_full_weight_cannot_take(weight_of):
+    weights, dropped = of_sizes(weight_of, 80, 10, 10)
+    # 30 links in proportion 8 : 1 : 1 are 24, 3 and 3; the first has 20 free positions.
+    assert ByNonzeros(cap=0.5).counts(weights, dropped, [10, 10, 10]) == [10, 10, 10]
+    assert ByNonzeros(cap=0.9).counts(weights, dropped, [20, 5, 5]) == [18, 6, 6]
+    assert ByNonzeros(cap=1.0).counts(weights, dropped, [20, 5, 5]) == [20, 5, 5]
+    assert ByNonzeros().counts(weights, dropped, [20, 5, 5]) == [19, 6, 5]
+
+
+def test_what_was_dropped_is_free(weight_of):
+    weights, dropped = of_sizes(weight_of, 100, 50)
+    dropped[0][:30] = True
+    assert ByNonzeros(cap=0.5).counts(weights, dropped, [30, 0]) == [15, 15]
+
+
+def test_caps_give_way_where_they_leave_no_room(weight_of):
+    weights, dropped = of_sizes(weight_of, 90, 95)
+    assert Evenly(cap=0.5).counts(weights, dropped, [7, 0]) == [5, 2]
+    assert Evenly(cap=0.5).counts(weights, dropped, [10, 0]) == [5, 5]
+    assert Evenly(cap=0.5).counts(weights, dropped, [10, 3]) == [8, 5]
+    assert Evenly(cap=0.5).counts(weights, dropped, [10, 5]) == [10, 5]
+    with pytest.raises(ValueError, match="expected at most the sum 15 of the limits, found 16"):
+        Evenly(cap=0.5).counts(weights, dropped, [10, 6])
+
+
+@pytest.mark.parametrize("cap", [0, -0.1, 1.01, math.nan])
+def test_a_wrong_cap(cap):
+    with pytest.raises(ValueError, match=r"expected cap in \(0, 1\], found"):
+        ByMagnitude(cap=cap)
+
+
+@pytest.mark.parametrize("value", [math.inf, math.nan])
+def test_magnitudes_without_a_mean(value, weight_of):
+    weights = [weight_of(torch.tensor([1.0, value]), 5, 5)]
+    with pytest.raises(ValueError, match="expected finite shares"):
+        ByMagnitude().counts(weights, [torch.zeros(2, dtype=torch.bool)], [1])
+
+
+@pytest.mark.parametrize("rule", RULES)
+@given(
+    wirings=st.lists(patterns(), min_size=1, max_size=4),
+    cap=st.floats(0.01, 1),
+    fraction=st.floats(0, 1),
+)
+def test_any_structures_keep_the_total_and_fit(rule, wirings, cap, fraction):
+    weights = [SparseWeight(torch.randn(pattern.nnz), pattern) for pattern in wirings]
+    dropped = [torch.rand(weight.nnz) < fraction for weight in weights]
+    wanted = [int(gone.sum()) for gone in dropped]
+    free = [
+        math.prod(weight.shape) - weight.nnz + gone
+        for weight, gone in zip(weights, wanted, strict=True)
+    ]
+    counts = type(rule)(cap=cap).counts(weights, dropped, wanted)
+    assert sum(counts) == sum(wanted)
+    capped = [int(cap * positions) for positions in free]
+    limits = capped if sum(capped) >= sum(wanted) else free
+    assert all(0 <= count <= limit for count, limit in zip(counts, limits, strict=True))
+
+
+class Small(Prune):
+    """Any number of links, as global rules remove them."""
+
+    def drop(self, weight, fraction, key):
+        return weight.values.detach().abs() < fraction
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_model_keeps_its_links_over_many_rewirings(rule):
+    model = nn.ModuleList(
+        SparseWeight(torch.randn(pattern.nnz), pattern) for pattern in awkward_patterns().values()
+    )
+    total = sum(weight.nnz for weight in model)
+    rewiring = Rewiring(
+        model, None, prune=Small(), grow=RandomGrowth(), redistribution=rule, every=1
+    )
+    sizes = set()
+    for _ in range(30):
+        rewiring.step()
+        sizes.add(tuple(weight.nnz for weight in model))
+        assert sum(weight.nnz for weight in model) == total
+        with torch.no_grad():
+            for weight in model:
+                weight.values.normal_()
+    assert len(sizes) > 1
+    for weight in model:
+        assert_valid(weight)
+
+
+def test_any_measure_of_ones_own(weight_of):
+    class ByRows(Proportional):
+        def share(self, weight, dropped):
+            return weight.shape[0]
+
+    weights = [weight_of(torch.ones(4), rows, 10) for rows in (10, 30)]
+    dropped = [torch.ones(4, dtype=torch.bool)] * 2
+    assert ByRows().counts(weights, dropped, [4, 4]) == [2, 6]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_shares_have_the_same_bits_for_any_number_of_threads(dtype, threads, weight_of):
+    weight = weight_of(torch.rand(300_000).to(dtype), 1000, 1000)
+    dropped = torch.rand(300_000) < 0.3
+    shares = set()
+    for count in (1, 2, 3, 5):
+        threads(count)
+        shares.add(ByMagnitude().share(weight, dropped))
+    assert len(shares) == 1
