@@ -53,7 +53,13 @@ LOOPS = {
 
 # Where a hook that notes gradients breaks a compiled graph, torch looks at .grad of the output.
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
-@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize(
+    "loop",
+    [
+        pytest.param(name, marks=[pytest.mark.exhaustive] if name == "compiled" else [])
+        for name in LOOPS
+    ],
+)
 def test_graphs_that_live_on_change_nothing(loop, build, assert_same):
     wrap, go_back = LOOPS[loop]
 
