@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sparse_engine.ops._native import call, native
+from sparse_engine.ops._native import differentiable, in_eager_mode, native
 
 
 def column_sums(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
@@ -20,7 +20,7 @@ def column_sums(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """
     if x.device.type != "cpu" or x.dtype not in _SUMMED:
         return x.sum(1, dtype=dtype)
-    sums = call(native.column_sums.default, x)
+    sums = _column_sums(x)
     return sums if dtype is None else sums.to(dtype)
 
 
@@ -40,7 +40,11 @@ def _backward(ctx, of_sums):
     return of_sums.to(ctx.dtype)[:, None].expand(-1, ctx.columns)
 
 
-torch.library.register_autograd("sparse_engine::column_sums", _backward, setup_context=_save)
+def _jvp(ctx, of_x):
+    return column_sums(of_x)
+
+
+_column_sums = differentiable(native.column_sums.default, save=_save, backward=_backward, jvp=_jvp)
 
 
 def affine(x: Tensor, gain: Tensor | None, bias: Tensor | None) -> Tensor:
@@ -51,7 +55,7 @@ def affine(x: Tensor, gain: Tensor | None, bias: Tensor | None) -> Tensor:
         gain: ``[features]``, or None for ones.
         bias: ``[features]``, or None for zeros.
     """
-    if torch._C._are_functorch_transforms_active() or torch.compiler.is_compiling():
+    if not in_eager_mode():
         x = x if gain is None else x * gain
         return x if bias is None else x + bias
     return _Affine.apply(x, gain, bias)
