@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from sparse_engine import nn as sparse
-from sparse_engine.nn._options import RecurrentOptions
+from sparse_engine.nn._keywords import RecurrentOptions
 
 CELLS = {
     sparse.SparseRNN: {},
@@ -32,7 +32,7 @@ CELLS = {
 def test_positional_arguments_are_those_of_torch(kind, arguments):
     network = kind(*arguments, "cpu", torch.float64, density=0.3)
     dense = kind.dense_type(*arguments)
-    for name in kind.settings:
+    for name in (name for name, option in kind.options.items() if option.in_torch):
         assert getattr(network, name) == getattr(dense, name), name
     shapes = {name: parameter.shape for name, parameter in dense.named_parameters()}
     for name, shape in shapes.items():

@@ -135,7 +135,7 @@ def test_steps_segments_and_rewiring(kind):
 
 @NETWORKS
 def test_no_dense_counterpart(kind):
-    with pytest.raises(ValueError, match="without layer_norm"):
+    with pytest.raises(ValueError, match="expected no layer_norm to convert, found True"):
         make(kind).to_dense()
     assert "norm_l0" not in dict(kind(6, 21, density=0.3).named_children())
 

@@ -1,0 +1,209 @@
+"""The LSTM with sparse recurrent weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import Unpack
+
+from sparse_engine import ops
+from sparse_engine.nn._checks import check_integer
+from sparse_engine.nn._keywords import LinkOptions
+from sparse_engine.nn._packed import rows_before
+from sparse_engine.nn.capture import Use, capture, captures
+from sparse_engine.nn.from_torch import DropIn
+from sparse_engine.nn.layer_norm import LayerNormed, goes_by_steps
+from sparse_engine.nn.options import CLIP, Option
+from sparse_engine.nn.sparse_recurrent import Ran, last_states
+from sparse_engine.nn.weight import SparseWeight
+from sparse_engine.ops import Norm
+from sparse_engine.ops.lstm import lstm_and_saved, unprojected
+
+
+class SparseLSTM(LayerNormed, DropIn):
+    """:class:`torch.nn.LSTM` whose recurrent weights exist only as links.
+
+    With ``i, f, g, o`` the four blocks of ``x_t W_ih^T + b_ih + h_{t-1} W_hh^T + b_hh``:
+    ``c_t = sigmoid(f) c_{t-1} + sigmoid(i) tanh(g)`` and ``h_t = sigmoid(o) tanh(c_t)``, every time
+    step of every layer in one native operation each way. The gates of one matrix are one
+    :class:`SparseWeight` of ``4 * hidden_size`` rows. Arguments, shapes and results are those of
+    ``torch.nn.LSTM``; what is added is keyword-only. With a projection (Sak et al. 2014) h is
+    ``h_t W_hr^T`` in place of itself, and a layer has a sparse ``weight_hr_l0``, too.
+
+    Args:
+        density: share of the recurrent weights that exist, in (0, 1]; also of the weights
+            between layers and of projections.
+        cell_clip: None, or the bound of every c: it is kept in [-cell_clip, cell_clip], and the
+            gradient of what was clipped is zero.
+        layer_norm: whether ``W_ih x`` and ``W_hh h`` are normalised over their features, each with
+            a gain and an offset of its own (Ba et al. 2016), and c where h is made of it. It is in
+            the same native operation, which waits for both means and variances in every step; on a
+            GPU every step is a few operations of its own. Not with a projection.
+        **options: input_density, gain, generator and checkpoint_every, as in
+            :class:`SparseRecurrent`.
+
+    Parameters are named as in ``torch.nn.LSTM`` with ``.values`` for the sparse ones.
+
+    Example:
+        >>> lstm = SparseLSTM(64, 1024, density=0.05)
+        >>> y, (h_n, c_n) = lstm(torch.randn(50, 32, 64))
+        >>> y.shape, c_n.shape
+        (torch.Size([50, 32, 1024]), torch.Size([1, 32, 1024]))
+    """
+
+    packable = True
+    dense_type = nn.LSTM
+    options: ClassVar[dict[str, Option]] = {
+        **LayerNormed.options,
+        "proj_size": Option(partial(check_integer, least=0), in_torch=True),
+        "cell_clip": CLIP,
+    }
+    gates = 4
+    normed_states = ("c",)
+    most_fused_inputs = 256
+    bf16_devices = ("cpu",)
+    states = ("h0", "c0")
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        density: float,
+        cell_clip: float | None = None,
+        layer_norm: bool = False,
+        **options: Unpack[LinkOptions],
+    ) -> None:
+        of_torch = input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional
+        super().__init__(
+            *of_torch,
+            device,
+            dtype,
+            density=density,
+            proj_size=proj_size,
+            cell_clip=cell_clip,
+            layer_norm=layer_norm,
+            **options,
+        )
+
+    def check_options(self) -> None:
+        """Raise ValueError for a projection that is none, or that is normalised."""
+        if self.proj_size >= self.hidden_size:
+            raise ValueError(
+                f"expected proj_size of at least 0 and less than hidden_size = {self.hidden_size}, "
+                f"found {self.proj_size}"
+            )
+        if self.layer_norm and self.proj_size:
+            raise ValueError(f"expected no proj_size beside layer_norm, found {self.proj_size}")
+
+    def size_of(self, state: str) -> int:
+        """Return the number of features of a state."""
+        return self.proj_size if state == "h0" and self.proj_size else self.hidden_size
+
+    def _make_recurrent(self, sparse: Callable[[int, int], SparseWeight]) -> dict[str, nn.Module]:
+        weights = super()._make_recurrent(sparse)
+        if self.proj_size:
+            weights["hr"] = sparse(self.proj_size, self.hidden_size)
+        return weights
+
+    def _recurrent_weights(self, name: str) -> list[SparseWeight]:
+        weights = super()._recurrent_weights(name)
+        return [*weights, getattr(self, f"weight_hr_{name}")] if self.proj_size else weights
+
+    def run_cell(
+        self,
+        layer: str,
+        x: Tensor,
+        w_input: Tensor | None,
+        state: tuple[Tensor | None, ...],
+        bias: Tensor | None,
+        batch_sizes: Tensor | None = None,
+    ) -> Ran:
+        """Run one layer in one operation."""
+        weight, *projections = self._recurrent_weights(layer)
+        projection = [(each.values, each.pattern) for each in projections]
+        h, c_n, saved = lstm_and_saved(
+            x,
+            *state,
+            bias,
+            weight.values,
+            weight.pattern,
+            w_input=w_input,
+            batch_sizes=batch_sizes,
+            projection=projection[0] if projection else None,
+            cell_clip=self.cell_clip,
+        )
+        return Ran(h, (last_states(h, batch_sizes), c_n), saved)
+
+    def _capture(
+        self,
+        layer: str,
+        x: Tensor,
+        h: Tensor,
+        h0: Tensor | None,
+        saved: Tensor | None,
+        batch_sizes: Tensor | None,
+    ) -> None:
+        super()._capture(layer, x, h, h0, saved, batch_sizes)
+        weight, *projections = self._recurrent_weights(layer)
+        for each in filter(captures, projections):
+            from_outside: list[Tensor] = []
+            h.register_hook(from_outside.append)
+            outputs = unprojected(saved, batch_sizes).detach()
+            capture(x, partial(_projected, each, outputs, weight, from_outside, batch_sizes))
+
+    def run_normed(
+        self,
+        layer: str,
+        x: Tensor,
+        state: tuple[Tensor | None, ...],
+        norm: Norm,
+        batch_sizes: Tensor | None = None,
+    ) -> tuple[Tensor, ...]:
+        """Run one layer whose input's contribution is normalised."""
+        weight = getattr(self, f"weight_hh_{layer}")
+        norms = norm, Norm.of(getattr(self, f"norm_{layer}")["c"])
+        options = {"batch_sizes": batch_sizes, "cell_clip": self.cell_clip}
+        if goes_by_steps(weight, x):
+            h, c_n = ops.normed_lstm_by(weight, x, *state, *norms, **options)
+        else:
+            links = weight.values, weight.pattern
+            h, c_n = ops.normed_lstm(x, *state, *links, *norms, **options)
+        return h, last_states(h, batch_sizes), c_n
+
+
+def _projected(
+    projection: SparseWeight,
+    outputs: Tensor,
+    weight: SparseWeight,
+    from_outside: list[Tensor],
+    batch_sizes: Tensor | None,
+    dv: Tensor,
+) -> Iterator[Use]:
+    """Yield the use of a projection: what it projects meets the whole gradient of h.
+
+    That is the gradient from outside of the layer, and the one from the step after.
+    """
+    with torch.no_grad():
+        dh = torch.zeros_like(dv[..., : projection.shape[0]])
+        for each in from_outside:
+            dh += each
+        later = dv[1:] if batch_sizes is None else dv[int(batch_sizes[0]) :]
+        back = ops.spmm_t(weight.values, weight.pattern, later.reshape(-1, dv.shape[-1]).T).T
+        if batch_sizes is None:
+            dh[:-1] += back.reshape(dh[:-1].shape)
+        else:
+            dh[rows_before(batch_sizes)] += back
+    yield projection, outputs, dh
