@@ -53,8 +53,8 @@ class DropIn(SparseRecurrent):
             InputError: a shape or dtype does not fit, there is no step, or a length is wrong.
             TypeError: an input or a state that is no tensor, or for an LSTM no pair of tensors.
         """
-        y, *final = self.run(input, *self.states_of(hx), lengths=lengths)
-        return y, final[0] if len(final) == 1 else tuple(final)
+        results = self.run(input, *self.states_of(hx), lengths=lengths)
+        return results if len(results) == 2 else (results[0], results[1:])
 
     @classmethod
     def from_dense(

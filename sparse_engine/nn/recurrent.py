@@ -119,8 +119,8 @@ class Recurrent(Cell):
             InputError: a shape or dtype does not fit, or there is no step.
             TypeError: an input or a state that is no tensor, or, of several, no tuple of them.
         """
-        y, *final = self.run(input, *self.states_of(hx))
-        return y, final[0] if len(self.states) == 1 else tuple(final)
+        results = self.run(input, *self.states_of(hx))
+        return results if len(results) == 2 else (results[0], results[1:])
 
     def states_of(self, hx: object) -> tuple[Tensor | None, ...]:
         """Return the initial states in ``hx``, one for each name in ``states``.
@@ -129,8 +129,10 @@ class Recurrent(Cell):
             TypeError: ``hx`` is no tuple of as many as there are states, if these are several.
         """
         count = len(self.states)
-        if hx is None or count == 1:
-            return (hx,) * count
+        if count == 1:
+            return (hx,)
+        if hx is None:
+            return (None,) * count
         if not isinstance(hx, tuple | list) or len(hx) != count:
             kind = type(hx).__name__
             found = f"{kind} of {len(hx)}" if isinstance(hx, tuple | list) else kind
@@ -252,9 +254,9 @@ class Recurrent(Cell):
             for name, state in zip(self.states, initial, strict=True)
         ]
         self._check_dtypes(initial, x.dtype)
-        if single:
+        if step_inputs and single:
             step_inputs = {name: each.unsqueeze(1) for name, each in step_inputs.items()}
-        elif batch_first:
+        elif step_inputs and batch_first:
             step_inputs = {name: each.transpose(0, 1) for name, each in step_inputs.items()}
         x, *final = self._walk(x, starts, step_inputs)
         if single:
@@ -368,9 +370,11 @@ class Recurrent(Cell):
     ) -> tuple[Tensor, ...]:
         """Run one layer; with ``checkpoint_every`` only states between segments are kept."""
         every, constants = self.checkpoint_every, self.constants(name, x)
+        if every is None or not torch.is_grad_enabled() or inside_transform():
+            return self.run_layer(name, x, state, **step_inputs, **constants, **packing)
         batch_sizes = packing.get("batch_sizes")
         steps = x.shape[0] if batch_sizes is None else batch_sizes.numel()
-        if every is None or every >= steps or not torch.is_grad_enabled() or inside_transform():
+        if every >= steps:
             return self.run_layer(name, x, state, **step_inputs, **constants, **packing)
         if batch_sizes is not None:
             return self._packed_segments(name, x, state, batch_sizes, constants)
