@@ -7,22 +7,29 @@ CELLS := lstm gru rhn on_lstm ctrnn neural_ode ltc bfloat16 bfloat16_lstm bfloat
 	bfloat16_rhn bfloat16_on_lstm bfloat16_ctrnn
 NATIVE := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh') $(wildcard sparse_engine/*/*.pyx) setup.py pyproject.toml
 
-.PHONY: demo test test-exhaustive lint bench build cuda gpu-check clean
+.PHONY: demo test test-exhaustive test-all lint bench build cuda gpu-check clean
 
 demo: build
 	rm -rf runs/demo
 	$(BIN)/sparse-engine train mackey-glass --out runs/demo
 
-test: build
-	$(BIN)/python -m pytest
+# A worker for each processor, with one thread each where a test does not ask for more.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto
 
+test: build
+	$(PYTEST)
+
+# With kernels for every instruction set, those compared that this processor runs.
 test-exhaustive: build
-	$(BIN)/python -m pytest tests/exhaustive
+	SPARSE_ENGINE_ISA_BUILD=all $(BIN)/python setup.py --quiet build_ext --inplace
+	$(PYTEST) -m exhaustive
+
+test-all: test test-exhaustive
 
 lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	find csrc tests/cuda -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh' \
+	find csrc tests/exhaustive/cuda -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh' \
 		| xargs $(BIN)/clang-format --dry-run --Werror
 
 bench: build
@@ -49,7 +56,7 @@ gpu-check: cuda
 	$(BIN)/python -m pip install --quiet $(TORCH)
 	$(BIN)/python -m pip install --quiet "setuptools>=77" wheel ninja "cython>=3.1" \
 		numpy scipy networkx tqdm safetensors tyro \
-		matplotlib clang-format==20.1.8 expecttest hypothesis pytest ruff==0.14.5
+		matplotlib clang-format==20.1.8 expecttest hypothesis pytest pytest-xdist ruff==0.14.5
 	touch $@
 
 # pip hides what it builds: the first command shows how far the compiler is, and pip then finds

@@ -18,7 +18,7 @@ def info() -> dict[str, object]:
         "python": platform.python_version(),
         "machine": platform.machine(),
         "isa": _native.isa(),
-        "built for": _native.built_isas(),
+        "built_for": _native.built_isas(),
         "threads": torch.get_num_threads(),
         "cuda": cuda(),
     }

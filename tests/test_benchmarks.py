@@ -26,7 +26,16 @@ def module(monkeypatch):
     return lambda name: importlib.import_module(f"benchmarks.{name}")
 
 
-@pytest.mark.parametrize("name", ["train_step", "linear", "kernels", "rewire", "analysis"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "train_step",
+        *(
+            pytest.param(name, marks=pytest.mark.exhaustive)
+            for name in ("linear", "kernels", "rewire", "analysis")
+        ),
+    ],
+)
 def test_a_benchmark_reports_what_it_measured(module, name, tmp_path):
     file = tmp_path / "new" / "result.json"
     command = [sys.executable, "-m", f"benchmarks.{name}", "--quick", "--threads", "1"]
@@ -99,6 +108,7 @@ def memory_after_a_peak(extra_bytes):
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux")
+@pytest.mark.exhaustive
 def test_the_memory_of_a_call_is_its_own(module):
     memory = module("_memory")
     # In a process of its own: this one may have pages to spare, which a call need not ask for.

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 
@@ -22,6 +24,7 @@ def test_quickstart(tmp_path):
     assert "nnz=3277" in printed
 
 
+@pytest.mark.exhaustive
 def test_hundred_thousand_neurons(tmp_path):
     printed, record = run(
         "hundred_thousand_neurons.py",
@@ -43,6 +46,7 @@ def test_hundred_thousand_neurons(tmp_path):
     assert "peak GB" in printed
 
 
+@pytest.mark.exhaustive
 def test_cell_type_gains(tmp_path):
     printed, record = run("cell_type_gains.py", tmp_path / "result.json", neurons=60, steps=30)
     assert record["last loss"] < 0.1 * record["first loss"]
@@ -50,6 +54,7 @@ def test_cell_type_gains(tmp_path):
     assert "groups=36" in printed
 
 
+@pytest.mark.exhaustive
 def test_balance_along_training(tmp_path):
     picture = tmp_path / "balance.png"
     printed, record = run(

@@ -20,7 +20,7 @@ from benchmarks._harness import Options
 from benchmarks._report import report
 from benchmarks.gpu import products, recurrent
 
-SANITIZED = "tests/cuda/test_products.py::test_awkward_structures"
+SANITIZED = "tests/exhaustive/cuda/test_products.py::test_awkward_structures"
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,18 @@ class Arguments:
 
 def check() -> None:
     """The tests on the device, and a few of them under compute-sanitizer where it is installed."""
-    tests = [sys.executable, "-m", "pytest", "-q", "-k", "on_device", "-p", "no:cacheprovider"]
+    tests = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-m",
+        "",
+        "-k",
+        "on_device",
+        "-p",
+        "no:cacheprovider",
+    ]
     subprocess.run([*tests, "tests"], check=True)
     if shutil.which("compute-sanitizer"):
         sanitizer = ["compute-sanitizer", "--error-exitcode", "1"]

@@ -152,14 +152,16 @@ States forward(const Cell<T, A>& cell, const Input& input, const Initial& initia
     torch::stable::zero_(to.c_n);
     return to;
   }
-  const Links w = pattern.links();
+  const Links w = pattern.links(Check::kPointers);
   const ReadableProjection<T> readable(recurrent.projection, projection, false);
-  cell.forward({w.csr(), data<T>(links), data_or_null<T>(bias), data<A>(x),
-                data_or_null<T>(w_input), data_or_null<T>(b_input), data_or_null<A>(h0),
-                data_or_null<T>(c0), mutable_data<A>(to.h),
-                cell.has_memory ? mutable_data<T>(to.c_n) : nullptr,
-                keep ? mutable_data<A>(to.saved) : nullptr, layout.first_row(), layout.steps, batch,
-                inputs, readable.argument(), static_cast<T>(recurrent.clip), threads()});
+  bool out_of_range = false;
+  cell.forward(
+      {w.csr(), data<T>(links), data_or_null<T>(bias), data<A>(x), data_or_null<T>(w_input),
+       data_or_null<T>(b_input), data_or_null<A>(h0), data_or_null<T>(c0), mutable_data<A>(to.h),
+       cell.has_memory ? mutable_data<T>(to.c_n) : nullptr,
+       keep ? mutable_data<A>(to.saved) : nullptr, layout.first_row(), layout.steps, batch, inputs,
+       readable.argument(), static_cast<T>(recurrent.clip), threads(), &out_of_range});
+  if (out_of_range) pattern.fail_of_range();
   return to;
 }
 

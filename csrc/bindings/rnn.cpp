@@ -34,11 +34,13 @@ Tensor rnn_forward(const Tensor& x, const std::optional<Tensor>& w_input,
     const std::optional<Tensor> start = state(h0, "h0", kType<A>, layout.batch, hidden);
     Tensor h = empty(input, layout.shape(hidden));
     if (h.numel() == 0) return h;
-    const Links w = pattern.links();
+    const Links w = pattern.links(Check::kPointers);
+    bool out_of_range = false;
     kernels.rnn_forward({w.csr(), data<T>(links), data_or_null<T>(offset), data<A>(input),
                          data_or_null<T>(weight), data_or_null<A>(start), mutable_data<A>(h),
                          layout.first_row(), layout.steps, layout.batch, inputs,
-                         activation_of(activation), threads()});
+                         activation_of(activation), threads(), &out_of_range});
+    if (out_of_range) pattern.fail_of_range();
     return h;
   });
 }

@@ -16,6 +16,7 @@ void forward_loop(const GatedForward<T, A>& a, const Cell& cell, int64_t panels)
   const int64_t hidden = a.w.rows / G, outputs = a.w.cols, packed_inputs = a.w_input ? a.inputs : 0;
   const Sequence<T, W> seq{a.batch, panels, a.steps, a.first_row};
   const bool projected = a.projection.w.ptr != nullptr;
+  const int64_t first_product = a.h0 ? 0 : 1;
   const int64_t links = a.w.nnz() + (projected ? a.projection.w.nnz() : 0);
   const int threads =
       threads_for_step(a.threads, links + G * hidden * packed_inputs, G * hidden, a.batch);
@@ -37,6 +38,7 @@ void forward_loop(const GatedForward<T, A>& a, const Cell& cell, int64_t panels)
     const Rows units = units_of(a.w, G, team.rank, team.size, kBlock);
     const Rows own_h = projected ? rows_of(a.projection.w, team.rank, team.size, kBlock) : units;
     T* const own = tiles + team.rank * G * kGateTile<W>;
+    bool fine = true;  // all links that were looked at may be followed
     seq.tiles(own_h, [&](int64_t q, int64_t first, int count) {
       read_initial(seq, a.h0, h.at(-1), q, first, count);
     });
@@ -80,9 +82,10 @@ void forward_loop(const GatedForward<T, A>& a, const Cell& cell, int64_t panels)
         Vec<T, L> sums[G][NV];
         for (int g = 0; g < G; ++g) {
           const int64_t row = g * hidden + unit;
+          if (t == first_product) fine = fine && row_in_range(a.w, row);
           Vec<T, L> sum[NV];
           for (int v = 0; v < NV; ++v) sum[v] = Vec<T, L>{} + (a.bias ? a.bias[row] : T(0));
-          if (t > 0 || a.h0) product(sum, row, before.panel(q));
+          if (t >= first_product && fine) product(sum, row, before.panel(q));
           for (int v = 0; v < NV; ++v) sums[g][v] = sum[v];
         }
         RowWriter<T, L, NV, A> to;
@@ -131,6 +134,7 @@ void forward_loop(const GatedForward<T, A>& a, const Cell& cell, int64_t panels)
       });
       team.barrier();
     }
+    if (!fine) report(a.out_of_range);
   });
 }
 

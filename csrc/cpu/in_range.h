@@ -3,23 +3,40 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 
+#include "simd.h"
 #include "sparse_engine/matrix.h"
 
 namespace sparse_engine {
 namespace {
 
-// Whether all n indices are in [0, size), size < 2^31. Without a branch, so that the loop becomes
-// one of vectors: an index that is too small has its highest bit set, one that is too large leaves
-// it set when it is taken from the largest.
+// Whether all n indices are in [0, size), size < 2^31. Without a branch: an index that is too small
+// has its highest bit set, one that is too large leaves it set when it is taken from the largest.
 inline bool in_range(const int32_t* idx, int64_t n, int64_t size) {
+  constexpr int L = kVectorBytes / 4;
   const uint32_t largest = static_cast<uint32_t>(size) - 1;
+  Vec<uint32_t, L> outside_of[2] = {};
+  int64_t p = 0;
+  for (; p + 2 * L <= n; p += 2 * L)
+    for (int i = 0; i < 2; ++i) {
+      Vec<uint32_t, L> index;
+      std::memcpy(&index, idx + p + i * L, sizeof index);
+      outside_of[i] |= index | (largest - index);
+    }
+  const Vec<uint32_t, L> both = outside_of[0] | outside_of[1];
   uint32_t outside = 0;
-  for (int64_t p = 0; p < n; ++p) {
+  for (int lane = 0; lane < L; ++lane) outside |= both[lane];
+  for (; p < n; ++p) {
     const uint32_t index = static_cast<uint32_t>(idx[p]);
     outside |= index | (largest - index);
   }
   return outside >> 31 == 0;
+}
+
+// Whether the links of one row may be followed.
+inline bool row_in_range(const Csr& w, int64_t row) {
+  return in_range(w.idx + w.ptr[row], w.ptr[row + 1] - w.ptr[row], w.cols);
 }
 
 // Rows are looked at in groups of this many, whose indices stay in the first-level cache until they

@@ -16,6 +16,7 @@ template <typename T, typename A, int L, int NV>
 void forward(const RnnForward<T, A>& a, int64_t panels) {
   constexpr int W = L * NV;
   const Elman cell{a.activation};
+  const int64_t first_product = a.h0 ? 0 : 1;
   const int64_t hidden = a.w.rows, packed_inputs = a.w_input ? a.inputs : 0;
   const Sequence<T, W> seq{a.batch, panels, a.steps, a.first_row};
   const int threads =
@@ -32,6 +33,7 @@ void forward(const RnnForward<T, A>& a, int64_t panels) {
 
   run_team(threads, [&](const Team& team) {
     const Rows rows = rows_of(a.w, team.rank, team.size, kBlock);
+    bool fine = true;  // all links that were looked at may be followed
     if (a.h0) seq.pack_step(team, a.h0, 0, h.at(-1));
     if (a.w_input) seq.pack_step(team, a.x, 0, x.at(0));
     team.barrier();
@@ -53,7 +55,8 @@ void forward(const RnnForward<T, A>& a, int64_t panels) {
         for (int r = 0; r < count; ++r) {
           Vec<T, L> sum[NV];
           for (int v = 0; v < NV; ++v) sum[v] = load<T, L>(tile + r * W + v * L);
-          if (t > 0 || a.h0) product(sum, first + r, before.panel(q));
+          if (t == first_product) fine = fine && row_in_range(a.w, first + r);
+          if (t >= first_product && fine) product(sum, first + r, before.panel(q));
           for (int v = 0; v < NV; ++v) sum[v] = cell.forward<VectorMath<T, L>>(sum[v]);
           store_row<T, L>(now.row(q, first + r), sum);
         }
@@ -61,6 +64,7 @@ void forward(const RnnForward<T, A>& a, int64_t panels) {
       });
       team.barrier();
     }
+    if (!fine) report(a.out_of_range);
   });
 }
 

@@ -71,7 +71,9 @@ class WeightState(nn.Module):
             own = getattr(self, name)
             shape = [nnz] if name in of_links else [*own.shape]
             if [*each.shape] != shape:
-                raise ValueError(f"expected {name} of shape {shape}, found {[*each.shape]}")
+                raise ValueError(
+                    f"expected {name} of shape {shape}, found {name} of shape {[*each.shape]}"
+                )
             check_saved(name, each, own)
         return entries
 

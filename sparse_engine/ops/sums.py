@@ -40,8 +40,8 @@ def _backward(ctx, of_sums):
     return of_sums.to(ctx.dtype)[:, None].expand(-1, ctx.columns)
 
 
-def _jvp(ctx, of_x):
-    return column_sums(of_x)
+def _jvp(ctx, tangent):
+    return _column_sums(tangent)
 
 
 _column_sums = differentiable(native.column_sums.default, save=_save, backward=_backward, jvp=_jvp)
@@ -55,7 +55,7 @@ def affine(x: Tensor, gain: Tensor | None, bias: Tensor | None) -> Tensor:
         gain: ``[features]``, or None for ones.
         bias: ``[features]``, or None for zeros.
     """
-    if not in_eager_mode():
+    if not in_eager_mode():  # compilers warn of autograd.Function here, and sum as torch does
         x = x if gain is None else x * gain
         return x if bias is None else x + bias
     return _Affine.apply(x, gain, bias)

@@ -19,7 +19,6 @@ from sparse_engine.cli_analyze import Analyze
 from sparse_engine.cli_distance import Distance
 from sparse_engine.nn import GroupedWeight, SparseRNN
 
-pytestmark = pytest.mark.exhaustive
 SECONDS = 40
 # As large as a pointer, a count or a size can be, and their neighbours.
 NUMBERS = [0, 1, 2, 3, 40, 127, 128, 255, 2**15, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**63]

@@ -12,8 +12,6 @@ import pytest
 
 from sparse_engine.topology import presets
 
-pytestmark = pytest.mark.exhaustive
-
 SCRIPTS = Path(__file__).resolve().parents[1] / "train"
 METHODS = sorted(name for name, entry in vars(presets).items() if isinstance(entry, type))
 
@@ -33,8 +31,8 @@ def output_of(script, *arguments, timeout):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_run_killed_at_random_moments_equals_one_that_never_stopped(tmp_path, method):
-    (killed,) = output_of("kill_rounds.py", method, tmp_path, 20, timeout=300)
-    assert killed > 2
+    (killed,) = output_of("kill_rounds.py", method, tmp_path, 3, timeout=300)
+    assert killed > 0
 
 
 def test_no_damage_goes_unnoticed(tmp_path):

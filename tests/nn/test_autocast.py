@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.testing import assert_close
 
 from sparse_engine.nn import (
     DropConnect,
@@ -131,7 +132,10 @@ def test_compiled(kind):
         own, other = compiled(x)[0], network(x)[0]
     assert torch.equal(own, other)
     for one, two in zip(*(gradients(y, network) for y in (own, other)), strict=True):
-        assert torch.equal(one, two)
+        if kind == "ltc":  # whose leaks and gains have sums of torch where they are compiled
+            assert_close(one, two)
+        else:
+            assert torch.equal(one, two)
 
 
 @NARROW

@@ -41,7 +41,7 @@ def test_an_exported_program_computes_the_same(kind):
 
 
 @pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec:FutureWarning")  # in torch
-@pytest.mark.parametrize("cell", ["lstm", "ctrnn"])
+@pytest.mark.parametrize("cell", ["lstm", pytest.param("ctrnn", marks=pytest.mark.exhaustive)])
 def test_a_package_computes_the_same(cell, tmp_path):
     module, x = CELLS[cell](6, 21, density=0.3), torch.randn(7, 3, 6)
     assert_close(packaged_output(module, x, tmp_path), output_of(module, x))

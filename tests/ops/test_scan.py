@@ -68,8 +68,8 @@ def test_opcheck():
     [
         ((3, 4), 0, r"block of shape \[rows, 5\], found \[3, 4\]"),
         ((5,), 0, r"block of shape \[rows, 5\], found \[5\]"),
-        ((3, 5), 2, r"expected rows in \[0, 4\), found 2 to 5"),
-        ((3, 5), -1, r"expected rows in \[0, 4\), found -1 to 2"),
+        ((3, 5), 2, r"expected rows in \[0, 4\), found 3 from 2 on"),
+        ((3, 5), -1, r"expected rows in \[0, 4\), found 3 from -1 on"),
     ],
 )
 def test_wrong_shapes_are_named(shape, first_row, message):

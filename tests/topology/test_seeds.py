@@ -54,7 +54,7 @@ DRAWS = {
     "soft pruning": lambda seed: SoftMagnitude().drop(weight(), 0.5, RandomKey(seed)),
     "noise": walked,
     "signs of cells": lambda seed: FixedSign().signs(weight(), RandomKey(seed)),
-    "growth by gates": lambda seed: EqualPerGate(4).grow(
+    "growth by gates": lambda seed: EqualPerGate().grow(
         weight(), weight().pattern.links, 40, RandomKey(seed)
     ),
     "a random wiring": lambda seed: wired(ErdosRenyi(density=0.2), seed=seed) != 0,

@@ -52,6 +52,9 @@ struct GatedForward {
   Projection<T> projection;  // of the LSTM, or none
   T clip;                    // of the LSTM: c_t is kept in [-clip, clip]; may be infinite
   int threads;               // at most this many; the result has the same bits for any number
+  // Set where an entry of w.idx is out of range; the results are incomplete then. Entries are
+  // looked at in the first step that follows them.
+  bool* out_of_range = nullptr;
 };
 
 // Back-propagation through time, from the gradients of every h_t and of the last c. With dv_t and

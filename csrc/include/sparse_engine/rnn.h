@@ -28,6 +28,9 @@ struct RnnForward {
   int64_t inputs;            // >= 1
   Activation activation;
   int threads;  // at most this many; the result has the same bits for any number
+  // Set where an entry of w.idx is out of range; the results are incomplete then. Entries are
+  // looked at in the first step that follows them.
+  bool* out_of_range = nullptr;
 };
 
 template <class Isa, typename T, typename A>

@@ -94,7 +94,7 @@ class SparseCTRNN(Continuous):
         if wrong:
             raise ValueError(f"expected finite tau > 0, found {wrong[0]}")
         tau = torch.as_tensor(tau, dtype=weight.dtype, device=weight.crow_indices.device)
-        self.register_buffer("_first_tau", tau.detach().clone(), persistent=False)
+        self._first_tau = torch.tensor(each, dtype=torch.float64, device="cpu")
         for name, _ in self.layers():
             each = tau.detach().expand(hidden_size).clone()
             if trainable_tau:
@@ -111,7 +111,7 @@ class SparseCTRNN(Continuous):
     def first_values(self, name: str, parameter: Tensor) -> Tensor:
         """Return what ``reset_parameters`` fills a parameter with: time constants start again."""
         if name.startswith("log_tau"):
-            return self._first_tau.log().expand(parameter.shape)
+            return self._first_tau.log().to(parameter).expand(parameter.shape)
         return super().first_values(name, parameter)
 
     def _rate(self, name: str) -> Tensor:

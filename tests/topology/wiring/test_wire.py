@@ -190,7 +190,7 @@ UNSUITED = [
     (ConstantFanIn(7), {}, "fan_in of at most 4, found 7"),
     (Transposed(), {}, r"a pattern of shape \(9, 4\) .* found \(4, 9\)"),
     (ConstantFanIn(1), {"signs": TooFew()}, "expected 9 signs from .*, found shape .7."),
-    (ConstantFanIn(1), {}, "a weight without parametrizations"),
+    (ConstantFanIn(1), {}, "a module without parametrizations"),
 ]
 
 

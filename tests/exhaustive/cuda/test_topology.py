@@ -123,7 +123,7 @@ def test_what_is_wrong_is_found(gpu):
         gpu.rewire(*links, keep, links.cells()[5:6])
     with pytest.raises(ValueError, match=r"strictly increasing in \[0, 7000\), found 4"):
         gpu.rewire(*links, ~keep, torch.tensor([3, 9, 4]))
-    with pytest.raises(ValueError, match=r"expected rows in \[0, 70\), found 69 to 71"):
+    with pytest.raises(ValueError, match=r"expected rows in \[0, 70\), found 2 from 69 on"):
         gpu.scan_absent(torch.randn(2, 100), *links, 69, 0.0)
     with pytest.raises(ValueError, match=r"expected slots in \[-1, 9\), found 9"):
         gpu.carry(torch.randn(3), torch.tensor([0, -1, 9], dtype=torch.int32), 9)

@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch.utils.cpp_extension import include_paths, library_paths
 
-ROOT = Path(__file__).resolve().parents[2]
-SHIM = ROOT / "tests/cuda/shim"
+ROOT = Path(__file__).resolve().parents[3]
+SHIM = ROOT / "tests/exhaustive/cuda/shim"
 FLAGS = [
     *("-std=c++17", "-O1", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror"),
     "-Wno-unknown-pragmas",
@@ -30,7 +30,7 @@ FLAGS = [
 ]
 HEADERS = [
     path
-    for folder in ("csrc", "tests/cuda/shim")
+    for folder in ("csrc", "tests/exhaustive/cuda/shim")
     for path in (ROOT / folder).rglob("*.*h")
     if path.suffix in (".h", ".cuh")
 ]

@@ -103,7 +103,7 @@ def best(tmp_path_factory):
     return done.stdout.strip(), load_file(file)
 
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 NAMES = built_isas().split(", ")
 
 
