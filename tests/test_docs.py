@@ -94,17 +94,6 @@ def test_what_the_page_on_cells_shows_runs(block, tmp_path, monkeypatch):
         assert {each.topology_version for each in weights} == {steps // every}
 
 
-def test_every_cell_has_its_row():
-    networks = {
-        name
-        for name, entry in vars(nn).items()
-        if isinstance(entry, type) and issubclass(entry, nn.Recurrent)
-    }
-    cells = networks - {"Recurrent", "SparseRecurrent"}
-    rows = re.findall(r"^\| `(Sparse\w+)`", (ROOT / "docs" / "cells.md").read_text(), re.MULTILINE)
-    assert {*rows} == cells
-
-
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """A folder with two runs of the names that the page gives them, much shorter."""

@@ -1,6 +1,8 @@
 """Sparse weights and the layers made of them."""
 
 from sparse_engine.nn.all_relu import AllReLU as AllReLU
+from sparse_engine.nn.cell import Cell as Cell
+from sparse_engine.nn.cells import CELLS as CELLS
 from sparse_engine.nn.cells.ctrnn import SparseCTRNN as SparseCTRNN
 from sparse_engine.nn.cells.gru import SparseGRU as SparseGRU
 from sparse_engine.nn.cells.lstm import SparseLSTM as SparseLSTM
@@ -17,6 +19,7 @@ from sparse_engine.nn.grouped import GroupedWeight as GroupedWeight
 from sparse_engine.nn.linear import SparseLinear as SparseLinear
 from sparse_engine.nn.locked_dropout import LockedDropout as LockedDropout
 from sparse_engine.nn.mixture_of_softmaxes import MixtureOfSoftmaxes as MixtureOfSoftmaxes
+from sparse_engine.nn.options import Option as Option
 from sparse_engine.nn.penalty import link_penalty as link_penalty
 from sparse_engine.nn.recurrent import Recurrent as Recurrent
 from sparse_engine.nn.signs import DaleSigns as DaleSigns

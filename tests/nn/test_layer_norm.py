@@ -8,10 +8,12 @@ from torch import nn
 from torch.nn.functional import layer_norm
 from torch.testing import assert_close
 
-from sparse_engine.nn import SparseLSTM, SparseRNN
+from sparse_engine.nn import CELLS, SparseLSTM, SparseRNN
 from sparse_engine.topology import SET, RigL
 
-NETWORKS = pytest.mark.parametrize("kind", [SparseRNN, SparseLSTM])
+NETWORKS = pytest.mark.parametrize(
+    "kind", [entry.network for entry in CELLS.values() if entry.layer_norm]
+)
 
 
 def make(kind, dtype=torch.float64, **options):

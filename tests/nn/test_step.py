@@ -5,9 +5,11 @@ import torch
 from torch.func import functional_call
 from torch.testing import assert_close
 
-from sparse_engine.nn import SparseGRU, SparseLSTM, SparseRNN
+from sparse_engine.nn import CELLS, SparseGRU, SparseLSTM
 
-NETWORKS = pytest.mark.parametrize("kind", [SparseRNN, SparseLSTM, SparseGRU])
+NETWORKS = pytest.mark.parametrize(
+    "kind", [entry.network for entry in CELLS.values() if entry.packed]
+)
 
 
 def make(kind, **options):

@@ -18,7 +18,7 @@ from sparse_engine.ops import Norm
 
 
 def _check_nonlinearity(name: str, value: object) -> None:
-    if value not in ops.ACTIVATIONS:
+    if value not in [*ops.ACTIVATIONS]:
         raise ValueError(f"expected {name} 'tanh' or 'relu', found {value!r}")
 
 
