@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 from typing_extensions import Unpack
 
 from sparse_engine import ops
@@ -97,6 +98,17 @@ class SparseLSTM(LayerNormed, DropIn):
             layer_norm=layer_norm,
             **options,
         )
+
+    # Each class has a forward of its own: torch.compile counts recompilations by function.
+    def forward(
+        self,
+        input: Tensor | PackedSequence,
+        hx: tuple[Tensor, Tensor] | None = None,
+        *,
+        lengths: Tensor | Sequence[int] | None = None,
+    ) -> tuple[Tensor | PackedSequence, tuple[Tensor, Tensor]]:
+        """Run the network; see :meth:`DropIn.forward`. ``hx`` is ``(h0, c0)``."""
+        return super().forward(input, hx, lengths=lengths)
 
     def check_options(self) -> None:
         """Raise ValueError for a projection that is none, or that is normalised."""

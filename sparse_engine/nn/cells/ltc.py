@@ -139,6 +139,11 @@ class SparseLTC(Recurrent):
         entries = torch.empty(parameter.shape, dtype=parameter.dtype, device="cpu")
         return _start(name, entries)
 
+    # Each class has a forward of its own: torch.compile counts recompilations by function.
+    def forward(self, input: Tensor, hx: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Run the network; see :meth:`Recurrent.forward`."""
+        return super().forward(input, hx)
+
     @property
     def dtype(self) -> torch.dtype:
         """The dtype of inputs, states and outputs."""

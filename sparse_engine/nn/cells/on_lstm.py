@@ -73,6 +73,13 @@ class SparseONLSTM(SparseRecurrent):
         """Rows of each gate: both masters, then four gates."""
         return (self.hidden_size // self.chunk_size,) * 2 + (self.hidden_size,) * 4
 
+    # Each class has a forward of its own: torch.compile counts recompilations by function.
+    def forward(
+        self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Run the network; see :meth:`Recurrent.forward`. ``hx`` is ``(h0, c0)``."""
+        return super().forward(input, hx)
+
     def check_options(self) -> None:
         """Raise ValueError for units that do not come in whole chunks."""
         if self.hidden_size % self.chunk_size:

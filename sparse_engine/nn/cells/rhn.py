@@ -94,6 +94,11 @@ class SparseRHN(SparseRecurrent):
         """Rows of each gate: two blocks, or a third for a carry gate of its own."""
         return (self.hidden_size,) * (2 if self.coupled else 3)
 
+    # Each class has a forward of its own: torch.compile counts recompilations by function.
+    def forward(self, input: Tensor, hx: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Run the network; see :meth:`Recurrent.forward`."""
+        return super().forward(input, hx)
+
     @property
     def dtype(self) -> torch.dtype:
         """The dtype of inputs, states and outputs."""
