@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from sparse_engine.nn.from_torch import DropIn
 from sparse_engine.nn.sparse_recurrent import Ran, last_states
@@ -38,6 +39,17 @@ class SparseGRU(DropIn):
     gates = 3
     most_fused_inputs = 256
     bf16_devices = ("cpu",)
+
+    # Each class has a forward of its own: torch.compile counts recompilations by function.
+    def forward(
+        self,
+        input: Tensor | PackedSequence,
+        hx: Tensor | None = None,
+        *,
+        lengths: Tensor | Sequence[int] | None = None,
+    ) -> tuple[Tensor | PackedSequence, Tensor]:
+        """Run the network; see :meth:`DropIn.forward`."""
+        return super().forward(input, hx, lengths=lengths)
 
     def _biases(self, name: str) -> tuple[Tensor | None, Tensor | None]:
         if not self.bias:
