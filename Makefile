@@ -3,8 +3,6 @@
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
-CELLS := lstm gru rhn on_lstm ctrnn neural_ode ltc bfloat16 bfloat16_lstm bfloat16_gru \
-	bfloat16_rhn bfloat16_on_lstm bfloat16_ctrnn
 NATIVE := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh') $(wildcard sparse_engine/*/*.pyx) setup.py pyproject.toml
 
 .PHONY: demo test test-exhaustive test-all sanitize lint bench build cuda gpu-check clean
@@ -50,7 +48,7 @@ lint: .venv/ready
 
 bench: build
 	$(BIN)/python -m benchmarks.train_step --json benchmarks/results/train_step.json
-	set -e; for cell in $(CELLS); do $(BIN)/python -m benchmarks.train_step --cell $$cell \
+	set -e; for cell in $$($(BIN)/python -m benchmarks.cells); do $(BIN)/python -m benchmarks.train_step --cell $$cell \
 		--json benchmarks/results/$$cell.json; done
 	$(BIN)/python -m benchmarks.linear --json benchmarks/results/linear.json
 	$(BIN)/python -m benchmarks.kernels --json benchmarks/results/kernels.json

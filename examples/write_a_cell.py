@@ -24,22 +24,19 @@ class SparseUGRNN(Recurrent):
     ``x_g, x_c`` are the halves of ``x_t W_ih^T + b``, ``u_g, u_c`` those of ``h_{t-1} W_hh^T``.
     """
 
-    def __init__(self, input_size, hidden_size, *, density, num_layers=1, bidirectional=False):
+    def __init__(self, input_size, hidden_size, num_layers=1, *, density, bidirectional=False):
         super().__init__(input_size, hidden_size, num_layers, bidirectional=bidirectional)
-        for name, inputs in self._layers():
+        for layer, inputs in self.layers():
             weight = SparseWeight.erdos_renyi(2 * hidden_size, hidden_size, density=density)
-            setattr(self, f"input_{name}", nn.Linear(inputs, 2 * hidden_size))
-            setattr(self, f"weight_hh_{name}", weight)
+            setattr(self, f"input_{layer}", nn.Linear(inputs, 2 * hidden_size))
+            setattr(self, f"weight_hh_{layer}", weight)
 
-    def forward(self, input, hx=None):
-        """All outputs, and the final states, as of :class:`torch.nn.GRU`."""
-        return self._run(input, hx)
-
-    def _layer(self, name, x, initial):
-        weight = getattr(self, f"weight_hh_{name}")
-        h = x.new_zeros(x.shape[1], self.hidden_size) if initial[0] is None else initial[0]
+    def run_layer(self, layer, x, state):
+        """Run one layer over a whole sequence, step by step."""
+        weight = getattr(self, f"weight_hh_{layer}")
+        h = x.new_zeros(x.shape[1], self.hidden_size) if state[0] is None else state[0]
         states = []
-        for step in getattr(self, f"input_{name}")(x):
+        for step in getattr(self, f"input_{layer}")(x):
             gate, candidate = (step + weight(h)).chunk(2, -1)
             h = torch.lerp(torch.tanh(candidate), h, torch.sigmoid(gate))
             states.append(h)

@@ -16,17 +16,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_sequence
 from torch.testing import assert_close
 
-from sparse_engine.nn import (
-    SparseCTRNN,
-    SparseGRU,
-    SparseLSTM,
-    SparseLTC,
-    SparseNeuralODE,
-    SparseONLSTM,
-    SparseRHN,
-    SparseRNN,
-    SparseWeight,
-)
+from sparse_engine import nn as sparse
+from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import Links, Pattern, RandomKey, rewire, sample_absent
 
 # The widths that kernels are built of, and their neighbours.
@@ -34,19 +25,15 @@ BOUNDARIES = [width + step for width in (4, 8, 16, 32, 64, 128) for step in (-1,
 
 LAYOUTS = ("rows", "columns", "sliced rows", "sliced columns", "strided")
 
-#: Every recurrent network of which a cell is the native operation, by name: called with the inputs,
-#: a number of units that 7 divides, and options.
+#: Every registered cell, and those with layer normalisation once more, by name: called with the
+#: inputs, a number of units that 7 divides, and options.
 CELLS: dict[str, Callable[..., nn.Module]] = {
-    "rnn": SparseRNN,
-    "lstm": SparseLSTM,
-    "normed rnn": partial(SparseRNN, layer_norm=True),
-    "normed lstm": partial(SparseLSTM, layer_norm=True),
-    "gru": SparseGRU,
-    "rhn": partial(SparseRHN, recurrence_depth=2),
-    "on_lstm": partial(SparseONLSTM, chunk_size=7),
-    "ctrnn": SparseCTRNN,
-    "neural_ode": SparseNeuralODE,
-    "ltc": SparseLTC,
+    **sparse.CELLS,
+    **{
+        f"normed {name}": partial(entry, layer_norm=True)
+        for name, entry in sparse.CELLS.items()
+        if entry.layer_norm
+    },
 }
 
 

@@ -41,12 +41,6 @@ def check_fraction(name: str, value: object) -> None:
     check_number(f"{name} in [0, 1]", value, lambda share: 0 <= share <= 1)
 
 
-def check_clip(value: object) -> None:
-    """Raises ValueError for a ``cell_clip`` that is neither None nor above 0."""
-    if value is not None:
-        check_number("cell_clip > 0", value, lambda clip: clip > 0)
-
-
 def check_saved(name: str, saved: Tensor, own: Tensor) -> None:
     """Raises ValueError for an entry of a state dict that the parameter ``own`` cannot hold.
 

@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from sparse_engine import nn, ops
 from sparse_engine.ops import Pattern, RandomKey
 from sparse_engine.ops._native import native
-from sparse_engine.testing import random_pattern
+from sparse_engine.testing import CELLS, random_pattern
 
 PREFIX = "sparse_engine::"
 EXTREMES = (-1, 0, 1, 2, 3, 7, 12, 13, 2**31 - 1, -(2**31), 2**31, 2**32, 2**62, -(2**63))
@@ -51,15 +51,8 @@ def copied(argument: object) -> object:
 def networks() -> list[torch.nn.Module]:
     options = {"density": 0.4}
     return [
-        nn.SparseRNN(4, 12, **options),
-        nn.SparseRNN(4, 12, layer_norm=True, **options),
-        nn.SparseLSTM(4, 12, proj_size=6, **options),
-        nn.SparseLSTM(4, 12, layer_norm=True, **options),
-        nn.SparseGRU(4, 12, **options),
-        nn.SparseRHN(4, 12, recurrence_depth=2, **options),
-        nn.SparseONLSTM(4, 12, chunk_size=3, **options),
-        nn.SparseCTRNN(4, 12, **options),
-        nn.SparseLTC(4, 12, unfolds=2, **options),
+        *(make(4, 14, **options) for make in CELLS.values()),
+        nn.SparseLSTM(4, 14, proj_size=6, **options),
     ]
 
 

@@ -17,7 +17,7 @@ from sparse_engine.nn import (
     SparseRHN,
     SparseRNN,
 )
-from sparse_engine.nn._continuous import Continuous
+from sparse_engine.nn.cells.continuous import Continuous
 from sparse_engine.topology import RigL
 
 NETWORKS = {
@@ -50,7 +50,9 @@ NETWORKS = {
     "ltc": lambda **options: SparseLTC(6, 70, density=0.3, **options),
 }
 EVERY = pytest.mark.parametrize("kind", NETWORKS)
-NARROW = pytest.mark.parametrize("kind", [name for name in NETWORKS if NETWORKS[name]().narrow])
+NARROW = pytest.mark.parametrize(
+    "kind", [name for name in NETWORKS if NETWORKS[name]().keeps_bfloat16("cpu")]
+)
 
 
 def autocast():
@@ -78,7 +80,9 @@ def test_close_to_float32(kind, batch):
     expected, exact = gradients()
     with autocast():
         y, rounded = gradients()
-        assert network(x)[0].dtype == (torch.bfloat16 if network.narrow else torch.float32)
+        assert network(x)[0].dtype == (
+            torch.bfloat16 if network.keeps_bfloat16("cpu") else torch.float32
+        )
         if isinstance(network, SparseLSTM | SparseONLSTM):
             assert network(x)[1][1].dtype == torch.float32
         if isinstance(network, Continuous | SparseLTC):

@@ -12,31 +12,23 @@ from torch.autograd import gradcheck
 from torch.testing import assert_close
 
 from sparse_engine.nn import (
+    CELLS,
     DropConnect,
     EmbeddingDropout,
     GroupedWeight,
     LockedDropout,
     MixtureOfSoftmaxes,
     SparseEmbedding,
-    SparseGRU,
     SparseLinear,
     SparseLSTM,
-    SparseONLSTM,
     SparseRHN,
-    SparseRNN,
     SparseWeight,
 )
 from sparse_engine.testing import assert_valid
 from sparse_engine.topology import SET
 from sparse_engine.topology.methods import RigL
 
-RECURRENT = {
-    "rnn": SparseRNN,
-    "lstm": SparseLSTM,
-    "gru": SparseGRU,
-    "rhn": partial(SparseRHN, recurrence_depth=2),
-    "on_lstm": partial(SparseONLSTM, chunk_size=3),
-}
+RECURRENT = {name: entry for name, entry in CELLS.items() if entry.gradient_growth}
 
 
 def sparse_weights(module):
@@ -45,7 +37,7 @@ def sparse_weights(module):
 
 @pytest.mark.parametrize("cell", RECURRENT)
 def test_dropped_links_are_absent_for_a_whole_sequence(cell):
-    network = RECURRENT[cell](4, 12, 2, density=0.4, dtype=torch.float64)
+    network = RECURRENT[cell](4, 14, 2, density=0.4, dtype=torch.float64)
     module, x = DropConnect(network, 0.3), torch.randn(5, 3, 4, dtype=torch.float64)
     names = [f"{name}.values" for name in sparse_weights(network) if "hh" in name]
     assert [f"{name}.values" for name in module.weights] == names
@@ -87,7 +79,7 @@ def test_the_weights_to_drop_are_chosen_by_name():
 
 @pytest.mark.parametrize("cell", RECURRENT)
 def test_the_same_links_are_dropped_where_steps_are_computed_again(cell):
-    network = RECURRENT[cell](4, 12, 2, density=0.4, dtype=torch.float64, bidirectional=True)
+    network = RECURRENT[cell](4, 14, 2, density=0.4, dtype=torch.float64, bidirectional=True)
     module, x = DropConnect(network), torch.randn(7, 3, 4, dtype=torch.float64)
 
     def gradients(every):
@@ -104,7 +96,7 @@ def test_the_same_links_are_dropped_where_steps_are_computed_again(cell):
 @pytest.mark.parametrize("cell", RECURRENT)
 @pytest.mark.parametrize("method", [SET, partial(RigL, steps=20)])
 def test_a_network_with_dropped_links_is_rewired(cell, method):
-    module = DropConnect(RECURRENT[cell](4, 12, density=0.4), 0.2)
+    module = DropConnect(RECURRENT[cell](4, 14, density=0.4), 0.2)
     optimizer = torch.optim.Adam(module.parameters())
     rewiring, x = method(module, optimizer, every=2), torch.randn(5, 3, 4)
     for _ in range(4):

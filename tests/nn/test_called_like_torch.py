@@ -13,18 +13,8 @@ from torch.testing import assert_close
 from sparse_engine import nn as sparse
 from sparse_engine.errors import InputError
 from sparse_engine.nn import SparseLinear, SparseWeight
+from sparse_engine.testing import CELLS
 
-CELLS = {
-    "rnn": sparse.SparseRNN,
-    "normed rnn": partial(sparse.SparseRNN, layer_norm=True),
-    "lstm": sparse.SparseLSTM,
-    "gru": sparse.SparseGRU,
-    "rhn": partial(sparse.SparseRHN, recurrence_depth=2),
-    "on_lstm": partial(sparse.SparseONLSTM, chunk_size=5),
-    "ctrnn": partial(sparse.SparseCTRNN, tau=0.7, trainable_tau=True),
-    "neural_ode": sparse.SparseNeuralODE,
-    "ltc": sparse.SparseLTC,
-}
 EVERY = pytest.mark.parametrize("kind", CELLS)
 OTHERS = [
     (SparseLinear(6, 9, density=0.5), torch.randn(3, 6)),
@@ -42,12 +32,12 @@ OTHERS = [
 
 def make(kind, **options):
     torch.manual_seed(1)
-    return CELLS[kind](6, 20, 2, density=0.3, **options)
+    return CELLS[kind](6, 21, 2, density=0.3, **options)
 
 
 def leaves_of(network, batch=3, steps=4):
     x = torch.randn(steps, batch, 6)
-    hx = tuple(torch.randn(2, batch, 20) for name in network.states if name != "dt")
+    hx = tuple(torch.randn(2, batch, 21) for _ in network.states)
     return x, hx if len(hx) > 1 else hx[0]
 
 

@@ -109,9 +109,10 @@ class Slow(nn.Module):
                     k_3 = field(held, h + dt / 2 * k_2)
                     k = (k + 2 * k_2 + 2 * k_3 + field(held, h + dt * k_3)) / 6
                 h = h + dt * k
-                if net.cell_clip is not None:
-                    inside = h.abs() < net.cell_clip  # at the limit it is a constant
-                    h = torch.where(inside, h, net.cell_clip * h.detach().sign())
+                limit = net.cell_clip if isinstance(net, SparseCTRNN) else None
+                if limit is not None:
+                    inside = h.abs() < limit  # at the limit it is a constant
+                    h = torch.where(inside, h, limit * h.detach().sign())
             states.append(h)
         return torch.stack(states)
 

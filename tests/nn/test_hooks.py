@@ -14,21 +14,15 @@ from torch.testing import assert_close
 from sparse_engine import nn as sparse
 from sparse_engine.nn import FixedSigns, GroupedWeight, SparseLinear, SparseRNN, SparseWeight
 from sparse_engine.ops import RandomKey
+from sparse_engine.testing import CELLS
 from sparse_engine.topology import SET, RandomSigns, apply_signs
 
 OPTIONS = {"density": 0.3, "input_density": 0.5, "bidirectional": True, "dtype": torch.float64}
 MODULES = {
     "linear": lambda: SparseLinear(6, 21, density=0.3, dtype=torch.float64),
-    "rnn": lambda: sparse.SparseRNN(6, 21, 2, **OPTIONS),
-    "normed rnn": lambda: sparse.SparseRNN(6, 21, 2, layer_norm=True, **OPTIONS),
+    **{name: partial(kind, 6, 21, 2, **OPTIONS) for name, kind in CELLS.items()},
     "recomputed": lambda: sparse.SparseRNN(6, 21, 2, checkpoint_every=3, **OPTIONS),
-    "lstm": lambda: sparse.SparseLSTM(6, 21, 2, proj_size=5, **OPTIONS),
-    "gru": lambda: sparse.SparseGRU(6, 21, 2, **OPTIONS),
-    "rhn": lambda: sparse.SparseRHN(6, 21, 2, recurrence_depth=2, **OPTIONS),
-    "on_lstm": lambda: sparse.SparseONLSTM(6, 21, 2, chunk_size=7, **OPTIONS),
-    "ctrnn": lambda: sparse.SparseCTRNN(6, 21, 2, **OPTIONS),
-    "neural_ode": lambda: sparse.SparseNeuralODE(6, 21, 2, **OPTIONS),
-    "ltc": lambda: sparse.SparseLTC(6, 21, 2, **OPTIONS),
+    "projected": lambda: sparse.SparseLSTM(6, 21, 2, proj_size=5, **OPTIONS),
 }
 
 

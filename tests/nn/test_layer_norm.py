@@ -8,10 +8,12 @@ from torch import nn
 from torch.nn.functional import layer_norm
 from torch.testing import assert_close
 
-from sparse_engine.nn import SparseLSTM, SparseRNN
+from sparse_engine.nn import CELLS, SparseLSTM, SparseRNN
 from sparse_engine.topology import SET, RigL
 
-NETWORKS = pytest.mark.parametrize("kind", [SparseRNN, SparseLSTM])
+NETWORKS = pytest.mark.parametrize(
+    "kind", [entry.network for entry in CELLS.values() if entry.layer_norm]
+)
 
 
 def make(kind, dtype=torch.float64, **options):
@@ -135,7 +137,7 @@ def test_steps_segments_and_rewiring(kind):
 
 @NETWORKS
 def test_no_dense_counterpart(kind):
-    with pytest.raises(ValueError, match="without layer_norm"):
+    with pytest.raises(ValueError, match="expected no layer_norm to convert, found True"):
         make(kind).to_dense()
     assert "norm_l0" not in dict(kind(6, 21, density=0.3).named_children())
 

@@ -6,9 +6,10 @@ from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 from torch.testing import assert_close
 
-from sparse_engine.nn import SparseGRU, SparseLSTM, SparseRNN, SparseWeight
+from sparse_engine import nn as sparse
+from sparse_engine.nn import SparseRNN, SparseWeight
 
-NETWORKS = {"rnn": SparseRNN, "lstm": SparseLSTM, "gru": SparseGRU}
+NETWORKS = {name: entry.network for name, entry in sparse.CELLS.items() if entry.packed}
 CELLS = pytest.mark.parametrize("cell", NETWORKS)
 VARIANTS = {
     "plain": {},

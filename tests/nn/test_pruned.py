@@ -6,9 +6,9 @@ from torch import nn
 from torch.nn.utils import prune
 from torch.testing import assert_close
 
-from sparse_engine.nn import SparseGRU, SparseLinear, SparseLSTM, SparseRNN
+from sparse_engine.nn import CELLS, SparseLinear, SparseRNN
 
-NETWORKS = {nn.RNN: SparseRNN, nn.LSTM: SparseLSTM, nn.GRU: SparseGRU}
+NETWORKS = {entry.dense: entry.network for entry in CELLS.values() if entry.dense}
 
 
 @pytest.mark.parametrize("dense_type", NETWORKS)

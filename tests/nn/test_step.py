@@ -5,9 +5,11 @@ import torch
 from torch.func import functional_call
 from torch.testing import assert_close
 
-from sparse_engine.nn import SparseGRU, SparseLSTM, SparseRNN
+from sparse_engine.nn import CELLS, SparseGRU, SparseLSTM
 
-NETWORKS = pytest.mark.parametrize("kind", [SparseRNN, SparseLSTM, SparseGRU])
+NETWORKS = pytest.mark.parametrize(
+    "kind", [entry.network for entry in CELLS.values() if entry.packed]
+)
 
 
 def make(kind, **options):
@@ -84,13 +86,13 @@ def test_segments_keep_the_parameters_of_a_functional_call(kind, lengths):
 def test_segments_compute_their_steps_again(kind, monkeypatch):
     network = make(kind, checkpoint_every=5)
     lengths = []
-    layer = kind._layer
+    layer = kind.run_layer
 
     def noting(self, name, x, initial):
         lengths.append(x.shape[0])
         return layer(self, name, x, initial)
 
-    monkeypatch.setattr(kind, "_layer", noting)
+    monkeypatch.setattr(kind, "run_layer", noting)
     x = torch.randn(12, 3, 6, dtype=torch.float64)
     with torch.no_grad():
         network(x)

@@ -8,18 +8,8 @@ import torch
 from torch import nn
 
 from sparse_engine import nn as sparse
-from sparse_engine.nn import SparseLinear, SparseWeight
+from sparse_engine.nn import CELLS, SparseLinear, SparseWeight
 
-CELLS = {
-    "rnn": sparse.SparseRNN,
-    "lstm": sparse.SparseLSTM,
-    "gru": sparse.SparseGRU,
-    "rhn": partial(sparse.SparseRHN, recurrence_depth=2),
-    "on_lstm": partial(sparse.SparseONLSTM, chunk_size=4),
-    "ctrnn": sparse.SparseCTRNN,
-    "neural_ode": sparse.SparseNeuralODE,
-    "ltc": sparse.SparseLTC,
-}
 INTEGERS = (8.0, True, "8", torch.tensor(8), None)
 FLAGS = (0, 1, "True", "False", None, torch.tensor(True))
 NUMBERS = (True, "0.5", None, torch.tensor(0.5), float("nan"), 1j)
@@ -34,20 +24,14 @@ WRONG = {
     "checkpoint_every": INTEGERS[:-1],
     "cell_clip": [each for each in NUMBERS if each is not None],
     "solver": (sparse.RK4, "rk4", 4),
+    "nonlinearity": ("gelu", True, 4, ["tanh"]),
 }
-SHARED = ("input_size", "hidden_size", "num_layers", "batch_first", "dropout", "bidirectional")
-SHARED += ("density", "input_density", "checkpoint_every")
-OWN = {
-    "rnn": ("bias", "gain", "layer_norm"),
-    "lstm": ("bias", "gain", "layer_norm", "proj_size", "cell_clip"),
-    "gru": ("bias", "gain"),
-    "rhn": ("bias", "gain", "recurrence_depth", "coupled", "recurrent_dropout"),
-    "on_lstm": ("bias", "gain", "chunk_size"),
-    "ctrnn": ("bias", "gain", "unfolds", "dt", "trainable_tau", "cell_clip"),
-    "neural_ode": ("bias", "gain", "unfolds", "dt", "solver"),
-    "ltc": ("unfolds",),
-}
-CASES = [(kind, name) for kind in CELLS for name in SHARED + OWN[kind]]
+BESIDE = ("density", "input_density")
+CASES = [
+    (kind, name)
+    for kind, entry in CELLS.items()
+    for name in (*entry.network.options, *BESIDE, *(["gain"] if kind != "ltc" else []))
+]
 
 
 def refused(make, name):
@@ -64,7 +48,7 @@ def refused(make, name):
 
 @pytest.mark.parametrize(("kind", "name"), CASES)
 def test_cells(kind, name):
-    fine = {"input_size": 6, "hidden_size": 8, "num_layers": 2, "density": 0.5}
+    fine = {"input_size": 6, "hidden_size": 7, "num_layers": 2, "density": 0.5}
     refused(lambda **wrong: CELLS[kind](**fine | wrong), name)
 
 

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from typing_extensions import Unpack
 
-from sparse_engine.nn._continuous import Continuous
-from sparse_engine.nn._options import RecurrentOptions
+from sparse_engine.nn._keywords import RecurrentOptions
+from sparse_engine.nn.cells.continuous import Continuous
+from sparse_engine.nn.options import Option
 from sparse_engine.ops import RK4, Solver
+
+
+def _check_solver(name: str, value: object) -> None:
+    if not isinstance(value, Solver):
+        raise TypeError(f"expected {name} to be a Solver, found {value!r}")
 
 
 class SparseNeuralODE(Continuous):
@@ -42,7 +50,7 @@ class SparseNeuralODE(Continuous):
         (torch.Size([50, 32, 1024]), torch.Size([1, 32, 1024]))
     """
 
-    settings = (*Continuous.settings, "solver")
+    options: ClassVar[dict[str, Option]] = {**Continuous.options, "solver": Option(_check_solver)}
 
     def __init__(
         self,

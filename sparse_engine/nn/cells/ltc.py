@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from sparse_engine.nn import _init
-from sparse_engine.nn._checks import check_integer
-from sparse_engine.nn._recurrent import Recurrent
 from sparse_engine.nn.conductance import ConductanceWeight
+from sparse_engine.nn.options import COUNT, Option
+from sparse_engine.nn.recurrent import Recurrent
 from sparse_engine.ops.ltc import ltc_and_final
 from sparse_engine.ops.sums import affine
 
@@ -64,28 +64,24 @@ class SparseLTC(Recurrent):
         (torch.Size([32, 16, 64]), torch.Size([1, 16, 64]))
     """
 
-    settings = (
-        "input_size",
-        "hidden_size",
-        "num_layers",
-        "batch_first",
-        "dropout",
-        "bidirectional",
-        "unfolds",
-    )
-    narrow = ("cpu",)
+    options: ClassVar[dict[str, Option]] = {
+        **{name: each for name, each in Recurrent.options.items() if name != "bias"},
+        "unfolds": COUNT,
+    }
+    bf16_devices = ("cpu",)
+    gradient_growth = False
 
     def __init__(
         self,
         input_size: int,
         hidden_size: int,
         num_layers: int = 1,
+        *,
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
-        *,
         density: float,
         input_density: float = 1.0,
         unfolds: int = 6,
@@ -105,7 +101,7 @@ class SparseLTC(Recurrent):
         _init.check_density(density)
         _init.check_density(input_density, "input_density")
 
-        for name, inputs in self._layers():
+        for name, inputs in self.layers():
             for kind, sources, share in (
                 ("ih", inputs, input_density if name.startswith("l0") else density),
                 ("hh", hidden_size, density),
@@ -125,64 +121,49 @@ class SparseLTC(Recurrent):
                 entries = _init.moved(_start(kind, blank, generator), device)
                 setattr(self, f"{kind}_{name}", nn.Parameter(entries))
 
-    def forward(self, input: Tensor, hx: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Runs the network over whole sequences.
-
-        Args:
-            input: ``[steps, batch, input_size]`` (``[batch, steps, input_size]`` with batch_first),
-                or ``[steps, input_size]`` for a single sequence.
-            hx: potentials ``[num_layers * directions, batch, hidden_size]``, without the batch for
-                a single sequence; zeros by default.
-
-        Returns:
-            The last layer's potentials after every step, ``[steps, batch, directions *
-            hidden_size]`` (or as ``input`` is laid out), and every layer's final ones, of the shape
-            of ``hx``: not rounded where autocast makes the output bfloat16.
-
-        Raises:
-            InputError: a shape or dtype does not fit, or there is no step.
-            TypeError: an input or a state that is no tensor.
-        """
-        return self._run(input, hx)
-
     @torch.no_grad()
     def clip_(self) -> None:
-        """Brings cm into [1e-6, 1000], gleak into [1e-5, 1000] and every W into [0, 1000].
+        """Bring cm into [1e-6, 1000], gleak into [1e-5, 1000] and every W into [0, 1000].
 
         Raises:
             AttributeError: one of them is no Parameter, but computed from others.
         """
-        for name, _ in self._layers():
+        for name, _ in self.layers():
             self.get_parameter(f"cm_{name}").clamp_(1e-6, 1e3)
             self.get_parameter(f"gleak_{name}").clamp_(1e-5, 1e3)
             for kind in ("ih", "hh"):
                 self.get_parameter(f"weight_{kind}_{name}.values").clamp_(0, 1e3)
 
-    def _configure(self, settings: Mapping[str, object]) -> None:
-        super()._configure(settings)
-        check_integer("unfolds", self.unfolds, least=1)
-
-    def _first(self, name: str, parameter: Tensor) -> Tensor:
+    def first_values(self, name: str, parameter: Tensor) -> Tensor:
+        """Return what ``reset_parameters`` fills a parameter of units or inputs with."""
         entries = torch.empty(parameter.shape, dtype=parameter.dtype, device="cpu")
         return _start(name, entries)
 
+    # Each class has a forward of its own: torch.compile counts recompilations by function.
+    def forward(self, input: Tensor, hx: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Run the network; see :meth:`Recurrent.forward`."""
+        return super().forward(input, hx)
+
     @property
-    def _dtype(self) -> torch.dtype:
+    def dtype(self) -> torch.dtype:
+        """The dtype of inputs, states and outputs."""
         return self.weight_hh_l0.dtype
 
-    def _layer(
-        self, name: str, x: Tensor, initial: tuple[Tensor | None, ...]
+    def run_layer(
+        self, layer: str, x: Tensor, state: tuple[Tensor | None, ...]
     ) -> tuple[Tensor, ...]:
-        def own(kind: str) -> nn.Module | Tensor:
-            return getattr(self, f"{kind}_{name}")
+        """Run one layer in one operation."""
 
-        synapses, (h0,) = own("weight_hh"), initial
+        def own(kind: str) -> nn.Module | Tensor:
+            return getattr(self, f"{kind}_{layer}")
+
+        synapses = own("weight_hh")
         synapses.refresh()
         current, conductance = own("weight_ih")(affine(x, own("input_w"), own("input_b")))
         return ltc_and_final(
             affine(current, None, own("gleak") * own("vleak")),
             affine(conductance, None, own("gleak")),
-            h0,
+            state[0],
             own("cm"),
             synapses.synapses,
             synapses.pattern,

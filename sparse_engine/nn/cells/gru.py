@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
-from sparse_engine.nn._drop_in import DropIn
-from sparse_engine.nn._sparse_recurrent import last_states, note_recurrence, notes
-from sparse_engine.nn.weight import SparseWeight
+from sparse_engine.nn.from_torch import DropIn
+from sparse_engine.nn.sparse_recurrent import Ran, last_states
 from sparse_engine.ops.gru import gru_and_saved, reset_gates
 
 
@@ -37,49 +38,54 @@ class SparseGRU(DropIn):
     dense_type = nn.GRU
     gates = 3
     most_fused_inputs = 256
-    narrow = ("cpu",)
+    bf16_devices = ("cpu",)
+
+    # Each class has a forward of its own: torch.compile counts recompilations by function.
+    def forward(
+        self,
+        input: Tensor | PackedSequence,
+        hx: Tensor | None = None,
+        *,
+        lengths: Tensor | Sequence[int] | None = None,
+    ) -> tuple[Tensor | PackedSequence, Tensor]:
+        """Run the network; see :meth:`DropIn.forward`."""
+        return super().forward(input, hx, lengths=lengths)
 
     def _biases(self, name: str) -> tuple[Tensor | None, Tensor | None]:
         if not self.bias:
             return None, None
         return getattr(self, f"bias_ih_{name}"), getattr(self, f"bias_hh_{name}")
 
-    def _cell(
+    def run_cell(
         self,
-        name: str,
+        layer: str,
         x: Tensor,
         w_input: Tensor | None,
-        initial: tuple[Tensor | None, ...],
+        state: tuple[Tensor | None, ...],
         bias: Tensor | None,
         batch_sizes: Tensor | None = None,
-    ) -> tuple[Tensor, ...]:
-        weight, (h0,) = getattr(self, f"weight_hh_{name}"), initial
-        b_input = None if w_input is None else self._biases(name)[0]
+    ) -> Ran:
+        """Run one layer in one operation."""
+        weight = getattr(self, f"weight_hh_{layer}")
         h, saved = gru_and_saved(
             x,
-            h0,
+            state[0],
             bias,
             weight.values,
             weight.pattern,
             w_input=w_input,
-            b_input=b_input,
+            b_input=None if w_input is None else self._biases(layer)[0],
             batch_sizes=batch_sizes,
         )
-        if notes(weight):
-            reset = reset_gates(saved, batch_sizes)
-            x.register_hook(partial(_note, weight, h.detach(), h0, reset, batch_sizes))
-        return h, last_states(h, batch_sizes)
+        return Ran(h, (last_states(h, batch_sizes),), saved)
+
+    def gradient_of_product(
+        self, saved: Tensor, batch_sizes: Tensor | None
+    ) -> Callable[[Tensor], Tensor]:
+        """Return what scales the candidate's gradient by the reset gate, which it passes."""
+        return partial(_scaled, reset_gates(saved, batch_sizes))
 
 
-def _note(
-    weight: SparseWeight,
-    h: Tensor,
-    h0: Tensor | None,
-    reset: Tensor,
-    batch_sizes: Tensor | None,
-    dv: Tensor,
-) -> None:
-    """The reset gate scales what of the candidate's gradient reaches the recurrent product."""
-    shared, candidate = dv.tensor_split([dv.shape[-1] - h.shape[-1]], -1)
-    du = torch.cat([shared, candidate * reset], -1)
-    note_recurrence(weight, h, h0, du, batch_sizes=batch_sizes)
+def _scaled(reset: Tensor, dv: Tensor) -> Tensor:
+    shared, candidate = dv.tensor_split([dv.shape[-1] - reset.shape[-1]], -1)
+    return torch.cat([shared, candidate * reset], -1)

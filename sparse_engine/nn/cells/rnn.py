@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import partial
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
 from sparse_engine import ops
-from sparse_engine.nn._checks import check_flag
-from sparse_engine.nn._drop_in import DropIn
-from sparse_engine.nn._options import LinkOptions
-from sparse_engine.nn._sparse_recurrent import (
-    goes_by_steps,
-    last_states,
-    note_recurrence,
-    notes,
-)
+from sparse_engine.nn._keywords import LinkOptions
+from sparse_engine.nn.from_torch import DropIn
+from sparse_engine.nn.layer_norm import LayerNormed, goes_by_steps
+from sparse_engine.nn.options import Option
+from sparse_engine.nn.sparse_recurrent import Ran, last_states
 from sparse_engine.ops import Norm
 
 
-class SparseRNN(DropIn):
+def _check_nonlinearity(name: str, value: object) -> None:
+    if value not in [*ops.ACTIVATIONS]:
+        raise ValueError(f"expected {name} 'tanh' or 'relu', found {value!r}")
+
+
+class SparseRNN(LayerNormed, DropIn):
     """:class:`torch.nn.RNN` whose recurrent weights exist only as links.
 
     ``h_t = act(x_t W_ih^T + b_ih + h_{t-1} W_hh^T + b_hh)``, every time step of every layer in
@@ -52,9 +52,12 @@ class SparseRNN(DropIn):
 
     packable = True
     dense_type = nn.RNN
-    settings = (*DropIn.settings, "nonlinearity")
+    options: ClassVar[dict[str, Option]] = {
+        **LayerNormed.options,
+        "nonlinearity": Option(_check_nonlinearity, in_torch=True),
+    }
     most_fused_inputs = 128
-    narrow = ("cpu", "cuda")
+    bf16_devices = ("cpu", "cuda")
 
     def __init__(
         self,
@@ -73,32 +76,31 @@ class SparseRNN(DropIn):
         layer_norm: bool = False,
         **options: Unpack[LinkOptions],
     ) -> None:
-        check_flag("layer_norm", layer_norm)
         of_torch = input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional
         super().__init__(
-            *of_torch, device, dtype, density=density, nonlinearity=nonlinearity, **options
+            *of_torch,
+            device,
+            dtype,
+            density=density,
+            nonlinearity=nonlinearity,
+            layer_norm=layer_norm,
+            **options,
         )
-        if layer_norm:
-            self._add_norms()
 
-    def _configure(self, settings: Mapping[str, object]) -> None:
-        super()._configure(settings)
-        if self.nonlinearity not in ops.ACTIVATIONS:
-            raise ValueError(f"expected nonlinearity 'tanh' or 'relu', found {self.nonlinearity!r}")
-
-    def _cell(
+    def run_cell(
         self,
-        name: str,
+        layer: str,
         x: Tensor,
         w_input: Tensor | None,
-        initial: tuple[Tensor | None, ...],
+        state: tuple[Tensor | None, ...],
         bias: Tensor | None,
         batch_sizes: Tensor | None = None,
-    ) -> tuple[Tensor, ...]:
-        weight, (h0,) = getattr(self, f"weight_hh_{name}"), initial
+    ) -> Ran:
+        """Run one layer in one operation."""
+        weight = getattr(self, f"weight_hh_{layer}")
         h = ops.rnn(
             x,
-            h0,
+            state[0],
             bias,
             weight.values,
             weight.pattern,
@@ -106,21 +108,18 @@ class SparseRNN(DropIn):
             nonlinearity=self.nonlinearity,
             batch_sizes=batch_sizes,
         )
-        if notes(weight):
-            x.register_hook(
-                partial(note_recurrence, weight, h.detach(), h0, batch_sizes=batch_sizes)
-            )
-        return h, last_states(h, batch_sizes)
+        return Ran(h, (last_states(h, batch_sizes),))
 
-    def _normed_cell(
+    def run_normed(
         self,
-        name: str,
+        layer: str,
         x: Tensor,
-        initial: tuple[Tensor | None, ...],
+        state: tuple[Tensor | None, ...],
         norm: Norm,
         batch_sizes: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
-        weight, (h0,) = getattr(self, f"weight_hh_{name}"), initial
+        """Run one layer whose input's contribution is normalised."""
+        weight, (h0,) = getattr(self, f"weight_hh_{layer}"), state
         options = {"nonlinearity": self.nonlinearity, "batch_sizes": batch_sizes}
         if goes_by_steps(weight, x):
             h = ops.normed_rnn_by(weight, x, h0, norm, **options)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
-from sparse_engine.nn._checks import check_flag, check_fraction, check_integer
-from sparse_engine.nn._options import RecurrentOptions
-from sparse_engine.nn._sparse_recurrent import SparseRecurrent, dense_product, notes
+from sparse_engine.nn._keywords import RecurrentOptions
+from sparse_engine.nn.capture import Use, capture, captures
+from sparse_engine.nn.options import COUNT, FLAG, FRACTION, Option
+from sparse_engine.nn.sparse_recurrent import SparseRecurrent, dense_product
 from sparse_engine.nn.weight import SparseWeight
 from sparse_engine.ops.rhn import rhn_and_states
 
@@ -56,8 +58,13 @@ class SparseRHN(SparseRecurrent):
         (torch.Size([35, 20, 830]), torch.Size([1, 20, 830]))
     """
 
-    settings = (*SparseRecurrent.settings, "recurrence_depth", "coupled", "recurrent_dropout")
-    narrow = ("cpu",)
+    options: ClassVar[dict[str, Option]] = {
+        **SparseRecurrent.options,
+        "recurrence_depth": COUNT,
+        "coupled": FLAG,
+        "recurrent_dropout": FRACTION,
+    }
+    bf16_devices = ("cpu",)
 
     def __init__(
         self,
@@ -87,34 +94,14 @@ class SparseRHN(SparseRecurrent):
         """Rows of each gate: two blocks, or a third for a carry gate of its own."""
         return (self.hidden_size,) * (2 if self.coupled else 3)
 
-    def _configure(self, settings: Mapping[str, object]) -> None:
-        super()._configure(settings)
-        check_integer("recurrence_depth", self.recurrence_depth, least=1)
-        check_flag("coupled", self.coupled)
-        check_fraction("recurrent_dropout", self.recurrent_dropout)
-
+    # Each class has a forward of its own: torch.compile counts recompilations by function.
     def forward(self, input: Tensor, hx: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Runs the network over whole sequences.
-
-        Args:
-            input: ``[steps, batch, input_size]`` (``[batch, steps, input_size]`` with batch_first),
-                or ``[steps, input_size]`` for a single sequence.
-            hx: ``[num_layers * directions, batch, hidden_size]``, the first s, without the batch
-                for a single sequence; zeros by default.
-
-        Returns:
-            The last layer's output of every step, ``[steps, batch, directions * hidden_size]``
-            (or as ``input`` is laid out), and every layer's final state, of the shape of
-            ``hx``.
-
-        Raises:
-            InputError: a shape or dtype does not fit, or there is no step.
-            TypeError: an input or a state that is no tensor.
-        """
-        return self._run(input, hx)
+        """Run the network; see :meth:`Recurrent.forward`."""
+        return super().forward(input, hx)
 
     @property
-    def _dtype(self) -> torch.dtype:
+    def dtype(self) -> torch.dtype:
+        """The dtype of inputs, states and outputs."""
         return self.weight_hh_l0[0].dtype
 
     @property
@@ -125,42 +112,43 @@ class SparseRHN(SparseRecurrent):
         levels = (sparse(self.rows, self.hidden_size) for _ in range(self.recurrence_depth))
         return {"hh": nn.ModuleList(levels)}
 
-    def _direction(
-        self, layer: int, direction: int, x: Tensor, initial: tuple[Tensor | None, ...]
-    ) -> tuple[Tensor, ...]:
-        """The mask goes with the state through all segments of a sequence, and never changes."""
-        mask = None
-        if self.training and self.recurrent_dropout > 0:
-            ones = x.new_ones(x.shape[1], self.hidden_size, dtype=self._dtype)
-            mask = nn.functional.dropout(ones, self.recurrent_dropout)
-        y, s, _ = super()._direction(layer, direction, x, (*initial, mask))
-        return y, s
+    def constants(self, layer: str, x: Tensor) -> dict[str, Tensor]:
+        """Return the mask of dropped units, which goes through all segments of a sequence."""
+        if not self.training or self.recurrent_dropout == 0:
+            return {}
+        ones = x.new_ones(x.shape[1], self.hidden_size, dtype=self.dtype)
+        return {"mask": nn.functional.dropout(ones, self.recurrent_dropout)}
 
-    def _layer(
-        self, name: str, x: Tensor, initial: tuple[Tensor | None, ...]
+    def run_layer(
+        self,
+        layer: str,
+        x: Tensor,
+        state: tuple[Tensor | None, ...],
+        mask: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
-        (s0, mask), weights = initial, getattr(self, f"weight_hh_{name}")
+        """Run one layer in one operation."""
+        weights = getattr(self, f"weight_hh_{layer}")
         for weight in weights:
             weight.refresh()
-        weight_ih = getattr(self, f"weight_ih_{name}")
-        bias = getattr(self, f"bias_hh_{name}") if self.bias else None
+        weight_ih = getattr(self, f"weight_ih_{layer}")
+        bias = getattr(self, f"bias_hh_{layer}") if self.bias else None
         if isinstance(weight_ih, SparseWeight):
             u = weight_ih(x).unsqueeze(1)
         else:
             u = dense_product(x, weight_ih).unsqueeze(1)
-        noting = any(notes(weight) for weight in weights)
-        if noting:
+        capturing = any(captures(weight) for weight in weights)
+        if capturing:
             # Each level's gradient arrives at what enters it.
             u = nn.functional.pad(u, (0, 0) * 2 + (0, len(weights) - 1))
             u = u if u.requires_grad else u.requires_grad_()
         values = [weight.values for weight in weights]
-        y, states = rhn_and_states(u, s0, mask, bias, values, [w.pattern for w in weights])
-        if noting:
-            u.register_hook(partial(_note, weights, states if mask is None else mask * states))
-        return y, y[-1], mask
+        y, states = rhn_and_states(u, state[0], mask, bias, values, [w.pattern for w in weights])
+        if capturing:
+            capture(u, partial(_levels, weights, states if mask is None else mask * states))
+        return y, y[-1]
 
 
-def _note(weights: nn.ModuleList, states: Tensor, du: Tensor) -> None:
-    """Notes the factors of each level: its gradient and the masked state before it."""
+def _levels(weights: nn.ModuleList, states: Tensor, du: Tensor) -> Iterator[Use]:
+    """Yield the use of each level: its gradient meets the masked state before it."""
     for level, weight in enumerate(weights):
-        weight.note(states[:, level], du[:, level])
+        yield weight, states[:, level], du[:, level]

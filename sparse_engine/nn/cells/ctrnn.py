@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
-from sparse_engine.nn._checks import check_clip, check_flag
-from sparse_engine.nn._continuous import Continuous
-from sparse_engine.nn._options import RecurrentOptions
+from sparse_engine.nn._keywords import RecurrentOptions
+from sparse_engine.nn.cells.continuous import Continuous
+from sparse_engine.nn.options import CLIP, FLAG, Option
 from sparse_engine.ops import Euler
 
 
@@ -54,7 +54,11 @@ class SparseCTRNN(Continuous):
         (torch.Size([50, 32, 1024]), torch.Size([1, 32, 1024]))
     """
 
-    settings = (*Continuous.settings, "trainable_tau", "cell_clip")
+    options: ClassVar[dict[str, Option]] = {
+        **Continuous.options,
+        "trainable_tau": FLAG,
+        "cell_clip": CLIP,
+    }
     solver = Euler()
 
     def __init__(
@@ -91,28 +95,27 @@ class SparseCTRNN(Continuous):
             raise ValueError(f"expected finite tau > 0, found {wrong[0]}")
         tau = torch.as_tensor(tau, dtype=weight.dtype, device=weight.crow_indices.device)
         self._first_tau = torch.tensor(each, dtype=torch.float64, device="cpu")
-        for name, _ in self._layers():
+        for name, _ in self.layers():
             each = tau.detach().expand(hidden_size).clone()
             if trainable_tau:
                 setattr(self, f"log_tau_{name}", nn.Parameter(each.log_()))
             else:
                 self.register_buffer(f"tau_{name}", each)
 
-    def _configure(self, settings: Mapping[str, object]) -> None:
-        super()._configure(settings)
-        check_flag("trainable_tau", self.trainable_tau)
-        check_clip(self.cell_clip)
-
     def tau(self, layer: str = "l0") -> Tensor:
-        """The time constants ``[hidden_size]`` of a layer (``"l0"``, ``"l0_reverse"``, ...)."""
+        """Return the time constants ``[hidden_size]`` of a layer, such as ``"l0_reverse"``."""
         if self.trainable_tau:
             return getattr(self, f"log_tau_{layer}").exp()
         return getattr(self, f"tau_{layer}")
 
-    def _first(self, name: str, parameter: Tensor) -> Tensor:
+    def first_values(self, name: str, parameter: Tensor) -> Tensor:
+        """Return what ``reset_parameters`` fills a parameter with: time constants start again."""
         if name.startswith("log_tau"):
             return self._first_tau.log().to(parameter).expand(parameter.shape)
-        return super()._first(name, parameter)
+        return super().first_values(name, parameter)
 
     def _rate(self, name: str) -> Tensor:
         return 1 / self.tau(name)
+
+    def _clip(self) -> float | None:
+        return self.cell_clip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
@@ -10,7 +12,7 @@ from torch.nn.utils.parametrize import type_before_parametrizations
 from torch.nn.utils.rnn import PackedSequence
 
 from sparse_engine.nn._pruned import effective, largest
-from sparse_engine.nn._sparse_recurrent import SparseRecurrent
+from sparse_engine.nn.sparse_recurrent import SparseRecurrent
 from sparse_engine.nn.weight import SparseWeight
 
 
@@ -18,7 +20,7 @@ class DropIn(SparseRecurrent):
     """A sparse recurrent network that computes what one of torch.nn does.
 
     Attributes:
-        dense_type: that network's class; its constructor takes all ``settings``.
+        dense_type: that network's class; its constructor takes all ``options`` that are in torch.
     """
 
     dense_type: type[nn.RNNBase]
@@ -26,18 +28,19 @@ class DropIn(SparseRecurrent):
     def forward(
         self,
         input: Tensor | PackedSequence,
-        hx: Tensor | None = None,
+        hx: Tensor | tuple[Tensor, Tensor] | None = None,
         *,
         lengths: Tensor | Sequence[int] | None = None,
-    ) -> tuple[Tensor | PackedSequence, Tensor]:
-        """Runs the network over whole sequences.
+    ) -> tuple[Tensor | PackedSequence, Tensor | tuple[Tensor, Tensor]]:
+        """Run the network over whole sequences.
 
         Args:
             input: ``[steps, batch, input_size]`` (``[batch, steps, input_size]`` with batch_first),
                 or ``[steps, input_size]`` for a single sequence; or a PackedSequence, whose order
                 of sequences the states share.
             hx: the initial state h0, ``[num_layers * directions, batch, hidden_size]``, without the
-                batch for a single sequence; zeros by default.
+                batch for a single sequence; zeros by default. For an LSTM the pair (h0, c0), of
+                which h0 has proj_size features in place of hidden_size, if that is not 0.
             lengths: how many steps each sequence has, ``[batch]`` integers on the CPU; what follows
                 is not read, and the output there is zero. By default all have all steps.
 
@@ -48,9 +51,10 @@ class DropIn(SparseRecurrent):
 
         Raises:
             InputError: a shape or dtype does not fit, there is no step, or a length is wrong.
-            TypeError: an input or a state that is no tensor.
+            TypeError: an input or a state that is no tensor, or for an LSTM no pair of tensors.
         """
-        return self._run(input, hx, lengths=lengths)
+        results = self.run(input, *self.states_of(hx), lengths=lengths)
+        return results if len(results) == 2 else (results[0], results[1:])
 
     @classmethod
     def from_dense(
@@ -61,16 +65,16 @@ class DropIn(SparseRecurrent):
         mask: Tensor | Mapping[str, Tensor] | None = None,
         input_density: float = 1.0,
     ) -> DropIn:
-        """The sparse network with some of a dense network's weights, at their values.
+        """Return the sparse network with some of a dense network's weights, at their values.
 
         Args:
             dense: the network to copy; its signature is kept.
-            density: keeps this share of each sparse weight, the largest by magnitude.
+            density: keeps this fraction of each sparse weight, the largest by magnitude.
             mask: keeps these entries: a boolean matrix for ``weight_hh_l0`` of a network of one
                 layer and direction, or a mapping from parameter names to matrices. Without
                 density or mask, a matrix that torch.nn.utils.prune has masked keeps what its
                 mask keeps, and any other the entries that are not 0.
-            input_density: share of layer 0's input weights to keep; 1.0 keeps them dense.
+            input_density: fraction of layer 0's input weights to keep; 1.0 keeps them dense.
 
         Raises:
             TypeError: not the dense counterpart of this class.
@@ -86,9 +90,7 @@ class DropIn(SparseRecurrent):
         if isinstance(mask, Tensor):
             mask = {"weight_hh_l0": mask}
         masks = dict(mask or {})
-        network = cls.__new__(cls)
-        nn.Module.__init__(network)
-        network._configure(vars(dense))
+        network = cls._without_weights(dense)
         for name in network._names(dense):
             values, pruned = effective(dense, name)
             first = name.startswith("weight_ih_l0")
@@ -97,32 +99,56 @@ class DropIn(SparseRecurrent):
             if name.startswith("weight"):
                 kept = masks.pop(name, pruned if density is None and mask is None else None)
             if name.startswith("bias") or (first and share == 1 and kept is None):
-                setattr(network, name, nn.Parameter(values.clone()))
+                network._replace(name, nn.Parameter(values.clone()))
                 continue
             if kept is None and share is not None:
                 kept = largest(values, share)
-            setattr(network, name, SparseWeight.from_dense(values, kept))
+            network._replace(name, SparseWeight.from_dense(values, kept))
         if masks:
             raise ValueError(f"expected masks for sparse weights, found {sorted(masks)}")
         return network.train(dense.training)
 
+    @classmethod
+    def _without_weights(cls, dense: nn.RNNBase) -> DropIn:
+        """Make a network like ``dense`` on the meta device, whose weights are to be replaced."""
+        of_torch = [name for name, option in cls.options.items() if option.in_torch]
+        options = {name: getattr(dense, name) for name in of_torch}
+        with warnings.catch_warnings():  # torch has told of these options when it made the other
+            warnings.simplefilter("ignore")
+            return cls(
+                **options,
+                density=sys.float_info.min,
+                device="meta",
+                generator=torch.Generator(),  # so that torch's own draws go on as they were
+            )
+
+    def _replace(self, name: str, value: nn.Parameter | SparseWeight) -> None:
+        """Replace a weight, perhaps by one of another kind; it is the last parameter then."""
+        delattr(self, name)
+        setattr(self, name, value)
+
     def _names(self, dense: nn.RNNBase) -> Iterator[str]:
-        """Of the parameters, in torch's order."""
-        for suffix, _ in self._layers():
+        """Yield the names of the parameters in torch's order."""
+        for suffix, _ in self.layers():
             for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr"):
                 if hasattr(dense, f"{kind}_{suffix}"):
                     yield f"{kind}_{suffix}"
 
     def to_dense(self) -> nn.RNNBase:
-        """The dense network in torch.nn of the same function.
+        """Return the dense network in torch.nn of the same function.
 
         Raises:
-            ValueError: a network with layer normalisation, which none in torch.nn has.
+            ValueError: an option such as cell_clip or layer_norm, which torch.nn lacks, is in use.
         """
-        if self.layer_norm:
-            raise ValueError("expected a network without layer_norm, which torch.nn has not")
+        options = {}
+        for name, option in self.options.items():
+            value = getattr(self, name)
+            if option.in_torch:
+                options[name] = value
+            elif not option.has_counterpart(value):
+                raise ValueError(f"expected no {name} to convert, found {value}")
         weight = next(self.parameters())
-        dense = self.dense_type(**self._settings(), device=weight.device, dtype=weight.dtype)
+        dense = self.dense_type(**options, device=weight.device, dtype=weight.dtype)
         with torch.no_grad():
             for name, parameter in dense.named_parameters():
                 own = getattr(self, name)

@@ -4,28 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from sparse_engine.nn import _init
-from sparse_engine.nn._packed import last_rows, rows_before
-from sparse_engine.nn._recurrent import Recurrent
+from sparse_engine.nn._packed import last_rows
+from sparse_engine.nn.capture import capture, captures, recurrence
+from sparse_engine.nn.recurrent import Recurrent
 from sparse_engine.nn.weight import SparseWeight
-from sparse_engine.ops import Norm
+
+
+class Ran(NamedTuple):
+    """What :meth:`SparseRecurrent.run_cell` returns.
+
+    Attributes:
+        outputs: of all steps, ``[steps, batch, hidden]``; ``[rows, hidden]`` of a packed sequence.
+        final: the final states, one for each name in ``states``.
+        saved: what the operation keeps for its backward pass, where the capture of factors needs
+            some of it.
+    """
+
+    outputs: Tensor
+    final: tuple[Tensor, ...]
+    saved: Tensor | None = None
 
 
 class SparseRecurrent(Recurrent):
     """A recurrent network with torch's names: weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0.
 
-    A cell is a subclass that implements :meth:`_cell`. The weights between layers are sparse, too.
+    A cell implements :meth:`run_cell`. The weights between layers are sparse, too.
     The arguments up to ``bidirectional``, and ``checkpoint_every``, are those of
     :class:`Recurrent`.
 
     Args:
         device: where the parameters are put.
         dtype: float32 or float64.
-        density: share of the recurrent weights that exist, in (0, 1]; also of the weights
+        density: fraction of the recurrent weights that exist, in (0, 1]; also of the weights
             between layers.
         input_density: the same for layer 0's input weights; at 1.0 they are an ordinary dense
             parameter.
@@ -39,18 +55,13 @@ class SparseRecurrent(Recurrent):
 
     Attributes:
         gates: blocks of hidden_size rows in each weight.
-        normed_states: what else layer normalisation normalises, of hidden_size features.
         most_fused_inputs: a dense input weight with at most this many columns is multiplied inside
             the time loop, which reads it at every step but never stores its product; a wider one
             in one large product up front.
-        layer_norm: whether both contributions to a unit are normalised in every step, by
-            :meth:`_normed_cell`.
     """
 
     gates: int = 1
-    normed_states: tuple[str, ...] = ()
     most_fused_inputs: int = 0
-    layer_norm: bool = False
 
     def __init__(
         self,
@@ -92,7 +103,7 @@ class SparseRecurrent(Recurrent):
             _init.uniform_(values, hidden_size, generator)
             return nn.Parameter(_init.moved(values, device))
 
-        for name, inputs in self._layers():
+        for name, inputs in self.layers():
             first = name.startswith("l0")
             share = input_density if first else density
             make_input = dense if first and share == 1 else partial(sparse, share=share)
@@ -120,100 +131,101 @@ class SparseRecurrent(Recurrent):
 
     @property
     def _bias_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Of the biases of a layer, by kind."""
+        """Return the shapes of the biases of a layer, by kind."""
         return {"ih": (self.rows,), "hh": (self.rows,)}
 
     def _make_recurrent(self, sparse: Callable[[int, int], SparseWeight]) -> dict[str, nn.Module]:
-        """The weights inside the time loop of a layer, by kind; ``sparse(out, in)`` makes one."""
-        return {"hh": sparse(self.rows, self._size_of("h0"))}
-
-    def _add_norms(self) -> None:
-        """Gives each layer its normalisations, which are not computed in bfloat16."""
-        self.layer_norm, self.narrow = True, ()
-        values = self.weight_hh_l0.values
-        like = {"device": values.device, "dtype": values.dtype}
-        sizes = {"ih": self.rows, "hh": self.rows} | dict.fromkeys(
-            self.normed_states, self.hidden_size
-        )
-        for name, _ in self._layers():
-            norms = {of: nn.LayerNorm(n, **like) for of, n in sizes.items()}
-            setattr(self, f"norm_{name}", nn.ModuleDict(norms))
+        """Make a layer's weights inside the time loop, by kind; ``sparse(out, in)`` makes one."""
+        return {"hh": sparse(self.rows, self.size_of("h0"))}
 
     @property
-    def _dtype(self) -> torch.dtype:
+    def dtype(self) -> torch.dtype:
+        """The dtype of inputs, states and outputs."""
         return self.weight_hh_l0.dtype
 
-    def _cell(
+    def run_cell(
         self,
-        name: str,
+        layer: str,
         x: Tensor,
         w_input: Tensor | None,
-        initial: tuple[Tensor | None, ...],
+        state: tuple[Tensor | None, ...],
         bias: Tensor | None,
-    ) -> tuple[Tensor, ...]:
-        """All outputs ``[steps, batch, hidden]`` of one layer, and its final states.
+        **given: Tensor,
+    ) -> Ran:
+        """Run one layer in one direction, like :meth:`run_layer`, which calls this.
 
-        ``w_input`` are its dense input weights, or None where ``x`` is the input's contribution.
-        That of a packable network takes ``batch_sizes=`` as :meth:`_layer` does.
+        Args:
+            layer: the suffix of its parameters.
+            x: the input, or what it contributes to the units, where ``w_input`` is None.
+            w_input: the layer's dense input weights, or None.
+            state: the first states; each None for zeros.
+            bias: what is added to the recurrent contribution, or None.
+            **given: as for :meth:`run_layer`.
         """
         raise NotImplementedError
 
+    def gradient_of_product(
+        self, saved: Tensor | None, batch_sizes: Tensor | None
+    ) -> Callable[[Tensor], Tensor] | None:
+        """Return what makes the gradient of ``W_hh h`` of that of ``x``; None where they are equal.
+
+        For the capture of factors; ``saved`` is that of :meth:`run_cell`.
+        """
+        return None
+
     def _recurrent_weights(self, name: str) -> list[SparseWeight]:
-        """Those that are multiplied inside the time loop of one layer."""
+        """Return the weights that are multiplied inside the time loop of one layer."""
         return [getattr(self, f"weight_hh_{name}")]
 
     def _biases(self, name: str) -> tuple[Tensor | None, Tensor | None]:
-        """What is added to the input's contribution, and to the recurrent one."""
+        """Return what is added to the input's contribution, and to the recurrent one."""
         if not self.bias:
             return None, None
         return None, getattr(self, f"bias_ih_{name}") + getattr(self, f"bias_hh_{name}")
 
-    def _layer(
-        self, name: str, x: Tensor, initial: tuple[Tensor | None, ...], **packing: Tensor
+    def run_layer(
+        self, layer: str, x: Tensor, state: tuple[Tensor | None, ...], **given: Tensor
     ) -> tuple[Tensor, ...]:
-        weights = self._recurrent_weights(name)
+        """Multiply by the input weights where the time loop does not, and run the cell."""
+        weights = self._recurrent_weights(layer)
         for weight in weights:
             weight.refresh()
-        if self.layer_norm:
-            return self._normed(name, x, initial, **packing)
-        weight_ih = getattr(self, f"weight_ih_{name}")
-        noting = [weight for weight in weights if weight.factors is not None]
-        input_bias, bias = self._biases(name)
+        weight_ih = getattr(self, f"weight_ih_{layer}")
+        capturing = [weight for weight in weights if weight.factors is not None]
+        input_bias, bias = self._biases(layer)
         w_input = None
         if isinstance(weight_ih, SparseWeight):
             x = weight_ih(x, input_bias)
         elif (
-            (not packing and x.shape[1] == 1)
-            or weight_ih.shape[1] > self.most_fused_inputs
-            or noting
+            weight_ih.shape[1] > self.most_fused_inputs
+            or capturing
+            or ("batch_sizes" not in given and x.shape[1] == 1)
         ):
             x = dense_product(x, weight_ih, input_bias)
         else:
             w_input = weight_ih
-        if any(map(notes, noting)) and not x.requires_grad:
+        capturing = capturing and torch.is_grad_enabled()
+        if capturing and not x.requires_grad:
             x = x.detach().requires_grad_()
-        return self._cell(name, x, w_input, initial, bias, **packing)
+        outputs, final, saved = self.run_cell(layer, x, w_input, state, bias, **given)
+        if capturing:
+            self._capture(layer, x, outputs, state[0], saved, given.get("batch_sizes"))
+        return outputs, *final
 
-    def _normed(
-        self, name: str, x: Tensor, initial: tuple[Tensor | None, ...], **packing: Tensor
-    ) -> tuple[Tensor, ...]:
-        """:meth:`_layer` with layer normalisation (Ba et al. 2016)."""
-        weight_ih, norms = getattr(self, f"weight_ih_{name}"), getattr(self, f"norm_{name}")
-        if not isinstance(weight_ih, SparseWeight):
-            weight_ih = partial(dense_product, weight=weight_ih)
-        norm = Norm.of(norms["hh"])
-        if self.bias:
-            norm = norm.plus(getattr(self, f"bias_ih_{name}") + getattr(self, f"bias_hh_{name}"))
-        return self._normed_cell(name, Norm.of(norms["ih"])(weight_ih(x)), initial, norm, **packing)
-
-    def _normed_cell(
-        self, name: str, x: Tensor, initial: tuple[Tensor | None, ...], norm: Norm
-    ) -> tuple[Tensor, ...]:
-        """:meth:`_cell` with layer normalisation: ``norm`` is that of the recurrent contribution.
-
-        That of the input, ``x``, is normalised.
-        """
-        raise NotImplementedError
+    def _capture(
+        self,
+        layer: str,
+        x: Tensor,
+        h: Tensor,
+        h0: Tensor | None,
+        saved: Tensor | None,
+        batch_sizes: Tensor | None,
+    ) -> None:
+        """Capture the factors of the layer's recurrent weights when the gradient of ``x`` comes."""
+        weight = getattr(self, f"weight_hh_{layer}")
+        if captures(weight):
+            to_product = self.gradient_of_product(saved, batch_sizes)
+            capture(x, partial(recurrence, weight, h.detach(), h0, batch_sizes, to_product))
 
 
 def dense_product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -229,50 +241,6 @@ def dense_product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tens
     return nn.functional.linear(x, weight, bias)
 
 
-def goes_by_steps(weight: SparseWeight, x: Tensor) -> bool:
-    """Whether layer normalisation takes operations of its own at every step.
-
-    So it does on a GPU, which has no kernel for it, and where each step's factors are wanted: the
-    gradient of x is not that of the recurrent contribution then.
-    """
-    return x.is_cuda or notes(weight)
-
-
-def notes(weight: SparseWeight) -> bool:
-    """Whether the factors of this use of a weight are wanted."""
-    return weight.factors is not None and torch.is_grad_enabled()
-
-
-def note_recurrence(
-    weight: SparseWeight,
-    h: Tensor,
-    h0: Tensor | None,
-    du: Tensor,
-    *,
-    batch_sizes: Tensor | None = None,
-) -> None:
-    """Notes the factors of a recurrent weight: each step's gradient and the state before it."""
-    if batch_sizes is None:
-        first, later, before = du[0], du[1:], h[:-1]
-    else:
-        first, later = du.tensor_split([int(batch_sizes[0])])
-        before = h[rows_before(batch_sizes)]
-    weight.note(before, later)
-    if h0 is not None:
-        weight.note(h0, first)
-
-
-def pair(hx: tuple[Tensor, Tensor] | None) -> tuple[Tensor | None, Tensor | None]:
-    """Return the two initial states of an LSTM; raise TypeError for what is no pair."""
-    if hx is None:
-        return None, None
-    if not isinstance(hx, (tuple, list)) or len(hx) != 2:
-        kind = type(hx).__name__
-        found = f"{kind} of {len(hx)}" if isinstance(hx, (tuple, list)) else kind
-        raise TypeError(f"expected a pair (h0, c0), found {found}")
-    return hx
-
-
 def last_states(h: Tensor, batch_sizes: Tensor | None) -> Tensor:
-    """The last state of each sequence, ``[batch, hidden]``."""
+    """Return the last state of each sequence, ``[batch, hidden]``."""
     return h[-1] if batch_sizes is None else h.index_select(0, last_rows(batch_sizes))

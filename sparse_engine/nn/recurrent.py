@@ -1,10 +1,12 @@
-"""What all recurrent networks share: the walk over layers and directions."""
+"""The stack that all recurrent networks share: it walks over layers, directions and segments."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -13,24 +15,19 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.utils.checkpoint import checkpoint
 
 from sparse_engine.errors import InputError
-from sparse_engine.nn import _init
-from sparse_engine.nn._checks import (
-    LoadsRealParameters,
-    check_flag,
-    check_fraction,
-    check_integer,
-)
 from sparse_engine.nn._computed import check_plain
 from sparse_engine.nn._packed import Packing, Running, checked_lengths, reversal
+from sparse_engine.nn.cell import Cell
+from sparse_engine.nn.options import COUNT, FLAG, FRACTION, Option, optional
 from sparse_engine.ops._autocast import asks_for_bfloat16, is_autocast_enabled
 from sparse_engine.ops._native import inside_transform
 
 
-class Recurrent(LoadsRealParameters):
-    """Layers, directions, dropout between layers, batch order and initial states.
+class Recurrent(Cell):
+    """Layers, directions, dropout between layers, batch order, initial states and checkpoints.
 
-    A subclass makes its parameters, one set for each suffix of :meth:`_layers`, and implements
-    :meth:`_layer`, which runs one of them over a whole sequence.
+    A cell is a subclass that makes its parameters, one set for each suffix of :meth:`layers`, and
+    implements :meth:`run_layer`, which runs one of them over a whole sequence.
 
     Args:
         input_size: features of the input.
@@ -39,44 +36,27 @@ class Recurrent(LoadsRealParameters):
         bias: whether there are biases.
         batch_first: input and output are [batch, steps, features] instead of
             [steps, batch, features].
-        dropout: share of each layer's output (but the last's) that is dropped in training.
+        dropout: fraction of each layer's output (but the last's) that is dropped in training.
         bidirectional: a second network reads each sequence backwards.
-        checkpoint_every: for long sequences: training keeps the state after so many steps only, and
-            computes the steps between once more in the backward pass.
-        **settings: those of a subclass.
+        checkpoint_every: None, or for long sequences: training keeps the state after so many steps
+            only, and computes the steps between once more in the backward pass. It takes less
+            memory for one more forward pass, with the same results. Inside the transforms of
+            ``torch.func``, which know no checkpoints, all is kept.
+        **settings: values for the ``options`` that a subclass adds.
 
     Raises:
         ValueError: an argument out of range.
         TypeError: a setting that the network does not have, or one of another type: sizes are ints,
             and what is on or off is a bool, as in torch.nn.
-
-    Attributes:
-        settings: the constructor's arguments that describe the network; each is an attribute.
-        states: the names of the initial states that the cell takes.
-        narrow: the types of devices on which the cell keeps activations in bfloat16 where autocast
-            asks for that. Anywhere else it computes as ever: its inputs become what its parameters
-            are.
-        packable: whether :meth:`_layer` takes sequences of different lengths, by ``batch_sizes``.
-        checkpoint_every: None, or after how many steps training keeps the state. What the backward
-            pass needs is then computed again in segments of so many steps: less memory for one
-            more forward pass, and the same results. Inside the transforms of ``torch.func``, which
-            know no checkpoints, all is kept.
     """
 
-    settings: tuple[str, ...] = (
-        "input_size",
-        "hidden_size",
-        "num_layers",
-        "bias",
-        "batch_first",
-        "dropout",
-        "bidirectional",
-    )
-    states: tuple[str, ...] = ("h0",)
-    narrow: tuple[str, ...] = ()
-    packable: bool = False
-
-    checkpoint_every: int | None = None
+    options: ClassVar[dict[str, Option]] = {
+        **dict.fromkeys(("input_size", "hidden_size", "num_layers"), replace(COUNT, in_torch=True)),
+        **dict.fromkeys(("bias", "batch_first"), replace(FLAG, in_torch=True)),
+        "dropout": replace(FRACTION, in_torch=True),
+        "bidirectional": replace(FLAG, in_torch=True),
+        "checkpoint_every": Option(optional(COUNT.check)),
+    }
 
     def __init__(
         self,
@@ -92,12 +72,12 @@ class Recurrent(LoadsRealParameters):
         **settings: object,
     ) -> None:
         super().__init__()
-        foreign = settings.keys() - {*self.settings}
+        foreign = settings.keys() - self.options.keys()
         if foreign:
             raise TypeError(
                 f"expected arguments of {type(self).__name__}, found {', '.join(sorted(foreign))}"
             )
-        shared = {
+        values = {
             "input_size": input_size,
             "hidden_size": hidden_size,
             "num_layers": num_layers,
@@ -105,17 +85,60 @@ class Recurrent(LoadsRealParameters):
             "batch_first": batch_first,
             "dropout": dropout,
             "bidirectional": bidirectional,
-        }
-        self._configure(shared | settings)
-        if checkpoint_every is not None:
-            check_integer("checkpoint_every", checkpoint_every, least=1)
+            "checkpoint_every": checkpoint_every,
+        } | settings
+        for name, option in self.options.items():
+            option.check(name, values[name])
+            setattr(self, name, values[name])
+        self.check_options()
         if dropout > 0 and num_layers == 1:
             warnings.warn(
                 "dropout is between layers: expected num_layers of at least 2 with it, found "
                 f"dropout={dropout} and num_layers=1",
                 stacklevel=2,
             )
-        self.checkpoint_every = checkpoint_every
+
+    def forward(
+        self, input: Tensor, hx: Tensor | tuple[Tensor, ...] | None = None
+    ) -> tuple[Tensor, Tensor | tuple[Tensor, ...]]:
+        """Run the network over whole sequences.
+
+        Args:
+            input: ``[steps, batch, input_size]`` (``[batch, steps, input_size]`` with batch_first),
+                or ``[steps, input_size]`` for a single sequence.
+            hx: the first state, ``[num_layers * directions, batch, hidden_size]``, without the
+                batch for a single sequence; zeros by default. A network of several ``states``, such
+                as an LSTM, takes and returns a tuple of them: ``(h0, c0)``.
+
+        Returns:
+            The last layer's output of every step, ``[steps, batch, directions * hidden_size]`` (or
+            as ``input`` is laid out), and every layer's final state, of the shape of ``hx``. Under
+            autocast the states of networks in continuous time are not rounded to bfloat16.
+
+        Raises:
+            InputError: a shape or dtype does not fit, or there is no step.
+            TypeError: an input or a state that is no tensor, or, of several, no tuple of them.
+        """
+        results = self.run(input, *self.states_of(hx))
+        return results if len(results) == 2 else (results[0], results[1:])
+
+    def states_of(self, hx: object) -> tuple[Tensor | None, ...]:
+        """Return the initial states in ``hx``, one for each name in ``states``.
+
+        Raises:
+            TypeError: ``hx`` is no tuple of as many as there are states, if these are several.
+        """
+        count = len(self.states)
+        if count == 1:
+            return (hx,)
+        if hx is None:
+            return (None,) * count
+        if not isinstance(hx, tuple | list) or len(hx) != count:
+            kind = type(hx).__name__
+            found = f"{kind} of {len(hx)}" if isinstance(hx, tuple | list) else kind
+            size = "pair" if count == 2 else f"tuple of {count}"
+            raise TypeError(f"expected a {size} ({', '.join(self.states)}), found {found}")
+        return tuple(hx)
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
@@ -132,15 +155,10 @@ class Recurrent(LoadsRealParameters):
                 module.reset_parameters()
         for name, parameter in self._parameters.items():
             if parameter is not None:
-                parameter.copy_(self._first(name, parameter))
+                parameter.copy_(self.first_values(name, parameter))
 
     def flatten_parameters(self) -> None:
         """Does nothing: there is no flat copy of the parameters, as torch.nn has on a GPU."""
-
-    def _first(self, name: str, parameter: Tensor) -> Tensor:
-        """The entries that a parameter of this module starts with, on the CPU."""
-        entries = torch.empty(parameter.shape, dtype=parameter.dtype, device="cpu")
-        return _init.uniform_(entries, self.hidden_size, None)
 
     def step(
         self, input: Tensor, hx: Tensor | tuple[Tensor, ...] | None = None
@@ -178,52 +196,37 @@ class Recurrent(LoadsRealParameters):
             )
         return 1 if self.batch_first and x.dim() == 2 else 0
 
-    def _configure(self, settings: Mapping[str, object]) -> None:
-        """Checks the settings and keeps them as attributes."""
-        for name in ("input_size", "hidden_size", "num_layers"):
-            check_integer(name, settings[name], least=1)
-        for name in ("bias", "batch_first", "bidirectional"):
-            if name in settings:
-                check_flag(name, settings[name])
-        check_fraction("dropout", settings["dropout"])
-        for name in self.settings:
-            setattr(self, name, settings[name])
-
     @property
     def _directions(self) -> int:
         return 2 if self.bidirectional else 1
 
-    def _layers(self) -> Iterator[tuple[str, int]]:
-        """The suffix of each layer and direction, in torch's order, with the inputs it reads."""
+    def layers(self) -> Iterator[tuple[str, int]]:
+        """Yield the suffix of each layer and direction in torch's order, and its inputs' number."""
         for layer in range(self.num_layers):
-            inputs = self._directions * self._size_of("h0") if layer else self.input_size
+            inputs = self._directions * self.size_of("h0") if layer else self.input_size
             yield f"l{layer}", inputs
             if self.bidirectional:
                 yield f"l{layer}_reverse", inputs
 
-    @property
-    def _dtype(self) -> torch.dtype:
-        """Of the inputs, states and outputs."""
-        return next(self.parameters()).dtype
-
-    def _layer(
-        self, name: str, x: Tensor, initial: tuple[Tensor | None, ...]
-    ) -> tuple[Tensor, ...]:
-        """All outputs ``[steps, batch, hidden]`` of the layer ``name``, and its final states.
-
-        ``x`` is ``[steps, batch, inputs]`` in the order in which this direction reads it. That of
-        a packable network takes ``batch_sizes=``, too: x and the outputs are then ``[rows, ...]``,
-        the data of a PackedSequence.
-        """
-        raise NotImplementedError
-
-    def _run(
+    def run(
         self,
         x: Tensor | PackedSequence,
         *initial: Tensor | None,
         lengths: Tensor | Sequence[int] | None = None,
+        **step_inputs: Tensor,
     ) -> tuple[Tensor | PackedSequence, ...]:
-        """The outputs of the last layer, and each of the final states of all layers."""
+        """Run all layers: what :meth:`forward` of every cell calls.
+
+        Args:
+            x: the input, as :meth:`forward` takes it.
+            *initial: for each name in ``states`` the first states of all layers, or None.
+            lengths: how many steps each sequence has, ``[batch]``; None for all.
+            **step_inputs: each of the cell's ``step_inputs``, in the layout of ``x`` without
+                features.
+
+        Returns:
+            The outputs of the last layer, and the final states of all layers for each name.
+        """
         if isinstance(x, PackedSequence):
             if lengths is not None:
                 raise ValueError("expected no lengths beside a PackedSequence, found both")
@@ -251,7 +254,11 @@ class Recurrent(LoadsRealParameters):
             for name, state in zip(self.states, initial, strict=True)
         ]
         self._check_dtypes(initial, x.dtype)
-        x, *final = self._walk(x, starts)
+        if step_inputs and single:
+            step_inputs = {name: each.unsqueeze(1) for name, each in step_inputs.items()}
+        elif step_inputs and batch_first:
+            step_inputs = {name: each.transpose(0, 1) for name, each in step_inputs.items()}
+        x, *final = self._walk(x, starts, step_inputs)
         if single:
             return x.squeeze(1), *(states.squeeze(1) for states in final)
         return x.transpose(0, 1) if batch_first else x, *final
@@ -263,8 +270,8 @@ class Recurrent(LoadsRealParameters):
             expected = shape.replace("{}", str(self.input_size))
             raise InputError(f"expected input of shape {expected}, found {[*x.shape]}")
         narrow = x.dtype == torch.bfloat16 and is_autocast_enabled(x.device.type)
-        if x.dtype != self._dtype and not narrow:
-            message = f"expected input of dtype {self._dtype}, found {x.dtype}"
+        if x.dtype != self.dtype and not narrow:
+            message = f"expected input of dtype {self.dtype}, found {x.dtype}"
             raise InputError(message.replace("torch.", ""))
 
     def _check_dtypes(self, initial: tuple[Tensor | None, ...], dtype: torch.dtype) -> None:
@@ -298,29 +305,37 @@ class Recurrent(LoadsRealParameters):
                 layers = [layer.index_select(0, in_order) for layer in layers]
             starts.append(layers)
         self._check_dtypes(initial, data.dtype)
-        y, *final = self._walk(data, starts, batch_sizes=batch_sizes)
+        y, *final = self._walk(data, starts, {}, batch_sizes=batch_sizes)
         if back is not None:
             final = [states.index_select(1, back) for states in final]
         return PackedSequence(y, batch_sizes, in_order, back), *final
 
     def _walk(
-        self, x: Tensor, starts: list[Sequence[Tensor | None]], **packing: Tensor
+        self,
+        x: Tensor,
+        starts: list[Sequence[Tensor | None]],
+        step_inputs: dict[str, Tensor],
+        **packing: Tensor,
     ) -> tuple[Tensor, ...]:
-        """:meth:`_run` on what has been checked; ``packing`` are the batch sizes, if any."""
+        """Run what has been checked; ``packing`` are the batch sizes, if any."""
         device = x.device.type
-        narrow = device in self.narrow and asks_for_bfloat16(device)
-        if is_autocast_enabled(device) and not narrow:
-            starts = [[None if s is None else s.to(self._dtype) for s in each] for each in starts]
+        if is_autocast_enabled(device) and not (
+            self.keeps_bfloat16(device) and asks_for_bfloat16(device)
+        ):
+            starts = [[None if s is None else s.to(self.dtype) for s in each] for each in starts]
             with torch.autocast(device, enabled=False):
-                return self._walk(x.to(self._dtype), starts, **packing)
+                return self._walk(x.to(self.dtype), starts, step_inputs, **packing)
+        each_way = [step_inputs]
+        if self.bidirectional:
+            each_way.append({name: each.flip(0) for name, each in step_inputs.items()})
         ends = []
         for layer in range(self.num_layers):
             if layer > 0 and self.dropout > 0:
                 x = nn.functional.dropout(x, self.dropout, self.training)
             outputs = []
-            for direction in range(self._directions):
+            for direction, given in enumerate(each_way):
                 start = tuple(states[len(ends)] for states in starts)
-                output, *end = self._direction(layer, direction, x, start, **packing)
+                output, *end = self._direction(layer, direction, x, start, given, **packing)
                 outputs.append(output)
                 ends.append(end)
             x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1)
@@ -332,16 +347,17 @@ class Recurrent(LoadsRealParameters):
         direction: int,
         x: Tensor,
         initial: tuple[Tensor | None, ...],
+        step_inputs: dict[str, Tensor],
         **packing: Tensor,
     ) -> tuple[Tensor, ...]:
         if not direction:
-            return self._segments(f"l{layer}", x, initial, **packing)
+            return self._segments(f"l{layer}", x, initial, step_inputs, **packing)
         if packing:
             rows = reversal(packing["batch_sizes"]).to(x.device)
             x = x.index_select(0, rows)
         else:
             x = x.flip(0)
-        output, *final = self._segments(f"l{layer}_reverse", x, initial, **packing)
+        output, *final = self._segments(f"l{layer}_reverse", x, initial, step_inputs, **packing)
         return output.index_select(0, rows) if packing else output.flip(0), *final
 
     def _segments(
@@ -349,32 +365,42 @@ class Recurrent(LoadsRealParameters):
         name: str,
         x: Tensor,
         state: tuple[Tensor | None, ...],
-        batch_sizes: Tensor | None = None,
+        step_inputs: dict[str, Tensor],
+        **packing: Tensor,
     ) -> tuple[Tensor, ...]:
-        """:meth:`_layer`, of which the backward pass keeps only the state between segments."""
-        every = self.checkpoint_every
-        packing = {} if batch_sizes is None else {"batch_sizes": batch_sizes}
+        """Run one layer; with ``checkpoint_every`` only states between segments are kept."""
+        every, constants = self.checkpoint_every, self.constants(name, x)
+        if every is None or not torch.is_grad_enabled() or inside_transform():
+            return self.run_layer(name, x, state, **step_inputs, **constants, **packing)
+        batch_sizes = packing.get("batch_sizes")
         steps = x.shape[0] if batch_sizes is None else batch_sizes.numel()
-        if every is None or every >= steps or not torch.is_grad_enabled() or inside_transform():
-            return self._layer(name, x, state, **packing)
+        if every >= steps:
+            return self.run_layer(name, x, state, **step_inputs, **constants, **packing)
         if batch_sizes is not None:
-            return self._packed_segments(name, x, state, batch_sizes)
+            return self._packed_segments(name, x, state, batch_sizes, constants)
         outputs, run = [], self._recomputed(name)
-        for segment in x.split(every):
-            output, *state = run(segment, state)
+        parts = {key: each.split(every) for key, each in step_inputs.items()}
+        for index, segment in enumerate(x.split(every)):
+            given = {key: each[index] for key, each in parts.items()}
+            output, *state = run(segment, state, **given, **constants)
             outputs.append(output)
         return torch.cat(outputs), *state
 
     def _recomputed(self, name: str) -> Callable[..., tuple[Tensor, ...]]:
-        """:meth:`_layer` of one layer, which the backward pass computes again."""
+        """Return :meth:`run_layer` of one layer, which the backward pass computes again."""
         if torch.compiler.is_compiling():
-            return partial(checkpoint, self._layer, name, use_reentrant=False)
-        # Of a functional_call there is nothing left by then: its parameters have to be kept.
+            return partial(checkpoint, self.run_layer, name, use_reentrant=False)
+        # A functional_call is over by then: what it has put in place of parameters has to be kept.
         layer, parameters = _Layer(self, name), dict(self.named_parameters(prefix="network"))
         return partial(checkpoint, partial(_call, layer, parameters), use_reentrant=False)
 
     def _packed_segments(
-        self, name: str, x: Tensor, state: tuple[Tensor | None, ...], batch_sizes: Tensor
+        self,
+        name: str,
+        x: Tensor,
+        state: tuple[Tensor | None, ...],
+        batch_sizes: Tensor,
+        constants: dict[str, Tensor],
     ) -> tuple[Tensor, ...]:
         outputs, running, run = [], None, self._recomputed(name)
         segments = batch_sizes.split(self.checkpoint_every)
@@ -383,15 +409,11 @@ class Recurrent(LoadsRealParameters):
             if running:
                 running.keep(int(sizes[0]))
                 state = running.state
-            output, *state = run(rows, state, batch_sizes=sizes)
+            output, *state = run(rows, state, batch_sizes=sizes, **constants)
             running = running or Running(state)
             running.state = tuple(state)
             outputs.append(output)
         return torch.cat(outputs), *running.final()
-
-    def _size_of(self, state: str) -> int:
-        """Features of a state; those of the first are those of the output."""
-        return self.hidden_size
 
     def _initial(
         self, name: str, state: Tensor | None, batch: int, single: bool
@@ -400,18 +422,15 @@ class Recurrent(LoadsRealParameters):
         if state is None:
             return [None] * layers
         _check_tensor(name, state)
-        size = self._size_of(name)
+        size = self.size_of(name)
         expected = [layers, size] if single else [layers, batch, size]
         if [*state.shape] != expected:
             raise InputError(f"expected {name} of shape {expected}, found {[*state.shape]}")
         return (state.unsqueeze(1) if single else state).unbind(0)
 
-    def _settings(self) -> dict[str, object]:
-        return {name: getattr(self, name) for name in self.settings}
-
     def extra_repr(self) -> str:
-        """What ``print(network)`` shows."""
-        return ", ".join(f"{name}={value}" for name, value in self._settings().items())
+        """Return what ``print(network)`` shows: the value of each option."""
+        return ", ".join(f"{name}={getattr(self, name)}" for name in self.options)
 
 
 def _check_tensor(name: str, value: object) -> None:
@@ -426,11 +445,11 @@ class _Layer(nn.Module):
         super().__init__()
         self.network, self.name = network, name
 
-    def forward(self, *inputs: object, **packing: Tensor) -> tuple[Tensor, ...]:
-        return self.network._layer(self.name, *inputs, **packing)
+    def forward(self, *inputs: object, **given: Tensor) -> tuple[Tensor, ...]:
+        return self.network.run_layer(self.name, *inputs, **given)
 
 
 def _call(
-    module: nn.Module, parameters: dict[str, Tensor], *inputs: object, **packing: Tensor
+    module: nn.Module, parameters: dict[str, Tensor], *inputs: object, **given: Tensor
 ) -> tuple[Tensor, ...]:
-    return functional_call(module, parameters, inputs, packing)
+    return functional_call(module, parameters, inputs, given)

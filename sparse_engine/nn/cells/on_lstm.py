@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import partial
+from typing import ClassVar
 
 from torch import Tensor
 from typing_extensions import Unpack
 
 from sparse_engine import ops
-from sparse_engine.nn._checks import check_integer
-from sparse_engine.nn._options import RecurrentOptions
-from sparse_engine.nn._sparse_recurrent import SparseRecurrent, note_recurrence, notes, pair
+from sparse_engine.nn._keywords import RecurrentOptions
+from sparse_engine.nn.options import COUNT, Option
+from sparse_engine.nn.sparse_recurrent import Ran, SparseRecurrent
 
 
 class SparseONLSTM(SparseRecurrent):
@@ -51,9 +50,9 @@ class SparseONLSTM(SparseRecurrent):
         (torch.Size([50, 32, 1150]), torch.Size([1, 32, 1150]))
     """
 
-    settings = (*SparseRecurrent.settings, "chunk_size")
+    options: ClassVar[dict[str, Option]] = {**SparseRecurrent.options, "chunk_size": COUNT}
     states = ("h0", "c0")
-    narrow = ("cpu",)
+    bf16_devices = ("cpu",)
 
     def __init__(
         self,
@@ -74,48 +73,30 @@ class SparseONLSTM(SparseRecurrent):
         """Rows of each gate: both masters, then four gates."""
         return (self.hidden_size // self.chunk_size,) * 2 + (self.hidden_size,) * 4
 
+    # Each class has a forward of its own: torch.compile counts recompilations by function.
     def forward(
         self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Runs the network over whole sequences.
+        """Run the network; see :meth:`Recurrent.forward`. ``hx`` is ``(h0, c0)``."""
+        return super().forward(input, hx)
 
-        Args:
-            input: ``[steps, batch, input_size]`` (``[batch, steps, input_size]`` with batch_first),
-                or ``[steps, input_size]`` for a single sequence.
-            hx: ``(h0, c0)``, each ``[num_layers * directions, batch, hidden_size]``, without
-                the batch for a single sequence; zeros by default.
-
-        Returns:
-            The last layer's output of every step, ``[steps, batch, directions * hidden_size]``
-            (or as ``input`` is laid out), and every layer's final ``(h_n, c_n)``, each of the shape
-            of ``h0``.
-
-        Raises:
-            InputError: a shape or dtype does not fit, or there is no step.
-            TypeError: the state is no pair of tensors, or the input no tensor.
-        """
-        y, h_n, c_n = self._run(input, *pair(hx))
-        return y, (h_n, c_n)
-
-    def _configure(self, settings: Mapping[str, object]) -> None:
-        super()._configure(settings)
-        check_integer("chunk_size", self.chunk_size, least=1)
+    def check_options(self) -> None:
+        """Raise ValueError for units that do not come in whole chunks."""
         if self.hidden_size % self.chunk_size:
             raise ValueError(
                 f"expected chunk_size that divides hidden_size {self.hidden_size}, found "
                 f"{self.chunk_size}"
             )
 
-    def _cell(
+    def run_cell(
         self,
-        name: str,
+        layer: str,
         x: Tensor,
         w_input: Tensor | None,
-        initial: tuple[Tensor | None, ...],
+        state: tuple[Tensor | None, ...],
         bias: Tensor | None,
-    ) -> tuple[Tensor, ...]:
-        weight = getattr(self, f"weight_hh_{name}")
-        h, c_n = ops.on_lstm(x, *initial, bias, weight.values, weight.pattern)
-        if notes(weight):
-            x.register_hook(partial(note_recurrence, weight, h.detach(), initial[0]))
-        return h, h[-1], c_n
+    ) -> Ran:
+        """Run one layer in one operation."""
+        weight = getattr(self, f"weight_hh_{layer}")
+        h, c_n = ops.on_lstm(x, *state, bias, weight.values, weight.pattern)
+        return Ran(h, (h[-1], c_n))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -11,23 +12,20 @@ from torch.nn.utils.rnn import PackedSequence
 from typing_extensions import Unpack
 
 from sparse_engine import ops
-from sparse_engine.nn._checks import check_clip, check_flag, check_integer
-from sparse_engine.nn._drop_in import DropIn
-from sparse_engine.nn._options import LinkOptions
+from sparse_engine.nn._checks import check_integer
+from sparse_engine.nn._keywords import LinkOptions
 from sparse_engine.nn._packed import rows_before
-from sparse_engine.nn._sparse_recurrent import (
-    goes_by_steps,
-    last_states,
-    note_recurrence,
-    notes,
-    pair,
-)
+from sparse_engine.nn.capture import Use, capture, captures
+from sparse_engine.nn.from_torch import DropIn
+from sparse_engine.nn.layer_norm import LayerNormed, goes_by_steps
+from sparse_engine.nn.options import CLIP, Option
+from sparse_engine.nn.sparse_recurrent import Ran, last_states
 from sparse_engine.nn.weight import SparseWeight
 from sparse_engine.ops import Norm
 from sparse_engine.ops.lstm import lstm_and_saved, unprojected
 
 
-class SparseLSTM(DropIn):
+class SparseLSTM(LayerNormed, DropIn):
     """:class:`torch.nn.LSTM` whose recurrent weights exist only as links.
 
     With ``i, f, g, o`` the four blocks of ``x_t W_ih^T + b_ih + h_{t-1} W_hh^T + b_hh``:
@@ -60,13 +58,16 @@ class SparseLSTM(DropIn):
 
     packable = True
     dense_type = nn.LSTM
-    settings = (*DropIn.settings, "proj_size")
+    options: ClassVar[dict[str, Option]] = {
+        **LayerNormed.options,
+        "proj_size": Option(partial(check_integer, least=0), in_torch=True),
+        "cell_clip": CLIP,
+    }
     gates = 4
     normed_states = ("c",)
     most_fused_inputs = 256
-    narrow = ("cpu",)
+    bf16_devices = ("cpu",)
     states = ("h0", "c0")
-    cell_clip: float | None = None
 
     def __init__(
         self,
@@ -87,25 +88,18 @@ class SparseLSTM(DropIn):
         **options: Unpack[LinkOptions],
     ) -> None:
         of_torch = input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional
-        check_flag("layer_norm", layer_norm)
-        check_clip(cell_clip)
-        super().__init__(*of_torch, device, dtype, density=density, proj_size=proj_size, **options)
-        if layer_norm and proj_size:
-            raise ValueError(f"expected no proj_size beside layer_norm, found {proj_size}")
-        self.cell_clip = cell_clip
-        if layer_norm:
-            self._add_norms()
+        super().__init__(
+            *of_torch,
+            device,
+            dtype,
+            density=density,
+            proj_size=proj_size,
+            cell_clip=cell_clip,
+            layer_norm=layer_norm,
+            **options,
+        )
 
-    def to_dense(self) -> nn.LSTM:
-        """The dense network in torch.nn of the same function.
-
-        Raises:
-            ValueError: this network has a cell_clip, which those of torch.nn lack.
-        """
-        if self.cell_clip is not None:
-            raise ValueError(f"expected no cell_clip to convert, found {self.cell_clip}")
-        return super().to_dense()
-
+    # Each class has a forward of its own: torch.compile counts recompilations by function.
     def forward(
         self,
         input: Tensor | PackedSequence,
@@ -113,40 +107,21 @@ class SparseLSTM(DropIn):
         *,
         lengths: Tensor | Sequence[int] | None = None,
     ) -> tuple[Tensor | PackedSequence, tuple[Tensor, Tensor]]:
-        """Runs the network over whole sequences.
+        """Run the network; see :meth:`DropIn.forward`. ``hx`` is ``(h0, c0)``."""
+        return super().forward(input, hx, lengths=lengths)
 
-        Args:
-            input: ``[steps, batch, input_size]`` (``[batch, steps, input_size]`` with batch_first),
-                or ``[steps, input_size]`` for a single sequence; or a PackedSequence, whose order
-                of sequences the states share.
-            hx: ``(h0, c0)``, each ``[num_layers * directions, batch, hidden_size]`` (h0 with
-                proj_size features in place of hidden_size, if that is not 0), without the batch for
-                a single sequence; zeros by default.
-            lengths: how many steps each sequence has, ``[batch]`` integers on the CPU; what follows
-                is not read, and the output there is zero. By default all have all steps.
-
-        Returns:
-            The last layer's output of every step, ``[steps, batch, directions * hidden_size]``
-            (or as ``input`` is laid out or packed), and every layer's final ``(h_n, c_n)``, of the
-            shapes of ``(h0, c0)``.
-
-        Raises:
-            InputError: a shape or dtype does not fit, there is no step, or a length is wrong.
-            TypeError: an input that is no tensor, or a state that is no pair of tensors.
-        """
-        y, h_n, c_n = self._run(input, *pair(hx), lengths=lengths)
-        return y, (h_n, c_n)
-
-    def _configure(self, settings: Mapping[str, object]) -> None:
-        super()._configure(settings)
-        check_integer("proj_size", self.proj_size, least=0)
+    def check_options(self) -> None:
+        """Raise ValueError for a projection that is none, or that is normalised."""
         if self.proj_size >= self.hidden_size:
             raise ValueError(
                 f"expected proj_size of at least 0 and less than hidden_size = {self.hidden_size}, "
                 f"found {self.proj_size}"
             )
+        if self.layer_norm and self.proj_size:
+            raise ValueError(f"expected no proj_size beside layer_norm, found {self.proj_size}")
 
-    def _size_of(self, state: str) -> int:
+    def size_of(self, state: str) -> int:
+        """Return the number of features of a state."""
         return self.proj_size if state == "h0" and self.proj_size else self.hidden_size
 
     def _make_recurrent(self, sparse: Callable[[int, int], SparseWeight]) -> dict[str, nn.Module]:
@@ -159,20 +134,21 @@ class SparseLSTM(DropIn):
         weights = super()._recurrent_weights(name)
         return [*weights, getattr(self, f"weight_hr_{name}")] if self.proj_size else weights
 
-    def _cell(
+    def run_cell(
         self,
-        name: str,
+        layer: str,
         x: Tensor,
         w_input: Tensor | None,
-        initial: tuple[Tensor | None, ...],
+        state: tuple[Tensor | None, ...],
         bias: Tensor | None,
         batch_sizes: Tensor | None = None,
-    ) -> tuple[Tensor, ...]:
-        weight, *projections = self._recurrent_weights(name)
+    ) -> Ran:
+        """Run one layer in one operation."""
+        weight, *projections = self._recurrent_weights(layer)
         projection = [(each.values, each.pattern) for each in projections]
         h, c_n, saved = lstm_and_saved(
             x,
-            *initial,
+            *state,
             bias,
             weight.values,
             weight.pattern,
@@ -181,55 +157,65 @@ class SparseLSTM(DropIn):
             projection=projection[0] if projection else None,
             cell_clip=self.cell_clip,
         )
-        if notes(weight):
-            states = h.detach(), initial[0]
-            x.register_hook(partial(note_recurrence, weight, *states, batch_sizes=batch_sizes))
-        for each in projections:
-            if notes(each):
-                from_outside: list[Tensor] = []
-                h.register_hook(from_outside.append)
-                outputs = unprojected(saved, batch_sizes)
-                x.register_hook(
-                    partial(_note_projection, each, outputs, weight, from_outside, batch_sizes)
-                )
-        return h, last_states(h, batch_sizes), c_n
+        return Ran(h, (last_states(h, batch_sizes), c_n), saved)
 
-    def _normed_cell(
+    def _capture(
         self,
-        name: str,
+        layer: str,
         x: Tensor,
-        initial: tuple[Tensor | None, ...],
+        h: Tensor,
+        h0: Tensor | None,
+        saved: Tensor | None,
+        batch_sizes: Tensor | None,
+    ) -> None:
+        super()._capture(layer, x, h, h0, saved, batch_sizes)
+        weight, *projections = self._recurrent_weights(layer)
+        for each in filter(captures, projections):
+            from_outside: list[Tensor] = []
+            h.register_hook(from_outside.append)
+            outputs = unprojected(saved, batch_sizes).detach()
+            capture(x, partial(_projected, each, outputs, weight, from_outside, batch_sizes))
+
+    def run_normed(
+        self,
+        layer: str,
+        x: Tensor,
+        state: tuple[Tensor | None, ...],
         norm: Norm,
         batch_sizes: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
-        weight = getattr(self, f"weight_hh_{name}")
-        norms = norm, Norm.of(getattr(self, f"norm_{name}")["c"])
+        """Run one layer whose input's contribution is normalised."""
+        weight = getattr(self, f"weight_hh_{layer}")
+        norms = norm, Norm.of(getattr(self, f"norm_{layer}")["c"])
         options = {"batch_sizes": batch_sizes, "cell_clip": self.cell_clip}
         if goes_by_steps(weight, x):
-            h, c_n = ops.normed_lstm_by(weight, x, *initial, *norms, **options)
+            h, c_n = ops.normed_lstm_by(weight, x, *state, *norms, **options)
         else:
             links = weight.values, weight.pattern
-            h, c_n = ops.normed_lstm(x, *initial, *links, *norms, **options)
+            h, c_n = ops.normed_lstm(x, *state, *links, *norms, **options)
         return h, last_states(h, batch_sizes), c_n
 
 
-@torch.no_grad()
-def _note_projection(
+def _projected(
     projection: SparseWeight,
     outputs: Tensor,
     weight: SparseWeight,
     from_outside: list[Tensor],
     batch_sizes: Tensor | None,
     dv: Tensor,
-) -> None:
-    """What a step projects meets the whole gradient of its h, also that from the step after it."""
-    dh = torch.zeros_like(dv[..., : projection.shape[0]])
-    for each in from_outside:
-        dh += each
-    later = dv[1:] if batch_sizes is None else dv[int(batch_sizes[0]) :]
-    back = ops.spmm_t(weight.values, weight.pattern, later.reshape(-1, dv.shape[-1]).T).T
-    if batch_sizes is None:
-        dh[:-1] += back.reshape(dh[:-1].shape)
-    else:
-        dh[rows_before(batch_sizes)] += back
-    projection.note(outputs.detach(), dh)
+) -> Iterator[Use]:
+    """Yield the use of a projection: what it projects meets the whole gradient of h.
+
+    That is the gradient from outside of the layer, and the one from the step after.
+    """
+    with torch.no_grad():
+        dh = torch.zeros_like(dv[..., : projection.shape[0]])
+        for each in from_outside:
+            dh += each
+        later = dv[1:] if batch_sizes is None else dv[int(batch_sizes[0]) :]
+        back = ops.spmm_t(weight.values, weight.pattern, later.reshape(-1, dv.shape[-1]).T).T
+        if batch_sizes is None:
+            dh[:-1] += back.reshape(dh[:-1].shape)
+        else:
+            dh[rows_before(batch_sizes)] += back
+    yield projection, outputs, dh

@@ -1,0 +1,88 @@
+"""Layer normalisation inside the time loop (Ba et al. 2016), for the cells that have it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from sparse_engine.nn.capture import captures
+from sparse_engine.nn.options import FLAG, Option
+from sparse_engine.nn.sparse_recurrent import SparseRecurrent, dense_product
+from sparse_engine.nn.weight import SparseWeight
+from sparse_engine.ops import Norm
+
+
+class LayerNormed(SparseRecurrent):
+    """A network with the option ``layer_norm``, which normalises both contributions to a unit.
+
+    A cell implements :meth:`run_normed` beside :meth:`run_cell`.
+
+    Attributes:
+        normed_states: what else is normalised, of hidden_size features.
+    """
+
+    options: ClassVar[dict[str, Option]] = {
+        **SparseRecurrent.options,
+        "layer_norm": replace(FLAG, dense=False),
+    }
+    normed_states: tuple[str, ...] = ()
+
+    def __init__(self, *arguments: object, layer_norm: bool, **options: object) -> None:
+        super().__init__(*arguments, layer_norm=layer_norm, **options)
+        if not layer_norm:
+            return
+        values = self.weight_hh_l0.values
+        like = {"device": values.device, "dtype": values.dtype}
+        sizes = {"ih": self.rows, "hh": self.rows} | dict.fromkeys(
+            self.normed_states, self.hidden_size
+        )
+        for name, _ in self.layers():
+            norms = {of: nn.LayerNorm(n, **like) for of, n in sizes.items()}
+            setattr(self, f"norm_{name}", nn.ModuleDict(norms))
+
+    def keeps_bfloat16(self, device: str) -> bool:
+        """Whether activations stay in bfloat16; normalisations are not computed in it."""
+        return not self.layer_norm and super().keeps_bfloat16(device)
+
+    def run_layer(
+        self, layer: str, x: Tensor, state: tuple[Tensor | None, ...], **given: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Run one layer, with layer normalisation if that is on."""
+        if not self.layer_norm:
+            return super().run_layer(layer, x, state, **given)
+        for weight in self._recurrent_weights(layer):
+            weight.refresh()
+        weight_ih, norms = getattr(self, f"weight_ih_{layer}"), getattr(self, f"norm_{layer}")
+        if not isinstance(weight_ih, SparseWeight):
+            weight_ih = partial(dense_product, weight=weight_ih)
+        norm = Norm.of(norms["hh"])
+        if self.bias:
+            norm = norm.plus(getattr(self, f"bias_ih_{layer}") + getattr(self, f"bias_hh_{layer}"))
+        return self.run_normed(layer, Norm.of(norms["ih"])(weight_ih(x)), state, norm, **given)
+
+    def run_normed(
+        self,
+        layer: str,
+        x: Tensor,
+        state: tuple[Tensor | None, ...],
+        norm: Norm,
+        **given: Tensor,
+    ) -> tuple[Tensor, ...]:
+        """Run one layer whose input's contribution ``x`` is normalised already.
+
+        ``norm`` is the normalisation of the recurrent contribution. Arguments and results are
+        otherwise those of :meth:`run_layer`.
+        """
+        raise NotImplementedError
+
+
+def goes_by_steps(weight: SparseWeight, x: Tensor) -> bool:
+    """Whether layer normalisation takes operations of its own at every step.
+
+    It does on a GPU, which has no kernel for it, and where the factors of each step are captured:
+    the gradient of x is not that of the recurrent contribution then.
+    """
+    return x.is_cuda or captures(weight)
