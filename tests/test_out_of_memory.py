@@ -11,7 +11,7 @@ from pathlib import Path
 import scipy.sparse
 import torch
 from sparse_engine import ops
-from sparse_engine.analysis.null_kinds import ErdosRenyi
+from sparse_engine.analysis.null_kinds import ErdosRenyiNull
 from sparse_engine.testing import random_pattern
 
 torch.set_num_threads(2)
@@ -53,7 +53,7 @@ large = random_pattern(4000, 4000, 60_000).links, 20_000_000
     ),
     "null models": (
         """
-run = lambda w: ErdosRenyi().count(w, seed=0, samples=range(2))
+run = lambda w: ErdosRenyiNull().count(w, seed=0, samples=range(2))
 small = graph(1000, 5000),
 large = graph(400_000, 2_000_000),
 """,
