@@ -46,7 +46,8 @@ except ImportError as error:
 SANITIZE = os.environ.get("SPARSE_ENGINE_SANITIZE") == "1"
 BUILD = Path("build/sanitize/objects" if SANITIZE else "build/objects")
 
-# The files in csrc/cpu that are compiled for each instruction set and each type of numbers, those
+SOURCES = {path.stem: path for path in Path("csrc/cpu").rglob("*.cpp")}
+# Those that are compiled for each instruction set and each type of numbers, those
 # that take longest first.
 NOT_IN_BFLOAT16 = ("normed_lstm", "normed_rnn", "conductance")
 KERNELS = (
@@ -180,7 +181,7 @@ class NinjaFile:
         """Write how ninja calls each compiler."""
         self.ninja.variable("builddir", str(BUILD))
         system = [*include_paths(), sysconfig.get_path("include")]
-        self.ninja.variable("includes", "-Icsrc -Icsrc/include -Icsrc/cpu -Icsrc/graph")
+        self.ninja.variable("includes", "-Icsrc -Icsrc/include -Icsrc/cpu -Icsrc/cuda -Icsrc/graph")
         self.ninja.variable("system", " ".join(f"-isystem {escape(path)}" for path in system))
         for name, compiler in (
             ("cxx", f"{CXX} {CXX_FLAGS}"),
@@ -211,9 +212,7 @@ class NinjaFile:
                 numbers = f"-DSPARSE_ENGINE_REAL={real} -DSPARSE_ENGINE_KEPT={kept}"
                 flags = f"{TAGS[tag]} -DSPARSE_ENGINE_ISA={tag} {numbers}"
                 flags += f" {SMALL_CODE}" if real == "double" else ""
-                self.compile(
-                    "sparse_engine._C", f"csrc/cpu/{kernel}.cpp", f"{kernel} {tag} {kept}", flags
-                )
+                self.compile("sparse_engine._C", SOURCES[kernel], f"{kernel} {tag} {kept}", flags)
 
     def write_library(self) -> None:
         """Compile the rest of the library: what every instruction set shares, bindings, CUDA."""
@@ -222,13 +221,13 @@ class NinjaFile:
         ]
         built = " ".join(f"-DSPARSE_ENGINE_WITH_{macro}" for macro in macros)
         cuda = "-DUSE_CUDA -DSPARSE_ENGINE_WITH_CUDA" if CUDA else ""
-        for source in sorted(Path("csrc/cpu").glob("*.cpp")):
+        for source in sorted(SOURCES.values()):
             if source.stem not in KERNELS:
                 self.compile("sparse_engine._C", source, f"cpu {source.stem}", built)
         for source in sorted(Path("csrc/bindings").glob("*.cpp")):
             flags = f"{TORCH_FLAGS} {cuda}"
             self.compile("sparse_engine._C", source, f"bindings {source.stem}", flags)
-        for source in sorted(Path("csrc/cuda").glob("*.cu")) if CUDA else ():
+        for source in sorted(Path("csrc/cuda").rglob("*.cu")) if CUDA else ():
             self.compile("sparse_engine._C", source, f"cuda {source.stem}", rule="nvcc")
 
 

@@ -13,8 +13,8 @@
 #include <vector>
 
 #include "cuda.h"
-#include "memory.h"
 #include "register.h"
+#include "runtime/memory.h"
 #include "sparse_engine/kernels.h"
 #include "sparse_engine/matrix.h"
 #include "sparse_engine/out_of_memory.h"

@@ -110,7 +110,7 @@ NAMES = built_isas().split(", ")
 LESSER = """
 #define __builtin_cpu_supports(feature) 0
 #define SPARSE_ENGINE_WITH_V3
-#include "isa.cpp"
+#include "runtime/isa.cpp"
 #include <iostream>
 
 namespace sparse_engine {

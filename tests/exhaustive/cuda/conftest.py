@@ -44,9 +44,9 @@ def sources() -> list[Path]:
     cpu = ["memory", "links", "check", "pattern", "sample", "carry", "select", "nearest_zero"]
     cpu += ["scan"]
     return [
-        *sorted((ROOT / "csrc/cuda").glob("*.cu")),
+        *sorted((ROOT / "csrc/cuda").rglob("*.cu")),
         *(ROOT / f"csrc/bindings/{name}.cpp" for name in bindings),
-        *(ROOT / f"csrc/cpu/{name}.cpp" for name in cpu),
+        *(path for path in (ROOT / "csrc/cpu").rglob("*.cpp") if path.stem in cpu),
         *sorted(SHIM.glob("*.cpp")),
     ]
 
@@ -60,7 +60,9 @@ def is_fresh(target: Path, depends: list[Path]) -> bool:
 
 def compile_simulated(source: Path) -> Path:
     """One object file, kept between runs in build/."""
-    target = ROOT / "build/simulated" / f"{source.parent.name}-{source.stem}.o"
+    target = (
+        ROOT / "build/simulated" / f"{'-'.join(source.relative_to(ROOT).with_suffix('').parts)}.o"
+    )
     if is_fresh(target, [source, Path(__file__), *HEADERS]):
         return target
     target.parent.mkdir(parents=True, exist_ok=True)

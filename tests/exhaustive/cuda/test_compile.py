@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
-KERNELS = sorted((ROOT / "csrc/cuda").glob("*.cu"))
+KERNELS = sorted((ROOT / "csrc/cuda").rglob("*.cu"))
 DEVICES = ["80", "90"]
 FUNCTION = re.compile(
     r"Compiling entry function '(?P<name>\w+)' for 'sm_(?P<device>\d+)'.*?"

@@ -1,5 +1,5 @@
 // What the host decides without looking at a device, for the tests of that.
-#include "staged.cuh"
+#include "products/staged.cuh"
 
 // The columns of each part, or 0 where a product is not staged.
 extern "C" __attribute__((visibility("default"))) int columns_of_a_part(

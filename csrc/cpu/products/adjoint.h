@@ -1,0 +1,109 @@
+// The way back through a matrix, row by row of its transpose: the gradient of what it multiplied
+// and that of its links. One visit to a link, and one load of the row of the panel that it reads,
+// gives both.
+#pragma once
+
+#include "products/dot.h"
+#include "products/link_sums.h"
+#include "products/row_product.h"
+
+namespace sparse_engine {
+namespace {
+
+// Of W, in panels of L * NV columns that are kept as A.
+template <typename T, int L, int NV, typename A = T>
+class Adjoint {
+  static constexpr int W = L * NV;
+  using Held = HeldRow<T, L, NV, A>;
+  using Sums = LinkSums<T, Held::kLanes>;
+
+ public:
+  // Numbers that it needs to work with.
+  static int64_t needs(const Csr& wt) { return 2 * wt.nnz(); }
+
+  // Link p of wt is link permutation[p] of W. `gradient` is that of W's links, or null (not
+  // wanted); `memory` has room for what it needs.
+  Adjoint(const Csr& wt, const int32_t* permutation, T* gradient, T* memory)
+      : wt_(wt),
+        permutation_(permutation),
+        written_(gradient),
+        values_(memory),
+        gradient_(memory + wt.nnz()),
+        ahead_(ahead_of<A, W>(wt)) {}
+
+  // This member's share of the values, and the gradient of the `rows` of wt that it will visit. A
+  // barrier must follow. Returns false where the permutation is not one.
+  bool start(const Team& team, const T* values, const Rows& rows) const {
+    if (written_) std::fill(of_row(rows.first), of_row(rows.last), T(0));
+    return permute_share(team, values, permutation_, wt_, values_);
+  }
+
+  // Visits to rows of wt that follow each other, from `row` on.
+  class Visits {
+   public:
+    Visits(const Adjoint& adjoint, int64_t row) : of_(adjoint), sums_(adjoint.of_row(row)) {}
+    ~Visits() {
+      if (of_.written_) sums_.finish();
+    }
+    Visits(const Visits&) = delete;
+    Visits& operator=(const Visits&) = delete;
+
+    // sum += Wt[row, :] X, and the gradient of the row's links += X . held, a row of a panel.
+    SE_INLINE void operator()(Vec<T, L> (&sum)[NV], int64_t row, const A* x, const A* held) {
+      if (of_.written_)
+        of_.visit(sum, row, x, held, sums_);
+      else
+        RowProduct<T, L, NV>{of_.wt_, {of_.values_}, of_.ahead_}(sum, row, x);
+    }
+
+   private:
+    const Adjoint& of_;
+    Sums sums_;
+  };
+
+  // Writes the gradient of the links of `rows`, whose visits are over.
+  void finish(const Rows& rows) const {
+    if (written_ == nullptr) return;
+    for (int64_t p = wt_.ptr[rows.first]; p < wt_.ptr[rows.last]; ++p)
+      written_[permutation_[p]] = gradient_[p];
+  }
+
+ private:
+  T* of_row(int64_t row) const { return gradient_ + wt_.ptr[row]; }
+
+  SE_INLINE void visit(Vec<T, L> (&sum)[NV], int64_t row, const A* x, const A* held_row,
+                       Sums& link_sums) const {
+    const int64_t first = wt_.ptr[row], n = wt_.ptr[row + 1] - first;
+    const int64_t last = wt_.nnz() - 1 - first;
+    const int32_t* idx = wt_.idx + first;
+    const T* values = values_ + first;
+    T* gradient = gradient_ + first;
+    if constexpr (L == 1) {
+      RowProduct<T, L, NV>{wt_, {values_}, ahead_}(sum, row, x);
+      for (int64_t i = 0; i < n; ++i) gradient[i] += load<T, 1>(held_row) * load<T, 1>(x + idx[i]);
+      return;
+    }
+    Held held;
+    held.load(held_row);
+    Vec<T, L> other[NV] = {};
+    const auto fetch = [&](int64_t i, int count) SE_INLINE_LAMBDA {
+      fetch_links<W>(ahead_, idx, i, count, last, x, values, gradient);
+    };
+    link_sums.row(n, fetch, [&](int64_t i, bool odd) SE_INLINE_LAMBDA {
+      add_link<T, L, NV>(odd ? other : sum, values[i], idx[i], x);
+      typename Held::Sums products = {};
+      held.add_products(x + static_cast<int64_t>(idx[i]) * W, products);
+      return products;
+    });
+    for (int v = 0; v < NV; ++v) sum[v] += other[v];
+  }
+
+  const Csr& wt_;
+  const int32_t* const permutation_;
+  T* const written_;
+  T *const values_, *const gradient_;
+  const Ahead ahead_;
+};
+
+}  // namespace
+}  // namespace sparse_engine

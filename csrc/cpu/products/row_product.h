@@ -1,0 +1,142 @@
+// The micro-kernel that all products share: one row of a sparse matrix times a panel.
+#pragma once
+
+#include "runtime/in_range.h"
+#include "runtime/links.h"
+#include "runtime/panel.h"
+#include "sparse_engine/matrix.h"
+
+namespace sparse_engine {
+namespace {
+
+// sum += value * X[column, :]. X is a panel of width L * NV.
+template <typename T, int L, int NV, typename A>
+SE_INLINE void add_link(Vec<T, L> (&sum)[NV], T value, int32_t column, const A* x) {
+  const A* row = x + static_cast<int64_t>(column) * (L * NV);
+  Vec<T, L> x_row[NV];
+  load_row<T, L>(row, x_row);
+  for (int v = 0; v < NV; ++v) sum[v] += value * x_row[v];
+}
+
+// The values of a matrix's links, in the order of its pattern.
+template <typename T>
+struct InOrder {
+  const T* values;
+
+  // The permutation that leads to the values.
+  const int32_t* places() const { return nullptr; }
+  SE_INLINE void fetch(int64_t, int64_t) const {}
+  SE_INLINE void fetch_far(int64_t p) const { fetch_stream(values, p); }
+  SE_INLINE T operator[](int64_t p) const { return values[p]; }
+};
+
+// The same where they are kept in the order of the transposed pattern.
+template <typename T>
+struct Permuted {
+  const T* values;
+  const int32_t* permutation;
+
+  const int32_t* places() const { return permutation; }
+  // Asks for the value that will be wanted a few links after p. Neighbours in the pattern are far
+  // apart in the values, so that hardware does not foresee it.
+  SE_INLINE void fetch(int64_t p, int64_t links) const {
+    constexpr int64_t kAhead = 32;
+    if (p + kAhead < links) __builtin_prefetch(values + permutation[p + kAhead]);
+  }
+  SE_INLINE void fetch_far(int64_t p) const { fetch_stream(permutation, p); }
+  SE_INLINE T operator[](int64_t p) const { return values[permutation[p]]; }
+};
+
+// sum += sum over links p in [first, end) of values[p] * X[idx[p], :]. The sums stay in registers
+// for the whole row, and two links are in flight, each with sums of its own: one chain of
+// multiply-adds would wait for its own latency, and more than two were measured to gain nothing.
+// `last` is the last link whose index may be read.
+template <typename T, int L, int NV, bool kRowsAhead, class Values, typename A>
+SE_INLINE void row_product(Vec<T, L> (&sum)[NV], const Values& values, const int32_t* idx,
+                           int64_t first, int64_t end, int64_t last, bool links_ahead, const A* x) {
+  Vec<T, L> other[NV] = {};
+  int64_t p = first;
+  for (; p + 2 <= end; p += 2) {
+    if constexpr (kRowsAhead) {
+      fetch_row<L * NV>(idx, p + kLinksAhead, last, x);
+      fetch_row<L * NV>(idx, p + kLinksAhead + 1, last, x);
+    }
+    if (links_ahead) {
+      fetch_stream(idx, p);
+      values.fetch_far(p);
+    }
+    values.fetch(p, last);
+    values.fetch(p + 1, last);
+    add_link<T, L, NV>(sum, values[p], idx[p], x);
+    add_link<T, L, NV>(other, values[p + 1], idx[p + 1], x);
+  }
+  if (p < end) add_link<T, L, NV>(sum, values[p], idx[p], x);
+  for (int v = 0; v < NV; ++v) sum[v] += other[v];
+}
+
+// The same for a single column: lanes over the links. Inserting the entries of X into a vector one
+// by one is faster than the gather instructions.
+template <typename T, class Values, typename A>
+SE_INLINE T row_dot(const Values& values, const int32_t* idx, int64_t first, int64_t end,
+                    const A* x) {
+  const auto at = [&](int64_t p) { return load<T, 1>(x + idx[p]); };
+  constexpr int L = kShuffleBytes / static_cast<int>(sizeof(T));
+  Vec<T, L> sum = {};
+  int64_t p = first;
+  for (; p + L <= end; p += L) {
+    Vec<T, L> row, value;
+    for (int l = 0; l < L; ++l) {
+      row[l] = at(p + l);
+      value[l] = values[p + l];
+    }
+    sum += value * row;
+  }
+  T even = T(0), odd = T(0);
+  for (; p + 2 <= end; p += 2) {
+    even += values[p] * at(p);
+    odd += values[p + 1] * at(p + 1);
+  }
+  if (p < end) even += values[p] * at(p);
+  return sum_of_lanes<T, L>(sum) + (even + odd);
+}
+
+// A matrix that is multiplied row by row.
+template <typename T, int L, int NV, class Values = InOrder<T>>
+struct RowProduct {
+  const Csr& w;
+  Values values;
+  Ahead ahead;
+
+  // sum += W[row, :] X
+  template <typename A>
+  SE_INLINE void operator()(Vec<T, L> (&sum)[NV], int64_t row, const A* x) const {
+    const int64_t first = w.ptr[row], end = w.ptr[row + 1];
+    if constexpr (L == 1) {
+      sum[0] += row_dot<T>(values, w.idx, first, end, x);
+    } else {
+      const int64_t last = w.nnz() - 1;
+      if (ahead.rows)
+        row_product<T, L, NV, true>(sum, values, w.idx, first, end, last, ahead.links, x);
+      else
+        row_product<T, L, NV, false>(sum, values, w.idx, first, end, last, ahead.links, x);
+    }
+  }
+};
+
+// This team member's share of permute() over all links of w. Returns false, with some left out,
+// where the permutation leads out of the values.
+template <typename T>
+inline bool permute_share(const Team& team, const T* values, const int32_t* permutation,
+                          const Csr& w, T* out) {
+  constexpr int64_t kTogether = 1024;
+  const int64_t nnz = w.nnz(), end = team.last(nnz, kBlock);
+  for (int64_t p = team.first(nnz, kBlock); p < end; p += kTogether) {
+    const int64_t last = std::min(p + kTogether, end);
+    if (!in_range(permutation + p, last - p, nnz)) return false;
+    permute(values, permutation, p, last, out);
+  }
+  return true;
+}
+
+}  // namespace
+}  // namespace sparse_engine

@@ -1,0 +1,58 @@
+// Indices from outside, looked at before they are used.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+
+#include "runtime/simd.h"
+#include "sparse_engine/matrix.h"
+
+namespace sparse_engine {
+namespace {
+
+// Whether all n indices are in [0, size), size < 2^31. Without a branch: an index that is too small
+// has its highest bit set, one that is too large leaves it set when it is taken from the largest.
+inline bool in_range(const int32_t* idx, int64_t n, int64_t size) {
+  constexpr int L = kVectorBytes / 4;
+  const uint32_t largest = static_cast<uint32_t>(size) - 1;
+  Vec<uint32_t, L> outside_of[2] = {};
+  int64_t p = 0;
+  for (; p + 2 * L <= n; p += 2 * L)
+    for (int i = 0; i < 2; ++i) {
+      Vec<uint32_t, L> index;
+      std::memcpy(&index, idx + p + i * L, sizeof index);
+      outside_of[i] |= index | (largest - index);
+    }
+  const Vec<uint32_t, L> both = outside_of[0] | outside_of[1];
+  uint32_t outside = 0;
+  for (int lane = 0; lane < L; ++lane) outside |= both[lane];
+  for (; p < n; ++p) {
+    const uint32_t index = static_cast<uint32_t>(idx[p]);
+    outside |= index | (largest - index);
+  }
+  return outside >> 31 == 0;
+}
+
+// Whether the links of these rows may be followed.
+inline bool rows_in_range(const Csr& w, int64_t first, int64_t count) {
+  return in_range(w.idx + w.ptr[first], w.ptr[first + count] - w.ptr[first], w.cols);
+}
+
+// Rows are looked at in groups of this many, whose indices stay in the first-level cache until they
+// are used.
+constexpr int kRowsInSight = 16;
+
+// Whether the links of the group of rows that begins with `row`, of those before `end`, may be
+// followed: their columns and, where it is given, their places in a permutation.
+inline bool may_follow(const Csr& w, const int32_t* permutation, int64_t row, int64_t end) {
+  const int64_t first = w.ptr[row], last = w.ptr[std::min(row + kRowsInSight, end)];
+  return in_range(w.idx + first, last - first, w.cols) &&
+         (permutation == nullptr || in_range(permutation + first, last - first, w.nnz()));
+}
+
+// Tells whoever called the kernel; any member of a team may.
+inline void report(bool* out_of_range) { __atomic_store_n(out_of_range, true, __ATOMIC_RELAXED); }
+
+}  // namespace
+}  // namespace sparse_engine

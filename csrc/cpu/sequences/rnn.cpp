@@ -1,0 +1,175 @@
+#include "sparse_engine/rnn.h"
+
+#include "cells/rnn.h"
+#include "products/adjoint.h"
+#include "products/input_gradient.h"
+#include "products/projection.h"
+#include "products/row_product.h"
+#include "runtime/activation.h"
+#include "sequences/sequence.h"
+#include "sparse_engine/kernels.h"
+
+namespace sparse_engine {
+namespace {
+
+template <typename T, typename A, int L, int NV>
+void forward(const RnnForward<T, A>& a, int64_t panels) {
+  constexpr int W = L * NV;
+  const Elman cell{a.activation};
+  const int64_t first_product = a.h0 ? 0 : 1;
+  const int64_t hidden = a.w.rows, packed_inputs = a.w_input ? a.inputs : 0;
+  const Sequence<T, W> seq{a.batch, panels, a.steps, a.first_row};
+  const int threads =
+      threads_for_step(a.threads, a.w.nnz() + hidden * packed_inputs, hidden, a.batch);
+  // Where the state is rounded, a member has a tile of its own for what is not.
+  constexpr int64_t kOwn = std::is_same_v<T, A> ? 0 : kTileRows * W;
+  Scratch scratch(Ring<A, W>::bytes(2, hidden, panels) +
+                  Ring<A, W>::bytes(2, packed_inputs, panels) +
+                  Scratch::bytes_of<T>(threads * kOwn));
+  const Ring<A, W> h(scratch, 2, hidden, panels);
+  const Ring<A, W> x(scratch, 2, packed_inputs, panels);
+  T* tiles = scratch.take<T>(threads * kOwn);
+  const RowProduct<T, L, NV> product{a.w, {a.values}, ahead_of<A, W>(a.w)};
+
+  run_team(threads, [&](const Team& team) {
+    const Rows rows = rows_of(a.w, team.rank, team.size, kBlock);
+    bool fine = true;  // all links that were looked at may be followed
+    if (a.h0) seq.pack_step(team, a.h0, 0, h.at(-1));
+    if (a.w_input) seq.pack_step(team, a.x, 0, x.at(0));
+    team.barrier();
+    for (int64_t t = 0; t < a.steps; ++t) {
+      const State<A, W> before = h.at(t - 1), now = h.at(t), input = x.at(t);
+      if (a.w_input && t + 1 < a.steps) seq.pack_step(team, a.x, t + 1, x.at(t + 1));
+      seq.tiles(rows, t, [&](int64_t q, int64_t first, int count) {
+        const int columns = seq.columns(q, t);
+        T* tile = computed_in<T>(now.row(q, first), tiles + team.rank * kOwn);
+        const T* bias = a.bias ? a.bias + first : nullptr;
+        if (a.w_input) {
+          project<T, L, NV>(a.w_input + first * a.inputs, a.inputs, bias, count, input.panel(q),
+                            tile);
+        } else {
+          const Dense<const A> z = seq.step(a.x, hidden, t, q);
+          read_tile<T, W>(z, first, count, columns, tile);
+          if (bias) add_to_rows<T, L, NV>(bias, count, tile);
+        }
+        if (t == first_product) fine = fine && rows_in_range(a.w, first, count);
+        const bool multiplies = t >= first_product && fine;
+        for (int r = 0; r < count; ++r) {
+          Vec<T, L> sum[NV];
+          for (int v = 0; v < NV; ++v) sum[v] = load<T, L>(tile + r * W + v * L);
+          if (multiplies) product(sum, first + r, before.panel(q));
+          for (int v = 0; v < NV; ++v) sum[v] = cell.forward<VectorMath<T, L>>(sum[v]);
+          store_row<T, L>(now.row(q, first + r), sum);
+        }
+        write_tile<T, W>(now.row(q, first), seq.step(a.h, hidden, t, q), first, count, columns);
+      });
+      team.barrier();
+    }
+    if (!fine) report(a.out_of_range);
+  });
+}
+
+template <typename T, typename A, int L, int NV>
+void backward(const RnnBackward<T, A>& a, int64_t panels) {
+  using Back = Adjoint<T, L, NV, A>;
+  constexpr int W = L * NV;
+  const Elman cell{a.activation};
+  const int64_t hidden = a.w.rows;
+  const Sequence<T, W> seq{a.batch, panels, a.steps, a.first_row};
+  const int threads = threads_for_step(a.threads, a.w.nnz(), hidden, a.batch);
+  const DenseInput<T, A> input{a.x,     a.dw_input, hidden, a.dw_input ? a.inputs : 0,
+                               a.batch, threads};
+  constexpr int64_t kOwn = kTileRows * W;
+  Scratch scratch(Ring<A, W>::bytes(2, hidden, panels) + Ring<A, W>::bytes(1, hidden, panels) +
+                  Scratch::bytes_of<T>(Back::needs(a.wt)) + Scratch::bytes_of<T>(hidden * L) +
+                  Scratch::bytes_of<T>(threads * kOwn) + InputGradient<T, A>::bytes(input));
+  const Ring<A, W> dz(scratch, 2, hidden, panels);
+  const State<A, W> state = Ring<A, W>(scratch, 1, hidden, panels).at(0);
+  const Back back(a.wt, a.permutation, a.dvalues, scratch.take<T>(Back::needs(a.wt)));
+  T* bias_sums = scratch.take<T>(hidden * L);
+  T* tiles = scratch.take<T>(threads * kOwn);
+  const InputGradient<T, A> input_gradient(input, scratch);
+
+  run_team(threads, [&](const Team& team) {
+    const Rows rows = rows_of(a.wt, team.rank, team.size, kBlock);
+    back.start(team, a.values, rows);
+    std::fill(bias_sums + rows.first * L, bias_sums + rows.last * L, T(0));
+    input_gradient.clear(rows);
+    const auto read_state = [&](const A* from, int64_t t, int64_t q, int64_t first, int count) {
+      read_tile<T, W>(seq.step(from, hidden, t, q), first, count, seq.columns(q, t),
+                      state.row(q, first));
+    };
+    team.barrier();
+
+    for (int64_t t = a.steps - 1; t >= 0; --t) {
+      const State<A, W> later = dz.at(t + 1), now = dz.at(t);
+      const T* x = input_gradient.step(team, seq.row(t), seq.running(t));
+      seq.tiles(rows, t, [&](int64_t q, int64_t first, int count) {
+        const int columns = seq.columns(q, t);
+        const bool ends = seq.columns(q, t + 1) == 0;
+        read_state(a.h, t, q, first, count);
+        const Dense<const A> from = seq.step(a.dh, hidden, t, q);
+        T* tile = computed_in<T>(now.row(q, first), tiles + team.rank * kOwn);
+        read_tile<T, W>(from, first, count, columns, tile);
+        typename Back::Visits visit(back, first);
+        for (int r = 0; r < count; ++r) {
+          Vec<T, L> sum[NV], y[NV];
+          for (int v = 0; v < NV; ++v) sum[v] = load<T, L>(tile + r * W + v * L);
+          if (!ends) visit(sum, first + r, later.panel(q), state.row(q, first + r));
+          T* bias_sum = bias_sums + (first + r) * L;
+          Vec<T, L> over_batch = load<T, L>(bias_sum);
+          load_row<T, L>(state.row(q, first + r), y);
+          for (int v = 0; v < NV; ++v) {
+            sum[v] = cell.backward<VectorMath<T, L>>(y[v], sum[v]);
+            store<T, L>(tile + r * W + v * L, sum[v]);
+            over_batch += sum[v];
+          }
+          store<T, L>(bias_sum, over_batch);
+          if (!std::is_same_v<T, A>) store_row<T, L>(now.row(q, first + r), sum);
+        }
+        input_gradient.add(tile, W, first, count, columns, x, q * W);
+        if (a.dz) write_tile<T, W>(tile, seq.step(a.dz, hidden, t, q), first, count, columns);
+      });
+      team.barrier();
+    }
+    input_gradient.finish(rows);
+    for (int64_t row = rows.first; row < rows.last; ++row)
+      a.dbias[row] = sum_of_lanes<T, L>(load<T, L>(bias_sums + row * L));
+    if (a.dh0)
+      seq.tiles(rows, [&](int64_t q, int64_t first, int count) {
+        T* tile = tiles + team.rank * kOwn;
+        read_state(a.h0, 0, q, first, count);
+        typename Back::Visits visit(back, first);
+        for (int r = 0; r < count; ++r) {
+          Vec<T, L> sum[NV] = {};
+          visit(sum, first + r, dz.at(0).panel(q), state.row(q, first + r));
+          for (int v = 0; v < NV; ++v) store<T, L>(tile + r * W + v * L, sum[v]);
+        }
+        write_tile<T, W>(tile, seq.step(a.dh0, hidden, 0, q), first, count, seq.columns(q));
+      });
+    back.finish(rows);
+  });
+}
+
+}  // namespace
+
+template <class Isa, typename T, typename A>
+void rnn_forward(const RnnForward<T, A>& a) {
+  with_panels<T, A>(a.batch, [&](auto lanes, auto vectors, int64_t panels) {
+    forward<T, A, decltype(lanes)::value, decltype(vectors)::value>(a, panels);
+  });
+}
+
+template <class Isa, typename T, typename A>
+void rnn_backward(const RnnBackward<T, A>& a) {
+  with_panels<T, A>(a.batch, [&](auto lanes, auto vectors, int64_t panels) {
+    backward<T, A, decltype(lanes)::value, decltype(vectors)::value>(a, panels);
+  });
+}
+
+template void rnn_forward<SPARSE_ENGINE_ISA>(
+    const RnnForward<SPARSE_ENGINE_REAL, SPARSE_ENGINE_KEPT>&);
+template void rnn_backward<SPARSE_ENGINE_ISA>(
+    const RnnBackward<SPARSE_ENGINE_REAL, SPARSE_ENGINE_KEPT>&);
+
+}  // namespace sparse_engine

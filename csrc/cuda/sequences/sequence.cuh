@@ -1,0 +1,85 @@
+// Sequences of different lengths. They come packed, as in rnn.h; panels have room for all of them
+// at every step, but those in which nothing is running any more are neither read nor written, and
+// the columns beside those that run are zeros.
+#pragma once
+
+#include "runtime/each.cuh"
+#include "runtime/panel.cuh"
+#include "topology/scan.cuh"
+
+namespace sparse_engine::cuda {
+namespace {
+
+// Numbers that a launch takes along: the host does not wait for a copy, and a captured graph keeps
+// them.
+struct Few {
+  static constexpr int64_t kMost = 128;
+
+  int64_t at[kMost];
+  int64_t* to;
+  __device__ void operator()(int64_t i) const { to[i] = at[i]; }
+};
+
+// A copy, on the device, of n numbers of the host.
+inline const int64_t* on_device(const int64_t* from, int64_t n, const Stream& stream) {
+  int64_t* to = take<int64_t>(stream, n);
+  for (int64_t first = 0; first < n; first += Few::kMost) {
+    const int64_t count = std::min(Few::kMost, n - first);
+    Few few = {{}, to + first};
+    std::copy(from + first, from + first + count, few.at);
+    run_each(few, count, stream);
+  }
+  return to;
+}
+
+// Row k of a packed array is column[k], step * batch + its place in the batch.
+struct NumberColumns {
+  Running running;
+  int64_t steps, batch;
+  int64_t* column;
+  __device__ void operator()(int64_t k) const {
+    const int64_t* first_row = running.first_row;
+    const int64_t step = first_where(0, steps, [&](int64_t t) { return first_row[t + 1] > k; });
+    column[k] = step * batch + k - first_row[step];
+  }
+};
+
+// The rows of a layer's arrays; all null where no sequence ends before the last step.
+struct Packing {
+  const int64_t* first_row = nullptr;  // [steps + 1], on the host
+  Running running = {};                // the same on the device
+  const int64_t* column = nullptr;     // [rows], step * batch + its place in the batch
+
+  // Whether something in panel q of step t is running.
+  bool runs(int64_t t, int64_t q, int width) const {
+    return first_row == nullptr || q * width < first_row[t + 1] - first_row[t];
+  }
+};
+
+inline Packing packing_of(const int64_t* first_row, int64_t steps, int64_t batch,
+                          const Stream& stream) {
+  if (first_row == nullptr) return {};
+  const int64_t rows = first_row[steps];
+  const Running running{on_device(first_row, steps + 1, stream)};
+  int64_t* column = take<int64_t>(stream, rows);
+  run_each(NumberColumns{running, steps, batch, column}, rows, stream);
+  return {first_row, running, column};
+}
+
+// The state of every sequence after its last step, as [batch, features].
+template <typename T>
+struct TakeLast {
+  Steps<T> states;  // after every step
+  Running running;
+  int64_t steps, batch;
+  T* to;
+  __device__ void operator()(int64_t i) const {
+    const int64_t n = i / states.features, feature = i % states.features;
+    const int64_t end =
+        first_where(0, steps, [&](int64_t t) { return running.columns(t, batch) <= n; });
+    to[i] = states.at(end - 1).row(n / states.width, feature)[n % states.width];
+  }
+};
+
+}  // namespace
+}  // namespace sparse_engine::cuda

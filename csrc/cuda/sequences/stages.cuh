@@ -1,0 +1,111 @@
+// The time loops of cells whose steps have several stages, each of which looks at the states that
+// the one before has left.
+//
+// The stages of a step are a class of
+//   of_step(): how many there are;
+//   has_second_phase(): whether they take a second phase each;
+//   stage(phase, t, m, before, keep): one of the two phases of stage m of step t, from the states
+//     before it. Calls keep(unit, panel, column, before, kept, after) for each unit that it
+//     completes, where `kept` is what the backward pass needs beside the states.
+#pragma once
+
+#include "runtime/phases.cuh"
+#include "sequences/layer.cuh"
+
+namespace sparse_engine::cuda {
+namespace {
+
+template <typename T, int V, class Stages>
+struct ForwardStages {
+  static constexpr int kBlocks = 2;
+
+  Stages stages;
+  Steps<T> h;        // [1 + steps][units], the first one is before the sequence
+  Steps<T> between;  // [2][units], what the stages of a step leave for the next, in turn
+
+  __device__ bool needed(int64_t phase) const {
+    return phase % 2 == 0 || stages.has_second_phase();
+  }
+
+  __device__ void operator()(int64_t phase) const {
+    const int64_t count = stages.of_step(), t = phase / 2 / count, m = phase / 2 % count;
+    const Panels<T> before = m == 0 ? h.at(t) : between.at(m % 2);
+    const Panels<T> after = m + 1 == count ? h.at(t + 1) : between.at((m + 1) % 2);
+    stages.stage(phase % 2, t, m, before,
+                 [&](int64_t unit, int64_t panel, int column, const Vec<T, V>&, const Vec<T, V>&,
+                     const Vec<T, V>& next) { store<V>(after.row(panel, unit) + column, next); });
+  }
+};
+
+// Where the states and what is kept of the stages of one step are.
+template <typename T>
+struct StagesOfStep {
+  Steps<T> states;  // [1 + stages][units], before each stage, and after the last
+  Steps<T> kept;    // [stages][units]
+};
+
+// One step: its stages once more, and back through them. The way back is a class of
+//   stages, own: the stages, and where what they leave is;
+//   has_second_phase();
+//   operator()(phase, t, m): one of the two phases of stage m, or with m = -1 of the way out of the
+//     step, to the gradient of the states before it.
+template <typename T, int V, class Back>
+struct BackwardStages {
+  static constexpr int kBlocks = 2;
+
+  Back back;
+  Steps<T> h;  // [1 + steps][units]
+  int64_t t;
+
+  int64_t phases() const { return 2 * (2 * back.stages.of_step() + 1); }
+
+  __device__ bool needed(int64_t phase) const {
+    if (phase % 2 == 0) return true;
+    return phase / 2 < back.stages.of_step() ? back.stages.has_second_phase()
+                                             : back.has_second_phase();
+  }
+
+  __device__ void operator()(int64_t phase) const {
+    const int64_t count = back.stages.of_step(), m = phase / 2;
+    if (m >= count) return back(phase % 2, t, 2 * count - 1 - m);
+    const StagesOfStep<T>& own = back.own;
+    back.stages.stage(phase % 2, t, m, m == 0 ? h.at(t) : own.states.at(m),
+                      [&](int64_t unit, int64_t panel, int column, const Vec<T, V>& before,
+                          const Vec<T, V>& kept, const Vec<T, V>& after) {
+                        if (m == 0) store<V>(own.states.at(0).row(panel, unit) + column, before);
+                        store<V>(own.kept.at(m).row(panel, unit) + column, kept);
+                        store<V>(own.states.at(m + 1).row(panel, unit) + column, after);
+                      });
+  }
+};
+
+// [1][units], for sums over the stages.
+template <typename T>
+Steps<T> take_zeros(const Layer<T>& layer) {
+  const Steps<T> zeros = layer.take(1, 1);
+  layer.set_first(zeros, nullptr);
+  return zeros;
+}
+
+template <typename T, int V, class Stages>
+void run_forward(const Stages& stages, const T* h0, T* h, const Size& size, const Layer<T>& layer) {
+  const Steps<T> states = layer.take_states(h0);
+  run(ForwardStages<T, V, Stages>{stages, states, layer.take(2, 1)},
+      2 * layer.steps * stages.of_step(), size, layer.stream);
+  unpack(layer.all(states.from(1), h, 1, layer.steps), layer.stream);
+}
+
+// Step by step, so that nothing of the stages of more than one is in memory: what their links add
+// up to follows each step. Without `sums.sums`, it is not wanted.
+template <typename T, int V, class Back, class Sums>
+void run_backward(const Back& back, const Steps<T>& h, const Sums& sums, const Size& size,
+                  const Layer<T>& layer) {
+  BackwardStages<T, V, Back> step{back, h, 0};
+  for (step.t = layer.steps - 1; step.t >= 0; --step.t) {
+    run(step, step.phases(), size, layer.stream);
+    if (sums.sums) sum_over_panels(sums, layer.shape, step.t + 1 < layer.steps, layer.stream);
+  }
+}
+
+}  // namespace
+}  // namespace sparse_engine::cuda
