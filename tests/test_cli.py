@@ -12,8 +12,8 @@ import torch
 
 from sparse_engine import runtime
 from sparse_engine.cli import Train, main
-from sparse_engine.cli_analyze import Analyze
-from sparse_engine.cli_distance import Distance
+from sparse_engine.cli.analyze import Analyze
+from sparse_engine.cli.distance import Distance
 from sparse_engine.tasks import MackeyGlass
 from sparse_engine.train import METHODS, Checkpoint, read_metrics
 

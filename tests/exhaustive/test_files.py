@@ -15,8 +15,8 @@ from scipy.sparse import random_array, save_npz
 from sparse_engine import convert
 from sparse_engine.analysis import write_fanmod
 from sparse_engine.cli import MENDABLE, Train
-from sparse_engine.cli_analyze import Analyze
-from sparse_engine.cli_distance import Distance
+from sparse_engine.cli.analyze import Analyze
+from sparse_engine.cli.distance import Distance
 from sparse_engine.nn import GroupedWeight, SparseRNN
 
 SECONDS = 40

@@ -15,8 +15,8 @@ from scipy.sparse.linalg import ArpackError
 
 from sparse_engine import runtime
 from sparse_engine.analysis import Balance
-from sparse_engine.cli_analyze import Analyze
-from sparse_engine.cli_distance import Distance
+from sparse_engine.cli.analyze import Analyze
+from sparse_engine.cli.distance import Distance
 from sparse_engine.memory import asking_for
 from sparse_engine.tasks import TASKS
 from sparse_engine.topology import Rewiring
