@@ -69,7 +69,7 @@ for dtype in (torch.float32, torch.float64):
             found |= {f"{name} {case} {of}": each.detach() for of, each in outputs.items()}
             for of, parameter in network.named_parameters():
                 found[f"{name} {case} {of}"] = parameter.grad.clone()
-            if dtype == torch.float32 and not network.layer_norm:
+            if dtype == torch.float32 and not getattr(network, "layer_norm", False):
                 with torch.autocast("cpu", torch.bfloat16):
                     h = network(x)[0]
                 network.zero_grad()

@@ -75,14 +75,18 @@ def main(name, folder, number):
     method, moments = METHODS[name], random.Random(name)
     torch.set_num_threads(1)
     run_module.draw_pictures = lambda folder, model: None
+    start = time.monotonic()
     train(folder / "whole", method)
+    whole = time.monotonic() - start
     killed, parts = 0, folder / "parts"
     for place in range(number):
         kind = moments.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGINT])
-        # A start takes some 0.05 seconds, a run some 0.4; more where the machine is busy.
-        moment = moments.uniform(0, moments.choice([0.02, 0.1, 0.4]))
-        killed += train_and_kill(parts, method, moment, kind)
-        if place % 10 == 9 or place + 1 == number:
+        # In the start, around the first checkpoint, or anywhere.
+        moment = moments.uniform(0, moments.choice([0.05, 0.25, 1]) * whole)
+        was_killed = train_and_kill(parts, method, moment, kind)
+        killed += was_killed
+        # Of a run that has ended there would be nothing left to kill.
+        if not was_killed or place + 1 == number:
             train(parts, method)
             assert files(parts) == files(folder / "whole")
             shutil.rmtree(parts)
