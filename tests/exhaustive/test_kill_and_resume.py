@@ -31,8 +31,8 @@ def output_of(script, *arguments, timeout):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_run_killed_at_random_moments_equals_one_that_never_stopped(tmp_path, method):
-    (killed,) = output_of("kill_rounds.py", method, tmp_path, 20, timeout=300)
-    assert killed > 2
+    (killed,) = output_of("kill_rounds.py", method, tmp_path, 5, timeout=500)
+    assert killed == 5
 
 
 def test_no_damage_goes_unnoticed(tmp_path):

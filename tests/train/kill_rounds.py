@@ -2,7 +2,7 @@
 
 Each process of a run is a fork that is killed at a random moment from its start on, the first
 checkpoint included, by SIGKILL or by Ctrl-C. Every run must end with the files of the run that was
-never stopped. Prints how many were killed before they ended.
+never stopped. Goes on until N were killed before they ended, and prints how many.
 """
 
 import os
@@ -78,15 +78,17 @@ def main(name, folder, number):
     start = time.monotonic()
     train(folder / "whole", method)
     whole = time.monotonic() - start
-    killed, parts = 0, folder / "parts"
-    for place in range(number):
+    killed, tried, parts = 0, 0, folder / "parts"
+    while killed < number:
+        tried += 1
+        assert tried < 100 * number, f"{killed} of {tried} runs were killed before they ended"
         kind = moments.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGINT])
         # In the start, around the first checkpoint, or anywhere.
         moment = moments.uniform(0, moments.choice([0.05, 0.25, 1]) * whole)
         was_killed = train_and_kill(parts, method, moment, kind)
         killed += was_killed
         # Of a run that has ended there would be nothing left to kill.
-        if not was_killed or place + 1 == number:
+        if not was_killed or killed == number:
             train(parts, method)
             assert files(parts) == files(folder / "whole")
             shutil.rmtree(parts)

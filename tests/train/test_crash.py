@@ -170,7 +170,7 @@ def test_a_run_that_is_killed_goes_on_as_if_it_was_not(tmp_path, start):
 # The rounds and damages of tests/exhaustive, but a few of them.
 KILL_ROUNDS = """
 import pathlib, sys, kill_rounds
-kill_rounds.main("SET", pathlib.Path(sys.argv[1]), 10)
+kill_rounds.main("SET", pathlib.Path(sys.argv[1]), 3)
 """
 DAMAGE = """
 import pathlib, sys, damage
