@@ -109,8 +109,8 @@ inline void check_shape(const Tensor& t, const char* name, std::vector<int64_t> 
   fail("expected ", name, " of shape ", text_of(shape), ", found ", shape_of(t));
 }
 
-// What `allocate` returns, whose failure is that of memory for `shape` entries of `size` bytes
-// each.
+// Returns what `allocate` returns. Where it fails, memory for `shape` entries of `size` bytes each
+// was lacking, and the error says so.
 template <class Allocate>
 Tensor allocated(const std::vector<int64_t>& shape, size_t size, const Allocate& allocate) {
   try {

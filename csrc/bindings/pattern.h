@@ -8,7 +8,7 @@
 
 namespace sparse_engine::bindings {
 
-// What is checked of a matrix's links on top of their row pointers.
+// The check of a matrix's links that is added to the one of its row pointers.
 enum class Check {
   kPointers,  // nothing, since the kernel looks at the indices itself
   kIndices,   // all indices are in range
@@ -95,7 +95,7 @@ class Pattern {
   const Given& w() const { return w_; }
   const Given& wt() const { return wt_; }
 
-  // Of W [out_features x in_features], and of its transpose.
+  // The links of W [out_features x in_features], and those of its transpose.
   Links links(Check check = Check::kIndices) const { return Links(w_, check); }
   Links transposed(Check check = Check::kIndices) const { return Links(wt_, check); }
 

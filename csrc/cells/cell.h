@@ -1,6 +1,6 @@
-// What the equations of all cells are written in. A cell's header holds the forward and backward
-// pass of one unit at one time step, once for all devices: the time loops of csrc/cpu call its
-// functions with vectors of columns, those of csrc/cuda with single numbers.
+// The terms in which the equations of all cells are written. A cell's header holds the forward and
+// backward pass of one unit at one time step, once for all devices: the time loops of csrc/cpu call
+// its functions with vectors of columns, those of csrc/cuda with single numbers.
 //
 // The functions are templates over a `Math` of the device, which has
 //   Real: the type of one number;

@@ -1,6 +1,7 @@
-// What a cell with gates provides to the time loops csrc/cpu/gated_forward.h, gated_backward.h and
-// csrc/cuda/recurrent.cuh. A unit's gates are rows of one weight W. With v the contribution of the
-// input to each gate and u that of the recurrent weight, a cell is a class of
+// The functions that a cell with gates provides to the time loops: gated_forward.h and
+// gated_backward.h in csrc/cpu/sequences, recurrent.cuh in csrc/cuda/sequences. A unit's gates are
+// rows of one weight W. With v the contribution of the input to each gate and u that of the
+// recurrent weight, a cell is a class of
 //   kGates, kSaved: the gates of a unit, and the numbers that it saves for the backward pass;
 //   kShared: the first so many gates depend on v + u alone, so that both have the same gradient;
 //   kMemory: the position among the saved numbers of a c that is carried from step to step (the

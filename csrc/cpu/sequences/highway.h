@@ -1,4 +1,4 @@
-// What both time loops of the recurrent highway network have in common, rhn_forward.h and
+// Shared by both time loops of the recurrent highway network, rhn_forward.h and
 // rhn_backward.h: the links of all levels, and the mask of the state.
 #pragma once
 

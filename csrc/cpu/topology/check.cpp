@@ -1,4 +1,4 @@
-// What an operation must know of a pattern before a kernel may follow its indices.
+// Checks of a pattern from outside, before a kernel may follow its indices.
 #include <algorithm>
 #include <atomic>
 #include <cstring>
