@@ -213,8 +213,14 @@ def test_copies_are_independent(way):
 DAMAGES = {
     "no gain": (lambda s: s.pop("gain"), "Missing key.*gain"),
     "no group": (lambda s: s.pop("group"), "Missing key.*group"),
-    "few gains": (lambda s: s.update(gain=torch.ones(3)), r"gain of shape \[5\], found gain of shape \[3\]"),
-    "few in base": (lambda s: s.update(base=torch.ones(3)), r"base of shape \[30\], found base of shape \[3\]"),
+    "few gains": (
+        lambda s: s.update(gain=torch.ones(3)),
+        r"gain of shape \[5\], found gain of shape \[3\]",
+    ),
+    "few in base": (
+        lambda s: s.update(base=torch.ones(3)),
+        r"base of shape \[30\], found base of shape \[3\]",
+    ),
     "few in group": (
         lambda s: s.update(group=torch.ones(3)),
         r"group of shape \[30\], found group of shape \[3\]",

@@ -194,7 +194,8 @@ def test_state_dicts_of_what_values_are_computed_from(way):
     )
     with pytest.raises(RuntimeError, match=r"floating-point dtype, found torch\.complex64"):
         other.load_state_dict(state | {source: state[source] * 1j})
-    with pytest.raises(RuntimeError, match=r"expected (.*) of shape \[.*\], found \1 of shape \[3, 1\]"):
+    shapes = r"expected (.*) of shape \[.*\], found \1 of shape \[3, 1\]"
+    with pytest.raises(RuntimeError, match=shapes):
         other.load_state_dict(state | {source: torch.ones(3, 1)})
     assert_close(other(x)[0], network(x)[0])
 
