@@ -1,4 +1,4 @@
-"""Which balance an annealing is after."""
+"""Measures of balance that an annealing can bring to a target."""
 
 from __future__ import annotations
 
@@ -6,31 +6,36 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
+from typing_extensions import override
 
 from sparse_engine.analysis import semicycles
 from sparse_engine.analysis.motifs import class_of, types
 
 
 @dataclass(frozen=True)
-class Objective(ABC):
-    """The mean over some groups of semicycles of the share that is balanced.
+class BalanceObjective(ABC):
+    """Measure of balance: the mean, over groups of semicycles, of the balanced fraction.
 
-    Groups without semicycles do not count. A group of your own is a subclass with one method.
+    Groups without semicycles do not count. Your own groups are a subclass with one method.
     """
 
     @abstractmethod
     def table(self) -> np.ndarray:
-        """Balanced and all semicycles of each group in a triad of each code.
+        """Return the numbers of balanced and of all semicycles of each group, by triad code.
 
         Returns:
-            int64 ``[CODES, groups, 2]``, see :mod:`sparse_engine.analysis.codes`; 0 for codes that
-            are no closed triad.
+            int64 ``[CODES, groups, 2]``, see :mod:`sparse_engine.analysis.triad_codes`; 0 for codes
+            of triads that are not closed.
         """
 
-    def of(self, sums: np.ndarray) -> np.ndarray:
-        """float64 ``[...]`` of the table's sums over graphs' triads, ``[..., groups, 2]``.
+    def balance(self, sums: np.ndarray) -> np.ndarray:
+        """Return the balance of graphs, nan where there are no semicycles.
 
-        nan where there are no semicycles.
+        Args:
+            sums: ``[..., groups, 2]``, sums of :meth:`table` over the triads of each graph.
+
+        Returns:
+            float64 ``[...]``.
         """
         balanced, total = np.moveaxis(sums, -1, 0)
         with np.errstate(invalid="ignore"):
@@ -39,19 +44,19 @@ class Objective(ABC):
 
 
 @dataclass(frozen=True)
-class ClassMean(Objective):
-    """``structural_balance(w).class_mean``: 030T, 120D, 120U and 300 are a group each."""
+class ClassMean(BalanceObjective):
+    """Balance ``structural_balance(w).class_mean``: 030T, 120D, 120U and 300 are a group each."""
 
+    @override
     def table(self) -> np.ndarray:
-        """See :meth:`Objective.table`."""
         inside = class_of()[:, None] == np.array(semicycles.BALANCE_CLASSES)
         return (inside[:, :, None] * semicycles.of_types()[:, None, :])[types().of_code]
 
 
 @dataclass(frozen=True)
-class Pooled(Objective):
-    """``structural_balance(w).pooled``: the semicycles of all four classes together."""
+class Pooled(BalanceObjective):
+    """Balance ``structural_balance(w).pooled``: all four classes are one group."""
 
+    @override
     def table(self) -> np.ndarray:
-        """See :meth:`Objective.table`."""
         return ClassMean().table().sum(1, keepdims=True)

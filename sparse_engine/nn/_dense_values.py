@@ -1,17 +1,17 @@
-"""What to take from a dense module: the values it computes with, and the largest of them."""
+"""Values of a dense module, and masks of those that a sparse module takes over."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from sparse_engine.nn import _init
+from sparse_engine.nn._initial_links import density_nnz
 
 
 def effective(module: nn.Module, name: str) -> tuple[Tensor, Tensor | None]:
-    """The parameter ``name`` as the module uses it, and the mask of its pruning, if it is pruned.
+    """Return the values with which a module computes, and the mask that pruned them, or None.
 
-    A parametrization of the parameter is applied.
+    The parameter ``name`` may be parametrized, or pruned by ``torch.nn.utils.prune``.
     """
     mask = getattr(module, f"{name}_mask", None)
     if mask is None:
@@ -19,9 +19,9 @@ def effective(module: nn.Module, name: str) -> tuple[Tensor, Tensor | None]:
     return (getattr(module, f"{name}_orig") * mask).detach(), mask.bool()
 
 
-def largest(dense: Tensor, density: float) -> Tensor:
-    """A mask of the share ``density`` of the entries that is largest by magnitude."""
-    count = _init.density_nnz(*dense.shape, density)
+def magnitude_mask(dense: Tensor, density: float) -> Tensor:
+    """Return a mask of the fraction ``density`` of the entries that is largest by magnitude."""
+    count = density_nnz(dense.shape[0], dense.shape[1], density)
     mask = torch.zeros(dense.numel(), dtype=torch.bool, device=dense.device)
     mask[dense.abs().flatten().topk(count).indices] = True
     return mask.view_as(dense)
