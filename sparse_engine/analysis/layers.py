@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import scipy.sparse
@@ -16,7 +17,7 @@ from sparse_engine.convert.scipy import as_canonical
 from sparse_engine.nn import Cell, SparseWeight
 
 #: A weight whose entry ``W[i, j]`` is the link from input j to unit i; a stored zero is a link.
-WeightLike = SparseWeight | scipy.sparse.sparray | scipy.sparse.spmatrix | torch.Tensor
+WeightLike: TypeAlias = SparseWeight | scipy.sparse.sparray | scipy.sparse.spmatrix | torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,10 @@ class RecurrentLayer:
     inputs: WeightLike | None = None
 
 
-LayerLike = WeightLike | RecurrentLayer
+LayerLike: TypeAlias = WeightLike | RecurrentLayer
 
 #: A network: its layers in order, a module with sparse weights, or weights by their names.
-NetworkLike = nn.Module | Mapping[str, WeightLike] | Iterable[LayerLike]
+NetworkLike: TypeAlias = nn.Module | Mapping[str, WeightLike] | Iterable[LayerLike]
 
 
 @dataclass(frozen=True)
@@ -99,8 +100,8 @@ def _layers_of_module(model: nn.Module) -> list[LayerLike]:
     layers: dict[SparseWeight, LayerLike] = {
         module: module for module in model.modules() if isinstance(module, SparseWeight)
     }
-    for cell in model.modules():
-        for layer, _ in cell.layers() if isinstance(cell, Cell) else ():
+    for cell in [module for module in model.modules() if isinstance(module, Cell)]:
+        for layer, _ in cell.layers():
             weights, inputs = cell.recurrent_weights(layer), cell.input_weight(layer)
             if len(weights) > 1:
                 raise ValueError(

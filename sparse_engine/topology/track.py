@@ -31,9 +31,9 @@ def topology_hash(weight: SparseWeight) -> str:
         32 hexadecimal digits.
     """
     digest = hashlib.blake2b(digest_size=16)
-    digest.update(np.array(weight.shape, "<i8"))
-    digest.update(np.asarray(weight.crow_indices.cpu().numpy(), "<i8"))
-    digest.update(np.asarray(weight.col_indices.cpu().numpy(), "<i4"))
+    digest.update(np.array(weight.shape, "<i8").data)
+    digest.update(np.ascontiguousarray(weight.crow_indices.cpu().numpy(), "<i8").data)
+    digest.update(np.ascontiguousarray(weight.col_indices.cpu().numpy(), "<i4").data)
     return digest.hexdigest()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -66,15 +67,16 @@ class SignChange(Prune):
 
     @override
     def load_state_dict(self, state: State) -> None:
-        loaded = {}
+        loaded: dict[int, tuple[Tensor, Tensor]] = {}
         for stream in dict.fromkeys(name.partition(".")[2] for name in state):
-            pair = tuple(state.get(f"{kind}.{stream}") for kind in ("cells", "signs"))
-            if not stream.isdecimal() or not _is_memory(*pair):
+            positions: Any = state.get(f"cells.{stream}")
+            signs: Any = state.get(f"signs.{stream}")
+            if not stream.isdecimal() or not _is_memory(positions, signs):
                 raise ValueError(
                     f"expected cells.{stream} and signs.{stream} of one length for {self}, the "
                     f"cells increasing, found {sorted(state)}"
                 )
-            loaded[int(stream)] = pair
+            loaded[int(stream)] = positions, signs
         if len(state) != 2 * len(loaded):
             raise ValueError(f"expected cells and signs only for {self}, found {sorted(state)}")
         self._seen = loaded
