@@ -15,6 +15,7 @@ from torch import nn
 from sparse_engine import convert
 from sparse_engine.convert.scipy import as_canonical
 from sparse_engine.nn import Cell, SparseWeight
+from sparse_engine.nn.cell import input_name
 
 #: A weight whose entry ``W[i, j]`` is the link from input j to unit i; a stored zero is a link.
 WeightLike: TypeAlias = SparseWeight | scipy.sparse.sparray | scipy.sparse.spmatrix | torch.Tensor
@@ -70,9 +71,8 @@ def layers_of(network: NetworkLike) -> list[Layer]:
     Those of a module are its sparse weights in the order of ``model.modules()``. The recurrent
     weight and the input weight of a recurrent network's layer are one :class:`RecurrentLayer`.
 
-    A mapping from names to weights, such as :func:`sparse_engine.train.read_weights` returns, tells
-    recurrent weights by the names that networks of :mod:`sparse_engine.nn` give them: ``weight_hh``
-    and ``weight_ih``, followed by the same suffix.
+    A mapping from names to weights, such as :func:`sparse_engine.train.read_weights` returns, has
+    the names of a state dict: ``weight_hh_l0`` and ``weight_ih_l0`` are one layer, and so on.
 
     Raises:
         TypeError: not a network.
@@ -116,13 +116,11 @@ def _layers_of_module(model: nn.Module) -> list[LayerLike]:
 
 
 def _layers_of_names(weights: Mapping[str, WeightLike]) -> Iterator[LayerLike]:
+    pairs = {name: inputs for name in weights if (inputs := input_name(name)) is not None}
     for name, weight in weights.items():
-        module, dot, own = name.rpartition(".")
-        if own.startswith("weight_hh"):
-            yield RecurrentLayer(weight, weights.get(module + dot + own.replace("hh", "ih", 1)))
-        elif not own.startswith("weight_ih") or (
-            module + dot + own.replace("ih", "hh", 1) not in weights
-        ):
+        if name in pairs:
+            yield RecurrentLayer(weight, weights.get(pairs[name]))
+        elif name not in pairs.values():
             yield weight
 
 
