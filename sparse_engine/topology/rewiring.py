@@ -339,7 +339,7 @@ def chosen_links(
 def _with_returning(rewired: Rewired, links: Links, dropped: Tensor, positions: Tensor) -> Rewired:
     """Treat links that were removed and grew again as survivors."""
     gone = dropped.nonzero().squeeze(1)
-    gone_positions = links.cells()[gone]
+    gone_positions = links.positions()[gone]
     returning = torch.isin(positions, gone_positions, assume_unique=True)
     slot_map = rewired.slot_map.clone()
     # The removed links and the new ones are both in the order of positions.

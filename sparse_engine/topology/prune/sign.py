@@ -41,7 +41,7 @@ class SignChange(Prune):
         Raises:
             ValueError: a value is NaN.
         """
-        positions = weight.pattern.links.cells()
+        positions = weight.pattern.links.positions()
         signs = ordered(weight.values.detach()).sign().to(torch.int8)
         if stream in self._seen and len(self._seen[stream][0]):
             seen, before = (entry.to(positions.device) for entry in self._seen[stream])
@@ -114,7 +114,7 @@ class AssignedSign(Prune):
 
     def signs(self, weight: SparseWeight, key: RandomKey) -> Tensor:
         """Return the sign of each link's position, int8 ``[nnz]``, 1 or -1, at any step."""
-        bits = _hash(weight.pattern.links.cells(), self._seed(key))
+        bits = _hash(weight.pattern.links.positions(), self._seed(key))
         return (bits >= 0).to(torch.int8).mul_(2).sub_(1)
 
     @override
