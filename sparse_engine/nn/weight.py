@@ -22,7 +22,7 @@ from sparse_engine.ops.pattern import integers
 
 
 class SparseWeight(WeightState):
-    """An ``out_features x in_features`` matrix of which only the links exist.
+    """Sparse ``out_features x in_features`` matrix, of which only the links exist.
 
     ``W[i, j]`` is the link from unit j to unit i, as in :class:`torch.nn.Linear`. The values are
     an ordinary dense parameter, so optimizers, autograd, clipping and averaging need to know
@@ -32,7 +32,7 @@ class SparseWeight(WeightState):
         values: Parameter ``[nnz]``, in row-major order of the links.
         crow_indices: int64 ``[out_features + 1]``, where each row's links begin.
         col_indices: int32 ``[nnz]``, sorted and unique within each row.
-        topology_version: counts the changes of the pattern.
+        topology_version: number of changes of the pattern.
         captured: the factors of the dense gradient, or None where no rule needs them: one list for
             each training step, of pairs ``(dy [n, out_features], x [n, in_features])``, one pair
             for each use of the weight. The dense gradient of that step is the sum of all
@@ -249,14 +249,14 @@ class SparseWeight(WeightState):
 
     @property
     def pattern(self) -> Pattern:
-        """The links and their transposed view, as ``sparse_engine.ops`` takes them."""
+        """The links and their transposed view, in the form that ``sparse_engine.ops`` takes."""
         return Pattern(
             self.crow_indices, self.col_indices, self._t_crow, self._t_col, self._permutation
         )
 
     @property
     def shape(self) -> tuple[int, int]:
-        """``(out_features, in_features)``."""
+        """The shape ``(out_features, in_features)``."""
         return self.pattern.shape
 
     @property

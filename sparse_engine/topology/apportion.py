@@ -20,7 +20,7 @@ def apportion(
 
     Args:
         total: number to split, at least 0.
-        shares: finite numbers of at least 0. If all parts below their limits have a share of 0,
+        shares: finite numbers of at least 0. If all parts below their limits have a fraction of 0,
             their shares count as equal.
         limits: upper limits of the parts; none by default.
 

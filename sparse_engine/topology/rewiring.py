@@ -266,7 +266,7 @@ class Rewiring:
 
 
 def removal(nnz: int, target: int, fraction: float) -> Share:
-    """Return the share of ``nnz`` links to remove for ``fraction`` of ``target`` to be missing."""
+    """Return the fraction of ``nnz`` links to remove, so that ``fraction * target`` can grow."""
     if target == nnz:
         return fraction
     return Fraction(max(0, nnz - target + int(fraction * target)), max(1, nnz))

@@ -76,7 +76,7 @@ class Transition(Schedule):
 
     @abstractmethod
     def covered(self, time: float) -> float:
-        """Return the share of the change that has happened after a share of the time."""
+        """Return the fraction of the change that has happened after a fraction of the time."""
 
 
 class LinearSchedule(Transition):
@@ -202,7 +202,7 @@ class CubicSchedule(Schedule):
 class SigmoidSchedule(Schedule):
     """Sigmoid between two densities: slow, fast, slow (CHTss, Zhang et al. 2025).
 
-    With s the logistic function, k the steepness and p the share of the way from ``first`` to
+    With s the logistic function, k the steepness and p the fraction of the way from ``first`` to
     ``last``: ``start + (end - start) * (s(k(2p - 1)) - s(-k)) / (s(k) - s(-k))``, which is scaled
     to meet both densities exactly.
 
@@ -235,7 +235,7 @@ class SigmoidSchedule(Schedule):
 
 @dataclass(frozen=True)
 class NarangRamp(Schedule):
-    """Threshold of gradual pruning (Narang et al. 2017), as a share of a magnitude ``q``.
+    """Threshold of gradual pruning (Narang et al. 2017), as a fraction of a magnitude ``q``.
 
     q is the magnitude that leaves the wanted density if all links up to it are removed:
     ``sorted(|w|)[floor((1 - density) * n)]``. The threshold grows by ``theta`` a step up to

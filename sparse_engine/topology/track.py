@@ -69,7 +69,7 @@ class Measure(ABC):
 
 
 class Tracker(Rule):
-    """Tracking of every rewiring of every weight, by a record that is handed to sinks.
+    """Tracking of every rewiring of every weight, by records that are passed to sinks.
 
     A tracker works only when a weight is rewired, in O(links) beside the time of measures. It keeps
     8 bytes for every position ever used and 1 byte for every link. This memory is part of the
@@ -81,12 +81,12 @@ class Tracker(Rule):
       ``rewirings``: number of this weight's rewirings since tracking began.
     - ``nnz``, ``density``: number of links and density after the rewiring.
     - ``gate_density``: list of the density of each gate, where ``weight.blocks`` are more than one.
-    - ``turnover``: the share of the links now that this rewiring grew. A link that grew where
+    - ``turnover``: the fraction of the links now that this rewiring grew. A link that grew where
       another was just removed counts, unless the rewiring keeps links that return.
-    - ``survival``: the share of the links before the rewiring that stayed; 1 if there were none.
-    - ``first_survival``: the share of the links of the first wiring that never left.
-    - ``exploration``: the share of the weight's positions that ever held a link.
-    - ``hash``: that of :func:`topology_hash`.
+    - ``survival``: the fraction of the links before the rewiring that stayed; 1 if there were none.
+    - ``first_survival``: the fraction of the links of the first wiring that never left.
+    - ``exploration``: the fraction of the weight's positions that ever held a link.
+    - ``hash``: the result of :func:`topology_hash`.
 
     Args:
         rewiring: the rewiring to observe. The model's wiring now counts as the first.
@@ -118,7 +118,7 @@ class Tracker(Rule):
 
     @property
     def exploration(self) -> float:
-        """Share of all weights' positions that ever held a link, R_s of ITOP (Liu et al. 2021)."""
+        """Fraction of all positions that ever held a link, R_s of ITOP (Liu et al. 2021)."""
         histories = self.histories.values()
         positions = sum(rows * cols for rows, cols in (each.weight.shape for each in histories))
         return sum(each.ever.numel() for each in histories) / max(1, positions)
@@ -195,12 +195,12 @@ class LinkHistory:
 
     @property
     def survival(self) -> float:
-        """Share of the links of the first wiring that never left; 1 if it had none."""
+        """Fraction of the links of the first wiring that never left; 1 if it had none."""
         return int(self.founding.sum()) / self.founders if self.founders else 1.0
 
     @property
     def exploration(self) -> float:
-        """Share of all positions that ever held a link."""
+        """Fraction of all positions that ever held a link."""
         return self.ever.numel() / max(1, math.prod(self.weight.shape))
 
     def follow(self, rewired: Rewired) -> None:

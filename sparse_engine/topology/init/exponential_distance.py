@@ -37,7 +37,7 @@ class ExponentialDistance(Wiring):
         row_positions: ``[out, dimensions]``, where the target units are.
         column_positions: ``[in, dimensions]``, where the source units are.
         scale: the length at which the probability has fallen to 1/e, above 0.
-        density: share of all entries, in (0, 1].
+        density: fraction of all entries, in (0, 1].
         candidates: each row may be linked to its that many nearest columns only; all by default.
 
     Raises:

@@ -24,7 +24,7 @@ class ErdosRenyi(Wiring):
     compare a graph with, is :class:`sparse_engine.analysis.ErdosRenyiNull`.
 
     Attributes:
-        density: share of all positions, in (0, 1]: ``round(density * out * in)`` links.
+        density: fraction of all positions, in (0, 1]: ``round(density * out * in)`` links.
         epsilon: SET's size (Mocanu et al. 2018): ``round(epsilon * (out + in))`` links, at most
             all positions.
         nnz: the number of links itself, at least 0.

@@ -28,7 +28,7 @@ class ReceptiveField(Wiring):
     all distances alike.
 
     Attributes:
-        density: share of all positions, in (0, 1].
+        density: fraction of all positions, in (0, 1].
         randomness: r, in [0, 1].
 
     Raises:

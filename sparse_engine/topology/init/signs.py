@@ -58,7 +58,7 @@ class Dale(SignInit):
     feeds two weights of a model has one sign in both.
 
     Attributes:
-        excitatory: the share of positive columns, in [0, 1].
+        excitatory: the fraction of positive columns, in [0, 1].
 
     Raises:
         ValueError: a fraction outside [0, 1].

@@ -16,7 +16,7 @@ from sparse_engine.topology.links import links_at
 
 @dataclass(frozen=True)
 class WattsStrogatz(Wiring):
-    """Small world: links from the nearest columns on a ring, a share of which is rewired.
+    """Small world: links from the nearest columns on a ring, a fraction of which is rewired.
 
     ``out * neighbours`` links, ``neighbours`` into every row. A square weight is one population:
     a unit is not its own neighbour, and without rewiring and with even ``neighbours`` the links
@@ -29,7 +29,7 @@ class WattsStrogatz(Wiring):
 
     Attributes:
         neighbours: links into each row, at least 1.
-        rewiring: share of the links that are rewired, in [0, 1].
+        rewiring: fraction of the links that are rewired, in [0, 1].
 
     Raises:
         ValueError: one of them out of range.

@@ -34,7 +34,7 @@ class Prune(Rule):
 
         Args:
             weight: the weight now.
-            fraction: share of the links that the rewiring asks for.
+            fraction: fraction of the links that the rewiring asks for.
             key: this rewiring's own stream of random numbers.
 
         Returns:

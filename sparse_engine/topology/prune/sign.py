@@ -32,7 +32,7 @@ class SignChange(Prune):
     _seen: dict[int, tuple[Tensor, Tensor]] = field(init=False, default_factory=dict, repr=False)
 
     def remember(self, weight: SparseWeight, stream: int = 0) -> None:
-        """Note the sign of each link that has none yet.
+        """Remember the sign of each link that has none yet.
 
         Args:
             weight: the weight now.
