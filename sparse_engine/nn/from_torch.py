@@ -65,7 +65,7 @@ class DropIn(SparseRecurrent):
         hx: Tensor | tuple[Tensor, Tensor] | None = None,
         *,
         lengths: Tensor | Sequence[int] | None = None,
-    ) -> Any:
+    ) -> tuple[Tensor | PackedSequence, Any]:
         """Run the network over whole sequences.
 
         Args:

@@ -109,7 +109,9 @@ class Recurrent(Cell):
                 stacklevel=2,
             )
 
-    def forward(self, input: Tensor, hx: Tensor | tuple[Tensor, ...] | None = None) -> Any:
+    def forward(
+        self, input: Tensor, hx: Tensor | tuple[Tensor, ...] | None = None
+    ) -> tuple[Tensor, Any]:
         """Run the network over whole sequences.
 
         Args:
