@@ -53,8 +53,8 @@ class Shapes:
         self.first: Tensor = next(iter(given.values()))
         crow, _, t_crow, *_ = given["pattern"]
         self.rows, self.outputs = crow.numel() - 1, t_crow.numel() - 1
-        projection = given.get("p_pattern")
-        self.hidden = projection[2].numel() - 1 if projection else self.outputs
+        projected = given.get("p_values") is not None
+        self.hidden = given["pattern"][7].numel() - 1 if projected else self.outputs
 
     def every_step(self, features: int) -> Tensor:
         """Return an activation of so many features at every step."""
@@ -148,10 +148,11 @@ class Derivative:
         # Otherwise autograd may leave out gradients, and makes no zeros as large as what is kept.
         self._takes_all = all(taken.get(f"d{name}") == TENSOR for name in results)
         self._needed = [
-            (self._place[f"d{name}"], self._place[name])
-            for name in differentiable
-            if name in tensors and taken[f"d{name}"] == TENSOR
+            at
+            for at, name in enumerate(results)
+            if not self._takes_all and taken.get(f"d{name}") == TENSOR
         ]
+        self._like = next((self._place[name] for name in results if name in tensors), None)
 
     def save(self, ctx: object, inputs: tuple, output: Tensor | tuple[Tensor, ...]) -> None:
         """Keep what the backward operation takes."""
@@ -164,6 +165,7 @@ class Derivative:
         ctx.lengths = [len(each) for each in lists]
         ctx.others = *self._others(known), *(make(*inputs) for make in self._constants)
         ctx.set_materialize_grads(self._takes_all)
+        ctx.shapes = [results[at].shape for at in self._needed]
         absent = [at for at, each in enumerate(results) if each.dim() == 1]
         ctx.mark_non_differentiable(*(results[at] for at in {*self._marked, *absent}))
 
@@ -175,9 +177,9 @@ class Derivative:
             lists.append(saved[at : at + length])
             at += length
         pool = [*upstream, *saved[: self._plain], *lists, *ctx.others, *needs.values()]
-        for at, like in self._needed:
+        for at, shape in zip(self._needed, ctx.shapes, strict=True):
             if pool[at] is None:
-                pool[at] = torch.zeros_like(pool[like])
+                pool[at] = pool[self._like].new_zeros(shape)
         fused = "w_input" in place
         if fused and not (needs["w_input"] or needs.get("b_input")):
             pool[place["x"]] = None
