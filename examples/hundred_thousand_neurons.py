@@ -64,11 +64,11 @@ class Clock:
         self.start()
 
     def start(self) -> None:
-        """The next lap begins now."""
+        """Begin the next lap now."""
         self.began = time.perf_counter()
 
     def lap(self, name: str) -> None:
-        """Ends a lap, and begins the next."""
+        """End a lap, and begin the next."""
         now = time.perf_counter()
         self.times[name].append(now - self.began)
         self.began = now
@@ -92,7 +92,7 @@ def signals(duration: int, batch: int) -> tuple[Tensor, Tensor]:
 
 
 def peak_bytes() -> int:
-    """The most memory that this process has held."""
+    """Return the peak memory of this process."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak
 

@@ -1,8 +1,42 @@
 """Truly sparse recurrent networks for PyTorch.
 
 Only the links that exist are stored, multiplied and trained: :mod:`sparse_engine.nn` has the
-layers, :mod:`sparse_engine.topology` the rules that rewire them, :mod:`sparse_engine.ops` the
-operations underneath, :mod:`sparse_engine.convert` the ways in and out.
+layers, :mod:`sparse_engine.topology` the methods that rewire them, :mod:`sparse_engine.ops` the
+operations underneath, :mod:`sparse_engine.convert` the conversions from and to other libraries.
+
+Every subpackage is imported when it is first used: ``import sparse_engine`` alone imports nothing,
+and ``sparse_engine.nn`` works after it.
 """
 
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sparse_engine import analysis as analysis
+    from sparse_engine import convert as convert
+    from sparse_engine import nn as nn
+    from sparse_engine import ops as ops
+    from sparse_engine import optim as optim
+    from sparse_engine import plot as plot
+    from sparse_engine import tasks as tasks
+    from sparse_engine import topology as topology
+    from sparse_engine import train as train
+
 __version__ = "0.1.0"
+
+_SUBPACKAGES = (
+    "analysis", "convert", "nn", "ops", "optim", "plot", "tasks", "topology", "train"
+)  # fmt: skip
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in _SUBPACKAGES:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_SUBPACKAGES})

@@ -1,4 +1,4 @@
-"""``python -m sparse_engine``."""
+"""Command line as a module: ``python -m sparse_engine``."""
 
 import sys
 

@@ -1,15 +1,15 @@
-"""Errors of the package that Python and torch do not have."""
+"""Exceptions of the package."""
 
 from __future__ import annotations
 
 
 class InputError(ValueError, RuntimeError):
-    """An input that a module cannot take, for its shape, its dtype or its number of steps.
+    """Input of a module with a wrong shape, dtype or number of steps.
 
-    For most of these mistakes ``torch.nn`` raises RuntimeError, Python ValueError: code that
-    catches either finds this one.
+    ``torch.nn`` raises RuntimeError for most of these mistakes, and Python code expects ValueError;
+    code that catches either of them catches this one.
     """
 
 
 class WordError(ValueError, IndexError):
-    """A word outside the vocabulary, for which ``torch.nn.Embedding`` raises IndexError."""
+    """Word outside the vocabulary, for which ``torch.nn.Embedding`` raises IndexError."""

@@ -1,4 +1,4 @@
-"""Writing files that are never seen half written."""
+"""Atomic writing of files."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a file such that readers, and a kill, see the old content or all of the new.
+    """Write a file atomically: readers see the old content or the new, also after a kill.
 
     Raises:
-        OSError: the file cannot be written, as on a full disk; names it. The old content stays.
+        OSError: the file cannot be written, as on a full disk; the old content stays. The error
+            names the file.
     """
     partial = path.with_name(f".{path.name}.partial")
     try:
@@ -31,7 +32,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 @contextlib.contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Names a file in the errors of writing it; that of a full disk, for one, names none."""
+    """Add the name of a file to errors of writing it, which a full disk's error lacks."""
     try:
         yield
     except OSError as error:
@@ -41,7 +42,7 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Puts the names in a folder on disk, so that a power failure does not undo a replacement."""
+    """Write a folder's names to disk, so that a power failure does not undo a replacement."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

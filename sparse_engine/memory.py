@@ -1,4 +1,4 @@
-"""Memory that is asked for: how much is plausible, and what a user is told if there is none."""
+"""Plausible sizes of weights, and errors for memory that cannot be allocated."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# Pointers of so many units take 80 MB, whatever a file claims.
+# Row pointers of this many units take 80 MB.
 ALWAYS_PLAUSIBLE = 10**7
 UNITS_PER_LINK = 10
 
 
 def plausible_units(links: int) -> int:
-    """Return how many units a file with so many links may have without its reader being told.
+    """Return the largest number of units that is plausible for a file with so many links.
 
-    A file of one line can name unit 2,000,000,000, and pointers to the links of so many units
-    would take 32 GB.
+    A file with a single link may name unit 2,000,000,000, and row pointers of so many units would
+    take 32 GB.
     """
     return max(ALWAYS_PLAUSIBLE, UNITS_PER_LINK * links)
 
 
 @contextmanager
 def asking_for(what: str) -> Iterator[None]:
-    """Turn an allocation on the CPU that fails into a MemoryError that names what it was for.
+    """Raise a MemoryError that names the purpose of an allocation on the CPU that fails.
 
-    torch raises a RuntimeError and NumPy a MemoryError; neither says who asked.
+    torch raises RuntimeError and NumPy MemoryError, and neither names the purpose.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""What this installation runs on."""
+"""Description of this installation: versions, instruction set and devices."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sparse_engine.ops import _native
 
 
 def info() -> dict[str, object]:
-    """Versions, instruction set, threads and devices, as ``sparse-engine info`` prints them."""
+    """Return versions, instruction set, threads and devices, for ``sparse-engine info``."""
     return {
         "sparse_engine": sparse_engine.__version__,
         "torch": torch.__version__,
@@ -25,7 +25,7 @@ def info() -> dict[str, object]:
 
 
 def cuda() -> str:
-    """What GPU there is to run on, or why there is none."""
+    """Return the name of the GPU, or why there is none."""
     if not _native.built_with_cuda():
         return "built without CUDA"
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "no device"

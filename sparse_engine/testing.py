@@ -21,13 +21,13 @@ from sparse_engine import nn as sparse
 from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import Links, Pattern, RandomKey, rewire, sample_absent
 
-# The widths that kernels are built of, and their neighbours.
+# Widths of kernels, and their neighbours.
 BOUNDARIES = [width + step for width in (4, 8, 16, 32, 64, 128) for step in (-1, 0, 1)]
 
 LAYOUTS = ("rows", "columns", "sliced rows", "sliced columns", "strided")
 
-#: Every registered cell, and those with layer normalisation once more, by name: called with the
-#: inputs, a number of units that 7 divides, and options.
+#: Every registered cell by name, and again with layer normalisation where the cell has it. Call an
+#: entry with the number of inputs, a number of units that 7 divides, and options.
 CELLS: dict[str, Callable[..., nn.Module]] = {
     **sparse.CELLS,
     **{
@@ -39,13 +39,13 @@ CELLS: dict[str, Callable[..., nn.Module]] = {
 
 
 def output_of(module: nn.Module, *inputs: object) -> Tensor:
-    """What a module returns, or the first of it: a recurrent network's output, not its states."""
+    """Return the output of a module, without the states of a recurrent network."""
     y = module(*inputs)
     return y if isinstance(y, Tensor) else y[0]
 
 
 def packaged_output(module: nn.Module, x: Tensor, folder: Path) -> Tensor:
-    """What a module computes as a program that AOTInductor has compiled, packaged and loaded."""
+    """Return the output of a module that AOTInductor has compiled, packaged and loaded."""
     with torch.no_grad():
         program = torch.export.export(module.eval(), (x,))
         path = torch._inductor.aoti_compile_and_package(program, package_path=f"{folder}/x.pt2")
@@ -68,7 +68,7 @@ def versions_of(source: Path) -> dict[str, list[str]]:
 
 
 def random_pattern(out_features: int, in_features: int, nnz: int, *, seed: int = 0) -> Pattern:
-    """A pattern of ``nnz`` links at random cells."""
+    """Return a pattern of ``nnz`` links at random positions."""
     empty = Links(
         torch.zeros(out_features + 1, dtype=torch.int64),
         torch.empty(0, dtype=torch.int32),
@@ -79,7 +79,7 @@ def random_pattern(out_features: int, in_features: int, nnz: int, *, seed: int =
 
 
 def pattern_of(mask: Tensor) -> Pattern:
-    """The pattern of the true cells of a boolean matrix."""
+    """Return the pattern of the true entries of a boolean matrix."""
     rows, cols = mask.nonzero(as_tuple=True)
     crow = torch.zeros(mask.shape[0] + 1, dtype=torch.int64)
     crow[1:] = torch.bincount(rows, minlength=mask.shape[0]).cumsum(0)
@@ -87,7 +87,7 @@ def pattern_of(mask: Tensor) -> Pattern:
 
 
 def uneven_pattern(out_features: int, in_features: int) -> Pattern:
-    """A full row and a full column, and a run of empty rows that they cross."""
+    """Return a pattern of a full row, a full column, and a run of empty rows between."""
     mask = torch.zeros(out_features, in_features, dtype=torch.bool)
     mask[3] = True
     mask[:, 7] = True
@@ -96,7 +96,7 @@ def uneven_pattern(out_features: int, in_features: int) -> Pattern:
 
 
 def awkward_patterns() -> dict[str, Pattern]:
-    """Patterns at which kernels tend to break, by name."""
+    """Return patterns at which kernels tend to break, by name."""
     return {
         "nothing": random_pattern(5, 9, 0),
         "one cell": random_pattern(1, 1, 1),
@@ -110,7 +110,7 @@ def awkward_patterns() -> dict[str, Pattern]:
 
 
 def square_patterns() -> dict[str, Pattern]:
-    """Such patterns of as many rows as columns, as a recurrent weight has them, by name."""
+    """Return square patterns at which kernels tend to break, by name."""
     return {
         "lonely": random_pattern(1, 1, 0),
         "one cell": random_pattern(1, 1, 1),
@@ -125,17 +125,17 @@ def square_patterns() -> dict[str, Pattern]:
 
 
 def stacked(pattern: Pattern, blocks: int, *, turn: int = 0) -> Pattern:
-    """So many copies of a pattern, one below another, as gates are kept.
+    """Return copies of a pattern one below another, like the gates of a cell.
 
-    The columns of the first are turned by ``turn``, and those of each by one more than of the copy
-    above it.
+    The columns of the first copy are rotated by ``turn``, and those of every other by one more than
+    those of the copy above it.
     """
     mask = pattern.dense(torch.ones(pattern.nnz)) > 0
     return pattern_of(torch.cat([mask.roll(turn + block, 1) for block in range(blocks)]))
 
 
 def hub_pattern(out_features: int, in_features: int) -> Pattern:
-    """A few links in most rows and none in some; two full rows and a full column."""
+    """Return a pattern with two full rows, a full column, and few or no links in other rows."""
     generator = torch.Generator().manual_seed(out_features)
     mask = torch.rand(out_features, in_features, generator=generator) < 4 / in_features
     mask[out_features // 2 : out_features // 2 + 3] = False
@@ -145,18 +145,18 @@ def hub_pattern(out_features: int, in_features: int) -> Pattern:
 
 
 def sizes() -> st.SearchStrategy[int]:
-    """Sizes of a matrix: small ones, and those around the widths that kernels are built of."""
+    """Draw sizes of a matrix: small ones, and those around the widths of kernels."""
     return st.one_of(st.integers(1, 20), st.sampled_from(BOUNDARIES))
 
 
 def real_dtypes() -> st.SearchStrategy[torch.dtype]:
-    """The dtypes that kernels are compiled for."""
+    """Draw dtypes that kernels are compiled for."""
     return st.sampled_from([torch.float32, torch.float64])
 
 
 @st.composite
 def patterns(draw: st.DrawFn, *, square: bool = False) -> Pattern:
-    """Patterns from empty to full, some with full rows, full columns or a run of empty rows."""
+    """Draw patterns from empty to full, some with full rows or columns or empty rows."""
     rows = draw(sizes())
     cols = rows if square else draw(sizes())
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**32)))
@@ -172,7 +172,7 @@ def patterns(draw: st.DrawFn, *, square: bool = False) -> Pattern:
 
 
 def laid_out(matrix: Tensor, layout: str) -> Tensor:
-    """The same numbers in one of LAYOUTS; the memory between and around them is NaN."""
+    """Return the same numbers in one of LAYOUTS, in memory that is NaN elsewhere."""
     rows, cols = matrix.shape
 
     def nan(*shape: int) -> Tensor:
@@ -189,16 +189,16 @@ def laid_out(matrix: Tensor, layout: str) -> Tensor:
 
 
 def integers(*shape: int, dtype: torch.dtype, most: int = 3) -> Tensor:
-    """Whole numbers from ``-most`` to ``most``: sums of their products are exact in any order."""
+    """Return random integers in [-most, most], whose products have exact sums in any order."""
     return torch.randint(-most, most + 1, shape).to(dtype)
 
 
 def leaves_of(
     network: nn.Module, steps: int, batch: int | None, *, initial: bool = True
 ) -> list[Tensor]:
-    """Random arguments of a recurrent network: its input and, with ``initial``, its states.
+    """Return random arguments of a recurrent network: its input and, with ``initial``, states.
 
-    A ``batch`` of None is one sequence without a dimension for the batch.
+    A ``batch`` of None stands for one sequence without a batch dimension.
     """
     dtype = next(network.parameters()).dtype
     of_batch = () if batch is None else (batch,)
@@ -210,31 +210,31 @@ def leaves_of(
 
 
 def batch_sizes_of(lengths: Sequence[int]) -> Tensor:
-    """How many of the sequences of these lengths, from long to short, are there at each step."""
+    """Return the number of sequences at each step, given their lengths from long to short."""
     return pack_sequence([torch.empty(length) for length in lengths]).batch_sizes
 
 
 def is_real(value: object) -> bool:
-    """Whether it is a tensor that can have a gradient."""
+    """Whether a value is a tensor that can have a gradient."""
     return isinstance(value, Tensor) and value.is_floating_point()
 
 
 def as_tuple(results: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """The results of an operation, which may be a single one."""
+    """Return the results of an operation as a tuple."""
     return (results,) if isinstance(results, Tensor) else tuple(results)
 
 
 def tolerance(dtype: torch.dtype, terms: int) -> dict[str, float]:
-    """Bounds for sums of ``terms`` products of numbers of size one, as assert_close takes them.
+    """Return bounds for ``assert_close`` of sums of ``terms`` products of numbers near one.
 
-    Rounding errors of a sum are independent: they grow as the square root of its length.
+    Rounding errors are taken as independent: they grow as the square root of the length.
     """
     bound = 4 * torch.finfo(dtype).eps * max(1, terms) ** 0.5
     return {"rtol": bound, "atol": 4 * bound}
 
 
 def assert_sums(actual: Tensor, exact: Tensor, terms: int) -> None:
-    """Checks sums of ``terms`` products against the same in double precision."""
+    """Assert that sums of ``terms`` products equal those in double precision."""
     assert exact.dtype == torch.float64
     assert_close(actual.double(), exact, **tolerance(actual.dtype, terms))
 
@@ -244,20 +244,20 @@ def _size_of(result: Tensor) -> float:
 
 
 def assert_scaled_sums(actual: Tensor, exact: Tensor, terms: int) -> None:
-    """:func:`assert_sums` relative to the largest entry, if that is more than 1."""
+    """Assert :func:`assert_sums` relative to the largest entry, if that is more than 1."""
     size = _size_of(exact)
     assert_sums(actual / size, exact / size, terms)
 
 
 def assert_alike(found: Iterable[Tensor], wanted: Iterable[Tensor], terms: int) -> None:
-    """Checks results of sums of ``terms`` products, relative to the largest entry of each."""
+    """Assert that sums of ``terms`` products are close, relative to the largest of each."""
     for one, other in zip(found, wanted, strict=True):
         size = _size_of(other)
         assert_close(one / size, other / size, **tolerance(one.dtype, terms))
 
 
 def assert_valid(weight: SparseWeight) -> None:
-    """Checks everything that must always hold of a weight's pattern and its transpose."""
+    """Assert everything that always holds for a weight's pattern and its transpose."""
     checked = Pattern.from_csr(weight.crow_indices, weight.col_indices, weight.shape)
     for kept, fresh in zip(weight.pattern, checked, strict=True):
         assert torch.equal(kept, fresh)

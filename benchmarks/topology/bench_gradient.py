@@ -59,7 +59,7 @@ class Subject:
 
     def rewire(self, factors: tuple[Tensor, Tensor]) -> None:
         """A rewiring after a step with such a gradient."""
-        self.weight.factors = [[factors]]
+        self.weight.captured = [[factors]]
         self.rewiring.step()
 
 

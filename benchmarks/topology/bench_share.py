@@ -59,7 +59,7 @@ class Training:
             self.network, self.optimizer, prune=prune, grow=grow, new_links=new_links, every=1
         )
         self.step()
-        self.noted, self.weight.factors = self.weight.factors, None
+        self.noted, self.weight.captured = self.weight.captured, None
 
     def step(self) -> None:
         """A training step."""
@@ -69,9 +69,9 @@ class Training:
 
     def rewire(self) -> None:
         """A rewiring after a step whose gradient was noted, where the rule wants it."""
-        self.weight.factors = self.noted
+        self.weight.captured = self.noted
         self.rewiring.step()
-        self.weight.factors = None
+        self.weight.captured = None
 
 
 def rows(options: Options) -> list[Row]:

@@ -1,10 +1,13 @@
-"""The structure of a signed directed graph, straight from the links of a weight."""
+"""Analysis of networks as signed directed graphs: balance, motifs, distances and lesions."""
 
 from sparse_engine.analysis.annealing import Annealed as Annealed
 from sparse_engine.analysis.annealing import Cooling as Cooling
 from sparse_engine.analysis.annealing import anneal as anneal
 from sparse_engine.analysis.balance import BalanceReport as BalanceReport
 from sparse_engine.analysis.balance import structural_balance as structural_balance
+from sparse_engine.analysis.balance_objective import BalanceObjective as BalanceObjective
+from sparse_engine.analysis.balance_objective import ClassMean as ClassMean
+from sparse_engine.analysis.balance_objective import Pooled as Pooled
 from sparse_engine.analysis.balanced_network import balanced_network as balanced_network
 from sparse_engine.analysis.balanced_network import signed_network as signed_network
 from sparse_engine.analysis.census import feed_forward_loops as feed_forward_loops
@@ -33,9 +36,6 @@ from sparse_engine.analysis.null_kinds import NullKind as NullKind
 from sparse_engine.analysis.null_kinds import SignShuffle as SignShuffle
 from sparse_engine.analysis.null_model import NullModel as NullModel
 from sparse_engine.analysis.null_model import null_model as null_model
-from sparse_engine.analysis.objective import ClassMean as ClassMean
-from sparse_engine.analysis.objective import Objective as Objective
-from sparse_engine.analysis.objective import Pooled as Pooled
 from sparse_engine.analysis.participation import Participation as Participation
 from sparse_engine.analysis.participation import participation as participation
 from sparse_engine.analysis.planted_network import Planted as Planted
@@ -43,8 +43,8 @@ from sparse_engine.analysis.planted_network import planted_network as planted_ne
 from sparse_engine.analysis.small_world import SmallWorld as SmallWorld
 from sparse_engine.analysis.small_world import small_world as small_world
 from sparse_engine.analysis.spectrum import spectral_radius as spectral_radius
-from sparse_engine.analysis.structure import Structure as Structure
-from sparse_engine.analysis.structure import structure as structure
+from sparse_engine.analysis.summary import GraphSummary as GraphSummary
+from sparse_engine.analysis.summary import summarize as summarize
 from sparse_engine.analysis.tracking import Balance as Balance
 from sparse_engine.analysis.tracking import Drift as Drift
 from sparse_engine.analysis.weights import WeightDistribution as WeightDistribution

@@ -31,14 +31,14 @@ cdef extern from "anneal.h" namespace "sparse_engine" nogil:
 
 
 cdef class Annealer:
-    """A graph on its way to a balance.
+    """Graph whose links are swapped until its balance is near a target.
 
     Args:
         ptr: int64 ``[nodes + 1]``, where the links of each source begin.
         target: int32 ``[links]``.
         states: uint8 ``[links]`` in 1, 2, 3.
-        table: int64 ``[CODES, groups, 2]``, balanced and all of each group in a triad of each code.
-        sums: int64 ``[groups, 2]``, over the triads of this graph.
+        table: int64 ``[CODES, groups, 2]``, balanced and all semicycles of each group by triad code.
+        sums: int64 ``[groups, 2]``, sums of the table over the triads of this graph.
     """
 
     cdef unique_ptr[SwapGraph] graph
@@ -75,16 +75,16 @@ cdef class Annealer:
         self.goal.self_loops, self.goal.seed = self_loops, seed
 
     def run(self, double temperature, int64_t first, int64_t proposals):
-        """Makes proposals, from number ``first`` on; returns how many were kept."""
+        """Make proposals, from number ``first`` on, and return how many were accepted."""
         cdef int64_t kept
         with nogil:
             kept = anneal(self.graph.get()[0], self.goal, temperature, first, proposals)
         return kept
 
     def sums(self):
-        """int64 ``[groups, 2]``, over the triads now."""
+        """Return the sums of the table over all triads now, int64 ``[groups, 2]``."""
         return np.array(self.graph.get().sums(), np.int64).reshape(-1, 2)
 
     def targets(self):
-        """int32 ``[links]``, now."""
+        """Return the target of each link now, int32 ``[links]``."""
         return np.array(self.graph.get().targets(), np.int32)

@@ -40,14 +40,14 @@ def match(
     int64_t bound,
     int threads,
 ):
-    """The partner of each set of a among those of b, int32, -1 for none; and the gap.
+    """Return the partner in b of each set of a, int32 with -1 for none, and the gap.
 
     Args:
         a_ptr: int64 ``[a + 1]``, with ``a_idx`` int32 the sets in CSR, valid as everything here.
         b_ptr: int64 ``[b + 1]``, with ``b_idx`` likewise.
         holders_ptr: int64 ``[members + 1]``, with ``holders_idx`` the transpose of b.
-        bound: how much may be missing from the largest sum of similarities, in units of 1 / ONE.
-        threads: for the first look at all pairs.
+        bound: greatest allowed lack from the largest sum of similarities, in units of 1 / ONE.
+        threads: number of threads that compute similarities.
     """
     cdef Sets a = sets_of(a_ptr, a_idx), b = sets_of(b_ptr, b_idx)
     cdef Sets holders = sets_of(holders_ptr, holders_idx)

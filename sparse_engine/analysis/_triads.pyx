@@ -49,39 +49,39 @@ CODES = kTriadCodes
 
 
 cdef class Kind:
-    """How random graphs are made of a given one."""
+    """Kind of random graphs."""
 
     cdef unique_ptr[NullKind] native
 
     @staticmethod
     def sign_shuffle():
-        """Links that stay, with permuted states."""
+        """Return the kind that permutes the states of links."""
         cdef Kind self = Kind()
         self.native.reset(new SignShuffle())
         return self
 
     @staticmethod
     def erdos_renyi():
-        """As many links anywhere."""
+        """Return the kind with as many links anywhere."""
         cdef Kind self = Kind()
         self.native.reset(new ErdosRenyi())
         return self
 
     @staticmethod
     def degree_preserving(bool keep_mutual, bool keep_signs, int proposals):
-        """Double edge swaps, so many proposals for each link."""
+        """Return the kind made by degree-preserving moves."""
         cdef Kind self = Kind()
         self.native.reset(new DegreePreserving(keep_mutual, keep_signs, proposals))
         return self
 
 
 cdef class Graph:
-    """The pattern ``W`` of a directed graph, with a state in 1, 2, 3 of each link.
+    """Directed graph with a state of 1, 2 or 3 for each link.
 
     Args:
-        ptr: int64 ``[nodes + 1]``, valid CSR, as everything here.
-        idx: int32 ``[links]``.
-        states: uint8 ``[links]``.
+        ptr: int64 ``[nodes + 1]``, row pointers of a valid CSR pattern.
+        idx: int32 ``[links]``, column of each link.
+        states: uint8 ``[links]``, state of each link.
     """
 
     cdef const int64_t[::1] ptr
@@ -101,7 +101,7 @@ cdef class Graph:
         return &self.states[0] if len(self.states) else NULL
 
     def count(self, int threads):
-        """How many triads have each code, those without links excepted, int64 ``[CODES]``."""
+        """Count the triads of each code but 0, int64 ``[CODES]``."""
         histogram = np.empty(CODES, np.int64)
         cdef int64_t[::1] out = histogram
         cdef const uint8_t* states = self.state()
@@ -110,7 +110,7 @@ cdef class Graph:
         return histogram
 
     def sums(self, const int64_t[:, :, ::1] table, int threads):
-        """int64 ``[links, 2]``, sums of ``table`` ``[CODES, 6, 2]`` over each link's triads."""
+        """Sum ``table``, ``[CODES, 6, 2]``, over the triads of each link, int64 ``[links, 2]``."""
         sums = np.empty((len(self.idx), 2), np.int64)
         if not len(self.idx):
             return sums
@@ -121,9 +121,10 @@ cdef class Graph:
         return sums
 
     def draw(self, Kind kind, uint64_t seed, uint32_t sample):
-        """A random graph: sources, targets and positions here of its links, int32 ``[3, links]``.
+        """Draw a random graph, which follows from the arguments alone.
 
-        A function of the arguments alone.
+        Returns:
+            int32 ``[3, links]``: source, target and number in this graph of each link.
         """
         cdef const uint8_t* states = self.state()
         cdef vector[Arc] drawn
@@ -140,17 +141,19 @@ cdef class Graph:
     def count_drawn(
         self, Kind kind, uint64_t seed, samples, const int64_t[::1] type, int64_t types, int threads
     ):
-        """:meth:`count` of random graphs ``samples``, a range, summed to int64 ``[., types]``.
-
-        With the number of links or mutual pairs that could move, and of the moves that were made.
+        """Count the triads of each type in random graphs.
 
         Args:
-            kind: how they are made.
-            seed: of their random numbers.
-            samples: their numbers, below 2^32.
-            type: int64 ``[CODES]``, of each code, less than ``types``.
-            types: how many there are.
-            threads: how many at most; the result does not depend on it.
+            kind: kind of random graphs.
+            seed: seed of the random numbers.
+            samples: range of the numbers of the random graphs, below 2^32.
+            type: int64 ``[CODES]``, type of each code, less than ``types``.
+            types: number of types.
+            threads: greatest number of threads; the result does not depend on it.
+
+        Returns:
+            int64 ``[samples, types]``, and the numbers of links or mutual pairs that could move and
+            of moves.
         """
         cdef uint32_t first = samples.start
         cdef int64_t size = len(samples)

@@ -1,4 +1,4 @@
-"""Annealing: swaps of links that bring a graph's balance to a target and keep its degrees."""
+"""Annealing: swaps of links that bring the balance of a graph to a target, at equal degrees."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from scipy.sparse import csc_array, csr_array
 from tqdm.auto import tqdm
 
 from sparse_engine.analysis._anneal import Annealer
+from sparse_engine.analysis.balance_objective import BalanceObjective, ClassMean
 from sparse_engine.analysis.graph import GraphLike, as_csr, link_states, native, threads
-from sparse_engine.analysis.objective import ClassMean, Objective
 
-# Proposals between two looks at the keyboard: tenths of a second even where nodes have a great many
-# links, and so many that the looks cost nothing.
+# Proposals between two checks for Ctrl-C: so many that the checks cost nothing, and so few that
+# they take tenths of a second even where nodes have very many links.
 AT_ONCE = 1 << 13
 
 
 @dataclass(frozen=True)
 class Cooling:
-    """Temperatures that fall by the same factor, with the same number of proposals at each.
+    """Cooling schedule: temperatures that fall by a factor, with as many proposals at each.
 
-    A temperature is a number of semicycles: one less that is as wanted is accepted with probability
-    ``exp(-1 / temperature)``.
+    A temperature is a number of semicycles: a swap that takes the balance away from the target by
+    one semicycle is accepted with probability ``exp(-1 / temperature)``.
 
     Attributes:
         hot: the first temperature.
-        cold: the last one is at least this.
-        factor: from one to the next, in (0, 1).
-        proposals: swaps that are proposed at each.
+        cold: lower bound of the last temperature.
+        factor: factor from each temperature to the next, in (0, 1).
+        proposals: number of swaps that are proposed at each temperature.
 
     Raises:
         ValueError: one of them out of range.
@@ -48,22 +48,22 @@ class Cooling:
             raise ValueError(f"expected proposals of at least 1, found {self.proposals}")
 
     def temperatures(self) -> np.ndarray:
-        """float64, falling."""
+        """Return all temperatures, float64, from hot to cold."""
         steps = np.log(self.cold / self.hot) / np.log(self.factor)
         return self.hot * self.factor ** np.arange(np.floor(steps + 1e-9) + 1)
 
 
 @dataclass(frozen=True)
 class Annealed:
-    """What an annealing led to.
+    """Result of an annealing.
 
     Attributes:
-        graph: the network, rows are targets.
-        target: the balance that was wanted.
-        balance: float64 ``[temperatures + 1]``, of the first graph and after each temperature; nan
-            where there were no semicycles.
-        temperatures: float64.
-        accepted: float64 ``[temperatures]``, the share of the proposals that became swaps.
+        graph: the network; rows are targets.
+        target: the wanted balance.
+        balance: float64 ``[temperatures + 1]``, the balance of the first graph and after each
+            temperature; nan where there were no semicycles.
+        temperatures: float64 ``[temperatures]``.
+        accepted: float64 ``[temperatures]``, fraction of the proposals that were accepted.
     """
 
     graph: csr_array
@@ -79,30 +79,29 @@ def anneal(
     target: float,
     seed: int = 0,
     cooling: Cooling | None = None,
-    objective: Objective | None = None,
+    objective: BalanceObjective | None = None,
     self_loops: bool = False,
     progress: bool = True,
 ) -> Annealed:
-    """Swaps links until the balance is near a target, by simulated annealing.
+    """Swap links until the balance is near a target, by simulated annealing.
 
-    A proposal takes two links a -> b and c -> d at random and makes a -> d and c -> b of them,
-    unless one of these is there. Values stay with their sources. So every node keeps its numbers of
-    links in and out and the values of its outgoing links; only where these lead changes. The energy
-    is the distance of the balance from the target times the semicycles of the first graph, and a
-    graph without semicycles is at distance 1. After Zhang et al., "Universal structural patterns in
-    sparse recurrent neural networks", 2023, whose energy was an estimate from the two links alone.
+    A proposal replaces two random links a -> b and c -> d by a -> d and c -> b, unless one of these
+    exists. Values stay with their sources. So every node keeps its numbers of links in and out and
+    the values of its outgoing links; only the targets change. The energy is the distance of the
+    balance from the target times the number of semicycles of the first graph; a graph without
+    semicycles has distance 1. The method follows Zhang et al., "Universal structural patterns in
+    sparse recurrent neural networks", 2023, where the energy is estimated from the two links alone.
 
-    The result is a function of the arguments, whatever the number of threads. Ctrl-C ends it with
-    KeyboardInterrupt.
+    The result does not depend on the number of threads. Ctrl-C raises KeyboardInterrupt.
 
     Args:
-        w: whatever :func:`~sparse_engine.analysis.graph.as_csr` takes.
-        target: the balance that is wanted, in [0, 1]: 1 for as much as possible.
-        seed: of the random numbers, in [0, 2^64).
-        cooling: the temperatures; by default those of Zhang et al., 3,420 proposals.
-        objective: the balance that is meant, :class:`ClassMean` by default.
+        w: a graph, see :func:`~sparse_engine.analysis.graph.as_csr`.
+        target: the wanted balance, in [0, 1].
+        seed: seed of the random numbers, in [0, 2^64).
+        cooling: the cooling schedule; by default that of Zhang et al., with 3,420 proposals.
+        objective: the measure of balance; :class:`ClassMean` by default.
         self_loops: whether swaps may make links from a node to itself.
-        progress: whether a terminal shows how far it is.
+        progress: whether to show a progress bar in a terminal.
 
     Raises:
         TypeError: not a graph.
@@ -142,7 +141,7 @@ def anneal(
     return Annealed(
         graph=csc_array(ends, shape=csr.shape).tocsr(),
         target=target,
-        balance=objective.of(np.array(sums)),
+        balance=objective.balance(np.array(sums)),
         temperatures=temperatures,
         accepted=np.array(accepted),
     )

@@ -1,4 +1,4 @@
-"""Structural balance: how many semicycles have a positive product of signs."""
+"""Structural balance: the fraction of semicycles with a positive product of signs."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from sparse_engine.analysis.motifs import by_type
 
 @dataclass(frozen=True)
 class BalanceReport:
-    """The structural balance of a graph. Ratios over nothing are nan.
+    """Structural balance of a graph. Ratios of 0 to 0 are nan.
 
     Attributes:
-        classes: balanced and all semicycles of the triads of each class.
-        class_mean: the mean of the classes' ratios, each class with the same weight.
-        pooled: the ratio over the semicycles of all four classes.
-        triad_level: the share of their triads all of whose semicycles are balanced.
-        triads: balanced triads in that sense, and all.
-        transitive: balanced and all semicycles of every class, 120C and 210 included.
+        classes: numbers of balanced and of all semicycles in the triads of each class.
+        class_mean: mean of the balanced fractions of the four classes, with equal weights.
+        pooled: balanced fraction of the semicycles of all four classes.
+        triad_level: fraction of the triads of these classes whose semicycles are all balanced.
+        triads: numbers of such balanced triads, and of all triads of the four classes.
+        transitive: numbers of balanced and of all semicycles, those of classes 120C and 210
+            included.
     """
 
     classes: dict[str, tuple[int, int]]
@@ -31,7 +32,7 @@ class BalanceReport:
     transitive: tuple[int, int]
 
     def to_dict(self) -> dict[str, object]:
-        """For JSON: lists for tuples, None for nan."""
+        """Return the report for JSON, with lists for tuples and None for nan."""
         ratios = {name: getattr(self, name) for name in ("class_mean", "pooled", "triad_level")}
         return {
             "classes": {name: [*counts] for name, counts in self.classes.items()},
@@ -58,21 +59,23 @@ class BalanceReport:
 
 
 def structural_balance(w: GraphLike, *, skip_unbalanced_classes: bool = False) -> BalanceReport:
-    """Counts the balanced semicycles of a signed directed graph; exact for any thread count.
+    """Count the balanced semicycles of a signed directed graph.
 
-    A semicycle is a choice of one link for each two of three nodes that does not run in a circle:
-    with A and M the pattern of the links that have none and one in return, 030T has
-    ``((A @ A) * A).sum()``, 120D ``((A @ M) * A).sum()``, 120U ``((M @ A) * A).sum()`` and 300
-    ``((M @ M) * M).sum()``. It is balanced if the product of its three values is positive, so never
-    through a stored zero. Self-loops are left out. After Zhang et al., "Universal structural
-    patterns in sparse recurrent neural networks", 2023.
+    A semicycle takes one link between each two of three nodes, such that the links do not run in a
+    circle. It is balanced if the product of its three values is positive, so never where a value is
+    0. Let A be the pattern of the links without a link in return, and M that of the others. Class
+    030T then has ``((A @ A) * A).sum()`` semicycles, 120D ``((A @ M) * A).sum()``, 120U
+    ``((M @ A) * A).sum()`` and 300 ``((M @ M) * M).sum()``. Self-loops are left out. See Zhang et
+    al., "Universal structural patterns in sparse recurrent neural networks", 2023.
 
     Args:
-        w: whatever :func:`~sparse_engine.analysis.graph.as_csr` takes.
-        skip_unbalanced_classes: leave classes without any balanced semicycle out of the class mean,
-            as the paper's program does; by default only those without semicycles are left out.
-            (That program also drops nodes of degree 1, which changes nothing: they are in no
-            triangle.)
+        w: a graph, see :func:`~sparse_engine.analysis.graph.as_csr`.
+        skip_unbalanced_classes: whether the class mean leaves out classes without any balanced
+            semicycle, as the paper's program does; by default it leaves out only classes without
+            semicycles. (The program also drops nodes of degree 1, which are in no semicycle.)
+
+    Returns:
+        The counts and ratios; counts are exact for any number of threads.
 
     Raises:
         TypeError: not a graph.

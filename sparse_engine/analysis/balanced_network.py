@@ -6,7 +6,7 @@ import numpy as np
 from scipy.sparse import coo_array, csr_array
 
 from sparse_engine.analysis.annealing import Annealed, Cooling, anneal
-from sparse_engine.analysis.objective import Objective
+from sparse_engine.analysis.balance_objective import BalanceObjective
 
 
 def signed_network(
@@ -17,18 +17,18 @@ def signed_network(
     self_loops: bool = False,
     seed: int = 0,
 ) -> csr_array:
-    """A random digraph with exact numbers of links and of positive ones, values +1 and -1.
+    """Make a random graph with exact numbers of links and of positive links, of +1 and -1.
 
     Args:
-        n: nodes, at least 1.
-        density: share of the cells that hold a link, in (0, 1]; without self-loops of those off
-            the diagonal.
-        positive: share of the links that are positive, in [0, 1].
+        n: number of nodes, at least 1.
+        density: fraction of all positions that hold a link, in (0, 1]; without self-loops, of the
+            positions off the diagonal.
+        positive: fraction of the links that are positive, in [0, 1].
         self_loops: whether links may lead from a node to itself.
-        seed: of the random numbers, at least 0.
+        seed: seed of the random numbers, at least 0.
 
     Returns:
-        float64 ``[n, n]``, rows are targets.
+        float64 ``[n, n]``; rows are targets.
 
     Raises:
         ValueError: an argument out of range.
@@ -42,8 +42,8 @@ def signed_network(
     rng = np.random.Generator(np.random.Philox(seed))
     columns = n if self_loops else n - 1
     links = round(density * n * columns)
-    cells = np.sort(rng.choice(n * columns, links, replace=False, shuffle=False))
-    rows, cols = divmod(cells, max(1, columns))
+    positions = np.sort(rng.choice(n * columns, links, replace=False, shuffle=False))
+    rows, cols = divmod(positions, max(1, columns))
     if not self_loops:
         cols += cols >= rows
     signs = rng.permuted(np.where(np.arange(links) < round(positive * links), 1.0, -1.0))
@@ -58,24 +58,25 @@ def balanced_network(
     positive: float = 0.5,
     self_loops: bool = False,
     cooling: Cooling | None = None,
-    objective: Objective | None = None,
+    objective: BalanceObjective | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> Annealed:
-    """A random signed network whose links are swapped until its balance is near a target.
+    """Make a random signed network, and swap its links until its balance is near a target.
 
-    :func:`signed_network` followed by :func:`~sparse_engine.analysis.anneal`, with one seed.
+    Equals :func:`signed_network` followed by :func:`~sparse_engine.analysis.anneal`, with the same
+    seed.
 
     Args:
-        n: nodes, at least 1.
-        density: share of the cells that hold a link, in (0, 1].
-        target: the balance that is wanted, in [0, 1].
-        positive: share of the links that are positive, in [0, 1].
+        n: number of nodes, at least 1.
+        density: fraction of all positions that hold a link, in (0, 1].
+        target: the wanted balance, in [0, 1].
+        positive: fraction of the links that are positive, in [0, 1].
         self_loops: whether links may lead from a node to itself.
-        cooling: the temperatures and the number of proposals at each.
-        objective: the balance that is meant, the class mean by default.
-        seed: of the random numbers, in [0, 2^64).
-        progress: whether a terminal shows how far it is.
+        cooling: the cooling schedule.
+        objective: the measure of balance; the class mean by default.
+        seed: seed of the random numbers, in [0, 2^64).
+        progress: whether to show a progress bar in a terminal.
 
     Raises:
         ValueError: an argument out of range.

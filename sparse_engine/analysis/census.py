@@ -1,4 +1,4 @@
-"""The triad census of a directed graph, with and without the signs of its links."""
+"""Triad census of a directed graph, with and without the signs of its links."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from sparse_engine.analysis.motifs import CLASSES, by_type, split, types
 
 
 def triad_census(w: GraphLike) -> dict[str, int]:
-    """How many triples of nodes are of each of the 16 classes: ``networkx.triadic_census``.
+    """Count the triples of nodes of each of the 16 classes: ``networkx.triadic_census``.
 
-    Signs and self-loops do not matter. Closed triads are counted one by one, open ones follow from
-    the nodes' degrees. After Batagelj and Mrvar, "A subquadratic triad census algorithm for large
-    sparse networks", 2001.
+    Signs and self-loops do not matter. Closed triads are counted one by one; the numbers of open
+    triads follow from the degrees of the nodes. See Batagelj and Mrvar, "A subquadratic triad
+    census algorithm for large sparse networks", 2001.
 
     Raises:
         TypeError: not a graph.
@@ -26,10 +26,10 @@ def triad_census(w: GraphLike) -> dict[str, int]:
 
 
 def signed_triad_census(w: GraphLike) -> dict[str, int]:
-    """How many triples of nodes are of each class and signs, such as "030T:++-".
+    """Count the triples of nodes of each type: class and signs, such as "030T:++-".
 
-    The 138 types without stored zeros are always there; those with zeros, a third sign, where they
-    occur. :mod:`~sparse_engine.analysis.motifs` says how they are named. Self-loops do not matter.
+    The result has all 138 types without stored zeros, and those types with zeros, a third sign,
+    that occur. :mod:`~sparse_engine.analysis.motifs` describes the names. Self-loops do not matter.
 
     Raises:
         TypeError: not a graph.
@@ -48,10 +48,10 @@ def signed_triad_census(w: GraphLike) -> dict[str, int]:
 
 
 def feed_forward_loops(w: GraphLike) -> dict[str, int]:
-    """How many feed-forward loops, triads of class 030T, have each sign pattern.
+    """Count the feed-forward loops, triads of class 030T, of each sign pattern.
 
-    A pattern such as "++-" has the signs of the links from source to mediator, from mediator to
-    target, and from source to target. The loop is balanced if their product is positive.
+    A pattern such as "++-" holds the signs of the links from source to mediator, from mediator to
+    target, and from source to target. A loop is balanced if the product of signs is positive.
 
     Raises:
         TypeError: not a graph.

@@ -1,4 +1,4 @@
-"""How many links nodes have, and how many of them are returned."""
+"""Degrees of nodes, and reciprocity of links."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from sparse_engine.analysis.graph import GraphLike, as_csr
 
 
 class DegreeDistribution(NamedTuple):
-    """How many nodes have 0, 1, 2, ... links; a self-loop is a link in and a link out.
+    """Numbers of nodes that have 0, 1, 2, ... links; a self-loop is a link in and a link out.
 
     Attributes:
-        into: int64, by the number of links into a node.
-        out: int64, by the number of links out of it.
+        into: int64, number of nodes by the number of links into them.
+        out: int64, number of nodes by the number of links out of them.
     """
 
     into: np.ndarray
@@ -22,7 +22,7 @@ class DegreeDistribution(NamedTuple):
 
 
 def degree_distribution(w: GraphLike) -> DegreeDistribution:
-    """The distribution of the nodes' links in and out.
+    """Count the nodes with each number of links in, and with each number of links out.
 
     Raises:
         TypeError: not a graph.
@@ -34,9 +34,9 @@ def degree_distribution(w: GraphLike) -> DegreeDistribution:
 
 
 def reciprocity(w: GraphLike) -> float:
-    """The share of the links between two nodes that are returned; nan without such links.
+    """Return the fraction of links that have a link in return; nan without links.
 
-    Equals ``networkx.overall_reciprocity`` of the graph without self-loops.
+    Equals ``networkx.overall_reciprocity`` of the graph without its self-loops.
 
     Raises:
         TypeError: not a graph.

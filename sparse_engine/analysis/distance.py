@@ -1,4 +1,4 @@
-"""The neural network sparse topology distance (NNSTD): how differently two networks are wired."""
+"""Neural network sparse topology distance (NNSTD) between the wirings of networks."""
 
 from __future__ import annotations
 
@@ -25,35 +25,34 @@ def topology_distance(
     constant_inputs: int = 0,
     match_last: bool = True,
 ) -> list[float]:
-    """The distance of the wirings of two networks, of each layer, in [0, 1].
+    """Return the distance in [0, 1] between the wirings of two networks, for each layer.
 
-    The units of a layer are matched such that their sets of inputs differ the least; the distance
-    is what is left, the mean Jaccard distance of the pairs, exactly. The next layer's inputs are
-    then compared in the order in which the units were matched. After Liu et al., "Topological
-    insights into sparse neural networks", ECML-PKDD 2020. Deeper layers depend on which of
-    several best matchings was taken before; :func:`~sparse_engine.analysis.match_units` says which
-    it is.
+    The units of a layer are matched such that their sets of inputs differ the least. The distance
+    is the mean Jaccard distance of the matched pairs, exactly. The inputs of the next layer are
+    compared in the order of the matched units. See Liu et al., "Topological insights into sparse
+    neural networks", ECML-PKDD 2020. Where several matchings are best, the distances of deeper
+    layers depend on the choice, which :func:`~sparse_engine.analysis.match_units` describes.
 
-    The units of a :class:`RecurrentLayer` are inputs of each other, so a matching orders both
-    sides of the recurrent weight, the rows of all gates alike. The best one is a quadratic
-    assignment problem, and what is found is a local optimum: units are matched by their inputs from
-    the layer below (or, without a sparse one, in their order); then by all inputs, in the order
-    found, for as long as the distance falls. The distance is one of an actual order, so never below
-    the smallest. To match rows alone, by recurrent inputs that stay in place, give the recurrent
-    weight itself as a layer.
+    The units of a :class:`RecurrentLayer` are inputs of each other, so a matching reorders rows and
+    columns of the recurrent weight, and the rows of all gates alike. Finding the best matching is a
+    quadratic assignment problem; this function finds a local optimum. It first matches units by
+    their inputs from the layer below, or by their order where the input weight is dense. It then
+    matches them by all inputs, in the order found before, for as long as the distance falls. The
+    result is the distance of an actual order, so never below the smallest distance. To match rows
+    alone, with columns in place, pass the recurrent weight itself as a layer.
 
     Args:
-        a: a list of layers, or a module, see :func:`~sparse_engine.analysis.layers.layers_of`.
-        b: likewise, with layers of the same shapes.
-        bound: how much more than the smallest a layer's distance may be; saves time.
-        constant_inputs: how many of each layer's last inputs are no units, as one of biases, and
-            stay in place. (The paper leaves biases out.)
-        match_last: whether the last layer's units are matched too, as in the paper, or stay in
-            their order, as outputs that mean something do.
+        a: a module or a list of layers, see :func:`~sparse_engine.analysis.layers.layers_of`.
+        b: a network whose layers have the same shapes.
+        bound: greatest allowed excess of a layer's distance over the smallest; saves time.
+        constant_inputs: number of each layer's last inputs that are no units, such as one for
+            biases; they keep their positions. (The paper leaves biases out.)
+        match_last: whether the units of the last layer are matched as in the paper, or keep their
+            order, as outputs with a meaning do.
 
     Raises:
-        TypeError: not networks.
-        ValueError: other shapes, layers that do not follow each other, or ``bound`` below 0.
+        TypeError: an argument that is no network.
+        ValueError: different shapes, layers that do not fit each other, or ``bound`` below 0.
 
     Example:
         >>> model = SparseRNN(2, 64, density=0.1)
@@ -76,9 +75,9 @@ def match_networks(
     constant_inputs: int = 0,
     match_last: bool = True,
 ) -> list[Matching]:
-    """The matchings behind :func:`topology_distance`, which has the arguments and errors.
+    """Return the matchings behind :func:`topology_distance`, for the same arguments.
 
-    Of a recurrent layer nothing is proved: its gap is the distance itself.
+    The matching of a recurrent layer has no proven bound: its gap is the distance itself.
     """
     options = {"bound": bound, "constant_inputs": constant_inputs, "match_last": match_last}
     return _match(layers_of(a), layers_of(b), options, threads())
@@ -92,23 +91,23 @@ def distance_matrix(
     match_last: bool = True,
     progress: bool = False,
 ) -> np.ndarray:
-    """:func:`topology_distance` of all pairs of networks, on as many threads as torch uses.
+    """Return :func:`topology_distance` of all pairs of networks, on as many threads as torch uses.
 
-    Each pair is compared once, the one that comes first as ``a``.
+    Each pair is compared once, with the network that comes first as ``a``.
 
     Args:
-        networks: at least one.
-        bound: as there, like the next two.
-        constant_inputs: as there.
-        match_last: as there.
-        progress: show a progress bar.
+        networks: the networks, at least one.
+        bound: as in :func:`topology_distance`.
+        constant_inputs: as in :func:`topology_distance`.
+        match_last: as in :func:`topology_distance`.
+        progress: whether to show a progress bar.
 
     Returns:
         float64 ``[layers, networks, networks]``, symmetric, 0 on the diagonal.
 
     Raises:
-        TypeError: not networks.
-        ValueError: as there, or no networks.
+        TypeError: an entry that is no network.
+        ValueError: as in :func:`topology_distance`, or no networks.
     """
     if not len(networks):
         raise ValueError("expected at least one network, found none")
@@ -154,7 +153,7 @@ def _match(a: list[Layer], b: list[Layer], options: dict, threads: int) -> list[
 
 
 def _match_recurrent(a: Layer, b: Layer, bound: float, threads: int) -> Matching:
-    """A local optimum; see :func:`topology_distance`."""
+    """Return a locally optimal matching, see :func:`topology_distance`."""
     best = _in_order(a, b)
     if a.sources.nnz or b.sources.nnz:
         start = match_units(a.sources, b.sources, bound=bound, threads=threads).partner
@@ -181,14 +180,14 @@ def _with_partner(a: Layer, b: Layer, partner: np.ndarray) -> Matching:
 
 
 def _all_inputs(layer: Layer, partner: np.ndarray) -> csr_array:
-    """Inputs from below, and from the layer itself in the order of its partners."""
+    """Return all inputs of a layer, its own units in the order of their partners."""
     if layer.own is None:
         return layer.sources
     return scipy.sparse.hstack([layer.sources, _reorder(layer.own, partner)], "csr")
 
 
 def _reorder(w: csr_array, order: np.ndarray) -> csr_array:
-    """``w[:, order]`` within each of its gates."""
+    """Return ``w[:, order]`` within each gate."""
     place = np.empty_like(order)
     place[order] = np.arange(len(order))
     gate, source = np.divmod(w.indices, max(1, len(order)))

@@ -1,7 +1,7 @@
-"""FANMOD's files: signed networks, ``source<TAB>target<TAB>colour``, and the motifs it counted.
+"""Files of FANMOD: signed networks ``source<TAB>target<TAB>colour``, and counts of motifs.
 
-Colour 1 is a positive link, 2 a negative one. The published networks of Zhang et al. (2023) are
-such files.
+Colour 1 is a positive link, colour 2 a negative one. The published networks of Zhang et al. (2023)
+are such files.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from sparse_engine.files import write_atomically
 
 
 def read_fanmod(path: str | Path, *, nodes: int | None = None) -> csr_array | FanmodMotifs:
-    """Read a file of FANMOD's: a signed network, or the motifs that it counted in one.
+    """Read a file of FANMOD: a signed network, or the motifs that FANMOD counted.
 
     Args:
-        path: of the file; the first line tells which it is.
-        nodes: how many a network has; by default as many as the largest number asks for.
+        path: path of the file; its first line tells which of the two it is.
+        nodes: number of nodes of a network; by default one more than its largest number.
 
     Returns:
-        Of a network the values +1 and -1, float64 ``[nodes, nodes]``, rows are targets. Of a
-        motif file (FANMOD's CSV) the :class:`FanmodMotifs`.
+        For a network, the values +1 and -1, float64 ``[nodes, nodes]``; rows are targets. For a
+        file of motifs (CSV), :class:`FanmodMotifs`.
 
     Raises:
         ValueError: a colour other than 1 and 2; whatever
@@ -41,11 +41,11 @@ def read_fanmod(path: str | Path, *, nodes: int | None = None) -> csr_array | Fa
 
 
 def write_fanmod(w: GraphLike, path: str | Path) -> None:
-    """Write the signs of a graph's links, atomically, in the order of sources and targets.
+    """Write the signs of a graph's links atomically, in the order of sources and targets.
 
     Raises:
         TypeError: not a graph.
-        ValueError: a link of value 0, which is neither colour; or not a valid graph.
+        ValueError: a link of value 0, for which there is no colour; or not a valid graph.
     """
     links = as_csr(w).tocsc().tocoo()
     if not links.data.all():

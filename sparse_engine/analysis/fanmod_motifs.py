@@ -1,4 +1,4 @@
-"""The motifs that FANMOD counted in a network and in random ones: its CSV file."""
+"""FANMOD's CSV files: counts of motifs in a network and in random networks."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from sparse_engine.analysis.census import signed_triad_census
 
 FIRST_WORD = b"FANMOD"
 HEADER = "ID,Adj-Matrix,Frequency,Mean-Freq,Standard-Dev,Z-Score,p-Value"
-# A row of colours from one node, and from two more: "38,011,1.5%,1.2%,0.0012,2.1,0.02", ",001".
+# A motif has three lines: "38,011,1.5%,1.2%,0.0012,2.1,0.02", then two like ",001". Each has the
+# colours from one node; the first has the numbers, too.
 MOTIF = re.compile(r"\d+,([0-2]{3}),([^,\n]+),([^,\n]+),([^,\n]+),([^,\n]+),([^,\n]+)")
 ROW = re.compile(r",([0-2]{3})")
 
 
 class FanmodMotif(NamedTuple):
-    """How often a motif occurs; nan where FANMOD found it undefined.
+    """Frequency of a motif, compared with random networks; nan where FANMOD says "undefined".
 
     Attributes:
-        frequency: its share of all connected triads, in [0, 1].
-        mean: the mean of this share in the random networks.
-        deviation: its standard deviation there.
+        frequency: the motif's fraction of all connected triads, in [0, 1].
+        mean: mean of this fraction in the random networks.
+        deviation: standard deviation of this fraction in the random networks.
         z_score: ``(frequency - mean) / deviation``.
-        p_value: the share of the random networks in which it occurs at least as often.
+        p_value: fraction of the random networks in which the motif is at least as frequent.
     """
 
     frequency: float
@@ -40,13 +41,13 @@ class FanmodMotif(NamedTuple):
 
 @dataclass(frozen=True)
 class FanmodMotifs:
-    """What FANMOD counted.
+    """Contents of a CSV file of FANMOD.
 
     Attributes:
-        subgraphs: connected triads in the network.
-        random_networks: how many it was compared with.
-        motifs: by the names of :func:`~sparse_engine.analysis.signed_triad_census`, "030T:++-";
-            in the order of the file.
+        subgraphs: number of connected triads in the network.
+        random_networks: number of random networks.
+        motifs: motifs by the names of :func:`~sparse_engine.analysis.signed_triad_census`,
+            "030T:++-"; in the order of the file.
     """
 
     subgraphs: int

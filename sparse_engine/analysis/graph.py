@@ -1,4 +1,4 @@
-"""What every analysis takes: a signed directed graph in any of its forms."""
+"""Signed directed graphs in all forms that analyses accept."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from sparse_engine.analysis.graph_file import read_graph
 from sparse_engine.convert.scipy import as_canonical, view_as_scipy
 from sparse_engine.nn import SparseWeight
 
-#: A square weight, of which ``W[i, j]`` is the link from node j to node i; or a file of edges.
+#: A square weight whose entry ``W[i, j]`` is the link from node j to node i; or a file of edges.
 GraphLike = (
     SparseWeight | scipy.sparse.sparray | scipy.sparse.spmatrix | torch.Tensor | nx.DiGraph
     | str | Path
 )  # fmt: skip
 
-#: The states of a link, which are what the native code counts; 0 is no link.
+#: The states of a link in native code; 0 is no link.
 POSITIVE, NEGATIVE, ZERO = 1, 2, 3
 
 
@@ -34,9 +34,10 @@ def as_csr(w: GraphLike) -> scipy.sparse.csr_array:
 
     Raises:
         TypeError: anything else.
-        ValueError: not square, a value that is not a number, what :mod:`sparse_engine.convert`
-            refuses, such as a link that is given twice, or an edge list whose third column may
-            be FANMOD's colours, which :func:`~sparse_engine.analysis.read_fanmod` reads.
+        ValueError: not square, a value that is not a number, a matrix that
+            :mod:`sparse_engine.convert` refuses, such as one with a link given twice, or an edge
+            list whose third column may hold FANMOD's colours, which
+            :func:`~sparse_engine.analysis.read_fanmod` reads.
     """
     if isinstance(w, str | Path):
         w = read_graph(w)
@@ -44,7 +45,7 @@ def as_csr(w: GraphLike) -> scipy.sparse.csr_array:
         w = convert.from_networkx(w, dtype=torch.float64)
     elif isinstance(w, torch.Tensor):
         w = convert.from_torch(w)
-    # Views: analyses only read, and 10^7 links are not worth a copy.
+    # Views without a copy, as analyses only read.
     if isinstance(w, SparseWeight):
         csr = view_as_scipy(w)
     elif scipy.sparse.issparse(w):
@@ -69,7 +70,7 @@ def as_csr(w: GraphLike) -> scipy.sparse.csr_array:
 
 
 def link_states(csr: scipy.sparse.csr_array) -> np.ndarray:
-    """The state of each link, uint8 ``[nnz]``: its sign."""
+    """Return the state of each link, uint8 ``[nnz]``: positive, negative or zero."""
     states = np.full(csr.nnz, ZERO, np.uint8)
     states[csr.data > 0] = POSITIVE
     states[csr.data < 0] = NEGATIVE
@@ -77,11 +78,11 @@ def link_states(csr: scipy.sparse.csr_array) -> np.ndarray:
 
 
 def native(csr: scipy.sparse.csr_array) -> Graph:
-    """The graph as the native code takes it."""
+    """Return the graph in the form that native code takes."""
     ptr, idx = csr.indptr.astype(np.int64), csr.indices.astype(np.int32, copy=False)
     return Graph(ptr, idx, link_states(csr))
 
 
 def threads() -> int:
-    """As many threads as torch uses; no result depends on it."""
+    """Return the number of threads to use, that of torch; no result depends on it."""
     return torch.get_num_threads()

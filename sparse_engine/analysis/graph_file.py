@@ -1,4 +1,4 @@
-"""Signed graphs in text files: edge lists of weights, and FANMOD's of colours."""
+"""Signed graphs in text files: edge lists with weights or with FANMOD's colours."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from sparse_engine.convert.edge_list import EdgeTable, read_edge_table
 from sparse_engine.nn import SparseWeight
 
-#: What the third column is: a weight, or FANMOD's colour, 1 for + and 2 for -.
+#: Meaning of the third column: a weight, or FANMOD's colour, 1 for + and 2 for -.
 GraphFormat = Literal["edges", "fanmod"]
 
 
@@ -21,14 +21,14 @@ def read_graph(
     """Read a square weight of float64 from a text file.
 
     Args:
-        path: of an edge list, see :func:`sparse_engine.convert.read_edge_list`.
-        format: what the third column is; without it a weight, unless that is in doubt: the file has
-            no header and the column holds nothing but 1 and 2.
-        nodes: how many there are; by default as many as the largest number asks for.
+        path: path of an edge list, see :func:`sparse_engine.convert.read_edge_list`.
+        format: meaning of the third column. By default the column holds weights, and is refused
+            where it may hold colours: in a file without a header, where it has only 1 and 2.
+        nodes: number of nodes; by default one more than the largest number in the file.
 
     Raises:
-        ValueError: a colour other than 1 and 2; a column in doubt; a number of nodes below 0; or
-            whatever :func:`sparse_engine.convert.read_edge_list` refuses.
+        ValueError: a colour other than 1 and 2, a column that may hold colours, a number of nodes
+            below 0, or a file that :func:`sparse_engine.convert.read_edge_list` refuses.
         MemoryError: there is no memory for so many nodes.
         OSError: the file cannot be read.
     """
@@ -60,6 +60,6 @@ def _signs(table: EdgeTable) -> np.ndarray:
 
 
 def _may_be_colours(table: EdgeTable) -> bool:
-    """Whether nothing tells weights from colours; 1 alone is positive as either."""
+    """Whether the third column may hold weights or colours; 1 alone is positive as either."""
     named = table.lines_before > 0
     return not named and 2 in table.values and bool(np.isin(table.values, [1, 2]).all())

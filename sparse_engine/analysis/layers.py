@@ -1,4 +1,4 @@
-"""The layers of a network as sets of inputs."""
+"""Layers of a network as sets of inputs, to compare networks by."""
 
 from __future__ import annotations
 
@@ -13,20 +13,19 @@ from torch import nn
 
 from sparse_engine import convert
 from sparse_engine.convert.scipy import as_canonical
-from sparse_engine.nn import SparseWeight
+from sparse_engine.nn import Cell, SparseWeight
 
-#: A weight of which ``W[i, j]`` is the link from input j to unit i; a stored zero is a link.
+#: A weight whose entry ``W[i, j]`` is the link from input j to unit i; a stored zero is a link.
 WeightLike = SparseWeight | scipy.sparse.sparray | scipy.sparse.spmatrix | torch.Tensor
 
 
 @dataclass(frozen=True)
 class RecurrentLayer:
-    """A layer of units that are inputs of each other.
+    """Layer whose units are inputs of each other.
 
     Attributes:
-        weight: ``[gates * units, units]``, as ``weight_hh``.
-        inputs: ``[gates * units, inputs]``, as ``weight_ih``; None where it is dense, so that it
-            says nothing of the wiring.
+        weight: the recurrent weight ``[gates * units, units]``.
+        inputs: the input weight ``[gates * units, inputs]``, or None where it is dense.
     """
 
     weight: WeightLike
@@ -35,18 +34,18 @@ class RecurrentLayer:
 
 LayerLike = WeightLike | RecurrentLayer
 
-#: A network: its layers in order, sparse weights by their names, or a module that has some.
+#: A network: its layers in order, a module with sparse weights, or weights by their names.
 NetworkLike = nn.Module | Mapping[str, WeightLike] | Iterable[LayerLike]
 
 
 @dataclass(frozen=True)
 class Layer:
-    """The inputs of each unit: a member of a set is a source, and with gates a gate and a source.
+    """Set of the inputs of each unit: of its sources, or of pairs of gate and source.
 
     Attributes:
-        sources: ``[units, gates * inputs]``, from the layer before.
-        own: ``[units, gates * units]``, from the layer itself, or None.
-        gates: links of a unit may go to so many places.
+        sources: ``[units, gates * inputs]``, links from the layer before.
+        own: ``[units, gates * units]``, links from the layer itself, or None.
+        gates: number of gates of each unit, at which a source may be linked to it.
     """
 
     sources: csr_array
@@ -55,32 +54,36 @@ class Layer:
 
     @property
     def units(self) -> int:
-        """How many there are."""
+        """The number of units."""
         return self.sources.shape[0]
 
     @property
     def inputs(self) -> int:
-        """How many each gate could have from the layer before."""
+        """The number of units of the layer before, and of constant inputs."""
         return self.sources.shape[1] // self.gates
 
 
 def layers_of(network: NetworkLike) -> list[Layer]:
-    """The layers of a network.
+    """Return the layers of a network in order.
 
-    A module's are its sparse weights in the order of ``model.modules()``, where a ``weight_hh`` and
-    its ``weight_ih`` are one :class:`RecurrentLayer`. So are those of a mapping from names to
-    weights, such as :func:`sparse_engine.train.read_weights` returns.
+    Those of a module are its sparse weights in the order of ``model.modules()``. The recurrent
+    weight and the input weight of a recurrent network's layer are one :class:`RecurrentLayer`.
+
+    A mapping from names to weights, such as :func:`sparse_engine.train.read_weights` returns, tells
+    recurrent weights by the names that networks of :mod:`sparse_engine.nn` give them: ``weight_hh``
+    and ``weight_ih``, followed by the same suffix.
 
     Raises:
         TypeError: not a network.
-        ValueError: a weight that is not valid, or a module without sparse weights.
+        ValueError: a weight that is not valid, a module without sparse weights, or a recurrent
+            network with several recurrent weights in a layer.
     """
+    layers: list[LayerLike]
     if isinstance(network, nn.Module):
-        modules = network.named_modules()
-        network = {name: each for name, each in modules if isinstance(each, SparseWeight)}
-        if not network:
+        layers = _layers_of_module(network)
+        if not layers:
             raise ValueError("expected a model with sparse weights, found none in it")
-    if isinstance(network, Mapping):
+    elif isinstance(network, Mapping):
         layers = [*_layers_of_names(network)]
     elif isinstance(network, Iterable) and not isinstance(network, torch.Tensor | str):
         layers = [*network]
@@ -90,6 +93,25 @@ def layers_of(network: NetworkLike) -> list[Layer]:
             f"{type(network).__name__}"
         )
     return [_layer(layer) for layer in layers]
+
+
+def _layers_of_module(model: nn.Module) -> list[LayerLike]:
+    layers: dict[SparseWeight, LayerLike] = {
+        module: module for module in model.modules() if isinstance(module, SparseWeight)
+    }
+    for cell in model.modules():
+        for layer, _ in cell.layers() if isinstance(cell, Cell) else ():
+            weights, inputs = cell.recurrent_weights(layer), cell.input_weight(layer)
+            if len(weights) > 1:
+                raise ValueError(
+                    f"expected at most one recurrent weight in a layer, found {len(weights)} of "
+                    f"{type(cell).__name__}; compare single weights"
+                )
+            for weight in weights:
+                layers[weight] = RecurrentLayer(weight, inputs)
+                if inputs is not None:
+                    layers.pop(inputs, None)
+    return [*layers.values()]
 
 
 def _layers_of_names(weights: Mapping[str, WeightLike]) -> Iterator[LayerLike]:
@@ -122,7 +144,7 @@ def _layer(layer: LayerLike) -> Layer:
 
 
 def _by_unit(w: csr_array, gates: int) -> csr_array:
-    """``[gates * units, inputs]`` to ``[units, gates * inputs]``."""
+    """Return ``[units, gates * inputs]`` for ``[gates * units, inputs]``."""
     units = w.shape[0] // gates
     return scipy.sparse.hstack([w[g * units : (g + 1) * units] for g in range(gates)], "csr")
 

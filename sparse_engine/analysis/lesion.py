@@ -1,4 +1,4 @@
-"""Lesions: what a model does when motifs are taken out of it, beside what chance would take."""
+"""Lesions: the performance of a model while motifs, or random links, are removed from it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from sparse_engine.nn import SparseWeight
 
 @dataclass(frozen=True)
 class Lesions:
-    """The curves of :func:`lesion`.
+    """Result of :func:`lesion`.
 
     Attributes:
-        intact: the metric before any lesion.
-        curves: "unbalanced" and "balanced", the loops of each kind; "both", all loops; and "random
-            links", as many links as a loop has at each step.
+        intact: metric of the model before any removal.
+        curves: curves by name: "unbalanced" and "balanced" remove loops of that kind, "both" all
+            loops, and "random links" three random links at each step.
     """
 
     intact: float
@@ -31,11 +31,11 @@ class Lesions:
 
     @property
     def compared(self) -> int:
-        """The largest number of steps that the unbalanced, the balanced and the random have."""
+        """The number of steps that the unbalanced, the balanced and the random curve all have."""
         return min(curve.steps for name, curve in self.curves.items() if name != "both")
 
     def to_dict(self) -> dict[str, object]:
-        """For JSON: the means, the ends of the 95 % intervals and the links, by curve."""
+        """Return means, ends of 95 % intervals and numbers of links by curve, for JSON."""
         return {
             "intact": self.intact,
             "compared": self.compared,
@@ -65,27 +65,28 @@ def lesion(
     seed: int = 0,
     progress: bool = True,
 ) -> Lesions:
-    """Removes feed-forward loops one after the other, in random orders, and evaluates each time.
+    """Remove feed-forward loops one after the other in random orders, and evaluate each time.
 
-    A loop is balanced if the product of its three values is positive. To remove it is to set them
-    to 0; afterwards the model is as before. The controls are loops of the other kind and links that
-    are drawn at random among all of the weight. After Zhang et al., "Universal structural patterns
-    in sparse recurrent neural networks", 2023, who removed the unbalanced alone.
+    Removing a loop sets its three values to 0; in the end the model gets all values back. A loop is
+    balanced if the product of its values is positive. Balanced and unbalanced loops are controls
+    for each other, and random links of the weight are a control for both. See Zhang et al.,
+    "Universal structural patterns in sparse recurrent neural networks", 2023, where unbalanced
+    loops alone are removed.
 
     Args:
-        model: whose links are removed.
-        motifs: integers ``[loops, 3]``, nodes u, v, w of u -> v -> w and u -> w, as
-            :func:`find_feed_forward_loops` finds and :func:`planted_network` plants them.
-        evaluate: the metric of the model; is to give the same for the same model.
-        weight: the weight that has the loops; by default the only square one of the model.
-        orders: random orders of each curve, at least 1.
-        steps: loops that are removed at most; by default all.
-        seed: of the orders, at least 0.
-        progress: whether a terminal shows how far it is.
+        model: the model that loses links.
+        motifs: integers ``[loops, 3]``, nodes u, v, w of u -> v -> w and u -> w, from
+            :func:`find_feed_forward_loops` or :func:`planted_network`.
+        evaluate: function that returns the metric of the model; it has to be deterministic.
+        weight: the weight with the loops; by default the only square weight of the model.
+        orders: number of random orders for each curve, at least 1.
+        steps: greatest number of loops to remove; by default all.
+        seed: seed of the orders, at least 0.
+        progress: whether to show a progress bar in a terminal.
 
     Raises:
-        ValueError: an argument out of range, no loops or one without its links, a weight that is
-            not the model's, or none or several to choose from.
+        ValueError: an argument out of range, no loops, a loop without its links, a weight that is
+            not in the model, or not exactly one weight to choose from.
     """
     if orders < 1 or seed < 0 or (steps is not None and steps < 1):
         raise ValueError(
@@ -145,7 +146,7 @@ def _weight(model: nn.Module, weight: SparseWeight | None) -> SparseWeight:
 
 
 def _metrics(weight: SparseWeight, order: np.ndarray, measure: Callable[[], float]) -> list[float]:
-    """What is measured after each removal; the values come back in the end."""
+    """Return the metric after each removal, then restore the values."""
     values, metrics = weight.values.detach(), []
     before = values.clone()
     try:
@@ -158,7 +159,7 @@ def _metrics(weight: SparseWeight, order: np.ndarray, measure: Callable[[], floa
 
 
 def _removed(order: np.ndarray) -> list[int]:
-    """How many different links are gone after each removal; loops may share some."""
+    """Count the different links removed after each step; loops may share links."""
     gone: set[int] = set()
     counts = [0]
     for links in order.tolist():

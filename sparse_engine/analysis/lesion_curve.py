@@ -1,4 +1,4 @@
-"""One curve of a lesion experiment: a metric after each removal, in several orders."""
+"""Curve of a lesion experiment: a metric after each removal, for several orders."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ RESAMPLES = 2000
 
 @dataclass(frozen=True)
 class LesionCurve:
-    """Column k is after k removals.
+    """Metric after 0, 1, 2, ... removals, for several random orders.
 
     Attributes:
-        links: int64 ``[orders, steps + 1]``, different links that are gone.
+        links: int64 ``[orders, steps + 1]``, number of different links removed.
         metric: float64 ``[orders, steps + 1]``.
     """
 
@@ -28,15 +28,15 @@ class LesionCurve:
 
     @property
     def mean(self) -> np.ndarray:
-        """Over the orders, float64 ``[steps + 1]``."""
+        """The mean of the metric over the orders, float64 ``[steps + 1]``."""
         return self.metric.mean(0)
 
     def interval(self, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-        """The ends of a confidence interval of the mean, float64 ``[steps + 1]`` each.
+        """Return the ends of a confidence interval of the mean, float64 ``[steps + 1]`` each.
 
-        By the bootstrap (Efron 1979): quantiles of the means of orders that are drawn again. It has
-        the skew of the metric, and none of its values is beyond those that were measured. nan where
-        there is one order alone.
+        The interval is a bootstrap interval (Efron 1979): quantiles of the means of resampled
+        orders. It follows the skew of the metric, and lies within the measured values. It is nan
+        for a single order.
 
         Raises:
             ValueError: a level outside (0, 1).
@@ -52,7 +52,7 @@ class LesionCurve:
         return low, high
 
     def to_dict(self) -> dict[str, list[float | None]]:
-        """For JSON, with the 95 % interval; None for nan."""
+        """Return the means and 95 % intervals for JSON, with None for nan."""
         low, high = self.interval()
         rows = {"links": self.links.mean(0), "mean": self.mean, "low": low, "high": high}
         return {
@@ -60,7 +60,7 @@ class LesionCurve:
         }
 
     def row(self, name: str, step: int) -> tuple[str, ...]:
-        """What a table says of one step: name, step, links, mean and interval."""
+        """Return the row of a table for one step: name, step, links, mean and interval."""
         low, high = (end[step] for end in self.interval())
         links = self.links[:, step].mean()
         shown = "" if np.isnan(low) else f"{low:.4g} to {high:.4g}"

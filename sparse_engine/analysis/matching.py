@@ -1,4 +1,4 @@
-"""Which unit of one layer is which of another: the best matching of their sets of inputs."""
+"""Best matching of the units of two layers by their sets of inputs."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from sparse_engine.convert.scipy import as_canonical
 
 
 class Matching(NamedTuple):
-    """Units of a layer of network a and of b, in pairs.
+    """Matching of the units of a layer in networks a and b.
 
     Attributes:
-        distance: the mean over the pairs of the Jaccard distance of their sets of inputs,
-            ``|A xor B| / |A or B|``, and 0 where both are empty.
-        partner: int64 ``[units]``: unit i of a and unit ``partner[i]`` of b are a pair.
-        gap: no matching has a distance below ``distance - gap``.
+        distance: mean over the pairs of the Jaccard distance ``|A xor B| / |A or B|`` of their sets
+            of inputs, which is 0 where both are empty.
+        partner: int64 ``[units]``, unit ``partner[i]`` of b belongs to unit i of a.
+        gap: bound such that no matching has a distance below ``distance - gap``.
     """
 
     distance: float
@@ -32,25 +32,26 @@ def match_units(
 ) -> Matching:
     """Return the matching of the units of two layers that has the smallest distance.
 
-    Only units with an input in common are closer than 1, so this is the matching of the largest sum
-    of Jaccard similarities in a sparse graph. Similarities are rounded down to multiples of
-    2^-40; by those the answer is exact. Of matchings that are equally good it is always the same
-    one, for any number of threads: units are placed in the order of their numbers, prefer the unit
-    of the same number among equals, then the next higher one, in a circle; units that gain nothing
-    from any matching keep their number where they can, and are paired in order otherwise.
+    Only units with a common input have a distance below 1, so the best matching is the one with the
+    largest sum of Jaccard similarities in a sparse graph. Similarities are rounded down to
+    multiples of 2^-40; the matching is exact for the rounded ones. Among equally good matchings the
+    choice is the same for any number of threads: units are matched in the order of their numbers,
+    and prefer the unit of the same number, then the next higher numbers, cyclically. Units that
+    gain nothing from any matching keep their number if possible, and are paired in order otherwise.
 
-    Memory is O(links + 32 units), unless ties make longer lists necessary; a table of all pairs is
-    never made.
+    Memory is O(links + 32 units), or more where many pairs are equally similar. There is no table
+    of all pairs.
 
     Args:
-        a: row i has the inputs of unit i, in any of SciPy's formats; values do not matter.
-        b: likewise, of the same shape.
-        bound: how much more than the smallest the distance may be, at least 0. It saves time, much
-            of it in large layers of few links, where many pairs are equally similar.
-        threads: for the first look at all pairs; torch's number by default.
+        a: matrix in any of SciPy's formats, whose row i has the inputs of unit i; values do not
+            matter.
+        b: matrix of the same shape for the other layer.
+        bound: greatest allowed excess of the distance over the smallest, at least 0. It saves time,
+            most of all in large layers with few links, where many pairs are equally similar.
+        threads: number of threads that compute similarities; by default that of torch.
 
     Raises:
-        TypeError: not sparse arrays or matrices.
+        TypeError: an argument that is no sparse array or matrix.
         ValueError: shapes that differ, a malformed matrix, or a bound below 0.
     """
     a, b = as_canonical(a), as_canonical(b)
@@ -74,7 +75,7 @@ def match_units(
 
 
 def distance(a: csr_array, b: csr_array, partner: np.ndarray) -> float:
-    """The mean Jaccard distance of row i of ``a`` and row ``partner[i]`` of ``b``; 0 of no rows."""
+    """Return the mean Jaccard distance of the rows ``a[i]`` and ``b[partner[i]]``; 0 of no rows."""
     ones_a, ones_b = (csr_array((np.ones(w.nnz), w.indices, w.indptr), w.shape) for w in (a, b))
     ones_b = ones_b[partner]
     common = np.asarray(ones_a.multiply(ones_b).sum(axis=1)).ravel()
@@ -93,7 +94,7 @@ def _alone(partner: np.ndarray) -> np.ndarray:
 
 
 def _pair_off(partner: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> None:
-    """Pairs units that are alone, given as masks: each with its number, then the rest in order."""
+    """Pair the masked rows and columns: those of equal numbers first, the others in order."""
     same = rows & columns
     partner[same] = np.flatnonzero(same)
     rows, columns = np.flatnonzero(rows & ~same), np.flatnonzero(columns & ~same)

@@ -1,10 +1,10 @@
-"""The types of triads and how they are named.
+"""Types of triads and their names.
 
-A type is a class and the signs of its links, "030T:++-". The class is one of the 16 of
-``networkx.triadic_census``; its nodes are called a, b, c, and :data:`LINKS` says in which order its
-links come. Where a class looks the same from several of its nodes, the name is the first of those
-that fit, with + before - before 0, a stored zero. Without zeros there are 138 types: 96 that are
-closed, 36 of two connected pairs of nodes, 5 of one, and "003".
+A type is a class and the signs of its links, such as "030T:++-". The class is one of the 16 of
+``networkx.triadic_census``. Its nodes are called a, b and c, and :data:`LINKS` has the order of its
+links. Where the symmetry of a class allows several names, the type has the first of them, with +
+before - before 0, a stored zero. There are 138 types without zeros: 96 closed triads, 36 with two
+connected pairs of nodes, 5 with one, and "003".
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import NamedTuple
 import numpy as np
 
 from sparse_engine.analysis._triads import CODES
-from sparse_engine.analysis.codes import ENDS, PRESENT, STATES
+from sparse_engine.analysis.triad_codes import ENDS, PRESENT, STATES
 
-#: The links of each class: "ab" leads from node a to node b.
+#: Links of each class in order: "ab" leads from node a to node b.
 LINKS = {
     "003": (),
     "012": ("ab",),
@@ -38,16 +38,16 @@ LINKS = {
     "300": ("ab", "ba", "bc", "cb", "ac", "ca"),
 }
 CLASSES = tuple(LINKS)
-#: The classes in which no node is without a link.
+#: Classes in which every node has a link.
 CONNECTED = CLASSES[3:]
 
 
 class Types(NamedTuple):
-    """Every type of triad.
+    """All types of triads.
 
     Attributes:
-        names: in the order of the classes, and within a class of the signs.
-        of_code: int64 ``[CODES]``, the type of each code by its position in ``names``.
+        names: names in the order of the classes, and within a class in the order of signs.
+        of_code: int64 ``[CODES]``, the number in ``names`` of each triad code's type.
     """
 
     names: tuple[str, ...]
@@ -56,8 +56,8 @@ class Types(NamedTuple):
 
 @cache
 def types() -> Types:
-    """The 720 types, with stored zeros as a third sign."""
-    # A class and the states of its links, two bits each, as one number.
+    """Return the 720 types of triads, with stored zeros as a third sign."""
+    # A key holds a class and the states of the links of that class, in two bits each.
     keys = np.full(CODES, np.iinfo(np.int64).max)
     for number, links in enumerate(LINKS.values()):
         digits = 4 ** np.arange(len(links))[::-1]
@@ -72,19 +72,19 @@ def types() -> Types:
 
 
 def split(name: str) -> tuple[str, str]:
-    """The class and the signs of a type."""
+    """Return the class and the signs of a type."""
     name, _, signs = name.partition(":")
     return name, signs
 
 
 @cache
 def class_of() -> np.ndarray:
-    """The class of each type."""
+    """Return the class of each type."""
     return np.array([split(name)[0] for name in types().names])
 
 
 def by_type(histogram: np.ndarray) -> np.ndarray:
-    """How many triads are of each type, int64 ``[types]``, from how many have each code."""
+    """Count triads by type, int64 ``[types]``, from their counts by code."""
     counts = np.zeros(len(types().names), np.int64)
     np.add.at(counts, types().of_code, histogram)
     return counts

@@ -1,4 +1,4 @@
-"""The random graphs that a graph is compared with."""
+"""Kinds of random graphs for null models."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from sparse_engine.analysis._triads import Kind
 from sparse_engine.analysis.graph import GraphLike, as_csr, native, threads
 from sparse_engine.analysis.motifs import by_type, types
 
-# Moves for each link below which random graphs are thought to be those that were there.
+# With fewer moves for each link than this, random graphs are too close to the given one.
 LEAST_MOVES = 0.1
 
 
 class NullKind(ABC):
-    """What random graphs keep of a given one. One of your own is a subclass with :meth:`draw`."""
+    """Kind of random graphs made from a given one. Your own is a subclass with one method."""
 
     @abstractmethod
     def draw(self, w: GraphLike, *, seed: int = 0, sample: int = 0) -> csr_array:
-        """Random graph number ``sample``: a function of the arguments alone.
+        """Return random graph number ``sample``, which follows from the arguments alone.
 
         Args:
-            w: whatever :func:`~sparse_engine.analysis.graph.as_csr` takes.
-            seed: of the random numbers, in [0, 2^64).
-            sample: in [0, 2^32).
+            w: a graph, see :func:`~sparse_engine.analysis.graph.as_csr`.
+            seed: seed of the random numbers, in [0, 2^64).
+            sample: number of the random graph, in [0, 2^32).
 
         Raises:
             TypeError: not a graph.
@@ -35,13 +35,13 @@ class NullKind(ABC):
         """
 
     def count(self, w: GraphLike, *, seed: int, samples: range) -> np.ndarray:
-        """How many triads of each type the random graphs have, int64 ``[samples, types]``."""
+        """Count the triads of each type in random graphs, int64 ``[samples, types]``."""
         drawn = (as_csr(self.draw(w, seed=seed, sample=sample)) for sample in samples)
         return np.stack([by_type(native(csr).count(threads())) for csr in drawn])
 
 
 class _Native(NullKind):
-    """A kind that the native code knows; it draws samples in parallel."""
+    """Kind that native code implements; it draws samples in parallel."""
 
     @abstractmethod
     def _kind(self) -> Kind: ...
@@ -65,17 +65,17 @@ class _Native(NullKind):
         return counts
 
     def _check(self, edges: int, changes: int) -> None:
-        """Warns where random graphs are made by moves, of which there were too few.
+        """Warn about random graphs with too few moves, if this kind makes moves.
 
         Args:
-            edges: links or mutual pairs that could move, of all random graphs.
-            changes: moves that were made.
+            edges: number of links or mutual pairs that could move, in all random graphs.
+            changes: number of moves.
         """
 
 
 @dataclass(frozen=True)
 class SignShuffle(_Native):
-    """The same links, self-loops included, among which the values are permuted."""
+    """Random signs: all links stay, self-loops included, and their values are permuted."""
 
     def _kind(self) -> Kind:
         return Kind.sign_shuffle()
@@ -83,9 +83,9 @@ class SignShuffle(_Native):
 
 @dataclass(frozen=True)
 class ErdosRenyiNull(_Native):
-    """The same values on as many links, anywhere but at self-loops, which stay where they are.
+    """Random positions: as many links with the same values, anywhere. Self-loops stay in place.
 
-    The wiring that a network starts from is :class:`sparse_engine.topology.ErdosRenyi`.
+    A random wiring for a network to start with is :class:`sparse_engine.topology.ErdosRenyi`.
     """
 
     def _kind(self) -> Kind:
@@ -94,26 +94,27 @@ class ErdosRenyiNull(_Native):
 
 @dataclass(frozen=True)
 class DegreePreserving(_Native):
-    """Every node keeps its links in and out, in number; all such graphs are as likely.
+    """Random graphs in which every node keeps its numbers of links in and out, all as likely.
 
-    Two moves make the graphs, where that makes no self-loop and no link that is there already:
-    a->b and c->d become a->d and c->b (after Maslov and Sneppen, "Specificity and stability in
-    topology of protein networks", 2002), and a->b->c->a becomes a->c->b->a (Roberts and Coolen,
-    "Unbiased degree-preserving randomization of directed binary networks", 2012). A value stays
-    with its source; on which of its links is drawn. Self-loops stay.
+    Two moves change a graph, unless the result would have a new self-loop or a link twice. a->b and
+    c->d become a->d and c->b (Maslov and Sneppen, "Specificity and stability in topology of protein
+    networks", 2002). a->b->c->a becomes a->c->b->a (Roberts and Coolen, "Unbiased degree-preserving
+    randomization of directed binary networks", 2012). The values of a node's outgoing links are
+    permuted among these links. Self-loops stay in place.
 
-    Without ``keep_mutual`` and ``keep_signs`` the two moves reach every graph. With them they do
-    not always; so graphs of up to 32 nodes are changed by random walks through graphs of other
-    degrees and back, too, to which nothing small is out of reach. Larger graphs of a density near 1
-    may have parts that are not reached.
+    Without ``keep_mutual`` and ``keep_signs``, the two moves reach every graph. With them they may
+    not; graphs of up to 32 nodes are therefore also changed by random walks through graphs of other
+    degrees and back, which reach every small graph. Larger graphs of a density near 1 may have
+    parts that are not reached.
 
     Attributes:
-        keep_mutual: every node keeps its number of mutual pairs, too: these are moved among
-            themselves, and no move makes one.
-        keep_signs: only links of the same sign (mutual pairs of the same two) are moved, so that
-            every node keeps its links in and out of each sign; otherwise only those out.
-        proposals: of swaps, for each link or mutual pair, at least 1. Where fewer than a tenth as
-            many moves as links were possible, :func:`null_model` warns.
+        keep_mutual: whether every node keeps its number of mutual pairs, too. Mutual pairs then
+            move among themselves, and no move makes a new one.
+        keep_signs: whether every node keeps its numbers of links in and out of each sign; otherwise
+            only those of links out. Moves then take links of one sign, or mutual pairs of the same
+            two signs.
+        proposals: number of proposed swaps for each link or mutual pair, at least 1. Where there
+            were fewer than a tenth as many moves as links, :func:`null_model` warns.
     """
 
     keep_mutual: bool = False

@@ -1,4 +1,4 @@
-"""Null models: what balance and motifs would be by chance."""
+"""Null models: balance and motifs in random graphs, to compare a graph with."""
 
 from __future__ import annotations
 
@@ -12,25 +12,26 @@ from sparse_engine.analysis.motifs import CLASSES, CONNECTED, by_type, class_of,
 from sparse_engine.analysis.null_kinds import NullKind, SignShuffle
 from sparse_engine.analysis.semicycles import balance_counts, ratios
 
-# Links of all graphs from one step of the progress bar, or one chance to interrupt, to the next.
+# Links of all graphs between two steps of the progress bar, where Ctrl-C can interrupt.
 LINKS_AT_ONCE = 10**7
-# Motifs that a table shows.
+# Number of motifs in a table.
 SHOWN = 12
 
 
 @dataclass(frozen=True)
 class NullModel:
-    """What is counted in a graph beside the same in random ones.
+    """Statistics of a graph, and of random graphs to compare it with.
 
-    The statistics are "class_mean", "pooled", "triad_level" and the ratio of each class, "030T
+    The statistics are "class_mean", "pooled", "triad_level" and the ratios of the classes, "030T
     balance" to "300 balance", as in :func:`~sparse_engine.analysis.structural_balance`; the number
-    of triads of each class in which every node has a link, "030T"; and of each of their types,
-    "030T:++-", that occurs, as in :func:`~sparse_engine.analysis.signed_triad_census`.
+    of triads of each class in which every node has a link, such as "030T"; and the number of triads
+    of each of their types that occurs, such as "030T:++-", as in
+    :func:`~sparse_engine.analysis.signed_triad_census`.
 
     Attributes:
-        observed: of the graph itself.
-        samples: of the random graphs, float64 ``[n]`` each; nan where a ratio is of nothing, and
-            such samples are left out of what follows.
+        observed: value of each statistic in the graph.
+        samples: values of each statistic in the random graphs, float64 ``[n]``; nan for ratios of
+            0 to 0, which z-scores and p-values leave out.
     """
 
     observed: dict[str, float]
@@ -38,16 +39,16 @@ class NullModel:
 
     @property
     def z_scores(self) -> dict[str, float]:
-        """``(observed - samples.mean()) / samples.std(ddof=1)``; nan without any spread."""
+        """The z-scores ``(observed - samples.mean()) / samples.std(ddof=1)``, or nan."""
         return {name: _z_score(self.observed[name], x) for name, x in self._defined().items()}
 
     @property
     def p_values(self) -> dict[str, float]:
-        """``(1 + (samples >= observed).sum()) / (1 + n)``, one-sided; nan where nothing counts."""
+        """The one-sided p-values ``(1 + (samples >= observed).sum()) / (1 + n)``."""
         return {name: _p_value(self.observed[name], x) for name, x in self._defined().items()}
 
     def to_dict(self) -> dict[str, dict[str, float | None]]:
-        """Observed value, mean of the samples, z-score and p-value by statistic; None for nan."""
+        """Return observed value, mean, z-score and p-value of each statistic; None for nan."""
         z, p = self.z_scores, self.p_values
         rows = {
             name: {
@@ -67,34 +68,34 @@ class NullModel:
         return {name: x[~np.isnan(x)] for name, x in self.samples.items()}
 
     def __str__(self) -> str:
-        """The balance, and the types that are farthest from what they are by chance."""
+        """Return a table of the balance, and of the types with the largest z-scores."""
         rows = self.to_dict()
         types = [name for name in rows if ":" in name and rows[name]["z"] is not None]
         types.sort(key=lambda name: -abs(rows[name]["z"]))
         balance = [name for name in rows if name.partition(":")[0] not in CLASSES]
         lines = [f"{'statistic':14}{'observed':>12}{'by chance':>12}{'z':>12}{'p':>12}"]
         for name in balance + types[:SHOWN]:
-            cells = ("-" if x is None else f"{x:.4g}" for x in rows[name].values())
-            lines.append(f"{name:14}" + "".join(f"{cell:>12}" for cell in cells))
+            entries = ("-" if x is None else f"{x:.4g}" for x in rows[name].values())
+            lines.append(f"{name:14}" + "".join(f"{entry:>12}" for entry in entries))
         return "\n".join(lines)
 
 
 def null_model(
     w: GraphLike, *, kind: NullKind | None = None, n: int = 500, seed: int = 0
 ) -> NullModel:
-    """Counts in a graph what balance and motifs are, and in ``n`` random graphs.
+    """Compute balance and motifs of a graph and of ``n`` random graphs.
 
-    Sample k is a function of the graph, ``kind``, ``seed`` and k alone, whatever the number of
-    threads and of samples.
+    Sample k follows from the graph, ``kind``, ``seed`` and k alone, whatever the numbers of threads
+    and samples.
 
     Args:
-        w: whatever :func:`~sparse_engine.analysis.graph.as_csr` takes.
-        kind: what random graphs, by default :class:`~sparse_engine.analysis.SignShuffle`.
-        n: how many, at least 2.
-        seed: of the random graphs, in [0, 2^64).
+        w: a graph, see :func:`~sparse_engine.analysis.graph.as_csr`.
+        kind: kind of random graphs, by default :class:`~sparse_engine.analysis.SignShuffle`.
+        n: number of random graphs, at least 2.
+        seed: seed of the random graphs, in [0, 2^64).
 
     Raises:
-        TypeError: not a graph, or ``kind`` is none of random graphs.
+        TypeError: not a graph, or ``kind`` is no :class:`NullKind`.
         ValueError: not square, not a valid matrix or file, or ``n`` or ``seed`` out of range.
     """
     if n < 2 or not 0 <= seed < 2**64:
@@ -117,7 +118,7 @@ def null_model(
 
 
 def _statistics(counts: np.ndarray) -> dict[str, np.ndarray]:
-    """The statistics, float64 ``[n]``, of triads of each type, int64 ``[n, types]``."""
+    """Return the statistics, float64 ``[n]`` each, for counts by type, int64 ``[n, types]``."""
     names, classes = np.array(types().names), class_of()
     balance = ratios(balance_counts(counts))
     connected = np.isin(classes, CONNECTED)
@@ -130,7 +131,7 @@ def _statistics(counts: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _z_score(observed: float, samples: np.ndarray) -> float:
-    # Not by the deviation, which for equal numbers need not be exactly 0.
+    # The deviation of equal numbers need not be exactly 0.
     if not len(samples) or np.ptp(samples) == 0:
         return np.nan
     return float((observed - samples.mean()) / samples.std(ddof=1))

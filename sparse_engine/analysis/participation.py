@@ -1,4 +1,4 @@
-"""Which links and nodes the balanced and the unbalanced semicycles go through."""
+"""Participation of links and nodes in balanced and unbalanced semicycles."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sparse_engine.analysis.semicycles import BALANCE_CLASSES, of_links
 
 
 class Participation(NamedTuple):
-    """Balanced and all semicycles through each link and node.
+    """Numbers of balanced and of all semicycles through each link and node.
 
     Attributes:
         links: int64 ``[nnz, 2]``, in row-major order of the links.
@@ -24,13 +24,14 @@ class Participation(NamedTuple):
 
 
 def participation(w: GraphLike, *, every_class: bool = False) -> Participation:
-    """Counts the semicycles of :func:`structural_balance` where they are.
+    """Count the semicycles of :func:`structural_balance` through each link and node.
 
-    The links' columns sum to three times the semicycles, and so do the nodes'.
+    The counts of the links sum to three times the number of semicycles, and so do those of nodes.
 
     Args:
-        w: whatever :func:`~sparse_engine.analysis.graph.as_csr` takes.
-        every_class: also the semicycles of 120C and 210, ``BalanceReport.transitive``.
+        w: a graph, see :func:`~sparse_engine.analysis.graph.as_csr`.
+        every_class: whether to count the semicycles of 120C and 210, too, as
+            ``BalanceReport.transitive`` does.
 
     Raises:
         TypeError: not a graph.
@@ -44,5 +45,5 @@ def participation(w: GraphLike, *, every_class: bool = False) -> Participation:
     coo = csr.tocoo()
     for ends in (coo.row, coo.col):
         np.add.at(nodes, ends, links)
-    # A semicycle through a node has two of its links there.
+    # Every semicycle through a node has two links at the node.
     return Participation(links, nodes // 2)

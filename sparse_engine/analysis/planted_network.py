@@ -1,4 +1,4 @@
-"""Random networks with feed-forward loops in known places."""
+"""Random networks with feed-forward loops at known nodes."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from sparse_engine.analysis.balanced_network import signed_network
 
 
 class Planted(NamedTuple):
-    """A network and what was planted in it.
+    """Network with planted feed-forward loops.
 
     Attributes:
-        graph: float64 ``[n, n]`` of +1 and -1, rows are targets.
+        graph: float64 ``[n, n]`` of +1 and -1; rows are targets.
         loops: int64 ``[loops, 3]``, the nodes u, v, w of u -> v -> w and u -> w.
     """
 
@@ -25,18 +25,19 @@ class Planted(NamedTuple):
 def planted_network(
     n: int, density: float, *, loops: int = 15, balanced: float = 0.5, seed: int = 0
 ) -> Planted:
-    """A random network in which pairs of nodes are connected by a feed-forward loop alone.
+    """Make a random network with feed-forward loops whose links are in no other loop.
 
-    Two nodes for each loop lose the links that :func:`signed_network` gave them. With a third, one
-    of the others, they form the loop, in random roles. After the lesion experiments of Zhang et
-    al., "Universal structural patterns in sparse recurrent neural networks", 2023.
+    Two nodes of each loop lose all links that :func:`signed_network` gave them. A third node is
+    drawn from the others, and the three get random roles in the loop. See the lesion experiments of
+    Zhang et al., "Universal structural patterns in sparse recurrent neural networks", 2023.
 
     Args:
-        n: nodes, more than ``2 * loops``.
-        density: share of the cells off the diagonal that hold a link before that, in (0, 1].
-        loops: how many are planted, at least 0.
-        balanced: the share of them whose product of signs is positive, in [0, 1].
-        seed: of the random numbers, at least 0.
+        n: number of nodes, more than ``2 * loops``.
+        density: fraction of the positions off the diagonal that hold a link before loops are
+            planted, in (0, 1].
+        loops: number of planted loops, at least 0.
+        balanced: fraction of the loops whose product of signs is positive, in [0, 1].
+        seed: seed of the random numbers, at least 0.
 
     Raises:
         ValueError: an argument out of range.

@@ -1,4 +1,4 @@
-"""The semicycles of each triad, and what balance is computed from."""
+"""Semicycles of each type of triad, from which balance is computed."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from itertools import product
 import numpy as np
 
 from sparse_engine.analysis._triads import CODES
-from sparse_engine.analysis.codes import ENDS, PRESENT, SIGNS
 from sparse_engine.analysis.motifs import class_of, types
+from sparse_engine.analysis.triad_codes import ENDS, PRESENT, SIGNS
 
-#: The classes that balance is taken over, by networkx's names.
+#: Classes whose semicycles count for the balance, by networkx's names.
 BALANCE_CLASSES = ("030T", "120D", "120U", "300")
 
-#: One link for each pair of nodes, such that they do not run in a circle.
+#: Choices of one link for each pair of nodes that do not run in a circle.
 TRANSITIVE = [
     links
     for links in product((0, 1), (2, 3), (4, 5))
@@ -24,7 +24,7 @@ TRANSITIVE = [
 
 @cache
 def of_links() -> np.ndarray:
-    """Balanced and all semicycles that each link of a code is in, int64 ``[CODES, 6, 2]``."""
+    """Count balanced and all semicycles through each link of a code, int64 ``[CODES, 6, 2]``."""
     counts = np.zeros((CODES, 6, 2), np.int64)
     for links in map(list, TRANSITIVE):
         counts[:, links, 0] += (SIGNS[:, links].prod(1) > 0)[:, None]
@@ -34,7 +34,7 @@ def of_links() -> np.ndarray:
 
 @cache
 def of_types() -> np.ndarray:
-    """Balanced and all semicycles of each type of triad, int64 ``[types, 2]``."""
+    """Count balanced and all semicycles of each type of triad, int64 ``[types, 2]``."""
     names, of_code = types()
     counts = np.empty((len(names), 2), np.int64)
     counts[of_code] = of_links().sum(1) // 3
@@ -50,24 +50,28 @@ def _balance_table() -> np.ndarray:
 
 
 def balance_counts(counts: np.ndarray) -> np.ndarray:
-    """Balanced and all semicycles, and triads whose semicycles are all balanced, and all triads.
+    """Count balanced semicycles, semicycles, balanced triads and triads of each class.
+
+    A triad is balanced if all of its semicycles are.
 
     Args:
-        counts: int64 ``[..., types]``, triads of each type.
+        counts: int64 ``[..., types]``, number of triads of each type.
 
     Returns:
-        int64 ``[..., 4, 4]``: by class, as in :data:`BALANCE_CLASSES`, and by these four numbers.
+        int64 ``[..., 4, 4]``, by class in the order of :data:`BALANCE_CLASSES`, then by these four
+        counts.
     """
     inside = np.isin(class_of(), BALANCE_CLASSES)
     return np.tensordot(counts[..., inside], _balance_table()[inside], 1)
 
 
 def ratios(counts: np.ndarray, *, skip_unbalanced_classes: bool = False) -> dict[str, np.ndarray]:
-    """Shares of what is balanced, float64 ``[...]``, nan where there is nothing.
+    """Return the balanced fractions by name, float64 ``[...]``; ratios of 0 to 0 are nan.
 
     Args:
-        counts: of :func:`balance_counts`.
-        skip_unbalanced_classes: leave classes with nothing balanced out of the class mean.
+        counts: counts of :func:`balance_counts`.
+        skip_unbalanced_classes: whether the class mean leaves out classes without balanced
+            semicycles.
     """
     balanced, total, balanced_triads, triads = np.moveaxis(counts, -1, 0)
     with np.errstate(invalid="ignore"):

@@ -1,4 +1,4 @@
-"""Whether a graph is clustered, and short to cross."""
+"""Small-world measures: clustering and path lengths."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from scipy.sparse.csgraph import connected_components, shortest_path
 from sparse_engine.analysis.census import triad_census
 from sparse_engine.analysis.graph import GraphLike, as_csr
 
-# Nodes whose distances are held at a time.
+# Number of nodes from which distances are computed at once.
 AT_ONCE = 64
 
 
 @dataclass(frozen=True)
 class SmallWorld:
-    """Figures of the undirected graph beneath; nan where they are of nothing.
+    """Small-world measures of the undirected graph; ratios of 0 to 0 are nan.
 
     Attributes:
-        clustering: closed triads among those with two connected pairs at a node,
+        clustering: fraction of the paths of two links that a third link closes,
             ``networkx.transitivity``.
-        path_length: mean distance of two nodes of the largest component.
-        sigma: ``(clustering / c) / (path_length / l)`` with what a random graph of n nodes with k
-            neighbours has, ``c = k / (n - 1)`` and ``l = log(n) / log(k)``: more than 1 in a small
-            world. After Humphries and Gurney, "Network small-world-ness", 2008.
+        path_length: mean distance between two nodes of the largest component.
+        sigma: ``(clustering / c) / (path_length / l)``, where ``c = k / (n - 1)`` and
+            ``l = log(n) / log(k)`` are those of a random graph of n nodes with k neighbours each;
+            above 1 in a small world. See Humphries and Gurney, "Network small-world-ness", 2008.
     """
 
     clustering: float
@@ -34,12 +34,13 @@ class SmallWorld:
 
 
 def small_world(w: GraphLike, *, sources: int = 1024, seed: int = 0) -> SmallWorld:
-    """Clustering and distances, signs and self-loops aside.
+    """Compute clustering and path lengths; signs and self-loops do not matter.
 
     Args:
-        w: whatever :func:`~sparse_engine.analysis.graph.as_csr` takes.
-        sources: distances are from so many random nodes, or from all where there are not more.
-        seed: of their choice.
+        w: a graph, see :func:`~sparse_engine.analysis.graph.as_csr`.
+        sources: number of random nodes from which distances are computed; all nodes if there are
+            fewer.
+        seed: seed of the choice of these nodes.
 
     Raises:
         TypeError: not a graph.

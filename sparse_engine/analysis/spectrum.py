@@ -1,4 +1,4 @@
-"""The eigenvalue that decides whether activity grows."""
+"""Spectral radius: the eigenvalue that decides whether activity grows."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from scipy.sparse.linalg import eigs
 
 from sparse_engine.analysis.graph import GraphLike, as_csr
 
-# Up to here the dense matrix is smaller than what ARPACK keeps.
+# Up to this number of nodes the dense matrix is smaller than the memory of ARPACK.
 DENSE = 64
 
 
 def spectral_radius(w: GraphLike) -> float:
     """Return the largest magnitude of an eigenvalue: ``np.abs(np.linalg.eigvals(W)).max()``.
 
-    By ARPACK, from a start that is always the same; 0 without nodes or where no link is in a cycle.
+    ARPACK computes it from a fixed initial vector. The radius is 0 where no link is in a cycle.
 
     Raises:
         TypeError: not a graph.
         ValueError: not square, not a valid matrix or file, or a value that is not finite.
-        scipy.sparse.linalg.ArpackNoConvergence: too many eigenvalues are about as large.
+        scipy.sparse.linalg.ArpackNoConvergence: too many eigenvalues are almost as large.
     """
     csr = as_csr(w).astype(np.float64)
     wrong = ~np.isfinite(csr.data)

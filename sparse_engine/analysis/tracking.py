@@ -1,4 +1,4 @@
-"""Tracking: the structure of a wiring along training."""
+"""Tracking of balance and of distances along training."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from sparse_engine.analysis.census import triad_census
 from sparse_engine.analysis.distance import topology_distance
 from sparse_engine.analysis.layers import LayerLike, RecurrentLayer, layers_of
 from sparse_engine.nn import SparseWeight
+from sparse_engine.nn.cell import recurrent_weights
 from sparse_engine.ops import Rewired
 from sparse_engine.ops.pattern import Pattern
 from sparse_engine.topology.rewiring import Rewiring
@@ -28,13 +29,14 @@ from sparse_engine.topology.track import Measure, Record
 class Balance(Measure):
     """Measure of the balance of square weights, with the entries of :meth:`BalanceReport.to_dict`.
 
-    The links that this rewiring grew are left out: they have not been trained, and as long as they
-    are 0 every semicycle through one would count as unbalanced. What is left is the "core" of Zhang
-    et al., "Universal structural patterns in sparse recurrent neural networks", 2023.
+    Links that the same rewiring grew are left out: they have not been trained, and as long as their
+    value is 0, every semicycle through them would count as unbalanced. The other links are the
+    "core" of Zhang et al., "Universal structural patterns in sparse recurrent neural networks",
+    2023.
 
     Attributes:
         every: rewirings of a weight from one measurement to the next, at least 1.
-        census: whether to count the triads, too, as ``census``: class to number.
+        census: whether to add ``census``, the number of triads of each class.
 
     Example:
         >>> tracker = Tracker(rewiring, log.write, measures=[Balance(every=10)])
@@ -60,8 +62,9 @@ class Balance(Measure):
 class Drift(Rule):
     """Record of the :func:`topology_distance` of each weight to its first wiring.
 
-    Each weight is compared on its own; a ``weight_hh`` is a :class:`RecurrentLayer`. The memory,
-    the first wiring and a count for each weight, is part of the rewiring's ``state_dict``.
+    Each weight is compared on its own; the recurrent weight of a cell is a :class:`RecurrentLayer`.
+    The memory, which is the first wiring and a count for each weight, is part of the rewiring's
+    ``state_dict``.
 
     A record has these entries:
 
@@ -76,8 +79,8 @@ class Drift(Rule):
         bound: how much greater than the smallest distance the found one may be.
 
     Raises:
-        ValueError: ``every`` or ``bound`` too small, or a ``weight_hh`` whose rows are not as many
-            for each unit, as those of a :class:`sparse_engine.nn.SparseONLSTM`.
+        ValueError: ``every`` or ``bound`` too small, or a recurrent weight whose gates have
+            different sizes, such as that of a :class:`sparse_engine.nn.SparseONLSTM`.
 
     Example:
         >>> records = []
@@ -104,17 +107,23 @@ class Drift(Rule):
             name: convert.to_scipy(weight)
             for name, weight in zip(rewiring.names, rewiring.weights, strict=True)
         }
-        # What cannot be compared is refused now, not at the first rewiring.
+        recurrent = recurrent_weights(rewiring.model)
+        self._recurrent = {
+            name
+            for name, weight in zip(rewiring.names, rewiring.weights, strict=True)
+            if weight in recurrent
+        }
+        # Weights that cannot be compared are refused now, not at the first rewiring.
         for name, first in self.first.items():
-            layers_of([_layer(name, first)])
+            layers_of([self._layer(name, first)])
         rewiring.observers.append(self)
 
     def __call__(self, name: str, weight: SparseWeight, rewired: Rewired) -> None:
-        """Note one rewiring of one weight."""
+        """Record one rewiring of one weight."""
         self.rewirings[name] += 1
         if self.rewirings[name] % self.every:
             return
-        layers = [_layer(name, w) for w in (self.first[name], weight)]
+        layers = [self._layer(name, w) for w in (self.first[name], weight)]
         (distance,) = topology_distance(layers[:1], layers[1:], bound=self.bound)
         record = {
             "step": self.rewiring.steps,
@@ -157,6 +166,5 @@ class Drift(Rule):
         self.rewirings = {name: rewirings for name, (rewirings, _) in loaded.items()}
         self.first = {name: first for name, (_, first) in loaded.items()}
 
-
-def _layer(name: str, weight: csr_array | SparseWeight) -> LayerLike:
-    return RecurrentLayer(weight) if name.rpartition(".")[2].startswith("weight_hh") else weight
+    def _layer(self, name: str, weight: csr_array | SparseWeight) -> LayerLike:
+        return RecurrentLayer(weight) if name in self._recurrent else weight

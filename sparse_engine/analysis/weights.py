@@ -1,4 +1,4 @@
-"""How large the values of links are, in balanced semicycles and in others."""
+"""Distribution of the values of links, in balanced and in unbalanced semicycles."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from sparse_engine.analysis.participation import participation
 
 
 class WeightDistribution(NamedTuple):
-    """How many links have a value in each bin.
+    """Histograms of the values of links.
 
     Attributes:
-        edges: float64 ``[bins + 1]``, of the bins; symmetric about 0.
-        every: int64 ``[bins]``, of all links.
-        balanced: of the links in at least one balanced semicycle.
-        unbalanced: of the links in at least one other; a link may be in both.
+        edges: float64 ``[bins + 1]``, edges of the bins, symmetric about 0.
+        every: int64 ``[bins]``, number of links.
+        balanced: int64 ``[bins]``, number of links in at least one balanced semicycle.
+        unbalanced: int64 ``[bins]``, number of links in at least one unbalanced semicycle.
     """
 
     edges: np.ndarray
@@ -27,11 +27,11 @@ class WeightDistribution(NamedTuple):
 
 
 def weight_distribution(w: GraphLike, *, bins: int = 74) -> WeightDistribution:
-    """Histograms of the links' values, with semicycles as in ``structural_balance``.
+    """Count the values of links in bins, with semicycles as in ``structural_balance``.
 
     Args:
-        w: whatever :func:`~sparse_engine.analysis.graph.as_csr` takes.
-        bins: of equal width, from the largest magnitude below 0 to that above.
+        w: a graph, see :func:`~sparse_engine.analysis.graph.as_csr`.
+        bins: number of bins of equal width, from minus to plus the largest magnitude.
 
     Raises:
         TypeError: not a graph.

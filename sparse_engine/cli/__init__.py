@@ -1,4 +1,4 @@
-"""The command line: ``sparse-engine train | analyze | distance | info``."""
+"""Command line: ``sparse-engine train | analyze | distance | info``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sparse_engine.train import METHODS, MethodOptions, Run, Settings
 
 DESCRIPTION = "Truly sparse recurrent networks: train, analyze, and see what they run on."
 DEFAULTS = Settings()
-# Far more than of any machine; OpenMP ends the process where it cannot start so many.
+# More threads than any machine has: OpenMP ends the process where it cannot start them.
 MOST_THREADS = 1024
 METHOD_HELP = "How the wiring changes. " + "; ".join(
     f"{n}: {m.summary}" for n, m in METHODS.items()
@@ -47,19 +47,19 @@ class Train:
     """
 
     task: tyro.conf.Positional[Literal[tuple(TASKS)]]  # type: ignore[valid-type]
-    """What is learned. mackey-glass: forecast 50 values of a chaotic series from 500."""
+    """Task to learn. mackey-glass: forecast 50 values of a chaotic series from 500."""
     hidden: int = DEFAULTS.hidden
     """Units of the recurrent layer."""
     density: float = DEFAULTS.density
-    """Share of the recurrent weights that exist at the start, in (0, 1]."""
+    """Fraction of the recurrent weights that exist at the start, in (0, 1]."""
     final_density: float = DEFAULTS.density
-    """Share that exists at the end with the methods granet and pruning, in (0, 1]."""
+    """Fraction that exists at the end with the methods granet and pruning, in (0, 1]."""
     method: Annotated[
         Literal[tuple(METHODS)],  # type: ignore[valid-type]
         tyro.conf.arg(metavar="NAME", help=f"{METHOD_HELP}."),
     ] = "set"
     fraction: float = 0.2
-    """Share of the links that each rewiring replaces, in [0, 1]; with many methods it falls."""
+    """Fraction of the links that each rewiring replaces, in [0, 1]; with many methods it falls."""
     every: int = 60
     """Steps from one rewiring to the next, fewer than --steps; the last step does not rewire."""
     steps: int = DEFAULTS.steps
@@ -69,7 +69,7 @@ class Train:
     gain: float = DEFAULTS.gain
     """Scale of the initial recurrent weights, U(-g, g) / sqrt(fan-in)."""
     seed: int = DEFAULTS.seed
-    """Of the wiring, the values and the rewiring."""
+    """Seed of the wiring, the values and the rewiring."""
     threads: int = 0
     """CPU threads; 0 leaves the choice to PyTorch. The result does not depend on it."""
     balance_every: int = 0
@@ -80,7 +80,7 @@ class Train:
     """Go on with the run in --out."""
 
     def __call__(self) -> int:
-        """Runs the command; returns its exit status."""
+        """Run the command and return its exit status."""
         if self.threads < 0:
             raise ValueError(f"expected --threads of at least 0, found {self.threads}")
         if self.threads > MOST_THREADS:
@@ -142,7 +142,7 @@ class Info:
     """Print versions, the instruction set in use, threads and devices."""
 
     def __call__(self) -> int:
-        """Runs the command; returns its exit status."""
+        """Run the command and return its exit status."""
         for name, value in runtime.info().items():
             print(f"{name:14} {value}")
         return 0
@@ -156,16 +156,16 @@ Command = (
 )
 
 
-# What a person can mend: a value, a file, the memory that is asked for, a graph too symmetric for
+# Errors that a user can correct: a value, a file, too large a network, a graph too symmetric for
 # ARPACK.
 MENDABLE = (ValueError, OSError, FloatingPointError, MemoryError, ArpackError)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run ``sparse-engine``; returns the exit status.
+    """Run ``sparse-engine`` and return the exit status.
 
-    What a person can mend (a bad value, a missing or damaged file, memory that is not there, an
-    output that nobody reads any more) is one line on stderr and status 2.
+    Errors that a user can correct (a bad value, a missing or damaged file, too little memory, a
+    closed pipe) print one line on stderr and give status 2.
     """
     try:
         return _run(arguments)
@@ -192,13 +192,13 @@ def _run(arguments: list[str] | None) -> int:
 
 
 def _flush() -> None:
-    """Write what was printed now: at exit a closed pipe or a full disk would be a traceback."""
+    """Flush stdout now, because a closed pipe or a full disk at exit would be a traceback."""
     if sys.stdout is None:
         return
     try:
         sys.stdout.flush()
     except OSError:
-        # What could not be written is still there, and would be tried again at exit.
+        # The buffer still holds the output, and Python would try to write it again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise
 

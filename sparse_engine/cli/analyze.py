@@ -1,4 +1,4 @@
-"""``sparse-engine analyze``: the structure of networks."""
+"""Command ``sparse-engine analyze``: structural balance, motifs and summaries of networks."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ FORMAT_HELP = (
     "positive and 2 for negative. To be given where the column has nothing but 1 and 2."
 )
 NODES_HELP = (
-    "Nodes of each edge list, which does not tell of those without links at the end; by default as "
-    "many as its largest number asks for."
+    "Number of nodes of each edge list, of which the last may have no links; by default one more "
+    "than the largest number in it."
 )
 NULL_HELP = (
     "What random graphs to compare with. sign-shuffle: the same links; degree: links in and out of "
@@ -45,7 +45,7 @@ NULL_HELP = (
 
 @dataclass(frozen=True)
 class Analyze:
-    """Structural balance, motifs and figures of signed directed graphs.
+    """Structural balance, motifs and summaries of signed directed graphs.
 
     Example: sparse-engine analyze edges.csv --null sign-shuffle --samples 500
 
@@ -61,20 +61,20 @@ class Analyze:
         tyro.conf.arg(metavar="KIND", help=NULL_HELP),
     ] = None
     samples: int = 500
-    """Graphs of the null model, at least 2."""
+    """Number of random graphs, at least 2."""
     seed: int = 0
-    """Of the null model, at least 0."""
+    """Seed of the random graphs, at least 0."""
     format: Annotated[GraphFormat | None, tyro.conf.arg(metavar="FORMAT", help=FORMAT_HELP)] = None
     nodes: Annotated[int | None, tyro.conf.arg(metavar="N", help=NODES_HELP)] = None
     without_zeros: bool = False
-    """Leave out links of value 0, which have no sign, such as a rewiring has just made."""
+    """Leave out links of value 0, which have no sign, such as new links of a rewiring."""
     json: bool = False
     """Print one JSON object, by file, instead of tables."""
     plot: Annotated[Path | None, tyro.conf.arg(metavar="PNG")] = None
     """Draw degrees, weights and feed-forward loops, a row for each graph, into this PNG file."""
 
     def __call__(self) -> int:
-        """Run the command; returns its exit status."""
+        """Run the command and return its exit status."""
         if not self.files:
             raise ValueError("expected at least one file")
         for name, least in (("samples", 2), ("seed", 0)):
@@ -84,7 +84,7 @@ class Analyze:
         records, nulls = {}, {}
         for name, w in tqdm(graphs.items(), unit="graph", leave=False, disable=None):
             parts = {
-                "structure": analysis.structure(w),
+                "structure": analysis.summarize(w),
                 "balance": analysis.structural_balance(w),
             }
             censuses = {
@@ -129,8 +129,8 @@ def _warn_of_one_sign(name: str, w: csr_array) -> None:
 
 def _columns(counts: dict[str, int]) -> str:
     """Return a table of the counts, four in each line."""
-    cells = [f"{name:>6}{count:>16,}" for name, count in counts.items()]
-    return "\n".join("".join(cells[first : first + 4]) for first in range(0, len(cells), 4))
+    entries = [f"{name:>6}{count:>16,}" for name, count in counts.items()]
+    return "\n".join("".join(entries[first : first + 4]) for first in range(0, len(entries), 4))
 
 
 def _draw(graphs: dict[str, csr_array], nulls: dict[str, NullModel], path: Path) -> None:

@@ -1,4 +1,4 @@
-"""``sparse-engine distance``: how differently networks are wired."""
+"""Command ``sparse-engine distance``: distances between the wirings of networks."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ NETWORKS_HELP = (
 
 @dataclass(frozen=True)
 class Distance:
-    """How differently networks are wired: the sparse topology distance (NNSTD), layer by layer.
+    """Sparse topology distance (NNSTD) between the wirings of networks, layer by layer.
 
-    It is 0 for the same wiring, up to the order of hidden units, and 1 for no link in common.
+    The distance is 0 for the same wiring in any order of hidden units, and 1 for no common link.
 
     Example: sparse-engine distance runs/one runs/other
 
@@ -46,8 +46,8 @@ class Distance:
         int | None,
         tyro.conf.arg(
             metavar="N",
-            help="Units of each edge list; by default as many as the largest number in the layer's "
-            "files asks for.",
+            help="Units of each edge list; by default one more than the largest number in the "
+            "layer's files.",
         ),
     ] = None
     bias: Literal["none", "leave-out", "keep"] = "none"
@@ -57,14 +57,14 @@ class Distance:
     keep_outputs: bool = False
     """The last layer's units stay in their order; by default they are matched, too."""
     bound: float = 0.0
-    """How much more than the smallest a distance may be, at least 0; saves time."""
+    """Greatest allowed excess of a distance over the smallest, at least 0; saves time."""
     json: bool = False
     """Print one JSON object instead of a table."""
     plot: Annotated[Path | None, tyro.conf.arg(metavar="PNG")] = None
     """Draw the mean over the layers as a heat map, into this PNG file."""
 
     def __call__(self) -> int:
-        """Run the command; returns its exit status."""
+        """Run the command and return its exit status."""
         if len(self.networks) < 2:
             raise ValueError(f"expected at least two networks, found {len(self.networks)}")
         matrix = distance_matrix(
@@ -100,7 +100,7 @@ class Distance:
     def _read(self) -> list[NetworkLike]:
         networks = [self._network(path) for path in self.networks]
         listed = [network for network in networks if isinstance(network, list)]
-        # Without --nodes edge lists do not tell of units without links at the end.
+        # Edge lists do not tell how many units without links come last; equal sizes are assumed.
         for layers in zip(*listed, strict=False):
             edges = [layer for layer in layers if isinstance(layer, _EdgeList)]
             size = max((layer.shape[0] for layer in edges), default=0)
@@ -133,7 +133,7 @@ class Distance:
 
 
 class _EdgeList(csr_array):
-    """A layer whose size may be a guess."""
+    """Layer whose size is a guess: the smallest size that fits its links."""
 
 
 def _table(matrix: np.ndarray) -> str:

@@ -1,4 +1,4 @@
-"""Ways in and out: SciPy and its npz files, torch.sparse, torch_sparse, networkx, edge lists."""
+"""Conversions from and to SciPy, npz files, torch.sparse, torch_sparse, networkx, edge lists."""
 
 from sparse_engine.convert.edge_list import EdgeListError as EdgeListError
 from sparse_engine.convert.edge_list import read_edge_list as read_edge_list

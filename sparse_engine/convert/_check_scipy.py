@@ -1,4 +1,4 @@
-"""A check of SciPy's matrices, whose arrays SciPy's compiled code trusts."""
+"""Validation of SciPy's matrices, before SciPy's compiled code reads their arrays."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ SciPyMatrix = scipy.sparse.sparray | scipy.sparse.spmatrix
 
 
 def check_scipy(matrix: SciPyMatrix) -> None:
-    """Check that a matrix is real, has two dimensions and is well formed; calls no SciPy method.
+    """Check that a matrix is real, two-dimensional and well formed, without calling SciPy.
 
-    Formats that SciPy converts in Python alone (COO, DIA, DOK) are left to their conversion.
+    The formats COO, DIA and DOK are not checked further: SciPy converts them in Python.
 
     Raises:
         TypeError: not a sparse array or matrix.
@@ -58,7 +58,7 @@ def check_compressed(
         major, minor = minor, major
     if len(indptr) != major + 1:
         raise ValueError(f"expected indptr of {major + 1} entries, found {len(indptr)}")
-    # Not by differences, which wrap around in unsigned integers.
+    # Differences would wrap around in unsigned integers.
     falls = np.append(indptr[0] != 0, indptr[1:] < indptr[:-1])
     if falls.any():
         at = int(falls.argmax())

@@ -21,18 +21,18 @@ HEADER = "Id,Source,Target,Weight"
 
 
 class EdgeListError(ValueError):
-    """A file that is not the edge list it should be; the message names the line."""
+    """File that is no valid edge list; the message names the line."""
 
 
 class EdgeTable(NamedTuple):
-    """The lines of an edge-list file.
+    """Lines of an edge-list file.
 
     Attributes:
-        path: of the file.
+        path: path of the file.
         sources: int64 ``[links]``.
         targets: int64 ``[links]``.
-        values: float64 ``[links]``; ones where the file has none.
-        lines_before: how many lines stand before the first link: 1 with the header, 0 without.
+        values: float64 ``[links]``; ones where the file has no values.
+        lines_before: number of lines before the first link: 1 with the header, 0 without.
     """
 
     path: Path
@@ -44,7 +44,7 @@ class EdgeTable(NamedTuple):
     def weight(
         self, *, shape: tuple[int, int] | None = None, dtype: torch.dtype | None = None
     ) -> SparseWeight:
-        """Return the links as a weight; arguments and errors as in :func:`read_edge_list`."""
+        """Return the links as a weight, see :func:`read_edge_list`."""
         out_features, in_features = shape or (self._units(),) * 2
         try:
             with asking_for(f"a {out_features} x {in_features} weight of {self.path}"):
@@ -58,7 +58,7 @@ class EdgeTable(NamedTuple):
             raise EdgeListError(f"in {self.path}: {error}") from error
 
     def _units(self) -> int:
-        """The smallest number of units that all links fit, if so many units are plausible."""
+        """Return one more than the largest unit number, or raise EdgeListError if implausible."""
         if not len(self.sources):
             return 0
         largest = np.maximum(self.sources, self.targets)
@@ -79,23 +79,23 @@ def read_edge_list(
     """Read a weight from a file; the first line tells which of the two formats it has.
 
     Args:
-        path: of the file. Tab-separated lines are ``source target`` or ``source target weight``;
-            without the third, all weights are 1.
-        shape: ``(out_features, in_features)``; by default square, just large enough for the
-            largest unit number, as long as that is plausible: below 10^7, or ten times the links.
-        dtype: of the values; torch's default dtype by default.
+        path: path of the file. Tab-separated lines are ``source target`` or ``source target
+            weight``; without a third column all weights are 1.
+        shape: ``(out_features, in_features)``; by default square, one more than the largest unit
+            number, which has to be plausible: below 10^7, or ten times the number of links.
+        dtype: dtype of the values; torch's default dtype by default.
 
     Raises:
         EdgeListError: a line that is short, not a number, negative, not finite, or a link that is
             given twice; an empty file; or, without ``shape``, an implausible unit number.
-        MemoryError: there is no memory for a weight of so many units.
+        MemoryError: there is not enough memory for a weight of so many units.
         OSError: the file cannot be read.
     """
     return read_edge_table(path).weight(shape=shape, dtype=dtype)
 
 
 def read_edge_table(path: str | Path) -> EdgeTable:
-    """Read the lines of an edge-list file; errors as in :func:`read_edge_list`."""
+    """Read the lines of an edge-list file, see :func:`read_edge_list`."""
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
@@ -182,5 +182,5 @@ def _numbers(
 
 
 def _shown(line: str) -> str:
-    """Return a line as an error shows it, cut where it is long."""
+    """Return a line for an error message, shortened if it is long."""
     return repr(line if len(line) <= 80 else line[:80] + "...")

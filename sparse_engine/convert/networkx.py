@@ -1,4 +1,4 @@
-"""To and from networkx's directed graphs: an edge from unit j to unit i is ``W[i, j]``."""
+"""Conversion from and to networkx's directed graphs: the edge from j to i is ``W[i, j]``."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def from_networkx(
     nodes: Sequence[Hashable] | None = None,
     dtype: torch.dtype | None = None,
 ) -> SparseWeight:
-    """The square weight of a directed graph.
+    """Return the square weight of a directed graph.
 
     Args:
         graph: edges run from source to target; nodes without edges are kept.
         weight: the edge attribute that holds the value; an edge without it has 1.
         nodes: the node of each unit, in order; the graph's own order by default.
-        dtype: of the values; torch's default dtype by default.
+        dtype: dtype of the values; torch's default dtype by default.
 
     Raises:
         TypeError: an undirected graph or one with parallel edges.
@@ -52,7 +52,7 @@ def from_networkx(
 
 
 def to_networkx(weight: SparseWeight, *, attribute: str = "weight") -> nx.DiGraph:
-    """A DiGraph with the nodes 0 to n - 1 and an edge for each link.
+    """Return a DiGraph with the nodes 0 to n - 1 and an edge for each link.
 
     Raises:
         ValueError: the weight is not square, so that its rows and columns are different units.

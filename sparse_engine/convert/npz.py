@@ -1,4 +1,4 @@
-"""SciPy's npz files, of which nothing is trusted."""
+"""SciPy's npz files, validated completely."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sparse_engine.convert._check_scipy import SciPyMatrix, check_compressed
 from sparse_engine.convert.scipy import as_canonical
 from sparse_engine.memory import plausible_units
 
-#: The arrays of each format and how many dimensions they have; all but data are integers.
+#: Arrays of each format with their numbers of dimensions; all but data are integers.
 ARRAYS = {
     "csr": {"indptr": 1, "indices": 1, "data": 1},
     "csc": {"indptr": 1, "indices": 1, "data": 1},
@@ -24,10 +24,10 @@ ARRAYS = {
     "dia": {"offsets": 1, "data": 2},
 }
 HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
-# A file may unpack to so many bytes, or to so many times its size: real matrices stay far below.
+# A file may unpack to this many bytes, or this many times its size; real matrices stay far below.
 ALWAYS_UNPACKED = 1 << 28
 MOST_PACKED = 100
-# The name of a format and a shape, with the header of their arrays.
+# Bytes of the arrays with the format's name and with the shape, headers included.
 SMALL = 1 << 10
 
 
@@ -38,12 +38,12 @@ def read_npz(path: str | Path) -> scipy.sparse.csr_array:
     SciPy sees them. Nothing is unpickled.
 
     Args:
-        path: of a file in any of SciPy's formats. Values of float32 and float64 are kept; other
-            real numbers become float64.
+        path: path of a file in any of SciPy's formats. Values of float32 and float64 are kept;
+            other real numbers become float64.
 
     Raises:
-        ValueError: not such a file, a damaged one, one that unpacks to implausibly much, or a
-            matrix that :func:`~sparse_engine.convert.from_scipy` refuses.
+        ValueError: a file of another kind, a damaged one, one that unpacks to implausibly many
+            bytes, or a matrix that :func:`~sparse_engine.convert.from_scipy` refuses.
         OSError: the file cannot be read.
     """
     with open(path, "rb") as file:
@@ -83,7 +83,7 @@ def _matrix(archive: zipfile.ZipFile, size: int) -> SciPyMatrix:
         check_compressed(form, shape, indptr, indices, data)
         make = getattr(scipy.sparse, f"{form}_array")
         return make((data, indices, indptr), shape=shape)
-    # SciPy takes these to 32 bits without a look at what is lost.
+    # SciPy converts these to 32 bits without a check.
     for name, array in arrays.items():
         if array.size and not -(2**31) <= array.min() <= array.max() < 2**31:
             raise ValueError(f"expected {name} of 32 bits, found {array.min()} to {array.max()}")
@@ -95,7 +95,7 @@ def _matrix(archive: zipfile.ZipFile, size: int) -> SciPyMatrix:
 def _array(
     archive: zipfile.ZipFile, name: str, dimensions: int, kinds: str, most: int
 ) -> np.ndarray:
-    """Read an array of a kind of numbers, of at most so many bytes with its header."""
+    """Read an array of given kinds of numbers, of at most ``most`` bytes with its header."""
     info = archive.getinfo(f"{name}.npy")
     if info.file_size > most:
         raise ValueError(f"expected {name} of at most {most:,} bytes, found {info.file_size:,}")

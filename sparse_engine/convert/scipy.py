@@ -1,4 +1,4 @@
-"""To and from SciPy's sparse arrays and matrices."""
+"""Conversion from and to SciPy's sparse arrays and matrices."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def from_scipy(matrix: SciPyMatrix) -> SparseWeight:
         ValueError: not two-dimensional, complex, malformed, or an entry stored twice.
     """
     check_scipy(matrix)
-    # Other formats are only read as coordinates: conversions to CSR would sum duplicates.
+    # Coordinates keep duplicates, which a conversion to CSR would sum.
     entries = matrix.tocoo()
     values = entries.data
     if values.dtype not in (np.float32, np.float64):
@@ -68,13 +68,13 @@ def values_of(weight: SparseWeight) -> np.ndarray:
 
 
 def as_canonical(matrix: SciPyMatrix) -> scipy.sparse.csr_array:
-    """Return a matrix as CSR with sorted and unique columns, without a copy where it is that.
+    """Return a matrix as CSR with sorted and unique columns, without a copy if it is that already.
 
-    Its dtype is its own where it is not copied, else that of :func:`from_scipy`.
+    A matrix that is not copied keeps its dtype; a copy has the dtype of :func:`from_scipy`.
 
     Raises:
         TypeError: not a sparse array or matrix.
-        ValueError: what :func:`from_scipy` refuses.
+        ValueError: a matrix that :func:`from_scipy` refuses.
     """
     check_scipy(matrix)
     if matrix.format == "csr" and _rises(matrix.indptr, matrix.indices):

@@ -1,4 +1,4 @@
-"""To and from torch.sparse's CSR and COO tensors."""
+"""Conversion from and to torch.sparse's CSR and COO tensors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def from_torch(tensor: Tensor) -> SparseWeight:
             tensor.crow_indices(), tensor.col_indices(), tensor.values(), shape
         )
     if tensor.layout == torch.sparse_coo:
-        # Coalescing would sum entries that are stored twice; they are refused instead.
+        # Entries stored twice are refused; coalescing would sum them.
         rows, cols = tensor._indices()
         return SparseWeight.from_coo(rows, cols, tensor._values(), shape)
     raise TypeError(
@@ -36,12 +36,12 @@ def from_torch(tensor: Tensor) -> SparseWeight:
 
 
 def to_torch_csr(weight: SparseWeight) -> Tensor:
-    """``weight.to_torch_csr()``: a CSR tensor whose values share the weight's memory."""
+    """Return ``weight.to_torch_csr()``: a CSR tensor whose values share the weight's memory."""
     return weight.to_torch_csr()
 
 
 def to_torch_coo(weight: SparseWeight) -> Tensor:
-    """A coalesced COO tensor whose values share the weight's memory."""
+    """Return a coalesced COO tensor whose values share the weight's memory."""
     indices = torch.stack([weight.rows(), weight.col_indices.long()])
     return torch.sparse_coo_tensor(
         indices, weight.values.detach(), weight.shape, is_coalesced=True, check_invariants=False

@@ -1,4 +1,4 @@
-"""To and from ``torch_sparse.SparseTensor``, in which graph networks hold their adjacency."""
+"""Conversion from and to ``torch_sparse.SparseTensor``, the adjacency of graph networks."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def from_torch_sparse(tensor: SparseTensor, *, dtype: torch.dtype | None = None)
     """Return a weight with the entries of a ``torch_sparse.SparseTensor``, zeros included.
 
     Args:
-        tensor: a matrix; row i holds what row i of the weight shall.
-        dtype: of the ones that a tensor without values gets; torch's default dtype by default.
+        tensor: a matrix with the same rows as the weight.
+        dtype: dtype of the ones for a tensor without values; torch's default dtype by default.
 
     Raises:
         TypeError: not a SparseTensor.

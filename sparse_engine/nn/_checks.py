@@ -1,4 +1,4 @@
-"""Checks of what modules are made with and loaded from: types as torch.nn demands, then ranges."""
+"""Checks of the arguments of modules: types as in torch.nn, then ranges."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 def check_integer(name: str, value: object, *, least: int) -> None:
-    """Raises TypeError for what is no int, or a bool; ValueError for one below ``least``."""
+    """Raise TypeError for anything but an int, and ValueError for one below ``least``."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"expected {name} of type int, found {_described(value)}")
     if value < least:
@@ -17,41 +17,41 @@ def check_integer(name: str, value: object, *, least: int) -> None:
 
 
 def check_flag(name: str, value: object) -> None:
-    """Raises TypeError for what is no bool."""
+    """Raise TypeError for anything but a bool."""
     if not isinstance(value, bool):
         raise TypeError(f"expected {name} of type bool, found {_described(value)}")
 
 
 def check_number(expected: str, value: object, fits: Callable[[float], bool]) -> None:
-    """Raises ValueError for what is no real number, a bool, or a number that does not fit.
+    """Raise ValueError for anything but a real number that fits.
 
-    As of torch.nn's ``dropout``, a wrong type is a ValueError, too.
+    A wrong type is a ValueError as well, as for the ``dropout`` of torch.nn.
 
     Args:
-        expected: a name and what fits, such as "density in (0, 1]".
-        value: what was given.
-        fits: whether a number does.
+        expected: the name and the range, such as "density in (0, 1]".
+        value: the value that was given.
+        fits: returns whether a number is in the range.
     """
     if isinstance(value, bool) or not isinstance(value, Real) or not fits(value):
         raise ValueError(f"expected {expected}, found {value!r}")
 
 
 def check_fraction(name: str, value: object) -> None:
-    """Raises ValueError for what is no number in [0, 1]."""
+    """Raise ValueError for anything but a number in [0, 1]."""
     check_number(f"{name} in [0, 1]", value, lambda share: 0 <= share <= 1)
 
 
 def check_saved(name: str, saved: Tensor, own: Tensor) -> None:
-    """Raises ValueError for an entry of a state dict that the parameter ``own`` cannot hold.
+    """Raise ValueError for an entry of a state dict that is no floating-point tensor.
 
-    torch would cast integers, and of complex numbers keep the real part.
+    torch would cast integers to the dtype of the parameter ``own``, and drop imaginary parts.
     """
     if own.is_floating_point() and not saved.is_floating_point():
         raise ValueError(f"expected {name} of a floating-point dtype, found {saved.dtype}")
 
 
 class LoadsRealParameters(nn.Module):
-    """A module whose own parameters load from floating-point entries of a state dict only."""
+    """Module that loads its parameters from floating-point entries of a state dict only."""
 
     def _load_from_state_dict(
         self,

@@ -1,4 +1,4 @@
-"""Parameters that torch.nn.utils computes from others: by a parametrization, or in a hook."""
+"""Parameters that torch.nn.utils computes from others, by a parametrization or a hook."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch.nn.utils.parametrize import is_parametrized
 def computed(module: nn.Module, names: Iterable[str]) -> list[str]:
     """List those ``names`` that a parametrization or a hook of the module computes.
 
-    torch.nn.utils.prune, weight_norm and spectral_norm leave a plain attribute in place of the
-    parameter or buffer, which their forward pre-hook sets anew.
+    torch.nn.utils.prune, weight_norm and spectral_norm replace the parameter or buffer by a plain
+    attribute, which their forward pre-hook sets at every call.
     """
     held = module._parameters.keys() | module._buffers.keys()
     return [name for name in names if name not in held]
 
 
 def check_plain(module: nn.Module, names: Iterable[str] = ()) -> None:
-    """Raises ValueError where a parametrization, or of ``names`` a hook, computes a parameter."""
+    """Raise ValueError for a parametrized module, and for ``names`` that a hook computes."""
     if is_parametrized(module):
         raise ValueError(
             f"expected a module without parametrizations, found one of "
@@ -36,12 +36,12 @@ def check_plain(module: nn.Module, names: Iterable[str] = ()) -> None:
 
 
 def check_whole(weight: nn.Module, names: Iterable[str]) -> None:
-    """Raise ValueError for a weight of whose parameters this process has only a part.
+    """Raise ValueError for a weight whose parameters ``names`` are sharded over processes.
 
-    A rewiring looks at all links of a weight, in every process alike.
+    Every process that rewires a weight needs all of its links.
     """
     for name in names:
-        # What a DTensor has; its module takes a second to import.
+        # Only a DTensor has this attribute; importing its module would take a second.
         if hasattr(getattr(weight, name), "placements"):
             raise ValueError(
                 f"expected all {name} of {weight} in each process to rewire it, found them "
@@ -52,9 +52,9 @@ def check_whole(weight: nn.Module, names: Iterable[str]) -> None:
 
 
 class Parametrizations(nn.ModuleDict):
-    """The dictionary of torch.nn.utils.parametrize, in which a module may be called "values".
+    """Dictionary for torch.nn.utils.parametrize in which a module may be called "values".
 
-    A plain ModuleDict refuses that name, which is one of its own methods.
+    A plain ModuleDict refuses that name, because it has a method of that name.
     """
 
     def __setitem__(self, name: str, module: nn.Module) -> None:
@@ -62,5 +62,5 @@ class Parametrizations(nn.ModuleDict):
 
     @property
     def values(self) -> object:
-        """The module of that name, by which ``functional_call`` looks for it, else the method."""
+        """The module called "values", which ``functional_call`` looks up, else the method."""
         return self._modules.get("values", super().values)

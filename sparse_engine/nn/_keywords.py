@@ -1,4 +1,4 @@
-"""The keyword arguments that all recurrent networks have in common, for type checkers."""
+"""Keyword arguments that recurrent networks have in common, for type checkers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 
 class LinkOptions(TypedDict, total=False):
-    """Where links and values come from, and what training keeps; see :class:`SparseRecurrent`."""
+    """Keyword arguments that torch.nn does not have, see :class:`SparseRecurrent`."""
 
     input_density: float
     gain: float
@@ -16,12 +16,17 @@ class LinkOptions(TypedDict, total=False):
     checkpoint_every: int | None
 
 
-class RecurrentOptions(LinkOptions, total=False):
-    """What :class:`SparseRecurrent` takes beside sizes, layers and density."""
+class StackOptions(TypedDict, total=False):
+    """Keyword arguments of the stack of layers, see :class:`Recurrent`."""
 
-    bias: bool
     batch_first: bool
     dropout: float
     bidirectional: bool
+
+
+class RecurrentOptions(LinkOptions, StackOptions, total=False):
+    """Keyword arguments of :class:`SparseRecurrent` beside sizes, layers and density."""
+
+    bias: bool
     device: torch.device | str | None
     dtype: torch.dtype | None

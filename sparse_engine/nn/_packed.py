@@ -1,6 +1,6 @@
-"""Rows of packed sequences, as :class:`torch.nn.utils.rnn.PackedSequence` orders them.
+"""Rows of packed sequences, in the order of :class:`torch.nn.utils.rnn.PackedSequence`.
 
-Step t has a row for each of its ``batch_sizes[t]`` sequences, the longest first.
+Step t has a row for each of its ``batch_sizes[t]`` sequences, the longest sequence first.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from sparse_engine.ops.pattern import integers
 
 
 class Running:
-    """The states of the sequences that go on, ``[batch, ...]`` each, beside those that have ended.
+    """States of sequences of different lengths: of those that still run, and of the others.
 
     Attributes:
-        state: of those that go on.
+        state: states of the running sequences, ``[running, ...]`` each.
     """
 
     def __init__(self, state: Sequence[Tensor]) -> None:
@@ -29,28 +29,28 @@ class Running:
         self._ended: list[tuple[Tensor, ...]] = []
 
     def keep(self, count: int) -> None:
-        """Only the first ``count`` sequences go on."""
+        """End all sequences but the first ``count``."""
         if count < self.state[0].shape[0]:
             self._ended.append(tuple(each[count:] for each in self.state))
             self.state = tuple(each[:count] for each in self.state)
 
     def final(self) -> list[Tensor]:
-        """The last states of all sequences."""
+        """Return the final states of all sequences."""
         parts = zip(self.state, *reversed(self._ended), strict=True)
         return [torch.cat(each) for each in parts]
 
 
 class Packing(NamedTuple):
-    """Where a packed sequence has the rows of padded ones.
+    """Map between padded sequences and the rows of a packed sequence.
 
-    What torch's ``pack_padded_sequence`` and ``pad_packed_sequence`` do with one copy for each step
-    are single operations here, which can be compiled, too.
+    torch's ``pack_padded_sequence`` and ``pad_packed_sequence`` copy step by step;
+    :meth:`pack` and :meth:`pad` are single operations, and can be compiled.
 
     Attributes:
-        rows: for each row of the packed sequence, its place among the padded ``steps * batch``.
-        batch_sizes: how many sequences each step has.
-        order: the sequences, the longest first.
-        padded: how many steps and sequences there are with padding.
+        rows: position among the padded ``steps * batch`` of each row of the packed sequence.
+        batch_sizes: number of sequences at each step.
+        order: numbers of the sequences, the longest first.
+        padded: numbers of steps and of sequences with padding.
     """
 
     rows: Tensor
@@ -60,7 +60,7 @@ class Packing(NamedTuple):
 
     @classmethod
     def of(cls, lengths: Tensor, steps: int) -> Packing:
-        """That of sequences of these lengths, padded to so many steps."""
+        """Make the map for sequences of these lengths that are padded to ``steps`` steps."""
         lengths, order = lengths.sort(descending=True)
         runs = torch.arange(steps, device=lengths.device)[:, None] < lengths
         sizes = runs.sum(1)
@@ -69,29 +69,29 @@ class Packing(NamedTuple):
         return cls(step * batch + order[place], sizes[sizes > 0], order, (steps, batch))
 
     def to(self, device: torch.device) -> Packing:
-        """The same for sequences on a device; batch sizes are always on the CPU."""
+        """Return the map for sequences on a device; batch sizes stay on the CPU."""
         return self._replace(rows=self.rows.to(device), order=self.order.to(device))
 
     def pack(self, x: Tensor) -> PackedSequence:
-        """``[steps, batch, features]`` without the padding."""
+        """Pack ``[steps, batch, features]``, without the padding."""
         data = x.flatten(0, 1).index_select(0, self.rows)
         return PackedSequence(data, self.batch_sizes, self.order, self.order.argsort())
 
     def pad(self, packed: PackedSequence) -> Tensor:
-        """The inverse of :meth:`pack`, with zeros for the padding."""
+        """Unpack to ``[steps, batch, features]``, with zeros for the padding."""
         y = packed.data
         padded = y.new_zeros(math.prod(self.padded), y.shape[1]).index_copy(0, self.rows, y)
         return padded.unflatten(0, self.padded)
 
 
 def last_rows(batch_sizes: Tensor) -> Tensor:
-    """Where each sequence ends."""
+    """Return the last row of each sequence."""
     lengths, begins = _lengths(batch_sizes), _begins(batch_sizes)
     return begins[lengths - 1] + torch.arange(lengths.numel(), device=lengths.device)
 
 
 def reversal(batch_sizes: Tensor) -> Tensor:
-    """The row that stands in each row's place when every sequence is read backwards."""
+    """Return the permutation of rows by which every sequence is read backwards."""
     lengths, begins = _lengths(batch_sizes), _begins(batch_sizes)
     step = torch.repeat_interleave(batch_sizes)
     sequence = torch.arange(step.numel(), device=step.device) - begins[step]
@@ -99,17 +99,17 @@ def reversal(batch_sizes: Tensor) -> Tensor:
 
 
 def rows_before(batch_sizes: Tensor) -> Tensor:
-    """The same sequence's row one step earlier, for the rows from step 1 on."""
+    """Return, for each row from step 1 on, the row of its sequence one step earlier."""
     first, end = int(batch_sizes[0]), int(batch_sizes.sum())
     rows = torch.arange(first, end, device=batch_sizes.device)
     return rows - torch.repeat_interleave(batch_sizes[:-1], batch_sizes[1:])
 
 
 def checked_lengths(lengths: Tensor | Sequence[int], batch: int, steps: int) -> Tensor:
-    """The lengths of ``batch`` sequences, each in [1, steps], as int64.
+    """Return the lengths of ``batch`` sequences, each in [1, steps], as int64.
 
     Raises:
-        InputError: naming ``lengths``: a wrong shape, dtype or device, or the first wrong length.
+        InputError: a wrong shape, dtype or device, or a wrong length; names the first wrong one.
         RuntimeError: a wrong length, in a compiled network.
     """
     if not isinstance(lengths, Tensor):
@@ -120,7 +120,7 @@ def checked_lengths(lengths: Tensor | Sequence[int], batch: int, steps: int) -> 
         raise InputError(f"expected lengths of shape [{batch}], found {[*lengths.shape]}")
     lengths = integers(lengths, "lengths")
     fits = (lengths >= 1) & (lengths <= steps)
-    if torch.compiler.is_compiling():  # which entry is wrong cannot be said there
+    if torch.compiler.is_compiling():  # a compiled graph cannot say which entry is wrong
         torch._assert_async(fits.all(), f"expected lengths in [1, {steps}]")
         return lengths
     wrong = (~fits).nonzero()

@@ -1,4 +1,4 @@
-"""How the links and values of a sparse weight come from a state dict."""
+"""Loading the links and values of a sparse weight from a state dict."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from sparse_engine.ops import Pattern
 
 
 class WeightState(nn.Module):
-    """A module that loads a pattern and what belongs to its links, also of another number of links.
+    """Module that loads a pattern and its link parameters, whatever their number of links.
 
-    A subclass says by ``_saved`` which entries a state dict has, and how they are replaced.
+    ``_saved`` names the entries of a state dict.
     """
 
     _saved: tuple[str, ...]
 
     def _of_links(self) -> tuple[str, ...]:
-        """Name the saved entries that have one number for each link."""
+        """Return the names of the saved entries that have one number for each link."""
         return self.link_parameters
 
     @torch.no_grad()
     def _restore(self, saved: Mapping[str, Tensor]) -> None:
-        """Take over the entries of a state dict, or raise ValueError and change nothing."""
+        """Copy the entries of a state dict, or raise ValueError and change nothing."""
         pattern = self._saved_pattern(saved)
         entries = self._saved_entries(saved, pattern.nnz)
         if entries.keys() >= {*self.link_parameters}:
@@ -38,7 +38,7 @@ class WeightState(nn.Module):
             getattr(self, name).copy_(each)
 
     def _state(self) -> list[str]:
-        """List the names in a state dict; of what is computed, those that it is computed from."""
+        """List the names in a state dict: computed entries are saved as what they come from."""
         held = {**self._parameters, **self._buffers}.keys() - self._non_persistent_buffers_set
         return [*(name for name in self._saved if name in held), *sorted(held - {*self._saved})]
 
@@ -47,7 +47,7 @@ class WeightState(nn.Module):
         return Pattern.from_csr(crow, col, self.shape)
 
     def _assign(self, saved: Mapping[str, Tensor]) -> None:
-        """Takes over the tensors of a state dict themselves, or raises ValueError as _restore."""
+        """Adopt the tensors of a state dict without a copy, or raise ValueError as _restore."""
         crow, col = saved["crow_indices"], saved["col_indices"]
         pattern = Pattern.from_csr(crow, col, self.shape)
         entries = self._saved_entries(saved, pattern.nnz)
@@ -60,7 +60,7 @@ class WeightState(nn.Module):
             setattr(self, name, each)
 
     def _saved_entries(self, saved: Mapping[str, Tensor], nnz: int) -> dict[str, Tensor]:
-        """Return what a state dict has beside a pattern of ``nnz`` links, or raise ValueError."""
+        """Return the entries beside the pattern of ``nnz`` links, or raise ValueError."""
         entries = {name: each for name, each in saved.items() if not name.endswith("_indices")}
         of_links = {*self._of_links()}
         if nnz != self.nnz and not entries.keys() >= of_links:
@@ -81,7 +81,7 @@ class WeightState(nn.Module):
         had_links = not self.crow_indices.is_meta
         super()._apply(fn, recurse)
         if not had_links and not self.crow_indices.is_meta:
-            # After to_empty() the pattern is what was in memory. Kernels refuse pointers of zeros.
+            # to_empty() leaves arbitrary numbers in the pattern; kernels refuse pointers of zeros.
             self.crow_indices.zero_()
             self._t_crow.zero_()
         return self

@@ -13,14 +13,14 @@ from sparse_engine.nn._checks import check_integer, check_number
 class AllReLU(nn.Module):
     """Alternated left ReLU (Curci et al. 2021, "Truly sparse neural networks at scale").
 
-    x where x > 0; elsewhere ``-slope * x`` in even layers, which is positive, and ``slope * x`` in
-    odd ones. Equals ``torch.nn.functional.leaky_relu(x, -slope)`` and ``leaky_relu(x, slope)``.
-    Nothing is learned.
+    The result is x where x > 0. Elsewhere it is ``-slope * x`` in even layers, which is positive,
+    and ``slope * x`` in odd ones. Equals ``torch.nn.functional.leaky_relu(x, -slope)`` and
+    ``leaky_relu(x, slope)``. Nothing is learned.
 
     Args:
-        slope: of the left side, at least 0; the paper takes 0.6 for MNIST and Fashion-MNIST, 0.75
-            for CIFAR-10.
-        layer: which hidden layer this is, from 0. The paper counts the input as layer 1, so that
+        slope: slope of the left side, at least 0; the paper takes 0.6 for MNIST and Fashion-MNIST,
+            0.75 for CIFAR-10.
+        layer: number of the hidden layer, from 0. The paper counts the input as layer 1, so that
             its first hidden layer, number 2, is even as well.
 
     Raises:
@@ -43,9 +43,9 @@ class AllReLU(nn.Module):
         self.layer = layer
 
     def forward(self, input: Tensor) -> Tensor:
-        """Any shape to the same shape."""
+        """Return the activations, of the shape of ``input``."""
         return functional.leaky_relu(input, self.slope if self.layer % 2 else -self.slope)
 
     def extra_repr(self) -> str:
-        """What ``print(module)`` shows."""
+        """Return what ``print(module)`` shows."""
         return f"slope={self.slope}, layer={self.layer}"

@@ -1,4 +1,4 @@
-"""Capture of what the gradients of recurrent weights are made of, for growth by gradient."""
+"""Capture of the factors of recurrent weights' gradients, for rules that grow by gradient."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Use = tuple[SparseWeight, Tensor, Tensor]
 
 
 def captures(weight: SparseWeight) -> bool:
-    """Whether the factors of this use of a weight are wanted."""
-    return weight.factors is not None and torch.is_grad_enabled()
+    """Whether this use of a weight has to capture its factors."""
+    return weight.captured is not None and torch.is_grad_enabled()
 
 
 def capture(x: Tensor, uses: Callable[[Tensor], Iterator[Use]]) -> None:
-    """Note the factors of weights once the gradient of ``x``, which ``uses`` is given, is known."""
-    x.register_hook(partial(_note, uses))
+    """Capture ``uses(gradient of x)`` in the backward pass, when that gradient is known."""
+    x.register_hook(partial(_capture, uses))
 
 
 def recurrence(
@@ -33,16 +33,16 @@ def recurrence(
     to_product: Callable[[Tensor], Tensor] | None,
     dx: Tensor,
 ) -> Iterator[Use]:
-    """Yield the uses of a recurrent weight: at each step the gradient meets the state before it.
+    """Yield the uses of a recurrent weight: the gradient of each step with the state before it.
 
     Args:
         weight: the recurrent weight.
         h: all states ``[steps, batch, hidden]``, or ``[rows, hidden]`` with ``batch_sizes``.
         h0: the first state; None for zeros.
         batch_sizes: how many sequences each step has; None where all have all steps.
-        to_product: makes the gradient of the recurrent product of that of the input's contribution;
-            None where they are equal.
-        dx: the gradient of the input's contribution.
+        to_product: computes the gradient of ``W_hh h`` from that of ``W_ih x``; None where the two
+            are equal.
+        dx: the gradient of ``W_ih x``.
     """
     du = dx if to_product is None else to_product(dx)
     if batch_sizes is None:
@@ -55,6 +55,6 @@ def recurrence(
         yield weight, h0, first
 
 
-def _note(uses: Callable[[Tensor], Iterator[Use]], dx: Tensor) -> None:
+def _capture(uses: Callable[[Tensor], Iterator[Use]], dx: Tensor) -> None:
     for weight, inputs, gradient in uses(dx):
-        weight.note(inputs, gradient)
+        weight.capture(inputs, gradient)

@@ -1,12 +1,13 @@
-"""Synapses that open a conductance, as biological ones do."""
+"""Sparse synapses with conductances, as biological ones have."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from sparse_engine import ops
-from sparse_engine.nn import _init
+from sparse_engine.nn import _initial_values
 from sparse_engine.nn.weight import SparseWeight
 from sparse_engine.ops import Pattern, Synapses
 
@@ -14,17 +15,18 @@ from sparse_engine.ops import Pattern, Synapses
 class ConductanceWeight(SparseWeight):
     """Links with conductances ``g = W * sigmoid(sigma * (x - mu))`` towards a potential ``erev``.
 
-    Beside its value, the greatest conductance W, each link has three parameters of its own, which
-    train with it and which a rewiring moves with it; new links get them as a fresh weight does.
-    W should not become negative: clip it after each step of the optimizer, as
-    :meth:`SparseLTC.clip_` does. Rules of ``sparse_engine.topology`` see W and its gradient; those
-    that grow links by the dense gradient (RigL) are refused, for it is no product of two factors.
+    Each link has four trained parameters: its value W, the greatest conductance, and ``mu``,
+    ``sigma`` and ``erev``. A rewiring moves them together; new links draw theirs as a new weight
+    does. W should not become negative: clip W after each step of the optimizer, as
+    :meth:`SparseLTC.clip_` does. Prune and grow rules see W and its gradient. Rules that grow links
+    by the dense gradient (RigL) are refused, because the gradient of a conductance is no product of
+    two factors.
 
     Attributes:
-        values: Parameter ``[nnz]``, W.
+        values: Parameter ``[nnz]``, the greatest conductance W.
         mu: Parameter ``[nnz]``, the potential at which half of W is open.
-        sigma: Parameter ``[nnz]``, how steeply it opens.
-        erev: Parameter ``[nnz]``, the reversal potential: its sign says whether the link excites.
+        sigma: Parameter ``[nnz]``, the steepness at ``mu``.
+        erev: Parameter ``[nnz]``, the reversal potential; its sign says whether the link excites.
 
     Args:
         values: floating-point ``[nnz]``, in row-major order of the links.
@@ -56,7 +58,7 @@ class ConductanceWeight(SparseWeight):
     ) -> None:
         super().__init__(values, pattern)
         given = {"mu": mu, "sigma": sigma, "erev": erev}
-        drawn = self.newborn(pattern.nnz) if None in given.values() else {}
+        drawn = self.new_link_entries(pattern.nnz) if None in given.values() else {}
         for name, each in given.items():
             entries = drawn[name] if each is None else each.detach()
             if not entries.is_floating_point() or entries.shape != values.shape:
@@ -67,6 +69,7 @@ class ConductanceWeight(SparseWeight):
             setattr(self, name, nn.Parameter(entries.to(self.values, copy=True)))
 
     @classmethod
+    @override
     def fresh(
         cls,
         pattern: Pattern,
@@ -75,15 +78,16 @@ class ConductanceWeight(SparseWeight):
         generator: torch.Generator | None = None,
         dtype: torch.dtype | None = None,
     ) -> dict[str, Tensor]:
-        """See :meth:`SparseWeight.fresh`: W is ``gain * U(0.01, 1)``."""
+        """Return initial entries of all link parameters by name: W is ``gain * U(0.01, 1)``."""
         device = pattern.crow.device
-        values = _init.blank(pattern.nnz, dtype=dtype, device=device)
+        values = _initial_values.blank(pattern.nnz, dtype=dtype, device=device)
         values.uniform_(0.01, 1, generator=generator).mul_(gain)
-        others = cls.newborn(pattern.nnz, generator=generator, dtype=dtype, device=device)
+        others = cls.new_link_entries(pattern.nnz, generator=generator, dtype=dtype, device=device)
         return {"values": values} | others
 
     @classmethod
-    def newborn(
+    @override
+    def new_link_entries(
         cls,
         count: int,
         *,
@@ -91,8 +95,8 @@ class ConductanceWeight(SparseWeight):
         dtype: torch.dtype | None = None,
         device: torch.device | str = "cpu",
     ) -> dict[str, Tensor]:
-        """See :meth:`SparseWeight.newborn`: mu U(0.3, 0.8), sigma U(3, 8), erev 1 or -1."""
-        mu, sigma, erev = _init.blank(3, count, dtype=dtype, device=device).unbind()
+        """Return initial entries: mu is U(0.3, 0.8), sigma U(3, 8), and erev 1 or -1."""
+        mu, sigma, erev = _initial_values.blank(3, count, dtype=dtype, device=device).unbind()
         return {
             "mu": mu.uniform_(0.3, 0.8, generator=generator),
             "sigma": sigma.uniform_(3, 8, generator=generator),
@@ -101,26 +105,26 @@ class ConductanceWeight(SparseWeight):
 
     @property
     def synapses(self) -> Synapses:
-        """The link parameters, as ``sparse_engine.ops`` takes them."""
+        """The link parameters in the form that ``sparse_engine.ops`` takes."""
         return Synapses(self.values, self.mu, self.sigma, self.erev)
 
     @property
-    def factors(self) -> None:
-        """None, for the dense gradient has no factors.
+    def captured(self) -> None:
+        """None: the dense gradient of a conductance has no factors.
 
         Raises:
-            ValueError: when they are asked for.
+            ValueError: set to anything but None.
         """
         return None
 
-    @factors.setter
-    def factors(self, wanted: list | None) -> None:
-        if wanted is not None:
+    @captured.setter
+    def captured(self, steps: list | None) -> None:
+        if steps is not None:
             raise ValueError(
                 "expected a rule that grows links without the dense gradient, found one that needs "
                 f"its factors, which conductances do not have: {self}"
             )
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Current and conductance of each target, see :func:`sparse_engine.ops.conductance`."""
+        """Return current and conductance of each target: :func:`sparse_engine.ops.conductance`."""
         return ops.conductance(x, self.synapses, self.pattern)

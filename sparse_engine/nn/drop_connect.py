@@ -1,4 +1,4 @@
-"""Links that are dropped at random in training."""
+"""DropConnect: links dropped at random in training."""
 
 from __future__ import annotations
 
@@ -8,29 +8,30 @@ from torch import nn
 from torch.func import functional_call
 
 from sparse_engine.nn._checks import check_fraction
+from sparse_engine.nn.cell import recurrent_weights
 from sparse_engine.nn.weight import SparseWeight
 
 
 class DropConnect(nn.Module):
-    """Drops links of a network anew at every call (Wan et al. 2013), as AWD-LSTM does.
+    """Wrapper that drops links of a network, drawn anew at every call (Wan et al. 2013).
 
-    In training, the values of the weights are ``dropout(values, p)``: a dropped link is 0 for the
-    whole sequence, and those that stay are scaled by ``1 / (1 - p)``. Otherwise this is the network
-    as it is. The pattern does not change, and rewiring sees the values that are trained.
+    In training, the network computes with ``dropout(values, p)``, as in AWD-LSTM: a dropped link is
+    0 for the whole sequence, and the others are scaled by ``1 / (1 - p)``. In evaluation it
+    computes with all links. The pattern does not change, and methods see the undropped values.
 
     Attributes:
         network: the wrapped module.
-        weights: the names in it of the weights that are dropped.
+        weights: names, within the network, of the weights whose links are dropped.
 
     Args:
         network: any module with sparse weights.
-        p: the share of the links that is dropped, in [0, 1].
-        weights: names of sparse weights in the network; by default of all recurrent ones, which
-            are called ``weight_hh...``.
+        p: fraction of the links that is dropped, in [0, 1].
+        weights: names of sparse weights in the network; by default those of all recurrent weights,
+            see :meth:`Cell.recurrent_weights`.
 
     Raises:
         ValueError: p out of range, or a name that no sparse weight has.
-        TypeError: a weight whose values are computed, as a :class:`GroupedWeight`'s.
+        TypeError: a weight whose values are computed, such as a :class:`GroupedWeight`.
 
     Example:
         >>> lstm = DropConnect(SparseLSTM(400, 1150, density=0.45), p=0.5)
@@ -50,7 +51,8 @@ class DropConnect(nn.Module):
             if isinstance(module, SparseWeight)
         }
         if weights is None:
-            weights = [name for name in sparse if ".weight_hh" in f".{name}"]
+            recurrent = recurrent_weights(network)
+            weights = [name for name, weight in sparse.items() if weight in recurrent]
         self.weights = [*weights]
         if not self.weights or not sparse.keys() >= {*self.weights}:
             raise ValueError(
@@ -63,7 +65,7 @@ class DropConnect(nn.Module):
                 )
 
     def forward(self, *inputs: object, **options: object) -> object:
-        """What the network makes of the arguments with some of its links."""
+        """Return what the network returns, in training without the dropped links."""
         if not self.training or self.dropout.p == 0:
             return self.network(*inputs, **options)
         names = [f"{name}.values" for name in self.weights]
@@ -71,5 +73,5 @@ class DropConnect(nn.Module):
         return functional_call(self.network, dropped, inputs, options)
 
     def extra_repr(self) -> str:
-        """What ``print(module)`` shows."""
+        """Return what ``print(module)`` shows."""
         return f"weights={self.weights}"

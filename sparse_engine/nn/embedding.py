@@ -1,4 +1,4 @@
-"""Vectors of words as rows of a sparse weight."""
+"""Embedding of words: their vectors are the rows of a sparse weight."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from sparse_engine.nn.weight import SparseWeight
 
 
 class SparseEmbedding(nn.Module):
-    """:class:`torch.nn.Embedding` of which only the links exist: word i is row i of the weight.
+    """:class:`torch.nn.Embedding` with a sparse weight: the vector of word i is row i.
 
-    Its weight may be that of a :class:`SparseLinear` which predicts words (tied weights, Press and
-    Wolf 2017). As a module that is used twice, it is trained and rewired once, by what both need.
+    The weight may be that of a :class:`SparseLinear` which predicts words (tied weights, Press and
+    Wolf 2017). A tied weight is one module: it is trained and rewired once, by the sum of the
+    gradients of both uses.
 
     Args:
-        weight: ``num_embeddings x embedding_dim``.
+        weight: the ``num_embeddings x embedding_dim`` weight.
 
     Example:
         >>> decoder = SparseLinear(830, 10_000, density=0.47)
@@ -42,14 +43,20 @@ class SparseEmbedding(nn.Module):
         return self.weight.shape[1]
 
     def reset_parameters(self) -> None:
-        """Draws the values again: :meth:`SparseWeight.reset_parameters` of the weight."""
+        """Draw the values again by :meth:`SparseWeight.reset_parameters`."""
         self.weight.reset_parameters()
 
     def forward(self, input: Tensor) -> Tensor:
-        """``W[input]``, dense: integers of any shape, words, to ``[..., embedding_dim]``.
+        """Return ``W[input]``, dense.
 
-        How many links the words have is known only when it runs: ``torch.compile`` breaks its graph
-        here.
+        ``torch.compile`` breaks its graph here, because the number of links of the words depends on
+        the data.
+
+        Args:
+            input: words, integers of any shape.
+
+        Returns:
+            Their vectors ``[..., embedding_dim]``.
 
         Raises:
             WordError: a word outside the vocabulary.
@@ -65,17 +72,17 @@ class SparseEmbedding(nn.Module):
         weight, rows = self.weight, input.flatten()
         weight.refresh()
         counts = weight.fan_in()[rows]
-        # Link by link of all words: which word it belongs to, and its place among all links.
+        # For each link of all words in turn: its word, and its place among the links of the weight.
         word = torch.repeat_interleave(counts)
         skipped = (weight.crow_indices[rows] - counts.cumsum(0) + counts)[word]
         link = torch.arange(word.numel(), device=word.device) + skipped
         vectors = weight.values.new_zeros(rows.numel(), self.embedding_dim)
         at = word, weight.col_indices[link].long()
         vectors = vectors.index_put(at, weight.values.index_select(0, link))
-        if weight.factors is not None and vectors.requires_grad:
-            vectors.register_hook(partial(self._note, rows))
+        if weight.captured is not None and vectors.requires_grad:
+            vectors.register_hook(partial(self._capture, rows))
         return vectors.view(*input.shape, self.embedding_dim)
 
-    def _note(self, rows: Tensor, dy: Tensor) -> None:
-        """The gradient of row i is the sum of dy over the places of word i."""
-        self.weight.note(dy, nn.functional.one_hot(rows, self.num_embeddings).to(dy.dtype))
+    def _capture(self, rows: Tensor, dy: Tensor) -> None:
+        """Capture the gradient of row i: the sum of dy where the input is word i."""
+        self.weight.capture(dy, nn.functional.one_hot(rows, self.num_embeddings).to(dy.dtype))

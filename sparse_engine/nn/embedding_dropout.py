@@ -9,13 +9,13 @@ from sparse_engine.nn.embedding import SparseEmbedding
 
 
 class EmbeddingDropout(nn.Module):
-    """An embedding that in training drops whole words wherever they occur.
+    """Embedding that in training drops whole words, wherever they occur in the input.
 
-    Gal and Ghahramani 2016; AWD-LSTM has p = 0.1.
+    See Gal and Ghahramani 2016; AWD-LSTM has p = 0.1.
 
     Args:
         embedding: :class:`torch.nn.Embedding` or :class:`SparseEmbedding`.
-        p: the share of the vocabulary that each call drops, in [0, 1].
+        p: fraction of the vocabulary that each call drops, in [0, 1].
 
     Raises:
         ValueError: p out of range.
@@ -28,7 +28,7 @@ class EmbeddingDropout(nn.Module):
         self.dropout = nn.Dropout(p)
 
     def forward(self, input: Tensor) -> Tensor:
-        """``embedding(input)``, in training with the vectors of some words 0 and others scaled."""
+        """Return ``embedding(input)``; in training some words are 0 and the others scaled."""
         vectors = self.embedding(input)
         if not self.training:
             return vectors

@@ -1,4 +1,4 @@
-"""Conversion between a sparse recurrent network and its counterpart in torch.nn."""
+"""Sparse recurrent networks that replace those of torch.nn, and convert from and to them."""
 
 from __future__ import annotations
 
@@ -11,19 +11,52 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import type_before_parametrizations
 from torch.nn.utils.rnn import PackedSequence
 
-from sparse_engine.nn._pruned import effective, largest
+from sparse_engine.nn._dense_values import effective, magnitude_mask
 from sparse_engine.nn.sparse_recurrent import SparseRecurrent
 from sparse_engine.nn.weight import SparseWeight
 
 
 class DropIn(SparseRecurrent):
-    """A sparse recurrent network that computes what one of torch.nn does.
+    """Sparse recurrent network with the arguments, shapes and results of one of torch.nn.
+
+    Arguments by position are those of torch.nn in torch's order; those that torch.nn does not have
+    are keyword-only, see :class:`SparseRecurrent`.
 
     Attributes:
-        dense_type: that network's class; its constructor takes all ``options`` that are in torch.
+        dense_type: class of the counterpart in torch.nn, whose constructor takes all ``options``
+            that are marked ``in_torch``.
     """
 
     dense_type: type[nn.RNNBase]
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        density: float,
+        **settings: object,
+    ) -> None:
+        super().__init__(
+            input_size,
+            hidden_size,
+            num_layers,
+            density=density,
+            bias=bias,
+            batch_first=batch_first,
+            dropout=dropout,
+            bidirectional=bidirectional,
+            device=device,
+            dtype=dtype,
+            **settings,
+        )
 
     def forward(
         self,
@@ -36,13 +69,13 @@ class DropIn(SparseRecurrent):
 
         Args:
             input: ``[steps, batch, input_size]`` (``[batch, steps, input_size]`` with batch_first),
-                or ``[steps, input_size]`` for a single sequence; or a PackedSequence, whose order
-                of sequences the states share.
+                or ``[steps, input_size]`` for a single sequence; or a PackedSequence, in whose
+                order of sequences the states are.
             hx: the initial state h0, ``[num_layers * directions, batch, hidden_size]``, without the
-                batch for a single sequence; zeros by default. For an LSTM the pair (h0, c0), of
-                which h0 has proj_size features in place of hidden_size, if that is not 0.
-            lengths: how many steps each sequence has, ``[batch]`` integers on the CPU; what follows
-                is not read, and the output there is zero. By default all have all steps.
+                batch for a single sequence; zeros by default. For an LSTM the pair (h0, c0), where
+                h0 has proj_size features if proj_size is not 0.
+            lengths: number of steps of each sequence, ``[batch]`` integers on the CPU. Later steps
+                are not read, and their output is zero. By default all sequences have all steps.
 
         Returns:
             The last layer's output of every step, ``[steps, batch, directions * hidden_size]``
@@ -51,7 +84,7 @@ class DropIn(SparseRecurrent):
 
         Raises:
             InputError: a shape or dtype does not fit, there is no step, or a length is wrong.
-            TypeError: an input or a state that is no tensor, or for an LSTM no pair of tensors.
+            TypeError: an input or a state that is no tensor, or no pair of tensors for an LSTM.
         """
         results = self.run(input, *self.states_of(hx), lengths=lengths)
         return results if len(results) == 2 else (results[0], results[1:])
@@ -65,19 +98,19 @@ class DropIn(SparseRecurrent):
         mask: Tensor | Mapping[str, Tensor] | None = None,
         input_density: float = 1.0,
     ) -> DropIn:
-        """Return the sparse network with some of a dense network's weights, at their values.
+        """Make a sparse network that keeps some weights of a dense network, with their values.
 
         Args:
-            dense: the network to copy; its signature is kept.
-            density: keeps this fraction of each sparse weight, the largest by magnitude.
-            mask: keeps these entries: a boolean matrix for ``weight_hh_l0`` of a network of one
-                layer and direction, or a mapping from parameter names to matrices. Without
-                density or mask, a matrix that torch.nn.utils.prune has masked keeps what its
-                mask keeps, and any other the entries that are not 0.
+            dense: the network to copy, with all of its options.
+            density: fraction of each sparse weight to keep, the largest entries by magnitude.
+            mask: the entries to keep: a bool matrix for ``weight_hh_l0``, or a mapping from
+                parameter names to matrices. Without density or mask, the entries that
+                ``torch.nn.utils.prune`` has kept in a pruned weight, and in any other weight
+                those that are not 0.
             input_density: fraction of layer 0's input weights to keep; 1.0 keeps them dense.
 
         Raises:
-            TypeError: not the dense counterpart of this class.
+            TypeError: ``dense`` is not of ``dense_type``.
             ValueError: both density and mask, or a mask that does not fit.
         """
         found = type_before_parametrizations(dense)
@@ -102,7 +135,7 @@ class DropIn(SparseRecurrent):
                 network._replace(name, nn.Parameter(values.clone()))
                 continue
             if kept is None and share is not None:
-                kept = largest(values, share)
+                kept = magnitude_mask(values, share)
             network._replace(name, SparseWeight.from_dense(values, kept))
         if masks:
             raise ValueError(f"expected masks for sparse weights, found {sorted(masks)}")
@@ -110,20 +143,20 @@ class DropIn(SparseRecurrent):
 
     @classmethod
     def _without_weights(cls, dense: nn.RNNBase) -> DropIn:
-        """Make a network like ``dense`` on the meta device, whose weights are to be replaced."""
+        """Make a network with the options of ``dense`` on the meta device."""
         of_torch = [name for name, option in cls.options.items() if option.in_torch]
         options = {name: getattr(dense, name) for name in of_torch}
-        with warnings.catch_warnings():  # torch has told of these options when it made the other
+        with warnings.catch_warnings():  # torch has already warned when ``dense`` was made
             warnings.simplefilter("ignore")
             return cls(
                 **options,
                 density=sys.float_info.min,
                 device="meta",
-                generator=torch.Generator(),  # so that torch's own draws go on as they were
+                generator=torch.Generator(),  # leaves torch's global generator as it is
             )
 
     def _replace(self, name: str, value: nn.Parameter | SparseWeight) -> None:
-        """Replace a weight, perhaps by one of another kind; it is the last parameter then."""
+        """Replace a weight by one of any kind, and make it the last parameter."""
         delattr(self, name)
         setattr(self, name, value)
 
@@ -135,10 +168,10 @@ class DropIn(SparseRecurrent):
                     yield f"{kind}_{suffix}"
 
     def to_dense(self) -> nn.RNNBase:
-        """Return the dense network in torch.nn of the same function.
+        """Return the network of torch.nn that computes the same.
 
         Raises:
-            ValueError: an option such as cell_clip or layer_norm, which torch.nn lacks, is in use.
+            ValueError: an option that torch.nn lacks is in use, such as cell_clip or layer_norm.
         """
         options = {}
         for name, option in self.options.items():

@@ -1,4 +1,4 @@
-"""Tied links: one trained gain for each group."""
+"""Tied links: one trained gain for each group of links."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from sparse_engine.nn._computed import check_plain
 from sparse_engine.nn.weight import SparseWeight
@@ -14,33 +15,33 @@ from sparse_engine.ops.pattern import integers
 
 
 class GroupedWeight(SparseWeight):
-    """A sparse weight of which only one gain for each group of links is trained.
+    """Sparse weight that trains one gain for each group of links: ``values = gain[group] * base``.
 
-    ``values = gain[group] * base``. With a connectome's signed numbers of synapses as the base and
-    the pairs of cell types as groups, this is the weight of flyvis (Lappalainen et al., Nature
-    2024). It stands wherever a :class:`SparseWeight` does, and optimizers see ``gain`` alone.
+    With a connectome's signed numbers of synapses as the base and the pairs of cell types as
+    groups, this is the weight of flyvis (Lappalainen et al., Nature 2024). It can replace a
+    :class:`SparseWeight` anywhere; an optimizer sees only ``gain``.
     ``SparseWeight(weight.values, weight.pattern)`` unties the links again, to train each.
 
-    A gain's gradient is the sum over its group of ``base`` times the gradient of the values, which
-    is added up link after link, in double precision, by torch's ``index_add_``. In eager mode on
-    the CPU it has the same bits for any number of threads; elsewhere ask
-    ``torch.use_deterministic_algorithms(True)`` for that.
+    The gradient of a gain is the sum of ``base`` times the gradient of the values over the gain's
+    group. torch's ``index_add_`` adds it up link after link, in double precision. In eager mode on
+    the CPU the sum has the same bits for any number of threads; elsewhere it has them after
+    ``torch.use_deterministic_algorithms(True)``.
 
-    The pattern is frozen, for a new link would have neither a group nor a base. A state dict has
-    the pattern, the groups and the base beside the gains, and loads into any weight of the same
-    shape and number of groups.
+    The pattern is frozen, because a new link would have neither a group nor a base. A state dict
+    holds gains, pattern, groups and base, and loads into any weight of the same shape and number of
+    groups.
 
     Attributes:
         gain: Parameter ``[groups]``.
         base: buffer ``[nnz]``, of the dtype of ``gain``.
-        group: int32 buffer ``[nnz]``, the gain of each link.
+        group: int32 buffer ``[nnz]``, the number of each link's gain.
 
     Args:
         base: floating-point ``[nnz]``, in row-major order of the links.
         pattern: the links.
-        group: the group of each link, of any integer dtype, in [0, groups); by default all links
-            are one group, also for the constructors inherited from :class:`SparseWeight`.
-        gain: the first gains ``[groups]``; by default ones, for as many groups as ``group`` names.
+        group: the group of each link, in [0, groups), of any integer dtype; by default all links
+            are one group, also in the constructors inherited from :class:`SparseWeight`.
+        gain: the initial gains ``[groups]``; by default ones, up to the largest group.
 
     Raises:
         ValueError: a shape or dtype does not fit, or a group is out of range.
@@ -86,18 +87,18 @@ class GroupedWeight(SparseWeight):
 
     @property
     def values(self) -> Tensor:
-        """``gain[group] * base``, ``[nnz]``; differentiable in ``gain``, and not a leaf."""
+        """The values ``gain[group] * base``, ``[nnz]``: differentiable in ``gain``, and no leaf."""
         gains = self.gain.double().index_select(0, self.group)
         return gains.to(self.base.dtype) * self.base
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the values."""
+        """The dtype of the values."""
         return self.base.dtype
 
     @property
     def frozen_pattern(self) -> bool:
-        """True: links without a group cannot grow. It can be set to nothing else."""
+        """True, and cannot be set to False: a new link would have no group."""
         return True
 
     @frozen_pattern.setter
@@ -105,16 +106,17 @@ class GroupedWeight(SparseWeight):
         if not frozen:
             raise AttributeError(f"expected a pattern that stays frozen: links need groups, {self}")
 
+    @override
     def check_rewirable(self) -> None:
-        """Raises ValueError: values alone do not say what is the gain and what the base."""
+        """Raise ValueError: new values do not say what is the gain and what the base."""
         raise ValueError(f"expected a weight whose values are a Parameter, found {self}")
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Makes all gains 1; the base and the groups stay.
+        """Set all gains to 1; the base and the groups stay.
 
         Raises:
-            ValueError: a parametrization or a hook computes the gains.
+            ValueError: the gains are computed by a parametrization or a hook.
         """
         check_plain(self, ("gain",))
         self.gain.fill_(1)
@@ -140,12 +142,12 @@ class GroupedWeight(SparseWeight):
         return entries | {"group": _checked(entries["group"], nnz, self.gain.numel())}
 
     def extra_repr(self) -> str:
-        """What ``print(weight)`` shows."""
+        """Return what ``print(weight)`` shows."""
         return f"{super().extra_repr()}, groups={self.gain.numel()}"
 
 
 def _checked(group: Tensor, nnz: int, groups: int) -> Tensor:
-    """The groups of ``nnz`` links as int32, if there are such groups."""
+    """Return the groups of ``nnz`` links as int32, or raise ValueError."""
     if group.shape != (nnz,):
         raise ValueError(f"expected group of shape [{nnz}], found {[*group.shape]}")
     group = integers(group, "group", torch.int32)

@@ -1,4 +1,4 @@
-"""Layer normalisation inside the time loop (Ba et al. 2016), for the cells that have it."""
+"""Layer normalisation inside the time loop (Ba et al. 2016)."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from sparse_engine.ops import Norm
 
 
 class LayerNormed(SparseRecurrent):
-    """A network with the option ``layer_norm``, which normalises both contributions to a unit.
+    """Network with the option ``layer_norm``: ``W_ih x`` and ``W_hh h`` are normalised.
 
     A cell implements :meth:`run_normed` beside :meth:`run_cell`.
 
     Attributes:
-        normed_states: what else is normalised, of hidden_size features.
+        normed_states: names of states of ``hidden_size`` features that are normalised, too.
     """
 
     options: ClassVar[dict[str, Option]] = {
@@ -44,16 +44,16 @@ class LayerNormed(SparseRecurrent):
             setattr(self, f"norm_{name}", nn.ModuleDict(norms))
 
     def keeps_bfloat16(self, device: str) -> bool:
-        """Whether activations stay in bfloat16; normalisations are not computed in it."""
+        """Whether activations stay in bfloat16: never where they are normalised."""
         return not self.layer_norm and super().keeps_bfloat16(device)
 
     def run_layer(
         self, layer: str, x: Tensor, state: tuple[Tensor | None, ...], **given: Tensor
     ) -> tuple[Tensor, ...]:
-        """Run one layer, with layer normalisation if that is on."""
+        """Run one layer, with layer normalisation where the option is set."""
         if not self.layer_norm:
             return super().run_layer(layer, x, state, **given)
-        for weight in self._recurrent_weights(layer):
+        for weight in self._loop_weights(layer):
             weight.refresh()
         weight_ih, norms = getattr(self, f"weight_ih_{layer}"), getattr(self, f"norm_{layer}")
         if not isinstance(weight_ih, SparseWeight):
@@ -71,18 +71,25 @@ class LayerNormed(SparseRecurrent):
         norm: Norm,
         **given: Tensor,
     ) -> tuple[Tensor, ...]:
-        """Run one layer whose input's contribution ``x`` is normalised already.
+        """Run one layer, given the normalised ``W_ih x``.
 
-        ``norm`` is the normalisation of the recurrent contribution. Arguments and results are
-        otherwise those of :meth:`run_layer`.
+        Args:
+            layer: suffix of the layer's parameters.
+            x: the normalised ``W_ih x``.
+            state: as in :meth:`run_layer`.
+            norm: normalisation of ``W_hh h``, whose offset includes the biases.
+            **given: as in :meth:`run_layer`.
+
+        Returns:
+            All outputs and the final states, as :meth:`run_layer`.
         """
         raise NotImplementedError
 
 
 def goes_by_steps(weight: SparseWeight, x: Tensor) -> bool:
-    """Whether layer normalisation takes operations of its own at every step.
+    """Whether a normalised layer runs step by step instead of in one operation.
 
-    It does on a GPU, which has no kernel for it, and where the factors of each step are captured:
-    the gradient of x is not that of the recurrent contribution then.
+    It does so on a GPU, which has no kernel for it, and while factors are captured, because the
+    gradient of ``x`` is then not the gradient of ``W_hh h``.
     """
     return x.is_cuda or captures(weight)

@@ -1,19 +1,19 @@
-"""A linear layer of which only the links exist."""
+"""Sparse linear layer."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from sparse_engine.nn import _init
+from sparse_engine.nn import _initial_links, _initial_values
 from sparse_engine.nn._checks import LoadsRealParameters, check_flag, check_integer
 from sparse_engine.nn._computed import check_plain
-from sparse_engine.nn._pruned import effective, largest
+from sparse_engine.nn._dense_values import effective, magnitude_mask
 from sparse_engine.nn.weight import SparseWeight
 
 
 class SparseLinear(LoadsRealParameters):
-    """``y = x W^T + b`` with a sparse W: :class:`torch.nn.Linear` at the cost of its links.
+    """Linear layer ``y = x W^T + b`` with a sparse W; compare :class:`torch.nn.Linear`.
 
     Args:
         in_features: size of each input.
@@ -21,7 +21,7 @@ class SparseLinear(LoadsRealParameters):
         bias: whether there is a b, ``[out_features]``.
         device: where the parameters are put.
         dtype: float32 or float64.
-        density: share of the cells of W that hold a link, in (0, 1].
+        density: fraction of the positions of W that hold a link, in (0, 1].
         gain: scale of the initial values, see :meth:`SparseWeight.erdos_renyi`.
         generator: source of randomness on the CPU.
 
@@ -51,7 +51,7 @@ class SparseLinear(LoadsRealParameters):
         check_integer("in_features", in_features, least=0)
         check_integer("out_features", out_features, least=0)
         check_flag("bias", bias)
-        _init.check_density(density)
+        _initial_links.check_density(density)
         self.in_features = in_features
         self.out_features = out_features
         self.weight = SparseWeight.erdos_renyi(
@@ -65,37 +65,37 @@ class SparseLinear(LoadsRealParameters):
         )
         self.register_parameter("bias", None)
         if bias:
-            values = _init.blank(out_features, dtype=dtype, device=device)
-            _init.uniform_(values, in_features, generator)
-            self.bias = nn.Parameter(_init.moved(values, device))
+            values = _initial_values.blank(out_features, dtype=dtype, device=device)
+            _initial_values.uniform_(values, in_features, generator)
+            self.bias = nn.Parameter(_initial_values.moved(values, device))
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Draws values and bias again as the constructor does, in place, for the same links.
+        """Draw values and bias again as the constructor does, in place, for the same links.
 
         Random numbers come from torch's global generator. An optimizer's state is not touched.
 
         Raises:
-            ValueError: a parametrization computes the bias, or see
-                :meth:`SparseWeight.reset_parameters`.
+            ValueError: the bias is computed by a parametrization, or the weight cannot be drawn,
+                see :meth:`SparseWeight.reset_parameters`.
         """
         check_plain(self, ("bias",))
         self.weight.reset_parameters()
         if self.bias is not None:
             bias = torch.empty(self.out_features, dtype=self.bias.dtype, device="cpu")
-            self.bias.copy_(_init.uniform_(bias, self.in_features, None))
+            self.bias.copy_(_initial_values.uniform_(bias, self.in_features, None))
 
     @classmethod
     def from_dense(
         cls, linear: nn.Linear, mask: Tensor | None = None, *, density: float | None = None
     ) -> SparseLinear:
-        """The sparse layer with some of a dense layer's weights, at their values.
+        """Make a sparse layer that keeps some weights of a dense layer, with their values.
 
         Args:
             linear: the layer to copy.
-            mask: keeps the entries where it is true.
-            density: keeps this share, the largest by magnitude. Without density or mask: what
-                torch.nn.utils.prune has kept, or without pruning the entries that are not 0.
+            mask: bool ``[out_features, in_features]``, true at the entries to keep.
+            density: fraction of the entries to keep, the largest by magnitude. Without density or
+                mask, the entries that ``torch.nn.utils.prune`` has kept, or those that are not 0.
 
         Raises:
             ValueError: both density and mask, or one that does not fit.
@@ -107,14 +107,14 @@ class SparseLinear(LoadsRealParameters):
         layer.in_features, layer.out_features = linear.in_features, linear.out_features
         values, pruned = effective(linear, "weight")
         if density is not None:
-            mask = largest(values, density)
+            mask = magnitude_mask(values, density)
         layer.weight = SparseWeight.from_dense(values, pruned if mask is None else mask)
         bias = None if linear.bias is None else nn.Parameter(effective(linear, "bias")[0].clone())
         layer.register_parameter("bias", bias)
         return layer
 
     def to_dense(self) -> nn.Linear:
-        """A :class:`torch.nn.Linear` of the same function."""
+        """Return a :class:`torch.nn.Linear` that computes the same."""
         linear = nn.utils.skip_init(
             nn.Linear,
             self.in_features,
@@ -130,7 +130,7 @@ class SparseLinear(LoadsRealParameters):
         return linear
 
     def forward(self, input: Tensor) -> Tensor:
-        """``[..., in_features]`` to ``[..., out_features]``.
+        """Return ``x W^T + b``, ``[..., out_features]``, for x of ``[..., in_features]``.
 
         Raises:
             InputError: another number of features, or another dtype.
@@ -138,5 +138,5 @@ class SparseLinear(LoadsRealParameters):
         return self.weight(input, self.bias)
 
     def extra_repr(self) -> str:
-        """What ``print(layer)`` shows."""
+        """Return what ``print(layer)`` shows."""
         return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"

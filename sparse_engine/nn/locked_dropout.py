@@ -11,7 +11,7 @@ class LockedDropout(nn.Dropout):
     """:class:`torch.nn.Dropout` with one mask for all time steps (Gal and Ghahramani 2016).
 
     Args:
-        p: the share of a sequence's features that is dropped, in [0, 1].
+        p: fraction of a sequence's features that is dropped, in [0, 1].
         batch_first: sequences are [batch, steps, features] instead of [steps, batch, features].
 
     Raises:
@@ -26,7 +26,7 @@ class LockedDropout(nn.Dropout):
         self.batch_first = batch_first
 
     def forward(self, input: Tensor) -> Tensor:
-        """``input * mask / (1 - p)`` for sequences or ``[steps, features]``; itself in eval()."""
+        """Return ``input * mask / (1 - p)``, with one mask for all steps; in eval() the input."""
         if not self.training:
             return input
         shape = [*input.shape]
@@ -34,5 +34,5 @@ class LockedDropout(nn.Dropout):
         return input * super().forward(input.new_ones(shape))
 
     def extra_repr(self) -> str:
-        """What ``print(module)`` shows."""
+        """Return what ``print(module)`` shows."""
         return f"p={self.p}, batch_first={self.batch_first}"

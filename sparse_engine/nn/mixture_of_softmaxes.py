@@ -1,4 +1,4 @@
-"""A head that predicts words by several softmaxes."""
+"""Output layer that mixes several softmaxes."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from sparse_engine.nn.linear import SparseLinear
 
 
 class MixtureOfSoftmaxes(nn.Module):
-    """Mixture of softmaxes (Yang et al. 2018), whose logits have more rank than the hidden state.
+    """Mixture of softmaxes (Yang et al. 2018): log-probabilities of a higher rank than logits.
 
     With K experts, ``p = sum_k prior_k softmax(decoder(h_k))``, where ``prior = softmax(P x)`` and
-    ``h_1, ..., h_K`` are the blocks of ``tanh(L x)``. Its result is ``log p``, computed from
+    ``h_1, ..., h_K`` are the blocks of ``tanh(L x)``. The result is ``log p``, computed in
     logarithms throughout, for :func:`torch.nn.functional.nll_loss`.
 
-    Each part is a layer that is given, dense or sparse. The decoder's weight may be tied to an
-    embedding's, whose vectors are then as long as each ``h_k``.
+    The parts are dense or sparse layers. The decoder's weight may be tied to an embedding's, whose
+    vectors are then as long as each ``h_k``.
 
     Args:
-        prior: P, from the hidden state to the K experts.
-        latent: L, from the hidden state to K blocks of the decoder's inputs.
-        decoder: from a block to the vocabulary.
-        dropout: applied to ``tanh(L x)``, such as a :class:`LockedDropout`; None for none.
+        prior: the layer P, from the hidden state to the K experts.
+        latent: the layer L, from the hidden state to K blocks of the decoder's inputs.
+        decoder: the layer from a block to the vocabulary.
+        dropout: module applied to ``tanh(L x)``, such as a :class:`LockedDropout`, or None.
 
     Raises:
         ValueError: latent's outputs are not K blocks of the decoder's inputs.
@@ -53,7 +53,7 @@ class MixtureOfSoftmaxes(nn.Module):
         self.dropout = nn.Identity() if dropout is None else dropout
 
     def forward(self, input: Tensor) -> Tensor:
-        """Log-probabilities: ``[..., hidden]`` to ``[..., vocabulary]``."""
+        """Return log-probabilities ``[..., vocabulary]`` of hidden states ``[..., hidden]``."""
         h = self.dropout(torch.tanh(self.latent(input)))
         h = h.unflatten(-1, (self.prior.out_features, -1))
         log_prior = self.prior(input).log_softmax(-1).unsqueeze(-1)

@@ -1,4 +1,4 @@
-"""The options of recurrent networks: each is declared once, with the check of its values."""
+"""Options of recurrent networks: each is declared once, with the check of its values."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _ANY = object()
 
 @dataclass(frozen=True)
 class Option:
-    """One argument of a constructor, which the network keeps as an attribute of that name.
+    """Argument of a constructor that the network keeps as an attribute of that name.
 
     Attributes:
         check: ``check(name, value)`` raises TypeError or ValueError for a value that does not fit.
         in_torch: whether the counterpart in torch.nn has the option, too.
-        dense: the only value with which the counterpart in torch.nn, which lacks the option,
-            computes the same; by default every value.
+        dense: the only value with which the counterpart in torch.nn computes the same, for an
+            option that torch.nn lacks; by default every value.
     """
 
     check: Callable[[str, object], None]

@@ -1,4 +1,4 @@
-"""L1 and L2 on links."""
+"""L1 and L2 penalties on links."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from sparse_engine.nn.weight import SparseWeight
 
 
 def link_penalty(model: nn.Module, *, l1: float = 0.0, l2: float = 0.0) -> Tensor:
-    """``l1 * sum |w| + l2 * sum w^2`` over the links of a model, to be added to its loss.
+    """Return ``l1 * sum |w| + l2 * sum w^2`` over the links of a model, to add to the loss.
 
-    The sums run over the values of every :class:`SparseWeight`, each counted once however often
-    the model uses it; biases and dense layers have no part. An ``l2`` of c has the gradient of a
-    ``weight_decay`` of 2c. The gradient of ``|w|`` at 0, where new links start, is 0.
+    The sums run over the values of every :class:`SparseWeight`, once each, even where a model uses
+    a weight several times. Biases and dense layers are left out. An ``l2`` of c has the gradient of
+    a ``weight_decay`` of 2c. The gradient of ``|w|`` at 0, where new links start, is 0.
 
     Args:
         model: a module with sparse weights.

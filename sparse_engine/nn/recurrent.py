@@ -1,4 +1,4 @@
-"""The stack that all recurrent networks share: it walks over layers, directions and segments."""
+"""Stack of layers that all recurrent networks share: layers, directions and segments."""
 
 from __future__ import annotations
 
@@ -24,30 +24,33 @@ from sparse_engine.ops._native import inside_transform
 
 
 class Recurrent(Cell):
-    """Layers, directions, dropout between layers, batch order, initial states and checkpoints.
+    """Recurrent network of several layers and directions, to which a cell adds the equations.
 
-    A cell is a subclass that makes its parameters, one set for each suffix of :meth:`layers`, and
-    implements :meth:`run_layer`, which runs one of them over a whole sequence.
+    A cell is a subclass that makes the parameters for each suffix of :meth:`layers`, and implements
+    :meth:`run_layer`, which runs one layer in one direction over a whole sequence. This class adds
+    dropout between layers, the order of dimensions, initial states, packed sequences and
+    checkpoints.
 
     Args:
-        input_size: features of the input.
-        hidden_size: units of each layer.
-        num_layers: layers, stacked.
-        bias: whether there are biases.
+        input_size: number of features of the input.
+        hidden_size: number of units of each layer.
+        num_layers: number of layers.
+        bias: whether units have biases.
         batch_first: input and output are [batch, steps, features] instead of
             [steps, batch, features].
-        dropout: fraction of each layer's output (but the last's) that is dropped in training.
-        bidirectional: a second network reads each sequence backwards.
-        checkpoint_every: None, or for long sequences: training keeps the state after so many steps
-            only, and computes the steps between once more in the backward pass. It takes less
-            memory for one more forward pass, with the same results. Inside the transforms of
-            ``torch.func``, which know no checkpoints, all is kept.
-        **settings: values for the ``options`` that a subclass adds.
+        dropout: fraction of the output of each layer but the last that is dropped in training.
+        bidirectional: whether a second network reads each sequence backwards.
+        checkpoint_every: number k of steps between checkpoints, for long sequences: training keeps
+            the state after every k-th step and computes the other steps again in the backward pass.
+            Results are the same; memory falls for the time of one more forward pass. By default
+            everything is kept, as it is inside the transforms of ``torch.func``, which do not
+            support checkpoints.
+        **settings: values of the ``options`` that a subclass adds.
 
     Raises:
         ValueError: an argument out of range.
-        TypeError: a setting that the network does not have, or one of another type: sizes are ints,
-            and what is on or off is a bool, as in torch.nn.
+        TypeError: an option that the network does not have, or a value of another type: sizes have
+            to be ints and flags bools, as in torch.nn.
     """
 
     options: ClassVar[dict[str, Option]] = {
@@ -63,11 +66,11 @@ class Recurrent(Cell):
         input_size: int,
         hidden_size: int,
         num_layers: int = 1,
+        *,
         bias: bool = True,
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
-        *,
         checkpoint_every: int | None = None,
         **settings: object,
     ) -> None:
@@ -106,18 +109,18 @@ class Recurrent(Cell):
         Args:
             input: ``[steps, batch, input_size]`` (``[batch, steps, input_size]`` with batch_first),
                 or ``[steps, input_size]`` for a single sequence.
-            hx: the first state, ``[num_layers * directions, batch, hidden_size]``, without the
-                batch for a single sequence; zeros by default. A network of several ``states``, such
-                as an LSTM, takes and returns a tuple of them: ``(h0, c0)``.
+            hx: the initial state, ``[num_layers * directions, batch, hidden_size]``, without the
+                batch for a single sequence; zeros by default. A network with several ``states``,
+                such as an LSTM, takes and returns a tuple of them: ``(h0, c0)``.
 
         Returns:
             The last layer's output of every step, ``[steps, batch, directions * hidden_size]`` (or
             as ``input`` is laid out), and every layer's final state, of the shape of ``hx``. Under
-            autocast the states of networks in continuous time are not rounded to bfloat16.
+            autocast, states of networks in continuous time are not rounded to bfloat16.
 
         Raises:
             InputError: a shape or dtype does not fit, or there is no step.
-            TypeError: an input or a state that is no tensor, or, of several, no tuple of them.
+            TypeError: an input or a state that is no tensor, or no tuple of several states.
         """
         results = self.run(input, *self.states_of(hx))
         return results if len(results) == 2 else (results[0], results[1:])
@@ -126,7 +129,7 @@ class Recurrent(Cell):
         """Return the initial states in ``hx``, one for each name in ``states``.
 
         Raises:
-            TypeError: ``hx`` is no tuple of as many as there are states, if these are several.
+            TypeError: a network with several states got something else than a tuple of as many.
         """
         count = len(self.states)
         if count == 1:
@@ -142,12 +145,12 @@ class Recurrent(Cell):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Draws all parameters again as the constructor does, in place, for the same links.
+        """Draw all parameters again as the constructor does, in place, for the same links.
 
         Random numbers come from torch's global generator. An optimizer's state is not touched.
 
         Raises:
-            ValueError: a parametrization computes a parameter.
+            ValueError: a parameter is computed by a parametrization.
         """
         check_plain(self)
         for module in self.modules():
@@ -158,16 +161,16 @@ class Recurrent(Cell):
                 parameter.copy_(self.first_values(name, parameter))
 
     def flatten_parameters(self) -> None:
-        """Does nothing: there is no flat copy of the parameters, as torch.nn has on a GPU."""
+        """Do nothing: unlike torch.nn on a GPU, there is no flat copy of the parameters."""
 
     def step(
         self, input: Tensor, hx: Tensor | tuple[Tensor, ...] | None = None
     ) -> tuple[Tensor, Tensor | tuple[Tensor, ...]]:
-        """One time step, for streams: what :meth:`forward` does with a sequence of length 1.
+        """Take one time step, for streams: :meth:`forward` of a sequence of length 1.
 
         Args:
             input: ``[batch, input_size]``, or ``[input_size]`` for a single sequence.
-            hx: what the step before returned, or an initial state as :meth:`forward` takes it.
+            hx: the state that the step before returned, or an initial state as in :meth:`forward`.
 
         Returns:
             The last layer's output ``[batch, hidden_size]``, and the state for the next step.
@@ -185,7 +188,7 @@ class Recurrent(Cell):
         return y.squeeze(time), hx
 
     def _time_of_step(self, x: Tensor) -> int:
-        """The dimension of time in a sequence of which ``x`` is a step; checks both."""
+        """Return the dimension of time for a step ``x``, or raise ValueError."""
         if self.bidirectional:
             raise ValueError("expected a network of one direction to step, found a bidirectional")
         _check_tensor("input", x)
@@ -201,7 +204,7 @@ class Recurrent(Cell):
         return 2 if self.bidirectional else 1
 
     def layers(self) -> Iterator[tuple[str, int]]:
-        """Yield the suffix of each layer and direction in torch's order, and its inputs' number."""
+        """Yield the suffix and number of inputs of each layer and direction, in torch's order."""
         for layer in range(self.num_layers):
             inputs = self._directions * self.size_of("h0") if layer else self.input_size
             yield f"l{layer}", inputs
@@ -215,17 +218,17 @@ class Recurrent(Cell):
         lengths: Tensor | Sequence[int] | None = None,
         **step_inputs: Tensor,
     ) -> tuple[Tensor | PackedSequence, ...]:
-        """Run all layers: what :meth:`forward` of every cell calls.
+        """Run all layers; the :meth:`forward` of every cell calls this.
 
         Args:
-            x: the input, as :meth:`forward` takes it.
-            *initial: for each name in ``states`` the first states of all layers, or None.
-            lengths: how many steps each sequence has, ``[batch]``; None for all.
-            **step_inputs: each of the cell's ``step_inputs``, in the layout of ``x`` without
+            x: the input, as in :meth:`forward`.
+            *initial: the initial states of all layers for each name in ``states``, or None.
+            lengths: number of steps of each sequence, ``[batch]``; by default all steps.
+            **step_inputs: the cell's ``step_inputs`` by name, in the layout of ``x`` without
                 features.
 
         Returns:
-            The outputs of the last layer, and the final states of all layers for each name.
+            The outputs of the last layer, then the final states of all layers for each name.
         """
         if isinstance(x, PackedSequence):
             if lengths is not None:
@@ -264,18 +267,18 @@ class Recurrent(Cell):
         return x.transpose(0, 1) if batch_first else x, *final
 
     def _check(self, x: Tensor, shape: str, *, dims: tuple[int, ...]) -> None:
-        """Checks the shape and dtype of an input."""
+        """Raise InputError for an input of a wrong shape or dtype."""
         _check_tensor("input", x)
         if x.dim() not in dims or x.shape[-1] != self.input_size:
             expected = shape.replace("{}", str(self.input_size))
             raise InputError(f"expected input of shape {expected}, found {[*x.shape]}")
-        narrow = x.dtype == torch.bfloat16 and is_autocast_enabled(x.device.type)
-        if x.dtype != self.dtype and not narrow:
+        by_autocast = x.dtype == torch.bfloat16 and is_autocast_enabled(x.device.type)
+        if x.dtype != self.dtype and not by_autocast:
             message = f"expected input of dtype {self.dtype}, found {x.dtype}"
             raise InputError(message.replace("torch.", ""))
 
     def _check_dtypes(self, initial: tuple[Tensor | None, ...], dtype: torch.dtype) -> None:
-        """Checks that each state has the input's dtype, unless autocast is on."""
+        """Raise InputError for a state of another dtype than the input's, unless autocast is on."""
         for name, state in zip(self.states, initial, strict=True):
             if state is None or state.dtype == dtype:
                 continue
@@ -294,7 +297,9 @@ class Recurrent(Cell):
         data, batch_sizes, in_order, back = x
         self._check(data, "[rows, {}]", dims=(2,))
         batch = int(batch_sizes[0]) if in_order is None else in_order.numel()
-        if in_order is None and torch.compiler.is_compiling():  # the batch is not known there
+        if (
+            in_order is None and torch.compiler.is_compiling()
+        ):  # a compiled graph does not know the batch
             for state in initial:
                 if state is not None and state.dim() == 3:
                     torch._check(state.shape[1] == batch)
@@ -317,7 +322,7 @@ class Recurrent(Cell):
         step_inputs: dict[str, Tensor],
         **packing: Tensor,
     ) -> tuple[Tensor, ...]:
-        """Run what has been checked; ``packing`` are the batch sizes, if any."""
+        """Run all layers without checks; ``packing`` may hold the ``batch_sizes``."""
         device = x.device.type
         if is_autocast_enabled(device) and not (
             self.keeps_bfloat16(device) and asks_for_bfloat16(device)
@@ -368,7 +373,7 @@ class Recurrent(Cell):
         step_inputs: dict[str, Tensor],
         **packing: Tensor,
     ) -> tuple[Tensor, ...]:
-        """Run one layer; with ``checkpoint_every`` only states between segments are kept."""
+        """Run one layer, in segments where ``checkpoint_every`` asks for that."""
         every, constants = self.checkpoint_every, self.constants(name, x)
         if every is None or not torch.is_grad_enabled() or inside_transform():
             return self.run_layer(name, x, state, **step_inputs, **constants, **packing)
@@ -387,10 +392,10 @@ class Recurrent(Cell):
         return torch.cat(outputs), *state
 
     def _recomputed(self, name: str) -> Callable[..., tuple[Tensor, ...]]:
-        """Return :meth:`run_layer` of one layer, which the backward pass computes again."""
+        """Return :meth:`run_layer` of one layer, to be computed again in the backward pass."""
         if torch.compiler.is_compiling():
             return partial(checkpoint, self.run_layer, name, use_reentrant=False)
-        # A functional_call is over by then: what it has put in place of parameters has to be kept.
+        # By then a functional_call has ended, so the tensors that replace parameters are kept here.
         layer, parameters = _Layer(self, name), dict(self.named_parameters(prefix="network"))
         return partial(checkpoint, partial(_call, layer, parameters), use_reentrant=False)
 
@@ -439,7 +444,7 @@ def _check_tensor(name: str, value: object) -> None:
 
 
 class _Layer(nn.Module):
-    """One layer of a network as a module, which ``functional_call`` wants."""
+    """Layer of a network as a module, for ``functional_call``."""
 
     def __init__(self, network: Recurrent, name: str) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Recurrent networks of one input and one recurrent weight: parameters by layer and direction."""
+"""Recurrent networks with an input weight and a recurrent weight in each layer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sparse_engine.nn import _init
+from sparse_engine.nn import _initial_links, _initial_values
 from sparse_engine.nn._packed import last_rows
 from sparse_engine.nn.capture import capture, captures, recurrence
 from sparse_engine.nn.recurrent import Recurrent
@@ -17,13 +17,13 @@ from sparse_engine.nn.weight import SparseWeight
 
 
 class Ran(NamedTuple):
-    """What :meth:`SparseRecurrent.run_cell` returns.
+    """Result of :meth:`SparseRecurrent.run_cell`.
 
     Attributes:
-        outputs: of all steps, ``[steps, batch, hidden]``; ``[rows, hidden]`` of a packed sequence.
+        outputs: all outputs, ``[steps, batch, hidden]``; ``[rows, hidden]`` for packed sequences.
         final: the final states, one for each name in ``states``.
-        saved: what the operation keeps for its backward pass, where the capture of factors needs
-            some of it.
+        saved: the tensor that the operation keeps for its backward pass, if the capture of factors
+            reads it.
     """
 
     outputs: Tensor
@@ -32,32 +32,33 @@ class Ran(NamedTuple):
 
 
 class SparseRecurrent(Recurrent):
-    """A recurrent network with torch's names: weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0.
+    """Recurrent network with torch's names: weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0.
 
     A cell implements :meth:`run_cell`. The weights between layers are sparse, too.
-    The arguments up to ``bidirectional``, and ``checkpoint_every``, are those of
-    :class:`Recurrent`.
 
     Args:
-        device: where the parameters are put.
-        dtype: float32 or float64.
+        input_size: number of features of the input.
+        hidden_size: number of units of each layer.
+        num_layers: number of layers.
         density: fraction of the recurrent weights that exist, in (0, 1]; also of the weights
             between layers.
-        input_density: the same for layer 0's input weights; at 1.0 they are an ordinary dense
-            parameter.
+        input_density: the same fraction for the input weights of layer 0; at 1.0 they are an
+            ordinary dense parameter.
         gain: scale of the initial sparse values, see :meth:`SparseWeight.erdos_renyi`.
         generator: source of randomness on the CPU.
-        **settings: those of a subclass.
+        device: where the parameters are put.
+        dtype: float32 or float64.
+        **settings: arguments of :class:`Recurrent`, and the ``options`` that a subclass adds.
 
     Raises:
         ValueError: an argument out of range.
-        TypeError: a setting that the network does not have, or one of another type.
+        TypeError: an option that the network does not have, or a value of another type.
 
     Attributes:
-        gates: blocks of hidden_size rows in each weight.
-        most_fused_inputs: a dense input weight with at most this many columns is multiplied inside
-            the time loop, which reads it at every step but never stores its product; a wider one
-            in one large product up front.
+        gates: number of blocks of ``hidden_size`` rows in each weight.
+        most_fused_inputs: greatest number of columns of a dense input weight that is multiplied
+            inside the time loop, which does not store the product. A wider input weight is
+            multiplied before the loop, for all steps at once.
     """
 
     gates: int = 1
@@ -68,24 +69,18 @@ class SparseRecurrent(Recurrent):
         input_size: int,
         hidden_size: int,
         num_layers: int = 1,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
         *,
         density: float,
         input_density: float = 1.0,
         gain: float = 1.0,
         generator: torch.Generator | None = None,
-        checkpoint_every: int | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
         **settings: object,
     ) -> None:
-        shared = input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional
-        super().__init__(*shared, checkpoint_every=checkpoint_every, **settings)
-        _init.check_density(density)
-        _init.check_density(input_density, "input_density")
+        super().__init__(input_size, hidden_size, num_layers, **settings)
+        _initial_links.check_density(density)
+        _initial_links.check_density(input_density, "input_density")
 
         def sparse(out_features: int, in_features: int, share: float = density) -> SparseWeight:
             return SparseWeight.erdos_renyi(
@@ -99,9 +94,9 @@ class SparseRecurrent(Recurrent):
             )
 
         def dense(*shape: int) -> nn.Parameter:
-            values = _init.blank(*shape, dtype=dtype, device=device)
-            _init.uniform_(values, hidden_size, generator)
-            return nn.Parameter(_init.moved(values, device))
+            values = _initial_values.blank(*shape, dtype=dtype, device=device)
+            _initial_values.uniform_(values, hidden_size, generator)
+            return nn.Parameter(_initial_values.moved(values, device))
 
         for name, inputs in self.layers():
             first = name.startswith("l0")
@@ -110,7 +105,7 @@ class SparseRecurrent(Recurrent):
             setattr(self, f"weight_ih_{name}", make_input(self.rows, inputs))
             for kind, weight in self._make_recurrent(sparse).items():
                 setattr(self, f"weight_{kind}_{name}", weight)
-            for kind, shape in self._bias_shapes.items() if bias else ():
+            for kind, shape in self._bias_shapes.items() if self.bias else ():
                 setattr(self, f"bias_{kind}_{name}", dense(*shape))
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -121,21 +116,25 @@ class SparseRecurrent(Recurrent):
 
     @property
     def blocks(self) -> tuple[int, ...]:
-        """Rows of each gate in each weight, see :attr:`SparseWeight.blocks`."""
+        """Rows of each gate in each weight, see :class:`SparseWeight`."""
         return (self.hidden_size,) * self.gates
 
     @property
     def rows(self) -> int:
-        """Rows of each weight."""
+        """Number of rows of each weight."""
         return sum(self.blocks)
 
     @property
     def _bias_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Return the shapes of the biases of a layer, by kind."""
+        """The shapes of the biases of a layer, by kind."""
         return {"ih": (self.rows,), "hh": (self.rows,)}
 
     def _make_recurrent(self, sparse: Callable[[int, int], SparseWeight]) -> dict[str, nn.Module]:
-        """Make a layer's weights inside the time loop, by kind; ``sparse(out, in)`` makes one."""
+        """Make the weights of a layer that the time loop multiplies, by kind.
+
+        Args:
+            sparse: ``sparse(out_features, in_features)`` makes a sparse weight.
+        """
         return {"hh": sparse(self.rows, self.size_of("h0"))}
 
     @property
@@ -155,30 +154,34 @@ class SparseRecurrent(Recurrent):
         """Run one layer in one direction, like :meth:`run_layer`, which calls this.
 
         Args:
-            layer: the suffix of its parameters.
-            x: the input, or what it contributes to the units, where ``w_input`` is None.
-            w_input: the layer's dense input weights, or None.
-            state: the first states; each None for zeros.
-            bias: what is added to the recurrent contribution, or None.
-            **given: as for :meth:`run_layer`.
+            layer: suffix of the layer's parameters.
+            x: the input where ``w_input`` is given, and ``W_ih x`` where it is None.
+            w_input: the layer's dense input weight, or None.
+            state: the initial states, each None for zeros.
+            bias: the bias of ``W_hh h``, or None.
+            **given: as in :meth:`run_layer`.
         """
         raise NotImplementedError
 
     def gradient_of_product(
         self, saved: Tensor | None, batch_sizes: Tensor | None
     ) -> Callable[[Tensor], Tensor] | None:
-        """Return what makes the gradient of ``W_hh h`` of that of ``x``; None where they are equal.
+        """Return the function from the gradient of ``W_ih x`` to that of ``W_hh h``.
 
-        For the capture of factors; ``saved`` is that of :meth:`run_cell`.
+        The capture of factors needs it. None stands for the identity.
+
+        Args:
+            saved: the ``saved`` tensor of :class:`Ran`.
+            batch_sizes: batch sizes of a packed sequence, or None.
         """
         return None
 
-    def _recurrent_weights(self, name: str) -> list[SparseWeight]:
-        """Return the weights that are multiplied inside the time loop of one layer."""
-        return [getattr(self, f"weight_hh_{name}")]
+    def _loop_weights(self, name: str) -> list[SparseWeight]:
+        """Return the weights that the time loop of a layer multiplies."""
+        return self.recurrent_weights(name)
 
     def _biases(self, name: str) -> tuple[Tensor | None, Tensor | None]:
-        """Return what is added to the input's contribution, and to the recurrent one."""
+        """Return the biases of ``W_ih x`` and of ``W_hh h``."""
         if not self.bias:
             return None, None
         return None, getattr(self, f"bias_ih_{name}") + getattr(self, f"bias_hh_{name}")
@@ -186,12 +189,12 @@ class SparseRecurrent(Recurrent):
     def run_layer(
         self, layer: str, x: Tensor, state: tuple[Tensor | None, ...], **given: Tensor
     ) -> tuple[Tensor, ...]:
-        """Multiply by the input weights where the time loop does not, and run the cell."""
-        weights = self._recurrent_weights(layer)
+        """Multiply by the input weight, unless the time loop does that, and run the cell."""
+        weights = self._loop_weights(layer)
         for weight in weights:
             weight.refresh()
         weight_ih = getattr(self, f"weight_ih_{layer}")
-        capturing = [weight for weight in weights if weight.factors is not None]
+        capturing = [weight for weight in weights if weight.captured is not None]
         input_bias, bias = self._biases(layer)
         w_input = None
         if isinstance(weight_ih, SparseWeight):
@@ -221,7 +224,7 @@ class SparseRecurrent(Recurrent):
         saved: Tensor | None,
         batch_sizes: Tensor | None,
     ) -> None:
-        """Capture the factors of the layer's recurrent weights when the gradient of ``x`` comes."""
+        """Capture the factors of the layer's weights in the backward pass."""
         weight = getattr(self, f"weight_hh_{layer}")
         if captures(weight):
             to_product = self.gradient_of_product(saved, batch_sizes)
@@ -229,7 +232,9 @@ class SparseRecurrent(Recurrent):
 
 
 def dense_product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """:func:`torch.nn.functional.linear`, which takes a weight without data for uninitialised data.
+    """Return :func:`torch.nn.functional.linear`, but refuse a mixture of meta and other tensors.
+
+    torch would return uninitialised memory for such a mixture.
 
     Raises:
         ValueError: ``x`` or the weight is on the meta device, and the other is not.

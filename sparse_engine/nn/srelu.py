@@ -1,4 +1,4 @@
-"""S-shaped ReLU: three straight pieces, learned for each unit."""
+"""S-shaped ReLU: three linear pieces, learned for each unit."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sparse_engine.errors import InputError
-from sparse_engine.nn import _init
+from sparse_engine.nn import _initial_values
 from sparse_engine.nn._checks import LoadsRealParameters, check_integer
 
 
 class SReLU(LoadsRealParameters):
     """S-shaped rectified linear unit (Jin et al. 2016).
 
-    For each unit, the last dimension of the input::
+    For each unit, along the last dimension of the input::
 
         t_r + a_r * (x - t_r)   where x >= t_r
         x                       where t_l < x < t_r
@@ -29,13 +29,13 @@ class SReLU(LoadsRealParameters):
         t_l: Parameter ``[features]``, the left threshold; starts at 0.
         a_l: Parameter ``[features]``, the slope on its left; starts at U(0, 1).
 
-    The values at the start are those of the SET experiments (Mocanu et al. 2018): a leaky ReLU of
+    The initial values are those of the SET experiments (Mocanu et al. 2018): a leaky ReLU of
     random slope.
 
     Args:
         features: number of units, at least 1.
         device: where the parameters are put.
-        dtype: of the parameters; torch's default dtype by default.
+        dtype: dtype of the parameters; torch's default dtype by default.
         generator: source of randomness on the CPU.
 
     Raises:
@@ -55,11 +55,11 @@ class SReLU(LoadsRealParameters):
         check_integer("features", features, least=1)
         self.features = features
         for name, entries in self._start(dtype, device, generator).items():
-            setattr(self, name, nn.Parameter(_init.moved(entries, device)))
+            setattr(self, name, nn.Parameter(_initial_values.moved(entries, device)))
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Draws the thresholds and slopes again, in place, from torch's global generator."""
+        """Draw the thresholds and slopes again, in place, from torch's global generator."""
         for name, entries in self._start(self.t_r.dtype).items():
             getattr(self, name).copy_(entries)
 
@@ -69,9 +69,9 @@ class SReLU(LoadsRealParameters):
         device: torch.device | str | None = "cpu",
         generator: torch.Generator | None = None,
     ) -> dict[str, Tensor]:
-        """Return the first entries of the parameters, on the CPU or on meta."""
+        """Return the initial entries of the parameters, on the CPU or on meta."""
         t_r, a_r, t_l, a_l = (
-            _init.blank(self.features, dtype=dtype, device=device) for _ in range(4)
+            _initial_values.blank(self.features, dtype=dtype, device=device) for _ in range(4)
         )
         return {
             "t_r": t_r.uniform_(0, 5, generator=generator),
@@ -81,7 +81,7 @@ class SReLU(LoadsRealParameters):
         }
 
     def forward(self, input: Tensor) -> Tensor:
-        """``[..., features]`` to the same shape.
+        """Return the activations of ``input``, ``[..., features]``.
 
         Raises:
             InputError: another number of features.
@@ -93,5 +93,5 @@ class SReLU(LoadsRealParameters):
         return x.clamp(self.t_l, self.t_r) + self.a_r * right - self.a_l * left
 
     def extra_repr(self) -> str:
-        """What ``print(module)`` shows."""
+        """Return what ``print(module)`` shows."""
         return f"{self.features}"

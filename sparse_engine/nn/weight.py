@@ -1,4 +1,4 @@
-"""The sparse weight that every layer and every rewiring rule works on."""
+"""The sparse weight of which every layer is made and which every method rewires."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from sparse_engine import ops
-from sparse_engine.nn import _init
+from sparse_engine.nn import _initial_links, _initial_values
 from sparse_engine.nn._checks import check_integer, check_number, check_saved
 from sparse_engine.nn._computed import Parametrizations, check_plain, check_whole, computed
 from sparse_engine.nn._weight_state import WeightState
@@ -32,24 +32,24 @@ class SparseWeight(WeightState):
         crow_indices: int64 ``[out_features + 1]``, where each row's links begin.
         col_indices: int32 ``[nnz]``, sorted and unique within each row.
         topology_version: counts the changes of the pattern.
-        factors: None, or where to note the factors of the dense gradient: one list for each
-            training step, of pairs ``(dy [n, out_features], x [n, in_features])``, one for each
-            use of the weight. The gradient of that step is the sum of all ``dy.T @ x``.
-            ``sparse_engine.topology`` sets it where a rule grows links by gradient.
-        frozen_pattern: False; set it to True where the links are given, as in a connectome: the
-            values train as ever, but ``sparse_engine.topology`` rewires only the other weights, and
-            :meth:`set_pattern` refuses. Like ``requires_grad`` it is a setting: copies have it, a
-            state dict has not, and one that is loaded still brings its links.
-        first_gain: the gain that :meth:`erdos_renyi` drew the values with; a setting, too.
-        blocks: how many rows each gate of a cell has, from the first row on, ``(out_features,)`` by
-            default; their sum is ``out_features``. A recurrent network sets it of its weights, and
-            rules that tell gates apart read it. A setting like ``frozen_pattern``.
+        captured: the factors of the dense gradient, or None where no rule needs them: one list for
+            each training step, of pairs ``(dy [n, out_features], x [n, in_features])``, one pair
+            for each use of the weight. The dense gradient of that step is the sum of all
+            ``dy.T @ x``. ``sparse_engine.topology`` sets it for rules that grow links by gradient.
+        frozen_pattern: whether the links are given, as in a connectome; False by default. The
+            values of a frozen weight train as ever, but no method rewires it and
+            :meth:`set_pattern` refuses. Like ``requires_grad`` this is a setting: a copy has it, a
+            state dict does not, and loading a state dict still replaces the links.
+        first_gain: the gain with which :meth:`erdos_renyi` drew the values; a setting, too.
+        blocks: rows of each gate of a cell, from the first row on; their sum is ``out_features``,
+            and ``(out_features,)`` is the default. A recurrent network sets it, and rules that
+            distinguish gates read it. A setting, too.
         link_parameters: names of the parameters with one entry per link. A rewiring moves all of
             them, with their gradients and optimizer state.
 
-    What ``torch.nn.utils.prune``, ``weight_norm`` or a hook of your own makes of the values is used
-    everywhere: where a cell hands them to a kernel, the forward pre-hooks that compute parameters
-    are called without inputs, once for each sequence. No rewiring changes such a weight.
+    The values may be computed by ``torch.nn.utils.prune``, ``weight_norm`` or your own forward
+    pre-hook. A recurrent network calls such hooks, without inputs, once for each sequence. No
+    method rewires a weight whose values are computed.
 
     Make one with :meth:`from_csr`, :meth:`from_coo`, :meth:`from_dense` or :meth:`erdos_renyi`.
     """
@@ -80,7 +80,7 @@ class SparseWeight(WeightState):
         self.register_buffer("_t_col", pattern.t_col, persistent=False)
         self.register_buffer("_permutation", pattern.permutation, persistent=False)
         self.topology_version = 0
-        self.factors: list[list[tuple[Tensor, Tensor]]] | None = None
+        self.captured: list[list[tuple[Tensor, Tensor]]] | None = None
 
     def __setattr__(self, name: str, value: object) -> None:
         if name == "parametrizations" and isinstance(value, nn.ModuleDict):
@@ -97,10 +97,10 @@ class SparseWeight(WeightState):
     def from_csr(
         cls, crow: Tensor, col: Tensor, values: Tensor, shape: tuple[int, int]
     ) -> SparseWeight:
-        """From CSR tensors: any integer dtype, columns sorted and unique within rows.
+        """Make a weight from CSR tensors of any integer dtype, with columns sorted within rows.
 
         Raises:
-            ValueError: the tensors do not describe such a matrix; names the first wrong entry.
+            ValueError: the tensors are no valid CSR matrix; names the first wrong entry.
         """
         return cls(values.clone(), Pattern.from_csr(crow.clone(), col.clone(), shape))
 
@@ -108,7 +108,7 @@ class SparseWeight(WeightState):
     def from_coo(
         cls, rows: Tensor, cols: Tensor, values: Tensor, shape: tuple[int, int]
     ) -> SparseWeight:
-        """From coordinates in any order.
+        """Make a weight from coordinates in any order.
 
         Raises:
             ValueError: coordinates outside ``shape``, or a link that is given twice.
@@ -134,7 +134,11 @@ class SparseWeight(WeightState):
 
     @classmethod
     def from_dense(cls, dense: Tensor, mask: Tensor | None = None) -> SparseWeight:
-        """The entries of ``dense`` where ``mask`` is true, or without a mask those that are not 0.
+        """Make a weight of the entries of a dense matrix that a mask keeps, or that are not 0.
+
+        Args:
+            dense: ``[out_features, in_features]``.
+            mask: bool, true where a link exists; by default ``dense != 0``.
 
         Raises:
             ValueError: not a matrix, or a mask of another shape.
@@ -161,17 +165,17 @@ class SparseWeight(WeightState):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> SparseWeight:
-        """A random wiring with an exact number of links, and values that follow its fan-in.
+        """Make a random weight with an exact number of links and values scaled by their fan-in.
 
         Args:
             out_features: rows, the target units.
             in_features: columns, the source units.
-            density: share of all cells that hold a link, in (0, 1]; give this or
+            density: fraction of all positions that hold a link, in (0, 1]; give this or
             epsilon: SET's size, ``epsilon * (out_features + in_features)`` links.
             gain: values are U(-b, b) with ``b = gain / sqrt(links into the row)``.
             generator: source of randomness on the CPU; torch's global one by default.
             device: where the weight is put.
-            dtype: of the values; torch's default dtype by default.
+            dtype: dtype of the values; torch's default dtype by default.
 
         Raises:
             ValueError: density outside (0, 1], epsilon not positive, a gain that is not finite, or
@@ -184,14 +188,16 @@ class SparseWeight(WeightState):
         if (density is None) == (epsilon is None):
             raise ValueError("expected exactly one of density and epsilon")
         if epsilon is not None:
-            nnz = _init.epsilon_nnz(out_features, in_features, epsilon)
+            nnz = _initial_links.epsilon_nnz(out_features, in_features, epsilon)
         else:
-            nnz = _init.density_nnz(out_features, in_features, density)
-        key = RandomKey(_init.draw_seed(generator))
-        pattern = Pattern.of(_init.random_links(out_features, in_features, nnz, key, device))
+            nnz = _initial_links.density_nnz(out_features, in_features, density)
+        key = RandomKey(_initial_links.draw_seed(generator))
+        pattern = Pattern.of(
+            _initial_links.random_links(out_features, in_features, nnz, key, device)
+        )
         entries = cls.fresh(pattern, gain=gain, generator=generator, dtype=dtype)
-        entries = {name: _init.moved(each, device) for name, each in entries.items()}
-        pattern = Pattern(*(_init.moved(each, device) for each in pattern))
+        entries = {name: _initial_values.moved(each, device) for name, each in entries.items()}
+        pattern = Pattern(*(_initial_values.moved(each, device) for each in pattern))
         weight = cls(entries.pop("values"), pattern, **entries)
         weight.first_gain = gain
         return weight
@@ -205,24 +211,24 @@ class SparseWeight(WeightState):
         generator: torch.Generator | None = None,
         dtype: torch.dtype | None = None,
     ) -> dict[str, Tensor]:
-        """The first entries of all link parameters, by name, each ``[nnz]``.
+        """Return initial entries of all link parameters by name, each ``[nnz]``.
 
-        They are on the CPU, or on the meta device where the pattern is.
+        The entries are on the CPU, or on the meta device where the pattern is on it.
 
         Args:
             pattern: the links.
             gain: scale of the values, see :meth:`erdos_renyi`.
             generator: source of randomness on the CPU; torch's global one by default.
-            dtype: of the entries; torch's default dtype by default.
+            dtype: dtype of the entries; torch's default dtype by default.
         """
         device = pattern.crow.device
-        values = _init.blank(pattern.nnz, dtype=dtype, device=device)
-        _init.fan_in_uniform_(values, pattern, gain=gain, generator=generator)
-        others = cls.newborn(pattern.nnz, generator=generator, dtype=dtype, device=device)
+        values = _initial_values.blank(pattern.nnz, dtype=dtype, device=device)
+        _initial_values.fan_in_uniform_(values, pattern, gain=gain, generator=generator)
+        others = cls.new_link_entries(pattern.nnz, generator=generator, dtype=dtype, device=device)
         return {"values": values} | others
 
     @classmethod
-    def newborn(
+    def new_link_entries(
         cls,
         count: int,
         *,
@@ -230,10 +236,11 @@ class SparseWeight(WeightState):
         dtype: torch.dtype | None = None,
         device: torch.device | str = "cpu",
     ) -> dict[str, Tensor]:
-        """The first entries of all link parameters but ``values``, each ``[count]``.
+        """Return initial entries of all link parameters but ``values``, each ``[count]``.
 
-        They are on the CPU, unless the device is meta. A rewiring gives them to new links, whose
-        values are the birth rule's. See :meth:`fresh`.
+        The entries are on the CPU, or on the meta device where ``device`` is that. A rewiring gives
+        them to new links; the values of new links come from its value rule. This base class has no
+        parameters but ``values``.
         """
         return {}
 
@@ -251,7 +258,7 @@ class SparseWeight(WeightState):
 
     @property
     def blocks(self) -> tuple[int, ...]:
-        """Rows of each gate."""
+        """Rows of each gate of a cell; ``(out_features,)`` for a weight without gates."""
         return (self.shape[0],) if self._blocks is None else self._blocks
 
     @blocks.setter
@@ -277,28 +284,28 @@ class SparseWeight(WeightState):
 
     @property
     def density(self) -> float:
-        """The share of all cells that hold a link."""
+        """The fraction of all positions that hold a link."""
         out_features, in_features = self.shape
         return self.nnz / max(1, out_features * in_features)
 
     def fan_in(self) -> Tensor:
-        """Links into each row's unit, int64 ``[out_features]``."""
+        """Count the links into each row, int64 ``[out_features]``."""
         return self.crow_indices.diff()
 
     def fan_out(self) -> Tensor:
-        """Links out of each column's unit, int64 ``[in_features]``."""
+        """Count the links out of each column, int64 ``[in_features]``."""
         return self._t_crow.diff()
 
     def rows(self) -> Tensor:
-        """The row of each link, int64 ``[nnz]``."""
+        """Return the row of each link, int64 ``[nnz]``."""
         return self.pattern.rows()
 
     def to_dense(self) -> Tensor:
-        """The dense matrix; differentiable. For looking and testing: it has every cell."""
+        """Return the dense matrix, differentiable; for tests and small weights only."""
         return self.pattern.dense(self.values)
 
     def to_torch_csr(self) -> Tensor:
-        """A ``torch.sparse_csr`` tensor of int64 indices; values share this weight's memory."""
+        """Return a ``torch.sparse_csr`` tensor whose values share this weight's memory."""
         return torch.sparse_csr_tensor(
             self.crow_indices,
             self.col_indices.long(),
@@ -308,16 +315,17 @@ class SparseWeight(WeightState):
         )
 
     def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
-        """``torch.nn.functional.linear(x, W, bias)``."""
+        """Return ``torch.nn.functional.linear(x, W, bias)``: ``x @ W.T + bias``."""
         y = ops.linear(self.values, self.pattern, x, bias)
-        if self.factors is not None and y.requires_grad:
-            y.register_hook(partial(self.note, x))
+        if self.captured is not None and y.requires_grad:
+            y.register_hook(partial(self.capture, x))
         return y
 
     def refresh(self) -> None:
-        """Calls the forward pre-hooks if they compute parameters, as calling this weight does.
+        """Call the forward pre-hooks that compute parameters, without inputs.
 
-        For cells, before they hand ``values`` to an operation. The hooks get no inputs.
+        A cell that passes ``values`` to an operation itself calls this first; calling the weight
+        as a module does so anyway.
         """
         if not self._forward_pre_hooks:
             return
@@ -327,13 +335,13 @@ class SparseWeight(WeightState):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Draws the values again as :meth:`erdos_renyi` does, in place, for the same links.
+        """Draw the values again as :meth:`erdos_renyi` does, in place, for the same links.
 
         Random numbers come from torch's global generator. An optimizer's state is not touched.
 
         Raises:
-            ValueError: the pattern is not valid, as after ``to_empty``, or a parametrization or a
-                hook computes the values.
+            ValueError: the pattern is not valid, as after ``to_empty``, or the values are computed
+                by a parametrization or a hook.
         """
         check_plain(self, self.link_parameters)
         pattern = Pattern.from_csr(self.crow_indices.cpu(), self.col_indices.cpu(), self.shape)
@@ -341,18 +349,24 @@ class SparseWeight(WeightState):
         for name, each in entries.items():
             getattr(self, name).copy_(each)
 
-    def note(self, x: Tensor, dy: Tensor) -> None:
-        """Adds a pair to the latest step of ``factors``: ``[..., in]`` and ``[..., out]``."""
+    def capture(self, x: Tensor, dy: Tensor) -> None:
+        """Add the factors of one use of the weight to the latest step in ``captured``.
+
+        Args:
+            x: ``[..., in_features]``, what the weight multiplied.
+            dy: ``[..., out_features]``, the gradient of the product.
+        """
         out_features, in_features = self.shape
         dy, x = (each.detach().to(self.dtype) for each in (dy, x))
         pair = dy.reshape(-1, out_features), x.reshape(-1, in_features)
-        if self.factors is not None:
-            self.factors[-1].append(pair)
+        if self.captured is not None:
+            self.captured[-1].append(pair)
 
     def check_rewirable(self) -> None:
-        """Raises ValueError for a weight whose links cannot be replaced, whatever the new ones.
+        """Raise ValueError for a weight whose links cannot be replaced.
 
-        Its pattern is frozen, or a parametrization or a hook computes a link parameter.
+        These are weights with a frozen pattern, with link parameters that a parametrization or a
+        hook computes, and with link parameters distributed over processes.
         """
         if self.frozen_pattern:
             raise ValueError(f"expected a weight whose pattern is not frozen, found {self}")
@@ -361,19 +375,19 @@ class SparseWeight(WeightState):
 
     @torch.no_grad()
     def set_pattern(self, pattern: Pattern, values: Tensor, **entries: Tensor) -> None:
-        """Replaces the links and their values; ``values`` stays the same Parameter object.
+        """Replace the links and their values; ``values`` stays the same Parameter object.
 
-        Where the number of links stays, everything is written in place, storage included.
-        Gradients and optimizer state are not touched: ``sparse_engine.topology`` carries them.
+        Where the number of links stays, the storage stays, too. Gradients and optimizer state are
+        not touched; :func:`sparse_engine.topology.rewire_weight` carries them along.
 
         Args:
             pattern: the new links.
             values: ``[nnz]``.
-            **entries: ``[nnz]``, of every other link parameter.
+            **entries: every other link parameter by name, ``[nnz]`` each.
 
         Raises:
             ValueError: another shape than this weight's, values that do not fit the pattern or
-                are not floating-point, or see :meth:`check_rewirable`.
+                are not floating-point, or a weight that :meth:`check_rewirable` refuses.
         """
         self.check_rewirable()
         self._replace(pattern, values=values, **entries)
@@ -408,11 +422,11 @@ class SparseWeight(WeightState):
             check_saved(name, each, getattr(self, name))
 
     def _hold(self, values: Tensor) -> None:
-        """Makes the first values a part of this module."""
+        """Register the initial values in this module."""
         self.values = nn.Parameter(values)
 
     def _hold_pattern(self, pattern: Pattern) -> None:
-        """Replaces the links, in place where their number stays."""
+        """Replace the links, in place where their number stays."""
         if pattern.nnz == self.nnz:
             for old, new in zip(self.pattern, pattern, strict=True):
                 old.copy_(new)
@@ -427,16 +441,16 @@ class SparseWeight(WeightState):
         self.topology_version += 1
 
     def extra_repr(self) -> str:
-        """What ``print(weight)`` shows."""
+        """Return what ``print(weight)`` shows."""
         out_features, in_features = self.shape
         size = f"{out_features} x {in_features}, nnz={self.nnz}, density={self.density:.4g}"
         return f"{size}, frozen pattern" if self.frozen_pattern else size
 
 
 def _resize(parameter: nn.Parameter, count: int) -> None:
-    """Gives a parameter ``count`` uninitialised entries, and drops its gradient."""
-    # The node by which autograd adds to the gradient knows the old number of entries, and lives as
-    # long as a graph does, such as that of the last loss. Only another dtype makes torch drop it.
+    """Resize a parameter to ``count`` uninitialised entries, and drop its gradient."""
+    # Autograd's node that accumulates the gradient remembers the old number of entries, and lives
+    # as long as any graph, such as the last loss. torch drops the node only for another dtype.
     other = torch.float32 if parameter.dtype == torch.float64 else torch.float64
     dtype, parameter.grad = parameter.dtype, None
     parameter.data = parameter.new_empty(0, dtype=other)

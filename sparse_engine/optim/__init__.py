@@ -1,3 +1,3 @@
-"""Optimizers that know what a rewiring does to an average."""
+"""Optimizers for networks that are rewired."""
 
 from sparse_engine.optim.snt_asgd import SNTASGD as SNTASGD

@@ -1,43 +1,45 @@
-"""Averaged SGD for networks whose links come and go."""
+"""Averaged SGD for networks that are rewired."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
+from typing_extensions import override
 
 
 class SNTASGD(Optimizer):
     """Sparse non-monotonically triggered averaged SGD (Selfish-RNN; Liu et al., ICML 2021).
 
-    Plain SGD, until :meth:`observe` finds that the validation loss no longer falls. From then on
-    the steps go on as before, and beside them every entry of every parameter has its average: the
-    arithmetic mean of its values after each of its steps but the first. :meth:`averaged` puts the
-    averages in place of the parameters, for evaluation.
+    This is plain SGD until :meth:`observe` finds that the validation loss no longer falls. From
+    then on, the optimizer also keeps the average of every entry of every parameter: the arithmetic
+    mean of the entry's values after each of its steps but the first. :meth:`averaged` replaces the
+    parameters by their averages for evaluation.
 
-    An entry's ``age``, the number of its steps since, and its ``average`` are optimizer state of
-    the parameter's shape, so that they move with the links of a
-    :class:`~sparse_engine.nn.SparseWeight` when it is rewired. A new link starts with age 0, which
-    restarts its average; a removed one leaves none. At age 0 the average is the value that the
-    link has (0 in the paper, where new links start at 0), at age 1 the value after that step.
+    The ``average`` of an entry and its ``age``, the number of its steps since averaging began, are
+    optimizer state of the parameter's shape. A rewiring therefore moves them with the links of a
+    :class:`~sparse_engine.nn.SparseWeight`. A new link starts with age 0 and a new average. The
+    average at age 0 is the link's current value (0 in the paper, where new links start at 0), and
+    at age 1 the value after that step.
 
-    The losses seen and whether averaging has begun are in the first parameter group, so that
+    The first parameter group holds the losses and whether averaging has begun, so that
     ``state_dict`` has everything that resuming needs.
 
     Args:
         params: parameters or groups of them, float32 or float64.
         lr: learning rate, at least 0; constant in the paper.
-        weight_decay: times the parameter, added to the gradient; at least 0.
-        nonmono: how many of the latest losses the trigger disregards, at least 0.
+        weight_decay: factor by which the parameter is added to the gradient, at least 0.
+        nonmono: number of latest losses that the trigger ignores, at least 0.
 
     Raises:
-        ValueError: an argument out of range, or parameters of another dtype, in which neither an
-            average nor an age would be exact.
+        ValueError: an argument out of range, or parameters of a dtype in which averages and ages
+            would not be exact.
 
     Example:
         >>> optimizer = SNTASGD(model.parameters(), lr=15.0, weight_decay=1.2e-6)
@@ -59,8 +61,8 @@ class SNTASGD(Optimizer):
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
         self.param_groups[0] |= {"nonmono": nonmono, "losses": [], "averaging": False}
 
-    def add_param_group(self, param_group: dict) -> None:
-        """See :meth:`torch.optim.Optimizer.add_param_group`."""
+    @override
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
         super().add_param_group(param_group)
         for parameter in self.param_groups[-1]["params"]:
             if parameter.dtype not in (torch.float32, torch.float64):
@@ -74,20 +76,20 @@ class SNTASGD(Optimizer):
         return self.param_groups[0]["averaging"]
 
     def observe(self, validation_loss: float | Tensor) -> bool:
-        """Records a validation loss; returns whether averaging begins with it.
+        """Record a validation loss, and return whether averaging begins now.
 
-        It begins at the first loss that has more than ``nonmono`` before it and is greater than
-        the least of those but the latest ``nonmono``. The paper does not rewire at that moment.
+        Averaging begins at the first loss that is greater than the smallest earlier loss, where the
+        latest ``nonmono`` losses before it are ignored. The paper does not rewire at that moment.
 
         Raises:
-            ValueError: the loss is NaN, which is greater than nothing.
+            ValueError: the loss is NaN.
         """
         loss = float(validation_loss)
         if math.isnan(loss):
             raise ValueError("expected a validation loss that is a number, found nan")
         record = self.param_groups[0]
         compared = record["losses"][: max(0, len(record["losses"]) - record["nonmono"])]
-        # A new list each time, for state_dict has handed out the old one.
+        # A new list, because state_dict may have returned the old one.
         record["losses"] = [*record["losses"], loss]
         if self.averaging or not compared or loss <= min(compared):
             return False
@@ -96,9 +98,9 @@ class SNTASGD(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """One step of SGD, and of the averages once averaging has begun.
+        """Take a step of SGD, and update the averages once averaging has begun.
 
-        Parameters without a gradient are left alone, their averages too.
+        Parameters without a gradient stay as they are, and so do their averages.
         """
         loss = None
         if closure is not None:
@@ -118,11 +120,11 @@ class SNTASGD(Optimizer):
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """Within it the parameters hold their averages; after it their own values, bit for bit.
+        """Replace the parameters by their averages within the block, and restore them after it.
 
-        Before averaging has begun they hold their own values within it, too. For evaluation only:
-        neither step nor rewire there, and clone what you keep of ``model.state_dict()``, which
-        shares the parameters' memory.
+        Before averaging has begun, the parameters keep their values. The block is for evaluation:
+        do not step or rewire in it, and clone tensors of ``model.state_dict()`` that you keep,
+        because they share the memory of the parameters.
         """
         averages = {parameter: state for parameter, state in self.state.items() if state}
         own = {parameter: parameter.detach().clone() for parameter in averages}

@@ -1,4 +1,4 @@
-"""Pictures with matplotlib. Every function takes the Axes to draw on and returns them."""
+"""Pictures with matplotlib. Every function takes the Axes to draw on, and returns them."""
 
 try:
     import matplotlib  # noqa: F401

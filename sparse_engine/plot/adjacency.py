@@ -1,4 +1,4 @@
-"""Where the links of a weight are, and their signs."""
+"""Adjacency matrix of a weight."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ MOST_BINS = 512
 
 
 def adjacency(weight: SparseWeight, axes: Axes, *, bins: int = MOST_BINS) -> Axes:
-    """Draws the links: blue where negative, red where positive, paler where weaker.
+    """Draw the links of a weight: blue if negative, red if positive, paler if weaker.
 
-    Of a weight with more than ``bins`` rows or columns, squares of cells are summed into one pixel
-    each, so that the picture of a large weight costs no more memory than that of a small one.
+    Where a weight has more than ``bins`` rows or columns, each pixel is the sum over a square of
+    positions, so that memory is bounded.
 
     Args:
-        weight: whose links are drawn; rows are targets, columns sources.
-        axes: to draw on.
-        bins: the most pixels a side.
+        weight: the weight; rows are targets, columns sources.
+        axes: Axes to draw on.
+        bins: greatest number of pixels on each side.
     """
     out_features, in_features = weight.shape
-    # Pixels of equally many cells: unequal ones would show as a lattice that is not in the weight.
+    # All pixels have equally many positions: unequal ones would show a lattice.
     side = max(1, math.ceil(max(out_features, in_features) / bins))
     height, width = math.ceil(out_features / side), math.ceil(in_features / side)
     rows = weight.rows().cpu().numpy() // side
@@ -44,7 +44,7 @@ def adjacency(weight: SparseWeight, axes: Axes, *, bins: int = MOST_BINS) -> Axe
         extent=(0, width * side, height * side, 0),
         interpolation="nearest",
     )
-    label = "weight" if side == 1 else f"sum of weights in {side} x {side} cells"
+    label = "weight" if side == 1 else f"sum of weights in {side} x {side} positions"
     axes.figure.colorbar(drawn, ax=axes, shrink=0.85, label=label, extend="both")
     axes.set_xlabel("source unit")
     axes.set_ylabel("target unit")

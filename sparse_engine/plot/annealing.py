@@ -1,4 +1,4 @@
-"""How an annealing went."""
+"""Course of an annealing."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from matplotlib.axes import Axes
 
 from sparse_engine.analysis import Annealed
 
-# Points of the line of accepted proposals: at one temperature there may be ten of them.
+# Number of points of the line of accepted proposals; one temperature may have only ten proposals.
 ACCEPTED_POINTS = 40
 
 
 def annealing_curve(annealed: Annealed, axes: Axes) -> Axes:
-    """Draws the balance and the share of accepted proposals while the temperature falls.
+    """Draw the balance and the fraction of accepted proposals while the temperature falls.
 
     Args:
-        annealed: of :func:`sparse_engine.analysis.anneal`.
-        axes: to draw on.
+        annealed: result of :func:`sparse_engine.analysis.anneal`.
+        axes: Axes to draw on.
     """
     temperatures = annealed.temperatures
     points = min(ACCEPTED_POINTS, len(temperatures))
@@ -32,7 +32,7 @@ def annealing_curve(annealed: Annealed, axes: Axes) -> Axes:
     axes.invert_xaxis()
     axes.set_ylim(-0.03, 1.03)
     axes.set_xlabel("temperature, in semicycles")
-    axes.set_ylabel("share")
+    axes.set_ylabel("fraction")
     axes.grid(True, which="major", color="#e6e8eb")
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

@@ -1,4 +1,4 @@
-"""Structural balance against what changes it."""
+"""Structural balance along training or another quantity."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ def balance(
     statistic: str = "pooled",
     null: NullModel | Sequence[NullModel] | None = None,
 ) -> Axes:
-    """Draws the balance of graphs along training, or against anything else; a line for each weight.
+    """Draw the balance of graphs along training or another quantity, one line for each weight.
 
     Args:
-        records: those of a :class:`~sparse_engine.topology.Tracker` with the measure
-            :class:`~sparse_engine.analysis.Balance`, such as ``read_metrics`` finds in
-            topology.jsonl; or of any graphs, ``structural_balance(w).to_dict() | {"density": d}``.
-            Those without the statistic are passed over.
-        axes: to draw on.
-        along: the records' entry that is the horizontal axis: "step", "density", "rewirings", ...
+        records: records of a :class:`~sparse_engine.topology.Tracker` with the measure
+            :class:`~sparse_engine.analysis.Balance`, such as ``read_metrics`` reads from
+            topology.jsonl; or dictionaries ``structural_balance(w).to_dict() | {"density": d}`` of
+            any graphs. Records without the statistic are ignored.
+        axes: Axes to draw on.
+        along: entry of the records for the horizontal axis: "step", "density", "rewirings", ...
         statistic: "pooled", "class_mean" or "triad_level".
-        null: what it is by chance: 95 % of the samples become a band, the same for all records, or
-            of one null model for each record.
+        null: null model whose middle 95 % of the samples are drawn as a band; one for all records,
+            or one for each record.
 
     Raises:
-        ValueError: another statistic, records none of which has it, or not as many null models as
+        ValueError: another statistic, no record with the statistic, or not as many null models as
             records.
 
     Example:
@@ -78,5 +78,5 @@ def balance(
 
 
 def _band(null: NullModel, statistic: str) -> np.ndarray:
-    """The ends of the middle 95 % of the samples."""
+    """Return the ends of the middle 95 % of the samples."""
     return np.nanquantile(null.samples[statistic], (0.025, 0.975))

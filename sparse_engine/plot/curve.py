@@ -1,4 +1,4 @@
-"""Loss and validation along training."""
+"""Learning curve: loss and validation metric along training."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ def learning_curve(entries: Sequence[dict], axes: Axes) -> Axes:
     """Draw the ``loss`` and ``metric`` of metrics entries over their ``step``, on a log scale.
 
     Args:
-        entries: as :func:`sparse_engine.train.read_metrics` returns them; those without both
-            numbers are passed over.
-        axes: to draw on.
+        entries: entries from :func:`sparse_engine.train.read_metrics`; those without both numbers
+            are ignored.
+        axes: Axes to draw on.
     """
     entries = [e for e in entries if all(isinstance(e.get(n), int | float) for n in DRAWN)]
     steps = [entry["step"] for entry in entries]

@@ -11,12 +11,12 @@ BLUE, RED, GREY = "#2f6690", "#d1495b", "#9aa5b1"
 
 
 def degrees(distribution: DegreeDistribution, axes: Axes, *, log: bool | None = None) -> Axes:
-    """Draws how many nodes have how many links in and out.
+    """Draw the distributions of the numbers of links in and out of a node.
 
     Args:
-        distribution: of :func:`sparse_engine.analysis.degree_distribution`.
-        axes: to draw on.
-        log: whether both axes are logarithmic, where nodes without links do not appear; by default
+        distribution: result of :func:`sparse_engine.analysis.degree_distribution`.
+        axes: Axes to draw on.
+        log: whether both axes are logarithmic, which hides nodes without links; by default they are
             where the largest degree is more than ten times the mean.
     """
     most = max(map(len, distribution)) - 1
@@ -39,11 +39,11 @@ def degrees(distribution: DegreeDistribution, axes: Axes, *, log: bool | None = 
 
 
 def weights(distribution: WeightDistribution, axes: Axes) -> Axes:
-    """Draws the values of all links, and of those in balanced and in unbalanced semicycles.
+    """Draw the values of all links, and of links in balanced and in unbalanced semicycles.
 
     Args:
-        distribution: of :func:`sparse_engine.analysis.weight_distribution`.
-        axes: to draw on.
+        distribution: result of :func:`sparse_engine.analysis.weight_distribution`.
+        axes: Axes to draw on.
     """
     edges, every, balanced, unbalanced = distribution
     axes.stairs(every, edges, fill=True, color=GREY, alpha=0.4, label="all links")

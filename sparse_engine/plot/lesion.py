@@ -1,4 +1,4 @@
-"""What lesions do to a model."""
+"""Curves of a lesion experiment."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ STYLES = {
     "both": ("#5c6670", "-"),
     "random links": ("#9aa5b1", "--"),
 }
-# From this ratio of the largest to the smallest metric on, a linear scale shows one curve alone.
+# Above this ratio of the largest to the smallest metric, the scale is logarithmic.
 WIDE = 20
 
 
 def lesion_curves(lesions: Lesions, axes: Axes, *, level: float = 0.95) -> Axes:
-    """Draws the mean metric over the links removed, with a band for the interval of the mean.
+    """Draw the mean metric over the number of removed links, with its confidence interval.
 
     Args:
-        lesions: of :func:`sparse_engine.analysis.lesion`.
-        axes: to draw on.
-        level: of the intervals, in (0, 1).
+        lesions: result of :func:`sparse_engine.analysis.lesion`.
+        axes: Axes to draw on.
+        level: confidence level of the intervals, in (0, 1).
     """
     means = []
     for name, curve in lesions.curves.items():

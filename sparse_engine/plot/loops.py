@@ -16,9 +16,9 @@ def loops(counts: Mapping[str, int], axes: Axes, *, null: NullModel | None = Non
     """Draw a bar for each sign pattern of the loop a→b→c, a→c, the balanced ones first.
 
     Args:
-        counts: counts of :func:`sparse_engine.analysis.feed_forward_loops`.
+        counts: result of :func:`sparse_engine.analysis.feed_forward_loops`.
         axes: Axes to draw on.
-        null: null model of the same graph, whose mean and 2.5 to 97.5 % are marked.
+        null: null model of the same graph; marks show its mean, and bars its middle 95 %.
     """
     signs = {pattern: prod(1 if sign == "+" else -1 for sign in pattern) for pattern in counts}
     order = sorted(counts, key=lambda pattern: -signs[pattern])

@@ -1,4 +1,4 @@
-"""Writing one picture to a file."""
+"""Pictures as PNG files."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from matplotlib.figure import Figure
 
 @contextmanager
 def picture(path: str | Path, *, size: tuple[float, float] = (7.0, 4.0)) -> Iterator[Axes]:
-    """Axes to draw on; the picture is written as PNG when the block ends.
+    """Yield Axes to draw on, and write the picture as a PNG file at the end of the block.
 
-    No display and no global state of pyplot are involved.
+    This needs no display and does not change the global state of pyplot.
 
     Args:
-        path: of the file.
-        size: in inches, at 120 dots each.
+        path: path of the file.
+        size: width and height in inches of 120 dots.
     """
     with panels(path, 1, 1, size=size) as ((axes,),):
         yield axes
@@ -30,7 +30,7 @@ def picture(path: str | Path, *, size: tuple[float, float] = (7.0, 4.0)) -> Iter
 def panels(
     path: str | Path, rows: int, columns: int, *, size: tuple[float, float]
 ) -> Iterator[np.ndarray]:
-    """:func:`picture` with Axes ``[rows, columns]`` in one file; ``size`` is that of the whole."""
+    """Yield Axes ``[rows, columns]``, and write all panels to one file, like :func:`picture`."""
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
     yield figure.subplots(rows, columns, squeeze=False)

@@ -1,4 +1,4 @@
-"""Training tasks: each a data set with its model and its metric, in a file of its own."""
+"""Training tasks: data set, model, loss and metric, each task in its own file."""
 
 from sparse_engine.tasks.mackey_glass import MackeyGlass as MackeyGlass
 from sparse_engine.tasks.task import RecurrentFactory as RecurrentFactory

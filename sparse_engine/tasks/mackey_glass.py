@@ -1,4 +1,4 @@
-"""Forecasting the Mackey-Glass series: 500 values in, the next 50 out, all at once."""
+"""Mackey-Glass task: forecast the next 50 values of a chaotic series from 500."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sparse_engine.tasks.task import RecurrentFactory, Task
 
 
 def series(length: int, *, tau: int = 17, seed: int = 0) -> np.ndarray:
-    """Integrates the Mackey-Glass equation; returns ``tanh(x - 1)``, float64 ``[length]``.
+    """Integrate the Mackey-Glass equation and return ``tanh(x - 1)``, float64 ``[length]``.
 
     ``dx/dt = 0.2 x(t - tau) / (1 + x(t - tau)^10) - 0.1 x(t)`` by Euler's method with ten steps
     per unit of time. The history starts at ``1.2 + U(-0.1, 0.1)``, and the first 1000 units of
@@ -22,7 +22,7 @@ def series(length: int, *, tau: int = 17, seed: int = 0) -> np.ndarray:
     Args:
         length: number of values, one per unit of time.
         tau: delay in units of time; 17 is mildly chaotic.
-        seed: of the history.
+        seed: seed of the history.
 
     Raises:
         ValueError: a length or delay below 1.
@@ -34,7 +34,7 @@ def series(length: int, *, tau: int = 17, seed: int = 0) -> np.ndarray:
     history = (1.2 + np.random.default_rng(seed).uniform(-0.1, 0.1, delay)).tolist()
     x = history[-1]
     values = []
-    # The delay makes each step depend on the last, so this is a loop over plain floats.
+    # Each step depends on the one before, so this is a loop over plain floats.
     for time in range(washout + length):
         for step in range(steps):
             at = (time * steps + step) % delay
@@ -46,7 +46,7 @@ def series(length: int, *, tau: int = 17, seed: int = 0) -> np.ndarray:
 
 
 class Forecaster(nn.Module):
-    """A recurrent network whose last state is read out linearly."""
+    """Recurrent network with a linear readout of its last state."""
 
     def __init__(self, recurrent: nn.Module, hidden_size: int, horizon: int) -> None:
         super().__init__()
@@ -54,20 +54,20 @@ class Forecaster(nn.Module):
         self.readout = nn.Linear(hidden_size, horizon)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[steps, batch, inputs]`` to ``[batch, horizon]``."""
+        """Forecast ``[batch, horizon]`` values from inputs ``[steps, batch, inputs]``."""
         states, _ = self.recurrent(x)
         return self.readout(states[-1])
 
 
 class MackeyGlass(Task):
-    """The forecasting task of Zhang et al. (Communications Physics 2023), at their sizes.
+    """Forecasting task of Zhang et al. (Communications Physics 2023), at their sizes.
 
-    40,000 values to train on, cut into 12 rows; window k of a row is its values 500 k to
-    500 k + 499, the target the 50 values that follow; update u uses window u modulo 6. The
-    validation loss is the mean squared error over 19 windows of the next 10,000 values.
+    The 40,000 training values are split into 12 rows. Window k of a row has its values 500 k to
+    500 k + 499, and the target is the 50 values after them; update u uses window u modulo 6. The
+    metric is the mean squared error over 19 windows of the next 10,000 values.
 
     Args:
-        seed: of the series.
+        seed: seed of the series.
     """
 
     name = "mackey-glass"
@@ -84,13 +84,13 @@ class MackeyGlass(Task):
         return torch.from_numpy(values).to(torch.get_default_dtype())
 
     def _windows(self, rows: Tensor, number: int) -> tuple[Tensor, Tensor]:
-        """Window ``number`` of each row, ``[window, rows, 1]``, and its target."""
+        """Return window ``number`` of each row, ``[window, rows, 1]``, and its target."""
         start = number * self.window
         end = start + self.window
         return rows[:, start:end].t().unsqueeze(2), rows[:, end : end + self.horizon]
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Input ``[500, 12, 1]`` and target ``[12, 50]`` of a step."""
+        """Return the input ``[500, 12, 1]`` and the target ``[12, 50]`` of a step."""
         length = self.train_size // self.rows
         rows = self._series[: self.rows * length].view(self.rows, length)
         return self._windows(rows, step % ((length - self.horizon) // self.window))
@@ -104,7 +104,7 @@ class MackeyGlass(Task):
         return torch.cat([x for x, _ in pairs], 1), torch.cat([y for _, y in pairs])
 
     def build(self, recurrent: RecurrentFactory, *, generator: torch.Generator) -> nn.Module:
-        """A network of one input with a linear readout; readout weights are Glorot uniform."""
+        """Make a network of one input with a linear readout of Glorot-uniform weights."""
         network = recurrent(1)
         model = Forecaster(network, network.hidden_size, self.horizon)
         bound = math.sqrt(6 / (network.hidden_size + self.horizon))
@@ -117,12 +117,12 @@ class MackeyGlass(Task):
         return model
 
     def loss(self, model: nn.Module, step: int) -> Tensor:
-        """Mean squared error on the step's batch."""
+        """Return the mean squared error on the step's batch."""
         x, y = self.batch(step)
         return nn.functional.mse_loss(model(x), y)
 
     @torch.no_grad()
     def evaluate(self, model: nn.Module) -> float:
-        """Mean squared error over the validation windows."""
+        """Return the mean squared error over the validation windows."""
         x, y = self.validation
         return nn.functional.mse_loss(model(x), y).item()

@@ -1,4 +1,4 @@
-"""What a training task is."""
+"""Base class of training tasks."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-#: Makes the recurrent part of a model from the number of its inputs.
+#: Function that makes the recurrent part of a model for a number of inputs.
 RecurrentFactory = Callable[[int], nn.Module]
 
 
 class Task(ABC):
-    """Data, model and loss of one task. A new task is a subclass in a file of its own.
+    """Data, model, loss and metric of a task. A new task is a subclass in its own file.
 
-    Batches are a function of the step alone, so that a resumed run sees the data that it would
-    have seen.
+    Batches follow from the step alone, so that a resumed run sees the same data as one that never
+    stopped.
     """
 
     #: The name of the task's command.
     name: ClassVar[str]
-    #: What the number that :meth:`evaluate` returns is called.
+    #: The name of the number that :meth:`evaluate` returns.
     metric: ClassVar[str]
-    #: Time steps times sequences of a batch: a training step keeps so many states of each unit.
+    #: Time steps times sequences of a batch: the number of states of each unit that training keeps.
     positions: ClassVar[int] = 1
 
     @abstractmethod
     def build(self, recurrent: RecurrentFactory, *, generator: torch.Generator) -> nn.Module:
-        """A fresh model whose submodule ``recurrent`` is what the factory makes."""
+        """Make a new model with the recurrent network of the factory as submodule ``recurrent``."""
 
     @abstractmethod
     def loss(self, model: nn.Module, step: int) -> Tensor:
-        """The differentiable loss on the batch that belongs to a step."""
+        """Return the differentiable loss on the batch of a step."""
 
     @abstractmethod
     def evaluate(self, model: nn.Module) -> float:
-        """The metric on held-out data; lower is better."""
+        """Return the metric on held-out data; lower is better."""

@@ -1,4 +1,4 @@
-"""Apportionment: a number of links split into whole parts, of an exact sum and within limits."""
+"""Apportionment: splitting a number of links into integer parts with an exact sum and limits."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def apportion(
 
     Args:
         total: number to split, at least 0.
-        shares: finite numbers of at least 0. Where all that are below their limits are 0, they
-            count as equal.
+        shares: finite numbers of at least 0. If all parts below their limits have a share of 0,
+            their shares count as equal.
         limits: upper limits of the parts; none by default.
 
     Returns:
@@ -60,7 +60,7 @@ def _quotas(total: int, shares: list[float | Rational]) -> list[Fraction]:
 
 
 def apportion_logs(total: int, log_weights: np.ndarray, capacities: np.ndarray) -> np.ndarray:
-    """Share ``total`` out in proportion to weights, none above its capacity.
+    """Split ``total`` in proportion to weights, with no part above its capacity.
 
     Shares that would exceed their capacity become full and the others share the rest, until none
     exceeds it. Shares are rounded down; what is missing then goes, one each, to those with the

@@ -1,4 +1,4 @@
-"""Positions of a matrix, and the links at them."""
+"""Positions of a matrix and links at these positions."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sparse_engine.nn import SparseWeight, _init
+from sparse_engine.nn import SparseWeight, _initial_links
 from sparse_engine.ops import Links, rewire
 
 
 def gate_blocks(weight: SparseWeight, links: Links) -> list[Links]:
-    """Return the links of each gate by itself: in CSR order one run after the other.
+    """Return the links of each gate separately; in CSR order they are consecutive.
 
     Args:
         weight: the weight whose ``blocks`` are the gates.
@@ -39,7 +39,7 @@ def links_at(positions: Tensor, out_features: int, in_features: int) -> Links:
     Raises:
         ValueError: a position outside the matrix, or one that is given twice.
     """
-    empty = _init.no_links(out_features, in_features, positions.device)
+    empty = _initial_links.no_links(out_features, in_features, positions.device)
     return rewire(empty, positions.new_empty(0, dtype=torch.bool), positions.sort().values).links
 
 
@@ -49,6 +49,6 @@ def union(known: Tensor, positions: Tensor) -> Tensor:
     Equals ``torch.cat([known, positions]).unique()``, on the CPU and in linear time.
     """
     both = np.concatenate([known, positions])
-    # The stable sort takes what is in order already as it is, and merges two such runs.
+    # The stable sort merges the two sorted runs in linear time.
     both.sort(kind="stable")
     return torch.from_numpy(both).unique_consecutive()

@@ -1,4 +1,4 @@
-"""Value rules: what new links start with."""
+"""Value rules: the first values of new links."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sparse_engine.ops import RandomKey, Use
 
 
 class NewLinkInit(ABC):
-    """Value rule: the first values of new links. One of your own is a subclass with one method."""
+    """Value rule: the first values of new links. Your own is a subclass with one method."""
 
     @abstractmethod
     def values(self, weight: SparseWeight, count: int, key: RandomKey) -> Tensor:

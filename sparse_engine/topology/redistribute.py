@@ -1,4 +1,4 @@
-"""Redistribution: how many links each weight of a model gets back."""
+"""Redistribution rules: how many links each weight of a model grows."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
-"""Rewiring: the clock that turns rules into a training method, and one step of one weight."""
+"""Rewiring of a model at a fixed interval, and the rewiring of one weight."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
+from typing import TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -19,12 +20,21 @@ from sparse_engine.topology.redistribute import NoRedistribution, Redistribution
 from sparse_engine.topology.rule import Rule, State
 from sparse_engine.topology.schedule import Schedule, as_schedule
 
-#: Called for every weight that was rewired: its name in the model, the weight, and what changed.
+#: Function called for every rewired weight with its name in the model, the weight and the change.
 Observer = Callable[[str, SparseWeight, Rewired], None]
 
 
+class RewiringOptions(TypedDict, total=False):
+    """Keyword arguments of :class:`Rewiring` that every method takes, too."""
+
+    seed: int
+    new_links: NewLinkInit | None
+    observers: tuple[Observer, ...]
+    keep_returning: bool
+
+
 class Rewiring:
-    """Rewiring of every sparse weight of a model at a fixed interval, by given rules.
+    """Rewiring of every sparse weight of a model at a fixed interval, by prune and grow rules.
 
     Call :meth:`step` after each ``optimizer.step()``. All randomness follows from the seed, the
     number of steps taken and a weight's place in the model, so that a run which is saved and
@@ -35,19 +45,20 @@ class Rewiring:
             is frozen.
         optimizer: any torch optimizer but LBFGS, whose state of a link moves with the link; or
             None.
-        prune: which links go.
-        grow: where new links come.
-        new_links: value rule of the new links; they start at 0 by default.
-        fraction: the share of links that each rewiring replaces, in [0, 1], or its schedule.
-        density: a schedule of the share of all positions, over all weights, that hold a link after
+        prune: prune rule, which chooses the links to remove.
+        grow: grow rule, which chooses the positions of new links.
+        new_links: value rule of new links; they start at 0 by default.
+        fraction: fraction of the links that each rewiring replaces, in [0, 1], or its schedule.
+        density: schedule of the fraction of all positions, over all weights, that hold a link after
             a rewiring; by default the number of links stays.
-        redistribution: how many links each weight grows; by default every weight keeps its share.
+        redistribution: rule for the number of links that each weight grows; by default every weight
+            keeps its number.
         every: steps between rewirings, at least 1.
         seed: seed of the random numbers, any 63-bit integer.
         observers: functions called after every rewiring. The memory of an observer that is a
             :class:`Rule`, such as a :class:`Tracker`, is part of the state.
-        keep_returning: whether a link that goes and grows again in one rewiring keeps its value,
-            gradient and optimizer state, as if it had never gone; by default it starts afresh.
+        keep_returning: whether a link that is removed and grows again in one rewiring keeps its
+            value, gradient and optimizer state; by default it starts as a new link.
 
     Raises:
         ValueError: an argument out of range, a model without sparse weights or with one whose
@@ -80,6 +91,7 @@ class Rewiring:
                 "expected an optimizer with one entry of state per link, found LBFGS, whose memory "
                 "of past steps loses its meaning when links change"
             )
+        self.model = model
         self.names, self.weights = [], []
         for name, module in model.named_modules():
             if isinstance(module, SparseWeight):
@@ -117,22 +129,22 @@ class Rewiring:
         return due
 
     def skip(self) -> None:
-        """Forget the gradients captured since the last step; the clock stays.
+        """Drop the gradients captured since the last step, without counting a step.
 
-        Call it in place of :meth:`step` where ``optimizer.step()`` was not taken, as after an
+        Call this in place of :meth:`step` where ``optimizer.step()`` was not taken, as after an
         overflow under ``torch.amp.GradScaler``.
         """
         for weight in self.weights:
-            if weight.factors is not None:
-                weight.factors[-1] = []
+            if weight.captured is not None:
+                weight.captured[-1] = []
 
     def rewire(self) -> None:
         """Rewire every weight now.
 
         Raises:
-            ValueError: a rule cannot choose, or chose what cannot be, or a weight whose links
-                cannot be replaced, see :meth:`SparseWeight.check_rewirable`; the model is then as
-                before.
+            ValueError: a rule cannot choose or made an invalid choice, or the links of a weight
+                cannot be replaced, see :meth:`SparseWeight.check_rewirable`. The model then stays
+                as it was.
         """
         moving = self._moving()
         chosen, weights = [i for i, _ in moving], [weight for _, weight in moving]
@@ -150,9 +162,8 @@ class Rewiring:
         ]
         wanted = [max(0, target - left) for target, left in zip(targets, kept, strict=True)]
         missing = max(0, sum(targets) - sum(kept))
-        if (
-            sum(wanted) > missing
-        ):  # a cut over the whole model left some above, others below their targets
+        # A prune rule for the whole model may leave weights with more links than their targets.
+        if sum(wanted) > missing:
             wanted = apportion(missing, wanted)
         counts = self.redistribution.counts(weights, dropped, wanted)
         rewirings = [
@@ -165,9 +176,10 @@ class Rewiring:
                 observer(self.names[i], weight, rewired)
 
     def _moving(self) -> list[tuple[int, SparseWeight]]:
-        """List the weights to rewire with their places, or raise ValueError for one that cannot be.
+        """List the weights to rewire with their places in the model.
 
-        See :meth:`SparseWeight.check_rewirable`.
+        Raises:
+            ValueError: a weight that :meth:`SparseWeight.check_rewirable` refuses.
         """
         moving = [
             (place, weight)
@@ -187,32 +199,32 @@ class Rewiring:
         return apportion(min(round(self.density.at(self.steps) * positions), sum(now)), now)
 
     def _capture(self) -> None:
-        """Have weights capture the factors of their gradients while the grow rule wants them."""
+        """Capture the factors of gradients in the steps that the grow rule reads."""
         left = self.every - self.steps % self.every
         for weight in self.weights:
             if left > self.grow.window or weight.frozen_pattern:
-                weight.factors = None
-            elif weight.factors is None or left == self.grow.window:
-                weight.factors = [[]]
+                weight.captured = None
+            elif weight.captured is None or left == self.grow.window:
+                weight.captured = [[]]
             else:
-                weight.factors.append([])
+                weight.captured.append([])
 
     def state_dict(self) -> State:
-        """Return what resuming needs beside model and optimizer: numbers, strings and tensors."""
+        """Return the state beside model and optimizer: numbers, strings and tensors."""
         state: State = {"steps": self.steps, "seed": self.seed}
         for kind, rule in self._rules().items():
             state |= {f"{kind}.{name}": entry for name, entry in rule.state_dict().items()}
         for i, weight in enumerate(self.weights):
-            for step, pairs in enumerate(weight.factors or []):
+            for step, pairs in enumerate(weight.captured or []):
                 for n, pair in enumerate(pairs):
                     for side, factor in zip(("gradient", "input"), pair, strict=True):
                         state[f"factors.{i}.{step}.{n}.{side}"] = factor
         return state
 
     def load_state_dict(self, state: State) -> None:
-        """Load the clock, the seed and the memory of a saved run.
+        """Load the number of steps, the seed and the memory of the rules of a saved run.
 
-        The memory of an observer that is not here is left out: observers change nothing.
+        The memory of an observer that this rewiring does not have is ignored.
 
         Raises:
             ValueError: entries missing, negative, or of other rules.
@@ -236,14 +248,14 @@ class Rewiring:
     def _load_factors(self, saved: State) -> None:
         since = self.steps % self.every - (self.every - self.grow.window)
         for weight in self.weights:
-            noting = 0 <= since < self.grow.window and not weight.frozen_pattern
-            weight.factors = [[] for _ in range(since + 1)] if noting else None
+            capturing = 0 <= since < self.grow.window and not weight.frozen_pattern
+            weight.captured = [[] for _ in range(since + 1)] if capturing else None
         for name in sorted(saved, key=lambda name: [int(n) for n in name.split(".")[:3]]):
             i, step, n, side = name.split(".")
             weight = self.weights[int(i)]
             if side == "gradient" and not weight.frozen_pattern:
                 pair = saved[name], saved[f"{i}.{step}.{n}.input"]
-                weight.factors[int(step)].append(pair)
+                weight.captured[int(step)].append(pair)
 
     def _rules(self) -> dict[str, Rule]:
         rules = {"prune": self.prune, "grow": self.grow, "redistribution": self.redistribution}
@@ -274,20 +286,20 @@ def rewire_weight(
 ) -> Rewired:
     """Remove links and grow others, in place.
 
-    The Parameter object stays, and where as many links grow as go, its storage and length too. A
-    surviving link keeps its value, its gradient and its optimizer state; a new one starts with the
-    value that ``new_links`` gives it and with state 0. So do the weight's other link parameters, of
-    which new links have the entries of a fresh weight.
+    The Parameter object stays; where as many links grow as are removed, its storage stays, too. A
+    surviving link keeps its value, gradient and optimizer state. A new link starts with a value of
+    ``new_links`` and with optimizer state 0. The same holds for other link parameters, where new
+    links get initial entries, see :meth:`SparseWeight.new_link_entries`.
 
     Args:
         weight: the weight to rewire.
         optimizer: the optimizer whose state is carried along, or None.
         dropped: bool ``[nnz]``, true where a link goes.
-        count: how many links grow.
-        grow: where links grow.
+        count: number of links to grow.
+        grow: the grow rule.
         new_links: value rule of the new links.
         key: this rewiring's own stream of random numbers.
-        keep_returning: whether a link that grows where one was removed survives instead.
+        keep_returning: whether a link that grows where one was removed counts as surviving.
 
     Returns:
         The new links with the map from old to new slots.
@@ -309,7 +321,7 @@ def chosen_links(
     key: RandomKey,
     keep_returning: bool,
 ) -> Rewired:
-    """Return what :func:`rewire_weight` makes of a weight's links; the weight stays as it is."""
+    """Return the change that :func:`rewire_weight` would make, without making it."""
     if weight.frozen_pattern:
         raise ValueError(f"expected a weight whose pattern is not frozen, found {weight}")
     entries = {name: getattr(weight, name) for name in weight.link_parameters}
@@ -325,7 +337,7 @@ def chosen_links(
 
 
 def _with_returning(rewired: Rewired, links: Links, dropped: Tensor, positions: Tensor) -> Rewired:
-    """Count the links that were removed and grew again as survivors."""
+    """Treat links that were removed and grew again as survivors."""
     gone = dropped.nonzero().squeeze(1)
     gone_positions = links.cells()[gone]
     returning = torch.isin(positions, gone_positions, assume_unique=True)
@@ -345,11 +357,11 @@ def give_links(
     new_links: NewLinkInit,
     key: RandomKey,
 ) -> None:
-    """Give a weight the links of :func:`chosen_links`, and carry along what belongs to links."""
+    """Make the change of :func:`chosen_links`, and carry gradients and optimizer state along."""
     nnz, born = rewired.links.nnz, rewired.born.long()
     generator = key.torch_generator(Use.NEWBORN)
     first = {"values": new_links.values(weight, len(born), key)}
-    first |= weight.newborn(len(born), generator=generator, dtype=weight.dtype)
+    first |= weight.new_link_entries(len(born), generator=generator, dtype=weight.dtype)
     entries, attached = {}, []
     for name in weight.link_parameters:
         parameter = getattr(weight, name)
@@ -374,7 +386,7 @@ def _link_state(optimizer: Optimizer | None, parameter: Tensor) -> dict[str, Ten
 
 
 def _carried(tensor: Tensor | None, rewired: Rewired, nnz: int) -> Tensor | None:
-    """Return the entries at the links' new slots, in the same tensor if its length is right."""
+    """Return the entries at the links' new slots, in the same tensor if the length stays."""
     if tensor is None:
         return None
     if tensor.numel() != nnz:

@@ -1,15 +1,15 @@
-"""Rule: what all rules of a rewiring have in common."""
+"""Base class of the rules that make a method: prune, grow and redistribution rules."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
-#: A rule's memory: names to tensors, numbers and strings.
+#: Memory of a rule: tensors, numbers and strings by name.
 State = dict[str, Tensor | float | int | str | bool]
 
 
 class Rule:
-    """Part of a method, perhaps with a memory; rules that have one override both methods."""
+    """Rule of a method. A rule with a memory overrides both methods."""
 
     def state_dict(self) -> State:
         """Return the memory, for a checkpoint."""
@@ -19,7 +19,7 @@ class Rule:
         """Load a memory that ``state_dict`` returned.
 
         Raises:
-            ValueError: it is not one of this rule.
+            ValueError: a memory of another rule.
         """
         if state:
             raise ValueError(f"expected no state for {self}, found {sorted(state)}")

@@ -9,11 +9,11 @@ from numbers import Real
 
 from typing_extensions import override
 
-from sparse_engine.nn._init import check_density
+from sparse_engine.nn._initial_links import check_density
 
 
 class Schedule(ABC):
-    """Number for every training step. A schedule of your own is a subclass with one method."""
+    """Number for each training step. Your own schedule is a subclass with one method."""
 
     @abstractmethod
     def at(self, step: int) -> float:
@@ -53,11 +53,11 @@ class ConstantSchedule(Schedule):
 
 @dataclass(frozen=True)
 class Transition(Schedule):
-    """Transition from one number to another, which then stays. A subclass says how, in one method.
+    """Transition from one number to another. A subclass defines the curve in one method.
 
     Attributes:
         start: the number at step 0.
-        steps: how long the way to ``end`` is, at least 1.
+        steps: number of steps of the transition, at least 1.
         end: the number from ``steps`` on.
     """
 
@@ -90,8 +90,8 @@ class LinearSchedule(Transition):
 class CosineSchedule(Transition):
     """Half a cosine: ``end + (start - end) * (1 + cos(pi * step / steps)) / 2``, then ``end``.
 
-    The decay of RigL (Evci et al. 2020, with ``end`` 0) and of Selfish-RNN (Liu et al. 2021, with
-    ``end`` 0.005); see :class:`Transition`.
+    This is the decay of RigL (Evci et al. 2020, with ``end`` 0) and of Selfish-RNN (Liu et al.
+    2021, with ``end`` 0.005); see :class:`Transition`.
     """
 
     @override
@@ -128,10 +128,10 @@ class ExponentialSchedule(Schedule):
 
 @dataclass(frozen=True)
 class StopAfter(Schedule):
-    """Schedule that is 0 from a step on: RigL rewires in the first 75 % of training only.
+    """Schedule that is 0 from a step on; RigL rewires in the first 75 % of training only.
 
     Attributes:
-        schedule: the schedule before; a plain number does as well.
+        schedule: the schedule, or a number, before that step.
         steps: the first step with 0, at least 0.
     """
 
@@ -149,7 +149,7 @@ class StopAfter(Schedule):
 
 
 def progress(step: int, first: int, last: int) -> float:
-    """Return the share of the way from ``first`` to ``last`` that lies behind a step, in [0, 1]."""
+    """Return the fraction of the steps from ``first`` to ``last`` that are done, in [0, 1]."""
     return min(max((step - first) / (last - first), 0.0), 1.0)
 
 
@@ -165,14 +165,14 @@ def check_finite(value: float, name: str) -> None:
 
 
 def check_steps(steps: int) -> None:
-    """Raise ValueError if there is not one step."""
+    """Raise ValueError for less than one step."""
     if steps < 1:
         raise ValueError(f"expected steps of at least 1, found {steps}")
 
 
 @dataclass(frozen=True)
 class CubicSchedule(Schedule):
-    """Cubic fall: ``end + (start - end) * (1 - p)^3``, p the way gone from ``first`` to ``last``.
+    """Cubic decay ``end + (start - end) * (1 - p)^3``, with p the progress to ``last``.
 
     The density falls fast while there are many links, slowly at the end (Zhu & Gupta 2017; GraNet,
     Liu et al. 2021).

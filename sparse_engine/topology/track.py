@@ -1,4 +1,4 @@
-"""Tracking: how the wiring of a model changes along training."""
+"""Tracking of the wiring of a model along training."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sparse_engine.topology.rule import Rule, State
 def topology_hash(weight: SparseWeight) -> str:
     """Return a hash of a weight's links: equal hashes mean equal links, and vice versa.
 
-    BLAKE2b of 16 bytes over the shape and ``crow_indices`` as little-endian int64, then
+    The hash is BLAKE2b of 16 bytes over the shape and ``crow_indices`` as little-endian int64, then
     ``col_indices`` as little-endian int32. Values do not enter.
 
     Returns:
@@ -37,13 +37,13 @@ def topology_hash(weight: SparseWeight) -> str:
     return digest.hexdigest()
 
 
-#: One rewiring of one weight, in numbers; see :class:`Tracker`.
+#: Record of one rewiring of one weight, see :class:`Tracker`.
 Record = dict[str, object]
 
 
 @dataclass(frozen=True)
 class Measure(ABC):
-    """Further entries of a tracker's records. A measure of your own is a subclass with one method.
+    """Further entries of a tracker's records. Your own measure is a subclass with one method.
 
     Attributes:
         every: rewirings of a weight from one measurement to the next, at least 1.
@@ -60,7 +60,7 @@ class Measure(ABC):
 
     @abstractmethod
     def measure(self, weight: SparseWeight, rewired: Rewired) -> Record:
-        """Return the entries, of values that JSON knows; none where the weight cannot be measured.
+        """Return the entries with values for JSON; no entries where the weight cannot be measured.
 
         Args:
             weight: the weight after the rewiring.
@@ -71,9 +71,9 @@ class Measure(ABC):
 class Tracker(Rule):
     """Tracking of every rewiring of every weight, by a record that is handed to sinks.
 
-    A tracker works only when a weight is rewired, in O(links) beside what measures take, and keeps
-    8 bytes for every position ever used and 1 for every link. This memory is part of the rewiring's
-    ``state_dict``, so that a resumed run goes on as if it had never stopped.
+    A tracker works only when a weight is rewired, in O(links) beside the time of measures. It keeps
+    8 bytes for every position ever used and 1 byte for every link. This memory is part of the
+    rewiring's ``state_dict``, so that a resumed run continues as if it had never stopped.
 
     A record has these entries:
 
@@ -124,7 +124,7 @@ class Tracker(Rule):
         return sum(each.ever.numel() for each in histories) / max(1, positions)
 
     def __call__(self, name: str, weight: SparseWeight, rewired: Rewired) -> None:
-        """Note one rewiring of one weight."""
+        """Record one rewiring of one weight."""
         history = self.histories[name]
         history.follow(rewired)
         before, grown = rewired.slot_map.numel(), rewired.born.numel()
@@ -179,7 +179,7 @@ class LinkHistory:
 
     Attributes:
         weight: the weight, whose links now are the first wiring.
-        rewirings: how many there were.
+        rewirings: number of rewirings.
         founders: the number of links of the first wiring.
         founding: bool ``[nnz]``, true for links of the first wiring that never left.
         ever: int64 on the CPU, positions that ever held a link, ``row * in_features + column``,
@@ -204,13 +204,13 @@ class LinkHistory:
         return self.ever.numel() / max(1, math.prod(self.weight.shape))
 
     def follow(self, rewired: Rewired) -> None:
-        """Note a rewiring of the weight."""
+        """Add a rewiring of the weight to the history."""
         self.rewirings += 1
         self.founding = carry(self.founding, rewired.slot_map, rewired.links.nnz)
         self.ever = union(self.ever, rewired.links.cells()[rewired.born.long()].cpu())
 
     def state_dict(self) -> State:
-        """Return the counts and tensors above, for a checkpoint."""
+        """Return the counts and tensors, for a checkpoint."""
         return {
             "rewirings": self.rewirings,
             "founders": self.founders,
@@ -287,5 +287,5 @@ class TensorBoard:
                 self._writer.add_scalar(tag, value, record["step"])
 
     def close(self) -> None:
-        """End the event file, on disk."""
+        """Write the event file to disk and close it."""
         self._writer.close()

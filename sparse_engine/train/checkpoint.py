@@ -1,7 +1,7 @@
-"""Checkpoints: tensors in one safetensors file, everything else in one JSON file.
+"""Checkpoints: tensors in a safetensors file, everything else in a JSON file.
 
-The JSON file names its tensor file, holds its hash and one of itself, and is replaced last. A run
-that is killed at any moment leaves the previous pair or the new one, never a mixture.
+The JSON file has the name and the hash of its tensor file and a hash of itself, and is replaced
+last. A run that is killed at any moment leaves the previous pair of files or the new pair.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -20,51 +21,56 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sparse_engine.files import write_atomically
+from sparse_engine.topology import Rewiring
 from sparse_engine.train.record import sealed, unsealed
 
 FORMAT = "sparse_engine.checkpoint"
 VERSION = 2
 TENSOR_FILE = r"checkpoint-\d{8,}\.safetensors"
-#: What a record of each version says; that of version 1 has no hash of itself.
+#: Entries of the JSON file in each version, where "rule" is the rewiring. Version 1 has no hash of
+#: the JSON file itself.
 ENTRIES = {1: {"format", "version", "step", "tensors", "sha256", "optimizer", "rule"}}
 ENTRIES[2] = ENTRIES[1] | {"config", "logs"}
 REMEDY = "restore the folder from a copy, or start again in an empty one"
 
 
 class CheckpointError(ValueError):
-    """A checkpoint is missing, damaged, or of something else."""
+    """Checkpoint that is missing, damaged, or not of this run."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a run needs to go on as if it had never stopped.
+    """State of a run, from which it resumes as if it had never stopped.
 
     Attributes:
         step: training steps taken.
         model: the model's state_dict.
         optimizer: the optimizer's state_dict.
-        rule: the rewiring rule's state_dict.
-        config: what defines the run; nothing in checkpoints of version 1.
-        logs: the hash of each log up to this step, by file; nothing in checkpoints of version 1.
+        rewiring: the rewiring's state_dict.
+        config: the settings that define the run; empty in checkpoints of version 1.
+        logs: hash of each log up to this step, by file name; empty in checkpoints of version 1.
     """
 
     step: int
     model: dict[str, Tensor]
     optimizer: dict
-    rule: dict
+    rewiring: dict
     config: dict[str, object] = field(default_factory=dict)
     logs: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, step: int, model: nn.Module, optimizer: Optimizer, rule, **run) -> Checkpoint:
-        """Returns the state of a run now; ``run`` may be its config and the hashes of its logs."""
-        return cls(step, model.state_dict(), optimizer.state_dict(), rule.state_dict(), **run)
+    def of(
+        cls, step: int, model: nn.Module, optimizer: Optimizer, rewiring: Rewiring, **run: Any
+    ) -> Checkpoint:
+        """Return the state of a run now; ``run`` may have its ``config`` and ``logs``."""
+        state = model.state_dict(), optimizer.state_dict(), rewiring.state_dict()
+        return cls(step, *state, **run)
 
-    def restore(self, model: nn.Module, optimizer: Optimizer, rule) -> None:
-        """Puts the state into a run that was set up the same way.
+    def restore(self, model: nn.Module, optimizer: Optimizer, rewiring: Rewiring) -> None:
+        """Load the state into a run that was set up in the same way.
 
         Raises:
-            CheckpointError: the run was set up differently; it may hold parts of the state then.
+            CheckpointError: the run was set up differently, and may now have parts of the state.
         """
         try:
             model.load_state_dict(self.model)
@@ -72,7 +78,7 @@ class Checkpoint:
             optimizer.load_state_dict(self.optimizer)
             _check_groups(optimizer, wanted)
             _check_state(optimizer)
-            rule.load_state_dict(self.rule)
+            rewiring.load_state_dict(self.rewiring)
         except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
             found = " ".join(str(error).split())
             raise CheckpointError(
@@ -80,10 +86,10 @@ class Checkpoint:
             ) from error
 
     def save(self, folder: Path) -> None:
-        """Writes the checkpoint into a folder, in place of the one before.
+        """Write the checkpoint into a folder, in place of the previous one.
 
         Raises:
-            OSError: a file cannot be written, as on a full disk; the one before is still there.
+            OSError: a file cannot be written, as on a full disk; the previous checkpoint stays.
         """
         tensors = {f"model.{name}": value.contiguous() for name, value in self.model.items()}
         scalars: dict[str, dict[str, object]] = {}
@@ -93,11 +99,11 @@ class Checkpoint:
                     tensors[f"optimizer.{slot}.{name}"] = value.contiguous()
                 else:
                     scalars.setdefault(str(slot), {})[name] = value
-        rule = dict(self.rule)
-        for name, value in self.rule.items():
+        rewiring = dict(self.rewiring)
+        for name, value in self.rewiring.items():
             if isinstance(value, Tensor):
-                # A copy: what weights noted of their gradients they may share, a file may not.
-                tensors[f"rule.{name}"] = rule.pop(name).clone(
+                # Captured factors of several weights may share memory, which a file may not.
+                tensors[f"rule.{name}"] = rewiring.pop(name).clone(
                     memory_format=torch.contiguous_format
                 )
         content = save_tensors(tensors)
@@ -110,7 +116,7 @@ class Checkpoint:
             "tensors": tensor_file,
             "sha256": hashlib.sha256(content).hexdigest(),
             "optimizer": {"scalars": scalars, "param_groups": self.optimizer["param_groups"]},
-            "rule": rule,
+            "rule": rewiring,
             "config": self.config,
             "logs": self.logs,
         }
@@ -122,10 +128,10 @@ class Checkpoint:
 
     @classmethod
     def load(cls, folder: Path) -> Checkpoint:
-        """Reads the checkpoint of a folder, and trusts nothing in it.
+        """Read the checkpoint of a folder, and validate it completely.
 
         Raises:
-            CheckpointError: there is none, or a file is truncated, damaged or foreign.
+            CheckpointError: no checkpoint, or a truncated, damaged or foreign file.
         """
         path = folder / "checkpoint.json"
         try:
@@ -156,13 +162,13 @@ class Checkpoint:
             state: dict[int, dict] = {
                 int(slot): dict(entries) for slot, entries in record["optimizer"]["scalars"].items()
             }
-            model, rule = {}, dict(record["rule"])
+            model, rewiring = {}, dict(record["rule"])
             for name, value in tensors.items():
                 kind, rest = name.split(".", 1)
                 if kind == "model":
                     model[rest] = value
                 elif kind == "rule":
-                    rule[rest] = value
+                    rewiring[rest] = value
                 else:
                     slot, entry = rest.split(".", 1)
                     state.setdefault(int(slot), {})[entry] = value
@@ -172,7 +178,7 @@ class Checkpoint:
             if not isinstance(step, int) or step < 0:
                 raise ValueError(f"step {step}")
             run = (dict(record.get(name, {})) for name in ("config", "logs"))
-            return cls(step, model, optimizer, rule, *run)
+            return cls(step, model, optimizer, rewiring, *run)
         except CheckpointError:
             raise
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -207,16 +213,16 @@ def _tensors(path: Path, sha256: str) -> dict[str, Tensor]:
 
 
 def _check_groups(optimizer: Optimizer, wanted: list[set[str]]) -> None:
-    """Checks that every hyperparameter is there, which ``load_state_dict`` does not."""
+    """Raise ValueError for missing hyperparameters, which ``load_state_dict`` accepts."""
     for names, group in zip(wanted, optimizer.param_groups, strict=True):
         if missing := sorted(names - group.keys()):
             raise ValueError(f"expected parameter groups of {sorted(names)}, found no {missing}")
 
 
 def _check_state(optimizer: Optimizer) -> None:
-    """Checks that state fits its parameter, which ``load_state_dict`` does not.
+    """Raise ValueError for state that does not fit; ``load_state_dict`` accepts such state.
 
-    Entries may have one value per row or column, as in Adafactor, or a single one.
+    An entry may have one value for each row or column, as in Adafactor, or a single value.
     """
     for parameter, entries in optimizer.state.items():
         if not isinstance(parameter, Tensor):

@@ -1,7 +1,7 @@
-"""The folder of a run: one run each, which one process at a time trains.
+"""Folder of a run, in which one process at a time trains.
 
-A folder holds a run from the moment that its first checkpoint is whole. The checkpoint also holds
-the settings, of which config.json is a copy to read, and the hashes of the logs.
+A folder holds a run from the moment when its first checkpoint is complete. The checkpoint also has
+the settings, of which config.json is a readable copy, and the hashes of the logs.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from sparse_engine.train.log import log_hash
 
 LOGS = ("metrics.jsonl", "topology.jsonl")
 OURS = rf"config\.json|checkpoint\.json|metrics\.jsonl|topology\.jsonl|{TENSOR_FILE}"
-#: What a kill may leave of writing a file.
+#: Files that a kill may leave while a file is written.
 PARTIAL = rf"\.({OURS})\.partial"
-#: What a kill may leave of a run before its first checkpoint is whole.
+#: Files that a kill may leave before the first checkpoint is complete.
 BEGINNING = rf"config\.json|checkpoint-0{{8}}\.safetensors|{PARTIAL}"
 
 
 class RunFolder:
-    """A folder, and the run that belongs into it.
+    """Folder and the settings of the run in it.
 
     Args:
-        path: of the folder.
-        config: what defines the run.
+        path: path of the folder.
+        config: the settings that define the run.
     """
 
     def __init__(self, path: Path, config: dict[str, object]) -> None:
@@ -43,10 +43,10 @@ class RunFolder:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Keeps other processes out, where the file system can; may be nested.
+        """Lock the folder against other processes within the block; blocks may be nested.
 
         Raises:
-            BlockingIOError: another process is in the folder.
+            BlockingIOError: another process has locked the folder.
         """
         if self._is_locked:
             yield
@@ -69,14 +69,14 @@ class RunFolder:
                 "wait for the other, or choose another folder with --out"
             ) from None
         except OSError:
-            # Some network file systems lock no folders; the checkpoint is compared all the same.
+            # Some network file systems have no locks; checkpoints are still compared.
             pass
 
     def begin(self) -> None:
-        """Makes the folder of a new run; what a killed start has left there goes.
+        """Make the folder of a new run, without the leftovers of a start that was killed.
 
         Raises:
-            FileExistsError: the folder has other files in it.
+            FileExistsError: the folder has other files.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         with self.locked():
@@ -89,7 +89,7 @@ class RunFolder:
             (self.path / "config.json").unlink(missing_ok=True)
 
     def find(self) -> Checkpoint | None:
-        """Returns the checkpoint to go on with, or None where a kill came before the first.
+        """Return the checkpoint to resume from, or None after a kill before the first checkpoint.
 
         Raises:
             CheckpointError: no run to resume, a damaged one, or one of another config.
@@ -112,7 +112,7 @@ class RunFolder:
             return checkpoint
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Writes a checkpoint, and config.json where there is none."""
+        """Write a checkpoint, and config.json if it does not exist."""
         self.check_unchanged()
         checkpoint.save(self.path)
         self._last = self._fingerprint()
@@ -120,10 +120,10 @@ class RunFolder:
             write_atomically(self.path / "config.json", json.dumps(self.config, indent=1).encode())
 
     def check_unchanged(self) -> None:
-        """Checks that the checkpoint is the one that was read or written here last.
+        """Check that the checkpoint is the one that this process read or wrote last.
 
         Raises:
-            CheckpointError: another process has gone on with the run.
+            CheckpointError: another process has continued the run.
         """
         if self._fingerprint() != self._last:
             raise CheckpointError(
@@ -132,7 +132,7 @@ class RunFolder:
             )
 
     def log_hashes(self, steps: int) -> dict[str, str]:
-        """Returns the hash of each log up to a step."""
+        """Return the hash of each log up to a step."""
         return {name: log_hash(self.path / name, steps=steps) for name in LOGS}
 
     def _fingerprint(self) -> str:
@@ -142,14 +142,14 @@ class RunFolder:
             return ""
 
     def _is_beginning(self) -> bool:
-        """Whether nothing but the leftovers of a start is here, and no other's config.json."""
+        """Whether the folder has only leftovers of a start, and no foreign config.json."""
         names = [path.name for path in self.path.iterdir()]
         return all(re.fullmatch(BEGINNING, name) for name in names) and (
             "config.json" not in names or self._read_config().keys() >= self.config.keys()
         )
 
     def _read_config(self) -> dict[str, object]:
-        """Returns what config.json says, nothing where it is missing or damaged."""
+        """Return the contents of config.json, empty if it is missing or damaged."""
         try:
             found = json.loads((self.path / "config.json").read_bytes())
         except (FileNotFoundError, ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Ending a loop between two steps."""
+"""Interruption of a loop between two steps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def interruption() -> Iterator[Callable[[], bool]]:
-    """Turns Ctrl-C and SIGTERM into a flag, so that a step is never cut in two."""
+    """Yield a function that tells whether Ctrl-C or SIGTERM came, in place of an exception."""
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield asked.is_set

@@ -1,4 +1,4 @@
-"""What a run needs of the machine, looked at before it takes it."""
+"""Limits of the machine, checked before a run starts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-#: A value, its gradient, two moments of Adam, four indices, and a copy of the first in checkpoints.
+#: A value, its gradient, two moments of Adam, four indices, and a copy for checkpoints.
 BYTES_PER_LINK = 44
 #: A state and its gradient.
 BYTES_PER_STATE = 8
@@ -15,20 +15,20 @@ REMEDY = "fewer units (--hidden) or a smaller --density helps"
 
 
 def check_size(hidden: int, density: float, positions: int) -> None:
-    """Refuses a recurrent layer that this machine cannot hold.
+    """Raise ValueError for a recurrent layer that does not fit into memory.
 
     Args:
-        hidden: units of the layer.
-        density: of its recurrent weight.
-        positions: time steps times sequences whose states a training step keeps.
+        hidden: number of units of the layer.
+        density: density of its recurrent weight.
+        positions: time steps times sequences, whose states a training step keeps.
 
     Raises:
-        ValueError: too many links for one weight, or more memory than the machine has; names both.
+        ValueError: too many links for one weight, or more memory than the machine has.
     """
     if hidden >= 2**31:
         raise ValueError(f"expected fewer than 2^31 units, found {hidden}")
     if not 0 < density <= 1:
-        return  # the layer says so
+        return  # the layer raises an error
     links = round(density * hidden * hidden)
     if links >= 2**31:
         raise ValueError(
@@ -46,7 +46,7 @@ def check_size(hidden: int, density: float, positions: int) -> None:
 
 @contextmanager
 def within_memory() -> Iterator[None]:
-    """Turns memory that could not be had into a ValueError of one line."""
+    """Raise a ValueError of one line where memory cannot be allocated within the block."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
@@ -60,7 +60,7 @@ def within_memory() -> Iterator[None]:
 
 
 def memory() -> int:
-    """Returns the bytes of memory of this machine, or of the control group if it has fewer."""
+    """Return the bytes of memory of this machine, or of the control group if that is less."""
     limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     for path in ("memory.max", "memory/memory.limit_in_bytes"):
         file = Path("/sys/fs/cgroup", path)

@@ -1,4 +1,4 @@
-"""What a run tells along its way, one JSON object per line."""
+"""Logs of a run, one JSON object per line."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from sparse_engine.files import naming, write_atomically
 
 
 class MetricsLog:
-    """Appends to a file such as metrics.jsonl.
+    """Log that appends entries to a file such as metrics.jsonl.
 
     Args:
-        path: the file; made if it does not exist.
-        steps: entries of later steps are removed first: they belong to steps that a resumed run
-            takes again.
+        path: path of the file, which is made if it does not exist.
+        steps: number of steps taken; entries of later steps are removed, because a resumed run
+            takes those steps again.
     """
 
     def __init__(self, path: Path, *, steps: int = 0) -> None:
@@ -27,7 +27,7 @@ class MetricsLog:
         self._file = open(path, "ab", buffering=0)  # noqa: SIM115
 
     def write(self, entry: Mapping[str, object]) -> None:
-        """Adds one line; the entry must have a ``step``, a whole number.
+        """Append an entry, which must have an integer ``step``.
 
         Raises:
             OSError: the line cannot be written, as on a full disk; the file stays as it was.
@@ -43,7 +43,7 @@ class MetricsLog:
             raise
 
     def close(self) -> None:
-        """Ends the log, on disk."""
+        """Write the log to disk and close it."""
         try:
             os.fsync(self._file.fileno())
         finally:
@@ -51,10 +51,10 @@ class MetricsLog:
 
 
 def read_metrics(path: str | Path) -> list[dict]:
-    """All entries of a metrics file; a last line that a kill cut short is left out.
+    """Return all entries of a log, without a last line that a kill cut short.
 
     Raises:
-        ValueError: another line is not an entry; names the first one.
+        ValueError: another line is no entry; names the first such line.
     """
     path = Path(path)
     if not path.exists():
@@ -74,9 +74,9 @@ def read_metrics(path: str | Path) -> list[dict]:
 
 
 def log_hash(path: Path, *, steps: int) -> str:
-    """Returns the SHA-256 of a log without the lines of later steps, which are its last ones.
+    """Return the SHA-256 of a log without its last lines of later steps.
 
-    What it hashes is put on disk first. A file that does not exist counts as empty.
+    The file is written to disk first. A file that does not exist counts as empty.
     """
     if not path.exists():
         return hashlib.sha256().hexdigest()
@@ -89,7 +89,7 @@ def log_hash(path: Path, *, steps: int) -> str:
 
 
 def _is_later(line: bytes, steps: int) -> bool:
-    """Whether a last line is of a later step, or was cut short by a kill, and so is no part."""
+    """Whether a last line is of a later step, or was cut short by a kill."""
     try:
         return not line.endswith(b"\n") or _entry(line)["step"] > steps
     except ValueError:

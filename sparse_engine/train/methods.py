@@ -31,10 +31,10 @@ Arguments = dict[str, float | int]
 
 @dataclass(frozen=True)
 class MethodOptions:
-    """Options of methods: each method takes those it knows, the rest is as in its paper.
+    """Options of methods. Each method takes those that it has; its other arguments are defaults.
 
     Attributes:
-        fraction: the share of links that a rewiring replaces; its start where it falls.
+        fraction: fraction of links that a rewiring replaces, at the start where it falls.
         every: steps between rewirings.
         steps: number of steps of the whole training.
         density: density of the sparse weights at the start.
@@ -50,11 +50,11 @@ class MethodOptions:
     seed: int
 
     def constant(self) -> Arguments:
-        """Return the arguments of a method that replaces the same share at every rewiring."""
+        """Return the arguments of a method that replaces the same fraction at every rewiring."""
         return {"fraction": self.fraction, "every": self.every, "seed": self.seed}
 
     def falling(self) -> Arguments:
-        """Return the arguments of a method whose share falls along training."""
+        """Return the arguments of a method whose fraction falls along training."""
         return self.constant() | {"steps": self.steps}
 
     def densities(self) -> Arguments:
@@ -64,12 +64,12 @@ class MethodOptions:
 
 @dataclass(frozen=True)
 class NamedMethod:
-    """Method as the command line offers it.
+    """Method with a name on the command line.
 
     Attributes:
-        summary: what the method does, in a few words.
+        summary: description in a few words.
         method: class of the method.
-        arguments: the arguments that the method takes of the options.
+        arguments: function from the options to the method's arguments.
     """
 
     summary: str

@@ -1,4 +1,4 @@
-"""The pictures that a run leaves behind."""
+"""Pictures of a run."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from sparse_engine.train.log import read_metrics
 
 
 def draw_pictures(folder: Path, model: nn.Module) -> None:
-    """Writes curve.png, adjacency.png and, where it was tracked, balance.png.
+    """Draw curve.png, adjacency.png and, if balance was tracked, balance.png.
 
-    Without matplotlib, says how to get them.
+    Without matplotlib, print how to install it.
     """
     try:
         from sparse_engine import plot

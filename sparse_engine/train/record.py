@@ -1,4 +1,4 @@
-"""JSON files that hold the hash of what they say."""
+"""JSON files with a hash of their contents."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import json
 
 
 def sealed(record: dict[str, object]) -> bytes:
-    """Returns the record as JSON with one more entry, ``seal``, the hash of all others."""
+    """Return a record as JSON with one more entry ``seal``, the hash of all others."""
     record = json.loads(json.dumps(record))
     return json.dumps(record | {"seal": _seal(record)}, indent=1).encode()
 
 
 def unsealed(record: dict[str, object]) -> dict[str, object]:
-    """Returns what :func:`sealed` was given, from its JSON.
+    """Return the record that :func:`sealed` got, given its parsed JSON.
 
     Raises:
-        ValueError: an entry has been changed, added or removed since.
+        ValueError: an entry was changed, added or removed.
     """
     record = dict(record)
     seal = record.pop("seal", None)

@@ -1,4 +1,4 @@
-"""One training run in a folder of its own: set up, train, save, resume."""
+"""Training run in its own folder: set up, train, save, resume."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from sparse_engine.train.pictures import draw_pictures
 
 LESS = "a smaller learning rate or gain usually helps"
 
-#: Makes the rewiring of a run for its model and optimizer.
+#: Function that makes the rewiring for a model and its optimizer.
 MethodFactory = Callable[[nn.Module, Optimizer], Rewiring]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What defines a run, beside its task and its method of rewiring."""
+    """Settings of a run beside its task and its rewiring method."""
 
     hidden: int = 128
     density: float = 0.05
@@ -57,13 +57,13 @@ class Settings:
 
 @dataclass(frozen=True)
 class Result:
-    """How a run ended.
+    """Result of a run.
 
     Attributes:
         metric: the task's metric at the end.
-        nnz: links of the model.
-        seconds: of training since this start.
-        peak_bytes: the most memory the process has held.
+        nnz: number of links of the model.
+        seconds: time of this call of :meth:`Run.train`.
+        peak_bytes: peak memory of the process.
         finished: whether all steps were taken; otherwise the run was interrupted.
     """
 
@@ -75,29 +75,29 @@ class Result:
 
 
 class Run:
-    """Trains a sparse recurrent network on a task.
+    """Training run of a sparse recurrent network on a task.
 
-    The learning rate falls along half a cosine to zero; gradients are clipped to [-1, 1]
-    elementwise; the optimizer is Adam. The last step does not rewire: what it grew would never be
+    The optimizer is Adam, with a learning rate that falls along half a cosine to zero and gradients
+    clipped to [-1, 1] elementwise. The last step does not rewire, because new links would never be
     trained.
 
     Args:
-        folder: where everything is written: config.json, metrics.jsonl, topology.jsonl (the records
-            of a :class:`Tracker`), the checkpoint, pictures.
-        task: what is learned.
+        folder: folder for config.json, metrics.jsonl, topology.jsonl (the records of a
+            :class:`Tracker`), the checkpoint and pictures.
+        task: the task to learn.
         settings: sizes and schedule.
-        method: how the wiring changes.
+        method: function that makes the rewiring.
         description: description of the method, for config.json.
         measures: measures that add to topology.jsonl, such as
             :class:`sparse_engine.analysis.Balance`.
-        resume: go on from the folder's checkpoint.
+        resume: whether to resume from the folder's checkpoint.
 
     Raises:
         ValueError: a method other than :class:`Static` that would never rewire, or a network that
-            the machine's memory cannot hold.
-        FileExistsError: the folder holds a run, and ``resume`` was not asked for.
+            does not fit into memory.
+        FileExistsError: the folder has a run, and ``resume`` is False.
         BlockingIOError: another process trains in the folder.
-        CheckpointError: nothing to resume, or it is damaged or of another run.
+        CheckpointError: no checkpoint to resume from, or one that is damaged or of another run.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class Run:
         self._check_method()
         self.tracker = Tracker(self.rewiring, measures=measures)
         self.step = 0
-        # Last, so that settings which cannot be used leave no folder behind.
+        # The folder comes last, so that invalid settings leave none behind.
         self._folder = RunFolder(folder, config)
         checkpoint = None
         if resume:
@@ -139,13 +139,13 @@ class Run:
         return sum(m.nnz for m in self.model.modules() if isinstance(m, SparseWeight))
 
     def train(self, *, progress: bool = True) -> Result:
-        """Takes the steps that are left. Ctrl-C ends it after the current one, saved.
+        """Take all remaining steps; Ctrl-C saves the run and ends it after the current step.
 
         Raises:
             ValueError: a step takes more memory than there is.
             FloatingPointError: the loss or a weight became infinite or NaN.
             BlockingIOError: another process trains in the folder.
-            CheckpointError: another process has gone on with the run.
+            CheckpointError: another process has continued the run.
             OSError: a file cannot be written, as on a full disk.
         """
         began = time.perf_counter()
@@ -185,11 +185,11 @@ class Run:
             self.save()
 
     def save(self) -> None:
-        """Writes the checkpoint.
+        """Write the checkpoint.
 
         Raises:
-            FloatingPointError: a weight is infinite or NaN; the checkpoint before stays.
-            BlockingIOError, CheckpointError, OSError: see :meth:`train`.
+            FloatingPointError: a weight is infinite or NaN; the previous checkpoint stays.
+            BlockingIOError, CheckpointError, OSError: as in :meth:`train`.
         """
         for name, parameter in self.model.named_parameters():
             if self.step and not torch.isfinite(parameter).all():
@@ -223,7 +223,7 @@ class Run:
     def _check_method(self) -> None:
         rewiring, steps = self.rewiring, self.settings.steps
         fraction = rewiring.fraction.at
-        # Some methods let their fraction fall to 0 on the way.
+        # The fraction of some methods falls to 0 during training.
         over = rewiring.density is None and fraction(rewiring.every) == 0 < fraction(0)
         if not isinstance(rewiring, Static) and (rewiring.every >= steps or over):
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Sparse weights in files of any kind, to be looked at."""
+"""Sparse weights from files of any kind, for analysis."""
 
 from __future__ import annotations
 
@@ -23,22 +23,21 @@ from sparse_engine.train.checkpoint import Checkpoint
 def read_weights(
     path: str | Path, *, format: GraphFormat | None = None, nodes: int | None = None
 ) -> dict[str, SparseWeight | csr_array]:
-    """Return the sparse weights in a file or a run folder, by name; a single nameless one is "".
+    """Return the sparse weights in a file or a run folder by name; a single weight is called "".
 
     Args:
-        path: of a run folder, a ``.safetensors`` file of a state dict, an ``.npz`` file of SciPy,
-            or an edge list. A state dict does not tell how many columns a weight has: it is taken
-            to be square, unless the last column used is in the first half, as with the gates of a
-            SparseLSTM or SparseGRU, or beyond the number of rows.
-        format: of an edge list, what its third column is, "edges" for weights or "fanmod" for
-            FANMOD's colours; it must be given where the column has nothing but 1 and 2.
-        nodes: of an edge list, how many there are; by default as many as the largest number asks
-            for.
+        path: path of a run folder, a ``.safetensors`` file of a state dict, an ``.npz`` file of
+            SciPy, or an edge list. A state dict does not tell how many columns a weight has. The
+            weight is taken as square, unless its last column with a link is in the first half, as
+            for the gates of a SparseLSTM or SparseGRU, or beyond the number of rows.
+        format: meaning of an edge list's third column, "edges" for weights or "fanmod" for FANMOD's
+            colours; required where the column has only 1 and 2.
+        nodes: number of nodes of an edge list; by default one more than its largest number.
 
     Raises:
-        ValueError: not such a file, a damaged one, one without sparse weights of float32 or
+        ValueError: a file of another kind, a damaged one, one without sparse weights of float32 or
             float64, or ``format`` or ``nodes`` for a file that is no edge list.
-        MemoryError: there is no memory for a weight in it.
+        MemoryError: there is not enough memory for a weight.
         OSError: the file cannot be read.
     """
     path = Path(path)
@@ -74,7 +73,7 @@ def _weights_of(state: Mapping[str, Tensor], path: Path) -> dict[str, SparseWeig
 
 
 class _Entries:
-    """The entries of one weight in a state dict."""
+    """Entries of one weight in a state dict."""
 
     def __init__(self, state: Mapping[str, Tensor], prefix: str) -> None:
         self.state, self.prefix = state, prefix

@@ -15,7 +15,7 @@ from sparse_engine.analysis import (
     null_model,
     signed_triad_census,
     structural_balance,
-    structure,
+    summarize,
     triad_census,
 )
 from sparse_engine.cli import main
@@ -36,7 +36,7 @@ def test_tables(files, capsys):
     assert main(["analyze", *map(str, files), "--null", "sign-shuffle", "--samples", "20"]) == 0
     out = capsys.readouterr().out
     for file in files:
-        assert f"{file}\n\n{structure(file)}\n\n{structural_balance(file)}\n\n" in out
+        assert f"{file}\n\n{summarize(file)}\n\n{structural_balance(file)}\n\n" in out
         assert str(null_model(file, kind=SignShuffle(), n=20)) in out
         for name, count in triad_census(file).items():
             assert f"{name:>6}{count:>16,}" in out
@@ -47,7 +47,7 @@ def test_json(files, capsys):
     assert main(["analyze", *map(str, files), *options]) == 0
     assert json.loads(capsys.readouterr().out) == {
         str(file): {
-            "structure": structure(file).to_dict(),
+            "structure": summarize(file).to_dict(),
             "balance": structural_balance(file).to_dict(),
             "census": triad_census(file),
             "signed_census": signed_triad_census(file),

@@ -18,7 +18,8 @@ from sparse_engine.analysis import (
     match_units,
     topology_distance,
 )
-from sparse_engine.nn import SparseLinear, SparseLSTM, SparseRNN, SparseWeight
+from sparse_engine.analysis.layers import layers_of
+from sparse_engine.nn import SparseLinear, SparseLSTM, SparseRHN, SparseRNN, SparseWeight
 
 # Similarities are rounded down to multiples of 2^-40.
 ROUNDING = 2.0**-40
@@ -236,6 +237,22 @@ def test_recurrent_distance_is_that_of_an_order_of_both_sides():
     assert rows < found.distance
     fixed = topology_distance([RecurrentLayer(a)], [RecurrentLayer(b)], match_last=False)
     assert fixed == [pytest.approx(np.diag(jaccard(a, b)).mean())]
+
+
+def test_recurrent_weights_of_a_module_are_those_that_its_cells_name():
+    class Renamed(SparseRNN):
+        def recurrent_weights(self, layer):
+            return [self.weight_ih_l0]
+
+        def input_weight(self, layer):
+            return self.weight_hh_l0
+
+    model = Renamed(9, 9, density=0.3, input_density=0.4)
+    swapped = [RecurrentLayer(model.weight_ih_l0, model.weight_hh_l0)]
+    assert topology_distance(model, swapped) == [0]
+    assert [layer.gates for layer in layers_of(model)] == [1]
+    with pytest.raises(ValueError, match="one recurrent weight in a layer, found 2 of SparseRHN"):
+        layers_of(SparseRHN(3, 9, recurrence_depth=2, density=0.3))
 
 
 def test_a_dense_input_weight_says_nothing():

@@ -10,7 +10,7 @@ from sparse_engine.analysis import (
     reciprocity,
     small_world,
     spectral_radius,
-    structure,
+    summarize,
     weight_distribution,
 )
 
@@ -90,9 +90,9 @@ def test_weights():
 
 
 @pytest.mark.parametrize("w", GRAPHS)
-def test_structure(w):
+def test_summary(w):
     directed, before = digraph(w), w.copy()
-    found = structure(w)
+    found = summarize(w)
     np.testing.assert_array_equal(w.data, before.data)
     assert (found.nodes, found.links) == (len(directed), w.nnz)
     assert found.self_loops == w.nnz - directed.number_of_edges()
@@ -105,7 +105,7 @@ def test_structure(w):
 
 @pytest.mark.parametrize("w", EMPTY)
 def test_graphs_without_links(w):
-    found = structure(w)
+    found = summarize(w)
     assert (found.links, found.spectral_radius, found.weak_components) == (0, 0, w.shape[0])
     assert found.to_dict()["reciprocity"] is None and "nan" not in str(found)
     assert not weight_distribution(w).every.any()

@@ -11,11 +11,12 @@ from sparse_engine import convert
 from sparse_engine.analysis import (
     Balance,
     Drift,
+    RecurrentLayer,
     structural_balance,
     topology_distance,
     triad_census,
 )
-from sparse_engine.nn import SparseLinear, SparseONLSTM, SparseRNN
+from sparse_engine.nn import SparseLinear, SparseONLSTM, SparseRHN, SparseRNN, SparseWeight
 from sparse_engine.topology import SET, Measure, NormalInit, Rewiring, Tracker
 from sparse_engine.topology.grow import RandomGrowth
 from sparse_engine.topology.prune import Magnitude
@@ -120,6 +121,23 @@ def test_every_other_rewiring():
         (step, name, step) for step in (2, 4) for name in ("rnn.weight_hh_l0", "readout.weight")
     ]
     assert all(0 < record["distance"] < 1 for record in records)
+
+
+def test_the_owner_of_a_weight_says_whether_it_is_recurrent():
+    """Levels of a highway network are compared as recurrent weights, weight_hh of others is not."""
+    torch.manual_seed(4)
+    rhn = SparseRHN(3, 12, recurrence_depth=2, density=0.3)
+    named = torch.nn.Module()
+    named.weight_hh_l0 = SparseWeight.erdos_renyi(12, 12, density=0.3)
+    for model, kind in ((rhn, RecurrentLayer), (named, lambda weight: weight)):
+        first, rewiring, records = copy.deepcopy(model), rewiring_of(model), []
+        Drift(rewiring, records.append)
+        rewiring.step()
+        wanted = [
+            topology_distance([kind(first.get_submodule(name))], [kind(weight)])[0]
+            for name, weight in zip(rewiring.names, rewiring.weights, strict=True)
+        ]
+        assert [record["distance"] for record in records] == wanted
 
 
 def test_a_resumed_run_goes_on_as_if_it_had_never_stopped():

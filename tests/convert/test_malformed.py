@@ -16,7 +16,7 @@ TAKERS = {
     "from_scipy": convert.from_scipy,
     "triad_census": analysis.triad_census,
     "structural_balance": analysis.structural_balance,
-    "structure": analysis.structure,
+    "summary": analysis.summarize,
     "null_model": lambda w: analysis.null_model(w, n=2),
     "anneal": lambda w: analysis.anneal(w, target=1.0),
     "find_feed_forward_loops": analysis.find_feed_forward_loops,

@@ -22,6 +22,7 @@ from sparse_engine.nn import (
     SparseLinear,
     SparseLSTM,
     SparseRHN,
+    SparseRNN,
     SparseWeight,
 )
 from sparse_engine.testing import assert_valid
@@ -91,6 +92,24 @@ def test_the_same_links_are_dropped_where_steps_are_computed_again(cell):
 
     for own, other in zip(gradients(2), gradients(None), strict=True):
         assert_close(own, other, rtol=1e-10, atol=1e-10)
+
+
+def test_recurrent_weights_are_those_that_cells_name():
+    """A weight's name says nothing: a module that is no cell may call its weight weight_hh."""
+
+    class Named(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight_hh_l0 = SparseWeight.erdos_renyi(4, 4, density=0.5)
+
+    class Renamed(SparseRNN):
+        def recurrent_weights(self, layer):
+            return [self.weight_ih_l0]
+
+    model = nn.ModuleList([Named(), Renamed(4, 4, density=0.5, input_density=0.5)])
+    assert DropConnect(model).weights == ["1.weight_ih_l0"]
+    with pytest.raises(ValueError, match="sparse weights"):
+        DropConnect(Named())
 
 
 @pytest.mark.parametrize("cell", RECURRENT)
@@ -182,12 +201,12 @@ def test_an_embedding_looks_rows_up(shape, density):
     expected = nn.functional.embedding(words, dense)
     vectors = embedding(words)
     assert torch.equal(vectors, expected)
-    weight.factors = [[]]
+    weight.captured = [[]]
     upstream = torch.randn_like(expected)
     embedding(words).backward(upstream)
     expected.backward(upstream)
     assert_close(weight.values.grad, dense.grad[weight.rows(), weight.col_indices.long()])
-    ((dy, x),) = weight.factors[0]
+    ((dy, x),) = weight.captured[0]
     assert_close(dy.T @ x, dense.grad)
 
 

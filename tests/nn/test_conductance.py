@@ -150,7 +150,7 @@ def test_from_other_forms():
 
 def test_growth_by_the_dense_gradient_is_refused():
     weight, optimizer = trained()
-    assert weight.factors is None
+    assert weight.captured is None
     with pytest.raises(ValueError, match="without the dense gradient"):
         RigL(weight, optimizer, steps=100, every=1)
 

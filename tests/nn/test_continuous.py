@@ -249,18 +249,18 @@ def test_factors_are_those_of_the_dense_gradient(kind, initial):
     wanted = network(*leaves)[0]
     weights = [module for module in network.modules() if isinstance(module, SparseWeight)]
     for weight in weights:
-        weight.factors = [[]]
+        weight.captured = [[]]
     y, h_n = network(*leaves)
     assert_close(y, wanted)
     (y.square().sum() + h_n.sum()).backward()
     for weight in weights:
-        dense = sum(dy.T @ x for dy, x in weight.factors[0])
+        dense = sum(dy.T @ x for dy, x in weight.captured[0])
         assert_close(dense[weight.rows(), weight.col_indices.long()], weight.values.grad)
         assert dense.count_nonzero() > weight.nnz
-        weight.factors = [[]]
+        weight.captured = [[]]
     with torch.no_grad():
         network(*leaves)
-    assert all(weight.factors == [[]] for weight in weights)
+    assert all(weight.captured == [[]] for weight in weights)
 
 
 @KINDS

@@ -8,14 +8,14 @@ from sparse_engine.nn import SparseLinear, SparseRNN, SparseWeight
 
 
 def dense_gradient(weight):
-    (pairs,) = weight.factors
+    (pairs,) = weight.captured
     return sum(dy.T @ x for dy, x in pairs)
 
 
 def noting(model):
     for module in model.modules():
         if isinstance(module, SparseWeight):
-            module.factors = [[]]
+            module.captured = [[]]
     return model
 
 
@@ -52,7 +52,7 @@ def test_every_use_is_noted():
     for model in (layer, dense):
         model(model(x)).sum().backward()
         model(x).sum().backward()
-    assert len(layer.weight.factors[0]) == 3
+    assert len(layer.weight.captured[0]) == 3
     torch.testing.assert_close(dense_gradient(layer.weight), dense.weight.grad)
 
 
@@ -61,4 +61,4 @@ def test_nothing_is_noted_without_gradients():
     with torch.no_grad():
         for module in model:
             module(torch.randn(4, 3, 7))
-    assert model[0].weight.factors == model[1].weight_hh_l0.factors == [[]]
+    assert model[0].weight.captured == model[1].weight_hh_l0.captured == [[]]

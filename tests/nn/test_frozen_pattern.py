@@ -26,7 +26,7 @@ class Looking(Grow):
     window = 2
 
     def grow(self, weight, kept, count, key):
-        assert len(weight.factors) == 2 and all(weight.factors)
+        assert len(weight.captured) == 2 and all(weight.captured)
         return RandomGrowth().grow(weight, kept, count, key)
 
 
@@ -90,8 +90,8 @@ def test_nothing_is_noted_for_a_frozen_pattern():
     model[0].weight.frozen_pattern = True
     rule = looking(model)
     train(model, rule, 2)
-    assert model[0].weight.factors is None
-    assert len(model[1].weight.factors) == 2
+    assert model[0].weight.captured is None
+    assert len(model[1].weight.captured) == 2
     train(model, rule, 4)
     assert (model[0].weight.topology_version, model[1].weight.topology_version) == (0, 2)
 
@@ -107,7 +107,7 @@ def test_a_rewiring_with_a_memory_resumes(steps, frozen_before):
     other[0].weight.frozen_pattern = True
     resumed = looking(other)
     resumed.load_state_dict(rule.state_dict())
-    assert other[0].weight.factors is None
+    assert other[0].weight.captured is None
     version = other[0].weight.topology_version
     train(other, resumed, 3)
     assert other[0].weight.topology_version == version

@@ -143,24 +143,24 @@ def test_factors_are_those_of_the_dense_gradient(cell, input_density, initial):
     dense = network.to_dense()
     for module in network.modules():
         if isinstance(module, SparseWeight):
-            module.factors = [[]]
+            module.captured = [[]]
     leaves = leaves_of(network, 4, 3, initial=initial)
     for model in (Flat(network), Flat(dense)):
         sum(result.square().sum() for result in model(*leaves)).backward()
     for name, parameter in dense.named_parameters():
         weight = getattr(network, name)
         if isinstance(weight, SparseWeight):
-            (pairs,) = weight.factors
+            (pairs,) = weight.captured
             assert_close(sum(dy.T @ x for dy, x in pairs), parameter.grad)
 
 
 @CELLS
 def test_nothing_is_noted_without_gradients(cell):
     network = make(cell)
-    network.weight_hh_l0.factors = [[]]
+    network.weight_hh_l0.captured = [[]]
     with torch.no_grad():
         network(leaves_of(network, 4, 3)[0])
-    assert network.weight_hh_l0.factors == [[]]
+    assert network.weight_hh_l0.captured == [[]]
 
 
 @CELLS

@@ -85,10 +85,10 @@ def test_noted_factors_are_those_of_the_dense_gradient(kind):
     network, x = make(kind), torch.randn(5, 3, 6, dtype=torch.float64)
     weight = network.weight_hh_l0
     (expected,) = torch.autograd.grad(network(x)[0].cos().sum(), weight.values)
-    weight.factors = [[]]
+    weight.captured = [[]]
     network(x)[0].cos().sum().backward()
     assert_close(weight.values.grad, expected, rtol=1e-10, atol=1e-10)
-    dense = sum(dy.T @ state for dy, state in weight.factors[0])
+    dense = sum(dy.T @ state for dy, state in weight.captured[0])
     at_links = dense[weight.rows(), weight.col_indices.long()]
     assert_close(at_links, expected, rtol=1e-10, atol=1e-10)
 

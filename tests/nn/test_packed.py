@@ -133,7 +133,7 @@ def test_factors_are_those_of_the_dense_gradient(cell, input_density):
     dense = network.to_dense()
     for module in network.modules():
         if isinstance(module, SparseWeight):
-            module.factors = [[]]
+            module.captured = [[]]
     leaves = leaves_of(network, LENGTHS["unsorted"], initial=True)
     for model in (network, dense):
         results = Packed(model, LENGTHS["unsorted"])(*leaves)
@@ -141,7 +141,7 @@ def test_factors_are_those_of_the_dense_gradient(cell, input_density):
     for name, parameter in dense.named_parameters():
         weight = getattr(network, name)
         if isinstance(weight, SparseWeight):
-            (pairs,) = weight.factors
+            (pairs,) = weight.captured
             assert_close(sum(dy.T @ x for dy, x in pairs), parameter.grad)
 
 

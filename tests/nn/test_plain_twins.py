@@ -248,7 +248,7 @@ def test_factors_are_those_of_the_dense_gradient(cell, input_density, dropped):
     network = make(cell, input_density=input_density, **options)
     for module in network.modules():
         if isinstance(module, SparseWeight):
-            module.factors = [[]]
+            module.captured = [[]]
     leaves = leaves_of(network, 4, 3)
     torch.manual_seed(1)
     mask = nn.functional.dropout(torch.ones(3, 21, dtype=torch.float64), dropped)
@@ -258,7 +258,7 @@ def test_factors_are_those_of_the_dense_gradient(cell, input_density, dropped):
         sum(result.square().sum() for result in flat(model, *leaves)).backward()
     for name, module in network.named_modules():
         if isinstance(module, SparseWeight):
-            (pairs,) = module.factors
+            (pairs,) = module.captured
             assert_close(sum(dy.T @ x for dy, x in pairs), plain.dense[name].grad)
 
 
@@ -266,10 +266,10 @@ def test_factors_are_those_of_the_dense_gradient(cell, input_density, dropped):
 def test_nothing_is_noted_without_gradients(cell):
     network = make(cell)
     weights = [module for module in network.modules() if isinstance(module, SparseWeight)]
-    weights[-1].factors = [[]]
+    weights[-1].captured = [[]]
     with torch.no_grad():
         network(leaves_of(network, 4, 3)[0])
-    assert weights[-1].factors == [[]]
+    assert weights[-1].captured == [[]]
 
 
 @CELLS

@@ -82,14 +82,14 @@ def test_factors_are_those_of_the_dense_gradient(lengths, input_density):
     dense = SparseLSTM.from_dense(network.to_dense(), density=1.0)
     for module in network.modules():
         if isinstance(module, SparseWeight):
-            module.factors = [[]]
+            module.captured = [[]]
     leaves = leaves_of(network, 7, len(LENGTHS))
     for model in (network, dense):
         results = Flat(model, lengths=lengths)(*leaves)
         sum(result.square().sum() for result in results).backward()
     for name, weight in network.named_modules():
         if isinstance(weight, SparseWeight):
-            (pairs,) = weight.factors
+            (pairs,) = weight.captured
             other = getattr(dense, name)
             is_dense = isinstance(other, nn.Parameter)
             full = other.grad if is_dense else other.pattern.dense(other.values.grad)

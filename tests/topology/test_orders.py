@@ -211,7 +211,7 @@ def test_a_weight_that_is_used_twice_is_rewired_once_by_the_sum_of_its_gradients
     x = DATA[0].double()
     loss_of(model, x).backward()
     gradient = dense_gradient(layer.weight, lambda f: f(torch.tanh(f(x))).square().mean())
-    assert len(rule.weights) == 1 and len(layer.weight.factors[0]) == 2
+    assert len(rule.weights) == 1 and len(layer.weight.captured[0]) == 2
     born, kept = grown_by(rule, layer.weight)
     assert layer.weight.topology_version == 1
     assert born and born == strongest(gradient, kept, len(born))

@@ -22,7 +22,7 @@ from sparse_engine.topology import (
     RandomGrowth,
     Rewiring,
 )
-from sparse_engine.topology.grow.gradient import gradient_blocks, noted
+from sparse_engine.topology.grow.gradient import captured_terms, gradient_blocks
 
 RULES = [ByMagnitude(), ByNonzeros(), Evenly()]
 
@@ -71,10 +71,10 @@ def trained(optimizer):
     model = nn.Sequential(SparseLinear(30, 40, density=0.1), SparseLinear(40, 50, density=0.2))
     optimizer = optimizer(model.parameters())
     for layer in model:
-        layer.weight.factors = []
+        layer.weight.captured = []
     for _ in range(3):
         for layer in model:
-            layer.weight.factors.append([])
+            layer.weight.captured.append([])
         optimizer.zero_grad()
         model(torch.randn(8, 30)).square().sum().backward()
         optimizer.step()
@@ -111,7 +111,7 @@ def test_links_are_shared_out_by_what_they_grow_by(name):
     beta = MomentumGrowth().beta
     weights, optimizer = trained(MOMENTA[name][0])
     for weight in weights:
-        ((_, block),) = gradient_blocks(noted(weight, beta))
+        ((_, block),) = gradient_blocks(captured_terms(weight, beta))
         there = block[weight.rows(), weight.col_indices.long()].abs()
         share = ByMomentum(optimizer).share(weight, torch.zeros(weight.nnz, dtype=torch.bool))
         scale = 1 if name == "SGD" else 1 - beta

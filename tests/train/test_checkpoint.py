@@ -237,7 +237,7 @@ def test_refuses_any_changed_byte_of_the_record(saved):
         except CheckpointError as error:
             assert "\n" not in str(error)
         else:  # white space is all that may change
-            assert (found.step, found.rule) == (state.step, state.rule)
+            assert (found.step, found.rewiring) == (state.step, state.rewiring)
             assert found.optimizer["param_groups"] == state.optimizer["param_groups"]
             assert content[position : position + 1].isspace()
 

@@ -131,7 +131,7 @@ def test_the_last_step_leaves_no_gradients_behind(tmp_path, start):
 
     run = start(tmp_path, method=make)
     run.train(progress=False)
-    assert not [name for name in Checkpoint.load(tmp_path).rule if name.startswith("factors")]
+    assert not [name for name in Checkpoint.load(tmp_path).rewiring if name.startswith("factors")]
 
 
 @pytest.mark.parametrize("every", [3, 5])

@@ -1,4 +1,4 @@
-"""The recurrent cells, and the registry that tests, benchmarks and documentation read."""
+"""Recurrent cells, and their registry for tests, benchmarks and documentation."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from sparse_engine.nn.recurrent import Recurrent
 
 @dataclass(frozen=True)
 class CellEntry:
-    """One recurrent cell: what makes it, what it equals, and what it supports.
+    """Recurrent cell: its class, its reference implementation, and what it supports.
 
-    Calling the entry makes a network: ``entry(input_size, hidden_size, density=..., **options)``,
-    where the options that the cell cannot do without have small values by default.
+    Calling the entry makes a network: ``entry(input_size, hidden_size, density=..., **options)``.
+    Options without a default in the class get the small values in ``required``.
 
     Attributes:
-        network: the class.
-        operation: the native operation of a sequence, ``sparse_engine.ops.<operation>``.
-        required: values of the options without a default, for ``hidden_size`` a multiple of 7.
+        network: class of the network.
+        operation: name of the native operation, ``sparse_engine.ops.<operation>``.
+        required: values of the options without a default, for a ``hidden_size`` that 7 divides.
         cuda: whether there are kernels for a GPU.
     """
 
@@ -39,17 +39,17 @@ class CellEntry:
     cuda: bool = True
 
     def __call__(self, *arguments: object, **options: object) -> Recurrent:
-        """Return a network; what is not given is as in ``required``."""
+        """Return a network, with options that are not given from ``required``."""
         return self.network(*arguments, **{**self.required, **options})
 
     @property
     def reference(self) -> Callable:
-        """The reference implementation of the operation, in plain torch."""
+        """The reference implementation of the operation in plain torch."""
         return getattr(ops, f"{self.operation}_ref")
 
     @property
     def dense(self) -> type[nn.RNNBase] | None:
-        """The counterpart in torch.nn, which ``from_dense`` takes and ``to_dense`` returns."""
+        """The counterpart in torch.nn, for ``from_dense`` and ``to_dense``, or None."""
         return getattr(self.network, "dense_type", None)
 
     @property
@@ -64,12 +64,12 @@ class CellEntry:
 
     @property
     def timespans(self) -> bool:
-        """Whether the network takes how long each input is held."""
+        """Whether the network takes timespans: how long each input is held."""
         return "dt" in self.network.step_inputs
 
     @property
     def gradient_growth(self) -> bool:
-        """Whether rules such as RigL's can grow links by the gradient of absent ones."""
+        """Whether methods such as RigL can grow links by the gradient of absent ones."""
         return self.network.gradient_growth
 
     @property

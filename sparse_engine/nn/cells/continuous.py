@@ -1,4 +1,4 @@
-"""What the networks in continuous time share: unfolds, the time between steps, the native cell."""
+"""Base of the networks in continuous time: unfolds, timespans, and the native operation."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from sparse_engine.ops.ctrnn import ctrnn_and_final, integrate
 
 
 class Continuous(SparseRecurrent):
-    """A recurrent network that follows a differential equation while each input is held.
+    """Recurrent network whose state follows a differential equation while each input is held.
 
     Attributes:
-        solver: the method of integration.
-        unfolds: its steps for each input.
-        dt: the length of each, where no timespans are given.
+        solver: the solver of the equation.
+        unfolds: number of steps of the solver for each input.
+        dt: length of each of these steps, unless timespans are given.
     """
 
     options: ClassVar[dict[str, Option]] = {
@@ -46,13 +46,13 @@ class Continuous(SparseRecurrent):
                 batch for a single sequence; zeros by default.
             timespans: how long each input is held, ``[steps]`` or of the shape of ``input``
                 without features, for sequences that are sampled irregularly: an unfold takes
-                ``timespan / unfolds``. By default ``dt * unfolds`` for all. Differentiable. Their
-                values are not checked on a CUDA device, for which the host would have to wait.
+                ``timespan / unfolds``. By default ``dt * unfolds`` for all. Differentiable. On a
+                CUDA device the values are not checked, because the host would have to wait.
 
         Returns:
             The last layer's output of every step, ``[steps, batch, directions * hidden_size]``
-            (or as ``input`` is laid out), and every layer's final state, of the shape of ``hx``:
-            not rounded where autocast makes the output bfloat16.
+            (or as ``input`` is laid out), and every layer's final state, of the shape of ``hx``.
+            The final state is not rounded where autocast makes the output bfloat16.
 
         Raises:
             InputError: a shape or dtype does not fit, or there is no step.
@@ -68,12 +68,12 @@ class Continuous(SparseRecurrent):
         *,
         timespans: Tensor | Sequence[float] | float | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """One time step, for streams: what :meth:`forward` does with a sequence of length 1.
+        """Take one time step, for streams: :meth:`forward` of a sequence of length 1.
 
         Args:
             input: ``[batch, input_size]``, or ``[input_size]`` for a single sequence.
-            hx: what the step before returned, or an initial state as :meth:`forward` takes it.
-            timespans: how long ``input`` is held: one number for all sequences, or ``[batch]``. By
+            hx: the state that the step before returned, or an initial state as in :meth:`forward`.
+            timespans: how long ``input`` is held, one number for all sequences or ``[batch]``. By
                 default ``dt * unfolds``. Differentiable.
 
         Returns:
@@ -102,7 +102,7 @@ class Continuous(SparseRecurrent):
         return y.squeeze(time), hx
 
     def _lengths(self, x: Tensor, timespans: Tensor | None) -> Tensor | None:
-        """Return the lengths of unfolds, laid out like ``x``; None where run() refuses ``x``."""
+        """Return the lengths of unfolds in the layout of ``x``, or None for an invalid ``x``."""
         if not isinstance(x, Tensor) or x.dim() not in (2, 3):
             return None
         of_all = x.shape[:-1]
@@ -122,7 +122,7 @@ class Continuous(SparseRecurrent):
         return super()._biases(name)[::-1]
 
     def _rate(self, name: str) -> Tensor | None:
-        """Return how fast the state of a layer decays: one over its time constants."""
+        """Return the rate of decay of a layer's state, one over its time constants, or None."""
         return None
 
     def _clip(self) -> float | None:
@@ -149,11 +149,11 @@ class Continuous(SparseRecurrent):
         if not captures(weight):
             h, h_n = ctrnn_and_final(x, h0, dt, weight.values, weight.pattern, **method)
             return Ran(h, (h_n,))
-        # Each stage uses the weight, and captures it; autocast would round what adds up the stages.
+        # Every stage captures its own use of the weight. Autocast would round the sums of stages.
         with torch.autocast(x.device.type, enabled=False):
             h0 = None if h0 is None else h0.to(self.dtype)
             h = integrate(weight, x.to(self.dtype), h0, dt, **method)
         return Ran(h.to(x.dtype), (h[-1],))
 
     def _capture(self, *_: object) -> None:
-        """Do nothing: where factors are wanted, each use of the weight captures its own."""
+        """Do nothing: each use of the weight has captured its own factors."""

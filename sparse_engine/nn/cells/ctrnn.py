@@ -19,27 +19,29 @@ class SparseCTRNN(Continuous):
     """Leaky units in continuous time (Funahashi & Nakamura 1993), connected by links only.
 
     While input ``x_t`` is held, the state follows ``dh/ds = -h / tau + tanh(x_t W_ih^T + b_ih +
-    h W_hh^T + b_hh)``. It takes ``unfolds`` steps of Euler's method, ``h + dt * dh/ds``, which is
-    stable for dt < 2 tau. Every step of every layer is one native operation each way; training
-    keeps what one state per step takes, for any number of unfolds.
+    h W_hh^T + b_hh)``. It is integrated by ``unfolds`` steps of Euler's method,
+    ``h + dt * dh/ds``, which is stable for dt < 2 tau. The forward pass of a layer over all time
+    steps is one native operation, and so is its backward pass. Training keeps one state per time
+    step, for any number of unfolds.
 
     Args:
-        input_size: features of the input.
-        hidden_size: units of each layer.
-        num_layers: layers, stacked.
-        density: share of the recurrent weights that exist, in (0, 1]; also of the weights
+        input_size: number of features of the input.
+        hidden_size: number of units of each layer.
+        num_layers: number of layers.
+        density: fraction of the recurrent weights that exist, in (0, 1]; also of the weights
             between layers.
-        tau: time constants, in units of dt's time: a number, or one for each unit
-            ``[hidden_size]``. All layers start with the same.
-        trainable_tau: whether each unit learns its own. Their logarithms are then the parameters
-            ``log_tau_l0``, ...: a time constant stays positive, and a step of an optimizer changes
-            it by a share. Otherwise they are the buffers ``tau_l0``, ...
-        unfolds: steps of Euler's method for each input.
-        dt: the length of each, unless timespans are given.
-        cell_clip: None, or c to clip the state to [-c, c] after each unfold; no gradient passes
-            a state at the limit.
-        **options: by name, what else :class:`SparseRecurrent` takes: bias, batch_first, dropout,
-            bidirectional, device, dtype, input_density, gain, generator, checkpoint_every.
+        tau: time constants, in the unit of time of dt: a number, or one for each unit
+            ``[hidden_size]``. All layers start with the same ones.
+        trainable_tau: whether time constants are trained. Their logarithms are then the parameters
+            ``log_tau_l0``, ..., so that time constants stay positive and an optimizer changes them
+            by a factor. Otherwise time constants are the buffers ``tau_l0``, ...
+        unfolds: number of steps of Euler's method for each input.
+        dt: length of each of these steps, unless timespans are given.
+        cell_clip: c to clip the state to [-c, c] after each unfold; no gradient passes a clipped
+            state. None for no clipping.
+        **options: the other arguments of :class:`SparseRecurrent` by name: bias, batch_first,
+            dropout, bidirectional, device, dtype, input_density, gain, generator,
+            checkpoint_every.
 
     Weights and biases are named as in ``torch.nn.RNN`` with ``.values`` for the sparse ones.
 
@@ -109,7 +111,7 @@ class SparseCTRNN(Continuous):
         return getattr(self, f"tau_{layer}")
 
     def first_values(self, name: str, parameter: Tensor) -> Tensor:
-        """Return what ``reset_parameters`` fills a parameter with: time constants start again."""
+        """Return initial values of a parameter; time constants get those of the constructor."""
         if name.startswith("log_tau"):
             return self._first_tau.log().to(parameter).expand(parameter.shape)
         return super().first_values(name, parameter)

@@ -19,11 +19,11 @@ class SparseGRU(DropIn):
 
     With ``x_r, x_z, x_n`` the three blocks of ``x_t W_ih^T + b_ih`` and ``u_r, u_z, u_n`` those of
     ``h_{t-1} W_hh^T + b_hh``: ``r = sigmoid(x_r + u_r)``, ``z = sigmoid(x_z + u_z)`` and
-    ``h_t = (1 - z) tanh(x_n + r u_n) + z h_{t-1}``, every time step of every layer in one native
-    operation each way. The gates of one matrix are one :class:`SparseWeight` of
-    ``3 * hidden_size`` rows. Arguments, shapes and results are those of ``torch.nn.GRU``; what is
-    added is keyword-only: density, input_density, gain, generator and checkpoint_every, as in
-    :class:`SparseRecurrent`.
+    ``h_t = (1 - z) tanh(x_n + r u_n) + z h_{t-1}``. The forward pass of a layer over all time
+    steps is one native operation, and so is its backward pass. The three gates are blocks of rows
+    of one :class:`SparseWeight` of ``3 * hidden_size`` rows. Arguments, shapes and results are
+    those of ``torch.nn.GRU``; further arguments are keyword-only: density, input_density, gain,
+    generator and checkpoint_every of :class:`SparseRecurrent`.
 
     Parameters are named as in ``torch.nn.GRU`` with ``.values`` for the sparse ones.
 
@@ -48,7 +48,7 @@ class SparseGRU(DropIn):
         *,
         lengths: Tensor | Sequence[int] | None = None,
     ) -> tuple[Tensor | PackedSequence, Tensor]:
-        """Run the network; see :meth:`DropIn.forward`."""
+        """Run the network over whole sequences: :meth:`DropIn.forward`."""
         return super().forward(input, hx, lengths=lengths)
 
     def _biases(self, name: str) -> tuple[Tensor | None, Tensor | None]:
@@ -82,7 +82,7 @@ class SparseGRU(DropIn):
     def gradient_of_product(
         self, saved: Tensor, batch_sizes: Tensor | None
     ) -> Callable[[Tensor], Tensor]:
-        """Return what scales the candidate's gradient by the reset gate, which it passes."""
+        """Return a function that multiplies the candidate's gradient by the reset gate."""
         return partial(_scaled, reset_gates(saved, batch_sizes))
 
 

@@ -29,22 +29,23 @@ class SparseLSTM(LayerNormed, DropIn):
     """:class:`torch.nn.LSTM` whose recurrent weights exist only as links.
 
     With ``i, f, g, o`` the four blocks of ``x_t W_ih^T + b_ih + h_{t-1} W_hh^T + b_hh``:
-    ``c_t = sigmoid(f) c_{t-1} + sigmoid(i) tanh(g)`` and ``h_t = sigmoid(o) tanh(c_t)``, every time
-    step of every layer in one native operation each way. The gates of one matrix are one
-    :class:`SparseWeight` of ``4 * hidden_size`` rows. Arguments, shapes and results are those of
-    ``torch.nn.LSTM``; what is added is keyword-only. With a projection (Sak et al. 2014) h is
-    ``h_t W_hr^T`` in place of itself, and a layer has a sparse ``weight_hr_l0``, too.
+    ``c_t = sigmoid(f) c_{t-1} + sigmoid(i) tanh(g)`` and ``h_t = sigmoid(o) tanh(c_t)``. The
+    forward pass of a layer over all time steps is one native operation, and so is its backward
+    pass. The four gates are blocks of rows of one :class:`SparseWeight` of ``4 * hidden_size``
+    rows. Arguments, shapes and results are those of ``torch.nn.LSTM``; further arguments are
+    keyword-only. With a projection (Sak et al. 2014) the output is ``h_t W_hr^T``, and each layer
+    has a sparse ``weight_hr_l0``, too.
 
     Args:
-        density: share of the recurrent weights that exist, in (0, 1]; also of the weights
+        density: fraction of the recurrent weights that exist, in (0, 1]; also of the weights
             between layers and of projections.
-        cell_clip: None, or the bound of every c: it is kept in [-cell_clip, cell_clip], and the
-            gradient of what was clipped is zero.
-        layer_norm: whether ``W_ih x`` and ``W_hh h`` are normalised over their features, each with
-            a gain and an offset of its own (Ba et al. 2016), and c where h is made of it. It is in
-            the same native operation, which waits for both means and variances in every step; on a
-            GPU every step is a few operations of its own. Not with a projection.
-        **options: input_density, gain, generator and checkpoint_every, as in
+        cell_clip: the bound to which every c is clipped, [-cell_clip, cell_clip]; clipped entries
+            pass no gradient. None for no bound.
+        layer_norm: whether ``W_ih x``, ``W_hh h`` and, for the output, c are normalised over their
+            features, each with its own gain and offset (Ba et al. 2016). On the CPU this is part of
+            the native operation, which has to wait for means and variances twice at every step; on
+            a GPU every step takes several operations of PyTorch. Not with a projection.
+        **options: input_density, gain, generator and checkpoint_every of
             :class:`SparseRecurrent`.
 
     Parameters are named as in ``torch.nn.LSTM`` with ``.values`` for the sparse ones.
@@ -107,11 +108,11 @@ class SparseLSTM(LayerNormed, DropIn):
         *,
         lengths: Tensor | Sequence[int] | None = None,
     ) -> tuple[Tensor | PackedSequence, tuple[Tensor, Tensor]]:
-        """Run the network; see :meth:`DropIn.forward`. ``hx`` is ``(h0, c0)``."""
+        """Run the network over whole sequences: :meth:`DropIn.forward` with ``hx = (h0, c0)``."""
         return super().forward(input, hx, lengths=lengths)
 
     def check_options(self) -> None:
-        """Raise ValueError for a projection that is none, or that is normalised."""
+        """Raise ValueError for a projection that is not smaller than the state, or normalised."""
         if self.proj_size >= self.hidden_size:
             raise ValueError(
                 f"expected proj_size of at least 0 and less than hidden_size = {self.hidden_size}, "
@@ -130,8 +131,8 @@ class SparseLSTM(LayerNormed, DropIn):
             weights["hr"] = sparse(self.proj_size, self.hidden_size)
         return weights
 
-    def _recurrent_weights(self, name: str) -> list[SparseWeight]:
-        weights = super()._recurrent_weights(name)
+    def _loop_weights(self, name: str) -> list[SparseWeight]:
+        weights = super()._loop_weights(name)
         return [*weights, getattr(self, f"weight_hr_{name}")] if self.proj_size else weights
 
     def run_cell(
@@ -144,7 +145,7 @@ class SparseLSTM(LayerNormed, DropIn):
         batch_sizes: Tensor | None = None,
     ) -> Ran:
         """Run one layer in one operation."""
-        weight, *projections = self._recurrent_weights(layer)
+        weight, *projections = self._loop_weights(layer)
         projection = [(each.values, each.pattern) for each in projections]
         h, c_n, saved = lstm_and_saved(
             x,
@@ -169,7 +170,7 @@ class SparseLSTM(LayerNormed, DropIn):
         batch_sizes: Tensor | None,
     ) -> None:
         super()._capture(layer, x, h, h0, saved, batch_sizes)
-        weight, *projections = self._recurrent_weights(layer)
+        weight, *projections = self._loop_weights(layer)
         for each in filter(captures, projections):
             from_outside: list[Tensor] = []
             h.register_hook(from_outside.append)
@@ -184,7 +185,7 @@ class SparseLSTM(LayerNormed, DropIn):
         norm: Norm,
         batch_sizes: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
-        """Run one layer whose input's contribution is normalised."""
+        """Run one layer, given the normalised ``W_ih x``."""
         weight = getattr(self, f"weight_hh_{layer}")
         norms = norm, Norm.of(getattr(self, f"norm_{layer}")["c"])
         options = {"batch_sizes": batch_sizes, "cell_clip": self.cell_clip}
@@ -204,9 +205,9 @@ def _projected(
     batch_sizes: Tensor | None,
     dv: Tensor,
 ) -> Iterator[Use]:
-    """Yield the use of a projection: what it projects meets the whole gradient of h.
+    """Yield the use of a projection: its input with the whole gradient of its result h.
 
-    That is the gradient from outside of the layer, and the one from the step after.
+    That gradient is the sum of the gradients from outside the layer and from the next step.
     """
     with torch.no_grad():
         dh = torch.zeros_like(dv[..., : projection.shape[0]])

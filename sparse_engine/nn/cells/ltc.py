@@ -6,8 +6,10 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import Unpack
 
-from sparse_engine.nn import _init
+from sparse_engine.nn import _initial_links, _initial_values
+from sparse_engine.nn._keywords import StackOptions
 from sparse_engine.nn.conductance import ConductanceWeight
 from sparse_engine.nn.options import COUNT, Option
 from sparse_engine.nn.recurrent import Recurrent
@@ -18,40 +20,38 @@ from sparse_engine.ops.sums import affine
 class SparseLTC(Recurrent):
     """Liquid time-constant network (Hasani et al., AAAI 2021) whose synapses exist only as links.
 
-    The state v of a unit is a membrane potential that leaks towards ``vleak`` and is driven by
+    The state v of a unit is a membrane potential that leaks towards ``vleak``. It is driven by
     sensory synapses from the inputs and by synapses from the units, see
-    :class:`ConductanceWeight`. A time step is ``unfolds`` steps of the semi-implicit solver::
+    :class:`ConductanceWeight`. A time step takes ``unfolds`` steps of the semi-implicit solver::
 
         s_i, s_g = weight_ih(x_t * input_w + input_b)
         i, g = weight_hh(v)
         v = (cm * v + gleak * vleak + i + s_i) / (cm + gleak + g + s_g)
 
-    of which the sensory sums are computed once. Every time step of every layer is one native
-    operation each way, and only the potentials after each are kept for the backward pass.
+    The sensory sums ``s_i, s_g`` are computed once for each time step. The forward pass of a layer
+    over all time steps is one native operation, and so is its backward pass; training keeps only
+    the potentials after each time step.
 
-    Time is measured in unfolds: with a membrane capacitance C and samples dt apart, ``cm`` is
-    ``C * unfolds / dt``.
+    Time is measured in unfolds: for a membrane capacitance C and samples that are dt apart, ``cm``
+    is ``C * unfolds / dt``.
 
     Call :meth:`clip_` after each step of the optimizer, by hand or with
     ``optimizer.register_step_post_hook(lambda *_: network.clip_())``.
 
     Args:
-        input_size: features of the input.
-        hidden_size: units of each layer.
-        num_layers: layers, stacked.
-        batch_first: input and output are [batch, steps, features] instead of
-            [steps, batch, features].
-        dropout: share of each layer's output (but the last's) that is dropped in training.
-        bidirectional: a second network reads each sequence backwards.
+        input_size: number of features of the input.
+        hidden_size: number of units of each layer.
+        num_layers: number of layers.
+        density: fraction of the recurrent synapses that exist, in (0, 1]; also of the synapses
+            between layers.
+        input_density: the same fraction for the sensory synapses of layer 0.
+        unfolds: number of steps of the solver for each time step, at least 1.
+        generator: source of randomness on the CPU.
         device: where the parameters are put.
         dtype: float32 or float64.
-        density: share of the recurrent synapses that exist, in (0, 1]; also of those between
-            layers.
-        input_density: the same for layer 0's sensory synapses.
-        unfolds: steps of the solver for each time step, at least 1.
-        generator: source of randomness on the CPU.
-        checkpoint_every: for long sequences: training keeps the state after so many steps only, and
-            computes the steps between once more in the backward pass.
+        checkpoint_every: number of steps between checkpoints, see :class:`Recurrent`.
+        **options: other arguments of :class:`Recurrent` by name: batch_first, dropout,
+            bidirectional.
 
     Parameters of each layer and direction: ``weight_ih_l0`` and ``weight_hh_l0`` with ``.values``,
     ``.mu``, ``.sigma`` and ``.erev``; ``input_w_l0``, ``input_b_l0``, of one entry per input;
@@ -77,29 +77,19 @@ class SparseLTC(Recurrent):
         hidden_size: int,
         num_layers: int = 1,
         *,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
         density: float,
         input_density: float = 1.0,
         unfolds: int = 6,
         generator: torch.Generator | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
         checkpoint_every: int | None = None,
+        **options: Unpack[StackOptions],
     ) -> None:
-        super().__init__(
-            input_size,
-            hidden_size,
-            num_layers,
-            batch_first=batch_first,
-            dropout=dropout,
-            bidirectional=bidirectional,
-            unfolds=unfolds,
-            checkpoint_every=checkpoint_every,
-        )
-        _init.check_density(density)
-        _init.check_density(input_density, "input_density")
+        stack = {"unfolds": unfolds, "checkpoint_every": checkpoint_every}
+        super().__init__(input_size, hidden_size, num_layers, **stack, **options)
+        _initial_links.check_density(density)
+        _initial_links.check_density(input_density, "input_density")
 
         for name, inputs in self.layers():
             for kind, sources, share in (
@@ -117,16 +107,16 @@ class SparseLTC(Recurrent):
                 setattr(self, f"weight_{kind}_{name}", weight)
             for kind in ("input_w", "input_b", "gleak", "vleak", "cm"):
                 size = inputs if kind.startswith("input") else hidden_size
-                blank = _init.blank(size, dtype=dtype, device=device)
-                entries = _init.moved(_start(kind, blank, generator), device)
+                blank = _initial_values.blank(size, dtype=dtype, device=device)
+                entries = _initial_values.moved(_start(kind, blank, generator), device)
                 setattr(self, f"{kind}_{name}", nn.Parameter(entries))
 
     @torch.no_grad()
     def clip_(self) -> None:
-        """Bring cm into [1e-6, 1000], gleak into [1e-5, 1000] and every W into [0, 1000].
+        """Clip cm to [1e-6, 1000], gleak to [1e-5, 1000] and every W to [0, 1000].
 
         Raises:
-            AttributeError: one of them is no Parameter, but computed from others.
+            AttributeError: one of them is computed from other parameters.
         """
         for name, _ in self.layers():
             self.get_parameter(f"cm_{name}").clamp_(1e-6, 1e3)
@@ -135,13 +125,13 @@ class SparseLTC(Recurrent):
                 self.get_parameter(f"weight_{kind}_{name}.values").clamp_(0, 1e3)
 
     def first_values(self, name: str, parameter: Tensor) -> Tensor:
-        """Return what ``reset_parameters`` fills a parameter of units or inputs with."""
+        """Return the initial values of a parameter of units or inputs."""
         entries = torch.empty(parameter.shape, dtype=parameter.dtype, device="cpu")
         return _start(name, entries)
 
     # Each class has a forward of its own: torch.compile counts recompilations by function.
     def forward(self, input: Tensor, hx: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Run the network; see :meth:`Recurrent.forward`."""
+        """Run the network over whole sequences: :meth:`Recurrent.forward`."""
         return super().forward(input, hx)
 
     @property
@@ -172,7 +162,7 @@ class SparseLTC(Recurrent):
 
 
 def _start(name: str, entries: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Fills the entries of a parameter of units or inputs, whose name says which, as it starts."""
+    """Fill ``entries`` with the initial values of the parameter of units or inputs ``name``."""
     if name.startswith("vleak"):
         return entries.uniform_(-0.2, 0.2, generator=generator)
     starts = {"input_w": 1.0, "input_b": 0.0, "gleak": 1.0, "cm": 0.5}

@@ -1,4 +1,4 @@
-"""A recurrent network whose state follows a neural ODE between its inputs."""
+"""Recurrent network whose state follows a neural ODE between its inputs."""
 
 from __future__ import annotations
 
@@ -18,25 +18,26 @@ def _check_solver(name: str, value: object) -> None:
 
 
 class SparseNeuralODE(Continuous):
-    """A state that follows a neural ODE (Chen et al. 2018) with weights that exist only as links.
+    """Neural ODE (Chen et al. 2018) driven by a sequence, with weights that exist only as links.
 
-    While input ``x_t`` is held, ``dh/ds = tanh(x_t W_ih^T + b_ih + h W_hh^T + b_hh)``: nothing
-    decays. It takes ``unfolds`` steps of a fixed-step solver; gradients are those of these steps,
-    through every stage (not of the adjoint equation), and exact. Every step of every layer is one
-    native operation each way; training keeps what one state per step takes, for any number of
-    unfolds and stages.
+    While input ``x_t`` is held, the state follows ``dh/ds = tanh(x_t W_ih^T + b_ih + h W_hh^T +
+    b_hh)``, integrated by ``unfolds`` steps of a fixed-step solver. Gradients are the exact ones of
+    these steps and their stages, not those of the adjoint equation. The forward pass of a layer
+    over all time steps is one native operation, and so is its backward pass. Training keeps one
+    state per time step, for any number of unfolds and stages.
 
     Args:
-        input_size: features of the input.
-        hidden_size: units of each layer.
-        num_layers: layers, stacked.
-        density: share of the recurrent weights that exist, in (0, 1]; also of the weights
+        input_size: number of features of the input.
+        hidden_size: number of units of each layer.
+        num_layers: number of layers.
+        density: fraction of the recurrent weights that exist, in (0, 1]; also of the weights
             between layers.
         solver: :class:`RK4` by default, :class:`Euler`, or a :class:`Solver` of your own.
-        unfolds: steps of the solver for each input.
-        dt: the length of each, unless timespans are given.
-        **options: by name, what else :class:`SparseRecurrent` takes: bias, batch_first, dropout,
-            bidirectional, device, dtype, input_density, gain, generator, checkpoint_every.
+        unfolds: number of steps of the solver for each input.
+        dt: length of each of these steps, unless timespans are given.
+        **options: the other arguments of :class:`SparseRecurrent` by name: bias, batch_first,
+            dropout, bidirectional, device, dtype, input_density, gain, generator,
+            checkpoint_every.
 
     Parameters are named as in ``torch.nn.RNN`` with ``.values`` for the sparse ones.
 

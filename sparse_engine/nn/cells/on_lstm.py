@@ -16,8 +16,8 @@ from sparse_engine.nn.sparse_recurrent import Ran, SparseRecurrent
 class SparseONLSTM(SparseRecurrent):
     """Ordered-neurons LSTM (Shen et al. 2019) whose recurrent weights exist only as links.
 
-    Units come in chunks of ``chunk_size`` neighbours, each of which has a master input gate and a
-    master forget gate. With ``mi, mf, o, g, i, f`` the blocks of
+    Every chunk of ``chunk_size`` neighbouring units shares a master input gate and a master forget
+    gate. With ``mi, mf, o, g, i, f`` the blocks of
     ``x_t W_ih^T + b_ih + h_{t-1} W_hh^T + b_hh``, the first two of ``hidden_size / chunk_size``
     features and the others of ``hidden_size``::
 
@@ -28,18 +28,20 @@ class SparseONLSTM(SparseRecurrent):
         c_t = forget * c_{t-1} + input * tanh(g)
         h_t = sigmoid(o) * tanh(c_t)
 
-    with the masters repeated over their chunks; every time step of every layer in one native
-    operation each way. All gates of one matrix are one :class:`SparseWeight`.
+    where the master gates are repeated over their chunks. The forward pass of a layer over all time
+    steps is one native operation, and so is its backward pass. All gates are blocks of rows of one
+    :class:`SparseWeight`.
 
     Args:
-        input_size: features of the input.
-        hidden_size: units of each layer.
-        num_layers: layers, stacked.
-        density: share of the recurrent weights that exist, in (0, 1]; also of the weights
+        input_size: number of features of the input.
+        hidden_size: number of units of each layer.
+        num_layers: number of layers.
+        density: fraction of the recurrent weights that exist, in (0, 1]; also of the weights
             between layers.
-        chunk_size: units that share their masters; divides hidden_size.
-        **options: by name, what else :class:`SparseRecurrent` takes: bias, batch_first, dropout,
-            bidirectional, device, dtype, input_density, gain, generator, checkpoint_every.
+        chunk_size: number of units that share master gates; it divides hidden_size.
+        **options: the other arguments of :class:`SparseRecurrent` by name: bias, batch_first,
+            dropout, bidirectional, device, dtype, input_density, gain, generator,
+            checkpoint_every.
 
     Parameters are named as in ``torch.nn.LSTM`` with ``.values`` for the sparse ones.
 
@@ -70,18 +72,18 @@ class SparseONLSTM(SparseRecurrent):
 
     @property
     def blocks(self) -> tuple[int, ...]:
-        """Rows of each gate: both masters, then four gates."""
+        """Rows of each gate: two master gates, then four gates of ``hidden_size`` rows."""
         return (self.hidden_size // self.chunk_size,) * 2 + (self.hidden_size,) * 4
 
     # Each class has a forward of its own: torch.compile counts recompilations by function.
     def forward(
         self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Run the network; see :meth:`Recurrent.forward`. ``hx`` is ``(h0, c0)``."""
+        """Run the network over whole sequences: :meth:`Recurrent.forward` with ``(h0, c0)``."""
         return super().forward(input, hx)
 
     def check_options(self) -> None:
-        """Raise ValueError for units that do not come in whole chunks."""
+        """Raise ValueError for a ``chunk_size`` that does not divide ``hidden_size``."""
         if self.hidden_size % self.chunk_size:
             raise ValueError(
                 f"expected chunk_size that divides hidden_size {self.hidden_size}, found "

@@ -21,35 +21,36 @@ from sparse_engine.ops.rhn import rhn_and_states
 class SparseRHN(SparseRecurrent):
     """Recurrent highway network (Zilly et al. 2017) whose recurrent weights exist only as links.
 
-    Every time step walks through ``recurrence_depth`` levels. With s the state, m a mask of dropped
-    units, and ``u = (m * s) R_l^T + b_l``, to which the first level adds ``x_t W_ih^T``::
+    Every time step passes through ``recurrence_depth`` levels. With s the state, m a mask of
+    dropped units, and ``u = (m * s) R_l^T + b_l``, to which the first level adds ``x_t W_ih^T``::
 
         h, t, c = tanh(u_h), sigmoid(u_t), sigmoid(u_c)  in blocks of hidden_size
         s = h * t + s * c
 
-    where ``coupled`` gates have no third block, and ``c = 1 - t``. The output is s behind the last
-    level. All steps of a layer are one native operation each way. The blocks of a level's R_l are
-    one :class:`SparseWeight` of ``2 * hidden_size`` rows, or 3. Selfish-RNN's network has one
-    layer, coupled gates, a depth of 10, and ``input_density`` equal to ``density``.
+    where ``coupled`` gates have no third block, and ``c = 1 - t``. The output is s after the last
+    level. The forward pass of a layer over all time steps is one native operation, and so is its
+    backward pass. The R_l of each level is one :class:`SparseWeight` of ``2 * hidden_size`` rows,
+    or 3. Selfish-RNN's network has one layer, coupled gates, a depth of 10, and ``input_density``
+    equal to ``density``.
 
     Args:
-        input_size: features of the input.
-        hidden_size: units of each layer.
-        num_layers: layers, stacked.
-        density: share of the recurrent weights that exist, in (0, 1]; also of the weights
+        input_size: number of features of the input.
+        hidden_size: number of units of each layer.
+        num_layers: number of layers.
+        density: fraction of the recurrent weights that exist, in (0, 1]; also of the weights
             between layers.
-        recurrence_depth: levels of each step.
+        recurrence_depth: number of levels of each step.
         coupled: whether the carry gate is ``1 - t``.
-        recurrent_dropout: share of the units that m drops in training, in [0, 1]: one mask for
-            each sequence, the same at all its steps and levels. The s that is carried is not
-            dropped.
-        **options: by name, what else :class:`SparseRecurrent` takes: bias, batch_first, dropout,
-            bidirectional, device, dtype, input_density, gain, generator, checkpoint_every.
+        recurrent_dropout: fraction of the units that m drops in training, in [0, 1]. One mask
+            serves all steps and levels of a sequence. It does not apply to ``s * c``.
+        **options: the other arguments of :class:`SparseRecurrent` by name: bias, batch_first,
+            dropout, bidirectional, device, dtype, input_density, gain, generator,
+            checkpoint_every.
 
-    Parameters are ``weight_ih_l0``, ``weight_hh_l0.0.values``, ``weight_hh_l0.1.values``, ... of
+    Parameters are ``weight_ih_l0``, ``weight_hh_l0.0.values``, ``weight_hh_l0.1.values``, ... for
     the levels, and ``bias_hh_l0`` of shape ``[recurrence_depth, 2 * hidden_size]``, or 3; with
-    ``_reverse`` for the other direction. A negative bias of the transform gates t lets a deep
-    network begin close to one that carries its state.
+    ``_reverse`` for the other direction. With a negative bias of the transform gates t, a deep
+    network initially carries most of its state.
 
     Example:
         >>> rhn = SparseRHN(64, 830, recurrence_depth=10, density=0.05)
@@ -91,12 +92,12 @@ class SparseRHN(SparseRecurrent):
 
     @property
     def blocks(self) -> tuple[int, ...]:
-        """Rows of each gate: two blocks, or a third for a carry gate of its own."""
+        """Rows of each gate: two blocks, and a third if the carry gate is not coupled."""
         return (self.hidden_size,) * (2 if self.coupled else 3)
 
     # Each class has a forward of its own: torch.compile counts recompilations by function.
     def forward(self, input: Tensor, hx: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Run the network; see :meth:`Recurrent.forward`."""
+        """Run the network over whole sequences: :meth:`Recurrent.forward`."""
         return super().forward(input, hx)
 
     @property
@@ -112,8 +113,12 @@ class SparseRHN(SparseRecurrent):
         levels = (sparse(self.rows, self.hidden_size) for _ in range(self.recurrence_depth))
         return {"hh": nn.ModuleList(levels)}
 
+    def recurrent_weights(self, layer: str) -> list[SparseWeight]:
+        """Return the weight of each level."""
+        return [*getattr(self, f"weight_hh_{layer}")]
+
     def constants(self, layer: str, x: Tensor) -> dict[str, Tensor]:
-        """Return the mask of dropped units, which goes through all segments of a sequence."""
+        """Return the mask of dropped units, one for all segments of a sequence."""
         if not self.training or self.recurrent_dropout == 0:
             return {}
         ones = x.new_ones(x.shape[1], self.hidden_size, dtype=self.dtype)
@@ -138,7 +143,7 @@ class SparseRHN(SparseRecurrent):
             u = dense_product(x, weight_ih).unsqueeze(1)
         capturing = any(captures(weight) for weight in weights)
         if capturing:
-            # Each level's gradient arrives at what enters it.
+            # Zeros are added to the sums of every later level, so that their gradients can be read.
             u = nn.functional.pad(u, (0, 0) * 2 + (0, len(weights) - 1))
             u = u if u.requires_grad else u.requires_grad_()
         values = [weight.values for weight in weights]
@@ -149,6 +154,6 @@ class SparseRHN(SparseRecurrent):
 
 
 def _levels(weights: nn.ModuleList, states: Tensor, du: Tensor) -> Iterator[Use]:
-    """Yield the use of each level: its gradient meets the masked state before it."""
+    """Yield the use of each level's weight: the gradient of its sums with its masked state."""
     for level, weight in enumerate(weights):
         yield weight, states[:, level], du[:, level]

@@ -25,18 +25,18 @@ def _check_nonlinearity(name: str, value: object) -> None:
 class SparseRNN(LayerNormed, DropIn):
     """:class:`torch.nn.RNN` whose recurrent weights exist only as links.
 
-    ``h_t = act(x_t W_ih^T + b_ih + h_{t-1} W_hh^T + b_hh)``, every time step of every layer in
-    one native operation each way. Arguments, shapes and results are those of ``torch.nn.RNN``;
-    what is added is keyword-only.
+    ``h_t = act(x_t W_ih^T + b_ih + h_{t-1} W_hh^T + b_hh)``. The forward pass of a layer over all
+    time steps is one native operation, and so is its backward pass. Arguments, shapes and results
+    are those of ``torch.nn.RNN``; further arguments are keyword-only.
 
     Args:
-        density: share of the recurrent weights that exist, in (0, 1]; also of the weights
+        density: fraction of the recurrent weights that exist, in (0, 1]; also of the weights
             between layers.
         layer_norm: whether ``W_ih x`` and ``W_hh h`` are normalised over their features, each with
-            a gain and an offset of its own (Ba et al. 2016). It is in the same native operation,
-            which waits for the mean and the variance in every step; on a GPU every step is a few
-            operations of its own.
-        **options: input_density, gain, generator and checkpoint_every, as in
+            its own gain and offset (Ba et al. 2016). On the CPU this is part of the native
+            operation, which has to wait for mean and variance at every step; on a GPU every step
+            takes several operations of PyTorch.
+        **options: input_density, gain, generator and checkpoint_every of
             :class:`SparseRecurrent`.
 
     Parameters are named as in ``torch.nn.RNN`` with ``.values`` for the sparse ones:
@@ -118,7 +118,7 @@ class SparseRNN(LayerNormed, DropIn):
         norm: Norm,
         batch_sizes: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
-        """Run one layer whose input's contribution is normalised."""
+        """Run one layer, given the normalised ``W_ih x``."""
         weight, (h0,) = getattr(self, f"weight_hh_{layer}"), state
         options = {"nonlinearity": self.nonlinearity, "batch_sizes": batch_sizes}
         if goes_by_steps(weight, x):

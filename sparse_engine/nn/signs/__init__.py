@@ -1,4 +1,4 @@
-"""Signs that training must not change."""
+"""Constraints that keep the signs of links while a network is trained."""
 
 from sparse_engine.nn.signs.base import Signs as Signs
 from sparse_engine.nn.signs.dale import DaleSigns as DaleSigns

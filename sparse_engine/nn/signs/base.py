@@ -1,4 +1,4 @@
-"""What all constraints on signs have in common: the projection, and when it is done."""
+"""Base of the constraints on signs: projection after each step of an optimizer."""
 
 from __future__ import annotations
 
@@ -15,16 +15,15 @@ from sparse_engine.ops import Rewired
 
 
 class Signs(ABC):
-    """Keeps entries of a parameter on their side of 0, by projected gradient.
+    """Constraint that keeps entries of a parameter on one side of 0, by projected gradient.
 
-    The signs to start with may come from :func:`sparse_engine.topology.apply_signs`.
+    After each step of the optimizer, :meth:`apply` sets the entries on the wrong side to 0. A link
+    at 0 still exists and may grow again on its own side. Optimizer state is left alone.
 
-    The optimizer steps as it likes; then :meth:`apply` sets to 0 what came to the wrong side. A
-    link at 0 stays a link and may grow again on its own side. Optimizer state is left alone.
-
-    A constraint holds from its construction on, where entries on the wrong side change their sign
-    and keep their magnitude, and likewise for links that :mod:`sparse_engine.topology` makes, if
-    it is one of the rewiring's observers. A constraint of your own is a subclass with one method.
+    A constraint holds from its construction on: it then flips the sign of every entry on the wrong
+    side. Appended to the observers of a rewiring, it does the same with new links. The signs to
+    start with may come from :func:`sparse_engine.topology.apply_signs`. A constraint of your own is
+    a subclass with one method, :meth:`signs`.
 
     Example:
         >>> signs = FixedSigns(model.weight)
@@ -40,25 +39,25 @@ class Signs(ABC):
 
     @abstractmethod
     def signs(self) -> Tensor:
-        """1, -1, or 0 for either: the sign of each entry of ``parameter``, as it is now."""
+        """Return the current sign of each entry: 1, -1, or 0 where both are allowed."""
 
     @torch.no_grad()
     def apply(self) -> None:
-        """``parameter = where(parameter * signs < 0, 0, parameter)``, in place."""
+        """Set entries on the wrong side to 0: ``where(parameter * signs < 0, 0, parameter)``."""
         self.parameter.masked_fill_(self.parameter * self.signs() < 0, 0)
 
     def attach(self, optimizer: Optimizer) -> RemovableHandle:
-        """Has :meth:`apply` called after each ``optimizer.step()``, until the handle's remove()."""
+        """Call :meth:`apply` after each ``optimizer.step()``, until the handle is removed."""
         return optimizer.register_step_post_hook(lambda *_: self.apply())
 
     def __call__(self, name: str, weight: SparseWeight, rewired: Rewired) -> None:
-        """Takes note of a rewiring, as an observer of :class:`~sparse_engine.topology.Rewiring`."""
+        """Apply the signs to new links, as an observer of a rewiring."""
         if weight is self.weight:
             self._mirror(rewired.born)
 
     @torch.no_grad()
     def _mirror(self, slots: Tensor | None = None) -> None:
-        """Brings entries to their own side at the same magnitude: those in ``slots``, or all."""
+        """Flip the signs of entries on the wrong side: of those in ``slots``, or of all."""
         wrong = self.parameter * self.signs() < 0
         if slots is not None:
             wrong &= torch.zeros_like(wrong).index_fill_(0, slots.long(), True)

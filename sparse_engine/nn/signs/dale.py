@@ -11,17 +11,17 @@ from sparse_engine.nn.weight import SparseWeight
 
 
 class DaleSigns(Signs):
-    """Links out of excitatory units stay positive, those out of the others negative, or 0.
+    """Dale's law: links out of excitatory units stay positive, all others negative, or 0.
 
-    The sign of the link ``W[i, j]`` is that of its source j, so that links which a rewiring grows
-    obey it too (projected gradient under Dale's law: Song, Yang & Wang, PLoS Comput. Biol. 2016).
+    The sign of the link ``W[i, j]`` is that of its source j, for new links too (projected gradient
+    under Dale's law: Song, Yang & Wang, PLoS Comput. Biol. 2016).
 
-    See :class:`Signs` for how it is attached to an optimizer and a rewiring. A rewiring whose new
-    links start at 0 need not know of it.
+    :class:`Signs` says how to attach the constraint to an optimizer and a rewiring. A rewiring
+    whose new links start at 0 does not need it among its observers.
 
     Args:
-        weight: the weight to constrain. Wrong values change their sign at once.
-        excitatory: bool ``[in_features]``.
+        weight: the weight to constrain; values of the wrong sign are flipped at once.
+        excitatory: bool ``[in_features]``, true for excitatory source units.
 
     Raises:
         ValueError: ``excitatory`` of another dtype or shape, or a weight whose values are not a
@@ -45,6 +45,6 @@ class DaleSigns(Signs):
         self._mirror()
 
     def signs(self) -> Tensor:
-        """int8 ``[nnz]``: 1 or -1 for each link."""
+        """Return the sign of each link, int8 ``[nnz]``: 1 or -1."""
         of_column = torch.where(self.excitatory, 1, -1).to(torch.int8)
         return of_column.index_select(0, self.weight.col_indices)

@@ -1,9 +1,10 @@
-"""Each link keeps its own sign."""
+"""Fixed signs: each link keeps its own."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from sparse_engine.nn.grouped import GroupedWeight
 from sparse_engine.nn.signs.base import Signs
@@ -13,20 +14,19 @@ from sparse_engine.ops.pattern import integers
 
 
 class FixedSigns(Signs):
-    """Each link keeps the sign that it has.
+    """Constraint by which each link keeps the sign that it has.
 
-    A link at 0 may take either sign; the first that it has is then its own, also while it is at 0
-    again. So are new links of a rewiring treated, which must have this object among its observers,
-    for the signs of the others move with them.
+    A link at 0 may take either sign. The first sign that it takes is fixed from then on, also when
+    the link returns to 0. The same holds for new links. A rewiring must have this object among its
+    observers, so that the signs move with the links. In a :class:`GroupedWeight`, the gains keep
+    their signs, and so all links do.
 
-    Of a :class:`GroupedWeight` the gains keep their signs, and with them all links.
-
-    See :class:`Signs` for how it is attached to an optimizer and a rewiring.
+    :class:`Signs` says how to attach the constraint to an optimizer and a rewiring.
 
     Args:
-        weight: the weight to constrain. Values of another sign than ``signs`` change it at once.
-        signs: 1, -1, or 0 for either, of any integer dtype and of the shape of the weight's
-            values (or gains); by default those of its values (or gains).
+        weight: the weight to constrain; values of the wrong sign are flipped at once.
+        signs: 1, -1, or 0 where both are allowed, of any integer dtype, one for each of the
+            weight's values (or gains); by default the signs of the values (or gains).
 
     Raises:
         ValueError: ``signs`` of another shape, or with another entry.
@@ -41,10 +41,10 @@ class FixedSigns(Signs):
         self._decide()
 
     def signs(self) -> Tensor:
-        """int8 of the shape of ``parameter``: 1, -1, or 0 where the sign is still open.
+        """Return int8 signs of the shape of ``parameter``: 1, -1, or 0 where the sign is open.
 
         Raises:
-            ValueError: the links have changed, and this object was not told how.
+            ValueError: the links have changed without this object among the observers.
         """
         if self._version != self.weight.topology_version:
             raise ValueError(
@@ -54,24 +54,25 @@ class FixedSigns(Signs):
             )
         return self._signs
 
+    @override
     def apply(self) -> None:
-        """See :meth:`Signs.apply`; signs that were open are then those of the entries."""
+        """Set entries on the wrong side to 0, then fix open signs to those of the entries."""
         super().apply()
         self._decide()
 
+    @override
     def __call__(self, name: str, weight: SparseWeight, rewired: Rewired) -> None:
-        """See :meth:`Signs.__call__`."""
         if weight is self.weight:
             self._signs = carry(self._signs, rewired.slot_map, weight.nnz)
             self._version = weight.topology_version
             self._decide()
 
     def state_dict(self) -> dict[str, Tensor]:
-        """What resuming needs beside the weight: the signs of links that are at 0 now."""
+        """Return all signs: the weight does not tell those of links at 0."""
         return {"signs": self.signs()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Takes over the signs of a saved run, after the weight has been loaded.
+        """Load the signs of a saved run; load the weight before.
 
         Raises:
             ValueError: entries missing, or signs that do not fit the weight.
@@ -96,7 +97,7 @@ class FixedSigns(Signs):
 
     @torch.no_grad()
     def _decide(self) -> None:
-        """A sign that is open becomes that of the entry."""
+        """Fix open signs to those of the entries."""
         self._signs = torch.where(
             self._signs == 0, self.parameter.sign().to(torch.int8), self._signs
         )

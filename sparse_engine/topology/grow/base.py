@@ -1,4 +1,4 @@
-"""Grow rules: where a rewiring makes new links."""
+"""Base class of grow rules: where a rewiring makes new links."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from sparse_engine.topology.rule import Rule
 
 
 class Grow(Rule, ABC):
-    """Choice of positions for new links. A rule of your own is a subclass with one method.
+    """Choice of positions for new links. Your own rule is a subclass with one method.
 
     Attributes:
-        window: over how many training steps before a rewiring the rule wants to know the dense
-            gradient's factors, which are then in ``weight.factors``; 0 for none.
+        window: number of training steps before a rewiring whose dense gradient the rule reads; 0
+            for none. The factors of these gradients are in ``weight.captured``.
     """
 
     window: int = 0
@@ -27,8 +27,8 @@ class Grow(Rule, ABC):
         """Choose ``count`` positions that hold no link.
 
         Args:
-            weight: the weight before the rewiring; must not be changed. ``weight.factors`` are as
-                :class:`SparseWeight` describes them, of the last ``window`` steps.
+            weight: the weight before the rewiring, which must not be changed. ``weight.captured``
+                has the factors of the last ``window`` steps, see :class:`SparseWeight`.
             kept: the links that survive; a position must not be one of them.
             count: how many positions.
             key: this rewiring's own stream of random numbers.

@@ -1,4 +1,4 @@
-"""Growth where the dense gradient is largest, which is never formed."""
+"""Growth at the largest entries of the dense gradient, without the dense gradient in memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sparse_engine.ops import Links, Pattern, RandomKey, largest, sample_absent,
 from sparse_engine.topology.grow.base import Grow
 from sparse_engine.topology.links import links_at
 
-#: The dense gradient is looked at in blocks of at most this many entries, or one row.
+#: The dense gradient is computed in blocks of at most this many entries, or one row.
 BLOCK = 1 << 20
 
 #: Factors ``(dy [n, out], x [n, in])`` of a sum of ``scale * dy.T @ x``.
@@ -40,19 +40,20 @@ class GradientGrowth(Grow):
         Raises:
             ValueError: there was no backward pass, too few positions, or NaN in the gradient.
         """
-        return strongest_absent(kept, noted(weight), count)
+        return strongest_absent(kept, captured_terms(weight), count)
 
 
 @dataclass(frozen=True)
 class MomentumGrowth(Grow):
     """Growth of sparse momentum (Dettmers and Zettlemoyer 2019): the largest mean gradient.
 
-    As :class:`GradientGrowth`, but for the momentum of the last ``window`` steps,
-    ``sum over steps s of beta ** (steps after s) * gradient(s)``. The paper keeps it in dense
-    memory since the start of training; ``beta ** window`` is how much is left of what is beyond.
+    This is :class:`GradientGrowth` for the momentum of the last ``window`` steps in place of the
+    gradient, ``sum over steps s of beta ** (steps after s) * gradient(s)``. The paper keeps a dense
+    momentum since the start of training; gradients of earlier steps would have a weight of
+    ``beta ** window`` or less.
 
     Attributes:
-        window: steps that are looked back on, at least 1; memory grows with it.
+        window: number of steps, at least 1; memory grows with it.
         beta: decay per step, in [0, 1].
     """
 
@@ -67,16 +68,16 @@ class MomentumGrowth(Grow):
 
     @override
     def grow(self, weight: SparseWeight, kept: Links, count: int, key: RandomKey) -> Tensor:
-        return strongest_absent(kept, noted(weight, self.beta), count)
+        return strongest_absent(kept, captured_terms(weight, self.beta), count)
 
 
-def noted(weight: SparseWeight, beta: float = 1.0) -> Terms:
-    """Return the captured factors of the gradient, ``s`` steps before the last at ``beta ** s``.
+def captured_terms(weight: SparseWeight, beta: float = 1.0) -> Terms:
+    """Return the captured factors of the gradient; s steps before the last weigh ``beta ** s``.
 
     Raises:
-        ValueError: nothing was noted.
+        ValueError: no gradient was captured.
     """
-    steps = weight.factors or []
+    steps = weight.captured or []
     terms = [
         (beta ** (len(steps) - 1 - s), dy, x) for s, pairs in enumerate(steps) for dy, x in pairs
     ]
@@ -124,9 +125,9 @@ def gradient_blocks(terms: Terms) -> Iterator[tuple[int, Tensor]]:
 class CandidateGradientGrowth(Grow):
     """Guided stochastic exploration (Heddes et al. 2024): gradient growth in linear time.
 
-    Of ``ratio * nnz`` uniformly random absent positions, those of largest gradient by magnitude;
-    among equals the first. With as many candidates as there are absent positions this is
-    :class:`GradientGrowth`.
+    Links grow at those of ``ratio * nnz`` uniformly random absent positions that have the largest
+    gradient by magnitude; among equals at the first. With as many candidates as there are absent
+    positions this is :class:`GradientGrowth`.
 
     Attributes:
         ratio: candidates per link, at least 0; never fewer than new links.
@@ -147,7 +148,7 @@ class CandidateGradientGrowth(Grow):
         Raises:
             ValueError: there was no backward pass, too few positions, or NaN in the gradient.
         """
-        terms = noted(weight)
+        terms = captured_terms(weight)
         drawn = min(round(self.ratio * weight.nnz), kept.absent)
         candidates = sample_absent(kept, max(count, drawn), key)
         pattern = Pattern.of(links_at(candidates, *weight.shape))

@@ -1,4 +1,4 @@
-"""Growth by link prediction: where the links that exist favour another."""
+"""Growth by link prediction: scores of absent positions from the links that exist."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sparse_engine.topology.grow.base import Grow
 
 
 class LinkPrediction(Grow):
-    """Growth at the absent positions of greatest score, which needs neither values nor gradients.
+    """Growth at the absent positions of greatest score; values and gradients do not matter.
 
     Where fewer positions than are wanted have a score above 0, uniformly random others join them.
     A score of your own is a subclass with one method, ``predict``.
@@ -88,9 +88,11 @@ class CH2L3n(LinkPrediction):
 
 @dataclass(frozen=True)
 class SoftPrediction(Grow):
-    """Growth at absent positions drawn one by one in proportion to the scores of a link prediction.
-    This is the soft rule of CHTs (Zhang et al., NeurIPS 2025), which keeps growth from choosing the
-    positions that were just pruned. Positions of score 0 come last, uniformly.
+    """Growth at absent positions drawn in proportion to the scores of a link prediction.
+
+    Positions are drawn one by one. This is the soft rule of CHTs (Zhang et al., NeurIPS 2025),
+    which keeps growth from choosing the positions that were just pruned. Positions of score 0 come
+    last, uniformly.
 
     Attributes:
         rule: the link prediction that gives the scores.

@@ -1,4 +1,4 @@
-"""Random growth: anywhere, where no link has been, and the same number in each gate."""
+"""Random growth: anywhere, at positions without earlier links, or equally in each gate."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class RandomGrowth(Grow):
 
 
 class NeverUsed(Grow):
-    """Growth at random positions that never held a link; where these run out, at other absent ones.
+    """Growth at random positions that never held a link, then at other absent positions.
 
     In-time over-parameterization (Liu et al. 2021) asks how many positions a training has tried;
     this rule tries as many as possible. It remembers the positions ever used, in 8 bytes each.

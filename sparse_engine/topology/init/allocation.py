@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from typing_extensions import override
 
-from sparse_engine.nn import _init
+from sparse_engine.nn import _initial_links
 from sparse_engine.topology.apportion import apportion_logs
 
 Shapes = Sequence[tuple[int, int]]
@@ -36,7 +36,7 @@ class ERKDensity(Allocation):
     The total is exactly ``round(density * all positions)``, and epsilon follows from the total.
 
     Attributes:
-        density: of all weights together, in (0, 1].
+        density: density of all weights together, in (0, 1].
 
     Raises:
         ValueError: density out of range.
@@ -45,7 +45,7 @@ class ERKDensity(Allocation):
     density: float
 
     def __post_init__(self) -> None:
-        _init.check_density(self.density)
+        _initial_links.check_density(self.density)
 
     @override
     def counts(self, shapes: Shapes) -> list[int]:
@@ -58,7 +58,7 @@ class EqualDensity(Allocation):
     """Equal density of all weights, to one link; in total ``round(density * all positions)`` links.
 
     Attributes:
-        density: in (0, 1].
+        density: density of each weight, in (0, 1].
 
     Raises:
         ValueError: density out of range.
@@ -67,7 +67,7 @@ class EqualDensity(Allocation):
     density: float
 
     def __post_init__(self) -> None:
-        _init.check_density(self.density)
+        _initial_links.check_density(self.density)
 
     @override
     def counts(self, shapes: Shapes) -> list[int]:

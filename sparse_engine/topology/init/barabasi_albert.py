@@ -36,7 +36,7 @@ class BarabasiAlbert(Wiring):
         attached: links that each unit brings, at least 1.
 
     Raises:
-        ValueError: it is less.
+        ValueError: ``attached`` below 1.
     """
 
     attached: int
@@ -116,8 +116,8 @@ def _attach(
     Args:
         units: how many arrive; each brings as many links as the first ones.
         joined: ``[first units, attached]``, what the first units are joined to.
-        takes_target: for links and the earlier links that they drew, whether a link takes the
-            target of its draw; otherwise it takes the unit that brought it.
+        takes_target: function of links and of the earlier links that they drew: whether a link
+            takes the target of its draw, or else the unit that brought it.
         rng: generator of the random numbers.
     """
     attached = joined.shape[1]

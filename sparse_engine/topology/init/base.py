@@ -1,4 +1,4 @@
-"""Wiring: a rule that says where the links of a fresh weight are."""
+"""Base class of wirings: where the links of a fresh weight are."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sparse_engine.ops import Links, RandomKey
 
 
 class Wiring(ABC):
-    """Wiring of a fresh weight: where its links are. One of your own is a subclass with one method.
+    """Wiring of a fresh weight: where its links are. Your own wiring is a subclass with one method.
 
     Example:
         >>> class Diagonal(Wiring):

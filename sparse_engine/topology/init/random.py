@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from typing_extensions import override
 
-from sparse_engine.nn import _init
+from sparse_engine.nn import _initial_links
 from sparse_engine.ops import Links, RandomKey, Use
 from sparse_engine.topology.init._sampling import sample_groups
 from sparse_engine.topology.init.base import Wiring
@@ -42,7 +42,7 @@ class ErdosRenyi(Wiring):
         if sum(size is not None for size in given) != 1:
             raise ValueError("expected exactly one of density, epsilon and nnz")
         if self.density is not None:
-            _init.check_density(self.density)
+            _initial_links.check_density(self.density)
         if self.epsilon is not None and not 0 < self.epsilon < math.inf:
             raise ValueError(f"expected finite epsilon > 0, found {self.epsilon}")
         if self.nnz is not None and self.nnz < 0:
@@ -57,10 +57,10 @@ class ErdosRenyi(Wiring):
         """
         nnz = self.nnz
         if self.density is not None:
-            nnz = _init.density_nnz(out_features, in_features, self.density)
+            nnz = _initial_links.density_nnz(out_features, in_features, self.density)
         elif self.epsilon is not None:
-            nnz = _init.epsilon_nnz(out_features, in_features, self.epsilon)
-        return _init.random_links(out_features, in_features, nnz, key)
+            nnz = _initial_links.epsilon_nnz(out_features, in_features, self.epsilon)
+        return _initial_links.random_links(out_features, in_features, nnz, key)
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class ConstantFanIn(Wiring):
 
     Attributes:
         fan_in: links into each row, at least 0.
-        density: in (0, 1]; then ``fan_in = round(density * in)``.
+        density: density in (0, 1], which gives ``fan_in = round(density * in)``.
 
     Raises:
         ValueError: none or both of them, or one out of range.
@@ -85,7 +85,7 @@ class ConstantFanIn(Wiring):
         if (self.fan_in is None) == (self.density is None):
             raise ValueError("expected exactly one of fan_in and density")
         if self.density is not None:
-            _init.check_density(self.density)
+            _initial_links.check_density(self.density)
         elif self.fan_in < 0:
             raise ValueError(f"expected fan_in of at least 0, found {self.fan_in}")
 

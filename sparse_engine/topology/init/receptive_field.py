@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from typing_extensions import override
 
-from sparse_engine.nn import _init
+from sparse_engine.nn import _initial_links
 from sparse_engine.ops import Links, RandomKey, Use
 from sparse_engine.topology.apportion import apportion_logs
 from sparse_engine.topology.init._sampling import sample_groups
@@ -39,7 +39,7 @@ class ReceptiveField(Wiring):
     randomness: float
 
     def __post_init__(self) -> None:
-        _init.check_density(self.density)
+        _initial_links.check_density(self.density)
         if not 0 <= self.randomness <= 1:
             raise ValueError(f"expected randomness in [0, 1], found {self.randomness}")
 
@@ -51,7 +51,7 @@ class ReceptiveField(Wiring):
         steepness = min((1 - r) / r, steepest) if r else steepest
         turn = np.arange(in_features)
         offsets = np.where(turn % 2, -(turn + 1) // 2, turn // 2)
-        nnz = _init.density_nnz(out_features, in_features, self.density)
+        nnz = _initial_links.density_nnz(out_features, in_features, self.density)
         heights = np.full(in_features, out_features)
         counts = apportion_logs(nnz, -steepness * np.log1p(np.abs(offsets)), heights)
         group, rows = sample_groups(counts, heights, key.generator(Use.WIRING))

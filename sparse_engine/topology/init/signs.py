@@ -17,7 +17,7 @@ from sparse_engine.topology.init._sampling import sample_groups
 
 
 class SignInit(ABC):
-    """First signs of links. A rule of your own is a subclass with one method.
+    """First signs of links. Your own kind of signs is a subclass with one method.
 
     A :class:`sparse_engine.nn.Signs` keeps signs while a network is trained.
     """
@@ -32,10 +32,10 @@ class RandomSigns(SignInit):
     """Random signs: exactly ``round(positive * nnz)`` uniformly random links are positive.
 
     Attributes:
-        positive: their share, in [0, 1].
+        positive: fraction of positive links, in [0, 1].
 
     Raises:
-        ValueError: it is out of range.
+        ValueError: a fraction outside [0, 1].
     """
 
     positive: float = 0.5
@@ -61,7 +61,7 @@ class Dale(SignInit):
         excitatory: the share of positive columns, in [0, 1].
 
     Raises:
-        ValueError: it is out of range.
+        ValueError: a fraction outside [0, 1].
     """
 
     excitatory: float = 0.8
@@ -77,31 +77,31 @@ class Dale(SignInit):
 
 
 @torch.no_grad()
-def apply_signs(weight: SparseWeight, rule: SignInit, key: RandomKey) -> None:
-    """Give the values of a weight the signs of a rule, in place: ``values = signs * |values|``.
+def apply_signs(weight: SparseWeight, signs: SignInit, key: RandomKey) -> None:
+    """Give the values of a weight other signs, in place: ``values = signs * |values|``.
 
     Args:
         weight: the weight whose values change; the links stay.
-        rule: the rule that gives the signs.
+        signs: the kind of signs.
         key: key of the random numbers.
 
     Raises:
-        ValueError: the rule does not give one sign for each link, or the values are computed from
+        ValueError: not one sign for each link, or the values are computed from
             others.
         TypeError: not a :class:`SignInit`.
     """
-    if not isinstance(rule, SignInit):
-        raise TypeError(f"expected a SignInit, found {type(rule)}")
+    if not isinstance(signs, SignInit):
+        raise TypeError(f"expected a SignInit, found {type(signs)}")
     check_plain(weight, weight.link_parameters)
-    weight.values.copy_(signed(weight.values, weight.pattern.links, rule, key))
+    weight.values.copy_(signed(weight.values, weight.pattern.links, signs, key))
 
 
-def signed(values: Tensor, links: Links, rule: SignInit, key: RandomKey) -> Tensor:
-    """Return the values of some links with the signs of a rule, see :func:`apply_signs`."""
-    signs = rule.signs(links, key)
-    if signs.shape != values.shape:
-        raise ValueError(f"expected {links.nnz} signs from {rule}, found shape {[*signs.shape]}")
-    return values.abs() * signs.to(values)
+def signed(values: Tensor, links: Links, signs: SignInit, key: RandomKey) -> Tensor:
+    """Return the values of links with other signs, see :func:`apply_signs`."""
+    drawn = signs.signs(links, key)
+    if drawn.shape != values.shape:
+        raise ValueError(f"expected {links.nnz} signs from {signs}, found shape {[*drawn.shape]}")
+    return values.abs() * drawn.to(values)
 
 
 def _random_signs(share: float, count: int, key: RandomKey) -> Tensor:

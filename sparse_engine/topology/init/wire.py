@@ -1,4 +1,4 @@
-"""Wiring a whole model."""
+"""Wiring of a whole model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sparse_engine.topology.init.signs import SignInit, signed
 
 def wire(
     model: nn.Module,
-    rule: Wiring | Allocation,
+    wiring: Wiring | Allocation,
     *,
     seed: int = 0,
     gain: float = 1.0,
@@ -22,31 +22,30 @@ def wire(
 ) -> None:
     """Give every sparse weight of a model that takes gradients new links and new values.
 
-    In place: each ``values`` stays the same Parameter object, its gradient is dropped. Call it
-    before an optimizer has state. All randomness follows from the seed and a weight's place in
-    the model.
+    Each ``values`` stays the same Parameter object, without its gradient. Call this before an
+    optimizer has state. All randomness follows from the seed and a weight's place in the model.
 
     Args:
-        model: its :class:`SparseWeight` modules are wired; one that takes no gradients, or whose
-            pattern is frozen, stays as it is.
-        rule: a wiring for each weight; or an allocation, which says how many links each has, at
-            uniformly random positions.
+        model: the model whose :class:`SparseWeight` modules are wired. A weight that takes no
+            gradients, or whose pattern is frozen, stays as it is.
+        wiring: the wiring of each weight; or an allocation, which gives each weight a number of
+            links at uniformly random positions.
         seed: seed of the random numbers, any 63-bit integer.
         gain: values are U(-b, b) with ``b = gain / sqrt(links into the row)``.
-        signs: rule of the values' signs; by default the signs that values are drawn with.
+        signs: signs of the values; by default those that values are drawn with.
 
     Raises:
         ValueError: no such weight in the model, or one that cannot be wired so; the model is then
             as before.
-        TypeError: a rule or signs of another kind.
+        TypeError: a wiring or signs of another kind.
 
     Example:
         >>> rnn = SparseRNN(64, 1024, num_layers=2, density=0.05)
         >>> wire(rnn, WattsStrogatz(50, rewiring=0.1), seed=1, signs=Dale(excitatory=0.8))
         >>> wire(rnn, ERKDensity(0.05))
     """
-    if not isinstance(rule, Wiring | Allocation):
-        raise TypeError(f"expected a Wiring or an Allocation, found {type(rule)}")
+    if not isinstance(wiring, Wiring | Allocation):
+        raise TypeError(f"expected a Wiring or an Allocation, found {type(wiring)}")
     if not isinstance(signs, SignInit | None):
         raise TypeError(f"expected a SignInit, found {type(signs)}")
     found = [module for module in model.modules() if isinstance(module, SparseWeight)]
@@ -60,14 +59,14 @@ def wire(
             "expected a model with sparse weights that take gradients and whose pattern is not "
             f"frozen, found none among {len(found)} sparse weights"
         )
-    wirings = [rule] * len(places)
-    if isinstance(rule, Allocation):
-        counts = rule.counts([weight.shape for _, weight in places])
+    wirings = [wiring] * len(places)
+    if isinstance(wiring, Allocation):
+        counts = wiring.counts([weight.shape for _, weight in places])
         wirings = [ErdosRenyi(nnz=count) for count in counts]
     wired = []
-    for wiring, (at, weight) in zip(wirings, places, strict=True):
+    for own, (at, weight) in zip(wirings, places, strict=True):
         key = RandomKey(seed, 0, at)
-        pattern = Pattern.of(wiring.links(*weight.shape, key))
+        pattern = Pattern.of(own.links(*weight.shape, key))
         generator = key.torch_generator(Use.WIRED_VALUES)
         entries = weight.fresh(pattern, gain=gain, generator=generator, dtype=weight.dtype)
         if signs is not None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from torch import nn
 from torch.optim import Optimizer
+from typing_extensions import Unpack
 
 from sparse_engine.topology.grow import CH3L3, CH2L3n, SoftPrediction
 from sparse_engine.topology.prune import Magnitude, SoftMagnitude
-from sparse_engine.topology.rewiring import Rewiring
+from sparse_engine.topology.rewiring import Rewiring, RewiringOptions
 from sparse_engine.topology.schedule import LinearSchedule, Schedule, SigmoidSchedule
 
 
@@ -26,9 +27,7 @@ class CHT(Rewiring):
         optimizer: any torch optimizer but LBFGS; the state of a link moves with the link.
         fraction: the paper's zeta, in [0, 1].
         every: steps between rewirings (the paper: one epoch).
-        seed: seed of the random numbers, for where paths do not suffice.
-        keep_returning: whether a link that goes and grows again in one rewiring stays, as in the
-            paper's code.
+        **options: seed, new_links, observers and keep_returning of :class:`Rewiring`.
 
     Raises:
         ValueError: an argument out of range.
@@ -41,8 +40,7 @@ class CHT(Rewiring):
         *,
         fraction: float = 0.3,
         every: int = 100,
-        seed: int = 0,
-        keep_returning: bool = False,
+        **options: Unpack[RewiringOptions],
     ) -> None:
         super().__init__(
             model,
@@ -51,8 +49,7 @@ class CHT(Rewiring):
             grow=CH3L3(),
             fraction=fraction,
             every=every,
-            seed=seed,
-            keep_returning=keep_returning,
+            **options,
         )
 
 
@@ -74,9 +71,7 @@ class CHTs(Rewiring):
         fraction: the paper's zeta, in [0, 1].
         density: a schedule of the density; by default the number of links stays.
         every: steps between rewirings.
-        seed: seed of the random numbers.
-        keep_returning: whether a link that goes and grows again in one rewiring stays, as in the
-            paper's code.
+        **options: seed, new_links, observers and keep_returning of :class:`Rewiring`.
 
     Raises:
         ValueError: an argument out of range.
@@ -92,8 +87,7 @@ class CHTs(Rewiring):
         fraction: float = 0.3,
         density: Schedule | None = None,
         every: int = 100,
-        seed: int = 0,
-        keep_returning: bool = False,
+        **options: Unpack[RewiringOptions],
     ) -> None:
         super().__init__(
             model,
@@ -103,8 +97,7 @@ class CHTs(Rewiring):
             fraction=fraction,
             density=density,
             every=every,
-            seed=seed,
-            keep_returning=keep_returning,
+            **options,
         )
 
 
@@ -123,9 +116,7 @@ class CHTss(CHTs):
         alpha: see :class:`CHTs`.
         fraction: the share of those that are to stay that is replaced too, in [0, 1].
         every: steps between rewirings.
-        seed: seed of the random numbers.
-        keep_returning: whether a link that goes and grows again in one rewiring stays, as in the
-            paper's code.
+        **options: seed, new_links, observers and keep_returning of :class:`Rewiring`.
 
     Raises:
         ValueError: an argument out of range.
@@ -143,8 +134,7 @@ class CHTss(CHTs):
         alpha: float = 1.0,
         fraction: float = 0.3,
         every: int = 100,
-        seed: int = 0,
-        keep_returning: bool = False,
+        **options: Unpack[RewiringOptions],
     ) -> None:
         super().__init__(
             model,
@@ -154,6 +144,5 @@ class CHTss(CHTs):
             alpha=alpha,
             fraction=fraction,
             every=every,
-            seed=seed,
-            keep_returning=keep_returning,
+            **options,
         )

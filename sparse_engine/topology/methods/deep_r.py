@@ -7,13 +7,13 @@ import math
 import torch
 from torch import nn
 from torch.optim import Optimizer
-from typing_extensions import override
+from typing_extensions import Unpack, override
 
 from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import RandomKey, Use
 from sparse_engine.topology.grow import RandomGrowth
 from sparse_engine.topology.prune import AssignedSign
-from sparse_engine.topology.rewiring import Rewiring
+from sparse_engine.topology.rewiring import Rewiring, RewiringOptions
 
 
 class DeepR(Rewiring):
@@ -38,7 +38,7 @@ class DeepR(Rewiring):
         temperature: temperature of the walk, at least 0. The default is the noise of the paper's
             script, 1e-5 times its learning rate of 0.5.
         every: steps between rewirings, walks included.
-        seed: seed of the signs and of the random numbers.
+        **options: seed and observers of :class:`Rewiring`.
 
     Raises:
         ValueError: an argument out of range, or an optimizer that does not train every weight.
@@ -52,17 +52,17 @@ class DeepR(Rewiring):
         l1: float = 1e-5,
         temperature: float = 2.5e-11,
         every: int = 1,
-        seed: int = 0,
+        **options: Unpack[RewiringOptions],
     ) -> None:
         _check_scale("l1", l1)
         _check_scale("temperature", temperature)
         super().__init__(
-            model, optimizer, prune=AssignedSign(), grow=RandomGrowth(), every=every, seed=seed
+            model, optimizer, prune=AssignedSign(), grow=RandomGrowth(), every=every, **options
         )
         self.l1, self.temperature = l1, temperature
         for place, weight in self._moving():
             self.walk(weight)
-            signs = self.prune.signs(weight, RandomKey(seed, 0, place))
+            signs = self.prune.signs(weight, RandomKey(self.seed, 0, place))
             with torch.no_grad():
                 weight.values.copy_(weight.values.abs() * signs)
 
@@ -97,7 +97,7 @@ class PeriodicDeepR(DeepR):
         l1: pull to 0, at least 0 (the paper: 1e-5 to 1e-3).
         noise: standard deviation, at least 0 (the paper: 1e-6 to 1e-3).
         every: steps between rewirings (the paper: one epoch).
-        seed: seed of the signs and of the random numbers.
+        **options: seed and observers of :class:`Rewiring`.
 
     Raises:
         ValueError: an argument out of range.
@@ -111,11 +111,11 @@ class PeriodicDeepR(DeepR):
         l1: float = 1e-5,
         noise: float = 1e-5,
         every: int = 100,
-        seed: int = 0,
+        **options: Unpack[RewiringOptions],
     ) -> None:
         _check_scale("noise", noise)
         self.noise = noise
-        super().__init__(model, optimizer, l1=l1, every=every, seed=seed)
+        super().__init__(model, optimizer, l1=l1, every=every, **options)
 
     @override
     def walk(self, weight: SparseWeight) -> tuple[float, float]:

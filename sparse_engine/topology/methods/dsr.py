@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from torch import nn
 from torch.optim import Optimizer
+from typing_extensions import Unpack
 
 from sparse_engine.topology.grow import RandomGrowth
 from sparse_engine.topology.prune import GlobalThreshold
 from sparse_engine.topology.redistribute import ByNonzeros
-from sparse_engine.topology.rewiring import Rewiring
+from sparse_engine.topology.rewiring import Rewiring, RewiringOptions
 
 
 class DSR(Rewiring):
@@ -28,7 +29,7 @@ class DSR(Rewiring):
         threshold: the first one, finite and above 0.
         tolerance: how far off the number may be before the threshold doubles or halves, in [0, 1).
         every: steps between rewirings (the paper: 100, later 200, 400 and 800).
-        seed: seed of the random numbers.
+        **options: seed, new_links, observers and keep_returning of :class:`Rewiring`.
 
     Raises:
         ValueError: an argument out of range.
@@ -43,7 +44,7 @@ class DSR(Rewiring):
         threshold: float = 0.001,
         tolerance: float = 0.1,
         every: int = 100,
-        seed: int = 0,
+        **options: Unpack[RewiringOptions],
     ) -> None:
         super().__init__(
             model,
@@ -53,5 +54,5 @@ class DSR(Rewiring):
             redistribution=ByNonzeros(),
             fraction=fraction,
             every=every,
-            seed=seed,
+            **options,
         )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from torch import nn
 from torch.optim import Optimizer
+from typing_extensions import Unpack
 
 from sparse_engine.topology.grow import RandomGrowth
 from sparse_engine.topology.prune import Magnitude
-from sparse_engine.topology.rewiring import Rewiring
+from sparse_engine.topology.rewiring import Rewiring, RewiringOptions
 from sparse_engine.topology.schedule import CubicSchedule
 
 
@@ -29,7 +30,7 @@ class GradualPruning(Rewiring):
         start: density at the start, in (0, 1]; nothing is pruned while the model has less.
         every: steps between prunings. The last one counts: where ``last`` is no multiple of it,
             ``density`` is reached at the next multiple.
-        seed: seed of the random numbers; the rule draws none.
+        **options: seed and observers of :class:`Rewiring`.
 
     Raises:
         ValueError: an argument out of range.
@@ -45,7 +46,7 @@ class GradualPruning(Rewiring):
         last: int,
         start: float = 1.0,
         every: int = 100,
-        seed: int = 0,
+        **options: Unpack[RewiringOptions],
     ) -> None:
         super().__init__(
             model,
@@ -55,5 +56,5 @@ class GradualPruning(Rewiring):
             fraction=0.0,
             density=CubicSchedule(start, density, first, last),
             every=every,
-            seed=seed,
+            **options,
         )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from torch import nn
 from torch.optim import Optimizer
+from typing_extensions import Unpack
 
 from sparse_engine.topology.grow import GradientGrowth
 from sparse_engine.topology.prune import Magnitude
-from sparse_engine.topology.rewiring import Rewiring
+from sparse_engine.topology.rewiring import Rewiring, RewiringOptions
 from sparse_engine.topology.schedule import CubicSchedule, cosine_fraction
 
 
@@ -31,9 +32,7 @@ class GraNet(Rewiring):
         start: density at the start, in (0, 1]; nothing is pruned while the model has less.
         fraction: the share that the first rewirings replace, in [0, 1].
         every: steps between rewirings (the paper: 1000, for ImageNet 4000).
-        seed: seed of the random numbers; the rule draws none.
-        keep_returning: whether a link that goes and grows again in one rewiring stays, as in the
-            paper's code.
+        **options: seed, new_links, observers and keep_returning of :class:`Rewiring`.
 
     Raises:
         ValueError: an argument out of range.
@@ -51,8 +50,7 @@ class GraNet(Rewiring):
         start: float = 0.5,
         fraction: float = 0.5,
         every: int = 1000,
-        seed: int = 0,
-        keep_returning: bool = False,
+        **options: Unpack[RewiringOptions],
     ) -> None:
         super().__init__(
             model,
@@ -64,6 +62,5 @@ class GraNet(Rewiring):
                 start, density, first, round(0.3 * steps) if last is None else last
             ),
             every=every,
-            seed=seed,
-            keep_returning=keep_returning,
+            **options,
         )

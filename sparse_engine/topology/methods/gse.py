@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from torch import nn
 from torch.optim import Optimizer
+from typing_extensions import Unpack
 
 from sparse_engine.topology.grow import CandidateGradientGrowth
 from sparse_engine.topology.prune import Magnitude
-from sparse_engine.topology.rewiring import Rewiring
+from sparse_engine.topology.rewiring import Rewiring, RewiringOptions
 from sparse_engine.topology.schedule import cosine_fraction
 
 
@@ -27,7 +28,7 @@ class GSE(Rewiring):
         ratio: the paper's gamma, candidates per link, at least 0; it takes 1, and 2 for ImageNet.
         fraction: the share that the first rewirings replace, in [0, 1].
         every: steps between rewirings.
-        seed: seed of the random numbers.
+        **options: seed, new_links, observers and keep_returning of :class:`Rewiring`.
 
     Raises:
         ValueError: an argument out of range.
@@ -42,7 +43,7 @@ class GSE(Rewiring):
         ratio: float = 1.0,
         fraction: float = 0.2,
         every: int = 1000,
-        seed: int = 0,
+        **options: Unpack[RewiringOptions],
     ) -> None:
         super().__init__(
             model,
@@ -51,5 +52,5 @@ class GSE(Rewiring):
             grow=CandidateGradientGrowth(ratio),
             fraction=cosine_fraction(fraction, steps),
             every=every,
-            seed=seed,
+            **options,
         )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from torch import nn
 from torch.optim import Optimizer
+from typing_extensions import Unpack
 
 from sparse_engine.topology.grow import Grow, NeverUsed
 from sparse_engine.topology.prune import Magnitude
-from sparse_engine.topology.rewiring import Rewiring
+from sparse_engine.topology.rewiring import Rewiring, RewiringOptions
 from sparse_engine.topology.schedule import cosine_fraction
 
 
@@ -29,7 +30,7 @@ class ITOP(Rewiring):
         grow: where links grow; :class:`NeverUsed` by default.
         fraction: the share that the first rewirings replace, in [0, 1].
         every: steps between rewirings.
-        seed: seed of the random numbers.
+        **options: seed, new_links, observers and keep_returning of :class:`Rewiring`.
 
     Raises:
         ValueError: an argument out of range.
@@ -44,7 +45,7 @@ class ITOP(Rewiring):
         grow: Grow | None = None,
         fraction: float = 0.5,
         every: int = 1500,
-        seed: int = 0,
+        **options: Unpack[RewiringOptions],
     ) -> None:
         super().__init__(
             model,
@@ -53,5 +54,5 @@ class ITOP(Rewiring):
             grow=NeverUsed() if grow is None else grow,
             fraction=cosine_fraction(fraction, steps, end=0.005),
             every=every,
-            seed=seed,
+            **options,
         )

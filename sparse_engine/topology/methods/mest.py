@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from torch import nn
 from torch.optim import Optimizer
-from typing_extensions import override
+from typing_extensions import Unpack, override
 
 from sparse_engine.topology.grow import RandomGrowth
 from sparse_engine.topology.prune import GradientMagnitude
-from sparse_engine.topology.rewiring import Rewiring
+from sparse_engine.topology.rewiring import Rewiring, RewiringOptions
 from sparse_engine.topology.schedule import Schedule
 
 
@@ -57,7 +57,7 @@ class MEST(Rewiring):
         scale: the paper's lambda, what a gradient counts beside a value; at least 0.
         fraction: the share that the first rewirings replace, in [0, 1].
         every: steps between rewirings (the paper: 5 epochs).
-        seed: seed of the random numbers.
+        **options: seed, new_links, observers and keep_returning of :class:`Rewiring`.
 
     Raises:
         ValueError: an argument out of range; at a rewiring, a weight without gradient.
@@ -72,7 +72,7 @@ class MEST(Rewiring):
         scale: float = 0.01,
         fraction: float = 0.2,
         every: int = 100,
-        seed: int = 0,
+        **options: Unpack[RewiringOptions],
     ) -> None:
         super().__init__(
             model,
@@ -81,5 +81,5 @@ class MEST(Rewiring):
             grow=RandomGrowth(),
             fraction=Staircase(fraction, round(90 / 160 * steps), round(120 / 160 * steps)),
             every=every,
-            seed=seed,
+            **options,
         )

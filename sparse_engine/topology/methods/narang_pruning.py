@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from torch import nn
 from torch.optim import Optimizer
+from typing_extensions import Unpack
 
 from sparse_engine.topology.grow import RandomGrowth
 from sparse_engine.topology.prune import NarangThreshold
-from sparse_engine.topology.rewiring import Rewiring
+from sparse_engine.topology.rewiring import Rewiring, RewiringOptions
 from sparse_engine.topology.schedule import ConstantSchedule, NarangRamp
 
 
@@ -27,7 +28,7 @@ class NarangPruning(Rewiring):
         ramp: how the threshold rises; ``NarangRamp.of_epochs(epochs, steps_per_epoch=every)`` is
             that of Zhang et al. 2023: steeper at a quarter of training, done at half.
         every: steps between prunings.
-        seed: seed of the random numbers; the rule draws none.
+        **options: seed and observers of :class:`Rewiring`.
 
     Raises:
         ValueError: an argument out of range.
@@ -41,7 +42,7 @@ class NarangPruning(Rewiring):
         density: float,
         ramp: NarangRamp,
         every: int = 100,
-        seed: int = 0,
+        **options: Unpack[RewiringOptions],
     ) -> None:
         super().__init__(
             model,
@@ -50,5 +51,5 @@ class NarangPruning(Rewiring):
             grow=RandomGrowth(),
             density=ConstantSchedule(0.0),
             every=every,
-            seed=seed,
+            **options,
         )

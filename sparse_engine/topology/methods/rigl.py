@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from torch import nn
 from torch.optim import Optimizer
+from typing_extensions import Unpack
 
 from sparse_engine.topology.grow import GradientGrowth
 from sparse_engine.topology.prune import Magnitude
-from sparse_engine.topology.rewiring import Rewiring
+from sparse_engine.topology.rewiring import Rewiring, RewiringOptions
 from sparse_engine.topology.schedule import cosine_fraction
 
 
@@ -27,9 +28,7 @@ class RigL(Rewiring):
         fraction: the paper's alpha, the share that the first rewirings replace, in [0, 1].
         every: steps between rewirings, the paper's Delta T.
         stop: the share of training in which the wiring changes, in (0, 1].
-        seed: seed of the random numbers; the rule draws none.
-        keep_returning: whether a link that goes and grows again in one rewiring stays, as in the
-            paper's code.
+        **options: seed, new_links, observers and keep_returning of :class:`Rewiring`.
 
     Raises:
         ValueError: an argument out of range.
@@ -48,8 +47,7 @@ class RigL(Rewiring):
         fraction: float = 0.3,
         every: int = 100,
         stop: float = 0.75,
-        seed: int = 0,
-        keep_returning: bool = False,
+        **options: Unpack[RewiringOptions],
     ) -> None:
         if not 0 < stop <= 1:
             raise ValueError(f"expected stop in (0, 1], found {stop}")
@@ -60,6 +58,5 @@ class RigL(Rewiring):
             grow=GradientGrowth(),
             fraction=cosine_fraction(fraction, round(stop * steps)),
             every=every,
-            seed=seed,
-            keep_returning=keep_returning,
+            **options,
         )

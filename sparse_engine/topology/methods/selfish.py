@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from torch import nn
 from torch.optim import Optimizer
+from typing_extensions import Unpack
 
 from sparse_engine.topology.grow import EqualPerGate
 from sparse_engine.topology.prune import Magnitude
-from sparse_engine.topology.rewiring import Rewiring
+from sparse_engine.topology.rewiring import Rewiring, RewiringOptions
 from sparse_engine.topology.schedule import cosine_fraction
 
 
@@ -29,9 +30,7 @@ class Selfish(Rewiring):
         steps: number of steps of the whole training.
         fraction: the share that the first rewirings replace, in [0, 1] (the paper: up to 0.8).
         every: steps between rewirings (the paper: one epoch).
-        seed: seed of the random numbers.
-        keep_returning: whether a link that goes and grows again in one rewiring stays, as in the
-            paper's code.
+        **options: seed, new_links, observers and keep_returning of :class:`Rewiring`.
 
     Raises:
         ValueError: an argument out of range.
@@ -45,8 +44,7 @@ class Selfish(Rewiring):
         steps: int,
         fraction: float = 0.5,
         every: int = 100,
-        seed: int = 0,
-        keep_returning: bool = False,
+        **options: Unpack[RewiringOptions],
     ) -> None:
         super().__init__(
             model,
@@ -55,6 +53,5 @@ class Selfish(Rewiring):
             grow=EqualPerGate(),
             fraction=cosine_fraction(fraction, steps, end=0.005),
             every=every,
-            seed=seed,
-            keep_returning=keep_returning,
+            **options,
         )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import nn
 from torch.optim import Optimizer
+from typing_extensions import Unpack
 
 from sparse_engine.topology.grow import RandomGrowth
-from sparse_engine.topology.new_links import NewLinkInit
 from sparse_engine.topology.prune import SignedMagnitude
-from sparse_engine.topology.rewiring import Rewiring
+from sparse_engine.topology.rewiring import Rewiring, RewiringOptions
 
 
 class SET(Rewiring):
@@ -22,8 +22,7 @@ class SET(Rewiring):
         optimizer: any torch optimizer but LBFGS; the state of a link moves with the link.
         fraction: the paper's zeta, in [0, 1].
         every: steps between rewirings (the paper: one epoch).
-        seed: seed of the random numbers.
-        new_links: value rule of the new links; they start at 0 by default.
+        **options: seed, new_links, observers and keep_returning of :class:`Rewiring`.
 
     Example:
         >>> rewiring = SET(model, optimizer, fraction=0.3, every=100)
@@ -41,16 +40,14 @@ class SET(Rewiring):
         *,
         fraction: float = 0.3,
         every: int = 100,
-        seed: int = 0,
-        new_links: NewLinkInit | None = None,
+        **options: Unpack[RewiringOptions],
     ) -> None:
         super().__init__(
             model,
             optimizer,
             prune=SignedMagnitude(),
             grow=RandomGrowth(),
-            new_links=new_links,
             fraction=fraction,
             every=every,
-            seed=seed,
+            **options,
         )

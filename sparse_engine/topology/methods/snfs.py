@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from torch import nn
 from torch.optim import Optimizer
+from typing_extensions import Unpack
 
 from sparse_engine.topology.grow import MomentumGrowth
 from sparse_engine.topology.prune import Magnitude
 from sparse_engine.topology.redistribute import ByMomentum
-from sparse_engine.topology.rewiring import Rewiring
+from sparse_engine.topology.rewiring import Rewiring, RewiringOptions
 from sparse_engine.topology.schedule import cosine_fraction
 
 
@@ -30,9 +31,7 @@ class SNFS(Rewiring):
         every: steps between rewirings, at least ``window`` (the paper: one epoch).
         window: steps that the momentum of absent positions looks back on; memory grows with it.
         beta: decay of that momentum per step, in [0, 1].
-        seed: seed of the random numbers; the rule draws none.
-        keep_returning: whether a link that goes and grows again in one rewiring stays, as in the
-            paper's code.
+        **options: seed, new_links, observers and keep_returning of :class:`Rewiring`.
 
     Raises:
         ValueError: an argument out of range, or no optimizer; at a rewiring, one without momentum.
@@ -48,8 +47,7 @@ class SNFS(Rewiring):
         every: int = 100,
         window: int = 10,
         beta: float = 0.9,
-        seed: int = 0,
-        keep_returning: bool = False,
+        **options: Unpack[RewiringOptions],
     ) -> None:
         if optimizer is None:
             raise ValueError("expected an optimizer with momentum, found None")
@@ -61,6 +59,5 @@ class SNFS(Rewiring):
             redistribution=ByMomentum(optimizer),
             fraction=cosine_fraction(fraction, steps, end=0.005),
             every=every,
-            seed=seed,
-            keep_returning=keep_returning,
+            **options,
         )

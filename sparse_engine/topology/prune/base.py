@@ -1,4 +1,4 @@
-"""Prune rules: which links a rewiring removes."""
+"""Base class of prune rules: which links a rewiring removes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import RandomKey, smallest
 from sparse_engine.topology.rule import Rule
 
-#: A share in [0, 1]; a Fraction where an exact number of links is meant.
+#: A fraction in [0, 1]; a Fraction stands for an exact number of links.
 Share = float | Fraction
 
 
@@ -53,10 +53,10 @@ class Prune(Rule):
 
 
 def ordered(entries: Tensor) -> Tensor:
-    """Return the entries as they are, if none is NaN, which cannot be ordered.
+    """Return the entries unchanged, or raise ValueError for NaN, which has no order.
 
     Raises:
-        ValueError: naming a link whose entry is NaN.
+        ValueError: an entry is NaN; names its link.
     """
     smallest(entries, 0)
     return entries

@@ -28,9 +28,9 @@ class Magnitude(Prune):
 class GlobalMagnitude(Magnitude):
     """Pruning of the links of least magnitude of all weights together, as one vector.
 
-    As many go as :class:`Magnitude` would remove, the sum of ``floor(fraction * nnz)`` over the
-    weights; where they go follows from one threshold for the whole model. Among equals the first
-    of the first weight. A weight may lose all its links.
+    The number of removed links is the sum of ``floor(fraction * nnz)`` over the weights, as for
+    :class:`Magnitude`. They are those below one threshold for the whole model; among equals the
+    first links of the first weight. A weight may lose all its links.
     """
 
     @override
@@ -64,7 +64,7 @@ class SignedMagnitude(Prune):
 
 @dataclass(frozen=True)
 class SoftMagnitude(Prune):
-    """Pruning at random: links stay with probabilities as ``score^(delta / (1 - delta))``.
+    """Random pruning: links stay with probabilities proportional to ``score^(delta/(1 - delta))``.
 
     This is the soft rule of CHTs (Zhang et al. 2025). The links that stay are drawn one after the
     other without replacement; the ``floor(fraction * nnz)`` that are left then go. With the sums of
@@ -75,9 +75,10 @@ class SoftMagnitude(Prune):
     A link of score 0 is drawn last; among several the first go.
 
     Attributes:
-        delta: in [0, 1), or its schedule: 0 draws uniformly, 0.5 in proportion to the score, and
-            near 1 the rule cuts as :class:`Magnitude` does. The paper: linear from 0.5 to 0.75.
-        alpha: in [0, 1]: 1 for magnitude, 0 for a link's share in its neurons.
+        delta: strictness in [0, 1), or its schedule: 0 draws uniformly, 0.5 in proportion to the
+            score, and near 1 the rule cuts as :class:`Magnitude` does. The paper: linear from 0.5
+            to 0.75.
+        alpha: weight of the magnitude, in [0, 1], against the link's share in its neurons.
     """
 
     delta: Schedule | float = 0.5
@@ -91,7 +92,7 @@ class SoftMagnitude(Prune):
             raise ValueError(f"expected alpha in [0, 1], found {self.alpha}")
 
     def score(self, weight: SparseWeight) -> Tensor:
-        """Return the score of each link, ``[nnz]``, float64, as the class says."""
+        """Return the score of each link, float64 ``[nnz]``."""
         magnitude = weight.values.detach().abs().double()
         if self.alpha == 1:
             return magnitude

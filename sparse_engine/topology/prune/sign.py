@@ -1,4 +1,4 @@
-"""Pruning of links whose sign is wrong."""
+"""Pruning of links by their sign."""
 
 from __future__ import annotations
 

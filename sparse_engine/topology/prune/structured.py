@@ -24,9 +24,10 @@ class NeuronImportance(Prune):
     otherwise. The fraction that a rewiring asks for does not matter. Give exactly one of the two:
 
     Attributes:
-        share: in [0, 1]: ``floor(share * n)`` of the n neurons that have links lose them, among
-            equals the first. Those without links do not count, so that pruning goes on.
-        threshold: at least 0: neurons of this importance or less lose their links.
+        share: fraction of the n neurons with links, in [0, 1]: ``floor(share * n)`` of them lose
+            their links, among equals the first. Those without links do not count, so that pruning
+            goes on.
+        threshold: importance, at least 0, up to which neurons lose their links.
     """
 
     share: float | None = None

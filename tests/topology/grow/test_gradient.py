@@ -28,7 +28,7 @@ def literal(kept, dense, count):
 
 def noted(pattern, *steps):
     weight = SparseWeight(torch.randn(pattern.nnz, dtype=torch.float64), pattern)
-    weight.factors = [list(pairs) for pairs in steps]
+    weight.captured = [list(pairs) for pairs in steps]
     return weight
 
 

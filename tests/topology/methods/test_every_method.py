@@ -10,9 +10,13 @@ from sparse_engine.topology import (
     DSR,
     SNFS,
     CHTss,
+    DeepR,
     GradualPruning,
     GraNet,
     NarangPruning,
+    NarangRamp,
+    PeriodicDeepR,
+    Rewiring,
     Static,
     topology_hash,
 )
@@ -90,10 +94,10 @@ def test_the_number_of_links_is_exact(method, build, train):
 
 
 def test_links_that_return_may_stay(method, build, train):
-    """Where a method can be asked for it, as those of such code can, all that are there stay."""
+    """With keep_returning, every link that exists before and after a rewiring has stayed."""
+    if method in (Static, DeepR, PeriodicDeepR, GradualPruning, NarangPruning):
+        pytest.skip("no link returns, or it must not keep its value")
     arguments = inspect.signature(method).parameters
-    if "keep_returning" not in arguments:
-        pytest.skip("a link that returns starts afresh")
     parts, required = build(5), {"steps": 40, "density": 0.1}
     options = {name: value for name, value in required.items() if name in arguments}
     assert method(parts.model, parts.optimizer, keep_returning=True, **options).keep_returning
@@ -119,6 +123,21 @@ def test_links_that_return_may_stay(method, build, train):
 
 
 def test_all_but_model_and_optimizer_goes_by_keyword(method):
-    first, second, *others = inspect.signature(method).parameters.values()
-    assert (first.name, second.name) == ("model", "optimizer")
-    assert all(each.kind is inspect.Parameter.KEYWORD_ONLY for each in others)
+    for kind in {method, Rewiring}:
+        first, second, *others = inspect.signature(kind).parameters.values()
+        assert (first.name, second.name) == ("model", "optimizer")
+        by_name = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD)
+        assert all(each.kind in by_name for each in others)
+
+
+def test_options_that_all_methods_share(method, build):
+    if method is Static:
+        pytest.skip("takes a model and an optimizer only")
+    parts, observers = build(5), (lambda *_: None,)
+    required = {"steps": 40, "density": 0.1, "last": 30, "ramp": NarangRamp(1, 5, 9)}
+    own = inspect.signature(method).parameters
+    options = {name: value for name, value in required.items() if name in own}
+    rewiring = method(parts.model, parts.optimizer, seed=7, observers=observers, **options)
+    assert rewiring.seed == 7 and rewiring.observers == [*observers]
+    with pytest.raises(TypeError, match="seeds"):
+        method(parts.model, parts.optimizer, seeds=7, **options)

@@ -1,4 +1,4 @@
-"""The figures that sum up a graph."""
+"""Summary of a graph in a few numbers."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from sparse_engine.analysis.graph import GraphLike, as_csr
 from sparse_engine.analysis.small_world import small_world
 from sparse_engine.analysis.spectrum import spectral_radius
 
-# Distances of a large graph are from as few nodes as keep to so many steps along links, or 16.
+# Paths of a large graph start at so few nodes that they follow at most this many links, or at 16.
 STEPS = 10**8
 
 
 @dataclass(frozen=True)
-class Structure:
-    """Size, connectedness and spectrum of a graph; ratios over nothing are nan.
+class GraphSummary:
+    """Size, connectedness and spectrum of a graph; ratios of 0 to 0 are nan.
 
     Attributes:
-        nodes: how many.
-        links: how many, self-loops included.
-        self_loops: how many.
-        density: links over ``nodes ** 2``.
-        positive: the share of the links with a positive value.
+        nodes: number of nodes.
+        links: number of links, self-loops included.
+        self_loops: number of links from a node to itself.
+        density: ``links / nodes ** 2``.
+        positive: fraction of the links with a positive value.
         reciprocity: see :func:`~sparse_engine.analysis.reciprocity`.
-        clustering: see :class:`~sparse_engine.analysis.SmallWorld`, as the next two.
-        path_length: mean distance.
-        sigma: small-worldness.
-        weak_components: connected components with links taken as undirected, lone nodes included.
-        strong_components: sets of nodes that reach each other.
-        largest_strong: nodes of the largest of these.
+        clustering: see :class:`~sparse_engine.analysis.SmallWorld`.
+        path_length: mean distance, see :class:`~sparse_engine.analysis.SmallWorld`.
+        sigma: small-worldness, see :class:`~sparse_engine.analysis.SmallWorld`.
+        weak_components: number of connected components of the undirected graph.
+        strong_components: number of maximal sets of nodes that all reach each other.
+        largest_strong: number of nodes in the largest of these sets.
         spectral_radius: see :func:`~sparse_engine.analysis.spectral_radius`.
     """
 
@@ -52,7 +52,7 @@ class Structure:
     spectral_radius: float
 
     def to_dict(self) -> dict[str, float | None]:
-        """For JSON: None for what is not finite."""
+        """Return the numbers for JSON, with None for those that are not finite."""
         return {k: x if math.isfinite(x) else None for k, x in asdict(self).items()}
 
     def __str__(self) -> str:
@@ -63,8 +63,8 @@ class Structure:
         )
 
 
-def structure(w: GraphLike) -> Structure:
-    """The figures of a graph.
+def summarize(w: GraphLike) -> GraphSummary:
+    """Return size, connectedness and spectrum of a graph.
 
     Raises:
         TypeError: not a graph.
@@ -78,7 +78,7 @@ def structure(w: GraphLike) -> Structure:
     weak, _ = connected_components(pattern, connection="weak")
     strong, labels = connected_components(pattern, connection="strong")
     n, links = csr.shape[0], csr.nnz
-    return Structure(
+    return GraphSummary(
         nodes=n,
         links=links,
         self_loops=int(pattern.diagonal().sum()),
