@@ -43,6 +43,7 @@ sanitize: .venv/ready
 lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	find csrc tests/exhaustive/cuda -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh' \
 		| xargs $(BIN)/clang-format --dry-run --Werror
 
@@ -70,7 +71,8 @@ gpu-check: cuda
 	$(BIN)/python -m pip install --quiet $(TORCH)
 	$(BIN)/python -m pip install --quiet "setuptools>=77" wheel ninja "cython>=3.1" \
 		numpy scipy networkx tqdm safetensors tyro \
-		matplotlib clang-format==20.1.8 expecttest hypothesis pytest pytest-xdist ruff==0.14.5
+		matplotlib clang-format==20.1.8 expecttest hypothesis mypy==1.18.2 \
+		pytest pytest-xdist ruff==0.14.5
 	touch $@
 
 # pip hides what it builds: the first command shows how far the compiler is, and pip then finds

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from hypothesis import strategies as st
@@ -38,7 +39,7 @@ CELLS: dict[str, Callable[..., nn.Module]] = {
 }
 
 
-def output_of(module: nn.Module, *inputs: object) -> Tensor:
+def output_of(module: Callable[..., Any], *inputs: object) -> Tensor:
     """Return the output of a module, without the states of a recurrent network."""
     y = module(*inputs)
     return y if isinstance(y, Tensor) else y[0]
@@ -83,7 +84,7 @@ def pattern_of(mask: Tensor) -> Pattern:
     rows, cols = mask.nonzero(as_tuple=True)
     crow = torch.zeros(mask.shape[0] + 1, dtype=torch.int64)
     crow[1:] = torch.bincount(rows, minlength=mask.shape[0]).cumsum(0)
-    return Pattern.from_csr(crow, cols, tuple(mask.shape))
+    return Pattern.from_csr(crow, cols, (mask.shape[0], mask.shape[1]))
 
 
 def uneven_pattern(out_features: int, in_features: int) -> Pattern:
@@ -194,7 +195,7 @@ def integers(*shape: int, dtype: torch.dtype, most: int = 3) -> Tensor:
 
 
 def leaves_of(
-    network: nn.Module, steps: int, batch: int | None, *, initial: bool = True
+    network: sparse.Recurrent, steps: int, batch: int | None, *, initial: bool = True
 ) -> list[Tensor]:
     """Return random arguments of a recurrent network: its input and, with ``initial``, states.
 
@@ -224,7 +225,7 @@ def as_tuple(results: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
     return (results,) if isinstance(results, Tensor) else tuple(results)
 
 
-def tolerance(dtype: torch.dtype, terms: int) -> dict[str, float]:
+def tolerance(dtype: torch.dtype, terms: int) -> dict[str, Any]:
     """Return bounds for ``assert_close`` of sums of ``terms`` products of numbers near one.
 
     Rounding errors are taken as independent: they grow as the square root of the length.

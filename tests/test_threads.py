@@ -136,7 +136,7 @@ def test_rewiring(dtype, assert_same_bits):
 def test_topology_operations(assert_same_bits):
     links = SQUARE.links
     keep = torch.rand(links.nnz) < 0.5
-    cells = links.cells()[~keep]
+    cells = links.positions()[~keep]
     scores = torch.randn(400_000).round(decimals=2)
     slot_map = torch.where(torch.rand(400_000) < 0.5, torch.arange(400_000), -1).int()
 

@@ -42,7 +42,7 @@ class BalanceReport:
         }
 
     def __str__(self) -> str:
-        totals = tuple(map(sum, zip(*self.classes.values(), strict=True)))
+        pooled = [sum(counts) for counts in zip(*self.classes.values(), strict=True)]
         lines = [
             _line(name, balanced, total, balanced / total if total else math.nan)
             for name, (balanced, total) in self.classes.items()
@@ -51,7 +51,7 @@ class BalanceReport:
             [
                 f"{'class':12}{'balanced':>12}{'semicycles':>12}{'ratio':>12}",
                 *lines,
-                _line("pooled", *totals, self.pooled),
+                _line("pooled", pooled[0], pooled[1], self.pooled),
                 _line("whole triads", *self.triads, self.triad_level),
                 f"{'class mean':36}{_shown(self.class_mean)}",
             ]

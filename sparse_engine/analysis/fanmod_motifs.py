@@ -100,7 +100,7 @@ def _motif(lines: list[str], path: str | Path) -> tuple[str, FanmodMotif]:
             raise ValueError
         row, *numbers = first.groups()
         motif = FanmodMotif(*map(_value, numbers))
-        name = _name([row, *(each[1] for each in rest)])
+        name = _name([row, *(each[1] for each in rest if each)])
     except ValueError:
         raise ValueError(
             f"expected a motif of three rows in {path}, found {lines[0][:80]!r}"

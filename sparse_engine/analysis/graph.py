@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeAlias
 
 import networkx as nx
 import numpy as np
@@ -16,7 +17,7 @@ from sparse_engine.convert.scipy import as_canonical, view_as_scipy
 from sparse_engine.nn import SparseWeight
 
 #: A square weight whose entry ``W[i, j]`` is the link from node j to node i; or a file of edges.
-GraphLike = (
+GraphLike: TypeAlias = (
     SparseWeight | scipy.sparse.sparray | scipy.sparse.spmatrix | torch.Tensor | nx.DiGraph
     | str | Path
 )  # fmt: skip

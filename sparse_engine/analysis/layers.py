@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import scipy.sparse
@@ -14,9 +15,10 @@ from torch import nn
 from sparse_engine import convert
 from sparse_engine.convert.scipy import as_canonical
 from sparse_engine.nn import Cell, SparseWeight
+from sparse_engine.nn.cell import input_name
 
 #: A weight whose entry ``W[i, j]`` is the link from input j to unit i; a stored zero is a link.
-WeightLike = SparseWeight | scipy.sparse.sparray | scipy.sparse.spmatrix | torch.Tensor
+WeightLike: TypeAlias = SparseWeight | scipy.sparse.sparray | scipy.sparse.spmatrix | torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -32,10 +34,10 @@ class RecurrentLayer:
     inputs: WeightLike | None = None
 
 
-LayerLike = WeightLike | RecurrentLayer
+LayerLike: TypeAlias = WeightLike | RecurrentLayer
 
 #: A network: its layers in order, a module with sparse weights, or weights by their names.
-NetworkLike = nn.Module | Mapping[str, WeightLike] | Iterable[LayerLike]
+NetworkLike: TypeAlias = nn.Module | Mapping[str, WeightLike] | Iterable[LayerLike]
 
 
 @dataclass(frozen=True)
@@ -69,9 +71,8 @@ def layers_of(network: NetworkLike) -> list[Layer]:
     Those of a module are its sparse weights in the order of ``model.modules()``. The recurrent
     weight and the input weight of a recurrent network's layer are one :class:`RecurrentLayer`.
 
-    A mapping from names to weights, such as :func:`sparse_engine.train.read_weights` returns, tells
-    recurrent weights by the names that networks of :mod:`sparse_engine.nn` give them: ``weight_hh``
-    and ``weight_ih``, followed by the same suffix.
+    A mapping from names to weights, such as :func:`sparse_engine.train.read_weights` returns, has
+    the names of a state dict: ``weight_hh_l0`` and ``weight_ih_l0`` are one layer, and so on.
 
     Raises:
         TypeError: not a network.
@@ -99,8 +100,8 @@ def _layers_of_module(model: nn.Module) -> list[LayerLike]:
     layers: dict[SparseWeight, LayerLike] = {
         module: module for module in model.modules() if isinstance(module, SparseWeight)
     }
-    for cell in model.modules():
-        for layer, _ in cell.layers() if isinstance(cell, Cell) else ():
+    for cell in [module for module in model.modules() if isinstance(module, Cell)]:
+        for layer, _ in cell.layers():
             weights, inputs = cell.recurrent_weights(layer), cell.input_weight(layer)
             if len(weights) > 1:
                 raise ValueError(
@@ -115,13 +116,11 @@ def _layers_of_module(model: nn.Module) -> list[LayerLike]:
 
 
 def _layers_of_names(weights: Mapping[str, WeightLike]) -> Iterator[LayerLike]:
+    pairs = {name: inputs for name in weights if (inputs := input_name(name)) is not None}
     for name, weight in weights.items():
-        module, dot, own = name.rpartition(".")
-        if own.startswith("weight_hh"):
-            yield RecurrentLayer(weight, weights.get(module + dot + own.replace("hh", "ih", 1)))
-        elif not own.startswith("weight_ih") or (
-            module + dot + own.replace("ih", "hh", 1) not in weights
-        ):
+        if name in pairs:
+            yield RecurrentLayer(weight, weights.get(pairs[name]))
+        elif name not in pairs.values():
             yield weight
 
 

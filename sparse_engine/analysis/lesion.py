@@ -43,7 +43,7 @@ class Lesions:
         }
 
     def __str__(self) -> str:
-        rows = [("removed", "steps", "links", "metric", "95 % interval")]
+        rows: list[tuple[str, ...]] = [("removed", "steps", "links", "metric", "95 % interval")]
         rows.append(("nothing", "0", "0", f"{self.intact:.4g}", ""))
         for name, curve in self.curves.items():
             shown = sorted({self.compared, curve.steps} - {0})

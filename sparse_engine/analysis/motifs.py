@@ -63,7 +63,7 @@ def types() -> Types:
         digits = 4 ** np.arange(len(links))[::-1]
         for nodes in permutations(range(3)):
             place = dict(zip("abc", nodes, strict=True))
-            chosen = [ENDS.index((place[source], place[target])) for source, target in links]
+            chosen = [ENDS.index((place[link[0]], place[link[1]])) for link in links]
             fits = PRESENT[:, chosen].all(1) & (PRESENT.sum(1) == len(links))
             key = number * CODES + STATES[fits][:, chosen] @ digits
             keys[fits] = np.minimum(keys[fits], key)

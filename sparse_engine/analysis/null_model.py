@@ -71,7 +71,7 @@ class NullModel:
         """Return a table of the balance, and of the types with the largest z-scores."""
         rows = self.to_dict()
         types = [name for name in rows if ":" in name and rows[name]["z"] is not None]
-        types.sort(key=lambda name: -abs(rows[name]["z"]))
+        types.sort(key=lambda name: -abs(rows[name]["z"] or 0))
         balance = [name for name in rows if name.partition(":")[0] not in CLASSES]
         lines = [f"{'statistic':14}{'observed':>12}{'by chance':>12}{'z':>12}{'p':>12}"]
         for name in balance + types[:SHOWN]:

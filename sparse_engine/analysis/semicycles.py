@@ -27,8 +27,8 @@ def of_links() -> np.ndarray:
     """Count balanced and all semicycles through each link of a code, int64 ``[CODES, 6, 2]``."""
     counts = np.zeros((CODES, 6, 2), np.int64)
     for links in map(list, TRANSITIVE):
-        counts[:, links, 0] += (SIGNS[:, links].prod(1) > 0)[:, None]
-        counts[:, links, 1] += PRESENT[:, links].all(1)[:, None]
+        counts[:, links, 0] += SIGNS[:, links].prod(1, keepdims=True) > 0
+        counts[:, links, 1] += PRESENT[:, links].all(1, keepdims=True)
     return counts
 
 

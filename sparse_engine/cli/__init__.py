@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,8 +55,8 @@ class Train:
     """Fraction of the recurrent weights that exist at the start, in (0, 1]."""
     final_density: float = DEFAULTS.density
     """Fraction that exists at the end with the methods granet and pruning, in (0, 1]."""
-    method: Annotated[
-        Literal[tuple(METHODS)],  # type: ignore[valid-type]
+    method: Annotated[  # type: ignore[valid-type]
+        Literal[tuple(METHODS)],
         tyro.conf.arg(metavar="NAME", help=f"{METHOD_HELP}."),
     ] = "set"
     fraction: float = 0.2
@@ -179,8 +180,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(arguments: list[str] | None) -> int:
     try:
-        command = tyro.cli(
-            Command,  # type: ignore[arg-type]
+        command: Callable[[], int] = tyro.cli(
+            Command,
             prog="sparse-engine",
             description=DESCRIPTION,
             args=arguments,

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 from scipy.sparse import csr_array
@@ -56,8 +56,8 @@ class Analyze:
         tyro.conf.Positional[tuple[Path, ...]],
         tyro.conf.arg(metavar="FILE...", help=FILES_HELP, help_behavior_hint=""),
     ]
-    null: Annotated[
-        Literal[tuple(NULLS)] | None,  # type: ignore[valid-type]
+    null: Annotated[  # type: ignore[valid-type]
+        Literal[tuple(NULLS)] | None,
         tyro.conf.arg(metavar="KIND", help=NULL_HELP),
     ] = None
     samples: int = 500
@@ -83,7 +83,7 @@ class Analyze:
         graphs = dict(self._graphs())
         records, nulls = {}, {}
         for name, w in tqdm(graphs.items(), unit="graph", leave=False, disable=None):
-            parts = {
+            parts: dict[str, Any] = {
                 "structure": analysis.summarize(w),
                 "balance": analysis.structural_balance(w),
             }

@@ -6,7 +6,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import tyro
@@ -85,16 +85,16 @@ class Distance:
             names = [f"{k:>3} {path}" for k, path in enumerate(self.networks)]
             print("\n".join([*names, "", _table(mean)]))
         if self.plot is not None:
-            self._draw(mean)
+            self._draw(mean, self.plot)
         return 0
 
-    def _draw(self, mean: np.ndarray) -> None:
+    def _draw(self, mean: np.ndarray, path: Path) -> None:
         from sparse_engine import plot
 
         side = 4 + 0.3 * len(mean)
         shared = os.path.commonpath([path.absolute().parent for path in self.networks])
         labels = [os.path.relpath(path, shared) for path in self.networks]
-        with plot.picture(self.plot, size=(side + 1, side)) as axes:
+        with plot.picture(path, size=(side + 1, side)) as axes:
             plot.distances(mean, axes, labels=labels)
 
     def _read(self) -> list[NetworkLike]:
@@ -107,8 +107,8 @@ class Distance:
             for layer in edges:
                 layer.resize((size, size))
         if self.recurrent:
-            for layers in listed:
-                layers[:] = map(RecurrentLayer, layers)
+            for network in listed:
+                network[:] = map(RecurrentLayer, network)
         return networks
 
     def _network(self, path: Path) -> NetworkLike:
@@ -124,8 +124,9 @@ class Distance:
     def _layer(self, path: Path) -> csr_array:
         if path.suffix != ".npz":
             # Whether the third column is a weight or a colour does not matter here.
-            (w,) = read_weights(path, format="edges", nodes=self.nodes).values()
-            return _EdgeList(convert.to_scipy(w))
+            (edges,) = read_weights(path, format="edges", nodes=self.nodes).values()
+            return _EdgeList(convert.to_scipy(edges))
+        w: Any
         (w,) = read_weights(path, nodes=self.nodes).values()
         if self.inputs_as_rows:
             w = w.T.tocsr()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numpy as np
 import scipy.sparse
 
 #: A sparse array or matrix of any format.
-SciPyMatrix = scipy.sparse.sparray | scipy.sparse.spmatrix
+SciPyMatrix: TypeAlias = scipy.sparse.sparray | scipy.sparse.spmatrix
 
 
 def check_scipy(matrix: SciPyMatrix) -> None:

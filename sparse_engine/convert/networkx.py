@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from functools import partial
 
 import networkx as nx
 import torch
@@ -42,11 +43,15 @@ def from_networkx(
             f"{len(unit.keys() & set(graph))} of them in the graph"
         )
     edges = list(graph.edges(data=weight, default=1.0))
-    index, dtype = {"dtype": torch.int64, "device": "cpu"}, dtype or torch.get_default_dtype()
+    index = partial(torch.tensor, dtype=torch.int64, device="cpu")
     return SparseWeight.from_coo(
-        torch.tensor([unit[target] for _, target, _ in edges], **index),
-        torch.tensor([unit[source] for source, _, _ in edges], **index),
-        torch.tensor([value for _, _, value in edges], dtype=dtype, device="cpu"),
+        index([unit[target] for _, target, _ in edges]),
+        index([unit[source] for source, _, _ in edges]),
+        torch.tensor(
+            [value for _, _, value in edges],
+            dtype=dtype or torch.get_default_dtype(),
+            device="cpu",
+        ),
         (len(order), len(order)),
     )
 

@@ -31,7 +31,7 @@ def from_scipy(matrix: SciPyMatrix) -> SparseWeight:
         torch.from_numpy(rows),
         torch.from_numpy(cols),
         torch.from_numpy(np.array(values)),
-        tuple(map(int, matrix.shape)),
+        (int(matrix.shape[0]), int(matrix.shape[1])),
     )
 
 

@@ -21,7 +21,7 @@ def from_torch(tensor: Tensor) -> SparseWeight:
             "which may have dense dimensions"
         )
     tensor = tensor.detach()
-    shape = tuple(tensor.shape)
+    shape = tensor.shape[0], tensor.shape[1]
     if tensor.layout == torch.sparse_csr:
         return SparseWeight.from_csr(
             tensor.crow_indices(), tensor.col_indices(), tensor.values(), shape

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from numbers import Real
+from typing import cast
 
 from torch import Tensor, nn
 
@@ -32,7 +33,7 @@ def check_number(expected: str, value: object, fits: Callable[[float], bool]) ->
         value: the value that was given.
         fits: returns whether a number is in the range.
     """
-    if isinstance(value, bool) or not isinstance(value, Real) or not fits(value):
+    if isinstance(value, bool) or not isinstance(value, Real) or not fits(cast(float, value)):
         raise ValueError(f"expected {expected}, found {value!r}")
 
 

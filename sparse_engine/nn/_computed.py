@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
@@ -21,9 +22,10 @@ def computed(module: nn.Module, names: Iterable[str]) -> list[str]:
 def check_plain(module: nn.Module, names: Iterable[str] = ()) -> None:
     """Raise ValueError for a parametrized module, and for ``names`` that a hook computes."""
     if is_parametrized(module):
+        found = [*module.get_submodule("parametrizations")._modules]
         raise ValueError(
-            f"expected a module without parametrizations, found one of "
-            f"{[*module.parametrizations]}; remove_parametrizations makes it writable"
+            f"expected a module without parametrizations, found one of {found}; "
+            "remove_parametrizations makes it writable"
         )
     hooked = computed(module, names)
     if hooked:
@@ -61,6 +63,6 @@ class Parametrizations(nn.ModuleDict):
         self._modules[name] = module
 
     @property
-    def values(self) -> object:
+    def values(self) -> Any:
         """The module called "values", which ``functional_call`` looks up, else the method."""
         return self._modules.get("values", super().values)

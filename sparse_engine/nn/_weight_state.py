@@ -19,7 +19,15 @@ class WeightState(nn.Module):
     ``_saved`` names the entries of a state dict.
     """
 
+    shape: tuple[int, int]
+    nnz: int
+    crow_indices: Tensor
+    link_parameters: tuple[str, ...]
     _saved: tuple[str, ...]
+    _t_crow: Tensor
+    _replace: Callable[..., None]
+    _hold_pattern: Callable[[Pattern], None]
+    _set_pattern_buffers: Callable[[Pattern], None]
 
     def _of_links(self) -> tuple[str, ...]:
         """Return the names of the saved entries that have one number for each link."""

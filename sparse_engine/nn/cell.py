@@ -125,6 +125,18 @@ class Cell(LoadsRealParameters):
         return next(self.parameters()).dtype
 
 
+def input_name(name: str) -> str | None:
+    """Return the name of the input weight beside a recurrent weight, None for any other weight.
+
+    This is for state dicts, which have the names of weights but no cells: ``weight_hh_l0`` and
+    ``weight_ih_l0``, with the name of the network before them.
+    """
+    network, dot, own = name.rpartition(".")
+    if not own.startswith("weight_hh_"):
+        return None
+    return network + dot + own.replace("hh", "ih", 1)
+
+
 def recurrent_weights(model: nn.Module) -> set[SparseWeight]:
     """Return the recurrent weights of all cells in a model."""
     cells = [module for module in model.modules() if isinstance(module, Cell)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +43,7 @@ class DropIn(SparseRecurrent):
         dtype: torch.dtype | None = None,
         *,
         density: float,
-        **settings: object,
+        **settings: Any,
     ) -> None:
         super().__init__(
             input_size,
@@ -64,7 +65,7 @@ class DropIn(SparseRecurrent):
         hx: Tensor | tuple[Tensor, Tensor] | None = None,
         *,
         lengths: Tensor | Sequence[int] | None = None,
-    ) -> tuple[Tensor | PackedSequence, Tensor | tuple[Tensor, Tensor]]:
+    ) -> Any:
         """Run the network over whole sequences.
 
         Args:

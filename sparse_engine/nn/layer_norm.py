@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -28,14 +28,15 @@ class LayerNormed(SparseRecurrent):
         **SparseRecurrent.options,
         "layer_norm": replace(FLAG, dense=False),
     }
+    layer_norm: bool
     normed_states: tuple[str, ...] = ()
 
-    def __init__(self, *arguments: object, layer_norm: bool, **options: object) -> None:
+    def __init__(self, *arguments: Any, layer_norm: bool, **options: Any) -> None:
         super().__init__(*arguments, layer_norm=layer_norm, **options)
         if not layer_norm:
             return
         values = self.weight_hh_l0.values
-        like = {"device": values.device, "dtype": values.dtype}
+        like: dict[str, Any] = {"device": values.device, "dtype": values.dtype}
         sizes = {"ih": self.rows, "hh": self.rows} | dict.fromkeys(
             self.normed_states, self.hidden_size
         )

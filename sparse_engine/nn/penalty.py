@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from functools import reduce
 
+import torch
 from torch import Tensor, nn
 
 from sparse_engine.nn._checks import check_number
@@ -36,4 +38,5 @@ def link_penalty(model: nn.Module, *, l1: float = 0.0, l2: float = 0.0) -> Tenso
     for weight in weights:
         weight.refresh()
     values = dict.fromkeys(weight.values for weight in weights)
-    return sum(l1 * links.abs().sum() + l2 * links.square().sum() for links in values)
+    terms = (l1 * links.abs().sum() + l2 * links.square().sum() for links in values)
+    return reduce(torch.add, terms)

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +53,14 @@ class Recurrent(Cell):
             to be ints and flags bools, as in torch.nn.
     """
 
+    input_size: int
+    num_layers: int
+    bias: bool
+    batch_first: bool
+    dropout: float
+    bidirectional: bool
+    checkpoint_every: int | None
+
     options: ClassVar[dict[str, Option]] = {
         **dict.fromkeys(("input_size", "hidden_size", "num_layers"), replace(COUNT, in_torch=True)),
         **dict.fromkeys(("bias", "batch_first"), replace(FLAG, in_torch=True)),
@@ -72,7 +80,7 @@ class Recurrent(Cell):
         dropout: float = 0.0,
         bidirectional: bool = False,
         checkpoint_every: int | None = None,
-        **settings: object,
+        **settings: Any,
     ) -> None:
         super().__init__()
         foreign = settings.keys() - self.options.keys()
@@ -101,9 +109,7 @@ class Recurrent(Cell):
                 stacklevel=2,
             )
 
-    def forward(
-        self, input: Tensor, hx: Tensor | tuple[Tensor, ...] | None = None
-    ) -> tuple[Tensor, Tensor | tuple[Tensor, ...]]:
+    def forward(self, input: Tensor, hx: Tensor | tuple[Tensor, ...] | None = None) -> Any:
         """Run the network over whole sequences.
 
         Args:
@@ -125,7 +131,7 @@ class Recurrent(Cell):
         results = self.run(input, *self.states_of(hx))
         return results if len(results) == 2 else (results[0], results[1:])
 
-    def states_of(self, hx: object) -> tuple[Tensor | None, ...]:
+    def states_of(self, hx: Any) -> tuple[Tensor | None, ...]:
         """Return the initial states in ``hx``, one for each name in ``states``.
 
         Raises:
@@ -154,8 +160,9 @@ class Recurrent(Cell):
         """
         check_plain(self)
         for module in self.modules():
-            if module is not self and hasattr(module, "reset_parameters"):
-                module.reset_parameters()
+            reset = getattr(module, "reset_parameters", None)
+            if module is not self and reset is not None:
+                reset()
         for name, parameter in self._parameters.items():
             if parameter is not None:
                 parameter.copy_(self.first_values(name, parameter))
@@ -217,7 +224,7 @@ class Recurrent(Cell):
         *initial: Tensor | None,
         lengths: Tensor | Sequence[int] | None = None,
         **step_inputs: Tensor,
-    ) -> tuple[Tensor | PackedSequence, ...]:
+    ) -> tuple[Any, ...]:
         """Run all layers; the :meth:`forward` of every cell calls this.
 
         Args:
@@ -286,9 +293,7 @@ class Recurrent(Cell):
                 message = f"expected {name} of dtype {dtype}, found {state.dtype}"
                 raise InputError(message.replace("torch.", ""))
 
-    def _run_packed(
-        self, x: PackedSequence, initial: tuple[Tensor | None, ...]
-    ) -> tuple[PackedSequence | Tensor, ...]:
+    def _run_packed(self, x: PackedSequence, initial: tuple[Tensor | None, ...]) -> tuple[Any, ...]:
         if not self.packable:
             raise TypeError(
                 "expected a padded tensor, found a PackedSequence; unpack it with "
@@ -307,7 +312,7 @@ class Recurrent(Cell):
         for name, state in zip(self.states, initial, strict=True):
             layers = self._initial(name, state, batch, single=False)
             if state is not None and in_order is not None:
-                layers = [layer.index_select(0, in_order) for layer in layers]
+                layers = state.index_select(1, in_order).unbind(0)
             starts.append(layers)
         self._check_dtypes(initial, data.dtype)
         y, *final = self._walk(data, starts, {}, batch_sizes=batch_sizes)
@@ -318,7 +323,7 @@ class Recurrent(Cell):
     def _walk(
         self,
         x: Tensor,
-        starts: list[Sequence[Tensor | None]],
+        starts: Sequence[Sequence[Tensor | None]],
         step_inputs: dict[str, Tensor],
         **packing: Tensor,
     ) -> tuple[Tensor, ...]:
@@ -333,7 +338,7 @@ class Recurrent(Cell):
         each_way = [step_inputs]
         if self.bidirectional:
             each_way.append({name: each.flip(0) for name, each in step_inputs.items()})
-        ends = []
+        ends: list[list[Tensor]] = []
         for layer in range(self.num_layers):
             if layer > 0 and self.dropout > 0:
                 x = nn.functional.dropout(x, self.dropout, self.training)
@@ -387,9 +392,10 @@ class Recurrent(Cell):
         parts = {key: each.split(every) for key, each in step_inputs.items()}
         for index, segment in enumerate(x.split(every)):
             given = {key: each[index] for key, each in parts.items()}
-            output, *state = run(segment, state, **given, **constants)
+            output, *ends = run(segment, state, **given, **constants)
+            state = tuple(ends)
             outputs.append(output)
-        return torch.cat(outputs), *state
+        return torch.cat(outputs), *ends
 
     def _recomputed(self, name: str) -> Callable[..., tuple[Tensor, ...]]:
         """Return :meth:`run_layer` of one layer, to be computed again in the backward pass."""
@@ -407,22 +413,24 @@ class Recurrent(Cell):
         batch_sizes: Tensor,
         constants: dict[str, Tensor],
     ) -> tuple[Tensor, ...]:
-        outputs, running, run = [], None, self._recomputed(name)
+        run, outputs = self._recomputed(name), []
+        running: Running | None = None
         segments = batch_sizes.split(self.checkpoint_every)
         data = x.split([int(sizes.sum()) for sizes in segments])
         for sizes, rows in zip(segments, data, strict=True):
             if running:
                 running.keep(int(sizes[0]))
                 state = running.state
-            output, *state = run(rows, state, batch_sizes=sizes, **constants)
-            running = running or Running(state)
-            running.state = tuple(state)
+            output, *ends = run(rows, state, batch_sizes=sizes, **constants)
+            running = running or Running(ends)
+            running.state = tuple(ends)
             outputs.append(output)
+        assert running is not None
         return torch.cat(outputs), *running.final()
 
     def _initial(
         self, name: str, state: Tensor | None, batch: int, single: bool
-    ) -> tuple[Tensor, ...] | list[None]:
+    ) -> Sequence[Tensor | None]:
         layers = self.num_layers * self._directions
         if state is None:
             return [None] * layers
@@ -450,11 +458,11 @@ class _Layer(nn.Module):
         super().__init__()
         self.network, self.name = network, name
 
-    def forward(self, *inputs: object, **given: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, *inputs: Any, **given: Any) -> tuple[Tensor, ...]:
         return self.network.run_layer(self.name, *inputs, **given)
 
 
 def _call(
-    module: nn.Module, parameters: dict[str, Tensor], *inputs: object, **given: Tensor
+    module: nn.Module, parameters: dict[str, Any], *inputs: object, **given: Tensor
 ) -> tuple[Tensor, ...]:
     return functional_call(module, parameters, inputs, given)

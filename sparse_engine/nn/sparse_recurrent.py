@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -61,6 +61,7 @@ class SparseRecurrent(Recurrent):
             multiplied before the loop, for all steps at once.
     """
 
+    weight_hh_l0: Any
     gates: int = 1
     most_fused_inputs: int = 0
 
@@ -76,7 +77,7 @@ class SparseRecurrent(Recurrent):
         generator: torch.Generator | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
-        **settings: object,
+        **settings: Any,
     ) -> None:
         super().__init__(input_size, hidden_size, num_layers, **settings)
         _initial_links.check_density(density)
@@ -108,7 +109,7 @@ class SparseRecurrent(Recurrent):
             for kind, shape in self._bias_shapes.items() if self.bias else ():
                 setattr(self, f"bias_{kind}_{name}", dense(*shape))
 
-    def __setattr__(self, name: str, value: object) -> None:
+    def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
         for weight in value if isinstance(value, nn.ModuleList) else [value]:
             if isinstance(weight, SparseWeight) and weight.shape[0] == self.rows:
@@ -207,11 +208,11 @@ class SparseRecurrent(Recurrent):
             x = dense_product(x, weight_ih, input_bias)
         else:
             w_input = weight_ih
-        capturing = capturing and torch.is_grad_enabled()
-        if capturing and not x.requires_grad:
+        captures_now = bool(capturing) and torch.is_grad_enabled()
+        if captures_now and not x.requires_grad:
             x = x.detach().requires_grad_()
         outputs, final, saved = self.run_cell(layer, x, w_input, state, bias, **given)
-        if capturing:
+        if captures_now:
             self._capture(layer, x, outputs, state[0], saved, given.get("batch_sizes"))
         return outputs, *final
 

@@ -43,6 +43,11 @@ class SReLU(LoadsRealParameters):
         TypeError: features that are no int.
     """
 
+    t_r: nn.Parameter
+    a_r: nn.Parameter
+    t_l: nn.Parameter
+    a_l: nn.Parameter
+
     def __init__(
         self,
         features: int,

@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Iterable, Mapping
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -82,7 +83,7 @@ class SparseWeight(WeightState):
         self.topology_version = 0
         self.captured: list[list[tuple[Tensor, Tensor]]] | None = None
 
-    def __setattr__(self, name: str, value: object) -> None:
+    def __setattr__(self, name: str, value: Any) -> None:
         if name == "parametrizations" and isinstance(value, nn.ModuleDict):
             value = Parametrizations()
         elif name == "qconfig":  # torch.ao.quantization's mark on each module that it looks at
@@ -150,7 +151,9 @@ class SparseWeight(WeightState):
         if mask.shape != dense.shape:
             raise ValueError(f"expected a mask of shape {[*dense.shape]}, found {[*mask.shape]}")
         rows, cols = mask.nonzero(as_tuple=True)
-        return cls.from_coo(rows, cols, dense.detach()[rows, cols], tuple(dense.shape))
+        return cls.from_coo(
+            rows, cols, dense.detach()[rows, cols], (dense.shape[0], dense.shape[1])
+        )
 
     @classmethod
     def erdos_renyi(
@@ -185,12 +188,12 @@ class SparseWeight(WeightState):
         check_integer("out_features", out_features, least=0)
         check_integer("in_features", in_features, least=0)
         check_number("a finite gain", gain, math.isfinite)
-        if (density is None) == (epsilon is None):
-            raise ValueError("expected exactly one of density and epsilon")
-        if epsilon is not None:
+        if epsilon is not None and density is None:
             nnz = _initial_links.epsilon_nnz(out_features, in_features, epsilon)
-        else:
+        elif density is not None and epsilon is None:
             nnz = _initial_links.density_nnz(out_features, in_features, density)
+        else:
+            raise ValueError("expected exactly one of density and epsilon")
         key = RandomKey(_initial_links.draw_seed(generator))
         pattern = Pattern.of(
             _initial_links.random_links(out_features, in_features, nnz, key, device)
@@ -274,7 +277,8 @@ class SparseWeight(WeightState):
     def dtype(self) -> torch.dtype:
         """The dtype of the values, or of what a hook computes them from."""
         for parameter in self._parameters.values():
-            return parameter.dtype
+            if parameter is not None:
+                return parameter.dtype
         return self.values.dtype
 
     @property

@@ -1,4 +1,4 @@
-"""Link prediction: which absent cells the links around them favour."""
+"""Link prediction: which absent positions the links around them favour."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ class Predicted(NamedTuple):
     """The result of a link prediction.
 
     Attributes:
-        cells: int64 ``[found]``, ``row * in_features + column``, increasing.
-        scores: float64 ``[found]``, what the cells were chosen by, above 0.
+        positions: int64 ``[found]``, ``row * in_features + column``, increasing.
+        scores: float64 ``[found]``, what the positions were chosen by, above 0.
     """
 
-    cells: Tensor
+    positions: Tensor
     scores: Tensor
 
 
 def ch3_l3(links: Links, count: int, *, key: RandomKey | None = None) -> Predicted:
-    """The absent cells of the greatest CH3-L3 scores (Muscoloni et al. 2020).
+    """The absent positions of the greatest CH3-L3 scores (Muscoloni et al. 2020).
 
     The weight is a bipartite network of rows and columns. The score of an absent cell (r, c) is a
     sum over all paths of three links (r, j), (i, j), (i, c), of
@@ -43,13 +43,13 @@ def ch3_l3(links: Links, count: int, *, key: RandomKey | None = None) -> Predict
 
     Args:
         links: the links now.
-        count: how many cells, at least 0.
+        count: how many positions, at least 0.
         key: None, or whose random numbers divide the scores, one exponentially distributed number
-            each: the cells are then drawn one after the other, in proportion to the scores.
+            each: the positions are then drawn one after the other, in proportion to the scores.
 
     Returns:
-        ``count`` cells, or all with a score above 0 where there are not more. Among equal scores
-        the lowest cells; the same for any number of threads.
+        ``count`` positions, or all with a score above 0 where there are not more. Among equal
+        scores the lowest positions; the same for any number of threads.
 
     Raises:
         ValueError: count is negative.
@@ -58,7 +58,7 @@ def ch3_l3(links: Links, count: int, *, key: RandomKey | None = None) -> Predict
 
 
 def ch2_l3n(links: Links, count: int, *, key: RandomKey | None = None) -> Predicted:
-    """The absent cells of the greatest CH2-L3n scores (Zhang et al. 2025).
+    """The absent positions of the greatest CH2-L3n scores (Zhang et al. 2025).
 
     As :func:`ch3_l3`, but the score is a sum over the units between r and c, each counted once
     however many paths it is on, of ``(1 + inside) / (1 + outside)``, where ``inside`` counts a
@@ -107,13 +107,13 @@ def _common(links: Links) -> tuple[Tensor, Tensor, Tensor]:
 
 def _best(links: Links, scores: Tensor, count: int, key: RandomKey | None) -> Predicted:
     scores = scores.flatten()
-    scores[links.cells()] = 0
+    scores[links.positions()] = 0
     if key is not None:
         waits = key.generator(Use.REFERENCE).standard_exponential(len(scores))
         scores /= torch.from_numpy(waits)
     order = scores.argsort(stable=True, descending=True)
-    cells = order[: min(count, int((scores > 0).sum()))].sort().values
-    return Predicted(cells, scores[cells])
+    positions = order[: min(count, int((scores > 0).sum()))].sort().values
+    return Predicted(positions, scores[positions])
 
 
 @fake("ch3_l3", "ch2_l3n")

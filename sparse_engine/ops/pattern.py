@@ -30,15 +30,15 @@ class Links(NamedTuple):
 
     @property
     def absent(self) -> int:
-        """The number of cells that hold no link."""
+        """The number of positions that hold no link."""
         return (self.crow.numel() - 1) * self.in_features - self.nnz
 
     def rows(self) -> Tensor:
         """The row of each link, int64 ``[nnz]``."""
         return torch.repeat_interleave(self.crow.diff(), output_size=self.nnz)
 
-    def cells(self) -> Tensor:
-        """``row * in_features + column`` of each link, int64 ``[nnz]``, increasing."""
+    def positions(self) -> Tensor:
+        """Return ``row * in_features + column`` of each link, int64 ``[nnz]``, increasing."""
         return self.rows() * self.in_features + self.col
 
 

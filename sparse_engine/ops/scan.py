@@ -13,19 +13,20 @@ from sparse_engine.ops.pattern import Links
 def scan_absent(
     block: Tensor, links: Links, *, first_row: int = 0, above: float = -1.0
 ) -> tuple[Tensor, Tensor]:
-    """The entries of some rows of a dense matrix that are large, at cells without a link.
+    """The entries of some rows of a dense matrix that are large, at positions without a link.
 
-    Equals ``cells = ((block.abs() > above) & absent).flatten().nonzero()`` with their magnitudes;
-    NaN counts as greater than every number.
+    Equals ``positions = ((block.abs() > above) & absent).flatten().nonzero()`` with their
+    magnitudes; NaN counts as greater than every number.
 
     Args:
         block: float32 or float64 ``[rows, in_features]``, contiguous.
         links: of an ``out_features x in_features`` matrix.
         first_row: the row of that matrix which is the block's first.
-        above: magnitudes that are not greater are left out; all cells for a negative number.
+        above: magnitudes that are not greater are left out; all positions for a negative number.
 
     Returns:
-        Magnitudes and int64 cells (``row * in_features + column``, increasing), both ``[found]``.
+        Magnitudes and int64 positions (``row * in_features + column``, increasing), both
+        ``[found]``.
 
     Raises:
         ValueError: a shape or dtype does not fit.
@@ -38,10 +39,10 @@ def scan_absent_ref(
 ) -> tuple[Tensor, Tensor]:
     """Reference implementation of :func:`scan_absent` in plain torch."""
     large = ~(block.abs() <= above).flatten()
-    own = links.cells() - first_row * links.in_features
+    own = links.positions() - first_row * links.in_features
     large[own[(own >= 0) & (own < large.numel())]] = False
-    cells = large.nonzero().squeeze(1)
-    return block.abs().flatten()[cells], cells + first_row * links.in_features
+    positions = large.nonzero().squeeze(1)
+    return block.abs().flatten()[positions], positions + first_row * links.in_features
 
 
 @fake("scan_absent")

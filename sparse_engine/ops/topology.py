@@ -1,4 +1,4 @@
-"""Operations on patterns: sampling absent cells, rewiring, carrying what belongs to links."""
+"""Operations on patterns: sampling absent positions, rewiring, carrying what belongs to links."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Rewired(NamedTuple):
     Attributes:
         links: the new links.
         slot_map: int32 ``[old nnz]``, new position of each old link, -1 where it was removed.
-        born: int32 ``[cells]``, position of each new link.
+        born: int32 ``[positions]``, position of each new link.
     """
 
     links: Links
@@ -30,21 +30,21 @@ class Rewired(NamedTuple):
 def sample_absent(
     links: Links, count: int, key: RandomKey, *, dropped: Tensor | None = None
 ) -> Tensor:
-    """``count`` distinct cells drawn uniformly among those that hold no link.
+    """``count`` distinct positions drawn uniformly among those that hold no link.
 
     Args:
         links: of the matrix.
         count: how many.
         key: the stream of random numbers.
         dropped: bool ``[nnz]``, links that count as absent; the result is that for
-            ``rewire(links, ~dropped, no cells)``.
+            ``rewire(links, ~dropped, no positions)``.
 
     Returns:
         int64 ``[count]``, ``row * in_features + column``, increasing. A function of the arguments
         alone, whatever the number of threads.
 
     Raises:
-        ValueError: fewer than ``count`` cells are absent.
+        ValueError: fewer than ``count`` positions are absent.
     """
     return native.sample_absent(*links, dropped, count, *key)
 
@@ -54,24 +54,24 @@ def sample_absent_ref(
 ) -> Tensor:
     """A slow sampler of the same distribution (not of the same draws)."""
     absent = torch.ones(links.absent + links.nnz, dtype=torch.bool)
-    absent[links.cells() if dropped is None else links.cells()[~dropped]] = False
-    cells = absent.nonzero().squeeze(1)
-    order = torch.from_numpy(key.generator(Use.REFERENCE).permutation(cells.numel()))
-    return cells[order[:count]].sort().values
+    absent[links.positions() if dropped is None else links.positions()[~dropped]] = False
+    positions = absent.nonzero().squeeze(1)
+    order = torch.from_numpy(key.generator(Use.REFERENCE).permutation(positions.numel()))
+    return positions[order[:count]].sort().values
 
 
-def rewire(links: Links, keep: Tensor, cells: Tensor) -> Rewired:
-    """The links without those where ``keep`` is False and with one at each of ``cells``.
+def rewire(links: Links, keep: Tensor, positions: Tensor) -> Rewired:
+    """The links without those where ``keep`` is False and with one at each of ``positions``.
 
     Args:
         links: the links now.
         keep: bool ``[nnz]``.
-        cells: int64, ``row * in_features + column``, strictly increasing; absent after removal.
+        positions: int64, ``row * in_features + column``, strictly increasing; absent after removal.
 
     Raises:
-        ValueError: cells out of order, out of range, or already a link.
+        ValueError: positions out of order, out of range, or already a link.
     """
-    crow, col, slot_map, born = native.rewire(*links, keep, cells)
+    crow, col, slot_map, born = native.rewire(*links, keep, positions)
     return Rewired(Links(crow, col, links.in_features), slot_map, born)
 
 
@@ -181,15 +181,15 @@ def _(crow, col, in_features, dropped, count, seed, step, stream):
 
 
 @fake("rewire")
-def _(crow, col, in_features, keep, cells):
+def _(crow, col, in_features, keep, positions):
     # How many of the old links stay is for the data to say, unless there are none.
     empty = isinstance(col.numel(), int) and col.numel() == 0
-    links = cells.numel() if empty else torch.library.get_ctx().new_dynamic_size()
+    links = positions.numel() if empty else torch.library.get_ctx().new_dynamic_size()
     return (
         torch.empty_like(crow),
         col.new_empty(links),
         torch.empty_like(col),
-        cells.new_empty(cells.shape, dtype=torch.int32),
+        positions.new_empty(positions.shape, dtype=torch.int32),
     )
 
 

@@ -97,7 +97,9 @@ class SNTASGD(Optimizer):
         return True
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+    def step(  # type: ignore[override]
+        self, closure: Callable[[], float] | None = None
+    ) -> float | None:
         """Take a step of SGD, and update the averages once averaging has begun.
 
         Parameters without a gradient stay as they are, and so do their averages.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,7 +19,7 @@ LABELS = {"step": "training step", "nnz": "links"}
 
 
 def balance(
-    records: Sequence[Mapping[str, object]],
+    records: Sequence[Mapping[str, Any]],
     axes: Axes,
     *,
     along: str = "step",
@@ -60,7 +61,7 @@ def balance(
         ends = np.transpose([_band(null[k], statistic) for k in kept])
         places = [records[k][along] for k in kept]
         axes.fill_between(places, *ends, color="#e6e8eb", lw=0, label="95 % by chance")
-    lines: dict[str, list[tuple[object, float]]] = {}
+    lines: dict[str, list[tuple[Any, float]]] = {}
     for record in (records[k] for k in kept):
         value = np.nan if record[statistic] is None else record[statistic]
         lines.setdefault(record.get("weight", ""), []).append((record[along], value))

@@ -111,9 +111,9 @@ class MackeyGlass(Task):
         with torch.no_grad():
             model.readout.weight.uniform_(-bound, bound, generator=generator)
             model.readout.bias.zero_()
-            network.weight_ih_l0.normal_(generator=generator)
-            network.bias_ih_l0.zero_()
-            network.bias_hh_l0.zero_()
+            network.get_parameter("weight_ih_l0").normal_(generator=generator)
+            network.get_parameter("bias_ih_l0").zero_()
+            network.get_parameter("bias_hh_l0").zero_()
         return model
 
     def loss(self, model: nn.Module, step: int) -> Tensor:

@@ -9,8 +9,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from sparse_engine.nn import Recurrent
+
 #: Function that makes the recurrent part of a model for a number of inputs.
-RecurrentFactory = Callable[[int], nn.Module]
+RecurrentFactory = Callable[[int], Recurrent]
 
 
 class Task(ABC):

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from fractions import Fraction
-from numbers import Rational
 
 import numpy as np
 
 
 def apportion(
-    total: int, shares: Sequence[float | Rational], limits: Sequence[int] | None = None
+    total: int, shares: Sequence[float | Fraction], limits: Sequence[int] | None = None
 ) -> list[int]:
     """Split ``total`` in proportion to ``shares``, by the method of largest remainders.
 
@@ -37,7 +36,7 @@ def apportion(
     limits = [total] * len(shares) if limits is None else limits
     if total > sum(limits):
         raise ValueError(f"expected at most the sum {sum(limits)} of the limits, found {total}")
-    parts, left, open_ = list(limits), total, range(len(shares))
+    parts, left, open_ = list(limits), total, list(range(len(shares)))
     while True:
         quotas = dict(zip(open_, _quotas(left, [shares[i] for i in open_]), strict=True))
         below = [i for i in open_ if quotas[i] <= limits[i]]
@@ -53,7 +52,7 @@ def apportion(
     return parts
 
 
-def _quotas(total: int, shares: list[float | Rational]) -> list[Fraction]:
+def _quotas(total: int, shares: list[float | Fraction]) -> list[Fraction]:
     exact = [Fraction(share) for share in shares]
     whole = sum(exact)
     return [total * (share / whole if whole else Fraction(1, len(exact))) for share in exact]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -252,10 +252,10 @@ class Rewiring:
             weight.captured = [[] for _ in range(since + 1)] if capturing else None
         for name in sorted(saved, key=lambda name: [int(n) for n in name.split(".")[:3]]):
             i, step, n, side = name.split(".")
-            weight = self.weights[int(i)]
-            if side == "gradient" and not weight.frozen_pattern:
+            captured = self.weights[int(i)].captured
+            if side == "gradient" and captured is not None:
                 pair = saved[name], saved[f"{i}.{step}.{n}.input"]
-                weight.captured[int(step)].append(pair)
+                captured[int(step)].append(pair)
 
     def _rules(self) -> dict[str, Rule]:
         rules = {"prune": self.prune, "grow": self.grow, "redistribution": self.redistribution}
@@ -339,7 +339,7 @@ def chosen_links(
 def _with_returning(rewired: Rewired, links: Links, dropped: Tensor, positions: Tensor) -> Rewired:
     """Treat links that were removed and grew again as survivors."""
     gone = dropped.nonzero().squeeze(1)
-    gone_positions = links.cells()[gone]
+    gone_positions = links.positions()[gone]
     returning = torch.isin(positions, gone_positions, assume_unique=True)
     slot_map = rewired.slot_map.clone()
     # The removed links and the new ones are both in the order of positions.
@@ -367,22 +367,22 @@ def give_links(
         parameter = getattr(weight, name)
         entries[name] = carry(parameter, rewired.slot_map, nnz)
         entries[name][born] = first[name].to(parameter.device)
-        attached.append((parameter, parameter.grad, _link_state(optimizer, parameter)))
+        attached.append((parameter, parameter.grad, *_link_state(optimizer, parameter)))
     weight.set_pattern(Pattern.of(rewired.links), **entries)
-    for parameter, gradient, state in attached:
+    for parameter, gradient, state, names in attached:
         parameter.grad = _carried(gradient, rewired, nnz)
-        for name, tensor in state.items():
-            optimizer.state[parameter][name] = _carried(tensor, rewired, nnz)
+        for name in names:
+            state[name] = _carried(state[name], rewired, nnz)
 
 
-def _link_state(optimizer: Optimizer | None, parameter: Tensor) -> dict[str, Tensor]:
-    """Return the entries of an optimizer's state that have one number per link."""
+def _link_state(optimizer: Optimizer | None, parameter: Tensor) -> tuple[dict[str, Any], list[str]]:
+    """Return an optimizer's state of a parameter, and the names of its entries for each link."""
     state = {} if optimizer is None else optimizer.state.get(parameter, {})
-    return {
-        name: entry
+    return state, [
+        name
         for name, entry in state.items()
         if isinstance(entry, Tensor) and entry.shape == parameter.shape
-    }
+    ]
 
 
 def _carried(tensor: Tensor | None, rewired: Rewired, nnz: int) -> Tensor | None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from typing import Any
 
 #: Memory of a rule: tensors, numbers and strings by name.
-State = dict[str, Tensor | float | int | str | bool]
+State = dict[str, Any]
 
 
 class Rule:

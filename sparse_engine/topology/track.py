@@ -31,9 +31,9 @@ def topology_hash(weight: SparseWeight) -> str:
         32 hexadecimal digits.
     """
     digest = hashlib.blake2b(digest_size=16)
-    digest.update(np.array(weight.shape, "<i8"))
-    digest.update(np.asarray(weight.crow_indices.cpu().numpy(), "<i8"))
-    digest.update(np.asarray(weight.col_indices.cpu().numpy(), "<i4"))
+    digest.update(np.array(weight.shape, "<i8").data)
+    digest.update(np.ascontiguousarray(weight.crow_indices.cpu().numpy(), "<i8").data)
+    digest.update(np.ascontiguousarray(weight.col_indices.cpu().numpy(), "<i4").data)
     return digest.hexdigest()
 
 
@@ -191,7 +191,7 @@ class LinkHistory:
         self.rewirings = 0
         self.founders = weight.nnz
         self.founding = torch.ones_like(weight.col_indices, dtype=torch.bool)
-        self.ever = weight.pattern.links.cells().cpu()
+        self.ever = weight.pattern.links.positions().cpu()
 
     @property
     def survival(self) -> float:
@@ -207,7 +207,7 @@ class LinkHistory:
         """Add a rewiring of the weight to the history."""
         self.rewirings += 1
         self.founding = carry(self.founding, rewired.slot_map, rewired.links.nnz)
-        self.ever = union(self.ever, rewired.links.cells()[rewired.born.long()].cpu())
+        self.ever = union(self.ever, rewired.links.positions()[rewired.born.long()].cpu())
 
     def state_dict(self) -> State:
         """Return the counts and tensors, for a checkpoint."""

@@ -157,9 +157,9 @@ class Run:
                 draw_pictures(self.folder, self.model)
             except OSError as error:
                 if error.errno is not None:
-                    error.strerror += (
-                        f"; the checkpoint of step {self._saved} is whole: mend this, then go on "
-                        "with --resume"
+                    error.strerror = (
+                        f"{error.strerror}; the checkpoint of step {self._saved} is whole: mend "
+                        "this, then go on with --resume"
                     )
                 raise
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -23,7 +23,7 @@ from sparse_engine.topology.init import ErdosRenyi
 
 def of_links(weight, entries):
     """The entries of a vector by the cell of their link."""
-    return dict(zip(weight.pattern.links.cells().tolist(), entries.tolist(), strict=True))
+    return dict(zip(weight.pattern.links.positions().tolist(), entries.tolist(), strict=True))
 
 
 def trained(steps=3):
@@ -53,9 +53,9 @@ def test_everything_of_a_link_moves_with_it():
     weight, optimizer = trained()
     parameters = [*weight.parameters()]
     places = [parameter.data_ptr() for parameter in parameters]
-    before, cells = state_of(weight, optimizer), set(weight.pattern.links.cells().tolist())
+    before, cells = state_of(weight, optimizer), set(weight.pattern.links.positions().tolist())
     SET(weight, optimizer, fraction=0.4, every=1).step()
-    after, now = state_of(weight, optimizer), set(weight.pattern.links.cells().tolist())
+    after, now = state_of(weight, optimizer), set(weight.pattern.links.positions().tolist())
     survivors, born = cells & now, now - cells
     assert len(survivors) >= 0.6 * len(cells) and len(born) >= 0.3 * len(cells)
     for what, entries in after.items():

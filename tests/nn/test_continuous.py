@@ -270,13 +270,13 @@ def test_rewiring(kind, method):
     optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
     rewiring = method(network, optimizer, every=3)
     weight = network.weight_hh_l0
-    before = weight.pattern.links.cells().clone()
+    before = weight.pattern.links.positions().clone()
     for _ in range(7):
         optimizer.zero_grad()
         network(inputs(network, 4, 3)[0])[0].square().mean().backward()
         optimizer.step()
         rewiring.step()
-    after = weight.pattern.links.cells()
+    after = weight.pattern.links.positions()
     assert weight.topology_version == 2
     assert after.shape == before.shape and not torch.equal(after, before)
 

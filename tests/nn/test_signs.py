@@ -24,7 +24,7 @@ def read(weight):
 
 
 def cells_of(weight):
-    return weight.pattern.links.cells().tolist()
+    return weight.pattern.links.positions().tolist()
 
 
 def push(weight, seed):

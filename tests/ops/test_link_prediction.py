@@ -88,8 +88,8 @@ def test_the_scores_literally(name, mask):
     links = pattern_of(mask).links
     for run in (predict, twin):
         found = run(links, links.absent)
-        assert found.cells.dtype == torch.int64 and found.scores.dtype == torch.float64
-        assert found.cells.tolist() == [*expected]
+        assert found.positions.dtype == torch.int64 and found.scores.dtype == torch.float64
+        assert found.positions.tolist() == [*expected]
         np.testing.assert_allclose(found.scores, [*expected.values()], rtol=1e-13)
 
 
@@ -113,7 +113,7 @@ def test_small_networks_by_hand(links, ch3_l3, ch2_l3n):
     pattern = pattern_of(mask)
     for run, expected in ((ops.ch3_l3, ch3_l3), (ops.ch2_l3n, ch2_l3n)):
         found = run(pattern.links, 9)
-        scores = dict(zip(found.cells.tolist(), found.scores.tolist(), strict=True))
+        scores = dict(zip(found.positions.tolist(), found.scores.tolist(), strict=True))
         assert scores == pytest.approx(expected)
 
 
@@ -123,13 +123,13 @@ def test_equals_the_twin(name, pattern):
     predict, twin, _ = RULES[name]
     absent = pattern.links.absent
     found, expected = predict(pattern.links, absent), twin(pattern.links, absent)
-    assert torch.equal(found.cells, expected.cells)
+    assert torch.equal(found.positions, expected.positions)
     np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-12)
 
 
 def best(everything, count):
     """The greatest scores, of equal ones those of the lowest cells, one by one."""
-    pairs = zip(everything.scores.tolist(), everything.cells.tolist(), strict=True)
+    pairs = zip(everything.scores.tolist(), everything.positions.tolist(), strict=True)
     order = sorted((-score, cell) for score, cell in pairs)[:count]
     return sorted(cell for _, cell in order)
 
@@ -140,10 +140,10 @@ def best(everything, count):
 def test_the_greatest_scores_are_chosen(name, key, count):
     predict, _, _ = RULES[name]
     everything = predict(LARGE, LARGE.absent, key=key)
-    assert 40_000 < len(everything.cells) < 73_000 == LARGE.absent
+    assert 40_000 < len(everything.positions) < 73_000 == LARGE.absent
     chosen = predict(LARGE, count, key=key)
-    assert chosen.cells.tolist() == best(everything, count)
-    at = torch.searchsorted(everything.cells, chosen.cells)
+    assert chosen.positions.tolist() == best(everything, count)
+    at = torch.searchsorted(everything.positions, chosen.positions)
     assert torch.equal(chosen.scores, everything.scores[at])
 
 
@@ -159,10 +159,10 @@ def test_of_equal_scores_the_lowest_cells_are_chosen(name, threads):
     predict, _, _ = RULES[name]
     links = ring(100_000)
     everything = predict(links, links.absent)
-    assert len(everything.cells) == 200_000 and len(everything.scores.unique()) == 1
+    assert len(everything.positions) == 200_000 and len(everything.scores.unique()) == 1
     for count in (1, 3):
         threads(count)
-        assert torch.equal(predict(links, 15_000).cells, everything.cells[:15_000])
+        assert torch.equal(predict(links, 15_000).positions, everything.positions[:15_000])
 
 
 @each_rule
@@ -187,7 +187,7 @@ def test_every_cell_has_an_exponential_number_of_its_own(name):
     waits = []
     for key in (KEY, RandomKey(0, 2, 3), RandomKey(1, 0, 3), RandomKey(1, 2, 0)):
         sampled = predict(LARGE, LARGE.absent, key=key)
-        assert torch.equal(sampled.cells, plain.cells)
+        assert torch.equal(sampled.positions, plain.positions)
         waits.append((plain.scores / sampled.scores).numpy())
     for wait in waits:
         assert stats.kstest(wait, "expon").pvalue > 1e-3
@@ -232,7 +232,7 @@ def test_the_odds_of_every_sample(name, twin):
     odds = odds_of_samples(scores, 2)
     draws, counts = 1500, dict.fromkeys(odds, 0)
     for step in range(draws):
-        cells = predict(pattern_of(mask).links, 2, key=RandomKey(7, step)).cells
+        cells = predict(pattern_of(mask).links, 2, key=RandomKey(7, step)).positions
         counts[tuple(cells.tolist())] += 1
     deviation = sum((counts[k] - draws * odds[k]) ** 2 / (draws * odds[k]) for k in odds)
     # Chi-square of 9 degrees of freedom: 99.9 % below 27.9.

@@ -90,4 +90,4 @@ def test_selection_and_carrying(dtype):
 def test_rewiring():
     links = PATTERNS["ordinary"].links
     keep = torch.rand(800) < 0.5
-    opcheck(native.rewire.default, (*links, keep, links.cells()[~keep]))
+    opcheck(native.rewire.default, (*links, keep, links.positions()[~keep]))

@@ -26,7 +26,7 @@ def test_views(pattern):
     links, (rows, cols) = pattern.links, pattern.shape
     mask = pattern.dense(torch.ones(pattern.nnz)) != 0
     assert (links.nnz, links.absent) == (int(mask.sum()), int((~mask).sum()))
-    assert torch.equal(links.cells(), mask.flatten().nonzero().squeeze(1))
+    assert torch.equal(links.positions(), mask.flatten().nonzero().squeeze(1))
     assert torch.equal(pattern.rows(), mask.nonzero()[:, 0])
     assert mask.shape == (rows, cols)
 

@@ -60,7 +60,7 @@ def literal_sample(links, count, key):
         chosen.add(next(numbers))
     if some != count:
         chosen = set(range(links.absent)) - chosen
-    present = set(links.cells().tolist())
+    present = set(links.positions().tolist())
     absent = [cell for cell in range(links.absent + links.nnz) if cell not in present]
     return [absent[rank] for rank in sorted(chosen)]
 
@@ -90,7 +90,7 @@ def test_all_bits_of_a_draw_count():
 def test_cells_and_pairs_of_cells_are_uniform(count, sample):
     links = random_pattern(7, 8, 20, seed=5).links
     absent = torch.ones(56, dtype=torch.bool)
-    absent[links.cells()] = False
+    absent[links.positions()] = False
     hits, pairs = torch.zeros(56), torch.zeros(56, 56)
     for seed in range(4000):
         chosen = torch.zeros(56)
@@ -122,7 +122,7 @@ def test_counts_that_do_not_fit():
         message = f"between 0 and 6200 absent cells, found {count}"
         with pytest.raises(ValueError, match=message):
             ops.sample_absent(links, count, RandomKey(0))
-    everything = torch.cat([ops.sample_absent(links, 6200, RandomKey(0)), links.cells()])
+    everything = torch.cat([ops.sample_absent(links, 6200, RandomKey(0)), links.positions()])
     assert torch.equal(everything.sort().values, torch.arange(7000))
 
 

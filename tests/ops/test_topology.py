@@ -19,21 +19,21 @@ def test_rewire(pattern, kept, grown):
     links, (rows, cols) = pattern.links, pattern.shape
     keep = torch.rand(links.nnz) < kept
     present = torch.zeros(rows * cols, dtype=torch.bool)
-    present[links.cells()[keep]] = True
+    present[links.positions()[keep]] = True
     cells = (~present & (torch.rand(rows * cols) < grown)).nonzero().squeeze(1)
     rewired = ops.rewire(links, keep, cells)
     present[cells] = True
-    assert torch.equal(rewired.links.cells(), present.nonzero().squeeze(1))
+    assert torch.equal(rewired.links.positions(), present.nonzero().squeeze(1))
     Pattern.from_csr(rewired.links.crow, rewired.links.col, (rows, cols))
-    assert torch.equal(rewired.links.cells()[rewired.born.long()], cells)
+    assert torch.equal(rewired.links.positions()[rewired.born.long()], cells)
     moved = rewired.slot_map[keep].long()
-    assert torch.equal(rewired.links.cells()[moved], links.cells()[keep])
+    assert torch.equal(rewired.links.positions()[moved], links.positions()[keep])
     assert (rewired.slot_map[~keep] == -1).all()
 
 
 LINKS = random_pattern(70, 100, 800).links
 ALL = torch.ones(800, dtype=torch.bool)
-CELLS = LINKS.cells()
+CELLS = LINKS.positions()
 
 
 @pytest.mark.parametrize(

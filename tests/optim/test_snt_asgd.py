@@ -28,7 +28,7 @@ def trigger(optimizer):
 
 
 def cells_of(weight):
-    return weight.pattern.links.cells().tolist()
+    return weight.pattern.links.positions().tolist()
 
 
 def averages_of(optimizer, *parameters):
@@ -57,7 +57,7 @@ class Histories:
 
     def rewire(self, rule):
         keep = ~SignedMagnitude().drop(self.weight, rule.fraction.at(rule.steps), RandomKey(0))
-        survivors = self.weight.pattern.links.cells()[keep].tolist()
+        survivors = self.weight.pattern.links.positions()[keep].tolist()
         rule.rewire()
         kept = {cell: self.of_links[cell] for cell in survivors}
         self.of_links = {cell: kept.get(cell, []) for cell in cells_of(self.weight)}

@@ -17,7 +17,7 @@ def links_of():
 
     def read(weight: SparseWeight, entries: Tensor | None = None) -> dict[int, float]:
         entries = weight.values.detach() if entries is None else entries
-        return dict(zip(weight.pattern.links.cells().tolist(), entries.tolist(), strict=True))
+        return dict(zip(weight.pattern.links.positions().tolist(), entries.tolist(), strict=True))
 
     return read
 

@@ -70,7 +70,7 @@ def grown_by(rule, weight):
     rule.observers.append(lambda name, which, rewired: seen.append((which, rewired)))
     rule.step()
     (rewired,) = [rewired for which, rewired in seen if which is weight]
-    positions = rewired.links.cells()
+    positions = rewired.links.positions()
     born = torch.zeros(positions.numel(), dtype=torch.bool)
     born[rewired.born.long()] = True
     return set(positions[born].tolist()), set(positions[~born].tolist())

@@ -109,7 +109,7 @@ def test_a_cut_over_the_whole_model_is_not_filled_up_again():
     magnitudes = [linear.weight.values.detach().abs() for linear in model]
     least = torch.cat(magnitudes).sort().values[300]
     largest = [
-        linear.weight.pattern.links.cells()[magnitude >= least].tolist()
+        linear.weight.pattern.links.positions()[magnitude >= least].tolist()
         for linear, magnitude in zip(model, magnitudes, strict=True)
     ]
     rule = Rewiring(
@@ -122,7 +122,7 @@ def test_a_cut_over_the_whole_model_is_not_filled_up_again():
         every=1,
     )
     rule.step()
-    assert [linear.weight.pattern.links.cells().tolist() for linear in model] == largest
+    assert [linear.weight.pattern.links.positions().tolist() for linear in model] == largest
     assert sum(map(len, largest)) == 300 and len(largest[0]) < 20
 
 
@@ -162,7 +162,7 @@ def test_any_structure_stays_valid(pattern, fraction, draw, seed):
     for _ in range(40):
         rule.step()
         assert weight.nnz == pattern.nnz
-        positions = weight.pattern.links.cells()
+        positions = weight.pattern.links.positions()
         assert (positions.diff() > 0).all()
         with torch.no_grad():
             weight.values.add_(DRAWS[draw](pattern.nnz))
@@ -177,7 +177,7 @@ def test_any_structure_stays_valid(pattern, fraction, draw, seed):
 def test_survivors_are_those_of_the_rule(links_of, pattern, fraction, prune):
     weight = SparseWeight(torch.randn(pattern.nnz), pattern)
     before, dropped = links_of(weight), prune.drop(weight, fraction, RandomKey(0))
-    positions = weight.pattern.links.cells()
+    positions = weight.pattern.links.positions()
     kept, gone = set(positions[~dropped].tolist()), set(positions[dropped].tolist())
     rewired = rewire_weight(
         weight,
@@ -245,7 +245,9 @@ def test_state_and_gradient_move_with_the_links(name, density, links_of):
     before = {key: links_of(weight, moment) for key, moment in moments.items()}
     before["grad"] = links_of(weight, weight.values.grad)
     kept = set(
-        weight.pattern.links.cells()[~SignedMagnitude().drop(weight, 0.4, RandomKey(0))].tolist()
+        weight.pattern.links.positions()[
+            ~SignedMagnitude().drop(weight, 0.4, RandomKey(0))
+        ].tolist()
     )
     steps, bias = float(state.get("step", 0)), layer.bias.detach().clone()
     SET(layer, optimizer, fraction=0.4, every=1).step()
@@ -322,7 +324,7 @@ def test_a_link_that_returns_starts_afresh_or_stays(keep_returning, grown):
         keep_returning=keep_returning,
     )
     stay = {0, 8} | ({2, 4} & {*grown} if keep_returning else set())
-    positions = weight.pattern.links.cells().tolist()
+    positions = weight.pattern.links.positions().tolist()
     assert positions == sorted({0, 8, *grown})
     assert {positions[slot] for slot in rewired.born} == {*positions} - stay
     for slot, position in enumerate(positions):

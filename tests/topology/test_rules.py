@@ -27,7 +27,7 @@ class Numbered(NewLinkInit):
 def test_rules_of_ones_own(weight_of, links_of):
     weight = weight_of(torch.randn(10), 5, 5)
     before = links_of(weight)
-    kept = weight.pattern.links.cells()[:6].tolist()
+    kept = weight.pattern.links.positions()[:6].tolist()
     absent = [position for position in range(25) if position not in kept][:4]
     rules = {"prune": DropLast(), "grow": FirstAbsent(), "new_links": Numbered()}
     Rewiring(weight, None, **rules, fraction=0.4, every=1).step()
@@ -66,12 +66,14 @@ def wrong_new_links(choose):
     ("rules", "message"),
     [
         (
-            wrong_grow(lambda kept, positions: kept.cells()[: len(positions)]),
+            wrong_grow(lambda kept, positions: kept.positions()[: len(positions)]),
             "found an existing link",
         ),
         (
             wrong_grow(
-                lambda kept, positions: torch.cat([positions[1:], kept.cells()[-1:]]).sort().values
+                lambda kept, positions: torch.cat([positions[1:], kept.positions()[-1:]])
+                .sort()
+                .values
             ),
             "found an existing link at row",
         ),

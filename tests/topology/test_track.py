@@ -33,7 +33,7 @@ from sparse_engine.train import MetricsLog, read_metrics
 
 
 def positions_of(weight):
-    return set(weight.pattern.links.cells().tolist())
+    return set(weight.pattern.links.positions().tolist())
 
 
 class Everything:
@@ -67,7 +67,7 @@ class Noting(Prune):
 
     def drop(self, weight, fraction, key):
         dropped = Magnitude().drop(weight, fraction, key)
-        self.kept[weight] = set(weight.pattern.links.cells()[~dropped].tolist())
+        self.kept[weight] = set(weight.pattern.links.positions()[~dropped].tolist())
         return dropped
 
 
@@ -340,7 +340,9 @@ def test_literally():
 @given(first=patterns(), second=patterns())
 def test_differs_where_the_links_do(first, second):
     one, two = (SparseWeight(torch.randn(p.nnz), p) for p in (first, second))
-    same = first.shape == second.shape and torch.equal(first.links.cells(), second.links.cells())
+    same = first.shape == second.shape and torch.equal(
+        first.links.positions(), second.links.positions()
+    )
     assert (topology_hash(one) == topology_hash(two)) == same
 
 
@@ -353,7 +355,7 @@ def test_one_link_elsewhere_is_enough(pattern, data):
     mask[data.draw(st.sampled_from(mask.nonzero().flatten().tolist()))] = False
     mask[data.draw(st.sampled_from((~mask).nonzero().flatten().tolist()))] = True
     moved = SparseWeight.from_dense(mask.view(rows, cols).float())
-    same = torch.equal(moved.pattern.links.cells(), pattern.links.cells())
+    same = torch.equal(moved.pattern.links.positions(), pattern.links.positions())
     assert (topology_hash(moved) == topology_hash(weight)) == same
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import nn
 
@@ -35,10 +36,10 @@ class CellEntry:
 
     network: type[Recurrent]
     operation: str
-    required: Mapping[str, object] = field(default_factory=dict)
+    required: Mapping[str, Any] = field(default_factory=dict)
     cuda: bool = True
 
-    def __call__(self, *arguments: object, **options: object) -> Recurrent:
+    def __call__(self, *arguments: Any, **options: Any) -> Recurrent:
         """Return a network, with options that are not given from ``required``."""
         return self.network(*arguments, **{**self.required, **options})
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -33,6 +33,8 @@ class Continuous(SparseRecurrent):
     bf16_devices = ("cpu",)
     step_inputs = ("dt",)
     solver: Solver
+    unfolds: int
+    dt: float
 
     def forward(
         self, input: Tensor, hx: Tensor | None = None, *, timespans: Tensor | None = None
@@ -101,7 +103,7 @@ class Continuous(SparseRecurrent):
         y, hx = self(input.unsqueeze(time), hx, timespans=timespans)
         return y.squeeze(time), hx
 
-    def _lengths(self, x: Tensor, timespans: Tensor | None) -> Tensor | None:
+    def _lengths(self, x: Tensor, timespans: Tensor | None) -> Any:
         """Return the lengths of unfolds in the layout of ``x``, or None for an invalid ``x``."""
         if not isinstance(x, Tensor) or x.dim() not in (2, 3):
             return None
@@ -140,7 +142,7 @@ class Continuous(SparseRecurrent):
     ) -> Ran:
         """Run one layer, whose unfolds take ``dt``, in one operation."""
         weight, (h0,) = getattr(self, f"weight_hh_{layer}"), state
-        method = {
+        method: dict[str, Any] = {
             "rate": self._rate(layer),
             "unfolds": self.unfolds,
             "solver": self.solver,

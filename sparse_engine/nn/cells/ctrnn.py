@@ -61,6 +61,8 @@ class SparseCTRNN(Continuous):
         "trainable_tau": FLAG,
         "cell_clip": CLIP,
     }
+    trainable_tau: bool
+    cell_clip: float | None
     solver = Euler()
 
     def __init__(
@@ -98,11 +100,11 @@ class SparseCTRNN(Continuous):
         tau = torch.as_tensor(tau, dtype=weight.dtype, device=weight.crow_indices.device)
         self._first_tau = torch.tensor(each, dtype=torch.float64, device="cpu")
         for name, _ in self.layers():
-            each = tau.detach().expand(hidden_size).clone()
+            own = tau.detach().expand(hidden_size).clone()
             if trainable_tau:
-                setattr(self, f"log_tau_{name}", nn.Parameter(each.log_()))
+                setattr(self, f"log_tau_{name}", nn.Parameter(own.log_()))
             else:
-                self.register_buffer(f"tau_{name}", each)
+                self.register_buffer(f"tau_{name}", own)
 
     def tau(self, layer: str = "l0") -> Tensor:
         """Return the time constants ``[hidden_size]`` of a layer, such as ``"l0_reverse"``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -57,6 +57,8 @@ class SparseLSTM(LayerNormed, DropIn):
         (torch.Size([50, 32, 1024]), torch.Size([1, 32, 1024]))
     """
 
+    proj_size: int
+    cell_clip: float | None
     packable = True
     dense_type = nn.LSTM
     options: ClassVar[dict[str, Option]] = {
@@ -147,9 +149,11 @@ class SparseLSTM(LayerNormed, DropIn):
         """Run one layer in one operation."""
         weight, *projections = self._loop_weights(layer)
         projection = [(each.values, each.pattern) for each in projections]
+        h0, c0 = state
         h, c_n, saved = lstm_and_saved(
             x,
-            *state,
+            h0,
+            c0,
             bias,
             weight.values,
             weight.pattern,
@@ -174,7 +178,7 @@ class SparseLSTM(LayerNormed, DropIn):
         for each in filter(captures, projections):
             from_outside: list[Tensor] = []
             h.register_hook(from_outside.append)
-            outputs = unprojected(saved, batch_sizes).detach()
+            outputs = unprojected(cast(Tensor, saved), batch_sizes).detach()
             capture(x, partial(_projected, each, outputs, weight, from_outside, batch_sizes))
 
     def run_normed(
@@ -186,14 +190,15 @@ class SparseLSTM(LayerNormed, DropIn):
         batch_sizes: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
         """Run one layer, given the normalised ``W_ih x``."""
-        weight = getattr(self, f"weight_hh_{layer}")
-        norms = norm, Norm.of(getattr(self, f"norm_{layer}")["c"])
-        options = {"batch_sizes": batch_sizes, "cell_clip": self.cell_clip}
+        weight, (h0, c0) = getattr(self, f"weight_hh_{layer}"), state
+        norm_c = Norm.of(getattr(self, f"norm_{layer}")["c"])
+        options: dict[str, Any] = {"batch_sizes": batch_sizes, "cell_clip": self.cell_clip}
         if goes_by_steps(weight, x):
-            h, c_n = ops.normed_lstm_by(weight, x, *state, *norms, **options)
+            h, c_n = ops.normed_lstm_by(weight, x, h0, c0, norm, norm_c, **options)
         else:
-            links = weight.values, weight.pattern
-            h, c_n = ops.normed_lstm(x, *state, *links, *norms, **options)
+            h, c_n = ops.normed_lstm(
+                x, h0, c0, weight.values, weight.pattern, norm, norm_c, **options
+            )
         return h, last_states(h, batch_sizes), c_n
 
 

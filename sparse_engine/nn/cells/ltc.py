@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -68,6 +68,8 @@ class SparseLTC(Recurrent):
         **{name: each for name, each in Recurrent.options.items() if name != "bias"},
         "unfolds": COUNT,
     }
+    weight_hh_l0: ConductanceWeight
+    unfolds: int
     bf16_devices = ("cpu",)
     gradient_growth = False
 
@@ -86,7 +88,7 @@ class SparseLTC(Recurrent):
         checkpoint_every: int | None = None,
         **options: Unpack[StackOptions],
     ) -> None:
-        stack = {"unfolds": unfolds, "checkpoint_every": checkpoint_every}
+        stack: dict[str, Any] = {"unfolds": unfolds, "checkpoint_every": checkpoint_every}
         super().__init__(input_size, hidden_size, num_layers, **stack, **options)
         _initial_links.check_density(density)
         _initial_links.check_density(input_density, "input_density")
@@ -144,7 +146,7 @@ class SparseLTC(Recurrent):
     ) -> tuple[Tensor, ...]:
         """Run one layer in one operation."""
 
-        def own(kind: str) -> nn.Module | Tensor:
+        def own(kind: str) -> Any:
             return getattr(self, f"{kind}_{layer}")
 
         synapses = own("weight_hh")

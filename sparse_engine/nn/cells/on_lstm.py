@@ -53,6 +53,7 @@ class SparseONLSTM(SparseRecurrent):
     """
 
     options: ClassVar[dict[str, Option]] = {**SparseRecurrent.options, "chunk_size": COUNT}
+    chunk_size: int
     states = ("h0", "c0")
     bf16_devices = ("cpu",)
 
@@ -100,5 +101,6 @@ class SparseONLSTM(SparseRecurrent):
     ) -> Ran:
         """Run one layer in one operation."""
         weight = getattr(self, f"weight_hh_{layer}")
-        h, c_n = ops.on_lstm(x, *state, bias, weight.values, weight.pattern)
+        h0, c0 = state
+        h, c_n = ops.on_lstm(x, h0, c0, bias, weight.values, weight.pattern)
         return Ran(h, (h[-1], c_n))

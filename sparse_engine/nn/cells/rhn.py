@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import ClassVar
 
@@ -65,6 +65,9 @@ class SparseRHN(SparseRecurrent):
         "coupled": FLAG,
         "recurrent_dropout": FRACTION,
     }
+    recurrence_depth: int
+    coupled: bool
+    recurrent_dropout: float
     bf16_devices = ("cpu",)
 
     def __init__(
@@ -153,7 +156,7 @@ class SparseRHN(SparseRecurrent):
         return y, y[-1]
 
 
-def _levels(weights: nn.ModuleList, states: Tensor, du: Tensor) -> Iterator[Use]:
+def _levels(weights: Iterable[SparseWeight], states: Tensor, du: Tensor) -> Iterator[Use]:
     """Yield the use of each level's weight: the gradient of its sums with its masked state."""
     for level, weight in enumerate(weights):
         yield weight, states[:, level], du[:, level]

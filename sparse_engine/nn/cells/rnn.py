@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -50,6 +50,7 @@ class SparseRNN(LayerNormed, DropIn):
         (torch.Size([50, 32, 1024]), torch.Size([1, 32, 1024]))
     """
 
+    nonlinearity: str
     packable = True
     dense_type = nn.RNN
     options: ClassVar[dict[str, Option]] = {
@@ -120,7 +121,7 @@ class SparseRNN(LayerNormed, DropIn):
     ) -> tuple[Tensor, ...]:
         """Run one layer, given the normalised ``W_ih x``."""
         weight, (h0,) = getattr(self, f"weight_hh_{layer}"), state
-        options = {"nonlinearity": self.nonlinearity, "batch_sizes": batch_sizes}
+        options: dict[str, Any] = {"nonlinearity": self.nonlinearity, "batch_sizes": batch_sizes}
         if goes_by_steps(weight, x):
             h = ops.normed_rnn_by(weight, x, h0, norm, **options)
         else:

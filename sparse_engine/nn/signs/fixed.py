@@ -32,6 +32,9 @@ class FixedSigns(Signs):
         ValueError: ``signs`` of another shape, or with another entry.
     """
 
+    _signs: Tensor
+    _version: int
+
     def __init__(self, weight: SparseWeight, signs: Tensor | None = None) -> None:
         super().__init__(
             weight, weight.gain if isinstance(weight, GroupedWeight) else weight.values

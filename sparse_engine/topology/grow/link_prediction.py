@@ -39,7 +39,7 @@ class LinkPrediction(Grow):
         Raises:
             ValueError: fewer than ``count`` positions are absent.
         """
-        return completed(self.predict(kept, count).cells, kept, count, key)
+        return completed(self.predict(kept, count).positions, kept, count, key)
 
 
 def completed(positions: Tensor, kept: Links, count: int, key: RandomKey) -> Tensor:
@@ -107,4 +107,4 @@ class SoftPrediction(Grow):
         Raises:
             ValueError: fewer than ``count`` positions are absent.
         """
-        return completed(self.rule.predict(kept, count, key=key).cells, kept, count, key)
+        return completed(self.rule.predict(kept, count, key=key).positions, kept, count, key)

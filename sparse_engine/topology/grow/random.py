@@ -44,14 +44,14 @@ class NeverUsed(Grow):
 
     @override
     def grow(self, weight: SparseWeight, kept: Links, count: int, key: RandomKey) -> Tensor:
-        now = weight.pattern.links.cells()
+        now = weight.pattern.links.positions()
         ever = union(self.ever.get(key.stream, now), now)
         used = links_at(ever, *weight.shape)
         fresh = sample_absent(used, min(count, used.absent), key)
         self.ever[key.stream] = union(ever, fresh)
         if fresh.numel() == count:
             return fresh
-        taken = links_at(union(kept.cells(), fresh), *weight.shape)
+        taken = links_at(union(kept.positions(), fresh), *weight.shape)
         return union(fresh, sample_absent(taken, count - fresh.numel(), key))
 
     def state_dict(self) -> State:

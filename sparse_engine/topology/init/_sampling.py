@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
 def sample_groups(
-    counts: np.ndarray, sizes: np.ndarray, rng: np.random.Generator
+    counts: ArrayLike, sizes: ArrayLike, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw ``counts[g]`` distinct, uniformly random integers below ``sizes[g]`` for every group.
 

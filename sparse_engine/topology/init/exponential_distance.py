@@ -108,9 +108,8 @@ class ExponentialDistance(Wiring):
         self, rows: np.ndarray, columns: np.ndarray
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield positions and their lengths, ``[rows of the block, columns or candidates]``."""
-        few = self.candidates is not None and self.candidates < len(columns)
-        width = self.candidates if few else len(columns)
-        tree = cKDTree(columns) if few else None
+        width = min(self.candidates or len(columns), len(columns))
+        tree = cKDTree(columns) if width < len(columns) else None
         height = max(1, BLOCK // max(1, width))
         for begin in range(0, len(rows), height):
             block = rows[begin : begin + height]

@@ -55,11 +55,12 @@ class ErdosRenyi(Wiring):
         Raises:
             ValueError: nnz is more than all positions.
         """
-        nnz = self.nnz
         if self.density is not None:
             nnz = _initial_links.density_nnz(out_features, in_features, self.density)
         elif self.epsilon is not None:
             nnz = _initial_links.epsilon_nnz(out_features, in_features, self.epsilon)
+        else:
+            nnz = self.nnz or 0
         return _initial_links.random_links(out_features, in_features, nnz, key)
 
 
@@ -86,7 +87,7 @@ class ConstantFanIn(Wiring):
             raise ValueError("expected exactly one of fan_in and density")
         if self.density is not None:
             _initial_links.check_density(self.density)
-        elif self.fan_in < 0:
+        elif self.fan_in is not None and self.fan_in < 0:
             raise ValueError(f"expected fan_in of at least 0, found {self.fan_in}")
 
     @override
@@ -96,7 +97,7 @@ class ConstantFanIn(Wiring):
         Raises:
             ValueError: fan_in is more than all columns.
         """
-        fan_in = round(self.density * in_features) if self.fan_in is None else self.fan_in
+        fan_in = self.fan_in or 0 if self.density is None else round(self.density * in_features)
         if fan_in > in_features:
             raise ValueError(f"expected fan_in of at most {in_features}, found {fan_in}")
         counts, sizes = np.full(out_features, fan_in), np.full(out_features, in_features)

@@ -59,10 +59,12 @@ def wire(
             "expected a model with sparse weights that take gradients and whose pattern is not "
             f"frozen, found none among {len(found)} sparse weights"
         )
-    wirings = [wiring] * len(places)
+    wirings: list[Wiring]
     if isinstance(wiring, Allocation):
         counts = wiring.counts([weight.shape for _, weight in places])
         wirings = [ErdosRenyi(nnz=count) for count in counts]
+    else:
+        wirings = [wiring] * len(places)
     wired = []
     for own, (at, weight) in zip(wirings, places, strict=True):
         key = RandomKey(seed, 0, at)

@@ -44,10 +44,12 @@ class DeepR(Rewiring):
         ValueError: an argument out of range, or an optimizer that does not train every weight.
     """
 
+    prune: AssignedSign
+
     def __init__(
         self,
         model: nn.Module,
-        optimizer: Optimizer,
+        optimizer: Optimizer | None,
         *,
         l1: float = 1e-5,
         temperature: float = 2.5e-11,

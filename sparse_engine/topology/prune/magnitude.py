@@ -100,10 +100,9 @@ class SoftMagnitude(Prune):
         rows = torch.segment_reduce(magnitude, "sum", offsets=pattern.crow)
         by_column = magnitude[pattern.permutation]
         columns = torch.segment_reduce(by_column, "sum", offsets=pattern.t_crow)
-        return sum(
-            magnitude / 2 / self._scale(sums)[place]
-            for sums, place in ((rows, pattern.rows()), (columns, pattern.col))
-        )
+        half = magnitude / 2
+        by_row = half / self._scale(rows)[pattern.rows()]
+        return by_row + half / self._scale(columns)[pattern.col]
 
     def _scale(self, sums: Tensor) -> Tensor:
         scale = self.alpha + (1 - self.alpha) * sums

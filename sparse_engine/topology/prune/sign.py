@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -40,7 +41,7 @@ class SignChange(Prune):
         Raises:
             ValueError: a value is NaN.
         """
-        positions = weight.pattern.links.cells()
+        positions = weight.pattern.links.positions()
         signs = ordered(weight.values.detach()).sign().to(torch.int8)
         if stream in self._seen and len(self._seen[stream][0]):
             seen, before = (entry.to(positions.device) for entry in self._seen[stream])
@@ -66,15 +67,16 @@ class SignChange(Prune):
 
     @override
     def load_state_dict(self, state: State) -> None:
-        loaded = {}
+        loaded: dict[int, tuple[Tensor, Tensor]] = {}
         for stream in dict.fromkeys(name.partition(".")[2] for name in state):
-            pair = tuple(state.get(f"{kind}.{stream}") for kind in ("cells", "signs"))
-            if not stream.isdecimal() or not _is_memory(*pair):
+            positions: Any = state.get(f"cells.{stream}")
+            signs: Any = state.get(f"signs.{stream}")
+            if not stream.isdecimal() or not _is_memory(positions, signs):
                 raise ValueError(
                     f"expected cells.{stream} and signs.{stream} of one length for {self}, the "
                     f"cells increasing, found {sorted(state)}"
                 )
-            loaded[int(stream)] = pair
+            loaded[int(stream)] = positions, signs
         if len(state) != 2 * len(loaded):
             raise ValueError(f"expected cells and signs only for {self}, found {sorted(state)}")
         self._seen = loaded
@@ -112,7 +114,7 @@ class AssignedSign(Prune):
 
     def signs(self, weight: SparseWeight, key: RandomKey) -> Tensor:
         """Return the sign of each link's position, int8 ``[nnz]``, 1 or -1, at any step."""
-        bits = _hash(weight.pattern.links.cells(), self._seed(key))
+        bits = _hash(weight.pattern.links.positions(), self._seed(key))
         return (bits >= 0).to(torch.int8).mul_(2).sub_(1)
 
     @override

@@ -51,8 +51,9 @@ class NeuronImportance(Prune):
 
     def _fall(self, importance: Tensor, linked: Tensor) -> Tensor:
         """Mark the neurons that lose their links."""
-        if self.share is None:
+        if self.threshold is not None:
             return importance <= self.threshold
+        assert self.share is not None
         count = int(self.share * int(torch.count_nonzero(linked)))
         fall = torch.zeros_like(linked)
         fall[linked] = smallest(importance[linked], count)

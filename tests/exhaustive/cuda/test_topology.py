@@ -106,7 +106,7 @@ def test_the_largest_absent_entries_in_a_stream_of_blocks(gpu):
         chosen = gpu.smallest(best, 50, torch.nan, True)
         best, cells = best[chosen], cells[chosen]
         bound = float(best.min())
-    dense.flatten()[pattern.links.cells()] = 0
+    dense.flatten()[pattern.links.positions()] = 0
     order = dense.abs().flatten().argsort(descending=True, stable=True)
     assert torch.equal(cells, order[:50].sort().values)
 
@@ -120,7 +120,7 @@ def test_what_is_wrong_is_found(gpu):
     with pytest.raises(ValueError, match="found NaN at link 100"):
         gpu.nearest_zero(nan, 0.5)
     with pytest.raises(ValueError, match="found an existing link at row"):
-        gpu.rewire(*links, keep, links.cells()[5:6])
+        gpu.rewire(*links, keep, links.positions()[5:6])
     with pytest.raises(ValueError, match=r"strictly increasing in \[0, 7000\), found 4"):
         gpu.rewire(*links, ~keep, torch.tensor([3, 9, 4]))
     with pytest.raises(ValueError, match=r"expected rows in \[0, 70\), found 2 from 69 on"):

@@ -21,7 +21,7 @@ from sparse_engine.topology.grow import gradient as module
 def literal(kept, dense, count):
     """Every absent position, by magnitude and then in order."""
     dense = dense.clone().flatten().abs()
-    dense[kept.cells()] = -1
+    dense[kept.positions()] = -1
     order = sorted(range(dense.numel()), key=lambda position: (-float(dense[position]), position))
     return sorted(order[:count])
 
@@ -146,5 +146,5 @@ def test_the_choice_is_that_of_the_dense_gradient_of_the_last_step():
         no_cells = torch.empty(0, dtype=torch.int64)
         kept = rewire(layer.weight.pattern.links, ~dropped, no_cells).links
         rule.step()
-    grown = set(layer.weight.pattern.links.cells().tolist()) - set(kept.cells().tolist())
+    grown = set(layer.weight.pattern.links.positions().tolist()) - set(kept.positions().tolist())
     assert sorted(grown) == literal(kept, dense.weight.grad, int(dropped.sum()))

@@ -30,9 +30,9 @@ def grown(rule, pattern, count, key=KEY):
 @pytest.mark.parametrize("rule", SCORES, ids=str)
 def test_enough_scores_decide_alone(rule):
     pattern = random_pattern(40, 50, 300)
-    assert torch.equal(grown(rule, pattern, 60), SCORES[rule](pattern.links, 60).cells)
+    assert torch.equal(grown(rule, pattern, 60), SCORES[rule](pattern.links, 60).positions)
     sampled = grown(SoftPrediction(rule), pattern, 60)
-    assert torch.equal(sampled, SCORES[rule](pattern.links, 60, key=KEY).cells)
+    assert torch.equal(sampled, SCORES[rule](pattern.links, 60, key=KEY).positions)
     assert not torch.equal(sampled, grown(SoftPrediction(rule), pattern, 60, RandomKey(5, 5, 6)))
 
 
@@ -43,7 +43,7 @@ def test_any_structure(rule, pattern, share):
     positions = grown(rule, pattern, count)
     assert positions.dtype == torch.int64 and positions.shape == (count,)
     assert (positions.diff() > 0).all()
-    assert not torch.isin(positions, pattern.links.cells()).any()
+    assert not torch.isin(positions, pattern.links.positions()).any()
 
 
 #: One of the 33 absent positions has a score, (1, 0).
@@ -82,13 +82,13 @@ def test_all_cells_or_none_and_no_more(rule):
 @pytest.mark.parametrize("density", [0.02, 0.5, 0.98])
 def test_rewiring_keeps_every_count(rule, density):
     weight = SparseWeight.erdos_renyi(50, 40, density=density)
-    nnz, before = weight.nnz, weight.pattern.links.cells()
+    nnz, before = weight.nnz, weight.pattern.links.positions()
     rewiring = Rewiring(weight, None, prune=Magnitude(), grow=rule, fraction=0.3, every=1)
     for _ in range(10):
         rewiring.step()
         assert_valid(weight)
         assert weight.nnz == nnz
-    assert not torch.equal(weight.pattern.links.cells(), before)
+    assert not torch.equal(weight.pattern.links.positions(), before)
 
 
 def test_sampling_reaches_cells_that_the_greatest_scores_do_not():
@@ -105,7 +105,7 @@ def test_a_score_of_ones_own():
     class Lowest(LinkPrediction):
         def predict(self, links, count, *, key=None):
             absent = torch.ones(links.absent + links.nnz, dtype=torch.bool)
-            absent[links.cells()] = False
+            absent[links.positions()] = False
             positions = absent.nonzero().squeeze(1)[:count]
             return Predicted(positions, torch.ones(count, dtype=torch.float64))
 

@@ -33,7 +33,7 @@ class DropFirst(Prune):
 def test_new_links_are_uniform_over_absent_cells_and_uncorrelated(vary, weight_of):
     hits, pairs = torch.zeros(30), torch.zeros(30, 30)
     start = weight_of(torch.ones(12), 5, 6)
-    kept = start.pattern.links.cells()[6:]
+    kept = start.pattern.links.positions()[6:]
     for number in range(3000):
         weight = weight_of(torch.ones(12), 5, 6)
         rule = Rewiring(weight, None, prune=DropFirst(), grow=RandomGrowth(), fraction=0.5, every=1)
@@ -78,7 +78,7 @@ def test_a_seed_determines_everything(weight_of):
         rule = SET(weight, None, fraction=0.5, every=1, seed=seed, new_links=NormalInit(0.1))
         for _ in range(5):
             rule.step()
-        return torch.cat([weight.pattern.links.cells().double(), weight.values.double()])
+        return torch.cat([weight.pattern.links.positions().double(), weight.values.double()])
 
     assert torch.equal(run(3), run(3))
     assert not torch.equal(run(3), run(4))
@@ -112,14 +112,14 @@ def training(seed=0):
 
 def test_every_cell_is_tried_before_one_is_tried_again():
     weight, rule = training()
-    ever = set(weight.pattern.links.cells().tolist())
+    ever = set(weight.pattern.links.positions().tolist())
     for turn in range(1, 12):
-        before = set(weight.pattern.links.cells().tolist())
+        before = set(weight.pattern.links.positions().tolist())
         with torch.no_grad():
             weight.values.copy_(torch.randn(20))
         kept_or_old = set(before)
         rule.step()
-        grown = set(weight.pattern.links.cells().tolist()) - kept_or_old
+        grown = set(weight.pattern.links.positions().tolist()) - kept_or_old
         fresh = min(10, 80 - len(ever))
         assert len(grown - ever) == fresh
         ever |= grown
@@ -136,7 +136,7 @@ def test_resume():
     other.load_state_dict(weight.state_dict())
     again = Rewiring(other, None, prune=Magnitude(), grow=NeverUsed(), fraction=0.5, every=1)
     again.load_state_dict(state)
-    assert torch.equal(other.pattern.links.cells(), links.cells())
+    assert torch.equal(other.pattern.links.positions(), links.positions())
     for _ in range(3):
         rule.step()
         again.step()

@@ -75,15 +75,15 @@ def test_counts_are_exact_and_links_valid(name):
 def test_links_follow_from_the_whole_key_and_from_nothing_else(name, threads):
     wiring, shape, _ = RANDOM[name]
     keys = [RandomKey(1, 2, 3), RandomKey(-1, 2, 3), RandomKey(1, 3, 3), RandomKey(1, 2, 4)]
-    positions = [tuple(wiring.links(*shape, key).cells().tolist()) for key in keys]
+    positions = [tuple(wiring.links(*shape, key).positions().tolist()) for key in keys]
     # The smallest scale-free graph is complete: only the directions of its links are random.
     assert len(set(positions)) == 4
     threads(2)
     torch.manual_seed(99)
     np.random.seed(99)  # noqa: NPY002
     with torch.device("meta"):
-        assert tuple(wiring.links(*shape, keys[0]).cells().tolist()) == positions[0]
-    assert tuple(wiring.links(*shape, keys[0]).cells().tolist()) == positions[0]
+        assert tuple(wiring.links(*shape, keys[0]).positions().tolist()) == positions[0]
+    assert tuple(wiring.links(*shape, keys[0]).positions().tolist()) == positions[0]
 
 
 EXTREMES = [
@@ -159,14 +159,14 @@ def test_from_graph_takes_every_form(name, tmp_path):
     pattern = awkward_patterns()[name]
     shape = pattern.shape
     weight = SparseWeight(torch.ones(pattern.nnz), pattern)
-    positions = pattern.links.cells()
+    positions = pattern.links.positions()
     places = np.divmod(positions.numpy(), shape[1])
     matrix = scipy.sparse.coo_array((np.ones(pattern.nnz), places), shape)
     path = tmp_path / "graph.csv"
     write_edge_list(weight, path)
     for graph in (weight, matrix, matrix.tocsc(), path, str(path)):
         links = FromGraph(graph).links(*shape, RandomKey(0))
-        assert torch.equal(links.cells(), positions)
+        assert torch.equal(links.positions(), positions)
         assert links.in_features == shape[1]
     links = FromGraph(weight).links(*shape, RandomKey(0))
     assert links.crow.data_ptr() != weight.crow_indices.data_ptr()
@@ -176,7 +176,7 @@ def test_from_graph_takes_networkx():
     graph = nx.DiGraph([("a", "b"), ("b", "c"), ("a", "c")])
     links = FromGraph(graph).links(3, 3, RandomKey(0))
     # An edge from a unit to another is in the row of the other.
-    assert links.cells().tolist() == [3, 6, 7]
+    assert links.positions().tolist() == [3, 6, 7]
 
 
 def test_from_graph_refuses():

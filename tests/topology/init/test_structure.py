@@ -256,6 +256,6 @@ def test_distance_shortens_with_scale_and_keeps_to_candidates():
 def test_distance_does_not_depend_on_its_blocks(candidates):
     places = np.random.default_rng(0).random((80, 2))
     wiring = ExponentialDistance(places, places, scale=0.1, density=0.1, candidates=candidates)
-    whole = wiring.links(80, 80, RandomKey(5)).cells()
+    whole = wiring.links(80, 80, RandomKey(5)).positions()
     with mock.patch.object(exponential_distance, "BLOCK", 100):
-        assert torch.equal(wiring.links(80, 80, RandomKey(5)).cells(), whole)
+        assert torch.equal(wiring.links(80, 80, RandomKey(5)).positions(), whole)

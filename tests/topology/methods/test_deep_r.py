@@ -41,7 +41,7 @@ def test_the_pull_to_zero_has_the_learning_rate_of_its_group(links_of):
         signs = signs_of(rule, place)
         theta = layer.weight.values.detach().double().numpy() * signs - rate * 0.5
         kept = theta >= 0
-        positions = layer.weight.pattern.links.cells().numpy()[kept].tolist()
+        positions = layer.weight.pattern.links.positions().numpy()[kept].tolist()
         expected.append(dict(zip(positions, (theta * signs)[kept].tolist(), strict=True)))
     rule.step()
     for layer, survivors in zip(model, expected, strict=True):
@@ -98,7 +98,7 @@ def test_links_that_stay_never_change_their_sign():
         optimizer.step()
         rule.step()
         for signs, layer in zip(seen, model, strict=True):
-            positions = layer.weight.pattern.links.cells().tolist()
+            positions = layer.weight.pattern.links.positions().tolist()
             for position, sign in zip(positions, layer.weight.values.sign().tolist(), strict=True):
                 assert sign == 0 or signs.setdefault(position, sign) == sign
     assert all(len(signs) > layer.weight.nnz for signs, layer in zip(seen, model, strict=True))

@@ -106,7 +106,7 @@ def test_links_that_return_may_stay(method, build, train):
     stayed = []
 
     def observe(name, weight, rewired):
-        now = {*rewired.links.cells().tolist()}
+        now = {*rewired.links.positions().tolist()}
         kept = int((rewired.slot_map >= 0).sum())
         assert kept == len(now & positions[weight])
         stayed.append(kept)
@@ -115,7 +115,7 @@ def test_links_that_return_may_stay(method, build, train):
     positions = {}
 
     def look(step):
-        positions.update({w: {*w.pattern.links.cells().tolist()} for w in parts.rule.weights})
+        positions.update({w: {*w.pattern.links.positions().tolist()} for w in parts.rule.weights})
 
     look(0)
     train(parts, 0, 22, look)

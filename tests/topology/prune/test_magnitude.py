@@ -132,7 +132,7 @@ def test_the_score_literally(alpha, weight):
         score = dense / 2 / (alpha + (1 - alpha) * rows)
         score += dense / 2 / (alpha + (1 - alpha) * columns)
     score[dense == 0] = 0
-    expected = score.ravel()[weight.pattern.links.cells().numpy()]
+    expected = score.ravel()[weight.pattern.links.positions().numpy()]
     found = SoftMagnitude(alpha=alpha).score(weight).numpy()
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 

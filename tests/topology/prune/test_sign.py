@@ -198,7 +198,7 @@ def test_runs_of_earlier_releases_keep_their_signs(weight_of):
     weight, key = weight_of(torch.zeros(70), 10, 20), RandomKey(3, 0, 1)
     new, old, resumed = AssignedSign(), AssignedSign(), AssignedSign()
     old.load_state_dict({})
-    bits = _hash(weight.pattern.links.cells(), hash((3, 1)))
+    bits = _hash(weight.pattern.links.positions(), hash((3, 1)))
     assert torch.equal(old.signs(weight, key), (bits >= 0) * 2 - 1)
     assert not torch.equal(old.signs(weight, key), new.signs(weight, key))
     for rule in (old, new):
