@@ -58,8 +58,8 @@ constexpr Kernels<T> queued_kernels() {
   of.lstm_backward = queue<GatedBackward<T>, cuda::lstm_backward<T>>;
   of.gru_forward = queue<GatedForward<T>, cuda::gru_forward<T>>;
   of.gru_backward = queue<GatedBackward<T>, cuda::gru_backward<T>>;
-  of.ctrnn_forward = queue<CtrnnForward<T>, cuda::ctrnn_forward<T>>;
-  of.ctrnn_backward = queue<CtrnnBackward<T>, cuda::ctrnn_backward<T>>;
+  of.ctrnn_forward = queue<ContinuousForward<T>, cuda::ctrnn_forward<T>>;
+  of.ctrnn_backward = queue<ContinuousBackward<T>, cuda::ctrnn_backward<T>>;
   of.conductance_forward = queue<ConductanceForward<T>, cuda::conductance_forward<T>>;
   of.conductance_backward = queue<ConductanceBackward<T>, cuda::conductance_backward<T>>;
   of.ltc_forward = queue<LtcForward<T>, cuda::ltc_forward<T>>;

@@ -1,203 +1,23 @@
-#include "sparse_engine/ctrnn.h"
+#include "cells/ctrnn.h"
 
-#include <cmath>
-
-#include "products/adjoint.h"
-#include "sequences/dt_gradient.h"
-#include "sequences/unfolds.h"
+#include "sequences/continuous.h"
 #include "sparse_engine/kernels.h"
 
 namespace sparse_engine {
-namespace {
-
-template <typename T, typename A, int L, int NV>
-void forward(const CtrnnForward<T, A>& a, int64_t panels) {
-  constexpr int W = L * NV;
-  const int64_t hidden = a.w.rows;
-  const Sequence<T, W> seq{a.batch, panels};
-  Scratch scratch(Ring<A, W>::bytes(2, hidden, panels) +
-                  Unfolds<T, L, NV, A>::bytes(hidden, panels));
-  const Ring<A, W> h(scratch, 2, hidden, panels);
-  const RowProduct<T, L, NV> product{a.w, {a.values}, ahead_of<A, W>(a.w)};
-  const Unfolds<T, L, NV, A> unfolds(a.method, product, a.rate, seq, scratch);
-  const int64_t stages = unfolds.stages();
-
-  run_team(threads_for_step(a.threads, a.w.nnz(), hidden, a.batch), [&](const Team& team) {
-    const Rows rows = rows_of(a.w, team.rank, team.size, kBlock);
-    unfolds.begin(rows, a.h0, h.at(-1));
-    team.barrier();
-    for (int64_t t = 0; t < a.steps; ++t) {
-      unfolds.hold(rows, a.x, t);
-      for (int64_t m = 0; m < stages; ++m) {
-        const int64_t now = t * stages + m;
-        unfolds.stage(rows, m, a.dt, t, h.at(now - 1), h.at(now), {});
-        team.barrier();
-      }
-      const State<A, W> end = h.at((t + 1) * stages - 1);
-      seq.tiles(rows, [&](int64_t q, int64_t first, int count) {
-        write_tile<T, W>(end.row(q, first), seq.step(a.h, hidden, t, q), first, count,
-                         seq.columns(q));
-        if (a.h_n && t + 1 == a.steps)
-          write_tile<T, W>(unfolds.state_of(end, q, first), seq.step(a.h_n, hidden, 0, q), first,
-                           count, seq.columns(q));
-      });
-    }
-  });
-}
-
-// Stages are counted through all steps: stage n = t * stages + m leads from the state h.at(n - 1)
-// to h.at(n).
-template <typename T, typename A, int L, int NV>
-void backward(const CtrnnBackward<T, A>& a, int64_t panels) {
-  using Back = Adjoint<T, L, NV, A>;
-  constexpr int W = L * NV;
-  const RungeKutta& method = a.method;
-  const int64_t hidden = a.w.rows, stages = method.unfolds * method.stages;
-  const Sequence<T, W> seq{a.batch, panels};
-  Scratch scratch(
-      Ring<A, W>::bytes(stages + 1, hidden, panels) + Ring<T, W>::bytes(stages, hidden, panels) +
-      Ring<A, W>::bytes(2, hidden, panels) + 4 * Ring<T, W>::bytes(1, hidden, panels) +
-      Unfolds<T, L, NV, A>::bytes(hidden, panels) + DtGradient<T, L, NV>::bytes(hidden, panels) +
-      Scratch::bytes_of<T>(Back::needs(a.wt)) + Scratch::bytes_of<T>(hidden * L));
-  const Ring<A, W> h(scratch, stages + 1, hidden, panels);
-  const Ring<T, W> activation(scratch, stages, hidden, panels);
-  const Ring<A, W> du(scratch, 2, hidden, panels);
-  const auto take_state = [&] { return Ring<T, W>(scratch, 1, hidden, panels).at(0); };
-  // Gradients of the states at both ends of an unfold, of what a stage's state leaks, and of x_t.
-  const State<T, W> start = take_state(), end = take_state(), leaked = take_state(),
-                    dx = take_state();
-  const RowProduct<T, L, NV> product{a.w, {a.values}, ahead_of<A, W>(a.w)};
-  const Unfolds<T, L, NV, A> unfolds(method, product, a.rate, seq, scratch);
-  const DtGradient<T, L, NV> dt_gradient(scratch, a.ddt, hidden, seq);
-  const Back back(a.wt, a.permutation, a.dvalues, scratch.take<T>(Back::needs(a.wt)));
-  T* rate_sums = scratch.take<T>(hidden * L);
-  const T clip = unfolds.limit();
-
-  run_team(threads_for_step(a.threads, a.w.nnz(), hidden, a.batch), [&](const Team& team) {
-    const Rows forward_rows = rows_of(a.w, team.rank, team.size, kBlock);
-    const Rows rows = rows_of(a.wt, team.rank, team.size, kBlock);
-    back.start(team, a.values, rows);
-    std::fill(rate_sums + rows.first * L, rate_sums + rows.last * L, T(0));
-    const auto read_state = [&](int64_t t) {
-      const State<A, W> to = h.at((t + 1) * stages - 1);
-      if (t < 0)
-        unfolds.begin(forward_rows, a.h0, to);
-      else
-        unfolds.begin(forward_rows, a.h + t * a.batch * hidden, to);
-    };
-    seq.tiles(rows, [&](int64_t q, int64_t first, int count) {
-      read_initial(seq, a.dh_n, start, q, first, count);
-      read_initial<T, W, T>(seq, nullptr, leaked, q, first, count);
-    });
-    read_state(a.steps - 1);
-
-    for (int64_t t = a.steps - 1; t >= 0; --t) {
-      read_state(t - 1);
-      unfolds.hold(forward_rows, a.x, t);
-      for (int64_t m = 0; m < stages; ++m) {
-        const int64_t n = t * stages + m;
-        team.barrier();
-        unfolds.stage(forward_rows, m, a.dt, t, h.at(n - 1),
-                      m + 1 < stages ? h.at(n) : State<A, W>{}, activation.at(m));
-      }
-      team.barrier();
-      dt_gradient.clear(rows, t);
-      for (int64_t m = stages - 1; m >= 0; --m) {
-        const int64_t n = t * stages + m, i = m % method.stages;
-        const bool last = i + 1 == method.stages, last_of_step = m + 1 == stages;
-        const T weight = static_cast<T>(method.weights[i]);
-        const T node = last ? T(0) : static_cast<T>(method.nodes[i + 1]);
-        const State<A, W> later = du.at(n + 1), now = du.at(n), before = h.at(n - 1),
-                          after = h.at(n);
-        const State<T, W> y_of_all = activation.at(m);
-        seq.tiles(rows, [&](int64_t q, int64_t first, int count) {
-          const UnfoldLength<T, L, NV> dt(seq, a.dt, t, q);
-          if (last_of_step)
-            read_tile<T, W>(seq.step(a.dh, hidden, t, q), first, count, seq.columns(q),
-                            end.row(q, first));
-          typename Back::Visits visit(back, first);
-          for (int64_t unit = first; unit < first + count; ++unit) {
-            const T rate = a.rate ? a.rate[unit] : T(0);
-            Vec<T, L> of_after[NV] = {};
-            if (n + 1 < a.steps * stages) visit(of_after, unit, later.panel(q), after.row(q, unit));
-            Vec<T, L> of_rate = load<T, L>(rate_sums + unit * L);
-            RowWriter<T, L, NV, A> sums;
-            sums.row = now.row(q, unit);
-            for (int v = 0; v < NV; ++v) {
-              const auto at = [&](const State<T, W>& state) { return state.row(q, unit) + v * L; };
-              of_after[v] -= load<T, L>(at(leaked));
-              Vec<T, L> of_start = load<T, L>(at(start)) + of_after[v];
-              Vec<T, L> of_end = load<T, L>(at(end));
-              if (last) {
-                if (last_of_step) of_start += of_end;
-                if (std::isfinite(clip)) {
-                  const Vec<T, L> reached = load_of_row<T, L, NV>(after.row(q, unit), v);
-                  of_start = (reached < clip) & (reached > -clip) ? of_start : Vec<T, L>{};
-                }
-                of_end = of_start;
-                store<T, L>(at(end), of_end);
-              }
-              store<T, L>(at(start), of_start);
-              const Vec<T, L> share = weight * of_end + node * of_after[v], of_k = dt[v] * share;
-              const Vec<T, L> y = load<T, L>(at(y_of_all));
-              const Vec<T, L> state = load_of_row<T, L, NV>(before.row(q, unit), v);
-              const Vec<T, L> of_sum = Leaky::backward<VectorMath<T, L>>(y, of_k);
-              store<T, L>(at(leaked), rate * of_k);
-              sums.set(v, of_sum);
-              store<T, L>(at(dx), last_of_step ? of_sum : load<T, L>(at(dx)) + of_sum);
-              of_rate -= of_k * state;
-              dt_gradient.add(t, q, unit, v, Leaky::derivative(y, rate, state) * share);
-            }
-            store<T, L>(rate_sums + unit * L, of_rate);
-          }
-          if (m == 0 && a.dx)
-            write_tile<T, W>(dx.row(q, first), seq.step(a.dx, hidden, t, q), first, count,
-                             seq.columns(q));
-        });
-        team.barrier();
-      }
-      if (team.rank == 0) dt_gradient.finish(t);
-    }
-    if (a.drate)
-      for (int64_t row = rows.first; row < rows.last; ++row)
-        a.drate[row] = sum_of_lanes<T, L>(load<T, L>(rate_sums + row * L));
-    if (a.dh0)
-      seq.tiles(rows, [&](int64_t q, int64_t first, int count) {
-        typename Back::Visits visit(back, first);
-        for (int64_t unit = first; unit < first + count; ++unit) {
-          Vec<T, L> sum[NV] = {};
-          visit(sum, unit, du.at(0).panel(q), h.at(-1).row(q, unit));
-          for (int v = 0; v < NV; ++v) {
-            T* at = start.row(q, unit) + v * L;
-            store<T, L>(at, sum[v] + load<T, L>(at) - load<T, L>(leaked.row(q, unit) + v * L));
-          }
-        }
-        write_tile<T, W>(start.row(q, first), seq.step(a.dh0, hidden, 0, q), first, count,
-                         seq.columns(q));
-      });
-    back.finish(rows);
-  });
-}
-
-}  // namespace
 
 template <class Isa, typename T, typename A>
-void ctrnn_forward(const CtrnnForward<T, A>& a) {
-  with_panels<T, A>(a.batch, [&](auto lanes, auto vectors, int64_t panels) {
-    forward<T, A, decltype(lanes)::value, decltype(vectors)::value>(a, panels);
-  });
+void ctrnn_forward(const ContinuousForward<T, A>& a) {
+  continuous_forward(a, Ctrnn());
 }
 
 template <class Isa, typename T, typename A>
-void ctrnn_backward(const CtrnnBackward<T, A>& a) {
-  with_panels<T, A>(a.batch, [&](auto lanes, auto vectors, int64_t panels) {
-    backward<T, A, decltype(lanes)::value, decltype(vectors)::value>(a, panels);
-  });
+void ctrnn_backward(const ContinuousBackward<T, A>& a) {
+  continuous_backward(a, Ctrnn());
 }
 
 template void ctrnn_forward<SPARSE_ENGINE_ISA>(
-    const CtrnnForward<SPARSE_ENGINE_REAL, SPARSE_ENGINE_KEPT>&);
+    const ContinuousForward<SPARSE_ENGINE_REAL, SPARSE_ENGINE_KEPT>&);
 template void ctrnn_backward<SPARSE_ENGINE_ISA>(
-    const CtrnnBackward<SPARSE_ENGINE_REAL, SPARSE_ENGINE_KEPT>&);
+    const ContinuousBackward<SPARSE_ENGINE_REAL, SPARSE_ENGINE_KEPT>&);
 
 }  // namespace sparse_engine

@@ -13,7 +13,7 @@
 
 #include "sparse_engine/bfloat16.h"
 #include "sparse_engine/conductance.h"
-#include "sparse_engine/ctrnn.h"
+#include "sparse_engine/continuous.h"
 #include "sparse_engine/gated.h"
 #include "sparse_engine/ltc.h"
 #include "sparse_engine/on_lstm.h"
@@ -60,9 +60,9 @@ void gru_forward(const GatedForward<T>& args, const Stream& stream);
 template <typename T>
 void gru_backward(const GatedBackward<T>& args, const Stream& stream);
 template <typename T>
-void ctrnn_forward(const CtrnnForward<T>& args, const Stream& stream);
+void ctrnn_forward(const ContinuousForward<T>& args, const Stream& stream);
 template <typename T>
-void ctrnn_backward(const CtrnnBackward<T>& args, const Stream& stream);
+void ctrnn_backward(const ContinuousBackward<T>& args, const Stream& stream);
 template <typename T>
 void conductance_forward(const ConductanceForward<T>& args, const Stream& stream);
 template <typename T>

@@ -5,7 +5,7 @@
 
 #include "sparse_engine/bfloat16.h"
 #include "sparse_engine/conductance.h"
-#include "sparse_engine/ctrnn.h"
+#include "sparse_engine/continuous.h"
 #include "sparse_engine/gated.h"
 #include "sparse_engine/linear.h"
 #include "sparse_engine/ltc.h"
@@ -36,8 +36,8 @@ struct Kernels {
   void (*lstm_backward)(const GatedBackward<T, A>&);
   void (*gru_forward)(const GatedForward<T, A>&);
   void (*gru_backward)(const GatedBackward<T, A>&);
-  void (*ctrnn_forward)(const CtrnnForward<T, A>&);
-  void (*ctrnn_backward)(const CtrnnBackward<T, A>&);
+  void (*ctrnn_forward)(const ContinuousForward<T, A>&);
+  void (*ctrnn_backward)(const ContinuousBackward<T, A>&);
   void (*rhn_forward)(const RhnForward<T, A>&);
   void (*rhn_backward)(const RhnBackward<T, A>&);
   void (*on_lstm_forward)(const OnLstmForward<T, A>&);
