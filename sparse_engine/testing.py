@@ -6,6 +6,7 @@ Needs hypothesis; nothing else in the package imports this module.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -49,6 +50,21 @@ def packaged_output(module: nn.Module, x: Tensor, folder: Path) -> Tensor:
         program = torch.export.export(module.eval(), (x,))
         path = torch._inductor.aoti_compile_and_package(program, package_path=f"{folder}/x.pt2")
         return output_of(torch._inductor.aoti_load_package(path), x)
+
+
+def versions_of(source: Path) -> dict[str, list[str]]:
+    """Return the versions of a file below ``csrc`` that are compiled, by name: the flags of each.
+
+    Files called gated.* are compiled once for each cell with gates, as setup.py does.
+    """
+    if source.stem != "gated":
+        return {source.stem: []}
+    (csrc,) = (folder for folder in source.parents if folder.name == "csrc")
+    header = (csrc / "include/sparse_engine/gated.h").read_text()
+    return {
+        name: [f"-DSPARSE_ENGINE_CELL={name}", f"-DSPARSE_ENGINE_CELL_CLASS={kind}"]
+        for name, kind in re.findall(r"each\((\w+), (\w+)\)", header)
+    }
 
 
 def random_pattern(out_features: int, in_features: int, nnz: int, *, seed: int = 0) -> Pattern:

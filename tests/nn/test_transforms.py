@@ -42,7 +42,7 @@ PRODUCTS = {
         (real(9), real(2, 3, 4), real(5)),
     ),
     "linear_backward": (
-        lambda v, x, dy: native.linear_backward(v, *PATTERN, x, dy),
+        lambda v, x, dy: native.linear_backward(v, PATTERN, x, dy),
         lambda v, x, dy: (ops.sddmm_ref(PATTERN, dy, x), ops.spmm_t_ref(v, PATTERN, dy)),
         (real(9), real(4, 3), real(5, 3)),
     ),

@@ -224,11 +224,11 @@ def test_opcheck_of_rhn(blocks, initial):
 def test_opcheck_of_on_lstm(chunks, initial):
     arguments = ordered_problem(9, 4, 3, chunks=chunks, initial=initial)
     *tensors, pattern = arguments.values()
-    opcheck(native.on_lstm_forward.default, (*tensors, *pattern, True))
-    h, c_n, c, saved = native.on_lstm_forward(*tensors, *pattern, True)
+    opcheck(native.on_lstm_forward.default, (*tensors, pattern, True))
+    h, c_n, c, saved = native.on_lstm_forward(*tensors, pattern, True)
     assert c.dtype == saved.dtype == torch.bfloat16
     _, h0, c0, _, values = tensors
-    inputs = (torch.randn_like(h), torch.randn_like(c_n), h, c, saved, h0, c0, values, *pattern)
+    inputs = (torch.randn_like(h), torch.randn_like(c_n), h, c, saved, h0, c0, values, pattern)
     opcheck(native.on_lstm_backward.default, (*inputs, True, True))
 
 

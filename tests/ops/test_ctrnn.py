@@ -222,7 +222,7 @@ def native_arguments(arguments):
     """The arguments as the native operation takes them."""
     x, h0, dt, values, pattern, rate, unfolds, solver, clip = arguments.values()
     method = ([*solver.nodes], [*solver.weights], unfolds, clip or torch.inf)
-    return (x, h0, dt, rate, values, *pattern), method
+    return (x, h0, dt, rate, values, pattern), method
 
 
 @SOLVERS

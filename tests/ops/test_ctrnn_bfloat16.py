@@ -187,7 +187,7 @@ def test_opcheck(some):
         if arguments[name] is not None:
             arguments[name].requires_grad_()
     x, h0, dt, values, pattern, rate, unfolds, solver, _ = arguments.values()
-    given = (x, h0, dt, rate, values, *pattern)
+    given = (x, h0, dt, rate, values, pattern)
     method = ([*solver.nodes], [*solver.weights], unfolds, torch.inf)
     opcheck(native.ctrnn_forward.default, (*given, *method))
     h, h_n = (each.detach() for each in native.ctrnn_forward(*given, *method))

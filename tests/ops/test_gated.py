@@ -1,7 +1,6 @@
 """LSTM and GRU over whole sequences, against their slow twins."""
 
 import inspect
-import math
 
 import pytest
 import torch
@@ -69,22 +68,17 @@ def problem(
     return arguments | {"pattern": pattern} | ({} if sizes is None else {"batch_sizes": sizes})
 
 
-def structure(cell, arguments):
+def structure(arguments):
     """The native operations' arguments after the values."""
-    rest = (*arguments["pattern"], arguments.get("batch_sizes"))
-    if cell == "gru":
-        return rest
-    values, pattern = arguments.get("projection", (None, (None,) * 5))
-    return values, *pattern, *rest, arguments.get("cell_clip", math.inf)
+    p_values, p_pattern = arguments.get("projection", (None, ()))
+    options = arguments.get("batch_sizes"), arguments.get("cell_clip")
+    return arguments["pattern"], p_values, p_pattern, *options
 
 
-def native_arguments(cell, arguments):
+def native_arguments(arguments):
     """Those of the native forward operation, but for the last."""
-    names = {
-        "lstm": ("x", "w_input", "h0", "c0", "bias", "values"),
-        "gru": ("x", "w_input", "b_input", "h0", "bias", "values"),
-    }
-    return *(arguments.get(name) for name in names[cell]), *structure(cell, arguments)
+    names = ("x", "w_input", "b_input", "h0", "c0", "bias", "values")
+    return *(arguments.get(name) for name in names), *structure(arguments)
 
 
 def gradients(function, arguments, upstream, dtype):
@@ -245,7 +239,7 @@ def test_nothing_is_kept_without_gradients(cell, batch):
         for one, other in zip(as_tuple(TWINS[cell][0](**arguments)), recorded, strict=True):
             assert torch.equal(one, other)
         forward = getattr(native, f"{cell}_forward")
-        *_, saved = forward(*native_arguments(cell, arguments), False)
+        *_, saved = forward(*native_arguments(arguments), False)
         assert saved.numel() == 0
 
 
@@ -260,7 +254,7 @@ def test_opcheck_forward(cell, initial, keep, inputs, lengths):
         if is_real(value):
             value.requires_grad_(keep)
     operation = getattr(native, f"{cell}_forward").default
-    opcheck(operation, (*native_arguments(cell, arguments), keep))
+    opcheck(operation, (*native_arguments(arguments), keep))
 
 
 @CELLS
@@ -271,13 +265,13 @@ def test_opcheck_backward(cell, initial, wanted, inputs, lengths):
     options = {"initial": initial, "inputs": inputs, "lengths": lengths}
     arguments = problem(cell, random_pattern(9, 9, 25), 4, 3, **options)
     forward = getattr(native, f"{cell}_forward")
-    h, *_, saved = forward(*native_arguments(cell, arguments), True)
-    last = [torch.randn(3, 9, dtype=h.dtype) if initial else None] if cell == "lstm" else []
-    states = [arguments[name] for name in ("h0", "c0") if name in arguments]
+    h, _, saved = forward(*native_arguments(arguments), True)
+    last = torch.randn(3, 9, dtype=h.dtype) if initial and cell == "lstm" else None
+    states = [arguments.get(name) for name in ("h0", "c0")]
     x = arguments["x"] if inputs and wanted else None
-    given = (torch.randn_like(h), *last, h, saved, x, *states, arguments["values"])
-    rest = structure(cell, arguments)
-    opcheck(getattr(native, f"{cell}_backward").default, (*given, *rest, wanted, wanted))
+    given = (torch.randn_like(h), last, h, saved, x, *states, arguments["values"])
+    operation = getattr(native, f"{cell}_backward").default
+    opcheck(operation, (*given, *structure(arguments), wanted, wanted, wanted))
 
 
 def projected(pattern, steps, batch, outputs, **options):
@@ -333,13 +327,12 @@ def test_a_projection_equals_its_twin(lengths, batch):
 @pytest.mark.parametrize("lengths", [None, [4, 2]])
 def test_opcheck_of_a_projection(lengths):
     arguments = projected(random_pattern(9, 9, 25), 4, 2, 5, inputs=2, lengths=lengths)
-    given = native_arguments("lstm", arguments)
+    given = native_arguments(arguments)
     opcheck(native.lstm_forward.default, (*given, True))
     h, c_n, saved = native.lstm_forward(*given, True)
     states = (arguments["x"], arguments["h0"], arguments["c0"], arguments["values"])
     backward = (torch.randn_like(h), torch.randn_like(c_n), h, saved, *states)
-    rest = structure("lstm", arguments)
-    opcheck(native.lstm_backward.default, (*backward, *rest, True, True))
+    opcheck(native.lstm_backward.default, (*backward, *structure(arguments), True, True, True))
 
 
 def test_a_projection_that_does_not_fit():

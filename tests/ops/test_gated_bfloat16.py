@@ -222,19 +222,16 @@ def test_threads(cell, inputs, assert_same_bits):
     assert_same_bits(computed)
 
 
-def native_arguments(cell, arguments):
+def native_arguments(arguments):
     """Those of the forward operation, and of the backward one after the gradients and states."""
-    given = arguments | {"w_input": arguments.get("w_input"), "b_input": arguments.get("b_input")}
-    names = ("h0", "c0") if cell == "lstm" else ("h0",)
-    states, values = [given[name] for name in names], given["values"]
-    structure = (*given["pattern"], given["batch_sizes"])
-    if cell == "lstm":
-        projection = given.get("p_values"), *given.get("p_pattern", (None,) * 5)
-        structure = (*projection, *structure, given.get("cell_clip", math.inf))
-    biases = (given["b_input"],) if cell == "gru" else ()
-    forward = (given["x"], given["w_input"], *biases, *states, given["bias"], values, *structure)
-    x = None if given["w_input"] is None else given["x"]
-    return (*forward, True), (x, *states, values, *structure, True, True)
+    given = arguments.get
+    states, values = (given("h0"), given("c0")), arguments["values"]
+    projection = given("p_values"), given("p_pattern", ())
+    structure = (given("pattern"), *projection, given("batch_sizes"), given("cell_clip"))
+    inputs = (given("x"), given("w_input"), given("b_input"))
+    x = None if given("w_input") is None else given("x")
+    forward = (*inputs, *states, given("bias"), values, *structure, True)
+    return forward, (x, *states, values, *structure, True, True, True)
 
 
 @pytest.mark.parametrize("lengths", [None, [4, 2]])
@@ -248,10 +245,11 @@ def native_arguments(cell, arguments):
     ],
 )
 def test_opcheck(cell, make, lengths):
-    forward, backward = native_arguments(cell, make(lengths))
+    forward, backward = native_arguments(make(lengths))
     opcheck(getattr(native, f"{cell}_forward").default, forward)
-    h, *c_n, saved = getattr(native, f"{cell}_forward")(*forward)
-    upstream = [torch.randn_like(each) for each in (h, *c_n)]
+    h, c_n, saved = getattr(native, f"{cell}_forward")(*forward)
+    dc_n = torch.randn_like(c_n) if cell == "lstm" else None
+    upstream = (torch.randn_like(h), dc_n)
     opcheck(getattr(native, f"{cell}_backward").default, (*upstream, h, saved, *backward))
 
 

@@ -71,7 +71,7 @@ def test_no_inputs_give_the_bias():
 
 def both_gradients(values, pattern, x, dy):
     """Those of the links and of x, in one visit."""
-    return native.linear_backward(values, *pattern, x, dy)
+    return native.linear_backward(values, pattern, x, dy)
 
 
 def check_gradients_exactly(pattern, columns, dtype, left, right):

@@ -126,11 +126,11 @@ def test_opcheck(initial):
     pattern = random_pattern(9, 9, 25)
     given = problem(pattern, 4, 3, initial=initial).values()
     leaves = [None if each is None else each.requires_grad_() for each in given]
-    opcheck(native.ltc_forward.default, (*leaves, *pattern, 3))
+    opcheck(native.ltc_forward.default, (*leaves, pattern, 3))
     given = [None if each is None else each.detach() for each in leaves]
-    h, h_n = native.ltc_forward(*given, *pattern, 3)
+    h, h_n = native.ltc_forward(*given, pattern, 3)
     upstream = torch.randn_like(h), torch.randn_like(h_n) if initial else None
-    opcheck(native.ltc_backward.default, (*upstream, h, *given, *pattern, 3))
+    opcheck(native.ltc_backward.default, (*upstream, h, *given, pattern, 3))
 
 
 @pytest.mark.parametrize(

@@ -18,22 +18,22 @@ SEQUENCE = torch.randn(3, 6, 40)
 ACROSS = torch.randn(6, 40)
 
 FORWARD = {
-    "spmm": lambda p: native.spmm(VALUES, *p, X, None),
-    "sddmm": lambda p: native.sddmm(*p, X, X),
-    "rnn_forward": lambda p: native.rnn_forward(SEQUENCE, None, None, None, VALUES, *p, None, 0),
+    "spmm": lambda p: native.spmm(VALUES, p, X, None),
+    "sddmm": lambda p: native.sddmm(p, X, X),
+    "rnn_forward": lambda p: native.rnn_forward(SEQUENCE, None, None, None, VALUES, p, None, 0),
     "conductance_forward": lambda p: native.conductance_forward(
-        ACROSS, VALUES, VALUES, VALUES, VALUES, *p
+        ACROSS, VALUES, VALUES, VALUES, VALUES, p
     ),
 }
 BACKWARD = {
-    "spmm_t": lambda p: native.spmm_t(VALUES, *p, X),
-    "spmm_t of two panels": lambda p: native.spmm_t(VALUES, *p, X.repeat(1, 30)),
-    "linear_backward": lambda p: native.linear_backward(VALUES, *p, X, X),
+    "spmm_t": lambda p: native.spmm_t(VALUES, p, X),
+    "spmm_t of two panels": lambda p: native.spmm_t(VALUES, p, X.repeat(1, 30)),
+    "linear_backward": lambda p: native.linear_backward(VALUES, p, X, X),
     "rnn_backward": lambda p: native.rnn_backward(
-        SEQUENCE, SEQUENCE, None, None, VALUES, *p, None, 0, True, True
+        SEQUENCE, SEQUENCE, None, None, VALUES, p, None, 0, True, True
     ),
     "conductance_backward": lambda p: native.conductance_backward(
-        ACROSS, ACROSS, ACROSS, VALUES, VALUES, VALUES, VALUES, *p
+        ACROSS, ACROSS, ACROSS, VALUES, VALUES, VALUES, VALUES, p
     ),
 }
 
@@ -110,7 +110,7 @@ def test_a_tensor_whose_memory_was_taken_away():
     gone = VALUES.clone()
     gone.untyped_storage().resize_(0)
     with pytest.raises(ValueError, match="expected values with memory"):
-        native.spmm(gone, *PATTERN, X, None)
+        native.spmm(gone, PATTERN, X, None)
 
 
 def test_running_out_of_memory_says_who_asked_for_how_much():
@@ -118,7 +118,7 @@ def test_running_out_of_memory_says_who_asked_for_how_much():
     with pytest.raises(MemoryError, match=message):
         native.carry(torch.zeros(1), torch.zeros(1, dtype=torch.int32), 10**12)
     with pytest.raises(MemoryError, match="sparse_engine::spmm cannot allocate"):
-        native.spmm(VALUES, *PATTERN, torch.zeros(40, 1).expand(40, 2**42), None)
+        native.spmm(VALUES, PATTERN, torch.zeros(40, 1).expand(40, 2**42), None)
 
 
 SMALL_STACK = """

@@ -87,7 +87,7 @@ def with_leaves(arguments, leaves):
 def native_arguments(cell, arguments):
     """Those of the native forward operation, but for the last."""
     norm, c_norm = arguments["norm"], arguments.get("c_norm")
-    rest = (arguments["values"], *arguments["pattern"], arguments.get("batch_sizes"))
+    rest = (arguments["values"], arguments["pattern"], arguments.get("batch_sizes"))
     if cell == "normed_rnn":
         return arguments["x"], arguments["h0"], *norm[:2], *rest, norm.eps, 0
     states = arguments["h0"], arguments["c0"]
@@ -271,7 +271,7 @@ def test_opcheck(cell, present, lengths):
     arguments = with_leaves(arguments, leaves)
     results = forward(*native_arguments(cell, arguments), True)
     dh = torch.randn_like(results[0])
-    structure = (arguments["values"], *arguments["pattern"], arguments.get("batch_sizes"))
+    structure = (arguments["values"], arguments["pattern"], arguments.get("batch_sizes"))
     gain = arguments["norm"].gain
     if cell == "normed_rnn":
         inputs = (dh, *results, arguments["h0"], gain, *structure, 0)

@@ -144,7 +144,7 @@ def test_nothing_is_kept_without_gradients():
         for one, other in zip(ops.on_lstm(**arguments), recorded, strict=True):
             assert torch.equal(one, other)
         *leaves, pattern = arguments.values()
-        *_, c, saved = native.on_lstm_forward(*leaves, *pattern, False)
+        *_, c, saved = native.on_lstm_forward(*leaves, pattern, False)
         assert c.numel() == saved.numel() == 0
 
 
@@ -153,12 +153,12 @@ def test_opcheck(present):
     arguments = problem(6, 3, 4, 3, initial=present, bias=present)
     *leaves, pattern = arguments.values()
     leaves = [None if leaf is None else leaf.requires_grad_(present) for leaf in leaves]
-    opcheck(native.on_lstm_forward.default, (*leaves, *pattern, present))
+    opcheck(native.on_lstm_forward.default, (*leaves, pattern, present))
     leaves = [None if leaf is None else leaf.detach() for leaf in leaves]
     _, h0, c0, _, values = leaves
-    h, c_n, c, saved = native.on_lstm_forward(*leaves, *pattern, True)
+    h, c_n, c, saved = native.on_lstm_forward(*leaves, pattern, True)
     last = torch.randn_like(c_n) if present else None
-    inputs = (torch.randn_like(h), last, h, c, saved, h0, c0, values, *pattern, present, present)
+    inputs = (torch.randn_like(h), last, h, c, saved, h0, c0, values, pattern, present, present)
     opcheck(native.on_lstm_backward.default, inputs)
 
 

@@ -16,11 +16,11 @@ def test_products(layout):
     values = torch.randn(31, requires_grad=True)
     x = laid_out(torch.randn(70, 5), layout).requires_grad_()
     y = laid_out(torch.randn(100, 5), layout).requires_grad_()
-    opcheck(native.spmm.default, (values, *pattern, x, torch.randn(100, requires_grad=True)))
-    opcheck(native.spmm.default, (values, *pattern, x, None))
-    opcheck(native.spmm_t.default, (values, *pattern, y))
-    opcheck(native.sddmm.default, (*pattern, y, x))
-    opcheck(native.linear_backward.default, (values, *pattern, x, y))
+    opcheck(native.spmm.default, (values, pattern, x, torch.randn(100, requires_grad=True)))
+    opcheck(native.spmm.default, (values, pattern, x, None))
+    opcheck(native.spmm_t.default, (values, pattern, y))
+    opcheck(native.sddmm.default, (pattern, y, x))
+    opcheck(native.linear_backward.default, (values, pattern, x, y))
 
 
 @pytest.mark.parametrize("columns", [0, 1])
@@ -29,10 +29,10 @@ def test_products_of_narrow_matrices(columns):
     values = torch.randn(33, requires_grad=True)
     x = torch.randn(40, columns, requires_grad=True)
     y = torch.randn(1, columns, requires_grad=True)
-    opcheck(native.spmm.default, (values, *pattern, x, None))
-    opcheck(native.spmm_t.default, (values, *pattern, y))
-    opcheck(native.sddmm.default, (*pattern, y, x))
-    opcheck(native.linear_backward.default, (values, *pattern, x, y))
+    opcheck(native.spmm.default, (values, pattern, x, None))
+    opcheck(native.spmm_t.default, (values, pattern, y))
+    opcheck(native.sddmm.default, (pattern, y, x))
+    opcheck(native.linear_backward.default, (values, pattern, x, y))
 
 
 @pytest.mark.parametrize("inputs", [None, 2])
@@ -41,14 +41,14 @@ def test_recurrence(inputs, initial, recurrence):
     pattern = random_pattern(9, 9, 25)
     problem = recurrence(pattern, 4, 3, torch.float32, inputs=inputs, initial=initial)
     x, h0, bias, values, _, w_input, _ = problem.replace(torch.Tensor.requires_grad_)
-    opcheck(native.rnn_forward.default, (x, w_input, h0, bias, values, *pattern, None, 0))
+    opcheck(native.rnn_forward.default, (x, w_input, h0, bias, values, pattern, None, 0))
 
 
 def test_recurrence_of_different_lengths(recurrence):
     pattern, sizes = random_pattern(9, 9, 25), torch.tensor([3, 3, 1])
     problem = recurrence(pattern, 1, 3, torch.float32, inputs=2)
     x, w_input = torch.randn(7, 2, requires_grad=True), problem.w_input
-    structure = (problem.values.requires_grad_(), *pattern, sizes)
+    structure = (problem.values.requires_grad_(), pattern, sizes)
     opcheck(native.rnn_forward.default, (x, w_input, problem.h0, None, *structure, 0))
     h = native.rnn_forward(x, w_input, problem.h0, None, *structure, 0).detach()
     given = (torch.randn_like(h), h, x.detach(), problem.h0, problem.values.detach())
@@ -63,7 +63,7 @@ def test_recurrence_backward(initial, wants_input_weights, wants_rest, recurrenc
     problem = recurrence(pattern, 4, 3, torch.float32, inputs=2, initial=initial)
     x = problem.x if wants_input_weights else None
     h = problem.run()
-    arguments = (torch.randn_like(h), h, x, problem.h0, problem.values, *pattern, None, 0)
+    arguments = (torch.randn_like(h), h, x, problem.h0, problem.values, pattern, None, 0)
     opcheck(native.rnn_backward.default, (*arguments, wants_rest, wants_rest))
 
 

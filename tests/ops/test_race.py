@@ -29,15 +29,15 @@ shared = Pattern(*(part.clone() for part in patterns[0]))
 values, x = torch.randn(shared.nnz), torch.randn(4, 32, UNITS)
 flat = x.reshape(-1, UNITS).t()
 operations = {
-    "spmm": lambda: native.spmm(values, *shared, flat, None),
-    "spmm_t": lambda: native.spmm_t(values, *shared, flat),
-    "sddmm": lambda: native.sddmm(*shared, flat, flat),
-    "linear_backward": lambda: native.linear_backward(values, *shared, flat, flat),
+    "spmm": lambda: native.spmm(values, shared, flat, None),
+    "spmm_t": lambda: native.spmm_t(values, shared, flat),
+    "sddmm": lambda: native.sddmm(shared, flat, flat),
+    "linear_backward": lambda: native.linear_backward(values, shared, flat, flat),
     "rnn_backward": lambda: native.rnn_backward(
-        x, x, None, None, values, *shared, None, 0, True, True
+        x, x, None, None, values, shared, None, 0, True, True
     ),
     "conductance_backward": lambda: native.conductance_backward(
-        x[0], x[0], x[0], values, values, values, values, *shared
+        x[0], x[0], x[0], values, values, values, values, shared
     ),
 }
 run = operations[sys.argv[1]]

@@ -6,7 +6,7 @@
 #include "products/row_product.h"
 #include "runtime/activation.h"
 #include "sequences/initial_gradient.h"
-#include "sparse_engine/kernels.h"
+#include "sparse_engine/instruction_sets.h"
 
 namespace sparse_engine {
 namespace {

@@ -51,14 +51,13 @@ template <typename T, typename A>
 void rnn_forward(const RnnForward<T, A>& args, const Stream& stream);
 template <typename T, typename A>
 void rnn_backward(const RnnBackward<T, A>& args, const Stream& stream);
-template <typename T>
-void lstm_forward(const GatedForward<T>& args, const Stream& stream);
-template <typename T>
-void lstm_backward(const GatedBackward<T>& args, const Stream& stream);
-template <typename T>
-void gru_forward(const GatedForward<T>& args, const Stream& stream);
-template <typename T>
-void gru_backward(const GatedBackward<T>& args, const Stream& stream);
+#define SPARSE_ENGINE_DECLARE(name, Class)                                \
+  template <typename T>                                                   \
+  void name##_forward(const GatedForward<T>& args, const Stream& stream); \
+  template <typename T>                                                   \
+  void name##_backward(const GatedBackward<T>& args, const Stream& stream);
+SPARSE_ENGINE_GATED_CELLS(SPARSE_ENGINE_DECLARE)
+#undef SPARSE_ENGINE_DECLARE
 template <typename T>
 void ctrnn_forward(const ContinuousForward<T>& args, const Stream& stream);
 template <typename T>

@@ -32,7 +32,7 @@ def ctrnn(hidden, steps, batch, dtype, *, initial, solver=None, unfolds=2, clip=
     h0 = numbers(dtype, batch, hidden) if initial else None
     rate = torch.rand(hidden, dtype=dtype) if initial else None
     dt = torch.rand(steps, batch, dtype=dtype)
-    given = (x, h0, dt, rate, values, *pattern)
+    given = (x, h0, dt, rate, values, pattern)
     given += ([*solver.nodes], [*solver.weights], unfolds, clip)
     return given, lambda h, _: (dh, None, h, *given, True, True, True)
 
@@ -42,7 +42,7 @@ def synapses(rows, sources, dtype):
     values, pattern = links(rows, sources, dtype)
     erev = torch.randn(pattern.nnz).sign().to(dtype)
     mu, sigma = numbers(dtype, pattern.nnz), 3 + torch.rand(pattern.nnz, dtype=dtype)
-    return values.abs(), mu, sigma, erev, *pattern
+    return values.abs(), mu, sigma, erev, pattern
 
 
 def ltc(hidden, steps, batch, dtype, *, initial, unfolds=3):
@@ -86,7 +86,7 @@ def on_lstm(hidden, steps, batch, dtype, *, initial, chunks=None):
     x, dh = numbers(dtype, steps, batch, rows), numbers(dtype, steps, batch, hidden)
     h0, c0 = (numbers(dtype, batch, hidden) if initial else None for _ in range(2))
     dc = numbers(dtype, batch, hidden) if initial else None
-    given = (values, *pattern)
+    given = (values, pattern)
     bias = numbers(dtype, rows) if initial else None
     return (x, h0, c0, bias, *given, True), lambda h, _, c, saved: (
         *(dh, dc, h, c, saved, h0, c0),
