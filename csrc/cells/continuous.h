@@ -13,3 +13,19 @@
 #pragma once
 
 #include "cell.h"
+#include "sparse_engine/activation.h"
+
+namespace sparse_engine {
+namespace {
+
+// A cell, with this activation if it has a choice.
+template <class Cell>
+Cell cell_with([[maybe_unused]] Activation activation) {
+  if constexpr (Cell::kActivations > 1)
+    return {activation};
+  else
+    return {};
+}
+
+}  // namespace
+}  // namespace sparse_engine

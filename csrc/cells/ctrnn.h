@@ -7,6 +7,7 @@ namespace sparse_engine {
 namespace {
 
 struct Ctrnn {
+  static constexpr int kActivations = 1;
   static constexpr bool kReadsState = true;
 
   template <class Math, class Number>

@@ -178,7 +178,8 @@ void backward_loop(const ContinuousBackward<T, A>& a, const Cell& cell, int64_t 
     if (a.drate)
       for (int64_t row = rows.first; row < rows.last; ++row)
         a.drate[row] = sum_of_lanes<T, L>(load<T, L>(rate_sums + row * L));
-    if (a.dh0)
+    // Products may read something else than zeros where the first state is zero.
+    if (a.dh0 || (a.dvalues && !Cell::kReadsState))
       write_initial_gradient(back, seq, rows, hidden, end.row(0, rows.first), a.dh0,
                              [&](auto& visit, int64_t q, int64_t unit, Vec<T, L>(&sum)[NV]) {
                                const Between<T, A, W> first = h.at(-1);

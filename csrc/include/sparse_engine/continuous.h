@@ -35,10 +35,10 @@ struct ContinuousForward {
   A* h;             // [steps, batch, hidden], written; overlaps no input
   T* h_n;           // [batch, hidden] or null (not wanted), written: the state after the last step
   RungeKutta method;
-  int64_t steps;  // >= 1
-  int64_t batch;  // >= 1
-  int threads;    // at most this many; the result has the same bits for any number
-  Activation activation = Activation::kTanh;  // of a cell that has a choice
+  Activation activation;  // tanh, or of a cell that has a choice any
+  int64_t steps;          // >= 1
+  int64_t batch;          // >= 1
+  int threads;            // at most this many; the result has the same bits for any number
 };
 
 // Back-propagation through every stage of every unfold, from the gradient of every h_t. Nothing but
@@ -64,15 +64,22 @@ struct ContinuousBackward {
   T* drate;                    // [hidden], written; null exactly when rate is
   T* dvalues;                  // [nnz] or null (not wanted), written
   RungeKutta method;
-  int64_t steps;  // >= 1
-  int64_t batch;  // >= 1
+  Activation activation;  // tanh, or of a cell that has a choice any
+  int64_t steps;          // >= 1
+  int64_t batch;          // >= 1
   int threads;
-  Activation activation = Activation::kTanh;
 };
 
-template <class Isa, typename T, typename A>
-void ctrnn_forward(const ContinuousForward<T, A>& args);
-template <class Isa, typename T, typename A>
-void ctrnn_backward(const ContinuousBackward<T, A>& args);
+// The cells in continuous time: the name of each, as in csrc/cells/<name>.h and in <name>_forward
+// and <name>_backward, and its class.
+#define SPARSE_ENGINE_CONTINUOUS_CELLS(each) each(ctrnn, Ctrnn)
+
+#define SPARSE_ENGINE_DECLARE(name, Class)                  \
+  template <class Isa, typename T, typename A>              \
+  void name##_forward(const ContinuousForward<T, A>& args); \
+  template <class Isa, typename T, typename A>              \
+  void name##_backward(const ContinuousBackward<T, A>& args);
+SPARSE_ENGINE_CONTINUOUS_CELLS(SPARSE_ENGINE_DECLARE)
+#undef SPARSE_ENGINE_DECLARE
 
 }  // namespace sparse_engine
