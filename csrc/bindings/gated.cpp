@@ -12,14 +12,13 @@ using Cell = SPARSE_ENGINE_CELL_CLASS<float>;
 constexpr int64_t kGates = Cell::kGates, kSaved = Cell::kSaved;
 constexpr bool kHasMemory = Cell::kMemory >= 0;
 
-// The weights inside the time loop: the recurrent one and, if there is one, the projection's.
+// The weights inside the time loop: the recurrent one and, if there is one, the projection's, whose
+// five tensors follow those of the other.
 class Weights {
  public:
-  Weights(const Tensors& pattern, const Optional& p_values, const Tensors& p_pattern)
-      : pattern(pattern), p_values_(p_values) {
-    if (!p_values) return;
-    if (p_pattern.empty()) fail("expected a pattern beside the projection's values, found none");
-    projection_.emplace(p_pattern);
+  Weights(const Tensors& patterns, const Optional& p_values)
+      : pattern(first(patterns, p_values.has_value())), p_values_(p_values) {
+    if (p_values) projection_.emplace(patterns.data() + Pattern::kTensors);
   }
 
   Pattern pattern;
@@ -47,6 +46,13 @@ class Weights {
   const std::optional<Pattern>& projection() const { return projection_; }
 
  private:
+  static const Tensor* first(const Tensors& patterns, bool projects) {
+    if (patterns.size() != (projects ? 2 : 1) * Pattern::kTensors)
+      fail("expected five tensors for the pattern of each of ", projects ? 2 : 1,
+           " weights, found ", patterns.size());
+    return patterns.data();
+  }
+
   Optional p_values_;
   std::optional<Pattern> projection_;
 };
@@ -84,11 +90,10 @@ void check_memory_arguments(const Optional& h0, const Optional& c0, const Weight
 std::tuple<Tensor, Tensor, Tensor> forward(const Tensor& x, const Optional& w_input,
                                            const Optional& b_input, const Optional& h0,
                                            const Optional& c0, const Optional& bias,
-                                           const Tensor& values, const Tensors& pattern,
-                                           const Optional& p_values, const Tensors& p_pattern,
-                                           const Optional& batch_sizes, std::optional<double> clip,
-                                           bool keep) {
-  const Weights weights(pattern, p_values, p_pattern);
+                                           const Tensor& values, const Tensors& patterns,
+                                           const Optional& p_values, const Optional& batch_sizes,
+                                           std::optional<double> clip, bool keep) {
+  const Weights weights(patterns, p_values);
   check_memory_arguments(h0, c0, weights, clip);
   return with_activations(values, x, [&](auto real, auto kept, const auto& kernels) {
     check_kernel(kernels.SPARSE_ENGINE_OF_CELL(forward));
@@ -131,10 +136,10 @@ using Gradients = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Ten
 // With x, the gradients of the dense input weights and their bias are wanted.
 Gradients backward(const Tensor& dh, const Optional& dc_n, const Tensor& h, const Tensor& saved,
                    const Optional& x, const Optional& h0, const Optional& c0, const Tensor& values,
-                   const Tensors& pattern, const Optional& p_values, const Tensors& p_pattern,
-                   const Optional& batch_sizes, std::optional<double> clip, bool wants_x,
-                   bool wants_values, bool wants_p_values) {
-  const Weights weights(pattern, p_values, p_pattern);
+                   const Tensors& patterns, const Optional& p_values, const Optional& batch_sizes,
+                   std::optional<double> clip, bool wants_x, bool wants_values,
+                   bool wants_p_values) {
+  const Weights weights(patterns, p_values);
   check_memory_arguments(h0, c0, weights, clip);
   return with_activations(values, h, [&](auto real, auto kept, const auto& kernels) {
     check_kernel(kernels.SPARSE_ENGINE_OF_CELL(backward));
@@ -201,12 +206,12 @@ Gradients backward(const Tensor& dh, const Optional& dc_n, const Tensor& h, cons
 SPARSE_ENGINE_OPERATION(
     SPARSE_ENGINE_TEXT(SPARSE_ENGINE_OF_CELL(forward)), forward,
     "(Tensor x, Tensor? w_input, Tensor? b_input, Tensor? h0, Tensor? c0, Tensor? bias, "
-    "Tensor values, Tensor[] pattern, Tensor? p_values, Tensor[] p_pattern, Tensor? batch_sizes, "
+    "Tensor values, Tensor[] pattern, Tensor? p_values, Tensor? batch_sizes, "
     "float? clip, bool keep) -> (Tensor h, Tensor c_n, Tensor saved)")
 SPARSE_ENGINE_OPERATION(
     SPARSE_ENGINE_TEXT(SPARSE_ENGINE_OF_CELL(backward)), backward,
     "(Tensor dh, Tensor? dc_n, Tensor h, Tensor saved, Tensor? x, Tensor? h0, Tensor? c0, "
-    "Tensor values, Tensor[] pattern, Tensor? p_values, Tensor[] p_pattern, Tensor? batch_sizes, "
+    "Tensor values, Tensor[] pattern, Tensor? p_values, Tensor? batch_sizes, "
     "float? clip, bool wants_x, bool wants_values, bool wants_p_values) -> (Tensor dv, "
     "Tensor dw_input, Tensor db_input, Tensor dh0, Tensor dc0, Tensor dbias, Tensor dvalues, "
     "Tensor dp_values)")

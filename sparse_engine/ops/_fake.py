@@ -78,6 +78,7 @@ def _check_links(given: dict[str, object]) -> None:
     values, pattern = given.get("values"), given.get("pattern")
     if not isinstance(values, Tensor) or pattern is None:
         return
-    links = sum(col.numel() for col in pattern[1::5])
+    own = pattern if given.get("p_values") is None else pattern[:5]
+    links = sum(col.numel() for col in own[1::5])
     if all(isinstance(size, int) for size in (values.numel(), links)) and values.numel() != links:
         raise ValueError(f"expected values of shape [{links}], found {[*values.shape]}")

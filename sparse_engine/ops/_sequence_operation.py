@@ -18,7 +18,6 @@ gradient of an argument that was None.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import chain
 from operator import itemgetter
 
 import torch
@@ -29,7 +28,10 @@ from sparse_engine.ops._gradients import input_gradient
 from sparse_engine.ops._native import differentiable, native, refuse_second_derivative
 
 #: Types of arguments, as schemas have them.
-TENSOR, OPTIONAL_TENSOR, TENSORS = "Tensor", "Optional[Tensor]", "List[Tensor]"
+TENSOR, OPTIONAL_TENSOR = "Tensor", "Optional[Tensor]"
+
+#: The dense weights that an operation multiplies x by, and what it adds to the product.
+WEIGHTS_OF_X = ("w_input", "b_input")
 
 #: Arguments that are vectors of an entry for each row of the weight, and for each unit.
 VECTORS_OF_ROWS = ("bias", "b_input", "gain")
@@ -53,8 +55,8 @@ class Shapes:
         self.first: Tensor = next(iter(given.values()))
         crow, _, t_crow, *_ = given["pattern"]
         self.rows, self.outputs = crow.numel() - 1, t_crow.numel() - 1
-        projection = given.get("p_pattern")
-        self.hidden = projection[2].numel() - 1 if projection else self.outputs
+        projected = given.get("p_values") is not None
+        self.hidden = given["pattern"][7].numel() - 1 if projected else self.outputs
 
     def every_step(self, features: int) -> Tensor:
         """Return an activation of so many features at every step."""
@@ -83,7 +85,7 @@ class Shapes:
         given = self.given
         if not given.get("wants_x" if name == "v" else f"wants_{name}", True):
             return self.nothing()
-        if name in ("w_input", "b_input") and given["x"] is None:
+        if name in WEIGHTS_OF_X and given["x"] is None:
             return self.nothing()
         if name == "w_input":
             return self.values(self.rows, given["x"].shape[-1])
@@ -124,75 +126,74 @@ class Derivative:
     ) -> None:
         self.gradients = [each.name.removeprefix("d") for each in backward._schema.returns]
         self._run = refuse_second_derivative(backward)
+        self._constants = [*constants.values()]
         inputs, results = _kinds(forward._schema.arguments), _kinds(forward._schema.returns)
         taken, known = _kinds(backward._schema.arguments), inputs | results
-        self._inputs, self._constants = [*inputs], [*constants.values()]
 
         saved = [name for name in known if name in taken or name == "w_input"]
         tensors = [name for name in saved if known[name] in (TENSOR, OPTIONAL_TENSOR)]
-        lists = [name for name in saved if known[name] == TENSORS]
-        others = [name for name in saved if name not in tensors + lists]
-        self._tensors, self._lists, self._others = (
-            picker([*known], names) for names in (tensors, lists, others)
-        )
-        pool = [*(f"d{name}" for name in results), *tensors, *lists, *others, *constants]
+        others = [name for name in saved if name not in (*tensors, "pattern")]
+        self._tensors, self._others = (picker([*known], names) for names in (tensors, others))
+        self._pattern, self._plain = [*inputs].index("pattern"), len(tensors)
+        pool = [*(f"d{name}" for name in results), *tensors, "pattern", *others, *constants]
         pool += [f"wants_{name}" for name in inputs]
-        self._place = {name: at for at, name in enumerate(pool)}
-        self._arguments, self._plain = picker(pool, [*taken]), len(tensors)
+        self._arguments = picker(pool, [*taken])
+
+        self._fused = "w_input" in inputs
+        if self._fused:
+            self._x, self._w_input = pool.index("x"), pool.index("w_input")
+            self._needs_x = [at for at, name in enumerate(inputs) if name in WEIGHTS_OF_X]
+        own = ["x" if name == "v" else name for name in self.gradients]
+        self._sources = picker([*own, None], [name if name in own else None for name in inputs])
 
         differentiable = [name for name in results if f"d{name}" in taken]
+        # Of other results, only the backward pass knows. They are marked as not differentiable, but
+        # where nothing else tells the backward operation that a second derivative is wanted.
         kept = [at for at, name in enumerate(results) if name not in differentiable]
-        # What is kept for the backward pass has no gradient. But it has to count as if it had one
-        # where it alone can tell the backward operation that a second derivative is wanted.
         self._marked = kept if any(name in taken for name in differentiable) else []
-        # Otherwise autograd may leave out gradients, and makes no zeros as large as what is kept.
-        self._takes_all = all(taken.get(f"d{name}") == TENSOR for name in results)
-        self._needed = [
-            (self._place[f"d{name}"], self._place[name])
-            for name in differentiable
-            if name in tensors and taken[f"d{name}"] == TENSOR
+        self._may_be_absent = [
+            at for at, name in enumerate(results) if taken.get(f"d{name}") == OPTIONAL_TENSOR
         ]
+        # Otherwise some gradients are None, instead of zeros as large as what is kept.
+        self._takes_all = all(taken.get(f"d{name}") == TENSOR for name in results)
 
     def save(self, ctx: object, inputs: tuple, output: Tensor | tuple[Tensor, ...]) -> None:
         """Keep what the backward operation takes."""
         results = (output,) if isinstance(output, Tensor) else output
-        known = [*inputs, *results]
-        if "w_input" in self._place and inputs[self._inputs.index("w_input")] is None:
-            known[0] = None  # x
-        lists = self._lists(known)
-        ctx.save_for_backward(*self._tensors(known), *chain(*lists))
-        ctx.lengths = [len(each) for each in lists]
-        ctx.others = *self._others(known), *(make(*inputs) for make in self._constants)
-        ctx.set_materialize_grads(self._takes_all)
-        absent = [at for at, each in enumerate(results) if each.dim() == 1]
-        ctx.mark_non_differentiable(*(results[at] for at in {*self._marked, *absent}))
+        known = (*inputs, *results)
+        if self._fused and inputs[self._needs_x[0]] is None:
+            known = (None, *known[1:])  # x
+        ctx.save_for_backward(*self._tensors(known), *inputs[self._pattern])
+        ctx.others = self._others(known)
+        if self._constants:
+            ctx.others += tuple(make(*inputs) for make in self._constants)
+        if not self._takes_all:
+            ctx.set_materialize_grads(False)
+            ctx.shape = results[0].shape
+            absent = [results[at] for at in self._may_be_absent if results[at].dim() == 1]
+            ctx.mark_non_differentiable(*[results[at] for at in self._marked], *absent)
 
     def backward(self, ctx: object, *upstream: Tensor | None) -> tuple[Tensor | None, ...]:
         """Return a gradient or None for each argument of the forward operation."""
-        needs = dict(zip(self._inputs, ctx.needs_input_grad, strict=True))
-        saved, place, lists, at = ctx.saved_tensors, self._place, [], self._plain
-        for length in ctx.lengths:
-            lists.append(saved[at : at + length])
-            at += length
-        pool = [*upstream, *saved[: self._plain], *lists, *ctx.others, *needs.values()]
-        for at, like in self._needed:
-            if pool[at] is None:
-                pool[at] = torch.zeros_like(pool[like])
-        fused = "w_input" in place
-        if fused and not (needs["w_input"] or needs.get("b_input")):
-            pool[place["x"]] = None
-        found = dict(zip(self.gradients, self._run(*self._arguments(pool)), strict=True))
-        if fused and needs["x"]:
-            found["x"] = input_gradient(found["v"], pool[place["w_input"]])
-        return tuple(found.get(name) if need else None for name, need in needs.items())
+        saved, needs, plain = ctx.saved_tensors, ctx.needs_input_grad, self._plain
+        if upstream[0] is None:
+            upstream = (saved[0].new_zeros(ctx.shape), *upstream[1:])
+        pool = [*upstream, *saved[:plain], saved[plain:], *ctx.others, *needs]
+        if self._fused and not any([needs[at] for at in self._needs_x]):
+            pool[self._x] = None
+        found = (*self._run(*self._arguments(pool)), None)
+        if self._fused and needs[0]:
+            found = (input_gradient(found[0], pool[self._w_input]), *found[1:])
+        pairs = zip(self._sources(found), needs, strict=True)
+        return tuple([each if need else None for each, need in pairs])
 
 
-def picker(names: list[str], wanted: list[str]) -> Callable[[Sequence], tuple]:
+def picker(names: list[str | None], wanted: list[str | None]) -> Callable[[Sequence], tuple]:
     """Return what takes the values of some names from those of all names."""
     places = [names.index(name) for name in wanted]
     if len(places) > 1:
         return itemgetter(*places)
-    return lambda values: tuple(values[at] for at in places)
+    return lambda values: tuple([values[at] for at in places])
 
 
 def _kinds(arguments: Sequence[torch._C.Argument]) -> dict[str, str]:

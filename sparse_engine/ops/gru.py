@@ -82,9 +82,7 @@ def gru_and_saved(
     if x.device.type == "cpu":
         x, h0 = as_activation(x, values), None if h0 is None else as_activation(h0, values)
     inputs = x, w_input, b_input, h0, None, bias
-    h, _, saved = _gru(
-        *inputs, values, [*pattern], None, [], batch_sizes, None, saves_for_backward()
-    )
+    h, _, saved = _gru(*inputs, values, [*pattern], None, batch_sizes, None, saves_for_backward())
     return h, saved
 
 

@@ -101,7 +101,7 @@ def lstm_and_saved(
     if x.device.type == "cpu":
         x, h0 = as_activation(x, values), None if h0 is None else as_activation(h0, values)
     c0 = None if c0 is None else as_sum(c0, values)
-    links = values, [*pattern], p_values, [*p_pattern]
+    links = values, [*pattern, *p_pattern], p_values
     options = batch_sizes, finite(cell_clip), saves_for_backward()
     return _lstm(x, w_input, None, h0, c0, bias, *links, *options)
 

@@ -72,7 +72,7 @@ def structure(arguments):
     """The native operations' arguments after the values."""
     p_values, p_pattern = arguments.get("projection", (None, ()))
     options = arguments.get("batch_sizes"), arguments.get("cell_clip")
-    return arguments["pattern"], p_values, p_pattern, *options
+    return [*arguments["pattern"], *p_pattern], p_values, *options
 
 
 def native_arguments(arguments):

@@ -226,8 +226,8 @@ def native_arguments(arguments):
     """Those of the forward operation, and of the backward one after the gradients and states."""
     given = arguments.get
     states, values = (given("h0"), given("c0")), arguments["values"]
-    projection = given("p_values"), given("p_pattern", ())
-    structure = (given("pattern"), *projection, given("batch_sizes"), given("cell_clip"))
+    links = [*given("pattern"), *given("p_pattern", ())], given("p_values")
+    structure = (*links, given("batch_sizes"), given("cell_clip"))
     inputs = (given("x"), given("w_input"), given("b_input"))
     x = None if given("w_input") is None else given("x")
     forward = (*inputs, *states, given("bias"), values, *structure, True)

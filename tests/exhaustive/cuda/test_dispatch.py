@@ -68,7 +68,7 @@ def test_shapes_are_checked_before_a_launch(simulated):
     with pytest.raises(ValueError, match="expected a recurrent weight of 3 gates"):
         simulated.gru_forward(
             *(torch.randn(2, 3, 18), *(None,) * 5),
-            *(torch.randn(12), PATTERN, None, [], None, None, False),
+            *(torch.randn(12), PATTERN, None, None, None, False),
         )
 
 
@@ -84,7 +84,7 @@ def test_dtypes_that_no_kernel_has_are_named(simulated):
     with pytest.raises(ValueError, match="float32 on a CUDA device, found bfloat16"):
         simulated.gru_forward(
             *(torch.randn(2, 3, 18).bfloat16(), *(None,) * 5),
-            *(values, PATTERN, None, [], None, None, False),
+            *(values, PATTERN, None, None, None, False),
         )
     levels, gates = random_pattern(12, 6, 12), random_pattern(26, 6, 12)
     with pytest.raises(ValueError, match="float32 on a CUDA device, found bfloat16"):

@@ -65,7 +65,7 @@ def problem(
     p_values = numbers(dtype, projected.nnz) if outputs else None
     if cell != "lstm":
         c0 = dc = clip = None
-    links = (values, pattern, p_values, projected, sizes, clip)
+    links = (values, [*pattern, *projected], p_values, sizes, clip)
     forward = (x, w_input, b_input, h0, c0, bias, *links, True)
     return forward, lambda h, _, kept: (
         *(dh, dc, h, kept, source, h0, c0),
@@ -149,7 +149,7 @@ def test_no_links_at_all(gpu):
     nothing, projection = random_pattern(28, 3, 0), random_pattern(3, 7, 0)
     none = torch.empty(0, dtype=torch.float64)
     x = torch.randn(2, 4, 28, dtype=torch.float64)
-    forward = (x, *(None,) * 5, none, nothing, none, projection, None, math.inf, True)
+    forward = (x, *(None,) * 5, none, [*nothing, *projection], none, None, math.inf, True)
     h, c_n, _ = gpu.lstm_forward(*forward)
     check((h, c_n), native.lstm_forward(*forward)[:2], 1)
 
