@@ -52,7 +52,7 @@ SOURCES = {path.stem: path for path in Path("csrc/cpu").rglob("*.cpp")}
 # that take longest first.
 NOT_IN_BFLOAT16 = ("normed_lstm", "normed_rnn", "conductance")
 KERNELS = (
-    *("gated", "on_lstm", "rhn", "rnn", "ctrnn", "ltc"),
+    *("gated", "on_lstm", "rhn", "rnn", "continuous", "ltc"),
     *(*NOT_IN_BFLOAT16, "linear", "sddmm", "spmm", "table"),
 )
 # The types of values and sums, and of activations.
@@ -106,19 +106,22 @@ NVCC = os.path.join(CUDA_HOME, "bin", "nvcc") if CUDA_HOME else shutil.which("nv
 NVCC_FLAGS = "-std=c++17 -O3 -Xcompiler=-fPIC,-fvisibility=hidden,-Wall,-Wextra"
 
 
-# Files called gated.* are compiled once for each cell with gates: its name and its class.
-GATED_CELLS = re.findall(
-    r"each\((\w+), (\w+)\)", Path("csrc/include/sparse_engine/gated.h").read_text()
-)
+# Files called gated.* or continuous.* are compiled once for each of these cells: name and class.
+CELLS = {
+    kind: re.findall(
+        r"each\((\w+), (\w+)\)", Path(f"csrc/include/sparse_engine/{kind}.h").read_text()
+    )
+    for kind in ("gated", "continuous")
+}
 
 
 def versions(source: Path) -> dict[str, str]:
     """Return the versions of a file that are compiled, by name: the flags of each."""
-    if source.stem != "gated":
+    if source.stem not in CELLS:
         return {source.stem: ""}
     return {
         name: f"-DSPARSE_ENGINE_CELL={name} -DSPARSE_ENGINE_CELL_CLASS={kind}"
-        for name, kind in GATED_CELLS
+        for name, kind in CELLS[source.stem]
     }
 
 

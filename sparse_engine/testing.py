@@ -56,12 +56,12 @@ def packaged_output(module: nn.Module, x: Tensor, folder: Path) -> Tensor:
 def versions_of(source: Path) -> dict[str, list[str]]:
     """Return the versions of a file below ``csrc`` that are compiled, by name: the flags of each.
 
-    Files called gated.* are compiled once for each cell with gates, as setup.py does.
+    Files called gated.* and continuous.* are compiled once for each such cell, as setup.py does.
     """
-    if source.stem != "gated":
+    if source.stem not in ("gated", "continuous"):
         return {source.stem: []}
     (csrc,) = (folder for folder in source.parents if folder.name == "csrc")
-    header = (csrc / "include/sparse_engine/gated.h").read_text()
+    header = (csrc / f"include/sparse_engine/{source.stem}.h").read_text()
     return {
         name: [f"-DSPARSE_ENGINE_CELL={name}", f"-DSPARSE_ENGINE_CELL_CLASS={kind}"]
         for name, kind in re.findall(r"each\((\w+), (\w+)\)", header)

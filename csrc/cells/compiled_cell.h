@@ -1,5 +1,6 @@
-// The cell with gates that a file called gated.* is compiled for. Each of these files is compiled
-// once for every line of SPARSE_ENGINE_GATED_CELLS (sparse_engine/gated.h); the build defines
+// The cell that a file called gated.* or continuous.* is compiled for. Each of these files is
+// compiled once for every cell of SPARSE_ENGINE_GATED_CELLS (sparse_engine/gated.h), or of
+// SPARSE_ENGINE_CONTINUOUS_CELLS (sparse_engine/continuous.h); the build defines
 //   SPARSE_ENGINE_CELL: its name, such as lstm, and
 //   SPARSE_ENGINE_CELL_CLASS: its class in csrc/cells, such as Lstm.
 #pragma once

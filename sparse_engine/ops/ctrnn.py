@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import torch
 from torch import Tensor
 
-from sparse_engine.ops._autocast import as_activation, as_sum
-from sparse_engine.ops._sequence import finite
-from sparse_engine.ops._sequence_operation import sequence_operation, states_and_final
+from sparse_engine.ops.continuous import ContinuousOperation, Function
 from sparse_engine.ops.pattern import Pattern
-from sparse_engine.ops.solver import Euler, Solver
+from sparse_engine.ops.solver import Solver
 
 
 def ctrnn(
@@ -69,28 +64,6 @@ def ctrnn(
     )[0]
 
 
-def ctrnn_and_final(
-    x: Tensor,
-    h0: Tensor | None,
-    dt: Tensor,
-    values: Tensor,
-    pattern: Pattern,
-    *,
-    rate: Tensor | None = None,
-    unfolds: int = 1,
-    solver: Solver | None = None,
-    clip: float | None = None,
-) -> tuple[Tensor, Tensor]:
-    """:func:`ctrnn`, and the state after the last step as it goes on: not rounded."""
-    solver = Euler() if solver is None else solver
-    if x.device.type == "cpu":
-        x = as_activation(x, values)
-    h0 = None if h0 is None else as_sum(h0, values)
-    method = solver.nodes, solver.weights, unfolds, finite(clip)
-    h, h_n = _ctrnn(x, h0, dt, rate, values, [*pattern], *method)
-    return h, h_n if h.dtype != values.dtype else h[-1]
-
-
 def ctrnn_ref(
     x: Tensor,
     h0: Tensor | None,
@@ -104,47 +77,14 @@ def ctrnn_ref(
     clip: float | None = None,
 ) -> Tensor:
     """Reference implementation of :func:`ctrnn` in plain torch."""
-    weight = pattern.dense(values)
-    return integrate(
-        lambda h: h @ weight.T,
-        x,
-        h0,
-        dt,
-        rate=rate,
-        unfolds=unfolds,
-        solver=Euler() if solver is None else solver,
-        clip=clip,
+    return ctrnn_and_final.reference(
+        x, h0, dt, values, pattern, rate=rate, unfolds=unfolds, solver=solver, clip=clip
     )
 
 
-def integrate(
-    product: Callable[[Tensor], Tensor],
-    x: Tensor,
-    h0: Tensor | None,
-    dt: Tensor,
-    *,
-    rate: Tensor | None,
-    unfolds: int,
-    solver: Solver,
-    clip: float | None,
-) -> Tensor:
-    """Compute :func:`ctrnn` step by step in plain torch; ``product(h)`` is ``h @ W.T``."""
-    h = torch.zeros_like(x[0]) if h0 is None else h0
-    states = []
-    for held, length in zip(x, dt.unsqueeze(-1), strict=True):
-        for _ in range(unfolds):
-            k, end = torch.zeros_like(h), h
-            for node, weight in zip(solver.nodes, solver.weights, strict=True):
-                state = h + node * length * k
-                k = torch.tanh(held + product(state))
-                if rate is not None:
-                    k = k - rate * state
-                end = end + weight * length * k
-            h = end
-            if clip is not None:
-                h = torch.where(end.abs() < clip, end, end.detach().clamp(-clip, clip))
-        states.append(h)
-    return torch.stack(states)
+def _field(product: Function, f: Function, x: Tensor, h: Tensor, rate: Tensor | None) -> Tensor:
+    k = f(x + product(h))
+    return k if rate is None else k - rate * h
 
 
-_ctrnn = sequence_operation("ctrnn", states_and_final)
+ctrnn_and_final = ContinuousOperation("ctrnn", _field)

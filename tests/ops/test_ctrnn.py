@@ -12,7 +12,7 @@ from torch.library import opcheck
 from sparse_engine import ops
 from sparse_engine.ops import RK4, Euler, Solver
 from sparse_engine.ops._native import native
-from sparse_engine.ops.ctrnn import integrate
+from sparse_engine.ops.ctrnn import ctrnn_and_final
 from sparse_engine.testing import (
     assert_scaled_sums,
     pattern_of,
@@ -129,7 +129,7 @@ def link_by_link(x, h0, dt, values, pattern, **method):
     def product(h):
         return torch.zeros_like(h).index_add(1, rows, values * h[:, cols])
 
-    return integrate(product, x, h0, dt, **method)
+    return ctrnn_and_final.integrate(product, x, h0, dt, **method)
 
 
 def test_more_units_than_the_caches_hold():
@@ -221,7 +221,7 @@ def test_only_x_and_h_are_kept_for_any_number_of_stages():
 def native_arguments(arguments):
     """The arguments as the native operation takes them."""
     x, h0, dt, values, pattern, rate, unfolds, solver, clip = arguments.values()
-    method = ([*solver.nodes], [*solver.weights], unfolds, clip or torch.inf)
+    method = ([*solver.nodes], [*solver.weights], unfolds, clip or torch.inf, 0)
     return (x, h0, dt, rate, values, pattern), method
 
 

@@ -188,7 +188,7 @@ def test_opcheck(some):
             arguments[name].requires_grad_()
     x, h0, dt, values, pattern, rate, unfolds, solver, _ = arguments.values()
     given = (x, h0, dt, rate, values, pattern)
-    method = ([*solver.nodes], [*solver.weights], unfolds, torch.inf)
+    method = ([*solver.nodes], [*solver.weights], unfolds, torch.inf, 0)
     opcheck(native.ctrnn_forward.default, (*given, *method))
     h, h_n = (each.detach() for each in native.ctrnn_forward(*given, *method))
     given = [each.detach() if isinstance(each, torch.Tensor) else each for each in given]

@@ -18,9 +18,8 @@ Kernels<T, A> table() {
   of.name##_forward = name##_forward<Isa, T, A>; \
   of.name##_backward = name##_backward<Isa, T, A>;
   SPARSE_ENGINE_GATED_CELLS(SPARSE_ENGINE_SET)
+  SPARSE_ENGINE_CONTINUOUS_CELLS(SPARSE_ENGINE_SET)
 #undef SPARSE_ENGINE_SET
-  of.ctrnn_forward = ctrnn_forward<Isa, T, A>;
-  of.ctrnn_backward = ctrnn_backward<Isa, T, A>;
   of.rhn_forward = rhn_forward<Isa, T, A>;
   of.rhn_backward = rhn_backward<Isa, T, A>;
   of.on_lstm_forward = on_lstm_forward<Isa, T, A>;

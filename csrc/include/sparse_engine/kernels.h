@@ -5,7 +5,7 @@
 
 #include "sparse_engine/bfloat16.h"
 #include "sparse_engine/conductance.h"
-#include "sparse_engine/ctrnn.h"
+#include "sparse_engine/continuous.h"
 #include "sparse_engine/gated.h"
 #include "sparse_engine/instruction_sets.h"
 #include "sparse_engine/linear.h"
@@ -32,8 +32,11 @@ struct Kernels {
   void (*name##_backward)(const GatedBackward<T, A>&);
   SPARSE_ENGINE_GATED_CELLS(SPARSE_ENGINE_DECLARE)
 #undef SPARSE_ENGINE_DECLARE
-  void (*ctrnn_forward)(const CtrnnForward<T, A>&);
-  void (*ctrnn_backward)(const CtrnnBackward<T, A>&);
+#define SPARSE_ENGINE_DECLARE(name, Class)                \
+  void (*name##_forward)(const ContinuousForward<T, A>&); \
+  void (*name##_backward)(const ContinuousBackward<T, A>&);
+  SPARSE_ENGINE_CONTINUOUS_CELLS(SPARSE_ENGINE_DECLARE)
+#undef SPARSE_ENGINE_DECLARE
   void (*rhn_forward)(const RhnForward<T, A>&);
   void (*rhn_backward)(const RhnBackward<T, A>&);
   void (*on_lstm_forward)(const OnLstmForward<T, A>&);

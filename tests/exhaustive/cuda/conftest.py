@@ -40,7 +40,7 @@ HEADERS = [
 
 def sources() -> list[Path]:
     """The kernels, their bindings, and what stands in for a GPU."""
-    bindings = ["cuda", "products", "rnn", "gated", "ctrnn", "conductance", "ltc", "rhn"]
+    bindings = ["cuda", "products", "rnn", "gated", "continuous", "conductance", "ltc", "rhn"]
     bindings += ["on_lstm", "topology", "scan"]
     # What bindings refer to on the CPU.
     cpu = ["memory", "links", "check", "pattern", "sample", "carry", "select", "nearest_zero"]

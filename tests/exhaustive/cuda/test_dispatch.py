@@ -99,7 +99,7 @@ def test_networks_in_continuous_time_are_float32(simulated):
     x, dt, values = torch.randn(2, 3, 6).bfloat16(), torch.ones(2, 3), torch.randn(9)
     pattern = random_pattern(6, 6, 9)
     with pytest.raises(ValueError, match="float32 on a CUDA device, found bfloat16"):
-        simulated.ctrnn_forward(x, None, dt, None, values, pattern, [0.0], [1.0], 1, math.inf)
+        simulated.ctrnn_forward(x, None, dt, None, values, pattern, [0.0], [1.0], 1, math.inf, 0)
     with pytest.raises(ValueError, match="float32 on a CUDA device, found bfloat16"):
         simulated.ltc_forward(x, x, None, torch.ones(6), *[values] * 4, pattern, 3)
 

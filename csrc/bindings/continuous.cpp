@@ -1,12 +1,22 @@
-// ctrnn_forward and ctrnn_backward.
+// The forward and the backward operation of a cell in continuous time: ctrnn_forward, ... This file
+// is compiled once for each of them, see cells/compiled_cell.h.
 #include <cmath>
 #include <tuple>
 
+#include "cells/compiled_cell.h"
 #include "sequence.h"
 #include "sparse_engine/cuda.h"
 
 namespace sparse_engine::bindings {
 namespace {
+
+using Cell = SPARSE_ENGINE_CELL_CLASS;
+
+Activation activation_of(int64_t code) {
+  if (code < 0 || code >= Cell::kActivations)
+    fail("expected activation in [0, ", Cell::kActivations, "), found ", code);
+  return static_cast<Activation>(code);
+}
 
 RungeKutta method_of(const Pattern& pattern, const std::vector<double>& nodes,
                      const std::vector<double>& weights, int64_t unfolds, double clip) {
@@ -43,13 +53,15 @@ Tensor lengths(const Tensor& dt, int64_t steps, int64_t batch) {
 std::tuple<Tensor, Tensor> forward(const Tensor& x, const Optional& h0, const Tensor& dt,
                                    const Optional& rate, const Tensor& values, const Tensors& links,
                                    std::vector<double> nodes, std::vector<double> weights,
-                                   int64_t unfolds, std::optional<double> clip) {
+                                   int64_t unfolds, std::optional<double> clip,
+                                   int64_t activation) {
   const Pattern pattern(links);
   const RungeKutta method = method_of(pattern, nodes, weights, unfolds, bound(clip));
+  const Activation function = activation_of(activation);
   return with_activations(values, x, [&](auto real, auto kept, const auto& kernels) {
     using T = decltype(real);
     using A = decltype(kept);
-    check_kernel(kernels.ctrnn_forward);
+    check_kernel(kernels.SPARSE_ENGINE_OF_CELL(forward));
     constexpr bool rounds = !std::is_same_v<T, A>;
     const int64_t hidden = pattern.rows();
     const Tensor own = vector(values, "values", kType<T>, pattern.nnz());
@@ -64,9 +76,9 @@ std::tuple<Tensor, Tensor> forward(const Tensor& x, const Optional& h0, const Te
     Result<T> h_n(own, {batch, hidden}, rounds);
     if (h.tensor().numel() > 0) {
       const Links w = pattern.links();
-      kernels.ctrnn_forward({w.csr(), data<T>(own), data<A>(input), data_or_null<T>(start),
-                             data<T>(length), data_or_null<T>(leak), h.data(), h_n.data(), method,
-                             steps, batch, threads()});
+      kernels.SPARSE_ENGINE_OF_CELL(forward)(
+          {w.csr(), data<T>(own), data<A>(input), data_or_null<T>(start), data<T>(length),
+           data_or_null<T>(leak), h.data(), h_n.data(), method, function, steps, batch, threads()});
     }
     return std::tuple(h.tensor(), h_n.tensor());
   });
@@ -77,14 +89,15 @@ using Gradients = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor>;
 Gradients backward(const Tensor& dh, const Optional& dh_n, const Tensor& h, const Tensor& x,
                    const Optional& h0, const Tensor& dt, const Optional& rate, const Tensor& values,
                    const Tensors& links, std::vector<double> nodes, std::vector<double> weights,
-                   int64_t unfolds, std::optional<double> clip, bool wants_x, bool wants_dt,
-                   bool wants_values) {
+                   int64_t unfolds, std::optional<double> clip, int64_t activation, bool wants_x,
+                   bool wants_dt, bool wants_values) {
   const Pattern pattern(links);
   const RungeKutta method = method_of(pattern, nodes, weights, unfolds, bound(clip));
+  const Activation function = activation_of(activation);
   return with_activations(values, h, [&](auto real, auto kept, const auto& kernels) {
     using T = decltype(real);
     using A = decltype(kept);
-    check_kernel(kernels.ctrnn_backward);
+    check_kernel(kernels.SPARSE_ENGINE_OF_CELL(backward));
     const int64_t hidden = pattern.rows(), nnz = pattern.nnz();
     const Tensor own = vector(values, "values", kType<T>, nnz);
     const Layout layout(h, "h", std::nullopt, hidden);
@@ -101,26 +114,27 @@ Gradients backward(const Tensor& dh, const Optional& dh_n, const Tensor& h, cons
     Result<T> drate(own, {hidden}, !!leak), dvalues(own, {nnz}, wants_values);
     if (states.numel() > 0) {
       const Links w = pattern.links(), wt = pattern.transposed();
-      kernels.ctrnn_backward({w.csr(),
-                              wt.csr(),
-                              pattern.order(),
-                              data<T>(own),
-                              data<A>(input),
-                              data_or_null<T>(start),
-                              data<T>(length),
-                              data_or_null<T>(leak),
-                              data<A>(states),
-                              data<A>(gradient),
-                              data_or_null<T>(of_end),
-                              dx.data(),
-                              dh0.data(),
-                              ddt.data(),
-                              drate.data(),
-                              dvalues.data(),
-                              method,
-                              steps,
-                              batch,
-                              threads()});
+      kernels.SPARSE_ENGINE_OF_CELL(backward)({w.csr(),
+                                               wt.csr(),
+                                               pattern.order(),
+                                               data<T>(own),
+                                               data<A>(input),
+                                               data_or_null<T>(start),
+                                               data<T>(length),
+                                               data_or_null<T>(leak),
+                                               data<A>(states),
+                                               data<A>(gradient),
+                                               data_or_null<T>(of_end),
+                                               dx.data(),
+                                               dh0.data(),
+                                               ddt.data(),
+                                               drate.data(),
+                                               dvalues.data(),
+                                               method,
+                                               function,
+                                               steps,
+                                               batch,
+                                               threads()});
     } else {
       clear(dh0, ddt, drate, dvalues);
     }
@@ -130,15 +144,16 @@ Gradients backward(const Tensor& dh, const Optional& dh_n, const Tensor& h, cons
 
 }  // namespace
 
-SPARSE_ENGINE_OPERATION("ctrnn_forward", forward,
+SPARSE_ENGINE_OPERATION(SPARSE_ENGINE_TEXT(SPARSE_ENGINE_OF_CELL(forward)), forward,
                         "(Tensor x, Tensor? h0, Tensor dt, Tensor? rate, Tensor values, "
                         "Tensor[] pattern, float[] nodes, float[] weights, int unfolds, "
-                        "float? clip) -> (Tensor h, Tensor h_n)")
-SPARSE_ENGINE_OPERATION("ctrnn_backward", backward,
-                        "(Tensor dh, Tensor? dh_n, Tensor h, Tensor x, Tensor? h0, Tensor dt, "
-                        "Tensor? rate, Tensor values, Tensor[] pattern, float[] nodes, "
-                        "float[] weights, int unfolds, float? clip, bool wants_x, bool wants_dt, "
-                        "bool wants_values) -> "
-                        "(Tensor dx, Tensor dh0, Tensor ddt, Tensor drate, Tensor dvalues)")
+                        "float? clip, int activation) -> (Tensor h, Tensor h_n)")
+SPARSE_ENGINE_OPERATION(
+    SPARSE_ENGINE_TEXT(SPARSE_ENGINE_OF_CELL(backward)), backward,
+    "(Tensor dh, Tensor? dh_n, Tensor h, Tensor x, Tensor? h0, Tensor dt, "
+    "Tensor? rate, Tensor values, Tensor[] pattern, float[] nodes, "
+    "float[] weights, int unfolds, float? clip, int activation, bool wants_x, bool wants_dt, "
+    "bool wants_values) -> "
+    "(Tensor dx, Tensor dh0, Tensor ddt, Tensor drate, Tensor dvalues)")
 
 }  // namespace sparse_engine::bindings
