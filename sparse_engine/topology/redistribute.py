@@ -28,7 +28,7 @@ class Redistribution(Rule, ABC):
 
         Args:
             weights: the weights as they are before the rewiring.
-            dropped: bool ``[nnz]`` for each, true where a link goes.
+            dropped: bool ``[nnz]`` for each, true for links to remove.
             wanted: how many links each weight would grow if none moved between weights.
 
         Returns:
@@ -52,12 +52,13 @@ class NoRedistribution(Redistribution):
 class Proportional(Redistribution):
     """Redistribution of all links that grow in proportion to :meth:`share`.
 
-    The counts are exact, by the method of largest remainders. What a full weight cannot take goes
-    to the others, again in proportion. Where all shares are 0 they count as equal.
+    The counts are exact, by the method of largest remainders. Links for which a
+    weight has no room go to the other weights, again in proportion. Shares of 0 for all weights
+    count as equal.
 
     Attributes:
-        cap: the share of a weight's free positions that may be filled, in (0, 1]; where that is too
-            little for all links that grow, every free position may be filled.
+        cap: fraction of a weight's free positions that may be filled, in (0, 1]; if that is too
+            little for all new links, every free position may be filled.
     """
 
     cap: float = field(default=0.99, kw_only=True)
@@ -68,11 +69,11 @@ class Proportional(Redistribution):
 
     @abstractmethod
     def share(self, weight: SparseWeight, dropped: Tensor) -> float:
-        """Return how much of all growth a weight deserves, relative to the others.
+        """Return the weight's share of all new links, relative to the other weights.
 
         Args:
             weight: the weight as it is before the rewiring.
-            dropped: bool ``[nnz]``, true where a link goes.
+            dropped: bool ``[nnz]``, true for links to remove.
 
         Returns:
             A finite number of at least 0.
@@ -104,7 +105,7 @@ class Evenly(Proportional):
     """Equal numbers of new links for all weights, whatever their sizes.
 
     Attributes:
-        cap: share of free positions that may be filled, see :class:`Proportional`.
+        cap: fraction of free positions that may be filled, see :class:`Proportional`.
     """
 
     @override
@@ -117,10 +118,10 @@ class ByNonzeros(Proportional):
     """Redistribution in proportion to the number of links that survive.
 
     This is the rule of dynamic sparse reparameterization (DSR, Mostafa & Wang 2019), which prunes
-    all weights at one threshold: a weight whose links hold their ground grows.
+    all weights at one threshold: weights whose links survive grow.
 
     Attributes:
-        cap: share of free positions that may be filled, see :class:`Proportional`.
+        cap: fraction of free positions that may be filled, see :class:`Proportional`.
     """
 
     @override
@@ -133,7 +134,7 @@ class ByMagnitude(Proportional):
     """Redistribution in proportion to the mean ``|w|`` of the links that survive.
 
     Attributes:
-        cap: share of free positions that may be filled, see :class:`Proportional`.
+        cap: fraction of free positions that may be filled, see :class:`Proportional`.
     """
 
     @override
@@ -148,12 +149,12 @@ class ByMomentum(Proportional):
     This is the rule of sparse momentum (SNFS, Dettmers & Zettlemoyer 2019): a weight whose
     gradients keep their direction grows. Momentum is the running mean of gradients, as in the paper
     and in :class:`~sparse_engine.topology.MomentumGrowth`. The optimizer's state has it for each
-    link: ``exp_avg`` of an Adam, else ``momentum_buffer``. An Adam's division by the root of the
-    mean square is left out, since that of absent positions is known of the last steps only.
+    link: ``exp_avg`` of an Adam, else ``momentum_buffer``. Adam's division by the root of the
+    mean square is left out, because the mean square is not known for absent positions.
 
     Attributes:
         optimizer: the optimizer that trains the weights, with momentum.
-        cap: share of free positions that may be filled, see :class:`Proportional`.
+        cap: fraction of free positions that may be filled, see :class:`Proportional`.
 
     Raises:
         ValueError: at a rewiring: the optimizer keeps no momentum of a weight, or not yet.

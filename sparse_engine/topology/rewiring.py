@@ -294,7 +294,7 @@ def rewire_weight(
     Args:
         weight: the weight to rewire.
         optimizer: the optimizer whose state is carried along, or None.
-        dropped: bool ``[nnz]``, true where a link goes.
+        dropped: bool ``[nnz]``, true for links to remove.
         count: number of links to grow.
         grow: the grow rule.
         new_links: value rule of the new links.

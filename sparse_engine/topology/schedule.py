@@ -237,7 +237,7 @@ class SigmoidSchedule(Schedule):
 class NarangRamp(Schedule):
     """Threshold of gradual pruning (Narang et al. 2017), as a share of a magnitude ``q``.
 
-    q is the magnitude that leaves the wanted density if all links at or below it go:
+    q is the magnitude that leaves the wanted density if all links up to it are removed:
     ``sorted(|w|)[floor((1 - density) * n)]``. The threshold grows by ``theta`` a step up to
     ``ramp``, by ``phi = 1.5 * theta`` from there on, with
     ``theta = 2 / (2 * (ramp - first) + 3 * (last - ramp))``, so that it comes to q at ``last``::
@@ -295,7 +295,7 @@ class NarangRamp(Schedule):
         return theta * (self.ramp - self.first + 1) + 1.5 * theta * (step - self.ramp + 1)
 
     def threshold(self, step: int, q: float) -> float:
-        """Return ``q * at(step)``: links of a magnitude not greater than this go.
+        """Return ``q * at(step)``: links of a magnitude up to this are removed.
 
         Raises:
             ValueError: ``q`` is no magnitude.

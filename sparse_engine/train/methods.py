@@ -110,11 +110,11 @@ METHODS = {
     "snfs": NamedMethod("growth and redistribution by momentum", SNFS, _snfs),
     "dsr": NamedMethod("one threshold for all weights", DSR, MethodOptions.constant),
     "itop": NamedMethod("growth where no link has been", ITOP, MethodOptions.falling),
-    "mest": NamedMethod("small links of small gradient go", MEST, MethodOptions.falling),
+    "mest": NamedMethod("pruning of small links of small gradient", MEST, MethodOptions.falling),
     "cht": NamedMethod("growth by link prediction", CHT, MethodOptions.constant),
     "chts": NamedMethod("the same, drawn at random", CHTs, MethodOptions.falling),
     "deep-r": NamedMethod(
-        "links that change their sign go, whatever --fraction", PeriodicDeepR, _deep_r
+        "links that change their sign are replaced, whatever --fraction", PeriodicDeepR, _deep_r
     ),
     "granet": NamedMethod("rigl while the density falls to --final-density", GraNet, _granet),
     "pruning": NamedMethod(

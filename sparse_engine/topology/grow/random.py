@@ -86,9 +86,9 @@ class EqualPerGate(Grow):
     Selfish-RNN (Liu et al. 2021): gates of small values lose more links than they get back.
 
     Each gate gets an equal share, the first ones one more where a remainder is left; gates of fewer
-    rows, such as the masters of an ON-LSTM, get fewer in proportion to their rows. What a gate has
-    no room for goes to the others in the same way. The weight of a cell without gates has one
-    block, in which growth is uniform.
+    rows, such as the masters of an ON-LSTM, get fewer in proportion to their rows. Links for which
+    a gate has no room go to the other gates in the same way. The weight of a cell without gates has
+    one block, in which growth is uniform.
     """
 
     @override

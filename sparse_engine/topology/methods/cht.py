@@ -15,12 +15,13 @@ from sparse_engine.topology.schedule import LinearSchedule, Schedule, SigmoidSch
 class CHT(Rewiring):
     """Cannistraci-Hebb training (Zhang et al., ICLR 2024).
 
-    The links of smallest magnitude go, and as many grow at the absent positions that the paths of
-    three links around them favour most, whatever the gradient.
+    Every rewiring removes the links of smallest magnitude, and grows as many at the absent
+    positions with the highest scores of :class:`CH3L3`, which follow from paths of three links
+    alone.
 
     The paper starts from correlations of the inputs, or ``wire(model, WattsStrogatz(...))``. It
-    also removes units that have lost all links on one side, and stops rewiring a weight that
-    grows again 90 % of what was removed; here every weight goes on.
+    also removes units that have lost all links on one side, and stops rewiring a weight where 90 %
+    of the removed links grow again; here every weight continues.
 
     Args:
         model: every sparse weight in it is rewired.
@@ -56,9 +57,9 @@ class CHT(Rewiring):
 class CHTs(Rewiring):
     """Cannistraci-Hebb training with the soft rule (Zhang et al., NeurIPS 2025).
 
-    Links stay with probabilities that follow their magnitudes, the more strictly the later: delta
-    of :class:`SoftMagnitude` rises from 0.5 to 0.75 along training. New ones are drawn in
-    proportion to the scores of link prediction by :class:`CH2L3n`.
+    Links survive with probabilities that depend on their magnitudes, more strictly in later
+    training: delta of :class:`SoftMagnitude` rises from 0.5 to 0.75. New links are drawn in
+    proportion to the scores of :class:`CH2L3n`.
 
     The paper starts from ``wire(model, ReceptiveField(...))`` or correlations of the inputs. It
     also removes units that have lost all links on one side.
@@ -67,7 +68,8 @@ class CHTs(Rewiring):
         model: every sparse weight in it is rewired.
         optimizer: any torch optimizer but LBFGS; the state of a link moves with the link.
         steps: number of steps of the whole training.
-        alpha: 1 draws by magnitude, 0 by a link's share in its units; see :class:`SoftMagnitude`.
+        alpha: weight of the magnitude, in [0, 1], against a link's share in its units, see
+            :class:`SoftMagnitude`.
         fraction: the paper's zeta, in [0, 1].
         density: a schedule of the density; by default the number of links stays.
         every: steps between rewirings.
@@ -111,10 +113,10 @@ class CHTss(CHTs):
         optimizer: any torch optimizer but LBFGS; the state of a link moves with the link.
         steps: number of steps of the whole training, at the end of which ``density`` is reached.
         density: density at the end, of all weights together, in (0, 1].
-        start: density at the start, in (0, 1]; nothing is lost while the model has less.
+        start: density at the start, in (0, 1]; no weight shrinks while the model has less.
         steepness: steepness of the sigmoid, the paper's k.
         alpha: see :class:`CHTs`.
-        fraction: the share of those that are to stay that is replaced too, in [0, 1].
+        fraction: fraction of the links to keep that is replaced, too, in [0, 1].
         every: steps between rewirings.
         **options: seed, new_links, observers and keep_returning of :class:`Rewiring`.
 

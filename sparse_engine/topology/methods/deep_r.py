@@ -1,4 +1,4 @@
-"""Deep rewiring: a random walk in which links that change their sign move."""
+"""Deep rewiring: a random walk that replaces links whose sign changes."""
 
 from __future__ import annotations
 
@@ -19,22 +19,21 @@ from sparse_engine.topology.rewiring import Rewiring, RewiringOptions
 class DeepR(Rewiring):
     """Deep rewiring (Bellec et al., ICLR 2018).
 
-    Every position has a fixed sign, and a link's magnitude is ``theta = sign * w``. At each
-    step, after the optimizer's, with its learning rate lr and a standard normal number for each
-    link::
+    Every position has a fixed sign, and a link's magnitude is ``theta = sign * w``. After each step
+    of the optimizer, with its learning rate lr and a standard normal number for each link::
 
         theta = theta - lr * l1 + sqrt(2 * lr * temperature) * normal
 
-    A link whose theta falls below 0 goes, and another grows at a uniformly random absent position,
-    from 0. As in the paper, links follow plain gradients best: SGD without momentum.
+    A link whose theta falls below 0 is removed, and another grows at a uniformly random absent
+    position with the value 0. The method suits SGD without momentum, as in the paper.
 
-    The constructor gives all values of the model their positions' signs, in place.
+    The constructor gives all values of the model the signs of their positions, in place.
 
     Args:
         model: every sparse weight in it is rewired. The paper starts from random positions, as
             :class:`~sparse_engine.nn.SparseWeight` does.
         optimizer: the optimizer that trains the weights; the state of a link moves with the link.
-        l1: pull to 0, the paper's alpha, at least 0.
+        l1: step towards 0, the paper's alpha, at least 0.
         temperature: temperature of the walk, at least 0. The default is the noise of the paper's
             script, 1e-5 times its learning rate of 0.5.
         every: steps between rewirings, walks included.
@@ -88,16 +87,16 @@ class DeepR(Rewiring):
 class PeriodicDeepR(DeepR):
     """Deep rewiring once in a while, as Zhang et al. (Communications Physics 2023) use it.
 
-    As :class:`DeepR`, but the walk has constants of its own, whatever the learning rate, and is
-    taken once every ``every`` steps, so that any optimizer suits::
+    The walk of :class:`DeepR` has its own constants here, whatever the learning rate, and is taken
+    once every ``every`` steps, so that any optimizer suits::
 
         theta = theta - l1 + noise * normal
 
     Args:
         model: every sparse weight in it is rewired.
         optimizer: any torch optimizer but LBFGS; the state of a link moves with the link.
-        l1: pull to 0, at least 0 (the paper: 1e-5 to 1e-3).
-        noise: standard deviation, at least 0 (the paper: 1e-6 to 1e-3).
+        l1: step towards 0, at least 0 (the paper: 1e-5 to 1e-3).
+        noise: standard deviation of the noise, at least 0 (the paper: 1e-6 to 1e-3).
         every: steps between rewirings (the paper: one epoch).
         **options: seed and observers of :class:`Rewiring`.
 

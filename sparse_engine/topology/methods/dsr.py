@@ -15,19 +15,21 @@ from sparse_engine.topology.rewiring import Rewiring, RewiringOptions
 class DSR(Rewiring):
     """Dynamic sparse reparameterization (Mostafa & Wang, ICML 2019).
 
-    Links of ``|w|`` up to a threshold go, the same for all weights, which adapts so that about the
-    share ``fraction`` of all links goes. They are shared out in proportion to the links that each
-    weight has left, and grow at uniformly random absent positions. The total stays exactly.
+    Every rewiring removes the links of ``|w|`` up to a threshold, which is the same for all weights
+    and adapts so that about the fraction ``fraction`` of all links is removed. As many links grow
+    at uniformly random absent positions, in proportion to the links that each weight has left. The
+    total number of links is exact.
 
     The paper starts from ``wire(model, EqualDensity(0.1))``.
 
     Args:
         model: every sparse weight in it is rewired.
         optimizer: any torch optimizer but LBFGS; the state of a link moves with the link.
-        fraction: the share of all links to replace, in [0, 1]. The paper gives a number of links
+        fraction: fraction of all links to replace, in [0, 1]. The paper gives a number of links
             for each network, such as 20,000; 0.1 is our choice.
-        threshold: the first one, finite and above 0.
-        tolerance: how far off the number may be before the threshold doubles or halves, in [0, 1).
+        threshold: the first threshold, finite and above 0.
+        tolerance: relative deviation of the number of removed links up to which the threshold
+            neither doubles nor halves, in [0, 1).
         every: steps between rewirings (the paper: 100, later 200, 400 and 800).
         **options: seed, new_links, observers and keep_returning of :class:`Rewiring`.
 

@@ -15,9 +15,9 @@ from sparse_engine.topology.schedule import CubicSchedule
 class GradualPruning(Rewiring):
     """Gradual magnitude pruning (Zhu & Gupta 2017).
 
-    From the step ``first`` to ``last`` the density falls by a cubic law; the links of smallest
-    magnitude of each weight go, and none grow. Values and optimizer state shrink with them, so
-    that training becomes cheaper on the way.
+    From the step ``first`` to ``last`` the density falls by a cubic law: the links of smallest
+    magnitude of each weight are removed, and none grow. Values and optimizer state shrink, so that
+    training becomes cheaper.
 
     The paper starts dense: weights of density 1.
 
@@ -28,8 +28,8 @@ class GradualPruning(Rewiring):
         first: the step at which pruning begins.
         last: the step at which it ends, after ``first``.
         start: density at the start, in (0, 1]; nothing is pruned while the model has less.
-        every: steps between prunings. The last one counts: where ``last`` is no multiple of it,
-            ``density`` is reached at the next multiple.
+        every: steps between prunings. If ``last`` is no multiple of it, ``density`` is reached at
+            the next multiple.
         **options: seed and observers of :class:`Rewiring`.
 
     Raises:

@@ -16,9 +16,9 @@ class GraNet(Rewiring):
     """Gradual pruning with zero-cost neuroregeneration (Liu et al., NeurIPS 2021).
 
     From the step ``first`` to ``last`` the density falls from ``start`` to ``density`` by a cubic
-    law. Beside the links that this takes, a share of those that are to stay goes too, all by
-    smallest magnitude in each weight, and as many grow at the absent positions of largest gradient.
-    The share falls along half a cosine to 0.005 at the end of training.
+    law. Every rewiring also replaces a fraction of the links to keep: those of smallest magnitude
+    in each weight are removed, and as many grow at the absent positions of largest gradient. This
+    fraction falls along half a cosine to 0.005 at the end of training.
 
     The paper starts from ``wire(model, ERKDensity(0.5))``, or dense with ``start=1``.
 
@@ -28,9 +28,10 @@ class GraNet(Rewiring):
         steps: number of steps of the whole training.
         density: density at the end, of all weights together, in (0, 1].
         first: the step at which pruning begins.
-        last: the step at which it ends; for ImageNet the paper's is 30 % of training, our default.
+        last: the step at which pruning ends; by default 30 % of training, as in the paper for
+            ImageNet.
         start: density at the start, in (0, 1]; nothing is pruned while the model has less.
-        fraction: the share that the first rewirings replace, in [0, 1].
+        fraction: fraction of the links that the first rewirings replace, in [0, 1].
         every: steps between rewirings (the paper: 1000, for ImageNet 4000).
         **options: seed, new_links, observers and keep_returning of :class:`Rewiring`.
 

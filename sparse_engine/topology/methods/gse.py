@@ -15,18 +15,19 @@ from sparse_engine.topology.schedule import cosine_fraction
 class GSE(Rewiring):
     """Guided stochastic exploration (Heddes et al. 2024).
 
-    As :class:`RigL`, but links grow at the largest gradients of a random set of ``ratio * nnz``
-    absent positions, so that a rewiring costs as little for a weight of any size.
+    This is :class:`RigL` with growth at the largest gradients of ``ratio * nnz`` random absent
+    positions, so that the time of a rewiring depends on the number of links alone.
 
     The paper starts from ``wire(model, ErdosRenyi(density=0.1))``.
 
     Args:
         model: every sparse weight in it is rewired.
         optimizer: any torch optimizer but LBFGS; the state of a link moves with the link.
-        steps: number of steps of the whole training, over which the share falls along half a cosine
-            to 0.
-        ratio: the paper's gamma, candidates per link, at least 0; it takes 1, and 2 for ImageNet.
-        fraction: the share that the first rewirings replace, in [0, 1].
+        steps: number of steps of the whole training, over which the fraction falls along half a
+            cosine to 0.
+        ratio: the paper's gamma, candidates per link, at least 0; the paper takes 1, and 2 for
+            ImageNet.
+        fraction: fraction of the links that the first rewirings replace, in [0, 1].
         every: steps between rewirings.
         **options: seed, new_links, observers and keep_returning of :class:`Rewiring`.
 

@@ -1,4 +1,4 @@
-"""In-time over-parameterization: to try as many positions as possible."""
+"""In-time over-parameterization: training that tries as many positions as possible."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from sparse_engine.topology.schedule import cosine_fraction
 class ITOP(Rewiring):
     """In-time over-parameterization (Liu et al., ICML 2021).
 
-    Seldom, but many links at a time: those of smallest magnitude go, and others grow where no link
-    has ever been. The share falls along half a cosine to 0.005. :attr:`Tracker.exploration` is the
-    paper's R_s, the share of positions that ever held a link.
+    Rewirings are rare, but replace many links: those of smallest magnitude are removed, and others
+    grow where no link has ever been. The replaced fraction falls along half a cosine to 0.005.
+    :attr:`Tracker.exploration` is the paper's R_s, the fraction of positions that ever held a link.
 
-    The paper starts from ``wire(model, ERKDensity(0.05))``. Its published numbers are of two other
-    grow rules: SET-ITOP is ``grow=RandomGrowth()`` with ``every=1500``, RigL-ITOP
+    The paper starts from ``wire(model, ERKDensity(0.05))``. Its results are those of two other grow
+    rules: SET-ITOP is ``grow=RandomGrowth()`` with ``every=1500``, and RigL-ITOP is
     ``grow=GradientGrowth()`` with ``every=4000``.
 
     Args:
         model: every sparse weight in it is rewired.
         optimizer: any torch optimizer but LBFGS; the state of a link moves with the link.
         steps: number of steps of the whole training.
-        grow: where links grow; :class:`NeverUsed` by default.
-        fraction: the share that the first rewirings replace, in [0, 1].
+        grow: grow rule, :class:`NeverUsed` by default.
+        fraction: fraction of the links that the first rewirings replace, in [0, 1].
         every: steps between rewirings.
         **options: seed, new_links, observers and keep_returning of :class:`Rewiring`.
 

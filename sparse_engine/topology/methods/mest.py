@@ -1,4 +1,4 @@
-"""Memory-economic sparse training: magnitude and gradient decide what goes."""
+"""Memory-economic sparse training: pruning by magnitude and gradient."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Staircase(Schedule):
     """Elastic mutation (MEST, Yuan et al. 2021): ``start``, then half of ``start``, then 0.
 
     Attributes:
-        start: the share up to the step ``first``, in [0, 1].
-        first: the step of the half.
-        last: the step of the 0, not before ``first``.
+        start: fraction up to the step ``first``, in [0, 1].
+        first: first step with half of ``start``.
+        last: first step with 0, not before ``first``.
     """
 
     start: float
@@ -44,18 +44,19 @@ class Staircase(Schedule):
 class MEST(Rewiring):
     """Memory-economic sparse training with elastic mutation, MEST+EM (Yuan et al., NeurIPS 2021).
 
-    The links of least ``|w| + scale * |gradient|`` go, and as many grow at uniformly random absent
-    positions. The share halves at 90/160 of training, and is 0 from 120/160 on.
+    Every rewiring removes the links of least ``|w| + scale * |gradient|``, and grows as many at
+    uniformly random absent positions. The replaced fraction halves at 90/160 of training, and is 0
+    from 120/160 on.
 
-    Needs the gradient: call :meth:`step` before ``optimizer.zero_grad()``. The paper starts from
-    ``wire(model, EqualDensity(0.1))``.
+    The rule reads the gradient, so call :meth:`step` before ``optimizer.zero_grad()``. The paper
+    starts from ``wire(model, EqualDensity(0.1))``.
 
     Args:
         model: every sparse weight in it is rewired.
         optimizer: any torch optimizer but LBFGS; the state of a link moves with the link.
         steps: number of steps of the whole training.
-        scale: the paper's lambda, what a gradient counts beside a value; at least 0.
-        fraction: the share that the first rewirings replace, in [0, 1].
+        scale: the paper's lambda, weight of the gradient against the value, at least 0.
+        fraction: fraction of the links that the first rewirings replace, in [0, 1].
         every: steps between rewirings (the paper: 5 epochs).
         **options: seed, new_links, observers and keep_returning of :class:`Rewiring`.
 

@@ -15,17 +15,17 @@ from sparse_engine.topology.schedule import ConstantSchedule, NarangRamp
 class NarangPruning(Rewiring):
     """Pruning of recurrent networks by a threshold that rises in two ramps (Narang et al. 2017).
 
-    Links of a magnitude up to the threshold go, and none grow; how many that are depends on the
-    values, and the density at the end is near ``density``. :class:`NarangThreshold` says how the
-    threshold follows the weights. Values and optimizer state shrink with the links.
+    Links of a magnitude up to the threshold are removed, and none grow. Their number depends on the
+    values, and the density at the end is near ``density``. :class:`NarangThreshold` describes how
+    the threshold follows the weights. Values and optimizer state shrink with the links.
 
     The paper starts dense: weights of density 1.
 
     Args:
         model: every sparse weight in it is pruned.
         optimizer: any torch optimizer but LBFGS; the state of a link moves with the link.
-        density: wanted of each weight, in (0, 1].
-        ramp: how the threshold rises; ``NarangRamp.of_epochs(epochs, steps_per_epoch=every)`` is
+        density: wanted density of each weight, in (0, 1].
+        ramp: rise of the threshold; ``NarangRamp.of_epochs(epochs, steps_per_epoch=every)`` is
             that of Zhang et al. 2023: steeper at a quarter of training, done at half.
         every: steps between prunings.
         **options: seed and observers of :class:`Rewiring`.

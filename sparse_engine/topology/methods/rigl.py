@@ -15,9 +15,10 @@ from sparse_engine.topology.schedule import cosine_fraction
 class RigL(Rewiring):
     """Rigging the lottery (Evci et al., ICML 2020).
 
-    At every rewiring the links of smallest magnitude go, and as many grow at the absent positions
-    of largest dense gradient, exactly, without the dense gradient in memory. The share falls along
-    half a cosine to 0 at ``stop * steps``; from there on the wiring stays.
+    Every rewiring removes the links of smallest magnitude, and grows as many at the absent
+    positions of largest dense gradient. The positions are exact, without the dense gradient in
+    memory. The replaced fraction falls along half a cosine to 0 at ``stop * steps``; then the
+    wiring stays.
 
     The paper starts from ``wire(model, ERKDensity(0.1))``.
 
@@ -25,9 +26,9 @@ class RigL(Rewiring):
         model: every sparse weight in it is rewired.
         optimizer: any torch optimizer but LBFGS; the state of a link moves with the link.
         steps: number of steps of the whole training.
-        fraction: the paper's alpha, the share that the first rewirings replace, in [0, 1].
+        fraction: the paper's alpha, the fraction that the first rewirings replace, in [0, 1].
         every: steps between rewirings, the paper's Delta T.
-        stop: the share of training in which the wiring changes, in (0, 1].
+        stop: fraction of training in which the wiring changes, in (0, 1].
         **options: seed, new_links, observers and keep_returning of :class:`Rewiring`.
 
     Raises:

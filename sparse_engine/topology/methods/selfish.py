@@ -15,11 +15,12 @@ from sparse_engine.topology.schedule import cosine_fraction
 class Selfish(Rewiring):
     """Cell-gate redistribution of Selfish-RNN (Liu et al., ICML 2021).
 
-    All gates of a cell share one weight. Its links of smallest magnitude go, by one threshold for
-    all gates; uniformly random ones grow, the same number in each gate. So a gate whose links
-    matter little ends with fewer. The share falls along half a cosine to 0.005. What the gates of a
-    weight are, its network has told it (:attr:`~sparse_engine.nn.SparseWeight.blocks`); in a weight
-    without gates, such as a decoder's, links grow anywhere.
+    All gates of a cell share one weight. Every rewiring removes its links of smallest magnitude, by
+    one threshold for all gates, and grows uniformly random links, the same number in each gate. So
+    gates whose links matter little end with fewer links. The replaced fraction falls along half a
+    cosine to 0.005. The gates are the ``blocks`` of a :class:`~sparse_engine.nn.SparseWeight`,
+    which its network sets. In a weight without gates, such as that of a decoder, links grow
+    anywhere.
 
     The paper starts from ``wire(model, EqualDensity(0.33))`` and trains with
     :class:`~sparse_engine.optim.SNTASGD`.
@@ -28,7 +29,8 @@ class Selfish(Rewiring):
         model: every sparse weight in it is rewired.
         optimizer: any torch optimizer but LBFGS; the state of a link moves with the link.
         steps: number of steps of the whole training.
-        fraction: the share that the first rewirings replace, in [0, 1] (the paper: up to 0.8).
+        fraction: fraction of the links that the first rewirings replace, in [0, 1] (the paper: up
+            to 0.8).
         every: steps between rewirings (the paper: one epoch).
         **options: seed, new_links, observers and keep_returning of :class:`Rewiring`.
 

@@ -14,8 +14,8 @@ from sparse_engine.topology.rewiring import Rewiring, RewiringOptions
 class SET(Rewiring):
     """Sparse evolutionary training (Mocanu et al., Nature Communications 2018).
 
-    At every rewiring the share ``fraction`` of the positive links nearest zero and the same share
-    of the negative ones go, and as many grow at uniformly random absent positions.
+    Every rewiring removes the fraction ``fraction`` of the positive links nearest zero and the same
+    fraction of the negative links, and grows as many at uniformly random absent positions.
 
     Args:
         model: every sparse weight in it is rewired.

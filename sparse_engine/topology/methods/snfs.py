@@ -16,25 +16,26 @@ from sparse_engine.topology.schedule import cosine_fraction
 class SNFS(Rewiring):
     """Sparse networks from scratch, sparse momentum (Dettmers & Zettlemoyer 2019).
 
-    Of each weight the links of smallest magnitude go. All that went are shared out among the
-    weights by the mean momentum of their surviving links, and grow where the momentum of the last
-    ``window`` steps is largest. The share falls along half a cosine to 0.005.
+    Every rewiring removes the links of smallest magnitude of each weight. As many links grow, in
+    proportion to the mean momentum of each weight's surviving links, where the momentum of the last
+    ``window`` steps is largest. The replaced fraction falls along half a cosine to 0.005.
 
     The paper starts from ``wire(model, EqualDensity(0.05))``.
 
     Args:
         model: every sparse weight in it is rewired.
-        optimizer: SGD with momentum or an Adam, whose running mean of gradients redistributes the
-            links; links grow by the running mean of absent positions.
+        optimizer: SGD with momentum or a kind of Adam, whose running mean of gradients
+            redistributes the links.
         steps: number of steps of the whole training.
-        fraction: the share that the first rewirings replace, in [0, 1].
+        fraction: fraction of the links that the first rewirings replace, in [0, 1].
         every: steps between rewirings, at least ``window`` (the paper: one epoch).
-        window: steps that the momentum of absent positions looks back on; memory grows with it.
+        window: number of steps in the momentum of absent positions; memory grows with it.
         beta: decay of that momentum per step, in [0, 1].
         **options: seed, new_links, observers and keep_returning of :class:`Rewiring`.
 
     Raises:
-        ValueError: an argument out of range, or no optimizer; at a rewiring, one without momentum.
+        ValueError: an argument out of range, no optimizer, or, at a rewiring, an optimizer without
+            momentum.
     """
 
     def __init__(

@@ -16,14 +16,14 @@ Share = float | Fraction
 
 
 class Prune(Rule):
-    """Choice of links to remove. A rule of your own is a subclass with one method, ``score``.
+    """Choice of links to remove. Your own rule is a subclass with one method, ``score``.
 
-    A rule that does not cut off the lower end of a score overrides :meth:`drop`; one that compares
+    A rule that does not remove the links of least score overrides :meth:`drop`; one that compares
     the links of several weights overrides :meth:`drop_all`. Weights must not be changed.
     """
 
     def score(self, weight: SparseWeight) -> Tensor:
-        """Return how much each link matters, ``[nnz]``; the links that matter least go."""
+        """Return the score of each link, ``[nnz]``; the links of least score are removed."""
         raise NotImplementedError(f"expected {type(self).__name__} to define score or drop")
 
     def drop(self, weight: SparseWeight, fraction: Share, key: RandomKey) -> Tensor:
@@ -38,7 +38,7 @@ class Prune(Rule):
             key: this rewiring's own stream of random numbers.
 
         Returns:
-            bool ``[nnz]``, true where a link goes.
+            bool ``[nnz]``, true for links to remove.
         """
         return smallest(self.score(weight), int(fraction * weight.nnz))
 

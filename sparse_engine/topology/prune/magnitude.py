@@ -50,11 +50,11 @@ class GlobalMagnitude(Magnitude):
 
 @dataclass(frozen=True)
 class SignedMagnitude(Prune):
-    """Pruning of SET: of the links of each sign, the share ``fraction`` nearest to zero.
+    """Pruning of SET: of the links of each sign, the fraction ``fraction`` nearest to zero.
 
-    Exactly ``floor(fraction * n)`` of the n positive links and likewise of the negative ones go,
-    among equals the first. A link that is exactly zero carries nothing and always goes, as in
-    Mocanu et al. 2018.
+    Exactly ``floor(fraction * n)`` of the n positive links are removed, among equals the first, and
+    the same of the negative links. Links of exactly zero are always removed, as in Mocanu et al.
+    2018.
     """
 
     @override
@@ -66,13 +66,13 @@ class SignedMagnitude(Prune):
 class SoftMagnitude(Prune):
     """Random pruning: links stay with probabilities proportional to ``score^(delta/(1 - delta))``.
 
-    This is the soft rule of CHTs (Zhang et al. 2025). The links that stay are drawn one after the
-    other without replacement; the ``floor(fraction * nnz)`` that are left then go. With the sums of
-    ``|W|`` over the link's row and over its column, the score is::
+    This is the soft rule of CHTs (Zhang et al. 2025). Surviving links are drawn one after the other
+    without replacement; the ``floor(fraction * nnz)`` links that are left are removed. With the
+    sums of ``|W|`` over the link's row and over its column, the score is::
 
         |w| / 2 / (alpha + (1 - alpha) * row) + |w| / 2 / (alpha + (1 - alpha) * column)
 
-    A link of score 0 is drawn last; among several the first go.
+    Links of score 0 are drawn last; among them, the first are removed.
 
     Attributes:
         delta: strictness in [0, 1), or its schedule: 0 draws uniformly, 0.5 in proportion to the

@@ -19,12 +19,12 @@ from sparse_engine.topology.rule import State
 class SignChange(Prune):
     """Pruning of links whose sign is no longer the one that the rule saw first.
 
-    Since a link that changes its sign goes, its first sign is also its sign at the last rewiring.
-    So this is deep rewiring (Bellec et al. 2018) for weights of any signs; :class:`AssignedSign`
-    gives every position a sign. The rule sees the links at each rewiring, before any goes;
-    :meth:`remember` shows links to the rule at another time, such as the start of training or the
-    moment after a rewiring. A link that is removed is forgotten. A link of exactly 0 has no sign:
-    it stays, and the rule remembers the sign that the link had before.
+    A link that changes its sign is removed, so its first sign is also its sign at the last
+    rewiring. This is deep rewiring (Bellec et al. 2018) for weights of any signs;
+    :class:`AssignedSign` gives every position a sign. The rule sees the links at each rewiring,
+    before any is removed; :meth:`remember` shows links to the rule at another time, such as the
+    start of training or the moment after a rewiring. A link that is removed is forgotten. A link of
+    exactly 0 has no sign: it stays, and the rule remembers the sign that the link had before.
 
     The fraction that a rewiring asks for does not matter.
     """
@@ -102,7 +102,7 @@ class AssignedSign(Prune):
     nothing is stored. A link of exactly 0 has the right sign: a new link that starts at 0 stays
     until its first steps lead to the wrong side.
 
-    Training must start from values of these signs, or half of the links go at once::
+    Training must start from values of these signs, or half of the links are removed at once::
 
         weight.values.copy_(weight.values.abs() * rule.signs(weight, RandomKey(seed, 0, place)))
 

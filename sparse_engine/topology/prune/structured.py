@@ -64,7 +64,8 @@ class NeuronImportance(Prune):
 class PerGate(Prune):
     """Pruning by the score of another rule, within each gate instead of over the whole weight.
 
-    Of the n links of a gate the ``floor(fraction * n)`` of least score go, among equals the first.
+    Of the n links of a gate, the ``floor(fraction * n)`` of least score are removed, among equals
+    the first.
     The gates are ``weight.blocks``: those of an LSTM are ``weight[:h]``, ``weight[h:2 * h]`` and so
     on. A weight of a cell without gates is one block.
 

@@ -23,14 +23,14 @@ from sparse_engine.topology.schedule import NarangRamp
 class AdaptiveThreshold(Prune):
     """Pruning of the links of ``|w| <= T``, with a T for each weight that adapts along training.
 
-    The wanted number is ``fraction * nnz``. Where fewer than ``(1 - tolerance)`` times as many
-    went, T doubles for the next rewiring; where more than ``(1 + tolerance)`` times as many went,
-    it halves. No sorting; but how many links go is only about what is wanted, and may be none or
-    all. With ``fraction`` 0 nothing goes and T stays.
+    The wanted number of links to remove is ``fraction * nnz``. If fewer than ``(1 - tolerance)``
+    times as many were removed, T doubles for the next rewiring; if more than ``(1 + tolerance)``
+    times as many were, T halves. There is no sorting, but the number of removed links is only near
+    the wanted one, and may be none or all. With ``fraction`` 0 no link is removed and T stays.
 
     Attributes:
         start: the first T, finite and above 0; Selfish-RNN (Liu et al. 2021) starts at 0.001.
-        tolerance: how far off the number may be before T changes, in [0, 1).
+        tolerance: relative deviation of the number up to which T stays, in [0, 1).
     """
 
     start: float = 0.001
@@ -62,7 +62,7 @@ class AdaptiveThreshold(Prune):
             threshold *= 2
         elif removed > (1 + self.tolerance) * wanted:
             threshold /= 2
-        # Where links of exactly 0 abound, halving would end at 0, from which nothing doubles.
+        # With many links of exactly 0, T would halve to 0, which cannot double.
         self._thresholds[place] = min(max(threshold, sys.float_info.min), sys.float_info.max)
         return dropped
 
