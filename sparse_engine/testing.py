@@ -188,8 +188,11 @@ def leaves_of(
     of_batch = () if batch is None else (batch,)
     shape = (*of_batch, steps) if network.batch_first else (steps, *of_batch)
     layers = network.num_layers * (2 if network.bidirectional else 1)
-    state = (layers, *of_batch, network.hidden_size)
-    states = [torch.randn(state, dtype=dtype) for _ in network.states if initial]
+    states = [
+        torch.randn(layers, *of_batch, network.size_of(name), dtype=dtype)
+        for name in network.states
+        if initial
+    ]
     return [torch.randn(*shape, network.input_size, dtype=dtype), *states]
 
 
