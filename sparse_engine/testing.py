@@ -114,8 +114,15 @@ def stacked(pattern: Pattern, blocks: int, *, turn: int = 0) -> Pattern:
     The columns of the first are turned by ``turn``, and those of each by one more than of the copy
     above it.
     """
-    mask = pattern.dense(torch.ones(pattern.nnz)) > 0
-    return pattern_of(torch.cat([mask.roll(turn + block, 1) for block in range(blocks)]))
+    height, width = pattern.shape
+    rows, cols = pattern.rows(), pattern.col.long()
+    cells = [
+        (rows + block * height) * width + (cols + turn + block) % width for block in range(blocks)
+    ]
+    cells = torch.cat(cells).sort().values
+    crow = torch.bincount(cells // width, minlength=blocks * height).cumsum(0)
+    crow = nn.functional.pad(crow, (1, 0))
+    return Pattern.from_csr(crow, cells % width, (blocks * height, width))
 
 
 def hub_pattern(out_features: int, in_features: int) -> Pattern:

@@ -32,7 +32,7 @@ REFUSED = {
 }
 
 
-def tests_of(name):
+def functions_of(name):
     """Yield NetworkX's tests of one of its functions by name, those of classes among them."""
     module = importlib.import_module(f"networkx.algorithms.tests.{OURS[name][1]}")
     classes = [(c, c.__name__) for _, c in inspect.getmembers(module, inspect.isclass)]
@@ -44,7 +44,7 @@ def tests_of(name):
                 yield pytest.param(name, run, id=f"{name}, {prefix}{test}")
 
 
-@pytest.mark.parametrize(("name", "run"), [each for name in OURS for each in tests_of(name)])
+@pytest.mark.parametrize(("name", "run"), [each for name in OURS for each in functions_of(name)])
 def test_networkx(name, run, monkeypatch):
     calls = []
 
@@ -59,4 +59,4 @@ def test_networkx(name, run, monkeypatch):
 
 @pytest.mark.parametrize("name", ["triadic_census", "reciprocity", "transitivity"])
 def test_there_are_such_tests(name):
-    assert [*tests_of(name)]
+    assert [*functions_of(name)]

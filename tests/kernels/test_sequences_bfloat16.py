@@ -39,8 +39,14 @@ def narrow_problem(form, *arguments, **options):
     return form, form.narrowed(form.problem(*arguments, dtype=torch.float32, **options))
 
 
+def makes_sense(case):
+    """Of few numbers, each a sum in which rounded ones cancel, no norm tells much."""
+    few = "dense input" in case["form"] and case.get("shape") in ("(1, 1)", "(5, 1)")
+    return not few and (case.get("lengths", "all") == "all" or case["form"] in PACKABLE)
+
+
 @pairwise(
-    lambda case: case.get("lengths", "all") == "all" or case["form"] in PACKABLE,
+    makes_sense,
     form=[name for name in NARROW if "relu" not in name],  # which cuts in one precision only
     shape=SHAPES,
     pattern=PATTERNS,
