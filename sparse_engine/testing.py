@@ -131,8 +131,15 @@ def stacked(pattern: Pattern, blocks: int, *, turn: int = 0) -> Pattern:
     The columns of the first copy are rotated by ``turn``, and those of every other by one more than
     those of the copy above it.
     """
-    mask = pattern.dense(torch.ones(pattern.nnz)) > 0
-    return pattern_of(torch.cat([mask.roll(turn + block, 1) for block in range(blocks)]))
+    height, width = pattern.shape
+    rows, cols = pattern.rows(), pattern.col.long()
+    cells = [
+        (rows + block * height) * width + (cols + turn + block) % width for block in range(blocks)
+    ]
+    cells = torch.cat(cells).sort().values
+    crow = torch.bincount(cells // width, minlength=blocks * height).cumsum(0)
+    crow = nn.functional.pad(crow, (1, 0))
+    return Pattern.from_csr(crow, cells % width, (blocks * height, width))
 
 
 def hub_pattern(out_features: int, in_features: int) -> Pattern:
@@ -205,8 +212,11 @@ def leaves_of(
     of_batch = () if batch is None else (batch,)
     shape = (*of_batch, steps) if network.batch_first else (steps, *of_batch)
     layers = network.num_layers * (2 if network.bidirectional else 1)
-    state = (layers, *of_batch, network.hidden_size)
-    states = [torch.randn(state, dtype=dtype) for _ in network.states if initial]
+    states = [
+        torch.randn(layers, *of_batch, network.size_of(name), dtype=dtype)
+        for name in network.states
+        if initial
+    ]
     return [torch.randn(*shape, network.input_size, dtype=dtype), *states]
 
 
