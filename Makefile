@@ -5,7 +5,7 @@ TORCH ?= torch==2.13.0
 BIN := .venv/bin
 NATIVE := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh') $(wildcard sparse_engine/*/*.pyx) setup.py pyproject.toml
 
-.PHONY: demo test test-exhaustive test-all sanitize lint bench build cuda gpu-check clean
+.PHONY: demo test test-exhaustive test-all sanitize lint bench bench-kernels build cuda gpu-check clean
 
 demo: build
 	rm -rf runs/demo
@@ -30,15 +30,15 @@ SANITIZED = LD_PRELOAD="$(shell $(CXX) -print-file-name=libasan.so) $(shell $(CX
 		-print-file-name=libstdc++.so.6)" PYTHONPATH=build/sanitize/lib OMP_WAIT_POLICY=passive \
 	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:max_allocation_size_mb=4096 \
 	UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
-SANITIZED_TESTS = $(addprefix tests/ops/test_, $(addsuffix .py, spmm sddmm linear rnn gated ltc \
-		ctrnn rhn on_lstm normed bfloat16 topology selection sampling scan sums link_prediction \
-		pattern malformed)) \
+SANITIZED_TESTS = $(addprefix tests/kernels/test_, $(addsuffix .py, spmm sddmm linear sequences \
+		sequences_bfloat16 rnn gated ltc ctrnn rhn on_lstm normed conductance bfloat16 topology \
+		selection sampling scan sums link_prediction pattern malformed)) \
 	$(addprefix tests/analysis/test_, $(addsuffix .py, triads null_models annealing distance))
 
 sanitize: .venv/ready
 	SPARSE_ENGINE_SANITIZE=1 $(BIN)/python setup.py --quiet build --build-lib build/sanitize/lib
 	$(SANITIZED) $(BIN)/python tests/exhaustive/fuzz.py 1 60 >build/sanitize/fuzz.txt
-	$(SANITIZED) $(BIN)/pytest $(SANITIZED_TESTS)
+	$(SANITIZED) OMP_NUM_THREADS=2 $(BIN)/python -m pytest --numprocesses auto $(SANITIZED_TESTS)
 
 lint: .venv/ready
 	$(BIN)/ruff check .
@@ -47,14 +47,20 @@ lint: .venv/ready
 	find csrc tests/exhaustive/cuda -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh' \
 		| xargs $(BIN)/clang-format --dry-run --Werror
 
+# Single operations, rewiring and analysis; BENCH is what pytest-benchmark is to do with the times.
+BENCHMARKS := $(BIN)/python -m pytest --override-ini python_files=bench_*.py benchmarks
+
 bench: build
 	$(BIN)/python -m benchmarks.train_step --json benchmarks/results/train_step.json
 	set -e; for cell in $$($(BIN)/python -m benchmarks.cells); do $(BIN)/python -m benchmarks.train_step --cell $$cell \
 		--json benchmarks/results/$$cell.json; done
 	$(BIN)/python -m benchmarks.linear --json benchmarks/results/linear.json
-	$(BIN)/python -m benchmarks.kernels --json benchmarks/results/kernels.json
-	$(BIN)/python -m benchmarks.rewire --json benchmarks/results/rewire.json
-	$(BIN)/python -m benchmarks.analysis --json benchmarks/results/analysis.json
+	$(BENCHMARKS)/ops --benchmark-json benchmarks/results/kernels.json
+	$(BENCHMARKS)/topology --benchmark-json benchmarks/results/rewire.json
+	$(BENCHMARKS)/graph --benchmark-json benchmarks/results/analysis.json
+
+bench-kernels: build
+	$(BENCHMARKS) $(BENCH)
 
 build: .venv/built
 
@@ -71,8 +77,8 @@ gpu-check: cuda
 	$(BIN)/python -m pip install --quiet $(TORCH)
 	$(BIN)/python -m pip install --quiet "setuptools>=77" wheel ninja "cython>=3.1" \
 		numpy scipy networkx tqdm safetensors tyro \
-		matplotlib clang-format==20.1.8 expecttest hypothesis mypy==1.18.2 \
-		pytest pytest-xdist ruff==0.14.5
+		matplotlib allpairspy clang-format==20.1.8 expecttest hypothesis mypy==1.18.2 \
+		pytest pytest-benchmark pytest-xdist ruff==0.14.5
 	touch $@
 
 # pip hides what it builds: the first command shows how far the compiler is, and pip then finds

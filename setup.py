@@ -21,6 +21,7 @@ Everything else about the package is in pyproject.toml.
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -51,7 +52,7 @@ SOURCES = {path.stem: path for path in Path("csrc/cpu").rglob("*.cpp")}
 # that take longest first.
 NOT_IN_BFLOAT16 = ("normed_lstm", "normed_rnn", "conductance")
 KERNELS = (
-    *("lstm", "gru", "on_lstm", "rhn", "rnn", "ctrnn", "ltc"),
+    *("gated", "on_lstm", "rhn", "rnn", "continuous", "ltc"),
     *(*NOT_IN_BFLOAT16, "linear", "sddmm", "spmm", "table"),
 )
 # The types of values and sums, and of activations.
@@ -103,6 +104,25 @@ SMALL_CODE = "-fno-tree-vectorize -fno-unswitch-loops -fno-ipa-cp-clone -fno-spl
 TORCH_FLAGS = "-DPy_LIMITED_API=0x030A0000 -DTORCH_TARGET_VERSION=0x020a000000000000"
 NVCC = os.path.join(CUDA_HOME, "bin", "nvcc") if CUDA_HOME else shutil.which("nvcc")
 NVCC_FLAGS = "-std=c++17 -O3 -Xcompiler=-fPIC,-fvisibility=hidden,-Wall,-Wextra"
+
+
+# Files called gated.* or continuous.* are compiled once for each of these cells: name and class.
+CELLS = {
+    kind: re.findall(
+        r"each\((\w+), (\w+)\)", Path(f"csrc/include/sparse_engine/{kind}.h").read_text()
+    )
+    for kind in ("gated", "continuous")
+}
+
+
+def versions(source: Path) -> dict[str, str]:
+    """Return the versions of a file that are compiled, by name: the flags of each."""
+    if source.stem not in CELLS:
+        return {source.stem: ""}
+    return {
+        name: f"-DSPARSE_ENGINE_CELL={name} -DSPARSE_ENGINE_CELL_CLASS={kind}"
+        for name, kind in CELLS[source.stem]
+    }
 
 
 def native() -> str:
@@ -192,6 +212,11 @@ class NinjaFile:
         cython = f"{escape(sys.executable)} -m cython --cplus -3 $in -o $out"
         self.ninja.rule("cython", cython, description="$what")
 
+    def compile_versions(self, source: Path, what: str, flags: str = "", rule: str = "cxx") -> None:
+        """Make the objects of a file of the library; ``what`` has ``{}`` in place of the name."""
+        for name, own in versions(source).items():
+            self.compile("sparse_engine._C", source, what.format(name), f"{flags} {own}", rule)
+
     def compile(
         self, extension: str, source: str | Path, what: str, flags: str = "", rule: str = "cxx"
     ) -> None:
@@ -212,7 +237,7 @@ class NinjaFile:
                 numbers = f"-DSPARSE_ENGINE_REAL={real} -DSPARSE_ENGINE_KEPT={kept}"
                 flags = f"{TAGS[tag]} -DSPARSE_ENGINE_ISA={tag} {numbers}"
                 flags += f" {SMALL_CODE}" if real == "double" else ""
-                self.compile("sparse_engine._C", SOURCES[kernel], f"{kernel} {tag} {kept}", flags)
+                self.compile_versions(SOURCES[kernel], f"{{}} {tag} {kept}", flags)
 
     def write_library(self) -> None:
         """Compile the rest of the library: what every instruction set shares, bindings, CUDA."""
@@ -223,12 +248,11 @@ class NinjaFile:
         cuda = "-DUSE_CUDA -DSPARSE_ENGINE_WITH_CUDA" if CUDA else ""
         for source in sorted(SOURCES.values()):
             if source.stem not in KERNELS:
-                self.compile("sparse_engine._C", source, f"cpu {source.stem}", built)
+                self.compile_versions(source, "cpu {}", built)
         for source in sorted(Path("csrc/bindings").glob("*.cpp")):
-            flags = f"{TORCH_FLAGS} {cuda}"
-            self.compile("sparse_engine._C", source, f"bindings {source.stem}", flags)
+            self.compile_versions(source, "bindings {}", f"{TORCH_FLAGS} {cuda}")
         for source in sorted(Path("csrc/cuda").rglob("*.cu")) if CUDA else ():
-            self.compile("sparse_engine._C", source, f"cuda {source.stem}", rule="nvcc")
+            self.compile_versions(source, "cuda {}", rule="nvcc")
 
 
 class NinjaBuild(build_ext):

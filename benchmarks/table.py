@@ -10,9 +10,35 @@ from benchmarks._report import as_text
 from benchmarks._report import columns as columns_of
 
 
+def rows_of(record: dict) -> list[dict[str, object]]:
+    """Return the rows of a contest, or of pytest-benchmark's cases.
+
+    A case takes ``x first`` times as long as the first of its group, which is ours.
+    """
+    if "rows" in record:
+        return record["rows"]
+    first: dict[str, float] = {}
+    rows = []
+    for each in record["benchmarks"]:
+        median = each["stats"]["median"]
+        ours = first.setdefault(each["group"], median)
+        parameters = (each["params"] or {}).items()
+        rows.append(
+            {
+                "case": each["group"],
+                "by": ", ".join(str(value) for name, value in parameters if name != "case"),
+                "ms": 1e3 * median,
+                "x first": median / ours,
+                **each["extra_info"],
+            }
+        )
+    return rows
+
+
 def markdown(record: dict, columns: list[str]) -> str:
-    """The rows of a record with a line on the machine; all columns when none are named."""
-    rows, machine = record["rows"], record["machine"]
+    """Return the rows of a record with a line on the machine; all columns when none are named."""
+    rows = rows_of(record)
+    machine = record["machine"] if "rows" in record else record["machine_info"]["benchmarks"]
     columns = columns or columns_of(rows)
     lines = [
         "| " + " | ".join(columns) + " |",

@@ -6,6 +6,7 @@ Needs hypothesis; nothing else in the package imports this module.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -50,6 +51,21 @@ def packaged_output(module: nn.Module, x: Tensor, folder: Path) -> Tensor:
         program = torch.export.export(module.eval(), (x,))
         path = torch._inductor.aoti_compile_and_package(program, package_path=f"{folder}/x.pt2")
         return output_of(torch._inductor.aoti_load_package(path), x)
+
+
+def versions_of(source: Path) -> dict[str, list[str]]:
+    """Return the versions of a file below ``csrc`` that are compiled, by name: the flags of each.
+
+    Files called gated.* and continuous.* are compiled once for each such cell, as setup.py does.
+    """
+    if source.stem not in ("gated", "continuous"):
+        return {source.stem: []}
+    (csrc,) = (folder for folder in source.parents if folder.name == "csrc")
+    header = (csrc / f"include/sparse_engine/{source.stem}.h").read_text()
+    return {
+        name: [f"-DSPARSE_ENGINE_CELL={name}", f"-DSPARSE_ENGINE_CELL_CLASS={kind}"]
+        for name, kind in re.findall(r"each\((\w+), (\w+)\)", header)
+    }
 
 
 def random_pattern(out_features: int, in_features: int, nnz: int, *, seed: int = 0) -> Pattern:
@@ -115,8 +131,15 @@ def stacked(pattern: Pattern, blocks: int, *, turn: int = 0) -> Pattern:
     The columns of the first copy are rotated by ``turn``, and those of every other by one more than
     those of the copy above it.
     """
-    mask = pattern.dense(torch.ones(pattern.nnz)) > 0
-    return pattern_of(torch.cat([mask.roll(turn + block, 1) for block in range(blocks)]))
+    height, width = pattern.shape
+    rows, cols = pattern.rows(), pattern.col.long()
+    cells = [
+        (rows + block * height) * width + (cols + turn + block) % width for block in range(blocks)
+    ]
+    cells = torch.cat(cells).sort().values
+    crow = torch.bincount(cells // width, minlength=blocks * height).cumsum(0)
+    crow = nn.functional.pad(crow, (1, 0))
+    return Pattern.from_csr(crow, cells % width, (blocks * height, width))
 
 
 def hub_pattern(out_features: int, in_features: int) -> Pattern:
@@ -189,8 +212,11 @@ def leaves_of(
     of_batch = () if batch is None else (batch,)
     shape = (*of_batch, steps) if network.batch_first else (steps, *of_batch)
     layers = network.num_layers * (2 if network.bidirectional else 1)
-    state = (layers, *of_batch, network.hidden_size)
-    states = [torch.randn(state, dtype=dtype) for _ in network.states if initial]
+    states = [
+        torch.randn(layers, *of_batch, network.size_of(name), dtype=dtype)
+        for name in network.states
+        if initial
+    ]
     return [torch.randn(*shape, network.input_size, dtype=dtype), *states]
 
 

@@ -35,7 +35,7 @@ def _fresh_compile_cache(tmp_path_factory):
 PREFIX = "sparse_engine::"
 
 # Folders whose tests run on a GPU, too, where there is one.
-ON_DEVICES = {"ops", "nn", "topology"}
+ON_DEVICES = {"contract", "kernels", "nn", "topology"}
 
 #: Runs the operation of this name.
 Run = Callable[[str, tuple], object]

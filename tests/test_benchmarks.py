@@ -27,14 +27,7 @@ def module(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "name",
-    [
-        "train_step",
-        *(
-            pytest.param(name, marks=pytest.mark.exhaustive)
-            for name in ("linear", "kernels", "rewire", "analysis")
-        ),
-    ],
+    "name", ["train_step", pytest.param("linear", marks=pytest.mark.exhaustive)]
 )
 def test_a_benchmark_reports_what_it_measured(module, name, tmp_path):
     file = tmp_path / "new" / "result.json"
@@ -54,6 +47,27 @@ def test_a_benchmark_reports_what_it_measured(module, name, tmp_path):
     markdown = module("table").markdown(record, []).splitlines()
     assert len(markdown) == len(record["rows"]) + 4
     assert "times" not in markdown[0]
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("folder", ["ops", "topology", "graph"])
+def test_single_operations_are_cases_of_pytest_benchmark(module, folder, tmp_path):
+    file = tmp_path / "result.json"
+    command = [sys.executable, "-m", "pytest", "--override-ini", "python_files=bench_*.py"]
+    rounds = ["--benchmark-max-time=0", "--benchmark-min-rounds=2", "--quick"]
+    subprocess.run(
+        [*command, *rounds, f"--benchmark-json={file}", f"benchmarks/{folder}"],
+        cwd=ROOT,
+        check=True,
+    )
+    record = json.loads(file.read_text())
+    cases = {each["fullname"].partition("::")[0] for each in record["benchmarks"]}
+    assert cases == {
+        f"benchmarks/{folder}/{f.name}" for f in ROOT.glob(f"benchmarks/{folder}/bench_*")
+    }
+    assert not any("data" in each["stats"] for each in record["benchmarks"])
+    markdown = module("table").markdown(record, []).splitlines()
+    assert len(markdown) == len(record["benchmarks"]) + 4
 
 
 def test_contestants_take_turns(module):

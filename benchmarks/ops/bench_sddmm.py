@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
+import pytest
 import torch
+from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks._peers import torch_csr
-from benchmarks.ops.case import OperationCase, weight_of
+from benchmarks._single import measured
+from benchmarks.ops.case import CASES as CASES
+from benchmarks.ops.case import QUICK as QUICK
+from benchmarks.ops.case import Size, rates
 from sparse_engine import ops
 
 
-def cases(neurons: int, density: float, columns: int) -> Iterator[OperationCase]:
+@pytest.mark.parametrize("by", ["sparse_engine", "torch.sparse"])
+def test_sddmm(benchmark: BenchmarkFixture, case: Size, by: str) -> None:
     """One product of one size."""
-    weight = weight_of(neurons, density)
+    weight = case.weight()
     pattern, csr = weight.pattern, torch_csr(weight)
-    a, b = torch.randn(neurons, columns), torch.randn(neurons, columns)
-    yield OperationCase(
-        "sddmm",
-        weight,
-        columns,
-        lambda: ops.sddmm(pattern, a, b),
-        lambda: torch.sparse.sampled_addmm(csr, a, b.T, beta=0.0),
-    )
+    a, b = (torch.randn(case.neurons, case.columns) for _ in range(2))
+    runs = {
+        "sparse_engine": lambda: ops.sddmm(pattern, a, b),
+        "torch.sparse": lambda: torch.sparse.sampled_addmm(csr, a, b.T, beta=0.0),
+    }
+    seconds = measured(benchmark, runs[by], f"sddmm, {case}")
+    benchmark.extra_info.update(rates(weight, case.columns, seconds))

@@ -2,43 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
+import pytest
 import torch
+from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks._peers import torch_csr
-from benchmarks.ops.case import OperationCase, weight_of
+from benchmarks._single import measured
+from benchmarks.ops.case import CASES as CASES
+from benchmarks.ops.case import QUICK as QUICK
+from benchmarks.ops.case import Size, rates
 from sparse_engine import ops
 from sparse_engine.nn import SparseWeight
 
+BY = pytest.mark.parametrize("by", ["sparse_engine", "torch.sparse"])
 
-def cases(neurons: int, density: float, columns: int) -> Iterator[OperationCase]:
-    """The two products of one size.
+
+def target(case: Size) -> str:
+    """Return how many times longer torch.sparse should take."""
+    return f"{2.2 if case.columns > 1 else 1} x torch.sparse"
+
+
+@BY
+def test_spmm(benchmark: BenchmarkFixture, case: Size, by: str) -> None:
+    """W X."""
+    weight, x = case.weight(), torch.randn(case.neurons, case.columns)
+    values, pattern, csr = weight.values, weight.pattern, torch_csr(weight)
+    runs = {"sparse_engine": lambda: ops.spmm(values, pattern, x), "torch.sparse": lambda: csr @ x}
+    seconds = measured(benchmark, runs[by], f"spmm, {case}", target=target(case))
+    benchmark.extra_info.update(rates(weight, case.columns, seconds))
+
+
+@BY
+def test_spmm_t(benchmark: BenchmarkFixture, case: Size, by: str) -> None:
+    """W^T X.
 
     torch.sparse gets the transpose as a CSR matrix of its own, made beforehand; in training it
     would have to be made anew whenever the values change.
     """
-    weight = weight_of(neurons, density)
-    values, pattern, csr = weight.values, weight.pattern, torch_csr(weight)
-    csr_t = torch_csr(transposed(weight))
-    x = torch.randn(neurons, columns)
-    target = 2.2 if columns > 1 else 1.0
-    yield OperationCase(
-        "spmm", weight, columns, lambda: ops.spmm(values, pattern, x), lambda: csr @ x, target
-    )
-    yield OperationCase(
-        "spmm_t",
-        weight,
-        columns,
-        lambda: ops.spmm_t(values, pattern, x),
-        lambda: csr_t @ x,
-        target,
-        link_bytes=12,  # and the position of its value in CSR order
-    )
+    weight, x = case.weight(), torch.randn(case.neurons, case.columns)
+    values, pattern, csr = weight.values, weight.pattern, torch_csr(transposed(weight))
+    runs = {
+        "sparse_engine": lambda: ops.spmm_t(values, pattern, x),
+        "torch.sparse": lambda: csr @ x,
+    }
+    seconds = measured(benchmark, runs[by], f"spmm_t, {case}", target=target(case))
+    # 12 bytes: also the position of a value in CSR order.
+    benchmark.extra_info.update(rates(weight, case.columns, seconds, link_bytes=12))
 
 
 def transposed(weight: SparseWeight) -> SparseWeight:
-    """W^T."""
+    """Return W^T."""
     _, _, t_crow, t_col, permutation = weight.pattern
     values = weight.values.detach()[permutation.long()]
     return SparseWeight.from_csr(t_crow, t_col, values, weight.shape[::-1])

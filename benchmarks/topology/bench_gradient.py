@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
+from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
-from benchmarks._harness import Options
 from benchmarks._memory import extra_bytes, in_new_process
-from benchmarks._profile import shares
-from benchmarks._report import Row
+from benchmarks._profile import as_percent, shares
+from benchmarks._single import measured
 from benchmarks.topology.case import Case, Trained, adam
-from sparse_engine.nn import SparseWeight
 from sparse_engine.topology import (
     CandidateGradientGrowth,
     GradientGrowth,
@@ -22,32 +21,39 @@ from sparse_engine.topology import (
 )
 
 
-@dataclass(frozen=True)
-class GradientCase(Case):
-    """A case with a gradient.
+class GradientCase(NamedTuple):
+    """A weight and what grows it.
 
     Attributes:
+        method: its name.
+        size: of the weight.
         grow: the rule.
         samples: time steps times batch, over which the gradient sums.
-        seconds: what a rewiring should take.
-        megabytes: what it should need beside the model; None to leave it unmeasured.
+        target: what a rewiring should take, and need beside the model.
+        memory: whether the memory is measured.
     """
 
+    method: str
+    size: Case
     grow: Grow
     samples: int
-    seconds: float
-    megabytes: int | None = None
+    target: str
+    memory: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.method}, {self.size}"
 
     def factors(self) -> tuple[Tensor, Tensor]:
-        """Random ones of the dense gradient, as the backward pass notes them."""
-        return torch.randn(self.samples, self.neurons), torch.randn(self.samples, self.neurons)
+        """Return random ones of the dense gradient, as a backward pass captures them."""
+        shape = self.samples, self.size.neurons
+        return torch.randn(shape), torch.randn(shape)
 
 
 class Subject:
     """A weight of a case, with its optimizer and its method."""
 
     def __init__(self, case: GradientCase) -> None:
-        self.weight: SparseWeight = case.weight()
+        self.weight = case.size.weight()
         self.rewiring = Rewiring(
             self.weight,
             adam(self.weight),
@@ -58,48 +64,39 @@ class Subject:
         )
 
     def rewire(self, factors: tuple[Tensor, Tensor]) -> None:
-        """A rewiring after a step with such a gradient."""
+        """Rewire after a step with such a gradient."""
         self.weight.captured = [[factors]]
         self.rewiring.step()
 
 
-RIGL = GradientCase(
-    "RigL", 4096, 838_861, GradientGrowth(), samples=1600, seconds=0.5, megabytes=200
-)
-GSE = GradientCase(
-    "GSE", 100_000, 10_000_000, CandidateGradientGrowth(1.0), samples=1600, seconds=2.0
-)
-TINY = GradientCase("RigL", 64, 400, GradientGrowth(), samples=8, seconds=0.5, megabytes=200)
-TINY_GSE = GradientCase("GSE", 64, 400, CandidateGradientGrowth(1.0), samples=8, seconds=2.0)
+EXACT, CANDIDATES = GradientGrowth(), CandidateGradientGrowth(1.0)
+CASES = [
+    GradientCase("RigL", Case(4096, 838_861), EXACT, 1600, "at most 0.5 s, 200 MB", memory=True),
+    GradientCase("GSE", Case(100_000, 10_000_000), CANDIDATES, 1600, "at most 2 s"),
+]
+QUICK = [
+    GradientCase("RigL", Case(64, 400), EXACT, 8, "-", memory=True),
+    GradientCase("GSE", Case(64, 400), CANDIDATES, 8, "-"),
+]
 
 
-def rows(options: Options) -> list[Row]:
+def test_rewiring(benchmark: BenchmarkFixture, case: GradientCase) -> None:
     """The time of each rule, and the memory of the exact one."""
-    cases = [TINY, TINY_GSE] if options.quick else [RIGL, GSE]
-    return [row for case in cases for row in measured(case, options)]
-
-
-def measured(case: GradientCase, options: Options) -> list[Row]:
-    """Time, and memory where it is asked for."""
     subject, factors = Subject(case), case.factors()
 
     def rewire() -> None:
         subject.rewire(factors)
 
-    timing = options.measure({"rewiring": rewire})["rewiring"]
-    target = f"at most {case.seconds}"
-    found = [case.time("rewiring", timing, target=target, shares=shares(rewire))]
-    if case.megabytes is not None:
-        extra = in_new_process(memory, case, torch.get_num_threads())
-        megabytes = None if extra is None else extra / 1e6
-        target = f"at most {case.megabytes}"
-        found.append(case.row("memory above the model", megabytes, "MB", target=target))
-    return found
+    measured(benchmark, rewire, str(case), target=case.target)
+    benchmark.extra_info["of it"] = as_percent(shares(rewire))
+    if case.memory and (extra := in_new_process(memory, case, torch.get_num_threads())) is not None:
+        benchmark.extra_info["MB above the model"] = extra / 1e6
 
 
 def memory(case: GradientCase, threads: int) -> int | None:
-    """Bytes beside model and optimizer, those of the factors of the gradient included."""
+    """Return the bytes beside model and optimizer, those of the gradient's factors included."""
     torch.set_num_threads(threads)
-    Subject(TINY).rewire(TINY.factors())  # what libraries hold since their first call
+    tiny = QUICK[0]
+    Subject(tiny).rewire(tiny.factors())  # what libraries hold since their first call
     subject = Subject(case)
     return extra_bytes(lambda: subject.rewire(case.factors()))

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 import torch
+from pytest_benchmark.fixture import BenchmarkFixture
 from scipy.sparse import csr_array
 
-from benchmarks._harness import Options
-from benchmarks._report import Row
+from benchmarks._single import measured
 from benchmarks.topology.case import Case
 from benchmarks.topology.seeds import (
     DEVIATION,
@@ -24,12 +25,16 @@ from sparse_engine.ops import RandomKey
 from sparse_engine.topology import SET, NormalInit, SignedMagnitude
 
 FRACTION = 0.3
-CASES = [Case("SET, momentum", 25_000, links) for links in (100_000, 1_000_000)]
-QUICK = [Case("SET, momentum", 64, 400)]
+CASES = [Case(25_000, links) for links in (100_000, 1_000_000)]
+QUICK = [Case(64, 400)]
 
-# The authors' way with arrays, which the target speaks of.
-RECORDS = "structured records"
-TARGETS = {(RECORDS, 1_000_000): "at least 20"}
+#: The authors' way with arrays, which the target speaks of, and others.
+PROGRAMS = {
+    "structured records": evolve_records,
+    "64-bit keys": evolve_keys,
+    "link by link": evolve_links,
+}
+TARGETS = {("structured records", 1_000_000): "at least 20 x sparse_engine"}
 
 # With more links, going through them one by one takes many seconds, and says nothing new.
 MOST_ONE_BY_ONE = 100_000
@@ -48,13 +53,11 @@ class Seed:
         self.layer = self.evolve(self.layer, FRACTION, self.generator)
 
 
-def rows(options: Options) -> list[Row]:
-    """Times, and how many times longer theirs are."""
-    return [r for case in (QUICK if options.quick else CASES) for r in measured(case, options)]
-
-
-def measured(case: Case, options: Options) -> list[Row]:
-    """Checks and measures one case."""
+@pytest.mark.parametrize("by", ["sparse_engine", *PROGRAMS])
+def test_rewiring(benchmark: BenchmarkFixture, case: Case, by: str) -> None:
+    """A rewiring by each program, after a check that all drop the same links."""
+    if by == "link by link" and case.links > MOST_ONE_BY_ONE:
+        pytest.skip("takes many seconds, and says nothing new")
     weight = normal_weight(case)
     optimizer = torch.optim.SGD(weight.parameters(), lr=1e-3, momentum=0.9)
     weight.values.grad = torch.randn_like(weight.values)
@@ -63,22 +66,13 @@ def measured(case: Case, options: Options) -> list[Row]:
     check(weight)
     velocity = optimizer.state[weight.values]["momentum_buffer"]
     layer = Layer(scipy_matrix(weight, weight.values), scipy_matrix(weight, velocity))
-    programs = {RECORDS: evolve_records, "64-bit keys": evolve_keys}
-    if case.links <= MOST_ONE_BY_ONE:
-        programs["link by link"] = evolve_links
-    seeds = {name: Seed(evolve, layer) for name, evolve in programs.items()}
-    ours = SET(weight, optimizer, fraction=FRACTION, every=1, new_links=NormalInit(DEVIATION))
-    timings = options.measure(
-        {"rewiring": ours.step} | {name: seed.step for name, seed in seeds.items()}
-    )
-    for name, seed in seeds.items():
-        assert seed.layer.weights.nnz == weight.nnz, name
-    found = [case.time(name, timing) for name, timing in timings.items()]
-    for name in seeds:
-        ratio = timings[name].median / timings["rewiring"].median
-        target = TARGETS.get((name, case.links))
-        found.append(case.row(f"{name} / rewiring", ratio, "x", target=target))
-    return found
+    if by == "sparse_engine":
+        options = {"fraction": FRACTION, "every": 1, "new_links": NormalInit(DEVIATION)}
+        step = SET(weight, optimizer, **options).step
+    else:
+        step = (seed := Seed(PROGRAMS[by], layer)).step
+    measured(benchmark, step, f"SET, momentum, {case}", target=TARGETS.get((by, case.links)))
+    assert by == "sparse_engine" or seed.layer.weights.nnz == weight.nnz
 
 
 def normal_weight(case: Case) -> SparseWeight:

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from benchmarks._harness import Options
-from benchmarks._profile import shares
-from benchmarks._report import Row
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from benchmarks._profile import as_percent, shares
+from benchmarks._single import measured
 from benchmarks.topology.case import Case, Trained, adam
 from sparse_engine.topology import SET
 
-CASES = [Case("SET", 100_000, links) for links in (100_000, 1_000_000, 10_000_000, 50_000_000)]
-QUICK = [Case("SET", 64, 400)]
-TARGETS = {10_000_000: "at most 0.3"}
+CASES = [Case(100_000, links) for links in (100_000, 1_000_000, 10_000_000, 50_000_000)]
+QUICK = [Case(64, 400)]
+TARGETS = {10_000_000: "at most 0.3 s"}
 
 
-def rows(options: Options) -> list[Row]:
-    """A row per size."""
-    return [measured(case, options) for case in (QUICK if options.quick else CASES)]
-
-
-def measured(case: Case, options: Options) -> Row:
-    """The time of a rewiring with everything that belongs to it, and of its operations."""
+def test_rewiring(benchmark: BenchmarkFixture, case: Case) -> None:
+    """A rewiring with everything that belongs to it, and the operations that it consists of."""
     weight = case.weight()
-    rewiring = SET(weight, adam(weight), every=1, new_links=Trained(weight))
-    timing = options.measure({"rewiring": rewiring.step})["rewiring"]
-    return case.time(
-        "rewiring", timing, target=TARGETS.get(case.links), shares=shares(rewiring.step)
-    )
+    step = SET(weight, adam(weight), every=1, new_links=Trained(weight)).step
+    seconds = measured(benchmark, step, f"SET, {case}", target=TARGETS.get(case.links))
+    benchmark.extra_info["ns per link"] = 1e9 * seconds / case.links
+    benchmark.extra_info["of it"] = as_percent(shares(step))

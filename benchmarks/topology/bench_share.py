@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import timeit
+from typing import NamedTuple
 
+import pytest
 import torch
+from pytest_benchmark.fixture import BenchmarkFixture
 from torch.optim import Adam
 
-from benchmarks._harness import Options
-from benchmarks._report import Row
-from benchmarks.topology.case import Case, Trained
+from benchmarks._single import measured
+from benchmarks.topology.case import Trained
 from sparse_engine.nn import SparseRNN
 from sparse_engine.topology import (
     GradientGrowth,
@@ -23,15 +25,14 @@ from sparse_engine.topology import (
 
 EVERY = 100
 INPUTS = 64
-TARGET = "below 3"
+TARGET = "below 3 % of the time"
 RULES: dict[str, tuple[Prune, Grow]] = {
     "SET": (SignedMagnitude(), RandomGrowth()),
     "RigL": (Magnitude(), GradientGrowth()),
 }
 
 
-@dataclass(frozen=True)
-class Sizes:
+class Sizes(NamedTuple):
     """Of a network and its input."""
 
     neurons: int
@@ -39,9 +40,12 @@ class Sizes:
     duration: int
     batch: int
 
+    def __str__(self) -> str:
+        return f"n={self.neurons}, {self.links} links"
 
-FULL = Sizes(4096, 838_861, duration=50, batch=32)
-QUICK = Sizes(64, 400, duration=4, batch=2)
+
+CASES = [Sizes(4096, 838_861, duration=50, batch=32)]
+QUICK = [Sizes(64, 400, duration=4, batch=2)]
 
 
 class Training:
@@ -59,35 +63,31 @@ class Training:
             self.network, self.optimizer, prune=prune, grow=grow, new_links=new_links, every=1
         )
         self.step()
-        self.noted, self.weight.captured = self.weight.captured, None
+        self.captured, self.weight.captured = self.weight.captured, None
 
     def step(self) -> None:
-        """A training step."""
+        """Make a training step."""
         self.optimizer.zero_grad()
         self.network(self.x)[0].backward(self.upstream)
         self.optimizer.step()
 
     def rewire(self) -> None:
-        """A rewiring after a step whose gradient was noted, where the rule wants it."""
-        self.weight.captured = self.noted
+        """Rewire after a step whose gradient was captured, where the rule wants it."""
+        self.weight.captured = self.captured
         self.rewiring.step()
         self.weight.captured = None
 
 
-def rows(options: Options) -> list[Row]:
-    """The time of a step, of a rewiring, and the share, for each method."""
-    sizes = QUICK if options.quick else FULL
-    return [row for method in RULES for row in measured(method, sizes, options)]
-
-
-def measured(method: str, sizes: Sizes, options: Options) -> list[Row]:
-    """What one method takes."""
-    training = Training(sizes, *RULES[method])
-    case = Case(f"{method}, training", sizes.neurons, training.weight.nnz)
-    timings = options.measure({"training step": training.step, "rewiring": training.rewire})
-    step, rewiring = timings["training step"].median, timings["rewiring"].median
+@pytest.mark.parametrize("method", RULES)
+@pytest.mark.parametrize("part", ["training step", "rewiring"])
+def test_training(benchmark: BenchmarkFixture, case: Sizes, part: str, method: str) -> None:
+    """A training step, and a rewiring with the share of the time that it takes every so often."""
+    training = Training(case, *RULES[method])
+    group = f"{method}, training, {case}"
+    if part == "training step":
+        measured(benchmark, training.step, group)
+        return
+    rewiring = measured(benchmark, training.rewire, group, target=TARGET)
+    step = min(timeit.repeat(training.step, number=1, repeat=5))
     share = 100 * rewiring / (EVERY * step + rewiring)
-    return [
-        *(case.time(quantity, timing) for quantity, timing in timings.items()),
-        case.row(f"a rewiring every {EVERY} steps", share, "% of time", target=TARGET),
-    ]
+    benchmark.extra_info[f"% of time, every {EVERY} steps"] = share

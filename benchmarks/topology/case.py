@@ -1,81 +1,31 @@
-"""What is rewired, and the rows that say what was measured of it."""
+"""What is rewired."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.optim import Adam
 
-from benchmarks._harness import Timing
-from benchmarks._profile import as_percent
-from benchmarks._report import Row, quartiles
 from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import RandomKey
 from sparse_engine.topology import NewLinkInit
 
 
-@dataclass(frozen=True)
-class Case:
-    """A square weight and a method that rewires it.
+class Case(NamedTuple):
+    """A square weight."""
 
-    Attributes:
-        method: its name.
-        neurons: rows and columns.
-        links: entries.
-    """
-
-    method: str
     neurons: int
     links: int
 
+    def __str__(self) -> str:
+        return f"n={self.neurons}, {self.links} links"
+
     def weight(self) -> SparseWeight:
-        """A random one of these sizes."""
+        """Return a random one of these sizes."""
         density = self.links / self.neurons**2
         return SparseWeight.erdos_renyi(self.neurons, self.neurons, density=density)
-
-    def row(
-        self,
-        quantity: str,
-        measured: float | None,
-        unit: str,
-        *,
-        target: str | None = None,
-        **more: object,
-    ) -> Row:
-        """A quantity beside what it should be."""
-        return {
-            "method": self.method,
-            "n": self.neurons,
-            "links": self.links,
-            "quantity": quantity,
-            "measured": measured,
-            "unit": unit,
-            "target": target,
-            "times": {},
-            **more,
-        }
-
-    def time(
-        self,
-        quantity: str,
-        timing: Timing,
-        *,
-        target: str | None = None,
-        shares: dict[str, float] | None = None,
-    ) -> Row:
-        """A time, what it is per link, and where it goes."""
-        more: dict[str, object] = {"ns per link": 1e9 * timing.median / self.links}
-        if shares is not None:
-            more |= {"of it": as_percent(shares), "shares": shares}
-        return self.row(
-            quantity,
-            timing.median,
-            "s",
-            target=target,
-            **(more | quartiles({quantity: timing})),
-        )
 
 
 class Trained(NewLinkInit):
@@ -93,7 +43,7 @@ class Trained(NewLinkInit):
 
 
 def adam(weight: SparseWeight) -> Adam:
-    """An optimizer that has made a step, and so has two numbers of state per link."""
+    """Return an optimizer that has made a step, and so has two numbers of state per link."""
     optimizer = Adam(weight.parameters())
     weight.values.grad = torch.randn_like(weight.values)
     optimizer.step()

@@ -23,6 +23,8 @@ namespace sparse_engine::bindings {
 
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
+using Optional = std::optional<Tensor>;
+using Tensors = std::vector<Tensor>;
 
 // Raises ValueError in Python.
 template <class... Parts>
@@ -150,8 +152,7 @@ inline Tensor vector(const Tensor& t, const char* name, ScalarType type, int64_t
   return made_contiguous(t);
 }
 
-inline std::optional<Tensor> vector(const std::optional<Tensor>& t, const char* name,
-                                    ScalarType type, int64_t length) {
+inline Optional vector(const Optional& t, const char* name, ScalarType type, int64_t length) {
   if (!t) return std::nullopt;
   return vector(*t, name, type, length);
 }
@@ -202,8 +203,31 @@ T* mutable_data(Tensor& t) {
 }
 
 template <typename T>
-const T* data_or_null(const std::optional<Tensor>& t) {
+const T* data_or_null(const Optional& t) {
   return t ? data<T>(*t) : nullptr;
+}
+
+// A result of numbers of type T, uninitialised. One that is not wanted has the shape [0] and the
+// dtype of `values`, and a kernel gets null for it.
+template <typename T>
+class Result {
+ public:
+  Result(const Tensor& values, const std::vector<int64_t>& shape, bool wanted = true)
+      : tensor_(wanted ? empty(values, shape, kType<T>) : empty(values, {0})), wanted_(wanted) {}
+
+  const Tensor& tensor() const { return tensor_; }
+  T* data() { return wanted_ ? mutable_data<T>(tensor_) : nullptr; }
+  void clear() { torch::stable::zero_(tensor_); }
+
+ private:
+  Tensor tensor_;
+  bool wanted_;
+};
+
+// Fills results with zeros.
+template <class... Results>
+void clear(Results&... results) {
+  (results.clear(), ...);
 }
 
 }  // namespace sparse_engine::bindings

@@ -54,12 +54,16 @@ constexpr Kernels<T> queued_kernels() {
   of.sddmm = queue<Sddmm<T>, cuda::sddmm<T, T>>;
   of.rnn_forward = queue<RnnForward<T>, cuda::rnn_forward<T, T>>;
   of.rnn_backward = queue<RnnBackward<T>, cuda::rnn_backward<T, T>>;
-  of.lstm_forward = queue<GatedForward<T>, cuda::lstm_forward<T>>;
-  of.lstm_backward = queue<GatedBackward<T>, cuda::lstm_backward<T>>;
-  of.gru_forward = queue<GatedForward<T>, cuda::gru_forward<T>>;
-  of.gru_backward = queue<GatedBackward<T>, cuda::gru_backward<T>>;
-  of.ctrnn_forward = queue<CtrnnForward<T>, cuda::ctrnn_forward<T>>;
-  of.ctrnn_backward = queue<CtrnnBackward<T>, cuda::ctrnn_backward<T>>;
+#define SPARSE_ENGINE_QUEUE(name, Class)                               \
+  of.name##_forward = queue<GatedForward<T>, cuda::name##_forward<T>>; \
+  of.name##_backward = queue<GatedBackward<T>, cuda::name##_backward<T>>;
+  SPARSE_ENGINE_GATED_CELLS(SPARSE_ENGINE_QUEUE)
+#undef SPARSE_ENGINE_QUEUE
+#define SPARSE_ENGINE_QUEUE(name, Class)                                    \
+  of.name##_forward = queue<ContinuousForward<T>, cuda::name##_forward<T>>; \
+  of.name##_backward = queue<ContinuousBackward<T>, cuda::name##_backward<T>>;
+  SPARSE_ENGINE_CONTINUOUS_CELLS(SPARSE_ENGINE_QUEUE)
+#undef SPARSE_ENGINE_QUEUE
   of.conductance_forward = queue<ConductanceForward<T>, cuda::conductance_forward<T>>;
   of.conductance_backward = queue<ConductanceBackward<T>, cuda::conductance_backward<T>>;
   of.ltc_forward = queue<LtcForward<T>, cuda::ltc_forward<T>>;

@@ -77,6 +77,3 @@ struct Cuda<operation> {
 };
 
 }  // namespace sparse_engine::bindings
-
-// A kernel for CUDA tensors, as TORCH_BOX makes one for those of the CPU.
-#define SPARSE_ENGINE_CUDA_BOX(operation) TORCH_BOX(&Cuda<operation>::run)

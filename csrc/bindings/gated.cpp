@@ -1,350 +1,219 @@
-// lstm_forward, lstm_backward, gru_forward and gru_backward.
+// The forward and the backward operation of a cell with gates: lstm_forward, gru_forward, ... This
+// file is compiled once for each of them, see cells/compiled_cell.h.
 #include <tuple>
 
-#include "pattern.h"
+#include "cells/compiled_cell.h"
 #include "sequence.h"
-#include "sparse_engine/kernels.h"
 
 namespace sparse_engine::bindings {
 namespace {
 
-// A layer's projection, if it has one.
-struct Projection {
-  std::optional<Tensor> values;
-  std::optional<Pattern> pattern;
+using Cell = SPARSE_ENGINE_CELL_CLASS<float>;
+constexpr int64_t kGates = Cell::kGates, kSaved = Cell::kSaved;
+constexpr bool kHasMemory = Cell::kMemory >= 0;
 
-  Projection() = default;
-  Projection(const std::optional<Tensor>& values, const std::optional<Tensor>& crow,
-             const std::optional<Tensor>& col, const std::optional<Tensor>& t_crow,
-             const std::optional<Tensor>& t_col, const std::optional<Tensor>& permutation)
-      : values(values) {
-    if (!values) return;
-    if (!crow || !col || !t_crow || !t_col || !permutation)
-      fail("expected a pattern beside the projection's values, found none");
-    pattern.emplace(*crow, *col, *t_crow, *t_col, *permutation);
+// The weights inside the time loop: the recurrent one and, if there is one, the projection's, whose
+// five tensors follow those of the other.
+class Weights {
+ public:
+  Weights(const Tensors& patterns, const Optional& p_values)
+      : pattern(first(patterns, p_values.has_value())), p_values_(p_values) {
+    if (p_values) projection_.emplace(patterns.data() + Pattern::kTensors);
   }
 
-  int64_t links() const { return pattern ? pattern->nnz() : 0; }
+  Pattern pattern;
 
-  // Its values checked and made contiguous, which must outlive the result of `kernel_argument`.
+  int64_t rows() const { return pattern.rows(); }
+  int64_t outputs() const { return pattern.cols(); }
+  int64_t p_links() const { return projection_ ? projection_->nnz() : 0; }
+  bool projects() const { return projection_.has_value(); }
+
+  // The number of units, once the shapes are known to fit each other.
+  int64_t hidden() const {
+    const int64_t hidden = projection_ ? projection_->cols() : outputs();
+    if (rows() != kGates * hidden || (projection_ && projection_->rows() != outputs()))
+      fail("expected a recurrent weight of ", kGates, " gates, ", kGates * hidden, " x ",
+           projection_ ? projection_->rows() : hidden, ", found ", rows(), " x ", outputs());
+    return hidden;
+  }
+
+  // The projection's values, checked and made contiguous. They have to outlive `Projected`.
   template <typename T>
-  std::optional<Tensor> checked_values() const {
-    return vector(values, "projection_values", kType<T>, links());
+  Optional p_values() const {
+    return vector(p_values_, "projection_values", kType<T>, p_links());
   }
+
+  const std::optional<Pattern>& projection() const { return projection_; }
+
+ private:
+  static const Tensor* first(const Tensors& patterns, bool projects) {
+    if (patterns.size() != (projects ? 2 : 1) * Pattern::kTensors)
+      fail("expected five tensors for the pattern of each of ", projects ? 2 : 1,
+           " weights, found ", patterns.size());
+    return patterns.data();
+  }
+
+  Optional p_values_;
+  std::optional<Pattern> projection_;
 };
 
 // The projection as a kernel may read it: forward, or with its transpose.
 template <typename T>
-class ReadableProjection {
+class Projected {
  public:
-  ReadableProjection(const Projection& projection, const std::optional<Tensor>& checked,
-                     bool backward) {
-    if (!projection.pattern) return;
-    const Pattern& pattern = *projection.pattern;
-    w_.emplace(pattern.w(), Check::kIndices);
-    argument_ = {w_->csr(), {}, nullptr, data<T>(*checked)};
+  Projected(const std::optional<Pattern>& pattern, const Optional& values, bool backward) {
+    if (!pattern) return;
+    w_.emplace(pattern->w(), Check::kIndices);
+    argument_ = {w_->csr(), {}, nullptr, data<T>(*values)};
     if (!backward) return;
-    wt_.emplace(pattern.wt(), Check::kIndices);
+    wt_.emplace(pattern->wt(), Check::kIndices);
     argument_.wt = wt_->csr();
-    argument_.permutation = pattern.order();
+    argument_.permutation = pattern->order();
   }
 
-  const sparse_engine::Projection<T>& argument() const { return argument_; }
+  const Projection<T>& argument() const { return argument_; }
 
  private:
   std::optional<Links> w_, wt_;
-  sparse_engine::Projection<T> argument_{};
+  Projection<T> argument_{};
 };
 
-// Hidden units of a layer whose recurrent weight is w, and whose outputs may be projected.
-int64_t hidden_of(const Pattern& w, int64_t gates, const Projection& projection) {
-  const int64_t hidden = projection.pattern ? projection.pattern->cols() : w.cols();
-  if (w.rows() != gates * hidden || (projection.pattern && projection.pattern->rows() != w.cols()))
-    fail("expected a recurrent weight of ", gates, " gates, ", gates * hidden, " x ",
-         projection.pattern ? projection.pattern->rows() : hidden, ", found ", w.rows(), " x ",
-         w.cols());
-  return hidden;
+// What only a cell with a c takes.
+void check_memory_arguments(const Optional& h0, const Optional& c0, const Weights& weights,
+                            const std::optional<double>& clip) {
+  if (kHasMemory)
+    check_both(h0, c0);
+  else if (c0 || weights.projects() || clip)
+    fail("expected neither c0, a projection nor a clip for a cell that carries no c, found one");
 }
 
-void check_both(const std::optional<Tensor>& h0, const std::optional<Tensor>& c0) {
-  if (h0.has_value() != c0.has_value()) fail("expected both h0 and c0 or neither, found one");
-}
-
-// A cell's kernels for activations kept as A, and how many gates and saved numbers a unit has.
-template <typename T, typename A>
-struct Cell {
-  void (*forward)(const GatedForward<T, A>&);
-  void (*backward)(const GatedBackward<T, A>&);
-  int64_t gates, saved;
-  bool has_memory;
-};
-
-template <typename T, typename A>
-Cell(void (*)(const GatedForward<T, A>&), void (*)(const GatedBackward<T, A>&), int64_t, int64_t,
-     bool) -> Cell<T, A>;
-
-constexpr auto kLstm = [](const auto& kernels) {
-  return Cell{kernels.lstm_forward, kernels.lstm_backward, 4, 5, true};
-};
-constexpr auto kGru = [](const auto& kernels) {
-  return Cell{kernels.gru_forward, kernels.gru_backward, 3, 4, false};
-};
-
-// body(cell) for values and activations of these dtypes.
-template <class CellOf, class Body>
-auto with_cell(const CellOf& cell_of, const Tensor& values, const Tensor& activations,
-               const Body& body) {
-  return with_activations(values, activations, [&](auto, auto, const auto& kernels) {
-    const auto cell = cell_of(kernels);
-    check_kernel(cell.forward);
-    return body(cell);
+std::tuple<Tensor, Tensor, Tensor> forward(const Tensor& x, const Optional& w_input,
+                                           const Optional& b_input, const Optional& h0,
+                                           const Optional& c0, const Optional& bias,
+                                           const Tensor& values, const Tensors& patterns,
+                                           const Optional& p_values, const Optional& batch_sizes,
+                                           std::optional<double> clip, bool keep) {
+  const Weights weights(patterns, p_values);
+  check_memory_arguments(h0, c0, weights, clip);
+  return with_activations(values, x, [&](auto real, auto kept, const auto& kernels) {
+    check_kernel(kernels.SPARSE_ENGINE_OF_CELL(forward));
+    using T = decltype(real);
+    using A = decltype(kept);
+    const int64_t hidden = weights.hidden(), outputs = weights.outputs(), rows = weights.rows();
+    const Tensor own = vector(values, "values", kType<T>, weights.pattern.nnz());
+    const Optional own_projection = weights.p_values<T>();
+    const Optional offset = vector(bias, "bias", kType<T>, rows);
+    const Optional dense = input_weight(w_input, kType<T>, rows);
+    const Optional dense_offset = vector(b_input, "b_input", kType<T>, rows);
+    const int64_t inputs = dense ? dense->size(1) : rows;
+    const Layout layout(x, "x", batch_sizes, inputs);
+    const Tensor input = layout(x, "x", kType<A>, inputs);
+    const int64_t batch = layout.batch;
+    if (layout.steps == 0) fail("expected x of at least one time step, found none");
+    const Optional first_h = state(h0, "h0", kType<A>, batch, outputs);
+    const Optional first_c = state(c0, "c0", kType<T>, batch, hidden);
+    Result<A> h(own, layout.shape(outputs)), saved(own, layout.shape(hidden * kSaved), keep);
+    Result<T> c_n(own, {batch, hidden}, kHasMemory);
+    if (batch > 0 && hidden > 0 && outputs > 0) {
+      const Links w = weights.pattern.links(Check::kPointers);
+      const Projected<T> projected(weights.projection(), own_projection, false);
+      bool out_of_range = false;
+      kernels.SPARSE_ENGINE_OF_CELL(forward)(
+          {w.csr(), data<T>(own), data_or_null<T>(offset), data<A>(input), data_or_null<T>(dense),
+           data_or_null<T>(dense_offset), data_or_null<A>(first_h), data_or_null<T>(first_c),
+           h.data(), c_n.data(), saved.data(), layout.first_row(), layout.steps, batch, inputs,
+           projected.argument(), static_cast<T>(bound(clip)), threads(), &out_of_range});
+      if (out_of_range) weights.pattern.fail_of_range();
+    } else {
+      c_n.clear();
+    }
+    return std::tuple(h.tensor(), c_n.tensor(), saved.tensor());
   });
 }
 
-// What a layer reads: x itself and its dense weights, or their product.
-struct Input {
-  const Tensor& x;
-  const std::optional<Tensor>&weight, &bias;
-};
+using Gradients = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
 
-// The initial state of a layer; the GRU has no c.
-struct Initial {
-  const std::optional<Tensor>&h, &c;
-};
-
-using BatchSizes = std::optional<Tensor>;
-
-// A layer's recurrent weight, and what comes with it. Only the LSTM has a projection and a clip.
-struct Recurrent {
-  const Tensor& values;
-  const Pattern& pattern;
-  const Projection& projection;
-  double clip;
-};
-
-struct States {
-  Tensor h, c_n, saved;
-};
-
-// What backward needs comes back without steps where it is not to be kept.
-template <typename T, typename A>
-States forward(const Cell<T, A>& cell, const Input& input, const Initial& initial,
-               const std::optional<Tensor>& offset, const Recurrent& recurrent,
-               const BatchSizes& batch_sizes, bool keep) {
-  const Pattern& pattern = recurrent.pattern;
-  const int64_t hidden = hidden_of(pattern, cell.gates, recurrent.projection);
-  const int64_t outputs = pattern.cols(), rows = pattern.rows();
-  const Tensor links = vector(recurrent.values, "values", kType<T>, pattern.nnz());
-  const std::optional<Tensor> projection = recurrent.projection.checked_values<T>();
-  const std::optional<Tensor> bias = vector(offset, "bias", kType<T>, rows);
-  const std::optional<Tensor> w_input = input_weight(input.weight, kType<T>, rows);
-  const std::optional<Tensor> b_input = vector(input.bias, "b_input", kType<T>, rows);
-  const int64_t inputs = w_input ? w_input->size(1) : rows;
-  const Layout layout(input.x, "x", batch_sizes, inputs);
-  const Tensor x = layout(input.x, "x", kType<A>, inputs);
-  const int64_t batch = layout.batch;
-  if (layout.steps == 0) fail("expected x of at least one time step, found none");
-  const std::optional<Tensor> h0 = state(initial.h, "h0", kType<A>, batch, outputs);
-  const std::optional<Tensor> c0 = state(initial.c, "c0", kType<T>, batch, hidden);
-  States to{empty(x, layout.shape(outputs)), empty(links, {cell.has_memory ? batch : 0, hidden}),
-            empty(x, layout.shape(hidden * cell.saved, keep))};
-  if (batch == 0 || hidden == 0 || outputs == 0) {
-    torch::stable::zero_(to.c_n);
-    return to;
-  }
-  const Links w = pattern.links(Check::kPointers);
-  const ReadableProjection<T> readable(recurrent.projection, projection, false);
-  bool out_of_range = false;
-  cell.forward(
-      {w.csr(), data<T>(links), data_or_null<T>(bias), data<A>(x), data_or_null<T>(w_input),
-       data_or_null<T>(b_input), data_or_null<A>(h0), data_or_null<T>(c0), mutable_data<A>(to.h),
-       cell.has_memory ? mutable_data<T>(to.c_n) : nullptr,
-       keep ? mutable_data<A>(to.saved) : nullptr, layout.first_row(), layout.steps, batch, inputs,
-       readable.argument(), static_cast<T>(recurrent.clip), threads(), &out_of_range});
-  if (out_of_range) pattern.fail_of_range();
-  return to;
-}
-
-// What the forward pass left, and the gradients of its results.
-struct Results {
-  const Tensor &h, &saved, &dh;
-  const std::optional<Tensor>& dc_n;
-};
-
-struct Gradients {
-  Tensor v, w_input, b_input, h0, c0, bias, values, projection;
-};
-
-// With x, the gradients of the dense input weights and their bias are wanted. What is not wanted
-// comes back empty.
-template <typename T, typename A>
-Gradients backward(const Cell<T, A>& cell, const Results& results, const std::optional<Tensor>& x,
-                   const Initial& initial, const Recurrent& recurrent,
-                   const BatchSizes& batch_sizes, bool wants_v, bool wants_values) {
-  const Pattern& pattern = recurrent.pattern;
-  const int64_t hidden = hidden_of(pattern, cell.gates, recurrent.projection);
-  const int64_t outputs = pattern.cols(), rows = pattern.rows(), nnz = pattern.nnz();
-  const Tensor links = vector(recurrent.values, "values", kType<T>, nnz);
-  const std::optional<Tensor> projection = recurrent.projection.checked_values<T>();
-  const Layout layout(results.h, "h", batch_sizes, outputs);
-  const int64_t batch = layout.batch;
-  const Tensor h = layout(results.h, "h", kType<A>, outputs);
-  const Tensor dh = layout(results.dh, "dh", kType<A>, outputs);
-  const Tensor saved = layout(results.saved, "saved", kType<A>, hidden * cell.saved);
-  const std::optional<Tensor> input = layout.input(x, kType<A>);
-  const int64_t inputs = input ? input->size(input->dim() - 1) : 0;
-  const std::optional<Tensor> dc_n = state(results.dc_n, "dc_n", kType<T>, batch, hidden);
-  const std::optional<Tensor> h0 = state(initial.h, "h0", kType<A>, batch, outputs);
-  const std::optional<Tensor> c0 = state(initial.c, "c0", kType<T>, batch, hidden);
-  Gradients to{empty(h, layout.shape(rows, wants_v)),
-               empty(links, {input ? rows : 0, inputs}),
-               empty(links, {input ? rows : 0}),
-               empty(h, {h0 ? batch : 0, outputs}),
-               empty(links, {c0 ? batch : 0, hidden}),
-               empty(links, {rows}),
-               empty(links, {wants_values ? nnz : 0}),
-               empty(links, {wants_values ? recurrent.projection.links() : 0})};
-  if (batch == 0 || hidden == 0 || outputs == 0) {
-    for (Tensor* t :
-         {&to.w_input, &to.b_input, &to.h0, &to.c0, &to.bias, &to.values, &to.projection})
-      torch::stable::zero_(*t);
-    return to;
-  }
-  const Links w = pattern.links(), wt = pattern.transposed();
-  const ReadableProjection<T> readable(recurrent.projection, projection, true);
-  cell.backward({w.csr(),
-                 wt.csr(),
-                 pattern.order(),
-                 data<T>(links),
-                 data_or_null<A>(h0),
-                 data_or_null<T>(c0),
-                 data<A>(h),
-                 data<A>(saved),
-                 data<A>(dh),
-                 data_or_null<T>(dc_n),
-                 data_or_null<A>(input),
-                 wants_v ? mutable_data<A>(to.v) : nullptr,
-                 input ? mutable_data<T>(to.w_input) : nullptr,
-                 input ? mutable_data<T>(to.b_input) : nullptr,
-                 mutable_data<T>(to.bias),
-                 h0 ? mutable_data<A>(to.h0) : nullptr,
-                 c0 ? mutable_data<T>(to.c0) : nullptr,
-                 wants_values ? mutable_data<T>(to.values) : nullptr,
-                 wants_values && projection ? mutable_data<T>(to.projection) : nullptr,
-                 layout.first_row(),
-                 layout.steps,
-                 batch,
-                 inputs,
-                 readable.argument(),
-                 static_cast<T>(recurrent.clip),
-                 threads()});
-  return to;
-}
-
-std::tuple<Tensor, Tensor, Tensor> lstm_forward(
-    const Tensor& x, const std::optional<Tensor>& w_input, const std::optional<Tensor>& h0,
-    const std::optional<Tensor>& c0, const std::optional<Tensor>& bias, const Tensor& values,
-    const std::optional<Tensor>& p_values, const std::optional<Tensor>& p_crow,
-    const std::optional<Tensor>& p_col, const std::optional<Tensor>& p_t_crow,
-    const std::optional<Tensor>& p_t_col, const std::optional<Tensor>& p_permutation,
-    const Tensor& crow, const Tensor& col, const Tensor& t_crow, const Tensor& t_col,
-    const Tensor& permutation, const BatchSizes& batch_sizes, std::optional<double> clip,
-    bool keep) {
-  check_both(h0, c0);
-  const Pattern pattern(crow, col, t_crow, t_col, permutation);
-  const Projection projection(p_values, p_crow, p_col, p_t_crow, p_t_col, p_permutation);
-  return with_cell(kLstm, values, x, [&](const auto& cell) {
-    States to = forward(cell, {x, w_input, std::nullopt}, {h0, c0}, bias,
-                        {values, pattern, projection, bound(clip)}, batch_sizes, keep);
-    return std::tuple(to.h, to.c_n, to.saved);
-  });
-}
-
-std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> lstm_backward(
-    const Tensor& dh, const std::optional<Tensor>& dc_n, const Tensor& h, const Tensor& saved,
-    const std::optional<Tensor>& x, const std::optional<Tensor>& h0,
-    const std::optional<Tensor>& c0, const Tensor& values, const std::optional<Tensor>& p_values,
-    const std::optional<Tensor>& p_crow, const std::optional<Tensor>& p_col,
-    const std::optional<Tensor>& p_t_crow, const std::optional<Tensor>& p_t_col,
-    const std::optional<Tensor>& p_permutation, const Tensor& crow, const Tensor& col,
-    const Tensor& t_crow, const Tensor& t_col, const Tensor& permutation,
-    const BatchSizes& batch_sizes, std::optional<double> clip, bool wants_v, bool wants_values) {
-  check_both(h0, c0);
-  const Pattern pattern(crow, col, t_crow, t_col, permutation);
-  const Projection projection(p_values, p_crow, p_col, p_t_crow, p_t_col, p_permutation);
-  return with_cell(kLstm, values, h, [&](const auto& cell) {
-    Gradients to =
-        backward(cell, {h, saved, dh, dc_n}, x, {h0, c0},
-                 {values, pattern, projection, bound(clip)}, batch_sizes, wants_v, wants_values);
-    return std::tuple(to.v, to.w_input, to.h0, to.c0, to.bias, to.values, to.projection);
-  });
-}
-
-std::tuple<Tensor, Tensor> gru_forward(const Tensor& x, const std::optional<Tensor>& w_input,
-                                       const std::optional<Tensor>& b_input,
-                                       const std::optional<Tensor>& h0,
-                                       const std::optional<Tensor>& bias, const Tensor& values,
-                                       const Tensor& crow, const Tensor& col, const Tensor& t_crow,
-                                       const Tensor& t_col, const Tensor& permutation,
-                                       const BatchSizes& batch_sizes, bool keep) {
-  const Pattern pattern(crow, col, t_crow, t_col, permutation);
-  return with_cell(kGru, values, x, [&](const auto& cell) {
-    States to = forward(cell, {x, w_input, b_input}, {h0, std::nullopt}, bias,
-                        {values, pattern, {}, 0}, batch_sizes, keep);
-    return std::tuple(to.h, to.saved);
-  });
-}
-
-std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> gru_backward(
-    const Tensor& dh, const Tensor& h, const Tensor& saved, const std::optional<Tensor>& x,
-    const std::optional<Tensor>& h0, const Tensor& values, const Tensor& crow, const Tensor& col,
-    const Tensor& t_crow, const Tensor& t_col, const Tensor& permutation,
-    const BatchSizes& batch_sizes, bool wants_v, bool wants_values) {
-  const Pattern pattern(crow, col, t_crow, t_col, permutation);
-  return with_cell(kGru, values, h, [&](const auto& cell) {
-    Gradients to = backward(cell, {h, saved, dh, std::nullopt}, x, {h0, std::nullopt},
-                            {values, pattern, {}, 0}, batch_sizes, wants_v, wants_values);
-    return std::tuple(to.v, to.w_input, to.b_input, to.h0, to.bias, to.values);
+// With x, the gradients of the dense input weights and their bias are wanted.
+Gradients backward(const Tensor& dh, const Optional& dc_n, const Tensor& h, const Tensor& saved,
+                   const Optional& x, const Optional& h0, const Optional& c0, const Tensor& values,
+                   const Tensors& patterns, const Optional& p_values, const Optional& batch_sizes,
+                   std::optional<double> clip, bool wants_x, bool wants_values,
+                   bool wants_p_values) {
+  const Weights weights(patterns, p_values);
+  check_memory_arguments(h0, c0, weights, clip);
+  return with_activations(values, h, [&](auto real, auto kept, const auto& kernels) {
+    check_kernel(kernels.SPARSE_ENGINE_OF_CELL(backward));
+    using T = decltype(real);
+    using A = decltype(kept);
+    const int64_t hidden = weights.hidden(), outputs = weights.outputs(), rows = weights.rows();
+    const int64_t nnz = weights.pattern.nnz();
+    const Tensor own = vector(values, "values", kType<T>, nnz);
+    const Optional own_projection = weights.p_values<T>();
+    const Layout layout(h, "h", batch_sizes, outputs);
+    const int64_t batch = layout.batch;
+    const Tensor states = layout(h, "h", kType<A>, outputs);
+    const Tensor gradient = layout(dh, "dh", kType<A>, outputs);
+    const Tensor kept_numbers = layout(saved, "saved", kType<A>, hidden * kSaved);
+    const Optional input = layout.input(x, kType<A>);
+    const int64_t inputs = input ? input->size(input->dim() - 1) : 0;
+    const Optional last = state(dc_n, "dc_n", kType<T>, batch, hidden);
+    const Optional first_h = state(h0, "h0", kType<A>, batch, outputs);
+    const Optional first_c = state(c0, "c0", kType<T>, batch, hidden);
+    Result<A> dv(own, layout.shape(rows), wants_x), dh0(own, {batch, outputs}, !!first_h);
+    Result<T> dw_input(own, {rows, inputs}, !!input), db_input(own, {rows}, !!input);
+    Result<T> dc0(own, {batch, hidden}, !!first_c), dbias(own, {rows});
+    Result<T> dvalues(own, {nnz}, wants_values);
+    Result<T> dp_values(own, {weights.p_links()}, weights.projects() && wants_p_values);
+    if (batch > 0 && hidden > 0 && outputs > 0) {
+      const Links w = weights.pattern.links(), wt = weights.pattern.transposed();
+      const Projected<T> projected(weights.projection(), own_projection, true);
+      kernels.SPARSE_ENGINE_OF_CELL(backward)({w.csr(),
+                                               wt.csr(),
+                                               weights.pattern.order(),
+                                               data<T>(own),
+                                               data_or_null<A>(first_h),
+                                               data_or_null<T>(first_c),
+                                               data<A>(states),
+                                               data<A>(kept_numbers),
+                                               data<A>(gradient),
+                                               data_or_null<T>(last),
+                                               data_or_null<A>(input),
+                                               dv.data(),
+                                               dw_input.data(),
+                                               db_input.data(),
+                                               dbias.data(),
+                                               dh0.data(),
+                                               dc0.data(),
+                                               dvalues.data(),
+                                               dp_values.data(),
+                                               layout.first_row(),
+                                               layout.steps,
+                                               batch,
+                                               inputs,
+                                               projected.argument(),
+                                               static_cast<T>(bound(clip)),
+                                               threads()});
+    } else {
+      clear(dw_input, db_input, dh0, dc0, dbias, dvalues, dp_values);
+    }
+    return Gradients(dv.tensor(), dw_input.tensor(), db_input.tensor(), dh0.tensor(), dc0.tensor(),
+                     dbias.tensor(), dvalues.tensor(), dp_values.tensor());
   });
 }
 
 }  // namespace
 
-STABLE_TORCH_LIBRARY_FRAGMENT(sparse_engine, m) {
-  m.def(
-      "lstm_forward(Tensor x, Tensor? w_input, Tensor? h0, Tensor? c0, Tensor? bias, Tensor "
-      "values, Tensor? p_values, Tensor? p_crow, Tensor? p_col, Tensor? p_t_crow, Tensor? p_t_col, "
-      "Tensor? p_permutation, Tensor crow, Tensor col, Tensor t_crow, Tensor t_col, Tensor "
-      "permutation, Tensor? batch_sizes, float? clip, bool keep) -> (Tensor, Tensor, Tensor)");
-  m.def(
-      "lstm_backward(Tensor dh, Tensor? dc_n, Tensor h, Tensor saved, Tensor? x, Tensor? h0, "
-      "Tensor? c0, Tensor values, Tensor? p_values, Tensor? p_crow, Tensor? p_col, Tensor? "
-      "p_t_crow, Tensor? p_t_col, Tensor? p_permutation, Tensor crow, Tensor col, Tensor t_crow, "
-      "Tensor t_col, Tensor permutation, Tensor? batch_sizes, float? clip, bool wants_v, bool "
-      "wants_values) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
-  m.def(
-      "gru_forward(Tensor x, Tensor? w_input, Tensor? b_input, Tensor? h0, Tensor? bias, Tensor "
-      "values, Tensor crow, Tensor col, Tensor t_crow, Tensor t_col, Tensor permutation, Tensor? "
-      "batch_sizes, bool keep) -> (Tensor, Tensor)");
-  m.def(
-      "gru_backward(Tensor dh, Tensor h, Tensor saved, Tensor? x, Tensor? h0, Tensor values, "
-      "Tensor crow, Tensor col, Tensor t_crow, Tensor t_col, Tensor permutation, Tensor? "
-      "batch_sizes, bool wants_v, bool wants_values) -> (Tensor, Tensor, Tensor, Tensor, Tensor, "
-      "Tensor)");
-}
-
-STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CPU, m) {
-  SPARSE_ENGINE_IMPL(m, "lstm_forward", lstm_forward);
-  SPARSE_ENGINE_IMPL(m, "lstm_backward", lstm_backward);
-  SPARSE_ENGINE_IMPL(m, "gru_forward", gru_forward);
-  SPARSE_ENGINE_IMPL(m, "gru_backward", gru_backward);
-}
-
-STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CUDA, m) {
-  m.impl("lstm_forward", SPARSE_ENGINE_CUDA_BOX(&lstm_forward));
-  m.impl("lstm_backward", SPARSE_ENGINE_CUDA_BOX(&lstm_backward));
-  m.impl("gru_forward", SPARSE_ENGINE_CUDA_BOX(&gru_forward));
-  m.impl("gru_backward", SPARSE_ENGINE_CUDA_BOX(&gru_backward));
-}
+SPARSE_ENGINE_OPERATION(
+    SPARSE_ENGINE_TEXT(SPARSE_ENGINE_OF_CELL(forward)), forward,
+    "(Tensor x, Tensor? w_input, Tensor? b_input, Tensor? h0, Tensor? c0, Tensor? bias, "
+    "Tensor values, Tensor[] pattern, Tensor? p_values, Tensor? batch_sizes, "
+    "float? clip, bool keep) -> (Tensor h, Tensor c_n, Tensor saved)")
+SPARSE_ENGINE_OPERATION(
+    SPARSE_ENGINE_TEXT(SPARSE_ENGINE_OF_CELL(backward)), backward,
+    "(Tensor dh, Tensor? dc_n, Tensor h, Tensor saved, Tensor? x, Tensor? h0, Tensor? c0, "
+    "Tensor values, Tensor[] pattern, Tensor? p_values, Tensor? batch_sizes, "
+    "float? clip, bool wants_x, bool wants_values, bool wants_p_values) -> (Tensor dv, "
+    "Tensor dw_input, Tensor db_input, Tensor dh0, Tensor dc0, Tensor dbias, Tensor dvalues, "
+    "Tensor dp_values)")
 
 }  // namespace sparse_engine::bindings

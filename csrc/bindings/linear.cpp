@@ -1,16 +1,13 @@
 // The way back of a sparse linear layer.
 #include "dense.h"
 #include "pattern.h"
-#include "sparse_engine/kernels.h"
 
 namespace sparse_engine::bindings {
 namespace {
 
-std::tuple<Tensor, Tensor> linear_backward(const Tensor& values, const Tensor& crow,
-                                           const Tensor& col, const Tensor& t_crow,
-                                           const Tensor& t_col, const Tensor& permutation,
+std::tuple<Tensor, Tensor> linear_backward(const Tensor& values, const Tensors& links,
                                            const Tensor& x, const Tensor& dy) {
-  const Pattern pattern(crow, col, t_crow, t_col, permutation);
+  const Pattern pattern(links);
   return with_activations(values, dy, [&](auto real, auto kept, const auto& kernels) {
     using T = decltype(real);
     using A = decltype(kept);
@@ -37,14 +34,8 @@ std::tuple<Tensor, Tensor> linear_backward(const Tensor& values, const Tensor& c
 
 }  // namespace
 
-STABLE_TORCH_LIBRARY_FRAGMENT(sparse_engine, m) {
-  m.def(
-      "linear_backward(Tensor values, Tensor crow, Tensor col, Tensor t_crow, Tensor t_col, "
-      "Tensor permutation, Tensor x, Tensor dy) -> (Tensor, Tensor)");
-}
-
-STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CPU, m) {
-  SPARSE_ENGINE_IMPL(m, "linear_backward", linear_backward);
-}
+SPARSE_ENGINE_CPU_OPERATION(
+    "linear_backward", linear_backward,
+    "(Tensor values, Tensor[] pattern, Tensor x, Tensor dy) -> (Tensor, Tensor)")
 
 }  // namespace sparse_engine::bindings

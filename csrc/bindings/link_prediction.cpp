@@ -38,18 +38,11 @@ std::tuple<Tensor, Tensor> predict(const Tensor& crow, const Tensor& col, const 
 
 }  // namespace
 
-STABLE_TORCH_LIBRARY_FRAGMENT(sparse_engine, m) {
-  m.def(
-      "ch3_l3(Tensor crow, Tensor col, Tensor t_crow, Tensor t_col, int count, bool sample, "
-      "int seed, int step, int stream) -> (Tensor, Tensor)");
-  m.def(
-      "ch2_l3n(Tensor crow, Tensor col, Tensor t_crow, Tensor t_col, int count, bool sample, "
-      "int seed, int step, int stream) -> (Tensor, Tensor)");
-}
-
-STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CPU, m) {
-  SPARSE_ENGINE_IMPL(m, "ch3_l3", predict<ch3_l3>);
-  SPARSE_ENGINE_IMPL(m, "ch2_l3n", predict<ch2_l3n>);
-}
+SPARSE_ENGINE_CPU_OPERATION("ch3_l3", predict<ch3_l3>,
+                            "(Tensor crow, Tensor col, Tensor t_crow, Tensor t_col, int count, "
+                            "bool sample, int seed, int step, int stream) -> (Tensor, Tensor)")
+SPARSE_ENGINE_CPU_OPERATION("ch2_l3n", predict<ch2_l3n>,
+                            "(Tensor crow, Tensor col, Tensor t_crow, Tensor t_col, int count, "
+                            "bool sample, int seed, int step, int stream) -> (Tensor, Tensor)")
 
 }  // namespace sparse_engine::bindings

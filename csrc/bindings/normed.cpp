@@ -2,14 +2,10 @@
 #include <tuple>
 
 #include "activation.h"
-#include "pattern.h"
 #include "sequence.h"
-#include "sparse_engine/kernels.h"
 
 namespace sparse_engine::bindings {
 namespace {
-
-using Optional = std::optional<Tensor>;
 
 // A cell's kernels, how many gates and saved numbers a unit has, and moments a column.
 template <typename T>
@@ -70,8 +66,7 @@ struct Checked {
         norm(layer.norm.checked("gain", "bias", kType<T>, rows)),
         c_norm(layer.c_norm.checked("c_gain", "c_bias", kType<T>, hidden)),
         activation(activation_of(layer.activation)) {
-    if (cell.has_memory && layer.h0.has_value() != layer.c0.has_value())
-      fail("expected both h0 and c0 or neither, found one");
+    if (cell.has_memory) check_both(layer.h0, layer.c0);
   }
 
   int64_t hidden, rows;
@@ -80,13 +75,13 @@ struct Checked {
   Activation activation;
 };
 
+template <typename T>
 struct States {
-  Tensor h, c_n, saved, moments;
+  Result<T> h, c_n, saved, moments;
 };
 
-// What backward needs comes back without steps where it is not to be kept.
 template <typename T>
-States forward(const Cell<T>& cell, const Tensor& x, const Layer& layer, bool keep) {
+States<T> forward(const Cell<T>& cell, const Tensor& x, const Layer& layer, bool keep) {
   const Checked<T> own(layer, cell);
   const Layout layout(x, "x", layer.batch_sizes, own.rows);
   const Tensor input = layout(x, "x", kType<T>, own.rows);
@@ -94,62 +89,59 @@ States forward(const Cell<T>& cell, const Tensor& x, const Layer& layer, bool ke
   if (layout.steps == 0) fail("expected x of at least one time step, found none");
   const Optional h0 = state(layer.h0, "h0", kType<T>, batch, own.hidden);
   const Optional c0 = state(layer.c0, "c0", kType<T>, batch, own.hidden);
-  States to{empty(input, layout.shape(own.hidden)),
-            empty(input, {cell.has_memory ? batch : 0, own.hidden}),
-            empty(input, layout.shape(own.hidden * cell.saved, keep)),
-            empty(input, layout.shape(cell.moments, keep))};
-  if (to.h.numel() == 0) return to;
+  States<T> to{{input, layout.shape(own.hidden)},
+               {input, {batch, own.hidden}, cell.has_memory},
+               {input, layout.shape(own.hidden * cell.saved), keep},
+               {input, layout.shape(cell.moments), keep}};
+  if (to.h.tensor().numel() == 0) return to;
   const Links w = layer.pattern.links();
   (kernels<T>().*
    cell.forward)({w.csr(), data<T>(own.values), own.norm.template kernel_argument<T>(),
                   own.c_norm.template kernel_argument<T>(), data<T>(input), data_or_null<T>(h0),
-                  data_or_null<T>(c0), mutable_data<T>(to.h),
-                  cell.has_memory ? mutable_data<T>(to.c_n) : nullptr,
-                  keep ? mutable_data<T>(to.saved) : nullptr,
-                  keep ? mutable_data<T>(to.moments) : nullptr, layout.first_row(), layout.steps,
-                  batch, own.activation, static_cast<T>(layer.clip), threads()});
+                  data_or_null<T>(c0), to.h.data(), to.c_n.data(), to.saved.data(),
+                  to.moments.data(), layout.first_row(), layout.steps, batch, own.activation,
+                  static_cast<T>(layer.clip), threads()});
   return to;
 }
 
 // What the forward pass left, the gradients of its results, and the LSTM's input.
-struct Results {
+struct Given {
   const Tensor &h, &saved, &moments, &dh;
   const Optional &dc_n, &x;
 };
 
+template <typename T>
 struct Gradients {
-  Tensor x, h0, c0, gain, bias, c_gain, c_bias, values;
+  Result<T> x, h0, c0, gain, bias, c_gain, c_bias, values;
 };
 
-// What is not wanted comes back empty.
 template <typename T>
-Gradients backward(const Cell<T>& cell, const Results& results, const Layer& layer, bool wants_x,
-                   bool wants_values) {
+Gradients<T> backward(const Cell<T>& cell, const Given& given, const Layer& layer, bool wants_x,
+                      bool wants_values) {
   const Pattern& pattern = layer.pattern;
   const Checked<T> own(layer, cell);
-  const int64_t hidden = own.hidden, with_c = cell.has_memory ? hidden : 0;
-  const Layout layout(results.h, "h", layer.batch_sizes, hidden);
+  const int64_t hidden = own.hidden;
+  const Layout layout(given.h, "h", layer.batch_sizes, hidden);
   const int64_t batch = layout.batch;
-  const Tensor h = layout(results.h, "h", kType<T>, hidden);
-  const Tensor saved = layout(results.saved, "saved", kType<T>, hidden * cell.saved);
-  const Tensor moments = layout(results.moments, "moments", kType<T>, cell.moments);
-  const Tensor dh = layout(results.dh, "dh", kType<T>, hidden);
+  const Tensor h = layout(given.h, "h", kType<T>, hidden);
+  const Tensor saved = layout(given.saved, "saved", kType<T>, hidden * cell.saved);
+  const Tensor moments = layout(given.moments, "moments", kType<T>, cell.moments);
+  const Tensor dh = layout(given.dh, "dh", kType<T>, hidden);
   Optional x;
-  if (results.x) x = layout(*results.x, "x", kType<T>, own.rows);
-  const Optional dc_n = state(results.dc_n, "dc_n", kType<T>, batch, hidden);
+  if (given.x) x = layout(*given.x, "x", kType<T>, own.rows);
+  const Optional dc_n = state(given.dc_n, "dc_n", kType<T>, batch, hidden);
   const Optional h0 = state(layer.h0, "h0", kType<T>, batch, hidden);
   const Optional c0 = state(layer.c0, "c0", kType<T>, batch, hidden);
-  Gradients to{empty(h, layout.shape(own.rows, wants_x)),
-               empty(h, {h0 ? batch : 0, hidden}),
-               empty(h, {c0 ? batch : 0, hidden}),
-               empty(h, {own.rows}),
-               empty(h, {own.rows}),
-               empty(h, {with_c}),
-               empty(h, {with_c}),
-               empty(h, {wants_values ? pattern.nnz() : 0})};
+  Gradients<T> to{{h, layout.shape(own.rows), wants_x},
+                  {h, {batch, hidden}, !!h0},
+                  {h, {batch, hidden}, !!c0},
+                  {h, {own.rows}},
+                  {h, {own.rows}},
+                  {h, {hidden}, cell.has_memory},
+                  {h, {hidden}, cell.has_memory},
+                  {h, {pattern.nnz()}, wants_values}};
   if (h.numel() == 0) {
-    for (Tensor* t : {&to.h0, &to.c0, &to.gain, &to.bias, &to.c_gain, &to.c_bias, &to.values})
-      torch::stable::zero_(*t);
+    clear(to.h0, to.c0, to.gain, to.bias, to.c_gain, to.c_bias, to.values);
     return to;
   }
   const Links w = pattern.links(), wt = pattern.transposed();
@@ -167,12 +159,12 @@ Gradients backward(const Cell<T>& cell, const Results& results, const Layer& lay
                                  data<T>(moments),
                                  data<T>(dh),
                                  data_or_null<T>(dc_n),
-                                 wants_x ? mutable_data<T>(to.x) : nullptr,
-                                 {mutable_data<T>(to.gain), mutable_data<T>(to.bias)},
-                                 {mutable_data<T>(to.c_gain), mutable_data<T>(to.c_bias)},
-                                 h0 ? mutable_data<T>(to.h0) : nullptr,
-                                 c0 ? mutable_data<T>(to.c0) : nullptr,
-                                 wants_values ? mutable_data<T>(to.values) : nullptr,
+                                 to.x.data(),
+                                 {to.gain.data(), to.bias.data()},
+                                 {to.c_gain.data(), to.c_bias.data()},
+                                 to.h0.data(),
+                                 to.c0.data(),
+                                 to.values.data(),
                                  layout.first_row(),
                                  layout.steps,
                                  batch,
@@ -182,109 +174,94 @@ Gradients backward(const Cell<T>& cell, const Results& results, const Layer& lay
   return to;
 }
 
-std::tuple<Tensor, Tensor, Tensor> normed_rnn_forward(
-    const Tensor& x, const Optional& h0, const Optional& gain, const Optional& bias,
-    const Tensor& values, const Tensor& crow, const Tensor& col, const Tensor& t_crow,
-    const Tensor& t_col, const Tensor& permutation, const Optional& batch_sizes, double eps,
-    int64_t activation, bool keep) {
-  const Pattern pattern(crow, col, t_crow, t_col, permutation);
+std::tuple<Tensor, Tensor, Tensor> rnn_forward(const Tensor& x, const Optional& h0,
+                                               const Optional& gain, const Optional& bias,
+                                               const Tensor& values, const Tensors& links,
+                                               const Optional& batch_sizes, double eps,
+                                               int64_t activation, bool keep) {
+  const Pattern pattern(links);
   return with_real(values, "values", [&](auto zero) {
     using T = decltype(zero);
-    States to = forward<T>(
+    const States<T> to = forward<T>(
         kRnn<T>, x,
         {values, pattern, {gain, bias, eps}, {}, h0, std::nullopt, batch_sizes, activation}, keep);
-    return std::tuple(to.h, to.saved, to.moments);
+    return std::tuple(to.h.tensor(), to.saved.tensor(), to.moments.tensor());
   });
 }
 
-std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> normed_rnn_backward(
+std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> rnn_backward(
     const Tensor& dh, const Tensor& h, const Tensor& saved, const Tensor& moments,
-    const Optional& h0, const Optional& gain, const Tensor& values, const Tensor& crow,
-    const Tensor& col, const Tensor& t_crow, const Tensor& t_col, const Tensor& permutation,
+    const Optional& h0, const Optional& gain, const Tensor& values, const Tensors& links,
     const Optional& batch_sizes, int64_t activation, bool wants_x, bool wants_values) {
-  const Pattern pattern(crow, col, t_crow, t_col, permutation);
+  const Pattern pattern(links);
   return with_real(values, "values", [&](auto zero) {
     using T = decltype(zero);
-    Gradients to = backward<T>(
+    const Gradients<T> to = backward<T>(
         kRnn<T>, {h, saved, moments, dh, std::nullopt, std::nullopt},
         {values, pattern, {gain, std::nullopt}, {}, h0, std::nullopt, batch_sizes, activation},
         wants_x, wants_values);
-    return std::tuple(to.x, to.h0, to.gain, to.bias, to.values);
+    return std::tuple(to.x.tensor(), to.h0.tensor(), to.gain.tensor(), to.bias.tensor(),
+                      to.values.tensor());
   });
 }
 
-std::tuple<Tensor, Tensor, Tensor, Tensor> normed_lstm_forward(
+std::tuple<Tensor, Tensor, Tensor, Tensor> lstm_forward(
     const Tensor& x, const Optional& h0, const Optional& c0, const Optional& gain,
     const Optional& bias, const Optional& c_gain, const Optional& c_bias, const Tensor& values,
-    const Tensor& crow, const Tensor& col, const Tensor& t_crow, const Tensor& t_col,
-    const Tensor& permutation, const Optional& batch_sizes, double eps, double c_eps,
+    const Tensors& links, const Optional& batch_sizes, double eps, double c_eps,
     std::optional<double> clip, bool keep) {
-  const Pattern pattern(crow, col, t_crow, t_col, permutation);
+  const Pattern pattern(links);
   return with_real(values, "values", [&](auto zero) {
     using T = decltype(zero);
-    States to = forward<T>(kLstm<T>, x,
-                           {values,
-                            pattern,
-                            {gain, bias, eps},
-                            {c_gain, c_bias, c_eps},
-                            h0,
-                            c0,
-                            batch_sizes,
-                            0,
-                            bound(clip)},
-                           keep);
-    return std::tuple(to.h, to.c_n, to.saved, to.moments);
+    const Norm norm{gain, bias, eps}, c_norm{c_gain, c_bias, c_eps};
+    const States<T> to = forward<T>(
+        kLstm<T>, x, {values, pattern, norm, c_norm, h0, c0, batch_sizes, 0, bound(clip)}, keep);
+    return std::tuple(to.h.tensor(), to.c_n.tensor(), to.saved.tensor(), to.moments.tensor());
   });
 }
 
-std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> normed_lstm_backward(
+std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> lstm_backward(
     const Tensor& dh, const Optional& dc_n, const Tensor& h, const Tensor& saved,
     const Tensor& moments, const Tensor& x, const Optional& h0, const Optional& c0,
     const Optional& gain, const Optional& bias, const Optional& c_gain, const Optional& c_bias,
-    const Tensor& values, const Tensor& crow, const Tensor& col, const Tensor& t_crow,
-    const Tensor& t_col, const Tensor& permutation, const Optional& batch_sizes,
+    const Tensor& values, const Tensors& links, const Optional& batch_sizes,
     std::optional<double> clip, bool wants_x, bool wants_values) {
-  const Pattern pattern(crow, col, t_crow, t_col, permutation);
+  const Pattern pattern(links);
   return with_real(values, "values", [&](auto zero) {
     using T = decltype(zero);
-    Gradients to = backward<T>(
-        kLstm<T>, {h, saved, moments, dh, dc_n, x},
-        {values, pattern, {gain, bias}, {c_gain, c_bias}, h0, c0, batch_sizes, 0, bound(clip)},
-        wants_x, wants_values);
-    return std::tuple(to.x, to.h0, to.c0, to.gain, to.bias, to.c_gain, to.c_bias, to.values);
+    const Norm norm{gain, bias}, c_norm{c_gain, c_bias};
+    const Gradients<T> to =
+        backward<T>(kLstm<T>, {h, saved, moments, dh, dc_n, x},
+                    {values, pattern, norm, c_norm, h0, c0, batch_sizes, 0, bound(clip)}, wants_x,
+                    wants_values);
+    return std::tuple(to.x.tensor(), to.h0.tensor(), to.c0.tensor(), to.gain.tensor(),
+                      to.bias.tensor(), to.c_gain.tensor(), to.c_bias.tensor(), to.values.tensor());
   });
 }
 
 }  // namespace
 
-STABLE_TORCH_LIBRARY_FRAGMENT(sparse_engine, m) {
-  m.def(
-      "normed_rnn_forward(Tensor x, Tensor? h0, Tensor? gain, Tensor? bias, Tensor values, Tensor "
-      "crow, Tensor col, Tensor t_crow, Tensor t_col, Tensor permutation, Tensor? batch_sizes, "
-      "float eps, int activation, bool keep) -> (Tensor, Tensor, Tensor)");
-  m.def(
-      "normed_rnn_backward(Tensor dh, Tensor h, Tensor saved, Tensor moments, Tensor? h0, Tensor? "
-      "gain, Tensor values, Tensor crow, Tensor col, Tensor t_crow, Tensor t_col, Tensor "
-      "permutation, Tensor? batch_sizes, int activation, bool wants_x, bool wants_values) -> "
-      "(Tensor, Tensor, Tensor, Tensor, Tensor)");
-  m.def(
-      "normed_lstm_forward(Tensor x, Tensor? h0, Tensor? c0, Tensor? gain, Tensor? bias, Tensor? "
-      "c_gain, Tensor? c_bias, Tensor values, Tensor crow, Tensor col, Tensor t_crow, Tensor "
-      "t_col, Tensor permutation, Tensor? batch_sizes, float eps, float c_eps, float? clip, bool "
-      "keep) -> (Tensor, Tensor, Tensor, Tensor)");
-  m.def(
-      "normed_lstm_backward(Tensor dh, Tensor? dc_n, Tensor h, Tensor saved, Tensor moments, "
-      "Tensor x, Tensor? h0, Tensor? c0, Tensor? gain, Tensor? bias, Tensor? c_gain, Tensor? "
-      "c_bias, Tensor values, Tensor crow, Tensor col, Tensor t_crow, Tensor t_col, Tensor "
-      "permutation, Tensor? batch_sizes, float? clip, bool wants_x, bool wants_values) -> (Tensor, "
-      "Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
-}
-
-STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CPU, m) {
-  SPARSE_ENGINE_IMPL(m, "normed_rnn_forward", normed_rnn_forward);
-  SPARSE_ENGINE_IMPL(m, "normed_rnn_backward", normed_rnn_backward);
-  SPARSE_ENGINE_IMPL(m, "normed_lstm_forward", normed_lstm_forward);
-  SPARSE_ENGINE_IMPL(m, "normed_lstm_backward", normed_lstm_backward);
-}
+SPARSE_ENGINE_CPU_OPERATION(
+    "normed_rnn_forward", rnn_forward,
+    "(Tensor x, Tensor? h0, Tensor? gain, Tensor? bias, Tensor values, Tensor[] pattern, "
+    "Tensor? batch_sizes, float eps, int activation, bool keep) -> "
+    "(Tensor h, Tensor saved, Tensor moments)")
+SPARSE_ENGINE_CPU_OPERATION(
+    "normed_rnn_backward", rnn_backward,
+    "(Tensor dh, Tensor h, Tensor saved, Tensor moments, Tensor? h0, Tensor? gain, "
+    "Tensor values, Tensor[] pattern, Tensor? batch_sizes, int activation, bool wants_x, "
+    "bool wants_values) -> (Tensor dx, Tensor dh0, Tensor dgain, Tensor dbias, Tensor dvalues)")
+SPARSE_ENGINE_CPU_OPERATION(
+    "normed_lstm_forward", lstm_forward,
+    "(Tensor x, Tensor? h0, Tensor? c0, Tensor? gain, Tensor? bias, Tensor? c_gain, "
+    "Tensor? c_bias, Tensor values, Tensor[] pattern, Tensor? batch_sizes, float eps, "
+    "float c_eps, float? clip, bool keep) -> (Tensor h, Tensor c_n, Tensor saved, Tensor moments)")
+SPARSE_ENGINE_CPU_OPERATION(
+    "normed_lstm_backward", lstm_backward,
+    "(Tensor dh, Tensor? dc_n, Tensor h, Tensor saved, Tensor moments, Tensor x, Tensor? h0, "
+    "Tensor? c0, Tensor? gain, Tensor? bias, Tensor? c_gain, Tensor? c_bias, Tensor values, "
+    "Tensor[] pattern, Tensor? batch_sizes, float? clip, bool wants_x, bool wants_values) -> "
+    "(Tensor dx, Tensor dh0, Tensor dc0, Tensor dgain, Tensor dbias, Tensor dc_gain, "
+    "Tensor dc_bias, Tensor dvalues)")
 
 }  // namespace sparse_engine::bindings

@@ -75,17 +75,22 @@ class Links {
   Csr csr_;
 };
 
+// The pattern of a weight, which operations take as a list of its five tensors: crow, col, t_crow,
+// t_col and permutation, as sparse_engine.ops.Pattern has them. They have to outlive it.
 class Pattern {
  public:
-  Pattern(const Tensor& crow, const Tensor& col, const Tensor& t_crow, const Tensor& t_col,
-          const Tensor& permutation)
-      : w_(given(crow, col, t_crow.numel() - 1)),
-        wt_(given(t_crow, t_col, w_.csr.rows, "t_crow_indices", "t_col_indices")),
-        order_(data<int32_t>(permutation)) {
+  static constexpr size_t kTensors = 5;
+
+  explicit Pattern(const Tensors& tensors) : Pattern(checked(tensors)) {}
+
+  explicit Pattern(const Tensor* tensors)
+      : w_(given(tensors[0], tensors[1], tensors[2].numel() - 1)),
+        wt_(given(tensors[2], tensors[3], w_.csr.rows, "t_crow_indices", "t_col_indices")),
+        order_(data<int32_t>(tensors[4])) {
     check_ends(w_);
     check_ends(wt_);
-    check_indices(permutation, "permutation", ScalarType::Int, nnz());
-    check_indices(t_col, "t_col_indices", ScalarType::Int, nnz());
+    check_indices(tensors[4], "permutation", ScalarType::Int, nnz());
+    check_indices(tensors[3], "t_col_indices", ScalarType::Int, nnz());
   }
 
   int64_t rows() const { return w_.csr.rows; }
@@ -113,6 +118,12 @@ class Pattern {
   }
 
  private:
+  static const Tensor* checked(const Tensors& tensors) {
+    if (tensors.size() != kTensors)
+      fail("expected the five tensors of a pattern, found ", tensors.size());
+    return tensors.data();
+  }
+
   Given w_, wt_;
   const int32_t* order_;
 };

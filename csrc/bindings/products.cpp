@@ -1,20 +1,19 @@
 // spmm, spmm_t and sddmm.
 #include "dense.h"
 #include "pattern.h"
-#include "sparse_engine/kernels.h"
 
 namespace sparse_engine::bindings {
 namespace {
 
 // W or, turned, its transpose times x.
 Tensor product(const Pattern& pattern, bool turned, const Tensor& values, const Tensor& x,
-               const char* x_name, const std::optional<Tensor>& bias) {
+               const char* x_name, const Optional& bias) {
   return with_activations(values, x, [&](auto real, auto kept, const auto& kernels) {
     using T = decltype(real);
     using A = decltype(kept);
     const int64_t targets = turned ? pattern.cols() : pattern.rows();
     const Tensor links = vector(values, "values", kType<T>, pattern.nnz());
-    const std::optional<Tensor> offset = vector(bias, "bias", kType<T>, targets);
+    const Optional offset = vector(bias, "bias", kType<T>, targets);
     const Tensor from = readable(x, x_name, kType<A>, turned ? pattern.rows() : pattern.cols());
     Tensor y = empty_like_order(from, targets);
     const Links w = turned ? pattern.transposed(Check::kPointers) : pattern.links(Check::kPointers);
@@ -27,16 +26,13 @@ Tensor product(const Pattern& pattern, bool turned, const Tensor& values, const 
   });
 }
 
-Tensor spmm(const Tensor& values, const Tensor& crow, const Tensor& col, const Tensor& t_crow,
-            const Tensor& t_col, const Tensor& permutation, const Tensor& x,
-            const std::optional<Tensor>& bias) {
-  const Pattern pattern(crow, col, t_crow, t_col, permutation);
+Tensor spmm(const Tensor& values, const Tensors& links, const Tensor& x, const Optional& bias) {
+  const Pattern pattern(links);
   return product(pattern, false, values, x, "x", bias);
 }
 
-Tensor spmm_t(const Tensor& values, const Tensor& crow, const Tensor& col, const Tensor& t_crow,
-              const Tensor& t_col, const Tensor& permutation, const Tensor& y) {
-  const Pattern pattern(crow, col, t_crow, t_col, permutation);
+Tensor spmm_t(const Tensor& values, const Tensors& links, const Tensor& y) {
+  const Pattern pattern(links);
   return product(pattern, true, values, y, "y", std::nullopt);
 }
 
@@ -48,9 +44,8 @@ Tensor with_factors(const Tensor& a, const Body& body) {
   return with_real(a, "a", [&](auto zero) { return body(zero, zero, kernels<decltype(zero)>()); });
 }
 
-Tensor sddmm(const Tensor& crow, const Tensor& col, const Tensor& t_crow, const Tensor& t_col,
-             const Tensor& permutation, const Tensor& a, const Tensor& b) {
-  const Pattern pattern(crow, col, t_crow, t_col, permutation);
+Tensor sddmm(const Tensors& links, const Tensor& a, const Tensor& b) {
+  const Pattern pattern(links);
   return with_factors(a, [&](auto real, auto kept, const auto& kernels) {
     using T = decltype(real);
     using A = decltype(kept);
@@ -72,28 +67,9 @@ Tensor sddmm(const Tensor& crow, const Tensor& col, const Tensor& t_crow, const 
 
 }  // namespace
 
-STABLE_TORCH_LIBRARY_FRAGMENT(sparse_engine, m) {
-  m.def(
-      "spmm(Tensor values, Tensor crow, Tensor col, Tensor t_crow, Tensor t_col, "
-      "Tensor permutation, Tensor x, Tensor? bias) -> Tensor");
-  m.def(
-      "spmm_t(Tensor values, Tensor crow, Tensor col, Tensor t_crow, Tensor t_col, "
-      "Tensor permutation, Tensor y) -> Tensor");
-  m.def(
-      "sddmm(Tensor crow, Tensor col, Tensor t_crow, Tensor t_col, Tensor permutation, "
-      "Tensor a, Tensor b) -> Tensor");
-}
-
-STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CPU, m) {
-  SPARSE_ENGINE_IMPL(m, "spmm", spmm);
-  SPARSE_ENGINE_IMPL(m, "spmm_t", spmm_t);
-  SPARSE_ENGINE_IMPL(m, "sddmm", sddmm);
-}
-
-STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CUDA, m) {
-  m.impl("spmm", SPARSE_ENGINE_CUDA_BOX(&spmm));
-  m.impl("spmm_t", SPARSE_ENGINE_CUDA_BOX(&spmm_t));
-  m.impl("sddmm", SPARSE_ENGINE_CUDA_BOX(&sddmm));
-}
+SPARSE_ENGINE_OPERATION("spmm", spmm,
+                        "(Tensor values, Tensor[] pattern, Tensor x, Tensor? bias) -> Tensor")
+SPARSE_ENGINE_OPERATION("spmm_t", spmm_t, "(Tensor values, Tensor[] pattern, Tensor y) -> Tensor")
+SPARSE_ENGINE_OPERATION("sddmm", sddmm, "(Tensor[] pattern, Tensor a, Tensor b) -> Tensor")
 
 }  // namespace sparse_engine::bindings

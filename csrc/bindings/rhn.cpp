@@ -2,9 +2,7 @@
 #include <deque>
 #include <tuple>
 
-#include "pattern.h"
 #include "sequence.h"
-#include "sparse_engine/kernels.h"
 
 namespace sparse_engine::bindings {
 namespace {
@@ -13,12 +11,11 @@ namespace {
 // after the other.
 class Levels {
  public:
-  explicit Levels(const std::vector<Tensor>& tensors) {
-    if (tensors.empty() || tensors.size() % kEach != 0)
+  explicit Levels(const Tensors& tensors) {
+    if (tensors.empty() || tensors.size() % Pattern::kTensors != 0)
       fail("expected five tensors for the pattern of each level, found ", tensors.size());
-    for (size_t i = 0; i < tensors.size(); i += kEach)
-      patterns_.emplace_back(tensors[i], tensors[i + 1], tensors[i + 2], tensors[i + 3],
-                             tensors[i + 4]);
+    for (size_t i = 0; i < tensors.size(); i += Pattern::kTensors)
+      patterns_.emplace_back(tensors.data() + i);
     if (rows() != 2 * hidden() && rows() != 3 * hidden())
       fail("expected a recurrent weight of 2 blocks (coupled gates) or 3, ", 2 * hidden(), " or ",
            3 * hidden(), " x ", hidden(), ", found ", rows(), " x ", hidden());
@@ -40,8 +37,6 @@ class Levels {
   const std::vector<Pattern>& patterns() const { return patterns_; }
 
  private:
-  static constexpr size_t kEach = 5;
-
   std::vector<Pattern> patterns_;
   int64_t nnz_ = 0;
 };
@@ -80,10 +75,9 @@ Tensor of_levels(const Tensor& t, const char* name, ScalarType type, int64_t mos
   return made_contiguous(t);
 }
 
-std::tuple<Tensor, Tensor> rhn_forward(const Tensor& x, const std::optional<Tensor>& s0,
-                                       const std::optional<Tensor>& mask,
-                                       const std::optional<Tensor>& bias, const Tensor& values,
-                                       const std::vector<Tensor>& patterns, bool keep) {
+std::tuple<Tensor, Tensor> forward(const Tensor& x, const Optional& s0, const Optional& mask,
+                                   const Optional& bias, const Tensor& values,
+                                   const Tensors& patterns, bool keep) {
   const Levels levels(patterns);
   return with_activations(values, x, [&](auto real, auto kept, const auto& kernels) {
     check_kernel(kernels.rhn_forward);
@@ -94,32 +88,31 @@ std::tuple<Tensor, Tensor> rhn_forward(const Tensor& x, const std::optional<Tens
     const Tensor input = of_levels(x, "x", kType<A>, depth, levels.rows());
     const int64_t steps = input.size(0), fed = input.size(1), batch = input.size(2);
     if (steps == 0) fail("expected x of at least one time step, found none");
-    const std::optional<Tensor> start = state(s0, "s0", kType<A>, batch, hidden);
-    const std::optional<Tensor> factor = state(mask, "mask", kType<T>, batch, hidden);
-    std::optional<Tensor> offset;
+    const Optional start = state(s0, "s0", kType<A>, batch, hidden);
+    const Optional factor = state(mask, "mask", kType<T>, batch, hidden);
+    Optional offset;
     if (bias) {
       check_type(*bias, "bias", kType<T>);
       check_shape(*bias, "bias", {depth, levels.rows()});
       offset = made_contiguous(*bias);
     }
-    Tensor y = empty(input, {steps, batch, hidden});
-    Tensor saved = empty(input, {keep ? steps : 0, depth, batch, levels.saved()});
-    if (y.numel() == 0) return std::tuple(y, saved);
-    const ReadableLevels<T> weights(levels, data<T>(links), false);
-    kernels.rhn_forward({weights.data(), depth, fed, data<A>(input), data_or_null<A>(start),
-                         data_or_null<T>(factor), data_or_null<T>(offset), mutable_data<A>(y),
-                         keep ? mutable_data<A>(saved) : nullptr, steps, batch, threads()});
-    return std::tuple(y, saved);
+    Result<A> y(links, {steps, batch, hidden});
+    Result<A> saved(links, {steps, depth, batch, levels.saved()}, keep);
+    if (y.tensor().numel() > 0) {
+      const ReadableLevels<T> weights(levels, data<T>(links), false);
+      kernels.rhn_forward({weights.data(), depth, fed, data<A>(input), data_or_null<A>(start),
+                           data_or_null<T>(factor), data_or_null<T>(offset), y.data(), saved.data(),
+                           steps, batch, threads()});
+    }
+    return std::tuple(y.tensor(), saved.tensor());
   });
 }
 
-// What is not wanted comes back empty.
-std::tuple<Tensor, Tensor, Tensor, Tensor> rhn_backward(const Tensor& dy, const Tensor& saved,
-                                                        const std::optional<Tensor>& mask,
-                                                        const Tensor& values,
-                                                        const std::vector<Tensor>& patterns,
-                                                        int64_t fed, bool wants_x, bool wants_s0,
-                                                        bool wants_values) {
+std::tuple<Tensor, Tensor, Tensor, Tensor> backward(const Tensor& dy, const Tensor& saved,
+                                                    const Optional& mask, const Tensor& values,
+                                                    const Tensors& patterns, int64_t fed,
+                                                    bool wants_x, bool wants_s0,
+                                                    bool wants_values) {
   const Levels levels(patterns);
   return with_activations(values, saved, [&](auto real, auto kept, const auto& kernels) {
     check_kernel(kernels.rhn_backward);
@@ -128,48 +121,34 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> rhn_backward(const Tensor& dy, const 
     const int64_t depth = levels.depth(), hidden = levels.hidden(), rows = levels.rows();
     if (fed < 0 || fed > depth) fail("expected fed in [0, ", depth, "], found ", fed);
     const Tensor links = vector(values, "values", kType<T>, levels.nnz());
-    const Tensor gradient = sequence(dy, "dy", kType<A>, hidden);
-    const int64_t steps = gradient.size(0), batch = gradient.size(1);
+    const Layout layout(dy, "dy", std::nullopt, hidden);
+    const Tensor gradient = layout(dy, "dy", kType<A>, hidden);
+    const int64_t steps = layout.steps, batch = layout.batch;
     const Tensor states = of_levels(saved, "saved", kType<A>, depth, levels.saved());
     check_shape(states, "saved", {steps, depth, batch, levels.saved()});
-    const std::optional<Tensor> factor = state(mask, "mask", kType<T>, batch, hidden);
-    Tensor dx = empty(gradient, {wants_x ? steps : 0, fed, batch, rows});
-    Tensor ds0 = empty(gradient, {wants_s0 ? batch : 0, hidden});
-    Tensor dbias = empty(links, {depth, rows});
-    Tensor dvalues = empty(links, {wants_values ? levels.nnz() : 0});
-    if (gradient.numel() == 0) {
-      for (Tensor* t : {&ds0, &dbias, &dvalues}) torch::stable::zero_(*t);
-      return std::tuple(dx, ds0, dbias, dvalues);
+    const Optional factor = state(mask, "mask", kType<T>, batch, hidden);
+    Result<A> dx(links, {steps, fed, batch, rows}, wants_x), ds0(links, {batch, hidden}, wants_s0);
+    Result<T> dbias(links, {depth, rows}), dvalues(links, {levels.nnz()}, wants_values);
+    if (gradient.numel() > 0) {
+      const ReadableLevels<T> weights(levels, data<T>(links), true);
+      kernels.rhn_backward({weights.data(), depth, fed, data_or_null<T>(factor), data<A>(states),
+                            data<A>(gradient), dx.data(), ds0.data(), dbias.data(), dvalues.data(),
+                            steps, batch, threads()});
+    } else {
+      clear(ds0, dbias, dvalues);
     }
-    const ReadableLevels<T> weights(levels, data<T>(links), true);
-    kernels.rhn_backward({weights.data(), depth, fed, data_or_null<T>(factor), data<A>(states),
-                          data<A>(gradient), wants_x ? mutable_data<A>(dx) : nullptr,
-                          wants_s0 ? mutable_data<A>(ds0) : nullptr, mutable_data<T>(dbias),
-                          wants_values ? mutable_data<T>(dvalues) : nullptr, steps, batch,
-                          threads()});
-    return std::tuple(dx, ds0, dbias, dvalues);
+    return std::tuple(dx.tensor(), ds0.tensor(), dbias.tensor(), dvalues.tensor());
   });
 }
 
 }  // namespace
 
-STABLE_TORCH_LIBRARY_FRAGMENT(sparse_engine, m) {
-  m.def(
-      "rhn_forward(Tensor x, Tensor? s0, Tensor? mask, Tensor? bias, Tensor values, Tensor[] "
-      "patterns, bool keep) -> (Tensor, Tensor)");
-  m.def(
-      "rhn_backward(Tensor dy, Tensor saved, Tensor? mask, Tensor values, Tensor[] patterns, int "
-      "fed, bool wants_x, bool wants_s0, bool wants_values) -> (Tensor, Tensor, Tensor, Tensor)");
-}
-
-STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CPU, m) {
-  SPARSE_ENGINE_IMPL(m, "rhn_forward", rhn_forward);
-  SPARSE_ENGINE_IMPL(m, "rhn_backward", rhn_backward);
-}
-
-STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CUDA, m) {
-  m.impl("rhn_forward", SPARSE_ENGINE_CUDA_BOX(&rhn_forward));
-  m.impl("rhn_backward", SPARSE_ENGINE_CUDA_BOX(&rhn_backward));
-}
+SPARSE_ENGINE_OPERATION("rhn_forward", forward,
+                        "(Tensor x, Tensor? s0, Tensor? mask, Tensor? bias, Tensor values, "
+                        "Tensor[] pattern, bool keep) -> (Tensor y, Tensor saved)")
+SPARSE_ENGINE_OPERATION("rhn_backward", backward,
+                        "(Tensor dy, Tensor saved, Tensor? mask, Tensor values, Tensor[] pattern, "
+                        "int fed, bool wants_x, bool wants_s0, bool wants_values) -> "
+                        "(Tensor dx, Tensor ds0, Tensor dbias, Tensor dvalues)")
 
 }  // namespace sparse_engine::bindings

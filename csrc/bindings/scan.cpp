@@ -33,16 +33,8 @@ std::tuple<Tensor, Tensor> scan(const Tensor& block, const Tensor& crow, const T
 
 }  // namespace
 
-STABLE_TORCH_LIBRARY_FRAGMENT(sparse_engine, m) {
-  m.def(
-      "scan_absent(Tensor block, Tensor crow, Tensor col, int in_features, int first_row, "
-      "float above) -> (Tensor, Tensor)");
-}
-
-STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CPU, m) { SPARSE_ENGINE_IMPL(m, "scan_absent", scan); }
-
-STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CUDA, m) {
-  m.impl("scan_absent", SPARSE_ENGINE_CUDA_BOX(&scan));
-}
+SPARSE_ENGINE_OPERATION("scan_absent", scan,
+                        "(Tensor block, Tensor crow, Tensor col, int in_features, int first_row, "
+                        "float above) -> (Tensor, Tensor)")
 
 }  // namespace sparse_engine::bindings

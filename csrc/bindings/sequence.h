@@ -3,7 +3,7 @@
 
 #include <limits>
 
-#include "check.h"
+#include "pattern.h"
 
 namespace sparse_engine::bindings {
 
@@ -20,8 +20,7 @@ inline Tensor sequence(const Tensor& t, const char* name, ScalarType type, int64
 class Layout {
  public:
   // That of x, or of another activation.
-  Layout(const Tensor& x, const char* name, const std::optional<Tensor>& batch_sizes,
-         int64_t features) {
+  Layout(const Tensor& x, const char* name, const Optional& batch_sizes, int64_t features) {
     const bool packed = batch_sizes.has_value();
     if (x.dim() != (packed ? 2 : 3) || x.size(x.dim() - 1) != features)
       fail("expected ", name, " of shape [", packed ? "rows, " : "steps, batch, ", features,
@@ -36,10 +35,10 @@ class Layout {
 
   const int64_t* first_row() const { return first_row_.empty() ? nullptr : first_row_.data(); }
 
-  // Of an activation; of none of its rows where it is not wanted.
-  std::vector<int64_t> shape(int64_t features, bool wanted = true) const {
-    if (first_row_.empty()) return {wanted ? steps : 0, batch, features};
-    return {wanted ? first_row_.back() : 0, features};
+  // The shape of an activation.
+  std::vector<int64_t> shape(int64_t features) const {
+    if (first_row_.empty()) return {steps, batch, features};
+    return {first_row_.back(), features};
   }
 
   // An activation, made contiguous.
@@ -50,7 +49,7 @@ class Layout {
   }
 
   // The input of which w_input's gradient is wanted, or nothing.
-  std::optional<Tensor> input(const std::optional<Tensor>& x, ScalarType type) const {
+  Optional input(const Optional& x, ScalarType type) const {
     if (!x) return std::nullopt;
     return (*this)(*x, "x", type, x->dim() > 0 ? x->size(x->dim() - 1) : 0);
   }
@@ -85,8 +84,8 @@ class Layout {
 };
 
 // The state of all units at one step, made contiguous.
-inline std::optional<Tensor> state(const std::optional<Tensor>& t, const char* name,
-                                   ScalarType type, int64_t batch, int64_t hidden) {
+inline Optional state(const Optional& t, const char* name, ScalarType type, int64_t batch,
+                      int64_t hidden) {
   if (!t) return std::nullopt;
   check_type(*t, name, type);
   check_shape(*t, name, {batch, hidden});
@@ -94,8 +93,7 @@ inline std::optional<Tensor> state(const std::optional<Tensor>& t, const char* n
 }
 
 // The dense input weights of `rows` rows, made contiguous.
-inline std::optional<Tensor> input_weight(const std::optional<Tensor>& t, ScalarType type,
-                                          int64_t rows) {
+inline Optional input_weight(const Optional& t, ScalarType type, int64_t rows) {
   if (!t) return std::nullopt;
   check_type(*t, "w_input", type);
   if (t->dim() != 2 || t->size(0) != rows)
@@ -110,16 +108,22 @@ inline double bound(const std::optional<double>& clip) {
   return clip.value_or(std::numeric_limits<double>::infinity());
 }
 
+// Raises ValueError for a weight that cannot be recurrent by itself.
+inline void check_square(const Pattern& w) {
+  if (w.rows() != w.cols())
+    fail("expected a square recurrent weight, found ", w.rows(), " x ", w.cols());
+}
+
+// Both or neither of the initial states are given.
+inline void check_both(const Optional& h0, const Optional& c0) {
+  if (h0.has_value() != c0.has_value()) fail("expected both h0 and c0 or neither, found one");
+}
+
 // Not every cell keeps activations in bfloat16 on a CUDA device, too.
 template <class Args>
 void check_kernel(void (*kernel)(const Args&)) {
   if (kernel == nullptr)
     fail("expected activations of dtype float32 on a CUDA device, found bfloat16");
-}
-
-template <typename T>
-T* mutable_data_or_null(std::optional<Tensor>& t) {
-  return t ? mutable_data<T>(*t) : nullptr;
 }
 
 }  // namespace sparse_engine::bindings

@@ -24,10 +24,6 @@ Tensor column_sums_of(const Tensor& x) {
 
 }  // namespace
 
-STABLE_TORCH_LIBRARY_FRAGMENT(sparse_engine, m) { m.def("column_sums(Tensor x) -> Tensor"); }
-
-STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CPU, m) {
-  SPARSE_ENGINE_IMPL(m, "column_sums", column_sums_of);
-}
+SPARSE_ENGINE_CPU_OPERATION("column_sums", column_sums_of, "(Tensor x) -> Tensor")
 
 }  // namespace sparse_engine::bindings

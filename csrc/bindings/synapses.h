@@ -21,25 +21,16 @@ struct SynapseArguments {
   Synapses<T> view() const { return {data<T>(weight), data<T>(mu), data<T>(sigma), data<T>(erev)}; }
 };
 
-// Uninitialised, or zeros.
+// Their gradients.
 template <typename T>
 struct SynapseResults {
-  Tensor weight, mu, sigma, erev;
+  Result<T> weight, mu, sigma, erev;
 
   SynapseResults(const Tensor& like, int64_t nnz)
-      : weight(empty(like, {nnz})),
-        mu(empty(like, {nnz})),
-        sigma(empty(like, {nnz})),
-        erev(empty(like, {nnz})) {}
+      : weight(like, {nnz}), mu(like, {nnz}), sigma(like, {nnz}), erev(like, {nnz}) {}
 
-  SynapseGradients<T> view() {
-    return {mutable_data<T>(weight), mutable_data<T>(mu), mutable_data<T>(sigma),
-            mutable_data<T>(erev)};
-  }
-
-  void clear() {
-    for (Tensor* t : {&weight, &mu, &sigma, &erev}) torch::stable::zero_(*t);
-  }
+  SynapseGradients<T> view() { return {weight.data(), mu.data(), sigma.data(), erev.data()}; }
+  void clear() { bindings::clear(weight, mu, sigma, erev); }
 };
 
 }  // namespace sparse_engine::bindings

@@ -41,9 +41,8 @@ std::tuple<Tensor, Tensor, Tensor> transpose_pattern(const Tensor& crow, const T
   return std::make_tuple(t_crow, t_col, permutation);
 }
 
-Tensor sample(const Tensor& crow, const Tensor& col, int64_t in_features,
-              const std::optional<Tensor>& dropped, int64_t count, int64_t seed, int64_t step,
-              int64_t stream) {
+Tensor sample(const Tensor& crow, const Tensor& col, int64_t in_features, const Optional& dropped,
+              int64_t count, int64_t seed, int64_t step, int64_t stream) {
   const Links links(given(crow, col, in_features), Check::kSorted);
   const Csr& w = links.csr();
   const bool* gone = nullptr;
@@ -158,41 +157,21 @@ Tensor nearest_zero_entries(const Tensor& values, double share) {
 
 }  // namespace
 
-STABLE_TORCH_LIBRARY_FRAGMENT(sparse_engine, m) {
-  m.def("check_csr(Tensor crow, Tensor col, int in_features) -> ()");
-  m.def("transpose(Tensor crow, Tensor col, int in_features) -> (Tensor, Tensor, Tensor)");
-  m.def(
-      "sample_absent(Tensor crow, Tensor col, int in_features, Tensor? dropped, int count, "
-      "int seed, int step, int stream) -> Tensor");
-  m.def(
-      "rewire(Tensor crow, Tensor col, int in_features, Tensor keep, Tensor cells) "
-      "-> (Tensor, Tensor, Tensor, Tensor)");
-  m.def("smallest(Tensor scores, int count, float? above, bool negate) -> Tensor");
-  m.def("nearest_zero(Tensor values, float share) -> Tensor");
-  m.def("carry(Tensor tensor, Tensor slot_map, int size) -> Tensor");
-  m.def("carry_(Tensor(a!) tensor, Tensor slot_map) -> ()");
-}
-
-STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CPU, m) {
-  SPARSE_ENGINE_IMPL(m, "check_csr", check_csr);
-  SPARSE_ENGINE_IMPL(m, "transpose", transpose_pattern);
-  SPARSE_ENGINE_IMPL(m, "sample_absent", sample);
-  SPARSE_ENGINE_IMPL(m, "rewire", rewire_pattern);
-  SPARSE_ENGINE_IMPL(m, "smallest", smallest_entries);
-  SPARSE_ENGINE_IMPL(m, "nearest_zero", nearest_zero_entries);
-  SPARSE_ENGINE_IMPL(m, "carry", carry_entries);
-  SPARSE_ENGINE_IMPL(m, "carry_", carry_in_place);
-}
-
-STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CUDA, m) {
-  m.impl("check_csr", SPARSE_ENGINE_CUDA_BOX(&check_csr));
-  m.impl("transpose", SPARSE_ENGINE_CUDA_BOX(&transpose_pattern));
-  m.impl("sample_absent", SPARSE_ENGINE_CUDA_BOX(&sample));
-  m.impl("rewire", SPARSE_ENGINE_CUDA_BOX(&rewire_pattern));
-  m.impl("smallest", SPARSE_ENGINE_CUDA_BOX(&smallest_entries));
-  m.impl("nearest_zero", SPARSE_ENGINE_CUDA_BOX(&nearest_zero_entries));
-  m.impl("carry", SPARSE_ENGINE_CUDA_BOX(&carry_entries));
-  m.impl("carry_", SPARSE_ENGINE_CUDA_BOX(&carry_in_place));
-}
+SPARSE_ENGINE_OPERATION("check_csr", check_csr, "(Tensor crow, Tensor col, int in_features) -> ()")
+SPARSE_ENGINE_OPERATION("transpose", transpose_pattern,
+                        "(Tensor crow, Tensor col, int in_features) -> (Tensor, Tensor, Tensor)")
+SPARSE_ENGINE_OPERATION("sample_absent", sample,
+                        "(Tensor crow, Tensor col, int in_features, Tensor? dropped, int count, "
+                        "int seed, int step, int stream) -> Tensor")
+SPARSE_ENGINE_OPERATION("rewire", rewire_pattern,
+                        "(Tensor crow, Tensor col, int in_features, Tensor keep, Tensor cells) -> "
+                        "(Tensor, Tensor, Tensor, Tensor)")
+SPARSE_ENGINE_OPERATION("smallest", smallest_entries,
+                        "(Tensor scores, int count, float? above, bool negate) -> Tensor")
+SPARSE_ENGINE_OPERATION("nearest_zero", nearest_zero_entries,
+                        "(Tensor values, float share) -> Tensor")
+SPARSE_ENGINE_OPERATION("carry", carry_entries,
+                        "(Tensor tensor, Tensor slot_map, int size) -> Tensor")
+SPARSE_ENGINE_OPERATION("carry_", carry_in_place, "(Tensor(a!) tensor, Tensor slot_map) -> ()")
 
 }  // namespace sparse_engine::bindings

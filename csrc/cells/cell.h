@@ -5,7 +5,7 @@
 // The functions are templates over a `Math` of the device, which has
 //   Real: the type of one number;
 //   Number: what is computed at once, a vector of Real or Real itself;
-//   tanh(x), sigmoid(x): of a Number.
+//   tanh(x), sigmoid(x), softplus(x) = log(1 + exp(x)): of a Number.
 // A choice is written `x < y ? a : b`, which takes each lane of a vector by itself.
 #pragma once
 

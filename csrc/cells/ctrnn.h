@@ -1,24 +1,43 @@
-// One stage of the networks in continuous time: dh/dt = tanh(z) - rate h, where z is what the
-// weights and the input make of the state h that the stage looks at.
+// The continuous-time network of Funahashi & Nakamura (1993): dh/dt = -rate h + tanh(x + W h).
 #pragma once
 
-#include "cell.h"
+#include "continuous.h"
 
 namespace sparse_engine {
 namespace {
 
-struct Leaky {
-  // The derivative of the state, from y = tanh(z).
+struct Ctrnn {
+  static constexpr int kActivations = 1;
+  static constexpr bool kReadsState = true;
+
+  template <class Math, class Number>
+  SE_CELL Number read(Number h) const {
+    return h;
+  }
+
+  template <class Math, class Number>
+  SE_CELL Number drive(Number z) const {
+    return Math::tanh(z);
+  }
+
   template <class Number, class Real>
-  static SE_CELL Number derivative(Number y, Real rate, Number h) {
+  SE_CELL Number derivative(Number y, Real rate, Number h) const {
     return y - rate * h;
   }
 
-  // The gradient of z, from that of the derivative. The gradient of h gets -rate dk beside what
-  // comes by the weight, and that of rate -dk h.
-  template <class Math, class Number>
-  static SE_CELL Number backward(Number y, Number dk) {
+  template <class Math, class Number, class Real>
+  SE_CELL Number backward(Number y, Real, Number dk) const {
     return dk * tanh_slope<Math>(y);
+  }
+
+  template <class Number>
+  SE_CELL Number of_rate(Number, Number h) const {
+    return -h;
+  }
+
+  template <class Math, class Number>
+  SE_CELL Number read_backward(Number dread, Number, Number) const {
+    return dread;
   }
 };
 

@@ -7,6 +7,7 @@
 namespace sparse_engine {
 namespace {
 
+template <class Real>
 struct Gru {
   static constexpr int kGates = 3, kShared = 2, kSaved = 4, kMemory = -1;
 
@@ -16,7 +17,7 @@ struct Gru {
     const Number r = Math::sigmoid(v[0] + u[0]), z = Math::sigmoid(v[1] + u[1]);
     const Number n = Math::tanh(v[2] + r * u[2]);
     saved[0] = r, saved[1] = z, saved[2] = n, saved[3] = u[2];
-    return (typename Math::Real(1) - z) * n + z * before;
+    return (Real(1) - z) * n + z * before;
   }
 
   template <class Math, class Number>
@@ -24,7 +25,7 @@ struct Gru {
                         Number (&du)[3], Number (&dv)[3]) const {
     const Number r = saved[0], z = saved[1], n = saved[2], candidate = saved[3];
     const Number all = dh + carried;
-    dv[2] = all * (typename Math::Real(1) - z) * tanh_slope<Math>(n);
+    dv[2] = all * (Real(1) - z) * tanh_slope<Math>(n);
     du[0] = dv[2] * candidate * sigmoid_slope<Math>(r);
     du[1] = all * (before - n) * sigmoid_slope<Math>(z);
     du[2] = dv[2] * r;
@@ -32,9 +33,6 @@ struct Gru {
   }
 
   static constexpr bool is_sigmoid(int s) { return s < 2; }
-
-  template <class Number>
-  static void mark_clipped(Number (&)[4]) {}
 };
 
 }  // namespace

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypedDict
 
 import torch
+from torch import Tensor
 
 
 class LinkOptions(TypedDict, total=False):
@@ -30,3 +32,12 @@ class RecurrentOptions(LinkOptions, StackOptions, total=False):
     bias: bool
     device: torch.device | str | None
     dtype: torch.dtype | None
+
+
+class LeakyOptions(RecurrentOptions, total=False):
+    """What the networks in continuous time take whose units forget; see :class:`Leaky`."""
+
+    tau: float | Tensor
+    trainable_tau: bool
+    groups: Sequence[int] | Tensor | None
+    dt: float

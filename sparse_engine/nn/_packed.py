@@ -118,6 +118,8 @@ def checked_lengths(lengths: Tensor | Sequence[int], batch: int, steps: int) -> 
         raise InputError(f"expected lengths on the CPU, found them on {lengths.device}")
     if lengths.shape != (batch,):
         raise InputError(f"expected lengths of shape [{batch}], found {[*lengths.shape]}")
+    if lengths.is_floating_point() or lengths.dtype == torch.bool:
+        raise InputError(f"expected lengths of an integer dtype, found {lengths.dtype}")
     lengths = integers(lengths, "lengths")
     fits = (lengths >= 1) & (lengths <= steps)
     if torch.compiler.is_compiling():  # a compiled graph cannot say which entry is wrong

@@ -93,6 +93,10 @@ class Cell(LoadsRealParameters):
         """
         return {}
 
+    def to_next_layer(self, outputs: Tensor) -> Tensor:
+        """Return what the next layer reads of a layer's outputs; here the outputs themselves."""
+        return outputs
+
     def size_of(self, state: str) -> int:
         """Return the number of features of a state; the first state has those of the output."""
         return self.hidden_size

@@ -342,8 +342,10 @@ class Recurrent(Cell):
             each_way.append({name: each.flip(0) for name, each in step_inputs.items()})
         ends: list[list[Tensor]] = []
         for layer in range(self.num_layers):
-            if layer > 0 and self.dropout > 0:
-                x = nn.functional.dropout(x, self.dropout, self.training)
+            if layer > 0:
+                x = self.to_next_layer(x)
+                if self.dropout > 0:
+                    x = nn.functional.dropout(x, self.dropout, self.training)
             outputs = []
             for direction, given in enumerate(each_way):
                 start = tuple(states[len(ends)] for states in starts)

@@ -1,4 +1,4 @@
-"""Operations on sparse weights: each one native, differentiable, and with a slow twin ``*_ref``."""
+"""Operations on sparse weights: native, differentiable, each with a reference ``<name>_ref``."""
 
 from sparse_engine.ops.conductance import Synapses as Synapses
 from sparse_engine.ops.conductance import conductance as conductance

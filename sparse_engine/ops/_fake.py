@@ -22,8 +22,8 @@ def fake(*operations: str) -> Callable[[Callable], Callable]:
         operations: their names.
 
     Returns:
-        A decorator of a function with the operation's arguments, which returns empty tensors of the
-        shapes, dtypes and device of the results.
+        A decorator of a function that is called with the operation's arguments by name, and
+        returns empty tensors of the shapes, dtypes and device of the results.
     """
 
     def register(shapes: Callable) -> Callable:
@@ -40,22 +40,22 @@ def _checked(operation: str, shapes: Callable) -> Callable:
 
     def run(*arguments: object) -> object:
         given = dict(zip(names, arguments, strict=True))
-        tensors = {
-            name: each
+        tensors = [
+            (name, each)
             for name, argument in given.items()
             for each in tree_leaves(argument)
             if isinstance(each, Tensor) and name != ON_CPU
-        }
+        ]
         _check_devices(operation, tensors)
         _check_dtypes(operation, tensors)
         _check_links(given)
-        return shapes(*arguments)
+        return shapes(**given)
 
     return run
 
 
-def _check_devices(operation: str, tensors: dict[str, Tensor]) -> None:
-    (first, device), *others = ((name, each.device) for name, each in tensors.items())
+def _check_devices(operation: str, tensors: list[tuple[str, Tensor]]) -> None:
+    (first, device), *others = ((name, each.device) for name, each in tensors)
     for name, other in others:
         if other != device:
             raise ValueError(
@@ -64,8 +64,8 @@ def _check_devices(operation: str, tensors: dict[str, Tensor]) -> None:
             )
 
 
-def _check_dtypes(operation: str, tensors: dict[str, Tensor]) -> None:
-    floating = {name: each.dtype for name, each in tensors.items() if each.is_floating_point()}
+def _check_dtypes(operation: str, tensors: list[tuple[str, Tensor]]) -> None:
+    floating = {name: each.dtype for name, each in tensors if each.is_floating_point()}
     if len({*floating.values()} - {torch.bfloat16}) > 1 or (
         torch.bfloat16 in floating.values() and torch.float64 in floating.values()
     ):
@@ -75,9 +75,10 @@ def _check_dtypes(operation: str, tensors: dict[str, Tensor]) -> None:
 
 def _check_links(given: dict[str, object]) -> None:
     """Compare the numbers of values and links, where neither is symbolic."""
-    values, col = given.get("values"), given.get("col")
-    if not isinstance(values, Tensor) or not isinstance(col, Tensor):
+    values, pattern = given.get("values"), given.get("pattern")
+    if not isinstance(values, Tensor) or pattern is None:
         return
-    sizes = values.numel(), col.numel()
-    if all(isinstance(size, int) for size in sizes) and sizes[0] != sizes[1]:
-        raise ValueError(f"expected values of shape [{sizes[1]}], found {[*values.shape]}")
+    own = pattern if given.get("p_values") is None else pattern[:5]
+    links = sum(col.numel() for col in own[1::5])
+    if all(isinstance(size, int) for size in (values.numel(), links)) and values.numel() != links:
+        raise ValueError(f"expected values of shape [{links}], found {[*values.shape]}")

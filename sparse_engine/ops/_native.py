@@ -15,7 +15,7 @@ from torch._functorch.utils import enable_single_level_autograd_function
 from torch.autograd import forward_ad
 from torch.autograd.function import _SingleLevelFunction
 
-from sparse_engine.ops._vmap import by_columns, one_by_one
+from sparse_engine.ops._vmap import any_is_mapped, by_columns, one_by_one
 
 try:
     from sparse_engine import _C
@@ -111,9 +111,8 @@ def differentiable(
             return at_level.apply(*inputs)
 
     def vmap(info: object, in_dims: tuple, *inputs: object) -> tuple:
-        if columns is not None and all(
-            (dim is None) == (at != columns) for at, dim in enumerate(in_dims)
-        ):
+        mapped = [at for at, dims in enumerate(in_dims) if any_is_mapped(dims)]
+        if columns is not None and mapped == [columns]:
             return by_columns(operation, columns, in_dims[columns], inputs)
         return one_by_one(operation, info.batch_size, in_dims, inputs)
 
@@ -138,20 +137,21 @@ def keep(ctx: object, *inputs: Tensor | None) -> None:
         ctx.save_for_forward(*inputs)
 
 
-def refuse_second_derivative(backward: torch._ops.OpOverload, twin: str) -> None:
-    """Make the derivative of a backward operation an error that names the twin in plain torch."""
+def refuse_second_derivative(backward: torch._ops.OpOverload) -> Callable[..., Tensor]:
+    """Return a backward operation whose derivative is an error that names the reference."""
+    name = backward.name().split("::")[1].removesuffix("_backward")
 
     def refuse(ctx: object, *gradients: object) -> None:
         raise RuntimeError(
             "the sparse recurrence can be differentiated once; for a second derivative use "
-            f"sparse_engine.ops.{twin}, which is plain torch"
+            f"sparse_engine.ops.{name}_ref, which is plain torch"
         )
 
-    differentiable(backward, save=lambda *_: None, backward=refuse, jvp=refuse)
+    return differentiable(backward, save=lambda *_: None, backward=refuse, jvp=refuse)
 
 
-def keeps() -> bool:
-    """Whether a forward pass should keep what a backward pass needs; a trace may meet either."""
+def saves_for_backward() -> bool:
+    """Whether a forward pass saves what a backward pass needs; a trace may be used for either."""
     return torch.is_grad_enabled() or (not torch.compiler.is_compiling() and torch._C._is_tracing())
 
 

@@ -6,7 +6,12 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
+
+
+def any_is_mapped(dims: object) -> bool:
+    """Whether an argument, which may be a list, has samples: its ``in_dims`` are not all None."""
+    return any(dim is not None for dim in tree_leaves(dims))
 
 
 def one_by_one(

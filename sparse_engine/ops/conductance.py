@@ -9,9 +9,7 @@ import torch
 from torch import Tensor
 
 from sparse_engine.errors import InputError
-from sparse_engine.ops._fake import fake
-from sparse_engine.ops._gradients import where_needed
-from sparse_engine.ops._native import call, differentiable, native, refuse_second_derivative
+from sparse_engine.ops._sequence_operation import sequence_operation
 from sparse_engine.ops.pattern import Pattern
 
 
@@ -34,14 +32,14 @@ class Synapses(NamedTuple):
     erev: Tensor
 
     def dense_sums(self, x: Tensor, pattern: Pattern) -> tuple[Tensor, Tensor]:
-        """Current and conductance as :func:`conductance` has them, of every cell (for twins)."""
+        """Return what :func:`conductance` does, from dense matrices."""
         weight, mu, sigma, erev = (pattern.dense(each) for each in self)
         g = weight * torch.sigmoid(sigma * (x.unsqueeze(-2) - mu))
         return (g * erev).sum(-1), g.sum(-1)
 
 
 def conductance(x: Tensor, synapses: Synapses, pattern: Pattern) -> tuple[Tensor, Tensor]:
-    """The sums over each target's links of ``g * erev`` and of ``g``, see :class:`Synapses`.
+    """Return the sums over each target's links of ``g * erev`` and of ``g``, see :class:`Synapses`.
 
     With all parameters as dense matrices, ``g = W * sigmoid(sigma * (x.unsqueeze(-2) - mu))`` has
     an entry for every pair of units and every column; here none of them is stored. Differentiable
@@ -65,37 +63,16 @@ def conductance(x: Tensor, synapses: Synapses, pattern: Pattern) -> tuple[Tensor
     if x.dim() == 0 or x.shape[-1] != sources:
         raise InputError(f"expected x of shape [..., {sources}], found {[*x.shape]}")
     flat = x.reshape(math.prod(x.shape[:-1]), sources)
-    sums = _conductance(flat, *synapses, *pattern)
+    sums = _conductance(flat, *synapses, [*pattern])
     current, total = (each.reshape(*x.shape[:-1], targets) for each in sums)
     return current, total
 
 
 def conductance_ref(x: Tensor, synapses: Synapses, pattern: Pattern) -> tuple[Tensor, Tensor]:
-    """The slow twin of :func:`conductance` in plain torch."""
+    """Reference implementation of :func:`conductance` in plain torch."""
     return synapses.dense_sums(x, pattern)
 
 
-@fake("conductance_forward")
-def _(x, values, mu, sigma, erev, crow, col, t_crow, t_col, permutation):
-    columns, targets = x.shape[0], crow.numel() - 1
-    return x.new_empty(columns, targets), x.new_empty(columns, targets)
-
-
-@fake("conductance_backward")
-def _(dcurrent, dconductance, x, values, *others):
-    return x.new_empty(x.shape), *(values.new_empty(values.shape) for _ in range(4))
-
-
-def _save(ctx, inputs, output):
-    ctx.save_for_backward(*inputs)
-
-
-def _backward(ctx, dcurrent, dconductance):
-    gradients = call(
-        native.conductance_backward.default, dcurrent, dconductance, *ctx.saved_tensors
-    )
-    return where_needed(ctx, *gradients)
-
-
-_conductance = differentiable(native.conductance_forward.default, save=_save, backward=_backward)
-refuse_second_derivative(native.conductance_backward.default, "conductance_ref")
+_conductance = sequence_operation(
+    "conductance", lambda shapes: (shapes.every_step(shapes.rows), shapes.every_step(shapes.rows))
+)

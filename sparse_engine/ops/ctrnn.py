@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import torch
 from torch import Tensor
 
-from sparse_engine.ops._autocast import as_activation, as_sum
-from sparse_engine.ops._fake import fake
-from sparse_engine.ops._gradients import where_needed
-from sparse_engine.ops._native import call, differentiable, native, refuse_second_derivative
-from sparse_engine.ops._sequence import finite
+from sparse_engine.ops.continuous import ContinuousOperation, Function
 from sparse_engine.ops.pattern import Pattern
-from sparse_engine.ops.solver import Euler, Solver
+from sparse_engine.ops.solver import Solver
 
 
 def ctrnn(
@@ -28,7 +21,7 @@ def ctrnn(
     solver: Solver | None = None,
     clip: float | None = None,
 ) -> Tensor:
-    """Integrates ``dh/ds = -rate * h + tanh(x[t] + h @ W.T)``, with ``x[t]`` held during step t.
+    """Integrate ``dh/ds = -rate * h + tanh(x[t] + h @ W.T)``, with ``x[t]`` held during step t.
 
     ``h[t]`` is ``h[t - 1]`` (at first ``h0``) after ``unfolds`` steps of the solver, of length
     ``dt[t]`` each. With Euler's method an unfold is, and every other method is made of,
@@ -71,28 +64,6 @@ def ctrnn(
     )[0]
 
 
-def ctrnn_and_final(
-    x: Tensor,
-    h0: Tensor | None,
-    dt: Tensor,
-    values: Tensor,
-    pattern: Pattern,
-    *,
-    rate: Tensor | None = None,
-    unfolds: int = 1,
-    solver: Solver | None = None,
-    clip: float | None = None,
-) -> tuple[Tensor, Tensor]:
-    """:func:`ctrnn`, and the state after the last step as it goes on: not rounded."""
-    solver = Euler() if solver is None else solver
-    if x.device.type == "cpu":
-        x = as_activation(x, values)
-    h0 = None if h0 is None else as_sum(h0, values)
-    method = solver.nodes, solver.weights, unfolds, finite(clip)
-    h, h_n = _ctrnn(x, h0, dt, rate, values, *pattern, *method)
-    return h, h_n if h.dtype != values.dtype else h[-1]
-
-
 def ctrnn_ref(
     x: Tensor,
     h0: Tensor | None,
@@ -105,101 +76,15 @@ def ctrnn_ref(
     solver: Solver | None = None,
     clip: float | None = None,
 ) -> Tensor:
-    """The slow twin of :func:`ctrnn` in plain torch."""
-    weight = pattern.dense(values)
-    return integrate(
-        lambda h: h @ weight.T,
-        x,
-        h0,
-        dt,
-        rate=rate,
-        unfolds=unfolds,
-        solver=Euler() if solver is None else solver,
-        clip=clip,
+    """Reference implementation of :func:`ctrnn` in plain torch."""
+    return ctrnn_and_final.reference(
+        x, h0, dt, values, pattern, rate=rate, unfolds=unfolds, solver=solver, clip=clip
     )
 
 
-def integrate(
-    product: Callable[[Tensor], Tensor],
-    x: Tensor,
-    h0: Tensor | None,
-    dt: Tensor,
-    *,
-    rate: Tensor | None,
-    unfolds: int,
-    solver: Solver,
-    clip: float | None,
-) -> Tensor:
-    """:func:`ctrnn` step by step in plain torch, with ``product(h)`` for ``h @ W.T``."""
-    h = torch.zeros_like(x[0]) if h0 is None else h0
-    states = []
-    for held, length in zip(x, dt.unsqueeze(-1), strict=True):
-        for _ in range(unfolds):
-            k, end = torch.zeros_like(h), h
-            for node, weight in zip(solver.nodes, solver.weights, strict=True):
-                state = h + node * length * k
-                k = torch.tanh(held + product(state))
-                if rate is not None:
-                    k = k - rate * state
-                end = end + weight * length * k
-            h = end
-            if clip is not None:
-                h = torch.where(end.abs() < clip, end, end.detach().clamp(-clip, clip))
-        states.append(h)
-    return torch.stack(states)
+def _field(product: Function, f: Function, x: Tensor, h: Tensor, rate: Tensor | None) -> Tensor:
+    k = f(x + product(h))
+    return k if rate is None else k - rate * h
 
 
-@fake("ctrnn_forward")
-def _(x, h0, dt, rate, values, *pattern_and_options):
-    _, batch, hidden = x.shape
-    rounds = x.dtype != values.dtype
-    return x.new_empty(x.shape), values.new_empty(batch if rounds else 0, hidden)
-
-
-@fake("ctrnn_backward")
-def _(dh, dh_n, h, x, h0, dt, rate, values, *pattern_and_options):
-    *_, wants_x, wants_dt, wants_values = pattern_and_options
-    steps, batch, hidden = h.shape
-    return (
-        h.new_empty(steps if wants_x else 0, batch, hidden),
-        values.new_empty(0 if h0 is None else batch, hidden),
-        values.new_empty(steps if wants_dt else 0, batch),
-        values.new_empty(0 if rate is None else hidden),
-        values.new_empty(values.shape if wants_values else 0),
-    )
-
-
-def _save(ctx, inputs, output):
-    x, h0, dt, rate, values, *pattern, nodes, weights, unfolds, clip = inputs
-    h, h_n = output
-    if h.dtype == values.dtype:
-        ctx.mark_non_differentiable(h_n)
-    ctx.set_materialize_grads(False)
-    ctx.save_for_backward(h, x, h0, dt, rate, values, *pattern)
-    ctx.method = nodes, weights, unfolds, clip
-
-
-def _backward(ctx, dh, dh_n):
-    h, x, h0, dt, rate, values, *pattern = ctx.saved_tensors
-    needs_x, _, needs_dt, _, needs_values, *_ = ctx.needs_input_grad
-    dx, dh0, ddt, drate, dvalues = call(
-        native.ctrnn_backward.default,
-        torch.zeros_like(h) if dh is None else dh,
-        dh_n if h.dtype != values.dtype else None,
-        h,
-        x,
-        h0,
-        dt,
-        rate,
-        values,
-        *pattern,
-        *ctx.method,
-        needs_x,
-        needs_dt,
-        needs_values,
-    )
-    return where_needed(ctx, dx, dh0, ddt, drate, dvalues)
-
-
-_ctrnn = differentiable(native.ctrnn_forward.default, save=_save, backward=_backward)
-refuse_second_derivative(native.ctrnn_backward.default, "ctrnn_ref")
+ctrnn_and_final = ContinuousOperation("ctrnn", _field)

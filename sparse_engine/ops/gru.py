@@ -6,16 +6,9 @@ import torch
 from torch import Tensor
 
 from sparse_engine.ops._autocast import as_activation, unfolded
-from sparse_engine.ops._fake import fake
-from sparse_engine.ops._gradients import of_input, where_needed
-from sparse_engine.ops._native import (
-    call,
-    differentiable,
-    keeps,
-    native,
-    refuse_second_derivative,
-)
+from sparse_engine.ops._native import saves_for_backward
 from sparse_engine.ops._sequence import batch_of, joined, steps_of
+from sparse_engine.ops._sequence_operation import sequence_operation
 from sparse_engine.ops.pattern import Pattern
 
 
@@ -88,11 +81,13 @@ def gru_and_saved(
         x, b_input = x + b_input, None
     if x.device.type == "cpu":
         x, h0 = as_activation(x, values), None if h0 is None else as_activation(h0, values)
-    return _gru(x, w_input, b_input, h0, bias, values, *pattern, batch_sizes, keeps())
+    inputs = x, w_input, b_input, h0, None, bias
+    h, _, saved = _gru(*inputs, values, [*pattern], None, batch_sizes, None, saves_for_backward())
+    return h, saved
 
 
 def reset_gates(saved: Tensor, batch_sizes: Tensor | None) -> Tensor:
-    """``r`` of all steps, of the shape of ``h``, from what was kept under autograd.
+    """Return ``r`` of all steps, of the shape of ``h``, from what was saved for the backward pass.
 
     The gradient of ``u_n`` is r times that of ``v_n``; the other two gates share theirs.
     """
@@ -112,7 +107,7 @@ def gru_ref(
     b_input: Tensor | None = None,
     batch_sizes: Tensor | None = None,
 ) -> Tensor:
-    """The slow twin of :func:`gru` in plain torch."""
+    """Reference implementation of :func:`gru` in plain torch."""
     weight = pattern.dense(values)
     h = x.new_zeros(batch_of(x, batch_sizes), weight.shape[1]) if h0 is None else h0
     v = x if w_input is None else x @ w_input.T
@@ -127,57 +122,11 @@ def gru_ref(
     return joined(states, batch_sizes)
 
 
-@fake("gru_forward")
-def _(x, w_input, b_input, h0, bias, values, crow, *structure_and_options):
-    *_, keep = structure_and_options
-    rows, hidden = x.shape[:-1], (crow.numel() - 1) // 3
-    return (
-        x.new_empty(*rows, hidden),
-        x.new_empty(rows[0] if keep else 0, *rows[1:], 4 * hidden),
-    )
-
-
-@fake("gru_backward")
-def _(dh, h, saved, x, h0, values, *structure_and_options):
-    *_, wants_v, wants_values = structure_and_options
-    rows, hidden = h.shape[:-1], h.shape[-1]
-    return (
-        h.new_empty(rows[0] if wants_v else 0, *rows[1:], 3 * hidden),
-        values.new_empty(0 if x is None else 3 * hidden, 0 if x is None else x.shape[-1]),
-        values.new_empty(0 if x is None else 3 * hidden),
-        h.new_empty(0 if h0 is None else h0.shape[0], hidden),
-        values.new_empty(3 * hidden),
-        values.new_empty(values.shape if wants_values else 0),
-    )
-
-
-def _save(ctx, inputs, output):
-    x, w_input, _, h0, _, values, *structure, _ = inputs
-    h, saved = output
-    ctx.mark_non_differentiable(saved)
-    ctx.set_materialize_grads(False)
-    x = None if w_input is None else x
-    ctx.save_for_backward(h, saved, x, w_input, h0, values, *structure)
-
-
-def _backward(ctx, dh, _):
-    h, saved, x, w_input, h0, values, *structure = ctx.saved_tensors
-    needs_x, needs_w_input, needs_b_input, _, _, needs_values, *_ = ctx.needs_input_grad
-    dv, dw_input, db_input, dh0, dbias, dvalues = call(
-        native.gru_backward.default,
-        torch.zeros_like(h) if dh is None else dh,
-        h,
-        saved,
-        x if needs_w_input or needs_b_input else None,
-        h0,
-        values,
-        *structure,
-        needs_x,
-        needs_values,
-    )
-    dx = of_input(dv, w_input) if needs_x else None
-    return where_needed(ctx, dx, dw_input, db_input, dh0, dbias, dvalues)
-
-
-_gru = differentiable(native.gru_forward.default, save=_save, backward=_backward)
-refuse_second_derivative(native.gru_backward.default, "gru_ref")
+_gru = sequence_operation(
+    "gru",
+    lambda shapes: (
+        shapes.every_step(shapes.outputs),
+        shapes.nothing(),
+        shapes.kept(4 * shapes.hidden),
+    ),
+)

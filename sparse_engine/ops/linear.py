@@ -30,7 +30,7 @@ TWO_PANELS = 128
 
 
 def linear(values: Tensor, pattern: Pattern, x: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``torch.nn.functional.linear(x, W, bias)``: ``[..., in]`` to ``[..., out]``.
+    """Return ``torch.nn.functional.linear(x, W, bias)``: ``[..., in]`` to ``[..., out]``.
 
     In bfloat16 under autocast, see :func:`spmm`.
 
@@ -45,17 +45,17 @@ def linear(values: Tensor, pattern: Pattern, x: Tensor, bias: Tensor | None = No
         message = f"expected input of dtype {values.dtype}, found {x.dtype}"
         raise InputError(message.replace("torch.", ""))
     if in_eager_mode() and needs_gradient((values, x, bias)):
-        return _Linear.apply(values, *pattern, x, bias)
+        return _Linear.apply(values, [*pattern], x, bias)
     return unflatten(spmm(values, pattern, flatten(x), bias), x)
 
 
 def flatten(x: Tensor) -> Tensor:
-    """``[..., features]`` as the ``[features, columns]`` of :func:`spmm`."""
+    """Return ``[..., features]`` as the ``[features, columns]`` of :func:`spmm`."""
     return x.reshape(math.prod(x.shape[:-1]), x.shape[-1]).t()
 
 
 def unflatten(y: Tensor, like: Tensor) -> Tensor:
-    """``[features, columns]`` as ``[..., features]``, with the other dimensions of ``like``."""
+    """Return ``[features, columns]`` as ``[..., features]``, shaped like ``like`` otherwise."""
     return y.t().reshape(*like.shape[:-1], y.shape[0])
 
 
@@ -63,65 +63,65 @@ class _Linear(torch.autograd.Function):
     """One record for the graph, where the views around :func:`spmm` would be four more."""
 
     @staticmethod
-    def forward(ctx, values, crow, col, t_crow, t_col, permutation, x, bias):
-        pattern = crow, col, t_crow, t_col, permutation
-        ctx.save_for_backward(values, *pattern, x)
-        return unflatten(call(native.spmm.default, values, *pattern, flatten(x), bias), x)
+    def forward(ctx, values, pattern, x, bias):
+        ctx.save_for_backward(values, x, *pattern)
+        return unflatten(call(native.spmm.default, values, pattern, flatten(x), bias), x)
 
     @staticmethod
     def backward(ctx, dy):
-        values, *pattern, x = ctx.saved_tensors
-        needs = ctx.needs_input_grad
+        values, x, *pattern = ctx.saved_tensors
+        needs_values, _, needs_x, needs_bias = ctx.needs_input_grad
         turned = flatten(dy)
         dvalues = dx = dbias = None
-        if needs[0] and needs[6] and x.device.type == "cpu" and turned.shape[1] >= TWO_PANELS:
-            gradients = call(native.linear_backward.default, values, *pattern, flatten(x), turned)
+        on_cpu = x.device.type == "cpu"
+        if needs_values and needs_x and on_cpu and turned.shape[1] >= TWO_PANELS:
+            gradients = call(native.linear_backward.default, values, pattern, flatten(x), turned)
             dvalues, dx = gradients[0], unflatten(gradients[1], x)
         else:
-            if needs[0]:
-                dvalues = call(native.sddmm.default, *pattern, turned, flatten(x))
-            if needs[6]:
-                dx = unflatten(call(native.spmm_t.default, values, *pattern, turned), x)
-        if needs[7]:
+            if needs_values:
+                dvalues = call(native.sddmm.default, pattern, turned, flatten(x))
+            if needs_x:
+                dx = unflatten(call(native.spmm_t.default, values, pattern, turned), x)
+        if needs_bias:
             dbias = column_sums(turned, values.dtype)
-        return dvalues, None, None, None, None, None, dx, dbias
+        return dvalues, None, dx, dbias
 
 
 @fake("linear_backward")
-def _(values, crow, col, t_crow, t_col, permutation, x, dy):
+def _(values, x, dy, **_):
     return torch.empty_like(values), empty_like_order(dy, x.shape[0])
 
 
 def _save(ctx, inputs, output):
-    keep(ctx, *inputs)
+    values, pattern, x, dy = inputs
+    keep(ctx, values, x, dy, *pattern)
 
 
 def _second_derivative(ctx, of_dvalues, of_dx):
-    """Of ``dvalues = (dy x.T)[links]`` and ``dx = W.T dy``, both linear in all they take."""
-    values, *pattern, x, dy = ctx.saved_tensors
-    needs = ctx.needs_input_grad
+    """Differentiate ``dvalues = (dy x.T)[links]`` and ``dx = W.T dy``, linear in each input."""
+    values, x, dy, *pattern = ctx.saved_tensors
+    needs_values, _, needs_x, needs_dy = ctx.needs_input_grad
     of_values = of_x = of_dy = None
-    if needs[0]:
-        of_values = call(native.sddmm.default, *pattern, dy, of_dx)
-    if needs[6]:
-        of_x = call(native.spmm_t.default, of_dvalues, *pattern, dy)
-    if needs[7]:
-        of_dy = call(native.spmm.default, of_dvalues, *pattern, x, None)
-        of_dy = of_dy + call(native.spmm.default, values, *pattern, of_dx, None)
-    return of_values, None, None, None, None, None, of_x, of_dy
+    if needs_values:
+        of_values = call(native.sddmm.default, pattern, dy, of_dx)
+    if needs_x:
+        of_x = call(native.spmm_t.default, of_dvalues, pattern, dy)
+    if needs_dy:
+        of_dy = call(native.spmm.default, of_dvalues, pattern, x, None)
+        of_dy = of_dy + call(native.spmm.default, values, pattern, of_dx, None)
+    return of_values, None, of_x, of_dy
 
 
-def _jvp(ctx, of_values, *tangents):
-    values, *pattern, x, dy = ctx.saved_tensors
-    *_, of_x, of_dy = tangents
+def _jvp(ctx, of_values, _, of_x, of_dy):
+    values, x, dy, *pattern = ctx.saved_tensors
     return (
         total(
-            None if of_x is None else call(native.sddmm.default, *pattern, dy, of_x),
-            None if of_dy is None else call(native.sddmm.default, *pattern, of_dy, x),
+            None if of_x is None else call(native.sddmm.default, pattern, dy, of_x),
+            None if of_dy is None else call(native.sddmm.default, pattern, of_dy, x),
         ),
         total(
-            None if of_values is None else call(native.spmm_t.default, of_values, *pattern, dy),
-            None if of_dy is None else call(native.spmm_t.default, values, *pattern, of_dy),
+            None if of_values is None else call(native.spmm_t.default, of_values, pattern, dy),
+            None if of_dy is None else call(native.spmm_t.default, values, pattern, of_dy),
         ),
     )
 

@@ -8,16 +8,9 @@ import torch
 from torch import Tensor
 
 from sparse_engine.ops._autocast import as_activation, as_sum, unfolded
-from sparse_engine.ops._fake import fake
-from sparse_engine.ops._gradients import of_input, where_needed
-from sparse_engine.ops._native import (
-    call,
-    differentiable,
-    keeps,
-    native,
-    refuse_second_derivative,
-)
+from sparse_engine.ops._native import saves_for_backward
 from sparse_engine.ops._sequence import batch_of, finite, joined, steps_of
+from sparse_engine.ops._sequence_operation import sequence_operation
 from sparse_engine.ops.pattern import Pattern
 
 
@@ -104,28 +97,17 @@ def lstm_and_saved(
     """:func:`lstm`, and what it keeps, of which :func:`unprojected` tells the outputs."""
     if cell_clip is not None and not cell_clip >= 0:
         raise ValueError(f"expected cell_clip of at least 0, found {cell_clip}")
-    p_values, p_pattern = (None, (None,) * 5) if projection is None else projection
+    p_values, p_pattern = (None, ()) if projection is None else projection
     if x.device.type == "cpu":
         x, h0 = as_activation(x, values), None if h0 is None else as_activation(h0, values)
     c0 = None if c0 is None else as_sum(c0, values)
-    return _lstm(
-        x,
-        w_input,
-        h0,
-        c0,
-        bias,
-        values,
-        p_values,
-        *p_pattern,
-        *pattern,
-        batch_sizes,
-        finite(cell_clip),
-        keeps(),
-    )
+    links = values, [*pattern, *p_pattern], p_values
+    options = batch_sizes, finite(cell_clip), saves_for_backward()
+    return _lstm(x, w_input, None, h0, c0, bias, *links, *options)
 
 
 def unprojected(saved: Tensor, batch_sizes: Tensor | None) -> Tensor:
-    """``sigmoid(o) * tanh(c)`` of all steps, from what was kept under autograd."""
+    """Return ``sigmoid(o) * tanh(c)`` of all steps, from what was saved for the backward pass."""
     kept = [step.reshape(-1, 5, len(step)) for step in steps_of(saved, batch_sizes)]
     outputs = [unfolded(each[:, 3]) * each[:, 4].tanh() for each in kept]
     return joined([each.T for each in outputs], batch_sizes)
@@ -144,7 +126,7 @@ def lstm_ref(
     projection: tuple[Tensor, Pattern] | None = None,
     cell_clip: float | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """The slow twin of :func:`lstm` in plain torch."""
+    """Reference implementation of :func:`lstm` in plain torch."""
     weight, most = pattern.dense(values), math.inf if cell_clip is None else cell_clip
     project = None if projection is None else projection[1].dense(projection[0])
     hidden = weight.shape[0] // 4
@@ -165,64 +147,11 @@ def lstm_ref(
     return joined(states, batch_sizes), torch.cat([c, *reversed(ended)])
 
 
-@fake("lstm_forward")
-def _(x, w_input, h0, c0, bias, values, *structure_and_options):
-    *_, crow, _, t_crow, _, _, batch_sizes, _, keep = structure_and_options
-    rows, hidden, outputs = x.shape[:-1], (crow.numel() - 1) // 4, t_crow.numel() - 1
-    packed = batch_sizes is not None
-    batch = torch.library.get_ctx().new_dynamic_size() if packed else x.shape[1]
-    return (
-        x.new_empty(*rows, outputs),
-        values.new_empty(batch, hidden),
-        x.new_empty(rows[0] if keep else 0, *rows[1:], 5 * hidden),
-    )
-
-
-@fake("lstm_backward")
-def _(dh, dc_n, h, saved, x, h0, c0, values, p_values, *structure_and_options):
-    *_, crow, _, _, _, _, _, _, wants_v, wants_values = structure_and_options
-    rows, outputs, hidden = h.shape[:-1], h.shape[-1], (crow.numel() - 1) // 4
-    return (
-        h.new_empty(rows[0] if wants_v else 0, *rows[1:], 4 * hidden),
-        values.new_empty(0 if x is None else 4 * hidden, 0 if x is None else x.shape[-1]),
-        h.new_empty(0 if h0 is None else h0.shape[0], outputs),
-        values.new_empty(0 if c0 is None else c0.shape[0], hidden),
-        values.new_empty(4 * hidden),
-        values.new_empty(values.shape if wants_values else 0),
-        values.new_empty(p_values.shape if wants_values and p_values is not None else 0),
-    )
-
-
-def _save(ctx, inputs, output):
-    x, w_input, h0, c0, _, values, *structure, ctx.cell_clip, _ = inputs
-    h, _, saved = output
-    ctx.mark_non_differentiable(saved)
-    ctx.set_materialize_grads(False)
-    x = None if w_input is None else x
-    ctx.save_for_backward(h, saved, x, w_input, h0, c0, values, *structure)
-
-
-def _backward(ctx, dh, dc_n, _):
-    h, saved, x, w_input, h0, c0, values, *structure = ctx.saved_tensors
-    needs_x, needs_w_input, _, _, _, needs_values, needs_projection, *_ = ctx.needs_input_grad
-    dv, dw_input, dh0, dc0, dbias, dvalues, dprojection = call(
-        native.lstm_backward.default,
-        torch.zeros_like(h) if dh is None else dh,
-        dc_n,
-        h,
-        saved,
-        x if needs_w_input else None,
-        h0,
-        c0,
-        values,
-        *structure,
-        ctx.cell_clip,
-        needs_x,
-        needs_values or needs_projection,
-    )
-    dx = of_input(dv, w_input) if needs_x else None
-    return where_needed(ctx, dx, dw_input, dh0, dc0, dbias, dvalues, dprojection)
-
-
-_lstm = differentiable(native.lstm_forward.default, save=_save, backward=_backward)
-refuse_second_derivative(native.lstm_backward.default, "lstm_ref")
+_lstm = sequence_operation(
+    "lstm",
+    lambda shapes: (
+        shapes.every_step(shapes.outputs),
+        shapes.last_step(shapes.hidden),
+        shapes.kept(5 * shapes.hidden),
+    ),
+)

@@ -6,9 +6,7 @@ import torch
 from torch import Tensor
 
 from sparse_engine.ops._autocast import as_activation, as_sum
-from sparse_engine.ops._fake import fake
-from sparse_engine.ops._gradients import where_needed
-from sparse_engine.ops._native import call, differentiable, native, refuse_second_derivative
+from sparse_engine.ops._sequence_operation import sequence_operation, states_and_final
 from sparse_engine.ops.conductance import Synapses
 from sparse_engine.ops.pattern import Pattern
 
@@ -72,7 +70,7 @@ def ltc_and_final(
     if current.device.type == "cpu":
         current, conductance = (as_activation(each, cm) for each in (current, conductance))
     h0 = None if h0 is None else as_sum(h0, cm)
-    h, h_n = _ltc(current, conductance, h0, cm, *synapses, *pattern, unfolds)
+    h, h_n = _ltc(current, conductance, h0, cm, *synapses, [*pattern], unfolds)
     return h, h_n if h.dtype != cm.dtype else h[-1]
 
 
@@ -86,7 +84,7 @@ def ltc_ref(
     *,
     unfolds: int = 6,
 ) -> Tensor:
-    """The slow twin of :func:`ltc` in plain torch."""
+    """Reference implementation of :func:`ltc` in plain torch."""
     v = current.new_zeros(current.shape[1:]) if h0 is None else h0
     states = []
     for drive, leak in zip(current, conductance, strict=True):
@@ -97,51 +95,4 @@ def ltc_ref(
     return torch.stack(states)
 
 
-@fake("ltc_forward")
-def _(current, conductance, h0, cm, *others):
-    _, batch, hidden = current.shape
-    rounds = current.dtype != cm.dtype
-    return current.new_empty(current.shape), cm.new_empty(batch if rounds else 0, hidden)
-
-
-@fake("ltc_backward")
-def _(dh, dh_n, h, current, conductance, h0, cm, values, *others):
-    _, batch, hidden = h.shape
-    return (
-        h.new_empty(h.shape),
-        h.new_empty(h.shape),
-        cm.new_empty(0 if h0 is None else batch, hidden),
-        cm.new_empty(hidden),
-        *(values.new_empty(values.shape) for _ in range(4)),
-    )
-
-
-def _save(ctx, inputs, output):
-    (*arguments, unfolds), (h, h_n) = inputs, output
-    cm = inputs[3]
-    if h.dtype == cm.dtype:
-        ctx.mark_non_differentiable(h_n)
-    ctx.set_materialize_grads(False)
-    ctx.save_for_backward(h, *arguments)
-    ctx.unfolds = unfolds
-
-
-def _backward(ctx, dh, dh_n):
-    h, current, conductance, h0, cm, *parameters = ctx.saved_tensors
-    gradients = call(
-        native.ltc_backward.default,
-        torch.zeros_like(h) if dh is None else dh,
-        dh_n if h.dtype != cm.dtype else None,
-        h,
-        current,
-        conductance,
-        h0,
-        cm,
-        *parameters,
-        ctx.unfolds,
-    )
-    return where_needed(ctx, *gradients)
-
-
-_ltc = differentiable(native.ltc_forward.default, save=_save, backward=_backward)
-refuse_second_derivative(native.ltc_backward.default, "ltc_ref")
+_ltc = sequence_operation("ltc", states_and_final)

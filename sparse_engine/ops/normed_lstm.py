@@ -8,16 +8,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from sparse_engine.ops._fake import fake
-from sparse_engine.ops._gradients import where_needed
-from sparse_engine.ops._native import (
-    call,
-    differentiable,
-    keeps,
-    native,
-    refuse_second_derivative,
-)
+from sparse_engine.ops._native import saves_for_backward
 from sparse_engine.ops._sequence import batch_of, finite, joined, steps_of
+from sparse_engine.ops._sequence_operation import sequence_operation
 from sparse_engine.ops.norm import Norm
 from sparse_engine.ops.pattern import Pattern
 
@@ -67,20 +60,9 @@ def normed_lstm(
     """
     if cell_clip is not None and not cell_clip >= 0:
         raise ValueError(f"expected cell_clip of at least 0, found {cell_clip}")
-    h, c_n, *_ = _normed_lstm(
-        x,
-        h0,
-        c0,
-        *norm[:2],
-        *c_norm[:2],
-        values,
-        *pattern,
-        batch_sizes,
-        norm.eps,
-        c_norm.eps,
-        finite(cell_clip),
-        keeps(),
-    )
+    norms = *norm[:2], *c_norm[:2]
+    options = batch_sizes, norm.eps, c_norm.eps, finite(cell_clip), saves_for_backward()
+    h, c_n, *_ = _normed_lstm(x, h0, c0, *norms, values, [*pattern], *options)
     return h, c_n
 
 
@@ -95,7 +77,7 @@ def normed_lstm_by(
     batch_sizes: Tensor | None = None,
     cell_clip: float | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """:func:`normed_lstm` in plain torch: ``multiply(h)`` is ``h @ W.T``, once for every step."""
+    """Compute :func:`normed_lstm` in plain torch; at each step ``multiply(h)`` is ``h @ W.T``."""
     zeros = x.new_zeros(batch_of(x, batch_sizes), x.shape[-1] // 4)
     h, c = zeros if h0 is None else h0, zeros if c0 is None else c0
     most = math.inf if cell_clip is None else cell_clip
@@ -122,66 +104,18 @@ def normed_lstm_ref(
     batch_sizes: Tensor | None = None,
     cell_clip: float | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """The slow twin of :func:`normed_lstm` in plain torch."""
+    """Reference implementation of :func:`normed_lstm` in plain torch."""
     options = {"batch_sizes": batch_sizes, "cell_clip": cell_clip}
     weight = pattern.dense(values)
     return normed_lstm_by(lambda h: h @ weight.T, x, h0, c0, norm, c_norm, **options)
 
 
-@fake("normed_lstm_forward")
-def _(x, h0, c0, gain, bias, c_gain, c_bias, values, *structure_and_options):
-    *_, t_crow, _, _, batch_sizes, _, _, _, keep = structure_and_options
-    rows, hidden = x.shape[:-1], t_crow.numel() - 1
-    packed = batch_sizes is not None
-    batch = torch.library.get_ctx().new_dynamic_size() if packed else x.shape[1]
-    kept = (rows[0] if keep else 0, *rows[1:])
-    return (
-        x.new_empty(*rows, hidden),
-        x.new_empty(batch, hidden),
-        x.new_empty(*kept, 5 * hidden),
-        x.new_empty(*kept, 3),
-    )
-
-
-@fake("normed_lstm_backward")
-def _(dh, dc_n, h, saved, moments, x, h0, c0, *norms_and_structure):
-    *_, values, _, _, _, _, _, _, _, wants_x, wants_values = norms_and_structure
-    rows, hidden = h.shape[:-1], h.shape[-1]
-    return (
-        h.new_empty(rows[0] if wants_x else 0, *rows[1:], 4 * hidden),
-        h.new_empty(0 if h0 is None else h0.shape[0], hidden),
-        h.new_empty(0 if c0 is None else c0.shape[0], hidden),
-        h.new_empty(4 * hidden),
-        h.new_empty(4 * hidden),
-        h.new_empty(hidden),
-        h.new_empty(hidden),
-        h.new_empty(values.shape if wants_values else 0),
-    )
-
-
-def _save(ctx, inputs, output):
-    *arguments, _, _, ctx.cell_clip, _ = inputs
-    h, _, saved, moments = output
-    ctx.mark_non_differentiable(saved, moments)
-    ctx.set_materialize_grads(False)
-    ctx.save_for_backward(h, saved, moments, *arguments)
-
-
-def _backward(ctx, dh, dc_n, *_):
-    h, *kept_and_arguments = ctx.saved_tensors
-    needs_x, _, _, _, _, _, _, needs_values, *_ = ctx.needs_input_grad
-    gradients = call(
-        native.normed_lstm_backward.default,
-        torch.zeros_like(h) if dh is None else dh,
-        dc_n,
-        h,
-        *kept_and_arguments,
-        ctx.cell_clip,
-        needs_x,
-        needs_values,
-    )
-    return where_needed(ctx, *gradients)
-
-
-_normed_lstm = differentiable(native.normed_lstm_forward.default, save=_save, backward=_backward)
-refuse_second_derivative(native.normed_lstm_backward.default, "normed_lstm_ref")
+_normed_lstm = sequence_operation(
+    "normed_lstm",
+    lambda shapes: (
+        shapes.every_step(shapes.hidden),
+        shapes.last_step(shapes.hidden),
+        shapes.kept(5 * shapes.hidden),
+        shapes.kept(3),
+    ),
+)

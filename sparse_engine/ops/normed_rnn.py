@@ -7,16 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from sparse_engine.ops._fake import fake
-from sparse_engine.ops._gradients import where_needed
-from sparse_engine.ops._native import (
-    call,
-    differentiable,
-    keeps,
-    native,
-    refuse_second_derivative,
-)
+from sparse_engine.ops._native import saves_for_backward
 from sparse_engine.ops._sequence import batch_of, joined, steps_of
+from sparse_engine.ops._sequence_operation import sequence_operation
 from sparse_engine.ops.norm import Norm
 from sparse_engine.ops.pattern import Pattern
 from sparse_engine.ops.rnn import ACTIVATIONS
@@ -59,8 +52,8 @@ def normed_rnn(
     if nonlinearity not in ACTIVATIONS:
         raise ValueError(f"expected nonlinearity 'tanh' or 'relu', found {nonlinearity!r}")
     gain, bias, eps = norm
-    structure = (*pattern, batch_sizes, eps, ACTIVATIONS[nonlinearity])
-    return _normed_rnn(x, h0, gain, bias, values, *structure, keeps())[0]
+    options = batch_sizes, eps, ACTIVATIONS[nonlinearity], saves_for_backward()
+    return _normed_rnn(x, h0, gain, bias, values, [*pattern], *options)[0]
 
 
 def normed_rnn_by(
@@ -72,7 +65,7 @@ def normed_rnn_by(
     nonlinearity: str = "tanh",
     batch_sizes: Tensor | None = None,
 ) -> Tensor:
-    """:func:`normed_rnn` in plain torch: ``multiply(h)`` is ``h @ W.T``, once for every step."""
+    """Compute :func:`normed_rnn` in plain torch; at each step ``multiply(h)`` is ``h @ W.T``."""
     h = x.new_zeros(batch_of(x, batch_sizes), x.shape[-1]) if h0 is None else h0
     states = []
     for step in steps_of(x, batch_sizes):
@@ -91,58 +84,17 @@ def normed_rnn_ref(
     nonlinearity: str = "tanh",
     batch_sizes: Tensor | None = None,
 ) -> Tensor:
-    """The slow twin of :func:`normed_rnn` in plain torch."""
+    """Reference implementation of :func:`normed_rnn` in plain torch."""
     options = {"nonlinearity": nonlinearity, "batch_sizes": batch_sizes}
     weight = pattern.dense(values)
     return normed_rnn_by(lambda h: h @ weight.T, x, h0, norm, **options)
 
 
-@fake("normed_rnn_forward")
-def _(x, h0, gain, bias, values, *structure_and_options):
-    *_, keep = structure_and_options
-    kept = x.shape[0] if keep else 0
-    return (
-        x.new_empty(x.shape),
-        x.new_empty(kept, *x.shape[1:]),
-        x.new_empty(kept, *x.shape[1:-1], 1),
-    )
-
-
-@fake("normed_rnn_backward")
-def _(dh, h, saved, moments, h0, gain, values, *structure_and_options):
-    *_, wants_x, wants_values = structure_and_options
-    hidden = h.shape[-1]
-    return (
-        h.new_empty(h.shape[0] if wants_x else 0, *h.shape[1:]),
-        h.new_empty(0 if h0 is None else h0.shape[0], hidden),
-        h.new_empty(hidden),
-        h.new_empty(hidden),
-        h.new_empty(values.shape if wants_values else 0),
-    )
-
-
-def _save(ctx, inputs, output):
-    _, h0, gain, _, values, *structure, _, ctx.activation, _ = inputs
-    h, saved, moments = output
-    ctx.mark_non_differentiable(saved, moments)
-    ctx.set_materialize_grads(False)
-    ctx.save_for_backward(h, saved, moments, h0, gain, values, *structure)
-
-
-def _backward(ctx, dh, *_):
-    h, *kept_and_arguments = ctx.saved_tensors
-    needs_x, _, _, _, needs_values, *_ = ctx.needs_input_grad
-    gradients = call(
-        native.normed_rnn_backward.default,
-        torch.zeros_like(h) if dh is None else dh,
-        h,
-        *kept_and_arguments,
-        ctx.activation,
-        needs_x,
-        needs_values,
-    )
-    return where_needed(ctx, *gradients)
-
-
-_normed_rnn = differentiable(native.normed_rnn_forward.default, save=_save, backward=_backward)
-refuse_second_derivative(native.normed_rnn_backward.default, "normed_rnn_ref")
+_normed_rnn = sequence_operation(
+    "normed_rnn",
+    lambda shapes: (
+        shapes.every_step(shapes.hidden),
+        shapes.kept(shapes.hidden),
+        shapes.kept(1),
+    ),
+)

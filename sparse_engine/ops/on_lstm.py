@@ -6,15 +6,8 @@ import torch
 from torch import Tensor
 
 from sparse_engine.ops._autocast import as_activation, as_sum
-from sparse_engine.ops._fake import fake
-from sparse_engine.ops._gradients import where_needed
-from sparse_engine.ops._native import (
-    call,
-    differentiable,
-    keeps,
-    native,
-    refuse_second_derivative,
-)
+from sparse_engine.ops._native import saves_for_backward
+from sparse_engine.ops._sequence_operation import sequence_operation
 from sparse_engine.ops.pattern import Pattern
 
 
@@ -65,7 +58,7 @@ def on_lstm(
     if x.device.type == "cpu":
         x, h0 = as_activation(x, values), None if h0 is None else as_activation(h0, values)
     c0 = None if c0 is None else as_sum(c0, values)
-    h, c_n, *_ = _on_lstm(x, h0, c0, bias, values, *pattern, keeps())
+    h, c_n, *_ = _on_lstm(x, h0, c0, bias, values, [*pattern], saves_for_backward())
     return h, c_n
 
 
@@ -77,7 +70,7 @@ def on_lstm_ref(
     values: Tensor,
     pattern: Pattern,
 ) -> tuple[Tensor, Tensor]:
-    """The slow twin of :func:`on_lstm` in plain torch."""
+    """Reference implementation of :func:`on_lstm` in plain torch."""
     weight = pattern.dense(values)
     rows, hidden = weight.shape
     chunks = (rows - 4 * hidden) // 2
@@ -98,58 +91,12 @@ def on_lstm_ref(
     return torch.stack(states), c
 
 
-@fake("on_lstm_forward")
-def _(x, h0, c0, bias, values, crow, col, t_crow, t_col, permutation, keep):
-    (steps, batch, rows), hidden = x.shape, t_crow.numel() - 1
-    kept = steps if keep else 0
-    return (
-        x.new_empty(steps, batch, hidden),
-        values.new_empty(batch, hidden),
-        x.new_empty(kept, batch, hidden),
-        x.new_empty(kept, batch, rows),
-    )
-
-
-@fake("on_lstm_backward")
-def _(dh, dc_n, h, c, saved, h0, c0, values, crow, *pattern_and_options):
-    *_, wants_x, wants_values = pattern_and_options
-    (steps, batch, hidden), rows = h.shape, crow.numel() - 1
-    return (
-        h.new_empty(steps if wants_x else 0, batch, rows),
-        h.new_empty(0 if h0 is None else batch, hidden),
-        values.new_empty(0 if c0 is None else batch, hidden),
-        values.new_empty(rows),
-        values.new_empty(values.shape if wants_values else 0),
-    )
-
-
-def _save(ctx, inputs, output):
-    _, h0, c0, _, values, *pattern, _ = inputs
-    h, _, c, saved = output
-    ctx.mark_non_differentiable(c, saved)
-    ctx.set_materialize_grads(False)
-    ctx.save_for_backward(h, c, saved, h0, c0, values, *pattern)
-
-
-def _backward(ctx, dh, dc_n, *_):
-    h, c, saved, h0, c0, values, *pattern = ctx.saved_tensors
-    needs_x, _, _, _, needs_values, *_ = ctx.needs_input_grad
-    dx, dh0, dc0, dbias, dvalues = call(
-        native.on_lstm_backward.default,
-        torch.zeros_like(h) if dh is None else dh,
-        dc_n,
-        h,
-        c,
-        saved,
-        h0,
-        c0,
-        values,
-        *pattern,
-        needs_x,
-        needs_values,
-    )
-    return where_needed(ctx, dx, dh0, dc0, dbias, dvalues)
-
-
-_on_lstm = differentiable(native.on_lstm_forward.default, save=_save, backward=_backward)
-refuse_second_derivative(native.on_lstm_backward.default, "on_lstm_ref")
+_on_lstm = sequence_operation(
+    "on_lstm",
+    lambda shapes: (
+        shapes.every_step(shapes.hidden),
+        shapes.last_step(shapes.hidden),
+        shapes.kept(shapes.hidden),
+        shapes.kept(shapes.rows),
+    ),
+)

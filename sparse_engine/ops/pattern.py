@@ -105,7 +105,7 @@ class Pattern(NamedTuple):
         return self.links.rows()
 
     def dense(self, values: Tensor) -> Tensor:
-        """The dense matrix that ``values`` make on this pattern (the slow twins' only tool)."""
+        """The dense matrix that ``values`` make on this pattern (for reference implementations)."""
         out = values.new_zeros(self.shape)
         return out.index_put((self.rows(), self.col.long()), values)
 

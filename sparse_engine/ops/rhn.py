@@ -6,17 +6,10 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
 from sparse_engine.ops._autocast import as_activation, as_sum
-from sparse_engine.ops._fake import fake
-from sparse_engine.ops._native import (
-    call,
-    differentiable,
-    keeps,
-    native,
-    refuse_second_derivative,
-)
+from sparse_engine.ops._native import saves_for_backward
+from sparse_engine.ops._sequence_operation import Shapes, sequence_operation
 from sparse_engine.ops.pattern import Pattern
 
 
@@ -90,7 +83,7 @@ def rhn_and_states(
     if x.device.type == "cpu":
         x, s0 = as_activation(x, links), None if s0 is None else as_activation(s0, links)
     tensors = [tensor for pattern in patterns for tensor in pattern]
-    y, saved = _rhn(x, s0, mask, bias, links, tensors, keeps())
+    y, saved = _rhn(x, s0, mask, bias, links, tensors, saves_for_backward())
     return y, saved[..., -y.shape[2] :].detach()
 
 
@@ -102,7 +95,7 @@ def rhn_ref(
     values: Sequence[Tensor],
     patterns: Sequence[Pattern],
 ) -> Tensor:
-    """The slow twin of :func:`rhn` in plain torch."""
+    """Reference implementation of :func:`rhn` in plain torch."""
     weights = [pattern.dense(own) for own, pattern in zip(values, patterns, strict=True)]
     s = x.new_zeros(x.shape[2], weights[0].shape[1]) if s0 is None else s0
     outputs = []
@@ -118,67 +111,35 @@ def rhn_ref(
     return torch.stack(outputs)
 
 
-@fake("rhn_forward")
-def _(x, s0, mask, bias, values, patterns, keep):
-    (steps, _, batch, rows), depth = x.shape, len(patterns) // 5
-    hidden = patterns[2].numel() - 1
+def _results(shapes: Shapes) -> tuple[Tensor, Tensor]:
+    x, depth = shapes.first, len(shapes.given["pattern"]) // 5
+    (steps, _, batch, rows), hidden = x.shape, shapes.hidden
+    kept = (steps, depth, batch, rows + hidden)
     return (
         x.new_empty(steps, batch, hidden),
-        x.new_empty(steps if keep else 0, depth, batch, rows + hidden),
+        x.new_empty(kept) if shapes.given["keep"] else shapes.nothing(),
     )
 
 
-@fake("rhn_backward")
-def _(dy, saved, mask, values, patterns, fed, wants_x, wants_s0, wants_values):
-    steps, depth, batch, _ = saved.shape
-    rows, hidden = patterns[0].numel() - 1, dy.shape[2]
-    return (
-        dy.new_empty(steps if wants_x else 0, fed, batch, rows),
-        dy.new_empty(batch if wants_s0 else 0, hidden),
-        values.new_empty(depth, rows),
-        values.new_empty(values.shape if wants_values else 0),
-    )
+def _x_gradient(shapes: Shapes) -> Tensor:
+    if not shapes.given["wants_x"]:
+        return shapes.nothing()
+    (steps, batch, _), fed = shapes.first.shape, shapes.given["fed"]
+    return shapes.first.new_empty(steps, fed, batch, shapes.rows)
 
 
-def _save(ctx, inputs, output):
-    x, _, mask, _, values, patterns, _ = inputs
-    _, saved = output
-    ctx.fed = x.shape[1]
-    ctx.set_materialize_grads(False)
-    # Nothing that is differentiated reads it. That it counts as differentiable tells the backward
-    # operation when a second derivative is wanted.
-    ctx.save_for_backward(saved, mask, values, *patterns)
+def _s0_gradient(shapes: Shapes) -> Tensor:
+    dy = shapes.first
+    return dy.new_empty(dy.shape[1:]) if shapes.given["wants_s0"] else shapes.nothing()
 
 
-def _backward(ctx, dy, _):
-    saved, mask, values, *patterns = ctx.saved_tensors
-    needs_x, needs_s0, _, needs_bias, needs_values, needs_patterns, _ = ctx.needs_input_grad
-    if dy is None:
-        dy = saved.new_zeros(saved.shape[0], saved.shape[2], patterns[2].numel() - 1)
-    dx, ds0, dbias, dvalues = call(
-        native.rhn_backward.default,
-        dy,
-        saved,
-        mask,
-        values,
-        patterns,
-        ctx.fed,
-        needs_x,
-        needs_s0,
-        needs_values,
-    )
-    return (
-        dx if needs_x else None,
-        ds0 if needs_s0 else None,
-        None,
-        dbias if needs_bias else None,
-        dvalues if needs_values else None,
-        # As autograd asks for a list: one None for each of its tensors, or a single one in eager
-        # mode.
-        tree_map(lambda _: None, needs_patterns),
-        None,
-    )
+def _bias_gradient(shapes: Shapes) -> Tensor:
+    return shapes.values(len(shapes.given["pattern"]) // 5, shapes.rows)
 
 
-_rhn = differentiable(native.rhn_forward.default, save=_save, backward=_backward)
-refuse_second_derivative(native.rhn_backward.default, "rhn_ref")
+_rhn = sequence_operation(
+    "rhn",
+    _results,
+    gradients={"x": _x_gradient, "s0": _s0_gradient, "bias": _bias_gradient},
+    constants={"fed": lambda x, *_: x.shape[1]},
+)

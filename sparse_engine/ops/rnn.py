@@ -6,10 +6,8 @@ import torch
 from torch import Tensor
 
 from sparse_engine.ops._autocast import as_activation
-from sparse_engine.ops._fake import fake
-from sparse_engine.ops._gradients import of_input, where_needed
-from sparse_engine.ops._native import call, differentiable, native, refuse_second_derivative
 from sparse_engine.ops._sequence import batch_of, joined, steps_of
+from sparse_engine.ops._sequence_operation import sequence_operation
 from sparse_engine.ops.pattern import Pattern
 
 ACTIVATIONS = {"tanh": 0, "relu": 1}
@@ -58,7 +56,7 @@ def rnn(
     if nonlinearity not in ACTIVATIONS:
         raise ValueError(f"expected nonlinearity 'tanh' or 'relu', found {nonlinearity!r}")
     x, h0 = as_activation(x, values), None if h0 is None else as_activation(h0, values)
-    return _rnn(x, w_input, h0, bias, values, *pattern, batch_sizes, ACTIVATIONS[nonlinearity])
+    return _rnn(x, w_input, h0, bias, values, [*pattern], batch_sizes, ACTIVATIONS[nonlinearity])
 
 
 def rnn_ref(
@@ -72,7 +70,7 @@ def rnn_ref(
     nonlinearity: str = "tanh",
     batch_sizes: Tensor | None = None,
 ) -> Tensor:
-    """The slow twin of :func:`rnn` in plain torch."""
+    """Reference implementation of :func:`rnn` in plain torch."""
     weight = pattern.dense(values)
     z = x if w_input is None else x @ w_input.T
     h = z.new_zeros(batch_of(z, batch_sizes), weight.shape[0]) if h0 is None else h0
@@ -83,49 +81,4 @@ def rnn_ref(
     return joined(states, batch_sizes)
 
 
-@fake("rnn_forward")
-def _(x, w_input, h0, bias, values, crow, *structure_and_options):
-    return x.new_empty(*x.shape[:-1], crow.numel() - 1)
-
-
-@fake("rnn_backward")
-def _(dh, h, x, h0, values, *structure_and_options):
-    *_, wants_dz, wants_values = structure_and_options
-    hidden = h.shape[-1]
-    return (
-        h.new_empty(h.shape[0] if wants_dz else 0, *h.shape[1:]),
-        values.new_empty(0 if x is None else hidden, 0 if x is None else x.shape[-1]),
-        h.new_empty(0 if h0 is None else h0.shape[0], hidden),
-        values.new_empty(hidden),
-        values.new_empty(values.shape if wants_values else 0),
-    )
-
-
-def _save(ctx, inputs, output):
-    x, w_input, h0, _, values, *structure, activation = inputs
-    x = None if w_input is None else x
-    ctx.save_for_backward(output, x, w_input, h0, values, *structure)
-    ctx.activation = activation
-
-
-def _backward(ctx, dh):
-    h, x, w_input, h0, values, *structure = ctx.saved_tensors
-    needs_x, needs_w_input, _, _, needs_values, *_ = ctx.needs_input_grad
-    dz, dw_input, dh0, dbias, dvalues = call(
-        native.rnn_backward.default,
-        dh,
-        h,
-        x if needs_w_input else None,
-        h0,
-        values,
-        *structure,
-        ctx.activation,
-        needs_x,
-        needs_values,
-    )
-    dx = of_input(dz, w_input) if needs_x else None
-    return where_needed(ctx, dx, dw_input, dh0, dbias, dvalues)
-
-
-_rnn = differentiable(native.rnn_forward.default, save=_save, backward=_backward)
-refuse_second_derivative(native.rnn_backward.default, "rnn_ref")
+_rnn = sequence_operation("rnn", lambda shapes: shapes.every_step(shapes.rows))

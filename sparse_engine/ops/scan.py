@@ -37,7 +37,7 @@ def scan_absent(
 def scan_absent_ref(
     block: Tensor, links: Links, *, first_row: int = 0, above: float = -1.0
 ) -> tuple[Tensor, Tensor]:
-    """The slow twin of :func:`scan_absent` in plain torch."""
+    """Reference implementation of :func:`scan_absent` in plain torch."""
     large = ~(block.abs() <= above).flatten()
     own = links.positions() - first_row * links.in_features
     large[own[(own >= 0) & (own < large.numel())]] = False

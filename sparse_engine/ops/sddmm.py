@@ -12,7 +12,7 @@ from sparse_engine.ops.pattern import Pattern
 
 
 def sddmm(pattern: Pattern, a: Tensor, b: Tensor) -> Tensor:
-    """``(a @ b.T)[rows, cols]`` at the links, without forming the product.
+    """Return ``(a @ b.T)[rows, cols]`` at the links, without forming the product.
 
     Differentiable in ``a`` and ``b``, to any order, in forward and reverse mode.
 
@@ -28,36 +28,36 @@ def sddmm(pattern: Pattern, a: Tensor, b: Tensor) -> Tensor:
     Raises:
         ValueError: a shape, dtype or device does not fit.
     """
-    return _sddmm(*pattern, a, b)
+    return _sddmm([*pattern], a, b)
 
 
 def sddmm_ref(pattern: Pattern, a: Tensor, b: Tensor) -> Tensor:
-    """The slow twin of :func:`sddmm` in plain torch."""
+    """Reference implementation of :func:`sddmm` in plain torch."""
     return (a @ b.T)[pattern.rows(), pattern.col.long()]
 
 
 @fake("sddmm")
-def _(crow, col, t_crow, t_col, permutation, a, b):
-    return a.new_empty(col.numel(), dtype=summed_dtype(a.dtype))
+def _(pattern, a, b):
+    return a.new_empty(pattern[1].numel(), dtype=summed_dtype(a.dtype))
 
 
 def _save(ctx, inputs, output):
-    keep(ctx, *inputs)
+    pattern, a, b = inputs
+    keep(ctx, a, b, *pattern)
 
 
 def _backward(ctx, dvalues):
-    *pattern, a, b = ctx.saved_tensors
-    da = call(native.spmm.default, dvalues, *pattern, b, None) if ctx.needs_input_grad[5] else None
-    db = call(native.spmm_t.default, dvalues, *pattern, a) if ctx.needs_input_grad[6] else None
-    return None, None, None, None, None, da, db
+    a, b, *pattern = ctx.saved_tensors
+    _, needs_a, needs_b = ctx.needs_input_grad
+    da = call(native.spmm.default, dvalues, pattern, b, None) if needs_a else None
+    return None, da, call(native.spmm_t.default, dvalues, pattern, a) if needs_b else None
 
 
-def _jvp(ctx, *tangents):
-    *pattern, a, b = ctx.saved_tensors
-    *_, of_a, of_b = tangents
+def _jvp(ctx, _, of_a, of_b):
+    a, b, *pattern = ctx.saved_tensors
     return total(
-        None if of_a is None else call(native.sddmm.default, *pattern, of_a, b),
-        None if of_b is None else call(native.sddmm.default, *pattern, a, of_b),
+        None if of_a is None else call(native.sddmm.default, pattern, of_a, b),
+        None if of_b is None else call(native.sddmm.default, pattern, a, of_b),
     )
 
 

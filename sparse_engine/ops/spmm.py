@@ -13,7 +13,7 @@ from sparse_engine.ops.sums import column_sums
 
 
 def spmm(values: Tensor, pattern: Pattern, x: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``W @ x + bias[:, None]``, with W given by its links.
+    """Return ``W @ x + bias[:, None]``, with W given by its links.
 
     Differentiable in ``values``, ``x`` and ``bias``, to any order, in forward and reverse mode.
     With float32 values, x may be bfloat16, and becomes it under
@@ -33,85 +33,82 @@ def spmm(values: Tensor, pattern: Pattern, x: Tensor, bias: Tensor | None = None
     Raises:
         ValueError: a shape, dtype or device does not fit.
     """
-    return _spmm(values, *pattern, as_activation(x, values), bias)
+    return _spmm(values, [*pattern], as_activation(x, values), bias)
 
 
 def spmm_ref(values: Tensor, pattern: Pattern, x: Tensor, bias: Tensor | None = None) -> Tensor:
-    """The slow twin of :func:`spmm` in plain torch."""
+    """Reference implementation of :func:`spmm` in plain torch."""
     y = pattern.dense(values) @ x
     return y if bias is None else y + bias[:, None]
 
 
 def spmm_t(values: Tensor, pattern: Pattern, y: Tensor) -> Tensor:
-    """``W.T @ y``: ``[out_features, columns]`` to ``[in_features, columns]``. See :func:`spmm`."""
-    return _spmm_t(values, *pattern, as_activation(y, values))
+    """Return ``W.T @ y``, ``[in_features, columns]``; see :func:`spmm`."""
+    return _spmm_t(values, [*pattern], as_activation(y, values))
 
 
 def spmm_t_ref(values: Tensor, pattern: Pattern, y: Tensor) -> Tensor:
-    """The slow twin of :func:`spmm_t` in plain torch."""
+    """Reference implementation of :func:`spmm_t` in plain torch."""
     return pattern.dense(values).T @ y
 
 
 def empty_like_order(x: Tensor, features: int) -> Tensor:
-    """What the native library allocates for a result that follows the memory order of ``x``."""
+    """Return an empty result in the memory order of ``x``, as the native library allocates it."""
     if x.stride(0) == 1 and x.stride(1) != 1:
         return x.new_empty(x.shape[1], features).t()
     return x.new_empty(features, x.shape[1])
 
 
 @fake("spmm")
-def _(values, crow, col, t_crow, t_col, permutation, x, bias):
-    return empty_like_order(x, crow.numel() - 1)
+def _(pattern, x, **_):
+    return empty_like_order(x, pattern[0].numel() - 1)
 
 
 @fake("spmm_t")
-def _(values, crow, col, t_crow, t_col, permutation, y):
-    return empty_like_order(y, t_crow.numel() - 1)
+def _(pattern, y, **_):
+    return empty_like_order(y, pattern[2].numel() - 1)
 
 
 def _save(ctx, inputs, output):
-    keep(ctx, *inputs[:7])
+    values, pattern, x, *_ = inputs
+    keep(ctx, values, x, *pattern)
 
 
 def _spmm_backward(ctx, dy):
-    values, *pattern, x = ctx.saved_tensors
-    needs = ctx.needs_input_grad
-    dvalues = call(native.sddmm.default, *pattern, dy, x) if needs[0] else None
-    dx = call(native.spmm_t.default, values, *pattern, dy) if needs[6] else None
-    dbias = column_sums(dy, values.dtype) if needs[7] else None
-    return dvalues, None, None, None, None, None, dx, dbias
+    values, x, *pattern = ctx.saved_tensors
+    needs_values, _, needs_x, needs_bias = ctx.needs_input_grad
+    dvalues = call(native.sddmm.default, pattern, dy, x) if needs_values else None
+    dx = call(native.spmm_t.default, values, pattern, dy) if needs_x else None
+    return dvalues, None, dx, column_sums(dy, values.dtype) if needs_bias else None
 
 
 def _spmm_t_backward(ctx, dx):
-    values, *pattern, y = ctx.saved_tensors
-    needs = ctx.needs_input_grad
-    dvalues = call(native.sddmm.default, *pattern, y, dx) if needs[0] else None
-    dy = call(native.spmm.default, values, *pattern, dx, None) if needs[6] else None
-    return dvalues, None, None, None, None, None, dy
+    values, y, *pattern = ctx.saved_tensors
+    needs_values, _, needs_y = ctx.needs_input_grad
+    dvalues = call(native.sddmm.default, pattern, y, dx) if needs_values else None
+    return dvalues, None, call(native.spmm.default, values, pattern, dx, None) if needs_y else None
 
 
-def _spmm_jvp(ctx, of_values, *tangents):
-    values, *pattern, x = ctx.saved_tensors
-    *_, of_x, of_bias = tangents
+def _spmm_jvp(ctx, of_values, _, of_x, of_bias):
+    values, x, *pattern = ctx.saved_tensors
     return total(
-        None if of_values is None else call(native.spmm.default, of_values, *pattern, x, None),
-        None if of_x is None else call(native.spmm.default, values, *pattern, of_x, None),
+        None if of_values is None else call(native.spmm.default, of_values, pattern, x, None),
+        None if of_x is None else call(native.spmm.default, values, pattern, of_x, None),
         None if of_bias is None else of_bias[:, None].to(x.dtype).expand(-1, x.shape[1]),
     )
 
 
-def _spmm_t_jvp(ctx, of_values, *tangents):
-    values, *pattern, y = ctx.saved_tensors
-    *_, of_y = tangents
+def _spmm_t_jvp(ctx, of_values, _, of_y):
+    values, y, *pattern = ctx.saved_tensors
     return total(
-        None if of_values is None else call(native.spmm_t.default, of_values, *pattern, y),
-        None if of_y is None else call(native.spmm_t.default, values, *pattern, of_y),
+        None if of_values is None else call(native.spmm_t.default, of_values, pattern, y),
+        None if of_y is None else call(native.spmm_t.default, values, pattern, of_y),
     )
 
 
 _spmm = differentiable(
-    native.spmm.default, save=_save, backward=_spmm_backward, jvp=_spmm_jvp, columns=6
+    native.spmm.default, save=_save, backward=_spmm_backward, jvp=_spmm_jvp, columns=2
 )
 _spmm_t = differentiable(
-    native.spmm_t.default, save=_save, backward=_spmm_t_backward, jvp=_spmm_t_jvp, columns=6
+    native.spmm_t.default, save=_save, backward=_spmm_t_backward, jvp=_spmm_t_jvp, columns=2
 )

@@ -96,7 +96,7 @@ def smallest(scores: Tensor, count: int, *, above: float | None = None) -> Tenso
 
 
 def smallest_ref(scores: Tensor, count: int, *, above: float | None = None) -> Tensor:
-    """The slow twin of :func:`smallest` in plain torch."""
+    """Reference implementation of :func:`smallest` in plain torch."""
     order = scores.argsort(stable=True)
     if above is not None:
         order = order[scores[order] > above]
@@ -131,7 +131,7 @@ def nearest_zero(values: Tensor, share: float) -> Tensor:
 
 
 def nearest_zero_ref(values: Tensor, share: float) -> Tensor:
-    """The slow twin of :func:`nearest_zero` in plain torch."""
+    """Reference implementation of :func:`nearest_zero` in plain torch."""
     chosen = values == 0
     for side in (values, -values):
         chosen |= smallest_ref(side, int(share * int((side > 0).sum())), above=0.0)
@@ -139,7 +139,7 @@ def nearest_zero_ref(values: Tensor, share: float) -> Tensor:
 
 
 def largest_ref(scores: Tensor, count: int, *, below: float | None = None) -> Tensor:
-    """The slow twin of :func:`largest` in plain torch."""
+    """Reference implementation of :func:`largest` in plain torch."""
     return smallest_ref(-scores, count, above=None if below is None else -below)
 
 
@@ -158,7 +158,7 @@ def carry_(tensor: Tensor, slot_map: Tensor) -> Tensor:
 
 
 def carry_ref(tensor: Tensor, slot_map: Tensor, size: int) -> Tensor:
-    """The slow twin of :func:`carry` in plain torch."""
+    """Reference implementation of :func:`carry` in plain torch."""
     kept = slot_map >= 0
     moved = tensor.new_zeros(size)
     moved[slot_map[kept].long()] = tensor[kept]

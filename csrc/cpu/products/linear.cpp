@@ -2,7 +2,7 @@
 
 #include "products/adjoint.h"
 #include "runtime/in_range.h"
-#include "sparse_engine/kernels.h"
+#include "sparse_engine/instruction_sets.h"
 
 namespace sparse_engine {
 namespace {

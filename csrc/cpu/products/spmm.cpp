@@ -5,7 +5,7 @@
 #include "runtime/links.h"
 #include "runtime/memory.h"
 #include "runtime/panel.h"
-#include "sparse_engine/kernels.h"
+#include "sparse_engine/instruction_sets.h"
 
 namespace sparse_engine {
 namespace {

@@ -17,6 +17,7 @@ struct ExpConstants<float> {
   static constexpr float kRound = 0x1.8p23f;
   static constexpr float kLn2High = 0x1.62e4p-1f, kLn2Low = 0x1.7f7d1cp-20f;
   static constexpr float kTanhIsOne = 10.f, kSigmoidIsZero = 87.f;
+  static constexpr int kArtanhTerms = 8;
 };
 
 template <>
@@ -26,6 +27,7 @@ struct ExpConstants<double> {
   static constexpr double kRound = 0x1.8p52;
   static constexpr double kLn2High = 0x1.62e42fefa38p-1, kLn2Low = 0x1.ef35793c7673p-45;
   static constexpr double kTanhIsOne = 20., kSigmoidIsZero = 700.;
+  static constexpr int kArtanhTerms = 16;
 };
 
 constexpr double inverse_factorial(int n) { return n <= 1 ? 1. : inverse_factorial(n - 1) / n; }
@@ -120,6 +122,16 @@ struct VectorMath {
     const Number most = Number{} + Constants::kSigmoidIsZero, one = Number{} + T(1);
     const Number e = expm1_positive<T, L>(size > most ? most : size);
     return (x < T(0) ? one : e + T(1)) / (e + T(2));
+  }
+
+  // log(1 + exp(x)) = max(x, 0) + 2 artanh(s) with s = e / (e + 2) and e = exp(-|x|). The series of
+  // artanh is short, as s is at most 1/3.
+  static SE_INLINE Number softplus(Number x) {
+    const Number e = exp_of_negative(x < T(0) ? x : -x), s = e / (e + T(2)), square = s * s;
+    Number series = {};
+    for (int n = Constants::kArtanhTerms - 1; n >= 0; --n)
+      series = series * square + T(2. / (2 * n + 1));
+    return (x < T(0) ? Number{} : x) + s * series;
   }
 
   // exp(x) for x <= 0; where it would underflow, the last value before that.

@@ -14,12 +14,12 @@ Kernels<T, A> table() {
   of.linear_backward = linear_backward<Isa, T, A>;
   of.rnn_forward = rnn_forward<Isa, T, A>;
   of.rnn_backward = rnn_backward<Isa, T, A>;
-  of.lstm_forward = lstm_forward<Isa, T, A>;
-  of.lstm_backward = lstm_backward<Isa, T, A>;
-  of.gru_forward = gru_forward<Isa, T, A>;
-  of.gru_backward = gru_backward<Isa, T, A>;
-  of.ctrnn_forward = ctrnn_forward<Isa, T, A>;
-  of.ctrnn_backward = ctrnn_backward<Isa, T, A>;
+#define SPARSE_ENGINE_SET(name, Class)           \
+  of.name##_forward = name##_forward<Isa, T, A>; \
+  of.name##_backward = name##_backward<Isa, T, A>;
+  SPARSE_ENGINE_GATED_CELLS(SPARSE_ENGINE_SET)
+  SPARSE_ENGINE_CONTINUOUS_CELLS(SPARSE_ENGINE_SET)
+#undef SPARSE_ENGINE_SET
   of.rhn_forward = rhn_forward<Isa, T, A>;
   of.rhn_backward = rhn_backward<Isa, T, A>;
   of.on_lstm_forward = on_lstm_forward<Isa, T, A>;

@@ -1,7 +1,7 @@
 #include "sparse_engine/conductance.h"
 
 #include "sequences/synapse.h"
-#include "sparse_engine/kernels.h"
+#include "sparse_engine/instruction_sets.h"
 
 namespace sparse_engine {
 namespace {

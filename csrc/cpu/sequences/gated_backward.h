@@ -2,9 +2,9 @@
 // inside it, while a step's panels are in cache.
 #pragma once
 
-#include "products/adjoint.h"
 #include "products/input_gradient.h"
 #include "sequences/gated.h"
+#include "sequences/initial_gradient.h"
 
 namespace sparse_engine {
 namespace {
@@ -192,17 +192,11 @@ void backward_loop(const GatedBackward<T, A>& a, const Cell& cell, int64_t panel
                          seq.columns(q));
       });
     if (a.dh0)
-      seq.tiles(own_h, [&](int64_t q, int64_t first, int count) {
-        Visits visit(back, first);
-        for (int r = 0; r < count; ++r) {
-          Vec<T, L> sum[NV] = {};
-          if (!kHasMemory)
-            for (int v = 0; v < NV; ++v) sum[v] = load<T, L>(carried.row(q, first + r) + v * L);
-          visit(sum, first + r, du.at(0).panel(q), h.at(-1).row(q, first + r));
-          for (int v = 0; v < NV; ++v) store<T, L>(dh_tile + r * W + v * L, sum[v]);
-        }
-        write_tile<T, W>(dh_tile, seq.step(a.dh0, outputs, 0, q), first, count, seq.columns(q));
-      });
+      write_initial_gradient(back, seq, own_h, outputs, dh_tile, a.dh0,
+                             [&](Visits& visit, int64_t q, int64_t row, Vec<T, L>(&sum)[NV]) {
+                               if (!kHasMemory) load_row<T, L>(carried.row(q, row), sum);
+                               visit(sum, row, du.at(0).panel(q), h.at(-1).row(q, row));
+                             });
     back.finish(own_h);
     if (projected) back_projection.finish(units);
   });

@@ -100,7 +100,7 @@ void forward_loop(const GatedForward<T, A>& a, const Cell& cell, int64_t panels)
           to.set(v, m);
           if (kHasMemory || kRounds) store<T, L>(carry, kHasMemory ? state : m);
           if (!a.saved) continue;
-          if (kRounds) cell.mark_clipped(keep);
+          if constexpr (kRounds && kHasMemory) cell.mark_clipped(keep);
           for (int s = 0; s < S; ++s) saved.write(unit, s, q * W + v * L, keep[s]);
         }
       };

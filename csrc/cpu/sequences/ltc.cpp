@@ -4,7 +4,7 @@
 #include "sequences/sequence.h"
 #include "sequences/synapse.h"
 #include "sequences/unfold_gradient.h"
-#include "sparse_engine/kernels.h"
+#include "sparse_engine/instruction_sets.h"
 
 namespace sparse_engine {
 namespace {

@@ -2,7 +2,7 @@
 // reverse, with the same barriers.
 #pragma once
 
-#include "products/adjoint.h"
+#include "sequences/initial_gradient.h"
 #include "sequences/normed.h"
 
 namespace sparse_engine {
@@ -167,21 +167,18 @@ void backward_loop(const NormedBackward<T>& a, const Cell& cell, int64_t panels)
     }
     for (int g = 0; g < G; ++g) totals.write(of_gate(g), a.dnorm);
     c_totals.write(units_with_c, a.dc_norm);
-    if (a.h0)
+    if (a.h0) {
       seq.tiles(units, [&](int64_t q, int64_t first, int count) {
-        const int columns = seq.columns(q);
         read_state(a.h0, 0, q, first, count);
-        typename Back::Visits visit(back, first);
-        for (int r = 0; r < count; ++r) {
-          Vec<T, L> sum[NV] = {};
-          visit(sum, first + r, du.at(0).panel(q), state.row(q, first + r));
-          store_row<T, L>(tile + r * W, sum);
-        }
-        write_tile<T, W>(tile, seq.step(a.dh0, hidden, 0, q), first, count, columns);
         if (Cell::kHasMemory)
           write_tile<T, W>(carried.row(q, first), seq.step(a.dc0, hidden, 0, q), first, count,
-                           columns);
+                           seq.columns(q));
       });
+      write_initial_gradient(back, seq, units, hidden, tile, a.dh0,
+                             [&](auto& visit, int64_t q, int64_t unit, Vec<T, L>(&sum)[NV]) {
+                               visit(sum, unit, du.at(0).panel(q), state.row(q, unit));
+                             });
+    }
     back.finish(units);
   });
 }

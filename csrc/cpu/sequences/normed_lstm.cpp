@@ -1,7 +1,7 @@
 #include "cells/lstm.h"
 #include "sequences/normed_backward.h"
 #include "sequences/normed_forward.h"
-#include "sparse_engine/kernels.h"
+#include "sparse_engine/instruction_sets.h"
 
 namespace sparse_engine {
 template <class Isa, typename T>

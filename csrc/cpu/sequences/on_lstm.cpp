@@ -1,6 +1,6 @@
 #include "sequences/on_lstm_backward.h"
 #include "sequences/on_lstm_forward.h"
-#include "sparse_engine/kernels.h"
+#include "sparse_engine/instruction_sets.h"
 
 namespace sparse_engine {
 

@@ -2,7 +2,7 @@
 // units of each chunk, behind one more barrier.
 #pragma once
 
-#include "products/adjoint.h"
+#include "sequences/initial_gradient.h"
 #include "sequences/master_gates.h"
 
 namespace sparse_engine {
@@ -148,19 +148,16 @@ void backward_loop(const OnLstmBackward<T, A>& a, int64_t panels) {
       for (int64_t row = first; row < end; ++row)
         a.dbias[row] = sum_of_lanes<T, L>(load<T, L>(bias_sums + row * L));
     });
-    if (a.h0)
+    if (a.h0) {
       seq.tiles(units, [&](int64_t q, int64_t first, int count) {
-        const int columns = seq.columns(q);
         write_tile<T, W>(carried.row(q, first), seq.step(a.dc0, hidden, 0, q), first, count,
-                         columns);
-        typename Back::Visits visit(back, first);
-        for (int r = 0; r < count; ++r) {
-          Vec<T, L> sum[NV] = {};
-          visit(sum, first + r, du.at(0).panel(q), h.at(-1).row(q, first + r));
-          for (int v = 0; v < NV; ++v) store<T, L>(dh_tile + r * W + v * L, sum[v]);
-        }
-        write_tile<T, W>(dh_tile, seq.step(a.dh0, hidden, 0, q), first, count, columns);
+                         seq.columns(q));
       });
+      write_initial_gradient(back, seq, units, hidden, dh_tile, a.dh0,
+                             [&](auto& visit, int64_t q, int64_t unit, Vec<T, L>(&sum)[NV]) {
+                               visit(sum, unit, du.at(0).panel(q), h.at(-1).row(q, unit));
+                             });
+    }
     back.finish(units);
   });
 }

@@ -1,6 +1,6 @@
 #include "sequences/rhn_backward.h"
 #include "sequences/rhn_forward.h"
-#include "sparse_engine/kernels.h"
+#include "sparse_engine/instruction_sets.h"
 
 namespace sparse_engine {
 

@@ -1,8 +1,8 @@
 // The time loop of the recurrent highway network, backward.
 #pragma once
 
-#include "products/adjoint.h"
 #include "sequences/highway.h"
+#include "sequences/initial_gradient.h"
 
 namespace sparse_engine {
 namespace {
@@ -125,17 +125,10 @@ void backward_loop(const RhnBackward<T, A>& a, int64_t panels) {
         for (int64_t row = g * hidden + units.first; row < g * hidden + units.last; ++row)
           a.dbias[l * G * hidden + row] = sum_of_lanes<T, L>(load<T, L>(sums_of_bias(l, row)));
     }
-    const Back back = back_from(0);
-    seq.tiles(units_of_level(a.depth - 1), [&](int64_t q, int64_t first, int count) {
-      Visits visit(back, first);
-      for (int r = 0; r < count; ++r) {
-        Vec<T, L> ds[NV];
-        gradient_of_state(visit, 0, q, first + r, ds);
-        for (int v = 0; v < NV; ++v) store<T, L>(dy_tile + r * W + v * L, ds[v]);
-      }
-      if (a.ds0)
-        write_tile<T, W>(dy_tile, seq.step(a.ds0, hidden, 0, q), first, count, seq.columns(q));
-    });
+    write_initial_gradient(back_from(0), seq, units_of_level(a.depth - 1), hidden, dy_tile, a.ds0,
+                           [&](Visits& visit, int64_t q, int64_t unit, Vec<T, L>(&ds)[NV]) {
+                             gradient_of_state(visit, 0, q, unit, ds);
+                           });
     for (int64_t l = 0; l < a.depth; ++l) back_from(behind(l)).finish(units_of_level(l));
   });
 }

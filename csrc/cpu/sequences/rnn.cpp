@@ -1,13 +1,12 @@
 #include "sparse_engine/rnn.h"
 
 #include "cells/rnn.h"
-#include "products/adjoint.h"
 #include "products/input_gradient.h"
 #include "products/projection.h"
 #include "products/row_product.h"
 #include "runtime/activation.h"
-#include "sequences/sequence.h"
-#include "sparse_engine/kernels.h"
+#include "sequences/initial_gradient.h"
+#include "sparse_engine/instruction_sets.h"
 
 namespace sparse_engine {
 namespace {
@@ -135,18 +134,14 @@ void backward(const RnnBackward<T, A>& a, int64_t panels) {
     input_gradient.finish(rows);
     for (int64_t row = rows.first; row < rows.last; ++row)
       a.dbias[row] = sum_of_lanes<T, L>(load<T, L>(bias_sums + row * L));
-    if (a.dh0)
-      seq.tiles(rows, [&](int64_t q, int64_t first, int count) {
-        T* tile = tiles + team.rank * kOwn;
-        read_state(a.h0, 0, q, first, count);
-        typename Back::Visits visit(back, first);
-        for (int r = 0; r < count; ++r) {
-          Vec<T, L> sum[NV] = {};
-          visit(sum, first + r, dz.at(0).panel(q), state.row(q, first + r));
-          for (int v = 0; v < NV; ++v) store<T, L>(tile + r * W + v * L, sum[v]);
-        }
-        write_tile<T, W>(tile, seq.step(a.dh0, hidden, 0, q), first, count, seq.columns(q));
-      });
+    if (a.dh0) {
+      seq.tiles(rows,
+                [&](int64_t q, int64_t first, int count) { read_state(a.h0, 0, q, first, count); });
+      write_initial_gradient(back, seq, rows, hidden, tiles + team.rank * kOwn, a.dh0,
+                             [&](auto& visit, int64_t q, int64_t row, Vec<T, L>(&sum)[NV]) {
+                               visit(sum, row, dz.at(0).panel(q), state.row(q, row));
+                             });
+    }
     back.finish(rows);
   });
 }

@@ -2,11 +2,11 @@
 // them, and the backward pass does once more for each step.
 #pragma once
 
-#include "cells/ctrnn.h"
+#include "cells/continuous.h"
 #include "products/row_product.h"
 #include "runtime/activation.h"
 #include "sequences/sequence.h"
-#include "sparse_engine/ctrnn.h"
+#include "sparse_engine/continuous.h"
 
 namespace sparse_engine {
 namespace {
@@ -22,51 +22,84 @@ struct UnfoldLength {
   SE_INLINE Vec<T, L> operator[](int v) const { return load<T, L>(dt + v * L); }
 };
 
-// Products read states that are kept as A.
-template <typename T, int L, int NV, typename A = T>
+// The states of all units between two stages: what products read of them, kept as A, and the states
+// themselves, which nobody but their owner looks at. One array where both are the same numbers.
+template <typename T, typename A, int W>
+struct Between {
+  State<A, W> read;
+  State<T, W> own;
+};
+
+// The last few of them; `states` says of how many the states themselves are there, or that each
+// takes the place of the one before.
+template <class Cell, typename T, typename A, int W>
+class Trajectory {
+ public:
+  static constexpr bool kApart = !Cell::kReadsState || !std::is_same_v<T, A>;
+
+  Trajectory(Scratch& scratch, int64_t size, int64_t states, int64_t units, int64_t panels)
+      : read_(scratch, size, units, panels), own_(scratch, kApart ? states : 0, units, panels) {}
+
+  static size_t bytes(int64_t size, int64_t states, int64_t units, int64_t panels) {
+    return Ring<A, W>::bytes(size, units, panels) +
+           Ring<T, W>::bytes(kApart ? states : 0, units, panels);
+  }
+
+  // n >= -1
+  Between<T, A, W> at(int64_t n) const {
+    if constexpr (kApart)
+      return {read_.at(n), own_.at(n)};
+    else
+      return {read_.at(n), read_.at(n)};
+  }
+
+ private:
+  Ring<A, W> read_;
+  Ring<T, W> own_;
+};
+
+template <class Cell, typename T, int L, int NV, typename A = T>
 class Unfolds {
   static constexpr int W = L * NV;
-  static constexpr bool kRounds = !std::is_same_v<T, A>;
+  static constexpr bool kApart = Trajectory<Cell, T, A, W>::kApart;
+  using Math = VectorMath<T, L>;
+  using Point = Between<T, A, W>;
 
  public:
   static size_t bytes(int64_t units, int64_t panels) {
-    return Ring<A, W>::bytes(1, units, panels) +
-           (kRounds ? 3 : 2) * Ring<T, W>::bytes(1, units, panels);
+    return Ring<A, W>::bytes(1, units, panels) + 2 * Ring<T, W>::bytes(1, units, panels);
   }
 
-  Unfolds(const RungeKutta& method, const RowProduct<T, L, NV>& product, const T* rate,
-          const Sequence<T, W>& seq, Scratch& scratch)
-      : method_(method),
+  Unfolds(const Cell& cell, const RungeKutta& method, const RowProduct<T, L, NV>& product,
+          const T* rate, const Sequence<T, W>& seq, Scratch& scratch)
+      : cell_(cell),
+        method_(method),
         product_(product),
         rate_(rate),
         seq_(seq),
         limit_(kept_limit(method)),
         x_(take<A>(scratch)),
         start_(take<T>(scratch)),
-        end_(take<T>(scratch)),
-        unrounded_(kRounds ? take<T>(scratch) : State<T, W>{}) {}
+        end_(take<T>(scratch)) {}
 
   int64_t stages() const { return method_.unfolds * method_.stages; }
 
   // The largest absolute state, a number that A has: rounding does not move a state from there.
   T limit() const { return limit_; }
 
-  // A unit's state as it is computed: in the panel that products read, or where that is rounded,
-  // in one of this member's own.
-  SE_INLINE T* state_of(const State<A, W>& panel, int64_t q, int64_t unit) const {
-    if constexpr (kRounds)
-      return unrounded_.row(q, unit);
-    else
-      return panel.row(q, unit);
-  }
-
   // Goes on from a [batch, units] array of states, or from zeros where it is null, with this
   // member's rows of them.
   template <typename From>
-  void begin(const Rows& rows, const From* states, const State<A, W>& panel) const {
+  void begin(const Rows& rows, const From* states, const Point& point) const {
     seq_.tiles(rows, [&](int64_t q, int64_t first, int count) {
-      read_initial(seq_, states, panel, q, first, count);
-      if constexpr (kRounds) read_initial(seq_, states, unrounded_, q, first, count);
+      read_initial(seq_, states, point.own, q, first, count);
+      if constexpr (kApart)
+        for (int64_t unit = first; unit < first + count; ++unit) {
+          Vec<T, L> state[NV];
+          load_row<T, L>(point.own.row(q, unit), state);
+          for (Vec<T, L>& each : state) each = cell_.template read<Math>(each);
+          store_row<T, L>(point.read.row(q, unit), state);
+        }
     });
   }
 
@@ -78,11 +111,11 @@ class Unfolds {
     });
   }
 
-  // Stage m of step t for this member's rows, from the state of all units that it looks at. Writes
-  // the next stage's state, and the activation; with no `data`, they are not wanted. A barrier must
-  // follow before the next stage.
-  void stage(const Rows& rows, int64_t m, const T* dt_of_all, int64_t t, const State<A, W>& before,
-             const State<A, W>& after, const State<T, W>& activation) const {
+  // Stage m of step t for this member's rows, from the states of all units that it looks at. Writes
+  // the next stage's states, and what drives them; with no `data`, they are not wanted. A barrier
+  // must follow before the next stage.
+  void stage(const Rows& rows, int64_t m, const T* dt_of_all, int64_t t, const Point& before,
+             const Point& after, const State<T, W>& drive) const {
     const int64_t i = m % method_.stages;
     const bool last = i + 1 == method_.stages;
     const T weight = static_cast<T>(method_.weights[i]);
@@ -93,15 +126,15 @@ class Unfolds {
         const T rate = rate_ ? rate_[unit] : T(0);
         Vec<T, L> sum[NV];
         load_row<T, L>(x_.row(q, unit), sum);
-        product_(sum, unit, before.panel(q));
-        RowWriter<T, L, NV, A> kept;
-        if (after.data) kept.row = after.row(q, unit);
+        product_(sum, unit, before.read.panel(q));
+        RowWriter<T, L, NV, A> to_read;
+        if (after.read.data) to_read.row = after.read.row(q, unit);
         for (int v = 0; v < NV; ++v) {
-          const Vec<T, L> y = VectorMath<T, L>::tanh(sum[v]);
-          if (activation.data) store<T, L>(activation.row(q, unit) + v * L, y);
-          if (after.data == nullptr) continue;
-          const Vec<T, L> h = load<T, L>(state_of(before, q, unit) + v * L),
-                          k = Leaky::derivative(y, rate, h);
+          const Vec<T, L> y = cell_.template drive<Math>(sum[v]);
+          if (drive.data) store<T, L>(drive.row(q, unit) + v * L, y);
+          if (after.read.data == nullptr) continue;
+          const Vec<T, L> h = load<T, L>(before.own.row(q, unit) + v * L),
+                          k = cell_.derivative(y, rate, h);
           T *start = start_.row(q, unit) + v * L, *end = end_.row(q, unit) + v * L;
           const Vec<T, L> moved = (i == 0 ? h : load<T, L>(end)) + weight * dt[v] * k;
           Vec<T, L> next;
@@ -112,8 +145,8 @@ class Unfolds {
             store<T, L>(end, moved);
             next = load<T, L>(start) + node * dt[v] * k;
           }
-          if (kRounds) store<T, L>(unrounded_.row(q, unit) + v * L, next);
-          kept.set(v, next);
+          if (kApart) store<T, L>(after.own.row(q, unit) + v * L, next);
+          to_read.set(v, cell_.template read<Math>(next));
         }
       }
     });
@@ -136,6 +169,7 @@ class Unfolds {
     return h > clip ? most : h < -clip ? -most : h;
   }
 
+  const Cell cell_;
   const RungeKutta method_;
   const RowProduct<T, L, NV>& product_;
   const T* const rate_;
@@ -143,7 +177,6 @@ class Unfolds {
   const T limit_;
   const State<A, W> x_;            // of this step
   const State<T, W> start_, end_;  // of this unfold
-  const State<T, W> unrounded_;    // the present state, where panels are rounded
 };
 
 }  // namespace

@@ -30,6 +30,9 @@ struct ScalarMath {
 
   __device__ static T tanh(T x) { return std::tanh(x); }
   __device__ static T sigmoid(T x) { return T(1) / (T(1) + std::exp(-x)); }
+  __device__ static T softplus(T x) {
+    return (x < T(0) ? T(0) : x) + std::log1p(std::exp(-std::abs(x)));
+  }
 };
 
 }  // namespace

@@ -24,7 +24,7 @@ Membranes<T, V> membranes_of(const Args& a, const Layer<T>& layer) {
 template <typename T, int V>
 void forward(const LtcForward<T>& a, const Layer<T>& layer) {
   const Membranes<T, V> membranes = membranes_of<T, V>(a, layer);
-  run_forward<T, V>(membranes, a.h0, a.h, membranes.sums.size(), layer);
+  run_forward<T, V>(membranes, layer.take_states(a.h0), a.h, membranes.sums.size(), layer);
 }
 
 template <typename T, int V>

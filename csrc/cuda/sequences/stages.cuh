@@ -87,9 +87,10 @@ Steps<T> take_zeros(const Layer<T>& layer) {
   return zeros;
 }
 
+// From the first of `states`, [1 + steps][units].
 template <typename T, int V, class Stages>
-void run_forward(const Stages& stages, const T* h0, T* h, const Size& size, const Layer<T>& layer) {
-  const Steps<T> states = layer.take_states(h0);
+void run_forward(const Stages& stages, const Steps<T>& states, T* h, const Size& size,
+                 const Layer<T>& layer) {
   run(ForwardStages<T, V, Stages>{stages, states, layer.take(2, 1)},
       2 * layer.steps * stages.of_step(), size, layer.stream);
   unpack(layer.all(states.from(1), h, 1, layer.steps), layer.stream);

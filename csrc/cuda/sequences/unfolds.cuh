@@ -4,10 +4,10 @@
 
 #include <cmath>
 
-#include "cells/ctrnn.h"
+#include "cells/continuous.h"
 #include "products/product.cuh"
 #include "runtime/activation.cuh"
-#include "sparse_engine/ctrnn.h"
+#include "sparse_engine/continuous.h"
 
 namespace sparse_engine::cuda {
 namespace {
@@ -43,14 +43,20 @@ Method<T> method_of(const RungeKutta& method) {
   return of;
 }
 
-template <typename T, int V>
+template <class Cell, typename T, int V>
 struct Unfolds {
+  Cell cell;
   Product<T> product;
   Method<T> method;
   Steps<T> x;           // [steps][units]
   Steps<T> dt;          // [steps][1], zeros in columns that do not exist
   const T* rate;        // [units], or null for zeros
   Steps<T> start, end;  // [1][units], of this unfold
+  // What products read of the states, unless it is the states themselves: of those before the
+  // sequence and after each step, and of those that the stages of a step leave for the next.
+  Steps<T> read = {};     // [1 + steps][units]
+  Steps<T> between = {};  // [places][units], in turn
+  int64_t places = 0;
 
   __host__ __device__ int64_t of_step() const { return method.stages * method.unfolds; }
   __device__ bool has_second_phase() const { return product.has_second_phase(); }
@@ -60,7 +66,12 @@ struct Unfolds {
     return load<V>(dt.at(t).row(panel, 0) + column);
   }
 
-  // Keeps the activation.
+  // What stage m of step t reads, or with m = of_step() the next step.
+  __device__ Panels<T> read_by(int64_t t, int64_t m) const {
+    return m == 0 ? read.at(t) : m == of_step() ? read.at(t + 1) : between.at(m % places);
+  }
+
+  // Keeps what drives the state.
   template <class Keep>
   __device__ void stage(int64_t phase, int64_t t, int64_t m, const Panels<T>& before,
                         const Keep& keep) const {
@@ -75,8 +86,8 @@ struct Unfolds {
       Vec<T, V> moved = is_first ? h : load<V>(end_at), y, after;
 #pragma unroll
       for (int v = 0; v < V; ++v) {
-        y.at[v] = ScalarMath<T>::tanh(held.at[v] + sums[0].at[v]);
-        const T change = length_of.at[v] * Leaky::derivative(y.at[v], rate_of(unit), h.at[v]);
+        y.at[v] = cell.template drive<ScalarMath<T>>(held.at[v] + sums[0].at[v]);
+        const T change = length_of.at[v] * cell.derivative(y.at[v], rate_of(unit), h.at[v]);
         moved.at[v] += weight * change;
         after.at[v] = is_last ? method.clipped(moved.at[v]) : from.at[v] + node * change;
       }
@@ -85,8 +96,13 @@ struct Unfolds {
         store<V>(end_at, moved);
       }
       keep(unit, panel, column, h, y, after);
+      if constexpr (!Cell::kReadsState) {
+#pragma unroll
+        for (int v = 0; v < V; ++v) after.at[v] = cell.template read<ScalarMath<T>>(after.at[v]);
+        store<V>(read_by(t, m + 1).row(panel, unit) + column, after);
+      }
     };
-    product.template phase<V, 1>(phase, before, true, step);
+    product.template phase<V, 1>(phase, Cell::kReadsState ? before : read_by(t, m), true, step);
   }
 };
 

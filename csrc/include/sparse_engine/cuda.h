@@ -13,7 +13,7 @@
 
 #include "sparse_engine/bfloat16.h"
 #include "sparse_engine/conductance.h"
-#include "sparse_engine/ctrnn.h"
+#include "sparse_engine/continuous.h"
 #include "sparse_engine/gated.h"
 #include "sparse_engine/ltc.h"
 #include "sparse_engine/on_lstm.h"
@@ -51,18 +51,20 @@ template <typename T, typename A>
 void rnn_forward(const RnnForward<T, A>& args, const Stream& stream);
 template <typename T, typename A>
 void rnn_backward(const RnnBackward<T, A>& args, const Stream& stream);
-template <typename T>
-void lstm_forward(const GatedForward<T>& args, const Stream& stream);
-template <typename T>
-void lstm_backward(const GatedBackward<T>& args, const Stream& stream);
-template <typename T>
-void gru_forward(const GatedForward<T>& args, const Stream& stream);
-template <typename T>
-void gru_backward(const GatedBackward<T>& args, const Stream& stream);
-template <typename T>
-void ctrnn_forward(const CtrnnForward<T>& args, const Stream& stream);
-template <typename T>
-void ctrnn_backward(const CtrnnBackward<T>& args, const Stream& stream);
+#define SPARSE_ENGINE_DECLARE(name, Class)                                \
+  template <typename T>                                                   \
+  void name##_forward(const GatedForward<T>& args, const Stream& stream); \
+  template <typename T>                                                   \
+  void name##_backward(const GatedBackward<T>& args, const Stream& stream);
+SPARSE_ENGINE_GATED_CELLS(SPARSE_ENGINE_DECLARE)
+#undef SPARSE_ENGINE_DECLARE
+#define SPARSE_ENGINE_DECLARE(name, Class)                                     \
+  template <typename T>                                                        \
+  void name##_forward(const ContinuousForward<T>& args, const Stream& stream); \
+  template <typename T>                                                        \
+  void name##_backward(const ContinuousBackward<T>& args, const Stream& stream);
+SPARSE_ENGINE_CONTINUOUS_CELLS(SPARSE_ENGINE_DECLARE)
+#undef SPARSE_ENGINE_DECLARE
 template <typename T>
 void conductance_forward(const ConductanceForward<T>& args, const Stream& stream);
 template <typename T>

@@ -90,13 +90,16 @@ struct GatedBackward {
   int threads;
 };
 
-template <class Isa, typename T, typename A>
-void lstm_forward(const GatedForward<T, A>& args);
-template <class Isa, typename T, typename A>
-void lstm_backward(const GatedBackward<T, A>& args);
-template <class Isa, typename T, typename A>
-void gru_forward(const GatedForward<T, A>& args);
-template <class Isa, typename T, typename A>
-void gru_backward(const GatedBackward<T, A>& args);
+// The cells with gates: the name of each, as in csrc/cells/<name>.h and in <name>_forward and
+// <name>_backward, and its class.
+#define SPARSE_ENGINE_GATED_CELLS(each) each(lstm, Lstm) each(gru, Gru)
+
+#define SPARSE_ENGINE_DECLARE(name, Class)             \
+  template <class Isa, typename T, typename A>         \
+  void name##_forward(const GatedForward<T, A>& args); \
+  template <class Isa, typename T, typename A>         \
+  void name##_backward(const GatedBackward<T, A>& args);
+SPARSE_ENGINE_GATED_CELLS(SPARSE_ENGINE_DECLARE)
+#undef SPARSE_ENGINE_DECLARE
 
 }  // namespace sparse_engine

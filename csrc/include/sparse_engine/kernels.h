@@ -5,8 +5,9 @@
 
 #include "sparse_engine/bfloat16.h"
 #include "sparse_engine/conductance.h"
-#include "sparse_engine/ctrnn.h"
+#include "sparse_engine/continuous.h"
 #include "sparse_engine/gated.h"
+#include "sparse_engine/instruction_sets.h"
 #include "sparse_engine/linear.h"
 #include "sparse_engine/ltc.h"
 #include "sparse_engine/normed.h"
@@ -18,12 +19,6 @@
 
 namespace sparse_engine {
 
-// Tags: each kernel file is compiled once per tag that is built, and for each type of numbers.
-struct Baseline {};
-struct V3 {};      // x86-64-v3: AVX2 and FMA
-struct V4 {};      // x86-64-v4: AVX-512; float32 and float64 only
-struct V4Bf16 {};  // with AVX512_BF16 as well; bfloat16 only
-
 // The kernels for values of type T and activations kept as A. Null where there is none.
 template <typename T, typename A = T>
 struct Kernels {
@@ -32,12 +27,16 @@ struct Kernels {
   void (*linear_backward)(const LinearBackward<T, A>&);
   void (*rnn_forward)(const RnnForward<T, A>&);
   void (*rnn_backward)(const RnnBackward<T, A>&);
-  void (*lstm_forward)(const GatedForward<T, A>&);
-  void (*lstm_backward)(const GatedBackward<T, A>&);
-  void (*gru_forward)(const GatedForward<T, A>&);
-  void (*gru_backward)(const GatedBackward<T, A>&);
-  void (*ctrnn_forward)(const CtrnnForward<T, A>&);
-  void (*ctrnn_backward)(const CtrnnBackward<T, A>&);
+#define SPARSE_ENGINE_DECLARE(name, Class)           \
+  void (*name##_forward)(const GatedForward<T, A>&); \
+  void (*name##_backward)(const GatedBackward<T, A>&);
+  SPARSE_ENGINE_GATED_CELLS(SPARSE_ENGINE_DECLARE)
+#undef SPARSE_ENGINE_DECLARE
+#define SPARSE_ENGINE_DECLARE(name, Class)                \
+  void (*name##_forward)(const ContinuousForward<T, A>&); \
+  void (*name##_backward)(const ContinuousBackward<T, A>&);
+  SPARSE_ENGINE_CONTINUOUS_CELLS(SPARSE_ENGINE_DECLARE)
+#undef SPARSE_ENGINE_DECLARE
   void (*rhn_forward)(const RhnForward<T, A>&);
   void (*rhn_backward)(const RhnBackward<T, A>&);
   void (*on_lstm_forward)(const OnLstmForward<T, A>&);

@@ -6,11 +6,10 @@
 // array; `batch` are the rows of step 0.
 #pragma once
 
+#include "sparse_engine/activation.h"
 #include "sparse_engine/matrix.h"
 
 namespace sparse_engine {
-
-enum class Activation { kTanh, kRelu };
 
 // Activations are kept as A: as T, or as BFloat16 where T is float.
 template <typename T, typename A = T>
@@ -26,8 +25,8 @@ struct RnnForward {
   int64_t steps;             // >= 1
   int64_t batch;             // >= 1
   int64_t inputs;            // >= 1
-  Activation activation;
-  int threads;  // at most this many; the result has the same bits for any number
+  Activation activation;     // tanh or relu
+  int threads;               // at most this many; the result has the same bits for any number
   // Set where an entry of w.idx is out of range; the results are incomplete then. Entries are
   // looked at in the first step that follows them.
   bool* out_of_range = nullptr;
@@ -58,7 +57,7 @@ struct RnnBackward {
   int64_t steps;               // >= 1
   int64_t batch;               // >= 1
   int64_t inputs;              // >= 1
-  Activation activation;
+  Activation activation;       // tanh or relu
   int threads;
 };
 

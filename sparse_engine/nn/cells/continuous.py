@@ -13,13 +13,15 @@ from sparse_engine.nn.capture import captures
 from sparse_engine.nn.options import COUNT, DURATION, Option
 from sparse_engine.nn.sparse_recurrent import Ran, SparseRecurrent
 from sparse_engine.ops import Solver
-from sparse_engine.ops.ctrnn import ctrnn_and_final, integrate
+from sparse_engine.ops.continuous import ContinuousOperation
+from sparse_engine.ops.ctrnn import ctrnn_and_final
 
 
 class Continuous(SparseRecurrent):
     """Recurrent network whose state follows a differential equation while each input is held.
 
     Attributes:
+        operation: the native operation, with the differential equation.
         solver: the solver of the equation.
         unfolds: number of steps of the solver for each input.
         dt: length of each of these steps, unless timespans are given.
@@ -32,6 +34,7 @@ class Continuous(SparseRecurrent):
     }
     bf16_devices = ("cpu",)
     step_inputs = ("dt",)
+    operation: ContinuousOperation = ctrnn_and_final
     solver: Solver
     unfolds: int
     dt: float
@@ -123,13 +126,9 @@ class Continuous(SparseRecurrent):
     def _biases(self, name: str) -> tuple[Tensor | None, Tensor | None]:
         return super()._biases(name)[::-1]
 
-    def _rate(self, name: str) -> Tensor | None:
-        """Return the rate of decay of a layer's state, one over its time constants, or None."""
-        return None
-
-    def _clip(self) -> float | None:
-        """Return the largest absolute state, or None."""
-        return None
+    def equation(self, layer: str) -> dict[str, object]:
+        """Return what the operation takes of a layer beside its weight and the solver, by name."""
+        return {"rate": None}
 
     def run_cell(
         self,
@@ -143,18 +142,17 @@ class Continuous(SparseRecurrent):
         """Run one layer, whose unfolds take ``dt``, in one operation."""
         weight, (h0,) = getattr(self, f"weight_hh_{layer}"), state
         method: dict[str, Any] = {
-            "rate": self._rate(layer),
             "unfolds": self.unfolds,
             "solver": self.solver,
-            "clip": self._clip(),
+            **self.equation(layer),
         }
         if not captures(weight):
-            h, h_n = ctrnn_and_final(x, h0, dt, weight.values, weight.pattern, **method)
+            h, h_n = self.operation(x, h0, dt, weight.values, weight.pattern, **method)
             return Ran(h, (h_n,))
         # Every stage captures its own use of the weight. Autocast would round the sums of stages.
         with torch.autocast(x.device.type, enabled=False):
             h0 = None if h0 is None else h0.to(self.dtype)
-            h = integrate(weight, x.to(self.dtype), h0, dt, **method)
+            h = self.operation.integrate(weight, x.to(self.dtype), h0, dt, **method)
         return Ran(h.to(x.dtype), (h[-1],))
 
     def _capture(self, *_: object) -> None:

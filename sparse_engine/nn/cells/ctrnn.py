@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from typing import ClassVar
 
-import torch
-from torch import Tensor, nn
 from typing_extensions import Unpack
 
-from sparse_engine.nn._keywords import RecurrentOptions
-from sparse_engine.nn.cells.continuous import Continuous
-from sparse_engine.nn.options import CLIP, FLAG, Option
-from sparse_engine.ops import Euler
+from sparse_engine.nn._keywords import LeakyOptions
+from sparse_engine.nn.cells.leaky import Leaky
+from sparse_engine.nn.options import CLIP, Option
 
 
-class SparseCTRNN(Continuous):
+class SparseCTRNN(Leaky):
     """Leaky units in continuous time (Funahashi & Nakamura 1993), connected by links only.
 
     While input ``x_t`` is held, the state follows ``dh/ds = -h / tau + tanh(x_t W_ih^T + b_ih +
@@ -31,10 +27,12 @@ class SparseCTRNN(Continuous):
         density: fraction of the recurrent weights that exist, in (0, 1]; also of the weights
             between layers.
         tau: time constants, in the unit of time of dt: a number, or one for each unit
-            ``[hidden_size]``. All layers start with the same ones.
+            ``[hidden_size]``, or one for each group. All layers start with the same ones.
         trainable_tau: whether time constants are trained. Their logarithms are then the parameters
             ``log_tau_l0``, ..., so that time constants stay positive and an optimizer changes them
             by a factor. Otherwise time constants are the buffers ``tau_l0``, ...
+        groups: group of each unit, for units that share time constants: ``[hidden_size]`` integers
+            from 0 on without gaps.
         unfolds: number of steps of Euler's method for each input.
         dt: length of each of these steps, unless timespans are given.
         cell_clip: c to clip the state to [-c, c] after each unfold; no gradient passes a clipped
@@ -46,8 +44,8 @@ class SparseCTRNN(Continuous):
     Weights and biases are named as in ``torch.nn.RNN`` with ``.values`` for the sparse ones.
 
     Raises:
-        ValueError: tau or dt that is not positive, unfolds below 1, or a cell_clip that is not
-            positive.
+        ValueError: tau or dt that is not positive, unfolds below 1, a cell_clip that is not
+            positive, or groups that are not numbered so.
 
     Example:
         >>> rnn = SparseCTRNN(64, 1024, density=0.05, tau=0.5)
@@ -56,14 +54,8 @@ class SparseCTRNN(Continuous):
         (torch.Size([50, 32, 1024]), torch.Size([1, 32, 1024]))
     """
 
-    options: ClassVar[dict[str, Option]] = {
-        **Continuous.options,
-        "trainable_tau": FLAG,
-        "cell_clip": CLIP,
-    }
-    trainable_tau: bool
+    options: ClassVar[dict[str, Option]] = {**Leaky.options, "cell_clip": CLIP}
     cell_clip: float | None
-    solver = Euler()
 
     def __init__(
         self,
@@ -72,54 +64,20 @@ class SparseCTRNN(Continuous):
         num_layers: int = 1,
         *,
         density: float,
-        tau: float | Tensor = 1.0,
-        trainable_tau: bool = False,
         unfolds: int = 6,
-        dt: float = 0.1,
         cell_clip: float | None = None,
-        **options: Unpack[RecurrentOptions],
+        **options: Unpack[LeakyOptions],
     ) -> None:
         super().__init__(
             input_size,
             hidden_size,
             num_layers,
             density=density,
-            trainable_tau=trainable_tau,
             unfolds=unfolds,
-            dt=dt,
             cell_clip=cell_clip,
             **options,
         )
-        weight = self.weight_hh_l0
-        if isinstance(tau, Tensor) and tau.shape not in ((), (hidden_size,)):
-            raise ValueError(f"expected tau of shape [{hidden_size}], found {[*tau.shape]}")
-        each = tau.reshape(-1).tolist() if isinstance(tau, Tensor) else [tau]
-        wrong = [one for one in each if not 0 < one < math.inf]
-        if wrong:
-            raise ValueError(f"expected finite tau > 0, found {wrong[0]}")
-        tau = torch.as_tensor(tau, dtype=weight.dtype, device=weight.crow_indices.device)
-        self._first_tau = torch.tensor(each, dtype=torch.float64, device="cpu")
-        for name, _ in self.layers():
-            own = tau.detach().expand(hidden_size).clone()
-            if trainable_tau:
-                setattr(self, f"log_tau_{name}", nn.Parameter(own.log_()))
-            else:
-                self.register_buffer(f"tau_{name}", own)
 
-    def tau(self, layer: str = "l0") -> Tensor:
-        """Return the time constants ``[hidden_size]`` of a layer, such as ``"l0_reverse"``."""
-        if self.trainable_tau:
-            return getattr(self, f"log_tau_{layer}").exp()
-        return getattr(self, f"tau_{layer}")
-
-    def first_values(self, name: str, parameter: Tensor) -> Tensor:
-        """Return initial values of a parameter; time constants get those of the constructor."""
-        if name.startswith("log_tau"):
-            return self._first_tau.log().to(parameter).expand(parameter.shape)
-        return super().first_values(name, parameter)
-
-    def _rate(self, name: str) -> Tensor:
-        return 1 / self.tau(name)
-
-    def _clip(self) -> float | None:
-        return self.cell_clip
+    def equation(self, layer: str) -> dict[str, object]:
+        """Return the rates at which units forget, and the limit of their states."""
+        return {**super().equation(layer), "clip": self.cell_clip}

@@ -12,6 +12,8 @@ import pytest
 import torch
 from torch.utils.cpp_extension import include_paths, library_paths
 
+from sparse_engine.testing import versions_of
+
 ROOT = Path(__file__).resolve().parents[3]
 SHIM = ROOT / "tests/exhaustive/cuda/shim"
 FLAGS = [
@@ -38,7 +40,7 @@ HEADERS = [
 
 def sources() -> list[Path]:
     """The kernels, their bindings, and what stands in for a GPU."""
-    bindings = ["cuda", "products", "rnn", "gated", "ctrnn", "conductance", "ltc", "rhn"]
+    bindings = ["cuda", "products", "rnn", "gated", "continuous", "conductance", "ltc", "rhn"]
     bindings += ["on_lstm", "topology", "scan"]
     # What bindings refer to on the CPU.
     cpu = ["memory", "links", "check", "pattern", "sample", "carry", "select", "nearest_zero"]
@@ -58,16 +60,17 @@ def is_fresh(target: Path, depends: list[Path]) -> bool:
     return all(path.stat().st_mtime < target.stat().st_mtime for path in depends)
 
 
-def compile_simulated(source: Path) -> Path:
+def compile_simulated(version: tuple[Path, str, list[str]]) -> Path:
     """One object file, kept between runs in build/."""
-    target = (
-        ROOT / "build/simulated" / f"{'-'.join(source.relative_to(ROOT).with_suffix('').parts)}.o"
-    )
+    source, name, flags = version
+    parts = source.relative_to(ROOT).with_name(name).parts
+    target = ROOT / "build/simulated" / f"{'-'.join(parts)}.o"
     if is_fresh(target, [source, Path(__file__), *HEADERS]):
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     registers = source.parent.name == "bindings" and source.stem != "cuda"
-    command = [os.environ.get("CXX", "g++"), *FLAGS, "-x", "c++", "-c", source, "-o", target]
+    compiler = [os.environ.get("CXX", "g++"), *FLAGS, *flags]
+    command = [*compiler, "-x", "c++", "-c", source, "-o", target]
     subprocess.run([*command, *(["-include", SHIM / "torch.h"] if registers else [])], check=True)
     return target
 
@@ -78,7 +81,12 @@ def simulated_library() -> Path:
     if shutil.which(os.environ.get("CXX", "g++")) is None:
         pytest.skip("no C++ compiler")
     with ThreadPoolExecutor(int(os.environ.get("MAX_JOBS", os.cpu_count() or 1))) as pool:
-        objects = [*pool.map(compile_simulated, sources())]
+        parts = [
+            (source, name, flags)
+            for source in sources()
+            for name, flags in versions_of(source).items()
+        ]
+        objects = [*pool.map(compile_simulated, parts)]
     library = ROOT / "build/simulated/simulated.so"
     if not is_fresh(library, objects):
         paths = [f"-L{path}" for path in library_paths()]

@@ -26,9 +26,9 @@ def check_products(gpu, pattern, columns, layout="rows"):
     x = laid_out(integers(in_features, columns, dtype=torch.bfloat16), layout)
     y = laid_out(integers(out_features, columns, dtype=torch.bfloat16), layout)
     for name, arguments in [
-        ("spmm", (values, *pattern, x, bias)),
-        ("spmm_t", (values, *pattern, y)),
-        ("sddmm", (*pattern, y, x)),
+        ("spmm", (values, pattern, x, bias)),
+        ("spmm_t", (values, pattern, y)),
+        ("sddmm", (pattern, y, x)),
     ]:
         found, wanted = getattr(gpu, name)(*arguments), getattr(native, name)(*arguments)
         assert found.dtype == wanted.dtype and torch.equal(found, wanted), name
@@ -52,7 +52,7 @@ def test_numbers_at_the_edge_are_rounded_as_torch_rounds(gpu, columns):
     tie = 1 + 2.0**-8
     edges = [0.0, -0.0, torch.inf, -torch.inf, torch.nan, -torch.nan, 3.4e38, 1e-40, tie, -3 * tie]
     pattern, bias = hub_pattern(10, 12), torch.tensor(edges)
-    y = gpu.spmm(torch.zeros(pattern.nnz), *pattern, torch.zeros(12, columns).bfloat16(), bias)
+    y = gpu.spmm(torch.zeros(pattern.nnz), pattern, torch.zeros(12, columns).bfloat16(), bias)
     wanted = bias.bfloat16()[:, None].expand(10, columns)
     assert_close(y, wanted, rtol=0, atol=0, equal_nan=True)
 
@@ -65,7 +65,7 @@ def recurrence(hidden, inputs, lengths, activation):
     x, dh = (torch.randn(rows, n).bfloat16() for n in (inputs or hidden, hidden))
     h0, bias = torch.randn(batch, hidden).bfloat16(), torch.randn(hidden)
     w_input = torch.randn(hidden, inputs) / inputs**0.5 if inputs else None
-    links = (torch.randn(pattern.nnz) * (hidden / pattern.nnz) ** 0.5, *pattern, sizes, activation)
+    links = (torch.randn(pattern.nnz) * (hidden / pattern.nnz) ** 0.5, pattern, sizes, activation)
     source = x if inputs else None
     return (x, w_input, h0, bias, *links), lambda h: (dh, h, source, h0, *links, True, True)
 
@@ -92,6 +92,6 @@ def test_z_is_summed_in_float32(gpu):
     pattern = hub_pattern(30, 30)
     x, w_input = torch.randn(1, 9, 70).bfloat16(), torch.randn(30, 70)
     values = torch.zeros(pattern.nnz)
-    h = gpu.rnn_forward(x, w_input, None, None, values, *pattern, None, 1)
+    h = gpu.rnn_forward(x, w_input, None, None, values, pattern, None, 1)
     exact = (x.double() @ w_input.double().T).relu()
     assert_close(h.double(), exact, rtol=HALF, atol=1e-4)

@@ -24,7 +24,7 @@ def links(rows, sources, dtype):
     return numbers(dtype, pattern.nnz) * (rows / pattern.nnz) ** 0.5, pattern
 
 
-def ctrnn(hidden, steps, batch, dtype, *, initial, solver=None, unfolds=2, clip=math.inf):
+def ctrnn(hidden, steps, batch, dtype, *, initial, solver=None, unfolds=2, clip=math.inf, f=0):
     """The arguments of the forward operation, and of the backward one as a function."""
     solver = RK4() if solver is None else solver
     values, pattern = links(hidden, hidden, dtype)
@@ -32,8 +32,8 @@ def ctrnn(hidden, steps, batch, dtype, *, initial, solver=None, unfolds=2, clip=
     h0 = numbers(dtype, batch, hidden) if initial else None
     rate = torch.rand(hidden, dtype=dtype) if initial else None
     dt = torch.rand(steps, batch, dtype=dtype)
-    given = (x, h0, dt, rate, values, *pattern)
-    given += ([*solver.nodes], [*solver.weights], unfolds, clip)
+    given = (x, h0, dt, rate, values, pattern)
+    given += ([*solver.nodes], [*solver.weights], unfolds, clip, f)
     return given, lambda h, _: (dh, None, h, *given, True, True, True)
 
 
@@ -42,7 +42,7 @@ def synapses(rows, sources, dtype):
     values, pattern = links(rows, sources, dtype)
     erev = torch.randn(pattern.nnz).sign().to(dtype)
     mu, sigma = numbers(dtype, pattern.nnz), 3 + torch.rand(pattern.nnz, dtype=dtype)
-    return values.abs(), mu, sigma, erev, *pattern
+    return values.abs(), mu, sigma, erev, pattern
 
 
 def ltc(hidden, steps, batch, dtype, *, initial, unfolds=3):
@@ -86,7 +86,7 @@ def on_lstm(hidden, steps, batch, dtype, *, initial, chunks=None):
     x, dh = numbers(dtype, steps, batch, rows), numbers(dtype, steps, batch, hidden)
     h0, c0 = (numbers(dtype, batch, hidden) if initial else None for _ in range(2))
     dc = numbers(dtype, batch, hidden) if initial else None
-    given = (values, *pattern)
+    given = (values, pattern)
     bias = numbers(dtype, rows) if initial else None
     return (x, h0, c0, bias, *given, True), lambda h, _, c, saved: (
         *(dh, dc, h, c, saved, h0, c0),
@@ -144,23 +144,24 @@ def test_staged(gpu, cell, hidden, monkeypatch):
         check(gpu, cell, arguments, 8 * steps * batch * hidden)
 
 
+@pytest.mark.parametrize(("cell", "f"), [("ctrnn", 0)])
 @pytest.mark.parametrize("solver", [Euler(), RK4()])
 @pytest.mark.parametrize("clip", [math.inf, 0.4])
-def test_ctrnn_by_any_method(gpu, solver, clip):
+def test_any_method_and_activation(gpu, cell, f, solver, clip):
     for unfolds in (1, 3):
-        options = {"solver": solver, "unfolds": unfolds, "clip": clip}
+        options = {"solver": solver, "unfolds": unfolds, "clip": clip, "f": f}
         arguments = ctrnn(40, 3, 5, torch.float64, initial=True, **options)
-        check(gpu, "ctrnn", arguments, 5000)
+        check(gpu, cell, arguments, 5000)
 
 
 def test_ctrnn_takes_no_more_stages_than_fit(simulated):
     forward, _ = ctrnn(7, 2, 3, torch.float64, initial=True)
-    *most, _, _, unfolds, clip = forward
+    *most, _, _, unfolds, clip, f = forward
     sixteen = [0.0] * 16
-    h, _ = simulated.ctrnn_forward(*most, sixteen, sixteen, unfolds, clip)
+    h, _ = simulated.ctrnn_forward(*most, sixteen, sixteen, unfolds, clip, f)
     assert h.isfinite().all()
     with pytest.raises(ValueError, match="expected a solver of at most 16 stages on CUDA devices"):
-        simulated.ctrnn_forward(*most, [*sixteen, 0.0], [*sixteen, 0.0], unfolds, clip)
+        simulated.ctrnn_forward(*most, [*sixteen, 0.0], [*sixteen, 0.0], unfolds, clip, f)
 
 
 def test_ctrnn_skips_the_gradients_that_are_not_wanted(gpu):

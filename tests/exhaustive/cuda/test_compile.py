@@ -9,8 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from sparse_engine.testing import versions_of
+
 ROOT = Path(__file__).resolve().parents[3]
-KERNELS = sorted((ROOT / "csrc/cuda").rglob("*.cu"))
+KERNELS = {
+    name: (source, flags)
+    for source in sorted((ROOT / "csrc/cuda").rglob("*.cu"))
+    for name, flags in versions_of(source).items()
+}
 DEVICES = ["80", "90"]
 FUNCTION = re.compile(
     r"Compiling entry function '(?P<name>\w+)' for 'sm_(?P<device>\d+)'.*?"
@@ -20,9 +26,10 @@ FUNCTION = re.compile(
 )
 
 
-def report(source: Path) -> str:
+def report(name: str) -> str:
     """What ptxas says about the kernels of a file; kept in build/ until a source changes."""
-    target = ROOT / f"build/nvcc/{source.stem}.txt"
+    source, flags = KERNELS[name]
+    target = ROOT / f"build/nvcc/{name}.txt"
     depends = [Path(__file__), source, *(ROOT / "csrc").rglob("*.cuh")]
     depends += (ROOT / "csrc").rglob("*.h")
     if target.exists() and all(path.stat().st_mtime < target.stat().st_mtime for path in depends):
@@ -34,7 +41,7 @@ def report(source: Path) -> str:
             "-Xcompiler=-Wall,-Wextra,-Werror",
             *(f"-I{ROOT / path}" for path in ("csrc", "csrc/include", "csrc/cuda")),
             *(f"-gencode=arch=compute_{device},code=sm_{device}" for device in DEVICES),
-            *("-c", str(source), "-o", str(target.with_suffix(".o"))),
+            *(*flags, "-c", str(source), "-o", str(target.with_suffix(".o"))),
         ],
         capture_output=True,
         text=True,
@@ -46,9 +53,9 @@ def report(source: Path) -> str:
 
 
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="no nvcc")
-@pytest.mark.parametrize("source", KERNELS, ids=lambda source: source.stem)
-def test_compiles_for_every_device_and_spills_nothing(source):
-    functions = [found.groupdict() for found in FUNCTION.finditer(report(source))]
+@pytest.mark.parametrize("name", KERNELS)
+def test_compiles_for_every_device_and_spills_nothing(name):
+    functions = [found.groupdict() for found in FUNCTION.finditer(report(name))]
     assert {function["device"] for function in functions} == {*DEVICES}
     assert not [f for f in functions if int(f["stores"]) + int(f["loads"])]
     # Two blocks of 256 threads fit a multiprocessor of 65,536 registers.

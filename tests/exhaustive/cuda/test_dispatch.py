@@ -17,12 +17,12 @@ def arguments():
     values, x = torch.randn(12), torch.randn(6, 3)
     sequence = torch.randn(2, 3, 6)
     return {
-        "spmm": (values, *PATTERN, x, None),
-        "spmm_t": (values, *PATTERN, x),
-        "sddmm": (*PATTERN, x, x),
+        "spmm": (values, PATTERN, x, None),
+        "spmm_t": (values, PATTERN, x),
+        "sddmm": (PATTERN, x, x),
         "transpose": tuple(PATTERN.links),
         "smallest": (values, 3, 0.0, False),
-        "rnn_forward": (sequence, None, None, None, values, *PATTERN, None, 0),
+        "rnn_forward": (sequence, None, None, None, values, PATTERN, None, 0),
     }
 
 
@@ -56,19 +56,19 @@ def test_a_tensor_on_another_device_is_named(simulated):
     meta = torch.empty(6, 3, device="meta")
     with pytest.raises(ValueError, match="expected x on a CUDA device, found a tensor on another"):
         simulated.spmm.default.redispatch(
-            torch._C.DispatchKeySet(torch._C.DispatchKey.CPU), torch.randn(12), *PATTERN, meta, None
+            torch._C.DispatchKeySet(torch._C.DispatchKey.CPU), torch.randn(12), PATTERN, meta, None
         )
 
 
 def test_shapes_are_checked_before_a_launch(simulated):
     with pytest.raises(ValueError, match=r"expected values of shape \[12\], found \[11\]"):
-        simulated.spmm(torch.randn(11), *PATTERN, torch.randn(6, 3), None)
+        simulated.spmm(torch.randn(11), PATTERN, torch.randn(6, 3), None)
     with pytest.raises(ValueError, match="expected x of dtype float32, found float64"):
-        simulated.spmm(torch.randn(12), *PATTERN, torch.randn(6, 3).double(), None)
+        simulated.spmm(torch.randn(12), PATTERN, torch.randn(6, 3).double(), None)
     with pytest.raises(ValueError, match="expected a recurrent weight of 3 gates"):
         simulated.gru_forward(
-            *(torch.randn(2, 3, 18), None, None, None, None),
-            *(torch.randn(12), *PATTERN, None, False),
+            *(torch.randn(2, 3, 18), *(None,) * 5),
+            *(torch.randn(12), PATTERN, None, None, None, False),
         )
 
 
@@ -76,15 +76,15 @@ def test_dtypes_that_no_kernel_has_are_named(simulated):
     """Before a launch."""
     values, x = torch.randn(12), torch.randn(6, 3)
     with pytest.raises(ValueError, match="expected x of dtype float64, found bfloat16"):
-        simulated.spmm(values.double(), *PATTERN, x.bfloat16(), None)
+        simulated.spmm(values.double(), PATTERN, x.bfloat16(), None)
     with pytest.raises(ValueError, match="expected x of dtype float32, found float16"):
-        simulated.spmm(values, *PATTERN, x.half(), None)
+        simulated.spmm(values, PATTERN, x.half(), None)
     with pytest.raises(ValueError, match="expected b of dtype bfloat16, found float32"):
-        simulated.sddmm(*PATTERN, x.bfloat16(), x)
+        simulated.sddmm(PATTERN, x.bfloat16(), x)
     with pytest.raises(ValueError, match="float32 on a CUDA device, found bfloat16"):
         simulated.gru_forward(
-            *(torch.randn(2, 3, 18).bfloat16(), None, None, None, None),
-            *(values, *PATTERN, None, False),
+            *(torch.randn(2, 3, 18).bfloat16(), *(None,) * 5),
+            *(values, PATTERN, None, None, None, False),
         )
     levels, gates = random_pattern(12, 6, 12), random_pattern(26, 6, 12)
     with pytest.raises(ValueError, match="float32 on a CUDA device, found bfloat16"):
@@ -92,16 +92,16 @@ def test_dtypes_that_no_kernel_has_are_named(simulated):
         simulated.rhn_forward(x, None, None, None, values, [*levels], False)
     with pytest.raises(ValueError, match="float32 on a CUDA device, found bfloat16"):
         x = torch.randn(2, 3, 26).bfloat16()
-        simulated.on_lstm_forward(x, None, None, None, values, *gates, False)
+        simulated.on_lstm_forward(x, None, None, None, values, gates, False)
 
 
 def test_networks_in_continuous_time_are_float32(simulated):
     x, dt, values = torch.randn(2, 3, 6).bfloat16(), torch.ones(2, 3), torch.randn(9)
     pattern = random_pattern(6, 6, 9)
     with pytest.raises(ValueError, match="float32 on a CUDA device, found bfloat16"):
-        simulated.ctrnn_forward(x, None, dt, None, values, *pattern, [0.0], [1.0], 1, math.inf)
+        simulated.ctrnn_forward(x, None, dt, None, values, pattern, [0.0], [1.0], 1, math.inf, 0)
     with pytest.raises(ValueError, match="float32 on a CUDA device, found bfloat16"):
-        simulated.ltc_forward(x, x, None, torch.ones(6), *[values] * 4, *pattern, 3)
+        simulated.ltc_forward(x, x, None, torch.ones(6), *[values] * 4, pattern, 3)
 
 
 def test_batch_sizes_are_checked_before_a_launch(simulated):
@@ -111,12 +111,12 @@ def test_batch_sizes_are_checked_before_a_launch(simulated):
         ([3, 1], "expected x of 4 rows, as batch_sizes add up to, found 5"),
     ]:
         with pytest.raises(ValueError, match=message):
-            simulated.rnn_forward(packed, *(None,) * 3, values, *PATTERN, torch.tensor(sizes), 0)
+            simulated.rnn_forward(packed, *(None,) * 3, values, PATTERN, torch.tensor(sizes), 0)
     elsewhere = torch.empty(2, dtype=torch.int64, device="meta")
     with pytest.raises(ValueError, match="expected batch_sizes on the CPU"):
         simulated.rnn_forward.default.redispatch(
             torch._C.DispatchKeySet(torch._C.DispatchKey.CPU),
-            *(packed, None, None, None, values, *PATTERN, elsewhere, 0),
+            *(packed, None, None, None, values, PATTERN, elsewhere, 0),
         )
 
 

@@ -35,10 +35,10 @@ def check(gpu, pattern, columns, dtype, layout="rows"):
     x = laid_out(integers(in_features, columns, dtype=dtype), layout)
     y = laid_out(integers(out_features, columns, dtype=dtype), layout)
     for name, arguments in [
-        ("spmm", (values, *pattern, x, bias)),
-        ("spmm", (values, *pattern, x, None)),
-        ("spmm_t", (values, *pattern, y)),
-        ("sddmm", (*pattern, y, x)),
+        ("spmm", (values, pattern, x, bias)),
+        ("spmm", (values, pattern, x, None)),
+        ("spmm_t", (values, pattern, y)),
+        ("sddmm", (pattern, y, x)),
     ]:
         found, wanted = getattr(gpu, name)(*arguments), getattr(native, name)(*arguments)
         assert torch.equal(found, wanted), name
@@ -76,8 +76,8 @@ def test_any_structure(gpu, pattern, columns, dtype, staged):
 def test_no_columns(gpu):
     pattern = PATTERNS["ordinary"]
     values, x, y = torch.randn(800), torch.randn(100, 0), torch.randn(70, 0)
-    assert gpu.spmm(values, *pattern, x, None).shape == (70, 0)
-    assert torch.equal(gpu.sddmm(*pattern, y, x), torch.zeros(800))
+    assert gpu.spmm(values, pattern, x, None).shape == (70, 0)
+    assert torch.equal(gpu.sddmm(pattern, y, x), torch.zeros(800))
 
 
 @pytest.mark.usefixtures("staging")
@@ -91,10 +91,10 @@ def test_real_numbers(gpu, name):
         torch.randn(out_features, 20),
     )
     dense = pattern.dense(values.double())
-    assert_sums(gpu.spmm(values, *pattern, x, None), dense @ x.double(), in_features)
-    assert_sums(gpu.spmm_t(values, *pattern, y), dense.T @ y.double(), out_features)
+    assert_sums(gpu.spmm(values, pattern, x, None), dense @ x.double(), in_features)
+    assert_sums(gpu.spmm_t(values, pattern, y), dense.T @ y.double(), out_features)
     gradient = (y.double() @ x.double().T)[pattern.rows(), pattern.col.long()]
-    assert_sums(gpu.sddmm(*pattern, y, x), gradient, 20)
+    assert_sums(gpu.sddmm(pattern, y, x), gradient, 20)
 
 
 @pytest.mark.usefixtures("staging")
@@ -102,5 +102,5 @@ def test_not_a_number_stays_in_its_column(gpu):
     pattern = PATTERNS["all"]
     x = torch.randn(17, 5)
     x[3, 2] = torch.nan
-    y = gpu.spmm(torch.randn(19 * 17), *pattern, x, None)
+    y = gpu.spmm(torch.randn(19 * 17), pattern, x, None)
     assert y[:, 2].isnan().all() and not y[:, [0, 1, 3, 4]].isnan().any()

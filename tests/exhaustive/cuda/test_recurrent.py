@@ -17,8 +17,6 @@ from sparse_engine.testing import (
 GATES = {"rnn": 1, "lstm": 4, "gru": 3}
 # Units; from 257 on, full rows are cut into pieces.
 SIZES = [1, 7, 40, 260]
-# Its values, and its pattern.
-NO_PROJECTION = (None,) * 6
 # From long to short; some steps leave whole panels without a running sequence.
 LENGTHS = {"one": [3], "equal": [2] * 5, "one left": [4] + [1] * 11}
 LENGTHS |= {"panels end": [5] * 2 + [4] * 9 + [3] * 16 + [1] * 40, "all differ": [*range(9, 0, -1)]}
@@ -59,24 +57,20 @@ def problem(
     source = x if inputs else None
     h0, c0 = (numbers(dtype, batch, n) if initial else None for n in (size, hidden))
     dh, dc = numbers(dtype, *outer, size), numbers(dtype, batch, hidden)
-    links = (values, *pattern)
-    wants = (True, True)
-    if cell == "lstm":
-        projection = NO_PROJECTION
-        if outputs:
-            projected = pattern_of_size(outputs, hidden)
-            projection = (numbers(dtype, projected.nnz), *projected)
-        links = (values, *projection, *pattern)
-        forward = (x, w_input, h0, c0, bias, *links, sizes, clip, True)
-        return forward, lambda h, _, kept: (
-            *(dh, dc, h, kept, source, h0, c0),
-            *(*links, sizes, clip, *wants),
-        )
-    if cell == "gru":
-        forward = (x, w_input, b_input, h0, bias, *links, sizes, True)
-        return forward, lambda h, kept: (dh, h, kept, source, h0, *links, sizes, *wants)
-    forward = (x, w_input, h0, bias, *links, sizes, 0)
-    return forward, lambda h: (dh, h, source, h0, *links, sizes, 0, *wants)
+    if cell == "rnn":
+        links = (values, pattern, sizes, 0)
+        forward = (x, w_input, h0, bias, *links)
+        return forward, lambda h: (dh, h, source, h0, *links, True, True)
+    projected = pattern_of_size(outputs, hidden) if outputs else ()
+    p_values = numbers(dtype, projected.nnz) if outputs else None
+    if cell != "lstm":
+        c0 = dc = clip = None
+    links = (values, [*pattern, *projected], p_values, sizes, clip)
+    forward = (x, w_input, b_input, h0, c0, bias, *links, True)
+    return forward, lambda h, _, kept: (
+        *(dh, dc, h, kept, source, h0, c0),
+        *(*links, True, True, True),
+    )
 
 
 def pattern_of_size(rows, cols):
@@ -155,7 +149,7 @@ def test_no_links_at_all(gpu):
     nothing, projection = random_pattern(28, 3, 0), random_pattern(3, 7, 0)
     none = torch.empty(0, dtype=torch.float64)
     x = torch.randn(2, 4, 28, dtype=torch.float64)
-    forward = (x, *(None,) * 4, none, none, *projection, *nothing, None, math.inf, True)
+    forward = (x, *(None,) * 5, none, [*nothing, *projection], none, None, math.inf, True)
     h, c_n, _ = gpu.lstm_forward(*forward)
     check((h, c_n), native.lstm_forward(*forward)[:2], 1)
 
@@ -166,8 +160,9 @@ def test_what_is_not_wanted_is_empty(gpu):
     assert kept.shape[0] == 0
     states = native.lstm_forward(*forward)
     check((h, c_n), states[:2], 20)
-    wanted = native.lstm_backward(*backward(*states)[:-2], False, False)
-    check(gpu.lstm_backward(*backward(*gpu.lstm_forward(*forward))[:-2], False, False), wanted, 60)
+    wants = (False, False, False)
+    wanted = native.lstm_backward(*backward(*states)[:-3], *wants)
+    check(gpu.lstm_backward(*backward(*gpu.lstm_forward(*forward))[:-3], *wants), wanted, 60)
 
 
 @pytest.mark.usefixtures("staging")

@@ -1,0 +1,143 @@
+"""Networks of every cell in every form, and what a forward and a backward pass through them gives.
+
+A form is a cell with options of its own. A property is tested over the forms, or over the cells
+where options do not matter to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.testing import assert_close
+
+from sparse_engine.nn import CELLS, Recurrent, SparseWeight
+from sparse_engine.nn.cells import CellEntry
+from sparse_engine.ops import Euler
+from sparse_engine.testing import CELLS as WITH_NORMS
+from sparse_engine.testing import as_tuple
+
+INPUTS, UNITS = 6, 21
+
+#: What makes each form, by name: called as a network's class is, for a number of units that
+#: 21 divides. The name begins with that of its cell, or with "normed" and that.
+FORMS: dict[str, Callable[..., Recurrent]] = {
+    **WITH_NORMS,
+    "rnn, relu": partial(CELLS["rnn"], nonlinearity="relu"),
+    "lstm, projected": partial(CELLS["lstm"], proj_size=9),
+    "lstm, clipped": partial(CELLS["lstm"], cell_clip=0.1),
+    "normed lstm, clipped": partial(CELLS["lstm"], layer_norm=True, cell_clip=0.1),
+    "rhn, separate gates": partial(CELLS["rhn"], coupled=False, recurrence_depth=3),
+    "rhn, one level": partial(CELLS["rhn"], recurrence_depth=1),
+    "on_lstm, chunks of one": partial(CELLS["on_lstm"], chunk_size=1),
+    "on_lstm, three chunks": lambda inputs, units, *others, **options: CELLS["on_lstm"](
+        inputs, units, *others, chunk_size=units // 3, **options
+    ),
+    "ctrnn, own time constants": lambda inputs, units, *others, **options: CELLS["ctrnn"](
+        inputs, units, *others, tau=torch.linspace(0.3, 2, units), trainable_tau=True, **options
+    ),
+    "ctrnn, clipped": partial(CELLS["ctrnn"], cell_clip=0.3, unfolds=3),
+    "neural_ode, Euler": partial(CELLS["neural_ode"], dt=0.2, unfolds=3, solver=Euler()),
+    "ltc, one unfold": partial(CELLS["ltc"], unfolds=1),
+}
+
+
+def cell_of(form: str) -> str:
+    """Return the name of the cell of a form."""
+    return form.removeprefix("normed ").partition(",")[0]
+
+
+def forms_where(supported: Callable[[CellEntry], bool]) -> list[str]:
+    """Return the names of the forms of the cells that support something."""
+    return [form for form in FORMS if supported(CELLS[cell_of(form)])]
+
+
+PACKABLE = forms_where(lambda entry: entry.packed)
+TIMED = forms_where(lambda entry: entry.timespans)
+
+
+def make(
+    form: str, dtype: torch.dtype = torch.float64, *, units: int = UNITS, **options
+) -> Recurrent:
+    """Return a network, the same at every call with the same arguments.
+
+    Gains and offsets of norms are drawn; other parameters are as they start.
+    """
+    generator = torch.Generator().manual_seed(4)
+    options = {"density": 0.3, "dtype": dtype, "generator": generator} | options
+    network = FORMS[form](INPUTS, units, **options)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if name.startswith("norm"):
+                parameter.normal_(generator=generator)
+    return network
+
+
+def weights_of(network: nn.Module) -> dict[str, SparseWeight]:
+    """Return all sparse weights of a model by name."""
+    return {n: each for n, each in network.named_modules() if isinstance(each, SparseWeight)}
+
+
+def run(network: Callable, x: object, *states: Tensor, **options) -> tuple[Tensor, ...]:
+    """Return the output of a network that is given its states one by one, and its final states."""
+    hx = states if len(states) > 1 else states[0] if states else None
+    y, final = network(x, hx, **options)
+    return y, *as_tuple(final)
+
+
+def outcome(
+    network: nn.Module,
+    leaves: Sequence[Tensor],
+    *,
+    call: Callable | None = None,
+    **options,
+) -> dict[str, Tensor]:
+    """Return results, and the gradients of all arguments and parameters, by name.
+
+    Args:
+        network: the module whose parameters get gradients.
+        leaves: the input and states, of which copies are given.
+        call: what is called in place of the network.
+        **options: what else the call is given; real tensors among it get gradients.
+    """
+    own = [leaf.detach().clone().requires_grad_() for leaf in leaves]
+    options = {
+        name: each.detach().clone().requires_grad_() if is_real(each) else each
+        for name, each in options.items()
+    }
+    wanted = {f"argument {i}": leaf for i, leaf in enumerate(own)}
+    wanted |= {name: each for name, each in options.items() if is_real(each)}
+    wanted |= {name: p for name, p in network.named_parameters() if p.requires_grad}
+    results = run(network if call is None else call, *own, **options)
+    generator = torch.Generator().manual_seed(1)
+    upstream = [
+        torch.randn(each.shape, generator=generator, dtype=torch.float64).to(each)
+        for each in results
+    ]
+    grads = torch.autograd.grad(results, [*wanted.values()], upstream, materialize_grads=True)
+    found = {f"result {i}": each.detach() for i, each in enumerate(results)}
+    return found | dict(zip(wanted, grads, strict=True))
+
+
+def is_real(value: object) -> bool:
+    """Return whether it is a tensor that can have a gradient."""
+    return isinstance(value, Tensor) and value.is_floating_point()
+
+
+def assert_same(
+    found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], bound: float = 0.0
+) -> None:
+    """Check two outcomes against each other, relative to the largest entry of each tensor."""
+    assert found.keys() == wanted.keys()
+    for name, expected in wanted.items():
+        own = found[name].to(expected.dtype)
+        size = max(1.0, float(expected.abs().max())) if expected.numel() else 1.0
+        assert_close(
+            own / size,
+            expected / size,
+            rtol=bound,
+            atol=bound,
+            msg=lambda text, name=name: f"{name}: {text}",
+        )

@@ -1,0 +1,289 @@
+"""Networks under autocast: activations in bfloat16 where the cell can, parameters in float32."""
+
+import pytest
+import torch
+from contract.networks import (
+    FORMS,
+    PACKABLE,
+    TIMED,
+    cell_of,
+    forms_where,
+    make,
+    outcome,
+    run,
+    weights_of,
+)
+from pairwise import pairwise
+from torch import nn
+from torch.testing import assert_close
+
+from sparse_engine.nn import CELLS, DropConnect, SparseLinear
+from sparse_engine.nn.cells.continuous import Continuous
+from sparse_engine.testing import leaves_of
+from sparse_engine.topology import RigL
+
+# The least multiple of 21 with a full vector of bfloat16 and a rest.
+UNITS = 84
+STACKS = {
+    "one layer": {},
+    "two layers": {"num_layers": 2},
+    "both ways": {"bidirectional": True, "input_density": 0.5},
+}
+#: A state that is nearly at a limit, or at zero for a ReLU, is cut in one precision only.
+KINDS = [form for form in FORMS if "clipped" not in form and "relu" not in form]
+NARROW = [form for form in KINDS if make(form).keeps_bfloat16("cpu")]
+EVERY = pytest.mark.parametrize("form", NARROW)
+
+
+def autocast():
+    return torch.autocast("cpu", torch.bfloat16)
+
+
+def network_of(form, **options):
+    return make(form, torch.float32, units=UNITS, **options)
+
+
+def relative(own, other):
+    own, other = own.detach().double(), other.detach().double()
+    return float((own - other).norm() / other.norm())
+
+
+def rounded(network, leaves, **options):
+    """Return the outcome under autocast, where only the forward pass is."""
+    with autocast():
+        return outcome(network, leaves, **options)
+
+
+def test_a_cell_says_what_it_keeps():
+    for form in FORMS:
+        entry = CELLS[cell_of(form)]
+        assert make(form).keeps_bfloat16("cpu") == (
+            "cpu" in entry.bf16_devices and not form.startswith("normed")
+        )
+
+
+@pairwise(form=KINDS, batch=[1, 5, 20, 33, 64], stack=STACKS)
+def test_close_to_float32(form, batch, stack):
+    network = network_of(form, **stack)
+    leaves = leaves_of(network, 12, batch, initial=False)
+    exact, found = outcome(network, leaves), rounded(network, leaves)
+    narrow = torch.bfloat16 if form in NARROW else torch.float32
+    dtypes = [found[f"result {i}"].dtype for i in range(1 + len(network.states))]
+    assert dtypes[0] == narrow
+    # What adds up over many steps is not rounded where it leaves the network.
+    in_time = isinstance(network, Continuous) or cell_of(form) == "ltc"
+    assert dtypes[1] == (torch.float32 if in_time else narrow)
+    assert all(each == torch.float32 for each in dtypes[2:])
+    for name, wanted in exact.items():
+        assert "result" in name or found[name].dtype == torch.float32
+        assert relative(found[name], wanted) < (0.01 if "result" in name else 0.03), name
+
+
+@EVERY
+def test_layers_of_a_model_follow_each_other(form):
+    network = network_of(form)
+    model = nn.ModuleList([network, SparseLinear(UNITS, 200, density=0.2), network_of("lstm")])
+    x = torch.randn(5, 3, network.input_size)
+    readout = nn.Linear(network.size_of("h0"), 6)
+    with autocast():
+        y = readout(model[0](x)[0])
+        y = model[2](y)[0]
+        loss = model[1](y).float().square().mean()
+    loss.backward()
+    for name, parameter in network.named_parameters():
+        assert 0 < parameter.grad.norm() < torch.inf, name
+
+
+@EVERY
+def test_an_initial_state_of_either_dtype(form):
+    network = network_of(form)
+    x = torch.randn(5, 3, network.input_size)
+    with autocast():
+        y, *state = run(network, x)
+        again, *_ = run(network, x, *state)
+        other, *_ = run(network, x, *(each.float() for each in state))
+    assert torch.equal(again, other)
+    assert not torch.equal(again, y)
+
+
+@EVERY
+def test_compiled_and_exported(form):
+    torch._dynamo.reset()
+    network = network_of(form)
+    compiled = torch.compile(network, fullgraph=True, backend="aot_eager")
+    leaves = leaves_of(network, 5, 3, initial=False)
+    found, wanted = rounded(network, leaves, call=compiled), rounded(network, leaves)
+    assert torch.equal(found["result 0"], wanted["result 0"])
+    for name, other in wanted.items():
+        if form.startswith("ltc"):  # whose leaks and gains have sums of torch where compiled
+            assert_close(found[name], other)
+        else:
+            assert torch.equal(found[name], other), name
+    with autocast(), torch.no_grad():
+        program = torch.export.export(network, tuple(leaves))
+        assert torch.equal(program.module()(*leaves)[0], network(*leaves)[0])
+
+
+@EVERY
+def test_computed_again_in_segments(form):
+    """Where a segment ends, gradients are rounded once more, and what a GRU or RHN carries is."""
+    dropped = {"recurrent_dropout": 0.3} if form.startswith("rhn") else {}
+    network = network_of(form, **dropped)
+    leaves = leaves_of(network, 7, 20, initial=False)
+
+    def found(every):
+        network.checkpoint_every = every
+        torch.manual_seed(4)
+        return rounded(network, leaves)
+
+    whole, again = found(None), found(3)
+    bound = 2**-8 if cell_of(form) in ("gru", "rhn") else 0
+    for name, wanted in whole.items():
+        assert relative(again[name], wanted) <= (bound if "result" in name else 2**-7), name
+
+
+@EVERY
+def test_streams(form):
+    network = network_of(form)
+    state, x = None, torch.randn(6, 3, network.input_size)
+    with autocast():
+        whole = network(x)[0]
+        for t, step in enumerate(x):
+            y, state = network.step(step, state)
+            assert relative(y, whole[t]) <= 2**-8
+
+
+@EVERY
+def test_dropped_links(form):
+    network = DropConnect(network_of(form), 0.4)
+    x = torch.randn(5, 3, network.network.input_size)
+
+    def y():
+        torch.manual_seed(4)
+        return network(x)[0]
+
+    exact = y()
+    with autocast():
+        assert relative(y(), exact) < 0.01
+
+
+@pytest.mark.parametrize("form", KINDS)
+def test_float16_is_not_what_they_keep(form):
+    network = network_of(form)
+    x = torch.randn(5, 3, network.input_size)
+    exact = network(x)[0]
+    with torch.autocast("cpu", torch.float16):
+        assert torch.equal(network(x)[0], exact)
+    if form not in NARROW:
+        with autocast():
+            assert torch.equal(network(x)[0], exact)
+
+
+@pytest.mark.parametrize("form", [form for form in NARROW if form in PACKABLE])
+def test_sequences_of_different_lengths(form):
+    network = network_of(form)
+    x = torch.randn(7, 3, network.input_size)
+    with autocast():
+        whole = network(x, lengths=[7, 2, 5])[0]
+        for n, length in enumerate([7, 2, 5]):
+            alone = network(x[:length, n : n + 1])[0][:, 0]
+            assert relative(whole[:length, n], alone) < 0.01
+            assert not whole[length:, n].any()
+
+
+IN_TIME = [form for form in NARROW if cell_of(form) in ("ctrnn", "neural_ode", "ltc")]
+
+
+@pytest.mark.parametrize("form", IN_TIME)
+@pytest.mark.parametrize("batch", [1, 20])
+def test_what_goes_on_from_part_to_part_of_a_sequence_is_not_rounded(form, batch):
+    network = network_of(form)
+    x, state = leaves_of(network, 6, batch)
+    with autocast():
+        whole, last = network(x, state)
+        parts = []
+        for part in x.split(2):
+            y, state = network(part, state)
+            parts.append(y)
+    assert torch.equal(torch.cat(parts), whole) and torch.equal(state, last)
+
+
+GROWING = forms_where(lambda entry: entry.gradient_growth)
+
+
+def captured(network):
+    """Return the dense gradient of each weight, from the factors that it captured."""
+    gradients = {}
+    for name, weight in weights_of(network).items():
+        (pairs,) = weight.captured
+        gradients[name] = sum(dy.float().T @ x.float() for dy, x in pairs)
+        weight.captured = [[]]
+    return gradients
+
+
+@pairwise(
+    lambda case: case.get("lengths", "None") == "None" or case["form"] in PACKABLE,
+    form=[form for form in NARROW if form in GROWING],
+    lengths=[None, [7, 2, 5]],
+)
+def test_what_is_captured(form, lengths):
+    network = network_of(form, num_layers=2)
+    leaves = leaves_of(network, 7, 3, initial=False)
+    options = {} if lengths is None else {"lengths": lengths}
+    for weight in weights_of(network).values():
+        weight.captured = [[]]
+    outcome(network, leaves, **options)
+    exact = captured(network)
+    rounded(network, leaves, **options)
+    for name, found in captured(network).items():
+        assert relative(found, exact[name]) < 0.03, name
+
+
+@pytest.mark.parametrize("form", [form for form in NARROW if form in GROWING])
+def test_growth_by_gradient(form):
+    network = network_of(form)
+    optimizer = torch.optim.Adam(network.parameters())
+    rewiring = RigL(network, optimizer, steps=10, every=2)
+    before = {name: each.col_indices.clone() for name, each in weights_of(network).items()}
+    for _ in range(4):
+        with autocast():
+            loss = network(torch.randn(5, 3, 6))[0].float().square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        rewiring.step()
+    for name, weight in weights_of(network).items():
+        assert not torch.equal(weight.col_indices, before[name]), name
+
+
+@pytest.mark.parametrize("form", [form for form in NARROW if form in TIMED])
+def test_timespans(form):
+    """They stay float32, as do their gradients; a rule that captures the factors changes little."""
+    network, timespans = network_of(form), torch.rand(5, 3)
+    leaves = leaves_of(network, 5, 3, initial=False)
+    exact = outcome(network, leaves, timespans=timespans)["timespans"]
+    found = rounded(network, leaves, timespans=timespans)
+    assert found["timespans"].dtype == torch.float32 and relative(found["timespans"], exact) < 0.03
+    network.weight_hh_l0.factors = [[]]
+    captured = rounded(network, leaves, timespans=timespans)
+    assert captured["result 0"].dtype == torch.bfloat16
+    assert captured["result 1"].dtype == torch.float32
+    assert relative(captured["result 0"], found["result 0"]) < 0.01
+
+
+def test_bfloat16_without_autocast_is_refused():
+    for cell in CELLS:
+        network = make(cell, torch.float32)
+        with pytest.raises(ValueError, match="input of dtype float32, found bfloat16"):
+            network(torch.randn(5, 3, 6).bfloat16())
+
+
+@pytest.mark.parametrize("inputs", [200, 300])
+@pytest.mark.parametrize("cell", ["rnn", "lstm"])
+def test_many_inputs(cell, inputs):
+    """Dense input weights of many columns are multiplied before the time loop."""
+    network = CELLS[cell](inputs, 70, density=0.3)
+    leaves = leaves_of(network, 12, 20, initial=False)
+    exact = outcome(network, leaves)
+    for name, found in rounded(network, leaves).items():
+        assert relative(found, exact[name]) < 0.03, name

@@ -1,0 +1,103 @@
+"""The factors that weights capture for growth by gradient are those of the dense gradient."""
+
+import pytest
+import torch
+from contract.equations import EQUATIONS, Equations
+from contract.networks import PACKABLE, TIMED, cell_of, forms_where, make, outcome, weights_of
+from pairwise import pairwise
+from torch import nn
+from torch.testing import assert_close
+
+from sparse_engine.nn import SparseLinear
+from sparse_engine.testing import leaves_of
+
+GROWING = forms_where(lambda entry: entry.gradient_growth)
+LENGTHS = [2, 7, 7, 1, 5]
+
+
+def capturing(model):
+    for weight in weights_of(model).values():
+        weight.captured = [[]]
+    return model
+
+
+def dense_gradient(weight):
+    (pairs,) = weight.captured
+    return sum(dy.T @ x for dy, x in pairs)
+
+
+@pairwise(
+    lambda case: case.get("lengths", "None") == "None" or case["form"] in PACKABLE,
+    form=GROWING,
+    lengths=[None, LENGTHS],
+    initial=[True, False],
+    input_density=[1.0, 0.5],
+)
+def test_networks(form, lengths, initial, input_density):
+    dropped = {"recurrent_dropout": 0.4} if form.startswith("rhn") else {}
+    network = make(form, num_layers=2, bidirectional=True, input_density=input_density, **dropped)
+    network.eval()
+    leaves = leaves_of(network, 7, 5, initial=initial)
+    given = {} if lengths is None else {"lengths": lengths}
+    plain = outcome(network, leaves, **given)
+    equations = Equations(network, EQUATIONS[cell_of(form)])
+    outcome(network, leaves, call=equations, **given)
+    found = outcome(capturing(network), leaves, **given)
+    for name, expected in plain.items():
+        assert_close(found[name], expected, rtol=1e-10, atol=1e-10)
+    for name, weight in weights_of(network).items():
+        assert_close(
+            dense_gradient(weight),
+            equations.gradients[weight],
+            rtol=1e-9,
+            atol=1e-9,
+            msg=lambda text, name=name: f"{name}: {text}",
+        )
+
+
+@pytest.mark.parametrize("form", TIMED)
+def test_timespans(form):
+    network = make(form)
+    leaves, spans = leaves_of(network, 5, 3), torch.rand(5, dtype=torch.float64)
+    equations = Equations(network, EQUATIONS[cell_of(form)])
+    outcome(network, leaves, call=equations, timespans=spans)
+    outcome(capturing(network), leaves, timespans=spans)
+    weight = network.weight_hh_l0
+    assert_close(dense_gradient(weight), equations.gradients[weight], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("form", GROWING)
+def test_nothing_is_captured_without_gradients(form):
+    network = capturing(make(form))
+    with torch.no_grad():
+        network(leaves_of(network, 4, 3)[0])
+    assert all(weight.captured == [[]] for weight in weights_of(network).values())
+
+
+@pytest.mark.parametrize("coupled", [True, False])
+def test_a_mask_is_a_part_of_what_a_highway_network_captures(coupled):
+    network = make("rhn", coupled=coupled, recurrent_dropout=0.4)
+    leaves = leaves_of(network, 4, 3)
+    torch.manual_seed(1)
+    mask = nn.functional.dropout(torch.ones(3, 21, dtype=torch.float64), 0.4)
+    equations = Equations(network, EQUATIONS["rhn"], mask)
+    outcome(network, leaves, call=equations)
+    torch.manual_seed(1)
+    outcome(capturing(network), leaves)
+    for weight in weights_of(network).values():
+        assert_close(dense_gradient(weight), equations.gradients[weight])
+
+
+@pytest.mark.parametrize("shape", [(7,), (3, 7), (2, 3, 7)])
+def test_linear(shape):
+    layer = capturing(SparseLinear(7, 7, density=0.3, dtype=torch.float64))
+    dense, x = layer.to_dense(), torch.randn(shape, dtype=torch.float64)
+    for model in (layer, dense):
+        model(model(x)).square().sum().backward()
+        model(x).sum().backward()
+    assert len(layer.weight.captured[0]) == 3
+    assert_close(dense_gradient(layer.weight), dense.weight.grad)
+    layer.weight.captured = [[]]
+    with torch.no_grad():
+        layer(x)
+    assert layer.weight.captured == [[]]

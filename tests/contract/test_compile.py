@@ -1,0 +1,188 @@
+"""Networks under torch.compile, torch.export, AOTInductor and torch.jit.trace."""
+
+import io
+import math
+
+import pytest
+import torch
+from contract.networks import FORMS, PACKABLE, TIMED, assert_same, make, outcome, run
+from torch.nn.utils.rnn import pack_padded_sequence
+from torch.testing import assert_close
+from torch.utils._pytree import tree_leaves
+
+from sparse_engine.nn import CELLS, SparseLinear
+from sparse_engine.testing import leaves_of, output_of, packaged_output
+from sparse_engine.topology import SET
+
+#: One form of each cell, and those whose graphs have something more.
+COMPILED = [form for form in FORMS if "," not in form]
+COMPILED += ["lstm, projected", "lstm, clipped", "ctrnn, own time constants"]
+#: Each with something that the others have not.
+OF_DIFFERENT_LENGTHS = {
+    "rnn": {"bidirectional": True},
+    "lstm, projected": {"batch_first": True},
+    "gru": {"num_layers": 2, "input_density": 0.5},
+    "normed rnn": {},
+    "normed lstm": {"bidirectional": True, "batch_first": True},
+}
+#: The longest is shorter than the padding, and as long; all of one length.
+LENGTHS = [3, 6, 1, 5], [7, 6, 7, 1], [1, 1, 1, 1], [7, 7, 7, 7]
+
+
+def compiled(function, *, fullgraph=True):
+    """Return the compiled function, and a list that grows with every graph that is made of it."""
+    graphs = []
+
+    def backend(graph, examples):
+        graphs.append(graph)
+        return torch._dynamo.lookup_backend("aot_eager")(graph, examples)
+
+    torch._dynamo.reset()
+    return torch.compile(function, backend=backend, fullgraph=fullgraph), graphs
+
+
+@pytest.mark.parametrize("form", COMPILED)
+def test_training_steps_without_a_graph_break_for_any_number_of_steps(form):
+    network = make(form, torch.float32, num_layers=2, bidirectional=True)
+    fast, graphs = compiled(network)
+    for steps in (4, 5, 6):
+        leaves = leaves_of(network, steps, 3)
+        assert_same(outcome(network, leaves, call=fast), outcome(network, leaves), 1e-5)
+    assert len(graphs) <= 2  # one that knows the number of steps, and one for any
+
+
+@pytest.mark.parametrize("form", [form for form in TIMED if form in COMPILED])
+def test_timespans_and_steps(form):
+    network = make(form, torch.float32, batch_first=form.startswith("ctrnn"))
+    fast, _ = compiled(network)
+    for steps in (4, 5):
+        leaves, spans = leaves_of(network, steps, 3), torch.rand(steps)
+        found = outcome(network, leaves, call=fast, timespans=spans)
+        assert_same(found, outcome(network, leaves, timespans=spans), 1e-5)
+    step, _ = compiled(network.step)
+    x, h0 = torch.randn(3, 6), torch.randn(1, 3, 21)
+    assert_close(step(x, h0, timespans=0.3), network.step(x, h0, timespans=0.3))
+
+
+def test_inductor_follows_a_rewiring():
+    network = make("rnn", torch.float32, bidirectional=True)
+    fast = torch.compile(network, fullgraph=True)
+    rule = SET(network, None, fraction=0.5, every=1)
+    for _ in range(2):
+        leaves = leaves_of(network, 5, 1)
+        assert_same(outcome(network, leaves, call=fast), outcome(network, leaves), 1e-5)
+        rule.step()
+
+
+OF_LENGTHS = pytest.mark.parametrize("form", OF_DIFFERENT_LENGTHS)
+
+
+def with_states(form):
+    """Return a network, and its arguments for 7 steps of 4 sequences."""
+    network = make(form, torch.float32, **OF_DIFFERENT_LENGTHS[form])
+    return network, leaves_of(network, 7, 4)
+
+
+def test_every_cell_that_takes_lengths_is_here():
+    assert {*OF_DIFFERENT_LENGTHS} >= {form for form in PACKABLE if "," not in form} - {"lstm"}
+
+
+@OF_LENGTHS
+def test_lengths_in_a_tensor_share_one_graph(form):
+    network, leaves = with_states(form)
+    fast, graphs = compiled(network)
+    for lengths in map(torch.tensor, LENGTHS):
+        found = outcome(network, leaves, call=fast, lengths=lengths)
+        assert_same(found, outcome(network, leaves, lengths=lengths), 1e-5)
+    for leaf in leaves:
+        leaf.requires_grad_()
+    for lengths in ([3, 8, 1, 5], [3, 6, 0, 5]):
+        with pytest.raises(RuntimeError, match=r"expected lengths in \[1, 7\]"):
+            run(fast, *leaves, lengths=torch.tensor(lengths))
+    assert len(graphs) == 1
+
+
+@pytest.mark.parametrize("lengths", [LENGTHS[0], torch.tensor(LENGTHS[0], dtype=torch.int32)])
+def test_lengths_of_other_types(lengths):
+    network, leaves = with_states("rnn")
+    found = outcome(network, leaves, call=compiled(network)[0], lengths=lengths)
+    assert_same(found, outcome(network, leaves, lengths=lengths), 1e-5)
+
+
+@OF_LENGTHS
+def test_packed_sequences(form):
+    network, (x, *states) = with_states(form)
+    for lengths, own in ((LENGTHS[0], []), ([7, 6, 6, 1], states)):
+        in_order = lengths == sorted(lengths, reverse=True)
+        packed = pack_padded_sequence(x, lengths, network.batch_first, enforce_sorted=in_order)
+        fast, _ = compiled(network)
+        found, wanted = run(fast, packed, *own), run(network, packed, *own)
+        assert_close(found[0].data, wanted[0].data)
+        assert_close(found[1:], wanted[1:])
+        parameters = [*network.parameters()]
+        gradients = (
+            torch.autograd.grad(y.data.square().sum(), parameters) for y in (found[0], wanted[0])
+        )
+        assert_close(*gradients, rtol=1e-4, atol=1e-4)
+    fewer = [state[:, :3] for state in states]
+    with pytest.raises(ValueError, match=r"expected h0 of shape \[4, \d+\], found \[3, \d+\]"):
+        run(fast, packed, *fewer)
+
+
+@pytest.mark.filterwarnings("ignore")  # of torch itself, about what it then does not compile
+def test_segments_break_the_graph():
+    network, leaves = with_states("rnn")
+    network.checkpoint_every = 3
+    fast, graphs = compiled(network, fullgraph=False)
+    found = outcome(network, leaves, call=fast, lengths=LENGTHS[0])
+    assert_same(found, outcome(network, leaves, lengths=LENGTHS[0]), 1e-5)
+    assert len(graphs) > 1
+
+
+MODULES = {"linear": lambda: SparseLinear(6, 21, density=0.3)} | {
+    form: lambda form=form: make(form, torch.float32, num_layers=2, bidirectional=True)
+    for form in COMPILED
+}
+EVERY_MODULE = pytest.mark.parametrize("kind", MODULES)
+
+
+@EVERY_MODULE
+def test_an_exported_program_computes_the_same(kind):
+    module, x = MODULES[kind]().eval(), torch.randn(7, 3, 6)
+    program = torch.export.export(module, (x,))
+    for node in program.graph.nodes:  # what JSON cannot say would be read as a string
+        assert all(math.isfinite(a) for a in tree_leaves(node.args) if isinstance(a, float))
+    file = io.BytesIO()
+    torch.export.save(program, file)
+    file.seek(0)
+    loaded = torch.export.load(file).module()
+    assert_close(output_of(loaded, x), output_of(module, x), **exactly(kind))
+
+
+def exactly(kind):
+    """Return tolerances of 0, but for the norms, which torch computes in another order."""
+    return dict.fromkeys(("rtol", "atol"), 1e-5 if kind.startswith("normed") else 0.0)
+
+
+@pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec:FutureWarning")  # in torch
+@pytest.mark.parametrize("cell", ["lstm", pytest.param("ctrnn", marks=pytest.mark.exhaustive)])
+def test_a_package_computes_the_same(cell, tmp_path):
+    module, x = CELLS[cell](6, 21, density=0.3), torch.randn(7, 3, 6)
+    assert_close(packaged_output(module, x, tmp_path), output_of(module, x))
+
+
+@EVERY_MODULE
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+def test_a_trace_has_the_same_gradients(kind):
+    module, x = MODULES[kind](), torch.randn(7, 3, 6)
+    file = io.BytesIO()
+    torch.jit.save(torch.jit.trace(module, (x,)), file)
+    file.seek(0)
+    traced = torch.jit.load(file)
+    for each in (x, torch.randn(5, 4, 6)):
+        assert_close(output_of(traced, each), output_of(module, each), **exactly(kind))
+    own, other = (
+        torch.autograd.grad(output_of(each, x).square().sum(), [*each.parameters()])
+        for each in (module, traced)
+    )
+    assert_close(other, own, rtol=1e-4, atol=1e-4)

@@ -1,0 +1,93 @@
+"""Copies of networks and layers: complete, independent, and readable without pickle."""
+
+import copy
+import io
+import pickle
+from functools import partial
+
+import pytest
+import torch
+from contract.networks import FORMS, make, weights_of
+from pairwise import pairwise
+from safetensors.torch import load, save
+from torch import nn
+
+from sparse_engine.nn import SparseLinear, SparseRNN, SparseWeight
+from sparse_engine.testing import assert_valid, output_of
+from sparse_engine.topology import SET
+
+
+def through_torch_save(module):
+    file = io.BytesIO()
+    torch.save(module.state_dict(), file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)
+
+
+MODULES = {
+    "weight": lambda: SparseWeight.erdos_renyi(30, 6, density=0.2),
+    "linear": lambda: SparseLinear(6, 30, density=0.2),
+    "model": lambda: nn.Sequential(nn.Linear(6, 20), SparseLinear(20, 30, density=0.2)),
+    **{
+        name: partial(make, name, torch.float32, input_density=0.5, bidirectional=True)
+        for name in FORMS
+    },
+}
+COPIES = {
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda module: pickle.loads(pickle.dumps(module)),
+    "state_dict": nn.Module.state_dict,
+    "torch.save": through_torch_save,
+    "safetensors": lambda module: load(save(module.state_dict())),
+}
+
+
+@pairwise(kind=MODULES, way=COPIES, dtype=[torch.float32, torch.float64])
+def test_copies_compute_the_same_and_are_independent(kind, way, dtype):
+    module = kind().to(dtype)
+    other = way(module)
+    if not isinstance(other, nn.Module):
+        state, other = other, kind().to(dtype)
+        SET(other, None, fraction=0.5, every=1, seed=1).step()  # so that the links are others
+        other.load_state_dict(state)
+    x = torch.randn(4, 3, 6, dtype=dtype)
+    expected = output_of(module, x)
+    assert torch.equal(output_of(other, x), expected)
+    SET(module, None, fraction=0.5, every=1).step()
+    assert not torch.equal(output_of(module, x), expected)
+    assert torch.equal(output_of(other, x), expected)
+    for weight in (*weights_of(module).values(), *weights_of(other).values()):
+        assert_valid(weight)
+
+
+@pytest.mark.parametrize("way", ["deepcopy", "pickle"])
+def test_flags_are_copied(way):
+    layer = SparseLinear(20, 30, density=0.2).eval()
+    layer.weight.values.requires_grad_(False)
+    other = COPIES[way](layer)
+    assert not other.training
+    assert not other.weight.values.requires_grad and other.bias.requires_grad
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_dtype_moves_only_what_is_real(form):
+    network = make(form, torch.float32, num_layers=2, input_density=0.5).to(torch.float64)
+    for name, tensor in network.state_dict().items():
+        if name.endswith("_indices"):
+            assert tensor.dtype in (torch.int32, torch.int64), name
+        else:
+            assert tensor.dtype == torch.float64, name
+    x = torch.randn(4, 3, 6, dtype=torch.float64)
+    assert network(x)[0].dtype == torch.float64
+    assert torch.equal(network.float().double()(x)[0], network(x)[0])
+    for weight in weights_of(network).values():
+        assert_valid(weight)
+
+
+def test_default_dtype_is_that_of_torch():
+    torch.set_default_dtype(torch.float64)
+    try:
+        network = SparseRNN(20, 30, density=0.2)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert {parameter.dtype for parameter in network.parameters()} == {torch.float64}

@@ -1,0 +1,269 @@
+"""Sequences in parts: step by step, in segments, of no sequences, and without gradients."""
+
+import pytest
+import torch
+from contract.networks import (
+    FORMS,
+    PACKABLE,
+    TIMED,
+    assert_same,
+    is_real,
+    make,
+    outcome,
+    run,
+)
+from pairwise import pairwise
+from torch.func import functional_call
+from torch.testing import assert_close
+
+from sparse_engine.nn import CELLS
+from sparse_engine.testing import leaves_of
+
+EVERY = pytest.mark.parametrize("form", FORMS)
+CLOSE = {"rtol": 1e-13, "atol": 1e-13}
+
+
+def spans_of(form, x):
+    """Return random lengths of all inputs, where the network takes them, as options."""
+    return {"timespans": torch.rand(x.shape[:-1], dtype=x.dtype)} if form in TIMED else {}
+
+
+@pairwise(form=[*FORMS], dtype=[torch.float32, torch.float64], timed=[True, False])
+def test_no_sequences(form, dtype, timed):
+    network = make(form, dtype, num_layers=2, bidirectional=True)
+    leaves = leaves_of(network, 4, 0)
+    found = outcome(network, leaves, **(spans_of(form, leaves[0]) if timed else {}))
+    assert found["result 0"].shape == (4, 0, 2 * network.size_of("h0"))
+    for i, name in enumerate(network.states, 1):
+        assert found[f"result {i}"].shape == (4, 0, network.size_of(name))
+    for name, _ in network.named_parameters():
+        assert torch.equal(found[name], torch.zeros_like(found[name])), name
+
+
+@pairwise(form=[*FORMS], batch_first=[False, True], batch=[0, 3, None])
+def test_steps_are_a_sequence(form, batch_first, batch):
+    network = make(form, num_layers=2, batch_first=batch_first)
+    leaves = leaves_of(network, 7, batch)
+    time = 1 if batch_first and batch is not None else 0
+    spans = spans_of(form, leaves[0])
+
+    def steps(x, hx, timespans=None):
+        outputs = []
+        for t, step in enumerate(x.unbind(time)):
+            own = {} if timespans is None else {"timespans": timespans.select(time, t)}
+            y, hx = network.step(step, hx, **own)
+            outputs.append(y)
+        return torch.stack(outputs, time), hx
+
+    found = outcome(network, leaves, call=steps, **spans)
+    assert_same(found, outcome(network, leaves, **spans), 1e-12)
+
+
+@EVERY
+def test_the_final_state_continues_a_sequence(form):
+    network = make(form, num_layers=2)
+    x, *states = leaves_of(network, 9, 4)
+    spans = spans_of(form, x)
+    first_spans, second_spans = (
+        {name: each[part] for name, each in spans.items()} for part in (slice(5), slice(5, None))
+    )
+    whole, *last = run(network, x, *states, **spans)
+    first, *between = run(network, x[:5], *states, **first_spans)
+    second, *end = run(network, x[5:], *between, **second_spans)
+    assert_close(torch.cat([first, second]), whole, **CLOSE)
+    assert_close(end, last, **CLOSE)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_what_cannot_step(cell):
+    with pytest.raises(ValueError, match="one direction"):
+        make(cell, bidirectional=True).step(torch.randn(3, 6, dtype=torch.float64))
+    with pytest.raises(ValueError, match=r"expected input of shape \[batch, 6\] or \[6\]"):
+        make(cell).step(torch.randn(2, 3, 6, dtype=torch.float64))
+
+
+@pairwise(
+    form=[*FORMS],
+    every=[1, 4, 17],
+    stack={"one layer": {}, "both ways": {"num_layers": 2, "bidirectional": True}},
+)
+def test_segments_change_nothing(form, every, stack):
+    dropped = {"recurrent_dropout": 0.4} if form.startswith("rhn") else {}
+    network = make(form, **stack, **dropped)
+    leaves = leaves_of(network, 17, 3)
+    spans = spans_of(form, leaves[0])
+
+    def found(segments):
+        network.checkpoint_every = segments
+        torch.manual_seed(1)
+        return outcome(network, leaves, **spans)
+
+    assert_same(found(every), found(None), 1e-12)
+
+
+@pairwise(form=PACKABLE, every=[1, 3])
+def test_segments_of_sequences_of_different_lengths(form, every):
+    network = make(form, bidirectional=True)
+    leaves = leaves_of(network, 9, 5)
+
+    def found(segments):
+        network.checkpoint_every = segments
+        return outcome(network, leaves, lengths=[2, 7, 7, 1, 5])
+
+    assert_same(found(every), found(None), 1e-12)
+
+
+@pairwise(
+    lambda case: case.get("lengths", "None") == "None" or case["form"] in PACKABLE,
+    form=[*FORMS],
+    lengths=[None, [17, 2, 9]],
+)
+def test_segments_keep_the_parameters_of_a_functional_call(form, lengths):
+    network, x = make(form), torch.randn(17, 3, 6, dtype=torch.float64)
+    others = {
+        name: (1.1 * parameter).detach().requires_grad_()
+        for name, parameter in network.named_parameters()
+    }
+
+    def gradients(every):
+        network.checkpoint_every = every
+        options = {} if lengths is None else {"lengths": lengths}
+        y, _ = functional_call(network, others, x, options)
+        return torch.autograd.grad(y.square().sum(), [*others.values()], allow_unused=True)
+
+    for own, other in zip(gradients(4), gradients(None), strict=True):
+        assert_close(own, other, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_segments_compute_their_steps_again_and_keep_less(cell, monkeypatch):
+    network = make(cell, num_layers=2)
+    kind, lengths, kept = type(network), [], {}
+    layer = kind.run_layer
+
+    def noting(self, name, x, *state, **given):
+        lengths.append(x.shape[0])
+        return layer(self, name, x, *state, **given)
+
+    def pack(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    def memory(every, steps):
+        network.checkpoint_every = every
+        kept.clear()
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            network(torch.randn(steps, 3, 6, dtype=torch.float64))
+        return sum(kept.values())
+
+    assert memory(20, 200) < memory(None, 200)
+    network.checkpoint_every = 5
+    monkeypatch.setattr(kind, "run_layer", noting)
+    x = torch.randn(12, 3, 6, dtype=torch.float64)
+    with torch.no_grad():
+        network(x)
+    assert lengths == [12, 12]
+    lengths.clear()
+    y = network(x)[0]
+    assert lengths == [5, 5, 2] * 2
+    y.sum().backward()
+    assert sorted(lengths) == [2] * 4 + [5] * 8
+
+
+@EVERY
+def test_results_without_gradients_have_the_same_bits(form):
+    network = make(form, torch.float32, num_layers=2, bidirectional=True)
+    leaves = leaves_of(network, 5, 3)
+    recorded = run(network, *leaves)
+    for without in (torch.no_grad, torch.inference_mode):
+        with without():
+            assert all(map(torch.equal, run(network, *leaves), recorded))
+
+
+@EVERY
+def test_arguments_that_are_not_contiguous(form):
+    network = make(form, batch_first=True)
+    leaves = leaves_of(network, 7, 5)
+    apart = [torch.stack([leaf, leaf], -1).movedim(1, 0).contiguous() for leaf in leaves]
+    strided = [each.movedim(0, 1)[..., 1] for each in apart]
+    assert not any(each.is_contiguous() for each in strided)
+    assert_close(run(network, *strided), run(network, *leaves), **CLOSE)
+
+
+@EVERY
+def test_parts_that_get_no_gradient(form):
+    """Frozen parameters get none, and those of the others stay what they are."""
+    network = make(form, bidirectional=True)
+    leaves = leaves_of(network, 5, 3)
+    whole = outcome(network, leaves)
+    for frozen in dict(network.named_parameters()):
+        parameter = network.get_parameter(frozen).requires_grad_(False)
+        found = outcome(network, leaves)
+        parameter.requires_grad_(True)
+        assert frozen not in found
+        assert_same(found, {name: whole[name] for name in found}, 1e-12)
+
+
+@EVERY
+def test_all_entries_are_finite_and_move(form):
+    network = make(form, num_layers=2, bidirectional=True)
+    for name, each in outcome(network, leaves_of(network, 5, 3)).items():
+        assert is_real(each) and each.isfinite().all() and each.any(), name
+
+
+@pytest.mark.parametrize("form", TIMED)
+def test_equal_timespans_are_those_of_dt_and_none_change_nothing(form):
+    network = make(form)
+    x, h0 = leaves_of(network, 5, 3)
+    equal = torch.full((5,), network.dt * network.unfolds, dtype=torch.float64)
+    assert_close(network(x, h0), network(x, h0, timespans=equal), **CLOSE)
+    bounded = h0 if getattr(network, "cell_clip", None) is None else h0.clamp(-0.2, 0.2)
+    y, h_n = network(x, bounded, timespans=torch.zeros(5, dtype=torch.int64))
+    assert torch.equal(y, bounded.expand(5, -1, -1)) and torch.equal(h_n, bounded)
+
+
+@pairwise(
+    form=TIMED,
+    batch_first=[False, True],
+    given={"number": float, "tensor": torch.tensor, "list": lambda span: [span] * 3},
+)
+def test_a_step_takes_one_time_for_all_or_a_list(form, batch_first, given):
+    network = make(form, batch_first=batch_first)
+    x, h0 = torch.randn(3, 6, dtype=torch.float64), torch.randn(1, 3, 21, dtype=torch.float64)
+    wanted = network.step(x, h0, timespans=torch.full((3,), 0.7, dtype=torch.float64))
+    # A tensor of single precision is what it holds; numbers are taken in the network's.
+    close = {"rtol": 1e-6, "atol": 1e-6} if given is torch.tensor else {"rtol": 0, "atol": 0}
+    assert_close(network.step(x, h0, timespans=given(0.7)), wanted, **close)
+
+
+def refused(timespans, message, *, step=False, form="ctrnn"):
+    network = make(form)
+    x = torch.randn(3, 6, dtype=torch.float64)
+    with pytest.raises(ValueError, match=message):
+        if step:
+            network.step(x, timespans=timespans)
+        else:
+            network(x.expand(4, 3, 6), timespans=timespans)
+
+
+@pytest.mark.parametrize("form", TIMED)
+def test_timespans_of_the_wrong_shape(form):
+    for spans, found in ((5, r"\[5\]"), ((3, 4), r"\[3, 4\]"), ((), r"\[\]")):
+        message = rf"timespans of shape \[4\] or \[4, 3\], found {found}"
+        refused(torch.ones(spans), message, form=form)
+    for spans, found in ((torch.ones(4), r"\[4\]"), (torch.ones(1, 3), r"\[1, 3\]"), ([1.0], "")):
+        message = rf"timespans of shape \[\] or \[3\], found {found}"
+        refused(spans, message, step=True, form=form)
+    with pytest.raises(ValueError, match=r"timespans of shape \[\], found \[1\]"):
+        make(form).step(torch.randn(6, dtype=torch.float64), timespans=torch.ones(1))
+
+
+@pytest.mark.cpu
+@pytest.mark.parametrize("form", TIMED)
+def test_timespans_that_are_none(form):
+    finite = r"finite and at least 0, found nan at step {}"
+    refused(torch.tensor([1.0, 1, 1, torch.nan]), finite.format(3), form=form)
+    refused([1.0, torch.nan, 1.0], finite.format(0), step=True, form=form)
+    negative = r"timespans / unfolds.*at least 0, found -\S+ at step {}"
+    refused(torch.tensor([1.0, 1, -6, 1]), negative.format(2), form=form)
+    refused(-6.0, negative.format(0), step=True, form=form)

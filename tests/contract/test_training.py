@@ -1,0 +1,159 @@
+"""Networks that train: with optimizers, rewiring, dropout and torch's utilities."""
+
+from functools import partial
+
+import pytest
+import torch
+from contract.networks import FORMS, assert_same, forms_where, make, outcome, weights_of
+from pairwise import pairwise
+from torch import nn
+from torch.testing import assert_close
+
+from sparse_engine.nn import CELLS, SparseCTRNN, SparseRNN
+from sparse_engine.testing import assert_valid, leaves_of
+from sparse_engine.topology import SET, RigL
+
+EVERY = pytest.mark.parametrize("form", FORMS)
+GROWING = forms_where(lambda entry: entry.gradient_growth)
+
+
+def loss(model, x):
+    return model(x)[0].square().mean()
+
+
+@pairwise(
+    lambda case: case.get("method") != "RigL" or case["form"] in GROWING,
+    form=[*FORMS],
+    method={"SET": SET, "RigL": partial(RigL, steps=60)},
+)
+def test_learns_while_it_is_rewired(form, method):
+    dropped = {"recurrent_dropout": 0.1} if form.startswith("rhn") else {}
+    network = make(form, torch.float32, **dropped)
+    model = nn.ModuleList([network, nn.Linear(network.size_of("h0"), 2)])
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    if hasattr(network, "clip_"):
+        optimizer.register_step_post_hook(lambda *_: network.clip_())
+    rewiring = method(model, optimizer, fraction=0.2, every=5)
+    before = {name: each.nnz for name, each in weights_of(network).items()}
+    x, target = torch.randn(8, 16, 6), torch.randn(16, 2)
+    losses = []
+    for _ in range(60):
+        optimizer.zero_grad()
+        error = (model[1](network(x)[0][-1]) - target).square().mean()
+        error.backward()
+        optimizer.step()
+        rewiring.step()
+        losses.append(error.item())
+    assert losses[-1] < 0.5 * losses[0]
+    for name, weight in weights_of(network).items():
+        assert weight.nnz == before[name] and weight.topology_version > 5
+        assert_valid(weight)
+
+
+@EVERY
+def test_torchs_checkpointing_gives_the_same_gradients(form):
+    network = make(form)
+    leaves = leaves_of(network, 5, 3)
+
+    def call(*arguments):
+        return torch.utils.checkpoint.checkpoint(network, *arguments, use_reentrant=False)
+
+    assert_same(outcome(network, leaves, call=call), outcome(network, leaves))
+
+
+@EVERY
+def test_gradients_add_up_and_are_zeroed(form):
+    network = make(form)
+    x = leaves_of(network, 5, 3)[0]
+    loss(network, x).backward()
+    once = [parameter.grad.clone() for parameter in network.parameters()]
+    loss(network, x).backward()
+    for parameter, grad in zip(network.parameters(), once, strict=True):
+        assert torch.equal(parameter.grad, 2 * grad)
+    network.zero_grad(set_to_none=False)
+    assert not any(parameter.grad.count_nonzero() for parameter in network.parameters())
+    network.zero_grad()
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+@EVERY
+def test_clipping_sees_the_links_only(form):
+    network = make(form, num_layers=2)
+    (100 * loss(network, leaves_of(network, 5, 3)[0])).backward()
+    before = torch.cat([parameter.grad.flatten() for parameter in network.parameters()])
+    norm = nn.utils.clip_grad_norm_(network.parameters(), 1e-3)
+    assert_close(norm, before.norm())
+    after = torch.cat([parameter.grad.flatten() for parameter in network.parameters()])
+    assert_close(after.norm().item(), 1e-3, rtol=1e-2, atol=0)
+
+
+def test_parameters_are_as_many_as_links():
+    network = make("rnn", num_layers=2, density=0.1, input_density=0.5)
+    links = sum(weight.nnz for weight in weights_of(network).values())
+    assert links == 3 * 44 + 63
+    assert sum(p.numel() for p in network.parameters()) == links + 4 * 21
+    assert all(p.is_leaf and p.requires_grad for p in network.parameters())
+
+
+def dropout_alone(fraction):
+    """A network that shows the dropout between its layers, on ones."""
+    dense = nn.RNN(1, 4000, 2, "relu", dropout=fraction)
+    with torch.no_grad():
+        for parameter in dense.parameters():
+            parameter.zero_()
+        dense.bias_ih_l0.fill_(1)
+    network = SparseRNN.from_dense(dense, mask={"weight_ih_l1": torch.eye(4000) > 0})
+    with torch.no_grad():
+        network.weight_ih_l1.values.fill_(1)
+    return network
+
+
+@pytest.mark.parametrize("fraction", [0.25, 0.8])
+def test_dropout_has_its_fraction_and_keeps_the_mean(fraction):
+    network = dropout_alone(fraction)
+    y, _ = network(torch.zeros(2, 5, 1))
+    dropped = y == 0
+    assert_close(y[~dropped], torch.full_like(y[~dropped], 1 / (1 - fraction)))
+    # 40,000 units, of which some are dropped: five standard deviations.
+    spread = (fraction * (1 - fraction) / y.numel()) ** 0.5
+    assert abs(dropped.double().mean().item() - fraction) < 5 * spread
+    assert not torch.equal(network(torch.zeros(2, 5, 1))[0], y)
+    assert torch.equal(network.eval()(torch.zeros(2, 5, 1))[0], torch.ones(2, 5, 4000))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_no_dropout_behind_the_last_layer(cell):
+    with pytest.warns(UserWarning, match=r"num_layers of at least 2 .* dropout=0\.9"):
+        network = make(cell, dropout=0.9)
+    x, *_ = leaves_of(network, 4, 3)
+    assert torch.equal(network(x)[0], network.eval()(x)[0])
+
+
+@pytest.mark.parametrize("trainable", [True, False])
+def test_time_constants(trainable):
+    tau = torch.linspace(0.5, 3, 21)
+    network = SparseCTRNN(6, 21, density=0.3, tau=tau, trainable_tau=trainable, bidirectional=True)
+    for layer in ("l0", "l0_reverse"):
+        assert_close(network.tau(layer), tau)
+        assert network.tau(layer).requires_grad == trainable
+    names = [name for name, _ in network.named_parameters() if "tau" in name]
+    assert names == (["log_tau_l0", "log_tau_l0_reverse"] if trainable else [])
+    other = SparseCTRNN(6, 21, density=0.3, trainable_tau=trainable, bidirectional=True)
+    other.load_state_dict(network.state_dict())
+    assert_close(other.tau("l0_reverse"), tau)
+
+
+def test_time_constants_are_learned():
+    """From the decay of a state without any links or input."""
+    network = SparseCTRNN(1, 3, density=0.1, trainable_tau=True, bias=False, dt=0.05)
+    for parameter in (network.weight_ih_l0, network.weight_hh_l0.values):
+        nn.init.zeros_(parameter.requires_grad_(False))
+    tau = torch.tensor([0.5, 1.0, 4.0])
+    x, h0 = torch.zeros(10, 1, 1), torch.ones(1, 1, 3)
+    wanted = (1 - 0.05 / tau) ** (6 * torch.arange(1, 11)[:, None])
+    optimizer = torch.optim.Adam([network.log_tau_l0], lr=0.05)
+    for _ in range(400):
+        optimizer.zero_grad()
+        (network(x, h0)[0][:, 0] - wanted).square().sum().backward()
+        optimizer.step()
+    assert_close(network.tau(), tau, rtol=1e-2, atol=0)

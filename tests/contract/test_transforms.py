@@ -1,0 +1,101 @@
+"""What torch.func and forward-mode autograd make of networks."""
+
+import pytest
+import torch
+from torch.autograd import forward_ad
+from torch.func import functional_call, grad, jacrev, jvp, stack_module_state, vmap
+from torch.testing import assert_close
+
+from sparse_engine.testing import CELLS
+
+EVERY = pytest.mark.parametrize("cell", CELLS)
+
+
+def real(*shape):
+    return torch.randn(*shape, dtype=torch.float64)
+
+
+def problem(cell, **options):
+    network = CELLS[cell](3, 7, density=0.4, dtype=torch.float64, **options)
+    parameters = {name: each.detach() for name, each in network.named_parameters()}
+
+    def loss(parameters, x):
+        return (functional_call(network, parameters, (x,))[0] ** 2).sum()
+
+    return network, parameters, loss
+
+
+@EVERY
+def test_gradients_of_networks(cell):
+    options = {"num_layers": 2, "bidirectional": True}
+    network, parameters, loss = problem(cell, **options)
+    x = real(4, 2, 3).requires_grad_()
+    loss(dict(network.named_parameters()), x).backward()
+    of_parameters, of_x = grad(loss, (0, 1))(parameters, x.detach())
+    assert_close(of_x, x.grad)
+    assert_close(jacrev(loss, 1)(parameters, x.detach()), x.grad)
+    assert_close(of_parameters, {name: each.grad for name, each in network.named_parameters()})
+
+
+@EVERY
+def test_gradients_of_each_sample(cell):
+    _, parameters, loss = problem(cell)
+    x = real(3, 4, 2, 3)
+    found = vmap(grad(loss), (None, 0))(parameters, x)
+    expected = [grad(loss)(parameters, each) for each in x]
+    for name, each in found.items():
+        assert_close(each, torch.stack([own[name] for own in expected]))
+
+
+@EVERY
+def test_gradients_of_an_ensemble_of_different_wirings(cell):
+    members = [CELLS[cell](3, 7, density=0.4, dtype=torch.float64) for _ in range(3)]
+    x = real(4, 2, 3)
+
+    def loss(parameters, buffers):
+        return (functional_call(members[0], (parameters, buffers), (x,))[0] ** 2).sum()
+
+    parameters, buffers = stack_module_state(members)
+    found = vmap(grad(loss))({k: v.detach() for k, v in parameters.items()}, buffers)
+    for at, member in enumerate(members):
+        (member(x)[0] ** 2).sum().backward()
+        for name, each in member.named_parameters():
+            assert_close(found[name][at], each.grad)
+
+
+@EVERY
+def test_networks_refuse_other_derivatives_by_name(cell):
+    network, _, _ = problem(cell)
+    x = real(4, 2, 3)
+
+    def run(x):
+        return network(x)[0]
+
+    message = r"sparse_engine.ops.\w+ has no forward-mode derivative.*sparse_engine.ops.\w+_ref"
+    with pytest.raises(RuntimeError, match=message):
+        jvp(run, (x,), (x,))
+    for recorded in (True, False):
+        with (
+            torch.set_grad_enabled(recorded),
+            forward_ad.dual_level(),
+            pytest.raises(RuntimeError, match=message),
+        ):
+            run(forward_ad.make_dual(x, x))
+    with pytest.raises(RuntimeError, match="differentiated once; for a second derivative use"):
+        jacrev(jacrev(run))(x)
+
+
+def test_a_compiled_network_refuses_tangents():
+    network, x = CELLS["rnn"](3, 7, density=0.4), torch.randn(4, 2, 3)
+    compiled = torch.compile(lambda x: jvp(lambda x: network(x)[0], (x,), (x,)), backend="eager")
+    with pytest.raises(Exception, match=r"ops\.rnn has no forward-mode derivative"):
+        compiled(x)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "rhn"])
+def test_gradients_of_checkpointed_networks(cell):
+    network, parameters, loss = problem(cell)
+    x = real(6, 2, 3)
+    expected = grad(loss)(parameters, x)
+    network.checkpoint_every = 2
+    assert_close(grad(loss)(parameters, x), expected)

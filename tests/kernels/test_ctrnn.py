@@ -1,0 +1,118 @@
+"""Continuous-time networks: numbers by hand, order of the solver, and arguments that do not fit."""
+
+import pytest
+import torch
+from kernels.sequences import FORMS, check, outcome
+
+from sparse_engine import ops
+from sparse_engine.ops import RK4, Euler, Solver
+from sparse_engine.ops.ctrnn import integrate
+from sparse_engine.testing import random_pattern
+
+
+def link_by_link(x, h0, dt, values, pattern, **method):
+    """Another slow twin, for sizes at which the dense weight would not fit."""
+    rows, cols = pattern.rows(), pattern.col.long()
+
+    def product(h):
+        return torch.zeros_like(h).index_add(1, rows, values * h[:, cols])
+
+    return integrate(product, x, h0, dt, clip=None, **method)
+
+
+def test_more_units_than_the_caches_hold():
+    arguments = FORMS["ctrnn, Heun"].problem(random_pattern(12_000, 12_000, 30_000), 2, 40)
+    found = outcome(ops.ctrnn, arguments)
+    for name, wanted in outcome(link_by_link, arguments).items():
+        torch.testing.assert_close(found[name], wanted, rtol=1e-11, atol=1e-11)
+
+
+def test_one_unit_in_numbers():
+    """A unit without links, by hand."""
+    nothing, two = random_pattern(1, 1, 0), torch.full((2, 1, 1), 2.0, dtype=torch.float64)
+    dt = torch.tensor([[0.5], [0.25]], dtype=torch.float64)
+    arguments = {"x": two, "h0": None, "dt": dt, "values": two.new_empty(0), "pattern": nothing}
+    y = torch.tensor(2.0, dtype=torch.float64).tanh()
+    h = ops.ctrnn(**arguments, rate=two.new_tensor([2.0]))  # h forgets all in 0.5
+    torch.testing.assert_close(h.flatten(), torch.stack([0.5 * y, 0.25 * y + 0.25 * y]))
+    h = ops.ctrnn(**arguments, unfolds=3, solver=RK4())  # a constant field
+    torch.testing.assert_close(h.flatten(), torch.stack([1.5 * y, 2.25 * y]))
+
+
+def test_rk4_is_of_order_four():
+    """Halving the step brings the result sixteen times as near to the exact one."""
+    arguments = FORMS["ctrnn, RK4"].problem(random_pattern(10, 10, 40), 1, 2)
+    arguments["dt"] = torch.ones(1, 2, dtype=torch.float64)
+
+    def run(unfolds):
+        shorter = arguments | {"dt": arguments["dt"] / unfolds, "unfolds": unfolds}
+        return ops.ctrnn(**shorter)
+
+    exact = run(64)
+    first, second = ((run(unfolds) - exact).norm() for unfolds in (4, 8))
+    assert 12 < first / second < 24
+
+
+@pytest.mark.parametrize("solver", [Euler(), RK4()])
+def test_no_gradient_passes_a_state_at_the_limit(solver):
+    form = FORMS["ctrnn, clipped"]
+    arguments = form.problem(random_pattern(33, 33, 200), 5, 4) | {"solver": solver}
+    h = ops.ctrnn(**arguments)
+    fraction = (h.abs() == 0.4).double().mean()
+    assert 0.05 < fraction < 0.95 and h.abs().max() == 0.4
+    check(form, arguments)
+
+
+def test_only_x_and_h_are_kept_for_any_number_of_stages():
+    arguments = FORMS["ctrnn, RK4"].problem(random_pattern(33, 33, 200), 3, 40) | {"unfolds": 9}
+    arguments["values"].requires_grad_()
+    sizes = []
+
+    def note(tensor):
+        sizes.append(tensor.numel())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        h = ops.ctrnn(**arguments)
+    assert [size for size in sizes if size > 33 * 40] == [h.numel()] * 2
+
+
+class Uneven(Solver):
+    nodes = (0.0, 0.5)
+    weights = (1.0,)
+
+
+CHANGES = [
+    ({"x": torch.randn(4, 3, 8)}, r"x of shape \[steps, batch, 9\], found \[4, 3, 8\]"),
+    ({"h0": torch.randn(2, 9)}, r"h0 of shape \[3, 9\], found \[2, 9\]"),
+    ({"dt": torch.ones(4)}, r"dt of shape \[4, 3\], found \[4\]"),
+    ({"dt": torch.ones(4, 3).double()}, "dt of dtype float32, found float64"),
+    ({"rate": torch.ones(8)}, r"rate of shape \[9\], found \[8\]"),
+    ({"values": torch.randn(24)}, r"values of shape \[25\], found \[24\]"),
+    ({"pattern": random_pattern(9, 8, 25)}, "square recurrent weight, found 9 x 8"),
+    ({"unfolds": 0}, "unfolds of at least 1, found 0"),
+    ({"clip": -1.0}, "clip above 0, found -1"),
+    ({"solver": Uneven()}, "as many weights as nodes.*found 2 nodes and 1 weights"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), CHANGES)
+def test_errors(change, message):
+    arguments = FORMS["ctrnn"].problem(random_pattern(9, 9, 25), 4, 3, torch.float32) | change
+    with pytest.raises(ValueError, match=message):
+        ops.ctrnn(**arguments)
+
+
+@pytest.mark.cpu
+@pytest.mark.parametrize(
+    ("at", "dt", "message"),
+    [
+        ((2, 1), -0.5, "at least 0, found -0.5 at step 2 of sequence 1"),
+        ((0, 2), torch.inf, "finite and at least 0, found inf at step 0 of sequence 2"),
+    ],
+)
+def test_numbers_of_dt(at, dt, message):
+    arguments = FORMS["ctrnn"].problem(random_pattern(9, 9, 25), 4, 3, torch.float32)
+    arguments["dt"][at] = dt
+    with pytest.raises(ValueError, match=message):
+        ops.ctrnn(**arguments)

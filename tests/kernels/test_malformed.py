@@ -1,0 +1,150 @@
+"""Patterns that are none: every operation says so, and touches no memory that is not its own."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from sparse_engine.ops._native import native
+from sparse_engine.testing import random_pattern
+
+pytestmark = pytest.mark.cpu
+
+PATTERN = random_pattern(40, 40, 400)
+VALUES, X = torch.randn(400), torch.randn(40, 6)
+SEQUENCE = torch.randn(3, 6, 40)
+ACROSS = torch.randn(6, 40)
+
+FORWARD = {
+    "spmm": lambda p: native.spmm(VALUES, p, X, None),
+    "sddmm": lambda p: native.sddmm(p, X, X),
+    "rnn_forward": lambda p: native.rnn_forward(SEQUENCE, None, None, None, VALUES, p, None, 0),
+    "conductance_forward": lambda p: native.conductance_forward(
+        ACROSS, VALUES, VALUES, VALUES, VALUES, p
+    ),
+}
+BACKWARD = {
+    "spmm_t": lambda p: native.spmm_t(VALUES, p, X),
+    "spmm_t of two panels": lambda p: native.spmm_t(VALUES, p, X.repeat(1, 30)),
+    "linear_backward": lambda p: native.linear_backward(VALUES, p, X, X),
+    "rnn_backward": lambda p: native.rnn_backward(
+        SEQUENCE, SEQUENCE, None, None, VALUES, p, None, 0, True, True
+    ),
+    "conductance_backward": lambda p: native.conductance_backward(
+        ACROSS, ACROSS, ACROSS, VALUES, VALUES, VALUES, VALUES, p
+    ),
+}
+
+
+def with_entry(tensor, at, entry):
+    changed = tensor.clone()
+    changed[at] = entry
+    return changed
+
+
+@pytest.mark.parametrize("entry", [-1, 40, 2**31 - 1, -(2**31)])
+@pytest.mark.parametrize("name", FORWARD)
+def test_column_out_of_range(name, entry):
+    pattern = PATTERN._replace(col=with_entry(PATTERN.col, 123, entry))
+    message = rf"expected col_indices in \[0, 40\), found {entry} at position 123"
+    with pytest.raises(ValueError, match=message):
+        FORWARD[name](pattern)
+
+
+@pytest.mark.parametrize("entry", [-1, 40, 2**31 - 1])
+@pytest.mark.parametrize("name", BACKWARD)
+def test_row_of_the_transpose_out_of_range(name, entry):
+    pattern = PATTERN._replace(t_col=with_entry(PATTERN.t_col, 123, entry))
+    message = rf"expected t_col_indices in \[0, 40\), found {entry} at position 123"
+    with pytest.raises(ValueError, match=message):
+        BACKWARD[name](pattern)
+
+
+@pytest.mark.parametrize("entry", [-1, 400, 2**31 - 1])
+@pytest.mark.parametrize("name", BACKWARD)
+def test_permutation_out_of_range(name, entry):
+    pattern = PATTERN._replace(permutation=with_entry(PATTERN.permutation, 399, entry))
+    message = rf"expected permutation in \[0, 400\), found {entry} at position 399"
+    with pytest.raises(ValueError, match=message):
+        BACKWARD[name](pattern)
+
+
+@pytest.mark.parametrize("entry", [-5, 401, 2**62, -(2**63)])
+@pytest.mark.parametrize("name", [*FORWARD, *BACKWARD])
+def test_row_pointers_that_decrease(name, entry):
+    part = "crow" if name in FORWARD else "t_crow"
+    pattern = PATTERN._replace(**{part: with_entry(getattr(PATTERN, part), 7, entry)})
+    with pytest.raises(ValueError, match=rf"expected {part}_indices non-decreasing .*{entry}"):
+        (FORWARD | BACKWARD)[name](pattern)
+
+
+def test_topology_operations():
+    crow, col, _ = PATTERN.links
+    wide = with_entry(col, 5, 99)
+    unsorted = col.flip(0)
+    keep, cells = torch.ones(400, dtype=torch.bool), torch.empty(0, dtype=torch.int64)
+    bytes_of_two = torch.full((400,), 2, dtype=torch.uint8).view(torch.bool)
+    for wrong in (wide, unsorted):
+        for run in (
+            lambda c: native.transpose(crow, c, 40),
+            lambda c: native.sample_absent(crow, c, 40, None, 5, 0, 0, 0),
+            lambda c: native.rewire(crow, c, 40, keep, cells),
+            lambda c: native.scan_absent(torch.ones(2, 40), crow, c, 40, 0, 0.5),
+        ):
+            with pytest.raises(ValueError, match="expected col_indices"):
+                run(wrong)
+    for size in (-1, 39, 2**31, 2**62):
+        with pytest.raises(ValueError, match=r"in_features|col_indices"):
+            native.transpose(crow, col, size)
+    with pytest.raises(ValueError, match="expected keep of bytes 0 and 1"):
+        native.rewire(crow, col, 40, bytes_of_two, cells)
+    with pytest.raises(ValueError, match=r"expected rows in \[0, 40\)"):
+        native.scan_absent(torch.ones(2, 40), crow, col, 40, 2**63 - 1, 0.5)
+    with pytest.raises(ValueError, match="to be the transpose of the pattern"):
+        native.ch3_l3(*PATTERN[:2], *random_pattern(40, 40, 400, seed=3)[2:4], 5, False, 0, 0, 0)
+
+
+def test_a_tensor_whose_memory_was_taken_away():
+    gone = VALUES.clone()
+    gone.untyped_storage().resize_(0)
+    with pytest.raises(ValueError, match="expected values with memory"):
+        native.spmm(gone, PATTERN, X, None)
+
+
+def test_running_out_of_memory_says_who_asked_for_how_much():
+    message = r"sparse_engine::carry cannot allocate 4000\.00 GB .* shape \[1000000000000\]"
+    with pytest.raises(MemoryError, match=message):
+        native.carry(torch.zeros(1), torch.zeros(1, dtype=torch.int32), 10**12)
+    with pytest.raises(MemoryError, match="sparse_engine::spmm cannot allocate"):
+        native.spmm(VALUES, PATTERN, torch.zeros(40, 1).expand(40, 2**42), None)
+
+
+SMALL_STACK = """
+import torch
+from sparse_engine.nn import SparseLinear, SparseLTC, SparseRNN
+
+torch.set_num_threads(4)
+for dtype in (torch.float32, torch.float64):
+    layer = SparseLinear(600, 600, density=0.5, dtype=dtype)
+    for columns in (40, 200):
+        layer(torch.randn(columns, 600, dtype=dtype, requires_grad=True)).sum().backward()
+for narrow in (False, True):
+    with torch.autocast("cpu", torch.bfloat16, enabled=narrow):
+        for network in (SparseRNN(8, 400, density=0.5), SparseLTC(8, 400, density=0.5)):
+            h0 = torch.zeros(1, 70, 400, requires_grad=True)
+            network(torch.randn(2, 70, 8), h0)[0].sum().backward()
+"""
+
+
+def test_threads_with_a_small_stack():
+    done = subprocess.run(
+        [sys.executable, "-c", SMALL_STACK],
+        env={**os.environ, "OMP_STACKSIZE": "64k"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,96 @@
+"""RNN and LSTM with layer normalisation: numbers by hand, accuracy, and wrong arguments."""
+
+import math
+
+import pytest
+import torch
+from kernels.sequences import FORMS, GATES, leaves_of, with_leaves
+
+from sparse_engine import ops
+from sparse_engine.ops import Norm
+from sparse_engine.testing import as_tuple, pattern_of, random_pattern, square_patterns
+
+CELLS = pytest.mark.parametrize("cell", ["normed_rnn", "normed_lstm"])
+
+
+def test_two_units_in_numbers():
+    """Sums of 3 and 1 are one deviation above and below their mean."""
+    pattern = pattern_of(torch.ones(2, 1, dtype=torch.bool).expand(2, 2))
+    values = torch.tensor([3.0, 0.0, 1.0, 0.0], dtype=torch.float64)
+    x, h0 = values.new_tensor([[[0.5, 0.25]]]), values.new_tensor([[1.0, 0.0]])
+    norm = Norm(values.new_tensor([2.0, 2.0]), values.new_tensor([0.0, 1.0]), eps=3.0)
+    h = ops.normed_rnn(x, h0, values, pattern, norm, nonlinearity="relu")
+    torch.testing.assert_close(h.flatten(), values.new_tensor([0.5 + 1.0, 0.25 - 1.0 + 1.0]))
+
+
+@CELLS
+@pytest.mark.parametrize("batch", [1, 20])
+def test_a_mean_far_from_zero_costs_no_digits(cell, batch):
+    """The variance is not a small difference of large numbers."""
+    arguments = FORMS[cell].problem(square_patterns()["all"], 1, batch, torch.float32)
+    rows, hidden = arguments["pattern"].shape
+    arguments["h0"] = torch.ones(batch, hidden)
+    arguments["values"] = (1024 + torch.randint(-8, 9, (rows, 1))).float().repeat(1, hidden)
+    arguments["values"] = arguments["values"].flatten() / hidden
+    found = as_tuple(FORMS[cell].function(**arguments))[0]
+    leaves = {name: leaf.double() for name, leaf in leaves_of(arguments).items()}
+    exact = as_tuple(FORMS[cell].reference(**with_leaves(arguments, leaves)))[0]
+    torch.testing.assert_close(found.double(), exact, rtol=1e-4, atol=1e-4)
+
+
+def test_gradients_of_the_last_c_alone():
+    arguments = FORMS["normed_lstm"].problem(random_pattern(33, 33, 200), 6, 3)
+    found, wanted = [], []
+    for function, grads in ((ops.normed_lstm, found), (ops.normed_lstm_ref, wanted)):
+        leaves = {name: arguments[name].clone().requires_grad_() for name in ("x", "c0", "values")}
+        last = function(**with_leaves(arguments, leaves))[1]
+        grads += torch.autograd.grad(last.sum(), [*leaves.values()])
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+
+
+CHANGES = [
+    ({"x": torch.randn(4, 3, 8)}, r"x of shape \[steps, batch, {rows}\], found \[4, 3, 8\]"),
+    ({"x": torch.randn(4, 9)}, r"x of shape \[steps, batch, {rows}\], found \[4, 9\]"),
+    ({"h0": torch.randn(2, 9)}, r"h0 of shape \[3, 9\], found \[2, 9\]"),
+    ({"h0": torch.randn(3, 9).double()}, "h0 of dtype float32, found float64"),
+    ({"norm": Norm(torch.randn(8))}, r"gain of shape \[{rows}\], found \[8\]"),
+    ({"norm": Norm(bias=torch.randn(8))}, r"bias of shape \[{rows}\], found \[8\]"),
+    ({"norm": Norm(torch.randn(2).double())}, "gain of dtype float32, found float64"),
+    ({"norm": Norm(eps=-1.0)}, "eps of at least 0, found -1"),
+    ({"norm": Norm(eps=math.nan)}, "eps of at least 0, found -?nan"),
+    ({"values": torch.randn(24)}, r"values of shape \[\d+\], found \[24\]"),
+    ({"pattern": random_pattern(18, 9, 25)}, "weight of {gates}, {rows} x 9, found 18 x 9"),
+]
+
+
+@CELLS
+@pytest.mark.parametrize(("change", "message"), CHANGES)
+def test_errors(cell, change, message):
+    arguments = FORMS[cell].problem(random_pattern(9, 9, 25), 4, 3, torch.float32) | change
+    gates = {1: "1 gate", 4: "4 gates"}[GATES[cell]]
+    message = message.replace("{rows}", str(9 * GATES[cell])).replace("{gates}", gates)
+    with pytest.raises(ValueError, match=message):
+        FORMS[cell].function(**arguments)
+
+
+OF_THE_LSTM = [
+    ({"c0": None}, "both h0 and c0 or neither, found one"),
+    ({"c0": torch.randn(3, 8).double()}, r"c0 of shape \[3, 9\], found \[3, 8\]"),
+    ({"c_norm": Norm(torch.randn(8).double())}, r"c_gain of shape \[9\], found \[8\]"),
+    ({"c_norm": Norm(bias=torch.randn(8).double())}, r"c_bias of shape \[9\], found \[8\]"),
+    ({"cell_clip": -1}, "expected cell_clip of at least 0, found -1"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), OF_THE_LSTM)
+def test_errors_of_the_lstm(change, message):
+    arguments = FORMS["normed_lstm"].problem(random_pattern(9, 9, 25), 4, 3) | change
+    with pytest.raises(ValueError, match=message):
+        ops.normed_lstm(**arguments)
+
+
+def test_an_unknown_nonlinearity():
+    arguments = FORMS["normed_rnn"].problem(random_pattern(9, 9, 25), 4, 3)
+    with pytest.raises(ValueError, match="expected nonlinearity 'tanh' or 'relu', found 'sin'"):
+        ops.normed_rnn(**arguments, nonlinearity="sin")

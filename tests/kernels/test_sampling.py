@@ -1,0 +1,134 @@
+"""Sampling of absent cells: distinct, uniform, and the same numbers everywhere."""
+
+import itertools
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import chisquare
+
+from sparse_engine import ops
+from sparse_engine.ops import Links, RandomKey
+from sparse_engine.testing import patterns, random_pattern
+
+LOW = 2**32 - 1
+
+
+def philox(counter, key):
+    """Philox4x32-10 word for word from its publication (Salmon et al. 2011)."""
+    c, k = list(counter), list(key)
+    for _ in range(10):
+        first, second = 0xD2511F53 * c[0], 0xCD9E8D57 * c[2]
+        c = [second >> 32 ^ c[1] ^ k[0], second & LOW, first >> 32 ^ c[3] ^ k[1], first & LOW]
+        k = [(k[0] + 0x9E3779B9) & LOW, (k[1] + 0xBB67AE85) & LOW]
+    return c
+
+
+@pytest.mark.parametrize(
+    ("counter", "key", "words"),
+    [
+        ([0] * 4, [0] * 2, [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]),
+        ([LOW] * 4, [LOW] * 2, [0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD]),
+        (
+            [0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344],
+            [0xA4093822, 0x299F31D0],
+            [0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1],
+        ),
+    ],
+)
+def test_the_twin_gives_the_published_vectors(counter, key, words):
+    assert philox(counter, key) == words
+
+
+def draws(key, below):
+    """The sequence of numbers below a bound that belongs to a key."""
+    seed = key.seed % 2**64
+    for counter in itertools.count():
+        words = philox(
+            [counter & LOW, counter >> 32, key.step, key.stream], [seed & LOW, seed >> 32]
+        )
+        for low, high in (words[:2], words[2:]):
+            yield (low | high << 32) * below >> 64
+
+
+def literal_sample(links, count, key):
+    """The first distinct draws, as ranks among the absent cells; or those that are left out."""
+    some = min(count, links.absent - count) if count > links.absent // 2 else count
+    chosen, numbers = set(), draws(key, links.absent)
+    while len(chosen) < some:
+        chosen.add(next(numbers))
+    if some != count:
+        chosen = set(range(links.absent)) - chosen
+    present = set(links.positions().tolist())
+    absent = [cell for cell in range(links.absent + links.nnz) if cell not in present]
+    return [absent[rank] for rank in sorted(chosen)]
+
+
+KEYS = st.builds(
+    RandomKey, st.integers(-(2**63), 2**63 - 1), st.integers(0, LOW), st.integers(0, LOW)
+)
+
+
+@given(pattern=patterns(), share=st.sampled_from([0.0, 0.01, 0.3, 0.5, 0.7, 1.0]), key=KEYS)
+def test_equals_the_literal_reading(pattern, share, key):
+    links = pattern.links
+    count = round(share * links.absent)
+    assert ops.sample_absent(links, count, key).tolist() == literal_sample(links, count, key)
+
+
+def test_all_bits_of_a_draw_count():
+    rows, cols = 2**20, 2**31 - 1
+    empty = Links(torch.zeros(rows + 1, dtype=torch.int64), torch.empty(0, dtype=torch.int32), cols)
+    for key in (RandomKey(0), RandomKey(-1, LOW, LOW), RandomKey(2**62 + 1, 5, 7)):
+        expected = sorted(itertools.islice(draws(key, rows * cols), 5))
+        assert ops.sample_absent(empty, 5, key).tolist() == expected
+
+
+@pytest.mark.parametrize("count", [1, 7, 29])
+@pytest.mark.parametrize("sample", [ops.sample_absent, ops.sample_absent_ref])
+def test_cells_and_pairs_of_cells_are_uniform(count, sample):
+    links = random_pattern(7, 8, 20, seed=5).links
+    absent = torch.ones(56, dtype=torch.bool)
+    absent[links.positions()] = False
+    samples = [sample(links, count, RandomKey(seed, 3, 1)) for seed in range(4000)]
+    chosen = torch.zeros(4000, 56).scatter_(1, torch.stack(samples), 1)
+    hits = chosen.sum(0)
+    # Of a large sample the cells that are left out are the telling ones.
+    few = chosen if count <= 18 else absent.float() - chosen
+    pairs = few.T @ few
+    assert hits[~absent].sum() == 0
+    # 36 cells: a sum of 35 squares, scaled for drawing without replacement; 99.99 % below 78.
+    assert chisquare(hits[absent]).statistic / (1 - count / 36) < 78
+    if count > 1:
+        # 630 pairs: mean 629, and below 770 in 99.99 % of cases.
+        together = pairs[absent][:, absent][tuple(torch.triu_indices(36, 36, 1))]
+        assert chisquare(together).statistic < 770
+
+
+def test_keys_differ_in_every_part():
+    links = random_pattern(100, 100, 0).links
+    keys = [RandomKey(1, 2, 3), RandomKey(2, 2, 3), RandomKey(1, 3, 3), RandomKey(1, 2, 4)]
+    keys += [RandomKey(-1, 2, 3), RandomKey(1 + 2**32, 2, 3)]
+    samples = {tuple(ops.sample_absent(links, 50, key).tolist()) for key in keys}
+    assert len(samples) == len(keys)
+
+
+def test_counts_that_do_not_fit():
+    links = random_pattern(70, 100, 800).links
+    for count in (-1, 6201):
+        message = f"between 0 and 6200 absent cells, found {count}"
+        with pytest.raises(ValueError, match=message):
+            ops.sample_absent(links, count, RandomKey(0))
+    everything = torch.cat([ops.sample_absent(links, 6200, RandomKey(0)), links.positions()])
+    assert torch.equal(everything.sort().values, torch.arange(7000))
+
+
+@given(pattern=patterns(), gone=st.sampled_from([0.0, 0.3, 1.0]), share=st.floats(0, 1))
+def test_dropped_links_count_as_absent(pattern, gone, share):
+    links, key = pattern.links, ops.RandomKey(1, 2, 3)
+    dropped = torch.rand(links.nnz) < gone
+    kept = ops.rewire(links, ~dropped, torch.empty(0, dtype=torch.int64)).links
+    count = int(share * kept.absent)
+    expected = ops.sample_absent(kept, count, key)
+    assert torch.equal(ops.sample_absent(links, count, key, dropped=dropped), expected)

@@ -1,0 +1,264 @@
+"""Operations of whole sequences with activations in bfloat16, against references in float64."""
+
+import pytest
+import torch
+from kernels.sequences import (
+    FORMS,
+    NARROW,
+    PACKABLE,
+    cast,
+    leaves_of,
+    outcome,
+    with_leaves,
+)
+from pairwise import pairwise
+
+from sparse_engine import ops
+from sparse_engine.testing import as_tuple, random_pattern
+
+HALF = 2**-8  # of a result: the rounding of bfloat16 to the nearest
+WITH_OTHER_WEIGHTS = (
+    "rnn, dense input",
+    "lstm, dense input",
+    "lstm, projected",
+    "gru, dense input",
+)
+EVERY = pytest.mark.parametrize("form", NARROW)
+PATTERNS = {
+    "ordinary": random_pattern(70, 70, 900),
+    "no links": random_pattern(30, 30, 0),
+    "hardly any links": random_pattern(30, 30, 40),
+    "all links": random_pattern(30, 30, 900),
+}
+SHAPES = [(1, 1), (5, 1), (6, 3), (2, 16), (7, 20), (4, 33), (3, 48), (3, 130)]
+LENGTHS = {"all": None, "different": [7] * 3 + [5] * 30 + [1] * 40}
+
+
+def narrow_problem(form, *arguments, **options):
+    form = FORMS[form]
+    return form, form.narrowed(form.problem(*arguments, dtype=torch.float32, **options))
+
+
+def makes_sense(case):
+    """Of few numbers, each a sum in which rounded ones cancel, no norm tells much."""
+    few = "dense input" in case["form"] and case.get("shape") in ("(1, 1)", "(5, 1)")
+    return not few and (case.get("lengths", "all") == "all" or case["form"] in PACKABLE)
+
+
+@pairwise(
+    makes_sense,
+    form=[name for name in NARROW if "relu" not in name],  # which cuts in one precision only
+    shape=SHAPES,
+    pattern=PATTERNS,
+    lengths=LENGTHS,
+    initial=[True, False],
+)
+def test_close_to_the_reference(form, shape, pattern, lengths, initial):
+    check(*narrow_problem(form, pattern, *shape, initial=initial, lengths=lengths))
+
+
+def check(form, arguments, bound=2 * HALF):
+    """Check every result and gradient as a whole, and its dtype."""
+    found = outcome(form.function, arguments)
+    for name, wanted in outcome(form.reference, cast(arguments)).items():
+        narrow = name == "result 0" or name in form.narrow
+        assert found[name].dtype == (torch.bfloat16 if narrow else torch.float32), name
+        error = (found[name].double() - wanted).norm()
+        assert error <= bound * wanted.norm() + 1e-6, (name, float(error / wanted.norm()))
+
+
+@pairwise(form=NARROW, batch=[1, 33])
+def test_threads(form, batch, assert_same_bits):
+    form, arguments = narrow_problem(form, random_pattern(300, 300, 30_000), 4, batch)
+
+    def computed():
+        found = outcome(form.function, arguments)
+        if "w_input" in arguments:
+            del found["x"]  # the end of a product of torch's own
+        return found
+
+    assert_same_bits(computed)
+
+
+@pytest.mark.parametrize("form", [name for name in NARROW if name not in WITH_OTHER_WEIGHTS])
+@pytest.mark.parametrize("batch", [1, 20, 64])
+def test_states_are_those_of_float32(form, batch):
+    """Without links: inside the time loop they are not rounded."""
+    form, arguments = narrow_problem(form, random_pattern(10, 10, 0), 12, batch)
+    wanted = as_tuple(form.function(**cast(arguments, torch.float32)))
+    for found, exact in zip(as_tuple(form.function(**arguments)), wanted, strict=True):
+        assert torch.equal(found, exact.to(found.dtype))
+
+
+@EVERY
+def test_arguments_that_are_not_contiguous(form):
+    form, arguments = narrow_problem(form, PATTERNS["ordinary"], 4, 20)
+    leaves = leaves_of(arguments)
+    strided = {name: leaves[name].mT.contiguous().mT for name in form.narrow if name in leaves}
+    found = as_tuple(form.function(**with_leaves(arguments, strided)))
+    assert all(map(torch.equal, found, as_tuple(form.function(**arguments))))
+
+
+@EVERY
+def test_dtypes_that_do_not_fit(form):
+    form, arguments = narrow_problem(form, random_pattern(9, 9, 25), 4, 3)
+    first = next(iter(arguments))
+    for dtype, message in (
+        (torch.float16, f"expected {first} of dtype float32, found float16"),
+        (torch.float64, f"expected {first} of dtype float32, found float64"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            form.function(**(arguments | {first: arguments[first].to(dtype)}))
+    with pytest.raises(ValueError, match=f"expected {first} of dtype float64, found bfloat16"):
+        form.function(**(cast(arguments) | {first: arguments[first]}))
+    others = [name for name in leaves_of(arguments) if name != first]
+    for name in others:
+        leaf = leaves_of(arguments)[name]
+        wrong = torch.float32 if name in form.narrow else torch.float64
+        if name.startswith(("values", "synapses.values")):
+            continue  # the dtype that the others are compared with
+        with pytest.raises(ValueError, match=r"of dtype \w+, found \w+"):
+            form.function(**with_leaves(arguments, {name: leaf.to(wrong)}))
+
+
+@pytest.mark.parametrize("form", ["rnn", "lstm", "rhn, one level", "on_lstm", "ctrnn"])
+@pytest.mark.parametrize("batch", [1, 5, 16, 20, 33, 48, 64, 100])
+def test_the_weight_gradient_is_that_of_what_is_kept(form, batch):
+    """Products are exact: within float32's error in a sum of them."""
+    for steps in (1, 2, 12):
+        check_weight_gradient(form, steps, batch)
+
+
+def check_weight_gradient(form, steps, batch):
+    form, arguments = narrow_problem(form, random_pattern(30, 30, 180), steps, batch, initial=False)
+    if "unfolds" in arguments:
+        arguments |= {"unfolds": 1}  # each state is then in one product
+    found = outcome(form.function, arguments)
+    h = found["result 0"]
+    du, gradient = found["x"], found.get("values", found.get("values[0]"))
+    assert du.dtype == torch.bfloat16
+    pattern = arguments.get("pattern") or arguments["patterns"][0]
+    before = torch.cat([torch.zeros_like(h[:1]), h[:-1]])
+    a, b = (each.double().reshape(steps * batch, -1).t() for each in (du, before))
+    most = ops.sddmm(pattern, a.abs(), b.abs())
+    error = (gradient - ops.sddmm(pattern, a, b)).abs()
+    assert (error <= 2**-24 * steps * batch * most).all()
+
+
+@EVERY
+def test_half_the_memory_is_kept(form):
+    """For the backward pass, of what each step has."""
+    form, arguments = narrow_problem(form, random_pattern(30, 30, 200), 6, 20)
+
+    def kept(arguments):
+        tensors = {}
+
+        def pack(tensor):
+            if tensor.is_floating_point() and tensor.shape[0] == 6:
+                tensors[tensor.data_ptr()] = tensor
+            return tensor
+
+        leaves = {n: leaf.requires_grad_() for n, leaf in leaves_of(arguments).items()}
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            form.function(**with_leaves(arguments, leaves))
+        return [each.dtype for each in tensors.values() if each.numel() > 6 * 20]
+
+    wide = kept(cast(arguments, torch.float32))
+    assert wide and kept(arguments) == [torch.bfloat16] * len(wide)
+
+
+def without_links(operation, u, *, steps, **states):
+    """Return arguments of units without links, whose gates' arguments are the same at each step."""
+    levels = [2] if operation == "rhn" else []
+    x = torch.tensor(u).bfloat16().expand(steps, *levels, 3, -1).contiguous()
+    features = next(iter(states.values())).shape[-1]
+    pattern, values = random_pattern(len(u), features, 0), torch.empty(0)
+    arguments = {"x": x, "bias": None} | states
+    if operation == "rhn":
+        return arguments | {"mask": None, "values": [values] * 2, "patterns": [pattern] * 2}
+    return arguments | {"values": values, "pattern": pattern}
+
+
+@pytest.mark.parametrize("form", ["lstm", "gru", "rhn", "rhn, separate gates", "on_lstm"])
+@pytest.mark.parametrize("gate", [0.0, 3.0, 5.0, 8.0])
+def test_gradients_over_many_steps_fade_as_they_should(form, gate):
+    """A gate near 1 is kept by its distance from it: in 8 bits it would be 1.
+
+    A master gate is kept by what its softmax leaves to other chunks.
+    """
+    masters = [-gate, 0.0, gate, 0.0, 1.0, 0.5, 0.3, -0.4, -1.0, 0.2, gate, 1.0]
+    carried = torch.linspace(0.5, 1.5, 3)[:, None]
+    nothing = torch.zeros(3, 1).bfloat16()
+    u, states = {
+        "lstm": ([-2.0, gate, 0.3, 1.0], {"h0": nothing, "c0": carried}),
+        "gru": ([0.0, gate, 0.3], {"h0": nothing}),
+        "rhn": ([0.3, -gate], {"s0": carried.bfloat16()}),
+        "rhn, separate gates": ([0.3, -2.0, gate], {"s0": carried.bfloat16()}),
+        "on_lstm": (
+            masters,
+            {"h0": torch.zeros(3, 2).bfloat16(), "c0": torch.linspace(0.5, 1.5, 6).reshape(3, 2)},
+        ),
+    }[form]
+    check(FORMS[form], without_links(FORMS[form].operation, u, steps=200, **states), 3 * HALF)
+
+
+def test_h_goes_on_unrounded():
+    """Steps towards the candidate of less than half a unit in the last place of h add up."""
+    h0 = torch.zeros(3, 1).bfloat16()
+    arguments = without_links("gru", [0.0, 7.0, 2.0], steps=3000, h0=h0)
+    h, exact = ops.gru(**arguments)[-1], ops.gru_ref(**cast(arguments))[-1]
+    torch.testing.assert_close(h.double(), exact, rtol=HALF, atol=0)
+    rounded = h0
+    for step in arguments["x"]:
+        (rounded,) = ops.gru(**(arguments | {"x": step[None], "h0": rounded}))
+    assert (rounded < 0.7 * exact).all()
+
+
+@pytest.mark.parametrize("batch", [1, 20, 64])
+def test_small_steps_add_up(batch):
+    """600 steps of a network in continuous time, of less than the last bit of its state."""
+    _, arguments = narrow_problem("ctrnn", random_pattern(9, 9, 0), 600, batch, bias=False)
+    arguments |= {"h0": torch.ones(batch, 9), "dt": torch.full((600, batch), 2**-10)}
+    arguments |= {"x": torch.full_like(arguments["x"], 0.5), "unfolds": 1}
+    assert (arguments["h0"] + 2**-10).bfloat16().eq(1).all()
+    expected = ops.ctrnn(**(arguments | {"x": arguments["x"].float()}))
+    assert torch.equal(ops.ctrnn(**arguments), expected.bfloat16()) and expected[-1].min() > 1.2
+
+
+@pytest.mark.parametrize("form", ["ctrnn", "ctrnn, RK4"])
+def test_gradients_over_many_steps_in_continuous_time(form):
+    """Of a network that forgets; one that does not multiplies what was rounded, too."""
+    form, arguments = narrow_problem(form, random_pattern(70, 70, 900), 200, 20)
+    arguments |= {"dt": 0.1 * arguments["dt"], "rate": arguments["rate"] + 1}
+    check(form, arguments | {"values": 0.5 * arguments["values"]})
+
+
+@pytest.mark.parametrize("batch", [1, 20, 64])
+def test_clipping_is_of_c_as_it_was(batch):
+    """Of two c that bfloat16 cannot tell apart, only the clipped one loses its gradient."""
+    clip = 0.3003
+    c0 = torch.tensor([clip - 1e-4, clip + 1e-4, -clip + 1e-4, -clip - 1e-4])
+    assert c0[:2].bfloat16().unique().numel() == 1
+    x = torch.zeros(1, batch, 4, 4)
+    x[:, :, 1] = 20.0  # f = 1, i g = 0
+    pattern, c0 = random_pattern(16, 4, 0), c0.expand(batch, 4).contiguous().requires_grad_()
+    h0 = torch.randn(batch, 4).bfloat16()
+    h, c_n = ops.lstm(x.flatten(2).bfloat16(), h0, c0, None, c0[0, :0], pattern, cell_clip=clip)
+    (found,) = torch.autograd.grad([h, c_n], c0, [torch.ones_like(h), torch.ones_like(c_n)])
+    assert torch.equal(found != 0, torch.tensor([True, False, True, False]).expand(batch, 4))
+    assert float(c_n.detach().abs().max()) == torch.tensor(clip)
+
+
+@pytest.mark.parametrize("batch", [1, 20])
+def test_no_gradient_passes_a_state_at_the_limit(batch):
+    """Of a limit that bfloat16 does not have; its neighbours there are on either side."""
+    for clip in (0.3003, 0.3013):
+        drive = torch.tensor([3.0, -3.0, 0.1, -0.1]).bfloat16()
+        x = drive.expand(5, batch, 4).contiguous().requires_grad_()
+        form, arguments = narrow_problem("ctrnn", random_pattern(4, 4, 0), 5, batch, initial=False)
+        arguments |= {"x": x, "dt": torch.full((5, batch), 0.1), "rate": torch.full((4,), 0.5)}
+        h = form.function(**(arguments | {"clip": clip, "unfolds": 3}))
+        limit = torch.tensor(clip).bfloat16()
+        assert torch.equal(h[-1, :, :2], limit * drive[:2].sign().expand(batch, 2))
+        (dx,) = torch.autograd.grad(h[-1].float().sum(), x)
+        assert not dx[..., :2].any() and dx[..., 2:].all()

@@ -1,0 +1,143 @@
+"""What torch.func and forward-mode autograd make of sparse modules."""
+
+import pytest
+import torch
+from torch.autograd import forward_ad
+from torch.func import grad, hessian, jacfwd, jacrev, jvp, vmap
+from torch.testing import assert_close
+
+from sparse_engine import ops
+from sparse_engine.nn import SparseLinear
+from sparse_engine.ops._native import native
+from sparse_engine.testing import CELLS, random_pattern
+
+EVERY = pytest.mark.parametrize("cell", CELLS)
+PATTERN = random_pattern(5, 4, 9)
+
+
+def real(*shape):
+    return torch.randn(*shape, dtype=torch.float64)
+
+
+#: Each product, its twin, and real arguments.
+PRODUCTS = {
+    "spmm": (
+        lambda v, x, b: ops.spmm(v, PATTERN, x, b),
+        lambda v, x, b: ops.spmm_ref(v, PATTERN, x, b),
+        (real(9), real(4, 3), real(5)),
+    ),
+    "spmm_t": (
+        lambda v, y: ops.spmm_t(v, PATTERN, y),
+        lambda v, y: ops.spmm_t_ref(v, PATTERN, y),
+        (real(9), real(5, 3)),
+    ),
+    "sddmm": (
+        lambda a, b: ops.sddmm(PATTERN, a, b),
+        lambda a, b: ops.sddmm_ref(PATTERN, a, b),
+        (real(5, 3), real(4, 3)),
+    ),
+    "linear": (
+        lambda v, x, b: ops.linear(v, PATTERN, x, b),
+        lambda v, x, b: torch.nn.functional.linear(x, PATTERN.dense(v), b),
+        (real(9), real(2, 3, 4), real(5)),
+    ),
+    "linear_backward": (
+        lambda v, x, dy: native.linear_backward(v, PATTERN, x, dy),
+        lambda v, x, dy: (ops.sddmm_ref(PATTERN, dy, x), ops.spmm_t_ref(v, PATTERN, dy)),
+        (real(9), real(4, 3), real(5, 3)),
+    ),
+}
+PRODUCT = pytest.mark.parametrize("name", PRODUCTS)
+
+
+def tangents_by_dual_tensors(function, inputs, tangents):
+    with forward_ad.dual_level():
+        duals = [
+            each if tangent is None else forward_ad.make_dual(each, tangent)
+            for each, tangent in zip(inputs, tangents, strict=True)
+        ]
+        results = function(*duals)
+        results = results if isinstance(results, tuple) else (results,)
+        found = [forward_ad.unpack_dual(each).tangent for each in results]
+    return [torch.zeros_like(r) if f is None else f for r, f in zip(results, found, strict=True)]
+
+
+@PRODUCT
+@pytest.mark.parametrize("recorded", [True, False])
+def test_dual_tensors_go_through_products(name, recorded):
+    function, twin, inputs = PRODUCTS[name]
+    inputs = [each.detach().requires_grad_(recorded) for each in inputs]
+    for wanted in [*range(len(inputs)), None]:
+        tangents = [
+            torch.randn_like(each) if wanted in (at, None) else None
+            for at, each in enumerate(inputs)
+        ]
+        expected = tangents_by_dual_tensors(twin, inputs, tangents)
+        assert_close(tangents_by_dual_tensors(function, inputs, tangents), expected)
+        with torch.no_grad():
+            assert_close(tangents_by_dual_tensors(function, inputs, tangents), expected)
+
+
+@PRODUCT
+@pytest.mark.parametrize("transform", [jacfwd, jacrev])
+def test_jacobians_of_products(name, transform):
+    function, twin, inputs = PRODUCTS[name]
+    every = tuple(range(len(inputs)))
+    assert_close(transform(function, every)(*inputs), transform(twin, every)(*inputs))
+
+
+@PRODUCT
+@pytest.mark.parametrize("nested", [hessian, lambda f, at: jacrev(jacrev(f, at), at)])
+def test_second_derivatives_of_products(name, nested):
+    function, twin, inputs = PRODUCTS[name]
+
+    def loss_of(product):
+        def loss(*inputs):
+            results = product(*inputs)
+            results = results if isinstance(results, tuple) else (results,)
+            return sum((each**3).sum() for each in results)
+
+        return loss
+
+    every = tuple(range(len(inputs)))
+    assert_close(nested(loss_of(function), every)(*inputs), nested(loss_of(twin), every)(*inputs))
+
+
+@PRODUCT
+def test_products_of_many_samples(name):
+    function, twin, inputs = PRODUCTS[name]
+    for batched in [(True,) * len(inputs), *torch.eye(len(inputs), dtype=torch.bool).tolist()]:
+        for dim in (0, -1):
+            dims = tuple(dim if each else None for each in batched)
+            samples = [
+                torch.stack([each, 2 * each, -each], dim) if many else each
+                for each, many in zip(inputs, batched, strict=True)
+            ]
+            assert_close(vmap(function, dims)(*samples), vmap(twin, dims)(*samples))
+
+
+@pytest.mark.parametrize("transform", [grad, lambda f: lambda x: jvp(f, (x,), (x,))[1], vmap])
+def test_transforms_of_a_layer_are_compiled(transform):
+    layer, x = SparseLinear(4, 5, density=0.5, dtype=torch.float64), real(2, 4)
+    run = transform(lambda x: (layer(x) ** 3).sum())
+    assert_close(torch.compile(run, backend="aot_eager", fullgraph=True)(x), run(x))
+
+
+def test_a_layer_has_the_derivatives_of_a_dense_one():
+    layer = SparseLinear(4, 5, density=0.5, dtype=torch.float64)
+    x, v = real(2, 3, 4), real(2, 3, 4)
+    for transform in (
+        lambda f: jvp(f, (x,), (v,)),
+        lambda f: vmap(grad(lambda x: (f(x) ** 3).sum()))(x),
+        lambda f: hessian(lambda x: (f(x) ** 3).sum())(x),
+    ):
+        assert_close(transform(layer), transform(layer.to_dense()))
+
+
+def test_a_layer_has_tangents_in_bfloat16():
+    layer, x, v = SparseLinear(40, 50, density=0.5), torch.randn(3, 40), torch.randn(3, 40)
+    _, expected = jvp(layer, (x,), (v,))
+    with torch.autocast("cpu", torch.bfloat16):
+        _, found = jvp(layer, (x,), (v,))
+    assert found.dtype == torch.bfloat16
+    assert_close(found.float(), expected, atol=0.02, rtol=0.02)
