@@ -133,13 +133,13 @@ def stacked(pattern: Pattern, blocks: int, *, turn: int = 0) -> Pattern:
     """
     height, width = pattern.shape
     rows, cols = pattern.rows(), pattern.col.long()
-    cells = [
+    copies = [
         (rows + block * height) * width + (cols + turn + block) % width for block in range(blocks)
     ]
-    cells = torch.cat(cells).sort().values
-    crow = torch.bincount(cells // width, minlength=blocks * height).cumsum(0)
+    positions = torch.cat(copies).sort().values
+    crow = torch.bincount(positions // width, minlength=blocks * height).cumsum(0)
     crow = nn.functional.pad(crow, (1, 0))
-    return Pattern.from_csr(crow, cells % width, (blocks * height, width))
+    return Pattern.from_csr(crow, positions % width, (blocks * height, width))
 
 
 def hub_pattern(out_features: int, in_features: int) -> Pattern:

@@ -35,7 +35,7 @@ class RecurrentOptions(LinkOptions, StackOptions, total=False):
 
 
 class LeakyOptions(RecurrentOptions, total=False):
-    """What the networks in continuous time take whose units forget; see :class:`Leaky`."""
+    """Keyword arguments of networks whose units decay with time constants, see :class:`Leaky`."""
 
     tau: float | Tensor
     trainable_tau: bool

@@ -127,7 +127,7 @@ class Continuous(SparseRecurrent):
         return super()._biases(name)[::-1]
 
     def equation(self, layer: str) -> dict[str, object]:
-        """Return what the operation takes of a layer beside its weight and the solver, by name."""
+        """Return the arguments of the operation beside the weight and the solver, by name."""
         return {"rate": None}
 
     def run_cell(

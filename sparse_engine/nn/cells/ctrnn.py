@@ -79,5 +79,5 @@ class SparseCTRNN(Leaky):
         )
 
     def equation(self, layer: str) -> dict[str, object]:
-        """Return the rates at which units forget, and the limit of their states."""
+        """Return the rates at which units decay, and the limit of their states."""
         return {**super().equation(layer), "clip": self.cell_clip}

@@ -1,10 +1,10 @@
-"""What the networks have in common whose units forget, each with a time constant of its own."""
+"""Base of the networks in continuous time whose units decay with time constants."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -15,29 +15,31 @@ from sparse_engine.ops import Euler
 
 
 class Leaky(Continuous):
-    """A network in continuous time whose state decays with time constants, by Euler's method.
+    """Network in continuous time whose state decays with time constants, by Euler's method.
 
     Args:
-        input_size: features of the input.
-        hidden_size: units of each layer.
-        num_layers: layers, stacked.
-        tau: time constants, in units of dt's time: a number, or one for each group
-            ``[num_groups]``. All layers start with the same.
-        trainable_tau: whether each group learns its own. Their logarithms are then the parameters
-            ``log_tau_l0``, ...: a time constant stays positive, and a step of an optimizer changes
-            it by a fraction. Otherwise they are the buffers ``tau_l0``, ...
-        groups: for each unit the group whose time constant it has, ``[hidden_size]`` integers from
-            0 on without gaps, the same in all layers and kept as the buffer ``groups``; by default
-            each unit is a group.
-        dt: the length of each step of Euler's method, unless timespans are given.
-        **options: by name, those of :class:`Continuous`.
+        input_size: number of features of the input.
+        hidden_size: number of units of each layer.
+        num_layers: number of layers.
+        tau: time constants, in the unit of time of dt: a number, or one for each group
+            ``[num_groups]``. All layers start with the same ones.
+        trainable_tau: whether time constants are trained. Their logarithms are then the parameters
+            ``log_tau_l0``, ..., so that time constants stay positive and an optimizer changes them
+            by a factor. Otherwise time constants are the buffers ``tau_l0``, ...
+        groups: number of the group of each unit, whose time constant the unit has:
+            ``[hidden_size]`` integers from 0 on without gaps, the same in all layers, kept as the
+            buffer ``groups``. By default each unit is a group.
+        dt: length of each step of Euler's method, unless timespans are given.
+        **options: arguments of :class:`Continuous`, by name.
 
     Raises:
         ValueError: tau that is not positive and finite, or of another shape, or groups that are not
-            numbered so.
+            numbered from 0 without gaps.
     """
 
     options: ClassVar[dict[str, Option]] = {**Continuous.options, "trainable_tau": FLAG}
+    trainable_tau: bool
+    groups: Tensor | None
     solver = Euler()
 
     def __init__(
@@ -50,7 +52,7 @@ class Leaky(Continuous):
         trainable_tau: bool = False,
         groups: Sequence[int] | Tensor | None = None,
         dt: float = 0.1,
-        **options: object,
+        **options: Any,
     ) -> None:
         super().__init__(
             input_size, hidden_size, num_layers, trainable_tau=trainable_tau, dt=dt, **options
@@ -72,14 +74,14 @@ class Leaky(Continuous):
         tau = torch.as_tensor(tau, dtype=weight.dtype, device=device)
         self._first_tau = torch.tensor(each, dtype=torch.float64, device="cpu")
         for name, _ in self.layers():
-            each = tau.detach().expand(shape).clone()
+            own = tau.detach().expand(shape).clone()
             if trainable_tau:
-                setattr(self, f"log_tau_{name}", nn.Parameter(each.log_()))
+                setattr(self, f"log_tau_{name}", nn.Parameter(own.log_()))
             else:
-                self.register_buffer(f"tau_{name}", each)
+                self.register_buffer(f"tau_{name}", own)
 
     def of_units(self, of_groups: Tensor) -> Tensor:
-        """Return ``[hidden_size]``, for each unit what its group has."""
+        """Return the entry of each unit's group, ``[hidden_size]``."""
         return of_groups if self.groups is None else of_groups[self.groups]
 
     def tau(self, layer: str = "l0") -> Tensor:
@@ -89,17 +91,17 @@ class Leaky(Continuous):
         return self.of_units(getattr(self, f"tau_{layer}"))
 
     def first_values(self, name: str, parameter: Tensor) -> Tensor:
-        """Return what ``reset_parameters`` fills a parameter with: time constants start again."""
+        """Return initial values of a parameter; time constants get those of the constructor."""
         if name.startswith("log_tau"):
             return self._first_tau.log().to(parameter).expand(parameter.shape)
         return super().first_values(name, parameter)
 
-    def equation(self, layer: str) -> dict[str, object]:
-        """Return the rates at which units forget, ``1 / tau``."""
+    def equation(self, layer: str) -> dict[str, Any]:
+        """Return the rates at which units decay, ``1 / tau``."""
         return {"rate": 1 / self.tau(layer)}
 
     def _load_from_state_dict(
-        self, state_dict: dict[str, Tensor], prefix: str, *of_torch: object
+        self, state_dict: dict[str, Tensor], prefix: str, *of_torch: Any
     ) -> None:
         saved = state_dict.get(f"{prefix}groups")
         if saved is not None and self.groups is not None and not saved.is_meta:
@@ -112,12 +114,12 @@ class Leaky(Continuous):
 
 
 def check_groups(groups: Tensor, units: int, count: int | None = None) -> None:
-    """Raise ValueError for what does not put each unit in one of the groups 0, 1, ...
+    """Raise ValueError for groups that are not numbered from 0 without gaps.
 
     Args:
-        groups: the group of each unit.
-        units: how many there are.
-        count: the number of groups; None for any.
+        groups: number of the group of each unit.
+        units: number of units.
+        count: number of groups; None for any.
     """
     if groups.dtype != torch.int64 or groups.shape != (units,):
         raise ValueError(
