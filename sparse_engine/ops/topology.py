@@ -181,15 +181,15 @@ def _(crow, col, in_features, dropped, count, seed, step, stream):
 
 
 @fake("rewire")
-def _(crow, col, in_features, keep, positions):
+def _(crow, col, in_features, keep, cells):
     # How many of the old links stay is for the data to say, unless there are none.
     empty = isinstance(col.numel(), int) and col.numel() == 0
-    links = positions.numel() if empty else torch.library.get_ctx().new_dynamic_size()
+    links = cells.numel() if empty else torch.library.get_ctx().new_dynamic_size()
     return (
         torch.empty_like(crow),
         col.new_empty(links),
         torch.empty_like(col),
-        positions.new_empty(positions.shape, dtype=torch.int32),
+        cells.new_empty(cells.shape, dtype=torch.int32),
     )
 
 

@@ -66,7 +66,11 @@ def test_an_argument_that_no_cell_has(cell):
 
 
 def test_options_are_those_of_the_base_class():
-    found = set(inspect.signature(sparse.SparseRecurrent).parameters)
+    found = {
+        name
+        for kind in (sparse.SparseRecurrent, sparse.Recurrent)
+        for name in inspect.signature(kind).parameters
+    }
     own = {"input_size", "hidden_size", "num_layers", "density", "settings"}
     assert found == own | RecurrentOptions.__annotations__.keys()
 
@@ -80,13 +84,15 @@ def test_print_shows_every_option(cell):
     assert "checkpoint_every=4" in shown
 
 
-@EVERY
-def test_arguments_by_position_are_those_that_all_cells_share(cell):
+@pytest.mark.parametrize(
+    "kind", [sparse.Recurrent, sparse.SparseRecurrent, *(e.network for e in CELLS.values())]
+)
+def test_arguments_by_position_are_those_that_all_cells_share(kind):
     """Those with a counterpart in torch.nn have its order; the others take the rest by name."""
-    parameters = inspect.signature(CELLS[cell].network).parameters.values()
+    parameters = inspect.signature(kind).parameters.values()
     positional = [each.name for each in parameters if each.kind is each.POSITIONAL_OR_KEYWORD]
     assert positional[:3] == ["input_size", "hidden_size", "num_layers"]
-    assert len(positional) == 3 or CELLS[cell].dense is not None
+    assert len(positional) == 3 or hasattr(kind, "dense_type")
 
 
 @pytest.mark.parametrize("cell", [name for name, entry in CELLS.items() if entry.dense])

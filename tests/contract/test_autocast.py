@@ -264,7 +264,7 @@ def test_timespans(form):
     exact = outcome(network, leaves, timespans=timespans)["timespans"]
     found = rounded(network, leaves, timespans=timespans)
     assert found["timespans"].dtype == torch.float32 and relative(found["timespans"], exact) < 0.03
-    network.weight_hh_l0.factors = [[]]
+    network.weight_hh_l0.captured = [[]]
     captured = rounded(network, leaves, timespans=timespans)
     assert captured["result 0"].dtype == torch.bfloat16
     assert captured["result 1"].dtype == torch.float32
