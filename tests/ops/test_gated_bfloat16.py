@@ -8,7 +8,7 @@ from torch.library import opcheck
 
 from sparse_engine import ops
 from sparse_engine.ops._native import native
-from sparse_engine.ops.gru import gru_and_saved, reset_gates
+from sparse_engine.ops.gru import GRU
 from sparse_engine.ops.lstm import lstm_and_saved, unprojected
 from sparse_engine.testing import as_tuple, batch_sizes_of, is_real, random_pattern
 
@@ -196,8 +196,8 @@ def test_the_weight_gradient_is_that_of_what_is_kept(steps, batch):
 @pytest.mark.parametrize("lengths", LENGTHS)
 def test_what_is_kept(cell, lengths):
     """All of it takes half the memory, and tells the same as in float32."""
-    operation = {"lstm": lstm_and_saved, "gru": gru_and_saved}[cell]
-    told = {"lstm": unprojected, "gru": reset_gates}[cell]
+    operation = {"lstm": lstm_and_saved, "gru": GRU}[cell]
+    told = {"lstm": unprojected, "gru": GRU.reset_gates}[cell]
     arguments = problem(cell, 30, 6, 20, lengths=lengths)
     h, *_, saved = operation(**arguments)
     *_, expected = operation(**widened(arguments, torch.float32))

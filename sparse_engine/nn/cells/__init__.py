@@ -18,6 +18,18 @@ from sparse_engine.nn.cells.rhn import SparseRHN
 from sparse_engine.nn.cells.rnn import SparseRNN
 from sparse_engine.nn.recurrent import Recurrent
 
+__all__ = [
+    "CELLS",
+    "SparseCTRNN",
+    "SparseGRU",
+    "SparseLSTM",
+    "SparseLTC",
+    "SparseNeuralODE",
+    "SparseONLSTM",
+    "SparseRHN",
+    "SparseRNN",
+]
+
 
 @dataclass(frozen=True)
 class CellEntry:
