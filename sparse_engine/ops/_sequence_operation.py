@@ -63,7 +63,7 @@ class Shapes:
         return self.first.new_empty(*self.first.shape[:-1], features)
 
     def kept(self, features: int) -> Tensor:
-        """Return the same, where the forward operation keeps it for the backward pass."""
+        """Return an activation that is kept for the backward pass, where that is wanted."""
         return self.every_step(features) if self.given["keep"] else self.nothing()
 
     def last_step(self, features: int) -> Tensor:
@@ -93,7 +93,7 @@ class Shapes:
             return self.values(self.rows)
         if name in VECTORS_OF_UNITS:
             return self.values(self.hidden)
-        if name in ("v", "x") and (name == "v" or "x" not in given):
+        if name == "v" or (name == "x" and "x" not in given):
             return self.every_step(self.rows)
         own: Tensor | None = given[name]
         return self.nothing() if own is None else own.new_empty(own.shape)
