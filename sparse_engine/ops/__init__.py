@@ -17,6 +17,8 @@ from sparse_engine.ops.lstm import lstm as lstm
 from sparse_engine.ops.lstm import lstm_ref as lstm_ref
 from sparse_engine.ops.ltc import ltc as ltc
 from sparse_engine.ops.ltc import ltc_ref as ltc_ref
+from sparse_engine.ops.mgu import mgu as mgu
+from sparse_engine.ops.mgu import mgu_ref as mgu_ref
 from sparse_engine.ops.norm import Norm as Norm
 from sparse_engine.ops.normed_lstm import normed_lstm as normed_lstm
 from sparse_engine.ops.normed_lstm import normed_lstm_by as normed_lstm_by

@@ -1,4 +1,4 @@
-"""SparseRHN and SparseONLSTM against networks in plain torch, written from the equations."""
+"""Cells without a counterpart in torch against networks in plain torch, from the equations."""
 
 import copy
 import pickle
@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from sparse_engine.nn import SparseLinear, SparseONLSTM, SparseRHN, SparseWeight
+from sparse_engine.nn import SparseLinear, SparseMGU, SparseONLSTM, SparseRHN, SparseWeight
 from sparse_engine.testing import assert_valid, leaves_of
 from sparse_engine.topology import SET
 from sparse_engine.topology.methods import RigL
@@ -17,6 +17,7 @@ from sparse_engine.topology.methods import RigL
 NETWORKS = {
     "rhn": partial(SparseRHN, recurrence_depth=3),
     "on_lstm": partial(SparseONLSTM, chunk_size=3),
+    "mgu": SparseMGU,
 }
 CELLS = pytest.mark.parametrize("cell", NETWORKS)
 OF_ALL = {
@@ -31,6 +32,7 @@ OF_ALL = {
 OF_ONE = {
     "rhn": {"separate gates": {"coupled": False}, "one level": {"recurrence_depth": 1}},
     "on_lstm": {"masters of their own": {"chunk_size": 1}, "one chunk": {"chunk_size": 21}},
+    "mgu": {},
 }
 VARIANTS = [
     pytest.param(cell, options, id=f"{cell}, {name}")
@@ -74,6 +76,17 @@ def on_lstm_step(network, weight, x, h, c):
     return h, h, c
 
 
+def mgu_step(network, weight, x, h):
+    """The same, for the minimal gated unit."""
+    v, u = x @ weight("weight_ih").T, h @ weight("weight_hh").T
+    if network.bias:
+        v, u = v + weight("bias_ih"), u + weight("bias_hh")
+    (v_f, v_n), (u_f, u_n) = v.chunk(2, -1), u.chunk(2, -1)
+    f = (v_f + u_f).sigmoid()
+    h = (1 - f) * h + f * (v_n + f * u_n).tanh()
+    return h, h
+
+
 class Plain(nn.Module):
     """The function of a network with its weights as dense matrices."""
 
@@ -98,7 +111,8 @@ class Plain(nn.Module):
             if isinstance(self.network, SparseRHN):
                 y, *state = rhn_step(self.network, weight, step, *state, self.mask)
             else:
-                y, *state = on_lstm_step(self.network, weight, step, *state)
+                advance = mgu_step if isinstance(self.network, SparseMGU) else on_lstm_step
+                y, *state = advance(self.network, weight, step, *state)
             outputs.append(y)
         return torch.stack(outputs), state
 

@@ -1,4 +1,4 @@
-"""LSTM and GRU over whole sequences, against their slow twins."""
+"""Cells with gates over whole sequences, against their reference implementations."""
 
 import inspect
 
@@ -26,7 +26,10 @@ from sparse_engine.testing import (
 )
 
 TWINS = {"lstm": (ops.lstm, ops.lstm_ref), "gru": (ops.gru, ops.gru_ref)}
-GATES = {"lstm": 4, "gru": 3}
+TWINS |= {"mgu": (ops.mgu, ops.mgu_ref)}
+GATES = {"lstm": 4, "gru": 3, "mgu": 2}
+# Which of them is the candidate.
+CANDIDATE = {"lstm": 2, "gru": 2, "mgu": 1}
 CELLS = pytest.mark.parametrize("cell", TWINS)
 
 
@@ -63,7 +66,7 @@ def problem(
     arguments["values"] = numbers(pattern.nnz) * (rows / max(1, pattern.nnz)) ** 0.5
     if inputs is not None:
         arguments["w_input"] = numbers(rows, inputs) * max(1, inputs) ** -0.5
-        if cell == "gru":
+        if cell != "lstm":
             arguments["b_input"] = numbers(rows) if bias else None
     return arguments | {"pattern": pattern} | ({} if sizes is None else {"batch_sizes": sizes})
 
@@ -173,7 +176,7 @@ def test_one_unit_at_a_time_in_numbers(cell):
     """A unit without links, by hand: every gate is sigmoid(0) or tanh(x)."""
     nothing = stacked(random_pattern(1, 1, 0), GATES[cell])
     x = torch.zeros(2, 1, GATES[cell], dtype=torch.float64)
-    x[:, 0, 2] = 1.0
+    x[:, 0, CANDIDATE[cell]] = 1.0
     tanh = torch.tensor(1.0, dtype=torch.float64).tanh()
     if cell == "lstm":
         h, c_n = ops.lstm(x, None, None, None, x.new_empty(0), nothing)
@@ -181,7 +184,7 @@ def test_one_unit_at_a_time_in_numbers(cell):
         torch.testing.assert_close(h.flatten(), torch.stack([first, second]).tanh() / 2)
         torch.testing.assert_close(c_n.flatten(), second[None])
     else:
-        h = ops.gru(x, None, None, x.new_empty(0), nothing)
+        h = TWINS[cell][0](x, None, None, x.new_empty(0), nothing)
         torch.testing.assert_close(h.flatten(), torch.stack([tanh / 2, tanh / 2 + tanh / 4]))
 
 
@@ -420,7 +423,7 @@ def test_infinite_and_missing_numbers(cell, batch):
     units = 4
     x = torch.zeros(1, batch, GATES[cell], units)
     x[:, :, 0] = torch.tensor([torch.inf, -torch.inf, torch.nan, 0.0])
-    x[:, :, 2] = 1.0
+    x[:, :, CANDIDATE[cell]] = 1.0
     arguments = problem(cell, random_pattern(units, units, 0), 1, batch, torch.float32)
     arguments |= {"x": x.flatten(2), "bias": None}
     operation, twin = TWINS[cell]

@@ -8,13 +8,15 @@ from torch.library import opcheck
 
 from sparse_engine import ops
 from sparse_engine.ops._native import native
-from sparse_engine.ops.gru import gru_and_saved, reset_gates
+from sparse_engine.ops.gru import GRU
 from sparse_engine.ops.lstm import lstm_and_saved, unprojected
+from sparse_engine.ops.mgu import MGU
 from sparse_engine.testing import as_tuple, batch_sizes_of, is_real, random_pattern
 
 HALF = 2**-8  # of a result: the rounding of bfloat16 to the nearest
 TWINS = {"lstm": (ops.lstm, ops.lstm_ref), "gru": (ops.gru, ops.gru_ref)}
-GATES = {"lstm": 4, "gru": 3}
+TWINS |= {"mgu": (ops.mgu, ops.mgu_ref)}
+GATES = {"lstm": 4, "gru": 3, "mgu": 2}
 CELLS = pytest.mark.parametrize("cell", TWINS)
 LENGTHS = [None, [7] * 3 + [5] * 30 + [1] * 40]
 
@@ -39,7 +41,7 @@ def problem(cell, hidden, steps, batch, *, links=None, inputs=None, initial=True
     arguments["values"] = torch.randn(pattern.nnz) * (rows / max(1, pattern.nnz)) ** 0.5
     if inputs:
         arguments["w_input"] = torch.randn(rows, inputs) * inputs**-0.5
-    if inputs and cell == "gru":
+    if inputs and cell != "lstm":
         arguments["b_input"] = torch.randn(rows)
     return arguments | {"pattern": pattern, "batch_sizes": sizes}
 
@@ -135,8 +137,8 @@ def driven(cell, gates, *, steps, batch=3):
 @pytest.mark.parametrize("gate", [0.0, 3.0, 5.0, 8.0])
 def test_gradients_over_many_steps_fade_as_they_should(cell, gate):
     """Gates near 1 are kept by their distance from it: in 8 bits they would all be 1."""
-    gates = [-2.0, gate, 0.3, 1.0] if cell == "lstm" else [0.0, gate, 0.3]
-    check(cell, driven(cell, gates, steps=200))
+    gates = {"lstm": [-2.0, gate, 0.3, 1.0], "gru": [0.0, gate, 0.3], "mgu": [-gate, 0.3]}
+    check(cell, driven(cell, gates[cell], steps=200))
 
 
 def test_h_goes_on_unrounded():
@@ -196,8 +198,8 @@ def test_the_weight_gradient_is_that_of_what_is_kept(steps, batch):
 @pytest.mark.parametrize("lengths", LENGTHS)
 def test_what_is_kept(cell, lengths):
     """All of it takes half the memory, and tells the same as in float32."""
-    operation = {"lstm": lstm_and_saved, "gru": gru_and_saved}[cell]
-    told = {"lstm": unprojected, "gru": reset_gates}[cell]
+    operation = {"lstm": lstm_and_saved, "gru": GRU, "mgu": MGU}[cell]
+    told = unprojected if cell == "lstm" else operation.reset_gates
     arguments = problem(cell, 30, 6, 20, lengths=lengths)
     h, *_, saved = operation(**arguments)
     *_, expected = operation(**widened(arguments, torch.float32))
@@ -241,6 +243,7 @@ def native_arguments(arguments):
         ("lstm", lambda lengths: problem("lstm", 9, 4, 2, inputs=2, lengths=lengths)),
         ("gru", lambda lengths: problem("gru", 9, 4, 2, inputs=2, lengths=lengths)),
         ("gru", lambda lengths: problem("gru", 9, 4, 2, initial=False, lengths=lengths)),
+        ("mgu", lambda lengths: problem("mgu", 9, 4, 2, inputs=2, lengths=lengths)),
         ("lstm", lambda lengths: projected(4, 2, lengths=lengths, clip=0.4)),
     ],
 )

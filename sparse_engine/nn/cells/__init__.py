@@ -12,11 +12,25 @@ from sparse_engine.nn.cells.ctrnn import SparseCTRNN
 from sparse_engine.nn.cells.gru import SparseGRU
 from sparse_engine.nn.cells.lstm import SparseLSTM
 from sparse_engine.nn.cells.ltc import SparseLTC
+from sparse_engine.nn.cells.mgu import SparseMGU
 from sparse_engine.nn.cells.neural_ode import SparseNeuralODE
 from sparse_engine.nn.cells.on_lstm import SparseONLSTM
 from sparse_engine.nn.cells.rhn import SparseRHN
 from sparse_engine.nn.cells.rnn import SparseRNN
 from sparse_engine.nn.recurrent import Recurrent
+
+__all__ = [
+    "CELLS",
+    "SparseCTRNN",
+    "SparseGRU",
+    "SparseLSTM",
+    "SparseLTC",
+    "SparseMGU",
+    "SparseNeuralODE",
+    "SparseONLSTM",
+    "SparseRHN",
+    "SparseRNN",
+]
 
 
 @dataclass(frozen=True)
@@ -83,6 +97,7 @@ CELLS: dict[str, CellEntry] = {
     "rnn": CellEntry(SparseRNN, "rnn"),
     "lstm": CellEntry(SparseLSTM, "lstm"),
     "gru": CellEntry(SparseGRU, "gru"),
+    "mgu": CellEntry(SparseMGU, "mgu"),
     "rhn": CellEntry(SparseRHN, "rhn", {"recurrence_depth": 2}),
     "on_lstm": CellEntry(SparseONLSTM, "on_lstm", {"chunk_size": 7}),
     "ctrnn": CellEntry(SparseCTRNN, "ctrnn"),

@@ -36,7 +36,7 @@ def test_a_build_without_cuda_says_so(name):
 
 CELLS = [
     f"{cell}_{way}"
-    for cell in ("rnn", "lstm", "gru", "ctrnn", "conductance", "ltc", "rhn", "on_lstm")
+    for cell in ("rnn", "lstm", "gru", "mgu", "ctrnn", "conductance", "ltc", "rhn", "on_lstm")
     for way in ("forward", "backward")
 ]
 WITHOUT = [f"normed_{cell}_{way}" for cell in ("rnn", "lstm") for way in ("forward", "backward")]
