@@ -14,6 +14,7 @@ from sparse_engine.nn import (
     SparseLTC,
     SparseNeuralODE,
     SparseONLSTM,
+    SparseRateRNN,
     SparseRHN,
     SparseRNN,
 )
@@ -45,6 +46,9 @@ NETWORKS = {
     "ctrnn": lambda **options: SparseCTRNN(6, 70, density=0.3, **options),
     "ctrnn, many layers": lambda **options: SparseCTRNN(
         6, 70, 2, density=0.3, trainable_tau=True, bidirectional=True, cell_clip=2.0, **options
+    ),
+    "rate_rnn": lambda **options: SparseRateRNN(
+        6, 70, 2, density=0.3, nonlinearity="softplus", trainable_tau=True, unfolds=3, **options
     ),
     "neural_ode": lambda **options: SparseNeuralODE(6, 70, density=0.3, **options),
     "ltc": lambda **options: SparseLTC(6, 70, density=0.3, **options),
@@ -258,7 +262,7 @@ def test_packed_sequences(kind):
 
 
 @pytest.mark.parametrize(
-    "kind", ["rnn", "lstm, projected", "gru", "rhn", "on_lstm", "ctrnn", "neural_ode"]
+    "kind", ["rnn", "lstm, projected", "gru", "rhn", "on_lstm", "ctrnn", "rate_rnn", "neural_ode"]
 )
 def test_growth_by_gradient(kind):
     network = NETWORKS[kind]()
@@ -276,7 +280,7 @@ def test_growth_by_gradient(kind):
     assert not torch.equal(weight.col_indices, before)
 
 
-@pytest.mark.parametrize("kind", ["ctrnn", "neural_ode"])
+@pytest.mark.parametrize("kind", ["ctrnn", "rate_rnn", "neural_ode"])
 def test_timespans(kind):
     """They stay float32, as do their gradients; a rule that notes the factors changes little."""
     network = NETWORKS[kind]()

@@ -1,4 +1,4 @@
-"""SparseCTRNN and SparseNeuralODE against loops in plain torch: results and every gradient."""
+"""Networks in continuous time against loops in plain torch: results and every gradient."""
 
 import copy
 import pickle
@@ -9,7 +9,15 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from sparse_engine.nn import RK4, Euler, Solver, SparseCTRNN, SparseNeuralODE, SparseWeight
+from sparse_engine.nn import (
+    RK4,
+    Euler,
+    Solver,
+    SparseCTRNN,
+    SparseNeuralODE,
+    SparseRateRNN,
+    SparseWeight,
+)
 from sparse_engine.topology import SET, RigL
 
 NETWORKS = {
@@ -18,6 +26,14 @@ NETWORKS = {
     "clipped": partial(SparseCTRNN, cell_clip=0.3, unfolds=3),
     "neural ode": partial(SparseNeuralODE, dt=0.2, unfolds=2),
     "euler": partial(SparseNeuralODE, dt=0.2, unfolds=3, solver=Euler()),
+    "rates": partial(SparseRateRNN, nonlinearity="softplus", tau=0.5, unfolds=3),
+    "rates of groups": partial(
+        SparseRateRNN,
+        nonlinearity="sigmoid",
+        tau=torch.tensor([0.3, 1.0, 2.0]),
+        trainable_tau=True,
+        groups=torch.arange(21) % 3,
+    ),
 }
 KINDS = pytest.mark.parametrize("kind", NETWORKS)
 VARIANTS = {
@@ -79,10 +95,15 @@ class Slow(nn.Module):
                 ends.append(states[-1])
                 outputs.append(order(states))
             x = torch.cat(outputs, -1)
+            if isinstance(net, SparseRateRNN) and layer + 1 < net.num_layers:
+                x = self.rates(x)
         h_n = torch.stack(ends)
         if single:
             return x.squeeze(1), h_n.squeeze(1)
         return x.transpose(0, 1) if net.batch_first else x, h_n
+
+    def rates(self, v):
+        return getattr(nn.functional, self.network.nonlinearity)(v)
 
     def direction(self, name, x, h, spans):
         net = self.network
@@ -92,10 +113,14 @@ class Slow(nn.Module):
             return weight.to_dense() if isinstance(weight, SparseWeight) else weight
 
         w_in, w_rec = dense("weight_ih"), dense("weight_hh")
-        bias = dense("bias_ih") + dense("bias_hh")
-        tau = net.tau(name) if isinstance(net, SparseCTRNN) else torch.inf
+        bias = dense("bias_ih") + dense("bias_hh") + getattr(net, f"bias_{name}", 0.0)
+        tau = torch.inf if isinstance(net, SparseNeuralODE) else net.tau(name)
+        if getattr(net, "groups", None) is not None and net.bias:
+            bias = bias[net.groups]
 
         def field(held, h):
+            if isinstance(net, SparseRateRNN):
+                return (held - h + self.rates(h) @ w_rec.T) / tau
             return torch.tanh(held + h @ w_rec.T) - h / tau
 
         h = x.new_zeros(x.shape[1], 21) if h is None else h

@@ -14,6 +14,7 @@ from sparse_engine.nn import (
     SparseLTC,
     SparseNeuralODE,
     SparseONLSTM,
+    SparseRateRNN,
     SparseRHN,
     SparseRNN,
 )
@@ -36,6 +37,7 @@ MAKERS = {
     "rhn": lambda: SparseRHN(**SPARSE_INPUT, recurrence_depth=2),
     "on_lstm": lambda: SparseONLSTM(**SPARSE_INPUT, chunk_size=12),
     "ctrnn": lambda: SparseCTRNN(**SPARSE_INPUT, trainable_tau=True),
+    "rate_rnn": lambda: SparseRateRNN(**SPARSE_INPUT, trainable_tau=True),
     "neural_ode": lambda: SparseNeuralODE(**SPARSE_INPUT),
     "ltc": lambda: SparseLTC(**SPARSE_INPUT),
 }

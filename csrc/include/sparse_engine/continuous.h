@@ -72,7 +72,7 @@ struct ContinuousBackward {
 
 // The cells in continuous time: the name of each, as in csrc/cells/<name>.h and in <name>_forward
 // and <name>_backward, and its class.
-#define SPARSE_ENGINE_CONTINUOUS_CELLS(each) each(ctrnn, Ctrnn)
+#define SPARSE_ENGINE_CONTINUOUS_CELLS(each) each(ctrnn, Ctrnn) each(rate_rnn, RateRnn)
 
 #define SPARSE_ENGINE_DECLARE(name, Class)                  \
   template <class Isa, typename T, typename A>              \
