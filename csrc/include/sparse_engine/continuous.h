@@ -1,5 +1,6 @@
 // Recurrent networks in continuous time over a whole sequence: dh/ds = k(h) with
-//   k(h) = -rate h + tanh(x_t + W h)           (ctrnn)
+//   k(h) = -rate h + tanh(x_t + W h)    (ctrnn)
+//   k(h) = rate (x_t + W f(h) - h)      (rate_rnn), with f the activation,
 // where x_t is held during step t. A step is `unfolds` steps of length dt_t of an explicit
 // Runge-Kutta method, each of whose stages looks back on the one before only:
 //   k_i = k(h + nodes[i] dt k_{i-1}),  h <- clip(h + dt sum_i weights[i] k_i).
