@@ -8,7 +8,7 @@ from benchmarks.cells.bfloat16 import (
     BFloat16OnLstm,
     BFloat16Rhn,
 )
-from benchmarks.cells.continuous import Ctrnn, NeuralOde
+from benchmarks.cells.continuous import Ctrnn, NeuralOde, RateRnn
 from benchmarks.cells.family import Family
 from benchmarks.cells.gru import Gru
 from benchmarks.cells.lstm import Lstm
@@ -25,6 +25,7 @@ FAMILIES: dict[str, type[Family]] = {
     "lstm": Lstm,
     "gru": Gru,
     "ctrnn": Ctrnn,
+    "rate_rnn": RateRnn,
     "neural_ode": NeuralOde,
     "rhn": Highway,
     "on_lstm": OrderedNeurons,

@@ -32,6 +32,8 @@ from sparse_engine.ops.pattern import Links as Links
 from sparse_engine.ops.pattern import Pattern as Pattern
 from sparse_engine.ops.random_key import RandomKey as RandomKey
 from sparse_engine.ops.random_key import Use as Use
+from sparse_engine.ops.rate_rnn import rate_rnn as rate_rnn
+from sparse_engine.ops.rate_rnn import rate_rnn_ref as rate_rnn_ref
 from sparse_engine.ops.rhn import rhn as rhn
 from sparse_engine.ops.rhn import rhn_ref as rhn_ref
 from sparse_engine.ops.rnn import ACTIVATIONS as ACTIVATIONS

@@ -25,6 +25,7 @@ from sparse_engine.nn import (
     SparseLSTM,
     SparseMGU,
     SparseONLSTM,
+    SparseRateRNN,
     SparseRHN,
     SparseRNN,
 )
@@ -45,6 +46,7 @@ for dtype in (torch.float32, torch.float64):
             ("rhn", SparseRHN, {"recurrence_depth": 2}),
             ("on_lstm", SparseONLSTM, {"chunk_size": 10}),
             ("ctrnn", SparseCTRNN, {}),
+            ("rate_rnn", SparseRateRNN, {"nonlinearity": "softplus"}),
             ("normed rnn", SparseRNN, {"layer_norm": True}),
             ("normed lstm", SparseLSTM, {"layer_norm": True}),
         )

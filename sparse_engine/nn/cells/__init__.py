@@ -16,6 +16,7 @@ from sparse_engine.nn.cells.ltc import SparseLTC
 from sparse_engine.nn.cells.mgu import SparseMGU
 from sparse_engine.nn.cells.neural_ode import SparseNeuralODE
 from sparse_engine.nn.cells.on_lstm import SparseONLSTM
+from sparse_engine.nn.cells.rate_rnn import SparseRateRNN
 from sparse_engine.nn.cells.rhn import SparseRHN
 from sparse_engine.nn.cells.rnn import SparseRNN
 from sparse_engine.nn.recurrent import Recurrent
@@ -31,6 +32,7 @@ __all__ = [
     "SparseONLSTM",
     "SparseRHN",
     "SparseRNN",
+    "SparseRateRNN",
 ]
 
 
@@ -102,6 +104,7 @@ CELLS: dict[str, CellEntry] = {
     "rhn": CellEntry(SparseRHN, "rhn", {"recurrence_depth": 2}),
     "on_lstm": CellEntry(SparseONLSTM, "on_lstm", {"chunk_size": 7}),
     "ctrnn": CellEntry(SparseCTRNN, "ctrnn"),
+    "rate_rnn": CellEntry(SparseRateRNN, "rate_rnn"),
     "neural_ode": CellEntry(SparseNeuralODE, "ctrnn"),
     "ltc": CellEntry(SparseLTC, "ltc"),
 }
