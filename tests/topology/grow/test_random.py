@@ -217,7 +217,7 @@ def test_any_structure(blocks, cols, density, share, seed):
 def test_growth_is_uniform_within_a_gate_and_gates_are_independent():
     pattern = pattern_of(torch.tensor([[True, False, False, False]] * 4))
     hits, pairs = torch.zeros(16), torch.zeros(3, 3)
-    draws = 3000
+    draws = 1500
     for step in range(draws):
         positions = grown(pattern, [1] * 4, 4, RandomKey(1, step))
         assert positions.div(4, rounding_mode="floor").tolist() == [0, 1, 2, 3]
