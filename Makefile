@@ -38,7 +38,7 @@ SANITIZED_TESTS = $(addprefix tests/kernels/test_, $(addsuffix .py, spmm sddmm l
 sanitize: .venv/ready
 	SPARSE_ENGINE_SANITIZE=1 $(BIN)/python setup.py --quiet build --build-lib build/sanitize/lib
 	$(SANITIZED) $(BIN)/python tests/exhaustive/fuzz.py 1 60 >build/sanitize/fuzz.txt
-	$(SANITIZED) $(BIN)/pytest $(SANITIZED_TESTS)
+	$(SANITIZED) OMP_NUM_THREADS=2 $(BIN)/python -m pytest --numprocesses auto $(SANITIZED_TESTS)
 
 lint: .venv/ready
 	$(BIN)/ruff check .
