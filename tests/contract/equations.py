@@ -65,6 +65,13 @@ def gru(layer: Layer, x: Tensor, h: Tensor) -> tuple[Tensor, ...]:
     return ((1 - z) * torch.tanh(of_x[2] + r * of_h[2]) + z * h,)
 
 
+def mgu(layer: Layer, x: Tensor, h: Tensor) -> tuple[Tensor, ...]:
+    of_x = (x @ layer("weight_ih").T + layer("bias_ih")).chunk(2, -1)
+    of_h = (h @ layer("weight_hh").T + layer("bias_hh")).chunk(2, -1)
+    f = (of_x[0] + of_h[0]).sigmoid()
+    return ((1 - f) * h + f * torch.tanh(of_x[1] + f * of_h[1]),)
+
+
 def rhn(layer: Layer, x: Tensor, s: Tensor) -> tuple[Tensor, ...]:
     for level in range(layer.network.recurrence_depth):
         read = s if layer.equations.mask is None else layer.equations.mask * s
@@ -108,6 +115,18 @@ def ctrnn(layer: Layer, x: Tensor, h: Tensor, span: Tensor) -> tuple[Tensor, ...
     return (h,)
 
 
+def rate_rnn(layer: Layer, x: Tensor, v: Tensor, span: Tensor) -> tuple[Tensor, ...]:
+    network, bias = layer.network, layer("bias")
+    if network.groups is not None and network.bias:
+        bias = bias[network.groups]
+    held = x @ layer("weight_ih").T + bias
+    for _ in range(network.unfolds):
+        rates = getattr(nn.functional, network.nonlinearity)(v)
+        change = -v + held + rates @ layer("weight_hh").T
+        v = v + span[:, None] / network.unfolds / network.tau(layer.suffix) * change
+    return (v,)
+
+
 def clipped(state: Tensor, limit: float | None) -> Tensor:
     """Return the state within the limit, where it is a constant."""
     if limit is None:
@@ -141,9 +160,11 @@ EQUATIONS: dict[str, Callable[..., tuple[Tensor, ...]]] = {
     "rnn": rnn,
     "lstm": lstm,
     "gru": gru,
+    "mgu": mgu,
     "rhn": rhn,
     "on_lstm": on_lstm,
     "ctrnn": ctrnn,
+    "rate_rnn": rate_rnn,
     "neural_ode": ctrnn,
     "ltc": ltc,
 }
@@ -235,8 +256,8 @@ class Equations(nn.Module):
         """Run all layers and directions over ``[steps, batch, features]``."""
         ends, outputs = [], []
         for suffix, _ in self.network.layers():
-            if not suffix.endswith("_reverse"):
-                x, outputs = torch.cat(outputs, -1) if outputs else x, []
+            if outputs and not suffix.endswith("_reverse"):
+                x, outputs = self.network.to_next_layer(torch.cat(outputs, -1)), []
             order = (lambda s: s.flip(0)) if suffix.endswith("_reverse") else (lambda s: s)
             start = [None if s is None else s[len(ends)] for s in states]
             y, end = self.layer(suffix, order(x), start, None if spans is None else order(spans))

@@ -39,6 +39,17 @@ FORMS: dict[str, Callable[..., Recurrent]] = {
         inputs, units, *others, tau=torch.linspace(0.3, 2, units), trainable_tau=True, **options
     ),
     "ctrnn, clipped": partial(CELLS["ctrnn"], cell_clip=0.3, unfolds=3),
+    "rate_rnn, softplus": partial(CELLS["rate_rnn"], nonlinearity="softplus", tau=0.5, unfolds=3),
+    "rate_rnn, groups": lambda inputs, units, *others, **options: CELLS["rate_rnn"](
+        inputs,
+        units,
+        *others,
+        nonlinearity="sigmoid",
+        tau=torch.tensor([0.3, 1.0, 2.0]),
+        trainable_tau=True,
+        groups=torch.arange(units) % 3,
+        **options,
+    ),
     "neural_ode, Euler": partial(CELLS["neural_ode"], dt=0.2, unfolds=3, solver=Euler()),
     "ltc, one unfold": partial(CELLS["ltc"], unfolds=1),
 }

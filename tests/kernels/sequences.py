@@ -28,7 +28,7 @@ from sparse_engine.testing import (
 )
 
 Arguments = dict[str, object]
-GATES = {"rnn": 1, "lstm": 4, "gru": 3, "normed_rnn": 1, "normed_lstm": 4}
+GATES = {"rnn": 1, "lstm": 4, "gru": 3, "mgu": 2, "normed_rnn": 1, "normed_lstm": 4}
 
 
 class Heun(Solver):
@@ -77,7 +77,7 @@ def gated(
     outputs: int | None = None,
     **options: object,
 ) -> Arguments:
-    """Return arguments of rnn, lstm or gru.
+    """Return arguments of rnn, lstm, gru or mgu.
 
     Args:
         sizes: of the problem.
@@ -98,7 +98,7 @@ def gated(
     arguments |= {"values": sizes.values(pattern), "pattern": pattern}
     if inputs is not None:
         arguments["w_input"] = sizes.numbers(rows, inputs, scale=inputs**-0.5)
-        if operation == "gru":
+        if operation in ("gru", "mgu"):
             arguments["b_input"] = sizes.numbers(rows) if sizes.bias else None
     if projection is not None:
         arguments["projection"] = sizes.values(projection), projection
@@ -155,8 +155,8 @@ def on_lstm(sizes: Sizes, *, most: int = 10) -> Arguments:
     }
 
 
-def ctrnn(sizes: Sizes, *, solver: Solver, unfolds: int = 2, **options: object) -> Arguments:
-    """Return arguments of ctrnn; the last of several steps takes no time."""
+def continuous(sizes: Sizes, *, solver: Solver, unfolds: int = 2, **options: object) -> Arguments:
+    """Return arguments of ctrnn or rate_rnn; the last of several steps takes no time."""
     dt = 0.5 * torch.rand(sizes.steps, sizes.batch, dtype=torch.float64).to(sizes.dtype)
     dt[1:][-1:] = 0
     return {
@@ -259,10 +259,13 @@ def _rhn(depth: int, **options: int) -> Form:
     return Form("rhn", partial(rhn, depth=depth, **options), stages=depth, narrow=("x", "s0"))
 
 
-def _ctrnn(solver: Solver, **options: object) -> Form:
+def _continuous(operation: str, solver: Solver, **options: object) -> Form:
     stages = options.get("unfolds", 2) * len(solver.nodes)
-    arguments = partial(ctrnn, solver=solver, **options)
-    return Form("ctrnn", arguments, stages, clips="clip" in options, narrow=("x",))
+    arguments = partial(continuous, solver=solver, **options)
+    return Form(operation, arguments, stages, clips="clip" in options, narrow=("x",))
+
+
+_ctrnn, _rate_rnn = partial(_continuous, "ctrnn"), partial(_continuous, "rate_rnn")
 
 
 def _ltc(unfolds: int) -> Form:
@@ -280,6 +283,8 @@ FORMS: dict[str, Form] = {
     "lstm, projected and clipped": _gated("lstm", outputs=1, cell_clip=0.4),
     "gru": _gated("gru"),
     "gru, dense input": _gated("gru", inputs=5),
+    "mgu": _gated("mgu"),
+    "mgu, dense input": _gated("mgu", inputs=5),
     "normed_rnn": _normed("normed_rnn"),
     "normed_rnn, relu": _normed("normed_rnn", affine=False, nonlinearity="relu"),
     "normed_lstm": _normed("normed_lstm"),
@@ -294,6 +299,10 @@ FORMS: dict[str, Form] = {
     "ctrnn, Heun": _ctrnn(Heun()),
     "ctrnn, RK4": _ctrnn(RK4()),
     "ctrnn, clipped": _ctrnn(RK4(), unfolds=3, clip=0.4),
+    "rate_rnn": _rate_rnn(Euler()),
+    "rate_rnn, relu": _rate_rnn(RK4(), nonlinearity="relu"),
+    "rate_rnn, softplus": _rate_rnn(Euler(), nonlinearity="softplus"),
+    "rate_rnn, sigmoid, clipped": _rate_rnn(Euler(), nonlinearity="sigmoid", clip=0.5),
     "ltc": _ltc(3),
     "ltc, one unfold": _ltc(1),
 }
