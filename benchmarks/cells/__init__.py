@@ -8,20 +8,24 @@ from benchmarks.cells.bfloat16 import (
     BFloat16OnLstm,
     BFloat16Rhn,
 )
-from benchmarks.cells.continuous import Ctrnn, NeuralOde
+from benchmarks.cells.continuous import Ctrnn, NeuralOde, RateRnn
 from benchmarks.cells.family import Family
 from benchmarks.cells.gru import Gru
 from benchmarks.cells.lstm import Lstm
 from benchmarks.cells.ltc import Ltc
 from benchmarks.cells.on_lstm import OrderedNeurons
+from benchmarks.cells.reset_gated import family_of
 from benchmarks.cells.rhn import Highway
 from benchmarks.cells.rnn import Elman
+from sparse_engine.nn import CELLS
+from sparse_engine.nn.cells.reset_gated import ResetGatedNetwork
 
 FAMILIES: dict[str, type[Family]] = {
     "rnn": Elman,
     "lstm": Lstm,
     "gru": Gru,
     "ctrnn": Ctrnn,
+    "rate_rnn": RateRnn,
     "neural_ode": NeuralOde,
     "rhn": Highway,
     "on_lstm": OrderedNeurons,
@@ -32,4 +36,9 @@ FAMILIES: dict[str, type[Family]] = {
     "bfloat16_rhn": BFloat16Rhn,
     "bfloat16_on_lstm": BFloat16OnLstm,
     "bfloat16_ctrnn": BFloat16Ctrnn,
+}
+FAMILIES |= {
+    name: family_of(entry)
+    for name, entry in CELLS.items()
+    if name not in FAMILIES and issubclass(entry.network, ResetGatedNetwork)
 }

@@ -1,4 +1,4 @@
-"""Networks in continuous time: SparseCTRNN and SparseNeuralODE against what people use today.
+"""Networks in continuous time against what people use today.
 
 - masked: the equations in PyTorch's own operations with the weight ``W * M``, a loop over time and
   unfolds. The mask is applied once per training step and the inputs of all steps are multiplied at
@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from benchmarks._contest import Contestant
 from benchmarks.cells.family import Case, Family, loop, parameters
-from sparse_engine.nn import SparseCTRNN, SparseNeuralODE
+from sparse_engine.nn import SparseCTRNN, SparseNeuralODE, SparseRateRNN
 from sparse_engine.ops import Pattern
 
 TAU = 0.5
@@ -25,15 +25,16 @@ class Continuous(Family):
     """Contestants that compute the function of a network in continuous time."""
 
     cases = (Case(1024, 0.05), Case(1024, 0.01), Case(4096, 0.01))
-    sparse: SparseCTRNN | SparseNeuralODE
+    sparse: SparseCTRNN | SparseNeuralODE | SparseRateRNN
 
     def __init__(self, case: Case) -> None:
         super().__init__(case)
         weight = self.sparse.weight_hh_l0
+        biases = (p for name, p in self.sparse.named_parameters() if name.startswith("bias"))
         self.dense = {
             "w_input": self.sparse.weight_ih_l0.detach().clone().requires_grad_(),
             "links": weight.to_dense().detach().requires_grad_(),
-            "bias": (self.sparse.bias_ih_l0 + self.sparse.bias_hh_l0).detach().requires_grad_(),
+            "bias": sum(biases).detach().requires_grad_(),
         }
         self.mask = weight.pattern.dense(torch.ones(weight.nnz))
 
@@ -73,6 +74,18 @@ class Ctrnn(Continuous):
     def unfold(self, held: Tensor, h: Tensor, weight: Tensor) -> Tensor:
         dt = self.sparse.dt
         return (1 - dt / TAU) * h + dt * torch.tanh(torch.addmm(held, h, weight))
+
+
+class RateRnn(Continuous):
+    """Contestants that compute SparseRateRNN's function."""
+
+    def __init__(self, case: Case) -> None:
+        self.sparse = SparseRateRNN(case.inputs, case.hidden, density=case.density, tau=TAU)
+        super().__init__(case)
+
+    def unfold(self, held: Tensor, h: Tensor, weight: Tensor) -> Tensor:
+        share = self.sparse.dt / TAU
+        return (1 - share) * h + share * torch.addmm(held, h.relu(), weight)
 
 
 class NeuralOde(Continuous):

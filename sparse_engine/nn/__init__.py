@@ -2,15 +2,7 @@
 
 from sparse_engine.nn.all_relu import AllReLU as AllReLU
 from sparse_engine.nn.cell import Cell as Cell
-from sparse_engine.nn.cells import CELLS as CELLS
-from sparse_engine.nn.cells.ctrnn import SparseCTRNN as SparseCTRNN
-from sparse_engine.nn.cells.gru import SparseGRU as SparseGRU
-from sparse_engine.nn.cells.lstm import SparseLSTM as SparseLSTM
-from sparse_engine.nn.cells.ltc import SparseLTC as SparseLTC
-from sparse_engine.nn.cells.neural_ode import SparseNeuralODE as SparseNeuralODE
-from sparse_engine.nn.cells.on_lstm import SparseONLSTM as SparseONLSTM
-from sparse_engine.nn.cells.rhn import SparseRHN as SparseRHN
-from sparse_engine.nn.cells.rnn import SparseRNN as SparseRNN
+from sparse_engine.nn.cells import *  # noqa: F403
 from sparse_engine.nn.conductance import ConductanceWeight as ConductanceWeight
 from sparse_engine.nn.drop_connect import DropConnect as DropConnect
 from sparse_engine.nn.embedding import SparseEmbedding as SparseEmbedding

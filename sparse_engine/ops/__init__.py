@@ -17,6 +17,8 @@ from sparse_engine.ops.lstm import lstm as lstm
 from sparse_engine.ops.lstm import lstm_ref as lstm_ref
 from sparse_engine.ops.ltc import ltc as ltc
 from sparse_engine.ops.ltc import ltc_ref as ltc_ref
+from sparse_engine.ops.mgu import mgu as mgu
+from sparse_engine.ops.mgu import mgu_ref as mgu_ref
 from sparse_engine.ops.norm import Norm as Norm
 from sparse_engine.ops.normed_lstm import normed_lstm as normed_lstm
 from sparse_engine.ops.normed_lstm import normed_lstm_by as normed_lstm_by
@@ -30,6 +32,8 @@ from sparse_engine.ops.pattern import Links as Links
 from sparse_engine.ops.pattern import Pattern as Pattern
 from sparse_engine.ops.random_key import RandomKey as RandomKey
 from sparse_engine.ops.random_key import Use as Use
+from sparse_engine.ops.rate_rnn import rate_rnn as rate_rnn
+from sparse_engine.ops.rate_rnn import rate_rnn_ref as rate_rnn_ref
 from sparse_engine.ops.rhn import rhn as rhn
 from sparse_engine.ops.rhn import rhn_ref as rhn_ref
 from sparse_engine.ops.rnn import ACTIVATIONS as ACTIVATIONS

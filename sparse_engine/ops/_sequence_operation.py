@@ -63,7 +63,7 @@ class Shapes:
         return self.first.new_empty(*self.first.shape[:-1], features)
 
     def kept(self, features: int) -> Tensor:
-        """Return the same, where the forward operation keeps it for the backward pass."""
+        """Return an activation that is kept for the backward pass, where that is wanted."""
         return self.every_step(features) if self.given["keep"] else self.nothing()
 
     def last_step(self, features: int) -> Tensor:
@@ -93,7 +93,7 @@ class Shapes:
             return self.values(self.rows)
         if name in VECTORS_OF_UNITS:
             return self.values(self.hidden)
-        if name in ("v", "x") and (name == "v" or "x" not in given):
+        if name == "v" or (name == "x" and "x" not in given):
             return self.every_step(self.rows)
         own: Tensor | None = given[name]
         return self.nothing() if own is None else own.new_empty(own.shape)
@@ -156,6 +156,7 @@ class Derivative:
         ]
         # Otherwise some gradients are None, instead of zeros as large as what is kept.
         self._takes_all = all(taken.get(f"d{name}") == TENSOR for name in results)
+        self._activation = next((tensors.index(name) for name in results if name in tensors), None)
 
     def save(self, ctx: object, inputs: tuple, output: Tensor | tuple[Tensor, ...]) -> None:
         """Keep what the backward operation takes."""
@@ -177,7 +178,7 @@ class Derivative:
         """Return a gradient or None for each argument of the forward operation."""
         saved, needs, plain = ctx.saved_tensors, ctx.needs_input_grad, self._plain
         if upstream[0] is None:
-            upstream = (saved[0].new_zeros(ctx.shape), *upstream[1:])
+            upstream = (saved[self._activation].new_zeros(ctx.shape), *upstream[1:])
         pool = [*upstream, *saved[:plain], saved[plain:], *ctx.others, *needs]
         if self._fused and not any([needs[at] for at in self._needs_x]):
             pool[self._x] = None

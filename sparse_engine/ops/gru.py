@@ -5,11 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sparse_engine.ops._autocast import as_activation, unfolded
-from sparse_engine.ops._native import saves_for_backward
-from sparse_engine.ops._sequence import batch_of, joined, steps_of
-from sparse_engine.ops._sequence_operation import sequence_operation
+from sparse_engine.ops._reset_gated import ResetGated, loop
 from sparse_engine.ops.pattern import Pattern
+
+GRU = ResetGated("gru", 4)
 
 
 def gru(
@@ -62,38 +61,7 @@ def gru(
         ValueError: a shape, dtype or device does not fit, or there is no step.
     """
     options = {"w_input": w_input, "b_input": b_input, "batch_sizes": batch_sizes}
-    return gru_and_saved(x, h0, bias, values, pattern, **options)[0]
-
-
-def gru_and_saved(
-    x: Tensor,
-    h0: Tensor | None,
-    bias: Tensor | None,
-    values: Tensor,
-    pattern: Pattern,
-    *,
-    w_input: Tensor | None = None,
-    b_input: Tensor | None = None,
-    batch_sizes: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """:func:`gru`, and what it keeps, of which :func:`reset_gates` tells the gates."""
-    if b_input is not None and w_input is None:
-        x, b_input = x + b_input, None
-    if x.device.type == "cpu":
-        x, h0 = as_activation(x, values), None if h0 is None else as_activation(h0, values)
-    inputs = x, w_input, b_input, h0, None, bias
-    h, _, saved = _gru(*inputs, values, [*pattern], None, batch_sizes, None, saves_for_backward())
-    return h, saved
-
-
-def reset_gates(saved: Tensor, batch_sizes: Tensor | None) -> Tensor:
-    """Return ``r`` of all steps, of the shape of ``h``, from what was saved for the backward pass.
-
-    The gradient of ``u_n`` is r times that of ``v_n``; the other two gates share theirs.
-    """
-    steps = steps_of(saved, batch_sizes)
-    gates = [unfolded(step.reshape(-1, 4, len(step))[:, 0]).T for step in steps]
-    return joined(gates, batch_sizes)
+    return GRU(x, h0, bias, values, pattern, **options)[0]
 
 
 def gru_ref(
@@ -108,25 +76,12 @@ def gru_ref(
     batch_sizes: Tensor | None = None,
 ) -> Tensor:
     """Reference implementation of :func:`gru` in plain torch."""
-    weight = pattern.dense(values)
-    h = x.new_zeros(batch_of(x, batch_sizes), weight.shape[1]) if h0 is None else h0
-    v = x if w_input is None else x @ w_input.T
-    states = []
-    for step in steps_of(v if b_input is None else v + b_input, batch_sizes):
-        h = h[: len(step)]
-        u = h @ weight.T if bias is None else h @ weight.T + bias
-        (v_r, v_z, v_n), (u_r, u_z, u_n) = step.chunk(3, -1), u.chunk(3, -1)
-        r, z = torch.sigmoid(v_r + u_r), torch.sigmoid(v_z + u_z)
-        h = (1 - z) * torch.tanh(v_n + r * u_n) + z * h
-        states.append(h)
-    return joined(states, batch_sizes)
+    options = {"w_input": w_input, "b_input": b_input, "batch_sizes": batch_sizes}
+    return loop(step, x, h0, bias, pattern.dense(values), **options)
 
 
-_gru = sequence_operation(
-    "gru",
-    lambda shapes: (
-        shapes.every_step(shapes.outputs),
-        shapes.nothing(),
-        shapes.kept(4 * shapes.hidden),
-    ),
-)
+def step(v: Tensor, u: Tensor, h: Tensor) -> Tensor:
+    """Return the next h."""
+    (v_r, v_z, v_n), (u_r, u_z, u_n) = v.chunk(3, -1), u.chunk(3, -1)
+    r, z = torch.sigmoid(v_r + u_r), torch.sigmoid(v_z + u_z)
+    return (1 - z) * torch.tanh(v_n + r * u_n) + z * h

@@ -23,7 +23,9 @@ from sparse_engine.nn import (
     SparseCTRNN,
     SparseGRU,
     SparseLSTM,
+    SparseMGU,
     SparseONLSTM,
+    SparseRateRNN,
     SparseRHN,
     SparseRNN,
 )
@@ -40,9 +42,11 @@ for dtype in (torch.float32, torch.float64):
             ("rnn", SparseRNN, {}),
             ("lstm", SparseLSTM, {"proj_size": 40}),
             ("gru", SparseGRU, {}),
+            ("mgu", SparseMGU, {}),
             ("rhn", SparseRHN, {"recurrence_depth": 2}),
             ("on_lstm", SparseONLSTM, {"chunk_size": 10}),
             ("ctrnn", SparseCTRNN, {}),
+            ("rate_rnn", SparseRateRNN, {"nonlinearity": "softplus"}),
             ("normed rnn", SparseRNN, {"layer_norm": True}),
             ("normed lstm", SparseLSTM, {"layer_norm": True}),
         )

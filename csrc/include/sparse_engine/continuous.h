@@ -1,5 +1,6 @@
 // Recurrent networks in continuous time over a whole sequence: dh/ds = k(h) with
-//   k(h) = -rate h + tanh(x_t + W h)           (ctrnn)
+//   k(h) = -rate h + tanh(x_t + W h)    (ctrnn)
+//   k(h) = rate (x_t + W f(h) - h)      (rate_rnn), with f the activation,
 // where x_t is held during step t. A step is `unfolds` steps of length dt_t of an explicit
 // Runge-Kutta method, each of whose stages looks back on the one before only:
 //   k_i = k(h + nodes[i] dt k_{i-1}),  h <- clip(h + dt sum_i weights[i] k_i).
@@ -72,7 +73,7 @@ struct ContinuousBackward {
 
 // The cells in continuous time: the name of each, as in csrc/cells/<name>.h and in <name>_forward
 // and <name>_backward, and its class.
-#define SPARSE_ENGINE_CONTINUOUS_CELLS(each) each(ctrnn, Ctrnn)
+#define SPARSE_ENGINE_CONTINUOUS_CELLS(each) each(ctrnn, Ctrnn) each(rate_rnn, RateRnn)
 
 #define SPARSE_ENGINE_DECLARE(name, Class)                  \
   template <class Isa, typename T, typename A>              \

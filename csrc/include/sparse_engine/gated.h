@@ -92,7 +92,7 @@ struct GatedBackward {
 
 // The cells with gates: the name of each, as in csrc/cells/<name>.h and in <name>_forward and
 // <name>_backward, and its class.
-#define SPARSE_ENGINE_GATED_CELLS(each) each(lstm, Lstm) each(gru, Gru)
+#define SPARSE_ENGINE_GATED_CELLS(each) each(lstm, Lstm) each(gru, Gru) each(mgu, Mgu)
 
 #define SPARSE_ENGINE_DECLARE(name, Class)             \
   template <class Isa, typename T, typename A>         \

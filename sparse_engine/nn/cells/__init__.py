@@ -13,11 +13,27 @@ from sparse_engine.nn.cells.ctrnn import SparseCTRNN
 from sparse_engine.nn.cells.gru import SparseGRU
 from sparse_engine.nn.cells.lstm import SparseLSTM
 from sparse_engine.nn.cells.ltc import SparseLTC
+from sparse_engine.nn.cells.mgu import SparseMGU
 from sparse_engine.nn.cells.neural_ode import SparseNeuralODE
 from sparse_engine.nn.cells.on_lstm import SparseONLSTM
+from sparse_engine.nn.cells.rate_rnn import SparseRateRNN
 from sparse_engine.nn.cells.rhn import SparseRHN
 from sparse_engine.nn.cells.rnn import SparseRNN
 from sparse_engine.nn.recurrent import Recurrent
+
+__all__ = [
+    "CELLS",
+    "SparseCTRNN",
+    "SparseGRU",
+    "SparseLSTM",
+    "SparseLTC",
+    "SparseMGU",
+    "SparseNeuralODE",
+    "SparseONLSTM",
+    "SparseRHN",
+    "SparseRNN",
+    "SparseRateRNN",
+]
 
 
 @dataclass(frozen=True)
@@ -84,9 +100,11 @@ CELLS: dict[str, CellEntry] = {
     "rnn": CellEntry(SparseRNN, "rnn"),
     "lstm": CellEntry(SparseLSTM, "lstm"),
     "gru": CellEntry(SparseGRU, "gru"),
+    "mgu": CellEntry(SparseMGU, "mgu"),
     "rhn": CellEntry(SparseRHN, "rhn", {"recurrence_depth": 2}),
     "on_lstm": CellEntry(SparseONLSTM, "on_lstm", {"chunk_size": 7}),
     "ctrnn": CellEntry(SparseCTRNN, "ctrnn"),
+    "rate_rnn": CellEntry(SparseRateRNN, "rate_rnn"),
     "neural_ode": CellEntry(SparseNeuralODE, "ctrnn"),
     "ltc": CellEntry(SparseLTC, "ltc"),
 }

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from sparse_engine.nn.cells.reset_gated import ResetGatedNetwork
 from sparse_engine.nn.from_torch import DropIn
-from sparse_engine.nn.sparse_recurrent import Ran, last_states
-from sparse_engine.ops.gru import gru_and_saved, reset_gates
+from sparse_engine.ops.gru import GRU
 
 
-class SparseGRU(DropIn):
+class SparseGRU(ResetGatedNetwork, DropIn):
     """:class:`torch.nn.GRU` whose recurrent weights exist only as links.
 
     With ``x_r, x_z, x_n`` the three blocks of ``x_t W_ih^T + b_ih`` and ``u_r, u_z, u_n`` those of
@@ -34,11 +32,9 @@ class SparseGRU(DropIn):
         (torch.Size([50, 32, 1024]), torch.Size([1, 32, 1024]))
     """
 
-    packable = True
     dense_type = nn.GRU
+    operation = GRU
     gates = 3
-    most_fused_inputs = 256
-    bf16_devices = ("cpu",)
 
     # Each class has a forward of its own: torch.compile counts recompilations by function.
     def forward(
@@ -50,42 +46,3 @@ class SparseGRU(DropIn):
     ) -> tuple[Tensor | PackedSequence, Tensor]:
         """Run the network over whole sequences: :meth:`DropIn.forward`."""
         return super().forward(input, hx, lengths=lengths)
-
-    def _biases(self, name: str) -> tuple[Tensor | None, Tensor | None]:
-        if not self.bias:
-            return None, None
-        return getattr(self, f"bias_ih_{name}"), getattr(self, f"bias_hh_{name}")
-
-    def run_cell(
-        self,
-        layer: str,
-        x: Tensor,
-        w_input: Tensor | None,
-        state: tuple[Tensor | None, ...],
-        bias: Tensor | None,
-        batch_sizes: Tensor | None = None,
-    ) -> Ran:
-        """Run one layer in one operation."""
-        weight = getattr(self, f"weight_hh_{layer}")
-        h, saved = gru_and_saved(
-            x,
-            state[0],
-            bias,
-            weight.values,
-            weight.pattern,
-            w_input=w_input,
-            b_input=None if w_input is None else self._biases(layer)[0],
-            batch_sizes=batch_sizes,
-        )
-        return Ran(h, (last_states(h, batch_sizes),), saved)
-
-    def gradient_of_product(
-        self, saved: Tensor, batch_sizes: Tensor | None
-    ) -> Callable[[Tensor], Tensor]:
-        """Return a function that multiplies the candidate's gradient by the reset gate."""
-        return partial(_scaled, reset_gates(saved, batch_sizes))
-
-
-def _scaled(reset: Tensor, dv: Tensor) -> Tensor:
-    shared, candidate = dv.tensor_split([dv.shape[-1] - reset.shape[-1]], -1)
-    return torch.cat([shared, candidate * reset], -1)

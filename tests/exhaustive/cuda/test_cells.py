@@ -1,6 +1,7 @@
 """The time loops of the GPU that are not those of gates, against those of the CPU."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -95,6 +96,7 @@ def on_lstm(hidden, steps, batch, dtype, *, initial, chunks=None):
 
 
 CELLS = {"ctrnn": ctrnn, "ltc": ltc, "conductance": conductance, "rhn": rhn, "on_lstm": on_lstm}
+CELLS["rate_rnn"] = partial(ctrnn, f=2)
 
 
 def run(device, cell, arguments):
@@ -135,7 +137,7 @@ def test_same_bits_by_launches_and_in_any_order_of_threads(simulated, cell, sett
         assert torch.equal(one, other)
 
 
-@pytest.mark.parametrize("cell", ["ctrnn", "rhn", "on_lstm"])
+@pytest.mark.parametrize("cell", ["ctrnn", "rate_rnn", "rhn", "on_lstm"])
 @pytest.mark.parametrize("hidden", [1, 40, 260])
 def test_staged(gpu, cell, hidden, monkeypatch):
     monkeypatch.setenv("SPARSE_ENGINE_STAGED", "1")
@@ -144,7 +146,7 @@ def test_staged(gpu, cell, hidden, monkeypatch):
         check(gpu, cell, arguments, 8 * steps * batch * hidden)
 
 
-@pytest.mark.parametrize(("cell", "f"), [("ctrnn", 0)])
+@pytest.mark.parametrize(("cell", "f"), [("ctrnn", 0), *(("rate_rnn", f) for f in range(4))])
 @pytest.mark.parametrize("solver", [Euler(), RK4()])
 @pytest.mark.parametrize("clip", [math.inf, 0.4])
 def test_any_method_and_activation(gpu, cell, f, solver, clip):

@@ -17,6 +17,7 @@ from sparse_engine.nn import (
     SparseLTC,
     SparseNeuralODE,
     SparseONLSTM,
+    SparseRateRNN,
     SparseRHN,
     SparseRNN,
 )
@@ -30,7 +31,7 @@ from sparse_engine.topology import (
 )
 
 CELLS = pytest.mark.parametrize("cell", [SparseRNN, SparseLSTM, SparseGRU])
-OTHERS = [SparseCTRNN, SparseNeuralODE, SparseLTC]
+OTHERS = [SparseCTRNN, SparseRateRNN, SparseNeuralODE, SparseLTC]
 OTHERS += [partial(SparseRHN, recurrence_depth=2), partial(SparseONLSTM, chunk_size=10)]
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")

@@ -34,11 +34,8 @@ def test_a_build_without_cuda_says_so(name):
         operation.redispatch(ON_CUDA, *arguments()[name])
 
 
-CELLS = [
-    f"{cell}_{way}"
-    for cell in ("rnn", "lstm", "gru", "ctrnn", "conductance", "ltc", "rhn", "on_lstm")
-    for way in ("forward", "backward")
-]
+CELLS = ["rnn", "lstm", "gru", "mgu", "ctrnn", "rate_rnn", "conductance", "ltc", "rhn", "on_lstm"]
+CELLS = [f"{cell}_{way}" for cell in CELLS for way in ("forward", "backward")]
 WITHOUT = [f"normed_{cell}_{way}" for cell in ("rnn", "lstm") for way in ("forward", "backward")]
 WITHOUT += ["ch3_l3", "ch2_l3n", "linear_backward"]
 REWIRING = ["transpose", "sample_absent", "rewire", "smallest", "nearest_zero", "scan_absent"]

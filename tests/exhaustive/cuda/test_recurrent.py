@@ -14,7 +14,7 @@ from sparse_engine.testing import (
     random_pattern,
 )
 
-GATES = {"rnn": 1, "lstm": 4, "gru": 3}
+GATES = {"rnn": 1, "lstm": 4, "gru": 3, "mgu": 2}
 # Units; from 257 on, full rows are cut into pieces.
 SIZES = [1, 7, 40, 260]
 # From long to short; some steps leave whole panels without a running sequence.

@@ -1,0 +1,169 @@
+"""The recurrent network of firing rates with sparse recurrent weights."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import Unpack
+
+from sparse_engine.nn._checks import check_number
+from sparse_engine.nn._keywords import LeakyOptions
+from sparse_engine.nn.cells.leaky import Leaky
+from sparse_engine.nn.options import Option
+from sparse_engine.nn.sparse_recurrent import Ran
+from sparse_engine.ops.continuous import FUNCTIONS, check_nonlinearity
+from sparse_engine.ops.rate_rnn import rate_rnn_and_final
+
+
+def _check_sigma(name: str, value: object) -> None:
+    check_number(f"finite {name} >= 0", value, lambda number: 0 <= number < math.inf)
+
+
+class SparseRateRNN(Leaky):
+    """Firing rates ``f(v)`` of potentials v, as neuroscience writes them, connected by links only.
+
+    While input ``x_t`` is held, ``tau dv/ds = -v + b + W_hh f(v) + W_ih x_t`` plus white noise
+    (Song, Yang & Wang 2016). It takes ``unfolds`` steps of Euler's method, with a standard normal
+    ``xi`` of its own for each step, unit and sequence::
+
+        v += dt / tau * (-v + b + W_hh f(v) + W_ih x_t) + sigma * sqrt(2 * dt / tau) * xi
+
+    Outputs and states are potentials. :meth:`rates` makes rates of them, for a readout; the layers
+    of a stack read each other's rates.
+
+    Noise is a part of the model, in training and in evaluation; set ``network.sigma = 0`` to go
+    without. It is drawn step by step from torch's generator: the same numbers for any number of
+    threads, in segments of ``checkpoint_every``, and after a resume with the generator's state.
+    With noise, training keeps a state for each step of Euler's method, without for each input.
+
+    Args:
+        input_size: features of the input.
+        hidden_size: units of each layer.
+        num_layers: layers, stacked.
+        density: fraction of the recurrent weights that exist, in (0, 1]; also of the weights
+            between layers.
+        nonlinearity: f: "relu", "tanh", "softplus" or "sigmoid".
+        sigma: the standard deviation of a free unit in the long run, where dt is far below tau.
+        unfolds: steps of Euler's method for each input.
+        **options: by name, tau, trainable_tau, groups and dt as in :class:`SparseCTRNN`, and what
+            else :class:`SparseRecurrent` takes. The units of a group share b, too.
+
+    Parameters are named as in ``torch.nn.RNN`` with ``.values`` for the sparse ones, but for b,
+    ``bias_l0``, which starts at 0.
+
+    Raises:
+        ValueError: an argument out of range.
+
+    Example:
+        >>> rnn = SparseRateRNN(64, 1024, density=0.05, nonlinearity="softplus", sigma=0.1)
+        >>> v, v_n = rnn(torch.randn(50, 32, 64))
+        >>> rnn.rates(v).shape, v_n.shape
+        (torch.Size([50, 32, 1024]), torch.Size([1, 32, 1024]))
+    """
+
+    options: ClassVar[dict[str, Option]] = {
+        **Leaky.options,
+        "nonlinearity": Option(check_nonlinearity),
+        "sigma": Option(_check_sigma),
+    }
+    operation = rate_rnn_and_final
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        density: float,
+        nonlinearity: str = "relu",
+        sigma: float = 0.0,
+        unfolds: int = 1,
+        **options: Unpack[LeakyOptions],
+    ) -> None:
+        super().__init__(
+            input_size,
+            hidden_size,
+            num_layers,
+            density=density,
+            nonlinearity=nonlinearity,
+            sigma=sigma,
+            unfolds=unfolds,
+            **options,
+        )
+        weight = self.weight_hh_l0
+        zeros = partial(torch.zeros, dtype=weight.dtype, device=weight.crow_indices.device)
+        for name, _ in self.layers() if self.bias else ():
+            setattr(self, f"bias_{name}", nn.Parameter(zeros(self.num_groups)))
+
+    @property
+    def _bias_shapes(self) -> dict[str, tuple[int, ...]]:
+        return {}  # the one bias needs the groups, and is made behind them
+
+    def forward(
+        self,
+        input: Tensor,
+        hx: Tensor | None = None,
+        *,
+        timespans: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Run the network; see :meth:`Continuous.forward`.
+
+        Args:
+            input: the input.
+            hx: the initial potentials.
+            timespans: how long each input is held.
+            generator: where all that is random in this call starts from; torch's own by default.
+        """
+        if generator is None:
+            return super().forward(input, hx, timespans=timespans)
+        seed = torch.randint(2**63 - 1, (), generator=generator, device=generator.device)
+        with torch.random.fork_rng([input.device] if input.is_cuda else []):
+            torch.manual_seed(int(seed))
+            return super().forward(input, hx, timespans=timespans)
+
+    def rates(self, v: Tensor) -> Tensor:
+        """Return the firing rates ``f(v)`` of potentials."""
+        return FUNCTIONS[self.nonlinearity](v)
+
+    def to_next_layer(self, outputs: Tensor) -> Tensor:
+        """Return the rates, which the next layer reads."""
+        return self.rates(outputs)
+
+    def first_values(self, name: str, parameter: Tensor) -> Tensor:
+        """Return what ``reset_parameters`` fills a parameter with: biases start at 0."""
+        if name.startswith("bias"):
+            return torch.zeros_like(parameter)
+        return super().first_values(name, parameter)
+
+    def equation(self, layer: str) -> dict[str, object]:
+        """Return what the operation takes of a layer; with noise, every step is one of its own."""
+        own = {"nonlinearity": self.nonlinearity} | ({"unfolds": 1} if self.sigma else {})
+        return super().equation(layer) | own
+
+    def _biases(self, name: str) -> tuple[Tensor | None, Tensor | None]:
+        return (self.of_units(getattr(self, f"bias_{name}")) if self.bias else None), None
+
+    def run_cell(
+        self,
+        layer: str,
+        x: Tensor,
+        w_input: Tensor | None,
+        state: tuple[Tensor | None, ...],
+        bias: Tensor | None,
+        dt: Tensor,
+    ) -> Ran:
+        """Run one layer; noise is a part of the input of each step of Euler's method."""
+        if not self.sigma:
+            return super().run_cell(layer, x, w_input, state, bias, dt)
+        x, dt = (each.repeat_interleave(self.unfolds, 0) for each in (x, dt))
+        # Step by step, so that segments of a sequence draw what the whole sequence would.
+        drawn = [torch.randn(x.shape[1:], dtype=dt.dtype, device=x.device) for _ in range(len(x))]
+        length = torch.where(dt > 0, dt, 1).unsqueeze(-1)  # a step without time has no noise
+        x = x + self.sigma * (2 * self.tau(layer) / length).sqrt() * torch.stack(drawn)
+        h, final, _ = super().run_cell(layer, x, w_input, state, bias, dt)
+        return Ran(h[self.unfolds - 1 :: self.unfolds], final)

@@ -1,0 +1,102 @@
+"""Cells with gates that carry nothing but h, and whose first gate resets the candidate.
+
+It multiplies what the state contributes to the candidate, bias included, as the reset gate of
+:class:`torch.nn.GRU` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from sparse_engine.ops._autocast import as_activation, unfolded
+from sparse_engine.ops._native import saves_for_backward
+from sparse_engine.ops._sequence import batch_of, joined, steps_of
+from sparse_engine.ops._sequence_operation import sequence_operation
+from sparse_engine.ops.pattern import Pattern
+
+
+class ResetGated:
+    """The operation of such a cell, for its network.
+
+    Args:
+        name: the name of the operation.
+        numbers: how many numbers a unit saves at each step; the first is the gate.
+    """
+
+    def __init__(self, name: str, numbers: int) -> None:
+        self._numbers = numbers
+        self._run = sequence_operation(
+            name,
+            lambda shapes: (
+                shapes.every_step(shapes.hidden),
+                shapes.nothing(),
+                shapes.kept(numbers * shapes.hidden),
+            ),
+        )
+
+    def __call__(
+        self,
+        x: Tensor,
+        h0: Tensor | None,
+        bias: Tensor | None,
+        values: Tensor,
+        pattern: Pattern,
+        *,
+        w_input: Tensor | None = None,
+        b_input: Tensor | None = None,
+        batch_sizes: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Return the states of all steps, and what is saved for the backward pass."""
+        if b_input is not None and w_input is None:
+            x, b_input = x + b_input, None
+        if x.device.type == "cpu":
+            x, h0 = as_activation(x, values), None if h0 is None else as_activation(h0, values)
+        weights = bias, values, [*pattern], None
+        options = batch_sizes, None, saves_for_backward()
+        h, _, saved = self._run(x, w_input, b_input, h0, None, *weights, *options)
+        return h, saved
+
+    def reset_gates(self, saved: Tensor, batch_sizes: Tensor | None) -> Tensor:
+        """Return the first gate of all steps, of the shape of ``h``, from what was saved.
+
+        The gradient of the candidate's recurrent contribution is that of its input's times this
+        gate; all other gates share theirs.
+        """
+        steps = steps_of(saved, batch_sizes)
+        gates = [unfolded(each.reshape(-1, self._numbers, len(each))[:, 0]).T for each in steps]
+        return joined(gates, batch_sizes)
+
+
+def loop(
+    step: Callable[[Tensor, Tensor, Tensor], Tensor],
+    x: Tensor,
+    h0: Tensor | None,
+    bias: Tensor | None,
+    weight: Tensor,
+    *,
+    w_input: Tensor | None,
+    b_input: Tensor | None,
+    batch_sizes: Tensor | None,
+) -> Tensor:
+    """Return the states of all steps, in plain torch with a dense weight.
+
+    Args:
+        step: returns h from the contribution of the input, that of the state, and the h before.
+        x: as for the operation; so are all other arguments.
+        h0: the first state.
+        bias: of the recurrent product.
+        weight: ``[rows, hidden]``.
+        w_input: the dense input weights.
+        b_input: the bias of the input's contribution.
+        batch_sizes: for sequences of different lengths.
+    """
+    h = x.new_zeros(batch_of(x, batch_sizes), weight.shape[1]) if h0 is None else h0
+    v = x if w_input is None else x @ w_input.T
+    states = []
+    for own in steps_of(v if b_input is None else v + b_input, batch_sizes):
+        h = h[: len(own)]
+        h = step(own, h @ weight.T if bias is None else h @ weight.T + bias, h)
+        states.append(h)
+    return joined(states, batch_sizes)

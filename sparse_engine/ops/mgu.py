@@ -1,0 +1,84 @@
+"""The minimal gated unit over a whole sequence, in one operation each way."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sparse_engine.ops._reset_gated import ResetGated, loop
+from sparse_engine.ops.pattern import Pattern
+
+MGU = ResetGated("mgu", 3)
+
+
+def mgu(
+    x: Tensor,
+    h0: Tensor | None,
+    bias: Tensor | None,
+    values: Tensor,
+    pattern: Pattern,
+    *,
+    w_input: Tensor | None = None,
+    b_input: Tensor | None = None,
+    batch_sizes: Tensor | None = None,
+) -> Tensor:
+    """Run minimal gated units (Zhou et al. 2016, arXiv 1603.09420) over whole sequences.
+
+    With ``v_f, v_n = (x[t] @ w_input.T + b_input).chunk(2, -1)`` and
+    ``u_f, u_n = (bias + h[t - 1] @ W.T).chunk(2, -1)``, for every t::
+
+        f = sigmoid(v_f + u_f)
+        h[t] = (1 - f) * h[t - 1] + f * tanh(v_n + f * u_n)
+
+    The paper multiplies the state by f, ``(f * h[t - 1]) @ W_n.T``, and so has to wait for all of f
+    before its second product. Here f multiplies the product, with its bias, as the reset gate of
+    :class:`torch.nn.GRU` does, and one product of the state before is enough.
+
+    Differentiable once, in all tensors of real numbers. Beside its arguments, only ``h``, ``f``,
+    the candidate and ``u_n`` are kept for the backward pass, and without autograd only ``h``.
+    bfloat16 is as for :func:`sparse_engine.ops.gru`.
+
+    Args:
+        x: float32 or float64 ``[steps, batch, inputs]``; without ``w_input`` the input's
+            contribution itself, ``[steps, batch, 2 * hidden]``.
+        h0: ``[batch, hidden]``, or None for zeros.
+        bias: ``[2 * hidden]``, the bias of the recurrent product, or None.
+        values: ``[nnz]``.
+        pattern: the links of W, ``2 * hidden x hidden``: the rows of f, and of the candidate.
+        w_input: dense ``[2 * hidden, inputs]``, or None.
+        b_input: ``[2 * hidden]``, the bias of the input's contribution, or None.
+        batch_sizes: for sequences of different lengths, int64 on the CPU, as a
+            :class:`torch.nn.utils.rnn.PackedSequence` has it; every ``[steps, batch, ...]`` here is
+            then ``[rows, ...]``.
+
+    Returns:
+        ``h`` of shape ``[steps, batch, hidden]``.
+
+    Raises:
+        ValueError: a shape, dtype or device does not fit, or there is no step.
+    """
+    options = {"w_input": w_input, "b_input": b_input, "batch_sizes": batch_sizes}
+    return MGU(x, h0, bias, values, pattern, **options)[0]
+
+
+def mgu_ref(
+    x: Tensor,
+    h0: Tensor | None,
+    bias: Tensor | None,
+    values: Tensor,
+    pattern: Pattern,
+    *,
+    w_input: Tensor | None = None,
+    b_input: Tensor | None = None,
+    batch_sizes: Tensor | None = None,
+) -> Tensor:
+    """Reference implementation of :func:`mgu` in plain torch."""
+    options = {"w_input": w_input, "b_input": b_input, "batch_sizes": batch_sizes}
+    return loop(step, x, h0, bias, pattern.dense(values), **options)
+
+
+def step(v: Tensor, u: Tensor, h: Tensor) -> Tensor:
+    """Return the next h."""
+    (v_f, v_n), (u_f, u_n) = v.chunk(2, -1), u.chunk(2, -1)
+    f = torch.sigmoid(v_f + u_f)
+    return torch.lerp(h, torch.tanh(v_n + f * u_n), f)

@@ -1,0 +1,256 @@
+"""SparseRateRNN: closed forms, noise, and what groups of units share."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from sparse_engine.nn import SparseCTRNN, SparseRateRNN
+
+UNITS = 14
+
+
+def make(**options):
+    options = {"density": 0.3, "dtype": torch.float64} | options
+    return SparseRateRNN(3, UNITS, generator=torch.Generator().manual_seed(2), **options)
+
+
+def free(**options):
+    """A network of units that nothing reaches but noise."""
+    network = make(**options)
+    network.weight_hh_l0.values.data.zero_()
+    return network
+
+
+@pytest.mark.parametrize("unfolds", [1, 4])
+def test_a_free_unit_decays(unfolds):
+    tau = torch.linspace(0.5, 3, UNITS, dtype=torch.float64)
+    v0 = torch.randn(1, 2, UNITS, dtype=torch.float64)
+    v, v_n = free(tau=tau, dt=0.2, unfolds=unfolds)(torch.zeros(6, 2, 3).double(), v0)
+    steps = unfolds * torch.arange(1, 7)[:, None, None]
+    assert_close(v, v0 * (1 - 0.2 / tau) ** steps)
+    assert_close(v_n[0], v[-1])
+
+
+def test_potentials_settle_where_nothing_changes():
+    """v = b + W f(v) + W_in x, whatever the time constants are."""
+    network = make(nonlinearity="sigmoid", tau=torch.linspace(0.5, 3, UNITS).double(), dt=0.5)
+    network.bias_l0.data.normal_()
+    x = torch.randn(1, 4, 3, dtype=torch.float64)
+    v = network(x.expand(500, -1, -1))[1][0]
+    held = x[0] @ network.weight_ih_l0.T + network.bias_l0
+    assert_close(v, held + v.sigmoid() @ network.weight_hh_l0.to_dense().T)
+
+
+def by_hand(network, x, v, spans):
+    """The Euler-Maruyama method, with noise from torch's generator."""
+    tau, states = network.tau(), []
+    function = getattr(nn.functional, network.nonlinearity)
+    for held, span in zip(x @ network.weight_ih_l0.T + network.bias_l0, spans, strict=True):
+        dt = span[:, None] / network.unfolds
+        for _ in range(network.unfolds):
+            field = held - v + function(v) @ network.weight_hh_l0.to_dense().T
+            noise = network.sigma * (2 * dt / tau).sqrt() * torch.randn_like(v)
+            v = v + dt / tau * field + noise
+        states.append(v)
+    return torch.stack(states)
+
+
+def gradients(network, run, *leaves):
+    """What a run returns, and the gradients of its leaves and of all parameters."""
+    own = [each.clone().requires_grad_() for each in leaves]
+    torch.manual_seed(5)
+    v = run(*own)
+    return v, *torch.autograd.grad((v * v.cos()).sum(), [*own, *network.parameters()])
+
+
+@pytest.mark.parametrize("nonlinearity", ["relu", "tanh", "softplus", "sigmoid"])
+@pytest.mark.parametrize("unfolds", [1, 3])
+def test_every_step_has_noise_of_its_own(nonlinearity, unfolds):
+    network = make(nonlinearity=nonlinearity, unfolds=unfolds, sigma=0.4, trainable_tau=True)
+    leaves = (
+        torch.randn(5, 4, 3).double(),
+        torch.randn(4, UNITS).double(),
+        torch.rand(5, 4).double(),
+    )
+
+    def native(x, v0, spans):
+        return network(x, v0[None], timespans=spans)[0]
+
+    def reference(x, v0, spans):
+        return by_hand(network, x, v0, spans)
+
+    found, wanted = (gradients(network, run, *leaves) for run in (native, reference))
+    for one, other in zip(found, wanted, strict=True):
+        assert_close(one, other, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(("dt", "unfolds"), [(0.4, 1), (0.1, 5)])
+def test_noise_of_a_free_unit(dt, unfolds):
+    """Its variance is sigma^2 / (1 - dt / 2 tau) for any tau and any unfolds."""
+    tau = torch.tensor([0.5, 2.0])
+    groups = torch.arange(UNITS) % 2
+    network = free(tau=tau, groups=groups, sigma=0.7, dt=dt, unfolds=unfolds, dtype=torch.float32)
+    torch.manual_seed(0)
+    v = network(torch.zeros(120, 500, 3))[0][30::15]
+    for group, own in enumerate(tau.tolist()):
+        wanted = 0.7 / math.sqrt(1 - dt / (2 * own))
+        assert v[..., groups == group].std().item() == pytest.approx(wanted, rel=0.03)
+
+
+def test_a_step_without_time_changes_nothing():
+    network, v0 = make(sigma=0.5, unfolds=2), torch.randn(1, 2, UNITS).double()
+    spans = torch.zeros(4, 2, dtype=torch.float64, requires_grad=True)
+    v, _ = network(torch.randn(4, 2, 3).double(), v0, timespans=spans)
+    assert torch.equal(v, v0.expand(4, -1, -1))
+    v.sum().backward()
+    assert all(each.grad.isfinite().all() for each in (spans, *network.parameters()))
+
+
+@pytest.mark.parametrize("kind", [{}, {"num_layers": 2, "bidirectional": True}])
+def test_segments_draw_and_recompute_the_same_noise(kind):
+    found = []
+    for every in (None, 3):
+        network = make(sigma=0.5, unfolds=2, checkpoint_every=every, **kind)
+        x = torch.randn(8, 3, 3, generator=torch.Generator().manual_seed(1)).double()
+        found.append(gradients(network, lambda x, net=network: net(x)[0], x))
+    for one, other in zip(*found, strict=True):
+        assert_close(one, other, rtol=1e-12, atol=1e-12)
+
+
+def test_a_sequence_in_parts_has_the_noise_of_the_whole():
+    network, x = make(sigma=0.5), torch.randn(9, 3, 3).double()
+    torch.manual_seed(3)
+    whole, _ = network(x)
+    torch.manual_seed(3)
+    first, state = network(x[:4])
+    second, _ = network(x[4:], state)
+    assert_close(torch.cat([first, second]), whole, rtol=1e-12, atol=1e-12)
+
+
+def test_noise_for_any_number_of_threads(assert_same_bits):
+    network = SparseRateRNN(3, 300, density=0.3, input_density=0.5, sigma=0.5)
+    x = torch.randn(4, 20, 3)
+    assert_same_bits(lambda: {"v": network(x, generator=torch.Generator().manual_seed(1))[0]})
+
+
+def test_noise_follows_the_generator_alone():
+    network, x = make(sigma=0.5, dropout=0.5, num_layers=2), torch.randn(6, 3, 3).double()
+
+    def run(seed):
+        return network(x, generator=torch.Generator().manual_seed(seed))[0]
+
+    before = torch.get_rng_state()
+    first = run(1)
+    assert torch.equal(before, torch.get_rng_state())
+    torch.manual_seed(7)
+    assert torch.equal(run(1), first) and not torch.equal(run(2), first)
+    generator = torch.Generator().manual_seed(1)
+    assert torch.equal(network(x, generator=generator)[0], first)
+    assert not torch.equal(network(x, generator=generator)[0], first)
+
+
+def test_noise_is_there_in_evaluation_and_goes_with_sigma():
+    network, x = make(sigma=0.5).eval(), torch.randn(6, 3, 3).double()
+    assert not torch.equal(network(x)[0], network(x)[0])
+    network.sigma = 0.0
+    before = torch.get_rng_state()
+    assert torch.equal(network(x)[0], network(x)[0])
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_rewiring_by_gradient_sees_the_noise_that_the_network_has():
+    network, x = make(sigma=0.5), torch.randn(5, 3, 3).double()
+    torch.manual_seed(1)
+    wanted, _ = network(x)
+    network.weight_hh_l0.factors = [[]]
+    torch.manual_seed(1)
+    assert_close(network(x)[0], wanted)
+
+
+def test_layers_read_rates():
+    """And a readout does by `rates`."""
+    network = make(nonlinearity="softplus", num_layers=2, bias=False, dt=0.5)
+    first = make(nonlinearity="softplus", bias=False, dt=0.5)
+    first.load_state_dict({k: v for k, v in network.state_dict().items() if "l0" in k})
+    x = torch.randn(1, 4, 3, dtype=torch.float64)
+    rates = first.rates(first(x)[0])
+    assert_close(rates, nn.functional.softplus(first(x)[0]))
+    assert_close(
+        network(x)[0], 0.5 * rates @ network.weight_ih_l1.to_dense().T + recurrent(network)
+    )
+
+
+def recurrent(network):
+    """What the units of the second layer contribute to themselves in the first step from v = 0."""
+    zeros = torch.zeros(UNITS, dtype=torch.float64)
+    return 0.5 * nn.functional.softplus(zeros) @ network.weight_hh_l1.to_dense().T
+
+
+GROUPS = [0, 1, 1, 2] * 3 + [2, 2]
+
+
+@pytest.mark.parametrize("kind", [SparseCTRNN, SparseRateRNN])
+def test_a_group_shares_its_parameters(kind):
+    """The gradient of what is shared is the sum over those that share it."""
+    options = {"density": 0.3, "trainable_tau": True, "dtype": torch.float64}
+    groups = torch.tensor(GROUPS)
+    shared = kind(3, UNITS, tau=torch.tensor([0.5, 1.0, 2.0]), groups=GROUPS, **options)
+    each = kind(3, UNITS, tau=shared.tau().detach(), **options)
+    state = {k: v for k, v in shared.state_dict().items() if k != "groups"}
+    for name, value in state.items():
+        if value.shape == (3,):
+            state[name] = value[groups]
+    each.load_state_dict(state)
+    assert shared.num_groups == 3 and torch.equal(shared.tau(), each.tau())
+    x = torch.randn(5, 4, 3, dtype=torch.float64)
+    for network in (shared, each):
+        (network(x)[0] ** 2).sum().backward()
+    for name, parameter in shared.named_parameters():
+        wanted = each.get_parameter(name).grad
+        if parameter.shape == (3,):
+            wanted = torch.zeros(3).double().index_add(0, groups, wanted)
+        assert_close(parameter.grad, wanted)
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        (torch.zeros(UNITS), r"shape \[14\] and dtype int64, found \[14\] and float32"),
+        ([0, 1], r"shape \[14\] and dtype int64, found \[2\]"),
+        ([0, 2] * 7, r"numbered from 0 without gaps, found \[0, 2\]"),
+        ([-1, 0] * 7, r"numbered from 0 without gaps, found \[-1, 0\]"),
+    ],
+)
+def test_groups_that_are_none(groups, message):
+    with pytest.raises(ValueError, match=message):
+        make(groups=groups)
+
+
+def test_groups_are_saved_and_checked_where_they_are_loaded():
+    network = make(groups=GROUPS, tau=torch.tensor([0.5, 1.0, 2.0]))
+    other = make(groups=GROUPS[::-1])
+    state = network.state_dict()
+    other.load_state_dict(state)
+    assert torch.equal(other.groups, torch.tensor(GROUPS))
+    for wrong in ([0, 1, 2, 3] * 3 + [2, 2], [0] * UNITS, [0.5] * UNITS):
+        state["groups"] = torch.tensor(wrong)
+        with pytest.raises(RuntimeError, match="expected groups"):
+            other.load_state_dict(state)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"nonlinearity": "elu"}, "nonlinearity .*'softplus'.* found 'elu'"),
+        ({"sigma": -0.1}, "finite sigma >= 0, found -0.1"),
+        ({"sigma": math.inf}, "finite sigma >= 0, found inf"),
+        ({"tau": 0.0}, "finite tau > 0, found 0.0"),
+        ({"tau": torch.ones(3)}, r"tau of shape \[14\], found \[3\]"),
+    ],
+)
+def test_options_out_of_range(options, message):
+    with pytest.raises(ValueError, match=message):
+        make(**options)
