@@ -22,11 +22,11 @@ def rows_of(record: dict) -> list[dict[str, object]]:
     for each in record["benchmarks"]:
         median = each["stats"]["median"]
         ours = first.setdefault(each["group"], median)
-        parameters = (each["params"] or {}).items()
+        parameters = {"by": "", "part": ""} | (each["params"] or {})
         rows.append(
             {
                 "case": each["group"],
-                "by": ", ".join(str(value) for name, value in parameters if name != "case"),
+                "by": parameters["by"] or parameters["part"],
                 "ms": 1e3 * median,
                 "x first": median / ours,
                 **each["extra_info"],

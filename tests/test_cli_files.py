@@ -1,12 +1,12 @@
 """Files and sizes that the command line cannot use: one line that says why, and status 2."""
 
 import os
-import subprocess
 import sys
 
 import numpy as np
 import pytest
 import torch
+from fresh_process import run_script
 from safetensors.torch import save_file
 from scipy.sparse import save_npz
 
@@ -193,9 +193,7 @@ for command in (
 ):
     assert main(command) == 2
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, timeout=120, check=False
-    )
+    done = run_script(code, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     of_file, of_run = done.stderr.splitlines()
     weight = "a 2000000001 x 2000000001 weight of w.txt"

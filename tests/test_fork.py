@@ -1,9 +1,7 @@
 """A forked process computes, though the threads of its parent did not follow it there."""
 
-import subprocess
-import sys
-
 import pytest
+from fresh_process import run_script
 
 # The alarm ends a child that waits for a thread which does not exist. Everything is so large that
 # the kernels, and torch around them, use two threads in the parent.
@@ -66,11 +64,5 @@ run = lambda: [torch.tensor([*analysis.triad_census(graph).values()])]
 
 @pytest.mark.parametrize("case", BODIES)
 def test_a_forked_process_computes_what_its_parent_does(case):
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT.format(body=BODIES[case])],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    done = run_script(SCRIPT.format(body=BODIES[case]))
     assert done.returncode == 0, done.stderr[-2000:]

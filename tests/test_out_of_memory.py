@@ -1,9 +1,7 @@
 """Memory that runs out inside a parallel region is an error, not the end of the process."""
 
-import subprocess
-import sys
-
 import pytest
+from fresh_process import run_script
 
 SCRIPT = """
 import resource
@@ -65,12 +63,6 @@ large = graph(400_000, 2_000_000),
 @pytest.mark.parametrize("case", CASES)
 def test_out_of_memory_in_a_parallel_region(case):
     body, megabytes = CASES[case]
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT.format(body=body, megabytes=megabytes)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    done = run_script(SCRIPT.format(body=body, megabytes=megabytes))
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout == "out of memory\n"

@@ -11,6 +11,7 @@ from pairwise import pairwise
 from torch import nn
 
 from sparse_engine import nn as sparse
+from sparse_engine.errors import InputError
 from sparse_engine.nn import CELLS
 from sparse_engine.nn._keywords import RecurrentOptions
 from sparse_engine.testing import leaves_of
@@ -192,10 +193,10 @@ def test_a_gru_has_no_projection():
     ],
 )
 def test_inputs_of_the_wrong_shape(cell, shape, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(InputError, match=message):
         make(cell)(torch.randn(shape, dtype=torch.float64))
     if shape == (0, 3, 6):
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(InputError, match=message):
             make(cell, batch_first=True)(torch.randn(3, 0, 6, dtype=torch.float64))
 
 
@@ -213,16 +214,16 @@ def test_states_of_the_wrong_shape(cell):
             states = [torch.randn(good, dtype=torch.float64) for _ in network.states]
             states[i] = torch.randn(wrong, dtype=torch.float64)
             message = re.escape(f"{name} of shape {good}, found {[*wrong]}")
-            with pytest.raises(ValueError, match=message):
+            with pytest.raises(InputError, match=message):
                 run(network, torch.randn(x, dtype=torch.float64), *states)
 
 
 def test_states_of_a_projection():
     network = make("lstm, projected")
     x, h0, c0 = leaves_of(network, 4, 3)
-    with pytest.raises(ValueError, match=r"h0 of shape \[1, 3, 9\], found \[1, 3, 21\]"):
+    with pytest.raises(InputError, match=r"h0 of shape \[1, 3, 9\], found \[1, 3, 21\]"):
         network(x, (c0, c0))
-    with pytest.raises(ValueError, match=r"c0 of shape \[1, 3, 21\], found \[1, 3, 9\]"):
+    with pytest.raises(InputError, match=r"c0 of shape \[1, 3, 21\], found \[1, 3, 9\]"):
         network(x, (h0, h0))
 
 
@@ -243,7 +244,7 @@ def test_two_states_are_a_pair(cell):
 )
 def test_inputs_of_the_wrong_dtype(cell, dtype, shape, input_density):
     network = make(cell, torch.float32, input_density=input_density)
-    with pytest.raises(ValueError, match=f"dtype float32, found {dtype}"):
+    with pytest.raises(InputError, match=f"dtype float32, found {dtype}"):
         network(torch.ones(shape, dtype=getattr(torch, dtype)))
 
 
@@ -253,7 +254,7 @@ def test_states_of_the_wrong_dtype(cell):
     for i, name in enumerate(network.states):
         states = [torch.zeros(1, 3, 21) for _ in network.states]
         states[i] = states[i].double()
-        with pytest.raises(ValueError, match=f"expected {name} of dtype float32, found float64"):
+        with pytest.raises(InputError, match=f"expected {name} of dtype float32, found float64"):
             run(network, torch.randn(4, 3, 6), *states)
 
 

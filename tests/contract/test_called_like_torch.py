@@ -71,37 +71,6 @@ def test_input_by_name(module, x):
     assert torch.equal(module(input=x), expected)
 
 
-DENSE = {"rnn": nn.RNN, "normed rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
-# What is done to a good input and state, and what torch raises.
-WRONG = {
-    "features": (lambda x, hx: (x[..., :5], hx), RuntimeError),
-    "dimensions": (lambda x, hx: (x[None], hx), (RuntimeError, ValueError)),
-    "no steps": (lambda x, hx: (x[:0], hx), RuntimeError),
-    "dtype": (lambda x, hx: (x.double(), hx), (RuntimeError, ValueError)),
-    "batch of the state": (lambda x, hx: (x[:, :2], hx), RuntimeError),
-    "dimensions of the state": (lambda x, hx: (x[:, 0], hx), RuntimeError),
-    "dtype of the state": (lambda x, hx: (x, in_double(hx)), (RuntimeError, ValueError)),
-}
-
-
-def in_double(hx):
-    return tuple(each.double() for each in hx) if isinstance(hx, tuple) else hx.double()
-
-
-@pytest.mark.parametrize("mistake", WRONG)
-@EVERY
-def test_mistakes_are_found_by_either_name(kind, mistake):
-    network = make(kind)
-    change, of_torch = WRONG[mistake]
-    wrong = change(*leaves_of(network))
-    for name in (RuntimeError, ValueError):
-        with pytest.raises(name, match=r"expected .* found"):
-            network(*wrong)
-    if kind in DENSE:
-        with pytest.raises(of_torch):
-            DENSE[kind](6, 20, 2)(*wrong)
-
-
 @EVERY
 def test_no_tensors(kind):
     network = make(kind)
@@ -109,19 +78,6 @@ def test_no_tensors(kind):
     for wrong in ((x.tolist(), None), (x.numpy(), None), (x, "zeros"), (x, [hx])):
         with pytest.raises(TypeError, match=r"expected .* found"):
             network(*wrong)
-
-
-@pytest.mark.parametrize("kind", ["rnn", "lstm", "gru"])
-@pytest.mark.parametrize("lengths", [[4, 0, 1], [4, 5, 1], [4, 1]])
-def test_lengths(kind, lengths):
-    network = make(kind)
-    x, _ = leaves_of(network)
-    for name in (RuntimeError, ValueError):
-        with pytest.raises(name, match="expected lengths"):
-            network(x, lengths=lengths)
-    if min(lengths) < 1:
-        with pytest.raises(RuntimeError):
-            nn.utils.rnn.pack_padded_sequence(x, torch.tensor(lengths), enforce_sorted=False)
 
 
 @pytest.mark.parametrize("x", [torch.randn(3, 5), torch.randn(3, 6).double(), torch.tensor(1.0)])

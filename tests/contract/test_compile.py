@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from contract.networks import FORMS, PACKABLE, TIMED, assert_same, make, outcome, run
+from contract.networks import FORMS, PACKABLE, assert_same, make, outcome, run
 from torch.nn.utils.rnn import pack_padded_sequence
 from torch.testing import assert_close
 from torch.utils._pytree import tree_leaves
@@ -43,7 +43,7 @@ def compiled(function, *, fullgraph=True):
 
 @pytest.mark.parametrize("form", COMPILED)
 def test_training_steps_without_a_graph_break_for_any_number_of_steps(form):
-    network = make(form, torch.float32, num_layers=2, bidirectional=True)
+    network = make(form, torch.float32, bidirectional=True)
     fast, graphs = compiled(network)
     for steps in (4, 5, 6):
         leaves = leaves_of(network, steps, 3)
@@ -51,7 +51,7 @@ def test_training_steps_without_a_graph_break_for_any_number_of_steps(form):
     assert len(graphs) <= 2  # one that knows the number of steps, and one for any
 
 
-@pytest.mark.parametrize("form", [form for form in TIMED if form in COMPILED])
+@pytest.mark.parametrize("form", ["ctrnn, own time constants", "neural_ode"])
 def test_timespans_and_steps(form):
     network = make(form, torch.float32, batch_first=form.startswith("ctrnn"))
     fast, _ = compiled(network)
@@ -91,7 +91,7 @@ def test_every_cell_that_takes_lengths_is_here():
 def test_lengths_in_a_tensor_share_one_graph(form):
     network, leaves = with_states(form)
     fast, graphs = compiled(network)
-    for lengths in map(torch.tensor, LENGTHS):
+    for lengths in (torch.tensor(each, dtype=torch.int32) for each in LENGTHS):
         found = outcome(network, leaves, call=fast, lengths=lengths)
         assert_same(found, outcome(network, leaves, lengths=lengths), 1e-5)
     for leaf in leaves:
@@ -102,11 +102,10 @@ def test_lengths_in_a_tensor_share_one_graph(form):
     assert len(graphs) == 1
 
 
-@pytest.mark.parametrize("lengths", [LENGTHS[0], torch.tensor(LENGTHS[0], dtype=torch.int32)])
-def test_lengths_of_other_types(lengths):
+def test_lengths_in_a_list():
     network, leaves = with_states("rnn")
-    found = outcome(network, leaves, call=compiled(network)[0], lengths=lengths)
-    assert_same(found, outcome(network, leaves, lengths=lengths), 1e-5)
+    found = outcome(network, leaves, call=compiled(network)[0], lengths=LENGTHS[0])
+    assert_same(found, outcome(network, leaves, lengths=LENGTHS[0]), 1e-5)
 
 
 @OF_LENGTHS
@@ -140,8 +139,7 @@ def test_segments_break_the_graph():
 
 
 MODULES = {"linear": lambda: SparseLinear(6, 21, density=0.3)} | {
-    form: lambda form=form: make(form, torch.float32, num_layers=2, bidirectional=True)
-    for form in COMPILED
+    form: lambda form=form: make(form, torch.float32, bidirectional=True) for form in COMPILED
 }
 EVERY_MODULE = pytest.mark.parametrize("kind", MODULES)
 

@@ -1,9 +1,7 @@
 """Threads that write to a pattern while another one's operation reads it."""
 
-import subprocess
-import sys
-
 import pytest
+from fresh_process import run_script
 
 pytestmark = pytest.mark.cpu
 
@@ -73,11 +71,5 @@ writer.join()
     ],
 )
 def test_a_pattern_that_changes_during_an_operation_is_no_crash(operation):
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, operation, "1.0"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_script(SCRIPT, operation, "1.0")
     assert done.returncode == 0, done.stderr

@@ -3,12 +3,11 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from fresh_process import run_script
 from torch import nn
 
 from sparse_engine.nn import SparseLinear
@@ -102,14 +101,7 @@ def test_a_write_that_fails_midway_leaves_the_old_checkpoint(tmp_path, monkeypat
 def run_here(script, folder):
     """Runs Python with this folder's modules at hand, in a process of one thread."""
     script = f"import torch; torch.set_num_threads(1)\n{script}"
-    return subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", script, str(folder)],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    return run_script(script, str(folder), cwd=Path(__file__).parent)
 
 
 KILL_OVER_AND_OVER = """

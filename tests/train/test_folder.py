@@ -4,13 +4,12 @@ import errno
 import json
 import os
 import resource
-import subprocess
-import sys
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 import torch
+from fresh_process import run_script
 
 from sparse_engine.train import Checkpoint, CheckpointError, read_metrics
 
@@ -128,9 +127,7 @@ def test_two_processes_do_not_train_in_one_folder(tmp_path, start, whole):
 
     def meanwhile(step):
         if step == 7:
-            command = [sys.executable, "-W", "ignore", "-c", IN_USE, str(tmp_path / "run")]
-            here = Path(__file__).parent
-            done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)
+            done = run_script(IN_USE, str(tmp_path / "run"), cwd=Path(__file__).parent)
             found.append(done.stderr)
             with pytest.raises(BlockingIOError, match="in use; wait for the other"):
                 start(tmp_path / "run", resume=True)

@@ -31,18 +31,17 @@ class DropFirst(Prune):
 
 @pytest.mark.parametrize("vary", ["seed", "step"])
 def test_new_links_are_uniform_over_absent_cells_and_uncorrelated(vary, weight_of):
-    hits, pairs = torch.zeros(30), torch.zeros(30, 30)
+    born = []
     start = weight_of(torch.ones(12), 5, 6)
     kept = start.pattern.links.positions()[6:]
-    for number in range(3000):
+    for number in range(1500):
         weight = weight_of(torch.ones(12), 5, 6)
         rule = Rewiring(weight, None, prune=DropFirst(), grow=RandomGrowth(), fraction=0.5, every=1)
         rule.seed, rule.steps = (number, 0) if vary == "seed" else (0, number)
         rule.step()
-        born = (weight.values.detach() == 0).float()
-        grown = weight.pattern.dense(born).flatten()
-        hits += grown
-        pairs += torch.outer(grown, grown)
+        born.append(weight.pattern.dense((weight.values.detach() == 0).float()).flatten())
+    grown = torch.stack(born)
+    hits, pairs = grown.sum(0), grown.T @ grown
     assert hits[kept].sum() == 0
     free = torch.ones(30, dtype=torch.bool)
     free[kept] = False
@@ -218,7 +217,7 @@ def test_any_structure(blocks, cols, density, share, seed):
 def test_growth_is_uniform_within_a_gate_and_gates_are_independent():
     pattern = pattern_of(torch.tensor([[True, False, False, False]] * 4))
     hits, pairs = torch.zeros(16), torch.zeros(3, 3)
-    draws = 3000
+    draws = 1500
     for step in range(draws):
         positions = grown(pattern, [1] * 4, 4, RandomKey(1, step))
         assert positions.div(4, rounding_mode="floor").tolist() == [0, 1, 2, 3]
