@@ -165,7 +165,7 @@ def test_rewiring_by_gradient_sees_the_noise_that_the_network_has():
     network, x = make(sigma=0.5), torch.randn(5, 3, 3).double()
     torch.manual_seed(1)
     wanted, _ = network(x)
-    network.weight_hh_l0.factors = [[]]
+    network.weight_hh_l0.captured = [[]]
     torch.manual_seed(1)
     assert_close(network(x)[0], wanted)
 

@@ -16,14 +16,14 @@ from sparse_engine.ops.mgu import MGU
 class SparseMGU(ResetGatedNetwork):
     """Minimal gated units (Zhou et al. 2016) whose recurrent weights exist only as links.
 
-    A GRU with one gate for both of its two: with ``x_f, x_n`` the blocks of
-    ``x_t W_ih^T + b_ih`` and ``u_f, u_n`` those of ``h_{t-1} W_hh^T + b_hh``,
-    ``f = sigmoid(x_f + u_f)`` and ``h_t = (1 - f) h_{t-1} + f tanh(x_n + f u_n)``, every time step
-    of every layer in one native operation each way. The gate multiplies the recurrent product with
-    its bias, as in ``torch.nn.GRU``, where the paper has it multiply the state.
+    This is a GRU with a single gate. With ``x_f, x_n`` the two blocks of ``x_t W_ih^T + b_ih`` and
+    ``u_f, u_n`` those of ``h_{t-1} W_hh^T + b_hh``: ``f = sigmoid(x_f + u_f)`` and
+    ``h_t = (1 - f) h_{t-1} + f tanh(x_n + f u_n)``. The forward pass of a layer over all time steps
+    is one native operation, and so is its backward pass. The gate multiplies the recurrent product
+    with its bias, as in ``torch.nn.GRU``; in the paper it multiplies the state.
 
-    The arguments are those of :class:`SparseRecurrent`. Parameters are named as in ``torch.nn.GRU``
-    with ``.values`` for the sparse ones; a matrix has ``2 * hidden_size`` rows.
+    Arguments are those of :class:`SparseRecurrent`. Parameters are named as in ``torch.nn.GRU``
+    with ``.values`` for the sparse ones; each weight has ``2 * hidden_size`` rows.
 
     Example:
         >>> mgu = SparseMGU(64, 1024, density=0.05)
@@ -54,5 +54,5 @@ class SparseMGU(ResetGatedNetwork):
         *,
         lengths: Tensor | Sequence[int] | None = None,
     ) -> tuple[Tensor | PackedSequence, Tensor]:
-        """Run the network; the arguments and results are those of :meth:`SparseGRU.forward`."""
+        """Run the network over whole sequences, with the arguments of :meth:`SparseGRU.forward`."""
         return self.run(input, *self.states_of(hx), lengths=lengths)

@@ -1,4 +1,4 @@
-"""The recurrent network of firing rates with sparse recurrent weights."""
+"""The firing-rate network with sparse recurrent weights."""
 
 from __future__ import annotations
 
@@ -24,36 +24,38 @@ def _check_sigma(name: str, value: object) -> None:
 
 
 class SparseRateRNN(Leaky):
-    """Firing rates ``f(v)`` of potentials v, as neuroscience writes them, connected by links only.
+    """Firing-rate network: potentials v with rates ``f(v)``, connected by links only.
 
-    While input ``x_t`` is held, ``tau dv/ds = -v + b + W_hh f(v) + W_ih x_t`` plus white noise
-    (Song, Yang & Wang 2016). It takes ``unfolds`` steps of Euler's method, with a standard normal
-    ``xi`` of its own for each step, unit and sequence::
+    While input ``x_t`` is held, potentials follow ``tau dv/ds = -v + b + W_hh f(v) + W_ih x_t``
+    plus white noise (Song, Yang & Wang 2016). They are integrated by ``unfolds`` steps of Euler's
+    method, with a standard normal number ``xi`` for each step, unit and sequence::
 
         v += dt / tau * (-v + b + W_hh f(v) + W_ih x_t) + sigma * sqrt(2 * dt / tau) * xi
 
-    Outputs and states are potentials. :meth:`rates` makes rates of them, for a readout; the layers
+    Outputs and states are potentials. :meth:`rates` returns their rates, for a readout; the layers
     of a stack read each other's rates.
 
-    Noise is a part of the model, in training and in evaluation; set ``network.sigma = 0`` to go
-    without. It is drawn step by step from torch's generator: the same numbers for any number of
+    Noise is a part of the model in training and in evaluation; ``network.sigma = 0`` turns it off.
+    It is drawn step by step from torch's generator, with the same numbers for any number of
     threads, in segments of ``checkpoint_every``, and after a resume with the generator's state.
-    With noise, training keeps a state for each step of Euler's method, without for each input.
+    With noise, training keeps a state for each step of Euler's method; without noise, for each
+    input.
 
     Args:
-        input_size: features of the input.
-        hidden_size: units of each layer.
-        num_layers: layers, stacked.
+        input_size: number of features of the input.
+        hidden_size: number of units of each layer.
+        num_layers: number of layers.
         density: fraction of the recurrent weights that exist, in (0, 1]; also of the weights
             between layers.
-        nonlinearity: f: "relu", "tanh", "softplus" or "sigmoid".
-        sigma: the standard deviation of a free unit in the long run, where dt is far below tau.
-        unfolds: steps of Euler's method for each input.
-        **options: by name, tau, trainable_tau, groups and dt as in :class:`SparseCTRNN`, and what
-            else :class:`SparseRecurrent` takes. The units of a group share b, too.
+        nonlinearity: the function f: "relu", "tanh", "softplus" or "sigmoid".
+        sigma: strength of the noise: the standard deviation, in the long run, of a unit without
+            inputs, for dt far below tau.
+        unfolds: number of steps of Euler's method for each input.
+        **options: tau, trainable_tau, groups and dt as in :class:`SparseCTRNN`, and the other
+            arguments of :class:`SparseRecurrent`, by name. Units of a group share b, too.
 
-    Parameters are named as in ``torch.nn.RNN`` with ``.values`` for the sparse ones, but for b,
-    ``bias_l0``, which starts at 0.
+    Parameters are named as in ``torch.nn.RNN`` with ``.values`` for the sparse ones, except b,
+    which is called ``bias_l0`` and starts at 0.
 
     Raises:
         ValueError: an argument out of range.
@@ -70,6 +72,8 @@ class SparseRateRNN(Leaky):
         "nonlinearity": Option(check_nonlinearity),
         "sigma": Option(_check_sigma),
     }
+    nonlinearity: str
+    sigma: float
     operation = rate_rnn_and_final
 
     def __init__(
@@ -101,7 +105,7 @@ class SparseRateRNN(Leaky):
 
     @property
     def _bias_shapes(self) -> dict[str, tuple[int, ...]]:
-        return {}  # the one bias needs the groups, and is made behind them
+        return {}  # the constructor makes the only bias after the groups, whose number it needs
 
     def forward(
         self,
@@ -111,13 +115,13 @@ class SparseRateRNN(Leaky):
         timespans: Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Run the network; see :meth:`Continuous.forward`.
+        """Run the network over whole sequences, see :meth:`Continuous.forward`.
 
         Args:
             input: the input.
             hx: the initial potentials.
             timespans: how long each input is held.
-            generator: where all that is random in this call starts from; torch's own by default.
+            generator: source of all randomness in this call; torch's global generator by default.
         """
         if generator is None:
             return super().forward(input, hx, timespans=timespans)
@@ -135,13 +139,13 @@ class SparseRateRNN(Leaky):
         return self.rates(outputs)
 
     def first_values(self, name: str, parameter: Tensor) -> Tensor:
-        """Return what ``reset_parameters`` fills a parameter with: biases start at 0."""
+        """Return initial values of a parameter; biases start at 0."""
         if name.startswith("bias"):
             return torch.zeros_like(parameter)
         return super().first_values(name, parameter)
 
     def equation(self, layer: str) -> dict[str, object]:
-        """Return what the operation takes of a layer; with noise, every step is one of its own."""
+        """Return the arguments of the operation; with noise, each unfold is a step of its own."""
         own = {"nonlinearity": self.nonlinearity} | ({"unfolds": 1} if self.sigma else {})
         return super().equation(layer) | own
 
@@ -157,7 +161,7 @@ class SparseRateRNN(Leaky):
         bias: Tensor | None,
         dt: Tensor,
     ) -> Ran:
-        """Run one layer; noise is a part of the input of each step of Euler's method."""
+        """Run one layer, with noise added to the input of each step of Euler's method."""
         if not self.sigma:
             return super().run_cell(layer, x, w_input, state, bias, dt)
         x, dt = (each.repeat_interleave(self.unfolds, 0) for each in (x, dt))

@@ -1,4 +1,4 @@
-"""Cells with gates that carry nothing but h, and whose first gate resets the candidate."""
+"""Base of the cells whose only state is h, and whose first gate resets the candidate."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from sparse_engine.ops._reset_gated import ResetGated
 
 
 class ResetGatedNetwork(SparseRecurrent):
-    """A network of such a cell.
+    """Network of a cell whose first gate resets the candidate, such as a GRU.
 
     Attributes:
-        operation: runs a layer over a sequence.
+        operation: the operation that runs a layer over a sequence.
     """
 
     packable = True
@@ -56,7 +56,7 @@ class ResetGatedNetwork(SparseRecurrent):
     def gradient_of_product(
         self, saved: Tensor, batch_sizes: Tensor | None
     ) -> Callable[[Tensor], Tensor]:
-        """Return what scales the candidate's gradient by the reset gate, which it passes."""
+        """Return a function that multiplies the candidate's gradient by the reset gate."""
         return partial(_scaled, self.operation.reset_gates(saved, batch_sizes))
 
 
