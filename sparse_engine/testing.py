@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_sequence
 from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from sparse_engine import nn as sparse
 from sparse_engine.nn import SparseWeight
@@ -218,6 +219,39 @@ def leaves_of(
         if initial
     ]
     return [torch.randn(*shape, network.input_size, dtype=dtype), *states]
+
+
+class Recorder(TorchDispatchMode):
+    """Records the native operations that run while it is entered.
+
+    Attributes:
+        calls: each operation, copies of its arguments before the call, and its results.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[torch._ops.OpOverload, list, tuple[Tensor, ...]]] = []
+
+    def __torch_dispatch__(
+        self,
+        operation: torch._ops.OpOverload,
+        types: object,
+        args: tuple = (),
+        kwargs: dict | None = None,
+    ) -> object:
+        if operation.namespace != "sparse_engine":
+            return operation(*args, **(kwargs or {}))
+        arguments = [copied(each) for each in args]
+        results = operation(*args, **(kwargs or {}))
+        self.calls.append((operation, arguments, () if results is None else as_tuple(results)))
+        return results
+
+
+def copied(argument: object) -> object:
+    """Return an argument of an operation with copies of its tensors, which need no gradient."""
+    if isinstance(argument, list | tuple):
+        return [copied(each) for each in argument]
+    return argument.detach().clone() if isinstance(argument, Tensor) else argument
 
 
 def batch_sizes_of(lengths: Sequence[int]) -> Tensor:

@@ -15,37 +15,17 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from sparse_engine import nn, ops
 from sparse_engine.ops import Pattern, RandomKey
 from sparse_engine.ops._native import native
-from sparse_engine.testing import CELLS, random_pattern
+from sparse_engine.testing import CELLS, Recorder, copied, random_pattern
 
 PREFIX = "sparse_engine::"
 EXTREMES = (-1, 0, 1, 2, 3, 7, 12, 13, 2**31 - 1, -(2**31), 2**31, 2**32, 2**62, -(2**63))
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.int32, torch.int64)
 # As many steps as these say are taken: more than a few would be no error, only slow.
 COUNTS_OF_STEPS = ("unfolds",)
-
-
-class Recorder(TorchDispatchMode):
-    """Keeps the arguments of every native operation that runs."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls: list[tuple[torch._ops.OpOverload, list]] = []
-
-    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
-        if operation.namespace == "sparse_engine":
-            self.calls.append((operation, [copied(each) for each in args]))
-        return operation(*args, **(kwargs or {}))
-
-
-def copied(argument: object) -> object:
-    if isinstance(argument, list | tuple):
-        return [copied(each) for each in argument]
-    return argument.detach().clone() if isinstance(argument, Tensor) else argument
 
 
 def networks() -> list[torch.nn.Module]:
@@ -85,9 +65,9 @@ def recorded() -> list[tuple[torch._ops.OpOverload, list]]:
         native.ch2_l3n(*pattern[:4], 5, False, 1, 2, 3)
     everything = torch._C._dispatch_get_all_op_names()
     names = {name.split(".")[0] for name in everything if name.startswith(PREFIX)}
-    found = {operation.name().split(".")[0] for operation, _ in recorder.calls}
+    found = {operation.name().split(".")[0] for operation, _, _ in recorder.calls}
     assert names == found, f"never called: {sorted(names - found)}"
-    return recorder.calls
+    return [(operation, arguments) for operation, arguments, _ in recorder.calls]
 
 
 def overwritten(tensor: Tensor, draw: random.Random) -> Tensor:

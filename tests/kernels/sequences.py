@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import keystr, tree_flatten_with_path, tree_map_with_path
 
 from sparse_engine import ops
@@ -383,19 +382,3 @@ def check(form: Form, arguments: Arguments) -> None:
         terms = fan * (first.shape[-1] if "w_input" in arguments else 1) * steps * form.stages
         terms *= 1 if name.startswith(PER_SEQUENCE) else batch
         assert_scaled_sums(found[name], wanted, terms * (fan if name == "dt" else 1))
-
-
-class Recorder(TorchDispatchMode):
-    """Keeps the native operations that run, with their arguments and results."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls: list[tuple[torch._ops.OpOverload, tuple, tuple[Tensor, ...]]] = []
-
-    def __torch_dispatch__(
-        self, operation: torch._ops.OpOverload, types: object, args: tuple = (), kwargs=None
-    ) -> object:
-        results = operation(*args, **(kwargs or {}))
-        if operation.namespace == "sparse_engine":
-            self.calls.append((operation, args, as_tuple(results)))
-        return results

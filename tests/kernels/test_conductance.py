@@ -4,7 +4,6 @@ import pytest
 import torch
 from hypothesis import given
 from kernels.sequences import (
-    Recorder,
     cast,
     leaves_of,
     outcome,
@@ -18,6 +17,7 @@ from torch.library import opcheck
 from sparse_engine import ops
 from sparse_engine.ops import Synapses
 from sparse_engine.testing import (
+    Recorder,
     assert_scaled_sums,
     awkward_patterns,
     is_real,

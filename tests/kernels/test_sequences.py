@@ -11,7 +11,6 @@ from kernels.sequences import (
     FORMS,
     PACKABLE,
     Form,
-    Recorder,
     check,
     gated,
     leaves_of,
@@ -23,6 +22,7 @@ from torch.autograd import gradcheck
 from torch.library import opcheck
 
 from sparse_engine.testing import (
+    Recorder,
     as_tuple,
     is_real,
     pattern_of,
