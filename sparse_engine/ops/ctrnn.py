@@ -81,7 +81,7 @@ def ctrnn_and_final(
     solver: Solver | None = None,
     clip: float | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """:func:`ctrnn`, and the state after the last step as it goes on: not rounded."""
+    """Return :func:`ctrnn`, and the state after the last step, which is not rounded."""
     solver = Euler() if solver is None else solver
     if x.device.type == "cpu":
         x = as_activation(x, values)
