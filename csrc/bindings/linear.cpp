@@ -1,4 +1,4 @@
-// The way back of a sparse linear layer.
+// The backward pass of a sparse linear layer.
 #include "dense.h"
 #include "pattern.h"
 

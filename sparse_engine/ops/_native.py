@@ -41,12 +41,12 @@ _differentiable: dict[torch._ops.OpOverload, Callable[..., Tensor]] = {}
 
 
 def call(operation: torch._ops.OpOverload, *inputs: object) -> Tensor:
-    """Run an operation that :func:`differentiable` knows: what a derivative is made of."""
+    """Run an operation that :func:`differentiable` knows, as derivatives do."""
     return _differentiable[operation](*inputs)
 
 
 def in_eager_mode() -> bool:
-    """Whether neither a compiler, a transform nor forward-mode autograd looks on."""
+    """Tell whether neither a compiler, a transform nor forward-mode autograd looks on."""
     return not (_recorded_elsewhere() or has_tangents())
 
 
@@ -151,24 +151,24 @@ def refuse_second_derivative(backward: torch._ops.OpOverload) -> Callable[..., T
 
 
 def saves_for_backward() -> bool:
-    """Whether a forward pass saves what a backward pass needs; a trace may be used for either."""
+    """Tell whether a forward pass saves what a backward pass needs; a trace may be for either."""
     return torch.is_grad_enabled() or (not torch.compiler.is_compiling() and torch._C._is_tracing())
 
 
 def has_tangents() -> bool:
-    """Whether forward-mode autograd is on, so that tensors may have tangents."""
+    """Tell whether forward-mode autograd is on, so that tensors may have tangents."""
     return forward_ad._current_level >= 0
 
 
 def needs_gradient(inputs: tuple) -> bool:
-    """Whether autograd has something to record."""
+    """Tell whether autograd has something to record."""
     return torch.is_grad_enabled() and any(
         isinstance(each, Tensor) and each.requires_grad for each in inputs
     )
 
 
 def _recorded_elsewhere() -> bool:
-    """Whether somebody else than autograd wants to see the operation itself."""
+    """Tell whether a compiler, a transform or a trace has to see the operation itself."""
     return torch.compiler.is_compiling() or inside_transform() or torch._C._is_tracing()
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def steps_of(x: Tensor, batch_sizes: Tensor | None) -> Sequence[Tensor]:
-    """``x[t]`` for every t, of a tensor ``[steps, batch, features]`` or a packed one.
+    """Return ``x[t]`` for every t, of a tensor ``[steps, batch, features]`` or a packed one.
 
     A packed one is ``[rows, features]``, as the data of a
     :class:`torch.nn.utils.rnn.PackedSequence`: the rows of step t are those of the
@@ -20,15 +20,15 @@ def steps_of(x: Tensor, batch_sizes: Tensor | None) -> Sequence[Tensor]:
 
 
 def joined(states: Sequence[Tensor], batch_sizes: Tensor | None) -> Tensor:
-    """The inverse of :func:`steps_of`."""
+    """Return one tensor of all steps, the inverse of :func:`steps_of`."""
     return torch.stack(tuple(states)) if batch_sizes is None else torch.cat(tuple(states))
 
 
 def finite(clip: float | None) -> float | None:
-    """A limit, or None for none: an exported program, which is JSON, cannot have an infinity."""
+    """Return a limit, or None if it is infinite: an exported program is JSON without infinities."""
     return None if clip == math.inf else clip
 
 
 def batch_of(x: Tensor, batch_sizes: Tensor | None) -> int:
-    """How many sequences there are."""
+    """Return how many sequences there are."""
     return x.shape[1] if batch_sizes is None else int(batch_sizes[0])

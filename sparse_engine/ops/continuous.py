@@ -25,6 +25,7 @@ FUNCTIONS: dict[str, Function] = {
     "softplus": lambda x: -functional.logsigmoid(-x),  # torch's own is linear from 20 on
     "sigmoid": torch.sigmoid,
 }
+CODES = {name: code for code, name in enumerate(FUNCTIONS)}
 
 
 class Method(TypedDict, total=False):
@@ -73,8 +74,7 @@ class ContinuousOperation:
             x = as_activation(x, values)
         h0 = None if h0 is None else as_sum(h0, values)
         method = solver.nodes, solver.weights, unfolds, finite(clip)
-        code = [*FUNCTIONS].index(nonlinearity)
-        h, h_n = self._run(x, h0, dt, rate, values, [*pattern], *method, code)
+        h, h_n = self._run(x, h0, dt, rate, values, [*pattern], *method, CODES[nonlinearity])
         return h, h_n if h.dtype != values.dtype else h[-1]
 
     def reference(

@@ -22,7 +22,7 @@ def gru(
     b_input: Tensor | None = None,
     batch_sizes: Tensor | None = None,
 ) -> Tensor:
-    """Gated recurrent units (Cho et al. 2014), the reset gate where :class:`torch.nn.GRU` has it.
+    """Run gated recurrent units (Cho et al. 2014), with the reset gate of :class:`torch.nn.GRU`.
 
     With ``v_r, v_z, v_n = (x[t] @ w_input.T + b_input).chunk(3, -1)`` and
     ``u_r, u_z, u_n = (bias + h[t - 1] @ W.T).chunk(3, -1)``, for every t::

@@ -26,7 +26,7 @@ class Predicted(NamedTuple):
 
 
 def ch3_l3(links: Links, count: int, *, key: RandomKey | None = None) -> Predicted:
-    """The absent positions of the greatest CH3-L3 scores (Muscoloni et al. 2020).
+    """Return the absent positions of the greatest CH3-L3 scores (Muscoloni et al. 2020).
 
     The weight is a bipartite network of rows and columns. The score of an absent cell (r, c) is a
     sum over all paths of three links (r, j), (i, j), (i, c), of
@@ -58,7 +58,7 @@ def ch3_l3(links: Links, count: int, *, key: RandomKey | None = None) -> Predict
 
 
 def ch2_l3n(links: Links, count: int, *, key: RandomKey | None = None) -> Predicted:
-    """The absent positions of the greatest CH2-L3n scores (Zhang et al. 2025).
+    """Return the absent positions of the greatest CH2-L3n scores (Zhang et al. 2025).
 
     As :func:`ch3_l3`, but the score is a sum over the units between r and c, each counted once
     however many paths it is on, of ``(1 + inside) / (1 + outside)``, where ``inside`` counts a
@@ -99,7 +99,7 @@ def _predict(
 
 
 def _common(links: Links) -> tuple[Tensor, Tensor, Tensor]:
-    """The dense zeros and ones, and how many links each two rows and each two columns share."""
+    """Return the dense pattern, and how many links each two rows and each two columns share."""
     pattern = Pattern.of(links)
     a = pattern.dense(torch.ones(links.nnz, dtype=torch.float64))
     return a, a @ a.T, a.T @ a

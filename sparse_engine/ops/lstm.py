@@ -27,7 +27,7 @@ def lstm(
     projection: tuple[Tensor, Pattern] | None = None,
     cell_clip: float | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Long short-term memory (Hochreiter and Schmidhuber 1997; forget gate: Gers et al. 2000).
+    """Run an LSTM (Hochreiter and Schmidhuber 1997; forget gate: Gers et al. 2000).
 
     With ``i, f, g, o = (x[t] @ w_input.T + bias + h[t - 1] @ W.T).chunk(4, -1)``, for every t::
 
@@ -94,7 +94,7 @@ def lstm_and_saved(
     projection: tuple[Tensor, Pattern] | None = None,
     cell_clip: float | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """:func:`lstm`, and what it keeps, of which :func:`unprojected` tells the outputs."""
+    """Return what :func:`lstm` returns, and what is saved, which :func:`unprojected` takes."""
     if cell_clip is not None and not cell_clip >= 0:
         raise ValueError(f"expected cell_clip of at least 0, found {cell_clip}")
     p_values, p_pattern = (None, ()) if projection is None else projection

@@ -21,7 +21,7 @@ def ltc(
     *,
     unfolds: int = 6,
 ) -> Tensor:
-    """Liquid time-constant networks (Hasani et al. 2021) with their semi-implicit solver.
+    """Run liquid time-constant networks (Hasani et al. 2021) with their semi-implicit solver.
 
     From ``v = h[t - 1]``, each step repeats ``unfolds`` times::
 
@@ -66,7 +66,7 @@ def ltc_and_final(
     *,
     unfolds: int = 6,
 ) -> tuple[Tensor, Tensor]:
-    """:func:`ltc`, and the potentials after the last step as they go on: not rounded."""
+    """Return :func:`ltc`, and the potentials after the last step, which are not rounded."""
     if current.device.type == "cpu":
         current, conductance = (as_activation(each, cm) for each in (current, conductance))
     h0 = None if h0 is None else as_sum(h0, cm)

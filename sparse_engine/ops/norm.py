@@ -27,11 +27,11 @@ class Norm(NamedTuple):
 
     @classmethod
     def of(cls, norm: nn.LayerNorm) -> Norm:
-        """That of a module."""
+        """Return the normalisation of a module."""
         return cls(norm.weight, norm.bias, norm.eps)
 
     def plus(self, offset: Tensor) -> Norm:
-        """The same with ``offset`` added to its results."""
+        """Return the same normalisation with ``offset`` added to its results."""
         return self._replace(bias=offset if self.bias is None else self.bias + offset)
 
     def __call__(self, u: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ def normed_lstm(
     batch_sizes: Tensor | None = None,
     cell_clip: float | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Long short-term memory with layer normalisation (Ba et al. 2016, equations 20 to 22).
+    """Run an LSTM with layer normalisation (Ba et al. 2016, equations 20 to 22).
 
     With ``i, f, g, o = (x[t] + norm(h[t - 1] @ W.T)).chunk(4, -1)``, for every t::
 

@@ -25,7 +25,9 @@ def normed_rnn(
     nonlinearity: str = "tanh",
     batch_sizes: Tensor | None = None,
 ) -> Tensor:
-    """``h[t] = act(x[t] + norm(h[t - 1] @ W.T))`` for every t, ``h[-1] = h0`` (Ba et al. 2016).
+    """Return ``h[t] = act(x[t] + norm(h[t - 1] @ W.T))`` for every t (Ba et al. 2016).
+
+    Before the first step, h is ``h0``.
 
     Differentiable once, in all tensors of real numbers. Beside its arguments, only ``h`` and what
     ``norm`` multiplies by its gain are kept for the backward pass, with one number more per column;

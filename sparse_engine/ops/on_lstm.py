@@ -19,7 +19,7 @@ def on_lstm(
     values: Tensor,
     pattern: Pattern,
 ) -> tuple[Tensor, Tensor]:
-    """Ordered-neurons LSTM (Shen et al. 2019): master gates order the units by how long they keep.
+    """Run an ordered-neurons LSTM (Shen et al. 2019), whose master gates order its units.
 
     Units come in chunks of neighbours. With ``u = x[t] + bias + h[t - 1] @ W.T`` cut into
     ``mi, mf, o, g, i, f``, the first two of as many features as there are chunks, for every t::

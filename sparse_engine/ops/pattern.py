@@ -34,7 +34,7 @@ class Links(NamedTuple):
         return (self.crow.numel() - 1) * self.in_features - self.nnz
 
     def rows(self) -> Tensor:
-        """The row of each link, int64 ``[nnz]``."""
+        """Return the row of each link, int64 ``[nnz]``."""
         return torch.repeat_interleave(self.crow.diff(), output_size=self.nnz)
 
     def positions(self) -> Tensor:
@@ -45,7 +45,7 @@ class Links(NamedTuple):
 class Pattern(NamedTuple):
     """Where the links of an ``out_features x in_features`` matrix are: CSR, and its transpose.
 
-    A plain tuple of tensors, so that operations take ``*pattern``. Make it with :meth:`from_csr`,
+    A plain tuple of tensors, which native operations take as a list. Make it with :meth:`from_csr`,
     which checks everything. On the CPU, an operation checks again that no index is out of range,
     and raises ValueError where one is; that the transpose belongs to the links is not checked.
 
@@ -65,7 +65,7 @@ class Pattern(NamedTuple):
 
     @classmethod
     def from_csr(cls, crow: Tensor, col: Tensor, shape: tuple[int, int]) -> Pattern:
-        """Checks CSR index tensors (any integer dtype) completely and adds the transpose.
+        """Check CSR index tensors (any integer dtype) completely, and add the transpose.
 
         Raises:
             ValueError: naming the first entry that is out of range, unsorted or duplicated.
@@ -82,7 +82,7 @@ class Pattern(NamedTuple):
 
     @classmethod
     def of(cls, links: Links) -> Pattern:
-        """Adds the transpose to links that are known to be valid."""
+        """Add the transpose to links that are known to be valid."""
         return cls(links.crow, links.col, *native.transpose(*links))
 
     @property
@@ -101,11 +101,11 @@ class Pattern(NamedTuple):
         return self.col.numel()
 
     def rows(self) -> Tensor:
-        """The row of each link, int64 ``[nnz]``."""
+        """Return the row of each link, int64 ``[nnz]``."""
         return self.links.rows()
 
     def dense(self, values: Tensor) -> Tensor:
-        """The dense matrix that ``values`` make on this pattern (for reference implementations)."""
+        """Return the dense matrix of ``values`` on this pattern, for reference implementations."""
         out = values.new_zeros(self.shape)
         return out.index_put((self.rows(), self.col.long()), values)
 

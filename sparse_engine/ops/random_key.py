@@ -11,7 +11,7 @@ import torch
 
 @unique
 class Use(IntEnum):
-    """Tells apart what the numbers of one key are drawn for; 100 and more are free for users."""
+    """Tell apart what the numbers of one key are drawn for; 100 and more are free for users."""
 
     WIRING = 0
     WIRED_SIGNS = 1
@@ -26,7 +26,7 @@ class Use(IntEnum):
 
 
 class RandomKey(NamedTuple):
-    """Names one independent stream of random numbers; equal keys give equal numbers anywhere.
+    """Name of one independent stream of random numbers; equal keys give equal numbers anywhere.
 
     Attributes:
         seed: of the experiment, in [-2^63, 2^63).
@@ -39,7 +39,7 @@ class RandomKey(NamedTuple):
     stream: int = 0
 
     def generator(self, use: int) -> np.random.Generator:
-        """Returns a counter-based generator (Philox) of this key.
+        """Return a counter-based generator (Philox) of this key.
 
         Args:
             use: tells independent uses of one key apart, in [0, 2^32); see :class:`Use`.
@@ -51,7 +51,7 @@ class RandomKey(NamedTuple):
         return np.random.Generator(np.random.Philox(seed))
 
     def torch_generator(self, use: int) -> torch.Generator:
-        """Returns torch's generator on the CPU, seeded from :meth:`generator`.
+        """Return torch's generator on the CPU, seeded from :meth:`generator`.
 
         For functions that take no other: torch's generator uses 32 bits of its seed only.
         """

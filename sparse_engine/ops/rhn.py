@@ -21,7 +21,7 @@ def rhn(
     values: Sequence[Tensor],
     patterns: Sequence[Pattern],
 ) -> Tensor:
-    """Recurrent highway network (Zilly et al. 2017): every step walks through several levels.
+    """Run a recurrent highway network (Zilly et al. 2017), whose steps have several levels.
 
     With ``s = s0`` at first, for every t, and in it for every level l::
 
@@ -69,9 +69,9 @@ def rhn_and_states(
     values: Sequence[Tensor],
     patterns: Sequence[Pattern],
 ) -> tuple[Tensor, Tensor]:
-    """:func:`rhn`, and the states before each level, ``[steps, depth, batch, hidden]``.
+    """Return :func:`rhn`, and the states before each level, ``[steps, depth, batch, hidden]``.
 
-    There are none of these without autograd.
+    Without autograd, the states are of shape ``[0]``.
     """
     if not len(values) == len(patterns) > 0:
         raise ValueError(

@@ -24,7 +24,7 @@ def rnn(
     nonlinearity: str = "tanh",
     batch_sizes: Tensor | None = None,
 ) -> Tensor:
-    """``h[t] = act(x[t] @ w_input.T + bias + h[t - 1] @ W.T)`` for every t, ``h[-1] = h0``.
+    """Return ``h[t] = act(x[t] @ w_input.T + bias + h[t - 1] @ W.T)`` for every t, ``h[-1] = h0``.
 
     Differentiable once, in all tensors of real numbers. Beside its arguments, only ``h`` is kept
     for the backward pass.

@@ -13,7 +13,7 @@ from sparse_engine.ops.pattern import Links
 def scan_absent(
     block: Tensor, links: Links, *, first_row: int = 0, above: float = -1.0
 ) -> tuple[Tensor, Tensor]:
-    """The entries of some rows of a dense matrix that are large, at positions without a link.
+    """Return the large entries of some rows of a dense matrix, at positions without a link.
 
     Equals ``positions = ((block.abs() > above) & absent).flatten().nonzero()`` with their
     magnitudes; NaN counts as greater than every number.

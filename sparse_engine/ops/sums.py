@@ -9,7 +9,7 @@ from sparse_engine.ops._native import differentiable, in_eager_mode, native
 
 
 def column_sums(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-    """``x.sum(1, dtype=dtype)`` of a matrix, with the same bits for any number of threads.
+    """Return ``x.sum(1, dtype=dtype)`` of a matrix, with the same bits for any number of threads.
 
     Torch's own sum is taken on other devices than the CPU, and of dtypes other than float32,
     float64 and bfloat16.
@@ -48,7 +48,7 @@ _column_sums = differentiable(native.column_sums.default, save=_save, backward=_
 
 
 def affine(x: Tensor, gain: Tensor | None, bias: Tensor | None) -> Tensor:
-    """``x * gain + bias``, over the last dimension, with column sums as the vectors' gradients.
+    """Return ``x * gain + bias`` over the last dimension; gradients of vectors are column sums.
 
     Args:
         x: ``[..., features]``.

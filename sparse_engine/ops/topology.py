@@ -30,7 +30,7 @@ class Rewired(NamedTuple):
 def sample_absent(
     links: Links, count: int, key: RandomKey, *, dropped: Tensor | None = None
 ) -> Tensor:
-    """``count`` distinct positions drawn uniformly among those that hold no link.
+    """Draw ``count`` distinct positions uniformly among those that hold no link.
 
     Args:
         links: of the matrix.
@@ -52,7 +52,7 @@ def sample_absent(
 def sample_absent_ref(
     links: Links, count: int, key: RandomKey, *, dropped: Tensor | None = None
 ) -> Tensor:
-    """A slow sampler of the same distribution (not of the same draws)."""
+    """Draw from the same distribution, slowly, and not the same draws."""
     absent = torch.ones(links.absent + links.nnz, dtype=torch.bool)
     absent[links.positions() if dropped is None else links.positions()[~dropped]] = False
     positions = absent.nonzero().squeeze(1)
@@ -61,7 +61,7 @@ def sample_absent_ref(
 
 
 def rewire(links: Links, keep: Tensor, positions: Tensor) -> Rewired:
-    """The links without those where ``keep`` is False and with one at each of ``positions``.
+    """Return the links without those where ``keep`` is False and with one at each of ``positions``.
 
     Args:
         links: the links now.
@@ -76,7 +76,7 @@ def rewire(links: Links, keep: Tensor, positions: Tensor) -> Rewired:
 
 
 def smallest(scores: Tensor, count: int, *, above: float | None = None) -> Tensor:
-    """Marks the ``count`` smallest entries; among equals those that come first.
+    """Mark the ``count`` smallest entries; among equals those that come first.
 
     Equals the first ``count`` of ``scores.argsort(stable=True)`` with ``scores > above``, as a
     mask, in linear time; all of them where there are not more.
@@ -106,7 +106,7 @@ def smallest_ref(scores: Tensor, count: int, *, above: float | None = None) -> T
 
 
 def largest(scores: Tensor, count: int, *, below: float | None = None) -> Tensor:
-    """Marks the ``count`` largest entries, of those less than ``below``: see :func:`smallest`.
+    """Mark the ``count`` largest entries, of those less than ``below``: see :func:`smallest`.
 
     Equals ``smallest(-scores, count, above=-below)``.
     """
@@ -115,7 +115,7 @@ def largest(scores: Tensor, count: int, *, below: float | None = None) -> Tensor
 
 
 def nearest_zero(values: Tensor, share: float) -> Tensor:
-    """SET's cut: marks all zeros, and of each sign the ``share`` nearest to zero.
+    """Mark what SET prunes: all zeros, and of each sign the ``share`` nearest to zero.
 
     Exactly ``int(share * n)`` of the n positive values and likewise of the negative ones; among
     equals those that come first.
@@ -144,7 +144,7 @@ def largest_ref(scores: Tensor, count: int, *, below: float | None = None) -> Te
 
 
 def carry(tensor: Tensor, slot_map: Tensor, size: int) -> Tensor:
-    """Moves one entry per link to the link's new position; zeros where a link is new.
+    """Move one entry per link to the link's new position; zeros where a link is new.
 
     Equals ``out = zeros(size); out[slot_map[kept]] = tensor[kept]``, for any dtype.
     """
@@ -152,7 +152,7 @@ def carry(tensor: Tensor, slot_map: Tensor, size: int) -> Tensor:
 
 
 def carry_(tensor: Tensor, slot_map: Tensor) -> Tensor:
-    """:func:`carry` in place, where the number of links stays; returns ``tensor``."""
+    """Run :func:`carry` in place, where the number of links stays, and return ``tensor``."""
     native.carry_(tensor, slot_map)
     return tensor
 
