@@ -11,6 +11,7 @@ from sparse_engine.nn import SparseRNN, SparseWeight
 
 NETWORKS = {name: entry.network for name, entry in sparse.CELLS.items() if entry.packed}
 CELLS = pytest.mark.parametrize("cell", NETWORKS)
+IN_TORCH = pytest.mark.parametrize("cell", [name for name in NETWORKS if sparse.CELLS[name].dense])
 VARIANTS = {
     "plain": {},
     "two layers both ways": {"num_layers": 2, "bidirectional": True},
@@ -70,7 +71,7 @@ def leaves_of(network, lengths, *, initial, after=2):
     return [x, *(torch.randn(layers, len(lengths), 21, dtype=dtype) for _ in range(count))]
 
 
-@CELLS
+@IN_TORCH
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
 @pytest.mark.parametrize("initial", [False, True])
@@ -127,6 +128,42 @@ def test_segments(cell, every):
 
 
 @CELLS
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_each_sequence_is_as_if_it_were_alone(cell, variant):
+    network = make(cell, **VARIANTS[variant])
+    lengths = LENGTHS["unsorted"]
+    x, *state = leaves_of(network, lengths, initial=True)
+    together = WithLengths(network, lengths)(x, *state)
+    sum(result.sin().sum() for result in together).backward()
+    gradients = [parameter.grad for parameter in network.parameters()]
+    network.zero_grad()
+    for at, length in enumerate(lengths):
+        own = [each[:, at : at + 1] for each in (x[:length], *state)]
+        y, *last = WithLengths(network, [length])(*own)
+        sum(result.sin().sum() for result in (y, *last)).backward()
+        assert_close(together[0][:length, at : at + 1], y)
+        for one, other in zip(together[1:], last, strict=True):
+            assert_close(one[:, at : at + 1], other)
+    for one, parameter in zip(gradients, network.parameters(), strict=True):
+        assert_close(one, parameter.grad)
+
+
+@CELLS
+def test_factors_make_the_gradients_of_the_links(cell):
+    network = make(cell, bidirectional=True)
+    weights = [network.weight_hh_l0, network.weight_hh_l0_reverse]
+    for weight in weights:
+        weight.factors = [[]]
+    leaves = leaves_of(network, LENGTHS["unsorted"], initial=True)
+    results = WithLengths(network, LENGTHS["unsorted"])(*leaves)
+    sum(result.sin().sum() for result in results).backward()
+    for weight in weights:
+        (pairs,) = weight.factors
+        dense = sum(dy.T @ x for dy, x in pairs)
+        assert_close(dense[weight.rows(), weight.col_indices.long()], weight.values.grad)
+
+
+@IN_TORCH
 @pytest.mark.parametrize("input_density", [1.0, 0.5])
 def test_factors_are_those_of_the_dense_gradient(cell, input_density):
     network = make(cell, num_layers=2, bidirectional=True, input_density=input_density)
