@@ -15,6 +15,7 @@ from sparse_engine.nn import (
     SparseGRU,
     SparseLSTM,
     SparseLTC,
+    SparseMGU,
     SparseNeuralODE,
     SparseONLSTM,
     SparseRHN,
@@ -30,7 +31,7 @@ from sparse_engine.topology import (
 )
 
 CELLS = pytest.mark.parametrize("cell", [SparseRNN, SparseLSTM, SparseGRU])
-OTHERS = [SparseCTRNN, SparseNeuralODE, SparseLTC]
+OTHERS = [SparseCTRNN, SparseNeuralODE, SparseLTC, SparseMGU]
 OTHERS += [partial(SparseRHN, recurrence_depth=2), partial(SparseONLSTM, chunk_size=10)]
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
