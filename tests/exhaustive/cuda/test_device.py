@@ -15,6 +15,7 @@ from sparse_engine.nn import (
     SparseGRU,
     SparseLSTM,
     SparseLTC,
+    SparseMGU,
     SparseNeuralODE,
     SparseONLSTM,
     SparseRateRNN,
@@ -31,7 +32,7 @@ from sparse_engine.topology import (
 )
 
 CELLS = pytest.mark.parametrize("cell", [SparseRNN, SparseLSTM, SparseGRU])
-OTHERS = [SparseCTRNN, SparseRateRNN, SparseNeuralODE, SparseLTC]
+OTHERS = [SparseCTRNN, SparseRateRNN, SparseNeuralODE, SparseLTC, SparseMGU]
 OTHERS += [partial(SparseRHN, recurrence_depth=2), partial(SparseONLSTM, chunk_size=10)]
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
