@@ -22,6 +22,7 @@ OF_DIFFERENT_LENGTHS = {
     "rnn": {"bidirectional": True},
     "lstm, projected": {"batch_first": True},
     "gru": {"num_layers": 2, "input_density": 0.5},
+    "mgu": {"batch_first": True},
     "normed rnn": {},
     "normed lstm": {"bidirectional": True, "batch_first": True},
 }
@@ -98,7 +99,7 @@ def test_lengths_in_a_tensor_share_one_graph(form):
         leaf.requires_grad_()
     for lengths in ([3, 8, 1, 5], [3, 6, 0, 5]):
         with pytest.raises(RuntimeError, match=r"expected lengths in \[1, 7\]"):
-            run(fast, *leaves, lengths=torch.tensor(lengths))
+            run(fast, *leaves, lengths=torch.tensor(lengths, dtype=torch.int32))
     assert len(graphs) == 1
 
 

@@ -6,18 +6,18 @@ from kernels.sequences import FORMS, check, outcome
 
 from sparse_engine import ops
 from sparse_engine.ops import RK4, Euler, Solver
-from sparse_engine.ops.ctrnn import integrate
+from sparse_engine.ops.ctrnn import ctrnn_and_final
 from sparse_engine.testing import random_pattern
 
 
 def link_by_link(x, h0, dt, values, pattern, **method):
-    """Another slow twin, for sizes at which the dense weight would not fit."""
+    """Return what ctrnn equals, for sizes at which the dense weight would not fit."""
     rows, cols = pattern.rows(), pattern.col.long()
 
     def product(h):
         return torch.zeros_like(h).index_add(1, rows, values * h[:, cols])
 
-    return integrate(product, x, h0, dt, clip=None, **method)
+    return ctrnn_and_final.integrate(product, x, h0, dt, clip=None, **method)
 
 
 def test_more_units_than_the_caches_hold():
