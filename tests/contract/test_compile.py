@@ -98,7 +98,7 @@ def test_lengths_in_a_tensor_share_one_graph(form):
         leaf.requires_grad_()
     for lengths in ([3, 8, 1, 5], [3, 6, 0, 5]):
         with pytest.raises(RuntimeError, match=r"expected lengths in \[1, 7\]"):
-            run(fast, *leaves, lengths=torch.tensor(lengths))
+            run(fast, *leaves, lengths=torch.tensor(lengths, dtype=torch.int32))
     assert len(graphs) == 1
 
 
