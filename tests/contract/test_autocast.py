@@ -126,7 +126,7 @@ def test_compiled_and_exported(form):
 
 @EVERY
 def test_computed_again_in_segments(form):
-    """Where a segment ends, gradients are rounded once more, and what a GRU, MGU or RHN carries is."""
+    """Gradients are rounded once more where a segment ends, and what GRU, MGU and RHN carry is."""
     dropped = {"recurrent_dropout": 0.3} if form.startswith("rhn") else {}
     network = network_of(form, **dropped)
     leaves = leaves_of(network, 7, 20, initial=False)
