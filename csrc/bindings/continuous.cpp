@@ -71,7 +71,7 @@ std::tuple<Tensor, Tensor> forward(const Tensor& x, const Optional& h0, const Te
     const Optional start = state(h0, "h0", kType<T>, batch, hidden);
     const Optional leak = vector(rate, "rate", kType<T>, hidden);
     const Tensor length = lengths<T>(dt, steps, batch);
-    if (rounds && steps == 0) fail("expected x of at least one time step, found none");
+    if (steps == 0) fail("expected x of at least one time step, found none");
     Result<A> h(own, layout.shape(hidden));
     Result<T> h_n(own, {batch, hidden}, rounds);
     if (h.tensor().numel() > 0) {

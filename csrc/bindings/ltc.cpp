@@ -50,7 +50,7 @@ std::tuple<Tensor, Tensor> forward(const Tensor& current, const Tensor& conducta
     constexpr bool rounds = !std::is_same_v<T, A>;
     const LtcArguments<T, A> a(pattern, {values, mu, sigma, erev, pattern.nnz()}, cm, current,
                                conductance, h0, unfolds);
-    if (rounds && a.steps == 0) fail("expected current of at least one time step, found none");
+    if (a.steps == 0) fail("expected current of at least one time step, found none");
     Result<A> h(a.cm, a.layout.shape(a.hidden));
     Result<T> h_n(a.cm, {a.batch, a.hidden}, rounds);
     if (h.tensor().numel() > 0) {

@@ -57,7 +57,8 @@ def ctrnn(
         ``h`` of shape ``[steps, batch, hidden]``.
 
     Raises:
-        ValueError: a shape, dtype or device does not fit, or a number is out of its range.
+        ValueError: a shape, dtype or device does not fit, there is no step, or a number is out of
+            its range.
     """
     return ctrnn_and_final(
         x, h0, dt, values, pattern, rate=rate, unfolds=unfolds, solver=solver, clip=clip

@@ -51,7 +51,7 @@ def ltc(
         ``h`` of shape ``[steps, batch, hidden]``.
 
     Raises:
-        ValueError: a shape, dtype or device does not fit, or there is no unfold.
+        ValueError: a shape, dtype or device does not fit, or there is no step or unfold.
     """
     return ltc_and_final(current, conductance, h0, cm, synapses, pattern, unfolds=unfolds)[0]
 

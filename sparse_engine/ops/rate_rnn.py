@@ -35,7 +35,8 @@ def rate_rnn(
         ``v`` of shape ``[steps, batch, hidden]``.
 
     Raises:
-        ValueError: a shape, dtype or device does not fit, or an argument is out of its range.
+        ValueError: a shape, dtype or device does not fit, there is no step, or an argument is out
+            of its range.
     """
     return rate_rnn_and_final(x, h0, dt, values, pattern, **method)[0]
 

@@ -11,9 +11,9 @@ namespace {
 // gradient of a row in panel q is what of_row(visit, q, row, sum) adds to `sum`, which is zero;
 // `visit` is that of the adjoint. `tile` has room for the rows, or for kTileRows if they are more.
 template <typename T, int L, int NV, typename A, typename To, class OfRow>
-inline void write_initial_gradient(const Adjoint<T, L, NV, A>& back, const Sequence<T, L * NV>& seq,
-                                   const Rows& rows, int64_t units, T* tile, To* gradient,
-                                   const OfRow& of_row) {
+SE_NOINLINE void write_initial_gradient(const Adjoint<T, L, NV, A>& back,
+                                        const Sequence<T, L * NV>& seq, const Rows& rows,
+                                        int64_t units, T* tile, To* gradient, const OfRow& of_row) {
   constexpr int W = L * NV;
   seq.tiles(rows, [&](int64_t q, int64_t first, int count) {
     typename Adjoint<T, L, NV, A>::Visits visit(back, first);
