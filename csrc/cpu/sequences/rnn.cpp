@@ -11,10 +11,21 @@
 namespace sparse_engine {
 namespace {
 
-template <typename T, typename A, int L, int NV>
-void forward(const RnnForward<T, A>& a, int64_t panels) {
+// Calls body(cell). A row of a narrow panel takes so little time that choosing its activation again
+// would be noticed.
+template <int W, class Body>
+void with_cell(Activation activation, const Body& body) {
+  if constexpr (W > 16)
+    body(Elman{activation});
+  else if (activation == Activation::kRelu)
+    body(ElmanOf<AtCompileTime<Activation::kRelu>>());
+  else
+    body(ElmanOf<AtCompileTime<Activation::kTanh>>());
+}
+
+template <int L, int NV, class Cell, typename T, typename A>
+void forward(const RnnForward<T, A>& a, int64_t panels, const Cell& cell) {
   constexpr int W = L * NV;
-  const Elman cell{a.activation};
   const int64_t first_product = a.h0 ? 0 : 1;
   const int64_t hidden = a.w.rows, packed_inputs = a.w_input ? a.inputs : 0;
   const Sequence<T, W> seq{a.batch, panels, a.steps, a.first_row};
@@ -57,7 +68,7 @@ void forward(const RnnForward<T, A>& a, int64_t panels) {
           Vec<T, L> sum[NV];
           for (int v = 0; v < NV; ++v) sum[v] = load<T, L>(tile + r * W + v * L);
           if (multiplies) product(sum, first + r, before.panel(q));
-          for (int v = 0; v < NV; ++v) sum[v] = cell.forward<VectorMath<T, L>>(sum[v]);
+          for (int v = 0; v < NV; ++v) sum[v] = cell.template forward<VectorMath<T, L>>(sum[v]);
           store_row<T, L>(now.row(q, first + r), sum);
         }
         write_tile<T, W>(now.row(q, first), seq.step(a.h, hidden, t, q), first, count, columns);
@@ -68,11 +79,10 @@ void forward(const RnnForward<T, A>& a, int64_t panels) {
   });
 }
 
-template <typename T, typename A, int L, int NV>
-void backward(const RnnBackward<T, A>& a, int64_t panels) {
+template <int L, int NV, class Cell, typename T, typename A>
+void backward(const RnnBackward<T, A>& a, int64_t panels, const Cell& cell) {
   using Back = Adjoint<T, L, NV, A>;
   constexpr int W = L * NV;
-  const Elman cell{a.activation};
   const int64_t hidden = a.w.rows;
   const Sequence<T, W> seq{a.batch, panels, a.steps, a.first_row};
   const int threads = threads_for_step(a.threads, a.w.nnz(), hidden, a.batch);
@@ -119,7 +129,7 @@ void backward(const RnnBackward<T, A>& a, int64_t panels) {
           Vec<T, L> over_batch = load<T, L>(bias_sum);
           load_row<T, L>(state.row(q, first + r), y);
           for (int v = 0; v < NV; ++v) {
-            sum[v] = cell.backward<VectorMath<T, L>>(y[v], sum[v]);
+            sum[v] = cell.template backward<VectorMath<T, L>>(y[v], sum[v]);
             store<T, L>(tile + r * W + v * L, sum[v]);
             over_batch += sum[v];
           }
@@ -151,14 +161,16 @@ void backward(const RnnBackward<T, A>& a, int64_t panels) {
 template <class Isa, typename T, typename A>
 void rnn_forward(const RnnForward<T, A>& a) {
   with_panels<T, A>(a.batch, [&](auto lanes, auto vectors, int64_t panels) {
-    forward<T, A, decltype(lanes)::value, decltype(vectors)::value>(a, panels);
+    constexpr int L = decltype(lanes)::value, NV = decltype(vectors)::value;
+    with_cell<L * NV>(a.activation, [&](auto cell) { forward<L, NV>(a, panels, cell); });
   });
 }
 
 template <class Isa, typename T, typename A>
 void rnn_backward(const RnnBackward<T, A>& a) {
   with_panels<T, A>(a.batch, [&](auto lanes, auto vectors, int64_t panels) {
-    backward<T, A, decltype(lanes)::value, decltype(vectors)::value>(a, panels);
+    constexpr int L = decltype(lanes)::value, NV = decltype(vectors)::value;
+    with_cell<L * NV>(a.activation, [&](auto cell) { backward<L, NV>(a, panels, cell); });
   });
 }
 
