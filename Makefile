@@ -12,7 +12,7 @@ demo: build
 	$(BIN)/sparse-engine train mackey-glass --out runs/demo
 
 # A worker for each processor, with one thread each where a test does not ask for more.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 test: build
 	$(PYTEST)

@@ -10,8 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "sparse_engine"
-#: All files but those of the operations.
-FILES = [p for p in sorted(PACKAGE.rglob("*.py")) if p.parent != PACKAGE / "ops"]
+#: All files of the package.
+FILES = sorted(PACKAGE.rglob("*.py"))
 
 #: A docstring starts with a verb or a noun.
 START = re.compile(

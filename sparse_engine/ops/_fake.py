@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -73,7 +74,7 @@ def _check_dtypes(operation: str, tensors: list[tuple[str, Tensor]]) -> None:
         raise ValueError(f"expected one dtype in sparse_engine.{operation}, found {found}")
 
 
-def _check_links(given: dict[str, object]) -> None:
+def _check_links(given: dict[str, Any]) -> None:
     """Compare the numbers of values and links, where neither is symbolic."""
     values, pattern = given.get("values"), given.get("pattern")
     if not isinstance(values, Tensor) or pattern is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,9 +30,10 @@ except ModuleNotFoundError as error:
 os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))
 
 native = torch.ops.sparse_engine
-isa = _C.isa
-built_isas = _C.built_isas
-built_with_cuda = _C.built_with_cuda
+library: Any = _C
+isa = library.isa
+built_isas = library.built_isas
+built_with_cuda = library.built_with_cuda
 
 #: Whether a transform of ``torch.func`` looks on.
 inside_transform = torch._C._are_functorch_transforms_active
@@ -83,12 +85,12 @@ def differentiable(
         with torch._C._AutoDispatchBelowAutograd():
             return operation(*inputs)
 
-    def forward(ctx: object, *inputs: object) -> Tensor:
+    def forward(ctx: Any, *inputs: object) -> Tensor:
         output = compute(*inputs)
         save(ctx, inputs, output)
         return output
 
-    def forward_at_level(ctx: object, *inputs: object) -> Tensor:
+    def forward_at_level(ctx: Any, *inputs: object) -> Tensor:
         # The levels of nested transforms below this one have derivatives to record, too.
         with torch.enable_grad(), forward_ad._set_fwd_grad_enabled(True):
             return forward(ctx, *inputs)
@@ -97,10 +99,10 @@ def differentiable(
         "backward": staticmethod(backward),
         "jvp": staticmethod(_no_forward_mode(name) if jvp is None else jvp),
     }
-    function = type(
+    function: Any = type(
         name, (torch.autograd.Function,), derivatives | {"forward": staticmethod(forward)}
     )
-    at_level = type(
+    at_level: Any = type(
         name, (_SingleLevelFunction,), derivatives | {"forward": staticmethod(forward_at_level)}
     )
 
@@ -110,7 +112,7 @@ def differentiable(
         with enable_single_level_autograd_function():
             return at_level.apply(*inputs)
 
-    def vmap(info: object, in_dims: tuple, *inputs: object) -> tuple:
+    def vmap(info: Any, in_dims: tuple, *inputs: object) -> tuple:
         mapped = [at for at, dims in enumerate(in_dims) if any_is_mapped(dims)]
         if columns is not None and mapped == [columns]:
             return by_columns(operation, columns, in_dims[columns], inputs)
@@ -130,7 +132,7 @@ def differentiable(
     return run
 
 
-def keep(ctx: object, *inputs: Tensor | None) -> None:
+def keep(ctx: Any, *inputs: Tensor | None) -> None:
     """Save tensors for a backward pass and, where that may come, for a ``jvp``."""
     ctx.save_for_backward(*inputs)
     if inside_transform() or has_tangents():
@@ -141,7 +143,7 @@ def refuse_second_derivative(backward: torch._ops.OpOverload) -> Callable[..., T
     """Return a backward operation whose derivative is an error that names the reference."""
     name = backward.name().split("::")[1].removesuffix("_backward")
 
-    def refuse(ctx: object, *gradients: object) -> None:
+    def refuse(ctx: Any, *gradients: object) -> None:
         raise RuntimeError(
             "the sparse recurrence can be differentiated once; for a second derivative use "
             f"sparse_engine.ops.{name}_ref, which is plain torch"
@@ -175,7 +177,7 @@ def _recorded_elsewhere() -> bool:
 def _no_forward_mode(name: str) -> Callable:
     name = name.removesuffix("_forward")
 
-    def refuse(ctx: object, *tangents: object) -> None:
+    def refuse(ctx: Any, *tangents: object) -> None:
         raise RuntimeError(
             f"sparse_engine.ops.{name} has no forward-mode derivative; use reverse mode "
             f"(torch.func.grad, vjp or jacrev), or sparse_engine.ops.{name}_ref, which is plain "

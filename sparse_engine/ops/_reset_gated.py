@@ -84,13 +84,13 @@ def loop(
 
     Args:
         step: returns h from the contribution of the input, that of the state, and the h before.
-        x: as for the operation; so are all other arguments.
+        x: argument of the operation; so are all that are not listed.
         h0: the first state.
-        bias: of the recurrent product.
+        bias: bias of the recurrent product.
         weight: ``[rows, hidden]``.
         w_input: the dense input weights.
         b_input: the bias of the input's contribution.
-        batch_sizes: for sequences of different lengths.
+        batch_sizes: given with sequences of different lengths.
     """
     h = x.new_zeros(batch_of(x, batch_sizes), weight.shape[1]) if h0 is None else h0
     v = x if w_input is None else x @ w_input.T

@@ -1,4 +1,4 @@
-"""What the operations on whole sequences share: steps, lengths and limits."""
+"""Steps, lengths and limits, which all operations on whole sequences share."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -45,12 +46,12 @@ class Shapes:
         given: the arguments by name.
         first: the first argument, an activation ``[steps, batch, ...]``, or ``[rows, ...]`` of
             packed sequences.
-        rows: of the recurrent weight.
-        outputs: its columns.
+        rows: number of rows of the recurrent weight.
+        outputs: number of columns of the recurrent weight.
         hidden: how many units there are; ``outputs`` where these are not projected.
     """
 
-    def __init__(self, given: dict[str, object]) -> None:
+    def __init__(self, given: dict[str, Any]) -> None:
         self.given = given
         self.first: Tensor = next(iter(given.values()))
         crow, _, t_crow, *_ = given["pattern"]
@@ -72,7 +73,7 @@ class Shapes:
         batch = torch.library.get_ctx().new_dynamic_size() if packed else self.first.shape[1]
         return self.values(batch, features)
 
-    def values(self, *shape: int) -> Tensor:
+    def values(self, *shape: int | torch.SymInt) -> Tensor:
         """Return a tensor of the dtype of the values."""
         return self.given["values"].new_empty(shape)
 
@@ -107,7 +108,7 @@ def states_and_final(shapes: Shapes) -> tuple[Tensor, Tensor]:
 
 
 class Derivative:
-    """How an operation is differentiated; where each argument comes from is found once, here.
+    """Derivative of an operation; the source of each argument is found once, when it is made.
 
     Args:
         forward: the forward operation.
@@ -147,7 +148,7 @@ class Derivative:
         self._sources = picker([*own, None], [name if name in own else None for name in inputs])
 
         differentiable = [name for name in results if f"d{name}" in taken]
-        # Of other results, only the backward pass knows. They are marked as not differentiable, but
+        # Other results are for the backward pass only, and are marked as not differentiable, except
         # where nothing else tells the backward operation that a second derivative is wanted.
         kept = [at for at, name in enumerate(results) if name not in differentiable]
         self._marked = kept if any(name in taken for name in differentiable) else []
@@ -158,7 +159,7 @@ class Derivative:
         self._takes_all = all(taken.get(f"d{name}") == TENSOR for name in results)
         self._activation = next((tensors.index(name) for name in results if name in tensors), None)
 
-    def save(self, ctx: object, inputs: tuple, output: Tensor | tuple[Tensor, ...]) -> None:
+    def save(self, ctx: Any, inputs: tuple, output: Tensor | tuple[Tensor, ...]) -> None:
         """Keep what the backward operation takes."""
         results = (output,) if isinstance(output, Tensor) else output
         known = (*inputs, *results)
@@ -174,7 +175,7 @@ class Derivative:
             absent = [results[at] for at in self._may_be_absent if results[at].dim() == 1]
             ctx.mark_non_differentiable(*[results[at] for at in self._marked], *absent)
 
-    def backward(self, ctx: object, *upstream: Tensor | None) -> tuple[Tensor | None, ...]:
+    def backward(self, ctx: Any, *upstream: Tensor | None) -> tuple[Tensor | None, ...]:
         """Return a gradient or None for each argument of the forward operation."""
         saved, needs, plain = ctx.saved_tensors, ctx.needs_input_grad, self._plain
         if upstream[0] is None:
@@ -189,7 +190,9 @@ class Derivative:
         return tuple([each if need else None for each, need in pairs])
 
 
-def picker(names: list[str | None], wanted: list[str | None]) -> Callable[[Sequence], tuple]:
+def picker(
+    names: Sequence[str | None], wanted: Sequence[str | None]
+) -> Callable[[Sequence], tuple]:
     """Return what takes the values of some names from those of all names."""
     places = [names.index(name) for name in wanted]
     if len(places) > 1:
@@ -207,7 +210,7 @@ def sequence_operation(
     *,
     gradients: Mapping[str, Callable[[Shapes], Tensor]] | None = None,
     constants: Mapping[str, Callable[..., object]] | None = None,
-) -> Callable[..., Tensor | tuple[Tensor, ...]]:
+) -> Callable[..., Any]:
     """Make an operation of ``<name>_forward`` and ``<name>_backward``.
 
     Args:

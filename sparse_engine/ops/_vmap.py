@@ -1,8 +1,9 @@
-"""How ``torch.vmap`` runs an operation on many samples."""
+"""Rules by which ``torch.vmap`` runs an operation on many samples."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,9 +21,9 @@ def one_by_one(
     """Run a function once for each sample, and stack the results.
 
     Args:
-        function: of as many arguments as ``inputs``, returns a tensor or a tuple of tensors.
+        function: takes as many arguments as ``inputs``, and returns a tensor or a tuple of tensors.
         samples: how many.
-        in_dims: for each tensor in ``inputs`` the dimension of its samples, or None.
+        in_dims: dimension of the samples of each tensor in ``inputs``, or None.
         inputs: the arguments.
 
     Returns:
@@ -31,7 +32,7 @@ def one_by_one(
     leaves, structure = tree_flatten(inputs)
     dims = structure.flatten_up_to(in_dims)
 
-    def of_sample(leaf: object, dim: int | None, at: int) -> object:
+    def of_sample(leaf: Any, dim: int | None, at: int) -> Any:
         if dim is None:
             return leaf
         sample = leaf.select(dim, at)
@@ -52,7 +53,7 @@ def by_columns(
     """Run a function that maps a matrix column by column once, on the columns of all samples.
 
     Args:
-        function: of as many arguments as ``inputs``, returns a matrix.
+        function: takes as many arguments as ``inputs``, and returns a matrix.
         position: which argument is the matrix; it alone has samples.
         dim: the dimension of its samples.
         inputs: the arguments.

@@ -69,7 +69,7 @@ def conductance(x: Tensor, synapses: Synapses, pattern: Pattern) -> tuple[Tensor
 
 
 def conductance_ref(x: Tensor, synapses: Synapses, pattern: Pattern) -> tuple[Tensor, Tensor]:
-    """Reference implementation of :func:`conductance` in plain torch."""
+    """Compute :func:`conductance` in plain torch, as its reference implementation."""
     return synapses.dense_sums(x, pattern)
 
 

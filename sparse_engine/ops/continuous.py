@@ -1,4 +1,4 @@
-"""What the operations of networks in continuous time share: arguments, and the reference."""
+"""Operations of networks in continuous time: their arguments, and the reference."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CODES = {name: code for code, name in enumerate(FUNCTIONS)}
 
 
 class Method(TypedDict, total=False):
-    """What an operation takes by name, see :func:`sparse_engine.ops.ctrnn`."""
+    """Arguments of an operation by name, those of :func:`sparse_engine.ops.ctrnn`."""
 
     rate: Tensor | None
     nonlinearity: str
@@ -44,7 +44,7 @@ class ContinuousOperation:
     The arguments are those of :func:`sparse_engine.ops.ctrnn`.
 
     Args:
-        name: of the native operations, ``<name>_forward`` and ``<name>_backward``.
+        name: stem of the native operations ``<name>_forward`` and ``<name>_backward``.
         field: ``field(product, f, x, state, rate)`` returns the derivative of a state in plain
             torch, where ``product(y)`` is ``y @ W.T``.
     """

@@ -77,7 +77,7 @@ def ctrnn_ref(
     solver: Solver | None = None,
     clip: float | None = None,
 ) -> Tensor:
-    """Reference implementation of :func:`ctrnn` in plain torch."""
+    """Compute :func:`ctrnn` in plain torch, as its reference implementation."""
     return ctrnn_and_final.reference(
         x, h0, dt, values, pattern, rate=rate, unfolds=unfolds, solver=solver, clip=clip
     )

@@ -50,7 +50,7 @@ def gru(
         w_input: dense ``[3 * hidden, inputs]``, or None. Meant for few inputs: it is read again at
             every step.
         b_input: ``[3 * hidden]``, the bias of the input's contribution, or None.
-        batch_sizes: for sequences of different lengths, int64 on the CPU, as a
+        batch_sizes: int64 on the CPU, for sequences of different lengths, as a
             :class:`torch.nn.utils.rnn.PackedSequence` has it. Every ``[steps, batch, ...]`` here is
             then ``[rows, ...]``, as its data; what has ended costs nothing.
 
@@ -75,7 +75,7 @@ def gru_ref(
     b_input: Tensor | None = None,
     batch_sizes: Tensor | None = None,
 ) -> Tensor:
-    """Reference implementation of :func:`gru` in plain torch."""
+    """Compute :func:`gru` in plain torch, as its reference implementation."""
     options = {"w_input": w_input, "b_input": b_input, "batch_sizes": batch_sizes}
     return loop(step, x, h0, bias, pattern.dense(values), **options)
 

@@ -74,7 +74,7 @@ def ch2_l3n(links: Links, count: int, *, key: RandomKey | None = None) -> Predic
 
 
 def ch3_l3_ref(links: Links, count: int, *, key: RandomKey | None = None) -> Predicted:
-    """Reference implementation of :func:`ch3_l3` in plain torch; with a key not the same draws."""
+    """Compute :func:`ch3_l3` in plain torch, as its reference; with a key not the same draws."""
     a, rows, columns = _common(links)
     # Divisions by 0 are those of units whose links all lead to r, or c: on no path to another.
     p, q = (counts.rsqrt().nan_to_num(posinf=0) for counts in (a.sum(1) - rows, a.sum(0) - columns))
@@ -82,7 +82,7 @@ def ch3_l3_ref(links: Links, count: int, *, key: RandomKey | None = None) -> Pre
 
 
 def ch2_l3n_ref(links: Links, count: int, *, key: RandomKey | None = None) -> Predicted:
-    """Reference implementation of :func:`ch2_l3n` in plain torch; with a key not the same draws."""
+    """Compute :func:`ch2_l3n` in plain torch, as its reference; with a key not the same draws."""
     a, rows, columns = _common(links)
     p, q = (
         ((inside > 0) * (1 + inside) / (degrees - inside)).nan_to_num(posinf=0)

@@ -54,7 +54,7 @@ def lstm(
         pattern: the links of W, ``4 * hidden x outputs``: a block of rows for each gate.
         w_input: dense ``[4 * hidden, inputs]``, or None. Meant for few inputs: it is read again at
             every step.
-        batch_sizes: for sequences of different lengths, int64 on the CPU, as a
+        batch_sizes: int64 on the CPU, for sequences of different lengths, as a
             :class:`torch.nn.utils.rnn.PackedSequence` has it. Every ``[steps, batch, ...]`` here is
             then ``[rows, ...]``, as its data; what has ended costs nothing.
         projection: values and pattern of W_p, ``outputs x hidden`` (Sak et al. 2014); None is the
@@ -126,7 +126,7 @@ def lstm_ref(
     projection: tuple[Tensor, Pattern] | None = None,
     cell_clip: float | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Reference implementation of :func:`lstm` in plain torch."""
+    """Compute :func:`lstm` in plain torch, as its reference implementation."""
     weight, most = pattern.dense(values), math.inf if cell_clip is None else cell_clip
     project = None if projection is None else projection[1].dense(projection[0])
     hidden = weight.shape[0] // 4

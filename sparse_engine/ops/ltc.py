@@ -45,7 +45,7 @@ def ltc(
         cm: ``[hidden]``, capacitance over the time of one unfold.
         synapses: the parameters of the links.
         pattern: the links, ``hidden x hidden``.
-        unfolds: of each step, at least 1.
+        unfolds: number of solver steps of each time step, at least 1.
 
     Returns:
         ``h`` of shape ``[steps, batch, hidden]``.
@@ -84,7 +84,7 @@ def ltc_ref(
     *,
     unfolds: int = 6,
 ) -> Tensor:
-    """Reference implementation of :func:`ltc` in plain torch."""
+    """Compute :func:`ltc` in plain torch, as its reference implementation."""
     v = current.new_zeros(current.shape[1:]) if h0 is None else h0
     states = []
     for drive, leak in zip(current, conductance, strict=True):

@@ -47,7 +47,7 @@ def mgu(
         pattern: the links of W, ``2 * hidden x hidden``: the rows of f, and of the candidate.
         w_input: dense ``[2 * hidden, inputs]``, or None.
         b_input: ``[2 * hidden]``, the bias of the input's contribution, or None.
-        batch_sizes: for sequences of different lengths, int64 on the CPU, as a
+        batch_sizes: int64 on the CPU, for sequences of different lengths, as a
             :class:`torch.nn.utils.rnn.PackedSequence` has it; every ``[steps, batch, ...]`` here is
             then ``[rows, ...]``.
 
@@ -72,7 +72,7 @@ def mgu_ref(
     b_input: Tensor | None = None,
     batch_sizes: Tensor | None = None,
 ) -> Tensor:
-    """Reference implementation of :func:`mgu` in plain torch."""
+    """Compute :func:`mgu` in plain torch, as its reference implementation."""
     options = {"w_input": w_input, "b_input": b_input, "batch_sizes": batch_sizes}
     return loop(step, x, h0, bias, pattern.dense(values), **options)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,7 +47,7 @@ def normed_lstm(
         pattern: the links of W, ``4 * hidden x hidden``: a block of rows for each gate.
         norm: over the ``4 * hidden`` features of ``h[t - 1] @ W.T``.
         c_norm: over the ``hidden`` features of c, where h is made of it.
-        batch_sizes: for sequences of different lengths, int64 on the CPU, as a
+        batch_sizes: int64 on the CPU, for sequences of different lengths, as a
             :class:`torch.nn.utils.rnn.PackedSequence` has it. Every ``[steps, batch, ...]`` here is
             then ``[rows, ...]``, as its data; what has ended costs nothing.
         cell_clip: at least 0; the gradient of a clipped c is 0. By default nothing is clipped.
@@ -104,8 +105,8 @@ def normed_lstm_ref(
     batch_sizes: Tensor | None = None,
     cell_clip: float | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Reference implementation of :func:`normed_lstm` in plain torch."""
-    options = {"batch_sizes": batch_sizes, "cell_clip": cell_clip}
+    """Compute :func:`normed_lstm` in plain torch, as its reference implementation."""
+    options: dict[str, Any] = {"batch_sizes": batch_sizes, "cell_clip": cell_clip}
     weight = pattern.dense(values)
     return normed_lstm_by(lambda h: h @ weight.T, x, h0, c0, norm, c_norm, **options)
 

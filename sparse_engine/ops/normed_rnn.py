@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -40,7 +41,7 @@ def normed_rnn(
         pattern: the links of the ``hidden x hidden`` weight W.
         norm: over the ``hidden`` features of ``h[t - 1] @ W.T``.
         nonlinearity: ``"tanh"`` or ``"relu"``, as in :class:`torch.nn.RNN`.
-        batch_sizes: for sequences of different lengths, int64 on the CPU, as a
+        batch_sizes: int64 on the CPU, for sequences of different lengths, as a
             :class:`torch.nn.utils.rnn.PackedSequence` has it. Every ``[steps, batch, ...]`` here is
             then ``[rows, ...]``, as its data; what has ended costs nothing.
 
@@ -86,8 +87,8 @@ def normed_rnn_ref(
     nonlinearity: str = "tanh",
     batch_sizes: Tensor | None = None,
 ) -> Tensor:
-    """Reference implementation of :func:`normed_rnn` in plain torch."""
-    options = {"nonlinearity": nonlinearity, "batch_sizes": batch_sizes}
+    """Compute :func:`normed_rnn` in plain torch, as its reference implementation."""
+    options: dict[str, Any] = {"nonlinearity": nonlinearity, "batch_sizes": batch_sizes}
     weight = pattern.dense(values)
     return normed_rnn_by(lambda h: h @ weight.T, x, h0, norm, **options)
 

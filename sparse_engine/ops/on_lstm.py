@@ -70,7 +70,7 @@ def on_lstm_ref(
     values: Tensor,
     pattern: Pattern,
 ) -> tuple[Tensor, Tensor]:
-    """Reference implementation of :func:`on_lstm` in plain torch."""
+    """Compute :func:`on_lstm` in plain torch, as its reference implementation."""
     weight = pattern.dense(values)
     rows, hidden = weight.shape
     chunks = (rows - 4 * hidden) // 2

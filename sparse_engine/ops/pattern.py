@@ -11,7 +11,7 @@ from sparse_engine.ops._native import native
 
 
 class Links(NamedTuple):
-    """Where the links of a matrix are, in CSR order only.
+    """Positions of the links of a matrix, in CSR order only.
 
     Attributes:
         crow: int64 ``[out_features + 1]``, where each row's links begin.
@@ -43,7 +43,7 @@ class Links(NamedTuple):
 
 
 class Pattern(NamedTuple):
-    """Where the links of an ``out_features x in_features`` matrix are: CSR, and its transpose.
+    """Positions of the links of an ``out_features x in_features`` matrix: CSR, and its transpose.
 
     A plain tuple of tensors, which native operations take as a list. Make it with :meth:`from_csr`,
     which checks everything. On the CPU, an operation checks again that no index is out of range,

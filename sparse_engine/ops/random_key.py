@@ -29,8 +29,8 @@ class RandomKey(NamedTuple):
     """Name of one independent stream of random numbers; equal keys give equal numbers anywhere.
 
     Attributes:
-        seed: of the experiment, in [-2^63, 2^63).
-        step: of the training, in [0, 2^32).
+        seed: number of the experiment, in [-2^63, 2^63).
+        step: number of the training step, in [0, 2^32).
         stream: which weight of the model, in [0, 2^32).
     """
 

@@ -49,8 +49,9 @@ def rhn(
         mask: ``[batch, hidden]``, what the state is multiplied with before it is multiplied by a
             weight, the same at all steps; a constant. None for ones.
         bias: ``[depth, blocks * hidden]``, or None.
-        values: for each level ``[nnz]``.
-        patterns: for each level the links of R, ``blocks * hidden x hidden``, 2 or 3 blocks.
+        values: a list with ``[nnz]`` values for each level.
+        patterns: a list with the links of R for each level, ``blocks * hidden x hidden``, 2 or 3
+            blocks.
 
     Returns:
         The states behind the last level, ``[steps, batch, hidden]``.
@@ -95,7 +96,7 @@ def rhn_ref(
     values: Sequence[Tensor],
     patterns: Sequence[Pattern],
 ) -> Tensor:
-    """Reference implementation of :func:`rhn` in plain torch."""
+    """Compute :func:`rhn` in plain torch, as its reference implementation."""
     weights = [pattern.dense(own) for own, pattern in zip(values, patterns, strict=True)]
     s = x.new_zeros(x.shape[2], weights[0].shape[1]) if s0 is None else s0
     outputs = []

@@ -43,7 +43,7 @@ def rnn(
         w_input: dense ``[hidden, inputs]``, or None. Meant for few inputs: it is read again at
             every step.
         nonlinearity: ``"tanh"`` or ``"relu"``, as in :class:`torch.nn.RNN`.
-        batch_sizes: for sequences of different lengths, int64 on the CPU, as a
+        batch_sizes: int64 on the CPU, for sequences of different lengths, as a
             :class:`torch.nn.utils.rnn.PackedSequence` has it. Every ``[steps, batch, ...]`` here is
             then ``[rows, ...]``, as its data; what has ended costs nothing.
 
@@ -70,7 +70,7 @@ def rnn_ref(
     nonlinearity: str = "tanh",
     batch_sizes: Tensor | None = None,
 ) -> Tensor:
-    """Reference implementation of :func:`rnn` in plain torch."""
+    """Compute :func:`rnn` in plain torch, as its reference implementation."""
     weight = pattern.dense(values)
     z = x if w_input is None else x @ w_input.T
     h = z.new_zeros(batch_of(z, batch_sizes), weight.shape[0]) if h0 is None else h0

@@ -20,7 +20,7 @@ def scan_absent(
 
     Args:
         block: float32 or float64 ``[rows, in_features]``, contiguous.
-        links: of an ``out_features x in_features`` matrix.
+        links: links of an ``out_features x in_features`` matrix.
         first_row: the row of that matrix which is the block's first.
         above: magnitudes that are not greater are left out; all positions for a negative number.
 
@@ -37,7 +37,7 @@ def scan_absent(
 def scan_absent_ref(
     block: Tensor, links: Links, *, first_row: int = 0, above: float = -1.0
 ) -> tuple[Tensor, Tensor]:
-    """Reference implementation of :func:`scan_absent` in plain torch."""
+    """Compute :func:`scan_absent` in plain torch, as its reference implementation."""
     large = ~(block.abs() <= above).flatten()
     own = links.positions() - first_row * links.in_features
     large[own[(own >= 0) & (own < large.numel())]] = False

@@ -32,7 +32,7 @@ def sddmm(pattern: Pattern, a: Tensor, b: Tensor) -> Tensor:
 
 
 def sddmm_ref(pattern: Pattern, a: Tensor, b: Tensor) -> Tensor:
-    """Reference implementation of :func:`sddmm` in plain torch."""
+    """Compute :func:`sddmm` in plain torch, as its reference implementation."""
     return (a @ b.T)[pattern.rows(), pattern.col.long()]
 
 

@@ -17,7 +17,7 @@ class Solver:
 
     Attributes:
         nodes: one number for each stage; the first is 0.
-        weights: as many.
+        weights: one weight for each node.
     """
 
     nodes: ClassVar[tuple[float, ...]]

@@ -37,7 +37,7 @@ def spmm(values: Tensor, pattern: Pattern, x: Tensor, bias: Tensor | None = None
 
 
 def spmm_ref(values: Tensor, pattern: Pattern, x: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Reference implementation of :func:`spmm` in plain torch."""
+    """Compute :func:`spmm` in plain torch, as its reference implementation."""
     y = pattern.dense(values) @ x
     return y if bias is None else y + bias[:, None]
 
@@ -48,7 +48,7 @@ def spmm_t(values: Tensor, pattern: Pattern, y: Tensor) -> Tensor:
 
 
 def spmm_t_ref(values: Tensor, pattern: Pattern, y: Tensor) -> Tensor:
-    """Reference implementation of :func:`spmm_t` in plain torch."""
+    """Compute :func:`spmm_t` in plain torch, as its reference implementation."""
     return pattern.dense(values).T @ y
 
 

@@ -16,7 +16,7 @@ def column_sums(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
 
     Args:
         x: ``[features, columns]``.
-        dtype: of the result; float32 for bfloat16 and otherwise that of ``x`` by default.
+        dtype: dtype of the result; float32 for bfloat16 and otherwise that of ``x`` by default.
     """
     if x.device.type != "cpu" or x.dtype not in _SUMMED:
         return x.sum(1, dtype=dtype)

@@ -33,7 +33,7 @@ def sample_absent(
     """Draw ``count`` distinct positions uniformly among those that hold no link.
 
     Args:
-        links: of the matrix.
+        links: links of the matrix.
         count: how many.
         key: the stream of random numbers.
         dropped: bool ``[nnz]``, links that count as absent; the result is that for
@@ -96,7 +96,7 @@ def smallest(scores: Tensor, count: int, *, above: float | None = None) -> Tenso
 
 
 def smallest_ref(scores: Tensor, count: int, *, above: float | None = None) -> Tensor:
-    """Reference implementation of :func:`smallest` in plain torch."""
+    """Compute :func:`smallest` in plain torch, as its reference implementation."""
     order = scores.argsort(stable=True)
     if above is not None:
         order = order[scores[order] > above]
@@ -122,7 +122,7 @@ def nearest_zero(values: Tensor, share: float) -> Tensor:
 
     Args:
         values: float32 or float64 ``[nnz]``.
-        share: in [0, 1].
+        share: fraction in [0, 1].
 
     Raises:
         ValueError: an entry is NaN, or ``share`` is out of range.
@@ -131,7 +131,7 @@ def nearest_zero(values: Tensor, share: float) -> Tensor:
 
 
 def nearest_zero_ref(values: Tensor, share: float) -> Tensor:
-    """Reference implementation of :func:`nearest_zero` in plain torch."""
+    """Compute :func:`nearest_zero` in plain torch, as its reference implementation."""
     chosen = values == 0
     for side in (values, -values):
         chosen |= smallest_ref(side, int(share * int((side > 0).sum())), above=0.0)
@@ -139,7 +139,7 @@ def nearest_zero_ref(values: Tensor, share: float) -> Tensor:
 
 
 def largest_ref(scores: Tensor, count: int, *, below: float | None = None) -> Tensor:
-    """Reference implementation of :func:`largest` in plain torch."""
+    """Compute :func:`largest` in plain torch, as its reference implementation."""
     return smallest_ref(-scores, count, above=None if below is None else -below)
 
 
@@ -158,7 +158,7 @@ def carry_(tensor: Tensor, slot_map: Tensor) -> Tensor:
 
 
 def carry_ref(tensor: Tensor, slot_map: Tensor, size: int) -> Tensor:
-    """Reference implementation of :func:`carry` in plain torch."""
+    """Compute :func:`carry` in plain torch, as its reference implementation."""
     kept = slot_map >= 0
     moved = tensor.new_zeros(size)
     moved[slot_map[kept].long()] = tensor[kept]

@@ -309,5 +309,5 @@ def test_no_steps(form):
     form = FORMS[form]
     arguments = form.problem(random_pattern(7, 7, 20), 4, 3)
     empty = {n: arguments[n][:0] for n in ("x", "dt", "current", "conductance") if n in arguments}
-    with pytest.raises(ValueError, match="(x|current) of at least one time step"):
+    with pytest.raises(ValueError, match=r"(x|current) of at least one time step"):
         form.function(**(arguments | empty))
