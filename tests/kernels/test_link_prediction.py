@@ -83,10 +83,10 @@ def small_masks(draw):
 @each_rule
 @given(mask=small_masks())
 def test_the_scores_literally(name, mask):
-    predict, twin, literal = RULES[name]
+    predict, reference, literal = RULES[name]
     expected = literal(mask)
     links = pattern_of(mask).links
-    for run in (predict, twin):
+    for run in (predict, reference):
         found = run(links, links.absent)
         assert found.positions.dtype == torch.int64 and found.scores.dtype == torch.float64
         assert found.positions.tolist() == [*expected]
@@ -119,10 +119,10 @@ def test_small_networks_by_hand(links, ch3_l3, ch2_l3n):
 
 @each_rule
 @pytest.mark.parametrize("pattern", PATTERNS.values(), ids=PATTERNS)
-def test_equals_the_twin(name, pattern):
-    predict, twin, _ = RULES[name]
+def test_equals_the_reference(name, pattern):
+    predict, reference, _ = RULES[name]
     absent = pattern.links.absent
-    found, expected = predict(pattern.links, absent), twin(pattern.links, absent)
+    found, expected = predict(pattern.links, absent), reference(pattern.links, absent)
     assert torch.equal(found.positions, expected.positions)
     np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-12)
 
@@ -223,9 +223,9 @@ def odds_of_samples(scores, count):
 
 
 @each_rule
-@pytest.mark.parametrize("twin", [False, True])
-def test_the_odds_of_every_sample(name, twin):
-    predict = RULES[name][twin]
+@pytest.mark.parametrize("reference", [False, True])
+def test_the_odds_of_every_sample(name, reference):
+    predict = RULES[name][reference]
     mask = torch.tensor([[1, 1, 0], [1, 0, 0], [1, 1, 1], [0, 0, 1]], dtype=torch.bool)
     scores = RULES[name][2](mask)
     assert len(scores) == 5 and len(set(scores.values())) > 1

@@ -9,7 +9,7 @@ from sparse_engine.testing import assert_scaled_sums, random_pattern
 
 
 def link_by_link(current, conductance, h0, cm, synapses, pattern, *, unfolds):
-    """Another slow twin, for sizes at which dense parameters would not fit."""
+    """Return what ltc equals, for sizes at which dense parameters would not fit."""
     v, rows, cols = h0, pattern.rows(), pattern.col.long()
     states = []
     for drive, leak in zip(current, conductance, strict=True):

@@ -37,7 +37,7 @@ def philox(counter, key):
         ),
     ],
 )
-def test_the_twin_gives_the_published_vectors(counter, key, words):
+def test_the_reference_gives_the_published_vectors(counter, key, words):
     assert philox(counter, key) == words
 
 

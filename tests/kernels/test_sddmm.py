@@ -1,4 +1,4 @@
-"""sddmm against its slow twin."""
+"""sddmm against its reference implementation."""
 
 import pytest
 import torch

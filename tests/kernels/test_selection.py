@@ -1,4 +1,4 @@
-"""smallest, largest and nearest_zero against their slow twins."""
+"""smallest, largest and nearest_zero against their reference implementations."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""spmm and spmm_t against their slow twins."""
+"""spmm and spmm_t against their reference implementations."""
 
 import pytest
 import torch

@@ -19,7 +19,7 @@ def real(*shape):
     return torch.randn(*shape, dtype=torch.float64)
 
 
-#: Each product, its twin, and real arguments.
+#: Each product, its reference, and real arguments.
 PRODUCTS = {
     "spmm": (
         lambda v, x, b: ops.spmm(v, PATTERN, x, b),
@@ -65,14 +65,14 @@ def tangents_by_dual_tensors(function, inputs, tangents):
 @PRODUCT
 @pytest.mark.parametrize("recorded", [True, False])
 def test_dual_tensors_go_through_products(name, recorded):
-    function, twin, inputs = PRODUCTS[name]
+    function, reference, inputs = PRODUCTS[name]
     inputs = [each.detach().requires_grad_(recorded) for each in inputs]
     for wanted in [*range(len(inputs)), None]:
         tangents = [
             torch.randn_like(each) if wanted in (at, None) else None
             for at, each in enumerate(inputs)
         ]
-        expected = tangents_by_dual_tensors(twin, inputs, tangents)
+        expected = tangents_by_dual_tensors(reference, inputs, tangents)
         assert_close(tangents_by_dual_tensors(function, inputs, tangents), expected)
         with torch.no_grad():
             assert_close(tangents_by_dual_tensors(function, inputs, tangents), expected)
@@ -81,15 +81,15 @@ def test_dual_tensors_go_through_products(name, recorded):
 @PRODUCT
 @pytest.mark.parametrize("transform", [jacfwd, jacrev])
 def test_jacobians_of_products(name, transform):
-    function, twin, inputs = PRODUCTS[name]
+    function, reference, inputs = PRODUCTS[name]
     every = tuple(range(len(inputs)))
-    assert_close(transform(function, every)(*inputs), transform(twin, every)(*inputs))
+    assert_close(transform(function, every)(*inputs), transform(reference, every)(*inputs))
 
 
 @PRODUCT
 @pytest.mark.parametrize("nested", [hessian, lambda f, at: jacrev(jacrev(f, at), at)])
 def test_second_derivatives_of_products(name, nested):
-    function, twin, inputs = PRODUCTS[name]
+    function, reference, inputs = PRODUCTS[name]
 
     def loss_of(product):
         def loss(*inputs):
@@ -100,12 +100,14 @@ def test_second_derivatives_of_products(name, nested):
         return loss
 
     every = tuple(range(len(inputs)))
-    assert_close(nested(loss_of(function), every)(*inputs), nested(loss_of(twin), every)(*inputs))
+    assert_close(
+        nested(loss_of(function), every)(*inputs), nested(loss_of(reference), every)(*inputs)
+    )
 
 
 @PRODUCT
 def test_products_of_many_samples(name):
-    function, twin, inputs = PRODUCTS[name]
+    function, reference, inputs = PRODUCTS[name]
     for batched in [(True,) * len(inputs), *torch.eye(len(inputs), dtype=torch.bool).tolist()]:
         for dim in (0, -1):
             dims = tuple(dim if each else None for each in batched)
@@ -113,7 +115,7 @@ def test_products_of_many_samples(name):
                 torch.stack([each, 2 * each, -each], dim) if many else each
                 for each, many in zip(inputs, batched, strict=True)
             ]
-            assert_close(vmap(function, dims)(*samples), vmap(twin, dims)(*samples))
+            assert_close(vmap(function, dims)(*samples), vmap(reference, dims)(*samples))
 
 
 @pytest.mark.parametrize("transform", [grad, lambda f: lambda x: jvp(f, (x,), (x,))[1], vmap])

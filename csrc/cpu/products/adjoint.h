@@ -1,6 +1,6 @@
-// The way back through a matrix, row by row of its transpose: the gradient of what it multiplied
-// and that of its links. One visit to a link, and one load of the row of the panel that it reads,
-// gives both.
+// The backward pass through a matrix, row by row of its transpose: the gradient of what it
+// multiplied and that of its links. One visit to a link, and one load of the row of the panel that
+// it reads, gives both.
 #pragma once
 
 #include "products/dot.h"

@@ -8,7 +8,7 @@
 namespace sparse_engine {
 namespace {
 
-// The way back through the unfolds of one step, and what it leaves for the step before.
+// The backward pass through the unfolds of one step, and what it leaves for the step before.
 template <typename T, int L, int NV, typename A>
 class UnfoldGradient {
   static constexpr int W = L * NV;

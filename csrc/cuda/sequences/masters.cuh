@@ -1,6 +1,6 @@
 // The master gates of the ordered-neurons LSTM: cumulative sums of a softmax over the chunks, and
-// the way back. A warp has one column of one master, its lanes the chunks; all of its lanes call
-// these functions. A row is `width` numbers behind the one before.
+// the backward pass. A warp has one column of one master, its lanes the chunks; all of its lanes
+// call these functions. A row is `width` numbers behind the one before.
 #pragma once
 
 #include <cmath>

@@ -1,6 +1,6 @@
 // The time loop of all recurrent cells: a program of two phases per step, the product with the
 // cell where a unit's sums are complete, and the same for units with long rows. A projection takes
-// two more: a product behind the cell, and on the way back between the weight's and the cell.
+// two more: a product behind the cell, and in the backward pass between the weight's and the cell.
 //
 // A cell of csrc/cells becomes an object of OnRows, of a class of
 //   kGates, kRows: the rows of W, and the rows of the `gates` panels, that a unit has;
@@ -271,7 +271,7 @@ void run_forward(const GatedForward<T>& a, const Cell& cell, const Layer<A>& lay
   });
 }
 
-// What a layer exchanges on the way back with what is around it.
+// The arrays that a layer exchanges with its surroundings in the backward pass.
 template <typename A>
 struct Outside {
   const A *h0, *dh;

@@ -44,7 +44,7 @@ struct StagesOfStep {
   Steps<T> kept;    // [stages][units]
 };
 
-// One step: its stages once more, and back through them. The way back is a class of
+// One step: its stages once more, and back through them. The backward pass is a class of
 //   stages, own: the stages, and where what they leave is;
 //   has_second_phase();
 //   operator()(phase, t, m): one of the two phases of stage m, or with m = -1 of the way out of the

@@ -1,5 +1,5 @@
-// Conductance synapses: what the links of a target add up to, and the way back from all targets to
-// a source and to its links.
+// Conductance synapses: what the links of a target add up to, and the backward pass from all
+// targets to a source and to its links.
 #pragma once
 
 #include "cells/conductance.h"
@@ -35,8 +35,8 @@ struct Drive {
   }
 };
 
-// The way back goes by the transposed pattern, so that a source's own gradient, and those of its
-// links, are sums of one group of lanes. In the order of its links:
+// The backward pass follows the transposed pattern, so that a source's own gradient, and those of
+// its links, are sums of one group of lanes. In the order of its links:
 template <typename T>
 struct SynapsesBack {
   const T *mu, *sigma, *erev;  // [nnz]

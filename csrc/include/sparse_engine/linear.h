@@ -1,4 +1,5 @@
-// The way back through a linear layer Y = W X: the gradients of X and of W's links in one visit.
+// The backward pass through a linear layer Y = W X: the gradients of X and of W's links in one
+// visit.
 #pragma once
 
 #include "sparse_engine/matrix.h"
