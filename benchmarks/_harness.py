@@ -16,7 +16,7 @@ FEWEST_TURNS = 5
 
 @dataclass(frozen=True)
 class Options:
-    """What every benchmark takes.
+    """Options that every benchmark takes.
 
     Attributes:
         json: also write what was measured to this file.

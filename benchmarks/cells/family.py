@@ -64,7 +64,7 @@ class Family(ABC):
 
     @property
     def patterns(self) -> dict[str, Pattern]:
-        """Of every sparse weight, by the name of its leaf."""
+        """The links of every sparse weight, by the name of its leaf."""
         return {"links": self.pattern}
 
     @abstractmethod

@@ -25,7 +25,7 @@ SANITIZED = "tests/exhaustive/cuda/test_products.py::test_awkward_structures"
 
 @dataclass(frozen=True)
 class Arguments:
-    """What to leave out.
+    """Options of the command: parts to leave out.
 
     Attributes:
         quick: tiny sizes, to see that everything runs; the numbers mean nothing.

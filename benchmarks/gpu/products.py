@@ -53,7 +53,7 @@ def of_size(weight: SparseWeight, columns: int, rate: float) -> Iterator[Row]:
 
 
 def row(name: str, weight: SparseWeight, columns: int, timings, target=None) -> Row:
-    """What was measured of an operation."""
+    """Return the measured times of an operation as a row of the table."""
     ours = timings["ours"].median
     ratios = {f"x {peer}": t.median / ours for peer, t in timings.items() if peer != "ours"}
     return {

@@ -34,8 +34,8 @@ def measure(cases: Mapping[str, Callable[[], object]]) -> dict[str, Timing]:
 
 
 def both_ways(run: Callable[[], object]) -> dict[str, Callable[[], object]]:
-    """What the kernels decide by size, forced: X gathered from the second-level cache, and staged
-    in shared memory."""
+    """Return the run with each choice that kernels make by size: X gathered from the second-level
+    cache, and X staged in shared memory."""
 
     def forced(choice: str) -> Callable[[], None]:
         def forced_run() -> None:

@@ -1,1 +1,1 @@
-"""What the analysis of a graph costs, one question per file."""
+"""Cost of the analysis of graphs, one question per file."""

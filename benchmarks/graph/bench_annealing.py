@@ -1,4 +1,4 @@
-"""What it costs to make a network balanced."""
+"""Time of annealing a network until it is balanced."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the full balance costs."""
+"""Time of the full balance of a graph."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the census costs, against networkx and igraph."""
+"""Time of the triad census, against networkx and igraph."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What it costs to compare the wirings of networks."""
+"""Time of comparing the wirings of networks."""
 
 from __future__ import annotations
 

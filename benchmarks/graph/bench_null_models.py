@@ -1,4 +1,4 @@
-"""What null models cost."""
+"""Time of drawing and counting null models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the signed census of a large graph costs, in time and in memory."""
+"""Time and memory of the signed census of a large graph."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What rewiring costs, one question per file."""
+"""Cost of rewiring, one question per file."""

@@ -33,7 +33,7 @@ RULES: dict[str, tuple[Prune, Grow]] = {
 
 
 class Sizes(NamedTuple):
-    """Of a network and its input."""
+    """Sizes of a network and of its input."""
 
     neurons: int
     links: int

@@ -1,4 +1,4 @@
-"""What is rewired."""
+"""Weights that are rewired."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ class Projected {
   Projection<T> argument_{};
 };
 
-// What only a cell with a c takes.
+// Checks the arguments that only a cell with a c takes.
 void check_memory_arguments(const Optional& h0, const Optional& c0, const Weights& weights,
                             const std::optional<double>& clip) {
   if (kHasMemory)

@@ -16,17 +16,22 @@ from sparse_engine.ops._sequence import batch_of, joined, steps_of
 from sparse_engine.ops._sequence_operation import sequence_operation
 from sparse_engine.ops.pattern import Pattern
 
+#: Returns h from the contribution of the input, that of the state, and the h before.
+Step = Callable[[Tensor, Tensor, Tensor], Tensor]
+
 
 class ResetGated:
-    """The operation of such a cell, for its network.
+    """Operation of such a cell: native, and in plain torch.
 
     Args:
-        name: the name of the operation.
-        numbers: how many numbers a unit saves at each step; the first is the gate.
+        name: stem of the native operations ``<name>_forward`` and ``<name>_backward``.
+        numbers: number of values that a unit saves at each step; the first is the gate.
+        step: computes one time step in plain torch.
     """
 
-    def __init__(self, name: str, numbers: int) -> None:
+    def __init__(self, name: str, numbers: int, step: Step) -> None:
         self._numbers = numbers
+        self.step = step
         self._run = sequence_operation(
             name,
             lambda shapes: (
@@ -68,35 +73,25 @@ class ResetGated:
         gates = [unfolded(each.reshape(-1, self._numbers, len(each))[:, 0]).T for each in steps]
         return joined(gates, batch_sizes)
 
-
-def loop(
-    step: Callable[[Tensor, Tensor, Tensor], Tensor],
-    x: Tensor,
-    h0: Tensor | None,
-    bias: Tensor | None,
-    weight: Tensor,
-    *,
-    w_input: Tensor | None,
-    b_input: Tensor | None,
-    batch_sizes: Tensor | None,
-) -> Tensor:
-    """Return the states of all steps, in plain torch with a dense weight.
-
-    Args:
-        step: returns h from the contribution of the input, that of the state, and the h before.
-        x: argument of the operation; so are all that are not listed.
-        h0: the first state.
-        bias: bias of the recurrent product.
-        weight: ``[rows, hidden]``.
-        w_input: the dense input weights.
-        b_input: the bias of the input's contribution.
-        batch_sizes: given with sequences of different lengths.
-    """
-    h = x.new_zeros(batch_of(x, batch_sizes), weight.shape[1]) if h0 is None else h0
-    v = x if w_input is None else x @ w_input.T
-    states = []
-    for own in steps_of(v if b_input is None else v + b_input, batch_sizes):
-        h = h[: len(own)]
-        h = step(own, h @ weight.T if bias is None else h @ weight.T + bias, h)
-        states.append(h)
-    return joined(states, batch_sizes)
+    def reference(
+        self,
+        x: Tensor,
+        h0: Tensor | None,
+        bias: Tensor | None,
+        values: Tensor,
+        pattern: Pattern,
+        *,
+        w_input: Tensor | None = None,
+        b_input: Tensor | None = None,
+        batch_sizes: Tensor | None = None,
+    ) -> Tensor:
+        """Return the states of all steps, in plain torch."""
+        weight = pattern.dense(values)
+        h = x.new_zeros(batch_of(x, batch_sizes), weight.shape[1]) if h0 is None else h0
+        v = x if w_input is None else x @ w_input.T
+        states = []
+        for own in steps_of(v if b_input is None else v + b_input, batch_sizes):
+            h = h[: len(own)]
+            h = self.step(own, h @ weight.T if bias is None else h @ weight.T + bias, h)
+            states.append(h)
+        return joined(states, batch_sizes)

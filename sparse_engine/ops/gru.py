@@ -5,10 +5,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sparse_engine.ops._reset_gated import ResetGated, loop
+from sparse_engine.ops._reset_gated import ResetGated
 from sparse_engine.ops.pattern import Pattern
 
-GRU = ResetGated("gru", 4)
+
+def step(v: Tensor, u: Tensor, h: Tensor) -> Tensor:
+    """Return h from both contributions and the h before: one time step in plain torch."""
+    (v_r, v_z, v_n), (u_r, u_z, u_n) = v.chunk(3, -1), u.chunk(3, -1)
+    r, z = torch.sigmoid(v_r + u_r), torch.sigmoid(v_z + u_z)
+    return (1 - z) * torch.tanh(v_n + r * u_n) + z * h
+
+
+GRU = ResetGated("gru", 4, step)
+gru_ref = GRU.reference
 
 
 def gru(
@@ -62,26 +71,3 @@ def gru(
     """
     options = {"w_input": w_input, "b_input": b_input, "batch_sizes": batch_sizes}
     return GRU(x, h0, bias, values, pattern, **options)[0]
-
-
-def gru_ref(
-    x: Tensor,
-    h0: Tensor | None,
-    bias: Tensor | None,
-    values: Tensor,
-    pattern: Pattern,
-    *,
-    w_input: Tensor | None = None,
-    b_input: Tensor | None = None,
-    batch_sizes: Tensor | None = None,
-) -> Tensor:
-    """Compute :func:`gru` in plain torch, as its reference implementation."""
-    options = {"w_input": w_input, "b_input": b_input, "batch_sizes": batch_sizes}
-    return loop(step, x, h0, bias, pattern.dense(values), **options)
-
-
-def step(v: Tensor, u: Tensor, h: Tensor) -> Tensor:
-    """Return the next h."""
-    (v_r, v_z, v_n), (u_r, u_z, u_n) = v.chunk(3, -1), u.chunk(3, -1)
-    r, z = torch.sigmoid(v_r + u_r), torch.sigmoid(v_z + u_z)
-    return (1 - z) * torch.tanh(v_n + r * u_n) + z * h

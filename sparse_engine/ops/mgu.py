@@ -5,10 +5,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sparse_engine.ops._reset_gated import ResetGated, loop
+from sparse_engine.ops._reset_gated import ResetGated
 from sparse_engine.ops.pattern import Pattern
 
-MGU = ResetGated("mgu", 3)
+
+def step(v: Tensor, u: Tensor, h: Tensor) -> Tensor:
+    """Return h from both contributions and the h before: one time step in plain torch."""
+    (v_f, v_n), (u_f, u_n) = v.chunk(2, -1), u.chunk(2, -1)
+    f = torch.sigmoid(v_f + u_f)
+    return torch.lerp(h, torch.tanh(v_n + f * u_n), f)
+
+
+MGU = ResetGated("mgu", 3, step)
+mgu_ref = MGU.reference
 
 
 def mgu(
@@ -59,26 +68,3 @@ def mgu(
     """
     options = {"w_input": w_input, "b_input": b_input, "batch_sizes": batch_sizes}
     return MGU(x, h0, bias, values, pattern, **options)[0]
-
-
-def mgu_ref(
-    x: Tensor,
-    h0: Tensor | None,
-    bias: Tensor | None,
-    values: Tensor,
-    pattern: Pattern,
-    *,
-    w_input: Tensor | None = None,
-    b_input: Tensor | None = None,
-    batch_sizes: Tensor | None = None,
-) -> Tensor:
-    """Compute :func:`mgu` in plain torch, as its reference implementation."""
-    options = {"w_input": w_input, "b_input": b_input, "batch_sizes": batch_sizes}
-    return loop(step, x, h0, bias, pattern.dense(values), **options)
-
-
-def step(v: Tensor, u: Tensor, h: Tensor) -> Tensor:
-    """Return the next h."""
-    (v_f, v_n), (u_f, u_n) = v.chunk(2, -1), u.chunk(2, -1)
-    f = torch.sigmoid(v_f + u_f)
-    return torch.lerp(h, torch.tanh(v_n + f * u_n), f)

@@ -301,7 +301,8 @@ FORMS: dict[str, Form] = {
     "rate_rnn": _rate_rnn(Euler()),
     "rate_rnn, relu": _rate_rnn(RK4(), nonlinearity="relu"),
     "rate_rnn, softplus": _rate_rnn(Euler(), nonlinearity="softplus"),
-    "rate_rnn, sigmoid, clipped": _rate_rnn(Euler(), nonlinearity="sigmoid", clip=0.5),
+    "rate_rnn, sigmoid": _rate_rnn(RK4(), nonlinearity="sigmoid"),
+    "rate_rnn, clipped": _rate_rnn(Euler(), unfolds=3, clip=0.4),
     "ltc": _ltc(3),
     "ltc, one unfold": _ltc(1),
 }

@@ -44,31 +44,23 @@ def with_entry(tensor, at, entry):
     return changed
 
 
-@pytest.mark.parametrize("entry", [-1, 40, 2**31 - 1, -(2**31)])
-@pytest.mark.parametrize("name", FORWARD)
-def test_column_out_of_range(name, entry):
-    pattern = PATTERN._replace(col=with_entry(PATTERN.col, 123, entry))
-    message = rf"expected col_indices in \[0, 40\), found {entry} at position 123"
+#: Each array of indices: name in messages, bound, a position, and operations that read it.
+INDICES = {
+    "col": ("col_indices", 40, 123, FORWARD),
+    "t_col": ("t_col_indices", 40, 123, BACKWARD),
+    "permutation": ("permutation", 400, 399, BACKWARD),
+}
+
+
+@pytest.mark.parametrize("entry", [-1, "size", 2**31 - 1, -(2**31)])
+@pytest.mark.parametrize("field, name", [(f, n) for f, (*_, each) in INDICES.items() for n in each])
+def test_index_out_of_range(field, name, entry):
+    called, size, at, operations = INDICES[field]
+    entry = size if entry == "size" else entry
+    pattern = PATTERN._replace(**{field: with_entry(getattr(PATTERN, field), at, entry)})
+    message = rf"expected {called} in \[0, {size}\), found {entry} at position {at}"
     with pytest.raises(ValueError, match=message):
-        FORWARD[name](pattern)
-
-
-@pytest.mark.parametrize("entry", [-1, 40, 2**31 - 1])
-@pytest.mark.parametrize("name", BACKWARD)
-def test_row_of_the_transpose_out_of_range(name, entry):
-    pattern = PATTERN._replace(t_col=with_entry(PATTERN.t_col, 123, entry))
-    message = rf"expected t_col_indices in \[0, 40\), found {entry} at position 123"
-    with pytest.raises(ValueError, match=message):
-        BACKWARD[name](pattern)
-
-
-@pytest.mark.parametrize("entry", [-1, 400, 2**31 - 1])
-@pytest.mark.parametrize("name", BACKWARD)
-def test_permutation_out_of_range(name, entry):
-    pattern = PATTERN._replace(permutation=with_entry(PATTERN.permutation, 399, entry))
-    message = rf"expected permutation in \[0, 400\), found {entry} at position 399"
-    with pytest.raises(ValueError, match=message):
-        BACKWARD[name](pattern)
+        operations[name](pattern)
 
 
 @pytest.mark.parametrize("entry", [-5, 401, 2**62, -(2**63)])
