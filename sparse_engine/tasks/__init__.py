@@ -1,8 +1,15 @@
 """Training tasks: data set, model, loss and metric, each task in its own file."""
 
+from sparse_engine.tasks.files import DataFile as DataFile
 from sparse_engine.tasks.mackey_glass import MackeyGlass as MackeyGlass
-from sparse_engine.tasks.task import RecurrentFactory as RecurrentFactory
+from sparse_engine.tasks.supervised import Classification as Classification
+from sparse_engine.tasks.supervised import Examples as Examples
+from sparse_engine.tasks.supervised import Regression as Regression
+from sparse_engine.tasks.supervised import Supervised as Supervised
+from sparse_engine.tasks.supervised import split as split
+from sparse_engine.tasks.task import Step as Step
 from sparse_engine.tasks.task import Task as Task
+from sparse_engine.tasks.task import seeded as seeded
 
 #: The tasks that the command line knows, by name.
 TASKS: dict[str, type[Task]] = {task.name: task for task in (MackeyGlass,)}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import math
+from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sparse_engine.tasks.task import RecurrentFactory, Task
+from sparse_engine.models import Forecaster, RecurrentNetwork
+from sparse_engine.tasks.task import Step, Task
 
 
 def series(length: int, *, tau: int = 17, seed: int = 0) -> np.ndarray:
@@ -45,42 +47,33 @@ def series(length: int, *, tau: int = 17, seed: int = 0) -> np.ndarray:
     return np.tanh(np.array(values[washout:]) - 1)
 
 
-class Forecaster(nn.Module):
-    """Recurrent network with a linear readout of its last state."""
-
-    def __init__(self, recurrent: nn.Module, hidden_size: int, horizon: int) -> None:
-        super().__init__()
-        self.recurrent = recurrent
-        self.readout = nn.Linear(hidden_size, horizon)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Forecast ``[batch, horizon]`` values from inputs ``[steps, batch, inputs]``."""
-        states, _ = self.recurrent(x)
-        return self.readout(states[-1])
-
-
+@dataclass(frozen=True)
 class MackeyGlass(Task):
     """Forecasting task of Zhang et al. (Communications Physics 2023), at their sizes.
 
     The 40,000 training values are split into 12 rows. Window k of a row has its values 500 k to
     500 k + 499, and the target is the 50 values after them; update u uses window u modulo 6. The
     metric is the mean squared error over 19 windows of the next 10,000 values.
-
-    Args:
-        seed: seed of the series.
     """
 
     name = "mackey-glass"
-    metric = "validation MSE"
-    window, horizon, rows, train_size, validation_size = 500, 50, 12, 40_000, 10_000
-    positions = window * rows
+    summary = "forecast 50 values of a chaotic series from 500"
+    metric = "mse"
+    splits = ("validation",)
+    recipe: ClassVar = {"steps": 6060, "input_std": 1.0}
 
-    def __init__(self, *, seed: int = 0) -> None:
-        self.seed = seed
+    series_seed: int = 0
+    """Seed of the series."""
+
+    window: ClassVar[int] = 500
+    horizon: ClassVar[int] = 50
+    rows: ClassVar[int] = 12
+    train_size: ClassVar[int] = 40_000
+    validation_size: ClassVar[int] = 10_000
 
     @cached_property
     def _series(self) -> Tensor:
-        values = series(self.train_size + self.validation_size, seed=self.seed)
+        values = series(self.train_size + self.validation_size, seed=self.series_seed)
         return torch.from_numpy(values).to(torch.get_default_dtype())
 
     def _windows(self, rows: Tensor, number: int) -> tuple[Tensor, Tensor]:
@@ -90,7 +83,7 @@ class MackeyGlass(Task):
         return rows[:, start:end].t().unsqueeze(2), rows[:, end : end + self.horizon]
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Return the input ``[500, 12, 1]`` and the target ``[12, 50]`` of a step."""
+        """Return the input ``[500, 12, 1]`` and the target ``[12, 50]`` of a step's number."""
         length = self.train_size // self.rows
         rows = self._series[: self.rows * length].view(self.rows, length)
         return self._windows(rows, step % ((length - self.horizon) // self.window))
@@ -103,26 +96,19 @@ class MackeyGlass(Task):
         pairs = [self._windows(held_out, number) for number in range(count)]
         return torch.cat([x for x, _ in pairs], 1), torch.cat([y for _, y in pairs])
 
-    def build(self, recurrent: RecurrentFactory, *, generator: torch.Generator) -> nn.Module:
-        """Make a network of one input with a linear readout of Glorot-uniform weights."""
-        network = recurrent(1)
-        model = Forecaster(network, network.hidden_size, self.horizon)
-        bound = math.sqrt(6 / (network.hidden_size + self.horizon))
-        with torch.no_grad():
-            model.readout.weight.uniform_(-bound, bound, generator=generator)
-            model.readout.bias.zero_()
-            network.get_parameter("weight_ih_l0").normal_(generator=generator)
-            network.get_parameter("bias_ih_l0").zero_()
-            network.get_parameter("bias_hh_l0").zero_()
-        return model
+    def build(self, network: RecurrentNetwork, *, generator: torch.Generator) -> Forecaster:
+        """Make a network of one input with a linear readout of its last state."""
+        positions = self.window * self.rows
+        recurrent = network.recurrent(1, generator=generator, positions=positions)
+        return Forecaster(recurrent, self.horizon, generator=generator)
 
-    def loss(self, model: nn.Module, step: int) -> Tensor:
+    def loss(self, model: nn.Module, step: Step) -> Tensor:
         """Return the mean squared error on the step's batch."""
-        x, y = self.batch(step)
+        x, y = self.batch(step.number)
         return nn.functional.mse_loss(model(x), y)
 
     @torch.no_grad()
-    def evaluate(self, model: nn.Module) -> float:
+    def evaluate(self, model: nn.Module, split: str = "validation") -> dict[str, float]:
         """Return the mean squared error over the validation windows."""
         x, y = self.validation
-        return nn.functional.mse_loss(model(x), y).item()
+        return {"mse": nn.functional.mse_loss(model(x), y).item()}

@@ -1,0 +1,88 @@
+"""Descriptions of networks: plain settings from which a task builds its model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import nn
+
+from sparse_engine.models.limits import check_size
+from sparse_engine.nn import CELLS, Recurrent
+
+
+@dataclass(frozen=True)
+class Network:
+    """Base of descriptions of networks.
+
+    A description holds numbers, strings and flags only, so that it can be written to JSON and read
+    from the command line. A subclass adds a method that makes its kind of network.
+    """
+
+    density: float = 0.05
+    """Fraction of the sparse weights' positions that hold a link at the start, in (0, 1]."""
+
+
+@dataclass(frozen=True)
+class RecurrentNetwork(Network):
+    """Description of a recurrent network with one cell of the registry :data:`CELLS`."""
+
+    cell: Literal[tuple(CELLS)] = "rnn"  # type: ignore[valid-type]
+    """Recurrent cell."""
+    hidden: int = 128
+    """Units of each layer."""
+    layers: int = 1
+    """Recurrent layers on top of each other."""
+    input_density: float = 1.0
+    """Fraction of the input weights that exist; at 1 the input weight is an ordinary dense one."""
+    gain: float = 1.4
+    """Scale of the initial recurrent weights, U(-g, g) / sqrt(fan-in)."""
+    input_std: float | None = None
+    """Standard deviation of normal initial input weights, with biases of 0; by default the cell's
+    own initial values."""
+    dropout: float = 0.0
+    """Dropout between layers, in [0, 1)."""
+    cell_options: Mapping[str, float | int | bool] = field(default_factory=dict)
+    """Further options of the cell, such as chunk_size of on_lstm or recurrence_depth of rhn."""
+
+    def recurrent(
+        self, inputs: int, *, generator: torch.Generator, positions: int = 1
+    ) -> Recurrent:
+        """Make the recurrent network.
+
+        Args:
+            inputs: number of features of the input.
+            generator: source of randomness on the CPU.
+            positions: time steps times sequences of a batch, whose states training keeps.
+
+        Raises:
+            ValueError: an option out of range, or a network that does not fit into memory.
+            TypeError: a cell option that the cell does not have.
+        """
+        check_size(self.hidden, self.density, positions)
+        network = CELLS[self.cell](
+            inputs,
+            self.hidden,
+            self.layers,
+            density=self.density,
+            input_density=self.input_density,
+            gain=self.gain,
+            dropout=self.dropout,
+            generator=generator,
+            **self.cell_options,
+        )
+        if self.input_std is not None:
+            _draw_input_weights(network, self.input_std, generator)
+        return network
+
+
+@torch.no_grad()
+def _draw_input_weights(network: nn.Module, std: float, generator: torch.Generator) -> None:
+    """Draw the dense input weights of the first layer from N(0, std^2), and set biases to 0."""
+    for name, parameter in network.named_parameters():
+        if name.startswith("bias"):
+            parameter.zero_()
+        elif name.startswith("weight_ih_l0"):
+            parameter.normal_(std=std, generator=generator)

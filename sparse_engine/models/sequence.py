@@ -1,0 +1,76 @@
+"""Models for sequences: a recurrent network with a linear readout of its states."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from sparse_engine.nn import Recurrent
+
+
+class SequenceModel(nn.Module):
+    """Recurrent network with a linear readout ``y = W h + b`` of its last state, or of every state.
+
+    Args:
+        recurrent: the network, time first and of one direction.
+        outputs: number of outputs.
+        every_step: whether each step has an output; otherwise the last step of a sequence has one.
+        embedding: module that maps integer inputs to features, such as :class:`torch.nn.Embedding`;
+            None for inputs that are features.
+        generator: source of randomness on the CPU for the readout, which starts at
+            U(-b, b) with ``b = sqrt(6 / (hidden + outputs))`` (Glorot) and a bias of 0.
+    """
+
+    def __init__(
+        self,
+        recurrent: Recurrent,
+        outputs: int,
+        *,
+        every_step: bool = False,
+        embedding: nn.Module | None = None,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        if embedding is not None:
+            self.embedding = embedding
+        self.recurrent = recurrent
+        self.every_step = every_step
+        hidden = recurrent.size_of("h0")
+        self.readout = nn.Linear(hidden, outputs)
+        bound = math.sqrt(6 / (hidden + outputs))
+        with torch.no_grad():
+            self.readout.weight.uniform_(-bound, bound, generator=generator)
+            self.readout.bias.zero_()
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Return the outputs, ``[batch, outputs]``, or ``[steps, batch, outputs]`` of every step.
+
+        Args:
+            x: features ``[steps, batch, features]``, or integers ``[steps, batch]`` for the
+                embedding.
+            lengths: number of steps of each sequence, ``[batch]``, where sequences are padded at
+                their ends; the output is that of a sequence's own last step.
+        """
+        if hasattr(self, "embedding"):
+            x = self.embedding(x)
+        states = self.recurrent(x)[0]
+        if self.every_step:
+            return self.readout(states)
+        if lengths is None:
+            return self.readout(states[-1])
+        return self.readout(states[lengths - 1, torch.arange(states.shape[1])])
+
+
+class SequenceClassifier(SequenceModel):
+    """Recurrent network whose readout gives the logits of classes."""
+
+
+class Forecaster(SequenceModel):
+    """Recurrent network whose readout of the last state forecasts the next values of a series."""
+
+    def __init__(
+        self, recurrent: Recurrent, horizon: int, *, generator: torch.Generator | None = None
+    ) -> None:
+        super().__init__(recurrent, horizon, generator=generator)

@@ -1,0 +1,87 @@
+"""Files of data sets: found in a folder, or downloaded once."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+#: Environment variable with the folder that has a folder for each data set.
+VARIABLE = "SPARSE_ENGINE_DATA"
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """File of a data set, and where it comes from.
+
+    Attributes:
+        dataset: name of the data set's folder.
+        name: name of the file in it.
+        url: address to download the file from; empty if there is none.
+        sha256: hash of the file at that address.
+        member: name of the wanted file inside the archive at the address; empty for no archive.
+    """
+
+    dataset: str
+    name: str
+    url: str = ""
+    sha256: str = ""
+    member: str = ""
+
+    def find(self, folder: Path | None = None) -> Path:
+        """Return the path of the file.
+
+        The file is looked for in ``folder``, else in ``$SPARSE_ENGINE_DATA/<dataset>``, else in the
+        user's cache, into which it is downloaded if it is not there.
+
+        Raises:
+            FileNotFoundError: the file is not in the folder that was given, or nowhere and cannot
+                be downloaded.
+        """
+        given = folder
+        if given is None and VARIABLE in os.environ:
+            given = Path(os.environ[VARIABLE], self.dataset)
+        if given is not None and (given / self.name).is_file():
+            return given / self.name
+        if folder is not None or not self.url:
+            wanted = given or Path(f"${VARIABLE}", self.dataset)
+            raise FileNotFoundError(
+                f"expected the file {self.name} of the data set {self.dataset} in {wanted}, found "
+                f"none; put it there, or name its folder with --data or {VARIABLE}"
+            )
+        return self._download()
+
+    def _download(self) -> Path:
+        import pooch
+
+        cache = pooch.os_cache("sparse_engine") / self.dataset
+        # An archive stays beside its contents, under the last part of its address.
+        saved = self.url.rsplit("/", 1)[-1] if self.member else self.name
+        processor = None
+        if self.member:
+            kind = pooch.Unzip if saved.endswith(".zip") else pooch.Untar
+            processor = kind(members=[self.member])
+        try:
+            found = pooch.retrieve(
+                self.url,
+                known_hash=f"sha256:{self.sha256}" if self.sha256 else None,
+                fname=saved,
+                path=cache,
+                processor=processor,
+                progressbar=True,
+            )
+        except (OSError, ValueError) as error:
+            raise FileNotFoundError(
+                f"expected to download {self.name} of the data set {self.dataset} from {self.url}, "
+                f"found: {error}; or put the file into a folder and name that with --data or "
+                f"{VARIABLE}"
+            ) from error
+        return Path(found[0] if self.member else found)
+
+
+@dataclass(frozen=True)
+class FromFiles:
+    """Part of a task whose data come from files."""
+
+    data: Path | None = None
+    """Folder of the data files; by default $SPARSE_ENGINE_DATA/<data set>, else a download."""
