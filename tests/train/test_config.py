@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass
-from functools import partial
 
 import pytest
 
@@ -37,7 +36,7 @@ def test_settings_are_replaced_wherever_they_are():
 def test_unknown_settings_are_named():
     with pytest.raises(ValueError, match="of a run of mackey-glass, found colour, size"):
         Config.published("mackey-glass", size=1, colour=2)
-    with pytest.raises(ValueError, match="expected a task of .*, found 'nonsense'"):
+    with pytest.raises(ValueError, match=r"expected a task of .*, found 'nonsense'"):
         Config.published("nonsense")
 
 
