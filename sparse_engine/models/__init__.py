@@ -4,3 +4,4 @@ from sparse_engine.models.network import Network as Network
 from sparse_engine.models.network import RecurrentNetwork as RecurrentNetwork
 from sparse_engine.models.sequence import Forecaster as Forecaster
 from sparse_engine.models.sequence import SequenceClassifier as SequenceClassifier
+from sparse_engine.models.sequence import SequenceModel as SequenceModel
