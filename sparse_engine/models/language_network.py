@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -108,7 +109,7 @@ class LanguageNetwork(Network):
             EmbeddingDropout(self._embedding(words, vocabulary, generator), self.word_dropout),
             [
                 self._layer(inputs, units, generator)
-                for inputs, units in zip(sizes, sizes[1:], strict=False)
+                for inputs, units in pairwise(sizes)
             ],
             decoder,
             dropouts=(
