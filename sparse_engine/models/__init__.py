@@ -1,5 +1,7 @@
 """Whole models made of sparse layers, and plain descriptions of them."""
 
+from sparse_engine.models.language_model import LanguageModel as LanguageModel
+from sparse_engine.models.language_network import LanguageNetwork as LanguageNetwork
 from sparse_engine.models.mlp import MLPNetwork as MLPNetwork
 from sparse_engine.models.mlp import SparseMLP as SparseMLP
 from sparse_engine.models.network import Network as Network
