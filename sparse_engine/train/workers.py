@@ -59,11 +59,11 @@ class Job:
             ValueError: the folder has the run of other settings.
         """
         try:
-            config = json.loads((self.folder / "config.json").read_bytes())
+            config = Config.from_json(json.loads((self.folder / "config.json").read_bytes()))
             found = json.loads((self.folder / RESULT).read_bytes())
         except (FileNotFoundError, ValueError):
             return None
-        if config != self.config.to_json():
+        if config != self.config:
             raise ValueError(
                 f"expected a run of other settings in another folder than {self.folder}, found "
                 "config.json with different settings; remove the folder, or choose another"
