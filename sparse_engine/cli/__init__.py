@@ -1,4 +1,4 @@
-"""Command line: ``sparse-engine train | resume | analyze | distance | info``."""
+"""Command line: ``sparse-engine train | resume | sweep | compare | analyze | distance | info``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from scipy.sparse.linalg import ArpackError
 
 from sparse_engine import runtime
 from sparse_engine.cli.analyze import Analyze
+from sparse_engine.cli.compare import Compare
 from sparse_engine.cli.distance import Distance
+from sparse_engine.cli.sweep import Sweep
 from sparse_engine.cli.train import Resume, Train
 
 DESCRIPTION = "Truly sparse recurrent networks: train, analyze, and see what they run on."
@@ -34,6 +36,8 @@ class Info:
 Command = (
     Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Resume, tyro.conf.subcommand("resume")]
+    | Annotated[Sweep, tyro.conf.subcommand("sweep")]
+    | Annotated[Compare, tyro.conf.subcommand("compare")]
     | Annotated[Analyze, tyro.conf.subcommand("analyze")]
     | Annotated[Distance, tyro.conf.subcommand("distance")]
     | Annotated[Info, tyro.conf.subcommand("info")]
