@@ -13,7 +13,7 @@ import tyro
 from sparse_engine.analysis import Balance
 from sparse_engine.memory import asking_for
 from sparse_engine.tasks import TASKS
-from sparse_engine.train import Checkpoint, Config, Run
+from sparse_engine.train import Checkpoint, Config, Run, record_result
 
 # More threads than any machine has: OpenMP ends the process where it cannot start them.
 MOST_THREADS = 1024
@@ -51,7 +51,7 @@ class RunOptions:
                 tensorboard=self.tensorboard,
                 resume=resume,
             )
-            result = run.train()
+            result = record_result(folder, run.train())
         if not result.finished:
             print(f"interrupted at step {run.step} of {config.steps}; go on with --resume")
         metric = config.task.metric
