@@ -36,6 +36,9 @@ from sparse_engine.analysis.null_kinds import NullKind as NullKind
 from sparse_engine.analysis.null_kinds import SignShuffle as SignShuffle
 from sparse_engine.analysis.null_model import NullModel as NullModel
 from sparse_engine.analysis.null_model import null_model as null_model
+from sparse_engine.analysis.paired import PairedTest as PairedTest
+from sparse_engine.analysis.paired import holm as holm
+from sparse_engine.analysis.paired import paired_test as paired_test
 from sparse_engine.analysis.participation import Participation as Participation
 from sparse_engine.analysis.participation import participation as participation
 from sparse_engine.analysis.planted_network import Planted as Planted

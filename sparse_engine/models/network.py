@@ -40,7 +40,7 @@ class RecurrentNetwork(Network):
     input_density: float = 1.0
     """Fraction of the input weights that exist; at 1 the input weight is an ordinary dense one."""
     gain: float = 1.4
-    """Scale of the initial recurrent weights, U(-g, g) / sqrt(fan-in)."""
+    """Scale of the initial recurrent weights, U(-g, g) / sqrt(fan-in); conductances have none."""
     input_std: float | None = None
     """Standard deviation of normal initial input weights, with biases of 0; by default the cell's
     own initial values."""
@@ -75,15 +75,16 @@ class RecurrentNetwork(Network):
             TypeError: a cell option that the cell does not have.
         """
         check_size(self.hidden, self.density, positions)
-        network = CELLS[self.cell](
+        cell = CELLS[self.cell]
+        network = cell(
             inputs,
             self.hidden,
             self.layers,
             density=self.density,
             input_density=self.input_density,
-            gain=self.gain,
             dropout=self.dropout,
             generator=generator,
+            **{"gain": self.gain} if cell.gain else {},
             **self.cell_options,
         )
         if self.wiring != "random":
@@ -108,5 +109,5 @@ def _draw_input_weights(network: nn.Module, std: float, generator: torch.Generat
     for name, parameter in network.named_parameters():
         if name.startswith("bias"):
             parameter.zero_()
-        elif name.startswith("weight_ih_l0"):
+        elif name in ("weight_ih_l0", "weight_ih_l0.values"):
             parameter.normal_(std=std, generator=generator)
