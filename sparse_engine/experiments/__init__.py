@@ -11,9 +11,11 @@ from sparse_engine.experiments.experiment import report as report
 from sparse_engine.experiments.experiment import table as table
 from sparse_engine.experiments.zhang import ZHANG
 from sparse_engine.experiments.zhang_balance import balance_along_training
+from sparse_engine.experiments.zhang_lesions import ZhangLesions
 
 #: Functions that make the experiments, by name.
 EXPERIMENTS: dict[str, Callable[[], Experiment]] = {
     **ZHANG,
     "zhang-balance": balance_along_training,
+    "zhang-lesions": ZhangLesions,
 }

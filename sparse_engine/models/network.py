@@ -42,8 +42,8 @@ class RecurrentNetwork(Network):
     gain: float = 1.4
     """Scale of the initial recurrent weights, U(-g, g) / sqrt(fan-in); conductances have none."""
     input_std: float | None = None
-    """Standard deviation of normal initial input weights, with biases of 0; by default the cell's
-    own initial values."""
+    """Standard deviation of normal initial input weights, with biases of 0; by default, and for
+    conductances, the cell's own initial values."""
     readout_std: float | None = None
     """Standard deviation of normal initial weights of the readout; by default Glorot's uniform
     ones."""
@@ -98,7 +98,7 @@ class RecurrentNetwork(Network):
         if self.fixed_weights:
             for weight in recurrent_weights(network):
                 weight.requires_grad_(False)
-        if self.input_std is not None:
+        if self.input_std is not None and cell.gain:
             _draw_input_weights(network, self.input_std, generator)
         return network
 
@@ -109,5 +109,5 @@ def _draw_input_weights(network: nn.Module, std: float, generator: torch.Generat
     for name, parameter in network.named_parameters():
         if name.startswith("bias"):
             parameter.zero_()
-        elif name in ("weight_ih_l0", "weight_ih_l0.values"):
+        elif name.startswith("weight_ih_l0"):
             parameter.normal_(std=std, generator=generator)
