@@ -94,3 +94,8 @@ class FromFiles:
 
     data: Path | None = None
     """Folder of the data files; by default $SPARSE_ENGINE_DATA/<data set>, else a download."""
+
+    def __post_init__(self) -> None:
+        if self.data is not None:
+            # JSON has paths as text.
+            object.__setattr__(self, "data", Path(self.data))

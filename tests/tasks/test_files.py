@@ -1,4 +1,4 @@
-"""Files of data sets: where they are looked for, and downloads, here from a server on this machine."""
+"""Files of data sets: where they are looked for, and downloads from a server on this machine."""
 
 import functools
 import hashlib
@@ -96,7 +96,7 @@ def test_offline_names_file_address_and_folder(address):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         nobody = f"http://127.0.0.1:{free.getsockname()[1]}/plain.csv"
-        with pytest.raises(FileNotFoundError, match="expected to download plain.csv") as error:
+        with pytest.raises(FileNotFoundError, match=r"expected to download plain\.csv") as error:
             DataFile("set", "plain.csv", nobody).find()
     assert nobody in str(error.value) and "SPARSE_ENGINE_DATA" in str(error.value)
 

@@ -1,0 +1,70 @@
+"""Files of the layouts that tasks read, with made-up content."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from sparse_engine.tasks.gesture import VIDEOS
+from sparse_engine.tasks.person import ACTIVITIES, TAGS
+
+random = np.random.default_rng(0)
+
+
+def write_gesture(folder: Path, rows: int = 70) -> None:
+    header = ",".join([*map(str, range(1, 33)), "Phase"])
+    for video in VIDEOS:
+        lines = [
+            ",".join([*(f"{x:.8f}" for x in random.normal(size=32)), "DPSHR"[row % 5]])
+            for row in range(rows)
+        ]
+        (folder / f"{video}_va3.csv").write_text("\n".join([header, *lines]) + "\n")
+
+
+def write_person(folder: Path, sizes: tuple[int, ...] = (110, 100, 130)) -> None:
+    tags, activities = list(TAGS), list(ACTIVITIES)
+    lines = []
+    for number, size in enumerate(sizes):
+        for row in range(size):
+            x, y, z = random.normal(size=3)
+            what = activities[row % len(activities)]
+            lines.append(
+                f"A0{number},{tags[row % 4]},63379022605{row:07},27.05.2009 14:03:25:127,"
+                f"{x:.6f},{y:.6f},{z:.6f},{what}"
+            )
+    (folder / "ConfLongDemo_JSI.txt").write_text("\r\n".join(lines) + "\r\n")
+
+
+def write_sms(folder: Path, messages: int = 60) -> None:
+    words = ["free", "win", "call", "Go", "it's", "ok", "2day", "later"]
+    lines = []
+    for number in range(messages):
+        chosen = random.choice(words, random.integers(1, 30))
+        lines.append(f"{'spam' if number % 4 == 0 else 'ham'}\t{' '.join(chosen)}")
+    (folder / "text_data.txt").write_text("\n".join(lines) + "\n\n")
+
+
+def write_idx(path: Path, items: np.ndarray) -> None:
+    header = struct.pack(f">{1 + items.ndim}I", 0x800 + items.ndim, *items.shape)
+    path.write_bytes(gzip.compress(header + items.astype(np.uint8).tobytes()))
+
+
+def write_mnist(folder: Path, train: int = 60, test: int = 20) -> None:
+    for part, count in (("train", train), ("t10k", test)):
+        if count:
+            images = random.integers(0, 256, (count, 28, 28))
+            write_idx(folder / f"{part}-images-idx3-ubyte.gz", images)
+            write_idx(folder / f"{part}-labels-idx1-ubyte.gz", np.arange(count) % 10)
+
+
+#: Functions that write the files of a task into a folder.
+WRITERS: dict[str, Callable[[Path], None]] = {
+    "gesture": write_gesture,
+    "mnist": write_mnist,
+    "person": write_person,
+    "sms": write_sms,
+}
