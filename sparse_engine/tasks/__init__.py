@@ -11,6 +11,7 @@ from sparse_engine.tasks.japanese_vowels import JapaneseVowels as JapaneseVowels
 from sparse_engine.tasks.laser import Laser as Laser
 from sparse_engine.tasks.mackey_glass import MackeyGlass as MackeyGlass
 from sparse_engine.tasks.mnist import MNIST as MNIST
+from sparse_engine.tasks.penn_treebank import PennTreebank as PennTreebank
 from sparse_engine.tasks.person import Person as Person
 from sparse_engine.tasks.sequences import Sequences as Sequences
 from sparse_engine.tasks.sms import SMS as SMS
@@ -22,6 +23,8 @@ from sparse_engine.tasks.supervised import split as split
 from sparse_engine.tasks.task import Step as Step
 from sparse_engine.tasks.task import Task as Task
 from sparse_engine.tasks.task import seeded as seeded
+from sparse_engine.tasks.wikitext_2 import WikiText2 as WikiText2
+from sparse_engine.tasks.word_language import WordLanguage as WordLanguage
 
 #: The tasks that the command line knows, by name.
 TASKS: dict[str, type[Task]] = {
@@ -38,5 +41,7 @@ TASKS: dict[str, type[Task]] = {
         MNIST,
         Person,
         SMS,
+        PennTreebank,
+        WikiText2,
     )
 }
