@@ -21,8 +21,10 @@ SETTINGS: dict[str, dict[str, int]] = {
     "delayed-match": {"delay": 3, "held_out": 20},
     "gesture": {"batch_size": 3},
     "mnist": {"batch_size": 8},
+    "penn-treebank": {"batch_size": 3, "bptt": 4, "evaluation_streams": 2},
     "person": {"batch_size": 3},
     "sms": {"batch_size": 8, "validation_size": 10},
+    "wikitext-2": {"batch_size": 3, "bptt": 4, "evaluation_streams": 2},
 }
 
 #: Libraries that ship the data of a task.

@@ -5,10 +5,12 @@ from __future__ import annotations
 import gzip
 import struct
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from sparse_engine.tasks import PennTreebank, WikiText2, WordLanguage
 from sparse_engine.tasks.gesture import VIDEOS
 from sparse_engine.tasks.person import ACTIVITIES, TAGS
 
@@ -61,10 +63,21 @@ def write_mnist(folder: Path, train: int = 60, test: int = 20) -> None:
             write_idx(folder / f"{part}-labels-idx1-ubyte.gz", np.arange(count) % 10)
 
 
+def write_text(task: type[WordLanguage], folder: Path, lines: int = 40) -> None:
+    words = ["the", "cat", "sat", "on", "a", "mat"]
+    for file in task.files.values():
+        text = "".join(f" {' '.join(random.choice(words, 8))} \n" for _ in range(lines))
+        path = folder / file.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
 #: Functions that write the files of a task into a folder.
 WRITERS: dict[str, Callable[[Path], None]] = {
     "gesture": write_gesture,
     "mnist": write_mnist,
+    "penn-treebank": partial(write_text, PennTreebank),
     "person": write_person,
     "sms": write_sms,
+    "wikitext-2": partial(write_text, WikiText2),
 }

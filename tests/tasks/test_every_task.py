@@ -13,14 +13,19 @@ NAMES = sorted(TASKS)
 
 
 def build(task, seed=0):
-    sizes = {"hidden": 12} if "hidden" in {f.name for f in dataclasses.fields(task.network)} else {}
+    names = {field.name for field in dataclasses.fields(task.network)}
+    sizes = {name: 12 for name in {"hidden", "embedding"} & names}
     network = task.network(density=0.3, **sizes)
     return task.build(network, generator=torch.Generator().manual_seed(seed))
 
 
 def loss(task, model, number=0, seed=0):
-    torch.manual_seed(number)
-    return task.loss(model, Step(number, seed))
+    """The loss of a step after those before it, whose memory it has."""
+    memory = {}
+    for each in range(number + 1):
+        torch.manual_seed(each)
+        found = task.loss(model, Step(each, seed, memory))
+    return found
 
 
 @pytest.mark.parametrize("name", NAMES)
