@@ -44,3 +44,11 @@ def test_a_task_passes_the_readout_on():
     built = Adding().build(network, generator=torch.Generator().manual_seed(0))
     assert built.readout.weight.std().item() == pytest.approx(2.0, rel=0.1)
     assert built.recurrent.weight_ih_l0.std().item() == pytest.approx(0.5, rel=0.1)
+
+
+@pytest.mark.parametrize("density", [0.05, 1.0])
+def test_unscaled_weights_do_not_depend_on_the_density(density):
+    network = RecurrentNetwork(hidden=300, density=density, gain=1.5, unscaled=True)
+    weight = network.recurrent(3, generator=torch.Generator().manual_seed(0)).weight_hh_l0
+    std = weight.values.std().item()
+    assert std == pytest.approx(1.5 / (3 * 300) ** 0.5, rel=0.05)

@@ -1,16 +1,21 @@
-"""Files of the layouts that tasks read, with made-up content."""
+"""Tasks with tiny data: files of the layouts that they read, with made-up content."""
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
+import importlib.util
 import struct
+import sys
+import types
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-from sparse_engine.tasks import PennTreebank, WikiText2, WordLanguage
+from sparse_engine.tasks import TASKS, PennTreebank, Task, WikiText2, WordLanguage
 from sparse_engine.tasks.gesture import VIDEOS
 from sparse_engine.tasks.person import ACTIVITIES, TAGS
 
@@ -81,3 +86,50 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     "sms": write_sms,
     "wikitext-2": partial(write_text, WikiText2),
 }
+
+#: Settings that suit tiny data.
+SETTINGS: dict[str, dict[str, int]] = {
+    "adding": {"length": 12, "held_out": 20},
+    "copy-memory": {"delay": 5, "held_out": 20},
+    "delayed-match": {"delay": 3, "held_out": 20},
+    "gesture": {"batch_size": 3},
+    "mnist": {"batch_size": 8},
+    "penn-treebank": {"batch_size": 3, "bptt": 4, "evaluation_streams": 2},
+    "person": {"batch_size": 3},
+    "sms": {"batch_size": 8, "validation_size": 10},
+    "wikitext-2": {"batch_size": 3, "bptt": 4, "evaluation_streams": 2},
+}
+
+#: Libraries that ship the data of a task.
+LIBRARIES = {"digits": "sklearn", "laser": "reservoirpy"}
+
+
+def put_aeon(patch: pytest.MonkeyPatch) -> None:
+    """Put a module with made-up data in the place of aeon, where that is not installed."""
+    if importlib.util.find_spec("aeon") is not None:
+        return
+
+    def load_japanese_vowels(split):
+        count = {"train": 270, "test": 370}[split]
+        generator = np.random.default_rng(count)
+        sequences = [generator.normal(size=(12, 7 + k % 23)) for k in range(count)]
+        return sequences, np.array([str(k * 9 // count + 1) for k in range(count)])
+
+    datasets = types.ModuleType("aeon.datasets")
+    datasets.load_japanese_vowels = load_japanese_vowels
+    patch.setitem(sys.modules, "aeon", types.ModuleType("aeon"))
+    patch.setitem(sys.modules, "aeon.datasets", datasets)
+
+
+def tiny_task(place: Path, name: str, **settings: object) -> Task:
+    """Make the task of a name; files that it needs are written into a folder of ``place``."""
+    if name in LIBRARIES:
+        pytest.importorskip(LIBRARIES[name], reason=f"{LIBRARIES[name]} is not installed")
+    task = TASKS[name]
+    if "data" in {field.name for field in dataclasses.fields(task)}:
+        folder = place / name
+        if not folder.exists():
+            folder.mkdir()
+            WRITERS[name](folder)
+        settings = {"data": folder} | settings
+    return task(**(SETTINGS.get(name, {}) | settings))
