@@ -1,4 +1,4 @@
-"""What descriptions of feed-forward networks share: the number of links and initial values."""
+"""Base of descriptions of feed-forward networks: the number of links and initial values."""
 
 from __future__ import annotations
 
