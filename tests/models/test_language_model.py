@@ -1,0 +1,267 @@
+"""The word language models of Selfish-RNN: sizes, ties, dropout, penalties and carried states."""
+
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from sparse_engine.models import LanguageModel, LanguageNetwork
+from sparse_engine.nn import DropConnect, LockedDropout, SparseLSTM, SparseWeight
+from sparse_engine.optim import SNTASGD
+from sparse_engine.testing import assert_valid
+from sparse_engine.topology import RigL, Selfish
+
+WORDS = 40
+#: The four models at a small size, with every kind of dropout that they have.
+SMALL = {
+    "lstm": LanguageNetwork(
+        embedding=12, hidden=14, input_dropout=0.2, between_dropout=0.2, output_dropout=0.2
+    ),
+    "rhn": LanguageNetwork(
+        cell="rhn",
+        cell_options={"recurrence_depth": 3, "coupled": True, "recurrent_dropout": 0.2},
+        embedding=14,
+        hidden=14,
+        layers=1,
+        tied=True,
+        locked=True,
+        word_dropout=0.2,
+        input_dropout=0.2,
+        output_dropout=0.2,
+    ),
+    "on-lstm": LanguageNetwork(
+        cell="on_lstm",
+        cell_options={"chunk_size": 2},
+        embedding=12,
+        hidden=14,
+        last=12,
+        layers=3,
+        tied=True,
+        locked=True,
+        word_dropout=0.1,
+        input_dropout=0.2,
+        between_dropout=0.2,
+        output_dropout=0.2,
+        link_dropout=0.2,
+        activation_penalty=2.0,
+        slowness_penalty=1.0,
+    ),
+    "mixture": LanguageNetwork(
+        embedding=12,
+        hidden=14,
+        last=10,
+        layers=3,
+        tied=True,
+        locked=True,
+        experts=3,
+        expert_dropout=0.2,
+        link_dropout=0.2,
+        word_dropout=0.1,
+        output_dropout=0.2,
+        activation_penalty=2.0,
+        slowness_penalty=1.0,
+    ),
+}
+models = pytest.mark.parametrize("network", SMALL.values(), ids=SMALL)
+
+
+def build(network, words=WORDS, seed=1):
+    return network.language_model(words, generator=torch.Generator().manual_seed(seed))
+
+
+def sparse_weights(model):
+    return [module for module in model.modules() if isinstance(module, SparseWeight)]
+
+
+def random_words(steps=9, batch=3):
+    return torch.randint(WORDS, (steps, batch))
+
+
+#: The positions of all matrices, which Selfish-RNN masks; of the mixture, those of Yang et al.
+PUBLISHED = {
+    "lstm": (LanguageNetwork(embedding=1500, hidden=1500), 2 * 10_000 * 1500 + 4 * 6000 * 1500),
+    "rhn": (
+        LanguageNetwork(
+            cell="rhn",
+            cell_options={"recurrence_depth": 10},
+            embedding=830,
+            hidden=830,
+            layers=1,
+            tied=True,
+        ),
+        10_000 * 830 + 11 * 1660 * 830,
+    ),
+    "on-lstm": (
+        LanguageNetwork(
+            cell="on_lstm",
+            cell_options={"chunk_size": 10},
+            embedding=400,
+            hidden=1150,
+            last=400,
+            layers=3,
+            tied=True,
+        ),
+        10_000 * 400 + 4830 * (400 + 3 * 1150) + 1680 * (1150 + 400),
+    ),
+    "mixture": (
+        LanguageNetwork(embedding=280, hidden=960, last=620, layers=3, tied=True, experts=15),
+        10_000 * 280 + 3840 * (280 + 3 * 960) + 2480 * (960 + 620) + 620 * 15 + 620 * 15 * 280,
+    ),
+}
+
+
+@pytest.mark.parametrize(("network", "positions"), PUBLISHED.values(), ids=PUBLISHED)
+def test_published_sizes(network, positions):
+    """All matrices are sparse, each of the same density, and a tied one is one weight."""
+    model = network.__class__(**{**vars(network), "density": 0.01})
+    weights = sparse_weights(build(model, words=10_000))
+    assert sum(weight.shape[0] * weight.shape[1] for weight in weights) == positions
+    for weight in weights:
+        assert weight.nnz == round(0.01 * weight.shape[0] * weight.shape[1])
+
+
+@models
+def test_text_in_two_parts_is_the_text_at_once(network):
+    model, words = build(network).eval(), random_words()
+    at_once, end = model(words)
+    first, state = model(words[:4])
+    second, last = model(words[4:], state)
+    assert_close(torch.cat([first, second]), at_once)
+    for one, other in zip(last, end, strict=True):
+        assert_close(one, other)
+    assert not torch.allclose(model(words[4:])[0], second)
+    assert_close(at_once.exp().sum(-1), torch.ones(9, 3))
+
+
+@models
+def test_loss_is_the_mean_over_words_in_evaluation(network):
+    model, words = build(network).eval(), random_words()
+    log_p, state = model(words[:-1])
+    picked = log_p.gather(-1, words[1:].unsqueeze(-1))
+    loss, end = model.loss(words[:-1], words[1:])
+    assert_close(loss, -picked.mean())
+    for one, other in zip(end, state, strict=True):
+        assert torch.equal(one, other)
+
+
+@models
+def test_dropout_follows_the_seed_and_only_training_has_it(network):
+    model, words = build(network), random_words()
+
+    def loss(seed):
+        torch.manual_seed(seed)
+        return model.loss(words[:-1], words[1:])[0]
+
+    assert loss(1) == loss(1) != loss(2)
+    model.eval()
+    assert loss(1) == loss(2)
+
+
+def test_penalties():
+    """The penalties by the equations, with a mask of dropped outputs that is the same each time."""
+    network = LanguageNetwork(
+        embedding=6, hidden=6, output_dropout=0.5, activation_penalty=2.0, slowness_penalty=3.0
+    )
+    model, words = build(network), random_words()
+    torch.manual_seed(1)
+    loss, _ = model.loss(words[:-1], words[1:])
+    torch.manual_seed(1)
+    outputs, dropped, _ = model.run(words[:-1])
+    log_p = model.log_probabilities(dropped)
+    expected = nn.functional.nll_loss(log_p.flatten(0, 1), words[1:].flatten())
+    expected += 2 * dropped.square().mean() + 3 * (outputs[1:] - outputs[:-1]).square().mean()
+    assert_close(loss, expected)
+    one = model.loss(words[:1], words[1:2])[0]
+    assert one.isfinite(), "a single word has no successive outputs"
+
+
+def test_dropout_is_where_the_description_says():
+    dropped = SMALL["on-lstm"]
+    model = build(dropped)
+    assert [layer.dropout.p for layer in model.layers] == [0.2] * 3
+    assert all(isinstance(layer, DropConnect) for layer in model.layers)
+    assert model.embedding.dropout.p == 0.1
+    assert all(isinstance(each, LockedDropout) for each in model.dropouts)
+    free = build(SMALL["lstm"])
+    assert [type(each) for each in free.dropouts] == [nn.Dropout] * 3
+    assert all(isinstance(layer, SparseLSTM) for layer in free.layers)
+
+
+@pytest.mark.parametrize("dense", ["words", "everything"])
+def test_dense_parts_are_those_of_torch(dense):
+    network = LanguageNetwork(embedding=12, hidden=12, dense=dense, tied=True)
+    model = build(network)
+    kept = sparse_weights(model)
+    assert isinstance(model.decoder, nn.Linear)
+    assert model.embedding.embedding.weight is model.decoder.weight
+    assert model.decoder.weight.abs().max() <= 0.1 and not model.decoder.bias.any()
+    assert len(kept) == (4 if dense == "words" else 0)
+    if dense == "everything":
+        assert [type(layer) for layer in model.layers] == [nn.LSTM] * 2
+    words = random_words()
+    first, state = model(words[:4])
+    assert_close(torch.cat([first, model(words[4:], state)[0]]), model(words)[0])
+
+
+def test_model_at_full_density_computes_what_torch_computes():
+    sparse = build(LanguageNetwork(embedding=12, hidden=12, density=1.0))
+    dense = LanguageModel(
+        nn.Embedding.from_pretrained(sparse.embedding.embedding.weight.to_dense()),
+        [layer.to_dense() for layer in sparse.layers],
+        sparse.decoder.to_dense(),
+    )
+    words = random_words()
+    assert_close(sparse(words)[0], dense(words)[0])
+
+
+def test_initial_words_have_the_published_bound():
+    model = build(LanguageNetwork(embedding=30, hidden=30))
+    for weight in (model.embedding.embedding.weight, model.decoder.weight):
+        assert 0.099 < weight.values.abs().max() <= 0.1
+        assert abs(weight.values.mean()) < 0.02
+    assert not model.decoder.bias.any()
+
+
+@models
+def test_model_is_a_function_of_the_generator(network):
+    one, same, other = (build(network, seed=seed).state_dict() for seed in (1, 1, 2))
+    assert all(torch.equal(one[name], same[name]) for name in one)
+    assert not all(torch.equal(one[name], other[name]) for name in one)
+
+
+@models
+@pytest.mark.parametrize("method", [Selfish, RigL])
+def test_every_matrix_is_rewired_while_the_model_learns(network, method):
+    model, text = build(network), torch.arange(60).view(20, 3) % WORDS
+    optimizer = SNTASGD(model.parameters(), lr=1.0)
+    rewiring = method(model, optimizer, steps=40, every=4)
+    assert len(rewiring.weights) == len(sparse_weights(model))
+    for _ in range(20):
+        loss, _ = model.loss(text[:-1], text[1:])
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 0.25)
+        optimizer.step()
+        rewiring.step()
+    assert loss.isfinite()
+    for weight in rewiring.weights:
+        assert weight.topology_version > 0
+        assert_valid(weight)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"embedding": 0}, "embedding of at least 1, found 0"),
+        ({"layers": 0}, "layers of at least 1, found 0"),
+        ({"experts": -1}, "experts of at least 1, found -1"),
+        ({"tied": True, "embedding": 8}, r"size of the words' vectors, 8, .* tied, found 650"),
+        ({"dense": "everything", "cell": "mgu"}, "one of rnn, lstm, gru, .* found mgu"),
+        ({"density": 0.0}, "density"),
+        ({"output_dropout": 1.5}, "1.5"),
+        ({"hidden": 2**20, "density": 1.0}, "fewer than 2\\^31 links"),
+    ],
+)
+def test_descriptions_that_make_no_model(options, message):
+    with pytest.raises(ValueError, match=message):
+        build(LanguageNetwork(**options))
