@@ -40,4 +40,6 @@ def input_strength(weight: WeightLike) -> np.ndarray:
     wrong = np.isnan(csr.data)
     if wrong.any():
         raise ValueError(f"expected values that are numbers, found nan at link {wrong.argmax()}")
-    return np.bincount(csr.indices, np.abs(csr.data).astype(np.float64), minlength=csr.shape[1])
+    # NumPy counts in integers where there are no links.
+    sums = np.bincount(csr.indices, np.abs(csr.data), minlength=csr.shape[1])
+    return sums.astype(np.float64, copy=False)

@@ -145,6 +145,10 @@ class MLPNetwork(FeedForwardNetwork):
     dropout: float = 0.0
     """Dropout of hidden activations, in [0, 1)."""
 
+    def __post_init__(self) -> None:
+        # JSON has lists only.
+        object.__setattr__(self, "hidden", tuple(self.hidden))
+
     def mlp(self, inputs: int, outputs: int, *, generator: torch.Generator) -> SparseMLP:
         """Make the network.
 
