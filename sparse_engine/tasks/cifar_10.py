@@ -76,7 +76,8 @@ class CIFAR10(FromFiles, FeatureClassification):
             torch.cat([p.targets for p in parts]),
         )
         train = Examples(inputs, targets)
-        return {"train": train[:45_000], "validation": train[45_000:], "test": test}
+        kept = len(train) * 9 // 10
+        return {"train": train[:kept], "validation": train[kept:], "test": test}
 
     def _read(self, name: str) -> Examples:
         file = DataFile(self.name, name, URL, SHA256, f"{FOLDER}/{name}")
