@@ -161,7 +161,7 @@ def test_real_madelon_is_the_published_one(data):
     assert sum(map(int, (path / "madelon_train.data").read_text().split())) == 488_083_511
     train = task.examples["train"].inputs
     assert_close(train.mean(0), torch.zeros(500), atol=1e-4, rtol=0)
-    assert_close(train.std(0, correction=0), torch.ones(500), atol=1e-4, rtol=0)
+    assert_close(train.std(0, correction=0), torch.ones(500), atol=1e-3, rtol=0)
 
 
 class ConstantModel(torch.nn.Module):
