@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from sparse_engine.models import MLPNetwork, Network, RBMNetwork, SparseMLP, SparseRBM
 from sparse_engine.tasks.supervised import Classification, Examples, Regression, Supervised
-from sparse_engine.tasks.task import Step
+from sparse_engine.tasks.task import Step, seeded
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,8 @@ class Reconstruction(Features, Regression):
     """Task of reconstructing vectors of features in [0, 1] by a restricted Boltzmann machine.
 
     Training descends contrastive divergence. The metric is the mean squared error between features
-    and their reconstruction, :meth:`sparse_engine.models.SparseRBM.reconstruct`.
+    and their reconstruction, :meth:`sparse_engine.models.SparseRBM.reconstruct`. Evaluations also
+    give ``sampled_mse``, that of a reconstruction from hidden states that are drawn.
     """
 
     chain: int = 1
@@ -65,6 +66,14 @@ class Reconstruction(Features, Regression):
         assert isinstance(model, SparseRBM)
         v = self.batch(step).inputs
         return model.contrastive_divergence(v, self.chain, generator=step.generator())
+
+    @torch.no_grad()
+    def evaluate(self, model: nn.Module, split: str = "validation") -> dict[str, float]:
+        """Return the mean squared errors over the examples of a split."""
+        assert isinstance(model, SparseRBM)
+        v = self.examples[split].inputs
+        sampled = nn.functional.mse_loss(model.gibbs(v, generator=seeded(0)), v).item()
+        return super().evaluate(model, split) | {"sampled_mse": sampled}
 
 
 def standardized(splits: Mapping[str, Examples]) -> dict[str, Examples]:
