@@ -107,10 +107,7 @@ class LanguageNetwork(Network):
             )
         return LanguageModel(
             EmbeddingDropout(self._embedding(words, vocabulary, generator), self.word_dropout),
-            [
-                self._layer(inputs, units, generator)
-                for inputs, units in pairwise(sizes)
-            ],
+            [self._layer(inputs, units, generator) for inputs, units in pairwise(sizes)],
             decoder,
             dropouts=(
                 self._dropout(self.input_dropout),
