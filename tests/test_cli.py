@@ -11,11 +11,14 @@ import pytest
 import torch
 
 from sparse_engine import runtime
-from sparse_engine.cli import Train, main
+from sparse_engine.cli import main
 from sparse_engine.cli.analyze import Analyze
 from sparse_engine.cli.distance import Distance
+from sparse_engine.cli.train import RunOptions
+from sparse_engine.models import RecurrentNetwork
 from sparse_engine.tasks import MackeyGlass
-from sparse_engine.train import METHODS, Checkpoint, read_metrics
+from sparse_engine.train import METHODS, Checkpoint, Config, Method, Optimization, read_metrics
+from sparse_engine.train.config import PARTS
 
 QUICK = ("--hidden", "16", "--steps", "3", "--every", "1")
 
@@ -42,14 +45,15 @@ def refused(capsys, *options):
 def test_trains_and_reports(tmp_path, capsys):
     assert train("--out", "deep/run") == 0
     out = capsys.readouterr().out
-    assert re.search(r"^validation MSE +\d\.\d+e-\d\d$", out, re.MULTILINE)
+    assert re.search(r"^last validation mse +0\.\d+$", out, re.MULTILINE)
+    assert re.search(r"^best at step +3$", out, re.MULTILINE)
     assert re.search(r"^links +13$", out, re.MULTILINE)
     assert re.search(r"^time +\d+\.\d s$", out, re.MULTILINE)
     assert re.search(r"^peak memory +\d+ MB$", out, re.MULTILINE)
     assert re.search(r"^written to +deep/run$", out, re.MULTILINE)
     run = tmp_path / "deep" / "run"
     names = {"config.json", "metrics.jsonl", "topology.jsonl", "curve.png", "adjacency.png"}
-    names |= {"checkpoint.json", "checkpoint-00000003.safetensors"}
+    names |= {"checkpoint.json", "checkpoint-00000003.safetensors", "best.safetensors"}
     assert names == {path.name for path in run.iterdir()}
     (entry,) = read_metrics(run / "metrics.jsonl")
     assert entry["step"] == 3 and entry["nnz"] == 13
@@ -59,14 +63,15 @@ def test_options_reach_the_run(tmp_path):
     options = ("--density", "0.5", "--fraction", "0.25", "--gain", "0.9", "--seed", "7")
     assert train(*options, "--method", "static", "--learning-rate", "0.01", "--out", "run") == 0
     config = json.loads((tmp_path / "run" / "config.json").read_text())
-    assert config["rule"] == {
-        "name": "static",
-        "fraction": 0.25,
-        "every": 1,
-        "final_density": 0.05,
+    assert config["task"] == {"name": "mackey-glass", "series_seed": 0}
+    expected = {
+        "method": {"name": "static", "fraction": 0.25, "every": 1, "final_density": 0.05},
+        "network": {"hidden": 16, "density": 0.5, "gain": 0.9, "cell": "rnn"},
+        "optimization": {"learning_rate": 0.01, "optimizer": "Adam"},
     }
-    expected = {"task": "mackey-glass", "hidden": 16, "steps": 3, "density": 0.5, "gain": 0.9}
-    assert config.items() >= (expected | {"seed": 7, "learning_rate": 0.01}).items()
+    for part, settings in expected.items():
+        assert config[part].items() >= settings.items()
+    assert config.items() >= {"steps": 3, "seed": 7}.items()
 
 
 def wiring(folder):
@@ -95,7 +100,7 @@ def test_interrupted_run_says_how_to_go_on_and_does(tmp_path, capsys, monkeypatc
     loss = MackeyGlass.loss
 
     def interrupted(task, model, step):
-        if step == 1:
+        if step.number == 1:
             signal.raise_signal(signal.SIGINT)
         return loss(task, model, step)
 
@@ -169,8 +174,12 @@ def test_refuses_to_resume_nothing(capsys):
 
 def test_refuses_to_resume_otherwise(capsys):
     assert train("--out", "run") == 0
-    assert "found hidden = 17" in refused(capsys, "--out", "run", "--resume", "--hidden", "17")
-    assert "found rule = " in refused(capsys, "--out", "run", "--resume", "--method", "static")
+    assert "found network.hidden = 17" in refused(
+        capsys, "--out", "run", "--resume", "--hidden", "17"
+    )
+    assert "found method.name = static" in refused(
+        capsys, "--out", "run", "--resume", "--method", "static"
+    )
 
 
 @pytest.mark.parametrize(
@@ -213,16 +222,17 @@ def help_of(capsys, *command):
 
 def test_help_names_every_command(capsys):
     text = help_of(capsys)
-    assert all(name in text for name in ("train", "analyze", "distance", "info"))
+    assert all(name in text for name in ("train", "resume", "analyze", "distance", "info"))
 
 
 def test_help_explains_every_option(capsys):
-    text = help_of(capsys, "train")
-    for field in fields(Train):
-        if field.name != "task":
-            option = field.name.replace("_", "-")
-            assert re.search(rf"--{option}\b.*\. \(default: ", text), option
-    assert "Example: sparse-engine train mackey-glass" in text
+    assert "Example: sparse-engine train mackey-glass" in help_of(capsys, "train")
+    text = help_of(capsys, "train", "mackey-glass")
+    parts = (Config, RunOptions, MackeyGlass, RecurrentNetwork, Method, Optimization)
+    names = {field.name for part in parts for field in fields(part)} - {*PARTS, "name"}
+    for name in names | {"method", "out", "resume"}:
+        option = name.replace("_", "-")
+        assert re.search(rf"--{option}\b.*\. \(default: ", text), option
     for name, method in METHODS.items():
         assert f"{name}: {method.summary}" in text
 

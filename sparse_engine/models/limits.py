@@ -35,11 +35,25 @@ def check_size(hidden: int, density: float, positions: int) -> None:
             f"expected fewer than 2^31 links, found {links:,}, which are {hidden:,} units of "
             f"density {density}; {REMEDY}"
         )
-    needed = links * BYTES_PER_LINK + hidden * positions * BYTES_PER_STATE
+    check_links(links, hidden, states=hidden * positions)
+
+
+def check_links(links: int, units: int, *, states: int = 0) -> None:
+    """Raise ValueError for a network that does not fit into memory.
+
+    Args:
+        links: number of links of the network.
+        units: number of units of the network.
+        states: number of states that a training step keeps.
+
+    Raises:
+        ValueError: more memory than the machine has.
+    """
+    needed = links * BYTES_PER_LINK + states * BYTES_PER_STATE
     if needed > (there := memory()):
         raise ValueError(
             f"expected links and states that fit into {there / 1e9:.1f} GB of memory, found "
-            f"{hidden:,} units, {links:,} links and {hidden * positions:,} states, which take "
+            f"{units:,} units, {links:,} links and {states:,} states, which take "
             f"{needed / 1e9:.1f} GB or more; {REMEDY}"
         )
 

@@ -42,6 +42,9 @@ class RecurrentNetwork(Network):
     input_std: float | None = None
     """Standard deviation of normal initial input weights, with biases of 0; by default the cell's
     own initial values."""
+    readout_std: float | None = None
+    """Standard deviation of normal initial weights of the readout; by default Glorot's uniform
+    ones."""
     dropout: float = 0.0
     """Dropout between layers, in [0, 1)."""
     cell_options: Mapping[str, float | int | bool] = field(default_factory=dict)

@@ -19,8 +19,9 @@ class SequenceModel(nn.Module):
         every_step: whether each step has an output; otherwise the last step of a sequence has one.
         embedding: module that maps integer inputs to features, such as :class:`torch.nn.Embedding`;
             None for inputs that are features.
-        generator: source of randomness on the CPU for the readout, which starts at
-            U(-b, b) with ``b = sqrt(6 / (hidden + outputs))`` (Glorot) and a bias of 0.
+        readout_std: standard deviation of normal initial readout weights; by default they start at
+            U(-b, b) with ``b = sqrt(6 / (hidden + outputs))`` (Glorot). The bias starts at 0.
+        generator: source of randomness on the CPU for the readout.
     """
 
     def __init__(
@@ -30,6 +31,7 @@ class SequenceModel(nn.Module):
         *,
         every_step: bool = False,
         embedding: nn.Module | None = None,
+        readout_std: float | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -41,7 +43,10 @@ class SequenceModel(nn.Module):
         self.readout = nn.Linear(hidden, outputs)
         bound = math.sqrt(6 / (hidden + outputs))
         with torch.no_grad():
-            self.readout.weight.uniform_(-bound, bound, generator=generator)
+            if readout_std is None:
+                self.readout.weight.uniform_(-bound, bound, generator=generator)
+            else:
+                self.readout.weight.normal_(std=readout_std, generator=generator)
             self.readout.bias.zero_()
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:

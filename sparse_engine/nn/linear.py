@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from sparse_engine.nn import _initial_links, _initial_values
+from sparse_engine.nn import _initial_values
 from sparse_engine.nn._checks import LoadsRealParameters, check_flag, check_integer
 from sparse_engine.nn._computed import check_plain
 from sparse_engine.nn._dense_values import effective, magnitude_mask
@@ -21,12 +21,14 @@ class SparseLinear(LoadsRealParameters):
         bias: whether there is a b, ``[out_features]``.
         device: where the parameters are put.
         dtype: float32 or float64.
-        density: fraction of the positions of W that hold a link, in (0, 1].
+        density: fraction of the positions of W that hold a link, in (0, 1]; give this or
+        epsilon: SET's size, ``epsilon * (in_features + out_features)`` links.
         gain: scale of the initial values, see :meth:`SparseWeight.erdos_renyi`.
         generator: source of randomness on the CPU.
 
     Raises:
-        ValueError: a size, density or gain out of range.
+        ValueError: a size, density, epsilon or gain out of range, or not exactly one of density
+            and epsilon.
         TypeError: a size that is no int, or a bias that is no bool.
 
     Example:
@@ -43,7 +45,8 @@ class SparseLinear(LoadsRealParameters):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         *,
-        density: float,
+        density: float | None = None,
+        epsilon: float | None = None,
         gain: float = 1.0,
         generator: torch.Generator | None = None,
     ) -> None:
@@ -51,13 +54,13 @@ class SparseLinear(LoadsRealParameters):
         check_integer("in_features", in_features, least=0)
         check_integer("out_features", out_features, least=0)
         check_flag("bias", bias)
-        _initial_links.check_density(density)
         self.in_features = in_features
         self.out_features = out_features
         self.weight = SparseWeight.erdos_renyi(
             out_features,
             in_features,
             density=density,
+            epsilon=epsilon,
             gain=gain,
             generator=generator,
             device=device,

@@ -1,8 +1,20 @@
 """Training tasks: data set, model, loss and metric, each task in its own file."""
 
+from sparse_engine.tasks.adding import Adding as Adding
+from sparse_engine.tasks.copy_memory import CopyMemory as CopyMemory
+from sparse_engine.tasks.delayed_match import DelayedMatch as DelayedMatch
+from sparse_engine.tasks.digits import Digits as Digits
 from sparse_engine.tasks.files import DataFile as DataFile
+from sparse_engine.tasks.generated import Generated as Generated
+from sparse_engine.tasks.gesture import Gesture as Gesture
+from sparse_engine.tasks.japanese_vowels import JapaneseVowels as JapaneseVowels
+from sparse_engine.tasks.laser import Laser as Laser
 from sparse_engine.tasks.mackey_glass import MackeyGlass as MackeyGlass
+from sparse_engine.tasks.mnist import MNIST as MNIST
 from sparse_engine.tasks.penn_treebank import PennTreebank as PennTreebank
+from sparse_engine.tasks.person import Person as Person
+from sparse_engine.tasks.sequences import Sequences as Sequences
+from sparse_engine.tasks.sms import SMS as SMS
 from sparse_engine.tasks.supervised import Classification as Classification
 from sparse_engine.tasks.supervised import Examples as Examples
 from sparse_engine.tasks.supervised import Regression as Regression
@@ -18,7 +30,17 @@ from sparse_engine.tasks.word_language import WordLanguage as WordLanguage
 TASKS: dict[str, type[Task]] = {
     task.name: task
     for task in (
+        Adding,
+        CopyMemory,
+        DelayedMatch,
+        Digits,
+        Gesture,
+        JapaneseVowels,
+        Laser,
         MackeyGlass,
+        MNIST,
+        Person,
+        SMS,
         PennTreebank,
         WikiText2,
     )

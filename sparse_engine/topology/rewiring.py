@@ -119,10 +119,14 @@ class Rewiring:
             )
         self._capture()
 
-    def step(self) -> bool:
-        """Count one training step, rewire when it is time, and return whether it was."""
+    def step(self, *, hold: bool = False) -> bool:
+        """Count one training step, rewire when it is time, and return whether it was.
+
+        Args:
+            hold: whether the wiring stays this time, as where averaging begins in Selfish-RNN.
+        """
         self.steps += 1
-        due = self.steps % self.every == 0
+        due = self.steps % self.every == 0 and not hold
         if due:
             self.rewire()
         self._capture()

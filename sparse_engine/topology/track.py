@@ -254,7 +254,8 @@ class TensorBoard:
     """Sink that writes the numbers of a :class:`Tracker`'s records for TensorBoard.
 
     A curve is called ``quantity/weight``, such as ``density/recurrent.weight_hh_l0``, and for
-    ``gate_density`` ``quantity/weight/gate``.
+    ``gate_density`` ``quantity/weight/gate``. Entries of metrics.jsonl may be written, too: a curve
+    is then called ``loss``, or ``validation/accuracy`` for a metric of a split.
 
     Args:
         folder: the folder of the event file, for TensorBoard's ``--logdir``.
@@ -279,12 +280,13 @@ class TensorBoard:
     def write(self, record: Mapping[str, object]) -> None:
         """Add a point to the curve of every number in a record."""
         for quantity, value in record.items():
-            tag = f"{quantity}/{record['weight']}".rstrip("/")
+            tag = f"{quantity}/{record.get('weight', '')}".rstrip("/")
             if isinstance(value, list):
-                for number, entry in enumerate(value):
-                    self._writer.add_scalar(f"{tag}/{number}", entry, record["step"])
-            elif isinstance(value, int | float) and quantity != "step":
-                self._writer.add_scalar(tag, value, record["step"])
+                value = dict(enumerate(value))
+            points = value if isinstance(value, dict) else {"": value}
+            for name, number in points.items():
+                if isinstance(number, int | float) and quantity != "step":
+                    self._writer.add_scalar(f"{tag}/{name}".rstrip("/"), number, record["step"])
 
     def close(self) -> None:
         """Write the event file to disk and close it."""

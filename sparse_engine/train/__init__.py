@@ -1,13 +1,17 @@
-"""Training runs: the loop, checkpoints and logs."""
+"""Training runs: settings, the loop, checkpoints and logs."""
 
 from sparse_engine.train.checkpoint import Checkpoint as Checkpoint
 from sparse_engine.train.checkpoint import CheckpointError as CheckpointError
+from sparse_engine.train.config import Config as Config
 from sparse_engine.train.log import MetricsLog as MetricsLog
 from sparse_engine.train.log import read_metrics as read_metrics
 from sparse_engine.train.methods import METHODS as METHODS
+from sparse_engine.train.methods import Method as Method
 from sparse_engine.train.methods import MethodOptions as MethodOptions
 from sparse_engine.train.methods import NamedMethod as NamedMethod
+from sparse_engine.train.optimization import Optimization as Optimization
 from sparse_engine.train.run import Result as Result
 from sparse_engine.train.run import Run as Run
-from sparse_engine.train.run import Settings as Settings
 from sparse_engine.train.weights import read_weights as read_weights
+from sparse_engine.train.workers import Job as Job
+from sparse_engine.train.workers import run_all as run_all

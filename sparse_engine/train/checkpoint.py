@@ -25,12 +25,14 @@ from sparse_engine.topology import Rewiring
 from sparse_engine.train.record import sealed, unsealed
 
 FORMAT = "sparse_engine.checkpoint"
-VERSION = 2
+VERSION = 3
 TENSOR_FILE = r"checkpoint-\d{8,}\.safetensors"
 #: Entries of the JSON file in each version, where "rule" is the rewiring. Version 1 has no hash of
-#: the JSON file itself.
+#: the JSON file itself. Version 3 adds what lasts from step to step beside the model: the
+#: task's memory and the schedule of the learning rate.
 ENTRIES = {1: {"format", "version", "step", "tensors", "sha256", "optimizer", "rule"}}
 ENTRIES[2] = ENTRIES[1] | {"config", "logs"}
+ENTRIES[3] = ENTRIES[2] | {"scheduler"}
 REMEDY = "restore the folder from a copy, or start again in an empty one"
 
 
@@ -49,6 +51,8 @@ class Checkpoint:
         rewiring: the rewiring's state_dict.
         config: the settings that define the run; empty in checkpoints of version 1.
         logs: hash of each log up to this step, by file name; empty in checkpoints of version 1.
+        memory: the task's tensors that last from step to step; empty before version 3.
+        scheduler: state of the schedule of the learning rate; empty before version 3.
     """
 
     step: int
@@ -57,6 +61,8 @@ class Checkpoint:
     rewiring: dict
     config: dict[str, object] = field(default_factory=dict)
     logs: dict[str, str] = field(default_factory=dict)
+    memory: dict[str, Tensor] = field(default_factory=dict)
+    scheduler: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -106,6 +112,8 @@ class Checkpoint:
                 tensors[f"rule.{name}"] = rewiring.pop(name).clone(
                     memory_format=torch.contiguous_format
                 )
+        for name, value in self.memory.items():
+            tensors[f"memory.{name}"] = value.detach().clone(memory_format=torch.contiguous_format)
         content = save_tensors(tensors)
         tensor_file = f"checkpoint-{self.step:08d}.safetensors"
         write_atomically(folder / tensor_file, content)
@@ -119,6 +127,7 @@ class Checkpoint:
             "rule": rewiring,
             "config": self.config,
             "logs": self.logs,
+            "scheduler": self.scheduler,
         }
         write_atomically(folder / "checkpoint.json", sealed(record))
         for path in folder.iterdir():
@@ -150,7 +159,7 @@ class Checkpoint:
         version = record.get("version")
         if not isinstance(version, int) or version not in ENTRIES:
             raise CheckpointError(
-                f"expected checkpoint version 1 or {VERSION} in {path}, found {version}; "
+                f"expected checkpoint version 1 to {VERSION} in {path}, found {version}; "
                 "go on with the release of sparse_engine that wrote it"
             )
         try:
@@ -162,13 +171,15 @@ class Checkpoint:
             state: dict[int, dict] = {
                 int(slot): dict(entries) for slot, entries in record["optimizer"]["scalars"].items()
             }
-            model, rewiring = {}, dict(record["rule"])
+            model, memory, rewiring = {}, {}, dict(record["rule"])
             for name, value in tensors.items():
                 kind, rest = name.split(".", 1)
                 if kind == "model":
                     model[rest] = value
                 elif kind == "rule":
                     rewiring[rest] = value
+                elif kind == "memory":
+                    memory[rest] = value
                 else:
                     slot, entry = rest.split(".", 1)
                     state.setdefault(int(slot), {})[entry] = value
@@ -177,8 +188,8 @@ class Checkpoint:
             step = record["step"]
             if not isinstance(step, int) or step < 0:
                 raise ValueError(f"step {step}")
-            run = (dict(record.get(name, {})) for name in ("config", "logs"))
-            return cls(step, model, optimizer, rewiring, *run)
+            run = {name: dict(record.get(name, {})) for name in ("config", "logs", "scheduler")}
+            return cls(step, model, optimizer, rewiring, **run, memory=memory)
         except CheckpointError:
             raise
         except (KeyError, TypeError, ValueError, AttributeError) as error:

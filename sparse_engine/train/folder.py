@@ -17,10 +17,15 @@ from pathlib import Path
 
 from sparse_engine.files import write_atomically
 from sparse_engine.train.checkpoint import REMEDY, TENSOR_FILE, Checkpoint, CheckpointError
+from sparse_engine.train.config import upgraded
 from sparse_engine.train.log import log_hash
 
 LOGS = ("metrics.jsonl", "topology.jsonl")
-OURS = rf"config\.json|checkpoint\.json|metrics\.jsonl|topology\.jsonl|{TENSOR_FILE}"
+BEST = "best.safetensors"
+OURS = (
+    r"config\.json|checkpoint\.json|metrics\.jsonl|topology\.jsonl|best\.safetensors|"
+    rf"{TENSOR_FILE}"
+)
 #: Files that a kill may leave while a file is written.
 PARTIAL = rf"\.({OURS})\.partial"
 #: Files that a kill may leave before the first checkpoint is complete.
@@ -149,12 +154,12 @@ class RunFolder:
         )
 
     def _read_config(self) -> dict[str, object]:
-        """Return the contents of config.json, empty if it is missing or damaged."""
+        """Return the settings in config.json, empty if it is missing, damaged or foreign."""
         try:
             found = json.loads((self.path / "config.json").read_bytes())
+            return upgraded(found) if isinstance(found, dict) else {}
         except (FileNotFoundError, ValueError, RecursionError):
             return {}
-        return found if isinstance(found, dict) else {}
 
     def _clean(self) -> None:
         for path in self.path.iterdir():
@@ -162,11 +167,12 @@ class RunFolder:
                 path.unlink()
 
     def _check_settings(self, found: dict[str, object]) -> None:
-        for name, wanted in self.config.items():
-            if found.get(name) != wanted:
+        there = _leaves(found)
+        for name, wanted in _leaves(self.config).items():
+            if there.get(name) != wanted:
                 raise CheckpointError(
                     f"expected to resume {self.path} with the settings it was started with, found "
-                    f"{name} = {wanted} instead of {found.get(name)}"
+                    f"{name} = {wanted} instead of {there.get(name)}"
                 )
 
     def _check_config(self, of_checkpoint: dict[str, object]) -> None:
@@ -175,6 +181,12 @@ class RunFolder:
             raise CheckpointError(
                 f"expected the settings of the run in {path}, found none; {REMEDY}"
             )
+        try:
+            of_checkpoint = upgraded(of_checkpoint)
+        except ValueError as error:
+            raise CheckpointError(
+                f"expected the settings of the run in {self.path}, found: {error}; {REMEDY}"
+            ) from error
         self._check_settings(of_checkpoint or found)
         if of_checkpoint and path.exists() and found != of_checkpoint:
             raise CheckpointError(
@@ -190,3 +202,14 @@ class RunFolder:
                     f"expected {self.path / name} as it was written up to step {checkpoint.step}, "
                     f"found it changed or removed; {REMEDY}"
                 )
+
+
+def _leaves(config: dict[str, object], prefix: str = "") -> dict[str, object]:
+    """Return the innermost entries of nested settings, with names such as ``network.hidden``."""
+    leaves: dict[str, object] = {}
+    for name, value in config.items():
+        if isinstance(value, dict) and value:
+            leaves |= _leaves(value, f"{prefix}{name}.")
+        else:
+            leaves[prefix + name] = value
+    return leaves

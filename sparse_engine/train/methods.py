@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
 
+import tyro
 from torch import nn
 from torch.optim import Optimizer
 
@@ -17,16 +19,21 @@ from sparse_engine.topology import (
     SET,
     SNFS,
     CHTs,
+    CHTss,
+    DeepR,
     GradualPruning,
     GraNet,
+    NarangPruning,
+    NarangRamp,
     PeriodicDeepR,
     Rewiring,
     RigL,
+    Selfish,
     Static,
 )
 
 #: Keyword arguments of a method.
-Arguments = dict[str, float | int]
+Arguments = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -89,17 +96,32 @@ def _deep_r(options: MethodOptions) -> Arguments:
     return {"every": options.every, "seed": options.seed}
 
 
-def _granet(options: MethodOptions) -> Arguments:
+def _langevin(options: MethodOptions) -> Arguments:
+    return {"seed": options.seed}
+
+
+def _densifying(options: MethodOptions) -> Arguments:
     return options.falling() | options.densities()
 
 
 def _pruning(options: MethodOptions) -> Arguments:
+    _check_falling("pruning", options)
+    return options.densities() | {"last": max(1, options.steps // 2), "every": options.every}
+
+
+def _narang(options: MethodOptions) -> Arguments:
+    _check_falling("narang", options)
+    epochs = max(1, options.steps // options.every)
+    ramp = NarangRamp.of_epochs(epochs, steps_per_epoch=options.every)
+    return {"density": options.final_density, "ramp": ramp, "every": options.every}
+
+
+def _check_falling(name: str, options: MethodOptions) -> None:
     if options.final_density >= options.density:
         raise ValueError(
-            "expected a density above final_density, to which the method pruning reduces it, found "
+            f"expected a density above final_density, to which the method {name} reduces it, found "
             f"{options.density} and {options.final_density}"
         )
-    return options.densities() | {"last": max(1, options.steps // 2), "every": options.every}
 
 
 #: Methods by their names on the command line.
@@ -113,14 +135,72 @@ METHODS = {
     "mest": NamedMethod("pruning of small links of small gradient", MEST, MethodOptions.falling),
     "cht": NamedMethod("growth by link prediction", CHT, MethodOptions.constant),
     "chts": NamedMethod("the same, drawn at random", CHTs, MethodOptions.falling),
+    "chtss": NamedMethod("the same while the density falls to --final-density", CHTss, _densifying),
+    "selfish": NamedMethod(
+        "pruning over all gates together, the same growth in each", Selfish, MethodOptions.falling
+    ),
     "deep-r": NamedMethod(
         "links that change their sign are replaced, whatever --fraction", PeriodicDeepR, _deep_r
     ),
-    "granet": NamedMethod("rigl while the density falls to --final-density", GraNet, _granet),
+    "deep-r-langevin": NamedMethod(
+        "the same after every step, by noise that follows the learning rate", DeepR, _langevin
+    ),
+    "granet": NamedMethod("rigl while the density falls to --final-density", GraNet, _densifying),
     "pruning": NamedMethod(
         "the density falls to --final-density in the first half, nothing grows",
         GradualPruning,
         _pruning,
     ),
+    "narang": NamedMethod(
+        "the same by a threshold that rises in two ramps", NarangPruning, _narang
+    ),
     "static": NamedMethod("the wiring stays", Static, lambda options: {}),
 }
+
+METHOD_HELP = "How the wiring changes. " + "; ".join(
+    f"{name}: {method.summary}" for name, method in METHODS.items()
+)
+
+
+@dataclass(frozen=True)
+class Method:
+    """Rewiring method of a run."""
+
+    name: Annotated[
+        Literal[tuple(METHODS)], tyro.conf.arg(name="method", metavar="NAME", help=METHOD_HELP)
+    ] = "set"  # type: ignore[valid-type]
+    fraction: float = 0.2
+    """Fraction of the links that each rewiring replaces, in [0, 1]; with many methods it falls."""
+    every: int = 60
+    """Steps from one rewiring to the next, fewer than the steps of the run; the last step does not
+    rewire."""
+    final_density: float = 0.05
+    """Density at the end with the methods granet, chtss, pruning and narang, in (0, 1]."""
+    method_options: Mapping[str, float | int | bool] = field(default_factory=dict)
+    """Further arguments of the method's class, such as l1 and noise of deep-r."""
+
+    def make(
+        self, model: nn.Module, optimizer: Optimizer, *, steps: int, density: float, seed: int
+    ) -> Rewiring:
+        """Make the method for a model and its optimizer.
+
+        Args:
+            model: the model to rewire.
+            optimizer: the optimizer of its parameters.
+            steps: number of steps of the whole training.
+            density: density of the sparse weights at the start.
+            seed: seed of the random numbers.
+
+        Raises:
+            ValueError: an unknown name, an argument out of range, or one that the method lacks.
+        """
+        if self.name not in METHODS:
+            raise ValueError(f"expected a method of {sorted(METHODS)}, found {self.name!r}")
+        options = MethodOptions(self.fraction, self.every, steps, density, self.final_density, seed)
+        named = METHODS[self.name]
+        try:
+            return named.method(
+                model, optimizer, **named.arguments(options) | dict(self.method_options)
+            )
+        except TypeError as error:
+            raise ValueError(f"expected arguments of {self.name}, found: {error}") from error

@@ -11,10 +11,16 @@ from sparse_engine.nn import SparseWeight
 from sparse_engine.train.log import read_metrics
 
 
-def draw_pictures(folder: Path, model: nn.Module) -> None:
+def draw_pictures(folder: Path, model: nn.Module, *, metric: str, higher_is_better: bool) -> None:
     """Draw curve.png, adjacency.png and, if balance was tracked, balance.png.
 
     Without matplotlib, print how to install it.
+
+    Args:
+        folder: the run's folder.
+        model: the model at the end.
+        metric: name of the metric.
+        higher_is_better: whether a greater metric is a better one.
     """
     try:
         from sparse_engine import plot
@@ -23,7 +29,7 @@ def draw_pictures(folder: Path, model: nn.Module) -> None:
         return
     entries = read_metrics(folder / "metrics.jsonl")
     with plot.picture(folder / "curve.png") as axes:
-        plot.learning_curve(entries, axes)
+        plot.learning_curve(entries, axes, metric=metric, higher_is_better=higher_is_better)
     weights = {n: m for n, m in model.named_modules() if isinstance(m, SparseWeight)}
     name, weight = max(weights.items(), key=lambda item: item[1].nnz)
     with plot.picture(folder / "adjacency.png", size=(6.4, 5.4)) as axes:

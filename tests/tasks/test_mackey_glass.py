@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from sparse_engine.nn import SparseRNN
-from sparse_engine.tasks import TASKS, MackeyGlass
+from sparse_engine.models import RecurrentNetwork
+from sparse_engine.tasks import TASKS, MackeyGlass, Step
 from sparse_engine.tasks.mackey_glass import series
 
 
@@ -94,11 +94,8 @@ def test_validation_is_the_published_windows(values):
 
 
 def build(task, seed=0, hidden=32):
-    generator = torch.Generator().manual_seed(seed)
-    return task.build(
-        lambda inputs: SparseRNN(inputs, hidden, density=0.2, generator=generator),
-        generator=generator,
-    )
+    network = RecurrentNetwork(hidden=hidden, density=0.2, input_std=1.0)
+    return task.build(network, generator=torch.Generator().manual_seed(seed))
 
 
 def test_model_reads_out_the_last_state():
@@ -108,8 +105,8 @@ def test_model_reads_out_the_last_state():
     _, last = model.recurrent(x)
     forecast = model(x)
     torch.testing.assert_close(forecast, model.readout(last[0]))
-    torch.testing.assert_close(task.loss(model, 0), ((forecast - y) ** 2).mean())
-    task.loss(model, 0).backward()
+    torch.testing.assert_close(task.loss(model, Step(0)), ((forecast - y) ** 2).mean())
+    task.loss(model, Step(0)).backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
@@ -119,7 +116,7 @@ def test_evaluate_is_the_mean_over_windows():
     x, y = task.validation
     with torch.no_grad():
         each = [nn.functional.mse_loss(model(x[:, [k]]), y[[k]]).item() for k in range(19)]
-    assert task.evaluate(model) == pytest.approx(sum(each) / 19, rel=1e-5)
+    assert task.evaluate(model) == {"mse": pytest.approx(sum(each) / 19, rel=1e-5)}
 
 
 def test_initial_values_are_the_published_ones():

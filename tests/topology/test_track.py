@@ -194,6 +194,7 @@ def test_every_record_is_a_line_of_json(tmp_path, weight_of):
 def test_numbers_are_curves_in_tensorboard(tmp_path, weight_of):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     model = nn.ModuleDict({"hidden": weight_of(torch.ones(30), 10, 10)})
+    model["hidden"].blocks = (4, 6)
     rewiring, board, records = SET(model, None, every=1), TensorBoard(tmp_path), []
     Tracker(rewiring, board.write, records.append)
     for _ in range(4):

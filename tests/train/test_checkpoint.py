@@ -204,10 +204,10 @@ def test_refuses_records_that_are_not_json(saved, content):
         Checkpoint.load(saved)
 
 
-@pytest.mark.parametrize("version", [0, 3, "1", None, [], 1.5])
+@pytest.mark.parametrize("version", [0, 4, "1", None, [], 1.5])
 def test_refuses_other_versions(saved, version):
     edit(saved, lambda record: record.update(version=version))
-    with pytest.raises(CheckpointError, match=r"expected checkpoint version 1 or 2 .*, found"):
+    with pytest.raises(CheckpointError, match=r"expected checkpoint version 1 to 3 .*, found"):
         Checkpoint.load(saved)
 
 
@@ -220,8 +220,10 @@ def test_reads_version_1(saved, make_version_1):
 
 def test_a_record_that_lost_its_seal_is_not_of_version_1(saved):
     path = saved / "checkpoint.json"
-    path.write_text(path.read_text().replace('"version": 2', '"version": 1'))
-    with pytest.raises(CheckpointError, match=r"wrong at: entries \['config', 'logs', 'seal'\]"):
+    path.write_text(path.read_text().replace('"version": 3', '"version": 1'))
+    with pytest.raises(
+        CheckpointError, match=r"wrong at: entries \['config', 'logs', 'scheduler', 'seal'\]"
+    ):
         Checkpoint.load(saved)
 
 

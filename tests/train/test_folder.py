@@ -68,7 +68,7 @@ def test_a_killed_start_is_not_resumed_with_other_settings(tmp_path, start):
         path.unlink()
     with pytest.raises(CheckpointError, match="found seed = 1 instead of 0"):
         start(tmp_path, resume=True, seed=1)
-    assert start(tmp_path, seed=1).settings.seed == 1
+    assert start(tmp_path, seed=1).config.seed == 1
     assert json.loads((tmp_path / "config.json").read_text())["seed"] == 1
 
 
@@ -183,10 +183,10 @@ def test_a_log_that_cannot_grow_loses_nothing(tmp_path, start, whole, more):
             size = (folder / "metrics.jsonl").stat().st_size + more
             stack.enter_context(files_of_at_most(size))
 
-    run.task.at_step = fill
+    object.__setattr__(run.task, "at_step", fill)
     with ExitStack() as stack, pytest.raises(OSError, match=r"step 5 is whole.*\.jsonl"):
         run.train(progress=False)
-    run.task.at_step = lambda step: None
+    object.__setattr__(run.task, "at_step", lambda step: None)
     assert (run.step, run.rewiring.steps) == (8, 8)
     for log in ("metrics.jsonl", "topology.jsonl"):
         assert (folder / log).read_bytes() == b"".join(

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sparse_engine.train import limits
+from sparse_engine.models import limits
 
 
 @pytest.mark.parametrize(

@@ -11,15 +11,18 @@ from sparse_engine.topology import (
     SET,
     SNFS,
     CHTs,
+    CHTss,
+    DeepR,
     GradualPruning,
     GraNet,
+    NarangPruning,
     PeriodicDeepR,
     RigL,
+    Selfish,
     Static,
 )
-from sparse_engine.train import METHODS, MethodOptions
+from sparse_engine.train import METHODS, Method
 
-OPTIONS = MethodOptions(fraction=0.25, every=3, steps=20, density=0.3, final_density=0.1, seed=7)
 CLASSES = {
     "set": SET,
     "rigl": RigL,
@@ -30,15 +33,20 @@ CLASSES = {
     "mest": MEST,
     "cht": CHT,
     "chts": CHTs,
+    "chtss": CHTss,
+    "selfish": Selfish,
     "deep-r": PeriodicDeepR,
+    "deep-r-langevin": DeepR,
     "granet": GraNet,
     "pruning": GradualPruning,
+    "narang": NarangPruning,
     "static": Static,
 }
 
 
 def of(name):
-    return lambda model, optimizer: METHODS[name].make(model, optimizer, OPTIONS)
+    method = Method(name, fraction=0.25, every=3, final_density=0.1)
+    return lambda model, optimizer: method.make(model, optimizer, steps=20, density=0.3, seed=7)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -69,9 +77,10 @@ def stop_at(number):
 def test_options_reach_the_method(start, tmp_path):
     rewirings = {name: start(tmp_path / name, method=of(name)).rewiring for name in METHODS}
     for name, rewiring in rewirings.items():
-        if name != "static":
-            assert (rewiring.every, rewiring.seed) == (3, 0 if name == "pruning" else 7), name
-        if name not in ("static", "deep-r", "pruning"):
+        if name not in ("static", "deep-r-langevin"):
+            seed = 0 if name in ("pruning", "narang") else 7
+            assert (rewiring.every, rewiring.seed) == (3, seed), name
+        if name not in ("static", "deep-r", "deep-r-langevin", "pruning", "narang"):
             assert rewiring.fraction.at(0) == 0.25, name
     assert rewirings["rigl"].fraction.at(15) == 0 < rewirings["rigl"].fraction.at(14)
     assert rewirings["snfs"].fraction.at(20) == 0.005 < rewirings["snfs"].fraction.at(19)

@@ -18,7 +18,7 @@ class Static(Rewiring):
             model, optimizer, prune=SignedMagnitude(), grow=RandomGrowth(), fraction=0.0
         )
 
-    def step(self) -> bool:
+    def step(self, *, hold: bool = False) -> bool:
         """Count one training step, and never rewire."""
         self.steps += 1
         return False

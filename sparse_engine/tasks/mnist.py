@@ -1,0 +1,114 @@
+"""MNIST task: written digits, row by row or pixel by pixel."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from sparse_engine.tasks.files import DataFile, FromFiles
+from sparse_engine.tasks.idx import read_idx
+from sparse_engine.tasks.sequences import Sequences
+from sparse_engine.tasks.supervised import Classification, Examples
+from sparse_engine.tasks.task import seeded
+
+SITE = "https://ossci-datasets.s3.amazonaws.com/mnist/"
+#: SHA-256 of the images and labels.
+HASHES = {
+    "train": (
+        "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+        "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+    ),
+    "t10k": (
+        "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+        "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class MNIST(FromFiles, Sequences, Classification):
+    """Handwritten digits (LeCun et al. 1998) of 28 x 28 pixels in [0, 1], read as sequences.
+
+    Of the 60,000 training images the last 5,000 are for validation; the 10,000 test images are the
+    published ones. Where the training images cannot be had, the first 8,000 test images take their
+    place, the last 800 of them for validation, and 2,000 remain for test; a warning says so. The
+    metric is the fraction of images whose digit is named right.
+    """
+
+    batch_size: int = 128
+    """Images in a batch."""
+    pixels: bool = False
+    """Whether a step is one pixel, which makes 784 steps, and not one row of 28."""
+    permuted: bool = False
+    """Whether all images have their pixels in one random order (Le et al. 2015)."""
+    faithful: bool = False
+    """Whether to keep the published flaw: only the first 500 test images count."""
+
+    name = "mnist"
+    summary = "written digits of 28 x 28 pixels, row by row or pixel by pixel"
+    answers: ClassVar[int] = 10
+
+    @property
+    def steps(self) -> int:
+        """The number of steps: rows or pixels."""
+        return 784 if self.pixels else 28
+
+    @property
+    def features(self) -> int:
+        """The number of pixels in a step."""
+        return 784 // self.steps
+
+    def load(self) -> Mapping[str, Examples]:
+        """Read and split the images.
+
+        Raises:
+            FileNotFoundError: the test images are absent and cannot be downloaded.
+            ValueError: a file that is damaged, or images and labels of different numbers.
+        """
+        test = self._read("t10k")
+        try:
+            train = self._read("train")
+        except FileNotFoundError as error:
+            place = len(test) * 4 // 5
+            warnings.warn(
+                f"expected the training images of mnist, found none ({error}); the first "
+                f"{place:,} test images take their place, and {len(test) - place:,} remain",
+                stacklevel=2,
+            )
+            train, test = test[:place], test[place:]
+            held_out = place // 10
+        else:
+            held_out = len(train) // 12
+        if self.faithful:
+            test = test[:500]
+        kept = len(train) - held_out
+        return {"train": train[:kept], "validation": train[kept:], "test": test}
+
+    def _read(self, part: str) -> Examples:
+        """Read the images and labels whose files have names that begin with ``part``."""
+        names = (f"{part}-images-idx3-ubyte.gz", f"{part}-labels-idx1-ubyte.gz")
+        found = [
+            DataFile(self.name, name, SITE + name, sha256).find(self.data)
+            for name, sha256 in zip(names, HASHES[part], strict=True)
+        ]
+        images, labels = read_idx(found[0], 28, 28), read_idx(found[1])
+        if len(images) != len(labels):
+            raise ValueError(
+                f"expected a label for each of {len(images):,} images of {found[0]}, found "
+                f"{len(labels):,} in {found[1]}"
+            )
+        if labels.max(initial=0) >= self.answers:
+            wrong = int((labels >= self.answers).argmax())
+            raise ValueError(
+                f"expected labels in [0, {self.answers}), found {labels[wrong]} at position "
+                f"{wrong} in {found[1]}"
+            )
+        pixels = torch.from_numpy(images / 255).to(torch.get_default_dtype()).flatten(1)
+        if self.permuted:
+            pixels = pixels[:, torch.randperm(784, generator=seeded(0))]
+        sequences = pixels.view(-1, self.steps, self.features)
+        return Examples(sequences, torch.from_numpy(labels.astype("int64")))

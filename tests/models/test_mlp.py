@@ -1,0 +1,141 @@
+"""Multilayer perceptrons: their layers, links, initial values and descriptions."""
+
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from sparse_engine.models import MLPNetwork, SparseMLP, limits
+from sparse_engine.models.mlp import ACTIVATIONS
+from sparse_engine.nn import AllReLU, SparseLinear, SReLU
+from sparse_engine.topology import SET, ERKDensity, NormalInit, wire
+
+SIZES = [30, 20, 16, 4]
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_is_the_product_of_its_dense_layers():
+    model = SparseMLP(SIZES, density=0.3, dropout=0.2, generator=generator()).eval()
+    x = torch.randn(7, 30)
+    expected = x
+    for number, layer in enumerate(model.linear):
+        assert isinstance(layer, SparseLinear)
+        expected = expected @ layer.weight.to_dense().T + layer.bias
+        expected = expected.relu() if number < 2 else expected
+    assert_close(model(x), expected)
+    assert_close(model(x.view(7, 1, 30)), expected.view(7, 1, 4))
+    assert not torch.equal(model.train()(x), model(x))
+
+
+def test_epsilon_gives_the_published_numbers_of_links():
+    """The demo of SET: 3312-3000-3000-3000-5 and epsilon 20, where draws may coincide."""
+    model = SparseMLP([3312, 3000, 3000, 3000, 5], epsilon=20)
+    links = [layer.weight.nnz for layer in model.linear[:3]]
+    assert links == [20 * (3312 + 3000), 20 * 6000, 20 * 6000]
+    # All 15,000 positions of the output layer hold a link, so it is an ordinary layer.
+    assert type(model.linear[3]) is nn.Linear
+
+
+@pytest.mark.parametrize("output_density", [0.5, 1.0])
+def test_the_output_layer_may_have_a_density_of_its_own(output_density):
+    model = SparseMLP(SIZES, epsilon=2, output_density=output_density)
+    last = model.linear[-1]
+    assert isinstance(last, nn.Linear) == (output_density == 1)
+    if output_density < 1:
+        assert last.weight.nnz == 32
+    assert model.linear[0].weight.nnz == 100
+
+
+@pytest.mark.parametrize("density", [0.2, 1.0])
+def test_initial_values_have_the_variance_of_he(density):
+    layer = SparseMLP([400, 500, 3], density=density, generator=generator()).linear[0]
+    values = layer.weight if density == 1 else layer.weight.values
+    fan_in = 400 if density == 1 else layer.weight.fan_in()[layer.weight.rows()]
+    assert (values**2 * fan_in).mean().item() == pytest.approx(2, rel=0.03)
+    assert not layer.bias.any()
+
+
+@pytest.mark.parametrize("density", [0.2, 1.0])
+def test_initial_values_may_be_normal(density):
+    layer = SparseMLP([400, 500, 3], density=density, initial_std=0.1).linear[0]
+    values = (layer.weight if density == 1 else layer.weight.values).detach().flatten()
+    assert values.std().item() == pytest.approx(0.1, rel=0.03)
+    assert (values.abs() < 0.1).float().mean().item() == pytest.approx(0.683, abs=0.02)
+
+
+def test_activations_know_their_layer():
+    model = SparseMLP(SIZES, density=0.5, activation=lambda units, layer: AllReLU(0.6, layer))
+    found = [each for each in model.layers if isinstance(each, AllReLU)]
+    assert [(each.slope, each.layer) for each in found] == [(0.6, 0), (0.6, 1)]
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_a_description_makes_the_network(activation):
+    network = MLPNetwork(
+        hidden=(20, 16), epsilon=2.0, activation=activation, slope=0.7, dropout=0.1
+    )
+    before = torch.get_rng_state()
+    model, same, other = (network.mlp(30, 4, generator=generator(s)) for s in (1, 1, 2))
+    assert torch.equal(torch.get_rng_state(), before)
+    kind = {"all_relu": AllReLU, "relu": nn.ReLU, "srelu": SReLU}[activation]
+    assert sum(isinstance(each, kind) for each in model.layers) == 2
+    assert [each.p for each in model.layers if isinstance(each, nn.Dropout)] == [0.1, 0.1]
+    assert all(each.slope == 0.7 for each in model.layers if isinstance(each, AllReLU))
+    entries = model.state_dict()
+    assert all(torch.equal(entry, same.state_dict()[name]) for name, entry in entries.items())
+    name = "layers.linear0.weight.values"
+    assert not torch.equal(entries[name], other.state_dict()[name])
+
+
+def test_density_counts_where_there_is_no_epsilon():
+    links = [
+        each.weight.nnz
+        for each in MLPNetwork(0.1, hidden=(20,)).mlp(30, 10, generator=generator()).linear
+    ]
+    assert links == [60, 20]
+
+
+def test_trains_and_is_rewired():
+    model = SparseMLP(SIZES, density=0.3, generator=generator())
+    wire(model, ERKDensity(0.3), seed=1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    rewiring = SET(model, optimizer, every=5, new_links=NormalInit(0.1))
+    x, y = torch.randn(64, 30, generator=generator()), torch.arange(64) % 4
+    losses = []
+    for _ in range(60):
+        loss = nn.functional.cross_entropy(model(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        rewiring.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.3 * losses[0]
+    assert sum(each.weight.nnz for each in model.linear) == round(0.3 * (600 + 320 + 64))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sizes": [3]}, "expected sizes of inputs and outputs at least, found \\[3\\]"),
+        ({}, "expected exactly one of density and epsilon"),
+        ({"density": 0.1, "epsilon": 2}, "expected exactly one of density and epsilon"),
+        ({"density": 1.1}, r"expected density in \(0, 1\], found 1.1"),
+        ({"epsilon": -1}, "expected finite epsilon > 0, found -1"),
+        ({"density": 0.1, "initial_std": -1.0}, "expected a finite initial_std of at least 0"),
+        ({"density": 0.1, "initial_std": float("nan")}, "expected a finite initial_std"),
+        ({"density": 0.1, "output_density": 0.0}, r"expected density in \(0, 1\], found 0.0"),
+    ],
+)
+def test_wrong_arguments_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        SparseMLP(**{"sizes": SIZES, **options})
+
+
+def test_a_network_too_large_for_the_machine_is_refused(monkeypatch):
+    monkeypatch.setattr(limits, "memory", lambda: 1e6)
+    network = MLPNetwork(0.5, hidden=(1000,))
+    with pytest.raises(ValueError, match="found 1,110 units, 55,000 links"):
+        network.mlp(100, 10, generator=generator())
