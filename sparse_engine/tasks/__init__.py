@@ -39,9 +39,9 @@ TASKS: dict[str, type[Task]] = {
         Laser,
         MackeyGlass,
         MNIST,
+        PennTreebank,
         Person,
         SMS,
-        PennTreebank,
         WikiText2,
     )
 }
