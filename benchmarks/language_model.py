@@ -1,0 +1,134 @@
+"""Small word language model: sparse against dense, and averaged against plain SGD.
+
+The task is penn-treebank with --small: the first nine tenths of the validation text are for
+training and the rest for validation; the test text is read once, by the best model of each run. All
+runs have the same settings but for what is dense. SNT-ASGD and plain SGD are the same run: until
+averaging begins they do the same, and after it the averages are kept beside the parameters, so the
+parameters themselves are those of plain SGD (tests/train/test_language.py).
+
+The results of each run are written as soon as it ends; a repeated call goes on with those missing.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+import tyro
+
+from benchmarks._report import machine
+from sparse_engine.files import write_atomically
+from sparse_engine.tasks import PennTreebank
+from sparse_engine.train import Config, Run
+
+EPOCHS, STEPS_PER_EPOCH = 4, 415
+SETTINGS = {
+    "steps": EPOCHS * STEPS_PER_EPOCH,
+    "every": STEPS_PER_EPOCH,
+    "evaluate_every": 166,
+    "save_every": STEPS_PER_EPOCH,
+    "batch_size": 16,
+    "bptt": 10,
+    "embedding": 650,
+    "hidden": 650,
+    "gain": 1.0,
+    "input_dropout": 0.2,
+    "between_dropout": 0.2,
+    "output_dropout": 0.2,
+    "learning_rate": 20.0,
+    "optimizer_options": {"nonmono": 0},
+    "fraction": 0.5,
+}
+#: The contestants: 67 % sparse, and torch's own dense layers of the same size.
+MODELS = {
+    "sparse": {"density": 0.33, "method": "selfish"},
+    "dense": {"dense": "everything", "method": "static"},
+}
+
+
+@dataclass(frozen=True)
+class Validated(PennTreebank):
+    """The task without its test text, which is ten times as long as the validation text."""
+
+    splits = ("validation",)
+
+
+class Compared(Run):
+    """Run that also evaluates the parameters that are not averaged, and keeps both best models."""
+
+    def _evaluate(self, loss):
+        if not self.step > self.config.evaluate_every:
+            self.best, self.curves = {}, {"plain": [], "averaged": []}
+        averaging = self.optimizer.averaging
+        evaluation = super()._evaluate(loss)
+        with self._averaged() if averaging else nullcontext():
+            self._keep("averaged", evaluation.entry["metric"])
+        if averaging:
+            self.model.eval()
+            self._keep("plain", self.task.evaluate(self.model)["perplexity"])
+        else:
+            self._keep("plain", evaluation.entry["metric"])
+        return evaluation
+
+    def _keep(self, name, perplexity):
+        if perplexity < min(self.curves[name], default=float("inf")):
+            state = self.model.state_dict().items()
+            self.best[name] = {key: value.clone() for key, value in state}
+        self.curves[name].append(perplexity)
+
+
+def measure(model: str, seed: int, folder: Path, data: Path | None) -> dict[str, object]:
+    """Trains a model; returns its perplexities, and the seconds of the processor."""
+    config = Config.of(Validated(data=data, small=True), **SETTINGS, **MODELS[model], seed=seed)
+    run = Compared(folder, config)
+    began = time.process_time()
+    run.train(progress=False)
+    row: dict[str, object] = {
+        "model": model,
+        "seed": seed,
+        "epochs": EPOCHS,
+        "parameters": sum(parameter.numel() for parameter in run.model.parameters()),
+        "processor seconds": time.process_time() - began,
+    }
+    for name, curve in run.curves.items():
+        run.model.load_state_dict(run.best[name])
+        run.model.eval()
+        row[f"validation, {name}"] = min(curve)
+        tested = PennTreebank.evaluate(run.task, run.model, "test")
+        row[f"test, {name}"] = tested["perplexity"]
+    return row | {"curves": run.curves}
+
+
+def main(
+    json_file: Path = Path("benchmarks/results/language_model.json"),
+    seeds: int = 5,
+    data: Path | None = None,
+) -> None:
+    """Measures every model with every seed.
+
+    Args:
+        json_file: the results.
+        seeds: runs of each model.
+        data: the folder with valid.txt and test.txt.
+    """
+    torch.set_num_threads(1)
+    rows = json.loads(json_file.read_text())["rows"] if json_file.exists() else []
+    for seed in range(1, seeds + 1):
+        for model in MODELS:
+            if any((row["model"], row["seed"]) == (model, seed) for row in rows):
+                continue
+            with TemporaryDirectory() as folder:
+                rows.append(measure(model, seed, Path(folder) / "run", data))
+            record = {"benchmark": "language_model", "machine": machine(), "settings": SETTINGS}
+            content = json.dumps({**record, "rows": rows}, indent=1) + "\n"
+            write_atomically(json_file, content.encode())
+            print({name: value for name, value in rows[-1].items() if name != "curves"}, flush=True)
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
