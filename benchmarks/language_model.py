@@ -22,33 +22,13 @@ import torch
 import tyro
 
 from benchmarks._report import machine
+from sparse_engine.experiments.selfish import DENSE, SMALL
 from sparse_engine.files import write_atomically
 from sparse_engine.tasks import PennTreebank
 from sparse_engine.train import Config, Run
 
-EPOCHS, STEPS_PER_EPOCH = 4, 415
-SETTINGS = {
-    "steps": EPOCHS * STEPS_PER_EPOCH,
-    "every": STEPS_PER_EPOCH,
-    "evaluate_every": 166,
-    "save_every": STEPS_PER_EPOCH,
-    "batch_size": 16,
-    "bptt": 10,
-    "embedding": 650,
-    "hidden": 650,
-    "gain": 1.0,
-    "input_dropout": 0.2,
-    "between_dropout": 0.2,
-    "output_dropout": 0.2,
-    "learning_rate": 20.0,
-    "optimizer_options": {"nonmono": 0},
-    "fraction": 0.5,
-}
 #: The contestants: 67 % sparse, and torch's own dense layers of the same size.
-MODELS = {
-    "sparse": {"density": 0.33, "method": "selfish"},
-    "dense": {"dense": "everything", "method": "static"},
-}
+MODELS = {"sparse": {}, "dense": DENSE}
 
 
 @dataclass(frozen=True)
@@ -84,14 +64,15 @@ class Compared(Run):
 
 def measure(model: str, seed: int, folder: Path, data: Path | None) -> dict[str, object]:
     """Trains a model; returns its perplexities, and the seconds of the processor."""
-    config = Config.of(Validated(data=data, small=True), **SETTINGS, **MODELS[model], seed=seed)
+    config = Config.of(Validated(data=data), **SMALL, **MODELS[model], seed=seed)
     run = Compared(folder, config)
     began = time.process_time()
-    run.train(progress=False)
+    if not run.train(progress=False).finished:
+        raise KeyboardInterrupt
     row: dict[str, object] = {
         "model": model,
         "seed": seed,
-        "epochs": EPOCHS,
+        "epochs": config.steps / config.task.batches,
         "parameters": sum(parameter.numel() for parameter in run.model.parameters()),
         "processor seconds": time.process_time() - began,
     }
@@ -124,7 +105,7 @@ def main(
                 continue
             with TemporaryDirectory() as folder:
                 rows.append(measure(model, seed, Path(folder) / "run", data))
-            record = {"benchmark": "language_model", "machine": machine(), "settings": SETTINGS}
+            record = {"benchmark": "language_model", "machine": machine(), "settings": SMALL}
             content = json.dumps({**record, "rows": rows}, indent=1) + "\n"
             write_atomically(json_file, content.encode())
             print({name: value for name, value in rows[-1].items() if name != "curves"}, flush=True)
