@@ -1,4 +1,4 @@
-"""Command line: ``sparse-engine train | resume | analyze | distance | info``."""
+"""Command line: ``sparse-engine train | resume | reproduce | analyze | distance | info``."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from scipy.sparse.linalg import ArpackError
 from sparse_engine import runtime
 from sparse_engine.cli.analyze import Analyze
 from sparse_engine.cli.distance import Distance
+from sparse_engine.cli.reproduce import Reproduce
 from sparse_engine.cli.train import Resume, Train
 
 DESCRIPTION = "Truly sparse recurrent networks: train, analyze, and see what they run on."
@@ -34,6 +35,7 @@ class Info:
 Command = (
     Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Resume, tyro.conf.subcommand("resume")]
+    | Annotated[Reproduce, tyro.conf.subcommand("reproduce")]
     | Annotated[Analyze, tyro.conf.subcommand("analyze")]
     | Annotated[Distance, tyro.conf.subcommand("distance")]
     | Annotated[Info, tyro.conf.subcommand("info")]

@@ -280,7 +280,8 @@ class Run:
     def _take_step(self, bar: tqdm) -> None:
         config = self.config
         step = Step(self.step, config.seed, self.memory)
-        torch.manual_seed(seeded(config.seed, self.step).initial_seed())
+        # Not torch.manual_seed: without a GPU it remembers every call for when there will be one.
+        torch.default_generator.manual_seed(seeded(config.seed, self.step).initial_seed())
         self.model.train()
         self.optimizer.zero_grad()
         loss = self.task.loss(self.model, step)

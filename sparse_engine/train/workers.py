@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 from tqdm.auto import tqdm
 
+from sparse_engine.files import write_atomically
 from sparse_engine.topology import Measure
 from sparse_engine.train.config import Config
 from sparse_engine.train.run import Result, Run
+
+#: File with the result of a run, in its folder.
+RESULT = "result.json"
 
 
 @dataclass(frozen=True)
@@ -32,10 +37,38 @@ class Job:
     measures: tuple[Measure, ...] = ()
 
     def __call__(self) -> Result:
-        """Make the run, or what is left of it."""
+        """Make the run, or what is left of it, and write its result into the folder.
+
+        The time in the result is that of all calls together.
+        """
+        before = self.result()
+        if before is not None and before.finished:
+            return before
         begun = (self.folder / "checkpoint.json").exists()
         run = Run(self.folder, self.config, measures=self.measures, resume=begun)
-        return run.train(progress=False)
+        result = run.train(progress=False)
+        if before is not None:
+            result = replace(result, seconds=result.seconds + before.seconds)
+        write_atomically(self.folder / RESULT, json.dumps(asdict(result), indent=1).encode())
+        return result
+
+    def result(self) -> Result | None:
+        """Return the result in the folder, if it has one of these settings.
+
+        Raises:
+            ValueError: the folder has the run of other settings.
+        """
+        try:
+            config = json.loads((self.folder / "config.json").read_bytes())
+            found = json.loads((self.folder / RESULT).read_bytes())
+        except (FileNotFoundError, ValueError):
+            return None
+        if config != self.config.to_json():
+            raise ValueError(
+                f"expected a run of other settings in another folder than {self.folder}, found "
+                "config.json with different settings; remove the folder, or choose another"
+            )
+        return Result(**found)
 
 
 def run_all(

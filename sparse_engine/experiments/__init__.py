@@ -1,0 +1,17 @@
+"""Published experiments, each run by one command: ``sparse-engine reproduce NAME``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sparse_engine.experiments.experiment import Experiment as Experiment
+from sparse_engine.experiments.experiment import Plan as Plan
+from sparse_engine.experiments.experiment import Row as Row
+from sparse_engine.experiments.experiment import report as report
+from sparse_engine.experiments.experiment import table as table
+from sparse_engine.experiments.zhang import ZHANG
+
+#: Functions that make the experiments, by name.
+EXPERIMENTS: dict[str, Callable[[], Experiment]] = {
+    **ZHANG,
+}
