@@ -9,9 +9,11 @@ from sparse_engine.experiments.experiment import Plan as Plan
 from sparse_engine.experiments.experiment import Row as Row
 from sparse_engine.experiments.experiment import report as report
 from sparse_engine.experiments.experiment import table as table
+from sparse_engine.experiments.selfish import SELFISH
 from sparse_engine.experiments.zhang import ZHANG
 
 #: Functions that make the experiments, by name.
 EXPERIMENTS: dict[str, Callable[[], Experiment]] = {
+    **SELFISH,
     **ZHANG,
 }

@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any
 
 from sparse_engine.experiments.training import TrainingExperiment, Variant, best_on_validation
-
 from sparse_engine.train import Config
 
 SOURCE = "Liu et al., Selfish Sparse RNN Training, ICML 2021"

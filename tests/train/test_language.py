@@ -89,9 +89,10 @@ def test_every_evaluation_has_perplexities(tmp_path, start):
     }
 
 
-def test_dense_model_trains_without_rewiring(tmp_path, texts, start):
+def test_dense_model_trains_without_rewiring(tmp_path, texts):
     config = Config.published("penn-treebank", dense="everything", method="static", steps=3)
     config = config.replaced(data=texts, batch_size=4, bptt=8, evaluation_streams=2)
     config = config.replaced(embedding=8, hidden=8, evaluate_every=3)
     result = Run(tmp_path / "run", config).train(progress=False)
     assert result.nnz == 0 and result.metric > 1
+    assert (tmp_path / "run" / "curve.png").is_file()
