@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,14 +22,20 @@ from tempfile import TemporaryDirectory
 import torch
 import tyro
 
-from benchmarks._report import machine
+from benchmarks._harness import Options
+from benchmarks._report import quartiles, report
 from sparse_engine.experiments.selfish import DENSE, SMALL
-from sparse_engine.files import write_atomically
-from sparse_engine.tasks import PennTreebank
+from sparse_engine.tasks import PennTreebank, Step
 from sparse_engine.train import Config, Run
 
 #: The contestants: 67 % sparse, and torch's own dense layers of the same size.
 MODELS = {"sparse": {}, "dense": DENSE}
+#: The models whose steps are timed: also ours with every link, and with dense words.
+TIMED = {
+    **MODELS,
+    "sparse, dense words": {"dense": "words"},
+    "all links": {"density": 1.0, "dense": "words"},
+}
 
 
 @dataclass(frozen=True)
@@ -85,30 +92,48 @@ def measure(model: str, seed: int, folder: Path, data: Path | None) -> dict[str,
     return row | {"curves": run.curves}
 
 
+def training_step(settings: Mapping[str, object], data: Path | None) -> Callable[[], object]:
+    """Returns a function that takes the next training step of a new model."""
+    config = Config.of(Validated(data=data), **{**SMALL, **settings})
+    model = config.task.build(config.network, generator=torch.Generator().manual_seed(1))
+    optimizer = config.optimization.make_optimizer(model.parameters())
+    memory: dict[str, torch.Tensor] = {}
+
+    def step():
+        optimizer.zero_grad()
+        config.task.loss(model, Step(0, memory=memory)).backward()
+        config.optimization.clip(model)
+        optimizer.step()
+
+    return step
+
+
 def main(
-    json_file: Path = Path("benchmarks/results/language_model.json"),
+    options: tyro.conf.OmitArgPrefixes[Options],
     seeds: int = 5,
     data: Path | None = None,
 ) -> None:
-    """Measures every model with every seed.
+    """Measures the time of a training step, then trains every model with every seed.
 
     Args:
-        json_file: the results.
-        seeds: runs of each model.
+        options: options of all benchmarks.
+        seeds: runs of each model; 0 to measure times only.
         data: the folder with valid.txt and test.txt.
     """
-    torch.set_num_threads(1)
-    rows = json.loads(json_file.read_text())["rows"] if json_file.exists() else []
+    options.prepare()
+    known = json.loads(options.json.read_text()) if options.json and options.json.exists() else {}
+    rows = known.get("rows", [])
+    steps = {name: training_step(settings, data) for name, settings in TIMED.items()}
+    times = quartiles(options.measure(steps))
+    del steps
+    report("language_model", rows, options, settings=SMALL, steps=times)
     for seed in range(1, seeds + 1):
         for model in MODELS:
             if any((row["model"], row["seed"]) == (model, seed) for row in rows):
                 continue
             with TemporaryDirectory() as folder:
                 rows.append(measure(model, seed, Path(folder) / "run", data))
-            record = {"benchmark": "language_model", "machine": machine(), "settings": SMALL}
-            content = json.dumps({**record, "rows": rows}, indent=1) + "\n"
-            write_atomically(json_file, content.encode())
-            print({name: value for name, value in rows[-1].items() if name != "curves"}, flush=True)
+            report("language_model", rows, options, settings=SMALL, steps=times)
 
 
 if __name__ == "__main__":

@@ -204,6 +204,7 @@ def test_every_matrix_is_rewired_while_the_model_learns(network, method):
     ("options", "message"),
     [
         ({"embedding": 0}, "embedding of at least 1, found 0"),
+        ({"last": 0}, "last of at least 1, found 0"),
         ({"layers": 0}, "layers of at least 1, found 0"),
         ({"experts": -1}, "experts of at least 1, found -1"),
         ({"tied": True, "embedding": 8}, r"size of the words' vectors, 8, .* tied, found 650"),
