@@ -8,6 +8,7 @@ import torch
 
 from sparse_engine import analysis, nn
 from sparse_engine.cli import main
+from sparse_engine.experiments.selfish import SELFISH
 from sparse_engine.nn import SparseRNN
 from sparse_engine.tasks import TASKS
 from sparse_engine.topology import methods
@@ -95,6 +96,24 @@ def test_what_the_page_on_cells_shows_runs(block, tmp_path, monkeypatch):
         (model,) = {names.get("model"), names.get("ltc")} - {None}
         weights = [each for each in model.modules() if isinstance(each, nn.SparseWeight)]
         assert {each.topology_version for each in weights} == {steps // every}
+
+
+@pytest.mark.parametrize("block", blocks_of("language.md"))
+def test_what_the_page_on_language_shows_runs(block):
+    names = run("language.md", block)
+    assert names["log_p"].shape == (35, 20, 10_000) and names["loss"].isfinite()
+
+
+def test_the_commands_on_language_are_known(capsys):
+    text = (ROOT / "docs" / "language.md").read_text()
+    commands = re.findall(r"^sparse-engine (.*)$", text, re.MULTILINE)
+    assert len(commands) == 3
+    for command in commands:
+        # Data that are not there are missed after all options are understood.
+        assert main([*command.replace("FOLDER", "/nowhere").split(), "--data", "/nowhere"]) == 2
+        assert "expected the file" in capsys.readouterr().err
+    named = set(re.findall(r"`(?:sparse-engine reproduce )?(selfish-[a-z-]+)`", text))
+    assert named == set(SELFISH)
 
 
 @pytest.fixture(scope="module")

@@ -13,11 +13,13 @@ from sparse_engine.experiments.quick_selection import QuickSelection
 from sparse_engine.experiments.set import SET
 from sparse_engine.experiments.synapses import Synapses
 from sparse_engine.experiments.topology_distance import TopologyDistance
+from sparse_engine.experiments.selfish import SELFISH
 from sparse_engine.experiments.zhang import ZHANG
 
 #: Functions that make the experiments, by name.
 EXPERIMENTS: dict[str, Callable[[], Experiment]] = {
     **{each.name: each for each in (QuickSelection, Synapses, TopologyDistance)},
     **SET,
+    **SELFISH,
     **ZHANG,
 }

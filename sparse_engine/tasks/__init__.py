@@ -55,9 +55,9 @@ TASKS: dict[str, type[Task]] = {
         Madelon,
         MNIST,
         MNISTMLP,
+        PennTreebank,
         Person,
         SMS,
-        PennTreebank,
         WikiText2,
     )
 }
