@@ -51,7 +51,7 @@ class RecurrentNetwork(Network):
     readout_std: float | None = None
     """Standard deviation of normal initial weights of the readout; by default Glorot's uniform
     ones."""
-    wiring: Literal["random", *WIRINGS] = "random"  # type: ignore[valid-type]
+    wiring: Literal[("random", *WIRINGS)] = "random"  # type: ignore[valid-type]
     """Recurrent wiring at the start: random; balanced, whose structural balance is given; or
     planted, with feed-forward loops whose links are in no other loop."""
     wiring_options: Mapping[str, float | int | bool] = field(default_factory=dict)
