@@ -1,4 +1,4 @@
-"""Base of descriptions of feed-forward networks: the number of links and initial values."""
+"""Numbers of links and initial values of feed-forward networks, as their descriptions say."""
 
 from __future__ import annotations
 

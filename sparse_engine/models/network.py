@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -40,14 +41,17 @@ class RecurrentNetwork(Network):
     input_density: float = 1.0
     """Fraction of the input weights that exist; at 1 the input weight is an ordinary dense one."""
     gain: float = 1.4
-    """Scale of the initial recurrent weights, U(-g, g) / sqrt(fan-in); conductances have none."""
+    """Scale of the initial recurrent weights, U(-g, g) / sqrt(fan-in)."""
+    unscaled: bool = False
+    """Whether the initial recurrent weights are as small as those of a dense network, whatever the
+    density: the gain is multiplied by the square root of the density."""
     input_std: float | None = None
-    """Standard deviation of normal initial input weights, with biases of 0; by default, and for
-    conductances, the cell's own initial values."""
+    """Standard deviation of normal initial input weights, with biases of 0; by default the cell's
+    own initial values."""
     readout_std: float | None = None
     """Standard deviation of normal initial weights of the readout; by default Glorot's uniform
     ones."""
-    wiring: Literal["random", *WIRINGS] = "random"  # type: ignore[valid-type]
+    wiring: Literal[("random", *WIRINGS)] = "random"  # type: ignore[valid-type]
     """Recurrent wiring at the start: random; balanced, whose structural balance is given; or
     planted, with feed-forward loops whose links are in no other loop."""
     wiring_options: Mapping[str, float | int | bool] = field(default_factory=dict)
@@ -75,16 +79,15 @@ class RecurrentNetwork(Network):
             TypeError: a cell option that the cell does not have.
         """
         check_size(self.hidden, self.density, positions)
-        cell = CELLS[self.cell]
-        network = cell(
+        network = CELLS[self.cell](
             inputs,
             self.hidden,
             self.layers,
             density=self.density,
             input_density=self.input_density,
+            gain=self.gain * math.sqrt(self.density) if self.unscaled else self.gain,
             dropout=self.dropout,
             generator=generator,
-            **{"gain": self.gain} if cell.gain else {},
             **self.cell_options,
         )
         if self.wiring != "random":
@@ -98,7 +101,7 @@ class RecurrentNetwork(Network):
         if self.fixed_weights:
             for weight in recurrent_weights(network):
                 weight.requires_grad_(False)
-        if self.input_std is not None and cell.gain:
+        if self.input_std is not None:
             _draw_input_weights(network, self.input_std, generator)
         return network
 

@@ -48,8 +48,10 @@ class Job:
         if result is None or not result.finished:
             return None
         with suppress(OSError, ValueError):
-            config = json.loads((self.folder / "config.json").read_bytes())
-            if Config.from_json(config) == self.config:
+            if (
+                Config.from_json(json.loads((self.folder / "config.json").read_bytes()))
+                == self.config
+            ):
                 return result
         return None
 

@@ -20,7 +20,6 @@ from sparse_engine.nn.cells.rate_rnn import SparseRateRNN
 from sparse_engine.nn.cells.rhn import SparseRHN
 from sparse_engine.nn.cells.rnn import SparseRNN
 from sparse_engine.nn.recurrent import Recurrent
-from sparse_engine.nn.sparse_recurrent import SparseRecurrent
 
 __all__ = [
     "CELLS",
@@ -89,11 +88,6 @@ class CellEntry:
     def gradient_growth(self) -> bool:
         """Whether methods such as RigL can grow links by the gradient of absent ones."""
         return self.network.gradient_growth
-
-    @property
-    def gain(self) -> bool:
-        """Whether the network takes a scale of its initial weights; conductances have none."""
-        return issubclass(self.network, SparseRecurrent)
 
     @property
     def layer_norm(self) -> bool:
