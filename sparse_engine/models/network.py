@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -39,7 +40,7 @@ class RecurrentNetwork(Network):
     input_density: float = 1.0
     """Fraction of the input weights that exist; at 1 the input weight is an ordinary dense one."""
     gain: float = 1.4
-    """Scale of the initial recurrent weights, U(-g, g) / sqrt(fan-in)."""
+    """Scale of the initial recurrent weights, U(-g, g) / sqrt(fan-in); ltc has its own."""
     unscaled: bool = False
     """Whether the initial recurrent weights are as small as those of a dense network, whatever the
     density: the gain is multiplied by the square root of the density."""
@@ -69,18 +70,23 @@ class RecurrentNetwork(Network):
             TypeError: a cell option that the cell does not have.
         """
         check_size(self.hidden, self.density, positions)
-        network = CELLS[self.cell](
+        entry, scale = CELLS[self.cell], {}
+        # Conductances have initial values of their own.
+        drawn = "gain" in inspect.signature(entry.network).parameters
+        if drawn:
+            scale["gain"] = self.gain * math.sqrt(self.density) if self.unscaled else self.gain
+        network = entry(
             inputs,
             self.hidden,
             self.layers,
             density=self.density,
             input_density=self.input_density,
-            gain=self.gain * math.sqrt(self.density) if self.unscaled else self.gain,
             dropout=self.dropout,
             generator=generator,
+            **scale,
             **self.cell_options,
         )
-        if self.input_std is not None:
+        if drawn and self.input_std is not None:
             _draw_input_weights(network, self.input_std, generator)
         return network
 
