@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ import torch
 from torch import nn
 
 from sparse_engine.models.limits import check_size
-from sparse_engine.nn import CELLS, Recurrent
+from sparse_engine.nn import CELLS, Recurrent, SparseRecurrent
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,8 @@ class RecurrentNetwork(Network):
     ones."""
     dropout: float = 0.0
     """Dropout between layers, in [0, 1)."""
+    step_dropout: float = 0.0
+    """Fraction of the steps of each sequence whose features are 0 in training, in [0, 1]."""
     cell_options: Mapping[str, float | int | bool] = field(default_factory=dict)
     """Further options of the cell, such as chunk_size of on_lstm or recurrence_depth of rhn."""
 
@@ -71,8 +72,8 @@ class RecurrentNetwork(Network):
         """
         check_size(self.hidden, self.density, positions)
         entry, scale = CELLS[self.cell], {}
-        # Conductances have initial values of their own.
-        drawn = "gain" in inspect.signature(entry.network).parameters
+        # Other networks, of conductances, have initial values of their own.
+        drawn = issubclass(entry.network, SparseRecurrent)
         if drawn:
             scale["gain"] = self.gain * math.sqrt(self.density) if self.unscaled else self.gain
         network = entry(
