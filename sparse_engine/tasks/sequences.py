@@ -56,6 +56,7 @@ class Sequences(Supervised):
             self.answers,
             every_step=self.every_step,
             embedding=embedding,
+            step_dropout=network.step_dropout,
             readout_std=network.readout_std,
             generator=generator,
         )

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from sparse_engine.tasks import TASKS, Step, Supervised
+from sparse_engine.train import Config
 
 NAMES = sorted(TASKS)
 
@@ -78,6 +79,20 @@ def test_settings_survive_json(name, tiny):
     task = tiny(name)
     written = json.dumps(dataclasses.asdict(task), default=str)
     assert type(task)(**json.loads(written)) == task
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_recipe_is_a_run(name, tiny):
+    config = Config.of(tiny(name))
+    assert config.method.every < config.steps
+    settings = config.to_json()
+    assert Config.from_json(settings) == config
+    parts = ("task", "network", "optimization", "method")
+    flat = {key: value for part in parts for key, value in settings[part].items()} | settings
+    flat["method"] = settings["method"]["name"]
+    for setting, value in TASKS[name].recipe.items():
+        # Only its batch size is other than that of the tiny task.
+        assert setting == "batch_size" or flat[setting] == value
 
 
 @pytest.mark.parametrize("name", NAMES)
