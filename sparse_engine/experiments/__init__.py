@@ -16,6 +16,8 @@ from sparse_engine.experiments.synapses import Synapses
 from sparse_engine.experiments.topology_distance import TopologyDistance
 from sparse_engine.experiments.zhang import ZHANG
 from sparse_engine.experiments.zhang_balance import balance_along_training
+from sparse_engine.experiments.zhang_continuous import CONTINUOUS
+from sparse_engine.experiments.zhang_initial_balance import initial_balance
 from sparse_engine.experiments.zhang_lesions import ZhangLesions
 
 #: Functions that make the experiments, by name.
@@ -24,6 +26,8 @@ EXPERIMENTS: dict[str, Callable[[], Experiment]] = {
     **SET,
     **SELFISH,
     **ZHANG,
+    **CONTINUOUS,
     "zhang-balance": balance_along_training,
+    "zhang-initial-balance": initial_balance,
     "zhang-lesions": ZhangLesions,
 }
