@@ -9,6 +9,7 @@ from sparse_engine.experiments.experiment import Plan as Plan
 from sparse_engine.experiments.experiment import Row as Row
 from sparse_engine.experiments.experiment import report as report
 from sparse_engine.experiments.experiment import table as table
+from sparse_engine.experiments.neurobench import neurobench
 from sparse_engine.experiments.quick_selection import QuickSelection
 from sparse_engine.experiments.selfish import SELFISH
 from sparse_engine.experiments.set import SET
@@ -26,6 +27,7 @@ EXPERIMENTS: dict[str, Callable[[], Experiment]] = {
     **SET,
     **SELFISH,
     **ZHANG,
+    "neurobench-mackey-glass": neurobench,
     **CONTINUOUS,
     "zhang-balance": balance_along_training,
     "zhang-initial-balance": initial_balance,

@@ -113,6 +113,7 @@ class TrainingExperiment(Experiment):
         variants: the variants.
         quantities: what is taken from every run.
         settings: settings of every variant, by name.
+        numbered: names of settings whose value is the seed.
         draw: function that draws pictures of the runs into a folder; not called where matplotlib is
             missing.
         further: function that returns further rows, of all runs together.
@@ -124,6 +125,7 @@ class TrainingExperiment(Experiment):
     variants: Sequence[Variant]
     quantities: Sequence[Quantity]
     settings: Mapping[str, Any] = field(default_factory=dict)
+    numbered: Sequence[str] = ()
     draw: Callable[[Path, Runs], None] | None = None
     further: Callable[[Runs], list[Row]] | None = None
 
@@ -152,7 +154,10 @@ class TrainingExperiment(Experiment):
         jobs = [
             Job(
                 plan.folder / variant.name / f"seed{seed}",
-                variant.config().replaced(**{**self.settings, **plan.settings, "seed": seed}),
+                variant.config().replaced(
+                    **{**self.settings, **plan.settings, **dict.fromkeys(self.numbered, seed)},
+                    seed=seed,
+                ),
                 variant.measures,
             )
             for variant in self.variants
