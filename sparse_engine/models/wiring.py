@@ -48,7 +48,7 @@ def planted(units: int, density: float, seed: int, *, loops: int = 15) -> csr_ar
 WIRINGS: dict[str, Callable[..., csr_array]] = {"balanced": balanced, "planted": planted}
 
 
-def wire(
+def wire_network(
     network: nn.Module,
     name: str,
     options: Mapping[str, float | int | bool],
