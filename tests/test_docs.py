@@ -8,7 +8,9 @@ import torch
 
 from sparse_engine import analysis, nn
 from sparse_engine.cli import main
+from sparse_engine.experiments.selfish import SELFISH
 from sparse_engine.nn import SparseRNN
+from sparse_engine.tasks import TASKS
 from sparse_engine.topology import methods
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -96,6 +98,24 @@ def test_what_the_page_on_cells_shows_runs(block, tmp_path, monkeypatch):
         assert {each.topology_version for each in weights} == {steps // every}
 
 
+@pytest.mark.parametrize("block", blocks_of("language.md"))
+def test_what_the_page_on_language_shows_runs(block):
+    names = run("language.md", block)
+    assert names["log_p"].shape == (35, 20, 10_000) and names["loss"].isfinite()
+
+
+def test_the_commands_on_language_are_known(capsys):
+    text = (ROOT / "docs" / "language.md").read_text()
+    commands = re.findall(r"^sparse-engine (.*)$", text, re.MULTILINE)
+    assert len(commands) == 3
+    for command in commands:
+        # Data that are not there are missed after all options are understood.
+        assert main([*command.replace("FOLDER", "/nowhere").split(), "--data", "/nowhere"]) == 2
+        assert "expected the file" in capsys.readouterr().err
+    named = set(re.findall(r"`(?:sparse-engine reproduce )?(selfish-[a-z-]+)`", text))
+    assert named == set(SELFISH)
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """A folder with two runs of the names that the page gives them, much shorter."""
@@ -129,3 +149,17 @@ def test_names_on_analysis_are_there():
     names = set(re.findall(r"^\| `(\w+)\(", text, re.MULTILINE))
     assert len(names) > 10
     assert names <= vars(analysis).keys()
+
+
+def test_the_page_on_tasks_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(TASKS, "waves", None)  # taken away again after the test
+    names = {"__name__": "block"}
+    for block in blocks_of("tasks.md"):
+        exec(compile(block.values[0], "docs/tasks.md", "exec"), names)
+    assert names["result"].best["validation"]["accuracy"] > 0.8
+
+
+def test_every_task_has_its_row():
+    text = (ROOT / "docs" / "tasks.md").read_text()
+    assert set(re.findall(r"^\| `([\w-]+)` \|.*\|.*\|.*\|", text, re.MULTILINE)) == set(TASKS)

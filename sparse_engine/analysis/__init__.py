@@ -46,6 +46,7 @@ from sparse_engine.analysis.planted_network import planted_network as planted_ne
 from sparse_engine.analysis.small_world import SmallWorld as SmallWorld
 from sparse_engine.analysis.small_world import small_world as small_world
 from sparse_engine.analysis.spectrum import spectral_radius as spectral_radius
+from sparse_engine.analysis.strength import input_strength as input_strength
 from sparse_engine.analysis.summary import GraphSummary as GraphSummary
 from sparse_engine.analysis.summary import summarize as summarize
 from sparse_engine.analysis.tracking import Balance as Balance

@@ -93,8 +93,8 @@ class LanguageNetwork(Network):
                 does not fit into memory.
             TypeError: a cell option that the cell does not have.
         """
-        for name in ("embedding", "hidden", "layers", "experts"):
-            if (found := getattr(self, name)) < 1:
+        for name in ("embedding", "hidden", "last", "layers", "experts"):
+            if (found := getattr(self, name)) is not None and found < 1:
                 raise ValueError(f"expected {name} of at least 1, found {found}")
         check_size(self.hidden, self.density, positions)
         sizes = [self.embedding, *[self.hidden] * (self.layers - 1), self.last or self.hidden]

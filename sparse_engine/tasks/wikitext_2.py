@@ -38,6 +38,7 @@ class WikiText2(WordLanguage):
         "optimizer_options": {"weight_decay": 1.2e-6, "nonmono": 5},
         "learning_rate": 15.0,
         "scheduler": "constant",
+        "clip_value": None,
         "clip_norm": 0.25,
         "method": "selfish",
         "fraction": 0.5,

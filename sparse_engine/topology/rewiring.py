@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
-from typing import Any, TypedDict
+from typing import Any, ClassVar, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -66,6 +66,9 @@ class Rewiring:
             links.
     """
 
+    #: Whether a model without sparse weights is refused.
+    needs_weights: ClassVar[bool] = True
+
     def __init__(
         self,
         model: nn.Module,
@@ -97,7 +100,7 @@ class Rewiring:
             if isinstance(module, SparseWeight):
                 self.names.append(name)
                 self.weights.append(module)
-        if not self.weights:
+        if not self.weights and self.needs_weights:
             raise ValueError("expected a model with sparse weights, found none in it")
         self._moving()
         self.optimizer = optimizer

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,7 @@ class Checkpoint:
         Raises:
             OSError: a file cannot be written, as on a full disk; the previous checkpoint stays.
         """
-        tensors = {f"model.{name}": value.contiguous() for name, value in self.model.items()}
+        tensors = {f"model.{name}": value for name, value in separate(self.model).items()}
         scalars: dict[str, dict[str, object]] = {}
         for slot, entries in self.optimizer["state"].items():
             for name, value in entries.items():
@@ -196,6 +197,19 @@ class Checkpoint:
             raise CheckpointError(
                 f"expected a complete checkpoint in {path}, found it wrong at: {error}; {REMEDY}"
             ) from error
+
+
+def separate(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors of a model's state_dict, contiguous, each in memory of its own.
+
+    Tied weights share memory, which a file may not.
+    """
+    seen: set[int] = set()
+    tensors = {}
+    for name, value in state.items():
+        tensors[name] = value.clone() if value.data_ptr() in seen else value.contiguous()
+        seen.add(value.data_ptr())
+    return tensors
 
 
 def _unsealed(record: dict, path: Path) -> dict:

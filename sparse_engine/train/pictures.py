@@ -12,7 +12,7 @@ from sparse_engine.train.log import read_metrics
 
 
 def draw_pictures(folder: Path, model: nn.Module, *, metric: str, higher_is_better: bool) -> None:
-    """Draw curve.png, adjacency.png and, if balance was tracked, balance.png.
+    """Draw curve.png, adjacency.png for a sparse model, and balance.png if balance was tracked.
 
     Without matplotlib, print how to install it.
 
@@ -31,10 +31,11 @@ def draw_pictures(folder: Path, model: nn.Module, *, metric: str, higher_is_bett
     with plot.picture(folder / "curve.png") as axes:
         plot.learning_curve(entries, axes, metric=metric, higher_is_better=higher_is_better)
     weights = {n: m for n, m in model.named_modules() if isinstance(m, SparseWeight)}
-    name, weight = max(weights.items(), key=lambda item: item[1].nnz)
-    with plot.picture(folder / "adjacency.png", size=(6.4, 5.4)) as axes:
-        plot.adjacency(weight, axes)
-        axes.set_title(f"{name}: {weight.nnz:,} links, density {weight.density:.2%}")
+    if weights:
+        name, weight = max(weights.items(), key=lambda item: item[1].nnz)
+        with plot.picture(folder / "adjacency.png", size=(6.4, 5.4)) as axes:
+            plot.adjacency(weight, axes)
+            axes.set_title(f"{name}: {weight.nnz:,} links, density {weight.density:.2%}")
     records = read_metrics(folder / "topology.jsonl")
     if any("pooled" in record for record in records):
         with plot.picture(folder / "balance.png") as axes:

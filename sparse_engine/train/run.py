@@ -23,7 +23,7 @@ from sparse_engine.nn import SparseWeight
 from sparse_engine.optim import SNTASGD
 from sparse_engine.tasks import Step, seeded
 from sparse_engine.topology import Measure, Rewiring, Static, TensorBoard, Tracker
-from sparse_engine.train.checkpoint import Checkpoint
+from sparse_engine.train.checkpoint import Checkpoint, separate
 from sparse_engine.train.config import Config
 from sparse_engine.train.folder import BEST, RunFolder
 from sparse_engine.train.interruption import interruption
@@ -120,6 +120,7 @@ class Run:
     ) -> None:
         self.folder, self.config, self.task = folder, config, config.task
         self._tensorboard = tensorboard
+        config.check()
         generator = torch.Generator().manual_seed(config.seed)
         with within_memory():
             self.model = self.task.build(config.network, generator=generator)
@@ -280,7 +281,8 @@ class Run:
     def _take_step(self, bar: tqdm) -> None:
         config = self.config
         step = Step(self.step, config.seed, self.memory)
-        torch.manual_seed(seeded(config.seed, self.step).initial_seed())
+        # Not torch.manual_seed: without a GPU it remembers every call for when there will be one.
+        torch.default_generator.manual_seed(seeded(config.seed, self.step).initial_seed())
         self.model.train()
         self.optimizer.zero_grad()
         loss = self.task.loss(self.model, step)
@@ -327,7 +329,11 @@ class Run:
         with self._averaged():
             entry = {**self._entry(), "loss": loss}
             self.scores.add(entry)
-            best = save_tensors(_contiguous(self.model)) if self.scores.since_best == 0 else None
+            best = (
+                save_tensors(separate(self.model.state_dict()))
+                if self.scores.since_best == 0
+                else None
+            )
         metric = entry["metric"]
         self.learning_rate.observe(metric)
         begins = isinstance(self.optimizer, SNTASGD) and self.optimizer.observe(
@@ -357,7 +363,3 @@ class Run:
         splits = {name: self.task.evaluate(self.model, name) for name in self.task.splits}
         metric = splits[self.task.splits[0]][self.task.metric]
         return {"step": self.step, "metric": metric, **splits, "nnz": self.nnz}
-
-
-def _contiguous(model: nn.Module) -> dict[str, Tensor]:
-    return {name: value.contiguous() for name, value in model.state_dict().items()}

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from language_networks import SMALL
 from torch import nn
 from torch.testing import assert_close
 
@@ -12,56 +13,6 @@ from sparse_engine.testing import assert_valid
 from sparse_engine.topology import RigL, Selfish
 
 WORDS = 40
-#: The four models at a small size, with every kind of dropout that they have.
-SMALL = {
-    "lstm": LanguageNetwork(
-        embedding=12, hidden=14, input_dropout=0.2, between_dropout=0.2, output_dropout=0.2
-    ),
-    "rhn": LanguageNetwork(
-        cell="rhn",
-        cell_options={"recurrence_depth": 3, "coupled": True, "recurrent_dropout": 0.2},
-        embedding=14,
-        hidden=14,
-        layers=1,
-        tied=True,
-        locked=True,
-        word_dropout=0.2,
-        input_dropout=0.2,
-        output_dropout=0.2,
-    ),
-    "on-lstm": LanguageNetwork(
-        cell="on_lstm",
-        cell_options={"chunk_size": 2},
-        embedding=12,
-        hidden=14,
-        last=12,
-        layers=3,
-        tied=True,
-        locked=True,
-        word_dropout=0.1,
-        input_dropout=0.2,
-        between_dropout=0.2,
-        output_dropout=0.2,
-        link_dropout=0.2,
-        activation_penalty=2.0,
-        slowness_penalty=1.0,
-    ),
-    "mixture": LanguageNetwork(
-        embedding=12,
-        hidden=14,
-        last=10,
-        layers=3,
-        tied=True,
-        locked=True,
-        experts=3,
-        expert_dropout=0.2,
-        link_dropout=0.2,
-        word_dropout=0.1,
-        output_dropout=0.2,
-        activation_penalty=2.0,
-        slowness_penalty=1.0,
-    ),
-}
 models = pytest.mark.parametrize("network", SMALL.values(), ids=SMALL)
 
 
@@ -253,6 +204,7 @@ def test_every_matrix_is_rewired_while_the_model_learns(network, method):
     ("options", "message"),
     [
         ({"embedding": 0}, "embedding of at least 1, found 0"),
+        ({"last": 0}, "last of at least 1, found 0"),
         ({"layers": 0}, "layers of at least 1, found 0"),
         ({"experts": -1}, "experts of at least 1, found -1"),
         ({"tied": True, "embedding": 8}, r"size of the words' vectors, 8, .* tied, found 650"),

@@ -11,7 +11,12 @@ from sparse_engine.topology.rewiring import Rewiring
 
 
 class Static(Rewiring):
-    """Baseline of all methods, with their interface: the wiring at the start stays."""
+    """Baseline of all methods, with their interface: the wiring at the start stays.
+
+    The model may also be dense.
+    """
+
+    needs_weights = False
 
     def __init__(self, model: nn.Module, optimizer: Optimizer | None = None) -> None:
         super().__init__(

@@ -1,0 +1,27 @@
+"""Published experiments, each run by one command: ``sparse-engine reproduce NAME``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sparse_engine.experiments.experiment import Experiment as Experiment
+from sparse_engine.experiments.experiment import Plan as Plan
+from sparse_engine.experiments.experiment import Row as Row
+from sparse_engine.experiments.experiment import report as report
+from sparse_engine.experiments.experiment import table as table
+from sparse_engine.experiments.quick_selection import QuickSelection
+from sparse_engine.experiments.selfish import SELFISH
+from sparse_engine.experiments.set import SET
+from sparse_engine.experiments.synapses import Synapses
+from sparse_engine.experiments.topology_distance import TopologyDistance
+from sparse_engine.experiments.zhang import ZHANG
+from sparse_engine.experiments.zhang_balance import balance_along_training
+
+#: Functions that make the experiments, by name.
+EXPERIMENTS: dict[str, Callable[[], Experiment]] = {
+    **{each.name: each for each in (QuickSelection, Synapses, TopologyDistance)},
+    **SET,
+    **SELFISH,
+    **ZHANG,
+    "zhang-balance": balance_along_training,
+}

@@ -1,0 +1,178 @@
+"""Sparsification of recurrent networks by Zhang et al., Communications Physics 2023.
+
+Every network has one recurrent layer, of which 5 % of the weights remain. Input weights and readout
+are dense. "Pruning" is that of the published run: by thresholds (Narang et al. 2017) or by a cubic
+law (Zhu & Gupta 2017).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from sparse_engine.analysis import Balance
+from sparse_engine.experiments.balance import balance_quantities
+from sparse_engine.experiments.training import (
+    Quantity,
+    TrainingExperiment,
+    Variant,
+    best_on_validation,
+    last_ten,
+)
+from sparse_engine.train import Config
+
+SOURCE = (
+    "Zhang, Moore, Yan & Li, Universal structural patterns in sparse recurrent neural networks, "
+    "Communications Physics 2023"
+)
+#: Rewirings between records of the balance along training.
+BALANCE_EVERY = 5
+
+
+def _variant(
+    task: str, name: str, published: Mapping[str, float], note: str = "", **settings: Any
+) -> Variant:
+    return Variant(
+        name,
+        partial(Config.published, task, **settings),
+        published,
+        measures=(Balance(every=BALANCE_EVERY),),
+        note=note,
+    )
+
+
+def _experiment(
+    task: str, summary: str, variants: list[Variant], quantities: list[Quantity], **settings: Any
+) -> TrainingExperiment:
+    return TrainingExperiment(
+        f"zhang-{task}",
+        summary,
+        SOURCE,
+        variants,
+        [*quantities, *balance_quantities()],
+        settings,
+    )
+
+
+MSE = "validation mse, mean of last 10"
+ACCURACY = "test accuracy, mean of last 10"
+
+
+def _accuracies() -> list[Quantity]:
+    return [
+        last_ten("test", "accuracy", True),
+        best_on_validation("test", "accuracy", True),
+        last_ten("validation", "accuracy", True),
+    ]
+
+
+def mackey_glass() -> TrainingExperiment:
+    """Return the forecasts of the Mackey-Glass series."""
+    dense = {"density": 1.0, "final_density": 0.05}
+    make = partial(_variant, "mackey-glass")
+    return _experiment(
+        "mackey-glass",
+        "forecasts of a chaotic series by 128 units",
+        [
+            make("pruning", {MSE: 2.085e-4, **_balance(0.737, 0.694)}, method="narang", **dense),
+            make("SET", {MSE: 3.590e-4, **_balance(0.671, 0.725)}, method="set", fraction=0.2),
+            make("fixed wiring", {MSE: 8.202e-4}, method="static"),
+            make("dense", {}, method="static", density=1.0),
+        ],
+        [last_ten("validation", "mse", False)],
+        every=60,
+        evaluate_every=60,
+    )
+
+
+def gesture() -> TrainingExperiment:
+    """Return the phases of gestures, with the published split."""
+    dense = {"density": 1.0, "final_density": 0.05}
+    make = partial(_variant, "gesture")
+    return _experiment(
+        "gesture",
+        "phases of gestures by 128 units, with the published split of overlapping windows",
+        [
+            make(
+                "pruning", {ACCURACY: 0.72382, **_balance(0.781, 0.682)}, method="pruning", **dense
+            ),
+            make("SET", {ACCURACY: 0.73, **_balance(0.646, 0.609)}, method="set", fraction=0.1),
+            make("fixed wiring", {ACCURACY: 0.70687}, method="static"),
+            make("dense", {}, method="static", density=1.0),
+        ],
+        _accuracies(),
+        faithful=True,
+    )
+
+
+def sms() -> TrainingExperiment:
+    """Return the detection of spam."""
+    dense = {"density": 1.0, "final_density": 0.05}
+    make = partial(_variant, "sms")
+    return _experiment(
+        "sms",
+        "spam among short messages by 100 units",
+        [
+            make(
+                "pruning", {ACCURACY: 0.98493, **_balance(0.961, 0.892)}, method="pruning", **dense
+            ),
+            make("SET", {ACCURACY: 0.9748, **_balance(0.664, 0.796)}, method="set", fraction=0.1),
+            make("fixed wiring", {ACCURACY: 0.9652}, method="static"),
+            make("dense", {}, method="static", density=1.0),
+        ],
+        _accuracies(),
+    )
+
+
+def mnist() -> TrainingExperiment:
+    """Return written digits, row by row."""
+    dense = {"density": 1.0, "final_density": 0.05}
+    make = partial(_variant, "mnist")
+    return _experiment(
+        "mnist",
+        "written digits row by row by 150 units",
+        [
+            make("pruning", {ACCURACY: 0.9736, **_balance(0.897, 0.857)}, method="narang", **dense),
+            make("SET", {ACCURACY: 0.9488, **_balance(0.696, 0.730)}, method="set", fraction=0.2),
+            make("fixed wiring", {ACCURACY: 0.9438}, method="static"),
+        ],
+        _accuracies(),
+    )
+
+
+def ctrnn_gesture() -> TrainingExperiment:
+    """Return the phases of gestures by a network in continuous time, with the published split."""
+    dense = {"density": 1.0, "final_density": 0.05}
+    make = partial(_variant, "gesture", cell="ctrnn", cell_options={"unfolds": 6})
+    deep_r = {"method": "deep-r", "method_options": {"l1": 1e-3, "noise": 1e-3}}
+    return _experiment(
+        "ctrnn-gesture",
+        "phases of gestures by 128 units in continuous time",
+        [
+            make(
+                "pruning", {ACCURACY: 0.75722, **_balance(0.875, 0.792)}, method="narang", **dense
+            ),
+            make("DeepR", {ACCURACY: 0.7609, **_balance(0.522, 0.558)}, **deep_r),
+            make("dense", {ACCURACY: 0.74622}, method="static", density=1.0),
+        ],
+        _accuracies(),
+        faithful=True,
+    )
+
+
+def _balance(class_mean: float, pooled: float) -> dict[str, float]:
+    return {"balance, class mean": class_mean, "balance, pooled": pooled}
+
+
+#: The experiments, by name.
+ZHANG: dict[str, Callable[[], TrainingExperiment]] = {
+    f"zhang-{name}": make
+    for name, make in {
+        "mackey-glass": mackey_glass,
+        "gesture": gesture,
+        "sms": sms,
+        "mnist": mnist,
+        "ctrnn-gesture": ctrnn_gesture,
+    }.items()
+}
