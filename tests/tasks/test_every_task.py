@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sparse_engine.tasks import TASKS, Step, Supervised
-from sparse_engine.train import Config
+from sparse_engine.train import Config, Run
 
 NAMES = sorted(TASKS)
 
@@ -108,6 +108,8 @@ def test_what_a_task_says_of_itself(name):
     "name", [n for n in NAMES if "data" in {f.name for f in dataclasses.fields(TASKS[n])}]
 )
 def test_absent_files_are_named(name, tmp_path):
+    """And before a run has a folder."""
     task = TASKS[name](data=tmp_path)
     with pytest.raises(FileNotFoundError, match=f"of the data set .* in {tmp_path}, found none"):
-        task.evaluate(build(task), task.splits[0])
+        Run(tmp_path / "run", Config.of(task))
+    assert not (tmp_path / "run").exists()
