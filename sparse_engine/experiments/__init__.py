@@ -15,6 +15,7 @@ from sparse_engine.experiments.set import SET
 from sparse_engine.experiments.synapses import Synapses
 from sparse_engine.experiments.topology_distance import TopologyDistance
 from sparse_engine.experiments.zhang import ZHANG
+from sparse_engine.experiments.zhang_balance import balance_along_training
 
 #: Functions that make the experiments, by name.
 EXPERIMENTS: dict[str, Callable[[], Experiment]] = {
@@ -22,4 +23,5 @@ EXPERIMENTS: dict[str, Callable[[], Experiment]] = {
     **SET,
     **SELFISH,
     **ZHANG,
+    "zhang-balance": balance_along_training,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -31,6 +32,11 @@ class Finished:
     def entries(self) -> list[dict]:
         """The entries of metrics.jsonl."""
         return read_metrics(self.folder / "metrics.jsonl")
+
+    @property
+    def rewirings(self) -> list[dict]:
+        """The records of topology.jsonl."""
+        return read_metrics(self.folder / "topology.jsonl")
 
 
 @dataclass(frozen=True)
@@ -85,6 +91,10 @@ class Variant:
     note: str = ""
 
 
+#: Runs by the name of their variant, a run for each seed.
+Runs = Mapping[str, Sequence[Finished]]
+
+
 @dataclass(frozen=True)
 class TrainingExperiment(Experiment):
     """Experiment that trains each variant with each seed, and takes quantities from the runs.
@@ -93,6 +103,8 @@ class TrainingExperiment(Experiment):
         variants: the variants.
         quantities: what is taken from every run.
         settings: settings of every variant, by name.
+        draw: function that draws pictures of the runs into a folder; not called where matplotlib is
+            missing.
     """
 
     name: str
@@ -101,10 +113,13 @@ class TrainingExperiment(Experiment):
     variants: Sequence[Variant]
     quantities: Sequence[Quantity]
     settings: Mapping[str, Any] = field(default_factory=dict)
+    draw: Callable[[Path, Runs], None] | None = None
 
     def rows(self, plan: Plan) -> list[Row]:
-        """Train what is not trained yet, and return every quantity of every variant."""
+        """Train what is not trained yet, draw, and return every quantity of every variant."""
         runs = self.train(plan)
+        if self.draw is not None and find_spec("matplotlib"):
+            self.draw(plan.folder, runs)
         return [
             Row(
                 variant.name,
@@ -119,7 +134,7 @@ class TrainingExperiment(Experiment):
             for number, quantity in enumerate(self.quantities)
         ]
 
-    def train(self, plan: Plan) -> dict[str, list[Finished]]:
+    def train(self, plan: Plan) -> Runs:
         """Train what is not trained yet, and return the runs of each variant, a run per seed."""
         jobs = [
             Job(

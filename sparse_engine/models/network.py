@@ -11,7 +11,9 @@ import torch
 from torch import nn
 
 from sparse_engine.models.limits import check_size
+from sparse_engine.models.wiring import WIRINGS, wire
 from sparse_engine.nn import CELLS, Recurrent
+from sparse_engine.nn.cell import recurrent_weights
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,14 @@ class RecurrentNetwork(Network):
     readout_std: float | None = None
     """Standard deviation of normal initial weights of the readout; by default Glorot's uniform
     ones."""
+    wiring: Literal[("random", *WIRINGS)] = "random"  # type: ignore[valid-type]
+    """Recurrent wiring at the start: random; balanced, whose structural balance is given; or
+    planted, with feed-forward loops whose links are in no other loop."""
+    wiring_options: Mapping[str, float | int | bool] = field(default_factory=dict)
+    """Options of the wiring: balance of balanced, loops of planted, and the bound and spectral
+    radius of the weights of both."""
+    fixed_weights: bool = False
+    """Whether recurrent weights keep their initial values, so that only the others are trained."""
     dropout: float = 0.0
     """Dropout between layers, in [0, 1)."""
     cell_options: Mapping[str, float | int | bool] = field(default_factory=dict)
@@ -80,6 +90,17 @@ class RecurrentNetwork(Network):
             generator=generator,
             **self.cell_options,
         )
+        if self.wiring != "random":
+            options = {"density": self.density, "gain": self.gain, "generator": generator}
+            wire(network, self.wiring, self.wiring_options, **options)
+        elif self.wiring_options:
+            raise ValueError(
+                "expected no wiring_options for a random wiring, found "
+                f"{', '.join(self.wiring_options)}"
+            )
+        if self.fixed_weights:
+            for weight in recurrent_weights(network):
+                weight.requires_grad_(False)
         if self.input_std is not None:
             _draw_input_weights(network, self.input_std, generator)
         return network

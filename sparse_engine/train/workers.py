@@ -48,7 +48,10 @@ class Job:
         if result is None or not result.finished:
             return None
         with suppress(OSError, ValueError):
-            if json.loads((self.folder / "config.json").read_bytes()) == self.config.to_json():
+            if (
+                Config.from_json(json.loads((self.folder / "config.json").read_bytes()))
+                == self.config
+            ):
                 return result
         return None
 
