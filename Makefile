@@ -77,6 +77,7 @@ gpu-check: cuda
 	$(BIN)/python -m pip install --quiet $(TORCH)
 	$(BIN)/python -m pip install --quiet "setuptools>=77" wheel ninja "cython>=3.1" \
 		numpy scipy networkx tqdm safetensors tyro pooch tensorboard scikit-learn \
+		lightning transformers accelerate skorch \
 		matplotlib allpairspy clang-format==20.1.8 expecttest hypothesis mypy==1.18.2 \
 		pytest pytest-benchmark pytest-xdist ruff==0.14.5
 	touch $@

@@ -20,13 +20,17 @@ def extra_bytes(run: Callable[[], object]) -> int | None:
     The peak that ``getrusage`` knows is of no use here: it also covers what was there and freed
     before, and a new process inherits it from the one that started it.
     """
-    reset = PROCESS / "clear_refs"
-    if not reset.exists():
+    if not (PROCESS / "clear_refs").exists():
         return None
-    reset.write_text(FORGET_PEAK)
     before = _status("VmRSS")
+    return peak_bytes(run) - before
+
+
+def peak_bytes(run: Callable[[], object]) -> int:
+    """The most that was resident while ``run`` ran; needs Linux."""
+    (PROCESS / "clear_refs").write_text(FORGET_PEAK)
     run()
-    return _status("VmHWM") - before
+    return _status("VmHWM")
 
 
 def in_new_process(function: Callable[..., Result], *args: object) -> Result:

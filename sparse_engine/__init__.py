@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sparse_engine import analysis as analysis
+    from sparse_engine import callbacks as callbacks
     from sparse_engine import convert as convert
     from sparse_engine import nn as nn
     from sparse_engine import ops as ops
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _SUBPACKAGES = (
-    "analysis", "convert", "nn", "ops", "optim", "plot", "tasks", "topology", "train"
+    "analysis", "callbacks", "convert", "nn", "ops", "optim", "plot", "tasks", "topology", "train"
 )  # fmt: skip
 
 

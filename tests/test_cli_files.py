@@ -169,9 +169,9 @@ def test_nodes(tmp_path, capsys):
         ("--hidden=10000000", "expected fewer than 2^31 links, found 5,000,000,000,000"),
         (
             "--hidden=99999999999999999999",
-            "expected --hidden below 2^31, found 99999999999999999999",
+            "expected fewer than 2^31 units, found 99999999999999999999",
         ),
-        ("--threads=100000", "expected --threads of at most 1024, found 100000"),
+        ("--threads=100000", "expected --threads in [0, 1024], found 100000"),
     ],
 )
 def test_sizes_of_a_run(refused, tmp_path, option, message):

@@ -10,6 +10,7 @@ from sparse_engine import analysis, nn
 from sparse_engine.cli import main
 from sparse_engine.experiments.selfish import SELFISH
 from sparse_engine.nn import SparseRNN
+from sparse_engine.tasks import TASKS
 from sparse_engine.topology import methods
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -148,3 +149,17 @@ def test_names_on_analysis_are_there():
     names = set(re.findall(r"^\| `(\w+)\(", text, re.MULTILINE))
     assert len(names) > 10
     assert names <= vars(analysis).keys()
+
+
+def test_the_page_on_tasks_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(TASKS, "waves", None)  # taken away again after the test
+    names = {"__name__": "block"}
+    for block in blocks_of("tasks.md"):
+        exec(compile(block.values[0], "docs/tasks.md", "exec"), names)
+    assert names["result"].best["validation"]["accuracy"] > 0.8
+
+
+def test_every_task_has_its_row():
+    text = (ROOT / "docs" / "tasks.md").read_text()
+    assert set(re.findall(r"^\| `([\w-]+)` \|.*\|.*\|.*\|", text, re.MULTILINE)) == set(TASKS)

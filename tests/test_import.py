@@ -9,7 +9,7 @@ import pytest
 import sparse_engine
 
 SUBPACKAGES = [
-    "analysis", "convert", "nn", "ops", "optim", "plot", "tasks", "topology", "train"
+    "analysis", "callbacks", "convert", "nn", "ops", "optim", "plot", "tasks", "topology", "train"
 ]  # fmt: skip
 
 

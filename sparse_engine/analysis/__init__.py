@@ -36,6 +36,9 @@ from sparse_engine.analysis.null_kinds import NullKind as NullKind
 from sparse_engine.analysis.null_kinds import SignShuffle as SignShuffle
 from sparse_engine.analysis.null_model import NullModel as NullModel
 from sparse_engine.analysis.null_model import null_model as null_model
+from sparse_engine.analysis.paired import PairedTest as PairedTest
+from sparse_engine.analysis.paired import holm as holm
+from sparse_engine.analysis.paired import paired_test as paired_test
 from sparse_engine.analysis.participation import Participation as Participation
 from sparse_engine.analysis.participation import participation as participation
 from sparse_engine.analysis.planted_network import Planted as Planted
@@ -43,6 +46,7 @@ from sparse_engine.analysis.planted_network import planted_network as planted_ne
 from sparse_engine.analysis.small_world import SmallWorld as SmallWorld
 from sparse_engine.analysis.small_world import small_world as small_world
 from sparse_engine.analysis.spectrum import spectral_radius as spectral_radius
+from sparse_engine.analysis.strength import input_strength as input_strength
 from sparse_engine.analysis.summary import GraphSummary as GraphSummary
 from sparse_engine.analysis.summary import summarize as summarize
 from sparse_engine.analysis.tracking import Balance as Balance

@@ -1,4 +1,4 @@
-"""Command line: ``sparse-engine train | resume | reproduce | analyze | distance | info``."""
+"""Command line: ``sparse-engine train | resume | sweep | compare | reproduce | ...``."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from scipy.sparse.linalg import ArpackError
 
 from sparse_engine import runtime
 from sparse_engine.cli.analyze import Analyze
+from sparse_engine.cli.compare import Compare
 from sparse_engine.cli.distance import Distance
 from sparse_engine.cli.reproduce import Reproduce
+from sparse_engine.cli.sweep import Sweep
 from sparse_engine.cli.train import Resume, Train
 
 DESCRIPTION = "Truly sparse recurrent networks: train, analyze, and see what they run on."
@@ -36,6 +38,8 @@ Command = (
     Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Resume, tyro.conf.subcommand("resume")]
     | Annotated[Reproduce, tyro.conf.subcommand("reproduce")]
+    | Annotated[Sweep, tyro.conf.subcommand("sweep")]
+    | Annotated[Compare, tyro.conf.subcommand("compare")]
     | Annotated[Analyze, tyro.conf.subcommand("analyze")]
     | Annotated[Distance, tyro.conf.subcommand("distance")]
     | Annotated[Info, tyro.conf.subcommand("info")]

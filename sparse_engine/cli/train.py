@@ -13,7 +13,7 @@ import tyro
 from sparse_engine.analysis import Balance
 from sparse_engine.memory import asking_for
 from sparse_engine.tasks import TASKS
-from sparse_engine.train import Checkpoint, Config, Run
+from sparse_engine.train import Checkpoint, Config, Run, record_result
 
 # More threads than any machine has: OpenMP ends the process where it cannot start them.
 MOST_THREADS = 1024
@@ -30,16 +30,16 @@ class RunOptions:
     tensorboard: bool = False
     """Write events for TensorBoard into the run's folder, too."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raise ValueError for a value out of range."""
         if not 0 <= self.threads <= MOST_THREADS:
-            raise ValueError(
-                f"expected --threads of at least 0 and at most {MOST_THREADS}, found {self.threads}"
-            )
+            raise ValueError(f"expected --threads in [0, {MOST_THREADS}], found {self.threads}")
         if self.balance_every < 0:
             raise ValueError(f"expected --balance-every of at least 0, found {self.balance_every}")
 
     def run(self, folder: Path, config: Config, *, resume: bool) -> int:
         """Train, print the result, and return the exit status."""
+        self.check()
         if self.threads:
             torch.set_num_threads(self.threads)
         measures = [Balance(every=self.balance_every)] if self.balance_every else []
@@ -51,7 +51,7 @@ class RunOptions:
                 tensorboard=self.tensorboard,
                 resume=resume,
             )
-            result = run.train()
+            result = record_result(folder, run.train())
         if not result.finished:
             print(f"interrupted at step {run.step} of {config.steps}; go on with --resume")
         metric = config.task.metric

@@ -7,11 +7,10 @@ from pathlib import Path
 
 from scipy.sparse import csr_array
 
-from sparse_engine import analysis, convert
+from sparse_engine import analysis
 from sparse_engine.analysis import NullModel
 from sparse_engine.experiments.training import Finished, Quantity
-from sparse_engine.nn import SparseWeight
-from sparse_engine.train import read_weights
+from sparse_engine.train import Checkpoint
 
 #: Random graphs with permuted signs that each weight is compared with.
 SHUFFLES = 300
@@ -23,11 +22,16 @@ def recurrent_weight(folder: Path) -> csr_array:
     Raises:
         ValueError: the run has several recurrent weights, or none.
     """
-    weights = {name: w for name, w in read_weights(folder).items() if "weight_hh" in name}
-    if len(weights) != 1:
-        raise ValueError(f"expected one recurrent weight in {folder}, found {[*weights]}")
-    (weight,) = weights.values()
-    matrix = convert.to_scipy(weight) if isinstance(weight, SparseWeight) else weight
+    state = Checkpoint.load(folder).model
+    prefixes = [name.removesuffix("crow_indices") for name in state if "weight_hh" in name]
+    names = sorted({name for name in prefixes if name.endswith(".") and name + "values" in state})
+    if len(names) != 1:
+        raise ValueError(f"expected one recurrent weight in {folder}, found {names}")
+    values, columns, pointers = (
+        state[names[0] + entry].numpy() for entry in ("values", "col_indices", "crow_indices")
+    )
+    units = len(pointers) - 1
+    matrix = csr_array((values, columns, pointers), shape=(units, units))
     matrix.eliminate_zeros()
     return matrix
 

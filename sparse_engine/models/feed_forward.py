@@ -1,4 +1,4 @@
-"""What descriptions of feed-forward networks share: the number of links and initial values."""
+"""Numbers of links and initial values of feed-forward networks, as their descriptions say."""
 
 from __future__ import annotations
 

@@ -38,14 +38,16 @@ class SparseMLP(nn.Module):
     """Multilayer perceptron of sparse layers (SET-MLP, Mocanu et al. 2018).
 
     Each hidden layer is ``dropout(activation(W x + b))``; the output layer is ``W x + b``. The
-    links are at random positions, and biases start at 0. A layer all of whose positions hold a
-    link is an ordinary :class:`torch.nn.Linear`, which no method rewires.
+    links are at random positions, and biases start at 0. A layer that ``epsilon`` would fill, and
+    an output layer of density 1, are ordinary :class:`torch.nn.Linear` layers, which no method
+    rewires. With a density of 1 all layers are sparse ones that hold all links, so that methods can
+    prune them.
 
     Args:
         sizes: number of inputs, of units of each hidden layer, and of outputs.
         density: fraction of the positions of each layer that hold a link, in (0, 1]; give this or
         epsilon: SET's size, ``epsilon * (inputs + outputs)`` links in each layer, at most all.
-        output_density: density of the output layer, if different from the other layers'.
+        output_density: density of the output layer, if different from that of the others.
         activation: function from the number of units and of the hidden layer, from 0, to a module.
         dropout: fraction of hidden activations that training sets to 0, in [0, 1).
         initial_std: standard deviation of normal initial weights, 0.1 in SET; None for
@@ -87,7 +89,16 @@ class SparseMLP(nn.Module):
             own = density, epsilon
             if layer == last and output_density is not None:
                 own = output_density, None
-            parts[f"linear{layer}"] = _linear(inputs, outputs, *own, initial_std, generator)
+            full = number_of_links(inputs, outputs, *own) == inputs * outputs
+            linear = (
+                _dense(inputs, outputs, generator)
+                if full and own != (density, None)
+                else SparseLinear(
+                    inputs, outputs, density=own[0], epsilon=own[1], gain=HE, generator=generator
+                )
+            )
+            _draw(linear, initial_std, generator)
+            parts[f"linear{layer}"] = linear
             if layer < last:
                 parts[f"activation{layer}"] = activation(outputs, layer)
                 parts[f"dropout{layer}"] = nn.Dropout(dropout)
@@ -105,29 +116,23 @@ class SparseMLP(nn.Module):
 
 
 @torch.no_grad()
-def _linear(
-    inputs: int,
-    outputs: int,
-    density: float | None,
-    epsilon: float | None,
-    initial_std: float | None,
-    generator: torch.Generator | None,
-) -> SparseLinear | nn.Linear:
-    """Make one layer, dense where all positions hold a link."""
-    layer: SparseLinear | nn.Linear
-    if number_of_links(inputs, outputs, density, epsilon) == inputs * outputs:
-        layer = nn.utils.skip_init(nn.Linear, inputs, outputs)
-        bound, values = HE / math.sqrt(max(1, inputs)), layer.weight
-        values.uniform_(-bound, bound, generator=generator)
-    else:
-        layer = SparseLinear(
-            inputs, outputs, density=density, epsilon=epsilon, gain=HE, generator=generator
-        )
-        values = layer.weight.values
-    if initial_std is not None:
-        values.normal_(std=initial_std, generator=generator)
-    nn.init.zeros_(layer.bias)
-    return layer
+def _dense(inputs: int, outputs: int, generator: torch.Generator | None) -> nn.Linear:
+    """Make a dense layer with uniform values of He's variance."""
+    linear = nn.utils.skip_init(nn.Linear, inputs, outputs)
+    bound = HE / math.sqrt(max(1, inputs))
+    linear.weight.uniform_(-bound, bound, generator=generator)
+    return linear
+
+
+@torch.no_grad()
+def _draw(
+    linear: SparseLinear | nn.Linear, std: float | None, generator: torch.Generator | None
+) -> None:
+    """Draw the values from N(0, std^2) if a standard deviation is given; set the biases to 0."""
+    if std is not None:
+        values = linear.weight if isinstance(linear, nn.Linear) else linear.weight.values
+        values.normal_(std=std, generator=generator)
+    nn.init.zeros_(linear.bias)
 
 
 @dataclass(frozen=True)
@@ -144,6 +149,10 @@ class MLPNetwork(FeedForwardNetwork):
     """Slope of the left side of all_relu."""
     dropout: float = 0.0
     """Dropout of hidden activations, in [0, 1)."""
+
+    def __post_init__(self) -> None:
+        # JSON has lists only.
+        object.__setattr__(self, "hidden", tuple(self.hidden))
 
     def mlp(self, inputs: int, outputs: int, *, generator: torch.Generator) -> SparseMLP:
         """Make the network.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -39,6 +40,9 @@ class RecurrentNetwork(Network):
     """Fraction of the input weights that exist; at 1 the input weight is an ordinary dense one."""
     gain: float = 1.4
     """Scale of the initial recurrent weights, U(-g, g) / sqrt(fan-in)."""
+    unscaled: bool = False
+    """Whether the initial recurrent weights are as small as those of a dense network, whatever the
+    density: the gain is multiplied by the square root of the density."""
     input_std: float | None = None
     """Standard deviation of normal initial input weights, with biases of 0; by default the cell's
     own initial values."""
@@ -71,7 +75,7 @@ class RecurrentNetwork(Network):
             self.layers,
             density=self.density,
             input_density=self.input_density,
-            gain=self.gain,
+            gain=self.gain * math.sqrt(self.density) if self.unscaled else self.gain,
             dropout=self.dropout,
             generator=generator,
             **self.cell_options,

@@ -8,6 +8,7 @@ except ImportError as error:
 from sparse_engine.plot.adjacency import adjacency as adjacency
 from sparse_engine.plot.annealing import annealing_curve as annealing_curve
 from sparse_engine.plot.balance import balance as balance
+from sparse_engine.plot.compare import comparison as comparison
 from sparse_engine.plot.curve import learning_curve as learning_curve
 from sparse_engine.plot.distances import distances as distances
 from sparse_engine.plot.histograms import degrees as degrees

@@ -1,16 +1,25 @@
 """Training tasks: data set, model, loss and metric, each task in its own file."""
 
 from sparse_engine.tasks.adding import Adding as Adding
+from sparse_engine.tasks.cifar_10 import CIFAR10 as CIFAR10
+from sparse_engine.tasks.coil20 import COIL20 as COIL20
+from sparse_engine.tasks.coil20_rbm import COIL20RBM as COIL20RBM
 from sparse_engine.tasks.copy_memory import CopyMemory as CopyMemory
 from sparse_engine.tasks.delayed_match import DelayedMatch as DelayedMatch
 from sparse_engine.tasks.digits import Digits as Digits
+from sparse_engine.tasks.fashion_mnist import FashionMNIST as FashionMNIST
+from sparse_engine.tasks.features import FeatureClassification as FeatureClassification
+from sparse_engine.tasks.features import Reconstruction as Reconstruction
 from sparse_engine.tasks.files import DataFile as DataFile
 from sparse_engine.tasks.generated import Generated as Generated
 from sparse_engine.tasks.gesture import Gesture as Gesture
 from sparse_engine.tasks.japanese_vowels import JapaneseVowels as JapaneseVowels
 from sparse_engine.tasks.laser import Laser as Laser
+from sparse_engine.tasks.lung import Lung as Lung
 from sparse_engine.tasks.mackey_glass import MackeyGlass as MackeyGlass
+from sparse_engine.tasks.madelon import Madelon as Madelon
 from sparse_engine.tasks.mnist import MNIST as MNIST
+from sparse_engine.tasks.mnist_mlp import MNISTMLP as MNISTMLP
 from sparse_engine.tasks.penn_treebank import PennTreebank as PennTreebank
 from sparse_engine.tasks.person import Person as Person
 from sparse_engine.tasks.sequences import Sequences as Sequences
@@ -31,14 +40,21 @@ TASKS: dict[str, type[Task]] = {
     task.name: task
     for task in (
         Adding,
+        CIFAR10,
+        COIL20,
+        COIL20RBM,
         CopyMemory,
         DelayedMatch,
         Digits,
+        FashionMNIST,
         Gesture,
         JapaneseVowels,
         Laser,
+        Lung,
         MackeyGlass,
+        Madelon,
         MNIST,
+        MNISTMLP,
         PennTreebank,
         Person,
         SMS,

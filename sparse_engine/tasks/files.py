@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import tarfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 #: Environment variable with the folder that has a folder for each data set.
 VARIABLE = "SPARSE_ENGINE_DATA"
@@ -31,8 +34,9 @@ class DataFile:
     def find(self, folder: Path | None = None) -> Path:
         """Return the path of the file.
 
-        The file is looked for in ``folder``, else in ``$SPARSE_ENGINE_DATA/<dataset>``, else in the
-        user's cache, into which it is downloaded if it is not there.
+        The file, by its name or that which it has in the archive, is looked for in ``folder``, else
+        in ``$SPARSE_ENGINE_DATA/<dataset>``, else in the user's cache, into which it is downloaded
+        if it is not there.
 
         Raises:
             FileNotFoundError: the file is not in the folder that was given, or nowhere and cannot
@@ -41,8 +45,10 @@ class DataFile:
         given = folder
         if given is None and VARIABLE in os.environ:
             given = Path(os.environ[VARIABLE], self.dataset)
-        if given is not None and (given / self.name).is_file():
-            return given / self.name
+        if given is not None:
+            for name in filter(None, (self.name, self.member)):
+                if (given / name).is_file():
+                    return given / name
         if folder is not None or not self.url:
             wanted = given or Path(f"${VARIABLE}", self.dataset)
             raise FileNotFoundError(
@@ -54,15 +60,15 @@ class DataFile:
     def _download(self) -> Path:
         import pooch
 
-        cache = pooch.os_cache("sparse_engine") / self.dataset
+        cache = Path(pooch.os_cache("sparse_engine"), self.dataset)
         # An archive stays beside its contents, under the last part of its address.
         saved = self.url.rsplit("/", 1)[-1] if self.member else self.name
         processor = None
         if self.member:
             kind = pooch.Unzip if saved.endswith(".zip") else pooch.Untar
-            processor = kind(members=[self.member])
+            processor = kind(members=[self.member], extract_dir="contents")
         try:
-            found = pooch.retrieve(
+            pooch.retrieve(
                 self.url,
                 known_hash=f"sha256:{self.sha256}" if self.sha256 else None,
                 fname=saved,
@@ -70,13 +76,16 @@ class DataFile:
                 processor=processor,
                 progressbar=True,
             )
-        except (OSError, ValueError) as error:
+            path = cache / "contents" / self.member if self.member else cache / saved
+            if not path.is_file():
+                raise FileNotFoundError(f"no file {self.member} in the archive")
+        except (OSError, EOFError, ValueError, zlib.error, BadZipFile, tarfile.TarError) as error:
             raise FileNotFoundError(
-                f"expected to download {self.name} of the data set {self.dataset} from {self.url}, "
-                f"found: {error}; or put the file into a folder and name that with --data or "
-                f"{VARIABLE}"
+                f"expected to download {self.name} of the data set {self.dataset} from {self.url} "
+                f"into {cache}, found: {error}; or put the file into a folder and name that with "
+                f"--data or {VARIABLE}"
             ) from error
-        return Path(found[0] if self.member else found)
+        return path
 
 
 @dataclass(frozen=True)
@@ -85,3 +94,8 @@ class FromFiles:
 
     data: Path | None = None
     """Folder of the data files; by default $SPARSE_ENGINE_DATA/<data set>, else a download."""
+
+    def __post_init__(self) -> None:
+        if self.data is not None:
+            # JSON has paths as text.
+            object.__setattr__(self, "data", Path(self.data))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -43,7 +44,10 @@ class Laser(Sequences, Regression):
         Raises:
             ImportError: reservoirpy is not installed.
         """
-        series = library("reservoirpy.datasets", self.name).santafe_laser()
+        with warnings.catch_warnings():
+            # The library leaves its file open.
+            warnings.simplefilter("ignore", ResourceWarning)
+            series = library("reservoirpy.datasets", self.name).santafe_laser()
         values = torch.from_numpy(series).flatten().to(torch.get_default_dtype())
         trained = values[: self.train_size]
         values = (values - trained.mean()) / trained.std()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 
-from sparse_engine.tasks.files import DataFile, FromFiles
-from sparse_engine.tasks.idx import read_idx
+from sparse_engine.tasks.files import FromFiles
+from sparse_engine.tasks.images import read_images
 from sparse_engine.tasks.sequences import Sequences
 from sparse_engine.tasks.supervised import Classification, Examples
 from sparse_engine.tasks.task import seeded
@@ -63,52 +64,46 @@ class MNIST(FromFiles, Sequences, Classification):
         return 784 // self.steps
 
     def load(self) -> Mapping[str, Examples]:
-        """Read and split the images.
-
-        Raises:
-            FileNotFoundError: the test images are absent and cannot be downloaded.
-            ValueError: a file that is damaged, or images and labels of different numbers.
-        """
-        test = self._read("t10k")
-        try:
-            train = self._read("train")
-        except FileNotFoundError as error:
-            place = len(test) * 4 // 5
-            warnings.warn(
-                f"expected the training images of mnist, found none ({error}); the first "
-                f"{place:,} test images take their place, and {len(test) - place:,} remain",
-                stacklevel=2,
-            )
-            train, test = test[:place], test[place:]
-            held_out = place // 10
-        else:
-            held_out = len(train) // 12
+        """Read and split the images; see :func:`mnist`."""
+        order = torch.randperm(784, generator=seeded(0)) if self.permuted else slice(None)
+        parts = {
+            name: Examples(part.inputs[:, order].view(-1, self.steps, self.features), part.targets)
+            for name, part in mnist(self.data).items()
+        }
         if self.faithful:
-            test = test[:500]
-        kept = len(train) - held_out
-        return {"train": train[:kept], "validation": train[kept:], "test": test}
+            parts["test"] = parts["test"][:500]
+        return parts
 
-    def _read(self, part: str) -> Examples:
-        """Read the images and labels whose files have names that begin with ``part``."""
-        names = (f"{part}-images-idx3-ubyte.gz", f"{part}-labels-idx1-ubyte.gz")
-        found = [
-            DataFile(self.name, name, SITE + name, sha256).find(self.data)
-            for name, sha256 in zip(names, HASHES[part], strict=True)
-        ]
-        images, labels = read_idx(found[0], 28, 28), read_idx(found[1])
-        if len(images) != len(labels):
-            raise ValueError(
-                f"expected a label for each of {len(images):,} images of {found[0]}, found "
-                f"{len(labels):,} in {found[1]}"
-            )
-        if labels.max(initial=0) >= self.answers:
-            wrong = int((labels >= self.answers).argmax())
-            raise ValueError(
-                f"expected labels in [0, {self.answers}), found {labels[wrong]} at position "
-                f"{wrong} in {found[1]}"
-            )
-        pixels = torch.from_numpy(images / 255).to(torch.get_default_dtype()).flatten(1)
-        if self.permuted:
-            pixels = pixels[:, torch.randperm(784, generator=seeded(0))]
-        sequences = pixels.view(-1, self.steps, self.features)
-        return Examples(sequences, torch.from_numpy(labels.astype("int64")))
+
+def mnist(folder: Path | None) -> dict[str, Examples]:
+    """Read and split the images of MNIST, ``[images, 784]``, and their digits.
+
+    Args:
+        folder: folder of the files; None for the usual places.
+
+    Raises:
+        FileNotFoundError: the test images are absent and cannot be downloaded.
+        ValueError: a file that is damaged, or images and labels of different numbers.
+    """
+    files: dict[str, Any] = {
+        "dataset": MNIST.name,
+        "site": SITE,
+        "hashes": HASHES,
+        "folder": folder,
+    }
+    test = read_images("t10k", **files)
+    try:
+        train = read_images("train", **files)
+    except FileNotFoundError as error:
+        place = len(test) * 4 // 5
+        warnings.warn(
+            f"expected the training images of mnist, found none ({error}); the first "
+            f"{place:,} test images take their place, and {len(test) - place:,} remain",
+            stacklevel=2,
+        )
+        train, test = test[:place], test[place:]
+        held_out = place // 10
+    else:
+        held_out = len(train) // 12
+    kept = len(train) - held_out
+    return {"train": train[:kept], "validation": train[kept:], "test": test}

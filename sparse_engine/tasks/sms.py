@@ -69,7 +69,10 @@ class SMS(FromFiles, Sequences, Classification):
             FileNotFoundError: the file is absent and cannot be downloaded.
             ValueError: a line that is not a label, a tab and a text.
         """
-        lines = list(read_lines(FILE.find(self.data), 2, separator="\t"))
+        path = FILE.find(self.data)
+        lines = list(read_lines(path, 2, separator="\t"))
+        if not lines:
+            raise ValueError(f"expected messages, found none in {path}")
         classes = torch.tensor([line.one_of(LABELS, 0) for line in lines])
         return [words_of(line.fields[1]) for line in lines], classes
 

@@ -68,11 +68,11 @@ def read_lines(path: Path, columns: int, *, separator: str = ",") -> Iterator[Li
     Raises:
         ValueError: a line with another number of fields.
     """
-    with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
-        for number, text in enumerate(file, 1):
-            if not text.strip():
-                continue
-            line = Line(path, number, text.rstrip("\r\n").split(separator))
-            if len(line.fields) != columns:
-                raise line.error(f"{columns} columns", f"{len(line.fields)}: {text.strip()}")
-            yield line
+    # A file is read at once, so that none stays open where an error ends the loop.
+    for number, text in enumerate(path.read_bytes().decode(errors="replace").split("\n"), 1):
+        if not text.strip():
+            continue
+        line = Line(path, number, text.rstrip("\r").split(separator))
+        if len(line.fields) != columns:
+            raise line.error(f"{columns} columns", f"{len(line.fields)}: {text.strip()}")
+        yield line

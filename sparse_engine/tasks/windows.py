@@ -31,7 +31,7 @@ class Windows(FromFiles, Sequences, Classification):
     and statistics are those of all windows."""
 
     every_step = True
-    steps: ClassVar[int] = 32  # type: ignore[misc]
+    steps: ClassVar[int] = 32
     #: Seed of the published split.
     split_seed: ClassVar[int]
 

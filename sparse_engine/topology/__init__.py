@@ -41,6 +41,7 @@ from sparse_engine.topology.methods import CHTss as CHTss
 from sparse_engine.topology.methods import DeepR as DeepR
 from sparse_engine.topology.methods import GradualPruning as GradualPruning
 from sparse_engine.topology.methods import GraNet as GraNet
+from sparse_engine.topology.methods import ImportanceSET as ImportanceSET
 from sparse_engine.topology.methods import NarangPruning as NarangPruning
 from sparse_engine.topology.methods import PeriodicDeepR as PeriodicDeepR
 from sparse_engine.topology.methods import RigL as RigL

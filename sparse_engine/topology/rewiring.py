@@ -261,8 +261,9 @@ class Rewiring:
             i, step, n, side = name.split(".")
             captured = self.weights[int(i)].captured
             if side == "gradient" and captured is not None:
-                pair = saved[name], saved[f"{i}.{step}.{n}.input"]
-                captured[int(step)].append(pair)
+                device = self.weights[int(i)].values.device
+                other = saved[f"{i}.{step}.{n}.input"]
+                captured[int(step)].append((saved[name].to(device), other.to(device)))
 
     def _rules(self) -> dict[str, Rule]:
         rules = {"prune": self.prune, "grow": self.grow, "redistribution": self.redistribution}

@@ -2,6 +2,9 @@
 
 from sparse_engine.train.checkpoint import Checkpoint as Checkpoint
 from sparse_engine.train.checkpoint import CheckpointError as CheckpointError
+from sparse_engine.train.compare import Comparison as Comparison
+from sparse_engine.train.compare import Group as Group
+from sparse_engine.train.compare import compare as compare
 from sparse_engine.train.config import Config as Config
 from sparse_engine.train.log import MetricsLog as MetricsLog
 from sparse_engine.train.log import read_metrics as read_metrics
@@ -10,8 +13,12 @@ from sparse_engine.train.methods import Method as Method
 from sparse_engine.train.methods import MethodOptions as MethodOptions
 from sparse_engine.train.methods import NamedMethod as NamedMethod
 from sparse_engine.train.optimization import Optimization as Optimization
+from sparse_engine.train.results import StoredRun as StoredRun
+from sparse_engine.train.results import read_runs as read_runs
+from sparse_engine.train.results import record_result as record_result
 from sparse_engine.train.run import Result as Result
 from sparse_engine.train.run import Run as Run
+from sparse_engine.train.sweep import sweep as sweep
 from sparse_engine.train.weights import read_weights as read_weights
 from sparse_engine.train.workers import Job as Job
 from sparse_engine.train.workers import run_all as run_all

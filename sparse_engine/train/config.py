@@ -24,11 +24,8 @@ class Config:
     """Settings of a run: its task, network, method and optimizer, and how long it trains.
 
     The settings are plain data. :meth:`to_json` and :meth:`from_json` convert them, and
-    :meth:`replaced` changes some by their names alone, wherever they are.
-
-    Raises:
-        ValueError: a number out of range, or a description of another kind of network than the
-            task takes.
+    :meth:`replaced` changes some by their names alone, wherever they are. A :class:`Run` checks
+    their values.
 
     Example:
         >>> config = Config.published("mackey-glass").replaced(cell="lstm", hidden=64, seed=1)
@@ -52,7 +49,9 @@ class Config:
     patience: int = 0
     """Evaluations without a better validation metric after which training ends; 0 for no end."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raise ValueError for a number out of range, or a network that the task does not take."""
+        self.optimization.check()
         for name in ("steps", "evaluate_every", "save_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"expected {name} of at least 1, found {getattr(self, name)}")
@@ -78,7 +77,7 @@ class Config:
                 ``learning_rate`` or ``steps``.
 
         Raises:
-            ValueError: a name that there is not, or a value out of range.
+            ValueError: a name that there is not.
         """
         config = cls(task, task.network(), Method(final_density=Network().density))
         return config.replaced(**{**task.recipe, **settings})
@@ -88,7 +87,7 @@ class Config:
         """Return :meth:`of` for a task of the registry ``TASKS`` by its name.
 
         Raises:
-            ValueError: a name that there is not, or a value out of range.
+            ValueError: a name that there is not.
         """
         if name not in TASKS:
             raise ValueError(f"expected a task of {sorted(TASKS)}, found {name!r}")
@@ -100,7 +99,7 @@ class Config:
         The name ``method`` stands for the name of the rewiring method.
 
         Raises:
-            ValueError: a name that there is not, or a value out of range.
+            ValueError: a name that there is not.
         """
         changed: dict[str, Any] = {}
         for part in PARTS:
@@ -130,7 +129,7 @@ class Config:
         """Return the settings that :meth:`to_json` gave, or those of a run before version 3.
 
         Raises:
-            ValueError: entries that no settings have, or values of a wrong type or out of range.
+            ValueError: entries that no settings have, or parts that are missing.
         """
         record = upgraded(record)
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -31,6 +31,7 @@ from sparse_engine.topology import (
     Selfish,
     Static,
 )
+from sparse_engine.train.optimization import Options
 
 #: Keyword arguments of a method.
 Arguments = dict[str, Any]
@@ -176,7 +177,7 @@ class Method:
     rewire."""
     final_density: float = 0.05
     """Density at the end with the methods granet, chtss, pruning and narang, in (0, 1]."""
-    method_options: Mapping[str, float | int | bool] = field(default_factory=dict)
+    method_options: Options = field(default_factory=dict)
     """Further arguments of the method's class, such as l1 and noise of deep-r."""
 
     def make(

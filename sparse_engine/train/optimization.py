@@ -6,9 +6,10 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+import tyro
 from torch import Tensor, nn
 from torch.optim import Optimizer, lr_scheduler
 
@@ -16,6 +17,8 @@ from sparse_engine.optim import SNTASGD
 
 #: Value of an option of an optimizer, scheduler, method or cell.
 Value = float | int | bool
+#: Options by name, as on the command line: --optimizer-options momentum 0.9 nesterov True
+Options = Annotated[Mapping[str, Value], tyro.conf.arg(metavar="NAME VALUE ...")]
 #: What torch calls a scheduler; ReduceLROnPlateau is called with the metric of an evaluation.
 Scheduler = lr_scheduler.LRScheduler
 
@@ -28,19 +31,20 @@ class Optimization:
     """Optimizer: a class of torch.optim, or SNTASGD."""
     learning_rate: float = 3e-3
     """Learning rate at the start."""
-    optimizer_options: Mapping[str, Value] = field(default_factory=dict)
+    optimizer_options: Options = field(default_factory=dict)
     """Further options of the optimizer, such as weight_decay or momentum."""
     scheduler: str = "cosine"
     """Learning rate along training: cosine (half a cosine, to 0 at the end), constant, or a class
     of torch.optim.lr_scheduler; ReduceLROnPlateau follows the metric of evaluations."""
-    scheduler_options: Mapping[str, Value] = field(default_factory=dict)
+    scheduler_options: Options = field(default_factory=dict)
     """Options of the scheduler, such as gamma or step_size."""
     clip_value: float | None = 1.0
     """Greatest magnitude of a gradient's entry; greater ones are clipped."""
     clip_norm: float | None = None
     """Greatest norm of all gradients together; greater ones are scaled."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raise ValueError for a limit that is not above 0."""
         for name in ("clip_value", "clip_norm"):
             limit = getattr(self, name)
             if limit is not None and not limit > 0:

@@ -120,6 +120,7 @@ class Run:
     ) -> None:
         self.folder, self.config, self.task = folder, config, config.task
         self._tensorboard = tensorboard
+        config.check()
         generator = torch.Generator().manual_seed(config.seed)
         with within_memory():
             self.model = self.task.build(config.network, generator=generator)

@@ -5,21 +5,21 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-from collections.abc import Iterable, Iterator
+import signal
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import asdict, dataclass, replace
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from tqdm.auto import tqdm
 
-from sparse_engine.files import write_atomically
 from sparse_engine.topology import Measure
 from sparse_engine.train.config import Config
+from sparse_engine.train.results import read_result, record_result
 from sparse_engine.train.run import Result, Run
-
-#: File with the result of a run, in its folder.
-RESULT = "result.json"
 
 
 @dataclass(frozen=True)
@@ -37,78 +37,112 @@ class Job:
     measures: tuple[Measure, ...] = ()
 
     def __call__(self) -> Result:
-        """Make the run, or what is left of it, and write its result into the folder.
-
-        The time in the result is that of all calls together.
-        """
-        before = self.result()
-        if before is not None and before.finished:
-            return before
+        """Make the run, or what is left of it, and record its result in result.json."""
         begun = (self.folder / "checkpoint.json").exists()
         run = Run(self.folder, self.config, measures=self.measures, resume=begun)
-        result = run.train(progress=False)
-        if before is not None:
-            result = replace(result, seconds=result.seconds + before.seconds)
-        write_atomically(self.folder / RESULT, json.dumps(asdict(result), indent=1).encode())
-        return result
+        return record_result(self.folder, run.train(progress=False))
 
     def result(self) -> Result | None:
-        """Return the result in the folder, if it has one of these settings.
-
-        Raises:
-            ValueError: the folder has the run of other settings.
-        """
-        try:
-            config = json.loads((self.folder / "config.json").read_bytes())
-            found = json.loads((self.folder / RESULT).read_bytes())
-        except (FileNotFoundError, ValueError):
+        """Return the recorded result if the run is finished, else None."""
+        result = read_result(self.folder)
+        if result is None or not result.finished:
             return None
-        if config != self.config.to_json():
-            raise ValueError(
-                f"expected a run of other settings in another folder than {self.folder}, found "
-                "config.json with different settings; remove the folder, or choose another"
-            )
-        return Result(**found)
+        with suppress(OSError, ValueError):
+            if json.loads((self.folder / "config.json").read_bytes()) == self.config.to_json():
+                return result
+        return None
 
 
 def run_all(
-    jobs: Iterable[Job], *, workers: int | None = None, progress: bool = True
+    jobs: Iterable[Job],
+    *,
+    workers: int | None = None,
+    progress: bool = True,
+    on_error: Callable[[Job, Exception], object] | None = None,
 ) -> Iterator[tuple[Job, Result]]:
     """Make runs in worker processes, and yield each job with its result as it ends.
 
-    Ctrl-C ends the workers after their current steps; the same call then resumes every run.
+    Finished runs come first, and no worker has to look at them. Ctrl-C ends the workers after their
+    current steps; the same call then resumes every run. A program that calls this needs
+    ``if __name__ == "__main__":`` around the call, because workers import its main module.
 
     Args:
         jobs: the runs to be made.
         workers: number of processes; by default one for each core. The cores are shared out among
             the processes as threads.
         progress: whether to show a progress bar.
+        on_error: function that is called with a job and what its run raised, before the other runs
+            go on; by default the exception ends them all.
 
     Raises:
         KeyboardInterrupt: Ctrl-C, once every run has saved its state.
-        Exception: what a run raises; the other runs have then ended, too.
+        MemoryError: the system ended a worker.
+        Exception: what a run raises, if there is no ``on_error``; the other runs have then saved
+            their states.
     """
     jobs = list(jobs)
+    results = [(job, job.result()) for job in jobs]
+    open_jobs = [job for job, result in results if result is None]
+    with tqdm(total=len(jobs), unit="run", disable=not progress) as bar:
+        for job, result in results:
+            if result is not None:
+                bar.update()
+                yield job, result
+        if open_jobs:
+            yield from _run_open(open_jobs, workers, bar, on_error)
+
+
+def _run_open(
+    jobs: list[Job],
+    workers: int | None,
+    bar: tqdm,
+    on_error: Callable[[Job, Exception], object] | None,
+) -> Iterator[tuple[Job, Result]]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     workers = max(1, min(workers or cores or 1, len(jobs)))
-    threads = max(1, (cores or 1) // workers)
-    pool = ProcessPoolExecutor(
+    others = multiprocessing.active_children()
+    with ProcessPoolExecutor(
         workers,
         mp_context=multiprocessing.get_context("spawn"),
-        initializer=torch.set_num_threads,
-        initargs=(threads,),
-    )
-    with pool, tqdm(total=len(jobs), unit="run", disable=not progress) as bar:
+        initializer=_begin_worker,
+        initargs=(max(1, (cores or 1) // workers),),
+    ) as pool:
         waiting: dict[Future, Job] = {pool.submit(job): job for job in jobs}
+        processes = [each for each in multiprocessing.active_children() if each not in others]
         try:
             while waiting:
+                bar.set_postfix(running=min(workers, len(waiting)))
                 done, _ = wait(waiting, return_when=FIRST_COMPLETED)
                 for future in done:
-                    job, result = waiting.pop(future), future.result()
+                    job = waiting.pop(future)
+                    try:
+                        result: Result = future.result()
+                    except BrokenProcessPool as error:
+                        raise MemoryError(
+                            "expected workers that live until their runs end, found one that the "
+                            "system ended, as it does when memory is short; take fewer workers, "
+                            "and the same call resumes every run"
+                        ) from error
+                    except Exception as error:
+                        if on_error is None:
+                            raise
+                        on_error(job, error)
+                        bar.update()
+                        continue
                     if not result.finished:
                         raise KeyboardInterrupt
                     bar.update()
                     yield job, result
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            for process in processes:
+                # A run that trains saves its state first; otherwise there is none to save.
+                process.terminate()
             raise
+
+
+def _begin_worker(threads: int) -> None:
+    # Ctrl-C in a terminal goes to all processes. Training listens to it, and the rest is ended by
+    # the process that waits.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(threads)

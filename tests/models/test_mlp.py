@@ -8,7 +8,7 @@ from torch.testing import assert_close
 from sparse_engine.models import MLPNetwork, SparseMLP, limits
 from sparse_engine.models.mlp import ACTIVATIONS
 from sparse_engine.nn import AllReLU, SparseLinear, SReLU
-from sparse_engine.topology import SET, ERKDensity, NormalInit, wire
+from sparse_engine.topology import SET, ERKDensity, GradualPruning, NormalInit, wire
 
 SIZES = [30, 20, 16, 4]
 
@@ -49,21 +49,40 @@ def test_the_output_layer_may_have_a_density_of_its_own(output_density):
     assert model.linear[0].weight.nnz == 100
 
 
-@pytest.mark.parametrize("density", [0.2, 1.0])
-def test_initial_values_have_the_variance_of_he(density):
-    layer = SparseMLP([400, 500, 3], density=density, generator=generator()).linear[0]
-    values = layer.weight if density == 1 else layer.weight.values
-    fan_in = 400 if density == 1 else layer.weight.fan_in()[layer.weight.rows()]
+def test_all_links_of_density_1_can_be_pruned():
+    model = SparseMLP(SIZES, density=1.0)
+    assert all(isinstance(layer, SparseLinear) for layer in model.linear)
+    pruning = GradualPruning(model, None, density=0.1, last=2, every=1)
+    for _ in range(2):
+        pruning.step()
+    assert sum(layer.weight.nnz for layer in model.linear) == round(0.1 * (600 + 320 + 64))
+
+
+@pytest.mark.parametrize("dense", [False, True])
+def test_initial_values_have_the_variance_of_he(dense):
+    layer = made(dense)
+    values = layer.weight if dense else layer.weight.values
+    fan_in = 500 if dense else layer.weight.fan_in()[layer.weight.rows()]
     assert (values**2 * fan_in).mean().item() == pytest.approx(2, rel=0.03)
     assert not layer.bias.any()
 
 
-@pytest.mark.parametrize("density", [0.2, 1.0])
-def test_initial_values_may_be_normal(density):
-    layer = SparseMLP([400, 500, 3], density=density, initial_std=0.1).linear[0]
-    values = (layer.weight if density == 1 else layer.weight.values).detach().flatten()
+@pytest.mark.parametrize("dense", [False, True])
+def test_initial_values_may_be_normal(dense):
+    layer = made(dense, initial_std=0.1)
+    values = (layer.weight if dense else layer.weight.values).detach().flatten()
     assert values.std().item() == pytest.approx(0.1, rel=0.03)
     assert (values.abs() < 0.1).float().mean().item() == pytest.approx(0.683, abs=0.02)
+
+
+def made(dense, **options):
+    """Return the last of two layers, with 400 outputs."""
+    density = 1.0 if dense else 0.2
+    model = SparseMLP(
+        [3, 500, 400], density=0.5, output_density=density, generator=generator(), **options
+    )
+    assert isinstance(model.linear[1], nn.Linear) == dense
+    return model.linear[1]
 
 
 def test_activations_know_their_layer():

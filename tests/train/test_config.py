@@ -63,9 +63,9 @@ class Another(Network):
     pass
 
 
-def test_a_network_of_another_kind_is_refused():
+def test_a_network_of_another_kind_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"RecurrentNetwork for the task mackey-glass.*Another"):
-        Config(MackeyGlass(), Another())
+        Run(tmp_path / "run", Config(MackeyGlass(), Another()))
 
 
 def as_version_2(folder):

@@ -9,6 +9,7 @@ from sparse_engine.topology.methods.dsr import DSR as DSR
 from sparse_engine.topology.methods.gradual_pruning import GradualPruning as GradualPruning
 from sparse_engine.topology.methods.granet import GraNet as GraNet
 from sparse_engine.topology.methods.gse import GSE as GSE
+from sparse_engine.topology.methods.importance import ImportanceSET as ImportanceSET
 from sparse_engine.topology.methods.itop import ITOP as ITOP
 from sparse_engine.topology.methods.mest import MEST as MEST
 from sparse_engine.topology.methods.narang_pruning import NarangPruning as NarangPruning

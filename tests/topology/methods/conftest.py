@@ -23,6 +23,7 @@ from sparse_engine.topology import (
     DeepR,
     GradualPruning,
     GraNet,
+    ImportanceSET,
     NarangPruning,
     NarangRamp,
     NormalInit,
@@ -39,6 +40,9 @@ STEPS = 40
 METHODS = {
     SET: lambda m, o, seed: SET(m, o, every=7, seed=seed, new_links=NormalInit(0.1)),
     Static: lambda m, o, seed: Static(m, o),
+    ImportanceSET: lambda m, o, seed: ImportanceSET(
+        m, o, every=7, prune_every=2, prune_after=1, seed=seed
+    ),
     DeepR: lambda m, o, seed: DeepR(m, o, l1=0.1, temperature=0.01, seed=seed),
     PeriodicDeepR: lambda m, o, seed: PeriodicDeepR(m, o, l1=0.01, noise=0.1, every=7, seed=seed),
     RigL: lambda m, o, seed: RigL(m, o, steps=STEPS, every=7, seed=seed),

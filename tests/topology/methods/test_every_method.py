@@ -13,6 +13,7 @@ from sparse_engine.topology import (
     DeepR,
     GradualPruning,
     GraNet,
+    ImportanceSET,
     NarangPruning,
     NarangRamp,
     PeriodicDeepR,
@@ -81,7 +82,7 @@ def test_the_number_of_links_is_exact(method, build, train):
             assert sum(now) == min(wanted, sum(links))
         elif method in (SNFS, DSR):
             assert sum(now) == sum(links)
-        elif method is NarangPruning:
+        elif method in (NarangPruning, ImportanceSET):
             assert all(new <= old for new, old in zip(now, links, strict=True))
         else:
             assert now == links
@@ -95,7 +96,8 @@ def test_the_number_of_links_is_exact(method, build, train):
 
 def test_links_that_return_may_stay(method, build, train):
     """With keep_returning, every link that exists before and after a rewiring has stayed."""
-    if method in (Static, DeepR, PeriodicDeepR, GradualPruning, NarangPruning):
+    pruning = (GradualPruning, NarangPruning, ImportanceSET)
+    if method in (Static, DeepR, PeriodicDeepR, *pruning):
         pytest.skip("no link returns, or it must not keep its value")
     arguments = inspect.signature(method).parameters
     parts, required = build(5), {"steps": 40, "density": 0.1}

@@ -1,0 +1,9 @@
+"""Rewiring within the trainers of other libraries.
+
+Each library has its module with a class ``Rewire``: :mod:`sparse_engine.callbacks.lightning`,
+:mod:`~sparse_engine.callbacks.huggingface`, :mod:`~sparse_engine.callbacks.accelerate` and
+:mod:`~sparse_engine.callbacks.skorch`. Only these modules import the libraries.
+"""
+
+from sparse_engine.callbacks.follower import Follower as Follower
+from sparse_engine.callbacks.follower import Method as Method

@@ -1,0 +1,46 @@
+"""MNIST task for multilayer perceptrons: written digits, all pixels at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from sparse_engine.tasks.features import FeatureClassification
+from sparse_engine.tasks.files import FromFiles
+from sparse_engine.tasks.mnist import mnist
+from sparse_engine.tasks.supervised import Examples
+
+
+@dataclass(frozen=True)
+class MNISTMLP(FromFiles, FeatureClassification):
+    """Images and splits of :class:`sparse_engine.tasks.MNIST` as vectors of 784 pixels.
+
+    The recipe is that of the demonstration of Synapses, a PyTorch layer for SET, with as many
+    epochs as take a minute.
+    """
+
+    batch_size: int = 512
+    """Images in a batch."""
+
+    name = "mnist-mlp"
+    summary = "written digits of 28 x 28 pixels, all at once"
+    features: ClassVar[int] = 784
+    answers: ClassVar[int] = 10
+    recipe: ClassVar = {
+        "epsilon": 11.0,
+        "hidden": (512, 128),
+        "optimizer": "SGD",
+        "learning_rate": 0.01,
+        "optimizer_options": {"momentum": 0.9, "weight_decay": 2e-4},
+        "scheduler": "constant",
+        "clip_value": None,
+        "steps": 107 * 20,
+        "every": 107,
+        "fraction": 0.3,
+        "evaluate_every": 107,
+    }
+
+    def load(self) -> Mapping[str, Examples]:
+        """Read and split the images; see :func:`sparse_engine.tasks.mnist.mnist`."""
+        return mnist(self.data)

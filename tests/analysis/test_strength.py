@@ -1,0 +1,40 @@
+"""Strength of inputs against a sum over the dense matrix."""
+
+import numpy as np
+import pytest
+import scipy.sparse
+import torch
+
+from sparse_engine.analysis import input_strength
+from sparse_engine.convert import to_scipy
+from sparse_engine.nn import SparseWeight
+
+FORMS = {
+    "weight": lambda weight: weight,
+    "csr": to_scipy,
+    "coo": lambda weight: to_scipy(weight).tocoo(),
+    "torch": lambda weight: weight.to_torch_csr(),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("shape", [(7, 12), (12, 7), (0, 4), (4, 0)])
+def test_is_the_sum_of_magnitudes_of_each_column(form, shape):
+    weight = SparseWeight.erdos_renyi(*shape, density=0.3)
+    expected = weight.to_dense().detach().abs().double().sum(0).numpy()
+    found = input_strength(FORMS[form](weight))
+    assert found.dtype == np.float64 and found.shape == (shape[1],)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_sums_are_exact_enough_for_many_links():
+    weight = SparseWeight.from_dense(torch.full((4000, 2), 0.1))
+    assert input_strength(weight)[0] == pytest.approx(4000 * float(np.float32(0.1)), rel=1e-12)
+
+
+def test_wrong_weights_are_named():
+    with pytest.raises(TypeError, match=r"expected a SparseWeight, .* found list"):
+        input_strength([[1.0]])
+    wrong = scipy.sparse.csr_array(np.array([[1.0, np.nan]]))
+    with pytest.raises(ValueError, match="found nan at link 1"):
+        input_strength(wrong)

@@ -1,0 +1,81 @@
+"""What only Lightning has: several optimizers, optimization by hand, and a Trainer used again."""
+
+from functools import partial
+
+import pytest
+import torch
+from callbacks.trainers import BATCH, Network, data
+from torch import nn
+
+from sparse_engine.topology import SET
+
+pl = pytest.importorskip("lightning.pytorch")
+
+from sparse_engine.callbacks.lightning import Rewire  # noqa: E402
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+METHOD = partial(SET, every=3)
+
+
+class Two(pl.LightningModule):
+    """Two networks with an optimizer each; the second takes two steps in each batch."""
+
+    automatic_optimization = False
+
+    def __init__(self):
+        super().__init__()
+        self.dense, self.sparse = nn.Linear(3, 2), Network()
+
+    def configure_optimizers(self):
+        return [torch.optim.SGD(each.parameters(), lr=0.1) for each in (self.dense, self.sparse)]
+
+    def training_step(self, batch):
+        x, y = batch
+        once, twice = self.optimizers()
+        for optimizer, model in [(once, self.dense), (twice, self.sparse), (twice, self.sparse)]:
+            optimizer.zero_grad()
+            outputs = model(x[:, -1] if model is self.dense else x)
+            self.manual_backward(nn.functional.mse_loss(outputs, y))
+            optimizer.step()
+
+
+def fit(module, callback, folder, **options):
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        logger=False,
+        max_epochs=1,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        default_root_dir=folder,
+        callbacks=[callback],
+    )
+    batches = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(*data()), BATCH)
+    trainer.fit(module, batches, **options)
+    return trainer
+
+
+def test_the_steps_are_those_of_the_optimizer_that_was_named(tmp_path):
+    module = Two()
+    fit(module, Rewire(METHOD, optimizer=1), tmp_path)
+    assert module.sparse.rnn.weight_hh_l0.topology_version == 8 // 3
+
+
+def test_a_number_of_no_optimizer_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="number of one of 2 optimizers, found 2"):
+        fit(Two(), Rewire(METHOD, optimizer=2), tmp_path)
+
+
+def test_the_rewiring_is_there_while_the_trainer_trains(tmp_path):
+    seen = []
+
+    class Look(Rewire):
+        def on_train_batch_end(self, *arguments):
+            super().on_train_batch_end(*arguments)
+            seen.append(self.rewiring.steps)
+
+    look = Look(METHOD, optimizer=1)
+    fit(Two(), look, tmp_path)
+    assert seen == [2, 4, 6, 8]
+    with pytest.raises(RuntimeError, match="expected a rewiring under way"):
+        look.rewiring  # noqa: B018

@@ -1,0 +1,87 @@
+"""Rewiring within the trainers of other libraries equals a loop by hand."""
+
+from functools import partial
+
+import pytest
+from callbacks.trainers import TRAINERS, Network, assert_same, by_hand
+
+from sparse_engine.topology import (
+    SET,
+    SNFS,
+    GradualPruning,
+    NormalInit,
+    RigL,
+    Tracker,
+)
+
+# The libraries warn of what they cannot find, of few workers, and of their own past.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+METHODS = {
+    "SET": partial(SET, fraction=0.3, every=3, new_links=NormalInit(0.1)),
+    "RigL": partial(RigL, steps=100, every=3),
+    "GradualPruning": partial(GradualPruning, start=0.3, density=0.1, last=12, every=3),
+}
+
+
+def tracked(method):
+    """The method with a rule that has a memory of every link ever used."""
+
+    def make(model, optimizer):
+        rewiring = method(model, optimizer)
+        Tracker(rewiring)
+        return rewiring
+
+    return make
+
+
+@pytest.fixture(params=TRAINERS)
+def trainer(request):
+    pytest.importorskip(request.param)
+    return TRAINERS[request.param]
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_trainer_equals_a_loop_by_hand(trainer, method, accumulate, tmp_path):
+    options = {"epochs": 3, "accumulate": accumulate}
+    found = trainer(METHODS[method], folder=tmp_path, **options)
+    expected = by_hand(METHODS[method], **options)
+    assert expected.rewiring.steps == 12 // accumulate
+    assert expected.model.rnn.weight_hh_l0.topology_version == 4 // accumulate
+    assert_same(found, expected)
+
+
+# The checkpoint of the last is within the steps whose gradients it has captured.
+RESUMED = METHODS | {"SNFS": partial(SNFS, steps=20, every=5, window=5)}
+
+
+@pytest.mark.parametrize("method", RESUMED)
+def test_resuming_equals_never_having_stopped(trainer, method, tmp_path):
+    method = tracked(RESUMED[method])
+    trainer(method, epochs=2, folder=tmp_path)
+    resumed = trainer(method, epochs=3, folder=tmp_path, resume=True)
+    assert_same(resumed, by_hand(method, epochs=3))
+
+
+def test_the_log_of_the_trainer_has_every_rewiring(trainer, tmp_path):
+    found = trainer(METHODS["GradualPruning"], epochs=3, folder=tmp_path).figures
+    expected = by_hand(METHODS["GradualPruning"], epochs=3).figures
+    assert len(expected) == 4 and expected[-1]["nnz"] < expected[0]["nnz"]
+    if trainer is TRAINERS["skorch"]:  # a row for each epoch, in which the last number counts
+        expected = [expected[0], expected[1], expected[3]]
+        assert [{name: row[name] for name in expected[0]} for row in found] == expected
+    else:
+        shown = [{name: each[f"rewiring/{name}"] for name in expected[0]} for each in found]
+        assert shown == expected
+
+
+@pytest.mark.parametrize("name", [name for name in TRAINERS if name != "skorch"])
+def test_a_skipped_step_does_not_count(name, tmp_path, monkeypatch):
+    pytest.importorskip(name)
+    # The last is the one before a rewiring, whose infinite gradient is not to grow links.
+    monkeypatch.setattr(Network, "overflows", frozenset({0, 4}))
+    found = TRAINERS[name](METHODS["RigL"], epochs=3, folder=tmp_path, scaled=True)
+    expected = by_hand(METHODS["RigL"], epochs=3)
+    assert expected.rewiring.steps == 10
+    assert_same(found, expected)

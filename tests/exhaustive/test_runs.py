@@ -1,0 +1,54 @@
+"""Short runs of every task, cell and method: one that failed goes on as if it had not."""
+
+import dataclasses
+
+import pytest
+import torch
+from pairwise import pairwise
+from tasks.layouts import put_aeon, tiny_task
+
+from sparse_engine.nn import CELLS
+from sparse_engine.tasks import TASKS
+from sparse_engine.train import METHODS, Config, Run
+
+#: Methods that begin with more links than they end with.
+FALLING = {"chtss", "granet", "narang", "pruning"}
+STEPS = {"steps": 4, "every": 1, "evaluate_every": 2, "save_every": 2}
+SIZES = {"hidden": 14, "embedding": 14, "layers": 1}
+OPTIONS = {"rhn": {"recurrence_depth": 2}, "on_lstm": {"chunk_size": 7}}
+
+
+def config_of(task, cell, method):
+    names = {field.name for field in dataclasses.fields(task.network)}
+    settings = {name: size for name, size in SIZES.items() if name in names}
+    if "cell" in names:
+        settings |= {"cell": cell, "cell_options": OPTIONS.get(cell, {})}
+    density = 0.6 if method in FALLING else 0.3
+    settings |= {"method": method, "density": density, "final_density": 0.2, **STEPS}
+    return Config.of(task, learning_rate=1e-3, **settings)
+
+
+@pairwise(name=list(TASKS), cell=list(CELLS), method=list(METHODS))
+def test_a_run_that_failed_equals_one_that_did_not(name, cell, method, tmp_path, monkeypatch):
+    put_aeon(monkeypatch)
+    monkeypatch.setattr("sparse_engine.train.run.draw_pictures", lambda *_, **__: None)
+    task = tiny_task(tmp_path, name)
+    whole = Run(tmp_path / "whole", config_of(task, cell, method))
+    result = whole.train(progress=False)
+    assert result.finished and all(task.metric in result.last[split] for split in task.splits)
+
+    loss = type(task).loss
+
+    def failing(self, model, step):
+        if step.number == 3:
+            raise KeyError("as a crash")
+        return loss(self, model, step)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyError, match="as a crash"):
+        patch.setattr(type(task), "loss", failing)
+        Run(tmp_path / "parts", config_of(task, cell, method)).train(progress=False)
+    resumed = Run(tmp_path / "parts", config_of(task, cell, method), resume=True)
+    assert resumed.step == 2
+    assert resumed.train(progress=False).last == result.last
+    state = resumed.model.state_dict()
+    assert all(torch.equal(tensor, state[key]) for key, tensor in whole.model.state_dict().items())

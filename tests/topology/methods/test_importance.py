@@ -1,0 +1,116 @@
+"""SET with importance pruning against its definition."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from sparse_engine.models import SparseMLP
+from sparse_engine.topology import SET, ImportanceSET, topology_hash
+
+
+def trained(output_density=None, **options):
+    generator = torch.Generator().manual_seed(0)
+    model = SparseMLP(
+        [30, 20, 16, 10], density=0.3, output_density=output_density, generator=generator
+    )
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    model(torch.randn(8, 30, generator=generator)).square().mean().backward()
+    optimizer.step()
+    return model, optimizer, ImportanceSET(model, optimizer, **options)
+
+
+def weights_of(model):
+    return [layer.weight for layer in model.linear]
+
+
+def lost(dense, share):
+    """Return the rows that are to lose their links, the least sums first."""
+    sums, linked = dense.abs().sum(1), (dense != 0).any(1)
+    order = [i for i in sums.argsort().tolist() if linked[i]]
+    return order[: int(share * len(order))]
+
+
+@pytest.mark.parametrize("output_density", [None, 1.0])
+def test_hidden_units_lose_their_links_and_outputs_keep_theirs(output_density):
+    model, optimizer, method = trained(output_density, share=0.25)
+    hidden = weights_of(model)[:2]
+    before = [weight.to_dense().detach() for weight in hidden]
+    momentum = [optimizer.state[weight.values]["momentum_buffer"].clone() for weight in hidden]
+    rows = [weight.rows() for weight in hidden]
+    output = copy.deepcopy(model.linear[-1].state_dict())
+    seen = []
+    method.observers.append(lambda name, weight, rewired: seen.append((name, len(rewired.born))))
+    method.remove_neurons()
+    for weight, dense, moments, row in zip(hidden, before, momentum, rows, strict=True):
+        gone = lost(dense, 0.25)
+        assert len(gone) == len(dense) // 4
+        dense[gone] = 0
+        assert torch.equal(weight.to_dense(), dense)
+        kept = ~torch.isin(row, torch.tensor(gone))
+        assert torch.equal(optimizer.state[weight.values]["momentum_buffer"], moments[kept])
+    now = model.linear[-1].state_dict()
+    assert all(torch.equal(entry, now[name]) for name, entry in output.items())
+    assert seen == [("layers.linear0.weight", 0), ("layers.linear1.weight", 0)]
+
+
+def test_prunes_at_its_times_and_is_set_otherwise():
+    model, _, method = trained(every=2, prune_every=3, prune_after=2, share=0.2)
+    counts = [sum(weight.nnz for weight in weights_of(model))]
+    for _ in range(20):
+        method.step()
+        counts.append(sum(weight.nnz for weight in weights_of(model)))
+    # Rewirings 5 and 8, which are at steps 10 and 16, are 3 and 6 after the second.
+    changes = [i for i in range(1, 21) if counts[i] != counts[i - 1]]
+    assert changes == [10, 16]
+    assert counts[0] > counts[10] > counts[16]
+
+
+def test_equals_set_before_the_first_pruning():
+    one, *_, method = trained(every=2, seed=5)
+    other, optimizer, _ = trained()
+    rewiring = SET(other, optimizer, every=2, seed=5)
+    for _ in range(6):
+        method.step()
+        rewiring.step()
+    hashes = [[topology_hash(weight) for weight in weights_of(m)] for m in (one, other)]
+    assert hashes[0] == hashes[1]
+
+
+def test_a_weight_that_cannot_be_ordered_changes_nothing():
+    model, _, method = trained(share=0.5)
+    with torch.no_grad():
+        weights_of(model)[2].values[3] = torch.nan
+    hashes = [topology_hash(weight) for weight in weights_of(model)]
+    with pytest.raises(ValueError, match="found NaN at link 3"):
+        method.remove_neurons()
+    assert [topology_hash(weight) for weight in weights_of(model)] == hashes
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"share": 1.1}, r"expected share in \[0, 1\], found 1.1"),
+        ({"prune_every": 0}, "expected prune_every of at least 1 .*, found 0 and 200"),
+        ({"prune_after": -1}, "expected .* prune_after of at least 0, found 10 and -1"),
+    ],
+)
+def test_wrong_arguments_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        trained(**options)
+
+
+def test_trains_with_fewer_and_fewer_links():
+    model, optimizer, method = trained(every=5, prune_every=1, prune_after=2, share=0.1)
+    x, y = torch.randn(64, 30), torch.arange(64) % 10
+    losses, links = [], sum(weight.nnz for weight in weights_of(model))
+    for _ in range(80):
+        loss = nn.functional.cross_entropy(model(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        method.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.8 * losses[0]
+    assert sum(weight.nnz for weight in weights_of(model)) < 0.8 * links
