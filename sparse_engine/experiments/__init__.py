@@ -10,10 +10,10 @@ from sparse_engine.experiments.experiment import Row as Row
 from sparse_engine.experiments.experiment import report as report
 from sparse_engine.experiments.experiment import table as table
 from sparse_engine.experiments.quick_selection import QuickSelection
+from sparse_engine.experiments.selfish import SELFISH
 from sparse_engine.experiments.set import SET
 from sparse_engine.experiments.synapses import Synapses
 from sparse_engine.experiments.topology_distance import TopologyDistance
-from sparse_engine.experiments.selfish import SELFISH
 from sparse_engine.experiments.zhang import ZHANG
 
 #: Functions that make the experiments, by name.
