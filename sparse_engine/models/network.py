@@ -98,8 +98,14 @@ class RecurrentNetwork(Network):
             **self.cell_options,
         )
         if self.wiring != "random":
-            options = {"density": self.density, "gain": self.gain, "generator": generator}
-            wire(network, self.wiring, self.wiring_options, **options)
+            wire(
+                network,
+                self.wiring,
+                self.wiring_options,
+                density=self.density,
+                generator=generator,
+                **scale,
+            )
         elif self.wiring_options:
             raise ValueError(
                 "expected no wiring_options for a random wiring, found "
