@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -67,7 +68,8 @@ def run_all(
     """Make runs in worker processes, and yield each job with its result as it ends.
 
     Finished runs come first, and no worker has to look at them. Ctrl-C ends the workers after their
-    current steps; the same call then resumes every run. A program that calls this needs
+    current steps, and so does the end of this process, whatever ends it; the same call then resumes
+    every run. A program that calls this needs
     ``if __name__ == "__main__":`` around the call, because workers import its main module.
 
     Args:
@@ -155,6 +157,18 @@ def _begin_worker(threads: int) -> None:
     # the process that waits.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(threads)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this worker when the process that waits is gone: once its run has saved its state."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+    parent.join()
+    while True:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(1)
 
 
 def _work(job: Job) -> Result | None:
