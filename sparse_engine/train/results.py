@@ -49,7 +49,7 @@ class StoredRun:
 
     Attributes:
         folder: folder of the run.
-        config: its settings.
+        config: settings of the run.
         entries: entries of metrics.jsonl.
         scores: the last evaluation, and the one with the best validation metric.
         seconds: time of training; None for a run whose time was not recorded.
