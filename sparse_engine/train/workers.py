@@ -8,16 +8,18 @@ import os
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from tqdm.auto import tqdm
 
+from sparse_engine.tasks import Task
 from sparse_engine.topology import Measure
 from sparse_engine.train.config import Config
 from sparse_engine.train.results import read_result, record_result
@@ -41,7 +43,8 @@ class Job:
     def __call__(self) -> Result:
         """Make the run, or what is left of it, and record its result in result.json."""
         begun = (self.folder / "checkpoint.json").exists()
-        run = Run(self.folder, self.config, measures=self.measures, resume=begun)
+        config = replace(self.config, task=_with_data(self.config.task))
+        run = Run(self.folder, config, measures=self.measures, resume=begun)
         return record_result(self.folder, run.train(progress=False))
 
     def result(self) -> Result | None:
@@ -56,6 +59,19 @@ class Job:
             ):
                 return result
         return None
+
+
+#: The tasks of the latest jobs in this process, whose data need not be read again.
+_tasks: deque[Task] = deque(maxlen=2)
+
+
+def _with_data(task: Task) -> Task:
+    """Return the equal task of an earlier job, if there is one, else the task."""
+    for earlier in _tasks:
+        if type(earlier) is type(task) and earlier == task:
+            return earlier
+    _tasks.append(task)
+    return task
 
 
 def run_all(

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from train.jobs import Endless, Killed, Quick
 
+from sparse_engine.tasks import Digits
 from sparse_engine.train import Config, Job, Run, read_metrics, run_all, sweep
 
 SMALL = {"steps": 6, "every": 2, "hidden": 12, "density": 0.3, "evaluate_every": 2}
@@ -140,3 +141,12 @@ def test_seconds_add_up(tmp_path):
     job = Job(tmp_path / "run", CONFIG)
     first = job()
     assert job().seconds > first.seconds
+
+
+def test_jobs_of_one_task_read_its_data_once(tmp_path, monkeypatch):
+    reads, load = [], Digits.load
+    monkeypatch.setattr(Digits, "load", lambda task: reads.append(task) or load(task))
+    for number, pixels in enumerate((False, False, True, False)):
+        config = Config.published("digits", **SMALL, seed=number, pixels=pixels, batch_size=31)
+        Job(tmp_path / str(number), config)()
+    assert [task.pixels for task in reads] == [False, True]
