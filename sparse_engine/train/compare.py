@@ -105,12 +105,15 @@ class Comparison:
 
     @cached_property
     def tests(self) -> dict[str, PairedTest]:
-        """Each other group against the baseline by name, paired by the seeds that both have."""
+        """Each other group against the baseline by name, paired by the seeds that both have.
+
+        A group without such seeds, or with a metric that is not finite, has no test.
+        """
         tests = {}
         for group in self.groups:
             seeds = [seed for seed in group.values if seed in self.baseline.values]
-            if group is not self.baseline and seeds:
-                pairs = ([each.values[seed] for seed in seeds] for each in (group, self.baseline))
+            pairs = [[each.values[seed] for seed in seeds] for each in (group, self.baseline)]
+            if group is not self.baseline and seeds and np.isfinite(pairs).all():
                 tests[group.name] = paired_test(*pairs)
         return tests
 

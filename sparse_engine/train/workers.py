@@ -85,8 +85,8 @@ def run_all(
 
     Finished runs come first, and no worker has to look at them. Ctrl-C ends the workers after their
     current steps, and so does the end of this process, whatever ends it; the same call then resumes
-    every run. A program that calls this needs
-    ``if __name__ == "__main__":`` around the call, because workers import its main module.
+    every run. A program that calls this needs ``if __name__ == "__main__":`` around the call,
+    because workers import its main module.
 
     Args:
         jobs: the runs to be made.

@@ -81,6 +81,12 @@ def test_only_seeds_of_both_are_paired(folder):
     assert "Left out: 1 runs" in text and "Differences from 'set'" in text and "sign" in text
 
 
+def test_a_metric_that_is_not_finite_has_no_test(folder):
+    write(folder / "dsr", [0.1] * 3, [float("inf")] * 3, method="dsr", seed=1)
+    found = compare(read_runs([folder]), baseline="static")
+    assert found.tests.keys() == {"set", "rigl"} and "inf" in found.text()
+
+
 def test_json_has_the_same_numbers(folder):
     found = compare(read_runs([folder]), split="validation")
     record = json.loads(found.to_json())
