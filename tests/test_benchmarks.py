@@ -51,6 +51,25 @@ def test_a_benchmark_reports_what_it_measured(module, name, tmp_path):
 
 
 @pytest.mark.exhaustive
+def test_a_language_model_is_compared_and_what_is_missing_is_added(tmp_path):
+    for name in ("valid", "test"):
+        (tmp_path / f"{name}.txt").write_text("the cat sat on the mat\n" * 12)
+    file = tmp_path / "result.json"
+    command = [sys.executable, "-m", "benchmarks.language_model", "--quick", "--threads", "1"]
+    for seeds in ("1", "2"):
+        options = ["--data", tmp_path, "--json", file, "--seeds", seeds]
+        subprocess.run([*command, *options], cwd=ROOT, check=True, capture_output=True)
+        record = json.loads(file.read_text())
+        expected = [(model, k + 1) for k in range(int(seeds)) for model in ("sparse", "dense")]
+        assert [(row["model"], row["seed"]) for row in record["rows"]] == expected
+    assert set(record["steps"]) > {"sparse", "dense", "all links"}
+    for row in record["rows"]:
+        for name in ("plain", "averaged"):
+            assert len(row["curves"][name]) == 6
+            assert row[f"validation, {name}"] == min(row["curves"][name])
+
+
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("folder", ["ops", "topology", "graph"])
 def test_single_operations_are_cases_of_pytest_benchmark(module, folder, tmp_path):
     file = tmp_path / "result.json"

@@ -42,6 +42,7 @@ from sparse_engine.analysis.paired import paired_test as paired_test
 from sparse_engine.analysis.participation import Participation as Participation
 from sparse_engine.analysis.participation import participation as participation
 from sparse_engine.analysis.planted_network import Planted as Planted
+from sparse_engine.analysis.planted_network import find_planted_loops as find_planted_loops
 from sparse_engine.analysis.planted_network import planted_network as planted_network
 from sparse_engine.analysis.small_world import SmallWorld as SmallWorld
 from sparse_engine.analysis.small_world import small_world as small_world

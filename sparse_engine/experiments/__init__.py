@@ -16,6 +16,7 @@ from sparse_engine.experiments.synapses import Synapses
 from sparse_engine.experiments.topology_distance import TopologyDistance
 from sparse_engine.experiments.zhang import ZHANG
 from sparse_engine.experiments.zhang_balance import balance_along_training
+from sparse_engine.experiments.zhang_lesions import ZhangLesions
 
 #: Functions that make the experiments, by name.
 EXPERIMENTS: dict[str, Callable[[], Experiment]] = {
@@ -24,4 +25,5 @@ EXPERIMENTS: dict[str, Callable[[], Experiment]] = {
     **SELFISH,
     **ZHANG,
     "zhang-balance": balance_along_training,
+    "zhang-lesions": ZhangLesions,
 }

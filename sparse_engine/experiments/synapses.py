@@ -1,4 +1,4 @@
-"""Where the links of the first layer end up, with weight decay and without: Synapses on MNIST.
+"""Positions of the links of the first layer, with weight decay and without: Synapses on MNIST.
 
 Synapses is a layer for SET in PyTorch, with a demonstration on written digits. Its users found that
 links gather at pixels that are always dark: no gradient changes their random values there, so they

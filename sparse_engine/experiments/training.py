@@ -9,9 +9,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import torch
+from torch import nn
+
 from sparse_engine.experiments.experiment import Experiment, Plan, Row
 from sparse_engine.topology import Measure
-from sparse_engine.train import Config, Job, Result, read_metrics, run_all
+from sparse_engine.train import Checkpoint, Config, Job, Result, read_metrics, run_all
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,13 @@ class Finished:
     def entries(self) -> list[dict]:
         """The entries of metrics.jsonl."""
         return read_metrics(self.folder / "metrics.jsonl")
+
+    def model(self) -> nn.Module:
+        """Return the trained model, in evaluation mode."""
+        generator = torch.Generator().manual_seed(self.config.seed)
+        model = self.config.task.build(self.config.network, generator=generator)
+        model.load_state_dict(Checkpoint.load(self.folder).model)
+        return model.eval()
 
     @property
     def rewirings(self) -> list[dict]:

