@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 import tyro
@@ -35,6 +36,18 @@ TIMED = {
     **MODELS,
     "sparse, dense words": {"dense": "words"},
     "all links": {"density": 1.0, "dense": "words"},
+}
+
+#: What makes runs short, to see that everything runs.
+QUICK = {
+    "steps": 6,
+    "every": 4,
+    "evaluate_every": 1,
+    "batch_size": 2,
+    "bptt": 4,
+    "evaluation_streams": 2,
+    "embedding": 8,
+    "hidden": 8,
 }
 
 
@@ -69,16 +82,15 @@ class Compared(Run):
         self.curves[name].append(perplexity)
 
 
-def measure(model: str, seed: int, folder: Path, data: Path | None) -> dict[str, object]:
+def measure(model: str, config: Config, folder: Path) -> dict[str, object]:
     """Trains a model; returns its perplexities, and the seconds of the processor."""
-    config = Config.of(Validated(data=data), **SMALL, **MODELS[model], seed=seed)
     run = Compared(folder, config)
     began = time.process_time()
     if not run.train(progress=False).finished:
         raise KeyboardInterrupt
     row: dict[str, object] = {
         "model": model,
-        "seed": seed,
+        "seed": config.seed,
         "epochs": config.steps / config.task.batches,
         "parameters": sum(parameter.numel() for parameter in run.model.parameters()),
         "processor seconds": time.process_time() - began,
@@ -92,9 +104,8 @@ def measure(model: str, seed: int, folder: Path, data: Path | None) -> dict[str,
     return row | {"curves": run.curves}
 
 
-def training_step(settings: Mapping[str, object], data: Path | None) -> Callable[[], object]:
+def training_step(config: Config) -> Callable[[], object]:
     """Returns a function that takes the next training step of a new model."""
-    config = Config.of(Validated(data=data), **{**SMALL, **settings})
     model = config.task.build(config.network, generator=torch.Generator().manual_seed(1))
     optimizer = config.optimization.make_optimizer(model.parameters())
     memory: dict[str, torch.Tensor] = {}
@@ -121,19 +132,24 @@ def main(
         data: the folder with valid.txt and test.txt.
     """
     options.prepare()
+    base = SMALL | (QUICK if options.quick else {})
     known = json.loads(options.json.read_text()) if options.json and options.json.exists() else {}
-    rows = known.get("rows", [])
-    steps = {name: training_step(settings, data) for name, settings in TIMED.items()}
-    times = quartiles(options.measure(steps))
-    del steps
-    report("language_model", rows, options, settings=SMALL, steps=times)
+    rows, times = known.get("rows", []), known.get("steps")
+
+    def config(**settings: Any) -> Config:
+        return Config.of(Validated(data=data), **base | settings)
+
+    if times is None:
+        cases = {name: training_step(config(**own)) for name, own in TIMED.items()}
+        times = quartiles(options.measure(cases))["times"]
+    report("language_model", rows, options, settings=base, steps=times)
     for seed in range(1, seeds + 1):
-        for model in MODELS:
+        for model, own in MODELS.items():
             if any((row["model"], row["seed"]) == (model, seed) for row in rows):
                 continue
             with TemporaryDirectory() as folder:
-                rows.append(measure(model, seed, Path(folder) / "run", data))
-            report("language_model", rows, options, settings=SMALL, steps=times)
+                rows.append(measure(model, config(**own, seed=seed), Path(folder) / "run"))
+            report("language_model", rows, options, settings=base, steps=times)
 
 
 if __name__ == "__main__":

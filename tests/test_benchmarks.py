@@ -28,7 +28,7 @@ def module(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "name", ["train_step", pytest.param("linear", marks=pytest.mark.exhaustive)]
+    "name", ["train_step", "set_mlp", pytest.param("linear", marks=pytest.mark.exhaustive)]
 )
 def test_a_benchmark_reports_what_it_measured(module, name, tmp_path):
     file = tmp_path / "new" / "result.json"
@@ -43,11 +43,30 @@ def test_a_benchmark_reports_what_it_measured(module, name, tmp_path):
     for row in record["rows"]:
         for timing in row["times"].values():
             assert 0 < timing["lower"] <= timing["median"] <= timing["upper"]
-            assert timing["runs"] >= 5
+            assert timing["runs"] >= (2 if name == "set_mlp" else 5)
     assert "sparse_engine 0" in printed
     markdown = module("table").markdown(record, []).splitlines()
     assert len(markdown) == len(record["rows"]) + 4
     assert "times" not in markdown[0]
+
+
+@pytest.mark.exhaustive
+def test_a_language_model_is_compared_and_what_is_missing_is_added(tmp_path):
+    for name in ("valid", "test"):
+        (tmp_path / f"{name}.txt").write_text("the cat sat on the mat\n" * 12)
+    file = tmp_path / "result.json"
+    command = [sys.executable, "-m", "benchmarks.language_model", "--quick", "--threads", "1"]
+    for seeds in ("1", "2"):
+        options = ["--data", tmp_path, "--json", file, "--seeds", seeds]
+        subprocess.run([*command, *options], cwd=ROOT, check=True, capture_output=True)
+        record = json.loads(file.read_text())
+        expected = [(model, k + 1) for k in range(int(seeds)) for model in ("sparse", "dense")]
+        assert [(row["model"], row["seed"]) for row in record["rows"]] == expected
+    assert set(record["steps"]) > {"sparse", "dense", "all links"}
+    for row in record["rows"]:
+        for name in ("plain", "averaged"):
+            assert len(row["curves"][name]) == 6
+            assert row[f"validation, {name}"] == min(row["curves"][name])
 
 
 @pytest.mark.exhaustive

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sparse_engine.models.language_model import LanguageModel
 from sparse_engine.models.limits import check_size
@@ -21,7 +21,9 @@ from sparse_engine.nn import (
     MixtureOfSoftmaxes,
     SparseEmbedding,
     SparseLinear,
+    SparseWeight,
 )
+from sparse_engine.nn.from_torch import DropIn
 
 #: Bound of the uniform initial values of embeddings and decoders.
 WORD_BOUND = 0.1
@@ -123,7 +125,7 @@ class LanguageNetwork(Network):
 
     def _layer(self, inputs: int, units: int, generator: torch.Generator) -> nn.Module:
         density = 1.0 if self.dense == "everything" else self.density
-        layer = CELLS[self.cell](
+        layer: nn.Module = CELLS[self.cell](
             inputs,
             units,
             density=density,
@@ -133,7 +135,7 @@ class LanguageNetwork(Network):
             **self.cell_options,
         )
         if self.dense == "everything":
-            if not hasattr(layer, "to_dense"):
+            if not isinstance(layer, DropIn):
                 known = ", ".join(name for name, cell in CELLS.items() if cell.dense)
                 raise ValueError(
                     f"expected a cell that torch.nn has, one of {known}, where everything is "
@@ -179,13 +181,13 @@ class LanguageNetwork(Network):
         else:
             weight = self._linear(self.embedding, vocabulary, generator, bias=False).weight
             _word_values(weight, generator)
-        if self.dense == "nothing":
+        if isinstance(weight, SparseWeight):
             return SparseEmbedding(weight)
         embedding = nn.utils.skip_init(nn.Embedding, vocabulary, self.embedding)
-        embedding.weight = weight
+        embedding.weight = cast(nn.Parameter, weight)
         return embedding
 
 
-def _word_values(weight: nn.Module | nn.Parameter, generator: torch.Generator) -> None:
-    values = weight if isinstance(weight, nn.Parameter) else weight.values
+def _word_values(weight: Tensor | SparseWeight, generator: torch.Generator) -> None:
+    values = weight.values if isinstance(weight, SparseWeight) else weight
     nn.init.uniform_(values, -WORD_BOUND, WORD_BOUND, generator=generator)

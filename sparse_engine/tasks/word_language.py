@@ -136,8 +136,8 @@ class WordLanguage(FromFiles, Task):
         start = int(step.memory.get("position", 0)) % (len(text) - 1)
         end = min(start + length, len(text) - 1)
         names = [f"state_{number}" for number in range(len(model.layers))]
-        state = [step.memory[name] for name in names] if start else None
-        loss, state = model.loss(text[start:end], text[start + 1 : end + 1], state)
+        before = [step.memory[name] for name in names] if start else None
+        loss, state = model.loss(text[start:end], text[start + 1 : end + 1], before)
         step.rate = length / self.bptt
         step.memory["position"] = torch.tensor(end)
         step.memory |= {name: each.detach() for name, each in zip(names, state, strict=True)}
@@ -161,5 +161,5 @@ class WordLanguage(FromFiles, Task):
         ):
             loss, state = model.loss(words, following, state)
             total += loss.item() * len(words)
-        loss = total / (len(text) - 1)
-        return {"loss": loss, "perplexity": torch.tensor(loss).double().exp().item()}
+        mean = total / (len(text) - 1)
+        return {"loss": mean, "perplexity": torch.tensor(mean).double().exp().item()}

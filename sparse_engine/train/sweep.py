@@ -47,7 +47,7 @@ def sweep(config: Config, folder: Path, **values: Iterable[Any]) -> list[Job]:
 def _with(config: Config, settings: dict[str, Any]) -> Config:
     """Return the settings of a run, in which a method that prunes ends with the density."""
     name = settings.get("method", config.method.name)
-    if "density" in settings and prunes(name):
+    if prunes(name) and "density" in settings:
         settings = settings | {"density": 1.0, "final_density": settings["density"]}
     return config.replaced(**settings)
 
