@@ -31,6 +31,7 @@ KINDS = {"unbalanced": "unbalanced loops", "balanced": "balanced loops", "both":
 #: Uniform initial weights up to 0.153 have the published variance, 1/128.
 PLANTED = {"method": "static", "wiring": "planted", "wiring_options": {"bound": 0.153}}
 FILES = "mackey-glass, published networks"
+NOTE = "published: means over ten networks, from their files"
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,7 @@ def rows_of(variant: str, task: Lesioned, found: Sequence[Lesions]) -> list[Row]
             [each.intact for each in found],
             published=intact,
             higher_is_better=task.higher_is_better,
+            note=NOTE,
         )
     ]
     for (kind, name), published in zip(KINDS.items(), without, strict=True):
