@@ -51,6 +51,7 @@ class Config:
 
     def check(self) -> None:
         """Raise ValueError for a number out of range, or a network that the task does not take."""
+        self.method.check()
         self.optimization.check()
         for name in ("steps", "evaluate_every", "save_every"):
             if getattr(self, name) < 1:
