@@ -50,7 +50,10 @@ def initial_balance() -> TrainingExperiment:
                     faithful=True,
                     **{
                         **FIXED["gesture"],
-                        "wiring_options": {**FIXED["gesture"]["wiring_options"], "balance": balance},
+                        "wiring_options": {
+                            **FIXED["gesture"]["wiring_options"],
+                            "balance": balance,
+                        },
                     },
                 ),
             )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from sparse_engine.models import set_density
 from sparse_engine.tasks.features import FeatureClassification
 from sparse_engine.tasks.files import FromFiles
 from sparse_engine.tasks.images import read_images
@@ -48,7 +49,7 @@ class FashionMNIST(FromFiles, FeatureClassification):
     features: ClassVar[int] = 784
     answers: ClassVar[int] = 10
     recipe: ClassVar = {
-        "epsilon": 13.0,
+        "density": set_density(13, 784, 1000, 1000, 1000, 10),
         "hidden": (1000, 1000, 1000),
         "initial_std": 0.1,
         "dropout": 0.2,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from sparse_engine.models import set_density
 from sparse_engine.tasks.features import FeatureClassification
 from sparse_engine.tasks.files import FromFiles
 from sparse_engine.tasks.mnist import mnist
@@ -28,7 +29,7 @@ class MNISTMLP(FromFiles, FeatureClassification):
     features: ClassVar[int] = 784
     answers: ClassVar[int] = 10
     recipe: ClassVar = {
-        "epsilon": 11.0,
+        "density": set_density(11, 784, 512, 128, 10),
         "hidden": (512, 128),
         "optimizer": "SGD",
         "learning_rate": 0.01,

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tasks.feature_layouts import FEATURE_SETTINGS, FEATURE_WRITERS
 
 from sparse_engine.tasks import TASKS, PennTreebank, Task, WikiText2, WordLanguage
 from sparse_engine.tasks.gesture import VIDEOS
@@ -79,8 +80,11 @@ def write_text(task: type[WordLanguage], folder: Path, lines: int = 40) -> None:
 
 #: Functions that write the files of a task into a folder.
 WRITERS: dict[str, Callable[[Path], None]] = {
+    **FEATURE_WRITERS,
+    "fashion-mnist": write_mnist,
     "gesture": write_gesture,
     "mnist": write_mnist,
+    "mnist-mlp": write_mnist,
     "penn-treebank": partial(write_text, PennTreebank),
     "person": write_person,
     "sms": write_sms,
@@ -89,6 +93,7 @@ WRITERS: dict[str, Callable[[Path], None]] = {
 
 #: Settings that suit tiny data.
 SETTINGS: dict[str, dict[str, int]] = {
+    **FEATURE_SETTINGS,
     "adding": {"length": 12, "held_out": 20},
     "copy-memory": {"delay": 5, "held_out": 20},
     "delayed-match": {"delay": 3, "held_out": 20},
