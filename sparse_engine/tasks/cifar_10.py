@@ -43,11 +43,10 @@ class CIFAR10(FromFiles, FeatureClassification):
 
     name = "cifar-10"
     summary = "what a colour picture of 32 x 32 pixels shows"
-    features: ClassVar[int] = math.prod(SHAPE)
     answers: ClassVar[int] = 10
     recipe: ClassVar = {
         "density": set_density(20, 3072, 4000, 1000, 4000),
-        "hidden": (4000, 1000, 4000),
+        "hidden": [4000, 1000, 4000],
         "dense_output": True,
         "activation": "srelu",
         "dropout": 0.3,

@@ -38,7 +38,7 @@ class COIL20(FromFiles, FeatureClassification):
     answers: ClassVar[int] = 20
     recipe: ClassVar = {
         "density": set_density(20, 1024, 1000, 1000, 1000, 20),
-        "hidden": (1000, 1000, 1000),
+        "hidden": [1000, 1000, 1000],
         "activation": "all_relu",
         "dropout": 0.3,
         "optimizer": "SGD",

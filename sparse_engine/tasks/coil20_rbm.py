@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from sparse_engine.models import set_density
-from sparse_engine.tasks.coil20 import COIL20, coil20
+from sparse_engine.tasks.coil20 import coil20
 from sparse_engine.tasks.features import Reconstruction
 from sparse_engine.tasks.files import FromFiles
 from sparse_engine.tasks.supervised import Examples
@@ -27,7 +27,6 @@ class COIL20RBM(FromFiles, Reconstruction):
 
     name = "coil20-rbm"
     summary = "reconstruct pictures of 32 x 32 pixels, by contrastive divergence"
-    features: ClassVar[int] = COIL20.features
     recipe: ClassVar = {
         "density": set_density(10, 1024, 200),
         "hidden": 200,

@@ -46,11 +46,10 @@ class FashionMNIST(FromFiles, FeatureClassification):
 
     name = "fashion-mnist"
     summary = "what kind of clothing a picture of 28 x 28 pixels shows"
-    features: ClassVar[int] = 784
     answers: ClassVar[int] = 10
     recipe: ClassVar = {
         "density": set_density(13, 784, 1000, 1000, 1000, 10),
-        "hidden": (1000, 1000, 1000),
+        "hidden": [1000, 1000, 1000],
         "initial_std": 0.1,
         "dropout": 0.2,
         "optimizer": "SGD",

@@ -40,7 +40,7 @@ class Lung(FromFiles, FeatureClassification):
     answers: ClassVar[int] = 5
     recipe: ClassVar = {
         "density": set_density(20, 3312, 3000, 3000, 3000, 5),
-        "hidden": (3000, 3000, 3000),
+        "hidden": [3000, 3000, 3000],
         "initial_std": 0.1,
         "optimizer": "SGD",
         "learning_rate": 0.01,

@@ -51,7 +51,7 @@ class Madelon(FromFiles, FeatureClassification):
     answers: ClassVar[int] = 2
     recipe: ClassVar = {
         "density": set_density(10, 500, 400, 100, 400, 2),
-        "hidden": (400, 100, 400),
+        "hidden": [400, 100, 400],
         "activation": "all_relu",
         "slope": 0.5,
         "dropout": 0.3,
