@@ -13,6 +13,10 @@ from sparse_engine.analysis.balanced_network import signed_network as signed_net
 from sparse_engine.analysis.census import feed_forward_loops as feed_forward_loops
 from sparse_engine.analysis.census import signed_triad_census as signed_triad_census
 from sparse_engine.analysis.census import triad_census as triad_census
+from sparse_engine.analysis.cost import Operations as Operations
+from sparse_engine.analysis.cost import connection_sparsity as connection_sparsity
+from sparse_engine.analysis.cost import footprint as footprint
+from sparse_engine.analysis.cost import synaptic_operations as synaptic_operations
 from sparse_engine.analysis.degrees import DegreeDistribution as DegreeDistribution
 from sparse_engine.analysis.degrees import degree_distribution as degree_distribution
 from sparse_engine.analysis.degrees import reciprocity as reciprocity

@@ -9,6 +9,7 @@ from sparse_engine.experiments.experiment import Plan as Plan
 from sparse_engine.experiments.experiment import Row as Row
 from sparse_engine.experiments.experiment import report as report
 from sparse_engine.experiments.experiment import table as table
+from sparse_engine.experiments.neurobench import neurobench
 from sparse_engine.experiments.quick_selection import QuickSelection
 from sparse_engine.experiments.selfish import SELFISH
 from sparse_engine.experiments.set import SET
@@ -16,6 +17,8 @@ from sparse_engine.experiments.synapses import Synapses
 from sparse_engine.experiments.topology_distance import TopologyDistance
 from sparse_engine.experiments.zhang import ZHANG
 from sparse_engine.experiments.zhang_balance import balance_along_training
+from sparse_engine.experiments.zhang_continuous import CONTINUOUS
+from sparse_engine.experiments.zhang_initial_balance import initial_balance
 from sparse_engine.experiments.zhang_lesions import ZhangLesions
 
 #: Functions that make the experiments, by name.
@@ -24,6 +27,9 @@ EXPERIMENTS: dict[str, Callable[[], Experiment]] = {
     **SET,
     **SELFISH,
     **ZHANG,
+    "neurobench-mackey-glass": neurobench,
+    **CONTINUOUS,
     "zhang-balance": balance_along_training,
+    "zhang-initial-balance": initial_balance,
     "zhang-lesions": ZhangLesions,
 }

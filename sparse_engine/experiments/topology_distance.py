@@ -71,10 +71,10 @@ class TopologyDistance(Experiment):
         published = Path(os.environ.get(VARIABLE, ""), "nnstd")
         if published.is_dir():
             for epoch, values in PUBLISHED.items():
-                found = summary(distances(published, epoch, read=read_published))
+                theirs = summary(distances(published, epoch, read=read_published))
                 rows += [
-                    Row(f"their wirings, epoch {epoch}", name, [ours], published=theirs)
-                    for name, ours, theirs in zip(QUANTITIES, found, values, strict=True)
+                    Row(f"their wirings, epoch {epoch}", name, [found], published=value)
+                    for name, found, value in zip(QUANTITIES, theirs, values, strict=True)
                 ]
         config = settings(plan)
         epochs = [epoch for epoch in EPOCHS if epoch * EVERY < config.steps]
@@ -83,10 +83,10 @@ class TopologyDistance(Experiment):
             runs.append(train(plan.folder / f"seed{seed}", config.replaced(seed=seed)))
             matrices.append([distances(_wirings(plan.folder, seed), epoch) for epoch in epochs])
         for number, epoch in enumerate(epochs):
-            found = zip(*(summary(each[number]) for each in matrices), strict=True)
+            ours = [summary(each[number]) for each in matrices]
             rows += [
-                Row(f"ours, epoch {epoch}", name, values)
-                for name, values in zip(QUANTITIES, found, strict=True)
+                Row(f"ours, epoch {epoch}", name, [values[place] for values in ours])
+                for place, name in enumerate(QUANTITIES)
             ]
         rows.append(
             Row(

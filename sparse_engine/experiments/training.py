@@ -113,8 +113,10 @@ class TrainingExperiment(Experiment):
         variants: the variants.
         quantities: what is taken from every run.
         settings: settings of every variant, by name.
+        numbered: names of settings whose value is the seed.
         draw: function that draws pictures of the runs into a folder; not called where matplotlib is
             missing.
+        further: function that returns further rows, of all runs together.
     """
 
     name: str
@@ -123,14 +125,16 @@ class TrainingExperiment(Experiment):
     variants: Sequence[Variant]
     quantities: Sequence[Quantity]
     settings: Mapping[str, Any] = field(default_factory=dict)
+    numbered: Sequence[str] = ()
     draw: Callable[[Path, Runs], None] | None = None
+    further: Callable[[Runs], list[Row]] | None = None
 
     def rows(self, plan: Plan) -> list[Row]:
         """Train what is not trained yet, draw, and return every quantity of every variant."""
         runs = self.train(plan)
         if self.draw is not None and find_spec("matplotlib"):
             self.draw(plan.folder, runs)
-        return [
+        rows = [
             Row(
                 variant.name,
                 quantity.name,
@@ -143,13 +147,17 @@ class TrainingExperiment(Experiment):
             for variant in self.variants
             for number, quantity in enumerate(self.quantities)
         ]
+        return rows + (self.further(runs) if self.further is not None else [])
 
     def train(self, plan: Plan) -> Runs:
         """Train what is not trained yet, and return the runs of each variant, a run per seed."""
         jobs = [
             Job(
                 plan.folder / variant.name / f"seed{seed}",
-                variant.config().replaced(**{**self.settings, **plan.settings, "seed": seed}),
+                variant.config().replaced(
+                    **{**self.settings, **plan.settings, **dict.fromkeys(self.numbered, seed)},
+                    seed=seed,
+                ),
                 variant.measures,
             )
             for variant in self.variants

@@ -10,7 +10,6 @@ from statistics import fmean
 from typing import Any
 
 from sparse_engine.analysis import Balance
-from sparse_engine.experiments.balance import SHUFFLES
 from sparse_engine.experiments.training import (
     Finished,
     Quantity,
@@ -24,7 +23,9 @@ from sparse_engine.train import Config
 TASKS = {"mackey-glass": mackey_glass, "gesture": gesture, "sms": sms}
 METHODS = ("pruning", "SET")
 #: Rewirings between records of the balance.
-EVERY = 2
+EVERY = 5
+#: Random graphs with permuted signs in each record; in dense networks they take most of the time.
+SHUFFLES = 100
 
 
 def balance_along_training() -> TrainingExperiment:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from scipy.stats import spearmanr
 
@@ -22,6 +23,7 @@ from sparse_engine.experiments.training import (
 from sparse_engine.experiments.zhang import FIXED, SOURCE
 from sparse_engine.train import Config
 
+BLUE = "#2f6690"
 #: Pooled balances of the wirings.
 BALANCES = tuple(tenth / 10 for tenth in range(1, 10))
 #: A third of the published 4,200 steps.
@@ -44,18 +46,7 @@ def initial_balance() -> TrainingExperiment:
         [
             Variant(
                 f"balance {balance:.1f}",
-                partial(
-                    Config.published,
-                    "gesture",
-                    faithful=True,
-                    **{
-                        **FIXED["gesture"],
-                        "wiring_options": {
-                            **FIXED["gesture"]["wiring_options"],
-                            "balance": balance,
-                        },
-                    },
-                ),
+                partial(Config.published, "gesture", **settings(balance)),
             )
             for balance in BALANCES
         ],
@@ -64,10 +55,18 @@ def initial_balance() -> TrainingExperiment:
             last_ten("test", "accuracy", True),
             *(each for each in balance_quantities() if each.name.startswith("balance")),
         ],
-        settings={"steps": STEPS},
         further=correlations,
         draw=draw,
     )
+
+
+def settings(balance: float) -> dict[str, Any]:
+    """Return the settings of networks whose recurrent weights have a balance and are not trained.
+
+    Beside the balance and the number of steps, they are those of the published "fixed" networks.
+    """
+    options = {**FIXED["gesture"]["wiring_options"], "balance": balance}
+    return {**FIXED["gesture"], "wiring_options": options, "steps": STEPS, "faithful": True}
 
 
 def correlations(runs: Runs) -> list[Row]:

@@ -16,7 +16,7 @@ from sparse_engine.train.results import StoredRun
 
 #: Evaluation of a run: the one with the best validation metric, or the last.
 At = Literal["best", "last"]
-#: Settings that name a group by their values alone.
+#: Settings that name a group by their values alone, and first.
 NAMES = ("method.name", "network.cell")
 
 
@@ -105,12 +105,15 @@ class Comparison:
 
     @cached_property
     def tests(self) -> dict[str, PairedTest]:
-        """Each other group against the baseline by name, paired by the seeds that both have."""
+        """Each other group against the baseline by name, paired by the seeds that both have.
+
+        A group without such seeds, or with a metric that is not finite, has no test.
+        """
         tests = {}
         for group in self.groups:
             seeds = [seed for seed in group.values if seed in self.baseline.values]
-            if group is not self.baseline and seeds:
-                pairs = ([each.values[seed] for seed in seeds] for each in (group, self.baseline))
+            pairs = [[each.values[seed] for seed in seeds] for each in (group, self.baseline)]
+            if group is not self.baseline and seeds and np.isfinite(pairs).all():
                 tests[group.name] = paired_test(*pairs)
         return tests
 
@@ -260,16 +263,10 @@ def compare(
 
 def _grouped(runs: Sequence[StoredRun]) -> dict[str, dict[int, StoredRun]]:
     """Return the runs of each group by seed, with the groups by name."""
-    settings = [_settings(run.config.to_json()) for run in runs]
-    names = dict.fromkeys(name for each in settings for name in each)
-    differing = [
-        name for name in names if len({json.dumps(each.get(name)) for each in settings}) > 1
-    ]
     groups: dict[str, dict[int, StoredRun]] = {}
-    for run, each in zip(runs, settings, strict=True):
+    for run, name in zip(runs, _names(runs), strict=True):
+        members = groups.setdefault(name, {})
         seed = run.config.seed
-        shown = [_shown(name, each[name]) for name in differing if name in each]
-        members = groups.setdefault(" ".join(shown) or str(each["method.name"]), {})
         if seed in members:
             raise ValueError(
                 f"expected one run of each seed in a group, found seed {seed} in "
@@ -277,6 +274,25 @@ def _grouped(runs: Sequence[StoredRun]) -> dict[str, dict[int, StoredRun]]:
             )
         members[seed] = run
     return {name: dict(sorted(members.items())) for name, members in groups.items()}
+
+
+def _names(runs: Sequence[StoredRun]) -> list[str]:
+    """Return the name of each run's group: no more settings than tell the groups apart."""
+    settings = [_settings(run.config.to_json()) for run in runs]
+    heads = [tuple(each.get(name) for name in NAMES) for each in settings]
+    first = _differing(settings, NAMES)
+    names = []
+    for head, own in zip(heads, settings, strict=True):
+        alike = [each for each, other in zip(settings, heads, strict=True) if other == head]
+        chosen = [*first, *_differing(alike, [name for name in own if name not in NAMES])]
+        shown = [_shown(name, own[name]) for name in chosen if name in own]
+        names.append(" ".join(shown) or str(own["method.name"]))
+    return names
+
+
+def _differing(settings: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:
+    """Return the names of the settings that are not the same everywhere."""
+    return [name for name in names if len({json.dumps(each.get(name)) for each in settings}) > 1]
 
 
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -121,6 +121,7 @@ class Run:
         self.folder, self.config, self.task = folder, config, config.task
         self._tensorboard = tensorboard
         config.check()
+        self.task.prepare()
         generator = torch.Generator().manual_seed(config.seed)
         with within_memory():
             self.model = self.task.build(config.network, generator=generator)

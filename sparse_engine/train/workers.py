@@ -7,16 +7,19 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from tqdm.auto import tqdm
 
+from sparse_engine.tasks import Task
 from sparse_engine.topology import Measure
 from sparse_engine.train.config import Config
 from sparse_engine.train.results import read_result, record_result
@@ -40,7 +43,8 @@ class Job:
     def __call__(self) -> Result:
         """Make the run, or what is left of it, and record its result in result.json."""
         begun = (self.folder / "checkpoint.json").exists()
-        run = Run(self.folder, self.config, measures=self.measures, resume=begun)
+        config = replace(self.config, task=_with_data(self.config.task))
+        run = Run(self.folder, config, measures=self.measures, resume=begun)
         return record_result(self.folder, run.train(progress=False))
 
     def result(self) -> Result | None:
@@ -57,6 +61,19 @@ class Job:
         return None
 
 
+#: The tasks of the latest jobs in this process, whose data need not be read again.
+_tasks: deque[Task] = deque(maxlen=2)
+
+
+def _with_data(task: Task) -> Task:
+    """Return the equal task of an earlier job, if there is one, else the task."""
+    for earlier in _tasks:
+        if type(earlier) is type(task) and earlier == task:
+            return earlier
+    _tasks.append(task)
+    return task
+
+
 def run_all(
     jobs: Iterable[Job],
     *,
@@ -67,8 +84,9 @@ def run_all(
     """Make runs in worker processes, and yield each job with its result as it ends.
 
     Finished runs come first, and no worker has to look at them. Ctrl-C ends the workers after their
-    current steps; the same call then resumes every run. A program that calls this needs
-    ``if __name__ == "__main__":`` around the call, because workers import its main module.
+    current steps, and so does the end of this process, whatever ends it; the same call then resumes
+    every run. A program that calls this needs ``if __name__ == "__main__":`` around the call,
+    because workers import its main module.
 
     Args:
         jobs: the runs to be made.
@@ -155,6 +173,18 @@ def _begin_worker(threads: int) -> None:
     # the process that waits.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(threads)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this worker when the process that waits is gone: once its run has saved its state."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+    parent.join()
+    while True:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(1)
 
 
 def _work(job: Job) -> Result | None:

@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -32,9 +33,11 @@ class Quick:
 
 @dataclass(frozen=True)
 class Endless(Quick):
-    """A job that does not end by itself."""
+    """A job that does not end by itself; its name is that of a file for the number of its
+    process."""
 
     def __call__(self):
+        Path(self.name).write_text(str(os.getpid()))
         time.sleep(600)
 
 

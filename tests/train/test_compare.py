@@ -81,6 +81,12 @@ def test_only_seeds_of_both_are_paired(folder):
     assert "Left out: 1 runs" in text and "Differences from 'set'" in text and "sign" in text
 
 
+def test_a_metric_that_is_not_finite_has_no_test(folder):
+    write(folder / "dsr", [0.1] * 3, [float("inf")] * 3, method="dsr", seed=1)
+    found = compare(read_runs([folder]), baseline="static")
+    assert found.tests.keys() == {"set", "rigl"} and "inf" in found.text()
+
+
 def test_json_has_the_same_numbers(folder):
     found = compare(read_runs([folder]), split="validation")
     record = json.loads(found.to_json())
@@ -88,22 +94,32 @@ def test_json_has_the_same_numbers(folder):
     assert record["split"] == "validation" and record["groups"][0]["mean"] == pytest.approx(0.61)
 
 
-def test_groups_are_named_by_what_differs(tmp_path):
-    write(tmp_path / "a", [0.1] * 3, [0.1] * 3, cell="lstm", density=0.1)
-    write(tmp_path / "b", [0.1] * 3, [0.1] * 3, cell="lstm", density=0.2)
-    write(tmp_path / "c", [0.1] * 3, [0.1] * 3, cell="rnn", density=0.2)
-    names = [group.name for group in compare(read_runs([tmp_path])).groups]
-    assert names == ["density=0.1 lstm", "density=0.2 lstm", "density=0.2 rnn"]
-    (alone,) = compare(read_runs([tmp_path / "a"])).groups
-    assert alone.name == "set" and alone.sd is None and alone.seconds is None
+@pytest.mark.parametrize(
+    ("settings", "names"),
+    [
+        ([{"density": 0.1}], ["set"]),
+        ([{"density": 0.1}, {"density": 0.2}], ["density=0.1", "density=0.2"]),
+        ([{"density": 0.1}, {"density": 0.2, "method": "rigl"}], ["set", "rigl"]),
+        (
+            [{"cell": "lstm"}, {"density": 0.1}, {"density": 0.2}],
+            ["lstm", "rnn density=0.1", "rnn density=0.2"],
+        ),
+        ([{"cell": "lstm"}, {"method": "rigl"}], ["set lstm", "rigl rnn"]),
+    ],
+)
+def test_groups_are_named_by_what_tells_them_apart(settings, names, tmp_path):
+    for number, each in enumerate(settings):
+        write(tmp_path / str(number), [0.1] * 3, [0.1] * 3, **each)
+    groups = compare(read_runs([tmp_path])).groups
+    assert [group.name for group in groups] == names
+    assert groups[0].sd is None and groups[0].seconds is None
 
 
 def test_curves_have_the_steps_of_all_runs(folder):
     write(folder / "set" / "short", [0.5, 0.4], [0.5, 0.5], method="set", seed=5, patience=1)
     groups = {group.name: group for group in compare(read_runs([folder])).groups}
     # Patience is a setting, so that the run is a group of its own.
-    names = {name for name in groups if "patience" in name}
-    assert {"set patience=1", "set patience=0"} < names
+    assert groups.keys() == {"set patience=1", "set patience=0", "rigl", "static"}
     steps, metrics = groups["set patience=1"].curves()
     assert steps.tolist() == [10, 20] and metrics.tolist() == [[0.5, 0.4]]
     steps, metrics = groups["set patience=0"].curves()

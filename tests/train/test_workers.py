@@ -4,12 +4,16 @@ import json
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from train.jobs import Endless, Killed, Quick
 
+from sparse_engine.tasks import Digits
 from sparse_engine.train import Config, Job, Run, read_metrics, run_all, sweep
 
 SMALL = {"steps": 6, "every": 2, "hidden": 12, "density": 0.3, "evaluate_every": 2}
@@ -36,10 +40,51 @@ def test_jobs_share_the_cores_and_go_on_after_an_error(monkeypatch):
     assert [(job.name, str(error)) for job, error in errors] == [("wrong", "of the run")]
 
 
-def test_an_error_ends_the_others():
-    jobs = [Quick("wrong", ValueError("of the run")), Endless("endless")]
+def test_an_error_ends_the_others(tmp_path):
+    jobs = [Quick("wrong", ValueError("of the run")), Endless(str(tmp_path / "endless"))]
     with pytest.raises(ValueError, match="of the run"):
         list(run_all(jobs, workers=1, progress=False))
+
+
+SCRIPT = """
+import sys
+from train.jobs import Endless
+from sparse_engine.train import run_all
+
+if __name__ == "__main__":
+    list(run_all([Endless(sys.argv[1])], progress=False))
+"""
+
+
+def test_workers_end_with_the_process_that_waits(tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    marker = tmp_path / "worker"
+    path = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
+    waiting = subprocess.Popen(
+        [sys.executable, tmp_path / "script.py", marker], env=os.environ | {"PYTHONPATH": path}
+    )
+    try:
+        while not (marker.exists() and marker.read_text()):
+            assert waiting.poll() is None
+            time.sleep(0.05)
+    finally:
+        waiting.kill()
+        waiting.wait()
+    worker = int(marker.read_text())
+    for _ in range(600):
+        if not is_running(worker):
+            return
+        time.sleep(0.05)
+    os.kill(worker, signal.SIGKILL)
+    pytest.fail("the worker goes on")
+
+
+def is_running(process):
+    """Whether a process is there, and no zombie that waits for a parent to look at it."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def test_a_worker_that_the_system_ends_is_no_error_of_the_run():
@@ -96,3 +141,12 @@ def test_seconds_add_up(tmp_path):
     job = Job(tmp_path / "run", CONFIG)
     first = job()
     assert job().seconds > first.seconds
+
+
+def test_jobs_of_one_task_read_its_data_once(tmp_path, monkeypatch):
+    reads, load = [], Digits.load
+    monkeypatch.setattr(Digits, "load", lambda task: reads.append(task) or load(task))
+    for number, pixels in enumerate((False, False, True, False)):
+        config = Config.published("digits", **SMALL, seed=number, pixels=pixels, batch_size=31)
+        Job(tmp_path / str(number), config)()
+    assert [task.pixels for task in reads] == [False, True]
