@@ -19,11 +19,11 @@ from tqdm.auto import tqdm
 
 from benchmarks._harness import Options, Timing
 from benchmarks._memory import in_new_process, peak_bytes
-from benchmarks._report import quartiles, report
+from benchmarks._report import progress, quartiles, report
 from sparse_engine.models import SparseMLP
 from sparse_engine.topology import SET, NormalInit
 
-EXAMPLES, FEATURES, CLASSES, BATCH, EPSILON = 135, 3312, 5, 2, 20
+EXAMPLES, FEATURES, CLASSES, BATCH = 135, 3312, 5, 2
 #: Published minutes per epoch by the units of a hidden layer.
 PUBLISHED = {3_000: 0.3, 30_000: 3.0, 300_000: 49.0, 600_000: 112.0}
 TARGETS = {300_000: "40 s", 600_000: "90 s and 5 GB"}
@@ -36,10 +36,12 @@ class SetMLP(Options):
 
     Attributes:
         hidden: units of a hidden layer, for each case.
+        epsilon: size of a layer, epsilon * (inputs + outputs) links.
         epochs: epochs of each case, at least 3; the first does not count.
     """
 
     hidden: tuple[int, ...] = tuple(PUBLISHED)
+    epsilon: float = 20.0
     epochs: int = 3
 
 
@@ -53,14 +55,14 @@ class Training:
     """A network that trains by epochs.
 
     Attributes:
-        seconds: seconds of each whole epoch, and of each of its parts in sum.
+        seconds: seconds of each whole epoch, of each of its parts in sum, and of all processors.
         losses: mean loss of each epoch.
     """
 
-    def __init__(self, hidden: int) -> None:
+    def __init__(self, hidden: int, epsilon: float) -> None:
         self.x, self.y = examples()
         sizes = [FEATURES, hidden, hidden, hidden, CLASSES]
-        self.model = SparseMLP(sizes, epsilon=EPSILON)
+        self.model = SparseMLP(sizes, epsilon=epsilon)
         self.links = sum(p.numel() for name, p in self.model.named_parameters() if "weight" in name)
         # The fused update reads and writes the links, their gradients and momenta once.
         self.optimizer = torch.optim.SGD(
@@ -83,7 +85,7 @@ class Training:
             spent[part] += now - began
             began = now
 
-        began = time.perf_counter()
+        began, processor = time.perf_counter(), time.process_time()
         order = torch.randperm(EXAMPLES)
         for chosen in tqdm(order.split(BATCH), desc="batches", leave=False, disable=None):
             loss = nn.functional.cross_entropy(self.model(self.x[chosen]), self.y[chosen])
@@ -99,17 +101,18 @@ class Training:
         for part, seconds in spent.items():
             self.seconds[part].append(seconds)
         self.seconds["epoch"].append(sum(spent.values()))
+        self.seconds["processor"].append(time.process_time() - processor)
         self.losses.append(sum(losses) / len(losses))
 
 
-def row(hidden: int, epochs: int, threads: int) -> dict[str, object]:
+def row(hidden: int, options: SetMLP) -> dict[str, object]:
     """Measures one case in this process."""
-    Options(threads=threads).prepare()
+    options.prepare()
     trainings = []
 
     def train() -> None:
-        trainings.append(Training(hidden))
-        for _ in range(epochs):
+        trainings.append(Training(hidden, options.epsilon))
+        for _ in range(options.epochs):
             trainings[0].epoch()
 
     peak, training = peak_bytes(train), trainings[0]
@@ -135,7 +138,7 @@ def run(options: SetMLP) -> None:
     if options.epochs < 3:
         raise ValueError(f"expected epochs of at least 3, found {options.epochs}")
     cases = QUICK if options.quick else options.hidden
-    rows = [in_new_process(row, hidden, options.epochs, options.threads) for hidden in cases]
+    rows = [in_new_process(row, hidden, options) for hidden in progress(cases, "set_mlp")]
     report("set_mlp", rows, options)
 
 

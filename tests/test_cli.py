@@ -53,7 +53,12 @@ def test_trains_and_reports(tmp_path, capsys):
     assert re.search(r"^written to +deep/run$", out, re.MULTILINE)
     run = tmp_path / "deep" / "run"
     names = {"config.json", "metrics.jsonl", "topology.jsonl", "curve.png", "adjacency.png"}
-    names |= {"checkpoint.json", "checkpoint-00000003.safetensors", "best.safetensors"}
+    names |= {
+        "checkpoint.json",
+        "checkpoint-00000003.safetensors",
+        "best.safetensors",
+        "result.json",
+    }
     assert names == {path.name for path in run.iterdir()}
     (entry,) = read_metrics(run / "metrics.jsonl")
     assert entry["step"] == 3 and entry["nnz"] == 13

@@ -13,6 +13,10 @@ from sparse_engine.analysis.balanced_network import signed_network as signed_net
 from sparse_engine.analysis.census import feed_forward_loops as feed_forward_loops
 from sparse_engine.analysis.census import signed_triad_census as signed_triad_census
 from sparse_engine.analysis.census import triad_census as triad_census
+from sparse_engine.analysis.cost import Operations as Operations
+from sparse_engine.analysis.cost import connection_sparsity as connection_sparsity
+from sparse_engine.analysis.cost import footprint as footprint
+from sparse_engine.analysis.cost import synaptic_operations as synaptic_operations
 from sparse_engine.analysis.degrees import DegreeDistribution as DegreeDistribution
 from sparse_engine.analysis.degrees import degree_distribution as degree_distribution
 from sparse_engine.analysis.degrees import reciprocity as reciprocity
@@ -42,6 +46,7 @@ from sparse_engine.analysis.paired import paired_test as paired_test
 from sparse_engine.analysis.participation import Participation as Participation
 from sparse_engine.analysis.participation import participation as participation
 from sparse_engine.analysis.planted_network import Planted as Planted
+from sparse_engine.analysis.planted_network import find_planted_loops as find_planted_loops
 from sparse_engine.analysis.planted_network import planted_network as planted_network
 from sparse_engine.analysis.small_world import SmallWorld as SmallWorld
 from sparse_engine.analysis.small_world import small_world as small_world

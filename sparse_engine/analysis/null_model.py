@@ -16,6 +16,10 @@ from sparse_engine.analysis.semicycles import balance_counts, ratios
 LINKS_AT_ONCE = 10**7
 # Number of motifs in a table.
 SHOWN = 12
+#: Statistics that are balances.
+RATIOS = ("class_mean", "pooled", "triad_level")
+#: Quantiles between which the middle 95 % are.
+MIDDLE = (0.025, 0.975)
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,23 @@ class NullModel:
             name: {key: None if np.isnan(x) else float(x) for key, x in row.items()}
             for name, row in rows.items()
         }
+
+    def bands(self) -> dict[str, dict[str, float | None]]:
+        """Return what balance is by chance, for JSON.
+
+        Returns:
+            For each of "class_mean", "pooled" and "triad_level": ``mean`` and ``sd`` (standard
+            deviation) of the samples, ``low`` and ``high`` (between them are the middle 95 % of the
+            samples), and the ``z`` of the graph; None for nan.
+        """
+        defined, z = self._defined(), self.z_scores
+        rows = {}
+        for name in RATIOS:
+            x = defined[name] if len(defined[name]) > 1 else np.full(2, np.nan)
+            low, high = np.quantile(x, MIDDLE)
+            row = {"mean": x.mean(), "sd": x.std(ddof=1), "low": low, "high": high, "z": z[name]}
+            rows[name] = {key: None if np.isnan(v) else float(v) for key, v in row.items()}
+        return rows
 
     def _defined(self) -> dict[str, np.ndarray]:
         return {name: x[~np.isnan(x)] for name, x in self.samples.items()}

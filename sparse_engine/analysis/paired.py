@@ -44,7 +44,7 @@ def paired_test(first: Sequence[float], second: Sequence[float]) -> PairedTest:
 
     Args:
         first: measurements, at least one.
-        second: as many, in the same order of subjects.
+        second: second measurement, in the same order of subjects.
 
     Raises:
         ValueError: no pair, sequences of unequal lengths, or a measurement that is not finite.

@@ -8,6 +8,8 @@ import numpy as np
 from scipy.sparse import coo_array, csr_array
 
 from sparse_engine.analysis.balanced_network import signed_network
+from sparse_engine.analysis.feed_forward import find_feed_forward_loops
+from sparse_engine.analysis.graph import GraphLike, as_csr
 
 
 class Planted(NamedTuple):
@@ -65,3 +67,22 @@ def planted_network(
         shape=(n, n),
     )
     return Planted(graph.tocsr(), nodes)
+
+
+def find_planted_loops(w: GraphLike) -> np.ndarray:
+    """Find the feed-forward loops two of whose nodes have no other links, as planted ones do.
+
+    Values do not matter, so that loops can be found in a trained network, too.
+
+    Returns:
+        int64 ``[loops, 3]``, the nodes u, v, w of u -> v -> w and u -> w.
+
+    Raises:
+        TypeError: not a graph.
+        ValueError: not square, or not a valid matrix or file.
+    """
+    csr = as_csr(w)
+    links = csr.tocoo()
+    loops = find_feed_forward_loops(csr)
+    degrees = sum(np.bincount(ends, minlength=csr.shape[0]) for ends in (links.row, links.col))
+    return loops[(degrees[loops] == 2).sum(1) >= 2]

@@ -16,6 +16,7 @@ from sparse_engine.analysis.balance import structural_balance
 from sparse_engine.analysis.census import triad_census
 from sparse_engine.analysis.distance import topology_distance
 from sparse_engine.analysis.layers import LayerLike, RecurrentLayer, layers_of
+from sparse_engine.analysis.null_model import null_model
 from sparse_engine.nn import SparseWeight
 from sparse_engine.nn.cell import recurrent_weights
 from sparse_engine.ops import Rewired
@@ -37,12 +38,30 @@ class Balance(Measure):
     Attributes:
         every: rewirings of a weight from one measurement to the next, at least 1.
         census: whether to add ``census``, the number of triads of each class.
+        shuffles: number of graphs with the same links and permuted signs to compare with; where it
+            is not 0, ``null`` is added: the entries of :meth:`NullModel.bands` of ``class_mean``,
+            ``pooled`` and ``triad_level``, by name.
+        seed: seed of the permutations, in [0, 2^64).
+
+    Raises:
+        ValueError: ``every`` is less than 1, ``shuffles`` is 1 or negative, or ``seed`` is out of
+            range.
 
     Example:
-        >>> tracker = Tracker(rewiring, log.write, measures=[Balance(every=10)])
+        >>> tracker = Tracker(rewiring, log.write, measures=[Balance(every=10, shuffles=300)])
     """
 
     census: bool = False
+    shuffles: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.shuffles < 0 or self.shuffles == 1 or not 0 <= self.seed < 2**64:
+            raise ValueError(
+                "expected shuffles of 0, or at least 2, and seed in [0, 2^64), found "
+                f"{self.shuffles} and {self.seed}"
+            )
 
     @override
     def measure(self, weight: SparseWeight, rewired: Rewired) -> Record:
@@ -56,6 +75,8 @@ class Balance(Measure):
         record = structural_balance(graph).to_dict()
         if self.census:
             record["census"] = triad_census(graph)
+        if self.shuffles:
+            record["null"] = null_model(graph, n=self.shuffles, seed=self.seed).bands()
         return record
 
 

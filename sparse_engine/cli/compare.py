@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -33,6 +33,9 @@ class Compare:
     """Group that the others are compared with, by its name in the table; by default the first."""
     split: str | None = None
     """Part of the data whose metric counts, such as validation; by default test if there is one."""
+    at: Literal["best", "last"] = "best"
+    """Evaluation that counts: that of the best validation metric, or the last, which is fairer
+    where a method prunes: its best evaluation may have more links."""
     json: bool = False
     """Print one JSON object instead of a table."""
     plot: Annotated[Path | None, tyro.conf.arg(metavar="PNG")] = None
@@ -42,7 +45,9 @@ class Compare:
         """Run the command and return its exit status."""
         if not self.runs:
             raise ValueError("expected the folder of a run, found none")
-        compared = compare(read_runs(self.runs), baseline=self.baseline, split=self.split)
+        compared = compare(
+            read_runs(self.runs), baseline=self.baseline, split=self.split, at=self.at
+        )
         print(compared.to_json() if self.json else compared.text())
         if self.plot is not None:
             from sparse_engine import plot

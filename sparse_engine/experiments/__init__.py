@@ -9,12 +9,18 @@ from sparse_engine.experiments.experiment import Plan as Plan
 from sparse_engine.experiments.experiment import Row as Row
 from sparse_engine.experiments.experiment import report as report
 from sparse_engine.experiments.experiment import table as table
+from sparse_engine.experiments.neurobench import neurobench
 from sparse_engine.experiments.quick_selection import QuickSelection
 from sparse_engine.experiments.selfish import SELFISH
 from sparse_engine.experiments.set import SET
 from sparse_engine.experiments.synapses import Synapses
 from sparse_engine.experiments.topology_distance import TopologyDistance
+from sparse_engine.experiments.which_method import WHICH_METHOD
 from sparse_engine.experiments.zhang import ZHANG
+from sparse_engine.experiments.zhang_balance import balance_along_training
+from sparse_engine.experiments.zhang_continuous import CONTINUOUS
+from sparse_engine.experiments.zhang_initial_balance import initial_balance
+from sparse_engine.experiments.zhang_lesions import ZhangLesions
 
 #: Functions that make the experiments, by name.
 EXPERIMENTS: dict[str, Callable[[], Experiment]] = {
@@ -22,4 +28,10 @@ EXPERIMENTS: dict[str, Callable[[], Experiment]] = {
     **SET,
     **SELFISH,
     **ZHANG,
+    "neurobench-mackey-glass": neurobench,
+    **CONTINUOUS,
+    **WHICH_METHOD,
+    "zhang-balance": balance_along_training,
+    "zhang-initial-balance": initial_balance,
+    "zhang-lesions": ZhangLesions,
 }

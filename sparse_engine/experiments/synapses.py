@@ -1,4 +1,4 @@
-"""Where the links of the first layer end up, with weight decay and without: Synapses on MNIST.
+"""Positions of the links of the first layer, with weight decay and without: Synapses on MNIST.
 
 Synapses is a layer for SET in PyTorch, with a demonstration on written digits. Its users found that
 links gather at pixels that are always dark: no gradient changes their random values there, so they
@@ -7,7 +7,6 @@ are never removed. Weight decay draws these values to 0, and SET then replaces t
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from itertools import product
 
@@ -25,8 +24,8 @@ from sparse_engine.topology import SET, NewLinkInit, NormalInit, Rewiring, ZeroI
 from sparse_engine.train import Config, read_weights
 
 SIDE, EPOCHS = 28, 200
-#: Width of the border, and of the square in the centre.
-BORDER, CENTRE = 4, 14
+#: Pixels around the square of 20 x 20 that digits fill, and around that of 14 x 14 in the centre.
+BORDER, CENTRE = 4, 7
 #: Standard deviation of the published initial values.
 STD = (2 / SIDE**2) ** 0.5
 DECAYS = (0.0, 2e-4, 2e-3)
@@ -60,25 +59,35 @@ class Synapses(Experiment):
             accuracies = [run.result.last["test"]["accuracy"] for run in runs]
             seconds = [run.result.seconds for run in runs]
             rows.append(Row(variant, "test accuracy", accuracies, None, True, seconds))
+            kinds = {
+                "constant": constant_pixels(_task(config).examples["train"].inputs),
+                "border": ~square(BORDER),
+                "central": square(CENTRE),
+            }
             rows += [
-                Row(variant, f"links of {kind}, of the mean", [relative(run, of) for run in runs])
-                for kind, of in PIXELS.items()
+                Row(
+                    variant,
+                    f"links of {kind} pixels, of the mean",
+                    [relative(run, pixels) for run in runs],
+                )
+                for kind, pixels in kinds.items()
             ]
         return rows
 
 
 def settings(plan: Plan, decay: float) -> Config:
     """Return the settings of a run: those of the demonstration, with fewer epochs."""
-    config = Config.published(
-        "mnist-mlp",
-        optimizer_options={"momentum": 0.9, "weight_decay": decay},
-        initial_std=STD,
-    )
+    options = {"momentum": 0.9, "weight_decay": decay}
+    given = {"optimizer_options": options, "initial_std": STD, **plan.settings}
+    config = Config.published("mnist-mlp", **given)
     epoch = _task(config).batches
-    config = config.replaced(
-        every=epoch, steps=EPOCHS * epoch, evaluate_every=20 * epoch, save_every=100 * epoch
-    )
-    return config.replaced(**plan.settings)
+    epochs = {
+        "every": epoch,
+        "steps": EPOCHS * epoch,
+        "evaluate_every": 20 * epoch,
+        "save_every": 100 * epoch,
+    }
+    return config.replaced(**epochs | given)
 
 
 def _method(
@@ -100,38 +109,21 @@ def _task(config: Config) -> Supervised:
     return config.task
 
 
-def constant(run: Finished) -> Tensor:
-    """Return which pixels are equal in all training images, bool ``[pixels]``."""
-    pixels = _task(run.config).examples["train"].inputs
-    return (pixels == pixels[0]).all(0)
+def constant_pixels(images: Tensor) -> Tensor:
+    """Return which pixels are equal in all images, bool ``[pixels]``, for ``[images, pixels]``."""
+    return (images == images[0]).all(0)
 
 
-def border(run: Finished) -> Tensor:
-    """Return which pixels are in the border of 4 pixels, bool ``[pixels]``."""
-    inner = slice(BORDER, SIDE - BORDER)
-    mask = torch.ones(SIDE, SIDE, dtype=torch.bool)
-    mask[inner, inner] = False
-    return mask.flatten()
-
-
-def centre(run: Finished) -> Tensor:
-    """Return which pixels are in the square of 14 x 14 in the centre, bool ``[pixels]``."""
-    first = (SIDE - CENTRE) // 2
+def square(first: int) -> Tensor:
+    """Return which pixels are in the square from row and column ``first`` on, in the centre."""
     mask = torch.zeros(SIDE, SIDE, dtype=torch.bool)
-    mask[first : first + CENTRE, first : first + CENTRE] = True
+    mask[first : SIDE - first, first : SIDE - first] = True
     return mask.flatten()
 
 
-PIXELS: dict[str, Callable[[Finished], Tensor]] = {
-    "constant pixels": constant,
-    "border pixels": border,
-    "central pixels": centre,
-}
-
-
-def relative(run: Finished, chosen: Callable[[Finished], Tensor]) -> float:
-    """Return the mean links of the chosen pixels at the end, over those of all pixels."""
+def relative(run: Finished, pixels: Tensor) -> float:
+    """Return the mean number of links of some pixels at the end, over that of all pixels."""
     weight = read_weights(run.folder)["layers.linear0.weight"]
     links = weight if isinstance(weight, SparseWeight) else convert.from_scipy(weight)
     fan_out = links.fan_out().double()
-    return float(fan_out[chosen(run)].mean() / fan_out.mean())
+    return float(fan_out[pixels].mean() / fan_out.mean())

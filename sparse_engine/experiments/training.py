@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import torch
+from torch import nn
+
 from sparse_engine.experiments.experiment import Experiment, Plan, Row
 from sparse_engine.topology import Measure
-from sparse_engine.train import Config, Job, Result, read_metrics, run_all
+from sparse_engine.train import Checkpoint, Config, Job, Result, read_metrics, run_all
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,18 @@ class Finished:
     def entries(self) -> list[dict]:
         """The entries of metrics.jsonl."""
         return read_metrics(self.folder / "metrics.jsonl")
+
+    def model(self) -> nn.Module:
+        """Return the trained model, in evaluation mode."""
+        generator = torch.Generator().manual_seed(self.config.seed)
+        model = self.config.task.build(self.config.network, generator=generator)
+        model.load_state_dict(Checkpoint.load(self.folder).model)
+        return model.eval()
+
+    @property
+    def rewirings(self) -> list[dict]:
+        """The records of topology.jsonl."""
+        return read_metrics(self.folder / "topology.jsonl")
 
 
 @dataclass(frozen=True)
@@ -85,6 +101,10 @@ class Variant:
     note: str = ""
 
 
+#: Runs by the name of their variant, a run for each seed.
+Runs = Mapping[str, Sequence[Finished]]
+
+
 @dataclass(frozen=True)
 class TrainingExperiment(Experiment):
     """Experiment that trains each variant with each seed, and takes quantities from the runs.
@@ -93,6 +113,10 @@ class TrainingExperiment(Experiment):
         variants: the variants.
         quantities: what is taken from every run.
         settings: settings of every variant, by name.
+        numbered: names of settings whose value is the seed.
+        draw: function that draws pictures of the runs into a folder; not called where matplotlib is
+            missing.
+        further: function that returns further rows, of all runs together.
     """
 
     name: str
@@ -101,11 +125,16 @@ class TrainingExperiment(Experiment):
     variants: Sequence[Variant]
     quantities: Sequence[Quantity]
     settings: Mapping[str, Any] = field(default_factory=dict)
+    numbered: Sequence[str] = ()
+    draw: Callable[[Path, Runs], None] | None = None
+    further: Callable[[Runs], list[Row]] | None = None
 
     def rows(self, plan: Plan) -> list[Row]:
-        """Train what is not trained yet, and return every quantity of every variant."""
+        """Train what is not trained yet, draw, and return every quantity of every variant."""
         runs = self.train(plan)
-        return [
+        if self.draw is not None and find_spec("matplotlib"):
+            self.draw(plan.folder, runs)
+        rows = [
             Row(
                 variant.name,
                 quantity.name,
@@ -118,13 +147,17 @@ class TrainingExperiment(Experiment):
             for variant in self.variants
             for number, quantity in enumerate(self.quantities)
         ]
+        return rows + (self.further(runs) if self.further is not None else [])
 
-    def train(self, plan: Plan) -> dict[str, list[Finished]]:
+    def train(self, plan: Plan) -> Runs:
         """Train what is not trained yet, and return the runs of each variant, a run per seed."""
         jobs = [
             Job(
                 plan.folder / variant.name / f"seed{seed}",
-                variant.config().replaced(**{**self.settings, **plan.settings, "seed": seed}),
+                variant.config().replaced(
+                    **{**self.settings, **plan.settings, **dict.fromkeys(self.numbered, seed)},
+                    seed=seed,
+                ),
                 variant.measures,
             )
             for variant in self.variants

@@ -11,7 +11,9 @@ import torch
 from torch import nn
 
 from sparse_engine.models.limits import check_size
-from sparse_engine.nn import CELLS, Recurrent
+from sparse_engine.models.wiring import WIRINGS, wire
+from sparse_engine.nn import CELLS, Recurrent, SparseRecurrent
+from sparse_engine.nn.cell import recurrent_weights
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class RecurrentNetwork(Network):
     input_density: float = 1.0
     """Fraction of the input weights that exist; at 1 the input weight is an ordinary dense one."""
     gain: float = 1.4
-    """Scale of the initial recurrent weights, U(-g, g) / sqrt(fan-in)."""
+    """Scale of the initial recurrent weights, U(-g, g) / sqrt(fan-in); ltc has its own."""
     unscaled: bool = False
     """Whether the initial recurrent weights are as small as those of a dense network, whatever the
     density: the gain is multiplied by the square root of the density."""
@@ -49,8 +51,18 @@ class RecurrentNetwork(Network):
     readout_std: float | None = None
     """Standard deviation of normal initial weights of the readout; by default Glorot's uniform
     ones."""
+    wiring: Literal[("random", *WIRINGS)] = "random"  # type: ignore[valid-type]
+    """Recurrent wiring at the start: random; balanced, whose structural balance is given; or
+    planted, with feed-forward loops whose links are in no other loop."""
+    wiring_options: Mapping[str, float | int | bool] = field(default_factory=dict)
+    """Options of the wiring: balance of balanced, loops of planted, and the bound and spectral
+    radius of the weights of both."""
+    fixed_weights: bool = False
+    """Whether recurrent weights keep their initial values, so that only the others are trained."""
     dropout: float = 0.0
     """Dropout between layers, in [0, 1)."""
+    step_dropout: float = 0.0
+    """Fraction of the steps of each sequence whose features are 0 in training, in [0, 1]."""
     cell_options: Mapping[str, float | int | bool] = field(default_factory=dict)
     """Further options of the cell, such as chunk_size of on_lstm or recurrence_depth of rhn."""
 
@@ -69,18 +81,40 @@ class RecurrentNetwork(Network):
             TypeError: a cell option that the cell does not have.
         """
         check_size(self.hidden, self.density, positions)
-        network = CELLS[self.cell](
+        entry, scale = CELLS[self.cell], {}
+        # Other networks, of conductances, have initial values of their own.
+        drawn = issubclass(entry.network, SparseRecurrent)
+        if drawn:
+            scale["gain"] = self.gain * math.sqrt(self.density) if self.unscaled else self.gain
+        network = entry(
             inputs,
             self.hidden,
             self.layers,
             density=self.density,
             input_density=self.input_density,
-            gain=self.gain * math.sqrt(self.density) if self.unscaled else self.gain,
             dropout=self.dropout,
             generator=generator,
+            **scale,
             **self.cell_options,
         )
-        if self.input_std is not None:
+        if self.wiring != "random":
+            wire(
+                network,
+                self.wiring,
+                self.wiring_options,
+                density=self.density,
+                generator=generator,
+                **scale,
+            )
+        elif self.wiring_options:
+            raise ValueError(
+                "expected no wiring_options for a random wiring, found "
+                f"{', '.join(self.wiring_options)}"
+            )
+        if self.fixed_weights:
+            for weight in recurrent_weights(network):
+                weight.requires_grad_(False)
+        if drawn and self.input_std is not None:
             _draw_input_weights(network, self.input_std, generator)
         return network
 

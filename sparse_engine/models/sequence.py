@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sparse_engine.nn import Recurrent
+from sparse_engine.nn._checks import check_fraction
 
 
 class SequenceModel(nn.Module):
@@ -19,9 +20,14 @@ class SequenceModel(nn.Module):
         every_step: whether each step has an output; otherwise the last step of a sequence has one.
         embedding: module that maps integer inputs to features, such as :class:`torch.nn.Embedding`;
             None for inputs that are features.
+        step_dropout: fraction of the steps of each sequence whose features are 0 in training, while
+            the others are scaled.
         readout_std: standard deviation of normal initial readout weights; by default they start at
             U(-b, b) with ``b = sqrt(6 / (hidden + outputs))`` (Glorot). The bias starts at 0.
         generator: source of randomness on the CPU for the readout.
+
+    Raises:
+        ValueError: a step_dropout outside [0, 1].
     """
 
     def __init__(
@@ -31,12 +37,16 @@ class SequenceModel(nn.Module):
         *,
         every_step: bool = False,
         embedding: nn.Module | None = None,
+        step_dropout: float = 0.0,
         readout_std: float | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         if embedding is not None:
             self.embedding = embedding
+        check_fraction("step_dropout", step_dropout)
+        # The dimensions that are dropped whole are the last: features of a step and sequence.
+        self.step_dropout = nn.Dropout1d(step_dropout) if step_dropout else nn.Identity()
         self.recurrent = recurrent
         self.every_step = every_step
         hidden = recurrent.size_of("h0")
@@ -60,7 +70,7 @@ class SequenceModel(nn.Module):
         """
         if hasattr(self, "embedding"):
             x = self.embedding(x)
-        states = self.recurrent(x)[0]
+        states = self.recurrent(self.step_dropout(x))[0]
         if self.every_step:
             return self.readout(states)
         if lengths is None:

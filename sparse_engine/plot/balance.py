@@ -16,6 +16,9 @@ STATISTICS = {
     "triad_level": "share of balanced triads",
 }
 LABELS = {"step": "training step", "nnz": "links"}
+GREY, CHANCE = "#e6e8eb", "95 % by chance"
+#: What :meth:`NullModel.bands` returns.
+Bands = Mapping[str, Mapping[str, float | None]]
 
 
 def balance(
@@ -37,7 +40,8 @@ def balance(
         along: entry of the records for the horizontal axis: "step", "density", "rewirings", ...
         statistic: "pooled", "class_mean" or "triad_level".
         null: null model whose middle 95 % of the samples are drawn as a band; one for all records,
-            or one for each record.
+            or one for each record. By default the bands of the records themselves are drawn, if
+            they were made with ``Balance(shuffles=...)``.
 
     Raises:
         ValueError: another statistic, no record with the statistic, or not as many null models as
@@ -56,11 +60,14 @@ def balance(
     if not kept:
         raise ValueError(f"expected records with {statistic!r}, found none among {len(records)}")
     if isinstance(null, NullModel):
-        axes.axhspan(*_band(null, statistic), color="#e6e8eb", lw=0, label="95 % by chance")
+        axes.axhspan(*_band(null.bands(), statistic), color=GREY, lw=0, label=CHANCE)
     elif null is not None:
-        ends = np.transpose([_band(null[k], statistic) for k in kept])
-        places = [records[k][along] for k in kept]
-        axes.fill_between(places, *ends, color="#e6e8eb", lw=0, label="95 % by chance")
+        _draw_bands(axes, [(records[k][along], null[k].bands()) for k in kept], statistic)
+    else:
+        for name in dict.fromkeys(records[k].get("weight", "") for k in kept):
+            own = [records[k] for k in kept if records[k].get("weight", "") == name]
+            drawn = [(record[along], record["null"]) for record in own if "null" in record]
+            _draw_bands(axes, drawn, statistic)
     lines: dict[str, list[tuple[Any, float]]] = {}
     for record in (records[k] for k in kept):
         value = np.nan if record[statistic] is None else record[statistic]
@@ -73,11 +80,18 @@ def balance(
     axes.grid(True, color="#e6e8eb")
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    if null is not None or len(lines) > 1:
+    if len(axes.get_legend_handles_labels()[0]) > 1:
         axes.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
     return axes
 
 
-def _band(null: NullModel, statistic: str) -> np.ndarray:
-    """Return the ends of the middle 95 % of the samples."""
-    return np.nanquantile(null.samples[statistic], (0.025, 0.975))
+def _draw_bands(axes: Axes, bands: Sequence[tuple[Any, Bands]], statistic: str) -> None:
+    """Draw the band of each place on the horizontal axis, joined to one."""
+    if bands:
+        ends = np.transpose([_band(each, statistic) for _, each in bands])
+        axes.fill_between([x for x, _ in bands], *ends, color=GREY, lw=0, label=CHANCE)
+
+
+def _band(bands: Bands, statistic: str) -> tuple[float, float]:
+    low, high = (bands[statistic][end] for end in ("low", "high"))
+    return (np.nan if low is None else low), (np.nan if high is None else high)

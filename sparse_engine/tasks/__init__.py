@@ -17,6 +17,9 @@ from sparse_engine.tasks.japanese_vowels import JapaneseVowels as JapaneseVowels
 from sparse_engine.tasks.laser import Laser as Laser
 from sparse_engine.tasks.lung import Lung as Lung
 from sparse_engine.tasks.mackey_glass import MackeyGlass as MackeyGlass
+from sparse_engine.tasks.mackey_glass_continuation import (
+    MackeyGlassContinuation as MackeyGlassContinuation,
+)
 from sparse_engine.tasks.madelon import Madelon as Madelon
 from sparse_engine.tasks.mnist import MNIST as MNIST
 from sparse_engine.tasks.mnist_mlp import MNISTMLP as MNISTMLP
@@ -52,6 +55,7 @@ TASKS: dict[str, type[Task]] = {
         Laser,
         Lung,
         MackeyGlass,
+        MackeyGlassContinuation,
         Madelon,
         MNIST,
         MNISTMLP,

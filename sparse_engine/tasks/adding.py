@@ -25,6 +25,15 @@ class Adding(Generated, Regression):
 
     name = "adding"
     summary = "sum of the two marked numbers among many"
+    recipe: ClassVar = {
+        "steps": 3000,
+        "every": 100,
+        "evaluate_every": 100,
+        "learning_rate": 0.005,
+        "cell": "gru",
+        "hidden": 64,
+        "density": 0.2,
+    }
     features: ClassVar[int] = 2
     answers: ClassVar[int] = 1
 

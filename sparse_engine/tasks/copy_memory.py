@@ -28,6 +28,15 @@ class CopyMemory(Generated, Classification):
 
     name = "copy-memory"
     summary = "repeat ten symbols after a long pause"
+    recipe: ClassVar = {
+        "steps": 5000,
+        "every": 100,
+        "evaluate_every": 100,
+        "learning_rate": 0.003,
+        "cell": "gru",
+        "hidden": 128,
+        "density": 0.1,
+    }
     every_step = True
     #: The number of symbols in a sequence.
     remembered: ClassVar[int] = 10

@@ -32,6 +32,15 @@ class DelayedMatch(Generated, Classification):
 
     name = "delayed-match"
     summary = "whether a stimulus equals the one shown before a pause"
+    recipe: ClassVar = {
+        "steps": 2000,
+        "every": 50,
+        "evaluate_every": 50,
+        "learning_rate": 0.003,
+        "cell": "gru",
+        "hidden": 64,
+        "density": 0.2,
+    }
     every_step = True
     #: The number of directions, and of inputs in the ring.
     directions: ClassVar[int] = 8

@@ -27,6 +27,14 @@ class Digits(Sequences, Classification):
 
     name = "digits"
     summary = "written digits of 8 x 8 pixels, row by row or pixel by pixel"
+    recipe: ClassVar = {
+        "steps": 2000,
+        "every": 50,
+        "evaluate_every": 50,
+        "learning_rate": 0.003,
+        "hidden": 128,
+        "density": 0.05,
+    }
     answers: ClassVar[int] = 10
 
     @property

@@ -31,6 +31,19 @@ class Gesture(Windows):
     name = "gesture"
     summary = "phase of a gesture at each step, from velocities of hands"
     split_seed = 23489
+    recipe: ClassVar = {
+        "steps": 2814,
+        "every": 14,
+        "evaluate_every": 14,
+        "learning_rate": 2e-2,
+        "method": "set",
+        "fraction": 0.1,
+        "hidden": 128,
+        "gain": 1.73,
+        "unscaled": True,
+        "input_std": 1.0,
+        "readout_std": 1.0,
+    }
     features: ClassVar[int] = 32
     answers: ClassVar[int] = 5
 

@@ -25,6 +25,14 @@ class JapaneseVowels(Sequences, Classification):
 
     name = "japanese-vowels"
     summary = "speaker of a vowel, from sequences of unequal lengths"
+    recipe: ClassVar = {
+        "steps": 700,
+        "every": 35,
+        "evaluate_every": 35,
+        "learning_rate": 0.003,
+        "hidden": 128,
+        "density": 0.05,
+    }
     steps: ClassVar[int] = 29
     features: ClassVar[int] = 12
     answers: ClassVar[int] = 9

@@ -28,6 +28,14 @@ class Laser(Sequences, Regression):
 
     name = "laser"
     summary = "next intensity of a chaotic laser"
+    recipe: ClassVar = {
+        "steps": 3000,
+        "every": 100,
+        "evaluate_every": 100,
+        "learning_rate": 0.003,
+        "hidden": 128,
+        "density": 0.05,
+    }
     metric = "nmse"
     every_step = True
     steps: ClassVar[int] = 100

@@ -14,7 +14,7 @@ from sparse_engine.models import Forecaster, RecurrentNetwork
 from sparse_engine.tasks.task import Step, Task
 
 
-def series(length: int, *, tau: int = 17, seed: int = 0) -> np.ndarray:
+def series(length: int, *, tau: int = 17, seed: int = 0, interval: float = 1.0) -> np.ndarray:
     """Integrate the Mackey-Glass equation and return ``tanh(x - 1)``, float64 ``[length]``.
 
     ``dx/dt = 0.2 x(t - tau) / (1 + x(t - tau)^10) - 0.1 x(t)`` by Euler's method with ten steps
@@ -22,29 +22,32 @@ def series(length: int, *, tau: int = 17, seed: int = 0) -> np.ndarray:
     time are discarded.
 
     Args:
-        length: number of values, one per unit of time.
+        length: number of values.
         tau: delay in units of time; 17 is mildly chaotic.
         seed: seed of the history.
+        interval: time from one value to the next, a multiple of 0.1.
 
     Raises:
-        ValueError: a length or delay below 1.
+        ValueError: a length or delay below 1, or another interval.
     """
     if length < 1 or tau < 1:
         raise ValueError(f"expected length and tau of at least 1, found {length} and {tau}")
     steps, washout = 10, 1000
+    each = round(steps * interval)
+    if each < 1 or abs(each - steps * interval) > 1e-9:
+        raise ValueError(f"expected an interval that is a multiple of 0.1, found {interval}")
     delay = steps * tau
     history = (1.2 + np.random.default_rng(seed).uniform(-0.1, 0.1, delay)).tolist()
     x = history[-1]
     values = []
     # Each step depends on the one before, so this is a loop over plain floats.
-    for time in range(washout + length):
-        for step in range(steps):
-            at = (time * steps + step) % delay
-            past = history[at]
-            history[at] = x
-            x += (0.2 * past / (1 + past**10) - 0.1 * x) / steps
+    for step in range(steps * washout + each * length):
+        at = step % delay
+        past = history[at]
+        history[at] = x
+        x += (0.2 * past / (1 + past**10) - 0.1 * x) / steps
         values.append(x)
-    return np.tanh(np.array(values[washout:]) - 1)
+    return np.tanh(np.array(values[steps * washout + each - 1 :: each]) - 1)
 
 
 @dataclass(frozen=True)

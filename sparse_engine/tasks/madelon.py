@@ -40,7 +40,8 @@ class Madelon(FromFiles, FeatureClassification):
     published 2,000 training examples the last 200 are for validation here. The published 600
     validation examples are the test split, because the classes of the published test examples are
     not. Features are standardized by the training examples. The metric is the fraction of examples
-    whose class is named right.
+    whose class is named right. The weight decay of the recipe is our choice: a stronger one than
+    usual frees the inputs from noise.
     """
 
     name = "madelon"
@@ -55,7 +56,7 @@ class Madelon(FromFiles, FeatureClassification):
         "dropout": 0.3,
         "optimizer": "SGD",
         "learning_rate": 0.01,
-        "optimizer_options": {"momentum": 0.9, "weight_decay": 2e-4},
+        "optimizer_options": {"momentum": 0.9, "weight_decay": 1e-2},
         "scheduler": "constant",
         "clip_value": None,
         "steps": 56 * 100,

@@ -51,6 +51,19 @@ class MNIST(FromFiles, Sequences, Classification):
 
     name = "mnist"
     summary = "written digits of 28 x 28 pixels, row by row or pixel by pixel"
+    recipe: ClassVar = {
+        "steps": 10_050,
+        "every": 50,
+        "evaluate_every": 250,
+        "learning_rate": 1e-3,
+        "method": "set",
+        "fraction": 0.2,
+        "hidden": 150,
+        "gain": 1.73,
+        "unscaled": True,
+        "input_std": 0.189,
+        "readout_std": 1.0,
+    }
     answers: ClassVar[int] = 10
 
     @property

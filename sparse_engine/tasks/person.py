@@ -59,6 +59,18 @@ class Person(Windows):
     name = "person"
     summary = "activity of a person at each step, from positions of four tags"
     split_seed = 27731
+    recipe: ClassVar = {
+        "steps": 11_413,
+        "every": 113,
+        "evaluate_every": 113,
+        "learning_rate": 5e-3,
+        "method": "set",
+        "fraction": 0.1,
+        "cell": "neural_ode",
+        "hidden": 64,
+        "gain": 1.73,
+        "unscaled": True,
+    }
     features: ClassVar[int] = 7
     answers: ClassVar[int] = 7
 

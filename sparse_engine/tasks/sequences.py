@@ -25,11 +25,6 @@ class Sequences(Supervised):
 
     @property
     @abstractmethod
-    def steps(self) -> int:
-        """The most steps of a sequence."""
-
-    @property
-    @abstractmethod
     def features(self) -> int:
         """The number of features of a step."""
 
@@ -39,7 +34,7 @@ class Sequences(Supervised):
         """The number of the model's outputs: classes or values."""
 
     def build(self, network: RecurrentNetwork, *, generator: torch.Generator) -> SequenceModel:
-        """Make a recurrent network with a linear readout."""
+        """Read the data, and make a recurrent network with a linear readout."""
         return self.model(network, generator=generator)
 
     def model(
@@ -50,12 +45,16 @@ class Sequences(Supervised):
         generator: torch.Generator,
     ) -> SequenceModel:
         """Make a recurrent network with a linear readout, and an embedding before both if given."""
-        positions = self.steps * self.batch_size
+        # Data that cannot be read are refused here, before a run begins.
+        longest = max(part.inputs.shape[1] for part in self.examples.values())
         return SequenceModel(
-            network.recurrent(self.features, generator=generator, positions=positions),
+            network.recurrent(
+                self.features, generator=generator, positions=longest * self.batch_size
+            ),
             self.answers,
             every_step=self.every_step,
             embedding=embedding,
+            step_dropout=network.step_dropout,
             readout_std=network.readout_std,
             generator=generator,
         )

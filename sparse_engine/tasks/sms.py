@@ -55,6 +55,20 @@ class SMS(FromFiles, Sequences, Classification):
 
     name = "sms"
     summary = "tell spam from other short messages, word by word"
+    recipe: ClassVar = {
+        "steps": 3535,
+        "every": 35,
+        "evaluate_every": 35,
+        "learning_rate": 2e-3,
+        "method": "set",
+        "fraction": 0.1,
+        "hidden": 100,
+        "gain": 1.73,
+        "unscaled": True,
+        "input_std": 0.141,
+        "readout_std": 0.088,
+        "step_dropout": 0.3,
+    }
     steps: ClassVar[int] = 25
     features: ClassVar[int] = 50
     answers: ClassVar[int] = 2

@@ -63,6 +63,10 @@ class Supervised(Task):
         """The examples of every split."""
         return self.load()
 
+    def prepare(self) -> None:
+        """Read the data."""
+        _ = self.examples
+
     @property
     def batches(self) -> int:
         """The number of batches in an epoch."""

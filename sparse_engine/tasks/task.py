@@ -70,6 +70,9 @@ class Task(ABC):
     network: ClassVar[type[Network]] = RecurrentNetwork
     recipe: ClassVar[Mapping[str, Any]] = {}
 
+    def prepare(self) -> None:  # noqa: B027
+        """Read the data, so that files that cannot be read are refused before a run begins."""
+
     @abstractmethod
     def build(self, network: Any, *, generator: torch.Generator) -> nn.Module:
         """Make a new model from the description of its network.

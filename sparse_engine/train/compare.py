@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -14,7 +14,9 @@ from sparse_engine.analysis import PairedTest, holm, paired_test
 from sparse_engine.tasks import Task
 from sparse_engine.train.results import StoredRun
 
-#: Settings that name a group by their values alone.
+#: Evaluation of a run: the one with the best validation metric, or the last.
+At = Literal["best", "last"]
+#: Settings that name a group by their values alone, and first.
 NAMES = ("method.name", "network.cell")
 
 
@@ -25,17 +27,19 @@ class Group:
     Attributes:
         name: values of the settings in which the groups differ.
         split: part of the data on which the runs are compared.
+        at: evaluation that counts: "best", of the best validation metric, or "last".
         runs: the runs by their seeds, in the order of seeds.
     """
 
     name: str
     split: str
+    at: At
     runs: Mapping[int, StoredRun]
 
     @cached_property
     def values(self) -> dict[int, float]:
-        """The metric of each run on the split, at its best validation metric, by seed."""
-        return {seed: self._of(run, self.split) for seed, run in self.runs.items()}
+        """The metric of each run on the split, by seed."""
+        return {seed: entry[self.split][self._metric] for seed, entry in self._entries.items()}
 
     @property
     def mean(self) -> float:
@@ -49,13 +53,13 @@ class Group:
 
     @property
     def validation(self) -> float:
-        """The mean of the runs' best validation metrics."""
-        return float(np.mean([run.scores.best["metric"] for run in self.runs.values()]))
+        """The mean of the runs' validation metrics."""
+        return float(np.mean([entry["metric"] for entry in self._entries.values()]))
 
     @property
     def links(self) -> float:
-        """The mean number of links at the end."""
-        return float(np.mean([run.scores.last["nnz"] for run in self.runs.values()]))
+        """The mean number of links, which methods that prune reduce along training."""
+        return float(np.mean([entry["nnz"] for entry in self._entries.values()]))
 
     @property
     def seconds(self) -> float | None:
@@ -69,9 +73,14 @@ class Group:
         steps = sorted(set.intersection(*(set(line) for line in lines)))
         return np.array(steps), np.array([[line[step] for step in steps] for line in lines])
 
-    @staticmethod
-    def _of(run: StoredRun, split: str) -> float:
-        return run.scores.best[split][run.task.metric]
+    @property
+    def _entries(self) -> dict[int, dict]:
+        """The evaluation of each run that counts, by seed."""
+        return {seed: getattr(run.scores, self.at) for seed, run in self.runs.items()}
+
+    @property
+    def _metric(self) -> str:
+        return next(iter(self.runs.values())).task.metric
 
 
 @dataclass(frozen=True)
@@ -79,27 +88,32 @@ class Comparison:
     """Groups of runs of one task, of which one is the baseline.
 
     Attributes:
-        task: the task's class.
-        split: part of the data on which the runs are compared: "test" where the task has it.
+        task: the task of the first run.
+        split: part of the data on which the runs are compared.
+        at: evaluation that counts: "best", of the best validation metric, or "last".
         groups: the groups, in the order of their first runs.
         baseline: the group with which the others are compared.
         unfinished: runs that were left out, because they have not come to their ends.
     """
 
-    task: type[Task]
+    task: Task
     split: str
+    at: At
     groups: Sequence[Group]
     baseline: Group
     unfinished: Sequence[StoredRun]
 
     @cached_property
     def tests(self) -> dict[str, PairedTest]:
-        """Each other group against the baseline by name, paired by the seeds that both have."""
+        """Each other group against the baseline by name, paired by the seeds that both have.
+
+        A group without such seeds, or with a metric that is not finite, has no test.
+        """
         tests = {}
         for group in self.groups:
             seeds = [seed for seed in group.values if seed in self.baseline.values]
-            if group is not self.baseline and seeds:
-                pairs = ([each.values[seed] for seed in seeds] for each in (group, self.baseline))
+            pairs = [[each.values[seed] for seed in seeds] for each in (group, self.baseline)]
+            if group is not self.baseline and seeds and np.isfinite(pairs).all():
                 tests[group.name] = paired_test(*pairs)
         return tests
 
@@ -107,9 +121,9 @@ class Comparison:
         """Return a record for each group, with values for JSON.
 
         The entries are ``group``, ``n`` (number of runs), ``mean``, ``sd`` and ``values`` (by seed)
-        of the metric on the split at the best validation metric, ``validation`` (mean of the best
-        validation metrics), ``links`` and ``seconds`` (means). A group that shares seeds with the
-        baseline also has ``pairs``, ``difference`` (mean), ``interval`` (its 95 % confidence
+        of the metric on the split, and the means ``validation`` of the validation metrics,
+        ``links`` and ``seconds``, all at the evaluation that counts. A group that shares seeds with
+        the baseline also has ``pairs``, ``difference`` (mean), ``interval`` (its 95 % confidence
         interval), ``t_p`` and ``rank_p`` of :class:`PairedTest`, ``rank_test``, and ``t_p_holm``
         and ``rank_p_holm``, the p-values corrected for the number of groups.
         """
@@ -155,6 +169,7 @@ class Comparison:
             "task": self.task.name,
             "metric": self.task.metric,
             "split": self.split,
+            "at": self.at,
             "higher_is_better": self.task.higher_is_better,
             "baseline": self.baseline.name,
             "groups": self.rows(),
@@ -190,10 +205,11 @@ class Comparison:
             for line in table
         ]
         better = "greater" if self.task.higher_is_better else "less"
+        when = "at the best validation metric" if self.at == "best" else "at the end"
         lines += [
             "",
-            f"{self.task.metric} on the {self.split} split at the best validation metric; "
-            f"{better} is better. Means over n seeds.",
+            f"{self.task.metric} on the {self.split} split and links {when}; {better} is better. "
+            "Means over n seeds.",
         ]
         if self.tests:
             lines.append(
@@ -207,7 +223,11 @@ class Comparison:
 
 
 def compare(
-    runs: Sequence[StoredRun], *, baseline: str | None = None, split: str | None = None
+    runs: Sequence[StoredRun],
+    *,
+    baseline: str | None = None,
+    split: str | None = None,
+    at: At = "best",
 ) -> Comparison:
     """Group runs by their settings but the seed, and compare the groups.
 
@@ -216,6 +236,8 @@ def compare(
         baseline: name of the group that the others are compared with; by default the first.
         split: part of the data whose metric counts; by default "test" where the task has it, else
             the part that the validation metric is of.
+        at: evaluation that counts: "best", of the best validation metric, or "last", which is
+            fairer where a method prunes, whose best evaluation may have more links.
 
     Raises:
         ValueError: no finished run, several tasks, two runs of one seed in a group, or a baseline
@@ -230,27 +252,21 @@ def compare(
     split = split or ("test" if "test" in task.splits else task.splits[0])
     if split not in task.splits:
         raise ValueError(f"expected a split of {[*task.splits]}, found {split!r}")
-    groups = [Group(name, split, members) for name, members in _grouped(finished).items()]
+    groups = [Group(name, split, at, members) for name, members in _grouped(finished).items()]
     by_name = {group.name: group for group in groups}
     if baseline is not None and baseline not in by_name:
         raise ValueError(f"expected a baseline of {[*by_name]}, found {baseline!r}")
     chosen = groups[0] if baseline is None else by_name[baseline]
     unfinished = [run for run in runs if not run.finished]
-    return Comparison(task, split, groups, chosen, unfinished)
+    return Comparison(task, split, at, groups, chosen, unfinished)
 
 
 def _grouped(runs: Sequence[StoredRun]) -> dict[str, dict[int, StoredRun]]:
     """Return the runs of each group by seed, with the groups by name."""
-    settings = [_settings(run.config) for run in runs]
-    names = dict.fromkeys(name for each in settings for name in each)
-    differing = [
-        name for name in names if len({json.dumps(each.get(name)) for each in settings}) > 1
-    ]
     groups: dict[str, dict[int, StoredRun]] = {}
-    for run, each in zip(runs, settings, strict=True):
-        seed = run.config["seed"]
-        shown = [_shown(name, each[name]) for name in differing if name in each]
-        members = groups.setdefault(" ".join(shown) or str(each["method.name"]), {})
+    for run, name in zip(runs, _names(runs), strict=True):
+        members = groups.setdefault(name, {})
+        seed = run.config.seed
         if seed in members:
             raise ValueError(
                 f"expected one run of each seed in a group, found seed {seed} in "
@@ -258,6 +274,25 @@ def _grouped(runs: Sequence[StoredRun]) -> dict[str, dict[int, StoredRun]]:
             )
         members[seed] = run
     return {name: dict(sorted(members.items())) for name, members in groups.items()}
+
+
+def _names(runs: Sequence[StoredRun]) -> list[str]:
+    """Return the name of each run's group: no more settings than tell the groups apart."""
+    settings = [_settings(run.config.to_json()) for run in runs]
+    heads = [tuple(each.get(name) for name in NAMES) for each in settings]
+    first = _differing(settings, NAMES)
+    names = []
+    for head, own in zip(heads, settings, strict=True):
+        alike = [each for each, other in zip(settings, heads, strict=True) if other == head]
+        chosen = [*first, *_differing(alike, [name for name in own if name not in NAMES])]
+        shown = [_shown(name, own[name]) for name in chosen if name in own]
+        names.append(" ".join(shown) or str(own["method.name"]))
+    return names
+
+
+def _differing(settings: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:
+    """Return the names of the settings that are not the same everywhere."""
+    return [name for name in names if len({json.dumps(each.get(name)) for each in settings}) > 1]
 
 
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -51,6 +51,7 @@ class Config:
 
     def check(self) -> None:
         """Raise ValueError for a number out of range, or a network that the task does not take."""
+        self.method.check()
         self.optimization.check()
         for name in ("steps", "evaluate_every", "save_every"):
             if getattr(self, name) < 1:
@@ -154,12 +155,26 @@ class Config:
 
 
 def upgraded(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings in their present form, also those that runs before version 3 wrote."""
+    """Return settings in their present form: old ones get the defaults of what was added since.
+
+    Settings of runs before version 3, which were flat, are nested.
+    """
     if not isinstance(record.get("task"), str) or record["task"] not in TASKS:
-        return dict(record)
+        return _completed(record)
     old = dict(record)
     method = dict(old.pop("rule", {}))
     config = Config.published(old.pop("task"), cell="rnn", input_std=1.0)
     known = {name: old.pop(name) for name in ("hidden", "density", "gain") if name in old}
     given = {"method" if name == "name" else name: value for name, value in method.items()}
     return config.replaced(**known, **given, **old).to_json()
+
+
+def _completed(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested settings with the defaults of those that they lack."""
+    task = record.get("task")
+    kind = TASKS.get(task.get("name")) if isinstance(task, Mapping) else None
+    if kind is None:
+        return dict(record)
+    defaults = Config(kind(), kind.network()).to_json()
+    parts = {part: record[part] for part in PARTS if isinstance(record.get(part), Mapping)}
+    return {**record, **{part: {**defaults[part], **given} for part, given in parts.items()}}

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from sparse_engine.files import write_atomically
-from sparse_engine.tasks import TASKS, Task
-from sparse_engine.train.config import upgraded
+from sparse_engine.tasks import Task
+from sparse_engine.train.config import Config
 from sparse_engine.train.log import read_metrics
 from sparse_engine.train.run import Result
 from sparse_engine.train.scores import Scores
@@ -49,28 +49,31 @@ class StoredRun:
 
     Attributes:
         folder: folder of the run.
-        config: its settings, see :meth:`Config.to_json`.
-        task: class of its task.
+        config: settings of the run.
         entries: entries of metrics.jsonl.
         scores: the last evaluation, and the one with the best validation metric.
         seconds: time of training; None for a run whose time was not recorded.
     """
 
     folder: Path
-    config: Mapping[str, Any]
-    task: type[Task]
+    config: Config
     entries: Sequence[Mapping[str, Any]]
     scores: Scores
     seconds: float | None
+
+    @property
+    def task(self) -> Task:
+        """The run's task."""
+        return self.config.task
 
     @property
     def finished(self) -> bool:
         """Whether training came to its end."""
         if not self.entries:
             return False
-        patience = self.config["patience"]
+        patience = self.config.patience
         waited = bool(patience) and self.scores.since_best >= patience
-        return self.scores.last["step"] >= self.config["steps"] or waited
+        return self.scores.last["step"] >= self.config.steps or waited
 
 
 def read_runs(paths: Iterable[Path]) -> list[StoredRun]:
@@ -94,21 +97,15 @@ def read_runs(paths: Iterable[Path]) -> list[StoredRun]:
 def _read_run(folder: Path) -> StoredRun:
     path = folder / "config.json"
     try:
-        config = upgraded(json.loads(path.read_bytes()))
-        name = config["task"]["name"]
-        if missing := {"seed", "steps", "patience"} - config.keys():
-            raise ValueError(f"no {', '.join(sorted(missing))}")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        config = Config.from_json(json.loads(path.read_bytes()))
+    except (ValueError, AttributeError, RecursionError) as error:
         raise ValueError(f"expected the settings of a run in {path}, found: {error}") from error
-    if name not in TASKS:
-        raise ValueError(f"expected a task of {sorted(TASKS)} in {path}, found {name!r}")
     metrics = folder / "metrics.jsonl"
     result = read_result(folder)
     return StoredRun(
         folder,
         config,
-        TASKS[name],
         read_metrics(metrics),
-        Scores(metrics, TASKS[name].higher_is_better, steps=config["steps"]),
+        Scores(metrics, config.task.higher_is_better, steps=config.steps),
         None if result is None else result.seconds,
     )

@@ -6,16 +6,20 @@ import json
 import multiprocessing
 import os
 import signal
+import threading
+import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from tqdm.auto import tqdm
 
+from sparse_engine.tasks import Task
 from sparse_engine.topology import Measure
 from sparse_engine.train.config import Config
 from sparse_engine.train.results import read_result, record_result
@@ -30,17 +34,20 @@ class Job:
         folder: folder of the run. One with a run in it is resumed; a finished run is not repeated.
         config: the settings.
         measures: measures that add to topology.jsonl.
+        pictures: whether to draw pictures of the run, which takes about a second.
     """
 
     folder: Path
     config: Config
     measures: tuple[Measure, ...] = ()
+    pictures: bool = False
 
     def __call__(self) -> Result:
         """Make the run, or what is left of it, and record its result in result.json."""
         begun = (self.folder / "checkpoint.json").exists()
-        run = Run(self.folder, self.config, measures=self.measures, resume=begun)
-        return record_result(self.folder, run.train(progress=False))
+        config = replace(self.config, task=_with_data(self.config.task))
+        run = Run(self.folder, config, measures=self.measures, resume=begun)
+        return record_result(self.folder, run.train(progress=False, pictures=self.pictures))
 
     def result(self) -> Result | None:
         """Return the recorded result if the run is finished, else None."""
@@ -48,9 +55,25 @@ class Job:
         if result is None or not result.finished:
             return None
         with suppress(OSError, ValueError):
-            if json.loads((self.folder / "config.json").read_bytes()) == self.config.to_json():
+            if (
+                Config.from_json(json.loads((self.folder / "config.json").read_bytes()))
+                == self.config
+            ):
                 return result
         return None
+
+
+#: The tasks of the latest jobs in this process, whose data need not be read again.
+_tasks: deque[Task] = deque(maxlen=2)
+
+
+def _with_data(task: Task) -> Task:
+    """Return the equal task of an earlier job, if there is one, else the task."""
+    for earlier in _tasks:
+        if type(earlier) is type(task) and earlier == task:
+            return earlier
+    _tasks.append(task)
+    return task
 
 
 def run_all(
@@ -63,8 +86,9 @@ def run_all(
     """Make runs in worker processes, and yield each job with its result as it ends.
 
     Finished runs come first, and no worker has to look at them. Ctrl-C ends the workers after their
-    current steps; the same call then resumes every run. A program that calls this needs
-    ``if __name__ == "__main__":`` around the call, because workers import its main module.
+    current steps, and so does the end of this process, whatever ends it; the same call then resumes
+    every run. A program that calls this needs ``if __name__ == "__main__":`` around the call,
+    because workers import its main module.
 
     Args:
         jobs: the runs to be made.
@@ -107,7 +131,7 @@ def _run_open(
         initializer=_begin_worker,
         initargs=(max(1, (cores or 1) // workers),),
     ) as pool:
-        waiting: dict[Future, Job] = {pool.submit(job): job for job in jobs}
+        waiting: dict[Future, Job] = {pool.submit(_work, job): job for job in jobs}
         processes = [each for each in multiprocessing.active_children() if each not in others]
         try:
             while waiting:
@@ -116,7 +140,7 @@ def _run_open(
                 for future in done:
                     job = waiting.pop(future)
                     try:
-                        result: Result = future.result()
+                        result: Result | None = future.result()
                     except BrokenProcessPool as error:
                         raise MemoryError(
                             "expected workers that live until their runs end, found one that the "
@@ -129,16 +153,21 @@ def _run_open(
                         on_error(job, error)
                         bar.update()
                         continue
-                    if not result.finished:
+                    if result is None or not result.finished:
                         raise KeyboardInterrupt
                     bar.update()
                     yield job, result
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            for future in waiting:
+                future.cancel()
             for process in processes:
                 # A run that trains saves its state first; otherwise there is none to save.
                 process.terminate()
             raise
+
+
+#: Whether a run in this worker was interrupted, so that the jobs in its queue are not begun.
+_interrupted = threading.Event()
 
 
 def _begin_worker(threads: int) -> None:
@@ -146,3 +175,25 @@ def _begin_worker(threads: int) -> None:
     # the process that waits.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(threads)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this worker when the process that waits is gone: once its run has saved its state."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+    parent.join()
+    while True:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(1)
+
+
+def _work(job: Job) -> Result | None:
+    """Make a run, unless an earlier one in this worker was interrupted."""
+    if _interrupted.is_set():
+        return None
+    result = job()
+    if not result.finished:
+        _interrupted.set()
+    return result

@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 from sparse_engine import convert
-from sparse_engine.analysis import LesionCurve, lesion, planted_network
+from sparse_engine.analysis import LesionCurve, find_planted_loops, lesion, planted_network
 from sparse_engine.analysis.feed_forward import links_of_loops
-from sparse_engine.nn import GroupedWeight, SparseLinear, SparseRNN, SparseWeight
+from sparse_engine.experiments.zhang_networks import forecast_error, read_network
+from sparse_engine.nn import GroupedWeight, SparseLinear, SparseWeight
 
 KINDS = ("unbalanced", "balanced", "both", "random links")
 
@@ -34,6 +35,17 @@ def removed_by(model):
         return len(gone)
 
     return notes, evaluate
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_planted_loops_are_found_whatever_their_values(seed):
+    graph, loops = planted_network(64, 0.08, loops=10, seed=seed)
+    graph.data[:] = 0
+    assert sorted(find_planted_loops(graph).tolist()) == sorted(loops.tolist())
+
+
+def test_loops_that_were_not_planted_are_not_found():
+    assert not len(find_planted_loops(planted_network(64, 0.2, loops=0).graph))
 
 
 def test_loops_are_removed_one_after_the_other(planted):
@@ -192,29 +204,6 @@ def test_values_that_are_computed_cannot_be_removed(planted):
         lesion(grouped, loops, lambda _: 0.0)
 
 
-def trained(folder):
-    """A published network that forecasts the Mackey-Glass series, and the loops planted in it."""
-    options = json.loads((folder / "hp.json").read_text())
-    numbers = np.fromfile(folder / "model.ckpt.data-00000-of-00001", "<f4")[2:]
-    n, horizon = 128, 50
-    tensors = []
-    for shape in ((horizon,), (n, horizon), (1, n), (n,), (n, n)):
-        tensors.append(torch.from_numpy(numbers[: np.prod(shape)].reshape(shape)))
-        numbers = numbers[3 * np.prod(shape) :]  # each is followed by its two moments
-    assert not numbers.size
-    bias, readout, inputs, recurrent_bias, recurrent = tensors
-    model = nn.ModuleDict({"rnn": SparseRNN(1, n, density=0.05), "readout": nn.Linear(n, horizon)})
-    mask = torch.tensor(options["w_rec_mask"]).bool()
-    model["rnn"].weight_hh_l0 = SparseWeight.from_dense(recurrent.T, mask.T)
-    with torch.no_grad():
-        model["rnn"].weight_ih_l0.copy_(inputs.T)
-        model["rnn"].bias_ih_l0.copy_(recurrent_bias)
-        model["rnn"].bias_hh_l0.zero_()
-        model["readout"].weight.copy_(readout.T)
-        model["readout"].bias.copy_(bias)
-    return model, np.array(options["feedforward_motifs"])
-
-
 # Mean squared errors times 10,000: of the network, and without its unbalanced loops.
 PUBLISHED = {
     "mackey_glass_1": ("3.35", "12.2"),
@@ -224,19 +213,13 @@ PUBLISHED = {
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_published_networks(data, name):
-    series = np.loadtxt(data / "mackey_glass" / "MackeyGlass_t17.txt", dtype=np.float32)
-    windows = torch.from_numpy(series[40_000:49_550]).unfold(0, 550, 500)
-    x, y = windows[:, :500].T.unsqueeze(2), windows[:, 500:]
-
-    @torch.no_grad()
-    def error(model):
-        states, _ = model["rnn"](x)
-        return nn.functional.mse_loss(model["readout"](states[-1]), y).item()
-
-    model, loops = trained(data / "lesion" / name)
-    assert len(y) == 19 and loops.shape == (15, 3)
-    found = lesion(model, loops, error, orders=2)
+def test_published_networks(data, name, monkeypatch):
+    monkeypatch.setenv("SPARSE_ENGINE_DATA", str(data))
+    model = read_network(data / "lesion" / name)
+    loops = find_planted_loops(model.recurrent.weight_hh_l0)
+    planted = json.loads((data / "lesion" / name / "hp.json").read_text())["feedforward_motifs"]
+    assert sorted(loops.tolist()) == sorted(planted) and len(planted) == 15
+    found = lesion(model, loops, forecast_error, orders=2)
     ends = found.intact, found.curves["unbalanced"].mean[-1]
     assert tuple(f"{1e4 * end:.3g}" for end in ends) == PUBLISHED[name]
     # The controls that were not published: the planted loops hurt less than links at random.

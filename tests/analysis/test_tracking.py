@@ -3,6 +3,7 @@
 import copy
 import json
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -12,6 +13,7 @@ from sparse_engine.analysis import (
     Balance,
     Drift,
     RecurrentLayer,
+    null_model,
     structural_balance,
     topology_distance,
     triad_census,
@@ -56,6 +58,29 @@ def test_new_links_are_left_out_whatever_their_values(weight_of):
     assert pooled(None) == pooled(NormalInit(1.0)) is not None
 
 
+def test_balance_by_chance_is_that_of_shuffled_signs(weight_of):
+    weight, records = weight_of(torch.randn(300), 30, 30), []
+    rewiring = SET(weight, None, fraction=0.3, every=1)
+    Tracker(rewiring, records.append, measures=[Balance(shuffles=50, seed=3)])
+    rewiring.step()
+    shuffled = null_model(core_of(weight), n=50, seed=3)
+    for name in ("class_mean", "pooled", "triad_level"):
+        found, samples = records[0]["null"][name], shuffled.samples[name]
+        assert found["z"] == (records[0][name] - samples.mean()) / samples.std(ddof=1)
+        assert (found["mean"], found["sd"]) == (samples.mean(), samples.std(ddof=1))
+        low, high = np.quantile(samples, (0.025, 0.975))
+        assert (found["low"], found["high"]) == (low, high)
+    weight.values.data.abs_()  # all semicycles are then balanced, by any permutation
+    rewiring.step()
+    assert records[1]["null"]["pooled"] == {"mean": 1, "sd": 0, "low": 1, "high": 1, "z": None}
+
+
+@pytest.mark.parametrize("wrong", [{"shuffles": 1}, {"shuffles": -2}, {"seed": -1}])
+def test_shuffles_are_none_or_several(wrong):
+    with pytest.raises(ValueError, match="shuffles of 0, or at least 2, and seed in"):
+        Balance(**wrong)
+
+
 def test_only_square_weights_every_so_many_rewirings():
     model = nn.Sequential(SparseLinear(9, 9, density=0.5), SparseLinear(9, 8, density=0.5))
     rewiring, records = SET(model, None, every=1), []
@@ -70,7 +95,8 @@ def test_only_square_weights_every_so_many_rewirings():
 def test_records_are_lines_of_json(tmp_path, weight_of):
     log, records = MetricsLog(tmp_path / "topology.jsonl"), []
     rewiring = SET(weight_of(torch.randn(300), 30, 30), None, fraction=1.0, every=1)
-    Tracker(rewiring, log.write, records.append, measures=[Balance(census=True)])
+    measures = [Balance(census=True, shuffles=2)]
+    Tracker(rewiring, log.write, records.append, measures=measures)
     rewiring.step()
     log.close()
     assert read_metrics(tmp_path / "topology.jsonl") == records == json.loads(json.dumps(records))

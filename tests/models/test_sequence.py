@@ -52,3 +52,25 @@ def test_unscaled_weights_do_not_depend_on_the_density(density):
     weight = network.recurrent(3, generator=torch.Generator().manual_seed(0)).weight_hh_l0
     std = weight.values.std().item()
     assert std == pytest.approx(1.5 / (3 * 300) ** 0.5, rel=0.05)
+
+
+def test_step_dropout_drops_whole_steps_in_training():
+    network = model(step_dropout=0.4)
+    seen = []
+    network.recurrent.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    x = torch.rand(50, 40, 3) + 1
+    network(x)
+    network.eval()(x)
+    dropped = (seen[0] == 0).all(2)
+    assert dropped.double().mean() == pytest.approx(0.4, abs=0.05)
+    torch.testing.assert_close(seen[0][~dropped], x[~dropped] / 0.6)
+    assert torch.equal(seen[1], x)
+    with pytest.raises(ValueError, match=r"step_dropout in \[0, 1\], found 1\.5"):
+        model(step_dropout=1.5)
+
+
+def test_conductances_keep_their_own_initial_values():
+    network = RecurrentNetwork(cell="ltc", hidden=14, input_std=1.0, unscaled=True).recurrent(
+        3, generator=torch.Generator().manual_seed(0)
+    )
+    assert (network.weight_ih_l0.values > 0).all() and (network.weight_hh_l0.values > 0).all()

@@ -126,7 +126,9 @@ def test_balance_is_a_line_for_each_weight(axes):
 
 
 def by_chance(low, high):
-    return NullModel({}, {"class_mean": np.append(np.linspace(low, high, 201), np.nan)})
+    samples = np.append(np.linspace(low, high, 201), np.nan)
+    names = ("class_mean", "pooled", "triad_level")
+    return NullModel(dict.fromkeys(names, 0.5), dict.fromkeys(names, samples))
 
 
 def test_balance_against_density_with_what_is_by_chance(axes):
@@ -148,6 +150,19 @@ def test_balance_of_graphs_that_each_have_their_null_model(axes):
     expected = {0.5: (0.005, 0.195), 0.4: (0.015, 0.585), 0.3: (0.02, 0.78)}
     for density, end in expected.items():
         assert ends[density] == pytest.approx(end)
+
+
+def test_balance_of_records_with_bands_of_their_own(axes):
+    records = [
+        {**record, "null": by_chance(0, 0.2 * k).bands()} if record["weight"] == "a" else record
+        for k, record in enumerate(RECORDS, 1)
+    ]
+    plot.balance(records, axes)
+    (band,) = axes.collections  # only the weight a has bands
+    corners = band.get_paths()[0].vertices
+    ends = {x: sorted({y for at, y in corners.tolist() if at == x}) for x in (10, 20, 30)}
+    for step, end in {10: (0.005, 0.195), 20: (0.015, 0.585), 30: (0.02, 0.78)}.items():
+        assert ends[step] == pytest.approx(end)
 
 
 def test_balance_of_reports(axes):

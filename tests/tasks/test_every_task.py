@@ -7,7 +7,9 @@ import math
 import pytest
 import torch
 
+from sparse_engine.models import MLPNetwork
 from sparse_engine.tasks import TASKS, Step, Supervised
+from sparse_engine.train import Config, Run
 
 NAMES = sorted(TASKS)
 
@@ -15,6 +17,8 @@ NAMES = sorted(TASKS)
 def build(task, seed=0):
     names = {field.name for field in dataclasses.fields(task.network)}
     sizes = {name: 12 for name in {"hidden", "embedding"} & names}
+    if task.network is MLPNetwork:
+        sizes = {"hidden": (12, 8)}
     network = task.network(density=0.3, **sizes)
     return task.build(network, generator=torch.Generator().manual_seed(seed))
 
@@ -81,6 +85,20 @@ def test_settings_survive_json(name, tiny):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_the_recipe_is_a_run(name, tiny):
+    config = Config.of(tiny(name))
+    assert config.method.every < config.steps
+    settings = config.to_json()
+    assert Config.from_json(settings) == config
+    parts = ("task", "network", "optimization", "method")
+    flat = {key: value for part in parts for key, value in settings[part].items()} | settings
+    flat["method"] = settings["method"]["name"]
+    for setting, value in TASKS[name].recipe.items():
+        # Only its batch size is other than that of the tiny task.
+        assert setting == "batch_size" or flat[setting] == json.loads(json.dumps(value))
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_what_a_task_says_of_itself(name):
     task = TASKS[name]
     assert task.name == name and task.summary and task.metric
@@ -93,6 +111,8 @@ def test_what_a_task_says_of_itself(name):
     "name", [n for n in NAMES if "data" in {f.name for f in dataclasses.fields(TASKS[n])}]
 )
 def test_absent_files_are_named(name, tmp_path):
+    """And before a run has a folder."""
     task = TASKS[name](data=tmp_path)
     with pytest.raises(FileNotFoundError, match=f"of the data set .* in {tmp_path}, found none"):
-        task.evaluate(build(task), task.splits[0])
+        Run(tmp_path / "run", Config.of(task))
+    assert not (tmp_path / "run").exists()
