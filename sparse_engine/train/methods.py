@@ -180,6 +180,11 @@ class Method:
     method_options: Options = field(default_factory=dict)
     """Further arguments of the method's class, such as l1 and noise of deep-r."""
 
+    def check(self) -> None:
+        """Raise ValueError for a name that is not in the registry ``METHODS``."""
+        if self.name not in METHODS:
+            raise ValueError(f"expected a method of {sorted(METHODS)}, found {self.name!r}")
+
     def make(
         self, model: nn.Module, optimizer: Optimizer, *, steps: int, density: float, seed: int
     ) -> Rewiring:
@@ -195,8 +200,7 @@ class Method:
         Raises:
             ValueError: an unknown name, an argument out of range, or one that the method lacks.
         """
-        if self.name not in METHODS:
-            raise ValueError(f"expected a method of {sorted(METHODS)}, found {self.name!r}")
+        self.check()
         options = MethodOptions(self.fraction, self.every, steps, density, self.final_density, seed)
         named = METHODS[self.name]
         try:

@@ -163,8 +163,12 @@ class Run:
         waited = bool(patience) and self.scores.since_best >= patience
         return self.step >= self.config.steps or waited
 
-    def train(self, *, progress: bool = True) -> Result:
+    def train(self, *, progress: bool = True, pictures: bool = True) -> Result:
         """Take all remaining steps; Ctrl-C saves the run and ends it after the current step.
+
+        Args:
+            progress: whether to show a progress bar.
+            pictures: whether to draw curve.png, adjacency.png and balance.png at the end.
 
         Raises:
             ValueError: a step takes more memory than there is.
@@ -178,12 +182,8 @@ class Run:
             self._folder.check_unchanged()
             try:
                 self._train(progress)
-                draw_pictures(
-                    self.folder,
-                    self.model,
-                    metric=self.task.metric,
-                    higher_is_better=self.task.higher_is_better,
-                )
+                if pictures:
+                    self._draw()
             except OSError as error:
                 if error.errno is not None:
                     error.strerror = (
@@ -205,6 +205,10 @@ class Run:
             peak_bytes=peak * (1 if sys.platform == "darwin" else 1024),
             finished=self.finished,
         )
+
+    def _draw(self) -> None:
+        better = self.task.higher_is_better
+        draw_pictures(self.folder, self.model, metric=self.task.metric, higher_is_better=better)
 
     def _train(self, progress: bool) -> None:
         total = self.config.steps
