@@ -63,7 +63,7 @@ def weights(model: nn.Module) -> list[Weight]:
         for each in model.parameters()
         if each.dim() == 2 and all(each is not table for table in tables)
     ]
-    return [count(each) for each in (*sparse, *dense)]
+    return [*map(count, sparse), *map(count, dense)]
 
 
 @torch.no_grad()
@@ -113,7 +113,7 @@ def synaptic_operations(model: nn.Module, *inputs: Any) -> Operations:
         totals[0] += float(((rows != 0).sum(0) * counted.by_source).sum())
         totals[1] += counted.positions * len(rows)
 
-    def observe(layer: nn.Module, given: tuple[Any, ...], output: Any) -> None:
+    def observe(layer: Any, given: tuple[Any, ...], output: Any) -> None:
         if isinstance(layer, nn.Linear | SparseLinear):
             add(layer.weight, given[0])
             return

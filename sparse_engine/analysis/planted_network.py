@@ -84,5 +84,5 @@ def find_planted_loops(w: GraphLike) -> np.ndarray:
     csr = as_csr(w)
     links = csr.tocoo()
     loops = find_feed_forward_loops(csr)
-    degrees = sum(np.bincount(ends, minlength=csr.shape[0]) for ends in (links.row, links.col))
+    degrees = np.bincount(np.concatenate([links.row, links.col]), minlength=csr.shape[0])
     return loops[(degrees[loops] == 2).sum(1) >= 2]

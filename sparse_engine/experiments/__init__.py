@@ -15,6 +15,7 @@ from sparse_engine.experiments.selfish import SELFISH
 from sparse_engine.experiments.set import SET
 from sparse_engine.experiments.synapses import Synapses
 from sparse_engine.experiments.topology_distance import TopologyDistance
+from sparse_engine.experiments.which_method import WHICH_METHOD
 from sparse_engine.experiments.zhang import ZHANG
 from sparse_engine.experiments.zhang_balance import balance_along_training
 from sparse_engine.experiments.zhang_continuous import CONTINUOUS
@@ -29,6 +30,7 @@ EXPERIMENTS: dict[str, Callable[[], Experiment]] = {
     **ZHANG,
     "neurobench-mackey-glass": neurobench,
     **CONTINUOUS,
+    **WHICH_METHOD,
     "zhang-balance": balance_along_training,
     "zhang-initial-balance": initial_balance,
     "zhang-lesions": ZhangLesions,

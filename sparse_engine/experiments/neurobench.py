@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 from sparse_engine.analysis import Operations, connection_sparsity, footprint, synaptic_operations
 from sparse_engine.experiments.training import (
@@ -12,9 +13,9 @@ from sparse_engine.experiments.training import (
     Variant,
     best_on_validation,
 )
+from sparse_engine.tasks import MackeyGlassContinuation
 from sparse_engine.train import Config
 
-TASK = "mackey-glass-continuation"
 SMAPE = best_on_validation("test", "smape", False)
 #: Errors of the dense LSTM and of the echo state network of the publication.
 LSTM, ESN = 13.37, 14.79
@@ -22,7 +23,9 @@ LSTM, ESN = 13.37, 14.79
 
 def operations(run: Finished) -> Operations:
     """Return the synaptic operations of a trained network in a step of the series."""
-    return synaptic_operations(run.model(), run.config.task.training[0])
+    task = run.config.task
+    assert isinstance(task, MackeyGlassContinuation)
+    return synaptic_operations(run.model(), task.training[0])
 
 
 def neurobench() -> TrainingExperiment:
@@ -32,9 +35,10 @@ def neurobench() -> TrainingExperiment:
     evaluation at which it continues its training series best.
     """
 
-    def make(name: str, published: float | None, note: str, **settings: object) -> Variant:
+    def make(name: str, published: float | None, note: str, **settings: Any) -> Variant:
         values = {} if published is None else {SMAPE.name: published}
-        return Variant(name, partial(Config.published, TASK, **settings), values, note=note)
+        config = partial(Config.published, MackeyGlassContinuation.name, **settings)
+        return Variant(name, config, values, note=note)
 
     return TrainingExperiment(
         "neurobench-mackey-glass",

@@ -94,6 +94,8 @@ FIXED = {
     "sms": _fixed(0.646, 0.6, 7000),
     "mnist": _fixed(0.597, 0.7, 10_000),
 }
+#: Settings of runs that prune a dense network.
+DENSE: Mapping[str, Any] = {"density": 1.0, "final_density": 0.05}
 MSE = "validation mse, mean of last 10"
 ACCURACY = "test accuracy, mean of last 10"
 
@@ -109,13 +111,12 @@ def accuracies() -> list[Quantity]:
 
 def mackey_glass() -> TrainingExperiment:
     """Return the forecasts of the Mackey-Glass series."""
-    dense = {"density": 1.0, "final_density": 0.05}
     make = partial(variant, "mackey-glass")
     return experiment(
         "mackey-glass",
         "forecasts of a chaotic series by 128 units",
         [
-            make("pruning", {MSE: 2.085e-4, **balances(0.737, 0.694)}, method="narang", **dense),
+            make("pruning", {MSE: 2.085e-4, **balances(0.737, 0.694)}, method="narang", **DENSE),
             make("SET", {MSE: 3.590e-4, **balances(0.671, 0.725)}, method="set", fraction=0.2),
             *fixed("mackey-glass", {MSE: 8.202e-4}),
             make("dense", {}, method="static", density=1.0),
@@ -128,7 +129,6 @@ def mackey_glass() -> TrainingExperiment:
 
 def gesture() -> TrainingExperiment:
     """Return the phases of gestures, with the published split."""
-    dense = {"density": 1.0, "final_density": 0.05}
     make = partial(variant, "gesture")
     return experiment(
         "gesture",
@@ -138,7 +138,7 @@ def gesture() -> TrainingExperiment:
                 "pruning",
                 {ACCURACY: 0.72382, **balances(0.781, 0.682)},
                 method="pruning",
-                **dense,
+                **DENSE,
             ),
             make("SET", {ACCURACY: 0.73, **balances(0.646, 0.609)}, method="set", fraction=0.1),
             *fixed("gesture", {ACCURACY: 0.70687}),
@@ -151,7 +151,6 @@ def gesture() -> TrainingExperiment:
 
 def sms() -> TrainingExperiment:
     """Return the detection of spam."""
-    dense = {"density": 1.0, "final_density": 0.05}
     make = partial(variant, "sms")
     return experiment(
         "sms",
@@ -161,7 +160,7 @@ def sms() -> TrainingExperiment:
                 "pruning",
                 {ACCURACY: 0.98493, **balances(0.961, 0.892)},
                 method="pruning",
-                **dense,
+                **DENSE,
             ),
             make("SET", {ACCURACY: 0.9748, **balances(0.664, 0.796)}, method="set", fraction=0.1),
             *fixed("sms", {ACCURACY: 0.9652}),
@@ -173,13 +172,12 @@ def sms() -> TrainingExperiment:
 
 def mnist() -> TrainingExperiment:
     """Return written digits, row by row."""
-    dense = {"density": 1.0, "final_density": 0.05}
     make = partial(variant, "mnist")
     return experiment(
         "mnist",
         "written digits row by row by 150 units",
         [
-            make("pruning", {ACCURACY: 0.9736, **balances(0.897, 0.857)}, method="narang", **dense),
+            make("pruning", {ACCURACY: 0.9736, **balances(0.897, 0.857)}, method="narang", **DENSE),
             make("SET", {ACCURACY: 0.9488, **balances(0.696, 0.730)}, method="set", fraction=0.2),
             *fixed("mnist", {ACCURACY: 0.9438}),
         ],
@@ -189,15 +187,14 @@ def mnist() -> TrainingExperiment:
 
 def ctrnn_gesture() -> TrainingExperiment:
     """Return the phases of gestures by a network in continuous time, with the published split."""
-    dense = {"density": 1.0, "final_density": 0.05}
     make = partial(variant, "gesture", cell="ctrnn", cell_options={"unfolds": 6})
-    deep_r = {"method": "deep-r", "method_options": {"l1": 1e-3, "noise": 1e-3}}
+    deep_r: dict[str, Any] = {"method": "deep-r", "method_options": {"l1": 1e-3, "noise": 1e-3}}
     return experiment(
         "ctrnn-gesture",
         "phases of gestures by 128 units in continuous time",
         [
             make(
-                "pruning", {ACCURACY: 0.75722, **balances(0.875, 0.792)}, method="narang", **dense
+                "pruning", {ACCURACY: 0.75722, **balances(0.875, 0.792)}, method="narang", **DENSE
             ),
             make("DeepR", {ACCURACY: 0.7609, **balances(0.522, 0.558)}, **deep_r),
             make("dense", {ACCURACY: 0.74622}, method="static", density=1.0),

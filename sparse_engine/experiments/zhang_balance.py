@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -110,7 +110,7 @@ def draw(folder: Path, runs: Runs) -> None:
                 each.set_title(f"{task}, {method}", fontsize=10, pad=30)
 
 
-def with_common_band(runs: list[Finished], statistic: str = "pooled") -> list[dict[str, Any]]:
+def with_common_band(runs: Sequence[Finished], statistic: str = "pooled") -> list[dict[str, Any]]:
     """Return the records of runs of several seeds, the first with the mean of all null bands."""
     every = [records(run) for run in runs]
     lines = [

@@ -13,6 +13,7 @@ from typing import Any
 from sparse_engine.experiments.training import TrainingExperiment, Variant
 from sparse_engine.experiments.zhang import (
     ACCURACY,
+    DENSE,
     SOURCE,
     accuracies,
     balances,
@@ -23,9 +24,13 @@ from sparse_engine.train import Config
 
 #: Names of experiments end in this for each task.
 ENDINGS = {"gesture": "", "person": "-person"}
-DENSE = {"density": 1.0, "final_density": 0.05}
 #: Settings of both networks, beside the recipe of a task.
-NETWORK = {"hidden": 64, "learning_rate": 5e-3, "input_std": None, "readout_std": None}
+NETWORK: Mapping[str, Any] = {
+    "hidden": 64,
+    "learning_rate": 5e-3,
+    "input_std": None,
+    "readout_std": None,
+}
 NOTE = "published on person only"
 
 
@@ -35,21 +40,22 @@ def neural_ode(task: str) -> TrainingExperiment:
     Args:
         task: "person", as published, or "gesture".
     """
-    settings = {**NETWORK, "cell": "neural_ode", "cell_options": {"unfolds": 6, "dt": 0.01}}
-    make = partial(variant, task, note="" if task == "person" else NOTE, **settings)
-    deep_r = {"method": "deep-r", "method_options": {"l1": 1e-4, "noise": 1e-4}}
+    options = {"unfolds": 6, "dt": 0.01}
+    settings: dict[str, Any] = {**NETWORK, "cell": "neural_ode", "cell_options": options}
+    deep_r: dict[str, Any] = {"method": "deep-r", "method_options": {"l1": 1e-4, "noise": 1e-4}}
 
-    def published(accuracy: float, *balance: float) -> Mapping[str, float]:
+    def make(name: str, accuracy: float, *balance: float, **own: Any) -> Variant:
         found = {ACCURACY: accuracy, **(balances(*balance) if balance else {})}
-        return found if task == "person" else {}
+        published, note = (found, "") if task == "person" else ({}, NOTE)
+        return variant(task, name, published, note, **settings, **own)
 
     return experiment(
         f"neural-ode{ENDINGS[task]}",
         f"neural ODEs of 64 units on the task {task}",
         [
-            make("pruning", published(0.82003, 0.515, 0.509), method="narang", **DENSE),
-            make("DeepR", published(0.81977, 0.551, 0.621), **deep_r),
-            make("dense", published(0.81811), method="static", density=1.0),
+            make("pruning", 0.82003, 0.515, 0.509, method="narang", **DENSE),
+            make("DeepR", 0.81977, 0.551, 0.621, **deep_r),
+            make("dense", 0.81811, method="static", density=1.0),
         ],
         accuracies(),
         faithful=True,

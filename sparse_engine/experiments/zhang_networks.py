@@ -7,6 +7,7 @@ import math
 import os
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -58,13 +59,14 @@ def read_network(folder: Path) -> Forecaster:
             f"expected w_rec_mask of shape {[*recurrent.shape]} in {folder / 'hp.json'}, found "
             f"{[*mask.shape]}"
         )
-    model = Forecaster(SparseRNN(1, UNITS, density=0.05), HORIZON)
+    rnn: Any = SparseRNN(1, UNITS, density=0.05)
+    model = Forecaster(rnn, HORIZON)
     # Their rows are sources, and ours targets.
-    model.recurrent.weight_hh_l0 = SparseWeight.from_dense(recurrent.T, mask.T)
+    rnn.weight_hh_l0 = SparseWeight.from_dense(recurrent.T, mask.T)
     with torch.no_grad():
-        model.recurrent.weight_ih_l0.copy_(inputs.T)
-        model.recurrent.bias_ih_l0.copy_(recurrent_bias)
-        model.recurrent.bias_hh_l0.zero_()
+        rnn.weight_ih_l0.copy_(inputs.T)
+        rnn.bias_ih_l0.copy_(recurrent_bias)
+        rnn.bias_hh_l0.zero_()
         model.readout.weight.copy_(readout.T)
         model.readout.bias.copy_(bias)
     return model.eval()

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from sparse_engine.models.limits import check_size
-from sparse_engine.models.wiring import WIRINGS, wire
+from sparse_engine.models.wiring import WIRINGS, wire_network
 from sparse_engine.nn import CELLS, Recurrent, SparseRecurrent
 from sparse_engine.nn.cell import recurrent_weights
 
@@ -98,7 +98,7 @@ class RecurrentNetwork(Network):
             **self.cell_options,
         )
         if self.wiring != "random":
-            wire(
+            wire_network(
                 network,
                 self.wiring,
                 self.wiring_options,

@@ -19,6 +19,7 @@ from sparse_engine.analysis import (
     planted_network,
     spectral_radius,
 )
+from sparse_engine.nn import SparseWeight
 from sparse_engine.nn.cell import recurrent_weights
 
 #: Proposals at each temperature, with which the pooled balance of 100 units comes within 0.01 of a
@@ -48,7 +49,7 @@ def planted(units: int, density: float, seed: int, *, loops: int = 15) -> csr_ar
 WIRINGS: dict[str, Callable[..., csr_array]] = {"balanced": balanced, "planted": planted}
 
 
-def wire(
+def wire_network(
     network: nn.Module,
     name: str,
     options: Mapping[str, float | int | bool],
@@ -82,7 +83,9 @@ def wire(
     if wrong := options.keys() - (known.keys() - {"units", "density", "seed"}):
         raise ValueError(f"expected options of the wiring {name}, found {', '.join(sorted(wrong))}")
     recurrent = recurrent_weights(network)
-    for weight in (module for module in network.modules() if module in recurrent):
+    for weight in network.modules():
+        if not isinstance(weight, SparseWeight) or weight not in recurrent:
+            continue
         rows, units = weight.shape
         if rows != units or len(weight.link_parameters) > 1:
             raise ValueError(

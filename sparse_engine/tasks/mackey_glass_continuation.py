@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -129,11 +129,11 @@ class MackeyGlassContinuation(Task):
         return {"smape": smape(self.continuation(model, end - count, count), wanted)}
 
     @torch.no_grad()
-    def continuation(self, model: SequenceModel, start: int, count: int) -> Tensor:
+    def continuation(self, model: Any, start: int, count: int) -> Tensor:
         """Return how a network continues the series, float64 ``[count]``.
 
         Args:
-            model: the network.
+            model: the network, a :class:`sparse_engine.models.SequenceModel`.
             start: number of the last value that it is given, at most the number of training values.
             count: number of values to forecast.
         """

@@ -51,6 +51,7 @@ class Config:
 
     def check(self) -> None:
         """Raise ValueError for a number out of range, or a network that the task does not take."""
+        self.method.check()
         self.optimization.check()
         for name in ("steps", "evaluate_every", "save_every"):
             if getattr(self, name) < 1:
@@ -171,7 +172,7 @@ def upgraded(record: Mapping[str, Any]) -> dict[str, Any]:
 def _completed(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return nested settings with the defaults of those that they lack."""
     task = record.get("task")
-    kind = TASKS.get(task.get("name")) if isinstance(task, Mapping) else None
+    kind = TASKS.get(task.get("name", "")) if isinstance(task, Mapping) else None
     if kind is None:
         return dict(record)
     defaults = Config(kind(), kind.network()).to_json()

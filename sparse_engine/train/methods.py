@@ -158,18 +158,17 @@ METHODS = {
     "static": NamedMethod("the wiring stays", Static, lambda options: {}),
 }
 
-METHOD_HELP = "How the wiring changes. " + "; ".join(
-    f"{name}: {method.summary}" for name, method in METHODS.items()
-)
+SUMMARIES = "; ".join(f"{name}: {method.summary}" for name, method in METHODS.items())
+METHOD_HELP = f"How the wiring changes. {SUMMARIES}."
 
 
 @dataclass(frozen=True)
 class Method:
     """Rewiring method of a run."""
 
-    name: Annotated[
+    name: Annotated[  # type: ignore[valid-type]
         Literal[tuple(METHODS)], tyro.conf.arg(name="method", metavar="NAME", help=METHOD_HELP)
-    ] = "set"  # type: ignore[valid-type]
+    ] = "set"
     fraction: float = 0.2
     """Fraction of the links that each rewiring replaces, in [0, 1]; with many methods it falls."""
     every: int = 60
@@ -179,6 +178,11 @@ class Method:
     """Density at the end with the methods granet, chtss, pruning and narang, in (0, 1]."""
     method_options: Options = field(default_factory=dict)
     """Further arguments of the method's class, such as l1 and noise of deep-r."""
+
+    def check(self) -> None:
+        """Raise ValueError for a name that is not in the registry ``METHODS``."""
+        if self.name not in METHODS:
+            raise ValueError(f"expected a method of {sorted(METHODS)}, found {self.name!r}")
 
     def make(
         self, model: nn.Module, optimizer: Optimizer, *, steps: int, density: float, seed: int
@@ -195,8 +199,7 @@ class Method:
         Raises:
             ValueError: an unknown name, an argument out of range, or one that the method lacks.
         """
-        if self.name not in METHODS:
-            raise ValueError(f"expected a method of {sorted(METHODS)}, found {self.name!r}")
+        self.check()
         options = MethodOptions(self.fraction, self.every, steps, density, self.final_density, seed)
         named = METHODS[self.name]
         try:

@@ -131,7 +131,8 @@ class Run:
         self.tracker = Tracker(self.rewiring, measures=measures)
         self.step = 0
         self.memory: dict[str, Tensor] = {}
-        self._constrained = [m for m in self.model.modules() if hasattr(m, "clip_")]
+        clips = [getattr(module, "clip_", None) for module in self.model.modules()]
+        self._constraints = [clip for clip in clips if callable(clip)]
         # The folder comes last, so that invalid settings leave none behind.
         self._folder = RunFolder(folder, config.to_json())
         checkpoint = self._folder.find() if resume else None
@@ -163,8 +164,12 @@ class Run:
         waited = bool(patience) and self.scores.since_best >= patience
         return self.step >= self.config.steps or waited
 
-    def train(self, *, progress: bool = True) -> Result:
+    def train(self, *, progress: bool = True, pictures: bool = True) -> Result:
         """Take all remaining steps; Ctrl-C saves the run and ends it after the current step.
+
+        Args:
+            progress: whether to show a progress bar.
+            pictures: whether to draw curve.png, adjacency.png and balance.png at the end.
 
         Raises:
             ValueError: a step takes more memory than there is.
@@ -178,12 +183,8 @@ class Run:
             self._folder.check_unchanged()
             try:
                 self._train(progress)
-                draw_pictures(
-                    self.folder,
-                    self.model,
-                    metric=self.task.metric,
-                    higher_is_better=self.task.higher_is_better,
-                )
+                if pictures:
+                    self._draw()
             except OSError as error:
                 if error.errno is not None:
                     error.strerror = (
@@ -205,6 +206,10 @@ class Run:
             peak_bytes=peak * (1 if sys.platform == "darwin" else 1024),
             finished=self.finished,
         )
+
+    def _draw(self) -> None:
+        better = self.task.higher_is_better
+        draw_pictures(self.folder, self.model, metric=self.task.metric, higher_is_better=better)
 
     def _train(self, progress: bool) -> None:
         total = self.config.steps
@@ -315,8 +320,8 @@ class Run:
         self.optimizer.step()
         for group, before in zip(groups, rates, strict=True):
             group["lr"] = before
-        for module in self._constrained:
-            module.clip_()
+        for constrain in self._constraints:
+            constrain()
         self.learning_rate.step()
 
     def _rewire(self, *, hold: bool) -> None:
@@ -335,11 +340,9 @@ class Run:
                 if self.scores.since_best == 0
                 else None
             )
-        metric = entry["metric"]
-        self.learning_rate.observe(metric)
-        begins = isinstance(self.optimizer, SNTASGD) and self.optimizer.observe(
-            -metric if self.task.higher_is_better else metric
-        )
+        error = -entry["metric"] if self.task.higher_is_better else entry["metric"]
+        self.learning_rate.observe(error)
+        begins = isinstance(self.optimizer, SNTASGD) and self.optimizer.observe(error)
         return Evaluation(entry, best, begins)
 
     def _record(self, evaluation: Evaluation, bar: tqdm) -> None:

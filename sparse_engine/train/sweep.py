@@ -38,18 +38,25 @@ def sweep(config: Config, folder: Path, **values: Iterable[Any]) -> list[Job]:
         settings = dict(zip(lists, chosen, strict=True))
         group = ",".join(f"{name}={each}" for name, each in settings.items() if name != "seed")
         seed = f"seed={settings.get('seed', config.seed)}"
-        jobs.append(Job(folder / group / seed, _with(config, settings)))
+        each = config.replaced(**{n: v for n, v in settings.items() if n != "density"})
+        if "density" in settings:
+            each = with_density(each, settings["density"])
+        each.check()
+        jobs.append(Job(folder / group / seed, each))
     if not jobs or len({job.folder for job in jobs}) < len(jobs):
         raise ValueError(f"expected different values of each setting, found {lists}")
     return jobs
 
 
-def _with(config: Config, settings: dict[str, Any]) -> Config:
-    """Return the settings of a run, in which a method that prunes ends with the density."""
-    name = settings.get("method", config.method.name)
-    if prunes(name) and "density" in settings:
-        settings = settings | {"density": 1.0, "final_density": settings["density"]}
-    return config.replaced(**settings)
+def with_density(config: Config, density: float) -> Config:
+    """Return settings with another density at the end; a run of a method that prunes starts dense.
+
+    Raises:
+        ValueError: a method that is not in the registry ``METHODS``.
+    """
+    if prunes(config.method.name):
+        return config.replaced(density=1.0, final_density=density)
+    return config.replaced(density=density)
 
 
 def prunes(name: str) -> bool:

@@ -34,18 +34,20 @@ class Job:
         folder: folder of the run. One with a run in it is resumed; a finished run is not repeated.
         config: the settings.
         measures: measures that add to topology.jsonl.
+        pictures: whether to draw pictures of the run, which takes about a second.
     """
 
     folder: Path
     config: Config
     measures: tuple[Measure, ...] = ()
+    pictures: bool = False
 
     def __call__(self) -> Result:
         """Make the run, or what is left of it, and record its result in result.json."""
         begun = (self.folder / "checkpoint.json").exists()
         config = replace(self.config, task=_with_data(self.config.task))
         run = Run(self.folder, config, measures=self.measures, resume=begun)
-        return record_result(self.folder, run.train(progress=False))
+        return record_result(self.folder, run.train(progress=False, pictures=self.pictures))
 
     def result(self) -> Result | None:
         """Return the recorded result if the run is finished, else None."""

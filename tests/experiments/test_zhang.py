@@ -2,10 +2,14 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
-from sparse_engine.experiments import EXPERIMENTS, Plan
+from sparse_engine.analysis import LesionCurve, Lesions
+from sparse_engine.experiments import EXPERIMENTS, Plan, zhang_lesions
+from sparse_engine.experiments.zhang_balance import with_common_band
+from sparse_engine.train import Config
 
 
 @pytest.fixture
@@ -20,6 +24,7 @@ def rows_of(tmp_path, data, monkeypatch):
     return run
 
 
+@pytest.mark.exhaustive
 def test_balance_along_training_is_beside_that_of_permuted_signs(rows_of, tmp_path):
     rows = rows_of("zhang-balance", steps=20, every=1, evaluate_every=20, hidden=64)
     tasks = ("mackey-glass", "gesture", "sms")
@@ -34,6 +39,7 @@ def test_balance_along_training_is_beside_that_of_permuted_signs(rows_of, tmp_pa
     assert (tmp_path / "balance.png").stat().st_size > 20_000
 
 
+@pytest.mark.exhaustive
 def test_lesions_have_controls(rows_of, tmp_path):
     rows = rows_of("zhang-lesions", steps=4, every=2, evaluate_every=4)
     for task, metric in (("mackey-glass", "mse"), ("gesture", "accuracy")):
@@ -51,6 +57,7 @@ def test_lesions_have_controls(rows_of, tmp_path):
     assert (tmp_path / "lesions.png").stat().st_size > 20_000
 
 
+@pytest.mark.exhaustive
 def test_accuracy_is_measured_against_the_balance_of_fixed_weights(rows_of, tmp_path):
     rows = rows_of("zhang-initial-balance", steps=2, evaluate_every=2)
     for tenth in range(1, 10):
@@ -62,6 +69,7 @@ def test_accuracy_is_measured_against_the_balance_of_fixed_weights(rows_of, tmp_
     assert (tmp_path / "accuracy.png").stat().st_size > 10_000
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", ["zhang-neural-ode", "zhang-ltc"])
 def test_networks_in_continuous_time(rows_of, name):
     rows = rows_of(name, steps=6, every=2, evaluate_every=6, hidden=20)
@@ -79,3 +87,53 @@ def test_fixed_weights_are_not_trained(task):
         assert config.method.name == "static"
     published = [name for name, each in variants.items() if "fixed" in name and each.published]
     assert published == ["fixed weights"]
+
+
+def lesions(metric_of_balanced, intact=1.0):
+    """Lesions after which each unbalanced loop costs 1, a balanced one more, three links 0.5."""
+
+    def curve(steps, cost):
+        metric = intact + cost * np.arange(steps + 1.0)
+        return LesionCurve(3 * np.arange(steps + 1)[None], metric[None])
+
+    curves = {
+        "unbalanced": curve(4, 1.0),
+        "balanced": curve(11, metric_of_balanced),
+        "both": curve(15, 2.0),
+        "random links": curve(11, 0.5),
+    }
+    return Lesions(intact, curves)
+
+
+def test_lesions_are_compared_at_equal_numbers():
+    task = zhang_lesions.TASKS["mackey-glass"]
+    rows = {
+        row.quantity: row
+        for row in zhang_lesions.rows_of("a", task, [lesions(3.0), lesions(4.0, intact=2.0)])
+    }
+    assert rows["validation mse, intact"].values == [1, 2]
+    assert rows["validation mse without unbalanced loops"].values == [5, 6]
+    assert rows["validation mse without balanced loops"].values == [34, 46]
+    assert rows["validation mse without as many random links"].values == [3, 4]
+    assert rows["change of mse by each unbalanced loop"].values == [1, 1]
+    assert rows["change of mse by each balanced loop"].values == [3, 4]
+    assert rows["change of mse by 3 random links"].values == [0.5, 0.5]
+    assert rows["unbalanced loops"].values == [4, 4] and rows["balanced loops"].values == [11, 11]
+    assert rows["validation mse, intact"].published == 3.44e-4
+
+
+def test_bands_of_several_seeds_are_averaged():
+    class Run:
+        def __init__(self, seed, low):
+            self.config = Config.published("gesture", seed=seed)
+            band = {"pooled": {"low": low, "high": 1 - low}}
+            entries = [{"step": step, "pooled": 0.7, "null": band} for step in (5, 10)]
+            self.rewirings = [{"step": 1}, *entries]
+
+    found = with_common_band([Run(0, 0.1), Run(4, 0.3)])
+    assert [(each["step"], each["weight"]) for each in found] == [
+        (5, "seed 0"), (10, "seed 0"), (5, "seed 4"), (10, "seed 4")
+    ]  # fmt: skip
+    assert [each.get("null") for each in found[2:]] == [None, None]
+    for each in found[:2]:
+        assert each["null"]["pooled"] == pytest.approx({"low": 0.2, "high": 0.8})

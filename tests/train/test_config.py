@@ -86,7 +86,19 @@ def as_version_2(folder):
     (folder / "config.json").write_text(json.dumps(flat, indent=1))
 
 
-def test_a_run_of_an_earlier_release_is_resumed(tmp_path, monkeypatch):
+def without_new_settings(folder):
+    """Rewrites a run's folder as releases wrote it that did not have some settings yet."""
+    path = folder / "checkpoint.json"
+    record = unsealed(json.loads(path.read_text()))
+    for name in ("wiring", "wiring_options", "fixed_weights"):
+        del record["config"]["network"][name]
+    path.write_bytes(sealed(record))
+    (folder / "config.json").write_text(json.dumps(record["config"], indent=1))
+    assert Config.from_json(record["config"]) == Config.published("mackey-glass", **SMALL)
+
+
+@pytest.mark.parametrize("aged", [as_version_2, without_new_settings])
+def test_a_run_of_an_earlier_release_is_resumed(tmp_path, monkeypatch, aged):
     """It ends as one that never stopped."""
     config = Config.published("mackey-glass", **SMALL)
     Run(tmp_path / "whole", config).train(progress=False)
@@ -94,7 +106,7 @@ def test_a_run_of_an_earlier_release_is_resumed(tmp_path, monkeypatch):
         patch.setattr(MackeyGlass, "loss", stopping_at(5, MackeyGlass.loss))
         with pytest.raises(InterruptedError):
             Run(tmp_path / "parts", config).train(progress=False)
-    as_version_2(tmp_path / "parts")
+    aged(tmp_path / "parts")
     resumed = Run(tmp_path / "parts", config, resume=True)
     assert resumed.step == 4
     resumed.train(progress=False)
