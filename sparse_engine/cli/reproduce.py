@@ -39,7 +39,9 @@ class Reproduce:
     """Number of seeds, 0 and up."""
     workers: int = 0
     """Processes, each with its share of the cores; 0 for one on each core."""
-    settings: Mapping[str, int] = field(default_factory=dict)
+    settings: Annotated[
+        Mapping[str, int | float | str], tyro.conf.arg(metavar="NAME VALUE ...")
+    ] = field(default_factory=dict)
     """Settings that replace the published ones, such as steps 100 for a quick look."""
     out: Path | None = None
     """Folder of the runs; by default runs/reproduce/NAME."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from scipy.sparse import csr_array
@@ -39,7 +39,7 @@ def recurrent_weight(folder: Path) -> csr_array:
 def balance_quantities() -> list[Quantity]:
     """Return class mean and pooled balance with their z-scores against permuted signs."""
     return [
-        Quantity(name, lambda run, entry=entry, kind=kind: _entry(run, entry, kind))
+        Quantity(name, partial(_entry, entry=entry, kind=kind))
         for kind in ("class_mean", "pooled")
         for name, entry in (
             (f"balance, {kind.replace('_', ' ')}", "observed"),

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 
@@ -83,9 +83,9 @@ class Experiment(ABC):
         source: the publication.
     """
 
-    name: ClassVar[str] | str
-    summary: ClassVar[str] | str
-    source: ClassVar[str] | str
+    name: str
+    summary: str
+    source: str
 
     @abstractmethod
     def rows(self, plan: Plan) -> list[Row]:

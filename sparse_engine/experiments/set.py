@@ -22,7 +22,7 @@ SOURCE = (
     "Mocanu et al., Scalable training of artificial neural networks with adaptive sparse "
     "connectivity inspired by network science, Nature Communications 2018"
 )
-DENSE: dict[str, Any] = {"method": "static", "epsilon": None, "density": 1.0}
+DENSE: dict[str, Any] = {"method": "static", "density": 1.0}
 ACCURACY, MSE = "test accuracy at the end", "test mse at the end"
 
 

@@ -23,12 +23,13 @@ from tqdm.auto import tqdm
 from typing_extensions import override
 
 from sparse_engine import convert
-from sparse_engine.analysis import distance_matrix
+from sparse_engine.analysis import distance_matrix, topology_distance
 from sparse_engine.experiments.experiment import Experiment, Plan, Row
 from sparse_engine.experiments.in_process import trained
 from sparse_engine.experiments.training import Finished
 from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import RandomKey, Rewired, Use, smallest
+from sparse_engine.tasks import seeded
 from sparse_engine.tasks.files import VARIABLE
 from sparse_engine.topology import SET, NormalInit, Prune, RandomGrowth, Rewiring
 from sparse_engine.topology.prune.base import Share
@@ -70,10 +71,10 @@ class TopologyDistance(Experiment):
         published = Path(os.environ.get(VARIABLE, ""), "nnstd")
         if published.is_dir():
             for epoch, values in PUBLISHED.items():
-                found = summary(distances(published, epoch, read=read_published))
+                theirs = summary(distances(published, epoch, read=read_published))
                 rows += [
-                    Row(f"their wirings, epoch {epoch}", name, [ours], published=theirs)
-                    for name, ours, theirs in zip(QUANTITIES, found, values, strict=True)
+                    Row(f"their wirings, epoch {epoch}", name, [found], published=value)
+                    for name, found, value in zip(QUANTITIES, theirs, values, strict=True)
                 ]
         config = settings(plan)
         epochs = [epoch for epoch in EPOCHS if epoch * EVERY < config.steps]
@@ -82,11 +83,18 @@ class TopologyDistance(Experiment):
             runs.append(train(plan.folder / f"seed{seed}", config.replaced(seed=seed)))
             matrices.append([distances(_wirings(plan.folder, seed), epoch) for epoch in epochs])
         for number, epoch in enumerate(epochs):
-            found = zip(*(summary(each[number]) for each in matrices), strict=True)
+            ours = [summary(each[number]) for each in matrices]
             rows += [
-                Row(f"ours, epoch {epoch}", name, values)
-                for name, values in zip(QUANTITIES, found, strict=True)
+                Row(f"ours, epoch {epoch}", name, [values[place] for values in ours])
+                for place, name in enumerate(QUANTITIES)
             ]
+        rows.append(
+            Row(
+                "unrelated random wirings",
+                "distance",
+                [unrelated(config, seed) for seed in plan.seeds],
+            )
+        )
         rows.append(
             Row(
                 "ours, at the end",
@@ -108,10 +116,11 @@ def settings(plan: Plan) -> Config:
     config = Config.published(
         "mnist-mlp",
         hidden=(784, 784, 784),
-        epsilon=2.35,
-        output_density=1.0,
+        density=0.006,
+        dense_output=True,
         initial_std=STD,
         batch_size=128,
+        learning_rate=0.05,
         every=EVERY,
         # The last step does not rewire, so one more follows the last epoch.
         steps=EVERY * max(EPOCHS) + 1,
@@ -220,6 +229,17 @@ def summary(matrix: np.ndarray) -> tuple[float, float, float]:
     """Return what :data:`QUANTITIES` name."""
     pairs = matrix[np.triu_indices(len(matrix), 1)]
     return float(matrix[0, 1]), float(matrix[0, -1]), float(pairs.mean())
+
+
+def unrelated(config: Config, seed: int) -> float:
+    """Return the distance of two first layers with links drawn independently."""
+    one, other = (
+        config.task.build(config.network, generator=seeded(seed, number)) for number in (0, 1)
+    )
+    layers = [
+        next(each for each in m.modules() if isinstance(each, SparseWeight)) for m in (one, other)
+    ]
+    return topology_distance(layers[:1], layers[1:])[0]
 
 
 def draw(path: Path, matrices: Sequence[np.ndarray], epochs: Sequence[int]) -> None:

@@ -1,5 +1,6 @@
 """Whole models made of sparse layers, and plain descriptions of them."""
 
+from sparse_engine.models.feed_forward import set_density as set_density
 from sparse_engine.models.language_model import LanguageModel as LanguageModel
 from sparse_engine.models.language_network import LanguageNetwork as LanguageNetwork
 from sparse_engine.models.mlp import MLPNetwork as MLPNetwork

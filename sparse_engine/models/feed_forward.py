@@ -1,51 +1,58 @@
-"""Numbers of links and initial values of feed-forward networks, as their descriptions say."""
+"""Numbers of links of feed-forward networks, as SET and descriptions give them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
-from sparse_engine.models.limits import check_links
-from sparse_engine.models.network import Network
 from sparse_engine.nn import _initial_links
 
 
-@dataclass(frozen=True)
-class FeedForwardNetwork(Network):
-    """Base of descriptions of feed-forward networks."""
+def set_density(epsilon: float, *sizes: int) -> float:
+    """Return the density of all layers together with SET's size, ``epsilon * (in + out)`` links.
 
-    epsilon: float | None = None
-    """Size of SET, epsilon * (inputs + outputs) links in each layer; where given, density does not
-    matter."""
-    initial_std: float | None = None
-    """Standard deviation of normal initial weights, 0.1 in SET; by default weights are uniform,
-    with a variance of 2 / links into the unit (He)."""
+    A layer has at most as many links as positions.
 
-    def links(self) -> dict[str, float | None]:
-        """Return density and epsilon as the arguments of a layer: one of them is None."""
-        given = self.epsilon is not None
-        return {"density": None if given else self.density, "epsilon": self.epsilon}
-
-    def check_size(self, sizes: Sequence[int]) -> None:
-        """Raise ValueError where layers of these numbers of units do not fit into memory."""
-        links = sum(number_of_links(*layer, **self.links()) for layer in pairwise(sizes))
-        check_links(links, sum(sizes))
-
-
-def number_of_links(inputs: int, outputs: int, density: float | None, epsilon: float | None) -> int:
-    """Return the number of links of a layer with a density, or of SET's size.
+    Args:
+        epsilon: the size.
+        *sizes: number of inputs, of units of each hidden layer, and of outputs.
 
     Raises:
-        ValueError: not exactly one of density and epsilon, or one out of range.
+        ValueError: epsilon is not positive and finite.
     """
+    layers = [*pairwise(sizes)]
+    links = sum(_initial_links.epsilon_nnz(outputs, inputs, epsilon) for inputs, outputs in layers)
+    return links / sum(inputs * outputs for inputs, outputs in layers)
+
+
+def layer_links(
+    sizes: Sequence[int], density: float | Sequence[float] | None, epsilon: float | None
+) -> list[int]:
+    """Return the number of links of each layer with given densities, or of SET's size.
+
+    Args:
+        sizes: number of inputs, of units of each hidden layer, and of outputs.
+        density: density of all layers, or of each; or None.
+        epsilon: SET's size; or None.
+
+    Raises:
+        ValueError: not exactly one of density and epsilon, one out of range, or densities for
+            another number of layers.
+    """
+    layers = [*pairwise(sizes)]
     if (density is None) == (epsilon is None):
         raise ValueError("expected exactly one of density and epsilon")
     if epsilon is not None:
-        return _initial_links.epsilon_nnz(outputs, inputs, epsilon)
+        return [_initial_links.epsilon_nnz(outputs, inputs, epsilon) for inputs, outputs in layers]
     assert density is not None
-    return _initial_links.density_nnz(outputs, inputs, density)
+    each = [density] * len(layers) if isinstance(density, float | int) else [*density]
+    if len(each) != len(layers):
+        raise ValueError(f"expected a density for each of {len(layers)} layers, found {len(each)}")
+    return [
+        _initial_links.density_nnz(outputs, inputs, own)
+        for own, (inputs, outputs) in zip(each, layers, strict=True)
+    ]
 
 
 def check_std(initial_std: float | None) -> None:

@@ -25,9 +25,6 @@ from sparse_engine.nn import (
 )
 from sparse_engine.nn.from_torch import DropIn
 
-#: Bound of the uniform initial values of embeddings and decoders.
-WORD_BOUND = 0.1
-
 
 @dataclass(frozen=True)
 class LanguageNetwork(Network):
@@ -59,6 +56,9 @@ class LanguageNetwork(Network):
     gain: float = 1.0
     """Scale of the initial recurrent weights, U(-g, g) / sqrt(fan-in); the square root of the
     density gives each link the value that it would have in a dense network of torch.nn."""
+    word_bound: float = 0.1
+    """Initial values of embedding and decoder are U(-b, b); published runs have 0.1 at any density,
+    which leaves the signals of sparse networks small."""
     cell_options: Mapping[str, float | int | bool] = field(default_factory=dict)
     """Further options of the cell, such as chunk_size of on_lstm or recurrence_depth of rhn."""
     locked: bool = False
@@ -162,7 +162,7 @@ class LanguageNetwork(Network):
         """Make the decoder, and the experts before it if there are several."""
         features = inputs if self.experts == 1 else self.embedding
         decoder = self._linear(features, vocabulary, generator)
-        _word_values(decoder.weight, generator)
+        self._draw(decoder.weight, generator)
         nn.init.zeros_(decoder.bias)
         if self.experts == 1:
             return decoder
@@ -180,14 +180,14 @@ class LanguageNetwork(Network):
             weight = decoder.weight
         else:
             weight = self._linear(self.embedding, vocabulary, generator, bias=False).weight
-            _word_values(weight, generator)
+            self._draw(weight, generator)
         if isinstance(weight, SparseWeight):
             return SparseEmbedding(weight)
         embedding = nn.utils.skip_init(nn.Embedding, vocabulary, self.embedding)
         embedding.weight = cast(nn.Parameter, weight)
         return embedding
 
-
-def _word_values(weight: Tensor | SparseWeight, generator: torch.Generator) -> None:
-    values = weight.values if isinstance(weight, SparseWeight) else weight
-    nn.init.uniform_(values, -WORD_BOUND, WORD_BOUND, generator=generator)
+    def _draw(self, weight: Tensor | SparseWeight, generator: torch.Generator) -> None:
+        """Draw the values of an embedding or a decoder."""
+        values = weight.values if isinstance(weight, SparseWeight) else weight
+        nn.init.uniform_(values, -self.word_bound, self.word_bound, generator=generator)

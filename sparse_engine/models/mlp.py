@@ -12,8 +12,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from sparse_engine.models.feed_forward import FeedForwardNetwork, check_std, number_of_links
+from sparse_engine.models.feed_forward import check_std, layer_links
+from sparse_engine.models.limits import check_links
+from sparse_engine.models.network import Network
 from sparse_engine.nn import AllReLU, SparseLinear, SReLU
+from sparse_engine.topology.init import ERKDensity
 
 #: Function from the number of units and the number of the hidden layer, from 0, to its activation.
 Activation = Callable[[int, int], nn.Module]
@@ -38,16 +41,15 @@ class SparseMLP(nn.Module):
     """Multilayer perceptron of sparse layers (SET-MLP, Mocanu et al. 2018).
 
     Each hidden layer is ``dropout(activation(W x + b))``; the output layer is ``W x + b``. The
-    links are at random positions, and biases start at 0. A layer that ``epsilon`` would fill, and
-    an output layer of density 1, are ordinary :class:`torch.nn.Linear` layers, which no method
-    rewires. With a density of 1 all layers are sparse ones that hold all links, so that methods can
-    prune them.
+    links are at random positions, and biases start at 0. A layer all of whose positions hold a
+    link is an ordinary :class:`torch.nn.Linear`, which no method rewires. Only if all layers are
+    such, they are sparse ones, so that methods can prune them.
 
     Args:
         sizes: number of inputs, of units of each hidden layer, and of outputs.
-        density: fraction of the positions of each layer that hold a link, in (0, 1]; give this or
+        density: fraction of the positions of a layer that hold a link, in (0, 1], one number or a
+            number for each layer; give this or
         epsilon: SET's size, ``epsilon * (inputs + outputs)`` links in each layer, at most all.
-        output_density: density of the output layer, if different from that of the others.
         activation: function from the number of units and of the hidden layer, from 0, to a module.
         dropout: fraction of hidden activations that training sets to 0, in [0, 1).
         initial_std: standard deviation of normal initial weights, 0.1 in SET; None for
@@ -72,9 +74,8 @@ class SparseMLP(nn.Module):
         self,
         sizes: Sequence[int],
         *,
-        density: float | None = None,
+        density: float | Sequence[float] | None = None,
         epsilon: float | None = None,
-        output_density: float | None = None,
         activation: Activation = relu,
         dropout: float = 0.0,
         initial_std: float | None = None,
@@ -83,23 +84,24 @@ class SparseMLP(nn.Module):
         if len(sizes) < 2:
             raise ValueError(f"expected sizes of inputs and outputs at least, found {[*sizes]}")
         check_std(initial_std)
-        last = len(sizes) - 2
+        links = layer_links(sizes, density, epsilon)
+        positions = [inputs * outputs for inputs, outputs in pairwise(sizes)]
         parts: OrderedDict[str, nn.Module] = OrderedDict()
         for layer, (inputs, outputs) in enumerate(pairwise(sizes)):
-            own = density, epsilon
-            if layer == last and output_density is not None:
-                own = output_density, None
-            full = number_of_links(inputs, outputs, *own) == inputs * outputs
             linear = (
                 _dense(inputs, outputs, generator)
-                if full and own != (density, None)
+                if links[layer] == positions[layer] and links != positions
                 else SparseLinear(
-                    inputs, outputs, density=own[0], epsilon=own[1], gain=HE, generator=generator
+                    inputs,
+                    outputs,
+                    density=links[layer] / positions[layer],
+                    gain=HE,
+                    generator=generator,
                 )
             )
             _draw(linear, initial_std, generator)
             parts[f"linear{layer}"] = linear
-            if layer < last:
+            if layer < len(links) - 1:
                 parts[f"activation{layer}"] = activation(outputs, layer)
                 parts[f"dropout{layer}"] = nn.Dropout(dropout)
         super().__init__()
@@ -136,23 +138,52 @@ def _draw(
 
 
 @dataclass(frozen=True)
-class MLPNetwork(FeedForwardNetwork):
+class MLPNetwork(Network):
     """Description of a multilayer perceptron."""
 
     hidden: tuple[int, ...] = (1000, 1000, 1000)
     """Units of each hidden layer."""
-    output_density: float | None = None
-    """Density of the output layer, if different from the other layers'; 1 for a dense one."""
+    allocation: Literal["set", "equal"] = "set"
+    """Links of each layer: in proportion to its inputs and outputs, as in SET, so that small layers
+    are denser; or of equal density."""
+    dense_output: bool = False
+    """Whether the output layer is dense; the density is then that of the others."""
     activation: Literal[tuple(ACTIVATIONS)] = "relu"  # type: ignore[valid-type]
     """Activation of hidden units."""
     slope: float = 0.6
     """Slope of the left side of all_relu."""
     dropout: float = 0.0
     """Dropout of hidden activations, in [0, 1)."""
+    initial_std: float | None = None
+    """Standard deviation of normal initial weights, 0.1 in SET; by default weights are uniform,
+    with a variance of 2 / links into the unit (He)."""
 
     def __post_init__(self) -> None:
-        # JSON has lists only.
-        object.__setattr__(self, "hidden", tuple(self.hidden))
+        # JSON has lists only, and one layer may be given as its number of units.
+        hidden = (self.hidden,) if isinstance(self.hidden, int) else tuple(self.hidden)
+        object.__setattr__(self, "hidden", hidden)
+
+    def densities(self, inputs: int, outputs: int) -> list[float]:
+        """Return the density of each layer.
+
+        Args:
+            inputs: number of features of the input.
+            outputs: number of outputs.
+
+        Raises:
+            ValueError: density out of range.
+        """
+        shapes = [(out, into) for into, out in pairwise([inputs, *self.hidden, outputs])]
+        sparse = shapes[: len(shapes) - self.dense_output]
+        if self.allocation == "equal":
+            densities = [self.density] * len(sparse)
+        else:
+            counts = ERKDensity(self.density).counts(sparse)
+            densities = [
+                count / max(1, out * into)
+                for count, (out, into) in zip(counts, sparse, strict=True)
+            ]
+        return densities + [1.0] * self.dense_output
 
     def mlp(self, inputs: int, outputs: int, *, generator: torch.Generator) -> SparseMLP:
         """Make the network.
@@ -165,12 +196,11 @@ class MLPNetwork(FeedForwardNetwork):
         Raises:
             ValueError: an option out of range, or a network that does not fit into memory.
         """
-        sizes = [inputs, *self.hidden, outputs]
-        self.check_size(sizes)
+        sizes, densities = [inputs, *self.hidden, outputs], self.densities(inputs, outputs)
+        check_links(sum(layer_links(sizes, densities, None)), sum(sizes))
         return SparseMLP(
             sizes,
-            **self.links(),
-            output_density=self.output_density,
+            density=densities,
             activation=ACTIVATIONS[self.activation](self.slope, generator),
             dropout=self.dropout,
             initial_std=self.initial_std,

@@ -10,7 +10,9 @@ from torch.nn import functional
 
 from sparse_engine import ops
 from sparse_engine.errors import InputError
-from sparse_engine.models.feed_forward import FeedForwardNetwork, check_std
+from sparse_engine.models.feed_forward import check_std, layer_links
+from sparse_engine.models.limits import check_links
+from sparse_engine.models.network import Network
 from sparse_engine.nn import SparseWeight
 
 
@@ -155,7 +157,7 @@ class SparseRBM(nn.Module):
 
 
 @dataclass(frozen=True)
-class RBMNetwork(FeedForwardNetwork):
+class RBMNetwork(Network):
     """Description of a restricted Boltzmann machine."""
 
     hidden: int = 200
@@ -173,11 +175,12 @@ class RBMNetwork(FeedForwardNetwork):
         Raises:
             ValueError: an option out of range, or a machine that does not fit into memory.
         """
-        self.check_size([visible, self.hidden])
+        sizes = [visible, self.hidden]
+        check_links(sum(layer_links(sizes, self.density, None)), sum(sizes))
         return SparseRBM(
             visible,
             self.hidden,
-            **self.links(),
+            density=self.density,
             initial_std=self.initial_std,
             generator=generator,
         )

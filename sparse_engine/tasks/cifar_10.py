@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from sparse_engine.models import set_density
 from sparse_engine.tasks.features import FeatureClassification
 from sparse_engine.tasks.files import DataFile, FromFiles
 from sparse_engine.tasks.supervised import Examples
@@ -22,7 +23,7 @@ URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 SHA256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
 FOLDER = "cifar-10-batches-bin"
 SHAPE = (3, 32, 32)
-#: Pictures of a file, and bytes of each: a label and the levels of red, green and blue.
+#: Most pictures of a file, and bytes of each: a label and the levels of red, green and blue.
 COUNT, RECORD = 10_000, 1 + math.prod(SHAPE)
 
 
@@ -42,12 +43,11 @@ class CIFAR10(FromFiles, FeatureClassification):
 
     name = "cifar-10"
     summary = "what a colour picture of 32 x 32 pixels shows"
-    features: ClassVar[int] = math.prod(SHAPE)
     answers: ClassVar[int] = 10
     recipe: ClassVar = {
-        "epsilon": 20.0,
-        "hidden": (4000, 1000, 4000),
-        "output_density": 1.0,
+        "density": set_density(20, 3072, 4000, 1000, 4000),
+        "hidden": [4000, 1000, 4000],
+        "dense_output": True,
         "activation": "srelu",
         "dropout": 0.3,
         "optimizer": "SGD",
@@ -93,15 +93,17 @@ class CIFAR10(FromFiles, FeatureClassification):
 
 
 def read_pictures(path: Path) -> Examples:
-    """Read a file of 10,000 pictures, ``[pictures, 3072]`` in [0, 1], and their kinds.
+    """Read a file of up to 10,000 pictures, ``[pictures, 3072]`` in [0, 1], and their kinds.
 
     Raises:
         ValueError: a file of another size, or with a label that is not in [0, 10).
     """
     size = path.stat().st_size
-    if size != COUNT * RECORD:
-        raise ValueError(f"expected {COUNT * RECORD:,} bytes, found {size:,} in {path}")
-    records = np.fromfile(path, np.uint8).reshape(COUNT, RECORD)
+    if not size or size % RECORD or size > COUNT * RECORD:
+        raise ValueError(
+            f"expected up to {COUNT:,} pictures of {RECORD:,} bytes, found {size:,} in {path}"
+        )
+    records = np.fromfile(path, np.uint8).reshape(-1, RECORD)
     labels = records[:, 0]
     if labels.max() >= CIFAR10.answers:
         wrong = int((labels >= CIFAR10.answers).argmax())

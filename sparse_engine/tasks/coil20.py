@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import torch
 
+from sparse_engine.models import set_density
 from sparse_engine.tasks.features import FeatureClassification
 from sparse_engine.tasks.files import DataFile, FromFiles
 from sparse_engine.tasks.mat import read_mat
@@ -36,8 +37,8 @@ class COIL20(FromFiles, FeatureClassification):
     features: ClassVar[int] = 1024
     answers: ClassVar[int] = 20
     recipe: ClassVar = {
-        "epsilon": 20.0,
-        "hidden": (1000, 1000, 1000),
+        "density": set_density(20, 1024, 1000, 1000, 1000, 20),
+        "hidden": [1000, 1000, 1000],
         "activation": "all_relu",
         "dropout": 0.3,
         "optimizer": "SGD",

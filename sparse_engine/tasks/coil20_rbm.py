@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from sparse_engine.tasks.coil20 import COIL20, coil20
+from sparse_engine.models import set_density
+from sparse_engine.tasks.coil20 import coil20
 from sparse_engine.tasks.features import Reconstruction
 from sparse_engine.tasks.files import FromFiles
 from sparse_engine.tasks.supervised import Examples
@@ -26,9 +27,8 @@ class COIL20RBM(FromFiles, Reconstruction):
 
     name = "coil20-rbm"
     summary = "reconstruct pictures of 32 x 32 pixels, by contrastive divergence"
-    features: ClassVar[int] = COIL20.features
     recipe: ClassVar = {
-        "epsilon": 10.0,
+        "density": set_density(10, 1024, 200),
         "hidden": 200,
         "optimizer": "SGD",
         "learning_rate": 0.1,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from sparse_engine.models import set_density
 from sparse_engine.tasks.features import FeatureClassification
 from sparse_engine.tasks.files import FromFiles
 from sparse_engine.tasks.images import read_images
@@ -45,11 +46,10 @@ class FashionMNIST(FromFiles, FeatureClassification):
 
     name = "fashion-mnist"
     summary = "what kind of clothing a picture of 28 x 28 pixels shows"
-    features: ClassVar[int] = 784
     answers: ClassVar[int] = 10
     recipe: ClassVar = {
-        "epsilon": 13.0,
-        "hidden": (1000, 1000, 1000),
+        "density": set_density(13, 784, 1000, 1000, 1000, 10),
+        "hidden": [1000, 1000, 1000],
         "initial_std": 0.1,
         "dropout": 0.2,
         "optimizer": "SGD",

@@ -21,10 +21,9 @@ class Features(Supervised):
 
     sequences = False
 
-    @property
-    @abstractmethod
-    def features(self) -> int:
-        """The number of features of an example."""
+    def count_features(self) -> int:
+        """Read the data, and return the number of features of an example."""
+        return self.examples["train"].inputs.shape[1]
 
 
 @dataclass(frozen=True)
@@ -39,8 +38,8 @@ class FeatureClassification(Features, Classification):
         """The number of classes."""
 
     def build(self, network: MLPNetwork, *, generator: torch.Generator) -> SparseMLP:
-        """Make a multilayer perceptron with an output for each class."""
-        return network.mlp(self.features, self.answers, generator=generator)
+        """Read the data, and make a multilayer perceptron with an output for each class."""
+        return network.mlp(self.count_features(), self.answers, generator=generator)
 
 
 @dataclass(frozen=True)
@@ -58,8 +57,8 @@ class Reconstruction(Features, Regression):
     network: ClassVar[type[Network]] = RBMNetwork
 
     def build(self, network: RBMNetwork, *, generator: torch.Generator) -> SparseRBM:
-        """Make a machine with a visible unit for each feature."""
-        return network.rbm(self.features, generator=generator)
+        """Read the data, and make a machine with a visible unit for each feature."""
+        return network.rbm(self.count_features(), generator=generator)
 
     def loss(self, model: nn.Module, step: Step) -> Tensor:
         """Return the loss of contrastive divergence on the step's batch."""

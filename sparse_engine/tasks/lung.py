@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import torch
 
+from sparse_engine.models import set_density
 from sparse_engine.tasks.features import FeatureClassification, standardized
 from sparse_engine.tasks.files import DataFile, FromFiles
 from sparse_engine.tasks.mat import read_mat
@@ -38,8 +39,8 @@ class Lung(FromFiles, FeatureClassification):
     features: ClassVar[int] = 3312
     answers: ClassVar[int] = 5
     recipe: ClassVar = {
-        "epsilon": 20.0,
-        "hidden": (3000, 3000, 3000),
+        "density": set_density(20, 3312, 3000, 3000, 3000, 5),
+        "hidden": [3000, 3000, 3000],
         "initial_std": 0.1,
         "optimizer": "SGD",
         "learning_rate": 0.01,

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import torch
 
+from sparse_engine.models import set_density
 from sparse_engine.tasks.features import FeatureClassification, standardized
 from sparse_engine.tasks.files import DataFile, FromFiles
 from sparse_engine.tasks.supervised import Examples
@@ -49,8 +50,8 @@ class Madelon(FromFiles, FeatureClassification):
     features: ClassVar[int] = 500
     answers: ClassVar[int] = 2
     recipe: ClassVar = {
-        "epsilon": 10.0,
-        "hidden": (400, 100, 400),
+        "density": set_density(10, 500, 400, 100, 400, 2),
+        "hidden": [400, 100, 400],
         "activation": "all_relu",
         "slope": 0.5,
         "dropout": 0.3,

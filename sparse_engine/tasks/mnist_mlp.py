@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from sparse_engine.models import set_density
 from sparse_engine.tasks.features import FeatureClassification
 from sparse_engine.tasks.files import FromFiles
 from sparse_engine.tasks.mnist import mnist
@@ -25,11 +26,10 @@ class MNISTMLP(FromFiles, FeatureClassification):
 
     name = "mnist-mlp"
     summary = "written digits of 28 x 28 pixels, all at once"
-    features: ClassVar[int] = 784
     answers: ClassVar[int] = 10
     recipe: ClassVar = {
-        "epsilon": 11.0,
-        "hidden": (512, 128),
+        "density": set_density(11, 784, 512, 128, 10),
+        "hidden": [512, 128],
         "optimizer": "SGD",
         "learning_rate": 0.01,
         "optimizer_options": {"momentum": 0.9, "weight_decay": 2e-4},

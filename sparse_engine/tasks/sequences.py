@@ -34,7 +34,7 @@ class Sequences(Supervised):
         """The number of the model's outputs: classes or values."""
 
     def build(self, network: RecurrentNetwork, *, generator: torch.Generator) -> SequenceModel:
-        """Read the data, and make a recurrent network with a linear readout."""
+        """Make a recurrent network with a linear readout."""
         return self.model(network, generator=generator)
 
     def model(
@@ -45,7 +45,6 @@ class Sequences(Supervised):
         generator: torch.Generator,
     ) -> SequenceModel:
         """Make a recurrent network with a linear readout, and an embedding before both if given."""
-        # Data that cannot be read are refused here, before a run begins.
         longest = max(part.inputs.shape[1] for part in self.examples.values())
         return SequenceModel(
             network.recurrent(

@@ -158,18 +158,17 @@ METHODS = {
     "static": NamedMethod("the wiring stays", Static, lambda options: {}),
 }
 
-METHOD_HELP = "How the wiring changes. " + "; ".join(
-    f"{name}: {method.summary}" for name, method in METHODS.items()
-)
+SUMMARIES = "; ".join(f"{name}: {method.summary}" for name, method in METHODS.items())
+METHOD_HELP = f"How the wiring changes. {SUMMARIES}."
 
 
 @dataclass(frozen=True)
 class Method:
     """Rewiring method of a run."""
 
-    name: Annotated[
+    name: Annotated[  # type: ignore[valid-type]
         Literal[tuple(METHODS)], tyro.conf.arg(name="method", metavar="NAME", help=METHOD_HELP)
-    ] = "set"  # type: ignore[valid-type]
+    ] = "set"
     fraction: float = 0.2
     """Fraction of the links that each rewiring replaces, in [0, 1]; with many methods it falls."""
     every: int = 60

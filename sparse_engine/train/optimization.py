@@ -57,7 +57,7 @@ class Optimization:
             ValueError: a name that is no optimizer, an option that the optimizer does not have, or
                 a value out of range.
         """
-        kind = SNTASGD if self.optimizer == "SNTASGD" else _named(torch.optim, self.optimizer)
+        kind: Any = SNTASGD if self.optimizer == "SNTASGD" else _named(torch.optim, self.optimizer)
         if kind is None or not issubclass(kind, Optimizer):
             raise ValueError(
                 f"expected an optimizer of torch.optim or SNTASGD, found {self.optimizer!r}"
@@ -90,7 +90,7 @@ class Optimization:
             return lambda optimizer, **resumed: lr_scheduler.LambdaLR(
                 optimizer, fixed[self.scheduler], **resumed
             )
-        kind = _named(lr_scheduler, self.scheduler)
+        kind: Any = _named(lr_scheduler, self.scheduler)
         if kind is None or not issubclass(kind, Scheduler | lr_scheduler.ReduceLROnPlateau):
             raise ValueError(
                 "expected the scheduler cosine, constant, or a class of torch.optim.lr_scheduler, "
@@ -150,7 +150,11 @@ class LearningRate:
             self._scheduler.step()
 
     def observe(self, metric: float) -> None:
-        """Set the learning rate after an evaluation, for schedulers that follow the metric."""
+        """Set the learning rate after an evaluation, for schedulers that follow the metric.
+
+        Args:
+            metric: the metric, or its negative where a greater one is better.
+        """
         if self._by_metric:
             self._scheduler.step(metric)
 

@@ -131,7 +131,8 @@ class Run:
         self.tracker = Tracker(self.rewiring, measures=measures)
         self.step = 0
         self.memory: dict[str, Tensor] = {}
-        self._constrained = [m for m in self.model.modules() if hasattr(m, "clip_")]
+        clips = [getattr(module, "clip_", None) for module in self.model.modules()]
+        self._constraints = [clip for clip in clips if callable(clip)]
         # The folder comes last, so that invalid settings leave none behind.
         self._folder = RunFolder(folder, config.to_json())
         checkpoint = self._folder.find() if resume else None
@@ -319,8 +320,8 @@ class Run:
         self.optimizer.step()
         for group, before in zip(groups, rates, strict=True):
             group["lr"] = before
-        for module in self._constrained:
-            module.clip_()
+        for constrain in self._constraints:
+            constrain()
         self.learning_rate.step()
 
     def _rewire(self, *, hold: bool) -> None:
@@ -339,11 +340,9 @@ class Run:
                 if self.scores.since_best == 0
                 else None
             )
-        metric = entry["metric"]
-        self.learning_rate.observe(metric)
-        begins = isinstance(self.optimizer, SNTASGD) and self.optimizer.observe(
-            -metric if self.task.higher_is_better else metric
-        )
+        error = -entry["metric"] if self.task.higher_is_better else entry["metric"]
+        self.learning_rate.observe(error)
+        begins = isinstance(self.optimizer, SNTASGD) and self.optimizer.observe(error)
         return Evaluation(entry, best, begins)
 
     def _record(self, evaluation: Evaluation, bar: tqdm) -> None:

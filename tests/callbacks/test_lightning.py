@@ -61,6 +61,14 @@ def test_the_steps_are_those_of_the_optimizer_that_was_named(tmp_path):
     assert module.sparse.rnn.weight_hh_l0.topology_version == 8 // 3
 
 
+def test_a_trainer_saves_the_rewiring_after_training_too(tmp_path):
+    trainer = fit(Two(), Rewire(METHOD, optimizer=1), tmp_path)
+    trainer.save_checkpoint(tmp_path / "end.ckpt")
+    states = torch.load(tmp_path / "end.ckpt", weights_only=True)["optimizer_states"]
+    assert "rewiring" not in states[0]["param_groups"][0]
+    assert states[1]["param_groups"][0]["rewiring"] == {"steps": 8, "seed": 0}
+
+
 def test_a_number_of_no_optimizer_is_refused(tmp_path):
     with pytest.raises(ValueError, match="number of one of 2 optimizers, found 2"):
         fit(Two(), Rewire(METHOD, optimizer=2), tmp_path)

@@ -107,6 +107,7 @@ def lightning(
     scaled: bool = False,
 ) -> Trained:
     import lightning.pytorch as pl
+    from lightning.pytorch.callbacks import ModelCheckpoint
 
     from sparse_engine.callbacks.lightning import Rewire
 
@@ -141,14 +142,12 @@ def lightning(
         accumulate_grad_batches=accumulate,
         enable_progress_bar=False,
         enable_model_summary=False,
-        enable_checkpointing=False,
         default_root_dir=folder,
         plugins=[Scaled("16-mixed", "cpu", scaler())] if scaled else None,
-        callbacks=[Rewire(method)],
+        callbacks=[Rewire(method), ModelCheckpoint(folder, save_last=True)],
     )
     batches = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(*data()), BATCH)
     trainer.fit(module, batches, ckpt_path=folder / "last.ckpt" if resume else None)
-    trainer.save_checkpoint(folder / "last.ckpt")
     return Trained(module.network, trainer.optimizers[0], None, figures)
 
 

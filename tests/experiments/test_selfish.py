@@ -80,7 +80,7 @@ def test_small_experiment_compares_sparse_with_dense(texts, tmp_path):
     plan = Plan(tmp_path / "runs", seeds=[0], workers=1, settings={"data": texts, **TINY})
     rows = experiment.rows(plan)
     assert [row.variant for row in rows[::2]] == [variant.name for variant in experiment.variants]
-    assert [len(row.values) for row in rows] == [1] * 8
+    assert [len(row.values) for row in rows] == [1] * 10
     sizes = [variant.config().replaced(data=texts, **TINY) for variant in experiment.variants]
     assert {config.task for config in sizes} == {sizes[0].task}
     assert all(isinstance(config.task, PennTreebank) and config.task.small for config in sizes)

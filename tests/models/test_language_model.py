@@ -165,11 +165,12 @@ def test_model_at_full_density_computes_what_torch_computes():
     assert_close(sparse(words)[0], dense(words)[0])
 
 
-def test_initial_words_have_the_published_bound():
-    model = build(LanguageNetwork(embedding=30, hidden=30))
+@pytest.mark.parametrize(("settings", "bound"), [({}, 0.1), ({"word_bound": 0.2}, 0.2)])
+def test_initial_words_have_the_bound(settings, bound):
+    model = build(LanguageNetwork(embedding=30, hidden=30, **settings))
     for weight in (model.embedding.embedding.weight, model.decoder.weight):
-        assert 0.099 < weight.values.abs().max() <= 0.1
-        assert abs(weight.values.mean()) < 0.02
+        assert 0.99 * bound < weight.values.abs().max() <= bound
+        assert abs(weight.values.mean()) < 0.2 * bound
     assert not model.decoder.bias.any()
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from sparse_engine.models import MLPNetwork, SparseMLP, limits
+from sparse_engine.models import MLPNetwork, SparseMLP, limits, set_density
 from sparse_engine.models.mlp import ACTIVATIONS
 from sparse_engine.nn import AllReLU, SparseLinear, SReLU
 from sparse_engine.topology import SET, ERKDensity, GradualPruning, NormalInit, wire
@@ -39,14 +39,10 @@ def test_epsilon_gives_the_published_numbers_of_links():
     assert type(model.linear[3]) is nn.Linear
 
 
-@pytest.mark.parametrize("output_density", [0.5, 1.0])
-def test_the_output_layer_may_have_a_density_of_its_own(output_density):
-    model = SparseMLP(SIZES, epsilon=2, output_density=output_density)
-    last = model.linear[-1]
-    assert isinstance(last, nn.Linear) == (output_density == 1)
-    if output_density < 1:
-        assert last.weight.nnz == 32
-    assert model.linear[0].weight.nnz == 100
+def test_each_layer_may_have_a_density_of_its_own():
+    model = SparseMLP(SIZES, density=[0.1, 1.0, 0.5])
+    assert isinstance(model.linear[1], nn.Linear)
+    assert [model.linear[layer].weight.nnz for layer in (0, 2)] == [60, 32]
 
 
 def test_all_links_of_density_1_can_be_pruned():
@@ -78,9 +74,7 @@ def test_initial_values_may_be_normal(dense):
 def made(dense, **options):
     """Return the last of two layers, with 400 outputs."""
     density = 1.0 if dense else 0.2
-    model = SparseMLP(
-        [3, 500, 400], density=0.5, output_density=density, generator=generator(), **options
-    )
+    model = SparseMLP([3, 500, 400], density=[0.5, density], generator=generator(), **options)
     assert isinstance(model.linear[1], nn.Linear) == dense
     return model.linear[1]
 
@@ -94,7 +88,7 @@ def test_activations_know_their_layer():
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_a_description_makes_the_network(activation):
     network = MLPNetwork(
-        hidden=(20, 16), epsilon=2.0, activation=activation, slope=0.7, dropout=0.1
+        hidden=(20, 16), density=0.2, activation=activation, slope=0.7, dropout=0.1
     )
     before = torch.get_rng_state()
     model, same, other = (network.mlp(30, 4, generator=generator(s)) for s in (1, 1, 2))
@@ -109,12 +103,33 @@ def test_a_description_makes_the_network(activation):
     assert not torch.equal(entries[name], other.state_dict()[name])
 
 
-def test_density_counts_where_there_is_no_epsilon():
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"allocation": "equal", "density": 0.1}, [60, 32, 6]),
+        # In proportion to 50, 36 and 20, of which the last fills its layer.
+        ({"density": 0.5}, [249, 179, 64]),
+        ({"density": 0.5, "dense_output": True}, [267, 193, 64]),
+        ({"density": 1.0}, [600, 320, 64]),
+        ({"density": set_density(2, *SIZES)}, [100, 72, 40]),
+    ],
+)
+def test_links_are_allocated(options, expected):
+    model = MLPNetwork(hidden=(20, 16), **options).mlp(30, 4, generator=generator())
     links = [
-        each.weight.nnz
-        for each in MLPNetwork(0.1, hidden=(20,)).mlp(30, 10, generator=generator()).linear
+        layer.weight.nnz if isinstance(layer, SparseLinear) else layer.weight.numel()
+        for layer in model.linear
     ]
-    assert links == [60, 20]
+    assert links == expected
+    dense = expected[2] == 64 and options["density"] < 1
+    assert isinstance(model.linear[2], nn.Linear) == dense
+
+
+def test_density_of_a_size_counts_every_link():
+    # The published network: 126,240 + 120,000 + 120,000 links, and a full output layer.
+    sizes = (3312, 3000, 3000, 3000, 5)
+    positions = 3312 * 3000 + 2 * 3000 * 3000 + 15_000
+    assert set_density(20, *sizes) == (126_240 + 240_000 + 15_000) / positions
 
 
 def test_trains_and_is_rewired():
@@ -145,7 +160,7 @@ def test_trains_and_is_rewired():
         ({"epsilon": -1}, "expected finite epsilon > 0, found -1"),
         ({"density": 0.1, "initial_std": -1.0}, "expected a finite initial_std of at least 0"),
         ({"density": 0.1, "initial_std": float("nan")}, "expected a finite initial_std"),
-        ({"density": 0.1, "output_density": 0.0}, r"expected density in \(0, 1\], found 0.0"),
+        ({"density": [0.1, 0.5]}, "expected a density for each of 3 layers, found 2"),
     ],
 )
 def test_wrong_arguments_are_named(options, message):

@@ -7,7 +7,7 @@ import torch
 from torch.testing import assert_close
 
 from sparse_engine.errors import InputError
-from sparse_engine.models import RBMNetwork, SparseRBM
+from sparse_engine.models import RBMNetwork, SparseRBM, set_density
 from sparse_engine.topology import SET, Static
 
 
@@ -97,7 +97,9 @@ def test_the_chain_needs_no_gradient_and_follows_from_the_generator():
 
 
 def test_a_description_makes_the_published_machine():
-    rbm = RBMNetwork(epsilon=10).rbm(1024, generator=torch.Generator().manual_seed(0))
+    rbm = RBMNetwork(set_density(10, 1024, 200)).rbm(
+        1024, generator=torch.Generator().manual_seed(0)
+    )
     assert rbm.weight.shape == (200, 1024) and rbm.weight.nnz == 12_240
     assert rbm.weight.values.std().item() == pytest.approx(0.05, rel=0.03)
     assert not rbm.hidden_bias.any() and not rbm.visible_bias.any()

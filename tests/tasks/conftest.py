@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 from tasks.layouts import put_aeon, tiny_task
 
-from sparse_engine.tasks import Task, cifar_10
+from sparse_engine.tasks import Task
 
 
 @pytest.fixture
@@ -18,7 +18,6 @@ def aeon(monkeypatch):
 
 
 @pytest.fixture
-def tiny(tmp_path, aeon, monkeypatch) -> Callable[..., Task]:
+def tiny(tmp_path, aeon) -> Callable[..., Task]:
     """Makes the task of a name with tiny data; other settings as given."""
-    monkeypatch.setattr(cifar_10, "COUNT", 20)
     return partial(tiny_task, tmp_path)

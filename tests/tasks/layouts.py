@@ -9,20 +9,16 @@ import struct
 import sys
 import types
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-import feature_files
 import numpy as np
 import pytest
+from tasks.feature_layouts import FEATURE_SETTINGS, FEATURE_WRITERS
 
 from sparse_engine.tasks import TASKS, PennTreebank, Task, WikiText2, WordLanguage
 from sparse_engine.tasks.gesture import VIDEOS
 from sparse_engine.tasks.person import ACTIVITIES, TAGS
-
-#: Tasks of vectors of features with files.
-FEATURES = ("cifar-10", "coil20", "coil20-rbm", "fashion-mnist", "lung", "madelon", "mnist-mlp")
 
 random = np.random.default_rng(0)
 
@@ -82,27 +78,13 @@ def write_text(task: type[WordLanguage], folder: Path, lines: int = 40) -> None:
         path.write_text(text)
 
 
-@cache
-def feature_folders() -> TemporaryDirectory:
-    """Write the files of all tasks of features, once for all tests of a process."""
-    folder = TemporaryDirectory()
-    feature_files.write_all(Path(folder.name))
-    return folder
-
-
-def copy_features(name: str, folder: Path) -> None:
-    for path in Path(feature_folders().name, name).iterdir():
-        (folder / path.name).symlink_to(path)
-
-
 #: Functions that write the files of a task into a folder.
 WRITERS: dict[str, Callable[[Path], None]] = {
-    **{
-        name: partial(copy_features, name.removesuffix("-rbm").removesuffix("-mlp"))
-        for name in FEATURES
-    },
+    **FEATURE_WRITERS,
+    "fashion-mnist": write_mnist,
     "gesture": write_gesture,
     "mnist": write_mnist,
+    "mnist-mlp": write_mnist,
     "penn-treebank": partial(write_text, PennTreebank),
     "person": write_person,
     "sms": write_sms,
@@ -111,8 +93,7 @@ WRITERS: dict[str, Callable[[Path], None]] = {
 
 #: Settings that suit tiny data.
 SETTINGS: dict[str, dict[str, int]] = {
-    **{name: {"batch_size": 8} for name in FEATURES},
-    "fashion-mnist": {"train_size": 20, "validation_size": 6, "test_size": 8, "batch_size": 8},
+    **FEATURE_SETTINGS,
     "adding": {"length": 12, "held_out": 20},
     "copy-memory": {"delay": 5, "held_out": 20},
     "delayed-match": {"delay": 3, "held_out": 20},

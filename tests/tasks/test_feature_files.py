@@ -78,8 +78,8 @@ def test_damaged_matrices_are_refused(tmp_path, matrices, options):
 
 def test_pictures_of_another_size_or_kind_are_refused(tmp_path):
     path = tmp_path / "data_batch_1.bin"
-    np.zeros(3073, np.uint8).tofile(path)
-    with pytest.raises(ValueError, match="expected 30,730,000 bytes, found 3,073 in"):
+    np.zeros(3072, np.uint8).tofile(path)
+    with pytest.raises(ValueError, match="up to 10,000 pictures of 3,073 bytes, found 3,072 in"):
         read_pictures(path)
     records = np.zeros((10_000, 3073), np.uint8)
     records[17, 0] = 10

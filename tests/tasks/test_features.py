@@ -1,14 +1,12 @@
 """Tasks of vectors of features: their files, splits, models and losses."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
-from feature_files import write_all
+from tasks.layouts import tiny_task
 from torch.testing import assert_close
 
-from sparse_engine.models import MLPNetwork, RBMNetwork
+from sparse_engine.models import RBMNetwork
 from sparse_engine.tasks import TASKS, Examples, Step, cifar_10
 from sparse_engine.tasks.features import FeatureClassification, Reconstruction, standardized
 from sparse_engine.train import Config
@@ -21,30 +19,22 @@ SIZES = {
     "cifar-10": (3072, 10, (90, 10, 20)),
     "coil20": (1024, 20, (864, 96, 480)),
     "coil20-rbm": (1024, None, (864, 96, 480)),
-    "fashion-mnist": (784, 10, (20, 6, 8)),
+    "fashion-mnist": (784, 10, (40, 8, 12)),
     "lung": (3312, 5, (115, 20, 68)),
     "madelon": (500, 2, (1800, 200, 600)),
-    "mnist-mlp": (784, 10, (33, 3, 20)),
+    "mnist-mlp": (784, 10, (55, 5, 20)),
 }
-MORE = {"fashion-mnist": {"train_size": 20, "validation_size": 6, "test_size": 8}}
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory) -> Path:
-    return write_all(tmp_path_factory.mktemp("data"))
+def make(tmp_path_factory):
+    """Makes a task of written files."""
+    place = tmp_path_factory.mktemp("data")
+    return lambda name, **options: tiny_task(place, name, **options)
 
 
-@pytest.fixture
-def make(folders, monkeypatch):
-    """Makes a task of the written files."""
-    monkeypatch.setattr(cifar_10, "COUNT", 20)
-    monkeypatch.setenv("SPARSE_ENGINE_DATA", str(folders))
-    return lambda name, **options: TASKS[name](**MORE.get(name, {}), **options)
-
-
-def tiny(task):
-    kind = {MLPNetwork: {"hidden": (8, 6)}, RBMNetwork: {"hidden": 8}}
-    return task.network(0.2, **kind[task.network])
+def tiny_network(task):
+    return task.network(density=0.2, hidden=8 if task.network is RBMNetwork else (8, 6))
 
 
 def test_every_task_is_tested():
@@ -55,7 +45,7 @@ def test_every_task_is_tested():
 def test_splits(name, make):
     features, classes, sizes = SIZES[name]
     task = make(name)
-    assert task.features == features
+    assert task.count_features() == features
     parts = [task.examples[split] for split in ("train", "validation", "test")]
     assert tuple(len(part) for part in parts) == sizes
     for part in parts:
@@ -75,7 +65,7 @@ def test_splits(name, make):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_network_learns(name, make):
     task = make(name, batch_size=4)
-    network, generator = tiny(task), torch.Generator().manual_seed(0)
+    network, generator = tiny_network(task), torch.Generator().manual_seed(0)
     model = task.build(network, generator=generator)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     before = {split: task.evaluate(model.eval(), split) for split in ("train", *task.splits)}
@@ -93,7 +83,7 @@ def test_a_network_learns(name, make):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_step_follows_from_its_number_and_seed(name, make):
     task = make(name, batch_size=4)
-    model = task.build(tiny(task), generator=torch.Generator().manual_seed(0)).eval()
+    model = task.build(tiny_network(task), generator=torch.Generator().manual_seed(0)).eval()
 
     def loss(number, seed):
         return task.loss(model, Step(number, seed)).item()
@@ -105,7 +95,7 @@ def test_a_step_follows_from_its_number_and_seed(name, make):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_recipe_is_one_of_a_run(name):
     config = Config.published(name)
-    assert config.optimization.optimizer == "SGD" and config.network.epsilon is not None
+    assert config.optimization.optimizer == "SGD" and config.network.density < 0.1
     assert Config.from_json(config.to_json()) == config
     # A rewiring at the end of every epoch.
     assert config.steps % config.method.every == 0 == config.evaluate_every % config.method.every
@@ -138,7 +128,8 @@ def test_real_coil20_has_72_pictures_of_each_object(data):
 
 
 def test_images_are_those_of_the_recurrent_task(make):
-    vectors, rows = make("mnist-mlp").examples, TASKS["mnist"]().examples
+    task = make("mnist-mlp")
+    vectors, rows = task.examples, TASKS["mnist"](data=task.data).examples
     for split in ("train", "validation", "test"):
         assert torch.equal(vectors[split].inputs, rows[split].inputs.flatten(1))
         assert torch.equal(vectors[split].targets, rows[split].targets)
@@ -153,9 +144,9 @@ def test_features_are_standardized_by_the_training_examples():
     assert_close(parts["test"].inputs, torch.tensor([[2 / 1.0001, 1e4]]))
 
 
-def test_pictures_have_their_red_green_and_blue_in_order(make, folders):
+def test_pictures_have_their_red_green_and_blue_in_order(make):
     task = make("cifar-10")
-    record = np.fromfile(folders / "cifar-10" / "data_batch_1.bin", np.uint8)[:3073]
+    record = np.fromfile(task.data / "data_batch_1.bin", np.uint8)[:3073]
     first = task.examples["train"]
     assert first.targets[0] == record[0]
     assert_close(first.inputs[0], torch.from_numpy(record[1:]).float() / 255)
@@ -189,12 +180,12 @@ def test_augmented_batches_are_for_training_only(make):
 @pytest.mark.parametrize(
     ("sizes", "message"),
     [
-        ({"train_size": 31}, r"at most 36 pictures .* found .*31.*6"),
+        ({"train_size": 53}, r"at most 60 pictures .* found .*53.*8"),
         ({"train_size": 0}, "expected sizes of at least 1"),
         ({"test_size": 21}, "expected test_size of at most 20, found 21"),
     ],
 )
 def test_too_many_pictures_are_refused(make, sizes, message):
-    task = TASKS["fashion-mnist"](**{**MORE["fashion-mnist"], **sizes})
+    task = make("fashion-mnist", **sizes)
     with pytest.raises(ValueError, match=message):
         task.load()

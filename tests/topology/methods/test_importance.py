@@ -10,11 +10,10 @@ from sparse_engine.models import SparseMLP
 from sparse_engine.topology import SET, ImportanceSET, topology_hash
 
 
-def trained(output_density=None, **options):
+def trained(output_density=0.3, **options):
     generator = torch.Generator().manual_seed(0)
-    model = SparseMLP(
-        [30, 20, 16, 10], density=0.3, output_density=output_density, generator=generator
-    )
+    densities = [0.3, 0.3, output_density]
+    model = SparseMLP([30, 20, 16, 10], density=densities, generator=generator)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     model(torch.randn(8, 30, generator=generator)).square().mean().backward()
     optimizer.step()
@@ -32,7 +31,7 @@ def lost(dense, share):
     return order[: int(share * len(order))]
 
 
-@pytest.mark.parametrize("output_density", [None, 1.0])
+@pytest.mark.parametrize("output_density", [0.3, 1.0])
 def test_hidden_units_lose_their_links_and_outputs_keep_theirs(output_density):
     model, optimizer, method = trained(output_density, share=0.25)
     hidden = weights_of(model)[:2]

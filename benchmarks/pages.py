@@ -1,0 +1,80 @@
+"""Pages of results from the reports that experiments wrote: ``python -m benchmarks.pages``.
+
+Reads benchmarks/results/experiments/*.json, the files of ``sparse-engine reproduce NAME --json``,
+and writes docs/results.md, docs/which_method.md and its picture.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from benchmarks.which_method_page import which_method_page
+from sparse_engine.experiments import Row, table
+
+ROOT = Path(__file__).parent.parent
+REPORTS = ROOT / "benchmarks" / "results" / "experiments"
+DOCS = ROOT / "docs"
+
+HEAD = """# Results
+
+Published experiments, ours beside theirs. Each table is the output of one command, which downloads
+or reads the data, trains every variant with every seed and prints the table; `--json` writes the
+report from which this page is made (`python -m benchmarks.pages`). "reached" says whether our mean
+over seeds is at least as good as the published number, which is often that of a single run.
+Nothing was tuned on a test split: what a protocol leaves open was chosen on validation data.
+"""
+
+#: What is not on the page: the experiments, why, and their commands.
+ABSENT = (
+    (
+        "Selfish-RNN on the whole Penn Treebank: LSTM, RHN, ON-LSTM",
+        "the training text was not at hand, and a run takes days on two cores",
+        "selfish-lstm, selfish-rhn, selfish-on-lstm",
+    ),
+    ("Selfish-RNN on WikiText-2: AWD-LSTM-MoS", "as above", "selfish-mixture"),
+    (
+        "MNIST with its 60,000 training images",
+        "only the 10,000 test images were at hand, which runs split",
+        "zhang-mnist",
+    ),
+    (
+        "SET-MLP on Fashion-MNIST, CIFAR-10 and lung",
+        "the files were not at hand",
+        "set-mlp-fashion-mnist, set-mlp-cifar-10, set-mlp-lung",
+    ),
+)
+
+
+def main() -> None:
+    """Write the pages."""
+    reports = [json.loads(path.read_text()) for path in sorted(REPORTS.glob("*.json"))]
+    methods = [each for each in reports if each["experiment"].startswith("which-method")]
+    others = [each for each in reports if each not in methods]
+    sections = [_section(report) for report in others]
+    (DOCS / "results.md").write_text("\n".join([HEAD, *sections, _absent()]))
+    if methods:
+        which_method_page(methods, DOCS)
+
+
+def _section(report: dict) -> str:
+    machine = report["machine"]
+    where = f"{machine['cores']} cores of {machine['processor']} ({machine['instructions']})"
+    rows = [Row(**row) for row in report["rows"]]
+    minutes = report["seconds"] / 60
+    changed = "".join(f" {name} = {value}" for name, value in report["settings"].items())
+    return (
+        f"## {report['experiment']}\n\n{report['summary'].capitalize()}. {report['source']}.\n\n"
+        f"{table(rows)}\n\n"
+        f"`{report['command']}`,{changed} {report['date']}, {where}, torch {machine['torch']}, "
+        f"{minutes:.1f} minutes.\n"
+    )
+
+
+def _absent() -> str:
+    lines = ["## What could not be run here", "", "| what | why | experiments |", "|---|---|---|"]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in ABSENT)]) + "\n"
+
+
+if __name__ == "__main__":
+    main()
