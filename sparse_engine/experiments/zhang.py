@@ -77,8 +77,11 @@ def experiment(
     )
 
 
-def _fixed(balance: float, bound: float, steps: int, **options: float) -> dict[str, Any]:
+def _fixed(
+    balance: float, bound: float, steps: int, learning_rate: float, **options: float
+) -> dict[str, Any]:
     return {
+        "learning_rate": learning_rate,
         "method": "static",
         "wiring": "balanced",
         "wiring_options": {"balance": balance, "bound": bound, **options},
@@ -89,10 +92,10 @@ def _fixed(balance: float, bound: float, steps: int, **options: float) -> dict[s
 
 #: Published settings of networks whose recurrent weights are not trained, by task.
 FIXED = {
-    "mackey-glass": _fixed(0.583, 0.7, 6000, radius=1.1),
-    "gesture": _fixed(0.568, 0.6, 4200),
-    "sms": _fixed(0.646, 0.6, 7000),
-    "mnist": _fixed(0.597, 0.7, 10_000),
+    "mackey-glass": _fixed(0.583, 0.7, 6000, 2e-3, radius=1.1),
+    "gesture": _fixed(0.568, 0.6, 4200, 1e-2),
+    "sms": _fixed(0.646, 0.6, 7000, 1e-3),
+    "mnist": _fixed(0.597, 0.7, 10_000, 1e-3),
 }
 #: Settings of runs that prune a dense network.
 DENSE: Mapping[str, Any] = {"density": 1.0, "final_density": 0.05}
