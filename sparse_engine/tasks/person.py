@@ -47,7 +47,8 @@ class Person(Windows):
 
     A step is one reading of one of four tags: which tag, and where it is in three dimensions. The
     25 recordings have 164,860 steps. The published flaws are that windows of different splits
-    overlap, that positions are not standardized, and that the last recording is lost.
+    overlap, that positions are not standardized, and that the last recording is lost. The recipe
+    has the published neural ODE, rewired by SET.
     """
 
     faithful: bool = False

@@ -42,6 +42,9 @@ class SMS(FromFiles, Sequences, Classification):
     numbers; words that occur at most 10 times have the number 0, as has the padding of shorter
     messages. The model learns an embedding of 50 dimensions. The metric is the fraction of messages
     that are told right; calling none spam has .866.
+
+    The recipe is the published SET run with a higher learning rate that falls, and 30 % of the
+    words dropped in training, both chosen by validation messages.
     """
 
     batch_size: int = 128

@@ -7,8 +7,9 @@ import torch
 from pairwise import pairwise
 from tasks.layouts import put_aeon, tiny_task
 
+from sparse_engine.models import MLPNetwork
 from sparse_engine.nn import CELLS
-from sparse_engine.tasks import TASKS
+from sparse_engine.tasks import TASKS, cifar_10
 from sparse_engine.train import METHODS, Config, Run
 
 #: Methods that begin with more links than they end with.
@@ -21,13 +22,17 @@ SIZES = {"hidden": 14, "embedding": 14, "layers": 1}
 OPTIONS = {"rhn": {"recurrence_depth": 2}, "on_lstm": {"chunk_size": 7}}
 
 
-def config_of(task, cell, method):
-    names = {field.name for field in dataclasses.fields(task.network)}
-    settings = {name: size for name, size in SIZES.items() if name in names}
-    if "cell" in names:
-        settings |= {"cell": cell, "cell_options": OPTIONS.get(cell, {})}
+NAMES = {name: {field.name for field in dataclasses.fields(TASKS[name].network)} for name in TASKS}
+
+
+def config_of(task, method, **settings):
+    sizes = {name: size for name, size in SIZES.items() if name in NAMES[task.name]}
+    if task.network is MLPNetwork:
+        sizes["hidden"] = (12, 8)
+    if "epsilon" in NAMES[task.name]:
+        sizes["epsilon"] = None
     density = 0.6 if method in FALLING else 0.3
-    settings |= {"method": method, "density": density, "final_density": 0.2, **STEPS}
+    settings |= {"method": method, "density": density, "final_density": 0.2, **STEPS, **sizes}
     return Config.of(task, optimizer="Adam", optimizer_options={}, learning_rate=1e-3, **settings)
 
 
@@ -38,27 +43,50 @@ def makes_sense(case):
     return case.get("method") not in BY_GRADIENT and case["name"] not in LANGUAGE
 
 
-@pairwise(makes_sense, name=list(TASKS), cell=list(CELLS), method=list(METHODS))
-def test_a_run_that_failed_equals_one_that_did_not(name, cell, method, tmp_path, monkeypatch):
+@pytest.fixture
+def check(tmp_path, monkeypatch):
+    """Checks that a run that failed goes on as one that did not."""
     put_aeon(monkeypatch)
+    monkeypatch.setattr(cifar_10, "COUNT", 20)
     monkeypatch.setattr("sparse_engine.train.run.draw_pictures", lambda *_, **__: None)
-    task = tiny_task(tmp_path, name)
-    whole = Run(tmp_path / "whole", config_of(task, cell, method))
-    result = whole.train(progress=False)
-    assert result.finished and all(task.metric in result.last[split] for split in task.splits)
 
-    loss = type(task).loss
+    def check(name, method, **settings):
+        task = tiny_task(tmp_path, name)
+        config = config_of(task, method, **settings)
+        whole = Run(tmp_path / "whole", config)
+        result = whole.train(progress=False)
+        assert result.finished and all(task.metric in result.last[split] for split in task.splits)
 
-    def failing(self, model, step):
-        if step.number == 3:
-            raise KeyError("as a crash")
-        return loss(self, model, step)
+        loss = type(task).loss
 
-    with monkeypatch.context() as patch, pytest.raises(KeyError, match="as a crash"):
-        patch.setattr(type(task), "loss", failing)
-        Run(tmp_path / "parts", config_of(task, cell, method)).train(progress=False)
-    resumed = Run(tmp_path / "parts", config_of(task, cell, method), resume=True)
-    assert resumed.step == 2
-    assert resumed.train(progress=False).last == result.last
-    state = resumed.model.state_dict()
-    assert all(torch.equal(tensor, state[key]) for key, tensor in whole.model.state_dict().items())
+        def failing(self, model, step):
+            if step.number == 3:
+                raise KeyError("as a crash")
+            return loss(self, model, step)
+
+        with monkeypatch.context() as patch, pytest.raises(KeyError, match="as a crash"):
+            patch.setattr(type(task), "loss", failing)
+            Run(tmp_path / "parts", config).train(progress=False)
+        resumed = Run(tmp_path / "parts", config, resume=True)
+        assert resumed.step == 2
+        assert resumed.train(progress=False).last == result.last
+        state = resumed.model.state_dict()
+        for key, tensor in whole.model.state_dict().items():
+            assert torch.equal(tensor, state[key]), key
+
+    return check
+
+
+@pairwise(
+    makes_sense,
+    name=[name for name in TASKS if "cell" in NAMES[name]],
+    cell=list(CELLS),
+    method=list(METHODS),
+)
+def test_runs_with_cells(check, name, cell, method):
+    check(name, method, cell=cell, cell_options=OPTIONS.get(cell, {}))
+
+
+@pairwise(name=[name for name in TASKS if "cell" not in NAMES[name]], method=list(METHODS))
+def test_runs_without_cells(check, name, method):
+    check(name, method)

@@ -22,7 +22,7 @@ SHORT = {"steps": 9, "every": 4, "evaluate_every": 3}
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     root = tmp_path_factory.mktemp("data")
-    for name in ("coil20", "fashion-mnist", "lung", "madelon", "mnist"):
+    for name in ("cifar-10", "coil20", "fashion-mnist", "lung", "madelon", "mnist"):
         (root / name).mkdir()
         WRITERS[name](root / name)
     return root

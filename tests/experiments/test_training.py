@@ -89,7 +89,7 @@ def test_the_first_error_of_a_run_ends_all(tmp_path):
 def test_the_command_writes_a_report(tmp_path, capsys):
     options = ["--seeds=1", "--workers=1", f"--out={tmp_path / 'runs'}"]
     options += [f"--json={tmp_path / 'report.json'}", "--settings"]
-    options += ["steps", "40", "every", "4", "hidden", "16", "density", "0.3"]
+    options += ["steps", "40", "every", "4", "hidden", "40"]
     assert main(["reproduce", "zhang-mackey-glass", *options]) == 0
     out = capsys.readouterr().out
     assert "| pruning | validation mse, mean of last 10 | 0.0002085 |" in out
