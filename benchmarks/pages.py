@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 from benchmarks.which_method_page import which_method_page
-from sparse_engine.experiments import Row, table
+from sparse_engine.experiments import read_rows, table
 
 ROOT = Path(__file__).parent.parent
 REPORTS = ROOT / "benchmarks" / "results" / "experiments"
@@ -60,7 +60,7 @@ def main() -> None:
 def _section(report: dict) -> str:
     machine = report["machine"]
     where = f"{machine['cores']} cores of {machine['processor']} ({machine['instructions']})"
-    rows = [Row(**row) for row in report["rows"]]
+    rows = read_rows(report)
     minutes = report["seconds"] / 60
     changed = "".join(f" {name} = {value}" for name, value in report["settings"].items())
     return (

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from sparse_engine.experiments.experiment import Experiment as Experiment
 from sparse_engine.experiments.experiment import Plan as Plan
 from sparse_engine.experiments.experiment import Row as Row
+from sparse_engine.experiments.experiment import read_rows as read_rows
 from sparse_engine.experiments.experiment import report as report
 from sparse_engine.experiments.experiment import table as table
 from sparse_engine.experiments.neurobench import neurobench

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import statistics
@@ -117,8 +118,24 @@ def report(experiment: Experiment, plan: Plan, rows: Sequence[Row], seconds: flo
             "torch": torch.__version__,
         },
         "seconds": seconds,
-        "rows": [{**asdict(row), "values": list(row.values)} for row in rows],
+        "rows": [
+            {**asdict(row), "values": [_number(value) for value in row.values]} for row in rows
+        ],
     }
+
+
+def _number(value: float) -> float | None:
+    """Return a number for JSON, which has no NaN."""
+    return None if math.isnan(value) else value
+
+
+def read_rows(report: Mapping[str, Any]) -> list[Row]:
+    """Return the rows of a :func:`report`."""
+    nan = float("nan")
+    return [
+        Row(**{**row, "values": [nan if value is None else value for value in row["values"]]})
+        for row in report["rows"]
+    ]
 
 
 def table(rows: Sequence[Row]) -> str:

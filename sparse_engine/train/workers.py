@@ -92,8 +92,8 @@ def run_all(
 
     Args:
         jobs: the runs to be made.
-        workers: number of processes; by default one for each core. The cores are shared out among
-            the processes as threads.
+        workers: number of processes; by default one for each core. The threads that torch has in
+            this process, such as those of OMP_NUM_THREADS, are shared out among the processes.
         progress: whether to show a progress bar.
         on_error: function that is called with a job and what its run raised, before the other runs
             go on; by default the exception ends them all.
@@ -129,7 +129,7 @@ def _run_open(
         workers,
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_begin_worker,
-        initargs=(max(1, (cores or 1) // workers),),
+        initargs=(max(1, torch.get_num_threads() // workers),),
     ) as pool:
         waiting: dict[Future, Job] = {pool.submit(_work, job): job for job in jobs}
         processes = [each for each in multiprocessing.active_children() if each not in others]

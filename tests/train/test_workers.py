@@ -26,8 +26,8 @@ def _no_worker_is_left():
     assert not multiprocessing.active_children()
 
 
-def test_jobs_share_the_cores_and_go_on_after_an_error(monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(6), raising=False)
+def test_jobs_share_the_threads_and_go_on_after_an_error(threads):
+    threads(6)
     wrong = Quick("wrong", ValueError("of the run"))
     jobs = [wrong, *(Quick(str(k)) for k in range(3)), Quick("there", result_there=True)]
     errors = []
