@@ -135,7 +135,12 @@ def gesture() -> TrainingExperiment:
     make = partial(variant, "gesture")
     # The spectral radius at the start is that of SET, 0.2, and not 1: chosen by the validation
     # split, as is the constant rate.
-    from_dense = {"density": 1.0, "gain": 0.387, "learning_rate": 5e-3, "scheduler": "constant"}
+    from_dense: dict[str, Any] = {
+        "density": 1.0,
+        "gain": 0.387,
+        "learning_rate": 5e-3,
+        "scheduler": "constant",
+    }
     return experiment(
         "gesture",
         "phases of gestures by 128 units, with the published split of overlapping windows",
