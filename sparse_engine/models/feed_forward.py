@@ -42,7 +42,7 @@ def layer_links(
     """
     layers = [*pairwise(sizes)]
     if (density is None) == (epsilon is None):
-        raise ValueError("expected exactly one of density and epsilon")
+        raise ValueError("expected exactly one of density and epsilon, found both or none")
     if epsilon is not None:
         return [_initial_links.epsilon_nnz(outputs, inputs, epsilon) for inputs, outputs in layers]
     assert density is not None

@@ -193,7 +193,10 @@ class SparseWeight(WeightState):
         elif density is not None and epsilon is None:
             nnz = _initial_links.density_nnz(out_features, in_features, density)
         else:
-            raise ValueError("expected exactly one of density and epsilon")
+            raise ValueError(
+                "expected exactly one of density and epsilon, found "
+                f"density = {density} and epsilon = {epsilon}"
+            )
         key = RandomKey(_initial_links.draw_seed(generator))
         pattern = Pattern.of(
             _initial_links.random_links(out_features, in_features, nnz, key, device)

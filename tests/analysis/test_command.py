@@ -117,7 +117,7 @@ def test_run_folders(tmp_path, capsys):
     capsys.readouterr()
     (record,) = analyzed(capsys, out).values()
     assert record["structure"]["nodes"] == 16
-    (file,) = out.glob("*.safetensors")
+    (file,) = out.glob("checkpoint-*.safetensors")
     assert [*analyzed(capsys, file).values()] == [record]
 
 
