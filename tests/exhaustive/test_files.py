@@ -14,10 +14,12 @@ from scipy.sparse import random_array, save_npz
 
 from sparse_engine import convert
 from sparse_engine.analysis import write_fanmod
-from sparse_engine.cli import MENDABLE, Train
+from sparse_engine.cli import MENDABLE
 from sparse_engine.cli.analyze import Analyze
 from sparse_engine.cli.distance import Distance
+from sparse_engine.cli.train import RunOptions, TrainTask
 from sparse_engine.nn import GroupedWeight, SparseRNN
+from sparse_engine.train import Config
 
 SECONDS = 40
 # As large as a pointer, a count or a size can be, and their neighbours.
@@ -159,8 +161,8 @@ def test_damaged_files_are_read_or_refused(name, tmp_path, capsys):
 
 def test_damaged_runs_are_read_or_refused(tmp_path, capsys):
     whole, run = tmp_path / "whole", tmp_path / "run"
-    quick = {"task": "mackey-glass", "hidden": 12, "density": 0.3, "steps": 2, "every": 1}
-    Train(**quick, threads=1, out=whole)()
+    quick = Config.published("mackey-glass", hidden=12, density=0.3, steps=2, every=1)
+    TrainTask(quick, out=whole, options=RunOptions(threads=1))()
     rng = np.random.default_rng(0)
     files = sorted(file.name for file in whole.iterdir() if file.suffix != ".png")
 
@@ -170,7 +172,7 @@ def test_damaged_runs_are_read_or_refused(tmp_path, capsys):
         file = run / rng.choice(files)
         file.write_bytes(with_bytes_changed(file.read_bytes(), rng))
 
-    commands = [Analyze(files=(run,), json=True), Train(**quick, out=run, resume=True)]
+    commands = [Analyze(files=(run,), json=True), TrainTask(quick, out=run, resume=True)]
     assert refusals(commands, damage, SECONDS / 2, capsys)
 
 

@@ -76,5 +76,5 @@ def test_commands_killed_at_random_moments_equal_one_that_never_stopped(tmp_path
     subprocess.run(command(parts), check=True, capture_output=True)
     names = set(os.listdir(whole))
     assert set(os.listdir(parts)) == names
-    for name in names:
+    for name in names - {"result.json"}:  # which has the time
         assert (parts / name).read_bytes() == (whole / name).read_bytes(), name

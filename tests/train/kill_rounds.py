@@ -23,6 +23,7 @@ from sparse_engine.train import run as run_module
 STEPS = 20
 METHODS = {
     "SET": partial(t.SET, fraction=0.3, every=3, new_links=t.NormalInit(0.1)),
+    "ImportanceSET": partial(t.ImportanceSET, every=3, prune_every=2, prune_after=1),
     "Static": t.Static,
     "DeepR": partial(t.DeepR, l1=0.1, temperature=0.01),
     "PeriodicDeepR": partial(t.PeriodicDeepR, l1=0.01, noise=0.1, every=3),
