@@ -119,7 +119,13 @@ def mackey_glass() -> TrainingExperiment:
         "mackey-glass",
         "forecasts of a chaotic series by 128 units",
         [
-            make("pruning", {MSE: 2.085e-4, **balances(0.737, 0.694)}, method="narang", **DENSE),
+            make(
+                "pruning",
+                {MSE: 2.085e-4, **balances(0.737, 0.694)},
+                method="narang",
+                gain=0.7,  # chosen with two other seeds; a dense start of gain 1.4 trains badly
+                **DENSE,
+            ),
             make("SET", {MSE: 3.590e-4, **balances(0.671, 0.725)}, method="set", fraction=0.2),
             *fixed("mackey-glass", {MSE: 8.202e-4}),
             make("dense", {}, method="static", density=1.0),
