@@ -43,6 +43,7 @@ class ConductanceWeight(SparseWeight):
     sigma: nn.Parameter
     erev: nn.Parameter
 
+    signed = False
     link_parameters = ("values", "mu", "sigma", "erev")
 
     _saved = (*link_parameters, "crow_indices", "col_indices")

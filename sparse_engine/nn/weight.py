@@ -45,6 +45,7 @@ class SparseWeight(WeightState):
         blocks: rows of each gate of a cell, from the first row on; their sum is ``out_features``,
             and ``(out_features,)`` is the default. A recurrent network sets it, and rules that
             distinguish gates read it. A setting, too.
+        signed: whether values have signs; otherwise they are at least 0, as conductances are.
         link_parameters: names of the parameters with one entry per link. A rewiring moves all of
             them, with their gradients and optimizer state.
 
@@ -60,6 +61,7 @@ class SparseWeight(WeightState):
     col_indices: Tensor
     frozen_pattern: bool = False
     first_gain: float = 1.0
+    signed: bool = True
     link_parameters: tuple[str, ...] = ("values",)
 
     _blocks: tuple[int, ...] | None = None

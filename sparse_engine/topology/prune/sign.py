@@ -99,7 +99,7 @@ class AssignedSign(Prune):
 
     Deep rewiring is that of Bellec et al. 2018. Every position, with a link or without, has a fixed
     sign, drawn with equal odds from the seed, the weight's place in the model and the position;
-    nothing is stored. A link of exactly 0 has the right sign: a new link that starts at 0 stays
+    nothing is stored. Conductances, which have no sign, stay positive. A link of exactly 0 has the right sign: a new link that starts at 0 stays
     until its first steps lead to the wrong side.
 
     Training must start from values of these signs, or half of the links are removed at once::
@@ -113,7 +113,12 @@ class AssignedSign(Prune):
     _by_philox: bool = field(init=False, default=True, repr=False)
 
     def signs(self, weight: SparseWeight, key: RandomKey) -> Tensor:
-        """Return the sign of each link's position, int8 ``[nnz]``, 1 or -1, at any step."""
+        """Return the sign of each link's position, int8 ``[nnz]``, 1 or -1, at any step.
+
+        All signs are 1 where the weight is not ``signed``.
+        """
+        if not weight.signed:
+            return torch.ones_like(weight.values, dtype=torch.int8)
         bits = _hash(weight.pattern.links.positions(), self._seed(key))
         return (bits >= 0).to(torch.int8).mul_(2).sub_(1)
 

@@ -1,12 +1,14 @@
 """Deep rewiring, read literally: one step of the walk, and whose sign turned goes."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
-from sparse_engine.nn import SparseLinear
+from sparse_engine.nn import SparseLinear, SparseLTC
+from sparse_engine.nn.cell import recurrent_weights
 from sparse_engine.ops import RandomKey
 from sparse_engine.topology import AssignedSign, DeepR, PeriodicDeepR
 
@@ -31,6 +33,30 @@ def test_all_values_get_the_signs_of_their_cells():
         expected = before[place].numpy() * signs_of(rule, place)
         assert np.array_equal(layer.weight.values.detach(), expected)
         assert set(signs_of(rule, place)) == {-1, 1}
+
+
+@pytest.mark.parametrize(
+    "method", [partial(DeepR, temperature=0.01), partial(PeriodicDeepR, noise=0.1, every=1)]
+)
+def test_conductances_stay_positive(method):
+    """They have no sign, and the network has no finite states with negative ones."""
+    network = SparseLTC(3, 12, density=0.4, generator=torch.Generator().manual_seed(0))
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.05)
+    before = [weight.nnz for weight in recurrent_weights(network)]
+    rewiring = method(network, optimizer)
+    changes = []
+    rewiring.observers.append(lambda name, weight, rewired: changes.append(rewired.born.numel()))
+    for _ in range(8):
+        loss = network(torch.randn(4, 2, 3))[0].square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        network.clip_()
+        rewiring.step()
+        assert loss.isfinite()
+        assert all((weight.values >= 0).all() for weight in recurrent_weights(network))
+    assert sum(changes) > 0
+    assert [weight.nnz for weight in recurrent_weights(network)] == before
 
 
 def test_the_pull_to_zero_has_the_learning_rate_of_its_group(links_of):
