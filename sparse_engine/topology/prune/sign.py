@@ -99,8 +99,8 @@ class AssignedSign(Prune):
 
     Deep rewiring is that of Bellec et al. 2018. Every position, with a link or without, has a fixed
     sign, drawn with equal odds from the seed, the weight's place in the model and the position;
-    nothing is stored. Conductances, which have no sign, stay positive. A link of exactly 0 has the right sign: a new link that starts at 0 stays
-    until its first steps lead to the wrong side.
+    nothing is stored. Conductances, which have no signs, stay positive. A link of exactly 0 has the
+    right sign: a new link that starts at 0 stays until its first steps lead to the wrong side.
 
     Training must start from values of these signs, or half of the links are removed at once::
 
