@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from sparse_engine.models.language_model import LanguageModel
 from sparse_engine.models.limits import check_size
-from sparse_engine.models.network import Network
+from sparse_engine.models.network import Network, layers_of
 from sparse_engine.nn import (
     CELLS,
     DropConnect,
@@ -125,12 +125,13 @@ class LanguageNetwork(Network):
 
     def _layer(self, inputs: int, units: int, generator: torch.Generator) -> nn.Module:
         density = 1.0 if self.dense == "everything" else self.density
-        layer: nn.Module = CELLS[self.cell](
+        layer: nn.Module = layers_of(
+            self.cell,
             inputs,
             units,
+            gain=self.gain,
             density=density,
             input_density=density,
-            gain=self.gain,
             generator=generator,
             **self.cell_options,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -81,20 +81,17 @@ class RecurrentNetwork(Network):
             TypeError: a cell option that the cell does not have.
         """
         check_size(self.hidden, self.density, positions)
-        entry, scale = CELLS[self.cell], {}
-        # Other networks, of conductances, have initial values of their own.
-        drawn = issubclass(entry.network, SparseRecurrent)
-        if drawn:
-            scale["gain"] = self.gain * math.sqrt(self.density) if self.unscaled else self.gain
-        network = entry(
+        gain = self.gain * math.sqrt(self.density) if self.unscaled else self.gain
+        network = layers_of(
+            self.cell,
             inputs,
             self.hidden,
             self.layers,
+            gain=gain,
             density=self.density,
             input_density=self.input_density,
             dropout=self.dropout,
             generator=generator,
-            **scale,
             **self.cell_options,
         )
         if self.wiring != "random":
@@ -104,7 +101,7 @@ class RecurrentNetwork(Network):
                 self.wiring_options,
                 density=self.density,
                 generator=generator,
-                **scale,
+                gain=gain,
             )
         elif self.wiring_options:
             raise ValueError(
@@ -114,9 +111,24 @@ class RecurrentNetwork(Network):
         if self.fixed_weights:
             for weight in recurrent_weights(network):
                 weight.requires_grad_(False)
-        if drawn and self.input_std is not None:
+        if isinstance(network, SparseRecurrent) and self.input_std is not None:
             _draw_input_weights(network, self.input_std, generator)
         return network
+
+
+def layers_of(cell: str, *sizes: int, gain: float, **options: Any) -> Recurrent:
+    """Make recurrent layers with a cell of the registry :data:`CELLS`.
+
+    Args:
+        cell: name of the cell.
+        *sizes: numbers of inputs, units and layers.
+        gain: scale of the initial sparse values; conductances have initial values of their own.
+        **options: further arguments of the cell's network.
+    """
+    entry = CELLS[cell]
+    if issubclass(entry.network, SparseRecurrent):
+        options["gain"] = gain
+    return entry(*sizes, **options)
 
 
 @torch.no_grad()
