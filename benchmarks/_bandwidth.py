@@ -1,4 +1,4 @@
-"""How fast this machine loads from the level of memory that an array of some size lives in."""
+"""Rate at which this machine loads from the level of memory that holds an array of some size."""
 
 from __future__ import annotations
 

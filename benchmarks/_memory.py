@@ -1,4 +1,4 @@
-"""How much memory a call takes beyond what its process holds."""
+"""Memory that a call takes beyond that of its process."""
 
 from __future__ import annotations
 

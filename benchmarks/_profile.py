@@ -1,4 +1,4 @@
-"""Which operations the time of a call goes into."""
+"""Share of the time of a call that each operation takes."""
 
 from __future__ import annotations
 

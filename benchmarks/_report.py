@@ -19,7 +19,7 @@ Row = Mapping[str, object]
 
 
 def machine() -> dict[str, object]:
-    """Where and with what the numbers were measured."""
+    """Describe the machine and the software of the measurements."""
     model = "unknown"
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():

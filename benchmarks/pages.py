@@ -72,7 +72,12 @@ def _section(report: dict) -> str:
 
 
 def _absent() -> str:
-    lines = ["## What could not be run here", "", "| what | why | experiments |", "|---|---|---|"]
+    lines = [
+        "## Experiments that were not run here",
+        "",
+        "| experiment | reason | commands |",
+        "|---|---|---|",
+    ]
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in ABSENT)]) + "\n"
 
 

@@ -24,7 +24,7 @@ four cells.
 
 """
 TAIL = """
-## What to conclude, and what not
+## Conclusions and their limits
 
 - A difference below the spread over seeds means nothing: {spread}
 - The budgets are short, runs of seconds. Methods that explore slowly may gain from longer ones.

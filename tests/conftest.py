@@ -106,7 +106,7 @@ def run_on_gpu(name: str, arguments: tuple) -> object:
 
 @pytest.fixture(autouse=True, scope="module")
 def device(request):
-    """Where the operations run: every test of the CPU's is one of the GPU's, too."""
+    """Device of the operations: every test of the CPU's is one of the GPU's, too."""
     if getattr(request, "param", "cpu") == "cpu":
         yield
     else:

@@ -204,7 +204,7 @@ for command in (
 
 @pytest.mark.parametrize("command", [["info"], ["--help"], ["distance", "w.txt", "w.txt"]])
 def test_a_closed_pipe(refused, tmp_path, monkeypatch, command):
-    """As of ``sparse-engine info | true``."""
+    """A closed pipe, as of ``sparse-engine info | true``."""
     (tmp_path / "w.txt").write_text("0\t1\n")
     read, write = os.pipe()
     os.close(read)

@@ -1,4 +1,4 @@
-"""What the documents show runs, and says what is there."""
+"""Code of the documents, which has to run and to print what the documents say."""
 
 import re
 from pathlib import Path

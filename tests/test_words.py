@@ -1,4 +1,4 @@
-"""What a machine can check of the prose in the package: beginnings, and words of the field."""
+"""Prose of the package, as far as a machine can check it: beginnings, and words of the field."""
 
 import ast
 import io
@@ -55,6 +55,17 @@ def test_prose_of_the_package(path):
             wrong += [(line, each) for each in text.splitlines() if ARGUMENT.match(each)]
         else:
             wrong += [(line, text)] * bool(COMMENT.match(text))
+    assert not wrong
+
+
+@pytest.mark.parametrize("folder", ["tests", "benchmarks", "examples"])
+def test_beginnings_elsewhere(folder):
+    wrong = [
+        (str(path.relative_to(ROOT)), line, text.splitlines()[0])
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        for line, kind, text in texts(path)
+        if kind == "docstring" and START.match(text)
+    ]
     assert not wrong
 
 

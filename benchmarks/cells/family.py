@@ -1,4 +1,4 @@
-"""What the contests of all cells have in common."""
+"""Common parts of the contests of all cells."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Family(ABC):
 
     @abstractmethod
     def contestants(self) -> dict[str, Contestant]:
-        """By name, ``sparse_engine`` first."""
+        """Contestants by name, ``sparse_engine`` first."""
 
     def to_check(self) -> Family:
         """Whose contestants must agree: these, or the same in another dtype."""

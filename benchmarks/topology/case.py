@@ -38,7 +38,7 @@ class Trained(NewLinkInit):
         self.ready = weight.values.detach().clone()
 
     def values(self, weight: SparseWeight, count: int, key: RandomKey) -> Tensor:
-        """See :meth:`NewLinkInit.values`."""
+        """Return values of new links, see :meth:`NewLinkInit.values`."""
         return self.ready[:count]
 
 

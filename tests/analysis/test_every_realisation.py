@@ -39,7 +39,7 @@ def matrices(nodes):
 
 
 def kept(kind, w):
-    """What the kind keeps of each matrix ``[n, nodes, nodes]``: numbers ``[n, ...]``.
+    """Invariants of the kind for each matrix ``[n, nodes, nodes]``: numbers ``[n, ...]``.
 
     ``w[i, j]`` is the link from j to i, so that a column has the links out of a node.
     """
@@ -130,7 +130,7 @@ def test_dense_graphs_do_not_freeze(kind, nodes):
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 @pytest.mark.parametrize("nodes", [6, 40])
 def test_a_chain_that_hardly_moves_says_so(kind, nodes):
-    """Of the full graph there is no other; nor is there of a star."""
+    """The full graph has no other realisation, and neither has a star."""
     full = 1.0 - np.eye(nodes)
     star = np.zeros((nodes, nodes))
     star[0, 1:] = 1

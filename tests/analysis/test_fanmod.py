@@ -62,7 +62,7 @@ def coloured(tmp_path):
 
 
 def test_colours_are_not_taken_for_weights(coloured):
-    """As which they would say that every semicycle is balanced."""
+    """Read as weights, the colours would make every semicycle balanced."""
     w, file = coloured
     for read in (structural_balance, read_weights):
         with pytest.raises(ValueError, match=r"weights in the third column of .*w.txt, .*fanmod"):

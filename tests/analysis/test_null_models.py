@@ -140,7 +140,7 @@ def test_every_graph_is_as_likely(kind, count):
 
 
 def test_every_arrangement_of_signs_is_as_likely():
-    """Which two of six links are negative, on a full graph, with and without moving links."""
+    """Choices of two negative links of six, on a full graph, with and without moving links."""
     w = coo_array(([1, 1, 1, 1, -1, -1.0], ([0, 0, 1, 1, 2, 2], [1, 2, 0, 2, 0, 1])), shape=(3, 3))
     for kind in (SignShuffle(), ErdosRenyiNull()):
         drawn = [np.sign(kind.draw(w, sample=k).toarray()).tobytes() for k in range(600)]

@@ -1,4 +1,4 @@
-"""What only Lightning has: several optimizers, optimization by hand, and a Trainer used again."""
+"""Lightning's own cases: several optimizers, optimization by hand, and a Trainer used again."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""What only skorch has: nets that are pickled, fitted again, and cloned."""
+"""Nets of skorch that are pickled, fitted again, and cloned."""
 
 import pickle
 from functools import partial

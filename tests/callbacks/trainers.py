@@ -58,7 +58,7 @@ def data() -> tuple[Tensor, Tensor]:
 
 @dataclass
 class Trained:
-    """What a training ended with; ``figures`` are those that came to the trainer's log."""
+    """End of a training; ``figures`` are the numbers in the trainer's log."""
 
     model: nn.Module
     optimizer: torch.optim.Optimizer

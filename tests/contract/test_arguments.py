@@ -1,4 +1,4 @@
-"""What the constructors take: torch's arguments in torch's order, and options by name."""
+"""Arguments of the constructors: torch's arguments in torch's order, and options by name."""
 
 import inspect
 import math
@@ -89,7 +89,7 @@ def test_print_shows_every_option(cell):
     "kind", [sparse.Recurrent, sparse.SparseRecurrent, *(e.network for e in CELLS.values())]
 )
 def test_arguments_by_position_are_those_that_all_cells_share(kind):
-    """Those with a counterpart in torch.nn have its order; the others take the rest by name."""
+    """Cells with a counterpart in torch.nn have its order; the others take the rest by name."""
     parameters = inspect.signature(kind).parameters.values()
     positional = [each.name for each in parameters if each.kind is each.POSITIONAL_OR_KEYWORD]
     assert positional[:3] == ["input_size", "hidden_size", "num_layers"]

@@ -258,7 +258,7 @@ def test_growth_by_gradient(form):
 
 @pytest.mark.parametrize("form", [form for form in NARROW if form in TIMED])
 def test_timespans(form):
-    """They stay float32, as do their gradients; a rule that captures the factors changes little."""
+    """Timespans stay float32, as do the gradients; a rule that captures factors changes little."""
     network, timespans = network_of(form), torch.rand(5, 3)
     leaves = leaves_of(network, 5, 3, initial=False)
     exact = outcome(network, leaves, timespans=timespans)["timespans"]

@@ -1,4 +1,4 @@
-"""What the stack of layers asks of a cell and gives to it, shown by one that only records."""
+"""Contract of the stack of layers with a cell, shown by a cell that only records."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Where parameters are made, and that nothing computes with tensors that have no data."""
+"""Devices of new parameters, and tensors without data, with which nothing computes."""
 
 from contextlib import contextmanager
 
@@ -44,7 +44,7 @@ def devices_of(module):
 
 @contextmanager
 def empty_weights():
-    """What accelerate's ``init_empty_weights(include_buffers=True)`` does while it lasts."""
+    """Effect of accelerate's ``init_empty_weights(include_buffers=True)`` while it lasts."""
 
     def to_meta(register):
         def run(module, name, tensor, **options):

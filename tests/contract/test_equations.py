@@ -146,7 +146,7 @@ def test_one_mask_drops_the_recurrent_state_of_a_sequence(form):
 
 @pytest.mark.parametrize("form", [name for name in FORMS if name.startswith("normed")])
 def test_norms_may_be_others(form):
-    """What they are is asked of the modules."""
+    """The modules say which norms the network computes."""
     network = make(form)
     for of, norm in network.norm_l0.items():
         norm.eps = 0.3

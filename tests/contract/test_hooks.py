@@ -27,7 +27,7 @@ MODULES = {
 
 
 def by_a_hook(weight):
-    """As users write it: a forward pre-hook that sets what the forward pass reads."""
+    """A user's forward pre-hook that sets what the forward pass reads."""
     values = weight.values
     del weight.values
     weight.raw = values

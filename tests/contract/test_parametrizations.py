@@ -1,4 +1,4 @@
-"""What PyTorch does with modules, it does with these: export, functional_call, parametrizations."""
+"""PyTorch's tools for modules: export, functional_call, parametrizations."""
 
 import copy
 from functools import partial

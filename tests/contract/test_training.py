@@ -144,7 +144,7 @@ def test_time_constants(trainable):
 
 
 def test_time_constants_are_learned():
-    """From the decay of a state without any links or input."""
+    """Gradients from the decay of a state without any links or input."""
     network = SparseCTRNN(1, 3, density=0.1, trainable_tau=True, bias=False, dt=0.05)
     for parameter in (network.weight_ih_l0, network.weight_hh_l0.values):
         nn.init.zeros_(parameter.requires_grad_(False))

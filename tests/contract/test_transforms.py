@@ -1,4 +1,4 @@
-"""What torch.func and forward-mode autograd make of networks."""
+"""Networks under torch.func and forward-mode autograd."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""What cannot be converted is refused with its reason and place."""
+"""Inputs that cannot be converted are refused with the reason and the place."""
 
 import networkx as nx
 import numpy as np

@@ -77,7 +77,7 @@ def test_no_pickle_is_opened(tmp_path):
 
 
 def test_a_file_that_unpacks_to_implausibly_much(tmp_path, monkeypatch):
-    """By what the archive says, before anything is unpacked."""
+    """The sizes in the archive decide, before anything is unpacked."""
     path = tmp_path / "bomb.npz"
     np.savez_compressed(path, **parts(indices=np.zeros(10**6, int), data=np.zeros(10**6)))
     monkeypatch.setattr(npz, "ALWAYS_UNPACKED", 1 << 20)
@@ -92,7 +92,7 @@ def _only_format(name):
 
 
 def test_an_array_larger_than_its_member(tmp_path):
-    """Its header would have NumPy ask for 8 TB."""
+    """The header would have NumPy ask for 8 TB."""
     whole, path = tmp_path / "w.npz", tmp_path / "x.npz"
     np.savez(whole, **parts())
     with zipfile.ZipFile(whole) as old, zipfile.ZipFile(path, "w") as new:

@@ -1,4 +1,4 @@
-"""To and from torch_sparse.SparseTensor, where it is installed, and by its interface where not."""
+"""Conversion to and from torch_sparse.SparseTensor, or a stand-in where it is not installed."""
 
 import sys
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from sparse_engine.nn import SparseWeight
 
 
 class Tensor(NamedTuple):
-    """What is asked of a SparseTensor."""
+    """Stand-in with the interface that is asked of a SparseTensor."""
 
     rowptr: torch.Tensor
     col: torch.Tensor

@@ -148,7 +148,7 @@ def arguments_of(
 
 
 def described(argument: object) -> object:
-    """What can be printed of an argument: the entries of a tensor may be nowhere."""
+    """Describe an argument without the entries of tensors, which may be nowhere."""
     if isinstance(argument, list | tuple):
         return [described(each) for each in argument]
     if isinstance(argument, Tensor):

@@ -177,7 +177,7 @@ def test_damaged_runs_are_read_or_refused(tmp_path, capsys):
 
 
 def refusals(commands, damage, seconds, capsys):
-    """How often commands refused what was damaged anew each time; other errors are let through."""
+    """Count how often commands refuse what is damaged anew each time; let other errors through."""
     end, refused = time.monotonic() + seconds, 0
     while time.monotonic() < end:
         damage()

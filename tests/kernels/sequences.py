@@ -36,7 +36,7 @@ class Heun(Solver):
 
 
 class Sizes(NamedTuple):
-    """What every problem is made of: the pattern of one gate, and the sizes of its sequences."""
+    """Parts of every problem: the pattern of one gate, and the sizes of its sequences."""
 
     pattern: Pattern
     steps: int

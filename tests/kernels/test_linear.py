@@ -70,7 +70,7 @@ def test_no_inputs_give_the_bias():
 
 
 def both_gradients(values, pattern, x, dy):
-    """Those of the links and of x, in one visit."""
+    """Gradients of the links and of x, in one visit."""
     return native.linear_backward(values, pattern, x, dy)
 
 
@@ -116,7 +116,7 @@ def test_both_gradients_with_rows_that_exceed_the_second_level_cache_exactly():
     layout=st.sampled_from(LAYOUTS),
 )
 def test_both_gradients_of_real_numbers(pattern, columns, dtype, layout):
-    """That of x has the bits of the transposed product."""
+    """The gradient of x has the bits of the transposed product."""
     out_features, in_features = pattern.shape
     real = torch.float64 if dtype == torch.float64 else torch.float32
     values = torch.randn(pattern.nnz, dtype=real)
@@ -141,7 +141,7 @@ def test_both_gradients_have_the_same_bits_for_any_number_of_threads(
 
 @pytest.mark.parametrize("columns", [TWO_PANELS - 1, TWO_PANELS, 200])
 def test_one_gradient_alone(columns):
-    """That of x has the same bits as beside the other, which is summed in another order."""
+    """The gradient of x has the same bits as beside that of the links, summed in another order."""
     pattern = random_pattern(33, 40, 200)
     values, x = torch.randn(200, requires_grad=True), torch.randn(columns, 40, requires_grad=True)
     upstream = torch.randn(columns, 33)

@@ -198,7 +198,7 @@ def test_every_cell_has_an_exponential_number_of_its_own(name):
 
 
 def test_the_numbers_are_not_those_of_sample_absent():
-    """What joins the predicted cells is drawn with the same key."""
+    """Positions beside the predicted ones are drawn with the same key."""
     sampled, plain = (ops.ch3_l3(LARGE, LARGE.absent, key=key).scores for key in (KEY, None))
     ours = torch.exp(-plain / sampled)
     rows, cols = 2**20, 2**31 - 1

@@ -234,7 +234,7 @@ def test_small_steps_add_up(batch):
 
 @pytest.mark.parametrize("form", ["ctrnn", "ctrnn, RK4"])
 def test_gradients_over_many_steps_in_continuous_time(form):
-    """Of a network that forgets; one that does not multiplies what was rounded, too."""
+    """Errors of a network that forgets; one that does not multiplies rounded numbers, too."""
     form, arguments = narrow_problem(form, random_pattern(70, 70, 900), 200, 20)
     arguments |= {"dt": 0.1 * arguments["dt"], "rate": arguments["rate"] + 1}
     check(form, arguments | {"values": 0.5 * arguments["values"]})
@@ -242,7 +242,7 @@ def test_gradients_over_many_steps_in_continuous_time(form):
 
 @pytest.mark.parametrize("batch", [1, 20, 64])
 def test_clipping_is_of_c_as_it_was(batch):
-    """Of two c that bfloat16 cannot tell apart, only the clipped one loses its gradient."""
+    """Two c that bfloat16 cannot tell apart: only the clipped one loses its gradient."""
     clip = 0.3003
     c0 = torch.tensor([clip - 1e-4, clip + 1e-4, -clip + 1e-4, -clip - 1e-4])
     assert c0[:2].bfloat16().unique().numel() == 1
@@ -258,7 +258,7 @@ def test_clipping_is_of_c_as_it_was(batch):
 
 @pytest.mark.parametrize("batch", [1, 20])
 def test_no_gradient_passes_a_state_at_the_limit(batch):
-    """Of a limit that bfloat16 does not have; its neighbours there are on either side."""
+    """A limit that bfloat16 does not have: its neighbours there are on either side."""
     for clip in (0.3003, 0.3013):
         drive = torch.tensor([3.0, -3.0, 0.1, -0.1]).bfloat16()
         x = drive.expand(5, batch, 4).contiguous().requires_grad_()

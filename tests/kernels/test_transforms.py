@@ -1,4 +1,4 @@
-"""What torch.func and forward-mode autograd make of sparse modules."""
+"""Sparse modules under torch.func and forward-mode autograd."""
 
 import pytest
 import torch

@@ -59,7 +59,7 @@ def by_hand(network, x, v, spans):
 
 
 def gradients(network, run, *leaves):
-    """What a run returns, and the gradients of its leaves and of all parameters."""
+    """Results of a run, and the gradients of its leaves and of all parameters."""
     own = [each.clone().requires_grad_() for each in leaves]
     torch.manual_seed(5)
     v = run(*own)
@@ -89,7 +89,7 @@ def test_every_step_has_noise_of_its_own(nonlinearity, unfolds):
 
 @pytest.mark.parametrize(("dt", "unfolds"), [(0.4, 1), (0.1, 5)])
 def test_noise_of_a_free_unit(dt, unfolds):
-    """Its variance is sigma^2 / (1 - dt / 2 tau) for any tau and any unfolds."""
+    """The noise has the variance sigma^2 / (1 - dt / 2 tau) for any tau and any unfolds."""
     tau = torch.tensor([0.5, 2.0])
     groups = torch.arange(UNITS) % 2
     network = free(tau=tau, groups=groups, sigma=0.7, dt=dt, unfolds=unfolds, dtype=torch.float32)
@@ -184,7 +184,7 @@ def test_layers_read_rates():
 
 
 def recurrent(network):
-    """What the units of the second layer contribute to themselves in the first step from v = 0."""
+    """Contribution of the units of the second layer to themselves in the first step from v = 0."""
     zeros = torch.zeros(UNITS, dtype=torch.float64)
     return 0.5 * nn.functional.softplus(zeros) @ network.weight_hh_l1.to_dense().T
 

@@ -1,4 +1,4 @@
-"""What is saved of a sparse weight, and what is refused when it is loaded."""
+"""Saved entries of a sparse weight, and those that loading refuses."""
 
 import pytest
 import torch

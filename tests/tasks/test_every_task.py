@@ -1,4 +1,4 @@
-"""What holds for every task of the registry, on tiny data."""
+"""Properties of every task of the registry, on tiny data."""
 
 import dataclasses
 import json

@@ -303,7 +303,7 @@ class There(Grow):
 @pytest.mark.parametrize("keep_returning", [False, True])
 @pytest.mark.parametrize("grown", [[1, 2, 5], [2, 4, 6], [3], [], [4]])
 def test_a_link_that_returns_starts_afresh_or_stays(keep_returning, grown):
-    """Of the links 0, 2, 4 and 8 of nine positions, 2 and 4 go."""
+    """Links 2 and 4 go, of 0, 2, 4 and 8 among nine positions."""
     mask = torch.zeros(9, dtype=torch.bool)
     mask[[0, 2, 4, 8]] = True
     weight = SparseWeight(torch.tensor([1.0, 2.0, 3.0, 4.0]), pattern_of(mask.view(3, 3)))

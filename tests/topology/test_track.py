@@ -37,7 +37,7 @@ def positions_of(weight):
 
 
 class Everything:
-    """What a tracker should find, from whole sets of positions and the links' own identities."""
+    """Expected records of a tracker, from whole sets of positions and the links' own identities."""
 
     def __init__(self, weight):
         self.first = self.ever = self.before = positions_of(weight)

@@ -14,7 +14,7 @@ from sparse_engine.train.record import unsealed
 
 
 class Echo(Task):
-    """To say the first of five numbers after the last."""
+    """Task of saying the first of five numbers after the last."""
 
     name = "echo"
     summary = "say the first of five numbers after the last"

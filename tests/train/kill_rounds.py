@@ -48,7 +48,7 @@ def files(folder):
 
 
 def train(folder, method):
-    """What a user does: go on with what is there, or start."""
+    """Train as a user does: go on with a run that is there, or start."""
     resume = folder.exists() and any(folder.iterdir())
     make(folder, method=method, resume=resume).train(progress=False)
 

@@ -99,7 +99,7 @@ def without_new_settings(folder):
 
 @pytest.mark.parametrize("aged", [as_version_2, without_new_settings])
 def test_a_run_of_an_earlier_release_is_resumed(tmp_path, monkeypatch, aged):
-    """It ends as one that never stopped."""
+    """The resumed run ends as one that never stopped."""
     config = Config.published("mackey-glass", **SMALL)
     Run(tmp_path / "whole", config).train(progress=False)
     with monkeypatch.context() as patch:

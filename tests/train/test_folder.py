@@ -149,7 +149,7 @@ def test_a_run_that_another_has_gone_on_with_is_left_alone(tmp_path, start, whol
 
 @contextmanager
 def files_of_at_most(size):
-    """As on a full disk, a write beyond so many bytes fails."""
+    """Make a write beyond so many bytes fail, as on a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -160,7 +160,7 @@ def files_of_at_most(size):
 
 @pytest.mark.parametrize("size", [0, 100, 300, 900, 3000])
 def test_a_write_that_fails_is_one_line_and_loses_nothing(tmp_path, start, whole, size):
-    """What fails is the first tensor file, a log, the record or a later tensor file."""
+    """The first tensor file, a log, the record or a later tensor file fails."""
     folder = tmp_path / "run"
     with files_of_at_most(size), pytest.raises(OSError, match=os.strerror(errno.EFBIG)) as failed:
         start(folder).train(progress=False)

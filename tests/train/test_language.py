@@ -59,7 +59,7 @@ def test_interrupted_and_resumed_equals_never_stopped(tmp_path, start, name):
 
 
 def test_parameters_beside_the_averages_are_those_of_plain_sgd(tmp_path, start):
-    """Where averaging does not begin at a rewiring, it changes nothing but what is evaluated."""
+    """Averaging that does not begin at a rewiring changes nothing but what is evaluated."""
     averaged = start(tmp_path / "averaged", "lstm", optimizer="SNTASGD")
     plain = start(tmp_path / "plain", "lstm", optimizer="SGD", optimizer_options={})
     for run in (averaged, plain):

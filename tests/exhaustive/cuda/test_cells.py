@@ -176,7 +176,7 @@ def test_ctrnn_skips_the_gradients_that_are_not_wanted(gpu):
 
 
 def test_conductance_far_from_the_threshold(gpu):
-    """Where the exponential of either sign overflows."""
+    """Inputs at which the exponential of either sign overflows."""
     (x, *given), backward = conductance(40, 1, 5, torch.float32, initial=True)
     upstream = backward()[:2]
     check(gpu, "conductance", ((1000 * x, *given), lambda *_: (*upstream, 1000 * x, *given)), 5000)

@@ -27,7 +27,7 @@ FUNCTION = re.compile(
 
 
 def report(name: str) -> str:
-    """What ptxas says about the kernels of a file; kept in build/ until a source changes."""
+    """Output of ptxas about the kernels of a file; kept in build/ until a source changes."""
     source, flags = KERNELS[name]
     target = ROOT / f"build/nvcc/{name}.txt"
     depends = [Path(__file__), source, *(ROOT / "csrc").rglob("*.cuh")]

@@ -1,4 +1,4 @@
-"""What only a real GPU can show."""
+"""Properties that only a real GPU can show."""
 
 import copy
 from functools import partial

@@ -1,4 +1,4 @@
-"""What a build without CUDA says to a CUDA tensor."""
+"""Errors of a build without CUDA for CUDA tensors."""
 
 import math
 
@@ -13,7 +13,7 @@ PATTERN = random_pattern(6, 6, 12)
 
 
 def arguments():
-    """Of one operation each, by name; the dispatcher is told that they are on a CUDA device."""
+    """Arguments of each operation by name; the dispatcher takes them for CUDA tensors."""
     values, x = torch.randn(12), torch.randn(6, 3)
     sequence = torch.randn(2, 3, 6)
     return {
@@ -49,7 +49,7 @@ def test_an_operation_is_known_on_cuda(name):
 
 
 def test_a_tensor_on_another_device_is_named(simulated):
-    """Where the pattern is on the GPU and x is not."""
+    """Mixed devices: the pattern is on the GPU and x is not."""
     meta = torch.empty(6, 3, device="meta")
     with pytest.raises(ValueError, match="expected x on a CUDA device, found a tensor on another"):
         simulated.spmm.default.redispatch(

@@ -1,4 +1,4 @@
-"""What stands in for a GPU finds the mistakes it is there to find."""
+"""The stand-in for a GPU finds the mistakes that it is there to find."""
 
 import ctypes
 

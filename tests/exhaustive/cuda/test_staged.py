@@ -18,7 +18,7 @@ ROW = 4 * 32  # bytes of a row of a panel
 
 @pytest.fixture(scope="module")
 def columns_of_a_part(simulated, simulated_library):
-    """Of the parts in which a matrix is staged, with so many columns and links; or 0."""
+    """Number of columns in each part of a staged matrix, with so many columns and links; or 0."""
     function = ctypes.CDLL(str(simulated_library)).columns_of_a_part
     function.argtypes = [ctypes.c_int64] * 7
     return function

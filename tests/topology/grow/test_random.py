@@ -184,7 +184,7 @@ def test_remainders_go_to_the_first_gates_and_overflow_to_the_others(count, room
 
 
 def test_gates_of_fewer_rows_get_fewer():
-    """As the masters of an ON-LSTM, which would else fill up first."""
+    """Small gates, as the masters of an ON-LSTM, which would else fill up first."""
     blocks, cols = [2, 2, 20, 20, 20, 20], 30
     positions = grown(
         pattern_of(torch.zeros(84, cols, dtype=torch.bool)), blocks, 420, RandomKey(0)

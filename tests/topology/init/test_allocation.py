@@ -1,4 +1,4 @@
-"""How many links each weight of a model has."""
+"""Numbers of links of the weights of a model."""
 
 import numpy as np
 import pytest

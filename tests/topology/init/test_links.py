@@ -1,4 +1,4 @@
-"""What holds of every wiring: exact counts, valid links, and randomness by key alone."""
+"""Properties of every wiring: exact counts, valid links, and randomness by key alone."""
 
 import networkx as nx
 import numpy as np

@@ -68,7 +68,7 @@ METHODS = {
 
 
 class Parts(NamedTuple):
-    """What a training consists of."""
+    """Parts of a training."""
 
     model: nn.Module
     optimizer: Optimizer

@@ -39,7 +39,7 @@ def test_all_values_get_the_signs_of_their_cells():
     "method", [partial(DeepR, temperature=0.01), partial(PeriodicDeepR, noise=0.1, every=1)]
 )
 def test_conductances_stay_positive(method):
-    """They have no sign, and the network has no finite states with negative ones."""
+    """Conductances have no sign, and a network with negative ones has no finite states."""
     network = SparseLTC(3, 12, density=0.4, generator=torch.Generator().manual_seed(0))
     optimizer = torch.optim.Adam(network.parameters(), lr=0.05)
     before = [weight.nnz for weight in recurrent_weights(network)]

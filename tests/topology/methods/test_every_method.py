@@ -1,4 +1,4 @@
-"""What holds of every published method: resuming, threads, exact numbers of links."""
+"""Properties of every published method: resuming, threads, exact numbers of links."""
 
 import inspect
 

@@ -114,7 +114,7 @@ def test_any_other_number_of_links_may_come_while_a_graph_lives(change):
 
 
 def test_hooks_stay(build):
-    """Those of a Parameter, also of optimizers that step inside the backward pass."""
+    """Hooks of a Parameter, also of optimizers that step inside the backward pass."""
     model, optimizer, rewiring = build(1)
     calls = []
     for parameter in model.parameters():

@@ -1,4 +1,4 @@
-"""What holds of every rule: exact numbers of links, valid patterns, weights left as they are."""
+"""Properties of every rule: exact numbers of links, valid patterns, weights left as they are."""
 
 import pytest
 import torch

@@ -194,7 +194,7 @@ def test_a_sign_belongs_to_its_cell(weight_of, links_of):
 
 
 def test_runs_of_earlier_releases_keep_their_signs(weight_of):
-    """Those saved no state of the rule, and seeded the signs otherwise."""
+    """Earlier releases saved no state of the rule, and seeded the signs otherwise."""
     weight, key = weight_of(torch.zeros(70), 10, 20), RandomKey(3, 0, 1)
     new, old, resumed = AssignedSign(), AssignedSign(), AssignedSign()
     old.load_state_dict({})

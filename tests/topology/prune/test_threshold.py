@@ -21,7 +21,7 @@ from sparse_engine.topology import (
 
 
 def simulate(vectors, fractions, start, tolerance, rewirings):
-    """How many links of each vector go at each rewiring, one threshold for all."""
+    """Numbers of links of each vector that go at each rewiring, by one threshold for all."""
     threshold, counts = start, []
     wanted = sum(f * len(vector) for f, vector in zip(fractions, vectors, strict=True))
     for _ in range(rewirings):
