@@ -22,6 +22,11 @@ GraphLike: TypeAlias = (
     | str | Path
 )  # fmt: skip
 
+#: A weight whose entry ``W[i, j]`` is the link from input j to unit i; a stored zero is a link.
+WeightLike: TypeAlias = SparseWeight | scipy.sparse.sparray | scipy.sparse.spmatrix | torch.Tensor
+#: Description of such a weight in errors.
+MATRIX = "a SparseWeight, a SciPy or torch sparse matrix"
+
 #: The states of a link in native code; 0 is no link.
 POSITIVE, NEGATIVE, ZERO = 1, 2, 3
 
@@ -44,24 +49,43 @@ def as_csr(w: GraphLike) -> scipy.sparse.csr_array:
         w = read_graph(w)
     elif isinstance(w, nx.Graph):
         w = convert.from_networkx(w, dtype=torch.float64)
-    elif isinstance(w, torch.Tensor):
-        w = convert.from_torch(w)
-    # Views without a copy, as analyses only read.
-    if isinstance(w, SparseWeight):
-        csr = view_as_scipy(w)
-    elif scipy.sparse.issparse(w):
-        csr = as_canonical(w)
-    else:
-        raise TypeError(
-            "expected a SparseWeight, a SciPy or torch sparse matrix, a networkx.DiGraph or the "
-            f"path of an edge list, found {type(w).__name__}"
-        )
+    csr = as_matrix(
+        w,
+        "a SparseWeight, a SciPy or torch sparse matrix, a networkx.DiGraph or the path of an edge "
+        "list",
+    )
     out_features, in_features = csr.shape
     if out_features != in_features:
         raise ValueError(
             f"expected a square weight, found {out_features} x {in_features}: a graph has one set "
             "of nodes"
         )
+    return csr
+
+
+def as_matrix(w: WeightLike, expected: str = MATRIX) -> scipy.sparse.csr_array:
+    """Return the links of a weight of any shape as a valid CSR array, stored zeros included.
+
+    The array is a view where no copy is needed, as analyses only read.
+
+    Args:
+        w: a :class:`SparseWeight`, a SciPy sparse array or matrix, a ``torch.sparse_csr`` or
+            ``torch.sparse_coo`` tensor.
+        expected: what the error for anything else says was expected.
+
+    Raises:
+        TypeError: anything else.
+        ValueError: a value that is not a number, or a matrix that :mod:`sparse_engine.convert`
+            refuses.
+    """
+    if isinstance(w, torch.Tensor):
+        w = convert.from_torch(w)
+    if isinstance(w, SparseWeight):
+        csr = view_as_scipy(w)
+    elif scipy.sparse.issparse(w):
+        csr = as_canonical(w)
+    else:
+        raise TypeError(f"expected {expected}, found {type(w).__name__}")
     if csr.dtype not in (np.float32, np.float64):
         csr = csr.astype(np.float64)
     wrong = np.isnan(csr.data)

@@ -13,12 +13,10 @@ from scipy.sparse import csr_array
 from torch import nn
 
 from sparse_engine import convert
+from sparse_engine.analysis.graph import WeightLike
 from sparse_engine.convert.scipy import as_canonical
 from sparse_engine.nn import Cell, SparseWeight
 from sparse_engine.nn.cell import input_name
-
-#: A weight whose entry ``W[i, j]`` is the link from input j to unit i; a stored zero is a link.
-WeightLike: TypeAlias = SparseWeight | scipy.sparse.sparray | scipy.sparse.spmatrix | torch.Tensor
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Union
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from sparse_engine.cli.per_task import per_task
 from sparse_engine.nn import CELLS
-from sparse_engine.tasks import TASKS
 from sparse_engine.train import METHODS, Config, Job, compare, read_runs, run_all, sweep
 
 
@@ -34,7 +34,7 @@ class SweepTask:
     cells: tuple[Literal[tuple(CELLS)], ...] = ()  # type: ignore[valid-type]
     """Recurrent cells, in place of --cell."""
     workers: int = 0
-    """Processes; 0 for one for each core. The cores are shared out among them as threads."""
+    """Processes; 0 for one for each core. The threads of torch are shared out among them."""
 
     def __call__(self) -> int:
         """Run the command and return its exit status."""
@@ -68,18 +68,12 @@ class SweepTask:
         return 1 if failed else 0
 
 
-def _command(name: str) -> object:
-    default = SweepTask(Config.published(name), Path("runs", f"sweep-{name}"))
-    return Annotated[
-        SweepTask,
-        tyro.conf.subcommand(name, default=default, description=TASKS[name].summary),
-    ]
-
-
 if TYPE_CHECKING:
     AnyTask = SweepTask
 else:
-    AnyTask = Union[tuple(_command(name) for name in TASKS)]  # noqa: UP007
+    AnyTask = per_task(
+        SweepTask, lambda name: SweepTask(Config.published(name), Path("runs", f"sweep-{name}"))
+    )
 
 
 @dataclass(frozen=True)

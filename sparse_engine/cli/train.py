@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Union
+from typing import TYPE_CHECKING, Annotated
 
 import torch
 import tyro
 
 from sparse_engine.analysis import Balance
+from sparse_engine.cli.per_task import per_task
 from sparse_engine.memory import asking_for
-from sparse_engine.tasks import TASKS
 from sparse_engine.train import Checkpoint, Config, Run, record_result
 
 # More threads than any machine has: OpenMP ends the process where it cannot start them.
@@ -106,18 +106,12 @@ class Resume:
         return self.options.run(self.folder, Config.from_json(config), resume=True)
 
 
-def _command(name: str) -> object:
-    default = TrainTask(Config.published(name), Path("runs", name))
-    return Annotated[
-        TrainTask,
-        tyro.conf.subcommand(name, default=default, description=TASKS[name].summary),
-    ]
-
-
 if TYPE_CHECKING:
     AnyTask = TrainTask
 else:
-    AnyTask = Union[tuple(_command(name) for name in TASKS)]  # noqa: UP007
+    AnyTask = per_task(
+        TrainTask, lambda name: TrainTask(Config.published(name), Path("runs", name))
+    )
 
 
 @dataclass(frozen=True)

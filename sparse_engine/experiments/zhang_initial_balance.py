@@ -7,8 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from scipy.stats import spearmanr
-
 from sparse_engine.experiments.balance import balance_quantities
 from sparse_engine.experiments.experiment import Row
 from sparse_engine.experiments.training import (
@@ -71,6 +69,8 @@ def settings(balance: float) -> dict[str, Any]:
 
 def correlations(runs: Runs) -> list[Row]:
     """Return Spearman's rank correlations of accuracy with balance, with their p-values."""
+    from scipy.stats import spearmanr  # takes half a second
+
     rows = []
     quantities = {quantity.name: quantity for quantity in balance_quantities()}
     every = [run for each in runs.values() for run in each]

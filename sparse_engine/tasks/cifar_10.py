@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sparse_engine.models import set_density
-from sparse_engine.tasks.features import FeatureClassification
+from sparse_engine.tasks.features import SET_RECIPE, FeatureClassification
 from sparse_engine.tasks.files import DataFile, FromFiles
 from sparse_engine.tasks.supervised import Examples
 from sparse_engine.tasks.task import Step
@@ -45,19 +45,16 @@ class CIFAR10(FromFiles, FeatureClassification):
     summary = "what a colour picture of 32 x 32 pixels shows"
     answers: ClassVar[int] = 10
     recipe: ClassVar = {
+        **SET_RECIPE,
         "density": set_density(20, 3072, 4000, 1000, 4000),
         "hidden": [4000, 1000, 4000],
         "dense_output": True,
         "activation": "srelu",
         "dropout": 0.3,
-        "optimizer": "SGD",
         "learning_rate": 0.01,
         "optimizer_options": {"momentum": 0.9},
-        "scheduler": "constant",
-        "clip_value": None,
         "steps": 450 * 1000,
         "every": 450,
-        "fraction": 0.3,
         "evaluate_every": 4500,
         "save_every": 4500,
     }

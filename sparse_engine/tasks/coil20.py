@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 
 from sparse_engine.models import set_density
-from sparse_engine.tasks.features import FeatureClassification
+from sparse_engine.tasks.features import SET_RECIPE, FeatureClassification
 from sparse_engine.tasks.files import DataFile, FromFiles
 from sparse_engine.tasks.mat import read_mat
 from sparse_engine.tasks.supervised import Examples, split
@@ -37,18 +37,15 @@ class COIL20(FromFiles, FeatureClassification):
     features: ClassVar[int] = 1024
     answers: ClassVar[int] = 20
     recipe: ClassVar = {
+        **SET_RECIPE,
         "density": set_density(20, 1024, 1000, 1000, 1000, 20),
         "hidden": [1000, 1000, 1000],
         "activation": "all_relu",
         "dropout": 0.3,
-        "optimizer": "SGD",
         "learning_rate": 0.01,
         "optimizer_options": {"momentum": 0.9, "weight_decay": 2e-4},
-        "scheduler": "constant",
-        "clip_value": None,
         "steps": 27 * 100,
         "every": 27,
-        "fraction": 0.3,
         "evaluate_every": 270,
     }
 

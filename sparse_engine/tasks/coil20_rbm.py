@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from sparse_engine.models import set_density
 from sparse_engine.tasks.coil20 import coil20
-from sparse_engine.tasks.features import Reconstruction
+from sparse_engine.tasks.features import SET_RECIPE, Reconstruction
 from sparse_engine.tasks.files import FromFiles
 from sparse_engine.tasks.supervised import Examples
 
@@ -28,16 +28,13 @@ class COIL20RBM(FromFiles, Reconstruction):
     name = "coil20-rbm"
     summary = "reconstruct pictures of 32 x 32 pixels, by contrastive divergence"
     recipe: ClassVar = {
+        **SET_RECIPE,
         "density": set_density(10, 1024, 200),
         "hidden": 200,
-        "optimizer": "SGD",
         "learning_rate": 0.1,
         "optimizer_options": {"weight_decay": 2e-6},
-        "scheduler": "constant",
-        "clip_value": None,
         "steps": 86 * 1000,
         "every": 86,
-        "fraction": 0.3,
         "evaluate_every": 860,
         "save_every": 8600,
     }

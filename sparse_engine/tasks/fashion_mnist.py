@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from sparse_engine.models import set_density
-from sparse_engine.tasks.features import FeatureClassification
+from sparse_engine.tasks.features import SET_RECIPE, FeatureClassification
 from sparse_engine.tasks.files import FromFiles
 from sparse_engine.tasks.images import read_images
 from sparse_engine.tasks.supervised import Examples
@@ -48,18 +48,15 @@ class FashionMNIST(FromFiles, FeatureClassification):
     summary = "what kind of clothing a picture of 28 x 28 pixels shows"
     answers: ClassVar[int] = 10
     recipe: ClassVar = {
+        **SET_RECIPE,
         "density": set_density(13, 784, 1000, 1000, 1000, 10),
         "hidden": [1000, 1000, 1000],
         "initial_std": 0.1,
         "dropout": 0.2,
-        "optimizer": "SGD",
         "learning_rate": 0.05,
         "optimizer_options": {"momentum": 0.9, "weight_decay": 2e-4},
-        "scheduler": "constant",
-        "clip_value": None,
         "steps": 50 * 400,
         "every": 50,
-        "fraction": 0.3,
         "evaluate_every": 500,
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,14 @@ from torch import Tensor, nn
 from sparse_engine.models import MLPNetwork, Network, RBMNetwork, SparseMLP, SparseRBM
 from sparse_engine.tasks.supervised import Classification, Examples, Regression, Supervised
 from sparse_engine.tasks.task import Step, seeded
+
+#: Settings that all published runs of SET on features have.
+SET_RECIPE: Mapping[str, Any] = {
+    "optimizer": "SGD",
+    "scheduler": "constant",
+    "clip_value": None,
+    "fraction": 0.3,
+}
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 
 from sparse_engine.models import set_density
-from sparse_engine.tasks.features import FeatureClassification, standardized
+from sparse_engine.tasks.features import SET_RECIPE, FeatureClassification, standardized
 from sparse_engine.tasks.files import DataFile, FromFiles
 from sparse_engine.tasks.mat import read_mat
 from sparse_engine.tasks.supervised import Examples, split
@@ -39,17 +39,14 @@ class Lung(FromFiles, FeatureClassification):
     features: ClassVar[int] = 3312
     answers: ClassVar[int] = 5
     recipe: ClassVar = {
+        **SET_RECIPE,
         "density": set_density(20, 3312, 3000, 3000, 3000, 5),
         "hidden": [3000, 3000, 3000],
         "initial_std": 0.1,
-        "optimizer": "SGD",
         "learning_rate": 0.01,
         "optimizer_options": {"momentum": 0.9, "weight_decay": 2e-3},
-        "scheduler": "constant",
-        "clip_value": None,
         "steps": 57 * 100,
         "every": 57,
-        "fraction": 0.3,
         "evaluate_every": 57,
         "save_every": 570,
     }

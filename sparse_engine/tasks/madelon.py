@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 
 from sparse_engine.models import set_density
-from sparse_engine.tasks.features import FeatureClassification, standardized
+from sparse_engine.tasks.features import SET_RECIPE, FeatureClassification, standardized
 from sparse_engine.tasks.files import DataFile, FromFiles
 from sparse_engine.tasks.supervised import Examples
 from sparse_engine.tasks.tables import read_lines
@@ -50,19 +50,16 @@ class Madelon(FromFiles, FeatureClassification):
     features: ClassVar[int] = 500
     answers: ClassVar[int] = 2
     recipe: ClassVar = {
+        **SET_RECIPE,
         "density": set_density(10, 500, 400, 100, 400, 2),
         "hidden": [400, 100, 400],
         "activation": "all_relu",
         "slope": 0.5,
         "dropout": 0.3,
-        "optimizer": "SGD",
         "learning_rate": 0.01,
         "optimizer_options": {"momentum": 0.9, "weight_decay": 1e-2},
-        "scheduler": "constant",
-        "clip_value": None,
         "steps": 56 * 100,
         "every": 56,
-        "fraction": 0.3,
         "evaluate_every": 56,
     }
 

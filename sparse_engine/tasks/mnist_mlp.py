@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from sparse_engine.models import set_density
-from sparse_engine.tasks.features import FeatureClassification
+from sparse_engine.tasks.features import SET_RECIPE, FeatureClassification
 from sparse_engine.tasks.files import FromFiles
 from sparse_engine.tasks.mnist import mnist
 from sparse_engine.tasks.supervised import Examples
@@ -28,16 +28,13 @@ class MNISTMLP(FromFiles, FeatureClassification):
     summary = "written digits of 28 x 28 pixels, all at once"
     answers: ClassVar[int] = 10
     recipe: ClassVar = {
+        **SET_RECIPE,
         "density": set_density(11, 784, 512, 128, 10),
         "hidden": [512, 128],
-        "optimizer": "SGD",
         "learning_rate": 0.01,
         "optimizer_options": {"momentum": 0.9, "weight_decay": 2e-4},
-        "scheduler": "constant",
-        "clip_value": None,
         "steps": 107 * 20,
         "every": 107,
-        "fraction": 0.3,
         "evaluate_every": 107,
     }
 

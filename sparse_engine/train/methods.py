@@ -23,6 +23,7 @@ from sparse_engine.topology import (
     DeepR,
     GradualPruning,
     GraNet,
+    ImportanceSET,
     NarangPruning,
     NarangRamp,
     PeriodicDeepR,
@@ -128,6 +129,11 @@ def _check_falling(name: str, options: MethodOptions) -> None:
 #: Methods by their names on the command line.
 METHODS = {
     "set": NamedMethod("sparse evolutionary training, random growth", SET, MethodOptions.constant),
+    "importance-set": NamedMethod(
+        "the same, and weak hidden units lose all links into them",
+        ImportanceSET,
+        MethodOptions.constant,
+    ),
     "rigl": NamedMethod("growth where the gradient is largest", RigL, MethodOptions.falling),
     "gse": NamedMethod("the same among random candidates", GSE, MethodOptions.falling),
     "snfs": NamedMethod("growth and redistribution by momentum", SNFS, _snfs),

@@ -15,6 +15,7 @@ from sparse_engine.topology import (
     DeepR,
     GradualPruning,
     GraNet,
+    ImportanceSET,
     NarangPruning,
     PeriodicDeepR,
     RigL,
@@ -25,6 +26,7 @@ from sparse_engine.train import METHODS, Method
 
 CLASSES = {
     "set": SET,
+    "importance-set": ImportanceSET,
     "rigl": RigL,
     "gse": GSE,
     "snfs": SNFS,
