@@ -14,11 +14,11 @@ demo: build
 # A worker for each processor, with one thread each where a test does not ask for more.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
-test: build
+test: build .venv/dev
 	$(PYTEST)
 
 # With kernels for every instruction set, those compared that this processor runs.
-test-exhaustive: build
+test-exhaustive: build .venv/dev
 	SPARSE_ENGINE_ISA_BUILD=all $(BIN)/python setup.py --quiet build_ext --inplace
 	$(PYTEST) -m exhaustive
 
@@ -35,12 +35,12 @@ SANITIZED_TESTS = $(addprefix tests/kernels/test_, $(addsuffix .py, spmm sddmm l
 		topology selection sampling scan sums link_prediction pattern malformed)) \
 	$(addprefix tests/analysis/test_, $(addsuffix .py, triads null_models annealing distance))
 
-sanitize: .venv/ready
+sanitize: .venv/dev
 	SPARSE_ENGINE_SANITIZE=1 $(BIN)/python setup.py --quiet build --build-lib build/sanitize/lib
 	$(SANITIZED) $(BIN)/python tests/exhaustive/fuzz.py 1 60 >build/sanitize/fuzz.txt
 	$(SANITIZED) OMP_NUM_THREADS=2 $(BIN)/python -m pytest --numprocesses auto $(SANITIZED_TESTS)
 
-lint: .venv/ready
+lint: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -50,7 +50,7 @@ lint: .venv/ready
 # Single operations, rewiring and analysis; BENCH is what pytest-benchmark is to do with the times.
 BENCHMARKS := $(BIN)/python -m pytest --override-ini python_files=bench_*.py benchmarks
 
-bench: build
+bench: build .venv/dev
 	$(BIN)/python -m benchmarks.train_step --json benchmarks/results/train_step.json
 	set -e; for cell in $$($(BIN)/python -m benchmarks.cells); do $(BIN)/python -m benchmarks.train_step --cell $$cell \
 		--json benchmarks/results/$$cell.json; done
@@ -60,7 +60,7 @@ bench: build
 	$(BENCHMARKS)/topology --benchmark-json benchmarks/results/rewire.json
 	$(BENCHMARKS)/graph --benchmark-json benchmarks/results/analysis.json
 
-bench-kernels: build
+bench-kernels: build .venv/dev
 	$(BENCHMARKS) $(BENCH)
 
 build: .venv/built
@@ -77,9 +77,13 @@ gpu-check: cuda
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet $(TORCH)
 	$(BIN)/python -m pip install --quiet "setuptools>=77" wheel ninja "cython>=3.1" \
-		numpy scipy networkx tqdm safetensors tyro pooch tensorboard scikit-learn \
-		lightning transformers accelerate skorch \
-		matplotlib allpairspy clang-format==20.1.8 expecttest hypothesis mypy==1.18.2 \
+		numpy scipy networkx tqdm safetensors tyro pooch matplotlib
+	touch $@
+
+# Tests and checks need more than the package does: trainers, TensorBoard, scikit-learn's digits.
+.venv/dev: .venv/ready
+	$(BIN)/python -m pip install --quiet tensorboard scikit-learn lightning transformers accelerate \
+		skorch allpairspy clang-format==20.1.8 expecttest hypothesis mypy==1.18.2 \
 		pytest pytest-benchmark pytest-xdist ruff==0.14.5
 	touch $@
 
