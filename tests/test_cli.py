@@ -79,6 +79,17 @@ def test_options_reach_the_run(tmp_path):
     assert config.items() >= {"steps": 3, "seed": 7}.items()
 
 
+def test_options_of_cells_and_methods_keep_their_types(tmp_path):
+    cell = ("--cell", "on_lstm", "--cell-options", "chunk_size", "4")
+    method = ("--method", "deep-r", "--method-options", "l1", "0.001", "noise", "1")
+    optimizer = ("--optimizer", "SGD", "--optimizer-options", "momentum", "0.9", "nesterov", "True")
+    assert train(*cell, *method, *optimizer, "--out", "run") == 0
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["network"]["cell_options"] == {"chunk_size": 4}
+    assert config["method"]["method_options"] == {"l1": 0.001, "noise": 1}
+    assert config["optimization"]["optimizer_options"] == {"momentum": 0.9, "nesterov": True}
+
+
 def wiring(folder):
     return Checkpoint.load(folder).model["recurrent.weight_hh_l0.col_indices"]
 
@@ -159,6 +170,17 @@ def test_threads_are_taken_over(threads, tmp_path):
         ("--seed", "9" * 30, "expected seed in [0, 2^63), found " + "9" * 30),
         ("--threads", "-1", "expected --threads in [0, 1024], found -1"),
         ("--learning-rate", "-1", "Invalid learning rate: -1.0"),
+        (
+            "--cell-options=colour",
+            "3",
+            "expected options of the cell rnn, found: expected arguments of SparseRNN, found "
+            "colour",
+        ),
+        (
+            "--cell-options=nonlinearity",
+            "3",
+            "expected nonlinearity 'tanh' or 'relu', found 3",
+        ),
     ],
 )
 def test_bad_values_are_one_line_and_leave_nothing(tmp_path, capsys, option, value, message):

@@ -59,7 +59,7 @@ class LanguageNetwork(Network):
     word_bound: float = 0.1
     """Initial values of embedding and decoder are U(-b, b); published runs have 0.1 at any density,
     which leaves the signals of sparse networks small."""
-    cell_options: Mapping[str, float | int | bool] = field(default_factory=dict)
+    cell_options: Mapping[str, int | float | bool] = field(default_factory=dict)
     """Further options of the cell, such as chunk_size of on_lstm or recurrence_depth of rhn."""
     locked: bool = False
     """Whether each mask of dropped features is the same for all steps."""

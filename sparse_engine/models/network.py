@@ -54,7 +54,7 @@ class RecurrentNetwork(Network):
     wiring: Literal[("random", *WIRINGS)] = "random"  # type: ignore[valid-type]
     """Recurrent wiring at the start: random; balanced, whose structural balance is given; or
     planted, with feed-forward loops whose links are in no other loop."""
-    wiring_options: Mapping[str, float | int | bool] = field(default_factory=dict)
+    wiring_options: Mapping[str, int | float | bool] = field(default_factory=dict)
     """Options of the wiring: balance of balanced, loops of planted, and the bound and spectral
     radius of the weights of both."""
     fixed_weights: bool = False
@@ -63,7 +63,7 @@ class RecurrentNetwork(Network):
     """Dropout between layers, in [0, 1)."""
     step_dropout: float = 0.0
     """Fraction of the steps of each sequence whose features are 0 in training, in [0, 1]."""
-    cell_options: Mapping[str, float | int | bool] = field(default_factory=dict)
+    cell_options: Mapping[str, int | float | bool] = field(default_factory=dict)
     """Further options of the cell, such as chunk_size of on_lstm or recurrence_depth of rhn."""
 
     def recurrent(
@@ -77,8 +77,8 @@ class RecurrentNetwork(Network):
             positions: time steps times sequences of a batch, whose states training keeps.
 
         Raises:
-            ValueError: an option out of range, or a network that does not fit into memory.
-            TypeError: a cell option that the cell does not have.
+            ValueError: an option out of range or that the cell does not have, or a network that
+                does not fit into memory.
         """
         check_size(self.hidden, self.density, positions)
         gain = self.gain * math.sqrt(self.density) if self.unscaled else self.gain
@@ -124,11 +124,17 @@ def layers_of(cell: str, *sizes: int, gain: float, **options: Any) -> Recurrent:
         *sizes: numbers of inputs, units and layers.
         gain: scale of the initial sparse values; conductances have initial values of their own.
         **options: further arguments of the cell's network.
+
+    Raises:
+        ValueError: an argument that the network does not have, of another type, or out of range.
     """
     entry = CELLS[cell]
     if issubclass(entry.network, SparseRecurrent):
         options["gain"] = gain
-    return entry(*sizes, **options)
+    try:
+        return entry(*sizes, **options)
+    except TypeError as error:
+        raise ValueError(f"expected options of the cell {cell}, found: {error}") from error
 
 
 @torch.no_grad()

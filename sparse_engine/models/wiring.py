@@ -52,7 +52,7 @@ WIRINGS: dict[str, Callable[..., csr_array]] = {"balanced": balanced, "planted":
 def wire_network(
     network: nn.Module,
     name: str,
-    options: Mapping[str, float | int | bool],
+    options: Mapping[str, int | float | bool],
     *,
     density: float,
     gain: float = 1.0,

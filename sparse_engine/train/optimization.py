@@ -16,7 +16,7 @@ from torch.optim import Optimizer, lr_scheduler
 from sparse_engine.optim import SNTASGD
 
 #: Value of an option of an optimizer, scheduler, method or cell.
-Value = float | int | bool
+Value = int | float | bool
 #: Options by name, as on the command line: --optimizer-options momentum 0.9 nesterov True
 Options = Annotated[Mapping[str, Value], tyro.conf.arg(metavar="NAME VALUE ...")]
 #: What torch calls a scheduler; ReduceLROnPlateau is called with the metric of an evaluation.
