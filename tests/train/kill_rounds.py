@@ -55,9 +55,12 @@ def train(folder, method):
 
 def train_and_kill(folder, method, moment, kind):
     """Returns whether a process that trains was killed before it ended."""
+    # Ctrl-C within the fork itself would leave locks of Python's own modules as they are.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     child = os.fork()
     if child == 0:
         try:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
             train(folder, method)
         except KeyboardInterrupt:
             os._exit(0)
@@ -65,6 +68,7 @@ def train_and_kill(folder, method, moment, kind):
             print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
             os._exit(1)
         os._exit(0)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     time.sleep(moment)
     os.kill(child, kind)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
