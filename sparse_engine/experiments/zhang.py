@@ -205,17 +205,29 @@ def mnist() -> TrainingExperiment:
 
 def ctrnn_gesture() -> TrainingExperiment:
     """Return the phases of gestures by a network in continuous time, with the published split."""
-    make = partial(variant, "gesture", cell="ctrnn", cell_options={"unfolds": 6})
-    deep_r: dict[str, Any] = {"method": "deep-r", "method_options": {"l1": 1e-3, "noise": 1e-3}}
+    make = partial(
+        variant, "gesture", cell="ctrnn", cell_options={"unfolds": 6}, scheduler="constant"
+    )
+    # Learning rates and gains are chosen by the validation split, as is the constant rate.
+    from_dense: dict[str, Any] = {"density": 1.0, "gain": 0.387, "learning_rate": 5e-3}
+    deep_r: dict[str, Any] = {
+        "method": "deep-r",
+        "method_options": {"l1": 1e-3, "noise": 1e-3},
+        "learning_rate": 1e-2,
+    }
     return experiment(
         "ctrnn-gesture",
         "phases of gestures by 128 units in continuous time",
         [
             make(
-                "pruning", {ACCURACY: 0.75722, **balances(0.875, 0.792)}, method="narang", **DENSE
+                "pruning",
+                {ACCURACY: 0.75722, **balances(0.875, 0.792)},
+                method="narang",
+                final_density=0.05,
+                **from_dense,
             ),
             make("DeepR", {ACCURACY: 0.7609, **balances(0.522, 0.558)}, **deep_r),
-            make("dense", {ACCURACY: 0.74622}, method="static", density=1.0),
+            make("dense", {ACCURACY: 0.74622}, method="static", **from_dense),
         ],
         accuracies(),
         faithful=True,
