@@ -18,6 +18,17 @@ SE_INLINE void add_link(Vec<T, L> (&sum)[NV], T value, int32_t column, const A* 
   for (int v = 0; v < NV; ++v) sum[v] += value * x_row[v];
 }
 
+// The vector whose lane l is entry(l). Inserting entries one by one is faster than the gather
+// instructions. A loop over the lanes of a vector is not: it was compiled to twice as many loads.
+template <typename T, int L, class Entry, int... I>
+SE_INLINE Vec<T, L> gathered(const Entry& entry, std::integer_sequence<int, I...>) {
+  return Vec<T, L>{entry(I)...};
+}
+template <typename T, int L, class Entry>
+SE_INLINE Vec<T, L> gathered(const Entry& entry) {
+  return gathered<T, L>(entry, std::make_integer_sequence<int, L>());
+}
+
 // The values of a matrix's links, in the order of its pattern.
 template <typename T>
 struct InOrder {
@@ -28,6 +39,11 @@ struct InOrder {
   SE_INLINE void fetch(int64_t, int64_t) const {}
   SE_INLINE void fetch_far(int64_t p) const { fetch_stream(values, p); }
   SE_INLINE T operator[](int64_t p) const { return values[p]; }
+  // The values of L neighbouring links.
+  template <int L>
+  SE_INLINE Vec<T, L> neighbours(int64_t p) const {
+    return load<T, L>(values + p);
+  }
 };
 
 // The same where they are kept in the order of the transposed pattern.
@@ -45,6 +61,10 @@ struct Permuted {
   }
   SE_INLINE void fetch_far(int64_t p) const { fetch_stream(permutation, p); }
   SE_INLINE T operator[](int64_t p) const { return values[permutation[p]]; }
+  template <int L>
+  SE_INLINE Vec<T, L> neighbours(int64_t p) const {
+    return gathered<T, L>([&](int l) SE_INLINE_LAMBDA { return (*this)[p + l]; });
+  }
 };
 
 // sum += sum over links p in [first, end) of values[p] * X[idx[p], :]. The sums stay in registers
@@ -74,30 +94,58 @@ SE_INLINE void row_product(Vec<T, L> (&sum)[NV], const Values& values, const int
   for (int v = 0; v < NV; ++v) sum[v] += other[v];
 }
 
-// The same for a single column: lanes over the links. Inserting the entries of X into a vector one
-// by one is faster than the gather instructions.
-template <typename T, class Values, typename A>
-SE_INLINE T row_dot(const Values& values, const int32_t* idx, int64_t first, int64_t end,
-                    const A* x) {
-  const auto at = [&](int64_t p) { return load<T, 1>(x + idx[p]); };
+// Keeps the compiler from making a loop over p one of vectors: multiplications and additions would
+// then be rounded one by one or together, depending on what else is in the loop.
+SE_INLINE void keep_scalar(int64_t& p) { asm("" : "+r"(p)); }
+
+// The same for a single column. `and_then(p, Int<K>(), row)` gets the entries of X that links p to
+// p + K read.
+template <typename T, class Values, typename A, class AndThen>
+SE_INLINE T dot_of_few(T even, const Values& values, const int32_t* idx, int64_t first, int64_t end,
+                       const A* x, const AndThen& and_then) {
+  const auto product = [&](int64_t p) SE_INLINE_LAMBDA {
+    const T entry = load<T, 1>(x + idx[p]);
+    and_then(p, Int<1>(), entry);
+    return values[p] * entry;
+  };
+  T odd = T(0);
+  int64_t p = first;
+  for (; p + 2 <= end; p += 2) {
+    even += product(p);
+    odd += product(p + 1);
+    keep_scalar(p);
+  }
+  if (p < end) even += product(p);
+  return even + odd;
+}
+
+// The same for many links: lanes over the links. A function of its own, since time loops have too few
+// registers left for its pointers.
+template <typename T, class Values, typename A, class AndThen>
+SE_NOINLINE T dot_of_many(const Values values, const int32_t* idx, int64_t first, int64_t end,
+                          bool links_ahead, const A* x, const AndThen and_then) {
   constexpr int L = kShuffleBytes / static_cast<int>(sizeof(T));
   Vec<T, L> sum = {};
   int64_t p = first;
   for (; p + L <= end; p += L) {
-    Vec<T, L> row, value;
-    for (int l = 0; l < L; ++l) {
-      row[l] = at(p + l);
-      value[l] = values[p + l];
+    if (links_ahead) {
+      fetch_stream(idx, p);
+      values.fetch_far(p);
     }
-    sum += value * row;
+    const auto row =
+        gathered<T, L>([&](int l) SE_INLINE_LAMBDA { return load<T, 1>(x + idx[p + l]); });
+    sum += values.template neighbours<L>(p) * row;
+    and_then(p, Int<L>(), row);
   }
-  T even = T(0), odd = T(0);
-  for (; p + 2 <= end; p += 2) {
-    even += values[p] * at(p);
-    odd += values[p + 1] * at(p + 1);
-  }
-  if (p < end) even += values[p] * at(p);
-  return sum_of_lanes<T, L>(sum) + (even + odd);
+  return dot_of_few(sum_of_lanes<T, L>(sum), values, idx, p, end, x, and_then);
+}
+
+template <typename T, class Values, typename A, class AndThen>
+SE_INLINE T row_dot(const Values& values, const int32_t* idx, int64_t first, int64_t end,
+                    bool links_ahead, const A* x, const AndThen& and_then) {
+  constexpr int64_t kMany = 3 * kShuffleBytes / static_cast<int>(sizeof(T));
+  if (end - first < kMany) return dot_of_few(T(0), values, idx, first, end, x, and_then);
+  return dot_of_many<T>(values, idx, first, end, links_ahead, x, and_then);
 }
 
 // A matrix that is multiplied row by row.
@@ -112,7 +160,8 @@ struct RowProduct {
   SE_INLINE void operator()(Vec<T, L> (&sum)[NV], int64_t row, const A* x) const {
     const int64_t first = w.ptr[row], end = w.ptr[row + 1];
     if constexpr (L == 1) {
-      sum[0] += row_dot<T>(values, w.idx, first, end, x);
+      sum[0] += row_dot<T>(values, w.idx, first, end, ahead.links, x,
+                           [](int64_t, auto, auto) SE_INLINE_LAMBDA {});
     } else {
       const int64_t last = w.nnz() - 1;
       if (ahead.rows)

@@ -11,7 +11,7 @@ namespace {
 
 template <typename T, typename A, int L, int NV, class Cell>
 void forward_loop(const GatedForward<T, A>& a, const Cell& cell, int64_t panels) {
-  constexpr int W = L * NV, G = Cell::kGates, S = Cell::kSaved;
+  constexpr int W = L * NV, G = Cell::kGates, S = Cell::kSaved, K = kLanes<T>;
   constexpr bool kHasMemory = Cell::kMemory >= 0, kRounds = !std::is_same_v<T, A>;
   const int64_t hidden = a.w.rows / G, outputs = a.w.cols, packed_inputs = a.w_input ? a.inputs : 0;
   const Sequence<T, W> seq{a.batch, panels, a.steps, a.first_row};
@@ -104,16 +104,45 @@ void forward_loop(const GatedForward<T, A>& a, const Cell& cell, int64_t panels)
           for (int s = 0; s < S; ++s) saved.write(unit, s, q * W + v * L, keep[s]);
         }
       };
+      // The same for `count` <= K units of a batch of one: lanes over the units.
+      const auto step_of_units = [&](int64_t unit, int count, const T* tile, bool multiplies) {
+        if constexpr (W == 1) {
+          Vec<T, K> from_x[G], u[G], keep[S];
+          Vec<T, K> state = load_first<T, K>(carried_in(0, unit), count);
+          for (int g = 0; g < G; ++g) {
+            T sums[K] = {};
+            for (int k = 0; k < count; ++k) {
+              const int64_t row = g * hidden + unit + k;
+              T sum[1] = {a.bias ? a.bias[row] : T(0)};
+              if (multiplies) product(sum, row, before.panel(0));
+              sums[k] = sum[0];
+            }
+            from_x[g] = load<T, K>(tile + g * kGateTile<W>);
+            u[g] = load<T, K>(sums);
+          }
+          const Vec<T, K> m = cell.template forward<VectorMath<T, K>>(from_x, u, state, keep);
+          store_first<T, K>(output.row(0, unit), m, count);
+          if (kHasMemory || kRounds)
+            store_first<T, K>(carried_in(0, unit), kHasMemory ? state : m, count);
+          if (!a.saved) return;
+          if constexpr (kRounds && kHasMemory) cell.mark_clipped(keep);
+          for (int k = 0; k < count; ++k)
+            for (int s = 0; s < S; ++s) saved.write(unit + k, s, 0, keep[s][k]);
+        }
+      };
       seq.tiles(units, t, [&](int64_t q, int64_t first, int count) {
         if (!a.w_input) contribution(q, first, count, own);
         for (int g = 0; t == first_product && g < G; ++g)
           fine = fine && rows_in_range(a.w, g * hidden + first, count);
         const bool multiplies = t >= first_product && fine;
-        for (int r = 0; r < count; ++r) {
-          const int together = r % kUnitsTogether;
-          if (a.w_input && together == 0)
-            contribution(q, first + r, std::min(kUnitsTogether, count - r), own);
-          step(q, first + r, own + (a.w_input ? together : r) * W, multiplies);
+        for (int r = 0; r < count; r += kUnitsTogether) {
+          const int together = std::min(kUnitsTogether, count - r);
+          if (a.w_input) contribution(q, first + r, together, own);
+          const T* tile = own + (a.w_input ? 0 : r) * W;
+          for (int i = 0; W == 1 && i < together; i += K)
+            step_of_units(first + r + i, std::min(K, together - i), tile + i, multiplies);
+          for (int i = 0; W > 1 && i < together; ++i)
+            step(q, first + r + i, tile + i * W, multiplies);
         }
         const int columns = seq.columns(q, t);
         if (!projected)

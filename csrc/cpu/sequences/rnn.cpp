@@ -23,6 +23,16 @@ void with_cell(Activation activation, const Body& body) {
     body(ElmanOf<AtCompileTime<Activation::kTanh>>());
 }
 
+// The states of `count` units of a batch of one from their sums: lanes over the units.
+template <class Cell, typename T, typename A>
+inline void activate(const Cell& cell, const T* sums, int count, A* states) {
+  constexpr int K = kLanes<T>;
+  for (int r = 0; r < count; r += K) {
+    const Vec<T, K> sum = load_first<T, K>(sums + r, count - r);
+    store_first<T, K>(states + r, cell.template forward<VectorMath<T, K>>(sum), count - r);
+  }
+}
+
 template <int L, int NV, class Cell, typename T, typename A>
 void forward(const RnnForward<T, A>& a, int64_t panels, const Cell& cell) {
   constexpr int W = L * NV;
@@ -68,9 +78,14 @@ void forward(const RnnForward<T, A>& a, int64_t panels, const Cell& cell) {
           Vec<T, L> sum[NV];
           for (int v = 0; v < NV; ++v) sum[v] = load<T, L>(tile + r * W + v * L);
           if (multiplies) product(sum, first + r, before.panel(q));
+          if constexpr (W == 1) {
+            store<T, L>(tile + r, sum[0]);
+            continue;
+          }
           for (int v = 0; v < NV; ++v) sum[v] = cell.template forward<VectorMath<T, L>>(sum[v]);
           store_row<T, L>(now.row(q, first + r), sum);
         }
+        if constexpr (W == 1) activate(cell, tile, count, now.row(q, first));
         write_tile<T, W>(now.row(q, first), seq.step(a.h, hidden, t, q), first, count, columns);
       });
       team.barrier();
