@@ -55,6 +55,7 @@ bench: build .venv/dev
 	set -e; for cell in $$($(BIN)/python -m benchmarks.cells); do $(BIN)/python -m benchmarks.train_step --cell $$cell \
 		--json benchmarks/results/$$cell.json; done
 	$(BIN)/python -m benchmarks.linear --json benchmarks/results/linear.json
+	$(BIN)/python -m benchmarks.inference --threads 1 --json benchmarks/results/inference.json
 	$(BIN)/python -m benchmarks.set_mlp --json benchmarks/results/set_mlp.json
 	$(BENCHMARKS)/ops --benchmark-json benchmarks/results/kernels.json
 	$(BENCHMARKS)/topology --benchmark-json benchmarks/results/rewire.json

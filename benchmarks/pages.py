@@ -1,7 +1,9 @@
 """Pages of results from the reports that experiments wrote: ``python -m benchmarks.pages``.
 
 Reads benchmarks/results/experiments/*.json, the files of ``sparse-engine reproduce NAME --json``,
-and writes docs/results.md, docs/which_method.md and its picture.
+and writes docs/results.md, docs/which_method.md and its picture. A ``remark`` that was added to a
+report is printed above its table. Also writes docs/inference.md from the results of
+``benchmarks.inference``.
 """
 
 from __future__ import annotations
@@ -9,11 +11,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from benchmarks.inference_page import inference_page
 from benchmarks.which_method_page import which_method_page
 from sparse_engine.experiments import read_rows, table
 
 ROOT = Path(__file__).parent.parent
-REPORTS = ROOT / "benchmarks" / "results" / "experiments"
+RESULTS = ROOT / "benchmarks" / "results"
+REPORTS = RESULTS / "experiments"
 DOCS = ROOT / "docs"
 
 HEAD = """# Results
@@ -34,11 +38,6 @@ ABSENT = (
     ),
     ("Selfish-RNN on WikiText-2: AWD-LSTM-MoS", "as above", "selfish-mixture"),
     (
-        "MNIST with its 60,000 training images",
-        "only the 10,000 test images were at hand, which runs split",
-        "zhang-mnist",
-    ),
-    (
         "SET-MLP on Fashion-MNIST, CIFAR-10 and lung",
         "the files were not at hand",
         "set-mlp-fashion-mnist, set-mlp-cifar-10, set-mlp-lung",
@@ -55,6 +54,7 @@ def main() -> None:
     (DOCS / "results.md").write_text("\n".join([HEAD, *sections, _absent()]))
     if methods:
         which_method_page(methods, DOCS)
+    inference_page(json.loads((RESULTS / "inference.json").read_text()), DOCS)
 
 
 def _section(report: dict) -> str:
@@ -63,8 +63,10 @@ def _section(report: dict) -> str:
     rows = read_rows(report)
     minutes = report["seconds"] / 60
     changed = "".join(f" {name} = {value}" for name, value in report["settings"].items())
+    remark = f" {report['remark']}" if "remark" in report else ""
+    title = f"{report['summary'].capitalize()}. {report['source']}.{remark}"
     return (
-        f"## {report['experiment']}\n\n{report['summary'].capitalize()}. {report['source']}.\n\n"
+        f"## {report['experiment']}\n\n{title}\n\n"
         f"{table(rows)}\n\n"
         f"`{report['command']}`,{changed} {report['date']}, {where}, torch {machine['torch']}, "
         f"{minutes:.1f} minutes.\n"

@@ -28,7 +28,13 @@ def module(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "name", ["train_step", "set_mlp", pytest.param("linear", marks=pytest.mark.exhaustive)]
+    "name",
+    [
+        "train_step",
+        "set_mlp",
+        pytest.param("linear", marks=pytest.mark.exhaustive),
+        pytest.param("inference", marks=pytest.mark.exhaustive),
+    ],
 )
 def test_a_benchmark_reports_what_it_measured(module, name, tmp_path):
     file = tmp_path / "new" / "result.json"

@@ -1,0 +1,64 @@
+"""Page of inference from the results of ``benchmarks.inference``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+HEAD = """# Inference: from which density on a sparse network is faster
+
+How many times faster a sparse layer is than torch's dense layer of the same function, in float32
+and without gradients. One layer has as many inputs as units, both weights have the density of the
+column, and a sequence has {steps} steps; B is the batch. In brackets: against the dense layer
+with weights quantized to int8 by torch, which is no longer the same function. "step" is a step of
+a stream, `network.step(x, state)` against torch's cell. Below 1 the dense one is faster.
+"""
+FOOT = """Measured on {date} with {threads} thread of {processor} ({isa}), torch {torch}:
+`python -m benchmarks.inference --threads {threads} --json benchmarks/results/inference.json`.
+"""
+READING = """## What to make of it
+
+- A link that is stored costs more than an entry of a dense matrix. With a batch of 1 its index is
+  half of the memory traffic, and a dense product reads whole vectors. At 50 % there is nothing to
+  gain; at 20 % sequences gain from 512 units on; at 10 % and below nearly everything gains but
+  single steps and linear layers of few units.
+- A call has a fixed cost, some 20 microseconds for a linear layer and 50 to 70 for `step()`.
+  Where a step of a small network has to be faster than that, torch's cells are.
+- Memory falls to 8 bytes per link: at 10 % a fifth of float32, and less than int8 from 12 % on.
+- Where a dense model may be rounded to int8, that is the peer to beat on speed: with batches of 1
+  a sparse LSTM needs 5 % or less.
+"""
+
+
+def inference_page(record: Mapping, folder: Path) -> None:
+    """Write inference.md into a folder.
+
+    Args:
+        record: the JSON of ``benchmarks.inference``.
+        folder: folder of the page.
+    """
+    rows = record["rows"]
+    names = list(dict.fromkeys(row["network"] for row in rows))
+    sections = [_section(name, [row for row in rows if row["network"] == name]) for name in names]
+    machine = record["machine"]
+    page = [HEAD.format(steps=record["steps"]), *sections, READING, FOOT.format(**machine)]
+    (folder / "inference.md").write_text("\n".join(page))
+
+
+def _section(name: str, rows: Sequence[Mapping]) -> str:
+    densities = sorted({row["density"] for row in rows}, reverse=True)
+    steps = [f"step, {density:.0%}" for density in densities if "x cell" in rows[0]]
+    head = ["units", "B", *(f"{density:.0%}" for density in densities), *steps]
+    lines = [head, ["---"] * len(head)]
+    for units, batch in dict.fromkeys((row["units"], row["B"]) for row in rows):
+        case = {row["density"]: row for row in rows if (row["units"], row["B"]) == (units, batch)}
+        cells = [_ratios(case[density]) for density in densities]
+        cells += [f"{case[density]['x cell']:.1f}" for density in densities[: len(steps)]]
+        lines.append([str(units), str(batch), *cells])
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"## {name}\n\n{table}\n"
+
+
+def _ratios(row: Mapping) -> str:
+    int8 = f" ({row['x int8']:.1f})" if row.get("x int8") else ""
+    return f"{row['x dense']:.1f}{int8}"
