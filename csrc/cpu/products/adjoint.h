@@ -80,13 +80,13 @@ class Adjoint {
     T* gradient = gradient_ + first;
     if constexpr (L == 1) {
       const T held = load<T, 1>(held_row);
-      sum[0] += row_dot<T>(InOrder<T>{values}, idx, 0, n, ahead_.links, x,
-                           [=, far = ahead_.links](int64_t i, auto lanes, auto row)
-                               SE_INLINE_LAMBDA {
-                             constexpr int K = decltype(lanes)::value;
-                             if (K > 1 && far) fetch_stream(gradient, i);
-                             store<T, K>(gradient + i, load<T, K>(gradient + i) + held * row);
-                           });
+      sum[0] +=
+          row_dot<T>(InOrder<T>{values}, idx, 0, n, ahead_.links, x,
+                     [=, far = ahead_.links](int64_t i, auto lanes, auto row) SE_INLINE_LAMBDA {
+                       constexpr int K = decltype(lanes)::value;
+                       if (K > 1 && far) fetch_stream(gradient, i);
+                       store<T, K>(gradient + i, load<T, K>(gradient + i) + held * row);
+                     });
       return;
     }
     Held held;

@@ -119,8 +119,8 @@ SE_INLINE T dot_of_few(T even, const Values& values, const int32_t* idx, int64_t
   return even + odd;
 }
 
-// The same for many links: lanes over the links. A function of its own, since time loops have too few
-// registers left for its pointers.
+// The same for many links: lanes over the links. A function of its own, since time loops have too
+// few registers left for its pointers.
 template <typename T, class Values, typename A, class AndThen>
 SE_NOINLINE T dot_of_many(const Values values, const int32_t* idx, int64_t first, int64_t end,
                           bool links_ahead, const A* x, const AndThen and_then) {
