@@ -19,7 +19,7 @@ def info() -> dict[str, object]:
         "machine": platform.machine(),
         "isa": _native.isa(),
         "built_for": _native.built_isas(),
-        "threads": torch.get_num_threads(),
+        "threads": _native.threads(),
         "cuda": cuda(),
     }
 

@@ -6,6 +6,7 @@
 #include <torch/csrc/stable/tensor.h>
 #include <torch/headeronly/core/ScalarType.h>
 
+#include <algorithm>
 #include <optional>
 #include <sstream>
 #include <stdexcept>
@@ -18,6 +19,7 @@
 #include "sparse_engine/kernels.h"
 #include "sparse_engine/matrix.h"
 #include "sparse_engine/out_of_memory.h"
+#include "sparse_engine/threads.h"
 
 namespace sparse_engine::bindings {
 
@@ -164,7 +166,10 @@ inline void check_indices(const Tensor& t, const char* name, ScalarType type, in
   if (!t.is_contiguous()) fail("expected ", name, " to be contiguous");
 }
 
-inline int threads() { return static_cast<int>(torch::stable::get_num_threads()); }
+// Threads of an operation: as many as torch's own operations have, within the process's quota.
+inline int threads() {
+  return std::min(static_cast<int>(torch::stable::get_num_threads()), most_threads());
+}
 
 template <typename T>
 constexpr ScalarType kType = sizeof(T) == 8   ? ScalarType::Double

@@ -1,9 +1,12 @@
 // The Python module that carries the library: importing it registers the operations.
 #include <Python.h>
 
+#include <algorithm>
+#include <limits>
 #include <stdexcept>
 
 #include "sparse_engine/kernels.h"
+#include "sparse_engine/threads.h"
 
 namespace {
 
@@ -21,10 +24,25 @@ PyObject* built_with_cuda(PyObject*, PyObject*) {
 #endif
 }
 
+PyObject* most_threads(PyObject*, PyObject*) {
+  return PyLong_FromLong(sparse_engine::most_threads());
+}
+
+PyObject* set_most_threads(PyObject*, PyObject* argument) {
+  const long threads = PyLong_AsLong(argument);
+  if (threads == -1 && PyErr_Occurred()) return nullptr;
+  if (threads < 1)
+    return PyErr_Format(PyExc_ValueError, "expected at least 1 thread, found %ld", threads);
+  sparse_engine::set_most_threads(std::min<long>(threads, std::numeric_limits<int>::max()));
+  Py_RETURN_NONE;
+}
+
 PyMethodDef methods[] = {
     {"isa", isa, METH_NOARGS, "Name of the instruction set whose kernels run."},
     {"built_isas", built_isas, METH_NOARGS, "Names of the instruction sets that were built."},
     {"built_with_cuda", built_with_cuda, METH_NOARGS, "Whether the kernels of the GPU are here."},
+    {"most_threads", most_threads, METH_NOARGS, "Greatest number of threads of an operation."},
+    {"set_most_threads", set_most_threads, METH_O, "Set the greatest number of threads."},
     {nullptr, nullptr, 0, nullptr},
 };
 

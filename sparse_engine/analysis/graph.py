@@ -15,6 +15,7 @@ from sparse_engine.analysis._triads import Graph
 from sparse_engine.analysis.graph_file import read_graph
 from sparse_engine.convert.scipy import as_canonical, view_as_scipy
 from sparse_engine.nn import SparseWeight
+from sparse_engine.ops import _native
 
 #: A square weight whose entry ``W[i, j]`` is the link from node j to node i; or a file of edges.
 GraphLike: TypeAlias = (
@@ -109,5 +110,5 @@ def native(csr: scipy.sparse.csr_array) -> Graph:
 
 
 def threads() -> int:
-    """Return the number of threads to use, that of torch; no result depends on it."""
-    return torch.get_num_threads()
+    """Return the number of threads to use, that of operations; no result depends on it."""
+    return _native.threads()

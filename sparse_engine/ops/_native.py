@@ -16,6 +16,7 @@ from torch._functorch.utils import enable_single_level_autograd_function
 from torch.autograd import forward_ad
 from torch.autograd.function import _SingleLevelFunction
 
+from sparse_engine.ops._quota import threads_within_quota
 from sparse_engine.ops._vmap import any_is_mapped, by_columns, one_by_one
 
 try:
@@ -31,6 +32,8 @@ os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))
 
 native = torch.ops.sparse_engine
 library: Any = _C
+if (quota := threads_within_quota()) is not None:
+    library.set_most_threads(quota)
 isa = library.isa
 built_isas = library.built_isas
 built_with_cuda = library.built_with_cuda
@@ -45,6 +48,11 @@ _differentiable: dict[torch._ops.OpOverload, Callable[..., Tensor]] = {}
 def call(operation: torch._ops.OpOverload, *inputs: object) -> Tensor:
     """Run an operation that :func:`differentiable` knows, as derivatives do."""
     return _differentiable[operation](*inputs)
+
+
+def threads() -> int:
+    """Return the number of threads of an operation: torch's, within the process's quota."""
+    return min(torch.get_num_threads(), library.most_threads())
 
 
 def in_eager_mode() -> bool:

@@ -1,0 +1,78 @@
+"""Threads within the quota of a control group."""
+
+import subprocess
+import sys
+
+import pytest
+
+from sparse_engine import runtime
+from sparse_engine.ops import _native
+from sparse_engine.ops._quota import threads_within_quota
+
+V2, V1 = "cpu.max", "cpu.cfs_quota_us"
+
+
+def groups(folder, own, files):
+    """Write files of control groups by their paths; return the arguments."""
+    (folder / "own").write_text(own)
+    for path, text in files.items():
+        file = folder / "mounted" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    return folder / "mounted", folder / "own"
+
+
+@pytest.mark.parametrize(
+    ("own", "files", "expected"),
+    [
+        ("0::/", {V2: "max 100000\n"}, None),
+        ("0::/", {V2: "200000 100000\n"}, 2),
+        ("0::/", {V2: "390000 100000\n"}, 3),
+        ("0::/", {V2: "50000 100000\n"}, 1),
+        ("0::/a/b", {f"a/{V2}": "300000 100000", f"a/b/{V2}": "800000 100000"}, 3),
+        ("0::/a/b", {f"a/b/{V2}": "max 100000", V2: "100000 50000"}, 2),
+        ("0::/../other", {V2: "200000 100000"}, 2),
+        ("0::/gone", {}, None),
+        ("4:cpu,cpuacct:/x", {f"cpu,cpuacct/x/{V1}": "400000",
+                              "cpu,cpuacct/x/cpu.cfs_period_us": "100000"}, 4),
+        ("1:cpu:/", {f"cpu/{V1}": "-1", "cpu/cpu.cfs_period_us": "100000"}, None),
+        ("3:memory:/", {f"cpu/{V1}": "100000", "cpu/cpu.cfs_period_us": "100000"}, None),
+        ("nonsense", {V2: "100000 100000"}, None),
+        ("0::/", {V2: "100000 0"}, None),
+        ("0::/", {V2: "what is this"}, None),
+    ],
+)  # fmt: skip
+def test_the_least_quota_counts(tmp_path, own, files, expected):
+    assert threads_within_quota(*groups(tmp_path, own, files)) == expected
+
+
+def test_without_control_groups_there_is_no_quota(tmp_path):
+    assert threads_within_quota(tmp_path / "none", tmp_path / "neither") is None
+
+
+SCRIPT = """
+import torch
+from sparse_engine import runtime
+from sparse_engine.nn import SparseRNN
+from sparse_engine.ops import _native
+
+torch.set_num_threads(2)
+assert runtime.info()["threads"] == 2
+network, x = SparseRNN(8, 256, density=0.2), torch.randn(20, 32, 8)
+with torch.no_grad():
+    expected, _ = network(x)
+    _native.library.set_most_threads(1)
+    assert runtime.info()["threads"] == 1
+    assert torch.equal(network(x)[0], expected)
+"""
+
+
+def test_no_more_threads_than_the_quota_run():
+    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_quota_is_at_least_one_thread():
+    with pytest.raises(ValueError, match="expected at least 1 thread, found 0"):
+        _native.library.set_most_threads(0)
+    assert runtime.info()["threads"] >= 1
