@@ -149,7 +149,7 @@ def _picture(columns: Mapping[tuple[str, str, str], Column], path: Path) -> None
         axes.set_xticklabels(
             [" ".join(key) for key in columns], rotation=60, ha="right", fontsize=8
         )
-        axes.set_title("rank by mean test metric (mean rank)", fontsize=10)
+        axes.set_title("rank by mean test metric\n(mean rank of a method)", fontsize=10)
 
 
 def _spread(columns: Mapping[tuple[str, str, str], Column]) -> str:
