@@ -63,6 +63,16 @@ def fixed(task: str, published: Mapping[str, float]) -> list[Variant]:
     ]
 
 
+def deep_r(l1: float, noise: float) -> dict[str, Any]:
+    """Return the settings of DeepR.
+
+    Args:
+        l1: published decay of each link at a rewiring.
+        noise: published standard deviation of what is added to each link at a rewiring.
+    """
+    return {"method": "deep-r", "method_options": {"l1": l1, "noise": noise}}
+
+
 def experiment(
     task: str, summary: str, variants: list[Variant], quantities: list[Quantity], **settings: Any
 ) -> TrainingExperiment:
@@ -127,6 +137,7 @@ def mackey_glass() -> TrainingExperiment:
                 **DENSE,
             ),
             make("SET", {MSE: 3.590e-4, **balances(0.671, 0.725)}, method="set", fraction=0.2),
+            make("DeepR", {}, **deep_r(1e-5, 1e-5)),
             *fixed("mackey-glass", {MSE: 8.202e-4}),
             make("dense", {}, method="static", density=1.0),
         ],
@@ -159,6 +170,7 @@ def gesture() -> TrainingExperiment:
                 **from_dense,
             ),
             make("SET", {ACCURACY: 0.73, **balances(0.646, 0.609)}, method="set", fraction=0.1),
+            make("DeepR", {}, **deep_r(1e-3, 1e-3)),
             *fixed("gesture", {ACCURACY: 0.70687}),
             make("dense", {}, method="static", **from_dense),
         ],
@@ -181,6 +193,7 @@ def sms() -> TrainingExperiment:
                 **DENSE,
             ),
             make("SET", {ACCURACY: 0.9748, **balances(0.664, 0.796)}, method="set", fraction=0.1),
+            make("DeepR", {}, **deep_r(1e-5, 1e-6)),
             *fixed("sms", {ACCURACY: 0.9652}),
             make("dense", {}, method="static", density=1.0),
         ],
@@ -197,6 +210,7 @@ def mnist() -> TrainingExperiment:
         [
             make("pruning", {ACCURACY: 0.9736, **balances(0.897, 0.857)}, method="narang", **DENSE),
             make("SET", {ACCURACY: 0.9488, **balances(0.696, 0.730)}, method="set", fraction=0.2),
+            make("DeepR", {}, **deep_r(1e-5, 1e-5)),
             *fixed("mnist", {ACCURACY: 0.9438}),
         ],
         accuracies(),
@@ -210,11 +224,6 @@ def ctrnn_gesture() -> TrainingExperiment:
     )
     # Learning rates and gains are chosen by the validation split, as is the constant rate.
     from_dense: dict[str, Any] = {"density": 1.0, "gain": 0.387, "learning_rate": 5e-3}
-    deep_r: dict[str, Any] = {
-        "method": "deep-r",
-        "method_options": {"l1": 1e-3, "noise": 1e-3},
-        "learning_rate": 1e-2,
-    }
     return experiment(
         "ctrnn-gesture",
         "phases of gestures by 128 units in continuous time",
@@ -226,7 +235,12 @@ def ctrnn_gesture() -> TrainingExperiment:
                 final_density=0.05,
                 **from_dense,
             ),
-            make("DeepR", {ACCURACY: 0.7609, **balances(0.522, 0.558)}, **deep_r),
+            make(
+                "DeepR",
+                {ACCURACY: 0.7609, **balances(0.522, 0.558)},
+                learning_rate=1e-2,
+                **deep_r(1e-3, 1e-3),
+            ),
             make("dense", {ACCURACY: 0.74622}, method="static", **from_dense),
         ],
         accuracies(),

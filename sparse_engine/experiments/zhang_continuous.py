@@ -17,6 +17,7 @@ from sparse_engine.experiments.zhang import (
     SOURCE,
     accuracies,
     balances,
+    deep_r,
     experiment,
     variant,
 )
@@ -42,7 +43,6 @@ def neural_ode(task: str) -> TrainingExperiment:
     """
     options = {"unfolds": 6, "dt": 0.01}
     settings: dict[str, Any] = {**NETWORK, "cell": "neural_ode", "cell_options": options}
-    deep_r: dict[str, Any] = {"method": "deep-r", "method_options": {"l1": 1e-4, "noise": 1e-4}}
 
     def make(name: str, accuracy: float, *balance: float, **own: Any) -> Variant:
         found = {ACCURACY: accuracy, **(balances(*balance) if balance else {})}
@@ -54,7 +54,7 @@ def neural_ode(task: str) -> TrainingExperiment:
         f"neural ODEs of 64 units on the task {task}",
         [
             make("pruning", 0.82003, 0.515, 0.509, method="narang", **DENSE),
-            make("DeepR", 0.81977, 0.551, 0.621, **deep_r),
+            make("DeepR", 0.81977, 0.551, 0.621, **deep_r(1e-4, 1e-4)),
             make("dense", 0.81811, method="static", density=1.0),
         ],
         accuracies(),
