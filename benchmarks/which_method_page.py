@@ -83,10 +83,11 @@ def _section(report: Mapping, columns: Mapping[tuple[str, str], Column]) -> str:
     methods = list(dict.fromkeys(name for column in columns.values() for name in column))
     keys = list(columns)
     quantity = next(iter(columns[keys[0]].values()))["quantity"]
+    remark = f" {report['remark']}" if "remark" in report else ""
     lines = [
         f"## {task}\n",
         f"{quantity}, {len(report['seeds'])} seeds, {report['date']}, "
-        f"{report['machine']['processor']}, {report['seconds'] / 60:.0f} minutes.\n",
+        f"{report['machine']['processor']}, {report['seconds'] / 60:.0f} minutes.{remark}\n",
         "| method | " + " | ".join(f"{cell}, {density}" for cell, density in keys) + " | s |",
         "|---|" + "---|" * (len(keys) + 1),
     ]

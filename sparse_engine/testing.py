@@ -122,6 +122,7 @@ def square_patterns() -> dict[str, Pattern]:
         "uneven": uneven_pattern(40, 40),
         "ordinary": random_pattern(33, 33, 200),
         "medium": random_pattern(70, 70, 300),
+        "long rows": random_pattern(50, 50, 1500),
         "wide": random_pattern(300, 300, 900),
     }
 

@@ -31,17 +31,18 @@ def _groups(mounted: Path, own: Path) -> Iterator[Path]:
     except OSError:
         return
     for line in lines:
-        number, controllers, path = (*line.split(":", 2), "", "")[:3]
-        names = controllers.split(",")
-        if number != "0" and "cpu" not in names:
+        if line.count(":") < 2:
             continue
-        root = mounted if number == "0" else mounted / controllers
-        if number != "0" and not root.is_dir():
-            root = mounted / "cpu"
+        # Version 2 has one line, without controllers; version 1 has a line for each set of them,
+        # and their folder often has a second name.
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        roots = {mounted / controllers, mounted / "cpu"} if controllers else {mounted}
         group = PurePosixPath(path.lstrip("/"))
         for each in (group, *group.parents):
             if ".." not in each.parts:
-                yield root / each
+                yield from (root / each for root in roots)
 
 
 def _quota(folder: Path) -> float | None:

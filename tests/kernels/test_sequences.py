@@ -139,10 +139,10 @@ def test_derivatives(form, lengths, shape, present):
     assert gradcheck(run, [leaf.requires_grad_() for leaf in leaves.values()])
 
 
-@pairwise(form=[*FORMS], batch=[1, 3, 40])
-def test_one_gradient_alone_has_the_same_bits(form, batch):
+@pairwise(form=[*FORMS], batch=[1, 3, 40], pattern=["ordinary", "long rows"])
+def test_one_gradient_alone_has_the_same_bits(form, batch, pattern):
     form = FORMS[form]
-    arguments = form.problem(SQUARE["ordinary"], 5, batch, torch.float32)
+    arguments = form.problem(SQUARE[pattern], 5, batch, torch.float32)
     every = outcome(form.function, arguments)
     for name in leaves_of(arguments):
         found = outcome(form.function, arguments, [name])

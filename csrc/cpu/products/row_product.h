@@ -140,6 +140,7 @@ SE_NOINLINE T dot_of_many(const Values values, const int32_t* idx, int64_t first
   return dot_of_few(sum_of_lanes<T, L>(sum), values, idx, p, end, x, and_then);
 }
 
+// The same for any number of links. Few whole vectors do not repay the sum over lanes.
 template <typename T, class Values, typename A, class AndThen>
 SE_INLINE T row_dot(const Values& values, const int32_t* idx, int64_t first, int64_t end,
                     bool links_ahead, const A* x, const AndThen& and_then) {
