@@ -25,8 +25,8 @@ CONCLUSIONS = """## Conclusions
 - A call has a fixed cost, some 20 microseconds for a linear layer and 50 to 70 for `step()`.
   Where a step of a small network has to be faster than that, torch's cells are.
 - Memory falls to 8 bytes per link: at 10 % a fifth of float32, and less than int8 from 12 % on.
-- A dense model that may be rounded to int8 is the faster one in most cases here. The sparse LSTM and
-  GRU gain on it with a batch of 8 and 5 %, and with 256 units.
+- A dense model that may be rounded to int8 is the faster one in most cases here. The sparse LSTM
+  and GRU gain on it with a batch of 8 at 5 %, and with 256 units.
 """
 
 
