@@ -5,7 +5,7 @@ TORCH ?= torch==2.13.0
 BIN := .venv/bin
 NATIVE := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh') $(wildcard sparse_engine/*/*.pyx) setup.py pyproject.toml
 
-.PHONY: demo test test-exhaustive test-all sanitize lint bench bench-kernels build cuda gpu-check clean
+.PHONY: demo test test-exhaustive test-all sanitize lint bench bench-kernels build cuda gpu-check torch-headers clean
 
 demo: build
 	rm -rf runs/demo
@@ -94,6 +94,15 @@ gpu-check: cuda
 	$(BIN)/python setup.py --quiet build_ext --inplace
 	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps -e .
 	touch $@
+
+# The bindings compiled against the headers of other versions of torch, from their wheels.
+TORCH_HEADERS := 2.10.0 2.11.0
+torch-headers: .venv/dev
+	for version in $(TORCH_HEADERS); do test -d build/headers/$$version || { \
+		$(BIN)/python -m pip download --quiet --no-deps --dest build/wheels torch==$$version && \
+		unzip -q "build/wheels/torch-$$version-*" 'torch/include/*' -d build/headers/$$version; } \
+		|| exit 1; done
+	$(PYTEST) -m exhaustive tests/exhaustive/cuda/test_headers.py
 
 clean:
 	rm -rf .venv build runs sparse_engine/_C*.so sparse_engine/*/*.so *.egg-info

@@ -146,6 +146,19 @@ def instruction_sets() -> list[str]:
     return names
 
 
+def check_compiler(printed: str) -> None:
+    """Raise SystemExit unless nvcc, by what it printed about its version, fits torch."""
+    found = re.search(r"release (\d+)\.", printed)
+    wanted = torch.version.cuda.split(".")[0]
+    if found is None or found[1] != wanted:
+        sys.exit(
+            f"expected nvcc of CUDA {wanted}, as torch {torch.__version__} has it, found "
+            f"{f'CUDA {found[1]}' if found else repr(printed)} at {NVCC}. Install a torch for that "
+            f"CUDA, or set CUDA_HOME to a toolkit of CUDA {wanted}, or build without kernels for "
+            "GPUs: SPARSE_ENGINE_CUDA=0"
+        )
+
+
 def cuda_is_wanted() -> bool:
     """Tell whether the kernels of the GPU are built, as SPARSE_ENGINE_CUDA says."""
     choice = os.environ.get("SPARSE_ENGINE_CUDA", "")
@@ -172,6 +185,10 @@ def architectures() -> str:
 
 
 CUDA = cuda_is_wanted()
+if CUDA:
+    check_compiler(subprocess.run([NVCC, "--version"], capture_output=True, text=True).stdout)
+# The runtime of CUDA is linked in: that beside torch is where the loader would not look for it.
+CUDA_LIBRARIES = ["torch_cuda", "cudart_static", "rt", "pthread", "dl"]
 CYTHON = {
     f"sparse_engine.{path.parent.name}.{path.stem}": path
     for path in sorted(Path("sparse_engine").glob("*/*.pyx"))
@@ -280,7 +297,7 @@ setup(
             language="c++",
             extra_link_args=LINK_FLAGS,
             library_dirs=library_paths(device_type="cuda" if CUDA else "cpu"),
-            libraries=["c10", "torch", "torch_cpu", *(["torch_cuda", "cudart"] if CUDA else [])],
+            libraries=["c10", "torch", "torch_cpu", *(CUDA_LIBRARIES if CUDA else [])],
             py_limited_api=True,
         ),
         *(Extension(name, [], language="c++", extra_link_args=LINK_FLAGS) for name in CYTHON),

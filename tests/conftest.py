@@ -10,6 +10,8 @@ from pathlib import Path
 
 # Threads that wait by spinning take the processor from whatever else runs; read once, by torch.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# Without it, cuBLAS raises where deterministic algorithms are asked for.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 import pytest
 import torch

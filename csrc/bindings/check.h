@@ -102,6 +102,9 @@ inline void check_type(const Tensor& t, const char* name, ScalarType type) {
   if (OnCuda::here() ? !t.is_cuda() : !t.is_cpu())
     fail("expected ", name, OnCuda::here() ? " on a CUDA device" : " on the CPU",
          ", found a tensor on another device");
+  if (OnCuda::here() && t.get_device_index() != OnCuda::index())
+    fail("expected ", name, " on CUDA device ", OnCuda::index(), ", found it on ",
+         t.get_device_index());
   check_dtype(t, name, type);
   check_memory(t, name);
 }

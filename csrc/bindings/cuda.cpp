@@ -15,8 +15,7 @@
 namespace sparse_engine::bindings {
 namespace {
 
-constexpr int32_t kNone = -2;
-thread_local int32_t device = kNone;
+thread_local int32_t device = OnCuda::kNone;
 
 // From PyTorch's allocator, which gives memory out again in the order of the stream.
 class TorchMemory final : public cuda::Memory {
@@ -36,7 +35,7 @@ class TorchMemory final : public cuda::Memory {
 template <class Body>
 auto on_stream(const Body& body) {
   void* stream = nullptr;
-  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(device, &stream));
+  TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(device, &stream));
   TorchMemory memory;
   const cuda::Stream current{stream, memory};
   return body(current);
@@ -151,7 +150,7 @@ struct OnCuda::State {
 OnCuda::OnCuda(int32_t device_index) : state_(new State(device_index)) {}
 OnCuda::~OnCuda() = default;
 
-bool OnCuda::here() { return device != kNone; }
+int32_t OnCuda::index() { return device; }
 
 #else
 
@@ -166,7 +165,7 @@ OnCuda::OnCuda(int32_t) {
 }
 OnCuda::~OnCuda() = default;
 
-bool OnCuda::here() { return false; }
+int32_t OnCuda::index() { return kNone; }
 
 // Never asked for.
 template <typename T, typename A>

@@ -23,7 +23,10 @@ class OnCuda {
   explicit OnCuda(int32_t device_index);
   ~OnCuda();
 
-  static bool here();
+  // The device of this thread's operations, or kNone on the CPU.
+  static constexpr int32_t kNone = -2;
+  static int32_t index();
+  static bool here() { return index() != kNone; }
 
  private:
   struct State;

@@ -10,6 +10,13 @@ namespace {
 
 constexpr int64_t kMostLinks = (int64_t{1} << 31) - 1;
 
+// An entry of a vector on any device.
+int64_t entry(Tensor t, int64_t at) {
+  Tensor one = torch::stable::empty({1}, ScalarType::Long);
+  torch::stable::copy_(one, torch::stable::narrow(t, 0, at, 1));
+  return *data<int64_t>(one);
+}
+
 // A mark for each link. Views of other dtypes may hold more than two kinds of bytes.
 const bool* marks(const Tensor& t, const char* name, int64_t nnz) {
   check_indices(t, name, ScalarType::Bool, nnz);
@@ -74,7 +81,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> rewire_pattern(const Tensor& crow, co
   const int64_t wrong =
       pattern_kernels().first_unordered(born, cells.numel(), w.rows * w.cols, threads());
   if (wrong >= 0)
-    fail("expected cells strictly increasing in [0, ", w.rows * w.cols, "), found ", born[wrong],
+    fail("expected cells strictly increasing in [0, ", w.rows * w.cols, "), found ", entry(cells, wrong),
          " at position ", wrong);
   Tensor new_crow = empty(crow, {crow.numel()});
   Tensor new_col = empty(col, {total});

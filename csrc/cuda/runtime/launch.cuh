@@ -22,6 +22,7 @@ constexpr int kThreads = 256;  // of every block without such memory
 
 inline void check(cudaError_t error) {
   if (error == cudaSuccess) return;
+  cudaGetLastError();  // otherwise PyTorch would raise it again, as that of its own next kernel
   throw std::runtime_error(std::string("CUDA: ") + cudaGetErrorString(error));
 }
 

@@ -37,8 +37,9 @@ template <class Program>
 cudaLaunchConfig_t blocks_of(const Size& size, const Stream& stream) {
   cudaLaunchConfig_t config = blocks_for(size.threads, stream);
   if (size.shared == 0) return config;
+  // As much as there is, whatever this launch needs: two host threads may be here at once.
   check(cudaFuncSetAttribute(run_phases<Program>, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                             static_cast<int>(size.shared)));
+                             attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin)));
   config.gridDim = attribute(cudaDevAttrMultiProcessorCount);
   config.blockDim = kThreads * Program::kBlocks;
   config.dynamicSmemBytes = size.shared;
@@ -71,7 +72,12 @@ void run(const Program& program, int64_t phases, const Size& size, const Stream&
   cooperative.val.cooperative = 1;
   config.attrs = &cooperative;
   config.numAttrs = 1;
-  check(cudaLaunchKernelEx(&config, run_phases<Program>, program, int64_t{0}, phases));
+  const cudaError_t error =
+      cudaLaunchKernelEx(&config, run_phases<Program>, program, int64_t{0}, phases);
+  // Where other processes or contexts have part of the multiprocessors, not all blocks fit.
+  if (error != cudaErrorCooperativeLaunchTooLarge) return check(error);
+  cudaGetLastError();
+  launch_each(program, phases, size, stream);
 }
 
 }  // namespace

@@ -16,6 +16,7 @@ from sparse_engine.testing import versions_of
 
 ROOT = Path(__file__).resolve().parents[3]
 SHIM = ROOT / "tests/exhaustive/cuda/shim"
+CXX = os.environ.get("CXX", "g++").split()
 FLAGS = [
     *("-std=c++17", "-O1", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror"),
     "-Wno-unknown-pragmas",
@@ -69,7 +70,7 @@ def compile_simulated(version: tuple[Path, str, list[str]]) -> Path:
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     registers = source.parent.name == "bindings" and source.stem != "cuda"
-    compiler = [os.environ.get("CXX", "g++"), *FLAGS, *flags]
+    compiler = [*CXX, *FLAGS, *flags]
     command = [*compiler, "-x", "c++", "-c", source, "-o", target]
     subprocess.run([*command, *(["-include", SHIM / "torch.h"] if registers else [])], check=True)
     return target
@@ -78,7 +79,7 @@ def compile_simulated(version: tuple[Path, str, list[str]]) -> Path:
 @pytest.fixture(scope="session")
 def simulated_library() -> Path:
     """The shared library, compiled where something has changed."""
-    if shutil.which(os.environ.get("CXX", "g++")) is None:
+    if shutil.which(CXX[0]) is None:
         pytest.skip("no C++ compiler")
     with ThreadPoolExecutor(int(os.environ.get("MAX_JOBS", os.cpu_count() or 1))) as pool:
         parts = [

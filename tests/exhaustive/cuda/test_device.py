@@ -1,6 +1,9 @@
 """Properties that only a real GPU can show."""
 
 import copy
+import os
+import warnings
+from contextlib import contextmanager
 from functools import partial
 
 import pytest
@@ -35,13 +38,53 @@ CELLS = pytest.mark.parametrize("cell", [SparseRNN, SparseLSTM, SparseGRU])
 OTHERS = [SparseCTRNN, SparseRateRNN, SparseNeuralODE, SparseLTC, SparseMGU]
 OTHERS += [partial(SparseRHN, recurrence_depth=2), partial(SparseONLSTM, chunk_size=10)]
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+
+
+@contextmanager
+def refusing_to_wait():
+    """Let everything that makes the host wait raise an error."""
+    try:
+        torch.cuda.set_sync_debug_mode("error")  # warns that it is a prototype
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 def on_device(pattern):
     return type(pattern)(*(index.cuda() for index in pattern))
 
 
+WARNING = (
+    "Synchronization debug mode is a prototype feature and does not yet detect all synchronizing "
+    "operations"
+)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_mode_that_refuses_to_wait_is_left_again(monkeypatch, fails):
+    """torch warns when it is entered, and a warning is an error in these tests."""
+    modes = []
+
+    def enter(mode: str) -> None:
+        modes.append(mode)
+        if mode == "error":
+            warnings.warn("no GPU" if fails else WARNING, UserWarning, stacklevel=2)
+
+    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", enter)
+    try:
+        with refusing_to_wait():
+            pass
+    except UserWarning:
+        assert fails
+    assert modes == ["error", "default"]
+
+
+def test_cublas_may_be_deterministic():
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] in (":4096:8", ":16:8")
+
+
+@needs_gpu
 @pytest.mark.parametrize("cell", [SparseRNN, SparseLSTM, SparseGRU, *OTHERS])
 def test_training_steps_on_device_repeat_without_synchronising(cell):
     layer = cell(5, 300, density=0.1).cuda()
@@ -53,14 +96,12 @@ def test_training_steps_on_device_repeat_without_synchronising(cell):
         return [p.grad.clone() for p in layer.parameters()]
 
     first = gradients()
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with refusing_to_wait():
         again = gradients()
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
     assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
 
 
+@needs_gpu
 def test_derivatives_on_device():
     pattern = on_device(random_pattern(7, 7, 20))
     values, x = (
@@ -73,6 +114,7 @@ def test_derivatives_on_device():
     torch.autograd.gradcheck(lambda z, v: ops.rnn(z, None, None, v, pattern), (z, values))
 
 
+@needs_gpu
 @CELLS
 def test_derivatives_of_networks_on_device(cell):
     options = {"proj_size": 3} if cell is SparseLSTM else {}
@@ -82,6 +124,7 @@ def test_derivatives_of_networks_on_device(cell):
     torch.autograd.gradcheck(lambda x, *_: network(x, lengths=[3, 1])[0], leaves)
 
 
+@needs_gpu
 @CELLS
 def test_a_user_may_capture_a_graph_on_device(cell):
     layer = cell(5, 300, density=0.1).cuda()
@@ -95,6 +138,7 @@ def test_a_user_may_capture_a_graph_on_device(cell):
     assert torch.equal(found, wanted)
 
 
+@needs_gpu
 @CELLS
 def test_a_compiled_network_on_device(cell):
     layer = cell(5, 300, density=0.1).cuda()
@@ -103,6 +147,7 @@ def test_a_compiled_network_on_device(cell):
     assert torch.equal(compiled(x)[0], layer(x)[0])
 
 
+@needs_gpu
 @CELLS
 def test_packed_sequences_on_device(cell):
     layer = cell(5, 40, density=0.1).cuda()
@@ -112,6 +157,7 @@ def test_packed_sequences_on_device(cell):
     assert_close(found.data, pack_sequence(alone).data)
 
 
+@needs_gpu
 @CELLS
 def test_both_kinds_of_products_on_device(cell, monkeypatch):
     """With more shared memory than a launch has without asking for it."""
@@ -128,6 +174,7 @@ def test_both_kinds_of_products_on_device(cell, monkeypatch):
         assert_close(one, other, rtol=1e-3, atol=1e-3 * float(other.abs().max()))
 
 
+@needs_gpu
 def test_autocast_on_device():
     layer = SparseRNN(5, 300, density=0.1).cuda()
     x = torch.randn(6, 32, 5, device="cuda")
@@ -140,6 +187,7 @@ def test_autocast_on_device():
     assert all(parameter.grad.dtype == torch.float32 for parameter in layer.parameters())
 
 
+@needs_gpu
 @pytest.mark.parametrize("cell", [SparseLSTM, SparseGRU])
 def test_gates_are_computed_in_float32_on_device(cell):
     layer = cell(5, 300, density=0.1).cuda()
@@ -149,6 +197,7 @@ def test_gates_are_computed_in_float32_on_device(cell):
         assert torch.equal(layer(x)[0], wanted)
 
 
+@needs_gpu
 def test_fifty_rewirings_on_device_give_the_topology_of_the_cpu():
     layers = [SparseRNN(5, 90, density=0.1, generator=torch.Generator().manual_seed(1))]
     layers.append(copy.deepcopy(layers[0]).cuda())
@@ -173,6 +222,7 @@ def test_fifty_rewirings_on_device_give_the_topology_of_the_cpu():
     assert torch.equal(one.col_indices, other.col_indices.cpu())
 
 
+@needs_gpu
 def test_growth_by_gradient_on_device():
     layer = SparseRNN(5, 90, density=0.1).cuda()
     rule = Rewiring(layer, None, prune=Magnitude(), grow=GradientGrowth(), every=2)
@@ -185,6 +235,7 @@ def test_growth_by_gradient_on_device():
     assert_valid(weight)
 
 
+@needs_gpu
 def test_illegal_arguments_raise_before_a_launch_on_device():
     pattern = on_device(random_pattern(7, 7, 20))
     values, x = torch.randn(20, device="cuda"), torch.randn(7, 3, device="cuda")
@@ -199,6 +250,7 @@ def test_illegal_arguments_raise_before_a_launch_on_device():
     torch.cuda.synchronize()
 
 
+@needs_gpu
 def test_arguments_on_two_devices_are_an_error_on_device():
     pattern = on_device(random_pattern(7, 7, 20))
     with pytest.raises(ValueError, match="expected x on a CUDA device"):

@@ -1,5 +1,6 @@
 """Errors of a build without CUDA for CUDA tensors."""
 
+import ctypes
 import math
 
 import pytest
@@ -55,6 +56,18 @@ def test_a_tensor_on_another_device_is_named(simulated):
         simulated.spmm.default.redispatch(
             torch._C.DispatchKeySet(torch._C.DispatchKey.CPU), torch.randn(12), PATTERN, meta, None
         )
+
+
+def test_a_tensor_on_another_gpu_is_named(simulated, simulated_library):
+    values, x = torch.randn(12), torch.randn(6, 3)
+    other = ctypes.c_void_p.in_dll(ctypes.CDLL(str(simulated_library)), "on_second_device")
+    other.value = x.data_ptr()
+    try:
+        with pytest.raises(ValueError, match="expected x on CUDA device 0, found it on 1"):
+            simulated.spmm(values, PATTERN, x, None)
+    finally:
+        other.value = None
+    simulated.spmm(values, PATTERN, x, None)
 
 
 def test_shapes_are_checked_before_a_launch(simulated):

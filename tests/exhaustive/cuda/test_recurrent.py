@@ -168,7 +168,10 @@ def test_what_is_not_wanted_is_empty(gpu):
 @pytest.mark.usefixtures("staging")
 @pytest.mark.parametrize("cell", GATES)
 @pytest.mark.parametrize("lengths", [None, [2, 1, 1]])
-@pytest.mark.parametrize("setting", [("SIMT_COOPERATIVE", "0"), ("SIMT_ORDER", "descending")])
+@pytest.mark.parametrize(
+    "setting",
+    [("SIMT_COOPERATIVE", "0"), ("SIMT_COOPERATIVE", "busy"), ("SIMT_ORDER", "descending")],
+)
 def test_same_bits_by_launches_and_in_any_order_of_threads(
     simulated, cell, lengths, setting, monkeypatch
 ):

@@ -3,6 +3,9 @@
 import ctypes
 
 import pytest
+import torch
+
+from sparse_engine.testing import random_pattern
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +26,22 @@ def test_a_race_shows_in_the_order_of_threads(faults, monkeypatch):
     descending = faults.neighbours_without_a_barrier(), faults.neighbours_with_a_barrier()
     assert ascending[0] != descending[0]
     assert ascending[1] == descending[1]
+
+
+def test_a_launch_that_fails_leaves_no_error_behind(simulated, faults, monkeypatch):
+    """PyTorch would raise it once more, as that of whatever it launches next."""
+    pattern = random_pattern(6, 6, 12)
+    monkeypatch.setenv("SIMT_FAILS", "1")
+    with pytest.raises(RuntimeError, match="CUDA: threads missed a barrier"):
+        simulated.spmm(torch.randn(12), pattern, torch.randn(6, 3), None)
+    assert faults.last_error() == 0
+
+
+def test_a_grid_that_does_not_fit_leaves_no_error_behind(simulated, faults, monkeypatch):
+    monkeypatch.setenv("SIMT_COOPERATIVE", "busy")
+    z, values = torch.randn(2, 3, 6), torch.randn(12)
+    simulated.rnn_forward(z, None, None, None, values, random_pattern(6, 6, 12), None, 0)
+    assert faults.last_error() == 0
 
 
 def test_shuffles_of_part_of_a_warp(faults):

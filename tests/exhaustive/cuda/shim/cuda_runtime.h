@@ -30,6 +30,15 @@ struct dim3 {
 // Of the running fiber.
 extern dim3 threadIdx, blockIdx, blockDim, gridDim;
 
+enum cudaError_t {
+  cudaSuccess,
+  cudaErrorInvalidConfiguration,
+  cudaErrorLaunchFailure,
+  cudaErrorCooperativeLaunchTooLarge
+};
+// The last error, which stays until it is asked for.
+cudaError_t cudaGetLastError();
+
 namespace simt {
 
 enum class Scope { kBlock, kGrid };
@@ -43,6 +52,12 @@ void exchange(unsigned mask, const void* own, void* other, size_t bytes, int fro
 // Of the shared memory that a launch may ask for: a few rows of a panel.
 constexpr size_t kMostShared = 1 << 10;
 
+// Whether a launch that is as it should be fails all the same, and how.
+cudaError_t trouble(bool cooperative);
+
+// Keeps an error for cudaGetLastError.
+cudaError_t noted(cudaError_t error);
+
 // Runs body once per thread, with so much shared memory for each block; false where threads missed
 // a barrier.
 bool run(dim3 grid, dim3 block, size_t shared, bool cooperative, const std::function<void()>& body);
@@ -51,7 +66,6 @@ int lane();
 
 }  // namespace simt
 
-enum cudaError_t { cudaSuccess, cudaErrorInvalidConfiguration, cudaErrorLaunchFailure };
 const char* cudaGetErrorString(cudaError_t error);
 
 using cudaStream_t = struct Stream_*;
@@ -64,7 +78,8 @@ enum cudaDeviceAttr {
 };
 
 // A GPU of two processors that hold a block each; SIMT_COOPERATIVE=0 takes cooperative launches
-// away.
+// away, SIMT_COOPERATIVE=busy lets them fail, as if another process had part of the GPU, and
+// SIMT_FAILS=1 lets all launches fail.
 cudaError_t cudaGetDevice(int* device);
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr which, int device);
 template <class Kernel>
@@ -76,7 +91,8 @@ cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, Kernel, i
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
 template <class Kernel>
 cudaError_t cudaFuncSetAttribute(Kernel, cudaFuncAttribute, int bytes) {
-  return bytes <= static_cast<int>(simt::kMostShared) ? cudaSuccess : cudaErrorInvalidConfiguration;
+  // A smaller number could take memory away from a launch of another thread.
+  return bytes == static_cast<int>(simt::kMostShared) ? cudaSuccess : cudaErrorInvalidConfiguration;
 }
 
 inline cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t) {
@@ -113,11 +129,12 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
   const bool cooperative = config->numAttrs > 0 && config->attrs->val.cooperative;
   if (config->gridDim.x == 0 || (cooperative && config->gridDim.x > 2) ||
       config->blockDim.x > 1024 || config->dynamicSmemBytes > simt::kMostShared)
-    return cudaErrorInvalidConfiguration;
-  return simt::run(config->gridDim, config->blockDim, config->dynamicSmemBytes, cooperative,
-                   [&] { kernel(args...); })
-             ? cudaSuccess
-             : cudaErrorLaunchFailure;
+    return simt::noted(cudaErrorInvalidConfiguration);
+  if (simt::trouble(cooperative) != cudaSuccess) return simt::noted(simt::trouble(cooperative));
+  return simt::noted(simt::run(config->gridDim, config->blockDim, config->dynamicSmemBytes,
+                               cooperative, [&] { kernel(args...); })
+                         ? cudaSuccess
+                         : cudaErrorLaunchFailure);
 }
 
 inline void __syncthreads() { simt::wait(simt::Scope::kBlock); }

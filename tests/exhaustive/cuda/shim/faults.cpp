@@ -65,6 +65,8 @@ EXPORT half_a_grid_at_its_barrier() { return launch(meet_grid, 2, true, 32u); }
 EXPORT neighbours_without_a_barrier() { return shifted(false); }
 EXPORT neighbours_with_a_barrier() { return shifted(true); }
 
+EXPORT last_error() { return cudaGetLastError(); }
+
 EXPORT sum_of_each_quarter_warp() {
   int sums[64], wrong = 0;
   launch(quarter_sums, 1, false, &sums[0]);

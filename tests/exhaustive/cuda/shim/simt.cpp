@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cuda_runtime.h"
@@ -199,7 +200,31 @@ bool run(dim3 grid, dim3 block, size_t shared, bool cooperative,
   return true;
 }
 
+namespace {
+
+bool is_set(const char* name, const char* value) {
+  const char* found = std::getenv(name);
+  return found && std::string(found) == value;
+}
+
+cudaError_t last_error = cudaSuccess;
+
+}  // namespace
+
+cudaError_t trouble(bool cooperative) {
+  if (is_set("SIMT_FAILS", "1")) return cudaErrorLaunchFailure;
+  const bool busy = cooperative && is_set("SIMT_COOPERATIVE", "busy");
+  return busy ? cudaErrorCooperativeLaunchTooLarge : cudaSuccess;
+}
+
+cudaError_t noted(cudaError_t error) {
+  if (error != cudaSuccess) last_error = error;
+  return error;
+}
+
 }  // namespace simt
+
+cudaError_t cudaGetLastError() { return std::exchange(simt::last_error, cudaSuccess); }
 
 const char* cudaGetErrorString(cudaError_t error) {
   return error == cudaErrorLaunchFailure ? "threads missed a barrier" : "invalid configuration";
@@ -211,13 +236,12 @@ cudaError_t cudaGetDevice(int* device) {
 }
 
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr which, int) {
-  const char* cooperative = std::getenv("SIMT_COOPERATIVE");
   switch (which) {
     case cudaDevAttrMultiProcessorCount:
       *value = 2;
       break;
     case cudaDevAttrCooperativeLaunch:
-      *value = cooperative == nullptr || std::string(cooperative) != "0";
+      *value = !simt::is_set("SIMT_COOPERATIVE", "0");
       break;
     case cudaDevAttrL2CacheSize:
       *value = 16 << 10;
