@@ -1,15 +1,16 @@
-"""Checks and measures on one CUDA device: the tests that need one, a memory checker, the times.
+"""Checks and measures on one CUDA device: times, the tests that need one, a memory checker.
 
-Writes benchmarks/results/gpu-<name of the device>.json. Needs a build with CUDA (``make cuda``),
-and no network.
+Writes benchmarks/results/gpu-<name of the device>.json after each step, and goes on where it was
+when it is started again. What fails is noted there, and the rest goes on. Needs a build with CUDA
+(``make cuda``), and no network.
 """
 
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,62 +18,86 @@ import torch
 import tyro
 
 from benchmarks._harness import Options
-from benchmarks._report import report
+from benchmarks._report import table
 from benchmarks.gpu import products, recurrent
-
-SANITIZED = "tests/exhaustive/cuda/test_products.py::test_awkward_structures"
+from benchmarks.gpu.cases import Case, go_over, supervise
+from benchmarks.gpu.checks import check
+from benchmarks.gpu.record import Record
+from sparse_engine import __version__
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """Options of the command: parts to leave out.
+    """Options of the command.
 
     Attributes:
         quick: tiny sizes, to see that everything runs; the numbers mean nothing.
-        tests: run the tests and the memory checker first.
+        tests: also run the tests and the memory checker, which have a third of the time.
+        minutes: time for all of it; a second run goes on with what is left.
+        deadline: for the process that measures, which this command starts.
     """
 
     quick: bool = False
     tests: bool = True
+    minutes: float = 8.0
+    deadline: float | None = None
 
 
-def check() -> None:
-    """The tests on the device, and a few of them under compute-sanitizer where it is installed."""
-    tests = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-m",
-        "",
-        "-k",
-        "on_device",
-        "-p",
-        "no:cacheprovider",
-    ]
-    subprocess.run([*tests, "tests"], check=True)
-    if shutil.which("compute-sanitizer"):
-        sanitizer = ["compute-sanitizer", "--error-exitcode", "1"]
-        subprocess.run([*sanitizer, *tests, SANITIZED], check=True)
+def cases(*, quick: bool) -> Iterator[Case]:
+    """All that is measured."""
+    yield from products.cases(quick=quick)
+    yield from recurrent.cases(quick=quick)
 
 
-def run(arguments: Arguments) -> None:
-    """Checks, then measures and writes what was measured."""
-    if not torch.cuda.is_available():
-        sys.exit("expected a CUDA device, found none")
-    if arguments.tests:
-        check()
+def record_of_device(*, quick: bool) -> Record:
+    """What was measured on this device, by this version, so far."""
     name = torch.cuda.get_device_name()
-    options = Options(
-        json=None
-        if arguments.quick
-        else Path(f"benchmarks/results/gpu-{re.sub('[^a-z0-9]+', '-', name.lower())}.json"),
-        quick=arguments.quick,
-    )
-    options.prepare()
-    rows = [*products.rows(quick=arguments.quick), *recurrent.rows(quick=arguments.quick)]
-    report("gpu", rows, options, device=name, cuda=torch.version.cuda)
+    file = f"gpu-{re.sub('[^a-z0-9]+', '-', name.lower())}{'-quick' if quick else ''}.json"
+    about = {
+        "device": name,
+        "capability": ".".join(map(str, torch.cuda.get_device_capability())),
+        "cuda": torch.version.cuda,
+        "torch": str(torch.__version__),
+        "sparse_engine": __version__,
+    }
+    return Record.of(Path("benchmarks/results") / file, about)
+
+
+def run(arguments: Arguments) -> int:
+    """Checks and measures; returns how many things failed."""
+    if not torch.cuda.is_available():
+        sys.exit("expected a CUDA device, found none; `sparse-engine info` may say why")
+    Options().prepare()
+    if arguments.deadline is not None:
+        record = record_of_device(quick=arguments.quick)
+        go_over(cases(quick=arguments.quick), record, arguments.deadline)
+        return 0
+    end = time.time() + 60 * arguments.minutes
+    if arguments.tests:
+        check(record_of_device(quick=arguments.quick), time.time() + 20 * arguments.minutes)
+    command = [sys.executable, "-m", "benchmarks.gpu", "--deadline", str(end - 30)]
+    command += ["--quick"] if arguments.quick else []
+    supervise(command, lambda: record_of_device(quick=arguments.quick), end - 30)
+    return tell(record_of_device(quick=arguments.quick), cases(quick=arguments.quick))
+
+
+def tell(record: Record, everything: Iterator[Case]) -> int:
+    """Print the tables and what failed; return how many things did."""
+    for group in ("operation", "layer"):
+        rows = [row for row in record.all_rows() if group in row]
+        if rows:
+            print(table(rows), end="\n\n")
+    print(", ".join(f"{key} {value}" for key, value in record.about.items()))
+    wrong = {name: end["printed"] for name, end in record.checks.items() if not end["passed"]}
+    wrong |= record.failures
+    for name, error in wrong.items():
+        print(f"FAILED {name}: {error}")
+    left = [case.name for case in everything if not record.is_done(case.name)]
+    if left:
+        print(f"{len(left)} cases are left: the same command measures them.")
+    print(f"Please attach {record.path} to an issue: it has these numbers, and what failed.")
+    return len(wrong)
 
 
 if __name__ == "__main__":
-    run(tyro.cli(Arguments, description=__doc__))
+    sys.exit(1 if run(tyro.cli(Arguments, description=__doc__)) else 0)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
+from functools import cache, partial
 
 import torch
 from torch.sparse import sampled_addmm
 
 from benchmarks._peers import torch_csr
 from benchmarks._report import Row, quartiles
+from benchmarks.gpu.cases import Case
 from benchmarks.gpu.timing import both_ways, copy_rate, measure
 from sparse_engine import ops
 from sparse_engine.nn import SparseWeight
@@ -28,22 +29,25 @@ ONE_COLUMN = (100_000, 0.001, 1)
 QUICK = [(256, 0.1, 32), (256, 0.1, 1)]
 
 
-def rows(*, quick: bool) -> Iterator[Row]:
-    """A row per operation and size."""
-    rate = copy_rate()
-    for neurons, density, columns in QUICK if quick else [*SIZES, ONE_COLUMN]:
-        weight = SparseWeight.erdos_renyi(neurons, neurons, density=density)
-        yield from of_size(weight.requires_grad_(False).cuda(), columns, rate)
+def cases(*, quick: bool) -> Iterator[Case]:
+    """A case per size: a row per operation."""
+    for size in QUICK if quick else [ONE_COLUMN, *SIZES]:
+        yield Case("products {} {} {}".format(*size), partial(of_size, *size))
 
 
-def of_size(weight: SparseWeight, columns: int, rate: float) -> Iterator[Row]:
-    """The operations on one weight; ``rate`` in bytes per second is that of a copy."""
+rate_of_copies = cache(copy_rate)
+
+
+def of_size(neurons: int, density: float, columns: int) -> Iterator[Row]:
+    """The operations on one weight."""
+    weight = SparseWeight.erdos_renyi(neurons, neurons, density=density)
+    weight = weight.requires_grad_(False).cuda()
     values, pattern, csr = weight.values, weight.pattern, torch_csr(weight)
     x, y = (torch.randn(weight.shape[1], columns, device="cuda") for _ in range(2))
     torch.testing.assert_close(ops.spmm(values, pattern, x), csr @ x, rtol=1e-4, atol=1e-4)
     ours = partial(ops.spmm, values, pattern, x)
     timings = measure({"ours": ours, **both_ways(ours), "torch": lambda: csr @ x})
-    share = 8 * weight.nnz / timings["ours"].median / rate if columns == 1 else None
+    share = 8 * weight.nnz / timings["ours"].median / rate_of_copies() if columns == 1 else None
     product = row("spmm", weight, columns, timings, target=1.5 if columns > 1 else 2.0)
     yield {**product, "share of copy": share}
     ours = partial(ops.spmm_t, values, pattern, x)

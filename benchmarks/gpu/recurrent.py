@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from benchmarks._peers import torch_csr
 from benchmarks._report import Row, quartiles
+from benchmarks.gpu.cases import Case
 from benchmarks.gpu.timing import both_ways, measure
 from sparse_engine.nn import SparseLSTM, SparseRNN
+from sparse_engine.topology import SET
 
 STEPS, BATCH, INPUTS = 50, 32, 64
 TARGETS = {0.01: "2x masked, 3x CSR", 0.001: "10x masked, 3x CSR"}
@@ -57,7 +60,8 @@ def elman(hidden: int, density: float) -> dict[str, Callable[[], None]]:
             states.append(h)
         return torch.stack(states)
 
-    torch.testing.assert_close(layer(x)[0], masked(torch.float32), rtol=1e-3, atol=1e-3)
+    with torch.no_grad():
+        torch.testing.assert_close(layer(x)[0], masked(torch.float32), rtol=1e-3, atol=1e-3)
     ours = training_step(lambda: layer(x)[0], [*layer.parameters()])
     return {
         "ours": ours,
@@ -81,14 +85,26 @@ def lstm(hidden: int, density: float) -> dict[str, Callable[[], None]]:
     }
 
 
-def rows(*, quick: bool) -> Iterator[Row]:
-    """A row per layer and density."""
-    for density in (0.1,) if quick else (0.05, 0.01, 0.005, 0.001):
+def cases(*, quick: bool) -> Iterator[Case]:
+    """A case per layer and density."""
+    for density in (0.1,) if quick else (0.01, 0.001, 0.05, 0.005):
         hidden = 128 if quick else 16_384
-        yield row("RNN", hidden, density, measure(elman(hidden, density)), TARGETS.get(density))
+        yield Case(f"RNN {hidden} {density}", partial(rnn_rows, hidden, density))
     hidden, density = (128, 0.1) if quick else (4096, 0.01)
-    yield row("LSTM", hidden, density, measure(lstm(hidden, density)), "1.5x nn.LSTM")
-    yield million(quick=quick)
+    yield Case(f"LSTM {hidden} {density}", partial(lstm_rows, hidden, density))
+    yield Case("million neurons", partial(million, quick=quick))
+
+
+def rnn_rows(hidden: int, density: float) -> list[Row]:
+    """SparseRNN and its peers."""
+    timings = measure(elman(hidden, density), repeats=8, with_dispatch=True)
+    return [row("RNN", hidden, density, timings, TARGETS.get(density))]
+
+
+def lstm_rows(hidden: int, density: float) -> list[Row]:
+    """SparseLSTM and its peer."""
+    timings = measure(lstm(hidden, density), repeats=8, with_dispatch=True)
+    return [row("LSTM", hidden, density, timings, "1.5x nn.LSTM")]
 
 
 def row(name: str, hidden: int, density: float, timings, target=None) -> Row:
@@ -106,7 +122,7 @@ def row(name: str, hidden: int, density: float, timings, target=None) -> Row:
     }
 
 
-def million(*, quick: bool) -> Row:
+def million(*, quick: bool) -> list[Row]:
     """A million neurons and a hundred million links, T = 20, B = 16, with Adam."""
     neurons, links = (1000, 10_000) if quick else (1_000_000, 100_000_000)
     layer = SparseRNN(INPUTS, neurons, density=links / neurons**2).cuda()
@@ -121,10 +137,18 @@ def million(*, quick: bool) -> Row:
         optimizer.step()
         torch.cuda.synchronize()
         times.append(time.perf_counter() - began)
-    return {
+    of_steps = {
         "layer": "RNN, Adam",
         "hidden": neurons,
         "density": links / neurons**2,
         "ms": 1e3 * min(times),
         "GB": torch.cuda.max_memory_allocated() / 1e9,
     }
+    rewiring = SET(layer, optimizer, fraction=0.3, every=1)
+    times = []
+    for _ in range(3):
+        began = time.perf_counter()
+        rewiring.step()
+        torch.cuda.synchronize()
+        times.append(time.perf_counter() - began)
+    return [of_steps, {**of_steps, "layer": "SET, Adam", "ms": 1e3 * min(times)}]

@@ -19,6 +19,7 @@ from sparse_engine.testing import versions_of
 ROOT = Path(__file__).resolve().parents[3]
 FLAGS = [
     *("-std=c++17", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas"),
+    "-fvisibility=hidden",
     *("-DPy_LIMITED_API=0x030A0000", "-DTORCH_TARGET_VERSION=0x020a000000000000"),
     *("-DUSE_CUDA", "-DSPARSE_ENGINE_WITH_CUDA"),
     *(f"-I{ROOT / folder}" for folder in ("csrc", "csrc/include", "csrc/cpu")),
