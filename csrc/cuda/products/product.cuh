@@ -10,20 +10,34 @@ namespace {
 template <typename A>
 struct Weighted {
   using T = Computed<A>;
-  static constexpr int kSums = 1, kUnrolled = 4;
+  static constexpr int kSums = 1, kInFlight = 4;
 
   const T* values;  // [nnz]
   Panels<A> x;
 
   template <int V>
-  __device__ auto of(int64_t, int64_t panel, int column) const {
-    return [values = values, from = x.row(panel, 0) + column, stride = x.row_stride](
-               int64_t link, int64_t source, Vec<T, V>(&sums)[1]) {
-      const Vec<T, V> row = load<V>(from + source * stride);
-      const T value = values[link];
-#pragma unroll
-      for (int v = 0; v < V; ++v) sums[0].at[v] += value * row.at[v];
+  struct Of {
+    struct Link {
+      T value;
+      Vec<A, V> row;
     };
+
+    const T* values;
+    const A* x;
+    int stride;
+
+    __device__ Link load(int64_t link, int source) const {
+      return {values[link], load_kept<V>(x + int64_t{source} * stride)};
+    }
+    __device__ void add(const Link& link, Vec<T, V> (&sums)[1]) const {
+#pragma unroll
+      for (int v = 0; v < V; ++v) sums[0].at[v] += link.value * computed(link.row.at[v]);
+    }
+  };
+
+  template <int V>
+  __device__ Of<V> of(int64_t, int64_t panel, int column) const {
+    return {values, x.row(panel, 0) + column, static_cast<int>(x.row_stride)};
   }
 };
 
@@ -34,10 +48,10 @@ struct Product : RowSums<Computed<A>> {
   const Computed<A>* values;  // [nnz]
   Staged<A> staged;           // with parts, it takes the place of gathering
 
-  __host__ __device__ bool is_staged() const { return staged.parts.count > 0; }
+  __host__ __device__ bool is_staged() const { return staged.tiles.exist(); }
   __device__ bool has_second_phase() const { return is_staged() || Gathered::has_second_phase(); }
   int64_t phases() const { return is_staged() ? 2 : Gathered::phases(); }
-  Size size() const { return is_staged() ? Size{0, staged.bytes()} : Gathered::size(); }
+  int64_t shared() const { return is_staged() ? staged.tiles.bytes() : 0; }
 
   // In two phases; finish(unit, panel, column, sums) has a unit's R sums.
   template <int V, int R, class Finish>
@@ -63,7 +77,7 @@ template <typename A, typename T>
 Product<A> product_on(const Csr& w, const T* values, int64_t units, const Shape& shape,
                       const Stream& stream) {
   const Staged<A> staged = staged_of<A>(w, shape, stream);
-  const Pieces pieces = staged.parts.count > 0 ? Pieces{} : pieces_of(w, stream);
+  const Pieces pieces = staged.tiles.exist() ? Pieces{} : pieces_of(w, stream);
   return {row_sums_of<T, A>(w, pieces, Weighted<A>::kSums, units, shape, stream), values, staged};
 }
 

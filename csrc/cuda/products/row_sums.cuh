@@ -6,9 +6,10 @@
 //
 // What is added up is a class of
 //   kSums: how many sums a row has, per column;
-//   kUnrolled: links that a lane has in flight;
-//   of<V>(row, panel, column): a function (link, source, sums) that adds a link's terms, in V
-//     columns from `column` on.
+//   kInFlight: links whose numbers a lane loads before it adds any of them up;
+//   of<V>(row, panel, column): for V columns from `column` on, an object with
+//     load(link, source): what a link's terms need; if that is zeros, the terms are zeros;
+//     add(loaded, sums): adds its terms.
 #pragma once
 
 #include "products/pieces.cuh"
@@ -73,14 +74,41 @@ __device__ void sum_over_slots(const Lanes& lanes, Vec<T, V>& sum) {
     for (int v = 0; v < V; ++v) sum.at[v] += __shfl_xor_sync(~0u, sum.at[v], distance);
 }
 
+// body(link, source) for batches of K of those links that belong to one of `slots` lanes, from
+// `slot` on: `link` is the first of a batch, the others follow at a distance of `slots`. Where none
+// are left a source is -1, so that all K loads of a batch are under way, some of them masked,
+// before what the first has loaded is used.
+template <int K, class Body>
+__device__ void for_each_batch(const Links& links, int slot, int slots, const int32_t* idx,
+                               const Body& body) {
+  const int count = static_cast<int>(links.last - links.first);
+  idx += links.first;
+#pragma unroll 1
+  for (int p = slot; p < count; p += K * slots) {
+    int source[K];
+#pragma unroll
+    for (int k = 0; k < K; ++k) source[k] = p + k * slots < count ? idx[p + k * slots] : -1;
+    body(links.first + p, source);
+  }
+}
+
 // The sums over some links, the same for all lanes of a group. All lanes of the warp call it.
 template <int V, typename T, class Terms>
 __device__ void sum_over_links(const Lanes& lanes, const Lane& lane, const int32_t* idx,
                                const Terms& terms, const Links& links, int64_t row, int64_t panel,
                                Vec<T, V> (&sums)[Terms::kSums]) {
-  const auto add = terms.template of<V>(row, panel, lane.column);
-#pragma unroll(Terms::kUnrolled)
-  for (int64_t p = links.first + lane.slot; p < links.last; p += lane.slots) add(p, idx[p], sums);
+  constexpr int K = Terms::kInFlight;
+  const auto of = terms.template of<V>(row, panel, lane.column);
+  for_each_batch<K>(links, lane.slot, lane.slots, idx, [&](int64_t link, const int (&source)[K]) {
+    decltype(of.load(0, 0)) loaded[K];
+#pragma unroll
+    for (int k = 0; k < K; ++k) {
+      loaded[k] = {};
+      if (source[k] >= 0) loaded[k] = of.load(link + k * lane.slots, source[k]);
+    }
+#pragma unroll
+    for (int k = 0; k < K; ++k) of.add(loaded[k], sums);
+  });
 #pragma unroll
   for (int i = 0; i < Terms::kSums; ++i) sum_over_slots<V>(lanes, sums[i]);
 }
@@ -99,11 +127,13 @@ struct RowSums {
   T* partial;  // [panels, slots, kSums, width], sums of pieces
   int64_t units, panels;
   int width;
+  // Where X fits the second-level cache, the panels of a unit follow each other, so that its links
+  // are read once for all of them. Otherwise panel after panel.
+  bool unit_by_unit;
 
   __device__ bool has_second_phase() const { return pieces.slots > 0 && *pieces.any_long != 0; }
   // Those that may be needed.
   int64_t phases() const { return pieces.slots > 0 ? 2 : 1; }
-  Size size() const { return {panels * (units + pieces.slots) * lanes.group, 0}; }
 
   template <int K>
   __device__ T* partial_of(int64_t panel, int64_t slot, int i, const Lane& lane) const {
@@ -140,7 +170,9 @@ struct RowSums {
     const Lane lane(lanes, V);
     const int64_t per_panel = units + pieces.slots;
     for_each_item(lanes, extent.panels * per_panel, [&](int64_t item) {
-      const int64_t panel = item < 0 ? 0 : item / per_panel, at = item - panel * per_panel;
+      const int64_t own = item < 0 ? 0 : item;
+      const int64_t panel = unit_by_unit ? own % extent.panels : own / per_panel;
+      const int64_t at = unit_by_unit ? own / extent.panels : own % per_panel;
       const bool has_terms = panel < extent.filled;
       const bool whole = item >= 0 && at < units && !has_long_row<R>(at);
       const bool is_piece = has_terms && at >= units;
@@ -229,7 +261,9 @@ RowSums<T> row_sums_of(const Csr& w, const Pieces& pieces, int sums, int64_t uni
           take<T>(stream, shape.padded() * pieces.slots * sums),
           units,
           shape.panels,
-          shape.width};
+          shape.width,
+          w.cols * shape.padded() * static_cast<int64_t>(sizeof(A)) <=
+              attribute(cudaDevAttrL2CacheSize) / 2};
 }
 
 // In pieces where rows are long.

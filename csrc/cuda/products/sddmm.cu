@@ -12,7 +12,8 @@ void sddmm(const Sddmm<T, A>& s, const Stream& stream) {
     a.read(stream);
     b.read(stream);
   }
-  const LinkSums<A> sums = link_sums_of(s.w, shape, a.panels, b.panels, panels, s.gradient, stream);
+  const LinkSums<A> sums =
+      link_sums_of(s.w, shape, a.panels, b.panels, Panelled{panels}, s.gradient, stream);
   sum_over_panels(sums, shape, s.accumulate, stream);
 }
 

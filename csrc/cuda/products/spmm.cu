@@ -8,7 +8,7 @@ namespace {
 template <typename A, int V>
 struct Multiply {
   using T = Computed<A>;
-  static constexpr int kBlocks = V == 8 ? 3 : 4;
+  static constexpr int kBlocks = V == 8 || sizeof(T) == 8 ? 3 : 4;
 
   Product<A> product;
   const T* bias;
@@ -39,7 +39,7 @@ void spmm(const Spmm<T, A>& a, const Stream& stream) {
   x.read(stream);
   with_vector<A>(shape, [&](auto vector) {
     const Multiply<A, vector> program{product, a.bias, x.panels, y.panels};
-    launch_each(program, product.phases(), product.size(), stream);
+    run(program, product.phases(), product.shared(), stream);
   });
   y.write(stream);
 }

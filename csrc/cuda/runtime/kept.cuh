@@ -49,8 +49,13 @@ struct alignas(sizeof(T) * V) Vec {
 };
 
 template <int V, typename A>
+__device__ inline Vec<A, V> load_kept(const A* from) {
+  return *reinterpret_cast<const Vec<A, V>*>(from);
+}
+
+template <int V, typename A>
 __device__ inline Vec<Computed<A>, V> load(const A* from) {
-  const Vec<A, V> kept = *reinterpret_cast<const Vec<A, V>*>(from);
+  const Vec<A, V> kept = load_kept<V>(from);
   if constexpr (std::is_same_v<A, Computed<A>>) {
     return kept;
   } else {

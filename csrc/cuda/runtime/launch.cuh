@@ -76,14 +76,20 @@ void launch(void (*kernel)(Parameters...), int64_t threads, const Stream& stream
   check(cudaLaunchKernelEx(&config, kernel, args...));
 }
 
-// What a program can use in any phase: threads, or with shared memory one block on each
-// multiprocessor, as large as fits, of so many bytes.
-struct Size {
-  int64_t threads, shared;
-};
-
-inline Size larger(const Size& a, const Size& b) {
-  return {std::max(a.threads, b.threads), std::max(a.shared, b.shared)};
+// One block of so many threads and bytes of shared memory on each multiprocessor.
+template <class... Parameters>
+cudaLaunchConfig_t on_all(void (*kernel)(Parameters...), int threads, int64_t shared,
+                          const Stream& stream) {
+  cudaLaunchConfig_t config = {};
+  config.gridDim = attribute(cudaDevAttrMultiProcessorCount);
+  config.blockDim = threads;
+  config.dynamicSmemBytes = shared;
+  config.stream = handle(stream);
+  // As much as there is, whatever this launch needs: two host threads may be here at once.
+  if (shared > 0)
+    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                               attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin)));
+  return config;
 }
 
 // Position of this thread in the grid, and the size of the grid.

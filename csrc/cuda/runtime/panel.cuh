@@ -241,7 +241,8 @@ class DensePanels {
               shape.width} {
     const int vector = shape.width == 1 ? 1 : kVector<T>;
     const bool aligned = reinterpret_cast<uintptr_t>(matrix.data) % (vector * sizeof(T)) == 0 &&
-                         matrix.feature_stride % vector == 0;
+                         matrix.feature_stride % vector == 0 &&
+                         matrix.feature_stride <= INT32_MAX;  // kernels multiply by it in 32 bits
     const bool runs = matrix.column_stride == 1 || shape.columns == 1;
     if (runs && aligned && shape.padded() == shape.columns) {
       panels = {copy_.array, matrix.feature_stride, shape.width};

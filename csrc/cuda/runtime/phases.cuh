@@ -1,17 +1,16 @@
 // A program is a sequence of phases; all threads of a grid finish one before any begins the next.
 //
-// One cooperative kernel runs them all where the device allows it: the grid is as large as fits at
-// once and waits for itself between phases. That costs about as much device time as the gap between
-// two launches, but no time of the host, and unlike a captured graph it needs no preparation for
-// each new shape. Elsewhere, every phase is a launch.
+// One cooperative kernel runs them all where the device allows it: a block on each multiprocessor,
+// and the grid waits for itself between phases. That costs about as much device time as the gap
+// between two launches, but no time of the host, and unlike a captured graph it needs no
+// preparation for each new shape. Elsewhere, every phase is a launch.
 //
 // A program is a class, passed to the kernel by value, of
-//   kBlocks: how many blocks shall fit a multiprocessor, which limits the registers of a thread;
-//     with shared memory, one block has the threads of all;
+//   kBlocks: how many times kThreads threads a block has, which limits the registers of a thread;
 //   needed(phase): whether the phase has work; the same for all threads, and what it reads was
 //     written before the program started;
 //   operator()(phase).
-// It has no shared memory but what its size asks for.
+// It has no shared memory but what its launch asks for.
 #pragma once
 
 #include <cooperative_groups.h>
@@ -34,39 +33,24 @@ __global__ void __launch_bounds__(kThreads* Program::kBlocks, 1)
 }
 
 template <class Program>
-cudaLaunchConfig_t blocks_of(const Size& size, const Stream& stream) {
-  cudaLaunchConfig_t config = blocks_for(size.threads, stream);
-  if (size.shared == 0) return config;
-  // As much as there is, whatever this launch needs: two host threads may be here at once.
-  check(cudaFuncSetAttribute(run_phases<Program>, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                             attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin)));
-  config.gridDim = attribute(cudaDevAttrMultiProcessorCount);
-  config.blockDim = kThreads * Program::kBlocks;
-  config.dynamicSmemBytes = size.shared;
-  return config;
+cudaLaunchConfig_t blocks_of(int64_t shared, const Stream& stream) {
+  return on_all(run_phases<Program>, kThreads * Program::kBlocks, shared, stream);
 }
 
 // One launch per phase.
 template <class Program>
-void launch_each(const Program& program, int64_t phases, const Size& size, const Stream& stream) {
-  const cudaLaunchConfig_t config = blocks_of<Program>(size, stream);
-  if (config.gridDim.x == 0) return;
+void launch_each(const Program& program, int64_t phases, int64_t shared, const Stream& stream) {
+  const cudaLaunchConfig_t config = blocks_of<Program>(shared, stream);
   for (int64_t phase = 0; phase < phases; ++phase)
     check(cudaLaunchKernelEx(&config, run_phases<Program>, program, phase, phase + 1));
 }
 
-// All phases in one launch, where that is possible.
+// All phases in one launch, where that is possible; with so many bytes of shared memory.
 template <class Program>
-void run(const Program& program, int64_t phases, const Size& size, const Stream& stream) {
-  if (!attribute(cudaDevAttrCooperativeLaunch)) return launch_each(program, phases, size, stream);
-  cudaLaunchConfig_t config = blocks_of<Program>(size, stream);
-  int per_processor = 0;
-  check(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&per_processor, run_phases<Program>,
-                                                      static_cast<int>(config.blockDim.x),
-                                                      config.dynamicSmemBytes));
-  const int64_t fitting =
-      static_cast<int64_t>(per_processor) * attribute(cudaDevAttrMultiProcessorCount);
-  config.gridDim = static_cast<unsigned>(std::min<int64_t>(config.gridDim.x, fitting));
+void run(const Program& program, int64_t phases, int64_t shared, const Stream& stream) {
+  if (phases == 1 || !attribute(cudaDevAttrCooperativeLaunch))
+    return launch_each(program, phases, shared, stream);
+  cudaLaunchConfig_t config = blocks_of<Program>(shared, stream);
   cudaLaunchAttribute cooperative = {};
   cooperative.id = cudaLaunchAttributeCooperative;
   cooperative.val.cooperative = 1;
@@ -77,7 +61,7 @@ void run(const Program& program, int64_t phases, const Size& size, const Stream&
   // Where other processes or contexts have part of the multiprocessors, not all blocks fit.
   if (error != cudaErrorCooperativeLaunchTooLarge) return check(error);
   cudaGetLastError();
-  launch_each(program, phases, size, stream);
+  launch_each(program, phases, shared, stream);
 }
 
 }  // namespace

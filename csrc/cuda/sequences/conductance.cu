@@ -40,7 +40,7 @@ void sum_rows_to(const Csr& w, const Terms& terms, const Shape& shape, const Str
   const RowSums<T> sums = row_sums_of<T>(w, Terms::kSums, w.rows, shape, stream);
   with_vector<T>(shape, [&](auto vector) {
     const SumRows<T, vector, Terms> program{sums, terms, {to.panels...}};
-    launch_each(program, sums.phases(), sums.size(), stream);
+    run(program, sums.phases(), 0, stream);
   });
   (to.write(stream), ...);
 }

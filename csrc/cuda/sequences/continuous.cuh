@@ -157,7 +157,7 @@ template <typename T, int V, class Cell>
 void forward(const ContinuousForward<T>& a, const Cell& cell, const Layer<T>& layer) {
   const Steps<T> states = layer.take_states(a.h0);
   const Unfolds<Cell, T, V> unfolds = unfolds_of<T, V>(a, cell, layer, states, 1, 2);
-  run_forward<T, V>(unfolds, states, a.h, unfolds.product.size(), layer);
+  run_forward<T, V>(unfolds, states, a.h, unfolds.product.shared(), layer);
 }
 
 template <typename T, int V, class Cell>
@@ -179,8 +179,8 @@ void backward(const ContinuousBackward<T>& a, const Cell& cell, const Layer<T>& 
   const Steps<T>& read = Cell::kReadsState ? back.own.states : back.stages.between;
   run_backward<T, V>(back, states,
                      link_sums_of(a.w, layer.shape, back.dz.at(0), read.at(0),
-                                  stages * layer.shape.panels, a.dvalues, stream),
-                     larger(back.stages.product.size(), back.product.size()), layer);
+                                  Panelled{stages * layer.shape.panels}, a.dvalues, stream),
+                     std::max(back.stages.product.shared(), back.product.shared()), layer);
   if (a.dx) unpack(layer.all(back.dx, a.dx, 1, a.steps), stream);
   if (a.dh0) unpack(layer.all(back.start, a.dh0, 1, 1), stream);
   if (a.drate) sum_over_columns(back.drate, 1, layer.hidden, a.drate, stream);

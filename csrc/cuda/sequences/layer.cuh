@@ -141,8 +141,10 @@ struct Layer {
   // gradient = sum_t a_t b_t^T at the links of w, from step `first` on.
   void multiply_links(const Csr& w, const Steps<A>& a, const Steps<A>& b, int64_t first,
                       T* gradient) const {
-    const LinkSums<A> sums = link_sums_of(w, shape, a.at(first), b.at(first),
-                                          (steps - first) * shape.panels, gradient, stream);
+    const Panelled panels{(steps - first) * shape.panels, shape.panels, first, shape.width,
+                          packing.running};
+    const LinkSums<A> sums =
+        link_sums_of(w, shape, a.at(first), b.at(first), panels, gradient, stream);
     sum_over_panels(sums, shape, false, stream, [&](int64_t k) {
       return packing.runs(first + k / shape.panels, k % shape.panels, shape.width);
     });

@@ -24,7 +24,7 @@ Membranes<T, V> membranes_of(const Args& a, const Layer<T>& layer) {
 template <typename T, int V>
 void forward(const LtcForward<T>& a, const Layer<T>& layer) {
   const Membranes<T, V> membranes = membranes_of<T, V>(a, layer);
-  run_forward<T, V>(membranes, layer.take_states(a.h0), a.h, membranes.sums.size(), layer);
+  run_forward<T, V>(membranes, layer.take_states(a.h0), a.h, 0, layer);
 }
 
 template <typename T, int V>
@@ -45,8 +45,8 @@ void backward(const LtcBackward<T>& a, const Layer<T>& layer) {
   T* sums = take<T>(stream, LinkBack<T>::kSums * nnz);
   run_backward<T, V>(
       back, layer.read_states(a.h0, a.h),
-      link_sums_of(a.wt, layer.shape, terms, a.unfolds * layer.shape.panels, sums, stream),
-      larger(back.stages.sums.size(), back.sums.size()), layer);
+      link_sums_of(a.wt, layer.shape, terms, a.unfolds * layer.shape.panels, sums, stream), 0,
+      layer);
   run_each(FromTransposed<T>{a.synapses, a.permutation, sums, nnz, a.gradients}, nnz, stream);
   unpack(layer.all(back.dcurrent, a.dcurrent, 1, a.steps), stream);
   unpack(layer.all(back.dconductance, a.dconductance, 1, a.steps), stream);

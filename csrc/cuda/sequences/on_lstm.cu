@@ -48,8 +48,8 @@ struct Units {
 
   // body(step, panel, column, m, master) for 0 <= step < steps: a warp for each column of each
   // master.
-  Size size(int64_t steps) const {
-    return {kMasters * steps * masters.panels * masters.width * kWarp, 0};
+  int64_t threads(int64_t steps) const {
+    return kMasters * steps * masters.panels * masters.width * kWarp;
   }
   template <class Body>
   __device__ void each_master(int64_t steps, const Body& body) const {
@@ -223,7 +223,7 @@ void forward(const OnLstmForward<T>& a, const Layer<T>& layer) {
   const Product<T> product = product_of(a.w, a.values, rows, layer.shape, stream);
   pack(transfer(a.x, rows, 0, all, 0, rows, a.steps, a.batch), stream);
   run(ForwardChunks<T, V>{product, units, a.bias, h, c, a.h0 != nullptr}, 4 * a.steps,
-      larger(product.size(), units.size(1)), stream);
+      product.shared(), stream);
   unpack(layer.all(h.from(1), a.h, 1, a.steps), stream);
   unpack(layer.all(c.from(a.steps), a.c_n, 1, 1), stream);
   if (a.c) unpack(layer.all(c.from(1), a.c, 1, a.steps), stream);
@@ -245,7 +245,7 @@ void backward(const OnLstmBackward<T>& a, const Layer<T>& layer) {
   pack(transfer(a.saved, rows, 0, all, 0, rows, a.steps, a.batch), stream);
   pack(layer.all(dh, a.dh, 1, a.steps), stream);
   layer.set_first(carried, a.dc_n);
-  launch(find_masters<T, V>, units.size(a.steps).threads, stream, units, a.steps);
+  launch(find_masters<T, V>, units.threads(a.steps), stream, units, a.steps);
   const BackwardChunks<T, V> program{product,
                                      units,
                                      dh,
@@ -255,7 +255,7 @@ void backward(const OnLstmBackward<T>& a, const Layer<T>& layer) {
                                      take(1, kMasters * hidden),
                                      take(1, kMasters * a.chunks),
                                      a.steps};
-  run(program, 3 * a.steps + (a.dh0 ? 2 : 0), larger(product.size(), units.size(1)), stream);
+  run(program, 3 * a.steps + (a.dh0 ? 2 : 0), product.shared(), stream);
   if (a.dh0) unpack(layer.all(dh0, a.dh0, 1, 1), stream);
   if (a.dc0) unpack(layer.all(carried, a.dc0, 1, 1), stream);
   if (a.dx) unpack(transfer(a.dx, rows, 0, all, 0, rows, a.steps, a.batch), stream);
@@ -263,7 +263,7 @@ void backward(const OnLstmBackward<T>& a, const Layer<T>& layer) {
   if (a.dvalues == nullptr) return;
   const int64_t first = a.h0 ? 0 : 1;
   sum_over_panels(link_sums_of(a.w, layer.shape, all.at(first), h.at(first),
-                               (a.steps - first) * layer.shape.panels, a.dvalues, stream),
+                               Panelled{(a.steps - first) * layer.shape.panels}, a.dvalues, stream),
                   layer.shape, false, stream);
 }
 

@@ -265,7 +265,7 @@ void run_forward(const GatedForward<T>& a, const Cell& cell, const Layer<A>& lay
       const ForwardSteps<A, Z, vector, Cell, projects> program{
           cell, layer.time(), product,    projection, a.bias, a.b_input, gates, h,
           c,    unprojected,  has_initial};
-      run(program, program.kPhases * layer.steps, larger(product.size(), projection.size()),
+      run(program, program.kPhases * layer.steps, std::max(product.shared(), projection.shared()),
           layer.stream);
     });
   });
@@ -304,7 +304,7 @@ void run_backward(const GatedBackward<T>& a, const Cell& cell, const Layer<A>& l
           cell,  layer.time(), product,     projection, gates, dh,
           state, carried,      unprojected, dh0,        steps};
       run(program, program.kPhases * steps + (outside.dh0 ? 2 : 0),
-          larger(product.size(), projection.size()), stream);
+          std::max(product.shared(), projection.shared()), stream);
     });
   });
   if (outside.dh0) unpack(outputs.all(dh0, outside.dh0, 1, 1), stream);

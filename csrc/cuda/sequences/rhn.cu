@@ -14,7 +14,7 @@ template <typename T>
 struct Levels {
   const Product<T>* products;  // [depth]
   int64_t depth;
-  Size size;  // of any of them
+  int64_t shared;  // bytes for any of them
 
   __device__ bool has_second_phase(int64_t l) const { return products[l].has_second_phase(); }
 };
@@ -28,13 +28,13 @@ __global__ void __launch_bounds__(kThreads) place(const T value, T* to) {
 template <typename T, class Body>
 Levels<T> levels_of(int64_t depth, const Stream& stream, const Body& product) {
   Product<T>* products = take<Product<T>>(stream, depth);
-  Size size = {};
+  int64_t shared = 0;
   for (int64_t l = 0; l < depth; ++l) {
     const Product<T> of_level = product(l);
     launch(place<Product<T>>, 1, stream, of_level, products + l);
-    size = larger(size, of_level.size());
+    shared = std::max(shared, of_level.shared());
   }
-  return {products, depth, size};
+  return {products, depth, shared};
 }
 
 // What the weights look at.
@@ -208,7 +208,7 @@ void forward(const RhnForward<T>& a, const Layer<T>& layer) {
   with_vector<T>(layer.shape, [&](auto vector) {
     const ForwardLevels<T, vector, Cell> program{levels, a.steps, a.fed,  x,     a.bias,
                                                  mask,   state,   masked, saved, y};
-    run(program, 2 * a.depth * a.steps, levels.size, stream);
+    run(program, 2 * a.depth * a.steps, levels.shared, stream);
   });
   unpack(layer.all(y, a.y, 1, a.steps), stream);
   for (int64_t l = 0; l < a.depth && a.saved; ++l)
@@ -233,7 +233,7 @@ void backward(const RhnBackward<T>& a, const Layer<T>& layer) {
   layer.set_first(carried, nullptr);
   with_vector<T>(layer.shape, [&](auto vector) {
     const BackwardLevels<T, vector, Cell> program{levels, a.steps, saved, dy, mask, carried};
-    run(program, 2 * (a.depth * a.steps + (a.ds0 ? 1 : 0)), levels.size, stream);
+    run(program, 2 * (a.depth * a.steps + (a.ds0 ? 1 : 0)), levels.shared, stream);
   });
   if (a.ds0) unpack(layer.all(carried, a.ds0, 1, 1), stream);
   for (int64_t l = 0; l < a.fed && a.dx; ++l)
@@ -245,7 +245,7 @@ void backward(const RhnBackward<T>& a, const Layer<T>& layer) {
     if (a.dvalues == nullptr) continue;
     const Csr& w = a.levels[l].w;
     sum_over_panels(link_sums_of(w, layer.shape, own.at(0), own.from_row(R * hidden).at(0),
-                                 a.steps * layer.shape.panels, dvalues, stream),
+                                 Panelled{a.steps * layer.shape.panels}, dvalues, stream),
                     layer.shape, false, stream);
     dvalues += w.nnz();
   }

@@ -89,21 +89,21 @@ Steps<T> take_zeros(const Layer<T>& layer) {
 
 // From the first of `states`, [1 + steps][units].
 template <typename T, int V, class Stages>
-void run_forward(const Stages& stages, const Steps<T>& states, T* h, const Size& size,
+void run_forward(const Stages& stages, const Steps<T>& states, T* h, int64_t shared,
                  const Layer<T>& layer) {
   run(ForwardStages<T, V, Stages>{stages, states, layer.take(2, 1)},
-      2 * layer.steps * stages.of_step(), size, layer.stream);
+      2 * layer.steps * stages.of_step(), shared, layer.stream);
   unpack(layer.all(states.from(1), h, 1, layer.steps), layer.stream);
 }
 
 // Step by step, so that nothing of the stages of more than one is in memory: what their links add
 // up to follows each step. Without `sums.sums`, it is not wanted.
 template <typename T, int V, class Back, class Sums>
-void run_backward(const Back& back, const Steps<T>& h, const Sums& sums, const Size& size,
+void run_backward(const Back& back, const Steps<T>& h, const Sums& sums, int64_t shared,
                   const Layer<T>& layer) {
   BackwardStages<T, V, Back> step{back, h, 0};
   for (step.t = layer.steps - 1; step.t >= 0; --step.t) {
-    run(step, step.phases(), size, layer.stream);
+    run(step, step.phases(), shared, layer.stream);
     if (sums.sums) sum_over_panels(sums, layer.shape, step.t + 1 < layer.steps, layer.stream);
   }
 }

@@ -15,23 +15,37 @@ namespace {
 // The current and the conductance of a target.
 template <typename T>
 struct Drive {
-  static constexpr int kSums = 2, kUnrolled = 2;
+  static constexpr int kSums = 2, kInFlight = 1;
 
   Synapses<T> synapses;
   Panels<T> x;
 
   template <int V>
-  __device__ auto of(int64_t, int64_t panel, int column) const {
-    return [s = synapses, from = x.row(panel, 0) + column, stride = x.row_stride](
-               int64_t link, int64_t source, Vec<T, V>(&sums)[2]) {
-      const Vec<T, V> potential = load<V>(from + source * stride);
-      const T weight = s.weight[link], mu = s.mu[link], sigma = s.sigma[link], erev = s.erev[link];
-#pragma unroll
-      for (int v = 0; v < V; ++v) {
-        Synapse::add<ScalarMath<T>>(sums[0].at[v], sums[1].at[v], potential.at[v], weight, mu,
-                                    sigma, erev);
-      }
+  struct Of {
+    struct Link {
+      T weight, mu, sigma, erev;
+      Vec<T, V> potential;
     };
+
+    Synapses<T> s;
+    const T* x;
+    int stride;
+
+    __device__ Link load(int64_t link, int source) const {
+      return {s.weight[link], s.mu[link], s.sigma[link], s.erev[link],
+              load_kept<V>(x + int64_t{source} * stride)};
+    }
+    __device__ void add(const Link& of, Vec<T, V> (&sums)[2]) const {
+#pragma unroll
+      for (int v = 0; v < V; ++v)
+        Synapse::add<ScalarMath<T>>(sums[0].at[v], sums[1].at[v], of.potential.at[v], of.weight,
+                                    of.mu, of.sigma, of.erev);
+    }
+  };
+
+  template <int V>
+  __device__ Of<V> of(int64_t, int64_t panel, int column) const {
+    return {synapses, x.row(panel, 0) + column, static_cast<int>(x.row_stride)};
   }
 };
 
@@ -46,34 +60,53 @@ struct SynapsesBack {
 // The gradient of a source's potential x, from those of its targets' currents and conductances.
 template <typename T>
 struct DriveBack {
-  static constexpr int kSums = 1, kUnrolled = 2;
+  static constexpr int kSums = 1, kInFlight = 1;
 
   SynapsesBack<T> synapses;
   Panels<T> x, dcurrent, dconductance;
 
   template <int V>
-  __device__ auto of(int64_t source, int64_t panel, int column) const {
-    return [s = synapses, potential = load<V>(x.row(panel, source) + column),
-            of_current = dcurrent.row(panel, 0) + column,
-            of_conductance = dconductance.row(panel, 0) + column,
-            stride = dcurrent.row_stride](int64_t link, int64_t target, Vec<T, V>(&sums)[1]) {
-      const Vec<T, V> di = load<V>(of_current + target * stride);
-      const Vec<T, V> dg = load<V>(of_conductance + target * stride);
-      const T mu = s.mu[link], sigma = s.sigma[link], erev = s.erev[link], push = s.push[link];
+  struct Of {
+    struct Link {
+      T mu, sigma, erev, push;
+      Vec<T, V> di, dg;
+    };
+
+    SynapsesBack<T> s;
+    Vec<T, V> potential;
+    const T *dcurrent, *dconductance;
+    int stride;
+
+    __device__ Link load(int64_t link, int target) const {
+      return {s.mu[link],
+              s.sigma[link],
+              s.erev[link],
+              s.push[link],
+              load_kept<V>(dcurrent + int64_t{target} * stride),
+              load_kept<V>(dconductance + int64_t{target} * stride)};
+    }
+    __device__ void add(const Link& of, Vec<T, V> (&sums)[1]) const {
 #pragma unroll
       for (int v = 0; v < V; ++v) {
         T of_link[4] = {};
-        sums[0].at[v] += push * Synapse::backward<ScalarMath<T>>(of_link, potential.at[v], di.at[v],
-                                                                 dg.at[v], mu, sigma, erev);
+        sums[0].at[v] +=
+            of.push * Synapse::backward<ScalarMath<T>>(of_link, potential.at[v], of.di.at[v],
+                                                       of.dg.at[v], of.mu, of.sigma, of.erev);
       }
-    };
+    }
+  };
+
+  template <int V>
+  __device__ Of<V> of(int64_t source, int64_t panel, int column) const {
+    return {synapses, load<V>(x.row(panel, source) + column), dcurrent.row(panel, 0) + column,
+            dconductance.row(panel, 0) + column, static_cast<int>(dcurrent.row_stride)};
   }
 };
 
 // What the gradients of a link consist of, but for factors that stay the same.
 template <typename T>
 struct LinkBack {
-  static constexpr int kSums = 4, kGathered = 2, kBlocks = 2;
+  static constexpr int kSums = 4, kGathered = 2, kInFlight = 1, kBlocks = 2;
 
   SynapsesBack<T> synapses;
   Panels<T> x, dcurrent, dconductance;
@@ -81,15 +114,23 @@ struct LinkBack {
   __device__ const T* own(int64_t panel, int64_t source) const { return x.row(panel, source); }
 
   template <int V>
-  __device__ void add(int64_t link, const Vec<T, V>& potential, int64_t panel, int64_t target,
-                      int column, T (&sums)[4]) const {
-    const Vec<T, V> di = load<V>(dcurrent.row(panel, target) + column);
-    const Vec<T, V> dg = load<V>(dconductance.row(panel, target) + column);
-    const T mu = synapses.mu[link], sigma = synapses.sigma[link], erev = synapses.erev[link];
+  struct Link {
+    T mu, sigma, erev;
+    Vec<T, V> di, dg;
+  };
+
+  template <int V>
+  __device__ Link<V> load(int64_t link, int64_t panel, int target, int column) const {
+    return {synapses.mu[link], synapses.sigma[link], synapses.erev[link],
+            load_kept<V>(dcurrent.row(panel, target) + column),
+            load_kept<V>(dconductance.row(panel, target) + column)};
+  }
+  template <int V>
+  __device__ void add(const Link<V>& of, const Vec<T, V>& potential, T (&sums)[4]) const {
 #pragma unroll
-    for (int v = 0; v < V; ++v) {
-      Synapse::backward<ScalarMath<T>>(sums, potential.at[v], di.at[v], dg.at[v], mu, sigma, erev);
-    }
+    for (int v = 0; v < V; ++v)
+      Synapse::backward<ScalarMath<T>>(sums, potential.at[v], of.di.at[v], of.dg.at[v], of.mu,
+                                       of.sigma, of.erev);
   }
 };
 

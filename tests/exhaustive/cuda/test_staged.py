@@ -4,6 +4,7 @@ Their results are looked at with those of all products.
 """
 
 import ctypes
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -13,22 +14,38 @@ from sparse_engine.testing import hub_pattern
 
 # Multiprocessors, and bytes of shared memory of a block.
 H100, RTX_4090 = (132, 227 << 10), (128, 99 << 10)
+DEVICES = pytest.mark.parametrize("device", [H100, RTX_4090], ids=["H100", "RTX 4090"])
 ROW = 4 * 32  # bytes of a row of a panel
 
 
+class Tiling(NamedTuple):
+    columns: int
+    parts: int
+    cuts: int
+    busy: int  # of 1000
+
+
 @pytest.fixture(scope="module")
-def columns_of_a_part(simulated, simulated_library):
-    """Number of columns in each part of a staged matrix, with so many columns and links; or 0."""
-    function = ctypes.CDLL(str(simulated_library)).columns_of_a_part
-    function.argtypes = [ctypes.c_int64] * 7
-    return function
+def tiling(simulated, simulated_library):
+    """The tiling of a product."""
+    function = ctypes.CDLL(str(simulated_library)).tiling_of
+    function.argtypes = [*[ctypes.c_int64] * 8, ctypes.c_void_p]
+
+    def run(*sizes: int) -> Tiling:
+        found = (ctypes.c_int64 * 4)()
+        function(*sizes, found)
+        return Tiling(*found)
+
+    return run
 
 
 @pytest.mark.parametrize(
     ("neurons", "density", "batch", "staged"),
     [
+        (16_384, 0.05, 32, True),
         (16_384, 0.01, 32, True),
         (16_384, 0.001, 32, False),
+        (16_384, 0.05, 128, True),
         (4096, 0.05, 32, True),
         (4096, 0.01, 32, False),
         (4096, 0.02, 128, True),
@@ -36,34 +53,69 @@ def columns_of_a_part(simulated, simulated_library):
         (100_000, 0.001, 32, False),
     ],
 )
-@pytest.mark.parametrize("device", [H100, RTX_4090], ids=["H100", "RTX 4090"])
-def test_the_choice(columns_of_a_part, monkeypatch, neurons, density, batch, staged, device):
+@DEVICES
+def test_the_choice(tiling, monkeypatch, neurons, density, batch, staged, device):
     monkeypatch.delenv("SPARSE_ENGINE_STAGED", raising=False)
     links = int(density * neurons**2)
-    columns = columns_of_a_part(neurons, neurons, links, batch // 32, ROW, *device)
-    assert (columns > 0) == staged
+    found = tiling(neurons, neurons, links, batch // 32, ROW, False, *device)
+    assert (found.columns > 0) == staged
+
+
+@DEVICES
+def test_one_column_is_gathered_by_sectors(tiling, monkeypatch, device):
+    """A link of one column reads 32 bytes where it gathers, and 4 from shared memory."""
+    monkeypatch.delenv("SPARSE_ENGINE_STAGED", raising=False)
+    assert tiling(100_000, 100_000, 10_000_000, 1, 4, False, *device).columns > 0
+    assert tiling(16_384, 16_384, 2_684_354, 1, 4, False, *device).columns == 0
+
+
+@DEVICES
+@pytest.mark.parametrize(
+    ("neurons", "density", "staged"),
+    [(16_384, 0.01, True), (16_384, 0.001, False), (4096, 0.05, True), (100_000, 0.001, False)],
+)
+def test_the_choice_for_the_gradient(tiling, monkeypatch, neurons, density, staged, device):
+    """Over 50 steps."""
+    monkeypatch.delenv("SPARSE_ENGINE_STAGED", raising=False)
+    links = int(density * neurons**2)
+    assert (tiling(neurons, neurons, links, 50, ROW, True, *device).columns > 0) == staged
+
+
+@DEVICES
+@pytest.mark.parametrize("panels", [1, 4])
+@pytest.mark.parametrize("in_turn", [False, True])
+def test_multiprocessors_are_busy(tiling, monkeypatch, panels, in_turn, device):
+    monkeypatch.setenv("SPARSE_ENGINE_STAGED", "1")
+    for neurons in (4096, 16_384, 30_000):
+        links = neurons**2 // 100
+        assert tiling(neurons, neurons, links, panels, ROW, in_turn, *device).busy > 800
 
 
 @pytest.mark.parametrize("rows", [1, 70, 5000, 1_000_000])
 @pytest.mark.parametrize("cols", [1, 70, 5000, 1_000_000])
 @pytest.mark.parametrize("panels", [1, 4])
-def test_a_part_fits(columns_of_a_part, monkeypatch, rows, cols, panels):
+def test_a_part_fits(tiling, monkeypatch, rows, cols, panels):
     for bytes_of_row in (4, ROW, 2 * ROW):
         for processors, shared_memory in (H100, RTX_4090, (2, 1 << 10)):
-            sizes = (rows, cols, rows, panels, bytes_of_row, processors, shared_memory)
+            sizes = (rows, cols, rows, panels, bytes_of_row, False, processors, shared_memory)
             monkeypatch.setenv("SPARSE_ENGINE_STAGED", "1")
-            assert 1 <= columns_of_a_part(*sizes) <= min(cols, shared_memory // bytes_of_row)
+            found = tiling(*sizes)
+            assert 1 <= found.columns <= min(cols, shared_memory // bytes_of_row)
+            assert found.columns * (found.parts - 1) < cols <= found.columns * found.parts
+            assert 1 <= found.cuts <= rows
             monkeypatch.setenv("SPARSE_ENGINE_STAGED", "0")
-            assert columns_of_a_part(*sizes) == 0
+            assert tiling(*sizes).columns == 0
 
 
-def test_sums_are_taken_part_by_part(gpu, monkeypatch):
+@pytest.mark.parametrize(("name", "rows", "cols"), [("spmm", 24, 900), ("sddmm", 600, 9)])
+def test_sums_are_taken_part_by_part(gpu, monkeypatch, name, rows, cols):
     """Both ways are close, but not the same bits: each does run."""
-    pattern = hub_pattern(24, 900)
-    values, x = torch.randn(pattern.nnz), torch.randn(900, 20)
+    pattern = hub_pattern(rows, cols)
+    values, x, y = torch.randn(pattern.nnz), torch.randn(cols, 170), torch.randn(rows, 170)
+    arguments = (values, pattern, x, None) if name == "spmm" else (pattern, y, x)
     found = []
     for staged in "01":
         monkeypatch.setenv("SPARSE_ENGINE_STAGED", staged)
-        found.append(gpu.spmm(values, pattern, x, None))
+        found.append(getattr(gpu, name)(*arguments))
     assert_close(*found, rtol=1e-4, atol=1e-4)
     assert not torch.equal(*found)

@@ -1,0 +1,174 @@
+// Tiles: what one part of the columns of W looks at in one panel of X, copied to a block's shared
+// memory, for all links that some rows have there. Where rows of W share columns, each row of X
+// then comes from the second-level cache once for many links instead of once for every link.
+//
+// Of the pattern only row pointers are added: as links are sorted by column, those of a row in one
+// part lie together, and in front of those in the next.
+#pragma once
+
+#include <cstdlib>
+
+#include "products/row_sums.cuh"
+
+namespace sparse_engine::cuda {
+namespace {
+
+// How the work is cut: W into parts of neighbouring columns, the last of which may have fewer, and
+// the rows of each part into cuts, of which a block has one at a time. No parts stand for a product
+// that gathers.
+struct Tiling {
+  int parts, columns, cuts;
+};
+
+// What the host knows of a product on a device, and from it, bytes to and from the second-level
+// cache.
+struct Traffic {
+  int64_t rows, cols, links;  // of W
+  int64_t panels;
+  int64_t kept;           // bytes of a row of a panel of X
+  int64_t of_row;         // bytes that a row moves beside, in each part of each panel
+  bool in_turn;           // a block takes all panels in turn; otherwise one with each cut
+  int64_t processors;     // of the device
+  int64_t shared_memory;  // bytes that a block can have
+
+  // Shared memory is so many times as fast; a barrier of the grid, about 2 microseconds, takes as
+  // long as so many bytes.
+  static constexpr double kFaster = 5, kBarrier = 10 << 20;
+
+  // What is read is read in sectors.
+  static int64_t sectors(int64_t bytes) { return divide_up(bytes, 32) * 32; }
+
+  // Columns whose rows of X fit a block's shared memory; as many fit the first-level cache, which
+  // is made of the same memory, where nothing is staged.
+  int64_t fitting() const { return shared_memory / kept; }
+
+  // Times that the busiest block copies a tile.
+  double tiles_of_block(const Tiling& t) const {
+    const int64_t visits = in_turn ? panels : 1, cuts = t.parts * t.cuts * panels / visits;
+    return static_cast<double>(visits * divide_up(cuts, processors));
+  }
+  // As if all blocks had as much to do as the busiest one.
+  double staged(const Tiling& t) const {
+    const double of_tile = static_cast<double>(t.columns * kept + rows * of_row / t.cuts);
+    return static_cast<double>(processors) * tiles_of_block(t) * of_tile;
+  }
+  double in_shared_memory(const Tiling& t) const {
+    const double of_tile = static_cast<double>(links * kept) / (t.parts * t.cuts);
+    return static_cast<double>(processors) * tiles_of_block(t) * of_tile;
+  }
+
+  // That which takes least time, of those with as many parts as fit or somewhat more.
+  Tiling tiling() const {
+    Tiling best = {};
+    double least = 0;
+    const int64_t fewest = divide_up(cols, fitting());
+    for (int64_t parts = fewest; parts <= std::min(cols, fewest + 16); ++parts)
+      for (int64_t turns = 1; turns <= 2; ++turns) {
+        const int64_t tiles = in_turn ? parts : parts * panels;
+        const int64_t cuts = std::clamp<int64_t>(turns * processors / tiles, 1, divide_up(rows, 8));
+        const int64_t columns = divide_up(cols, parts);
+        const Tiling t{static_cast<int>(divide_up(cols, columns)), static_cast<int>(columns),
+                       static_cast<int>(cuts)};
+        const double time = staged(t) + in_shared_memory(t) / kFaster;
+        if (best.parts == 0 || time < least) best = t, least = time;
+      }
+    return best;
+  }
+
+  // The rows of X that links look at and that are not in the first-level cache.
+  double gathered() const {
+    if (cols <= fitting()) return 0;
+    const double missed = 1 - static_cast<double>(fitting()) / static_cast<double>(cols);
+    return static_cast<double>(links * panels * sectors(kept)) * missed;
+  }
+};
+
+// Staged where it moves half as many bytes. SPARSE_ENGINE_STAGED=0 or 1, for benchmarks and tests,
+// decides for all products.
+inline Tiling tiling_for(const Traffic& traffic) {
+  if (traffic.rows == 0 || traffic.cols == 0 || traffic.panels == 0) return {};
+  const char* forced = std::getenv("SPARSE_ENGINE_STAGED");
+  if (forced && *forced != '1') return {};
+  if (!forced && traffic.gathered() == 0) return {};
+  const Tiling tiling = traffic.tiling();
+  const double staged = traffic.staged(tiling) + Traffic::kBarrier;
+  return forced || traffic.gathered() > 2 * staged ? tiling : Tiling{};
+}
+
+// starts[row * parts + part] is the first link of a row in a part; one more is the end of all.
+__global__ void __launch_bounds__(kThreads)
+    find_starts(const Csr w, const Tiling tiling, int64_t* starts) {
+  for (int64_t i = thread_in_grid(); i <= w.rows * tiling.parts; i += threads_of_grid()) {
+    const int64_t row = i / tiling.parts, column = i % tiling.parts * tiling.columns;
+    int64_t first = w.ptr[row], last = row < w.rows ? w.ptr[row + 1] : first;
+    while (first < last) {
+      const int64_t middle = (first + last) / 2;
+      if (w.idx[middle] < column)
+        first = middle + 1;
+      else
+        last = middle;
+    }
+    starts[i] = first;
+  }
+}
+
+template <typename A>
+struct Tiles {
+  Tiling tiling;
+  Lanes lanes;            // for the links of a row in a part
+  const int64_t* starts;  // [rows * parts + 1]
+  int width;
+
+  __host__ __device__ bool exist() const { return tiling.parts > 0; }
+  int64_t bytes() const { return static_cast<int64_t>(sizeof(A)) * tiling.columns * width; }
+
+  // What a part looks at in a panel, [columns, width], in the place of the tile before; as panels
+  // in which it is all that is there. All threads of the block call it.
+  template <int V>
+  __device__ Panels<A> copy(const Panels<A>& x, int64_t panel, int part, int64_t cols) const {
+    A* const tile = reinterpret_cast<A*>(shared_bytes);
+    const int first = part * tiling.columns, left = static_cast<int>(cols) - first;
+    const int columns = left < tiling.columns ? left : tiling.columns, across = lanes.across;
+    const int own = static_cast<int>(threadIdx.x) / across, rows = blockDim.x / across;
+    const int at = static_cast<int>(threadIdx.x) % across * V;
+    __syncthreads();  // behind those who look at the tile before
+#pragma unroll 4
+    for (int i = own; i < columns; i += rows)
+      *reinterpret_cast<Vec<A, V>*>(tile + i * width + at) =
+          load_kept<V>(x.row(panel, first + i) + at);
+    __syncthreads();
+    return {tile - int64_t{first} * width, width, 0};
+  }
+
+  // body(row, links) with the links that each row of a cut has in a part; row = -1 for lanes
+  // without. The rows of a cut are apart, as neighbours often have a similar number of links.
+  template <class Body>
+  __device__ void each_row(const Csr& w, int part, int cut, const Body& body) const {
+    const int rows = (static_cast<int>(w.rows) - cut + tiling.cuts - 1) / tiling.cuts;
+    const int warp = threadIdx.x / kWarp, warps = blockDim.x / kWarp;
+    for_each_item(lanes, warp, warps, 0, rows, [&](int item) {
+      const int64_t row = item < 0 ? -1 : cut + int64_t{item} * tiling.cuts;
+      const int64_t* const own = starts + row * tiling.parts + part;
+      body(row, row < 0 ? Links{0, 0} : Links{own[0], own[1]});
+    });
+  }
+};
+
+// None where it is better to gather.
+template <typename A>
+Tiles<A> tiles_of(const Csr& w, const Shape& shape, int64_t panels, int64_t of_row, bool in_turn,
+                  const Stream& stream) {
+  const Tiling tiling =
+      tiling_for({w.rows, w.cols, w.nnz(), panels, shape.width * static_cast<int64_t>(sizeof(A)),
+                  of_row, in_turn, attribute(cudaDevAttrMultiProcessorCount),
+                  attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin)});
+  if (tiling.parts == 0) return {};
+  const int64_t items = w.rows * tiling.parts;
+  int64_t* starts = take<int64_t>(stream, items + 1);
+  launch(find_starts, items + 1, stream, w, tiling, starts);
+  const int vector = shape.width == 1 ? 1 : kVector<A>;
+  return {tiling, Lanes::of(w.nnz(), items, shape.width, vector), starts, shape.width};
+}
+
+}  // namespace
+}  // namespace sparse_engine::cuda
