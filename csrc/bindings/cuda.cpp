@@ -7,7 +7,6 @@
 #include <torch/csrc/stable/accelerator.h>
 #include <torch/csrc/stable/ops.h>
 
-#include <string>
 #include <vector>
 
 #include "sparse_engine/cuda.h"
@@ -88,55 +87,6 @@ constexpr Kernels<T, A> kCudaKernels = queued_kernels<T>();
 template <>
 constexpr Kernels<float, BFloat16> kCudaKernels<float, BFloat16> = queued_bfloat16_kernels();
 
-// A pattern from outside is checked on the CPU, where messages are made.
-std::string what_is_wrong(const Csr& w, int64_t nnz) {
-  const auto on_cpu = [](const auto* from, int64_t n) {
-    return on_stream([&](const cuda::Stream& stream) { return cuda::on_cpu(from, n, stream); });
-  };
-  const std::vector<int64_t> ptr = on_cpu(w.ptr, w.rows + 1);
-  const std::vector<int32_t> idx = on_cpu(w.idx, nnz);
-  return sparse_engine::what_is_wrong({ptr.data(), idx.data(), w.rows, w.cols, nnz}, nnz);
-}
-
-constexpr PatternKernels kCudaPatternKernels = {
-    what_is_wrong,
-    [](const Csr& w, int64_t* ptr, int32_t* idx, int32_t* permutation, int) {
-      on_stream([&](auto& stream) { cuda::transpose(w, ptr, idx, permutation, stream); });
-    },
-    [](const Csr& w, const bool* dropped, int64_t count, const RandomKey& key, int64_t* cells,
-       int) {
-      on_stream([&](auto& stream) { cuda::sample_absent(w, dropped, count, key, cells, stream); });
-    },
-    [](const bool* marks, int64_t n, int) {
-      return on_stream([&](auto& stream) { return cuda::count_true(marks, n, stream); });
-    },
-    [](const int64_t* cells, int64_t n, int64_t size, int) {
-      return on_stream([&](auto& stream) { return cuda::first_unordered(cells, n, size, stream); });
-    },
-    [](const Rewiring& args, int) {
-      return on_stream([&](auto& stream) { return cuda::rewire(args, stream); });
-    },
-    [](const void* from, const int32_t* slot_map, int64_t nnz, int width, int64_t size, void* to,
-       int) {
-      return on_stream(
-          [&](auto& stream) { return cuda::carry(from, slot_map, nnz, width, size, to, stream); });
-    },
-};
-
-template <typename T>
-constexpr Selection<T> kCudaSelection = {
-    [](const Scores<T>& scores, int64_t count, bool* chosen, int) {
-      return on_stream([&](auto& stream) { return cuda::smallest(scores, count, chosen, stream); });
-    },
-    [](const T* values, int64_t n, double share, bool* chosen, int) {
-      return on_stream(
-          [&](auto& stream) { return cuda::nearest_zero(values, n, share, chosen, stream); });
-    },
-    [](const Csr& w, const Block<T>& block, T above, const Room<T>& room, int) {
-      on_stream([&](auto& stream) { cuda::scan_absent(w, block, above, room, stream); });
-    },
-};
-
 }  // namespace
 
 struct OnCuda::State {
@@ -170,44 +120,16 @@ int32_t OnCuda::index() { return kNone; }
 // Never asked for.
 template <typename T, typename A>
 constexpr Kernels<T, A> kCudaKernels = {};
-constexpr PatternKernels kCudaPatternKernels = {};
-template <typename T>
-constexpr Selection<T> kCudaSelection = {};
 
 #endif
-
-namespace {
-
-constexpr PatternKernels kCpuPatternKernels = {
-    sparse_engine::what_is_wrong, sparse_engine::transpose,       sparse_engine::sample_absent,
-    sparse_engine::count_true,    sparse_engine::first_unordered, sparse_engine::rewire,
-    sparse_engine::carry,
-};
-
-template <typename T>
-constexpr Selection<T> kCpuSelection = {sparse_engine::smallest<T>, sparse_engine::nearest_zero<T>,
-                                        sparse_engine::scan_absent<T>};
-
-}  // namespace
 
 template <typename T, typename A>
 const Kernels<T, A>& kernels() {
   return OnCuda::here() ? kCudaKernels<T, A> : sparse_engine::kernels<T, A>();
 }
 
-const PatternKernels& pattern_kernels() {
-  return OnCuda::here() ? kCudaPatternKernels : kCpuPatternKernels;
-}
-
-template <typename T>
-const Selection<T>& selection() {
-  return OnCuda::here() ? kCudaSelection<T> : kCpuSelection<T>;
-}
-
 template const Kernels<float>& kernels();
 template const Kernels<double>& kernels();
 template const Kernels<float, BFloat16>& kernels();
-template const Selection<float>& selection();
-template const Selection<double>& selection();
 
 }  // namespace sparse_engine::bindings

@@ -9,9 +9,6 @@
 #include <utility>
 
 #include "sparse_engine/kernels.h"
-#include "sparse_engine/pattern.h"
-#include "sparse_engine/scan.h"
-#include "sparse_engine/select.h"
 
 namespace sparse_engine::bindings {
 
@@ -36,28 +33,6 @@ class OnCuda {
 // The kernels of the device that is in use.
 template <typename T, typename A = T>
 const Kernels<T, A>& kernels();
-
-// Those on patterns, with the names and arguments of pattern.h.
-struct PatternKernels {
-  decltype(&sparse_engine::what_is_wrong) what_is_wrong;
-  decltype(&sparse_engine::transpose) transpose;
-  decltype(&sparse_engine::sample_absent) sample_absent;
-  decltype(&sparse_engine::count_true) count_true;
-  decltype(&sparse_engine::first_unordered) first_unordered;
-  decltype(&sparse_engine::rewire) rewire;
-  decltype(&sparse_engine::carry) carry;
-};
-const PatternKernels& pattern_kernels();
-
-// Those that choose among numbers, as select.h and scan.h have them.
-template <typename T>
-struct Selection {
-  int64_t (*smallest)(const Scores<T>&, int64_t, bool*, int);
-  int64_t (*nearest_zero)(const T*, int64_t, double, bool*, int);
-  void (*scan_absent)(const Csr&, const Block<T>&, T, const Room<T>&, int);
-};
-template <typename T>
-const Selection<T>& selection();
 
 inline int32_t device_index(const torch::stable::Tensor& t) { return t.get_device_index(); }
 template <class Other>

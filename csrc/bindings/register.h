@@ -38,6 +38,7 @@ void refuse(StableIValue*, uint64_t, uint64_t) {
 
 }  // namespace sparse_engine::bindings
 
+// Registers a function for CPU tensors alone, as the operation of this name.
 #define SPARSE_ENGINE_ON_CPU(name, function, schema)                      \
   STABLE_TORCH_LIBRARY_FRAGMENT(sparse_engine, m) { m.def(name schema); } \
   STABLE_TORCH_LIBRARY_IMPL(sparse_engine, CPU, m) {                      \

@@ -1,4 +1,4 @@
-// scan_absent.
+// scan_absent. On a CUDA device it consists of PyTorch's operations.
 #include "sparse_engine/scan.h"
 
 #include <tuple>
@@ -25,16 +25,16 @@ std::tuple<Tensor, Tensor> scan(const Tensor& block, const Tensor& crow, const T
       cells = empty(crow, {found});
       return Entries<T>{mutable_data<T>(magnitudes), mutable_data<int64_t>(cells)};
     };
-    selection<T>().scan_absent(w, {data<T>(block), first_row, block.size(0)}, static_cast<T>(above),
-                               room, threads());
+    sparse_engine::scan_absent<T>(w, {data<T>(block), first_row, block.size(0)},
+                                  static_cast<T>(above), room, threads());
     return std::make_tuple(magnitudes, cells);
   });
 }
 
 }  // namespace
 
-SPARSE_ENGINE_OPERATION("scan_absent", scan,
-                        "(Tensor block, Tensor crow, Tensor col, int in_features, int first_row, "
-                        "float above) -> (Tensor, Tensor)")
+SPARSE_ENGINE_ON_CPU("scan_absent", scan,
+                     "(Tensor block, Tensor crow, Tensor col, int in_features, int first_row, "
+                     "float above) -> (Tensor, Tensor)")
 
 }  // namespace sparse_engine::bindings

@@ -1,4 +1,5 @@
-// check_csr, transpose, sample_absent, smallest, rewire and carry.
+// check_csr, transpose, sample_absent, smallest, rewire and carry. On a CUDA device they consist of
+// PyTorch's operations: sparse_engine/ops/_topology_cuda.py.
 #include <cmath>
 #include <tuple>
 
@@ -10,30 +11,17 @@ namespace {
 
 constexpr int64_t kMostLinks = (int64_t{1} << 31) - 1;
 
-// An entry of a vector on any device.
-int64_t entry(Tensor t, int64_t at) {
-  Tensor one = torch::stable::empty({1}, ScalarType::Long);
-  torch::stable::copy_(one, torch::stable::narrow(t, 0, at, 1));
-  return *data<int64_t>(one);
-}
-
 // A mark for each link. Views of other dtypes may hold more than two kinds of bytes.
 const bool* marks(const Tensor& t, const char* name, int64_t nnz) {
   check_indices(t, name, ScalarType::Bool, nnz);
   const bool* all = data<bool>(t);
-  const int64_t at = OnCuda::here() ? -1 : first_not_bool(all, nnz, threads());
+  const int64_t at = first_not_bool(all, nnz, threads());
   if (at >= 0) fail("expected ", name, " of bytes 0 and 1, found another one at position ", at);
   return all;
 }
 
 void check_csr(const Tensor& crow, const Tensor& col, int64_t in_features) {
-  const Given found = given(crow, col, in_features);
-  if (OnCuda::here()) {
-    const std::string wrong = pattern_kernels().what_is_wrong(found.csr, col.numel());
-    if (!wrong.empty()) fail(wrong);
-  } else {
-    Links(found, Check::kSorted);
-  }
+  Links(given(crow, col, in_features), Check::kSorted);
 }
 
 std::tuple<Tensor, Tensor, Tensor> transpose_pattern(const Tensor& crow, const Tensor& col,
@@ -43,8 +31,8 @@ std::tuple<Tensor, Tensor, Tensor> transpose_pattern(const Tensor& crow, const T
   Tensor t_crow = empty(crow, {in_features + 1});
   Tensor t_col = empty(col, {w.nnz()});
   Tensor permutation = empty(col, {w.nnz()});
-  pattern_kernels().transpose(w, mutable_data<int64_t>(t_crow), mutable_data<int32_t>(t_col),
-                              mutable_data<int32_t>(permutation), threads());
+  sparse_engine::transpose(w, mutable_data<int64_t>(t_crow), mutable_data<int32_t>(t_col),
+                           mutable_data<int32_t>(permutation), threads());
   return std::make_tuple(t_crow, t_col, permutation);
 }
 
@@ -56,12 +44,12 @@ Tensor sample(const Tensor& crow, const Tensor& col, int64_t in_features, const 
   int64_t absent = w.rows * w.cols - w.nnz();
   if (dropped) {
     gone = marks(*dropped, "dropped", w.nnz());
-    absent += pattern_kernels().count_true(gone, w.nnz(), threads());
+    absent += sparse_engine::count_true(gone, w.nnz(), threads());
   }
   if (count < 0 || count > absent)
     fail("expected to sample between 0 and ", absent, " absent cells, found ", count);
   Tensor cells = empty(crow, {count});
-  pattern_kernels().sample_absent(
+  sparse_engine::sample_absent(
       w, gone, count,
       {static_cast<uint64_t>(seed), static_cast<uint32_t>(step), static_cast<uint32_t>(stream)},
       mutable_data<int64_t>(cells), threads());
@@ -76,22 +64,22 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> rewire_pattern(const Tensor& crow, co
   check_indices(cells, "cells", ScalarType::Long, cells.numel());
   const bool* kept = marks(keep, "keep", w.nnz());
   const int64_t* born = data<int64_t>(cells);
-  const int64_t total = cells.numel() + pattern_kernels().count_true(kept, w.nnz(), threads());
+  const int64_t total = cells.numel() + sparse_engine::count_true(kept, w.nnz(), threads());
   if (total > kMostLinks) fail("expected fewer than 2^31 links, found ", total);
   const int64_t wrong =
-      pattern_kernels().first_unordered(born, cells.numel(), w.rows * w.cols, threads());
+      sparse_engine::first_unordered(born, cells.numel(), w.rows * w.cols, threads());
   if (wrong >= 0)
-    fail("expected cells strictly increasing in [0, ", w.rows * w.cols, "), found ", entry(cells, wrong),
+    fail("expected cells strictly increasing in [0, ", w.rows * w.cols, "), found ", born[wrong],
          " at position ", wrong);
   Tensor new_crow = empty(crow, {crow.numel()});
   Tensor new_col = empty(col, {total});
   Tensor slot_map = empty(col, {w.nnz()});
   Tensor born_slots = empty(col, {cells.numel()});
   const int64_t clash =
-      pattern_kernels().rewire({w, kept, born, cells.numel(), mutable_data<int64_t>(new_crow),
-                                mutable_data<int32_t>(new_col), mutable_data<int32_t>(slot_map),
-                                mutable_data<int32_t>(born_slots)},
-                               threads());
+      sparse_engine::rewire({w, kept, born, cells.numel(), mutable_data<int64_t>(new_crow),
+                             mutable_data<int32_t>(new_col), mutable_data<int32_t>(slot_map),
+                             mutable_data<int32_t>(born_slots)},
+                            threads());
   if (clash >= 0)
     fail("expected every new cell to be absent, found an existing link at row ", clash / w.cols,
          ", column ", clash % w.cols);
@@ -106,8 +94,8 @@ int word_of(const Tensor& t) {
 }
 
 void carry_checked(const Tensor& t, const Tensor& slot_map, int64_t size, void* to) {
-  const int64_t wrong = pattern_kernels().carry(t.const_data_ptr(), data<int32_t>(slot_map),
-                                                slot_map.numel(), word_of(t), size, to, threads());
+  const int64_t wrong = sparse_engine::carry(t.const_data_ptr(), data<int32_t>(slot_map),
+                                             slot_map.numel(), word_of(t), size, to, threads());
   if (wrong != -1) fail("expected slots in [-1, ", size, "), found ", wrong);
 }
 
@@ -123,10 +111,6 @@ void carry_in_place(Tensor t, const Tensor& slot_map) {
   check_indices(slot_map, "slot_map", ScalarType::Int, slot_map.numel());
   check_indices(t, "tensor", t.scalar_type(), slot_map.numel());
   const int64_t size = t.numel(), bytes = size * word_of(t);
-  if (OnCuda::here()) {
-    torch::stable::copy_(t, carry_entries(t, slot_map, size));
-    return;
-  }
   Scratch scratch(Scratch::bytes_of<char>(bytes));
   char* moved = scratch.take<char>(bytes);
   carry_checked(t, slot_map, size, moved);
@@ -142,7 +126,7 @@ Tensor smallest_entries(const Tensor& scores, int64_t count, std::optional<doubl
     if (count < 0) fail("expected count of at least 0, found ", count);
     Tensor chosen = empty(scores, {n}, ScalarType::Bool);
     const Scores<T> all{data<T>(scores), n, negate, static_cast<T>(above.value_or(NAN))};
-    const int64_t nan = selection<T>().smallest(all, count, mutable_data<bool>(chosen), threads());
+    const int64_t nan = sparse_engine::smallest(all, count, mutable_data<bool>(chosen), threads());
     if (nan >= 0) fail("expected scores that can be ordered, found NaN at link ", nan);
     return chosen;
   });
@@ -155,7 +139,7 @@ Tensor nearest_zero_entries(const Tensor& values, double share) {
     check_indices(values, "values", kType<T>, n);
     if (!(share >= 0 && share <= 1)) fail("expected share in [0, 1], found ", share);
     Tensor chosen = empty(values, {n}, ScalarType::Bool);
-    const int64_t nan = selection<T>().nearest_zero(data<T>(values), n, share,
+    const int64_t nan = sparse_engine::nearest_zero(data<T>(values), n, share,
                                                     mutable_data<bool>(chosen), threads());
     if (nan >= 0) fail("expected values that can be ordered, found NaN at link ", nan);
     return chosen;
@@ -164,21 +148,19 @@ Tensor nearest_zero_entries(const Tensor& values, double share) {
 
 }  // namespace
 
-SPARSE_ENGINE_OPERATION("check_csr", check_csr, "(Tensor crow, Tensor col, int in_features) -> ()")
-SPARSE_ENGINE_OPERATION("transpose", transpose_pattern,
-                        "(Tensor crow, Tensor col, int in_features) -> (Tensor, Tensor, Tensor)")
-SPARSE_ENGINE_OPERATION("sample_absent", sample,
-                        "(Tensor crow, Tensor col, int in_features, Tensor? dropped, int count, "
-                        "int seed, int step, int stream) -> Tensor")
-SPARSE_ENGINE_OPERATION("rewire", rewire_pattern,
-                        "(Tensor crow, Tensor col, int in_features, Tensor keep, Tensor cells) -> "
-                        "(Tensor, Tensor, Tensor, Tensor)")
-SPARSE_ENGINE_OPERATION("smallest", smallest_entries,
-                        "(Tensor scores, int count, float? above, bool negate) -> Tensor")
-SPARSE_ENGINE_OPERATION("nearest_zero", nearest_zero_entries,
-                        "(Tensor values, float share) -> Tensor")
-SPARSE_ENGINE_OPERATION("carry", carry_entries,
-                        "(Tensor tensor, Tensor slot_map, int size) -> Tensor")
-SPARSE_ENGINE_OPERATION("carry_", carry_in_place, "(Tensor(a!) tensor, Tensor slot_map) -> ()")
+SPARSE_ENGINE_ON_CPU("check_csr", check_csr, "(Tensor crow, Tensor col, int in_features) -> ()")
+SPARSE_ENGINE_ON_CPU("transpose", transpose_pattern,
+                     "(Tensor crow, Tensor col, int in_features) -> (Tensor, Tensor, Tensor)")
+SPARSE_ENGINE_ON_CPU("sample_absent", sample,
+                     "(Tensor crow, Tensor col, int in_features, Tensor? dropped, int count, "
+                     "int seed, int step, int stream) -> Tensor")
+SPARSE_ENGINE_ON_CPU("rewire", rewire_pattern,
+                     "(Tensor crow, Tensor col, int in_features, Tensor keep, Tensor cells) -> "
+                     "(Tensor, Tensor, Tensor, Tensor)")
+SPARSE_ENGINE_ON_CPU("smallest", smallest_entries,
+                     "(Tensor scores, int count, float? above, bool negate) -> Tensor")
+SPARSE_ENGINE_ON_CPU("nearest_zero", nearest_zero_entries, "(Tensor values, float share) -> Tensor")
+SPARSE_ENGINE_ON_CPU("carry", carry_entries, "(Tensor tensor, Tensor slot_map, int size) -> Tensor")
+SPARSE_ENGINE_ON_CPU("carry_", carry_in_place, "(Tensor(a!) tensor, Tensor slot_map) -> ()")
 
 }  // namespace sparse_engine::bindings

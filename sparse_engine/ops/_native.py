@@ -45,6 +45,11 @@ _library = torch.library.Library("sparse_engine", "IMPL")
 _differentiable: dict[torch._ops.OpOverload, Callable[..., Tensor]] = {}
 
 
+def register_on_cuda(name: str, function: Callable) -> None:
+    """Let an operation that has no native kernel for GPUs run ``function`` on CUDA tensors."""
+    _library.impl(name, function, "CUDA")
+
+
 def call(operation: torch._ops.OpOverload, *inputs: object) -> Tensor:
     """Run an operation that :func:`differentiable` knows, as derivatives do."""
     return _differentiable[operation](*inputs)

@@ -19,10 +19,11 @@ namespace sparse_engine::cuda {
 namespace {
 
 // Panels that are taken together, at most.
-template <int V>
-constexpr int kPanelsTogether = V == 1   ? 8
-                                : V == 8 ? 2
-                                         : 4;
+template <int V, class Terms>
+constexpr int kPanelsTogether = (V == 1   ? 8
+                                 : V == 8 ? 2
+                                          : 4) /
+                                Terms::kGathered;
 
 // A[i] . X[j], the gradient of a link's value.
 template <typename A>
@@ -108,7 +109,7 @@ template <typename A, int V, class Terms>
 __global__ void __launch_bounds__(kThreads, Terms::kBlocks)
     sum_links(const LinkSums<A, Terms> s, int64_t first, int count, bool overwrite) {
   using T = Computed<A>;
-  constexpr int K = kPanelsTogether<V>, L = Terms::kInFlight;
+  constexpr int K = kPanelsTogether<V, Terms>, L = Terms::kInFlight;
   const Lane lane(s.lanes, V);
   for_each_item(s.lanes, s.w.rows + s.pieces.slots, [&](int64_t item) {
     if (item < 0) return;
@@ -200,7 +201,7 @@ void sum_over_panels(const LinkSums<A, Terms>& s, const Shape& shape, bool accum
         return check(cudaLaunchKernelEx(&config, kernel, s, !accumulate));
       }
     bool overwrite = !accumulate;
-    const int64_t together = std::clamp<int64_t>(fitting, 1, kPanelsTogether<vector>);
+    const int64_t together = std::clamp<int64_t>(fitting, 1, kPanelsTogether<vector, Terms>);
     for (int64_t first = 0, last; first < s.panels.count; first = std::max(last, first + 1)) {
       for (last = first; last < s.panels.count && last < first + together && runs(last);) ++last;
       if (last == first) continue;

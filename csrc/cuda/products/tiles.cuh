@@ -9,6 +9,7 @@
 #include <cstdlib>
 
 #include "products/row_sums.cuh"
+#include "runtime/each.cuh"
 
 namespace sparse_engine::cuda {
 namespace {
@@ -100,15 +101,8 @@ __global__ void __launch_bounds__(kThreads)
     find_starts(const Csr w, const Tiling tiling, int64_t* starts) {
   for (int64_t i = thread_in_grid(); i <= w.rows * tiling.parts; i += threads_of_grid()) {
     const int64_t row = i / tiling.parts, column = i % tiling.parts * tiling.columns;
-    int64_t first = w.ptr[row], last = row < w.rows ? w.ptr[row + 1] : first;
-    while (first < last) {
-      const int64_t middle = (first + last) / 2;
-      if (w.idx[middle] < column)
-        first = middle + 1;
-      else
-        last = middle;
-    }
-    starts[i] = first;
+    const int64_t first = w.ptr[row], last = row < w.rows ? w.ptr[row + 1] : first;
+    starts[i] = first_where(first, last, [&](int64_t p) { return w.idx[p] >= column; });
   }
 }
 

@@ -47,14 +47,6 @@ void fill_zeros(T* to, int64_t n, const Stream& stream) {
   check(cudaMemsetAsync(to, 0, n * sizeof(T), handle(stream)));
 }
 
-// What a number on the device is, once all work before is done.
-inline int64_t read(const int64_t* from, const Stream& stream) {
-  int64_t value = 0;
-  check(cudaMemcpyAsync(&value, from, sizeof value, cudaMemcpyDeviceToHost, handle(stream)));
-  check(cudaStreamSynchronize(handle(stream)));
-  return value;
-}
-
 inline int64_t divide_up(int64_t n, int64_t by) { return (n + by - 1) / by; }
 
 // Enough blocks for `threads` threads, or as many as one launch may have: kernels take strides.

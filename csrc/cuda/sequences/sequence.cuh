@@ -5,7 +5,6 @@
 
 #include "runtime/each.cuh"
 #include "runtime/panel.cuh"
-#include "topology/scan.cuh"
 
 namespace sparse_engine::cuda {
 namespace {

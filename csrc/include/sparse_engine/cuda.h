@@ -3,13 +3,13 @@
 // most kMostStages of each, and the array of a highway network's levels are the host's. `threads`
 // is ignored, and h_n and dh_n of networks in continuous time are null.
 //
-// All of it is asynchronous: work is queued on a stream, and nothing is read back, except by what
-// changes the pattern. Results have the same bits at every call on the same kind of device. Throws
-// std::runtime_error with CUDA's own message where a launch fails.
+// All of it is asynchronous: work is queued on a stream, and nothing is read back. Results have the
+// same bits at every call on the same kind of device. Throws std::runtime_error with CUDA's own
+// message where a launch fails.
 #pragma once
 
 #include <cstddef>
-#include <vector>
+#include <cstdint>
 
 #include "sparse_engine/bfloat16.h"
 #include "sparse_engine/conductance.h"
@@ -17,12 +17,9 @@
 #include "sparse_engine/gated.h"
 #include "sparse_engine/ltc.h"
 #include "sparse_engine/on_lstm.h"
-#include "sparse_engine/pattern.h"
 #include "sparse_engine/rhn.h"
 #include "sparse_engine/rnn.h"
-#include "sparse_engine/scan.h"
 #include "sparse_engine/sddmm.h"
-#include "sparse_engine/select.h"
 #include "sparse_engine/spmm.h"
 
 namespace sparse_engine::cuda {
@@ -81,28 +78,5 @@ template <typename T>
 void on_lstm_forward(const OnLstmForward<T>& args, const Stream& stream);
 template <typename T>
 void on_lstm_backward(const OnLstmBackward<T>& args, const Stream& stream);
-
-// A copy of n numbers on the CPU, once all work before is done.
-template <typename T>
-std::vector<T> on_cpu(const T* from, int64_t n, const Stream& stream);
-
-// pattern.h, select.h and scan.h: the same results as on the CPU, draws included. Where an error is
-// looked for, and where the number of draws or of results is not known, the stream is waited for.
-void transpose(const Csr& w, int64_t* ptr, int32_t* idx, int32_t* permutation,
-               const Stream& stream);
-void sample_absent(const Csr& w, const bool* dropped, int64_t count, const RandomKey& key,
-                   int64_t* cells, const Stream& stream);
-int64_t count_true(const bool* marks, int64_t n, const Stream& stream);
-int64_t first_unordered(const int64_t* cells, int64_t n, int64_t size, const Stream& stream);
-int64_t rewire(const Rewiring& args, const Stream& stream);
-int64_t carry(const void* from, const int32_t* slot_map, int64_t nnz, int width, int64_t size,
-              void* to, const Stream& stream);
-template <typename T>
-int64_t smallest(const Scores<T>& scores, int64_t count, bool* chosen, const Stream& stream);
-template <typename T>
-int64_t nearest_zero(const T* values, int64_t n, double share, bool* chosen, const Stream& stream);
-template <typename T>
-void scan_absent(const Csr& w, const Block<T>& block, T above, const Room<T>& room,
-                 const Stream& stream);
 
 }  // namespace sparse_engine::cuda

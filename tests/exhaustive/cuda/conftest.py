@@ -42,10 +42,9 @@ HEADERS = [
 def sources() -> list[Path]:
     """The kernels, their bindings, and what stands in for a GPU."""
     bindings = ["cuda", "products", "rnn", "gated", "continuous", "conductance", "ltc", "rhn"]
-    bindings += ["on_lstm", "topology", "scan"]
+    bindings += ["on_lstm"]
     # What bindings refer to on the CPU.
-    cpu = ["memory", "links", "check", "pattern", "sample", "carry", "select", "nearest_zero"]
-    cpu += ["scan"]
+    cpu = ["memory", "links", "check", "pattern"]
     return [
         *sorted((ROOT / "csrc/cuda").rglob("*.cu")),
         *(ROOT / f"csrc/bindings/{name}.cpp" for name in bindings),
@@ -122,7 +121,13 @@ def gpu(request):
     """The operations on a simulated GPU and, where there is one, on a real one."""
     if request.param == "simulated":
         return request.getfixturevalue("simulated")
-    return Device(request.getfixturevalue("on_gpu"))
+    return request.getfixturevalue("on_gpu_by_name")
+
+
+@pytest.fixture(scope="session")
+def on_gpu_by_name(on_gpu):
+    """The operations on a real GPU."""
+    return Device(on_gpu)
 
 
 @pytest.fixture(params=["gathered", "staged"])

@@ -21,8 +21,6 @@ def arguments():
         "spmm": (values, PATTERN, x, None),
         "spmm_t": (values, PATTERN, x),
         "sddmm": (PATTERN, x, x),
-        "transpose": tuple(PATTERN.links),
-        "smallest": (values, 3, 0.0, False),
         "rnn_forward": (sequence, None, None, None, values, PATTERN, None, 0),
     }
 

@@ -5,11 +5,21 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparse_engine.ops import Pattern, RandomKey
+from sparse_engine.ops import Pattern, RandomKey, _draws, _topology_cuda
 from sparse_engine.ops._native import native
 from sparse_engine.testing import awkward_patterns, hub_pattern, integers, patterns, random_pattern
 
 PATTERNS = awkward_patterns() | {"long rows": hub_pattern(12, 900)}
+
+
+@pytest.fixture(
+    scope="module", params=["tensors", *(["on_device"] if torch.cuda.is_available() else [])]
+)
+def gpu(request):
+    """The operations for CUDA tensors, which run on any, and where there is a GPU, on it."""
+    if request.param == "on_device":
+        return request.getfixturevalue("on_gpu_by_name")
+    return _topology_cuda
 
 
 def check(gpu, name, *arguments):
@@ -39,6 +49,19 @@ def rewire(gpu, links, share, key):
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 def test_awkward_structures(gpu, name, share):
     rewire(gpu, PATTERNS[name].links, share, RandomKey(7, 3, 1))
+
+
+@pytest.mark.parametrize("seed", [0, -1, 2**63 - 1, -(2**63)])
+@pytest.mark.parametrize("step", [0, 2**32 - 1])
+def test_draws(seed, step):
+    """Those of the native kernel: of a matrix without links, absent positions are the draws."""
+    empty = random_pattern(2**15, 2**15, 0).links
+    wanted = native.sample_absent(*empty, None, 300, seed, step, 5)
+    assert torch.equal(_draws.distinct(300, 2**30, (seed, step, 5), wanted.device), wanted)
+    wide = torch.zeros(2**31 // 2**20, dtype=torch.int64), torch.empty(0, dtype=torch.int32)
+    wanted = native.sample_absent(*wide, 2**31 - 1, None, 300, seed, step, 5)
+    size = (wide[0].numel() - 1) * (2**31 - 1)
+    assert torch.equal(_draws.subset(300, size, (seed, step, 5), wanted.device), wanted)
 
 
 def test_more_links_than_a_block_adds_up(gpu):

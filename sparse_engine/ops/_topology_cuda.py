@@ -1,0 +1,217 @@
+"""The operations on patterns for CUDA tensors, of PyTorch's own sorts, scans and searches.
+
+Each gives the same bits as its native kernel on the CPU, and waits for the device where the host
+has to know a number. Positions of links are ``row * in_features + column``, increasing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from sparse_engine.ops._draws import subset
+from sparse_engine.ops._native import native, register_on_cuda
+
+MOST_LINKS = 2**31 - 1
+
+
+def check_csr(crow: Tensor, col: Tensor, in_features: int) -> None:
+    """Check a pattern from outside, on the CPU, where messages are made."""
+    native.check_csr(crow.cpu(), col.cpu(), in_features)
+
+
+def transpose(crow: Tensor, col: Tensor, in_features: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return pointers, indices and permutation of the transposed pattern."""
+    _check_links(crow, col)
+    order = col.argsort(stable=True)
+    columns = torch.arange(in_features + 1, dtype=torch.int32, device=col.device)
+    t_crow = torch.searchsorted(col[order], columns)
+    return t_crow, _row_of(crow, order).int(), order.int()
+
+
+def sample_absent(
+    crow: Tensor,
+    col: Tensor,
+    in_features: int,
+    dropped: Tensor | None,
+    count: int,
+    seed: int,
+    step: int,
+    stream: int,
+) -> Tensor:
+    """Draw positions that hold no link, or only one that is dropped."""
+    _check_links(crow, col)
+    staying = _positions(crow, col, in_features)
+    if dropped is not None:
+        _check("dropped", dropped, torch.bool, col)
+        staying = staying[~dropped]
+    absent = (crow.numel() - 1) * in_features - staying.numel()
+    if not 0 <= count <= absent:
+        raise ValueError(f"expected to sample between 0 and {absent} absent cells, found {count}")
+    ranks = subset(count, absent, (seed, step, stream), crow.device)
+    # Absent positions before each link that stays: the one of rank r is behind all with at most r.
+    return ranks + torch.searchsorted(staying - _count_up(staying), ranks, right=True)
+
+
+def rewire(
+    crow: Tensor, col: Tensor, in_features: int, keep: Tensor, cells: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Merge the links that are kept with new ones."""
+    _check_links(crow, col)
+    _check("keep", keep, torch.bool, col)
+    _check("cells", cells, torch.int64, cells)
+    size = (crow.numel() - 1) * in_features
+    unordered = (cells < 0) | (cells >= size)
+    unordered[1:] |= cells[1:] <= cells[:-1]
+    if (at := _first(unordered)) is not None:
+        raise ValueError(
+            f"expected cells strictly increasing in [0, {size}), found {int(cells[at])} "
+            f"at position {at}"
+        )
+    kept = _positions(crow, col, in_features)[keep]
+    total = kept.numel() + cells.numel()
+    if total > MOST_LINKS:
+        raise ValueError(f"expected fewer than 2^31 links, found {total}")
+    born = torch.searchsorted(kept, cells)
+    if kept.numel() and bool((clash := kept[born.clamp(max=kept.numel() - 1)] == cells).any()):
+        row, column = divmod(int(cells[clash][0]), in_features)
+        raise ValueError(
+            "expected every new cell to be absent, found an existing link at row "
+            f"{row}, column {column}"
+        )
+    kept_slots = torch.searchsorted(cells, kept) + _count_up(kept)
+    born_slots = born + _count_up(cells)
+    new_col = col.new_empty(total)
+    new_col[kept_slots] = col[keep]
+    new_col[born_slots] = (cells % max(1, in_features)).int()
+    rows = torch.arange(crow.numel(), device=crow.device) * in_features
+    new_crow = torch.searchsorted(kept, rows) + torch.searchsorted(cells, rows)
+    slot_map = torch.full_like(col, -1)
+    slot_map[keep] = kept_slots.int()
+    return new_crow, new_col, slot_map, born_slots.int()
+
+
+def smallest(scores: Tensor, count: int, above: float | None, negate: bool) -> Tensor:
+    """Mark the smallest entries; among equals those that come first."""
+    _check_numbers("scores", scores)
+    if count < 0:
+        raise ValueError(f"expected count of at least 0, found {count}")
+    chosen = torch.zeros_like(scores, dtype=torch.bool)
+    _mark(chosen, -scores if negate else scores, above, lambda eligible: min(count, eligible))
+    return chosen
+
+
+def nearest_zero(values: Tensor, share: float) -> Tensor:
+    """Mark all zeros, and of each sign the share nearest to zero."""
+    _check_numbers("values", values)
+    if not 0 <= share <= 1:
+        raise ValueError(f"expected share in [0, 1], found {share}")
+    chosen = values == 0
+    for side in (values, -values):
+        _mark(chosen, side, 0.0, lambda eligible: int(share * eligible))
+    return chosen
+
+
+def scan_absent(
+    block: Tensor, crow: Tensor, col: Tensor, in_features: int, first_row: int, above: float
+) -> tuple[Tensor, Tensor]:
+    """Return large entries of some rows of a dense matrix, at positions without a link."""
+    _check_links(crow, col)
+    rows = crow.numel() - 1
+    if block.dim() != 2 or block.shape[1] != in_features or not block.is_contiguous():
+        raise ValueError(
+            f"expected a contiguous block of shape [rows, {in_features}], found {[*block.shape]}"
+        )
+    last_row = first_row + len(block)
+    if not 0 <= first_row <= last_row <= rows:
+        raise ValueError(f"expected rows in [0, {rows}), found {len(block)} from {first_row} on")
+    magnitudes = block.abs().flatten()
+    large = ~(magnitudes <= above)
+    first, last = crow[[first_row, last_row]].tolist()
+    links = torch.arange(first, last, device=crow.device)
+    large[(_row_of(crow, links) - first_row) * in_features + col[first:last]] = False
+    found = large.nonzero().squeeze(1)
+    return magnitudes[found], found + first_row * in_features
+
+
+def carry(tensor: Tensor, slot_map: Tensor, size: int) -> Tensor:
+    """Move one entry per link to the link's new position."""
+    _check("slot_map", slot_map, torch.int32, tensor)
+    outside = (slot_map < -1) | (slot_map >= size)
+    if (at := _first(outside)) is not None:
+        raise ValueError(f"expected slots in [-1, {size}), found {int(slot_map[at])}")
+    kept = slot_map >= 0
+    moved = tensor.new_zeros(size)
+    moved[slot_map[kept].long()] = tensor[kept]
+    return moved
+
+
+def carry_(tensor: Tensor, slot_map: Tensor) -> None:
+    """Run :func:`carry` in place."""
+    tensor.copy_(carry(tensor, slot_map, tensor.numel()))
+
+
+def _mark(chosen: Tensor, scores: Tensor, above: float | None, quota: Callable[[int], int]) -> None:
+    """Mark as many as ``quota`` says of the entries above a bound, the smallest first."""
+    order = (scores + 0.0).argsort(stable=True)  # -0 becomes 0, so that the two are equal
+    bounded = above is not None and not math.isnan(above)
+    first = int((scores <= above).sum()) if bounded else 0
+    chosen[order[first : first + quota(scores.numel() - first)]] = True
+
+
+def _positions(crow: Tensor, col: Tensor, in_features: int) -> Tensor:
+    return _row_of(crow, _count_up(col)) * in_features + col
+
+
+def _row_of(crow: Tensor, links: Tensor) -> Tensor:
+    return torch.searchsorted(crow, links, right=True) - 1
+
+
+def _count_up(like: Tensor) -> Tensor:
+    return torch.arange(like.numel(), device=like.device)
+
+
+def _first(marks: Tensor) -> int | None:
+    """Return the position of the first mark."""
+    at = int(marks.to(torch.uint8).argmax()) if marks.numel() else 0
+    return at if marks.numel() and bool(marks[at]) else None
+
+
+def _check_numbers(name: str, entries: Tensor) -> None:
+    if entries.dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"expected {name} of dtype float32 or float64, found {entries.dtype}")
+    _check(name, entries, entries.dtype, entries)
+    if (at := _first(entries.isnan())) is not None:
+        raise ValueError(f"expected {name} that can be ordered, found NaN at link {at}")
+
+
+def _check_links(crow: Tensor, col: Tensor) -> None:
+    if crow.numel() < 1:
+        raise ValueError(
+            f"expected crow_indices of shape [out_features + 1], found {[*crow.shape]}"
+        )
+    _check("crow_indices", crow, torch.int64, crow)
+    _check("col_indices", col, torch.int32, col)
+
+
+def _check(name: str, tensor: Tensor, dtype: torch.dtype, like: Tensor) -> None:
+    """Check the dtype, and that there is one number for each of ``like``, on the same device."""
+    if tensor.dtype != dtype:
+        raise ValueError(f"expected {name} of dtype {dtype}, found {tensor.dtype}")
+    if tensor.dim() != 1 or tensor.numel() != like.numel():
+        raise ValueError(f"expected {name} of shape [{like.numel()}], found {[*tensor.shape]}")
+    if not tensor.is_contiguous():
+        raise ValueError(f"expected {name} to be contiguous")
+    if tensor.device != like.device:
+        raise ValueError(f"expected {name} on {like.device}, found it on {tensor.device}")
+
+
+OPERATIONS = (
+    *(check_csr, transpose, sample_absent, rewire, smallest, nearest_zero, scan_absent),
+    *(carry, carry_),
+)
+for operation in OPERATIONS:
+    register_on_cuda(operation.__name__, operation)
