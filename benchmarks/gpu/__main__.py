@@ -50,7 +50,7 @@ def cases(*, quick: bool) -> Iterator[Case]:
 
 
 def record_of_device(*, quick: bool) -> Record:
-    """What was measured on this device, by this version, so far."""
+    """Return the measurements of this version on this device so far."""
     name = torch.cuda.get_device_name()
     file = f"gpu-{re.sub('[^a-z0-9]+', '-', name.lower())}{'-quick' if quick else ''}.json"
     about = {

@@ -1,4 +1,4 @@
-"""What has been measured on a device so far, in one file, so that a run that ends can go on."""
+"""The measurements on a device so far, in one file, so that a run that ends can go on."""
 
 from __future__ import annotations
 

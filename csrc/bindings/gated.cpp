@@ -104,6 +104,7 @@ std::tuple<Tensor, Tensor, Tensor> forward(const Tensor& x, const Optional& w_in
     const Optional own_projection = weights.p_values<T>();
     const Optional offset = vector(bias, "bias", kType<T>, rows);
     const Optional dense = input_weight(w_input, kType<T>, rows);
+    if (b_input) check_multiplied("b_input");
     const Optional dense_offset = vector(b_input, "b_input", kType<T>, rows);
     const int64_t inputs = dense ? dense->size(1) : rows;
     const Layout layout(x, "x", batch_sizes, inputs);

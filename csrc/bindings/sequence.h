@@ -7,6 +7,11 @@
 
 namespace sparse_engine::bindings {
 
+// That no dense weights are given on a CUDA device, where their products are PyTorch's.
+inline void check_multiplied(const char* found) {
+  if (OnCuda::here()) fail("expected a product with dense weights on a CUDA device, found ", found);
+}
+
 // A [steps, batch, features] activation, made contiguous.
 inline Tensor sequence(const Tensor& t, const char* name, ScalarType type, int64_t features) {
   check_type(t, name, type);
@@ -51,6 +56,7 @@ class Layout {
   // The input of which w_input's gradient is wanted, or nothing.
   Optional input(const Optional& x, ScalarType type) const {
     if (!x) return std::nullopt;
+    check_multiplied("x beside it");
     return (*this)(*x, "x", type, x->dim() > 0 ? x->size(x->dim() - 1) : 0);
   }
 
@@ -95,6 +101,7 @@ inline Optional state(const Optional& t, const char* name, ScalarType type, int6
 // The dense input weights of `rows` rows, made contiguous.
 inline Optional input_weight(const Optional& t, ScalarType type, int64_t rows) {
   if (!t) return std::nullopt;
+  check_multiplied("w_input");
   check_type(*t, "w_input", type);
   if (t->dim() != 2 || t->size(0) != rows)
     fail("expected w_input of shape [", rows, ", inputs], found ", shape_of(*t));

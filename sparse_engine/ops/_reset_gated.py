@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sparse_engine.ops._autocast import as_activation, unfolded
 from sparse_engine.ops._native import saves_for_backward
-from sparse_engine.ops._sequence import batch_of, joined, steps_of
+from sparse_engine.ops._sequence import batch_of, joined, multiplied, steps_of
 from sparse_engine.ops._sequence_operation import sequence_operation
 from sparse_engine.ops.pattern import Pattern
 
@@ -60,6 +60,7 @@ class ResetGated:
             x, h0 = as_activation(x, values), None if h0 is None else as_activation(h0, values)
         weights = bias, values, [*pattern], None
         options = batch_sizes, None, saves_for_backward()
+        x, w_input, b_input = multiplied(x, w_input, b_input)
         h, _, saved = self._run(x, w_input, b_input, h0, None, *weights, *options)
         return h, saved
 

@@ -19,6 +19,24 @@ def steps_of(x: Tensor, batch_sizes: Tensor | None) -> Sequence[Tensor]:
     return x.unbind() if batch_sizes is None else x.split(batch_sizes.tolist())
 
 
+#: Devices whose kernels multiply by dense input weights.
+MULTIPLYING = {"cpu", "meta"}
+
+
+def multiplied(
+    x: Tensor, w_input: Tensor | None, b_input: Tensor | None = None
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Return the input and its dense weights, or their product alone where a kernel needs that.
+
+    The product has the dtype of ``x``, whatever autocast says, as in the kernels that multiply.
+    """
+    if w_input is None or x.device.type in MULTIPLYING:
+        return x, w_input, b_input
+    b_input = None if b_input is None else b_input.to(x.dtype)
+    with torch.autocast(x.device.type, enabled=False):
+        return torch.nn.functional.linear(x, w_input.to(x.dtype), b_input), None, None
+
+
 def joined(states: Sequence[Tensor], batch_sizes: Tensor | None) -> Tensor:
     """Return one tensor of all steps, the inverse of :func:`steps_of`."""
     return torch.stack(tuple(states)) if batch_sizes is None else torch.cat(tuple(states))

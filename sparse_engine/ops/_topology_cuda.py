@@ -50,7 +50,9 @@ def sample_absent(
         staying = staying[~dropped]
     absent = (crow.numel() - 1) * in_features - staying.numel()
     if not 0 <= count <= absent:
-        raise ValueError(f"expected to sample between 0 and {absent} absent cells, found {count}")
+        raise ValueError(
+            f"expected to sample between 0 and {absent} absent positions, found {count}"
+        )
     ranks = subset(count, absent, (seed, step, stream), crow.device)
     # Absent positions before each link that stays: the one of rank r is behind all with at most r.
     return ranks + torch.searchsorted(staying - _count_up(staying), ranks, right=True)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sparse_engine.ops._autocast import as_activation, as_sum, unfolded
 from sparse_engine.ops._native import saves_for_backward
-from sparse_engine.ops._sequence import batch_of, finite, joined, steps_of
+from sparse_engine.ops._sequence import batch_of, finite, joined, multiplied, steps_of
 from sparse_engine.ops._sequence_operation import sequence_operation
 from sparse_engine.ops.pattern import Pattern
 
@@ -103,6 +103,7 @@ def lstm_and_saved(
     c0 = None if c0 is None else as_sum(c0, values)
     links = values, [*pattern, *p_pattern], p_values
     options = batch_sizes, finite(cell_clip), saves_for_backward()
+    x, w_input, _ = multiplied(x, w_input)
     return _lstm(x, w_input, None, h0, c0, bias, *links, *options)
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from sparse_engine.ops._autocast import as_activation
-from sparse_engine.ops._sequence import batch_of, joined, steps_of
+from sparse_engine.ops._sequence import batch_of, joined, multiplied, steps_of
 from sparse_engine.ops._sequence_operation import sequence_operation
 from sparse_engine.ops.pattern import Pattern
 
@@ -56,6 +56,7 @@ def rnn(
     if nonlinearity not in ACTIVATIONS:
         raise ValueError(f"expected nonlinearity 'tanh' or 'relu', found {nonlinearity!r}")
     x, h0 = as_activation(x, values), None if h0 is None else as_activation(h0, values)
+    x, w_input, _ = multiplied(x, w_input)
     return _rnn(x, w_input, h0, bias, values, [*pattern], batch_sizes, ACTIVATIONS[nonlinearity])
 
 

@@ -2,7 +2,6 @@
 // whole sequences.
 #pragma once
 
-#include "products/dense.cuh"
 #include "products/link_sums.cuh"
 #include "products/product.cuh"
 #include "sequences/sequence.cuh"
@@ -78,29 +77,6 @@ struct Layer {
     return rows(panels, 0, array, rows_of_unit, 0, rows_of_unit, length);
   }
 
-  // The columns of all steps, beside each other, and how many there are.
-  template <typename Z>
-  SequenceColumns<Z> columns(const Steps<Z>& panels) const {
-    return {panels, shape.columns, packing.column};
-  }
-  int64_t columns() const {
-    return packing.first_row ? packing.first_row[steps] : steps * shape.columns;
-  }
-
-  // rows [steps][count] = w_input x_t, with w_input [count, inputs] and x [steps, batch, inputs].
-  template <typename Z>
-  void multiply(const T* w_input, const A* x, int64_t inputs, const Steps<Z>& panels,
-                int64_t count) const {
-    dense_product<T>(Strided<const T>{w_input, inputs, 1}, Strided<const A>{x, inputs, 1},
-                     columns(panels), count, columns(), inputs, stream);
-  }
-  // dw_input [count, inputs] = sum_t rows_t x_t^T.
-  void multiply_gradient(const Steps<A>& panels, int64_t count, const A* x, int64_t inputs,
-                         T* dw_input) const {
-    dense_product<T>(columns(panels), Strided<const A>{x, 1, inputs},
-                     Strided<T>{dw_input, inputs, 1}, count, inputs, columns(), stream);
-  }
-
   // [1 + steps][units]: the first one from `initial`, or zeros.
   Steps<A> take_states(const A* initial) const {
     const Steps<A> states = take(1 + steps, 1);
@@ -154,8 +130,7 @@ struct Layer {
 // That of a pass's arguments, a Gated or Rnn structure.
 template <typename A, class Pass>
 Layer<A> layer_of(const Pass& a, int64_t hidden, const Stream& stream) {
-  return {stream, shape_of<A>(a.batch), a.steps, hidden,
-          packing_of(a.first_row, a.steps, a.batch, stream)};
+  return {stream, shape_of<A>(a.batch), a.steps, hidden, packing_of(a.first_row, a.steps, stream)};
 }
 
 }  // namespace

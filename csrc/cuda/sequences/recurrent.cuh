@@ -74,8 +74,8 @@ struct OnRows {
   }
 };
 
-// Activations are kept as A, and the input's contribution as Z.
-template <typename A, typename Z, int V, class Cell, bool kProjects>
+// Activations are kept as A.
+template <typename A, int V, class Cell, bool kProjects>
 struct ForwardSteps {
   using T = Computed<A>;
   static constexpr int kPhases = kProjects ? 4 : 2;  // of a step
@@ -84,8 +84,8 @@ struct ForwardSteps {
   Cell cell;
   Time time;
   Product<A> product, projection;
-  const T *bias, *b_input;
-  Steps<Z> gates;        // [steps][R * units]
+  const T* bias;
+  Steps<A> gates;        // [steps][R * units]
   Steps<A> h, c;         // [1 + steps][units], the first one is before the sequence
   Steps<A> unprojected;  // [1][units], where there is a projection
   bool has_initial;
@@ -104,21 +104,17 @@ struct ForwardSteps {
     const auto step = [&](int64_t unit, int64_t panel, int column, Vec<T, V>(&u)[G]) {
       const Place<R> place(unit, units, panel, column, time.width);
       Vec<T, V> rows[R] = {}, next;
-      Z* const own = gates.at(t).data + place.first_row;
+      A* const own = gates.at(t).data + place.first_row;
 #pragma unroll
       for (int g = 0; g < G; ++g) {
-        const int64_t row = g * units + unit;
         rows[g] = load<V>(own + g * place.row_stride);
-        const T of_input = b_input ? b_input[row] : T(0), of_state = bias ? bias[row] : T(0);
+        const T offset = bias ? bias[g * units + unit] : T(0);
         // Cells with a c only look at the sum of both contributions, which takes fewer registers.
         if constexpr (Cell::kHasMemory) {
 #pragma unroll
           for (int v = 0; v < V; ++v) u[g].at[v] += rows[g].at[v], rows[g].at[v] = 0;
-          add<V>(u[g], of_state + of_input);
-        } else {
-          add<V>(rows[g], of_input);
-          add<V>(u[g], of_state);
         }
+        add<V>(u[g], offset);
       }
       Vec<T, V> carried = load<V>(from + place.unit);
 #pragma unroll
@@ -253,18 +249,17 @@ void with_projection(bool projects, const Body& body) {
 
 // The forward pass, once the input's contribution is in `gates` and the initial states are set.
 // Takes the weights from `a`.
-template <class Cell, typename T, typename A, typename Z>
+template <class Cell, typename T, typename A>
 void run_forward(const GatedForward<T>& a, const Cell& cell, const Layer<A>& layer,
-                 const Steps<Z>& gates, const Steps<A>& h, const Steps<A>& c, bool has_initial) {
+                 const Steps<A>& gates, const Steps<A>& h, const Steps<A>& c, bool has_initial) {
   const bool projected = a.projection.w.ptr != nullptr;
   const Product<A> product = product_on<A>(a.w, a.values, layer.hidden, layer.shape, layer.stream);
   const Product<A> projection = layer.project(a.projection);
   const Steps<A> unprojected = projected ? layer.take(1, 1) : Steps<A>{};
   with_vector<A>(layer.shape, [&](auto vector) {
     with_projection<Cell>(projected, [&](auto projects) {
-      const ForwardSteps<A, Z, vector, Cell, projects> program{
-          cell, layer.time(), product,    projection, a.bias, a.b_input, gates, h,
-          c,    unprojected,  has_initial};
+      const ForwardSteps<A, vector, Cell, projects> program{
+          cell, layer.time(), product, projection, a.bias, gates, h, c, unprojected, has_initial};
       run(program, program.kPhases * layer.steps, std::max(product.shared(), projection.shared()),
           layer.stream);
     });
@@ -335,10 +330,7 @@ void gated_forward(const GatedForward<T>& a, const Cell& cell, const Stream& str
   const Layer<T> outputs = layer.with_units(a.w.cols);
   const Steps<T> gates = layer.take(a.steps, Cell::kRows), h = outputs.take_states(a.h0);
   const Steps<T> c = Cell::kHasMemory ? layer.take_states(a.c0) : Steps<T>{};
-  if (a.w_input)
-    layer.multiply(a.w_input, a.x, a.inputs, gates, a.w.rows);
-  else
-    pack(layer.rows(gates, 0, a.x, Cell::kGates, 0, Cell::kGates, a.steps), stream);
+  pack(layer.rows(gates, 0, a.x, Cell::kGates, 0, Cell::kGates, a.steps), stream);
   run_forward(a, cell, layer, gates, h, c, a.h0 != nullptr);
   unpack(outputs.all(h.from(1), a.h, 1, a.steps), stream);
   if (Cell::kHasMemory)
@@ -357,11 +349,8 @@ void gated_backward(const GatedBackward<T>& a, const Cell& cell, const Stream& s
   for_each_saved<Cell>(layer, a.saved, gates, state, [&](auto& one) { pack(one, stream); });
   run_backward(a, cell, layer, gates, state, h, {a.h0, a.dh, a.dh0});
   for (int g = 0; g < Cell::kGates; ++g) {
-    const int64_t hidden = layer.hidden, own = g * hidden;
-    const Steps<T> dv = gates.from_row(Cell::input_row(g) * hidden);
+    const Steps<T> dv = gates.from_row(Cell::input_row(g) * layer.hidden);
     if (a.dv) unpack(layer.rows(dv, 0, a.dv, Cell::kGates, g, 1, a.steps), stream);
-    if (a.dw_input) layer.multiply_gradient(dv, hidden, a.x, a.inputs, a.dw_input + own * a.inputs);
-    if (a.db_input) layer.sum_columns(dv, hidden, a.db_input + own);
   }
 }
 

@@ -23,15 +23,6 @@ struct ElmanOnRows {
   }
 };
 
-// Where z is summed: where each h_t takes the place of its z_t, unless that is kept half as wide.
-template <typename A>
-Steps<Computed<A>> place_of_z(const Layer<A>& layer, const Steps<A>& h) {
-  if constexpr (std::is_same_v<A, Computed<A>>)
-    return h;
-  else
-    return take_steps<Computed<A>>(layer.stream, layer.steps, layer.hidden, layer.shape);
-}
-
 }  // namespace
 
 template <typename T, typename A>
@@ -40,18 +31,8 @@ void rnn_forward(const RnnForward<T, A>& a, const Stream& stream) {
   const Steps<A> states = layer.take_states(a.h0), h = states.from(1);
   GatedForward<T> pass = {};
   pass.w = a.w, pass.values = a.values, pass.bias = a.bias;
-  const ElmanOnRows cell{{a.activation}};
-  const auto run = [&](const auto& z) {
-    run_forward(pass, cell, layer, z, states, Steps<A>{}, a.h0 != nullptr);
-  };
-  if (a.w_input) {
-    const Steps<T> z = place_of_z(layer, h);
-    layer.multiply(a.w_input, a.x, a.inputs, z, layer.hidden);
-    run(z);
-  } else {
-    pack(layer.all(h, a.x, 1, a.steps), stream);
-    run(h);
-  }
+  pack(layer.all(h, a.x, 1, a.steps), stream);  // each h_t takes the place of its x_t
+  run_forward(pass, ElmanOnRows{{a.activation}}, layer, h, states, Steps<A>{}, a.h0 != nullptr);
   unpack(layer.all(h, a.h, 1, a.steps), stream);
 }
 
@@ -64,7 +45,6 @@ void rnn_backward(const RnnBackward<T, A>& a, const Stream& stream) {
   pass.dbias = a.dbias, pass.dvalues = a.dvalues;
   run_backward(pass, ElmanOnRows{{a.activation}}, layer, dz, h, h, {a.h0, a.dh, a.dh0});
   if (a.dz) unpack(layer.all(dz, a.dz, 1, a.steps), stream);
-  if (a.dw_input) layer.multiply_gradient(dz, layer.hidden, a.x, a.inputs, a.dw_input);
 }
 
 template void rnn_forward(const RnnForward<float>&, const Stream&);

@@ -31,23 +31,10 @@ inline const int64_t* on_device(const int64_t* from, int64_t n, const Stream& st
   return to;
 }
 
-// Row k of a packed array is column[k], step * batch + its place in the batch.
-struct NumberColumns {
-  Running running;
-  int64_t steps, batch;
-  int64_t* column;
-  __device__ void operator()(int64_t k) const {
-    const int64_t* first_row = running.first_row;
-    const int64_t step = first_where(0, steps, [&](int64_t t) { return first_row[t + 1] > k; });
-    column[k] = step * batch + k - first_row[step];
-  }
-};
-
 // The rows of a layer's arrays; all null where no sequence ends before the last step.
 struct Packing {
   const int64_t* first_row = nullptr;  // [steps + 1], on the host
   Running running = {};                // the same on the device
-  const int64_t* column = nullptr;     // [rows], step * batch + its place in the batch
 
   // Whether something in panel q of step t is running.
   bool runs(int64_t t, int64_t q, int width) const {
@@ -55,14 +42,9 @@ struct Packing {
   }
 };
 
-inline Packing packing_of(const int64_t* first_row, int64_t steps, int64_t batch,
-                          const Stream& stream) {
+inline Packing packing_of(const int64_t* first_row, int64_t steps, const Stream& stream) {
   if (first_row == nullptr) return {};
-  const int64_t rows = first_row[steps];
-  const Running running{on_device(first_row, steps + 1, stream)};
-  int64_t* column = take<int64_t>(stream, rows);
-  run_each(NumberColumns{running, steps, batch, column}, rows, stream);
-  return {first_row, running, column};
+  return {first_row, {on_device(first_row, steps + 1, stream)}};
 }
 
 // The state of every sequence after its last step, as [batch, features].

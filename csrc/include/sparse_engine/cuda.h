@@ -1,7 +1,8 @@
 // The kernels on the GPU: the contracts of the headers below, with every array in the memory of one
 // CUDA device, which is the current one; only `first_row`, the numbers of a Runge-Kutta method, at
 // most kMostStages of each, and the array of a highway network's levels are the host's. `threads`
-// is ignored, and h_n and dh_n of networks in continuous time are null.
+// is ignored, h_n and dh_n of networks in continuous time are null, and there are no dense input
+// weights: x is the input's contribution itself.
 //
 // All of it is asynchronous: work is queued on a stream, and nothing is read back. Results have the
 // same bits at every call on the same kind of device. Throws std::runtime_error with CUDA's own

@@ -9,6 +9,7 @@ from torch.testing import assert_close
 
 from sparse_engine import ops
 from sparse_engine.nn import SparseGRU, SparseLSTM, SparseRNN
+from sparse_engine.ops import _sequence
 from sparse_engine.testing import assert_valid, random_pattern
 from sparse_engine.topology import CandidateGradientGrowth, GradientGrowth, Magnitude, Rewiring
 
@@ -25,7 +26,8 @@ def used(simulated, operations_by):
         names.add(name)
         return found
 
-    with operations_by(run):
+    with pytest.MonkeyPatch.context() as patch, operations_by(run):
+        patch.setattr(_sequence, "MULTIPLYING", set())
         yield names
 
 

@@ -57,25 +57,22 @@ def test_numbers_at_the_edge_are_rounded_as_torch_rounds(gpu, columns):
     assert_close(y, wanted, rtol=0, atol=0, equal_nan=True)
 
 
-def recurrence(hidden, inputs, lengths, activation):
+def recurrence(hidden, lengths, activation):
     """The arguments of the forward operation, and of the backward one as a function."""
     pattern, batch = hub_pattern(hidden, hidden), len(lengths)
     sizes = batch_sizes_of(lengths)
     rows = sum(lengths)
-    x, dh = (torch.randn(rows, n).bfloat16() for n in (inputs or hidden, hidden))
+    x, dh = torch.randn(rows, hidden).bfloat16(), torch.randn(rows, hidden).bfloat16()
     h0, bias = torch.randn(batch, hidden).bfloat16(), torch.randn(hidden)
-    w_input = torch.randn(hidden, inputs) / inputs**0.5 if inputs else None
     links = (torch.randn(pattern.nnz) * (hidden / pattern.nnz) ** 0.5, pattern, sizes, activation)
-    source = x if inputs else None
-    return (x, w_input, h0, bias, *links), lambda h: (dh, h, source, h0, *links, True, True)
+    return (x, None, h0, bias, *links), lambda h: (dh, h, None, h0, *links, True, True)
 
 
 @pytest.mark.usefixtures("staging")
-@pytest.mark.parametrize("inputs", [None, 5])
 @pytest.mark.parametrize("lengths", [[3], [2] * 8, [4, 4] + [2] * 9 + [1] * 30])
 @pytest.mark.parametrize("activation", [0, 1])
-def test_recurrence(gpu, inputs, lengths, activation):
-    forward, backward = recurrence(30, inputs, lengths, activation)
+def test_recurrence(gpu, lengths, activation):
+    forward, backward = recurrence(30, lengths, activation)
     wanted, found = native.rnn_forward(*forward), gpu.rnn_forward(*forward)
     assert found.dtype == torch.bfloat16
     assert_close(found.float(), wanted.float(), rtol=4 * HALF, atol=4 * HALF)
@@ -85,13 +82,3 @@ def test_recurrence(gpu, inputs, lengths, activation):
     for one, other in gradients:
         assert one.dtype == other.dtype and one.shape == other.shape
         assert (one - other).float().norm() <= 2 * HALF * other.float().norm()
-
-
-def test_z_is_summed_in_float32(gpu):
-    """Without links and steps that follow, each h is rounded once."""
-    pattern = hub_pattern(30, 30)
-    x, w_input = torch.randn(1, 9, 70).bfloat16(), torch.randn(30, 70)
-    values = torch.zeros(pattern.nnz)
-    h = gpu.rnn_forward(x, w_input, None, None, values, pattern, None, 1)
-    exact = (x.double() @ w_input.double().T).relu()
-    assert_close(h.double(), exact, rtol=HALF, atol=1e-4)

@@ -46,7 +46,7 @@ def nvdisasm() -> str | None:
 
 @cache
 def compiled(name: str, device: str) -> tuple[str, Path]:
-    """What ptxas says about the kernels of a file, and they themselves.
+    """Return the report of ptxas about the kernels of a file, and the file of the kernels.
 
     Both are kept in build/ until a source changes.
     """

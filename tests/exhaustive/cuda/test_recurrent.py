@@ -47,7 +47,8 @@ def problem(
     gates, size = GATES[cell], outputs or hidden
     pattern = pattern_of_size(gates * hidden, size)
     values = numbers(dtype, pattern.nnz) * (hidden / pattern.nnz) ** 0.5
-    bias, b_input = numbers(dtype, gates * hidden), numbers(dtype, gates * hidden)
+    bias = numbers(dtype, gates * hidden)
+    b_input = numbers(dtype, gates * hidden) if inputs else None
     outer, sizes = (steps, batch), None
     if lengths is not None:
         sizes = batch_sizes_of(lengths)
@@ -108,19 +109,22 @@ def test_as_on_the_cpu(gpu, cell, hidden, initial):
 
 
 @pytest.mark.parametrize("cell", GATES)
-@pytest.mark.parametrize("inputs", [1, 6, 70])
-def test_dense_input(gpu, cell, inputs):
-    for batch, dtype in [(1, torch.float64), (9, torch.float32)]:
-        check_both_ways(gpu, cell, 40, 2, batch, dtype, initial=True, inputs=inputs)
+def test_dense_weights_are_refused(gpu, cell):
+    """PyTorch multiplies by them."""
+    forward, backward = problem(cell, 7, 2, 3, torch.float64, initial=True, inputs=4)
+    with pytest.raises(ValueError, match="a product with dense weights on a CUDA device, found w"):
+        getattr(gpu, f"{cell}_forward")(*forward)
+    states = as_tuple(getattr(native, f"{cell}_forward")(*forward))
+    with pytest.raises(ValueError, match="with dense weights on a CUDA device, found x beside it"):
+        getattr(gpu, f"{cell}_backward")(*backward(*states))
 
 
 @pytest.mark.usefixtures("staging")
 @pytest.mark.parametrize("cell", GATES)
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
-@pytest.mark.parametrize("inputs", [None, 3])
-def test_sequences_of_different_lengths(gpu, cell, lengths, inputs):
+def test_sequences_of_different_lengths(gpu, cell, lengths):
     for initial, dtype in [(True, torch.float64), (False, torch.float32)]:
-        options = {"initial": initial, "inputs": inputs, "lengths": lengths}
+        options = {"initial": initial, "lengths": lengths}
         check_both_ways(gpu, cell, 7, None, None, dtype, **options)
 
 

@@ -54,7 +54,7 @@ def test_awkward_structures(gpu, name, share):
 @pytest.mark.parametrize("seed", [0, -1, 2**63 - 1, -(2**63)])
 @pytest.mark.parametrize("step", [0, 2**32 - 1])
 def test_draws(seed, step):
-    """Those of the native kernel: of a matrix without links, absent positions are the draws."""
+    """Draws are those of the native kernel, which it returns for a matrix without links."""
     empty = random_pattern(2**15, 2**15, 0).links
     wanted = native.sample_absent(*empty, None, 300, seed, step, 5)
     assert torch.equal(_draws.distinct(300, 2**30, (seed, step, 5), wanted.device), wanted)
