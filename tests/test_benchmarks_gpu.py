@@ -170,3 +170,11 @@ def test_what_is_left_and_what_failed_is_said(gpu, tmp_path, capsys):
     assert f"FAILED {names[1]}: out of memory" in printed
     assert f"{len(names) - 2} cases are left" in printed
     assert f"attach {found.path} to an issue" in printed
+
+
+def test_the_page_has_the_times_of_the_model(gpu):
+    from benchmarks.gpu import model
+
+    assert model.table() in (ROOT / "csrc/README.md").read_text()
+    assert model.device_called("NVIDIA H100 80GB HBM3") is model.H100
+    assert model.device_called("Tesla T4") is None

@@ -11,6 +11,7 @@ from torch.sparse import sampled_addmm
 from benchmarks._peers import torch_csr
 from benchmarks._report import Row, quartiles
 from benchmarks.gpu.cases import Case
+from benchmarks.gpu.model import Weight, device_called
 from benchmarks.gpu.timing import both_ways, copy_rate, measure
 from sparse_engine import ops
 from sparse_engine.nn import SparseWeight
@@ -60,12 +61,15 @@ def row(name: str, weight: SparseWeight, columns: int, timings, target=None) -> 
     """Return the measured times of an operation as a row of the table."""
     ours = timings["ours"].median
     ratios = {f"x {peer}": t.median / ours for peer, t in timings.items() if peer != "ours"}
+    device = device_called(torch.cuda.get_device_name())
+    model = Weight(*weight.shape, weight.nnz, columns)
     return {
         "operation": name,
         "n": weight.shape[0],
         "density": weight.density,
         "B": columns,
         "us": 1e6 * ours,
+        "model us": 1e6 * model.product(device) if device and name != "sddmm" else None,
         "gathered TB/s": 4 * columns * weight.nnz / ours / 1e12,
         **ratios,
         "target": target,

@@ -4,6 +4,7 @@ Their results are looked at with those of all products.
 """
 
 import ctypes
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -12,6 +13,7 @@ from torch.testing import assert_close
 
 from sparse_engine.testing import hub_pattern
 
+ROOT = Path(__file__).resolve().parents[3]
 # Multiprocessors, and bytes of shared memory of a block.
 H100, RTX_4090 = (132, 227 << 10), (128, 99 << 10)
 DEVICES = pytest.mark.parametrize("device", [H100, RTX_4090], ids=["H100", "RTX 4090"])
@@ -59,6 +61,27 @@ def test_the_choice(tiling, monkeypatch, neurons, density, batch, staged, device
     links = int(density * neurons**2)
     found = tiling(neurons, neurons, links, batch // 32, ROW, False, *device)
     assert (found.columns > 0) == staged
+
+
+@DEVICES
+@pytest.mark.parametrize("batch", [1, 32, 128])
+def test_the_model_of_the_benchmark_chooses_the_same(tiling, monkeypatch, batch, device):
+    monkeypatch.syspath_prepend(ROOT)
+    from benchmarks.gpu.model import H100 as A
+    from benchmarks.gpu.model import RTX_4090 as B
+    from benchmarks.gpu.model import Weight
+
+    monkeypatch.delenv("SPARSE_ENGINE_STAGED", raising=False)
+    on = A if device == H100 else B
+    assert (on.processors, on.tile) == device
+    for neurons in (1024, 4096, 16_384, 100_000):
+        for density in (0.0005, 0.005, 0.02, 0.1):
+            links = int(density * neurons**2)
+            model = Weight(neurons, neurons, links, batch)
+            found = tiling(neurons, neurons, links, model.panels, model.row, False, *device)
+            moved, _ = model.staged(on, of_row=2 * model.sector)
+            staged = model.gathered(on) > 2 * (moved + (10 << 20))
+            assert staged == (found.columns > 0), (neurons, density)
 
 
 @DEVICES
