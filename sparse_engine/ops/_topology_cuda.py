@@ -159,8 +159,9 @@ def carry_(tensor: Tensor, slot_map: Tensor) -> None:
 def _mark(chosen: Tensor, scores: Tensor, above: float | None, quota: Callable[[int], int]) -> None:
     """Mark as many as ``quota`` says of the entries above a bound, the smallest first."""
     order = (scores + 0.0).argsort(stable=True)  # -0 becomes 0, so that the two are equal
-    bounded = above is not None and not math.isnan(above)
-    first = int((scores <= above).sum()) if bounded else 0
+    first = 0
+    if above is not None and not math.isnan(above):
+        first = int((scores <= above).sum())
     chosen[order[first : first + quota(scores.numel() - first)]] = True
 
 
