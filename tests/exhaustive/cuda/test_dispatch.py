@@ -130,7 +130,7 @@ def test_batch_sizes_are_checked_before_a_launch(simulated):
 
 
 def test_rewiring_on_cuda_goes_by_operations_of_torch():
-    """As the dispatcher calls them for CUDA tensors, whether or not there are native kernels."""
+    """The dispatcher finds them for CUDA tensors, whether or not there are native kernels."""
     links, keep = [*PATTERN.links], torch.arange(12) % 3 > 0
     for name, arguments in {
         "check_csr": links,
