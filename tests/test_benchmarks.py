@@ -33,6 +33,7 @@ def module(monkeypatch):
         "train_step",
         "set_mlp",
         pytest.param("linear", marks=pytest.mark.exhaustive),
+        pytest.param("busy", marks=pytest.mark.exhaustive),
         pytest.param("inference", marks=pytest.mark.exhaustive),
     ],
 )

@@ -171,7 +171,9 @@ inline void check_indices(const Tensor& t, const char* name, ScalarType type, in
 
 // Threads of an operation: as many as torch's own operations have, within the process's quota.
 inline int threads() {
-  return std::min(static_cast<int>(torch::stable::get_num_threads()), most_threads());
+  const int found = std::min(static_cast<int>(torch::stable::get_num_threads()), most_threads());
+  set_region_threads(found);
+  return found;
 }
 
 template <typename T>

@@ -255,8 +255,14 @@ class SparseWeight(WeightState):
     @property
     def pattern(self) -> Pattern:
         """The links and their transposed view, in the form that ``sparse_engine.ops`` takes."""
+        # A step of a stream notices how long attributes of a module take to be found.
+        buffers: dict[str, Any] = self._buffers
         return Pattern(
-            self.crow_indices, self.col_indices, self._t_crow, self._t_col, self._permutation
+            buffers["crow_indices"],
+            buffers["col_indices"],
+            buffers["_t_crow"],
+            buffers["_t_col"],
+            buffers["_permutation"],
         )
 
     @property

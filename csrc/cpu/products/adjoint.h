@@ -22,14 +22,18 @@ class Adjoint {
   static int64_t needs(const Csr& wt) { return 2 * wt.nnz(); }
 
   // Link p of wt is link permutation[p] of W. `gradient` is that of W's links, or null (not
-  // wanted); `memory` has room for what it needs.
-  Adjoint(const Csr& wt, const int32_t* permutation, T* gradient, T* memory)
+  // wanted); `memory` has room for what it needs. So many `links` are visited before the same come
+  // again.
+  Adjoint(const Csr& wt, const int32_t* permutation, T* gradient, T* memory, int64_t links)
       : wt_(wt),
         permutation_(permutation),
         written_(gradient),
         values_(memory),
         gradient_(memory + wt.nnz()),
-        ahead_(ahead_of<A, W>(wt)) {}
+        ahead_(ahead_of<A, W>(wt, links)) {}
+
+  Adjoint(const Csr& wt, const int32_t* permutation, T* gradient, T* memory)
+      : Adjoint(wt, permutation, gradient, memory, wt.nnz()) {}
 
   // This member's share of the values, and the gradient of the `rows` of wt that it will visit. A
   // barrier must follow. Returns false where the permutation is not one.
@@ -91,17 +95,18 @@ class Adjoint {
     }
     Held held;
     held.load(held_row);
-    Vec<T, L> other[NV] = {};
+    Vec<T, L> even[NV], odd[NV] = {};  // in registers, where those of the caller may not be
+    for (int v = 0; v < NV; ++v) even[v] = sum[v];
     const auto fetch = [&](int64_t i, int count) SE_INLINE_LAMBDA {
       fetch_links<W>(ahead_, idx, i, count, last, x, values, gradient);
     };
-    link_sums.row(n, fetch, [&](int64_t i, bool odd) SE_INLINE_LAMBDA {
-      add_link<T, L, NV>(odd ? other : sum, values[i], idx[i], x);
+    link_sums.row(n, fetch, [&](int64_t i, bool is_odd) SE_INLINE_LAMBDA {
+      add_link<T, L, NV>(is_odd ? odd : even, values[i], idx[i], x);
       typename Held::Sums products = {};
       held.add_products(x + static_cast<int64_t>(idx[i]) * W, products);
       return products;
     });
-    for (int v = 0; v < NV; ++v) sum[v] += other[v];
+    for (int v = 0; v < NV; ++v) sum[v] = even[v] + odd[v];
   }
 
   const Csr& wt_;

@@ -47,7 +47,7 @@ void backward(const LinearBackward<T, A>& a, int64_t panels) {
   constexpr int W = L * NV;
   const bool packed = !is_panel<W>(a.dy, a.columns);
   const int64_t panel_size = packed ? a.wt.cols * W : 0;
-  const int threads = useful_threads(a.threads, 2 * a.wt.nnz() * a.columns);
+  const int threads = threads_for_region(a.threads, 2 * a.wt.nnz() * a.columns);
   constexpr int64_t kTile = Tiles<T, A, W>::kSize;
   Scratch scratch(Scratch::bytes_of<T>(Back::needs(a.wt)) + 2 * Scratch::bytes_of<A>(panel_size) +
                   Scratch::bytes_of<A>(threads * kTile) + Scratch::bytes_of<T>(threads * kTile));

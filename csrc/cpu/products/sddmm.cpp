@@ -83,7 +83,7 @@ template <class Isa, typename T, typename A>
 void sddmm(const Sddmm<T, A>& s) {
   const int64_t nnz = s.w.nnz();
   const int64_t widest = nnz == 0 ? 0 : next_panel<T, A>(s.columns, s.w.cols).width();
-  const int threads = useful_threads(s.threads, nnz * s.columns);
+  const int threads = threads_for_region(s.threads, nnz * s.columns);
   Scratch scratch(2 * Scratch::bytes_of<A>(s.w.cols * widest) +
                   Scratch::bytes_of<A>(threads * kTileRows * widest));
   A* panel[2] = {scratch.take<A>(s.w.cols * widest), scratch.take<A>(s.w.cols * widest)};

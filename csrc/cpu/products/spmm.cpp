@@ -54,7 +54,7 @@ void multiply_panels(const Spmm<T, A>& a, int64_t panels, const Values& values) 
   constexpr int W = L * NV;
   const bool packed = !is_panel<W>(a.x, a.columns);
   const int64_t panel_size = packed ? a.w.cols * W : 0;
-  const int threads = useful_threads(a.threads, (a.w.nnz() + a.w.rows) * a.columns);
+  const int threads = threads_for_region(a.threads, (a.w.nnz() + a.w.rows) * a.columns);
   Scratch scratch(2 * Scratch::bytes_of<A>(panel_size) +
                   Scratch::bytes_of<T>(threads * kTileRows * W));
   A* panel[2] = {scratch.take<A>(panel_size), scratch.take<A>(panel_size)};

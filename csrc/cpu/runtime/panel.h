@@ -230,11 +230,15 @@ struct Ahead {
   bool links;  // where they are so many that every visit reads them from far away
 };
 
-// Where X is a panel of width W.
+// Where X is a panel of width W, and `links` are visited before the same come again.
+template <typename A, int W>
+inline Ahead ahead_of(const Csr& w, int64_t links) {
+  constexpr int64_t kLinkBytes = 8, kFar = 8;
+  return {fills_l2<A, W>(w.cols), links * kLinkBytes > kFar * l2_bytes()};
+}
 template <typename A, int W>
 inline Ahead ahead_of(const Csr& w) {
-  constexpr int64_t kLinkBytes = 8, kFar = 8;
-  return {fills_l2<A, W>(w.cols), w.nnz() * kLinkBytes > kFar * l2_bytes()};
+  return ahead_of<A, W>(w, w.nnz());
 }
 
 // Asks for what `count` links need that follow on as many, p and its neighbours, and on at least

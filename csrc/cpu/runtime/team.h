@@ -3,35 +3,50 @@
 
 #include <omp.h>
 #include <sched.h>
+#if defined(__linux__)
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
+#include <algorithm>
 #include <atomic>
+#include <climits>
 #include <cstdint>
+
+#include "runtime/crowd.h"
+#include "sparse_engine/threads.h"
 
 namespace sparse_engine {
 namespace {
 
 // Where the members of a team wait for each other, many times. They spin only as long as steps of
-// equal work differ, and then give their processor away: OpenMP's own barrier spins for up to a
-// millisecond, and next to another busy process every step would cost one of the scheduler's turns.
+// equal work differ, then give their processor away a few times, and then sleep: OpenMP's own
+// barrier spins for up to a millisecond, and next to another busy process every step would cost one
+// of the scheduler's turns.
 class Barrier {
  public:
   void wait(int size) {
     const unsigned turn = turn_.load(std::memory_order_acquire);
     if (waiting_.fetch_add(1, std::memory_order_acq_rel) + 1 == size) {
       waiting_.store(0, std::memory_order_relaxed);
-      turn_.store(turn + 1, std::memory_order_release);
+      // Either a member that goes to sleep is seen here, or it sees the new turn.
+      turn_.store(turn + 1, std::memory_order_seq_cst);
+      if (asleep_.load(std::memory_order_seq_cst) > 0) wake();
       return;
     }
-    for (int spins = 0; turn_.load(std::memory_order_acquire) == turn; ++spins) {
-      if (spins >= kSpins)
+    for (int tries = 0; turn_.load(std::memory_order_acquire) == turn; ++tries) {
+      if (tries < kSpins)
+        relax();
+      else if (tries < kSpins + kYields)
         sched_yield();
       else
-        relax();
+        sleep(turn);
     }
   }
 
  private:
-  static constexpr int kSpins = 2000;
+  static constexpr int kSpins = 2000, kYields = 16;
 
   static void relax() {
 #if defined(__x86_64__)
@@ -41,8 +56,22 @@ class Barrier {
 #endif
   }
 
+#if defined(__linux__)
+  // Returns at once where the turn is another one by now.
+  void sleep(unsigned turn) {
+    asleep_.fetch_add(1, std::memory_order_seq_cst);
+    syscall(SYS_futex, &turn_, FUTEX_WAIT_PRIVATE, turn, nullptr, nullptr, 0);
+    asleep_.fetch_sub(1, std::memory_order_relaxed);
+  }
+  void wake() { syscall(SYS_futex, &turn_, FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0); }
+#else
+  void sleep(unsigned) { sched_yield(); }
+  void wake() {}
+#endif
+
   alignas(64) std::atomic<int> waiting_{0};
   alignas(64) std::atomic<unsigned> turn_{0};
+  std::atomic<int> asleep_{0};
 };
 
 struct Team {
@@ -66,16 +95,27 @@ struct Team {
   }
 };
 
-// Runs body(team) on `threads` threads, or right here when there is one.
+// Runs body(team) on `threads` threads, or right here when there is one. All threads that
+// operations may have take part, and those that are not in the team do nothing: OpenMP ends threads
+// that a smaller region leaves out, and starting them again costs tens of microseconds.
 template <class Body>
 inline void run_team(int threads, const Body& body) {
-  if (threads <= 1) {
+  if (threads <= 1 || stays_alone()) {
     body(Team{0, 1, nullptr});
     return;
   }
   Barrier gate;
-#pragma omp parallel num_threads(threads)
-  body(Team{omp_get_thread_num(), omp_get_num_threads(), &gate});
+  Share share;
+#pragma omp parallel num_threads(std::max(threads, region_threads()))
+  {
+    const int rank = omp_get_thread_num(), size = std::min(threads, omp_get_num_threads());
+    if (rank < size) {
+      const int64_t begun = Share::begin();
+      body(Team{rank, size, &gate});
+      share.end(begun);
+    }
+  }
+  share.report();
 }
 
 // How many threads pay for `work` multiply-adds between two barriers: a thread must save more
@@ -84,6 +124,13 @@ inline int useful_threads(int threads, int64_t work) {
   constexpr int64_t kWorkPerThread = 32 * 1024;
   const int64_t useful = 1 + work / kWorkPerThread;
   return static_cast<int>(useful < threads ? useful : threads);
+}
+
+// The same for a region of its own with so much work in all: to wake a thread costs tens of
+// microseconds.
+inline int threads_for_region(int threads, int64_t work) {
+  constexpr int64_t kBarriers = 32;
+  return useful_threads(threads, work / kBarriers);
 }
 
 }  // namespace

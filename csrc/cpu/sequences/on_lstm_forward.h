@@ -34,8 +34,11 @@ void forward_loop(const OnLstmForward<T, A>& a, int64_t panels) {
     T* tile = tiles + team.rank * kGates * kGateTile<W>;
     // sum = x + b + W h, for the row whose x is at `x`
     const auto sum_of_row = [&](const T* x, int64_t row, const A* before, Vec<T, L>(&sum)[NV]) {
-      for (int v = 0; v < NV; ++v) sum[v] = load<T, L>(x + v * L) + (a.bias ? a.bias[row] : T(0));
-      product(sum, row, before);
+      Vec<T, L> in_registers[NV];  // which `sum` may not be
+      for (int v = 0; v < NV; ++v)
+        in_registers[v] = load<T, L>(x + v * L) + (a.bias ? a.bias[row] : T(0));
+      product(in_registers, row, before);
+      for (int v = 0; v < NV; ++v) sum[v] = in_registers[v];
     };
     seq.tiles(units, [&](int64_t q, int64_t first, int count) {
       read_initial(seq, a.h0, h.at(-1), q, first, count);

@@ -42,7 +42,8 @@ void backward_loop(const RhnBackward<T, A>& a, int64_t panels) {
     };
     const auto back_from = [&](int64_t l) {
       return Back(a.levels[l].wt, a.levels[l].permutation,
-                  a.dvalues ? a.dvalues + first_link[l] : nullptr, memory + 2 * first_link[l]);
+                  a.dvalues ? a.dvalues + first_link[l] : nullptr, memory + 2 * first_link[l],
+                  links);
     };
     // sums[0 .. L) of row `row` of level l
     const auto sums_of_bias = [&](int64_t l, int64_t row) {

@@ -45,7 +45,7 @@ void forward_loop(const RhnForward<T, A>& a, int64_t panels) {
       const T* bias = a.bias ? a.bias + l * G * hidden : nullptr;
       const State<A, W> before = masked.at(k - 1), now = masked.at(k);
       const RowProduct<T, L, NV> product{
-          a.levels[l].w, {a.levels[l].values}, ahead_of<A, W>(a.levels[l].w)};
+          a.levels[l].w, {a.levels[l].values}, ahead_of<A, W>(a.levels[l].w, links)};
       seq.tiles(units_of_level(l), [&](int64_t q, int64_t first, int count) {
         const int columns = seq.columns(q);
         for (int g = 0; g < G && fed; ++g)
