@@ -1,0 +1,11 @@
+"""Trained networks made small: dense to sparse, and sparse to 8 or 16 bits per value."""
+
+from sparse_engine.deploy.convert_model import Converted as Converted
+from sparse_engine.deploy.convert_model import convert_model as convert_model
+from sparse_engine.deploy.criteria import ActivationAware as ActivationAware
+from sparse_engine.deploy.criteria import Criterion as Criterion
+from sparse_engine.deploy.criteria import DenseWeight as DenseWeight
+from sparse_engine.deploy.criteria import GateMagnitude as GateMagnitude
+from sparse_engine.deploy.criteria import Magnitude as Magnitude
+from sparse_engine.deploy.report import Report as Report
+from sparse_engine.deploy.report import Row as Row
