@@ -51,9 +51,10 @@ SOURCES = {path.stem: path for path in Path("csrc/cpu").rglob("*.cpp")}
 # Those that are compiled for each instruction set and each type of numbers, those
 # that take longest first.
 NOT_IN_BFLOAT16 = ("normed_lstm", "normed_rnn", "conductance")
+ONLY_IN_FLOAT32 = ("quantized_linear", "quantized_sequence")
 KERNELS = (
     *("gated", "on_lstm", "rhn", "rnn", "continuous", "ltc"),
-    *(*NOT_IN_BFLOAT16, "linear", "sddmm", "spmm", "table"),
+    *(*NOT_IN_BFLOAT16, *ONLY_IN_FLOAT32, "linear", "sddmm", "spmm", "table"),
 )
 # The types of values and sums, and of activations.
 WIDE = (("float", "float"), ("double", "double"))
@@ -233,6 +234,8 @@ class NinjaFile:
         for kernel in KERNELS:
             for tag, (real, kept) in sorted(wanted):
                 if (real, kept) == BFLOAT16 and kernel in NOT_IN_BFLOAT16:
+                    continue
+                if kept != "float" and kernel in ONLY_IN_FLOAT32:
                     continue
                 numbers = f"-DSPARSE_ENGINE_REAL={real} -DSPARSE_ENGINE_KEPT={kept}"
                 flags = f"{TAGS[tag]} -DSPARSE_ENGINE_ISA={tag} {numbers}"

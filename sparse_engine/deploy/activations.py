@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from sparse_engine.deploy._layers import run_on
 from sparse_engine.nn._dense_values import effective
 
 
@@ -50,7 +51,7 @@ def input_norms(model: nn.Module, batches: Iterable[Any]) -> dict[str, Tensor]:
     try:
         model.eval()
         for batch in batches:
-            model(*batch) if isinstance(batch, tuple) else model(batch)
+            run_on(model, batch)
             count += 1
     finally:
         for hook in hooks:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import NamedTuple
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import type_before_parametrizations
 
+from sparse_engine.deploy._layers import full_name, with_replaced
 from sparse_engine.deploy.criteria import Criterion, DenseWeight, Magnitude
 from sparse_engine.deploy.report import Report, Row
 from sparse_engine.nn import SparseGRU, SparseLinear, SparseLSTM, SparseRNN, SparseWeight
@@ -84,7 +84,7 @@ def convert_model(
         for name, module in model.named_modules(remove_duplicate=False)
         if _is_dense_layer(module)
     ]
-    weights = [_full_name(name, each) for name, module in layers for each in _weight_names(module)]
+    weights = [full_name(name, each) for name, module in layers for each in _weight_names(module)]
     plan.check_rules([name for name, _ in layers], weights)
     criterion = criterion or Magnitude()
     criterion.calibrate(model)
@@ -92,18 +92,8 @@ def convert_model(
     for name, module in layers:
         if id(module) not in made:
             made[id(module)] = _converted(name, module, plan, criterion, shared, rows)
-    report = Report(tuple(rows.values()))
-    if not inplace:  # what is replaced is not copied first
-        replaced = {id(module): made[id(module)] for _, module in layers}
-        changed = {old: new for old, new in replaced.items() if id(new) != old}
-        return Converted(copy.deepcopy(model, changed), report)
-    for name, module in layers:
-        parent, _, own = name.rpartition(".")
-        if own:
-            setattr(model.get_submodule(parent), own, made[id(module)])
-        else:
-            model = made[id(module)]
-    return Converted(model, report)
+    model = with_replaced(model, layers, made, inplace=inplace)
+    return Converted(model, Report(tuple(rows.values())))
 
 
 class _Plan(NamedTuple):
@@ -128,7 +118,7 @@ class _Plan(NamedTuple):
 
     def density_of(self, module: str, weight: str) -> float | None:
         """Return the density of a weight, or None where it stays dense."""
-        full = _full_name(module, weight)
+        full = full_name(module, weight)
         for pattern, density in self.rules.items():
             if fnmatchcase(full, pattern):
                 return density
@@ -150,10 +140,6 @@ def _weight_names(module: nn.Module) -> list[str]:
         names = [name for group in module._all_weights for name in group]
         return [name for name in names if name.startswith("weight")]
     return ["weight"]
-
-
-def _full_name(module: str, weight: str) -> str:
-    return f"{module}.{weight}" if module else weight
 
 
 def _shared_weights(model: nn.Module) -> set[int]:
@@ -187,7 +173,7 @@ def _converted(
     masks = {
         each: criterion.mask(
             DenseWeight(
-                _full_name(name, each), values[each], 1 if each.startswith("weight_hr") else gates
+                full_name(name, each), values[each], 1 if each.startswith("weight_hr") else gates
             ),
             density,
         )
@@ -199,7 +185,7 @@ def _converted(
             if not each.startswith("weight_ih_l0"):
                 masks[each] = torch.ones_like(values[each], dtype=torch.bool)
     for each in values:
-        full = _full_name(name, each)
+        full = full_name(name, each)
         rows[full] = _row(full, values[each], masks.get(each), notes[each])
     if not masks:
         return module
