@@ -5,7 +5,7 @@ TORCH ?= torch==2.13.0
 BIN := .venv/bin
 NATIVE := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh') $(wildcard sparse_engine/*/*.pyx) setup.py pyproject.toml
 
-.PHONY: demo test test-exhaustive test-all sanitize lint bench bench-kernels build cuda gpu-check clean
+.PHONY: demo test test-exhaustive test-all c-library sanitize lint bench bench-kernels build cuda gpu-check clean
 
 demo: build
 	rm -rf runs/demo
@@ -94,6 +94,11 @@ gpu-check: cuda
 	$(BIN)/python setup.py --quiet build_ext --inplace
 	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps -e .
 	touch $@
+
+# build/libraries/libsparse_engine.so, for programs without torch and Python; its header is
+# csrc/c_library/sparse_engine.h.
+c-library: build
+	$(BIN)/python setup.py --quiet libraries --only libsparse_engine
 
 clean:
 	rm -rf .venv build runs sparse_engine/_C*.so sparse_engine/*/*.so *.egg-info
