@@ -28,7 +28,7 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from setuptools import Command, Extension, setup
 from setuptools.command.build_ext import build_ext
@@ -299,7 +299,7 @@ class Libraries(Command):
     """Link libsparse_engine.so, which needs no torch, and libsparse_engine_torch.so."""
 
     description = "link the libraries for C and C++ programs into build/libraries"
-    user_options = [("only=", None, "libsparse_engine or libsparse_engine_torch")]
+    user_options: ClassVar = [("only=", None, "libsparse_engine or libsparse_engine_torch")]
 
     def initialize_options(self) -> None:
         self.only = ""
