@@ -18,3 +18,4 @@ from sparse_engine.deploy.quantized import QuantizedRNN as QuantizedRNN
 from sparse_engine.deploy.quantized import QuantizedWeight as QuantizedWeight
 from sparse_engine.deploy.report import Report as Report
 from sparse_engine.deploy.report import Row as Row
+from sparse_engine.deploy.to_dense import to_dense as to_dense

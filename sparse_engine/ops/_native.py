@@ -131,6 +131,7 @@ def differentiable(
 
     def run(*inputs: object) -> Tensor:
         if _recorded_elsewhere():
+            refuse_onnx()
             return operation(*inputs)
         if needs_gradient(inputs) or has_tangents():
             return function.apply(*inputs)
@@ -158,6 +159,15 @@ def refuse_second_derivative(backward: torch._ops.OpOverload) -> Callable[..., T
         )
 
     return differentiable(backward, save=lambda *_: None, backward=refuse, jvp=refuse)
+
+
+def refuse_onnx() -> None:
+    """Raise RuntimeError where ``torch.onnx`` exports, whose operators know no sparse weights."""
+    if torch.onnx.is_in_onnx_export():
+        raise RuntimeError(
+            "ONNX has no operators for sparse weights: export what to_dense() of each sparse layer "
+            "or network returns, which computes the same with dense weights"
+        )
 
 
 def saves_for_backward() -> bool:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sparse_engine.errors import InputError
 from sparse_engine.ops._fake import fake
-from sparse_engine.ops._native import native, needs_gradient
+from sparse_engine.ops._native import native, needs_gradient, refuse_onnx
 from sparse_engine.ops.gru import gru_ref
 from sparse_engine.ops.lstm import lstm_ref
 from sparse_engine.ops.pattern import Pattern
@@ -128,7 +128,7 @@ def quantized_linear(
         InputError: ``x`` of another dtype, or with a number of features that does not fit.
         RuntimeError: a gradient is wanted.
     """
-    refuse_gradient(x)
+    check_inference(x)
     if x.dtype != torch.float32:
         raise InputError(f"expected input of dtype float32, found {x.dtype}".replace("torch.", ""))
     if x.dim() == 0:
@@ -184,7 +184,7 @@ def quantized_sequence(
     """
     if cell not in QUANTIZED_CELLS:
         raise ValueError(f"expected cell to be one of {[*QUANTIZED_CELLS]}, found {cell!r}")
-    refuse_gradient(x, h0, c0)
+    check_inference(x, h0, c0)
     arguments = x, h0, c0, bias, [*links], in_features, batch_sizes, QUANTIZED_CELLS[cell][0]
     return native.quantized_sequence(*arguments, cell_clip)
 
@@ -231,8 +231,9 @@ def dense_of(links: QuantizedLinks, in_features: int, gates: int) -> Tensor:
     return dense * links.scales[:, None]
 
 
-def refuse_gradient(*tensors: Tensor | None) -> None:
-    """Raise RuntimeError where autograd would record a quantized operation."""
+def check_inference(*tensors: Tensor | None) -> None:
+    """Raise RuntimeError where autograd or ONNX would record a quantized operation."""
+    refuse_onnx()
     if needs_gradient(tensors):
         raise RuntimeError(
             "expected inputs that require no gradient, found one that does: quantized layers are "
