@@ -170,7 +170,7 @@ def test_the_page_on_deployment_runs(tmp_path, monkeypatch, capsys):
     names = {"__name__": "block"}
     for block in blocks_of("deployment.md"):
         exec(compile(block.values[0], "docs/deployment.md", "exec"), names)
-    assert names["banded"].weight.density == pytest.approx(0.1, abs=0.02)
+    assert names["banded"].weight.density == pytest.approx(0.1, abs=0.04)
     assert "outputs differ by" in capsys.readouterr().out
 
 

@@ -16,6 +16,7 @@ from torch._functorch.utils import enable_single_level_autograd_function
 from torch.autograd import forward_ad
 from torch.autograd.function import _SingleLevelFunction
 
+from sparse_engine.ops._onnx import refuse_onnx
 from sparse_engine.ops._quota import threads_within_quota
 from sparse_engine.ops._vmap import any_is_mapped, by_columns, one_by_one
 
@@ -159,15 +160,6 @@ def refuse_second_derivative(backward: torch._ops.OpOverload) -> Callable[..., T
         )
 
     return differentiable(backward, save=lambda *_: None, backward=refuse, jvp=refuse)
-
-
-def refuse_onnx() -> None:
-    """Raise RuntimeError where ``torch.onnx`` exports, whose operators know no sparse weights."""
-    if torch.onnx.is_in_onnx_export():
-        raise RuntimeError(
-            "ONNX has no operators for sparse weights: export what to_dense() of each sparse layer "
-            "or network returns, which computes the same with dense weights"
-        )
 
 
 def saves_for_backward() -> bool:

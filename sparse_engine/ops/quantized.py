@@ -10,7 +10,8 @@ from torch import Tensor
 
 from sparse_engine.errors import InputError
 from sparse_engine.ops._fake import fake
-from sparse_engine.ops._native import native, needs_gradient, refuse_onnx
+from sparse_engine.ops._native import native, needs_gradient
+from sparse_engine.ops._onnx import refuse_onnx
 from sparse_engine.ops.gru import gru_ref
 from sparse_engine.ops.lstm import lstm_ref
 from sparse_engine.ops.pattern import Pattern
