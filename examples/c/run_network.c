@@ -63,20 +63,22 @@ int main(int argc, char** argv) {
   fwrite(y, sizeof(float) * (size_t)outputs, (size_t)steps, stdout);
 
   const int repeats = argc == 8 ? atoi(argv[7]) : 0;
-  double* times = malloc(sizeof(double) * (size_t)(repeats + 1));
+  const int64_t measured = repeats * steps;
+  double* times = malloc(sizeof(double) * (size_t)(measured + 1));
   for (int r = 0; r < repeats; ++r) {
     float* h = calloc(states, sizeof(float));
     float* c = kind == SE_LSTM ? calloc(states, sizeof(float)) : NULL;
-    const double start = microseconds();
-    for (int64_t t = 0; t < steps; ++t)
+    for (int64_t t = 0; t < steps; ++t) {
+      const double start = microseconds();
       if (report(se_recurrent_step(network, x + t * inputs, batch, h, c, y + t * outputs)))
         return 1;
-    times[r] = (microseconds() - start) / (double)steps;
+      times[r * steps + t] = microseconds() - start;
+    }
     free(h);
     free(c);
   }
-  qsort(times, (size_t)repeats, sizeof(double), ascending);
-  if (repeats) fprintf(stderr, "%.2f us per step\n", times[repeats / 2]);
+  qsort(times, (size_t)measured, sizeof(double), ascending);
+  if (measured) fprintf(stderr, "%.2f us per step\n", times[measured / 2]);
   free(times);
   free(x);
   free(y);

@@ -59,8 +59,9 @@ def served(program, path, x):
     return torch.frombuffer(bytearray(run.stdout), dtype=torch.float32)
 
 
-@pytest.mark.parametrize("kind", [SparseRNN, SparseLSTM, SparseGRU])
-@pytest.mark.parametrize("quantized", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "quantized"), [(SparseRNN, False), (SparseLSTM, False), (SparseGRU, True)]
+)
 @torch.no_grad()
 def test_packages(program, kind, quantized, tmp_path):
     network = kind(6, 40, 2, density=0.2)
