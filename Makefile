@@ -31,7 +31,7 @@ SANITIZED = LD_PRELOAD="$(shell $(CXX) -print-file-name=libasan.so) $(shell $(CX
 	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:max_allocation_size_mb=4096 \
 	UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 SANITIZED_TESTS = $(addprefix tests/kernels/test_, $(addsuffix .py, spmm sddmm linear sequences \
-		sequences_bfloat16 rnn gated ltc ctrnn rate_rnn rhn on_lstm normed conductance bfloat16 \
+		sequences_bfloat16 rnn gated ltc ctrnn rate_rnn rhn on_lstm normed conductance bfloat16 quantized \
 		topology selection sampling scan sums link_prediction pattern malformed)) \
 	$(addprefix tests/analysis/test_, $(addsuffix .py, triads null_models annealing distance))
 
