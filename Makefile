@@ -5,7 +5,8 @@ TORCH ?= torch==2.13.0
 BIN := .venv/bin
 NATIVE := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh') $(wildcard sparse_engine/*/*.pyx) setup.py pyproject.toml
 
-.PHONY: demo test test-exhaustive test-all sanitize lint bench bench-kernels build cuda gpu-check torch-headers clean
+.PHONY: demo test test-exhaustive test-all c-library sanitize lint bench bench-kernels build cuda gpu-check \
+	torch-headers clean
 
 demo: build
 	rm -rf runs/demo
@@ -31,7 +32,7 @@ SANITIZED = LD_PRELOAD="$(shell $(CXX) -print-file-name=libasan.so) $(shell $(CX
 	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:max_allocation_size_mb=4096 \
 	UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 SANITIZED_TESTS = $(addprefix tests/kernels/test_, $(addsuffix .py, spmm sddmm linear sequences \
-		sequences_bfloat16 rnn gated ltc ctrnn rate_rnn rhn on_lstm normed conductance bfloat16 \
+		sequences_bfloat16 rnn gated ltc ctrnn rate_rnn rhn on_lstm normed conductance bfloat16 quantized \
 		topology selection sampling scan sums link_prediction pattern malformed)) \
 	$(addprefix tests/analysis/test_, $(addsuffix .py, triads null_models annealing distance))
 
@@ -56,6 +57,7 @@ bench: build .venv/dev
 		--json benchmarks/results/$$cell.json; done
 	$(BIN)/python -m benchmarks.linear --json benchmarks/results/linear.json
 	$(BIN)/python -m benchmarks.inference --threads 1 --json benchmarks/results/inference.json
+	$(BIN)/python -m benchmarks.quantized --json benchmarks/results/quantized.json
 	$(BIN)/python -m benchmarks.set_mlp --json benchmarks/results/set_mlp.json
 	$(BENCHMARKS)/ops --benchmark-json benchmarks/results/kernels.json
 	$(BENCHMARKS)/topology --benchmark-json benchmarks/results/rewire.json
@@ -103,6 +105,11 @@ torch-headers: .venv/dev
 		unzip -q "build/wheels/torch-$$version-*" 'torch/include/*' -d build/headers/$$version; } \
 		|| exit 1; done
 	$(PYTEST) -m exhaustive tests/exhaustive/cuda/test_headers.py
+
+# build/libraries/libsparse_engine.so, for programs without torch and Python; its header is
+# csrc/c_library/sparse_engine.h.
+c-library: build
+	$(BIN)/python setup.py --quiet libraries --only libsparse_engine
 
 clean:
 	rm -rf .venv build runs sparse_engine/_C*.so sparse_engine/*/*.so *.egg-info

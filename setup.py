@@ -16,7 +16,8 @@ SPARSE_ENGINE_SANITIZE
 MAX_JOBS
     How many compilers run at once, by default one for each processor.
 
-Everything else about the package is in pyproject.toml.
+"python setup.py libraries" links the same objects into libraries for C and C++ programs. Everything
+else about the package is in pyproject.toml.
 """
 
 import os
@@ -27,9 +28,9 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
-from setuptools import Extension, setup
+from setuptools import Command, Extension, setup
 from setuptools.command.build_ext import build_ext
 
 try:
@@ -46,14 +47,16 @@ except ImportError as error:
 
 SANITIZE = os.environ.get("SPARSE_ENGINE_SANITIZE") == "1"
 BUILD = Path("build/sanitize/objects" if SANITIZE else "build/objects")
+LIBRARIES = BUILD.with_name("libraries")
 
 SOURCES = {path.stem: path for path in Path("csrc/cpu").rglob("*.cpp")}
 # Those that are compiled for each instruction set and each type of numbers, those
 # that take longest first.
 NOT_IN_BFLOAT16 = ("normed_lstm", "normed_rnn", "conductance")
+ONLY_IN_FLOAT32 = ("quantized_linear", "quantized_sequence")
 KERNELS = (
     *("gated", "on_lstm", "rhn", "rnn", "continuous", "ltc"),
-    *(*NOT_IN_BFLOAT16, "linear", "sddmm", "spmm", "table"),
+    *(*NOT_IN_BFLOAT16, *ONLY_IN_FLOAT32, "linear", "sddmm", "spmm", "table"),
 )
 # The types of values and sums, and of activations.
 WIDE = (("float", "float"), ("double", "double"))
@@ -189,6 +192,7 @@ if CUDA:
     check_compiler(subprocess.run([NVCC, "--version"], capture_output=True, text=True).stdout)
 # The runtime of CUDA is linked in: that beside torch is where the loader would not look for it.
 CUDA_LIBRARIES = ["torch_cuda", "cudart_static", "rt", "pthread", "dl"]
+TORCH_LIBRARIES = ["c10", "torch", "torch_cpu", *(CUDA_LIBRARIES if CUDA else [])]
 CYTHON = {
     f"sparse_engine.{path.parent.name}.{path.stem}": path
     for path in sorted(Path("sparse_engine").glob("*/*.pyx"))
@@ -213,6 +217,8 @@ class NinjaFile:
                 cpp = str(BUILD / f"{source.stem}.cpp")
                 self.ninja.build(cpp, "cython", str(source), variables={"what": str(source)})
                 self.compile(extension, cpp, source.stem)
+            self.ninja.default([each for every in self.objects.values() for each in every])
+            self.write_libraries()
 
     def write_rules(self) -> None:
         """Write how ninja calls each compiler."""
@@ -226,6 +232,8 @@ class NinjaFile:
         ):
             command = f"{compiler} $flags $includes $system -MMD -MF $out.d -c $in -o $out"
             self.ninja.rule(name, command, depfile="$out.d", deps="gcc", description="$what")
+        link = f"{CXX} -shared $in -o $out {' '.join(LINK_FLAGS)} $flags"
+        self.ninja.rule("link", link, description="$out")
         cython = f"{escape(sys.executable)} -m cython --cplus -3 $in -o $out"
         self.ninja.rule("cython", cython, description="$what")
 
@@ -251,6 +259,8 @@ class NinjaFile:
             for tag, (real, kept) in sorted(wanted):
                 if (real, kept) == BFLOAT16 and kernel in NOT_IN_BFLOAT16:
                     continue
+                if kept != "float" and kernel in ONLY_IN_FLOAT32:
+                    continue
                 numbers = f"-DSPARSE_ENGINE_REAL={real} -DSPARSE_ENGINE_KEPT={kept}"
                 flags = f"{TAGS[tag]} -DSPARSE_ENGINE_ISA={tag} {numbers}"
                 flags += f" {SMALL_CODE}" if real == "double" else ""
@@ -271,19 +281,60 @@ class NinjaFile:
         for source in sorted(Path("csrc/cuda").rglob("*.cu")) if CUDA else ():
             self.compile_versions(source, "cuda {}", rule="nvcc")
 
+    def write_libraries(self) -> None:
+        """Link what programs without Python use; ``python setup.py libraries`` builds it."""
+        built = self.objects["sparse_engine._C"]
+        kernels = [each for each in built if "/bindings-" not in each and "/cuda-" not in each]
+        for source in sorted(Path("csrc/c_library").glob("*.cpp")):
+            self.compile("c-library", source, f"c-library {source.stem}")
+        paths = library_paths(device_type="cuda" if CUDA else "cpu")
+        torch_flags = [f"-L{path} -Wl,-rpath,{path}" for path in paths]
+        torch_flags += [f"-l{name}" for name in TORCH_LIBRARIES]
+        operations = [each for each in built if not each.endswith("/bindings-module.o")]
+        for name, objects, flags in (
+            ("libsparse_engine", [*kernels, *self.objects.pop("c-library")], "-Wl,--no-undefined"),
+            ("libsparse_engine_torch", operations, " ".join(torch_flags)),
+        ):
+            target = str(LIBRARIES / f"{name}.so")
+            self.ninja.build(target, "link", objects, variables={"flags": flags})
+            self.ninja.build(name, "phony", target)
+
+
+def run_ninja(*targets: str) -> dict[str, list[str]]:
+    """Build targets, by default all objects of extensions, which it returns."""
+    BUILD.mkdir(parents=True, exist_ok=True)
+    objects = NinjaFile(BUILD / "build.ninja").objects
+    jobs = os.environ.get("MAX_JOBS") or str(os.cpu_count() or 1)
+    command = [sys.executable, "-m", "ninja", "-f", str(BUILD / "build.ninja"), "-j", jobs]
+    environment = {"NINJA_STATUS": "[%f of %t, %e s] "} | os.environ
+    if subprocess.run([*command, *targets], env=environment, check=False).returncode:
+        sys.exit("sparse_engine was not built: the compiler says why above")
+    return objects
+
+
+class Libraries(Command):
+    """Link libsparse_engine.so, which needs no torch, and libsparse_engine_torch.so."""
+
+    description = "link the libraries for C and C++ programs into build/libraries"
+    user_options: ClassVar = [("only=", None, "libsparse_engine or libsparse_engine_torch")]
+
+    def initialize_options(self) -> None:
+        self.only = ""
+
+    def finalize_options(self) -> None:
+        pass
+
+    def run(self) -> None:
+        LIBRARIES.mkdir(parents=True, exist_ok=True)
+        run_ninja(*([self.only] if self.only else ["libsparse_engine", "libsparse_engine_torch"]))
+
 
 class NinjaBuild(build_ext):
     """Compile all objects with ninja, and link them as setuptools does."""
 
     def build_extensions(self) -> None:
         """Build every extension."""
-        BUILD.mkdir(parents=True, exist_ok=True)
-        objects = NinjaFile(BUILD / "build.ninja").objects
-        jobs = os.environ.get("MAX_JOBS") or str(os.cpu_count() or 1)
-        command = [sys.executable, "-m", "ninja", "-f", str(BUILD / "build.ninja"), "-j", jobs]
-        environment = {"NINJA_STATUS": "[%f of %t, %e s] "} | os.environ
-        if subprocess.run(command, env=environment, check=False).returncode:
-            sys.exit("sparse_engine was not built: the compiler says why above")
+        objects = run_ninja()
         for extension in self.extensions:
             extension.extra_objects = extension.depends = objects[extension.name]
         super().build_extensions()
@@ -297,10 +348,10 @@ setup(
             language="c++",
             extra_link_args=LINK_FLAGS,
             library_dirs=library_paths(device_type="cuda" if CUDA else "cpu"),
-            libraries=["c10", "torch", "torch_cpu", *(CUDA_LIBRARIES if CUDA else [])],
+            libraries=TORCH_LIBRARIES,
             py_limited_api=True,
         ),
         *(Extension(name, [], language="c++", extra_link_args=LINK_FLAGS) for name in CYTHON),
     ],
-    cmdclass={"build_ext": NinjaBuild},
+    cmdclass={"build_ext": NinjaBuild, "libraries": Libraries},
 )

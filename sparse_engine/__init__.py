@@ -2,7 +2,8 @@
 
 Only the links that exist are stored, multiplied and trained: :mod:`sparse_engine.nn` has the
 layers, :mod:`sparse_engine.topology` the methods that rewire them, :mod:`sparse_engine.ops` the
-operations underneath, :mod:`sparse_engine.convert` the conversions from and to other libraries.
+operations underneath, :mod:`sparse_engine.convert` the conversions from and to other libraries, and
+:mod:`sparse_engine.deploy` makes trained models small.
 
 Every subpackage is imported when it is first used: ``import sparse_engine`` alone imports nothing,
 and ``sparse_engine.nn`` works after it.
@@ -11,13 +12,13 @@ and ``sparse_engine.nn`` works after it.
 from __future__ import annotations
 
 from importlib import import_module
-from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sparse_engine import analysis as analysis
     from sparse_engine import callbacks as callbacks
     from sparse_engine import convert as convert
+    from sparse_engine import deploy as deploy
     from sparse_engine import nn as nn
     from sparse_engine import ops as ops
     from sparse_engine import optim as optim
@@ -25,19 +26,25 @@ if TYPE_CHECKING:
     from sparse_engine import tasks as tasks
     from sparse_engine import topology as topology
     from sparse_engine import train as train
+    from sparse_engine.deploy import convert_model as convert_model
+    from sparse_engine.deploy import quantize as quantize
 
 __version__ = "0.1.0"
 
 _SUBPACKAGES = (
-    "analysis", "callbacks", "convert", "nn", "ops", "optim", "plot", "tasks", "topology", "train"
+    "analysis", "callbacks", "convert", "deploy", "nn", "ops", "optim", "plot", "tasks", "topology",
+    "train",
 )  # fmt: skip
+_OF_DEPLOY = ("convert_model", "quantize")
 
 
-def __getattr__(name: str) -> ModuleType:
+def __getattr__(name: str) -> Any:
     if name in _SUBPACKAGES:
         return import_module(f"{__name__}.{name}")
+    if name in _OF_DEPLOY:
+        return getattr(import_module(f"{__name__}.deploy"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_SUBPACKAGES})
+    return sorted({*globals(), *_SUBPACKAGES, *_OF_DEPLOY})

@@ -32,6 +32,7 @@ def module(monkeypatch):
     [
         "train_step",
         "set_mlp",
+        "quantized",
         pytest.param("linear", marks=pytest.mark.exhaustive),
         pytest.param("busy", marks=pytest.mark.exhaustive),
         pytest.param("inference", marks=pytest.mark.exhaustive),

@@ -163,3 +163,19 @@ def test_the_page_on_tasks_runs(tmp_path, monkeypatch):
 def test_every_task_has_its_row():
     text = (ROOT / "docs" / "tasks.md").read_text()
     assert set(re.findall(r"^\| `([\w-]+)` \|.*\|.*\|.*\|", text, re.MULTILINE)) == set(TASKS)
+
+
+def test_the_page_on_deployment_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    names = {"__name__": "block"}
+    for block in blocks_of("deployment.md"):
+        exec(compile(block.values[0], "docs/deployment.md", "exec"), names)
+    assert names["banded"].weight.density == pytest.approx(0.1, abs=0.04)
+    assert "outputs differ by" in capsys.readouterr().out
+
+
+def test_c_code_on_deployment_is_that_of_the_header():
+    text = (ROOT / "docs" / "deployment.md").read_text()
+    header = (ROOT / "csrc" / "c_library" / "sparse_engine.h").read_text()
+    names = set(re.findall(r"\b(?:se_\w+(?=\()|SE_\w+)", text))
+    assert len(names) > 4 and all(re.search(rf"\b{name}\b", header) for name in names)

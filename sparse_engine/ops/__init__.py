@@ -31,6 +31,13 @@ from sparse_engine.ops.on_lstm import on_lstm as on_lstm
 from sparse_engine.ops.on_lstm import on_lstm_ref as on_lstm_ref
 from sparse_engine.ops.pattern import Links as Links
 from sparse_engine.ops.pattern import Pattern as Pattern
+from sparse_engine.ops.quantized import QuantizedLinks as QuantizedLinks
+from sparse_engine.ops.quantized import dequantize_links as dequantize_links
+from sparse_engine.ops.quantized import quantize_links as quantize_links
+from sparse_engine.ops.quantized import quantized_linear as quantized_linear
+from sparse_engine.ops.quantized import quantized_linear_ref as quantized_linear_ref
+from sparse_engine.ops.quantized import quantized_sequence as quantized_sequence
+from sparse_engine.ops.quantized import quantized_sequence_ref as quantized_sequence_ref
 from sparse_engine.ops.random_key import RandomKey as RandomKey
 from sparse_engine.ops.random_key import Use as Use
 from sparse_engine.ops.rate_rnn import rate_rnn as rate_rnn

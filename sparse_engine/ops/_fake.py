@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
+from sparse_engine.ops._onnx import refuse_onnx
+
 #: What a PackedSequence has on the CPU, wherever its data are.
 ON_CPU = "batch_sizes"
 
@@ -40,6 +42,7 @@ def _checked(operation: str, shapes: Callable) -> Callable:
     names = [argument.name for argument in schema.arguments]
 
     def run(*arguments: object) -> object:
+        refuse_onnx()
         given = dict(zip(names, arguments, strict=True))
         tensors = [
             (name, each)

@@ -16,6 +16,7 @@ from torch._functorch.utils import enable_single_level_autograd_function
 from torch.autograd import forward_ad
 from torch.autograd.function import _SingleLevelFunction
 
+from sparse_engine.ops._onnx import refuse_onnx
 from sparse_engine.ops._quota import threads_within_quota
 from sparse_engine.ops._vmap import any_is_mapped, by_columns, one_by_one
 
@@ -136,6 +137,7 @@ def differentiable(
 
     def run(*inputs: object) -> Tensor:
         if _recorded_elsewhere():
+            refuse_onnx()
             return operation(*inputs)
         if needs_gradient(inputs) or has_tangents():
             return function.apply(*inputs)

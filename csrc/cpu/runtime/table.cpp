@@ -34,6 +34,12 @@ Kernels<T, A> table() {
     of.normed_lstm_forward = normed_lstm_forward<Isa, T>;
     of.normed_lstm_backward = normed_lstm_backward<Isa, T>;
   }
+  if constexpr (std::is_same_v<A, float>) {
+    of.quantized_linear_int8 = quantized_linear<Isa, int8_t>;
+    of.quantized_linear_bfloat16 = quantized_linear<Isa, BFloat16>;
+    of.quantized_sequence_int8 = quantized_sequence<Isa, int8_t>;
+    of.quantized_sequence_bfloat16 = quantized_sequence<Isa, BFloat16>;
+  }
   return of;
 }
 

@@ -12,6 +12,7 @@
 #include "sparse_engine/ltc.h"
 #include "sparse_engine/normed.h"
 #include "sparse_engine/on_lstm.h"
+#include "sparse_engine/quantized.h"
 #include "sparse_engine/rhn.h"
 #include "sparse_engine/rnn.h"
 #include "sparse_engine/sddmm.h"
@@ -50,6 +51,11 @@ struct Kernels {
   void (*normed_rnn_backward)(const NormedBackward<T>&);
   void (*normed_lstm_forward)(const NormedForward<T>&);
   void (*normed_lstm_backward)(const NormedBackward<T>&);
+  // These are of float32 activations only.
+  void (*quantized_linear_int8)(const QuantizedLinear<int8_t>&);
+  void (*quantized_linear_bfloat16)(const QuantizedLinear<BFloat16>&);
+  void (*quantized_sequence_int8)(const QuantizedSequence<int8_t>&);
+  void (*quantized_sequence_bfloat16)(const QuantizedSequence<BFloat16>&);
 };
 
 template <class Isa, typename T, typename A>

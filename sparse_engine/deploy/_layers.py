@@ -1,0 +1,45 @@
+"""Layers of a model that others take the places of, and batches that a model is run on."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from torch import nn
+
+#: Names of layers with the layers; a layer under two names is there twice.
+Named = list[tuple[str, nn.Module]]
+
+
+def full_name(module: str, weight: str) -> str:
+    """Return the name of a weight in the model."""
+    return f"{module}.{weight}" if module else weight
+
+
+def with_replaced(
+    model: nn.Module, layers: Named, made: dict[int, nn.Module], *, inplace: bool
+) -> nn.Module:
+    """Return the model with other layers.
+
+    Args:
+        model: the model.
+        layers: the layers that may be replaced.
+        made: what stands in for each layer, by its id.
+        inplace: whether the model itself is changed; otherwise a copy, for which what is replaced
+            is not copied first.
+    """
+    if not inplace:
+        changed = {id(old): made[id(old)] for _, old in layers if made[id(old)] is not old}
+        return copy.deepcopy(model, changed)
+    for name, module in layers:
+        parent, _, own = name.rpartition(".")
+        if own:
+            setattr(model.get_submodule(parent), own, made[id(module)])
+        else:
+            model = made[id(module)]
+    return model
+
+
+def run_on(model: nn.Module, batch: Any) -> Any:
+    """Return ``model(*batch)`` for a tuple, and ``model(batch)`` otherwise."""
+    return model(*batch) if isinstance(batch, tuple) else model(batch)

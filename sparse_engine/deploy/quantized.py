@@ -1,0 +1,302 @@
+"""Layers whose links have values of 8 or 16 bits, for inference on the CPU."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sparse_engine import ops
+from sparse_engine.nn.cells.gru import SparseGRU
+from sparse_engine.nn.cells.lstm import SparseLSTM
+from sparse_engine.nn.cells.rnn import SparseRNN
+from sparse_engine.nn.from_torch import DropIn
+from sparse_engine.nn.linear import SparseLinear
+from sparse_engine.nn.sparse_recurrent import dense_product, last_states
+from sparse_engine.nn.weight import SparseWeight
+from sparse_engine.ops import QuantizedLinks
+
+
+class QuantizedWeight(nn.Module):
+    """Sparse weight with int8 or bfloat16 values, see :class:`sparse_engine.ops.QuantizedLinks`.
+
+    Attributes:
+        codes: int8 or bfloat16 ``[slots, 16]``.
+        places: uint8 ``[slots, 16]``.
+        ends: int32 ``[slices * groups + 1]``.
+        scales: float32 ``[out_features]``.
+        shape: ``(out_features, in_features)``.
+        gates: number of equal blocks of rows.
+
+    The four tensors are buffers. Their dtypes stay where a model is moved to another dtype. Loading
+    a state dict checks them completely and takes over any number of links.
+    """
+
+    codes: Tensor
+    places: Tensor
+    ends: Tensor
+    scales: Tensor
+
+    def __init__(self, links: QuantizedLinks, in_features: int, gates: int = 1) -> None:
+        super().__init__()
+        for name, each in links._asdict().items():
+            self.register_buffer(name, each)
+        self.shape, self.gates = (links.scales.numel(), in_features), gates
+
+    @classmethod
+    def from_sparse(cls, weight: SparseWeight, *, int8: bool = True) -> QuantizedWeight:
+        """Make a weight of the links of another, with rounded values.
+
+        Raises:
+            ValueError: values that are not finite, not float32 or not on the CPU, or gates of
+                different sizes.
+        """
+        if len({*weight.blocks}) > 1:
+            raise ValueError(f"expected gates of one size, found blocks of {weight.blocks} rows")
+        weight.refresh()
+        gates = len(weight.blocks)
+        links = ops.quantize_links(weight.values, weight.pattern, gates=gates, int8=int8)
+        return cls(links, weight.shape[1], gates)
+
+    @property
+    def links(self) -> QuantizedLinks:
+        """The links in the form that ``sparse_engine.ops`` takes."""
+        return QuantizedLinks(self.codes, self.places, self.ends, self.scales)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of inputs and outputs."""
+        return torch.float32
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the weight in bytes."""
+        return sum(each.nbytes for each in self.links)
+
+    def to_sparse(self) -> SparseWeight:
+        """Return the float32 weight with the same values; links that are 0 are left out."""
+        crow, col, values = ops.dequantize_links(self.links, self.shape[1], gates=self.gates)
+        return SparseWeight.from_csr(crow, col, values, self.shape)
+
+    def to_dense(self) -> Tensor:
+        """Return the dense matrix; for tests and small weights only."""
+        return self.to_sparse().to_dense().detach()
+
+    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Return ``x @ W.T + bias``."""
+        return ops.quantized_linear(x, self.links, bias, gates=self.gates)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> QuantizedWeight:
+        for name, own in self.links._asdict().items():
+            moved = fn(own)
+            self._buffers[name] = moved if moved.dtype == own.dtype else own.to(moved.device)
+        return self
+
+    def _load_from_state_dict(
+        self,
+        state_dict: Mapping[str, Tensor],
+        prefix: str,
+        local_metadata: dict,
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        names = QuantizedLinks._fields
+        absent = [prefix + name for name in names if prefix + name not in state_dict]
+        if strict:
+            missing_keys += absent
+            unexpected_keys += [
+                key
+                for key in state_dict
+                if key.startswith(prefix) and key.removeprefix(prefix) not in names
+            ]
+        if absent:
+            return
+        links = QuantizedLinks(*(state_dict[prefix + name] for name in names))
+        try:
+            if links.scales.shape != self.scales.shape:
+                found = f"expected scales of shape {[*self.scales.shape]}"
+                raise ValueError(f"{found}, found {[*links.scales.shape]}")
+            links.check(self.shape[1], self.gates)
+        except ValueError as error:
+            error_msgs.append(f"{prefix.removesuffix('.') or 'the weight'}: {error}")
+            return
+        assign = local_metadata.get("assign_to_params_buffers", False)
+        for name, each in links._asdict().items():
+            self._buffers[name] = each if assign else each.clone().to(self.codes.device)
+
+    def extra_repr(self) -> str:
+        """Return what ``print(weight)`` shows."""
+        kind = str(self.codes.dtype).replace("torch.", "")
+        return "{} x {}, {}, {} bytes".format(*self.shape, kind, self.nbytes)
+
+
+class QuantizedLinear(nn.Module):
+    """:class:`SparseLinear` with a :class:`QuantizedWeight`; make one with :meth:`from_sparse`."""
+
+    def __init__(self, weight: QuantizedWeight, bias: Tensor | None) -> None:
+        super().__init__()
+        self.out_features, self.in_features = weight.shape
+        self.weight = weight
+        self.bias = None if bias is None else nn.Parameter(bias.detach().clone(), False)
+
+    @classmethod
+    def from_sparse(cls, layer: SparseLinear, *, int8: bool = True) -> QuantizedLinear:
+        """Make a layer with rounded values; errors as for :class:`QuantizedWeight`."""
+        weight = QuantizedWeight.from_sparse(layer.weight, int8=int8)
+        return cls(weight, layer.bias).train(layer.training)
+
+    def to_dense(self) -> nn.Linear:
+        """Return a :class:`torch.nn.Linear` that computes the same."""
+        linear = nn.Linear(self.in_features, self.out_features, bias=self.bias is not None)
+        with torch.no_grad():
+            linear.weight.copy_(self.weight.to_dense())
+            if self.bias is not None:
+                linear.bias.copy_(self.bias)
+        return linear
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return ``x W^T + b``, ``[..., out_features]``, for x of ``[..., in_features]``.
+
+        Raises:
+            InputError: another dtype than float32.
+            ValueError: another number of features.
+            RuntimeError: the input requires a gradient.
+        """
+        return self.weight(input, self.bias)
+
+    def extra_repr(self) -> str:
+        """Return what ``print(layer)`` shows."""
+        return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"
+
+
+class QuantizedRecurrent(DropIn):
+    """Sparse recurrent network whose weights are :class:`QuantizedWeight`, for inference.
+
+    Make one with :meth:`from_sparse`. Arguments, shapes and results are those of the sparse
+    network. Dense input weights stay float32.
+    """
+
+    sparse_type: type[DropIn]
+    bf16_devices = ()
+
+    @classmethod
+    def from_sparse(cls, network: DropIn, *, int8: bool = True) -> QuantizedRecurrent:
+        """Make a network with rounded values.
+
+        Raises:
+            ValueError: an option that quantized networks lack (layer_norm, proj_size), or values
+                that :class:`QuantizedWeight` refuses.
+        """
+        cls.check_supported(network)
+
+        def quantized(value: Any) -> Any:
+            if isinstance(value, SparseWeight):
+                return QuantizedWeight.from_sparse(value, int8=int8)
+            return nn.Parameter(value.detach().clone(), requires_grad=False)
+
+        return _rebuilt(network, cls, quantized)
+
+    @classmethod
+    def check_supported(cls, network: DropIn) -> None:
+        """Raise ValueError for an option that quantized networks lack."""
+        for name in ("layer_norm", "proj_size"):
+            if getattr(network, name, False):
+                raise ValueError(f"expected no {name} to quantize, found {getattr(network, name)}")
+
+    def to_sparse(self) -> DropIn:
+        """Return the sparse network with the same values; links that are 0 are left out."""
+
+        def sparse(value: Any) -> Any:
+            if isinstance(value, QuantizedWeight):
+                return value.to_sparse()
+            return nn.Parameter(value.detach().clone())
+
+        return _rebuilt(self, self.sparse_type, sparse)
+
+    def to_dense(self) -> nn.RNNBase:
+        """Return the network of torch.nn that computes the same."""
+        return self.to_sparse().to_dense()
+
+    @property
+    def cell_name(self) -> str:
+        """The name of the cell for :func:`sparse_engine.ops.quantized_sequence`."""
+        raise NotImplementedError
+
+    def run_layer(
+        self, layer: str, x: Tensor, state: tuple[Tensor | None, ...], **given: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Multiply by the input weight, and run the cell."""
+        weight, weight_ih = (getattr(self, f"weight_{kind}_{layer}") for kind in ("hh", "ih"))
+        input_bias, bias = self._biases(layer)
+        if isinstance(weight_ih, QuantizedWeight):
+            x = weight_ih(x, input_bias)
+        else:
+            x = dense_product(x, weight_ih, input_bias)
+        batch_sizes = given.get("batch_sizes")
+        h, c_n = ops.quantized_sequence(
+            self.cell_name,
+            x,
+            state[0],
+            state[1] if len(state) > 1 else None,
+            bias,
+            weight.links,
+            in_features=weight.shape[1],
+            batch_sizes=batch_sizes,
+            cell_clip=getattr(self, "cell_clip", None),
+        )
+        final = last_states(h, batch_sizes)
+        return (h, final, c_n) if len(state) > 1 else (h, final)
+
+
+class QuantizedRNN(QuantizedRecurrent, SparseRNN):
+    """:class:`SparseRNN` with int8 or bfloat16 values."""
+
+    sparse_type = SparseRNN
+
+    @property
+    def cell_name(self) -> str:
+        """The name of the cell."""
+        return self.nonlinearity
+
+
+class QuantizedLSTM(QuantizedRecurrent, SparseLSTM):
+    """:class:`SparseLSTM` with int8 or bfloat16 values."""
+
+    sparse_type = SparseLSTM
+    cell_name = "lstm"
+
+
+class QuantizedGRU(QuantizedRecurrent, SparseGRU):
+    """:class:`SparseGRU` with int8 or bfloat16 values."""
+
+    sparse_type = SparseGRU
+    cell_name = "gru"
+
+
+def _rebuilt(network: DropIn, kind: type, change: Callable[[Any], Any]) -> Any:
+    """Return a network of another class with the same options, and weights that are changed."""
+    with warnings.catch_warnings():  # torch has already warned when ``network`` was made
+        warnings.simplefilter("ignore")
+        made = kind(
+            **{name: getattr(network, name) for name in kind.options},
+            density=sys.float_info.min,
+            device="meta",
+            generator=torch.Generator(),  # leaves torch's global generator as it is
+        )
+    for name in _weights_and_biases(network):
+        delattr(made, name)
+        setattr(made, name, change(getattr(network, name)))
+    return made.train(network.training)
+
+
+def _weights_and_biases(network: DropIn) -> Iterator[str]:
+    for suffix, _ in network.layers():
+        for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+            if hasattr(network, f"{kind}_{suffix}"):
+                yield f"{kind}_{suffix}"

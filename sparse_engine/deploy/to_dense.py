@@ -1,0 +1,32 @@
+"""Sparse models as models of torch.nn, for tools that know nothing else, such as ONNX."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from sparse_engine.deploy._layers import with_replaced
+from sparse_engine.deploy.quantized import QuantizedLinear
+from sparse_engine.nn import SparseLinear
+from sparse_engine.nn.from_torch import DropIn
+
+
+def to_dense(model: nn.Module, *, inplace: bool = False) -> nn.Module:
+    """Replace each sparse or quantized layer by the layer of torch.nn that computes the same.
+
+    Args:
+        model: a model with sparse layers; a layer by itself will do.
+        inplace: whether layers are replaced in ``model`` itself; by default in a copy.
+
+    Returns:
+        The model with dense weights.
+
+    Raises:
+        ValueError: a network with an option that torch.nn lacks, such as layer_norm.
+    """
+    layers = [
+        (name, module)
+        for name, module in model.named_modules(remove_duplicate=False)
+        if isinstance(module, SparseLinear | QuantizedLinear | DropIn)
+    ]
+    made = {id(module): module.to_dense().train(module.training) for _, module in layers}
+    return with_replaced(model, layers, made, inplace=inplace)

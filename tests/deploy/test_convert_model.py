@@ -1,0 +1,221 @@
+"""Whole models become sparse: rules, criteria, and a report that agrees with the result."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import prune
+from torch.testing import assert_close
+
+import sparse_engine
+from sparse_engine.deploy import ActivationAware, Criterion, GateMagnitude, Magnitude
+from sparse_engine.deploy.criteria import rowwise_mask
+from sparse_engine.nn import SparseGRU, SparseLinear, SparseLSTM, SparseRNN, SparseWeight
+
+SPARSE = {nn.RNN: SparseRNN, nn.LSTM: SparseLSTM, nn.GRU: SparseGRU}
+
+
+class Model(nn.Module):
+    def __init__(self, kind=nn.LSTM, **options):
+        super().__init__()
+        self.embed = nn.Linear(6, 10)
+        self.rnn = kind(10, 24, num_layers=2, **options)
+        self.heads = nn.ModuleList([nn.Linear(24 * (1 + self.rnn.bidirectional), 3) for _ in "ab"])
+
+    def forward(self, x):
+        y = self.rnn(self.embed(x))[0]
+        return self.heads[0](y) + self.heads[1](y)
+
+
+@pytest.mark.parametrize("kind", SPARSE)
+@pytest.mark.parametrize("options", [{}, {"bidirectional": True, "bias": False}])
+def test_a_model_whose_links_are_all_kept_computes_the_same(kind, options):
+    model, x = Model(kind, **options).eval(), torch.randn(5, 3, 6)
+    sparse, report = sparse_engine.convert_model(model, density=1.0, input_density=1.0)
+    assert type(sparse.rnn) is SPARSE[kind] and type(sparse.embed) is SparseLinear
+    assert not sparse.training and all(row.error == 0 for row in report)
+    assert_close(sparse(x), model(x))
+
+
+def test_rules_by_name_and_pattern():
+    model = Model()
+    rules = {"rnn.weight_ih_l0": 0.5, "rnn": 0.25, "heads.*": None}
+    sparse, report = sparse_engine.convert_model(model, density=0.1, rules=rules)
+    assert sparse.embed.weight.nnz == round(0.1 * 60)
+    assert sparse.rnn.weight_ih_l0.nnz == round(0.5 * 96 * 10)
+    assert sparse.rnn.weight_hh_l0.nnz == sparse.rnn.weight_ih_l1.nnz == round(0.25 * 96 * 24)
+    assert type(sparse.heads[0]) is nn.Linear and report["heads.0.weight"].note == "dense"
+
+
+def test_without_a_density_only_rules_convert():
+    sparse, report = sparse_engine.convert_model(Model(), rules={"heads.1": 0.5})
+    assert type(sparse.rnn) is nn.LSTM and type(sparse.heads[1]) is SparseLinear
+    assert [row.name for row in report if row.density < 1] == ["heads.1.weight"]
+
+
+def test_a_network_with_one_sparse_weight_computes_the_same():
+    model, x = Model().eval(), torch.randn(5, 3, 6)
+    sparse, report = sparse_engine.convert_model(model, rules={"rnn.weight_hh_l1": 1.0})
+    assert isinstance(sparse.rnn.weight_ih_l0, nn.Parameter)
+    assert report["rnn.weight_hh_l0"].density == 1
+    assert_close(sparse(x), model(x))
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+def test_the_model_itself_changes_only_where_it_shall(inplace):
+    model = Model()
+    before = copy.deepcopy(model.state_dict())
+    sparse, _ = sparse_engine.convert_model(model, density=0.2, inplace=inplace)
+    assert (sparse is model) == inplace
+    if not inplace:
+        assert all(torch.equal(each, before[name]) for name, each in model.state_dict().items())
+
+
+def test_a_layer_by_itself():
+    layer, report = sparse_engine.convert_model(nn.GRU(4, 8), density=0.5, inplace=True)
+    assert type(layer) is SparseGRU and "weight_hh_l0" in str(report)
+
+
+def test_the_report_agrees_with_the_model():
+    model = Model()
+    sparse, report = sparse_engine.convert_model(model, density=0.3)
+    checked = 0
+    for name, weight in sparse.named_modules():
+        if isinstance(weight, SparseWeight):
+            row, dense = report[name], model.get_parameter(name).detach()
+            held = [weight.values, weight.col_indices, weight.crow_indices]
+            assert row.bytes_after == sum(each.nbytes for each in held)
+            assert row.density == weight.density and row.shape == weight.shape
+            assert_close(
+                row.error, float((weight.to_dense().detach() - dense).norm() / dense.norm())
+            )
+            checked += 1
+    assert checked == 6
+    total = str(report).splitlines()[-1]
+    assert (
+        f"{report.bytes_after / 1e3:.1f}" in total and f"{report.bytes_before / 1e3:.1f}" in total
+    )
+
+
+def test_a_module_under_two_names_stays_one():
+    layer = nn.Linear(5, 5)
+    sparse, _ = sparse_engine.convert_model(nn.Sequential(layer, nn.Tanh(), layer), density=0.4)
+    assert sparse[0] is sparse[2] and type(sparse[0]) is SparseLinear
+
+
+def test_a_tied_weight_stays_dense():
+    model = nn.ModuleDict({"embedding": nn.Embedding(7, 5), "decoder": nn.Linear(5, 7)})
+    model["decoder"].weight = model["embedding"].weight
+    sparse, report = sparse_engine.convert_model(model, density=0.4)
+    assert sparse["decoder"].weight is sparse["embedding"].weight
+    assert report["decoder.weight"].note == "shared with another module"
+
+
+def test_a_pruned_model_loses_only_what_is_left():
+    model = nn.Sequential(nn.Linear(20, 30))
+    prune.random_unstructured(model[0], "weight", amount=0.5)
+    sparse, _ = sparse_engine.convert_model(model, density=0.2)
+    kept = sparse[0].weight.to_dense() != 0
+    assert kept.sum() == 120 and model[0].weight_mask.bool()[kept].all()
+
+
+class Nothing(Criterion):
+    def mask(self, weight, density):
+        return torch.zeros_like(weight.values, dtype=torch.bool)
+
+
+def test_a_criterion_of_ones_own():
+    sparse, report = sparse_engine.convert_model(Model(), density=0.5, criterion=Nothing())
+    assert sparse.rnn.weight_hh_l0.nnz == 0 and report["embed.weight"].error == 1
+
+
+def test_gates_of_different_scales():
+    dense = nn.LSTM(4, 20)
+    with torch.no_grad():
+        dense.weight_hh_l0[:20] *= 1e-3
+    by_gate, _ = sparse_engine.convert_model(dense, density=0.25, criterion=GateMagnitude())
+    assert by_gate.weight_hh_l0.fan_in().view(4, 20).sum(1).tolist() == [100] * 4
+    together, _ = sparse_engine.convert_model(dense, density=0.25, criterion=Magnitude())
+    assert together.weight_hh_l0.fan_in().view(4, 20).sum(1)[0] == 0
+
+
+def test_rows_keep_the_same_number():
+    scores = torch.rand(7, 11)
+    mask = rowwise_mask(scores, 0.5)
+    assert mask.sum() == round(0.5 * 77) and set(mask.sum(1).tolist()) <= {5, 6}
+    for row in range(7):
+        assert scores[row][mask[row]].min() > scores[row][~mask[row]].max()
+
+
+@pytest.mark.parametrize("kind", SPARSE)
+def test_activation_aware_norms_are_those_of_what_weights_multiply(kind):
+    model, batches = Model(kind, bidirectional=True), [torch.randn(5, 3, 6) for _ in range(2)]
+    criterion = ActivationAware(batches)
+    criterion.calibrate(model)
+    x = torch.cat(batches, 1)
+    embedded = model.embed(x)
+    first = kind(10, 24, bidirectional=True)
+    own = {name: each for name, each in model.rnn.named_parameters() if "l0" in name}
+    first.load_state_dict(own)
+    hidden, outputs = first(embedded)[0], model.rnn(embedded)[0]
+
+    def norms(rows):
+        return rows.detach().double().flatten(0, 1).norm(dim=0)
+
+    for name, expected in {
+        "embed.weight": norms(x),
+        "rnn.weight_ih_l0_reverse": norms(embedded),
+        "rnn.weight_hh_l0": norms(hidden)[:24],
+        "rnn.weight_hh_l0_reverse": norms(hidden)[24:],
+        "rnn.weight_ih_l1": norms(hidden),
+        "rnn.weight_hh_l1_reverse": norms(outputs)[24:],
+        "heads.1.weight": norms(outputs),
+    }.items():
+        assert_close(criterion.norms[name], expected, rtol=1e-4, atol=1e-5)
+    assert model.training
+
+
+def test_an_input_that_is_always_zero_loses_its_links():
+    x = torch.randn(50, 8) * torch.tensor([1.0] * 4 + [0.0] * 4)
+    model = nn.Linear(8, 6)
+    aware, _ = sparse_engine.convert_model(model, density=0.5, criterion=ActivationAware([x]))
+    assert_close(aware(x), model(x))
+    by_size, _ = sparse_engine.convert_model(model, density=0.5)
+    assert (by_size(x) - model(x)).abs().max() > 0.01
+
+
+@pytest.mark.filterwarnings("ignore:LSTM with projections:UserWarning")  # of torch, on oneDNN
+@pytest.mark.parametrize("options", [{"proj_size": 5}, {"batch_first": True, "dropout": 0.5}])
+def test_activation_aware_with_options_and_states(options):
+    dense = nn.LSTM(4, 8, 2, **options)
+    size = options.get("proj_size") or 8
+    state = torch.randn(2, 3, size), torch.randn(2, 3, 8)
+    criterion = ActivationAware([(torch.randn(3, 3, 4), state)])
+    sparse, report = sparse_engine.convert_model(dense, density=0.5, criterion=criterion)
+    assert all(weight.nnz for weight in sparse.modules() if isinstance(weight, SparseWeight))
+    assert len(report) == len([name for name, _ in dense.named_parameters() if "weight" in name])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "expected a density or rules"),
+        ({"density": 0.0}, r"density in \(0, 1\], found 0"),
+        ({"rules": {"head": 0.1}}, "found 'head'"),
+        ({"rules": {"heads.0": 2}}, "found 2"),
+        ({"density": 0.1, "criterion": ActivationAware([])}, "at least one calibration batch"),
+        ({"density": 0.1, "criterion": Magnitude(), "input_density": -1}, "found -1"),
+    ],
+)
+def test_errors(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        sparse_engine.convert_model(Model(), **arguments)
+
+
+def test_a_layer_that_calibration_does_not_reach():
+    model = nn.ModuleList([nn.Linear(3, 3), nn.Linear(3, 3)])
+    model.forward = lambda x: model[0](x)
+    criterion = ActivationAware([torch.randn(2, 3)])
+    with pytest.raises(ValueError, match=r"reach 1\.weight"):
+        sparse_engine.convert_model(model, density=0.5, criterion=criterion)

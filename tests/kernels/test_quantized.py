@@ -1,0 +1,186 @@
+"""Products and layers with quantized links, against their references and against bad arguments."""
+
+import pytest
+import torch
+from torch.library import opcheck
+from torch.testing import assert_close
+
+from sparse_engine import ops
+from sparse_engine.ops.quantized import QUANTIZED_CELLS, dense_of
+from sparse_engine.testing import awkward_patterns, random_pattern, square_patterns, stacked
+
+PATTERNS, SQUARES = awkward_patterns(), square_patterns()
+native = torch.ops.sparse_engine
+
+
+def quantized(pattern, *, gates=1, int8=True, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    values = torch.randn(pattern.nnz, generator=generator)
+    return values, ops.quantize_links(values, pattern, gates=gates, int8=int8)
+
+
+@pytest.mark.parametrize("int8", [True, False])
+@pytest.mark.parametrize("name", PATTERNS)
+@pytest.mark.parametrize("gates", [1, 5])
+def test_values_are_rounded_and_links_come_back(name, int8, gates):
+    pattern = PATTERNS[name]
+    if pattern.shape[0] % gates:
+        pytest.skip("rows that the gates do not divide")
+    values, links = quantized(pattern, gates=gates, int8=int8)
+    links.check(pattern.shape[1], gates)
+    expected, found = pattern.dense(values), dense_of(links, pattern.shape[1], gates)
+    bound = expected.abs().amax(1, keepdim=True) / 254 if int8 else expected.abs() / 256
+    assert ((found - expected).abs() <= bound * 1.0001).all()
+    crow, col, kept = ops.dequantize_links(links, pattern.shape[1], gates=gates)
+    again = ops.Pattern.from_csr(crow, col, pattern.shape)
+    assert torch.equal(again.dense(kept), found)
+    assert torch.equal(again.dense(torch.ones_like(kept)) != 0, found != 0)
+
+
+@pytest.mark.parametrize("int8", [True, False])
+@pytest.mark.parametrize("name", PATTERNS)
+@pytest.mark.parametrize("rows", [0, 1, 3, 4, 5, 40])
+@pytest.mark.parametrize("bias", [True, False])
+def test_linear(name, int8, rows, bias):
+    pattern = PATTERNS[name]
+    _, links = quantized(pattern, int8=int8)
+    x = torch.randn(rows, pattern.shape[1])
+    b = torch.randn(pattern.shape[0]) if bias else None
+    expected = ops.quantized_linear_ref(x, links, b)
+    assert_close(ops.quantized_linear(x, links, b), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("int8", [True, False])
+@pytest.mark.parametrize("cell", QUANTIZED_CELLS)
+@pytest.mark.parametrize("name", SQUARES)
+def test_sequence(name, cell, int8):
+    gates = QUANTIZED_CELLS[cell][1]
+    pattern, hidden = stacked(SQUARES[name], gates), SQUARES[name].shape[0]
+    _, links = quantized(pattern, gates=gates, int8=int8)
+    clip = 0.5 if cell == "lstm" else None
+    for batch in (1, 2, 4, 6):
+        for given in (False, True):
+            x, bias = torch.randn(3, batch, gates * hidden), torch.randn(gates * hidden)
+            h0 = torch.randn(batch, hidden) / 4 if given else None
+            c0 = torch.randn(batch, hidden) / 4 if given and cell == "lstm" else None
+            arguments = cell, x, h0, c0, bias if given else None, links
+            options = {"in_features": hidden, "cell_clip": clip if given else None}
+            found = ops.quantized_sequence(*arguments, **options)
+            for own, expected in zip(
+                found, ops.quantized_sequence_ref(*arguments, **options), strict=True
+            ):
+                assert_close(own, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("cell", QUANTIZED_CELLS)
+def test_sequences_of_different_lengths(cell):
+    gates = QUANTIZED_CELLS[cell][1]
+    _, links = quantized(stacked(SQUARES["ordinary"], gates), gates=gates)
+    sizes = torch.tensor([3, 2, 2, 1])
+    x = torch.randn(8, gates * 33)
+    arguments = cell, x, None, None, None, links
+    options = {"in_features": 33, "batch_sizes": sizes}
+    found = ops.quantized_sequence(*arguments, **options)
+    for own, expected in zip(found, ops.quantized_sequence_ref(*arguments, **options), strict=True):
+        assert_close(own, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_same_bits_for_any_number_of_threads():
+    pattern = stacked(random_pattern(700, 700, 90_000), 4)
+    _, links = quantized(pattern, gates=4)
+    x, z = torch.randn(3, 700), torch.randn(6, 3, 2800)
+    before, results = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            y = ops.quantized_linear(x, links, gates=4)
+            h, c = ops.quantized_sequence("lstm", z, None, None, None, links, in_features=700)
+            results.append((y, h, c))
+    finally:
+        torch.set_num_threads(before)
+    for other in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
+@pytest.mark.parametrize("int8", [True, False])
+@pytest.mark.parametrize("seed", range(6))
+def test_whatever_the_tensors_hold_kernels_stay_inside(int8, seed):
+    """Random bytes as codes, places and ends: the numbers mean nothing, but no memory is left."""
+    _, links = quantized(stacked(SQUARES["ordinary"], 4), gates=4, int8=int8)
+    generator = torch.Generator().manual_seed(seed)
+    low, high = (-(2**31), 2**31 - 1) if seed % 2 else (-3, links.codes.shape[0] + 3)
+    links = links._replace(
+        places=torch.randint(0, 256, links.places.shape, generator=generator, dtype=torch.uint8),
+        ends=torch.randint(low, high, links.ends.shape, generator=generator, dtype=torch.int32),
+    )
+    for rows in (2, 9):
+        ops.quantized_linear(torch.randn(rows, 33), links, gates=4)
+        x = torch.randn(2, rows, 132)
+        ops.quantized_sequence("lstm", x, None, None, None, links, in_features=33)
+    crow, col, _ = ops.dequantize_links(links, 33, gates=4)
+    assert ((col >= 0) & (col < 33)).all() and int(crow[-1]) == col.numel()
+
+
+def links_of(**changed):
+    return quantized(random_pattern(32, 20, 100))[1]._replace(**changed)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"codes": torch.zeros(3, 15, dtype=torch.int8)}, r"codes of shape \[3, 16\]"),
+        ({"codes": torch.zeros(3, 16)}, "codes of dtype int8 or bfloat16, found float32"),
+        ({"places": torch.zeros(1, 16, dtype=torch.uint8)}, "places of shape"),
+        ({"ends": torch.zeros(7, dtype=torch.int32)}, r"ends of shape \[3\]"),
+        ({"ends": torch.zeros(3, dtype=torch.int64)}, "ends of dtype int32"),
+        ({"scales": torch.ones(32, dtype=torch.float64)}, "scales of dtype float32"),
+        ({"scales": torch.ones(64)[::2]}, "scales to be contiguous"),
+    ],
+)
+def test_tensors_that_do_not_fit(changed, message):
+    with pytest.raises(ValueError, match=message):
+        ops.quantized_linear(torch.randn(1, 20), links_of(**changed))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda q: ops.quantized_linear(torch.randn(1, 99), q), "ends of shape"),
+        (lambda q: ops.quantized_linear(torch.randn(1, 20), q, gates=5), "divides the 32 rows"),
+        (lambda q: ops.quantized_linear(torch.randn(1, 20).double(), q), "float32, found float64"),
+        (lambda q: ops.quantized_linear(torch.randn(1, 20), q, torch.ones(3)), "bias of shape"),
+        (lambda q: sequence(q, "elman", 32), "one of"),
+        (lambda q: sequence(q, "tanh", 20), "recurrent weight of 1 gates, 20 x 20"),
+    ],
+)
+def test_arguments_that_do_not_fit(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(links_of())
+
+
+def sequence(links, cell, in_features):
+    x = torch.randn(2, 1, 32)
+    return ops.quantized_sequence(cell, x, None, None, None, links, in_features=in_features)
+
+
+def test_values_that_are_not_finite():
+    pattern = random_pattern(8, 8, 10)
+    values = torch.ones(10)
+    values[3] = torch.inf
+    with pytest.raises(ValueError, match="finite values, found inf at position 3"):
+        ops.quantize_links(values, pattern)
+
+
+def test_gradients_are_refused():
+    x = torch.randn(1, 20, requires_grad=True)
+    with pytest.raises(RuntimeError, match="for inference"):
+        ops.quantized_linear(x, links_of())
+
+
+@pytest.mark.parametrize("batch", [2, 6])
+def test_opcheck(batch):
+    links = [*quantized(stacked(SQUARES["ordinary"], 4), gates=4)[1]]
+    opcheck(native.quantized_linear.default, (torch.randn(batch, 33), links, 4, None))
+    x = torch.randn(3, batch, 132)
+    arguments = x, None, None, torch.randn(132), links, 33, None, 2, None
+    opcheck(native.quantized_sequence.default, arguments)
