@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
 
-from sparse_engine.analysis import NullModel
+if TYPE_CHECKING:
+    from sparse_engine.analysis import NullModel
+
 
 STATISTICS = {
     "pooled": "share of balanced semicycles",
