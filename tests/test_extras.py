@@ -21,7 +21,7 @@ class Blocked:
 
 sys.meta_path.insert(0, Blocked())
 # torch itself uses some of them where they are there, and is none of our business.
-import torch, torch.nn.utils.parametrize
+import torch, torch._dynamo
 for name in [each for each in sys.modules if each.partition(".")[0] in Blocked.names]:
     del sys.modules[name]
 
@@ -73,7 +73,7 @@ WORKS = [
     SERVING,
 ]
 
-WEIGHT = "from sparse_engine.nn import SparseWeight as W; w = W.random(3, 3, density=1.0)\n"
+WEIGHT = "from sparse_engine.nn import SparseWeight as W; w = W.from_dense(torch.ones(3, 3))\n"
 NEEDS = [
     ("import sparse_engine.analysis", "networkx", "analysis"),
     ("import sparse_engine; sparse_engine.analysis", "networkx", "analysis"),
@@ -83,13 +83,15 @@ NEEDS = [
     ("from sparse_engine import convert; convert.from_scipy(1)", "scipy", "analysis"),
     ("from sparse_engine import convert; convert.read_npz('no file')", "scipy", "analysis"),
     (
-        "from sparse_engine import nn, topology as t; w = t.ExponentialDistance([[0.0]] * 3, "
-        "[[0.0]] * 3, scale=1.0, density=0.5); nn.SparseWeight.from_wiring(w)",
+        "from sparse_engine import ops, topology; at = [[0.0]] * 3; "
+        "wiring = topology.ExponentialDistance(at, at, scale=1.0, density=0.5); "
+        "wiring.links(3, 3, ops.RandomKey(0, 0, 0))",
         "scipy",
         "analysis",
     ),
     (
-        "from sparse_engine.models import RecurrentNetwork as R; R(wiring='balanced').build(1, 1)",
+        "from sparse_engine.models import RecurrentNetwork as R; "
+        "R(wiring='balanced').recurrent(1, generator=torch.Generator())",
         "networkx",
         "analysis",
     ),
