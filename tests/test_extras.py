@@ -19,9 +19,8 @@ class Blocked:
         if name.partition(".")[0] in self.names:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name.partition(".")[0])
 
+import torch, torch._dynamo  # torch brings networkx for itself
 sys.meta_path.insert(0, Blocked())
-# torch itself uses some of them where they are there, and is none of our business.
-import torch, torch._dynamo
 for name in [each for each in sys.modules if each.partition(".")[0] in Blocked.names]:
     del sys.modules[name]
 
