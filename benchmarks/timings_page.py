@@ -113,13 +113,21 @@ TABLES = (
 
 
 class Headline(NamedTuple):
-    """Row of the README's table: what is measured, the row of a result and columns of it."""
+    """Row of the README's table.
+
+    Attributes:
+        what: what is trained.
+        result: name of the file in benchmarks/results.
+        case: columns that pick the row of the file.
+        peer: name of the dense network.
+        column: name of the dense network in the file.
+    """
 
     what: str
     result: str
     case: Mapping[str, object]
     peer: str
-    ratio: str
+    column: str
 
 
 HEADLINES = (
@@ -159,7 +167,7 @@ def with_headlines(readme: str, results: Path) -> str:
             ``<!-- end -->``.
         results: folder of the JSON files of the benchmarks.
     """
-    lines = ["| one training step | sparse_engine | dense | times as fast |", "|---|---|---|---|"]
+    lines = ["| one training step | times as fast | sparse_engine | dense |", "|---|---|---|---|"]
     for headline in HEADLINES:
         record = _read(results, headline.result)
         (row,) = (
@@ -167,10 +175,10 @@ def with_headlines(readme: str, results: Path) -> str:
             for each in rows_of(record)
             if all(each[name] == value for name, value in headline.case.items())
         )
-        ours, theirs = row["ms"], row[f"{headline.ratio} ms"]
+        ours, theirs = row["ms"], row[f"{headline.column} ms"]
         lines.append(
-            f"| {headline.what} | {ours:.3g} ms | {theirs:.0f} ms, {headline.peer} | "
-            f"**{theirs / ours:.1f}** |"
+            f"| {headline.what} | **{theirs / ours:.1f}** | {ours:.3g} ms | "
+            f"{theirs:.0f} ms, {headline.peer} |"
         )
     table = "\n".join(lines)
     return re.sub(
