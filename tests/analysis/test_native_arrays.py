@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-
 from sparse_engine.analysis._triads import CODES, Graph
 
 PTR, IDX, STATES = (
