@@ -2,8 +2,8 @@
 
 Reads benchmarks/results/experiments/*.json, the files of ``sparse-engine reproduce NAME --json``,
 and writes docs/results.md, docs/which_method.md and its picture. A ``remark`` that was added to a
-report is printed above its table. Also writes docs/inference.md from the results of
-``benchmarks.inference``.
+report is printed above its table. Also writes docs/inference.md, docs/benchmarks.md and the table
+of README.md from benchmarks/results/*.json, the files of ``make bench``.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 from pathlib import Path
 
 from benchmarks.inference_page import inference_page
+from benchmarks.timings_page import timings_page, with_headlines
 from benchmarks.which_method_page import which_method_page
 from sparse_engine.experiments import read_rows, table
 
@@ -55,6 +56,9 @@ def main() -> None:
     if methods:
         which_method_page(methods, DOCS)
     inference_page(json.loads((RESULTS / "inference.json").read_text()), DOCS)
+    timings_page(RESULTS, DOCS)
+    readme = DOCS.parent / "README.md"
+    readme.write_text(with_headlines(readme.read_text(), RESULTS))
 
 
 def _section(report: dict) -> str:

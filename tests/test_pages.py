@@ -1,10 +1,12 @@
 """Pages of results are made from the reports that runs wrote."""
 
 import json
+import re
 
 import pytest
 
 from benchmarks import pages
+from benchmarks.timings_page import TABLES
 
 
 def row(variant, values, quantity="test accuracy", **more):
@@ -24,6 +26,7 @@ def folders(tmp_path, monkeypatch):
     for name in ("REPORTS", "DOCS"):
         (tmp_path / name).mkdir()
         monkeypatch.setattr(pages, name, tmp_path / name)
+    (tmp_path / "README.md").write_text((pages.ROOT / "README.md").read_text())
     return tmp_path
 
 
@@ -62,3 +65,22 @@ def test_the_pages_are_those_of_the_reports(folders, monkeypatch):
     pages.main()
     for page in (folders / "DOCS").glob("*.md"):
         assert page.read_text() == (own / page.name).read_text(), "run python -m benchmarks.pages"
+
+
+def test_the_table_of_the_readme_is_that_of_the_results(folders):
+    readme = folders / "README.md"
+    kept = readme.read_text()
+    readme.write_text(re.sub(r"\*\*\d.*\*\*", "**1**", kept))
+    put(folders)
+    assert readme.read_text() == kept
+    assert len(re.findall(r"^\| `Sparse.*\| \*\*", kept, re.MULTILINE)) == 5
+
+
+def test_every_result_is_on_a_page_with_its_machine(folders):
+    put(folders)
+    text = (folders / "DOCS" / "benchmarks.md").read_text()
+    shown = {table.result for table in TABLES}
+    files = {path.stem for path in pages.RESULTS.glob("*.json")}
+    assert files == shown | {"inference", "language_model", "hundred_thousand_neurons"}
+    machines = re.findall(r"^20\d\d-\d\d-\d\d, .*threads, .*torch", text, re.MULTILINE)
+    assert len(machines) == len(TABLES)

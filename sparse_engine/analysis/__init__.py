@@ -1,5 +1,12 @@
 """Analysis of networks as signed directed graphs: balance, motifs, distances and lesions."""
 
+from sparse_engine.extras import extra
+
+with extra("analysis"):
+    import networkx  # noqa: F401
+    import scipy  # noqa: F401
+    import tqdm  # noqa: F401
+
 from sparse_engine.analysis.annealing import Annealed as Annealed
 from sparse_engine.analysis.annealing import Cooling as Cooling
 from sparse_engine.analysis.annealing import anneal as anneal

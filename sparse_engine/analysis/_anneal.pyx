@@ -7,6 +7,8 @@ from libcpp.vector cimport vector
 
 import numpy as np
 
+from sparse_engine.analysis._arrays cimport copied, pointer
+
 cdef extern from "anneal.h" namespace "sparse_engine" nogil:
     struct OutLinks:
         int64_t nodes
@@ -42,16 +44,16 @@ cdef class Annealer:
     """
 
     cdef unique_ptr[SwapGraph] graph
-    cdef const int64_t[:, :, ::1] table
+    cdef object table
     cdef Goal goal
 
     def __init__(
         self,
-        const int64_t[::1] ptr,
-        const int32_t[::1] target,
-        const uint8_t[::1] states,
-        const int64_t[:, :, ::1] table,
-        const int64_t[:, ::1] sums,
+        ptr,
+        target,
+        states,
+        table,
+        sums,
         *,
         double balance,
         double scale,
@@ -59,15 +61,15 @@ cdef class Annealer:
         uint64_t seed,
     ):
         cdef OutLinks links
-        links.nodes, links.ptr = len(ptr) - 1, &ptr[0]
-        links.target = &target[0] if len(target) else NULL
-        self.table = table
+        links.nodes, links.ptr = len(ptr) - 1, <const int64_t*>pointer(ptr, np.int64, 1)
+        links.target = <const int32_t*>pointer(target, np.int32, 1)
+        self.table = table  # the graph reads it as long as it lives
         self.graph.reset(
             new SwapGraph(
                 links,
-                &states[0] if len(states) else NULL,
-                &table[0, 0, 0],
-                &sums[0, 0],
+                <const uint8_t*>pointer(states, np.uint8, 1),
+                <const int64_t*>pointer(table, np.int64, 3),
+                <const int64_t*>pointer(sums, np.int64, 2),
                 2 * table.shape[1],
             )
         )
@@ -83,8 +85,10 @@ cdef class Annealer:
 
     def sums(self):
         """Return the sums of the table over all triads now, int64 ``[groups, 2]``."""
-        return np.array(self.graph.get().sums(), np.int64).reshape(-1, 2)
+        cdef const vector[int64_t]* sums = &self.graph.get().sums()
+        return copied(sums.data(), sums.size(), np.int64).reshape(-1, 2)
 
     def targets(self):
         """Return the target of each link now, int32 ``[links]``."""
-        return np.array(self.graph.get().targets(), np.int32)
+        cdef const vector[int32_t]* targets = &self.graph.get().targets()
+        return copied(targets.data(), targets.size(), np.int32)

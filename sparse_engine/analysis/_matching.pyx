@@ -6,6 +6,8 @@ from libcpp.vector cimport vector
 
 import numpy as np
 
+from sparse_engine.analysis._arrays cimport copied, pointer
+
 cdef extern from "matching.h" namespace "sparse_engine" nogil:
     struct Sets:
         int64_t count
@@ -22,23 +24,16 @@ cdef extern from "matching.h" namespace "sparse_engine" nogil:
 ONE = kSimilarityOne
 
 
-cdef Sets sets_of(const int64_t[::1] ptr, const int32_t[::1] idx) noexcept:
+cdef Sets sets_of(ptr, idx) except *:
     cdef Sets sets
     sets.count = len(ptr) - 1
-    sets.ptr = &ptr[0]
-    sets.idx = &idx[0] if len(idx) else NULL
+    sets.ptr = <const int64_t*>pointer(ptr, np.int64, 1)
+    sets.idx = <const int32_t*>pointer(idx, np.int32, 1)
     return sets
 
 
 def match(
-    const int64_t[::1] a_ptr,
-    const int32_t[::1] a_idx,
-    const int64_t[::1] b_ptr,
-    const int32_t[::1] b_idx,
-    const int64_t[::1] holders_ptr,
-    const int32_t[::1] holders_idx,
-    int64_t bound,
-    int threads,
+    a_ptr, a_idx, b_ptr, b_idx, holders_ptr, holders_idx, int64_t bound, int threads
 ):
     """Return the partner in b of each set of a, int32 with -1 for none, and the gap.
 
@@ -51,13 +46,9 @@ def match(
     """
     cdef Sets a = sets_of(a_ptr, a_idx), b = sets_of(b_ptr, b_idx)
     cdef Sets holders = sets_of(holders_ptr, holders_idx)
-    partners = np.empty(a.count, np.int32)
-    cdef int32_t[::1] out = partners
     cdef unique_ptr[Matcher] matcher
-    cdef int64_t gap, i
+    cdef int64_t gap
     with nogil:
         matcher.reset(new Matcher(a, b, holders, threads))
         gap = matcher.get().match(bound)
-        for i in range(a.count):
-            out[i] = matcher.get().partners()[i]
-    return partners, gap
+    return copied(matcher.get().partners().data(), a.count, np.int32), gap

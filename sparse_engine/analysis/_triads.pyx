@@ -1,11 +1,14 @@
 """Triads of a directed graph: NumPy arrays in and out, see csrc/graph."""
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 from libcpp cimport bool
 from libcpp.memory cimport unique_ptr
 from libcpp.vector cimport vector
 
 import numpy as np
+
+from sparse_engine.analysis._arrays cimport pointer
 
 cdef extern from "null_triads.h" namespace "sparse_engine" nogil:
     struct Digraph:
@@ -84,40 +87,34 @@ cdef class Graph:
         states: uint8 ``[links]``, state of each link.
     """
 
-    cdef const int64_t[::1] ptr
-    cdef const int32_t[::1] idx
-    cdef const uint8_t[::1] states
+    cdef object arrays
     cdef Digraph pattern
+    cdef const uint8_t* states
+    cdef int64_t links
 
-    def __init__(
-        self, const int64_t[::1] ptr, const int32_t[::1] idx, const uint8_t[::1] states
-    ):
-        self.ptr, self.idx, self.states = ptr, idx, states
+    def __init__(self, ptr, idx, states):
+        self.arrays = ptr, idx, states
+        self.links = len(idx)
         self.pattern.nodes = len(ptr) - 1
-        self.pattern.ptr = &ptr[0]
-        self.pattern.idx = &idx[0] if len(idx) else NULL
-
-    cdef const uint8_t* state(self) noexcept:
-        return &self.states[0] if len(self.states) else NULL
+        self.pattern.ptr = <const int64_t*>pointer(ptr, np.int64, 1)
+        self.pattern.idx = <const int32_t*>pointer(idx, np.int32, 1)
+        self.states = <const uint8_t*>pointer(states, np.uint8, 1)
 
     def count(self, int threads):
         """Count the triads of each code but 0, int64 ``[CODES]``."""
         histogram = np.empty(CODES, np.int64)
-        cdef int64_t[::1] out = histogram
-        cdef const uint8_t* states = self.state()
+        cdef int64_t* out = <int64_t*>pointer(histogram, np.int64, 1)
         with nogil:
-            count_triads(self.pattern, states, &out[0], threads)
+            count_triads(self.pattern, self.states, out, threads)
         return histogram
 
-    def sums(self, const int64_t[:, :, ::1] table, int threads):
+    def sums(self, table, int threads):
         """Sum ``table``, ``[CODES, 6, 2]``, over the triads of each link, int64 ``[links, 2]``."""
-        sums = np.empty((len(self.idx), 2), np.int64)
-        if not len(self.idx):
-            return sums
-        cdef int64_t[:, ::1] out = sums
-        cdef const uint8_t* states = self.state()
+        sums = np.empty((self.links, 2), np.int64)
+        cdef int64_t* out = <int64_t*>pointer(sums, np.int64, 2)
+        cdef const int64_t* terms = <const int64_t*>pointer(table, np.int64, 3)
         with nogil:
-            sum_over_triads(self.pattern, states, &table[0, 0, 0], &out[0, 0], threads)
+            sum_over_triads(self.pattern, self.states, terms, out, threads)
         return sums
 
     def draw(self, Kind kind, uint64_t seed, uint32_t sample):
@@ -126,20 +123,16 @@ cdef class Graph:
         Returns:
             int32 ``[3, links]``: source, target and number in this graph of each link.
         """
-        cdef const uint8_t* states = self.state()
         cdef vector[Arc] drawn
         cdef Moves moves
         with nogil:
-            drawn = draw_arcs(self.pattern, states, kind.native.get()[0], seed, sample, moves)
-        links = np.empty((3, len(self.idx)), np.int32)
-        cdef int32_t[:, ::1] out = links
-        cdef int64_t k
-        for k in range(out.shape[1]):
-            out[0, k], out[1, k], out[2, k] = drawn[k].source, drawn[k].target, drawn[k].origin
-        return links
+            drawn = draw_arcs(self.pattern, self.states, kind.native.get()[0], seed, sample, moves)
+        links = np.empty((self.links, 3), np.int32)
+        memcpy(pointer(links, np.int32, 2), drawn.data(), links.nbytes)
+        return links.T
 
     def count_drawn(
-        self, Kind kind, uint64_t seed, samples, const int64_t[::1] type, int64_t types, int threads
+        self, Kind kind, uint64_t seed, samples, type, int64_t types, int threads
     ):
         """Count the triads of each type in random graphs.
 
@@ -161,11 +154,11 @@ cdef class Graph:
         cdef Moves moves
         if not size:
             return counts, moves.edges, moves.changes
-        cdef int64_t[:, ::1] out = counts
-        cdef const uint8_t* states = self.state()
+        cdef int64_t* out = <int64_t*>pointer(counts, np.int64, 2)
+        cdef const int64_t* of_code = <const int64_t*>pointer(type, np.int64, 1)
         with nogil:
             moves = count_null_triads(
-                self.pattern, states, kind.native.get()[0], seed, first, size, &type[0], types,
-                &out[0, 0], threads,
+                self.pattern, self.states, kind.native.get()[0], seed, first, size, of_code, types,
+                out, threads,
             )
         return counts, moves.edges, moves.changes

@@ -9,10 +9,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated
 
-import tyro
-from scipy.sparse.linalg import ArpackError
-
 from sparse_engine import runtime
+from sparse_engine.extras import extra
+
+with extra("train"):
+    import tyro
+    from scipy.sparse.linalg import ArpackError
+
 from sparse_engine.cli.analyze import Analyze
 from sparse_engine.cli.compare import Compare
 from sparse_engine.cli.distance import Distance

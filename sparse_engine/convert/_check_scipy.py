@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from types import ModuleType
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-import scipy.sparse
 
-#: A sparse array or matrix of any format.
-SciPyMatrix: TypeAlias = scipy.sparse.sparray | scipy.sparse.spmatrix
+from sparse_engine.extras import extra
+
+if TYPE_CHECKING:
+    import scipy.sparse
+
+    #: A sparse array or matrix of any format.
+    SciPyMatrix: TypeAlias = scipy.sparse.sparray | scipy.sparse.spmatrix
+
+
+def scipy_sparse() -> ModuleType:
+    """Import ``scipy.sparse``, which serving a network does not need.
+
+    Raises:
+        ImportError: SciPy is not installed.
+    """
+    with extra("analysis"):
+        import scipy.sparse
+    return scipy.sparse
 
 
 def check_scipy(matrix: SciPyMatrix) -> None:
@@ -20,7 +36,7 @@ def check_scipy(matrix: SciPyMatrix) -> None:
         TypeError: not a sparse array or matrix.
         ValueError: names what is wrong, and the first wrong entry.
     """
-    if not scipy.sparse.issparse(matrix):
+    if not scipy_sparse().issparse(matrix):
         raise TypeError(f"expected a SciPy sparse array or matrix, found {type(matrix).__name__}")
     if len(matrix.shape) != 2 or np.iscomplexobj(matrix):
         raise ValueError(

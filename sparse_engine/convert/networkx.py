@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
-import networkx as nx
 import torch
 
+from sparse_engine.extras import extra
 from sparse_engine.nn import SparseWeight
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 
 def from_networkx(
@@ -60,6 +64,7 @@ def to_networkx(weight: SparseWeight, *, attribute: str = "weight") -> nx.DiGrap
     """Return a DiGraph with the nodes 0 to n - 1 and an edge for each link.
 
     Raises:
+        ImportError: networkx is not installed.
         ValueError: the weight is not square, so that its rows and columns are different units.
     """
     out_features, in_features = weight.shape
@@ -68,6 +73,8 @@ def to_networkx(weight: SparseWeight, *, attribute: str = "weight") -> nx.DiGrap
             f"expected a square weight, found {out_features} x {in_features}: a graph has one set "
             "of nodes"
         )
+    with extra("analysis"):
+        import networkx as nx
     graph = nx.DiGraph()
     graph.add_nodes_from(range(out_features))
     sources, targets = weight.col_indices.tolist(), weight.rows().tolist()

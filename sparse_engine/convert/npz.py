@@ -6,14 +6,20 @@ import math
 import os
 import zipfile
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.sparse
 from numpy.lib import format as npy
 
-from sparse_engine.convert._check_scipy import SciPyMatrix, check_compressed
+from sparse_engine.convert._check_scipy import check_compressed, scipy_sparse
 from sparse_engine.convert.scipy import as_canonical
 from sparse_engine.memory import plausible_units
+
+if TYPE_CHECKING:
+    import scipy.sparse
+
+    from sparse_engine.convert._check_scipy import SciPyMatrix
 
 #: Arrays of each format with their numbers of dimensions; all but data are integers.
 ARRAYS = {
@@ -46,17 +52,18 @@ def read_npz(path: str | Path) -> scipy.sparse.csr_array:
             bytes, or a matrix that :func:`~sparse_engine.convert.from_scipy` refuses.
         OSError: the file cannot be read.
     """
+    sparse = scipy_sparse()
     with open(path, "rb") as file:
         try:
             with zipfile.ZipFile(file) as archive:
-                return as_canonical(_matrix(archive, os.fstat(file.fileno()).st_size))
+                return as_canonical(_matrix(sparse, archive, os.fstat(file.fileno()).st_size))
         except MemoryError:
             raise
         except Exception as error:  # what zipfile raises for damaged files is not documented
             raise ValueError(f"expected an npz file of SciPy in {path}, found: {error}") from error
 
 
-def _matrix(archive: zipfile.ZipFile, size: int) -> SciPyMatrix:
+def _matrix(sparse: ModuleType, archive: zipfile.ZipFile, size: int) -> SciPyMatrix:
     form = _array(archive, "format", 0, "SU", SMALL).item()
     form = form.decode("ascii") if isinstance(form, bytes) else form
     if form not in ARRAYS:
@@ -81,15 +88,15 @@ def _matrix(archive: zipfile.ZipFile, size: int) -> SciPyMatrix:
     if form in ("csr", "csc", "bsr"):
         indptr, indices = arrays.values()
         check_compressed(form, shape, indptr, indices, data)
-        make = getattr(scipy.sparse, f"{form}_array")
+        make = getattr(sparse, f"{form}_array")
         return make((data, indices, indptr), shape=shape)
     # SciPy converts these to 32 bits without a check.
     for name, array in arrays.items():
         if array.size and not -(2**31) <= array.min() <= array.max() < 2**31:
             raise ValueError(f"expected {name} of 32 bits, found {array.min()} to {array.max()}")
     if form == "coo":
-        return scipy.sparse.coo_array((data, tuple(arrays.values())), shape=shape)
-    return scipy.sparse.dia_array((data, arrays["offsets"]), shape=shape)
+        return sparse.coo_array((data, tuple(arrays.values())), shape=shape)
+    return sparse.dia_array((data, arrays["offsets"]), shape=shape)
 
 
 def _array(

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import scipy.sparse
 import torch
 
-from sparse_engine.convert._check_scipy import SciPyMatrix, check_scipy
+from sparse_engine.convert._check_scipy import check_scipy, scipy_sparse
 from sparse_engine.nn import SparseWeight
+
+if TYPE_CHECKING:
+    import scipy.sparse
+
+    from sparse_engine.convert._check_scipy import SciPyMatrix
 
 
 def from_scipy(matrix: SciPyMatrix) -> SparseWeight:
@@ -51,7 +57,7 @@ def view_as_scipy(weight: SparseWeight) -> scipy.sparse.csr_array:
         ValueError: as :func:`to_scipy`.
     """
     parts = (values_of(weight), weight.col_indices.cpu().numpy(), weight.crow_indices.cpu().numpy())
-    return scipy.sparse.csr_array(parts, shape=weight.shape)
+    return scipy_sparse().csr_array(parts, shape=weight.shape)
 
 
 def values_of(weight: SparseWeight) -> np.ndarray:
@@ -78,7 +84,7 @@ def as_canonical(matrix: SciPyMatrix) -> scipy.sparse.csr_array:
     """
     check_scipy(matrix)
     if matrix.format == "csr" and _rises(matrix.indptr, matrix.indices):
-        return scipy.sparse.csr_array(matrix)
+        return scipy_sparse().csr_array(matrix)
     return view_as_scipy(from_scipy(matrix))
 
 

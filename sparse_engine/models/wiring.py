@@ -5,22 +5,18 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from scipy.sparse import csr_array
 from torch import nn
 
 from sparse_engine import convert
-from sparse_engine.analysis import (
-    Cooling,
-    Pooled,
-    balanced_network,
-    planted_network,
-    spectral_radius,
-)
 from sparse_engine.nn import SparseWeight
 from sparse_engine.nn.cell import recurrent_weights
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 #: Proposals at each temperature, with which the pooled balance of 100 units comes within 0.01 of a
 #: target from 0.1 to 0.9.
@@ -29,6 +25,8 @@ PROPOSALS = 100
 
 def balanced(units: int, density: float, seed: int, *, balance: float = 0.5) -> csr_array:
     """Return signs of a network whose pooled structural balance is near ``balance``."""
+    from sparse_engine.analysis import Cooling, Pooled, balanced_network
+
     return balanced_network(
         units,
         density,
@@ -42,6 +40,8 @@ def balanced(units: int, density: float, seed: int, *, balance: float = 0.5) -> 
 
 def planted(units: int, density: float, seed: int, *, loops: int = 15) -> csr_array:
     """Return signs of a network with feed-forward loops whose links are in no other loop."""
+    from sparse_engine.analysis import planted_network
+
     return planted_network(units, density, loops=loops, seed=seed).graph
 
 
@@ -104,6 +104,8 @@ def wire_network(
 
 
 def _radius(graph: csr_array) -> float:
+    from sparse_engine.analysis import spectral_radius
+
     found = spectral_radius(graph)
     if found == 0:
         raise ValueError("expected a network with cycles to scale to a radius, found none")

@@ -1,9 +1,9 @@
 """Pictures with matplotlib. Every function takes the Axes to draw on, and returns them."""
 
-try:
+from sparse_engine.extras import extra
+
+with extra("plot"):
     import matplotlib  # noqa: F401
-except ImportError as error:
-    raise ImportError("pictures need matplotlib: pip install 'sparse_engine[plot]'") from error
 
 from sparse_engine.plot.adjacency import adjacency as adjacency
 from sparse_engine.plot.annealing import annealing_curve as annealing_curve

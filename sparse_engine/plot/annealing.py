@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from matplotlib.axes import Axes
 
-from sparse_engine.analysis import Annealed
+if TYPE_CHECKING:
+    from sparse_engine.analysis import Annealed
+
 
 # Number of points of the line of accepted proposals; one temperature may have only ten proposals.
 ACCEPTED_POINTS = 40

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
 
-from sparse_engine.analysis import NullModel
+if TYPE_CHECKING:
+    from sparse_engine.analysis import NullModel
+
 
 STATISTICS = {
     "pooled": "share of balanced semicycles",
@@ -59,10 +61,10 @@ def balance(
     kept = [k for k, record in enumerate(records) if statistic in record]
     if not kept:
         raise ValueError(f"expected records with {statistic!r}, found none among {len(records)}")
-    if isinstance(null, NullModel):
-        axes.axhspan(*_band(null.bands(), statistic), color=GREY, lw=0, label=CHANCE)
-    elif null is not None:
+    if isinstance(null, Sequence):
         _draw_bands(axes, [(records[k][along], null[k].bands()) for k in kept], statistic)
+    elif null is not None:
+        axes.axhspan(*_band(null.bands(), statistic), color=GREY, lw=0, label=CHANCE)
     else:
         for name in dict.fromkeys(records[k].get("weight", "") for k in kept):
             own = [records[k] for k in kept if records[k].get("weight", "") == name]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from matplotlib.axes import Axes
 
-from sparse_engine.train import Comparison
+if TYPE_CHECKING:
+    from sparse_engine.train import Comparison
 
 
 def comparison(compared: Comparison, axes: Axes) -> Axes:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from matplotlib.axes import Axes
 
-from sparse_engine.analysis import DegreeDistribution, WeightDistribution
+if TYPE_CHECKING:
+    from sparse_engine.analysis import DegreeDistribution, WeightDistribution
+
 
 BLUE, RED, GREY = "#2f6690", "#d1495b", "#9aa5b1"
 

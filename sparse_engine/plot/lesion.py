@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from matplotlib.axes import Axes
 
-from sparse_engine.analysis import Lesions
+if TYPE_CHECKING:
+    from sparse_engine.analysis import Lesions
+
 
 STYLES = {
     "unbalanced": ("#d1495b", "-"),

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
 
-from sparse_engine.analysis import NullModel
 from sparse_engine.plot.histograms import BLUE, RED
+
+if TYPE_CHECKING:
+    from sparse_engine.analysis import NullModel
 
 
 def loops(counts: Mapping[str, int], axes: Axes, *, null: NullModel | None = None) -> Axes:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
 
+from sparse_engine.extras import extra
+
 #: Environment variable with the folder that has a folder for each data set.
 VARIABLE = "SPARSE_ENGINE_DATA"
 
@@ -58,7 +60,8 @@ class DataFile:
         return self._download()
 
     def _download(self) -> Path:
-        import pooch
+        with extra("train"):
+            import pooch
 
         cache = Path(pooch.os_cache("sparse_engine"), self.dataset)
         # An archive stays beside its contents, under the last part of its address.

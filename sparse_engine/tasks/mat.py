@@ -10,10 +10,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.io import loadmat, whosmat
-from scipy.io.matlab import MatReadError
 
+from sparse_engine.extras import extra
 from sparse_engine.tasks.supervised import Examples
+
+with extra("train"):
+    from scipy.io import loadmat, whosmat
+    from scipy.io.matlab import MatReadError
 
 #: What SciPy raises for a file that is damaged.
 DAMAGED = (

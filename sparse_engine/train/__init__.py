@@ -1,5 +1,13 @@
 """Training runs: settings, the loop, checkpoints and logs."""
 
+from sparse_engine.extras import extra
+
+with extra("train"):
+    import safetensors  # noqa: F401
+    import scipy  # noqa: F401
+    import tqdm  # noqa: F401
+    import tyro  # noqa: F401
+
 from sparse_engine.train.checkpoint import Checkpoint as Checkpoint
 from sparse_engine.train.checkpoint import CheckpointError as CheckpointError
 from sparse_engine.train.compare import Comparison as Comparison

@@ -8,10 +8,9 @@ from dataclasses import KW_ONLY, dataclass
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from scipy.spatial import cKDTree
-from scipy.spatial.distance import cdist
 from typing_extensions import override
 
+from sparse_engine.extras import extra
 from sparse_engine.nn import _initial_links
 from sparse_engine.ops import Links, RandomKey, Use
 from sparse_engine.topology.init.base import Wiring
@@ -72,6 +71,7 @@ class ExponentialDistance(Wiring):
         """Lay the links, see :meth:`Wiring.links`.
 
         Raises:
+            ImportError: SciPy is not installed.
             ValueError: another shape than the positions', or fewer candidates than links.
         """
         rows, columns = self._positions()
@@ -108,6 +108,9 @@ class ExponentialDistance(Wiring):
         self, rows: np.ndarray, columns: np.ndarray
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield positions and their lengths, ``[rows of the block, columns or candidates]``."""
+        with extra("analysis"):
+            from scipy.spatial import cKDTree
+            from scipy.spatial.distance import cdist
         width = min(self.candidates or len(columns), len(columns))
         tree = cKDTree(columns) if width < len(columns) else None
         height = max(1, BLOCK // max(1, width))

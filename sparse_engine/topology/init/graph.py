@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import networkx as nx
-import scipy.sparse
 from typing_extensions import override
 
 from sparse_engine.convert import from_networkx, from_scipy, read_edge_list
 from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import Links, RandomKey
 from sparse_engine.topology.init.base import Wiring
+
+if TYPE_CHECKING:
+    import networkx as nx
+    import scipy.sparse
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +56,6 @@ class FromGraph(Wiring):
             return self.graph
         if isinstance(self.graph, (str, Path)):
             return read_edge_list(self.graph, shape=shape)
-        if isinstance(self.graph, nx.Graph):
+        if hasattr(self.graph, "is_directed"):  # a graph of networkx, which may not be installed
             return from_networkx(self.graph)
         return from_scipy(self.graph)

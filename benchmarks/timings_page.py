@@ -1,0 +1,203 @@
+"""Page of timings, docs/benchmarks.md, and the table of README.md, from benchmarks/results."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.table import markdown, rows_of
+
+HEAD = """# Benchmarks
+
+How long sparse_engine takes beside what people use today. Ratios are formed within one run, in
+which all contestants take turns; "x masked" is how many times as long the masked dense network
+takes. `target` is our goal. Each table names its machine and its date;
+[benchmarks/README.md](../benchmarks/README.md) says how everything is measured and how to repeat it
+(`make bench`). `python -m benchmarks.pages` makes this page of `benchmarks/results/`.
+"""
+FOOT = """## Where dense networks win, and what to know
+
+- A network of 64 units gains nothing, because a step is then mostly overhead. A single layer of
+  1024 x 1024 with a batch of 32 is four times as fast at 10 %, but slower from a density of about
+  35 % on.
+- Inference with a batch of 1 gains less than training: [inference.md](inference.md) says from
+  which density on it pays.
+- Sparse products at random positions are limited by the second-level cache, from which every
+  multiply-add loads a vector; therefore a few targets at 10 % are missed on this processor
+  ([csrc/README.md](../csrc/README.md)).
+- For seconds or minutes, often after dense networks have run, what two threads exchange is up to
+  four times slower on this machine, which nn.LSTM does not feel. An RNN of 1024 units at 1 % then
+  takes 10.7 ms instead of 5.4. The rows of 1024 units at 5 and 1 % of the RNN, the CT-RNN at 4096
+  and the ON-LSTM at 10 % and less are from such minutes. Two other runs of the RNN's table gave
+  7.94, 12.5, 12.3, 16.4, 32.9 and 67.7, and 8, 11.6, 18.6, 20.1, 33.8 and 80.2 x masked.
+- GPU kernels have been tested in simulation only, so this page has no times of a GPU.
+"""
+
+
+class Table(NamedTuple):
+    """Table of the page.
+
+    Attributes:
+        title: heading of the table.
+        text: paragraph above the table.
+        result: name of the file in benchmarks/results.
+        columns: columns that are shown; all by default.
+    """
+
+    title: str
+    text: str
+    result: str
+    columns: tuple[str, ...] = ()
+
+
+STEP = "One training step, forward and backward pass, of {} against the masked dense loop"
+RECURRENT = ("hidden", "density", "T", "B", "ms", "masked ms", "x masked")
+BFLOAT16 = "Activations in bfloat16 under autocast against the same network in float32."
+TABLES = (
+    Table(
+        "RNN",
+        STEP.format("`SparseRNN`")
+        + " `h = tanh(x W_ih^T + b + h (W * M)^T)`, `nn.RNN`, which is dense, and a loop over "
+        "`torch.sparse`. There are 64 inputs, in the last row 1.",
+        "train_step",
+        (*RECURRENT[:6], "nn.RNN ms", "torch CSR ms", "x masked", "x nn.RNN", "target"),
+    ),
+    Table(
+        "LSTM",
+        STEP.format("`SparseLSTM`") + " and nn.LSTM. The last row has the shape of Selfish-RNN: "
+        "1500 inputs, both weights sparse.",
+        "lstm",
+    ),
+    Table("GRU", STEP.format("`SparseGRU`") + " and nn.GRU.", "gru"),
+    Table("MGU", STEP.format("`SparseMGU`") + ".", "mgu", RECURRENT),
+    Table("RHN", STEP.format("`SparseRHN`") + ", of depth 10.", "rhn", RECURRENT),
+    Table("ON-LSTM", STEP.format("`SparseONLSTM`") + ".", "on_lstm", RECURRENT),
+    Table("CT-RNN", STEP.format("`SparseCTRNN`") + ", 6 Euler steps per input.", "ctrnn"),
+    Table("Firing rates", STEP.format("`SparseRateRNN`") + ".", "rate_rnn", RECURRENT),
+    Table("Neural ODE", STEP.format("`SparseNeuralODE`") + ", 6 steps of RK4.", "neural_ode"),
+    Table(
+        "Liquid time-constant networks",
+        "One training step of `SparseLTC`, 6 unfolds, against dense synapses.",
+        "ltc",
+    ),
+    Table("bfloat16, RNN", BFLOAT16, "bfloat16"),
+    Table("bfloat16, LSTM", BFLOAT16, "bfloat16_lstm"),
+    Table("bfloat16, GRU", BFLOAT16, "bfloat16_gru"),
+    Table("bfloat16, RHN", BFLOAT16, "bfloat16_rhn"),
+    Table("bfloat16, ON-LSTM", BFLOAT16, "bfloat16_on_lstm"),
+    Table("bfloat16, CT-RNN", BFLOAT16, "bfloat16_ctrnn"),
+    Table(
+        "Linear layers",
+        "Forward and backward pass of `SparseLinear` against nn.Linear, torch.sparse CSR, and the "
+        "sparse CPU libraries sparseprop 0.1.14 and sparselab 0.2.2.",
+        "linear",
+    ),
+    Table(
+        "SET-MLP",
+        "One epoch of a multilayer perceptron with rewiring.",
+        "set_mlp",
+        ("neurons", "links", "epoch s", "peak GB", "published min", "x published"),
+    ),
+    Table(
+        "Rewiring",
+        "Prune, grow, merge, the optimizer's state and the transposed view.",
+        "rewire",
+        ("method", "n", "links", "quantity", "measured", "unit", "target"),
+    ),
+    Table("Analysis", "Triads, null models, distances and annealing.", "analysis"),
+    Table("Single operations", "Products and recurrences.", "kernels"),
+)
+
+
+class Headline(NamedTuple):
+    """Row of the README's table.
+
+    Attributes:
+        what: what is trained.
+        result: name of the file in benchmarks/results.
+        case: columns that pick the row of the file.
+        peer: name of the dense network.
+        column: name of the dense network in the file.
+    """
+
+    what: str
+    result: str
+    case: Mapping[str, object]
+    peer: str
+    column: str
+
+
+HEADLINES = (
+    Headline("`SparseRNN`, 4096 units, 5 %", "train_step", {"hidden": 4096, "density": 0.05},
+             "masked dense loop", "masked"),
+    Headline("`SparseLSTM`, 1024 units, 5 %", "lstm", {"hidden": 1024, "density": 0.05},
+             "nn.LSTM", "nn.LSTM"),
+    Headline("`SparseGRU`, 1024 units, 5 %", "gru", {"hidden": 1024, "density": 0.05},
+             "nn.GRU", "nn.GRU"),
+    Headline("`SparseLSTM`, 1500 units, 33 %", "lstm", {"hidden": 1500},
+             "nn.LSTM", "nn.LSTM"),
+    Headline("`SparseLinear`, 768 to 3072, 10 %", "linear",
+             {"in": 768, "B": 128, "density": 0.1}, "nn.Linear", "nn.Linear"),
+)  # fmt: skip
+
+
+def timings_page(results: Path, folder: Path) -> None:
+    """Write benchmarks.md into a folder.
+
+    Args:
+        results: folder of the JSON files of the benchmarks.
+        folder: folder of the page.
+    """
+    sections = [
+        f"## {table.title}\n\n{table.text}\n\n"
+        f"{markdown(_read(results, table.result), [*table.columns])}\n"
+        for table in TABLES
+    ]
+    (folder / "benchmarks.md").write_text("\n".join([HEAD, *sections, _largest(results), FOOT]))
+
+
+def with_headlines(readme: str, results: Path) -> str:
+    """Return the text of the README with its table made anew.
+
+    Args:
+        readme: text with the table between two comments, ``<!-- timings -->`` and
+            ``<!-- end -->``.
+        results: folder of the JSON files of the benchmarks.
+    """
+    lines = ["| one training step | times as fast | sparse_engine | dense |", "|---|---|---|---|"]
+    for headline in HEADLINES:
+        record = _read(results, headline.result)
+        (row,) = (
+            each
+            for each in rows_of(record)
+            if all(each[name] == value for name, value in headline.case.items())
+        )
+        ours, theirs = row["ms"], row[f"{headline.column} ms"]
+        lines.append(
+            f"| {headline.what} | **{theirs / ours:.1f}** | {ours:.3g} ms | "
+            f"{theirs:.0f} ms, {headline.peer} |"
+        )
+    table = "\n".join(lines)
+    return re.sub(
+        r"(?<=<!-- timings -->\n).*?(?=\n<!-- end -->)", lambda _: table, readme, flags=re.DOTALL
+    )
+
+
+def _largest(results: Path) -> str:
+    record = _read(results, "hundred_thousand_neurons")
+    measured, machine = record["measured"], record["machine"]
+    return (
+        "## One network of 100,000 neurons\n\n"
+        f"With {measured['links']:,} trained links (`examples/hundred_thousand_neurons.py`, T = 20,"
+        f" B = 16), a training step with Adam takes {measured['seconds per step']:.2f} s, a SET "
+        f"rewiring {measured['seconds per rewiring']:.2f} s, and the process "
+        f"{measured['peak GB']:.1f} GB at the most. The dense matrix alone would take 40 GB.\n\n"
+        f"{machine['threads']} threads, {machine['isa']}, torch {machine['torch']}.\n"
+    )
+
+
+def _read(results: Path, name: str) -> dict:
+    return json.loads((results / f"{name}.json").read_text())

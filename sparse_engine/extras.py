@@ -1,0 +1,26 @@
+"""Libraries that the package needs for a part of what it does, and installs with an extra."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def extra(name: str) -> Iterator[None]:
+    """Name the extra that installs a library, where an import within this context finds none.
+
+    Args:
+        name: name of the extra, such as ``analysis``.
+
+    Raises:
+        ImportError: a library is not installed; the message says how to install it.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"expected the library {error.name}, found none; install it with: "
+            f"pip install 'sparse_engine[{name}]'",
+            name=error.name,
+        ) from error
