@@ -8,6 +8,7 @@ from pathlib import Path
 FOLDER = Path(__file__).parent
 sys.path.insert(0, str(FOLDER / "_ext"))
 
+import command_help  # noqa: E402
 import public_names  # noqa: E402
 import repository_pages  # noqa: E402
 
@@ -44,6 +45,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 # Reference: a page for every public name. Trainers that are not installed are replaced by mocks.
 public_names.write_pages(FOLDER / "reference" / "api")
+command_help.write_texts(FOLDER / "reference" / "api" / "help")
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
