@@ -41,7 +41,9 @@ nb_execution_mode = "cache"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300
 nb_merge_streams = True
+nb_output_stderr = "remove-warn"  # a page without warnings of its code
 os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"  # of tqdm, where widgets are missing
 
 # Reference: a page for every public name. Trainers that are not installed are replaced by mocks.
 public_names.write_pages(FOLDER / "reference" / "api")
@@ -61,6 +63,7 @@ napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True
 add_module_names = False
+toc_object_entries_show_parents = "hide"
 
 # Names of other projects are links only where their lists of names may be downloaded.
 OTHERS = {

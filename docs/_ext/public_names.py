@@ -100,7 +100,8 @@ def _page(module: str) -> str:
         elif get_origin(value) is not None:
             kind = "Data"  # an alias of a type
         kinds[kind].append(name)
-    lines = [module, "=" * len(module), "", f".. automodule:: {module}", ""]
+    title = module.removeprefix("sparse_engine.")
+    lines = [title, "=" * len(title), "", f"``{module}``", "", f".. automodule:: {module}", ""]
     for kind in ("Classes", "Functions"):
         if kinds[kind]:
             lines += [kind, "-" * len(kind), "", f".. currentmodule:: {module}", ""]

@@ -68,7 +68,7 @@ def unplaced(index: str) -> list[str]:
     taken = {"index", "README", *(page.removesuffix(".md") for page in missing())}
     for path in [DOCS / "index.md", *DOCS.glob("*/index.md")]:
         folder = path.parent.relative_to(DOCS)
-        entries = " ".join(toctree.findall(path.read_text())).replace(">", " ").split()
+        entries = re.findall(r"[^\s<>]+", " ".join(toctree.findall(path.read_text())))
         taken |= {entry.lstrip("/") for entry in entries if entry.startswith("/")}
         taken |= {str(folder / entry) for entry in entries}
     pages = (path.relative_to(DOCS).with_suffix("") for path in DOCS.glob("[!_]*/*.md"))
