@@ -24,7 +24,8 @@ MIRRORED = {
     "how_to/contribute": "CONTRIBUTING.md",
 }
 #: The front page says what README.md says.
-PAGES = {source: f"{page}.md" for page, source in MIRRORED.items()} | {"README.md": "index.md", "docs/README.md": "index.md"}
+PAGES = {source: f"{page}.md" for page, source in MIRRORED.items()}
+PAGES |= {"README.md": "index.md", "docs/README.md": "index.md"}
 
 LINK = re.compile(r"(!?)\[([^\]]+)\]\((?!https?:|mailto:|#)([^)\s#]+)(#[^)\s]*)?\)")
 

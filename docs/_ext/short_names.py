@@ -50,8 +50,10 @@ def resolve(
     return make_refnode(app.builder, page, entry.docname, entry.node_id, [content], found[0])
 
 
-def keep_colon(app: Sphinx, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
-    """Keep napoleon from reading "Rows of each gate: ..." as a type, by an empty comment before it."""
+def keep_colon(
+    app: Sphinx, what: str, name: str, value: Any, options: Any, lines: list[str]
+) -> None:
+    """Put an empty comment first, lest napoleon reads "Rows of each gate: ..." as a type."""
     if what in {"attribute", "property", "data"}:
         lines[:0] = ["..", ""]
 
