@@ -106,6 +106,7 @@ def test_links_out_of_the_site_become_names_or_pages():
     assert rewritten("[a cell](../sparse_engine/nn/cell.py)") == (
         "a cell (`sparse_engine/nn/cell.py`)"
     )
+    assert rewritten("[methods.md](methods.md) lists") == "[](methods.md) lists"
     assert rewritten("[m](methods.md), ![p](curve.png)") == "[m](methods.md), ![p](curve.png)"
     own = rewritten("[w](../docs/write_a_cell.md)", "csrc/README.md", "explanation/kernels")
     assert own == "[w](../write_a_cell.md)"

@@ -1,7 +1,8 @@
 """Pages whose text lies elsewhere in the repository, and links that leave the folder of the site.
 
 The documents of the repository link to each other and to source files by paths. On the site, a link
-to a document that is a page leads to that page, and one to a source file becomes its name.
+to a document that is a page leads to that page, by its title where the text was only the name of
+the file, and a link to a source file becomes its name.
 """
 
 from __future__ import annotations
@@ -55,6 +56,8 @@ def rewritten(text: str, source: Path, page: str) -> str:
             path = DOCS / known
         if DOCS not in path.parents or path.is_dir():
             return words if words.startswith("`") else f"{words} (`{path.relative_to(ROOT)}`)"
+        if words.endswith(".md"):
+            words = ""  # the title of the page takes its place
         return f"{picture}[{words}]({os.path.relpath(path, here)}{anchor})"
 
     return LINK.sub(link, text)
