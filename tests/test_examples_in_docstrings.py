@@ -2,7 +2,9 @@
 
 import copy
 import doctest
+import itertools
 import sys
+from collections import OrderedDict
 from importlib import import_module
 from io import StringIO
 from pathlib import Path
@@ -25,16 +27,18 @@ sys.path.insert(0, str(ROOT / "docs" / "_ext"))
 
 import public_names  # noqa: E402
 
+PACKAGE = Path(sparse.__file__).parents[1]
 MODULES = sorted(
-    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-    for path in (ROOT / "sparse_engine").rglob("*.py")
+    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+    for path in PACKAGE.rglob("*.py")
     if ">>>" in path.read_text() and "callbacks" not in path.parts
 )
 
 
 def names():
     """Return everything public, and what examples take for granted."""
-    found = {"np": np, "torch": torch, "nn": nn, "Path": Path, "copy": copy}
+    found = {"np": np, "torch": torch, "nn": nn, "Path": Path, "copy": copy, "plot": plot,
+             "itertools": itertools}  # fmt: skip
     for module in public_names.modules():
         if not module.startswith("sparse_engine.callbacks."):
             exported = import_module(module)
@@ -53,15 +57,21 @@ def given():
         "network": sparse.SparseCTRNN(3, 4, density=0.5), "stream": torch.randn(3, 2, 3),
         "words": words, "later_words": words, "examples": Examples(examples, examples),
         "train": lambda *_: None, "validate": lambda model: 1.0, "records": [], "log": StringIO(),
-        "plot": plot, "axes": plt.gca(), "by_density": {0.1: signed_network(40, 0.1)},
+        "x": torch.randn(2, 6), "series": np.sin(np.arange(300.0))[:, None], "axes": plt.gca(),
+        "loader": [(torch.randn(2, 6), 0)], "by_density": {0.1: signed_network(40, 0.1)},
     }  # fmt: skip
 
 
+DENSE = nn.Sequential(OrderedDict(encoder=nn.Linear(6, 6), decoder=nn.Linear(6, 6)))
 #: What a single example takes for granted.
-OWN = {"Continuous.step": {"stream": [(torch.randn(2, 3), 1.0)], "before": 0.0}}
+OWN = {
+    "Continuous.step": {"stream": [(torch.randn(2, 3), 1.0)], "before": 0.0},
+    "convert_model.convert_model": {"model": DENSE},
+    "criteria.ActivationAware": {"model": DENSE},
+}
 
-#: Whole runs: docs/runs.md has shorter ones, which are tested.
-LONG = {"Config", "sweep", "comparison"}
+#: Whole runs, of which docs/runs.md has shorter ones, and what runs until it is stopped.
+LONG = {"Config", "sweep", "comparison", "serve"}
 
 
 class Checker(doctest.OutputChecker):
