@@ -141,7 +141,7 @@ def test_the_site_builds_without_warnings_and_has_every_name(tmp_path):
     command = [sys.executable, "-m", "sphinx", "-qW", "--keep-going", *quick, DOCS, tmp_path]
     subprocess.run(command, check=True)
     with (tmp_path / "objects.inv").open("rb") as file:
-        inventory = InventoryFile.load(file, "", str.__add__).data
+        inventory = InventoryFile.load(file, "", str.__add__)
     found = {name for kind, names in inventory.items() if kind.startswith("py:") for name in names}
     wanted = {
         f"{public_names.home(module, name)}.{name}"
