@@ -6,7 +6,7 @@ BIN := .venv/bin
 NATIVE := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh') $(wildcard sparse_engine/*/*.pyx sparse_engine/*/*.pxd) setup.py pyproject.toml
 
 .PHONY: demo test test-exhaustive test-all c-library sanitize lint bench bench-kernels build cuda gpu-check \
-	torch-headers clean
+	torch-headers docs docs-links clean
 
 demo: build
 	rm -rf runs/demo
@@ -66,6 +66,14 @@ bench: build .venv/dev
 bench-kernels: build .venv/dev
 	$(BENCHMARKS) $(BENCH)
 
+# The site, in docs/_build/html, with its tutorials executed. DOCS is what Sphinx is to do besides.
+docs: build .venv/dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -b html $(DOCS) docs docs/_build/html
+
+# Links between pages and to files; those to other sites with SPARSE_ENGINE_DOCS_ONLINE=1.
+docs-links: build .venv/dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -b linkcheck docs docs/_build/links
+
 build: .venv/built
 
 # Both use the python that is there, with a CUDA build of torch, and no network.
@@ -87,7 +95,8 @@ gpu-check: cuda
 .venv/dev: .venv/ready
 	$(BIN)/python -m pip install --quiet tensorboard scikit-learn lightning transformers accelerate \
 		skorch allpairspy clang-format==20.1.8 expecttest hypothesis mypy==1.18.2 \
-		pytest pytest-benchmark pytest-xdist ruff==0.14.5
+		pytest pytest-benchmark pytest-xdist ruff==0.14.5 \
+		sphinx pydata-sphinx-theme myst-nb sphinx-copybutton sphinx-design
 	touch $@
 
 # pip hides what it builds: the first command shows how far the compiler is, and pip then finds
@@ -112,4 +121,4 @@ c-library: build
 	$(BIN)/python setup.py --quiet libraries --only libsparse_engine
 
 clean:
-	rm -rf .venv build runs sparse_engine/_C*.so sparse_engine/*/*.so *.egg-info
+	rm -rf .venv build docs/_build docs/reference/api runs sparse_engine/_C*.so sparse_engine/*/*.so *.egg-info

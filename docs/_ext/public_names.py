@@ -1,0 +1,124 @@
+"""Public names of the package, and the pages of the reference that list them."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import pkgutil
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import get_origin
+
+from sphinx.pycode import ModuleAnalyzer
+
+import sparse_engine
+
+#: Modules without a page: the command line has its own, and the rest is for the package itself.
+INTERNAL = {"__main__", "cli", "files", "memory", "testing"}
+
+
+def modules() -> list[str]:
+    """Return the names of all modules that have public names."""
+    names = [
+        f"sparse_engine.{module.name}"
+        for module in pkgutil.iter_modules(sparse_engine.__path__)
+        if not module.name.startswith("_") and module.name not in INTERNAL
+    ]
+    callbacks = import_module("sparse_engine.callbacks")
+    trainers = {module.name for module in pkgutil.iter_modules(callbacks.__path__)} - {"follower"}
+    return sorted(names + [f"sparse_engine.callbacks.{name}" for name in trainers])
+
+
+def public_names(module: str) -> list[str]:
+    """Return what a module exports, from its source, so that nothing needs to be imported.
+
+    These are the names in ``__all__``, or else the definitions of the module and the names that it
+    imports ``as`` themselves, or by ``*`` from another module.
+    """
+    tree = ast.parse(Path(_file(module)).read_text())
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            if node.names[0].name == "*":
+                names |= set(public_names(str(node.module)))
+            names |= {each.name for each in node.names if each.asname == each.name}
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            assigned = {each.id for each in targets if isinstance(each, ast.Name)}
+            if "__all__" in assigned and node.value is not None:
+                return sorted(ast.literal_eval(node.value))
+            names |= assigned
+    return sorted(name for name in names if not name.startswith("_"))
+
+
+def write_pages(folder: Path) -> None:
+    """Write a page for each module, with the tables of which autosummary makes all other pages."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pages = {f"{module}.rst": _page(module) for module in modules()}
+    for old in folder.glob("*.rst"):
+        if old.name not in pages:
+            old.unlink()
+    for name, text in pages.items():
+        if not (folder / name).exists() or (folder / name).read_text() != text:
+            (folder / name).write_text(text)
+
+
+def definition(module: str, name: str) -> str:
+    """Return the module in which a name that a module exports is defined."""
+    for node in ast.walk(ast.parse(Path(_file(module)).read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            exported = {each.name for each in node.names}
+            if exported == {"*"}:
+                exported = set(public_names(node.module))
+            if name in exported:
+                return definition(node.module, name)
+    return module
+
+
+def home(module: str, name: str) -> str:
+    """Return the module that has the page of a name, if several modules export it."""
+    defined = definition(module, name)
+    owner = ".".join(defined.split(".")[:2])
+    return owner if owner in modules() and name in public_names(owner) else module
+
+
+def _page(module: str) -> str:
+    kinds: dict[str, list[str]] = {"Classes": [], "Functions": [], "Data": [], "Elsewhere": []}
+    try:
+        found: ModuleType | None = import_module(module)
+    except ImportError:
+        found = None  # a trainer that is not installed
+    for name in public_names(module):
+        value = getattr(found, name, type)
+        kind = "Classes" if inspect.isclass(value) else "Functions" if callable(value) else "Data"
+        if inspect.isclass(value) and home(module, name) != module:
+            kind = "Elsewhere"
+        elif get_origin(value) is not None:
+            kind = "Data"  # an alias of a type
+        kinds[kind].append(name)
+    title = module.removeprefix("sparse_engine.")
+    lines = [title, "=" * len(title), "", f"``{module}``", "", f".. automodule:: {module}", ""]
+    for kind in ("Classes", "Functions"):
+        if kinds[kind]:
+            lines += [kind, "-" * len(kind), "", f".. currentmodule:: {module}", ""]
+            lines += [".. autosummary::", "   :toctree: names", "   :nosignatures:", ""]
+            lines += [f"   {name}" for name in kinds[kind]] + [""]
+    if kinds["Data"]:
+        lines += ["Data", "----", "", f".. currentmodule:: {module}", ""]
+    for name in kinds["Data"]:
+        comments = ModuleAnalyzer.for_module(definition(module, name)).find_attr_docs()
+        text = comments.get(("", name), [])
+        lines += [f".. py:data:: {name}", "", *(f"   {line}" for line in text), ""]
+    if kinds["Elsewhere"]:
+        links = (f":class:`~{home(module, name)}.{name}`" for name in kinds["Elsewhere"])
+        lines += ["Also exported here: " + ", ".join(links) + ".", ""]
+    return "\n".join(lines)
+
+
+def _file(module: str) -> str:
+    path = Path(sparse_engine.__path__[0]).joinpath(*module.split(".")[1:])
+    return str(path / "__init__.py" if path.is_dir() else path.with_suffix(".py"))
