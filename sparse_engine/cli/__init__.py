@@ -6,32 +6,20 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Annotated
 
 import tyro
 from scipy.sparse.linalg import ArpackError
 
-from sparse_engine import runtime
 from sparse_engine.cli.analyze import Analyze
 from sparse_engine.cli.compare import Compare
 from sparse_engine.cli.distance import Distance
+from sparse_engine.cli.info import Info
 from sparse_engine.cli.reproduce import Reproduce
 from sparse_engine.cli.sweep import Sweep
 from sparse_engine.cli.train import Resume, Train
 
 DESCRIPTION = "Truly sparse recurrent networks: train, analyze, and see what they run on."
-
-
-@dataclass(frozen=True)
-class Info:
-    """Print versions, the instruction set in use, threads and devices."""
-
-    def __call__(self) -> int:
-        """Run the command and return its exit status."""
-        for name, value in runtime.info().items():
-            print(f"{name:14} {value}")
-        return 0
 
 
 Command = (
