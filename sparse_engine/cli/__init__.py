@@ -18,6 +18,7 @@ from sparse_engine.cli.info import Info
 from sparse_engine.cli.reproduce import Reproduce
 from sparse_engine.cli.sweep import Sweep
 from sparse_engine.cli.train import Resume, Train
+from sparse_engine.cli.watch import Watch
 
 DESCRIPTION = "Truly sparse recurrent networks: train, analyze, and see what they run on."
 
@@ -30,6 +31,7 @@ Command = (
     | Annotated[Compare, tyro.conf.subcommand("compare")]
     | Annotated[Analyze, tyro.conf.subcommand("analyze")]
     | Annotated[Distance, tyro.conf.subcommand("distance")]
+    | Annotated[Watch, tyro.conf.subcommand("watch")]
     | Annotated[Info, tyro.conf.subcommand("info")]
 )
 
