@@ -1,6 +1,7 @@
 """Backend for networkx: results equal to networkx's own, whose tests run on it."""
 
 import os
+import re
 import subprocess
 import sys
 from importlib import metadata
@@ -122,6 +123,13 @@ except NotImplementedError:
 sys.exit("pagerank is not ours")
 """
     done = subprocess.run([sys.executable, "-c", script], env=registered, check=False)
+    assert done.returncode == 0
+
+
+def test_the_page_runs(registered):
+    text = (Path(__file__).parents[1] / "docs" / "networkx.md").read_text()
+    (block,) = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    done = subprocess.run([sys.executable, "-c", block], env=registered, check=False)
     assert done.returncode == 0
 
 
