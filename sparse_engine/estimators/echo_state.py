@@ -28,7 +28,7 @@ class EchoState(RegressorMixin, BaseEstimator):
         input_density: density of W_in and of the bias.
         input_scale: W_in is uniform in (-input_scale, input_scale).
         bias_scale: the bias is uniform in (-bias_scale, bias_scale).
-        leak: in (0, 1]; 1 for no leak.
+        leak: leaking rate, in (0, 1]; 1 for no leak.
         alpha: penalty of the readout, greater than 0, as of :class:`sklearn.linear_model.Ridge`.
         washout: number of first steps of each sequence that the readout is not fitted to.
         dtype: "float32" or "float64".

@@ -31,7 +31,7 @@ class Reservoir:
         input_density: density of W_in and of the bias, whose values are uniform in (-1, 1).
         input_scale: factor of W_in.
         bias_scale: factor of the bias.
-        leak: in (0, 1].
+        leak: leaking rate, in (0, 1].
         dtype: float32 or float64.
         generator: generator of all random numbers.
     """

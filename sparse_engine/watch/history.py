@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def history(folder: Path) -> dict[str, Any]:
     steps, result = settings.get("steps"), _json(folder, "result.json")
     pictures = {"loss": _curves(metrics, _losses), "metric": _curves(metrics, _metrics)}
     for name, quantities in TOPOLOGY.items():
-        pictures[name] = _curves(topology, lambda entry, q=quantities: _of_weight(entry, q))
+        pictures[name] = _curves(topology, partial(_of_weight, quantities=quantities))
     return {
         "settings": settings,
         "step": max((entry["step"] for entry in metrics + topology), default=0),
