@@ -26,7 +26,7 @@ def _dtype(name: str) -> torch.dtype:
 CODERS = {torch.dtype: (str, _dtype), torch.device: (str, torch.device)}
 
 
-class HubMixin(
+class HubMixin(  # type: ignore[call-arg]
     PyTorchModelHubMixin,
     library_name="sparse_engine",
     tags=["sparse", "recurrent"],

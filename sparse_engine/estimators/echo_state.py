@@ -102,9 +102,8 @@ class EchoState(RegressorMixin, BaseEstimator):
         coefficients, intercept = ridge(
             states.flatten(0, 1), targets.flatten(0, 1), float(self.alpha)
         )
-        self.coef_, self.intercept_ = coefficients.T.numpy(), intercept.numpy()
-        if self._flat:
-            self.coef_, self.intercept_ = self.coef_[0], float(self.intercept_[0])
+        self.coef_ = coefficients[:, 0].numpy() if self._flat else coefficients.T.numpy()
+        self.intercept_ = float(intercept[0]) if self._flat else intercept.numpy()
         return self
 
     def predict(self, X: Any) -> np.ndarray:
