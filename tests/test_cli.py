@@ -10,7 +10,6 @@ from dataclasses import fields
 import pytest
 import torch
 
-from sparse_engine import runtime
 from sparse_engine.cli import main
 from sparse_engine.cli.analyze import Analyze
 from sparse_engine.cli.distance import Distance
@@ -270,12 +269,6 @@ def test_help_of_the_other_commands_breaks_no_sentence(capsys, command):
     for field in fields(command)[1:]:
         option = field.name.replace("_", "-")
         assert re.search(rf"--{option}(?: \S+)?\s+[A-Z].*\. \(default: ", text), option
-
-
-def test_info_prints_what_the_runtime_knows(capsys):
-    assert main(["info"]) == 0
-    lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
-    assert lines == {name: str(value) for name, value in runtime.info().items()}
 
 
 def test_python_m_is_the_same():

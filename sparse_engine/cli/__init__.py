@@ -6,10 +6,8 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Annotated
 
-from sparse_engine import runtime
 from sparse_engine.extras import extra
 
 with extra("train"):
@@ -19,22 +17,13 @@ with extra("train"):
 from sparse_engine.cli.analyze import Analyze
 from sparse_engine.cli.compare import Compare
 from sparse_engine.cli.distance import Distance
+from sparse_engine.cli.info import Info
 from sparse_engine.cli.reproduce import Reproduce
 from sparse_engine.cli.sweep import Sweep
 from sparse_engine.cli.train import Resume, Train
+from sparse_engine.cli.watch import Watch
 
 DESCRIPTION = "Truly sparse recurrent networks: train, analyze, and see what they run on."
-
-
-@dataclass(frozen=True)
-class Info:
-    """Print versions, the instruction set in use, threads and devices."""
-
-    def __call__(self) -> int:
-        """Run the command and return its exit status."""
-        for name, value in runtime.info().items():
-            print(f"{name:14} {value}")
-        return 0
 
 
 Command = (
@@ -45,6 +34,7 @@ Command = (
     | Annotated[Compare, tyro.conf.subcommand("compare")]
     | Annotated[Analyze, tyro.conf.subcommand("analyze")]
     | Annotated[Distance, tyro.conf.subcommand("distance")]
+    | Annotated[Watch, tyro.conf.subcommand("watch")]
     | Annotated[Info, tyro.conf.subcommand("info")]
 )
 

@@ -1,0 +1,177 @@
+"""Echo state network as a regressor of scikit-learn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.utils.validation import check_is_fitted, check_random_state
+from torch import Tensor
+
+from sparse_engine.estimators.reservoir import Reservoir
+from sparse_engine.estimators.ridge import ridge
+
+
+class EchoState(RegressorMixin, BaseEstimator):
+    """Regressor of time series: a fixed sparse reservoir and a readout by ridge regression.
+
+    The reservoir is ``h[t] = (1 - leak) h[t - 1] + leak tanh(W_in x[t] + bias + W h[t - 1])``, from
+    a state of zeros for every sequence (Jaeger 2001); the readout is linear in ``h[t]`` and has an
+    intercept. Only the links of W exist, and all steps run in one fused operation.
+
+    Args:
+        units: number of units.
+        density: density of W; its values are normal.
+        spectral_radius: largest magnitude of an eigenvalue of W; above 500 units to about 1 %.
+        input_density: density of W_in and of the bias.
+        input_scale: W_in is uniform in (-input_scale, input_scale).
+        bias_scale: the bias is uniform in (-bias_scale, bias_scale).
+        leak: leaking rate, in (0, 1]; 1 for no leak.
+        alpha: penalty of the readout, greater than 0, as of :class:`sklearn.linear_model.Ridge`.
+        washout: number of first steps of each sequence that the readout is not fitted to.
+        dtype: "float32" or "float64".
+        random_state: seed, or a generator of NumPy; equal seeds give equal reservoirs.
+
+    Attributes:
+        reservoir_: the reservoir, after a call of fit.
+        coef_: ``[targets, units]``, or ``[units]`` for targets of one dimension less than x.
+        intercept_: ``[targets]``, or a number.
+        n_features_in_: number of inputs.
+
+    Example:
+        >>> model = EchoState(units=500, washout=100).fit(series[:-1], series[1:])
+        >>> model.predict(series)
+    """
+
+    def __init__(
+        self,
+        units: int = 500,
+        *,
+        density: float = 0.05,
+        spectral_radius: float = 0.9,
+        input_density: float = 1.0,
+        input_scale: float = 1.0,
+        bias_scale: float = 0.0,
+        leak: float = 1.0,
+        alpha: float = 1e-4,
+        washout: int = 0,
+        dtype: str = "float32",
+        random_state: Any = None,
+    ) -> None:
+        self.units = units
+        self.density = density
+        self.spectral_radius = spectral_radius
+        self.input_density = input_density
+        self.input_scale = input_scale
+        self.bias_scale = bias_scale
+        self.leak = leak
+        self.alpha = alpha
+        self.washout = washout
+        self.dtype = dtype
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any) -> EchoState:
+        """Make the reservoir, run it over X and fit the readout to y.
+
+        Args:
+            X: ``[steps, inputs]``, or ``[sequences, steps, inputs]``.
+            y: ``[..., steps]``, or ``[..., steps, targets]``.
+
+        Raises:
+            ValueError: a parameter out of range, or arrays that are not finite or do not fit.
+        """
+        self._check_parameters()
+        x = self._sequences(X)
+        targets = self._targets(y, x)
+        self.n_features_in_ = x.shape[2]
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        self.reservoir_ = Reservoir(
+            self.n_features_in_, self.units, density=self.density, radius=self.spectral_radius,
+            input_density=self.input_density, input_scale=self.input_scale,
+            bias_scale=self.bias_scale, leak=self.leak, dtype=x.dtype,
+            generator=torch.Generator().manual_seed(seed),
+        )  # fmt: skip
+        states = torch.empty(*x.shape[:2], self.units, dtype=x.dtype)
+        at = 0
+        for some in self.reservoir_.run(x):
+            states[at : at + len(some)] = some
+            at += len(some)
+        states, targets = states[self.washout :], targets[self.washout :]
+        coefficients, intercept = ridge(
+            states.flatten(0, 1), targets.flatten(0, 1), float(self.alpha)
+        )
+        self.coef_ = coefficients[:, 0].numpy() if self._flat else coefficients.T.numpy()
+        self.intercept_ = float(intercept[0]) if self._flat else intercept.numpy()
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the readout of every step, each sequence from a state of zeros.
+
+        Args:
+            X: ``[steps, inputs]``, or ``[sequences, steps, inputs]``.
+
+        Raises:
+            ValueError: an array that is not finite, or with other inputs than were fitted.
+            sklearn.exceptions.NotFittedError: before a call of fit.
+        """
+        check_is_fitted(self)
+        x = self._sequences(X)
+        if x.shape[2] != self.n_features_in_:
+            raise ValueError(
+                f"X has {x.shape[2]} features, but EchoState is expecting {self.n_features_in_} "
+                "features as input"
+            )
+        coefficients = torch.as_tensor(np.atleast_2d(self.coef_)).T
+        intercept = torch.as_tensor(np.atleast_1d(self.intercept_), dtype=x.dtype)
+        outputs = [some @ coefficients + intercept for some in self.reservoir_.run(x)]
+        y = torch.cat(outputs).transpose(0, 1).numpy()
+        y = y[..., 0] if self._flat else y
+        return y[0] if np.ndim(X) == 2 else y
+
+    def _sequences(self, X: Any) -> Tensor:
+        """Return checked sequences as ``[steps, sequences, inputs]``."""
+        x = np.asarray(X, dtype=self.dtype)
+        if x.ndim not in (2, 3) or 0 in x.shape:
+            raise ValueError(
+                "expected X of shape [steps, inputs] or [sequences, steps, inputs] without empty "
+                f"dimensions, found {[*x.shape]}. Reshape your data"
+            )
+        if not np.isfinite(x).all():
+            raise ValueError("expected finite X, found NaN or infinity")
+        x = x[None] if x.ndim == 2 else x
+        return torch.from_numpy(np.ascontiguousarray(x.transpose(1, 0, 2)))
+
+    def _targets(self, y: Any, x: Tensor) -> Tensor:
+        steps, sequences, _ = x.shape
+        if y is None:
+            raise ValueError("expected targets, found None: requires y to be passed")
+        given = np.asarray(y, dtype=self.dtype)
+        leading = (sequences, steps) if given.shape[:2] == (sequences, steps) else (steps,)
+        extra = given.ndim - len(leading)
+        if given.shape[: len(leading)] != leading or extra not in (0, 1) or (
+            len(leading) == 1 and sequences > 1
+        ):  # fmt: skip
+            raise ValueError(
+                f"expected y of the {sequences} x {steps} steps of X, found shape {[*given.shape]}"
+            )
+        if not np.isfinite(given).all():
+            raise ValueError("expected finite y, found NaN or infinity")
+        if self.washout >= steps:
+            raise ValueError(f"expected more than {self.washout} steps to wash out, found {steps}")
+        self._flat = extra == 0
+        shaped = np.ascontiguousarray(given).reshape(sequences, steps, -1).transpose(1, 0, 2)
+        return torch.from_numpy(np.ascontiguousarray(shaped))
+
+    def _check_parameters(self) -> None:
+        for name, fits, expected in (
+            ("units", self.units >= 1, "at least 1"),
+            ("leak", 0 < self.leak <= 1, "in (0, 1]"),
+            ("alpha", self.alpha > 0, "greater than 0"),
+            ("spectral_radius", self.spectral_radius >= 0, "at least 0"),
+            ("washout", self.washout >= 0, "at least 0"),
+            ("dtype", self.dtype in ("float32", "float64"), "'float32' or 'float64'"),
+        ):
+            if not fits:
+                raise ValueError(f"expected {name} {expected}, found {getattr(self, name)!r}")
