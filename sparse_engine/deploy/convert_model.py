@@ -88,7 +88,9 @@ def convert_model(
     plan.check_rules([name for name, _ in layers], weights)
     criterion = criterion or Magnitude()
     criterion.calibrate(model)
-    shared, made, rows = _shared_weights(model), {}, {}
+    shared = _shared_weights(model)
+    made: dict[int, nn.Module] = {}
+    rows: dict[str, Row] = {}
     for name, module in layers:
         if id(module) not in made:
             made[id(module)] = _converted(name, module, plan, criterion, shared, rows)

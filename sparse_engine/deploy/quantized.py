@@ -183,7 +183,6 @@ class QuantizedRecurrent(DropIn):
     """
 
     sparse_type: type[DropIn]
-    bf16_devices = ()
 
     @classmethod
     def from_sparse(cls, network: DropIn, *, int8: bool = True) -> QuantizedRecurrent:
@@ -222,6 +221,10 @@ class QuantizedRecurrent(DropIn):
     def to_dense(self) -> nn.RNNBase:
         """Return the network of torch.nn that computes the same."""
         return self.to_sparse().to_dense()
+
+    def keeps_bfloat16(self, device: str) -> bool:
+        """Whether activations stay in bfloat16 under autocast: never."""
+        return False
 
     @property
     def cell_name(self) -> str:
@@ -279,7 +282,7 @@ class QuantizedGRU(QuantizedRecurrent, SparseGRU):
     cell_name = "gru"
 
 
-def _rebuilt(network: DropIn, kind: type, change: Callable[[Any], Any]) -> Any:
+def _rebuilt(network: DropIn, kind: type[DropIn], change: Callable[[Any], Any]) -> Any:
     """Return a network of another class with the same options, and weights that are changed."""
     with warnings.catch_warnings():  # torch has already warned when ``network`` was made
         warnings.simplefilter("ignore")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from torch import nn
 
-from sparse_engine.deploy._layers import with_replaced
+from sparse_engine.deploy._layers import Named, with_replaced
 from sparse_engine.deploy.quantized import QuantizedLinear
 from sparse_engine.nn import SparseLinear
 from sparse_engine.nn.from_torch import DropIn
+
+SPARSE = (SparseLinear, QuantizedLinear, DropIn)
 
 
 def to_dense(model: nn.Module, *, inplace: bool = False) -> nn.Module:
@@ -23,10 +25,13 @@ def to_dense(model: nn.Module, *, inplace: bool = False) -> nn.Module:
     Raises:
         ValueError: a network with an option that torch.nn lacks, such as layer_norm.
     """
-    layers = [
+    layers: Named = [
         (name, module)
         for name, module in model.named_modules(remove_duplicate=False)
-        if isinstance(module, SparseLinear | QuantizedLinear | DropIn)
+        if isinstance(module, SPARSE)
     ]
-    made = {id(module): module.to_dense().train(module.training) for _, module in layers}
+    made: dict[int, nn.Module] = {}
+    for _, module in layers:
+        assert isinstance(module, SPARSE)
+        made[id(module)] = module.to_dense().train(module.training)
     return with_replaced(model, layers, made, inplace=inplace)

@@ -206,13 +206,14 @@ def quantized_sequence_ref(
     crow, col, values = dequantize_links(links, in_features, gates=QUANTIZED_CELLS[cell][1])
     pattern = Pattern.from_csr(crow, col, (links.scales.numel(), in_features))
     if cell == "lstm":
-        of_lstm = {"batch_sizes": batch_sizes, "cell_clip": cell_clip}
-        return lstm_ref(x, h0, c0, bias, values, pattern, **of_lstm)
+        state = h0, c0
+        return lstm_ref(
+            x, *state, bias, values, pattern, batch_sizes=batch_sizes, cell_clip=cell_clip
+        )
     if cell == "gru":
         h = gru_ref(x, h0, bias, values, pattern, batch_sizes=batch_sizes)
     else:
-        options = {"nonlinearity": cell, "batch_sizes": batch_sizes}
-        h = rnn_ref(x, h0, bias, values, pattern, **options)
+        h = rnn_ref(x, h0, bias, values, pattern, nonlinearity=cell, batch_sizes=batch_sizes)
     return h, x.new_empty(0)
 
 
