@@ -101,7 +101,9 @@ gpu-check: cuda
 
 # pip hides what it builds: the first command shows how far the compiler is, and pip then finds
 # everything built.
+# Extensions for one version of Python, which were built once, would be imported first.
 .venv/built: .venv/ready $(NATIVE)
+	rm -f sparse_engine/*/*.cpython-*.so
 	$(BIN)/python setup.py --quiet build_ext --inplace
 	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps -e .
 	touch $@

@@ -1,4 +1,4 @@
-"""Build sparse_engine._C against the stable ABI of LibTorch, and the graph kernels with Cython.
+"""Build sparse_engine against the stable ABIs of LibTorch and Python, graph kernels with Cython.
 
 Ninja compiles every object: it shows progress, resumes an interrupted build, and compiles again
 only what has changed. These environment variables decide what is built:

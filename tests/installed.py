@@ -1,4 +1,4 @@
-"""Look at an installed package from outside: ``python -P tests/installed.py``.
+"""Look at an installed package from outside: ``python tests/installed.py``.
 
 Needs torch, numpy and sparse_engine, and nothing else: no compiler, no pytest. Runs the first block
 of the README.
