@@ -246,7 +246,8 @@ class NinjaFile:
         ):
             command = f"{compiler} $flags $includes $system -MMD -MF $out.d -c $in -o $out"
             self.ninja.rule(name, command, depfile="$out.d", deps="gcc", description="$what")
-        link = f"{CXX} -shared $in -o $out {' '.join(LINK_FLAGS)} $flags"
+        sanitizers = SANITIZERS if SANITIZE else ""
+        link = f"{CXX} -shared $in -o $out {sanitizers} $flags"
         self.ninja.rule("link", link, description="$out")
         cython = f"{escape(sys.executable)} -m cython --cplus -3 $in -o $out"
         self.ninja.rule("cython", cython, description="$what")
@@ -306,7 +307,11 @@ class NinjaFile:
         torch_flags += [f"-l{name}" for name in TORCH_LIBRARIES]
         operations = [each for each in built if not each.endswith("/bindings-module.o")]
         for name, objects, flags in (
-            ("libsparse_engine", [*kernels, *self.objects.pop("c-library")], "-Wl,--no-undefined"),
+            (
+                "libsparse_engine",
+                [*kernels, *self.objects.pop("c-library")],
+                "-fopenmp -Wl,--no-undefined",
+            ),
             ("libsparse_engine_torch", operations, " ".join(torch_flags)),
         ):
             target = str(LIBRARIES / f"{name}.so")

@@ -1,8 +1,10 @@
 """Analysis of networks as signed directed graphs: balance, motifs, distances and lesions."""
 
-from sparse_engine.extras import extra
+import torch as _torch  # noqa: F401  whose libraries the native modules use
 
-with extra("analysis"):
+from sparse_engine.extras import extra as _extra
+
+with _extra("analysis"):
     import networkx  # noqa: F401
     import scipy  # noqa: F401
     import tqdm  # noqa: F401

@@ -66,8 +66,11 @@ class SequenceClassifier(NeuralNetClassifier):
         ValueError: on fit, other than three dimensions.
 
     Example:
-        >>> model = SequenceClassifier(module__cell="gru", module__density=0.05, max_epochs=20)
-        >>> model.fit(X, y).predict(X)
+        >>> from sparse_engine.estimators.sequences import SequenceClassifier
+        >>> X, y = torch.randn(40, 10, 3), torch.randint(2, (40,))
+        >>> model = SequenceClassifier(module__cell="gru", max_epochs=2, verbose=0)
+        >>> model.fit(X, y).predict(X).shape
+        (40,)
     """
 
     def __init__(self, module: Any = SequenceNetwork, *args: Any, **options: Any) -> None:

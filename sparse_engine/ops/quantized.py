@@ -243,6 +243,28 @@ def check_inference(*tensors: Tensor | None) -> None:
         )
 
 
+@fake("quantize_links")
+def _(crow, col, values, in_features, gates, int8):
+    rows, slots = crow.numel() - 1, torch.library.get_ctx().new_dynamic_size()
+    slices, groups = gates * -(rows // gates // -SLICE_ROWS), -(in_features // -GROUP_COLUMNS)
+    return (
+        values.new_empty(slots, SLICE_ROWS, dtype=torch.int8 if int8 else torch.bfloat16),
+        values.new_empty(slots, SLICE_ROWS, dtype=torch.uint8),
+        values.new_empty(slices * groups + 1, dtype=torch.int32),
+        values.new_empty(rows),
+    )
+
+
+@fake("dequantize_links")
+def _(links, **_):
+    found, scales = torch.library.get_ctx().new_dynamic_size(), links[3]
+    return (
+        scales.new_empty(scales.numel() + 1, dtype=torch.int64),
+        scales.new_empty(found, dtype=torch.int32),
+        scales.new_empty(found),
+    )
+
+
 @fake("quantized_linear")
 def _(x, links, **_):
     return x.new_empty(x.shape[0], links[3].numel())

@@ -1,8 +1,8 @@
 """Pictures with matplotlib. Every function takes the Axes to draw on, and returns them."""
 
-from sparse_engine.extras import extra
+from sparse_engine.extras import extra as _extra
 
-with extra("plot"):
+with _extra("plot"):
     import matplotlib  # noqa: F401
 
 from sparse_engine.plot.adjacency import adjacency as adjacency

@@ -1,8 +1,8 @@
 """Training runs: settings, the loop, checkpoints and logs."""
 
-from sparse_engine.extras import extra
+from sparse_engine.extras import extra as _extra
 
-with extra("train"):
+with _extra("train"):
     import safetensors  # noqa: F401
     import scipy  # noqa: F401
     import tqdm  # noqa: F401
