@@ -78,11 +78,14 @@ OTHERS = {
 online = os.environ.get("SPARSE_ENGINE_DOCS_ONLINE") == "1"
 intersphinx_mapping = {name: (url, None) for name, url in OTHERS.items()} if online else {}
 
-projects = "accelerate|lightning|matplotlib|networkx|np|numpy|scipy|skorch|torch|transformers"
-standard = "abc|collections|enum|fractions|pathlib|typing|typing_extensions"
+projects = (
+    "accelerate|huggingface_hub|lightning|matplotlib|networkx|np|numpy|nx|scipy|skorch|sklearn|torch|"
+    "transformers"
+)
+standard = "abc|collections|enum|fnmatch|fractions|http|pathlib|typing|typing_extensions"
 nitpick_ignore_regex = [
     (r"py:.*", rf"({projects}|{standard})\b.*"),
-    (r"py:class", r"Tensor|Path|Optimizer|SparseTensor|csr_array|nn\..*|dict\[.*"),
+    (r"py:class", r"Tensor|Path|Optimizer|Axes|SciPyMatrix|SparseTensor|csr_array|nn\..*|dict\[.*"),
     # What the package does not export: bases in signatures, and helpers that docstrings name.
     (r"py:class", r"sparse_engine\..*"),
     (r"py:.*", r"sparse_engine\.\w+\.\w+.*"),
