@@ -44,7 +44,7 @@ def sources() -> list[Path]:
     bindings = ["cuda", "products", "rnn", "gated", "continuous", "conductance", "ltc", "rhn"]
     bindings += ["on_lstm"]
     # What bindings refer to on the CPU.
-    cpu = ["memory", "links", "check", "pattern"]
+    cpu = ["memory", "links", "check", "crowd", "pattern"]
     return [
         *sorted((ROOT / "csrc/cuda").rglob("*.cu")),
         *(ROOT / f"csrc/bindings/{name}.cpp" for name in bindings),
