@@ -36,6 +36,21 @@ def networks() -> list[torch.nn.Module]:
     ]
 
 
+def quantized() -> None:
+    """Call the operations on quantized links."""
+    pattern = random_pattern(36, 12, 150)
+    with torch.no_grad():
+        for int8 in (False, True):
+            values = torch.randn(150)
+            links = ops.quantize_links(values, pattern, int8=int8)
+            ops.quantized_linear(torch.randn(3, 12), links, torch.randn(36))
+            links = ops.quantize_links(values, pattern, gates=3, int8=int8)
+            ops.dequantize_links(links, 12, gates=3)
+            for batch in (1, 5):
+                x, h0 = torch.randn(2, batch, 36), torch.randn(batch, 12)
+                ops.quantized_sequence("gru", x, h0, None, None, links, in_features=12)
+
+
 def recorded() -> list[tuple[torch._ops.OpOverload, list]]:
     """Calls of every native operation that are right, in float32 and in bfloat16."""
     with Recorder() as recorder:
@@ -63,6 +78,7 @@ def recorded() -> list[tuple[torch._ops.OpOverload, list]]:
         native.scan_absent(torch.randn(4, 12), links.crow, links.col, 12, 2, 0.5)
         native.ch3_l3(*pattern[:4], 5, True, 1, 2, 3)
         native.ch2_l3n(*pattern[:4], 5, False, 1, 2, 3)
+        quantized()
     everything = torch._C._dispatch_get_all_op_names()
     names = {name.split(".")[0] for name in everything if name.startswith(PREFIX)}
     found = {operation.name().split(".")[0] for operation, _, _ in recorder.calls}
