@@ -118,7 +118,7 @@ def training_step(hidden: int, density: float, gates: int, on: Device, steps: in
     forward = Weight(gates * hidden, hidden, links, batch)
     backward = Weight(hidden, gates * hidden, links, batch)
     states = 4.0 * hidden * batch  # bytes
-    # What cells read and write, and what is turned into panels and back, in both directions.
+    # Bytes that cells read and write, and that conversions to panels and back move, both ways.
     cells = (6 * gates + 6) * states * steps / on.cache
     turned = 2 * (6 * gates + 6 if gates > 1 else 6) * states * steps / on.memory
     loops = steps * (forward.product(on, again=True) + backward.product(on, again=True))

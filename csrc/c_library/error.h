@@ -1,4 +1,4 @@
-// What the functions of the C library throw inside: a status and its text.
+// The exception that the C library uses internally: a status and its message.
 #pragma once
 
 #include <sstream>

@@ -11,7 +11,7 @@ namespace sparse_engine::c_library {
 
 class Weight {
  public:
-  // That of this name in the file. `cols` may be 0 where the weight is dense.
+  // Reads the weight of this name from the file. `cols` may be 0 where the weight is dense.
   Weight(const Safetensors& file, const std::string& name, int64_t cols);
 
   // The names of its tensors.

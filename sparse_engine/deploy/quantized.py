@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from sparse_engine import ops
+from sparse_engine.nn._checks import absent_keys
 from sparse_engine.nn.cells.gru import SparseGRU
 from sparse_engine.nn.cells.lstm import SparseLSTM
 from sparse_engine.nn.cells.rnn import SparseRNN
 from sparse_engine.nn.from_torch import DropIn
-from sparse_engine.nn.linear import SparseLinear
+from sparse_engine.nn.linear import LinearOf, SparseLinear
 from sparse_engine.nn.sparse_recurrent import dense_product, last_states
 from sparse_engine.nn.weight import SparseWeight
 from sparse_engine.ops import QuantizedLinks
@@ -107,14 +108,10 @@ class QuantizedWeight(nn.Module):
         error_msgs: list[str],
     ) -> None:
         names = QuantizedLinks._fields
-        absent = [prefix + name for name in names if prefix + name not in state_dict]
+        absent, unexpected = absent_keys(names, state_dict, prefix)
         if strict:
             missing_keys += absent
-            unexpected_keys += [
-                key
-                for key in state_dict
-                if key.startswith(prefix) and key.removeprefix(prefix) not in names
-            ]
+            unexpected_keys += unexpected
         if absent:
             return
         links = QuantizedLinks(*(state_dict[prefix + name] for name in names))
@@ -136,7 +133,7 @@ class QuantizedWeight(nn.Module):
         return "{} x {}, {}, {} bytes".format(*self.shape, kind, self.nbytes)
 
 
-class QuantizedLinear(nn.Module):
+class QuantizedLinear(LinearOf):
     """:class:`SparseLinear` with a :class:`QuantizedWeight`; make one with :meth:`from_sparse`."""
 
     def __init__(self, weight: QuantizedWeight, bias: Tensor | None) -> None:
@@ -151,15 +148,6 @@ class QuantizedLinear(nn.Module):
         weight = QuantizedWeight.from_sparse(layer.weight, int8=int8)
         return cls(weight, layer.bias).train(layer.training)
 
-    def to_dense(self) -> nn.Linear:
-        """Return a :class:`torch.nn.Linear` that computes the same."""
-        linear = nn.Linear(self.in_features, self.out_features, bias=self.bias is not None)
-        with torch.no_grad():
-            linear.weight.copy_(self.weight.to_dense())
-            if self.bias is not None:
-                linear.bias.copy_(self.bias)
-        return linear
-
     def forward(self, input: Tensor) -> Tensor:
         """Return ``x W^T + b``, ``[..., out_features]``, for x of ``[..., in_features]``.
 
@@ -169,10 +157,6 @@ class QuantizedLinear(nn.Module):
             RuntimeError: the input requires a gradient.
         """
         return self.weight(input, self.bias)
-
-    def extra_repr(self) -> str:
-        """Return what ``print(layer)`` shows."""
-        return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"
 
 
 class QuantizedRecurrent(DropIn):

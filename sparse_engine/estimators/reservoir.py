@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from scipy.sparse import csr_array
 from scipy.sparse.linalg import ArpackNoConvergence, eigs
-from torch import Tensor
+from torch import Tensor, nn
 
 from sparse_engine import ops
 from sparse_engine.analysis import spectral_radius
@@ -34,6 +34,10 @@ class Reservoir:
         leak: leaking rate, in (0, 1].
         dtype: float32 or float64.
         generator: generator of all random numbers.
+
+    Attributes:
+        weight: W.
+        w_input: W_in, and the bias as its last column.
     """
 
     def __init__(
@@ -62,9 +66,10 @@ class Reservoir:
             largest = _radius(self.weight)
             self.weight.values.mul_(radius / largest if largest else 1.0)
             into.weight.values.uniform_(-1, 1, generator=generator)
-            dense = into.weight.to_dense()
-        self.w_input = (dense[:, :inputs] * input_scale).contiguous()
-        self.bias = (dense[:, inputs] * bias_scale).contiguous()
+            is_bias = into.weight.col_indices == inputs
+            into.weight.values[is_bias] *= bias_scale
+            into.weight.values[~is_bias] *= input_scale
+        self.w_input = into.weight
 
     @torch.no_grad()
     def run(self, x: Tensor) -> Iterator[Tensor]:
@@ -76,7 +81,7 @@ class Reservoir:
         Yields:
             ``[some steps, sequences, units]``, in order.
         """
-        units = len(self.bias)
+        units = self.weight.shape[0]
         h: Tensor | None = None
         for some in x.split(max(1, CHUNK // (units * max(1, x.shape[1])))):
             states = self._states(some, h)
@@ -85,12 +90,12 @@ class Reservoir:
 
     def _states(self, x: Tensor, h: Tensor | None) -> Tensor:
         values, pattern = self.weight.values, self.weight.pattern
-        driven = x @ self.w_input.T + self.bias
+        driven = self.w_input(nn.functional.pad(x, (0, 1), value=1.0))
         if self.leak == 1:
             return ops.rnn(driven, h, None, values, pattern)
         # One step of Euler's method for dh/ds = -h + tanh(...), as long as the leak.
         length = driven.new_full(driven.shape[:2], self.leak)
-        return ops.ctrnn(driven, h, length, values, pattern, rate=torch.ones_like(self.bias))
+        return ops.ctrnn(driven, h, length, values, pattern, rate=driven.new_ones(driven.shape[-1]))
 
 
 def _radius(weight: SparseWeight) -> float:

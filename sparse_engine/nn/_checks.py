@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from numbers import Real
 from typing import cast
 
@@ -49,6 +49,25 @@ def check_saved(name: str, saved: Tensor, own: Tensor) -> None:
     """
     if own.is_floating_point() and not saved.is_floating_point():
         raise ValueError(f"expected {name} of a floating-point dtype, found {saved.dtype}")
+
+
+def absent_keys(
+    names: Collection[str],
+    state_dict: Mapping[str, Tensor],
+    prefix: str,
+    known: Callable[[str], bool] = lambda name: False,
+) -> tuple[list[str], list[str]]:
+    """Return the keys of a module's entries that a state dict lacks, and those it has too many.
+
+    Args:
+        names: the module's entries.
+        state_dict: the state dict of the whole model.
+        prefix: what the module's keys begin with.
+        known: whether a further entry belongs to something else.
+    """
+    absent = [prefix + name for name in names if prefix + name not in state_dict]
+    own = [key.removeprefix(prefix) for key in state_dict if key.startswith(prefix)]
+    return absent, [prefix + name for name in own if name not in names and not known(name)]
 
 
 class LoadsRealParameters(nn.Module):

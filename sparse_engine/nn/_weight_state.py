@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from sparse_engine.nn._checks import check_saved
+from sparse_engine.nn._checks import absent_keys, check_saved
 from sparse_engine.ops import Pattern
 
 
@@ -108,16 +108,15 @@ class WeightState(nn.Module):
         for hook in self._load_state_dict_pre_hooks.values():
             hook(state_dict, prefix, *of_torch)
         names = self._state()
-        absent = [prefix + name for name in names if prefix + name not in state_dict]
+        absent, unexpected = absent_keys(
+            names,
+            state_dict,
+            prefix,
+            lambda name: is_parametrized(self) and name.startswith("parametrizations."),
+        )
         if strict:
             missing_keys += absent
-            unexpected_keys += [
-                key
-                for key in state_dict
-                if key.startswith(prefix)
-                and key.removeprefix(prefix) not in names
-                and not (is_parametrized(self) and key.startswith(f"{prefix}parametrizations."))
-            ]
+            unexpected_keys += unexpected
         if absent:
             return
         saved = {name: state_dict[prefix + name] for name in names}

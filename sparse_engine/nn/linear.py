@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -12,7 +14,37 @@ from sparse_engine.nn._dense_values import effective, magnitude_mask
 from sparse_engine.nn.weight import SparseWeight
 
 
-class SparseLinear(LoadsRealParameters):
+class LinearOf(nn.Module):
+    """Linear layer over a weight that has a ``to_dense()``, with or without a bias."""
+
+    in_features: int
+    out_features: int
+    weight: Any
+    bias: Tensor | None
+
+    def to_dense(self) -> nn.Linear:
+        """Return a :class:`torch.nn.Linear` that computes the same."""
+        weight = self.weight.to_dense()
+        linear = nn.utils.skip_init(
+            nn.Linear,
+            self.in_features,
+            self.out_features,
+            bias=self.bias is not None,
+            device=weight.device,
+            dtype=weight.dtype,
+        )
+        with torch.no_grad():
+            linear.weight.copy_(weight)
+            if self.bias is not None:
+                linear.bias.copy_(self.bias)
+        return linear
+
+    def extra_repr(self) -> str:
+        """Return what ``print(layer)`` shows."""
+        return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"
+
+
+class SparseLinear(LinearOf, LoadsRealParameters):
     """Linear layer ``y = x W^T + b`` with a sparse W; compare :class:`torch.nn.Linear`.
 
     Args:
@@ -116,22 +148,6 @@ class SparseLinear(LoadsRealParameters):
         layer.register_parameter("bias", bias)
         return layer
 
-    def to_dense(self) -> nn.Linear:
-        """Return a :class:`torch.nn.Linear` that computes the same."""
-        linear = nn.utils.skip_init(
-            nn.Linear,
-            self.in_features,
-            self.out_features,
-            bias=self.bias is not None,
-            device=self.weight.values.device,
-            dtype=self.weight.values.dtype,
-        )
-        with torch.no_grad():
-            linear.weight.copy_(self.weight.to_dense())
-            if self.bias is not None:
-                linear.bias.copy_(self.bias)
-        return linear
-
     def forward(self, input: Tensor) -> Tensor:
         """Return ``x W^T + b``, ``[..., out_features]``, for x of ``[..., in_features]``.
 
@@ -139,7 +155,3 @@ class SparseLinear(LoadsRealParameters):
             InputError: another number of features, or another dtype.
         """
         return self.weight(input, self.bias)
-
-    def extra_repr(self) -> str:
-        """Return what ``print(layer)`` shows."""
-        return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"

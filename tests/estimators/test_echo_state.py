@@ -28,10 +28,10 @@ def waves(steps, sequences=None, seed=0):
 def states_of(model, x):
     """The equation of the class, step by step in NumPy."""
     reservoir = model.reservoir_
-    w, into = reservoir.weight.to_dense().detach().numpy(), reservoir.w_input.numpy()
+    w, into = (each.to_dense().detach().numpy() for each in (reservoir.weight, reservoir.w_input))
     h, states = np.zeros(len(w)), []
     for step in x:
-        new = np.tanh(into @ step + reservoir.bias.numpy() + w @ h)
+        new = np.tanh(into @ np.append(step, 1) + w @ h)
         h = (1 - model.leak) * h + model.leak * new
         states.append(h)
     return np.array(states)

@@ -99,7 +99,7 @@ SE_NOINLINE void slice_product(const Quantized<V>& w, int64_t slice, const float
       add(k + 1, odd);
     }
     if (k < end) add(k++, even);
-    // What the group after next will read.
+    // Prefetches the links of the group after the next one.
     for (int line = 0; line < 2; ++line) {
       fetch_stream(w.codes, (k + 48) * kSliceRows + line * 64);
       fetch_stream(w.places, (k + 48) * kSliceRows + line * 64);

@@ -33,10 +33,13 @@ void Share::end(int64_t begun) {
 }
 
 void Share::report() const {
-  const int64_t took = nanoseconds(CLOCK_MONOTONIC) - started_;
+  judge(nanoseconds(CLOCK_MONOTONIC) - started_, most_.load(std::memory_order_relaxed));
+}
+
+void judge(int64_t took, int64_t most) {
   if (took < kShortest) return;
   // Where only the work is uneven, the member that has most of it runs all the time.
-  if (2 * most_.load(std::memory_order_relaxed) >= took) {
+  if (2 * most >= took) {
     pause.store(kFirstPause, std::memory_order_relaxed);
     return;
   }

@@ -7,14 +7,14 @@
 
 namespace sparse_engine {
 
-// What a parallel region had of the processors.
+// Measures the fraction of a parallel region's time in which its threads had a processor.
 class Share {
  public:
   Share();
   // A member's part of the region begins, and ends.
   static int64_t begin();
   void end(int64_t begun);
-  // Tells the process whether the region was crowded out; it is over.
+  // Judges the region, which is over.
   void report() const;
 
  private:
@@ -22,8 +22,12 @@ class Share {
   std::atomic<int64_t> most_{0};  // nanoseconds that the busiest member ran
 };
 
-// Whether the next region should have a single thread: for some regions after one that was crowded
-// out, for twice as many after each that follows.
+// Decides whether a region was crowded out, from the nanoseconds that it took and those that its
+// busiest member ran. The next 8 regions then have a single thread, and twice as many, up to 256,
+// after each further region that is crowded out before one that is not.
+void judge(int64_t took, int64_t most);
+
+// Whether the next region has a single thread; to be asked once for each region.
 bool stays_alone();
 
 }  // namespace sparse_engine

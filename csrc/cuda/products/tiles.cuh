@@ -2,8 +2,8 @@
 // memory, for all links that some rows have there. Where rows of W share columns, each row of X
 // then comes from the second-level cache once for many links instead of once for every link.
 //
-// Of the pattern only row pointers are added: as links are sorted by column, those of a row in one
-// part lie together, and in front of those in the next.
+// Cutting W into parts needs no new order of links, only further row pointers: links are sorted by
+// column, so the links of a row in one part are contiguous and precede its links in the next part.
 #pragma once
 
 #include <cstdlib>
@@ -21,8 +21,8 @@ struct Tiling {
   int parts, columns, cuts;
 };
 
-// What the host knows of a product on a device, and from it, bytes to and from the second-level
-// cache.
+// Sizes of a product and limits of its device, from which the host computes the bytes that move to
+// and from the second-level cache.
 struct Traffic {
   int64_t rows, cols, links;  // of W
   int64_t panels;
@@ -36,7 +36,7 @@ struct Traffic {
   // long as so many bytes.
   static constexpr double kFaster = 5, kBarrier = 10 << 20;
 
-  // What is read is read in sectors.
+  // Memory is read in whole sectors of 32 bytes.
   static int64_t sectors(int64_t bytes) { return divide_up(bytes, 32) * 32; }
 
   // Columns whose rows of X fit a block's shared memory; as many fit the first-level cache, which
