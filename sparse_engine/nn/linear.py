@@ -20,7 +20,7 @@ class LinearOf(nn.Module):
     in_features: int
     out_features: int
     weight: Any
-    bias: Tensor | None
+    bias: Any
 
     def to_dense(self) -> nn.Linear:
         """Return a :class:`torch.nn.Linear` that computes the same."""
