@@ -1,6 +1,6 @@
 #include "sparse_engine/spmm.h"
 
-#include "products/row_product.h"
+#include "products/row_groups.h"
 #include "runtime/in_range.h"
 #include "runtime/links.h"
 #include "runtime/memory.h"
@@ -22,8 +22,9 @@ struct Panel {
 // Rows [rows.first, rows.last) of a panel, with `tile` to work with. Returns false, with rows left
 // out, where their links lead out of their arrays, which is found at the first panel.
 template <typename T, int L, int NV, class Values, typename A>
-bool multiply(const Spmm<T, A>& a, const RowProduct<T, L, NV, Values>& product, const Rows& rows,
-              const Panel<T, A>& panel, T* tile) {
+bool multiply(const Spmm<T, A>& a,
+              const typename GroupedProduct<T, L, NV, Values>::Share& product, const Values& values,
+              const Rows& rows, const Panel<T, A>& panel, T* tile) {
   constexpr int W = L * NV;
   const Dense<A>& y = panel.y;
   const int columns = panel.columns;
@@ -32,7 +33,7 @@ bool multiply(const Spmm<T, A>& a, const RowProduct<T, L, NV, Values>& product, 
     const int count = static_cast<int>(std::min<int64_t>(kTileRows, rows.last - first));
     for (int r = 0; r < count; ++r) {
       if (panel.first && r % kRowsInSight == 0 &&
-          !may_follow(a.w, product.values.places(), first + r, first + count))
+          !may_follow(a.w, values.places(), first + r, first + count))
         return false;
       Vec<T, L> sum[NV];
       for (int v = 0; v < NV; ++v) sum[v] = Vec<T, L>{} + (a.bias ? a.bias[first + r] : T(0));
@@ -52,20 +53,23 @@ bool multiply(const Spmm<T, A>& a, const RowProduct<T, L, NV, Values>& product, 
 template <typename T, int L, int NV, class Values, typename A>
 void multiply_panels(const Spmm<T, A>& a, int64_t panels, const Values& values) {
   constexpr int W = L * NV;
+  using Product = GroupedProduct<T, L, NV, Values>;
   const bool packed = !is_panel<W>(a.x, a.columns);
   const int64_t panel_size = packed ? a.w.cols * W : 0;
   const int threads = threads_for_region(a.threads, (a.w.nnz() + a.w.rows) * a.columns);
+  const typename Product::Use use{panels, threads};
   Scratch scratch(2 * Scratch::bytes_of<A>(panel_size) +
-                  Scratch::bytes_of<T>(threads * kTileRows * W));
+                  Scratch::bytes_of<T>(threads * kTileRows * W) +
+                  Product::template bytes<A>(a.w, use));
   A* panel[2] = {scratch.take<A>(panel_size), scratch.take<A>(panel_size)};
   T* tiles = scratch.take<T>(threads * kTileRows * W);
-  const Ahead ahead = ahead_of<A, W>(a.w);
+  const Product w = Product::template make<A>({a.w, values, ahead_of<A, W>(a.w)}, use, scratch);
 
   run_team(threads, [&](const Team& team) {
     T* tile = tiles + team.rank * kTileRows * W;
-    bool fine = true;
-    const RowProduct<T, L, NV, Values> product{a.w, values, ahead};
     const Rows rows = rows_of(a.w, team.rank, team.size, kBlock);
+    const typename Product::Share product(w, team.rank, rows);
+    bool fine = product.fine();
     // Two panels take turns, so that one barrier is enough: by the time a panel is overwritten,
     // everybody has passed the barrier behind its last use.
     for (int64_t q = 0; q < panels; ++q) {
@@ -77,7 +81,7 @@ void multiply_panels(const Spmm<T, A>& a, int64_t panels, const Values& values) 
         x = panel[q % 2];
       }
       if (fine)
-        fine = multiply(a, product, rows, {x, from_column(a.y, q * W), columns, q == 0}, tile);
+        fine = multiply<T, L, NV>(a, product, values, rows, {x, from_column(a.y, q * W), columns, q == 0}, tile);
     }
     if (!fine) report(a.out_of_range);
   });

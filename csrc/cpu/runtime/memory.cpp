@@ -15,7 +15,7 @@ namespace sparse_engine {
 namespace {
 
 constexpr size_t kHugePage = size_t{2} << 20;
-constexpr size_t kMostKept = size_t{64} << 20;
+constexpr size_t kMostKept = size_t{256} << 20;
 
 struct Block {
   char* data;

@@ -38,10 +38,13 @@ template <int N>
 using Int = std::integral_constant<int, N>;
 
 // Every width that kernels are compiled for costs build time: of float32 there are those of small
-// batches and of three vectors of 8 lanes; bfloat16, which keeps pairs of vectors (kept.h), has two
+// batches and, where a vector has 8 lanes, of three vectors (two of 16 lanes are faster than three of
+// 8); bfloat16, which keeps pairs of vectors (kept.h), has two
 // vectors; and the baseline only has the widest. One column and four vectors are always there.
 template <typename T, typename A>
 constexpr bool kSmallWidths = kVectorBytes > 16 && std::is_same_v<A, float>;
+template <typename T, typename A>
+constexpr bool kThreeVectors = kSmallWidths<T, A> && kVectorBytes == 32;
 template <typename T>
 constexpr bool kOneVector = kVectorBytes > 16;
 template <typename T>
@@ -54,7 +57,7 @@ inline Panels panels_of(int64_t columns) {
   if (columns <= 1) return {columns, 1, 1};
   if (kSmallWidths<T, A> && columns <= 4) return {1, 4, 1};
   if (kSmallWidths<T, A> && columns <= 8) return {1, 8, 1};
-  if (kSmallWidths<T, A> && columns > 16 && columns <= 24) return {1, 8, 3};
+  if (kThreeVectors<T, A> && columns > 16 && columns <= 24) return {1, 8, 3};
   if (kOneVector<T> && columns <= L) return {1, L, 1};
   // A visit to a link costs about as much as a vector.
   const auto panels = [&](int vectors) { return (columns + L * vectors - 1) / (L * vectors); };
@@ -69,7 +72,8 @@ inline void with_width(const Panels& panels, const Body& body) {
   if (panels.lanes == 1) return body(Int<1>(), Int<1>());
   if constexpr (kSmallWidths<T, A>) {
     if (panels.lanes == 4) return body(Int<4>(), Int<1>());
-    if (panels.vectors == 3) return body(Int<8>(), Int<3>());
+    if constexpr (kThreeVectors<T, A>)
+      if (panels.vectors == 3) return body(Int<8>(), Int<3>());
     if constexpr (L > 8)
       if (panels.lanes == 8) return body(Int<8>(), Int<1>());
   }

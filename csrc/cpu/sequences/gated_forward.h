@@ -3,7 +3,7 @@
 #pragma once
 
 #include "products/projection.h"
-#include "products/row_product.h"
+#include "products/row_groups.h"
 #include "sequences/gated.h"
 
 namespace sparse_engine {
@@ -13,6 +13,7 @@ template <typename T, typename A, int L, int NV, class Cell>
 void forward_loop(const GatedForward<T, A>& a, const Cell& cell, int64_t panels) {
   constexpr int W = L * NV, G = Cell::kGates, S = Cell::kSaved, K = kLanes<T>;
   constexpr bool kHasMemory = Cell::kMemory >= 0, kRounds = !std::is_same_v<T, A>;
+  using Product = GroupedProduct<T, L, NV>;
   const int64_t hidden = a.w.rows / G, outputs = a.w.cols, packed_inputs = a.w_input ? a.inputs : 0;
   const Sequence<T, W> seq{a.batch, panels, a.steps, a.first_row};
   const bool projected = a.projection.w.ptr != nullptr;
@@ -20,17 +21,19 @@ void forward_loop(const GatedForward<T, A>& a, const Cell& cell, int64_t panels)
   const int64_t links = a.w.nnz() + (projected ? a.projection.w.nnz() : 0);
   const int threads =
       threads_for_step(a.threads, links + G * hidden * packed_inputs, G * hidden, a.batch);
+  const typename Product::Use use{a.steps * panels, threads, G};
   Scratch scratch(Ring<A, W>::bytes(2, outputs, panels) + Ring<A, W>::bytes(1, hidden, panels) +
                   Ring<T, W>::bytes(1, hidden, panels) +
                   Ring<A, W>::bytes(2, packed_inputs, panels) +
-                  Scratch::bytes_of<T>(threads * G * kGateTile<W>));
+                  Scratch::bytes_of<T>(threads * G * kGateTile<W>) +
+                  Product::template bytes<A>(a.w, use));
   const Ring<A, W> h(scratch, 2, outputs, panels);
   const State<A, W> unprojected = Ring<A, W>(scratch, 1, hidden, panels).at(0);
   // c, or where h is rounded, h as it was before.
   const State<T, W> memory = Ring<T, W>(scratch, 1, hidden, panels).at(0);
   const Ring<A, W> x(scratch, 2, packed_inputs, panels);
   T* tiles = scratch.take<T>(threads * G * kGateTile<W>);
-  const RowProduct<T, L, NV> product{a.w, {a.values}, ahead_of<A, W>(a.w)};
+  const Product w = Product::template make<A>({a.w, {a.values}, ahead_of<A, W>(a.w)}, use, scratch);
   const RowProduct<T, L, NV> projection{
       a.projection.w, {a.projection.values}, ahead_of<A, W>(a.projection.w)};
 
@@ -38,7 +41,8 @@ void forward_loop(const GatedForward<T, A>& a, const Cell& cell, int64_t panels)
     const Rows units = units_of(a.w, G, team.rank, team.size, kBlock);
     const Rows own_h = projected ? rows_of(a.projection.w, team.rank, team.size, kBlock) : units;
     T* const own = tiles + team.rank * G * kGateTile<W>;
-    bool fine = true;  // all links that were looked at may be followed
+    const typename Product::Share product(w, team.rank, units);
+    bool fine = product.fine();  // all links that were looked at may be followed
     seq.tiles(own_h, [&](int64_t q, int64_t first, int count) {
       read_initial(seq, a.h0, h.at(-1), q, first, count);
     });
@@ -84,7 +88,7 @@ void forward_loop(const GatedForward<T, A>& a, const Cell& cell, int64_t panels)
           const int64_t row = g * hidden + unit;
           Vec<T, L> sum[NV];
           for (int v = 0; v < NV; ++v) sum[v] = Vec<T, L>{} + (a.bias ? a.bias[row] : T(0));
-          if (multiplies) product(sum, row, before.panel(q));
+          if (multiplies) product(sum, unit, before.panel(q), g);
           for (int v = 0; v < NV; ++v) sums[g][v] = sum[v];
         }
         RowWriter<T, L, NV, A> to;
@@ -114,7 +118,7 @@ void forward_loop(const GatedForward<T, A>& a, const Cell& cell, int64_t panels)
             for (int k = 0; k < count; ++k) {
               const int64_t row = g * hidden + unit + k;
               T sum[1] = {a.bias ? a.bias[row] : T(0)};
-              if (multiplies) product(sum, row, before.panel(0));
+              if (multiplies) product(sum, unit + k, before.panel(0), g);
               sums[k] = sum[0];
             }
             from_x[g] = load<T, K>(tile + g * kGateTile<W>);

@@ -2,7 +2,7 @@
 // a barrier, the cell; that of a c has its normalisation behind one more.
 #pragma once
 
-#include "products/row_product.h"
+#include "products/row_groups.h"
 #include "sequences/normed.h"
 
 namespace sparse_engine {
@@ -14,21 +14,25 @@ void forward_loop(const NormedForward<T>& a, const Cell& cell, int64_t panels) {
   const int64_t hidden = a.w.cols, rows = a.w.rows, with_c = Cell::kHasMemory ? hidden : 0;
   const Sequence<T, W> seq{a.batch, panels, a.steps, a.first_row};
   const int threads = threads_for_step(a.threads, a.w.nnz(), rows, a.batch);
+  using Product = GroupedProduct<T, L, NV>;
+  const typename Product::Use use{a.steps * panels, threads, G};
   Scratch scratch(Ring<T, W>::bytes(2, hidden, panels) + Ring<T, W>::bytes(1, rows, panels) +
                   Ring<T, W>::bytes(1, with_c, panels) + Ring<T, W>::bytes(2 * threads, 2, panels) +
                   BlockSums<T, L, NV>::bytes(G, hidden, panels) +
                   BlockSums<T, L, NV>::bytes(1, with_c, panels) +
-                  Scratch::bytes_of<T>(threads * G * kGateTile<W>));
+                  Scratch::bytes_of<T>(threads * G * kGateTile<W>) +
+                  Product::template bytes<T>(a.w, use));
   const Ring<T, W> h(scratch, 2, hidden, panels);
   const State<T, W> u = Ring<T, W>(scratch, 1, rows, panels).at(0);
   const State<T, W> c = Ring<T, W>(scratch, 1, with_c, panels).at(0);
   const Ring<T, W> moments(scratch, 2 * threads, 2, panels);
   const BlockSums<T, L, NV> u_sums(scratch, G, hidden, panels), c_sums(scratch, 1, with_c, panels);
   T* tiles = scratch.take<T>(threads * G * kGateTile<W>);
-  const RowProduct<T, L, NV> product{a.w, {a.values}, ahead_of<T, W>(a.w)};
+  const Product w = Product::template make<T>({a.w, {a.values}, ahead_of<T, W>(a.w)}, use, scratch);
 
   run_team(threads, [&](const Team& team) {
     const Rows units = units_of(a.w, G, team.rank, team.size, kBlock);
+    const typename Product::Share product(w, team.rank, units);
     const Normalisation<T, L, NV> norm{a.norm, u_sums, moments.at(2 * team.rank)};
     const Normalisation<T, L, NV> c_norm{a.c_norm, c_sums, moments.at(2 * team.rank + 1)};
     T* const tile = tiles + team.rank * G * kGateTile<W>;
@@ -49,7 +53,7 @@ void forward_loop(const NormedForward<T>& a, const Cell& cell, int64_t panels) {
           const int64_t row = g * hidden + first;
           for (int r = 0; r < count; ++r) {
             Vec<T, L> sum[NV] = {};
-            if (t > 0 || a.h0) product(sum, row + r, before.panel(q));
+            if (t > 0 || a.h0) product(sum, first + r, before.panel(q), g);
             store_row<T, L>(u.row(q, row + r), sum);
           }
           u_sums.describe(q, g, first, count, u.row(q, row));

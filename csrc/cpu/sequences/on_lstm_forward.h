@@ -2,7 +2,7 @@
 // behind a barrier every member of the team takes their softmax for itself.
 #pragma once
 
-#include "products/row_product.h"
+#include "products/row_groups.h"
 #include "sequences/master_gates.h"
 
 namespace sparse_engine {
@@ -13,32 +13,35 @@ void forward_loop(const OnLstmForward<T, A>& a, int64_t panels) {
   constexpr int W = L * NV;
   const int64_t hidden = a.w.cols, rows = a.w.rows, masters = kMasters * a.chunks;
   const int64_t chunk = hidden / a.chunks;
+  using Product = GroupedProduct<T, L, NV>;
   const Csr gates = rows_from(a.w, masters, kGates * hidden);
   const Sequence<T, W> seq{a.batch, panels};
   const int threads = threads_for_step(a.threads, a.w.nnz(), rows, a.batch);
+  const typename Product::Use use{a.steps * panels, threads, kGates};
   Scratch scratch(Ring<A, W>::bytes(2, hidden, panels) + Ring<T, W>::bytes(1, hidden, panels) +
                   Ring<T, W>::bytes(1, masters, panels) +
                   Ring<T, W>::bytes(2 * threads, masters, panels) +
-                  Scratch::bytes_of<T>(threads * kGates * kGateTile<W>));
+                  Scratch::bytes_of<T>(threads * kGates * kGateTile<W>) +
+                  Product::template bytes<A>(gates, use));
   const Ring<A, W> h(scratch, 2, hidden, panels);
   const State<T, W> c = Ring<T, W>(scratch, 1, hidden, panels).at(0);
   const State<T, W> u = Ring<T, W>(scratch, 1, masters, panels).at(0);
   const Ring<T, W> of_members(scratch, 2 * threads, masters, panels);
   T* tiles = scratch.take<T>(threads * kGates * kGateTile<W>);
-  const RowProduct<T, L, NV> product{a.w, {a.values}, ahead_of<A, W>(a.w)};
+  const RowProduct<T, L, NV> master_product{a.w, {a.values}, ahead_of<A, W>(a.w)};
+  const Product w =
+      Product::template make<A>({gates, {a.values}, ahead_of<A, W>(a.w)}, use, scratch);
 
   run_team(threads, [&](const Team& team) {
     const Rows units = units_of(gates, kGates, team.rank, team.size, kBlock);
     const Rows own = rows_of(rows_from(a.w, 0, masters), team.rank, team.size, kBlock);
     const State<T, W> p = of_members.at(2 * team.rank), master = of_members.at(2 * team.rank + 1);
     T* tile = tiles + team.rank * kGates * kGateTile<W>;
-    // sum = x + b + W h, for the row whose x is at `x`
-    const auto sum_of_row = [&](const T* x, int64_t row, const A* before, Vec<T, L>(&sum)[NV]) {
-      Vec<T, L> in_registers[NV];  // which `sum` may not be
+    const typename Product::Share gate_product(w, team.rank, units);
+    // x + b, for the row whose x is at `x`
+    const auto start_row = [&](const T* x, int64_t row, Vec<T, L>(&sum)[NV]) {
       for (int v = 0; v < NV; ++v)
-        in_registers[v] = load<T, L>(x + v * L) + (a.bias ? a.bias[row] : T(0));
-      product(in_registers, row, before);
-      for (int v = 0; v < NV; ++v) sum[v] = in_registers[v];
+        sum[v] = load<T, L>(x + v * L) + (a.bias ? a.bias[row] : T(0));
     };
     seq.tiles(units, [&](int64_t q, int64_t first, int count) {
       read_initial(seq, a.h0, h.at(-1), q, first, count);
@@ -51,7 +54,8 @@ void forward_loop(const OnLstmForward<T, A>& a, int64_t panels) {
         read_tile<T, W>(seq.step(a.x, rows, t, q), first, count, seq.columns(q), tile);
         for (int r = 0; r < count; ++r) {
           Vec<T, L> sum[NV];
-          sum_of_row(tile + r * W, first + r, before.panel(q), sum);
+          start_row(tile + r * W, first + r, sum);
+          master_product(sum, first + r, before.panel(q));
           for (int v = 0; v < NV; ++v) store<T, L>(u.row(q, first + r) + v * L, sum[v]);
         }
       });
@@ -77,8 +81,8 @@ void forward_loop(const OnLstmForward<T, A>& a, int64_t panels) {
           Vec<T, L> sums[kGates][NV];
           for (int g = 0; g < kGates; ++g) {
             Vec<T, L> sum[NV];
-            sum_of_row(tile + g * kGateTile<W> + r * W, masters + g * hidden + unit,
-                       before.panel(q), sum);
+            start_row(tile + g * kGateTile<W> + r * W, masters + g * hidden + unit, sum);
+            gate_product(sum, unit, before.panel(q), g);
             for (int v = 0; v < NV; ++v) sums[g][v] = sum[v];
           }
           RowWriter<T, L, NV, A> to;

@@ -2,7 +2,9 @@
 // each with a weight of its own, and a barrier behind each.
 #pragma once
 
-#include "products/row_product.h"
+#include <vector>
+
+#include "products/row_groups.h"
 #include "sequences/highway.h"
 
 namespace sparse_engine {
@@ -11,22 +13,36 @@ namespace {
 template <typename T, typename A, int L, int NV, class Cell>
 void forward_loop(const RhnForward<T, A>& a, int64_t panels) {
   constexpr int W = L * NV, G = Cell::kBlocks, S = Cell::kSaved;
+  using Product = GroupedProduct<T, L, NV>;
   const int64_t hidden = a.levels[0].w.cols;
   const Sequence<T, W> seq{a.batch, panels};
   const int64_t links = links_of(a);
   const int threads = threads_for_step(a.threads, links / a.depth, G * hidden, a.batch);
+  const typename Product::Use use{a.steps * panels, threads, G};
+  size_t product_bytes = 0;
+  for (int64_t l = 0; l < a.depth; ++l)
+    product_bytes += Product::template bytes<A>(a.levels[l].w, use);
   Scratch scratch(Ring<A, W>::bytes(2, hidden, panels) + 2 * Ring<T, W>::bytes(1, hidden, panels) +
-                  Scratch::bytes_of<T>(threads * S * kGateTile<W>));
+                  Scratch::bytes_of<T>(threads * S * kGateTile<W>) + product_bytes);
   const Ring<A, W> masked(scratch, 2, hidden, panels);
   const State<T, W> state = Ring<T, W>(scratch, 1, hidden, panels).at(0);
   const State<T, W> mask = Ring<T, W>(scratch, 1, hidden, panels).at(0);
   T* tiles = scratch.take<T>(threads * S * kGateTile<W>);
+  std::vector<Product> products;
+  for (int64_t l = 0; l < a.depth; ++l) {
+    const Csr& w = a.levels[l].w;
+    products.push_back(Product::template make<A>(
+        {w, {a.levels[l].values}, ahead_of<A, W>(w, links)}, use, scratch));
+  }
 
   run_team(threads, [&](const Team& team) {
     T* tile = tiles + team.rank * S * kGateTile<W>;
     const auto units_of_level = [&](int64_t l) {
       return units_of(a.levels[l].w, G, team.rank, team.size, kBlock);
     };
+    std::vector<typename Product::Share> shares;
+    for (int64_t l = 0; l < a.depth; ++l)
+      shares.emplace_back(products[l], team.rank, units_of_level(l));
     seq.tiles(units_of_level(0), [&](int64_t q, int64_t first, int count) {
       read_initial(seq, a.s0, state, q, first, count);
       read_mask(seq, a.mask, mask, q, first, count);
@@ -44,8 +60,7 @@ void forward_loop(const RhnForward<T, A>& a, int64_t panels) {
       const bool fed = l < a.fed;
       const T* bias = a.bias ? a.bias + l * G * hidden : nullptr;
       const State<A, W> before = masked.at(k - 1), now = masked.at(k);
-      const RowProduct<T, L, NV> product{
-          a.levels[l].w, {a.levels[l].values}, ahead_of<A, W>(a.levels[l].w, links)};
+      const typename Product::Share& product = shares[l];
       seq.tiles(units_of_level(l), [&](int64_t q, int64_t first, int count) {
         const int columns = seq.columns(q);
         for (int g = 0; g < G && fed; ++g)
@@ -59,7 +74,7 @@ void forward_loop(const RhnForward<T, A>& a, int64_t panels) {
             Vec<T, L> sum[NV];
             for (int v = 0; v < NV; ++v)
               sum[v] = (fed ? load<T, L>(x + v * L) : Vec<T, L>{}) + (bias ? bias[row] : T(0));
-            product(sum, row, before.panel(q));
+            product(sum, first + r, before.panel(q), g);
             for (int v = 0; v < NV; ++v) sums[g][v] = sum[v];
           }
           RowWriter<T, L, NV, A> to;

@@ -3,7 +3,7 @@
 #include "cells/rnn.h"
 #include "products/input_gradient.h"
 #include "products/projection.h"
-#include "products/row_product.h"
+#include "products/row_groups.h"
 #include "runtime/activation.h"
 #include "sequences/initial_gradient.h"
 #include "sparse_engine/instruction_sets.h"
@@ -36,6 +36,7 @@ inline void activate(const Cell& cell, const T* sums, int count, A* states) {
 template <int L, int NV, class Cell, typename T, typename A>
 void forward(const RnnForward<T, A>& a, int64_t panels, const Cell& cell) {
   constexpr int W = L * NV;
+  using Product = GroupedProduct<T, L, NV>;
   const int64_t first_product = a.h0 ? 0 : 1;
   const int64_t hidden = a.w.rows, packed_inputs = a.w_input ? a.inputs : 0;
   const Sequence<T, W> seq{a.batch, panels, a.steps, a.first_row};
@@ -43,17 +44,19 @@ void forward(const RnnForward<T, A>& a, int64_t panels, const Cell& cell) {
       threads_for_step(a.threads, a.w.nnz() + hidden * packed_inputs, hidden, a.batch);
   // Where the state is rounded, a member has a tile of its own for what is not.
   constexpr int64_t kOwn = std::is_same_v<T, A> ? 0 : kTileRows * W;
+  const typename Product::Use use{a.steps * panels, threads};
   Scratch scratch(Ring<A, W>::bytes(2, hidden, panels) +
                   Ring<A, W>::bytes(2, packed_inputs, panels) +
-                  Scratch::bytes_of<T>(threads * kOwn));
+                  Scratch::bytes_of<T>(threads * kOwn) + Product::template bytes<A>(a.w, use));
   const Ring<A, W> h(scratch, 2, hidden, panels);
   const Ring<A, W> x(scratch, 2, packed_inputs, panels);
   T* tiles = scratch.take<T>(threads * kOwn);
-  const RowProduct<T, L, NV> product{a.w, {a.values}, ahead_of<A, W>(a.w)};
+  const Product w = Product::template make<A>({a.w, {a.values}, ahead_of<A, W>(a.w)}, use, scratch);
 
   run_team(threads, [&](const Team& team) {
     const Rows rows = rows_of(a.w, team.rank, team.size, kBlock);
-    bool fine = true;  // all links that were looked at may be followed
+    const typename Product::Share product(w, team.rank, rows);
+    bool fine = product.fine();  // all links that were looked at may be followed
     if (a.h0) seq.pack_step(team, a.h0, 0, h.at(-1));
     if (a.w_input) seq.pack_step(team, a.x, 0, x.at(0));
     team.barrier();
