@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "cuda.h"
+#include "pooled.h"
 #include "register.h"
 #include "runtime/memory.h"
 #include "sparse_engine/kernels.h"
@@ -139,10 +140,12 @@ inline Tensor made_contiguous(const Tensor& t) {
 inline Tensor empty(const Tensor& like, const std::vector<int64_t>& shape, ScalarType type) {
   for (const int64_t n : shape)
     if (n < 0) fail("expected a result without a negative size, found ", text_of(shape));
-  Tensor t =
-      allocated(shape, size_of(type), [&] { return torch::stable::new_empty(like, shape, type); });
-  if (!OnCuda::here()) prefer_huge_pages(t.mutable_data_ptr(), t.numel() * t.element_size());
-  return t;
+  double bytes = static_cast<double>(size_of(type));
+  for (const int64_t n : shape) bytes *= static_cast<double>(n);
+  return allocated(shape, size_of(type), [&] {
+    return !OnCuda::here() && worth_pooling(bytes) ? pooled(shape, static_cast<size_t>(bytes), type)
+                                                   : torch::stable::new_empty(like, shape, type);
+  });
 }
 
 // The same, of the dtype of `like`.

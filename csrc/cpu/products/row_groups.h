@@ -31,8 +31,8 @@ class LinkGroups {
   // Whether so many products with W, of panels of width W, repay sorting its links.
   template <typename A, int W>
   static bool repaid(const Csr& w, int64_t products) {
-    constexpr int64_t kProducts = 20, kLinksPerRow = 64, kOneIn = 5;
-    return W > 1 && products >= kProducts && w.nnz() >= w.rows * kLinksPerRow &&
+    constexpr int64_t kColumns = 320, kLinksPerRow = 64, kOneIn = 5;
+    return W > 1 && products * W >= kColumns && w.nnz() >= w.rows * kLinksPerRow &&
            w.nnz() * kOneIn >= w.rows * w.cols && !fills_l2<A, W>(w.cols) &&
            w.cols <= std::numeric_limits<Column>::max();
   }

@@ -5,9 +5,9 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <list>
 #include <mutex>
 #include <new>
-#include <vector>
 
 #include "sparse_engine/out_of_memory.h"
 
@@ -15,17 +15,39 @@ namespace sparse_engine {
 namespace {
 
 constexpr size_t kHugePage = size_t{2} << 20;
-constexpr size_t kMostKept = size_t{256} << 20;
+constexpr size_t kMostKept = size_t{512} << 20;
 
-struct Block {
-  char* data;
-  size_t size;
-};
-
+// Blocks that nobody uses, those longest unused first.
 struct Pool {
   std::mutex mutex;
-  std::vector<Block> blocks;
+  std::list<Block> blocks;
   size_t kept = 0;
+
+  // The smallest that holds so many bytes and wastes little, or none.
+  Block take(size_t bytes) {
+    auto best = blocks.end();
+    for (auto it = blocks.begin(); it != blocks.end(); ++it)
+      if (it->size >= bytes && it->size - bytes <= kHugePage + bytes / 4 &&
+          (best == blocks.end() || it->size < best->size))
+        best = it;
+    if (best == blocks.end()) return {nullptr, 0};
+    const Block found = *best;
+    kept -= found.size;
+    blocks.erase(best);
+    return found;
+  }
+
+  // Keeps a block, and returns those that there is no room left for.
+  std::list<Block> keep(const Block& block) {
+    std::list<Block> surplus;
+    blocks.push_back(block);
+    kept += block.size;
+    while (kept > kMostKept) {
+      kept -= blocks.front().size;
+      surplus.splice(surplus.end(), blocks, blocks.begin());
+    }
+    return surplus;
+  }
 };
 
 // Never destroyed: a thread may still be inside a kernel when the process ends.
@@ -34,39 +56,40 @@ Pool& pool() {
   return *the_pool;
 }
 
-char* allocate(size_t bytes) {
-  void* found = ::operator new(bytes, std::align_val_t{kHugePage}, std::nothrow);
-  if (found == nullptr) throw OutOfMemory(static_cast<double>(bytes), "what a kernel works with");
-  char* data = static_cast<char*>(found);
-  madvise(data, bytes, MADV_HUGEPAGE);
-  return data;
-}
-
-void release(char* data) { ::operator delete(data, std::align_val_t{kHugePage}); }
-
 }  // namespace
 
-Scratch::Scratch(size_t bytes) : block_(nullptr), size_(0), asked_(bytes), next_(nullptr) {
-  if (bytes == 0) return;
+Block take_block(size_t bytes) {
   Pool& from = pool();
+  Block block;
   {
     std::lock_guard<std::mutex> lock(from.mutex);
-    auto best = from.blocks.end();
-    for (auto it = from.blocks.begin(); it != from.blocks.end(); ++it)
-      if (it->size >= bytes && (best == from.blocks.end() || it->size < best->size)) best = it;
-    if (best != from.blocks.end()) {
-      block_ = best->data;
-      size_ = best->size;
-      from.kept -= size_;
-      from.blocks.erase(best);
-    }
+    block = from.take(bytes);
   }
-  if (block_ == nullptr) {
-    size_ = (bytes + kHugePage - 1) / kHugePage * kHugePage;
-    block_ = allocate(size_);
+  if (block.data != nullptr) return block;
+  block.size = (bytes + kHugePage - 1) / kHugePage * kHugePage;
+  block.data = static_cast<char*>(
+      ::operator new(block.size, std::align_val_t{kHugePage}, std::nothrow));
+  if (block.data == nullptr)
+    throw OutOfMemory(static_cast<double>(bytes), "what a kernel works with");
+  madvise(block.data, block.size, MADV_HUGEPAGE);
+  return block;
+}
+
+void give_block_back(const Block& block) {
+  Pool& to = pool();
+  std::list<Block> surplus;
+  {
+    std::lock_guard<std::mutex> lock(to.mutex);
+    surplus = to.keep(block);
   }
-  next_ = block_;
-  forbid(block_, size_);
+  for (const Block& each : surplus) ::operator delete(each.data, std::align_val_t{kHugePage});
+}
+
+Scratch::Scratch(size_t bytes) : block_{nullptr, 0}, asked_(bytes), next_(nullptr) {
+  if (bytes == 0) return;
+  block_ = take_block(bytes);
+  next_ = block_.data;
+  forbid(block_.data, block_.size);
 }
 
 void Scratch::overdrawn() {
@@ -75,18 +98,9 @@ void Scratch::overdrawn() {
 }
 
 Scratch::~Scratch() {
-  if (block_ == nullptr) return;
-  allow(block_, size_);
-  Pool& to = pool();
-  {
-    std::lock_guard<std::mutex> lock(to.mutex);
-    if (to.kept + size_ <= kMostKept) {
-      to.blocks.push_back({block_, size_});
-      to.kept += size_;
-      return;
-    }
-  }
-  release(block_);
+  if (block_.data == nullptr) return;
+  allow(block_.data, block_.size);
+  give_block_back(block_);
 }
 
 void prefer_huge_pages(void* data, size_t bytes) {

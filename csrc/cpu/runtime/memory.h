@@ -22,8 +22,16 @@ inline void forbid(const void*, size_t) {}
 inline void allow(const void*, size_t) {}
 #endif
 
-// Uninitialised memory, aligned to a cache line, that lives as long as this object. Blocks are
-// kept for the next call (up to a bound): fresh pages would cost more than many kernels do.
+// Uninitialised memory in huge pages. Blocks that are given back are kept for whoever asks next, up
+// to a bound: fresh pages cost more than many kernels do. Throws OutOfMemory.
+struct Block {
+  char* data;
+  size_t size;
+};
+Block take_block(size_t bytes);
+void give_block_back(const Block& block);
+
+// A block, cut into arrays that are aligned to a cache line and live as long as this object.
 class Scratch {
  public:
   explicit Scratch(size_t bytes);
@@ -35,7 +43,7 @@ class Scratch {
   T* take(int64_t count) {
     T* at = reinterpret_cast<T*>(next_);
     next_ += bytes_of<T>(count);
-    if (next_ > block_ + asked_) overdrawn();
+    if (next_ > block_.data + asked_) overdrawn();
     allow(at, count * sizeof(T));
     return at;
   }
@@ -50,8 +58,7 @@ class Scratch {
   // A kernel that takes more than it asked for would write into somebody else's memory.
   [[noreturn]] static void overdrawn();
 
-  char* block_;
-  size_t size_;
+  Block block_;
   size_t asked_;
   char* next_;
 };
