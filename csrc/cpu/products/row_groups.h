@@ -15,7 +15,7 @@ namespace {
 
 // The sums of a group have to stay in registers.
 template <int NV>
-constexpr int kGroupRows = kVectorBytes == 64 || NV <= 2 ? 4 : 2;
+constexpr int kGroupRows = kVectorBytes == 64 || NV <= 3 ? 4 : 2;
 
 constexpr uint32_t kRowsOfKind[16] = {0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4};
 
@@ -28,10 +28,10 @@ class LinkGroups {
   static constexpr int kKinds = 1 << R;
   using Column = uint16_t;
 
-  // Whether so many products with W, of panels of width W, repay sorting its links.
+  // Whether so many products with panels of width W repay sorting the links.
   template <typename A, int W>
   static bool repaid(const Csr& w, int64_t products) {
-    constexpr int64_t kColumns = 320, kLinksPerRow = 64, kOneIn = 5;
+    constexpr int64_t kColumns = 480, kLinksPerRow = 64, kOneIn = 4;
     return W > 1 && products * W >= kColumns && w.nnz() >= w.rows * kLinksPerRow &&
            w.nnz() * kOneIn >= w.rows * w.cols && !fills_l2<A, W>(w.cols) &&
            w.cols <= std::numeric_limits<Column>::max();
