@@ -1,5 +1,5 @@
-// Large results in memory that is used again. A fresh page costs as much as the kernel that fills it,
-// and an allocator gives large blocks back to the system whenever a step of training ends.
+// Large results in memory that is used again. A fresh page costs as much as the kernel that fills
+// it, and an allocator gives large blocks back to the system whenever a step of training ends.
 #pragma once
 
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>

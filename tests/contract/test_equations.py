@@ -82,6 +82,14 @@ def test_results_and_gradients(form, stack, shape, dtype, initial):
     assert_same(outcome(network, leaves), by_equations(form, network, leaves), BOUNDS[dtype])
 
 
+@pairwise(makes_sense, form=[*FORMS], dtype=[*BOUNDS], shape=[(16, 20), (31, 9), (9, 150)])
+def test_many_links(form, dtype, shape):
+    """Of rows with many links in common, the CPU multiplies a few together."""
+    network = make(form, dtype, units=84, density=0.9, input_density=0.5)
+    leaves = leaves_of(network, *shape)
+    assert_same(outcome(network, leaves), by_equations(form, network, leaves), BOUNDS[dtype])
+
+
 @pytest.mark.parametrize("cell", CELLS)
 def test_wide_inputs(cell):
     """Dense input weights of many columns are multiplied before the time loop, others inside."""

@@ -18,6 +18,12 @@ pytestmark = pytest.mark.cpu
 #: Those that multiply dense input weights inside the time loop, with the same bits for all threads.
 FUSED = ("rnn", "lstm", "lstm, projected", "gru")
 MODULES = {form: partial(make, form, torch.float32, units=84, input_density=0.5) for form in FORMS}
+MODULES |= {
+    f"{form}, many links": partial(
+        make, form, torch.float32, units=84, density=0.9, input_density=0.5
+    )
+    for form in ("rnn", "lstm", "normed lstm", "gru", "rhn", "on_lstm")
+}
 MODULES |= {f"{form}, dense input": partial(make, form, torch.float32, units=84) for form in FUSED}
 
 

@@ -53,6 +53,23 @@ def test_a_batch_of_thousands_exactly(layout):
     check_exactly(random_pattern(130, 90, 1000), 4096, torch.float32, layout)
 
 
+MANY_LINKS = {
+    "three quarters": (130, 90, 9000),
+    "all": (67, 70, 4690),
+    "short last group": (131, 131, 9000),
+    "a quarter": (36, 300, 2800),
+}
+
+
+@pytest.mark.parametrize("name", MANY_LINKS)
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("columns", [500, 1000])
+def test_groups_of_rows_exactly(name, layout, columns):
+    """Where a quarter of all links exist, the CPU sorts them by the rows that share a column."""
+    for dtype in (torch.float32, torch.float64):
+        check_exactly(random_pattern(*MANY_LINKS[name]), columns, dtype, layout)
+
+
 @given(pattern=patterns(), columns=COLUMNS, dtype=real_dtypes())
 def test_real_numbers(pattern, columns, dtype):
     out_features, in_features = pattern.shape

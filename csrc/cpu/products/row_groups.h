@@ -37,7 +37,8 @@ class LinkGroups {
            w.cols <= std::numeric_limits<Column>::max();
   }
 
-  // What is to be known of a column while a group is sorted: its kind, and where its next value goes.
+  // What is to be known of a column while a group is sorted: its kind, and where its next value
+  // goes.
   union OfColumn {
     uint32_t kind, value;
   };
@@ -94,7 +95,8 @@ class LinkGroups {
   template <class Values>
   void sort(int64_t row, const Values& values, OfColumn* of_column, Column* sorted) const {
     int32_t count[2][kKinds] = {};  // two, since neighbours are often of one kind
-    for (int64_t column = 0; column < w_.cols; ++column) ++count[column % 2][of_column[column].kind];
+    for (int64_t column = 0; column < w_.cols; ++column)
+      ++count[column % 2][of_column[column].kind];
     struct Next {
       uint32_t column, value;
     } next[kKinds], end{0, 0};

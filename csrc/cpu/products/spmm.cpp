@@ -22,9 +22,8 @@ struct Panel {
 // Rows [rows.first, rows.last) of a panel, with `tile` to work with. Returns false, with rows left
 // out, where their links lead out of their arrays, which is found at the first panel.
 template <typename T, int L, int NV, class Values, typename A>
-bool multiply(const Spmm<T, A>& a,
-              const typename GroupedProduct<T, L, NV, Values>::Share& product, const Values& values,
-              const Rows& rows, const Panel<T, A>& panel, T* tile) {
+bool multiply(const Spmm<T, A>& a, const typename GroupedProduct<T, L, NV, Values>::Share& product,
+              const Values& values, const Rows& rows, const Panel<T, A>& panel, T* tile) {
   constexpr int W = L * NV;
   const Dense<A>& y = panel.y;
   const int columns = panel.columns;
@@ -81,7 +80,8 @@ void multiply_panels(const Spmm<T, A>& a, int64_t panels, const Values& values) 
         x = panel[q % 2];
       }
       if (fine)
-        fine = multiply<T, L, NV>(a, product, values, rows, {x, from_column(a.y, q * W), columns, q == 0}, tile);
+        fine = multiply<T, L, NV>(a, product, values, rows,
+                                  {x, from_column(a.y, q * W), columns, q == 0}, tile);
     }
     if (!fine) report(a.out_of_range);
   });

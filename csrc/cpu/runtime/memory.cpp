@@ -67,8 +67,8 @@ Block take_block(size_t bytes) {
   }
   if (block.data != nullptr) return block;
   block.size = (bytes + kHugePage - 1) / kHugePage * kHugePage;
-  block.data = static_cast<char*>(
-      ::operator new(block.size, std::align_val_t{kHugePage}, std::nothrow));
+  block.data =
+      static_cast<char*>(::operator new(block.size, std::align_val_t{kHugePage}, std::nothrow));
   if (block.data == nullptr)
     throw OutOfMemory(static_cast<double>(bytes), "what a kernel works with");
   madvise(block.data, block.size, MADV_HUGEPAGE);

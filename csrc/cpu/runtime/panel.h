@@ -38,9 +38,9 @@ template <int N>
 using Int = std::integral_constant<int, N>;
 
 // Every width that kernels are compiled for costs build time: of float32 there are those of small
-// batches and, where a vector has 8 lanes, of three vectors (two of 16 lanes are faster than three of
-// 8); bfloat16, which keeps pairs of vectors (kept.h), has two
-// vectors; and the baseline only has the widest. One column and four vectors are always there.
+// batches and, where a vector has 8 lanes, of three vectors (two of 16 lanes are faster than three
+// of 8); bfloat16, which keeps pairs of vectors (kept.h), has two vectors; and the baseline only
+// has the widest. One column and four vectors are always there.
 template <typename T, typename A>
 constexpr bool kSmallWidths = kVectorBytes > 16 && std::is_same_v<A, float>;
 template <typename T, typename A>

@@ -22,11 +22,10 @@ void forward_loop(const GatedForward<T, A>& a, const Cell& cell, int64_t panels)
   const int threads =
       threads_for_step(a.threads, links + G * hidden * packed_inputs, G * hidden, a.batch);
   const typename Product::Use use{a.steps * panels, threads, G};
-  Scratch scratch(Ring<A, W>::bytes(2, outputs, panels) + Ring<A, W>::bytes(1, hidden, panels) +
-                  Ring<T, W>::bytes(1, hidden, panels) +
-                  Ring<A, W>::bytes(2, packed_inputs, panels) +
-                  Scratch::bytes_of<T>(threads * G * kGateTile<W>) +
-                  Product::template bytes<A>(a.w, use));
+  Scratch scratch(
+      Ring<A, W>::bytes(2, outputs, panels) + Ring<A, W>::bytes(1, hidden, panels) +
+      Ring<T, W>::bytes(1, hidden, panels) + Ring<A, W>::bytes(2, packed_inputs, panels) +
+      Scratch::bytes_of<T>(threads * G * kGateTile<W>) + Product::template bytes<A>(a.w, use));
   const Ring<A, W> h(scratch, 2, outputs, panels);
   const State<A, W> unprojected = Ring<A, W>(scratch, 1, hidden, panels).at(0);
   // c, or where h is rounded, h as it was before.

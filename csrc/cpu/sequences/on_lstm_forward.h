@@ -40,8 +40,7 @@ void forward_loop(const OnLstmForward<T, A>& a, int64_t panels) {
     const typename Product::Share gate_product(w, team.rank, units);
     // x + b, for the row whose x is at `x`
     const auto start_row = [&](const T* x, int64_t row, Vec<T, L>(&sum)[NV]) {
-      for (int v = 0; v < NV; ++v)
-        sum[v] = load<T, L>(x + v * L) + (a.bias ? a.bias[row] : T(0));
+      for (int v = 0; v < NV; ++v) sum[v] = load<T, L>(x + v * L) + (a.bias ? a.bias[row] : T(0));
     };
     seq.tiles(units, [&](int64_t q, int64_t first, int count) {
       read_initial(seq, a.h0, h.at(-1), q, first, count);
