@@ -53,7 +53,7 @@ def quick_step(network: Any, x: Tensor, hx: Any) -> _Step | None:
     if operation is None or not in_eager_mode() or type(x) is not Tensor or not x.is_cpu:
         return None
     options = operation.options(network) if _runs_alone(network) else None
-    states, parameters = _states(network, hx), _parameters(network, x)
+    states, parameters = _states(network, hx), parameters_of(network, x)
     if options is None or states is None or parameters is None:
         return None
     if torch.is_grad_enabled() and needs_gradient((x, *states, *parameters)):
@@ -109,7 +109,7 @@ def _names(layer: int) -> tuple[str, ...]:
     return tuple(f"{kind}_l{layer}" for kind in ("weight_hh", "weight_ih", "bias_ih", "bias_hh"))
 
 
-def _parameters(network: Any, x: Tensor) -> list[Tensor] | None:
+def parameters_of(network: Any, x: Tensor) -> list[Tensor] | None:
     """Return the parameters of all layers as the operation takes them, or None if any differs."""
     own, modules, found = network._parameters, network._modules, []
     for layer in range(network.num_layers):

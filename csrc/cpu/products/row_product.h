@@ -158,16 +158,46 @@ SE_INLINE Vec<double, 4> gathered_first(const double* x, const int32_t* idx, int
   return reinterpret_cast<Vec<double, 4>>(
       _mm256_mmask_i32gather_pd(_mm256_setzero_pd(), lanes, at, x, 8));
 }
+
+// Looks at columns just before they are followed: an extra visit to many links would read them from
+// far away once more.
+struct Looking {
+  uint32_t cols;
+  bool* fine;  // becomes false where a column is out of range
+
+  // Whether the first `count` links, at most L, may be followed.
+  template <int L>
+  SE_INLINE bool allows(const int32_t* idx, int64_t count) const {
+    const __mmask8 lanes = first_lanes(std::min<int64_t>(count, L));
+    __mmask8 outside;
+    if constexpr (L == 8)
+      outside = _mm256_mask_cmpge_epu32_mask(lanes, _mm256_maskz_loadu_epi32(lanes, idx),
+                                             _mm256_set1_epi32(cols));
+    else
+      outside = _mm_mask_cmpge_epu32_mask(lanes, _mm_maskz_loadu_epi32(lanes, idx),
+                                          _mm_set1_epi32(cols));
+    if (__builtin_expect(outside != 0, 0)) *fine = false;
+    return outside == 0;
+  }
+};
 #else
 template <typename T, class Values, typename A>
 constexpr bool kGathersLast = false;
 #endif
 
-// The same for many links: lanes over the links. A function of its own, since time loops have too
-// few registers left for its pointers.
-template <typename T, class Values, typename A, class AndThen>
-SE_NOINLINE T dot_of_many(const Values values, const int32_t* idx, int64_t first, int64_t end,
-                          bool links_ahead, const A* x, const AndThen and_then) {
+// Stands for a look at columns that others have taken.
+struct Trusting {
+  template <int L>
+  SE_INLINE bool allows(const int32_t*, int64_t) const {
+    return true;
+  }
+};
+
+// The same for many links: lanes over the links. The result means nothing where `look` allows some
+// link not. A function of its own, since time loops have too few registers left for its pointers.
+template <typename T, class Look, class Values, typename A, class AndThen>
+SE_NOINLINE T dot_of_many(const Look look, const Values values, const int32_t* idx, int64_t first,
+                          int64_t end, bool links_ahead, const A* x, const AndThen and_then) {
   constexpr int L = kShuffleBytes / static_cast<int>(sizeof(T));
   Vec<T, L> sum = {};
   int64_t p = first;
@@ -176,6 +206,7 @@ SE_NOINLINE T dot_of_many(const Values values, const int32_t* idx, int64_t first
       fetch_stream(idx, p);
       values.fetch_far(p);
     }
+    if (!look.template allows<L>(idx + p, L)) return T(0);
     const IndicesInPairs<L> columns(idx + p);
     const auto row =
         gathered<T, L>([&](int l) SE_INLINE_LAMBDA { return load<T, 1>(x + columns[l]); });
@@ -183,6 +214,7 @@ SE_NOINLINE T dot_of_many(const Values values, const int32_t* idx, int64_t first
     and_then(p, Int<L>(), row);
   }
   if constexpr (kGathersLast<T, Values, A>) {
+    if (!look.template allows<L>(idx + p, end - p)) return T(0);
     const auto row = gathered_first(x, idx + p, end - p);
     and_then(p, end - p, row);
     return sum_of_lanes<T, L>(sum + load_first<T, L>(values.values + p, end - p) * row);
@@ -199,7 +231,7 @@ SE_INLINE T row_dot(const Values& values, const int32_t* idx, int64_t first, int
   constexpr int64_t kMany = 3 * kShuffleBytes / static_cast<int>(sizeof(T));
   if (!kGathersLast<T, Values, A> && end - first < kMany)
     return dot_of_few(T(0), values, idx, first, end, x, and_then);
-  return dot_of_many<T>(values, idx, first, end, links_ahead, x, and_then);
+  return dot_of_many<T>(Trusting(), values, idx, first, end, links_ahead, x, and_then);
 }
 
 // A matrix that is multiplied row by row.
@@ -208,6 +240,20 @@ struct RowProduct {
   const Csr& w;
   Values values;
   Ahead ahead;
+
+  // Whether there is looking() for a panel that is kept as A.
+  template <typename A>
+  static constexpr bool kLooks = L == 1 && kGathersLast<T, Values, A>;
+
+#if defined(__AVX512VL__)
+  // sum += W[row, :] x for a single column and links that nobody has looked at. Where one leads out
+  // of x, `fine` becomes false, and what is added means nothing.
+  SE_INLINE void looking(Vec<T, L> (&sum)[NV], int64_t row, const T* x, bool& fine) const {
+    sum[0] += dot_of_many<T>(Looking{static_cast<uint32_t>(w.cols), &fine}, values, w.idx,
+                             w.ptr[row], w.ptr[row + 1], ahead.links, x,
+                             [](int64_t, auto, auto) SE_INLINE_LAMBDA {});
+  }
+#endif
 
   // sum += W[row, :] X
   template <typename A>
