@@ -1,9 +1,9 @@
-// The forward and the backward operation of a cell with gates: lstm_forward, gru_forward, ... This
+// The operations of a cell with gates: lstm_forward, lstm_backward, lstm_step, gru_forward, ... This
 // file is compiled once for each of them, see cells/compiled_cell.h.
 #include <tuple>
 
 #include "cells/compiled_cell.h"
-#include "sequence.h"
+#include "step.h"
 
 namespace sparse_engine::bindings {
 namespace {
@@ -202,8 +202,27 @@ Gradients backward(const Tensor& dh, const Optional& dc_n, const Tensor& h, cons
   });
 }
 
+Tensors step(const Tensor& x, const Tensors& before, const Tensors& parameters, int64_t layers,
+             int64_t hidden, bool bias, std::optional<double> clip) {
+  // Where the candidate's recurrent part is scaled by a gate, so is its bias.
+  constexpr bool kAddsBiases = Cell::kShared == kGates;
+  const CellShape cell{kGates, kHasMemory ? 2 : 1, kAddsBiases};
+  return network_step(x, before, parameters, layers, hidden, bias, cell, [&](const auto& layer) {
+    using T = std::remove_const_t<std::remove_pointer_t<decltype(layer.x)>>;
+    kernels<T>().SPARSE_ENGINE_OF_CELL(forward)(
+        {layer.w, layer.values, layer.bias, layer.x, layer.w_input, layer.b_input, layer.before[0],
+         layer.before[1], layer.now[0], layer.now[1], nullptr, nullptr, 1, layer.batch,
+         layer.inputs, Projection<T>{}, static_cast<T>(bound(clip)), layer.threads,
+         layer.out_of_range});
+  });
+}
+
 }  // namespace
 
+SPARSE_ENGINE_CPU_OPERATION(
+    SPARSE_ENGINE_TEXT(SPARSE_ENGINE_OF_CELL(step)), step,
+    "(Tensor x, Tensor[] before, Tensor[] parameters, int layers, int hidden, bool bias, "
+    "float? clip) -> Tensor[]")
 SPARSE_ENGINE_OPERATION(
     SPARSE_ENGINE_TEXT(SPARSE_ENGINE_OF_CELL(forward)), forward,
     "(Tensor x, Tensor? w_input, Tensor? b_input, Tensor? h0, Tensor? c0, Tensor? bias, "

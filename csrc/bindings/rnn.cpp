@@ -1,8 +1,8 @@
-// rnn_forward and rnn_backward.
+// rnn_forward, rnn_backward and rnn_step.
 #include <tuple>
 
 #include "activation.h"
-#include "sequence.h"
+#include "step.h"
 
 namespace sparse_engine::bindings {
 namespace {
@@ -74,8 +74,22 @@ Gradients backward(const Tensor& dh, const Tensor& h, const Optional& x, const O
   });
 }
 
+Tensors step(const Tensor& x, const Tensors& before, const Tensors& parameters, int64_t layers,
+             int64_t hidden, bool bias, int64_t activation) {
+  const CellShape cell{1, 1, true};
+  return network_step(x, before, parameters, layers, hidden, bias, cell, [&](const auto& layer) {
+    using T = std::remove_const_t<std::remove_pointer_t<decltype(layer.x)>>;
+    kernels<T>().rnn_forward({layer.w, layer.values, layer.bias, layer.x, layer.w_input,
+                              layer.before[0], layer.now[0], nullptr, 1, layer.batch, layer.inputs,
+                              activation_of(activation), layer.threads, layer.out_of_range});
+  });
+}
+
 }  // namespace
 
+SPARSE_ENGINE_CPU_OPERATION("rnn_step", step,
+                            "(Tensor x, Tensor[] before, Tensor[] parameters, int layers, "
+                            "int hidden, bool bias, int activation) -> Tensor[]")
 SPARSE_ENGINE_OPERATION("rnn_forward", forward,
                         "(Tensor x, Tensor? w_input, Tensor? h0, Tensor? bias, Tensor values, "
                         "Tensor[] pattern, Tensor? batch_sizes, int activation) -> Tensor h")

@@ -17,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from sparse_engine.errors import InputError
 from sparse_engine.nn._computed import check_plain
 from sparse_engine.nn._packed import Packing, Running, checked_lengths, reversal
+from sparse_engine.nn._step import quick_step
 from sparse_engine.nn.cell import Cell
 from sparse_engine.nn.options import COUNT, FLAG, FRACTION, Option, optional
 from sparse_engine.ops._autocast import asks_for_bfloat16, is_autocast_enabled
@@ -177,6 +178,10 @@ class Recurrent(Cell):
     ) -> tuple[Tensor, Tensor | tuple[Tensor, ...]]:
         """Take one time step, for streams: :meth:`forward` of a sequence of length 1.
 
+        Without gradients, a step of SparseRNN, SparseLSTM, SparseGRU or SparseMGU on the CPU is one
+        native operation for all layers. Its results have the bits of :meth:`forward` where all
+        weights are sparse; products with a dense input weight may be rounded differently.
+
         Args:
             input: ``[batch, input_size]``, or ``[input_size]`` for a single sequence.
             hx: the state that the step before returned, or an initial state as in :meth:`forward`.
@@ -192,6 +197,9 @@ class Recurrent(Cell):
             >>> for x in stream:
             ...     y, state = network.step(x, state)
         """
+        quick = quick_step(self, input, hx)
+        if quick is not None:
+            return quick
         time = self._time_of_step(input)
         y, hx = self(input.unsqueeze(time), hx)
         return y.squeeze(time), hx

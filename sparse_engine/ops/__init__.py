@@ -1,6 +1,7 @@
 """Operations on sparse weights: native, differentiable, each with a reference ``<name>_ref``."""
 
 from sparse_engine.ops import _flops as _flops
+from sparse_engine.ops import _step as _step
 from sparse_engine.ops import _topology_cuda as _topology_cuda
 from sparse_engine.ops.conductance import Synapses as Synapses
 from sparse_engine.ops.conductance import conductance as conductance

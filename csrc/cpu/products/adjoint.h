@@ -86,10 +86,11 @@ class Adjoint {
       const T held = load<T, 1>(held_row);
       sum[0] +=
           row_dot<T>(InOrder<T>{values}, idx, 0, n, ahead_.links, x,
-                     [=, far = ahead_.links](int64_t i, auto lanes, auto row) SE_INLINE_LAMBDA {
-                       constexpr int K = decltype(lanes)::value;
+                     [=, far = ahead_.links](int64_t i, auto count, auto row) SE_INLINE_LAMBDA {
+                       constexpr int K = sizeof row / sizeof(T);
                        if (K > 1 && far) fetch_stream(gradient, i);
-                       store<T, K>(gradient + i, load<T, K>(gradient + i) + held * row);
+                       const auto before = load_first<T, K>(gradient + i, count);
+                       store_first<T, K>(gradient + i, before + held * row, count);
                      });
       return;
     }

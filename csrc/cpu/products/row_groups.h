@@ -270,6 +270,14 @@ class GroupedProduct {
       of_.rows_(sum, row, x);
     }
 
+#if defined(__AVX512VL__)
+    // What RowProduct::looking() does.
+    SE_INLINE void looking(Vec<T, L> (&sum)[NV], int64_t unit, const T* x, bool& fine,
+                           int gate = 0) const {
+      of_.rows_.looking(sum, gate * of_.units() + unit, x, fine);
+    }
+#endif
+
    private:
     void sort(int gate, int member) {
       const int64_t first = gate * of_.units();

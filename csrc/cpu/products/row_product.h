@@ -1,6 +1,8 @@
 // The micro-kernel that all products share: one row of a sparse matrix times a panel.
 #pragma once
 
+#include <type_traits>
+
 #include "runtime/in_range.h"
 #include "runtime/links.h"
 #include "runtime/panel.h"
@@ -28,6 +30,23 @@ template <typename T, int L, class Entry>
 SE_INLINE Vec<T, L> gathered(const Entry& entry) {
   return gathered<T, L>(entry, std::make_integer_sequence<int, L>());
 }
+
+// L indices, read two at a time: loads are what limits products with a single column.
+template <int L>
+class IndicesInPairs {
+ public:
+  SE_INLINE explicit IndicesInPairs(const int32_t* idx) {
+    std::memcpy(pairs_, idx, sizeof pairs_);
+    // Otherwise compilers load each half by itself.
+    for (uint64_t& pair : pairs_) asm("" : "+r"(pair));
+  }
+  SE_INLINE int64_t operator[](int l) const {
+    return l % 2 == 0 ? static_cast<uint32_t>(pairs_[l / 2]) : pairs_[l / 2] >> 32;
+  }
+
+ private:
+  uint64_t pairs_[L / 2];
+};
 
 // The values of a matrix's links, in the order of its pattern.
 template <typename T>
@@ -98,8 +117,8 @@ SE_INLINE void row_product(Vec<T, L> (&sum)[NV], const Values& values, const int
 // then be rounded one by one or together, depending on what else is in the loop.
 SE_INLINE void keep_scalar(int64_t& p) { asm("" : "+r"(p)); }
 
-// The same for a single column. `and_then(p, Int<K>(), row)` gets the entries of X that links p to
-// p + K read.
+// The same for a single column. `and_then(p, count, row)` gets the entries of X that the links from p
+// on read: Int<K>() for a vector of K, a number for fewer.
 template <typename T, class Values, typename A, class AndThen>
 SE_INLINE T dot_of_few(T even, const Values& values, const int32_t* idx, int64_t first, int64_t end,
                        const A* x, const AndThen& and_then) {
@@ -119,11 +138,66 @@ SE_INLINE T dot_of_few(T even, const Values& values, const int32_t* idx, int64_t
   return even + odd;
 }
 
-// The same for many links: lanes over the links. A function of its own, since time loops have too
-// few registers left for its pointers.
-template <typename T, class Values, typename A, class AndThen>
-SE_NOINLINE T dot_of_many(const Values values, const int32_t* idx, int64_t first, int64_t end,
-                          bool links_ahead, const A* x, const AndThen and_then) {
+// Whether the last links of a row, fewer than a vector, are multiplied at once, by instructions that
+// leave out lanes. Gathering costs as much as a loop over three links, but the end of that loop is
+// mispredicted in nearly every row.
+#if defined(__AVX512VL__)
+template <typename T, class Values, typename A>
+constexpr bool kGathersLast = std::is_same_v<A, T>&& std::is_same_v<Values, InOrder<T>>;
+
+// The first `count` of the entries of x at idx, fewer than a vector; other lanes are zero.
+SE_INLINE Vec<float, 8> gathered_first(const float* x, const int32_t* idx, int64_t count) {
+  const __mmask8 lanes = first_lanes(count);
+  const __m256i at = _mm256_maskz_loadu_epi32(lanes, idx);
+  return reinterpret_cast<Vec<float, 8>>(
+      _mm256_mmask_i32gather_ps(_mm256_setzero_ps(), lanes, at, x, 4));
+}
+SE_INLINE Vec<double, 4> gathered_first(const double* x, const int32_t* idx, int64_t count) {
+  const __mmask8 lanes = first_lanes(count);
+  const __m128i at = _mm_maskz_loadu_epi32(lanes, idx);
+  return reinterpret_cast<Vec<double, 4>>(
+      _mm256_mmask_i32gather_pd(_mm256_setzero_pd(), lanes, at, x, 8));
+}
+
+// Looks at columns just before they are followed: an extra visit to many links would read them from
+// far away once more.
+struct Looking {
+  uint32_t cols;
+  bool* fine;  // becomes false where a column is out of range
+
+  // Whether the first `count` links, at most L, may be followed.
+  template <int L>
+  SE_INLINE bool allows(const int32_t* idx, int64_t count) const {
+    const __mmask8 lanes = first_lanes(std::min<int64_t>(count, L));
+    __mmask8 outside;
+    if constexpr (L == 8)
+      outside = _mm256_mask_cmpge_epu32_mask(lanes, _mm256_maskz_loadu_epi32(lanes, idx),
+                                             _mm256_set1_epi32(cols));
+    else
+      outside = _mm_mask_cmpge_epu32_mask(lanes, _mm_maskz_loadu_epi32(lanes, idx),
+                                          _mm_set1_epi32(cols));
+    if (__builtin_expect(outside != 0, 0)) *fine = false;
+    return outside == 0;
+  }
+};
+#else
+template <typename T, class Values, typename A>
+constexpr bool kGathersLast = false;
+#endif
+
+// Stands for a look at columns that others have taken.
+struct Trusting {
+  template <int L>
+  SE_INLINE bool allows(const int32_t*, int64_t) const {
+    return true;
+  }
+};
+
+// The same for many links: lanes over the links. The result means nothing where `look` allows some
+// link not. A function of its own, since time loops have too few registers left for its pointers.
+template <typename T, class Look, class Values, typename A, class AndThen>
+SE_NOINLINE T dot_of_many(const Look look, const Values values, const int32_t* idx, int64_t first,
+                          int64_t end, bool links_ahead, const A* x, const AndThen and_then) {
   constexpr int L = kShuffleBytes / static_cast<int>(sizeof(T));
   Vec<T, L> sum = {};
   int64_t p = first;
@@ -132,21 +206,32 @@ SE_NOINLINE T dot_of_many(const Values values, const int32_t* idx, int64_t first
       fetch_stream(idx, p);
       values.fetch_far(p);
     }
+    if (!look.template allows<L>(idx + p, L)) return T(0);
+    const IndicesInPairs<L> columns(idx + p);
     const auto row =
-        gathered<T, L>([&](int l) SE_INLINE_LAMBDA { return load<T, 1>(x + idx[p + l]); });
+        gathered<T, L>([&](int l) SE_INLINE_LAMBDA { return load<T, 1>(x + columns[l]); });
     sum += values.template neighbours<L>(p) * row;
     and_then(p, Int<L>(), row);
   }
-  return dot_of_few(sum_of_lanes<T, L>(sum), values, idx, p, end, x, and_then);
+  if constexpr (kGathersLast<T, Values, A>) {
+    if (!look.template allows<L>(idx + p, end - p)) return T(0);
+    const auto row = gathered_first(x, idx + p, end - p);
+    and_then(p, end - p, row);
+    return sum_of_lanes<T, L>(sum + load_first<T, L>(values.values + p, end - p) * row);
+  } else {
+    return dot_of_few(sum_of_lanes<T, L>(sum), values, idx, p, end, x, and_then);
+  }
 }
 
-// The same for any number of links. Few whole vectors do not repay the sum over lanes.
+// The same for any number of links. Few whole vectors do not repay the sum over lanes where the last
+// links are multiplied one by one.
 template <typename T, class Values, typename A, class AndThen>
 SE_INLINE T row_dot(const Values& values, const int32_t* idx, int64_t first, int64_t end,
                     bool links_ahead, const A* x, const AndThen& and_then) {
   constexpr int64_t kMany = 3 * kShuffleBytes / static_cast<int>(sizeof(T));
-  if (end - first < kMany) return dot_of_few(T(0), values, idx, first, end, x, and_then);
-  return dot_of_many<T>(values, idx, first, end, links_ahead, x, and_then);
+  if (!kGathersLast<T, Values, A> && end - first < kMany)
+    return dot_of_few(T(0), values, idx, first, end, x, and_then);
+  return dot_of_many<T>(Trusting(), values, idx, first, end, links_ahead, x, and_then);
 }
 
 // A matrix that is multiplied row by row.
@@ -155,6 +240,20 @@ struct RowProduct {
   const Csr& w;
   Values values;
   Ahead ahead;
+
+  // Whether there is looking() for a panel that is kept as A.
+  template <typename A>
+  static constexpr bool kLooks = L == 1 && kGathersLast<T, Values, A>;
+
+#if defined(__AVX512VL__)
+  // sum += W[row, :] x for a single column and links that nobody has looked at. Where one leads out
+  // of x, `fine` becomes false, and what is added means nothing.
+  SE_INLINE void looking(Vec<T, L> (&sum)[NV], int64_t row, const T* x, bool& fine) const {
+    sum[0] += dot_of_many<T>(Looking{static_cast<uint32_t>(w.cols), &fine}, values, w.idx,
+                             w.ptr[row], w.ptr[row + 1], ahead.links, x,
+                             [](int64_t, auto, auto) SE_INLINE_LAMBDA {});
+  }
+#endif
 
   // sum += W[row, :] X
   template <typename A>

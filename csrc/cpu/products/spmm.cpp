@@ -20,7 +20,7 @@ struct Panel {
 };
 
 // Rows [rows.first, rows.last) of a panel, with `tile` to work with. Returns false, with rows left
-// out, where their links lead out of their arrays, which is found at the first panel.
+// out or wrong, where their links lead out of their arrays, which is found at the first panel.
 template <typename T, int L, int NV, class Values, typename A>
 bool multiply(const Spmm<T, A>& a, const typename GroupedProduct<T, L, NV, Values>::Share& product,
               const Values& values, const Rows& rows, const Panel<T, A>& panel, T* tile) {
@@ -28,15 +28,20 @@ bool multiply(const Spmm<T, A>& a, const typename GroupedProduct<T, L, NV, Value
   const Dense<A>& y = panel.y;
   const int columns = panel.columns;
   const bool in_place = y.column_stride == 1 && columns == W;
+  constexpr bool kLooks = RowProduct<T, L, NV, Values>::template kLooks<A>;
+  bool fine = true;
   for (int64_t first = rows.first; first < rows.last; first += kTileRows) {
     const int count = static_cast<int>(std::min<int64_t>(kTileRows, rows.last - first));
     for (int r = 0; r < count; ++r) {
-      if (panel.first && r % kRowsInSight == 0 &&
+      if (!kLooks && panel.first && r % kRowsInSight == 0 &&
           !may_follow(a.w, values.places(), first + r, first + count))
         return false;
       Vec<T, L> sum[NV];
       for (int v = 0; v < NV; ++v) sum[v] = Vec<T, L>{} + (a.bias ? a.bias[first + r] : T(0));
-      product(sum, first + r, panel.x);
+      if constexpr (kLooks)
+        product.looking(sum, first + r, panel.x, fine);
+      else
+        product(sum, first + r, panel.x);
       for (int v = 0; v < NV; ++v)
         if (in_place)
           store<T, L>(y.at(first + r, v * L), sum[v]);
@@ -45,7 +50,7 @@ bool multiply(const Spmm<T, A>& a, const typename GroupedProduct<T, L, NV, Value
     }
     if (!in_place) write_tile<T, W>(tile, y, first, count, columns);
   }
-  return true;
+  return fine;
 }
 
 // Y = W X + b, panel by panel.

@@ -77,10 +77,33 @@ SE_INLINE void store(A* p, Vec<T, L> v) {
   }
 }
 
+// Whether instructions that leave out lanes load and store the first numbers of a vector.
+#if defined(__AVX512VL__)
+template <typename T, int L, typename A>
+constexpr bool kMasks = std::is_same_v<T, A>&& L * sizeof(T) == 32;
+
+SE_INLINE __mmask8 first_lanes(int64_t count) { return count > 0 ? (1u << count) - 1 : 0; }
+SE_INLINE Vec<float, 8> masked_load(const float* p, __mmask8 lanes) {
+  return reinterpret_cast<Vec<float, 8>>(_mm256_maskz_loadu_ps(lanes, p));
+}
+SE_INLINE Vec<double, 4> masked_load(const double* p, __mmask8 lanes) {
+  return reinterpret_cast<Vec<double, 4>>(_mm256_maskz_loadu_pd(lanes, p));
+}
+SE_INLINE void masked_store(float* p, Vec<float, 8> v, __mmask8 lanes) {
+  _mm256_mask_storeu_ps(p, lanes, reinterpret_cast<__m256>(v));
+}
+SE_INLINE void masked_store(double* p, Vec<double, 4> v, __mmask8 lanes) {
+  _mm256_mask_storeu_pd(p, lanes, reinterpret_cast<__m256d>(v));
+}
+#endif
+
 // The same for the first `count` numbers only (all, if there are more); other lanes are zero.
 template <typename T, int L, typename A>
 SE_INLINE Vec<T, L> load_first(const A* p, int64_t count) {
   if (count >= L) return load<T, L>(p);
+#if defined(__AVX512VL__)
+  if constexpr (kMasks<T, L, A>) return masked_load(p, first_lanes(count));
+#endif
   A first[L] = {};
   if (count > 0) std::memcpy(first, p, count * sizeof(A));
   return load<T, L>(first);
@@ -89,6 +112,9 @@ SE_INLINE Vec<T, L> load_first(const A* p, int64_t count) {
 template <typename T, int L, typename A>
 SE_INLINE void store_first(A* p, Vec<T, L> v, int64_t count) {
   if (count >= L) return store<T, L>(p, v);
+#if defined(__AVX512VL__)
+  if constexpr (kMasks<T, L, A>) return masked_store(p, v, first_lanes(count));
+#endif
   A all[L];
   store<T, L>(all, v);
   if (count > 0) std::memcpy(p, all, count * sizeof(A));

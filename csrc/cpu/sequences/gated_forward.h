@@ -107,45 +107,57 @@ void forward_loop(const GatedForward<T, A>& a, const Cell& cell, int64_t panels)
           for (int s = 0; s < S; ++s) saved.write(unit, s, q * W + v * L, keep[s]);
         }
       };
-      // The same for `count` <= K units of a batch of one: lanes over the units.
-      const auto step_of_units = [&](int64_t unit, int count, const T* tile, bool multiplies) {
+      // The same for `count` units of a batch of one: lanes over the units, and row after row of a
+      // gate, since the hardware foresees only long streams of links.
+      const auto step_of_units = [&](int64_t first, int count, const T* tile) {
         if constexpr (W == 1) {
-          Vec<T, K> from_x[G], u[G], keep[S];
-          Vec<T, K> state = load_first<T, K>(carried_in(0, unit), count);
-          for (int g = 0; g < G; ++g) {
-            T sums[K] = {};
-            for (int k = 0; k < count; ++k) {
-              const int64_t row = g * hidden + unit + k;
+          constexpr bool kLooks = RowProduct<T, L, NV>::template kLooks<A>;
+          for (int g = 0; !kLooks && t == first_product && g < G; ++g)
+            fine = fine && rows_in_range(a.w, g * hidden + first, count);
+          T sums[G][kTileRows];
+          for (int g = 0; g < G; ++g)
+            for (int r = 0; r < count; ++r) {
+              const int64_t row = g * hidden + first + r;
               T sum[1] = {a.bias ? a.bias[row] : T(0)};
-              if (multiplies) product(sum, unit + k, before.panel(0), g);
-              sums[k] = sum[0];
+              if constexpr (kLooks)
+                if (t == first_product) product.looking(sum, first + r, before.panel(0), fine, g);
+              if (t >= first_product + kLooks && fine) product(sum, first + r, before.panel(0), g);
+              sums[g][r] = sum[0];
             }
-            from_x[g] = load<T, K>(tile + g * kGateTile<W>);
-            u[g] = load<T, K>(sums);
+          for (int r = 0; r < count; r += K) {
+            const int some = std::min(K, count - r);
+            Vec<T, K> from_x[G], u[G], keep[S];
+            T* carry = carried_in(0, first + r);
+            Vec<T, K> state = load_first<T, K>(carry, some);
+            for (int g = 0; g < G; ++g) {
+              from_x[g] = load<T, K>(tile + g * kGateTile<W> + r);
+              u[g] = load_first<T, K>(sums[g] + r, some);
+            }
+            const Vec<T, K> m = cell.template forward<VectorMath<T, K>>(from_x, u, state, keep);
+            store_first<T, K>(output.row(0, first + r), m, some);
+            if (kHasMemory || kRounds) store_first<T, K>(carry, kHasMemory ? state : m, some);
+            if (!a.saved) continue;
+            if constexpr (kRounds && kHasMemory) cell.mark_clipped(keep);
+            for (int k = 0; k < some; ++k)
+              for (int s = 0; s < S; ++s) saved.write(first + r + k, s, 0, keep[s][k]);
           }
-          const Vec<T, K> m = cell.template forward<VectorMath<T, K>>(from_x, u, state, keep);
-          store_first<T, K>(output.row(0, unit), m, count);
-          if (kHasMemory || kRounds)
-            store_first<T, K>(carried_in(0, unit), kHasMemory ? state : m, count);
-          if (!a.saved) return;
-          if constexpr (kRounds && kHasMemory) cell.mark_clipped(keep);
-          for (int k = 0; k < count; ++k)
-            for (int s = 0; s < S; ++s) saved.write(unit + k, s, 0, keep[s][k]);
         }
       };
       seq.tiles(units, t, [&](int64_t q, int64_t first, int count) {
-        if (!a.w_input) contribution(q, first, count, own);
-        for (int g = 0; t == first_product && g < G; ++g)
-          fine = fine && rows_in_range(a.w, g * hidden + first, count);
-        const bool multiplies = t >= first_product && fine;
-        for (int r = 0; r < count; r += kUnitsTogether) {
-          const int together = std::min(kUnitsTogether, count - r);
-          if (a.w_input) contribution(q, first + r, together, own);
-          const T* tile = own + (a.w_input ? 0 : r) * W;
-          for (int i = 0; W == 1 && i < together; i += K)
-            step_of_units(first + r + i, std::min(K, together - i), tile + i, multiplies);
-          for (int i = 0; W > 1 && i < together; ++i)
-            step(q, first + r + i, tile + i * W, multiplies);
+        if constexpr (W == 1) {
+          contribution(q, first, count, own);
+          step_of_units(first, count, own);
+        } else {
+          if (!a.w_input) contribution(q, first, count, own);
+          for (int g = 0; t == first_product && g < G; ++g)
+            fine = fine && rows_in_range(a.w, g * hidden + first, count);
+          const bool multiplies = t >= first_product && fine;
+          for (int r = 0; r < count; r += kUnitsTogether) {
+            const int together = std::min(kUnitsTogether, count - r);
+            if (a.w_input) contribution(q, first + r, together, own);
+            const T* tile = own + (a.w_input ? 0 : r) * W;
+            for (int i = 0; i < together; ++i) step(q, first + r + i, tile + i * W, multiplies);
+          }
         }
         const int columns = seq.columns(q, t);
         if (!projected)

@@ -37,6 +37,7 @@ template <int L, int NV, class Cell, typename T, typename A>
 void forward(const RnnForward<T, A>& a, int64_t panels, const Cell& cell) {
   constexpr int W = L * NV;
   using Product = GroupedProduct<T, L, NV>;
+  constexpr bool kLooks = RowProduct<T, L, NV>::template kLooks<A>;
   const int64_t first_product = a.h0 ? 0 : 1;
   const int64_t hidden = a.w.rows, packed_inputs = a.w_input ? a.inputs : 0;
   const Sequence<T, W> seq{a.batch, panels, a.steps, a.first_row};
@@ -75,12 +76,15 @@ void forward(const RnnForward<T, A>& a, int64_t panels, const Cell& cell) {
           read_tile<T, W>(z, first, count, columns, tile);
           if (bias) add_to_rows<T, L, NV>(bias, count, tile);
         }
-        if (t == first_product) fine = fine && rows_in_range(a.w, first, count);
-        const bool multiplies = t >= first_product && fine;
+        const bool looks = kLooks && t == first_product;
+        if (!kLooks && t == first_product) fine = fine && rows_in_range(a.w, first, count);
+        const bool multiplies = t >= first_product && fine && !looks;
         for (int r = 0; r < count; ++r) {
           Vec<T, L> sum[NV];
           for (int v = 0; v < NV; ++v) sum[v] = load<T, L>(tile + r * W + v * L);
           if (multiplies) product(sum, first + r, before.panel(q));
+          if constexpr (kLooks)
+            if (looks) product.looking(sum, first + r, before.panel(q), fine);
           if constexpr (W == 1) {
             store<T, L>(tile + r, sum[0]);
             continue;

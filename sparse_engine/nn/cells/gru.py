@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from sparse_engine.nn._step import StepOperation
 from sparse_engine.nn.cells.reset_gated import ResetGatedNetwork
 from sparse_engine.nn.from_torch import DropIn
+from sparse_engine.ops._native import native
 from sparse_engine.ops.gru import GRU
 
 
@@ -34,6 +36,7 @@ class SparseGRU(ResetGatedNetwork, DropIn):
 
     dense_type = nn.GRU
     operation = GRU
+    step_operation = StepOperation(native.gru_step.default, lambda network: (None,))
     gates = 3
 
     # Each class has a forward of its own: torch.compile counts recompilations by function.

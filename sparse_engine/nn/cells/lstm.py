@@ -15,6 +15,7 @@ from sparse_engine import ops
 from sparse_engine.nn._checks import check_integer
 from sparse_engine.nn._keywords import LinkOptions
 from sparse_engine.nn._packed import rows_before
+from sparse_engine.nn._step import StepOperation
 from sparse_engine.nn.capture import Use, capture, captures
 from sparse_engine.nn.from_torch import DropIn
 from sparse_engine.nn.layer_norm import LayerNormed, goes_by_steps
@@ -22,7 +23,13 @@ from sparse_engine.nn.options import CLIP, Option
 from sparse_engine.nn.sparse_recurrent import Ran, last_states
 from sparse_engine.nn.weight import SparseWeight
 from sparse_engine.ops import Norm
+from sparse_engine.ops._native import native
+from sparse_engine.ops._sequence import finite
 from sparse_engine.ops.lstm import lstm_and_saved, unprojected
+
+
+def _step_options(network: SparseLSTM) -> tuple | None:
+    return None if network.layer_norm or network.proj_size else (finite(network.cell_clip),)
 
 
 class SparseLSTM(LayerNormed, DropIn):
@@ -71,6 +78,7 @@ class SparseLSTM(LayerNormed, DropIn):
     most_fused_inputs = 256
     bf16_devices = ("cpu",)
     states = ("h0", "c0")
+    step_operation = StepOperation(native.lstm_step.default, _step_options)
 
     def __init__(
         self,

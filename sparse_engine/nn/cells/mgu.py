@@ -9,7 +9,9 @@ from torch.nn.utils.rnn import PackedSequence
 from typing_extensions import Unpack
 
 from sparse_engine.nn._keywords import RecurrentOptions
+from sparse_engine.nn._step import StepOperation
 from sparse_engine.nn.cells.reset_gated import ResetGatedNetwork
+from sparse_engine.ops._native import native
 from sparse_engine.ops.mgu import MGU
 
 
@@ -33,6 +35,7 @@ class SparseMGU(ResetGatedNetwork):
     """
 
     operation = MGU
+    step_operation = StepOperation(native.mgu_step.default, lambda network: (None,))
     gates = 2
 
     def __init__(

@@ -10,16 +10,22 @@ from typing_extensions import Unpack
 
 from sparse_engine import ops
 from sparse_engine.nn._keywords import LinkOptions
+from sparse_engine.nn._step import StepOperation
 from sparse_engine.nn.from_torch import DropIn
 from sparse_engine.nn.layer_norm import LayerNormed, goes_by_steps
 from sparse_engine.nn.options import Option
 from sparse_engine.nn.sparse_recurrent import Ran, last_states
 from sparse_engine.ops import Norm
+from sparse_engine.ops._native import native
 
 
 def _check_nonlinearity(name: str, value: object) -> None:
     if value not in [*ops.ACTIVATIONS]:
         raise ValueError(f"expected {name} 'tanh' or 'relu', found {value!r}")
+
+
+def _step_options(network: SparseRNN) -> tuple | None:
+    return None if network.layer_norm else (ops.ACTIVATIONS[network.nonlinearity],)
 
 
 class SparseRNN(LayerNormed, DropIn):
@@ -59,6 +65,7 @@ class SparseRNN(LayerNormed, DropIn):
     }
     most_fused_inputs = 128
     bf16_devices = ("cpu", "cuda")
+    step_operation = StepOperation(native.rnn_step.default, _step_options)
 
     def __init__(
         self,

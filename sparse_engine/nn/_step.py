@@ -1,0 +1,138 @@
+"""The quick way of ``Recurrent.step``: one native operation for all layers, without gradients.
+
+A step of a stream takes about as long as a few calls of PyTorch, so it notices every one. Nothing
+is remembered between steps: the parameters are looked up where PyTorch keeps them, so a step sees
+those that ``load_state_dict``, ``to``, ``functional_call`` or a rewiring has put there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as torch_module
+
+from sparse_engine.nn.weight import SparseWeight
+from sparse_engine.ops._native import in_eager_mode, needs_gradient
+
+_Step = tuple[Tensor, Tensor | tuple[Tensor, ...]]
+
+
+class StepOperation(NamedTuple):
+    """The native operation of a cell's step.
+
+    A class of networks has it as ``step_operation``. Subclasses have to name their own, because
+    they may override any method.
+
+    Attributes:
+        run: the operation.
+        options: returns the arguments that no other cell has, or None for a network with an option
+            that the operation lacks.
+    """
+
+    run: Callable[..., list[Tensor]]
+    options: Callable[[Any], tuple | None]
+
+
+def quick_step(network: Any, x: Tensor, hx: Any) -> _Step | None:
+    """Return what ``network.step(x, hx)`` does, or None where it has to go the ordinary way.
+
+    It has to where anything else takes part: gradients, hooks, parametrizations, compilers,
+    transforms, modes, autocast, dropout. It also has to where the operation refuses an argument or
+    a parameter, so that the ordinary way says what is wrong.
+
+    Args:
+        network: any :class:`Recurrent`.
+        x: as in :meth:`Recurrent.step`.
+        hx: the same.
+    """
+    operation = type(network).__dict__.get("step_operation")
+    if operation is None or not in_eager_mode() or type(x) is not Tensor or not x.is_cpu:
+        return None
+    options = operation.options(network) if _runs_alone(network) else None
+    states, parameters = _states(network, hx), parameters_of(network, x)
+    if options is None or states is None or parameters is None:
+        return None
+    if torch.is_grad_enabled() and needs_gradient((x, *states, *parameters)):
+        return None
+    sizes = network.num_layers, network.hidden_size, network.bias
+    try:
+        y, *after = operation.run(x, states, parameters, *sizes, *options)
+    except (RuntimeError, ValueError):
+        return None
+    return y, after[0] if len(after) == 1 else tuple(after)
+
+
+def _runs_alone(network: Any) -> bool:
+    """Tell whether nothing but the network itself takes part in a call of it."""
+    return not (
+        network.bidirectional
+        or (network.training and network.dropout)
+        or "forward" in network.__dict__
+        or _is_hooked(network)
+        or torch_module._global_forward_hooks
+        or torch_module._global_forward_pre_hooks
+        or torch_module._global_backward_hooks
+        or torch_module._global_backward_pre_hooks
+        or torch._C._len_torch_dispatch_stack()
+        or torch._C._len_torch_function_stack()
+        or torch.is_autocast_enabled("cpu")
+    )
+
+
+def _is_hooked(module: nn.Module) -> bool:
+    """Tell whether a call of a module would call hooks."""
+    return bool(
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+    )
+
+
+def _states(network: Any, hx: Any) -> list[Tensor] | None:
+    """Return the initial states, none for zeros, or None where ``hx`` is something else."""
+    if hx is None:
+        return []
+    states = [hx] if len(network.states) == 1 else hx
+    if not isinstance(states, tuple | list) or len(states) != len(network.states):
+        return None
+    return [*states] if all(isinstance(each, Tensor) for each in states) else None
+
+
+@cache
+def _names(layer: int) -> tuple[str, ...]:
+    """Return the names of a layer's weights and biases."""
+    return tuple(f"{kind}_l{layer}" for kind in ("weight_hh", "weight_ih", "bias_ih", "bias_hh"))
+
+
+def parameters_of(network: Any, x: Tensor) -> list[Tensor] | None:
+    """Return the parameters of all layers as the operation takes them, or None if any differs."""
+    own, modules, found = network._parameters, network._modules, []
+    for layer in range(network.num_layers):
+        recurrent, given, *biases = _names(layer)
+        links, dense = _links(modules.get(recurrent)), own.get(given)
+        inputs = _links(modules.get(given)) if dense is None else (dense,)
+        if links is None or inputs is None or (dense is not None and _goes_before(network, x)):
+            return None
+        found += links
+        found += inputs
+        if network.bias:
+            found += [own[name] for name in biases if own.get(name) is not None]
+    return found
+
+
+def _goes_before(network: Any, x: Tensor) -> bool:
+    """Tell whether PyTorch multiplies several inputs by the dense weight faster than a kernel."""
+    return x.dim() > 1 and x.shape[0] > 1 and x.shape[-1] > network.most_fused_inputs
+
+
+def _links(weight: nn.Module | None) -> tuple[Tensor, Tensor, Tensor] | None:
+    """Return values, crow and col of an ordinary sparse weight, or None for any other."""
+    if type(weight) is not SparseWeight or weight.captured is not None or _is_hooked(weight):
+        return None
+    values, buffers = weight._parameters.get("values"), weight._buffers
+    return None if values is None else (values, buffers["crow_indices"], buffers["col_indices"])
