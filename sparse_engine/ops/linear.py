@@ -73,8 +73,7 @@ class _Linear(torch.autograd.Function):
         needs_values, _, needs_x, needs_bias = ctx.needs_input_grad
         turned = flatten(dy)
         dvalues = dx = dbias = None
-        on_cpu = x.device.type == "cpu"
-        if needs_values and needs_x and on_cpu and turned.shape[1] >= TWO_PANELS:
+        if needs_values and needs_x and turned.shape[1] >= TWO_PANELS:
             gradients = call(native.linear_backward.default, values, pattern, flatten(x), turned)
             dvalues, dx = gradients[0], unflatten(gradients[1], x)
         else:
