@@ -25,7 +25,7 @@ from sparse_engine.ops.sums import column_sums
 
 # Columns of two panels of the widest kind. To visit a link once for both gradients, its value is
 # brought to its place in the transpose and its gradient back, which two full panels were measured
-# to repay everywhere, and fewer only here and there.
+# to repay everywhere on a CPU, and fewer only here and there.
 TWO_PANELS = 128
 
 
