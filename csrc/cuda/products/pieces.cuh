@@ -39,11 +39,9 @@ struct Pieces {
   __device__ bool begins(const Csr& w, int64_t piece) const {
     return first_link(piece) == w.ptr[row(piece)];
   }
-  // Pieces of a long row.
-  __device__ Links of_long_row(const Csr& w, int64_t row) const {
-    const int64_t length = w.ptr[row + 1] - w.ptr[row];
-    const int64_t first = first_where(0, count(), [&](int64_t p) { return this->row(p) >= row; });
-    return {first, first + (length + most - 1) / most};
+  // The first piece of a long row.
+  __device__ int64_t first_of(int64_t row) const {
+    return first_where(0, count(), [&](int64_t p) { return this->row(p) >= row; });
   }
 };
 

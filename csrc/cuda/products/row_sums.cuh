@@ -144,12 +144,12 @@ struct RowSums {
     return partial + ((panel * pieces.places + piece) * K + i) * width + lane.column;
   }
 
-  // Adds the sums of the pieces of a long row.
+  // Adds the sums of the pieces of a long row, from its first piece on.
   template <int V, int K>
-  __device__ void add_pieces(int64_t row, int64_t panel, const Lane& lane,
+  __device__ void add_pieces(int64_t row, int64_t first, int64_t panel, const Lane& lane,
                              Vec<T, V> (&sums)[K]) const {
-    const Links own = pieces.of_long_row(w, row);
-    for (int64_t p = own.first; p < own.last; ++p)
+    const int64_t links = w.ptr[row + 1] - w.ptr[row];
+    for (int64_t p = first; (p - first) * pieces.most < links; ++p)
 #pragma unroll
       for (int i = 0; i < K; ++i) {
         const Vec<T, V> piece = load<V>(partial_of<K>(panel, p, i, lane));
@@ -230,7 +230,8 @@ struct RowSums {
         Vec<T, V> of_row[K] = {};
         const Links links = adds ? pieces.of_row(w, own) : Links{0, 0};
         sum_over_links<V>(lanes, lane, w.idx, terms, links, own, panel, of_row);
-        if (adds && pieces.is_long(w, own)) add_pieces<V>(own, panel, lane, of_row);
+        if (adds && pieces.is_long(w, own))
+          add_pieces<V>(own, R == 1 ? piece : pieces.first_of(own), panel, lane, of_row);
 #pragma unroll
         for (int i = 0; i < K; ++i) sums[r * K + i] = of_row[i];
       }
