@@ -15,6 +15,7 @@ from benchmarks.gpu.model import Weight, device_called
 from benchmarks.gpu.timing import both_ways, copy_rate, measure
 from sparse_engine import ops
 from sparse_engine.nn import SparseWeight
+from sparse_engine.ops._native import native
 
 #: (neurons, density, columns)
 SIZES = [
@@ -55,6 +56,13 @@ def of_size(neurons: int, density: float, columns: int) -> Iterator[Row]:
     yield row("spmm_t", weight, columns, measure({"ours": ours, **both_ways(ours)}))
     ours, peer = lambda: ops.sddmm(pattern, y, x), lambda: sampled_addmm(csr, y, x.T, beta=0.0)
     yield row("sddmm", weight, columns, measure({"ours": ours, "torch": peer}), target=2.0)
+    ours = partial(native.linear_backward, values, [*pattern], x, y)
+
+    def apart() -> None:
+        ops.spmm_t(values, pattern, y), ops.sddmm(pattern, y, x)
+
+    timings = measure({"ours": ours, **both_ways(ours), "one by one": apart})
+    yield row("linear_backward", weight, columns, timings)
 
 
 def row(name: str, weight: SparseWeight, columns: int, timings, target=None) -> Row:
@@ -69,7 +77,7 @@ def row(name: str, weight: SparseWeight, columns: int, timings, target=None) -> 
         "density": weight.density,
         "B": columns,
         "us": 1e6 * ours,
-        "model us": 1e6 * model.product(device) if device and name != "sddmm" else None,
+        "model us": 1e6 * model.product(device) if device and name.startswith("spmm") else None,
         "gathered TB/s": 4 * columns * weight.nnz / ours / 1e12,
         **ratios,
         "target": target,

@@ -52,6 +52,6 @@ def test_spmm_t(benchmark: BenchmarkFixture, case: Size, by: str) -> None:
 
 def transposed(weight: SparseWeight) -> SparseWeight:
     """Return W^T."""
-    _, _, t_crow, t_col, permutation = weight.pattern
+    _, _, t_crow, t_col, permutation, _ = weight.pattern
     values = weight.values.detach()[permutation.long()]
     return SparseWeight.from_csr(t_crow, t_col, values, weight.shape[::-1])

@@ -50,6 +50,7 @@ constexpr Kernels<T> queued_kernels() {
   Kernels<T> of = {};
   of.spmm = queue<Spmm<T>, cuda::spmm<T, T>>;
   of.sddmm = queue<Sddmm<T>, cuda::sddmm<T, T>>;
+  of.linear_backward = queue<LinearBackward<T>, cuda::linear_backward<T, T>>;
   of.rnn_forward = queue<RnnForward<T>, cuda::rnn_forward<T, T>>;
   of.rnn_backward = queue<RnnBackward<T>, cuda::rnn_backward<T, T>>;
 #define SPARSE_ENGINE_QUEUE(name, Class)                               \
@@ -70,6 +71,10 @@ constexpr Kernels<T> queued_kernels() {
   of.rhn_backward = queue<RhnBackward<T>, cuda::rhn_backward<T>>;
   of.on_lstm_forward = queue<OnLstmForward<T>, cuda::on_lstm_forward<T>>;
   of.on_lstm_backward = queue<OnLstmBackward<T>, cuda::on_lstm_backward<T>>;
+  of.normed_rnn_forward = queue<NormedForward<T>, cuda::normed_rnn_forward<T>>;
+  of.normed_rnn_backward = queue<NormedBackward<T>, cuda::normed_rnn_backward<T>>;
+  of.normed_lstm_forward = queue<NormedForward<T>, cuda::normed_lstm_forward<T>>;
+  of.normed_lstm_backward = queue<NormedBackward<T>, cuda::normed_lstm_backward<T>>;
   return of;
 }
 
@@ -77,6 +82,8 @@ constexpr Kernels<float, BFloat16> queued_bfloat16_kernels() {
   Kernels<float, BFloat16> of = {};
   of.spmm = queue<Spmm<float, BFloat16>, cuda::spmm<float, BFloat16>>;
   of.sddmm = queue<Sddmm<float, BFloat16>, cuda::sddmm<float, BFloat16>>;
+  of.linear_backward =
+      queue<LinearBackward<float, BFloat16>, cuda::linear_backward<float, BFloat16>>;
   of.rnn_forward = queue<RnnForward<float, BFloat16>, cuda::rnn_forward<float, BFloat16>>;
   of.rnn_backward = queue<RnnBackward<float, BFloat16>, cuda::rnn_backward<float, BFloat16>>;
   return of;

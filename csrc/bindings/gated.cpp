@@ -13,7 +13,7 @@ constexpr int64_t kGates = Cell::kGates, kSaved = Cell::kSaved;
 constexpr bool kHasMemory = Cell::kMemory >= 0;
 
 // The weights inside the time loop: the recurrent one and, if there is one, the projection's, whose
-// five tensors follow those of the other.
+// six tensors follow those of the other.
 class Weights {
  public:
   Weights(const Tensors& patterns, const Optional& p_values)
@@ -48,8 +48,8 @@ class Weights {
  private:
   static const Tensor* first(const Tensors& patterns, bool projects) {
     if (patterns.size() != (projects ? 2 : 1) * Pattern::kTensors)
-      fail("expected five tensors for the pattern of each of ", projects ? 2 : 1,
-           " weights, found ", patterns.size());
+      fail("expected six tensors for the pattern of each of ", projects ? 2 : 1, " weights, found ",
+           patterns.size());
     return patterns.data();
   }
 

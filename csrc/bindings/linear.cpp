@@ -34,7 +34,7 @@ std::tuple<Tensor, Tensor> linear_backward(const Tensor& values, const Tensors& 
 
 }  // namespace
 
-SPARSE_ENGINE_CPU_OPERATION(
+SPARSE_ENGINE_OPERATION(
     "linear_backward", linear_backward,
     "(Tensor values, Tensor[] pattern, Tensor x, Tensor dy) -> (Tensor, Tensor)")
 

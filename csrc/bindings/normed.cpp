@@ -241,22 +241,22 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> lstm_
 
 }  // namespace
 
-SPARSE_ENGINE_CPU_OPERATION(
+SPARSE_ENGINE_OPERATION(
     "normed_rnn_forward", rnn_forward,
     "(Tensor x, Tensor? h0, Tensor? gain, Tensor? bias, Tensor values, Tensor[] pattern, "
     "Tensor? batch_sizes, float eps, int activation, bool keep) -> "
     "(Tensor h, Tensor saved, Tensor moments)")
-SPARSE_ENGINE_CPU_OPERATION(
+SPARSE_ENGINE_OPERATION(
     "normed_rnn_backward", rnn_backward,
     "(Tensor dh, Tensor h, Tensor saved, Tensor moments, Tensor? h0, Tensor? gain, "
     "Tensor values, Tensor[] pattern, Tensor? batch_sizes, int activation, bool wants_x, "
     "bool wants_values) -> (Tensor dx, Tensor dh0, Tensor dgain, Tensor dbias, Tensor dvalues)")
-SPARSE_ENGINE_CPU_OPERATION(
+SPARSE_ENGINE_OPERATION(
     "normed_lstm_forward", lstm_forward,
     "(Tensor x, Tensor? h0, Tensor? c0, Tensor? gain, Tensor? bias, Tensor? c_gain, "
     "Tensor? c_bias, Tensor values, Tensor[] pattern, Tensor? batch_sizes, float eps, "
     "float c_eps, float? clip, bool keep) -> (Tensor h, Tensor c_n, Tensor saved, Tensor moments)")
-SPARSE_ENGINE_CPU_OPERATION(
+SPARSE_ENGINE_OPERATION(
     "normed_lstm_backward", lstm_backward,
     "(Tensor dh, Tensor? dc_n, Tensor h, Tensor saved, Tensor moments, Tensor x, Tensor? h0, "
     "Tensor? c0, Tensor? gain, Tensor? bias, Tensor? c_gain, Tensor? c_bias, Tensor values, "

@@ -5,6 +5,7 @@
 
 #include "check.h"
 #include "sparse_engine/pattern.h"
+#include "sparse_engine/plan.h"
 
 namespace sparse_engine::bindings {
 
@@ -75,11 +76,11 @@ class Links {
   Csr csr_;
 };
 
-// The pattern of a weight, which operations take as a list of its five tensors: crow, col, t_crow,
-// t_col and permutation, as sparse_engine.ops.Pattern has them. They have to outlive it.
+// The pattern of a weight, which operations take as a list of its six tensors: crow, col, t_crow,
+// t_col, permutation and plan, as sparse_engine.ops.Pattern has them. They have to outlive it.
 class Pattern {
  public:
-  static constexpr size_t kTensors = 5;
+  static constexpr size_t kTensors = 6;
 
   explicit Pattern(const Tensors& tensors) : Pattern(checked(tensors)) {}
 
@@ -91,6 +92,11 @@ class Pattern {
     check_ends(wt_);
     check_indices(tensors[4], "permutation", ScalarType::Int, nnz());
     check_indices(tensors[3], "t_col_indices", ScalarType::Int, nnz());
+    check_type(tensors[5], "plan", ScalarType::Int);
+    check_shape(tensors[5], "plan", {2, size_of_plan(nnz())});
+    if (!tensors[5].is_contiguous()) fail("expected a contiguous plan");
+    w_.csr.plan = data<int32_t>(tensors[5]);
+    wt_.csr.plan = w_.csr.plan + size_of_plan(nnz());
   }
 
   int64_t rows() const { return w_.csr.rows; }
@@ -120,7 +126,7 @@ class Pattern {
  private:
   static const Tensor* checked(const Tensors& tensors) {
     if (tensors.size() != kTensors)
-      fail("expected the five tensors of a pattern, found ", tensors.size());
+      fail("expected the six tensors of a pattern, found ", tensors.size());
     return tensors.data();
   }
 

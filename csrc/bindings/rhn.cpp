@@ -7,13 +7,13 @@
 namespace sparse_engine::bindings {
 namespace {
 
-// The weights of all levels. Each is five tensors, as a single pattern is; their values lie one
+// The weights of all levels. Each is six tensors, as a single pattern is; their values lie one
 // after the other.
 class Levels {
  public:
   explicit Levels(const Tensors& tensors) {
     if (tensors.empty() || tensors.size() % Pattern::kTensors != 0)
-      fail("expected five tensors for the pattern of each level, found ", tensors.size());
+      fail("expected six tensors for the pattern of each level, found ", tensors.size());
     for (size_t i = 0; i < tensors.size(); i += Pattern::kTensors)
       patterns_.emplace_back(tensors.data() + i);
     if (rows() != 2 * hidden() && rows() != 3 * hidden())

@@ -25,6 +25,7 @@ class WeightState(nn.Module):
     link_parameters: tuple[str, ...]
     _saved: tuple[str, ...]
     _t_crow: Tensor
+    _plan: Tensor
     _replace: Callable[..., None]
     _hold_pattern: Callable[[Pattern], None]
     _set_pattern_buffers: Callable[[Pattern], None]
@@ -92,6 +93,7 @@ class WeightState(nn.Module):
             # to_empty() leaves arbitrary numbers in the pattern; kernels refuse pointers of zeros.
             self.crow_indices.zero_()
             self._t_crow.zero_()
+            self._plan.zero_()
         return self
 
     def _load_from_state_dict(

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from sparse_engine.nn.capture import captures
 from sparse_engine.nn.options import FLAG, Option
 from sparse_engine.nn.sparse_recurrent import SparseRecurrent, dense_product
 from sparse_engine.nn.weight import SparseWeight
@@ -85,12 +84,3 @@ class LayerNormed(SparseRecurrent):
             All outputs and the final states, as :meth:`run_layer`.
         """
         raise NotImplementedError
-
-
-def goes_by_steps(weight: SparseWeight, x: Tensor) -> bool:
-    """Whether a normalised layer runs step by step instead of in one operation.
-
-    It does so on a GPU, which has no kernel for it, and while factors are captured, because the
-    gradient of ``x`` is then not the gradient of ``W_hh h``.
-    """
-    return x.is_cuda or captures(weight)

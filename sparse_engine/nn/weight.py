@@ -82,6 +82,7 @@ class SparseWeight(WeightState):
         self.register_buffer("_t_crow", pattern.t_crow, persistent=False)
         self.register_buffer("_t_col", pattern.t_col, persistent=False)
         self.register_buffer("_permutation", pattern.permutation, persistent=False)
+        self.register_buffer("_plan", pattern.plan, persistent=False)
         self.topology_version = 0
         self.captured: list[list[tuple[Tensor, Tensor]]] | None = None
 
@@ -263,6 +264,7 @@ class SparseWeight(WeightState):
             buffers["_t_crow"],
             buffers["_t_col"],
             buffers["_permutation"],
+            buffers["_plan"],
         )
 
     @property
@@ -452,7 +454,7 @@ class SparseWeight(WeightState):
 
     def _set_pattern_buffers(self, pattern: Pattern) -> None:
         self.crow_indices, self.col_indices = pattern.crow, pattern.col
-        self._t_crow, self._t_col, self._permutation = pattern[2:]
+        self._t_crow, self._t_col, self._permutation, self._plan = pattern[2:]
         self.topology_version += 1
 
     def extra_repr(self) -> str:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from sparse_engine.ops._onnx import refuse_onnx
+from sparse_engine.ops.pattern import TENSORS
 
 #: What a PackedSequence has on the CPU, wherever its data are.
 ON_CPU = "batch_sizes"
@@ -82,7 +83,7 @@ def _check_links(given: dict[str, Any]) -> None:
     values, pattern = given.get("values"), given.get("pattern")
     if not isinstance(values, Tensor) or pattern is None:
         return
-    own = pattern if given.get("p_values") is None else pattern[:5]
-    links = sum(col.numel() for col in own[1::5])
+    own = pattern if given.get("p_values") is None else pattern[:TENSORS]
+    links = sum(col.numel() for col in own[1::TENSORS])
     if all(isinstance(size, int) for size in (values.numel(), links)) and values.numel() != links:
         raise ValueError(f"expected values of shape [{links}], found {[*values.shape]}")

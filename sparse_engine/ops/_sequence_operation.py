@@ -27,6 +27,7 @@ from torch import Tensor
 from sparse_engine.ops._fake import fake
 from sparse_engine.ops._gradients import input_gradient
 from sparse_engine.ops._native import differentiable, native, refuse_second_derivative
+from sparse_engine.ops.pattern import TENSORS
 
 #: Types of arguments, as schemas have them.
 TENSOR, OPTIONAL_TENSOR = "Tensor", "Optional[Tensor]"
@@ -54,10 +55,10 @@ class Shapes:
     def __init__(self, given: dict[str, Any]) -> None:
         self.given = given
         self.first: Tensor = next(iter(given.values()))
-        crow, _, t_crow, *_ = given["pattern"]
+        crow, _, t_crow, *_ = pattern = given["pattern"]
         self.rows, self.outputs = crow.numel() - 1, t_crow.numel() - 1
         projected = given.get("p_values") is not None
-        self.hidden = given["pattern"][7].numel() - 1 if projected else self.outputs
+        self.hidden = pattern[TENSORS + 2].numel() - 1 if projected else self.outputs
 
     def every_step(self, features: int) -> Tensor:
         """Return an activation of so many features at every step."""

@@ -25,7 +25,7 @@ from sparse_engine.ops.sums import column_sums
 
 # Columns of two panels of the widest kind. To visit a link once for both gradients, its value is
 # brought to its place in the transpose and its gradient back, which two full panels were measured
-# to repay everywhere, and fewer only here and there.
+# to repay everywhere on a CPU, and fewer only here and there.
 TWO_PANELS = 128
 
 
@@ -73,8 +73,7 @@ class _Linear(torch.autograd.Function):
         needs_values, _, needs_x, needs_bias = ctx.needs_input_grad
         turned = flatten(dy)
         dvalues = dx = dbias = None
-        on_cpu = x.device.type == "cpu"
-        if needs_values and needs_x and on_cpu and turned.shape[1] >= TWO_PANELS:
+        if needs_values and needs_x and turned.shape[1] >= TWO_PANELS:
             gradients = call(native.linear_backward.default, values, pattern, flatten(x), turned)
             dvalues, dx = gradients[0], unflatten(gradients[1], x)
         else:

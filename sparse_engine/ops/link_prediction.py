@@ -94,7 +94,7 @@ def ch2_l3n_ref(links: Links, count: int, *, key: RandomKey | None = None) -> Pr
 def _predict(
     operation: torch._ops.OpOverloadPacket, links: Links, count: int, key: RandomKey | None
 ) -> Predicted:
-    *both_orders, _ = Pattern.of(links)
+    both_orders = Pattern.of(links)[:4]
     return Predicted(*operation(*both_orders, count, key is not None, *(key or RandomKey(0))))
 
 

@@ -37,7 +37,7 @@ def normed_lstm(
 
     Differentiable once, in all tensors of real numbers. Beside its arguments, only ``h``, ``c`` and
     what ``norm`` multiplies by its gain are kept for the backward pass, with three numbers more per
-    column; without autograd only ``h``. On the CPU; :func:`normed_lstm_by` runs on any device.
+    column; without autograd only ``h``.
 
     Args:
         x: float32 or float64 ``[steps, batch, 4 * hidden]``: the input's contribution.

@@ -32,7 +32,7 @@ def normed_rnn(
 
     Differentiable once, in all tensors of real numbers. Beside its arguments, only ``h`` and what
     ``norm`` multiplies by its gain are kept for the backward pass, with one number more per column;
-    without autograd only ``h``. On the CPU; :func:`normed_rnn_by` runs on any device.
+    without autograd only ``h``.
 
     Args:
         x: float32 or float64 ``[steps, batch, hidden]``: the input's contribution.

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sparse_engine.ops._native import native
+from sparse_engine.ops._plan import plan_of
 
 
 class Links(NamedTuple):
@@ -55,6 +56,7 @@ class Pattern(NamedTuple):
         t_crow: int64 ``[in_features + 1]``, the same for the transposed matrix.
         t_col: int32 ``[nnz]``, row of each link of the transposed matrix.
         permutation: int32 ``[nnz]``, position in ``col`` of each link of the transposed matrix.
+        plan: int32, how kernels on a GPU cut long rows of both matrices into pieces.
     """
 
     crow: Tensor
@@ -62,6 +64,7 @@ class Pattern(NamedTuple):
     t_crow: Tensor
     t_col: Tensor
     permutation: Tensor
+    plan: Tensor
 
     @classmethod
     def from_csr(cls, crow: Tensor, col: Tensor, shape: tuple[int, int]) -> Pattern:
@@ -83,7 +86,9 @@ class Pattern(NamedTuple):
     @classmethod
     def of(cls, links: Links) -> Pattern:
         """Add the transpose to links that are known to be valid."""
-        return cls(links.crow, links.col, *native.transpose(*links))
+        t_crow, t_col, permutation = native.transpose(*links)
+        plan = plan_of(links.crow, t_crow, links.nnz)
+        return cls(links.crow, links.col, t_crow, t_col, permutation, plan)
 
     @property
     def links(self) -> Links:
@@ -108,6 +113,10 @@ class Pattern(NamedTuple):
         """Return the dense matrix of ``values`` on this pattern, for reference implementations."""
         out = values.new_zeros(self.shape)
         return out.index_put((self.rows(), self.col.long()), values)
+
+
+#: How many tensors a pattern has.
+TENSORS = len(Pattern._fields)
 
 
 def integers(indices: Tensor, name: str, dtype: torch.dtype = torch.int64) -> Tensor:

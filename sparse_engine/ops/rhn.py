@@ -10,7 +10,7 @@ from torch import Tensor
 from sparse_engine.ops._autocast import as_activation, as_sum
 from sparse_engine.ops._native import saves_for_backward
 from sparse_engine.ops._sequence_operation import Shapes, sequence_operation
-from sparse_engine.ops.pattern import Pattern
+from sparse_engine.ops.pattern import TENSORS, Pattern
 
 
 def rhn(
@@ -113,7 +113,7 @@ def rhn_ref(
 
 
 def _results(shapes: Shapes) -> tuple[Tensor, Tensor]:
-    x, depth = shapes.first, len(shapes.given["pattern"]) // 5
+    x, depth = shapes.first, len(shapes.given["pattern"]) // TENSORS
     (steps, _, batch, rows), hidden = x.shape, shapes.hidden
     kept = (steps, depth, batch, rows + hidden)
     return (
@@ -135,7 +135,7 @@ def _s0_gradient(shapes: Shapes) -> Tensor:
 
 
 def _bias_gradient(shapes: Shapes) -> Tensor:
-    return shapes.values(len(shapes.given["pattern"]) // 5, shapes.rows)
+    return shapes.values(len(shapes.given["pattern"]) // TENSORS, shapes.rows)
 
 
 _rhn = sequence_operation(

@@ -62,6 +62,8 @@ def test_sddmm():
         ({"crow": PATTERN.crow[:0]}, r"expected crow_indices of shape \[out_features \+ 1\]"),
         ({"permutation": PATTERN.permutation[1:]}, r"permutation of shape \[800\], found \[799\]"),
         ({"t_col": PATTERN.t_col[1:]}, "to run from 0 to the 799 links"),
+        ({"plan": PATTERN.plan[:1]}, r"expected plan of shape \[2, 13\], found \[1, 13\]"),
+        ({"plan": PATTERN.plan.long()}, "expected plan of dtype int32, found int64"),
         ({"col": PATTERN.col.repeat_interleave(2)[::2]}, "col_indices to be contiguous"),
     ],
 )

@@ -8,17 +8,49 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparse_engine.ops import Links, Pattern
-from sparse_engine.testing import patterns, random_pattern
+from sparse_engine.ops._plan import FEWEST_LINKS
+from sparse_engine.testing import hub_pattern, patterns, random_pattern
 
 
 @given(pattern=patterns())
 def test_transpose(pattern):
     numbers = torch.arange(1, pattern.nnz + 1, dtype=torch.float64)
-    mirrored = Pattern(pattern.t_crow, pattern.t_col, *pattern[:2], pattern.permutation)
+    mirrored = pattern._replace(crow=pattern.t_crow, col=pattern.t_col, t_crow=pattern.crow)
     turned = mirrored.dense(numbers[pattern.permutation.long()])
     assert torch.equal(turned, pattern.dense(numbers).T)
     again = Pattern.from_csr(pattern.t_crow, pattern.t_col, pattern.shape[::-1])
     assert torch.equal(again.t_crow, pattern.crow) and torch.equal(again.t_col, pattern.col)
+
+
+def pieces(crow, most):
+    """The row and the first link of each piece of each long row."""
+    rows = [
+        (i, *ends) for i, ends in enumerate(pairwise(crow.tolist())) if ends[1] - ends[0] > most
+    ]
+    return [[row, first] for row, start, end in rows for first in range(start, end, most)]
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        hub_pattern(24, 900),
+        hub_pattern(600, 9),
+        random_pattern(9, 400, 2800),
+        random_pattern(1, 2_200_000, 2_150_000),
+        random_pattern(3, 256, 3 * 256),
+    ],
+    ids=["long rows", "long columns", "nearly all long", "one row of many links", "nearly long"],
+)
+def test_the_plan_lists_the_pieces_of_long_rows(pattern):
+    most = max(FEWEST_LINKS, pattern.nnz // 8192)
+    places = 2 * (pattern.nnz // most)
+    assert pattern.plan.shape == (2, 1 + 2 * places)
+    for (count, *listed), crow in zip(pattern.plan.tolist(), pattern[::2][:2], strict=True):
+        rows, links = listed[:places], listed[places:]
+        assert [[*each] for each in zip(rows[:count], links[:count], strict=True)] == pieces(
+            crow, most
+        )
+        assert not any(rows[count:]) and not any(links[count:])
 
 
 @given(pattern=patterns())

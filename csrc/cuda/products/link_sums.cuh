@@ -60,6 +60,36 @@ struct Panelled {
   }
 };
 
+// Adds up what all lanes that share links have of a batch of L, and adds it to the links' sums
+// [S, links], or overwrites them. Each of these lanes writes some of the links.
+template <int L, int S, typename T>
+__device__ void write_link_sums(const Lanes& lanes, const Lane& lane, int64_t link,
+                                const int (&source)[L], bool overwrite, T (&of_link)[L][S], T* sums,
+                                int64_t links) {
+  const int at = static_cast<int>(threadIdx.x) % lanes.across;
+  const unsigned beside = (lanes.across < kWarp ? (1u << lanes.across) - 1 : ~0u)
+                          << (threadIdx.x % kWarp - at);
+  T before[L][S];
+#pragma unroll
+  for (int l = 0; l < L; ++l)
+#pragma unroll
+    for (int i = 0; i < S; ++i) {
+      const bool reads = source[l] >= 0 && at == l % lanes.across && !overwrite;
+      before[l][i] = reads ? sums[i * links + link + l * lane.slots] : T(0);
+    }
+  for (int distance = lanes.across / 2; distance > 0; distance /= 2)
+#pragma unroll
+    for (int l = 0; l < L; ++l)
+#pragma unroll
+      for (int i = 0; i < S; ++i) of_link[l][i] += __shfl_xor_sync(beside, of_link[l][i], distance);
+#pragma unroll
+  for (int l = 0; l < L; ++l)
+#pragma unroll
+    for (int i = 0; i < S; ++i)
+      if (source[l] >= 0 && at == l % lanes.across)
+        sums[i * links + link + l * lane.slots] = before[l][i] + of_link[l][i];
+}
+
 // Panels are kept as A.
 template <typename A, class Terms = Dots<A>>
 struct LinkSums {
@@ -73,34 +103,10 @@ struct LinkSums {
   T* sums;         // [kSums, nnz]
   Tiles<A> tiles;  // where they exist, they take the place of gathering
 
-  // Adds up what all lanes that share links have of a batch of L, and adds it to the links' sums,
-  // or overwrites them. Each of these lanes writes some of the links.
   template <int L>
   __device__ void write(const Lane& lane, int64_t link, const int (&source)[L], bool overwrite,
                         T (&of_link)[L][Terms::kSums]) const {
-    const int at = static_cast<int>(threadIdx.x) % lanes.across;
-    const unsigned beside = (lanes.across < kWarp ? (1u << lanes.across) - 1 : ~0u)
-                            << (threadIdx.x % kWarp - at);
-    T before[L][Terms::kSums];
-#pragma unroll
-    for (int l = 0; l < L; ++l)
-#pragma unroll
-      for (int i = 0; i < Terms::kSums; ++i) {
-        const bool reads = source[l] >= 0 && at == l % lanes.across && !overwrite;
-        before[l][i] = reads ? sums[i * w.links + link + l * lane.slots] : T(0);
-      }
-    for (int distance = lanes.across / 2; distance > 0; distance /= 2)
-#pragma unroll
-      for (int l = 0; l < L; ++l)
-#pragma unroll
-        for (int i = 0; i < Terms::kSums; ++i)
-          of_link[l][i] += __shfl_xor_sync(beside, of_link[l][i], distance);
-#pragma unroll
-    for (int l = 0; l < L; ++l)
-#pragma unroll
-      for (int i = 0; i < Terms::kSums; ++i)
-        if (source[l] >= 0 && at == l % lanes.across)
-          sums[i * w.links + link + l * lane.slots] = before[l][i] + of_link[l][i];
+    write_link_sums(lanes, lane, link, source, overwrite, of_link, sums, w.links);
   }
 };
 
@@ -111,12 +117,11 @@ __global__ void __launch_bounds__(kThreads, Terms::kBlocks)
   using T = Computed<A>;
   constexpr int K = kPanelsTogether<V, Terms>, L = Terms::kInFlight;
   const Lane lane(s.lanes, V);
-  for_each_item(s.lanes, s.w.rows + s.pieces.slots, [&](int64_t item) {
+  for_each_item(s.lanes, s.w.rows + s.pieces.count(), [&](int64_t item) {
     if (item < 0) return;
     const bool whole = item < s.w.rows;
-    const int64_t row = whole ? item : s.pieces.slot_row[item - s.w.rows];
-    if (row < 0) return;
-    const Links links = whole ? s.pieces.of_row(s.w, row) : s.pieces.of_slot(s.w, item - s.w.rows);
+    const int64_t row = whole ? item : s.pieces.row(item - s.w.rows);
+    const Links links = whole ? s.pieces.of_row(s.w, row) : s.pieces.of_piece(s.w, item - s.w.rows);
     Vec<T, V> own[K];
 #pragma unroll
     for (int k = 0; k < K; ++k)
@@ -205,7 +210,7 @@ void sum_over_panels(const LinkSums<A, Terms>& s, const Shape& shape, bool accum
     for (int64_t first = 0, last; first < s.panels.count; first = std::max(last, first + 1)) {
       for (last = first; last < s.panels.count && last < first + together && runs(last);) ++last;
       if (last == first) continue;
-      launch(sum_links<A, vector, Terms>, (s.w.rows + s.pieces.slots) * s.lanes.group, stream, s,
+      launch(sum_links<A, vector, Terms>, (s.w.rows + s.pieces.places) * s.lanes.group, stream, s,
              first, static_cast<int>(last - first), overwrite);
       overwrite = false;
     }
@@ -230,7 +235,7 @@ LinkSums<A, Terms> link_sums_on(const Csr& w, const Shape& shape, const Terms& t
   if (s.tiles.exist())
     s.lanes = s.tiles.lanes;
   else
-    s.pieces = pieces_of(w, stream);
+    s.pieces = pieces_of(w);
   return s;
 }
 

@@ -11,6 +11,7 @@ template <typename A>
 struct Weighted {
   using T = Computed<A>;
   static constexpr int kSums = 1, kInFlight = 4;
+  static constexpr bool kOfLinks = false;
 
   const T* values;  // [nnz]
   Panels<A> x;
@@ -57,7 +58,13 @@ struct Product : RowSums<Computed<A>> {
   template <int V, int R, class Finish>
   __device__ void phase(int64_t phase, const Panels<A>& x, const Extent& extent,
                         const Finish& finish) const {
-    const Weighted<A> terms{values, x};
+    this->phase_of<V, R>(phase, Weighted<A>{values, x}, extent, finish);
+  }
+
+  // The same for other terms that look at an X.
+  template <int V, int R, class Terms, class Finish>
+  __device__ void phase_of(int64_t phase, const Terms& terms, const Extent& extent,
+                           const Finish& finish) const {
     if (!is_staged())
       Gathered::template phase<V, R>(phase, terms, extent, finish);
     else if (phase == 0)
@@ -73,11 +80,12 @@ struct Product : RowSums<Computed<A>> {
   }
 };
 
+// With `in_turn`, for terms of links.
 template <typename A, typename T>
 Product<A> product_on(const Csr& w, const T* values, int64_t units, const Shape& shape,
-                      const Stream& stream) {
-  const Staged<A> staged = staged_of<A>(w, shape, stream);
-  const Pieces pieces = staged.tiles.exist() ? Pieces{} : pieces_of(w, stream);
+                      const Stream& stream, bool in_turn = false) {
+  const Staged<A> staged = staged_of<A>(w, shape, in_turn, stream);
+  const Pieces pieces = staged.tiles.exist() ? Pieces{} : pieces_of(w);
   return {row_sums_of<T, A>(w, pieces, Weighted<A>::kSums, units, shape, stream), values, staged};
 }
 

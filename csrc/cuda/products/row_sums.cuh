@@ -9,7 +9,10 @@
 //   kInFlight: links whose numbers a lane loads before it adds any of them up;
 //   of<V>(row, panel, column): for V columns from `column` on, an object with
 //     load(link, source): what a link's terms need; if that is zeros, the terms are zeros;
-//     add(loaded, sums): adds its terms.
+//     add(loaded, sums): adds its terms;
+//   kOfLinks: whether links have sums of their own, too, over the columns. The object then has
+//     add_to_links(lanes, lane, link, source, loaded), called for each batch of links, and the
+//     panels of a row follow each other on the same lanes.
 #pragma once
 
 #include "products/pieces.cuh"
@@ -108,6 +111,7 @@ __device__ void sum_over_links(const Lanes& lanes, const Lane& lane, const int32
     }
 #pragma unroll
     for (int k = 0; k < K; ++k) of.add(loaded[k], sums);
+    if constexpr (Terms::kOfLinks) of.add_to_links(lanes, lane, link, source, loaded);
   });
 #pragma unroll
   for (int i = 0; i < Terms::kSums; ++i) sum_over_slots<V>(lanes, sums[i]);
@@ -124,31 +128,31 @@ struct RowSums {
   Csr w;  // rows = R * units; rows r, r + units, .. belong to unit r
   Pieces pieces;
   Lanes lanes;
-  T* partial;  // [panels, slots, kSums, width], sums of pieces
+  T* partial;  // [panels, places, kSums, width], sums of pieces
   int64_t units, panels;
   int width;
   // Where X fits the second-level cache, the panels of a unit follow each other, so that its links
   // are read once for all of them. Otherwise panel after panel.
   bool unit_by_unit;
 
-  __device__ bool has_second_phase() const { return pieces.slots > 0 && *pieces.any_long != 0; }
+  __device__ bool has_second_phase() const { return pieces.count() > 0; }
   // Those that may be needed.
-  int64_t phases() const { return pieces.slots > 0 ? 2 : 1; }
+  int64_t phases() const { return pieces.places > 0 ? 2 : 1; }
 
   template <int K>
-  __device__ T* partial_of(int64_t panel, int64_t slot, int i, const Lane& lane) const {
-    return partial + ((panel * pieces.slots + slot) * K + i) * width + lane.column;
+  __device__ T* partial_of(int64_t panel, int64_t piece, int i, const Lane& lane) const {
+    return partial + ((panel * pieces.places + piece) * K + i) * width + lane.column;
   }
 
-  // Adds the sums of the pieces of a long row.
+  // Adds the sums of the pieces of a long row, from its first piece on.
   template <int V, int K>
-  __device__ void add_pieces(int64_t row, int64_t panel, const Lane& lane,
+  __device__ void add_pieces(int64_t row, int64_t first, int64_t panel, const Lane& lane,
                              Vec<T, V> (&sums)[K]) const {
-    const Links slots = pieces.slots_of(w, row);
-    for (int64_t s = slots.first; s < slots.last; ++s)
+    const int64_t links = w.ptr[row + 1] - w.ptr[row];
+    for (int64_t p = first; (p - first) * pieces.most < links; ++p)
 #pragma unroll
       for (int i = 0; i < K; ++i) {
-        const Vec<T, V> piece = load<V>(partial_of<K>(panel, s, i, lane));
+        const Vec<T, V> piece = load<V>(partial_of<K>(panel, p, i, lane));
 #pragma unroll
         for (int v = 0; v < V; ++v) sums[i].at[v] += piece.at[v];
       }
@@ -168,24 +172,19 @@ struct RowSums {
                                    const Finish& finish) const {
     constexpr int K = Terms::kSums;
     const Lane lane(lanes, V);
-    const int64_t per_panel = units + pieces.slots;
-    for_each_item(lanes, extent.panels * per_panel, [&](int64_t item) {
-      const int64_t own = item < 0 ? 0 : item;
-      const int64_t panel = unit_by_unit ? own % extent.panels : own / per_panel;
-      const int64_t at = unit_by_unit ? own / extent.panels : own % per_panel;
+    const int64_t per_panel = units + pieces.count();
+    const auto visit = [&](int64_t panel, int64_t at, bool exists) {
       const bool has_terms = panel < extent.filled;
-      const bool whole = item >= 0 && at < units && !has_long_row<R>(at);
-      const bool is_piece = has_terms && at >= units;
+      const bool whole = exists && at < units && !has_long_row<R>(at);
+      const bool is_piece = exists && has_terms && at >= units;
       Vec<T, V> sums[R * K];
 #pragma unroll
       for (int r = 0; r < R; ++r) {
         Links links = {0, 0};
         int64_t row = 0;
         if (whole && has_terms) links = pieces.of_row(w, row = r * units + at);
-        if (is_piece && r == 0) {
-          links = pieces.of_slot(w, at - units);
-          if (links.first < links.last) row = pieces.slot_row[at - units];
-        }
+        if (is_piece && r == 0)
+          links = pieces.of_piece(w, at - units), row = pieces.row(at - units);
         Vec<T, V> of_row[K] = {};
         sum_over_links<V>(lanes, lane, w.idx, terms, links, row, panel, of_row);
 #pragma unroll
@@ -196,7 +195,18 @@ struct RowSums {
       if (is_piece)
 #pragma unroll
         for (int i = 0; i < K; ++i) store<V>(partial_of<K>(panel, at - units, i, lane), sums[i]);
-    });
+    };
+    if constexpr (Terms::kOfLinks)
+      for_each_item(lanes, per_panel, [&](int64_t item) {
+        for (int panel = 0; panel < extent.panels; ++panel)
+          visit(panel, item < 0 ? 0 : item, item >= 0);
+      });
+    else
+      for_each_item(lanes, extent.panels * per_panel, [&](int64_t item) {
+        const int64_t own = item < 0 ? 0 : item;
+        const int64_t panel = unit_by_unit ? own % extent.panels : own / per_panel;
+        visit(panel, unit_by_unit ? own / extent.panels : own % per_panel, item >= 0);
+      });
   }
 
   // The same for the units that have a long row, after a barrier.
@@ -204,11 +214,12 @@ struct RowSums {
   __device__ void long_units(const Terms& terms, const Extent& extent, const Finish& finish) const {
     constexpr int K = Terms::kSums;
     const Lane lane(lanes, V);
-    for_each_item(lanes, extent.panels * pieces.slots, [&](int64_t item) {
-      const int64_t panel = item < 0 ? 0 : item / pieces.slots, slot = item - panel * pieces.slots;
-      const int64_t row = item < 0 ? -1 : pieces.slot_row[slot], unit = row < 0 ? 0 : row % units;
-      // The first slot of the first long row of a unit stands for the unit.
-      bool stands = row >= 0 && slot == pieces.first_slot(w, row);
+    const int64_t count = pieces.count();
+    for_each_item(lanes, extent.panels * count, [&](int64_t item) {
+      const int64_t panel = item < 0 ? 0 : item / count, piece = item < 0 ? 0 : item % count;
+      const int64_t row = pieces.row(piece), unit = row % units;
+      // The first piece of the first long row of a unit stands for the unit.
+      bool stands = item >= 0 && pieces.begins(w, piece);
       for (int64_t other = unit; stands && other < row; other += units)
         stands = !pieces.is_long(w, other);
       Vec<T, V> sums[R * K];
@@ -219,7 +230,8 @@ struct RowSums {
         Vec<T, V> of_row[K] = {};
         const Links links = adds ? pieces.of_row(w, own) : Links{0, 0};
         sum_over_links<V>(lanes, lane, w.idx, terms, links, own, panel, of_row);
-        if (adds && pieces.is_long(w, own)) add_pieces<V>(own, panel, lane, of_row);
+        if (adds && pieces.is_long(w, own))
+          add_pieces<V>(own, R == 1 ? piece : pieces.first_of(own), panel, lane, of_row);
 #pragma unroll
         for (int i = 0; i < K; ++i) sums[r * K + i] = of_row[i];
       }
@@ -258,7 +270,7 @@ RowSums<T> row_sums_of(const Csr& w, const Pieces& pieces, int sums, int64_t uni
   return {w,
           pieces,
           Lanes::of(w.nnz(), w.rows, shape.width, vector),
-          take<T>(stream, shape.padded() * pieces.slots * sums),
+          take<T>(stream, shape.padded() * pieces.places * sums),
           units,
           shape.panels,
           shape.width,
@@ -270,7 +282,7 @@ RowSums<T> row_sums_of(const Csr& w, const Pieces& pieces, int sums, int64_t uni
 template <typename T>
 RowSums<T> row_sums_of(const Csr& w, int sums, int64_t units, const Shape& shape,
                        const Stream& stream) {
-  return row_sums_of<T>(w, pieces_of(w, stream), sums, units, shape, stream);
+  return row_sums_of<T>(w, pieces_of(w), sums, units, shape, stream);
 }
 
 }  // namespace

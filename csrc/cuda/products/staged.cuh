@@ -21,13 +21,13 @@ struct Staged {
   }
 
   // The sums over the links in each part of each row, for the first `panels` panels. `terms` look
-  // at an X, terms.x. The panels of a part follow each other, as they look at the same links.
+  // at an X, terms.x. The panels of a part follow each other, as they look at the same links; for
+  // terms of links, in the same block.
   template <int V, class Terms>
   __device__ void sum_parts(const Terms& terms, const Csr& w, int panels) const {
     const Lane lane(tiles.lanes, V);
-    const int cuts = tiles.tiling.cuts;
-    for (int at = blockIdx.x; at < tiles.tiling.parts * panels * cuts; at += gridDim.x) {
-      const int cut = at % cuts, panel = at / cuts % panels, part = at / cuts / panels;
+    const int cuts = tiles.tiling.cuts, turns = Terms::kOfLinks ? panels : 1;
+    const auto visit = [&](int part, int panel, int cut) {
       Terms near = terms;
       near.x = tiles.template copy<V>(terms.x, panel, part, w.cols);
       T* const to = partial_of(w, panel, part, 0, lane);
@@ -36,7 +36,11 @@ struct Staged {
         sum_over_links<V>(tiles.lanes, lane, w.idx, near, links, row, panel, sums);
         if (row >= 0 && lane.writes()) store<V>(to + row * tiles.width, sums[0]);
       });
-    }
+    };
+    const int apart = turns == 0 ? 0 : panels / turns;  // panels that blocks share out
+    for (int at = blockIdx.x; at < tiles.tiling.parts * apart * cuts; at += gridDim.x)
+      for (int turn = 0; turn < turns; ++turn)
+        visit(at / cuts / apart, Terms::kOfLinks ? turn : at / cuts % apart, at % cuts);
   }
 
   // finish(unit, panel, column, sums) with the R sums of every unit, after a barrier.
@@ -63,11 +67,11 @@ struct Staged {
 };
 
 template <typename A>
-Staged<A> staged_of(const Csr& w, const Shape& shape, const Stream& stream) {
+Staged<A> staged_of(const Csr& w, const Shape& shape, bool in_turn, const Stream& stream) {
   using T = Computed<A>;
   // Sums are written and read.
   const int64_t of_row = 2 * Traffic::sectors(shape.width * static_cast<int64_t>(sizeof(T)));
-  const Tiles<A> tiles = tiles_of<A>(w, shape, shape.panels, of_row, false, stream);
+  const Tiles<A> tiles = tiles_of<A>(w, shape, shape.panels, of_row, in_turn, stream);
   if (!tiles.exist()) return {};
   return {tiles, take<T>(stream, shape.padded() * w.rows * tiles.tiling.parts)};
 }

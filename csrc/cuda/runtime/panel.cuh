@@ -119,8 +119,9 @@ struct Transfer {
   int width;
   Running running = {};  // packed, a step begins where the one before it ends
   T padding = {};        // of a panel's columns beyond the last
-  // Where there are blocks, a step is [features, blocks, columns] instead, and this is one of them.
-  int64_t blocks = 0, block = 0;
+  // Where it is not zero, a step is [of_step, columns] instead; its features that are meant begin
+  // with `first` and are so far apart.
+  int64_t of_step = 0, first = 0, apart = 1;
 
   struct Step {
     T* array;
@@ -129,7 +130,7 @@ struct Transfer {
   __device__ Step step(int64_t t) const {
     const int64_t own = running.columns(t, columns);
     const int64_t row = running.first_row ? running.first_row[t] : t * columns;
-    if (blocks > 0) return {array + row * features * blocks + block * own, blocks * own, 1, own};
+    if (of_step > 0) return {array + row * of_step + first * own, apart * own, 1, own};
     return {array + (running.first_row ? row * column_stride : t * step_stride), feature_stride,
             column_stride, own};
   }

@@ -25,25 +25,28 @@ struct Time {
 
 template <typename A>
 __global__ void __launch_bounds__(kThreads)
-    sum_rows(const Steps<A> steps, int64_t length, int64_t rows, const Running running,
-             Computed<A>* sums) {
+    sum_rows(const Steps<A> steps, const Steps<A> factor, int64_t length, int64_t rows,
+             const Running running, Computed<A>* sums) {
   const int lane = threadIdx.x % kWarp, column = lane % steps.width;
   for (int64_t row = thread_in_grid() / kWarp; row < rows; row += threads_of_grid() / kWarp) {
     Computed<A> sum = 0;
     for (int64_t k = lane / steps.width; k < length * steps.panels; k += kWarp / steps.width)
       if (k % steps.panels * steps.width <
           running.columns(k / steps.panels, steps.panels * steps.width))
-        sum += computed(steps.at(0).row(k, row)[column]);
+        sum += computed(steps.at(0).row(k, row)[column]) *
+               (factor.data ? computed(factor.at(0).row(k, row)[column]) : 1);
     for (int distance = kWarp / 2; distance > 0; distance /= 2)
       sum += __shfl_xor_sync(~0u, sum, distance);
     if (lane == 0) sums[row] = sum;
   }
 }
 
+// Of each row, times the same row of `factor` where there is one.
 template <typename A>
 void sum_over_columns(const Steps<A>& steps, int64_t length, int64_t rows, Computed<A>* sums,
-                      const Stream& stream, const Running& running = {}) {
-  launch(sum_rows<A>, rows * kWarp, stream, steps, length, rows, running, sums);
+                      const Stream& stream, const Running& running = {},
+                      const Steps<A>& factor = {}) {
+  launch(sum_rows<A>, rows * kWarp, stream, steps, factor, length, rows, running, sums);
 }
 
 // Of a sequence, in panels that are kept as A.
@@ -75,6 +78,15 @@ struct Layer {
   Transfer<A> all(const Steps<A>& panels, const A* array, int64_t rows_of_unit,
                   int64_t length) const {
     return rows(panels, 0, array, rows_of_unit, 0, rows_of_unit, length);
+  }
+
+  // Between rows of units and those that every step keeps for the backward pass, `count` of `all`
+  // from row `from` on, features x batch.
+  Transfer<A> kept(const Steps<A>& panels, const A* array, int64_t all, int64_t from,
+                   int64_t count) const {
+    Transfer<A> copy = rows(panels, 0, array, count, 0, count, steps);
+    copy.of_step = all * hidden, copy.first = from * hidden;
+    return copy;
   }
 
   // [1 + steps][units]: the first one from `initial`, or zeros.
@@ -109,9 +121,10 @@ struct Layer {
     return product_on<A>(p.wt, values, p.wt.rows, shape, stream);
   }
 
-  // sums [rows] = the sums of these rows over all columns.
-  void sum_columns(const Steps<A>& panels, int64_t rows, T* sums) const {
-    sum_over_columns(panels, steps, rows, sums, stream, packing.running);
+  // sums [rows] = the sums of these rows, times those of `factor`, over all columns.
+  void sum_columns(const Steps<A>& panels, int64_t rows, T* sums,
+                   const Steps<A>& factor = {}) const {
+    sum_over_columns(panels, steps, rows, sums, stream, packing.running, factor);
   }
 
   // gradient = sum_t a_t b_t^T at the links of w, from step `first` on.

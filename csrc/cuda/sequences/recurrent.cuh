@@ -319,7 +319,7 @@ void for_each_saved(const Layer<T>& layer, const T* saved, const Steps<T>& gates
     const bool of_gates = block < Cell::kRows;
     Transfer<T> one = layer.rows(of_gates ? gates : c.from(1), of_gates ? block : 0, saved, kAll, 0,
                                  1, layer.steps);
-    one.blocks = kAll, one.block = block;
+    one.of_step = kAll * layer.hidden, one.first = block, one.apart = kAll;
     move(one);
   }
 }

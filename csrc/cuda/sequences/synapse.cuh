@@ -16,6 +16,7 @@ namespace {
 template <typename T>
 struct Drive {
   static constexpr int kSums = 2, kInFlight = 1;
+  static constexpr bool kOfLinks = false;
 
   Synapses<T> synapses;
   Panels<T> x;
@@ -61,6 +62,7 @@ struct SynapsesBack {
 template <typename T>
 struct DriveBack {
   static constexpr int kSums = 1, kInFlight = 1;
+  static constexpr bool kOfLinks = false;
 
   SynapsesBack<T> synapses;
   Panels<T> x, dcurrent, dconductance;

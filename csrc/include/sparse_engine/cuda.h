@@ -16,7 +16,9 @@
 #include "sparse_engine/conductance.h"
 #include "sparse_engine/continuous.h"
 #include "sparse_engine/gated.h"
+#include "sparse_engine/linear.h"
 #include "sparse_engine/ltc.h"
+#include "sparse_engine/normed.h"
 #include "sparse_engine/on_lstm.h"
 #include "sparse_engine/rhn.h"
 #include "sparse_engine/rnn.h"
@@ -45,6 +47,8 @@ template <typename T, typename A>
 void spmm(const Spmm<T, A>& args, const Stream& stream);
 template <typename T, typename A>
 void sddmm(const Sddmm<T, A>& args, const Stream& stream);
+template <typename T, typename A>
+void linear_backward(const LinearBackward<T, A>& args, const Stream& stream);
 template <typename T, typename A>
 void rnn_forward(const RnnForward<T, A>& args, const Stream& stream);
 template <typename T, typename A>
@@ -75,6 +79,14 @@ template <typename T>
 void rhn_forward(const RhnForward<T>& args, const Stream& stream);
 template <typename T>
 void rhn_backward(const RhnBackward<T>& args, const Stream& stream);
+template <typename T>
+void normed_rnn_forward(const NormedForward<T>& args, const Stream& stream);
+template <typename T>
+void normed_rnn_backward(const NormedBackward<T>& args, const Stream& stream);
+template <typename T>
+void normed_lstm_forward(const NormedForward<T>& args, const Stream& stream);
+template <typename T>
+void normed_lstm_backward(const NormedBackward<T>& args, const Stream& stream);
 template <typename T>
 void on_lstm_forward(const OnLstmForward<T>& args, const Stream& stream);
 template <typename T>

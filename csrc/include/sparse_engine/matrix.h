@@ -12,6 +12,7 @@ struct Csr {
   int64_t rows;
   int64_t cols;
   int64_t links;  // ptr[rows], for those who cannot read ptr: the arrays may be on a GPU
+  const int32_t* plan = nullptr;  // [size_of_plan(links)], see plan.h; read on a GPU only
 
   int64_t nnz() const { return links; }
 };

@@ -41,8 +41,18 @@ HEADERS = [
 
 def sources() -> list[Path]:
     """The kernels, their bindings, and what stands in for a GPU."""
-    bindings = ["cuda", "products", "rnn", "gated", "continuous", "conductance", "ltc", "rhn"]
-    bindings += ["on_lstm"]
+    bindings = [
+        "cuda",
+        "products",
+        "linear",
+        "rnn",
+        "gated",
+        "continuous",
+        "conductance",
+        "ltc",
+        "rhn",
+    ]
+    bindings += ["on_lstm", "normed"]
     # What bindings refer to on the CPU.
     cpu = ["memory", "links", "check", "crowd", "pattern"]
     return [

@@ -8,7 +8,7 @@ from torch.nn.utils.rnn import pack_sequence
 from torch.testing import assert_close
 
 from sparse_engine import ops
-from sparse_engine.nn import SparseGRU, SparseLSTM, SparseRNN
+from sparse_engine.nn import SparseGRU, SparseLinear, SparseLSTM, SparseRNN
 from sparse_engine.ops import _sequence
 from sparse_engine.testing import assert_valid, random_pattern
 from sparse_engine.topology import CandidateGradientGrowth, GradientGrowth, Magnitude, Rewiring
@@ -110,6 +110,21 @@ def test_networks_on_packed_sequences_equal_dense_ones(cell):
     found, wanted = network(packed), dense(packed)
     assert_close(found[0].data, wanted[0].data)
     assert_close(found[1], wanted[1])
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm"])
+def test_layer_normalisation_runs_the_whole_sequence_there(cell, used):
+    used.clear()
+    network = CELLS[cell][0](6, 9, density=0.4, layer_norm=True)
+    network(torch.randn(4, 3, 6))[0].sum().backward()
+    assert {f"normed_{cell}_forward", f"normed_{cell}_backward"} <= used
+
+
+def test_a_linear_layer_visits_its_links_once_for_both_gradients(used):
+    used.clear()
+    layer = SparseLinear(30, 20, density=0.3)
+    layer(torch.randn(128, 30, requires_grad=True)).sum().backward()
+    assert "linear_backward" in used and not used & {"spmm_t", "sddmm"}
 
 
 @pytest.mark.parametrize("grow", [GradientGrowth(), CandidateGradientGrowth(2.0)])

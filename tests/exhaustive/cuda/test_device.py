@@ -24,6 +24,7 @@ from sparse_engine.nn import (
     SparseRateRNN,
     SparseRHN,
     SparseRNN,
+    SparseWeight,
 )
 from sparse_engine.testing import assert_valid, random_pattern
 from sparse_engine.topology import (
@@ -37,6 +38,7 @@ from sparse_engine.topology import (
 CELLS = pytest.mark.parametrize("cell", [SparseRNN, SparseLSTM, SparseGRU])
 OTHERS = [SparseCTRNN, SparseRateRNN, SparseNeuralODE, SparseLTC, SparseMGU]
 OTHERS += [partial(SparseRHN, recurrence_depth=2), partial(SparseONLSTM, chunk_size=10)]
+OTHERS += [partial(cell, layer_norm=True) for cell in (SparseRNN, SparseLSTM)]
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 
@@ -136,6 +138,21 @@ def test_a_user_may_capture_a_graph_on_device(cell):
             found = layer(x)[0]
         graph.replay()
     assert torch.equal(found, wanted)
+
+
+@needs_gpu
+def test_a_captured_graph_multiplies_links_that_are_rewired_on_device():
+    """Rows that have become long are cut into pieces."""
+    short, rows = random_pattern(90, 3000, 900), torch.arange(900) // 300
+    weight = SparseWeight(torch.randn(900), short).cuda()
+    x, graph = torch.randn(3000, 8, device="cuda"), torch.cuda.CUDAGraph()
+    with torch.no_grad(), torch.cuda.graph(graph):
+        y = ops.spmm(weight.values, weight.pattern, x)
+    columns = torch.arange(900) % 300
+    long = SparseWeight.from_coo(rows, columns, torch.randn(900), (90, 3000)).cuda()
+    weight.set_pattern(long.pattern, long.values.detach())
+    graph.replay()
+    assert_close(y, long.to_dense() @ x)
 
 
 @needs_gpu

@@ -1,4 +1,4 @@
-"""spmm, spmm_t and sddmm of the GPU against those of the CPU."""
+"""spmm, spmm_t, sddmm and linear_backward of the GPU against those of the CPU."""
 
 import pytest
 import torch
@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from sparse_engine.ops._native import native
 from sparse_engine.testing import (
     LAYOUTS,
+    as_tuple,
     assert_sums,
     awkward_patterns,
     hub_pattern,
@@ -39,10 +40,12 @@ def check(gpu, pattern, columns, dtype, layout="rows"):
         ("spmm", (values, pattern, x, None)),
         ("spmm_t", (values, pattern, y)),
         ("sddmm", (pattern, y, x)),
+        ("linear_backward", (values, pattern, x, y)),
     ]:
-        found, wanted = getattr(gpu, name)(*arguments), getattr(native, name)(*arguments)
-        assert torch.equal(found, wanted), name
-        assert found.is_contiguous() == wanted.is_contiguous()
+        found, wanted = (as_tuple(getattr(on, name)(*arguments)) for on in (gpu, native))
+        for one, other in zip(found, wanted, strict=True):
+            assert torch.equal(one, other), name
+            assert one.is_contiguous() == other.is_contiguous()
 
 
 @pytest.mark.usefixtures("staging")
@@ -78,6 +81,8 @@ def test_no_columns(gpu):
     values, x, y = torch.randn(800), torch.randn(100, 0), torch.randn(70, 0)
     assert gpu.spmm(values, pattern, x, None).shape == (70, 0)
     assert torch.equal(gpu.sddmm(pattern, y, x), torch.zeros(800))
+    dvalues, dx = gpu.linear_backward(values, pattern, x, y)
+    assert torch.equal(dvalues, torch.zeros(800)) and dx.shape == (100, 0)
 
 
 @pytest.mark.usefixtures("staging")
