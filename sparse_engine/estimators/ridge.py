@@ -37,7 +37,7 @@ def ridge(x: Tensor, y: Tensor, penalty: float) -> tuple[Tensor, Tensor]:
     Returns:
         The coefficients ``[features, targets]`` and the intercept ``[targets]``.
     """
-    mean, level = x.mean(0, dtype=torch.float64), y.mean(0)
+    mean, level = x.mean(0).double(), y.mean(0)
     iterate = x.shape[1] > DECOMPOSED and _outweighs_rounding(x, penalty)
     solve = _iterate if iterate else _decompose
     coefficients = solve(x, mean, y - level, penalty)
