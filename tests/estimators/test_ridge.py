@@ -22,7 +22,7 @@ def states(samples, features, dtype=torch.float32, seed=0):
 
 
 def excess(x, y, penalty):
-    """How much more than the least the objective is, as a fraction of it."""
+    """Return by which fraction of the least objective the one of a readout is greater."""
     w, b = (each.double().numpy() for each in ridge.ridge(x, y, penalty))
     x, y = x.double().numpy(), y.double().numpy()
     best = Ridge(alpha=penalty).fit(x, y)
