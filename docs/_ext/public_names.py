@@ -60,7 +60,8 @@ def table() -> str:
     rows = ["| | |", "|---|---|"]
     for module in modules():
         text = ast.get_docstring(ast.parse(Path(_file(module)).read_text())) or ""
-        rows.append(f"| {{mod}}`{module}` | {text.splitlines()[0].rstrip('.')} |")
+        name = module.removeprefix("sparse_engine.")
+        rows.append(f"| {{mod}}`{name} <{module}>` | {text.splitlines()[0].rstrip('.')} |")
     return "\n".join(rows)
 
 
