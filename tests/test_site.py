@@ -83,6 +83,24 @@ def test_every_subpackage_is_in_the_reference():
     assert (folders | modules) - pages == public_names.INTERNAL - {"__main__"}
 
 
+def test_the_table_of_the_reference_has_every_module():
+    assert "\n% modules\n" in (DOCS / "reference" / "index.md").read_text()
+    row = re.compile(r"^\| \{mod\}`[\w.]+ <([\w.]+)>` \| \w.*\w`* \|$", re.MULTILINE)
+    assert row.findall(public_names.table()) == public_names.modules()
+
+
+def test_the_page_on_installing_has_every_extra():
+    """Each row names an extra and the libraries that it brings by itself."""
+    text = (DOCS / "how_to" / "install.md").read_text()
+    rows = dict(re.findall(r"^\| `([\w-]+)` \| .* \| (.+) \|$", text, re.MULTILINE))
+    project = pytest.importorskip("tomllib").loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    assert rows.keys() == extras.keys()
+    for extra, requirements in extras.items():
+        libraries = {re.split(r"[>=\[]", each)[0] for each in requirements} - {"sparse_engine"}
+        assert libraries <= set(re.findall(r"[\w-]+", rows[extra])), extra
+
+
 def test_all_has_precedence(tmp_path, monkeypatch):
     source = 'from a import b as b\nfrom a import c\n__all__ = ["c"]\ndef d(): pass\n'
     (tmp_path / "m.py").write_text(source)

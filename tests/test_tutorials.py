@@ -8,6 +8,8 @@ import matplotlib.pyplot as plt
 import pytest
 import torch
 
+from sparse_engine.deploy import QuantizedLSTM
+
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "tutorials"
 CELL = re.compile(r"^```\{code-cell\}\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
@@ -36,6 +38,10 @@ def prune_and_ship(names):
     assert tuned[0.1] > dense - 0.05
     assert names["accuracy"](names["small"]) > dense - 0.05
     assert names["small"].rnn.weight_hh_l0.density == pytest.approx(0.05, rel=1e-3)
+    assert isinstance(names["served"].rnn, QuantizedLSTM)
+    assert names["accuracy"](names["served"]) > names["accuracy"](names["small"]) - 0.01
+    sizes = [Path(f"{each}.safetensors").stat().st_size for each in ("dense", "small", "quantized")]
+    assert sizes[0] > 3 * sizes[1] > 3 * sizes[2]
 
 
 def connectome(names):

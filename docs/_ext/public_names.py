@@ -15,7 +15,7 @@ from sphinx.pycode import ModuleAnalyzer
 import sparse_engine
 
 #: Modules without a page: the command line has its own, and the rest is for the package itself.
-INTERNAL = {"__main__", "cli", "files", "memory", "testing"}
+INTERNAL = {"__main__", "cli", "extras", "files", "memory", "testing"}
 
 
 def modules() -> list[str]:
@@ -53,6 +53,16 @@ def public_names(module: str) -> list[str]:
                 return sorted(ast.literal_eval(node.value))
             names |= assigned
     return sorted(name for name in names if not name.startswith("_"))
+
+
+def table() -> str:
+    """Return a table in Markdown of all modules and of the first sentences of their docstrings."""
+    rows = ["| | |", "|---|---|"]
+    for module in modules():
+        text = ast.get_docstring(ast.parse(Path(_file(module)).read_text())) or ""
+        name = module.removeprefix("sparse_engine.")
+        rows.append(f"| {{mod}}`{name} <{module}>` | {text.splitlines()[0].rstrip('.')} |")
+    return "\n".join(rows)
 
 
 def write_pages(folder: Path) -> None:

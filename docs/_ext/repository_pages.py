@@ -2,7 +2,8 @@
 
 The documents of the repository link to each other and to source files by paths. On the site, a link
 to a document that is a page leads to that page, by its title where the text was only the name of
-the file, and a link to a source file becomes its name.
+the file, and a link to a source file becomes its name. Lines such as ``% other pages`` stand for
+what is found when the site is built.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import public_names
 from sphinx.application import Sphinx
 
 DOCS = Path(__file__).resolve().parents[1]
@@ -89,6 +91,7 @@ def read(app: Sphinx, page: str, content: list[str]) -> None:
     if source.suffix == ".md":
         text = source.read_text() if page in MIRRORED else content[0]
         text = text.replace("% other pages", "\n".join(f"/{each}" for each in unplaced(page)))
+        text = text.replace("% modules", public_names.table())
         content[0] = rewritten(text, source, page)
         if page in MIRRORED:
             app.env.note_dependency(str(source))

@@ -15,7 +15,7 @@ from sparse_engine.analysis import spectral_radius
 from sparse_engine.nn import SparseLinear, SparseWeight
 
 #: Most numbers of states that are computed at once.
-CHUNK = 1 << 24
+CHUNK = 1 << 21
 
 
 class Reservoir:

@@ -77,7 +77,7 @@ def which_method(
         ]
     return TrainingExperiment(
         f"which-method-{task}{suffix}",
-        f"{len(methods)} methods on {task} with {' and '.join(cells)} at 95 and 99 % sparsity",
+        f"{len(methods)} methods on {task} with {', '.join(cells)} at 95 and 99 % sparsity",
         "a comparison of our own",
         variants,
         [
