@@ -17,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from sparse_engine.errors import InputError
 from sparse_engine.nn._computed import check_plain
 from sparse_engine.nn._packed import Packing, Running, checked_lengths, reversal
+from sparse_engine.nn._resets import checked_resets, read_backwards, resets_of_step
 from sparse_engine.nn.cell import Cell
 from sparse_engine.nn.options import COUNT, FLAG, FRACTION, Option, optional
 from sparse_engine.ops._autocast import asks_for_bfloat16, is_autocast_enabled
@@ -110,7 +111,11 @@ class Recurrent(Cell):
             )
 
     def forward(
-        self, input: Tensor, hx: Tensor | tuple[Tensor, ...] | None = None
+        self,
+        input: Tensor,
+        hx: Tensor | tuple[Tensor, ...] | None = None,
+        *,
+        resets: Tensor | None = None,
     ) -> tuple[Tensor, Any]:
         """Run the network over whole sequences.
 
@@ -120,6 +125,10 @@ class Recurrent(Cell):
             hx: the initial state, ``[num_layers * directions, batch, hidden_size]``, without the
                 batch for a single sequence; zeros by default. A network with several ``states``,
                 such as an LSTM, takes and returns a tuple of them: ``(h0, c0)``.
+            resets: where episodes begin, of the shape of ``input`` without features: bool, or
+                floats that are 0 elsewhere. There the state of every layer is zero before the step,
+                and no gradient passes to the step before. A layer that reads backwards is set
+                back where an episode ends. Not with packed sequences. By default nowhere.
 
         Returns:
             The last layer's output of every step, ``[steps, batch, directions * hidden_size]`` (or
@@ -128,9 +137,10 @@ class Recurrent(Cell):
 
         Raises:
             InputError: a shape or dtype does not fit, or there is no step.
-            TypeError: an input or a state that is no tensor, or no tuple of several states.
+            TypeError: an input, a state or resets that are no tensor, no tuple of several states,
+                or resets for a cell that does not take them.
         """
-        results = self.run(input, *self.states_of(hx))
+        results = self.run(input, *self.states_of(hx), resets=resets)
         return results if len(results) == 2 else (results[0], results[1:])
 
     def states_of(self, hx: Any) -> tuple[Tensor | None, ...]:
@@ -173,13 +183,19 @@ class Recurrent(Cell):
         """Do nothing: unlike torch.nn on a GPU, there is no flat copy of the parameters."""
 
     def step(
-        self, input: Tensor, hx: Tensor | tuple[Tensor, ...] | None = None
+        self,
+        input: Tensor,
+        hx: Tensor | tuple[Tensor, ...] | None = None,
+        *,
+        resets: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | tuple[Tensor, ...]]:
         """Take one time step, for streams: :meth:`forward` of a sequence of length 1.
 
         Args:
             input: ``[batch, input_size]``, or ``[input_size]`` for a single sequence.
             hx: the state that the step before returned, or an initial state as in :meth:`forward`.
+            resets: which sequences begin an episode, ``[batch]``, or one number for a single
+                sequence: their state in ``hx`` counts as zero.
 
         Returns:
             The last layer's output ``[batch, hidden_size]``, and the state for the next step.
@@ -193,7 +209,7 @@ class Recurrent(Cell):
             ...     y, state = network.step(x, state)
         """
         time = self._time_of_step(input)
-        y, hx = self(input.unsqueeze(time), hx)
+        y, hx = self(input.unsqueeze(time), hx, **resets_of_step(resets, input, time))
         return y.squeeze(time), hx
 
     def _time_of_step(self, x: Tensor) -> int:
@@ -225,6 +241,7 @@ class Recurrent(Cell):
         x: Tensor | PackedSequence,
         *initial: Tensor | None,
         lengths: Tensor | Sequence[int] | None = None,
+        resets: Tensor | None = None,
         **step_inputs: Tensor,
     ) -> tuple[Any, ...]:
         """Run all layers; the :meth:`forward` of every cell calls this.
@@ -233,17 +250,26 @@ class Recurrent(Cell):
             x: the input, as in :meth:`forward`.
             *initial: the initial states of all layers for each name in ``states``, or None.
             lengths: number of steps of each sequence, ``[batch]``; by default all steps.
+            resets: where episodes begin, as in :meth:`forward`.
             **step_inputs: the cell's ``step_inputs`` by name, in the layout of ``x`` without
                 features.
 
         Returns:
             The outputs of the last layer, then the final states of all layers for each name.
         """
+        if resets is not None and (lengths is not None or isinstance(x, PackedSequence)):
+            raise InputError(
+                "expected sequences of one length beside resets, found a PackedSequence or lengths"
+            )
         if isinstance(x, PackedSequence):
             if lengths is not None:
                 raise ValueError("expected no lengths beside a PackedSequence, found both")
             return self._run_packed(x, initial)
         self._check(x, "[steps, batch, {}] or [steps, {}]", dims=(2, 3))
+        if resets is not None:
+            if not self.resettable:
+                raise TypeError(f"expected no resets for {type(self).__name__}, found some")
+            step_inputs["resets"] = checked_resets(resets, x)
         single = x.dim() == 2
         batch_first = self.batch_first and not single
         if single and lengths is not None:
@@ -339,7 +365,7 @@ class Recurrent(Cell):
                 return self._walk(x.to(self.dtype), starts, step_inputs, **packing)
         each_way = [step_inputs]
         if self.bidirectional:
-            each_way.append({name: each.flip(0) for name, each in step_inputs.items()})
+            each_way.append(read_backwards(step_inputs))
         ends: list[list[Tensor]] = []
         for layer in range(self.num_layers):
             if layer > 0:

@@ -20,7 +20,7 @@ class ResetGatedNetwork(SparseRecurrent):
         operation: the operation that runs a layer over a sequence.
     """
 
-    packable = True
+    packable = resettable = True
     most_fused_inputs = 256
     bf16_devices = ("cpu",)
     operation: ClassVar[ResetGated]
@@ -38,6 +38,7 @@ class ResetGatedNetwork(SparseRecurrent):
         state: tuple[Tensor | None, ...],
         bias: Tensor | None,
         batch_sizes: Tensor | None = None,
+        resets: Tensor | None = None,
     ) -> Ran:
         """Run one layer in one operation."""
         weight = getattr(self, f"weight_hh_{layer}")
@@ -50,6 +51,7 @@ class ResetGatedNetwork(SparseRecurrent):
             w_input=w_input,
             b_input=None if w_input is None else self._biases(layer)[0],
             batch_sizes=batch_sizes,
+            resets=resets,
         )
         return Ran(h, (last_states(h, batch_sizes),), saved)
 

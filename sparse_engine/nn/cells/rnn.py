@@ -51,7 +51,7 @@ class SparseRNN(LayerNormed, DropIn):
     """
 
     nonlinearity: str
-    packable = True
+    packable = resettable = True
     dense_type = nn.RNN
     options: ClassVar[dict[str, Option]] = {
         **LayerNormed.options,
@@ -96,6 +96,7 @@ class SparseRNN(LayerNormed, DropIn):
         state: tuple[Tensor | None, ...],
         bias: Tensor | None,
         batch_sizes: Tensor | None = None,
+        resets: Tensor | None = None,
     ) -> Ran:
         """Run one layer in one operation."""
         weight = getattr(self, f"weight_hh_{layer}")
@@ -108,6 +109,7 @@ class SparseRNN(LayerNormed, DropIn):
             w_input=w_input,
             nonlinearity=self.nonlinearity,
             batch_sizes=batch_sizes,
+            resets=resets,
         )
         return Ran(h, (last_states(h, batch_sizes),))
 
@@ -118,10 +120,12 @@ class SparseRNN(LayerNormed, DropIn):
         state: tuple[Tensor | None, ...],
         norm: Norm,
         batch_sizes: Tensor | None = None,
+        resets: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
         """Run one layer, given the normalised ``W_ih x``."""
         weight, (h0,) = getattr(self, f"weight_hh_{layer}"), state
-        options: dict[str, Any] = {"nonlinearity": self.nonlinearity, "batch_sizes": batch_sizes}
+        options: dict[str, Any] = {"batch_sizes": batch_sizes, "resets": resets}
+        options["nonlinearity"] = self.nonlinearity
         if goes_by_steps(weight, x):
             h = ops.normed_rnn_by(weight, x, h0, norm, **options)
         else:
