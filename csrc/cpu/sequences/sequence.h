@@ -114,8 +114,7 @@ struct Sequence {
   SE_NOINLINE void clear_columns(int64_t t, int64_t q, int64_t count, U* rows) const {
     const bool* begins = resets + t * batch + q * W;
     for (int column = 0; column < columns(q); ++column)
-      for (int64_t r = 0; begins[column] && r < count; ++r)
-        rows[r * W + place<U, W>(column)] = U{};
+      for (int64_t r = 0; begins[column] && r < count; ++r) rows[r * W + place<U, W>(column)] = U{};
   }
 
   template <int L>
