@@ -103,6 +103,10 @@ inline Optional resets_of(const Optional& t, int64_t steps, int64_t batch,
                           const Optional& batch_sizes = std::nullopt) {
   if (!t) return std::nullopt;
   if (batch_sizes) fail("expected no resets beside batch_sizes, found both");
+  if (OnCuda::here())
+    fail(
+        "expected no resets on a CUDA device, where networks are set back step by step, found "
+        "some");
   check_type(*t, "resets", ScalarType::Bool);
   check_shape(*t, "resets", {steps, batch});
   return made_contiguous(*t);

@@ -1,17 +1,20 @@
-"""Where episodes begin in sequences: the argument ``resets`` of recurrent networks."""
+"""Beginnings of episodes in sequences: the argument ``resets`` of recurrent networks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
 from sparse_engine.errors import InputError
 
+#: Types of the devices whose operations take resets.
+FUSED_RESETS = ("cpu", "meta")
+
 
 def checked_resets(resets: Tensor, x: Tensor) -> Tensor:
-    """Return where episodes begin as bools.
+    """Return the mask of where episodes begin as bools.
 
     Args:
         resets: bool or floating, of the shape of ``x`` without features.
@@ -36,6 +39,39 @@ def checked_resets(resets: Tensor, x: Tensor) -> Tensor:
 def resets_of_step(resets: Tensor | None, x: Tensor, time: int) -> dict[str, Tensor]:
     """Return the resets of one step ``x`` by name, for a sequence of one step; empty for None."""
     return {} if resets is None else {"resets": checked_resets(resets, x).unsqueeze(time)}
+
+
+def run_by_steps(
+    run_layer: Callable[..., tuple[Tensor, ...]],
+    layer: str,
+    x: Tensor,
+    state: tuple[Tensor | None, ...],
+    resets: Tensor,
+    step_inputs: Mapping[str, Tensor],
+    constants: Mapping[str, Tensor],
+) -> tuple[Tensor, ...]:
+    """Run one layer step by step, setting the state back between steps.
+
+    Args:
+        run_layer: :meth:`Cell.run_layer` of a network, which is not given the resets.
+        layer: suffix of the layer's parameters.
+        x: ``[steps, batch, inputs]``.
+        state: the initial states, each None for zeros.
+        resets: bool ``[steps, batch]``.
+        step_inputs: what each step reads beside ``x``, ``[steps, batch]`` each, by name.
+        constants: what all steps share, by name.
+
+    Returns:
+        What :meth:`Cell.run_layer` returns.
+    """
+    outputs = []
+    for t, begins in enumerate(resets.unsqueeze(-1)):
+        state = tuple(None if each is None else each.masked_fill(begins, 0) for each in state)
+        given = {name: each[t : t + 1] for name, each in step_inputs.items()}
+        output, *ends = run_layer(layer, x[t : t + 1], state, **given, **constants)
+        state = tuple(ends)
+        outputs.append(output)
+    return torch.cat(outputs), *state
 
 
 def read_backwards(step_inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:

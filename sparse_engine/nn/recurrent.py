@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn.utils.rnn import PackedSequence
-from torch.utils.checkpoint import checkpoint
 
 from sparse_engine.errors import InputError
 from sparse_engine.nn._computed import check_plain
 from sparse_engine.nn._packed import Packing, Running, checked_lengths, reversal
-from sparse_engine.nn._resets import checked_resets, read_backwards, resets_of_step
+from sparse_engine.nn._resets import (
+    checked_resets,
+    read_backwards,
+    resets_of_step,
+    run_by_steps,
+)
+from sparse_engine.nn._segments import recomputed
 from sparse_engine.nn.cell import Cell
 from sparse_engine.nn.options import COUNT, FLAG, FRACTION, Option, optional
 from sparse_engine.ops._autocast import asks_for_bfloat16, is_autocast_enabled
@@ -137,8 +140,8 @@ class Recurrent(Cell):
 
         Raises:
             InputError: a shape or dtype does not fit, or there is no step.
-            TypeError: an input, a state or resets that are no tensor, no tuple of several states,
-                or resets for a cell that does not take them.
+            TypeError: an input, a state or resets that are no tensor, or no tuple of several
+                states.
         """
         results = self.run(input, *self.states_of(hx), resets=resets)
         return results if len(results) == 2 else (results[0], results[1:])
@@ -267,8 +270,6 @@ class Recurrent(Cell):
             return self._run_packed(x, initial)
         self._check(x, "[steps, batch, {}] or [steps, {}]", dims=(2, 3))
         if resets is not None:
-            if not self.resettable:
-                raise TypeError(f"expected no resets for {type(self).__name__}, found some")
             step_inputs["resets"] = checked_resets(resets, x)
         single = x.dim() == 2
         batch_first = self.batch_first and not single
@@ -411,14 +412,14 @@ class Recurrent(Cell):
         """Run one layer, in segments where ``checkpoint_every`` asks for that."""
         every, constants = self.checkpoint_every, self.constants(name, x)
         if every is None or not torch.is_grad_enabled() or inside_transform():
-            return self.run_layer(name, x, state, **step_inputs, **constants, **packing)
+            return self.run_segment(name, x, state, **step_inputs, **constants, **packing)
         batch_sizes = packing.get("batch_sizes")
         steps = x.shape[0] if batch_sizes is None else batch_sizes.numel()
         if every >= steps:
-            return self.run_layer(name, x, state, **step_inputs, **constants, **packing)
+            return self.run_segment(name, x, state, **step_inputs, **constants, **packing)
         if batch_sizes is not None:
             return self._packed_segments(name, x, state, batch_sizes, constants)
-        outputs, run = [], self._recomputed(name)
+        outputs, run = [], recomputed(self, name)
         parts = {key: each.split(every) for key, each in step_inputs.items()}
         for index, segment in enumerate(x.split(every)):
             given = {key: each[index] for key, each in parts.items()}
@@ -427,13 +428,18 @@ class Recurrent(Cell):
             outputs.append(output)
         return torch.cat(outputs), *ends
 
-    def _recomputed(self, name: str) -> Callable[..., tuple[Tensor, ...]]:
-        """Return :meth:`run_layer` of one layer, to be computed again in the backward pass."""
-        if torch.compiler.is_compiling():
-            return partial(checkpoint, self.run_layer, name, use_reentrant=False)
-        # By then a functional_call has ended, so the tensors that replace parameters are kept here.
-        layer, parameters = _Layer(self, name), dict(self.named_parameters(prefix="network"))
-        return partial(checkpoint, partial(_call, layer, parameters), use_reentrant=False)
+    def run_segment(
+        self, name: str, x: Tensor, state: tuple[Tensor | None, ...], **given: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Run one layer over a part of its sequence: :meth:`run_layer`.
+
+        Where the cell does not take the ``resets`` that are given, this goes step by step.
+        """
+        if "resets" not in given or x.device.type in self.reset_devices:
+            return self.run_layer(name, x, state, **given)
+        resets = given.pop("resets")
+        at_steps = {each: given.pop(each) for each in self.step_inputs}
+        return run_by_steps(self.run_layer, name, x, state, resets, at_steps, given)
 
     def _packed_segments(
         self,
@@ -443,7 +449,7 @@ class Recurrent(Cell):
         batch_sizes: Tensor,
         constants: dict[str, Tensor],
     ) -> tuple[Tensor, ...]:
-        run, outputs = self._recomputed(name), []
+        run, outputs = recomputed(self, name), []
         running: Running | None = None
         segments = batch_sizes.split(self.checkpoint_every)
         data = x.split([int(sizes.sum()) for sizes in segments])
@@ -479,20 +485,3 @@ class Recurrent(Cell):
 def _check_tensor(name: str, value: object) -> None:
     if not isinstance(value, Tensor):
         raise TypeError(f"expected {name} to be a tensor, found {type(value).__name__}")
-
-
-class _Layer(nn.Module):
-    """Layer of a network as a module, for ``functional_call``."""
-
-    def __init__(self, network: Recurrent, name: str) -> None:
-        super().__init__()
-        self.network, self.name = network, name
-
-    def forward(self, *inputs: Any, **given: Any) -> tuple[Tensor, ...]:
-        return self.network.run_layer(self.name, *inputs, **given)
-
-
-def _call(
-    module: nn.Module, parameters: dict[str, Any], *inputs: object, **given: Tensor
-) -> tuple[Tensor, ...]:
-    return functional_call(module, parameters, inputs, given)

@@ -226,13 +226,59 @@ def test_not_beside_sequences_of_different_lengths(form):
         network(packed, resets=begins(x))
 
 
-def test_a_cell_that_does_not_take_them_says_so():
-    class Own(Recurrent):
-        dtype = torch.float32
+@pairwise(form=[*FORMS], stack={n: STACKS[n] for n in ("two layers both ways", "segments")})
+def test_step_by_step_gives_the_same(form, stack, monkeypatch):
+    """Devices whose operations take no resets need this, and cells that do not take them."""
+    network = make(form, **stack)
+    leaves = leaves_of(network, 7, 5)
+    given = {"resets": begins(leaves[0])}
+    if form in TIMED:
+        given["timespans"] = torch.rand(7, 5, dtype=torch.float64)
+    wanted = outcome(network, leaves, **given)
+    monkeypatch.setattr(type(network), "reset_devices", ())
+    assert_same(outcome(network, leaves, **given), wanted, 1e-10)
+
+
+@pytest.mark.parametrize("form", ["rnn", "lstm, projected", "rhn", "ctrnn"])
+def test_step_by_step_captures_the_same(form, monkeypatch):
+    def gradient():
+        network = make(form)
+        weight = next(iter(weights_of(network).values()))
+        weight.captured = [[]]
+        torch.manual_seed(0)
+        leaves = leaves_of(network, 6, 4)
+        outcome(network, leaves, resets=begins(leaves[0]))
+        return sum(dy.T @ x for dy, x in weight.captured[0])
+
+    wanted = gradient()
+    monkeypatch.setattr(CELLS[cell_of(form)].network, "reset_devices", ())
+    assert_close(gradient(), wanted, rtol=1e-9, atol=1e-9)
+
+
+def test_noise_step_by_step_is_the_same(monkeypatch):
+    network = make("rate_rnn, softplus", sigma=0.2)
+    leaves = leaves_of(network, 6, 3)
+    resets = begins(leaves[0])
+    torch.manual_seed(1)
+    wanted, _ = network(*leaves, resets=resets)
+    monkeypatch.setattr(type(network), "reset_devices", ())
+    torch.manual_seed(1)
+    assert_close(network(*leaves, resets=resets)[0], wanted)
+
+
+def test_a_cell_of_ones_own_takes_them_without_knowing():
+    class Total(Recurrent):
+        dtype = torch.float64
 
         def run_layer(self, layer, x, state):
-            return x, x[-1]
+            y = x.cumsum(0) if state[0] is None else state[0] + x.cumsum(0)
+            return y, y[-1]
 
-    with pytest.raises(TypeError, match="expected no resets for Own, found some"):
-        Own(3, 3)(torch.randn(4, 2, 3), resets=torch.zeros(4, 2))
-    assert all(entry.network.resettable for entry in CELLS.values())
+    network, x = Total(2, 2, num_layers=2), torch.randn(5, 3, 2, dtype=torch.float64)
+    resets = torch.zeros(5, 3, dtype=torch.bool)
+    resets[2, 1] = True
+    y, h_n = network(x, resets=resets)
+    parts = torch.cat([x[:2, 1].cumsum(0).cumsum(0), x[2:, 1].cumsum(0).cumsum(0)])
+    assert_close(y[:, 1], parts)
+    assert_close(y[:, [0, 2]], x[:, [0, 2]].cumsum(0).cumsum(0))
+    assert_close(h_n[-1], y[-1])

@@ -68,7 +68,7 @@ def test_derivatives(form, begins, shape, initial):
 
 @EVERY
 def test_every_episode_alone_gives_the_same(form):
-    """What lies before an episode has no influence on it, forward or backward."""
+    """Nothing before an episode has an influence on it, forward or backward."""
     arguments = with_resets(form, SQUARE["ordinary"], 7, 2, begins="none")
     arguments["resets"][3] = True
     timed = [name for name in ("x", "dt", "current", "conductance", "resets") if name in arguments]
@@ -91,7 +91,7 @@ def test_every_episode_alone_gives_the_same(form):
 
 @pairwise(lambda case: FORMS[case["form"]].operation != "ltc", form=NARROW, shape=[(6, 1), (9, 20)])
 def test_bfloat16(form, shape):
-    """As near to the reference as the same episodes without others before them."""
+    """Rounding moves no column of a panel into another."""
     arguments = with_resets(form, SQUARE["ordinary"], *shape, torch.float32)
     arguments = FORMS[form].narrowed(arguments)
     if FORMS[form].operation in ("lstm", "on_lstm"):

@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from sparse_engine.nn._resets import FUSED_RESETS
 from sparse_engine.nn.sparse_recurrent import Ran, SparseRecurrent, last_states
 from sparse_engine.ops._reset_gated import ResetGated
 
@@ -20,7 +21,8 @@ class ResetGatedNetwork(SparseRecurrent):
         operation: the operation that runs a layer over a sequence.
     """
 
-    packable = resettable = True
+    packable = True
+    reset_devices = FUSED_RESETS
     most_fused_inputs = 256
     bf16_devices = ("cpu",)
     operation: ClassVar[ResetGated]
