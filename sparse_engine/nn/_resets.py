@@ -64,14 +64,15 @@ def run_by_steps(
     Returns:
         What :meth:`Cell.run_layer` returns.
     """
-    outputs = []
+    outputs: list[Tensor] = []
+    ends: list[Tensor] = []
     for t, begins in enumerate(resets.unsqueeze(-1)):
         state = tuple(None if each is None else each.masked_fill(begins, 0) for each in state)
         given = {name: each[t : t + 1] for name, each in step_inputs.items()}
         output, *ends = run_layer(layer, x[t : t + 1], state, **given, **constants)
         state = tuple(ends)
         outputs.append(output)
-    return torch.cat(outputs), *state
+    return torch.cat(outputs), *ends
 
 
 def read_backwards(step_inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:

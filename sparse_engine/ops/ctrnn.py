@@ -64,7 +64,8 @@ def ctrnn(
             its range.
     """
     method: Method = {"rate": rate, "unfolds": unfolds, "solver": solver, "clip": clip}
-    return ctrnn_and_final(x, h0, dt, values, pattern, resets=resets, **method)[0]
+    method["resets"] = resets
+    return ctrnn_and_final(x, h0, dt, values, pattern, **method)[0]
 
 
 def ctrnn_ref(
@@ -82,7 +83,8 @@ def ctrnn_ref(
 ) -> Tensor:
     """Compute :func:`ctrnn` in plain torch, as its reference implementation."""
     method: Method = {"rate": rate, "unfolds": unfolds, "solver": solver, "clip": clip}
-    return ctrnn_and_final.reference(x, h0, dt, values, pattern, resets=resets, **method)
+    method["resets"] = resets
+    return ctrnn_and_final.reference(x, h0, dt, values, pattern, **method)
 
 
 def _field(product: Function, f: Function, x: Tensor, h: Tensor, rate: Tensor | None) -> Tensor:
