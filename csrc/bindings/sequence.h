@@ -103,13 +103,16 @@ inline Optional resets_of(const Optional& t, int64_t steps, int64_t batch,
                           const Optional& batch_sizes = std::nullopt) {
   if (!t) return std::nullopt;
   if (batch_sizes) fail("expected no resets beside batch_sizes, found both");
-  if (OnCuda::here())
-    fail(
-        "expected no resets on a CUDA device, where networks are set back step by step, found "
-        "some");
   check_type(*t, "resets", ScalarType::Bool);
   check_shape(*t, "resets", {steps, batch});
   return made_contiguous(*t);
+}
+
+// The same for an operation whose kernels of a GPU take none.
+inline Optional resets_on_cpu(const Optional& t, int64_t steps, int64_t batch) {
+  if (t && OnCuda::here())
+    fail("expected no resets on a CUDA device, where the network runs step by step, found some");
+  return resets_of(t, steps, batch);
 }
 
 // The dense input weights of `rows` rows, made contiguous.

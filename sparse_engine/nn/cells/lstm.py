@@ -15,7 +15,6 @@ from sparse_engine import ops
 from sparse_engine.nn._checks import check_integer
 from sparse_engine.nn._keywords import LinkOptions
 from sparse_engine.nn._packed import rows_before
-from sparse_engine.nn._resets import FUSED_RESETS
 from sparse_engine.nn.capture import Use, capture, captures
 from sparse_engine.nn.from_torch import DropIn
 from sparse_engine.nn.layer_norm import LayerNormed, goes_by_steps
@@ -61,7 +60,7 @@ class SparseLSTM(LayerNormed, DropIn):
     proj_size: int
     cell_clip: float | None
     packable = True
-    reset_devices = FUSED_RESETS
+    reset_devices = ("cpu", "cuda", "meta")
     dense_type = nn.LSTM
     options: ClassVar[dict[str, Option]] = {
         **LayerNormed.options,

@@ -9,7 +9,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from sparse_engine.nn._resets import FUSED_RESETS
 from sparse_engine.nn.sparse_recurrent import Ran, SparseRecurrent, last_states
 from sparse_engine.ops._reset_gated import ResetGated
 
@@ -22,7 +21,7 @@ class ResetGatedNetwork(SparseRecurrent):
     """
 
     packable = True
-    reset_devices = FUSED_RESETS
+    reset_devices = ("cpu", "cuda", "meta")
     most_fused_inputs = 256
     bf16_devices = ("cpu",)
     operation: ClassVar[ResetGated]

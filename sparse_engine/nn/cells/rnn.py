@@ -10,7 +10,6 @@ from typing_extensions import Unpack
 
 from sparse_engine import ops
 from sparse_engine.nn._keywords import LinkOptions
-from sparse_engine.nn._resets import FUSED_RESETS
 from sparse_engine.nn.from_torch import DropIn
 from sparse_engine.nn.layer_norm import LayerNormed, goes_by_steps
 from sparse_engine.nn.options import Option
@@ -53,7 +52,7 @@ class SparseRNN(LayerNormed, DropIn):
 
     nonlinearity: str
     packable = True
-    reset_devices = FUSED_RESETS
+    reset_devices = ("cpu", "cuda", "meta")
     dense_type = nn.RNN
     options: ClassVar[dict[str, Option]] = {
         **LayerNormed.options,
