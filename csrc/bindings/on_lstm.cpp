@@ -35,7 +35,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> forward(const Tensor& x, const Option
     const Optional first_h = state(h0, "h0", kType<A>, batch, hidden);
     const Optional first_c = state(c0, "c0", kType<T>, batch, hidden);
     check_both(h0, c0);
-    const Optional begins = resets_on_cpu(resets, layout.steps, batch);
+    const Optional begins = resets_of(resets, layout.steps, batch);
     Result<A> h(weights, layout.shape(hidden)), c(weights, layout.shape(hidden), keep);
     Result<A> saved(weights, layout.shape(rows), keep);
     Result<T> c_n(weights, {batch, hidden});
@@ -74,7 +74,7 @@ Gradients backward(const Tensor& dh, const Optional& dc_n, const Tensor& h, cons
     const Optional first_h = state(h0, "h0", kType<A>, batch, hidden);
     const Optional first_c = state(c0, "c0", kType<T>, batch, hidden);
     check_both(h0, c0);
-    const Optional begins = resets_on_cpu(resets, layout.steps, batch);
+    const Optional begins = resets_of(resets, layout.steps, batch);
     Result<A> dx(weights, layout.shape(rows), wants_x);
     Result<A> dh0(weights, {batch, hidden}, !!first_h);
     Result<T> dc0(weights, {batch, hidden}, !!first_c);

@@ -90,7 +90,7 @@ std::tuple<Tensor, Tensor> forward(const Tensor& x, const Optional& s0, const Op
     if (steps == 0) fail("expected x of at least one time step, found none");
     const Optional start = state(s0, "s0", kType<A>, batch, hidden);
     const Optional factor = state(mask, "mask", kType<T>, batch, hidden);
-    const Optional begins = resets_on_cpu(resets, steps, batch);
+    const Optional begins = resets_of(resets, steps, batch);
     Optional offset;
     if (bias) {
       check_type(*bias, "bias", kType<T>);
@@ -128,7 +128,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> backward(const Tensor& dy, const Tens
     const Tensor states = of_levels(saved, "saved", kType<A>, depth, levels.saved());
     check_shape(states, "saved", {steps, depth, batch, levels.saved()});
     const Optional factor = state(mask, "mask", kType<T>, batch, hidden);
-    const Optional begins = resets_on_cpu(resets, steps, batch);
+    const Optional begins = resets_of(resets, steps, batch);
     Result<A> dx(links, {steps, fed, batch, rows}, wants_x), ds0(links, {batch, hidden}, wants_s0);
     Result<T> dbias(links, {depth, rows}), dvalues(links, {levels.nnz()}, wants_values);
     if (gradient.numel() > 0) {

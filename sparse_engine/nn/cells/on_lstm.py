@@ -9,7 +9,6 @@ from typing_extensions import Unpack
 
 from sparse_engine import ops
 from sparse_engine.nn._keywords import RecurrentOptions
-from sparse_engine.nn._resets import FUSED_RESETS
 from sparse_engine.nn.options import COUNT, Option
 from sparse_engine.nn.sparse_recurrent import Ran, SparseRecurrent
 
@@ -56,7 +55,7 @@ class SparseONLSTM(SparseRecurrent):
     options: ClassVar[dict[str, Option]] = {**SparseRecurrent.options, "chunk_size": COUNT}
     chunk_size: int
     states = ("h0", "c0")
-    reset_devices = FUSED_RESETS
+    reset_devices = ("cpu", "cuda", "meta")
     bf16_devices = ("cpu",)
 
     def __init__(

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from typing_extensions import Unpack
 
 from sparse_engine.nn._keywords import RecurrentOptions
-from sparse_engine.nn._resets import FUSED_RESETS
 from sparse_engine.nn.capture import Use, capture, captures
 from sparse_engine.nn.options import COUNT, FLAG, FRACTION, Option
 from sparse_engine.nn.sparse_recurrent import SparseRecurrent, dense_product
@@ -69,7 +68,7 @@ class SparseRHN(SparseRecurrent):
     recurrence_depth: int
     coupled: bool
     recurrent_dropout: float
-    reset_devices = FUSED_RESETS
+    reset_devices = ("cpu", "cuda", "meta")
     bf16_devices = ("cpu",)
 
     def __init__(

@@ -214,3 +214,33 @@ def test_on_lstm_skips_what_is_not_wanted(gpu):
     found = gpu.on_lstm_backward(*backward(*states)[:-2], False, False)
     assert [len(found[i]) for i in (0, 4)] == [0, 0]
     assert all(torch.equal(found[i], wanted[i]) for i in (1, 2, 3))
+
+
+@pytest.mark.usefixtures("staging")
+@pytest.mark.parametrize("cell", ["rhn", "on_lstm"])
+@pytest.mark.parametrize("hidden", [7, 260])
+@pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
+def test_states_are_set_back(gpu, cell, hidden, share):
+    for steps, batch, dtype, initial in [
+        (4, 1, torch.float64, True),
+        (3, 3, torch.float64, False),
+        (3, 37, torch.float32, True),
+    ]:
+        forward, backward = CELLS[cell](hidden, steps, batch, dtype, initial=initial)
+        resets = torch.rand(steps, batch) < share
+        arguments = (
+            (*forward, resets),
+            lambda *results, back=backward, r=resets: (
+                *back(*results),
+                r,
+            ),
+        )
+        check(gpu, cell, arguments, 8 * steps * batch * hidden)
+
+
+@pytest.mark.parametrize("cell", ["ctrnn", "rate_rnn", "ltc"])
+def test_resets_are_refused(simulated, cell):
+    """The network runs step by step."""
+    forward, _ = CELLS[cell](7, 2, 3, torch.float64, initial=True)
+    with pytest.raises(ValueError, match="no resets on a CUDA device"):
+        getattr(simulated, f"{cell}_forward")(*forward, torch.zeros(2, 3, dtype=torch.bool))
