@@ -71,7 +71,7 @@ std::tuple<Tensor, Tensor> forward(const Tensor& x, const Optional& h0, const Te
     const Optional start = state(h0, "h0", kType<T>, batch, hidden);
     const Optional leak = vector(rate, "rate", kType<T>, hidden);
     const Tensor length = lengths<T>(dt, steps, batch);
-    const Optional begins = resets_on_cpu(resets, steps, batch);
+    const Optional begins = resets_of(resets, steps, batch);
     if (steps == 0) fail("expected x of at least one time step, found none");
     Result<A> h(own, layout.shape(hidden));
     Result<T> h_n(own, {batch, hidden}, rounds);
@@ -111,7 +111,7 @@ Gradients backward(const Tensor& dh, const Optional& dh_n, const Tensor& h, cons
     const Optional of_end = state(dh_n, "dh_n", kType<T>, batch, hidden);
     const Optional leak = vector(rate, "rate", kType<T>, hidden);
     const Tensor length = lengths<T>(dt, steps, batch);
-    const Optional begins = resets_on_cpu(resets, steps, batch);
+    const Optional begins = resets_of(resets, steps, batch);
     Result<A> dx(own, layout.shape(hidden), wants_x);
     Result<T> dh0(own, {batch, hidden}, !!start), ddt(own, {steps, batch}, wants_dt);
     Result<T> drate(own, {hidden}, !!leak), dvalues(own, {nnz}, wants_values);

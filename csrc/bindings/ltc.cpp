@@ -30,7 +30,7 @@ struct LtcArguments {
         current(layout(currents, "current", kType<A>, hidden)),
         conductance(layout(conductances, "conductance", kType<A>, hidden)),
         h0(state(initial, "h0", kType<T>, layout.batch, hidden)),
-        resets(resets_on_cpu(begins, layout.steps, layout.batch)),
+        resets(resets_of(begins, layout.steps, layout.batch)),
         unfolds(unfolds) {
     check_square(links);
     if (unfolds < 1) fail("expected unfolds of at least 1, found ", unfolds);

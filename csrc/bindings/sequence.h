@@ -108,13 +108,6 @@ inline Optional resets_of(const Optional& t, int64_t steps, int64_t batch,
   return made_contiguous(*t);
 }
 
-// The same for an operation whose kernels of a GPU take none.
-inline Optional resets_on_cpu(const Optional& t, int64_t steps, int64_t batch) {
-  if (t && OnCuda::here())
-    fail("expected no resets on a CUDA device, where the network runs step by step, found some");
-  return resets_of(t, steps, batch);
-}
-
 // The dense input weights of `rows` rows, made contiguous.
 inline Optional input_weight(const Optional& t, ScalarType type, int64_t rows) {
   if (!t) return std::nullopt;

@@ -9,9 +9,6 @@ from torch import Tensor
 
 from sparse_engine.errors import InputError
 
-#: Types of the devices whose operations take resets.
-FUSED_RESETS = ("cpu", "meta")
-
 
 def checked_resets(resets: Tensor, x: Tensor) -> Tensor:
     """Return the mask of where episodes begin as bools.

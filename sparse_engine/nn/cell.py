@@ -30,8 +30,8 @@ class Cell(LoadsRealParameters):
             passed to :meth:`Recurrent.run` as ``[steps, batch]`` tensors in the layout of the
             input, and are split and reversed with the input.
         packable: whether :meth:`run_layer` takes sequences of different lengths.
-        reset_devices: types of the devices on which :meth:`run_layer` takes ``resets``, the steps
-            at which episodes begin. On other devices the stack calls it step by step.
+        resettable: whether :meth:`run_layer` takes ``resets``, the steps at which episodes begin.
+            Otherwise the stack calls it step by step where there are resets.
         bf16_devices: types of the devices on which the cell keeps activations in bfloat16 under
             autocast. On other devices the input is converted to the dtype of the parameters.
         gradient_growth: whether rules can grow links by the gradient of absent links.
@@ -41,7 +41,7 @@ class Cell(LoadsRealParameters):
     states: tuple[str, ...] = ("h0",)
     step_inputs: tuple[str, ...] = ()
     packable: bool = False
-    reset_devices: tuple[str, ...] = ()
+    resettable: bool = False
     bf16_devices: tuple[str, ...] = ()
     gradient_growth: bool = True
 
@@ -59,9 +59,9 @@ class Cell(LoadsRealParameters):
                 None for zeros.
             **given: ``step_inputs`` and :meth:`constants`, by name. For sequences of different
                 lengths, also the ``batch_sizes`` of a PackedSequence; x and the outputs are then
-                ``[rows, ...]``, like the data of a PackedSequence. For several episodes, on
-                ``reset_devices``, also ``resets``, bool ``[steps, batch]``: the state before a step
-                at which an episode begins counts as zero.
+                ``[rows, ...]``, like the data of a PackedSequence. For several episodes, if
+                the cell is ``resettable``, also ``resets``, bool ``[steps, batch]``: the state
+                before a step at which an episode begins counts as zero.
 
         Returns:
             All outputs ``[steps, batch, size_of("h0")]``, and the final state of each name.

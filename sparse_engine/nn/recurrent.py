@@ -435,7 +435,7 @@ class Recurrent(Cell):
 
         Where the cell does not take the ``resets`` that are given, this goes step by step.
         """
-        if "resets" not in given or x.device.type in self.reset_devices:
+        if self.resettable or "resets" not in given:
             return self.run_layer(name, x, state, **given)
         resets = given.pop("resets")
         at_steps = {each: given.pop(each) for each in self.step_inputs}

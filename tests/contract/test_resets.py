@@ -228,14 +228,14 @@ def test_not_beside_sequences_of_different_lengths(form):
 
 @pairwise(form=[*FORMS], stack={n: STACKS[n] for n in ("two layers both ways", "segments")})
 def test_step_by_step_gives_the_same(form, stack, monkeypatch):
-    """Devices whose operations take no resets need this, and cells that do not take them."""
+    """A cell whose layers take no resets has them by the stack."""
     network = make(form, **stack)
     leaves = leaves_of(network, 7, 5)
     given = {"resets": begins(leaves[0])}
     if form in TIMED:
         given["timespans"] = torch.rand(7, 5, dtype=torch.float64)
     wanted = outcome(network, leaves, **given)
-    monkeypatch.setattr(type(network), "reset_devices", ())
+    monkeypatch.setattr(type(network), "resettable", False)
     assert_same(outcome(network, leaves, **given), wanted, 1e-10)
 
 
@@ -251,7 +251,7 @@ def test_step_by_step_captures_the_same(form, monkeypatch):
         return sum(dy.T @ x for dy, x in weight.captured[0])
 
     wanted = gradient()
-    monkeypatch.setattr(CELLS[cell_of(form)].network, "reset_devices", ())
+    monkeypatch.setattr(CELLS[cell_of(form)].network, "resettable", False)
     assert_close(gradient(), wanted, rtol=1e-9, atol=1e-9)
 
 
@@ -261,7 +261,7 @@ def test_noise_step_by_step_is_the_same(monkeypatch):
     resets = begins(leaves[0])
     torch.manual_seed(1)
     wanted, _ = network(*leaves, resets=resets)
-    monkeypatch.setattr(type(network), "reset_devices", ())
+    monkeypatch.setattr(type(network), "resettable", False)
     torch.manual_seed(1)
     assert_close(network(*leaves, resets=resets)[0], wanted)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sparse_engine.errors import InputError
-from sparse_engine.nn._resets import FUSED_RESETS, resets_of_step
+from sparse_engine.nn._resets import resets_of_step
 from sparse_engine.nn.capture import captures
 from sparse_engine.nn.options import COUNT, DURATION, Option
 from sparse_engine.nn.sparse_recurrent import Ran, SparseRecurrent
@@ -34,7 +34,7 @@ class Continuous(SparseRecurrent):
         "dt": DURATION,
     }
     bf16_devices = ("cpu",)
-    reset_devices = FUSED_RESETS
+    resettable = True
     step_inputs = ("dt",)
     operation: ContinuousOperation = ctrnn_and_final
     solver: Solver

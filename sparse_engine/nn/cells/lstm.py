@@ -60,7 +60,7 @@ class SparseLSTM(LayerNormed, DropIn):
     proj_size: int
     cell_clip: float | None
     packable = True
-    reset_devices = ("cpu", "cuda", "meta")
+    resettable = True
     dense_type = nn.LSTM
     options: ClassVar[dict[str, Option]] = {
         **LayerNormed.options,

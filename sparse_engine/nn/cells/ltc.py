@@ -10,7 +10,6 @@ from typing_extensions import Unpack
 
 from sparse_engine.nn import _initial_links, _initial_values
 from sparse_engine.nn._keywords import StackOptions
-from sparse_engine.nn._resets import FUSED_RESETS
 from sparse_engine.nn.conductance import ConductanceWeight
 from sparse_engine.nn.options import COUNT, Option
 from sparse_engine.nn.recurrent import Recurrent
@@ -71,7 +70,7 @@ class SparseLTC(Recurrent):
     }
     weight_hh_l0: ConductanceWeight
     unfolds: int
-    reset_devices = FUSED_RESETS
+    resettable = True
     bf16_devices = ("cpu",)
     gradient_growth = False
 

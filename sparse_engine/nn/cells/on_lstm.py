@@ -55,7 +55,7 @@ class SparseONLSTM(SparseRecurrent):
     options: ClassVar[dict[str, Option]] = {**SparseRecurrent.options, "chunk_size": COUNT}
     chunk_size: int
     states = ("h0", "c0")
-    reset_devices = ("cpu", "cuda", "meta")
+    resettable = True
     bf16_devices = ("cpu",)
 
     def __init__(

@@ -21,7 +21,7 @@ class ResetGatedNetwork(SparseRecurrent):
     """
 
     packable = True
-    reset_devices = ("cpu", "cuda", "meta")
+    resettable = True
     most_fused_inputs = 256
     bf16_devices = ("cpu",)
     operation: ClassVar[ResetGated]

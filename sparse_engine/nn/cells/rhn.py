@@ -68,7 +68,7 @@ class SparseRHN(SparseRecurrent):
     recurrence_depth: int
     coupled: bool
     recurrent_dropout: float
-    reset_devices = ("cpu", "cuda", "meta")
+    resettable = True
     bf16_devices = ("cpu",)
 
     def __init__(

@@ -52,7 +52,7 @@ class SparseRNN(LayerNormed, DropIn):
 
     nonlinearity: str
     packable = True
-    reset_devices = ("cpu", "cuda", "meta")
+    resettable = True
     dense_type = nn.RNN
     options: ClassVar[dict[str, Option]] = {
         **LayerNormed.options,

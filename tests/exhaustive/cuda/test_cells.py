@@ -217,7 +217,7 @@ def test_on_lstm_skips_what_is_not_wanted(gpu):
 
 
 @pytest.mark.usefixtures("staging")
-@pytest.mark.parametrize("cell", ["rhn", "on_lstm"])
+@pytest.mark.parametrize("cell", ["ctrnn", "rate_rnn", "ltc", "rhn", "on_lstm"])
 @pytest.mark.parametrize("hidden", [7, 260])
 @pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
 def test_states_are_set_back(gpu, cell, hidden, share):
@@ -238,9 +238,10 @@ def test_states_are_set_back(gpu, cell, hidden, share):
         check(gpu, cell, arguments, 8 * steps * batch * hidden)
 
 
-@pytest.mark.parametrize("cell", ["ctrnn", "rate_rnn", "ltc"])
-def test_resets_are_refused(simulated, cell):
-    """The network runs step by step."""
-    forward, _ = CELLS[cell](7, 2, 3, torch.float64, initial=True)
-    with pytest.raises(ValueError, match="no resets on a CUDA device"):
-        getattr(simulated, f"{cell}_forward")(*forward, torch.zeros(2, 3, dtype=torch.bool))
+@pytest.mark.parametrize(("cell", "f"), [("ctrnn", 0), *(("rate_rnn", f) for f in range(4))])
+@pytest.mark.parametrize("clip", [math.inf, 0.4])
+def test_states_are_set_back_by_any_method_and_activation(gpu, cell, f, clip):
+    forward, backward = ctrnn(40, 4, 5, torch.float64, initial=True, unfolds=3, clip=clip, f=f)
+    resets = torch.rand(4, 5) < 0.4
+    arguments = (*forward, resets), lambda *results: (*backward(*results), resets)
+    check(gpu, cell, arguments, 5000)
