@@ -70,3 +70,17 @@ def test_write_a_cell(tmp_path):
     printed, record = run("write_a_cell.py", tmp_path / "result.json", steps=120)
     assert record["last loss"] < 0.7 * record["first loss"]
     assert "256 x 128, nnz=3277" in printed
+
+
+def test_neurogym_trials(tmp_path):
+    pytest.importorskip("neurogym")
+    printed, record = run("neurogym_trials.py", tmp_path / "result.json", updates=150)
+    assert record["first"] < 0.3 and record["last"] > 0.6
+    assert "384 x 128, nnz=4915" in printed
+
+
+def test_recurrent_ppo(tmp_path):
+    pytest.importorskip("sb3_contrib")
+    printed, record = run("recurrent_ppo.py", tmp_path / "result.json", steps=12_000)
+    assert record["first"] < 0.5 and record["last"] > 0.8
+    assert "256 x 64, nnz=3277" in printed

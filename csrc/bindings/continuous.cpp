@@ -53,8 +53,8 @@ Tensor lengths(const Tensor& dt, int64_t steps, int64_t batch) {
 std::tuple<Tensor, Tensor> forward(const Tensor& x, const Optional& h0, const Tensor& dt,
                                    const Optional& rate, const Tensor& values, const Tensors& links,
                                    std::vector<double> nodes, std::vector<double> weights,
-                                   int64_t unfolds, std::optional<double> clip,
-                                   int64_t activation) {
+                                   int64_t unfolds, std::optional<double> clip, int64_t activation,
+                                   const Optional& resets) {
   const Pattern pattern(links);
   const RungeKutta method = method_of(pattern, nodes, weights, unfolds, bound(clip));
   const Activation function = activation_of(activation);
@@ -71,6 +71,7 @@ std::tuple<Tensor, Tensor> forward(const Tensor& x, const Optional& h0, const Te
     const Optional start = state(h0, "h0", kType<T>, batch, hidden);
     const Optional leak = vector(rate, "rate", kType<T>, hidden);
     const Tensor length = lengths<T>(dt, steps, batch);
+    const Optional begins = resets_of(resets, steps, batch);
     if (steps == 0) fail("expected x of at least one time step, found none");
     Result<A> h(own, layout.shape(hidden));
     Result<T> h_n(own, {batch, hidden}, rounds);
@@ -78,7 +79,8 @@ std::tuple<Tensor, Tensor> forward(const Tensor& x, const Optional& h0, const Te
       const Links w = pattern.links();
       kernels.SPARSE_ENGINE_OF_CELL(forward)(
           {w.csr(), data<T>(own), data<A>(input), data_or_null<T>(start), data<T>(length),
-           data_or_null<T>(leak), h.data(), h_n.data(), method, function, steps, batch, threads()});
+           data_or_null<T>(leak), h.data(), h_n.data(), method, function, steps, batch, threads(),
+           data_or_null<bool>(begins)});
     }
     return std::tuple(h.tensor(), h_n.tensor());
   });
@@ -90,7 +92,7 @@ Gradients backward(const Tensor& dh, const Optional& dh_n, const Tensor& h, cons
                    const Optional& h0, const Tensor& dt, const Optional& rate, const Tensor& values,
                    const Tensors& links, std::vector<double> nodes, std::vector<double> weights,
                    int64_t unfolds, std::optional<double> clip, int64_t activation, bool wants_x,
-                   bool wants_dt, bool wants_values) {
+                   bool wants_dt, bool wants_values, const Optional& resets) {
   const Pattern pattern(links);
   const RungeKutta method = method_of(pattern, nodes, weights, unfolds, bound(clip));
   const Activation function = activation_of(activation);
@@ -109,6 +111,7 @@ Gradients backward(const Tensor& dh, const Optional& dh_n, const Tensor& h, cons
     const Optional of_end = state(dh_n, "dh_n", kType<T>, batch, hidden);
     const Optional leak = vector(rate, "rate", kType<T>, hidden);
     const Tensor length = lengths<T>(dt, steps, batch);
+    const Optional begins = resets_of(resets, steps, batch);
     Result<A> dx(own, layout.shape(hidden), wants_x);
     Result<T> dh0(own, {batch, hidden}, !!start), ddt(own, {steps, batch}, wants_dt);
     Result<T> drate(own, {hidden}, !!leak), dvalues(own, {nnz}, wants_values);
@@ -134,7 +137,8 @@ Gradients backward(const Tensor& dh, const Optional& dh_n, const Tensor& h, cons
                                                function,
                                                steps,
                                                batch,
-                                               threads()});
+                                               threads(),
+                                               data_or_null<bool>(begins)});
     } else {
       clear(dh0, ddt, drate, dvalues);
     }
@@ -147,13 +151,14 @@ Gradients backward(const Tensor& dh, const Optional& dh_n, const Tensor& h, cons
 SPARSE_ENGINE_OPERATION(SPARSE_ENGINE_TEXT(SPARSE_ENGINE_OF_CELL(forward)), forward,
                         "(Tensor x, Tensor? h0, Tensor dt, Tensor? rate, Tensor values, "
                         "Tensor[] pattern, float[] nodes, float[] weights, int unfolds, "
-                        "float? clip, int activation) -> (Tensor h, Tensor h_n)")
+                        "float? clip, int activation, Tensor? resets=None) -> "
+                        "(Tensor h, Tensor h_n)")
 SPARSE_ENGINE_OPERATION(
     SPARSE_ENGINE_TEXT(SPARSE_ENGINE_OF_CELL(backward)), backward,
     "(Tensor dh, Tensor? dh_n, Tensor h, Tensor x, Tensor? h0, Tensor dt, "
     "Tensor? rate, Tensor values, Tensor[] pattern, float[] nodes, "
     "float[] weights, int unfolds, float? clip, int activation, bool wants_x, bool wants_dt, "
-    "bool wants_values) -> "
+    "bool wants_values, Tensor? resets=None) -> "
     "(Tensor dx, Tensor dh0, Tensor ddt, Tensor drate, Tensor dvalues)")
 
 }  // namespace sparse_engine::bindings

@@ -92,7 +92,8 @@ std::tuple<Tensor, Tensor, Tensor> forward(const Tensor& x, const Optional& w_in
                                            const Optional& c0, const Optional& bias,
                                            const Tensor& values, const Tensors& patterns,
                                            const Optional& p_values, const Optional& batch_sizes,
-                                           std::optional<double> clip, bool keep) {
+                                           std::optional<double> clip, bool keep,
+                                           const Optional& resets) {
   const Weights weights(patterns, p_values);
   check_memory_arguments(h0, c0, weights, clip);
   return with_activations(values, x, [&](auto real, auto kept, const auto& kernels) {
@@ -113,17 +114,33 @@ std::tuple<Tensor, Tensor, Tensor> forward(const Tensor& x, const Optional& w_in
     if (layout.steps == 0) fail("expected x of at least one time step, found none");
     const Optional first_h = state(h0, "h0", kType<A>, batch, outputs);
     const Optional first_c = state(c0, "c0", kType<T>, batch, hidden);
+    const Optional begins = resets_of(resets, layout.steps, batch, batch_sizes);
     Result<A> h(own, layout.shape(outputs)), saved(own, layout.shape(hidden * kSaved), keep);
     Result<T> c_n(own, {batch, hidden}, kHasMemory);
     if (batch > 0 && hidden > 0 && outputs > 0) {
       const Links w = weights.pattern.links(Check::kPointers);
       const Projected<T> projected(weights.projection(), own_projection, false);
       bool out_of_range = false;
-      kernels.SPARSE_ENGINE_OF_CELL(forward)(
-          {w.csr(), data<T>(own), data_or_null<T>(offset), data<A>(input), data_or_null<T>(dense),
-           data_or_null<T>(dense_offset), data_or_null<A>(first_h), data_or_null<T>(first_c),
-           h.data(), c_n.data(), saved.data(), layout.first_row(), layout.steps, batch, inputs,
-           projected.argument(), static_cast<T>(bound(clip)), threads(), &out_of_range});
+      kernels.SPARSE_ENGINE_OF_CELL(forward)({w.csr(),
+                                              data<T>(own),
+                                              data_or_null<T>(offset),
+                                              data<A>(input),
+                                              data_or_null<T>(dense),
+                                              data_or_null<T>(dense_offset),
+                                              data_or_null<A>(first_h),
+                                              data_or_null<T>(first_c),
+                                              h.data(),
+                                              c_n.data(),
+                                              saved.data(),
+                                              layout.first_row(),
+                                              layout.steps,
+                                              batch,
+                                              inputs,
+                                              projected.argument(),
+                                              static_cast<T>(bound(clip)),
+                                              threads(),
+                                              &out_of_range,
+                                              data_or_null<bool>(begins)});
       if (out_of_range) weights.pattern.fail_of_range();
     } else {
       c_n.clear();
@@ -138,8 +155,8 @@ using Gradients = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Ten
 Gradients backward(const Tensor& dh, const Optional& dc_n, const Tensor& h, const Tensor& saved,
                    const Optional& x, const Optional& h0, const Optional& c0, const Tensor& values,
                    const Tensors& patterns, const Optional& p_values, const Optional& batch_sizes,
-                   std::optional<double> clip, bool wants_x, bool wants_values,
-                   bool wants_p_values) {
+                   std::optional<double> clip, bool wants_x, bool wants_values, bool wants_p_values,
+                   const Optional& resets) {
   const Weights weights(patterns, p_values);
   check_memory_arguments(h0, c0, weights, clip);
   return with_activations(values, h, [&](auto real, auto kept, const auto& kernels) {
@@ -160,6 +177,7 @@ Gradients backward(const Tensor& dh, const Optional& dc_n, const Tensor& h, cons
     const Optional last = state(dc_n, "dc_n", kType<T>, batch, hidden);
     const Optional first_h = state(h0, "h0", kType<A>, batch, outputs);
     const Optional first_c = state(c0, "c0", kType<T>, batch, hidden);
+    const Optional begins = resets_of(resets, layout.steps, batch, batch_sizes);
     Result<A> dv(own, layout.shape(rows), wants_x), dh0(own, {batch, outputs}, !!first_h);
     Result<T> dw_input(own, {rows, inputs}, !!input), db_input(own, {rows}, !!input);
     Result<T> dc0(own, {batch, hidden}, !!first_c), dbias(own, {rows});
@@ -193,7 +211,8 @@ Gradients backward(const Tensor& dh, const Optional& dc_n, const Tensor& h, cons
                                                inputs,
                                                projected.argument(),
                                                static_cast<T>(bound(clip)),
-                                               threads()});
+                                               threads(),
+                                               data_or_null<bool>(begins)});
     } else {
       clear(dw_input, db_input, dh0, dc0, dbias, dvalues, dp_values);
     }
@@ -227,13 +246,13 @@ SPARSE_ENGINE_OPERATION(
     SPARSE_ENGINE_TEXT(SPARSE_ENGINE_OF_CELL(forward)), forward,
     "(Tensor x, Tensor? w_input, Tensor? b_input, Tensor? h0, Tensor? c0, Tensor? bias, "
     "Tensor values, Tensor[] pattern, Tensor? p_values, Tensor? batch_sizes, "
-    "float? clip, bool keep) -> (Tensor h, Tensor c_n, Tensor saved)")
+    "float? clip, bool keep, Tensor? resets=None) -> (Tensor h, Tensor c_n, Tensor saved)")
 SPARSE_ENGINE_OPERATION(
     SPARSE_ENGINE_TEXT(SPARSE_ENGINE_OF_CELL(backward)), backward,
     "(Tensor dh, Tensor? dc_n, Tensor h, Tensor saved, Tensor? x, Tensor? h0, Tensor? c0, "
     "Tensor values, Tensor[] pattern, Tensor? p_values, Tensor? batch_sizes, "
-    "float? clip, bool wants_x, bool wants_values, bool wants_p_values) -> (Tensor dv, "
-    "Tensor dw_input, Tensor db_input, Tensor dh0, Tensor dc0, Tensor dbias, Tensor dvalues, "
-    "Tensor dp_values)")
+    "float? clip, bool wants_x, bool wants_values, bool wants_p_values, "
+    "Tensor? resets=None) -> (Tensor dv, Tensor dw_input, Tensor db_input, Tensor dh0, Tensor dc0, "
+    "Tensor dbias, Tensor dvalues, Tensor dp_values)")
 
 }  // namespace sparse_engine::bindings

@@ -51,7 +51,7 @@ struct Layer {
   const Tensor& values;
   const Pattern& pattern;
   Norm norm, c_norm;
-  const Optional &h0, &c0, &batch_sizes;
+  const Optional &h0, &c0, &batch_sizes, &resets;
   int64_t activation = 0;
   double clip = 0;
 };
@@ -67,6 +67,8 @@ struct Checked {
         c_norm(layer.c_norm.checked("c_gain", "c_bias", kType<T>, hidden)),
         activation(activation_of(layer.activation)) {
     if (cell.has_memory) check_both(layer.h0, layer.c0);
+    if (OnCuda::here() && layer.resets)
+      fail("expected no resets with layer normalisation on a CUDA device, found some");
   }
 
   int64_t hidden, rows;
@@ -89,6 +91,7 @@ States<T> forward(const Cell<T>& cell, const Tensor& x, const Layer& layer, bool
   if (layout.steps == 0) fail("expected x of at least one time step, found none");
   const Optional h0 = state(layer.h0, "h0", kType<T>, batch, own.hidden);
   const Optional c0 = state(layer.c0, "c0", kType<T>, batch, own.hidden);
+  const Optional resets = resets_of(layer.resets, layout.steps, batch, layer.batch_sizes);
   States<T> to{{input, layout.shape(own.hidden)},
                {input, {batch, own.hidden}, cell.has_memory},
                {input, layout.shape(own.hidden * cell.saved), keep},
@@ -100,7 +103,7 @@ States<T> forward(const Cell<T>& cell, const Tensor& x, const Layer& layer, bool
                   own.c_norm.template kernel_argument<T>(), data<T>(input), data_or_null<T>(h0),
                   data_or_null<T>(c0), to.h.data(), to.c_n.data(), to.saved.data(),
                   to.moments.data(), layout.first_row(), layout.steps, batch, own.activation,
-                  static_cast<T>(layer.clip), threads()});
+                  static_cast<T>(layer.clip), threads(), data_or_null<bool>(resets)});
   return to;
 }
 
@@ -132,6 +135,7 @@ Gradients<T> backward(const Cell<T>& cell, const Given& given, const Layer& laye
   const Optional dc_n = state(given.dc_n, "dc_n", kType<T>, batch, hidden);
   const Optional h0 = state(layer.h0, "h0", kType<T>, batch, hidden);
   const Optional c0 = state(layer.c0, "c0", kType<T>, batch, hidden);
+  const Optional resets = resets_of(layer.resets, layout.steps, batch, layer.batch_sizes);
   Gradients<T> to{{h, layout.shape(own.rows), wants_x},
                   {h, {batch, hidden}, !!h0},
                   {h, {batch, hidden}, !!c0},
@@ -170,7 +174,8 @@ Gradients<T> backward(const Cell<T>& cell, const Given& given, const Layer& laye
                                  batch,
                                  own.activation,
                                  static_cast<T>(layer.clip),
-                                 threads()});
+                                 threads(),
+                                 data_or_null<bool>(resets)});
   return to;
 }
 
@@ -178,13 +183,15 @@ std::tuple<Tensor, Tensor, Tensor> rnn_forward(const Tensor& x, const Optional& 
                                                const Optional& gain, const Optional& bias,
                                                const Tensor& values, const Tensors& links,
                                                const Optional& batch_sizes, double eps,
-                                               int64_t activation, bool keep) {
+                                               int64_t activation, bool keep,
+                                               const Optional& resets) {
   const Pattern pattern(links);
   return with_real(values, "values", [&](auto zero) {
     using T = decltype(zero);
     const States<T> to = forward<T>(
         kRnn<T>, x,
-        {values, pattern, {gain, bias, eps}, {}, h0, std::nullopt, batch_sizes, activation}, keep);
+        {values, pattern, {gain, bias, eps}, {}, h0, std::nullopt, batch_sizes, resets, activation},
+        keep);
     return std::tuple(to.h.tensor(), to.saved.tensor(), to.moments.tensor());
   });
 }
@@ -192,14 +199,23 @@ std::tuple<Tensor, Tensor, Tensor> rnn_forward(const Tensor& x, const Optional& 
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> rnn_backward(
     const Tensor& dh, const Tensor& h, const Tensor& saved, const Tensor& moments,
     const Optional& h0, const Optional& gain, const Tensor& values, const Tensors& links,
-    const Optional& batch_sizes, int64_t activation, bool wants_x, bool wants_values) {
+    const Optional& batch_sizes, int64_t activation, bool wants_x, bool wants_values,
+    const Optional& resets) {
   const Pattern pattern(links);
   return with_real(values, "values", [&](auto zero) {
     using T = decltype(zero);
-    const Gradients<T> to = backward<T>(
-        kRnn<T>, {h, saved, moments, dh, std::nullopt, std::nullopt},
-        {values, pattern, {gain, std::nullopt}, {}, h0, std::nullopt, batch_sizes, activation},
-        wants_x, wants_values);
+    const Gradients<T> to =
+        backward<T>(kRnn<T>, {h, saved, moments, dh, std::nullopt, std::nullopt},
+                    {values,
+                     pattern,
+                     {gain, std::nullopt},
+                     {},
+                     h0,
+                     std::nullopt,
+                     batch_sizes,
+                     resets,
+                     activation},
+                    wants_x, wants_values);
     return std::tuple(to.x.tensor(), to.h0.tensor(), to.gain.tensor(), to.bias.tensor(),
                       to.values.tensor());
   });
@@ -209,13 +225,14 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> lstm_forward(
     const Tensor& x, const Optional& h0, const Optional& c0, const Optional& gain,
     const Optional& bias, const Optional& c_gain, const Optional& c_bias, const Tensor& values,
     const Tensors& links, const Optional& batch_sizes, double eps, double c_eps,
-    std::optional<double> clip, bool keep) {
+    std::optional<double> clip, bool keep, const Optional& resets) {
   const Pattern pattern(links);
   return with_real(values, "values", [&](auto zero) {
     using T = decltype(zero);
     const Norm norm{gain, bias, eps}, c_norm{c_gain, c_bias, c_eps};
     const States<T> to = forward<T>(
-        kLstm<T>, x, {values, pattern, norm, c_norm, h0, c0, batch_sizes, 0, bound(clip)}, keep);
+        kLstm<T>, x, {values, pattern, norm, c_norm, h0, c0, batch_sizes, resets, 0, bound(clip)},
+        keep);
     return std::tuple(to.h.tensor(), to.c_n.tensor(), to.saved.tensor(), to.moments.tensor());
   });
 }
@@ -225,15 +242,15 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> lstm_
     const Tensor& moments, const Tensor& x, const Optional& h0, const Optional& c0,
     const Optional& gain, const Optional& bias, const Optional& c_gain, const Optional& c_bias,
     const Tensor& values, const Tensors& links, const Optional& batch_sizes,
-    std::optional<double> clip, bool wants_x, bool wants_values) {
+    std::optional<double> clip, bool wants_x, bool wants_values, const Optional& resets) {
   const Pattern pattern(links);
   return with_real(values, "values", [&](auto zero) {
     using T = decltype(zero);
     const Norm norm{gain, bias}, c_norm{c_gain, c_bias};
     const Gradients<T> to =
         backward<T>(kLstm<T>, {h, saved, moments, dh, dc_n, x},
-                    {values, pattern, norm, c_norm, h0, c0, batch_sizes, 0, bound(clip)}, wants_x,
-                    wants_values);
+                    {values, pattern, norm, c_norm, h0, c0, batch_sizes, resets, 0, bound(clip)},
+                    wants_x, wants_values);
     return std::tuple(to.x.tensor(), to.h0.tensor(), to.c0.tensor(), to.gain.tensor(),
                       to.bias.tensor(), to.c_gain.tensor(), to.c_bias.tensor(), to.values.tensor());
   });
@@ -244,23 +261,26 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> lstm_
 SPARSE_ENGINE_OPERATION(
     "normed_rnn_forward", rnn_forward,
     "(Tensor x, Tensor? h0, Tensor? gain, Tensor? bias, Tensor values, Tensor[] pattern, "
-    "Tensor? batch_sizes, float eps, int activation, bool keep) -> "
+    "Tensor? batch_sizes, float eps, int activation, bool keep, Tensor? resets=None) -> "
     "(Tensor h, Tensor saved, Tensor moments)")
 SPARSE_ENGINE_OPERATION(
     "normed_rnn_backward", rnn_backward,
     "(Tensor dh, Tensor h, Tensor saved, Tensor moments, Tensor? h0, Tensor? gain, "
     "Tensor values, Tensor[] pattern, Tensor? batch_sizes, int activation, bool wants_x, "
-    "bool wants_values) -> (Tensor dx, Tensor dh0, Tensor dgain, Tensor dbias, Tensor dvalues)")
+    "bool wants_values, Tensor? resets=None) -> "
+    "(Tensor dx, Tensor dh0, Tensor dgain, Tensor dbias, Tensor dvalues)")
 SPARSE_ENGINE_OPERATION(
     "normed_lstm_forward", lstm_forward,
     "(Tensor x, Tensor? h0, Tensor? c0, Tensor? gain, Tensor? bias, Tensor? c_gain, "
     "Tensor? c_bias, Tensor values, Tensor[] pattern, Tensor? batch_sizes, float eps, "
-    "float c_eps, float? clip, bool keep) -> (Tensor h, Tensor c_n, Tensor saved, Tensor moments)")
+    "float c_eps, float? clip, bool keep, Tensor? resets=None) -> "
+    "(Tensor h, Tensor c_n, Tensor saved, Tensor moments)")
 SPARSE_ENGINE_OPERATION(
     "normed_lstm_backward", lstm_backward,
     "(Tensor dh, Tensor? dc_n, Tensor h, Tensor saved, Tensor moments, Tensor x, Tensor? h0, "
     "Tensor? c0, Tensor? gain, Tensor? bias, Tensor? c_gain, Tensor? c_bias, Tensor values, "
-    "Tensor[] pattern, Tensor? batch_sizes, float? clip, bool wants_x, bool wants_values) -> "
+    "Tensor[] pattern, Tensor? batch_sizes, float? clip, bool wants_x, bool wants_values, "
+    "Tensor? resets=None) -> "
     "(Tensor dx, Tensor dh0, Tensor dc0, Tensor dgain, Tensor dbias, Tensor dc_gain, "
     "Tensor dc_bias, Tensor dvalues)")
 

@@ -18,7 +18,7 @@ int64_t chunks_of(const Pattern& w) {
 std::tuple<Tensor, Tensor, Tensor, Tensor> forward(const Tensor& x, const Optional& h0,
                                                    const Optional& c0, const Optional& bias,
                                                    const Tensor& values, const Tensors& links,
-                                                   bool keep) {
+                                                   bool keep, const Optional& resets) {
   const Pattern pattern(links);
   const int64_t chunks = chunks_of(pattern);
   return with_activations(values, x, [&](auto real, auto kept, const auto& kernels) {
@@ -35,6 +35,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> forward(const Tensor& x, const Option
     const Optional first_h = state(h0, "h0", kType<A>, batch, hidden);
     const Optional first_c = state(c0, "c0", kType<T>, batch, hidden);
     check_both(h0, c0);
+    const Optional begins = resets_of(resets, layout.steps, batch);
     Result<A> h(weights, layout.shape(hidden)), c(weights, layout.shape(hidden), keep);
     Result<A> saved(weights, layout.shape(rows), keep);
     Result<T> c_n(weights, {batch, hidden});
@@ -43,7 +44,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> forward(const Tensor& x, const Option
       kernels.on_lstm_forward({w.csr(), chunks, data<T>(weights), data_or_null<T>(offset),
                                data<A>(input), data_or_null<A>(first_h), data_or_null<T>(first_c),
                                h.data(), c.data(), c_n.data(), saved.data(), steps, batch,
-                               threads()});
+                               threads(), data_or_null<bool>(begins)});
     }
     return std::tuple(h.tensor(), c_n.tensor(), c.tensor(), saved.tensor());
   });
@@ -53,7 +54,8 @@ using Gradients = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor>;
 
 Gradients backward(const Tensor& dh, const Optional& dc_n, const Tensor& h, const Tensor& c,
                    const Tensor& saved, const Optional& h0, const Optional& c0,
-                   const Tensor& values, const Tensors& links, bool wants_x, bool wants_values) {
+                   const Tensor& values, const Tensors& links, bool wants_x, bool wants_values,
+                   const Optional& resets) {
   const Pattern pattern(links);
   const int64_t chunks = chunks_of(pattern);
   return with_activations(values, h, [&](auto real, auto kept, const auto& kernels) {
@@ -72,6 +74,7 @@ Gradients backward(const Tensor& dh, const Optional& dc_n, const Tensor& h, cons
     const Optional first_h = state(h0, "h0", kType<A>, batch, hidden);
     const Optional first_c = state(c0, "c0", kType<T>, batch, hidden);
     check_both(h0, c0);
+    const Optional begins = resets_of(resets, layout.steps, batch);
     Result<A> dx(weights, layout.shape(rows), wants_x);
     Result<A> dh0(weights, {batch, hidden}, !!first_h);
     Result<T> dc0(weights, {batch, hidden}, !!first_c);
@@ -97,7 +100,8 @@ Gradients backward(const Tensor& dh, const Optional& dc_n, const Tensor& h, cons
                                 dvalues.data(),
                                 layout.steps,
                                 batch,
-                                threads()});
+                                threads(),
+                                data_or_null<bool>(begins)});
     } else {
       clear(dh0, dc0, dbias, dvalues);
     }
@@ -109,12 +113,12 @@ Gradients backward(const Tensor& dh, const Optional& dc_n, const Tensor& h, cons
 
 SPARSE_ENGINE_OPERATION("on_lstm_forward", forward,
                         "(Tensor x, Tensor? h0, Tensor? c0, Tensor? bias, Tensor values, "
-                        "Tensor[] pattern, bool keep) -> "
+                        "Tensor[] pattern, bool keep, Tensor? resets=None) -> "
                         "(Tensor h, Tensor c_n, Tensor c, Tensor saved)")
 SPARSE_ENGINE_OPERATION("on_lstm_backward", backward,
                         "(Tensor dh, Tensor? dc_n, Tensor h, Tensor c, Tensor saved, Tensor? h0, "
                         "Tensor? c0, Tensor values, Tensor[] pattern, bool wants_x, "
-                        "bool wants_values) -> "
+                        "bool wants_values, Tensor? resets=None) -> "
                         "(Tensor dx, Tensor dh0, Tensor dc0, Tensor dbias, Tensor dvalues)")
 
 }  // namespace sparse_engine::bindings

@@ -188,18 +188,19 @@ void run_unpacked(const Weight& weight, const QuantizedSequence<int8_t>& a,
   if (relu || a.cell == QuantizedCell::kTanhRnn)
     return of.rnn_forward({w.csr(), w.values(), a.bias, a.x, nullptr, a.h0, a.h, first_row, a.steps,
                            a.batch, weight.units(), relu ? Activation::kRelu : Activation::kTanh,
-                           a.threads});
-  const GatedForward<float> gated{w.csr(), w.values(), a.bias,   a.x,     nullptr,
-                                  nullptr, a.h0,       a.c0,     a.h,     a.c_n,
-                                  nullptr, first_row,  a.steps,  a.batch, gates * weight.units(),
-                                  {},      a.clip,     a.threads};
+                           a.threads, nullptr, a.resets});
+  const GatedForward<float> gated{w.csr(), w.values(), a.bias,    a.x,     nullptr,
+                                  nullptr, a.h0,       a.c0,      a.h,     a.c_n,
+                                  nullptr, first_row,  a.steps,   a.batch, gates * weight.units(),
+                                  {},      a.clip,     a.threads, nullptr, a.resets};
   (a.cell == QuantizedCell::kLstm ? of.lstm_forward : of.gru_forward)(gated);
 }
 
 std::tuple<Tensor, Tensor> run_sequence(const Tensor& x, const Optional& h0, const Optional& c0,
                                         const Optional& bias, const Tensors& tensors,
                                         int64_t in_features, const Optional& batch_sizes,
-                                        int64_t cell, std::optional<double> clip) {
+                                        int64_t cell, std::optional<double> clip,
+                                        const Optional& resets) {
   constexpr int64_t kGates[] = {1, 1, 4, 3};
   if (cell < 0 || cell > 3) fail("expected a cell in [0, 4), found ", cell);
   const int64_t gates = kGates[cell];
@@ -221,6 +222,7 @@ std::tuple<Tensor, Tensor> run_sequence(const Tensor& x, const Optional& h0, con
   const int64_t batch = layout.batch;
   const Optional first_h = state(h0, "h0", ScalarType::Float, batch, hidden);
   const Optional first_c = state(c0, "c0", ScalarType::Float, batch, hidden);
+  const Optional begins = resets_of(resets, layout.steps, batch, batch_sizes);
   Result<float> h(input, layout.shape(hidden)), c_n(input, {batch, hidden}, has_memory);
   if (batch == 0 || hidden == 0) {
     c_n.clear();
@@ -239,7 +241,8 @@ std::tuple<Tensor, Tensor> run_sequence(const Tensor& x, const Optional& h0, con
                                 batch,
                                 kind,
                                 static_cast<float>(bound(clip)),
-                                threads()};
+                                threads(),
+                                data_or_null<bool>(begins)};
   };
   if (batch > kFewColumns || layout.first_row())
     run_unpacked(weight, argument(Quantized<int8_t>{}), layout.first_row(), gates);
@@ -263,7 +266,8 @@ SPARSE_ENGINE_CPU_OPERATION("quantized_linear", run_linear,
                             "(Tensor x, Tensor[] links, int gates, Tensor? bias) -> Tensor")
 SPARSE_ENGINE_CPU_OPERATION("quantized_sequence", run_sequence,
                             "(Tensor x, Tensor? h0, Tensor? c0, Tensor? bias, Tensor[] links, "
-                            "int in_features, Tensor? batch_sizes, int cell, float? clip) -> "
+                            "int in_features, Tensor? batch_sizes, int cell, float? clip, "
+                            "Tensor? resets=None) -> "
                             "(Tensor h, Tensor c_n)")
 
 }  // namespace sparse_engine::bindings

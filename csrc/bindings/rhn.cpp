@@ -77,7 +77,7 @@ Tensor of_levels(const Tensor& t, const char* name, ScalarType type, int64_t mos
 
 std::tuple<Tensor, Tensor> forward(const Tensor& x, const Optional& s0, const Optional& mask,
                                    const Optional& bias, const Tensor& values,
-                                   const Tensors& patterns, bool keep) {
+                                   const Tensors& patterns, bool keep, const Optional& resets) {
   const Levels levels(patterns);
   return with_activations(values, x, [&](auto real, auto kept, const auto& kernels) {
     check_kernel(kernels.rhn_forward);
@@ -90,6 +90,7 @@ std::tuple<Tensor, Tensor> forward(const Tensor& x, const Optional& s0, const Op
     if (steps == 0) fail("expected x of at least one time step, found none");
     const Optional start = state(s0, "s0", kType<A>, batch, hidden);
     const Optional factor = state(mask, "mask", kType<T>, batch, hidden);
+    const Optional begins = resets_of(resets, steps, batch);
     Optional offset;
     if (bias) {
       check_type(*bias, "bias", kType<T>);
@@ -102,7 +103,7 @@ std::tuple<Tensor, Tensor> forward(const Tensor& x, const Optional& s0, const Op
       const ReadableLevels<T> weights(levels, data<T>(links), false);
       kernels.rhn_forward({weights.data(), depth, fed, data<A>(input), data_or_null<A>(start),
                            data_or_null<T>(factor), data_or_null<T>(offset), y.data(), saved.data(),
-                           steps, batch, threads()});
+                           steps, batch, threads(), data_or_null<bool>(begins)});
     }
     return std::tuple(y.tensor(), saved.tensor());
   });
@@ -111,8 +112,8 @@ std::tuple<Tensor, Tensor> forward(const Tensor& x, const Optional& s0, const Op
 std::tuple<Tensor, Tensor, Tensor, Tensor> backward(const Tensor& dy, const Tensor& saved,
                                                     const Optional& mask, const Tensor& values,
                                                     const Tensors& patterns, int64_t fed,
-                                                    bool wants_x, bool wants_s0,
-                                                    bool wants_values) {
+                                                    bool wants_x, bool wants_s0, bool wants_values,
+                                                    const Optional& resets) {
   const Levels levels(patterns);
   return with_activations(values, saved, [&](auto real, auto kept, const auto& kernels) {
     check_kernel(kernels.rhn_backward);
@@ -127,13 +128,14 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> backward(const Tensor& dy, const Tens
     const Tensor states = of_levels(saved, "saved", kType<A>, depth, levels.saved());
     check_shape(states, "saved", {steps, depth, batch, levels.saved()});
     const Optional factor = state(mask, "mask", kType<T>, batch, hidden);
+    const Optional begins = resets_of(resets, steps, batch);
     Result<A> dx(links, {steps, fed, batch, rows}, wants_x), ds0(links, {batch, hidden}, wants_s0);
     Result<T> dbias(links, {depth, rows}), dvalues(links, {levels.nnz()}, wants_values);
     if (gradient.numel() > 0) {
       const ReadableLevels<T> weights(levels, data<T>(links), true);
       kernels.rhn_backward({weights.data(), depth, fed, data_or_null<T>(factor), data<A>(states),
                             data<A>(gradient), dx.data(), ds0.data(), dbias.data(), dvalues.data(),
-                            steps, batch, threads()});
+                            steps, batch, threads(), data_or_null<bool>(begins)});
     } else {
       clear(ds0, dbias, dvalues);
     }
@@ -145,10 +147,12 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> backward(const Tensor& dy, const Tens
 
 SPARSE_ENGINE_OPERATION("rhn_forward", forward,
                         "(Tensor x, Tensor? s0, Tensor? mask, Tensor? bias, Tensor values, "
-                        "Tensor[] pattern, bool keep) -> (Tensor y, Tensor saved)")
+                        "Tensor[] pattern, bool keep, Tensor? resets=None) -> "
+                        "(Tensor y, Tensor saved)")
 SPARSE_ENGINE_OPERATION("rhn_backward", backward,
                         "(Tensor dy, Tensor saved, Tensor? mask, Tensor values, Tensor[] pattern, "
-                        "int fed, bool wants_x, bool wants_s0, bool wants_values) -> "
+                        "int fed, bool wants_x, bool wants_s0, bool wants_values, "
+                        "Tensor? resets=None) -> "
                         "(Tensor dx, Tensor ds0, Tensor dbias, Tensor dvalues)")
 
 }  // namespace sparse_engine::bindings

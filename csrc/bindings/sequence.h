@@ -98,6 +98,16 @@ inline Optional state(const Optional& t, const char* name, ScalarType type, int6
   return made_contiguous(*t);
 }
 
+// Where episodes begin, [steps, batch], made contiguous.
+inline Optional resets_of(const Optional& t, int64_t steps, int64_t batch,
+                          const Optional& batch_sizes = std::nullopt) {
+  if (!t) return std::nullopt;
+  if (batch_sizes) fail("expected no resets beside batch_sizes, found both");
+  check_type(*t, "resets", ScalarType::Bool);
+  check_shape(*t, "resets", {steps, batch});
+  return made_contiguous(*t);
+}
+
 // The dense input weights of `rows` rows, made contiguous.
 inline Optional input_weight(const Optional& t, ScalarType type, int64_t rows) {
   if (!t) return std::nullopt;

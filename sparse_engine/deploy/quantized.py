@@ -236,6 +236,7 @@ class QuantizedRecurrent(DropIn):
             in_features=weight.shape[1],
             batch_sizes=batch_sizes,
             cell_clip=getattr(self, "cell_clip", None),
+            resets=given.get("resets"),
         )
         final = last_states(h, batch_sizes)
         return (h, final, c_n) if len(state) > 1 else (h, final)

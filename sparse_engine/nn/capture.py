@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sparse_engine.nn._packed import rows_before
 from sparse_engine.nn.weight import SparseWeight
+from sparse_engine.ops._sequence import set_back
 
 #: A use of a weight: the weight, what it multiplied, and the gradient of the product.
 Use = tuple[SparseWeight, Tensor, Tensor]
@@ -31,6 +32,7 @@ def recurrence(
     h0: Tensor | None,
     batch_sizes: Tensor | None,
     to_product: Callable[[Tensor], Tensor] | None,
+    resets: Tensor | None,
     dx: Tensor,
 ) -> Iterator[Use]:
     """Yield the uses of a recurrent weight: the gradient of each step with the state before it.
@@ -42,6 +44,7 @@ def recurrence(
         batch_sizes: how many sequences each step has; None where all have all steps.
         to_product: computes the gradient of ``W_hh h`` from that of ``W_ih x``; None where the two
             are equal.
+        resets: bool ``[steps, batch]``, the steps before which the state is zero; None for none.
         dx: the gradient of ``W_ih x``.
     """
     du = dx if to_product is None else to_product(dx)
@@ -50,6 +53,9 @@ def recurrence(
     else:
         first, later = du.tensor_split([int(batch_sizes[0])])
         before = h[rows_before(batch_sizes)]
+    if resets is not None:
+        before = before.masked_fill(resets[1:].unsqueeze(-1), 0)
+        h0 = None if h0 is None else set_back(h0, resets, 0)
     yield weight, before, later
     if h0 is not None:
         yield weight, h0, first

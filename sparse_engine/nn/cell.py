@@ -30,6 +30,8 @@ class Cell(LoadsRealParameters):
             passed to :meth:`Recurrent.run` as ``[steps, batch]`` tensors in the layout of the
             input, and are split and reversed with the input.
         packable: whether :meth:`run_layer` takes sequences of different lengths.
+        resettable: whether :meth:`run_layer` takes ``resets``, the steps at which episodes begin.
+            Otherwise the stack calls it step by step where there are resets.
         bf16_devices: types of the devices on which the cell keeps activations in bfloat16 under
             autocast. On other devices the input is converted to the dtype of the parameters.
         gradient_growth: whether rules can grow links by the gradient of absent links.
@@ -39,6 +41,7 @@ class Cell(LoadsRealParameters):
     states: tuple[str, ...] = ("h0",)
     step_inputs: tuple[str, ...] = ()
     packable: bool = False
+    resettable: bool = False
     bf16_devices: tuple[str, ...] = ()
     gradient_growth: bool = True
 
@@ -56,7 +59,9 @@ class Cell(LoadsRealParameters):
                 None for zeros.
             **given: ``step_inputs`` and :meth:`constants`, by name. For sequences of different
                 lengths, also the ``batch_sizes`` of a PackedSequence; x and the outputs are then
-                ``[rows, ...]``, like the data of a PackedSequence.
+                ``[rows, ...]``, like the data of a PackedSequence. For several episodes, if
+                the cell is ``resettable``, also ``resets``, bool ``[steps, batch]``: the state
+                before a step at which an episode begins counts as zero.
 
         Returns:
             All outputs ``[steps, batch, size_of("h0")]``, and the final state of each name.

@@ -65,6 +65,7 @@ class DropIn(SparseRecurrent):
         hx: Tensor | tuple[Tensor, Tensor] | None = None,
         *,
         lengths: Tensor | Sequence[int] | None = None,
+        resets: Tensor | None = None,
     ) -> tuple[Tensor | PackedSequence, Any]:
         """Run the network over whole sequences.
 
@@ -77,6 +78,11 @@ class DropIn(SparseRecurrent):
                 h0 has proj_size features if proj_size is not 0.
             lengths: number of steps of each sequence, ``[batch]`` integers on the CPU. Later steps
                 are not read, and their output is zero. By default all sequences have all steps.
+            resets: where episodes begin, of the shape of ``input`` without features: bool, or
+                floats that are 0 elsewhere. There the state of every layer is zero before the step,
+                and no gradient passes to the step before. A layer that reads backwards is set
+                back where an episode ends. Not with a
+                PackedSequence or lengths. By default nowhere.
 
         Returns:
             The last layer's output of every step, ``[steps, batch, directions * hidden_size]``
@@ -87,7 +93,7 @@ class DropIn(SparseRecurrent):
             InputError: a shape or dtype does not fit, there is no step, or a length is wrong.
             TypeError: an input or a state that is no tensor, or no pair of tensors for an LSTM.
         """
-        results = self.run(input, *self.states_of(hx), lengths=lengths)
+        results = self.run(input, *self.states_of(hx), lengths=lengths, resets=resets)
         return results if len(results) == 2 else (results[0], results[1:])
 
     @classmethod

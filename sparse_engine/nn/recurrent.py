@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn.utils.rnn import PackedSequence
-from torch.utils.checkpoint import checkpoint
 
 from sparse_engine.errors import InputError
 from sparse_engine.nn._computed import check_plain
 from sparse_engine.nn._packed import Packing, Running, checked_lengths, reversal
+from sparse_engine.nn._resets import (
+    checked_resets,
+    read_backwards,
+    resets_of_step,
+    run_by_steps,
+)
+from sparse_engine.nn._segments import recomputed
 from sparse_engine.nn._step import quick_step
 from sparse_engine.nn.cell import Cell
 from sparse_engine.nn.options import COUNT, FLAG, FRACTION, Option, optional
@@ -111,7 +115,11 @@ class Recurrent(Cell):
             )
 
     def forward(
-        self, input: Tensor, hx: Tensor | tuple[Tensor, ...] | None = None
+        self,
+        input: Tensor,
+        hx: Tensor | tuple[Tensor, ...] | None = None,
+        *,
+        resets: Tensor | None = None,
     ) -> tuple[Tensor, Any]:
         """Run the network over whole sequences.
 
@@ -121,6 +129,10 @@ class Recurrent(Cell):
             hx: the initial state, ``[num_layers * directions, batch, hidden_size]``, without the
                 batch for a single sequence; zeros by default. A network with several ``states``,
                 such as an LSTM, takes and returns a tuple of them: ``(h0, c0)``.
+            resets: where episodes begin, of the shape of ``input`` without features: bool, or
+                floats that are 0 elsewhere. There the state of every layer is zero before the step,
+                and no gradient passes to the step before. A layer that reads backwards is set
+                back where an episode ends. Not with packed sequences. By default nowhere.
 
         Returns:
             The last layer's output of every step, ``[steps, batch, directions * hidden_size]`` (or
@@ -129,9 +141,10 @@ class Recurrent(Cell):
 
         Raises:
             InputError: a shape or dtype does not fit, or there is no step.
-            TypeError: an input or a state that is no tensor, or no tuple of several states.
+            TypeError: an input, a state or resets that are no tensor, or no tuple of several
+                states.
         """
-        results = self.run(input, *self.states_of(hx))
+        results = self.run(input, *self.states_of(hx), resets=resets)
         return results if len(results) == 2 else (results[0], results[1:])
 
     def states_of(self, hx: Any) -> tuple[Tensor | None, ...]:
@@ -174,7 +187,11 @@ class Recurrent(Cell):
         """Do nothing: unlike torch.nn on a GPU, there is no flat copy of the parameters."""
 
     def step(
-        self, input: Tensor, hx: Tensor | tuple[Tensor, ...] | None = None
+        self,
+        input: Tensor,
+        hx: Tensor | tuple[Tensor, ...] | None = None,
+        *,
+        resets: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | tuple[Tensor, ...]]:
         """Take one time step, for streams: :meth:`forward` of a sequence of length 1.
 
@@ -185,6 +202,8 @@ class Recurrent(Cell):
         Args:
             input: ``[batch, input_size]``, or ``[input_size]`` for a single sequence.
             hx: the state that the step before returned, or an initial state as in :meth:`forward`.
+            resets: which sequences begin an episode, ``[batch]``, or one number for a single
+                sequence: their state in ``hx`` counts as zero.
 
         Returns:
             The last layer's output ``[batch, hidden_size]``, and the state for the next step.
@@ -197,11 +216,11 @@ class Recurrent(Cell):
             >>> for x in stream:
             ...     y, state = network.step(x, state)
         """
-        quick = quick_step(self, input, hx)
+        quick = quick_step(self, input, hx) if resets is None else None
         if quick is not None:
             return quick
         time = self._time_of_step(input)
-        y, hx = self(input.unsqueeze(time), hx)
+        y, hx = self(input.unsqueeze(time), hx, **resets_of_step(resets, input, time))
         return y.squeeze(time), hx
 
     def _time_of_step(self, x: Tensor) -> int:
@@ -233,6 +252,7 @@ class Recurrent(Cell):
         x: Tensor | PackedSequence,
         *initial: Tensor | None,
         lengths: Tensor | Sequence[int] | None = None,
+        resets: Tensor | None = None,
         **step_inputs: Tensor,
     ) -> tuple[Any, ...]:
         """Run all layers; the :meth:`forward` of every cell calls this.
@@ -241,17 +261,24 @@ class Recurrent(Cell):
             x: the input, as in :meth:`forward`.
             *initial: the initial states of all layers for each name in ``states``, or None.
             lengths: number of steps of each sequence, ``[batch]``; by default all steps.
+            resets: where episodes begin, as in :meth:`forward`.
             **step_inputs: the cell's ``step_inputs`` by name, in the layout of ``x`` without
                 features.
 
         Returns:
             The outputs of the last layer, then the final states of all layers for each name.
         """
+        if resets is not None and (lengths is not None or isinstance(x, PackedSequence)):
+            raise InputError(
+                "expected sequences of one length beside resets, found a PackedSequence or lengths"
+            )
         if isinstance(x, PackedSequence):
             if lengths is not None:
                 raise ValueError("expected no lengths beside a PackedSequence, found both")
             return self._run_packed(x, initial)
         self._check(x, "[steps, batch, {}] or [steps, {}]", dims=(2, 3))
+        if resets is not None:
+            step_inputs["resets"] = checked_resets(resets, x)
         single = x.dim() == 2
         batch_first = self.batch_first and not single
         if single and lengths is not None:
@@ -347,7 +374,7 @@ class Recurrent(Cell):
                 return self._walk(x.to(self.dtype), starts, step_inputs, **packing)
         each_way = [step_inputs]
         if self.bidirectional:
-            each_way.append({name: each.flip(0) for name, each in step_inputs.items()})
+            each_way.append(read_backwards(step_inputs))
         ends: list[list[Tensor]] = []
         for layer in range(self.num_layers):
             if layer > 0:
@@ -393,14 +420,14 @@ class Recurrent(Cell):
         """Run one layer, in segments where ``checkpoint_every`` asks for that."""
         every, constants = self.checkpoint_every, self.constants(name, x)
         if every is None or not torch.is_grad_enabled() or inside_transform():
-            return self.run_layer(name, x, state, **step_inputs, **constants, **packing)
+            return self.run_segment(name, x, state, **step_inputs, **constants, **packing)
         batch_sizes = packing.get("batch_sizes")
         steps = x.shape[0] if batch_sizes is None else batch_sizes.numel()
         if every >= steps:
-            return self.run_layer(name, x, state, **step_inputs, **constants, **packing)
+            return self.run_segment(name, x, state, **step_inputs, **constants, **packing)
         if batch_sizes is not None:
             return self._packed_segments(name, x, state, batch_sizes, constants)
-        outputs, run = [], self._recomputed(name)
+        outputs, run = [], recomputed(self, name)
         parts = {key: each.split(every) for key, each in step_inputs.items()}
         for index, segment in enumerate(x.split(every)):
             given = {key: each[index] for key, each in parts.items()}
@@ -409,13 +436,18 @@ class Recurrent(Cell):
             outputs.append(output)
         return torch.cat(outputs), *ends
 
-    def _recomputed(self, name: str) -> Callable[..., tuple[Tensor, ...]]:
-        """Return :meth:`run_layer` of one layer, to be computed again in the backward pass."""
-        if torch.compiler.is_compiling():
-            return partial(checkpoint, self.run_layer, name, use_reentrant=False)
-        # By then a functional_call has ended, so the tensors that replace parameters are kept here.
-        layer, parameters = _Layer(self, name), dict(self.named_parameters(prefix="network"))
-        return partial(checkpoint, partial(_call, layer, parameters), use_reentrant=False)
+    def run_segment(
+        self, name: str, x: Tensor, state: tuple[Tensor | None, ...], **given: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Run one layer over a part of its sequence: :meth:`run_layer`.
+
+        Where the cell does not take the ``resets`` that are given, this goes step by step.
+        """
+        if self.resettable or "resets" not in given:
+            return self.run_layer(name, x, state, **given)
+        resets = given.pop("resets")
+        at_steps = {each: given.pop(each) for each in self.step_inputs}
+        return run_by_steps(self.run_layer, name, x, state, resets, at_steps, given)
 
     def _packed_segments(
         self,
@@ -425,7 +457,7 @@ class Recurrent(Cell):
         batch_sizes: Tensor,
         constants: dict[str, Tensor],
     ) -> tuple[Tensor, ...]:
-        run, outputs = self._recomputed(name), []
+        run, outputs = recomputed(self, name), []
         running: Running | None = None
         segments = batch_sizes.split(self.checkpoint_every)
         data = x.split([int(sizes.sum()) for sizes in segments])
@@ -461,20 +493,3 @@ class Recurrent(Cell):
 def _check_tensor(name: str, value: object) -> None:
     if not isinstance(value, Tensor):
         raise TypeError(f"expected {name} to be a tensor, found {type(value).__name__}")
-
-
-class _Layer(nn.Module):
-    """Layer of a network as a module, for ``functional_call``."""
-
-    def __init__(self, network: Recurrent, name: str) -> None:
-        super().__init__()
-        self.network, self.name = network, name
-
-    def forward(self, *inputs: Any, **given: Any) -> tuple[Tensor, ...]:
-        return self.network.run_layer(self.name, *inputs, **given)
-
-
-def _call(
-    module: nn.Module, parameters: dict[str, Any], *inputs: object, **given: Tensor
-) -> tuple[Tensor, ...]:
-    return functional_call(module, parameters, inputs, given)

@@ -213,7 +213,8 @@ class SparseRecurrent(Recurrent):
             x = x.detach().requires_grad_()
         outputs, final, saved = self.run_cell(layer, x, w_input, state, bias, **given)
         if captures_now:
-            self._capture(layer, x, outputs, state[0], saved, given.get("batch_sizes"))
+            parts = given.get("batch_sizes"), given.get("resets")
+            self._capture(layer, x, outputs, state[0], saved, *parts)
         return outputs, *final
 
     def _capture(
@@ -224,12 +225,14 @@ class SparseRecurrent(Recurrent):
         h0: Tensor | None,
         saved: Tensor | None,
         batch_sizes: Tensor | None,
+        resets: Tensor | None,
     ) -> None:
         """Capture the factors of the layer's weights in the backward pass."""
         weight = getattr(self, f"weight_hh_{layer}")
         if captures(weight):
             to_product = self.gradient_of_product(saved, batch_sizes)
-            capture(x, partial(recurrence, weight, h.detach(), h0, batch_sizes, to_product))
+            parts = batch_sizes, to_product, resets
+            capture(x, partial(recurrence, weight, h.detach(), h0, *parts))
 
 
 def dense_product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -41,9 +41,11 @@ def fake(*operations: str) -> Callable[[Callable], Callable]:
 def _checked(operation: str, shapes: Callable) -> Callable:
     schema = getattr(torch.ops.sparse_engine, operation).default._schema
     names = [argument.name for argument in schema.arguments]
+    defaults = tuple(argument.default_value for argument in schema.arguments)
 
     def run(*arguments: object) -> object:
         refuse_onnx()
+        arguments += defaults[len(arguments) :]  # which torch leaves out at the end
         given = dict(zip(names, arguments, strict=True))
         tensors = [
             (name, each)

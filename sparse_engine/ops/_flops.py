@@ -58,7 +58,7 @@ def _rnn(x: Tensor, w_input: Tensor | None, h0: Any, bias: Any, values: Tensor,
 @_products("rnn_backward")
 def _rnn_backward(dh: Tensor, h: Tensor, x: Tensor | None, h0: Any, values: Tensor,
                   pattern: Sequence[Tensor], batch_sizes: Any, activation: int, wants_x: bool,
-                  wants_values: bool, **_: Any) -> int:  # fmt: skip
+                  wants_values: bool, *_: Any, **__: Any) -> int:  # fmt: skip
     return 2 * _positions(h, pattern) * (values.numel() * (1 + wants_values) + _dense(x, pattern))
 
 
@@ -73,7 +73,7 @@ def _gated(x: Tensor, w_input: Tensor | None, b_input: Any, h0: Any, c0: Any, bi
 def _gated_backward(dh: Tensor, dc_n: Any, h: Tensor, saved: Tensor, x: Tensor | None, h0: Any,
                     c0: Any, values: Tensor, pattern: Sequence[Tensor], p_values: Tensor | None,
                     batch_sizes: Any, clip: Any, wants_x: bool, wants_values: bool,
-                    wants_p_values: bool, **_: Any) -> int:  # fmt: skip
+                    wants_p_values: bool, *_: Any, **__: Any) -> int:  # fmt: skip
     links = values.numel() * (1 + wants_values) + _count(p_values) * (1 + wants_p_values)
     return 2 * _positions(h, pattern) * (links + _dense(x, pattern))
 
@@ -92,7 +92,8 @@ def _one_product(*inputs: Any, out_val: Any, **_: Any) -> int:
 @_products(*(f"{name}_backward" for name in (*NORMED, "rhn")))
 def _one_product_backward(dh: Tensor, *inputs: Any, out_val: Any, **_: Any) -> int:
     values, pattern = _links(inputs)
-    return 2 * _positions(dh, pattern) * values.numel() * (1 + bool(inputs[-1]))
+    wants_values = next(each for each in reversed(inputs) if isinstance(each, bool))
+    return 2 * _positions(dh, pattern) * values.numel() * (1 + wants_values)
 
 
 @_products(*(f"{name}_forward" for name in CONTINUOUS))
@@ -107,7 +108,7 @@ def _integrated_backward(dh: Tensor, dh_n: Any, h: Any, x: Tensor, h0: Any, dt: 
                          values: Tensor, pattern: Sequence[Tensor], nodes: Any,
                          weights: Sequence[float], unfolds: int, clip: Any, activation: int,
                          wants_x: bool, wants_dt: bool, wants_values: bool,
-                         **_: Any) -> int:  # fmt: skip
+                         *_: Any, **__: Any) -> int:  # fmt: skip
     """Count each stage that is computed once more, too."""
     visits = len(weights) * unfolds * (2 + wants_values)
     return 2 * _positions(x, pattern) * values.numel() * visits

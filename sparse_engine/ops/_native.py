@@ -94,6 +94,7 @@ def differentiable(
         The operation as a function, which raises RuntimeError for a derivative that it lacks.
     """
     name = operation.name().split("::")[1]
+    defaults = defaults_of(operation)
 
     def compute(*inputs: object) -> Tensor:
         with torch._C._AutoDispatchBelowAutograd():
@@ -121,6 +122,7 @@ def differentiable(
     )
 
     def record(*inputs: object) -> Tensor:
+        inputs += defaults[len(inputs) :]
         if not (needs_gradient(inputs) or inside_transform() or has_tangents()):
             return compute(*inputs)
         with enable_single_level_autograd_function():
@@ -145,6 +147,11 @@ def differentiable(
 
     _differentiable[operation] = run
     return run
+
+
+def defaults_of(operation: torch._ops.OpOverload) -> tuple:
+    """Return the default value of each argument, which torch leaves out at the end of a call."""
+    return tuple(argument.default_value for argument in operation._schema.arguments)
 
 
 def keep(ctx: Any, *inputs: Tensor | None) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sparse_engine.ops._autocast import as_activation, unfolded
 from sparse_engine.ops._native import saves_for_backward
-from sparse_engine.ops._sequence import batch_of, joined, multiplied, steps_of
+from sparse_engine.ops._sequence import batch_of, joined, multiplied, set_back, steps_of
 from sparse_engine.ops._sequence_operation import sequence_operation
 from sparse_engine.ops.pattern import Pattern
 
@@ -52,6 +52,7 @@ class ResetGated:
         w_input: Tensor | None = None,
         b_input: Tensor | None = None,
         batch_sizes: Tensor | None = None,
+        resets: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return the states of all steps, and what is saved for the backward pass."""
         if b_input is not None and w_input is None:
@@ -59,7 +60,7 @@ class ResetGated:
         if x.device.type == "cpu":
             x, h0 = as_activation(x, values), None if h0 is None else as_activation(h0, values)
         weights = bias, values, [*pattern], None
-        options = batch_sizes, None, saves_for_backward()
+        options = batch_sizes, None, saves_for_backward(), resets
         x, w_input, b_input = multiplied(x, w_input, b_input)
         h, _, saved = self._run(x, w_input, b_input, h0, None, *weights, *options)
         return h, saved
@@ -85,14 +86,15 @@ class ResetGated:
         w_input: Tensor | None = None,
         b_input: Tensor | None = None,
         batch_sizes: Tensor | None = None,
+        resets: Tensor | None = None,
     ) -> Tensor:
         """Return the states of all steps, in plain torch."""
         weight = pattern.dense(values)
         h = x.new_zeros(batch_of(x, batch_sizes), weight.shape[1]) if h0 is None else h0
         v = x if w_input is None else x @ w_input.T
         states = []
-        for own in steps_of(v if b_input is None else v + b_input, batch_sizes):
-            h = h[: len(own)]
+        for t, own in enumerate(steps_of(v if b_input is None else v + b_input, batch_sizes)):
+            h = set_back(h[: len(own)], resets, t)
             h = self.step(own, h @ weight.T if bias is None else h @ weight.T + bias, h)
             states.append(h)
         return joined(states, batch_sizes)

@@ -37,6 +37,17 @@ def multiplied(
         return torch.nn.functional.linear(x, w_input.to(x.dtype), b_input), None, None
 
 
+def set_back(state: Tensor, resets: Tensor | None, step: int) -> Tensor:
+    """Return the state before a step, with zeros for the sequences whose episodes begin there.
+
+    Args:
+        state: ``[batch, features]``.
+        resets: bool ``[steps, batch]``, or None where no episode begins.
+        step: number of the step.
+    """
+    return state if resets is None else state.masked_fill(resets[step].unsqueeze(-1), 0)
+
+
 def joined(states: Sequence[Tensor], batch_sizes: Tensor | None) -> Tensor:
     """Return one tensor of all steps, the inverse of :func:`steps_of`."""
     return torch.stack(tuple(states)) if batch_sizes is None else torch.cat(tuple(states))

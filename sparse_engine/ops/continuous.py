@@ -11,7 +11,7 @@ from torch.nn import functional
 from typing_extensions import Unpack
 
 from sparse_engine.ops._autocast import as_activation, as_sum
-from sparse_engine.ops._sequence import finite
+from sparse_engine.ops._sequence import finite, set_back
 from sparse_engine.ops._sequence_operation import sequence_operation, states_and_final
 from sparse_engine.ops.pattern import Pattern
 from sparse_engine.ops.solver import Euler, Solver
@@ -36,6 +36,7 @@ class Method(TypedDict, total=False):
     unfolds: int
     solver: Solver | None
     clip: float | None
+    resets: Tensor | None
 
 
 class ContinuousOperation:
@@ -66,6 +67,7 @@ class ContinuousOperation:
         unfolds: int = 1,
         solver: Solver | None = None,
         clip: float | None = None,
+        resets: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return the states of all steps, and the last one, not rounded."""
         check_nonlinearity("nonlinearity", nonlinearity)
@@ -74,7 +76,8 @@ class ContinuousOperation:
             x = as_activation(x, values)
         h0 = None if h0 is None else as_sum(h0, values)
         method = solver.nodes, solver.weights, unfolds, finite(clip)
-        h, h_n = self._run(x, h0, dt, rate, values, [*pattern], *method, CODES[nonlinearity])
+        options = CODES[nonlinearity], resets
+        h, h_n = self._run(x, h0, dt, rate, values, [*pattern], *method, *options)
         return h, h_n if h.dtype != values.dtype else h[-1]
 
     def reference(
@@ -102,12 +105,14 @@ class ContinuousOperation:
         unfolds: int = 1,
         solver: Solver | None = None,
         clip: float | None = None,
+        resets: Tensor | None = None,
     ) -> Tensor:
         """Return the same, with a product of one's own: ``product(y)`` is ``y @ W.T``."""
         solver = Euler() if solver is None else solver
         h = torch.zeros_like(x[0]) if h0 is None else h0
         states = []
-        for held, length in zip(x, dt.unsqueeze(-1), strict=True):
+        for t, (held, length) in enumerate(zip(x, dt.unsqueeze(-1), strict=True)):
+            h = set_back(h, resets, t)
             for _ in range(unfolds):
                 k, end = torch.zeros_like(h), h
                 for node, weight in zip(solver.nodes, solver.weights, strict=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from sparse_engine.ops.continuous import ContinuousOperation, Function
+from sparse_engine.ops.continuous import ContinuousOperation, Function, Method
 from sparse_engine.ops.pattern import Pattern
 from sparse_engine.ops.solver import Solver
 
@@ -20,6 +20,7 @@ def ctrnn(
     unfolds: int = 1,
     solver: Solver | None = None,
     clip: float | None = None,
+    resets: Tensor | None = None,
 ) -> Tensor:
     """Integrate ``dh/ds = -rate * h + tanh(x[t] + h @ W.T)``, with ``x[t]`` held during step t.
 
@@ -52,6 +53,8 @@ def ctrnn(
         solver: Euler's method by default; of at most 16 stages on a CUDA device.
         clip: after each unfold h is clipped to ``[-clip, clip]``; None for no limit. No gradient
             passes a state at the limit.
+        resets: bool ``[steps, batch]``: where ``resets[t]`` is true an episode begins, and
+            ``h[t - 1]`` is zero for step t, with no gradient. None for nowhere.
 
     Returns:
         ``h`` of shape ``[steps, batch, hidden]``.
@@ -60,9 +63,9 @@ def ctrnn(
         ValueError: a shape, dtype or device does not fit, there is no step, or a number is out of
             its range.
     """
-    return ctrnn_and_final(
-        x, h0, dt, values, pattern, rate=rate, unfolds=unfolds, solver=solver, clip=clip
-    )[0]
+    method: Method = {"rate": rate, "unfolds": unfolds, "solver": solver, "clip": clip}
+    method["resets"] = resets
+    return ctrnn_and_final(x, h0, dt, values, pattern, **method)[0]
 
 
 def ctrnn_ref(
@@ -76,11 +79,12 @@ def ctrnn_ref(
     unfolds: int = 1,
     solver: Solver | None = None,
     clip: float | None = None,
+    resets: Tensor | None = None,
 ) -> Tensor:
     """Compute :func:`ctrnn` in plain torch, as its reference implementation."""
-    return ctrnn_and_final.reference(
-        x, h0, dt, values, pattern, rate=rate, unfolds=unfolds, solver=solver, clip=clip
-    )
+    method: Method = {"rate": rate, "unfolds": unfolds, "solver": solver, "clip": clip}
+    method["resets"] = resets
+    return ctrnn_and_final.reference(x, h0, dt, values, pattern, **method)
 
 
 def _field(product: Function, f: Function, x: Tensor, h: Tensor, rate: Tensor | None) -> Tensor:

@@ -30,6 +30,7 @@ def gru(
     w_input: Tensor | None = None,
     b_input: Tensor | None = None,
     batch_sizes: Tensor | None = None,
+    resets: Tensor | None = None,
 ) -> Tensor:
     """Run gated recurrent units (Cho et al. 2014), with the reset gate of :class:`torch.nn.GRU`.
 
@@ -62,6 +63,9 @@ def gru(
         batch_sizes: int64 on the CPU, for sequences of different lengths, as a
             :class:`torch.nn.utils.rnn.PackedSequence` has it. Every ``[steps, batch, ...]`` here is
             then ``[rows, ...]``, as its data; what has ended costs nothing.
+        resets: bool ``[steps, batch]``: where ``resets[t]`` is true an episode begins, and
+            ``h[t - 1]`` is zero for step t, with no gradient. Not with ``batch_sizes``. None for
+            nowhere.
 
     Returns:
         ``h`` of shape ``[steps, batch, hidden]``.
@@ -69,5 +73,6 @@ def gru(
     Raises:
         ValueError: a shape, dtype or device does not fit, or there is no step.
     """
-    options = {"w_input": w_input, "b_input": b_input, "batch_sizes": batch_sizes}
-    return GRU(x, h0, bias, values, pattern, **options)[0]
+    weights = {"w_input": w_input, "b_input": b_input}
+    options = {"batch_sizes": batch_sizes, "resets": resets}
+    return GRU(x, h0, bias, values, pattern, **weights, **options)[0]

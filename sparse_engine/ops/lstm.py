@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sparse_engine.ops._autocast import as_activation, as_sum, unfolded
 from sparse_engine.ops._native import saves_for_backward
-from sparse_engine.ops._sequence import batch_of, finite, joined, multiplied, steps_of
+from sparse_engine.ops._sequence import batch_of, finite, joined, multiplied, set_back, steps_of
 from sparse_engine.ops._sequence_operation import sequence_operation
 from sparse_engine.ops.pattern import Pattern
 
@@ -26,6 +26,7 @@ def lstm(
     batch_sizes: Tensor | None = None,
     projection: tuple[Tensor, Pattern] | None = None,
     cell_clip: float | None = None,
+    resets: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Run an LSTM (Hochreiter and Schmidhuber 1997; forget gate: Gers et al. 2000).
 
@@ -60,6 +61,9 @@ def lstm(
         projection: values and pattern of W_p, ``outputs x hidden`` (Sak et al. 2014); None is the
             identity, and ``outputs = hidden``.
         cell_clip: at least 0; the gradient of a clipped c is 0. By default nothing is clipped.
+        resets: bool ``[steps, batch]``: where ``resets[t]`` is true an episode begins, and
+            ``h[t - 1]`` and ``c[t - 1]`` are zero for step t, with no gradient. Not with
+            ``batch_sizes``. None for nowhere.
 
     Returns:
         ``h`` of shape ``[steps, batch, outputs]``, and the last ``c``, ``[batch, hidden]``.
@@ -78,6 +82,7 @@ def lstm(
         batch_sizes=batch_sizes,
         projection=projection,
         cell_clip=cell_clip,
+        resets=resets,
     )[:2]
 
 
@@ -93,6 +98,7 @@ def lstm_and_saved(
     batch_sizes: Tensor | None = None,
     projection: tuple[Tensor, Pattern] | None = None,
     cell_clip: float | None = None,
+    resets: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return what :func:`lstm` returns, and what is saved, which :func:`unprojected` takes."""
     if cell_clip is not None and not cell_clip >= 0:
@@ -102,7 +108,7 @@ def lstm_and_saved(
         x, h0 = as_activation(x, values), None if h0 is None else as_activation(h0, values)
     c0 = None if c0 is None else as_sum(c0, values)
     links = values, [*pattern, *p_pattern], p_values
-    options = batch_sizes, finite(cell_clip), saves_for_backward()
+    options = batch_sizes, finite(cell_clip), saves_for_backward(), resets
     x, w_input, _ = multiplied(x, w_input)
     return _lstm(x, w_input, None, h0, c0, bias, *links, *options)
 
@@ -126,6 +132,7 @@ def lstm_ref(
     batch_sizes: Tensor | None = None,
     projection: tuple[Tensor, Pattern] | None = None,
     cell_clip: float | None = None,
+    resets: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Compute :func:`lstm` in plain torch, as its reference implementation."""
     weight, most = pattern.dense(values), math.inf if cell_clip is None else cell_clip
@@ -136,9 +143,9 @@ def lstm_ref(
     h = x.new_zeros(batch, weight.shape[1]) if h0 is None else h0
     c = x.new_zeros(batch, hidden) if c0 is None else c0
     states, ended = [], []
-    for step in steps_of(v if bias is None else v + bias, batch_sizes):
+    for t, step in enumerate(steps_of(v if bias is None else v + bias, batch_sizes)):
         ended.append(c[len(step) :])
-        h, c = h[: len(step)], c[: len(step)]
+        h, c = (set_back(each[: len(step)], resets, t) for each in (h, c))
         i, f, g, o = (step + h @ weight.T).chunk(4, -1)
         c = (torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)).clamp(-most, most)
         h = torch.sigmoid(o) * torch.tanh(c)

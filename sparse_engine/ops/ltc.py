@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from sparse_engine.ops._autocast import as_activation, as_sum
+from sparse_engine.ops._sequence import set_back
 from sparse_engine.ops._sequence_operation import sequence_operation, states_and_final
 from sparse_engine.ops.conductance import Synapses
 from sparse_engine.ops.pattern import Pattern
@@ -20,6 +23,7 @@ def ltc(
     pattern: Pattern,
     *,
     unfolds: int = 6,
+    resets: Tensor | None = None,
 ) -> Tensor:
     """Run liquid time-constant networks (Hasani et al. 2021) with their semi-implicit solver.
 
@@ -46,6 +50,8 @@ def ltc(
         synapses: the parameters of the links.
         pattern: the links, ``hidden x hidden``.
         unfolds: number of solver steps of each time step, at least 1.
+        resets: bool ``[steps, batch]``: where ``resets[t]`` is true an episode begins, and
+            ``h[t - 1]`` is zero for step t, with no gradient. None for nowhere.
 
     Returns:
         ``h`` of shape ``[steps, batch, hidden]``.
@@ -53,7 +59,8 @@ def ltc(
     Raises:
         ValueError: a shape, dtype or device does not fit, or there is no step or unfold.
     """
-    return ltc_and_final(current, conductance, h0, cm, synapses, pattern, unfolds=unfolds)[0]
+    options: dict[str, Any] = {"unfolds": unfolds, "resets": resets}
+    return ltc_and_final(current, conductance, h0, cm, synapses, pattern, **options)[0]
 
 
 def ltc_and_final(
@@ -65,12 +72,13 @@ def ltc_and_final(
     pattern: Pattern,
     *,
     unfolds: int = 6,
+    resets: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return :func:`ltc`, and the potentials after the last step, which are not rounded."""
     if current.device.type == "cpu":
         current, conductance = (as_activation(each, cm) for each in (current, conductance))
     h0 = None if h0 is None else as_sum(h0, cm)
-    h, h_n = _ltc(current, conductance, h0, cm, *synapses, [*pattern], unfolds)
+    h, h_n = _ltc(current, conductance, h0, cm, *synapses, [*pattern], unfolds, resets)
     return h, h_n if h.dtype != cm.dtype else h[-1]
 
 
@@ -83,11 +91,13 @@ def ltc_ref(
     pattern: Pattern,
     *,
     unfolds: int = 6,
+    resets: Tensor | None = None,
 ) -> Tensor:
     """Compute :func:`ltc` in plain torch, as its reference implementation."""
     v = current.new_zeros(current.shape[1:]) if h0 is None else h0
     states = []
-    for drive, leak in zip(current, conductance, strict=True):
+    for t, (drive, leak) in enumerate(zip(current, conductance, strict=True)):
+        v = set_back(v, resets, t)
         for _ in range(unfolds):
             i, g = synapses.dense_sums(v, pattern)
             v = (cm * v + drive + i) / (cm + leak + g)

@@ -30,6 +30,7 @@ def mgu(
     w_input: Tensor | None = None,
     b_input: Tensor | None = None,
     batch_sizes: Tensor | None = None,
+    resets: Tensor | None = None,
 ) -> Tensor:
     """Run minimal gated units (Zhou et al. 2016, arXiv 1603.09420) over whole sequences.
 
@@ -59,6 +60,9 @@ def mgu(
         batch_sizes: int64 on the CPU, for sequences of different lengths, as a
             :class:`torch.nn.utils.rnn.PackedSequence` has it; every ``[steps, batch, ...]`` here is
             then ``[rows, ...]``.
+        resets: bool ``[steps, batch]``: where ``resets[t]`` is true an episode begins, and
+            ``h[t - 1]`` is zero for step t, with no gradient. Not with ``batch_sizes``. None for
+            nowhere.
 
     Returns:
         ``h`` of shape ``[steps, batch, hidden]``.
@@ -66,5 +70,6 @@ def mgu(
     Raises:
         ValueError: a shape, dtype or device does not fit, or there is no step.
     """
-    options = {"w_input": w_input, "b_input": b_input, "batch_sizes": batch_sizes}
-    return MGU(x, h0, bias, values, pattern, **options)[0]
+    weights = {"w_input": w_input, "b_input": b_input}
+    options = {"batch_sizes": batch_sizes, "resets": resets}
+    return MGU(x, h0, bias, values, pattern, **weights, **options)[0]

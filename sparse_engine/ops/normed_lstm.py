@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sparse_engine.ops._native import saves_for_backward
-from sparse_engine.ops._sequence import batch_of, finite, joined, steps_of
+from sparse_engine.ops._sequence import batch_of, finite, joined, set_back, steps_of
 from sparse_engine.ops._sequence_operation import sequence_operation
 from sparse_engine.ops.norm import Norm
 from sparse_engine.ops.pattern import Pattern
@@ -27,6 +27,7 @@ def normed_lstm(
     *,
     batch_sizes: Tensor | None = None,
     cell_clip: float | None = None,
+    resets: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Run an LSTM with layer normalisation (Ba et al. 2016, equations 20 to 22).
 
@@ -51,6 +52,9 @@ def normed_lstm(
             :class:`torch.nn.utils.rnn.PackedSequence` has it. Every ``[steps, batch, ...]`` here is
             then ``[rows, ...]``, as its data; what has ended costs nothing.
         cell_clip: at least 0; the gradient of a clipped c is 0. By default nothing is clipped.
+        resets: bool ``[steps, batch]``: where ``resets[t]`` is true an episode begins, and
+            ``h[t - 1]`` and ``c[t - 1]`` are zero for step t, with no gradient. Not with
+            ``batch_sizes``. None for nowhere.
 
     Returns:
         ``h`` of shape ``[steps, batch, hidden]``, and the last ``c``, ``[batch, hidden]``.
@@ -63,7 +67,7 @@ def normed_lstm(
         raise ValueError(f"expected cell_clip of at least 0, found {cell_clip}")
     norms = *norm[:2], *c_norm[:2]
     options = batch_sizes, norm.eps, c_norm.eps, finite(cell_clip), saves_for_backward()
-    h, c_n, *_ = _normed_lstm(x, h0, c0, *norms, values, [*pattern], *options)
+    h, c_n, *_ = _normed_lstm(x, h0, c0, *norms, values, [*pattern], *options, resets)
     return h, c_n
 
 
@@ -77,15 +81,16 @@ def normed_lstm_by(
     *,
     batch_sizes: Tensor | None = None,
     cell_clip: float | None = None,
+    resets: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Compute :func:`normed_lstm` in plain torch; at each step ``multiply(h)`` is ``h @ W.T``."""
     zeros = x.new_zeros(batch_of(x, batch_sizes), x.shape[-1] // 4)
     h, c = zeros if h0 is None else h0, zeros if c0 is None else c0
     most = math.inf if cell_clip is None else cell_clip
     states, ended = [], []
-    for step in steps_of(x, batch_sizes):
+    for t, step in enumerate(steps_of(x, batch_sizes)):
         ended.append(c[len(step) :])
-        h, c = h[: len(step)], c[: len(step)]
+        h, c = (set_back(each[: len(step)], resets, t) for each in (h, c))
         i, f, g, o = (step + norm(multiply(h))).chunk(4, -1)
         c = (torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)).clamp(-most, most)
         h = torch.sigmoid(o) * torch.tanh(c_norm(c))
@@ -104,9 +109,11 @@ def normed_lstm_ref(
     *,
     batch_sizes: Tensor | None = None,
     cell_clip: float | None = None,
+    resets: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Compute :func:`normed_lstm` in plain torch, as its reference implementation."""
-    options: dict[str, Any] = {"batch_sizes": batch_sizes, "cell_clip": cell_clip}
+    options: dict[str, Any] = {"batch_sizes": batch_sizes, "resets": resets}
+    options["cell_clip"] = cell_clip
     weight = pattern.dense(values)
     return normed_lstm_by(lambda h: h @ weight.T, x, h0, c0, norm, c_norm, **options)
 

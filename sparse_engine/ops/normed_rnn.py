@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sparse_engine.ops._native import saves_for_backward
-from sparse_engine.ops._sequence import batch_of, joined, steps_of
+from sparse_engine.ops._sequence import batch_of, joined, set_back, steps_of
 from sparse_engine.ops._sequence_operation import sequence_operation
 from sparse_engine.ops.norm import Norm
 from sparse_engine.ops.pattern import Pattern
@@ -25,6 +25,7 @@ def normed_rnn(
     *,
     nonlinearity: str = "tanh",
     batch_sizes: Tensor | None = None,
+    resets: Tensor | None = None,
 ) -> Tensor:
     """Return ``h[t] = act(x[t] + norm(h[t - 1] @ W.T))`` for every t (Ba et al. 2016).
 
@@ -44,6 +45,9 @@ def normed_rnn(
         batch_sizes: int64 on the CPU, for sequences of different lengths, as a
             :class:`torch.nn.utils.rnn.PackedSequence` has it. Every ``[steps, batch, ...]`` here is
             then ``[rows, ...]``, as its data; what has ended costs nothing.
+        resets: bool ``[steps, batch]``: where ``resets[t]`` is true an episode begins, and
+            ``h[t - 1]`` is zero for step t, with no gradient. Not with ``batch_sizes``. None for
+            nowhere.
 
     Returns:
         ``h`` of shape ``[steps, batch, hidden]``.
@@ -55,7 +59,7 @@ def normed_rnn(
     if nonlinearity not in ACTIVATIONS:
         raise ValueError(f"expected nonlinearity 'tanh' or 'relu', found {nonlinearity!r}")
     gain, bias, eps = norm
-    options = batch_sizes, eps, ACTIVATIONS[nonlinearity], saves_for_backward()
+    options = batch_sizes, eps, ACTIVATIONS[nonlinearity], saves_for_backward(), resets
     return _normed_rnn(x, h0, gain, bias, values, [*pattern], *options)[0]
 
 
@@ -67,12 +71,14 @@ def normed_rnn_by(
     *,
     nonlinearity: str = "tanh",
     batch_sizes: Tensor | None = None,
+    resets: Tensor | None = None,
 ) -> Tensor:
     """Compute :func:`normed_rnn` in plain torch; at each step ``multiply(h)`` is ``h @ W.T``."""
     h = x.new_zeros(batch_of(x, batch_sizes), x.shape[-1]) if h0 is None else h0
     states = []
-    for step in steps_of(x, batch_sizes):
-        h = getattr(torch, nonlinearity)(step + norm(multiply(h[: len(step)])))
+    for t, step in enumerate(steps_of(x, batch_sizes)):
+        h = set_back(h[: len(step)], resets, t)
+        h = getattr(torch, nonlinearity)(step + norm(multiply(h)))
         states.append(h)
     return joined(states, batch_sizes)
 
@@ -86,9 +92,11 @@ def normed_rnn_ref(
     *,
     nonlinearity: str = "tanh",
     batch_sizes: Tensor | None = None,
+    resets: Tensor | None = None,
 ) -> Tensor:
     """Compute :func:`normed_rnn` in plain torch, as its reference implementation."""
-    options: dict[str, Any] = {"nonlinearity": nonlinearity, "batch_sizes": batch_sizes}
+    options: dict[str, Any] = {"batch_sizes": batch_sizes, "resets": resets}
+    options["nonlinearity"] = nonlinearity
     weight = pattern.dense(values)
     return normed_rnn_by(lambda h: h @ weight.T, x, h0, norm, **options)
 

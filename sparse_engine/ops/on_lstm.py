@@ -7,6 +7,7 @@ from torch import Tensor
 
 from sparse_engine.ops._autocast import as_activation, as_sum
 from sparse_engine.ops._native import saves_for_backward
+from sparse_engine.ops._sequence import set_back
 from sparse_engine.ops._sequence_operation import sequence_operation
 from sparse_engine.ops.pattern import Pattern
 
@@ -18,6 +19,8 @@ def on_lstm(
     bias: Tensor | None,
     values: Tensor,
     pattern: Pattern,
+    *,
+    resets: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Run an ordered-neurons LSTM (Shen et al. 2019), whose master gates order its units.
 
@@ -48,6 +51,8 @@ def on_lstm(
         bias: ``[rows]``, or None.
         values: ``[nnz]``.
         pattern: the links of W, ``rows x hidden``; its shape tells the number of chunks.
+        resets: bool ``[steps, batch]``: where ``resets[t]`` is true an episode begins, and
+            ``h[t - 1]`` and ``c[t - 1]`` are zero for step t, with no gradient. None for nowhere.
 
     Returns:
         ``h`` of shape ``[steps, batch, hidden]``, and the last ``c``, ``[batch, hidden]``.
@@ -58,7 +63,7 @@ def on_lstm(
     if x.device.type == "cpu":
         x, h0 = as_activation(x, values), None if h0 is None else as_activation(h0, values)
     c0 = None if c0 is None else as_sum(c0, values)
-    h, c_n, *_ = _on_lstm(x, h0, c0, bias, values, [*pattern], saves_for_backward())
+    h, c_n, *_ = _on_lstm(x, h0, c0, bias, values, [*pattern], saves_for_backward(), resets)
     return h, c_n
 
 
@@ -69,6 +74,8 @@ def on_lstm_ref(
     bias: Tensor | None,
     values: Tensor,
     pattern: Pattern,
+    *,
+    resets: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Compute :func:`on_lstm` in plain torch, as its reference implementation."""
     weight = pattern.dense(values)
@@ -77,7 +84,8 @@ def on_lstm_ref(
     zeros = x.new_zeros(x.shape[1], hidden)
     h, c = zeros if h0 is None else h0, zeros if c0 is None else c0
     states = []
-    for step in x if bias is None else x + bias:
+    for t, step in enumerate(x if bias is None else x + bias):
+        h, c = set_back(h, resets, t), set_back(c, resets, t)
         u = (step + h @ weight.T).split([chunks] * 2 + [hidden] * 4, -1)
         master_i, master_f = (
             each.softmax(-1).cumsum(-1).repeat_interleave(hidden // chunks, -1) for each in u[:2]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -157,6 +157,7 @@ def quantized_sequence(
     in_features: int,
     batch_sizes: Tensor | None = None,
     cell_clip: float | None = None,
+    resets: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Run a recurrent layer over a sequence: the forward pass of ``rnn``, ``lstm`` or ``gru``.
 
@@ -174,6 +175,8 @@ def quantized_sequence(
         in_features: number of columns of W, ``hidden``.
         batch_sizes: int64 on the CPU, for sequences of different lengths.
         cell_clip: bound of an LSTM's c, or None.
+        resets: bool ``[steps, batch]``: where ``resets[t]`` is true an episode begins, and the
+            state before step t is zero. Not with ``batch_sizes``. None for nowhere.
 
     Returns:
         ``h`` of shape ``[steps, batch, hidden]``, and the last c ``[batch, hidden]`` of an LSTM, or
@@ -187,7 +190,7 @@ def quantized_sequence(
         raise ValueError(f"expected cell to be one of {[*QUANTIZED_CELLS]}, found {cell!r}")
     check_inference(x, h0, c0)
     arguments = x, h0, c0, bias, [*links], in_features, batch_sizes, QUANTIZED_CELLS[cell][0]
-    return native.quantized_sequence(*arguments, cell_clip)
+    return native.quantized_sequence(*arguments, cell_clip, resets)
 
 
 def quantized_sequence_ref(
@@ -201,19 +204,18 @@ def quantized_sequence_ref(
     in_features: int,
     batch_sizes: Tensor | None = None,
     cell_clip: float | None = None,
+    resets: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Compute :func:`quantized_sequence` by the references of the float32 operations."""
     crow, col, values = dequantize_links(links, in_features, gates=QUANTIZED_CELLS[cell][1])
     pattern = Pattern.from_csr(crow, col, (links.scales.numel(), in_features))
+    options: dict[str, Any] = {"batch_sizes": batch_sizes, "resets": resets}
     if cell == "lstm":
-        state = h0, c0
-        return lstm_ref(
-            x, *state, bias, values, pattern, batch_sizes=batch_sizes, cell_clip=cell_clip
-        )
+        return lstm_ref(x, h0, c0, bias, values, pattern, cell_clip=cell_clip, **options)
     if cell == "gru":
-        h = gru_ref(x, h0, bias, values, pattern, batch_sizes=batch_sizes)
+        h = gru_ref(x, h0, bias, values, pattern, **options)
     else:
-        h = rnn_ref(x, h0, bias, values, pattern, nonlinearity=cell, batch_sizes=batch_sizes)
+        h = rnn_ref(x, h0, bias, values, pattern, nonlinearity=cell, **options)
     return h, x.new_empty(0)
 
 

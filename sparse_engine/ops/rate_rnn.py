@@ -29,7 +29,7 @@ def rate_rnn(
         values: ``[nnz]``.
         pattern: the links of the ``hidden x hidden`` weight W.
         **method: by name, rate, ``[hidden]``, one over the time constants; nonlinearity, f:
-            "tanh" (the default), "relu", "softplus" or "sigmoid"; unfolds, solver and clip.
+            "tanh" (the default), "relu", "softplus" or "sigmoid"; unfolds, solver, clip and resets.
 
     Returns:
         ``v`` of shape ``[steps, batch, hidden]``.

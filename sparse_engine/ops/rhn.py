@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sparse_engine.ops._autocast import as_activation, as_sum
 from sparse_engine.ops._native import saves_for_backward
+from sparse_engine.ops._sequence import set_back
 from sparse_engine.ops._sequence_operation import Shapes, sequence_operation
 from sparse_engine.ops.pattern import TENSORS, Pattern
 
@@ -20,6 +21,8 @@ def rhn(
     bias: Tensor | None,
     values: Sequence[Tensor],
     patterns: Sequence[Pattern],
+    *,
+    resets: Tensor | None = None,
 ) -> Tensor:
     """Run a recurrent highway network (Zilly et al. 2017), whose steps have several levels.
 
@@ -52,6 +55,8 @@ def rhn(
         values: a list with ``[nnz]`` values for each level.
         patterns: a list with the links of R for each level, ``blocks * hidden x hidden``, 2 or 3
             blocks.
+        resets: bool ``[steps, batch]``: where ``resets[t]`` is true an episode begins, and s
+            is zero before step t, with no gradient. None for nowhere.
 
     Returns:
         The states behind the last level, ``[steps, batch, hidden]``.
@@ -59,7 +64,7 @@ def rhn(
     Raises:
         ValueError: a shape, dtype or device does not fit, or there is no step or level.
     """
-    return rhn_and_states(x, s0, mask, bias, values, patterns)[0]
+    return rhn_and_states(x, s0, mask, bias, values, patterns, resets=resets)[0]
 
 
 def rhn_and_states(
@@ -69,6 +74,8 @@ def rhn_and_states(
     bias: Tensor | None,
     values: Sequence[Tensor],
     patterns: Sequence[Pattern],
+    *,
+    resets: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return :func:`rhn`, and the states before each level, ``[steps, depth, batch, hidden]``.
 
@@ -84,7 +91,7 @@ def rhn_and_states(
     if x.device.type == "cpu":
         x, s0 = as_activation(x, links), None if s0 is None else as_activation(s0, links)
     tensors = [tensor for pattern in patterns for tensor in pattern]
-    y, saved = _rhn(x, s0, mask, bias, links, tensors, saves_for_backward())
+    y, saved = _rhn(x, s0, mask, bias, links, tensors, saves_for_backward(), resets)
     return y, saved[..., -y.shape[2] :].detach()
 
 
@@ -95,12 +102,15 @@ def rhn_ref(
     bias: Tensor | None,
     values: Sequence[Tensor],
     patterns: Sequence[Pattern],
+    *,
+    resets: Tensor | None = None,
 ) -> Tensor:
     """Compute :func:`rhn` in plain torch, as its reference implementation."""
     weights = [pattern.dense(own) for own, pattern in zip(values, patterns, strict=True)]
     s = x.new_zeros(x.shape[2], weights[0].shape[1]) if s0 is None else s0
     outputs = []
-    for step in x:
+    for i, step in enumerate(x):
+        s = set_back(s, resets, i)
         for level, weight in enumerate(weights):
             u = (s if mask is None else mask * s) @ weight.T
             u = u if bias is None else u + bias[level]

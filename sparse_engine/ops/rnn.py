@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from sparse_engine.ops._autocast import as_activation
-from sparse_engine.ops._sequence import batch_of, joined, multiplied, steps_of
+from sparse_engine.ops._sequence import batch_of, joined, multiplied, set_back, steps_of
 from sparse_engine.ops._sequence_operation import sequence_operation
 from sparse_engine.ops.pattern import Pattern
 
@@ -23,6 +23,7 @@ def rnn(
     w_input: Tensor | None = None,
     nonlinearity: str = "tanh",
     batch_sizes: Tensor | None = None,
+    resets: Tensor | None = None,
 ) -> Tensor:
     """Return ``h[t] = act(x[t] @ w_input.T + bias + h[t - 1] @ W.T)`` for every t, ``h[-1] = h0``.
 
@@ -46,6 +47,9 @@ def rnn(
         batch_sizes: int64 on the CPU, for sequences of different lengths, as a
             :class:`torch.nn.utils.rnn.PackedSequence` has it. Every ``[steps, batch, ...]`` here is
             then ``[rows, ...]``, as its data; what has ended costs nothing.
+        resets: bool ``[steps, batch]``: where ``resets[t]`` is true an episode begins, and
+            ``h[t - 1]`` is zero for step t, with no gradient. Not with ``batch_sizes``. None for
+            nowhere.
 
     Returns:
         ``h`` of shape ``[steps, batch, hidden]``.
@@ -57,7 +61,8 @@ def rnn(
         raise ValueError(f"expected nonlinearity 'tanh' or 'relu', found {nonlinearity!r}")
     x, h0 = as_activation(x, values), None if h0 is None else as_activation(h0, values)
     x, w_input, _ = multiplied(x, w_input)
-    return _rnn(x, w_input, h0, bias, values, [*pattern], batch_sizes, ACTIVATIONS[nonlinearity])
+    options = batch_sizes, ACTIVATIONS[nonlinearity], resets
+    return _rnn(x, w_input, h0, bias, values, [*pattern], *options)
 
 
 def rnn_ref(
@@ -70,14 +75,16 @@ def rnn_ref(
     w_input: Tensor | None = None,
     nonlinearity: str = "tanh",
     batch_sizes: Tensor | None = None,
+    resets: Tensor | None = None,
 ) -> Tensor:
     """Compute :func:`rnn` in plain torch, as its reference implementation."""
     weight = pattern.dense(values)
     z = x if w_input is None else x @ w_input.T
     h = z.new_zeros(batch_of(z, batch_sizes), weight.shape[0]) if h0 is None else h0
     states = []
-    for step in steps_of(z if bias is None else z + bias, batch_sizes):
-        h = getattr(torch, nonlinearity)(step + h[: len(step)] @ weight.T)
+    for t, step in enumerate(steps_of(z if bias is None else z + bias, batch_sizes)):
+        h = set_back(h[: len(step)], resets, t)
+        h = getattr(torch, nonlinearity)(step + h @ weight.T)
         states.append(h)
     return joined(states, batch_sizes)
 

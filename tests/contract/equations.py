@@ -204,6 +204,7 @@ class Equations(nn.Module):
         *,
         lengths: Sequence[int] | None = None,
         timespans: Tensor | None = None,
+        resets: Tensor | None = None,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Run the network; see :meth:`Recurrent.forward`. States are always a tuple."""
         self.matrices, self.gradients = {}, {}
@@ -214,8 +215,11 @@ class Equations(nn.Module):
         elif network.batch_first:
             x = x.transpose(0, 1)
         spans = self.spans(x, timespans, single)
+        if resets is not None:
+            resets = resets.T if network.batch_first and not single else resets
+            resets = resets.reshape(x.shape[:2])
         if lengths is None:
-            y, final = self.walk(x, states, spans)
+            y, final = self.walk(x, states, spans, resets)
         else:
             y, final = self.by_length(x, states, lengths)
         if single:
@@ -251,7 +255,11 @@ class Equations(nn.Module):
         return torch.cat(outputs, 1)[:, back], final
 
     def walk(
-        self, x: Tensor, states: Sequence[Tensor | None], spans: Tensor | None
+        self,
+        x: Tensor,
+        states: Sequence[Tensor | None],
+        spans: Tensor | None,
+        resets: Tensor | None = None,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Run all layers and directions over ``[steps, batch, features]``."""
         ends, outputs = [], []
@@ -260,14 +268,23 @@ class Equations(nn.Module):
                 x, outputs = self.network.to_next_layer(torch.cat(outputs, -1)), []
             order = (lambda s: s.flip(0)) if suffix.endswith("_reverse") else (lambda s: s)
             start = [None if s is None else s[len(ends)] for s in states]
-            y, end = self.layer(suffix, order(x), start, None if spans is None else order(spans))
+            given = [spans, resets]
+            if resets is not None and suffix.endswith("_reverse"):
+                given[1] = torch.cat([resets[1:], torch.zeros_like(resets[:1])])
+            given = [None if each is None else order(each) for each in given]
+            y, end = self.layer(suffix, order(x), start, *given)
             outputs.append(order(y))
             ends.append(end)
         final = tuple(torch.stack(each) for each in zip(*ends, strict=True))
         return torch.cat(outputs, -1), final
 
     def layer(
-        self, suffix: str, x: Tensor, start: Sequence[Tensor | None], spans: Tensor | None
+        self,
+        suffix: str,
+        x: Tensor,
+        start: Sequence[Tensor | None],
+        spans: Tensor | None,
+        resets: Tensor | None,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Run one layer in one direction."""
         layer, outputs = Layer(self, suffix), []
@@ -276,6 +293,8 @@ class Equations(nn.Module):
             for name, given in zip(self.network.states, start, strict=True)
         )
         for t, each in enumerate(x):
+            if resets is not None:
+                state = tuple(own * (1 - resets[t].to(x.dtype))[:, None] for own in state)
             state = self.step(layer, each, *state, *([] if spans is None else [spans[t]]))
             outputs.append(state[0])
         return torch.stack(outputs), state

@@ -15,7 +15,7 @@ template <class Cell, typename T, typename A, int L, int NV>
 void forward_loop(const ContinuousForward<T, A>& a, const Cell& cell, int64_t panels) {
   constexpr int W = L * NV;
   const int64_t hidden = a.w.rows;
-  const Sequence<T, W> seq{a.batch, panels};
+  const Sequence<T, W> seq{a.batch, panels, a.steps, nullptr, a.resets};
   Scratch scratch(Trajectory<Cell, T, A, W>::bytes(2, 1, hidden, panels) +
                   Unfolds<Cell, T, L, NV, A>::bytes(hidden, panels));
   const Trajectory<Cell, T, A, W> h(scratch, 2, 1, hidden, panels);
@@ -25,7 +25,7 @@ void forward_loop(const ContinuousForward<T, A>& a, const Cell& cell, int64_t pa
 
   run_team(threads_for_step(a.threads, a.w.nnz(), hidden, a.batch), [&](const Team& team) {
     const Rows rows = rows_of(a.w, team.rank, team.size, kBlock);
-    unfolds.begin(rows, a.h0, h.at(-1));
+    unfolds.begin(rows, 0, a.h0, h.at(-1));
     team.barrier();
     for (int64_t t = 0; t < a.steps; ++t) {
       unfolds.hold(rows, a.x, t);
@@ -34,13 +34,18 @@ void forward_loop(const ContinuousForward<T, A>& a, const Cell& cell, int64_t pa
         unfolds.stage(rows, m, a.dt, t, h.at(now - 1), h.at(now), {});
         team.barrier();
       }
-      const State<T, W> end = h.at((t + 1) * stages - 1).own;
+      const Between<T, A, W> after = h.at((t + 1) * stages - 1);
+      const State<T, W> end = after.own;
       seq.tiles(rows, [&](int64_t q, int64_t first, int count) {
         const int columns = seq.columns(q);
         write_tile<T, W>(end.row(q, first), seq.step(a.h, hidden, t, q), first, count, columns);
         if (a.h_n && t + 1 == a.steps)
           write_tile<T, W>(end.row(q, first), seq.step(a.h_n, hidden, 0, q), first, count, columns);
       });
+      if (a.resets && t + 1 < a.steps) {
+        unfolds.set_back(rows, t + 1, after);
+        team.barrier();
+      }
     }
   });
 }
@@ -56,7 +61,7 @@ void backward_loop(const ContinuousBackward<T, A>& a, const Cell& cell, int64_t 
   const int64_t hidden = a.w.rows, stages = method.unfolds * method.stages;
   // Where products read the states, these are what products have read: rounded.
   const int64_t own_states = Cell::kReadsState ? 1 : stages + 1;
-  const Sequence<T, W> seq{a.batch, panels};
+  const Sequence<T, W> seq{a.batch, panels, a.steps, nullptr, a.resets};
   Scratch scratch(Trajectory<Cell, T, A, W>::bytes(stages + 1, own_states, hidden, panels) +
                   Ring<T, W>::bytes(stages, hidden, panels) + Ring<A, W>::bytes(2, hidden, panels) +
                   4 * Ring<T, W>::bytes(1, hidden, panels) +
@@ -97,9 +102,9 @@ void backward_loop(const ContinuousBackward<T, A>& a, const Cell& cell, int64_t 
     const auto read_state = [&](int64_t t) {
       const Between<T, A, W> to = h.at((t + 1) * stages - 1);
       if (t < 0)
-        unfolds.begin(forward_rows, a.h0, to);
+        unfolds.begin(forward_rows, t + 1, a.h0, to);
       else
-        unfolds.begin(forward_rows, a.h + t * a.batch * hidden, to);
+        unfolds.begin(forward_rows, t + 1, a.h + t * a.batch * hidden, to);
     };
     seq.tiles(rows, [&](int64_t q, int64_t first, int count) {
       read_initial(seq, a.dh_n, start, q, first, count);
@@ -126,11 +131,17 @@ void backward_loop(const ContinuousBackward<T, A>& a, const Cell& cell, int64_t 
         const State<A, W> later = dz.at(n + 1), now = dz.at(n);
         const Between<T, A, W> before = h.at(n - 1), after = h.at(n);
         const State<T, W> drive_of_all = drive.at(m);
+        const bool reaches = last_of_step && a.resets;
         seq.tiles(rows, [&](int64_t q, int64_t first, int count) {
           const UnfoldLength<T, L, NV> dt(seq, a.dt, t, q);
           if (last_of_step)
             read_tile<T, W>(seq.step(a.dh, hidden, t, q), first, count, seq.columns(q),
                             end.row(q, first));
+          // The states that step t has reached, even if the next step set them back. Read behind
+          // the place that will be written.
+          if (reaches)
+            read_tile<T, W>(seq.step(a.h, hidden, t, q), first, count, seq.columns(q),
+                            dx.row(q, first));
           typename Back::Visits visit(back, first);
           for (int64_t unit = first; unit < first + count; ++unit) {
             const T rate = a.rate ? a.rate[unit] : T(0);
@@ -144,11 +155,16 @@ void backward_loop(const ContinuousBackward<T, A>& a, const Cell& cell, int64_t 
               const auto at = [&](const State<T, W>& state) { return state.row(q, unit) + v * L; };
               of_after[v] = read_backward(of_after[v], after, q, unit, v) - load<T, L>(at(leaked));
               Vec<T, L> of_start = load<T, L>(at(start)) + of_after[v];
+              if (reaches) {
+                of_after[v] = seq.template set_back<L>(t + 1, q * W + v * L, of_after[v]);
+                of_start = seq.template set_back<L>(t + 1, q * W + v * L, of_start);
+              }
               Vec<T, L> of_end = load<T, L>(at(end));
               if (last) {
                 if (last_of_step) of_start += of_end;
                 if (std::isfinite(clip)) {
-                  const Vec<T, L> reached = state_at(after, q, unit, v);
+                  const Vec<T, L> reached =
+                      reaches ? load<T, L>(at(dx)) : state_at(after, q, unit, v);
                   of_start = (reached < clip) & (reached > -clip) ? of_start : Vec<T, L>{};
                 }
                 of_end = of_start;
@@ -184,10 +200,12 @@ void backward_loop(const ContinuousBackward<T, A>& a, const Cell& cell, int64_t 
                              [&](auto& visit, int64_t q, int64_t unit, Vec<T, L>(&sum)[NV]) {
                                const Between<T, A, W> first = h.at(-1);
                                visit(sum, unit, dz.at(0).panel(q), first.read.row(q, unit));
-                               for (int v = 0; v < NV; ++v)
+                               for (int v = 0; v < NV; ++v) {
                                  sum[v] = read_backward(sum[v], first, q, unit, v) +
                                           load<T, L>(start.row(q, unit) + v * L) -
                                           load<T, L>(leaked.row(q, unit) + v * L);
+                                 sum[v] = seq.template set_back<L>(0, q * W + v * L, sum[v]);
+                               }
                              });
     back.finish(rows);
   });

@@ -20,7 +20,7 @@ void backward_loop(const GatedBackward<T, A>& a, const Cell& cell, int64_t panel
   constexpr int kFirstTile = std::is_same_v<T, A> ? Cell::kShared : 0;
   constexpr int64_t kTile = (1 + G - kFirstTile) * kGateTile<W>;  // with one for dh
   const int64_t hidden = a.w.rows / G, outputs = a.w.cols;
-  const Sequence<T, W> seq{a.batch, panels, a.steps, a.first_row};
+  const Sequence<T, W> seq{a.batch, panels, a.steps, a.first_row, a.resets};
   const bool projected = a.projection.w.ptr != nullptr;
   const int threads =
       threads_for_step(a.threads, a.w.nnz() + a.projection.w.nnz(), G * hidden, a.batch);
@@ -75,6 +75,7 @@ void backward_loop(const GatedBackward<T, A>& a, const Cell& cell, int64_t panel
                           before.row(q, first));
         else
           read_initial(seq, a.h0, before, q, first, count);
+        seq.set_back(t, q, count, before.row(q, first));
       };
       // `sum` becomes the gradient of h: what came from outside, and from the step after this.
       const auto add_later = [&](Vec<T, L>(&sum)[NV], const T* dh, int64_t q, int64_t row,
@@ -121,6 +122,7 @@ void backward_loop(const GatedBackward<T, A>& a, const Cell& cell, int64_t panel
             state = earlier.read(unit, Cell::kMemory, n);
           else
             state = load<T, L>(c_first.row(q, unit) + v * L);
+          if (kHasMemory) state = seq.template set_back<L>(t, n, state);
           cell.template backward<VectorMath<T, L>>(keep, sum[v], state, flow, of_u, of_v);
           // Of a sequence that has ended, `carried` is the gradient of its last c.
           store_first<T, L>(carry, flow, saved.batch - n);
@@ -174,6 +176,8 @@ void backward_loop(const GatedBackward<T, A>& a, const Cell& cell, int64_t panel
           for (int g = 0; g < G; ++g)
             write_tile<T, W>(dv(g, 0, 0), seq.step(a.dv, G * hidden, t, q), g * hidden + first,
                              count, columns);
+        for (int g = 0; g < G; ++g) seq.set_back(t, q, count, now.row(q, g * hidden + first));
+        seq.set_back(t, q, count, carried.row(q, first));
       });
       team.barrier();
     }

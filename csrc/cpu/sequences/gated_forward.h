@@ -15,7 +15,7 @@ void forward_loop(const GatedForward<T, A>& a, const Cell& cell, int64_t panels)
   constexpr bool kHasMemory = Cell::kMemory >= 0, kRounds = !std::is_same_v<T, A>;
   using Product = GroupedProduct<T, L, NV>;
   const int64_t hidden = a.w.rows / G, outputs = a.w.cols, packed_inputs = a.w_input ? a.inputs : 0;
-  const Sequence<T, W> seq{a.batch, panels, a.steps, a.first_row};
+  const Sequence<T, W> seq{a.batch, panels, a.steps, a.first_row, a.resets};
   const bool projected = a.projection.w.ptr != nullptr;
   const int64_t first_product = a.h0 ? 0 : 1;
   const int64_t links = a.w.nnz() + (projected ? a.projection.w.nnz() : 0);
@@ -44,12 +44,14 @@ void forward_loop(const GatedForward<T, A>& a, const Cell& cell, int64_t panels)
     bool fine = product.fine();  // all links that were looked at may be followed
     seq.tiles(own_h, [&](int64_t q, int64_t first, int count) {
       read_initial(seq, a.h0, h.at(-1), q, first, count);
+      seq.set_back(0, q, count, h.at(-1).row(q, first));
     });
     seq.tiles(units, [&](int64_t q, int64_t first, int count) {
       if (kHasMemory)
         read_initial(seq, a.c0, memory, q, first, count);
       else if (kRounds)
         read_initial(seq, a.h0, memory, q, first, count);
+      if (kHasMemory || kRounds) seq.set_back(0, q, count, memory.row(q, first));
     });
     if (a.w_input) seq.pack_step(team, a.x, 0, x.at(0));
     team.barrier();
@@ -166,6 +168,8 @@ void forward_loop(const GatedForward<T, A>& a, const Cell& cell, int64_t panels)
         if (a.c_n && seq.columns(q, t + 1) < columns)
           write_tile<T, W>(memory.row(q, first), seq.step(a.c_n, hidden, 0, q), first, count,
                            columns);
+        if (!projected) seq.set_back(t + 1, q, count, now.row(q, first));
+        if (kHasMemory || kRounds) seq.set_back(t + 1, q, count, memory.row(q, first));
       });
       team.barrier();
       if (!projected) continue;
@@ -177,6 +181,7 @@ void forward_loop(const GatedForward<T, A>& a, const Cell& cell, int64_t panels)
         }
         write_tile<T, W>(now.row(q, first), seq.step(a.h, outputs, t, q), first, count,
                          seq.columns(q, t));
+        seq.set_back(t + 1, q, count, now.row(q, first));
       });
       team.barrier();
     }

@@ -9,7 +9,7 @@
 namespace sparse_engine {
 namespace {
 
-// Reads h_{t-1} for these rows.
+// Reads h_{t-1} for these rows, zeros where episodes begin at step t.
 template <class Args, typename T, int W>
 void read_state_before(const Args& a, const Sequence<T, W>& seq, const Rows& rows, int64_t t,
                        const State<T, W>& state) {
@@ -18,6 +18,7 @@ void read_state_before(const Args& a, const Sequence<T, W>& seq, const Rows& row
       read_initial(seq, a.h + (t - 1) * a.batch * a.w.rows, state, q, first, count);
     else
       read_initial(seq, a.h0, state, q, first, count);
+    seq.set_back(t, q, count, state.row(q, first));
   });
 }
 
@@ -25,7 +26,7 @@ template <typename T, typename A, int L, int NV>
 void forward(const LtcForward<T, A>& a, int64_t panels) {
   constexpr int W = L * NV;
   const int64_t hidden = a.w.rows;
-  const Sequence<T, W> seq{a.batch, panels};
+  const Sequence<T, W> seq{a.batch, panels, a.steps, nullptr, a.resets};
   Scratch scratch(Ring<T, W>::bytes(2, hidden, panels) +
                   Membranes<T, L, NV, A>::bytes(hidden, panels));
   const Ring<T, W> potentials(scratch, 2, hidden, panels);
@@ -48,7 +49,9 @@ void forward(const LtcForward<T, A>& a, int64_t panels) {
         write_tile<T, W>(now.row(q, first), seq.step(a.h, hidden, t, q), first, count, columns);
         if (a.h_n && t + 1 == a.steps)
           write_tile<T, W>(now.row(q, first), seq.step(a.h_n, hidden, 0, q), first, count, columns);
+        seq.set_back(t + 1, q, count, now.row(q, first));
       });
+      if (a.resets) team.barrier();
     }
   });
 }
@@ -56,7 +59,7 @@ void forward(const LtcForward<T, A>& a, int64_t panels) {
 template <typename T, typename A, int L, int NV>
 void backward(const LtcBackward<T, A>& a, int64_t panels) {
   const int64_t hidden = a.w.rows;
-  const Sequence<T, L * NV> seq{a.batch, panels};
+  const Sequence<T, L * NV> seq{a.batch, panels, a.steps, nullptr, a.resets};
   Scratch scratch(Membranes<T, L, NV, A>::bytes(hidden, panels) +
                   SynapseGradient<T, L, NV>::bytes(a.w.nnz()) +
                   UnfoldGradient<T, L, NV, A>::bytes(hidden, panels, a.unfolds));

@@ -14,7 +14,7 @@ void backward_loop(const NormedBackward<T>& a, const Cell& cell, int64_t panels)
   constexpr int W = L * NV, G = Cell::kGates, S = kSaved<Cell>, M = kMoments<Cell>;
   constexpr int64_t kTiles = (1 + G) * kGateTile<W>;  // dh, and x of each gate
   const int64_t hidden = a.w.cols, rows = a.w.rows, with_c = Cell::kHasMemory ? hidden : 0;
-  const Sequence<T, W> seq{a.batch, panels, a.steps, a.first_row};
+  const Sequence<T, W> seq{a.batch, panels, a.steps, a.first_row, a.resets};
   const int threads = threads_for_step(a.threads, a.w.nnz(), rows, a.batch);
   Scratch scratch(Ring<T, W>::bytes(2, rows, panels) + Ring<T, W>::bytes(1, hidden, panels) +
                   3 * Ring<T, W>::bytes(1, with_c, panels) +
@@ -131,8 +131,10 @@ void backward_loop(const NormedBackward<T>& a, const Cell& cell, int64_t panels)
               const Vec<T, L> dc = load_first<T, L>(carry, columns) +
                                    c_norm(load<T, L>(dy.row(q, unit) + v * L), unit,
                                           normalised_c(q, unit, v), moments.read(2, n), q, v);
-              const Vec<T, L> before = t > 0 ? earlier.read(G * hidden + unit, n)
-                                             : load<T, L>(c_first.row(q, unit) + v * L);
+              const Vec<T, L> before =
+                  seq.template set_back<L>(t, n,
+                                           t > 0 ? earlier.read(G * hidden + unit, n)
+                                                 : load<T, L>(c_first.row(q, unit) + v * L));
               Vec<T, L> z[G], dz[G];
               for (int g = 0; g < G; ++g)
                 if (g != Cell::kOutputGate) z[g] = z_of(g, q, first, r, v);
@@ -144,6 +146,7 @@ void backward_loop(const NormedBackward<T>& a, const Cell& cell, int64_t panels)
                   store<T, L>(now.row(q, g * hidden + unit) + v * L, dz[g]);
             }
           take_in_dz(q, first, count);
+          seq.set_back(t, q, count, carried.row(q, first));
         });
       }
       team.barrier();
@@ -161,6 +164,7 @@ void backward_loop(const NormedBackward<T>& a, const Cell& cell, int64_t panels)
               store<T, L>(at, norm(load<T, L>(at), row + r, saved.read(row + r, n),
                                    moments.read(0, n), q, v));
             }
+          seq.set_back(t, q, count, now.row(q, row));
         }
       });
       team.barrier();

@@ -12,7 +12,7 @@ template <typename T, int L, int NV, class Cell>
 void forward_loop(const NormedForward<T>& a, const Cell& cell, int64_t panels) {
   constexpr int W = L * NV, G = Cell::kGates, S = kSaved<Cell>, M = kMoments<Cell>;
   const int64_t hidden = a.w.cols, rows = a.w.rows, with_c = Cell::kHasMemory ? hidden : 0;
-  const Sequence<T, W> seq{a.batch, panels, a.steps, a.first_row};
+  const Sequence<T, W> seq{a.batch, panels, a.steps, a.first_row, a.resets};
   const int threads = threads_for_step(a.threads, a.w.nnz(), rows, a.batch);
   using Product = GroupedProduct<T, L, NV>;
   const typename Product::Use use{a.steps * panels, threads, G};
@@ -38,7 +38,10 @@ void forward_loop(const NormedForward<T>& a, const Cell& cell, int64_t panels) {
     T* const tile = tiles + team.rank * G * kGateTile<W>;
     seq.tiles(units, [&](int64_t q, int64_t first, int count) {
       read_initial(seq, a.h0, h.at(-1), q, first, count);
-      if (Cell::kHasMemory) read_initial(seq, a.c0, c, q, first, count);
+      seq.set_back(0, q, count, h.at(-1).row(q, first));
+      if (!Cell::kHasMemory) return;
+      read_initial(seq, a.c0, c, q, first, count);
+      seq.set_back(0, q, count, c.row(q, first));
     });
     team.barrier();
     for (int64_t t = 0; t < a.steps; ++t) {
@@ -47,6 +50,7 @@ void forward_loop(const NormedForward<T>& a, const Cell& cell, int64_t panels) {
       const auto write_h = [&](int64_t q, int64_t first, int count) {
         write_tile<T, W>(now.row(q, first), seq.step(a.h, hidden, t, q), first, count,
                          seq.columns(q, t));
+        seq.set_back(t + 1, q, count, now.row(q, first));
       };
       seq.tiles(units, t, [&](int64_t q, int64_t first, int count) {
         for (int g = 0; g < G; ++g) {
@@ -110,6 +114,7 @@ void forward_loop(const NormedForward<T>& a, const Cell& cell, int64_t panels) {
                                   load<T, L>(at), scaled<T, L>(a.c_norm, unit, n)));
             }
           write_h(q, first, count);
+          seq.set_back(t + 1, q, count, c.row(q, first));
         });
         team.barrier();
       }

@@ -16,7 +16,7 @@ void backward_loop(const OnLstmBackward<T, A>& a, int64_t panels) {
   constexpr int64_t kTile = (kGates + 1) * kGateTile<W>;  // what was saved, and the gradient of h
   const int64_t hidden = a.w.cols, rows = a.w.rows, masters = kMasters * a.chunks;
   const int64_t chunk = hidden / a.chunks;
-  const Sequence<T, W> seq{a.batch, panels};
+  const Sequence<T, W> seq{a.batch, panels, a.steps, nullptr, a.resets};
   const int threads = threads_for_step(a.threads, a.w.nnz(), rows, a.batch);
   Scratch scratch(Ring<A, W>::bytes(2, rows, panels) + Ring<A, W>::bytes(2, hidden, panels) +
                   Ring<T, W>::bytes(2, hidden, panels) + Ring<T, W>::bytes(1, hidden, panels) +
@@ -104,9 +104,10 @@ void backward_loop(const OnLstmBackward<T, A>& a, int64_t panels) {
                 load<T, L>(master.row(q, a.chunks + unit / chunk) + v * L)};
             T* carry = carried.row(q, unit) + v * L;
             Vec<T, L> dc = load<T, L>(carry), of_u[kGates], of_masters[kMasters];
+            const Vec<T, L> before = seq.template set_back<L>(
+                t, q * W + v * L, load<T, L>(c.at(t - 1).row(q, unit) + v * L));
             cell.template backward<VectorMath<T, L>>(load<T, L>(c.at(t).row(q, unit) + v * L),
-                                                     load<T, L>(c.at(t - 1).row(q, unit) + v * L),
-                                                     sum[v], dc, of_u, of_masters);
+                                                     before, sum[v], dc, of_u, of_masters);
             store<T, L>(carry, dc);
             for (int g = 0; g < kGates; ++g) {
               T* bias_sum = bias_sums + (masters + g * hidden + unit) * L;
@@ -122,6 +123,9 @@ void backward_loop(const OnLstmBackward<T, A>& a, int64_t panels) {
           for (int g = 0; g < kGates; ++g)
             write_tile<T, W>(now.row(q, masters + g * hidden + first), seq.step(a.dx, rows, t, q),
                              masters + g * hidden + first, count, columns);
+        for (int g = 0; g < kGates; ++g)
+          seq.set_back(t, q, count, now.row(q, masters + g * hidden + first));
+        seq.set_back(t, q, count, carried.row(q, first));
       });
       team.barrier();
       for (int gate = team.rank; gate < kMasters; gate += team.size)
@@ -141,6 +145,7 @@ void backward_loop(const OnLstmBackward<T, A>& a, int64_t panels) {
           if (a.dx)
             write_tile<T, W>(now.row(q, first), seq.step(a.dx, rows, t, q), first,
                              static_cast<int>(a.chunks), seq.columns(q));
+          seq.set_back(t, q, a.chunks, now.row(q, first));
         }
       team.barrier();
     }

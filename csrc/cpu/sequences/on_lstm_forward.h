@@ -15,7 +15,7 @@ void forward_loop(const OnLstmForward<T, A>& a, int64_t panels) {
   const int64_t chunk = hidden / a.chunks;
   using Product = GroupedProduct<T, L, NV>;
   const Csr gates = rows_from(a.w, masters, kGates * hidden);
-  const Sequence<T, W> seq{a.batch, panels};
+  const Sequence<T, W> seq{a.batch, panels, a.steps, nullptr, a.resets};
   const int threads = threads_for_step(a.threads, a.w.nnz(), rows, a.batch);
   const typename Product::Use use{a.steps * panels, threads, kGates};
   Scratch scratch(Ring<A, W>::bytes(2, hidden, panels) + Ring<T, W>::bytes(1, hidden, panels) +
@@ -45,6 +45,7 @@ void forward_loop(const OnLstmForward<T, A>& a, int64_t panels) {
     seq.tiles(units, [&](int64_t q, int64_t first, int count) {
       read_initial(seq, a.h0, h.at(-1), q, first, count);
       read_initial(seq, a.c0, c, q, first, count);
+      seq.set_back(0, q, count, h.at(-1).row(q, first), c.row(q, first));
     });
     team.barrier();
     for (int64_t t = 0; t < a.steps; ++t) {
@@ -115,6 +116,7 @@ void forward_loop(const OnLstmForward<T, A>& a, int64_t panels) {
           for (int g = 0; g < kGates; ++g)
             write_tile<T, W>(tile + g * kGateTile<W>, seq.step(a.saved, rows, t, q),
                              masters + g * hidden + first, count, columns);
+        seq.set_back(t + 1, q, count, now.row(q, first), c.row(q, first));
       });
       team.barrier();
     }

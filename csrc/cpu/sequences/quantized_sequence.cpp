@@ -33,12 +33,18 @@ void run(const QuantizedSequence<V>& a, const Cell& cell) {
                             scratch.take<float>(a.batch * padded)};
   std::fill(states[0], states[0] + a.batch * padded, 0.f);
   std::fill(states[1], states[1] + a.batch * padded, 0.f);
-  for (int64_t n = 0; a.h0 && n < a.batch; ++n)
-    std::copy_n(a.h0 + n * hidden, hidden, states[1] + n * padded);
-  if (kHasMemory && a.c0)
-    std::copy_n(a.c0, a.batch * hidden, a.c_n);
-  else if (kHasMemory)
-    std::fill(a.c_n, a.c_n + a.batch * hidden, 0.f);
+  // Whether an episode of sequence n begins at step t.
+  const auto begins = [&](int64_t t, int64_t n) {
+    return a.resets && t < a.steps && a.resets[t * a.batch + n];
+  };
+  for (int64_t n = 0; n < a.batch; ++n) {
+    if (a.h0 && !begins(0, n)) std::copy_n(a.h0 + n * hidden, hidden, states[1] + n * padded);
+    if (!kHasMemory) continue;
+    if (a.c0 && !begins(0, n))
+      std::copy_n(a.c0 + n * hidden, hidden, a.c_n + n * hidden);
+    else
+      std::fill_n(a.c_n + n * hidden, hidden, 0.f);
+  }
 
   run_team(useful_threads(a.threads, work_of(a.w) * a.batch), [&](const Team& team) {
     const int64_t last = team.last(slices);
@@ -65,9 +71,10 @@ void run(const QuantizedSequence<V>& a, const Cell& cell) {
             Vec<float, K> carried = kHasMemory
                                         ? load_first<float, K>(a.c_n + n * hidden + unit, count)
                                         : load<float, K>(before + n * padded + unit);
-            const auto h = cell.template forward<VectorMath<float, K>>(v, u, carried, saved);
-            store_first<float, K>(now + n * padded + unit, h, count);
+            auto h = cell.template forward<VectorMath<float, K>>(v, u, carried, saved);
             store_first<float, K>(a.h + (t * a.batch + n) * hidden + unit, h, count);
+            if (begins(t + 1, n)) h = carried = Vec<float, K>{};
+            store_first<float, K>(now + n * padded + unit, h, count);
             if (kHasMemory) store_first<float, K>(a.c_n + n * hidden + unit, carried, count);
           }
         }

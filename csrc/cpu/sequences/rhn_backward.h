@@ -14,7 +14,7 @@ void backward_loop(const RhnBackward<T, A>& a, int64_t panels) {
   constexpr int W = L * NV, G = Cell::kBlocks, S = Cell::kSaved;
   constexpr int64_t kTile = (S + 1) * kGateTile<W>;  // what was saved, and the gradient of y
   const int64_t hidden = a.levels[0].w.cols, last = a.steps * a.depth - 1;
-  const Sequence<T, W> seq{a.batch, panels};
+  const Sequence<T, W> seq{a.batch, panels, a.steps, nullptr, a.resets};
   const int64_t links = links_of(a);
   const int threads = threads_for_step(a.threads, links / a.depth, G * hidden, a.batch);
   Scratch scratch(Ring<A, W>::bytes(2, G * hidden, panels) + Ring<A, W>::bytes(2, hidden, panels) +
@@ -62,7 +62,8 @@ void backward_loop(const RhnBackward<T, A>& a, int64_t panels) {
     });
     team.barrier();
 
-    // The gradient of a state, from that of u one level further on.
+    // The gradient of a state, from that of u one level further on, at k. None passes the first
+    // level of a step at which an episode begins.
     const auto gradient_of_state = [&](Visits& visit, int64_t k, int64_t q, int64_t unit,
                                        Vec<T, L>(&ds)[NV]) {
       for (int v = 0; v < NV; ++v) ds[v] = Vec<T, L>{};
@@ -70,6 +71,8 @@ void backward_loop(const RhnBackward<T, A>& a, int64_t panels) {
       for (int v = 0; v < NV; ++v)
         ds[v] = ds[v] * load<T, L>(mask.row(q, unit) + v * L) +
                 load<T, L>(carried.row(q, unit) + v * L);
+      for (int v = 0; v < NV && k % a.depth == 0; ++v)
+        ds[v] = seq.template set_back<L>(k / a.depth, q * W + v * L, ds[v]);
     };
 
     for (int64_t k = last; k >= 0; --k) {

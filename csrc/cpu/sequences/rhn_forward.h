@@ -15,7 +15,7 @@ void forward_loop(const RhnForward<T, A>& a, int64_t panels) {
   constexpr int W = L * NV, G = Cell::kBlocks, S = Cell::kSaved;
   using Product = GroupedProduct<T, L, NV>;
   const int64_t hidden = a.levels[0].w.cols;
-  const Sequence<T, W> seq{a.batch, panels};
+  const Sequence<T, W> seq{a.batch, panels, a.steps, nullptr, a.resets};
   const int64_t links = links_of(a);
   const int threads = threads_for_step(a.threads, links / a.depth, G * hidden, a.batch);
   const typename Product::Use use{a.steps * panels, threads, G};
@@ -45,6 +45,7 @@ void forward_loop(const RhnForward<T, A>& a, int64_t panels) {
       shares.emplace_back(products[l], team.rank, units_of_level(l));
     seq.tiles(units_of_level(0), [&](int64_t q, int64_t first, int count) {
       read_initial(seq, a.s0, state, q, first, count);
+      seq.set_back(0, q, count, state.row(q, first));
       read_mask(seq, a.mask, mask, q, first, count);
       for (int r = 0; r < count; ++r) {
         Vec<T, L> product[NV];
@@ -98,6 +99,7 @@ void forward_loop(const RhnForward<T, A>& a, int64_t panels) {
           for (int i = 0; i < S; ++i)
             write_tile<T, W>(tile + i * kGateTile<W>, seq.step(a.saved, S * hidden, k, q),
                              i * hidden + first, count, columns);
+        if (l + 1 == a.depth) seq.set_back(t + 1, q, count, state.row(q, first), now.row(q, first));
       });
       team.barrier();
     }

@@ -40,7 +40,7 @@ void forward(const RnnForward<T, A>& a, int64_t panels, const Cell& cell) {
   constexpr bool kLooks = RowProduct<T, L, NV>::template kLooks<A>;
   const int64_t first_product = a.h0 ? 0 : 1;
   const int64_t hidden = a.w.rows, packed_inputs = a.w_input ? a.inputs : 0;
-  const Sequence<T, W> seq{a.batch, panels, a.steps, a.first_row};
+  const Sequence<T, W> seq{a.batch, panels, a.steps, a.first_row, a.resets};
   const int threads =
       threads_for_step(a.threads, a.w.nnz() + hidden * packed_inputs, hidden, a.batch);
   // Where the state is rounded, a member has a tile of its own for what is not.
@@ -58,7 +58,10 @@ void forward(const RnnForward<T, A>& a, int64_t panels, const Cell& cell) {
     const Rows rows = rows_of(a.w, team.rank, team.size, kBlock);
     const typename Product::Share product(w, team.rank, rows);
     bool fine = product.fine();  // all links that were looked at may be followed
-    if (a.h0) seq.pack_step(team, a.h0, 0, h.at(-1));
+    seq.tiles(rows, [&](int64_t q, int64_t first, int count) {
+      read_initial(seq, a.h0, h.at(-1), q, first, count);
+      seq.set_back(0, q, count, h.at(-1).row(q, first));
+    });
     if (a.w_input) seq.pack_step(team, a.x, 0, x.at(0));
     team.barrier();
     for (int64_t t = 0; t < a.steps; ++t) {
@@ -94,6 +97,7 @@ void forward(const RnnForward<T, A>& a, int64_t panels, const Cell& cell) {
         }
         if constexpr (W == 1) activate(cell, tile, count, now.row(q, first));
         write_tile<T, W>(now.row(q, first), seq.step(a.h, hidden, t, q), first, count, columns);
+        seq.set_back(t + 1, q, count, now.row(q, first));
       });
       team.barrier();
     }
@@ -106,7 +110,7 @@ void backward(const RnnBackward<T, A>& a, int64_t panels, const Cell& cell) {
   using Back = Adjoint<T, L, NV, A>;
   constexpr int W = L * NV;
   const int64_t hidden = a.w.rows;
-  const Sequence<T, W> seq{a.batch, panels, a.steps, a.first_row};
+  const Sequence<T, W> seq{a.batch, panels, a.steps, a.first_row, a.resets};
   const int threads = threads_for_step(a.threads, a.w.nnz(), hidden, a.batch);
   const DenseInput<T, A> input{a.x,     a.dw_input, hidden, a.dw_input ? a.inputs : 0,
                                a.batch, threads};
@@ -160,6 +164,7 @@ void backward(const RnnBackward<T, A>& a, int64_t panels, const Cell& cell) {
         }
         input_gradient.add(tile, W, first, count, columns, x, q * W);
         if (a.dz) write_tile<T, W>(tile, seq.step(a.dz, hidden, t, q), first, count, columns);
+        seq.set_back(t, q, count, now.row(q, first));
       });
       team.barrier();
     }

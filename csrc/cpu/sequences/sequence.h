@@ -48,12 +48,14 @@ class Ring {
 
 // The sequences of a batch. Where they have different lengths, they are packed: the longest comes
 // first, step t has the rows of those that are still running only, and follows on step t - 1
-// without a gap. Of a panel, a prefix of the columns is running.
+// without a gap. Of a panel, a prefix of the columns is running. Where episodes begin, the state
+// before a step is zeros: what hands it on from step to step sets those columns back.
 template <typename T, int W>
 struct Sequence {
   int64_t batch, panels;
   int64_t steps = std::numeric_limits<int64_t>::max();
   const int64_t* first_row = nullptr;  // [steps + 1], where each step begins; or null: none ends
+  const bool* resets = nullptr;        // [steps, batch], where episodes begin; or null: nowhere
 
   int columns(int64_t q) const { return static_cast<int>(std::min<int64_t>(W, batch - q * W)); }
 
@@ -80,6 +82,19 @@ struct Sequence {
       pack<T, W>(team, step(array, state.units, t, q), state.units, columns(q, t), state.panel(q));
   }
 
+  // Writes zeros over the columns of panel q whose episodes begin at step t, in `count` rows of
+  // each of some panels.
+  template <typename... U>
+  SE_INLINE void set_back(int64_t t, int64_t q, int64_t count, U*... rows) const {
+    if (resets && t < steps) (clear_columns(t, q, count, rows), ...);
+  }
+
+  // A vector of the columns from n on, of all panels, with zeros where episodes begin at step t.
+  template <int L>
+  SE_INLINE Vec<T, L> set_back(int64_t t, int64_t n, Vec<T, L> v) const {
+    return resets && t < steps ? cleared<L>(t, n, v) : v;
+  }
+
   // body(panel, first row, number of rows) for every tile of `rows`.
   template <class Body>
   SE_INLINE void tiles(const Rows& rows, const Body& body) const {
@@ -92,6 +107,26 @@ struct Sequence {
     for (int64_t q = 0; q < panels && columns(q, t) > 0; ++q)
       for (int64_t first = rows.first; first < rows.last; first += kTileRows)
         body(q, first, static_cast<int>(std::min<int64_t>(kTileRows, rows.last - first)));
+  }
+
+ private:
+  template <typename U>
+  SE_NOINLINE void clear_columns(int64_t t, int64_t q, int64_t count, U* rows) const {
+    const bool* begins = resets + t * batch + q * W;
+    for (int column = 0; column < columns(q); ++column)
+      for (int64_t r = 0; begins[column] && r < count; ++r) rows[r * W + place<U, W>(column)] = U{};
+  }
+
+  template <int L>
+  SE_NOINLINE Vec<T, L> cleared(int64_t t, int64_t n, Vec<T, L> v) const {
+    const bool* begins = resets + t * batch + n;
+    if constexpr (L == 1) {
+      if (n < batch && begins[0]) v = T(0);
+    } else {
+      for (int l = 0; l < L && n + l < batch; ++l)
+        if (begins[l]) v[l] = T(0);
+    }
+    return v;
   }
 };
 

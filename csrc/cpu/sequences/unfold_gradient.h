@@ -81,8 +81,12 @@ class UnfoldGradient {
     });
   }
 
-  // Writes what drove the units at step t has as its gradient.
+  // Writes what drove the units at step t has as its gradient. No gradient passes to the step
+  // before where an episode begins.
   void leave(const Rows& units, int64_t t) const {
+    seq_.tiles(units, [&](int64_t q, int64_t first, int count) {
+      seq_.set_back(t, q, count, carried_.row(q, first));
+    });
     write(units, dcurrent_, a_.dcurrent, t);
     write(units, dconductance_, a_.dconductance, t);
   }

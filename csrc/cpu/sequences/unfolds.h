@@ -87,19 +87,22 @@ class Unfolds {
   // The largest absolute state, a number that A has: rounding does not move a state from there.
   T limit() const { return limit_; }
 
-  // Goes on from a [batch, units] array of states, or from zeros where it is null, with this
-  // member's rows of them.
+  // Goes on to step t from a [batch, units] array of states, or from zeros where it is null, with
+  // this member's rows of them.
   template <typename From>
-  void begin(const Rows& rows, const From* states, const Point& point) const {
+  void begin(const Rows& rows, int64_t t, const From* states, const Point& point) const {
     seq_.tiles(rows, [&](int64_t q, int64_t first, int count) {
       read_initial(seq_, states, point.own, q, first, count);
-      if constexpr (kApart)
-        for (int64_t unit = first; unit < first + count; ++unit) {
-          Vec<T, L> state[NV];
-          load_row<T, L>(point.own.row(q, unit), state);
-          for (Vec<T, L>& each : state) each = cell_.template read<Math>(each);
-          store_row<T, L>(point.read.row(q, unit), state);
-        }
+      seq_.set_back(t, q, count, point.own.row(q, first));
+      show(q, first, count, point);
+    });
+  }
+
+  // The same from the states themselves, where episodes begin. A barrier must precede and follow.
+  void set_back(const Rows& rows, int64_t t, const Point& point) const {
+    seq_.tiles(rows, [&](int64_t q, int64_t first, int count) {
+      seq_.set_back(t, q, count, point.own.row(q, first));
+      show(q, first, count, point);
     });
   }
 
@@ -153,6 +156,17 @@ class Unfolds {
   }
 
  private:
+  // Lets products read the states of `count` units.
+  void show(int64_t q, int64_t first, int count, const Point& point) const {
+    if constexpr (kApart)
+      for (int64_t unit = first; unit < first + count; ++unit) {
+        Vec<T, L> state[NV];
+        load_row<T, L>(point.own.row(q, unit), state);
+        for (Vec<T, L>& each : state) each = cell_.template read<Math>(each);
+        store_row<T, L>(point.read.row(q, unit), state);
+      }
+  }
+
   template <typename U>
   State<U, W> take(Scratch& scratch) const {
     return Ring<U, W>(scratch, 1, product_.w.rows, seq_.panels).at(0);

@@ -42,7 +42,10 @@ struct UnfoldsBack {
                            more.at[v];
         of_start.at[v] += enters ? more.at[v] : of_after.at[v];
       }
-      if (m < 0) return store<V>(at(start.at(0)), of_start);
+      if (m < 0) {
+        stages.resets.set_back(t, panel * start.width + column, of_start);
+        return store<V>(at(start.at(0)), of_start);
+      }
 
       Vec<T, V> of_end;
       if (method.is_last(m)) {
@@ -144,6 +147,8 @@ Unfolds<Cell, T, V> unfolds_of(const Args& a, const Cell& cell, const Layer<T>& 
                                  a.rate,
                                  layer.take(1, 1),
                                  layer.take(1, 1)};
+  unfolds.resets = {a.resets, a.steps, a.batch};
+  set_back(states, unfolds.resets, known, layer.stream);
   if constexpr (!Cell::kReadsState) {
     unfolds.read = layer.take(1 + a.steps, 1);
     unfolds.between = layer.take(places, 1), unfolds.places = places;
@@ -157,7 +162,7 @@ template <typename T, int V, class Cell>
 void forward(const ContinuousForward<T>& a, const Cell& cell, const Layer<T>& layer) {
   const Steps<T> states = layer.take_states(a.h0);
   const Unfolds<Cell, T, V> unfolds = unfolds_of<T, V>(a, cell, layer, states, 1, 2);
-  run_forward<T, V>(unfolds, states, a.h, unfolds.product.shared(), layer);
+  run_forward<T, V>(unfolds, states, a.h, unfolds.product.shared(), unfolds.resets, layer);
 }
 
 template <typename T, int V, class Cell>

@@ -24,7 +24,10 @@ Membranes<T, V> membranes_of(const Args& a, const Layer<T>& layer) {
 template <typename T, int V>
 void forward(const LtcForward<T>& a, const Layer<T>& layer) {
   const Membranes<T, V> membranes = membranes_of<T, V>(a, layer);
-  run_forward<T, V>(membranes, layer.take_states(a.h0), a.h, 0, layer);
+  const Resets resets{a.resets, a.steps, a.batch};
+  const Steps<T> states = layer.take_states(a.h0);
+  set_back(states, resets, 1, layer.stream);
+  run_forward<T, V>(membranes, states, a.h, 0, resets, layer);
 }
 
 template <typename T, int V>
@@ -40,11 +43,14 @@ void backward(const LtcBackward<T>& a, const Layer<T>& layer) {
   back.dh = layer.take(a.steps, 1);
   back.dcurrent = layer.take(a.steps, 1), back.dconductance = layer.take(a.steps, 1);
   back.dcm = take_zeros(layer), back.carried = take_zeros(layer);
+  back.resets = {a.resets, a.steps, a.batch};
+  const Steps<T> states = layer.read_states(a.h0, a.h);
+  set_back(states, back.resets, a.steps, stream);
   pack(layer.all(back.dh, a.dh, 1, a.steps), stream);
   const LinkBack<T> terms{back.synapses, back.own.states.at(0), back.dn.at(0), back.dd.at(0)};
   T* sums = take<T>(stream, LinkBack<T>::kSums * nnz);
   run_backward<T, V>(
-      back, layer.read_states(a.h0, a.h),
+      back, states,
       link_sums_of(a.wt, layer.shape, terms, a.unfolds * layer.shape.panels, sums, stream), 0,
       layer);
   run_each(FromTransposed<T>{a.synapses, a.permutation, sums, nnz, a.gradients}, nnz, stream);

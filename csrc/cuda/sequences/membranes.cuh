@@ -55,6 +55,7 @@ struct MembranesBack {
   Steps<T> dcurrent, dconductance;  // [steps][units]
   Steps<T> dcm;                     // [1][units], the sum over the steps so far
   Steps<T> carried;                 // [1][units], of the potentials after this step
+  Resets resets;
 
   __device__ bool has_second_phase() const { return sums.has_second_phase(); }
 
@@ -67,7 +68,10 @@ struct MembranesBack {
       const T factor = enters ? T(1) : stages.cm[unit];
 #pragma unroll
       for (int v = 0; v < V; ++v) dv.at[v] += factor * more.at[v];
-      if (m < 0) return store<V>(at(carried.at(0)), dv);
+      if (m < 0) {
+        resets.set_back(t, panel * carried.width + column, dv);
+        return store<V>(at(carried.at(0)), dv);
+      }
 
       const Vec<T, V> over = load<V>(at(own.kept.at(m)));
       const Vec<T, V> before = load<V>(at(own.states.at(m)));

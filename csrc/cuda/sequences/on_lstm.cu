@@ -73,6 +73,8 @@ struct ForwardChunks {
   const T* bias;      // [rows], or null for zeros
   Steps<T> h, c;      // [1 + steps][hidden], the first one is before the sequence
   bool has_initial;
+  Resets resets;
+  Steps<T> y;  // [steps][hidden], h before it is set back; h itself without resets
 
   __device__ bool needed(int64_t phase) const {
     return phase % 4 != 1 || product.has_second_phase();
@@ -120,13 +122,16 @@ struct ForwardChunks {
          i += threads_of_grid()) {
       const int64_t unit = i / across % units.hidden, panel = i / across / units.hidden;
       const int column = static_cast<int>(i % across) * V;
-      const Vec<T, V> before = load<V>(c.at(t).row(panel, unit) + column);
-      Vec<T, V> memory, output;
+      Vec<T, V> before = load<V>(c.at(t).row(panel, unit) + column), memory, output;
+      resets.set_back(t, panel * h.width + column, before);
       units.cells_of(t, 0, unit, panel, column, [&](const OnLstm::Unit<T>& cell, int v) {
         memory.at[v] = before.at[v];
         output.at[v] = cell.template forward<ScalarMath<T>>(memory.at[v]);
       });
       store<V>(c.at(t + 1).row(panel, unit) + column, memory);
+      store<V>(y.at(t).row(panel, unit) + column, output);
+      if (!resets.exist()) continue;
+      resets.set_back(t + 1, panel * h.width + column, output);
       store<V>(h.at(t + 1).row(panel, unit) + column, output);
     }
   }
@@ -146,6 +151,7 @@ struct BackwardChunks {
   Steps<T> dmasters;      // [1][2 * hidden], what each unit adds
   Steps<T> later;         // [1][2 * chunks]
   int64_t steps;
+  Resets resets;
 
   __device__ bool needed(int64_t phase) const {
     return phase % 3 != 1 || product.has_second_phase();
@@ -163,11 +169,14 @@ struct BackwardChunks {
   __device__ void cells(int phase, int t) const {
     const auto step = [&](int64_t unit, int64_t panel, int column, Vec<T, V>(&sum)[1]) {
       const Place<kMasters> place(unit, units.hidden, panel, column, dh.width);
+      const int64_t n = panel * dh.width + column;
+      resets.set_back(t + 1, n, sum[0]);
       if (t < 0) return store<V>(dh0.data + place.unit, sum[0]);
       const Vec<T, V> upstream = load<V>(dh.at(t).data + place.unit);
 #pragma unroll
       for (int v = 0; v < V; ++v) sum[0].at[v] += upstream.at[v];
-      const Vec<T, V> before = load<V>(c.at(t).data + place.unit);
+      Vec<T, V> before = load<V>(c.at(t).data + place.unit);
+      resets.set_back(t, n, before);
       const Vec<T, V> now = load<V>(c.at(t + 1).data + place.unit);
       T* const carry_at = carried.data + place.unit;
       Vec<T, V> carry = load<V>(carry_at), du[kGates], of_master[kMasters];
@@ -180,6 +189,7 @@ struct BackwardChunks {
 #pragma unroll
         for (int m = 0; m < kMasters; ++m) of_master[m].at[v] = of_masters[m];
       });
+      resets.set_back(t, n, carry);
       store<V>(carry_at, carry);
 #pragma unroll
       for (int g = 0; g < kGates; ++g)
@@ -219,12 +229,15 @@ void forward(const OnLstmForward<T>& a, const Layer<T>& layer) {
   const Steps<T> all = take_steps<T>(stream, a.steps, rows, layer.shape);
   const Steps<T> masters = take_steps<T>(stream, 1, kMasters * a.chunks, layer.shape);
   const Steps<T> h = layer.take_states(a.h0), c = layer.take_states(a.c0);
+  const Steps<T> y = a.resets ? layer.take(a.steps, 1) : h.from(1);
+  const Resets resets{a.resets, a.steps, a.batch};
+  set_back(h, resets, 1, stream);
   const Units<T, V> units{layer.hidden, a.chunks, all, masters};
   const Product<T> product = product_of(a.w, a.values, rows, layer.shape, stream);
   pack(transfer(a.x, rows, 0, all, 0, rows, a.steps, a.batch), stream);
-  run(ForwardChunks<T, V>{product, units, a.bias, h, c, a.h0 != nullptr}, 4 * a.steps,
+  run(ForwardChunks<T, V>{product, units, a.bias, h, c, a.h0 != nullptr, resets, y}, 4 * a.steps,
       product.shared(), stream);
-  unpack(layer.all(h.from(1), a.h, 1, a.steps), stream);
+  unpack(layer.all(y, a.h, 1, a.steps), stream);
   unpack(layer.all(c.from(a.steps), a.c_n, 1, 1), stream);
   if (a.c) unpack(layer.all(c.from(1), a.c, 1, a.steps), stream);
   if (a.saved) unpack(transfer(a.saved, rows, 0, all, 0, rows, a.steps, a.batch), stream);
@@ -238,6 +251,8 @@ void backward(const OnLstmBackward<T>& a, const Layer<T>& layer) {
     return take_steps<T>(stream, steps, features, layer.shape);
   };
   const Steps<T> all = take(a.steps, rows), h = layer.read_states(a.h0, a.h);
+  const Resets resets{a.resets, a.steps, a.batch};
+  set_back(h, resets, a.steps, stream);
   const Units<T, V> units{hidden, a.chunks, all, take(a.steps, kMasters * a.chunks)};
   const Steps<T> dh = layer.take(a.steps, 1), carried = layer.take(1, 1), dh0 = layer.take(1, 1);
   const T* values = in_order(a.values, a.permutation, a.w.nnz(), stream);
@@ -254,7 +269,8 @@ void backward(const OnLstmBackward<T>& a, const Layer<T>& layer) {
                                      dh0,
                                      take(1, kMasters * hidden),
                                      take(1, kMasters * a.chunks),
-                                     a.steps};
+                                     a.steps,
+                                     resets};
   run(program, 3 * a.steps + (a.dh0 ? 2 : 0), product.shared(), stream);
   if (a.dh0) unpack(layer.all(dh0, a.dh0, 1, 1), stream);
   if (a.dc0) unpack(layer.all(carried, a.dc0, 1, 1), stream);

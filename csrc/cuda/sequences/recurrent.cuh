@@ -89,6 +89,8 @@ struct ForwardSteps {
   Steps<A> h, c;         // [1 + steps][units], the first one is before the sequence
   Steps<A> unprojected;  // [1][units], where there is a projection
   bool has_initial;
+  Resets resets;
+  Steps<A> y;  // [steps][units], h before it is set back; h itself without resets
 
   __device__ bool needed(int64_t phase) const {
     const int64_t part = phase % kPhases;
@@ -100,7 +102,13 @@ struct ForwardSteps {
     const int64_t units = product.units;
     const int panels = time.panels_at(t);
     A* const from = (Cell::kHasMemory ? c : h).at(t).data;
-    A* const to = kProjects ? unprojected.data : h.at(t + 1).data;
+    A* const to = kProjects ? unprojected.data : y.at(t).data;
+    // What step t + 1 reads of h, where that is not what step t has returned.
+    const auto hand_on = [&](int64_t unit, int64_t panel, int column, Vec<T, V> next) {
+      if (!resets.exist()) return;
+      resets.set_back(t + 1, panel * time.width + column, next);
+      store<V>(h.at(t + 1).data + unit, next);
+    };
     const auto step = [&](int64_t unit, int64_t panel, int column, Vec<T, V>(&u)[G]) {
       const Place<R> place(unit, units, panel, column, time.width);
       Vec<T, V> rows[R] = {}, next;
@@ -117,6 +125,7 @@ struct ForwardSteps {
         add<V>(u[g], offset);
       }
       Vec<T, V> carried = load<V>(from + place.unit);
+      if (Cell::kHasMemory) resets.set_back(t, panel * time.width + column, carried);
 #pragma unroll
       for (int v = 0; v < V; ++v) {
         T row[R], sum[G];
@@ -129,6 +138,7 @@ struct ForwardSteps {
         for (int r = 0; r < R; ++r) rows[r].at[v] = row[r];
       }
       store<V>(to + place.unit, next);
+      if (!kProjects) hand_on(place.unit, panel, column, next);
       if (Cell::kHasMemory) store<V>(from + c.step_stride() + place.unit, carried);
       if constexpr (Cell::kSaves)
 #pragma unroll
@@ -140,7 +150,8 @@ struct ForwardSteps {
             part - 2, unprojected.at(0), Extent{panels, panels},
             [&](int64_t unit, int64_t panel, int column, Vec<T, V>(&sums)[1]) {
               const Place<1> place(unit, projection.units, panel, column, time.width);
-              store<V>(h.at(t + 1).data + place.unit, sums[0]);
+              store<V>(y.at(t).data + place.unit, sums[0]);
+              hand_on(place.unit, panel, column, sums[0]);
             });
     product.template phase<V, G>(part, h.at(t), Extent{panels, t > 0 || has_initial ? panels : 0},
                                  step);
@@ -163,6 +174,7 @@ struct BackwardSteps {
   Steps<A> unprojected;            // [steps][units], written where there is a projection
   Steps<A> dh0;                    // [1][outputs], written by the phases after the first step's
   int64_t steps;
+  Resets resets;
 
   __device__ bool needed(int64_t phase) const {
     const int64_t part = phase % kPhases;
@@ -187,7 +199,9 @@ struct BackwardSteps {
     const auto step = [&](int64_t unit, int64_t panel, int column, const Vec<T, V>& dm) {
       Vec<T, V> rows[R] = {}, carry = {};
       const Place<R> place(unit, units, panel, column, time.width);
-      const Vec<T, V> before = load<V>(state.at(t).data + place.unit);
+      const int64_t n = panel * time.width + column;
+      Vec<T, V> before = load<V>(state.at(t).data + place.unit);
+      resets.set_back(t, n, before);
       const Vec<T, V> now = load<V>(state.at(t + 1).data + place.unit);
       A* const own = gates.at(t).data + place.first_row;
       const int running = columns - static_cast<int>(panel) * time.width - column;
@@ -212,6 +226,7 @@ struct BackwardSteps {
 #pragma unroll
         for (int r = 0; r < R; ++r) rows[r].at[v] = row[r];
       }
+      resets.set_back(t, n, carry);
       if (Cell::kCarries) store<V>(carry_at, carry);
 #pragma unroll
       for (int r = 0; r < R; ++r) store<V>(own + r * place.row_stride, rows[r]);
@@ -224,6 +239,7 @@ struct BackwardSteps {
               step(unit, panel, column, sums[0]);
             });
     const auto finish = [&](int64_t unit, int64_t panel, int column, Vec<T, V>(&sums)[1]) {
+      resets.set_back(t + 1, panel * time.width + column, sums[0]);
       if (t < 0) return before_sequence(unit, panel, column, sums);
       A* const at = upstream.data + Place<1>(unit, outputs, panel, column, time.width).unit;
       const Vec<T, V> outside = load<V>(at);
@@ -248,10 +264,14 @@ void with_projection(bool projects, const Body& body) {
 }
 
 // The forward pass, once the input's contribution is in `gates` and the initial states are set.
-// Takes the weights from `a`.
+// Takes the weights from `a`. What each step returns goes to `y`, [steps][outputs], which is h from
+// the first step on unless there are resets.
 template <class Cell, typename T, typename A>
 void run_forward(const GatedForward<T>& a, const Cell& cell, const Layer<A>& layer,
-                 const Steps<A>& gates, const Steps<A>& h, const Steps<A>& c, bool has_initial) {
+                 const Steps<A>& gates, const Steps<A>& h, const Steps<A>& c, const Steps<A>& y,
+                 bool has_initial) {
+  const Resets resets{a.resets, layer.steps, layer.shape.columns};
+  set_back(h, resets, 1, layer.stream);
   const bool projected = a.projection.w.ptr != nullptr;
   const Product<A> product = product_on<A>(a.w, a.values, layer.hidden, layer.shape, layer.stream);
   const Product<A> projection = layer.project(a.projection);
@@ -259,7 +279,8 @@ void run_forward(const GatedForward<T>& a, const Cell& cell, const Layer<A>& lay
   with_vector<A>(layer.shape, [&](auto vector) {
     with_projection<Cell>(projected, [&](auto projects) {
       const ForwardSteps<A, vector, Cell, projects> program{
-          cell, layer.time(), product, projection, a.bias, gates, h, c, unprojected, has_initial};
+          cell, layer.time(), product,     projection, a.bias, gates, h,
+          c,    unprojected,  has_initial, resets,     y};
       run(program, program.kPhases * layer.steps, std::max(product.shared(), projection.shared()),
           layer.stream);
     });
@@ -281,6 +302,7 @@ void run_backward(const GatedBackward<T>& a, const Cell& cell, const Layer<A>& l
                   const Outside<A>& outside) {
   const Stream& stream = layer.stream;
   const int64_t steps = layer.steps;
+  const Resets resets{a.resets, steps, layer.shape.columns};
   const Layer<A> outputs = layer.with_units(a.w.cols);
   const bool projected = a.projection.w.ptr != nullptr;
   const Steps<A> dh = outputs.take(steps, 1), dh0 = outputs.take(1, 1), carried = layer.take(1, 1);
@@ -297,7 +319,7 @@ void run_backward(const GatedBackward<T>& a, const Cell& cell, const Layer<A>& l
     with_projection<Cell>(projected, [&](auto projects) {
       const BackwardSteps<A, vector, Cell, projects> program{
           cell,  layer.time(), product,     projection, gates, dh,
-          state, carried,      unprojected, dh0,        steps};
+          state, carried,      unprojected, dh0,        steps, resets};
       run(program, program.kPhases * steps + (outside.dh0 ? 2 : 0),
           std::max(product.shared(), projection.shared()), stream);
     });
@@ -306,6 +328,7 @@ void run_backward(const GatedBackward<T>& a, const Cell& cell, const Layer<A>& l
   if constexpr (Cell::kHasMemory)
     if (a.dc0) unpack(layer.all(carried, a.dc0, 1, 1), stream);
   layer.sum_columns(gates, a.w.rows, a.dbias);
+  set_back(h, resets, steps, stream);
   if (a.dvalues) layer.multiply_links(a.w, gates, h, outside.h0 ? 0 : 1, a.dvalues);
   if (a.dprojection) layer.multiply_links(a.projection.w, dh, unprojected, 0, a.dprojection);
 }
@@ -331,8 +354,9 @@ void gated_forward(const GatedForward<T>& a, const Cell& cell, const Stream& str
   const Steps<T> gates = layer.take(a.steps, Cell::kRows), h = outputs.take_states(a.h0);
   const Steps<T> c = Cell::kHasMemory ? layer.take_states(a.c0) : Steps<T>{};
   pack(layer.rows(gates, 0, a.x, Cell::kGates, 0, Cell::kGates, a.steps), stream);
-  run_forward(a, cell, layer, gates, h, c, a.h0 != nullptr);
-  unpack(outputs.all(h.from(1), a.h, 1, a.steps), stream);
+  const Steps<T> y = a.resets ? outputs.take(a.steps, 1) : h.from(1);
+  run_forward(a, cell, layer, gates, h, c, y, a.h0 != nullptr);
+  unpack(outputs.all(y, a.h, 1, a.steps), stream);
   if (Cell::kHasMemory)
     run_each(TakeLast<T>{c.from(1), layer.packing.running, a.steps, a.batch, a.c_n},
              a.batch * layer.hidden, stream);

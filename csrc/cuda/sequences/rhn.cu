@@ -60,6 +60,7 @@ struct ForwardLevels {
   Steps<T> masked;  // [2][units], before this level and the next, in turn
   Steps<T> saved;   // [depth * steps][(R + 1) * units]; its data is null if not wanted
   Steps<T> y;       // [steps][units]
+  Resets resets;
 
   __device__ bool needed(int64_t phase) const {
     return phase % 2 == 0 || levels.has_second_phase(phase / 2 % levels.depth);
@@ -93,9 +94,13 @@ struct ForwardLevels {
 #pragma unroll
         for (int r = 0; r < R; ++r) u[r].at[v] = kept[r];
       }
+      if (l + 1 == levels.depth) {
+        store<V>(at(y.at(t)), after);
+        resets.set_back(t + 1, panel * y.width + column, after);
+        resets.set_back(t + 1, panel * y.width + column, seen);
+      }
       store<V>(at(state.at(0)), after);
       store<V>(at(masked.at((k + 1) % 2)), seen);
-      if (l + 1 == levels.depth) store<V>(at(y.at(t)), after);
       if (saved.data == nullptr) return;
 #pragma unroll
       for (int r = 0; r < R; ++r) store<V>(at(saved.at(at_step), r), u[r]);
@@ -118,6 +123,7 @@ struct BackwardLevels {
   Steps<T> dy;       // [steps][units]
   Steps<T> mask;     // [1][units]; its data is null for ones
   Steps<T> carried;  // [1][units]
+  Resets resets;
 
   __device__ int64_t level_at(int64_t phase) const { return levels.depth * steps - 1 - phase / 2; }
   // The gradient comes from the level behind.
@@ -142,6 +148,11 @@ struct BackwardLevels {
       const bool adds = is_output && k >= 0;
       const Vec<T, V> upstream = adds ? load<V>(at(dy.at(k / levels.depth))) : Vec<T, V>{};
       Vec<T, V> past = load<V>(at(carried.at(0)));
+      if (is_output) {
+        const int64_t t = (k + 1) / levels.depth, n = panel * dy.width + column;
+        resets.set_back(t, n, ds[0]);
+        resets.set_back(t, n, past);
+      }
 #pragma unroll
       for (int v = 0; v < V; ++v) {
         if (mask.data) ds[0].at[v] *= factor.at[v];
@@ -203,11 +214,13 @@ void forward(const RhnForward<T>& a, const Layer<T>& layer) {
   const Steps<T> state = layer.take(1, 1), masked = layer.take(2, 1), y = layer.take(a.steps, 1);
   const Steps<T> saved = a.saved ? layer.take(a.depth * a.steps, R + 1) : Steps<T>{};
   for (int64_t l = 0; l < a.fed; ++l) pack(of_level(layer, x, a.x, R, a.fed, l), stream);
+  const Resets resets{a.resets, a.steps, a.batch};
   layer.set_first(state, a.s0);
+  set_back(state, resets, 1, stream);
   run_each(Masked<T>{mask.data, state.data, masked.data}, state.step_stride(), stream);
   with_vector<T>(layer.shape, [&](auto vector) {
-    const ForwardLevels<T, vector, Cell> program{levels, a.steps, a.fed,  x,     a.bias,
-                                                 mask,   state,   masked, saved, y};
+    const ForwardLevels<T, vector, Cell> program{levels, a.steps, a.fed, x, a.bias, mask,
+                                                 state,  masked,  saved, y, resets};
     run(program, 2 * a.depth * a.steps, levels.shared, stream);
   });
   unpack(layer.all(y, a.y, 1, a.steps), stream);
@@ -232,7 +245,8 @@ void backward(const RhnBackward<T>& a, const Layer<T>& layer) {
   pack(layer.all(dy, a.dy, 1, a.steps), stream);
   layer.set_first(carried, nullptr);
   with_vector<T>(layer.shape, [&](auto vector) {
-    const BackwardLevels<T, vector, Cell> program{levels, a.steps, saved, dy, mask, carried};
+    const BackwardLevels<T, vector, Cell> program{
+        levels, a.steps, saved, dy, mask, carried, {a.resets, a.steps, a.batch}};
     run(program, 2 * (a.depth * a.steps + (a.ds0 ? 1 : 0)), levels.shared, stream);
   });
   if (a.ds0) unpack(layer.all(carried, a.ds0, 1, 1), stream);

@@ -28,11 +28,12 @@ struct ElmanOnRows {
 template <typename T, typename A>
 void rnn_forward(const RnnForward<T, A>& a, const Stream& stream) {
   const Layer<A> layer = layer_of<A>(a, a.w.rows, stream);
-  const Steps<A> states = layer.take_states(a.h0), h = states.from(1);
+  const Steps<A> states = layer.take_states(a.h0);
+  const Steps<A> h = a.resets ? layer.take(a.steps, 1) : states.from(1);
   GatedForward<T> pass = {};
-  pass.w = a.w, pass.values = a.values, pass.bias = a.bias;
+  pass.w = a.w, pass.values = a.values, pass.bias = a.bias, pass.resets = a.resets;
   pack(layer.all(h, a.x, 1, a.steps), stream);  // each h_t takes the place of its x_t
-  run_forward(pass, ElmanOnRows{{a.activation}}, layer, h, states, Steps<A>{}, a.h0 != nullptr);
+  run_forward(pass, ElmanOnRows{{a.activation}}, layer, h, states, Steps<A>{}, h, a.h0 != nullptr);
   unpack(layer.all(h, a.h, 1, a.steps), stream);
 }
 
@@ -42,7 +43,7 @@ void rnn_backward(const RnnBackward<T, A>& a, const Stream& stream) {
   const Steps<A> dz = layer.take(a.steps, 1), h = layer.read_states(a.h0, a.h);
   GatedBackward<T> pass = {};
   pass.w = a.w, pass.wt = a.wt, pass.permutation = a.permutation, pass.values = a.values;
-  pass.dbias = a.dbias, pass.dvalues = a.dvalues;
+  pass.dbias = a.dbias, pass.dvalues = a.dvalues, pass.resets = a.resets;
   run_backward(pass, ElmanOnRows{{a.activation}}, layer, dz, h, h, {a.h0, a.dh, a.dh0});
   if (a.dz) unpack(layer.all(dz, a.dz, 1, a.steps), stream);
 }

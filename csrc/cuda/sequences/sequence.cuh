@@ -62,5 +62,42 @@ struct TakeLast {
   }
 };
 
+// Where episodes begin, and the state before a step is zeros.
+struct Resets {
+  const bool* begins = nullptr;  // [steps, batch], on the device, or null: nowhere
+  int64_t steps = 0, batch = 0;
+
+  __host__ __device__ bool exist() const { return begins != nullptr; }
+  __device__ bool at(int64_t t, int64_t n) const {
+    return t < steps && n < batch && begins[t * batch + n];
+  }
+  // Zeros in the columns from n on whose episodes begin at step t.
+  template <typename T, int V>
+  __device__ void set_back(int64_t t, int64_t n, Vec<T, V>& numbers) const {
+    if (!exist()) return;
+#pragma unroll
+    for (int v = 0; v < V; ++v)
+      if (at(t, n + v)) numbers.at[v] = T(0);
+  }
+};
+
+// The same for the states before each step.
+template <typename A>
+struct SetBack {
+  Steps<A> states;
+  Resets resets;
+  __device__ void operator()(int64_t i) const {
+    const int64_t t = i / states.step_stride(), in_step = i % states.step_stride();
+    const int64_t panel = in_step / (states.features * states.width);
+    if (resets.at(t, panel * states.width + i % states.width)) states.data[i] = A{};
+  }
+};
+
+// Sets back the states before the first `count` steps.
+template <typename A>
+void set_back(const Steps<A>& states, const Resets& resets, int64_t count, const Stream& stream) {
+  if (resets.exist()) run_each(SetBack<A>{states, resets}, count * states.step_stride(), stream);
+}
+
 }  // namespace
 }  // namespace sparse_engine::cuda

@@ -22,6 +22,8 @@ struct ForwardStages {
   Stages stages;
   Steps<T> h;        // [1 + steps][units], the first one is before the sequence
   Steps<T> between;  // [2][units], what the stages of a step leave for the next, in turn
+  Resets resets;
+  Steps<T> y;  // [steps][units], h before it is set back; h itself without resets
 
   __device__ bool needed(int64_t phase) const {
     return phase % 2 == 0 || stages.has_second_phase();
@@ -30,10 +32,16 @@ struct ForwardStages {
   __device__ void operator()(int64_t phase) const {
     const int64_t count = stages.of_step(), t = phase / 2 / count, m = phase / 2 % count;
     const Panels<T> before = m == 0 ? h.at(t) : between.at(m % 2);
-    const Panels<T> after = m + 1 == count ? h.at(t + 1) : between.at((m + 1) % 2);
+    const bool is_last = m + 1 == count;
+    const Panels<T> after = is_last ? y.at(t) : between.at((m + 1) % 2);
     stages.stage(phase % 2, t, m, before,
                  [&](int64_t unit, int64_t panel, int column, const Vec<T, V>&, const Vec<T, V>&,
-                     const Vec<T, V>& next) { store<V>(after.row(panel, unit) + column, next); });
+                     Vec<T, V> next) {
+                   store<V>(after.row(panel, unit) + column, next);
+                   if (!is_last || !resets.exist()) return;
+                   resets.set_back(t + 1, panel * h.width + column, next);
+                   store<V>(h.at(t + 1).row(panel, unit) + column, next);
+                 });
   }
 };
 
@@ -87,16 +95,18 @@ Steps<T> take_zeros(const Layer<T>& layer) {
   return zeros;
 }
 
-// From the first of `states`, [1 + steps][units].
+// From the first of `states`, [1 + steps][units], which is set back.
 template <typename T, int V, class Stages>
 void run_forward(const Stages& stages, const Steps<T>& states, T* h, int64_t shared,
-                 const Layer<T>& layer) {
-  run(ForwardStages<T, V, Stages>{stages, states, layer.take(2, 1)},
+                 const Resets& resets, const Layer<T>& layer) {
+  const Steps<T> y = resets.exist() ? layer.take(layer.steps, 1) : states.from(1);
+  run(ForwardStages<T, V, Stages>{stages, states, layer.take(2, 1), resets, y},
       2 * layer.steps * stages.of_step(), shared, layer.stream);
-  unpack(layer.all(states.from(1), h, 1, layer.steps), layer.stream);
+  unpack(layer.all(y, h, 1, layer.steps), layer.stream);
 }
 
-// Step by step, so that nothing of the stages of more than one is in memory: what their links add
+// From `h`, [1 + steps][units], the states before each step, which are set back. Step by step, so
+// that nothing of the stages of more than one is in memory: what their links add
 // up to follows each step. Without `sums.sums`, it is not wanted.
 template <typename T, int V, class Back, class Sums>
 void run_backward(const Back& back, const Steps<T>& h, const Sums& sums, int64_t shared,

@@ -7,6 +7,7 @@
 #include "cells/continuous.h"
 #include "products/product.cuh"
 #include "runtime/activation.cuh"
+#include "sequences/sequence.cuh"
 #include "sparse_engine/continuous.h"
 
 namespace sparse_engine::cuda {
@@ -57,6 +58,7 @@ struct Unfolds {
   Steps<T> read = {};     // [1 + steps][units]
   Steps<T> between = {};  // [places][units], in turn
   int64_t places = 0;
+  Resets resets = {};
 
   __host__ __device__ int64_t of_step() const { return method.stages * method.unfolds; }
   __device__ bool has_second_phase() const { return product.has_second_phase(); }
@@ -97,6 +99,7 @@ struct Unfolds {
       }
       keep(unit, panel, column, h, y, after);
       if constexpr (!Cell::kReadsState) {
+        if (m + 1 == of_step()) resets.set_back(t + 1, panel * x.width + column, after);
 #pragma unroll
         for (int v = 0; v < V; ++v) after.at[v] = cell.template read<ScalarMath<T>>(after.at[v]);
         store<V>(read_by(t, m + 1).row(panel, unit) + column, after);

@@ -36,10 +36,11 @@ struct ContinuousForward {
   A* h;             // [steps, batch, hidden], written; overlaps no input
   T* h_n;           // [batch, hidden] or null (not wanted), written: the state after the last step
   RungeKutta method;
-  Activation activation;  // tanh, or of a cell that has a choice any
-  int64_t steps;          // >= 1
-  int64_t batch;          // >= 1
-  int threads;            // at most this many; the result has the same bits for any number
+  Activation activation;         // tanh, or of a cell that has a choice any
+  int64_t steps;                 // >= 1
+  int64_t batch;                 // >= 1
+  int threads;                   // at most this many; the result has the same bits for any number
+  const bool* resets = nullptr;  // [steps, batch], as in rnn.h, or null
 };
 
 // Back-propagation through every stage of every unfold, from the gradient of every h_t. Nothing but
@@ -69,6 +70,7 @@ struct ContinuousBackward {
   int64_t steps;          // >= 1
   int64_t batch;          // >= 1
   int threads;
+  const bool* resets = nullptr;  // [steps, batch], as in rnn.h, or null
 };
 
 // The cells in continuous time: the name of each, as in csrc/cells/<name>.h and in <name>_forward

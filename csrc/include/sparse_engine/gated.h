@@ -55,6 +55,7 @@ struct GatedForward {
   // Set where an entry of w.idx is out of range; the results are incomplete then. Entries are
   // looked at in the first step that follows them.
   bool* out_of_range = nullptr;
+  const bool* resets = nullptr;  // [steps, batch], as in rnn.h, or null
 };
 
 // Back-propagation through time, from the gradients of every h_t and of the last c. With dv_t and
@@ -88,6 +89,7 @@ struct GatedBackward {
   Projection<T> projection;    // as in the forward pass
   T clip;                      // the same; the gradient of what was clipped is zero
   int threads;
+  const bool* resets = nullptr;  // [steps, batch], as in rnn.h, or null
 };
 
 // The cells with gates: the name of each, as in csrc/cells/<name>.h and in <name>_forward and

@@ -27,6 +27,7 @@ struct LtcForward {
   int64_t batch;         // >= 1
   int64_t unfolds;       // >= 1
   int threads;           // at most this many; the result has the same bits for any number
+  const bool* resets = nullptr;  // [steps, batch], as in rnn.h, or null
 };
 
 template <class Isa, typename T, typename A>
@@ -61,6 +62,7 @@ struct LtcBackward {
   int64_t batch;    // >= 1
   int64_t unfolds;  // >= 1
   int threads;
+  const bool* resets = nullptr;  // [steps, batch], as in rnn.h, or null
 };
 
 template <class Isa, typename T, typename A>

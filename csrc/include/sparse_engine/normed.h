@@ -55,6 +55,7 @@ struct NormedForward {
   Activation activation;     // of the RNN
   T clip;                    // of the LSTM: c_t is kept in [-clip, clip]; may be infinite
   int threads;               // at most this many; the result has the same bits for any number
+  const bool* resets = nullptr;  // [steps, batch], as in rnn.h, or null
 };
 
 // Back-propagation through time, from the gradients of every h_t and of the last c. With dz_t and
@@ -88,6 +89,7 @@ struct NormedBackward {
   Activation activation;     // as in the forward pass
   T clip;                    // the same; the gradient of what was clipped is zero
   int threads;
+  const bool* resets = nullptr;  // [steps, batch], as in rnn.h, or null
 };
 
 template <class Isa, typename T>

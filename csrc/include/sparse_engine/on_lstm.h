@@ -35,6 +35,7 @@ struct OnLstmForward {
   int64_t steps;    // >= 1
   int64_t batch;    // >= 1
   int threads;      // at most this many; the result has the same bits for any number
+  const bool* resets = nullptr;  // [steps, batch], as in rnn.h, or null
 };
 
 // Back-propagation through time, from the gradients of every h_t and of the last c. With du_t the
@@ -61,6 +62,7 @@ struct OnLstmBackward {
   int64_t steps;               // >= 1
   int64_t batch;               // >= 1
   int threads;
+  const bool* resets = nullptr;  // [steps, batch], as in rnn.h, or null
 };
 
 template <class Isa, typename T, typename A>

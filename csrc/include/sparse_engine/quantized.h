@@ -73,6 +73,7 @@ struct QuantizedSequence {
   QuantizedCell cell;
   float clip;  // of the LSTM, as in gated.h
   int threads;
+  const bool* resets = nullptr;  // [steps, batch], as in rnn.h, or null
 };
 
 template <class Isa, typename V>

@@ -43,6 +43,7 @@ struct RhnForward {
   int64_t steps;              // >= 1
   int64_t batch;              // >= 1
   int threads;                // at most this many; the result has the same bits for any number
+  const bool* resets = nullptr;  // [steps, batch], as in rnn.h, or null
 };
 
 // Back-propagation through time, from the gradients of every y_t. With du the gradient of u:
@@ -62,6 +63,7 @@ struct RhnBackward {
   int64_t steps;              // >= 1
   int64_t batch;              // >= 1
   int threads;
+  const bool* resets = nullptr;  // [steps, batch], as in rnn.h, or null
 };
 
 template <class Isa, typename T, typename A>

@@ -4,6 +4,9 @@
 // sequences have different lengths and come packed: the longest first; step t has the rows of those
 // that are still running only, from row first_row[t] to first_row[t + 1] of a [rows, features]
 // array; `batch` are the rows of step 0.
+//
+// With `resets`, [steps, batch], an episode begins at some steps: where resets[t, n] is true,
+// h_{t-1} of sequence n counts as zeros in step t, and its gradient is zero. Not with `first_row`.
 #pragma once
 
 #include "sparse_engine/activation.h"
@@ -30,6 +33,7 @@ struct RnnForward {
   // Set where an entry of w.idx is out of range; the results are incomplete then. Entries are
   // looked at in the first step that follows them.
   bool* out_of_range = nullptr;
+  const bool* resets = nullptr;  // [steps, batch], or null: no episode begins
 };
 
 template <class Isa, typename T, typename A>
@@ -59,6 +63,7 @@ struct RnnBackward {
   int64_t inputs;              // >= 1
   Activation activation;       // tanh or relu
   int threads;
+  const bool* resets = nullptr;  // [steps, batch], as in the forward pass, or null
 };
 
 template <class Isa, typename T, typename A>

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sparse_engine.errors import InputError
+from sparse_engine.nn._resets import resets_of_step
 from sparse_engine.nn.capture import captures
 from sparse_engine.nn.options import COUNT, DURATION, Option
 from sparse_engine.nn.sparse_recurrent import Ran, SparseRecurrent
@@ -33,6 +34,7 @@ class Continuous(SparseRecurrent):
         "dt": DURATION,
     }
     bf16_devices = ("cpu",)
+    resettable = True
     step_inputs = ("dt",)
     operation: ContinuousOperation = ctrnn_and_final
     solver: Solver
@@ -40,7 +42,12 @@ class Continuous(SparseRecurrent):
     dt: float
 
     def forward(
-        self, input: Tensor, hx: Tensor | None = None, *, timespans: Tensor | None = None
+        self,
+        input: Tensor,
+        hx: Tensor | None = None,
+        *,
+        timespans: Tensor | None = None,
+        resets: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Run the network over whole sequences.
 
@@ -53,6 +60,7 @@ class Continuous(SparseRecurrent):
                 without features, for sequences that are sampled irregularly: an unfold takes
                 ``timespan / unfolds``. By default ``dt * unfolds`` for all. Differentiable. On a
                 CUDA device the values are not checked, because the host would have to wait.
+            resets: where episodes begin, as in :meth:`Recurrent.forward`.
 
         Returns:
             The last layer's output of every step, ``[steps, batch, directions * hidden_size]``
@@ -64,7 +72,7 @@ class Continuous(SparseRecurrent):
             ValueError: a timespan is negative or not finite (unless on a CUDA device).
             TypeError: an input or a state that is no tensor.
         """
-        return self.run(input, hx, dt=self._lengths(input, timespans))
+        return self.run(input, hx, resets=resets, dt=self._lengths(input, timespans))
 
     def step(
         self,
@@ -72,6 +80,7 @@ class Continuous(SparseRecurrent):
         hx: Tensor | None = None,
         *,
         timespans: Tensor | Sequence[float] | float | None = None,
+        resets: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Take one time step, for streams: :meth:`forward` of a sequence of length 1.
 
@@ -80,6 +89,7 @@ class Continuous(SparseRecurrent):
             hx: the state that the step before returned, or an initial state as in :meth:`forward`.
             timespans: how long ``input`` is held, one number for all sequences or ``[batch]``. By
                 default ``dt * unfolds``. Differentiable.
+            resets: which sequences begin an episode, as in :meth:`Recurrent.step`.
 
         Returns:
             The last layer's output ``[batch, hidden_size]``, and the state for the next step.
@@ -103,7 +113,8 @@ class Continuous(SparseRecurrent):
                     f"expected timespans of shape {shapes}, found {[*timespans.shape]}"
                 )
             timespans = timespans.expand(batch).unsqueeze(time)
-        y, hx = self(input.unsqueeze(time), hx, timespans=timespans)
+        given = resets_of_step(resets, input, time)
+        y, hx = self(input.unsqueeze(time), hx, timespans=timespans, **given)
         return y.squeeze(time), hx
 
     def _lengths(self, x: Tensor, timespans: Tensor | None) -> Any:
@@ -138,12 +149,14 @@ class Continuous(SparseRecurrent):
         state: tuple[Tensor | None, ...],
         bias: Tensor | None,
         dt: Tensor,
+        resets: Tensor | None = None,
     ) -> Ran:
         """Run one layer, whose unfolds take ``dt``, in one operation."""
         weight, (h0,) = getattr(self, f"weight_hh_{layer}"), state
         method: dict[str, Any] = {
             "unfolds": self.unfolds,
             "solver": self.solver,
+            "resets": resets,
             **self.equation(layer),
         }
         if not captures(weight):

@@ -46,6 +46,7 @@ class SparseGRU(ResetGatedNetwork, DropIn):
         hx: Tensor | None = None,
         *,
         lengths: Tensor | Sequence[int] | None = None,
+        resets: Tensor | None = None,
     ) -> tuple[Tensor | PackedSequence, Tensor]:
         """Run the network over whole sequences: :meth:`DropIn.forward`."""
-        return super().forward(input, hx, lengths=lengths)
+        return super().forward(input, hx, lengths=lengths, resets=resets)

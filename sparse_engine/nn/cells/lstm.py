@@ -67,6 +67,7 @@ class SparseLSTM(LayerNormed, DropIn):
     proj_size: int
     cell_clip: float | None
     packable = True
+    resettable = True
     dense_type = nn.LSTM
     options: ClassVar[dict[str, Option]] = {
         **LayerNormed.options,
@@ -117,9 +118,10 @@ class SparseLSTM(LayerNormed, DropIn):
         hx: tuple[Tensor, Tensor] | None = None,
         *,
         lengths: Tensor | Sequence[int] | None = None,
+        resets: Tensor | None = None,
     ) -> tuple[Tensor | PackedSequence, tuple[Tensor, Tensor]]:
         """Run the network over whole sequences: :meth:`DropIn.forward` with ``hx = (h0, c0)``."""
-        return super().forward(input, hx, lengths=lengths)
+        return super().forward(input, hx, lengths=lengths, resets=resets)
 
     def check_options(self) -> None:
         """Raise ValueError for a projection that is not smaller than the state, or normalised."""
@@ -153,6 +155,7 @@ class SparseLSTM(LayerNormed, DropIn):
         state: tuple[Tensor | None, ...],
         bias: Tensor | None,
         batch_sizes: Tensor | None = None,
+        resets: Tensor | None = None,
     ) -> Ran:
         """Run one layer in one operation."""
         weight, *projections = self._loop_weights(layer)
@@ -169,6 +172,7 @@ class SparseLSTM(LayerNormed, DropIn):
             batch_sizes=batch_sizes,
             projection=projection[0] if projection else None,
             cell_clip=self.cell_clip,
+            resets=resets,
         )
         return Ran(h, (last_states(h, batch_sizes), c_n), saved)
 
@@ -180,14 +184,16 @@ class SparseLSTM(LayerNormed, DropIn):
         h0: Tensor | None,
         saved: Tensor | None,
         batch_sizes: Tensor | None,
+        resets: Tensor | None,
     ) -> None:
-        super()._capture(layer, x, h, h0, saved, batch_sizes)
+        super()._capture(layer, x, h, h0, saved, batch_sizes, resets)
         weight, *projections = self._loop_weights(layer)
         for each in filter(captures, projections):
             from_outside: list[Tensor] = []
             h.register_hook(from_outside.append)
             outputs = unprojected(cast(Tensor, saved), batch_sizes).detach()
-            capture(x, partial(_projected, each, outputs, weight, from_outside, batch_sizes))
+            parts = batch_sizes, resets
+            capture(x, partial(_projected, each, outputs, weight, from_outside, *parts))
 
     def run_normed(
         self,
@@ -196,13 +202,16 @@ class SparseLSTM(LayerNormed, DropIn):
         state: tuple[Tensor | None, ...],
         norm: Norm,
         batch_sizes: Tensor | None = None,
+        resets: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
         """Run one layer, given the normalised ``W_ih x``."""
         weight, (h0, c0) = getattr(self, f"weight_hh_{layer}"), state
         norm_c = Norm.of(getattr(self, f"norm_{layer}")["c"])
-        options: dict[str, Any] = {"batch_sizes": batch_sizes, "cell_clip": self.cell_clip}
-        # By steps, as the gradient of x, which is captured, is not that of W_hh h otherwise.
-        if captures(weight):
+        options: dict[str, Any] = {"batch_sizes": batch_sizes, "resets": resets}
+        options["cell_clip"] = self.cell_clip
+        # By steps, as the gradient of x, which is captured, is not that of W_hh h otherwise, and
+        # as devices do not set back states inside these.
+        if captures(weight) or (resets is not None and not x.is_cpu):
             h, c_n = ops.normed_lstm_by(weight, x, h0, c0, norm, norm_c, **options)
         else:
             h, c_n = ops.normed_lstm(
@@ -217,11 +226,13 @@ def _projected(
     weight: SparseWeight,
     from_outside: list[Tensor],
     batch_sizes: Tensor | None,
+    resets: Tensor | None,
     dv: Tensor,
 ) -> Iterator[Use]:
     """Yield the use of a projection: its input with the whole gradient of its result h.
 
-    That gradient is the sum of the gradients from outside the layer and from the next step.
+    That gradient is the sum of the gradients from outside the layer and from the next step, from
+    which none comes where an episode begins.
     """
     with torch.no_grad():
         dh = torch.zeros_like(dv[..., : projection.shape[0]])
@@ -230,7 +241,8 @@ def _projected(
         later = dv[1:] if batch_sizes is None else dv[int(batch_sizes[0]) :]
         back = ops.spmm_t(weight.values, weight.pattern, later.reshape(-1, dv.shape[-1]).T).T
         if batch_sizes is None:
-            dh[:-1] += back.reshape(dh[:-1].shape)
+            back = back.reshape(dh[:-1].shape)
+            dh[:-1] += back if resets is None else back.masked_fill(resets[1:].unsqueeze(-1), 0)
         else:
             dh[rows_before(batch_sizes)] += back
     yield projection, outputs, dh

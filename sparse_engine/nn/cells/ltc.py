@@ -70,6 +70,7 @@ class SparseLTC(Recurrent):
     }
     weight_hh_l0: ConductanceWeight
     unfolds: int
+    resettable = True
     bf16_devices = ("cpu",)
     gradient_growth = False
 
@@ -132,9 +133,11 @@ class SparseLTC(Recurrent):
         return _start(name, entries)
 
     # Each class has a forward of its own: torch.compile counts recompilations by function.
-    def forward(self, input: Tensor, hx: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, input: Tensor, hx: Tensor | None = None, *, resets: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Run the network over whole sequences: :meth:`Recurrent.forward`."""
-        return super().forward(input, hx)
+        return super().forward(input, hx, resets=resets)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -142,7 +145,11 @@ class SparseLTC(Recurrent):
         return self.weight_hh_l0.dtype
 
     def run_layer(
-        self, layer: str, x: Tensor, state: tuple[Tensor | None, ...]
+        self,
+        layer: str,
+        x: Tensor,
+        state: tuple[Tensor | None, ...],
+        resets: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
         """Run one layer in one operation."""
 
@@ -160,6 +167,7 @@ class SparseLTC(Recurrent):
             synapses.synapses,
             synapses.pattern,
             unfolds=self.unfolds,
+            resets=resets,
         )
 
 

@@ -56,6 +56,7 @@ class SparseMGU(ResetGatedNetwork):
         hx: Tensor | None = None,
         *,
         lengths: Tensor | Sequence[int] | None = None,
+        resets: Tensor | None = None,
     ) -> tuple[Tensor | PackedSequence, Tensor]:
         """Run the network over whole sequences, with the arguments of :meth:`SparseGRU.forward`."""
-        return self.run(input, *self.states_of(hx), lengths=lengths)
+        return self.run(input, *self.states_of(hx), lengths=lengths, resets=resets)

@@ -55,6 +55,7 @@ class SparseONLSTM(SparseRecurrent):
     options: ClassVar[dict[str, Option]] = {**SparseRecurrent.options, "chunk_size": COUNT}
     chunk_size: int
     states = ("h0", "c0")
+    resettable = True
     bf16_devices = ("cpu",)
 
     def __init__(
@@ -78,10 +79,14 @@ class SparseONLSTM(SparseRecurrent):
 
     # Each class has a forward of its own: torch.compile counts recompilations by function.
     def forward(
-        self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None
+        self,
+        input: Tensor,
+        hx: tuple[Tensor, Tensor] | None = None,
+        *,
+        resets: Tensor | None = None,
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Run the network over whole sequences: :meth:`Recurrent.forward` with ``(h0, c0)``."""
-        return super().forward(input, hx)
+        return super().forward(input, hx, resets=resets)
 
     def check_options(self) -> None:
         """Raise ValueError for a ``chunk_size`` that does not divide ``hidden_size``."""
@@ -98,9 +103,10 @@ class SparseONLSTM(SparseRecurrent):
         w_input: Tensor | None,
         state: tuple[Tensor | None, ...],
         bias: Tensor | None,
+        resets: Tensor | None = None,
     ) -> Ran:
         """Run one layer in one operation."""
         weight = getattr(self, f"weight_hh_{layer}")
         h0, c0 = state
-        h, c_n = ops.on_lstm(x, h0, c0, bias, weight.values, weight.pattern)
+        h, c_n = ops.on_lstm(x, h0, c0, bias, weight.values, weight.pattern, resets=resets)
         return Ran(h, (h[-1], c_n))

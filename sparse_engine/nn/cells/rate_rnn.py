@@ -113,6 +113,7 @@ class SparseRateRNN(Leaky):
         hx: Tensor | None = None,
         *,
         timespans: Tensor | None = None,
+        resets: Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Run the network over whole sequences, see :meth:`Continuous.forward`.
@@ -121,14 +122,16 @@ class SparseRateRNN(Leaky):
             input: the input.
             hx: the initial potentials.
             timespans: how long each input is held.
+            resets: where episodes begin.
             generator: source of all randomness in this call; torch's global generator by default.
         """
+        given = {"timespans": timespans, "resets": resets}
         if generator is None:
-            return super().forward(input, hx, timespans=timespans)
+            return super().forward(input, hx, **given)
         seed = torch.randint(2**63 - 1, (), generator=generator, device=generator.device)
         with torch.random.fork_rng([input.device] if input.is_cuda else []):
             torch.manual_seed(int(seed))
-            return super().forward(input, hx, timespans=timespans)
+            return super().forward(input, hx, **given)
 
     def rates(self, v: Tensor) -> Tensor:
         """Return the firing rates ``f(v)`` of potentials."""
@@ -160,14 +163,18 @@ class SparseRateRNN(Leaky):
         state: tuple[Tensor | None, ...],
         bias: Tensor | None,
         dt: Tensor,
+        resets: Tensor | None = None,
     ) -> Ran:
         """Run one layer, with noise added to the input of each step of Euler's method."""
         if not self.sigma:
-            return super().run_cell(layer, x, w_input, state, bias, dt)
+            return super().run_cell(layer, x, w_input, state, bias, dt, resets)
         x, dt = (each.repeat_interleave(self.unfolds, 0) for each in (x, dt))
         # Step by step, so that segments of a sequence draw what the whole sequence would.
         drawn = [torch.randn(x.shape[1:], dtype=dt.dtype, device=x.device) for _ in range(len(x))]
         length = torch.where(dt > 0, dt, 1).unsqueeze(-1)  # a step without time has no noise
         x = x + self.sigma * (2 * self.tau(layer) / length).sqrt() * torch.stack(drawn)
-        h, final, _ = super().run_cell(layer, x, w_input, state, bias, dt)
+        if resets is not None:  # an episode begins at the first step of Euler's method
+            others = (0, 0, 0, self.unfolds - 1)
+            resets = nn.functional.pad(resets.unsqueeze(1), others).flatten(0, 1)
+        h, final, _ = super().run_cell(layer, x, w_input, state, bias, dt, resets)
         return Ran(h[self.unfolds - 1 :: self.unfolds], final)

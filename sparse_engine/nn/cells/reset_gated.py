@@ -21,6 +21,7 @@ class ResetGatedNetwork(SparseRecurrent):
     """
 
     packable = True
+    resettable = True
     most_fused_inputs = 256
     bf16_devices = ("cpu",)
     operation: ClassVar[ResetGated]
@@ -38,6 +39,7 @@ class ResetGatedNetwork(SparseRecurrent):
         state: tuple[Tensor | None, ...],
         bias: Tensor | None,
         batch_sizes: Tensor | None = None,
+        resets: Tensor | None = None,
     ) -> Ran:
         """Run one layer in one operation."""
         weight = getattr(self, f"weight_hh_{layer}")
@@ -50,6 +52,7 @@ class ResetGatedNetwork(SparseRecurrent):
             w_input=w_input,
             b_input=None if w_input is None else self._biases(layer)[0],
             batch_sizes=batch_sizes,
+            resets=resets,
         )
         return Ran(h, (last_states(h, batch_sizes),), saved)
 

@@ -68,6 +68,7 @@ class SparseRHN(SparseRecurrent):
     recurrence_depth: int
     coupled: bool
     recurrent_dropout: float
+    resettable = True
     bf16_devices = ("cpu",)
 
     def __init__(
@@ -99,9 +100,11 @@ class SparseRHN(SparseRecurrent):
         return (self.hidden_size,) * (2 if self.coupled else 3)
 
     # Each class has a forward of its own: torch.compile counts recompilations by function.
-    def forward(self, input: Tensor, hx: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, input: Tensor, hx: Tensor | None = None, *, resets: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Run the network over whole sequences: :meth:`Recurrent.forward`."""
-        return super().forward(input, hx)
+        return super().forward(input, hx, resets=resets)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -133,6 +136,7 @@ class SparseRHN(SparseRecurrent):
         x: Tensor,
         state: tuple[Tensor | None, ...],
         mask: Tensor | None = None,
+        resets: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
         """Run one layer in one operation."""
         weights = getattr(self, f"weight_hh_{layer}")
@@ -150,7 +154,8 @@ class SparseRHN(SparseRecurrent):
             u = nn.functional.pad(u, (0, 0) * 2 + (0, len(weights) - 1))
             u = u if u.requires_grad else u.requires_grad_()
         values = [weight.values for weight in weights]
-        y, states = rhn_and_states(u, state[0], mask, bias, values, [w.pattern for w in weights])
+        patterns = [weight.pattern for weight in weights]
+        y, states = rhn_and_states(u, state[0], mask, bias, values, patterns, resets=resets)
         if capturing:
             capture(u, partial(_levels, weights, states if mask is None else mask * states))
         return y, y[-1]

@@ -59,6 +59,7 @@ class SparseRNN(LayerNormed, DropIn):
 
     nonlinearity: str
     packable = True
+    resettable = True
     dense_type = nn.RNN
     options: ClassVar[dict[str, Option]] = {
         **LayerNormed.options,
@@ -104,6 +105,7 @@ class SparseRNN(LayerNormed, DropIn):
         state: tuple[Tensor | None, ...],
         bias: Tensor | None,
         batch_sizes: Tensor | None = None,
+        resets: Tensor | None = None,
     ) -> Ran:
         """Run one layer in one operation."""
         weight = getattr(self, f"weight_hh_{layer}")
@@ -116,6 +118,7 @@ class SparseRNN(LayerNormed, DropIn):
             w_input=w_input,
             nonlinearity=self.nonlinearity,
             batch_sizes=batch_sizes,
+            resets=resets,
         )
         return Ran(h, (last_states(h, batch_sizes),))
 
@@ -126,12 +129,15 @@ class SparseRNN(LayerNormed, DropIn):
         state: tuple[Tensor | None, ...],
         norm: Norm,
         batch_sizes: Tensor | None = None,
+        resets: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
         """Run one layer, given the normalised ``W_ih x``."""
         weight, (h0,) = getattr(self, f"weight_hh_{layer}"), state
-        options: dict[str, Any] = {"nonlinearity": self.nonlinearity, "batch_sizes": batch_sizes}
-        # By steps, as the gradient of x, which is captured, is not that of W_hh h otherwise.
-        if captures(weight):
+        options: dict[str, Any] = {"batch_sizes": batch_sizes, "resets": resets}
+        options["nonlinearity"] = self.nonlinearity
+        # By steps, as the gradient of x, which is captured, is not that of W_hh h otherwise, and
+        # as devices do not set back states inside these.
+        if captures(weight) or (resets is not None and not x.is_cpu):
             h = ops.normed_rnn_by(weight, x, h0, norm, **options)
         else:
             h = ops.normed_rnn(x, h0, weight.values, weight.pattern, norm, **options)

@@ -214,3 +214,34 @@ def test_on_lstm_skips_what_is_not_wanted(gpu):
     found = gpu.on_lstm_backward(*backward(*states)[:-2], False, False)
     assert [len(found[i]) for i in (0, 4)] == [0, 0]
     assert all(torch.equal(found[i], wanted[i]) for i in (1, 2, 3))
+
+
+@pytest.mark.usefixtures("staging")
+@pytest.mark.parametrize("cell", ["ctrnn", "rate_rnn", "ltc", "rhn", "on_lstm"])
+@pytest.mark.parametrize("hidden", [7, 260])
+@pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
+def test_states_are_set_back(gpu, cell, hidden, share):
+    for steps, batch, dtype, initial in [
+        (4, 1, torch.float64, True),
+        (3, 3, torch.float64, False),
+        (3, 37, torch.float32, True),
+    ]:
+        forward, backward = CELLS[cell](hidden, steps, batch, dtype, initial=initial)
+        resets = torch.rand(steps, batch) < share
+        arguments = (
+            (*forward, resets),
+            lambda *results, back=backward, r=resets: (
+                *back(*results),
+                r,
+            ),
+        )
+        check(gpu, cell, arguments, 8 * steps * batch * hidden)
+
+
+@pytest.mark.parametrize(("cell", "f"), [("ctrnn", 0), *(("rate_rnn", f) for f in range(4))])
+@pytest.mark.parametrize("clip", [math.inf, 0.4])
+def test_states_are_set_back_by_any_method_and_activation(gpu, cell, f, clip):
+    forward, backward = ctrnn(40, 4, 5, torch.float64, initial=True, unfolds=3, clip=clip, f=f)
+    resets = torch.rand(4, 5) < 0.4
+    arguments = (*forward, resets), lambda *results: (*backward(*results), resets)
+    check(gpu, cell, arguments, 5000)

@@ -83,15 +83,15 @@ def check(found, wanted, terms):
     assert_alike(as_tuple(found), as_tuple(wanted), terms)
 
 
-def check_both_ways(gpu, cell, *sizes, **options):
+def check_both_ways(gpu, cell, *sizes, resets=None, **options):
     """The forward operation, and the backward one on what each device saved."""
     forward, backward = problem(cell, *sizes, **options)
-    states = as_tuple(getattr(native, f"{cell}_forward")(*forward))
-    found = as_tuple(getattr(gpu, f"{cell}_forward")(*forward))
+    states = as_tuple(getattr(native, f"{cell}_forward")(*forward, resets))
+    found = as_tuple(getattr(gpu, f"{cell}_forward")(*forward, resets))
     terms = forward[0].numel() // GATES[cell] + sizes[0]
     check(found, states, terms)
-    gradients = getattr(native, f"{cell}_backward")(*backward(*states))
-    check(getattr(gpu, f"{cell}_backward")(*backward(*found)), gradients, terms)
+    gradients = getattr(native, f"{cell}_backward")(*backward(*states), resets)
+    check(getattr(gpu, f"{cell}_backward")(*backward(*found), resets), gradients, terms)
 
 
 @pytest.mark.usefixtures("staging")
@@ -189,3 +189,33 @@ def test_same_bits_by_launches_and_in_any_order_of_threads(
     gradients_again = as_tuple(getattr(simulated, f"{cell}_backward")(*backward(*states)))
     for one, other in zip((*states, *gradients), (*again, *gradients_again), strict=True):
         assert torch.equal(one, other)
+
+
+@pytest.mark.usefixtures("staging")
+@pytest.mark.parametrize("cell", GATES)
+@pytest.mark.parametrize("hidden", [7, 260])
+@pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
+def test_states_are_set_back(gpu, cell, hidden, share):
+    for steps, batch, dtype, initial in [
+        (4, 1, torch.float64, True),
+        (3, 3, torch.float64, True),
+        (3, 10, torch.float64, False),
+        (3, 37, torch.float32, True),
+    ]:
+        resets = torch.rand(steps, batch) < share
+        check_both_ways(gpu, cell, hidden, steps, batch, dtype, initial=initial, resets=resets)
+        if cell == "lstm":
+            options = {"initial": initial, "outputs": 5, "clip": 0.4, "resets": resets}
+            check_both_ways(gpu, cell, hidden, steps, batch, dtype, **options)
+
+
+@pytest.mark.parametrize("cell", GATES)
+def test_states_are_set_back_in_any_order_of_threads(simulated, cell, monkeypatch):
+    forward, backward = problem(cell, 260, 3, 5, torch.float32, initial=True)
+    resets = torch.rand(3, 5) < 0.4
+    states = as_tuple(getattr(simulated, f"{cell}_forward")(*forward, resets))
+    gradients = as_tuple(getattr(simulated, f"{cell}_backward")(*backward(*states), resets))
+    monkeypatch.setenv("SIMT_ORDER", "descending")
+    again = as_tuple(getattr(simulated, f"{cell}_forward")(*forward, resets))
+    gradients_again = as_tuple(getattr(simulated, f"{cell}_backward")(*backward(*states), resets))
+    assert all(map(torch.equal, (*states, *gradients), (*again, *gradients_again)))

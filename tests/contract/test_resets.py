@@ -1,0 +1,284 @@
+"""Sequences of several episodes: the mask of where they begin, ``resets``, in every network."""
+
+import pytest
+import torch
+from contract.equations import EQUATIONS, Equations
+from contract.networks import (
+    FORMS,
+    PACKABLE,
+    TIMED,
+    assert_same,
+    cell_of,
+    forms_where,
+    make,
+    outcome,
+    run,
+    weights_of,
+)
+from pairwise import pairwise
+from torch import nn
+from torch.testing import assert_close
+
+from sparse_engine.deploy.quantized import QuantizedGRU, QuantizedLSTM, QuantizedRNN
+from sparse_engine.errors import InputError
+from sparse_engine.nn import CELLS, Recurrent
+from sparse_engine.testing import leaves_of
+
+EVERY = pytest.mark.parametrize("form", FORMS)
+STACKS = {
+    "one layer": {},
+    "two layers": {"num_layers": 2},
+    "two layers both ways": {"num_layers": 2, "bidirectional": True},
+    "batch first both ways": {"bidirectional": True, "batch_first": True},
+    "segments": {"num_layers": 2, "checkpoint_every": 3},
+    "segments both ways": {"bidirectional": True, "checkpoint_every": 2},
+}
+QUANTIZED = {"rnn": QuantizedRNN, "lstm": QuantizedLSTM, "gru": QuantizedGRU}
+
+
+def begins(x, share=0.3):
+    """Return where episodes begin in an input: at its first step, too."""
+    return torch.rand(x.shape[:-1]) < share
+
+
+def by_equations(form, network, leaves, **options):
+    return outcome(network, leaves, call=Equations(network, EQUATIONS[cell_of(form)]), **options)
+
+
+@pairwise(
+    form=[*FORMS],
+    stack=STACKS,
+    shape=[(1, 3), (7, 1), (7, None), (7, 5), (3, 33)],
+    share=[0.0, 0.3, 1.0],
+    initial=[True, False],
+)
+def test_states_are_set_back(form, stack, shape, share, initial):
+    """Results and all gradients equal ``state = state * (1 - resets[t])`` before each step."""
+    network = make(form, **stack)
+    leaves = leaves_of(network, *shape, initial=initial)
+    resets = begins(leaves[0], share)
+    wanted = by_equations(form, network, leaves, resets=resets)
+    assert_same(outcome(network, leaves, resets=resets), wanted, 1e-10)
+
+
+@EVERY
+def test_floats_say_the_same(form):
+    network = make(form, batch_first=True)
+    x, *states = leaves_of(network, 7, 5)
+    resets = begins(x)
+    wanted = run(network, x, *states, resets=resets)
+    for dtype in (torch.float32, torch.float64, torch.bfloat16):
+        found = run(network, x, *states, resets=resets.to(dtype))
+        assert all(map(torch.equal, found, wanted))
+
+
+@pairwise(form=[*FORMS], batch_first=[False, True], batch=[3, None])
+def test_steps_are_a_sequence(form, batch_first, batch):
+    network = make(form, num_layers=2, batch_first=batch_first)
+    leaves = leaves_of(network, 7, batch)
+    time = 1 if batch_first and batch is not None else 0
+
+    def steps(x, hx, resets):
+        outputs = []
+        for step, own in zip(x.unbind(time), resets.unbind(time), strict=True):
+            y, hx = network.step(step, hx, resets=own)
+            outputs.append(y)
+        return torch.stack(outputs, time), hx
+
+    resets = begins(leaves[0])
+    found = outcome(network, leaves, call=steps, resets=resets)
+    assert_same(found, outcome(network, leaves, resets=resets), 1e-12)
+
+
+@pytest.mark.parametrize("form", TIMED)
+def test_beside_timespans(form):
+    network = make(form, bidirectional=True)
+    leaves = leaves_of(network, 5, 3)
+    given = {"resets": begins(leaves[0]), "timespans": torch.rand(5, 3, dtype=torch.float64)}
+    assert_same(
+        outcome(network, leaves, **given), by_equations(form, network, leaves, **given), 1e-10
+    )
+
+
+def test_noise_is_drawn_as_without_resets():
+    network = make("rate_rnn, softplus", sigma=0.2)
+    x, h0 = leaves_of(network, 6, 3)
+    resets = torch.zeros(6, 3, dtype=torch.bool)
+    resets[4] = True
+    torch.manual_seed(1)
+    plain, _ = network(x, h0)
+    torch.manual_seed(1)
+    y, _ = network(x, h0, resets=resets)
+    assert torch.equal(y[:4], plain[:4]) and not torch.equal(y[4], plain[4])
+    torch.manual_seed(1)
+    network(x[:4], h0)
+    own, _ = network(x[4:])
+    assert_close(y[4:], own)
+
+
+@pytest.mark.parametrize("form", ["rhn", "rhn, separate gates"])
+def test_beside_a_mask_of_dropped_units(form):
+    network = make(form, recurrent_dropout=0.4)
+    leaves = leaves_of(network, 7, 5)
+    resets = begins(leaves[0])
+    torch.manual_seed(1)
+    mask = nn.functional.dropout(torch.ones(5, 21, dtype=torch.float64), 0.4)
+    torch.manual_seed(1)
+    found = outcome(network, leaves, resets=resets)
+    call = Equations(network, EQUATIONS["rhn"], mask)
+    assert_same(found, outcome(network, leaves, call=call, resets=resets), 1e-10)
+
+
+@pairwise(form=forms_where(lambda entry: entry.gradient_growth), initial=[True, False])
+def test_captured_factors_are_those_of_the_dense_gradient(form, initial):
+    network = make(form, num_layers=2, bidirectional=True)
+    leaves = leaves_of(network, 7, 5, initial=initial)
+    resets = begins(leaves[0])
+    equations = Equations(network, EQUATIONS[cell_of(form)])
+    wanted = outcome(network, leaves, call=equations, resets=resets)
+    weights = weights_of(network)
+    for weight in weights.values():
+        weight.captured = [[]]
+    assert_same(outcome(network, leaves, resets=resets), wanted, 1e-9)
+    for name, weight in weights.items():
+        (pairs,) = weight.captured
+        found = sum(dy.T @ x for dy, x in pairs)
+        expected = equations.gradients[weight]
+        assert_close(found, expected, rtol=1e-9, atol=1e-9, msg=lambda text, n=name: f"{n}: {text}")
+
+
+@pytest.mark.parametrize(
+    "form", [form for form in FORMS if "clipped" not in form and "relu" not in form]
+)
+def test_under_autocast(form):
+    network = make(form, torch.float32, units=84, num_layers=2)
+    leaves = leaves_of(network, 9, 20, initial=False)
+    resets = begins(leaves[0])
+    exact = outcome(network, leaves, resets=resets)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = outcome(network, leaves, resets=resets)
+    for name, wanted in exact.items():
+        error = (found[name].double() - wanted.double()).norm() / wanted.double().norm()
+        assert error < (0.01 if "result" in name else 0.03), name
+
+
+@pytest.mark.parametrize("form", [form for form in FORMS if "," not in form])
+def test_compiles_without_a_graph_break(form):
+    network = make(form, torch.float32, bidirectional=True)
+    torch._dynamo.reset()
+    fast = torch.compile(network, backend="aot_eager", fullgraph=True)
+    for steps in (4, 5):
+        leaves = leaves_of(network, steps, 3)
+        resets = begins(leaves[0])
+        found = outcome(network, leaves, call=fast, resets=resets)
+        assert_same(found, outcome(network, leaves, resets=resets), 1e-5)
+
+
+@EVERY
+def test_each_sample_of_vmap_has_its_own(form):
+    network = make(form)
+    x, *_ = leaves_of(network, 4, 3)
+    samples = torch.stack([begins(x), begins(x)])
+    found = torch.vmap(lambda resets: network(x, resets=resets)[0])(samples)
+    for own, resets in zip(found, samples, strict=True):
+        assert_close(own, network(x, resets=resets)[0])
+
+
+@pairwise(cell=[*QUANTIZED], int8=[True, False], batch=[1, 3, 20], initial=[True, False])
+def test_quantized_networks(cell, int8, batch, initial):
+    network = make(cell, torch.float32, num_layers=2, bidirectional=True)
+    quantized = QUANTIZED[cell].from_sparse(network, int8=int8)
+    leaves = leaves_of(network, 7, batch, initial=initial)
+    resets = begins(leaves[0])
+    found = run(quantized, *leaves, resets=resets)
+    wanted = run(quantized.to_sparse(), *leaves, resets=resets)
+    assert_close(found, [each.detach() for each in wanted], rtol=1e-5, atol=1e-5)
+
+
+@EVERY
+def test_what_does_not_fit(form):
+    network = make(form, batch_first=True)
+    x, step = torch.randn(3, 4, 6, dtype=torch.float64), torch.randn(3, 6, dtype=torch.float64)
+
+    def refused(resets, message, error=InputError):
+        with pytest.raises(error, match=message):
+            network(x, resets=resets)
+
+    for shape, found in (((4, 3), "4, 3"), ((3,), "3"), ((3, 4, 1), "3, 4, 1")):
+        refused(torch.zeros(shape), rf"resets of shape \[3, 4\], found \[{found}\]")
+    refused(torch.zeros(3, 4, dtype=torch.int64), "bool or a floating dtype, found int64")
+    refused(torch.zeros(3, 4, device="meta"), "expected resets on cpu, found them on meta")
+    refused([True], "expected resets to be a tensor, found list", TypeError)
+    with pytest.raises(InputError, match=r"resets of shape \[3\], found \[4\]"):
+        network.step(step, resets=torch.zeros(4))
+    with pytest.raises(InputError, match=r"resets of shape \[\], found \[1\]"):
+        network.step(step[0], resets=torch.zeros(1))
+
+
+@pytest.mark.parametrize("form", PACKABLE)
+def test_not_beside_sequences_of_different_lengths(form):
+    network, x = make(form), torch.randn(4, 3, 6, dtype=torch.float64)
+    message = "sequences of one length beside resets"
+    with pytest.raises(InputError, match=message):
+        network(x, lengths=[4, 2, 1], resets=begins(x))
+    with pytest.raises(InputError, match=message):
+        packed = nn.utils.rnn.pack_padded_sequence(x, [4, 2, 1])
+        network(packed, resets=begins(x))
+
+
+@pairwise(form=[*FORMS], stack={n: STACKS[n] for n in ("two layers both ways", "segments")})
+def test_step_by_step_gives_the_same(form, stack, monkeypatch):
+    """A cell whose layers take no resets has them by the stack."""
+    network = make(form, **stack)
+    leaves = leaves_of(network, 7, 5)
+    given = {"resets": begins(leaves[0])}
+    if form in TIMED:
+        given["timespans"] = torch.rand(7, 5, dtype=torch.float64)
+    wanted = outcome(network, leaves, **given)
+    monkeypatch.setattr(type(network), "resettable", False)
+    assert_same(outcome(network, leaves, **given), wanted, 1e-10)
+
+
+@pytest.mark.parametrize("form", ["rnn", "lstm, projected", "rhn", "ctrnn"])
+def test_step_by_step_captures_the_same(form, monkeypatch):
+    def gradient():
+        network = make(form)
+        weight = next(iter(weights_of(network).values()))
+        weight.captured = [[]]
+        torch.manual_seed(0)
+        leaves = leaves_of(network, 6, 4)
+        outcome(network, leaves, resets=begins(leaves[0]))
+        return sum(dy.T @ x for dy, x in weight.captured[0])
+
+    wanted = gradient()
+    monkeypatch.setattr(CELLS[cell_of(form)].network, "resettable", False)
+    assert_close(gradient(), wanted, rtol=1e-9, atol=1e-9)
+
+
+def test_noise_step_by_step_is_the_same(monkeypatch):
+    network = make("rate_rnn, softplus", sigma=0.2)
+    leaves = leaves_of(network, 6, 3)
+    resets = begins(leaves[0])
+    torch.manual_seed(1)
+    wanted, _ = network(*leaves, resets=resets)
+    monkeypatch.setattr(type(network), "resettable", False)
+    torch.manual_seed(1)
+    assert_close(network(*leaves, resets=resets)[0], wanted)
+
+
+def test_a_cell_of_ones_own_takes_them_without_knowing():
+    class Total(Recurrent):
+        dtype = torch.float64
+
+        def run_layer(self, layer, x, state):
+            y = x.cumsum(0) if state[0] is None else state[0] + x.cumsum(0)
+            return y, y[-1]
+
+    network, x = Total(2, 2, num_layers=2), torch.randn(5, 3, 2, dtype=torch.float64)
+    resets = torch.zeros(5, 3, dtype=torch.bool)
+    resets[2, 1] = True
+    y, h_n = network(x, resets=resets)
+    parts = torch.cat([x[:2, 1].cumsum(0).cumsum(0), x[2:, 1].cumsum(0).cumsum(0)])
+    assert_close(y[:, 1], parts)
+    assert_close(y[:, [0, 2]], x[:, [0, 2]].cumsum(0).cumsum(0))
+    assert_close(h_n[-1], y[-1])
