@@ -18,8 +18,7 @@ struct BackwardNormed {
   Product<T> product;  // with W^T
   Norm<T> norm, c_norm;
   FeatureSums<T> sums, c_sums;
-  Steps<T> n, dz, du;  // [steps][G * units], du in the place of x where there is one
-  Steps<T> x;          // [steps][G * units], with a c
+  Steps<T> n, dz, du;  // [steps][G * units]; with a c, du is in the place of x
   Steps<T> h, c;       // [1 + steps][units], the first one is before the sequence
   Steps<T> c_n, dy;    // [steps][units], c as it was normalised, and the gradient of the result
   Steps<T> moments;    // [steps][kMoments]
@@ -64,18 +63,22 @@ struct BackwardNormed {
   // A gate's z, as in the forward pass.
   __device__ T z_of(int t, int gate, int64_t unit, const Spot<G>& spot) const {
     const int64_t row = gate * h.features + unit;
-    return *spot.of_gate(x, t, gate) + scaled(norm, row, *spot.of_gate(n, t, gate));
+    return *spot.of_gate(du, t, gate) + scaled(norm, row, *spot.of_gate(n, t, gate));
   }
 
   // From what W^T sends back to a unit's h, to the gradient of z, or of the output gate's and of
   // the normalised c. In columns that have ended, all that comes from outside is zero.
-  __device__ void outputs(int t, int64_t panel, int64_t unit, int first,
-                          const Vec<T, V>& of_h) const {
+  __device__ void outputs(int t, int64_t panel, int64_t unit, int first, Vec<T, V> of_h) const {
+    T* const at = Spot<G>(time, h.features, unit, panel, first).of(dh, t);
+    const Vec<T, V> upstream = load<V>(at);
 #pragma unroll
-    for (int v = 0; v < V; ++v) {
-      const int column = first + v;
+    for (int v = 0; v < V; ++v) of_h.at[v] += upstream.at[v];
+    store<V>(at, of_h);
+    // Read again, because the numbers of all columns at once do not fit the registers.
+#pragma unroll
+    for (int column = first; column < first + V; ++column) {
       const Spot<G> spot(time, h.features, unit, panel, column);
-      const T dm = of_h.at[v] + *spot.of(dh, t);
+      const T dm = *spot.of(dh, t);
       if constexpr (Cell::kHasMemory) {
         const T y =
             (*spot.of(c, t + 1) - moment(t, panel, 1, column)) * moment(t, panel, 2, column);
@@ -136,7 +139,7 @@ void normed_backward(const NormedBackward<T>& a, const Cell& cell, const Stream&
     return rows == 0 ? Steps<T>{} : layer.take(steps, rows);
   };
   const Steps<T> n = take(a.steps, G), dz = take(a.steps, G), du = take(a.steps, G);
-  const Steps<T> x = kHasMemory ? du : Steps<T>{}, h = layer.read_states(a.h0, a.h);
+  const Steps<T> h = layer.read_states(a.h0, a.h);
   const Steps<T> c = kHasMemory ? layer.take_states(a.c0) : Steps<T>{};
   const Steps<T> c_n = take(a.steps, kHasMemory), dy = take(a.steps, kHasMemory);
   const Steps<T> moments = columns.take(a.steps, M), dh = take(a.steps, 1);
@@ -145,7 +148,7 @@ void normed_backward(const NormedBackward<T>& a, const Cell& cell, const Stream&
   pack(columns.kept(moments, a.moments, M, 0, M), stream);
   pack(layer.all(dh, a.dh, 1, a.steps), stream);
   if (kHasMemory) {
-    pack(layer.all(x, a.x, G, a.steps), stream);
+    pack(layer.all(du, a.x, G, a.steps), stream);
     pack(layer.kept(c.from(1), a.saved, S, G, 1), stream);
     layer.set_first(carried, a.dc_n);
   }
@@ -156,7 +159,7 @@ void normed_backward(const NormedBackward<T>& a, const Cell& cell, const Stream&
       return feature_sums_of<T>(rows * layer.hidden, layer.shape, stream);
     };
     const BackwardNormed<T, vector, Cell> program{
-        cell, layer.time(), product, a.norm,  a.c_norm, sums(G), sums(1), n,      dz, du, x, h,
+        cell, layer.time(), product, a.norm,  a.c_norm, sums(G), sums(1), n,      dz, du, h,
         c,    c_n,          dy,      moments, dh,       carried, dh0,     a.steps};
     run(program, program.kPhases * a.steps + (a.dh0 ? 2 : 0), product.shared(), stream);
   });
