@@ -35,6 +35,14 @@ def refused(capsys):
     return check
 
 
+@pytest.mark.parametrize(
+    "command", [("analyze",), ("distance", "nothing.csv"), ("resume",), ("watch",)]
+)
+def test_what_is_not_there_is_named(refused, command):
+    line = refused(*command, "nothing.csv")
+    assert "expected" in line and "nothing.csv" in line and "Errno" not in line
+
+
 def plain():
     return SparseRNN(2, 8, density=0.3).state_dict()
 

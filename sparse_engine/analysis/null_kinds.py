@@ -94,7 +94,9 @@ class ErdosRenyiNull(_Native):
 
 @dataclass(frozen=True)
 class DegreePreserving(_Native):
-    """Random graphs in which every node keeps its numbers of links in and out, all as likely.
+    """Random graphs in which every node keeps its numbers of links in and out.
+
+    All of these graphs that the moves below reach are equally likely.
 
     Two moves change a graph, unless the result would have a new self-loop or a link twice. a->b and
     c->d become a->d and c->b (Maslov and Sneppen, "Specificity and stability in topology of protein

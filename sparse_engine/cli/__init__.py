@@ -57,7 +57,14 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         return _refuse("expected a reader of the output, found its pipe closed")
     except MENDABLE as error:
-        return _refuse(" ".join(str(error).split()) or type(error).__name__)
+        return _refuse(_reason(error))
+
+
+def _reason(error: Exception) -> str:
+    """Return in one line what was expected and what was found."""
+    if isinstance(error, FileNotFoundError) and error.filename:
+        return f"expected a file or folder {error.filename}, found none"
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _run(arguments: list[str] | None) -> int:

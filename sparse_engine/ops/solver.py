@@ -6,7 +6,7 @@ from typing import ClassVar
 
 
 class Solver:
-    """A fixed-step method for ``dh/ds = f(h)``, each of whose stages looks back on one.
+    """Fixed-step method for ``dh/ds = f(h)``, each stage of which needs only the stage before.
 
     ``k[i] = f(h + nodes[i] * dt * k[i - 1])``, then ``h + dt * sum(weights[i] * k[i])``: the
     classical methods up to order four have this form. A subclass states the two::

@@ -50,7 +50,7 @@ class NoRedistribution(Redistribution):
 
 @dataclass(frozen=True)
 class Proportional(Redistribution):
-    """Redistribution of all links that grow in proportion to :meth:`share`.
+    """Distribution of all new links over the weights, in proportion to :meth:`share`.
 
     The counts are exact, by the method of largest remainders. Links for which a
     weight has no room go to the other weights, again in proportion. Shares of 0 for all weights

@@ -123,6 +123,12 @@ class Rewiring:
             )
         self._capture()
 
+    def __repr__(self) -> str:
+        """Return what ``print(rewiring)`` shows: the method, the number of links, and the rules."""
+        shown = ("prune", "grow", "fraction", "density", "every")
+        rules = ", ".join(f"{name}={getattr(self, name)}" for name in shown)
+        return f"{type(self).__name__}(links={sum(each.nnz for each in self.weights)}, {rules})"
+
     def step(self, *, hold: bool = False) -> bool:
         """Count one training step, rewire when it is time, and return whether it was.
 

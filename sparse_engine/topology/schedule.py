@@ -35,7 +35,7 @@ def as_schedule(value: Schedule | float) -> Schedule:
 
 @dataclass(frozen=True)
 class ConstantSchedule(Schedule):
-    """Equal number at every step.
+    """Same number at every step.
 
     Attributes:
         value: any finite number.

@@ -355,3 +355,10 @@ def test_wrong_positions_are_refused_where_links_may_return(positions):
             keep_returning=True,
         )
     assert weight.topology_version == 0
+
+
+def test_a_rewiring_shows_its_rules_and_links():
+    model = SparseRNN(3, 20, density=0.2)
+    shown = repr(RigL(model, torch.optim.Adam(model.parameters()), steps=20, every=5))
+    assert shown.startswith("RigL(links=80, prune=Magnitude(), grow=GradientGrowth(), fraction=Cos")
+    assert shown.endswith("every=5)")

@@ -80,7 +80,7 @@ class NeverUsed(Grow):
 
 @dataclass(frozen=True)
 class EqualPerGate(Grow):
-    """Growth at uniformly random absent positions, as many in each gate of ``weight.blocks``.
+    """Growth at uniformly random absent positions, equally many in each gate (``weight.blocks``).
 
     With :class:`Magnitude` over the whole weight this is the cell-gate redistribution of
     Selfish-RNN (Liu et al. 2021): gates of small values lose more links than they get back.

@@ -55,7 +55,7 @@ class ERKDensity(Allocation):
 
 @dataclass(frozen=True)
 class EqualDensity(Allocation):
-    """Equal density of all weights, to one link; in total ``round(density * all positions)`` links.
+    """Equal densities, rounded to links; in total ``round(density * all positions)`` links.
 
     Attributes:
         density: density of each weight, in (0, 1].

@@ -18,7 +18,7 @@ from sparse_engine.topology.links import links_at
 
 @dataclass(frozen=True, kw_only=True)
 class ErdosRenyi(Wiring):
-    """Uniformly random links (Erdos and Renyi 1959; G(n, M)): all sets of positions are as likely.
+    """Uniformly random links (Erdos and Renyi 1959; G(n, M)): all sets are equally likely.
 
     Give exactly one of the attributes. A null model, which makes random graphs to
     compare a graph with, is :class:`sparse_engine.analysis.ErdosRenyiNull`.
@@ -66,7 +66,7 @@ class ErdosRenyi(Wiring):
 
 @dataclass(frozen=True)
 class ConstantFanIn(Wiring):
-    """Random links of equal fan-in: as many into every row, from uniformly random columns.
+    """Random links of equal fan-in: each row has the same number, in uniformly random columns.
 
     ``out * fan_in`` links. Give exactly one of the attributes.
 

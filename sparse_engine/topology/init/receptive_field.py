@@ -18,7 +18,7 @@ from sparse_engine.topology.links import links_at
 
 @dataclass(frozen=True)
 class ReceptiveField(Wiring):
-    """Bipartite receptive fields after CHTs (Zhang et al. 2025), made in time of the links.
+    """Bipartite receptive fields after CHTs (Zhang et al. 2025), in time O(links).
 
     ``round(density * out * in)`` links. Row i sees column ``floor((i + 1/2) * in / out)`` best;
     d is the distance of another column from the best one, around the ring. The expected density at
