@@ -168,3 +168,21 @@ def test_what_does_not_fit(form):
     if FORMS[form].packable:
         packed = FORMS[form].problem(random_pattern(7, 7, 20), 4, 3, lengths=[4, 4, 4])
         refused(arguments["resets"], "no resets beside batch_sizes, found both", **packed)
+
+
+def test_calls_without_resets_keep_working():
+    """Programs that were exported before there were resets call operations without them."""
+    values, pattern = torch.randn(20, dtype=torch.float64), random_pattern(7, 7, 20)
+    x = torch.randn(4, 3, 7, dtype=torch.float64, requires_grad=True)
+
+    def run(x):
+        links = values.to(x.device), [each.to(x.device) for each in pattern]
+        return torch.ops.sparse_engine.rnn_forward(x, None, None, None, *links, None, 0)
+
+    found = outcome(run, {"x": x})
+    wanted = outcome(lambda x: FORMS["rnn"].function(x, None, None, values, pattern), {"x": x})
+    assert all(torch.equal(found[name], each) for name, each in wanted.items())
+    assert torch.equal(torch.vmap(run)(x[None])[0], run(x))
+    (gradient,) = torch.autograd.grad(run(x).sum(), x)
+    assert torch.equal(torch.func.grad(lambda x: run(x).sum())(x), gradient)
+    assert run(x.to("meta")).shape == (4, 3, 7)

@@ -58,10 +58,11 @@ void forward(const RnnForward<T, A>& a, int64_t panels, const Cell& cell) {
     const Rows rows = rows_of(a.w, team.rank, team.size, kBlock);
     const typename Product::Share product(w, team.rank, rows);
     bool fine = product.fine();  // all links that were looked at may be followed
-    seq.tiles(rows, [&](int64_t q, int64_t first, int count) {
-      read_initial(seq, a.h0, h.at(-1), q, first, count);
-      seq.set_back(0, q, count, h.at(-1).row(q, first));
-    });
+    if (a.h0)
+      seq.tiles(rows, [&](int64_t q, int64_t first, int count) {
+        read_initial(seq, a.h0, h.at(-1), q, first, count);
+        seq.set_back(0, q, count, h.at(-1).row(q, first));
+      });
     if (a.w_input) seq.pack_step(team, a.x, 0, x.at(0));
     team.barrier();
     for (int64_t t = 0; t < a.steps; ++t) {
