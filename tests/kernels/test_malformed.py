@@ -91,12 +91,12 @@ def test_row_pointers_that_decrease(name, entry):
 def test_columns_of_rows_that_are_multiplied_together(column):
     pattern, x = random_pattern(130, 90, 9000), torch.ones(90, 500)
     values = torch.ones(9000)
-    wrong = pattern._replace(col_indices=with_entry(pattern.col_indices, 4321, column))
+    wrong = pattern._replace(col=with_entry(pattern.col, 4321, column))
     with pytest.raises(ValueError, match=rf"\[0, 90\), found {column} at position 4321"):
         native.spmm(values, wrong, x, None)
-    swapped = with_entry(pattern.col_indices, 0, int(pattern.col_indices[1]))
-    swapped[1] = pattern.col_indices[0]
-    found = native.spmm(values, pattern._replace(col_indices=swapped), x, None)
+    swapped = with_entry(pattern.col, 0, int(pattern.col[1]))
+    swapped[1] = pattern.col[0]
+    found = native.spmm(values, pattern._replace(col=swapped), x, None)
     assert torch.equal(found, native.spmm(values, pattern, x, None))
 
 
