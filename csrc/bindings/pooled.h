@@ -31,7 +31,7 @@ inline torch::stable::Tensor pooled(const std::vector<int64_t>& shape, size_t by
   namespace stable = torch::stable::detail;
   std::vector<int64_t> strides(shape.size(), 1);
   for (size_t d = shape.size(); d-- > 1;) strides[d - 1] = strides[d] * shape[d];
-  const Block block = take_block(bytes);
+  const MemoryBlock block = take_block(bytes);
   const auto give_back = [](void* data, void* size) {
     give_block_back({static_cast<char*>(data), reinterpret_cast<size_t>(size)});
   };

@@ -20,26 +20,26 @@ constexpr size_t kMostKept = size_t{512} << 20;
 // Blocks that nobody uses, those longest unused first.
 struct Pool {
   std::mutex mutex;
-  std::list<Block> blocks;
+  std::list<MemoryBlock> blocks;
   size_t kept = 0;
 
   // The smallest that holds so many bytes and wastes little, or none.
-  Block take(size_t bytes) {
+  MemoryBlock take(size_t bytes) {
     auto best = blocks.end();
     for (auto it = blocks.begin(); it != blocks.end(); ++it)
       if (it->size >= bytes && it->size - bytes <= kHugePage + bytes / 4 &&
           (best == blocks.end() || it->size < best->size))
         best = it;
     if (best == blocks.end()) return {nullptr, 0};
-    const Block found = *best;
+    const MemoryBlock found = *best;
     kept -= found.size;
     blocks.erase(best);
     return found;
   }
 
   // Keeps a block, and returns those that there is no room left for.
-  std::list<Block> keep(const Block& block) {
-    std::list<Block> surplus;
+  std::list<MemoryBlock> keep(const MemoryBlock& block) {
+    std::list<MemoryBlock> surplus;
     blocks.push_back(block);
     kept += block.size;
     while (kept > kMostKept) {
@@ -58,9 +58,9 @@ Pool& pool() {
 
 }  // namespace
 
-Block take_block(size_t bytes) {
+MemoryBlock take_block(size_t bytes) {
   Pool& from = pool();
-  Block block;
+  MemoryBlock block;
   {
     std::lock_guard<std::mutex> lock(from.mutex);
     block = from.take(bytes);
@@ -75,14 +75,14 @@ Block take_block(size_t bytes) {
   return block;
 }
 
-void give_block_back(const Block& block) {
+void give_block_back(const MemoryBlock& block) {
   Pool& to = pool();
-  std::list<Block> surplus;
+  std::list<MemoryBlock> surplus;
   {
     std::lock_guard<std::mutex> lock(to.mutex);
     surplus = to.keep(block);
   }
-  for (const Block& each : surplus) ::operator delete(each.data, std::align_val_t{kHugePage});
+  for (const MemoryBlock& each : surplus) ::operator delete(each.data, std::align_val_t{kHugePage});
 }
 
 Scratch::Scratch(size_t bytes) : block_{nullptr, 0}, asked_(bytes), next_(nullptr) {

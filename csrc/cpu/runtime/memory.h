@@ -24,12 +24,12 @@ inline void allow(const void*, size_t) {}
 
 // Uninitialised memory in huge pages. Blocks that are given back are kept for whoever asks next, up
 // to a bound: fresh pages cost more than many kernels do. Throws OutOfMemory.
-struct Block {
+struct MemoryBlock {
   char* data;
   size_t size;
 };
-Block take_block(size_t bytes);
-void give_block_back(const Block& block);
+MemoryBlock take_block(size_t bytes);
+void give_block_back(const MemoryBlock& block);
 
 // A block, cut into arrays that are aligned to a cache line and live as long as this object.
 class Scratch {
@@ -58,7 +58,7 @@ class Scratch {
   // A kernel that takes more than it asked for would write into somebody else's memory.
   [[noreturn]] static void overdrawn();
 
-  Block block_;
+  MemoryBlock block_;
   size_t asked_;
   char* next_;
 };
