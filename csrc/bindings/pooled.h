@@ -38,7 +38,7 @@ inline torch::stable::Tensor pooled(const std::vector<int64_t>& shape, size_t by
   AtenTensorHandle handle;
   const AOTITorchError error = torch_from_blob(
       block.data, static_cast<int64_t>(shape.size()), shape.data(), strides.data(), 0,
-      stable::to<int32_t>(stable::from(type)), aoti_torch_device_type_cpu(), 0, &handle,
+      stable::to<int32_t>(stable::from(type)), aoti_torch_device_type_cpu(), -1, &handle,
       aoti_torch_layout_strided(), nullptr, 0, give_back, reinterpret_cast<void*>(block.size));
   if (error != AOTI_TORCH_SUCCESS) {
     give_block_back(block);
