@@ -17,11 +17,19 @@ VALUES, X = torch.randn(400), torch.randn(40, 6)
 SEQUENCE = torch.randn(3, 6, 40)
 ACROSS = torch.randn(6, 40)
 
+
 def twice(pattern):
     """Return the pattern of a weight of two gates, each with the links of ``pattern``."""
     crow, col, t_crow, *_ = pattern
-    return [torch.cat([crow, crow[-1] + crow[1:]]), torch.cat([col, col]), 2 * t_crow,
-            torch.zeros(800, dtype=torch.int32), torch.zeros(800, dtype=torch.int32)]  # fmt: skip
+    columns, plan = torch.zeros(800, dtype=torch.int32), torch.zeros(2, 13, dtype=torch.int32)
+    return [
+        torch.cat([crow, crow[-1] + crow[1:]]),
+        torch.cat([col, col]),
+        2 * t_crow,
+        columns,
+        columns,
+        plan,
+    ]
 
 
 FORWARD = {
@@ -31,9 +39,8 @@ FORWARD = {
         SEQUENCE[:, :1], None, None, None, VALUES, p, None, 0
     ),
     "mgu_forward of one": lambda p: native.mgu_forward(
-        SEQUENCE[:, :1].repeat(1, 1, 2), None, None, None, None, None, VALUES.repeat(2),
-        twice(p), None, None, None, False,
-    ),  # fmt: skip
+        SEQUENCE[:, :1].repeat(1, 1, 2), *[None] * 5, VALUES.repeat(2), twice(p), *[None] * 3, False
+    ),
     "sddmm": lambda p: native.sddmm(p, X, X),
     "rnn_forward": lambda p: native.rnn_forward(SEQUENCE, None, None, None, VALUES, p, None, 0),
     "conductance_forward": lambda p: native.conductance_forward(

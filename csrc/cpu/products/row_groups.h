@@ -243,6 +243,8 @@ class GroupedProduct {
    public:
     Share(const GroupedProduct& of, int member, const Rows& units)
         : of_(of),
+          rows_(of.rows_),
+          units_of_gate_(of.rows_.w.rows / of.use_.gates),
           units_(units),
           kept_(of.kept_ + member * of.use_.gates * R * W),
           grouped_end_(of.grouped_ ? units.first + (units.last - units.first) / R * R
@@ -257,7 +259,7 @@ class GroupedProduct {
     // gate by gate or one after the other.
     template <typename A>
     SE_INLINE void operator()(Vec<T, L> (&sum)[NV], int64_t unit, const A* x, int gate = 0) const {
-      const int64_t row = gate * of_.units() + unit;
+      const int64_t row = gate * units_of_gate_ + unit;
       if constexpr (L > 1) {
         if (unit < grouped_end_) {
           const int64_t r = (unit - units_.first) % R;
@@ -267,28 +269,30 @@ class GroupedProduct {
           return;
         }
       }
-      of_.rows_(sum, row, x);
+      rows_(sum, row, x);
     }
 
 #if defined(__AVX512VL__)
     // What RowProduct::looking() does.
     SE_INLINE void looking(Vec<T, L> (&sum)[NV], int64_t unit, const T* x, bool& fine,
                            int gate = 0) const {
-      of_.rows_.looking(sum, gate * of_.units() + unit, x, fine);
+      rows_.looking(sum, gate * units_of_gate_ + unit, x, fine);
     }
 #endif
 
    private:
     void sort(int gate, int member) {
-      const int64_t first = gate * of_.units();
+      const int64_t first = gate * units_of_gate_;
       for (int64_t unit = units_.first; unit < grouped_end_ && fine_; unit += R) {
         const int64_t row = first + unit;
-        fine_ = may_follow(of_.rows_.w, of_.rows_.values.places(), row, row + R);
-        if (fine_) of_.groups_.sort(row, of_.rows_.values, member);
+        fine_ = may_follow(rows_.w, rows_.values.places(), row, row + R);
+        if (fine_) of_.groups_.sort(row, rows_.values, member);
       }
     }
 
     const GroupedProduct& of_;
+    const RowProduct<T, L, NV, Values> rows_;  // a copy: products look at it all the time
+    const int64_t units_of_gate_;
     const Rows units_;
     T* const kept_;
     const int64_t grouped_end_;
@@ -303,8 +307,6 @@ class GroupedProduct {
         grouped_(grouped),
         groups_(grouped ? Groups(rows.w, use.members, scratch) : Groups(rows.w)),
         kept_(grouped ? scratch.take<T>(use.members * use.gates * R * W) : nullptr) {}
-
-  int64_t units() const { return rows_.w.rows / use_.gates; }
 
   template <typename A>
   SE_INLINE void multiply(int64_t row, const A* x, T* out) const {
