@@ -111,7 +111,8 @@ def _names(layer: int) -> tuple[str, ...]:
 
 def parameters_of(network: Any, x: Tensor) -> list[Tensor] | None:
     """Return the parameters of all layers as the operation takes them, or None if any differs."""
-    own, modules, found = network._parameters, network._modules, []
+    own, modules = network._parameters, network._modules
+    found: list[Tensor] = []
     for layer in range(network.num_layers):
         recurrent, given, *biases = _names(layer)
         links, dense = _links(modules.get(recurrent)), own.get(given)
@@ -135,4 +136,5 @@ def _links(weight: nn.Module | None) -> tuple[Tensor, Tensor, Tensor] | None:
     if type(weight) is not SparseWeight or weight.captured is not None or _is_hooked(weight):
         return None
     values, buffers = weight._parameters.get("values"), weight._buffers
-    return None if values is None else (values, buffers["crow_indices"], buffers["col_indices"])
+    crow, col = buffers["crow_indices"], buffers["col_indices"]
+    return None if values is None or crow is None or col is None else (values, crow, col)
