@@ -1,5 +1,5 @@
-// The operations of a cell with gates: lstm_forward, lstm_backward, lstm_step, gru_forward, ... This
-// file is compiled once for each of them, see cells/compiled_cell.h.
+// The operations of a cell with gates: lstm_forward, lstm_backward, lstm_step, gru_forward, ...
+// This file is compiled once for each of them, see cells/compiled_cell.h.
 #include <tuple>
 
 #include "cells/compiled_cell.h"

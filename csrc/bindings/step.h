@@ -1,5 +1,5 @@
-// One time step of a network of one direction, for streams: all layers in one call, which returns no
-// gradients. With sparse input weights, its results have the bits of the layers' operations over
+// One time step of a network of one direction, for streams: all layers in one call, which returns
+// no gradients. With sparse input weights, its results have the bits of the layers' operations over
 // sequences of one step.
 #pragma once
 
@@ -69,8 +69,7 @@ struct SparseMatrix {
   Tensor values;
 
  private:
-  SparseMatrix(const Tensor& entries, Parameters& from, ScalarType type, int64_t rows,
-               int64_t cols)
+  SparseMatrix(const Tensor& entries, Parameters& from, ScalarType type, int64_t rows, int64_t cols)
       : links(links_of(from, rows, cols)),
         values(vector(entries, "values", type, links.csr.nnz())) {}
 

@@ -35,8 +35,7 @@ SE_INLINE T dense_dot(const T* w, int64_t inputs, const A* x) {
   Vec<T, K> sum[kSums] = {};
   int64_t k = 0;
   for (; k + K * kSums <= inputs; k += K * kSums)
-    for (int i = 0; i < kSums; ++i)
-      sum[i] += load<T, K>(w + k + K * i) * load<T, K>(x + k + K * i);
+    for (int i = 0; i < kSums; ++i) sum[i] += load<T, K>(w + k + K * i) * load<T, K>(x + k + K * i);
   for (; k < inputs; k += K)
     sum[0] += load_first<T, K>(w + k, inputs - k) * load_first<T, K>(x + k, inputs - k);
   return sum_of_lanes<T, K>((sum[0] + sum[1]) + (sum[2] + sum[3]));

@@ -117,8 +117,8 @@ SE_INLINE void row_product(Vec<T, L> (&sum)[NV], const Values& values, const int
 // then be rounded one by one or together, depending on what else is in the loop.
 SE_INLINE void keep_scalar(int64_t& p) { asm("" : "+r"(p)); }
 
-// The same for a single column. `and_then(p, count, row)` gets the entries of X that the links from p
-// on read: Int<K>() for a vector of K, a number for fewer.
+// The same for a single column. `and_then(p, count, row)` gets the entries of X that the links from
+// p on read: Int<K>() for a vector of K, a number for fewer.
 template <typename T, class Values, typename A, class AndThen>
 SE_INLINE T dot_of_few(T even, const Values& values, const int32_t* idx, int64_t first, int64_t end,
                        const A* x, const AndThen& and_then) {
@@ -138,12 +138,12 @@ SE_INLINE T dot_of_few(T even, const Values& values, const int32_t* idx, int64_t
   return even + odd;
 }
 
-// Whether the last links of a row, fewer than a vector, are multiplied at once, by instructions that
-// leave out lanes. Gathering costs as much as a loop over three links, but the end of that loop is
-// mispredicted in nearly every row.
+// Whether the last links of a row, fewer than a vector, are multiplied at once, by instructions
+// that leave out lanes. Gathering costs as much as a loop over three links, but the end of that
+// loop is mispredicted in nearly every row.
 #if defined(__AVX512VL__)
 template <typename T, class Values, typename A>
-constexpr bool kGathersLast = std::is_same_v<A, T>&& std::is_same_v<Values, InOrder<T>>;
+constexpr bool kGathersLast = std::is_same_v<A, T> && std::is_same_v<Values, InOrder<T>>;
 
 // The first `count` of the entries of x at idx, fewer than a vector; other lanes are zero.
 SE_INLINE Vec<float, 8> gathered_first(const float* x, const int32_t* idx, int64_t count) {
@@ -174,8 +174,8 @@ struct Looking {
       outside = _mm256_mask_cmpge_epu32_mask(lanes, _mm256_maskz_loadu_epi32(lanes, idx),
                                              _mm256_set1_epi32(cols));
     else
-      outside = _mm_mask_cmpge_epu32_mask(lanes, _mm_maskz_loadu_epi32(lanes, idx),
-                                          _mm_set1_epi32(cols));
+      outside =
+          _mm_mask_cmpge_epu32_mask(lanes, _mm_maskz_loadu_epi32(lanes, idx), _mm_set1_epi32(cols));
     if (__builtin_expect(outside != 0, 0)) *fine = false;
     return outside == 0;
   }
@@ -223,8 +223,8 @@ SE_NOINLINE T dot_of_many(const Look look, const Values values, const int32_t* i
   }
 }
 
-// The same for any number of links. Few whole vectors do not repay the sum over lanes where the last
-// links are multiplied one by one.
+// The same for any number of links. Few whole vectors do not repay the sum over lanes where the
+// last links are multiplied one by one.
 template <typename T, class Values, typename A, class AndThen>
 SE_INLINE T row_dot(const Values& values, const int32_t* idx, int64_t first, int64_t end,
                     bool links_ahead, const A* x, const AndThen& and_then) {
@@ -249,9 +249,9 @@ struct RowProduct {
   // sum += W[row, :] x for a single column and links that nobody has looked at. Where one leads out
   // of x, `fine` becomes false, and what is added means nothing.
   SE_INLINE void looking(Vec<T, L> (&sum)[NV], int64_t row, const T* x, bool& fine) const {
-    sum[0] += dot_of_many<T>(Looking{static_cast<uint32_t>(w.cols), &fine}, values, w.idx,
-                             w.ptr[row], w.ptr[row + 1], ahead.links, x,
-                             [](int64_t, auto, auto) SE_INLINE_LAMBDA {});
+    sum[0] +=
+        dot_of_many<T>(Looking{static_cast<uint32_t>(w.cols), &fine}, values, w.idx, w.ptr[row],
+                       w.ptr[row + 1], ahead.links, x, [](int64_t, auto, auto) SE_INLINE_LAMBDA {});
   }
 #endif
 

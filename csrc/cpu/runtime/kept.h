@@ -80,7 +80,7 @@ SE_INLINE void store(A* p, Vec<T, L> v) {
 // Whether instructions that leave out lanes load and store the first numbers of a vector.
 #if defined(__AVX512VL__)
 template <typename T, int L, typename A>
-constexpr bool kMasks = std::is_same_v<T, A>&& L * sizeof(T) == 32;
+constexpr bool kMasks = std::is_same_v<T, A> && L * sizeof(T) == 32;
 
 SE_INLINE __mmask8 first_lanes(int64_t count) { return count > 0 ? (1u << count) - 1 : 0; }
 SE_INLINE Vec<float, 8> masked_load(const float* p, __mmask8 lanes) {
