@@ -84,7 +84,7 @@ def test_results_and_gradients(form, stack, shape, dtype, initial):
 
 @pairwise(makes_sense, form=[*FORMS], dtype=[*BOUNDS], shape=[(16, 20), (31, 9), (9, 150)])
 def test_many_links(form, dtype, shape):
-    """Of rows with many links in common, the CPU multiplies a few together."""
+    """The CPU multiplies a few rows together where they have many links in common."""
     network = make(form, dtype, units=84, density=0.9, input_density=0.5)
     leaves = leaves_of(network, *shape)
     assert_same(outcome(network, leaves), by_equations(form, network, leaves), BOUNDS[dtype])

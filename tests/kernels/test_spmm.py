@@ -65,7 +65,7 @@ MANY_LINKS = {
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("columns", [500, 1000])
 def test_groups_of_rows_exactly(name, layout, columns):
-    """Where a quarter of all links exist, the CPU sorts them by the rows that share a column."""
+    """The CPU sorts links by the rows that share a column, from a quarter of all links on."""
     for dtype in (torch.float32, torch.float64):
         check_exactly(random_pattern(*MANY_LINKS[name]), columns, dtype, layout)
 
