@@ -17,8 +17,10 @@ import torch
 from torch import Tensor
 
 from sparse_engine import nn, ops
+from sparse_engine.nn._step import parameters_of
 from sparse_engine.ops import Pattern, RandomKey
 from sparse_engine.ops._native import native
+from sparse_engine.ops._step import STATES
 from sparse_engine.testing import CELLS, Recorder, copied, random_pattern
 
 PREFIX = "sparse_engine::"
@@ -51,6 +53,18 @@ def quantized() -> None:
                 ops.quantized_sequence("gru", x, h0, None, None, links, in_features=12)
 
 
+def steps() -> None:
+    """Call the operations of single steps, which networks leave alone where calls are recorded."""
+    for cell in STATES:
+        for inputs in ({}, {"input_density": 0.5}):
+            network, x = CELLS[cell](4, 14, density=0.4, **inputs), torch.randn(5, 4)
+            operation = type(network).step_operation
+            sizes = network.num_layers, network.hidden_size, network.bias
+            states = [torch.randn(1, 5, 14) for _ in network.states]
+            options = operation.options(network)
+            operation.run(x, states, parameters_of(network, x), *sizes, *options)
+
+
 def recorded() -> list[tuple[torch._ops.OpOverload, list]]:
     """Calls of every native operation that are right, in float32 and in bfloat16."""
     with Recorder() as recorder:
@@ -58,7 +72,9 @@ def recorded() -> list[tuple[torch._ops.OpOverload, list]]:
             with torch.autocast("cpu", torch.bfloat16, enabled=narrow):
                 for network in networks():
                     for batch in (1, 5):
-                        network(torch.randn(3, batch, 4, requires_grad=True))[0].sum().backward()
+                        x = torch.randn(3, batch, 4, requires_grad=True)
+                        network(x)[0].sum().backward()
+                        network(x, resets=torch.rand(3, batch) < 0.5)[0].sum().backward()
                 for columns in (3, 130):
                     layer = nn.SparseLinear(12, 9, density=0.4)
                     layer(torch.randn(columns, 12, requires_grad=True)).sum().backward()
@@ -79,6 +95,8 @@ def recorded() -> list[tuple[torch._ops.OpOverload, list]]:
         native.ch3_l3(*pattern[:4], 5, True, 1, 2, 3)
         native.ch2_l3n(*pattern[:4], 5, False, 1, 2, 3)
         quantized()
+        steps()
+        ops.spmm(torch.randn(4500), random_pattern(60, 80, 4500), torch.randn(80, 500))
     everything = torch._C._dispatch_get_all_op_names()
     names = {name.split(".")[0] for name in everything if name.startswith(PREFIX)}
     found = {operation.name().split(".")[0] for operation, _, _ in recorder.calls}
