@@ -175,8 +175,9 @@ struct BackwardChunks {
       const Vec<T, V> upstream = load<V>(dh.at(t).data + place.unit);
 #pragma unroll
       for (int v = 0; v < V; ++v) sum[0].at[v] += upstream.at[v];
+      const unsigned beginning = resets.template beginning<V>(t, n);
       Vec<T, V> before = load<V>(c.at(t).data + place.unit);
-      resets.set_back(t, n, before);
+      Resets::set_back(beginning, before);
       const Vec<T, V> now = load<V>(c.at(t + 1).data + place.unit);
       T* const carry_at = carried.data + place.unit;
       Vec<T, V> carry = load<V>(carry_at), du[kGates], of_master[kMasters];
@@ -189,7 +190,7 @@ struct BackwardChunks {
 #pragma unroll
         for (int m = 0; m < kMasters; ++m) of_master[m].at[v] = of_masters[m];
       });
-      resets.set_back(t, n, carry);
+      Resets::set_back(beginning, carry);
       store<V>(carry_at, carry);
 #pragma unroll
       for (int g = 0; g < kGates; ++g)

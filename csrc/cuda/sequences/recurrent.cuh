@@ -104,13 +104,17 @@ struct ForwardSteps {
     A* const from = (Cell::kHasMemory ? c : h).at(t).data;
     A* const to = kProjects ? unprojected.data : y.at(t).data;
     // What step t + 1 reads of h, where that is not what step t has returned.
-    const auto hand_on = [&](int64_t unit, int64_t panel, int column, Vec<T, V> next) {
+    const auto beginning_at = [&](int64_t step, int64_t panel, int column) {
+      return resets.template beginning<V>(step, panel * time.width + column);
+    };
+    const auto hand_on = [&](int64_t unit, unsigned beginning, Vec<T, V> next) {
       if (!resets.exist()) return;
-      resets.set_back(t + 1, panel * time.width + column, next);
+      Resets::set_back(beginning, next);
       store<V>(h.at(t + 1).data + unit, next);
     };
     const auto step = [&](int64_t unit, int64_t panel, int column, Vec<T, V>(&u)[G]) {
       const Place<R> place(unit, units, panel, column, time.width);
+      const unsigned beginning = kProjects ? 0 : beginning_at(t + 1, panel, column);
       Vec<T, V> rows[R] = {}, next;
       A* const own = gates.at(t).data + place.first_row;
 #pragma unroll
@@ -138,7 +142,7 @@ struct ForwardSteps {
         for (int r = 0; r < R; ++r) rows[r].at[v] = row[r];
       }
       store<V>(to + place.unit, next);
-      if (!kProjects) hand_on(place.unit, panel, column, next);
+      if (!kProjects) hand_on(place.unit, beginning, next);
       if (Cell::kHasMemory) store<V>(from + c.step_stride() + place.unit, carried);
       if constexpr (Cell::kSaves)
 #pragma unroll
@@ -151,7 +155,7 @@ struct ForwardSteps {
             [&](int64_t unit, int64_t panel, int column, Vec<T, V>(&sums)[1]) {
               const Place<1> place(unit, projection.units, panel, column, time.width);
               store<V>(y.at(t).data + place.unit, sums[0]);
-              hand_on(place.unit, panel, column, sums[0]);
+              hand_on(place.unit, beginning_at(t + 1, panel, column), sums[0]);
             });
     product.template phase<V, G>(part, h.at(t), Extent{panels, t > 0 || has_initial ? panels : 0},
                                  step);

@@ -71,13 +71,26 @@ struct Resets {
   __device__ bool at(int64_t t, int64_t n) const {
     return t < steps && n < batch && begins[t * batch + n];
   }
-  // Zeros in the columns from n on whose episodes begin at step t.
+  // Those of the columns from n on whose episodes begin at step t, a bit each: it takes one
+  // register until the numbers are there.
+  template <int V>
+  __device__ unsigned beginning(int64_t t, int64_t n) const {
+    unsigned found = 0;
+    if (!exist()) return found;
+#pragma unroll
+    for (int v = 0; v < V; ++v) found |= static_cast<unsigned>(at(t, n + v)) << v;
+    return found;
+  }
+  // Zeros in such columns.
   template <typename T, int V>
-  __device__ void set_back(int64_t t, int64_t n, Vec<T, V>& numbers) const {
-    if (!exist()) return;
+  static __device__ void set_back(unsigned beginning, Vec<T, V>& numbers) {
 #pragma unroll
     for (int v = 0; v < V; ++v)
-      if (at(t, n + v)) numbers.at[v] = T(0);
+      if (beginning >> v & 1) numbers.at[v] = T(0);
+  }
+  template <typename T, int V>
+  __device__ void set_back(int64_t t, int64_t n, Vec<T, V>& numbers) const {
+    set_back(beginning<V>(t, n), numbers);
   }
 };
 
