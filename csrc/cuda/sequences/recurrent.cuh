@@ -105,7 +105,7 @@ struct ForwardSteps {
     A* const to = kProjects ? unprojected.data : y.at(t).data;
     // What step t + 1 reads of h, where that is not what step t has returned.
     const auto beginning_at = [&](int64_t step, int64_t panel, int column) {
-      return resets.template beginning<V>(step, panel * time.width + column);
+      return resets.template beginning<V>(step, static_cast<int>(panel) * time.width + column);
     };
     const auto hand_on = [&](int64_t unit, unsigned beginning, Vec<T, V> next) {
       if (!resets.exist()) return;
@@ -114,7 +114,6 @@ struct ForwardSteps {
     };
     const auto step = [&](int64_t unit, int64_t panel, int column, Vec<T, V>(&u)[G]) {
       const Place<R> place(unit, units, panel, column, time.width);
-      const unsigned beginning = kProjects ? 0 : beginning_at(t + 1, panel, column);
       Vec<T, V> rows[R] = {}, next;
       A* const own = gates.at(t).data + place.first_row;
 #pragma unroll
@@ -129,7 +128,7 @@ struct ForwardSteps {
         add<V>(u[g], offset);
       }
       Vec<T, V> carried = load<V>(from + place.unit);
-      if (Cell::kHasMemory) resets.set_back(t, panel * time.width + column, carried);
+      if (Cell::kHasMemory) Resets::set_back(beginning_at(t, panel, column), carried);
 #pragma unroll
       for (int v = 0; v < V; ++v) {
         T row[R], sum[G];
@@ -142,7 +141,7 @@ struct ForwardSteps {
         for (int r = 0; r < R; ++r) rows[r].at[v] = row[r];
       }
       store<V>(to + place.unit, next);
-      if (!kProjects) hand_on(place.unit, beginning, next);
+      if (!kProjects) hand_on(place.unit, beginning_at(t + 1, panel, column), next);
       if (Cell::kHasMemory) store<V>(from + c.step_stride() + place.unit, carried);
       if constexpr (Cell::kSaves)
 #pragma unroll

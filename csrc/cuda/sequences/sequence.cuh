@@ -68,13 +68,13 @@ struct Resets {
   int64_t steps = 0, batch = 0;
 
   __host__ __device__ bool exist() const { return begins != nullptr; }
-  __device__ bool at(int64_t t, int64_t n) const {
+  __device__ bool at(int64_t t, int n) const {
     return t < steps && n < batch && begins[t * batch + n];
   }
   // Those of the columns from n on whose episodes begin at step t, a bit each: it takes one
   // register until the numbers are there.
   template <int V>
-  __device__ unsigned beginning(int64_t t, int64_t n) const {
+  __device__ unsigned beginning(int64_t t, int n) const {
     unsigned found = 0;
     if (!exist()) return found;
 #pragma unroll
@@ -89,7 +89,7 @@ struct Resets {
       if (beginning >> v & 1) numbers.at[v] = T(0);
   }
   template <typename T, int V>
-  __device__ void set_back(int64_t t, int64_t n, Vec<T, V>& numbers) const {
+  __device__ void set_back(int64_t t, int n, Vec<T, V>& numbers) const {
     set_back(beginning<V>(t, n), numbers);
   }
 };
