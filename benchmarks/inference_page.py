@@ -22,8 +22,8 @@ CONCLUSIONS = """## Conclusions
   half of the memory traffic, and a dense product reads whole vectors. At 50 % there is nothing to
   gain; at 20 % sequences gain from 512 units on; at 10 % and below nearly everything gains but
   single steps and linear layers of few units.
-- A call has a fixed cost, some 20 microseconds for a linear layer and 13 for `step()` of an RNN, LSTM,
-  GRU or MGU without gradients, which is as much as for a step of torch's cells.
+- A call has a fixed cost: some 20 microseconds for a linear layer, and 13 for `step()` of an RNN,
+  LSTM, GRU or MGU without gradients, as much as for a step of a cell of torch.
 - Memory falls to 8 bytes per link: at 10 % a fifth of float32, and less than int8 from 12 % on.
 - A dense model that may be rounded to int8 is the faster one in most cases here. The sparse LSTM
   and GRU gain on it with a batch of 8 at 5 %, and with 256 units.
