@@ -143,8 +143,11 @@ inline Tensor empty(const Tensor& like, const std::vector<int64_t>& shape, Scala
   double bytes = static_cast<double>(size_of(type));
   for (const int64_t n : shape) bytes *= static_cast<double>(n);
   return allocated(shape, size_of(type), [&] {
-    return !OnCuda::here() && worth_pooling(bytes) ? pooled(shape, static_cast<size_t>(bytes), type)
-                                                   : torch::stable::new_empty(like, shape, type);
+    if (OnCuda::here()) return torch::stable::new_empty(like, shape, type);
+    if (worth_pooling(bytes)) return pooled(shape, static_cast<size_t>(bytes), type);
+    Tensor t = torch::stable::new_empty(like, shape, type);
+    prefer_huge_pages(t.mutable_data_ptr(), static_cast<size_t>(bytes));
+    return t;
   });
 }
 

@@ -6,6 +6,7 @@
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
 
+#include <stdexcept>
 #include <vector>
 
 #include "runtime/memory.h"
@@ -19,7 +20,8 @@ extern "C" __attribute__((weak)) AOTITorchError torch_from_blob(
 
 namespace sparse_engine::bindings {
 
-// Whether a result of so many bytes is worth it: an allocator itself keeps smaller ones.
+// Whether a result of so many bytes comes from the pool: allocators keep smaller ones themselves,
+// and the pool keeps no larger ones.
 inline bool worth_pooling(double bytes) {
   constexpr double kLeast = 4 << 20, kMost = 512 << 20;
   return torch_from_blob != nullptr && bytes >= kLeast && bytes <= kMost;

@@ -10,7 +10,7 @@
 
 namespace sparse_engine::bindings {
 
-// What network_step() has to know about a cell.
+// The properties of a cell that network_step() needs.
 struct CellShape {
   int64_t gates;
   size_t states;     // h, and c if there is one

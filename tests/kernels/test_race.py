@@ -28,6 +28,7 @@ values, x = torch.randn(shared.nnz), torch.randn(4, 32, UNITS)
 flat = x.reshape(-1, UNITS).t()
 operations = {
     "spmm": lambda: native.spmm(values, shared, flat, None),
+    "spmm, rows together": lambda: native.spmm(values, shared, flat.repeat(1, 4), None),
     "spmm_t": lambda: native.spmm_t(values, shared, flat),
     "sddmm": lambda: native.sddmm(shared, flat, flat),
     "linear_backward": lambda: native.linear_backward(values, shared, flat, flat),
@@ -64,6 +65,7 @@ writer.join()
     [
         "sddmm",
         "rnn_backward",
+        "spmm, rows together",
         *(
             pytest.param(name, marks=pytest.mark.exhaustive)
             for name in ("spmm", "spmm_t", "linear_backward", "conductance_backward")

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
+#include <type_traits>
 #include <utility>
 
 #include "products/row_product.h"
@@ -32,19 +34,10 @@ class LinkGroups {
   template <typename A, int W>
   static bool repaid(const Csr& w, int64_t products) {
     constexpr int64_t kColumns = 480, kLinksPerRow = 64, kOneIn = 4;
-    return W > 1 && products * W >= kColumns && w.nnz() >= w.rows * kLinksPerRow &&
+    return products * W >= kColumns && w.nnz() >= w.rows * kLinksPerRow &&
            w.nnz() * kOneIn >= w.rows * w.cols && !fills_l2<A, W>(w.cols) &&
            w.cols <= std::numeric_limits<Column>::max();
   }
-
-  // What is to be known of a column while a group is sorted: its kind, and where its next value
-  // goes.
-  union OfColumn {
-    uint32_t kind, value;
-  };
-
-  // None.
-  explicit LinkGroups(const Csr& w) : w_(w) {}
 
   // Bytes for `members` that sort links of `w`.
   static size_t bytes(const Csr& w, int members) {
@@ -62,23 +55,32 @@ class LinkGroups {
         of_columns_(scratch.take<OfColumn>(members * w.cols)),
         sorted_(scratch.take<Column>(members * w.cols)) {}
 
-  // Sorts the links of the group that begins with `row`; they may be followed.
-  template <class Values>
-  void sort(int64_t row, const Values& values, int member) const {
+  // Sorts the links of the group that begins with `row`. Returns false where a column is out of
+  // range. Columns are read once: those of a pattern that somebody writes to meanwhile give wrong
+  // sums, but lead nowhere else.
+  bool sort(int64_t row, const T* values, int member) const {
+    const int64_t first = w_.ptr[row], links = w_.ptr[row + R] - first;
+    Column* columns = columns_ + place(row);
+    bool fine = true;
+    for (int64_t i = 0; i < links; ++i) {
+      const uint32_t column = static_cast<uint32_t>(w_.idx[first + i]);
+      fine &= column < static_cast<uint32_t>(w_.cols);
+      columns[i] = static_cast<Column>(column);
+    }
+    if (!fine) return false;
     OfColumn* of_column = of_columns_ + member * w_.cols;
     std::fill(of_column, of_column + w_.cols, OfColumn{});
     bool increasing = true;
     for (int r = 0; r < R; ++r) {
-      const int64_t first = w_.ptr[row + r], last = w_.ptr[row + r + 1];
-      for (int64_t p = first; p < last; ++p) of_column[w_.idx[p]].kind |= 1u << r;
-      int not_in_order = 0;
-      for (int64_t p = first + 1; p < last; ++p) not_in_order |= w_.idx[p - 1] >= w_.idx[p];
-      increasing = increasing && !not_in_order;
+      const int64_t begin = w_.ptr[row + r] - first, end = w_.ptr[row + r + 1] - first;
+      for (int64_t i = begin; i < end; ++i) of_column[columns[i]].kind |= 1u << r;
+      for (int64_t i = begin + 1; i < end; ++i) increasing &= columns[i - 1] < columns[i];
     }
     if (increasing)
-      sort(row, values, of_column, sorted_ + member * w_.cols);
+      sort_by_kind(row, values + first, of_column, sorted_ + member * w_.cols);
     else
-      keep_apart(row, values);
+      keep_apart(row, values + first);
+    return true;
   }
 
   const Column* columns(int64_t row) const { return columns_ + place(row); }
@@ -90,10 +92,15 @@ class LinkGroups {
   // `w` may be some rows of a matrix, whose links do not begin at 0.
   int64_t place(int64_t row) const { return w_.ptr[row] - w_.ptr[0]; }
 
-  // Without branches, since kinds follow each other at random. Columns without links come last, and
-  // are left out.
-  template <class Values>
-  void sort(int64_t row, const Values& values, OfColumn* of_column, Column* sorted) const {
+  // The kind of a column of the group that is being sorted, and then where its next value goes.
+  union OfColumn {
+    uint32_t kind, value;
+  };
+
+  // Sorts the group whose values are given and whose columns are in place, row by row. There are no
+  // branches, since kinds follow each other at random. Columns without links come last, and are
+  // left out.
+  void sort_by_kind(int64_t row, const T* values, OfColumn* of_column, Column* sorted) const {
     int32_t count[2][kKinds] = {};  // two, since neighbours are often of one kind
     for (int64_t column = 0; column < w_.cols; ++column)
       ++count[column % 2][of_column[column].kind];
@@ -114,32 +121,28 @@ class LinkGroups {
       of_column[column].value = to.value;
       next[kind] = {to.column + 1, to.value + kRowsOfKind[kind]};
     }
-    std::copy(sorted, sorted + (w_.cols - counts(row)[0]), columns_ + place(row));
+    Column* columns = columns_ + place(row);
     T* to_value = values_ + place(row);
-    for (int64_t p = w_.ptr[row]; p < w_.ptr[row + R]; ++p)
-      to_value[of_column[w_.idx[p]].value++] = values[p];
+    const int64_t links = w_.ptr[row + R] - w_.ptr[row];
+    for (int64_t i = 0; i < links; ++i) to_value[of_column[columns[i]].value++] = values[i];
+    std::copy(sorted, sorted + (w_.cols - counts(row)[0]), columns);
   }
 
-  // Rows in any other order.
-  template <class Values>
-  void keep_apart(int64_t row, const Values& values) const {
+  // The same for rows whose columns do not increase: each link is of its row's own kind.
+  void keep_apart(int64_t row, const T* values) const {
     int32_t* count = counts(row);
     std::fill(count, count + kKinds, 0);
-    for (int r = 0; r < R; ++r) {
+    for (int r = 0; r < R; ++r)
       count[1 << r] = static_cast<int32_t>(w_.ptr[row + r + 1] - w_.ptr[row + r]);
-      for (int64_t p = w_.ptr[row + r]; p < w_.ptr[row + r + 1]; ++p) {
-        columns_[p - w_.ptr[0]] = static_cast<Column>(w_.idx[p]);
-        values_[p - w_.ptr[0]] = values[p];
-      }
-    }
+    std::copy(values, values + (w_.ptr[row + R] - w_.ptr[row]), values_ + place(row));
   }
 
   const Csr& w_;
-  Column* const columns_ = nullptr;
-  T* const values_ = nullptr;
-  int32_t* const counts_ = nullptr;
-  OfColumn* const of_columns_ = nullptr;
-  Column* const sorted_ = nullptr;
+  Column* const columns_;
+  T* const values_;
+  int32_t* const counts_;
+  OfColumn* const of_columns_;
+  Column* const sorted_;
 };
 
 // sum[r] += the products of the rows of `Kind` with the next column's row of X.
@@ -210,10 +213,12 @@ SE_NOINLINE void group_product(const int32_t* counts, const Column* columns, con
 
 // A matrix that is multiplied row by row, by members of a team who own `gates` rows of each of
 // their units. Where it repays sorting their links, the products of a group are taken when its
-// first row is asked for, and kept until the others are.
+// first row is asked for, and kept until the others are. Values in another order are not sorted:
+// they are multiplied once.
 template <typename T, int L, int NV, class Values = InOrder<T>>
 class GroupedProduct {
   static constexpr int W = L * NV, R = kGroupRows<NV>;
+  static constexpr bool kGroups = W > 1 && std::is_same_v<Values, InOrder<T>>;
   using Groups = LinkGroups<T, R>;
 
  public:
@@ -226,7 +231,7 @@ class GroupedProduct {
 
   template <typename A>
   static size_t bytes(const Csr& w, const Use& use) {
-    if (!Groups::template repaid<A, W>(w, use.products)) return 0;
+    if (!groups<A>(w, use)) return 0;
     return Groups::bytes(w, use.members) + Scratch::bytes_of<T>(use.members * use.gates * R * W);
   }
 
@@ -234,8 +239,7 @@ class GroupedProduct {
   template <typename A>
   static GroupedProduct make(const RowProduct<T, L, NV, Values>& rows, const Use& use,
                              Scratch& scratch) {
-    const bool grouped = Groups::template repaid<A, W>(rows.w, use.products);
-    return GroupedProduct(rows, use, grouped, scratch);
+    return GroupedProduct(rows, use, groups<A>(rows.w, use), scratch);
   }
 
   // A member's units.
@@ -246,9 +250,9 @@ class GroupedProduct {
           rows_(of.rows_),
           units_of_gate_(of.rows_.w.rows / of.use_.gates),
           units_(units),
-          kept_(of.kept_ + member * of.use_.gates * R * W),
-          grouped_end_(of.grouped_ ? units.first + (units.last - units.first) / R * R
-                                   : units.first) {
+          kept_(of.groups_ ? of.kept_ + member * of.use_.gates * R * W : nullptr),
+          grouped_end_(of.groups_ ? units.first + (units.last - units.first) / R * R
+                                  : units.first) {
       for (int gate = 0; gate < of.use_.gates && fine_; ++gate) sort(gate, member);
     }
 
@@ -273,7 +277,7 @@ class GroupedProduct {
     }
 
 #if defined(__AVX512VL__)
-    // What RowProduct::looking() does.
+    // Calls RowProduct::looking().
     SE_INLINE void looking(Vec<T, L> (&sum)[NV], int64_t unit, const T* x, bool& fine,
                            int gate = 0) const {
       rows_.looking(sum, gate * units_of_gate_ + unit, x, fine);
@@ -284,9 +288,7 @@ class GroupedProduct {
     void sort(int gate, int member) {
       const int64_t first = gate * units_of_gate_;
       for (int64_t unit = units_.first; unit < grouped_end_ && fine_; unit += R) {
-        const int64_t row = first + unit;
-        fine_ = may_follow(rows_.w, rows_.values.places(), row, row + R);
-        if (fine_) of_.groups_.sort(row, rows_.values, member);
+        if constexpr (kGroups) fine_ = of_.groups_->sort(first + unit, rows_.values.values, member);
       }
     }
 
@@ -304,20 +306,24 @@ class GroupedProduct {
                  Scratch& scratch)
       : rows_(rows),
         use_(use),
-        grouped_(grouped),
-        groups_(grouped ? Groups(rows.w, use.members, scratch) : Groups(rows.w)),
+        groups_(grouped ? std::make_optional<Groups>(rows.w, use.members, scratch) : std::nullopt),
         kept_(grouped ? scratch.take<T>(use.members * use.gates * R * W) : nullptr) {}
+
+  // Whether links are sorted.
+  template <typename A>
+  static bool groups(const Csr& w, const Use& use) {
+    return kGroups && Groups::template repaid<A, W>(w, use.products);
+  }
 
   template <typename A>
   SE_INLINE void multiply(int64_t row, const A* x, T* out) const {
-    group_product<R, T, L, NV>(groups_.counts(row), groups_.columns(row), groups_.values(row),
+    group_product<R, T, L, NV>(groups_->counts(row), groups_->columns(row), groups_->values(row),
                                rows_.ahead.links, x, out);
   }
 
   const RowProduct<T, L, NV, Values> rows_;
   const Use use_;
-  const bool grouped_;
-  const Groups groups_;
+  const std::optional<Groups> groups_;
   T* const kept_;
 };
 

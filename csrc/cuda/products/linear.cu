@@ -6,8 +6,8 @@
 namespace sparse_engine::cuda {
 namespace {
 
-// What a link of W^T adds to the gradient of the input, and what its own gradient is: both look at
-// the same row of dY.
+// The term of a link of W^T in the gradient of the input, and the link's own gradient, from one
+// load of a row of dY.
 template <typename A>
 struct BothGradients : Weighted<A> {
   using T = Computed<A>;

@@ -41,7 +41,7 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// Of each row, times the same row of `factor` where there is one.
+// sums[r] = the sum of row r over columns and steps, or of its products with row r of `factor`.
 template <typename A>
 void sum_over_columns(const Steps<A>& steps, int64_t length, int64_t rows, Computed<A>* sums,
                       const Stream& stream, const Running& running = {},

@@ -14,7 +14,7 @@ __device__ T gain_of(const Norm<T>& norm, int64_t feature) {
   return norm.gain ? norm.gain[feature] : T(1);
 }
 
-// What a normalisation returns for a feature, from its normalised number.
+// Scales the normalised number of a feature by its gain, and adds its bias.
 template <typename T>
 __device__ T scaled(const Norm<T>& norm, int64_t feature, T n) {
   return n * gain_of(norm, feature) + (norm.bias ? norm.bias[feature] : T(0));

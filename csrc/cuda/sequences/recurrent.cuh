@@ -103,7 +103,7 @@ struct ForwardSteps {
     const int panels = time.panels_at(t);
     A* const from = (Cell::kHasMemory ? c : h).at(t).data;
     A* const to = kProjects ? unprojected.data : y.at(t).data;
-    // What step t + 1 reads of h, where that is not what step t has returned.
+    // Writes h for step t + 1, with zeros where an episode begins.
     const auto beginning_at = [&](int64_t step, int64_t panel, int column) {
       return resets.template beginning<V>(step, static_cast<int>(panel) * time.width + column);
     };

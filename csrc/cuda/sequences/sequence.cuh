@@ -71,8 +71,8 @@ struct Resets {
   __device__ bool at(int64_t t, int n) const {
     return t < steps && n < batch && begins[t * batch + n];
   }
-  // Those of the columns from n on whose episodes begin at step t, a bit each: it takes one
-  // register until the numbers are there.
+  // Returns a bit for each of V columns from n on: whether an episode begins there at step t. The
+  // bits take one register, where t and n would take several until the numbers are computed.
   template <int V>
   __device__ unsigned beginning(int64_t t, int n) const {
     unsigned found = 0;
