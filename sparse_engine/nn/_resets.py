@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,9 +34,25 @@ def checked_resets(resets: Tensor, x: Tensor) -> Tensor:
     return resets != 0
 
 
-def resets_of_step(resets: Tensor | None, x: Tensor, time: int) -> dict[str, Tensor]:
-    """Return the resets of one step ``x`` by name, for a sequence of one step; empty for None."""
-    return {} if resets is None else {"resets": checked_resets(resets, x).unsqueeze(time)}
+def set_back(hx: Any, resets: Tensor, x: Tensor) -> Any:
+    """Return the state before one step, with zeros for the sequences whose episodes begin there.
+
+    Args:
+        hx: a state or a tuple of states, ``[layers, batch, features]`` or ``[layers, features]``.
+            Anything else is returned as it is, for the network to refuse.
+        resets: bool or floating, of the shape of ``x`` without features.
+        x: the input of the step, ``[batch, inputs]`` or ``[inputs]``.
+
+    Raises:
+        InputError, TypeError: as :func:`checked_resets`.
+    """
+    begins = checked_resets(resets, x).unsqueeze(-1)
+
+    def one(state: Any) -> Any:
+        fits = isinstance(state, Tensor) and state.shape[1:-1] == begins.shape[:-1]
+        return state.masked_fill(begins, 0) if fits else state
+
+    return tuple(one(each) for each in hx) if isinstance(hx, tuple | list) else one(hx)
 
 
 def run_by_steps(

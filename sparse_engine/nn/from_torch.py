@@ -80,9 +80,8 @@ class DropIn(SparseRecurrent):
                 are not read, and their output is zero. By default all sequences have all steps.
             resets: where episodes begin, of the shape of ``input`` without features: bool, or
                 floats that are 0 elsewhere. There the state of every layer is zero before the step,
-                and no gradient passes to the step before. A layer that reads backwards is set
-                back where an episode ends. Not with a
-                PackedSequence or lengths. By default nowhere.
+                and no gradient passes to the step before. A layer that reads backwards is set back
+                where an episode ends. Not with a PackedSequence or lengths. By default nowhere.
 
         Returns:
             The last layer's output of every step, ``[steps, batch, directions * hidden_size]``

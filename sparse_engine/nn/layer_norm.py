@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from sparse_engine.nn.capture import captures
 from sparse_engine.nn.options import FLAG, Option
 from sparse_engine.nn.sparse_recurrent import SparseRecurrent, dense_product
 from sparse_engine.nn.weight import SparseWeight
@@ -84,3 +85,12 @@ class LayerNormed(SparseRecurrent):
             All outputs and the final states, as :meth:`run_layer`.
         """
         raise NotImplementedError
+
+
+def goes_by_steps(weight: SparseWeight, x: Tensor, resets: Tensor | None) -> bool:
+    """Tell whether a normalised layer runs step by step instead of in one operation.
+
+    It does while factors are captured, because the gradient of ``x`` is then not the gradient of
+    ``W_hh h``, and where episodes begin on a GPU, whose kernels do not set back states.
+    """
+    return captures(weight) or (resets is not None and not x.is_cpu)

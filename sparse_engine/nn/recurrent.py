@@ -14,12 +14,7 @@ from torch.nn.utils.rnn import PackedSequence
 from sparse_engine.errors import InputError
 from sparse_engine.nn._computed import check_plain
 from sparse_engine.nn._packed import Packing, Running, checked_lengths, reversal
-from sparse_engine.nn._resets import (
-    checked_resets,
-    read_backwards,
-    resets_of_step,
-    run_by_steps,
-)
+from sparse_engine.nn._resets import checked_resets, read_backwards, run_by_steps, set_back
 from sparse_engine.nn._segments import recomputed
 from sparse_engine.nn._step import quick_step
 from sparse_engine.nn.cell import Cell
@@ -216,11 +211,14 @@ class Recurrent(Cell):
             >>> for x in stream:
             ...     y, state = network.step(x, state)
         """
-        quick = quick_step(self, input, hx) if resets is None else None
+        if resets is not None:
+            self._time_of_step(input)
+            hx = set_back(hx, resets, input)
+        quick = quick_step(self, input, hx)
         if quick is not None:
             return quick
         time = self._time_of_step(input)
-        y, hx = self(input.unsqueeze(time), hx, **resets_of_step(resets, input, time))
+        y, hx = self(input.unsqueeze(time), hx)
         return y.squeeze(time), hx
 
     def _time_of_step(self, x: Tensor) -> int:

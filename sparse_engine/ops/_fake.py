@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
+from sparse_engine.ops._native import defaults_of
 from sparse_engine.ops._onnx import refuse_onnx
 from sparse_engine.ops.pattern import TENSORS
 
@@ -41,11 +42,11 @@ def fake(*operations: str) -> Callable[[Callable], Callable]:
 def _checked(operation: str, shapes: Callable) -> Callable:
     schema = getattr(torch.ops.sparse_engine, operation).default._schema
     names = [argument.name for argument in schema.arguments]
-    defaults = tuple(argument.default_value for argument in schema.arguments)
+    defaults = defaults_of(schema)
 
     def run(*arguments: object) -> object:
         refuse_onnx()
-        arguments += defaults[len(arguments) :]  # which torch leaves out at the end
+        arguments += defaults[len(arguments) :]
         given = dict(zip(names, arguments, strict=True))
         tensors = [
             (name, each)

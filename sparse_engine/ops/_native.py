@@ -94,7 +94,7 @@ def differentiable(
         The operation as a function, which raises RuntimeError for a derivative that it lacks.
     """
     name = operation.name().split("::")[1]
-    defaults = defaults_of(operation)
+    defaults = defaults_of(operation._schema)
 
     def compute(*inputs: object) -> Tensor:
         with torch._C._AutoDispatchBelowAutograd():
@@ -149,9 +149,9 @@ def differentiable(
     return run
 
 
-def defaults_of(operation: torch._ops.OpOverload) -> tuple:
+def defaults_of(schema: torch.FunctionSchema) -> tuple:
     """Return the default value of each argument, which torch leaves out at the end of a call."""
-    return tuple(argument.default_value for argument in operation._schema.arguments)
+    return tuple(argument.default_value for argument in schema.arguments)
 
 
 def keep(ctx: Any, *inputs: Tensor | None) -> None:

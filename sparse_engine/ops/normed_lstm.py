@@ -112,8 +112,11 @@ def normed_lstm_ref(
     resets: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Compute :func:`normed_lstm` in plain torch, as its reference implementation."""
-    options: dict[str, Any] = {"batch_sizes": batch_sizes, "resets": resets}
-    options["cell_clip"] = cell_clip
+    options: dict[str, Any] = {
+        "batch_sizes": batch_sizes,
+        "resets": resets,
+        "cell_clip": cell_clip,
+    }
     weight = pattern.dense(values)
     return normed_lstm_by(lambda h: h @ weight.T, x, h0, c0, norm, c_norm, **options)
 

@@ -95,8 +95,11 @@ def normed_rnn_ref(
     resets: Tensor | None = None,
 ) -> Tensor:
     """Compute :func:`normed_rnn` in plain torch, as its reference implementation."""
-    options: dict[str, Any] = {"batch_sizes": batch_sizes, "resets": resets}
-    options["nonlinearity"] = nonlinearity
+    options: dict[str, Any] = {
+        "batch_sizes": batch_sizes,
+        "resets": resets,
+        "nonlinearity": nonlinearity,
+    }
     weight = pattern.dense(values)
     return normed_rnn_by(lambda h: h @ weight.T, x, h0, norm, **options)
 

@@ -49,10 +49,11 @@ def tensors(result):
     return [y, *hx] if isinstance(hx, tuple) else [y, hx]
 
 
-def by_forward(network, x, hx):
+def by_forward(network, x, hx, **resets):
     """Return what :meth:`forward` gives for a sequence of one step."""
     time = 1 if network.batch_first and x.dim() == 2 else 0
-    y, *states = tensors(network(x.unsqueeze(time), hx))
+    resets = {name: each.unsqueeze(time) for name, each in resets.items()}
+    y, *states = tensors(network(x.unsqueeze(time), hx, **resets))
     return [y.squeeze(time), *states]
 
 
@@ -88,6 +89,20 @@ def test_bits_of_the_ordinary_way(form, dtype, batch, layers, bias, started, bat
     found = quick_step(network, x, hx)
     assert_equal(tensors(found), by_forward(network, x, hx))
     assert_equal(tensors(network.step(x, hx)), tensors(found))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("form", QUICK)
+@pytest.mark.parametrize("batch", [None, 3])
+def test_resets_go_the_quick_way(form, batch, monkeypatch):
+    network = small(form)
+    x, hx = inputs(network, batch)
+    resets = torch.tensor([True, False, True] if batch else True)
+    wanted = by_forward(network, x, hx, resets=resets)
+    monkeypatch.setattr(type(network), "forward", None)  # which the ordinary way calls
+    found = tensors(network.step(x, hx, resets=resets))
+    assert_equal(found, wanted)
+    assert not torch.equal(found[0], network.step(x, hx)[0])
 
 
 @torch.no_grad()

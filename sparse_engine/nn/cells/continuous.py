@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sparse_engine.errors import InputError
-from sparse_engine.nn._resets import resets_of_step
+from sparse_engine.nn._resets import set_back
 from sparse_engine.nn.capture import captures
 from sparse_engine.nn.options import COUNT, DURATION, Option
 from sparse_engine.nn.sparse_recurrent import Ran, SparseRecurrent
@@ -113,8 +113,9 @@ class Continuous(SparseRecurrent):
                     f"expected timespans of shape {shapes}, found {[*timespans.shape]}"
                 )
             timespans = timespans.expand(batch).unsqueeze(time)
-        given = resets_of_step(resets, input, time)
-        y, hx = self(input.unsqueeze(time), hx, timespans=timespans, **given)
+        if resets is not None:
+            hx = set_back(hx, resets, input)
+        y, hx = self(input.unsqueeze(time), hx, timespans=timespans)
         return y.squeeze(time), hx
 
     def _lengths(self, x: Tensor, timespans: Tensor | None) -> Any:

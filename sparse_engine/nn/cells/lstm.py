@@ -18,7 +18,7 @@ from sparse_engine.nn._packed import rows_before
 from sparse_engine.nn._step import StepOperation
 from sparse_engine.nn.capture import Use, capture, captures
 from sparse_engine.nn.from_torch import DropIn
-from sparse_engine.nn.layer_norm import LayerNormed
+from sparse_engine.nn.layer_norm import LayerNormed, goes_by_steps
 from sparse_engine.nn.options import CLIP, Option
 from sparse_engine.nn.sparse_recurrent import Ran, last_states
 from sparse_engine.nn.weight import SparseWeight
@@ -207,11 +207,12 @@ class SparseLSTM(LayerNormed, DropIn):
         """Run one layer, given the normalised ``W_ih x``."""
         weight, (h0, c0) = getattr(self, f"weight_hh_{layer}"), state
         norm_c = Norm.of(getattr(self, f"norm_{layer}")["c"])
-        options: dict[str, Any] = {"batch_sizes": batch_sizes, "resets": resets}
-        options["cell_clip"] = self.cell_clip
-        # By steps, as the gradient of x, which is captured, is not that of W_hh h otherwise, and
-        # as devices do not set back states inside these.
-        if captures(weight) or (resets is not None and not x.is_cpu):
+        options: dict[str, Any] = {
+            "batch_sizes": batch_sizes,
+            "resets": resets,
+            "cell_clip": self.cell_clip,
+        }
+        if goes_by_steps(weight, x, resets):
             h, c_n = ops.normed_lstm_by(weight, x, h0, c0, norm, norm_c, **options)
         else:
             h, c_n = ops.normed_lstm(

@@ -11,9 +11,8 @@ from typing_extensions import Unpack
 from sparse_engine import ops
 from sparse_engine.nn._keywords import LinkOptions
 from sparse_engine.nn._step import StepOperation
-from sparse_engine.nn.capture import captures
 from sparse_engine.nn.from_torch import DropIn
-from sparse_engine.nn.layer_norm import LayerNormed
+from sparse_engine.nn.layer_norm import LayerNormed, goes_by_steps
 from sparse_engine.nn.options import Option
 from sparse_engine.nn.sparse_recurrent import Ran, last_states
 from sparse_engine.ops import Norm
@@ -133,11 +132,12 @@ class SparseRNN(LayerNormed, DropIn):
     ) -> tuple[Tensor, ...]:
         """Run one layer, given the normalised ``W_ih x``."""
         weight, (h0,) = getattr(self, f"weight_hh_{layer}"), state
-        options: dict[str, Any] = {"batch_sizes": batch_sizes, "resets": resets}
-        options["nonlinearity"] = self.nonlinearity
-        # By steps, as the gradient of x, which is captured, is not that of W_hh h otherwise, and
-        # as devices do not set back states inside these.
-        if captures(weight) or (resets is not None and not x.is_cpu):
+        options: dict[str, Any] = {
+            "batch_sizes": batch_sizes,
+            "resets": resets,
+            "nonlinearity": self.nonlinearity,
+        }
+        if goes_by_steps(weight, x, resets):
             h = ops.normed_rnn_by(weight, x, h0, norm, **options)
         else:
             h = ops.normed_rnn(x, h0, weight.values, weight.pattern, norm, **options)
