@@ -54,6 +54,11 @@ def test_more_threads_than_processors(kind, threads):
     check_network(kind, 12, 70, (2, 12, 32), threads)
 
 
+@pytest.mark.parametrize("kind", [kind for kind in MODULES if kind.startswith("rnn")])
+def test_teams_for_parts_of_the_columns(kind, threads):
+    check_network(kind, 40, 128, (2, 3, 12), threads)
+
+
 @pytest.mark.exhaustive
 @pairwise(kind=[*MODULES], shape=[(7, 33), (50, 70), (3, 257)])
 def test_all_counts(kind, shape, threads):

@@ -1,12 +1,13 @@
-// Prints the threads of a team that waits for a member that sleeps, and for how many regions teams
-// have one thread after times that are made up. Fails where a barrier lets a member through early.
-#include "runtime/team.h"
-
+// Prints the threads of a team that waits for a member that sleeps, for how many regions teams have
+// one thread after times that are made up, and how teams are cut in two. Fails where a barrier lets
+// a member through early.
 #include <time.h>
 
 #include <cstdio>
 #include <cstdlib>
 #include <initializer_list>
+
+#include "runtime/parts.h"
 
 using namespace sparse_engine;
 
@@ -52,4 +53,20 @@ int main() {
   std::printf("%d\n", judged(100, 40));
   for (int i = 0; i < 8; ++i) judged(100, 40);
   std::printf("%d\n", judged(100, 40));
+  while (stays_alone()) continue;
+  set_region_threads(5);
+  for (const int threads : {1, 2, 5}) {
+    std::atomic<int> members[2]{}, sizes[2]{};
+    Parts parts(2);
+    run_team(threads, [&](const Team& all) {
+      parts.each(all, [&](int part, const Team& team) {
+        ++members[part];
+        team.barrier();
+        if (members[part] != team.size) std::abort();
+        sizes[part] = team.size;
+      });
+    });
+    std::printf("%d %d\n", members[0].load(), members[1].load());
+    if (members[0] != sizes[0] || members[1] != sizes[1]) std::abort();
+  }
 }

@@ -55,6 +55,25 @@ def test_a_batch_of_thousands():
     check(form, form.problem(random_pattern(40, 40, 300), 3, 4096, torch.float32))
 
 
+@pairwise(
+    form=["rnn, relu", "rnn, dense input"],
+    begins=["once", "again", "lengths"],
+    batch=[64, 128, 512],
+    count=[1, 2, 5],
+    dtype={"float32": torch.float32, "float64": torch.float64},
+    initial=[True, False],
+)
+def test_columns_across_teams(form, begins, batch, count, dtype, initial, threads):
+    """Enough steps and links that two teams share the columns of a batch, at most widths."""
+    threads(count)
+    lengths = [40] * (batch // 2) + [17] * (batch // 2) if begins == "lengths" else None
+    pattern = random_pattern(60, 60, 300)
+    arguments = FORMS[form].problem(pattern, 40, batch, dtype, initial=initial, lengths=lengths)
+    if begins == "again":
+        arguments["resets"] = torch.rand(40, batch) < 0.1
+    check(FORMS[form], arguments)
+
+
 def link_by_link(x, h0, bias, values, pattern, *, w_input=None, nonlinearity="tanh"):
     """Another reference, for sizes at which the dense weight would not fit."""
     states, rows, cols = [h0], pattern.rows(), pattern.col.long()

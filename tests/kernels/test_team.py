@@ -39,4 +39,8 @@ def test_uneven_work_and_short_regions_are_no_crowd(printed):
 
 
 def test_crowded_regions_stay_alone_for_longer_until_one_is_not(printed):
-    assert printed[4:] == [8, 16, 32, 8, 256]
+    assert printed[4:9] == [8, 16, 32, 8, 256]
+
+
+def test_a_team_is_cut_in_two_of_which_one_member_alone_goes_through_both(printed):
+    assert printed[9:] == [1, 1, 1, 1, 3, 2]

@@ -19,17 +19,19 @@ class Adjoint {
 
  public:
   // Numbers that it needs to work with.
-  static int64_t needs(const Csr& wt) { return 2 * wt.nnz(); }
+  static int64_t needs(const Csr& wt, int parts = 1) { return (1 + parts) * wt.nnz(); }
 
   // Link p of wt is link permutation[p] of W. `gradient` is that of W's links, or null (not
   // wanted); `memory` has room for what it needs. So many `links` are visited before the same come
-  // again.
-  Adjoint(const Csr& wt, const int32_t* permutation, T* gradient, T* memory, int64_t links)
+  // again. So many `parts` of the columns have sums of their own.
+  Adjoint(const Csr& wt, const int32_t* permutation, T* gradient, T* memory, int64_t links,
+          int parts = 1)
       : wt_(wt),
         permutation_(permutation),
         written_(gradient),
         values_(memory),
         gradient_(memory + wt.nnz()),
+        parts_(parts),
         ahead_(ahead_of<A, W>(wt, links)) {}
 
   Adjoint(const Csr& wt, const int32_t* permutation, T* gradient, T* memory)
@@ -38,9 +40,13 @@ class Adjoint {
   // This member's share of the values, and the gradient of the `rows` of wt that it will visit. A
   // barrier must follow. Returns false where the permutation is not one.
   bool start(const Team& team, const T* values, const Rows& rows) const {
-    if (written_) std::fill(of_row(rows.first), of_row(rows.last), T(0));
+    for (int part = 0; written_ && part < parts_; ++part)
+      std::fill(of_part(part).of_row(rows.first), of_part(part).of_row(rows.last), T(0));
     return permute_share(team, values, permutation_, wt_, values_);
   }
+
+  // The same with the sums of one part.
+  Adjoint of_part(int part) const { return Adjoint(*this, gradient_ + part * wt_.nnz()); }
 
   // Visits to rows of wt that follow each other, from `row` on.
   class Visits {
@@ -68,11 +74,23 @@ class Adjoint {
   // Writes the gradient of the links of `rows`, whose visits are over.
   void finish(const Rows& rows) const {
     if (written_ == nullptr) return;
-    for (int64_t p = wt_.ptr[rows.first]; p < wt_.ptr[rows.last]; ++p)
-      written_[permutation_[p]] = gradient_[p];
+    for (int64_t p = wt_.ptr[rows.first]; p < wt_.ptr[rows.last]; ++p) {
+      T sum = gradient_[p];
+      for (int part = 1; part < parts_; ++part) sum += gradient_[part * wt_.nnz() + p];
+      written_[permutation_[p]] = sum;
+    }
   }
 
  private:
+  Adjoint(const Adjoint& whole, T* gradient)
+      : wt_(whole.wt_),
+        permutation_(whole.permutation_),
+        written_(whole.written_),
+        values_(whole.values_),
+        gradient_(gradient),
+        parts_(1),
+        ahead_(whole.ahead_) {}
+
   T* of_row(int64_t row) const { return gradient_ + wt_.ptr[row]; }
 
   SE_INLINE void visit(Vec<T, L> (&sum)[NV], int64_t row, const A* x, const A* held_row,
@@ -114,6 +132,7 @@ class Adjoint {
   const int32_t* const permutation_;
   T* const written_;
   T *const values_, *const gradient_;
+  const int parts_;
   const Ahead ahead_;
 };
 

@@ -67,6 +67,7 @@ struct DenseInput {
   int64_t inputs;  // 0 where the gradient is not wanted
   int64_t batch;   // the most rows of a step
   int threads;     // the most members that a team can have
+  int parts = 1;   // of the columns, with sums of their own
 };
 
 template <typename T, typename A = T>
@@ -74,26 +75,27 @@ class InputGradient {
  public:
   static size_t bytes(const DenseInput<T, A>& input) {
     const int64_t stride = padded_inputs<T>(input.inputs);
-    return Scratch::bytes_of<T>(input.units * stride) +
+    return Scratch::bytes_of<T>(input.parts * input.units * stride) +
            Scratch::bytes_of<T>(input.threads * input.batch * stride);
   }
 
   InputGradient(const DenseInput<T, A>& input, Scratch& scratch)
       : in_(input),
         stride_(padded_inputs<T>(input.inputs)),
-        sums_(scratch.take<T>(input.units * stride_)),
+        sums_(scratch.take<T>(input.parts * input.units * stride_)),
         copies_(scratch.take<T>(input.threads * input.batch * stride_)) {}
 
   void clear(const Rows& rows) const {
-    std::fill(sums_ + rows.first * stride_, sums_ + rows.last * stride_, T(0));
+    for (int part = 0; part < in_.parts; ++part)
+      std::fill(sums_of(part, rows.first), sums_of(part, rows.last), T(0));
   }
 
-  // This member's own copy of the rows of x_t, [batch, padded inputs], `count` of them from row
-  // `first` of x on.
-  const T* step(const Team& team, int64_t first, int64_t count) const {
-    T* own = copies_ + team.rank * in_.batch * stride_;
+  // A member's own copy of x_t, [batch, padded inputs], which begins at row `first` of x: its rows
+  // from `begin` to `end`.
+  const T* step(int member, int64_t first, int64_t begin, int64_t end) const {
+    T* own = copies_ + member * in_.batch * stride_;
     if (in_.inputs == 0) return own;
-    for (int64_t n = 0; n < count; ++n) {
+    for (int64_t n = begin; n < end; ++n) {
       const A* from = in_.x + (first + n) * in_.inputs;
       for (int64_t k = 0; k < in_.inputs; ++k) own[n * stride_ + k] = load<T, 1>(from + k);
       std::fill(own + n * stride_ + in_.inputs, own + (n + 1) * stride_, T(0));
@@ -102,21 +104,26 @@ class InputGradient {
   }
 
   // Adds what `count` rows of dz_t from unit `first` on contribute: a tile of a panel of that width
-  // whose columns are those of x_t from `column` on.
+  // whose columns are those of x_t from `column` on, and belong to a part.
   void add(const T* dz, int width, int64_t first, int count, int columns, const T* x,
-           int64_t column) const {
+           int64_t column, int part = 0) const {
     if (in_.inputs == 0) return;
-    add_outer(dz, width, count, columns, x + column * stride_, stride_, sums_ + first * stride_);
+    add_outer(dz, width, count, columns, x + column * stride_, stride_, sums_of(part, first));
   }
 
   void finish(const Rows& rows) const {
     if (in_.inputs == 0) return;
     for (int64_t row = rows.first; row < rows.last; ++row)
-      std::copy(sums_ + row * stride_, sums_ + row * stride_ + in_.inputs,
-                in_.dw + row * in_.inputs);
+      for (int64_t k = 0; k < in_.inputs; ++k) {
+        T sum = sums_of(0, row)[k];
+        for (int part = 1; part < in_.parts; ++part) sum += sums_of(part, row)[k];
+        in_.dw[row * in_.inputs + k] = sum;
+      }
   }
 
  private:
+  T* sums_of(int part, int64_t row) const { return sums_ + (part * in_.units + row) * stride_; }
+
   const DenseInput<T, A> in_;
   const int64_t stride_;
   T* const sums_;

@@ -229,9 +229,15 @@ class GroupedProduct {
     int gates = 1;
   };
 
+  // Whether links are sorted where W is multiplied so often by panels that are kept as A.
+  template <typename A>
+  static bool groups(const Csr& w, int64_t products) {
+    return kGroups && Groups::template repaid<A, W>(w, products);
+  }
+
   template <typename A>
   static size_t bytes(const Csr& w, const Use& use) {
-    if (!groups<A>(w, use)) return 0;
+    if (!groups<A>(w, use.products)) return 0;
     return Groups::bytes(w, use.members) + Scratch::bytes_of<T>(use.members * use.gates * R * W);
   }
 
@@ -239,7 +245,7 @@ class GroupedProduct {
   template <typename A>
   static GroupedProduct make(const RowProduct<T, L, NV, Values>& rows, const Use& use,
                              Scratch& scratch) {
-    return GroupedProduct(rows, use, groups<A>(rows.w, use), scratch);
+    return GroupedProduct(rows, use, groups<A>(rows.w, use.products), scratch);
   }
 
   // A member's units.
@@ -308,12 +314,6 @@ class GroupedProduct {
         use_(use),
         groups_(grouped ? std::make_optional<Groups>(rows.w, use.members, scratch) : std::nullopt),
         kept_(grouped ? scratch.take<T>(use.members * use.gates * R * W) : nullptr) {}
-
-  // Whether links are sorted.
-  template <typename A>
-  static bool groups(const Csr& w, const Use& use) {
-    return kGroups && Groups::template repaid<A, W>(w, use.products);
-  }
 
   template <typename A>
   SE_INLINE void multiply(int64_t row, const A* x, T* out) const {

@@ -68,7 +68,7 @@ void backward_loop(const GatedBackward<T, A>& a, const Cell& cell, int64_t panel
       const State<A, W> later = du.at(t + 1), now = du.at(t), before = h.at(t - 1);
       const auto saved = saved_at<Cell, L>(seq, a.saved, hidden, t);
       const auto earlier = saved_at<Cell, L>(seq, a.saved, hidden, std::max<int64_t>(t - 1, 0));
-      const T* x = input_gradient.step(team, seq.row(t), seq.running(t));
+      const T* x = input_gradient.step(team.rank, seq.row(t), 0, seq.running(t));
       const auto read_before = [&](int64_t q, int64_t first, int count) {
         if (t > 0)
           read_tile<T, W>(seq.step(a.h, outputs, t - 1, q), first, count, seq.columns(q, t),

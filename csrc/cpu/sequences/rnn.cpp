@@ -40,9 +40,13 @@ void forward(const RnnForward<T, A>& a, int64_t panels, const Cell& cell) {
   constexpr bool kLooks = RowProduct<T, L, NV>::template kLooks<A>;
   const int64_t first_product = a.h0 ? 0 : 1;
   const int64_t hidden = a.w.rows, packed_inputs = a.w_input ? a.inputs : 0;
-  const Sequence<T, W> seq{a.batch, panels, a.steps, a.first_row, a.resets};
-  const int threads =
-      threads_for_step(a.threads, a.w.nnz() + hidden * packed_inputs, hidden, a.batch);
+  const Sequence<T, W> whole{a.batch, panels, a.steps, a.first_row, a.resets};
+  const int64_t work = work_of_step(a.w.nnz() + hidden * packed_inputs, hidden, a.batch);
+  // Members of a team own the groups of their rows, those of all columns.
+  Parts parts(Product::template groups<A>(a.w, a.steps * panels)
+                  ? 1
+                  : parts_of(panels, a.steps, a.steps * work));
+  const int threads = threads_for_parts(a.threads, work, parts.count());
   // Where the state is rounded, a member has a tile of its own for what is not.
   constexpr int64_t kOwn = std::is_same_v<T, A> ? 0 : kTileRows * W;
   const typename Product::Use use{a.steps * panels, threads};
@@ -54,7 +58,7 @@ void forward(const RnnForward<T, A>& a, int64_t panels, const Cell& cell) {
   T* tiles = scratch.take<T>(threads * kOwn);
   const Product w = Product::template make<A>({a.w, {a.values}, ahead_of<A, W>(a.w)}, use, scratch);
 
-  run_team(threads, [&](const Team& team) {
+  const auto go_through = [&](const Sequence<T, W>& seq, const Team& team, T* own) {
     const Rows rows = rows_of(a.w, team.rank, team.size, kBlock);
     const typename Product::Share product(w, team.rank, rows);
     bool fine = product.fine();  // all links that were looked at may be followed
@@ -70,7 +74,7 @@ void forward(const RnnForward<T, A>& a, int64_t panels, const Cell& cell) {
       if (a.w_input && t + 1 < a.steps) seq.pack_step(team, a.x, t + 1, x.at(t + 1));
       seq.tiles(rows, t, [&](int64_t q, int64_t first, int count) {
         const int columns = seq.columns(q, t);
-        T* tile = computed_in<T>(now.row(q, first), tiles + team.rank * kOwn);
+        T* tile = computed_in<T>(now.row(q, first), own);
         const T* bias = a.bias ? a.bias + first : nullptr;
         if (a.w_input) {
           project<T, L, NV>(a.w_input + first * a.inputs, a.inputs, bias, count, input.panel(q),
@@ -103,6 +107,11 @@ void forward(const RnnForward<T, A>& a, int64_t panels, const Cell& cell) {
       team.barrier();
     }
     if (!fine) report(a.out_of_range);
+  };
+  run_team(threads, [&](const Team& all) {
+    parts.each(all, [&](int part, const Team& team) {
+      go_through(whole.part(part, parts.count()), team, tiles + all.rank * kOwn);
+    });
   });
 }
 
@@ -110,49 +119,52 @@ template <int L, int NV, class Cell, typename T, typename A>
 void backward(const RnnBackward<T, A>& a, int64_t panels, const Cell& cell) {
   using Back = Adjoint<T, L, NV, A>;
   constexpr int W = L * NV;
-  const int64_t hidden = a.w.rows;
-  const Sequence<T, W> seq{a.batch, panels, a.steps, a.first_row, a.resets};
-  const int threads = threads_for_step(a.threads, a.w.nnz(), hidden, a.batch);
-  const DenseInput<T, A> input{a.x,     a.dw_input, hidden, a.dw_input ? a.inputs : 0,
-                               a.batch, threads};
+  const int64_t hidden = a.w.rows, nnz = a.w.nnz();
+  const Sequence<T, W> whole{a.batch, panels, a.steps, a.first_row, a.resets};
+  const int64_t work = work_of_step(nnz, hidden, a.batch);
+  Parts parts(parts_of(panels, a.steps, a.steps * work));
+  const int threads = threads_for_parts(a.threads, work, parts.count());
+  const DenseInput<T, A> input{a.x,     a.dw_input, hidden,       a.dw_input ? a.inputs : 0,
+                               a.batch, threads,    parts.count()};
   constexpr int64_t kOwn = kTileRows * W;
   Scratch scratch(Ring<A, W>::bytes(2, hidden, panels) + Ring<A, W>::bytes(1, hidden, panels) +
-                  Scratch::bytes_of<T>(Back::needs(a.wt)) + Scratch::bytes_of<T>(hidden * L) +
+                  Scratch::bytes_of<T>(Back::needs(a.wt, parts.count())) +
+                  Scratch::bytes_of<T>(parts.count() * hidden * L) +
                   Scratch::bytes_of<T>(threads * kOwn) + InputGradient<T, A>::bytes(input));
   const Ring<A, W> dz(scratch, 2, hidden, panels);
   const State<A, W> state = Ring<A, W>(scratch, 1, hidden, panels).at(0);
-  const Back back(a.wt, a.permutation, a.dvalues, scratch.take<T>(Back::needs(a.wt)));
-  T* bias_sums = scratch.take<T>(hidden * L);
+  const Back whole_back(a.wt, a.permutation, a.dvalues,
+                        scratch.take<T>(Back::needs(a.wt, parts.count())), nnz, parts.count());
+  T* bias_sums = scratch.take<T>(parts.count() * hidden * L);
   T* tiles = scratch.take<T>(threads * kOwn);
   const InputGradient<T, A> input_gradient(input, scratch);
 
-  run_team(threads, [&](const Team& team) {
+  const auto go_through = [&](int part, const Team& team, int member) {
+    const Sequence<T, W> seq = whole.part(part, parts.count());
+    const Back back = whole_back.of_part(part);
     const Rows rows = rows_of(a.wt, team.rank, team.size, kBlock);
-    back.start(team, a.values, rows);
-    std::fill(bias_sums + rows.first * L, bias_sums + rows.last * L, T(0));
-    input_gradient.clear(rows);
+    T *own = tiles + member * kOwn, *own_bias = bias_sums + part * hidden * L;
     const auto read_state = [&](const A* from, int64_t t, int64_t q, int64_t first, int count) {
       read_tile<T, W>(seq.step(from, hidden, t, q), first, count, seq.columns(q, t),
                       state.row(q, first));
     };
-    team.barrier();
-
     for (int64_t t = a.steps - 1; t >= 0; --t) {
       const State<A, W> later = dz.at(t + 1), now = dz.at(t);
-      const T* x = input_gradient.step(team, seq.row(t), seq.running(t));
+      const T* x = input_gradient.step(member, seq.row(t), seq.first_panel * W,
+                                       std::min(seq.running(t), seq.panels * W));
       seq.tiles(rows, t, [&](int64_t q, int64_t first, int count) {
         const int columns = seq.columns(q, t);
         const bool ends = seq.columns(q, t + 1) == 0;
         read_state(a.h, t, q, first, count);
         const Dense<const A> from = seq.step(a.dh, hidden, t, q);
-        T* tile = computed_in<T>(now.row(q, first), tiles + team.rank * kOwn);
+        T* tile = computed_in<T>(now.row(q, first), own);
         read_tile<T, W>(from, first, count, columns, tile);
         typename Back::Visits visit(back, first);
         for (int r = 0; r < count; ++r) {
           Vec<T, L> sum[NV], y[NV];
           for (int v = 0; v < NV; ++v) sum[v] = load<T, L>(tile + r * W + v * L);
           if (!ends) visit(sum, first + r, later.panel(q), state.row(q, first + r));
-          T* bias_sum = bias_sums + (first + r) * L;
+          T* bias_sum = own_bias + (first + r) * L;
           Vec<T, L> over_batch = load<T, L>(bias_sum);
           load_row<T, L>(state.row(q, first + r), y);
           for (int v = 0; v < NV; ++v) {
@@ -163,24 +175,39 @@ void backward(const RnnBackward<T, A>& a, int64_t panels, const Cell& cell) {
           store<T, L>(bias_sum, over_batch);
           if (!std::is_same_v<T, A>) store_row<T, L>(now.row(q, first + r), sum);
         }
-        input_gradient.add(tile, W, first, count, columns, x, q * W);
+        input_gradient.add(tile, W, first, count, columns, x, q * W, part);
         if (a.dz) write_tile<T, W>(tile, seq.step(a.dz, hidden, t, q), first, count, columns);
         seq.set_back(t, q, count, now.row(q, first));
       });
       team.barrier();
     }
-    input_gradient.finish(rows);
-    for (int64_t row = rows.first; row < rows.last; ++row)
-      a.dbias[row] = sum_of_lanes<T, L>(load<T, L>(bias_sums + row * L));
     if (a.dh0) {
       seq.tiles(rows,
                 [&](int64_t q, int64_t first, int count) { read_state(a.h0, 0, q, first, count); });
-      write_initial_gradient(back, seq, rows, hidden, tiles + team.rank * kOwn, a.dh0,
+      write_initial_gradient(back, seq, rows, hidden, own, a.dh0,
                              [&](auto& visit, int64_t q, int64_t row, Vec<T, L>(&sum)[NV]) {
                                visit(sum, row, dz.at(0).panel(q), state.row(q, row));
                              });
     }
-    back.finish(rows);
+  };
+  run_team(threads, [&](const Team& all) {
+    const Rows rows = rows_of(a.wt, all.rank, all.size, kBlock);
+    whole_back.start(all, a.values, rows);
+    for (int part = 0; part < parts.count(); ++part) {
+      T* sums = bias_sums + part * hidden * L;
+      std::fill(sums + rows.first * L, sums + rows.last * L, T(0));
+    }
+    input_gradient.clear(rows);
+    all.barrier();
+    parts.each(all, [&](int part, const Team& team) { go_through(part, team, all.rank); });
+    all.barrier();
+    input_gradient.finish(rows);
+    for (int64_t row = rows.first; row < rows.last; ++row) {
+      a.dbias[row] = sum_of_lanes<T, L>(load<T, L>(bias_sums + row * L));
+      for (int part = 1; part < parts.count(); ++part)
+        a.dbias[row] += sum_of_lanes<T, L>(load<T, L>(bias_sums + (part * hidden + row) * L));
+    }
+    whole_back.finish(rows);
   });
 }
 

@@ -8,6 +8,7 @@
 #include "runtime/links.h"
 #include "runtime/memory.h"
 #include "runtime/panel.h"
+#include "runtime/parts.h"
 
 namespace sparse_engine {
 namespace {
@@ -56,6 +57,15 @@ struct Sequence {
   int64_t steps = std::numeric_limits<int64_t>::max();
   const int64_t* first_row = nullptr;  // [steps + 1], where each step begins; or null: none ends
   const bool* resets = nullptr;        // [steps, batch], where episodes begin; or null: nowhere
+  int64_t first_panel = 0;             // those before it, and from `panels` on, are left to others
+
+  // The same sequences, with the panels of one of so many equal parts only.
+  Sequence part(int index, int parts) const {
+    Sequence own = *this;
+    own.first_panel = panels * index / parts;
+    own.panels = panels * (index + 1) / parts;
+    return own;
+  }
 
   int columns(int64_t q) const { return static_cast<int>(std::min<int64_t>(W, batch - q * W)); }
 
@@ -78,7 +88,7 @@ struct Sequence {
   // Reads all units of step t; a barrier must follow before another member's share is read.
   template <typename A>
   void pack_step(const Team& team, const A* array, int64_t t, const State<A, W>& state) const {
-    for (int64_t q = 0; q < panels && columns(q, t) > 0; ++q)
+    for (int64_t q = first_panel; q < panels && columns(q, t) > 0; ++q)
       pack<T, W>(team, step(array, state.units, t, q), state.units, columns(q, t), state.panel(q));
   }
 
@@ -104,7 +114,7 @@ struct Sequence {
   // The same for panels of which something is running at step t.
   template <class Body>
   SE_INLINE void tiles(const Rows& rows, int64_t t, const Body& body) const {
-    for (int64_t q = 0; q < panels && columns(q, t) > 0; ++q)
+    for (int64_t q = first_panel; q < panels && columns(q, t) > 0; ++q)
       for (int64_t first = rows.first; first < rows.last; first += kTileRows)
         body(q, first, static_cast<int>(std::min<int64_t>(kTileRows, rows.last - first)));
   }
@@ -141,11 +151,21 @@ inline void read_initial(const Sequence<T, W>& seq, const From* array, const Sta
     std::fill(to.row(q, first), to.row(q, first + count), To{});
 }
 
-// Threads that pay for one step of a recurrence: the activation and the transpositions of a unit
-// count as a few links.
-inline int threads_for_step(int threads, int64_t links, int64_t units, int64_t batch) {
+// Multiply-adds of one step of a recurrence: the activation and the transpositions of a unit count
+// as a few links.
+inline int64_t work_of_step(int64_t links, int64_t units, int64_t batch) {
   constexpr int64_t kLinksPerUnit = 8;
-  return useful_threads(threads, (links + units * kLinksPerUnit) * batch);
+  return (links + units * kLinksPerUnit) * batch;
+}
+
+// Threads that pay for one step.
+inline int threads_for_step(int threads, int64_t links, int64_t units, int64_t batch) {
+  return useful_threads(threads, work_of_step(links, units, batch));
+}
+
+// Threads that pay for steps of so much work, where teams go through equal parts of the columns.
+inline int threads_for_parts(int threads, int64_t work, int parts) {
+  return std::min(threads, parts * useful_threads(threads, work / parts));
 }
 
 }  // namespace
