@@ -12,6 +12,7 @@ from sparse_engine.testing import (
     awkward_patterns,
     integers,
     laid_out,
+    pattern_of,
     patterns,
     random_pattern,
     real_dtypes,
@@ -80,6 +81,19 @@ def test_real_numbers(pattern, columns, dtype):
     assert_sums(ops.spmm(values, pattern, x, bias), exact, in_features + 1)
     exact = ops.spmm_t_ref(values.double(), pattern, y.double())
     assert_sums(ops.spmm_t(values, pattern, y), exact, out_features)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_row_times_a_column_has_the_same_bits_alone_as_among_others(dtype):
+    """Rows of few and of many links, some of which are summed together."""
+    mask = torch.rand(43, 400) < torch.linspace(0, 1, 43)[:, None]
+    pattern, x = pattern_of(mask), torch.randn(400, 1, dtype=dtype)
+    values = torch.randn(pattern.nnz, dtype=dtype)
+    y = ops.spmm(values, pattern, x)
+    for row in range(43):
+        begin, end = pattern.crow[row : row + 2]
+        alone = ops.spmm(values[begin:end].clone(), pattern_of(mask[row : row + 1]), x)
+        assert torch.equal(alone[0], y[row])
 
 
 def test_results_follow_the_memory_order_of_the_input():

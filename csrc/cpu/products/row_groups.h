@@ -284,11 +284,16 @@ class GroupedProduct {
 
 #if defined(__AVX512VL__)
     // Calls RowProduct::looking().
-    SE_INLINE void looking(Vec<T, L> (&sum)[NV], int64_t unit, const T* x, bool& fine,
-                           int gate = 0) const {
-      rows_.looking(sum, gate * units_of_gate_ + unit, x, fine);
+    void looking(int64_t unit, int count, const T* x, T* sums, bool& fine, int gate = 0) const {
+      rows_.looking(gate * units_of_gate_ + unit, count, x, sums, fine);
     }
 #endif
+
+    // Calls RowProduct::rows().
+    template <typename A>
+    void rows(int64_t unit, int count, const A* x, T* sums, int gate = 0) const {
+      rows_.rows(gate * units_of_gate_ + unit, count, x, sums);
+    }
 
    private:
     void sort(int gate, int member) {

@@ -32,16 +32,19 @@ bool multiply(const Spmm<T, A>& a, const typename GroupedProduct<T, L, NV, Value
   bool fine = true;
   for (int64_t first = rows.first; first < rows.last; first += kTileRows) {
     const int count = static_cast<int>(std::min<int64_t>(kTileRows, rows.last - first));
+    if constexpr (kLooks) {
+      for (int r = 0; r < count; ++r) tile[r] = a.bias ? a.bias[first + r] : T(0);
+      product.looking(first, count, panel.x, tile, fine);
+      write_tile<T, W>(tile, y, first, count, columns);
+      continue;
+    }
     for (int r = 0; r < count; ++r) {
-      if (!kLooks && panel.first && r % kRowsInSight == 0 &&
+      if (panel.first && r % kRowsInSight == 0 &&
           !may_follow(a.w, values.places(), first + r, first + count))
         return false;
       Vec<T, L> sum[NV];
       for (int v = 0; v < NV; ++v) sum[v] = Vec<T, L>{} + (a.bias ? a.bias[first + r] : T(0));
-      if constexpr (kLooks)
-        product.looking(sum, first + r, panel.x, fine);
-      else
-        product(sum, first + r, panel.x);
+      product(sum, first + r, panel.x);
       for (int v = 0; v < NV; ++v)
         if (in_place)
           store<T, L>(y.at(first + r, v * L), sum[v]);

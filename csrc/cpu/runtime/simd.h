@@ -73,22 +73,16 @@ SE_INLINE auto lanes_of(Vec<T, L> v, std::integer_sequence<int, I...>) {
   return __builtin_shufflevector(v, v, (From + I)...);
 }
 
-// The sums of lanes that are half a vector apart.
-template <typename T, int L>
-SE_INLINE Vec<T, L / 2> sum_of_halves(Vec<T, L> v) {
-  constexpr auto half = std::make_integer_sequence<int, L / 2>();
-  return lanes_of<0, T, L>(v, half) + lanes_of<L / 2, T, L>(v, half);
-}
-
-// The sum over the lanes of one vector.
-template <typename T, int L>
+// The sum over the lanes of one vector, over the same tree.
+template <typename T, int L, int D = 1>
 SE_INLINE T sum_of_lanes(Vec<T, L> v) {
   if constexpr (L == 1) {
     return v;
-  } else if constexpr (L == 2) {
-    return v[0] + v[1];
+  } else if constexpr (D == L) {
+    return v[0];
   } else {
-    return sum_of_lanes<T, L / 2>(sum_of_halves<T, L>(v));
+    constexpr auto lanes = std::make_integer_sequence<int, L>();
+    return sum_of_lanes<T, L, 2 * D>(paired_sums<D, T, L>(v, v, lanes));
   }
 }
 

@@ -117,15 +117,15 @@ void forward_loop(const GatedForward<T, A>& a, const Cell& cell, int64_t panels)
           for (int g = 0; !kLooks && t == first_product && g < G; ++g)
             fine = fine && rows_in_range(a.w, g * hidden + first, count);
           T sums[G][kTileRows];
-          for (int g = 0; g < G; ++g)
-            for (int r = 0; r < count; ++r) {
-              const int64_t row = g * hidden + first + r;
-              T sum[1] = {a.bias ? a.bias[row] : T(0)};
-              if constexpr (kLooks)
-                if (t == first_product) product.looking(sum, first + r, before.panel(0), fine, g);
-              if (t >= first_product + kLooks && fine) product(sum, first + r, before.panel(0), g);
-              sums[g][r] = sum[0];
-            }
+          for (int g = 0; g < G; ++g) {
+            const int64_t row = g * hidden + first;
+            for (int r = 0; r < count; ++r) sums[g][r] = a.bias ? a.bias[row + r] : T(0);
+            if constexpr (kLooks)
+              if (t == first_product)
+                product.looking(first, count, before.panel(0), sums[g], fine, g);
+            if (t >= first_product + kLooks && fine)
+              product.rows(first, count, before.panel(0), sums[g], g);
+          }
           for (int r = 0; r < count; r += K) {
             const int some = std::min(K, count - r);
             Vec<T, K> from_x[G], u[G], keep[S];

@@ -87,20 +87,20 @@ void forward(const RnnForward<T, A>& a, int64_t panels, const Cell& cell) {
         const bool looks = kLooks && t == first_product;
         if (!kLooks && t == first_product) fine = fine && rows_in_range(a.w, first, count);
         const bool multiplies = t >= first_product && fine && !looks;
-        for (int r = 0; r < count; ++r) {
-          Vec<T, L> sum[NV];
-          for (int v = 0; v < NV; ++v) sum[v] = load<T, L>(tile + r * W + v * L);
-          if (multiplies) product(sum, first + r, before.panel(q));
+        if constexpr (W == 1) {
           if constexpr (kLooks)
-            if (looks) product.looking(sum, first + r, before.panel(q), fine);
-          if constexpr (W == 1) {
-            store<T, L>(tile + r, sum[0]);
-            continue;
+            if (looks) product.looking(first, count, before.panel(q), tile, fine);
+          if (multiplies) product.rows(first, count, before.panel(q), tile);
+          activate(cell, tile, count, now.row(q, first));
+        } else {
+          for (int r = 0; r < count; ++r) {
+            Vec<T, L> sum[NV];
+            for (int v = 0; v < NV; ++v) sum[v] = load<T, L>(tile + r * W + v * L);
+            if (multiplies) product(sum, first + r, before.panel(q));
+            for (int v = 0; v < NV; ++v) sum[v] = cell.template forward<VectorMath<T, L>>(sum[v]);
+            store_row<T, L>(now.row(q, first + r), sum);
           }
-          for (int v = 0; v < NV; ++v) sum[v] = cell.template forward<VectorMath<T, L>>(sum[v]);
-          store_row<T, L>(now.row(q, first + r), sum);
         }
-        if constexpr (W == 1) activate(cell, tile, count, now.row(q, first));
         write_tile<T, W>(now.row(q, first), seq.step(a.h, hidden, t, q), first, count, columns);
         seq.set_back(t + 1, q, count, now.row(q, first));
       });

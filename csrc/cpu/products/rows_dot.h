@@ -1,0 +1,227 @@
+// Rows of a sparse matrix times a single column.
+#pragma once
+
+#include <algorithm>
+#include <cstring>
+#include <type_traits>
+
+#include "products/link_values.h"
+#include "runtime/kept.h"
+#include "sparse_engine/matrix.h"
+
+namespace sparse_engine {
+namespace {
+
+// L indices, read two at a time: loads are what limits products with a single column.
+template <int L>
+class IndicesInPairs {
+ public:
+  SE_INLINE explicit IndicesInPairs(const int32_t* idx) {
+    for (int i = 0; i < L / 2; ++i) {
+      uint64_t pair;
+      std::memcpy(&pair, idx + 2 * i, sizeof pair);
+      asm("" : "+r"(pair));  // Otherwise compilers load each half by itself.
+      pairs_[i] = pair;
+    }
+  }
+  SE_INLINE int64_t operator[](int l) const {
+    return l % 2 == 0 ? static_cast<uint32_t>(pairs_[l / 2]) : pairs_[l / 2] >> 32;
+  }
+
+ private:
+  uint64_t pairs_[L / 2];
+};
+
+// Keeps the compiler from making a loop over p one of vectors: multiplications and additions would
+// then be rounded one by one or together, depending on what else is in the loop.
+SE_INLINE void keep_scalar(int64_t& p) { asm("" : "+r"(p)); }
+
+// The same for a single column. `and_then(p, count, row)` gets the entries of X that the links from
+// p on read: Int<K>() for a vector of K, a number for fewer.
+template <typename T, class Values, typename A, class AndThen>
+SE_INLINE T dot_of_few(T even, const Values& values, const int32_t* idx, int64_t first, int64_t end,
+                       const A* x, const AndThen& and_then) {
+  const auto product = [&](int64_t p) SE_INLINE_LAMBDA {
+    const T entry = load<T, 1>(x + idx[p]);
+    and_then(p, Int<1>(), entry);
+    return values[p] * entry;
+  };
+  T odd = T(0);
+  int64_t p = first;
+  for (; p + 2 <= end; p += 2) {
+    even += product(p);
+    odd += product(p + 1);
+    keep_scalar(p);
+  }
+  if (p < end) even += product(p);
+  return even + odd;
+}
+
+// Whether the last links of a row, fewer than a vector, are multiplied at once, by instructions
+// that leave out lanes. Gathering costs as much as a loop over three links, but the end of that
+// loop is mispredicted in nearly every row.
+#if defined(__AVX512VL__)
+template <typename T, class Values, typename A>
+constexpr bool kGathersLast = std::is_same_v<A, T> && std::is_same_v<Values, InOrder<T>>;
+
+// The first `count` of the entries of x at idx, fewer than a vector; other lanes are zero.
+SE_INLINE Vec<float, 8> gathered_first(const float* x, const int32_t* idx, int64_t count) {
+  const __mmask8 lanes = first_lanes(count);
+  const __m256i at = _mm256_maskz_loadu_epi32(lanes, idx);
+  return reinterpret_cast<Vec<float, 8>>(
+      _mm256_mmask_i32gather_ps(_mm256_setzero_ps(), lanes, at, x, 4));
+}
+SE_INLINE Vec<double, 4> gathered_first(const double* x, const int32_t* idx, int64_t count) {
+  const __mmask8 lanes = first_lanes(count);
+  const __m128i at = _mm_maskz_loadu_epi32(lanes, idx);
+  return reinterpret_cast<Vec<double, 4>>(
+      _mm256_mmask_i32gather_pd(_mm256_setzero_pd(), lanes, at, x, 8));
+}
+
+// Looks at columns just before they are followed: an extra visit to many links would read them from
+// far away once more.
+struct Looking {
+  uint32_t cols;
+  bool* fine;  // becomes false where a column is out of range
+
+  // Whether the first `count` links, at most L, may be followed.
+  template <int L>
+  SE_INLINE bool allows(const int32_t* idx, int64_t count) const {
+    const __mmask8 lanes = first_lanes(std::min<int64_t>(count, L));
+    __mmask8 outside;
+    if constexpr (L == 8)
+      outside = _mm256_mask_cmpge_epu32_mask(lanes, _mm256_maskz_loadu_epi32(lanes, idx),
+                                             _mm256_set1_epi32(cols));
+    else
+      outside =
+          _mm_mask_cmpge_epu32_mask(lanes, _mm_maskz_loadu_epi32(lanes, idx), _mm_set1_epi32(cols));
+    if (__builtin_expect(outside != 0, 0)) *fine = false;
+    return outside == 0;
+  }
+};
+#else
+template <typename T, class Values, typename A>
+constexpr bool kGathersLast = false;
+#endif
+
+// Stands for a look at columns that others have taken.
+struct Trusting {
+  template <int L>
+  SE_INLINE bool allows(const int32_t*, int64_t) const {
+    return true;
+  }
+};
+
+// Adds the products of whole vectors of links to `sum`, lanes over the links, from p on, which
+// becomes the first link that is left. Returns false where `look` does not allow some link.
+template <typename T, int L, class Look, class Values, typename A, class AndThen>
+SE_INLINE bool add_vectors(Vec<T, L>& sum, const Look& look, const Values& values,
+                           const int32_t* idx, int64_t& p, int64_t end, bool links_ahead,
+                           const A* x, const AndThen& and_then) {
+  for (; p + L <= end; p += L) {
+    if (links_ahead) {
+      fetch_stream(idx, p);
+      values.fetch_far(p);
+    }
+    if (!look.template allows<L>(idx + p, L)) return false;
+    const IndicesInPairs<L> columns(idx + p);
+    const auto row =
+        gathered<T, L>([&](int l) SE_INLINE_LAMBDA { return load<T, 1>(x + columns[l]); });
+    sum += values.template neighbours<L>(p) * row;
+    and_then(p, Int<L>(), row);
+  }
+  return true;
+}
+
+#if defined(__AVX512VL__)
+// Adds those of the links from p on, fewer than a vector.
+template <typename T, int L, class Look, class AndThen>
+SE_INLINE bool add_last(Vec<T, L>& sum, const Look& look, const T* values, const int32_t* idx,
+                        int64_t p, int64_t end, const T* x, const AndThen& and_then) {
+  if (!look.template allows<L>(idx + p, end - p)) return false;
+  const auto row = gathered_first(x, idx + p, end - p);
+  sum += load_first<T, L>(values + p, end - p) * row;
+  and_then(p, end - p, row);
+  return true;
+}
+#endif
+
+// As many links as a vector of those has lanes that are cheap to move about.
+template <typename T>
+constexpr int kLinksTogether = kShuffleBytes / static_cast<int>(sizeof(T));
+
+// The same as dot_of_few for many links. The result means nothing where `look` allows some link
+// not. A function of its own, since time loops have too few registers left for its pointers.
+template <typename T, class Look, class Values, typename A, class AndThen>
+SE_NOINLINE T dot_of_many(const Look look, const Values values, const int32_t* idx, int64_t first,
+                          int64_t end, bool links_ahead, const A* x, const AndThen and_then) {
+  constexpr int L = kLinksTogether<T>;
+  Vec<T, L> sum = {};
+  int64_t p = first;
+  if (!add_vectors<T, L>(sum, look, values, idx, p, end, links_ahead, x, and_then)) return T(0);
+  if constexpr (kGathersLast<T, Values, A>) {
+    add_last<T, L>(sum, look, values.values, idx, p, end, x, and_then);
+    return sum_of_lanes<T, L>(sum);
+  } else {
+    return dot_of_few(sum_of_lanes<T, L>(sum), values, idx, p, end, x, and_then);
+  }
+}
+
+// The same for any number of links. Few whole vectors do not repay the sum over lanes where the
+// last links are multiplied one by one.
+template <typename T, class Values, typename A, class AndThen>
+SE_INLINE T row_dot(const Values& values, const int32_t* idx, int64_t first, int64_t end,
+                    bool links_ahead, const A* x, const AndThen& and_then) {
+  constexpr int64_t kMany = 3 * kLinksTogether<T>;
+  if (!kGathersLast<T, Values, A> && end - first < kMany)
+    return dot_of_few(T(0), values, idx, first, end, x, and_then);
+  return dot_of_many<T>(Trusting(), values, idx, first, end, links_ahead, x, and_then);
+}
+
+#if defined(__AVX512VL__)
+// sums[r] += W[first + r, :] x for as many rows as a vector has lanes, whose sums over lanes are
+// taken together. Each has the bits that it has alone.
+template <typename T, class Look>
+SE_NOINLINE void add_few_rows(const Look look, const T* values, const Csr& w, int64_t first,
+                              bool links_ahead, const T* x, T* sums) {
+  constexpr int L = kLinksTogether<T>;
+  const auto nothing = [](int64_t, auto, auto) SE_INLINE_LAMBDA {};
+  Vec<T, L> rows[L];
+  int64_t p = w.ptr[first];
+  for (int r = 0; r < L; ++r) {
+    const int64_t end = w.ptr[first + r + 1];
+    Vec<T, L> sum = {};
+    if (!add_vectors<T, L>(sum, look, InOrder<T>{values}, w.idx, p, end, links_ahead, x, nothing) ||
+        !add_last<T, L>(sum, look, values, w.idx, p, end, x, nothing))
+      return;
+    rows[r] = sum;
+    p = end;
+  }
+  store<T, L>(sums, load<T, L>(sums) + sums_of<T, L>(rows));
+}
+#endif
+
+// sums[r] += W[first + r, :] x for `count` rows, with sums that mean nothing where `look` allows
+// some link not.
+template <typename T, class Look, class Values, typename A>
+void add_rows(const Look& look, const Values& values, const Csr& w, int64_t first, int count,
+              bool links_ahead, const A* x, T* sums) {
+  const auto nothing = [](int64_t, auto, auto) SE_INLINE_LAMBDA {};
+  int r = 0;
+#if defined(__AVX512VL__)
+  constexpr int L = kLinksTogether<T>;
+  if constexpr (kGathersLast<T, Values, A>)
+    for (; r + L <= count; r += L)
+      add_few_rows<T>(look, values.values, w, first + r, links_ahead, x, sums + r);
+#endif
+  for (; r < count; ++r) {
+    const int64_t begin = w.ptr[first + r], end = w.ptr[first + r + 1];
+    if constexpr (kGathersLast<T, Values, A>)
+      sums[r] += dot_of_many<T>(look, values, w.idx, begin, end, links_ahead, x, nothing);
+    else
+      sums[r] += row_dot<T>(values, w.idx, begin, end, links_ahead, x, nothing);
+  }
+}
+
+}  // namespace
+}  // namespace sparse_engine
