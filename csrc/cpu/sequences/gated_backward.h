@@ -47,7 +47,9 @@ void backward_loop(const GatedBackward<T, A>& a, const Cell& cell, int64_t panel
   const InputGradient<T, A> input_gradient(input, scratch);
 
   run_team(threads, [&](const Team& team) {
-    const auto share = [&](const Csr& w) { return rows_of(w, team.rank, team.size, kBlock); };
+    const auto share = [&](const Csr& w) {
+      return rows_of(w, team.rank, team.size, kBlock, G * kLinksPerGate);
+    };
     const Rows own_h = share(a.wt), units = projected ? share(a.projection.wt) : own_h;
     T *dh_tile = tiles + team.rank * kTile, *own_tile = dh_tile + kGateTile<W>;
     back.start(team, a.values, own_h);

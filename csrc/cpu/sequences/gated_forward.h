@@ -37,8 +37,9 @@ void forward_loop(const GatedForward<T, A>& a, const Cell& cell, int64_t panels)
       a.projection.w, {a.projection.values}, ahead_of<A, W>(a.projection.w)};
 
   run_team(threads, [&](const Team& team) {
-    const Rows units = units_of(a.w, G, team.rank, team.size, kBlock);
-    const Rows own_h = projected ? rows_of(a.projection.w, team.rank, team.size, kBlock) : units;
+    const Rows units = units_of(a.w, G, team.rank, team.size, kBlock, G * kLinksPerGate);
+    const Rows own_h =
+        projected ? rows_of(a.projection.w, team.rank, team.size, kBlock, kLinksPerGate) : units;
     T* const own = tiles + team.rank * G * kGateTile<W>;
     const typename Product::Share product(w, team.rank, units);
     bool fine = product.fine();  // all links that were looked at may be followed

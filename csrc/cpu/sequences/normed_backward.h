@@ -36,7 +36,7 @@ void backward_loop(const NormedBackward<T>& a, const Cell& cell, int64_t panels)
   T* tiles = scratch.take<T>(threads * kTiles);
 
   run_team(threads, [&](const Team& team) {
-    const Rows units = rows_of(a.wt, team.rank, team.size, kBlock);
+    const Rows units = rows_of(a.wt, team.rank, team.size, kBlock, G * kLinksPerGate);
     const Rows units_with_c = Cell::kHasMemory ? units : Rows{0, 0};
     const NormalisationBackward<T, L, NV> norm{a.norm, totals, u_sums, means.at(2 * team.rank)};
     const NormalisationBackward<T, L, NV> c_norm{a.c_norm, c_totals, c_sums,

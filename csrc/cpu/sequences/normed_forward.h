@@ -31,7 +31,7 @@ void forward_loop(const NormedForward<T>& a, const Cell& cell, int64_t panels) {
   const Product w = Product::template make<T>({a.w, {a.values}, ahead_of<T, W>(a.w)}, use, scratch);
 
   run_team(threads, [&](const Team& team) {
-    const Rows units = units_of(a.w, G, team.rank, team.size, kBlock);
+    const Rows units = units_of(a.w, G, team.rank, team.size, kBlock, G * kLinksPerGate);
     const typename Product::Share product(w, team.rank, units);
     const Normalisation<T, L, NV> norm{a.norm, u_sums, moments.at(2 * team.rank)};
     const Normalisation<T, L, NV> c_norm{a.c_norm, c_sums, moments.at(2 * team.rank + 1)};

@@ -36,7 +36,7 @@ void backward_loop(const OnLstmBackward<T, A>& a, int64_t panels) {
   T* tiles = scratch.take<T>(threads * kTile);
 
   run_team(threads, [&](const Team& team) {
-    const Rows units = rows_of(a.wt, team.rank, team.size, kBlock);
+    const Rows units = rows_of(a.wt, team.rank, team.size, kBlock, kGates * kLinksPerGate);
     const State<T, W> p = of_members.at(2 * team.rank), master = of_members.at(2 * team.rank + 1);
     T *tile = tiles + team.rank * kTile, *dh_tile = tile + kGates * kGateTile<W>;
     // body(first row, end) for the rows of which this member adds up the gradient of the bias.

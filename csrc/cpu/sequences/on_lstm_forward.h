@@ -33,8 +33,10 @@ void forward_loop(const OnLstmForward<T, A>& a, int64_t panels) {
       Product::template make<A>({gates, {a.values}, ahead_of<A, W>(a.w)}, use, scratch);
 
   run_team(threads, [&](const Team& team) {
-    const Rows units = units_of(gates, kGates, team.rank, team.size, kBlock);
-    const Rows own = rows_of(rows_from(a.w, 0, masters), team.rank, team.size, kBlock);
+    const Rows units =
+        units_of(gates, kGates, team.rank, team.size, kBlock, kGates * kLinksPerGate);
+    const Rows own =
+        rows_of(rows_from(a.w, 0, masters), team.rank, team.size, kBlock, kLinksPerGate);
     const State<T, W> p = of_members.at(2 * team.rank), master = of_members.at(2 * team.rank + 1);
     T* tile = tiles + team.rank * kGates * kGateTile<W>;
     const typename Product::Share gate_product(w, team.rank, units);

@@ -38,7 +38,7 @@ void backward_loop(const RhnBackward<T, A>& a, int64_t panels) {
     // The level behind l, from which the gradient comes, and the units for which l takes it.
     const auto behind = [&](int64_t l) { return (l + 1) % a.depth; };
     const auto units_of_level = [&](int64_t l) {
-      return rows_of(a.levels[behind(l)].wt, team.rank, team.size, kBlock);
+      return rows_of(a.levels[behind(l)].wt, team.rank, team.size, kBlock, G * kLinksPerGate);
     };
     const auto back_from = [&](int64_t l) {
       return Back(a.levels[l].wt, a.levels[l].permutation,

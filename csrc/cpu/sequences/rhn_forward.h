@@ -38,7 +38,7 @@ void forward_loop(const RhnForward<T, A>& a, int64_t panels) {
   run_team(threads, [&](const Team& team) {
     T* tile = tiles + team.rank * S * kGateTile<W>;
     const auto units_of_level = [&](int64_t l) {
-      return units_of(a.levels[l].w, G, team.rank, team.size, kBlock);
+      return units_of(a.levels[l].w, G, team.rank, team.size, kBlock, G * kLinksPerGate);
     };
     std::vector<typename Product::Share> shares;
     for (int64_t l = 0; l < a.depth; ++l)

@@ -59,7 +59,7 @@ void forward(const RnnForward<T, A>& a, int64_t panels, const Cell& cell) {
   const Product w = Product::template make<A>({a.w, {a.values}, ahead_of<A, W>(a.w)}, use, scratch);
 
   const auto go_through = [&](const Sequence<T, W>& seq, const Team& team, T* own) {
-    const Rows rows = rows_of(a.w, team.rank, team.size, kBlock);
+    const Rows rows = rows_of(a.w, team.rank, team.size, kBlock, kLinksPerGate);
     const typename Product::Share product(w, team.rank, rows);
     bool fine = product.fine();  // all links that were looked at may be followed
     if (a.h0)
@@ -142,7 +142,7 @@ void backward(const RnnBackward<T, A>& a, int64_t panels, const Cell& cell) {
   const auto go_through = [&](int part, const Team& team, int member) {
     const Sequence<T, W> seq = whole.part(part, parts.count());
     const Back back = whole_back.of_part(part);
-    const Rows rows = rows_of(a.wt, team.rank, team.size, kBlock);
+    const Rows rows = rows_of(a.wt, team.rank, team.size, kBlock, kLinksPerGate);
     T *own = tiles + member * kOwn, *own_bias = bias_sums + part * hidden * L;
     const auto read_state = [&](const A* from, int64_t t, int64_t q, int64_t first, int count) {
       read_tile<T, W>(seq.step(from, hidden, t, q), first, count, seq.columns(q, t),
@@ -191,7 +191,7 @@ void backward(const RnnBackward<T, A>& a, int64_t panels, const Cell& cell) {
     }
   };
   run_team(threads, [&](const Team& all) {
-    const Rows rows = rows_of(a.wt, all.rank, all.size, kBlock);
+    const Rows rows = rows_of(a.wt, all.rank, all.size, kBlock, kLinksPerGate);
     whole_back.start(all, a.values, rows);
     for (int part = 0; part < parts.count(); ++part) {
       T* sums = bias_sums + part * hidden * L;

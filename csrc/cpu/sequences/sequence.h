@@ -151,6 +151,10 @@ inline void read_initial(const Sequence<T, W>& seq, const From* array, const Sta
     std::fill(to.row(q, first), to.row(q, first + count), To{});
 }
 
+// What a step of a gate of a unit takes besides that of its links, measured in links. The networks
+// that rewiring leaves have rows of very different lengths.
+constexpr int64_t kLinksPerGate = 28;
+
 // Multiply-adds of one step of a recurrence: the activation and the transpositions of a unit count
 // as a few links.
 inline int64_t work_of_step(int64_t links, int64_t units, int64_t batch) {
