@@ -68,13 +68,18 @@ def _section(report: dict) -> str:
     minutes = report["seconds"] / 60
     changed = "".join(f" {name} = {value}" for name, value in report["settings"].items())
     remark = f" {report['remark']}" if "remark" in report else ""
-    title = f"{report['summary'].capitalize()}. {report['source']}.{remark}"
+    title = f"{_begun(report['summary'])}. {report['source']}.{remark}"
     return (
         f"## {report['experiment']}\n\n{title}\n\n"
         f"{table(rows)}\n\n"
         f"`{report['command']}`,{changed} {report['date']}, {where}, torch {machine['torch']}, "
         f"{minutes:.1f} minutes.\n"
     )
+
+
+def _begun(sentence: str) -> str:
+    """Begin a sentence with a capital letter, and leave the others."""
+    return sentence[:1].upper() + sentence[1:]
 
 
 def _absent() -> str:

@@ -4,30 +4,48 @@ from __future__ import annotations
 
 import sys
 
+from sparse_engine.extras import MissingLibrary
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line, or the doctor where its commands cannot be imported.
 
     Returns:
-        The exit status of the command, and 1 after the report of a broken installation.
+        The exit status of the command, 1 after the report of a broken installation, and 2 where
+        only the libraries of an extra are missing.
     """
+    own = sys.argv[1:] if arguments is None else arguments
     try:
         from sparse_engine.cli import main as run
+    except MissingLibrary as error:
+        if own[:1] == ["info"]:
+            return _consult(None, own)
+        print(f"sparse-engine: {error}", file=sys.stderr)
+        return 2
     except (ImportError, OSError) as error:
-        return _consult(error, sys.argv[1:] if arguments is None else arguments)
+        return _consult(error, own)
     return run(arguments)
 
 
-def _consult(error: ImportError | OSError, arguments: list[str]) -> int:
-    """Print what is wrong with an installation, as JSON if that was asked for."""
+def _consult(error: ImportError | OSError | None, arguments: list[str]) -> int:
+    """Print what an installation consists of and what is wrong with it, perhaps as JSON.
+
+    Args:
+        error: why the command line cannot be imported; None where it needs an extra only.
+        arguments: words behind the name of the program.
+
+    Returns:
+        1 where something is broken.
+    """
     from sparse_engine import doctor
 
     report = doctor.examine()
-    if not report.status:
+    if error is not None and not report.status:
         report.broken(f"the command line cannot be imported: {error}", "install what is missing")
     as_json = arguments[:1] == ["info"] and "--json" in arguments
-    print(report.json() if as_json else report.text(), file=None if as_json else sys.stderr)
-    return 1
+    healthy = as_json or report.status == 0
+    print(report.json() if as_json else report.text(), file=None if healthy else sys.stderr)
+    return report.status
 
 
 if __name__ == "__main__":

@@ -6,6 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
+class MissingLibrary(ImportError):
+    """Library of an extra that is not installed; the message says how to install it."""
+
+
 @contextmanager
 def extra(name: str) -> Iterator[None]:
     """Name the extra that installs a library, where an import within this context finds none.
@@ -14,12 +18,12 @@ def extra(name: str) -> Iterator[None]:
         name: name of the extra, such as ``analysis``.
 
     Raises:
-        ImportError: a library is not installed; the message says how to install it.
+        MissingLibrary: a library is not installed.
     """
     try:
         yield
     except ModuleNotFoundError as error:
-        raise ImportError(
+        raise MissingLibrary(
             f"expected the library {error.name}, found none; install it with: "
             f"pip install 'sparse_engine[{name}]'",
             name=error.name,

@@ -14,6 +14,7 @@ from sparse_engine.cli import main
 from sparse_engine.cli.analyze import Analyze
 from sparse_engine.cli.distance import Distance
 from sparse_engine.cli.train import RunOptions
+from sparse_engine.experiments import EXPERIMENTS
 from sparse_engine.models import RecurrentNetwork
 from sparse_engine.tasks import MackeyGlass
 from sparse_engine.train import METHODS, Checkpoint, Config, Method, Optimization, read_metrics
@@ -249,6 +250,20 @@ def help_of(capsys, *command):
 def test_help_names_every_command(capsys):
     text = help_of(capsys)
     assert all(name in text for name in ("train", "resume", "analyze", "distance", "info"))
+
+
+def test_help_of_all_commands_is_a_sentence_about_each(capsys):
+    text = help_of(capsys)
+    assert "Example" not in text and len(text.splitlines()) < 40
+
+
+def test_experiments_are_listed_below_their_publications(capsys):
+    assert main(["reproduce"]) == 0
+    blocks = capsys.readouterr().out.split("\n\n")
+    listed = [line.split()[0] for block in blocks for line in block.splitlines()[1:]]
+    assert sorted(listed) == sorted(EXPERIMENTS)
+    published = next(block for block in blocks if "zhang-gesture" in block)
+    assert published.startswith("Zhang, Moore, Yan & Li")
 
 
 def test_help_explains_every_option(capsys):

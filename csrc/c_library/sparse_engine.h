@@ -7,8 +7,10 @@
  *     se_file* file;
  *     se_recurrent* rnn;
  *     se_linear* head;
- *     if (se_open("model.safetensors", &file) || se_recurrent_load(file, "rnn", SE_LSTM, 0, &rnn)
- * || se_linear_load(file, "head", 0, &head)) die(se_last_error()); se_close(file);
+ *     if (se_open("model.safetensors", &file)) die(se_last_error());
+ *     if (se_recurrent_load(file, "rnn", SE_LSTM, 0, &rnn)) die(se_last_error());
+ *     if (se_linear_load(file, "head", 0, &head)) die(se_last_error());
+ *     se_close(file);
  *
  * Every function that can fail returns a status, and se_last_error() says what was expected and
  * what was found. Files may hold anything: they are checked completely before a network is made.
@@ -64,10 +66,15 @@ int64_t se_recurrent_hidden_size(const se_recurrent* network);
 int64_t se_recurrent_layers(const se_recurrent* network);
 
 /* Runs a network over whole sequences.
- *   x: [steps, batch, input_size]
- *   h: [layers, batch, hidden_size], the states before and, on return, behind the sequence; or
- * NULL, for zeros before that are not wanted behind c: the same for an LSTM; NULL exactly where h
- * is, and for any other network y: [steps, batch, hidden_size], written; overlaps nothing */
+ *
+ *   - x: [steps, batch, input_size].
+ *   - h: [layers, batch, hidden_size], the states before and, on return, behind the sequence; or
+ *     NULL, for zeros before that are not wanted behind.
+ *   - c: the same for an LSTM; NULL exactly where h is, and for any other network.
+ *   - y: [steps, batch, hidden_size], written; overlaps nothing.
+ *
+ * An episode begins with zeros: set h, and c of an LSTM, to zeros (memset) before the call that its
+ * first step is in. For some sequences of a batch, set their rows of each layer to zeros. */
 se_status se_recurrent_forward(const se_recurrent* network, const float* x, int64_t steps,
                                int64_t batch, float* h, float* c, float* y);
 

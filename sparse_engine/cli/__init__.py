@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Annotated
+from typing import Annotated, Any, Union
 
 from sparse_engine.extras import extra
 
@@ -25,19 +25,17 @@ from sparse_engine.cli.watch import Watch
 
 DESCRIPTION = "Truly sparse recurrent networks: train, analyze, and see what they run on."
 
-
-Command = (
-    Annotated[Train, tyro.conf.subcommand("train")]
-    | Annotated[Resume, tyro.conf.subcommand("resume")]
-    | Annotated[Reproduce, tyro.conf.subcommand("reproduce")]
-    | Annotated[Sweep, tyro.conf.subcommand("sweep")]
-    | Annotated[Compare, tyro.conf.subcommand("compare")]
-    | Annotated[Analyze, tyro.conf.subcommand("analyze")]
-    | Annotated[Distance, tyro.conf.subcommand("distance")]
-    | Annotated[Watch, tyro.conf.subcommand("watch")]
-    | Annotated[Info, tyro.conf.subcommand("info")]
-)
-
+COMMANDS: dict[str, type] = {
+    "train": Train,
+    "resume": Resume,
+    "reproduce": Reproduce,
+    "sweep": Sweep,
+    "compare": Compare,
+    "analyze": Analyze,
+    "distance": Distance,
+    "watch": Watch,
+    "info": Info,
+}
 
 # Errors that a user can correct: a value, a file, too large a network, a graph too symmetric for
 # ARPACK.
@@ -67,10 +65,28 @@ def _reason(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def _choice(arguments: list[str]) -> Any:
+    """Return the union of all commands, with a line about each where none of them is named."""
+    named = arguments[:1] and arguments[0] in COMMANDS
+    return Union[  # noqa: UP007 - of types that are counted at run time
+        tuple(
+            Annotated[
+                command,
+                tyro.conf.subcommand(name, description=None if named else _first_line(command)),
+            ]
+            for name, command in COMMANDS.items()
+        )
+    ]
+
+
+def _first_line(command: type) -> str:
+    return (command.__doc__ or "").partition("\n\n")[0]
+
+
 def _run(arguments: list[str] | None) -> int:
     try:
         command: Callable[[], int] = tyro.cli(
-            Command,
+            _choice(sys.argv[1:] if arguments is None else arguments),
             prog="sparse-engine",
             description=DESCRIPTION,
             args=arguments,

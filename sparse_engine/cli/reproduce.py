@@ -14,9 +14,7 @@ import tyro
 from sparse_engine.experiments import EXPERIMENTS, Plan, report, table
 from sparse_engine.files import write_atomically
 
-NAMES_HELP = "What to reproduce. " + "; ".join(
-    f"{name}: {make().summary}" for name, make in EXPERIMENTS.items()
-)
+NAMES_HELP = "What to reproduce; without it, all experiments are listed."
 
 
 @dataclass(frozen=True)
@@ -26,15 +24,17 @@ class Reproduce:
     Runs are kept below --out: the same command goes on where it was interrupted, and with more
     seeds makes only the new ones.
 
+    Example: sparse-engine reproduce
+
     Example: sparse-engine reproduce zhang-mackey-glass --seeds 5
 
     Example: sparse-engine reproduce zhang-gesture --settings steps 280 --out runs/short
     """
 
     name: Annotated[  # type: ignore[valid-type]
-        tyro.conf.Positional[Literal[tuple(EXPERIMENTS)]],
-        tyro.conf.arg(metavar="NAME", help=NAMES_HELP),
-    ]
+        tyro.conf.Positional[Literal[tuple(EXPERIMENTS)] | None],
+        tyro.conf.arg(metavar="[NAME]", help=NAMES_HELP),
+    ] = None
     seeds: int = 5
     """Number of seeds, 0 and up."""
     workers: int = 0
@@ -43,13 +43,16 @@ class Reproduce:
         Mapping[str, int | float | str], tyro.conf.arg(metavar="NAME VALUE ...")
     ] = field(default_factory=dict)
     """Settings that replace the published ones, such as steps 100 for a quick look."""
-    out: Path | None = None
+    out: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
     """Folder of the runs; by default runs/reproduce/NAME."""
-    json: Path | None = None
+    json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """File for the report, such as results.json."""
 
     def __call__(self) -> int:
         """Run the command and return its exit status."""
+        if self.name is None:
+            print(_listing())
+            return 0
         if self.seeds < 1 or self.workers < 0:
             raise ValueError(
                 "expected --seeds of at least 1 and --workers of at least 0, found "
@@ -71,3 +74,14 @@ class Reproduce:
             record = report(experiment, plan, rows, seconds)
             write_atomically(self.json, json.dumps(record, indent=1).encode())
         return 0
+
+
+def _listing() -> str:
+    """Return the names and summaries of all experiments, below the publication of each."""
+    width = max(map(len, EXPERIMENTS))
+    by_source: dict[str, list[str]] = {}
+    for name, make in EXPERIMENTS.items():
+        experiment = make()
+        line = f"  {name:{width}}  {experiment.summary}"
+        by_source.setdefault(experiment.source, []).append(line)
+    return "\n\n".join("\n".join([source, *lines]) for source, lines in by_source.items())

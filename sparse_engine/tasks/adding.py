@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 
@@ -25,7 +25,7 @@ class Adding(Generated, Regression):
 
     name = "adding"
     summary = "sum of the two marked numbers among many"
-    recipe: ClassVar = {
+    recipe: ClassVar[dict[str, Any]] = {
         "steps": 3000,
         "every": 100,
         "evaluate_every": 100,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -44,7 +44,7 @@ class CIFAR10(FromFiles, FeatureClassification):
     name = "cifar-10"
     summary = "what a colour picture of 32 x 32 pixels shows"
     answers: ClassVar[int] = 10
-    recipe: ClassVar = {
+    recipe: ClassVar[dict[str, Any]] = {
         **SET_RECIPE,
         "density": set_density(20, 3072, 4000, 1000, 4000),
         "hidden": [4000, 1000, 4000],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 
@@ -36,7 +36,7 @@ class COIL20(FromFiles, FeatureClassification):
     summary = "which of 20 objects a picture of 32 x 32 pixels shows"
     features: ClassVar[int] = 1024
     answers: ClassVar[int] = 20
-    recipe: ClassVar = {
+    recipe: ClassVar[dict[str, Any]] = {
         **SET_RECIPE,
         "density": set_density(20, 1024, 1000, 1000, 1000, 20),
         "hidden": [1000, 1000, 1000],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from sparse_engine.models import set_density
 from sparse_engine.tasks.coil20 import coil20
@@ -27,7 +27,7 @@ class COIL20RBM(FromFiles, Reconstruction):
 
     name = "coil20-rbm"
     summary = "reconstruct pictures of 32 x 32 pixels, by contrastive divergence"
-    recipe: ClassVar = {
+    recipe: ClassVar[dict[str, Any]] = {
         **SET_RECIPE,
         "density": set_density(10, 1024, 200),
         "hidden": 200,

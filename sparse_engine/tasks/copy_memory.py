@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +28,7 @@ class CopyMemory(Generated, Classification):
 
     name = "copy-memory"
     summary = "repeat ten symbols after a long pause"
-    recipe: ClassVar = {
+    recipe: ClassVar[dict[str, Any]] = {
         "steps": 5000,
         "every": 100,
         "evaluate_every": 100,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -32,7 +32,7 @@ class DelayedMatch(Generated, Classification):
 
     name = "delayed-match"
     summary = "whether a stimulus equals the one shown before a pause"
-    recipe: ClassVar = {
+    recipe: ClassVar[dict[str, Any]] = {
         "steps": 2000,
         "every": 50,
         "evaluate_every": 50,

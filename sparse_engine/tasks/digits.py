@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 
@@ -27,7 +27,7 @@ class Digits(Sequences, Classification):
 
     name = "digits"
     summary = "written digits of 8 x 8 pixels, row by row or pixel by pixel"
-    recipe: ClassVar = {
+    recipe: ClassVar[dict[str, Any]] = {
         "steps": 2000,
         "every": 50,
         "evaluate_every": 50,

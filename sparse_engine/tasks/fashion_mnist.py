@@ -47,7 +47,7 @@ class FashionMNIST(FromFiles, FeatureClassification):
     name = "fashion-mnist"
     summary = "what kind of clothing a picture of 28 x 28 pixels shows"
     answers: ClassVar[int] = 10
-    recipe: ClassVar = {
+    recipe: ClassVar[dict[str, Any]] = {
         **SET_RECIPE,
         "density": set_density(13, 784, 1000, 1000, 1000, 10),
         "hidden": [1000, 1000, 1000],

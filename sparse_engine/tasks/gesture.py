@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -34,7 +34,7 @@ class Gesture(Windows):
     name = "gesture"
     summary = "phase of a gesture at each step, from velocities of hands"
     split_seed = 23489
-    recipe: ClassVar = {
+    recipe: ClassVar[dict[str, Any]] = {
         "steps": 2814,
         "every": 14,
         "evaluate_every": 14,

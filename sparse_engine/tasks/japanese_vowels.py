@@ -25,7 +25,7 @@ class JapaneseVowels(Sequences, Classification):
 
     name = "japanese-vowels"
     summary = "speaker of a vowel, from sequences of unequal lengths"
-    recipe: ClassVar = {
+    recipe: ClassVar[dict[str, Any]] = {
         "steps": 700,
         "every": 35,
         "evaluate_every": 35,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 
@@ -38,7 +38,7 @@ class Lung(FromFiles, FeatureClassification):
     summary = "types of lung tissue by the expression of 3,312 genes"
     features: ClassVar[int] = 3312
     answers: ClassVar[int] = 5
-    recipe: ClassVar = {
+    recipe: ClassVar[dict[str, Any]] = {
         **SET_RECIPE,
         "density": set_density(20, 3312, 3000, 3000, 3000, 5),
         "hidden": [3000, 3000, 3000],

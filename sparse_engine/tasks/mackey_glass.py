@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -63,7 +63,7 @@ class MackeyGlass(Task):
     summary = "forecast 50 values of a chaotic series from 500"
     metric = "mse"
     splits = ("validation",)
-    recipe: ClassVar = {"steps": 6060, "input_std": 1.0}
+    recipe: ClassVar[dict[str, Any]] = {"steps": 6060, "input_std": 1.0}
 
     series_seed: int = 0
     """Seed of the series."""

@@ -46,7 +46,7 @@ class MackeyGlassContinuation(Task):
     name = "mackey-glass-continuation"
     summary = "continue a chaotic series for ten Lyapunov times"
     metric = "smape"
-    recipe: ClassVar = {
+    recipe: ClassVar[dict[str, Any]] = {
         "steps": 1000,
         "every": 50,
         "evaluate_every": 50,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 
@@ -49,7 +49,7 @@ class Madelon(FromFiles, FeatureClassification):
     summary = "two classes on which 20 of 500 features decide"
     features: ClassVar[int] = 500
     answers: ClassVar[int] = 2
-    recipe: ClassVar = {
+    recipe: ClassVar[dict[str, Any]] = {
         **SET_RECIPE,
         "density": set_density(10, 500, 400, 100, 400, 2),
         "hidden": [400, 100, 400],

@@ -51,7 +51,7 @@ class MNIST(FromFiles, Sequences, Classification):
 
     name = "mnist"
     summary = "written digits of 28 x 28 pixels, row by row or pixel by pixel"
-    recipe: ClassVar = {
+    recipe: ClassVar[dict[str, Any]] = {
         "steps": 10_050,
         "every": 50,
         "evaluate_every": 250,

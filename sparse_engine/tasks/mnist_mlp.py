@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from sparse_engine.models import set_density
 from sparse_engine.tasks.features import SET_RECIPE, FeatureClassification
@@ -27,7 +27,7 @@ class MNISTMLP(FromFiles, FeatureClassification):
     name = "mnist-mlp"
     summary = "written digits of 28 x 28 pixels, all at once"
     answers: ClassVar[int] = 10
-    recipe: ClassVar = {
+    recipe: ClassVar[dict[str, Any]] = {
         **SET_RECIPE,
         "density": set_density(11, 784, 512, 128, 10),
         "hidden": [512, 128],

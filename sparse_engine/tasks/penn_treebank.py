@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from sparse_engine.tasks.files import DataFile
 from sparse_engine.tasks.word_language import WordLanguage
@@ -23,14 +23,14 @@ class PennTreebank(WordLanguage):
 
     name = "penn-treebank"
     summary = "next words of newspaper articles, in 10,000 words"
-    files: ClassVar = {
+    files: ClassVar[dict[str, Any]] = {
         "train": _file("train", "fcea919f6cf83f35d4d00c6cbf08040d13d4155226340912e2fef9c9c4102cbf"),
         "validation": _file(
             "valid", "c9fe6985fe0d4ccb578183407d7668fc6066c20700cb4cf87d8ff1cc34df1bf2"
         ),
         "test": _file("test", "dd65dff31e70846b2a6030a87482edcd5d199130cdcfa1f3dccbb033728deee0"),
     }
-    recipe: ClassVar = {
+    recipe: ClassVar[dict[str, Any]] = {
         "steps": 132_800,
         "every": 1328,
         "evaluate_every": 1328,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import groupby
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -60,7 +60,7 @@ class Person(Windows):
     name = "person"
     summary = "activity of a person at each step, from positions of four tags"
     split_seed = 27731
-    recipe: ClassVar = {
+    recipe: ClassVar[dict[str, Any]] = {
         "steps": 11_413,
         "every": 113,
         "evaluate_every": 113,

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -58,7 +58,7 @@ class SMS(FromFiles, Sequences, Classification):
 
     name = "sms"
     summary = "tell spam from other short messages, word by word"
-    recipe: ClassVar = {
+    recipe: ClassVar[dict[str, Any]] = {
         "steps": 3535,
         "every": 35,
         "evaluate_every": 35,

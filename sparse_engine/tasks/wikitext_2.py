@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from sparse_engine.tasks.files import DataFile
 from sparse_engine.tasks.word_language import WordLanguage
@@ -25,8 +25,12 @@ class WikiText2(WordLanguage):
 
     name = "wikitext-2"
     summary = "next words of articles of Wikipedia, in 33,278 words"
-    files: ClassVar = {"train": _file("train"), "validation": _file("valid"), "test": _file("test")}
-    recipe: ClassVar = {
+    files: ClassVar[dict[str, Any]] = {
+        "train": _file("train"),
+        "validation": _file("valid"),
+        "test": _file("test"),
+    }
+    recipe: ClassVar[dict[str, Any]] = {
         "steps": 1_990_000,
         "every": 1990,
         "evaluate_every": 1990,
