@@ -15,6 +15,7 @@ pytestmark = pytest.mark.cpu
 PATTERN = random_pattern(40, 40, 400)
 VALUES, X = torch.randn(400), torch.randn(40, 6)
 SEQUENCE = torch.randn(3, 6, 40)
+LONG = torch.randn(40, 128, 40)  # two teams go through its columns
 ACROSS = torch.randn(6, 40)
 
 
@@ -43,6 +44,9 @@ FORWARD = {
     ),
     "sddmm": lambda p: native.sddmm(p, X, X),
     "rnn_forward": lambda p: native.rnn_forward(SEQUENCE, None, None, None, VALUES, p, None, 0),
+    "rnn_forward in parts": lambda p: native.rnn_forward(
+        LONG, None, None, None, VALUES, p, None, 0
+    ),
     "conductance_forward": lambda p: native.conductance_forward(
         ACROSS, VALUES, VALUES, VALUES, VALUES, p
     ),
@@ -53,6 +57,9 @@ BACKWARD = {
     "linear_backward": lambda p: native.linear_backward(VALUES, p, X, X),
     "rnn_backward": lambda p: native.rnn_backward(
         SEQUENCE, SEQUENCE, None, None, VALUES, p, None, 0, True, True
+    ),
+    "rnn_backward in parts": lambda p: native.rnn_backward(
+        LONG, LONG, None, None, VALUES, p, None, 0, True, True
     ),
     "conductance_backward": lambda p: native.conductance_backward(
         ACROSS, ACROSS, ACROSS, VALUES, VALUES, VALUES, VALUES, p
