@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +22,9 @@ from torch import Tensor
 from sparse_engine.nn import SparseWeight
 from sparse_engine.ops._native import native
 from sparse_engine.testing import random_pattern
+
+# Shells start what runs in the background with Ctrl-C ignored, and its children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("default", max_examples=30, deadline=None, derandomize=True)
 settings.load_profile("default")

@@ -54,6 +54,15 @@ def test_more_threads_than_processors(kind, threads):
     check_network(kind, 12, 70, (2, 12, 32), threads)
 
 
+@pytest.mark.parametrize("form", ["rnn", "lstm", "gru"])
+@pytest.mark.parametrize("density", [0.01, 0.2])
+def test_a_batch_of_one(form, density, threads):
+    """Its rows are summed eight at a time, which no share of a thread divides."""
+    network = make(form, torch.float32, units=2000, density=density, input_density=0.01)
+    leaves = leaves_of(network, 3, 1)
+    check(lambda: outcome(network, leaves), (2, 3, 7), threads)
+
+
 @pytest.mark.parametrize("kind", [kind for kind in MODULES if kind.startswith("rnn")])
 def test_teams_for_parts_of_the_columns(kind, threads):
     check_network(kind, 40, 128, (2, 3, 12), threads)

@@ -84,16 +84,11 @@ def test_real_numbers(pattern, columns, dtype):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_a_row_times_a_column_has_the_same_bits_alone_as_among_others(dtype):
-    """Rows of few and of many links, some of which are summed together."""
-    mask = torch.rand(43, 400) < torch.linspace(0, 1, 43)[:, None]
-    pattern, x = pattern_of(mask), torch.randn(400, 1, dtype=dtype)
-    values = torch.randn(pattern.nnz, dtype=dtype)
-    y = ops.spmm(values, pattern, x)
-    for row in range(43):
-        begin, end = pattern.crow[row : row + 2]
-        alone = ops.spmm(values[begin:end].clone(), pattern_of(mask[row : row + 1]), x)
-        assert torch.equal(alone[0], y[row])
+@pytest.mark.parametrize("most", [0.02, 0.1, 1.0])
+def test_a_column_times_rows_of_all_lengths_exactly(most, dtype):
+    """Rows that are summed together: short ones, long ones, and both side by side."""
+    for fractions in (torch.linspace(0, most, 43), most * torch.rand(43) ** 4):
+        check_exactly(pattern_of(torch.rand(43, 400) < fractions[:, None]), 1, dtype, LAYOUTS[0])
 
 
 def test_results_follow_the_memory_order_of_the_input():

@@ -179,11 +179,45 @@ SE_INLINE T row_dot(const Values& values, const int32_t* idx, int64_t first, int
 }
 
 #if defined(__AVX512VL__)
+// Up to so many links of neighbouring rows, as many as a vector has lanes, are multiplied as one
+// run. The ends of rows are then no branches, which would be mispredicted, and no gathers.
+template <typename T>
+constexpr int kShortRun = 16 * kLinksTogether<T>;
+
 // sums[r] += W[first + r, :] x for as many rows as a vector has lanes, whose sums over lanes are
-// taken together. Each has the bits that it has alone.
+// taken together. Their links are such a run.
 template <typename T, class Look>
-SE_NOINLINE void add_few_rows(const Look look, const T* values, const Csr& w, int64_t first,
-                              bool links_ahead, const T* x, T* sums) {
+SE_NOINLINE void add_short_rows(const Look look, const T* values, const Csr& w, int64_t first,
+                                const T* x, T* sums) {
+  constexpr int L = kLinksTogether<T>;
+  const int64_t begin = w.ptr[first], end = w.ptr[first + L];
+  alignas(64) T products[kShortRun<T>];
+  int64_t p = begin;
+  Vec<T, L> run = {};
+  const auto keep = [&](int64_t at, int64_t count, auto) SE_INLINE_LAMBDA {
+    store_first<T, L>(products + (at - begin), run, count);
+    run = Vec<T, L>{};
+  };
+  if (!add_vectors<T, L>(run, look, InOrder<T>{values}, w.idx, p, end, false, x, keep) ||
+      !add_last<T, L>(run, look, values, w.idx, p, end, x, keep))
+    return;
+  int64_t longest = 0;
+  for (int r = 0; r < L; ++r) longest = std::max(longest, w.ptr[first + r + 1] - w.ptr[first + r]);
+  Vec<T, L> rows[L] = {};
+  for (int64_t at = 0; at < longest; at += L)
+#pragma GCC unroll 8
+    for (int r = 0; r < L; ++r) {
+      const int64_t from = w.ptr[first + r] + at;
+      const int64_t left = std::clamp<int64_t>(w.ptr[first + r + 1] - from, 0, L);
+      rows[r] += masked_load(products + (from - begin), first_lanes(left));
+    }
+  store<T, L>(sums, load<T, L>(sums) + sums_of<T, L>(rows));
+}
+
+// The same for longer rows.
+template <typename T, class Look>
+SE_NOINLINE void add_long_rows(const Look look, const T* values, const Csr& w, int64_t first,
+                               bool links_ahead, const T* x, T* sums) {
   constexpr int L = kLinksTogether<T>;
   const auto nothing = [](int64_t, auto, auto) SE_INLINE_LAMBDA {};
   Vec<T, L> rows[L];
@@ -210,9 +244,15 @@ void add_rows(const Look& look, const Values& values, const Csr& w, int64_t firs
   int r = 0;
 #if defined(__AVX512VL__)
   constexpr int L = kLinksTogether<T>;
-  if constexpr (kGathersLast<T, Values, A>)
-    for (; r + L <= count; r += L)
-      add_few_rows<T>(look, values.values, w, first + r, links_ahead, x, sums + r);
+  if constexpr (kGathersLast<T, Values, A>) {
+    for (; r + L <= count; r += L) {
+      const int64_t links = w.ptr[first + r + L] - w.ptr[first + r];
+      if (links <= kShortRun<T>)
+        add_short_rows<T>(look, values.values, w, first + r, x, sums + r);
+      else
+        add_long_rows<T>(look, values.values, w, first + r, links_ahead, x, sums + r);
+    }
+  }
 #endif
   for (; r < count; ++r) {
     const int64_t begin = w.ptr[first + r], end = w.ptr[first + r + 1];
