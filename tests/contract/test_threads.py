@@ -57,7 +57,7 @@ def test_more_threads_than_processors(kind, threads):
 @pytest.mark.parametrize("form", ["rnn", "lstm", "gru"])
 @pytest.mark.parametrize("density", [0.01, 0.2])
 def test_a_batch_of_one(form, density, threads):
-    """Its rows are summed eight at a time, which no share of a thread divides."""
+    """Rows are summed eight at a time, and no thread begins within such a group."""
     network = make(form, torch.float32, units=2000, density=density, input_density=0.01)
     leaves = leaves_of(network, 3, 1)
     check(lambda: outcome(network, leaves), (2, 3, 7), threads)
