@@ -159,12 +159,13 @@ SE_NOINLINE T dot_of_many(const Look look, const Values values, const int32_t* i
   Vec<T, L> sum = {};
   int64_t p = first;
   if (!add_vectors<T, L>(sum, look, values, idx, p, end, links_ahead, x, and_then)) return T(0);
+#if defined(__AVX512VL__)
   if constexpr (kGathersLast<T, Values, A>) {
     add_last<T, L>(sum, look, values.values, idx, p, end, x, and_then);
     return sum_of_lanes<T, L>(sum);
-  } else {
-    return dot_of_few(sum_of_lanes<T, L>(sum), values, idx, p, end, x, and_then);
   }
+#endif
+  return dot_of_few(sum_of_lanes<T, L>(sum), values, idx, p, end, x, and_then);
 }
 
 // The same for any number of links. Few whole vectors do not repay the sum over lanes where the
