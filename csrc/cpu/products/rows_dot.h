@@ -36,9 +36,9 @@ class IndicesInPairs {
 // then be rounded one by one or together, depending on what else is in the loop.
 SE_INLINE void keep_scalar(int64_t& p) { asm("" : "+r"(p)); }
 
-// Returns `even` plus the sum over links p in [first, end) of values[p] * x[idx[p]]. Two links are in
-// flight. `and_then(p, count, row)` gets the entries of x that the links from p on read: Int<K>() for
-// a vector of K, a number for fewer.
+// Returns `even` plus the sum over links p in [first, end) of values[p] * x[idx[p]]. Two links are
+// in flight. `and_then(p, count, row)` gets the entries of x that the links from p on read:
+// Int<K>() for a vector of K, a number for fewer.
 template <typename T, class Values, typename A, class AndThen>
 SE_INLINE T dot_of_few(T even, const Values& values, const int32_t* idx, int64_t first, int64_t end,
                        const A* x, const AndThen& and_then) {

@@ -155,8 +155,8 @@ inline void read_initial(const Sequence<T, W>& seq, const From* array, const Sta
 // measured. Shares of rows follow it, since rewiring leaves rows of very different lengths.
 constexpr int64_t kLinksPerGate = 28;
 
-// Multiply-adds of one step of a recurrence, from which the number of threads follows. The rest of a
-// unit's step counts as 8 links here: the least work for which useful_threads() adds a thread was
+// Multiply-adds of one step of a recurrence, from which the number of threads follows. The rest of
+// a unit's step counts as 8 links here: the least work for which useful_threads() adds a thread was
 // measured with this number.
 inline int64_t work_of_step(int64_t links, int64_t units, int64_t batch) {
   constexpr int64_t kLinksPerUnit = 8;
