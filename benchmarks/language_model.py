@@ -4,7 +4,7 @@ The task is penn-treebank with --small: the first nine tenths of the validation 
 training and the rest for validation; the test text is read once, by the best model of each run. All
 runs have the same settings but for what is dense. SNT-ASGD and plain SGD are the same run: until
 averaging begins they do the same, and after it the averages are kept beside the parameters, so the
-parameters themselves are those of plain SGD (tests/train/test_language.py).
+parameters themselves are those of plain SGD (tests/lab/train/test_language.py).
 
 The results of each run are written as soon as it ends; a repeated call goes on with those missing.
 """
@@ -25,9 +25,9 @@ import tyro
 
 from benchmarks._harness import Options
 from benchmarks._report import quartiles, report
-from sparse_engine.experiments.selfish import DENSE, SMALL, SPARSE
-from sparse_engine.tasks import PennTreebank, Step
-from sparse_engine.train import Config, Run
+from sparse_engine.lab.experiments.selfish import DENSE, SMALL, SPARSE
+from sparse_engine.lab.tasks import PennTreebank, Step
+from sparse_engine.lab.train import Config, Run
 
 #: The contestants: 67 % sparse, the same from the published start, and torch's own dense layers.
 MODELS = {"sparse": SPARSE, "dense": DENSE, "sparse, published start": {}}

@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmarks.inference_page import inference_page
 from benchmarks.timings_page import timings_page, with_headlines
 from benchmarks.which_method_page import which_method_page
-from sparse_engine.experiments import read_rows, table
+from sparse_engine.lab.experiments import read_rows, table
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sparse_engine import plot
+from sparse_engine.lab import plot
 
 HEAD = """# Which method for recurrent networks?
 

@@ -13,9 +13,10 @@ import torch
 import tyro
 from torch import nn
 
-from sparse_engine import convert, plot
+from sparse_engine import convert
 from sparse_engine.analysis import Balance, null_model
 from sparse_engine.files import write_atomically
+from sparse_engine.lab import plot
 from sparse_engine.nn import SparseRNN
 from sparse_engine.topology import SET, Tracker
 

@@ -19,21 +19,23 @@ if TYPE_CHECKING:
     from sparse_engine import callbacks as callbacks
     from sparse_engine import convert as convert
     from sparse_engine import deploy as deploy
+    from sparse_engine import estimators as estimators
+    from sparse_engine import hub as hub
+    from sparse_engine import lab as lab
+    from sparse_engine import models as models
+    from sparse_engine import networkx as networkx
     from sparse_engine import nn as nn
     from sparse_engine import ops as ops
     from sparse_engine import optim as optim
-    from sparse_engine import plot as plot
-    from sparse_engine import tasks as tasks
     from sparse_engine import topology as topology
-    from sparse_engine import train as train
     from sparse_engine.deploy import convert_model as convert_model
     from sparse_engine.deploy import quantize as quantize
 
 __version__ = "0.1.0"
 
 _SUBPACKAGES = (
-    "analysis", "callbacks", "convert", "deploy", "nn", "ops", "optim", "plot", "tasks", "topology",
-    "train",
+    "analysis", "callbacks", "convert", "deploy", "estimators", "hub", "lab", "models", "networkx",
+    "nn", "ops", "optim", "topology",
 )  # fmt: skip
 _OF_DEPLOY = ("convert_model", "quantize")
 

@@ -16,7 +16,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     own = sys.argv[1:] if arguments is None else arguments
     try:
-        from sparse_engine.cli import main as run
+        from sparse_engine.lab.cli import main as run
     except MissingLibrary as error:
         if own[:1] == ["info"]:
             return _consult(None, own)
@@ -37,7 +37,7 @@ def _consult(error: ImportError | OSError | None, arguments: list[str]) -> int:
     Returns:
         1 where something is broken.
     """
-    from sparse_engine import doctor
+    from sparse_engine.lab import doctor
 
     report = doctor.examine()
     if error is not None and not report.status:

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 CONTEXT = get_context("forkserver")
 CONTEXT.set_forkserver_preload(
-    ["scipy.sparse", "sparse_engine.nn", "sparse_engine.analysis", "sparse_engine.train"]
+    ["scipy.sparse", "sparse_engine.nn", "sparse_engine.analysis", "sparse_engine.lab.train"]
 )
 
 

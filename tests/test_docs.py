@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from sparse_engine import analysis, nn
-from sparse_engine.cli import main
-from sparse_engine.experiments.selfish import SELFISH
+from sparse_engine.lab.cli import main
+from sparse_engine.lab.experiments.selfish import SELFISH
+from sparse_engine.lab.tasks import TASKS
 from sparse_engine.nn import SparseRNN
-from sparse_engine.tasks import TASKS
 from sparse_engine.topology import methods
 
 ROOT = Path(__file__).resolve().parents[1]

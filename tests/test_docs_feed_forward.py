@@ -3,9 +3,9 @@
 import re
 from pathlib import Path
 
-from sparse_engine.experiments import EXPERIMENTS
+from sparse_engine.lab.experiments import EXPERIMENTS
+from sparse_engine.lab.tasks import TASKS
 from sparse_engine.nn import SparseLinear
-from sparse_engine.tasks import TASKS
 
 PAGE = (Path(__file__).resolve().parents[1] / "docs" / "feed_forward.md").read_text()
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sparse_engine.cli import main
+from sparse_engine.lab.cli import main
 
 PAGE = (Path(__file__).resolve().parents[1] / "docs" / "runs.md").read_text()
 BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
@@ -19,8 +19,8 @@ def _here(tmp_path, monkeypatch):
             yield job, job.result() or job()
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sparse_engine.train.run.draw_pictures", lambda *_, **__: None)
-    for module in ("sparse_engine.train", "sparse_engine.cli.sweep"):
+    monkeypatch.setattr("sparse_engine.lab.train.run.draw_pictures", lambda *_, **__: None)
+    for module in ("sparse_engine.lab.train", "sparse_engine.lab.cli.sweep"):
         monkeypatch.setattr(f"{module}.run_all", run_all)
 
 

@@ -17,9 +17,9 @@ import torch
 from torch import nn
 
 from sparse_engine import nn as sparse
-from sparse_engine import plot
 from sparse_engine.analysis import signed_network
-from sparse_engine.tasks import Examples
+from sparse_engine.lab import plot
+from sparse_engine.lab.tasks import Examples
 from sparse_engine.topology import SET
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -94,10 +94,10 @@ NEEDS = [
         "networkx",
         "analysis",
     ),
-    ("import sparse_engine.train", "safetensors", "train"),
-    ("import sparse_engine.tasks", "scipy", "train"),
-    ("import sparse_engine.cli", "tyro", "train"),
-    ("import sparse_engine.plot", "matplotlib", "plot"),
+    ("import sparse_engine.lab.train", "safetensors", "train"),
+    ("import sparse_engine.lab.tasks", "scipy", "train"),
+    ("import sparse_engine.lab.cli", "tyro", "train"),
+    ("import sparse_engine.lab.plot", "matplotlib", "plot"),
 ]
 
 

@@ -8,7 +8,7 @@ import re
 from contextlib import redirect_stdout, suppress
 from pathlib import Path
 
-from sparse_engine.cli import main
+from sparse_engine.lab.cli import main
 
 PAGE = Path(__file__).resolve().parents[1] / "reference" / "command_line.md"
 

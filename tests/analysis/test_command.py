@@ -18,7 +18,7 @@ from sparse_engine.analysis import (
     summarize,
     triad_census,
 )
-from sparse_engine.cli import main
+from sparse_engine.lab.cli import main
 from sparse_engine.nn import GroupedWeight, SparseGRU, SparseRNN
 
 

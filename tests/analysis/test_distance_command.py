@@ -9,12 +9,12 @@ from scipy.sparse import csr_array, random_array, save_npz
 
 from sparse_engine import convert
 from sparse_engine.analysis import RecurrentLayer, distance_matrix, topology_distance
-from sparse_engine.cli import main
+from sparse_engine.lab.cli import main
+from sparse_engine.lab.train import Checkpoint, read_weights
 from sparse_engine.nn import SparseGRU, SparseRNN
 from sparse_engine.topology import Rewiring
 from sparse_engine.topology.grow import RandomGrowth
 from sparse_engine.topology.prune import Magnitude
-from sparse_engine.train import Checkpoint, read_weights
 
 OPTIONS = ("--inputs-as-rows", "--bias", "leave-out")
 

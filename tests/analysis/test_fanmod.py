@@ -15,8 +15,8 @@ from sparse_engine.analysis import (
     structural_balance,
     write_fanmod,
 )
-from sparse_engine.cli import main
-from sparse_engine.train import read_weights
+from sparse_engine.lab.cli import main
+from sparse_engine.lab.train import read_weights
 
 
 def test_round_trip(tmp_path):

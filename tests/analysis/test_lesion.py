@@ -11,7 +11,7 @@ from torch import nn
 from sparse_engine import convert
 from sparse_engine.analysis import LesionCurve, find_planted_loops, lesion, planted_network
 from sparse_engine.analysis.feed_forward import links_of_loops
-from sparse_engine.experiments.zhang_networks import forecast_error, read_network
+from sparse_engine.lab.experiments.zhang_networks import forecast_error, read_network
 from sparse_engine.nn import GroupedWeight, SparseLinear, SparseWeight
 
 KINDS = ("unbalanced", "balanced", "both", "random links")

@@ -18,11 +18,11 @@ from sparse_engine.analysis import (
     topology_distance,
     triad_census,
 )
+from sparse_engine.lab.train import MetricsLog, read_metrics
 from sparse_engine.nn import SparseLinear, SparseONLSTM, SparseRHN, SparseRNN, SparseWeight
 from sparse_engine.topology import SET, Measure, NormalInit, Rewiring, Tracker
 from sparse_engine.topology.grow import RandomGrowth
 from sparse_engine.topology.prune import Magnitude
-from sparse_engine.train import MetricsLog, read_metrics
 
 
 def core_of(weight):

@@ -14,12 +14,12 @@ from scipy.sparse import random_array, save_npz
 
 from sparse_engine import convert
 from sparse_engine.analysis import write_fanmod
-from sparse_engine.cli import MENDABLE
-from sparse_engine.cli.analyze import Analyze
-from sparse_engine.cli.distance import Distance
-from sparse_engine.cli.train import RunOptions, TrainTask
+from sparse_engine.lab.cli import MENDABLE
+from sparse_engine.lab.cli.analyze import Analyze
+from sparse_engine.lab.cli.distance import Distance
+from sparse_engine.lab.cli.train import RunOptions, TrainTask
+from sparse_engine.lab.train import Config
 from sparse_engine.nn import GroupedWeight, SparseRNN
-from sparse_engine.train import Config
 
 SECONDS = 40
 # As large as a pointer, a count or a size can be, and their neighbours.

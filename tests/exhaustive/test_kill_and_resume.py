@@ -12,7 +12,7 @@ import pytest
 
 from sparse_engine.topology import methods
 
-SCRIPTS = Path(__file__).resolve().parents[1] / "train"
+SCRIPTS = Path(__file__).resolve().parents[1] / "lab" / "train"
 METHODS = sorted(name for name, entry in vars(methods).items() if isinstance(entry, type))
 
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from language_networks import SMALL
 
-from sparse_engine.tasks import PennTreebank
-from sparse_engine.tasks.word_language import read_words
-from sparse_engine.train import Config, Run
+from sparse_engine.lab.tasks import PennTreebank
+from sparse_engine.lab.tasks.word_language import read_words
+from sparse_engine.lab.train import Config, Run
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 

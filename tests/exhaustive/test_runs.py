@@ -4,13 +4,13 @@ import dataclasses
 
 import pytest
 import torch
+from lab.tasks.layouts import put_aeon, tiny_task
 from pairwise import pairwise
-from tasks.layouts import put_aeon, tiny_task
 
+from sparse_engine.lab.tasks import TASKS, cifar_10
+from sparse_engine.lab.train import METHODS, Config, Run
 from sparse_engine.models import MLPNetwork
 from sparse_engine.nn import CELLS
-from sparse_engine.tasks import TASKS, cifar_10
-from sparse_engine.train import METHODS, Config, Run
 
 #: Methods that begin with more links than they end with.
 FALLING = {"chtss", "granet", "narang", "pruning"}
@@ -45,7 +45,7 @@ def check(tmp_path, monkeypatch):
     """Checks that a run that failed goes on as one that did not."""
     put_aeon(monkeypatch)
     monkeypatch.setattr(cifar_10, "COUNT", 20)
-    monkeypatch.setattr("sparse_engine.train.run.draw_pictures", lambda *_, **__: None)
+    monkeypatch.setattr("sparse_engine.lab.train.run.draw_pictures", lambda *_, **__: None)
 
     def check(name, method, **settings):
         task = tiny_task(tmp_path, name)

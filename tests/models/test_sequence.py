@@ -38,7 +38,7 @@ def test_readout_weights_are_normal_if_wanted(std):
 
 
 def test_a_task_passes_the_readout_on():
-    from sparse_engine.tasks import Adding
+    from sparse_engine.lab.tasks import Adding
 
     network = RecurrentNetwork(hidden=500, density=0.01, readout_std=2.0, input_std=0.5)
     built = Adding().build(network, generator=torch.Generator().manual_seed(0))

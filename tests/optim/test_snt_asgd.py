@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.testing import assert_close
 
+from sparse_engine.lab.train import Checkpoint
 from sparse_engine.nn import SparseLinear, SparseRNN, SparseWeight
 from sparse_engine.ops import RandomKey
 from sparse_engine.optim import SNTASGD
 from sparse_engine.testing import awkward_patterns, random_pattern
 from sparse_engine.topology import SET, NormalInit, SignedMagnitude
-from sparse_engine.train import Checkpoint
 
 
 def trigger(optimizer):

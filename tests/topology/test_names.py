@@ -7,7 +7,8 @@ from types import ModuleType
 import pytest
 import torch
 
-from sparse_engine import analysis, nn, ops, plot, topology
+from sparse_engine import analysis, nn, ops, topology
+from sparse_engine.lab import plot
 
 
 def names_of(module):

@@ -13,6 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from sparse_engine.lab.train import MetricsLog, read_metrics
 from sparse_engine.nn import SparseLinear, SparseWeight
 from sparse_engine.testing import awkward_patterns, patterns
 from sparse_engine.topology import (
@@ -29,7 +30,6 @@ from sparse_engine.topology import (
     topology_hash,
 )
 from sparse_engine.topology.links import union
-from sparse_engine.train import MetricsLog, read_metrics
 
 
 def positions_of(weight):

@@ -5,6 +5,7 @@ import inspect
 import pytest
 import torch
 
+from sparse_engine.lab.train import Checkpoint
 from sparse_engine.testing import assert_valid
 from sparse_engine.topology import (
     DSR,
@@ -22,7 +23,6 @@ from sparse_engine.topology import (
     topology_hash,
 )
 from sparse_engine.topology import methods as package
-from sparse_engine.train import Checkpoint
 
 
 def test_no_method_is_forgotten(methods):

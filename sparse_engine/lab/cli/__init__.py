@@ -1,0 +1,115 @@
+"""Command line: ``sparse-engine train | resume | sweep | compare | reproduce | ...``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Annotated, Any, Union
+
+from sparse_engine.extras import extra
+
+with extra("train"):
+    import tyro
+    from scipy.sparse.linalg import ArpackError
+
+from sparse_engine.lab.cli.analyze import Analyze
+from sparse_engine.lab.cli.compare import Compare
+from sparse_engine.lab.cli.distance import Distance
+from sparse_engine.lab.cli.info import Info
+from sparse_engine.lab.cli.reproduce import Reproduce
+from sparse_engine.lab.cli.sweep import Sweep
+from sparse_engine.lab.cli.train import Resume, Train
+from sparse_engine.lab.cli.watch import Watch
+
+DESCRIPTION = "Truly sparse recurrent networks: train, analyze, and see what they run on."
+
+COMMANDS: dict[str, type] = {
+    "train": Train,
+    "resume": Resume,
+    "reproduce": Reproduce,
+    "sweep": Sweep,
+    "compare": Compare,
+    "analyze": Analyze,
+    "distance": Distance,
+    "watch": Watch,
+    "info": Info,
+}
+
+# Errors that a user can correct: a value, a file, too large a network, a graph too symmetric for
+# ARPACK.
+MENDABLE = (ValueError, OSError, FloatingPointError, MemoryError, ArpackError)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run ``sparse-engine`` and return the exit status.
+
+    Errors that a user can correct (a bad value, a missing or damaged file, too little memory, a
+    closed pipe) print one line on stderr and give status 2.
+    """
+    try:
+        return _run(arguments)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return _refuse("expected a reader of the output, found its pipe closed")
+    except MENDABLE as error:
+        return _refuse(_reason(error))
+
+
+def _reason(error: Exception) -> str:
+    """Return in one line what was expected and what was found."""
+    if isinstance(error, FileNotFoundError) and error.filename:
+        return f"expected a file or folder {error.filename}, found none"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _choice(arguments: list[str]) -> Any:
+    """Return the union of all commands, with a line about each where none of them is named."""
+    named = arguments[:1] and arguments[0] in COMMANDS
+    return Union[  # noqa: UP007 - of types that are counted at run time
+        tuple(
+            Annotated[
+                command,
+                tyro.conf.subcommand(name, description=None if named else _first_line(command)),
+            ]
+            for name, command in COMMANDS.items()
+        )
+    ]
+
+
+def _first_line(command: type) -> str:
+    return (command.__doc__ or "").partition("\n\n")[0]
+
+
+def _run(arguments: list[str] | None) -> int:
+    try:
+        command: Callable[[], int] = tyro.cli(
+            _choice(sys.argv[1:] if arguments is None else arguments),
+            prog="sparse-engine",
+            description=DESCRIPTION,
+            args=arguments,
+            config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff),
+        )
+        return command()
+    finally:
+        _flush()
+
+
+def _flush() -> None:
+    """Flush stdout now, because a closed pipe or a full disk at exit would be a traceback."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # The buffer still holds the output, and Python would try to write it again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
+
+
+def _refuse(reason: str) -> int:
+    with suppress(OSError):  # stderr may be closed, too
+        print(f"sparse-engine: {reason}", file=sys.stderr)
+    return 2

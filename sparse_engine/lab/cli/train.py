@@ -1,0 +1,132 @@
+"""Commands ``sparse-engine train`` and ``resume``: training runs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import torch
+import tyro
+
+from sparse_engine.analysis import Balance
+from sparse_engine.lab.cli.per_task import per_task
+from sparse_engine.lab.train import Checkpoint, Config, Run, record_result
+from sparse_engine.memory import asking_for
+
+# More threads than any machine has: OpenMP ends the process where it cannot start them.
+MOST_THREADS = 1024
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Options of a run that do not change its result."""
+
+    threads: int = 0
+    """CPU threads; 0 leaves the choice to PyTorch. The result does not depend on it."""
+    balance_every: int = 0
+    """Rewirings between records of the balance, in topology.jsonl and balance.png; 0 for none."""
+    tensorboard: bool = False
+    """Write events for TensorBoard into the run's folder, too."""
+
+    def check(self) -> None:
+        """Raise ValueError for a value out of range."""
+        if not 0 <= self.threads <= MOST_THREADS:
+            raise ValueError(f"expected --threads in [0, {MOST_THREADS}], found {self.threads}")
+        if self.balance_every < 0:
+            raise ValueError(f"expected --balance-every of at least 0, found {self.balance_every}")
+
+    def run(self, folder: Path, config: Config, *, resume: bool) -> int:
+        """Train, print the result, and return the exit status."""
+        self.check()
+        if self.threads:
+            torch.set_num_threads(self.threads)
+        measures = [Balance(every=self.balance_every)] if self.balance_every else []
+        with asking_for(f"a network of density {config.network.density}"):
+            run = Run(
+                folder,
+                config,
+                measures=measures,
+                tensorboard=self.tensorboard,
+                resume=resume,
+            )
+            result = record_result(folder, run.train())
+        if not result.finished:
+            print(f"interrupted at step {run.step} of {config.steps}; go on with --resume")
+        metric = config.task.metric
+        for kind, entry in (("last", result.last), ("best", result.best)):
+            for split in config.task.splits:
+                print(f"{f'{kind} {split} {metric}':28} {entry[split][metric]:.4g}")
+        print(f"{'best at step':28} {result.best['step']:,}")
+        print(f"{'links':28} {result.nnz:,}")
+        print(f"{'time':28} {result.seconds:.1f} s")
+        print(f"{'peak memory':28} {result.peak_bytes / 1e6:.0f} MB")
+        print(f"{'written to':28} {folder}")
+        return 0 if result.finished else 130
+
+
+@dataclass(frozen=True)
+class TrainTask:
+    """Train a sparse network on this task.
+
+    Writes a run folder: config.json, metrics.jsonl, topology.jsonl, a checkpoint, the best model,
+    and with matplotlib installed curve.png and adjacency.png. Ctrl-C ends a run safely; --resume
+    goes on with it, bit for bit.
+    """
+
+    config: Annotated[Config, tyro.conf.arg(name="")]
+    out: Path
+    """The run's folder."""
+    resume: bool = False
+    """Go on with the run in --out."""
+    options: Annotated[RunOptions, tyro.conf.arg(name="")] = field(default_factory=RunOptions)
+
+    def __call__(self) -> int:
+        """Run the command and return its exit status."""
+        return self.options.run(self.out, self.config, resume=self.resume)
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Go on with a run that was interrupted, with the settings in its folder.
+
+    Example: sparse-engine resume runs/gesture
+    """
+
+    folder: tyro.conf.Positional[Path]
+    """The run's folder."""
+    options: Annotated[RunOptions, tyro.conf.arg(name="")] = field(default_factory=RunOptions)
+
+    def __call__(self) -> int:
+        """Run the command and return its exit status."""
+        config = Checkpoint.load(self.folder).config
+        if not config:  # a run before version 2
+            config = json.loads((self.folder / "config.json").read_bytes())
+        return self.options.run(self.folder, Config.from_json(config), resume=True)
+
+
+if TYPE_CHECKING:
+    AnyTask = TrainTask
+else:
+    AnyTask = per_task(
+        TrainTask, lambda name: TrainTask(Config.published(name), Path("runs", name))
+    )
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a sparse network on a task, with the settings of its published run as defaults.
+
+    Example: sparse-engine train mackey-glass --hidden 256 --density 0.02 --out runs/wide
+
+    Example: sparse-engine train mackey-glass --cell lstm --method rigl --fraction 0.3
+
+    Example: sparse-engine train mackey-glass --method pruning --density 1 --out runs/pruned
+    """
+
+    task: AnyTask
+
+    def __call__(self) -> int:
+        """Run the command and return its exit status."""
+        return self.task()

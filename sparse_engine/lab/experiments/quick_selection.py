@@ -1,0 +1,99 @@
+"""QuickSelection, the selection of features by the strength of inputs, on Madelon.
+
+Atashgahi et al. 2022. A multilayer perceptron is trained by SET; the features whose links are
+strongest are selected. Which 20 of the 500 features matter is not published, so a selection is
+judged by how well nearest neighbours name classes by these features alone, and by how alike the
+selections of several seeds are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from itertools import combinations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sparse_engine.analysis import input_strength
+from sparse_engine.lab.experiments.experiment import Experiment, Plan, Row
+from sparse_engine.lab.experiments.training import Finished, TrainingExperiment, Variant
+from sparse_engine.lab.tasks import Examples, Supervised, seeded
+from sparse_engine.lab.train import Config, read_weights
+
+SELECTED, NEIGHBOURS = 20, 5
+#: The weight of the first layer of a multilayer perceptron.
+FIRST = "layers.linear0.weight"
+
+
+class QuickSelection(Experiment):
+    """Selection of 20 of the 500 features of Madelon."""
+
+    name = "quick-selection"
+    summary = "selection of 20 of 500 features by the strength of inputs"
+    source = (
+        "Atashgahi et al., Quick and robust feature selection: the strength of energy-efficient "
+        "sparse training for autoencoders, Machine Learning 2022"
+    )
+
+    def rows(self, plan: Plan) -> list[Row]:
+        """Train the networks, and judge their selections beside others."""
+        runs = self.training().train(plan)
+        (task,) = {run.config.task for each in runs.values() for run in each}
+        assert isinstance(task, Supervised)
+        quantity = f"test accuracy of {NEIGHBOURS} nearest neighbours"
+        rows = []
+        for name, each in runs.items():
+            chosen = [strongest(run) for run in each]
+            accuracies = [self.accuracy(task, features) for features in chosen]
+            seconds = [run.result.seconds for run in each]
+            rows += [
+                Row(name, quantity, accuracies, higher_is_better=True, seconds=seconds),
+                Row(name, "features that two seeds share", overlaps(chosen)),
+            ]
+        count = task.examples["train"].inputs.shape[1]
+        draws = [torch.randperm(count, generator=seeded(seed))[:SELECTED] for seed in plan.seeds]
+        at_random = [self.accuracy(task, features) for features in draws]
+        return [
+            *rows,
+            Row("random features", quantity, at_random),
+            Row("all features", quantity, [self.accuracy(task, torch.arange(count))]),
+        ]
+
+    @staticmethod
+    def training() -> TrainingExperiment:
+        """Return the runs whose networks select features."""
+        make: Callable[..., Config] = partial(Config.published, "madelon")
+        return TrainingExperiment(
+            QuickSelection.name,
+            QuickSelection.summary,
+            QuickSelection.source,
+            [Variant("SET", make), Variant("fixed wiring", partial(make, method="static"))],
+            [],
+        )
+
+    @staticmethod
+    def accuracy(task: Supervised, features: Tensor) -> float:
+        """Return the test accuracy of nearest neighbours that see some features alone."""
+        return neighbours_accuracy(task.examples, features)
+
+
+def strongest(run: Finished) -> Tensor:
+    """Return the features whose inputs are strongest at the end of a run, int64 ``[20]``."""
+    strength = input_strength(read_weights(run.folder)[FIRST])
+    return torch.from_numpy(np.argsort(-strength, kind="stable")[:SELECTED].copy())
+
+
+def overlaps(chosen: list[Tensor]) -> list[float]:
+    """Return the fraction of features that two selections share, for all pairs; one has 1."""
+    pairs = [*combinations(chosen, 2)]
+    return [torch.isin(a, b).double().mean().item() for a, b in pairs] or [1.0]
+
+
+def neighbours_accuracy(parts: Mapping[str, Examples], features: Tensor) -> float:
+    """Return the test accuracy of the most frequent class among the nearest training examples."""
+    known, asked = parts["train"], parts["test"]
+    distances = torch.cdist(asked.inputs[:, features], known.inputs[:, features])
+    nearest = known.targets[distances.topk(NEIGHBOURS, largest=False).indices]
+    return (nearest.mode(1).values == asked.targets).double().mean().item()

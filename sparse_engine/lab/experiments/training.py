@@ -1,0 +1,172 @@
+"""Experiments that train: variants of settings, each with several seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+from torch import nn
+
+from sparse_engine.lab.experiments.experiment import Experiment, Plan, Row
+from sparse_engine.lab.train import Checkpoint, Config, Job, Result, read_metrics, run_all
+from sparse_engine.topology import Measure
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Run that is finished.
+
+    Attributes:
+        folder: the run's folder.
+        config: the run's settings.
+        result: the run's result.
+    """
+
+    folder: Path
+    config: Config
+    result: Result
+
+    @property
+    def entries(self) -> list[dict]:
+        """The entries of metrics.jsonl."""
+        return read_metrics(self.folder / "metrics.jsonl")
+
+    def model(self) -> nn.Module:
+        """Return the trained model, in evaluation mode."""
+        generator = torch.Generator().manual_seed(self.config.seed)
+        model = self.config.task.build(self.config.network, generator=generator)
+        model.load_state_dict(Checkpoint.load(self.folder).model)
+        return model.eval()
+
+    @property
+    def rewirings(self) -> list[dict]:
+        """The records of topology.jsonl."""
+        return read_metrics(self.folder / "topology.jsonl")
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """Number that is taken from a finished run.
+
+    Attributes:
+        name: name of the quantity.
+        of: function from a run to the number.
+        higher_is_better: whether a greater value is a better one; None for neither.
+    """
+
+    name: str
+    of: Callable[[Finished], float]
+    higher_is_better: bool | None = None
+
+
+def last_ten(split: str, metric: str, higher_is_better: bool) -> Quantity:
+    """Return the mean of a metric over the last ten evaluations, as Zhang et al. report it."""
+
+    def of(run: Finished) -> float:
+        return fmean(entry[split][metric] for entry in run.entries[-10:])
+
+    return Quantity(f"{split} {metric}, mean of last 10", of, higher_is_better)
+
+
+def best_on_validation(split: str, metric: str, higher_is_better: bool) -> Quantity:
+    """Return a metric at the evaluation whose validation metric is best."""
+
+    def of(run: Finished) -> float:
+        return run.result.best[split][metric]
+
+    return Quantity(f"{split} {metric}, best on validation", of, higher_is_better)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Variant of an experiment.
+
+    Attributes:
+        name: name of the variant, which is also that of its folder.
+        config: function that makes the settings; their seed is replaced.
+        published: published values by the names of quantities.
+        measures: measures that add to topology.jsonl.
+        note: what a reader has to know, in a few words.
+    """
+
+    name: str
+    config: Callable[[], Config]
+    published: Mapping[str, float] = field(default_factory=dict)
+    measures: tuple[Measure, ...] = ()
+    note: str = ""
+
+
+#: Runs by the name of their variant, a run for each seed.
+Runs = Mapping[str, Sequence[Finished]]
+
+
+@dataclass(frozen=True)
+class TrainingExperiment(Experiment):
+    """Experiment that trains each variant with each seed, and takes quantities from the runs.
+
+    Attributes:
+        variants: the variants.
+        quantities: what is taken from every run.
+        settings: settings of every variant, by name.
+        numbered: names of settings whose value is the seed.
+        draw: function that draws pictures of the runs into a folder; not called where matplotlib is
+            missing.
+        further: function that returns further rows, of all runs together.
+    """
+
+    name: str
+    summary: str
+    source: str
+    variants: Sequence[Variant]
+    quantities: Sequence[Quantity]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    numbered: Sequence[str] = ()
+    draw: Callable[[Path, Runs], None] | None = None
+    further: Callable[[Runs], list[Row]] | None = None
+
+    def rows(self, plan: Plan) -> list[Row]:
+        """Train what is not trained yet, draw, and return every quantity of every variant."""
+        runs = self.train(plan)
+        if self.draw is not None and find_spec("matplotlib"):
+            self.draw(plan.folder, runs)
+        rows = [
+            Row(
+                variant.name,
+                quantity.name,
+                [quantity.of(run) for run in runs[variant.name]],
+                published=variant.published.get(quantity.name),
+                higher_is_better=quantity.higher_is_better,
+                seconds=[run.result.seconds for run in runs[variant.name]] if not number else [],
+                note=variant.note,
+            )
+            for variant in self.variants
+            for number, quantity in enumerate(self.quantities)
+        ]
+        return rows + (self.further(runs) if self.further is not None else [])
+
+    def train(self, plan: Plan) -> Runs:
+        """Train what is not trained yet, and return the runs of each variant, a run per seed."""
+        jobs = [
+            Job(
+                plan.folder / variant.name / f"seed{seed}",
+                variant.config().replaced(
+                    **{**self.settings, **plan.settings, **dict.fromkeys(self.numbered, seed)},
+                    seed=seed,
+                ),
+                variant.measures,
+            )
+            for variant in self.variants
+            for seed in plan.seeds
+        ]
+        results = {job.folder: result for job, result in run_all(jobs, workers=plan.workers)}
+        runs = [Finished(job.folder, job.config, results[job.folder]) for job in jobs]
+        each = len(plan.seeds)
+        return {
+            variant.name: runs[number * each : (number + 1) * each]
+            for number, variant in enumerate(self.variants)
+        }

@@ -1,0 +1,67 @@
+"""Training tasks: data set, model, loss and metric, each task in its own file."""
+
+from sparse_engine.lab.tasks.adding import Adding as Adding
+from sparse_engine.lab.tasks.cifar_10 import CIFAR10 as CIFAR10
+from sparse_engine.lab.tasks.coil20 import COIL20 as COIL20
+from sparse_engine.lab.tasks.coil20_rbm import COIL20RBM as COIL20RBM
+from sparse_engine.lab.tasks.copy_memory import CopyMemory as CopyMemory
+from sparse_engine.lab.tasks.delayed_match import DelayedMatch as DelayedMatch
+from sparse_engine.lab.tasks.digits import Digits as Digits
+from sparse_engine.lab.tasks.fashion_mnist import FashionMNIST as FashionMNIST
+from sparse_engine.lab.tasks.features import FeatureClassification as FeatureClassification
+from sparse_engine.lab.tasks.features import Reconstruction as Reconstruction
+from sparse_engine.lab.tasks.files import DataFile as DataFile
+from sparse_engine.lab.tasks.generated import Generated as Generated
+from sparse_engine.lab.tasks.gesture import Gesture as Gesture
+from sparse_engine.lab.tasks.japanese_vowels import JapaneseVowels as JapaneseVowels
+from sparse_engine.lab.tasks.laser import Laser as Laser
+from sparse_engine.lab.tasks.lung import Lung as Lung
+from sparse_engine.lab.tasks.mackey_glass import MackeyGlass as MackeyGlass
+from sparse_engine.lab.tasks.mackey_glass_continuation import (
+    MackeyGlassContinuation as MackeyGlassContinuation,
+)
+from sparse_engine.lab.tasks.madelon import Madelon as Madelon
+from sparse_engine.lab.tasks.mnist import MNIST as MNIST
+from sparse_engine.lab.tasks.mnist_mlp import MNISTMLP as MNISTMLP
+from sparse_engine.lab.tasks.penn_treebank import PennTreebank as PennTreebank
+from sparse_engine.lab.tasks.person import Person as Person
+from sparse_engine.lab.tasks.sequences import Sequences as Sequences
+from sparse_engine.lab.tasks.sms import SMS as SMS
+from sparse_engine.lab.tasks.supervised import Classification as Classification
+from sparse_engine.lab.tasks.supervised import Examples as Examples
+from sparse_engine.lab.tasks.supervised import Regression as Regression
+from sparse_engine.lab.tasks.supervised import Supervised as Supervised
+from sparse_engine.lab.tasks.supervised import split as split
+from sparse_engine.lab.tasks.task import Step as Step
+from sparse_engine.lab.tasks.task import Task as Task
+from sparse_engine.lab.tasks.task import seeded as seeded
+from sparse_engine.lab.tasks.wikitext_2 import WikiText2 as WikiText2
+from sparse_engine.lab.tasks.word_language import WordLanguage as WordLanguage
+
+#: The tasks that the command line knows, by name.
+TASKS: dict[str, type[Task]] = {
+    task.name: task
+    for task in (
+        Adding,
+        CIFAR10,
+        COIL20,
+        COIL20RBM,
+        CopyMemory,
+        DelayedMatch,
+        Digits,
+        FashionMNIST,
+        Gesture,
+        JapaneseVowels,
+        Laser,
+        Lung,
+        MackeyGlass,
+        MackeyGlassContinuation,
+        Madelon,
+        MNIST,
+        MNISTMLP,
+        PennTreebank,
+        Person,
+        SMS,
+        WikiText2,
+    )
+}

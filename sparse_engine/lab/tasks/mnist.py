@@ -1,0 +1,122 @@
+"""MNIST task: written digits, row by row or pixel by pixel."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+
+from sparse_engine.lab.tasks.files import FromFiles
+from sparse_engine.lab.tasks.images import read_images
+from sparse_engine.lab.tasks.sequences import Sequences
+from sparse_engine.lab.tasks.supervised import Classification, Examples
+from sparse_engine.lab.tasks.task import seeded
+
+SITE = "https://ossci-datasets.s3.amazonaws.com/mnist/"
+#: SHA-256 of the images and labels.
+HASHES = {
+    "train": (
+        "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+        "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+    ),
+    "t10k": (
+        "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+        "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class MNIST(FromFiles, Sequences, Classification):
+    """Handwritten digits (LeCun et al. 1998) of 28 x 28 pixels in [0, 1], read as sequences.
+
+    Of the 60,000 training images the last 5,000 are for validation; the 10,000 test images are the
+    published ones. Where the training images cannot be had, the first 8,000 test images take their
+    place, the last 800 of them for validation, and 2,000 remain for test; a warning says so. The
+    metric is the fraction of images whose digit is named right.
+    """
+
+    batch_size: int = 128
+    """Images in a batch."""
+    pixels: bool = False
+    """Whether a step is one pixel, which makes 784 steps, and not one row of 28."""
+    permuted: bool = False
+    """Whether all images have their pixels in one random order (Le et al. 2015)."""
+    faithful: bool = False
+    """Whether to keep the published flaw: only the first 500 test images count."""
+
+    name = "mnist"
+    summary = "written digits of 28 x 28 pixels, row by row or pixel by pixel"
+    recipe: ClassVar[dict[str, Any]] = {
+        "steps": 10_050,
+        "every": 50,
+        "evaluate_every": 250,
+        "learning_rate": 1e-3,
+        "method": "set",
+        "fraction": 0.2,
+        "hidden": 150,
+        "gain": 1.73,
+        "unscaled": True,
+        "input_std": 0.189,
+        "readout_std": 1.0,
+    }
+    answers: ClassVar[int] = 10
+
+    @property
+    def steps(self) -> int:
+        """The number of steps: rows or pixels."""
+        return 784 if self.pixels else 28
+
+    @property
+    def features(self) -> int:
+        """The number of pixels in a step."""
+        return 784 // self.steps
+
+    def load(self) -> Mapping[str, Examples]:
+        """Read and split the images; see :func:`mnist`."""
+        order = torch.randperm(784, generator=seeded(0)) if self.permuted else slice(None)
+        parts = {
+            name: Examples(part.inputs[:, order].view(-1, self.steps, self.features), part.targets)
+            for name, part in mnist(self.data).items()
+        }
+        if self.faithful:
+            parts["test"] = parts["test"][:500]
+        return parts
+
+
+def mnist(folder: Path | None) -> dict[str, Examples]:
+    """Read and split the images of MNIST, ``[images, 784]``, and their digits.
+
+    Args:
+        folder: folder of the files; None for the usual places.
+
+    Raises:
+        FileNotFoundError: the test images are absent and cannot be downloaded.
+        ValueError: a file that is damaged, or images and labels of different numbers.
+    """
+    files: dict[str, Any] = {
+        "dataset": MNIST.name,
+        "site": SITE,
+        "hashes": HASHES,
+        "folder": folder,
+    }
+    test = read_images("t10k", **files)
+    try:
+        train = read_images("train", **files)
+    except FileNotFoundError as error:
+        place = len(test) * 4 // 5
+        warnings.warn(
+            f"expected the training images of mnist, found none ({error}); the first "
+            f"{place:,} test images take their place, and {len(test) - place:,} remain",
+            stacklevel=2,
+        )
+        train, test = test[:place], test[place:]
+        held_out = place // 10
+    else:
+        held_out = len(train) // 12
+    kept = len(train) - held_out
+    return {"train": train[:kept], "validation": train[kept:], "test": test}

@@ -1,0 +1,59 @@
+"""Base class of tasks whose examples are sequences, with a recurrent network as the model."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from sparse_engine.lab.tasks.supervised import Supervised
+from sparse_engine.models import RecurrentNetwork, SequenceModel
+
+
+@dataclass(frozen=True)
+class Sequences(Supervised):
+    """Supervised task with sequences of features, read by a recurrent network.
+
+    The model is a :class:`sparse_engine.models.SequenceModel`: a linear readout of the last state,
+    or of every state where ``every_step`` is True.
+    """
+
+    #: Whether each step of a sequence has a target of its own.
+    every_step = False
+
+    @property
+    @abstractmethod
+    def features(self) -> int:
+        """The number of features of a step."""
+
+    @property
+    @abstractmethod
+    def answers(self) -> int:
+        """The number of the model's outputs: classes or values."""
+
+    def build(self, network: RecurrentNetwork, *, generator: torch.Generator) -> SequenceModel:
+        """Make a recurrent network with a linear readout."""
+        return self.model(network, generator=generator)
+
+    def model(
+        self,
+        network: RecurrentNetwork,
+        *,
+        embedding: nn.Module | None = None,
+        generator: torch.Generator,
+    ) -> SequenceModel:
+        """Make a recurrent network with a linear readout, and an embedding before both if given."""
+        longest = max(part.inputs.shape[1] for part in self.examples.values())
+        return SequenceModel(
+            network.recurrent(
+                self.features, generator=generator, positions=longest * self.batch_size
+            ),
+            self.answers,
+            every_step=self.every_step,
+            embedding=embedding,
+            step_dropout=network.step_dropout,
+            readout_std=network.readout_std,
+            generator=generator,
+        )

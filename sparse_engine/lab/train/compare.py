@@ -1,0 +1,317 @@
+"""Comparison of runs in groups that differ in their seeds alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+
+from sparse_engine.analysis import PairedTest, holm, paired_test
+from sparse_engine.lab.tasks import Task
+from sparse_engine.lab.train.results import StoredRun
+
+#: Evaluation of a run: the one with the best validation metric, or the last.
+At = Literal["best", "last"]
+#: Settings that name a group by their values alone, and first.
+NAMES = ("method.name", "network.cell")
+
+
+@dataclass(frozen=True)
+class Group:
+    """Finished runs whose settings differ in the seed alone.
+
+    Attributes:
+        name: values of the settings in which the groups differ.
+        split: part of the data on which the runs are compared.
+        at: evaluation that counts: "best", of the best validation metric, or "last".
+        runs: the runs by their seeds, in the order of seeds.
+    """
+
+    name: str
+    split: str
+    at: At
+    runs: Mapping[int, StoredRun]
+
+    @cached_property
+    def values(self) -> dict[int, float]:
+        """The metric of each run on the split, by seed."""
+        return {seed: entry[self.split][self._metric] for seed, entry in self._entries.items()}
+
+    @property
+    def mean(self) -> float:
+        """The mean of the values."""
+        return float(np.mean([*self.values.values()]))
+
+    @property
+    def sd(self) -> float | None:
+        """The standard deviation of the values, with n - 1; None for one run."""
+        return float(np.std([*self.values.values()], ddof=1)) if len(self.runs) > 1 else None
+
+    @property
+    def validation(self) -> float:
+        """The mean of the runs' validation metrics."""
+        return float(np.mean([entry["metric"] for entry in self._entries.values()]))
+
+    @property
+    def links(self) -> float:
+        """The mean number of links, which methods that prune reduce along training."""
+        return float(np.mean([entry["nnz"] for entry in self._entries.values()]))
+
+    @property
+    def seconds(self) -> float | None:
+        """The mean time of training; None if that of a run is not known."""
+        times = [run.seconds for run in self.runs.values()]
+        return None if None in times else float(np.mean(times))  # type: ignore[arg-type]
+
+    def curves(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the steps that all runs have evaluated, ``[k]``, and metrics ``[runs, k]``."""
+        lines = [{e["step"]: e["metric"] for e in run.entries} for run in self.runs.values()]
+        steps = sorted(set.intersection(*(set(line) for line in lines)))
+        return np.array(steps), np.array([[line[step] for step in steps] for line in lines])
+
+    @property
+    def _entries(self) -> dict[int, dict]:
+        """The evaluation of each run that counts, by seed."""
+        return {seed: getattr(run.scores, self.at) for seed, run in self.runs.items()}
+
+    @property
+    def _metric(self) -> str:
+        return next(iter(self.runs.values())).task.metric
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Groups of runs of one task, of which one is the baseline.
+
+    Attributes:
+        task: the task of the first run.
+        split: part of the data on which the runs are compared.
+        at: evaluation that counts: "best", of the best validation metric, or "last".
+        groups: the groups, in the order of their first runs.
+        baseline: the group with which the others are compared.
+        unfinished: runs that were left out, because they have not come to their ends.
+    """
+
+    task: Task
+    split: str
+    at: At
+    groups: Sequence[Group]
+    baseline: Group
+    unfinished: Sequence[StoredRun]
+
+    @cached_property
+    def tests(self) -> dict[str, PairedTest]:
+        """Each other group against the baseline by name, paired by the seeds that both have.
+
+        A group without such seeds, or with a metric that is not finite, has no test.
+        """
+        tests = {}
+        for group in self.groups:
+            seeds = [seed for seed in group.values if seed in self.baseline.values]
+            pairs = [[each.values[seed] for seed in seeds] for each in (group, self.baseline)]
+            if group is not self.baseline and seeds and np.isfinite(pairs).all():
+                tests[group.name] = paired_test(*pairs)
+        return tests
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a record for each group, with values for JSON.
+
+        The entries are ``group``, ``n`` (number of runs), ``mean``, ``sd`` and ``values`` (by seed)
+        of the metric on the split, and the means ``validation`` of the validation metrics,
+        ``links`` and ``seconds``, all at the evaluation that counts. A group that shares seeds with
+        the baseline also has ``pairs``, ``difference`` (mean), ``interval`` (its 95 % confidence
+        interval), ``t_p`` and ``rank_p`` of :class:`PairedTest`, ``rank_test``, and ``t_p_holm``
+        and ``rank_p_holm``, the p-values corrected for the number of groups.
+        """
+        corrected = {
+            kind: dict(
+                zip(
+                    self.tests,
+                    holm([getattr(test, kind) for test in self.tests.values()]),
+                    strict=True,
+                )
+            )
+            for kind in ("t_p", "rank_p")
+        }
+        rows = []
+        for group in self.groups:
+            row: dict[str, Any] = {
+                "group": group.name,
+                "n": len(group.runs),
+                "mean": group.mean,
+                "sd": group.sd,
+                "validation": group.validation,
+                "links": group.links,
+                "seconds": group.seconds,
+                "values": {str(seed): value for seed, value in group.values.items()},
+            }
+            if test := self.tests.get(group.name):
+                row |= {
+                    "pairs": test.n,
+                    "difference": test.difference,
+                    "interval": None if test.low is None else [test.low, test.high],
+                    "t_p": test.t_p,
+                    "t_p_holm": corrected["t_p"][group.name],
+                    "rank_test": test.rank_test,
+                    "rank_p": test.rank_p,
+                    "rank_p_holm": corrected["rank_p"][group.name],
+                }
+            rows.append(row)
+        return rows
+
+    def to_json(self) -> str:
+        """Return the table as JSON."""
+        record = {
+            "task": self.task.name,
+            "metric": self.task.metric,
+            "split": self.split,
+            "at": self.at,
+            "higher_is_better": self.task.higher_is_better,
+            "baseline": self.baseline.name,
+            "groups": self.rows(),
+            "unfinished": [str(run.folder) for run in self.unfinished],
+        }
+        return json.dumps(record, indent=1)
+
+    def text(self) -> str:
+        """Return the table as text, with a note on the tests."""
+        table = [["group", "n", self.task.metric, "sd", "validation", "links", "seconds"]]
+        compared = ["difference", "95 % interval", "t test p", "Holm", "rank test p", "Holm"]
+        table[0] += compared if self.tests else []
+        for row in self.rows():
+            cells = [row["group"], str(row["n"])]
+            cells += [_number(row[name]) for name in ("mean", "sd", "validation")]
+            cells += [f"{row['links']:,.0f}", _number(row["seconds"])]
+            if "pairs" in row:
+                low, high = row["interval"] or (None, None)
+                cells += [
+                    f"{row['difference']:+.4g}",
+                    f"{_number(low)} .. {_number(high)}" if row["interval"] else "-",
+                    *(_number(row[name]) for name in ("t_p", "t_p_holm")),
+                    f"{_number(row['rank_p'])} {row['rank_test']}",
+                    _number(row["rank_p_holm"]),
+                ]
+            table.append(cells + [""] * (len(table[0]) - len(cells)))
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        lines = [
+            "  ".join(
+                cell.ljust(width) if place == 0 else cell.rjust(width)
+                for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+            ).rstrip()
+            for line in table
+        ]
+        better = "greater" if self.task.higher_is_better else "less"
+        when = "at the best validation metric" if self.at == "best" else "at the end"
+        lines += [
+            "",
+            f"{self.task.metric} on the {self.split} split and links {when}; {better} is better. "
+            "Means over n seeds.",
+        ]
+        if self.tests:
+            lines.append(
+                f"Differences from {self.baseline.name!r}, paired by seed: paired t test, and "
+                "Wilcoxon's exact test or with few pairs the sign test; Holm: corrected for "
+                f"{len(self.tests)} comparisons."
+            )
+        if self.unfinished:
+            lines.append(f"Left out: {len(self.unfinished)} runs that are not finished.")
+        return "\n".join(lines)
+
+
+def compare(
+    runs: Sequence[StoredRun],
+    *,
+    baseline: str | None = None,
+    split: str | None = None,
+    at: At = "best",
+) -> Comparison:
+    """Group runs by their settings but the seed, and compare the groups.
+
+    Args:
+        runs: runs of one task, see :func:`read_runs`.
+        baseline: name of the group that the others are compared with; by default the first.
+        split: part of the data whose metric counts; by default "test" where the task has it, else
+            the part that the validation metric is of.
+        at: evaluation that counts: "best", of the best validation metric, or "last", which is
+            fairer where a method prunes, whose best evaluation may have more links.
+
+    Raises:
+        ValueError: no finished run, several tasks, two runs of one seed in a group, or a baseline
+            or split that does not exist.
+    """
+    if names := {run.task.name for run in runs} - {each.task.name for each in runs[:1]}:
+        raise ValueError(f"expected runs of one task, found {sorted({runs[0].task.name, *names})}")
+    finished = [run for run in runs if run.finished]
+    if not finished:
+        raise ValueError(f"expected finished runs, found none among {len(runs)}")
+    task = finished[0].task
+    split = split or ("test" if "test" in task.splits else task.splits[0])
+    if split not in task.splits:
+        raise ValueError(f"expected a split of {[*task.splits]}, found {split!r}")
+    groups = [Group(name, split, at, members) for name, members in _grouped(finished).items()]
+    by_name = {group.name: group for group in groups}
+    if baseline is not None and baseline not in by_name:
+        raise ValueError(f"expected a baseline of {[*by_name]}, found {baseline!r}")
+    chosen = groups[0] if baseline is None else by_name[baseline]
+    unfinished = [run for run in runs if not run.finished]
+    return Comparison(task, split, at, groups, chosen, unfinished)
+
+
+def _grouped(runs: Sequence[StoredRun]) -> dict[str, dict[int, StoredRun]]:
+    """Return the runs of each group by seed, with the groups by name."""
+    groups: dict[str, dict[int, StoredRun]] = {}
+    for run, name in zip(runs, _names(runs), strict=True):
+        members = groups.setdefault(name, {})
+        seed = run.config.seed
+        if seed in members:
+            raise ValueError(
+                f"expected one run of each seed in a group, found seed {seed} in "
+                f"{members[seed].folder} and in {run.folder}"
+            )
+        members[seed] = run
+    return {name: dict(sorted(members.items())) for name, members in groups.items()}
+
+
+def _names(runs: Sequence[StoredRun]) -> list[str]:
+    """Return the name of each run's group: no more settings than tell the groups apart."""
+    settings = [_settings(run.config.to_json()) for run in runs]
+    heads = [tuple(each.get(name) for name in NAMES) for each in settings]
+    first = _differing(settings, NAMES)
+    names = []
+    for head, own in zip(heads, settings, strict=True):
+        alike = [each for each, other in zip(settings, heads, strict=True) if other == head]
+        chosen = [*first, *_differing(alike, [name for name in own if name not in NAMES])]
+        shown = [_shown(name, own[name]) for name in chosen if name in own]
+        names.append(" ".join(shown) or str(own["method.name"]))
+    return names
+
+
+def _differing(settings: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:
+    """Return the names of the settings that are not the same everywhere."""
+    return [name for name in names if len({json.dumps(each.get(name)) for each in settings}) > 1]
+
+
+def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that make a group, with names such as ``network.hidden``."""
+    settings: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            settings |= {f"{name}.{inner}": entry for inner, entry in value.items()}
+        else:
+            settings[name] = value
+    # Where the data lie and how often a run saves make no difference.
+    for name in ("seed", "task.data", "save_every"):
+        settings.pop(name, None)
+    return settings
+
+
+def _shown(name: str, value: object) -> str:
+    return str(value) if name in NAMES else f"{name.rpartition('.')[2]}={value}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"

@@ -1,0 +1,111 @@
+"""Results of runs in their folders: result.json, and what a comparison reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sparse_engine.files import write_atomically
+from sparse_engine.lab.tasks import Task
+from sparse_engine.lab.train.config import Config
+from sparse_engine.lab.train.log import read_metrics
+from sparse_engine.lab.train.run import Result
+from sparse_engine.lab.train.scores import Scores
+
+RESULT = "result.json"
+
+
+def record_result(folder: Path, result: Result) -> Result:
+    """Write a run's result to result.json in its folder.
+
+    Args:
+        folder: folder of the run.
+        result: result of a call of :meth:`Run.train`.
+
+    Returns:
+        The result with the seconds of all recorded calls together.
+    """
+    earlier = read_result(folder)
+    total = result.seconds + (earlier.seconds if earlier else 0.0)
+    result = replace(result, seconds=total)
+    write_atomically(folder / RESULT, json.dumps(asdict(result), indent=1).encode())
+    return result
+
+
+def read_result(folder: Path) -> Result | None:
+    """Return the result that was recorded last, or None if there is none."""
+    try:
+        return Result(**json.loads((folder / RESULT).read_bytes()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """Run in a folder, as far as it has come.
+
+    Attributes:
+        folder: folder of the run.
+        config: settings of the run.
+        entries: entries of metrics.jsonl.
+        scores: the last evaluation, and the one with the best validation metric.
+        seconds: time of training; None for a run whose time was not recorded.
+    """
+
+    folder: Path
+    config: Config
+    entries: Sequence[Mapping[str, Any]]
+    scores: Scores
+    seconds: float | None
+
+    @property
+    def task(self) -> Task:
+        """The run's task."""
+        return self.config.task
+
+    @property
+    def finished(self) -> bool:
+        """Whether training came to its end."""
+        if not self.entries:
+            return False
+        patience = self.config.patience
+        waited = bool(patience) and self.scores.since_best >= patience
+        return self.scores.last["step"] >= self.config.steps or waited
+
+
+def read_runs(paths: Iterable[Path]) -> list[StoredRun]:
+    """Read the runs in folders, at any depth, in the order of the paths.
+
+    Args:
+        paths: folders of runs, or folders that have such folders in them, such as those of sweeps.
+
+    Raises:
+        ValueError: a path without a run, a damaged file, or a task that is not in ``TASKS``.
+    """
+    folders: dict[Path, None] = {}
+    for path in paths:
+        found = sorted(each.parent for each in path.rglob("config.json"))
+        if not found:
+            raise ValueError(f"expected the folder of a run or of a sweep, found no run in {path}")
+        folders |= dict.fromkeys(each.resolve() for each in found)
+    return [_read_run(folder) for folder in folders]
+
+
+def _read_run(folder: Path) -> StoredRun:
+    path = folder / "config.json"
+    try:
+        config = Config.from_json(json.loads(path.read_bytes()))
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise ValueError(f"expected the settings of a run in {path}, found: {error}") from error
+    metrics = folder / "metrics.jsonl"
+    result = read_result(folder)
+    return StoredRun(
+        folder,
+        config,
+        read_metrics(metrics),
+        Scores(metrics, config.task.higher_is_better, steps=config.steps),
+        None if result is None else result.seconds,
+    )

@@ -1,0 +1,369 @@
+"""Training run in its own folder: set up, train, save, resume."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors.torch import save as save_tensors
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from tqdm.auto import tqdm
+
+from sparse_engine.files import write_atomically
+from sparse_engine.lab.tasks import Step, seeded
+from sparse_engine.lab.train.checkpoint import Checkpoint, separate
+from sparse_engine.lab.train.config import Config
+from sparse_engine.lab.train.folder import BEST, RunFolder
+from sparse_engine.lab.train.interruption import interruption
+from sparse_engine.lab.train.log import MetricsLog
+from sparse_engine.lab.train.pictures import draw_pictures
+from sparse_engine.lab.train.scores import Scores
+from sparse_engine.models.limits import within_memory
+from sparse_engine.nn import SparseWeight
+from sparse_engine.optim import SNTASGD
+from sparse_engine.topology import Measure, Rewiring, Static, TensorBoard, Tracker
+
+LESS = "a smaller learning rate or gain usually helps"
+
+#: Function that makes the rewiring for a model and its optimizer.
+MethodFactory = Callable[[nn.Module, Optimizer], Rewiring]
+
+
+@dataclass(frozen=True)
+class Result:
+    """Result of a run.
+
+    Attributes:
+        metric: the task's metric on the validation split at the end.
+        best: the entry of metrics.jsonl with the best metric on the validation split, which has the
+            metrics of the other splits at that step, too.
+        last: the last entry of metrics.jsonl.
+        nnz: number of links of the model.
+        seconds: time of this call of :meth:`Run.train`.
+        peak_bytes: peak memory of the process.
+        finished: whether training came to its end; otherwise the run was interrupted.
+    """
+
+    metric: float
+    best: dict
+    last: dict
+    nnz: int
+    seconds: float
+    peak_bytes: int
+    finished: bool
+
+
+class Evaluation(NamedTuple):
+    """Evaluation of the model.
+
+    Attributes:
+        entry: entry for metrics.jsonl.
+        best_model: the model as the contents of a file, if no earlier one has a better metric.
+        averaging_begins: whether the optimizer begins to average.
+    """
+
+    entry: dict
+    best_model: bytes | None
+    averaging_begins: bool
+
+
+class Run:
+    """Training run of a model on a task.
+
+    A step takes the task's loss on the step's batch, clips gradients, and lets the optimizer, the
+    schedule of the learning rate and the rewiring method each take a step. The last step does not
+    rewire, because new links would never be trained. An evaluation comes before the rewiring of the
+    same step. With :class:`~sparse_engine.optim.SNTASGD` the averaged parameters are evaluated, and
+    the step at which averaging begins does not rewire.
+
+    All randomness follows from the seed and the step: torch's global generator is seeded anew
+    before each step, and put back as it was after training.
+
+    Args:
+        folder: folder for config.json, metrics.jsonl, topology.jsonl (the records of a
+            :class:`Tracker`), the checkpoint, best.safetensors (the model at the evaluation with
+            the best validation metric) and pictures.
+        config: the settings.
+        method: function that makes the rewiring, for a method of your own; by default the method
+            that the settings name.
+        measures: measures that add to topology.jsonl, such as
+            :class:`sparse_engine.analysis.Balance`.
+        tensorboard: whether to write the numbers of metrics.jsonl and topology.jsonl for
+            TensorBoard, too.
+        resume: whether to resume from the folder's checkpoint.
+
+    Raises:
+        ValueError: a setting out of range, a method other than :class:`Static` that would never
+            rewire, or a network that does not fit into memory.
+        FileExistsError: the folder has a run, and ``resume`` is False.
+        BlockingIOError: another process trains in the folder.
+        CheckpointError: no checkpoint to resume from, or one that is damaged or of another run.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        config: Config,
+        *,
+        method: MethodFactory | None = None,
+        measures: Sequence[Measure] = (),
+        tensorboard: bool = False,
+        resume: bool = False,
+    ) -> None:
+        self.folder, self.config, self.task = folder, config, config.task
+        self._tensorboard = tensorboard
+        config.check()
+        self.task.prepare()
+        generator = torch.Generator().manual_seed(config.seed)
+        with within_memory():
+            self.model = self.task.build(config.network, generator=generator)
+        self.optimizer = config.optimization.make_optimizer(self.model.parameters())
+        self.rewiring = method(self.model, self.optimizer) if method else self._make_method()
+        self._check_method()
+        self.tracker = Tracker(self.rewiring, measures=measures)
+        self.step = 0
+        self.memory: dict[str, Tensor] = {}
+        clips = [getattr(module, "clip_", None) for module in self.model.modules()]
+        self._constraints = [clip for clip in clips if callable(clip)]
+        # The folder comes last, so that invalid settings leave none behind.
+        self._folder = RunFolder(folder, config.to_json())
+        checkpoint = self._folder.find() if resume else None
+        if checkpoint is not None:
+            checkpoint.restore(self.model, self.optimizer, self.rewiring)
+            self.step = self._saved = checkpoint.step
+            self.memory = dict(checkpoint.memory)
+        rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.learning_rate = config.optimization.make_scheduler(
+            self.optimizer, steps=config.steps, step=self.step
+        )
+        if checkpoint is not None and checkpoint.scheduler:
+            self.learning_rate.load_state_dict(checkpoint.scheduler, rates)
+        if not resume:
+            self._folder.begin()
+        if checkpoint is None:
+            self.save()
+        self.scores = Scores(folder / "metrics.jsonl", self.task.higher_is_better, steps=self.step)
+
+    @property
+    def nnz(self) -> int:
+        """The number of links."""
+        return sum(m.nnz for m in self.model.modules() if isinstance(m, SparseWeight))
+
+    @property
+    def finished(self) -> bool:
+        """Whether all steps are taken, or the patience for a better metric is over."""
+        patience = self.config.patience
+        waited = bool(patience) and self.scores.since_best >= patience
+        return self.step >= self.config.steps or waited
+
+    def train(self, *, progress: bool = True, pictures: bool = True) -> Result:
+        """Take all remaining steps; Ctrl-C saves the run and ends it after the current step.
+
+        Args:
+            progress: whether to show a progress bar.
+            pictures: whether to draw curve.png, adjacency.png and balance.png at the end.
+
+        Raises:
+            ValueError: a step takes more memory than there is.
+            FloatingPointError: the loss or a weight became infinite or NaN.
+            BlockingIOError: another process trains in the folder.
+            CheckpointError: another process has continued the run.
+            OSError: a file cannot be written, as on a full disk.
+        """
+        began = time.perf_counter()
+        with self._folder.locked(), within_memory(), torch.random.fork_rng(devices=[]):
+            self._folder.check_unchanged()
+            try:
+                self._train(progress)
+                if pictures:
+                    self._draw()
+            except OSError as error:
+                if error.errno is not None:
+                    error.strerror = (
+                        f"{error.strerror}; the checkpoint of step {self._saved} is whole: mend "
+                        "this, then go on with --resume"
+                    )
+                raise
+            last = self.scores.last
+            if last.get("step") != self.step:
+                with self._averaged():
+                    last = self._entry()
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return Result(
+            metric=last["metric"],
+            best=self.scores.best or last,
+            last=last,
+            nnz=self.nnz,
+            seconds=time.perf_counter() - began,
+            peak_bytes=peak * (1 if sys.platform == "darwin" else 1024),
+            finished=self.finished,
+        )
+
+    def _draw(self) -> None:
+        better = self.task.higher_is_better
+        draw_pictures(self.folder, self.model, metric=self.task.metric, higher_is_better=better)
+
+    def _train(self, progress: bool) -> None:
+        total = self.config.steps
+        with (
+            closing(MetricsLog(self.folder / "metrics.jsonl", steps=self.step)) as log,
+            closing(MetricsLog(self.folder / "topology.jsonl", steps=self.step)) as changes,
+            tqdm(initial=self.step, total=total, unit="step", disable=not progress) as bar,
+            interruption() as interrupted,
+            self._board() as board,
+        ):
+            self.tracker.sinks = [changes.write, *board]
+            self._sinks = [log.write, *board]
+            while not self.finished and not interrupted():
+                self._take_step(bar)
+            self.save()
+
+    def save(self) -> None:
+        """Write the checkpoint.
+
+        Raises:
+            FloatingPointError: a weight is infinite or NaN; the previous checkpoint stays.
+            BlockingIOError, CheckpointError, OSError: as in :meth:`train`.
+        """
+        for name, parameter in self.model.named_parameters():
+            if self.step and not torch.isfinite(parameter).all():
+                raise FloatingPointError(
+                    f"expected finite weights, found {name} with others at step {self.step}; "
+                    f"{LESS}, and the checkpoint of step {self._saved} stays"
+                )
+        with self._folder.locked():
+            self._folder.save(
+                Checkpoint(
+                    self.step,
+                    self.model.state_dict(),
+                    self.optimizer.state_dict(),
+                    self.rewiring.state_dict(),
+                    config=self._folder.config,
+                    logs=self._folder.log_hashes(self.step),
+                    memory=self.memory,
+                    scheduler=self.learning_rate.state_dict(),
+                )
+            )
+        self._saved = self.step
+
+    def _make_method(self) -> Rewiring:
+        config = self.config
+        return config.method.make(
+            self.model,
+            self.optimizer,
+            steps=config.steps,
+            density=config.network.density,
+            seed=config.seed,
+        )
+
+    def _check_method(self) -> None:
+        rewiring, steps = self.rewiring, self.config.steps
+        fraction = rewiring.fraction.at
+        # The fraction of some methods falls to 0 during training.
+        over = rewiring.density is None and fraction(rewiring.every) == 0 < fraction(0)
+        if not isinstance(rewiring, Static) and (rewiring.every >= steps or over):
+            raise ValueError(
+                f"expected a rewiring before the last of {steps} steps, found none with every = "
+                f"{rewiring.every}; take a smaller every, more steps or the method static"
+            )
+
+    @contextmanager
+    def _board(self) -> Iterator[list[Callable[[dict], None]]]:
+        """Yield the sink for TensorBoard, if wanted."""
+        if not self._tensorboard:
+            yield []
+            return
+        with closing(TensorBoard(self.folder / "tensorboard")) as board:
+            yield [board.write]
+
+    def _take_step(self, bar: tqdm) -> None:
+        config = self.config
+        step = Step(self.step, config.seed, self.memory)
+        # Not torch.manual_seed: without a GPU it remembers every call for when there will be one.
+        torch.default_generator.manual_seed(seeded(config.seed, self.step).initial_seed())
+        self.model.train()
+        self.optimizer.zero_grad()
+        loss = self.task.loss(self.model, step)
+        if not torch.isfinite(loss):
+            raise FloatingPointError(
+                f"expected a finite loss, found {loss.item()} at step {self.step}; {LESS}"
+            )
+        loss.backward()
+        config.optimization.clip(self.model)
+        self._descend(step.rate)
+        self.step += 1
+        if self.step % config.evaluate_every == 0 or self.step == config.steps:
+            evaluation = self._evaluate(loss.item())
+            self._rewire(hold=evaluation.averaging_begins)
+            # Files come last, so that one that cannot be written leaves the state of a whole step.
+            self._record(evaluation, bar)
+        else:
+            self._rewire(hold=False)
+        bar.update()
+        if self.step % config.save_every == 0:
+            self.save()
+
+    def _descend(self, rate: float) -> None:
+        """Let the optimizer take a step with a multiple of the learning rate."""
+        groups = self.optimizer.param_groups
+        rates = [group["lr"] for group in groups]
+        for group in groups:
+            group["lr"] *= rate
+        self.optimizer.step()
+        for group, before in zip(groups, rates, strict=True):
+            group["lr"] = before
+        for constrain in self._constraints:
+            constrain()
+        self.learning_rate.step()
+
+    def _rewire(self, *, hold: bool) -> None:
+        if self.finished:
+            self.rewiring.skip()
+        else:
+            self.rewiring.step(hold=hold)
+
+    def _evaluate(self, loss: float) -> Evaluation:
+        """Evaluate the model, and show the metric to the schedule and the optimizer."""
+        with self._averaged():
+            entry = {**self._entry(), "loss": loss}
+            self.scores.add(entry)
+            best = (
+                save_tensors(separate(self.model.state_dict()))
+                if self.scores.since_best == 0
+                else None
+            )
+        error = -entry["metric"] if self.task.higher_is_better else entry["metric"]
+        self.learning_rate.observe(error)
+        begins = isinstance(self.optimizer, SNTASGD) and self.optimizer.observe(error)
+        return Evaluation(entry, best, begins)
+
+    def _record(self, evaluation: Evaluation, bar: tqdm) -> None:
+        """Write an evaluation, and the model if it is the best so far."""
+        entry = evaluation.entry
+        for sink in self._sinks:
+            sink(entry)
+        if evaluation.best_model is not None:
+            write_atomically(self.folder / BEST, evaluation.best_model)
+        bar.set_postfix(
+            {"loss": f"{entry['loss']:.2e}", self.task.metric: f"{entry['metric']:.4g}"}
+        )
+
+    def _averaged(self) -> AbstractContextManager:
+        """Return a block in which parameters are replaced by their averages, if there are any."""
+        optimizer = self.optimizer
+        return optimizer.averaged() if isinstance(optimizer, SNTASGD) else nullcontext()
+
+    def _entry(self) -> dict:
+        """Evaluate the model on every split."""
+        self.model.eval()
+        splits = {name: self.task.evaluate(self.model, name) for name in self.task.splits}
+        metric = splits[self.task.splits[0]][self.task.metric]
+        return {"step": self.step, "metric": metric, **splits, "nnz": self.nnz}

@@ -1,0 +1,199 @@
+"""Runs in worker processes, several at a time."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from tqdm.auto import tqdm
+
+from sparse_engine.lab.tasks import Task
+from sparse_engine.lab.train.config import Config
+from sparse_engine.lab.train.results import read_result, record_result
+from sparse_engine.lab.train.run import Result, Run
+from sparse_engine.topology import Measure
+
+
+@dataclass(frozen=True)
+class Job:
+    """Run to be made: its folder and settings.
+
+    Attributes:
+        folder: folder of the run. One with a run in it is resumed; a finished run is not repeated.
+        config: the settings.
+        measures: measures that add to topology.jsonl.
+        pictures: whether to draw pictures of the run, which takes about a second.
+    """
+
+    folder: Path
+    config: Config
+    measures: tuple[Measure, ...] = ()
+    pictures: bool = False
+
+    def __call__(self) -> Result:
+        """Make the run, or what is left of it, and record its result in result.json."""
+        begun = (self.folder / "checkpoint.json").exists()
+        config = replace(self.config, task=_with_data(self.config.task))
+        run = Run(self.folder, config, measures=self.measures, resume=begun)
+        return record_result(self.folder, run.train(progress=False, pictures=self.pictures))
+
+    def result(self) -> Result | None:
+        """Return the recorded result if the run is finished, else None."""
+        result = read_result(self.folder)
+        if result is None or not result.finished:
+            return None
+        with suppress(OSError, ValueError):
+            if (
+                Config.from_json(json.loads((self.folder / "config.json").read_bytes()))
+                == self.config
+            ):
+                return result
+        return None
+
+
+#: The tasks of the latest jobs in this process, whose data need not be read again.
+_tasks: deque[Task] = deque(maxlen=2)
+
+
+def _with_data(task: Task) -> Task:
+    """Return the equal task of an earlier job, if there is one, else the task."""
+    for earlier in _tasks:
+        if type(earlier) is type(task) and earlier == task:
+            return earlier
+    _tasks.append(task)
+    return task
+
+
+def run_all(
+    jobs: Iterable[Job],
+    *,
+    workers: int | None = None,
+    progress: bool = True,
+    on_error: Callable[[Job, Exception], object] | None = None,
+) -> Iterator[tuple[Job, Result]]:
+    """Make runs in worker processes, and yield each job with its result as it ends.
+
+    Finished runs come first, and no worker has to look at them. Ctrl-C ends the workers after their
+    current steps, and so does the end of this process, whatever ends it; the same call then resumes
+    every run. A program that calls this needs ``if __name__ == "__main__":`` around the call,
+    because workers import its main module.
+
+    Args:
+        jobs: the runs to be made.
+        workers: number of processes; by default one for each core. The threads that torch has in
+            this process, such as those of OMP_NUM_THREADS, are shared out among the processes.
+        progress: whether to show a progress bar.
+        on_error: function that is called with a job and what its run raised, before the other runs
+            go on; by default the exception ends them all.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C, once every run has saved its state.
+        MemoryError: the system ended a worker.
+        Exception: what a run raises, if there is no ``on_error``; the other runs have then saved
+            their states.
+    """
+    jobs = list(jobs)
+    results = [(job, job.result()) for job in jobs]
+    open_jobs = [job for job, result in results if result is None]
+    with tqdm(total=len(jobs), unit="run", disable=not progress) as bar:
+        for job, result in results:
+            if result is not None:
+                bar.update()
+                yield job, result
+        if open_jobs:
+            yield from _run_open(open_jobs, workers, bar, on_error)
+
+
+def _run_open(
+    jobs: list[Job],
+    workers: int | None,
+    bar: tqdm,
+    on_error: Callable[[Job, Exception], object] | None,
+) -> Iterator[tuple[Job, Result]]:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    workers = max(1, min(workers or cores or 1, len(jobs)))
+    others = multiprocessing.active_children()
+    with ProcessPoolExecutor(
+        workers,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_begin_worker,
+        initargs=(max(1, torch.get_num_threads() // workers),),
+    ) as pool:
+        waiting: dict[Future, Job] = {pool.submit(_work, job): job for job in jobs}
+        processes = [each for each in multiprocessing.active_children() if each not in others]
+        try:
+            while waiting:
+                bar.set_postfix(running=min(workers, len(waiting)))
+                done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+                for future in done:
+                    job = waiting.pop(future)
+                    try:
+                        result: Result | None = future.result()
+                    except BrokenProcessPool as error:
+                        raise MemoryError(
+                            "expected workers that live until their runs end, found one that the "
+                            "system ended, as it does when memory is short; take fewer workers, "
+                            "and the same call resumes every run"
+                        ) from error
+                    except Exception as error:
+                        if on_error is None:
+                            raise
+                        on_error(job, error)
+                        bar.update()
+                        continue
+                    if result is None or not result.finished:
+                        raise KeyboardInterrupt
+                    bar.update()
+                    yield job, result
+        except BaseException:
+            for future in waiting:
+                future.cancel()
+            for process in processes:
+                # A run that trains saves its state first; otherwise there is none to save.
+                process.terminate()
+            raise
+
+
+#: Whether a run in this worker was interrupted, so that the jobs in its queue are not begun.
+_interrupted = threading.Event()
+
+
+def _begin_worker(threads: int) -> None:
+    # Ctrl-C in a terminal goes to all processes. Training listens to it, and the rest is ended by
+    # the process that waits.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(threads)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this worker when the process that waits is gone: once its run has saved its state."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+    parent.join()
+    while True:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(1)
+
+
+def _work(job: Job) -> Result | None:
+    """Make a run, unless an earlier one in this worker was interrupted."""
+    if _interrupted.is_set():
+        return None
+    result = job()
+    if not result.finished:
+        _interrupted.set()
+    return result

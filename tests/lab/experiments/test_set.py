@@ -1,0 +1,151 @@
+"""Experiments of SET, QuickSelection, topology distances and Synapses, with tiny networks."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from lab.tasks.layouts import SETTINGS, WRITERS
+from scipy.sparse import csr_array, save_npz
+
+from sparse_engine.lab.experiments import EXPERIMENTS, Plan, training
+from sparse_engine.lab.experiments import synapses as pixels
+from sparse_engine.lab.experiments import topology_distance as along
+from sparse_engine.lab.experiments.quick_selection import neighbours_accuracy, overlaps
+from sparse_engine.lab.experiments.set import SET
+from sparse_engine.lab.tasks import Examples
+from sparse_engine.lab.train import Config, read_weights
+
+SHORT = {"steps": 9, "every": 4, "evaluate_every": 3}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data")
+    for name in ("cifar-10", "coil20", "fashion-mnist", "lung", "madelon", "mnist"):
+        (root / name).mkdir()
+        WRITERS[name](root / name)
+    return root
+
+
+@pytest.fixture
+def written(folders, monkeypatch):
+    """Lets tasks find written files; runs take place in this process."""
+    monkeypatch.setenv("SPARSE_ENGINE_DATA", str(folders))
+    # Worker processes take seconds to start.
+    monkeypatch.setattr(training, "run_all", lambda jobs, workers: [(job, job()) for job in jobs])
+
+
+@pytest.mark.usefixtures("written")
+@pytest.mark.parametrize("name", SET)
+def test_dense_fixed_and_rewired_networks_are_compared(name, tmp_path):
+    small = {"hidden": 40 if name == "set-rbm" else (60, 50), "batch_size": 4}
+    settings = {**SHORT, **SETTINGS.get(name.removeprefix("set-mlp-"), {}), **small}
+    experiment = EXPERIMENTS[name]()
+    assert experiment.name == name
+    rows = experiment.rows(Plan(tmp_path, (0,), 1, settings))
+    known = {quantity.name for quantity in experiment.quantities}
+    assert all(variant.published.keys() <= known for variant in experiment.variants)
+    names = ["SET", "fixed wiring"] if name == "set-rbm" else ["dense", "fixed wiring", "SET"]
+    assert [row.variant for row in rows[::2]] == names
+    assert all(np.isfinite(row.values).all() and len(row.values) == 1 for row in rows)
+    links = {
+        variant: sum(weight.nnz for weight in read_weights(tmp_path / variant / "seed0").values())
+        for variant in names
+    }
+    assert links["SET"] == links["fixed wiring"]
+    assert "dense" not in links or links["dense"] > links["SET"]
+    ends = [read_weights(tmp_path / each / "seed0") for each in ("SET", "fixed wiring")]
+    patterns = [np.concatenate([w.col_indices for w in each.values()]) for each in ends]
+    assert not np.array_equal(*patterns), "SET rewires"
+
+
+@pytest.mark.usefixtures("written")
+def test_selected_features_are_judged(tmp_path):
+    settings = {**SHORT, "hidden": (60, 50)}
+    rows = EXPERIMENTS["quick-selection"]().rows(Plan(tmp_path, (0, 1), 1, settings))
+    variants = ["SET", "SET", "fixed wiring", "fixed wiring", "random features", "all features"]
+    assert [row.variant for row in rows] == variants
+    assert [len(row.values) for row in rows] == [2, 1, 2, 1, 2, 1]
+    assert all(0 <= value <= 1 for row in rows for value in row.values)
+
+
+def test_neighbours_see_the_selected_features_alone():
+    x = torch.randn(300, 6)
+    parts = {"train": Examples(x[:200], (x[:200, 2] > 0).long())}
+    parts["test"] = Examples(x[200:], (x[200:, 2] > 0).long())
+    assert neighbours_accuracy(parts, torch.tensor([2])) > 0.95
+    assert neighbours_accuracy(parts, torch.tensor([0, 5])) < 0.7
+
+
+def test_overlaps_are_fractions_of_pairs():
+    chosen = [torch.tensor(each) for each in ([1, 2, 3, 4], [4, 3, 9, 8], [5, 6, 7, 1])]
+    assert overlaps(chosen) == [0.5, 0.25, 0.0]
+    assert overlaps(chosen[:1]) == [1.0]
+
+
+def test_published_wirings_have_the_published_distances(data):
+    for epoch, published in along.PUBLISHED.items():
+        found = along.summary(along.distances(data / "nnstd", epoch, read=along.read_published))
+        assert found == pytest.approx(published, abs=1e-6)
+
+
+@pytest.mark.usefixtures("written")
+def test_networks_start_apart_and_their_wirings_are_kept(tmp_path, monkeypatch, folders):
+    monkeypatch.setattr(along, "NETWORKS", 3)
+    monkeypatch.setattr(along, "EVERY", 2)
+    monkeypatch.setattr(along, "EPOCHS", (0, 1, 2))
+    small = {"hidden": (40, 30), "density": 0.08, "batch_size": 8, "steps": 5, "evaluate_every": 5}
+    plan = Plan(tmp_path, (0,), 1, small)
+    rows = EXPERIMENTS["topology-distance"]().rows(plan)
+    assert (tmp_path / "distances.png").read_bytes().startswith(b"\x89PNG")
+    values = {(row.variant, row.quantity): row.values[0] for row in rows}
+    wirings = tmp_path / "seed0" / "wirings"
+    first = [along.read_own(wirings / f"w{i}/epoch_000/weight_l0.npz") for i in range(3)]
+    links = first[0].nnz
+    assert [w.nnz for w in first] == [links] * 3
+    # Each network has lost 1 % of the links of the one before, and no others.
+    for a, b in pairwise(first):
+        shared = a.astype(bool).multiply(b.astype(bool)).nnz
+        assert links - shared == pytest.approx(0.01 * links, abs=2)
+    distances = [values[f"ours, epoch {epoch}", along.QUANTITIES[2]] for epoch in (0, 1, 2)]
+    assert 0 < distances[0] < 0.1 < distances[1] < distances[2] < 1
+    assert values["unrelated random wirings", "distance"] > distances[0]
+    # The wiring of the last epoch is that of the run at its end.
+    last = along.read_own(wirings / "w2/epoch_002/weight_l0.npz")
+    weight = read_weights(tmp_path / "seed0" / "w2")["layers.linear0.weight"]
+    assert np.array_equal(last.indices, weight.col_indices)
+    again = EXPERIMENTS["topology-distance"]().rows(plan)
+    assert [row.values for row in again] == [row.values for row in rows]
+
+
+def test_a_wiring_of_the_published_layout_is_turned_round(tmp_path):
+    dense = np.array([[0, 1.0], [2, 0], [0, 3], [9, 9]])  # three inputs, two outputs, biases
+    save_npz(tmp_path / "a.npz", csr_array(dense))
+    found = along.read_published(tmp_path / "a.npz").toarray()
+    assert np.array_equal(found, [[0, 2, 0], [1, 0, 3]])
+
+
+@pytest.mark.usefixtures("written")
+def test_links_of_pixels_are_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(pixels, "DECAYS", (2e-4,))
+    small = {**SHORT, "hidden": (60, 50), "batch_size": 8}
+    rows = EXPERIMENTS["synapses"]().rows(Plan(tmp_path, (0,), 1, small))
+    assert len(rows) == 8 and len({row.variant for row in rows}) == 2
+    folder = tmp_path / "weight-decay-0.0002,-new-links-of-0" / "seed0"
+    weight = read_weights(folder)["layers.linear0.weight"]
+    fan_out = np.bincount(weight.col_indices, minlength=784).reshape(28, 28)
+    ring = fan_out.sum() - fan_out[4:24, 4:24].sum()
+    expected = {"border": ring / (784 - 400), "central": fan_out[7:21, 7:21].mean()}
+    found = {row.quantity.split()[2]: row.values[0] for row in rows[5:]}
+    for kind, mean in expected.items():
+        assert found[kind] == pytest.approx(mean / fan_out.mean())
+
+
+@pytest.mark.usefixtures("written")
+def test_constant_pixels_are_those_that_never_change():
+    x = Config.published("mnist-mlp").task.examples["train"].inputs
+    assert pixels.constant_pixels(x).sum() == 0
+    x = x.clone()
+    x[:, 3] = 0.5
+    assert pixels.constant_pixels(x).nonzero().tolist() == [[3]]

@@ -1,0 +1,125 @@
+"""Properties of every task of the registry, on tiny data."""
+
+import dataclasses
+import json
+import math
+
+import pytest
+import torch
+
+from sparse_engine.lab.tasks import TASKS, Step, Supervised
+from sparse_engine.lab.train import Config, Run
+from sparse_engine.models import MLPNetwork
+
+NAMES = sorted(TASKS)
+
+
+def build(task, seed=0):
+    names = {field.name for field in dataclasses.fields(task.network)}
+    sizes = {name: 12 for name in {"hidden", "embedding"} & names}
+    if task.network is MLPNetwork:
+        sizes = {"hidden": (12, 8)}
+    network = task.network(density=0.3, **sizes)
+    return task.build(network, generator=torch.Generator().manual_seed(seed))
+
+
+def loss(task, model, number=0, seed=0):
+    """The loss of a step after those before it, whose memory it has."""
+    memory = {}
+    for each in range(number + 1):
+        torch.manual_seed(each)
+        found = task.loss(model, Step(each, seed, memory))
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_loss_is_finite_and_differentiable(name, tiny):
+    task = tiny(name)
+    model = build(task)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    for number in range(2):
+        found = loss(task, model, number)
+        optimizer.zero_grad()
+        found.backward()
+        optimizer.step()
+    assert found.dim() == 0 and found.isfinite()
+    for which, parameter in model.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all(), which
+        assert parameter.grad.any(), which
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_split_is_evaluated(name, tiny):
+    task = tiny(name)
+    model = build(task).eval()
+    assert task.splits
+    for split in task.splits:
+        found = task.evaluate(model, split)
+        assert task.metric in found
+        assert all(isinstance(value, float) and math.isfinite(value) for value in found.values())
+        assert found == task.evaluate(model, split)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_model_is_a_function_of_the_generator(name, tiny):
+    one, same, other = (build(tiny(name), seed).state_dict() for seed in (1, 1, 2))
+    assert all(torch.equal(one[key], same[key]) for key in one)
+    assert any(not torch.equal(one[key], other[key]) for key in one)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_batches_follow_from_step_and_seed(name, tiny):
+    model = build(tiny(name))
+    first = loss(tiny(name), model, 1)
+    assert torch.equal(first, loss(tiny(name), model, 1))
+    assert not torch.equal(first, loss(tiny(name), model, 0))
+    if issubclass(TASKS[name], Supervised):
+        assert not torch.equal(first, loss(tiny(name), model, 1, seed=1))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_settings_survive_json(name, tiny):
+    task = tiny(name)
+    written = json.dumps(dataclasses.asdict(task), default=str)
+    assert type(task)(**json.loads(written)) == task
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_recipe_is_a_run(name, tiny):
+    config = Config.of(tiny(name))
+    assert config.method.every < config.steps
+    settings = config.to_json()
+    assert Config.from_json(settings) == config
+    parts = ("task", "network", "optimization", "method")
+    flat = {key: value for part in parts for key, value in settings[part].items()} | settings
+    flat["method"] = settings["method"]["name"]
+    for setting, value in TASKS[name].recipe.items():
+        # Only its batch size is other than that of the tiny task.
+        assert setting == "batch_size" or flat[setting] == json.loads(json.dumps(value))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_class_variables_have_types(name):
+    """The command line reads them, and Python 3.10 does not resolve a ClassVar without one."""
+    for base in TASKS[name].__mro__:
+        assert "ClassVar" not in vars(base).get("__annotations__", {}).values(), base
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_task_says_of_itself(name):
+    task = TASKS[name]
+    assert task.name == name and task.summary and task.metric
+    settings = {field.name for field in dataclasses.fields(task.network)}
+    known = {field.name for field in dataclasses.fields(task)}
+    assert not known & settings, "a setting of both would be two options of one name"
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in NAMES if "data" in {f.name for f in dataclasses.fields(TASKS[n])}]
+)
+def test_absent_files_are_named(name, tmp_path):
+    """And before a run has a folder."""
+    task = TASKS[name](data=tmp_path)
+    with pytest.raises(FileNotFoundError, match=f"of the data set .* in {tmp_path}, found none"):
+        Run(tmp_path / "run", Config.of(task))
+    assert not (tmp_path / "run").exists()

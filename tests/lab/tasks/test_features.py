@@ -1,0 +1,191 @@
+"""Tasks of vectors of features: their files, splits, models and losses."""
+
+import numpy as np
+import pytest
+import torch
+from lab.tasks.layouts import tiny_task
+from torch.testing import assert_close
+
+from sparse_engine.lab.tasks import TASKS, Examples, Step, cifar_10
+from sparse_engine.lab.tasks.features import FeatureClassification, Reconstruction, standardized
+from sparse_engine.lab.train import Config
+from sparse_engine.models import RBMNetwork
+
+NAMES = sorted(
+    name for name, task in TASKS.items() if issubclass(task, FeatureClassification | Reconstruction)
+)
+#: Features, classes, and examples for training, validation and test.
+SIZES = {
+    "cifar-10": (3072, 10, (90, 10, 20)),
+    "coil20": (1024, 20, (864, 96, 480)),
+    "coil20-rbm": (1024, None, (864, 96, 480)),
+    "fashion-mnist": (784, 10, (40, 8, 12)),
+    "lung": (3312, 5, (115, 20, 68)),
+    "madelon": (500, 2, (1800, 200, 600)),
+    "mnist-mlp": (784, 10, (55, 5, 20)),
+}
+
+
+@pytest.fixture(scope="module")
+def make(tmp_path_factory):
+    """Makes a task of written files."""
+    place = tmp_path_factory.mktemp("data")
+    return lambda name, **options: tiny_task(place, name, **options)
+
+
+def tiny_network(task):
+    return task.network(density=0.2, hidden=8 if task.network is RBMNetwork else (8, 6))
+
+
+def test_every_task_is_tested():
+    assert sorted(SIZES) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_splits(name, make):
+    features, classes, sizes = SIZES[name]
+    task = make(name)
+    assert task.count_features() == features
+    parts = [task.examples[split] for split in ("train", "validation", "test")]
+    assert tuple(len(part) for part in parts) == sizes
+    for part in parts:
+        assert part.inputs.shape == (len(part), features) and part.inputs.dtype == torch.float32
+        assert part.inputs.isfinite().all()
+        if classes is None:
+            assert torch.equal(part.targets, part.inputs)
+        else:
+            assert task.answers == classes
+            assert part.targets.dtype == torch.int64 and part.targets.shape == (len(part),)
+            assert 0 <= part.targets.min() <= part.targets.max() < classes
+    rows = [{row.numpy().tobytes() for row in part.inputs} for part in parts]
+    if name != "madelon":  # whose written rows repeat
+        assert sum(map(len, rows)) == len(set.union(*rows)) == sum(sizes)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_network_learns(name, make):
+    task = make(name, batch_size=4)
+    network, generator = tiny_network(task), torch.Generator().manual_seed(0)
+    model = task.build(network, generator=generator)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    before = {split: task.evaluate(model.eval(), split) for split in ("train", *task.splits)}
+    for number in range(120):
+        loss = task.loss(model.train(), Step(number, seed=1))
+        optimizer.zero_grad()
+        loss.backward()
+        assert all(parameter.grad is not None for parameter in model.parameters())
+        optimizer.step()
+    after = {split: task.evaluate(model.eval(), split) for split in before}
+    assert all(task.metric in measures for measures in after.values())
+    assert after["train"]["loss"] < before["train"]["loss"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_step_follows_from_its_number_and_seed(name, make):
+    task = make(name, batch_size=4)
+    model = task.build(tiny_network(task), generator=torch.Generator().manual_seed(0)).eval()
+
+    def loss(number, seed):
+        return task.loss(model, Step(number, seed)).item()
+
+    assert loss(3, 1) == loss(3, 1)
+    assert len({loss(3, 1), loss(4, 1), loss(3, 2)}) == 3 or name == "madelon"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_recipe_is_one_of_a_run(name):
+    config = Config.published(name)
+    assert config.optimization.optimizer == "SGD" and config.network.density < 0.1
+    assert Config.from_json(config.to_json()) == config
+    # A rewiring at the end of every epoch.
+    assert config.steps % config.method.every == 0 == config.evaluate_every % config.method.every
+
+
+def test_real_madelon_is_the_published_one(data):
+    path = data / "madelon"
+    task = TASKS["madelon"](data=path)
+    assert task.evaluate(ConstantModel(), "test")["accuracy"] == 0.5
+    # The checksum in the published description of the data.
+    assert sum(map(int, (path / "madelon_train.data").read_text().split())) == 488_083_511
+    train = task.examples["train"].inputs
+    assert_close(train.mean(0), torch.zeros(500), atol=1e-4, rtol=0)
+    assert_close(train.std(0, correction=0), torch.ones(500), atol=1e-3, rtol=0)
+
+
+class ConstantModel(torch.nn.Module):
+    """Names class 0 always."""
+
+    def forward(self, x):
+        return torch.tensor([1.0, 0.0]).expand(len(x), 2)
+
+
+def test_real_coil20_has_72_pictures_of_each_object(data):
+    parts = TASKS["coil20"](data=data / "coil20").examples
+    targets = torch.cat([part.targets for part in parts.values()])
+    assert torch.bincount(targets).tolist() == [72] * 20
+    levels = torch.cat([part.inputs for part in parts.values()])
+    assert levels.min() == 0 and levels.max() == 1
+
+
+def test_images_are_those_of_the_recurrent_task(make):
+    task = make("mnist-mlp")
+    vectors, rows = task.examples, TASKS["mnist"](data=task.data).examples
+    for split in ("train", "validation", "test"):
+        assert torch.equal(vectors[split].inputs, rows[split].inputs.flatten(1))
+        assert torch.equal(vectors[split].targets, rows[split].targets)
+
+
+def test_features_are_standardized_by_the_training_examples():
+    train = Examples(torch.tensor([[1.0, 5.0], [3.0, 5.0]]), torch.zeros(2))
+    test = Examples(torch.tensor([[4.0, 6.0]]), torch.zeros(1))
+    parts = standardized({"train": train, "test": test})
+    assert_close(parts["train"].inputs, torch.tensor([[-1.0, 0.0], [1.0, 0.0]]) / 1.0001)
+    assert parts["train"].inputs[:, 1].tolist() == [0, 0]
+    assert_close(parts["test"].inputs, torch.tensor([[2 / 1.0001, 1e4]]))
+
+
+def test_pictures_have_their_red_green_and_blue_in_order(make):
+    task = make("cifar-10")
+    record = np.fromfile(task.data / "data_batch_1.bin", np.uint8)[:3073]
+    first = task.examples["train"]
+    assert first.targets[0] == record[0]
+    assert_close(first.inputs[0], torch.from_numpy(record[1:]).float() / 255)
+
+
+def test_augmentation_turns_shifts_and_mirrors():
+    # A bright left half: a mirrored picture has it on the right.
+    picture = torch.zeros(400, 3, 32, 32)
+    picture[..., :16] = 1
+    changed = cifar_10.augmented(picture, torch.Generator().manual_seed(0))
+    left, right = changed[..., 6].mean((1, 2)), changed[..., 25].mean((1, 2))
+    assert ((left - right).abs() > 0.9).all()
+    assert 0.4 < (left < right).double().mean() < 0.6
+    # Angles tilt the edge, shifts move it: in the mean by 0, at most by a tenth.
+    share = changed.mean((1, 2, 3))
+    assert share.mean().item() == pytest.approx(0.5, abs=0.01)
+    assert 0.07 < (share - 0.5).abs().max() < 0.11
+    tilt = changed[:, 0, 4].sum(1) - changed[:, 0, 27].sum(1)
+    assert 3 < tilt.abs().max() < 23 * np.tan(np.radians(10)) + 0.1
+
+
+def test_augmented_batches_are_for_training_only(make):
+    plain, changed = (make("cifar-10", batch_size=4, augment=augment) for augment in (False, True))
+    steps = [Step(number) for number in (0, 0, 22)]
+    first, again, later = (changed.batch(step).inputs for step in steps)
+    assert torch.equal(first, again) and not torch.equal(first, later)
+    assert not torch.equal(first, plain.batch(steps[0]).inputs)
+    assert torch.equal(plain.examples["test"].inputs, changed.examples["test"].inputs)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ({"train_size": 53}, r"at most 60 pictures .* found .*53.*8"),
+        ({"train_size": 0}, "expected sizes of at least 1"),
+        ({"test_size": 21}, "expected test_size of at most 20, found 21"),
+    ],
+)
+def test_too_many_pictures_are_refused(make, sizes, message):
+    task = make("fashion-mnist", **sizes)
+    with pytest.raises(ValueError, match=message):
+        task.load()

@@ -1,0 +1,106 @@
+"""Tasks of random examples: each example is what its definition says."""
+
+import math
+
+import pytest
+import torch
+
+from sparse_engine.lab.tasks import Adding, CopyMemory, DelayedMatch, Step, seeded
+
+
+def test_adding_is_the_sum_of_two_marked_numbers():
+    examples = Adding(length=11).draw(500, seeded(0))
+    numbers, marks = examples.inputs.unbind(2)
+    assert examples.inputs.shape == (500, 11, 2) and examples.targets.shape == (500, 1)
+    assert ((numbers >= 0) & (numbers < 1)).all()
+    assert torch.equal(marks[:, :5].sum(1), torch.ones(500))
+    assert torch.equal(marks[:, 5:].sum(1), torch.ones(500))
+    torch.testing.assert_close((numbers * marks).sum(1, keepdim=True), examples.targets)
+    assert marks.any(0).all(), "every step is marked in some example"
+
+
+def test_adding_by_chance_has_an_error_of_a_sixth():
+    targets = Adding().examples["test"].targets
+    assert (targets - 1).square().mean() == pytest.approx(1 / 6, rel=0.1)
+
+
+def test_copy_memory_repeats_the_symbols():
+    task = CopyMemory(delay=7)
+    examples = task.draw(200, seeded(0))
+    inputs = examples.inputs.argmax(2)
+    assert torch.equal(examples.inputs.sum(2), torch.ones(200, 27))
+    assert inputs[:, :10].unique().tolist() == list(range(8))
+    assert (inputs[:, 10:16] == 8).all() and (inputs[:, 16] == 9).all()
+    assert (inputs[:, 17:] == 8).all()
+    assert (examples.targets[:, :17] == 8).all()
+    assert torch.equal(examples.targets[:, 17:], inputs[:, :10])
+
+
+def test_copy_memory_without_memory_has_the_known_loss():
+    task = CopyMemory(delay=30)
+    targets = task.draw(50, seeded(0)).targets
+    outputs = torch.full((50, 50, 9), -math.inf)
+    outputs[:, :40, 8] = 0
+    outputs[:, 40:, :8] = 0
+    found = task.measures(outputs, targets)
+    assert found["loss"] == pytest.approx(10 * math.log(8) / 50, rel=1e-5)
+    assert found["accuracy"] == pytest.approx(1 / 8, abs=0.05)
+
+
+def test_copy_memory_counts_the_last_steps_alone():
+    task = CopyMemory(delay=5)
+    targets = task.draw(4, seeded(0)).targets
+    outputs = torch.nn.functional.one_hot(targets, 9).float()
+    outputs[:, :-10] = 0
+    assert task.measures(outputs, targets)["accuracy"] == 1
+    outputs[0, -1] = -outputs[0, -1]
+    assert task.measures(outputs, targets)["accuracy"] == pytest.approx(39 / 40)
+
+
+@pytest.mark.parametrize("delay", [0, 6])
+def test_delayed_match_asks_whether_test_is_sample(delay):
+    task = DelayedMatch(delay=delay, noise=0.0)
+    inputs, targets = (lambda e: (e.inputs, e.targets))(task.draw(400, seeded(0)))
+    sample, test = inputs[:, 3:8, 1:], inputs[:, 8 + delay : 13 + delay, 1:]
+    assert torch.equal(sample, sample[:, :1].expand_as(sample))
+    assert torch.equal(test, test[:, :1].expand_as(test))
+    match = sample[:, 0].argmax(1) == test[:, 0].argmax(1)
+    assert torch.equal(targets[:, -9:], torch.where(match, 1, 2)[:, None].expand(400, 9))
+    assert not targets[:, :-9].any() and targets.shape[1] == 22 + delay
+    assert 0.4 < match.double().mean() < 0.6
+    assert sample[:, 0].argmax(1).unique().tolist() == list(range(8))
+    assert sample.max() == 1 and sample.min() == pytest.approx(0, abs=1e-6)
+    assert inputs[:, :-9, 0].eq(1).all() and not inputs[:, -9:].any()
+    assert not inputs[:, 8 : 8 + delay, 1:].any() and not inputs[:, :3, 1:].any()
+
+
+def test_delayed_match_has_the_noise_that_was_asked_for():
+    quiet = DelayedMatch(noise=0.0).draw(300, seeded(0))
+    noisy = DelayedMatch(noise=0.5).draw(300, seeded(0))
+    assert torch.equal(quiet.targets, noisy.targets)
+    assert (noisy.inputs - quiet.inputs).std() == pytest.approx(0.5, rel=0.02)
+
+
+@pytest.mark.parametrize("task", [Adding, CopyMemory, DelayedMatch])
+def test_examples_of_training_and_splits_differ(task):
+    one = task(held_out=32)
+    drawn = [one.batch(Step(0)), one.batch(Step(1)), *one.examples.values()]
+    inputs = [examples.inputs for examples in drawn]
+    assert all(not torch.equal(a, b) for k, a in enumerate(inputs) for b in inputs[:k])
+    assert torch.equal(task(held_out=32).examples["test"].inputs, one.examples["test"].inputs)
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (lambda: Adding(length=1), "length of at least 2, found 1"),
+        (lambda: CopyMemory(delay=0), "delay of at least 1, found 0"),
+        (lambda: DelayedMatch(delay=-1), "delay of at least 0, found -1"),
+        (lambda: DelayedMatch(noise=math.nan), "noise of at least 0, found nan"),
+        (lambda: Adding(batch_size=0), "batch_size of at least 1, found 0"),
+        (lambda: Adding(held_out=0), "held_out of at least 1, found 0"),
+    ],
+)
+def test_impossible_settings_are_refused(make, expected):
+    with pytest.raises(ValueError, match=f"expected {expected}"):
+        make()

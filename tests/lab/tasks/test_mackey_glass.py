@@ -1,0 +1,141 @@
+"""The Mackey-Glass series and the forecasting task made of it."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from sparse_engine.lab.tasks import TASKS, MackeyGlass, Step
+from sparse_engine.lab.tasks.mackey_glass import series
+from sparse_engine.models import RecurrentNetwork
+
+
+@pytest.fixture(scope="module")
+def values():
+    return series(50_000)
+
+
+def autocorrelation(x, lag):
+    x = x - x.mean()
+    return float((x[:-lag] * x[lag:]).mean() / x.var())
+
+
+def peak_frequency(x, segment=5_000):
+    """Cycles per unit of time at which the averaged periodogram is largest."""
+    segments = (x - x.mean()).reshape(-1, segment) * np.hanning(segment)
+    power = (np.abs(np.fft.rfft(segments)) ** 2).mean(0)
+    return int(power.argmax()) / segment
+
+
+def test_has_the_published_statistics(values):
+    assert values.dtype == np.float64 and values.shape == (50_000,)
+    assert values.min() == pytest.approx(-0.52815, abs=5e-3)
+    assert values.max() == pytest.approx(0.31158, abs=5e-3)
+    assert values.mean() == pytest.approx(-0.06543, abs=2e-3)
+    assert values.std() == pytest.approx(0.21612, abs=2e-3)
+
+
+def test_behaves_like_the_reference_series(values, data):
+    reference = np.loadtxt(data / "mackey_glass" / "MackeyGlass_t17.txt")
+    assert reference.shape == values.shape
+    for statistic in (np.min, np.max, np.mean, np.std):
+        assert statistic(values) == pytest.approx(statistic(reference), abs=3e-3)
+    quantiles = np.linspace(0.02, 0.98, 49)
+    distance = np.quantile(values, quantiles) - np.quantile(reference, quantiles)
+    assert np.abs(distance).max() < 5e-3
+    for lag in (1, 17, 50):
+        found, expected = autocorrelation(values, lag), autocorrelation(reference, lag)
+        assert found == pytest.approx(expected, abs=5e-3)
+    assert peak_frequency(values) == pytest.approx(peak_frequency(reference), abs=2 / 5_000)
+
+
+def test_solves_the_equation(values):
+    """One unit of time on lies what variation of constants gives from 17 units of history."""
+    x = 1 + np.arctanh(values)
+    drive = 0.2 * x[:-17] / (1 + x[:-17] ** 10)
+    begin, end = drive[1:-2], drive[2:-1]
+    middle = (9 * (begin + end) - drive[:-3] - drive[3:]) / 16
+    integral = (begin * np.exp(-0.1) + 4 * middle * np.exp(-0.05) + end) / 6
+    expected = x[18:-2] * np.exp(-0.1) + integral
+    assert np.abs(x[19:-1] - expected).max() < 1.5e-3
+
+
+def test_is_a_function_of_the_seed():
+    assert np.array_equal(series(200, seed=3), series(200, seed=3))
+    assert not np.array_equal(series(200, seed=3), series(200, seed=4))
+    assert np.array_equal(series(300, seed=3)[:200], series(200, seed=3))
+    assert not np.array_equal(series(200, tau=23), series(200))
+
+
+@pytest.mark.parametrize(("length", "tau"), [(0, 17), (-1, 17), (10, 0)])
+def test_refuses_what_makes_no_series(length, tau):
+    with pytest.raises(ValueError, match="expected length and tau of at least 1"):
+        series(length, tau=tau)
+
+
+def test_batches_are_the_published_windows(values):
+    task = MackeyGlass()
+    rows = torch.from_numpy(values[: 12 * 3_333].reshape(12, 3_333)).float()
+    for step in (0, 1, 5, 6, 17):
+        start = step % 6 * 500
+        x, y = task.batch(step)
+        assert x.shape == (500, 12, 1) and y.shape == (12, 50)
+        assert torch.equal(x[:, :, 0].T, rows[:, start : start + 500])
+        assert torch.equal(y, rows[:, start + 500 : start + 550])
+
+
+def test_validation_is_the_published_windows(values):
+    x, y = MackeyGlass().validation
+    held_out = torch.from_numpy(values[40_000:]).float()
+    assert x.shape == (500, 19, 1) and y.shape == (19, 50)
+    for k in range(19):
+        assert torch.equal(x[:, k, 0], held_out[500 * k : 500 * k + 500])
+        assert torch.equal(y[k], held_out[500 * k + 500 : 500 * k + 550])
+
+
+def build(task, seed=0, hidden=32):
+    network = RecurrentNetwork(hidden=hidden, density=0.2, input_std=1.0)
+    return task.build(network, generator=torch.Generator().manual_seed(seed))
+
+
+def test_model_reads_out_the_last_state():
+    task = MackeyGlass()
+    model = build(task)
+    x, y = task.batch(0)
+    _, last = model.recurrent(x)
+    forecast = model(x)
+    torch.testing.assert_close(forecast, model.readout(last[0]))
+    torch.testing.assert_close(task.loss(model, Step(0)), ((forecast - y) ** 2).mean())
+    task.loss(model, Step(0)).backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_evaluate_is_the_mean_over_windows():
+    task = MackeyGlass()
+    model = build(task)
+    x, y = task.validation
+    with torch.no_grad():
+        each = [nn.functional.mse_loss(model(x[:, [k]]), y[[k]]).item() for k in range(19)]
+    assert task.evaluate(model) == {"mse": pytest.approx(sum(each) / 19, rel=1e-5)}
+
+
+def test_initial_values_are_the_published_ones():
+    model = build(MackeyGlass(), hidden=2_000)
+    bound = (6 / (2_000 + 50)) ** 0.5
+    weight = model.readout.weight
+    assert weight.abs().max() <= bound
+    assert weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.02)
+    assert model.recurrent.weight_ih_l0.std().item() == pytest.approx(1, abs=0.05)
+    zeros = (model.readout.bias, model.recurrent.bias_ih_l0, model.recurrent.bias_hh_l0)
+    assert not any(bias.any() for bias in zeros)
+
+
+def test_model_is_a_function_of_the_generator():
+    one, same, other = (build(MackeyGlass(), seed).state_dict() for seed in (1, 1, 2))
+    assert all(torch.equal(one[name], same[name]) for name in one)
+    assert not torch.equal(one["readout.weight"], other["readout.weight"])
+
+
+def test_tasks_are_known_by_name():
+    assert TASKS["mackey-glass"] is MackeyGlass
+    assert all(name == task.name for name, task in TASKS.items())

@@ -1,0 +1,109 @@
+"""MNIST: rows and pixels, splits, and damaged files."""
+
+import gzip
+import struct
+
+import numpy as np
+import pytest
+import torch
+from lab.tasks.layouts import write_idx
+
+from sparse_engine.lab.tasks import MNIST
+
+IMAGES, LABELS = "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"
+
+
+def raw(task, part):
+    data = gzip.decompress((task.data / f"{part}-images-idx3-ubyte.gz").read_bytes())
+    return np.frombuffer(data[16:], np.uint8).reshape(-1, 28, 28)
+
+
+def test_rows_are_steps(tiny):
+    task = tiny("mnist")
+    parts = task.examples
+    assert {name: len(part) for name, part in parts.items()} == {
+        "train": 55,
+        "validation": 5,
+        "test": 20,
+    }
+    images = torch.from_numpy(raw(task, "train") / 255).float()
+    assert torch.equal(torch.cat([parts["train"].inputs, parts["validation"].inputs]), images)
+    assert torch.equal(parts["test"].targets, torch.arange(20) % 10)
+
+
+def test_pixels_are_steps_permuted_alike(tiny):
+    rows = tiny("mnist").examples["test"].inputs
+    pixels = tiny("mnist", pixels=True).examples["test"].inputs
+    assert torch.equal(pixels, rows.reshape(20, 784, 1))
+    permuted = tiny("mnist", pixels=True, permuted=True).examples["test"].inputs
+    assert not torch.equal(permuted, pixels)
+    # One order for all images: columns of the pixels are columns of the permuted ones.
+    columns = {tuple(column) for column in pixels[..., 0].T.tolist()}
+    assert {tuple(column) for column in permuted[..., 0].T.tolist()} == columns
+
+
+def test_test_images_take_the_place_of_absent_training_images(data):
+    task = MNIST(data=data / "mnist")
+    if (data / "mnist" / "train-images-idx3-ubyte.gz").exists():
+        pytest.skip("the training images are there")
+    with pytest.warns(UserWarning, match=r"first 8,000 test images .* 2,000 remain"):
+        parts = task.examples
+    assert {name: len(part) for name, part in parts.items()} == {
+        "train": 7200,
+        "validation": 800,
+        "test": 2000,
+    }
+    assert parts["test"].inputs.shape == (2000, 28, 28)
+    assert parts["train"].inputs.min() == 0 and parts["train"].inputs.max() == 1
+
+
+def test_the_faithful_test_has_500_images(data):
+    with pytest.warns(UserWarning, match="test images take their place"):
+        parts = MNIST(data=data / "mnist", faithful=True).examples
+    with pytest.warns(UserWarning, match="test images take their place"):
+        ours = MNIST(data=data / "mnist").examples
+    assert torch.equal(parts["test"].inputs, ours["test"].inputs[:500])
+
+
+def change_header(offset, number):
+    def change(content):
+        data = bytearray(gzip.decompress(content))
+        data[offset : offset + 4] = struct.pack(">I", number)
+        return gzip.compress(data)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "expected"),
+    [
+        (IMAGES, lambda content: content[:200], "a whole gzip file"),
+        (IMAGES, lambda content: content[:-4], "a whole gzip file"),
+        (IMAGES, lambda content: b"", "a header of IDX, found the end"),
+        (IMAGES, lambda content: b"<html>", "a whole gzip file"),
+        (IMAGES, lambda content: content[:40] + b"\xff" * 40 + content[80:], "a whole gzip file"),
+        (IMAGES, lambda content: gzip.compress(b"\0\0\x08\x03"), "a header of IDX"),
+        (IMAGES, change_header(0, 0x801), "the magic number 0x803 of IDX, found 0x801"),
+        (IMAGES, change_header(0, 0xD03), "the magic number 0x803 of IDX, found 0xd03"),
+        (IMAGES, change_header(4, 21), "16,464 bytes after the header, found 15,680"),
+        (IMAGES, change_header(4, 19), "14,896 bytes after the header, found more"),
+        (IMAGES, change_header(4, 2**32 - 1), "at most 1,000,000 items .* found 4,294,967,295"),
+        (IMAGES, change_header(12, 27), r"items of size \[28, 28\], found 20 of size \[28, 27\]"),
+        (LABELS, change_header(0, 0x803), "the magic number 0x801"),
+        (LABELS, change_header(8, 0x0102030A), r"labels in \[0, 10\), found 10 at position 3"),
+    ],
+)
+def test_damaged_files_are_named(tiny, name, damage, expected):
+    task = tiny("mnist")
+    path = task.data / name
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ValueError, match=expected) as error:
+        task.load()
+    assert str(path) in str(error.value)
+
+
+def test_images_without_labels_are_refused(tiny):
+    task = tiny("mnist")
+    write_idx(task.data / LABELS, np.zeros(19))
+    with pytest.raises(ValueError, match=r"a label for each of 20 images of .* found 19 in .*t10k"):
+        task.load()

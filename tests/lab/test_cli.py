@@ -1,0 +1,298 @@
+"""The command line, as a user meets it."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from dataclasses import fields
+
+import pytest
+import torch
+
+from sparse_engine.lab.cli import main
+from sparse_engine.lab.cli.analyze import Analyze
+from sparse_engine.lab.cli.distance import Distance
+from sparse_engine.lab.cli.train import RunOptions
+from sparse_engine.lab.experiments import EXPERIMENTS
+from sparse_engine.lab.tasks import MackeyGlass
+from sparse_engine.lab.train import METHODS, Checkpoint, Config, Method, Optimization, read_metrics
+from sparse_engine.lab.train.config import PARTS
+from sparse_engine.models import RecurrentNetwork
+
+QUICK = ("--hidden", "16", "--steps", "3", "--every", "1")
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    # So that no line of help is broken.
+    monkeypatch.setenv("COLUMNS", "1000")
+
+
+def train(*options):
+    return main(["train", "mackey-glass", *QUICK, *options])
+
+
+def refused(capsys, *options):
+    """The one line that a user sees when a command cannot be done."""
+    assert train(*options) == 2
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert message.startswith("sparse-engine: ")
+    return message
+
+
+def test_trains_and_reports(tmp_path, capsys):
+    assert train("--out", "deep/run") == 0
+    out = capsys.readouterr().out
+    assert re.search(r"^last validation mse +0\.\d+$", out, re.MULTILINE)
+    assert re.search(r"^best at step +3$", out, re.MULTILINE)
+    assert re.search(r"^links +13$", out, re.MULTILINE)
+    assert re.search(r"^time +\d+\.\d s$", out, re.MULTILINE)
+    assert re.search(r"^peak memory +\d+ MB$", out, re.MULTILINE)
+    assert re.search(r"^written to +deep/run$", out, re.MULTILINE)
+    run = tmp_path / "deep" / "run"
+    names = {"config.json", "metrics.jsonl", "topology.jsonl", "curve.png", "adjacency.png"}
+    names |= {
+        "checkpoint.json",
+        "checkpoint-00000003.safetensors",
+        "best.safetensors",
+        "result.json",
+    }
+    assert names == {path.name for path in run.iterdir()}
+    (entry,) = read_metrics(run / "metrics.jsonl")
+    assert entry["step"] == 3 and entry["nnz"] == 13
+
+
+def test_options_reach_the_run(tmp_path):
+    options = ("--density", "0.5", "--fraction", "0.25", "--gain", "0.9", "--seed", "7")
+    assert train(*options, "--method", "static", "--learning-rate", "0.01", "--out", "run") == 0
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["task"] == {"name": "mackey-glass", "series_seed": 0}
+    expected = {
+        "method": {"name": "static", "fraction": 0.25, "every": 1, "final_density": 0.05},
+        "network": {"hidden": 16, "density": 0.5, "gain": 0.9, "cell": "rnn"},
+        "optimization": {"learning_rate": 0.01, "optimizer": "Adam"},
+    }
+    for part, settings in expected.items():
+        assert config[part].items() >= settings.items()
+    assert config.items() >= {"steps": 3, "seed": 7}.items()
+
+
+def test_options_of_cells_and_methods_keep_their_types(tmp_path):
+    cell = ("--cell", "on_lstm", "--cell-options", "chunk_size", "4")
+    method = ("--method", "deep-r", "--method-options", "l1", "0.001", "noise", "1")
+    optimizer = ("--optimizer", "SGD", "--optimizer-options", "momentum", "0.9", "nesterov", "True")
+    assert train(*cell, *method, *optimizer, "--out", "run") == 0
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["network"]["cell_options"] == {"chunk_size": 4}
+    assert config["method"]["method_options"] == {"l1": 0.001, "noise": 1}
+    assert config["optimization"]["optimizer_options"] == {"momentum": 0.9, "nesterov": True}
+
+
+def wiring(folder):
+    return Checkpoint.load(folder).model["recurrent.weight_hh_l0.col_indices"]
+
+
+def test_the_static_method_is_static_and_set_is_not(tmp_path):
+    assert train("--method", "static", "--out", "short", "--steps", "1") == 0
+    for method in ("static", "set"):
+        assert train("--method", method, "--fraction", "0.5", "--out", method) == 0
+    assert torch.equal(wiring(tmp_path / "short"), wiring(tmp_path / "static"))
+    assert not torch.equal(wiring(tmp_path / "short"), wiring(tmp_path / "set"))
+
+
+def test_balance_is_recorded_every_so_many_rewirings(tmp_path, capsys):
+    options = ("--density", "0.3", "--balance-every", "2", "--out", "run")
+    assert train(*options) == 0
+    records = read_metrics(tmp_path / "run" / "topology.jsonl")
+    assert ["pooled" in record for record in records] == [False, True]
+    assert (tmp_path / "run" / "balance.png").read_bytes().startswith(b"\x89PNG")
+    assert "--balance-every of at least 0, found -1" in refused(capsys, "--balance-every", "-1")
+
+
+def test_interrupted_run_says_how_to_go_on_and_does(tmp_path, capsys, monkeypatch):
+    assert train("--out", "whole") == 0
+    loss = MackeyGlass.loss
+
+    def interrupted(task, model, step):
+        if step.number == 1:
+            signal.raise_signal(signal.SIGINT)
+        return loss(task, model, step)
+
+    with monkeypatch.context() as context:
+        context.setattr(MackeyGlass, "loss", interrupted)
+        capsys.readouterr()
+        assert train("--out", "parts") == 130
+    assert "interrupted at step 2 of 3; go on with --resume" in capsys.readouterr().out
+    assert train("--out", "parts", "--resume") == 0
+    for name in ("metrics.jsonl", "checkpoint.json", "checkpoint-00000003.safetensors"):
+        whole, parts = tmp_path / "whole" / name, tmp_path / "parts" / name
+        assert whole.read_bytes() == parts.read_bytes()
+
+
+def test_threads_are_taken_over(threads, tmp_path):
+    threads(1)
+    assert train("--threads", "2", "--out", "two") == 0
+    assert torch.get_num_threads() == 2
+    assert train("--threads", "1", "--out", "one") == 0
+    assert torch.get_num_threads() == 1
+    # As the help says: the result does not depend on it.
+    one, two = (tmp_path / name / "metrics.jsonl" for name in ("one", "two"))
+    assert one.read_bytes() == two.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--density", "2", "expected density in (0, 1], found 2.0"),
+        ("--density", "0", "expected density in (0, 1], found 0.0"),
+        ("--density", "nan", "expected density in (0, 1], found nan"),
+        (
+            "--method=pruning",
+            "--density=0.05",
+            "expected a density above final_density, to which the method pruning reduces it, found "
+            "0.05 and 0.05",
+        ),
+        ("--method=pruning", "--final-density=0", "expected end in (0, 1], found 0.0"),
+        ("--method=rigl", "--fraction=-1", "expected fraction in [0, 1], found -1.0"),
+        ("--fraction", "1.5", "expected fraction in [0, 1], found 1.5"),
+        ("--every", "0", "expected every of at least 1 step, found 0"),
+        (
+            "--method=granet",
+            "--every=3",
+            "expected a rewiring before the last of 3 steps, found none with every = 3; take a "
+            "smaller every, more steps or the method static",
+        ),
+        ("--steps", "0", "expected steps of at least 1, found 0"),
+        ("--hidden", "0", "expected hidden_size of at least 1, found 0"),
+        ("--seed", "-1", "expected seed in [0, 2^63), found -1"),
+        ("--seed", "9" * 30, "expected seed in [0, 2^63), found " + "9" * 30),
+        ("--threads", "-1", "expected --threads in [0, 1024], found -1"),
+        ("--learning-rate", "-1", "Invalid learning rate: -1.0"),
+        (
+            "--cell-options=colour",
+            "3",
+            "expected options of the cell rnn, found: expected arguments of SparseRNN, found "
+            "colour",
+        ),
+        (
+            "--cell-options=nonlinearity",
+            "3",
+            "expected nonlinearity 'tanh' or 'relu', found 3",
+        ),
+    ],
+)
+def test_bad_values_are_one_line_and_leave_nothing(tmp_path, capsys, option, value, message):
+    assert refused(capsys, option, value, "--out", "run") == f"sparse-engine: {message}"
+    assert not (tmp_path / "run").exists()
+
+
+def test_refuses_a_folder_in_use(tmp_path, capsys):
+    assert train("--out", "run") == 0
+    assert "expected a new or empty folder" in refused(capsys, "--out", "run")
+    (tmp_path / "file").write_text("")
+    assert "file" in refused(capsys, "--out", "file")
+
+
+def test_refuses_to_resume_nothing(capsys):
+    assert "found no config.json" in refused(capsys, "--out", "nowhere", "--resume")
+
+
+def test_refuses_to_resume_otherwise(capsys):
+    assert train("--out", "run") == 0
+    assert "found network.hidden = 17" in refused(
+        capsys, "--out", "run", "--resume", "--hidden", "17"
+    )
+    assert "found method.name = static" in refused(
+        capsys, "--out", "run", "--resume", "--method", "static"
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["config.json", "checkpoint.json", "metrics.jsonl", "topology.jsonl"]
+)
+@pytest.mark.parametrize("content", [b"\x80\x04", b"{}\n{}\n", b"[[]]\n{"])
+def test_refuses_damaged_files(tmp_path, capsys, name, content):
+    assert train("--out", "run") == 0
+    (tmp_path / "run" / name).write_bytes(content)
+    refused(capsys, "--out", "run", "--resume")
+
+
+def test_a_loss_that_explodes_is_one_line(capsys):
+    assert "expected a finite loss" in refused(capsys, "--gain", "1e300", "--out", "run")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["train", "nonsense"],
+        ["train", "mackey-glass", "--nonsense", "1"],
+        ["train", "mackey-glass", "--hidden", "many"],
+        ["train", "mackey-glass", "--method", "nonsense"],
+    ],
+)
+def test_unknown_words_end_with_status_2(arguments, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def help_of(capsys, *command):
+    with pytest.raises(SystemExit) as ended:
+        main([*command, "--help"])
+    assert ended.value.code == 0
+    return capsys.readouterr().out
+
+
+def test_help_names_every_command(capsys):
+    text = help_of(capsys)
+    assert all(name in text for name in ("train", "resume", "analyze", "distance", "info"))
+
+
+def test_help_of_all_commands_is_a_sentence_about_each(capsys):
+    text = help_of(capsys)
+    assert "Example" not in text and len(text.splitlines()) < 40
+
+
+def test_experiments_are_listed_below_their_publications(capsys):
+    assert main(["reproduce"]) == 0
+    blocks = capsys.readouterr().out.split("\n\n")
+    listed = [line.split()[0] for block in blocks for line in block.splitlines()[1:]]
+    assert sorted(listed) == sorted(EXPERIMENTS)
+    published = next(block for block in blocks if "zhang-gesture" in block)
+    assert published.startswith("Zhang, Moore, Yan & Li")
+
+
+def test_help_explains_every_option(capsys):
+    assert "Example: sparse-engine train mackey-glass" in help_of(capsys, "train")
+    text = " ".join(help_of(capsys, "train", "mackey-glass").replace("│", " ").split())
+    parts = (Config, RunOptions, MackeyGlass, RecurrentNetwork, Method, Optimization)
+    names = {field.name for part in parts for field in fields(part)} - {*PARTS, "name"}
+    for name in names | {"method", "out", "resume"}:
+        option = name.replace("_", "-")
+        assert re.search(rf" --{option} (?:(?!\(default).)*\. \(default: ", text), option
+    for name, method in METHODS.items():
+        assert f"{name}: {method.summary}" in text
+
+
+@pytest.mark.parametrize("command", [Analyze, Distance])
+def test_help_of_the_other_commands_breaks_no_sentence(capsys, command):
+    text = help_of(capsys, command.__name__.lower()).replace("│", " ")
+    for field in fields(command)[1:]:
+        option = field.name.replace("_", "-")
+        assert re.search(rf"--{option}(?: \S+)?\s+[A-Z].*\. \(default: ", text), option
+
+
+def test_python_m_is_the_same():
+    done = subprocess.run(
+        [sys.executable, "-m", "sparse_engine", "train", "mackey-glass", "--density", "7"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr == "sparse-engine: expected density in (0, 1], found 7.0\n"

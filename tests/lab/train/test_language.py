@@ -1,0 +1,98 @@
+"""Runs of word language models: states and positions are carried over an interruption."""
+
+import signal
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+from language_networks import SMALL
+
+from sparse_engine.lab.tasks import PennTreebank
+from sparse_engine.lab.train import Config, Run, read_metrics
+
+FILES = ("metrics.jsonl", "topology.jsonl", "checkpoint.json", "best.safetensors")
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("texts")
+    for name, lines in (("train", 30), ("valid", 4), ("test", 4)):
+        (folder / f"{name}.txt").write_text("the cat sat on the mat and a dog ran\n" * lines)
+    return folder
+
+
+@dataclass(frozen=True)
+class Interrupted(PennTreebank):
+    """The task, interrupted at one step of the run."""
+
+    def loss(self, model, step):
+        if step.number == 13:
+            signal.raise_signal(signal.SIGINT)
+        return super().loss(model, step)
+
+
+@pytest.fixture
+def start(monkeypatch, texts):
+    monkeypatch.setattr("sparse_engine.lab.train.run.draw_pictures", lambda *_, **__: None)
+
+    def make(folder, name, task=PennTreebank, *, resume=False, **settings):
+        sized = task(
+            data=texts, batch_size=4, bptt=8, evaluation_streams=2, varied=name == "on-lstm"
+        )
+        shape = {"steps": 30, "every": 6, "evaluate_every": 5, "save_every": 7}
+        trigger = {"optimizer_options": {"nonmono": 0}, "learning_rate": 20.0}
+        config = replace(Config.of(sized, **shape | trigger | settings), network=SMALL[name])
+        return Run(folder, config, resume=resume)
+
+    return make
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_interrupted_and_resumed_equals_never_stopped(tmp_path, start, name):
+    whole = start(tmp_path / "whole", name)
+    whole.train(progress=False)
+    assert whole.optimizer.averaging, "the averages are resumed, too"
+    assert not start(tmp_path / "parts", name, Interrupted).train(progress=False).finished
+    assert start(tmp_path / "parts", name, resume=True).train(progress=False).finished
+    for file in FILES:
+        assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "parts" / file).read_bytes()
+
+
+def test_parameters_beside_the_averages_are_those_of_plain_sgd(tmp_path, start):
+    """Averaging that does not begin at a rewiring changes nothing but what is evaluated."""
+    averaged = start(tmp_path / "averaged", "lstm", optimizer="SNTASGD")
+    plain = start(tmp_path / "plain", "lstm", optimizer="SGD", optimizer_options={})
+    for run in (averaged, plain):
+        run.train(progress=False)
+    assert averaged.optimizer.averaging
+    for one, other in zip(averaged.model.parameters(), plain.model.parameters(), strict=True):
+        assert torch.equal(one, other)
+    one, other = (run.scores.last["metric"] for run in (averaged, plain))
+    assert one != other
+
+
+def test_every_evaluation_has_perplexities(tmp_path, start):
+    run = start(tmp_path, "lstm")
+    result = run.train(progress=False)
+    entries = read_metrics(tmp_path / "metrics.jsonl")
+    assert [entry["step"] for entry in entries] == [5, 10, 15, 20, 25, 30]
+    for entry in entries:
+        assert entry["metric"] == entry["validation"]["perplexity"]
+        assert entry["test"]["perplexity"] > 1
+    assert result.best["metric"] == min(entry["metric"] for entry in entries)
+    records = read_metrics(tmp_path / "topology.jsonl")
+    assert {record["step"] for record in records} == {6, 12, 18, 24}
+    assert {record["weight"].split(".")[0] for record in records} == {
+        "embedding",
+        "layers",
+        "decoder",
+    }
+
+
+def test_dense_model_trains_without_rewiring(tmp_path, texts):
+    config = Config.published("penn-treebank", dense="everything", method="static", steps=3)
+    config = config.replaced(data=texts, batch_size=4, bptt=8, evaluation_streams=2)
+    config = config.replaced(embedding=8, hidden=8, evaluate_every=3)
+    result = Run(tmp_path / "run", config).train(progress=False)
+    assert result.nnz == 0 and result.metric > 1
+    assert (tmp_path / "run" / "curve.png").is_file()

@@ -1,0 +1,49 @@
+"""The pictures that a run leaves behind."""
+
+import sys
+
+import pytest
+
+from sparse_engine.lab.train import read_metrics
+from sparse_engine.lab.train.pictures import draw_pictures
+from sparse_engine.topology import Static
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.mark.parametrize("steps", [1, 20])
+def test_a_run_draws_itself(tmp_path, start, steps):
+    run = start(tmp_path, steps=steps, method=Static)
+    run.train(progress=False)
+    draw_pictures(tmp_path, run.model, metric="mse", higher_is_better=False)
+    for name in ("curve.png", "adjacency.png"):
+        assert (tmp_path / name).read_bytes().startswith(PNG)
+
+
+def test_a_run_without_entries_is_drawn(tmp_path, start):
+    run = start(tmp_path)
+    draw_pictures(tmp_path, run.model, metric="mse", higher_is_better=False)
+    assert read_metrics(tmp_path / "metrics.jsonl") == []
+    assert (tmp_path / "curve.png").read_bytes().startswith(PNG)
+
+
+@pytest.mark.parametrize(
+    "line", ['{"step": 1, "lass": 1.0, "metric": 1.0}', '{"step": 1, "loss": "1"}']
+)
+def test_entries_without_numbers_are_passed_over(tmp_path, start, line):
+    run = start(tmp_path)
+    (tmp_path / "metrics.jsonl").write_text(f"{line}\n")
+    draw_pictures(tmp_path, run.model, metric="mse", higher_is_better=False)
+    assert (tmp_path / "curve.png").read_bytes().startswith(PNG)
+
+
+def test_without_matplotlib_says_how_to_get_it(tmp_path, start, monkeypatch, capsys):
+    run = start(tmp_path)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    for name in [name for name in sys.modules if name.startswith("sparse_engine.lab.plot")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delattr("sparse_engine.lab.plot", raising=False)
+    draw_pictures(tmp_path, run.model, metric="mse", higher_is_better=False)
+    assert "no pictures" in (told := capsys.readouterr().out)
+    assert "pip install 'sparse_engine[plot]'" in told
+    assert not list(tmp_path.glob("*.png"))

@@ -1,0 +1,233 @@
+"""The server of ``sparse-engine watch``: what it answers, and what it refuses."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from urllib.parse import urlencode
+
+import numpy as np
+import pytest
+from lab.watch.runs import make_run, served, write_lines
+from safetensors.numpy import save_file
+
+from sparse_engine.lab.watch import Runs, serve
+
+
+def get(port, path, *, method="GET", host=None, **parameters):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    query = f"?{urlencode(parameters)}" if parameters else ""
+    headers = {} if host is None else {"Host": host}
+    connection.request(method, path + query, headers=headers)
+    answer = connection.getresponse()
+    content = answer.read()
+    connection.close()
+    return answer, content
+
+
+def ask(port, path, **parameters):
+    answer, content = get(port, path, **parameters)
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is no JSON for a browser")
+
+    return answer.status, json.loads(content, parse_constant=refuse)
+
+
+def test_a_run_is_shown_while_it_grows(tmp_path):
+    weight = make_run(tmp_path / "sweep" / "seed=0")
+    with served(tmp_path) as port:
+        assert ask(port, "/api/runs") == (200, ["sweep/seed=0"])
+        status, found = ask(port, "/api/run", run="sweep/seed=0")
+        assert (status, found["step"], found["steps"], found["finished"]) == (200, 30, 30, False)
+        pictures = found["pictures"]
+        assert pictures["loss"] == {"training": [[10, 20, 30], [1 / 10, 1 / 20, 1 / 30]]}
+        assert pictures["metric"] == {"validation accuracy": [[10, 20, 30], [0.5] * 3]}
+        assert pictures["density"] == {"recurrent": [[10, 20, 30], [0.1] * 3]}
+        assert pictures["turnover"] == {"turnover recurrent": [[10, 20, 30], [0.2] * 3]}
+        assert pictures["balance"] == {"pooled recurrent": [[10, 20, 30], [0.6] * 3]}
+        with open(tmp_path / "sweep" / "seed=0" / "metrics.jsonl", "a") as file:
+            file.write('{"step": 40, "loss": 7}\n{"step": 50, "lo')
+        found = ask(port, "/api/run", run="sweep/seed=0")[1]
+        assert found["pictures"]["loss"]["training"][1][-1] == 7 and found["unreadable"] == 0
+
+        status, wiring = ask(port, "/api/wiring", run="sweep/seed=0", weight=found["weights"][0])
+        assert status == 200
+        col = weight.col_indices.numpy()
+        dense = np.zeros((40, col.max() + 1), int)
+        dense[weight.rows().numpy(), col] = 1
+        assert wiring["grid"] == dense.tolist() and wiring["nnz"] == weight.nnz
+        for direction, axis in (("in", 1), ("out", 0)):
+            expected = np.bincount(dense.sum(axis))
+            bars = wiring["degrees"][direction]
+            assert [count for *_, count in bars] == expected.tolist()
+            assert [least for least, *_ in bars] == [*range(len(expected))]
+
+
+def test_a_large_wiring_is_summed_in_fields(tmp_path):
+    make_run(tmp_path / "run")
+    rows, each = 1000, 7
+    col = np.sort(np.random.default_rng(0).integers(0, 5000, (rows, each)), axis=1)
+    state = {"m.crow_indices": np.arange(rows + 1) * each, "m.col_indices": col.ravel()}
+    save_file(state, tmp_path / "run" / "checkpoint-00000031.safetensors")
+    with served(tmp_path) as port:
+        wiring = ask(port, "/api/wiring", run="run", weight="m")[1]
+    assert np.shape(wiring["grid"]) == (128, 128) and np.sum(wiring["grid"]) == rows * each
+    assert wiring["step"] == 31, "the last checkpoint"
+    assert sum(count for *_, count in wiring["degrees"]["out"]) == wiring["columns"]
+
+
+def test_the_page_loads_nothing_from_elsewhere(tmp_path):
+    make_run(tmp_path / "run")
+    with served(tmp_path / "run") as port:
+        answer, page = get(port, "/")
+        assert answer.status == 200 and answer.getheader("Content-Type").startswith("text/html")
+        assert "default-src 'none'" in answer.getheader("Content-Security-Policy")
+        assert answer.getheader("X-Content-Type-Options") == "nosniff"
+        assert ask(port, "/api/runs")[1] == ["."]
+    text = page.decode()
+    assert "http:" not in text.replace("http://www.w3.org/2000/svg", "") and "https:" not in text
+    assert not {"src=", "@import", "innerHTML", "eval("} & set(text.split())
+    assert "innerHTML" not in text and 'lang="en"' in text
+
+
+@pytest.mark.parametrize(
+    "name", ["../secret", "/etc", "..", "run/../../secret", "run\0", "%2e%2e/secret", "link"]
+)
+def test_nothing_outside_the_folder_is_read(tmp_path, name):
+    make_run(tmp_path / "secret")
+    make_run(tmp_path / "runs" / "run")
+    (tmp_path / "runs" / "link").symlink_to(tmp_path / "secret")
+    with served(tmp_path / "runs") as port:
+        assert ask(port, "/api/runs")[1] == ["run"]
+        assert ask(port, "/api/run", run=name)[0] == 404
+        assert ask(port, "/api/wiring", run=name, weight="model.recurrent")[0] == 404
+        for path in ("/../secret/config.json", "/run/config.json", "//etc/passwd", "/api/run"):
+            assert get(port, path)[0].status == 404
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
+def test_files_that_are_no_files_are_not_followed(tmp_path, kind):
+    make_run(tmp_path / "run")
+    for name in ("metrics.jsonl", "checkpoint-00000030.safetensors"):
+        path = tmp_path / "run" / name
+        outside = path.rename(tmp_path / f"outside-{name}")
+        if kind == "link":
+            path.symlink_to(outside)
+        elif kind == "pipe":
+            os.mkfifo(path)
+        else:
+            path.mkdir()
+    with served(tmp_path) as port:
+        status, found = ask(port, "/api/run", run="run")
+        assert (status, found["pictures"]["loss"], found["weights"]) == (200, {}, [])
+        assert ask(port, "/api/wiring", run="run", weight="model.recurrent")[0] == 404
+
+
+def test_other_hosts_and_methods_are_refused(tmp_path):
+    """A page of another site may have its name resolved to this machine."""
+    make_run(tmp_path / "run")
+    with served(tmp_path) as port:
+        for host in ("evil.example", f"evil.example:{port}", ""):
+            assert get(port, "/api/runs", host=host)[0].status == 403
+        assert get(port, "/api/runs", host=f"localhost:{port}")[0].status == 200
+        for method in ("POST", "PUT", "DELETE", "OPTIONS"):
+            assert get(port, "/api/runs", method=method)[0].status == 501
+
+
+def test_only_this_machine_is_bound(tmp_path):
+    make_run(tmp_path / "run")
+    with serve(Runs(tmp_path), port=0) as server:
+        assert server.socket.getsockname()[0] == "127.0.0.1"
+        other = socket.create_server(("127.0.0.2", server.server_port))
+        other.close()
+
+
+HOSTILE = [
+    b"", b"\xff\xfe\0\0", b"[" * 100_000, b'{"step": true}\n{"step": -1}\n{"step": "1"}\n', 
+    b"[1]\n\n",
+    b'{"step": 1, "loss": NaN}\n{"step": 2, "loss": 1e999}\n{"step": 3, "loss": "x"}\n',
+    b'{"step": 1, "loss": 1' + b"0" * 400 + b"}\n", b'{"step": 1e400}\n',
+    b'{"step": 9007199254740993, "loss": 1}\n{"step": 1, "validation": {"a": {"b": []}}}\n',
+    b'{"step": 1, "weight": {"a": 1}, "density": [1], "turnover": null, "pooled": {}}\n' * 3,
+    ("".join(json.dumps({"step": i, "x" * 9999: {f"m{j}": j for j in range(99)}}) + "\n"
+             for i in range(3))).encode(),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("content", HOSTILE, ids=range(len(HOSTILE)))
+@pytest.mark.parametrize("file", ["config.json", "metrics.jsonl", "topology.jsonl", "result.json"])
+def test_hostile_files_do_no_harm(tmp_path, file, content):
+    make_run(tmp_path / "run")
+    (tmp_path / "run" / file).write_bytes(content)
+    with served(tmp_path) as port:
+        status, found = ask(port, "/api/run", run="run")
+        assert status == 200 and ask(port, "/api/wiring", run="run", weight="x")[0] == 404
+    text = json.dumps(found)
+    assert len(text) < 200_000
+    for steps, values in (curve for each in found["pictures"].values() for curve in each.values()):
+        assert len(steps) == len(values)
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"crow_indices": np.array([0, 2, 1, 3]), "col_indices": np.array([0, 1, 2])},
+        {"crow_indices": np.array([0, 99]), "col_indices": np.array([0])},
+        {"crow_indices": np.array([0, 1]), "col_indices": np.array([-1])},
+        {"crow_indices": np.array([0, 1]), "col_indices": np.array([2**62])},
+        {"crow_indices": np.array([0.0, 1]), "col_indices": np.array([0])},
+        {"crow_indices": np.zeros((0,), int), "col_indices": np.zeros((0,), int)},
+        {"crow_indices": np.zeros((1, 1), int), "col_indices": np.zeros((1, 1), int)},
+        {"col_indices": np.array([0])},
+    ],
+)
+def test_links_that_are_none_are_refused(tmp_path, arrays):
+    make_run(tmp_path / "run")
+    path = tmp_path / "run" / "checkpoint-00000031.safetensors"
+    save_file({f"m.{name}": array for name, array in arrays.items()}, path)
+    with served(tmp_path) as port:
+        status, found = ask(port, "/api/wiring", run="run", weight="m")
+        assert status in (404, 422) and "expected" in found["error"]
+        path.write_bytes(path.read_bytes()[:-1])
+        assert ask(port, "/api/run", run="run")[1]["weights"] == []
+
+
+def test_an_empty_wiring_is_shown(tmp_path):
+    make_run(tmp_path / "run")
+    state = {"m.crow_indices": np.zeros(4, np.int64), "m.col_indices": np.zeros(0, np.int32)}
+    save_file(state, tmp_path / "run" / "checkpoint-00000031.safetensors")
+    with served(tmp_path) as port:
+        status, found = ask(port, "/api/wiring", run="run", weight="m")
+    assert status == 200 and found["nnz"] == 0
+    assert found["degrees"] == {"in": [[0, 0, 3]], "out": [[0, 0, 0]]}
+
+
+def test_long_logs_are_thinned(tmp_path):
+    make_run(tmp_path / "run")
+    write_lines(tmp_path / "run" / "metrics.jsonl", [{"step": i, "loss": i} for i in range(2500)])
+    with served(tmp_path) as port:
+        steps, values = ask(port, "/api/run", run="run")[1]["pictures"]["loss"]["training"]
+    assert len(steps) <= 1000 and steps[-1] == 2499 and steps == values
+
+
+def test_the_command_serves_and_ends(tmp_path):
+    make_run(tmp_path / "run")
+    command = [sys.executable, "-m", "sparse_engine", "watch", str(tmp_path), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            line = process.stdout.readline()
+            port = int(line.rsplit(":", 1)[1].split("/")[0])
+            assert ask(port, "/api/runs")[1] == ["run"]
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=30) == 0
+        finally:
+            process.kill()
+
+
+def test_a_folder_that_does_not_exist(tmp_path):
+    with pytest.raises(FileNotFoundError, match="expected the folder of a run"):
+        Runs(tmp_path / "none")
