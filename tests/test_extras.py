@@ -118,8 +118,8 @@ def test_what_needs_a_library_names_its_extra(without, statement, library, extra
     ("extra", "names"),
     [
         ("analysis", ["analysis"]),
-        ("plot", ["plot"]),
-        ("train", ["analysis", "train", "tasks", "cli"]),
+        ("plot", ["lab.plot"]),
+        ("train", ["analysis", "lab.train", "lab.tasks", "lab.cli"]),
     ],
 )
 def test_an_extra_is_enough(extra, names):

@@ -69,8 +69,8 @@ def layers_of(network: NetworkLike) -> list[Layer]:
     Those of a module are its sparse weights in the order of ``model.modules()``. The recurrent
     weight and the input weight of a recurrent network's layer are one :class:`RecurrentLayer`.
 
-    A mapping from names to weights, such as :func:`sparse_engine.lab.train.read_weights` returns, has
-    the names of a state dict: ``weight_hh_l0`` and ``weight_ih_l0`` are one layer, and so on.
+    A mapping from names to weights, such as :func:`sparse_engine.lab.train.read_weights` returns,
+    has the names of a state dict: ``weight_hh_l0`` and ``weight_ih_l0`` are one layer, and so on.
 
     Raises:
         TypeError: not a network.

@@ -91,8 +91,8 @@ class Tracker(Rule):
     Args:
         rewiring: the rewiring to observe. The model's wiring now counts as the first.
         sinks: functions called with each record: ``records.append`` of a list, ``write`` of a
-            :class:`sparse_engine.lab.train.MetricsLog` for a file with a line for each, ``write`` of a
-            :class:`TensorBoard`, or any other.
+            :class:`sparse_engine.lab.train.MetricsLog` for a file with a line for each, ``write``
+            of a :class:`TensorBoard`, or any other.
         measures: measures that add entries to the records, such as
             :class:`sparse_engine.analysis.Balance`.
 

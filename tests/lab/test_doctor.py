@@ -7,7 +7,8 @@ import sys
 import pytest
 import torch
 
-from sparse_engine.lab import doctor, ops, runtime
+from sparse_engine import ops, runtime
+from sparse_engine.lab import doctor
 from sparse_engine.lab.cli import main
 from sparse_engine.lab.doctor import Report, device, native, packages, processor
 

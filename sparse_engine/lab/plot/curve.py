@@ -22,8 +22,8 @@ def learning_curve(
     alone, on a linear scale.
 
     Args:
-        entries: entries from :func:`sparse_engine.lab.train.read_metrics`; those without both numbers
-            are ignored.
+        entries: entries from :func:`sparse_engine.lab.train.read_metrics`; those without both
+            numbers are ignored.
         axes: Axes to draw on.
         metric: name of the metric.
         higher_is_better: whether a greater metric is a better one.
