@@ -14,33 +14,26 @@ import tyro
 from torch import nn
 
 from sparse_engine.files import write_atomically
-from sparse_engine.nn import Recurrent, SparseWeight
+from sparse_engine.nn import Cell, Recurrent
 from sparse_engine.topology import SET
 
 
+class UGRNN(Cell):
+    """``g = sigmoid(x_g + u_g)``, ``h_t = g h_{t-1} + (1 - g) tanh(x_c + u_c)``."""
+
+    gates = 2
+
+    def step(self, v, product, state):
+        """Compute one time step: the state after, from the state before."""
+        (h,) = state
+        gate, candidate = (v + product(h)).chunk(2, -1)
+        return (torch.lerp(torch.tanh(candidate), h, torch.sigmoid(gate)),)
+
+
 class SparseUGRNN(Recurrent):
-    """``g = sigmoid(x_g + u_g)``, ``h_t = g h_{t-1} + (1 - g) tanh(x_c + u_c)``.
+    """A network of such units."""
 
-    ``x_g, x_c`` are the halves of ``x_t W_ih^T + b``, ``u_g, u_c`` those of ``h_{t-1} W_hh^T``.
-    """
-
-    def __init__(self, input_size, hidden_size, num_layers=1, *, density, bidirectional=False):
-        super().__init__(input_size, hidden_size, num_layers, bidirectional=bidirectional)
-        for layer, inputs in self.layers():
-            weight = SparseWeight.erdos_renyi(2 * hidden_size, hidden_size, density=density)
-            setattr(self, f"input_{layer}", nn.Linear(inputs, 2 * hidden_size))
-            setattr(self, f"weight_hh_{layer}", weight)
-
-    def run_layer(self, layer, x, state):
-        """Run one layer over a whole sequence, step by step."""
-        weight = getattr(self, f"weight_hh_{layer}")
-        h = x.new_zeros(x.shape[1], self.hidden_size) if state[0] is None else state[0]
-        states = []
-        for step in getattr(self, f"input_{layer}")(x):
-            gate, candidate = (step + weight(h)).chunk(2, -1)
-            h = torch.lerp(torch.tanh(candidate), h, torch.sigmoid(gate))
-            states.append(h)
-        return torch.stack(states), h
+    cell_type = UGRNN
 
 
 def main(*, steps: int = 300, json: Path | None = None) -> None:

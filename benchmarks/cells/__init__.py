@@ -18,7 +18,7 @@ from benchmarks.cells.reset_gated import family_of
 from benchmarks.cells.rhn import Highway
 from benchmarks.cells.rnn import Elman
 from sparse_engine.nn import CELLS
-from sparse_engine.nn.cells.reset_gated import ResetGatedNetwork
+from sparse_engine.nn.cells.reset_gated import ResetGatedCell
 
 FAMILIES: dict[str, type[Family]] = {
     "rnn": Elman,
@@ -40,5 +40,5 @@ FAMILIES: dict[str, type[Family]] = {
 FAMILIES |= {
     name: family_of(entry)
     for name, entry in CELLS.items()
-    if name not in FAMILIES and issubclass(entry.network, ResetGatedNetwork)
+    if name not in FAMILIES and issubclass(entry.network.cell_type, ResetGatedCell)
 }

@@ -50,11 +50,13 @@ class ResetGated(Family):
         }
 
     def masked(self) -> Tensor:
-        step = self.sparse.operation.step
+        step = self.sparse.cell.step
         weight, bias = (self.leaves["links"] * self.mask).T, self.leaves["bias_hh_l0"]
         inputs = functional.linear(self.x, self.leaves["w_input"], self.leaves["bias"])
         zeros = self.x.new_zeros(self.case.batch, self.case.hidden)
-        return loop(inputs, lambda v, h: step(v, torch.addmm(bias, h, weight), h), zeros)
+        return loop(
+            inputs, lambda v, h: step(v, lambda h: torch.addmm(bias, h, weight), (h,))[0], zeros
+        )
 
 
 def family_of(entry: CellEntry) -> type[ResetGated]:

@@ -15,8 +15,8 @@ from torch import nn
 from sparse_engine import convert
 from sparse_engine.analysis.graph import WeightLike
 from sparse_engine.convert.scipy import as_canonical
-from sparse_engine.nn import Cell, SparseWeight
-from sparse_engine.nn.cell import input_name
+from sparse_engine.nn import Recurrent, SparseWeight
+from sparse_engine.nn.recurrent_weights import input_name
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def _layers_of_module(model: nn.Module) -> list[LayerLike]:
     layers: dict[SparseWeight, LayerLike] = {
         module: module for module in model.modules() if isinstance(module, SparseWeight)
     }
-    for cell in [module for module in model.modules() if isinstance(module, Cell)]:
+    for cell in [module for module in model.modules() if isinstance(module, Recurrent)]:
         for layer, _ in cell.layers():
             weights, inputs = cell.recurrent_weights(layer), cell.input_weight(layer)
             if len(weights) > 1:

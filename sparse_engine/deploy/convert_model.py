@@ -13,15 +13,13 @@ from torch.nn.utils.parametrize import type_before_parametrizations
 from sparse_engine.deploy._layers import full_name, with_replaced
 from sparse_engine.deploy.criteria import Criterion, DenseWeight, Magnitude
 from sparse_engine.deploy.report import Report, Row
-from sparse_engine.nn import SparseGRU, SparseLinear, SparseLSTM, SparseRNN, SparseWeight
+from sparse_engine.nn import CELLS, Recurrent, SparseLinear, SparseWeight
 from sparse_engine.nn._dense_values import effective
 from sparse_engine.nn._initial_links import check_density
-from sparse_engine.nn.from_torch import DropIn
 
-RECURRENT: dict[type[nn.Module], type[DropIn]] = {
-    nn.RNN: SparseRNN,
-    nn.LSTM: SparseLSTM,
-    nn.GRU: SparseGRU,
+#: The network for each recurrent network of torch.nn.
+RECURRENT: dict[type[nn.Module], type[Recurrent]] = {
+    entry.dense: entry.network for entry in CELLS.values() if entry.dense is not None
 }
 
 

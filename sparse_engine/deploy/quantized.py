@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -12,12 +10,14 @@ from torch import Tensor, nn
 
 from sparse_engine import ops
 from sparse_engine.nn._checks import absent_keys
+from sparse_engine.nn.cell import multiply
 from sparse_engine.nn.cells.gru import SparseGRU
 from sparse_engine.nn.cells.lstm import SparseLSTM
 from sparse_engine.nn.cells.rnn import SparseRNN
-from sparse_engine.nn.from_torch import DropIn
+from sparse_engine.nn.from_torch import parameters_of, put, without_weights
 from sparse_engine.nn.linear import LinearOf, SparseLinear
-from sparse_engine.nn.sparse_recurrent import dense_product, last_states
+from sparse_engine.nn.recurrent import Recurrent
+from sparse_engine.nn.sequence import Sequence
 from sparse_engine.nn.weight import SparseWeight
 from sparse_engine.ops import QuantizedLinks
 
@@ -159,17 +159,17 @@ class QuantizedLinear(LinearOf):
         return self.weight(input, self.bias)
 
 
-class QuantizedRecurrent(DropIn):
+class QuantizedRecurrent(Recurrent):
     """Sparse recurrent network whose weights are :class:`QuantizedWeight`, for inference.
 
     Make one with :meth:`from_sparse`. Arguments, shapes and results are those of the sparse
     network. Dense input weights stay float32.
     """
 
-    sparse_type: type[DropIn]
+    sparse_type: type[Recurrent]
 
     @classmethod
-    def from_sparse(cls, network: DropIn, *, int8: bool = True) -> QuantizedRecurrent:
+    def from_sparse(cls, network: Recurrent, *, int8: bool = True) -> QuantizedRecurrent:
         """Make a network with rounded values.
 
         Raises:
@@ -186,13 +186,13 @@ class QuantizedRecurrent(DropIn):
         return _rebuilt(network, cls, quantized)
 
     @classmethod
-    def check_supported(cls, network: DropIn) -> None:
+    def check_supported(cls, network: Recurrent) -> None:
         """Raise ValueError for an option that quantized networks lack."""
         for name in ("layer_norm", "proj_size"):
             if getattr(network, name, False):
                 raise ValueError(f"expected no {name} to quantize, found {getattr(network, name)}")
 
-    def to_sparse(self) -> DropIn:
+    def to_sparse(self) -> Recurrent:
         """Return the sparse network with the same values; links that are 0 are left out."""
 
         def sparse(value: Any) -> Any:
@@ -206,40 +206,34 @@ class QuantizedRecurrent(DropIn):
         """Return the network of torch.nn that computes the same."""
         return self.to_sparse().to_dense()
 
-    def keeps_bfloat16(self, device: str) -> bool:
-        """Whether activations stay in bfloat16 under autocast: never."""
-        return False
-
     @property
     def cell_name(self) -> str:
         """The name of the cell for :func:`sparse_engine.ops.quantized_sequence`."""
         raise NotImplementedError
 
+    def keeps_bfloat16(self, device: str) -> bool:
+        """Whether activations stay in bfloat16 under autocast: never."""
+        return False
+
     def run_layer(
-        self, layer: str, x: Tensor, state: tuple[Tensor | None, ...], **given: Tensor
+        self, name: str, sequence: Sequence, state: tuple[Tensor | None, ...], **drawn: Tensor
     ) -> tuple[Tensor, ...]:
         """Multiply by the input weight, and run the cell."""
-        weight, weight_ih = (getattr(self, f"weight_{kind}_{layer}") for kind in ("hh", "ih"))
-        input_bias, bias = self._biases(layer)
-        if isinstance(weight_ih, QuantizedWeight):
-            x = weight_ih(x, input_bias)
-        else:
-            x = dense_product(x, weight_ih, input_bias)
-        batch_sizes = given.get("batch_sizes")
+        layer = self.layer(name)
+        b_input, bias = self.cell.biases(layer)
         h, c_n = ops.quantized_sequence(
             self.cell_name,
-            x,
+            multiply(layer["weight_ih"], sequence.x, b_input),
             state[0],
             state[1] if len(state) > 1 else None,
             bias,
-            weight.links,
-            in_features=weight.shape[1],
-            batch_sizes=batch_sizes,
-            cell_clip=getattr(self, "cell_clip", None),
-            resets=given.get("resets"),
+            layer["weight_hh"].links,
+            in_features=layer["weight_hh"].shape[1],
+            batch_sizes=sequence.batch_sizes,
+            cell_clip=getattr(self.cell, "cell_clip", None),
+            resets=sequence.resets,
         )
-        final = last_states(h, batch_sizes)
-        return (h, final, c_n) if len(state) > 1 else (h, final)
+        return (h, sequence.last(h), c_n) if len(state) > 1 else (h, sequence.last(h))
 
 
 class QuantizedRNN(QuantizedRecurrent, SparseRNN):
@@ -267,24 +261,9 @@ class QuantizedGRU(QuantizedRecurrent, SparseGRU):
     cell_name = "gru"
 
 
-def _rebuilt(network: DropIn, kind: type[DropIn], change: Callable[[Any], Any]) -> Any:
+def _rebuilt(network: Recurrent, kind: type[Recurrent], change: Callable[[Any], Any]) -> Any:
     """Return a network of another class with the same options, and weights that are changed."""
-    with warnings.catch_warnings():  # torch has already warned when ``network`` was made
-        warnings.simplefilter("ignore")
-        made = kind(
-            **{name: getattr(network, name) for name in kind.options},
-            density=sys.float_info.min,
-            device="meta",
-            generator=torch.Generator(),  # leaves torch's global generator as it is
-        )
-    for name in _weights_and_biases(network):
-        delattr(made, name)
-        setattr(made, name, change(getattr(network, name)))
+    made = without_weights(kind, network.options)
+    for name in parameters_of(network, network):
+        put(made, name, change(getattr(network, name)))
     return made.train(network.training)
-
-
-def _weights_and_biases(network: DropIn) -> Iterator[str]:
-    for suffix, _ in network.layers():
-        for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
-            if hasattr(network, f"{kind}_{suffix}"):
-                yield f"{kind}_{suffix}"

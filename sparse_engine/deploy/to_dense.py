@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 
 from sparse_engine.deploy._layers import Named, with_replaced
 from sparse_engine.deploy.quantized import QuantizedLinear
-from sparse_engine.nn import SparseLinear
-from sparse_engine.nn.from_torch import DropIn
-
-SPARSE = (SparseLinear, QuantizedLinear, DropIn)
+from sparse_engine.nn import Recurrent, SparseLinear
 
 
 def to_dense(model: nn.Module, *, inplace: bool = False) -> nn.Module:
@@ -28,10 +27,16 @@ def to_dense(model: nn.Module, *, inplace: bool = False) -> nn.Module:
     layers: Named = [
         (name, module)
         for name, module in model.named_modules(remove_duplicate=False)
-        if isinstance(module, SPARSE)
+        if _has_counterpart(module)
     ]
     made: dict[int, nn.Module] = {}
     for _, module in layers:
-        assert isinstance(module, SPARSE)
-        made[id(module)] = module.to_dense().train(module.training)
+        dense: Any = module
+        made[id(module)] = dense.to_dense().train(module.training)
     return with_replaced(model, layers, made, inplace=inplace)
+
+
+def _has_counterpart(module: nn.Module) -> bool:
+    if isinstance(module, Recurrent):
+        return module.cell.dense_type is not None
+    return isinstance(module, SparseLinear | QuantizedLinear)

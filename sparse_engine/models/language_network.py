@@ -19,11 +19,11 @@ from sparse_engine.nn import (
     EmbeddingDropout,
     LockedDropout,
     MixtureOfSoftmaxes,
+    Recurrent,
     SparseEmbedding,
     SparseLinear,
     SparseWeight,
 )
-from sparse_engine.nn.from_torch import DropIn
 
 
 @dataclass(frozen=True)
@@ -136,13 +136,13 @@ class LanguageNetwork(Network):
             **self.cell_options,
         )
         if self.dense == "everything":
-            if not isinstance(layer, DropIn):
+            if CELLS[self.cell].dense is None:
                 known = ", ".join(name for name, cell in CELLS.items() if cell.dense)
                 raise ValueError(
                     f"expected a cell that torch.nn has, one of {known}, where everything is "
                     f"dense, found {self.cell}"
                 )
-            layer = layer.to_dense()
+            layer = cast(Recurrent, layer).to_dense()
         return DropConnect(layer, self.link_dropout) if self.link_dropout else layer
 
     def _linear(

@@ -12,8 +12,8 @@ from torch import nn
 
 from sparse_engine.models.limits import check_size
 from sparse_engine.models.wiring import WIRINGS, wire_network
-from sparse_engine.nn import CELLS, Recurrent, SparseRecurrent
-from sparse_engine.nn.cell import recurrent_weights
+from sparse_engine.nn import CELLS, Recurrent
+from sparse_engine.nn.recurrent_weights import recurrent_weights
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class RecurrentNetwork(Network):
         if self.fixed_weights:
             for weight in recurrent_weights(network):
                 weight.requires_grad_(False)
-        if isinstance(network, SparseRecurrent) and self.input_std is not None:
+        if "gain" not in network.cell.lacks and self.input_std is not None:
             _draw_input_weights(network, self.input_std, generator)
         return network
 
@@ -129,7 +129,7 @@ def layers_of(cell: str, *sizes: int, gain: float, **options: Any) -> Recurrent:
         ValueError: an argument that the network does not have, of another type, or out of range.
     """
     entry = CELLS[cell]
-    if issubclass(entry.network, SparseRecurrent):
+    if "gain" not in entry.network.cell_type.lacks:
         options["gain"] = gain
     try:
         return entry(*sizes, **options)

@@ -11,13 +11,12 @@ from sparse_engine.nn.grouped import GroupedWeight as GroupedWeight
 from sparse_engine.nn.linear import SparseLinear as SparseLinear
 from sparse_engine.nn.locked_dropout import LockedDropout as LockedDropout
 from sparse_engine.nn.mixture_of_softmaxes import MixtureOfSoftmaxes as MixtureOfSoftmaxes
-from sparse_engine.nn.options import Option as Option
+from sparse_engine.nn.options import option as option
 from sparse_engine.nn.penalty import link_penalty as link_penalty
 from sparse_engine.nn.recurrent import Recurrent as Recurrent
 from sparse_engine.nn.signs import DaleSigns as DaleSigns
 from sparse_engine.nn.signs import FixedSigns as FixedSigns
 from sparse_engine.nn.signs import Signs as Signs
-from sparse_engine.nn.sparse_recurrent import SparseRecurrent as SparseRecurrent
 from sparse_engine.nn.srelu import SReLU as SReLU
 from sparse_engine.nn.weight import SparseWeight as SparseWeight
 from sparse_engine.ops.solver import RK4 as RK4

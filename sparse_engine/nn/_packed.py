@@ -77,9 +77,8 @@ class Packing(NamedTuple):
         data = x.flatten(0, 1).index_select(0, self.rows)
         return PackedSequence(data, self.batch_sizes, self.order, self.order.argsort())
 
-    def pad(self, packed: PackedSequence) -> Tensor:
-        """Unpack to ``[steps, batch, features]``, with zeros for the padding."""
-        y = packed.data
+    def pad(self, y: Tensor) -> Tensor:
+        """Unpack the data of a PackedSequence, with zeros for the padding."""
         padded = y.new_zeros(math.prod(self.padded), y.shape[1]).index_copy(0, self.rows, y)
         return padded.unflatten(0, self.padded)
 

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def recomputed(network: Recurrent, name: str) -> Callable[..., tuple[Tensor, ...]]:
-    """Return :meth:`Recurrent.run_segment` of one layer, computed again in the backward pass."""
+    """Return :meth:`Recurrent.run_layer` of one layer, computed again in the backward pass."""
     if torch.compiler.is_compiling():
-        return partial(checkpoint, network.run_segment, name, use_reentrant=False)
+        return partial(checkpoint, network.run_layer, name, use_reentrant=False)
     # By then a functional_call has ended, so the tensors that replace parameters are kept here.
     layer, parameters = _Layer(network, name), dict(network.named_parameters(prefix="network"))
     return partial(checkpoint, partial(_call, layer, parameters), use_reentrant=False)
@@ -32,7 +32,7 @@ class _Layer(nn.Module):
         self.network, self.name = network, name
 
     def forward(self, *inputs: Any, **given: Any) -> tuple[Tensor, ...]:
-        return self.network.run_segment(self.name, *inputs, **given)
+        return self.network.run_layer(self.name, *inputs, **given)
 
 
 def _call(

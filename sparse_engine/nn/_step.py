@@ -7,9 +7,8 @@ those that ``load_state_dict``, ``to``, ``functional_call`` or a rewiring has pu
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,22 +18,6 @@ from sparse_engine.nn.weight import SparseWeight
 from sparse_engine.ops._native import in_eager_mode, needs_gradient
 
 _Step = tuple[Tensor, Tensor | tuple[Tensor, ...]]
-
-
-class StepOperation(NamedTuple):
-    """The native operation of a cell's step.
-
-    A class of networks has it as ``step_operation``. Subclasses have to name their own, because
-    they may override any method.
-
-    Attributes:
-        run: the operation.
-        options: returns the arguments that no other cell has, or None for a network with an option
-            that the operation lacks.
-    """
-
-    run: Callable[..., list[Tensor]]
-    options: Callable[[Any], tuple | None]
 
 
 def quick_step(network: Any, x: Tensor, hx: Any) -> _Step | None:
@@ -49,10 +32,11 @@ def quick_step(network: Any, x: Tensor, hx: Any) -> _Step | None:
         x: as in :meth:`Recurrent.step`.
         hx: the same.
     """
-    operation = type(network).__dict__.get("step_operation")
-    if operation is None or not in_eager_mode() or type(x) is not Tensor or not x.is_cpu:
+    own = type(network).__dict__.get("cell_type")  # a subclass may override any method
+    run = None if own is None else own.step_kernel
+    if run is None or not in_eager_mode() or type(x) is not Tensor or not x.is_cpu:
         return None
-    options = operation.options(network) if _runs_alone(network) else None
+    options = network.cell.step_options() if _runs_alone(network) else None
     states, parameters = _states(network, hx), parameters_of(network, x)
     if options is None or states is None or parameters is None:
         return None
@@ -60,8 +44,8 @@ def quick_step(network: Any, x: Tensor, hx: Any) -> _Step | None:
         return None
     sizes = network.num_layers, network.hidden_size, network.bias
     try:
-        y, *after = operation.run(x, states, parameters, *sizes, *options)
-    except (RuntimeError, ValueError):
+        y, *after = run(x, states, parameters, *sizes, *options)
+    except ValueError:
         return None
     return y, after[0] if len(after) == 1 else tuple(after)
 
@@ -128,7 +112,7 @@ def parameters_of(network: Any, x: Tensor) -> list[Tensor] | None:
 
 def _goes_before(network: Any, x: Tensor) -> bool:
     """Tell whether PyTorch multiplies several inputs by the dense weight faster than a kernel."""
-    return x.dim() > 1 and x.shape[0] > 1 and x.shape[-1] > network.most_fused_inputs
+    return x.dim() > 1 and x.shape[0] > 1 and x.shape[-1] > network.cell.most_fused_inputs
 
 
 def _links(weight: nn.Module | None) -> tuple[Tensor, Tensor, Tensor] | None:

@@ -8,9 +8,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from sparse_engine.nn._packed import rows_before
+from sparse_engine.nn.sequence import Sequence
 from sparse_engine.nn.weight import SparseWeight
-from sparse_engine.ops._sequence import set_back
 
 #: A use of a weight: the weight, what it multiplied, and the gradient of the product.
 Use = tuple[SparseWeight, Tensor, Tensor]
@@ -30,35 +29,26 @@ def recurrence(
     weight: SparseWeight,
     h: Tensor,
     h0: Tensor | None,
-    batch_sizes: Tensor | None,
+    sequence: Sequence,
     to_product: Callable[[Tensor], Tensor] | None,
-    resets: Tensor | None,
     dx: Tensor,
 ) -> Iterator[Use]:
     """Yield the uses of a recurrent weight: the gradient of each step with the state before it.
 
     Args:
         weight: the recurrent weight.
-        h: all states ``[steps, batch, hidden]``, or ``[rows, hidden]`` with ``batch_sizes``.
+        h: all states ``[steps, batch, hidden]``, or ``[rows, hidden]`` of a packed sequence.
         h0: the first state; None for zeros.
-        batch_sizes: how many sequences each step has; None where all have all steps.
+        sequence: what the layer has read.
         to_product: computes the gradient of ``W_hh h`` from that of ``W_ih x``; None where the two
             are equal.
-        resets: bool ``[steps, batch]``, the steps before which the state is zero; None for none.
         dx: the gradient of ``W_ih x``.
     """
     du = dx if to_product is None else to_product(dx)
-    if batch_sizes is None:
-        first, later, before = du[0], du[1:], h[:-1]
-    else:
-        first, later = du.tensor_split([int(batch_sizes[0])])
-        before = h[rows_before(batch_sizes)]
-    if resets is not None:
-        before = before.masked_fill(resets[1:].unsqueeze(-1), 0)
-        h0 = None if h0 is None else set_back(h0, resets, 0)
-    yield weight, before, later
+    yield weight, sequence.before_later(h), sequence.later(du)
     if h0 is not None:
-        yield weight, h0, first
+        first = du[0] if sequence.batch_sizes is None else du[: sequence.batch]
+        yield weight, sequence.at_first(h0), first
 
 
 def _capture(uses: Callable[[Tensor], Iterator[Use]], dx: Tensor) -> None:

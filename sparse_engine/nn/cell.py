@@ -1,157 +1,263 @@
-"""Contract between a recurrent cell and the stack of layers that runs it."""
+"""A recurrent cell: its options, the equations of one time step, and how a layer runs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import ClassVar
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from functools import partial
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from sparse_engine.nn import _initial_values
-from sparse_engine.nn._checks import LoadsRealParameters
-from sparse_engine.nn.options import Option
+from sparse_engine.nn._layer_parameters import Maker
+from sparse_engine.nn.sequence import Sequence
 from sparse_engine.nn.weight import SparseWeight
+from sparse_engine.ops._sequence import run_steps
+
+#: Parameters and modules of one layer in one direction, by kind: ``layer["weight_hh"]`` is
+#: ``network.weight_hh_l0``.
+Layer = Mapping[str, Any]
 
 
-class Cell(LoadsRealParameters):
-    """Description of a kind of recurrent network, and the method that runs one layer.
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """Value that says what a :class:`Recurrent` network computes; its fields are its options.
 
-    A cell is a subclass of :class:`Recurrent`, which implements everything here but
-    :meth:`run_layer`. The cell's constructor makes the parameters of each layer and direction that
-    :meth:`layers` names, such as ``weight_hh_l0``. docs/write_a_cell.md shows an example.
+    A subclass writes :meth:`step`, the equations of one time step in plain torch. That alone makes
+    a network with all that the built-in ones have. A cell with a native kernel overrides
+    :meth:`run`, and its step is then the reference implementation.
 
     Attributes:
-        options: the arguments that describe the network, by name. Each is checked, kept as an
-            attribute and shown by ``print(network)``.
-        states: names of the states that are passed from step to step. The first state is also the
-            output.
-        step_inputs: names of what each step reads beside ``x``, such as its timespan. They are
-            passed to :meth:`Recurrent.run` as ``[steps, batch]`` tensors in the layout of the
-            input, and are split and reversed with the input.
-        packable: whether :meth:`run_layer` takes sequences of different lengths.
-        resettable: whether :meth:`run_layer` takes ``resets``, the steps at which episodes begin.
-            Otherwise the stack calls it step by step where there are resets.
-        bf16_devices: types of the devices on which the cell keeps activations in bfloat16 under
-            autocast. On other devices the input is converted to the dtype of the parameters.
+        states: names of the states that are passed from step to step. The first is the output.
+        gates: number of blocks of ``hidden_size`` rows in each weight.
+        torch_options: the options that the counterpart in torch.nn has, too.
+        dense_type: the counterpart in torch.nn, or None.
+        timed: whether a step takes ``dt``, how long its input is held. A cell with ``unfolds`` gets
+            the length of each; without timespans it is the cell's own ``dt``, or 1.
+        packable: whether the network takes sequences of different lengths.
+        separate_biases: whether :meth:`step` is given ``b_ih`` with the input and ``b_hh`` with
+            the product, instead of their sum with the product.
+        most_fused_inputs: greatest number of columns of a dense input weight that a kernel
+            multiplies inside its time loop. A wider one is multiplied before, for all steps.
+        bf16_devices: types of the devices on which activations stay in bfloat16 under autocast.
         gradient_growth: whether rules can grow links by the gradient of absent links.
+        step_kernel: name of the native operation of one time step of all layers, or None.
+        kernel: whether :meth:`run` is a native kernel.
+
+    Example:
+        >>> class UGRNN(Cell):
+        ...     gates = 2
+        ...     def step(self, v, product, state):
+        ...         gate, candidate = (v + product(state[0])).chunk(2, -1)
+        ...         return (torch.lerp(candidate.tanh(), state[0], gate.sigmoid()),)
+        >>> class SparseUGRNN(Recurrent):
+        ...     cell_type = UGRNN
+        >>> y, h_n = SparseUGRNN(8, 256, density=0.05)(torch.randn(20, 32, 8))
     """
 
-    options: ClassVar[dict[str, Option]] = {}
-    states: tuple[str, ...] = ("h0",)
-    step_inputs: tuple[str, ...] = ()
-    packable: bool = False
-    resettable: bool = False
-    bf16_devices: tuple[str, ...] = ()
-    gradient_growth: bool = True
+    states: ClassVar[tuple[str, ...]] = ("h0",)
+    gates: ClassVar[int] = 1
+    torch_options: ClassVar[tuple[str, ...]] = ()
+    dense_type: ClassVar[type[nn.RNNBase] | None] = None
+    timed: ClassVar[bool] = False
+    packable: ClassVar[bool] = True
+    separate_biases: ClassVar[bool] = True
+    most_fused_inputs: ClassVar[int] = 0
+    bf16_devices: ClassVar[tuple[str, ...]] = ()
+    gradient_growth: ClassVar[bool] = True
+    step_kernel: ClassVar[str | None] = None
+    kernel: ClassVar[bool] = False
+    #: Arguments of :class:`Recurrent` that the cell has no use for.
+    lacks: ClassVar[tuple[str, ...]] = ()
+    #: Buffers of the network that all layers share.
+    shared: ClassVar[tuple[str, ...]] = ()
 
-    hidden_size: int
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            if "check" in each.metadata:
+                each.metadata["check"](each.name, getattr(self, each.name))
 
-    def run_layer(
-        self, layer: str, x: Tensor, state: tuple[Tensor | None, ...], **given: Tensor
+    # What it computes.
+
+    def step(
+        self,
+        v: Tensor,
+        product: Callable[..., Tensor],
+        state: tuple[Tensor, ...],
+        **given: Any,
     ) -> tuple[Tensor, ...]:
-        """Run one layer in one direction over a whole sequence.
+        """Compute one time step in plain torch.
 
         Args:
-            layer: suffix of the layer's parameters, such as ``"l0"`` or ``"l1_reverse"``.
-            x: ``[steps, batch, inputs]``, in the order in which this direction reads it.
-            state: the initial state for each name in ``states``, ``[batch, size_of(name)]``, or
-                None for zeros.
-            **given: ``step_inputs`` and :meth:`constants`, by name. For sequences of different
-                lengths, also the ``batch_sizes`` of a PackedSequence; x and the outputs are then
-                ``[rows, ...]``, like the data of a PackedSequence. For several episodes, if
-                the cell is ``resettable``, also ``resets``, bool ``[steps, batch]``: the state
-                before a step at which an episode begins counts as zero.
+            v: the input's contribution ``W_ih x_t``, ``[batch, rows]``.
+            product: ``product(h)`` returns the recurrent sums ``W_hh h``, ``[batch, rows]``. The
+                biases are in one of both.
+            state: the state before for each name in ``states``, ``[batch, size_of(name)]``.
+            **given: what :meth:`draw` and :meth:`arguments` return, and ``dt`` ``[batch, 1]`` of a
+                cell that is ``timed``.
 
         Returns:
-            All outputs ``[steps, batch, size_of("h0")]``, and the final state of each name.
+            The state after for each name in ``states``.
         """
         raise NotImplementedError
 
-    def layers(self) -> Iterator[tuple[str, int]]:
-        """Yield the suffix and number of inputs of each layer and direction, in torch's order."""
-        raise NotImplementedError
+    def draw(self, sequence: Sequence, hidden_size: int, dtype: torch.dtype) -> dict[str, Tensor]:
+        """Return random tensors that all steps of a layer share in training, such as a mask."""
+        return {}
 
-    def recurrent_weights(self, layer: str) -> list[SparseWeight]:
-        """Return the sparse weights by which the units of a layer read each other.
+    def arguments(self, layer: Layer) -> dict[str, Any]:
+        """Return what :meth:`step` needs of a layer beside sums, by name."""
+        return {}
 
-        :class:`DropConnect` drops their links, and the distances of ``sparse_engine.analysis``
-        match their rows and columns as the same units. This is ``weight_hh_<layer>``, unless a cell
-        overrides it.
+    # Its parameters.
+
+    def check_sizes(self, hidden_size: int) -> None:
+        """Raise ValueError for options that do not go with this number of units."""
+
+    def blocks(self, hidden_size: int) -> tuple[int, ...]:
+        """Return the rows of each gate in each weight, see :class:`SparseWeight`."""
+        return (hidden_size,) * self.gates
+
+    def size_of(self, state: str, hidden_size: int) -> int:
+        """Return the number of features of a state; the first state has those of the output."""
+        return hidden_size
+
+    def make(self, maker: Maker, inputs: int, first: bool) -> dict[str, Any]:
+        """Return the parameters and modules of one layer and direction, by kind.
+
+        Args:
+            maker: makes weights of the network's density, dtype and device.
+            inputs: number of features that the layer reads.
+            first: whether it reads the network's input.
         """
-        weight = getattr(self, f"weight_hh_{layer}", None)
+        rows = sum(self.blocks(maker.hidden_size))
+        made = {"weight_ih": maker.input(rows, inputs, first), **self.make_recurrent(maker, rows)}
+        for kind, shape in self.bias_shapes(rows).items() if maker.bias else ():
+            made[f"bias_{kind}"] = maker.uniform(*shape)
+        return made
+
+    def make_recurrent(self, maker: Maker, rows: int) -> dict[str, nn.Module]:
+        """Return the weights that multiply states, by kind."""
+        outputs = self.size_of(self.states[0], maker.hidden_size)
+        return {"weight_hh": maker.sparse(rows, outputs)}
+
+    def bias_shapes(self, rows: int) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of the biases of a layer, by kind."""
+        return {"ih": (rows,), "hh": (rows,)}
+
+    def make_others(self, maker: Maker) -> dict[str, Any]:
+        """Return a layer's parameters that come after the weights of all layers, by kind."""
+        return {}
+
+    def make_shared(self, maker: Maker) -> dict[str, Tensor | None]:
+        """Return the buffers that all layers share, by name."""
+        return {}
+
+    def first_values(self, kind: str, like: Tensor, hidden_size: int) -> Tensor:
+        """Return initial values of one of a layer's own parameters, for ``reset_parameters``.
+
+        These are drawn from U(-b, b), ``b = 1 / sqrt(hidden_size)``, unless a cell overrides this.
+
+        Args:
+            kind: the parameter's name without its layer, such as ``"bias_ih"``.
+            like: the parameter, whose shape and dtype the values have.
+            hidden_size: number of units.
+        """
+        entries = torch.empty(like.shape, dtype=like.dtype, device="cpu")
+        return _initial_values.uniform_(entries, hidden_size, None)
+
+    def weights(self, layer: Layer) -> list[SparseWeight]:
+        """Return the weights that the time loop of a layer multiplies."""
+        return self.recurrent_weights(layer)
+
+    def recurrent_weights(self, layer: Layer) -> list[SparseWeight]:
+        """Return the weights by which the units of a layer read each other."""
+        weight = layer.get("weight_hh")
         return [weight] if isinstance(weight, SparseWeight) else []
 
-    def input_weight(self, layer: str) -> SparseWeight | None:
-        """Return the sparse weight by which a layer reads its input, or None where it is dense.
-
-        This is ``weight_ih_<layer>``, unless a cell overrides it.
-        """
-        weight = getattr(self, f"weight_ih_{layer}", None)
-        return weight if isinstance(weight, SparseWeight) else None
-
-    def constants(self, layer: str, x: Tensor) -> dict[str, Tensor]:
-        """Return tensors that all steps of one sequence share, such as a dropout mask, by name.
-
-        The stack calls this once for each layer and direction of a sequence, also where it runs the
-        sequence in segments.
-        """
-        return {}
+    def biases(self, layer: Layer) -> tuple[Tensor | None, Tensor | None]:
+        """Return the biases of the input's contribution and of the recurrent sums."""
+        if "bias_hh" not in layer:
+            return None, None
+        if self.separate_biases:
+            return layer["bias_ih"], layer["bias_hh"]
+        return None, layer["bias_ih"] + layer["bias_hh"]
 
     def to_next_layer(self, outputs: Tensor) -> Tensor:
         """Return what the next layer reads of a layer's outputs; here the outputs themselves."""
         return outputs
 
-    def size_of(self, state: str) -> int:
-        """Return the number of features of a state; the first state has those of the output."""
-        return self.hidden_size
-
-    def first_values(self, name: str, parameter: Tensor) -> Tensor:
-        """Return initial values of one of the network's own parameters, for ``reset_parameters``.
-
-        These are drawn from U(-b, b), ``b = 1 / sqrt(hidden_size)``, unless a cell overrides this.
-
-        Args:
-            name: name of the parameter.
-            parameter: the parameter, whose shape and dtype the values have.
-
-        Returns:
-            The values, on the CPU.
-        """
-        entries = torch.empty(parameter.shape, dtype=parameter.dtype, device="cpu")
-        return _initial_values.uniform_(entries, self.hidden_size, None)
-
-    def check_options(self) -> None:
-        """Raise ValueError for options that are valid one by one, but not together."""
-
     def keeps_bfloat16(self, device: str) -> bool:
         """Whether activations stay in bfloat16 on a type of device, where autocast asks for it."""
         return device in self.bf16_devices
 
-    @property
-    def dtype(self) -> torch.dtype:
-        """The dtype of inputs, states and outputs."""
-        return next(self.parameters()).dtype
+    # How a layer runs.
+
+    def goes_by_steps(self, layer: Layer, sequence: Sequence) -> bool:
+        """Whether this sequence runs step by step, and not by :meth:`run`."""
+        return not self.kernel
+
+    def run(
+        self, layer: Layer, sequence: Sequence, state: tuple[Tensor | None, ...], **drawn: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Run one layer in one direction over a whole sequence.
+
+        Args:
+            layer: the layer's parameters by kind.
+            sequence: what it reads, in the order in which this direction reads it.
+            state: the initial state for each name in ``states``, or None for zeros.
+            **drawn: what :meth:`draw` returned.
+
+        Returns:
+            All outputs ``[steps, batch, features]`` (``[rows, features]`` where sequences have
+            different lengths), and the final state for each name.
+        """
+        raise NotImplementedError
+
+    def run_steps(
+        self, layer: Layer, sequence: Sequence, state: tuple[Tensor, ...], **drawn: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Run one layer by :meth:`step`, as :meth:`run` does; states are tensors, never None."""
+        v = self.input_sums(layer, sequence.x)
+        return self.loop(layer, v, sequence, state, **drawn)
+
+    def loop(
+        self,
+        layer: Layer,
+        v: Tensor,
+        sequence: Sequence,
+        state: tuple[Tensor, ...],
+        **drawn: Tensor,
+    ) -> tuple[Tensor, ...]:
+        """Run :meth:`step` over all steps, given the input's contribution ``v``."""
+        given: dict[str, Any] = {**self.arguments(layer), **drawn}
+        step = partial(self.step, **given)
+        of_steps = {} if sequence.dt is None else {"dt": sequence.dt.unsqueeze(-1)}
+        parts = sequence.batch_sizes, sequence.resets
+        return run_steps(step, self.product(layer), v, state, *parts, **of_steps)
+
+    def input_sums(self, layer: Layer, x: Tensor) -> Tensor:
+        """Return the ``v`` of all steps."""
+        return multiply(layer["weight_ih"], x, self.biases(layer)[0])
+
+    def product(self, layer: Layer) -> Callable[..., Tensor]:
+        """Return the function that computes recurrent sums from a state."""
+        return partial(layer["weight_hh"], bias=self.biases(layer)[1])
 
 
-def input_name(name: str) -> str | None:
-    """Return the name of the input weight beside a recurrent weight, None for any other weight.
+def multiply(weight: SparseWeight | Tensor, x: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return ``x @ W.T + bias`` for a sparse or dense weight.
 
-    This is for state dicts, which have the names of weights but no cells: ``weight_hh_l0`` and
-    ``weight_ih_l0``, with the name of the network before them.
+    Raises:
+        ValueError: ``x`` or a dense weight is on the meta device, and the other is not; torch
+            would return uninitialised memory for such a mixture.
     """
-    network, dot, own = name.rpartition(".")
-    if not own.startswith("weight_hh_"):
-        return None
-    return network + dot + own.replace("hh", "ih", 1)
-
-
-def recurrent_weights(model: nn.Module) -> set[SparseWeight]:
-    """Return the recurrent weights of all cells in a model."""
-    cells = [module for module in model.modules() if isinstance(module, Cell)]
-    return {
-        weight
-        for cell in cells
-        for layer, _ in cell.layers()
-        for weight in cell.recurrent_weights(layer)
-    }
+    if not isinstance(weight, Tensor):
+        return weight(x, bias)
+    if x.is_meta != weight.is_meta:
+        raise ValueError(
+            f"expected input and weight on one device, found {x.device} and {weight.device}"
+        )
+    return nn.functional.linear(x, weight, bias)

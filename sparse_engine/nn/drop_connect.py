@@ -8,7 +8,7 @@ from torch import nn
 from torch.func import functional_call
 
 from sparse_engine.nn._checks import check_fraction
-from sparse_engine.nn.cell import recurrent_weights
+from sparse_engine.nn.recurrent_weights import recurrent_weights
 from sparse_engine.nn.weight import SparseWeight
 
 
@@ -27,7 +27,7 @@ class DropConnect(nn.Module):
         network: any module with sparse weights.
         p: fraction of the links that is dropped, in [0, 1].
         weights: names of sparse weights in the network; by default those of all recurrent weights,
-            see :meth:`Cell.recurrent_weights`.
+            see :meth:`Recurrent.recurrent_weights`.
 
     Raises:
         ValueError: p out of range, or a name that no sparse weight has.

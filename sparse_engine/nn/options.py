@@ -1,38 +1,35 @@
-"""Options of recurrent networks: each is declared once, with the check of its values."""
+"""Options of cells: fields of their dataclass, each declared with the check of its values."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import MISSING, field
 from functools import partial
+from typing import Any
 
 from sparse_engine.nn._checks import check_flag, check_fraction, check_integer, check_number
 
-_ANY = object()
+#: ``check(name, value)`` raises TypeError or ValueError for a value that does not fit.
+Check = Callable[[str, object], None]
 
 
-@dataclass(frozen=True)
-class Option:
-    """Argument of a constructor that the network keeps as an attribute of that name.
+def option(check: Check, default: Any = MISSING) -> Any:
+    """Declare an option of a :class:`Cell`: a field whose values are checked.
 
-    Attributes:
+    Args:
         check: ``check(name, value)`` raises TypeError or ValueError for a value that does not fit.
-        in_torch: whether the counterpart in torch.nn has the option, too.
-        dense: the only value with which the counterpart in torch.nn computes the same, for an
-            option that torch.nn lacks; by default every value.
+        default: the default; without one the option has to be given.
+
+    Example:
+        >>> @dataclass(frozen=True, kw_only=True)
+        ... class Leaky(Cell):
+        ...     leak: float = option(FRACTION, 0.5)
     """
-
-    check: Callable[[str, object], None]
-    in_torch: bool = False
-    dense: object = _ANY
-
-    def has_counterpart(self, value: object) -> bool:
-        """Whether a network of torch.nn computes the same as one with this value."""
-        return self.dense is _ANY or value == self.dense
+    return field(default=default, metadata={"check": check})
 
 
-def optional(check: Callable[[str, object], None]) -> Callable[[str, object], None]:
+def optional(check: Check) -> Check:
     """Return a check that accepts None, and what ``check`` accepts."""
 
     def check_unless_none(name: str, value: object) -> None:
@@ -40,6 +37,16 @@ def optional(check: Callable[[str, object], None]) -> Callable[[str, object], No
             check(name, value)
 
     return check_unless_none
+
+
+def one_of(*choices: str) -> Check:
+    """Return a check that accepts some names."""
+
+    def check_choice(name: str, value: object) -> None:
+        if value not in [*choices]:
+            raise ValueError(f"expected {name} one of {[*choices]}, found {value!r}")
+
+    return check_choice
 
 
 def _check_positive(name: str, value: object) -> None:
@@ -50,8 +57,17 @@ def _check_finite(name: str, value: object) -> None:
     check_number(f"finite {name} > 0", value, lambda number: 0 < number < math.inf)
 
 
-COUNT = Option(partial(check_integer, least=1))
-FLAG = Option(check_flag)
-FRACTION = Option(check_fraction)
-DURATION = Option(_check_finite)
-CLIP = Option(optional(_check_positive), dense=None)
+COUNT: Check = partial(check_integer, least=1)
+FLAG: Check = check_flag
+FRACTION: Check = check_fraction
+DURATION: Check = _check_finite
+CLIP: Check = optional(_check_positive)
+
+#: The arguments of all networks that describe them, with their checks.
+STACK = {
+    **dict.fromkeys(("input_size", "hidden_size", "num_layers"), COUNT),
+    **dict.fromkeys(("bias", "batch_first"), FLAG),
+    "dropout": FRACTION,
+    "bidirectional": FLAG,
+    "checkpoint_every": optional(COUNT),
+}

@@ -1,73 +1,104 @@
-"""Stack of layers that all recurrent networks share: layers, directions and segments."""
+"""The module of all recurrent networks: parameters, layers, directions and segments."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from collections.abc import Sequence as Ordered
+from dataclasses import fields, replace
+from types import FunctionType
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from sparse_engine.errors import InputError
+from sparse_engine.nn import _initial_links, from_torch
+from sparse_engine.nn._checks import LoadsRealParameters
 from sparse_engine.nn._computed import check_plain
-from sparse_engine.nn._packed import Packing, Running, checked_lengths, reversal
-from sparse_engine.nn._resets import checked_resets, read_backwards, run_by_steps, set_back
+from sparse_engine.nn._inputs import (
+    check_input,
+    initial_states,
+    lengths_of_unfolds,
+    states_of,
+    time_of_step,
+    timespans_of_step,
+)
+from sparse_engine.nn._layer_parameters import Maker
+from sparse_engine.nn._packed import Running
 from sparse_engine.nn._segments import recomputed
 from sparse_engine.nn._step import quick_step
-from sparse_engine.nn.cell import Cell
-from sparse_engine.nn.options import COUNT, FLAG, FRACTION, Option, optional
+from sparse_engine.nn.cell import Cell, Layer
+from sparse_engine.nn.options import STACK
+from sparse_engine.nn.sequence import Layout, Sequence, reset_state
+from sparse_engine.nn.weight import SparseWeight
 from sparse_engine.ops._autocast import asks_for_bfloat16, is_autocast_enabled
 from sparse_engine.ops._native import inside_transform
 
 
-class Recurrent(Cell):
-    """Recurrent network of several layers and directions, to which a cell adds the equations.
+class Recurrent(LoadsRealParameters):
+    """Recurrent network of sparse layers; what it computes is its ``cell``, a :class:`Cell`.
 
-    A cell is a subclass that makes the parameters for each suffix of :meth:`layers`, and implements
-    :meth:`run_layer`, which runs one layer in one direction over a whole sequence. This class adds
-    dropout between layers, the order of dimensions, initial states, packed sequences and
-    checkpoints.
+    A subclass names a ``cell_type``, whose options are further arguments. Parameters have the names
+    of torch.nn: ``weight_ih_l0``, ``weight_hh_l0.values``, ``bias_ih_l0``, ``bias_hh_l0``, ...,
+    with ``_reverse`` for the other direction. The weights between layers are sparse, too.
 
     Args:
         input_size: number of features of the input.
         hidden_size: number of units of each layer.
         num_layers: number of layers.
+        density: fraction of the recurrent weights that exist, in (0, 1]; also of the weights
+            between layers.
         bias: whether units have biases.
         batch_first: input and output are [batch, steps, features] instead of
             [steps, batch, features].
         dropout: fraction of the output of each layer but the last that is dropped in training.
         bidirectional: whether a second network reads each sequence backwards.
+        input_density: fraction of the input weights of layer 0 that exist; at 1.0 they are an
+            ordinary dense parameter.
+        gain: scale of the initial sparse values, see :meth:`SparseWeight.erdos_renyi`.
         checkpoint_every: number k of steps between checkpoints, for long sequences: training keeps
             the state after every k-th step and computes the other steps again in the backward pass.
             Results are the same; memory falls for the time of one more forward pass. By default
             everything is kept, as it is inside the transforms of ``torch.func``, which do not
             support checkpoints.
-        **settings: values of the ``options`` that a subclass adds.
+        generator: source of randomness on the CPU.
+        device: where the parameters are put.
+        dtype: float32 or float64.
+        **options: the options of the cell. They are attributes of the network, too.
 
     Raises:
         ValueError: an argument out of range.
         TypeError: an option that the network does not have, or a value of another type: sizes have
             to be ints and flags bools, as in torch.nn.
+
+    Attributes:
+        cell: the cell with its options. Setting an option makes another cell.
     """
 
+    cell_type: ClassVar[type[Cell]] = Cell
+    _options: ClassVar[frozenset[str]] = frozenset()
     input_size: int
+    hidden_size: int
     num_layers: int
     bias: bool
     batch_first: bool
     dropout: float
     bidirectional: bool
     checkpoint_every: int | None
+    cell: Any
 
-    options: ClassVar[dict[str, Option]] = {
-        **dict.fromkeys(("input_size", "hidden_size", "num_layers"), replace(COUNT, in_torch=True)),
-        **dict.fromkeys(("bias", "batch_first"), replace(FLAG, in_torch=True)),
-        "dropout": replace(FRACTION, in_torch=True),
-        "bidirectional": replace(FLAG, in_torch=True),
-        "checkpoint_every": Option(optional(COUNT.check)),
-    }
+    def __init_subclass__(cls, **options: Any) -> None:
+        # torch.compile counts recompilations by code object, so each class has one of its own.
+        super().__init_subclass__(**options)
+        cls._options = frozenset(each.name for each in fields(cls.cell_type))
+        if "forward" not in cls.__dict__:
+            base = cls.forward
+            own = FunctionType(base.__code__.replace(), base.__globals__, "forward")
+            own.__kwdefaults__, own.__defaults__ = base.__kwdefaults__, base.__defaults__
+            own.__doc__, own.__annotations__ = base.__doc__, base.__annotations__
+            own.__module__, own.__qualname__ = cls.__module__, f"{cls.__qualname__}.forward"
+            cls.forward = own  # type: ignore[method-assign]
 
     def __init__(
         self,
@@ -75,20 +106,30 @@ class Recurrent(Cell):
         hidden_size: int,
         num_layers: int = 1,
         *,
+        density: float,
         bias: bool = True,
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        input_density: float = 1.0,
+        gain: float = 1.0,
         checkpoint_every: int | None = None,
-        **settings: Any,
+        generator: torch.Generator | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        **options: Any,
     ) -> None:
         super().__init__()
-        foreign = settings.keys() - self.options.keys()
+        kind = type(self).__name__
+        foreign = options.keys() - self._options
+        foreign |= {
+            name
+            for name, given in (("bias", not bias), ("gain", gain != 1))
+            if given and name in self.cell_type.lacks
+        }
         if foreign:
-            raise TypeError(
-                f"expected arguments of {type(self).__name__}, found {', '.join(sorted(foreign))}"
-            )
-        values = {
+            raise TypeError(f"expected arguments of {kind}, found {', '.join(sorted(foreign))}")
+        stack = {
             "input_size": input_size,
             "hidden_size": hidden_size,
             "num_layers": num_layers,
@@ -97,50 +138,216 @@ class Recurrent(Cell):
             "dropout": dropout,
             "bidirectional": bidirectional,
             "checkpoint_every": checkpoint_every,
-        } | settings
-        for name, option in self.options.items():
-            option.check(name, values[name])
-            setattr(self, name, values[name])
-        self.check_options()
+        }
+        for name, check in STACK.items():
+            check(name, stack[name])
+            setattr(self, name, stack[name])
+        self.cell = self.cell_type(**options)
+        self.cell.check_sizes(hidden_size)
         if dropout > 0 and num_layers == 1:
             warnings.warn(
                 "dropout is between layers: expected num_layers of at least 2 with it, found "
                 f"dropout={dropout} and num_layers=1",
                 stacklevel=2,
             )
+        _initial_links.check_density(density)
+        _initial_links.check_density(input_density, "input_density")
+        like = {"device": device, "dtype": dtype}
+        maker = Maker(hidden_size, bias, density, input_density, gain, generator, like)
+        for name, inputs in self.layers():
+            self._hold(name, self.cell.make(maker, inputs, name.startswith("l0")))
+        for name, shared in self.cell.make_shared(maker).items():
+            self.register_buffer(name, shared)
+        others = {name: self.cell.make_others(maker) for name, _ in self.layers()}
+        for kind in others["l0"]:
+            for name, made in others.items():
+                self._hold(name, {kind: made[kind]})
+
+    def _hold(self, layer: str, made: Mapping[str, Any]) -> None:
+        """Keep the parameters, modules and buffers of a layer."""
+        for kind, value in made.items():
+            if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
+                self.register_buffer(f"{kind}_{layer}", value)
+            else:
+                setattr(self, f"{kind}_{layer}", value)
+        self._kinds = tuple(dict.fromkeys((*self.__dict__.get("_kinds", ()), *made)))
+
+    def __getattr__(self, name: str) -> Any:
+        cell = self.__dict__.get("cell")
+        if cell is not None and name in self._options:
+            return getattr(cell, name)
+        return super().__getattr__(name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        cell = self.__dict__.get("cell")
+        if cell is not None and name in self._options:
+            self.__dict__["cell"] = replace(cell, **{name: value})
+            return
+        super().__setattr__(name, value)
+        for weight in value if isinstance(value, nn.ModuleList) else [value]:
+            if isinstance(weight, SparseWeight) and weight.shape[0] == sum(self.blocks):
+                weight.blocks = self.blocks
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The arguments that describe the network, by name; those of its densities are not kept."""
+        own = {each.name: getattr(self.cell, each.name) for each in fields(self.cell)}
+        stack = {name: getattr(self, name) for name in STACK if name not in self.cell.lacks}
+        return {**stack, **own}
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """Names of the states that are passed from step to step, ``("h0", "c0")`` of an LSTM."""
+        return self.cell.states
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """Rows of each gate in each weight, see :class:`SparseWeight`."""
+        return self.cell.blocks(self.hidden_size)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of inputs, states and outputs."""
+        weight: Any = self.weight_hh_l0
+        first: Any = weight[0] if isinstance(weight, nn.ModuleList) else weight
+        return first.dtype
+
+    @property
+    def directions(self) -> int:
+        """Number of directions in which sequences are read."""
+        return 2 if self.bidirectional else 1
+
+    def size_of(self, state: str) -> int:
+        """Return the number of features of a state; the first state has those of the output."""
+        return self.cell.size_of(state, self.hidden_size)
+
+    def layers(self) -> Iterator[tuple[str, int]]:
+        """Yield the suffix and number of inputs of each layer and direction, in torch's order."""
+        for layer in range(self.num_layers):
+            outputs = self.directions * self.size_of(self.states[0])
+            inputs = outputs if layer else self.input_size
+            yield f"l{layer}", inputs
+            if self.bidirectional:
+                yield f"l{layer}_reverse", inputs
+
+    def layer(self, name: str) -> Layer:
+        """Return the parameters and modules of a layer by kind, such as ``layer("l0")``."""
+        found = {kind: getattr(self, f"{kind}_{name}") for kind in self._kinds}
+        for shared in self.cell.shared:
+            found[shared] = getattr(self, shared)
+        return found
+
+    def recurrent_weights(self, layer: str) -> list[SparseWeight]:
+        """Return the sparse weights by which the units of a layer read each other."""
+        return self.cell.recurrent_weights(self.layer(layer))
+
+    def input_weight(self, layer: str) -> SparseWeight | None:
+        """Return the sparse weight by which a layer reads its input, or None where it is dense."""
+        weight = getattr(self, f"weight_ih_{layer}", None)
+        return weight if isinstance(weight, SparseWeight) else None
 
     def forward(
+        self,
+        input: Tensor | PackedSequence,
+        hx: Tensor | tuple[Tensor, ...] | None = None,
+        *,
+        lengths: Tensor | Ordered[int] | None = None,
+        resets: Tensor | None = None,
+        timespans: Tensor | None = None,
+    ) -> tuple[Any, Any]:
+        """Run the network over whole sequences.
+
+        Args:
+            input: ``[steps, batch, input_size]`` (``[batch, steps, input_size]`` with batch_first),
+                or ``[steps, input_size]`` for a single sequence; or a PackedSequence, in whose
+                order of sequences the states are.
+            hx: the initial state, ``[num_layers * directions, batch, hidden_size]``, without the
+                batch for a single sequence; zeros by default. A network with several ``states``,
+                such as an LSTM, takes and returns a tuple of them: ``(h0, c0)``. The h0 of an LSTM
+                with a projection has proj_size features.
+            lengths: number of steps of each sequence, ``[batch]`` integers on the CPU. Later steps
+                are not read, and their output is zero. By default all sequences have all steps.
+            resets: where episodes begin, of the shape of ``input`` without features: bool, or
+                floats that are 0 elsewhere. There the state of every layer is zero before the step,
+                and no gradient passes to the step before. A layer that reads backwards is set
+                back where an episode ends. Not with a PackedSequence or lengths. By default
+                nowhere.
+            timespans: for a network in continuous time, how long each input is held, ``[steps]`` or
+                of the shape of ``input`` without features, for sequences that are sampled
+                irregularly: an unfold takes ``timespan / unfolds``. By default ``dt * unfolds`` for
+                all. Differentiable. On a CUDA device the values are not checked, because the host
+                would have to wait.
+
+        Returns:
+            The last layer's output of every step, ``[steps, batch, directions * hidden_size]`` (or
+            as ``input`` is laid out or packed), and every layer's final state, of the shape of
+            ``hx``. Under autocast, states of networks in continuous time are not rounded to
+            bfloat16.
+
+        Raises:
+            InputError: a shape or dtype does not fit, there is no step, or a length is wrong.
+            ValueError: a timespan is negative or not finite (unless on a CUDA device).
+            TypeError: an input, a state or resets that are no tensor, or no tuple of several
+                states; lengths or timespans for a network that does not take them.
+        """
+        initial = states_of(self, hx)
+        check_input(self, input, lengths, timespans)
+        given: Any = input
+        dt = lengths_of_unfolds(self, given, timespans) if self.cell.timed else None
+        layout = Layout.of(input, lengths, batch_first=self.batch_first)
+        sequence = layout.read(input, resets, dt)
+        starts = initial_states(self, initial, layout, sequence)
+        y, *final = self._run(sequence, starts)
+        ends = [layout.write_state(each) for each in final]
+        return layout.write(y, sequence), ends[0] if len(ends) == 1 else tuple(ends)
+
+    def step(
         self,
         input: Tensor,
         hx: Tensor | tuple[Tensor, ...] | None = None,
         *,
         resets: Tensor | None = None,
-    ) -> tuple[Tensor, Any]:
-        """Run the network over whole sequences.
+        timespans: Tensor | Ordered[float] | float | None = None,
+    ) -> tuple[Tensor, Tensor | tuple[Tensor, ...]]:
+        """Take one time step, for streams: :meth:`forward` of a sequence of length 1.
+
+        Without gradients, a step of SparseRNN, SparseLSTM, SparseGRU or SparseMGU on the CPU is one
+        native operation for all layers. Its results have the bits of :meth:`forward` where all
+        weights are sparse; products with a dense input weight may be rounded differently.
 
         Args:
-            input: ``[steps, batch, input_size]`` (``[batch, steps, input_size]`` with batch_first),
-                or ``[steps, input_size]`` for a single sequence.
-            hx: the initial state, ``[num_layers * directions, batch, hidden_size]``, without the
-                batch for a single sequence; zeros by default. A network with several ``states``,
-                such as an LSTM, takes and returns a tuple of them: ``(h0, c0)``.
-            resets: where episodes begin, of the shape of ``input`` without features: bool, or
-                floats that are 0 elsewhere. There the state of every layer is zero before the step,
-                and no gradient passes to the step before. A layer that reads backwards is set
-                back where an episode ends. Not with packed sequences. By default nowhere.
+            input: ``[batch, input_size]``, or ``[input_size]`` for a single sequence.
+            hx: the state that the step before returned, or an initial state as in :meth:`forward`.
+            resets: which sequences begin an episode, ``[batch]``, or one number for a single
+                sequence: their state in ``hx`` counts as zero.
+            timespans: for a network in continuous time, how long ``input`` is held, one number for
+                all sequences or ``[batch]``. By default ``dt * unfolds``. Differentiable.
 
         Returns:
-            The last layer's output of every step, ``[steps, batch, directions * hidden_size]`` (or
-            as ``input`` is laid out), and every layer's final state, of the shape of ``hx``. Under
-            autocast, states of networks in continuous time are not rounded to bfloat16.
+            The last layer's output ``[batch, hidden_size]``, and the state for the next step.
 
         Raises:
-            InputError: a shape or dtype does not fit, or there is no step.
-            TypeError: an input, a state or resets that are no tensor, or no tuple of several
-                states.
+            ValueError: a bidirectional network, which needs the whole sequence, a wrong shape, or a
+                timespan that is negative or not finite.
+
+        Example:
+            >>> state = None
+            >>> for x in stream:
+            ...     y, state = network.step(x, state)
         """
-        results = self.run(input, *self.states_of(hx), resets=resets)
-        return results if len(results) == 2 else (results[0], results[1:])
+        if resets is not None:
+            time_of_step(self, input)
+            hx = reset_state(hx, resets, input)
+        if timespans is None:
+            quick = quick_step(self, input, hx)
+            if quick is not None:
+                return quick
+        time = time_of_step(self, input)
+        given = {}
+        if timespans is not None:
+            given["timespans"] = timespans_of_step(self, input, timespans).unsqueeze(time)
+        y, hx = self(input.unsqueeze(time), hx, **given)
+        return y.squeeze(time), hx
 
     def states_of(self, hx: Any) -> tuple[Tensor | None, ...]:
         """Return the initial states in ``hx``, one for each name in ``states``.
@@ -148,17 +355,7 @@ class Recurrent(Cell):
         Raises:
             TypeError: a network with several states got something else than a tuple of as many.
         """
-        count = len(self.states)
-        if count == 1:
-            return (hx,)
-        if hx is None:
-            return (None,) * count
-        if not isinstance(hx, tuple | list) or len(hx) != count:
-            kind = type(hx).__name__
-            found = f"{kind} of {len(hx)}" if isinstance(hx, tuple | list) else kind
-            size = "pair" if count == 2 else f"tuple of {count}"
-            raise TypeError(f"expected a {size} ({', '.join(self.states)}), found {found}")
-        return tuple(hx)
+        return states_of(self, hx)
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
@@ -176,318 +373,134 @@ class Recurrent(Cell):
                 reset()
         for name, parameter in self._parameters.items():
             if parameter is not None:
-                parameter.copy_(self.first_values(name, parameter))
+                kind = name.removesuffix("_reverse").rpartition("_")[0]
+                parameter.copy_(self.cell.first_values(kind, parameter, self.hidden_size))
 
     def flatten_parameters(self) -> None:
-        """Do nothing: unlike torch.nn on a GPU, there is no flat copy of the parameters."""
+        """Do nothing: there is no flat copy of the parameters, as torch.nn has on a GPU."""
 
-    def step(
-        self,
-        input: Tensor,
-        hx: Tensor | tuple[Tensor, ...] | None = None,
+    @classmethod
+    def from_dense(
+        cls,
+        dense: nn.RNNBase,
         *,
-        resets: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor | tuple[Tensor, ...]]:
-        """Take one time step, for streams: :meth:`forward` of a sequence of length 1.
-
-        Without gradients, a step of SparseRNN, SparseLSTM, SparseGRU or SparseMGU on the CPU is one
-        native operation for all layers. Its results have the bits of :meth:`forward` where all
-        weights are sparse; products with a dense input weight may be rounded differently.
+        density: float | None = None,
+        mask: Tensor | Mapping[str, Tensor] | None = None,
+        input_density: float = 1.0,
+    ) -> Recurrent:
+        """Make a sparse network that keeps some weights of a dense network, with their values.
 
         Args:
-            input: ``[batch, input_size]``, or ``[input_size]`` for a single sequence.
-            hx: the state that the step before returned, or an initial state as in :meth:`forward`.
-            resets: which sequences begin an episode, ``[batch]``, or one number for a single
-                sequence: their state in ``hx`` counts as zero.
-
-        Returns:
-            The last layer's output ``[batch, hidden_size]``, and the state for the next step.
+            dense: the network to copy, with all of its options.
+            density: fraction of each sparse weight to keep, the largest entries by magnitude.
+            mask: the entries to keep: a bool matrix for ``weight_hh_l0``, or a mapping from
+                parameter names to matrices. Without density or mask, the entries that
+                ``torch.nn.utils.prune`` has kept in a pruned weight, and in any other weight
+                those that are not 0.
+            input_density: fraction of layer 0's input weights to keep; 1.0 keeps them dense.
 
         Raises:
-            ValueError: a bidirectional network, which needs the whole sequence, or a wrong shape.
-
-        Example:
-            >>> state = None
-            >>> for x in stream:
-            ...     y, state = network.step(x, state)
+            TypeError: ``dense`` is not the counterpart of this network in torch.nn, or there is
+                none.
+            ValueError: both density and mask, or a mask that does not fit.
         """
-        if resets is not None:
-            self._time_of_step(input)
-            hx = set_back(hx, resets, input)
-        quick = quick_step(self, input, hx)
-        if quick is not None:
-            return quick
-        time = self._time_of_step(input)
-        y, hx = self(input.unsqueeze(time), hx)
-        return y.squeeze(time), hx
+        return from_torch.from_dense(
+            cls, dense, density=density, mask=mask, input_density=input_density
+        )
 
-    def _time_of_step(self, x: Tensor) -> int:
-        """Return the dimension of time for a step ``x``, or raise ValueError."""
-        if self.bidirectional:
-            raise ValueError("expected a network of one direction to step, found a bidirectional")
-        _check_tensor("input", x)
-        if x.dim() not in (1, 2):
-            raise InputError(
-                f"expected input of shape [batch, {self.input_size}] or [{self.input_size}], "
-                f"found {[*x.shape]}"
-            )
-        return 1 if self.batch_first and x.dim() == 2 else 0
+    def to_dense(self) -> nn.RNNBase:
+        """Return the network of torch.nn that computes the same.
 
-    @property
-    def _directions(self) -> int:
-        return 2 if self.bidirectional else 1
-
-    def layers(self) -> Iterator[tuple[str, int]]:
-        """Yield the suffix and number of inputs of each layer and direction, in torch's order."""
-        for layer in range(self.num_layers):
-            inputs = self._directions * self.size_of("h0") if layer else self.input_size
-            yield f"l{layer}", inputs
-            if self.bidirectional:
-                yield f"l{layer}_reverse", inputs
-
-    def run(
-        self,
-        x: Tensor | PackedSequence,
-        *initial: Tensor | None,
-        lengths: Tensor | Sequence[int] | None = None,
-        resets: Tensor | None = None,
-        **step_inputs: Tensor,
-    ) -> tuple[Any, ...]:
-        """Run all layers; the :meth:`forward` of every cell calls this.
-
-        Args:
-            x: the input, as in :meth:`forward`.
-            *initial: the initial states of all layers for each name in ``states``, or None.
-            lengths: number of steps of each sequence, ``[batch]``; by default all steps.
-            resets: where episodes begin, as in :meth:`forward`.
-            **step_inputs: the cell's ``step_inputs`` by name, in the layout of ``x`` without
-                features.
-
-        Returns:
-            The outputs of the last layer, then the final states of all layers for each name.
+        Raises:
+            TypeError: the network has no counterpart in torch.nn.
+            ValueError: an option that torch.nn lacks is in use, such as cell_clip or layer_norm.
         """
-        if resets is not None and (lengths is not None or isinstance(x, PackedSequence)):
-            raise InputError(
-                "expected sequences of one length beside resets, found a PackedSequence or lengths"
-            )
-        if isinstance(x, PackedSequence):
-            if lengths is not None:
-                raise ValueError("expected no lengths beside a PackedSequence, found both")
-            return self._run_packed(x, initial)
-        self._check(x, "[steps, batch, {}] or [steps, {}]", dims=(2, 3))
-        if resets is not None:
-            step_inputs["resets"] = checked_resets(resets, x)
-        single = x.dim() == 2
-        batch_first = self.batch_first and not single
-        if single and lengths is not None:
-            raise InputError("expected no lengths for a single sequence without a batch")
-        if single:
-            x = x.unsqueeze(1)
-        elif batch_first:
-            x = x.transpose(0, 1)
-        steps, batch = x.shape[:2]
-        if steps == 0:
-            raise InputError("expected at least one time step, found none")
-        if lengths is not None and batch > 0:
-            lengths = checked_lengths(lengths, batch, steps)
-            packing = Packing.of(lengths, steps).to(x.device)
-            packed, *final = self._run_packed(packing.pack(x), initial)
-            x = packing.pad(packed)
-            return x.transpose(0, 1) if batch_first else x, *final
-        starts = [
-            self._initial(name, state, batch, single)
-            for name, state in zip(self.states, initial, strict=True)
-        ]
-        self._check_dtypes(initial, x.dtype)
-        if step_inputs and single:
-            step_inputs = {name: each.unsqueeze(1) for name, each in step_inputs.items()}
-        elif step_inputs and batch_first:
-            step_inputs = {name: each.transpose(0, 1) for name, each in step_inputs.items()}
-        x, *final = self._walk(x, starts, step_inputs)
-        if single:
-            return x.squeeze(1), *(states.squeeze(1) for states in final)
-        return x.transpose(0, 1) if batch_first else x, *final
+        return from_torch.to_dense(self)
 
-    def _check(self, x: Tensor, shape: str, *, dims: tuple[int, ...]) -> None:
-        """Raise InputError for an input of a wrong shape or dtype."""
-        _check_tensor("input", x)
-        if x.dim() not in dims or x.shape[-1] != self.input_size:
-            expected = shape.replace("{}", str(self.input_size))
-            raise InputError(f"expected input of shape {expected}, found {[*x.shape]}")
-        by_autocast = x.dtype == torch.bfloat16 and is_autocast_enabled(x.device.type)
-        if x.dtype != self.dtype and not by_autocast:
-            message = f"expected input of dtype {self.dtype}, found {x.dtype}"
-            raise InputError(message.replace("torch.", ""))
+    def extra_repr(self) -> str:
+        """Return what ``print(network)`` shows: the value of each option."""
+        hidden = {each.name for each in fields(self.cell) if not each.repr}
+        shown = self.options.items()
+        return ", ".join(f"{name}={value}" for name, value in shown if name not in hidden)
 
-    def _check_dtypes(self, initial: tuple[Tensor | None, ...], dtype: torch.dtype) -> None:
-        """Raise InputError for a state of another dtype than the input's, unless autocast is on."""
-        for name, state in zip(self.states, initial, strict=True):
-            if state is None or state.dtype == dtype:
-                continue
-            if not is_autocast_enabled(state.device.type):
-                message = f"expected {name} of dtype {dtype}, found {state.dtype}"
-                raise InputError(message.replace("torch.", ""))
-
-    def _run_packed(self, x: PackedSequence, initial: tuple[Tensor | None, ...]) -> tuple[Any, ...]:
-        if not self.packable:
-            raise TypeError(
-                "expected a padded tensor, found a PackedSequence; unpack it with "
-                "torch.nn.utils.rnn.pad_packed_sequence"
-            )
-        data, batch_sizes, in_order, back = x
-        self._check(data, "[rows, {}]", dims=(2,))
-        batch = int(batch_sizes[0]) if in_order is None else in_order.numel()
-        if (
-            in_order is None and torch.compiler.is_compiling()
-        ):  # a compiled graph does not know the batch
-            for state in initial:
-                if state is not None and state.dim() == 3:
-                    torch._check(state.shape[1] == batch)
-        starts = []
-        for name, state in zip(self.states, initial, strict=True):
-            layers = self._initial(name, state, batch, single=False)
-            if state is not None and in_order is not None:
-                layers = state.index_select(1, in_order).unbind(0)
-            starts.append(layers)
-        self._check_dtypes(initial, data.dtype)
-        y, *final = self._walk(data, starts, {}, batch_sizes=batch_sizes)
-        if back is not None:
-            final = [states.index_select(1, back) for states in final]
-        return PackedSequence(y, batch_sizes, in_order, back), *final
-
-    def _walk(
-        self,
-        x: Tensor,
-        starts: Sequence[Sequence[Tensor | None]],
-        step_inputs: dict[str, Tensor],
-        **packing: Tensor,
+    def _run(
+        self, sequence: Sequence, starts: Ordered[Ordered[Tensor | None]]
     ) -> tuple[Tensor, ...]:
-        """Run all layers without checks; ``packing`` may hold the ``batch_sizes``."""
-        device = x.device.type
+        """Run all layers; return the outputs of the last, and the final states of all."""
+        device = sequence.x.device.type
         if is_autocast_enabled(device) and not (
             self.keeps_bfloat16(device) and asks_for_bfloat16(device)
         ):
             starts = [[None if s is None else s.to(self.dtype) for s in each] for each in starts]
             with torch.autocast(device, enabled=False):
-                return self._walk(x.to(self.dtype), starts, step_inputs, **packing)
-        each_way = [step_inputs]
-        if self.bidirectional:
-            each_way.append(read_backwards(step_inputs))
+                return self._run(sequence._replace(x=sequence.x.to(self.dtype)), starts)
+        turned = sequence.reversal() if self.bidirectional else None
         ends: list[list[Tensor]] = []
         for layer in range(self.num_layers):
             if layer > 0:
-                x = self.to_next_layer(x)
+                x = self.cell.to_next_layer(sequence.x)
                 if self.dropout > 0:
                     x = nn.functional.dropout(x, self.dropout, self.training)
-            outputs = []
-            for direction, given in enumerate(each_way):
+                sequence = sequence._replace(x=x)
+            start = tuple(states[len(ends)] for states in starts)
+            y, *end = self._run_segments(f"l{layer}", sequence, start)
+            ends.append(end)
+            if turned is not None:
                 start = tuple(states[len(ends)] for states in starts)
-                output, *end = self._direction(layer, direction, x, start, given, **packing)
-                outputs.append(output)
+                read = sequence.backwards(turned)
+                backwards, *end = self._run_segments(f"l{layer}_reverse", read, start)
                 ends.append(end)
-            x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1)
-        return x, *(torch.stack(states) for states in zip(*ends, strict=True))
+                y = torch.cat([y, turned(backwards)], -1)
+            sequence = sequence._replace(x=y)
+        return sequence.x, *(torch.stack(states) for states in zip(*ends, strict=True))
 
-    def _direction(
-        self,
-        layer: int,
-        direction: int,
-        x: Tensor,
-        initial: tuple[Tensor | None, ...],
-        step_inputs: dict[str, Tensor],
-        **packing: Tensor,
-    ) -> tuple[Tensor, ...]:
-        if not direction:
-            return self._segments(f"l{layer}", x, initial, step_inputs, **packing)
-        if packing:
-            rows = reversal(packing["batch_sizes"]).to(x.device)
-            x = x.index_select(0, rows)
-        else:
-            x = x.flip(0)
-        output, *final = self._segments(f"l{layer}_reverse", x, initial, step_inputs, **packing)
-        return output.index_select(0, rows) if packing else output.flip(0), *final
-
-    def _segments(
-        self,
-        name: str,
-        x: Tensor,
-        state: tuple[Tensor | None, ...],
-        step_inputs: dict[str, Tensor],
-        **packing: Tensor,
+    def _run_segments(
+        self, name: str, sequence: Sequence, state: tuple[Tensor | None, ...]
     ) -> tuple[Tensor, ...]:
         """Run one layer, in segments where ``checkpoint_every`` asks for that."""
-        every, constants = self.checkpoint_every, self.constants(name, x)
-        if every is None or not torch.is_grad_enabled() or inside_transform():
-            return self.run_segment(name, x, state, **step_inputs, **constants, **packing)
-        batch_sizes = packing.get("batch_sizes")
-        steps = x.shape[0] if batch_sizes is None else batch_sizes.numel()
-        if every >= steps:
-            return self.run_segment(name, x, state, **step_inputs, **constants, **packing)
-        if batch_sizes is not None:
-            return self._packed_segments(name, x, state, batch_sizes, constants)
-        outputs, run = [], recomputed(self, name)
-        parts = {key: each.split(every) for key, each in step_inputs.items()}
-        for index, segment in enumerate(x.split(every)):
-            given = {key: each[index] for key, each in parts.items()}
-            output, *ends = run(segment, state, **given, **constants)
-            state = tuple(ends)
-            outputs.append(output)
-        return torch.cat(outputs), *ends
-
-    def run_segment(
-        self, name: str, x: Tensor, state: tuple[Tensor | None, ...], **given: Tensor
-    ) -> tuple[Tensor, ...]:
-        """Run one layer over a part of its sequence: :meth:`run_layer`.
-
-        Where the cell does not take the ``resets`` that are given, this goes step by step.
-        """
-        if self.resettable or "resets" not in given:
-            return self.run_layer(name, x, state, **given)
-        resets = given.pop("resets")
-        at_steps = {each: given.pop(each) for each in self.step_inputs}
-        return run_by_steps(self.run_layer, name, x, state, resets, at_steps, given)
-
-    def _packed_segments(
-        self,
-        name: str,
-        x: Tensor,
-        state: tuple[Tensor | None, ...],
-        batch_sizes: Tensor,
-        constants: dict[str, Tensor],
-    ) -> tuple[Tensor, ...]:
-        run, outputs = recomputed(self, name), []
-        running: Running | None = None
-        segments = batch_sizes.split(self.checkpoint_every)
-        data = x.split([int(sizes.sum()) for sizes in segments])
-        for sizes, rows in zip(segments, data, strict=True):
-            if running:
-                running.keep(int(sizes[0]))
+        every, drawn = self.checkpoint_every, {}
+        if self.training:
+            drawn = self.cell.draw(sequence, self.hidden_size, self.dtype)
+        if (
+            every is None
+            or not torch.is_grad_enabled()
+            or inside_transform()
+            or every >= sequence.steps
+        ):
+            return self.run_layer(name, sequence, state, **drawn)
+        run, outputs, running = recomputed(self, name), [], None
+        for segment in sequence.segments(every):
+            if running is not None and segment.batch_sizes is not None:
+                running.keep(segment.batch)
                 state = running.state
-            output, *ends = run(rows, state, batch_sizes=sizes, **constants)
+            output, *ends = run(segment, state, **drawn)
             running = running or Running(ends)
-            running.state = tuple(ends)
+            state = running.state = tuple(ends)
             outputs.append(output)
         assert running is not None
         return torch.cat(outputs), *running.final()
 
-    def _initial(
-        self, name: str, state: Tensor | None, batch: int, single: bool
-    ) -> Sequence[Tensor | None]:
-        layers = self.num_layers * self._directions
-        if state is None:
-            return [None] * layers
-        _check_tensor(name, state)
-        size = self.size_of(name)
-        expected = [layers, size] if single else [layers, batch, size]
-        if [*state.shape] != expected:
-            raise InputError(f"expected {name} of shape {expected}, found {[*state.shape]}")
-        return (state.unsqueeze(1) if single else state).unbind(0)
+    def keeps_bfloat16(self, device: str) -> bool:
+        """Whether activations stay in bfloat16 on a type of device, where autocast asks for it."""
+        return self.cell.keeps_bfloat16(device)
 
-    def extra_repr(self) -> str:
-        """Return what ``print(network)`` shows: the value of each option."""
-        return ", ".join(f"{name}={getattr(self, name)}" for name in self.options)
-
-
-def _check_tensor(name: str, value: object) -> None:
-    if not isinstance(value, Tensor):
-        raise TypeError(f"expected {name} to be a tensor, found {type(value).__name__}")
+    def run_layer(
+        self, name: str, sequence: Sequence, state: tuple[Tensor | None, ...], **drawn: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Run one layer in one direction: by the cell's kernel, or step by step."""
+        layer, cell = self.layer(name), self.cell
+        for weight in cell.weights(layer):
+            weight.refresh()
+        if not cell.goes_by_steps(layer, sequence):
+            return cell.run(layer, sequence, state, **drawn)
+        x, kept = sequence.x, sequence.x.dtype
+        if is_autocast_enabled(x.device.type):  # it would round the sums of each step
+            sequence, kept = sequence._replace(x=x.to(self.dtype)), torch.bfloat16
+        given = [
+            sequence.x.new_zeros(sequence.batch, self.size_of(of)) if each is None else each
+            for of, each in zip(self.states, state, strict=True)
+        ]
+        with torch.autocast(x.device.type, enabled=False):
+            start = tuple(each.to(sequence.x.dtype) for each in given)
+            y, *final = cell.run_steps(layer, sequence, start, **drawn)
+        return y.to(kept), *final

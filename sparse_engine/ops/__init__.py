@@ -24,10 +24,8 @@ from sparse_engine.ops.mgu import mgu as mgu
 from sparse_engine.ops.mgu import mgu_ref as mgu_ref
 from sparse_engine.ops.norm import Norm as Norm
 from sparse_engine.ops.normed_lstm import normed_lstm as normed_lstm
-from sparse_engine.ops.normed_lstm import normed_lstm_by as normed_lstm_by
 from sparse_engine.ops.normed_lstm import normed_lstm_ref as normed_lstm_ref
 from sparse_engine.ops.normed_rnn import normed_rnn as normed_rnn
-from sparse_engine.ops.normed_rnn import normed_rnn_by as normed_rnn_by
 from sparse_engine.ops.normed_rnn import normed_rnn_ref as normed_rnn_ref
 from sparse_engine.ops.on_lstm import on_lstm as on_lstm
 from sparse_engine.ops.on_lstm import on_lstm_ref as on_lstm_ref

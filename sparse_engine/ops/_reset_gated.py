@@ -12,12 +12,19 @@ from torch import Tensor
 
 from sparse_engine.ops._autocast import as_activation, unfolded
 from sparse_engine.ops._native import saves_for_backward
-from sparse_engine.ops._sequence import batch_of, joined, multiplied, set_back, steps_of
+from sparse_engine.ops._sequence import (
+    Product,
+    batch_of,
+    joined,
+    multiplied,
+    run_steps,
+    steps_of,
+)
 from sparse_engine.ops._sequence_operation import sequence_operation
 from sparse_engine.ops.pattern import Pattern
 
-#: Returns h from the contribution of the input, that of the state, and the h before.
-Step = Callable[[Tensor, Tensor, Tensor], Tensor]
+#: Computes one time step: ``step(v, product, (h,))`` returns the h after, as a tuple.
+Step = Callable[[Tensor, Product, tuple[Tensor, ...]], tuple[Tensor, ...]]
 
 
 class ResetGated:
@@ -92,9 +99,9 @@ class ResetGated:
         weight = pattern.dense(values)
         h = x.new_zeros(batch_of(x, batch_sizes), weight.shape[1]) if h0 is None else h0
         v = x if w_input is None else x @ w_input.T
-        states = []
-        for t, own in enumerate(steps_of(v if b_input is None else v + b_input, batch_sizes)):
-            h = set_back(h[: len(own)], resets, t)
-            h = self.step(own, h @ weight.T if bias is None else h @ weight.T + bias, h)
-            states.append(h)
-        return joined(states, batch_sizes)
+        v = v if b_input is None else v + b_input
+
+        def product(h: Tensor) -> Tensor:
+            return h @ weight.T if bias is None else h @ weight.T + bias
+
+        return run_steps(self.step, product, v, (h,), batch_sizes, resets)[0]

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
+
+#: ``product(h)`` returns the recurrent sums of a state, ``h @ W.T``.
+Product = Callable[..., Any]
 
 
 def steps_of(x: Tensor, batch_sizes: Tensor | None) -> Sequence[Tensor]:
@@ -61,3 +65,39 @@ def finite(clip: float | None) -> float | None:
 def batch_of(x: Tensor, batch_sizes: Tensor | None) -> int:
     """Return how many sequences there are."""
     return x.shape[1] if batch_sizes is None else int(batch_sizes[0])
+
+
+def run_steps(
+    step: Callable[..., tuple[Tensor, ...]],
+    product: Product,
+    v: Tensor,
+    state: Iterable[Tensor],
+    batch_sizes: Tensor | None = None,
+    resets: Tensor | None = None,
+    **of_steps: Tensor,
+) -> tuple[Tensor, ...]:
+    """Run a recurrence over whole sequences in plain torch, one step after the other.
+
+    Args:
+        step: ``step(v[t], product, state, **{name: each[t]})`` returns the states after step t, of
+            which the first is the output.
+        product: what the steps are given to multiply states by recurrent weights.
+        v: ``[steps, batch, ...]``, or ``[rows, ...]`` with ``batch_sizes``.
+        state: the initial states, ``[batch, ...]`` each.
+        batch_sizes: as a :class:`torch.nn.utils.rnn.PackedSequence` has them, or None.
+        resets: bool ``[steps, batch]``, where an episode begins, or None.
+        **of_steps: what each step reads beside v, ``[steps, ...]``.
+
+    Returns:
+        The outputs of all steps, and the final states.
+    """
+    state, outputs, ended = tuple(state), [], []
+    for t, each in enumerate(steps_of(v, batch_sizes)):
+        if batch_sizes is not None and len(each) < len(state[0]):
+            ended.append([kept[len(each) :] for kept in state])
+            state = tuple(kept[: len(each)] for kept in state)
+        state = tuple(set_back(kept, resets, t) for kept in state)
+        state = tuple(step(each, product, state, **{name: of[t] for name, of in of_steps.items()}))
+        outputs.append(state[0])
+    final = [torch.cat(parts) for parts in zip(state, *reversed(ended), strict=True)]
+    return joined(outputs, batch_sizes), *(final if ended else state)

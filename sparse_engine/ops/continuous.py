@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypedDict
+from functools import partial
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from torch.nn import functional
 from typing_extensions import Unpack
 
 from sparse_engine.ops._autocast import as_activation, as_sum
-from sparse_engine.ops._sequence import finite, set_back
+from sparse_engine.ops._sequence import finite, run_steps
 from sparse_engine.ops._sequence_operation import sequence_operation, states_and_final
 from sparse_engine.ops.pattern import Pattern
 from sparse_engine.ops.solver import Euler, Solver
@@ -90,40 +91,37 @@ class ContinuousOperation:
         **method: Unpack[Method],
     ) -> Tensor:
         """Return the states of all steps, in plain torch."""
-        weight = pattern.dense(values)
-        return self.integrate(lambda y: y @ weight.T, x, h0, dt, **method)
+        weight, resets = pattern.dense(values), method.pop("resets", None)
+        h = torch.zeros_like(x[0]) if h0 is None else h0
+        options: dict[str, Any] = {**method}
+        step, of_steps = partial(self.step, **options), {"dt": dt.unsqueeze(-1)}
+        return run_steps(step, lambda y: y @ weight.T, x, (h,), None, resets, **of_steps)[0]
 
-    def integrate(
+    def step(
         self,
-        product: Function,
         x: Tensor,
-        h0: Tensor | None,
-        dt: Tensor,
+        product: Function,
+        state: tuple[Tensor, ...],
         *,
+        dt: Tensor,
         rate: Tensor | None = None,
         nonlinearity: str = "tanh",
         unfolds: int = 1,
         solver: Solver | None = None,
         clip: float | None = None,
-        resets: Tensor | None = None,
-    ) -> Tensor:
-        """Return the same, with a product of one's own: ``product(y)`` is ``y @ W.T``."""
-        solver = Euler() if solver is None else solver
-        h = torch.zeros_like(x[0]) if h0 is None else h0
-        states = []
-        for t, (held, length) in enumerate(zip(x, dt.unsqueeze(-1), strict=True)):
-            h = set_back(h, resets, t)
-            for _ in range(unfolds):
-                k, end = torch.zeros_like(h), h
-                for node, weight in zip(solver.nodes, solver.weights, strict=True):
-                    state = h + node * length * k
-                    k = self.field(product, FUNCTIONS[nonlinearity], held, state, rate)
-                    end = end + weight * length * k
-                h = end
-                if clip is not None:
-                    h = torch.where(end.abs() < clip, end, end.detach().clamp(-clip, clip))
-            states.append(h)
-        return torch.stack(states)
+    ) -> tuple[Tensor, ...]:
+        """Compute one time step in plain torch: ``product(y)`` is ``y @ W.T``."""
+        solver, (h,) = Euler() if solver is None else solver, state
+        for _ in range(unfolds):
+            k, end = torch.zeros_like(h), h
+            for node, weight in zip(solver.nodes, solver.weights, strict=True):
+                at = h + node * dt * k
+                k = self.field(product, FUNCTIONS[nonlinearity], x, at, rate)
+                end = end + weight * dt * k
+            h = end
+            if clip is not None:
+                h = torch.where(end.abs() < clip, end, end.detach().clamp(-clip, clip))
+        return (h,)
 
 
 def check_nonlinearity(name: str, value: object) -> None:

@@ -6,14 +6,16 @@ import torch
 from torch import Tensor
 
 from sparse_engine.ops._reset_gated import ResetGated
+from sparse_engine.ops._sequence import Product
 from sparse_engine.ops.pattern import Pattern
 
 
-def step(v: Tensor, u: Tensor, h: Tensor) -> Tensor:
-    """Return h from both contributions and the h before: one time step in plain torch."""
-    (v_r, v_z, v_n), (u_r, u_z, u_n) = v.chunk(3, -1), u.chunk(3, -1)
+def step(v: Tensor, product: Product, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Compute one time step in plain torch: ``product(h)`` is ``h @ W.T + bias``."""
+    (h,) = state
+    (v_r, v_z, v_n), (u_r, u_z, u_n) = v.chunk(3, -1), product(h).chunk(3, -1)
     r, z = torch.sigmoid(v_r + u_r), torch.sigmoid(v_z + u_z)
-    return (1 - z) * torch.tanh(v_n + r * u_n) + z * h
+    return ((1 - z) * torch.tanh(v_n + r * u_n) + z * h,)
 
 
 GRU = ResetGated("gru", 4, step)

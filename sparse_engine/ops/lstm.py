@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-import math
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from sparse_engine.ops._autocast import as_activation, as_sum, unfolded
 from sparse_engine.ops._native import saves_for_backward
-from sparse_engine.ops._sequence import batch_of, finite, joined, multiplied, set_back, steps_of
+from sparse_engine.ops._sequence import (
+    Product,
+    batch_of,
+    finite,
+    joined,
+    multiplied,
+    run_steps,
+    steps_of,
+)
 from sparse_engine.ops._sequence_operation import sequence_operation
 from sparse_engine.ops.pattern import Pattern
 
@@ -135,24 +144,37 @@ def lstm_ref(
     resets: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Compute :func:`lstm` in plain torch, as its reference implementation."""
-    weight, most = pattern.dense(values), math.inf if cell_clip is None else cell_clip
+    weight = pattern.dense(values)
     project = None if projection is None else projection[1].dense(projection[0])
-    hidden = weight.shape[0] // 4
-    v = x if w_input is None else x @ w_input.T
-    batch = batch_of(x, batch_sizes)
+    v, batch = x if w_input is None else x @ w_input.T, batch_of(x, batch_sizes)
     h = x.new_zeros(batch, weight.shape[1]) if h0 is None else h0
-    c = x.new_zeros(batch, hidden) if c0 is None else c0
-    states, ended = [], []
-    for t, step in enumerate(steps_of(v if bias is None else v + bias, batch_sizes)):
-        ended.append(c[len(step) :])
-        h, c = (set_back(each[: len(step)], resets, t) for each in (h, c))
-        i, f, g, o = (step + h @ weight.T).chunk(4, -1)
-        c = (torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)).clamp(-most, most)
-        h = torch.sigmoid(o) * torch.tanh(c)
-        if project is not None:
-            h = h @ project.T
-        states.append(h)
-    return joined(states, batch_sizes), torch.cat([c, *reversed(ended)])
+    c = x.new_zeros(batch, weight.shape[0] // 4) if c0 is None else c0
+    step = partial(
+        lstm_step,
+        project=None if project is None else lambda h: h @ project.T,
+        cell_clip=cell_clip,
+    )
+    v = v if bias is None else v + bias
+    h, _, c = run_steps(step, lambda h: h @ weight.T, v, (h, c), batch_sizes, resets)
+    return h, c
+
+
+def lstm_step(
+    v: Tensor,
+    product: Product,
+    state: tuple[Tensor, ...],
+    *,
+    project: Product | None = None,
+    c_norm: Any = None,
+    cell_clip: float | None = None,
+) -> tuple[Tensor, ...]:
+    """Compute one time step in plain torch: ``product(h)`` is ``h @ W.T``."""
+    h, c = state
+    i, f, g, o = (v + product(h)).chunk(4, -1)
+    c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+    c = c if cell_clip is None else c.clamp(-cell_clip, cell_clip)
+    h = torch.sigmoid(o) * torch.tanh(c if c_norm is None else c_norm(c))
+    return (h if project is None else project(h)), c
 
 
 _lstm = sequence_operation(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from sparse_engine.ops._autocast import as_activation, as_sum
-from sparse_engine.ops._sequence import set_back
+from sparse_engine.ops._sequence import run_steps
 from sparse_engine.ops._sequence_operation import sequence_operation, states_and_final
 from sparse_engine.ops.conductance import Synapses
 from sparse_engine.ops.pattern import Pattern
@@ -94,15 +96,33 @@ def ltc_ref(
     resets: Tensor | None = None,
 ) -> Tensor:
     """Compute :func:`ltc` in plain torch, as its reference implementation."""
-    v = current.new_zeros(current.shape[1:]) if h0 is None else h0
-    states = []
-    for t, (drive, leak) in enumerate(zip(current, conductance, strict=True)):
-        v = set_back(v, resets, t)
-        for _ in range(unfolds):
-            i, g = synapses.dense_sums(v, pattern)
-            v = (cm * v + drive + i) / (cm + leak + g)
-        states.append(v)
-    return torch.stack(states)
+    start = current.new_zeros(current.shape[1:]) if h0 is None else h0
+    sums = torch.cat([current, conductance], -1)
+
+    def product(v: Tensor) -> tuple[Tensor, Tensor]:
+        return synapses.dense_sums(v, pattern)
+
+    step = partial(ltc_step, cm=cm, unfolds=unfolds)
+    return run_steps(step, product, sums, (start,), None, resets)[0]
+
+
+def ltc_step(
+    sums: Tensor, product: Callable[..., Any], state: tuple[Tensor, ...], cm: Tensor, unfolds: int
+) -> tuple[Tensor, ...]:
+    """Compute one time step in plain torch.
+
+    Args:
+        sums: current and conductance of the input and the leak, one behind the other.
+        product: returns the current and the conductance of synapses from potentials.
+        state: the potentials before.
+        cm: capacitances over the time of one unfold.
+        unfolds: number of solver steps.
+    """
+    (v,), (current, conductance) = state, sums.chunk(2, -1)
+    for _ in range(unfolds):
+        i, g = product(v)
+        v = (cm * v + current + i) / (cm + conductance + g)
+    return (v,)
 
 
 _ltc = sequence_operation("ltc", states_and_final)

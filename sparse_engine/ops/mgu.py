@@ -6,14 +6,16 @@ import torch
 from torch import Tensor
 
 from sparse_engine.ops._reset_gated import ResetGated
+from sparse_engine.ops._sequence import Product
 from sparse_engine.ops.pattern import Pattern
 
 
-def step(v: Tensor, u: Tensor, h: Tensor) -> Tensor:
-    """Return h from both contributions and the h before: one time step in plain torch."""
-    (v_f, v_n), (u_f, u_n) = v.chunk(2, -1), u.chunk(2, -1)
+def step(v: Tensor, product: Product, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Compute one time step in plain torch: ``product(h)`` is ``h @ W.T + bias``."""
+    (h,) = state
+    (v_f, v_n), (u_f, u_n) = v.chunk(2, -1), product(h).chunk(2, -1)
     f = torch.sigmoid(v_f + u_f)
-    return torch.lerp(h, torch.tanh(v_n + f * u_n), f)
+    return (torch.lerp(h, torch.tanh(v_n + f * u_n), f),)
 
 
 MGU = ResetGated("mgu", 3, step)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from typing import Any
+from functools import partial
 
-import torch
 from torch import Tensor
 
 from sparse_engine.ops._native import saves_for_backward
-from sparse_engine.ops._sequence import batch_of, finite, joined, set_back, steps_of
+from sparse_engine.ops._sequence import batch_of, finite, run_steps
 from sparse_engine.ops._sequence_operation import sequence_operation
+from sparse_engine.ops.lstm import lstm_step
 from sparse_engine.ops.norm import Norm
 from sparse_engine.ops.pattern import Pattern
 
@@ -71,33 +69,6 @@ def normed_lstm(
     return h, c_n
 
 
-def normed_lstm_by(
-    multiply: Callable[[Tensor], Tensor],
-    x: Tensor,
-    h0: Tensor | None,
-    c0: Tensor | None,
-    norm: Norm,
-    c_norm: Norm,
-    *,
-    batch_sizes: Tensor | None = None,
-    cell_clip: float | None = None,
-    resets: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Compute :func:`normed_lstm` in plain torch; at each step ``multiply(h)`` is ``h @ W.T``."""
-    zeros = x.new_zeros(batch_of(x, batch_sizes), x.shape[-1] // 4)
-    h, c = zeros if h0 is None else h0, zeros if c0 is None else c0
-    most = math.inf if cell_clip is None else cell_clip
-    states, ended = [], []
-    for t, step in enumerate(steps_of(x, batch_sizes)):
-        ended.append(c[len(step) :])
-        h, c = (set_back(each[: len(step)], resets, t) for each in (h, c))
-        i, f, g, o = (step + norm(multiply(h))).chunk(4, -1)
-        c = (torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)).clamp(-most, most)
-        h = torch.sigmoid(o) * torch.tanh(c_norm(c))
-        states.append(h)
-    return joined(states, batch_sizes), torch.cat([c, *reversed(ended)])
-
-
 def normed_lstm_ref(
     x: Tensor,
     h0: Tensor | None,
@@ -112,13 +83,12 @@ def normed_lstm_ref(
     resets: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Compute :func:`normed_lstm` in plain torch, as its reference implementation."""
-    options: dict[str, Any] = {
-        "batch_sizes": batch_sizes,
-        "resets": resets,
-        "cell_clip": cell_clip,
-    }
     weight = pattern.dense(values)
-    return normed_lstm_by(lambda h: h @ weight.T, x, h0, c0, norm, c_norm, **options)
+    zeros = x.new_zeros(batch_of(x, batch_sizes), x.shape[-1] // 4)
+    start = zeros if h0 is None else h0, zeros if c0 is None else c0
+    step = partial(lstm_step, c_norm=c_norm, cell_clip=cell_clip)
+    h, _, c = run_steps(step, lambda h: norm(h @ weight.T), x, start, batch_sizes, resets)
+    return h, c
 
 
 _normed_lstm = sequence_operation(

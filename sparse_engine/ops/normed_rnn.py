@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from functools import partial
 
-import torch
 from torch import Tensor
 
 from sparse_engine.ops._native import saves_for_backward
-from sparse_engine.ops._sequence import batch_of, joined, set_back, steps_of
+from sparse_engine.ops._sequence import batch_of, run_steps
 from sparse_engine.ops._sequence_operation import sequence_operation
 from sparse_engine.ops.norm import Norm
 from sparse_engine.ops.pattern import Pattern
-from sparse_engine.ops.rnn import ACTIVATIONS
+from sparse_engine.ops.rnn import ACTIVATIONS, rnn_step
 
 
 def normed_rnn(
@@ -63,26 +61,6 @@ def normed_rnn(
     return _normed_rnn(x, h0, gain, bias, values, [*pattern], *options)[0]
 
 
-def normed_rnn_by(
-    multiply: Callable[[Tensor], Tensor],
-    x: Tensor,
-    h0: Tensor | None,
-    norm: Norm,
-    *,
-    nonlinearity: str = "tanh",
-    batch_sizes: Tensor | None = None,
-    resets: Tensor | None = None,
-) -> Tensor:
-    """Compute :func:`normed_rnn` in plain torch; at each step ``multiply(h)`` is ``h @ W.T``."""
-    h = x.new_zeros(batch_of(x, batch_sizes), x.shape[-1]) if h0 is None else h0
-    states = []
-    for t, step in enumerate(steps_of(x, batch_sizes)):
-        h = set_back(h[: len(step)], resets, t)
-        h = getattr(torch, nonlinearity)(step + norm(multiply(h)))
-        states.append(h)
-    return joined(states, batch_sizes)
-
-
 def normed_rnn_ref(
     x: Tensor,
     h0: Tensor | None,
@@ -95,13 +73,10 @@ def normed_rnn_ref(
     resets: Tensor | None = None,
 ) -> Tensor:
     """Compute :func:`normed_rnn` in plain torch, as its reference implementation."""
-    options: dict[str, Any] = {
-        "batch_sizes": batch_sizes,
-        "resets": resets,
-        "nonlinearity": nonlinearity,
-    }
     weight = pattern.dense(values)
-    return normed_rnn_by(lambda h: h @ weight.T, x, h0, norm, **options)
+    h = x.new_zeros(batch_of(x, batch_sizes), x.shape[-1]) if h0 is None else h0
+    step = partial(rnn_step, nonlinearity=nonlinearity)
+    return run_steps(step, lambda h: norm(h @ weight.T), x, (h,), batch_sizes, resets)[0]
 
 
 _normed_rnn = sequence_operation(

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from sparse_engine.ops._autocast import as_activation, as_sum
 from sparse_engine.ops._native import saves_for_backward
-from sparse_engine.ops._sequence import set_back
+from sparse_engine.ops._sequence import Product, run_steps
 from sparse_engine.ops._sequence_operation import sequence_operation
 from sparse_engine.ops.pattern import Pattern
 
@@ -79,24 +79,27 @@ def on_lstm_ref(
 ) -> tuple[Tensor, Tensor]:
     """Compute :func:`on_lstm` in plain torch, as its reference implementation."""
     weight = pattern.dense(values)
-    rows, hidden = weight.shape
-    chunks = (rows - 4 * hidden) // 2
-    zeros = x.new_zeros(x.shape[1], hidden)
-    h, c = zeros if h0 is None else h0, zeros if c0 is None else c0
-    states = []
-    for t, step in enumerate(x if bias is None else x + bias):
-        h, c = set_back(h, resets, t), set_back(c, resets, t)
-        u = (step + h @ weight.T).split([chunks] * 2 + [hidden] * 4, -1)
-        master_i, master_f = (
-            each.softmax(-1).cumsum(-1).repeat_interleave(hidden // chunks, -1) for each in u[:2]
-        )
-        o, g, i, f = torch.sigmoid(u[2]), torch.tanh(u[3]), torch.sigmoid(u[4]), torch.sigmoid(u[5])
-        master_i = 1 - master_i
-        both = master_i * master_f
-        c = (f * both + (master_f - both)) * c + (i * both + (master_i - both)) * g
-        h = o * torch.tanh(c)
-        states.append(h)
-    return torch.stack(states), c
+    zeros = x.new_zeros(x.shape[1], weight.shape[1])
+    start = zeros if h0 is None else h0, zeros if c0 is None else c0
+    v = x if bias is None else x + bias
+    h, _, c = run_steps(on_lstm_step, lambda h: h @ weight.T, v, start, None, resets)
+    return h, c
+
+
+def on_lstm_step(v: Tensor, product: Product, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Compute one time step in plain torch: ``product(h)`` is ``h @ W.T``."""
+    h, c = state
+    hidden = c.shape[-1]
+    chunks = (v.shape[-1] - 4 * hidden) // 2
+    mi, mf, o, g, i, f = (v + product(h)).split([chunks] * 2 + [hidden] * 4, -1)
+    master_i, master_f = (
+        each.softmax(-1).cumsum(-1).repeat_interleave(hidden // chunks, -1) for each in (mi, mf)
+    )
+    master_i = 1 - master_i
+    both = master_i * master_f
+    forget = torch.sigmoid(f) * both + (master_f - both)
+    c = forget * c + (torch.sigmoid(i) * both + (master_i - both)) * torch.tanh(g)
+    return torch.sigmoid(o) * torch.tanh(c), c
 
 
 _on_lstm = sequence_operation(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from sparse_engine.ops._autocast import as_activation, as_sum
 from sparse_engine.ops._native import saves_for_backward
-from sparse_engine.ops._sequence import set_back
+from sparse_engine.ops._sequence import Product, run_steps
 from sparse_engine.ops._sequence_operation import Shapes, sequence_operation
 from sparse_engine.ops.pattern import TENSORS, Pattern
 
@@ -108,18 +109,32 @@ def rhn_ref(
     """Compute :func:`rhn` in plain torch, as its reference implementation."""
     weights = [pattern.dense(own) for own, pattern in zip(values, patterns, strict=True)]
     s = x.new_zeros(x.shape[2], weights[0].shape[1]) if s0 is None else s0
-    outputs = []
-    for i, step in enumerate(x):
-        s = set_back(s, resets, i)
-        for level, weight in enumerate(weights):
-            u = (s if mask is None else mask * s) @ weight.T
-            u = u if bias is None else u + bias[level]
-            u = u + step[level] if level < len(step) else u
-            h, t, *c = u.split(s.shape[1], -1)
-            t = torch.sigmoid(t)
-            s = torch.tanh(h) * t + s * (torch.sigmoid(c[0]) if c else 1 - t)
-        outputs.append(s)
-    return torch.stack(outputs)
+
+    def product(s: Tensor, level: int) -> Tensor:
+        u = s @ weights[level].T
+        return u if bias is None else u + bias[level]
+
+    step = partial(rhn_step, depth=len(weights), mask=mask)
+    return run_steps(step, product, x, (s,), None, resets)[0]
+
+
+def rhn_step(
+    v: Tensor,
+    product: Product,
+    state: tuple[Tensor, ...],
+    depth: int,
+    *,
+    mask: Tensor | None = None,
+) -> tuple[Tensor, ...]:
+    """Compute one time step in plain torch: ``product(s, l)`` is ``s @ R[l].T + bias[l]``."""
+    (s,) = state
+    for level in range(depth):
+        u = product(s if mask is None else mask * s, level)
+        u = u + v[level] if level < len(v) else u
+        h, t, *c = u.split(s.shape[1], -1)
+        t = torch.sigmoid(t)
+        s = torch.tanh(h) * t + s * (torch.sigmoid(c[0]) if c else 1 - t)
+    return (s,)
 
 
 def _results(shapes: Shapes) -> tuple[Tensor, Tensor]:

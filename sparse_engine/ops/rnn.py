@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from sparse_engine.ops._autocast import as_activation
-from sparse_engine.ops._sequence import batch_of, joined, multiplied, set_back, steps_of
+from sparse_engine.ops._sequence import Product, batch_of, multiplied, run_steps
 from sparse_engine.ops._sequence_operation import sequence_operation
 from sparse_engine.ops.pattern import Pattern
 
@@ -81,12 +83,16 @@ def rnn_ref(
     weight = pattern.dense(values)
     z = x if w_input is None else x @ w_input.T
     h = z.new_zeros(batch_of(z, batch_sizes), weight.shape[0]) if h0 is None else h0
-    states = []
-    for t, step in enumerate(steps_of(z if bias is None else z + bias, batch_sizes)):
-        h = set_back(h[: len(step)], resets, t)
-        h = getattr(torch, nonlinearity)(step + h @ weight.T)
-        states.append(h)
-    return joined(states, batch_sizes)
+    step = partial(rnn_step, nonlinearity=nonlinearity)
+    parts = batch_sizes, resets
+    return run_steps(step, lambda h: h @ weight.T, z if bias is None else z + bias, (h,), *parts)[0]
+
+
+def rnn_step(
+    v: Tensor, product: Product, state: tuple[Tensor, ...], *, nonlinearity: str
+) -> tuple[Tensor, ...]:
+    """Compute one time step in plain torch: ``product(h)`` is ``h @ W.T``."""
+    return (getattr(torch, nonlinearity)(v + product(state[0])),)
 
 
 _rnn = sequence_operation("rnn", lambda shapes: shapes.every_step(shapes.rows))

@@ -107,7 +107,7 @@ def ctrnn(layer: Layer, x: Tensor, h: Tensor, span: Tensor) -> tuple[Tensor, ...
 
     for _ in range(network.unfolds):
         k = field(h)
-        if isinstance(network.solver, RK4):
+        if isinstance(network.cell.solver, RK4):
             k_2 = field(h + dt / 2 * k)
             k_3 = field(h + dt / 2 * k_2)
             k = (k + 2 * k_2 + 2 * k_3 + field(h + dt * k_3)) / 6
@@ -228,7 +228,7 @@ class Equations(nn.Module):
 
     def spans(self, x: Tensor, timespans: Tensor | None, single: bool) -> Tensor | None:
         """Return how long each input is held, ``[steps, batch]``."""
-        if "dt" not in self.network.step_inputs:
+        if not self.network.cell.timed:
             return None
         if timespans is None:
             return x.new_full(x.shape[:2], self.network.dt * self.network.unfolds)
@@ -265,7 +265,7 @@ class Equations(nn.Module):
         ends, outputs = [], []
         for suffix, _ in self.network.layers():
             if outputs and not suffix.endswith("_reverse"):
-                x, outputs = self.network.to_next_layer(torch.cat(outputs, -1)), []
+                x, outputs = self.network.cell.to_next_layer(torch.cat(outputs, -1)), []
             order = (lambda s: s.flip(0)) if suffix.endswith("_reverse") else (lambda s: s)
             start = [None if s is None else s[len(ends)] for s in states]
             given = [spans, resets]

@@ -13,7 +13,7 @@ from torch import nn
 from sparse_engine import nn as sparse
 from sparse_engine.errors import InputError
 from sparse_engine.nn import CELLS
-from sparse_engine.nn._keywords import RecurrentOptions
+from sparse_engine.nn.from_torch import OF_TORCH
 from sparse_engine.testing import leaves_of
 
 EVERY = pytest.mark.parametrize("cell", CELLS)
@@ -29,8 +29,8 @@ EVERY = pytest.mark.parametrize("cell", CELLS)
 )
 def test_positional_arguments_are_those_of_torch(kind, arguments):
     network = kind(*arguments, "cpu", torch.float64, density=0.3)
-    dense = kind.dense_type(*arguments)
-    for name in (name for name, option in kind.options.items() if option.in_torch):
+    dense = kind.cell_type.dense_type(*arguments)
+    for name in (*OF_TORCH, *kind.cell_type.torch_options):
         assert getattr(network, name) == getattr(dense, name), name
     shapes = {name: parameter.shape for name, parameter in dense.named_parameters()}
     for name, shape in shapes.items():
@@ -66,34 +66,22 @@ def test_an_argument_that_no_cell_has(cell):
         CELLS[cell](6, 21)
 
 
-def test_options_are_those_of_the_base_class():
-    found = {
-        name
-        for kind in (sparse.SparseRecurrent, sparse.Recurrent)
-        for name in inspect.signature(kind).parameters
-    }
-    own = {"input_size", "hidden_size", "num_layers", "density", "settings"}
-    assert found == own | RecurrentOptions.__annotations__.keys()
-
-
 @EVERY
 def test_print_shows_every_option(cell):
     network = CELLS[cell](6, 21, 2, density=0.3, checkpoint_every=4)
     shown = network.extra_repr()
-    for name in network.options:
-        assert f"{name}={getattr(network, name)}" in shown
+    for name, value in network.options.items():
+        assert f"{name}={value}" in shown or name.startswith("first_")
     assert "checkpoint_every=4" in shown
 
 
-@pytest.mark.parametrize(
-    "kind", [sparse.Recurrent, sparse.SparseRecurrent, *(e.network for e in CELLS.values())]
-)
+@pytest.mark.parametrize("kind", [sparse.Recurrent, *(e.network for e in CELLS.values())])
 def test_arguments_by_position_are_those_that_all_cells_share(kind):
     """Cells with a counterpart in torch.nn have its order; the others take the rest by name."""
     parameters = inspect.signature(kind).parameters.values()
     positional = [each.name for each in parameters if each.kind is each.POSITIONAL_OR_KEYWORD]
     assert positional[:3] == ["input_size", "hidden_size", "num_layers"]
-    assert len(positional) == 3 or hasattr(kind, "dense_type")
+    assert len(positional) == 3 or kind.cell_type.dense_type
 
 
 @pytest.mark.parametrize("cell", [name for name, entry in CELLS.items() if entry.dense])
@@ -286,7 +274,7 @@ def test_names_and_shapes_of_levels():
 
 def test_shapes_of_master_gates():
     network = make("on_lstm", num_layers=2, chunk_size=3)
-    assert network.rows == 2 * 7 + 4 * 21
+    assert sum(network.blocks) == 2 * 7 + 4 * 21
     assert network.weight_hh_l1.shape == network.weight_ih_l1.shape == (98, 21)
     assert network.weight_ih_l0.shape == (98, 6) and network.bias_hh_l0.shape == (98,)
 

@@ -18,7 +18,6 @@ from torch import nn
 from torch.testing import assert_close
 
 from sparse_engine.nn import CELLS, DropConnect, SparseLinear
-from sparse_engine.nn.cells.continuous import Continuous
 from sparse_engine.testing import leaves_of
 from sparse_engine.topology import RigL
 
@@ -71,7 +70,7 @@ def test_close_to_float32(form, batch, stack):
     dtypes = [found[f"result {i}"].dtype for i in range(1 + len(network.states))]
     assert dtypes[0] == narrow
     # What adds up over many steps is not rounded where it leaves the network.
-    in_time = isinstance(network, Continuous) or cell_of(form) == "ltc"
+    in_time = network.cell.timed or cell_of(form) == "ltc"
     assert dtypes[1] == (torch.float32 if in_time else narrow)
     assert all(each == torch.float32 for each in dtypes[2:])
     for name, wanted in exact.items():

@@ -1,10 +1,12 @@
-"""Contract of the stack of layers with a cell, shown by a cell that only records."""
+"""A cell of a user's own, in plain torch: all that the built-in ones have, from its step alone."""
+
+from dataclasses import dataclass
 
 import pytest
 import torch
 from torch import nn
 
-from sparse_engine.nn import CELLS, Option, Recurrent
+from sparse_engine.nn import CELLS, Cell, Recurrent, option
 
 
 def check_scale(name, value):
@@ -12,78 +14,118 @@ def check_scale(name, value):
         raise ValueError(f"expected {name} > 0, found {value}")
 
 
-class Recorder(Recurrent):
-    """``h_t = h_{t-1} + scale * elapsed_t * mask * x_t``, and a second state that counts steps."""
+@dataclass(frozen=True, kw_only=True)
+class Counting(Cell):
+    """``h_t = h_{t-1} + scale * dt_t * mask * (x_t W^T + b)``, and a count of steps."""
 
-    options = {**Recurrent.options, "scale": Option(check_scale)}  # noqa: RUF012
     states = ("h0", "n0")
-    step_inputs = ("elapsed",)
+    timed = True
+    dt = 0.5
+    unfolds = 1
 
-    def __init__(self, size, num_layers=1, *, scale=1.0, **options):
-        super().__init__(size, size, num_layers, scale=scale, **options)
-        for layer, _ in self.layers():
-            setattr(self, f"weight_{layer}", nn.Parameter(torch.ones(size)))
-        self.calls = []
+    scale: float = option(check_scale, 1.0)
 
-    def constants(self, layer, x):
-        return {"mask": nn.functional.dropout(x.new_ones(x.shape[1:]), 0.5, self.training)}
+    def draw(self, sequence, hidden_size, dtype):
+        ones = sequence.x.new_ones(sequence.batch, hidden_size)
+        return {"mask": nn.functional.dropout(ones, 0.5)}
 
-    def forward(self, input, hx=None, *, elapsed):
-        y, *final = self.run(input, *self.states_of(hx), elapsed=elapsed)
-        return y, tuple(final)
-
-    def run_layer(self, layer, x, state, *, elapsed, mask):
-        self.calls.append((layer, elapsed, mask))
-        first, count = (x.new_zeros(x.shape[1:]) if each is None else each for each in state)
-        moves = self.scale * elapsed[..., None] * mask * x * getattr(self, f"weight_{layer}")
-        y = first + moves.cumsum(0)
-        return y, y[-1], count + x.shape[0]
+    def step(self, v, product, state, *, dt, mask=1.0):
+        h, n = state
+        return h + self.scale * dt * mask * (v + 0 * product(h)), n + 1
 
 
-@pytest.mark.parametrize("every", [None, 3])
-def test_step_inputs_are_cut_and_reversed_and_constants_are_made_once(every):
-    network = Recorder(2, bidirectional=True, checkpoint_every=every)
-    elapsed = torch.arange(7.0)[:, None].expand(7, 3)
-    _, (_, count) = network(torch.randn(7, 3, 2), elapsed=elapsed)
-    assert torch.equal(count, torch.full((2, 3, 2), 7.0))
-    for layer, expected in {"l0": elapsed, "l0_reverse": elapsed.flip(0)}.items():
-        given = [(part, mask) for name, part, mask in network.calls if name == layer]
-        assert len(given) == (1 if every is None else 3)
-        assert torch.equal(torch.cat([part for part, _ in given]), expected)
-        assert len({id(mask) for _, mask in given}) == 1
+class Network(Recurrent):
+    cell_type = Counting
 
 
-def test_segments_have_the_same_gradients():
-    def gradients(every):
-        torch.manual_seed(0)
-        network = Recorder(2, bidirectional=True, checkpoint_every=every)
-        x = torch.randn(7, 3, 2, requires_grad=True)
-        elapsed = torch.rand(7, 3, requires_grad=True)
-        network(x, elapsed=elapsed)[0].square().sum().backward()
-        return x.grad, elapsed.grad, network.weight_l0_reverse.grad
+def make(**options):
+    torch.manual_seed(0)
+    return Network(2, 3, density=0.5, dtype=torch.float64, **options)
 
-    for own, other in zip(gradients(3), gradients(None), strict=True):
+
+def test_steps_are_counted_and_timespans_cut_and_reversed():
+    network = make(bidirectional=True, checkpoint_every=3).eval()
+    x, held = torch.randn(7, 4, 2, dtype=torch.float64), torch.rand(7, 4, dtype=torch.float64)
+    y, (h_n, n) = network(x, timespans=held)
+    assert torch.equal(n, torch.full((2, 4, 3), 7.0, dtype=torch.float64))
+    for way, suffix in enumerate(("", "_reverse")):
+        weight, bias = (getattr(network, f"{kind}_l0{suffix}") for kind in ("weight_ih", "bias_ih"))
+        moves = held[..., None] * (x @ weight.T + bias)
+        torch.testing.assert_close(h_n[way], moves.sum(0))
+        ahead = moves.cumsum(0) if not way else moves.flip(0).cumsum(0).flip(0)
+        torch.testing.assert_close(y[..., 3 * way : 3 * way + 3], ahead)
+
+
+def test_segments_draw_one_mask_and_have_the_same_gradients():
+    def found(every):
+        network = make(bidirectional=True, checkpoint_every=every)
+        torch.manual_seed(1)
+        x = torch.randn(7, 4, 2, dtype=torch.float64, requires_grad=True)
+        held = torch.rand(7, 4, dtype=torch.float64, requires_grad=True)
+        y, _ = network(x, timespans=held)
+        of_input = [network.weight_ih_l0, network.bias_ih_l0_reverse]
+        return y, *torch.autograd.grad(y.square().sum(), [x, held, *of_input])
+
+    for own, other in zip(found(3), found(None), strict=True):
         torch.testing.assert_close(own, other)
 
 
-@pytest.mark.parametrize("layout", ["batch first", "single"])
-def test_step_inputs_are_laid_out_as_the_input(layout):
-    network = Recorder(2, batch_first=layout == "batch first").eval()
-    x, elapsed = torch.randn(7, 3, 2), torch.rand(7, 3)
-    y, _ = Recorder(2).eval()(x, elapsed=elapsed)
-    if layout == "single":
-        assert torch.equal(network(x[:, 0], elapsed=elapsed[:, 0])[0], y[:, 0])
-    else:
-        own, _ = network(x.transpose(0, 1), elapsed=elapsed.T)
-        assert torch.equal(own.transpose(0, 1), y)
+class UGRNN(Cell):
+    gates = 2
+
+    def step(self, v, product, state):
+        gate, candidate = (v + product(state[0])).chunk(2, -1)
+        return (torch.lerp(candidate.tanh(), state[0], gate.sigmoid()),)
+
+
+class SparseUGRNN(Recurrent):
+    cell_type = UGRNN
+
+
+@pytest.mark.parametrize("lengths", [[4, 1, 6], torch.tensor([4, 1, 6])])
+def test_lengths_are_those_of_each_sequence_by_itself(lengths):
+    torch.manual_seed(0)
+    network = SparseUGRNN(2, 3, 2, density=0.5, bidirectional=True, dtype=torch.float64)
+    x = torch.randn(6, 3, 2, dtype=torch.float64)
+    y, h_n = network(x, lengths=lengths)
+    for i, length in enumerate([4, 1, 6]):
+        alone, last = network(x[:length, i])
+        torch.testing.assert_close(y[:length, i], alone)
+        torch.testing.assert_close(h_n[:, i], last)
+        assert not y[length:, i].any()
+
+
+def test_a_layer_against_its_equations():
+    torch.manual_seed(0)
+    network = SparseUGRNN(2, 3, density=0.5, dtype=torch.float64)
+    x, h = torch.randn(5, 4, 2, dtype=torch.float64), torch.zeros(4, 3, dtype=torch.float64)
+    y, _ = network(x)
+    own = {name: each.detach() for name, each in network.named_parameters()}
+    dense = network.weight_hh_l0.to_dense()
+    for t in range(5):
+        u = x[t] @ own["weight_ih_l0"].T + own["bias_ih_l0"] + h @ dense.T + own["bias_hh_l0"]
+        gate, candidate = u.chunk(2, -1)
+        h = gate.sigmoid() * h + (1 - gate.sigmoid()) * candidate.tanh()
+        torch.testing.assert_close(y[t], h)
 
 
 def test_an_option_of_a_cell_is_checked_kept_and_shown():
-    assert "scale=2.0" in Recorder(2, scale=2.0).extra_repr()
-    with pytest.raises(ValueError, match="expected scale > 0, found 0"):
-        Recorder(2, scale=0)
-    with pytest.raises(TypeError, match="expected arguments of Recorder, found scales"):
-        Recorder(2, scales=1.0)
+    network = make(scale=2.0)
+    assert "scale=2.0" in network.extra_repr() and network.scale == 2.0
+    network.scale = 3.0
+    assert network.cell == Counting(scale=3.0)
+    for refused in (lambda: make(scale=0), lambda: setattr(network, "scale", 0)):
+        with pytest.raises(ValueError, match="expected scale > 0, found 0"):
+            refused()
+    with pytest.raises(TypeError, match="expected arguments of Network, found scales"):
+        make(scales=1.0)
+
+
+def test_it_has_no_counterpart_in_torch():
+    with pytest.raises(TypeError, match=r"counterpart in torch\.nn, found SparseUGRNN"):
+        SparseUGRNN.from_dense(nn.RNN(2, 3), density=0.5)
+    with pytest.raises(TypeError, match=r"counterpart in torch\.nn, found SparseUGRNN"):
+        SparseUGRNN(2, 3, density=0.5).to_dense()
 
 
 @pytest.mark.parametrize("name", CELLS)
@@ -92,6 +134,5 @@ def test_states_are_what_a_cell_takes_and_returns(name):
     final = network(torch.randn(4, 2, 3))[1]
     final = final if isinstance(final, tuple) else (final,)
     assert len(final) == len(network.states)
-    assert not {*network.states} & {*network.step_inputs}
     with pytest.raises(TypeError, match=network.states[0]):
         network(torch.randn(4, 2, 3), (1, 2, 3))

@@ -8,7 +8,7 @@ import torch
 from contract.networks import PACKABLE, assert_same, make, outcome, run
 from torch.nn.utils.rnn import PackedSequence, pack_sequence
 
-from sparse_engine.nn import SparseRNN
+from sparse_engine.nn import SparseCTRNN
 from sparse_engine.testing import leaves_of
 
 EVERY = pytest.mark.parametrize("form", PACKABLE)
@@ -102,9 +102,6 @@ def test_sorted_sequences_need_no_order(form):
 
 
 def test_a_network_that_does_not_take_them():
-    class Padded(SparseRNN):
-        packable = False
-
     packed = pack_sequence([torch.randn(3, 6), torch.randn(2, 6)])
     with pytest.raises(TypeError, match="found a PackedSequence; unpack it"):
-        Padded(6, 21, density=0.3)(packed)
+        SparseCTRNN(6, 21, density=0.3)(packed)

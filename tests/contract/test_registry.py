@@ -34,7 +34,7 @@ def test_every_public_network_is_registered():
         if isinstance(entry, type) and issubclass(entry, nn.Recurrent)
     }
     registered = {entry.network for entry in CELLS.values()}
-    assert public - {nn.Recurrent, nn.SparseRecurrent} == registered
+    assert public - {nn.Recurrent} == registered
     assert len(registered) == len(CELLS)
 
 

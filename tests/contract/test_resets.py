@@ -21,7 +21,7 @@ from torch.testing import assert_close
 
 from sparse_engine.deploy.quantized import QuantizedGRU, QuantizedLSTM, QuantizedRNN
 from sparse_engine.errors import InputError
-from sparse_engine.nn import CELLS, Recurrent
+from sparse_engine.nn import Cell, Recurrent
 from sparse_engine.testing import leaves_of
 
 EVERY = pytest.mark.parametrize("form", FORMS)
@@ -226,16 +226,20 @@ def test_not_beside_sequences_of_different_lengths(form):
         network(packed, resets=begins(x))
 
 
+def by_steps(monkeypatch, network):
+    monkeypatch.setattr(type(network.cell), "goes_by_steps", lambda *_: True)
+
+
 @pairwise(form=[*FORMS], stack={n: STACKS[n] for n in ("two layers both ways", "segments")})
 def test_step_by_step_gives_the_same(form, stack, monkeypatch):
-    """A cell whose layers take no resets has them by the stack."""
+    """The equations of one step, and the kernel."""
     network = make(form, **stack)
     leaves = leaves_of(network, 7, 5)
     given = {"resets": begins(leaves[0])}
     if form in TIMED:
         given["timespans"] = torch.rand(7, 5, dtype=torch.float64)
     wanted = outcome(network, leaves, **given)
-    monkeypatch.setattr(type(network), "resettable", False)
+    by_steps(monkeypatch, network)
     assert_same(outcome(network, leaves, **given), wanted, 1e-10)
 
 
@@ -243,6 +247,8 @@ def test_step_by_step_gives_the_same(form, stack, monkeypatch):
 def test_step_by_step_captures_the_same(form, monkeypatch):
     def gradient():
         network = make(form)
+        if stepping:
+            by_steps(monkeypatch, network)
         weight = next(iter(weights_of(network).values()))
         weight.captured = [[]]
         torch.manual_seed(0)
@@ -250,8 +256,9 @@ def test_step_by_step_captures_the_same(form, monkeypatch):
         outcome(network, leaves, resets=begins(leaves[0]))
         return sum(dy.T @ x for dy, x in weight.captured[0])
 
+    stepping = False
     wanted = gradient()
-    monkeypatch.setattr(CELLS[cell_of(form)].network, "resettable", False)
+    stepping = True
     assert_close(gradient(), wanted, rtol=1e-9, atol=1e-9)
 
 
@@ -261,20 +268,24 @@ def test_noise_step_by_step_is_the_same(monkeypatch):
     resets = begins(leaves[0])
     torch.manual_seed(1)
     wanted, _ = network(*leaves, resets=resets)
-    monkeypatch.setattr(type(network), "resettable", False)
+    by_steps(monkeypatch, network)
     torch.manual_seed(1)
     assert_close(network(*leaves, resets=resets)[0], wanted)
 
 
 def test_a_cell_of_ones_own_takes_them_without_knowing():
+    class Sum(Cell):
+        def step(self, v, product, state):
+            return (state[0] + v,)
+
     class Total(Recurrent):
-        dtype = torch.float64
+        cell_type = Sum
 
-        def run_layer(self, layer, x, state):
-            y = x.cumsum(0) if state[0] is None else state[0] + x.cumsum(0)
-            return y, y[-1]
-
-    network, x = Total(2, 2, num_layers=2), torch.randn(5, 3, 2, dtype=torch.float64)
+    network = Total(2, 2, 2, density=1.0, bias=False, dtype=torch.float64)
+    with torch.no_grad():
+        network.weight_ih_l0.copy_(torch.eye(2))
+        network.weight_ih_l1.values.copy_(torch.eye(2).flatten())
+    x = torch.randn(5, 3, 2, dtype=torch.float64)
     resets = torch.zeros(5, 3, dtype=torch.bool)
     resets[2, 1] = True
     y, h_n = network(x, resets=resets)

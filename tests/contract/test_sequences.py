@@ -141,9 +141,9 @@ def test_segments_compute_their_steps_again_and_keep_less(cell, monkeypatch):
     kind, lengths, kept = type(network), [], {}
     layer = kind.run_layer
 
-    def noting(self, name, x, *state, **given):
-        lengths.append(x.shape[0])
-        return layer(self, name, x, *state, **given)
+    def noting(self, name, sequence, *state, **given):
+        lengths.append(sequence.steps)
+        return layer(self, name, sequence, *state, **given)
 
     def pack(tensor):
         kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()

@@ -110,7 +110,7 @@ def test_resets_go_the_quick_way(form, batch, monkeypatch):
 def test_dense_input_weights(form, inputs_, batch, bias):
     network = FORMS[form](inputs_, UNITS, density=0.3, bias=bias, dtype=torch.float64)
     x, hx = inputs(network, batch)
-    wide = batch == 3 and inputs_ > network.most_fused_inputs
+    wide = batch == 3 and inputs_ > network.cell.most_fused_inputs
     assert (quick_step(network, x, hx) is None) == wide
     assert_close(tensors(network.step(x, hx)), by_forward(network, x, hx), rtol=1e-12, atol=1e-12)
 
@@ -149,7 +149,7 @@ def other_links(network):
     network.weight_hh_l0 = SparseWeight.erdos_renyi(
         *network.weight_hh_l0.shape, density=0.5, dtype=network.dtype
     )
-    rows = network.rows
+    rows = sum(network.blocks)
     one_each = torch.arange(rows + 1), torch.arange(rows) % UNITS, (rows, UNITS)
     network.weight_ih_l1.set_pattern(Pattern.from_csr(*one_each), torch.ones(rows))
 
@@ -160,7 +160,7 @@ def other_state(network):
 
 def dense_input(network):
     del network.weight_ih_l0
-    network.weight_ih_l0 = nn.Parameter(torch.randn(network.rows, network.input_size))
+    network.weight_ih_l0 = nn.Parameter(torch.randn(sum(network.blocks), network.input_size))
 
 
 CHANGES = {

@@ -30,7 +30,11 @@ BESIDE = ("density", "input_density")
 CASES = [
     (kind, name)
     for kind, entry in CELLS.items()
-    for name in (*entry.network.options, *BESIDE, *(["gain"] if kind != "ltc" else []))
+    for name in (
+        *entry.options,
+        *BESIDE,
+        *(["gain"] if kind != "ltc" else []),
+    )
 ]
 
 

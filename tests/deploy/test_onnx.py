@@ -59,7 +59,7 @@ def test_sparse_weights_are_refused(kind, which, dynamo, tmp_path):
 def test_a_dense_model_computes_the_same(kind, which):
     model, x = models(kind)[which], torch.randn(3, 2, 6)
     dense = to_dense(model)
-    assert type(dense.rnn) is kind.dense_type and type(dense.head) is nn.Linear
+    assert type(dense.rnn) is kind.cell_type.dense_type and type(dense.head) is nn.Linear
     assert not dense.training and type(model.head) is not nn.Linear
     assert_close(dense(x), model(x), rtol=1e-4, atol=1e-5)
     assert to_dense(model, inplace=True) is model and type(model.head) is nn.Linear

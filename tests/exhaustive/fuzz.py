@@ -58,11 +58,10 @@ def steps() -> None:
     for cell in STATES:
         for inputs in ({}, {"input_density": 0.5}):
             network, x = CELLS[cell](4, 14, density=0.4, **inputs), torch.randn(5, 4)
-            operation = type(network).step_operation
             sizes = network.num_layers, network.hidden_size, network.bias
             states = [torch.randn(1, 5, 14) for _ in network.states]
-            options = operation.options(network)
-            operation.run(x, states, parameters_of(network, x), *sizes, *options)
+            options = network.cell.step_options()
+            network.cell.step_kernel(x, states, parameters_of(network, x), *sizes, *options)
 
 
 def recorded() -> list[tuple[torch._ops.OpOverload, list]]:

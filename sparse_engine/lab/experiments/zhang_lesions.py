@@ -22,7 +22,7 @@ from sparse_engine.lab.experiments.training import Finished, TrainingExperiment,
 from sparse_engine.lab.experiments.zhang import SOURCE
 from sparse_engine.lab.experiments.zhang_networks import forecast_error, published_networks
 from sparse_engine.lab.train import Config
-from sparse_engine.nn.cell import recurrent_weights
+from sparse_engine.nn.recurrent_weights import recurrent_weights
 
 #: Random orders in which loops are removed.
 ORDERS = 10

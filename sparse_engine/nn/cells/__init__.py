@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from torch import nn
@@ -19,6 +19,7 @@ from sparse_engine.nn.cells.on_lstm import SparseONLSTM
 from sparse_engine.nn.cells.rate_rnn import SparseRateRNN
 from sparse_engine.nn.cells.rhn import SparseRHN
 from sparse_engine.nn.cells.rnn import SparseRNN
+from sparse_engine.nn.options import STACK
 from sparse_engine.nn.recurrent import Recurrent
 
 __all__ = [
@@ -65,34 +66,41 @@ class CellEntry:
         return getattr(ops, f"{self.operation}_ref")
 
     @property
+    def options(self) -> tuple[str, ...]:
+        """The arguments that describe the network, without its densities."""
+        cell = self.network.cell_type
+        own = [each.name for each in fields(cell) if each.repr]
+        return *(name for name in STACK if name not in cell.lacks), *own
+
+    @property
     def dense(self) -> type[nn.RNNBase] | None:
         """The counterpart in torch.nn, for ``from_dense`` and ``to_dense``, or None."""
-        return getattr(self.network, "dense_type", None)
+        return self.network.cell_type.dense_type
 
     @property
     def packed(self) -> bool:
         """Whether the network takes sequences of different lengths."""
-        return self.network.packable
+        return self.network.cell_type.packable
 
     @property
     def bf16_devices(self) -> tuple[str, ...]:
         """The types of devices on which activations stay in bfloat16 under autocast."""
-        return self.network.bf16_devices
+        return self.network.cell_type.bf16_devices
 
     @property
     def timespans(self) -> bool:
         """Whether the network takes timespans: how long each input is held."""
-        return "dt" in self.network.step_inputs
+        return self.network.cell_type.timed
 
     @property
     def gradient_growth(self) -> bool:
         """Whether methods such as RigL can grow links by the gradient of absent ones."""
-        return self.network.gradient_growth
+        return self.network.cell_type.gradient_growth
 
     @property
     def layer_norm(self) -> bool:
         """Whether the network has layer normalisation as an option."""
-        return "layer_norm" in self.network.options
+        return "layer_norm" in self.options
 
 
 #: Every cell of the package, by name.

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
-from typing_extensions import Unpack
+from sparse_engine.nn.cell import Layer
+from sparse_engine.nn.cells.leaky import Leaky, LeakyNetwork
+from sparse_engine.nn.options import CLIP, option
+from sparse_engine.ops.continuous import ContinuousOperation
+from sparse_engine.ops.ctrnn import ctrnn_and_final
 
-from sparse_engine.nn._keywords import LeakyOptions
-from sparse_engine.nn.cells.leaky import Leaky
-from sparse_engine.nn.options import CLIP, Option
+
+@dataclass(frozen=True, kw_only=True)
+class CTRNN(Leaky):
+    """Leaky unit in continuous time (Funahashi & Nakamura 1993)."""
+
+    cell_clip: float | None = option(CLIP, None)
+
+    operation: ClassVar[ContinuousOperation] = ctrnn_and_final
+
+    def method(self, layer: Layer) -> dict[str, Any]:
+        """Return the arguments of the operation, with the limit of states."""
+        return {**super().method(layer), "clip": self.cell_clip}
 
 
-class SparseCTRNN(Leaky):
+class SparseCTRNN(LeakyNetwork):
     """Leaky units in continuous time (Funahashi & Nakamura 1993), connected by links only.
 
     While input ``x_t`` is held, the state follows ``dh/ds = -h / tau + tanh(x_t W_ih^T + b_ih +
@@ -37,7 +51,7 @@ class SparseCTRNN(Leaky):
         dt: length of each of these steps, unless timespans are given.
         cell_clip: c to clip the state to [-c, c] after each unfold; no gradient passes a clipped
             state. None for no clipping.
-        **options: the other arguments of :class:`SparseRecurrent` by name: bias, batch_first,
+        **options: the other arguments of :class:`Recurrent` by name: bias, batch_first,
             dropout, bidirectional, device, dtype, input_density, gain, generator,
             checkpoint_every.
 
@@ -54,30 +68,4 @@ class SparseCTRNN(Leaky):
         (torch.Size([50, 32, 1024]), torch.Size([1, 32, 1024]))
     """
 
-    options: ClassVar[dict[str, Option]] = {**Leaky.options, "cell_clip": CLIP}
-    cell_clip: float | None
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        *,
-        density: float,
-        unfolds: int = 6,
-        cell_clip: float | None = None,
-        **options: Unpack[LeakyOptions],
-    ) -> None:
-        super().__init__(
-            input_size,
-            hidden_size,
-            num_layers,
-            density=density,
-            unfolds=unfolds,
-            cell_clip=cell_clip,
-            **options,
-        )
-
-    def equation(self, layer: str) -> dict[str, object]:
-        """Return the rates at which units decay, and the limit of their states."""
-        return {**super().equation(layer), "clip": self.cell_clip}
+    cell_type = CTRNN

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any, ClassVar
 
-from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
+import torch
+from torch import nn
 
-from sparse_engine.nn._step import StepOperation
-from sparse_engine.nn.cells.reset_gated import ResetGatedNetwork
-from sparse_engine.nn.from_torch import DropIn
+from sparse_engine.nn.cells.reset_gated import ResetGatedCell
+from sparse_engine.nn.recurrent import Recurrent
 from sparse_engine.ops._native import native
-from sparse_engine.ops.gru import GRU
+from sparse_engine.ops._reset_gated import ResetGated
+from sparse_engine.ops.gru import GRU as OPERATION
 
 
-class SparseGRU(ResetGatedNetwork, DropIn):
+class GRU(ResetGatedCell):
+    """Gated recurrent unit (Cho et al. 2014), with the reset gate of :class:`torch.nn.GRU`."""
+
+    gates: ClassVar[int] = 3
+    dense_type: ClassVar[type[nn.RNNBase]] = nn.GRU
+    operation: ClassVar[ResetGated] = OPERATION
+    step_kernel: ClassVar[Any] = native.gru_step.default
+
+
+class SparseGRU(Recurrent):
     """:class:`torch.nn.GRU` whose recurrent weights exist only as links.
 
     With ``x_r, x_z, x_n`` the three blocks of ``x_t W_ih^T + b_ih`` and ``u_r, u_z, u_n`` those of
@@ -23,7 +32,7 @@ class SparseGRU(ResetGatedNetwork, DropIn):
     steps is one native operation, and so is its backward pass. The three gates are blocks of rows
     of one :class:`SparseWeight` of ``3 * hidden_size`` rows. Arguments, shapes and results are
     those of ``torch.nn.GRU``; further arguments are keyword-only: density, input_density, gain,
-    generator and checkpoint_every of :class:`SparseRecurrent`.
+    generator and checkpoint_every of :class:`Recurrent`.
 
     Parameters are named as in ``torch.nn.GRU`` with ``.values`` for the sparse ones.
 
@@ -34,19 +43,30 @@ class SparseGRU(ResetGatedNetwork, DropIn):
         (torch.Size([50, 32, 1024]), torch.Size([1, 32, 1024]))
     """
 
-    dense_type = nn.GRU
-    operation = GRU
-    step_operation = StepOperation(native.gru_step.default, lambda network: (None,))
-    gates = 3
+    cell_type = GRU
 
-    # Each class has a forward of its own: torch.compile counts recompilations by function.
-    def forward(
+    def __init__(
         self,
-        input: Tensor | PackedSequence,
-        hx: Tensor | None = None,
-        *,
-        lengths: Tensor | Sequence[int] | None = None,
-        resets: Tensor | None = None,
-    ) -> tuple[Tensor | PackedSequence, Tensor]:
-        """Run the network over whole sequences: :meth:`DropIn.forward`."""
-        return super().forward(input, hx, lengths=lengths, resets=resets)
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            input_size,
+            hidden_size,
+            num_layers,
+            bias=bias,
+            batch_first=batch_first,
+            dropout=dropout,
+            bidirectional=bidirectional,
+            device=device,
+            dtype=dtype,
+            **options,
+        )

@@ -1,46 +1,100 @@
-"""Base of the networks in continuous time whose units decay with time constants."""
+"""Cells in continuous time whose units decay with time constants."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from sparse_engine.nn._layer_parameters import Maker
+from sparse_engine.nn.cell import Layer
 from sparse_engine.nn.cells.continuous import Continuous
-from sparse_engine.nn.options import FLAG, Option
-from sparse_engine.ops import Euler
+from sparse_engine.nn.options import FLAG, option
+from sparse_engine.nn.recurrent import Recurrent
 
 
+@dataclass(frozen=True, kw_only=True)
 class Leaky(Continuous):
-    """Network in continuous time whose state decays with time constants, by Euler's method.
+    """Cell in continuous time whose state decays with time constants, by Euler's method.
 
-    Args:
-        input_size: number of features of the input.
-        hidden_size: number of units of each layer.
-        num_layers: number of layers.
-        tau: time constants, in the unit of time of dt: a number, or one for each group
+    Attributes:
+        first_tau: time constants, in the unit of time of dt: a number, or one for each group
             ``[num_groups]``. All layers start with the same ones.
         trainable_tau: whether time constants are trained. Their logarithms are then the parameters
             ``log_tau_l0``, ..., so that time constants stay positive and an optimizer changes them
             by a factor. Otherwise time constants are the buffers ``tau_l0``, ...
-        groups: number of the group of each unit, whose time constant the unit has:
+        first_groups: number of the group of each unit, whose time constant the unit has:
             ``[hidden_size]`` integers from 0 on without gaps, the same in all layers, kept as the
             buffer ``groups``. By default each unit is a group.
-        dt: length of each step of Euler's method, unless timespans are given.
-        **options: arguments of :class:`Continuous`, by name.
-
-    Raises:
-        ValueError: tau that is not positive and finite, or of another shape, or groups that are not
-            numbered from 0 without gaps.
     """
 
-    options: ClassVar[dict[str, Option]] = {**Continuous.options, "trainable_tau": FLAG}
-    trainable_tau: bool
+    trainable_tau: bool = option(FLAG, False)
+    first_tau: float | Tensor = field(default=1.0, repr=False, compare=False)
+    first_groups: Sequence[int] | Tensor | None = field(default=None, repr=False, compare=False)
+
+    shared: ClassVar[tuple[str, ...]] = ("groups",)
+
+    def check_sizes(self, hidden_size: int) -> None:
+        """Raise ValueError for groups or time constants that do not fit."""
+        if self.first_groups is not None:
+            check_groups(torch.as_tensor(self.first_groups, device="cpu"), hidden_size)
+        tau, shape = self.first_tau, (self.num_groups(hidden_size),)
+        if isinstance(tau, Tensor) and tau.shape not in ((), shape):
+            raise ValueError(f"expected tau of shape {[*shape]}, found {[*tau.shape]}")
+        wrong = [one for one in self._each_tau().tolist() if not 0 < one < math.inf]
+        if wrong:
+            raise ValueError(f"expected finite tau > 0, found {wrong[0]}")
+
+    def num_groups(self, hidden_size: int) -> int:
+        """Return the number of groups."""
+        if self.first_groups is None:
+            return hidden_size
+        return int(torch.as_tensor(self.first_groups, device="cpu").max()) + 1
+
+    def _each_tau(self) -> Tensor:
+        tau = self.first_tau
+        each = tau.detach().reshape(-1).tolist() if isinstance(tau, Tensor) else [tau]
+        return torch.tensor(each, dtype=torch.float64, device="cpu")
+
+    def make_shared(self, maker: Maker) -> dict[str, Tensor | None]:
+        """Return the groups."""
+        if self.first_groups is None:
+            return {"groups": None}
+        groups = torch.as_tensor(self.first_groups, device="cpu")
+        return {"groups": groups.to(maker.uniform(0).device, copy=True)}
+
+    def make_others(self, maker: Maker) -> dict[str, Any]:
+        """Return the time constants of a layer, or their logarithms."""
+        blank = maker.full(0.0, self.num_groups(maker.hidden_size)).detach()
+        tau = torch.as_tensor(self.first_tau, dtype=blank.dtype, device=blank.device)
+        own = tau.detach().expand(blank.shape).clone()
+        return {"log_tau": nn.Parameter(own.log_())} if self.trainable_tau else {"tau": own}
+
+    def first_values(self, kind: str, like: Tensor, hidden_size: int) -> Tensor:
+        """Return initial values of a parameter; time constants get those of the constructor."""
+        if kind == "log_tau":
+            return self._each_tau().log().to(like).expand(like.shape)
+        return super().first_values(kind, like, hidden_size)
+
+    def tau(self, layer: Layer) -> Tensor:
+        """Return the time constants of the units of a layer, ``[hidden_size]``."""
+        own = layer["log_tau"].exp() if self.trainable_tau else layer["tau"]
+        return of_units(own, layer["groups"])
+
+    def method(self, layer: Layer) -> dict[str, Any]:
+        """Return the arguments of the operation, with the rates at which units decay."""
+        return {**super().method(layer), "rate": 1 / self.tau(layer)}
+
+
+class LeakyNetwork(Recurrent):
+    """Network whose units decay with time constants; the base of SparseCTRNN and SparseRateRNN."""
+
+    cell_type = Leaky
     groups: Tensor | None
-    solver = Euler()
 
     def __init__(
         self,
@@ -49,56 +103,24 @@ class Leaky(Continuous):
         num_layers: int = 1,
         *,
         tau: float | Tensor = 1.0,
-        trainable_tau: bool = False,
         groups: Sequence[int] | Tensor | None = None,
-        dt: float = 0.1,
         **options: Any,
     ) -> None:
-        super().__init__(
-            input_size, hidden_size, num_layers, trainable_tau=trainable_tau, dt=dt, **options
-        )
-        weight = self.weight_hh_l0
-        device = weight.crow_indices.device
-        if groups is not None:
-            groups = torch.as_tensor(groups, device="cpu")
-            check_groups(groups, hidden_size)
-        self.num_groups = hidden_size if groups is None else int(groups.max()) + 1
-        self.register_buffer("groups", None if groups is None else groups.to(device, copy=True))
-        shape = (self.num_groups,)
-        if isinstance(tau, Tensor) and tau.shape not in ((), shape):
-            raise ValueError(f"expected tau of shape {[*shape]}, found {[*tau.shape]}")
-        each = tau.reshape(-1).tolist() if isinstance(tau, Tensor) else [tau]
-        wrong = [one for one in each if not 0 < one < math.inf]
-        if wrong:
-            raise ValueError(f"expected finite tau > 0, found {wrong[0]}")
-        tau = torch.as_tensor(tau, dtype=weight.dtype, device=device)
-        self._first_tau = torch.tensor(each, dtype=torch.float64, device="cpu")
-        for name, _ in self.layers():
-            own = tau.detach().expand(shape).clone()
-            if trainable_tau:
-                setattr(self, f"log_tau_{name}", nn.Parameter(own.log_()))
-            else:
-                self.register_buffer(f"tau_{name}", own)
+        own: dict[str, Any] = {"first_tau": tau, "first_groups": groups}
+        super().__init__(input_size, hidden_size, num_layers, **own, **options)
+
+    @property
+    def num_groups(self) -> int:
+        """Number of groups of units that share a time constant."""
+        return self.cell.num_groups(self.hidden_size)
 
     def of_units(self, of_groups: Tensor) -> Tensor:
         """Return the entry of each unit's group, ``[hidden_size]``."""
-        return of_groups if self.groups is None else of_groups[self.groups]
+        return of_units(of_groups, self.groups)
 
     def tau(self, layer: str = "l0") -> Tensor:
         """Return the time constants ``[hidden_size]`` of a layer, such as ``"l0_reverse"``."""
-        if self.trainable_tau:
-            return self.of_units(getattr(self, f"log_tau_{layer}").exp())
-        return self.of_units(getattr(self, f"tau_{layer}"))
-
-    def first_values(self, name: str, parameter: Tensor) -> Tensor:
-        """Return initial values of a parameter; time constants get those of the constructor."""
-        if name.startswith("log_tau"):
-            return self._first_tau.log().to(parameter).expand(parameter.shape)
-        return super().first_values(name, parameter)
-
-    def equation(self, layer: str) -> dict[str, Any]:
-        """Return the rates at which units decay, ``1 / tau``."""
-        return {"rate": 1 / self.tau(layer)}
+        return self.cell.tau(self.layer(layer))
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Tensor], prefix: str, *of_torch: Any
@@ -111,6 +133,11 @@ class Leaky(Continuous):
                 of_torch[-1].append(str(error))
                 return
         super()._load_from_state_dict(state_dict, prefix, *of_torch)
+
+
+def of_units(of_groups: Tensor, groups: Tensor | None) -> Tensor:
+    """Return the entry of each unit's group."""
+    return of_groups if groups is None else of_groups[groups]
 
 
 def check_groups(groups: Tensor, units: int, count: int | None = None) -> None:

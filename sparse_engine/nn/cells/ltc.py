@@ -2,19 +2,93 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from typing_extensions import Unpack
 
-from sparse_engine.nn import _initial_links, _initial_values
-from sparse_engine.nn._keywords import StackOptions
+from sparse_engine.nn import _initial_values
+from sparse_engine.nn._layer_parameters import Maker
+from sparse_engine.nn.cell import Cell, Layer
 from sparse_engine.nn.conductance import ConductanceWeight
-from sparse_engine.nn.options import COUNT, Option
+from sparse_engine.nn.options import COUNT, option
 from sparse_engine.nn.recurrent import Recurrent
-from sparse_engine.ops.ltc import ltc_and_final
+from sparse_engine.nn.sequence import Sequence
+from sparse_engine.ops.ltc import ltc_and_final, ltc_step
 from sparse_engine.ops.sums import affine
+
+
+@dataclass(frozen=True, kw_only=True)
+class LTC(Cell):
+    """Liquid time-constant unit (Hasani et al. 2021) with its semi-implicit solver."""
+
+    unfolds: int = option(COUNT, 6)
+
+    packable: ClassVar[bool] = False
+    bf16_devices: ClassVar[tuple[str, ...]] = ("cpu",)
+    gradient_growth: ClassVar[bool] = False
+    kernel: ClassVar[bool] = True
+    lacks: ClassVar[tuple[str, ...]] = ("bias", "gain")
+
+    def make(self, maker: Maker, inputs: int, first: bool) -> dict[str, Any]:
+        """Return the synapses of a layer, and the parameters of its inputs and units."""
+        hidden, made = maker.hidden_size, dict[str, Any]()
+        share = maker.input_density if first else maker.density
+        for kind, sources, density in (("ih", inputs, share), ("hh", hidden, maker.density)):
+            made[f"weight_{kind}"] = ConductanceWeight.erdos_renyi(
+                hidden, sources, density=density, generator=maker.generator, **maker.like
+            )
+        for kind in ("input_w", "input_b", "gleak", "vleak", "cm"):
+            size = inputs if kind.startswith("input") else hidden
+            blank = _initial_values.blank(size, **maker.like)
+            entries = _start(kind, blank, maker.generator)
+            made[kind] = nn.Parameter(_initial_values.moved(entries, maker.like["device"]))
+        return made
+
+    def first_values(self, kind: str, like: Tensor, hidden_size: int) -> Tensor:
+        """Return the initial values of a parameter of units or inputs."""
+        return _start(kind, torch.empty(like.shape, dtype=like.dtype, device="cpu"))
+
+    def sensory(self, layer: Layer, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the current and the conductance of the inputs and the leak."""
+        current, conductance = layer["weight_ih"](affine(x, layer["input_w"], layer["input_b"]))
+        leak = layer["gleak"] * layer["vleak"]
+        return affine(current, None, leak), affine(conductance, None, layer["gleak"])
+
+    def input_sums(self, layer: Layer, x: Tensor) -> Tensor:
+        """Return current and conductance of all steps, one behind the other."""
+        return torch.cat(self.sensory(layer, x), -1)
+
+    def product(self, layer: Layer) -> Callable[..., Any]:
+        """Return the function from potentials to the currents and conductances of synapses."""
+        return layer["weight_hh"]
+
+    def arguments(self, layer: Layer) -> dict[str, Any]:
+        """Return the capacitances."""
+        return {"cm": layer["cm"]}
+
+    def step(
+        self, v: Tensor, product: Callable[..., Any], state: tuple[Tensor, ...], cm: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Compute one time step."""
+        return ltc_step(v, product, state, cm, unfolds=self.unfolds)
+
+    def run(
+        self, layer: Layer, sequence: Sequence, state: tuple[Tensor | None, ...]
+    ) -> tuple[Tensor, ...]:
+        """Run one layer in one operation."""
+        synapses = layer["weight_hh"]
+        return ltc_and_final(
+            *self.sensory(layer, sequence.x),
+            state[0],
+            layer["cm"],
+            synapses.synapses,
+            synapses.pattern,
+            unfolds=self.unfolds,
+            resets=sequence.resets,
+        )
 
 
 class SparseLTC(Recurrent):
@@ -64,55 +138,7 @@ class SparseLTC(Recurrent):
         (torch.Size([32, 16, 64]), torch.Size([1, 16, 64]))
     """
 
-    options: ClassVar[dict[str, Option]] = {
-        **{name: each for name, each in Recurrent.options.items() if name != "bias"},
-        "unfolds": COUNT,
-    }
-    weight_hh_l0: ConductanceWeight
-    unfolds: int
-    resettable = True
-    bf16_devices = ("cpu",)
-    gradient_growth = False
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        *,
-        density: float,
-        input_density: float = 1.0,
-        unfolds: int = 6,
-        generator: torch.Generator | None = None,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-        checkpoint_every: int | None = None,
-        **options: Unpack[StackOptions],
-    ) -> None:
-        stack: dict[str, Any] = {"unfolds": unfolds, "checkpoint_every": checkpoint_every}
-        super().__init__(input_size, hidden_size, num_layers, **stack, **options)
-        _initial_links.check_density(density)
-        _initial_links.check_density(input_density, "input_density")
-
-        for name, inputs in self.layers():
-            for kind, sources, share in (
-                ("ih", inputs, input_density if name.startswith("l0") else density),
-                ("hh", hidden_size, density),
-            ):
-                weight = ConductanceWeight.erdos_renyi(
-                    hidden_size,
-                    sources,
-                    density=share,
-                    generator=generator,
-                    device=device,
-                    dtype=dtype,
-                )
-                setattr(self, f"weight_{kind}_{name}", weight)
-            for kind in ("input_w", "input_b", "gleak", "vleak", "cm"):
-                size = inputs if kind.startswith("input") else hidden_size
-                blank = _initial_values.blank(size, dtype=dtype, device=device)
-                entries = _initial_values.moved(_start(kind, blank, generator), device)
-                setattr(self, f"{kind}_{name}", nn.Parameter(entries))
+    cell_type = LTC
 
     @torch.no_grad()
     def clip_(self) -> None:
@@ -126,49 +152,6 @@ class SparseLTC(Recurrent):
             self.get_parameter(f"gleak_{name}").clamp_(1e-5, 1e3)
             for kind in ("ih", "hh"):
                 self.get_parameter(f"weight_{kind}_{name}.values").clamp_(0, 1e3)
-
-    def first_values(self, name: str, parameter: Tensor) -> Tensor:
-        """Return the initial values of a parameter of units or inputs."""
-        entries = torch.empty(parameter.shape, dtype=parameter.dtype, device="cpu")
-        return _start(name, entries)
-
-    # Each class has a forward of its own: torch.compile counts recompilations by function.
-    def forward(
-        self, input: Tensor, hx: Tensor | None = None, *, resets: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Run the network over whole sequences: :meth:`Recurrent.forward`."""
-        return super().forward(input, hx, resets=resets)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The dtype of inputs, states and outputs."""
-        return self.weight_hh_l0.dtype
-
-    def run_layer(
-        self,
-        layer: str,
-        x: Tensor,
-        state: tuple[Tensor | None, ...],
-        resets: Tensor | None = None,
-    ) -> tuple[Tensor, ...]:
-        """Run one layer in one operation."""
-
-        def own(kind: str) -> Any:
-            return getattr(self, f"{kind}_{layer}")
-
-        synapses = own("weight_hh")
-        synapses.refresh()
-        current, conductance = own("weight_ih")(affine(x, own("input_w"), own("input_b")))
-        return ltc_and_final(
-            affine(current, None, own("gleak") * own("vleak")),
-            affine(conductance, None, own("gleak")),
-            state[0],
-            own("cm"),
-            synapses.synapses,
-            synapses.pattern,
-            unfolds=self.unfolds,
-            resets=resets,
-        )
 
 
 def _start(name: str, entries: Tensor, generator: torch.Generator | None = None) -> Tensor:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
-from typing_extensions import Unpack
-
-from sparse_engine.nn._keywords import RecurrentOptions
 from sparse_engine.nn.cells.continuous import Continuous
-from sparse_engine.nn.options import Option
+from sparse_engine.nn.options import DURATION, option
+from sparse_engine.nn.recurrent import Recurrent
 from sparse_engine.ops import RK4, Solver
+from sparse_engine.ops.continuous import ContinuousOperation
+from sparse_engine.ops.ctrnn import ctrnn_and_final
 
 
 def _check_solver(name: str, value: object) -> None:
@@ -17,7 +18,20 @@ def _check_solver(name: str, value: object) -> None:
         raise TypeError(f"expected {name} to be a Solver, found {value!r}")
 
 
-class SparseNeuralODE(Continuous):
+_RK4 = RK4()
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeuralODE(Continuous):
+    """Neural ODE (Chen et al. 2018) that is driven by a sequence."""
+
+    dt: float = option(DURATION, 0.01)
+    solver: Solver = option(_check_solver, _RK4)  # type: ignore[misc]
+
+    operation: ClassVar[ContinuousOperation] = ctrnn_and_final
+
+
+class SparseNeuralODE(Recurrent):
     """Neural ODE (Chen et al. 2018) driven by a sequence, with weights that exist only as links.
 
     While input ``x_t`` is held, the state follows ``dh/ds = tanh(x_t W_ih^T + b_ih + h W_hh^T +
@@ -35,7 +49,7 @@ class SparseNeuralODE(Continuous):
         solver: :class:`RK4` by default, :class:`Euler`, or a :class:`Solver` of your own.
         unfolds: number of steps of the solver for each input.
         dt: length of each of these steps, unless timespans are given.
-        **options: the other arguments of :class:`SparseRecurrent` by name: bias, batch_first,
+        **options: the other arguments of :class:`Recurrent` by name: bias, batch_first,
             dropout, bidirectional, device, dtype, input_density, gain, generator,
             checkpoint_every.
 
@@ -51,27 +65,4 @@ class SparseNeuralODE(Continuous):
         (torch.Size([50, 32, 1024]), torch.Size([1, 32, 1024]))
     """
 
-    options: ClassVar[dict[str, Option]] = {**Continuous.options, "solver": Option(_check_solver)}
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        *,
-        density: float,
-        solver: Solver | None = None,
-        unfolds: int = 6,
-        dt: float = 0.01,
-        **options: Unpack[RecurrentOptions],
-    ) -> None:
-        super().__init__(
-            input_size,
-            hidden_size,
-            num_layers,
-            density=density,
-            solver=RK4() if solver is None else solver,
-            unfolds=unfolds,
-            dt=dt,
-            **options,
-        )
+    cell_type = NeuralODE

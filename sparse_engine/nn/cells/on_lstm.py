@@ -2,18 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
-from typing_extensions import Unpack
 
 from sparse_engine import ops
-from sparse_engine.nn._keywords import RecurrentOptions
-from sparse_engine.nn.options import COUNT, Option
-from sparse_engine.nn.sparse_recurrent import Ran, SparseRecurrent
+from sparse_engine.nn.cell import Layer
+from sparse_engine.nn.kernel_cell import Given, KernelCell, LayerOutput, State
+from sparse_engine.nn.options import COUNT, option
+from sparse_engine.nn.recurrent import Recurrent
+from sparse_engine.nn.sequence import Sequence
+from sparse_engine.ops.on_lstm import on_lstm_step
 
 
-class SparseONLSTM(SparseRecurrent):
+@dataclass(frozen=True, kw_only=True)
+class ONLSTM(KernelCell):
+    """Ordered-neurons LSTM (Shen et al. 2019), whose master gates order its units."""
+
+    chunk_size: int = option(COUNT)
+
+    states: ClassVar[tuple[str, ...]] = ("h0", "c0")
+    separate_biases: ClassVar[bool] = False
+    packable: ClassVar[bool] = False
+    bf16_devices: ClassVar[tuple[str, ...]] = ("cpu",)
+
+    def check_sizes(self, hidden_size: int) -> None:
+        """Raise ValueError for a ``chunk_size`` that does not divide ``hidden_size``."""
+        if hidden_size % self.chunk_size:
+            raise ValueError(
+                f"expected chunk_size that divides hidden_size {hidden_size}, found "
+                f"{self.chunk_size}"
+            )
+
+    def blocks(self, hidden_size: int) -> tuple[int, ...]:
+        """Return the rows of two master gates, then of four gates of ``hidden_size`` rows."""
+        return (hidden_size // self.chunk_size,) * 2 + (hidden_size,) * 4
+
+    def step(
+        self, v: Tensor, product: Callable[..., Tensor], state: tuple[Tensor, ...]
+    ) -> tuple[Tensor, ...]:
+        """Compute one time step."""
+        return on_lstm_step(v, product, state)
+
+    def call(self, layer: Layer, given: Given, sequence: Sequence, state: State) -> LayerOutput:
+        """Call the kernel for one layer in one direction."""
+        weight = layer["weight_hh"]
+        (h0, c0), links = state, (weight.values, weight.pattern)
+        h, c_n = ops.on_lstm(given.x, h0, c0, given.bias, *links, resets=sequence.resets)
+        return LayerOutput(h, (h[-1], c_n))
+
+
+class SparseONLSTM(Recurrent):
     """Ordered-neurons LSTM (Shen et al. 2019) whose recurrent weights exist only as links.
 
     Every chunk of ``chunk_size`` neighbouring units shares a master input gate and a master forget
@@ -39,7 +80,7 @@ class SparseONLSTM(SparseRecurrent):
         density: fraction of the recurrent weights that exist, in (0, 1]; also of the weights
             between layers.
         chunk_size: number of units that share master gates; it divides hidden_size.
-        **options: the other arguments of :class:`SparseRecurrent` by name: bias, batch_first,
+        **options: the other arguments of :class:`Recurrent` by name: bias, batch_first,
             dropout, bidirectional, device, dtype, input_density, gain, generator,
             checkpoint_every.
 
@@ -52,61 +93,4 @@ class SparseONLSTM(SparseRecurrent):
         (torch.Size([50, 32, 1150]), torch.Size([1, 32, 1150]))
     """
 
-    options: ClassVar[dict[str, Option]] = {**SparseRecurrent.options, "chunk_size": COUNT}
-    chunk_size: int
-    states = ("h0", "c0")
-    resettable = True
-    bf16_devices = ("cpu",)
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        *,
-        density: float,
-        chunk_size: int,
-        **options: Unpack[RecurrentOptions],
-    ) -> None:
-        super().__init__(
-            input_size, hidden_size, num_layers, density=density, chunk_size=chunk_size, **options
-        )
-
-    @property
-    def blocks(self) -> tuple[int, ...]:
-        """Rows of each gate: two master gates, then four gates of ``hidden_size`` rows."""
-        return (self.hidden_size // self.chunk_size,) * 2 + (self.hidden_size,) * 4
-
-    # Each class has a forward of its own: torch.compile counts recompilations by function.
-    def forward(
-        self,
-        input: Tensor,
-        hx: tuple[Tensor, Tensor] | None = None,
-        *,
-        resets: Tensor | None = None,
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Run the network over whole sequences: :meth:`Recurrent.forward` with ``(h0, c0)``."""
-        return super().forward(input, hx, resets=resets)
-
-    def check_options(self) -> None:
-        """Raise ValueError for a ``chunk_size`` that does not divide ``hidden_size``."""
-        if self.hidden_size % self.chunk_size:
-            raise ValueError(
-                f"expected chunk_size that divides hidden_size {self.hidden_size}, found "
-                f"{self.chunk_size}"
-            )
-
-    def run_cell(
-        self,
-        layer: str,
-        x: Tensor,
-        w_input: Tensor | None,
-        state: tuple[Tensor | None, ...],
-        bias: Tensor | None,
-        resets: Tensor | None = None,
-    ) -> Ran:
-        """Run one layer in one operation."""
-        weight = getattr(self, f"weight_hh_{layer}")
-        h0, c0 = state
-        h, c_n = ops.on_lstm(x, h0, c0, bias, weight.values, weight.pattern, resets=resets)
-        return Ran(h, (h[-1], c_n))
+    cell_type = ONLSTM

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from functools import partial
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from typing_extensions import Unpack
 
 from sparse_engine.nn._checks import check_number
-from sparse_engine.nn._keywords import LeakyOptions
-from sparse_engine.nn.cells.leaky import Leaky
-from sparse_engine.nn.options import Option
-from sparse_engine.nn.sparse_recurrent import Ran
-from sparse_engine.ops.continuous import FUNCTIONS, check_nonlinearity
+from sparse_engine.nn._layer_parameters import Maker
+from sparse_engine.nn.cell import Layer
+from sparse_engine.nn.cells.leaky import Leaky, LeakyNetwork, of_units
+from sparse_engine.nn.kernel_cell import Given, LayerOutput, State
+from sparse_engine.nn.options import COUNT, option
+from sparse_engine.nn.sequence import Sequence
+from sparse_engine.ops.continuous import FUNCTIONS, ContinuousOperation, check_nonlinearity
 from sparse_engine.ops.rate_rnn import rate_rnn_and_final
 
 
@@ -23,7 +24,80 @@ def _check_sigma(name: str, value: object) -> None:
     check_number(f"finite {name} >= 0", value, lambda number: 0 <= number < math.inf)
 
 
-class SparseRateRNN(Leaky):
+@dataclass(frozen=True, kw_only=True)
+class RateRNN(Leaky):
+    """Unit of a firing-rate network (Song, Yang & Wang 2016), with white noise."""
+
+    unfolds: int = option(COUNT, 1)
+    nonlinearity: str = option(check_nonlinearity, "relu")
+    sigma: float = option(_check_sigma, 0.0)
+
+    operation: ClassVar[ContinuousOperation] = rate_rnn_and_final
+
+    def bias_shapes(self, rows: int) -> dict[str, tuple[int, ...]]:
+        """Return none: the only bias comes after the weights of all layers."""
+        return {}
+
+    def make_others(self, maker: Maker) -> dict[str, Any]:
+        """Return the time constants of a layer, and the bias of each group."""
+        made = super().make_others(maker)
+        if maker.bias:
+            made["bias"] = maker.full(0.0, self.num_groups(maker.hidden_size))
+        return made
+
+    def first_values(self, kind: str, like: Tensor, hidden_size: int) -> Tensor:
+        """Return initial values of a parameter; biases start at 0."""
+        if kind == "bias":
+            return torch.zeros_like(like)
+        return super().first_values(kind, like, hidden_size)
+
+    def biases(self, layer: Layer) -> tuple[Tensor | None, Tensor | None]:
+        """Return the bias of each unit, that of its group."""
+        return of_units(layer["bias"], layer["groups"]) if "bias" in layer else None, None
+
+    def to_next_layer(self, outputs: Tensor) -> Tensor:
+        """Return the rates, which the next layer reads."""
+        return FUNCTIONS[self.nonlinearity](outputs)
+
+    def method(self, layer: Layer) -> dict[str, Any]:
+        """Return the arguments of the operation; with noise, each unfold is a step of its own."""
+        own = {"nonlinearity": self.nonlinearity} | ({"unfolds": 1} if self.sigma else {})
+        return super().method(layer) | own
+
+    def with_noise(self, layer: Layer, v: Tensor, sequence: Sequence) -> tuple[Tensor, Sequence]:
+        """Return the input's contribution with noise, and the sequence, for each Euler step."""
+        assert sequence.dt is not None
+        v, dt = (each.repeat_interleave(self.unfolds, 0) for each in (v, sequence.dt))
+        # Step by step, so that segments of a sequence draw what the whole sequence would.
+        drawn = [torch.randn(v.shape[1:], dtype=dt.dtype, device=v.device) for _ in range(len(v))]
+        length = torch.where(dt > 0, dt, 1).unsqueeze(-1)  # a step without time has no noise
+        v = v + self.sigma * (2 * self.tau(layer) / length).sqrt() * torch.stack(drawn)
+        resets = sequence.resets
+        if resets is not None:  # an episode begins at the first step of Euler's method
+            others = (0, 0, 0, self.unfolds - 1)
+            resets = nn.functional.pad(resets.unsqueeze(1), others).flatten(0, 1)
+        return v, Sequence(v, None, resets, dt)
+
+    def run_steps(
+        self, layer: Layer, sequence: Sequence, state: tuple[Tensor, ...], **drawn: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Run one layer step by step, with the noise of :meth:`call`."""
+        if not self.sigma:
+            return super().run_steps(layer, sequence, state, **drawn)
+        v = self.input_sums(layer, sequence.x)
+        y, *final = self.loop(layer, *self.with_noise(layer, v, sequence), state)
+        return y[self.unfolds - 1 :: self.unfolds], *final
+
+    def call(self, layer: Layer, given: Given, sequence: Sequence, state: State) -> LayerOutput:
+        """Run one layer, with noise added to the input of each step of Euler's method."""
+        if not self.sigma:
+            return super().call(layer, given, sequence, state)
+        v, sequence = self.with_noise(layer, given.x, sequence)
+        h, final, _ = super().call(layer, given._replace(x=v), sequence, state)
+        return LayerOutput(h[self.unfolds - 1 :: self.unfolds], final)
+
+
+class SparseRateRNN(LeakyNetwork):
     """Firing-rate network: potentials v with rates ``f(v)``, connected by links only.
 
     While input ``x_t`` is held, potentials follow ``tau dv/ds = -v + b + W_hh f(v) + W_ih x_t``
@@ -52,7 +126,7 @@ class SparseRateRNN(Leaky):
             inputs, for dt far below tau.
         unfolds: number of steps of Euler's method for each input.
         **options: tau, trainable_tau, groups and dt as in :class:`SparseCTRNN`, and the other
-            arguments of :class:`SparseRecurrent`, by name. Units of a group share b, too.
+            arguments of :class:`Recurrent`, by name. Units of a group share b, too.
 
     Parameters are named as in ``torch.nn.RNN`` with ``.values`` for the sparse ones, except b,
     which is called ``bias_l0`` and starts at 0.
@@ -67,45 +141,7 @@ class SparseRateRNN(Leaky):
         (torch.Size([50, 32, 1024]), torch.Size([1, 32, 1024]))
     """
 
-    options: ClassVar[dict[str, Option]] = {
-        **Leaky.options,
-        "nonlinearity": Option(check_nonlinearity),
-        "sigma": Option(_check_sigma),
-    }
-    nonlinearity: str
-    sigma: float
-    operation = rate_rnn_and_final
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        *,
-        density: float,
-        nonlinearity: str = "relu",
-        sigma: float = 0.0,
-        unfolds: int = 1,
-        **options: Unpack[LeakyOptions],
-    ) -> None:
-        super().__init__(
-            input_size,
-            hidden_size,
-            num_layers,
-            density=density,
-            nonlinearity=nonlinearity,
-            sigma=sigma,
-            unfolds=unfolds,
-            **options,
-        )
-        weight = self.weight_hh_l0
-        zeros = partial(torch.zeros, dtype=weight.dtype, device=weight.crow_indices.device)
-        for name, _ in self.layers() if self.bias else ():
-            setattr(self, f"bias_{name}", nn.Parameter(zeros(self.num_groups)))
-
-    @property
-    def _bias_shapes(self) -> dict[str, tuple[int, ...]]:
-        return {}  # the constructor makes the only bias after the groups, whose number it needs
+    cell_type = RateRNN
 
     def forward(
         self,
@@ -115,8 +151,9 @@ class SparseRateRNN(Leaky):
         timespans: Tensor | None = None,
         resets: Tensor | None = None,
         generator: torch.Generator | None = None,
+        **others: Any,
     ) -> tuple[Tensor, Tensor]:
-        """Run the network over whole sequences, see :meth:`Continuous.forward`.
+        """Run the network over whole sequences, see :meth:`Recurrent.forward`.
 
         Args:
             input: the input.
@@ -124,8 +161,9 @@ class SparseRateRNN(Leaky):
             timespans: how long each input is held.
             resets: where episodes begin.
             generator: source of all randomness in this call; torch's global generator by default.
+            **others: the other arguments of :meth:`Recurrent.forward`.
         """
-        given = {"timespans": timespans, "resets": resets}
+        given = {"timespans": timespans, "resets": resets, **others}
         if generator is None:
             return super().forward(input, hx, **given)
         seed = torch.randint(2**63 - 1, (), generator=generator, device=generator.device)
@@ -136,45 +174,3 @@ class SparseRateRNN(Leaky):
     def rates(self, v: Tensor) -> Tensor:
         """Return the firing rates ``f(v)`` of potentials."""
         return FUNCTIONS[self.nonlinearity](v)
-
-    def to_next_layer(self, outputs: Tensor) -> Tensor:
-        """Return the rates, which the next layer reads."""
-        return self.rates(outputs)
-
-    def first_values(self, name: str, parameter: Tensor) -> Tensor:
-        """Return initial values of a parameter; biases start at 0."""
-        if name.startswith("bias"):
-            return torch.zeros_like(parameter)
-        return super().first_values(name, parameter)
-
-    def equation(self, layer: str) -> dict[str, object]:
-        """Return the arguments of the operation; with noise, each unfold is a step of its own."""
-        own = {"nonlinearity": self.nonlinearity} | ({"unfolds": 1} if self.sigma else {})
-        return super().equation(layer) | own
-
-    def _biases(self, name: str) -> tuple[Tensor | None, Tensor | None]:
-        return (self.of_units(getattr(self, f"bias_{name}")) if self.bias else None), None
-
-    def run_cell(
-        self,
-        layer: str,
-        x: Tensor,
-        w_input: Tensor | None,
-        state: tuple[Tensor | None, ...],
-        bias: Tensor | None,
-        dt: Tensor,
-        resets: Tensor | None = None,
-    ) -> Ran:
-        """Run one layer, with noise added to the input of each step of Euler's method."""
-        if not self.sigma:
-            return super().run_cell(layer, x, w_input, state, bias, dt, resets)
-        x, dt = (each.repeat_interleave(self.unfolds, 0) for each in (x, dt))
-        # Step by step, so that segments of a sequence draw what the whole sequence would.
-        drawn = [torch.randn(x.shape[1:], dtype=dt.dtype, device=x.device) for _ in range(len(x))]
-        length = torch.where(dt > 0, dt, 1).unsqueeze(-1)  # a step without time has no noise
-        x = x + self.sigma * (2 * self.tau(layer) / length).sqrt() * torch.stack(drawn)
-        if resets is not None:  # an episode begins at the first step of Euler's method
-            others = (0, 0, 0, self.unfolds - 1)
-            resets = nn.functional.pad(resets.unsqueeze(1), others).flatten(0, 1)
-        h, final, _ = super().run_cell(layer, x, w_input, state, bias, dt, resets)
-        return Ran(h[self.unfolds - 1 :: self.unfolds], final)

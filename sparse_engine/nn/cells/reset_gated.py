@@ -1,4 +1,4 @@
-"""Base of the cells whose only state is h, and whose first gate resets the candidate."""
+"""Cells whose only state is h, and whose first gate resets the candidate."""
 
 from __future__ import annotations
 
@@ -9,58 +9,55 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from sparse_engine.nn.sparse_recurrent import Ran, SparseRecurrent, last_states
+from sparse_engine.nn.cell import Layer
+from sparse_engine.nn.kernel_cell import Given, KernelCell, LayerOutput, State
+from sparse_engine.nn.sequence import Sequence
 from sparse_engine.ops._reset_gated import ResetGated
 
 
-class ResetGatedNetwork(SparseRecurrent):
-    """Network of a cell whose first gate resets the candidate, such as a GRU.
+class ResetGatedCell(KernelCell):
+    """Cell whose first gate resets the candidate, such as a GRU.
 
     Attributes:
         operation: the operation that runs a layer over a sequence.
     """
 
-    packable = True
-    resettable = True
-    most_fused_inputs = 256
-    bf16_devices = ("cpu",)
+    most_fused_inputs: ClassVar[int] = 256
+    bf16_devices: ClassVar[tuple[str, ...]] = ("cpu",)
     operation: ClassVar[ResetGated]
 
-    def _biases(self, name: str) -> tuple[Tensor | None, Tensor | None]:
-        if not self.bias:
-            return None, None
-        return getattr(self, f"bias_ih_{name}"), getattr(self, f"bias_hh_{name}")
+    def step_options(self) -> tuple:
+        """Return the arguments of the step's kernel."""
+        return (None,)
 
-    def run_cell(
-        self,
-        layer: str,
-        x: Tensor,
-        w_input: Tensor | None,
-        state: tuple[Tensor | None, ...],
-        bias: Tensor | None,
-        batch_sizes: Tensor | None = None,
-        resets: Tensor | None = None,
-    ) -> Ran:
-        """Run one layer in one operation."""
-        weight = getattr(self, f"weight_hh_{layer}")
+    def step(
+        self, v: Tensor, product: Callable[..., Tensor], state: tuple[Tensor, ...]
+    ) -> tuple[Tensor, ...]:
+        """Compute one time step."""
+        return self.operation.step(v, product, state)
+
+    def call(self, layer: Layer, given: Given, sequence: Sequence, state: State) -> LayerOutput:
+        """Call the kernel for one layer in one direction."""
+        weight = layer["weight_hh"]
         h, saved = self.operation(
-            x,
+            given.x,
             state[0],
-            bias,
+            given.bias,
             weight.values,
             weight.pattern,
-            w_input=w_input,
-            b_input=None if w_input is None else self._biases(layer)[0],
-            batch_sizes=batch_sizes,
-            resets=resets,
+            w_input=given.w_input,
+            b_input=given.b_input,
+            batch_sizes=sequence.batch_sizes,
+            resets=sequence.resets,
         )
-        return Ran(h, (last_states(h, batch_sizes),), saved)
+        return LayerOutput(h, (sequence.last(h),), saved)
 
     def gradient_of_product(
-        self, saved: Tensor, batch_sizes: Tensor | None
+        self, saved: Tensor | None, sequence: Sequence
     ) -> Callable[[Tensor], Tensor]:
         """Return a function that multiplies the candidate's gradient by the reset gate."""
-        return partial(_scaled, self.operation.reset_gates(saved, batch_sizes))
+        assert saved is not None
+        return partial(_scaled, self.operation.reset_gates(saved, sequence.batch_sizes))
 
 
 def _scaled(reset: Tensor, dv: Tensor) -> Tensor:

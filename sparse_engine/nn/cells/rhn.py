@@ -3,22 +3,108 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from typing_extensions import Unpack
 
-from sparse_engine.nn._keywords import RecurrentOptions
+from sparse_engine.nn._layer_parameters import Maker
 from sparse_engine.nn.capture import Use, capture, captures
-from sparse_engine.nn.options import COUNT, FLAG, FRACTION, Option
-from sparse_engine.nn.sparse_recurrent import SparseRecurrent, dense_product
+from sparse_engine.nn.cell import Cell, Layer, multiply
+from sparse_engine.nn.options import COUNT, FLAG, FRACTION, option
+from sparse_engine.nn.recurrent import Recurrent
+from sparse_engine.nn.sequence import Sequence
 from sparse_engine.nn.weight import SparseWeight
-from sparse_engine.ops.rhn import rhn_and_states
+from sparse_engine.ops.rhn import rhn_and_states, rhn_step
 
 
-class SparseRHN(SparseRecurrent):
+@dataclass(frozen=True, kw_only=True)
+class RHN(Cell):
+    """Recurrent highway unit (Zilly et al. 2017), whose steps have several levels."""
+
+    recurrence_depth: int = option(COUNT)
+    coupled: bool = option(FLAG, True)
+    recurrent_dropout: float = option(FRACTION, 0.0)
+
+    packable: ClassVar[bool] = False
+    bf16_devices: ClassVar[tuple[str, ...]] = ("cpu",)
+    kernel: ClassVar[bool] = True
+
+    def blocks(self, hidden_size: int) -> tuple[int, ...]:
+        """Return the rows of two gates, and of a third if the carry gate is not coupled."""
+        return (hidden_size,) * (2 if self.coupled else 3)
+
+    def bias_shapes(self, rows: int) -> dict[str, tuple[int, ...]]:
+        """Return the shape of the biases of all levels."""
+        return {"hh": (self.recurrence_depth, rows)}
+
+    def make_recurrent(self, maker: Maker, rows: int) -> dict[str, nn.Module]:
+        """Return the weight of each level."""
+        levels = (maker.sparse(rows, maker.hidden_size) for _ in range(self.recurrence_depth))
+        return {"weight_hh": nn.ModuleList(levels)}
+
+    def recurrent_weights(self, layer: Layer) -> list[SparseWeight]:
+        """Return the weight of each level."""
+        return [*layer["weight_hh"]]
+
+    def biases(self, layer: Layer) -> tuple[Tensor | None, Tensor | None]:
+        """Return the biases of all levels as those of the product."""
+        return None, layer.get("bias_hh")
+
+    def draw(self, sequence: Sequence, hidden_size: int, dtype: torch.dtype) -> dict[str, Tensor]:
+        """Return the mask of dropped units, one for all steps of a sequence."""
+        if self.recurrent_dropout == 0:
+            return {}
+        ones = sequence.x.new_ones(sequence.batch, hidden_size, dtype=dtype)
+        return {"mask": nn.functional.dropout(ones, self.recurrent_dropout)}
+
+    def product(self, layer: Layer) -> Callable[..., Tensor]:
+        """Return the function of a state and a level that computes the level's sums."""
+        weights, bias = self.recurrent_weights(layer), self.biases(layer)[1]
+        return lambda s, level: weights[level](s, None if bias is None else bias[level])
+
+    def step(
+        self,
+        v: Tensor,
+        product: Callable[..., Tensor],
+        state: tuple[Tensor, ...],
+        mask: Tensor | None = None,
+    ) -> tuple[Tensor, ...]:
+        """Compute one time step."""
+        return rhn_step(v.unsqueeze(0), product, state, self.recurrence_depth, mask=mask)
+
+    def run(
+        self,
+        layer: Layer,
+        sequence: Sequence,
+        state: tuple[Tensor | None, ...],
+        mask: Tensor | None = None,
+    ) -> tuple[Tensor, ...]:
+        """Run one layer in one operation."""
+        weights = self.recurrent_weights(layer)
+        u = multiply(layer["weight_ih"], sequence.x).unsqueeze(1)
+        capturing = any(captures(weight) for weight in weights)
+        if capturing:
+            # Zeros are added to the sums of every later level, so that their gradients can be read.
+            u = nn.functional.pad(u, (0, 0) * 2 + (0, len(weights) - 1))
+            u = u if u.requires_grad else u.requires_grad_()
+        links = [weight.values for weight in weights], [weight.pattern for weight in weights]
+        bias, resets = self.biases(layer)[1], sequence.resets
+        y, states = rhn_and_states(u, state[0], mask, bias, *links, resets=resets)
+        if capturing:
+            capture(u, partial(_levels, weights, states if mask is None else mask * states))
+        return y, y[-1]
+
+
+def _levels(weights: Iterable[SparseWeight], states: Tensor, du: Tensor) -> Iterator[Use]:
+    """Yield the use of each level's weight: the gradient of its sums with its masked state."""
+    for level, weight in enumerate(weights):
+        yield weight, states[:, level], du[:, level]
+
+
+class SparseRHN(Recurrent):
     """Recurrent highway network (Zilly et al. 2017) whose recurrent weights exist only as links.
 
     Every time step passes through ``recurrence_depth`` levels. With s the state, m a mask of
@@ -43,7 +129,7 @@ class SparseRHN(SparseRecurrent):
         coupled: whether the carry gate is ``1 - t``.
         recurrent_dropout: fraction of the units that m drops in training, in [0, 1]. One mask
             serves all steps and levels of a sequence. It does not apply to ``s * c``.
-        **options: the other arguments of :class:`SparseRecurrent` by name: bias, batch_first,
+        **options: the other arguments of :class:`Recurrent` by name: bias, batch_first,
             dropout, bidirectional, device, dtype, input_density, gain, generator,
             checkpoint_every.
 
@@ -59,109 +145,4 @@ class SparseRHN(SparseRecurrent):
         (torch.Size([35, 20, 830]), torch.Size([1, 20, 830]))
     """
 
-    options: ClassVar[dict[str, Option]] = {
-        **SparseRecurrent.options,
-        "recurrence_depth": COUNT,
-        "coupled": FLAG,
-        "recurrent_dropout": FRACTION,
-    }
-    recurrence_depth: int
-    coupled: bool
-    recurrent_dropout: float
-    resettable = True
-    bf16_devices = ("cpu",)
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        *,
-        density: float,
-        recurrence_depth: int,
-        coupled: bool = True,
-        recurrent_dropout: float = 0.0,
-        **options: Unpack[RecurrentOptions],
-    ) -> None:
-        super().__init__(
-            input_size,
-            hidden_size,
-            num_layers,
-            density=density,
-            recurrence_depth=recurrence_depth,
-            coupled=coupled,
-            recurrent_dropout=recurrent_dropout,
-            **options,
-        )
-
-    @property
-    def blocks(self) -> tuple[int, ...]:
-        """Rows of each gate: two blocks, and a third if the carry gate is not coupled."""
-        return (self.hidden_size,) * (2 if self.coupled else 3)
-
-    # Each class has a forward of its own: torch.compile counts recompilations by function.
-    def forward(
-        self, input: Tensor, hx: Tensor | None = None, *, resets: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Run the network over whole sequences: :meth:`Recurrent.forward`."""
-        return super().forward(input, hx, resets=resets)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The dtype of inputs, states and outputs."""
-        return self.weight_hh_l0[0].dtype
-
-    @property
-    def _bias_shapes(self) -> dict[str, tuple[int, ...]]:
-        return {"hh": (self.recurrence_depth, self.rows)}
-
-    def _make_recurrent(self, sparse: Callable[[int, int], SparseWeight]) -> dict[str, nn.Module]:
-        levels = (sparse(self.rows, self.hidden_size) for _ in range(self.recurrence_depth))
-        return {"hh": nn.ModuleList(levels)}
-
-    def recurrent_weights(self, layer: str) -> list[SparseWeight]:
-        """Return the weight of each level."""
-        return [*getattr(self, f"weight_hh_{layer}")]
-
-    def constants(self, layer: str, x: Tensor) -> dict[str, Tensor]:
-        """Return the mask of dropped units, one for all segments of a sequence."""
-        if not self.training or self.recurrent_dropout == 0:
-            return {}
-        ones = x.new_ones(x.shape[1], self.hidden_size, dtype=self.dtype)
-        return {"mask": nn.functional.dropout(ones, self.recurrent_dropout)}
-
-    def run_layer(
-        self,
-        layer: str,
-        x: Tensor,
-        state: tuple[Tensor | None, ...],
-        mask: Tensor | None = None,
-        resets: Tensor | None = None,
-    ) -> tuple[Tensor, ...]:
-        """Run one layer in one operation."""
-        weights = getattr(self, f"weight_hh_{layer}")
-        for weight in weights:
-            weight.refresh()
-        weight_ih = getattr(self, f"weight_ih_{layer}")
-        bias = getattr(self, f"bias_hh_{layer}") if self.bias else None
-        if isinstance(weight_ih, SparseWeight):
-            u = weight_ih(x).unsqueeze(1)
-        else:
-            u = dense_product(x, weight_ih).unsqueeze(1)
-        capturing = any(captures(weight) for weight in weights)
-        if capturing:
-            # Zeros are added to the sums of every later level, so that their gradients can be read.
-            u = nn.functional.pad(u, (0, 0) * 2 + (0, len(weights) - 1))
-            u = u if u.requires_grad else u.requires_grad_()
-        values = [weight.values for weight in weights]
-        patterns = [weight.pattern for weight in weights]
-        y, states = rhn_and_states(u, state[0], mask, bias, values, patterns, resets=resets)
-        if capturing:
-            capture(u, partial(_levels, weights, states if mask is None else mask * states))
-        return y, y[-1]
-
-
-def _levels(weights: Iterable[SparseWeight], states: Tensor, du: Tensor) -> Iterator[Use]:
-    """Yield the use of each level's weight: the gradient of its sums with its masked state."""
-    for level, weight in enumerate(weights):
-        yield weight, states[:, level], du[:, level]
+    cell_type = RHN

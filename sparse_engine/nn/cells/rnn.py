@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from typing_extensions import Unpack
 
 from sparse_engine import ops
-from sparse_engine.nn._keywords import LinkOptions
-from sparse_engine.nn._step import StepOperation
-from sparse_engine.nn.from_torch import DropIn
-from sparse_engine.nn.layer_norm import LayerNormed, goes_by_steps
-from sparse_engine.nn.options import Option
-from sparse_engine.nn.sparse_recurrent import Ran, last_states
-from sparse_engine.ops import Norm
+from sparse_engine.nn.cell import Layer
+from sparse_engine.nn.cells.layer_norm import LayerNormed
+from sparse_engine.nn.kernel_cell import Given, LayerOutput, State
+from sparse_engine.nn.options import option
+from sparse_engine.nn.recurrent import Recurrent
+from sparse_engine.nn.sequence import Sequence
 from sparse_engine.ops._native import native
+from sparse_engine.ops.rnn import rnn_step
 
 
 def _check_nonlinearity(name: str, value: object) -> None:
@@ -24,11 +25,63 @@ def _check_nonlinearity(name: str, value: object) -> None:
         raise ValueError(f"expected {name} 'tanh' or 'relu', found {value!r}")
 
 
-def _step_options(network: SparseRNN) -> tuple | None:
-    return None if network.layer_norm else (ops.ACTIVATIONS[network.nonlinearity],)
+@dataclass(frozen=True, kw_only=True)
+class RNN(LayerNormed):
+    """Elman's unit (1990): ``h_t = act(W_ih x_t + W_hh h_{t-1} + b)``."""
+
+    nonlinearity: str = option(_check_nonlinearity, "tanh")
+
+    dense_type: ClassVar[type[nn.RNNBase]] = nn.RNN
+    torch_options: ClassVar[tuple[str, ...]] = ("nonlinearity",)
+    most_fused_inputs: ClassVar[int] = 128
+    bf16_devices: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
+    step_kernel: ClassVar[Any] = native.rnn_step.default
+
+    def step_options(self) -> tuple | None:
+        """Return the arguments of the step's kernel, or None where it lacks an option."""
+        return None if self.layer_norm else (ops.ACTIVATIONS[self.nonlinearity],)
+
+    def step(
+        self, v: Tensor, product: Callable[..., Tensor], state: tuple[Tensor, ...]
+    ) -> tuple[Tensor, ...]:
+        """Compute one time step."""
+        return rnn_step(v, product, state, nonlinearity=self.nonlinearity)
+
+    def call(self, layer: Layer, given: Given, sequence: Sequence, state: State) -> LayerOutput:
+        """Call the kernel for one layer in one direction."""
+        weight = layer["weight_hh"]
+        h = ops.rnn(
+            given.x,
+            state[0],
+            given.bias,
+            weight.values,
+            weight.pattern,
+            w_input=given.w_input,
+            nonlinearity=self.nonlinearity,
+            batch_sizes=sequence.batch_sizes,
+            resets=sequence.resets,
+        )
+        return LayerOutput(h, (sequence.last(h),))
+
+    def call_normed(
+        self, layer: Layer, x: Tensor, sequence: Sequence, state: State
+    ) -> tuple[Tensor, ...]:
+        """Call the kernel with layer normalisation."""
+        weight, norm = layer["weight_hh"], self.norm_of_product(layer)
+        h = ops.normed_rnn(
+            x,
+            state[0],
+            weight.values,
+            weight.pattern,
+            norm,
+            nonlinearity=self.nonlinearity,
+            batch_sizes=sequence.batch_sizes,
+            resets=sequence.resets,
+        )
+        return h, sequence.last(h)
 
 
-class SparseRNN(LayerNormed, DropIn):
+class SparseRNN(Recurrent):
     """:class:`torch.nn.RNN` whose recurrent weights exist only as links.
 
     ``h_t = act(x_t W_ih^T + b_ih + h_{t-1} W_hh^T + b_hh)``. The forward pass of a layer over all
@@ -43,7 +96,7 @@ class SparseRNN(LayerNormed, DropIn):
             operation, which has to wait for mean and variance at every step; on a GPU every step
             takes several operations of PyTorch.
         **options: input_density, gain, generator and checkpoint_every of
-            :class:`SparseRecurrent`.
+            :class:`Recurrent`.
 
     Parameters are named as in ``torch.nn.RNN`` with ``.values`` for the sparse ones:
     ``weight_ih_l0``, ``weight_hh_l0.values``, ``bias_ih_l0``, ``bias_hh_l0``,
@@ -56,17 +109,7 @@ class SparseRNN(LayerNormed, DropIn):
         (torch.Size([50, 32, 1024]), torch.Size([1, 32, 1024]))
     """
 
-    nonlinearity: str
-    packable = True
-    resettable = True
-    dense_type = nn.RNN
-    options: ClassVar[dict[str, Option]] = {
-        **LayerNormed.options,
-        "nonlinearity": Option(_check_nonlinearity, in_torch=True),
-    }
-    most_fused_inputs = 128
-    bf16_devices = ("cpu", "cuda")
-    step_operation = StepOperation(native.rnn_step.default, _step_options)
+    cell_type = RNN
 
     def __init__(
         self,
@@ -80,65 +123,18 @@ class SparseRNN(LayerNormed, DropIn):
         bidirectional: bool = False,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
-        *,
-        density: float,
-        layer_norm: bool = False,
-        **options: Unpack[LinkOptions],
+        **options: Any,
     ) -> None:
-        of_torch = input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional
         super().__init__(
-            *of_torch,
-            device,
-            dtype,
-            density=density,
+            input_size,
+            hidden_size,
+            num_layers,
             nonlinearity=nonlinearity,
-            layer_norm=layer_norm,
+            bias=bias,
+            batch_first=batch_first,
+            dropout=dropout,
+            bidirectional=bidirectional,
+            device=device,
+            dtype=dtype,
             **options,
         )
-
-    def run_cell(
-        self,
-        layer: str,
-        x: Tensor,
-        w_input: Tensor | None,
-        state: tuple[Tensor | None, ...],
-        bias: Tensor | None,
-        batch_sizes: Tensor | None = None,
-        resets: Tensor | None = None,
-    ) -> Ran:
-        """Run one layer in one operation."""
-        weight = getattr(self, f"weight_hh_{layer}")
-        h = ops.rnn(
-            x,
-            state[0],
-            bias,
-            weight.values,
-            weight.pattern,
-            w_input=w_input,
-            nonlinearity=self.nonlinearity,
-            batch_sizes=batch_sizes,
-            resets=resets,
-        )
-        return Ran(h, (last_states(h, batch_sizes),))
-
-    def run_normed(
-        self,
-        layer: str,
-        x: Tensor,
-        state: tuple[Tensor | None, ...],
-        norm: Norm,
-        batch_sizes: Tensor | None = None,
-        resets: Tensor | None = None,
-    ) -> tuple[Tensor, ...]:
-        """Run one layer, given the normalised ``W_ih x``."""
-        weight, (h0,) = getattr(self, f"weight_hh_{layer}"), state
-        options: dict[str, Any] = {
-            "batch_sizes": batch_sizes,
-            "resets": resets,
-            "nonlinearity": self.nonlinearity,
-        }
-        if goes_by_steps(weight, x, resets):
-            h = ops.normed_rnn_by(weight, x, h0, norm, **options)
-        else:
-            h = ops.normed_rnn(x, h0, weight.values, weight.pattern, norm, **options)
-        return h, last_states(h, batch_sizes)

@@ -1,0 +1,84 @@
+"""Layer normalisation inside the time loop (Ba et al. 2016)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from sparse_engine.nn._layer_parameters import Maker
+from sparse_engine.nn.capture import captures
+from sparse_engine.nn.cell import Layer, multiply
+from sparse_engine.nn.kernel_cell import KernelCell, State
+from sparse_engine.nn.options import FLAG, option
+from sparse_engine.nn.sequence import Sequence
+from sparse_engine.ops import Norm
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerNormed(KernelCell):
+    """Cell with the option ``layer_norm``: ``W_ih x`` and ``W_hh h`` are normalised.
+
+    Attributes:
+        normed_states: names of states of ``hidden_size`` features that are normalised, too.
+    """
+
+    layer_norm: bool = option(FLAG, False)
+
+    separate_biases: ClassVar[bool] = False
+    normed_states: ClassVar[tuple[str, ...]] = ()
+
+    def make_others(self, maker: Maker) -> dict[str, Any]:
+        """Return the normalisations of a layer."""
+        if not self.layer_norm:
+            return {}
+        rows = sum(self.blocks(maker.hidden_size))
+        sizes = {"ih": rows, "hh": rows}
+        sizes |= dict.fromkeys(self.normed_states, maker.hidden_size)
+        norms = {of: nn.LayerNorm(size, **maker.like) for of, size in sizes.items()}
+        return {"norm": nn.ModuleDict(norms)}
+
+    def keeps_bfloat16(self, device: str) -> bool:
+        """Whether activations stay in bfloat16: never where they are normalised."""
+        return not self.layer_norm and super().keeps_bfloat16(device)
+
+    def goes_by_steps(self, layer: Layer, sequence: Sequence) -> bool:
+        """Whether a normalised layer runs step by step.
+
+        It does while factors are captured, because the gradient of ``x`` is then not the gradient
+        of ``W_hh h``, and where episodes begin on a GPU, whose kernels do not reset states.
+        """
+        on_cpu = sequence.x.is_cpu or sequence.resets is None
+        return self.layer_norm and (captures(layer["weight_hh"]) or not on_cpu)
+
+    def run(self, layer: Layer, sequence: Sequence, state: State) -> tuple[Tensor, ...]:
+        """Run one layer, with layer normalisation where the option is set."""
+        if not self.layer_norm:
+            return super().run(layer, sequence, state)
+        return self.call_normed(layer, self.input_sums(layer, sequence.x), sequence, state)
+
+    def call_normed(
+        self, layer: Layer, x: Tensor, sequence: Sequence, state: State
+    ) -> tuple[Tensor, ...]:
+        """Call the kernel with layer normalisation, given the normalised ``W_ih x``."""
+        raise NotImplementedError
+
+    def norm_of_product(self, layer: Layer) -> Norm:
+        """Return the normalisation of ``W_hh h``, whose offset includes the biases."""
+        norm, bias = Norm.of(layer["norm"]["hh"]), self.biases(layer)[1]
+        return norm if bias is None else norm.plus(bias)
+
+    def input_sums(self, layer: Layer, x: Tensor) -> Tensor:
+        """Return ``W_ih x`` of all steps, normalised where the option is set."""
+        if not self.layer_norm:
+            return super().input_sums(layer, x)
+        return Norm.of(layer["norm"]["ih"])(multiply(layer["weight_ih"], x))
+
+    def product(self, layer: Layer) -> Callable[..., Tensor]:
+        """Return the function that computes recurrent sums, normalised where the option is set."""
+        if not self.layer_norm:
+            return super().product(layer)
+        norm, weight = self.norm_of_product(layer), layer["weight_hh"]
+        return lambda h: norm(weight(h))

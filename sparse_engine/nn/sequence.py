@@ -1,0 +1,257 @@
+"""What a recurrent network runs over: its input, lengths, episodes and timespans in one value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import repeat
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
+
+from sparse_engine.errors import InputError
+from sparse_engine.nn._packed import Packing, checked_lengths, last_rows, reversal, rows_before
+
+
+class Sequence(NamedTuple):
+    """Input of a layer with all that belongs to its steps, in the order in which it is read.
+
+    Attributes:
+        x: ``[steps, batch, features]``, or ``[rows, features]`` with ``batch_sizes``.
+        batch_sizes: for sequences of different lengths, how many run at each step, int64 on the
+            CPU; ``x`` is then the data of a :class:`torch.nn.utils.rnn.PackedSequence`.
+        resets: bool ``[steps, batch]``, true where an episode begins: the state before that step
+            counts as zero. None for one episode.
+        dt: ``[steps, batch]``, the length of an unfold at each step, for cells that are ``timed``.
+    """
+
+    x: Tensor
+    batch_sizes: Tensor | None = None
+    resets: Tensor | None = None
+    dt: Tensor | None = None
+
+    @property
+    def steps(self) -> int:
+        """Number of steps of the longest sequence."""
+        return self.x.shape[0] if self.batch_sizes is None else self.batch_sizes.numel()
+
+    @property
+    def batch(self) -> int:
+        """Number of sequences."""
+        return self.x.shape[1] if self.batch_sizes is None else int(self.batch_sizes[0])
+
+    def reversal(self) -> Callable[[Tensor], Tensor]:
+        """Return the function that turns around the steps of every sequence; its own inverse."""
+        if self.batch_sizes is None:
+            return partial(torch.flip, dims=(0,))
+        return partial(
+            torch.index_select, dim=0, index=reversal(self.batch_sizes).to(self.x.device)
+        )
+
+    def backwards(self, turned: Callable[[Tensor], Tensor]) -> Sequence:
+        """Return what a layer that reads backwards reads, given :meth:`reversal`.
+
+        Backwards, an episode begins where forwards it ends: one step before the next one begins.
+        """
+        resets, dt = self.resets, self.dt
+        if resets is not None:
+            resets = torch.cat([torch.zeros_like(resets[:1]), resets[1:].flip(0)])
+        return Sequence(
+            turned(self.x), self.batch_sizes, resets, None if dt is None else dt.flip(0)
+        )
+
+    def segments(self, every: int) -> Iterator[Sequence]:
+        """Yield segments of ``every`` steps; the last may be shorter."""
+        sizes: Iterable[Any] = repeat(None)
+        parts = self.x.split(every) if self.batch_sizes is None else ()
+        if self.batch_sizes is not None:
+            sizes = self.batch_sizes.split(every)
+            parts = self.x.split([int(each.sum()) for each in sizes])
+        resets, dt = (
+            repeat(None) if each is None else each.split(every) for each in (self.resets, self.dt)
+        )
+        yield from map(Sequence, parts, sizes, resets, dt)
+
+    def last(self, states: Tensor) -> Tensor:
+        """Return each sequence's last state ``[batch, features]``, of those of all steps."""
+        if self.batch_sizes is None:
+            return states[-1]
+        return states.index_select(0, last_rows(self.batch_sizes))
+
+    def later(self, rows: Tensor) -> Tensor:
+        """Return all rows but those of the first step."""
+        return rows[1:] if self.batch_sizes is None else rows[self.batch :]
+
+    def before_later(self, states: Tensor) -> Tensor:
+        """Return the state before each row of :meth:`later`, zero where an episode begins."""
+        if self.batch_sizes is not None:
+            return states[rows_before(self.batch_sizes)]
+        before = states[:-1]
+        return before if self.resets is None else before.masked_fill(self._begins(1), 0)
+
+    def add_before_later(self, to: Tensor, rows: Tensor) -> None:
+        """Add ``rows``, one for each of :meth:`later`, to those of :meth:`before_later`."""
+        if self.batch_sizes is not None:
+            to[rows_before(self.batch_sizes)] += rows
+            return
+        rows = rows.reshape(to[:-1].shape)
+        to[:-1] += rows if self.resets is None else rows.masked_fill(self._begins(1), 0)
+
+    def at_first(self, h0: Tensor) -> Tensor:
+        """Return the initial state, zero where an episode begins at the first step."""
+        return h0 if self.resets is None else h0.masked_fill(self._begins(0)[0], 0)
+
+    def _begins(self, first: int) -> Tensor:
+        assert self.resets is not None
+        return self.resets[first:].unsqueeze(-1)
+
+
+class Layout(NamedTuple):
+    """How a caller lays out sequences: read as a :class:`Sequence`, and written back alike.
+
+    Attributes:
+        batch_first: whether tensors are ``[batch, steps, ...]``.
+        single: whether there is one sequence without a batch.
+        packing: the rows of sequences of different lengths in a padded tensor, or None.
+        packed: the PackedSequence that was given, or None.
+    """
+
+    batch_first: bool = False
+    single: bool = False
+    packing: Packing | None = None
+    packed: PackedSequence | None = None
+
+    @classmethod
+    def of(cls, x: Tensor | PackedSequence, lengths: Any, *, batch_first: bool) -> Layout:
+        """Return the layout of an input.
+
+        Raises:
+            InputError: no step, or lengths that do not fit.
+            ValueError: lengths beside a PackedSequence.
+        """
+        if isinstance(x, PackedSequence):
+            if lengths is not None:
+                raise ValueError("expected no lengths beside a PackedSequence, found both")
+            return cls(packed=x)
+        single = x.dim() == 2
+        if single and lengths is not None:
+            raise InputError("expected no lengths for a single sequence without a batch")
+        batch_first = batch_first and not single
+        steps, batch = (x.shape[1], x.shape[0]) if batch_first else (x.shape[0], x.shape[1])
+        if steps == 0:
+            raise InputError("expected at least one time step, found none")
+        if lengths is None or batch == 0:
+            return cls(batch_first, single)
+        packing = Packing.of(checked_lengths(lengths, batch, steps), steps).to(x.device)
+        return cls(batch_first, single, packing)
+
+    def read(
+        self, x: Tensor | PackedSequence, resets: Tensor | None = None, dt: Tensor | None = None
+    ) -> Sequence:
+        """Return the sequence; ``resets`` and ``dt`` have the shape of ``x`` without features.
+
+        Raises:
+            InputError: resets beside sequences of different lengths, or that do not fit.
+            TypeError: resets that are no tensor.
+        """
+        if resets is not None and (self.packed or self.packing):
+            raise InputError(
+                "expected sequences of one length beside resets, found a PackedSequence or lengths"
+            )
+        if isinstance(x, PackedSequence):
+            return Sequence(x.data, x.batch_sizes)
+        resets = None if resets is None else checked_resets(resets, x)
+        x = self._steps_first(x)
+        if self.packing is not None:
+            packed = self.packing.pack(x)
+            return Sequence(packed.data, packed.batch_sizes)
+        return Sequence(
+            x,
+            None,
+            None if resets is None else self._steps_first(resets),
+            None if dt is None else self._steps_first(dt),
+        )
+
+    @property
+    def order(self) -> Tensor | None:
+        """Numbers of the sequences in the order of a packed one, or None where that is theirs."""
+        if self.packing is not None:
+            return self.packing.order
+        return None if self.packed is None else self.packed.sorted_indices
+
+    def write(self, y: Tensor, sequence: Sequence) -> Tensor | PackedSequence:
+        """Return the outputs of all steps in this layout."""
+        if self.packed is not None:
+            _, batch_sizes, in_order, back = self.packed
+            return PackedSequence(y, batch_sizes, in_order, back)
+        if self.packing is not None:
+            y = self.packing.pad(y)
+        if self.single:
+            return y.squeeze(1)
+        return y.transpose(0, 1) if self.batch_first else y
+
+    def read_state(self, state: Tensor) -> tuple[Tensor, ...]:
+        """Return the initial state of each layer, given that of all in the caller's order."""
+        if self.single:
+            state = state.unsqueeze(1)
+        elif self.order is not None:
+            state = state.index_select(1, self.order)
+        return state.unbind(0)
+
+    def write_state(self, states: Tensor) -> Tensor:
+        """Return final states of all layers in the caller's order."""
+        if self.single:
+            return states.squeeze(1)
+        order = self.order
+        return states if order is None else states.index_select(1, order.argsort())
+
+    def _steps_first(self, rows: Tensor) -> Tensor:
+        if self.single:
+            return rows.unsqueeze(1)
+        return rows.transpose(0, 1) if self.batch_first else rows
+
+
+def checked_resets(resets: Tensor, x: Tensor) -> Tensor:
+    """Return the mask of where episodes begin as bools.
+
+    Args:
+        resets: bool or floating, of the shape of ``x`` without features.
+        x: the input.
+
+    Raises:
+        InputError: a shape, dtype or device does not fit.
+        TypeError: no tensor.
+    """
+    if not isinstance(resets, Tensor):
+        raise TypeError(f"expected resets to be a tensor, found {type(resets).__name__}")
+    if resets.shape != x.shape[:-1]:
+        raise InputError(f"expected resets of shape {[*x.shape[:-1]]}, found {[*resets.shape]}")
+    if resets.dtype != torch.bool and not resets.is_floating_point():
+        found = f"{resets.dtype}".replace("torch.", "")
+        raise InputError(f"expected resets of dtype bool or a floating dtype, found {found}")
+    if resets.device != x.device:
+        raise InputError(f"expected resets on {x.device}, found them on {resets.device}")
+    return resets != 0
+
+
+def reset_state(hx: Any, resets: Tensor, x: Tensor) -> Any:
+    """Return the state before one step, with zeros for the sequences whose episodes begin there.
+
+    Args:
+        hx: a state or a tuple of states, ``[layers, batch, features]`` or ``[layers, features]``.
+            Anything else is returned as it is, for the network to refuse.
+        resets: bool or floating, of the shape of ``x`` without features.
+        x: the input of the step, ``[batch, inputs]`` or ``[inputs]``.
+
+    Raises:
+        InputError, TypeError: as :func:`checked_resets`.
+    """
+    begins = checked_resets(resets, x).unsqueeze(-1)
+
+    def one(state: Any) -> Any:
+        fits = isinstance(state, Tensor) and state.shape[1:-1] == begins.shape[:-1]
+        return state.masked_fill(begins, 0) if fits else state
+
+    return tuple(one(each) for each in hx) if isinstance(hx, tuple | list) else one(hx)
