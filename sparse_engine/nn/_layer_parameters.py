@@ -1,4 +1,4 @@
-"""What makes the weights and parameters of layers."""
+"""Maker of the weights and parameters of layers."""
 
 from __future__ import annotations
 

@@ -79,8 +79,6 @@ class Cell:
             if "check" in each.metadata:
                 each.metadata["check"](each.name, getattr(self, each.name))
 
-    # What it computes.
-
     def step(
         self,
         v: Tensor,
@@ -103,15 +101,13 @@ class Cell:
         """
         raise NotImplementedError
 
-    def draw(self, sequence: Sequence, hidden_size: int, dtype: torch.dtype) -> dict[str, Tensor]:
+    def draw(self, sequence: Sequence, hidden_size: int) -> dict[str, Tensor]:
         """Return random tensors that all steps of a layer share in training, such as a mask."""
         return {}
 
     def arguments(self, layer: Layer) -> dict[str, Any]:
         """Return what :meth:`step` needs of a layer beside sums, by name."""
         return {}
-
-    # Its parameters.
 
     def check_sizes(self, hidden_size: int) -> None:
         """Raise ValueError for options that do not go with this number of units."""
@@ -192,8 +188,6 @@ class Cell:
     def keeps_bfloat16(self, device: str) -> bool:
         """Whether activations stay in bfloat16 on a type of device, where autocast asks for it."""
         return device in self.bf16_devices
-
-    # How a layer runs.
 
     def goes_by_steps(self, layer: Layer, sequence: Sequence) -> bool:
         """Whether this sequence runs step by step, and not by :meth:`run`."""

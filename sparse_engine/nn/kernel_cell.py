@@ -18,7 +18,7 @@ State = tuple[Tensor | None, ...]
 
 
 class Given(NamedTuple):
-    """What a kernel multiplies and adds beside the recurrent weight.
+    """Input and biases of a kernel, as it takes them.
 
     Attributes:
         x: the input where ``w_input`` is given, and ``W_ih x`` where it is None.

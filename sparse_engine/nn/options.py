@@ -24,7 +24,7 @@ def option(check: Check, default: Any = MISSING) -> Any:
     Example:
         >>> @dataclass(frozen=True, kw_only=True)
         ... class Leaky(Cell):
-        ...     leak: float = option(FRACTION, 0.5)
+        ...     leak: float = option(check_leak, 0.5)
     """
     return field(default=default, metadata={"check": check})
 

@@ -172,21 +172,17 @@ class Recurrent(LoadsRealParameters):
                 setattr(self, f"{kind}_{layer}", value)
         self._kinds = tuple(dict.fromkeys((*self.__dict__.get("_kinds", ()), *made)))
 
-    def __getattr__(self, name: str) -> Any:
-        cell = self.__dict__.get("cell")
-        if cell is not None and name in self._options:
-            return getattr(cell, name)
-        return super().__getattr__(name)
-
     def __setattr__(self, name: str, value: Any) -> None:
-        cell = self.__dict__.get("cell")
-        if cell is not None and name in self._options:
-            self.__dict__["cell"] = replace(cell, **{name: value})
-            return
-        super().__setattr__(name, value)
-        for weight in value if isinstance(value, nn.ModuleList) else [value]:
-            if isinstance(weight, SparseWeight) and weight.shape[0] == sum(self.blocks):
-                weight.blocks = self.blocks
+        if name == "cell":  # options are attributes of the network, too
+            own = {each: getattr(value, each) for each in self._options}
+            self.__dict__.update(own, cell=value)
+        elif name in self._options:
+            self.cell = replace(self.cell, **{name: value})
+        else:
+            super().__setattr__(name, value)
+            for weight in value if isinstance(value, nn.ModuleList) else [value]:
+                if isinstance(weight, SparseWeight) and weight.shape[0] == sum(self.blocks):
+                    weight.blocks = self.blocks
 
     @property
     def options(self) -> dict[str, Any]:
@@ -209,8 +205,9 @@ class Recurrent(LoadsRealParameters):
     def dtype(self) -> torch.dtype:
         """The dtype of inputs, states and outputs."""
         weight: Any = self.weight_hh_l0
-        first: Any = weight[0] if isinstance(weight, nn.ModuleList) else weight
-        return first.dtype
+        while isinstance(weight, nn.ModuleList):
+            weight = weight._modules["0"]
+        return weight.dtype
 
     @property
     def directions(self) -> int:
@@ -232,7 +229,12 @@ class Recurrent(LoadsRealParameters):
 
     def layer(self, name: str) -> Layer:
         """Return the parameters and modules of a layer by kind, such as ``layer("l0")``."""
-        found = {kind: getattr(self, f"{kind}_{name}") for kind in self._kinds}
+        parameters, modules, found = self._parameters, self._modules, {}
+        for kind in self._kinds:
+            full = f"{kind}_{name}"
+            value = parameters.get(full)
+            value = modules.get(full) if value is None else value
+            found[kind] = getattr(self, full) if value is None else value  # computed by a hook
         for shared in self.cell.shared:
             found[shared] = getattr(self, shared)
         return found
@@ -272,7 +274,7 @@ class Recurrent(LoadsRealParameters):
                 and no gradient passes to the step before. A layer that reads backwards is set
                 back where an episode ends. Not with a PackedSequence or lengths. By default
                 nowhere.
-            timespans: for a network in continuous time, how long each input is held, ``[steps]`` or
+            timespans: for a network in continuous time, the duration of each input, ``[steps]`` or
                 of the shape of ``input`` without features, for sequences that are sampled
                 irregularly: an unfold takes ``timespan / unfolds``. By default ``dt * unfolds`` for
                 all. Differentiable. On a CUDA device the values are not checked, because the host
@@ -320,7 +322,7 @@ class Recurrent(LoadsRealParameters):
             hx: the state that the step before returned, or an initial state as in :meth:`forward`.
             resets: which sequences begin an episode, ``[batch]``, or one number for a single
                 sequence: their state in ``hx`` counts as zero.
-            timespans: for a network in continuous time, how long ``input`` is held, one number for
+            timespans: for a network in continuous time, the duration of ``input``, one number for
                 all sequences or ``[batch]``. By default ``dt * unfolds``. Differentiable.
 
         Returns:
@@ -435,10 +437,10 @@ class Recurrent(LoadsRealParameters):
             with torch.autocast(device, enabled=False):
                 return self._run(sequence._replace(x=sequence.x.to(self.dtype)), starts)
         turned = sequence.reversal() if self.bidirectional else None
-        ends: list[list[Tensor]] = []
+        y, ends = sequence.x, list[list[Tensor]]()
         for layer in range(self.num_layers):
             if layer > 0:
-                x = self.cell.to_next_layer(sequence.x)
+                x = self.cell.to_next_layer(y)
                 if self.dropout > 0:
                     x = nn.functional.dropout(x, self.dropout, self.training)
                 sequence = sequence._replace(x=x)
@@ -451,8 +453,7 @@ class Recurrent(LoadsRealParameters):
                 backwards, *end = self._run_segments(f"l{layer}_reverse", read, start)
                 ends.append(end)
                 y = torch.cat([y, turned(backwards)], -1)
-            sequence = sequence._replace(x=y)
-        return sequence.x, *(torch.stack(states) for states in zip(*ends, strict=True))
+        return y, *(torch.stack(states) for states in zip(*ends, strict=True))
 
     def _run_segments(
         self, name: str, sequence: Sequence, state: tuple[Tensor | None, ...]
@@ -460,7 +461,7 @@ class Recurrent(LoadsRealParameters):
         """Run one layer, in segments where ``checkpoint_every`` asks for that."""
         every, drawn = self.checkpoint_every, {}
         if self.training:
-            drawn = self.cell.draw(sequence, self.hidden_size, self.dtype)
+            drawn = self.cell.draw(sequence, self.hidden_size)
         if (
             every is None
             or not torch.is_grad_enabled()

@@ -1,4 +1,4 @@
-"""Which weights of a model are recurrent, and which are their inputs."""
+"""Recurrent weights of a model, and the names of their input weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a recurrent network runs over: its input, lengths, episodes and timespans in one value."""
+"""Input of a recurrent network with lengths, episodes and timespans, in one value."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Sequence(NamedTuple):
 
     Attributes:
         x: ``[steps, batch, features]``, or ``[rows, features]`` with ``batch_sizes``.
-        batch_sizes: for sequences of different lengths, how many run at each step, int64 on the
+        batch_sizes: for sequences of different lengths, the number that run at each step, int64 on the
             CPU; ``x`` is then the data of a :class:`torch.nn.utils.rnn.PackedSequence`.
         resets: bool ``[steps, batch]``, true where an episode begins: the state before that step
             counts as zero. None for one episode.
@@ -109,7 +109,7 @@ class Sequence(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """How a caller lays out sequences: read as a :class:`Sequence`, and written back alike.
+    """Layout of sequences at the caller: read as a :class:`Sequence`, and written back alike.
 
     Attributes:
         batch_first: whether tensors are ``[batch, steps, ...]``.

@@ -84,7 +84,7 @@ def run_steps(
         product: what the steps are given to multiply states by recurrent weights.
         v: ``[steps, batch, ...]``, or ``[rows, ...]`` with ``batch_sizes``.
         state: the initial states, ``[batch, ...]`` each.
-        batch_sizes: as a :class:`torch.nn.utils.rnn.PackedSequence` has them, or None.
+        batch_sizes: those of a :class:`torch.nn.utils.rnn.PackedSequence`, or None.
         resets: bool ``[steps, batch]``, where an episode begins, or None.
         **of_steps: what each step reads beside v, ``[steps, ...]``.
 

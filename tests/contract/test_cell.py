@@ -25,7 +25,7 @@ class Counting(Cell):
 
     scale: float = option(check_scale, 1.0)
 
-    def draw(self, sequence, hidden_size, dtype):
+    def draw(self, sequence, hidden_size):
         ones = sequence.x.new_ones(sequence.batch, hidden_size)
         return {"mask": nn.functional.dropout(ones, 0.5)}
 

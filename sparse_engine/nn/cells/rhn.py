@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from sparse_engine.nn._layer_parameters import Maker
@@ -17,6 +16,7 @@ from sparse_engine.nn.options import COUNT, FLAG, FRACTION, option
 from sparse_engine.nn.recurrent import Recurrent
 from sparse_engine.nn.sequence import Sequence
 from sparse_engine.nn.weight import SparseWeight
+from sparse_engine.ops._autocast import summed_dtype
 from sparse_engine.ops.rhn import rhn_and_states, rhn_step
 
 
@@ -53,10 +53,11 @@ class RHN(Cell):
         """Return the biases of all levels as those of the product."""
         return None, layer.get("bias_hh")
 
-    def draw(self, sequence: Sequence, hidden_size: int, dtype: torch.dtype) -> dict[str, Tensor]:
+    def draw(self, sequence: Sequence, hidden_size: int) -> dict[str, Tensor]:
         """Return the mask of dropped units, one for all steps of a sequence."""
         if self.recurrent_dropout == 0:
             return {}
+        dtype = summed_dtype(sequence.x.dtype)
         ones = sequence.x.new_ones(sequence.batch, hidden_size, dtype=dtype)
         return {"mask": nn.functional.dropout(ones, self.recurrent_dropout)}
 
