@@ -57,7 +57,8 @@ def given():
         "batches": [(torch.randn(2, 6), torch.randn(2, 6))], "loss": nn.functional.mse_loss,
         "network": sparse.SparseCTRNN(3, 4, density=0.5), "stream": torch.randn(3, 2, 3),
         "words": words, "later_words": words, "examples": Examples(examples, examples),
-        "train": lambda *_: None, "dataclass": dataclass, "check_leak": lambda *_: None, "validate": lambda model: 1.0, "records": [], "log": StringIO(),
+        "train": lambda *_: None, "dataclass": dataclass, "check_leak": print,
+        "validate": lambda model: 1.0, "records": [], "log": StringIO(),
         "x": torch.randn(2, 6), "series": np.sin(np.arange(300.0))[:, None], "axes": plt.gca(),
         "loader": [(torch.randn(2, 6), 0)], "by_density": {0.1: signed_network(40, 0.1)},
     }  # fmt: skip

@@ -244,7 +244,7 @@ class QuantizedRNN(QuantizedRecurrent, SparseRNN):
     @property
     def cell_name(self) -> str:
         """The name of the cell."""
-        return self.nonlinearity
+        return self.cell.nonlinearity
 
 
 class QuantizedLSTM(QuantizedRecurrent, SparseLSTM):

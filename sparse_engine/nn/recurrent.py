@@ -229,10 +229,11 @@ class Recurrent(LoadsRealParameters):
 
     def layer(self, name: str) -> Layer:
         """Return the parameters and modules of a layer by kind, such as ``layer("l0")``."""
-        parameters, modules, found = self._parameters, self._modules, {}
+        parameters, modules = self._parameters, self._modules
+        found: dict[str, Any] = {}
         for kind in self._kinds:
             full = f"{kind}_{name}"
-            value = parameters.get(full)
+            value: Any = parameters.get(full)
             value = modules.get(full) if value is None else value
             found[kind] = getattr(self, full) if value is None else value  # computed by a hook
         for shared in self.cell.shared:

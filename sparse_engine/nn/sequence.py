@@ -20,8 +20,8 @@ class Sequence(NamedTuple):
 
     Attributes:
         x: ``[steps, batch, features]``, or ``[rows, features]`` with ``batch_sizes``.
-        batch_sizes: for sequences of different lengths, the number that run at each step, int64 on the
-            CPU; ``x`` is then the data of a :class:`torch.nn.utils.rnn.PackedSequence`.
+        batch_sizes: for sequences of different lengths, the number that run at each step, int64 on
+            the CPU; ``x`` is then the data of a :class:`torch.nn.utils.rnn.PackedSequence`.
         resets: bool ``[steps, batch]``, true where an episode begins: the state before that step
             counts as zero. None for one episode.
         dt: ``[steps, batch]``, the length of an unfold at each step, for cells that are ``timed``.

@@ -173,4 +173,4 @@ class SparseRateRNN(LeakyNetwork):
 
     def rates(self, v: Tensor) -> Tensor:
         """Return the firing rates ``f(v)`` of potentials."""
-        return FUNCTIONS[self.nonlinearity](v)
+        return self.cell.to_next_layer(v)
