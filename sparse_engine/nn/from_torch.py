@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import type_before_parametrizations
 from torch.nn.utils.rnn import PackedSequence
 
-from sparse_engine.nn._dense_values import effective, magnitude_mask
+from sparse_engine.nn._dense_values import effective, magnitude_mask, takes_gradients
 from sparse_engine.nn.sparse_recurrent import SparseRecurrent
 from sparse_engine.nn.weight import SparseWeight
 
@@ -106,6 +106,8 @@ class DropIn(SparseRecurrent):
     ) -> DropIn:
         """Make a sparse network that keeps some weights of a dense network, with their values.
 
+        Its mode and ``requires_grad`` are those of the dense network.
+
         Args:
             dense: the network to copy, with all of its options.
             density: fraction of each sparse weight to keep, the largest entries by magnitude.
@@ -132,17 +134,18 @@ class DropIn(SparseRecurrent):
         network = cls._without_weights(dense)
         for name in network._names(dense):
             values, pruned = effective(dense, name)
+            trained = takes_gradients(dense, name)
             first = name.startswith("weight_ih_l0")
             share = input_density if first else density
             kept = None
             if name.startswith("weight"):
                 kept = masks.pop(name, pruned if density is None and mask is None else None)
             if name.startswith("bias") or (first and share == 1 and kept is None):
-                network._replace(name, nn.Parameter(values.clone()))
+                network._replace(name, nn.Parameter(values.clone(), trained))
                 continue
             if kept is None and share is not None:
                 kept = magnitude_mask(values, share)
-            network._replace(name, SparseWeight.from_dense(values, kept))
+            network._replace(name, SparseWeight.from_dense(values, kept).requires_grad_(trained))
         if masks:
             raise ValueError(f"expected masks for sparse weights, found {sorted(masks)}")
         return network.train(dense.training)
