@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import nn
 
+from sparse_engine.deploy._inheritance import inherit
+
 #: Names of layers with the layers; a layer under two names is there twice.
 Named = list[tuple[str, nn.Module]]
 
@@ -19,7 +21,7 @@ def full_name(module: str, weight: str) -> str:
 def with_replaced(
     model: nn.Module, layers: Named, made: dict[int, nn.Module], *, inplace: bool
 ) -> nn.Module:
-    """Return the model with other layers.
+    """Return the model with other layers, which inherit hooks and what users added.
 
     Args:
         model: the model.
@@ -28,9 +30,12 @@ def with_replaced(
         inplace: whether the model itself is changed; otherwise a copy, for which what is replaced
             is not copied first.
     """
+    changed = {id(old): old for _, old in layers if made[id(old)] is not old}
+    memo: dict[int, Any] = {key: made[key] for key in changed}
+    for key, old in changed.items():
+        inherit(made[key], old, lambda each: each if inplace else copy.deepcopy(each, memo))
     if not inplace:
-        changed = {id(old): made[id(old)] for _, old in layers if made[id(old)] is not old}
-        return copy.deepcopy(model, changed)
+        return copy.deepcopy(model, memo)
     for name, module in layers:
         parent, _, own = name.rpartition(".")
         if own:

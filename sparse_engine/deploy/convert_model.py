@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import type_before_parametrizations
 
+from sparse_engine.deploy._inheritance import obstacle
 from sparse_engine.deploy._layers import full_name, with_replaced
 from sparse_engine.deploy.criteria import Criterion, DenseWeight, Magnitude
 from sparse_engine.deploy.report import Report, Row
@@ -46,9 +47,11 @@ def convert_model(
 ) -> Converted:
     """Replace each ``nn.Linear``, ``nn.RNN``, ``nn.LSTM`` and ``nn.GRU`` by its sparse counterpart.
 
-    Links keep the values of the entries that the criterion keeps; biases, options, names and the
-    mode (train or eval) stay. Each weight of a recurrent network has a density of its own. A weight
-    that is the same Parameter as another, such as a decoder tied to its embedding, stays dense.
+    Links keep the values of the entries that the criterion keeps; biases, options, names, the mode
+    (train or eval), ``requires_grad``, hooks and attributes stay. Each weight of a recurrent
+    network has a density of its own. A weight that is the same Parameter as another, such as a
+    decoder tied to its embedding, stays dense, and so does a layer with hooks of its state dict or
+    a ``forward`` of its own; the report says why.
 
     Args:
         model: the dense model; a layer by itself will do.
@@ -168,8 +171,10 @@ def _converted(
     densities = {each: plan.density_of(name, each) for each in values}
     notes = dict.fromkeys(values, "")
     for each, density in densities.items():
-        if density is not None and id(module._parameters.get(each)) in shared:
-            densities[each], notes[each] = None, "shared with another module"
+        tied = id(module._parameters.get(each)) in shared
+        note = obstacle(module) or ("shared with another module" if tied else "")
+        if density is not None and note:
+            densities[each], notes[each] = None, note
     masks = {
         each: criterion.mask(
             DenseWeight(
@@ -190,7 +195,7 @@ def _converted(
     if not masks:
         return module
     if isinstance(module, nn.Linear):
-        return SparseLinear.from_dense(module, masks["weight"]).train(module.training)
+        return SparseLinear.from_dense(module, masks["weight"])
     assert isinstance(module, nn.RNNBase)
     return RECURRENT[kind].from_dense(module, mask=masks)
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from sparse_engine.deploy._inheritance import has_hooks, obstacle
 from sparse_engine.deploy._layers import full_name, run_on, with_replaced
 from sparse_engine.deploy.convert_model import bytes_of_weight
 from sparse_engine.deploy.quantized import (
@@ -80,7 +81,8 @@ def quantize(
     compute the same with rounded values; a link then takes 3 to 6 bytes instead of 8, and products
     with up to 4 rows or sequences take less time. Biases and dense weights stay float32. A layer
     stays as it is, and the report says why, where it has layer normalisation or a projection, or
-    values that are not float32, or so few links that they take less memory as they are.
+    values that are not float32, or so few links that they take less memory as they are, or hooks of
+    its state dict or its weights, or a ``forward`` of its own. Other hooks and attributes stay.
 
     Args:
         model: a model with sparse layers; a layer by itself will do.
@@ -142,7 +144,11 @@ def _reason(module: nn.Module, weights: dict[str, SparseWeight]) -> str:
             return f"has {option}"
     if any(weight.dtype != torch.float32 for weight in weights.values()):
         return "not float32"
-    return "" if all(weight.values.is_cpu for weight in weights.values()) else "not on the CPU"
+    if not all(weight.values.is_cpu for weight in weights.values()):
+        return "not on the CPU"
+    if any(has_hooks(weight) for weight in weights.values()):
+        return "has hooks of its weights"
+    return obstacle(module)
 
 
 def _row(name: str, weight: SparseWeight, small: QuantizedWeight | None, note: str) -> Row:

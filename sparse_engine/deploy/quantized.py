@@ -20,6 +20,8 @@ from sparse_engine.nn.recurrent import Recurrent
 from sparse_engine.nn.sequence import Sequence
 from sparse_engine.nn.weight import SparseWeight
 from sparse_engine.ops import QuantizedLinks
+from sparse_engine.ops._native import native, needs_gradient
+from sparse_engine.ops.quantized import QUANTIZED_CELLS
 
 
 class QuantizedWeight(nn.Module):
@@ -114,7 +116,13 @@ class QuantizedWeight(nn.Module):
             unexpected_keys += unexpected
         if absent:
             return
-        links = QuantizedLinks(*(state_dict[prefix + name] for name in names))
+        saved = {name: state_dict[prefix + name] for name in names}
+        for name, each in saved.items():
+            if not isinstance(each, Tensor):
+                found = type(each).__name__
+                error_msgs.append(f"expected {prefix}{name} to be a tensor, found {found}")
+                return
+        links = QuantizedLinks(*(each.contiguous() for each in saved.values()))
         try:
             if links.scales.shape != self.scales.shape:
                 found = f"expected scales of shape {[*self.scales.shape]}"
@@ -236,10 +244,39 @@ class QuantizedRecurrent(Recurrent):
         return (h, sequence.last(h), c_n) if len(state) > 1 else (h, sequence.last(h))
 
 
+def step_of_quantized(network: Any, x: Tensor, states: list[Tensor]) -> list[Tensor] | None:
+    """Run one time step of all layers by native operations alone, see :func:`step_of_cell`."""
+    if torch.is_grad_enabled() and needs_gradient((x, *states)):
+        return None
+    if x.dim() not in (1, 2) or x.shape[-1] != network.input_size or x.dtype != torch.float32:
+        return None
+    shapes = [network.num_layers, *x.shape[:-1], network.hidden_size]
+    if any([*each.shape] != shapes for each in states):
+        return None
+    cell, clip = QUANTIZED_CELLS[network.cell_name][0], getattr(network.cell, "cell_clip", None)
+    y, after = x.reshape(-1, x.shape[-1]), []
+    for at in range(network.num_layers):
+        layer = network.layer(f"l{at}")
+        w_input, links = layer["weight_ih"], layer["weight_hh"].links
+        b_input, bias = network.cell.biases(layer)
+        if isinstance(w_input, QuantizedWeight):
+            v = native.quantized_linear(y, [*w_input.links], w_input.gates, b_input)
+        else:
+            v = nn.functional.linear(y, w_input, b_input)
+        h, c = ([each[at].reshape(len(y), -1) for each in states] + [None, None])[:2]
+        sizes = network.hidden_size, None, cell, clip, None
+        outputs, c_n = native.quantized_sequence(v.unsqueeze(0), h, c, bias, [*links], *sizes)
+        y = outputs[0]
+        after.append([y, c_n][: len(network.states)])
+    ends = [torch.stack(each).reshape(shapes) for each in zip(*after, strict=True)]
+    return [y.reshape(shapes[1:]), *ends]
+
+
 class QuantizedRNN(QuantizedRecurrent, SparseRNN):
     """:class:`SparseRNN` with int8 or bfloat16 values."""
 
     sparse_type = SparseRNN
+    step_kernel = step_of_quantized
 
     @property
     def cell_name(self) -> str:
@@ -251,6 +288,7 @@ class QuantizedLSTM(QuantizedRecurrent, SparseLSTM):
     """:class:`SparseLSTM` with int8 or bfloat16 values."""
 
     sparse_type = SparseLSTM
+    step_kernel = step_of_quantized
     cell_name = "lstm"
 
 
@@ -258,6 +296,7 @@ class QuantizedGRU(QuantizedRecurrent, SparseGRU):
     """:class:`SparseGRU` with int8 or bfloat16 values."""
 
     sparse_type = SparseGRU
+    step_kernel = step_of_quantized
     cell_name = "gru"
 
 

@@ -32,22 +32,40 @@ def quick_step(network: Any, x: Tensor, hx: Any) -> _Step | None:
         x: as in :meth:`Recurrent.step`.
         hx: the same.
     """
-    own = type(network).__dict__.get("cell_type")  # a subclass may override any method
-    run = None if own is None else own.step_kernel
+    run = type(network).__dict__.get("step_kernel")  # a subclass may override any method
     if run is None or not in_eager_mode() or type(x) is not Tensor or not x.is_cpu:
         return None
-    options = network.cell.step_options() if _runs_alone(network) else None
-    states, parameters = _states(network, hx), parameters_of(network, x)
-    if options is None or states is None or parameters is None:
+    states = _states(network, hx) if _runs_alone(network) else None
+    if states is None:
+        return None
+    try:
+        results = run(network, x, states)
+    except ValueError:
+        return None
+    if results is None:
+        return None
+    y, *after = results
+    return y, after[0] if len(after) == 1 else tuple(after)
+
+
+def step_of_cell(network: Any, x: Tensor, states: list[Tensor]) -> list[Tensor] | None:
+    """Run the native step of a network's cell, or return None where it does not fit.
+
+    Args:
+        network: a network whose cell has a ``step_kernel``; its class has this function as its own.
+        x: as in :meth:`Recurrent.step`.
+        states: the states before, none for zeros.
+
+    Returns:
+        The output, and the states after.
+    """
+    options, parameters = network.cell.step_options(), parameters_of(network, x)
+    if options is None or parameters is None:
         return None
     if torch.is_grad_enabled() and needs_gradient((x, *states, *parameters)):
         return None
     sizes = network.num_layers, network.hidden_size, network.bias
-    try:
-        y, *after = run(x, states, parameters, *sizes, *options)
-    except ValueError:
-        return None
-    return y, after[0] if len(after) == 1 else tuple(after)
+    return network.cell.step_kernel(x, states, parameters, *sizes, *options)
 
 
 def _runs_alone(network: Any) -> bool:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import type_before_parametrizations
 
-from sparse_engine.nn._dense_values import effective, magnitude_mask
+from sparse_engine.nn._dense_values import effective, magnitude_mask, takes_gradients
 from sparse_engine.nn.weight import SparseWeight
 
 if TYPE_CHECKING:
@@ -51,18 +51,18 @@ def from_dense(
     options = {name: getattr(dense, name) for name in (*OF_TORCH, *kind.cell_type.torch_options)}
     network = without_weights(kind, options)
     for name in parameters_of(network, dense):
-        values, pruned = effective(dense, name)
+        (values, pruned), trained = effective(dense, name), takes_gradients(dense, name)
         first = name.startswith("weight_ih_l0")
         share = input_density if first else density
         kept = None
         if name.startswith("weight"):
             kept = masks.pop(name, pruned if density is None and mask is None else None)
         if name.startswith("bias") or (first and share == 1 and kept is None):
-            put(network, name, nn.Parameter(values.clone()))
+            put(network, name, nn.Parameter(values.clone(), trained))
             continue
         if kept is None and share is not None:
             kept = magnitude_mask(values, share)
-        put(network, name, SparseWeight.from_dense(values, kept))
+        put(network, name, SparseWeight.from_dense(values, kept).requires_grad_(trained))
     if masks:
         raise ValueError(f"expected masks for sparse weights, found {sorted(masks)}")
     return network.train(dense.training)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from sparse_engine.nn import _initial_values
 from sparse_engine.nn._checks import LoadsRealParameters, check_flag, check_integer
 from sparse_engine.nn._computed import check_plain
-from sparse_engine.nn._dense_values import effective, magnitude_mask
+from sparse_engine.nn._dense_values import effective, magnitude_mask, takes_gradients
 from sparse_engine.nn.weight import SparseWeight
 
 
@@ -126,6 +126,8 @@ class SparseLinear(LinearOf, LoadsRealParameters):
     ) -> SparseLinear:
         """Make a sparse layer that keeps some weights of a dense layer, with their values.
 
+        Its mode and ``requires_grad`` are those of the dense layer.
+
         Args:
             linear: the layer to copy.
             mask: bool ``[out_features, in_features]``, true at the entries to keep.
@@ -144,9 +146,12 @@ class SparseLinear(LinearOf, LoadsRealParameters):
         if density is not None:
             mask = magnitude_mask(values, density)
         layer.weight = SparseWeight.from_dense(values, pruned if mask is None else mask)
+        layer.weight.requires_grad_(takes_gradients(linear, "weight"))
         bias = None if linear.bias is None else nn.Parameter(effective(linear, "bias")[0].clone())
         layer.register_parameter("bias", bias)
-        return layer
+        if bias is not None:
+            bias.requires_grad_(takes_gradients(linear, "bias"))
+        return layer.train(linear.training)
 
     def forward(self, input: Tensor) -> Tensor:
         """Return ``x W^T + b``, ``[..., out_features]``, for x of ``[..., in_features]``.

@@ -402,6 +402,8 @@ class Recurrent(LoadsRealParameters):
                 those that are not 0.
             input_density: fraction of layer 0's input weights to keep; 1.0 keeps them dense.
 
+        The mode and ``requires_grad`` are those of the dense network.
+
         Raises:
             TypeError: ``dense`` is not the counterpart of this network in torch.nn, or there is
                 none.
@@ -438,7 +440,8 @@ class Recurrent(LoadsRealParameters):
             with torch.autocast(device, enabled=False):
                 return self._run(sequence._replace(x=sequence.x.to(self.dtype)), starts)
         turned = sequence.reversal() if self.bidirectional else None
-        y, ends = sequence.x, list[list[Tensor]]()
+        y: Tensor = sequence.x
+        ends: list[list[Tensor]] = []
         for layer in range(self.num_layers):
             if layer > 0:
                 x = self.cell.to_next_layer(y)

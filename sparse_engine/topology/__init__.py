@@ -1,5 +1,6 @@
 """Rewiring: prune, grow and value rules, the methods made of them, and initial wirings."""
 
+from sparse_engine.topology.averages import AveragedLinks as AveragedLinks
 from sparse_engine.topology.grow import CH3L3 as CH3L3
 from sparse_engine.topology.grow import CandidateGradientGrowth as CandidateGradientGrowth
 from sparse_engine.topology.grow import CH2L3n as CH2L3n

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from itertools import accumulate, pairwise
 
 import numpy as np
@@ -26,6 +27,15 @@ def gate_blocks(weight: SparseWeight, links: Links) -> list[Links]:
         blocks.append(Links(crow, links.col[start:end], links.in_features))
         first += rows
     return blocks
+
+
+def links_hash(links: Links) -> str:
+    """Return the hash of links that :func:`~sparse_engine.topology.topology_hash` describes."""
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(np.array((links.crow.numel() - 1, links.in_features), "<i8").data)
+    digest.update(np.ascontiguousarray(links.crow.cpu().numpy(), "<i8").data)
+    digest.update(np.ascontiguousarray(links.col.cpu().numpy(), "<i4").data)
+    return digest.hexdigest()
 
 
 def links_at(positions: Tensor, out_features: int, in_features: int) -> Links:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
-from typing import Any, ClassVar, TypedDict
+from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -13,13 +13,18 @@ from torch.profiler import record_function
 
 from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import Links, Pattern, RandomKey, Rewired, Use, carry, carry_, rewire
+from sparse_engine.topology import ranks
 from sparse_engine.topology.apportion import apportion
 from sparse_engine.topology.grow import Grow
+from sparse_engine.topology.links import links_hash
 from sparse_engine.topology.new_links import NewLinkInit, ZeroInit
 from sparse_engine.topology.prune import Prune, Share
 from sparse_engine.topology.redistribute import NoRedistribution, Redistribution
 from sparse_engine.topology.rule import Rule, State
 from sparse_engine.topology.schedule import Schedule, as_schedule
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 #: Function called for every rewired weight with its name in the model, the weight and the change.
 Observer = Callable[[str, SparseWeight, Rewired], None]
@@ -40,6 +45,15 @@ class Rewiring:
     Call :meth:`step` after each ``optimizer.step()``. All randomness follows from the seed, the
     number of steps taken and a weight's place in the model, so that a run which is saved and
     resumed rewires as if it had never stopped.
+
+    Where ranks of ``torch.distributed`` train a model together, as under DistributedDataParallel,
+    each has a rewiring with the same arguments. Dense gradients are averaged over the ranks, and
+    every rewiring checks that all ranks choose the same links.
+
+    Attributes:
+        process_group: the ranks that train this model together; None, the default, for all ranks of
+            the default process group, where one is initialised. Where each rank trains a model of
+            its own, set ``torch.distributed.new_subgroups(group_size=1)[0]``.
 
     Args:
         model: every :class:`SparseWeight` in it that takes gradients is rewired, unless its pattern
@@ -115,6 +129,7 @@ class Rewiring:
         self.seed = seed
         self.observers = list(observers)
         self.keep_returning = keep_returning
+        self.process_group: ProcessGroup | None = None
         self.steps = 0
         if grow.window > every:
             raise ValueError(
@@ -158,8 +173,10 @@ class Rewiring:
 
         Raises:
             ValueError: a rule cannot choose or made an invalid choice, or the links of a weight
-                cannot be replaced, see :meth:`SparseWeight.check_rewirable`. The model then stays
-                as it was.
+                cannot be replaced, see :meth:`SparseWeight.check_rewirable`.
+            RuntimeError: ranks chose different links; names one of them, and the weight.
+
+        In both cases the model stays as it was.
         """
         moving = self._moving()
         chosen, weights = [i for i, _ in moving], [weight for _, weight in moving]
@@ -181,10 +198,15 @@ class Rewiring:
         if sum(wanted) > missing:
             wanted = apportion(missing, wanted)
         counts = self.redistribution.counts(weights, dropped, wanted)
-        rewirings = [
-            chosen_links(weight, gone, count, self.grow, key, self.keep_returning)
-            for weight, gone, count, key in zip(weights, dropped, counts, keys, strict=True)
-        ]
+        with ranks.among(self.process_group):
+            rewirings = [
+                chosen_links(weight, gone, count, self.grow, key, self.keep_returning)
+                for weight, gone, count, key in zip(weights, dropped, counts, keys, strict=True)
+            ]
+            if ranks.several():
+                hashes = [links_hash(rewired.links) for rewired in rewirings]
+                names = (self.names[i] for i in chosen)
+                ranks.check_same(dict(zip(names, hashes, strict=True)))
         for i, weight, rewired, key in zip(chosen, weights, rewirings, keys, strict=True):
             give_links(weight, self.optimizer, rewired, self.new_links, key)
             for observer in self.observers:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 from typing_extensions import override
 
 from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import Rewired, carry
-from sparse_engine.topology.links import gate_blocks, union
+from sparse_engine.topology.links import gate_blocks, links_hash, union
 from sparse_engine.topology.rewiring import Rewiring
 from sparse_engine.topology.rule import Rule, State
 
@@ -30,11 +28,7 @@ def topology_hash(weight: SparseWeight) -> str:
     Returns:
         32 hexadecimal digits.
     """
-    digest = hashlib.blake2b(digest_size=16)
-    digest.update(np.array(weight.shape, "<i8").data)
-    digest.update(np.ascontiguousarray(weight.crow_indices.cpu().numpy(), "<i8").data)
-    digest.update(np.ascontiguousarray(weight.col_indices.cpu().numpy(), "<i4").data)
-    return digest.hexdigest()
+    return links_hash(weight.pattern.links)
 
 
 #: Record of one rewiring of one weight, see :class:`Tracker`.

@@ -18,6 +18,7 @@ from sparse_engine.deploy import (
     deviation_of,
 )
 from sparse_engine.nn import SparseGRU, SparseLinear, SparseLSTM, SparseMGU, SparseRNN
+from sparse_engine.nn._step import quick_step
 
 QUANTIZED = {SparseRNN: QuantizedRNN, SparseLSTM: QuantizedLSTM, SparseGRU: QuantizedGRU}
 DTYPES = [torch.int8, torch.bfloat16]
@@ -65,11 +66,16 @@ def test_outputs_are_near_and_those_of_the_rounded_weights(kind, options, dtype)
 @torch.no_grad()
 def test_steps_are_the_sequence(kind):
     small = sparse_engine.quantize(kind(6, 40, 2, density=0.3)).model
-    x, state, outputs = torch.randn(5, 2, 6), None, []
-    for each in x:
-        y, state = small.step(each, state)
-        outputs.append(y)
-    assert_close(torch.stack(outputs), small(x)[0], rtol=1e-5, atol=1e-6)
+    for shape in ((5, 2, 6), (5, 6)):
+        x, state, outputs = torch.randn(shape), None, []
+        for each in x:
+            quick = quick_step(small, each, state)
+            assert quick is not None
+            y, state = small.step(each, state)
+            assert torch.equal(quick[0], y)
+            outputs.append(y)
+        assert_close(torch.stack(outputs), small(x)[0], rtol=1e-5, atol=1e-6)
+        assert_close(state, small(x)[1], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", QUANTIZED)
@@ -145,6 +151,8 @@ def test_a_saved_model_loads_into_another(kind, dtype, tmp_path):
         ("codes", lambda t: t.flatten(), "codes of shape"),
         ("scales", lambda t: t * torch.nan, "finite scales"),
         ("scales", lambda t: t[1:], "scales of shape"),
+        ("scales", lambda t: None, "weight_hh_l0.scales to be a tensor, found NoneType"),
+        ("codes", lambda t: "codes", "weight_hh_l0.codes to be a tensor, found str"),
     ],
 )
 def test_a_state_dict_that_is_no_matrix(name, wrong, message):
@@ -158,6 +166,18 @@ def test_a_state_dict_that_is_no_matrix(name, wrong, message):
     with pytest.raises(RuntimeError, match="Missing key"):
         small.load_state_dict(state)
     assert all(torch.equal(each, before[key]) for key, each in small.state_dict().items())
+
+
+@torch.no_grad()
+def test_a_state_dict_that_is_not_contiguous():
+    small, x = sparse_engine.quantize(Model()).model, torch.randn(3, 2, 6)
+    state = {name: each.clone() for name, each in small.state_dict().items()}
+    codes = state["rnn.weight_hh_l0.codes"]
+    state["rnn.weight_hh_l0.codes"] = codes.T.contiguous().T
+    other = sparse_engine.quantize(Model()).model
+    for assign in (False, True):
+        other.load_state_dict(state, assign=assign)
+        assert torch.equal(other(x), small(x))
 
 
 def test_dtypes_of_codes_stay():

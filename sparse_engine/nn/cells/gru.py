@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
+from sparse_engine.nn._step import step_of_cell
 from sparse_engine.nn.cells.reset_gated import ResetGatedCell
 from sparse_engine.nn.recurrent import Recurrent
 from sparse_engine.ops._native import native
@@ -44,6 +45,7 @@ class SparseGRU(Recurrent):
     """
 
     cell_type = GRU
+    step_kernel = step_of_cell
 
     def __init__(
         self,

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from sparse_engine import ops
 from sparse_engine.nn._checks import check_integer
 from sparse_engine.nn._layer_parameters import Maker
+from sparse_engine.nn._step import step_of_cell
 from sparse_engine.nn.capture import Use, capture, captures
 from sparse_engine.nn.cell import Layer
 from sparse_engine.nn.cells.layer_norm import LayerNormed
@@ -206,6 +207,7 @@ class SparseLSTM(Recurrent):
     """
 
     cell_type = LSTM
+    step_kernel = step_of_cell
 
     def __init__(
         self,

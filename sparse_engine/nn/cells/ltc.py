@@ -34,7 +34,8 @@ class LTC(Cell):
 
     def make(self, maker: Maker, inputs: int, first: bool) -> dict[str, Any]:
         """Return the synapses of a layer, and the parameters of its inputs and units."""
-        hidden, made = maker.hidden_size, dict[str, Any]()
+        hidden = maker.hidden_size
+        made: dict[str, Any] = {}
         share = maker.input_density if first else maker.density
         for kind, sources, density in (("ih", inputs, share), ("hh", hidden, maker.density)):
             made[f"weight_{kind}"] = ConductanceWeight.erdos_renyi(

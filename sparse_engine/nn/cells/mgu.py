@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from sparse_engine.nn._step import step_of_cell
 from sparse_engine.nn.cells.reset_gated import ResetGatedCell
 from sparse_engine.nn.recurrent import Recurrent
 from sparse_engine.ops._native import native
@@ -39,3 +40,4 @@ class SparseMGU(Recurrent):
     """
 
     cell_type = MGU
+    step_kernel = step_of_cell

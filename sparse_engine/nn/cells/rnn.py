@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sparse_engine import ops
+from sparse_engine.nn._step import step_of_cell
 from sparse_engine.nn.cell import Layer
 from sparse_engine.nn.cells.layer_norm import LayerNormed
 from sparse_engine.nn.kernel_cell import Given, LayerOutput, State
@@ -110,6 +111,7 @@ class SparseRNN(Recurrent):
     """
 
     cell_type = RNN
+    step_kernel = step_of_cell
 
     def __init__(
         self,

@@ -17,7 +17,8 @@ class Grow(Rule, ABC):
 
     Attributes:
         window: number of training steps before a rewiring whose dense gradient the rule reads; 0
-            for none. The factors of these gradients are in ``weight.captured``.
+            for none. The factors of these gradients are in ``weight.captured``, on each rank of
+            ``torch.distributed`` those of its own batches.
     """
 
     window: int = 0

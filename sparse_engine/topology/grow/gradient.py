@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import Links, Pattern, RandomKey, largest, sample_absent, scan_absent, sddmm
+from sparse_engine.topology import ranks
 from sparse_engine.topology.grow.base import Grow
 from sparse_engine.topology.links import links_at
 
@@ -27,8 +28,9 @@ class GradientGrowth(Grow):
 
     Equals ``(dy.T @ x).abs()`` at the positions without a surviving link, its ``count`` largest;
     among equals the first. The gradient is that of the last step, summed over all uses of the
-    weight and all backward passes in it. The product is streamed in blocks of rows, so that memory
-    is proportional to the step's activations and the new links.
+    weight and all backward passes in it, and averaged over the ranks that train the model together.
+    The product is streamed in blocks of rows, so that memory is proportional to the step's
+    activations and the new links.
     """
 
     window = 1
@@ -74,19 +76,22 @@ class MomentumGrowth(Grow):
 def captured_terms(weight: SparseWeight, beta: float = 1.0) -> Terms:
     """Return the captured factors of the gradient; s steps before the last weigh ``beta ** s``.
 
+    A rank on which the weight was not in use has factors of no rows where another rank has some.
+
     Raises:
-        ValueError: no gradient was captured.
+        ValueError: no gradient was captured, on any rank.
     """
     steps = weight.captured or []
     terms = [
         (beta ** (len(steps) - 1 - s), dy, x) for s, pairs in enumerate(steps) for dy, x in pairs
     ]
-    if not terms:
+    if not ranks.mean_(weight.values.new_tensor(float(len(terms)))):
         raise ValueError(
             "expected a backward pass through the weight before it is rewired by its gradient, "
             "found none; call step() after backward(), and rewire() only from step()"
         )
-    return terms
+    no_rows = [weight.values.new_empty(0, size) for size in weight.shape]
+    return terms or [(1.0, no_rows[0], no_rows[1])]
 
 
 def strongest_absent(kept: Links, terms: Terms, count: int) -> Tensor:
@@ -111,14 +116,17 @@ def strongest_absent(kept: Links, terms: Terms, count: int) -> Tensor:
 
 
 def gradient_blocks(terms: Terms) -> Iterator[tuple[int, Tensor]]:
-    """Yield the first row and the rows of each block of ``sum scale * dy.T @ x``."""
+    """Yield the first row and the rows of each block of ``sum scale * dy.T @ x``.
+
+    Each block is averaged over ranks, as DistributedDataParallel averages the gradients of links.
+    """
     out_features, in_features = terms[0][1].shape[1], terms[0][2].shape[1]
     height = max(1, BLOCK // max(1, in_features))
     for first in range(0, out_features, height):
         block = terms[0][2].new_zeros(min(height, out_features - first), in_features)
         for scale, dy, x in terms:
             block.addmm_(dy[:, first : first + height].T, x, alpha=scale)
-        yield first, block
+        yield first, ranks.mean_(block)
 
 
 @dataclass(frozen=True)
@@ -155,4 +163,4 @@ class CandidateGradientGrowth(Grow):
         gradient = weight.values.new_zeros(candidates.numel())
         for _, dy, x in terms:
             gradient += sddmm(pattern, dy.T, x.T)
-        return candidates[largest(gradient.abs_(), count)]
+        return candidates[largest(ranks.mean_(gradient).abs_(), count)]
