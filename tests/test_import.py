@@ -1,24 +1,40 @@
 """``import sparse_engine`` gives every subpackage, and imports none before it is used."""
 
+import ast
 import importlib
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import sparse_engine
 
-SUBPACKAGES = [
-    "analysis", "callbacks", "convert", "nn", "ops", "optim", "plot", "tasks", "topology", "train"
-]  # fmt: skip
+PACKAGE = Path(sparse_engine.__file__).parent
+LIBRARY = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
+LAB = ["experiments", "plot", "tasks", "train", "watch"]
 
 
-@pytest.mark.parametrize("name", SUBPACKAGES)
+@pytest.mark.parametrize("name", [*LIBRARY, *(f"lab.{name}" for name in LAB)])
 def test_a_subpackage_is_an_attribute(name):
-    found = sparse_engine.__getattr__(name)
-    assert found is getattr(sparse_engine, name)
-    assert found is importlib.import_module(f"sparse_engine.{name}")
-    assert name in dir(sparse_engine)
+    parent, _, own = f"sparse_engine.{name}".rpartition(".")
+    found = importlib.import_module(parent).__getattr__(own)
+    assert found is importlib.import_module(f"{parent}.{own}")
+    assert own in dir(importlib.import_module(parent))
+
+
+def test_the_library_does_not_import_the_lab():
+    """But for the command, whose main module starts the lab's."""
+    files = [path for path in PACKAGE.rglob("*.py") if "lab" not in path.parts]
+    imported = {
+        (str(path.relative_to(PACKAGE)), name)
+        for path in files
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in [getattr(node, "module", None) or "", *(each.name for each in node.names)]
+        if name.startswith("sparse_engine.lab")
+    }
+    assert {path for path, _ in imported} <= {"__main__.py"}
 
 
 def test_other_names_are_attribute_errors():

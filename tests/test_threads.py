@@ -69,8 +69,11 @@ def test_products(shape, columns, dtype, assert_same_bits):
 def test_recurrence(batch, input_density, dtype, nonlinearity, assert_same_bits):
     made = network(dtype, nonlinearity=nonlinearity, input_density=input_density)
     x, h0 = torch.randn(6, batch, 8, dtype=dtype), torch.randn(1, batch, 1000, dtype=dtype)
-    assert_same_bits(lambda: gradients(made, x, h0))
-    assert_same_bits(lambda: gradients(made, x))
+    if input_density < 1:
+        assert_same_bits(lambda: gradients(made, x, h0))
+        assert_same_bits(lambda: gradients(made, x))
+    else:  # x gets its gradient by torch, whose bits differ on some processors
+        assert_same_bits(lambda: gradients(made, h0, constants=(x,)))
 
 
 class Flat(torch.nn.Module):

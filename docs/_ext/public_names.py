@@ -13,16 +13,18 @@ from typing import get_origin
 from sphinx.pycode import ModuleAnalyzer
 
 import sparse_engine
+from sparse_engine import lab
 
 #: Modules without a page: the command line has its own, and the rest is for the package itself.
-INTERNAL = {"__main__", "cli", "extras", "files", "memory", "testing"}
+INTERNAL = {"__main__", "cli", "extras", "files", "lab", "memory", "testing"}
 
 
 def modules() -> list[str]:
     """Return the names of all modules that have public names."""
     names = [
-        f"sparse_engine.{module.name}"
-        for module in pkgutil.iter_modules(sparse_engine.__path__)
+        f"{package.__name__}.{module.name}"
+        for package in (sparse_engine, lab)
+        for module in pkgutil.iter_modules(package.__path__)
         if not module.name.startswith("_") and module.name not in INTERNAL
     ]
     callbacks = import_module("sparse_engine.callbacks")
@@ -92,7 +94,7 @@ def definition(module: str, name: str) -> str:
 def home(module: str, name: str) -> str:
     """Return the module that has the page of a name, if several modules export it."""
     defined = definition(module, name)
-    owner = ".".join(defined.split(".")[:2])
+    owner = ".".join(defined.split(".")[: 3 if defined.startswith("sparse_engine.lab.") else 2])
     return owner if owner in modules() and name in public_names(owner) else module
 
 

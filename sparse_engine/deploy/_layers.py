@@ -35,13 +35,24 @@ def with_replaced(
     for key, old in changed.items():
         inherit(made[key], old, lambda each: each if inplace else copy.deepcopy(each, memo))
     if not inplace:
-        return copy.deepcopy(model, memo)
+        return _without_fast_path(copy.deepcopy(model, memo))
     for name, module in layers:
         parent, _, own = name.rpartition(".")
         if own:
             setattr(model.get_submodule(parent), own, made[id(module)])
         else:
             model = made[id(module)]
+    return _without_fast_path(model)
+
+
+def _without_fast_path(model: nn.Module) -> nn.Module:
+    """Keep torch's encoders from the kernel and the nested tensors of eval, for dense weights."""
+    for module in model.modules():
+        if isinstance(module, nn.TransformerEncoderLayer):
+            if not all(type(each) is nn.Linear for each in (module.linear1, module.linear2)):
+                module.activation_relu_or_gelu = 0
+        elif isinstance(module, nn.TransformerEncoder):
+            module.use_nested_tensor = False
     return model
 
 

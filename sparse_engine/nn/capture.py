@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +19,17 @@ Use = tuple[SparseWeight, Tensor, Tensor]
 def captures(weight: SparseWeight) -> bool:
     """Whether this use of a weight has to capture its factors."""
     return weight.captured is not None and torch.is_grad_enabled()
+
+
+def any_captured(weights: Iterable[SparseWeight]) -> bool:
+    """Whether factors of one of the weights are captured."""
+    return any(weight.captured is not None for weight in weights)
+
+
+@torch.compiler.disable
+def outside_graphs(run: Callable[..., Any], *arguments: Any, **given: Any) -> Any:
+    """Call a function outside compiled graphs, which have no gradients of their parts for hooks."""
+    return run(*arguments, **given)
 
 
 def capture(x: Tensor, uses: Callable[[Tensor], Iterator[Use]]) -> None:

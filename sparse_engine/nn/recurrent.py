@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from collections.abc import Sequence as Ordered
 from dataclasses import fields, replace
+from functools import partial
 from types import FunctionType
 from typing import Any, ClassVar
 
@@ -28,6 +29,7 @@ from sparse_engine.nn._layer_parameters import Maker
 from sparse_engine.nn._packed import Running
 from sparse_engine.nn._segments import recomputed
 from sparse_engine.nn._step import quick_step
+from sparse_engine.nn.capture import any_captured, outside_graphs
 from sparse_engine.nn.cell import Cell, Layer
 from sparse_engine.nn.options import STACK
 from sparse_engine.nn.sequence import Layout, Sequence, reset_state
@@ -494,10 +496,12 @@ class Recurrent(LoadsRealParameters):
     ) -> tuple[Tensor, ...]:
         """Run one layer in one direction: by the cell's kernel, or step by step."""
         layer, cell = self.layer(name), self.cell
-        for weight in cell.weights(layer):
+        weights = cell.weights(layer)
+        for weight in weights:
             weight.refresh()
         if not cell.goes_by_steps(layer, sequence):
-            return cell.run(layer, sequence, state, **drawn)
+            run = partial(outside_graphs, cell.run) if any_captured(weights) else cell.run
+            return run(layer, sequence, state, **drawn)
         x, kept = sequence.x, sequence.x.dtype
         if is_autocast_enabled(x.device.type):  # it would round the sums of each step
             sequence, kept = sequence._replace(x=x.to(self.dtype)), torch.bfloat16

@@ -71,6 +71,7 @@ class SparseWeight(WeightState):
 
     def __init__(self, values: Tensor, pattern: Pattern) -> None:
         super().__init__()
+        self._replaced: dict[str, Tensor] = {}
         if not values.is_floating_point() or values.shape != (pattern.nnz,):
             raise ValueError(
                 f"expected floating-point values of shape [{pattern.nnz}], found "
@@ -85,6 +86,9 @@ class SparseWeight(WeightState):
         self.register_buffer("_plan", pattern.plan, persistent=False)
         self.topology_version = 0
         self.captured: list[list[tuple[Tensor, Tensor]]] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_replaced": {}}
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "parametrizations" and isinstance(value, nn.ModuleDict):
@@ -333,8 +337,14 @@ class SparseWeight(WeightState):
 
     def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
         """Return ``torch.nn.functional.linear(x, W, bias)``: ``x @ W.T + bias``."""
+        if self.captured is not None and torch.is_grad_enabled():
+            return self._captured_product(x, bias)
+        return ops.linear(self.values, self.pattern, x, bias)
+
+    @torch.compiler.disable  # a compiled graph has no gradients of its parts for hooks
+    def _captured_product(self, x: Tensor, bias: Tensor | None) -> Tensor:
         y = ops.linear(self.values, self.pattern, x, bias)
-        if self.captured is not None and y.requires_grad:
+        if y.requires_grad:
             y.register_hook(partial(self.capture, x))
         return y
 
@@ -421,6 +431,8 @@ class SparseWeight(WeightState):
         for name, each in entries.items():
             parameter = getattr(self, name)
             if each.shape != parameter.shape:
+                # A kernel of another thread may read the old values, until the next replacement.
+                self._replaced[name] = parameter.data
                 _resize(parameter, each.numel())
             # In place, so that a graph that has kept the old values refuses to run backward.
             parameter.copy_(each)

@@ -18,7 +18,7 @@ from torch.autograd.function import _SingleLevelFunction
 
 from sparse_engine.ops._onnx import refuse_onnx
 from sparse_engine.ops._quota import threads_within_quota
-from sparse_engine.ops._vmap import any_is_mapped, by_columns, one_by_one
+from sparse_engine.ops._vmap import any_is_mapped, by_columns, in_legacy_vmap, one_by_one
 
 try:
     from sparse_engine import _C
@@ -135,6 +135,7 @@ def differentiable(
         return one_by_one(operation, info.batch_size, in_dims, inputs)
 
     _library.impl(name, record, "Autograd")
+    _library.impl(name, in_legacy_vmap(operation), "Batched")
     torch.library.register_vmap(operation.name(), vmap)
 
     def run(*inputs: object) -> Tensor:

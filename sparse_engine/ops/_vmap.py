@@ -47,6 +47,38 @@ def one_by_one(
     return tuple(map(torch.stack, zip(*results, strict=True))), (0,) * len(results[0])
 
 
+def in_legacy_vmap(function: Callable) -> Callable:
+    """Return the rule of an operation for ``torch.autograd.grad(..., is_grads_batched=True)``.
+
+    That and ``functional.jacobian(vectorize=True)`` do not go through ``torch.func``, but an older
+    vmap. Its tensors are taken apart here, as its own fallback does not know lists of tensors.
+    """
+
+    def run(*inputs: object) -> object:
+        level = torch._C._vmapmode_increment_nesting() - 1
+        torch._C._vmapmode_decrement_nesting()
+        leaves, structure = tree_flatten(inputs)
+        dims = [None if not _is_legacy(leaf) else 0 for leaf in leaves]
+        plain = [
+            leaf if dim is None else torch._remove_batch_dim(leaf, level, 1, 0)
+            for leaf, dim in zip(leaves, dims, strict=True)
+        ]
+        samples = next(len(leaf) for leaf, dim in zip(plain, dims, strict=True) if dim == 0)
+        in_dims = tree_unflatten(dims, structure)
+        results, _ = one_by_one(
+            function, samples, tuple(in_dims), tuple(tree_unflatten(plain, structure))
+        )
+        if isinstance(results, Tensor):
+            return torch._add_batch_dim(results, 0, level)
+        return tuple(torch._add_batch_dim(each, 0, level) for each in results)
+
+    return run
+
+
+def _is_legacy(leaf: object) -> bool:
+    return isinstance(leaf, Tensor) and torch._C._functorch.is_legacy_batchedtensor(leaf)
+
+
 def by_columns(
     function: Callable[..., Tensor], position: int, dim: int, inputs: tuple
 ) -> tuple[Tensor, int]:

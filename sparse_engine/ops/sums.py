@@ -77,7 +77,7 @@ class _Affine(torch.autograd.Function):
         if needs[0]:
             dx = dy if gain is None else dy * gain
         if needs[1]:
-            dgain = column_sums((dy * x).flatten(0, -2).t(), gain.dtype)
+            dgain = column_sums((dy * x).reshape(-1, dy.shape[-1]).t(), gain.dtype)
         if needs[2]:
-            dbias = column_sums(dy.flatten(0, -2).t())
+            dbias = column_sums(dy.reshape(-1, dy.shape[-1]).t())
         return dx, dgain, dbias

@@ -5,7 +5,15 @@ import math
 
 import pytest
 import torch
-from contract.networks import FORMS, PACKABLE, assert_same, make, outcome, run
+from contract.networks import (
+    FORMS,
+    PACKABLE,
+    assert_same,
+    make,
+    outcome,
+    run,
+    weights_of,
+)
 from torch.nn.utils.rnn import pack_padded_sequence
 from torch.testing import assert_close
 from torch.utils._pytree import tree_leaves
@@ -50,6 +58,23 @@ def test_training_steps_without_a_graph_break_for_any_number_of_steps(form):
         leaves = leaves_of(network, steps, 3)
         assert_same(outcome(network, leaves, call=fast), outcome(network, leaves), 1e-5)
     assert len(graphs) <= 2  # one that knows the number of steps, and one for any
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # read by the compiler
+@pytest.mark.parametrize("form", ["rnn", "lstm, projected", "gru", "rhn", "ctrnn", "linear"])
+def test_factors_are_captured_as_without_a_compiler(form):
+    network = SparseLinear(6, 6, density=0.5) if form == "linear" else make(form, torch.float32)
+    weight = [*weights_of(network).values()][-1]
+    leaves = [torch.randn(5, 3, 6)] if form == "linear" else leaves_of(network, 5, 3)
+
+    def gradient(call):
+        weight.captured = [[]]
+        output_of(call, *leaves[:1]).square().sum().backward()
+        return sum(dy.T @ x for dy, x in weight.captured[0])
+
+    fast, _ = compiled(network, fullgraph=False)
+    assert_close(gradient(fast), gradient(network))
+    assert gradient(network).abs().max() > 0
 
 
 @pytest.mark.parametrize("form", ["ctrnn, own time constants", "neural_ode"])

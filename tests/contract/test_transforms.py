@@ -6,7 +6,8 @@ from torch.autograd import forward_ad
 from torch.func import functional_call, grad, jacrev, jvp, stack_module_state, vmap
 from torch.testing import assert_close
 
-from sparse_engine.testing import CELLS
+from sparse_engine.nn import SparseLinear
+from sparse_engine.testing import CELLS, output_of
 
 EVERY = pytest.mark.parametrize("cell", CELLS)
 
@@ -45,6 +46,18 @@ def test_gradients_of_each_sample(cell):
     expected = [grad(loss)(parameters, each) for each in x]
     for name, each in found.items():
         assert_close(each, torch.stack([own[name] for own in expected]))
+
+
+@pytest.mark.parametrize("cell", [*CELLS, "linear"])
+def test_gradients_of_a_batch_of_gradients(cell):
+    """As ``jacobian(vectorize=True)`` and gradcheck's ``check_batched_grad`` ask for them."""
+    make = SparseLinear if cell == "linear" else CELLS[cell]
+    network, x = make(3, 7, density=0.4, dtype=torch.float64), real(4, 2, 3).requires_grad_()
+    y, leaves = output_of(network, x), [x, *network.parameters()]
+    upstream = real(5, *y.shape)
+    found = torch.autograd.grad(y, leaves, upstream, is_grads_batched=True, retain_graph=True)
+    each = [torch.autograd.grad(y, leaves, own, retain_graph=True) for own in upstream]
+    assert_close(found, tuple(map(torch.stack, zip(*each, strict=True))))
 
 
 @EVERY

@@ -38,6 +38,20 @@ def test_a_model_whose_links_are_all_kept_computes_the_same(kind, options):
     assert_close(sparse(x), model(x))
 
 
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")  # of dense
+@pytest.mark.parametrize("training", [True, False])
+def test_an_encoder_of_torch_without_its_fast_path(training):
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, dropout=0.0)
+    dense = nn.TransformerEncoder(layer, 2).train(training)
+    sparse = sparse_engine.convert_model(dense, density=1.0).model
+    x, padding = torch.randn(3, 5, 8), torch.zeros(3, 5, dtype=torch.bool)
+    padding[1, 3:] = True
+    with torch.no_grad():
+        assert_close(sparse(x), dense(x))
+        found, wanted = (each(x, src_key_padding_mask=padding) for each in (sparse, dense))
+    assert_close(found[~padding], wanted[~padding])
+
+
 def test_rules_by_name_and_pattern():
     model = Model()
     rules = {"rnn.weight_ih_l0": 0.5, "rnn": 0.25, "heads.*": None}
