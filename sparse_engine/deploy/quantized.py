@@ -245,7 +245,7 @@ class QuantizedRecurrent(Recurrent):
 
 
 def step_of_quantized(network: Any, x: Tensor, states: list[Tensor]) -> list[Tensor] | None:
-    """Run one time step of all layers by native operations alone, see :func:`step_of_cell`."""
+    """Run one time step of all layers by native operations alone, or return None."""
     if torch.is_grad_enabled() and needs_gradient((x, *states)):
         return None
     if x.dim() not in (1, 2) or x.shape[-1] != network.input_size or x.dtype != torch.float32:
