@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+import sparse_engine
 from sparse_engine.extras import MissingLibrary
 
 
@@ -15,6 +16,9 @@ def main(arguments: list[str] | None = None) -> int:
         only the libraries of an extra are missing.
     """
     own = sys.argv[1:] if arguments is None else arguments
+    if own == ["--version"]:
+        print(f"sparse_engine {sparse_engine.__version__}")
+        return 0
     try:
         from sparse_engine.lab.cli import main as run
     except MissingLibrary as error:
