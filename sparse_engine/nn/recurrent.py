@@ -28,6 +28,7 @@ from sparse_engine.nn._inputs import (
 from sparse_engine.nn._layer_parameters import Maker
 from sparse_engine.nn._packed import Running
 from sparse_engine.nn._segments import recomputed
+from sparse_engine.nn._size import numbers_of, warn_of_dense_inputs
 from sparse_engine.nn._step import quick_step
 from sparse_engine.nn.capture import any_captured, outside_graphs
 from sparse_engine.nn.cell import Cell, Layer
@@ -164,6 +165,7 @@ class Recurrent(LoadsRealParameters):
         for kind in others["l0"]:
             for name, made in others.items():
                 self._hold(name, {kind: made[kind]})
+        warn_of_dense_inputs(self)
 
     def _hold(self, layer: str, made: Mapping[str, Any]) -> None:
         """Keep the parameters, modules and buffers of a layer."""
@@ -425,10 +427,11 @@ class Recurrent(LoadsRealParameters):
         return from_torch.to_dense(self)
 
     def extra_repr(self) -> str:
-        """Return what ``print(network)`` shows: the value of each option."""
+        """Return what ``print(network)`` shows: the value of each option, links and memory."""
         hidden = {each.name for each in fields(self.cell) if not each.repr}
         shown = self.options.items()
-        return ", ".join(f"{name}={value}" for name, value in shown if name not in hidden)
+        options = ", ".join(f"{name}={value}" for name, value in shown if name not in hidden)
+        return f"{options}, {numbers_of(self)}"
 
     def _run(
         self, sequence: Sequence, starts: Ordered[Ordered[Tensor | None]]

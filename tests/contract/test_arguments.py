@@ -3,6 +3,7 @@
 import inspect
 import math
 import re
+import warnings
 
 import pytest
 import torch
@@ -73,6 +74,23 @@ def test_print_shows_every_option(cell):
     for name, value in network.options.items():
         assert f"{name}={value}" in shown or name.startswith("first_")
     assert "checkpoint_every=4" in shown
+
+
+def test_print_shows_links_and_dense_numbers():
+    network = CELLS["ltc"](6, 20, density=0.5, input_density=0.5)
+    links = network.weight_ih_l0.nnz + network.weight_hh_l0.nnz
+    assert links == 0.5 * 20 * (6 + 20)
+    assert f"{links} links, {2 * 6 + 3 * 20} dense numbers, " in network.extra_repr()
+    assert "8 links, 20 dense numbers, " in sparse.SparseRNN(3, 4, density=0.5).extra_repr()
+
+
+def test_dense_inputs_that_outnumber_the_links_are_told():
+    with pytest.warns(UserWarning, match="9,000,000 numbers.*450,000: input_density"):
+        sparse.SparseLSTM(1500, 1500, density=0.05)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sparse.SparseLSTM(1500, 1500, density=0.05, input_density=0.05)
+        sparse.SparseLSTM(100, 1500, density=0.05)  # 600,000 numbers
 
 
 @pytest.mark.parametrize("kind", [sparse.Recurrent, *(e.network for e in CELLS.values())])
