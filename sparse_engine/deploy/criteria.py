@@ -103,13 +103,20 @@ class ActivationAware(Criterion):
         entry has the largest score.
 
         Raises:
-            ValueError: the calibration batches have not reached the weight.
+            ValueError: the calibration batches have not reached the weight, or its inputs are not
+                finite.
         """
         if weight.name not in self.norms:
             raise ValueError(
                 f"expected calibration batches that reach {weight.name}, found none that does"
             )
         norms = self.norms[weight.name].to(weight.values)
+        wrong = (~norms.isfinite()).nonzero()
+        if wrong.numel():
+            raise ValueError(
+                f"expected calibration batches with finite inputs of {weight.name}, found a norm "
+                f"of {float(norms[wrong[0, 0]])} at input {int(wrong[0, 0])}"
+            )
         return rowwise_mask(weight.values.abs() * norms, density)
 
 

@@ -1,7 +1,8 @@
-"""Checks of what a recurrent network is given, before any kernel runs."""
+"""Checks of arguments, inputs and states of recurrent networks, before any kernel runs."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence as Ordered
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from sparse_engine.errors import InputError
 from sparse_engine.nn.sequence import Layout, Sequence
+from sparse_engine.nn.weight import SparseWeight
 from sparse_engine.ops._autocast import is_autocast_enabled
 
 if TYPE_CHECKING:
@@ -125,3 +127,23 @@ def lengths_of_unfolds(network: Recurrent, x: Tensor, timespans: Tensor | None) 
 def check_tensor(name: str, value: object) -> None:
     if not isinstance(value, Tensor):
         raise TypeError(f"expected {name} to be a tensor, found {type(value).__name__}")
+
+
+def check_weight(name: str, before: object, weight: object) -> None:
+    """Raise ValueError for a sparse weight that does not fit in the place of another."""
+    if not isinstance(before, SparseWeight) or not isinstance(weight, SparseWeight):
+        return
+    expected, found = ((each.shape, each.dtype) for each in (before, weight))
+    if expected != found:
+        message = "expected {} of shape {} and dtype {}, found {} and {}"
+        raise ValueError(message.format(name, *expected, *found).replace("torch.", ""))
+
+
+def warn_of_dropout(dropout: float, num_layers: int) -> None:
+    """Warn of dropout where there is no next layer, as torch.nn does."""
+    if dropout > 0 and num_layers == 1:
+        warnings.warn(
+            "dropout is between layers: expected num_layers of at least 2 with it, found "
+            f"dropout={dropout} and num_layers=1",
+            stacklevel=3,
+        )

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from collections.abc import Sequence as Ordered
 from dataclasses import fields, replace
 from functools import partial
-from types import FunctionType
 from typing import Any, ClassVar
 
 import torch
@@ -16,14 +14,17 @@ from torch.nn.utils.rnn import PackedSequence
 
 from sparse_engine.nn import _initial_links, from_torch
 from sparse_engine.nn._checks import LoadsRealParameters
+from sparse_engine.nn._code import with_own_code
 from sparse_engine.nn._computed import check_plain
 from sparse_engine.nn._inputs import (
     check_input,
+    check_weight,
     initial_states,
     lengths_of_unfolds,
     states_of,
     time_of_step,
     timespans_of_step,
+    warn_of_dropout,
 )
 from sparse_engine.nn._layer_parameters import Maker
 from sparse_engine.nn._packed import Running
@@ -96,12 +97,7 @@ class Recurrent(LoadsRealParameters):
         super().__init_subclass__(**options)
         cls._options = frozenset(each.name for each in fields(cls.cell_type))
         if "forward" not in cls.__dict__:
-            base = cls.forward
-            own = FunctionType(base.__code__.replace(), base.__globals__, "forward")
-            own.__kwdefaults__, own.__defaults__ = base.__kwdefaults__, base.__defaults__
-            own.__doc__, own.__annotations__ = base.__doc__, base.__annotations__
-            own.__module__, own.__qualname__ = cls.__module__, f"{cls.__qualname__}.forward"
-            cls.forward = own  # type: ignore[method-assign]
+            cls.forward = with_own_code(cls.forward)  # type: ignore[method-assign]
 
     def __init__(
         self,
@@ -147,12 +143,7 @@ class Recurrent(LoadsRealParameters):
             setattr(self, name, stack[name])
         self.cell = self.cell_type(**options)
         self.cell.check_sizes(hidden_size)
-        if dropout > 0 and num_layers == 1:
-            warnings.warn(
-                "dropout is between layers: expected num_layers of at least 2 with it, found "
-                f"dropout={dropout} and num_layers=1",
-                stacklevel=2,
-            )
+        warn_of_dropout(dropout, num_layers)
         _initial_links.check_density(density)
         _initial_links.check_density(input_density, "input_density")
         like = {"device": device, "dtype": dtype}
@@ -183,6 +174,7 @@ class Recurrent(LoadsRealParameters):
         elif name in self._options:
             self.cell = replace(self.cell, **{name: value})
         else:
+            check_weight(name, self._modules.get(name), value)
             super().__setattr__(name, value)
             for weight in value if isinstance(value, nn.ModuleList) else [value]:
                 if isinstance(weight, SparseWeight) and weight.shape[0] == sum(self.blocks):
@@ -355,14 +347,6 @@ class Recurrent(LoadsRealParameters):
             given["timespans"] = timespans_of_step(self, input, timespans).unsqueeze(time)
         y, hx = self(input.unsqueeze(time), hx, **given)
         return y.squeeze(time), hx
-
-    def states_of(self, hx: Any) -> tuple[Tensor | None, ...]:
-        """Return the initial states in ``hx``, one for each name in ``states``.
-
-        Raises:
-            TypeError: a network with several states got something else than a tuple of as many.
-        """
-        return states_of(self, hx)
 
     @torch.no_grad()
     def reset_parameters(self) -> None:

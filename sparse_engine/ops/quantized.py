@@ -83,7 +83,7 @@ def quantize_links(
     """Return links with values of 8 bits and a scale for each row, or in bfloat16.
 
     An int8 value is rounded to a multiple of ``max |w| / 127`` of its row, and errs by at most half
-    of that; bfloat16 errs by at most ``2^-9 |w|``.
+    of that; bfloat16 errs by at most ``2^-8 |w|``.
 
     Args:
         values: float32 ``[nnz]`` on the CPU, finite.
@@ -101,6 +101,9 @@ def quantize_links(
         raise ValueError(f"expected finite values, found {float(values[at])} at position {at}")
     crow, col, in_features = pattern.links
     found = native.quantize_links(crow, col, values.detach(), in_features, gates, int8)
+    if not (int8 or found[0].isfinite().all()):
+        most = torch.finfo(torch.bfloat16).max
+        raise ValueError(f"expected values of at most {most:.3g} for bfloat16, found larger ones")
     return QuantizedLinks(*found)
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from sparse_engine.nn import Recurrent, SparseWeight
+from sparse_engine.nn._inputs import states_of
 from sparse_engine.ops import RK4
 
 
@@ -209,7 +210,7 @@ class Equations(nn.Module):
         """Run the network; see :meth:`Recurrent.forward`. States are always a tuple."""
         self.matrices, self.gradients = {}, {}
         network, single = self.network, x.dim() == 2
-        states = network.states_of(hx)
+        states = states_of(network, hx)
         if single:
             x, states = x[:, None], [None if s is None else s[:, None] for s in states]
         elif network.batch_first:

@@ -76,6 +76,14 @@ def test_print_shows_every_option(cell):
     assert "checkpoint_every=4" in shown
 
 
+@pytest.mark.parametrize("wrong", [(20, 21), (21, 21, torch.float64)])
+def test_a_weight_that_does_not_fit_is_refused_where_it_is_assigned(wrong):
+    network, (rows, columns, *dtype) = sparse.SparseRNN(6, 21, density=0.3), wrong
+    weight = sparse.SparseWeight.erdos_renyi(rows, columns, density=0.5)
+    with pytest.raises(ValueError, match=r"expected weight_hh_l0 of shape \(21, 21\) and dtype"):
+        network.weight_hh_l0 = weight.to(*dtype) if dtype else weight
+
+
 def test_print_shows_links_and_dense_numbers():
     network = CELLS["ltc"](6, 20, density=0.5, input_density=0.5)
     links = network.weight_ih_l0.nnz + network.weight_hh_l0.nnz

@@ -190,6 +190,13 @@ def test_activation_aware_norms_are_those_of_what_weights_multiply(kind):
     assert model.training
 
 
+def test_inputs_that_are_not_finite_are_refused():
+    model, x = nn.Sequential(nn.Linear(6, 5)), torch.randn(4, 6)
+    x[2, 3] = torch.nan
+    with pytest.raises(ValueError, match=r"inputs of 0\.weight, found a norm of nan at input 3"):
+        sparse_engine.convert_model(model, density=0.5, criterion=ActivationAware([x]))
+
+
 def test_an_input_that_is_always_zero_loses_its_links():
     x = torch.randn(50, 8) * torch.tensor([1.0] * 4 + [0.0] * 4)
     model = nn.Linear(8, 6)
