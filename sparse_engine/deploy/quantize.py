@@ -14,6 +14,7 @@ from sparse_engine.deploy._inheritance import has_hooks, obstacle
 from sparse_engine.deploy._layers import full_name, run_on, with_replaced
 from sparse_engine.deploy.convert_model import bytes_of_weight
 from sparse_engine.deploy.quantized import (
+    LACKING,
     QuantizedGRU,
     QuantizedLinear,
     QuantizedLSTM,
@@ -139,7 +140,7 @@ def _quantized(name: str, module: nn.Module, int8: bool) -> tuple[nn.Module, lis
 
 def _reason(module: nn.Module, weights: dict[str, SparseWeight]) -> str:
     """Return why a layer stays as it is, or an empty text."""
-    for option in ("layer_norm", "proj_size"):
+    for option in LACKING:
         if getattr(module, option, False):
             return f"has {option}"
     if any(weight.dtype != torch.float32 for weight in weights.values()):

@@ -167,6 +167,10 @@ class QuantizedLinear(LinearOf):
         return self.weight(input, self.bias)
 
 
+#: Options that quantized networks lack.
+LACKING = ("layer_norm", "proj_size", "zoneout")
+
+
 class QuantizedRecurrent(Recurrent):
     """Sparse recurrent network whose weights are :class:`QuantizedWeight`, for inference.
 
@@ -181,7 +185,7 @@ class QuantizedRecurrent(Recurrent):
         """Make a network with rounded values.
 
         Raises:
-            ValueError: an option that quantized networks lack (layer_norm, proj_size), or values
+            ValueError: an option that quantized networks lack (``LACKING``), or values
                 that :class:`QuantizedWeight` refuses.
         """
         cls.check_supported(network)
@@ -196,7 +200,7 @@ class QuantizedRecurrent(Recurrent):
     @classmethod
     def check_supported(cls, network: Recurrent) -> None:
         """Raise ValueError for an option that quantized networks lack."""
-        for name in ("layer_norm", "proj_size"):
+        for name in LACKING:
             if getattr(network, name, False):
                 raise ValueError(f"expected no {name} to quantize, found {getattr(network, name)}")
 

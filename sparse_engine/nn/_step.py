@@ -60,7 +60,7 @@ def step_of_cell(network: Any, x: Tensor, states: list[Tensor]) -> list[Tensor] 
         The output, and the states after.
     """
     options, parameters = network.cell.step_options(), parameters_of(network, x)
-    if options is None or parameters is None:
+    if options is None or parameters is None or network.cell.zoneout:
         return None
     if torch.is_grad_enabled() and needs_gradient((x, *states, *parameters)):
         return None

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from sparse_engine.nn import _initial_values
 from sparse_engine.nn._layer_parameters import Maker
+from sparse_engine.nn.options import RATES, option
 from sparse_engine.nn.sequence import Sequence
 from sparse_engine.nn.weight import SparseWeight
 from sparse_engine.ops._sequence import run_steps
@@ -30,6 +31,9 @@ class Cell:
     :meth:`run`, and its step is then the reference implementation.
 
     Attributes:
+        zoneout: fraction of the units that keep their state at each step of training (Krueger et
+            al. 2017), one for all states or one for each; in evaluation the new state is the
+            expectation. With it every layer runs step by step.
         states: names of the states that are passed from step to step. The first is the output.
         gates: number of blocks of ``hidden_size`` rows in each weight.
         torch_options: the options that the counterpart in torch.nn has, too.
@@ -57,6 +61,8 @@ class Cell:
         >>> y, h_n = SparseUGRNN(8, 256, density=0.05)(torch.randn(20, 32, 8))
     """
 
+    zoneout: float | tuple[float, ...] = option(RATES, 0.0)
+
     states: ClassVar[tuple[str, ...]] = ("h0",)
     gates: ClassVar[int] = 1
     torch_options: ClassVar[tuple[str, ...]] = ()
@@ -78,6 +84,10 @@ class Cell:
         for each in fields(self):
             if "check" in each.metadata:
                 each.metadata["check"](each.name, getattr(self, each.name))
+        if isinstance(self.zoneout, tuple) and len(self.zoneout) != len(self.states):
+            raise ValueError(
+                f"expected zoneout of each of {self.states}, found {len(self.zoneout)} numbers"
+            )
 
     def step(
         self,
@@ -227,7 +237,11 @@ class Cell:
     ) -> tuple[Tensor, ...]:
         """Run :meth:`step` over all steps, given the input's contribution ``v``."""
         given: dict[str, Any] = {**self.arguments(layer), **drawn}
+        training = given.pop("training", False)
         step = partial(self.step, **given)
+        if self.zoneout:
+            rates = self.zoneout if isinstance(self.zoneout, tuple) else (self.zoneout,)
+            step = partial(zoned_out, step, rates * len(self.states), training)
         of_steps = {} if sequence.dt is None else {"dt": sequence.dt.unsqueeze(-1)}
         parts = sequence.batch_sizes, sequence.resets
         return run_steps(step, self.product(layer), v, state, *parts, **of_steps)
@@ -239,6 +253,29 @@ class Cell:
     def product(self, layer: Layer) -> Callable[..., Tensor]:
         """Return the function that computes recurrent sums from a state."""
         return partial(layer["weight_hh"], bias=self.biases(layer)[1])
+
+
+def zoned_out(
+    step: Callable[..., tuple[Tensor, ...]],
+    rates: tuple[float, ...],
+    training: bool,
+    v: Tensor,
+    product: Callable[..., Tensor],
+    state: tuple[Tensor, ...],
+    **given: Any,
+) -> tuple[Tensor, ...]:
+    """Compute one time step in which random units keep their state (zoneout, equation 4).
+
+    In training ``state_t = mask * state_{t-1} + (1 - mask) * new``, with a mask that is 1 with the
+    probability of ``rates``; in evaluation the mask is its expectation.
+    """
+
+    def mixed(rate: float, old: Tensor, new: Tensor) -> Tensor:
+        if not training:
+            return torch.lerp(new, old, rate)
+        return torch.where(torch.rand_like(new) < rate, old, new)
+
+    return tuple(map(mixed, rates, state, step(v, product, state, **given)))
 
 
 def multiply(weight: SparseWeight | Tensor, x: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -49,6 +49,11 @@ def one_of(*choices: str) -> Check:
     return check_choice
 
 
+def _check_rates(name: str, value: object) -> None:
+    for each in value if isinstance(value, tuple) else (value,):
+        check_fraction(name, each)
+
+
 def _check_positive(name: str, value: object) -> None:
     check_number(f"{name} > 0", value, lambda number: number > 0)
 
@@ -61,6 +66,7 @@ COUNT: Check = partial(check_integer, least=1)
 FLAG: Check = check_flag
 FRACTION: Check = check_fraction
 DURATION: Check = _check_finite
+RATES: Check = _check_rates
 CLIP: Check = optional(_check_positive)
 
 #: The arguments of all networks that describe them, with their checks.

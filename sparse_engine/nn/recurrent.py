@@ -58,8 +58,7 @@ class Recurrent(LoadsRealParameters):
             [steps, batch, features].
         dropout: fraction of the output of each layer but the last that is dropped in training.
         bidirectional: whether a second network reads each sequence backwards.
-        input_density: fraction of the input weights of layer 0 that exist; at 1.0 they are an
-            ordinary dense parameter.
+        input_density: fraction of the input weights of layer 0 that exist; at 1.0 they are dense.
         gain: scale of the initial sparse values, see :meth:`SparseWeight.erdos_renyi`.
         checkpoint_every: number k of steps between checkpoints, for long sequences: training keeps
             the state after every k-th step and computes the other steps again in the backward pass.
@@ -73,8 +72,8 @@ class Recurrent(LoadsRealParameters):
 
     Raises:
         ValueError: an argument out of range.
-        TypeError: an option that the network does not have, or a value of another type: sizes have
-            to be ints and flags bools, as in torch.nn.
+        TypeError: an option that the network does not have, or a value of another type, as a size
+            that is no int.
 
     Attributes:
         cell: the cell with its options. Setting an option makes another cell.
@@ -208,7 +207,7 @@ class Recurrent(LoadsRealParameters):
     @property
     def directions(self) -> int:
         """Number of directions in which sequences are read."""
-        return 2 if self.bidirectional else 1
+        return 1 + self.bidirectional
 
     def size_of(self, state: str) -> int:
         """Return the number of features of a state; the first state has those of the output."""
@@ -455,12 +454,8 @@ class Recurrent(LoadsRealParameters):
         every, drawn = self.checkpoint_every, {}
         if self.training:
             drawn = self.cell.draw(sequence, self.hidden_size)
-        if (
-            every is None
-            or not torch.is_grad_enabled()
-            or inside_transform()
-            or every >= sequence.steps
-        ):
+        whole = every is None or every >= sequence.steps
+        if whole or not torch.is_grad_enabled() or inside_transform():
             return self.run_layer(name, sequence, state, **drawn)
         run, outputs, running = recomputed(self, name), [], None
         for segment in sequence.segments(every):
@@ -475,7 +470,7 @@ class Recurrent(LoadsRealParameters):
         return torch.cat(outputs), *running.final()
 
     def keeps_bfloat16(self, device: str) -> bool:
-        """Whether activations stay in bfloat16 on a type of device, where autocast asks for it."""
+        """See :meth:`Cell.keeps_bfloat16`."""
         return self.cell.keeps_bfloat16(device)
 
     def run_layer(
@@ -486,7 +481,7 @@ class Recurrent(LoadsRealParameters):
         weights = cell.weights(layer)
         for weight in weights:
             weight.refresh()
-        if not cell.goes_by_steps(layer, sequence):
+        if not (cell.zoneout or cell.goes_by_steps(layer, sequence)):
             run = partial(outside_graphs, cell.run) if any_captured(weights) else cell.run
             return run(layer, sequence, state, **drawn)
         x, kept = sequence.x, sequence.x.dtype
@@ -498,5 +493,6 @@ class Recurrent(LoadsRealParameters):
         ]
         with torch.autocast(x.device.type, enabled=False):
             start = tuple(each.to(sequence.x.dtype) for each in given)
-            y, *final = cell.run_steps(layer, sequence, start, **drawn)
+            more = {"training": self.training} if cell.zoneout else {}
+            y, *final = cell.run_steps(layer, sequence, start, **drawn, **more)
         return y.to(kept), *final

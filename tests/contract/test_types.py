@@ -20,7 +20,7 @@ WRONG = {
     **dict.fromkeys(("bias", "batch_first", "bidirectional"), FLAGS),
     **dict.fromkeys(("layer_norm", "coupled", "trainable_tau"), FLAGS),
     **dict.fromkeys(("dropout", "density", "input_density", "recurrent_dropout"), NUMBERS),
-    **dict.fromkeys(("gain", "dt", "sigma", "slope", "p"), NUMBERS),
+    **dict.fromkeys(("gain", "dt", "sigma", "slope", "p", "zoneout"), NUMBERS),
     "checkpoint_every": INTEGERS[:-1],
     "cell_clip": [each for each in NUMBERS if each is not None],
     "solver": (sparse.RK4, "rk4", 4),

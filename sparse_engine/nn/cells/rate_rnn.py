@@ -84,8 +84,8 @@ class RateRNN(Leaky):
         """Run one layer step by step, with the noise of :meth:`call`."""
         if not self.sigma:
             return super().run_steps(layer, sequence, state, **drawn)
-        v = self.input_sums(layer, sequence.x)
-        y, *final = self.loop(layer, *self.with_noise(layer, v, sequence), state)
+        v, steps = self.with_noise(layer, self.input_sums(layer, sequence.x), sequence)
+        y, *final = self.loop(layer, v, steps, state, **drawn)
         return y[self.unfolds - 1 :: self.unfolds], *final
 
     def call(self, layer: Layer, given: Given, sequence: Sequence, state: State) -> LayerOutput:
