@@ -454,8 +454,8 @@ class Recurrent(LoadsRealParameters):
         every, drawn = self.checkpoint_every, {}
         if self.training:
             drawn = self.cell.draw(sequence, self.hidden_size)
-        whole = every is None or every >= sequence.steps
-        if whole or not torch.is_grad_enabled() or inside_transform():
+        every = sequence.steps if every is None else every
+        if every >= sequence.steps or not torch.is_grad_enabled() or inside_transform():
             return self.run_layer(name, sequence, state, **drawn)
         run, outputs, running = recomputed(self, name), [], None
         for segment in sequence.segments(every):
