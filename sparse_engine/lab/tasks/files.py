@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import os
 import tarfile
+import time
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
 
 from sparse_engine.extras import extra
+from sparse_engine.lab.tasks.archives import processor
 
 #: Environment variable with the folder that has a folder for each data set.
 VARIABLE = "SPARSE_ENGINE_DATA"
+
+#: Seconds.
+DAY = 86_400
 
 
 @dataclass(frozen=True)
@@ -66,22 +72,17 @@ class DataFile:
         cache = Path(pooch.os_cache("sparse_engine"), self.dataset)
         # An archive stays beside its contents, under the last part of its address.
         saved = self.url.rsplit("/", 1)[-1] if self.member else self.name
-        processor = None
-        if self.member:
-            kind = pooch.Unzip if saved.endswith(".zip") else pooch.Untar
-            processor = kind(members=[self.member], extract_dir="contents")
+        path = cache / "unpacked" / self.member if self.member else cache / saved
+        _remove_abandoned(cache)
         try:
             pooch.retrieve(
                 self.url,
                 known_hash=f"sha256:{self.sha256}" if self.sha256 else None,
                 fname=saved,
                 path=cache,
-                processor=processor,
+                processor=processor(self.member, path) if self.member else None,
                 progressbar=True,
             )
-            path = cache / "contents" / self.member if self.member else cache / saved
-            if not path.is_file():
-                raise FileNotFoundError(f"no file {self.member} in the archive")
         except (OSError, EOFError, ValueError, zlib.error, BadZipFile, tarfile.TarError) as error:
             raise FileNotFoundError(
                 f"expected to download {self.name} of the data set {self.dataset} from {self.url} "
@@ -89,6 +90,14 @@ class DataFile:
                 f"--data or {VARIABLE}"
             ) from error
         return path
+
+
+def _remove_abandoned(cache: Path) -> None:
+    """Remove what downloads that were killed have left behind, a day ago or earlier."""
+    for path in cache.glob("tmp*"):
+        with suppress(OSError):
+            if path.is_file() and path.stat().st_mtime < time.time() - DAY:
+                path.unlink()
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import http.server
+import os
 import socket
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import zipfile
 
 import pytest
 
-from sparse_engine.lab.tasks import DataFile
+from sparse_engine.lab.tasks import DataFile, archives
 
 # Sockets of the library that downloads are closed when they are collected.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -36,6 +37,15 @@ def site(tmp_path_factory):
         archive.writestr("deep/plain.csv.other", "something else")
     with tarfile.open(folder / "whole.tar.gz", "w:gz") as archive:
         archive.add(folder / "plain.csv", "deep/plain.csv")
+    with tarfile.open(folder / "link.tar.gz", "w:gz") as archive:
+        link = tarfile.TarInfo("deep/plain.csv")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/hostname"
+        archive.addfile(link)
+    whole = (folder / "whole.zip").read_bytes()
+    marked = bytearray(whole)  # as encrypted, in the entry of the file and in the directory
+    for sign, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        marked[whole.index(sign) + place] |= 1
+    (folder / "secret.zip").write_bytes(bytes(marked))
     (folder / "damaged.zip").write_bytes(b"<html>not an archive</html>")
     (folder / "cut.tar.gz").write_bytes((folder / "whole.tar.gz").read_bytes()[:60])
     handler = functools.partial(Quiet, directory=folder)
@@ -73,6 +83,37 @@ def test_a_member_of_an_archive_is_found(address, site, archive):
     assert site.requests == before
 
 
+@pytest.mark.parametrize("archive", ["whole.zip", "whole.tar.gz"])
+def test_a_member_is_unpacked_whole_or_not_at_all(address, archive, monkeypatch, tmp_path):
+    """A kill while the member is written, and what an archive says of its size."""
+    file = DataFile("set", "name.csv", f"{address}/{archive}", member="deep/plain.csv")
+    with monkeypatch.context() as patch:
+        patch.setattr("os.replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            file.find()
+    assert [*tmp_path.rglob("*.partial")] and not [*tmp_path.rglob("plain.csv")]
+    monkeypatch.setattr(archives, "MOST_BYTES", len(CONTENT) - 1)
+    with pytest.raises(FileNotFoundError, match="at most 13 bytes, found 14"):
+        file.find()
+    monkeypatch.setattr(archives, "MOST_BYTES", len(CONTENT))
+    assert file.find().read_bytes() == CONTENT
+
+
+def killed(*_):
+    raise KeyboardInterrupt
+
+
+def test_what_a_killed_download_has_left_is_removed(address, tmp_path):
+    file = DataFile("set", "plain.csv", f"{address}/plain.csv")
+    folder = file.find().parent
+    old, new = folder / "tmpold", folder / "tmpnew"
+    for path in (old, new):
+        path.write_text("part")
+    os.utime(old, (0, 0))
+    file.find()
+    assert new.exists() and not old.exists()
+
+
 @pytest.mark.parametrize(
     ("name", "options"),
     [
@@ -81,6 +122,8 @@ def test_a_member_of_an_archive_is_found(address, site, archive):
         ("whole.zip", {"member": "absent.csv"}),
         ("damaged.zip", {"member": "plain.csv"}),
         ("cut.tar.gz", {"member": "deep/plain.csv"}),
+        ("link.tar.gz", {"member": "deep/plain.csv"}),
+        ("secret.zip", {"member": "deep/plain.csv"}),
     ],
 )
 def test_what_is_wrong_with_a_download_is_said(address, tmp_path, name, options):
