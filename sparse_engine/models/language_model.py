@@ -48,7 +48,8 @@ class LanguageModel(nn.Module):
 
     Example:
         >>> model = LanguageModel(
-        ...     nn.Embedding(10_000, 650), [SparseLSTM(650, 650, density=0.33)],
+        ...     nn.Embedding(10_000, 650),
+        ...     [SparseLSTM(650, 650, density=0.33, input_density=0.33)],
         ...     SparseLinear(650, 10_000, density=0.33),
         ... )
         >>> log_p, state = model(words)

@@ -173,7 +173,8 @@ class Recurrent(LoadsRealParameters):
         elif name in self._options:
             self.cell = replace(self.cell, **{name: value})
         else:
-            check_weight(name, self._modules.get(name), value)
+            # Mixins set attributes before Module.__init__ has run.
+            check_weight(name, self.__dict__.get("_modules", {}).get(name), value)
             super().__setattr__(name, value)
             for weight in value if isinstance(value, nn.ModuleList) else [value]:
                 if isinstance(weight, SparseWeight) and weight.shape[0] == sum(self.blocks):
