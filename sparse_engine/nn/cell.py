@@ -48,7 +48,8 @@ class Cell:
         bf16_devices: types of the devices on which activations stay in bfloat16 under autocast.
         gradient_growth: whether rules can grow links by the gradient of absent links.
         step_kernel: name of the native operation of one time step of all layers, or None.
-        kernel: whether :meth:`run` is a native kernel.
+        operation: the operation of :mod:`sparse_engine.ops` by which :meth:`run` runs a whole
+            layer, or None.
 
     Example:
         >>> class UGRNN(Cell):
@@ -74,7 +75,7 @@ class Cell:
     bf16_devices: ClassVar[tuple[str, ...]] = ()
     gradient_growth: ClassVar[bool] = True
     step_kernel: ClassVar[str | None] = None
-    kernel: ClassVar[bool] = False
+    operation: ClassVar[Any] = None
     #: Arguments of :class:`Recurrent` that the cell has no use for.
     lacks: ClassVar[tuple[str, ...]] = ()
     #: Buffers of the network that all layers share.
@@ -201,7 +202,7 @@ class Cell:
 
     def goes_by_steps(self, layer: Layer, sequence: Sequence) -> bool:
         """Whether this sequence runs step by step, and not by :meth:`run`."""
-        return not self.kernel
+        return self.operation is None
 
     def run(
         self, layer: Layer, sequence: Sequence, state: tuple[Tensor | None, ...], **drawn: Tensor

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import ClassVar, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from sparse_engine.nn.capture import capture, captures, recurrence
+from sparse_engine.nn.capture import any_captured, capture, captures, recurrence
 from sparse_engine.nn.cell import Cell, Layer, multiply
 from sparse_engine.nn.sequence import Sequence
 from sparse_engine.nn.weight import SparseWeight
@@ -17,67 +17,55 @@ from sparse_engine.nn.weight import SparseWeight
 State = tuple[Tensor | None, ...]
 
 
-class Given(NamedTuple):
-    """Input and biases of a kernel, as it takes them.
-
-    Attributes:
-        x: the input where ``w_input`` is given, and ``W_ih x`` where it is None.
-        w_input: the layer's dense input weight, or None.
-        b_input: the bias of ``W_ih x`` where that is not in ``x`` yet, or None.
-        bias: the bias of ``W_hh h``, or None.
-    """
-
-    x: Tensor
-    w_input: Tensor | None
-    b_input: Tensor | None
-    bias: Tensor | None
-
-
-class LayerOutput(NamedTuple):
-    """Result of a kernel.
-
-    Attributes:
-        outputs: all outputs, ``[steps, batch, hidden]``; ``[rows, hidden]`` for packed sequences.
-        final: the final states, one for each name in ``states``.
-        saved: the tensor that the kernel keeps for its backward pass, if the capture of factors
-            reads it.
-    """
-
-    outputs: Tensor
-    final: tuple[Tensor, ...]
-    saved: Tensor | None = None
-
-
 class KernelCell(Cell):
-    """Cell whose kernel multiplies by one recurrent weight; a subclass has :meth:`call`."""
+    """Cell with an ``operation``, which multiplies by one recurrent weight and has the step."""
 
-    kernel: ClassVar[bool] = True
+    layer_norm = False
 
-    def call(self, layer: Layer, given: Given, sequence: Sequence, state: State) -> LayerOutput:
-        """Call the kernel for one layer in one direction."""
-        raise NotImplementedError
+    def step(
+        self, v: Tensor, product: Callable[..., Any], state: tuple[Tensor, ...], **given: Any
+    ) -> tuple[Tensor, ...]:
+        """Compute one time step."""
+        return self.operation.step(v, product, state, **given)
+
+    def kernel_options(self, layer: Layer) -> dict[str, Any]:
+        """Return the options of the operation, by name; here those of its step."""
+        return self.arguments(layer)
 
     def run(self, layer: Layer, sequence: Sequence, state: State) -> tuple[Tensor, ...]:
         """Multiply by the input weight, unless the time loop does that, and call the kernel."""
-        weights, weight_ih, x = self.weights(layer), layer["weight_ih"], sequence.x
-        capturing = [weight for weight in weights if weight.captured is not None]
+        if self.layer_norm:
+            return self.run_normed(layer, sequence, state)
+        weight, weight_ih, x = layer["weight_hh"], layer["weight_ih"], sequence.x
+        capturing = any_captured(self.weights(layer))
         b_input, bias = self.biases(layer)
-        fused = not (
+        options = self.kernel_options(layer)
+        if (
             isinstance(weight_ih, SparseWeight)
             or weight_ih.shape[1] > self.most_fused_inputs
             or capturing
             or (sequence.batch_sizes is None and x.shape[1] == 1)
+        ):
+            x = multiply(weight_ih, x, b_input)
+        else:
+            options["w_input"] = weight_ih
+            if b_input is not None:
+                options["b_input"] = b_input
+        if sequence.batch_sizes is not None:
+            options["batch_sizes"] = sequence.batch_sizes
+        captures_now = capturing and torch.is_grad_enabled()
+        if captures_now and not x.requires_grad:
+            x = x.detach().requires_grad_()
+        outputs, *others, saved = self.operation.full(
+            x, *state, bias, weight.values, weight.pattern, resets=sequence.resets, **options
         )
-        given = Given(x, weight_ih, b_input, bias)
-        if not fused:
-            given = Given(multiply(weight_ih, x, b_input), None, None, bias)
-        captures_now = bool(capturing) and torch.is_grad_enabled()
-        if captures_now and not given.x.requires_grad:
-            given = given._replace(x=given.x.detach().requires_grad_())
-        outputs, final, saved = self.call(layer, given, sequence, state)
         if captures_now:
-            self.capture(layer, given.x, outputs, state[0], saved, sequence)
-        return outputs, *final
+            self.capture(layer, x, outputs, state[0], saved, sequence)
+        return outputs, sequence.last(outputs), *others
+
+    def run_normed(self, layer: Layer, sequence: Sequence, state: State) -> tuple[Tensor, ...]:
+        """Run one layer of a cell that has ``layer_norm``, with it."""
+        raise NotImplementedError
 
     def capture(
         self,
@@ -95,7 +83,7 @@ class KernelCell(Cell):
             x: ``W_ih x``, whose gradient is known then.
             h: all outputs.
             h0: the initial state, or None for zeros.
-            saved: the ``saved`` tensor of :class:`LayerOutput`.
+            saved: what the kernel has saved for its backward pass.
             sequence: what was run over.
         """
         weight = layer["weight_hh"]

@@ -428,6 +428,8 @@ class Recurrent(LoadsRealParameters):
             starts = [[None if s is None else s.to(self.dtype) for s in each] for each in starts]
             with torch.autocast(device, enabled=False):
                 return self._run(sequence._replace(x=sequence.x.to(self.dtype)), starts)
+        in_segments = self.checkpoint_every is not None and torch.is_grad_enabled()
+        run = self._run_segments if in_segments else self.run_layer
         turned = sequence.reversal() if self.bidirectional else None
         y: Tensor = sequence.x
         ends: list[list[Tensor]] = []
@@ -438,25 +440,24 @@ class Recurrent(LoadsRealParameters):
                     x = nn.functional.dropout(x, self.dropout, self.training)
                 sequence = sequence._replace(x=x)
             start = tuple(states[len(ends)] for states in starts)
-            y, *end = self._run_segments(f"l{layer}", sequence, start)
+            drawn = self.cell.draw(sequence, self.hidden_size) if self.training else {}
+            y, *end = run(f"l{layer}", sequence, start, **drawn)
             ends.append(end)
             if turned is not None:
                 start = tuple(states[len(ends)] for states in starts)
                 read = sequence.backwards(turned)
-                backwards, *end = self._run_segments(f"l{layer}_reverse", read, start)
+                drawn = self.cell.draw(read, self.hidden_size) if self.training else {}
+                backwards, *end = run(f"l{layer}_reverse", read, start, **drawn)
                 ends.append(end)
                 y = torch.cat([y, turned(backwards)], -1)
         return y, *(torch.stack(states) for states in zip(*ends, strict=True))
 
     def _run_segments(
-        self, name: str, sequence: Sequence, state: tuple[Tensor | None, ...]
+        self, name: str, sequence: Sequence, state: tuple[Tensor | None, ...], **drawn: Tensor
     ) -> tuple[Tensor, ...]:
-        """Run one layer, in segments where ``checkpoint_every`` asks for that."""
-        every, drawn = self.checkpoint_every, {}
-        if self.training:
-            drawn = self.cell.draw(sequence, self.hidden_size)
-        every = sequence.steps if every is None else every
-        if every >= sequence.steps or not torch.is_grad_enabled() or inside_transform():
+        """Run one layer in segments of ``checkpoint_every`` steps."""
+        every = self.checkpoint_every
+        if every is None or every >= sequence.steps or inside_transform():
             return self.run_layer(name, sequence, state, **drawn)
         run, outputs, running = recomputed(self, name), [], None
         for segment in sequence.segments(every):

@@ -1,73 +1,68 @@
-"""Operations on sparse weights: native, differentiable, each with a reference ``<name>_ref``."""
+"""Operations on sparse weights: native, differentiable, each with a ``reference`` in plain torch.
+
+``ops.lstm.reference`` computes what ``ops.lstm`` does by dense weights, to any derivative.
+
+Operations on whole sequences, such as :func:`lstm`, have this in common. They are differentiable
+once, in all tensors of real numbers, which are float32 or float64.
+
+- ``w_input``, dense ``[gates * hidden, inputs]``, is meant for few inputs: it is read again at
+  every step. Without it ``x`` is the input's contribution to each gate, ``x @ w_input.T``.
+- ``batch_sizes``, int64 on the CPU, is for sequences of different lengths, as a
+  :class:`torch.nn.utils.rnn.PackedSequence` has it. Every ``[steps, batch, ...]`` is then
+  ``[rows, ...]``, as its data; what has ended costs nothing.
+- ``resets``, bool ``[steps, batch]``: where ``resets[t]`` is true an episode begins, and the state
+  before step t is zero, with no gradient. Not with ``batch_sizes``. None for nowhere.
+- bfloat16: with float32 values on the CPU, x and h0 may be bfloat16, and become it under
+  ``torch.autocast("cpu", torch.bfloat16)``. Every output, every gradient inside the time loop and
+  what is kept for the backward pass is rounded to within 2^-8 of itself (a gate above 1/2 to within
+  2^-8 of its distance from 1). Other states, such as c, stay float32 from the first to the last
+  step. Products and sums are taken in float32, and so are the gradients of the parameters. On a
+  CUDA device, all is float32.
+"""
 
 from sparse_engine.ops import _flops as _flops
 from sparse_engine.ops import _step as _step
 from sparse_engine.ops import _topology_cuda as _topology_cuda
 from sparse_engine.ops.conductance import Synapses as Synapses
 from sparse_engine.ops.conductance import conductance as conductance
-from sparse_engine.ops.conductance import conductance_ref as conductance_ref
-from sparse_engine.ops.ctrnn import ctrnn as ctrnn
-from sparse_engine.ops.ctrnn import ctrnn_ref as ctrnn_ref
-from sparse_engine.ops.gru import gru as gru
-from sparse_engine.ops.gru import gru_ref as gru_ref
+from sparse_engine.ops.conductance import ltc as ltc
+from sparse_engine.ops.continuous import ctrnn as ctrnn
+from sparse_engine.ops.continuous import rate_rnn as rate_rnn
+from sparse_engine.ops.gated import ACTIVATIONS as ACTIVATIONS
+from sparse_engine.ops.gated import gru as gru
+from sparse_engine.ops.gated import lstm as lstm
+from sparse_engine.ops.gated import mgu as mgu
+from sparse_engine.ops.gated import on_lstm as on_lstm
+from sparse_engine.ops.gated import rnn as rnn
 from sparse_engine.ops.linear import linear as linear
 from sparse_engine.ops.link_prediction import Predicted as Predicted
 from sparse_engine.ops.link_prediction import ch2_l3n as ch2_l3n
-from sparse_engine.ops.link_prediction import ch2_l3n_ref as ch2_l3n_ref
 from sparse_engine.ops.link_prediction import ch3_l3 as ch3_l3
-from sparse_engine.ops.link_prediction import ch3_l3_ref as ch3_l3_ref
-from sparse_engine.ops.lstm import lstm as lstm
-from sparse_engine.ops.lstm import lstm_ref as lstm_ref
-from sparse_engine.ops.ltc import ltc as ltc
-from sparse_engine.ops.ltc import ltc_ref as ltc_ref
-from sparse_engine.ops.mgu import mgu as mgu
-from sparse_engine.ops.mgu import mgu_ref as mgu_ref
-from sparse_engine.ops.norm import Norm as Norm
-from sparse_engine.ops.normed_lstm import normed_lstm as normed_lstm
-from sparse_engine.ops.normed_lstm import normed_lstm_ref as normed_lstm_ref
-from sparse_engine.ops.normed_rnn import normed_rnn as normed_rnn
-from sparse_engine.ops.normed_rnn import normed_rnn_ref as normed_rnn_ref
-from sparse_engine.ops.on_lstm import on_lstm as on_lstm
-from sparse_engine.ops.on_lstm import on_lstm_ref as on_lstm_ref
+from sparse_engine.ops.normed import Norm as Norm
+from sparse_engine.ops.normed import normed_lstm as normed_lstm
+from sparse_engine.ops.normed import normed_rnn as normed_rnn
 from sparse_engine.ops.pattern import Links as Links
 from sparse_engine.ops.pattern import Pattern as Pattern
 from sparse_engine.ops.quantized import QuantizedLinks as QuantizedLinks
 from sparse_engine.ops.quantized import dequantize_links as dequantize_links
 from sparse_engine.ops.quantized import quantize_links as quantize_links
 from sparse_engine.ops.quantized import quantized_linear as quantized_linear
-from sparse_engine.ops.quantized import quantized_linear_ref as quantized_linear_ref
 from sparse_engine.ops.quantized import quantized_sequence as quantized_sequence
-from sparse_engine.ops.quantized import quantized_sequence_ref as quantized_sequence_ref
 from sparse_engine.ops.random_key import RandomKey as RandomKey
 from sparse_engine.ops.random_key import Use as Use
-from sparse_engine.ops.rate_rnn import rate_rnn as rate_rnn
-from sparse_engine.ops.rate_rnn import rate_rnn_ref as rate_rnn_ref
 from sparse_engine.ops.rhn import rhn as rhn
-from sparse_engine.ops.rhn import rhn_ref as rhn_ref
-from sparse_engine.ops.rnn import ACTIVATIONS as ACTIVATIONS
-from sparse_engine.ops.rnn import rnn as rnn
-from sparse_engine.ops.rnn import rnn_ref as rnn_ref
 from sparse_engine.ops.scan import scan_absent as scan_absent
-from sparse_engine.ops.scan import scan_absent_ref as scan_absent_ref
 from sparse_engine.ops.sddmm import sddmm as sddmm
-from sparse_engine.ops.sddmm import sddmm_ref as sddmm_ref
 from sparse_engine.ops.solver import RK4 as RK4
 from sparse_engine.ops.solver import Euler as Euler
 from sparse_engine.ops.solver import Solver as Solver
 from sparse_engine.ops.spmm import spmm as spmm
-from sparse_engine.ops.spmm import spmm_ref as spmm_ref
 from sparse_engine.ops.spmm import spmm_t as spmm_t
-from sparse_engine.ops.spmm import spmm_t_ref as spmm_t_ref
 from sparse_engine.ops.topology import Rewired as Rewired
 from sparse_engine.ops.topology import carry as carry
 from sparse_engine.ops.topology import carry_ as carry_
-from sparse_engine.ops.topology import carry_ref as carry_ref
 from sparse_engine.ops.topology import largest as largest
-from sparse_engine.ops.topology import largest_ref as largest_ref
 from sparse_engine.ops.topology import nearest_zero as nearest_zero
-from sparse_engine.ops.topology import nearest_zero_ref as nearest_zero_ref
 from sparse_engine.ops.topology import rewire as rewire
 from sparse_engine.ops.topology import sample_absent as sample_absent
-from sparse_engine.ops.topology import sample_absent_ref as sample_absent_ref
 from sparse_engine.ops.topology import smallest as smallest
-from sparse_engine.ops.topology import smallest_ref as smallest_ref

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -21,6 +23,15 @@ def as_activation(x: Tensor, values: Tensor) -> Tensor:
     if values.dtype == x.dtype == torch.float32 and asks_for_bfloat16(x.device.type):
         return x.to(torch.bfloat16)
     return x
+
+
+def activations(
+    values: Tensor, *tensors: Tensor | None, devices: tuple[str, ...] = ("cpu",)
+) -> tuple[Any, ...]:
+    """Return :func:`as_activation` of each tensor that is not None, on these types of devices."""
+    if tensors[0] is None or tensors[0].device.type not in devices:
+        return tensors
+    return tuple([None if each is None else as_activation(each, values) for each in tensors])
 
 
 def as_sum(c: Tensor, values: Tensor) -> Tensor:

@@ -96,12 +96,9 @@ def differentiable(
     name = operation.name().split("::")[1]
     defaults = defaults_of(operation._schema)
 
-    def compute(*inputs: object) -> Tensor:
-        with torch._C._AutoDispatchBelowAutograd():
-            return operation(*inputs)
-
     def forward(ctx: Any, *inputs: object) -> Tensor:
-        output = compute(*inputs)
+        with torch._C._AutoDispatchBelowAutograd():
+            output = operation(*inputs)
         save(ctx, inputs, output)
         return output
 
@@ -124,7 +121,8 @@ def differentiable(
     def record(*inputs: object) -> Tensor:
         inputs += defaults[len(inputs) :]
         if not (needs_gradient(inputs) or inside_transform() or has_tangents()):
-            return compute(*inputs)
+            with torch._C._AutoDispatchBelowAutograd():
+                return operation(*inputs)
         with enable_single_level_autograd_function():
             return at_level.apply(*inputs)
 
@@ -144,7 +142,8 @@ def differentiable(
             return operation(*inputs)
         if needs_gradient(inputs) or has_tangents():
             return function.apply(*inputs)
-        return compute(*inputs)
+        with torch._C._AutoDispatchBelowAutograd():
+            return operation(*inputs)
 
     _differentiable[operation] = run
     return run
@@ -169,7 +168,7 @@ def refuse_second_derivative(backward: torch._ops.OpOverload) -> Callable[..., T
     def refuse(ctx: Any, *gradients: object) -> None:
         raise RuntimeError(
             "the sparse recurrence can be differentiated once; for a second derivative use "
-            f"sparse_engine.ops.{name}_ref, which is plain torch"
+            f"sparse_engine.ops.{name}.reference, which is plain torch"
         )
 
     return differentiable(backward, save=lambda *_: None, backward=refuse, jvp=refuse)
@@ -203,8 +202,8 @@ def _no_forward_mode(name: str) -> Callable:
     def refuse(ctx: Any, *tangents: object) -> None:
         raise RuntimeError(
             f"sparse_engine.ops.{name} has no forward-mode derivative; use reverse mode "
-            f"(torch.func.grad, vjp or jacrev), or sparse_engine.ops.{name}_ref, which is plain "
-            "torch"
+            f"(torch.func.grad, vjp or jacrev), or sparse_engine.ops.{name}.reference, which is "
+            "plain torch"
         )
 
     return refuse

@@ -215,7 +215,7 @@ def sequence_operation(
     """Make an operation of ``<name>_forward`` and ``<name>_backward``.
 
     Args:
-        name: the public name; ``<name>_ref`` is the reference implementation.
+        name: the public name.
         results: returns the results of the forward operation, without data.
         gradients: the same for gradients that :meth:`Shapes.gradient` does not know, by argument.
         constants: further arguments of the backward operation by name, each a function of the

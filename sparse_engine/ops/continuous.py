@@ -1,26 +1,27 @@
-"""Operations of networks in continuous time: their arguments, and the reference."""
+"""Differential equations of units with links, over whole sequences.
+
+The dimensions, ``resets`` and bfloat16 are described in :mod:`sparse_engine.ops`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypedDict
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
-from typing_extensions import Unpack
 
-from sparse_engine.ops._autocast import as_activation, as_sum
-from sparse_engine.ops._sequence import finite, run_steps
+from sparse_engine.ops._autocast import activations, as_sum
+from sparse_engine.ops._operation import sequence_of
+from sparse_engine.ops._sequence import Product, finite
 from sparse_engine.ops._sequence_operation import sequence_operation, states_and_final
 from sparse_engine.ops.pattern import Pattern
 from sparse_engine.ops.solver import Euler, Solver
 
-Function = Callable[[Tensor], Tensor]
-
 #: The activations by name, in the order in which the native operations number them.
-FUNCTIONS: dict[str, Function] = {
+FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,
     "relu": torch.relu,
     "softplus": lambda x: -functional.logsigmoid(-x),  # torch's own is linear from 20 on
@@ -28,103 +29,182 @@ FUNCTIONS: dict[str, Function] = {
 }
 CODES = {name: code for code, name in enumerate(FUNCTIONS)}
 
-
-class Method(TypedDict, total=False):
-    """Arguments of an operation by name, those of :func:`sparse_engine.ops.ctrnn`."""
-
-    rate: Tensor | None
-    nonlinearity: str
-    unfolds: int
-    solver: Solver | None
-    clip: float | None
-    resets: Tensor | None
+_ctrnn, _rate_rnn = (sequence_operation(name, states_and_final) for name in ("ctrnn", "rate_rnn"))
 
 
-class ContinuousOperation:
-    """A differential equation of units with links, over a whole sequence: native, and in torch.
-
-    The arguments are those of :func:`sparse_engine.ops.ctrnn`.
+def integrated(
+    field: Callable[..., Tensor],
+    x: Tensor,
+    product: Product,
+    state: tuple[Tensor, ...],
+    *,
+    dt: Tensor,
+    rate: Tensor | None = None,
+    nonlinearity: str = "tanh",
+    unfolds: int = 1,
+    solver: Solver | None = None,
+    clip: float | None = None,
+) -> tuple[Tensor, ...]:
+    """Compute one time step in plain torch.
 
     Args:
-        name: stem of the native operations ``<name>_forward`` and ``<name>_backward``.
-        field: ``field(product, f, x, state, rate)`` returns the derivative of a state in plain
-            torch, where ``product(y)`` is ``y @ W.T``.
+        field: ``field(product, f, x, state, rate)`` returns the derivative of a state, where
+            ``product(y)`` is ``y @ W.T``.
+        x: the input's contribution.
+        product: as above.
+        state: the state before.
+        dt: length of each unfold.
+        rate: one over the time constants, or None.
+        nonlinearity: name of f.
+        unfolds: number of steps of the solver.
+        solver: Euler's method by default.
+        clip: limit of the state, or None.
     """
-
-    def __init__(self, name: str, field: Callable[..., Tensor]) -> None:
-        self.field = field
-        self._run = sequence_operation(name, states_and_final)
-
-    def __call__(
-        self,
-        x: Tensor,
-        h0: Tensor | None,
-        dt: Tensor,
-        values: Tensor,
-        pattern: Pattern,
-        *,
-        rate: Tensor | None = None,
-        nonlinearity: str = "tanh",
-        unfolds: int = 1,
-        solver: Solver | None = None,
-        clip: float | None = None,
-        resets: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """Return the states of all steps, and the last one, not rounded."""
-        check_nonlinearity("nonlinearity", nonlinearity)
-        solver = Euler() if solver is None else solver
-        if x.device.type == "cpu":
-            x = as_activation(x, values)
-        h0 = None if h0 is None else as_sum(h0, values)
-        method = solver.nodes, solver.weights, unfolds, finite(clip)
-        options = CODES[nonlinearity], resets
-        h, h_n = self._run(x, h0, dt, rate, values, [*pattern], *method, *options)
-        return h, h_n if h.dtype != values.dtype else h[-1]
-
-    def reference(
-        self,
-        x: Tensor,
-        h0: Tensor | None,
-        dt: Tensor,
-        values: Tensor,
-        pattern: Pattern,
-        **method: Unpack[Method],
-    ) -> Tensor:
-        """Return the states of all steps, in plain torch."""
-        weight, resets = pattern.dense(values), method.pop("resets", None)
-        h = torch.zeros_like(x[0]) if h0 is None else h0
-        options: dict[str, Any] = {**method}
-        step, of_steps = partial(self.step, **options), {"dt": dt.unsqueeze(-1)}
-        return run_steps(step, lambda y: y @ weight.T, x, (h,), None, resets, **of_steps)[0]
-
-    def step(
-        self,
-        x: Tensor,
-        product: Function,
-        state: tuple[Tensor, ...],
-        *,
-        dt: Tensor,
-        rate: Tensor | None = None,
-        nonlinearity: str = "tanh",
-        unfolds: int = 1,
-        solver: Solver | None = None,
-        clip: float | None = None,
-    ) -> tuple[Tensor, ...]:
-        """Compute one time step in plain torch: ``product(y)`` is ``y @ W.T``."""
-        solver, (h,) = Euler() if solver is None else solver, state
-        for _ in range(unfolds):
-            k, end = torch.zeros_like(h), h
-            for node, weight in zip(solver.nodes, solver.weights, strict=True):
-                at = h + node * dt * k
-                k = self.field(product, FUNCTIONS[nonlinearity], x, at, rate)
-                end = end + weight * dt * k
-            h = end
-            if clip is not None:
-                h = torch.where(end.abs() < clip, end, end.detach().clamp(-clip, clip))
-        return (h,)
+    solver, (h,) = Euler() if solver is None else solver, state
+    for _ in range(unfolds):
+        k, end = torch.zeros_like(h), h
+        for node, weight in zip(solver.nodes, solver.weights, strict=True):
+            at = h + node * dt * k
+            k = field(product, FUNCTIONS[nonlinearity], x, at, rate)
+            end = end + weight * dt * k
+        h = end
+        if clip is not None:
+            h = torch.where(end.abs() < clip, end, end.detach().clamp(-clip, clip))
+    return (h,)
 
 
-def check_nonlinearity(name: str, value: object) -> None:
+def _of_ctrnn(product: Product, f: Any, x: Tensor, h: Tensor, rate: Tensor | None) -> Tensor:
+    k = f(x + product(h))
+    return k if rate is None else k - rate * h
+
+
+def _of_rates(product: Product, f: Any, x: Tensor, v: Tensor, rate: Tensor | None) -> Tensor:
+    return (0 if rate is None else rate) * (x - v + product(f(v)))
+
+
+@sequence_of(partial(integrated, _of_ctrnn))
+def ctrnn(
+    x: Tensor,
+    h0: Tensor | None,
+    dt: Tensor,
+    values: Tensor,
+    pattern: Pattern,
+    *,
+    rate: Tensor | None = None,
+    unfolds: int = 1,
+    solver: Solver | None = None,
+    clip: float | None = None,
+    resets: Tensor | None = None,
+) -> tuple[Any, ...]:
+    """Integrate ``dh/ds = -rate * h + tanh(x[t] + h @ W.T)``, with ``x[t]`` held during step t.
+
+    ``h[t]`` is ``h[t - 1]`` (at first ``h0``) after ``unfolds`` steps of the solver, of length
+    ``dt[t]`` each. With Euler's method an unfold is, and every other method is made of,
+    ``h + dt[t] * (-rate * h + tanh(x[t] + h @ W.T))``. The network is that of Funahashi & Nakamura
+    (1993), or without a rate the field of a neural ODE (Chen et al. 2018).
+
+    Gradients are exact, through every stage of every unfold. Beside its arguments, only ``h`` is
+    kept for the backward pass, which computes each step's stages once more: a third more work,
+    where keeping them would take ``2 * unfolds * stages`` times the memory of ``h``.
+
+    With bfloat16, x, what products read of a state, its gradient there, every ``h[t]`` and ``clip``
+    are rounded. The state goes from unfold to unfold and from step to step in float32, and so do
+    its gradients: steps of the solver of less than a rounding add up. A state counts as at the
+    limit when its rounding is.
+
+    Args:
+        x: ``[steps, batch, hidden]``, the input's contribution and the bias.
+        h0: ``[batch, hidden]``, or None for zeros.
+        dt: ``[steps, batch]``, finite and at least 0: the length of one unfold. On a CUDA device
+            it is not checked, for which the host would have to wait.
+        values: ``[nnz]``.
+        pattern: the links of the ``hidden x hidden`` weight W.
+        rate: ``[hidden]``, one over the time constants, or None for zeros.
+        unfolds: steps of the solver for each x, at least 1.
+        solver: Euler's method by default; of at most 16 stages on a CUDA device.
+        clip: after each unfold h is clipped to ``[-clip, clip]``; None for no limit. No gradient
+            passes a state at the limit.
+        resets: where episodes begin.
+
+    Returns:
+        ``h`` of shape ``[steps, batch, hidden]``.
+
+    Raises:
+        ValueError: a shape, dtype or device does not fit, there is no step, or a number is out of
+            its range.
+    """
+    return _solved(_ctrnn, x, h0, dt, rate, values, pattern, solver, unfolds, clip, "tanh", resets)
+
+
+@sequence_of(partial(integrated, _of_rates))
+def rate_rnn(
+    x: Tensor,
+    h0: Tensor | None,
+    dt: Tensor,
+    values: Tensor,
+    pattern: Pattern,
+    *,
+    rate: Tensor | None = None,
+    nonlinearity: str = "tanh",
+    unfolds: int = 1,
+    solver: Solver | None = None,
+    clip: float | None = None,
+    resets: Tensor | None = None,
+) -> tuple[Any, ...]:
+    """Integrate ``dv/ds = rate * (x[t] - v + f(v) @ W.T)``, with ``x[t]`` held during step t.
+
+    The potential form of a network of firing rates ``f(v)``. Steps, derivatives, bfloat16 and the
+    other arguments are those of :func:`ctrnn`, with potentials v for its h.
+
+    Args:
+        x: ``[steps, batch, hidden]``, the input's contribution and the bias.
+        h0: the initial potentials ``[batch, hidden]``, or None for zeros.
+        dt: ``[steps, batch]``, the length of one unfold.
+        values: ``[nnz]``.
+        pattern: the links of the ``hidden x hidden`` weight W.
+        rate: ``[hidden]``, one over the time constants, or None for zeros.
+        nonlinearity: f: "tanh", "relu", "softplus" or "sigmoid".
+        unfolds: steps of the solver for each x, at least 1.
+        solver: Euler's method by default.
+        clip: limit of the potentials, or None.
+        resets: where episodes begin.
+
+    Returns:
+        ``v`` of shape ``[steps, batch, hidden]``.
+
+    Raises:
+        ValueError: a shape, dtype or device does not fit, there is no step, or an argument is out
+            of its range.
+    """
+    check_activation("nonlinearity", nonlinearity)
+    numbers = solver, unfolds, clip, nonlinearity, resets
+    return _solved(_rate_rnn, x, h0, dt, rate, values, pattern, *numbers)
+
+
+def _solved(
+    run: Any,
+    x: Tensor,
+    h0: Tensor | None,
+    dt: Tensor,
+    rate: Tensor | None,
+    values: Tensor,
+    pattern: Pattern,
+    solver: Solver | None,
+    unfolds: int,
+    clip: float | None,
+    nonlinearity: str,
+    resets: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """Return the states of all steps, and the last one, not rounded."""
+    solver = Euler() if solver is None else solver
+    (x,) = activations(values, x)
+    h0 = None if h0 is None else as_sum(h0, values)
+    method = solver.nodes, solver.weights, unfolds, finite(clip), CODES[nonlinearity]
+    h, h_n = run(x, h0, dt, rate, values, [*pattern], *method, resets)
+    return h, h_n if h.dtype != values.dtype else h[-1]
+
+
+def check_activation(name: str, value: object) -> None:
     """Raise ValueError for what is no name of an activation."""
     if value not in [*FUNCTIONS]:
         raise ValueError(f"expected {name} one of {[*FUNCTIONS]}, found {value!r}")

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sparse_engine.ops._fake import fake
 from sparse_engine.ops._native import native
+from sparse_engine.ops._operation import with_reference
 from sparse_engine.ops.pattern import Links, Pattern
 from sparse_engine.ops.random_key import RandomKey, Use
 
@@ -25,6 +26,14 @@ class Predicted(NamedTuple):
     scores: Tensor
 
 
+def _ch3_l3_ref(links: Links, count: int, *, key: RandomKey | None = None) -> Predicted:
+    a, rows, columns = _common(links)
+    # Divisions by 0 are those of units whose links all lead to r, or c: on no path to another.
+    p, q = (counts.rsqrt().nan_to_num(posinf=0) for counts in (a.sum(1) - rows, a.sum(0) - columns))
+    return _best(links, torch.einsum("ri,ic,ij,rj,cj->rc", p, a, a, a, q), count, key)
+
+
+@with_reference(_ch3_l3_ref)
 def ch3_l3(links: Links, count: int, *, key: RandomKey | None = None) -> Predicted:
     """Return the absent positions of the greatest CH3-L3 scores (Muscoloni et al. 2020).
 
@@ -57,6 +66,16 @@ def ch3_l3(links: Links, count: int, *, key: RandomKey | None = None) -> Predict
     return _predict(native.ch3_l3, links, count, key)
 
 
+def _ch2_l3n_ref(links: Links, count: int, *, key: RandomKey | None = None) -> Predicted:
+    a, rows, columns = _common(links)
+    p, q = (
+        ((inside > 0) * (1 + inside) / (degrees - inside)).nan_to_num(posinf=0)
+        for inside, degrees in ((rows, a.sum(1)), (columns, a.sum(0)))
+    )
+    return _best(links, p @ a + a @ q.T, count, key)
+
+
+@with_reference(_ch2_l3n_ref)
 def ch2_l3n(links: Links, count: int, *, key: RandomKey | None = None) -> Predicted:
     """Return the absent positions of the greatest CH2-L3n scores (Zhang et al. 2025).
 
@@ -71,24 +90,6 @@ def ch2_l3n(links: Links, count: int, *, key: RandomKey | None = None) -> Predic
         P @ A + A @ Q.T
     """
     return _predict(native.ch2_l3n, links, count, key)
-
-
-def ch3_l3_ref(links: Links, count: int, *, key: RandomKey | None = None) -> Predicted:
-    """Compute :func:`ch3_l3` in plain torch, as its reference; with a key not the same draws."""
-    a, rows, columns = _common(links)
-    # Divisions by 0 are those of units whose links all lead to r, or c: on no path to another.
-    p, q = (counts.rsqrt().nan_to_num(posinf=0) for counts in (a.sum(1) - rows, a.sum(0) - columns))
-    return _best(links, torch.einsum("ri,ic,ij,rj,cj->rc", p, a, a, a, q), count, key)
-
-
-def ch2_l3n_ref(links: Links, count: int, *, key: RandomKey | None = None) -> Predicted:
-    """Compute :func:`ch2_l3n` in plain torch, as its reference; with a key not the same draws."""
-    a, rows, columns = _common(links)
-    p, q = (
-        ((inside > 0) * (1 + inside) / (degrees - inside)).nan_to_num(posinf=0)
-        for inside, degrees in ((rows, a.sum(1)), (columns, a.sum(0)))
-    )
-    return _best(links, p @ a + a @ q.T, count, key)
 
 
 def _predict(

@@ -12,10 +12,9 @@ from sparse_engine.errors import InputError
 from sparse_engine.ops._fake import fake
 from sparse_engine.ops._native import native, needs_gradient
 from sparse_engine.ops._onnx import refuse_onnx
-from sparse_engine.ops.gru import gru_ref
-from sparse_engine.ops.lstm import lstm_ref
+from sparse_engine.ops._operation import with_reference
+from sparse_engine.ops.gated import gru, lstm, rnn
 from sparse_engine.ops.pattern import Pattern
-from sparse_engine.ops.rnn import rnn_ref
 
 #: Rows of a slice, and columns of a group: where both meet, links fill slots.
 SLICE_ROWS, GROUP_COLUMNS = 16, 64
@@ -114,6 +113,13 @@ def dequantize_links(
     return native.dequantize_links([*links], in_features, gates)
 
 
+def _quantized_linear_ref(
+    x: Tensor, links: QuantizedLinks, bias: Tensor | None = None, *, gates: int = 1
+) -> Tensor:
+    return torch.nn.functional.linear(x, dense_of(links, x.shape[-1], gates), bias)
+
+
+@with_reference(_quantized_linear_ref)
 def quantized_linear(
     x: Tensor, links: QuantizedLinks, bias: Tensor | None = None, *, gates: int = 1
 ) -> Tensor:
@@ -142,13 +148,32 @@ def quantized_linear(
     return y.reshape(*x.shape[:-1], y.shape[-1])
 
 
-def quantized_linear_ref(
-    x: Tensor, links: QuantizedLinks, bias: Tensor | None = None, *, gates: int = 1
-) -> Tensor:
-    """Compute :func:`quantized_linear` in plain torch, as its reference implementation."""
-    return torch.nn.functional.linear(x, dense_of(links, x.shape[-1], gates), bias)
+def _quantized_sequence_ref(
+    cell: str,
+    x: Tensor,
+    h0: Tensor | None,
+    c0: Tensor | None,
+    bias: Tensor | None,
+    links: QuantizedLinks,
+    *,
+    in_features: int,
+    batch_sizes: Tensor | None = None,
+    cell_clip: float | None = None,
+    resets: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    crow, col, values = dequantize_links(links, in_features, gates=QUANTIZED_CELLS[cell][1])
+    pattern = Pattern.from_csr(crow, col, (links.scales.numel(), in_features))
+    options: dict[str, Any] = {"batch_sizes": batch_sizes, "resets": resets}
+    if cell == "lstm":
+        return lstm.reference(x, h0, c0, bias, values, pattern, cell_clip=cell_clip, **options)
+    if cell == "gru":
+        h = gru.reference(x, h0, bias, values, pattern, **options)
+    else:
+        h = rnn.reference(x, h0, bias, values, pattern, nonlinearity=cell, **options)
+    return h, x.new_empty(0)
 
 
+@with_reference(_quantized_sequence_ref)
 def quantized_sequence(
     cell: str,
     x: Tensor,
@@ -194,32 +219,6 @@ def quantized_sequence(
     check_inference(x, h0, c0)
     arguments = x, h0, c0, bias, [*links], in_features, batch_sizes, QUANTIZED_CELLS[cell][0]
     return native.quantized_sequence(*arguments, cell_clip, resets)
-
-
-def quantized_sequence_ref(
-    cell: str,
-    x: Tensor,
-    h0: Tensor | None,
-    c0: Tensor | None,
-    bias: Tensor | None,
-    links: QuantizedLinks,
-    *,
-    in_features: int,
-    batch_sizes: Tensor | None = None,
-    cell_clip: float | None = None,
-    resets: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Compute :func:`quantized_sequence` by the references of the float32 operations."""
-    crow, col, values = dequantize_links(links, in_features, gates=QUANTIZED_CELLS[cell][1])
-    pattern = Pattern.from_csr(crow, col, (links.scales.numel(), in_features))
-    options: dict[str, Any] = {"batch_sizes": batch_sizes, "resets": resets}
-    if cell == "lstm":
-        return lstm_ref(x, h0, c0, bias, values, pattern, cell_clip=cell_clip, **options)
-    if cell == "gru":
-        h = gru_ref(x, h0, bias, values, pattern, **options)
-    else:
-        h = rnn_ref(x, h0, bias, values, pattern, nonlinearity=cell, **options)
-    return h, x.new_empty(0)
 
 
 def dense_of(links: QuantizedLinks, in_features: int, gates: int) -> Tensor:

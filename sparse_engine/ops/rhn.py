@@ -1,129 +1,30 @@
-"""The recurrent highway network over a whole sequence, in one operation each way."""
+"""The recurrent highway network over whole sequences.
+
+The dimensions, ``resets`` and bfloat16 are described in :mod:`sparse_engine.ops`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from sparse_engine.ops._autocast import as_activation, as_sum
+from sparse_engine.ops._autocast import activations, as_sum
 from sparse_engine.ops._native import saves_for_backward
-from sparse_engine.ops._sequence import Product, run_steps
+from sparse_engine.ops._operation import sequence_of
+from sparse_engine.ops._sequence import Product
 from sparse_engine.ops._sequence_operation import Shapes, sequence_operation
 from sparse_engine.ops.pattern import TENSORS, Pattern
-
-
-def rhn(
-    x: Tensor,
-    s0: Tensor | None,
-    mask: Tensor | None,
-    bias: Tensor | None,
-    values: Sequence[Tensor],
-    patterns: Sequence[Pattern],
-    *,
-    resets: Tensor | None = None,
-) -> Tensor:
-    """Run a recurrent highway network (Zilly et al. 2017), whose steps have several levels.
-
-    With ``s = s0`` at first, for every t, and in it for every level l::
-
-        u = (mask * s) @ R[l].T + bias[l]  (+ x[t, l] where the input enters l)
-        h, t, c = tanh(u_0), sigmoid(u_1), sigmoid(u_2)  for (u_0, u_1, u_2) = u.chunk(3, -1)
-        s = h * t + s * c
-
-    or, where the weights have two blocks of rows, ``c = 1 - t``: coupled gates. The output of step
-    t is s behind the last level.
-
-    Differentiable once, in x, s0, bias and values. Beside its arguments, only h, t (c) and s of
-    each level and step are kept for the backward pass, and without autograd not even these.
-
-    With float32 values on the CPU, x and s0 may be bfloat16, and become it under
-    ``torch.autocast("cpu", torch.bfloat16)``: the output, every du, the ``mask * s`` that is
-    multiplied by a weight, and what is kept are rounded to within 2^-8 of themselves (a gate above
-    1/2 to within 2^-8 of its distance from 1), but s is carried through levels and steps in
-    float32. The mask is float32; products and sums are taken in float32, and so are the gradients
-    of the parameters. On a CUDA device, all is float32.
-
-    Args:
-        x: float32 or float64 ``[steps, levels, batch, blocks * hidden]``, the input's contribution
-            to the first so many levels; the published network has one there.
-        s0: ``[batch, hidden]``, or None for zeros.
-        mask: ``[batch, hidden]``, what the state is multiplied with before it is multiplied by a
-            weight, the same at all steps; a constant. None for ones.
-        bias: ``[depth, blocks * hidden]``, or None.
-        values: a list with ``[nnz]`` values for each level.
-        patterns: a list with the links of R for each level, ``blocks * hidden x hidden``, 2 or 3
-            blocks.
-        resets: bool ``[steps, batch]``: where ``resets[t]`` is true an episode begins, and s
-            is zero before step t, with no gradient. None for nowhere.
-
-    Returns:
-        The states behind the last level, ``[steps, batch, hidden]``.
-
-    Raises:
-        ValueError: a shape, dtype or device does not fit, or there is no step or level.
-    """
-    return rhn_and_states(x, s0, mask, bias, values, patterns, resets=resets)[0]
-
-
-def rhn_and_states(
-    x: Tensor,
-    s0: Tensor | None,
-    mask: Tensor | None,
-    bias: Tensor | None,
-    values: Sequence[Tensor],
-    patterns: Sequence[Pattern],
-    *,
-    resets: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Return :func:`rhn`, and the states before each level, ``[steps, depth, batch, hidden]``.
-
-    Without autograd, the states are of shape ``[0]``.
-    """
-    if not len(values) == len(patterns) > 0:
-        raise ValueError(
-            "expected values and a pattern for each of at least one level, found "
-            f"{len(values)} and {len(patterns)}"
-        )
-    links = torch.cat([*values]) if len(values) > 1 else values[0]
-    mask = None if mask is None else as_sum(mask, links)
-    if x.device.type == "cpu":
-        x, s0 = as_activation(x, links), None if s0 is None else as_activation(s0, links)
-    tensors = [tensor for pattern in patterns for tensor in pattern]
-    y, saved = _rhn(x, s0, mask, bias, links, tensors, saves_for_backward(), resets)
-    return y, saved[..., -y.shape[2] :].detach()
-
-
-def rhn_ref(
-    x: Tensor,
-    s0: Tensor | None,
-    mask: Tensor | None,
-    bias: Tensor | None,
-    values: Sequence[Tensor],
-    patterns: Sequence[Pattern],
-    *,
-    resets: Tensor | None = None,
-) -> Tensor:
-    """Compute :func:`rhn` in plain torch, as its reference implementation."""
-    weights = [pattern.dense(own) for own, pattern in zip(values, patterns, strict=True)]
-    s = x.new_zeros(x.shape[2], weights[0].shape[1]) if s0 is None else s0
-
-    def product(s: Tensor, level: int) -> Tensor:
-        u = s @ weights[level].T
-        return u if bias is None else u + bias[level]
-
-    step = partial(rhn_step, depth=len(weights), mask=mask)
-    return run_steps(step, product, x, (s,), None, resets)[0]
 
 
 def rhn_step(
     v: Tensor,
     product: Product,
     state: tuple[Tensor, ...],
-    depth: int,
     *,
+    depth: int,
     mask: Tensor | None = None,
 ) -> tuple[Tensor, ...]:
     """Compute one time step in plain torch: ``product(s, l)`` is ``s @ R[l].T + bias[l]``."""
@@ -135,6 +36,77 @@ def rhn_step(
         t = torch.sigmoid(t)
         s = torch.tanh(h) * t + s * (torch.sigmoid(c[0]) if c else 1 - t)
     return (s,)
+
+
+def _dense_loop(given: dict[str, Any]) -> dict[str, Any]:
+    pairs = zip(given["values"], given["patterns"], strict=True)
+    weights = [pattern.dense(values) for values, pattern in pairs]
+    given["depth"] = len(weights)
+    x, s0, bias = given["x"], given["s0"], given["bias"]
+
+    def product(s: Tensor, level: int) -> Tensor:
+        u = s @ weights[level].T
+        return u if bias is None else u + bias[level]
+
+    start = x.new_zeros(x.shape[2], weights[0].shape[1]) if s0 is None else s0
+    return {"v": x, "product": product, "state": (start,)}
+
+
+@sequence_of(rhn_step, _dense_loop)
+def rhn(
+    x: Tensor,
+    s0: Tensor | None,
+    mask: Tensor | None,
+    bias: Tensor | None,
+    values: Sequence[Tensor],
+    patterns: Sequence[Pattern],
+    *,
+    resets: Tensor | None = None,
+) -> tuple[Any, ...]:
+    """Run a recurrent highway network (Zilly et al. 2017), whose steps have several levels.
+
+    With ``s = s0`` at first, for every t, and in it for every level l::
+
+        u = (mask * s) @ R[l].T + bias[l]  (+ x[t, l] where the input enters l)
+        h, t, c = tanh(u_0), sigmoid(u_1), sigmoid(u_2)  for (u_0, u_1, u_2) = u.chunk(3, -1)
+        s = h * t + s * c
+
+    or, where the weights have two blocks of rows, ``c = 1 - t``: coupled gates. The output of step
+    t is s behind the last level.
+
+    Differentiable in x, s0, bias and values. Beside its arguments, only h, t (c) and s of each
+    level and step are kept for the backward pass, and without autograd not even these. With
+    bfloat16, s is carried through levels and steps in float32, and the mask is float32.
+
+    Args:
+        x: ``[steps, levels, batch, blocks * hidden]``, the input's contribution
+            to the first so many levels; the published network has one there.
+        s0: ``[batch, hidden]``, or None for zeros.
+        mask: ``[batch, hidden]``, what the state is multiplied with before it is multiplied by a
+            weight, the same at all steps; a constant. None for ones.
+        bias: ``[depth, blocks * hidden]``, or None.
+        values: a list with ``[nnz]`` values for each level.
+        patterns: a list with the links of R for each level, ``blocks * hidden x hidden``, 2 or 3
+            blocks.
+        resets: where episodes begin.
+
+    Returns:
+        The states behind the last level, ``[steps, batch, hidden]``.
+
+    Raises:
+        ValueError: a shape, dtype or device does not fit, or there is no step or level.
+    """
+    if not len(values) == len(patterns) > 0:
+        raise ValueError(
+            "expected values and a pattern for each of at least one level, found "
+            f"{len(values)} and {len(patterns)}"
+        )
+    links = torch.cat([*values]) if len(values) > 1 else values[0]
+    mask = None if mask is None else as_sum(mask, links)
+    x, s0 = activations(links, x, s0)
+    tensors = [tensor for pattern in patterns for tensor in pattern]
+    y, saved = _rhn(x, s0, mask, bias, links, tensors, saves_for_backward(), resets)
+    return y, saved[..., -y.shape[2] :].detach()
 
 
 def _results(shapes: Shapes) -> tuple[Tensor, Tensor]:

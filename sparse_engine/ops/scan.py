@@ -7,9 +7,21 @@ from torch import Tensor
 
 from sparse_engine.ops._fake import fake
 from sparse_engine.ops._native import native
+from sparse_engine.ops._operation import with_reference
 from sparse_engine.ops.pattern import Links
 
 
+def _scan_absent_ref(
+    block: Tensor, links: Links, *, first_row: int = 0, above: float = -1.0
+) -> tuple[Tensor, Tensor]:
+    large = ~(block.abs() <= above).flatten()
+    own = links.positions() - first_row * links.in_features
+    large[own[(own >= 0) & (own < large.numel())]] = False
+    positions = large.nonzero().squeeze(1)
+    return block.abs().flatten()[positions], positions + first_row * links.in_features
+
+
+@with_reference(_scan_absent_ref)
 def scan_absent(
     block: Tensor, links: Links, *, first_row: int = 0, above: float = -1.0
 ) -> tuple[Tensor, Tensor]:
@@ -32,17 +44,6 @@ def scan_absent(
         ValueError: a shape or dtype does not fit.
     """
     return native.scan_absent(block, *links, first_row, above)
-
-
-def scan_absent_ref(
-    block: Tensor, links: Links, *, first_row: int = 0, above: float = -1.0
-) -> tuple[Tensor, Tensor]:
-    """Compute :func:`scan_absent` in plain torch, as its reference implementation."""
-    large = ~(block.abs() <= above).flatten()
-    own = links.positions() - first_row * links.in_features
-    large[own[(own >= 0) & (own < large.numel())]] = False
-    positions = large.nonzero().squeeze(1)
-    return block.abs().flatten()[positions], positions + first_row * links.in_features
 
 
 @fake("scan_absent")

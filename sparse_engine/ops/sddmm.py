@@ -8,9 +8,15 @@ from sparse_engine.ops._autocast import summed_dtype
 from sparse_engine.ops._fake import fake
 from sparse_engine.ops._gradients import total
 from sparse_engine.ops._native import call, differentiable, keep, native
+from sparse_engine.ops._operation import with_reference
 from sparse_engine.ops.pattern import Pattern
 
 
+def _sddmm_ref(pattern: Pattern, a: Tensor, b: Tensor) -> Tensor:
+    return (a @ b.T)[pattern.rows(), pattern.col.long()]
+
+
+@with_reference(_sddmm_ref)
 def sddmm(pattern: Pattern, a: Tensor, b: Tensor) -> Tensor:
     """Return ``(a @ b.T)[rows, cols]`` at the links, without forming the product.
 
@@ -29,11 +35,6 @@ def sddmm(pattern: Pattern, a: Tensor, b: Tensor) -> Tensor:
         ValueError: a shape, dtype or device does not fit.
     """
     return _sddmm([*pattern], a, b)
-
-
-def sddmm_ref(pattern: Pattern, a: Tensor, b: Tensor) -> Tensor:
-    """Compute :func:`sddmm` in plain torch, as its reference implementation."""
-    return (a @ b.T)[pattern.rows(), pattern.col.long()]
 
 
 @fake("sddmm")

@@ -8,10 +8,17 @@ from sparse_engine.ops._autocast import as_activation
 from sparse_engine.ops._fake import fake
 from sparse_engine.ops._gradients import total
 from sparse_engine.ops._native import call, differentiable, keep, native
+from sparse_engine.ops._operation import with_reference
 from sparse_engine.ops.pattern import Pattern
 from sparse_engine.ops.sums import column_sums
 
 
+def _spmm_ref(values: Tensor, pattern: Pattern, x: Tensor, bias: Tensor | None = None) -> Tensor:
+    y = pattern.dense(values) @ x
+    return y if bias is None else y + bias[:, None]
+
+
+@with_reference(_spmm_ref)
 def spmm(values: Tensor, pattern: Pattern, x: Tensor, bias: Tensor | None = None) -> Tensor:
     """Return ``W @ x + bias[:, None]``, with W given by its links.
 
@@ -36,20 +43,14 @@ def spmm(values: Tensor, pattern: Pattern, x: Tensor, bias: Tensor | None = None
     return _spmm(values, [*pattern], as_activation(x, values), bias)
 
 
-def spmm_ref(values: Tensor, pattern: Pattern, x: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Compute :func:`spmm` in plain torch, as its reference implementation."""
-    y = pattern.dense(values) @ x
-    return y if bias is None else y + bias[:, None]
+def _spmm_t_ref(values: Tensor, pattern: Pattern, y: Tensor) -> Tensor:
+    return pattern.dense(values).T @ y
 
 
+@with_reference(_spmm_t_ref)
 def spmm_t(values: Tensor, pattern: Pattern, y: Tensor) -> Tensor:
     """Return ``W.T @ y``, ``[in_features, columns]``; see :func:`spmm`."""
     return _spmm_t(values, [*pattern], as_activation(y, values))
-
-
-def spmm_t_ref(values: Tensor, pattern: Pattern, y: Tensor) -> Tensor:
-    """Compute :func:`spmm_t` in plain torch, as its reference implementation."""
-    return pattern.dense(values).T @ y
 
 
 def empty_like_order(x: Tensor, features: int) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sparse_engine.ops._fake import fake
 from sparse_engine.ops._native import native
+from sparse_engine.ops._operation import with_reference
 from sparse_engine.ops.pattern import Links
 from sparse_engine.ops.random_key import RandomKey, Use
 
@@ -27,6 +28,18 @@ class Rewired(NamedTuple):
     born: Tensor
 
 
+def _sample_absent_ref(
+    links: Links, count: int, key: RandomKey, *, dropped: Tensor | None = None
+) -> Tensor:
+    """Draw from the same distribution, slowly, and not the same draws."""
+    absent = torch.ones(links.absent + links.nnz, dtype=torch.bool)
+    absent[links.positions() if dropped is None else links.positions()[~dropped]] = False
+    positions = absent.nonzero().squeeze(1)
+    order = torch.from_numpy(key.generator(Use.REFERENCE).permutation(positions.numel()))
+    return positions[order[:count]].sort().values
+
+
+@with_reference(_sample_absent_ref)
 def sample_absent(
     links: Links, count: int, key: RandomKey, *, dropped: Tensor | None = None
 ) -> Tensor:
@@ -49,17 +62,6 @@ def sample_absent(
     return native.sample_absent(*links, dropped, count, *key)
 
 
-def sample_absent_ref(
-    links: Links, count: int, key: RandomKey, *, dropped: Tensor | None = None
-) -> Tensor:
-    """Draw from the same distribution, slowly, and not the same draws."""
-    absent = torch.ones(links.absent + links.nnz, dtype=torch.bool)
-    absent[links.positions() if dropped is None else links.positions()[~dropped]] = False
-    positions = absent.nonzero().squeeze(1)
-    order = torch.from_numpy(key.generator(Use.REFERENCE).permutation(positions.numel()))
-    return positions[order[:count]].sort().values
-
-
 def rewire(links: Links, keep: Tensor, positions: Tensor) -> Rewired:
     """Return the links without those where ``keep`` is False and with one at each of ``positions``.
 
@@ -75,6 +77,16 @@ def rewire(links: Links, keep: Tensor, positions: Tensor) -> Rewired:
     return Rewired(Links(crow, col, links.in_features), slot_map, born)
 
 
+def _smallest_ref(scores: Tensor, count: int, *, above: float | None = None) -> Tensor:
+    order = scores.argsort(stable=True)
+    if above is not None:
+        order = order[scores[order] > above]
+    chosen = torch.zeros_like(scores, dtype=torch.bool)
+    chosen[order[:count]] = True
+    return chosen
+
+
+@with_reference(_smallest_ref)
 def smallest(scores: Tensor, count: int, *, above: float | None = None) -> Tensor:
     """Mark the ``count`` smallest entries; among equals those that come first.
 
@@ -95,16 +107,11 @@ def smallest(scores: Tensor, count: int, *, above: float | None = None) -> Tenso
     return native.smallest(scores.contiguous(), count, above, False)
 
 
-def smallest_ref(scores: Tensor, count: int, *, above: float | None = None) -> Tensor:
-    """Compute :func:`smallest` in plain torch, as its reference implementation."""
-    order = scores.argsort(stable=True)
-    if above is not None:
-        order = order[scores[order] > above]
-    chosen = torch.zeros_like(scores, dtype=torch.bool)
-    chosen[order[:count]] = True
-    return chosen
+def _largest_ref(scores: Tensor, count: int, *, below: float | None = None) -> Tensor:
+    return smallest.reference(-scores, count, above=None if below is None else -below)
 
 
+@with_reference(_largest_ref)
 def largest(scores: Tensor, count: int, *, below: float | None = None) -> Tensor:
     """Mark the ``count`` largest entries, of those less than ``below``: see :func:`smallest`.
 
@@ -114,6 +121,14 @@ def largest(scores: Tensor, count: int, *, below: float | None = None) -> Tensor
     return native.smallest(scores.contiguous(), count, bound, True)
 
 
+def _nearest_zero_ref(values: Tensor, share: float) -> Tensor:
+    chosen = values == 0
+    for side in (values, -values):
+        chosen |= smallest.reference(side, int(share * int((side > 0).sum())), above=0.0)
+    return chosen
+
+
+@with_reference(_nearest_zero_ref)
 def nearest_zero(values: Tensor, share: float) -> Tensor:
     """Mark what SET prunes: all zeros, and of each sign the ``share`` nearest to zero.
 
@@ -130,19 +145,14 @@ def nearest_zero(values: Tensor, share: float) -> Tensor:
     return native.nearest_zero(values.contiguous(), share)
 
 
-def nearest_zero_ref(values: Tensor, share: float) -> Tensor:
-    """Compute :func:`nearest_zero` in plain torch, as its reference implementation."""
-    chosen = values == 0
-    for side in (values, -values):
-        chosen |= smallest_ref(side, int(share * int((side > 0).sum())), above=0.0)
-    return chosen
+def _carry_ref(tensor: Tensor, slot_map: Tensor, size: int) -> Tensor:
+    kept = slot_map >= 0
+    moved = tensor.new_zeros(size)
+    moved[slot_map[kept].long()] = tensor[kept]
+    return moved
 
 
-def largest_ref(scores: Tensor, count: int, *, below: float | None = None) -> Tensor:
-    """Compute :func:`largest` in plain torch, as its reference implementation."""
-    return smallest_ref(-scores, count, above=None if below is None else -below)
-
-
+@with_reference(_carry_ref)
 def carry(tensor: Tensor, slot_map: Tensor, size: int) -> Tensor:
     """Move one entry per link to the link's new position; zeros where a link is new.
 
@@ -155,14 +165,6 @@ def carry_(tensor: Tensor, slot_map: Tensor) -> Tensor:
     """Run :func:`carry` in place, where the number of links stays, and return ``tensor``."""
     native.carry_(tensor, slot_map)
     return tensor
-
-
-def carry_ref(tensor: Tensor, slot_map: Tensor, size: int) -> Tensor:
-    """Compute :func:`carry` in plain torch, as its reference implementation."""
-    kept = slot_map >= 0
-    moved = tensor.new_zeros(size)
-    moved[slot_map[kept].long()] = tensor[kept]
-    return moved
 
 
 @fake("check_csr")

@@ -214,7 +214,7 @@ class Form(NamedTuple):
 
     @property
     def reference(self) -> Callable:
-        return getattr(ops, f"{self.operation}_ref")
+        return getattr(ops, self.operation).reference
 
     @property
     def packable(self) -> bool:

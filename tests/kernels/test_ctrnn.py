@@ -6,7 +6,6 @@ from kernels.sequences import FORMS, check, outcome
 
 from sparse_engine import ops
 from sparse_engine.ops import RK4, Euler, Solver
-from sparse_engine.ops.ctrnn import ctrnn_and_final
 from sparse_engine.testing import random_pattern
 
 
@@ -19,7 +18,7 @@ def link_by_link(x, h0, dt, values, pattern, **method):
 
     h, states = h0, []
     for t, held in enumerate(x):
-        (h,) = ctrnn_and_final.step(held, product, (h,), dt=dt[t].unsqueeze(-1), **method)
+        (h,) = ops.ctrnn.step(held, product, (h,), dt=dt[t].unsqueeze(-1), **method)
         states.append(h)
     return torch.stack(states)
 

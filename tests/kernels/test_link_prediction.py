@@ -53,14 +53,14 @@ def literal_scores(mask, path_score, unit_score):
 RULES = {
     "ch3_l3": (
         ops.ch3_l3,
-        ops.ch3_l3_ref,
+        ops.ch3_l3.reference,
         lambda mask: literal_scores(
             mask, lambda e1, e2: 1 / math.sqrt((1 + e1) * (1 + e2)), lambda i, e: 0
         ),
     ),
     "ch2_l3n": (
         ops.ch2_l3n,
-        ops.ch2_l3n_ref,
+        ops.ch2_l3n.reference,
         lambda mask: literal_scores(mask, lambda e1, e2: 0, lambda i, e: (1 + i) / (1 + e)),
     ),
 }

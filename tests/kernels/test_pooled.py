@@ -26,7 +26,7 @@ def test_results_from_4_mib_on_come_from_the_pool(columns, pooled):
 
 
 def test_memory_of_a_result_that_lives_is_left_alone():
-    wanted = ops.spmm_ref(VALUES, PATTERN, torch.ones(8, 20_000))
+    wanted = ops.spmm.reference(VALUES, PATTERN, torch.ones(8, 20_000))
     kept = product(20_000)
     for scale in range(2, 8):
         other = product(20_000, scale)

@@ -46,7 +46,7 @@ def test_linear(name, int8, rows, bias):
     _, links = quantized(pattern, int8=int8)
     x = torch.randn(rows, pattern.shape[1])
     b = torch.randn(pattern.shape[0]) if bias else None
-    expected = ops.quantized_linear_ref(x, links, b)
+    expected = ops.quantized_linear.reference(x, links, b)
     assert_close(ops.quantized_linear(x, links, b), expected, rtol=1e-4, atol=1e-4)
 
 
@@ -67,7 +67,7 @@ def test_sequence(name, cell, int8):
             options = {"in_features": hidden, "cell_clip": clip if given else None}
             found = ops.quantized_sequence(*arguments, **options)
             for own, expected in zip(
-                found, ops.quantized_sequence_ref(*arguments, **options), strict=True
+                found, ops.quantized_sequence.reference(*arguments, **options), strict=True
             ):
                 assert_close(own, expected, rtol=1e-4, atol=1e-4)
 
@@ -81,7 +81,9 @@ def test_sequences_of_different_lengths(cell):
     arguments = cell, x, None, None, None, links
     options = {"in_features": 33, "batch_sizes": sizes}
     found = ops.quantized_sequence(*arguments, **options)
-    for own, expected in zip(found, ops.quantized_sequence_ref(*arguments, **options), strict=True):
+    for own, expected in zip(
+        found, ops.quantized_sequence.reference(*arguments, **options), strict=True
+    ):
         assert_close(own, expected, rtol=1e-4, atol=1e-5)
 
 

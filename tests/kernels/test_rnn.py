@@ -13,7 +13,7 @@ from sparse_engine.testing import integers, patterns, random_pattern, sizes, squ
 RELU = {"rnn, relu": {}, "rnn, dense input": {"nonlinearity": "relu"}}
 
 
-def check_exactly(form, pattern, steps, batch, reference=ops.rnn_ref, initial=True):
+def check_exactly(form, pattern, steps, batch, reference=ops.rnn.reference, initial=True):
     """ReLU on whole numbers: every order of summation gives the same bits."""
     arguments = FORMS[form].problem(pattern, steps, batch, initial=initial) | RELU[form]
     leaves = leaves_of(arguments)

@@ -86,7 +86,7 @@ def test_all_bits_of_a_draw_count():
 
 
 @pytest.mark.parametrize("count", [1, 7, 29])
-@pytest.mark.parametrize("sample", [ops.sample_absent, ops.sample_absent_ref])
+@pytest.mark.parametrize("sample", [ops.sample_absent, ops.sample_absent.reference])
 def test_cells_and_pairs_of_cells_are_uniform(count, sample):
     links = random_pattern(7, 8, 20, seed=5).links
     absent = torch.ones(56, dtype=torch.bool)

@@ -30,10 +30,10 @@ def check_exactly(pattern, columns, dtype, layout):
     bias = integers(out_features, dtype=dtype)
     x = laid_out(integers(in_features, columns, dtype=dtype), layout)
     y = laid_out(integers(out_features, columns, dtype=dtype), layout)
-    product = ops.spmm_ref(values, pattern, x)
+    product = ops.spmm.reference(values, pattern, x)
     assert torch.equal(ops.spmm(values, pattern, x), product)
     assert torch.equal(ops.spmm(values, pattern, x, bias), product + bias[:, None])
-    assert torch.equal(ops.spmm_t(values, pattern, y), ops.spmm_t_ref(values, pattern, y))
+    assert torch.equal(ops.spmm_t(values, pattern, y), ops.spmm_t.reference(values, pattern, y))
 
 
 @given(pattern=patterns(), columns=COLUMNS, dtype=real_dtypes(), layout=st.sampled_from(LAYOUTS))
@@ -77,9 +77,9 @@ def test_real_numbers(pattern, columns, dtype):
     values, bias = torch.randn(pattern.nnz, dtype=dtype), torch.randn(out_features, dtype=dtype)
     x = torch.randn(in_features, columns, dtype=dtype)
     y = torch.randn(out_features, columns, dtype=dtype)
-    exact = ops.spmm_ref(values.double(), pattern, x.double(), bias.double())
+    exact = ops.spmm.reference(values.double(), pattern, x.double(), bias.double())
     assert_sums(ops.spmm(values, pattern, x, bias), exact, in_features + 1)
-    exact = ops.spmm_t_ref(values.double(), pattern, y.double())
+    exact = ops.spmm_t.reference(values.double(), pattern, y.double())
     assert_sums(ops.spmm_t(values, pattern, y), exact, out_features)
 
 
@@ -103,13 +103,15 @@ def test_results_follow_the_memory_order_of_the_input():
 def test_expanded_input(shape):
     pattern, values = PATTERNS["ordinary"], integers(800, dtype=torch.float32)
     x = integers(*shape, dtype=torch.float32).expand(100, 33)
-    assert torch.equal(ops.spmm(values, pattern, x), ops.spmm_ref(values, pattern, x))
+    assert torch.equal(ops.spmm(values, pattern, x), ops.spmm.reference(values, pattern, x))
 
 
 def test_strided_values_and_bias():
     pattern, x = PATTERNS["ordinary"], integers(100, 6, dtype=torch.float32)
     values, bias = integers(1600, dtype=x.dtype)[::2], integers(210, dtype=x.dtype)[::3]
-    assert torch.equal(ops.spmm(values, pattern, x, bias), ops.spmm_ref(values, pattern, x, bias))
+    assert torch.equal(
+        ops.spmm(values, pattern, x, bias), ops.spmm.reference(values, pattern, x, bias)
+    )
 
 
 def test_no_columns():

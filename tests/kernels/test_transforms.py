@@ -23,17 +23,17 @@ def real(*shape):
 PRODUCTS = {
     "spmm": (
         lambda v, x, b: ops.spmm(v, PATTERN, x, b),
-        lambda v, x, b: ops.spmm_ref(v, PATTERN, x, b),
+        lambda v, x, b: ops.spmm.reference(v, PATTERN, x, b),
         (real(9), real(4, 3), real(5)),
     ),
     "spmm_t": (
         lambda v, y: ops.spmm_t(v, PATTERN, y),
-        lambda v, y: ops.spmm_t_ref(v, PATTERN, y),
+        lambda v, y: ops.spmm_t.reference(v, PATTERN, y),
         (real(9), real(5, 3)),
     ),
     "sddmm": (
         lambda a, b: ops.sddmm(PATTERN, a, b),
-        lambda a, b: ops.sddmm_ref(PATTERN, a, b),
+        lambda a, b: ops.sddmm.reference(PATTERN, a, b),
         (real(5, 3), real(4, 3)),
     ),
     "linear": (
@@ -43,7 +43,10 @@ PRODUCTS = {
     ),
     "linear_backward": (
         lambda v, x, dy: native.linear_backward(v, PATTERN, x, dy),
-        lambda v, x, dy: (ops.sddmm_ref(PATTERN, dy, x), ops.spmm_t_ref(v, PATTERN, dy)),
+        lambda v, x, dy: (
+            ops.sddmm.reference(PATTERN, dy, x),
+            ops.spmm_t.reference(v, PATTERN, dy),
+        ),
         (real(9), real(4, 3), real(5, 3)),
     ),
 }

@@ -8,7 +8,6 @@ from typing import Any
 
 from torch import nn
 
-from sparse_engine import ops
 from sparse_engine.nn.cells.ctrnn import SparseCTRNN
 from sparse_engine.nn.cells.gru import SparseGRU
 from sparse_engine.nn.cells.lstm import SparseLSTM
@@ -46,13 +45,11 @@ class CellEntry:
 
     Attributes:
         network: class of the network.
-        operation: name of the native operation, ``sparse_engine.ops.<operation>``.
         required: values of the options without a default, for a ``hidden_size`` that 7 divides.
         cuda: whether there are kernels for a GPU.
     """
 
     network: type[Recurrent]
-    operation: str
     required: Mapping[str, Any] = field(default_factory=dict)
     cuda: bool = True
 
@@ -61,9 +58,14 @@ class CellEntry:
         return self.network(*arguments, **{**self.required, **options})
 
     @property
+    def operation(self) -> str:
+        """The name of the native operation, ``sparse_engine.ops.<operation>``."""
+        return self.network.cell_type.operation.__name__
+
+    @property
     def reference(self) -> Callable:
         """The reference implementation of the operation in plain torch."""
-        return getattr(ops, f"{self.operation}_ref")
+        return self.network.cell_type.operation.reference
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -105,14 +107,14 @@ class CellEntry:
 
 #: Every cell of the package, by name.
 CELLS: dict[str, CellEntry] = {
-    "rnn": CellEntry(SparseRNN, "rnn"),
-    "lstm": CellEntry(SparseLSTM, "lstm"),
-    "gru": CellEntry(SparseGRU, "gru"),
-    "mgu": CellEntry(SparseMGU, "mgu"),
-    "rhn": CellEntry(SparseRHN, "rhn", {"recurrence_depth": 2}),
-    "on_lstm": CellEntry(SparseONLSTM, "on_lstm", {"chunk_size": 7}),
-    "ctrnn": CellEntry(SparseCTRNN, "ctrnn"),
-    "rate_rnn": CellEntry(SparseRateRNN, "rate_rnn"),
-    "neural_ode": CellEntry(SparseNeuralODE, "ctrnn"),
-    "ltc": CellEntry(SparseLTC, "ltc"),
+    "rnn": CellEntry(SparseRNN),
+    "lstm": CellEntry(SparseLSTM),
+    "gru": CellEntry(SparseGRU),
+    "mgu": CellEntry(SparseMGU),
+    "rhn": CellEntry(SparseRHN, {"recurrence_depth": 2}),
+    "on_lstm": CellEntry(SparseONLSTM, {"chunk_size": 7}),
+    "ctrnn": CellEntry(SparseCTRNN),
+    "rate_rnn": CellEntry(SparseRateRNN),
+    "neural_ode": CellEntry(SparseNeuralODE),
+    "ltc": CellEntry(SparseLTC),
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -10,11 +9,10 @@ from torch import Tensor
 
 from sparse_engine.nn.capture import captures
 from sparse_engine.nn.cell import Layer
-from sparse_engine.nn.kernel_cell import Given, KernelCell, LayerOutput, State
+from sparse_engine.nn.kernel_cell import KernelCell, State
 from sparse_engine.nn.options import COUNT, DURATION, option
 from sparse_engine.nn.sequence import Sequence
 from sparse_engine.ops import Euler, Solver
-from sparse_engine.ops.continuous import ContinuousOperation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +23,6 @@ class Continuous(KernelCell):
         unfolds: number of steps of the solver for each input.
         dt: length of each of these steps, unless timespans are given.
         solver: the solver of the equation.
-        operation: the native operation, with the differential equation.
     """
 
     unfolds: int = option(COUNT, 6)
@@ -35,15 +32,10 @@ class Continuous(KernelCell):
     bf16_devices: ClassVar[tuple[str, ...]] = ("cpu",)
     timed: ClassVar[bool] = True
     packable: ClassVar[bool] = False
-    operation: ClassVar[ContinuousOperation]
-
-    def method(self, layer: Layer) -> dict[str, Any]:
-        """Return the arguments of the operation beside the weight, by name."""
-        return {"unfolds": self.unfolds, "solver": self.solver, "rate": None}
 
     def arguments(self, layer: Layer) -> dict[str, Any]:
-        """Return what :meth:`step` needs of a layer: the solver's method and the rates."""
-        return self.method(layer)
+        """Return the solver's arguments by name."""
+        return {"unfolds": self.unfolds, "solver": self.solver}
 
     def biases(self, layer: Layer) -> tuple[Tensor | None, Tensor | None]:
         """Return the sum of both biases as that of the input."""
@@ -55,24 +47,14 @@ class Continuous(KernelCell):
         """Whether factors are captured: every stage captures its own use of the weight."""
         return captures(layer["weight_hh"])
 
-    def step(
-        self,
-        v: Tensor,
-        product: Callable[..., Tensor],
-        state: tuple[Tensor, ...],
-        *,
-        dt: Tensor,
-        **method: Any,
-    ) -> tuple[Tensor, ...]:
-        """Integrate over one input."""
-        return self.operation.step(v, product, state, dt=dt, **method)
-
-    def call(self, layer: Layer, given: Given, sequence: Sequence, state: State) -> LayerOutput:
+    def run(self, layer: Layer, sequence: Sequence, state: State) -> tuple[Tensor, ...]:
         """Run one layer, whose unfolds take ``dt``, in one operation."""
-        weight = layer["weight_hh"]
-        assert sequence.dt is not None
-        links = weight.values, weight.pattern
-        h, h_n = self.operation(
-            given.x, state[0], sequence.dt, *links, resets=sequence.resets, **self.method(layer)
-        )
-        return LayerOutput(h, (h_n,))
+        return self.solve(layer, self.input_sums(layer, sequence.x), sequence, state)
+
+    def solve(
+        self, layer: Layer, v: Tensor, sequence: Sequence, state: State
+    ) -> tuple[Tensor, ...]:
+        """Call the kernel, given the input's contribution ``v``."""
+        weight, options = layer["weight_hh"], self.kernel_options(layer)
+        given = v, *state, sequence.dt, weight.values, weight.pattern
+        return self.operation.full(*given, resets=sequence.resets, **options)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from sparse_engine import ops
 from sparse_engine.nn.cell import Layer
 from sparse_engine.nn.cells.leaky import Leaky, LeakyNetwork
 from sparse_engine.nn.options import CLIP, option
-from sparse_engine.ops.continuous import ContinuousOperation
-from sparse_engine.ops.ctrnn import ctrnn_and_final
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,11 +17,11 @@ class CTRNN(Leaky):
 
     cell_clip: float | None = option(CLIP, None)
 
-    operation: ClassVar[ContinuousOperation] = ctrnn_and_final
+    operation: ClassVar[Any] = ops.ctrnn
 
-    def method(self, layer: Layer) -> dict[str, Any]:
-        """Return the arguments of the operation, with the limit of states."""
-        return {**super().method(layer), "clip": self.cell_clip}
+    def arguments(self, layer: Layer) -> dict[str, Any]:
+        """Return the solver's arguments, the rates, and the limit of states."""
+        return {**super().arguments(layer), "clip": self.cell_clip}
 
 
 class SparseCTRNN(LeakyNetwork):

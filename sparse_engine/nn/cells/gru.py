@@ -7,12 +7,11 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
+from sparse_engine import ops
 from sparse_engine.nn._step import step_of_cell
 from sparse_engine.nn.cells.reset_gated import ResetGatedCell
 from sparse_engine.nn.recurrent import Recurrent
 from sparse_engine.ops._native import native
-from sparse_engine.ops._reset_gated import ResetGated
-from sparse_engine.ops.gru import GRU as OPERATION
 
 
 class GRU(ResetGatedCell):
@@ -20,7 +19,7 @@ class GRU(ResetGatedCell):
 
     gates: ClassVar[int] = 3
     dense_type: ClassVar[type[nn.RNNBase]] = nn.GRU
-    operation: ClassVar[ResetGated] = OPERATION
+    operation: ClassVar[Any] = ops.gru
     step_kernel: ClassVar[Any] = native.gru_step.default
 
 

@@ -23,12 +23,14 @@ class LayerNormed(KernelCell):
 
     Attributes:
         normed_states: names of states of ``hidden_size`` features that are normalised, too.
+        normed_operation: the operation with layer normalisation.
     """
 
     layer_norm: bool = option(FLAG, False)
 
     separate_biases: ClassVar[bool] = False
     normed_states: ClassVar[tuple[str, ...]] = ()
+    normed_operation: ClassVar[Any]
 
     def make_others(self, maker: Maker) -> dict[str, Any]:
         """Return the normalisations of a layer."""
@@ -53,17 +55,20 @@ class LayerNormed(KernelCell):
         on_cpu = sequence.x.is_cpu or sequence.resets is None
         return self.layer_norm and (captures(layer["weight_hh"]) or not on_cpu)
 
-    def run(self, layer: Layer, sequence: Sequence, state: State) -> tuple[Tensor, ...]:
-        """Run one layer, with layer normalisation where the option is set."""
-        if not self.layer_norm:
-            return super().run(layer, sequence, state)
-        return self.call_normed(layer, self.input_sums(layer, sequence.x), sequence, state)
-
-    def call_normed(
-        self, layer: Layer, x: Tensor, sequence: Sequence, state: State
-    ) -> tuple[Tensor, ...]:
-        """Call the kernel with layer normalisation, given the normalised ``W_ih x``."""
-        raise NotImplementedError
+    def run_normed(self, layer: Layer, sequence: Sequence, state: State) -> tuple[Tensor, ...]:
+        """Call the kernel with layer normalisation."""
+        weight, x = layer["weight_hh"], self.input_sums(layer, sequence.x)
+        outputs, *others, _ = self.normed_operation.full(
+            x,
+            *state,
+            weight.values,
+            weight.pattern,
+            self.norm_of_product(layer),
+            batch_sizes=sequence.batch_sizes,
+            resets=sequence.resets,
+            **self.kernel_options(layer),
+        )
+        return outputs, sequence.last(outputs), *others
 
     def norm_of_product(self, layer: Layer) -> Norm:
         """Return the normalisation of ``W_hh h``, whose offset includes the biases."""

@@ -85,9 +85,9 @@ class Leaky(Continuous):
         own = layer["log_tau"].exp() if self.trainable_tau else layer["tau"]
         return of_units(own, layer["groups"])
 
-    def method(self, layer: Layer) -> dict[str, Any]:
-        """Return the arguments of the operation, with the rates at which units decay."""
-        return {**super().method(layer), "rate": 1 / self.tau(layer)}
+    def arguments(self, layer: Layer) -> dict[str, Any]:
+        """Return the solver's arguments, and the rates at which units decay."""
+        return {**super().arguments(layer), "rate": 1 / self.tau(layer)}
 
 
 class LeakyNetwork(Recurrent):

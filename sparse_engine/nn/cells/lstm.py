@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, cast
@@ -17,7 +17,6 @@ from sparse_engine.nn._step import step_of_cell
 from sparse_engine.nn.capture import Use, capture, captures
 from sparse_engine.nn.cell import Layer
 from sparse_engine.nn.cells.layer_norm import LayerNormed
-from sparse_engine.nn.kernel_cell import Given, LayerOutput, State
 from sparse_engine.nn.options import CLIP, option
 from sparse_engine.nn.recurrent import Recurrent
 from sparse_engine.nn.sequence import Sequence
@@ -25,7 +24,7 @@ from sparse_engine.nn.weight import SparseWeight
 from sparse_engine.ops import Norm
 from sparse_engine.ops._native import native
 from sparse_engine.ops._sequence import finite
-from sparse_engine.ops.lstm import lstm_and_saved, lstm_step, unprojected
+from sparse_engine.ops.gated import unprojected
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +41,8 @@ class LSTM(LayerNormed):
     normed_states: ClassVar[tuple[str, ...]] = ("c",)
     most_fused_inputs: ClassVar[int] = 256
     bf16_devices: ClassVar[tuple[str, ...]] = ("cpu",)
+    operation: ClassVar[Any] = ops.lstm
+    normed_operation: ClassVar[Any] = ops.normed_lstm
     step_kernel: ClassVar[Any] = native.lstm_step.default
 
     def step_options(self) -> tuple | None:
@@ -75,62 +76,19 @@ class LSTM(LayerNormed):
         return [*weights, layer["weight_hr"]] if self.proj_size else weights
 
     def arguments(self, layer: Layer) -> dict[str, Any]:
-        """Return the projection and the normalisation of c."""
-        norm = Norm.of(layer["norm"]["c"]) if self.layer_norm else None
-        return {"project": layer["weight_hr"] if self.proj_size else None, "c_norm": norm}
+        """Return the limit and the normalisation of c, and the projection."""
+        given: dict[str, Any] = {"cell_clip": self.cell_clip}
+        if self.layer_norm:
+            given["c_norm"] = Norm.of(layer["norm"]["c"])
+        return {**given, "project": layer["weight_hr"]} if self.proj_size else given
 
-    def step(
-        self,
-        v: Tensor,
-        product: Callable[..., Tensor],
-        state: tuple[Tensor, ...],
-        project: Callable[[Tensor], Tensor] | None = None,
-        c_norm: Norm | None = None,
-    ) -> tuple[Tensor, ...]:
-        """Compute one time step."""
-        return lstm_step(
-            v, product, state, project=project, c_norm=c_norm, cell_clip=self.cell_clip
-        )
-
-    def call(self, layer: Layer, given: Given, sequence: Sequence, state: State) -> LayerOutput:
-        """Call the kernel for one layer in one direction."""
-        weight, *projections = self.weights(layer)
-        projection = [(each.values, each.pattern) for each in projections]
-        h0, c0 = state
-        h, c_n, saved = lstm_and_saved(
-            given.x,
-            h0,
-            c0,
-            given.bias,
-            weight.values,
-            weight.pattern,
-            w_input=given.w_input,
-            batch_sizes=sequence.batch_sizes,
-            projection=projection[0] if projection else None,
-            cell_clip=self.cell_clip,
-            resets=sequence.resets,
-        )
-        return LayerOutput(h, (sequence.last(h), c_n), saved)
-
-    def call_normed(
-        self, layer: Layer, x: Tensor, sequence: Sequence, state: State
-    ) -> tuple[Tensor, ...]:
-        """Call the kernel with layer normalisation."""
-        weight, norm = layer["weight_hh"], self.norm_of_product(layer)
-        h0, c0 = state
-        h, c_n = ops.normed_lstm(
-            x,
-            h0,
-            c0,
-            weight.values,
-            weight.pattern,
-            norm,
-            Norm.of(layer["norm"]["c"]),
-            cell_clip=self.cell_clip,
-            batch_sizes=sequence.batch_sizes,
-            resets=sequence.resets,
-        )
-        return h, sequence.last(h), c_n
+    def kernel_options(self, layer: Layer) -> dict[str, Any]:
+        """Return the same, with the projection as values and pattern."""
+        given = self.arguments(layer)
+        if self.proj_size:
+            weight = given.pop("project")
+            given["projection"] = weight.values, weight.pattern
+        return given
 
     def capture(
         self,

@@ -9,19 +9,20 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from sparse_engine import ops
 from sparse_engine.nn import _initial_values
 from sparse_engine.nn._layer_parameters import Maker
-from sparse_engine.nn.cell import Cell, Layer
+from sparse_engine.nn.cell import Layer
 from sparse_engine.nn.conductance import ConductanceWeight
+from sparse_engine.nn.kernel_cell import KernelCell, State
 from sparse_engine.nn.options import COUNT, option
 from sparse_engine.nn.recurrent import Recurrent
 from sparse_engine.nn.sequence import Sequence
-from sparse_engine.ops.ltc import ltc_and_final, ltc_step
 from sparse_engine.ops.sums import affine
 
 
 @dataclass(frozen=True, kw_only=True)
-class LTC(Cell):
+class LTC(KernelCell):
     """Liquid time-constant unit (Hasani et al. 2021) with its semi-implicit solver."""
 
     unfolds: int = option(COUNT, 6)
@@ -29,7 +30,7 @@ class LTC(Cell):
     packable: ClassVar[bool] = False
     bf16_devices: ClassVar[tuple[str, ...]] = ("cpu",)
     gradient_growth: ClassVar[bool] = False
-    kernel: ClassVar[bool] = True
+    operation: ClassVar[Any] = ops.ltc
     lacks: ClassVar[tuple[str, ...]] = ("bias", "gain")
 
     def make(self, maker: Maker, inputs: int, first: bool) -> dict[str, Any]:
@@ -67,28 +68,19 @@ class LTC(Cell):
         return layer["weight_hh"]
 
     def arguments(self, layer: Layer) -> dict[str, Any]:
-        """Return the capacitances."""
-        return {"cm": layer["cm"]}
+        """Return the capacitances, and the number of the solver's steps."""
+        return {"cm": layer["cm"], "unfolds": self.unfolds}
 
-    def step(
-        self, v: Tensor, product: Callable[..., Any], state: tuple[Tensor, ...], cm: Tensor
-    ) -> tuple[Tensor, ...]:
-        """Compute one time step."""
-        return ltc_step(v, product, state, cm, unfolds=self.unfolds)
-
-    def run(
-        self, layer: Layer, sequence: Sequence, state: tuple[Tensor | None, ...]
-    ) -> tuple[Tensor, ...]:
+    def run(self, layer: Layer, sequence: Sequence, state: State) -> tuple[Tensor, ...]:
         """Run one layer in one operation."""
-        synapses = layer["weight_hh"]
-        return ltc_and_final(
-            *self.sensory(layer, sequence.x),
+        sums, weight = self.sensory(layer, sequence.x), layer["weight_hh"]
+        return ops.ltc.full(
+            *sums,
             state[0],
-            layer["cm"],
-            synapses.synapses,
-            synapses.pattern,
-            unfolds=self.unfolds,
+            synapses=weight.synapses,
+            pattern=weight.pattern,
             resets=sequence.resets,
+            **self.arguments(layer),
         )
 
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from sparse_engine import ops
 from sparse_engine.nn._step import step_of_cell
 from sparse_engine.nn.cells.reset_gated import ResetGatedCell
 from sparse_engine.nn.recurrent import Recurrent
 from sparse_engine.ops._native import native
-from sparse_engine.ops._reset_gated import ResetGated
-from sparse_engine.ops.mgu import MGU as OPERATION
 
 
 class MGU(ResetGatedCell):
     """Minimal gated unit (Zhou et al. 2016): a GRU with one gate."""
 
     gates: ClassVar[int] = 2
-    operation: ClassVar[ResetGated] = OPERATION
+    operation: ClassVar[Any] = ops.mgu
     step_kernel: ClassVar[Any] = native.mgu_step.default
 
 

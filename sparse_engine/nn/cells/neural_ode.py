@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from sparse_engine import ops
 from sparse_engine.nn.cells.continuous import Continuous
 from sparse_engine.nn.options import DURATION, option
 from sparse_engine.nn.recurrent import Recurrent
 from sparse_engine.ops import RK4, Solver
-from sparse_engine.ops.continuous import ContinuousOperation
-from sparse_engine.ops.ctrnn import ctrnn_and_final
 
 
 def _check_solver(name: str, value: object) -> None:
@@ -28,7 +27,7 @@ class NeuralODE(Continuous):
     dt: float = option(DURATION, 0.01)
     solver: Solver = option(_check_solver, _RK4)  # type: ignore[misc]
 
-    operation: ClassVar[ContinuousOperation] = ctrnn_and_final
+    operation: ClassVar[Any] = ops.ctrnn
 
 
 class SparseNeuralODE(Recurrent):

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
-
-from torch import Tensor
+from typing import Any, ClassVar
 
 from sparse_engine import ops
-from sparse_engine.nn.cell import Layer
-from sparse_engine.nn.kernel_cell import Given, KernelCell, LayerOutput, State
+from sparse_engine.nn.kernel_cell import KernelCell
 from sparse_engine.nn.options import COUNT, option
 from sparse_engine.nn.recurrent import Recurrent
-from sparse_engine.nn.sequence import Sequence
-from sparse_engine.ops.on_lstm import on_lstm_step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +20,7 @@ class ONLSTM(KernelCell):
     states: ClassVar[tuple[str, ...]] = ("h0", "c0")
     separate_biases: ClassVar[bool] = False
     packable: ClassVar[bool] = False
+    operation: ClassVar[Any] = ops.on_lstm
     bf16_devices: ClassVar[tuple[str, ...]] = ("cpu",)
 
     def check_sizes(self, hidden_size: int) -> None:
@@ -39,19 +34,6 @@ class ONLSTM(KernelCell):
     def blocks(self, hidden_size: int) -> tuple[int, ...]:
         """Return the rows of two master gates, then of four gates of ``hidden_size`` rows."""
         return (hidden_size // self.chunk_size,) * 2 + (hidden_size,) * 4
-
-    def step(
-        self, v: Tensor, product: Callable[..., Tensor], state: tuple[Tensor, ...]
-    ) -> tuple[Tensor, ...]:
-        """Compute one time step."""
-        return on_lstm_step(v, product, state)
-
-    def call(self, layer: Layer, given: Given, sequence: Sequence, state: State) -> LayerOutput:
-        """Call the kernel for one layer in one direction."""
-        weight = layer["weight_hh"]
-        (h0, c0), links = state, (weight.values, weight.pattern)
-        h, c_n = ops.on_lstm(given.x, h0, c0, given.bias, *links, resets=sequence.resets)
-        return LayerOutput(h, (h[-1], c_n))
 
 
 class SparseONLSTM(Recurrent):

@@ -9,15 +9,15 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from sparse_engine import ops
 from sparse_engine.nn._checks import check_number
 from sparse_engine.nn._layer_parameters import Maker
 from sparse_engine.nn.cell import Layer
 from sparse_engine.nn.cells.leaky import Leaky, LeakyNetwork, of_units
-from sparse_engine.nn.kernel_cell import Given, LayerOutput, State
+from sparse_engine.nn.kernel_cell import State
 from sparse_engine.nn.options import COUNT, option
 from sparse_engine.nn.sequence import Sequence
-from sparse_engine.ops.continuous import FUNCTIONS, ContinuousOperation, check_nonlinearity
-from sparse_engine.ops.rate_rnn import rate_rnn_and_final
+from sparse_engine.ops.continuous import FUNCTIONS, check_activation
 
 
 def _check_sigma(name: str, value: object) -> None:
@@ -29,10 +29,10 @@ class RateRNN(Leaky):
     """Unit of a firing-rate network (Song, Yang & Wang 2016), with white noise."""
 
     unfolds: int = option(COUNT, 1)
-    nonlinearity: str = option(check_nonlinearity, "relu")
+    nonlinearity: str = option(check_activation, "relu")
     sigma: float = option(_check_sigma, 0.0)
 
-    operation: ClassVar[ContinuousOperation] = rate_rnn_and_final
+    operation: ClassVar[Any] = ops.rate_rnn
 
     def bias_shapes(self, rows: int) -> dict[str, tuple[int, ...]]:
         """Return none: the only bias comes after the weights of all layers."""
@@ -59,10 +59,10 @@ class RateRNN(Leaky):
         """Return the rates, which the next layer reads."""
         return FUNCTIONS[self.nonlinearity](outputs)
 
-    def method(self, layer: Layer) -> dict[str, Any]:
-        """Return the arguments of the operation; with noise, each unfold is a step of its own."""
+    def arguments(self, layer: Layer) -> dict[str, Any]:
+        """Return the arguments of a step; with noise, each unfold is a step of its own."""
         own = {"nonlinearity": self.nonlinearity} | ({"unfolds": 1} if self.sigma else {})
-        return super().method(layer) | own
+        return super().arguments(layer) | own
 
     def with_noise(self, layer: Layer, v: Tensor, sequence: Sequence) -> tuple[Tensor, Sequence]:
         """Return the input's contribution with noise, and the sequence, for each Euler step."""
@@ -81,20 +81,20 @@ class RateRNN(Leaky):
     def run_steps(
         self, layer: Layer, sequence: Sequence, state: tuple[Tensor, ...], **drawn: Tensor
     ) -> tuple[Tensor, ...]:
-        """Run one layer step by step, with the noise of :meth:`call`."""
+        """Run one layer step by step, with the noise of :meth:`run`."""
         if not self.sigma:
             return super().run_steps(layer, sequence, state, **drawn)
         v, steps = self.with_noise(layer, self.input_sums(layer, sequence.x), sequence)
         y, *final = self.loop(layer, v, steps, state, **drawn)
         return y[self.unfolds - 1 :: self.unfolds], *final
 
-    def call(self, layer: Layer, given: Given, sequence: Sequence, state: State) -> LayerOutput:
+    def run(self, layer: Layer, sequence: Sequence, state: State) -> tuple[Tensor, ...]:
         """Run one layer, with noise added to the input of each step of Euler's method."""
         if not self.sigma:
-            return super().call(layer, given, sequence, state)
-        v, sequence = self.with_noise(layer, given.x, sequence)
-        h, final, _ = super().call(layer, given._replace(x=v), sequence, state)
-        return LayerOutput(h[self.unfolds - 1 :: self.unfolds], final)
+            return super().run(layer, sequence, state)
+        v, steps = self.with_noise(layer, self.input_sums(layer, sequence.x), sequence)
+        y, *final = self.solve(layer, v, steps, state)
+        return y[self.unfolds - 1 :: self.unfolds], *final
 
 
 class SparseRateRNN(LeakyNetwork):

@@ -5,23 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from sparse_engine import ops
 from sparse_engine.nn._layer_parameters import Maker
 from sparse_engine.nn.capture import Use, capture, captures
-from sparse_engine.nn.cell import Cell, Layer, multiply
+from sparse_engine.nn.cell import Layer, multiply
+from sparse_engine.nn.kernel_cell import KernelCell, State
 from sparse_engine.nn.options import COUNT, FLAG, FRACTION, option
 from sparse_engine.nn.recurrent import Recurrent
 from sparse_engine.nn.sequence import Sequence
 from sparse_engine.nn.weight import SparseWeight
 from sparse_engine.ops._autocast import summed_dtype
-from sparse_engine.ops.rhn import rhn_and_states, rhn_step
 
 
 @dataclass(frozen=True, kw_only=True)
-class RHN(Cell):
+class RHN(KernelCell):
     """Recurrent highway unit (Zilly et al. 2017), whose steps have several levels."""
 
     recurrence_depth: int = option(COUNT)
@@ -30,7 +31,7 @@ class RHN(Cell):
 
     packable: ClassVar[bool] = False
     bf16_devices: ClassVar[tuple[str, ...]] = ("cpu",)
-    kernel: ClassVar[bool] = True
+    operation: ClassVar[Any] = ops.rhn
 
     def blocks(self, hidden_size: int) -> tuple[int, ...]:
         """Return the rows of two gates, and of a third if the carry gate is not coupled."""
@@ -66,21 +67,21 @@ class RHN(Cell):
         weights, bias = self.recurrent_weights(layer), self.biases(layer)[1]
         return lambda s, level: weights[level](s, None if bias is None else bias[level])
 
+    def arguments(self, layer: Layer) -> dict[str, Any]:
+        """Return the number of levels."""
+        return {"depth": self.recurrence_depth}
+
     def step(
-        self,
-        v: Tensor,
-        product: Callable[..., Tensor],
-        state: tuple[Tensor, ...],
-        mask: Tensor | None = None,
+        self, v: Tensor, product: Callable[..., Any], state: tuple[Tensor, ...], **given: Any
     ) -> tuple[Tensor, ...]:
-        """Compute one time step."""
-        return rhn_step(v.unsqueeze(0), product, state, self.recurrence_depth, mask=mask)
+        """Compute one time step, whose input enters the first level."""
+        return super().step(v.unsqueeze(0), product, state, **given)
 
     def run(
         self,
         layer: Layer,
         sequence: Sequence,
-        state: tuple[Tensor | None, ...],
+        state: State,
         mask: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
         """Run one layer in one operation."""
@@ -93,7 +94,7 @@ class RHN(Cell):
             u = u if u.requires_grad else u.requires_grad_()
         links = [weight.values for weight in weights], [weight.pattern for weight in weights]
         bias, resets = self.biases(layer)[1], sequence.resets
-        y, states = rhn_and_states(u, state[0], mask, bias, *links, resets=resets)
+        y, states = ops.rhn.full(u, state[0], mask, bias, *links, resets=resets)
         if capturing:
             capture(u, partial(_levels, weights, states if mask is None else mask * states))
         return y, y[-1]

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from sparse_engine import ops
 from sparse_engine.nn._step import step_of_cell
 from sparse_engine.nn.cell import Layer
 from sparse_engine.nn.cells.layer_norm import LayerNormed
-from sparse_engine.nn.kernel_cell import Given, LayerOutput, State
 from sparse_engine.nn.options import option
 from sparse_engine.nn.recurrent import Recurrent
-from sparse_engine.nn.sequence import Sequence
 from sparse_engine.ops._native import native
-from sparse_engine.ops.rnn import rnn_step
+from sparse_engine.ops.gated import check_nonlinearity
 
 
 def _check_nonlinearity(name: str, value: object) -> None:
-    if value not in [*ops.ACTIVATIONS]:
-        raise ValueError(f"expected {name} 'tanh' or 'relu', found {value!r}")
+    check_nonlinearity(value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,50 +32,17 @@ class RNN(LayerNormed):
     torch_options: ClassVar[tuple[str, ...]] = ("nonlinearity",)
     most_fused_inputs: ClassVar[int] = 128
     bf16_devices: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
+    operation: ClassVar[Any] = ops.rnn
+    normed_operation: ClassVar[Any] = ops.normed_rnn
     step_kernel: ClassVar[Any] = native.rnn_step.default
 
     def step_options(self) -> tuple | None:
         """Return the arguments of the step's kernel, or None where it lacks an option."""
         return None if self.layer_norm else (ops.ACTIVATIONS[self.nonlinearity],)
 
-    def step(
-        self, v: Tensor, product: Callable[..., Tensor], state: tuple[Tensor, ...]
-    ) -> tuple[Tensor, ...]:
-        """Compute one time step."""
-        return rnn_step(v, product, state, nonlinearity=self.nonlinearity)
-
-    def call(self, layer: Layer, given: Given, sequence: Sequence, state: State) -> LayerOutput:
-        """Call the kernel for one layer in one direction."""
-        weight = layer["weight_hh"]
-        h = ops.rnn(
-            given.x,
-            state[0],
-            given.bias,
-            weight.values,
-            weight.pattern,
-            w_input=given.w_input,
-            nonlinearity=self.nonlinearity,
-            batch_sizes=sequence.batch_sizes,
-            resets=sequence.resets,
-        )
-        return LayerOutput(h, (sequence.last(h),))
-
-    def call_normed(
-        self, layer: Layer, x: Tensor, sequence: Sequence, state: State
-    ) -> tuple[Tensor, ...]:
-        """Call the kernel with layer normalisation."""
-        weight, norm = layer["weight_hh"], self.norm_of_product(layer)
-        h = ops.normed_rnn(
-            x,
-            state[0],
-            weight.values,
-            weight.pattern,
-            norm,
-            nonlinearity=self.nonlinearity,
-            batch_sizes=sequence.batch_sizes,
-            resets=sequence.resets,
-        )
-        return h, sequence.last(h)
+    def arguments(self, layer: Layer) -> dict[str, Any]:
+        """Return the nonlinearity."""
+        return {"nonlinearity": self.nonlinearity}
 
 
 class SparseRNN(Recurrent):
