@@ -7,7 +7,7 @@ import platform
 import torch
 
 import sparse_engine
-from sparse_engine.ops import _native
+from sparse_engine.ops._dispatch import native as _native
 
 
 def info() -> dict[str, object]:

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_sequence
 from torch.testing import assert_close
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from sparse_engine import nn as sparse
 from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import Links, Pattern, RandomKey, rewire, sample_absent
+from sparse_engine.ops._dispatch.private import OpOverload, TorchDispatchMode, compiled_package
 
 # Widths of kernels, and their neighbours.
 BOUNDARIES = [width + step for width in (4, 8, 16, 32, 64, 128) for step in (-1, 0, 1)]
@@ -50,8 +50,7 @@ def packaged_output(module: nn.Module, x: Tensor, folder: Path) -> Tensor:
     """Return the output of a module that AOTInductor has compiled, packaged and loaded."""
     with torch.no_grad():
         program = torch.export.export(module.eval(), (x,))
-        path = torch._inductor.aoti_compile_and_package(program, package_path=f"{folder}/x.pt2")
-        return output_of(torch._inductor.aoti_load_package(path), x)
+        return output_of(compiled_package(program, f"{folder}/x.pt2"), x)
 
 
 def versions_of(source: Path) -> dict[str, list[str]]:
@@ -231,11 +230,11 @@ class Recorder(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.calls: list[tuple[torch._ops.OpOverload, list, tuple[Tensor, ...]]] = []
+        self.calls: list[tuple[OpOverload, list, tuple[Tensor, ...]]] = []
 
     def __torch_dispatch__(
         self,
-        operation: torch._ops.OpOverload,
+        operation: OpOverload,
         types: object,
         args: tuple = (),
         kwargs: dict | None = None,

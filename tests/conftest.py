@@ -20,7 +20,7 @@ from hypothesis import settings
 from torch import Tensor
 
 from sparse_engine.nn import SparseWeight
-from sparse_engine.ops._native import native
+from sparse_engine.ops._dispatch.native import native
 from sparse_engine.testing import random_pattern
 
 # Shells start what runs in the background with Ctrl-C ignored, and its children inherit that.

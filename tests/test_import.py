@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,15 @@ def test_the_library_does_not_import_the_lab():
         if name.startswith("sparse_engine.lab")
     }
     assert {path for path, _ in imported} <= {"__main__.py"}
+
+
+def test_private_names_of_torch_stand_in_one_file():
+    private = re.compile(
+        r"torch(\.\w+)*\._[a-z]|\bforward_ad\._|from torch\.[\w.]*\._|_global_forward"
+    )
+    files = [path for path in PACKAGE.rglob("*.py") if path.name != "private.py"]
+    found = [str(path) for path in files if private.search(path.read_text())]
+    assert not found
 
 
 def test_other_names_are_attribute_errors():

@@ -15,7 +15,7 @@ from benchmarks.gpu.model import Weight, device_called
 from benchmarks.gpu.timing import both_ways, copy_rate, measure
 from sparse_engine import ops
 from sparse_engine.nn import SparseWeight
-from sparse_engine.ops._native import native
+from sparse_engine.ops._dispatch.native import native
 
 #: (neurons, density, columns)
 SIZES = [

@@ -15,7 +15,7 @@ from sparse_engine.analysis._triads import Graph
 from sparse_engine.analysis.graph_file import read_graph
 from sparse_engine.convert.scipy import as_canonical, view_as_scipy
 from sparse_engine.nn import SparseWeight
-from sparse_engine.ops import _native
+from sparse_engine.ops._dispatch import native as _native
 
 #: A square weight whose entry ``W[i, j]`` is the link from node j to node i; or a file of edges.
 GraphLike: TypeAlias = (

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from sparse_engine.deploy._inheritance import has_hooks, obstacle
 from sparse_engine.deploy._layers import full_name, run_on, with_replaced
@@ -23,6 +22,7 @@ from sparse_engine.deploy.quantized import (
 )
 from sparse_engine.deploy.report import Report, Row
 from sparse_engine.nn import SparseGRU, SparseLinear, SparseLSTM, SparseRNN, SparseWeight
+from sparse_engine.ops._dispatch.private import tree_leaves
 
 QUANTIZED: dict[type[nn.Module], Any] = {
     SparseLinear: QuantizedLinear,

@@ -20,7 +20,7 @@ from sparse_engine.nn.recurrent import Recurrent
 from sparse_engine.nn.sequence import Sequence
 from sparse_engine.nn.weight import SparseWeight
 from sparse_engine.ops import QuantizedLinks
-from sparse_engine.ops._native import native, needs_gradient
+from sparse_engine.ops._dispatch.native import native, needs_gradient
 from sparse_engine.ops.quantized import QUANTIZED_CELLS
 
 

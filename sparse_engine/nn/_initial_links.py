@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 
 import torch
-from torch.utils._python_dispatch import _disable_current_modes
 
 from sparse_engine.nn._checks import check_number
 from sparse_engine.nn._initial_values import drawing_device
 from sparse_engine.ops import Links, RandomKey, rewire, sample_absent
+from sparse_engine.ops._dispatch.private import without_modes
 
 
 def draw_seed(generator: torch.Generator | None) -> int:
@@ -18,7 +18,7 @@ def draw_seed(generator: torch.Generator | None) -> int:
     Args:
         generator: a generator on the CPU; None for torch's global one.
     """
-    with _disable_current_modes():  # a number that decides on links cannot be a fake one
+    with without_modes():  # a number that decides on links cannot be a fake one
         return int(torch.randint(2**63 - 1, (), generator=generator, device="cpu"))
 
 

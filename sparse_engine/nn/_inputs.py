@@ -14,6 +14,7 @@ from sparse_engine.errors import InputError
 from sparse_engine.nn.sequence import Layout, Sequence
 from sparse_engine.nn.weight import SparseWeight
 from sparse_engine.ops._autocast import is_autocast_enabled
+from sparse_engine.ops._dispatch.private import check_size
 
 if TYPE_CHECKING:
     from sparse_engine.nn.recurrent import Recurrent
@@ -74,7 +75,7 @@ def initial_states(
             continue
         check_tensor(name, state)
         if layout.packed and order is None and compiling and state.dim() == 3:
-            torch._check(state.shape[1] == batch)  # a compiled graph does not know the batch
+            check_size(state.shape[1] == batch)  # a compiled graph does not know the batch
         size = network.size_of(name)
         expected = [layers, size] if layout.single else [layers, batch, size]
         if [*state.shape] != expected:

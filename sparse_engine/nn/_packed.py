@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from sparse_engine.errors import InputError
+from sparse_engine.ops._dispatch.private import assert_later
 from sparse_engine.ops.pattern import integers
 
 
@@ -122,7 +123,7 @@ def checked_lengths(lengths: Tensor | Sequence[int], batch: int, steps: int) -> 
     lengths = integers(lengths, "lengths")
     fits = (lengths >= 1) & (lengths <= steps)
     if torch.compiler.is_compiling():  # a compiled graph cannot say which entry is wrong
-        torch._assert_async(fits.all(), f"expected lengths in [1, {steps}]")
+        assert_later(fits.all(), f"expected lengths in [1, {steps}]")
         return lengths
     wrong = (~fits).nonzero()
     if wrong.numel():

@@ -12,10 +12,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules import module as torch_module
 
 from sparse_engine.nn.weight import SparseWeight
-from sparse_engine.ops._native import in_eager_mode, needs_gradient
+from sparse_engine.ops._dispatch.native import in_eager_mode, needs_gradient
+from sparse_engine.ops._dispatch.private import (
+    has_global_hooks,
+    is_hooked,
+    modes_of_dispatch,
+    modes_of_functions,
+)
 
 _Step = tuple[Tensor, Tensor | tuple[Tensor, ...]]
 
@@ -74,24 +79,11 @@ def _runs_alone(network: Any) -> bool:
         network.bidirectional
         or (network.training and network.dropout)
         or "forward" in network.__dict__
-        or _is_hooked(network)
-        or torch_module._global_forward_hooks
-        or torch_module._global_forward_pre_hooks
-        or torch_module._global_backward_hooks
-        or torch_module._global_backward_pre_hooks
-        or torch._C._len_torch_dispatch_stack()
-        or torch._C._len_torch_function_stack()
+        or is_hooked(network)
+        or has_global_hooks()
+        or modes_of_dispatch()
+        or modes_of_functions()
         or torch.is_autocast_enabled("cpu")
-    )
-
-
-def _is_hooked(module: nn.Module) -> bool:
-    """Tell whether a call of a module would call hooks."""
-    return bool(
-        module._forward_hooks
-        or module._forward_pre_hooks
-        or module._backward_hooks
-        or module._backward_pre_hooks
     )
 
 
@@ -135,7 +127,7 @@ def _goes_before(network: Any, x: Tensor) -> bool:
 
 def _links(weight: nn.Module | None) -> tuple[Tensor, Tensor, Tensor] | None:
     """Return values, crow and col of an ordinary sparse weight, or None for any other."""
-    if type(weight) is not SparseWeight or weight.captured is not None or _is_hooked(weight):
+    if type(weight) is not SparseWeight or weight.captured is not None or is_hooked(weight):
         return None
     values, buffers = weight._parameters.get("values"), weight._buffers
     crow, col = buffers["crow_indices"], buffers["col_indices"]

@@ -14,7 +14,6 @@ from torch.nn.utils.rnn import PackedSequence
 
 from sparse_engine.nn import _initial_links, from_torch
 from sparse_engine.nn._checks import LoadsRealParameters
-from sparse_engine.nn._code import with_own_code
 from sparse_engine.nn._computed import check_plain
 from sparse_engine.nn._inputs import (
     check_input,
@@ -37,7 +36,8 @@ from sparse_engine.nn.options import STACK
 from sparse_engine.nn.sequence import Layout, Sequence, reset_state
 from sparse_engine.nn.weight import SparseWeight
 from sparse_engine.ops._autocast import asks_for_bfloat16, is_autocast_enabled
-from sparse_engine.ops._native import inside_transform
+from sparse_engine.ops._dispatch.own_code import with_own_code
+from sparse_engine.ops._dispatch.private import inside_transform
 
 
 class Recurrent(LoadsRealParameters):

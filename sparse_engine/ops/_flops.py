@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
-from sparse_engine.ops._native import native
+from sparse_engine.ops._dispatch.native import native
 
 CROW, T_CROW = 0, 2
 GATED = ("lstm", "gru", "mgu")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from sparse_engine.ops._fake import fake
+from sparse_engine.ops._dispatch.fake import fake
 
 #: The number of states of each cell that has the operation.
 STATES = {"rnn": 1, "lstm": 2, "gru": 1, "mgu": 1}

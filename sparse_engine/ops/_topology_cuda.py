@@ -12,8 +12,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from sparse_engine.ops._dispatch.native import native, register_on_cuda
 from sparse_engine.ops._draws import subset
-from sparse_engine.ops._native import native, register_on_cuda
 
 MOST_LINKS = 2**31 - 1
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from sparse_engine.errors import InputError
 from sparse_engine.ops._autocast import activations, as_sum
+from sparse_engine.ops._dispatch.sequence import sequence_operation, states_and_final
 from sparse_engine.ops._operation import sequence_of, with_reference
-from sparse_engine.ops._sequence_operation import sequence_operation, states_and_final
 from sparse_engine.ops.pattern import Pattern
 
 

@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from sparse_engine.ops._autocast import activations, as_sum
+from sparse_engine.ops._dispatch.sequence import sequence_operation, states_and_final
 from sparse_engine.ops._operation import sequence_of
 from sparse_engine.ops._sequence import Product, finite
-from sparse_engine.ops._sequence_operation import sequence_operation, states_and_final
 from sparse_engine.ops.pattern import Pattern
 from sparse_engine.ops.solver import Euler, Solver
 

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from sparse_engine.ops._autocast import activations, as_sum, unfolded
-from sparse_engine.ops._native import saves_for_backward
+from sparse_engine.ops._dispatch.native import saves_for_backward
+from sparse_engine.ops._dispatch.sequence import sequence_operation
 from sparse_engine.ops._operation import sequence_of
 from sparse_engine.ops._sequence import Product, finite, joined, multiplied, steps_of
-from sparse_engine.ops._sequence_operation import sequence_operation
 from sparse_engine.ops.pattern import Pattern
 
 ACTIVATIONS = {"tanh": 0, "relu": 1}

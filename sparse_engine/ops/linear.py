@@ -9,9 +9,8 @@ from torch import Tensor
 
 from sparse_engine.errors import InputError
 from sparse_engine.ops._autocast import as_activation
-from sparse_engine.ops._fake import fake
-from sparse_engine.ops._gradients import total
-from sparse_engine.ops._native import (
+from sparse_engine.ops._dispatch.fake import fake
+from sparse_engine.ops._dispatch.native import (
     call,
     differentiable,
     in_eager_mode,
@@ -19,6 +18,7 @@ from sparse_engine.ops._native import (
     native,
     needs_gradient,
 )
+from sparse_engine.ops._gradients import total
 from sparse_engine.ops.pattern import Pattern
 from sparse_engine.ops.spmm import empty_like_order, spmm
 from sparse_engine.ops.sums import column_sums

@@ -7,8 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sparse_engine.ops._fake import fake
-from sparse_engine.ops._native import native
+from sparse_engine.ops._dispatch.fake import fake
+from sparse_engine.ops._dispatch.native import native
+from sparse_engine.ops._dispatch.private import OpOverloadPacket
 from sparse_engine.ops._operation import with_reference
 from sparse_engine.ops.pattern import Links, Pattern
 from sparse_engine.ops.random_key import RandomKey, Use
@@ -93,7 +94,7 @@ def ch2_l3n(links: Links, count: int, *, key: RandomKey | None = None) -> Predic
 
 
 def _predict(
-    operation: torch._ops.OpOverloadPacket, links: Links, count: int, key: RandomKey | None
+    operation: OpOverloadPacket, links: Links, count: int, key: RandomKey | None
 ) -> Predicted:
     both_orders = Pattern.of(links)[:4]
     return Predicted(*operation(*both_orders, count, key is not None, *(key or RandomKey(0))))

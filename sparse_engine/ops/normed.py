@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from sparse_engine.ops._native import saves_for_backward
+from sparse_engine.ops._dispatch.native import saves_for_backward
+from sparse_engine.ops._dispatch.sequence import sequence_operation
 from sparse_engine.ops._operation import sequence_of
 from sparse_engine.ops._sequence import finite
-from sparse_engine.ops._sequence_operation import sequence_operation
 from sparse_engine.ops.gated import ACTIVATIONS, check_clip, check_nonlinearity, lstm_step, rnn_step
 from sparse_engine.ops.pattern import Pattern
 from sparse_engine.ops.sums import affine

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from sparse_engine.errors import InputError
-from sparse_engine.ops._fake import fake
-from sparse_engine.ops._native import native, needs_gradient
-from sparse_engine.ops._onnx import refuse_onnx
+from sparse_engine.ops._dispatch.fake import fake
+from sparse_engine.ops._dispatch.native import native, needs_gradient
+from sparse_engine.ops._dispatch.onnx import refuse_onnx
 from sparse_engine.ops._operation import with_reference
 from sparse_engine.ops.gated import gru, lstm, rnn
 from sparse_engine.ops.pattern import Pattern

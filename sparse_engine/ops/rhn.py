@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from sparse_engine.ops._autocast import activations, as_sum
-from sparse_engine.ops._native import saves_for_backward
+from sparse_engine.ops._dispatch.native import saves_for_backward
+from sparse_engine.ops._dispatch.sequence import Shapes, sequence_operation
 from sparse_engine.ops._operation import sequence_of
 from sparse_engine.ops._sequence import Product
-from sparse_engine.ops._sequence_operation import Shapes, sequence_operation
 from sparse_engine.ops.pattern import TENSORS, Pattern
 
 

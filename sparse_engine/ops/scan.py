@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sparse_engine.ops._fake import fake
-from sparse_engine.ops._native import native
+from sparse_engine.ops._dispatch.fake import fake
+from sparse_engine.ops._dispatch.native import native
 from sparse_engine.ops._operation import with_reference
 from sparse_engine.ops.pattern import Links
 

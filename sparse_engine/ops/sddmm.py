@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from sparse_engine.ops._autocast import summed_dtype
-from sparse_engine.ops._fake import fake
+from sparse_engine.ops._dispatch.fake import fake
+from sparse_engine.ops._dispatch.native import call, differentiable, keep, native
 from sparse_engine.ops._gradients import total
-from sparse_engine.ops._native import call, differentiable, keep, native
 from sparse_engine.ops._operation import with_reference
 from sparse_engine.ops.pattern import Pattern
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sparse_engine.ops._native import differentiable, in_eager_mode, native
+from sparse_engine.ops._dispatch.native import differentiable, in_eager_mode, native
 
 
 def column_sums(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:

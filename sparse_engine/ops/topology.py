@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sparse_engine.ops._fake import fake
-from sparse_engine.ops._native import native
+from sparse_engine.ops._dispatch.fake import fake
+from sparse_engine.ops._dispatch.native import native
 from sparse_engine.ops._operation import with_reference
 from sparse_engine.ops.pattern import Links
 from sparse_engine.ops.random_key import RandomKey, Use

@@ -9,7 +9,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._pytree import tree_leaves
 
 from sparse_engine.nn import GroupedWeight, SparseLinear, SparseRNN, SparseWeight, SReLU
-from sparse_engine.ops._native import native
+from sparse_engine.ops._dispatch.native import native
 from sparse_engine.testing import CELLS, assert_valid
 
 MODULES = {

@@ -10,7 +10,7 @@ import torch
 
 from sparse_engine import nn, ops
 from sparse_engine.nn import CELLS
-from sparse_engine.ops._native import native
+from sparse_engine.ops._dispatch.native import native
 
 ROOT = Path(__file__).resolve().parents[2]
 EVERY = pytest.mark.parametrize("name", CELLS)

@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from sparse_engine.nn import SparseLSTM, SparseWeight
 from sparse_engine.nn._step import parameters_of, quick_step
 from sparse_engine.ops import Pattern
-from sparse_engine.ops._native import native
+from sparse_engine.ops._dispatch.native import native
 from sparse_engine.topology import SET, RigL
 
 pytestmark = pytest.mark.cpu

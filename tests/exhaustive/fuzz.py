@@ -19,7 +19,7 @@ from torch import Tensor
 from sparse_engine import nn, ops
 from sparse_engine.nn._step import parameters_of
 from sparse_engine.ops import Pattern, RandomKey
-from sparse_engine.ops._native import native
+from sparse_engine.ops._dispatch.native import native
 from sparse_engine.ops._step import STATES
 from sparse_engine.testing import CELLS, Recorder, copied, random_pattern
 

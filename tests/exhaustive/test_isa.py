@@ -11,7 +11,7 @@ import pytest
 from safetensors.torch import load_file
 from torch.testing import assert_close
 
-from sparse_engine.ops._native import built_isas
+from sparse_engine.ops._dispatch.native import built_isas
 from sparse_engine.testing import tolerance
 
 SCRIPT = """
@@ -29,7 +29,7 @@ from sparse_engine.nn import (
     SparseRHN,
     SparseRNN,
 )
-from sparse_engine.ops._native import isa
+from sparse_engine.ops._dispatch.native import isa
 from sparse_engine.testing import random_pattern
 
 found = {}

@@ -14,7 +14,7 @@ from torch.library import opcheck
 
 from sparse_engine import ops
 from sparse_engine.ops import Links, Pattern, RandomKey
-from sparse_engine.ops._native import native
+from sparse_engine.ops._dispatch.native import native
 from sparse_engine.testing import awkward_patterns, pattern_of, random_pattern
 
 PATTERNS = awkward_patterns()

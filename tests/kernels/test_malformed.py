@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from sparse_engine.ops._native import native
+from sparse_engine.ops._dispatch.native import native
 from sparse_engine.testing import random_pattern
 
 pytestmark = pytest.mark.cpu

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from sparse_engine import runtime
-from sparse_engine.ops import _native
+from sparse_engine.ops._dispatch import native as _native
 from sparse_engine.ops._quota import threads_within_quota
 
 V2, V1 = "cpu.max", "cpu.cfs_quota_us"
@@ -54,7 +54,7 @@ SCRIPT = """
 import torch
 from sparse_engine import runtime
 from sparse_engine.nn import SparseRNN
-from sparse_engine.ops import _native
+from sparse_engine.ops._dispatch import native as _native
 
 torch.set_num_threads(2)
 assert runtime.info()["threads"] == 2

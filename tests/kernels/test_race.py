@@ -11,7 +11,7 @@ SCRIPT = """
 import sys, threading, time
 import torch
 from sparse_engine.ops import Pattern
-from sparse_engine.ops._native import native
+from sparse_engine.ops._dispatch.native import native
 
 torch.set_num_threads(2)
 UNITS = 600

@@ -6,7 +6,7 @@ from kernels.sequences import FORMS, cast, outcome
 from torch.testing import assert_close
 
 from sparse_engine import ops
-from sparse_engine.ops._native import native
+from sparse_engine.ops._dispatch.native import native
 from sparse_engine.testing import random_pattern
 
 

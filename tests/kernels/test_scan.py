@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch.library import opcheck
 
 from sparse_engine.ops import scan_absent
-from sparse_engine.ops._native import native
+from sparse_engine.ops._dispatch.native import native
 from sparse_engine.testing import awkward_patterns, patterns, random_pattern, real_dtypes
 
 

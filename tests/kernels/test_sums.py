@@ -5,7 +5,7 @@ import torch
 from torch.library import opcheck
 from torch.testing import assert_close
 
-from sparse_engine.ops._native import native
+from sparse_engine.ops._dispatch.native import native
 from sparse_engine.ops.sums import affine, column_sums
 from sparse_engine.testing import integers
 

@@ -8,7 +8,7 @@ from torch.testing import assert_close
 
 from sparse_engine import ops
 from sparse_engine.nn import SparseLinear
-from sparse_engine.ops._native import native
+from sparse_engine.ops._dispatch.native import native
 from sparse_engine.testing import CELLS, random_pattern
 
 EVERY = pytest.mark.parametrize("cell", CELLS)

@@ -17,7 +17,7 @@ def check(report: Report) -> None:
     try:
         import torch
 
-        built = import_module("sparse_engine.ops._native").built_with_cuda()
+        built = import_module("sparse_engine.ops._dispatch.native").built_with_cuda()
     except (ImportError, OSError):  # a finding of an earlier check
         return
     report.facts["torch_cuda"] = torch.version.cuda

@@ -26,7 +26,7 @@ def check(report: Report) -> None:
         report.broken(f"torch cannot be imported: {_line(error)}", "pip install 'torch>=2.10'")
         return
     try:
-        library = import_module("sparse_engine.ops._native")
+        library = import_module("sparse_engine.ops._dispatch.native")
     except (ImportError, OSError) as error:
         report.broken(f"the kernels cannot be loaded: {_line(error)}", BUILD)
         return

@@ -22,7 +22,7 @@ from sparse_engine.nn.recurrent import Recurrent
 from sparse_engine.nn.sequence import Sequence
 from sparse_engine.nn.weight import SparseWeight
 from sparse_engine.ops import Norm
-from sparse_engine.ops._native import native
+from sparse_engine.ops._dispatch.native import native
 from sparse_engine.ops._sequence import finite
 from sparse_engine.ops.gated import unprojected
 

@@ -8,7 +8,7 @@ from sparse_engine import ops
 from sparse_engine.nn._step import step_of_cell
 from sparse_engine.nn.cells.reset_gated import ResetGatedCell
 from sparse_engine.nn.recurrent import Recurrent
-from sparse_engine.ops._native import native
+from sparse_engine.ops._dispatch.native import native
 
 
 class MGU(ResetGatedCell):

@@ -14,7 +14,7 @@ from sparse_engine.nn.cell import Layer
 from sparse_engine.nn.cells.layer_norm import LayerNormed
 from sparse_engine.nn.options import option
 from sparse_engine.nn.recurrent import Recurrent
-from sparse_engine.ops._native import native
+from sparse_engine.ops._dispatch.native import native
 from sparse_engine.ops.gated import check_nonlinearity
 
 

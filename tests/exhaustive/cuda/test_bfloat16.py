@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from sparse_engine.ops._native import native
+from sparse_engine.ops._dispatch.native import native
 from sparse_engine.testing import (
     LAYOUTS,
     awkward_patterns,

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sparse_engine.ops import RK4, Euler
-from sparse_engine.ops._native import native
+from sparse_engine.ops._dispatch.native import native
 from sparse_engine.testing import as_tuple, assert_alike, hub_pattern, random_pattern
 
 # Units; from 257 on, full rows are cut into pieces.

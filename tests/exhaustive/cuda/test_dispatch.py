@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from sparse_engine.ops._native import built_with_cuda, native
+from sparse_engine.ops._dispatch.native import built_with_cuda, native
 from sparse_engine.testing import random_pattern
 
 ON_CUDA = torch._C.DispatchKeySet(torch._C.DispatchKey.CUDA)

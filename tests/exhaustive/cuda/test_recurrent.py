@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from sparse_engine.ops._native import native
+from sparse_engine.ops._dispatch.native import native
 from sparse_engine.testing import (
     as_tuple,
     assert_alike,

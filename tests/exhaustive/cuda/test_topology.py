@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparse_engine.ops import Pattern, RandomKey, _draws, _topology_cuda
-from sparse_engine.ops._native import native
+from sparse_engine.ops._dispatch.native import native
 from sparse_engine.testing import awkward_patterns, hub_pattern, integers, patterns, random_pattern
 
 PATTERNS = awkward_patterns() | {"long rows": hub_pattern(12, 900)}

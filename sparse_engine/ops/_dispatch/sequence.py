@@ -24,9 +24,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sparse_engine.ops._fake import fake
+from sparse_engine.ops._dispatch.fake import fake
+from sparse_engine.ops._dispatch.native import differentiable, native, refuse_second_derivative
+from sparse_engine.ops._dispatch.private import Argument, OpOverload
 from sparse_engine.ops._gradients import input_gradient
-from sparse_engine.ops._native import differentiable, native, refuse_second_derivative
 from sparse_engine.ops.pattern import TENSORS
 
 #: Types of arguments, as schemas have them.
@@ -122,8 +123,8 @@ class Derivative:
 
     def __init__(
         self,
-        forward: torch._ops.OpOverload,
-        backward: torch._ops.OpOverload,
+        forward: OpOverload,
+        backward: OpOverload,
         constants: Mapping[str, Callable[..., object]],
     ) -> None:
         self.gradients = [each.name.removeprefix("d") for each in backward._schema.returns]
@@ -201,7 +202,7 @@ def picker(
     return lambda values: tuple([values[at] for at in places])
 
 
-def _kinds(arguments: Sequence[torch._C.Argument]) -> dict[str, str]:
+def _kinds(arguments: Sequence[Argument]) -> dict[str, str]:
     return {each.name: str(each.type) for each in arguments}
 
 

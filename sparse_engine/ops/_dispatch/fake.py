@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
 
-from sparse_engine.ops._native import defaults_of
-from sparse_engine.ops._onnx import refuse_onnx
+from sparse_engine.ops._dispatch.native import defaults_of
+from sparse_engine.ops._dispatch.onnx import refuse_onnx
+from sparse_engine.ops._dispatch.private import tree_leaves
 from sparse_engine.ops.pattern import TENSORS
 
 #: What a PackedSequence has on the CPU, wherever its data are.

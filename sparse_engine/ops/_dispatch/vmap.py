@@ -7,7 +7,17 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
+
+from sparse_engine.ops._dispatch.private import (
+    add_batch,
+    begin_legacy_vmap,
+    end_legacy_vmap,
+    is_legacy_batched,
+    remove_batch,
+    tree_flatten,
+    tree_leaves,
+    tree_unflatten,
+)
 
 
 def any_is_mapped(dims: object) -> bool:
@@ -55,12 +65,12 @@ def in_legacy_vmap(function: Callable) -> Callable:
     """
 
     def run(*inputs: object) -> object:
-        level = torch._C._vmapmode_increment_nesting() - 1
-        torch._C._vmapmode_decrement_nesting()
+        level = begin_legacy_vmap() - 1
+        end_legacy_vmap()
         leaves, structure = tree_flatten(inputs)
         dims = [None if not _is_legacy(leaf) else 0 for leaf in leaves]
         plain = [
-            leaf if dim is None else torch._remove_batch_dim(leaf, level, 1, 0)
+            leaf if dim is None else remove_batch(leaf, level, 1, 0)
             for leaf, dim in zip(leaves, dims, strict=True)
         ]
         samples = next(len(leaf) for leaf, dim in zip(plain, dims, strict=True) if dim == 0)
@@ -69,14 +79,14 @@ def in_legacy_vmap(function: Callable) -> Callable:
             function, samples, tuple(in_dims), tuple(tree_unflatten(plain, structure))
         )
         if isinstance(results, Tensor):
-            return torch._add_batch_dim(results, 0, level)
-        return tuple(torch._add_batch_dim(each, 0, level) for each in results)
+            return add_batch(results, 0, level)
+        return tuple(add_batch(each, 0, level) for each in results)
 
     return run
 
 
 def _is_legacy(leaf: object) -> bool:
-    return isinstance(leaf, Tensor) and torch._C._functorch.is_legacy_batchedtensor(leaf)
+    return isinstance(leaf, Tensor) and is_legacy_batched(leaf)
 
 
 def by_columns(

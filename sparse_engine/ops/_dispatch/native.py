@@ -12,13 +12,20 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._functorch.utils import enable_single_level_autograd_function
-from torch.autograd import forward_ad
-from torch.autograd.function import _SingleLevelFunction
 
-from sparse_engine.ops._onnx import refuse_onnx
+from sparse_engine.ops._dispatch.onnx import refuse_onnx
+from sparse_engine.ops._dispatch.private import (
+    OpOverload,
+    SingleLevelFunction,
+    at_single_level,
+    below_autograd,
+    forward_mode,
+    has_tangents,
+    inside_transform,
+    is_tracing,
+)
+from sparse_engine.ops._dispatch.vmap import any_is_mapped, by_columns, in_legacy_vmap, one_by_one
 from sparse_engine.ops._quota import threads_within_quota
-from sparse_engine.ops._vmap import any_is_mapped, by_columns, in_legacy_vmap, one_by_one
 
 try:
     from sparse_engine import _C
@@ -39,11 +46,8 @@ isa = library.isa
 built_isas = library.built_isas
 built_with_cuda = library.built_with_cuda
 
-#: Whether a transform of ``torch.func`` looks on.
-inside_transform = torch._C._are_functorch_transforms_active
-
 _library = torch.library.Library("sparse_engine", "IMPL")
-_differentiable: dict[torch._ops.OpOverload, Callable[..., Tensor]] = {}
+_differentiable: dict[OpOverload, Callable[..., Tensor]] = {}
 
 
 def register_on_cuda(name: str, function: Callable) -> None:
@@ -51,7 +55,7 @@ def register_on_cuda(name: str, function: Callable) -> None:
     _library.impl(name, function, "CUDA")
 
 
-def call(operation: torch._ops.OpOverload, *inputs: object) -> Tensor:
+def call(operation: OpOverload, *inputs: object) -> Tensor:
     """Run an operation that :func:`differentiable` knows, as derivatives do."""
     return _differentiable[operation](*inputs)
 
@@ -67,7 +71,7 @@ def in_eager_mode() -> bool:
 
 
 def differentiable(
-    operation: torch._ops.OpOverload,
+    operation: OpOverload,
     *,
     save: Callable,
     backward: Callable,
@@ -97,14 +101,14 @@ def differentiable(
     defaults = defaults_of(operation._schema)
 
     def forward(ctx: Any, *inputs: object) -> Tensor:
-        with torch._C._AutoDispatchBelowAutograd():
+        with below_autograd():
             output = operation(*inputs)
         save(ctx, inputs, output)
         return output
 
     def forward_at_level(ctx: Any, *inputs: object) -> Tensor:
         # The levels of nested transforms below this one have derivatives to record, too.
-        with torch.enable_grad(), forward_ad._set_fwd_grad_enabled(True):
+        with torch.enable_grad(), forward_mode(True):
             return forward(ctx, *inputs)
 
     derivatives = {
@@ -115,15 +119,15 @@ def differentiable(
         name, (torch.autograd.Function,), derivatives | {"forward": staticmethod(forward)}
     )
     at_level: Any = type(
-        name, (_SingleLevelFunction,), derivatives | {"forward": staticmethod(forward_at_level)}
+        name, (SingleLevelFunction,), derivatives | {"forward": staticmethod(forward_at_level)}
     )
 
     def record(*inputs: object) -> Tensor:
         inputs += defaults[len(inputs) :]
         if not (needs_gradient(inputs) or inside_transform() or has_tangents()):
-            with torch._C._AutoDispatchBelowAutograd():
+            with below_autograd():
                 return operation(*inputs)
-        with enable_single_level_autograd_function():
+        with at_single_level():
             return at_level.apply(*inputs)
 
     def vmap(info: Any, in_dims: tuple, *inputs: object) -> tuple:
@@ -142,7 +146,7 @@ def differentiable(
             return operation(*inputs)
         if needs_gradient(inputs) or has_tangents():
             return function.apply(*inputs)
-        with torch._C._AutoDispatchBelowAutograd():
+        with below_autograd():
             return operation(*inputs)
 
     _differentiable[operation] = run
@@ -161,7 +165,7 @@ def keep(ctx: Any, *inputs: Tensor | None) -> None:
         ctx.save_for_forward(*inputs)
 
 
-def refuse_second_derivative(backward: torch._ops.OpOverload) -> Callable[..., Tensor]:
+def refuse_second_derivative(backward: OpOverload) -> Callable[..., Tensor]:
     """Return a backward operation whose derivative is an error that names the reference."""
     name = backward.name().split("::")[1].removesuffix("_backward")
 
@@ -176,12 +180,7 @@ def refuse_second_derivative(backward: torch._ops.OpOverload) -> Callable[..., T
 
 def saves_for_backward() -> bool:
     """Tell whether a forward pass saves what a backward pass needs; a trace may be for either."""
-    return torch.is_grad_enabled() or (not torch.compiler.is_compiling() and torch._C._is_tracing())
-
-
-def has_tangents() -> bool:
-    """Tell whether forward-mode autograd is on, so that tensors may have tangents."""
-    return forward_ad._current_level >= 0
+    return torch.is_grad_enabled() or (not torch.compiler.is_compiling() and is_tracing())
 
 
 def needs_gradient(inputs: tuple) -> bool:
@@ -193,7 +192,7 @@ def needs_gradient(inputs: tuple) -> bool:
 
 def _recorded_elsewhere() -> bool:
     """Tell whether a compiler, a transform or a trace has to see the operation itself."""
-    return torch.compiler.is_compiling() or inside_transform() or torch._C._is_tracing()
+    return torch.compiler.is_compiling() or inside_transform() or is_tracing()
 
 
 def _no_forward_mode(name: str) -> Callable:

@@ -1,0 +1,1 @@
+"""How native operations become operations of PyTorch; README.md argues for each part."""

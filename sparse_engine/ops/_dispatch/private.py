@@ -1,0 +1,88 @@
+"""Every private name of PyTorch that the package uses, with the reason; checked with torch 2.13.
+
+``tests/test_import.py`` looks for private names elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch._functorch.utils import enable_single_level_autograd_function
+from torch.autograd import forward_ad
+from torch.autograd.function import _SingleLevelFunction
+from torch.nn.modules import module as _module
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
+
+__all__ = ["TorchDispatchMode", "tree_flatten", "tree_leaves", "tree_unflatten"]
+
+# Types of schemas, for annotations.
+OpOverload = torch._ops.OpOverload
+OpOverloadPacket = torch._ops.OpOverloadPacket
+Argument = torch._C.Argument
+
+# Runs an operation without its autograd kernel: a call of a plain torch.autograd.Function has
+# recorded it by then. torch.library's own functions do the same, at ten times the cost of a call.
+below_autograd = torch._C._AutoDispatchBelowAutograd
+
+# Transforms of torch.func record one level of autograd at a time. Their own autograd.Function is
+# such a class too; the public one refuses operations that are called inside transforms.
+SingleLevelFunction = _SingleLevelFunction
+at_single_level = enable_single_level_autograd_function
+forward_mode = forward_ad._set_fwd_grad_enabled
+
+# What looks on, and has to see the operation itself: asked at every call, so a public function that
+# asks for several things at once is too slow.
+inside_transform = torch._C._are_functorch_transforms_active
+is_tracing = torch._C._is_tracing
+modes_of_dispatch = torch._C._len_torch_dispatch_stack
+modes_of_functions = torch._C._len_torch_function_stack
+
+# torch.autograd.grad(is_grads_batched=True) goes through an older vmap that has no public names.
+begin_legacy_vmap = torch._C._vmapmode_increment_nesting
+end_legacy_vmap = torch._C._vmapmode_decrement_nesting
+is_legacy_batched = torch._C._functorch.is_legacy_batchedtensor
+add_batch = torch._add_batch_dim
+remove_batch = torch._remove_batch_dim
+
+# Numbers are drawn on real tensors also where a mode, such as that of fake tensors, is on.
+without_modes = _disable_current_modes
+
+# In a compiled graph, conditions on sizes and on data that is not known yet.
+check_size = torch._check
+assert_later = torch._assert_async
+
+
+def has_tangents() -> bool:
+    """Whether forward-mode autograd is on, so that tensors may have tangents."""
+    return forward_ad._current_level >= 0
+
+
+def has_global_hooks() -> bool:
+    """Whether hooks of all modules are registered, which a call of any module has to run."""
+    return bool(
+        _module._global_forward_hooks
+        or _module._global_forward_pre_hooks
+        or _module._global_backward_hooks
+        or _module._global_backward_pre_hooks
+    )
+
+
+def is_hooked(module: nn.Module) -> bool:
+    """Whether a call of this module would call hooks of its own."""
+    return bool(
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+    )
+
+
+def compiled_package(program: torch.export.ExportedProgram, path: str) -> Callable[..., Any]:
+    """Compile a program ahead of time: torch documents both functions, in a private module."""
+    return torch._inductor.aoti_load_package(
+        torch._inductor.aoti_compile_and_package(program, package_path=path)
+    )
