@@ -46,7 +46,7 @@ int main(int argc, char** argv) {
   }
   while (kind < 4 && strcmp(kinds[kind], argv[3])) ++kind;
   if (report(se_open(argv[1], &file))) return 1;
-  if (report(se_recurrent_load(file, argv[2], (se_kind)kind, atoll(argv[4]), &network))) return 1;
+  if (report(se_recurrent_load(file, argv[2], kind, atoll(argv[4]), &network))) return 1;
   se_close(file);
 
   const int64_t steps = atoll(argv[5]), batch = atoll(argv[6]);
