@@ -16,8 +16,9 @@ SPARSE_ENGINE_SANITIZE
 MAX_JOBS
     How many compilers run at once, by default one for each processor.
 
-"python setup.py libraries" links the same objects into libraries for C and C++ programs. Everything
-else about the package is in pyproject.toml.
+The library for C programs is built into sparse_engine/c_library, with its header. "python setup.py
+libraries" links the operations for C++ programs that use torch. Everything else about the package
+is in pyproject.toml.
 """
 
 import os
@@ -48,6 +49,8 @@ except ImportError as error:
 SANITIZE = os.environ.get("SPARSE_ENGINE_SANITIZE") == "1"
 BUILD = Path("build/sanitize/objects" if SANITIZE else "build/objects")
 LIBRARIES = BUILD.with_name("libraries")
+C_SOURCES, C_LIBRARY = Path("csrc/c_library"), LIBRARIES / "libsparse_engine.so"
+TORCH_LIBRARY = LIBRARIES / "libsparse_engine_torch.so"
 
 SOURCES = {path.stem: path for path in Path("csrc/cpu").rglob("*.cpp")}
 # Those that are compiled for each instruction set and each type of numbers, those
@@ -231,8 +234,9 @@ class NinjaFile:
                     variables={"what": str(source)},
                 )
                 self.compile(extension, cpp, source.stem, PYTHON_FLAGS)
-            self.ninja.default([each for every in self.objects.values() for each in every])
             self.write_libraries()
+            built = [each for every in self.objects.values() for each in every]
+            self.ninja.default([*built, str(C_LIBRARY)])
 
     def write_rules(self) -> None:
         """Write how ninja calls each compiler."""
@@ -280,6 +284,9 @@ class NinjaFile:
                 flags = f"{TAGS[tag]} -DSPARSE_ENGINE_ISA={tag} {numbers}"
                 flags += f" {SMALL_CODE}" if real == "double" else ""
                 self.compile_versions(SOURCES[kernel], f"{{}} {tag} {kept}", flags)
+                if kernel == "table":
+                    own = C_SOURCES / "kernels.cpp"
+                    self.compile("c-library", own, f"c-library kernels {tag} {kept}", flags)
 
     def write_library(self) -> None:
         """Compile the rest of the library: what every instruction set shares, bindings, CUDA."""
@@ -297,30 +304,28 @@ class NinjaFile:
             self.compile_versions(source, "cuda {}", rule="nvcc")
 
     def write_libraries(self) -> None:
-        """Link what programs without Python use; ``python setup.py libraries`` builds it."""
+        """Link what programs without Python use."""
         built = self.objects["sparse_engine._C"]
-        kernels = [each for each in built if "/bindings-" not in each and "/cuda-" not in each]
-        for source in sorted(Path("csrc/c_library").glob("*.cpp")):
+        for source in sorted({*C_SOURCES.glob("*.cpp")} - {C_SOURCES / "kernels.cpp"}):
             self.compile("c-library", source, f"c-library {source.stem}")
+        # It has kernels.cpp in place of the table, and of the kernels those that are named there.
+        without = ("/bindings-", "/cuda-", "/table-")
+        kernels = [each for each in built if not any(part in each for part in without)]
+        c_library = [*kernels, *self.objects.pop("c-library")]
+        c_flags = "-fopenmp -Wl,--no-undefined -Wl,--gc-sections -Wl,--strip-all"
         paths = library_paths(device_type="cuda" if CUDA else "cpu")
         torch_flags = [f"-L{path} -Wl,-rpath,{path}" for path in paths]
         torch_flags += [f"-l{name}" for name in TORCH_LIBRARIES]
         operations = [each for each in built if not each.endswith("/bindings-module.o")]
-        for name, objects, flags in (
-            (
-                "libsparse_engine",
-                [*kernels, *self.objects.pop("c-library")],
-                "-fopenmp -Wl,--no-undefined",
-            ),
-            ("libsparse_engine_torch", operations, " ".join(torch_flags)),
+        for target, objects, flags in (
+            (C_LIBRARY, c_library, c_flags),
+            (TORCH_LIBRARY, operations, " ".join(torch_flags)),
         ):
-            target = str(LIBRARIES / f"{name}.so")
-            self.ninja.build(target, "link", objects, variables={"flags": flags})
-            self.ninja.build(name, "phony", target)
+            self.ninja.build(str(target), "link", objects, variables={"flags": flags})
 
 
 def run_ninja(*targets: str) -> dict[str, list[str]]:
-    """Build targets, by default all objects of extensions, which it returns."""
+    """Build targets, by default the C library and all objects of extensions, which it returns."""
     BUILD.mkdir(parents=True, exist_ok=True)
     objects = NinjaFile(BUILD / "build.ninja").objects
     jobs = os.environ.get("MAX_JOBS") or str(os.cpu_count() or 1)
@@ -332,24 +337,29 @@ def run_ninja(*targets: str) -> dict[str, list[str]]:
 
 
 class Libraries(Command):
-    """Link libsparse_engine.so, which needs no torch, and libsparse_engine_torch.so."""
+    """Link libsparse_engine_torch.so."""
 
-    description = "link the libraries for C and C++ programs into build/libraries"
-    user_options: ClassVar = [("only=", None, "libsparse_engine or libsparse_engine_torch")]
+    description = f"link the operations for C++ programs that use torch into {TORCH_LIBRARY}"
+    user_options: ClassVar[list] = []
 
     def initialize_options(self) -> None:
-        self.only = ""
+        pass
 
     def finalize_options(self) -> None:
         pass
 
     def run(self) -> None:
-        LIBRARIES.mkdir(parents=True, exist_ok=True)
-        run_ninja(*([self.only] if self.only else ["libsparse_engine", "libsparse_engine_torch"]))
+        run_ninja(str(TORCH_LIBRARY))
 
 
 class NinjaBuild(build_ext):
-    """Compile all objects with ninja, and link them as setuptools does."""
+    """Compile all objects with ninja, link extensions as setuptools does, add the C library."""
+
+    def run(self) -> None:
+        super().run()
+        folder = Path("" if self.inplace else self.build_lib) / "sparse_engine" / C_SOURCES.name
+        for file in (C_LIBRARY, C_SOURCES / "sparse_engine.h"):
+            shutil.copy2(file, folder)
 
     def build_extensions(self) -> None:
         """Build every extension."""

@@ -1,8 +1,6 @@
 /* Runs a recurrent network of a safetensors file over a sequence, without torch and Python.
  *
- *     make c-library
- *     cc examples/c/run_network.c -Icsrc/c_library -Lbuild/libraries -lsparse_engine \
- *         -Wl,-rpath,$PWD/build/libraries -o run_network
+ *     cc examples/c/run_network.c $(sparse-engine --c-flags) -o run_network
  *     ./run_network model.safetensors rnn lstm 64 50 1 <x.f32 >y.f32
  *
  * The arguments are the file, the name of the network in the model ("" for the model itself), what
