@@ -46,18 +46,27 @@ def test_a_broken_product_is_found(monkeypatch):
 
 SCRIPT = """
 import sys
-class Refuse:
+from importlib import metadata
+class Finder:
+    def __init__(self, finder):
+        self.finder = finder
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
     def find_spec(self, name, path=None, target=None):
-        if name in {names!r}:
-            raise ModuleNotFoundError(f"No module named {{name!r}}")
-sys.meta_path.insert(0, Refuse())
+        return None if name in {names!r} else self.finder.find_spec(name, path, target)
+def version(name, known=metadata.version):
+    if name in {names!r}:
+        raise metadata.PackageNotFoundError(name)
+    return known(name)
+metadata.version = version
+sys.meta_path[:] = map(Finder, sys.meta_path)
 from sparse_engine.__main__ import main
 sys.exit(main({arguments!r}))
 """
 
 
 def run_without(missing, *arguments):
-    code = SCRIPT.format(names=[missing], arguments=list(arguments))
+    code = SCRIPT.format(names=missing, arguments=list(arguments))
     command = [sys.executable, "-c", code]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
@@ -72,21 +81,24 @@ def run_without(missing, *arguments):
 )
 def test_what_cannot_be_imported_is_named(missing, problem):
     """The doctor runs where the other commands cannot be imported."""
-    done = run_without(missing, "info", "--json")
+    done = run_without([missing], "info", "--json")
     assert done.returncode == 1, done.stderr
     found = [each for each in json.loads(done.stdout)["findings"] if problem in each["problem"]]
     assert len(found) == 1 and found[0]["remedy"] and found[0]["severity"] == doctor.BROKEN
     if missing == "torch":
-        other = run_without(missing, "train", "--help")
+        other = run_without([missing], "train", "--help")
         assert other.returncode == 1 and problem in other.stderr and not other.stdout
 
 
 def test_an_installation_without_extras_is_not_broken():
-    done = run_without("tyro", "info", "--json")
+    missing = ["scipy", "tqdm", "tyro", "safetensors", "pooch", "matplotlib"]
+    done = run_without(missing, "info", "--json")
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)["findings"]
-    assert not [each for each in found if each["severity"] == doctor.BROKEN]
-    other = run_without("tyro", "train", "--help")
+    report = json.loads(done.stdout)
+    assert not [each for each in report["findings"] if each["severity"] == doctor.BROKEN]
+    assert report["extras"]["analysis"] == "without scipy, tqdm"
+    assert "networkx" in report["packages"] and "scipy" not in report["packages"]
+    other = run_without(missing, "train", "--help")
     assert other.returncode == 2 and not other.stdout
     assert "pip install 'sparse_engine[train]'" in other.stderr
     assert len(other.stderr.splitlines()) == 1
