@@ -16,8 +16,8 @@ from torch._functorch.utils import enable_single_level_autograd_function
 from torch.autograd import forward_ad
 from torch.autograd.function import _SingleLevelFunction
 
+from sparse_engine._control_group import threads_within_quota
 from sparse_engine.ops._onnx import refuse_onnx
-from sparse_engine.ops._quota import threads_within_quota
 from sparse_engine.ops._vmap import any_is_mapped, by_columns, in_legacy_vmap, one_by_one
 
 try:

@@ -10,7 +10,7 @@ import torch
 from sparse_engine import ops, runtime
 from sparse_engine.lab import doctor
 from sparse_engine.lab.cli import main
-from sparse_engine.lab.doctor import Report, device, native, packages, processor
+from sparse_engine.lab.doctor import Report, device, native, packages
 
 
 def severities(report):
@@ -22,7 +22,7 @@ def test_info_knows_this_installation(capsys):
     report = json.loads(capsys.readouterr().out)
     known = runtime.info()
     assert report["torch_threads"] == torch.get_num_threads()
-    for name in ("sparse_engine", "python", "isa", "threads"):
+    for name in ("sparse_engine", "python", "isa", "threads", "family", "caches", "commit"):
         assert report[name] == known[name], name
     version = torch.__version__.partition("+")[0]  # a wheel's metadata may lack the local part
     assert report["packages"]["torch"].partition("+")[0] == version
@@ -125,23 +125,6 @@ def test_versions_are_compared(monkeypatch, lines, version, expected):
     assert report.status == bool(expected)
     if expected:
         assert lines[0].partition(";")[0] in report.findings[0].remedy
-
-
-def test_the_best_instruction_set_needs_all_below():
-    v3, v4, bf16 = processor.FLAGS.values()
-    assert processor.best_isa({"sse2"}) == processor.best_isa(v4 | bf16) == "baseline"
-    assert processor.best_isa(v3 | bf16) == "x86-64-v3"
-    assert processor.best_isa(v3 | v4 | bf16) == "x86-64-v4-bf16"
-
-
-def test_caches_are_read(tmp_path):
-    for at, (kind, level, size) in enumerate([("Data", 1, "32K"), ("Instruction", 1, "64K")]):
-        folder = tmp_path / f"index{at}"
-        folder.mkdir()
-        for name, value in (("type", kind), ("level", level), ("size", size)):
-            (folder / name).write_text(f"{value}\n")
-    assert processor.caches(tmp_path) == {"L1": "32K"}
-    assert processor.caches(tmp_path / "none") == {}
 
 
 @pytest.mark.parametrize(
