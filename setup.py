@@ -9,7 +9,9 @@ SPARSE_ENGINE_ISA_BUILD
     that it holds when it is loaded.
 SPARSE_ENGINE_CUDA
     0 or 1: whether the kernels of the GPU are linked in. By default they are where torch has CUDA
-    and nvcc is found; TORCH_CUDA_ARCH_LIST says for which devices.
+    and nvcc is found: in CUDA_HOME if that is set, else on the PATH, among the packages beside
+    torch, or in /usr/local/cuda. TORCH_CUDA_ARCH_LIST says for which devices, by default those of
+    this machine, or those of ARCHITECTURES on a machine without any.
 SPARSE_ENGINE_SANITIZE
     1: compile for finding mistakes, with AddressSanitizer and UndefinedBehaviorSanitizer and
     objects of their own ("make sanitize").
@@ -38,7 +40,7 @@ try:
     import Cython  # noqa: F401
     import torch
     from ninja.ninja_syntax import Writer, escape
-    from torch.utils.cpp_extension import CUDA_HOME, include_paths, library_paths
+    from torch.utils.cpp_extension import include_paths, library_paths
 except ImportError as error:
     sys.exit(
         f"sparse_engine builds with the torch, Cython and ninja that are installed: {error}.\n"
@@ -52,6 +54,8 @@ LIBRARIES = BUILD.with_name("libraries")
 C_SOURCES, C_LIBRARY = Path("csrc/c_library"), LIBRARIES / "libsparse_engine.so"
 TORCH_LIBRARY = LIBRARIES / "libsparse_engine_torch.so"
 
+#: Where NVIDIA installs CUDA.
+TOOLKIT = Path("/usr/local/cuda")
 SOURCES = {path.stem: path for path in Path("csrc/cpu").rglob("*.cpp")}
 # Those that are compiled for each instruction set and each type of numbers, those
 # that take longest first.
@@ -116,9 +120,11 @@ LINK_FLAGS = [
 SMALL_CODE = "-fno-tree-vectorize -fno-unswitch-loops -fno-ipa-cp-clone -fno-split-loops"
 PYTHON_FLAGS = "-DPy_LIMITED_API=0x030A0000"
 TORCH_FLAGS = f"{PYTHON_FLAGS} -DTORCH_TARGET_VERSION=0x020a000000000000"
-NVCC = os.path.join(CUDA_HOME, "bin", "nvcc") if CUDA_HOME else shutil.which("nvcc")
 NVCC_FLAGS = "-std=c++17 -O3 -Xcompiler=-fPIC,-fvisibility=hidden,-Wall,-Wextra"
 
+
+# From a T4 to an RTX 50, and by PTX what is made later; left out where nvcc does not know them.
+ARCHITECTURES = ("7.5", "8.0", "8.6", "9.0+PTX", "12.0+PTX")
 
 # Files called gated.* or continuous.* are compiled once for each of these cells: name and class.
 CELLS = {
@@ -160,6 +166,29 @@ def instruction_sets() -> list[str]:
     return names
 
 
+def find_nvcc() -> str | None:
+    """Return the path of nvcc, or None."""
+    beside_torch = (Path(torch.__file__).parents[1] / "nvidia").glob("*/bin")
+    if home := os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH"):
+        places = [Path(home, "bin")]
+    else:
+        places = [*map(Path, os.get_exec_path()), *sorted(beside_torch), TOOLKIT / "bin"]
+    return shutil.which("nvcc", path=os.pathsep.join(map(str, places)))
+
+
+def asked(*options: str) -> str:
+    """Return what nvcc prints."""
+    done = subprocess.run([NVCC, *options], check=False, capture_output=True, text=True)
+    return done.stdout + done.stderr
+
+
+def toolkit_libraries() -> list[str]:
+    """Return the folders with the libraries of nvcc's toolkit, which a script may have called."""
+    top = re.search(r"^#\$ TOP=(.+)$", asked("--dryrun", "-x", "cu", os.devnull), re.MULTILINE)
+    home = Path(top[1] if top else NVCC, "" if top else "../..").resolve()
+    return [str(each) for each in (home / "lib64", home / "lib") if each.is_dir()]
+
+
 def check_compiler(printed: str) -> None:
     """Raise SystemExit unless nvcc, by what it printed about its version, fits torch."""
     found = re.search(r"release (\d+)\.", printed)
@@ -190,17 +219,25 @@ def cuda_is_wanted() -> bool:
 
 def architectures() -> str:
     """Return nvcc's flags for a list of devices such as "8.0;9.0+PTX"."""
-    flags = []
-    for name in os.environ.get("TORCH_CUDA_ARCH_LIST", "8.0;8.6;9.0+PTX").replace(";", " ").split():
+    flags, known = [], re.findall(r"compute_(\d+)", asked("--list-gpu-arch"))
+    here = {torch.cuda.get_device_capability(i) for i in range(torch.cuda.device_count())}
+    names = [f"{major}.{minor}" for major, minor in sorted(here)]
+    if chosen := os.environ.get("TORCH_CUDA_ARCH_LIST"):
+        names = chosen.replace(";", " ").split()
+    elif not names:
+        names = [n for n in ARCHITECTURES if n.removesuffix("+PTX").replace(".", "") in known]
+    for name in names:
         number = name.removesuffix("+PTX").replace(".", "")
         kinds = ["sm", "compute"] if name.endswith("+PTX") else ["sm"]
         flags += [f"-gencode=arch=compute_{number},code={kind}_{number}" for kind in kinds]
     return " ".join(flags)
 
 
+NVCC = find_nvcc()
 CUDA = cuda_is_wanted()
 if CUDA:
-    check_compiler(subprocess.run([NVCC, "--version"], capture_output=True, text=True).stdout)
+    check_compiler(asked("--version"))
+LIBRARY_PATHS = [*library_paths(), *(toolkit_libraries() if CUDA else [])]
 # The runtime of CUDA is linked in: that beside torch is where the loader would not look for it.
 CUDA_LIBRARIES = ["torch_cuda", "cudart_static", "rt", "pthread", "dl"]
 TORCH_LIBRARIES = ["c10", "torch", "torch_cpu", *(CUDA_LIBRARIES if CUDA else [])]
@@ -244,10 +281,10 @@ class NinjaFile:
         system = [*include_paths(), sysconfig.get_path("include")]
         self.ninja.variable("includes", "-Icsrc -Icsrc/include -Icsrc/cpu -Icsrc/cuda -Icsrc/graph")
         self.ninja.variable("system", " ".join(f"-isystem {escape(path)}" for path in system))
-        for name, compiler in (
-            ("cxx", f"{CXX} {CXX_FLAGS}"),
-            ("nvcc", f"{NVCC} {NVCC_FLAGS} {architectures()}"),
-        ):
+        compilers = {"cxx": f"{CXX} {CXX_FLAGS}"}
+        if CUDA:
+            compilers["nvcc"] = f"{NVCC} {NVCC_FLAGS} {architectures()}"
+        for name, compiler in compilers.items():
             command = f"{compiler} $flags $includes $system -MMD -MF $out.d -c $in -o $out"
             self.ninja.rule(name, command, depfile="$out.d", deps="gcc", description="$what")
         sanitizers = SANITIZERS if SANITIZE else ""
@@ -313,8 +350,7 @@ class NinjaFile:
         kernels = [each for each in built if not any(part in each for part in without)]
         c_library = [*kernels, *self.objects.pop("c-library")]
         c_flags = "-fopenmp -Wl,--no-undefined -Wl,--gc-sections -Wl,--strip-all"
-        paths = library_paths(device_type="cuda" if CUDA else "cpu")
-        torch_flags = [f"-L{path} -Wl,-rpath,{path}" for path in paths]
+        torch_flags = [f"-L{path} -Wl,-rpath,{path}" for path in LIBRARY_PATHS]
         torch_flags += [f"-l{name}" for name in TORCH_LIBRARIES]
         operations = [each for each in built if not each.endswith("/bindings-module.o")]
         for target, objects, flags in (
@@ -376,7 +412,7 @@ def extension(name: str, *libraries: str) -> Extension:
         [],
         language="c++",
         extra_link_args=LINK_FLAGS,
-        library_dirs=library_paths(device_type="cuda" if CUDA else "cpu"),
+        library_dirs=LIBRARY_PATHS,
         libraries=[*libraries],
         py_limited_api=True,
     )

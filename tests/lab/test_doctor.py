@@ -164,7 +164,7 @@ def test_runtimes_of_openmp_are_counted_once():
         (True, "12.8", True, [], "finds no device"),
         (True, "12.8", False, [(9, 0)], "the kernels are built without CUDA"),
         (True, "12.8", True, [(9, 0)], None),
-        (True, "12.8", True, [(7, 5), (9, 0)], "found 7.5"),
+        (True, "12.8", True, [(7, 0), (9, 0)], "found 7.0"),
     ],
 )
 def test_gpus_that_are_not_used(tmp_path, driver, torch_cuda, built, capabilities, words):
