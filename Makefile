@@ -5,7 +5,7 @@ TORCH ?= torch==2.13.0
 BIN := .venv/bin
 NATIVE := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh') $(wildcard sparse_engine/*/*.pyx sparse_engine/*/*.pxd) setup.py pyproject.toml
 
-.PHONY: demo test test-exhaustive test-all c-library sanitize lint bench bench-kernels build cuda gpu-check \
+.PHONY: demo test test-exhaustive test-all sanitize lint bench bench-kernels build cuda gpu-check \
 	torch-headers docs docs-links clean
 
 demo: build
@@ -118,10 +118,5 @@ torch-headers: .venv/dev
 		|| exit 1; done
 	$(PYTEST) -m exhaustive tests/exhaustive/cuda/test_headers.py
 
-# build/libraries/libsparse_engine.so, for programs without torch and Python; its header is
-# csrc/c_library/sparse_engine.h.
-c-library: build
-	$(BIN)/python setup.py --quiet libraries --only libsparse_engine
-
 clean:
-	rm -rf .venv build docs/_build docs/reference/api runs sparse_engine/_C*.so sparse_engine/*/*.so *.egg-info
+	rm -rf .venv build docs/_build docs/reference/api runs sparse_engine/_C*.so sparse_engine/*/*.so sparse_engine/c_library/*.h *.egg-info

@@ -9,15 +9,18 @@ SPARSE_ENGINE_ISA_BUILD
     that it holds when it is loaded.
 SPARSE_ENGINE_CUDA
     0 or 1: whether the kernels of the GPU are linked in. By default they are where torch has CUDA
-    and nvcc is found; TORCH_CUDA_ARCH_LIST says for which devices.
+    and nvcc is found: in CUDA_HOME if that is set, else on the PATH, among the packages beside
+    torch, or in /usr/local/cuda. TORCH_CUDA_ARCH_LIST says for which devices, by default those of
+    this machine, or those of ARCHITECTURES on a machine without any.
 SPARSE_ENGINE_SANITIZE
     1: compile for finding mistakes, with AddressSanitizer and UndefinedBehaviorSanitizer and
     objects of their own ("make sanitize").
 MAX_JOBS
     How many compilers run at once, by default one for each processor.
 
-"python setup.py libraries" links the same objects into libraries for C and C++ programs. Everything
-else about the package is in pyproject.toml.
+The library for C programs is built into sparse_engine/c_library, with its header. "python setup.py
+libraries" links the operations for C++ programs that use torch. Everything else about the package
+is in pyproject.toml.
 """
 
 import os
@@ -37,7 +40,7 @@ try:
     import Cython  # noqa: F401
     import torch
     from ninja.ninja_syntax import Writer, escape
-    from torch.utils.cpp_extension import CUDA_HOME, include_paths, library_paths
+    from torch.utils.cpp_extension import include_paths, library_paths
 except ImportError as error:
     sys.exit(
         f"sparse_engine builds with the torch, Cython and ninja that are installed: {error}.\n"
@@ -48,7 +51,11 @@ except ImportError as error:
 SANITIZE = os.environ.get("SPARSE_ENGINE_SANITIZE") == "1"
 BUILD = Path("build/sanitize/objects" if SANITIZE else "build/objects")
 LIBRARIES = BUILD.with_name("libraries")
+C_SOURCES, C_LIBRARY = Path("csrc/c_library"), LIBRARIES / "libsparse_engine.so"
+TORCH_LIBRARY = LIBRARIES / "libsparse_engine_torch.so"
 
+#: Where NVIDIA installs CUDA.
+TOOLKIT = Path("/usr/local/cuda")
 SOURCES = {path.stem: path for path in Path("csrc/cpu").rglob("*.cpp")}
 # Those that are compiled for each instruction set and each type of numbers, those
 # that take longest first.
@@ -113,9 +120,11 @@ LINK_FLAGS = [
 SMALL_CODE = "-fno-tree-vectorize -fno-unswitch-loops -fno-ipa-cp-clone -fno-split-loops"
 PYTHON_FLAGS = "-DPy_LIMITED_API=0x030A0000"
 TORCH_FLAGS = f"{PYTHON_FLAGS} -DTORCH_TARGET_VERSION=0x020a000000000000"
-NVCC = os.path.join(CUDA_HOME, "bin", "nvcc") if CUDA_HOME else shutil.which("nvcc")
 NVCC_FLAGS = "-std=c++17 -O3 -Xcompiler=-fPIC,-fvisibility=hidden,-Wall,-Wextra"
 
+
+# From a T4 to an RTX 50, and by PTX what is made later; left out where nvcc does not know them.
+ARCHITECTURES = ("7.5", "8.0", "8.6", "9.0+PTX", "12.0+PTX")
 
 # Files called gated.* or continuous.* are compiled once for each of these cells: name and class.
 CELLS = {
@@ -157,6 +166,29 @@ def instruction_sets() -> list[str]:
     return names
 
 
+def find_nvcc() -> str | None:
+    """Return the path of nvcc, or None."""
+    beside_torch = (Path(torch.__file__).parents[1] / "nvidia").glob("*/bin")
+    if home := os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH"):
+        places = [Path(home, "bin")]
+    else:
+        places = [*map(Path, os.get_exec_path()), *sorted(beside_torch), TOOLKIT / "bin"]
+    return shutil.which("nvcc", path=os.pathsep.join(map(str, places)))
+
+
+def asked(*options: str) -> str:
+    """Return what nvcc prints."""
+    done = subprocess.run([NVCC, *options], check=False, capture_output=True, text=True)
+    return done.stdout + done.stderr
+
+
+def toolkit_libraries() -> list[str]:
+    """Return the folders with the libraries of nvcc's toolkit, which a script may have called."""
+    top = re.search(r"^#\$ TOP=(.+)$", asked("--dryrun", "-x", "cu", os.devnull), re.MULTILINE)
+    home = Path(top[1] if top else NVCC, "" if top else "../..").resolve()
+    return [str(each) for each in (home / "lib64", home / "lib") if each.is_dir()]
+
+
 def check_compiler(printed: str) -> None:
     """Raise SystemExit unless nvcc, by what it printed about its version, fits torch."""
     found = re.search(r"release (\d+)\.", printed)
@@ -187,17 +219,25 @@ def cuda_is_wanted() -> bool:
 
 def architectures() -> str:
     """Return nvcc's flags for a list of devices such as "8.0;9.0+PTX"."""
-    flags = []
-    for name in os.environ.get("TORCH_CUDA_ARCH_LIST", "8.0;8.6;9.0+PTX").replace(";", " ").split():
+    flags, known = [], re.findall(r"compute_(\d+)", asked("--list-gpu-arch"))
+    here = {torch.cuda.get_device_capability(i) for i in range(torch.cuda.device_count())}
+    names = [f"{major}.{minor}" for major, minor in sorted(here)]
+    if chosen := os.environ.get("TORCH_CUDA_ARCH_LIST"):
+        names = chosen.replace(";", " ").split()
+    elif not names:
+        names = [n for n in ARCHITECTURES if n.removesuffix("+PTX").replace(".", "") in known]
+    for name in names:
         number = name.removesuffix("+PTX").replace(".", "")
         kinds = ["sm", "compute"] if name.endswith("+PTX") else ["sm"]
         flags += [f"-gencode=arch=compute_{number},code={kind}_{number}" for kind in kinds]
     return " ".join(flags)
 
 
+NVCC = find_nvcc()
 CUDA = cuda_is_wanted()
 if CUDA:
-    check_compiler(subprocess.run([NVCC, "--version"], capture_output=True, text=True).stdout)
+    check_compiler(asked("--version"))
+LIBRARY_PATHS = [*library_paths(), *(toolkit_libraries() if CUDA else [])]
 # The runtime of CUDA is linked in: that beside torch is where the loader would not look for it.
 CUDA_LIBRARIES = ["torch_cuda", "cudart_static", "rt", "pthread", "dl"]
 TORCH_LIBRARIES = ["c10", "torch", "torch_cpu", *(CUDA_LIBRARIES if CUDA else [])]
@@ -231,8 +271,9 @@ class NinjaFile:
                     variables={"what": str(source)},
                 )
                 self.compile(extension, cpp, source.stem, PYTHON_FLAGS)
-            self.ninja.default([each for every in self.objects.values() for each in every])
             self.write_libraries()
+            built = [each for every in self.objects.values() for each in every]
+            self.ninja.default([*built, str(C_LIBRARY)])
 
     def write_rules(self) -> None:
         """Write how ninja calls each compiler."""
@@ -240,10 +281,10 @@ class NinjaFile:
         system = [*include_paths(), sysconfig.get_path("include")]
         self.ninja.variable("includes", "-Icsrc -Icsrc/include -Icsrc/cpu -Icsrc/cuda -Icsrc/graph")
         self.ninja.variable("system", " ".join(f"-isystem {escape(path)}" for path in system))
-        for name, compiler in (
-            ("cxx", f"{CXX} {CXX_FLAGS}"),
-            ("nvcc", f"{NVCC} {NVCC_FLAGS} {architectures()}"),
-        ):
+        compilers = {"cxx": f"{CXX} {CXX_FLAGS}"}
+        if CUDA:
+            compilers["nvcc"] = f"{NVCC} {NVCC_FLAGS} {architectures()}"
+        for name, compiler in compilers.items():
             command = f"{compiler} $flags $includes $system -MMD -MF $out.d -c $in -o $out"
             self.ninja.rule(name, command, depfile="$out.d", deps="gcc", description="$what")
         sanitizers = SANITIZERS if SANITIZE else ""
@@ -280,6 +321,9 @@ class NinjaFile:
                 flags = f"{TAGS[tag]} -DSPARSE_ENGINE_ISA={tag} {numbers}"
                 flags += f" {SMALL_CODE}" if real == "double" else ""
                 self.compile_versions(SOURCES[kernel], f"{{}} {tag} {kept}", flags)
+                if kernel == "table":
+                    own = C_SOURCES / "kernels.cpp"
+                    self.compile("c-library", own, f"c-library kernels {tag} {kept}", flags)
 
     def write_library(self) -> None:
         """Compile the rest of the library: what every instruction set shares, bindings, CUDA."""
@@ -297,30 +341,27 @@ class NinjaFile:
             self.compile_versions(source, "cuda {}", rule="nvcc")
 
     def write_libraries(self) -> None:
-        """Link what programs without Python use; ``python setup.py libraries`` builds it."""
+        """Link what programs without Python use."""
         built = self.objects["sparse_engine._C"]
-        kernels = [each for each in built if "/bindings-" not in each and "/cuda-" not in each]
-        for source in sorted(Path("csrc/c_library").glob("*.cpp")):
+        for source in sorted({*C_SOURCES.glob("*.cpp")} - {C_SOURCES / "kernels.cpp"}):
             self.compile("c-library", source, f"c-library {source.stem}")
-        paths = library_paths(device_type="cuda" if CUDA else "cpu")
-        torch_flags = [f"-L{path} -Wl,-rpath,{path}" for path in paths]
+        # It has kernels.cpp in place of the table, and of the kernels those that are named there.
+        without = ("/bindings-", "/cuda-", "/table-")
+        kernels = [each for each in built if not any(part in each for part in without)]
+        c_library = [*kernels, *self.objects.pop("c-library")]
+        c_flags = "-fopenmp -Wl,--no-undefined -Wl,--gc-sections -Wl,--strip-all"
+        torch_flags = [f"-L{path} -Wl,-rpath,{path}" for path in LIBRARY_PATHS]
         torch_flags += [f"-l{name}" for name in TORCH_LIBRARIES]
         operations = [each for each in built if not each.endswith("/bindings-module.o")]
-        for name, objects, flags in (
-            (
-                "libsparse_engine",
-                [*kernels, *self.objects.pop("c-library")],
-                "-fopenmp -Wl,--no-undefined",
-            ),
-            ("libsparse_engine_torch", operations, " ".join(torch_flags)),
+        for target, objects, flags in (
+            (C_LIBRARY, c_library, c_flags),
+            (TORCH_LIBRARY, operations, " ".join(torch_flags)),
         ):
-            target = str(LIBRARIES / f"{name}.so")
-            self.ninja.build(target, "link", objects, variables={"flags": flags})
-            self.ninja.build(name, "phony", target)
+            self.ninja.build(str(target), "link", objects, variables={"flags": flags})
 
 
 def run_ninja(*targets: str) -> dict[str, list[str]]:
-    """Build targets, by default all objects of extensions, which it returns."""
+    """Build targets, by default the C library and all objects of extensions, which it returns."""
     BUILD.mkdir(parents=True, exist_ok=True)
     objects = NinjaFile(BUILD / "build.ninja").objects
     jobs = os.environ.get("MAX_JOBS") or str(os.cpu_count() or 1)
@@ -332,24 +373,29 @@ def run_ninja(*targets: str) -> dict[str, list[str]]:
 
 
 class Libraries(Command):
-    """Link libsparse_engine.so, which needs no torch, and libsparse_engine_torch.so."""
+    """Link libsparse_engine_torch.so."""
 
-    description = "link the libraries for C and C++ programs into build/libraries"
-    user_options: ClassVar = [("only=", None, "libsparse_engine or libsparse_engine_torch")]
+    description = f"link the operations for C++ programs that use torch into {TORCH_LIBRARY}"
+    user_options: ClassVar[list] = []
 
     def initialize_options(self) -> None:
-        self.only = ""
+        pass
 
     def finalize_options(self) -> None:
         pass
 
     def run(self) -> None:
-        LIBRARIES.mkdir(parents=True, exist_ok=True)
-        run_ninja(*([self.only] if self.only else ["libsparse_engine", "libsparse_engine_torch"]))
+        run_ninja(str(TORCH_LIBRARY))
 
 
 class NinjaBuild(build_ext):
-    """Compile all objects with ninja, and link them as setuptools does."""
+    """Compile all objects with ninja, link extensions as setuptools does, add the C library."""
+
+    def run(self) -> None:
+        super().run()
+        folder = Path("" if self.inplace else self.build_lib) / "sparse_engine" / C_SOURCES.name
+        for file in (C_LIBRARY, C_SOURCES / "sparse_engine.h"):
+            shutil.copy2(file, folder)
 
     def build_extensions(self) -> None:
         """Build every extension."""
@@ -366,7 +412,7 @@ def extension(name: str, *libraries: str) -> Extension:
         [],
         language="c++",
         extra_link_args=LINK_FLAGS,
-        library_dirs=library_paths(device_type="cuda" if CUDA else "cpu"),
+        library_dirs=LIBRARY_PATHS,
         libraries=[*libraries],
         py_limited_api=True,
     )

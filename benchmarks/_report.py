@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import date
-from pathlib import Path
 
 from tqdm.auto import tqdm
 
@@ -20,14 +18,22 @@ Row = Mapping[str, object]
 
 def machine() -> dict[str, object]:
     """Describe the machine and the software of the measurements."""
-    model = "unknown"
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        lines = cpuinfo.read_text().splitlines()
-        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-        model = next(iter(names), model)
-    here = {"date": date.today().isoformat(), "processor": model, "cores": os.cpu_count()}
-    return here | runtime.info()
+    return {"date": date.today().isoformat(), **runtime.info()}
+
+
+def where(machine: Mapping) -> str:
+    """What a table says about the machine of a record; records of before do not have all of it."""
+    parts = [
+        f"{machine['processor']} ({machine['family']})"
+        if "family" in machine
+        else machine.get("processor"),
+        " ".join(f"{level} {size}" for level, size in machine.get("caches", {}).items()),
+        *(f"{machine[name]} {name}" for name in ("cores", "threads") if name in machine),
+        machine.get("isa") or machine["instructions"],
+        f"torch {machine['torch']}",
+        f"commit {machine['commit']}" if machine.get("commit") else None,
+    ]
+    return ", ".join(part for part in parts if part)
 
 
 def report(name: str, rows: Sequence[Row], options: Options, **more: object) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from benchmarks._report import where
+
 HEAD = """# Inference: from which density on a sparse network is faster
 
 How many times faster a sparse layer is than torch's dense layer of the same function, in float32
@@ -13,7 +15,7 @@ column, and a sequence has {steps} steps; B is the batch. In brackets: against t
 with weights quantized to int8 by torch, which is no longer the same function. "step" is a step of
 a stream, `network.step(x, state)` against torch's cell. Below 1 the dense one is faster.
 """
-FOOT = """Measured on {date} with {threads} thread of {processor} ({isa}), torch {torch}:
+FOOT = """Measured on {date}, {where}:
 `python -m benchmarks.inference --threads {threads} --json benchmarks/results/inference.json`.
 """
 CONCLUSIONS = """## Conclusions
@@ -41,7 +43,8 @@ def inference_page(record: Mapping, folder: Path) -> None:
     names = list(dict.fromkeys(row["network"] for row in rows))
     sections = [_section(name, [row for row in rows if row["network"] == name]) for name in names]
     machine = record["machine"]
-    page = [HEAD.format(steps=record["steps"]), *sections, CONCLUSIONS, FOOT.format(**machine)]
+    foot = FOOT.format(where=where(machine), **machine)
+    page = [HEAD.format(steps=record["steps"]), *sections, CONCLUSIONS, foot]
     (folder / "inference.md").write_text("\n".join(page))
 
 

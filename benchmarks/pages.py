@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from benchmarks._report import where
 from benchmarks.inference_page import inference_page
 from benchmarks.timings_page import timings_page, with_headlines
 from benchmarks.which_method_page import which_method_page
@@ -62,8 +63,6 @@ def main() -> None:
 
 
 def _section(report: dict) -> str:
-    machine = report["machine"]
-    where = f"{machine['cores']} cores of {machine['processor']} ({machine['instructions']})"
     rows = read_rows(report)
     minutes = report["seconds"] / 60
     changed = "".join(f" {name} = {value}" for name, value in report["settings"].items())
@@ -72,7 +71,7 @@ def _section(report: dict) -> str:
     return (
         f"## {report['experiment']}\n\n{title}\n\n"
         f"{table(rows)}\n\n"
-        f"`{report['command']}`,{changed} {report['date']}, {where}, torch {machine['torch']}, "
+        f"`{report['command']}`,{changed} {report['date']}, {where(report['machine'])}, "
         f"{minutes:.1f} minutes.\n"
     )
 

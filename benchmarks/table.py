@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks._report import as_text
+from benchmarks._report import as_text, where
 from benchmarks._report import columns as columns_of
 
 
@@ -45,8 +45,7 @@ def markdown(record: dict, columns: list[str]) -> str:
         "|" + "---|" * len(columns),
         *("| " + " | ".join(as_text(row.get(c)) for c in columns) + " |" for row in rows),
         "",
-        f"{machine['date']}, {machine['processor']}, {machine['threads']} threads, "
-        f"{machine['isa']}, torch {machine['torch']}.",
+        f"{machine['date']}, {where(machine)}.",
     ]
     return "\n".join(lines)
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks._report import where
 from benchmarks.table import markdown, rows_of
 
 HEAD = """# Benchmarks
@@ -195,7 +196,7 @@ def _largest(results: Path) -> str:
         f" B = 16), a training step with Adam takes {measured['seconds per step']:.2f} s, a SET "
         f"rewiring {measured['seconds per rewiring']:.2f} s, and the process "
         f"{measured['peak GB']:.1f} GB at the most. The dense matrix alone would take 40 GB.\n\n"
-        f"{machine['threads']} threads, {machine['isa']}, torch {machine['torch']}.\n"
+        f"{where(machine)}.\n"
     )
 
 

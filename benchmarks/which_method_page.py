@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks._report import where
 from sparse_engine.lab import plot
 
 HEAD = """# Which method for recurrent networks?
@@ -87,7 +88,7 @@ def _section(report: Mapping, columns: Mapping[tuple[str, str], Column]) -> str:
     lines = [
         f"## {task}\n",
         f"{quantity}, {len(report['seeds'])} seeds, {report['date']}, "
-        f"{report['machine']['processor']}, {report['seconds'] / 60:.0f} minutes.{remark}\n",
+        f"{where(report['machine'])}, {report['seconds'] / 60:.0f} minutes.{remark}\n",
         "| method | " + " | ".join(f"{cell}, {density}" for cell, density in keys) + " | s |",
         "|---|" + "---|" * (len(keys) + 1),
     ]

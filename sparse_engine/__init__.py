@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sparse_engine import analysis as analysis
+    from sparse_engine import c_library as c_library
     from sparse_engine import callbacks as callbacks
     from sparse_engine import convert as convert
     from sparse_engine import deploy as deploy
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _SUBPACKAGES = (
-    "analysis", "callbacks", "convert", "deploy", "estimators", "hub", "lab", "models", "networkx",
-    "nn", "ops", "optim", "topology",
+    "analysis", "c_library", "callbacks", "convert", "deploy", "estimators", "hub", "lab", "models",
+    "networkx", "nn", "ops", "optim", "topology",
 )  # fmt: skip
 _OF_DEPLOY = ("convert_model", "quantize")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import sparse_engine
+from sparse_engine import c_library
 from sparse_engine.extras import MissingLibrary
 
 
@@ -13,11 +14,18 @@ def main(arguments: list[str] | None = None) -> int:
 
     Returns:
         The exit status of the command, 1 after the report of a broken installation, and 2 where
-        only the libraries of an extra are missing.
+        only the libraries of an extra, or the C library, are missing.
     """
     own = sys.argv[1:] if arguments is None else arguments
     if own == ["--version"]:
         print(f"sparse_engine {sparse_engine.__version__}")
+        return 0
+    if own == ["--c-flags"]:
+        try:
+            print(c_library.flags())
+        except FileNotFoundError as error:
+            print(f"sparse-engine: {error}", file=sys.stderr)
+            return 2
         return 0
     try:
         from sparse_engine.lab.cli import main as run

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+#: Options of pip for extras whose libraries are built against the torch that is there.
+OPTIONS = {"torch-sparse": "--no-build-isolation "}
+
 
 class MissingLibrary(ImportError):
     """Library of an extra that is not installed; the message says how to install it."""
@@ -25,6 +28,6 @@ def extra(name: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         raise MissingLibrary(
             f"expected the library {error.name}, found none; install it with: "
-            f"pip install 'sparse_engine[{name}]'",
+            f"pip install {OPTIONS.get(name, '')}'sparse_engine[{name}]'",
             name=error.name,
         ) from error

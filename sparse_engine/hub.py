@@ -6,13 +6,10 @@ from typing import Any, NoReturn
 
 import torch
 
-try:
+from sparse_engine.extras import extra
+
+with extra("hub"):
     from huggingface_hub import PyTorchModelHubMixin
-except ImportError as error:
-    raise ImportError(
-        "expected the package huggingface_hub, found none; "
-        "install it with: pip install 'sparse_engine[hub]'"
-    ) from error
 
 
 def _dtype(name: str) -> torch.dtype:

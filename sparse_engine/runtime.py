@@ -1,4 +1,4 @@
-"""Description of this installation: versions, instruction set and devices."""
+"""Description of this installation: the machine, versions, instruction set and devices."""
 
 from __future__ import annotations
 
@@ -7,12 +7,19 @@ import platform
 import torch
 
 import sparse_engine
+from sparse_engine import machine
 from sparse_engine.ops._dispatch import native as _native
 
 
 def info() -> dict[str, object]:
-    """Return versions, instruction set, threads and devices, for ``sparse-engine info``."""
+    """Return what a record of measurements says about where they were made.
+
+    Returns:
+        The facts of the machine (:func:`sparse_engine.machine.facts`), versions, the instruction
+        set that runs and those that were built, threads and the GPU.
+    """
     return {
+        **machine.facts(),
         "sparse_engine": sparse_engine.__version__,
         "torch": torch.__version__,
         "python": platform.python_version(),

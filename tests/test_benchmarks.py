@@ -47,7 +47,8 @@ def test_a_benchmark_reports_what_it_measured(module, name, tmp_path):
     record = json.loads(file.read_text())
     assert record["benchmark"] == name
     assert record["machine"]["threads"] == 1
-    assert {"date", "processor", "cores", "torch", "isa"} <= record["machine"].keys()
+    named = {"date", "processor", "family", "caches", "cores", "commit", "torch", "isa"}
+    assert named <= record["machine"].keys()
     for row in record["rows"]:
         for timing in row["times"].values():
             assert 0 < timing["lower"] <= timing["median"] <= timing["upper"]

@@ -1,12 +1,23 @@
 """Serving needs torch and numpy alone; what needs another library names the extra that has it."""
 
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-OPTIONAL = ["networkx", "scipy", "tyro", "tqdm", "matplotlib", "safetensors", "pooch"]
+ROOT = Path(__file__).resolve().parents[1]
+OPTIONAL = [
+    *("networkx", "scipy", "tyro", "tqdm", "matplotlib", "safetensors", "pooch", "sklearn", "aeon"),
+    *("reservoirpy", "lightning", "accelerate", "transformers", "skorch", "huggingface_hub"),
+    *("tensorboard", "torch_sparse"),
+]
+MODULES = [
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    for path in sorted((ROOT / "sparse_engine").rglob("*.py"))
+]
 
 # Reports the error of each statement, where the libraries named first cannot be imported.
 SCRIPT = """
@@ -57,8 +68,9 @@ def errors(statements, blocked):
 
 @pytest.fixture(scope="module")
 def without():
-    """The errors of all statements of these tests, in one process, which takes two seconds."""
-    return errors([*WORKS, *(statement for statement, _, _ in NEEDS)], OPTIONAL)
+    """The errors of all statements of these tests, in one process, which takes a few seconds."""
+    imports = [f"import {name}" for name in MODULES]
+    return errors([*WORKS, *(statement for statement, _, _ in NEEDS), *imports], OPTIONAL)
 
 
 WORKS = [
@@ -72,6 +84,10 @@ WORKS = [
     SERVING,
 ]
 
+MISSING = (
+    r"expected the library (\w+), found none; install it with: "
+    r"pip install 'sparse_engine\[([\w-]+)\]'"
+)
 WEIGHT = "from sparse_engine.nn import SparseWeight as W; w = W.from_dense(torch.ones(3, 3))\n"
 NEEDS = [
     ("import sparse_engine.analysis", "networkx", "analysis"),
@@ -94,11 +110,33 @@ NEEDS = [
         "networkx",
         "analysis",
     ),
-    ("import sparse_engine.lab.train", "safetensors", "train"),
-    ("import sparse_engine.lab.tasks", "scipy", "train"),
-    ("import sparse_engine.lab.cli", "tyro", "train"),
-    ("import sparse_engine.lab.plot", "matplotlib", "plot"),
+    (
+        f"{WEIGHT}from sparse_engine import convert; convert.to_torch_sparse(w)",
+        "torch_sparse",
+        "torch-sparse",
+    ),
+    ("from sparse_engine import topology; topology.TensorBoard('x')", "tensorboard", "tensorboard"),
 ]
+
+
+def test_every_module_imports_or_names_an_extra_that_has_the_library(without):
+    """As pyproject.toml says: of an extra or of another that it includes."""
+    text = (ROOT / "pyproject.toml").read_text()
+    extras = pytest.importorskip("tomllib").loads(text)["project"]["optional-dependencies"]
+
+    def libraries(extra):
+        included = [re.match(r"sparse_engine\[(.*)\]", each) for each in extras[extra]]
+        others = [name for match in included if match for name in match[1].split(",")]
+        own = {re.split(r"[>=\[]", each)[0] for each in extras[extra]}
+        return own.union(*map(libraries, others))
+
+    named = set()
+    for module in MODULES:
+        if (error := without[f"import {module}"]) is not None:
+            library, extra = re.fullmatch(MISSING, error).groups()
+            assert {"sklearn": "scikit-learn"}.get(library, library) in libraries(extra), module
+            named.add(extra)
+    assert named >= {"analysis", "train", "plot", "hub", "estimators", "huggingface", "accelerate"}
 
 
 @pytest.mark.parametrize("statement", WORKS)
@@ -108,9 +146,10 @@ def test_serving_needs_no_other_library(without, statement):
 
 @pytest.mark.parametrize(("statement", "library", "extra"), NEEDS)
 def test_what_needs_a_library_names_its_extra(without, statement, library, extra):
+    option = "--no-build-isolation " if extra == "torch-sparse" else ""
     assert without[statement] == (
         f"expected the library {library}, found none; install it with: "
-        f"pip install 'sparse_engine[{extra}]'"
+        f"pip install {option}'sparse_engine[{extra}]'"
     )
 
 

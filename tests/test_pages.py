@@ -42,7 +42,16 @@ def test_results_have_ours_beside_theirs(folders):
     text = (folders / "DOCS" / "results.md").read_text()
     assert "## small" in text and "`sparse-engine reproduce small`" in text
     assert "| SET | test accuracy | 0.55 | 0.6 ± 0.14 | 2 | yes | 1 |" in text
-    assert "2 cores of P (x86-64-v4)" in text and "1.5 minutes" in text
+    assert "2020-01-01, P, 2 cores, x86-64-v4, torch 2, 1.5 minutes" in text
+
+
+def test_a_table_names_family_caches_and_commit(folders):
+    own = {"family": "Zen 5", "caches": {"L1": "48K", "L2": "1024K"}, "commit": "abc", "threads": 1}
+    made = report("small", [row("SET", [0.5, 0.7])])
+    made["machine"] = {"processor": "P", "cores": 2, "isa": "v4", "torch": "2", **own}
+    put(folders, made)
+    text = (folders / "DOCS" / "results.md").read_text()
+    assert "P (Zen 5), L1 48K L2 1024K, 2 cores, 1 threads, v4, torch 2, commit abc, " in text
 
 
 def test_methods_are_compared_by_cell_and_density(folders):

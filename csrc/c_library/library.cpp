@@ -90,7 +90,7 @@ SE_API se_status se_open(const char* path, se_file** file) {
 
 SE_API void se_close(se_file* file) { delete file; }
 
-SE_API se_status se_recurrent_load(const se_file* file, const char* name, se_kind kind,
+SE_API se_status se_recurrent_load(const se_file* file, const char* name, int kind,
                                    int64_t input_size, se_recurrent** network) {
   return guarded([&] {
     check_pointer(network, "network");

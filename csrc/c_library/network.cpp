@@ -30,6 +30,12 @@ void multiply(const Weight& weight, const float* bias, const float* x, int64_t r
                          threads()});
 }
 
+se_kind checked(int kind) {
+  if (kind < SE_RNN_TANH || kind > SE_GRU)
+    fail(SE_ERROR_ARGUMENT, "expected a kind of network in [0, ", int{SE_GRU}, "], found ", kind);
+  return static_cast<se_kind>(kind);
+}
+
 int64_t gates_of(se_kind kind) {
   switch (kind) {
     case SE_RNN_TANH:
@@ -38,9 +44,9 @@ int64_t gates_of(se_kind kind) {
     case SE_LSTM:
       return 4;
     case SE_GRU:
-      return 3;
+      break;
   }
-  fail(SE_ERROR_ARGUMENT, "expected a kind of network, found ", static_cast<int>(kind));
+  return 3;
 }
 
 }  // namespace
@@ -57,10 +63,8 @@ void Linear::run(const float* x, int64_t rows, float* y) const {
   multiply(weight_, or_null(bias_), x, rows, y);
 }
 
-Recurrent::Recurrent(const Safetensors& file, const std::string& name, se_kind kind,
-                     int64_t input_size)
-    : kind_(kind) {
-  gates_of(kind);
+Recurrent::Recurrent(const Safetensors& file, const std::string& name, int kind, int64_t input_size)
+    : kind_(checked(kind)) {
   const std::string prefix = name.empty() ? "" : name + ".";
   std::set<std::string> used;
   for (int64_t inputs = input_size;; inputs = hidden()) {
@@ -104,8 +108,6 @@ Recurrent::Layer Recurrent::loaded(const Safetensors& file, const std::string& p
               optional_vector(file, prefix + "bias_hh" + suffix, rows)};
   if (layer.input.rows() != rows || layer.recurrent.rows() != rows)
     fail(SE_ERROR_FORMAT, "expected ", input, " of ", rows, " rows, found ", layer.input.rows());
-  if (layer.input.cols() < 1)
-    fail(SE_ERROR_FORMAT, "expected ", input, " of at least one column, found none");
   if (layer.input_bias.empty() != layer.bias.empty())
     fail(SE_ERROR_MISSING, "expected both biases of ", state, " or none, found one");
   layer.recurrent.fill();

@@ -25,7 +25,8 @@ class Linear {
 
 class Recurrent {
  public:
-  Recurrent(const Safetensors& file, const std::string& name, se_kind kind, int64_t input_size);
+  // Any number may come as the kind.
+  Recurrent(const Safetensors& file, const std::string& name, int kind, int64_t input_size);
 
   int64_t inputs() const { return layers_.front().input.cols(); }
   int64_t hidden() const { return layers_.front().recurrent.cols(); }

@@ -57,8 +57,9 @@ void se_close(se_file* file);
 /* Loads a SparseRNN, SparseLSTM or SparseGRU (or the dense network of torch.nn) of any number of
  * layers in one direction, without projection and layer normalisation. `name` is that of the
  * network in the model, or "" where the model is the network. `input_size` may be 0 where the input
- * weight is dense; a sparse one does not tell the number of its columns. */
-se_status se_recurrent_load(const se_file* file, const char* name, se_kind kind, int64_t input_size,
+ * weight is dense; a sparse one does not tell the number of its columns. `kind` is an se_kind;
+ * other numbers are refused. */
+se_status se_recurrent_load(const se_file* file, const char* name, int kind, int64_t input_size,
                             se_recurrent** network);
 void se_recurrent_free(se_recurrent* network);
 int64_t se_recurrent_input_size(const se_recurrent* network);

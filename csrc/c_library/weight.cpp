@@ -19,6 +19,9 @@ void check_cols(const std::string& name, int64_t cols, int64_t found) {
 
 std::vector<std::string> Weight::names(const Safetensors& file, const std::string& name) {
   if (file.has(name)) return {name};
+  if (file.has(name + ".codes"))
+    fail(SE_ERROR_UNSUPPORTED, "expected a weight of float32, found ", name,
+         ", which is quantized");
   return {name + ".values", name + ".crow_indices", name + ".col_indices"};
 }
 
@@ -29,6 +32,9 @@ Weight::Weight(const Safetensors& file, const std::string& name, int64_t cols) :
     values_ = file.floats(name, 2, &shape);
     check_cols(name, cols, shape[1]);
     rows_ = shape[0], cols_ = shape[1];
+    if (rows_ < 1 || cols_ < 1)  // of a size that the data do not bound
+      fail(SE_ERROR_FORMAT, "expected ", name, " of at least one row and column, found ", rows_,
+           " and ", cols_);
     if (rows_ > kMost || cols_ > kMost || static_cast<int64_t>(values_.size()) > kMost)
       fail(SE_ERROR_UNSUPPORTED, "expected fewer than 2^31 entries of ", name, ", found more");
     return;

@@ -1,8 +1,6 @@
 /* Runs a recurrent network of a safetensors file over a sequence, without torch and Python.
  *
- *     make c-library
- *     cc examples/c/run_network.c -Icsrc/c_library -Lbuild/libraries -lsparse_engine \
- *         -Wl,-rpath,$PWD/build/libraries -o run_network
+ *     cc examples/c/run_network.c $(sparse-engine --c-flags) -o run_network
  *     ./run_network model.safetensors rnn lstm 64 50 1 <x.f32 >y.f32
  *
  * The arguments are the file, the name of the network in the model ("" for the model itself), what
@@ -46,7 +44,7 @@ int main(int argc, char** argv) {
   }
   while (kind < 4 && strcmp(kinds[kind], argv[3])) ++kind;
   if (report(se_open(argv[1], &file))) return 1;
-  if (report(se_recurrent_load(file, argv[2], (se_kind)kind, atoll(argv[4]), &network))) return 1;
+  if (report(se_recurrent_load(file, argv[2], kind, atoll(argv[4]), &network))) return 1;
   se_close(file);
 
   const int64_t steps = atoll(argv[5]), batch = atoll(argv[6]);

@@ -9,12 +9,11 @@ from torch import nn
 from torch.optim import Optimizer
 
 from sparse_engine.callbacks import follower
-from sparse_engine.callbacks.follower import Method, missing
+from sparse_engine.callbacks.follower import Method
+from sparse_engine.extras import extra
 
-try:
+with extra("huggingface"):
     from transformers import TrainerCallback
-except ImportError as error:
-    raise missing("transformers", "huggingface") from error
 
 
 class Rewire(follower.Callback, TrainerCallback):

@@ -7,12 +7,11 @@ from typing import Any
 from torch.optim import Optimizer
 
 from sparse_engine.callbacks import follower
-from sparse_engine.callbacks.follower import Method, missing
+from sparse_engine.callbacks.follower import Method
+from sparse_engine.extras import extra
 
-try:
+with extra("lightning"):
     import lightning.pytorch as pl
-except ImportError as error:
-    raise missing("lightning", "lightning") from error
 
 
 class Rewire(follower.Callback, pl.Callback):

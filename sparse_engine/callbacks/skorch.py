@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from sparse_engine.callbacks import follower
-from sparse_engine.callbacks.follower import Method, missing
+from sparse_engine.callbacks.follower import Method
+from sparse_engine.extras import extra
 
-try:
+with extra("skorch"):
     from skorch import NeuralNet
     from skorch import callbacks as skorch_callbacks
-except ImportError as error:
-    raise missing("skorch", "skorch") from error
 
 
 class Rewire(follower.Callback, skorch_callbacks.Callback):

@@ -1,11 +1,8 @@
 """Estimators with the interface of scikit-learn, for its pipelines, searches and scores."""
 
-try:
+from sparse_engine.extras import extra as _extra
+
+with _extra("estimators"):
     import sklearn  # noqa: F401
-except ImportError as error:
-    raise ImportError(
-        "expected the package scikit-learn, found none; "
-        "install it with: pip install 'sparse_engine[estimators]'"
-    ) from error
 
 from sparse_engine.estimators.echo_state import EchoState as EchoState

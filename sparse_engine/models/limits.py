@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+
+from sparse_engine.machine import memory
 
 #: A value, its gradient, two moments of Adam, four indices, and a copy for checkpoints.
 BYTES_PER_LINK = 44
@@ -71,13 +71,3 @@ def within_memory() -> Iterator[None]:
         raise ValueError(
             f"expected a run that fits into memory, found: {found}; {REMEDY}"
         ) from error
-
-
-def memory() -> int:
-    """Return the bytes of memory of this machine, or of the control group if that is less."""
-    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    for path in ("memory.max", "memory/memory.limit_in_bytes"):
-        file = Path("/sys/fs/cgroup", path)
-        text = file.read_text().strip() if file.exists() else "max"
-        limits += [int(text)] if text.isdecimal() else []
-    return min(limits)

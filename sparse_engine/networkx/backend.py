@@ -11,12 +11,15 @@ from functools import cached_property
 from itertools import chain
 from typing import Any
 
-import networkx as nx
 import numpy as np
-from scipy.sparse import csr_array
 
 from sparse_engine import analysis
+from sparse_engine.extras import extra
 from sparse_engine.networkx import FUNCTIONS
+
+with extra("analysis"):
+    import networkx as nx
+    from scipy.sparse import csr_array
 
 #: Functions of directed graphs; the others are of undirected ones.
 DIRECTED = FUNCTIONS.keys() - {"transitivity"}

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from sparse_engine.extras import extra
 from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import Rewired, carry
 from sparse_engine.topology.links import gate_blocks, links_hash, union
@@ -262,13 +263,8 @@ class TensorBoard:
     """
 
     def __init__(self, folder: Path | str) -> None:
-        try:
+        with extra("tensorboard"):
             from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise ImportError(
-                "expected the package tensorboard, found none; "
-                "install it with: pip install 'sparse_engine[tensorboard]'"
-            ) from error
         self._writer = SummaryWriter(str(folder))
 
     def write(self, record: Mapping[str, object]) -> None:

@@ -1,37 +1,20 @@
-"""The C library, linked from the objects that the extension was linked from."""
+"""The C library of the package."""
 
 import ctypes
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from sparse_engine import c_library
+
 ROOT = Path(__file__).resolve().parents[2]
-LIBRARY = ROOT / "build" / "libraries" / "libsparse_engine.so"
+LIBRARY = Path(c_library.__file__).with_name("libsparse_engine.so")
 
 
 @pytest.fixture(scope="session")
-def library_path():
-    """The path of the library; the tests are skipped where it cannot be built."""
-    if shutil.which("g++") is None or not (ROOT / "build" / "objects").is_dir():
-        pytest.skip("needs g++ and the objects of the extension")
-    subprocess.run(
-        [sys.executable, "setup.py", "--quiet", "libraries", "--only", "libsparse_engine"],
-        cwd=ROOT,
-        check=True,
-        env={"MAX_JOBS": "1"} | os.environ,
-        capture_output=True,
-    )
-    return LIBRARY
-
-
-@pytest.fixture(scope="session")
-def library(library_path):
+def library():
     """The library with the types of its functions."""
-    found = ctypes.CDLL(str(library_path))
+    found = ctypes.CDLL(str(LIBRARY))
     pointer, size, text = ctypes.c_void_p, ctypes.c_int64, ctypes.c_char_p
     found.se_last_error.restype = text
     for name, arguments in {

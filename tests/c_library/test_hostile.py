@@ -19,6 +19,7 @@ from c_library.calls import (
 )
 from safetensors.torch import save, save_file
 
+from sparse_engine.deploy import quantize
 from sparse_engine.nn import SparseGRU, SparseLinear, SparseLSTM, SparseRNN
 
 
@@ -143,9 +144,30 @@ def test_options_that_it_lacks(library, model, tmp_path):
 
 def test_another_kind(library, tmp_path):
     state = SparseGRU(5, 8, density=0.4).state_dict()
-    for kind in ("lstm", 9, -1):  # the rows of a GRU could be those of a tanh network
-        with pytest.raises(Refused):
+    with pytest.raises(Refused, match=r"col_indices in \[0, 6\)"):
+        load(library, save(state), tmp_path, "", "lstm")
+    for kind in (4, 9, -1):  # the rows of a GRU could be those of a tanh network
+        with pytest.raises(
+            Refused, match=rf"expected a kind .* in \[0, 3\], found {kind}"
+        ) as refused:
             load(library, save(state), tmp_path, "", kind)
+        assert refused.value.status == ARGUMENT
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.bfloat16])
+def test_quantized_weights(library, dtype, tmp_path):
+    for kind, of in (("lstm", SparseLSTM), ("linear", SparseLinear)):
+        state = quantize(of(64, 64, density=0.3), dtype=dtype).model.state_dict()
+        with pytest.raises(Refused, match=r"weight\w*, which is quantized") as refused:
+            load(library, save(state), tmp_path, "", kind, 0)
+        assert refused.value.status == UNSUPPORTED
+
+
+def test_a_few_bytes_make_no_large_network(library, tmp_path):
+    """A matrix without columns has no data that bound the number of its rows."""
+    content = file_of({"weight": {"dtype": "F32", "shape": [2**29, 0], "data_offsets": [0, 0]}})
+    with pytest.raises(Refused, match="at least one row and column, found 536870912 and 0"):
+        load(library, content, tmp_path, "", "linear", 0)
 
 
 def test_a_sparse_weight_does_not_tell_its_columns(library, tmp_path):

@@ -1,17 +1,20 @@
 """Networks of the C library compute what Python computes."""
 
 import os
+import re
 import shutil
 import subprocess
 
 import pytest
 import torch
 from c_library.calls import Network
-from c_library.conftest import ROOT
+from c_library.conftest import LIBRARY, ROOT
 from safetensors.torch import save_file
 from torch import nn
 from torch.testing import assert_close
 
+from sparse_engine import c_library
+from sparse_engine.__main__ import main
 from sparse_engine.nn import SparseGRU, SparseLinear, SparseLSTM, SparseRNN
 
 NETWORKS = {
@@ -112,15 +115,15 @@ def test_linear_layers(library, bias, tmp_path):
 
 
 @torch.no_grad()
-def test_the_example_program(library_path, tmp_path):
+def test_the_example_program(tmp_path, capsys):
     compiler = shutil.which("gcc")
     if compiler is None:
         pytest.skip("needs a C compiler")
-    program, folder = tmp_path / "run_network", library_path.parent
+    assert main(["--c-flags"]) == 0
+    flags, program = capsys.readouterr().out.split(), tmp_path / "run_network"
     warnings = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-pedantic"]
-    source = ["examples/c/run_network.c", "-Icsrc/c_library", f"-L{folder}", "-lsparse_engine"]
-    link = [f"-Wl,-rpath,{folder}", "-o", str(program)]
-    subprocess.run([compiler, *warnings, *source, *link], cwd=ROOT, check=True)
+    command = [compiler, *warnings, "examples/c/run_network.c", *flags, "-o", str(program)]
+    subprocess.run(command, cwd=ROOT, check=True)
     model = nn.ModuleDict({"rnn": SparseLSTM(6, 40, density=0.2)})
     x, path = torch.randn(5, 2, 6), saved(model, tmp_path)
     run = subprocess.run(
@@ -138,12 +141,20 @@ def test_the_example_program(library_path, tmp_path):
     assert refused.returncode == 1 and b"error 4: expected a tensor called other" in refused.stderr
 
 
-def test_it_needs_no_torch_and_no_python(library_path):
+def test_a_package_that_is_not_built_has_no_flags(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(c_library, "__file__", str(tmp_path / "__init__.py"))
+    assert main(["--c-flags"]) == 2
+    assert f"expected libsparse_engine.so in {tmp_path}" in capsys.readouterr().err
+
+
+def test_it_needs_no_torch_and_no_python():
     needed = subprocess.run(
-        ["readelf", "-d", library_path], capture_output=True, check=True, text=True
+        ["readelf", "-d", LIBRARY], capture_output=True, check=True, text=True
     ).stdout
     assert "NEEDED" in needed and "torch" not in needed and "python" not in needed
     names = subprocess.run(
-        ["nm", "-D", "--defined-only", library_path], capture_output=True, check=True, text=True
+        ["nm", "-D", "--defined-only", LIBRARY], capture_output=True, check=True, text=True
     ).stdout
-    assert {line.split()[-1] for line in names.splitlines() if " T " in line} >= {"se_open"}
+    header = (LIBRARY.parent / "sparse_engine.h").read_text()
+    exported = {line.split()[-1] for line in names.splitlines() if " T " in line}
+    assert exported - {"_init", "_fini"} == {*re.findall(r"\b(se_\w+)\(", header)}

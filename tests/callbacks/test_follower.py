@@ -1,8 +1,6 @@
 """A rewiring that follows an optimizer: its steps, its state, and what it refuses."""
 
 import copy
-import importlib
-import sys
 from functools import partial
 
 import pytest
@@ -127,20 +125,3 @@ def test_a_weight_of_another_optimizer_is_refused():
         Follower(METHOD, model, optimizer)
     model.rnn.weight_hh_l0.frozen_pattern = True
     Follower(METHOD, model, optimizer)
-
-
-@pytest.mark.parametrize(
-    ("module", "library"),
-    [
-        ("lightning", "lightning.pytorch"),
-        ("huggingface", "transformers"),
-        ("accelerate", "accelerate"),
-        ("skorch", "skorch"),
-    ],
-)
-def test_a_library_that_is_missing_is_named(module, library, monkeypatch):
-    name = f"sparse_engine.callbacks.{module}"
-    monkeypatch.delitem(sys.modules, name, raising=False)
-    monkeypatch.setitem(sys.modules, library, None)
-    with pytest.raises(ImportError, match=rf"pip install 'sparse_engine\[{module}"):
-        importlib.import_module(name)

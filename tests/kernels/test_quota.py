@@ -1,4 +1,4 @@
-"""Threads within the quota of a control group."""
+"""Threads and memory within the limits of a control group."""
 
 import subprocess
 import sys
@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from sparse_engine import runtime
+from sparse_engine._control_group import memory_limit, threads_within_quota
 from sparse_engine.ops._dispatch import native as _native
-from sparse_engine.ops._quota import threads_within_quota
 
 V2, V1 = "cpu.max", "cpu.cfs_quota_us"
 
@@ -48,6 +48,19 @@ def test_the_least_quota_counts(tmp_path, own, files, expected):
 
 def test_without_control_groups_there_is_no_quota(tmp_path):
     assert threads_within_quota(tmp_path / "none", tmp_path / "neither") is None
+
+
+@pytest.mark.parametrize(
+    ("own", "files", "expected"),
+    [
+        ("0::/", {"memory.max": "max\n"}, None),
+        ("0::/a/b", {"a/memory.max": "3000\n", "a/b/memory.max": "9000\n"}, 3000),
+        ("4:memory:/x", {"memory/x/memory.limit_in_bytes": "7000\n"}, 7000),
+        ("3:cpu:/", {"memory/memory.limit_in_bytes": "7000\n"}, None),
+    ],
+)
+def test_the_least_limit_of_memory_counts(tmp_path, own, files, expected):
+    assert memory_limit(*groups(tmp_path, own, files)) == expected
 
 
 SCRIPT = """

@@ -5,7 +5,6 @@ import io
 import itertools
 import json
 import struct
-import sys
 
 import pytest
 import torch
@@ -218,12 +217,6 @@ def test_numbers_are_curves_in_tensorboard(tmp_path, weight_of):
     assert curves.keys() == expected.keys()
     for tag, points in expected.items():
         assert torch.tensor(curves[tag]).equal(torch.tensor(points).float()), tag
-
-
-def test_says_how_to_get_tensorboard(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(ImportError, match=r"pip install 'sparse_engine\[tensorboard\]'"):
-        TensorBoard(tmp_path)
 
 
 RESUMED = {

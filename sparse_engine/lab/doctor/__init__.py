@@ -6,7 +6,8 @@ cannot be imported. ``sparse-engine info`` prints what :func:`examine` finds.
 
 from __future__ import annotations
 
-from sparse_engine.lab.doctor import device, native, packages, processor
+from sparse_engine import machine
+from sparse_engine.lab.doctor import device, native, packages
 from sparse_engine.lab.doctor.report import BROKEN as BROKEN
 from sparse_engine.lab.doctor.report import SLOW as SLOW
 from sparse_engine.lab.doctor.report import Finding as Finding
@@ -16,6 +17,8 @@ from sparse_engine.lab.doctor.report import Report as Report
 def examine() -> Report:
     """Examine the installation in which this process runs, within a few seconds."""
     report = Report()
-    for check in (packages.check, processor.check, native.check, device.check, packages.extras):
+    packages.check(report)
+    report.facts |= machine.facts()
+    for check in (native.check, device.check, packages.extras):
         check(report)
     return report

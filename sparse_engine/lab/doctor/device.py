@@ -8,7 +8,7 @@ from pathlib import Path
 from sparse_engine.lab.doctor.report import Report
 
 #: Least compute capability for which kernels are built by default.
-LEAST = (8, 0)
+LEAST = (7, 5)
 DRIVER = Path("/proc/driver/nvidia/version")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from pathlib import Path
 
+from sparse_engine.extras import MissingLibrary
 from sparse_engine.lab.doctor.report import Report
 
 BUILD = (
@@ -111,6 +112,8 @@ def _check_graphs(report: Report) -> None:
     for name in GRAPHS:
         try:
             import_module(f"sparse_engine.analysis.{name}")
+        except MissingLibrary:  # which the extras tell
+            return
         except (ImportError, OSError) as error:
             report.broken(f"analysis.{name} cannot be loaded: {_line(error)}", BUILD)
 

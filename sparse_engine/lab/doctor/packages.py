@@ -11,8 +11,8 @@ from typing import NamedTuple
 import sparse_engine
 from sparse_engine.lab.doctor.report import Report
 
-#: Extra for those who work on the package itself.
-DEVELOPERS = "dev"
+#: Extras for those who work on the package itself.
+DEVELOPERS = ("dev", "docs")
 REQUIREMENT = re.compile(
     r"(?P<name>[\w.-]+)(\[.*?\])?\s*\(?(>=(?P<least>[\w.]+)|==[\w.]+)?[^;]*"
     r"(;.*extra == ['\"](?P<extra>[\w-]+)['\"])?"
@@ -34,23 +34,26 @@ class Requirement(NamedTuple):
 
 
 def check(report: Report) -> None:
-    """Add the versions of Python, the package and what it needs; find missing and old ones."""
+    """Add the versions of Python, the package and its libraries; find missing and old ones."""
     report.facts["sparse_engine"] = sparse_engine.__version__
     report.facts["python"] = platform.python_version()
     report.facts["platform"] = f"{platform.system()} {platform.release()} {platform.machine()}"
-    found: dict[str, str | None] = {}
+    found: dict[str, str] = {}
     for requirement in _requirements():
+        version = installed(requirement.name)
         if requirement.extra is None:
-            found[requirement.name] = version = installed(requirement.name)
+            found[requirement.name] = version or "missing"
             _compare(report, requirement, version)
-    report.facts["packages"] = {name: version or "missing" for name, version in found.items()}
+        elif requirement.extra not in DEVELOPERS and version is not None:
+            found.setdefault(requirement.name, version)
+    report.facts["packages"] = found
 
 
 def extras(report: Report) -> None:
     """Add which extras are complete, and what the others lack."""
     lacking: dict[str, list[str]] = {}
     for requirement in _requirements():
-        if requirement.extra is None or requirement.extra == DEVELOPERS:
+        if requirement.extra is None or requirement.extra in DEVELOPERS:
             continue
         missing = lacking.setdefault(requirement.extra, [])
         version = installed(requirement.name)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import platform
 import statistics
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -12,8 +10,6 @@ from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from sparse_engine import runtime
 
@@ -102,7 +98,6 @@ def report(experiment: Experiment, plan: Plan, rows: Sequence[Row], seconds: flo
         rows: what was measured.
         seconds: wall time of the whole reproduction.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "experiment": experiment.name,
         "summary": experiment.summary,
@@ -111,12 +106,7 @@ def report(experiment: Experiment, plan: Plan, rows: Sequence[Row], seconds: flo
         "seeds": list(plan.seeds),
         "settings": dict(plan.settings),
         "date": date.today().isoformat(),
-        "machine": {
-            "processor": _processor(),
-            "cores": cores,
-            "instructions": runtime.info().get("isa", ""),
-            "torch": torch.__version__,
-        },
+        "machine": runtime.info(),
         "seconds": seconds,
         "rows": [
             {**asdict(row), "values": [_number(value) for value in row.values]} for row in rows
@@ -153,12 +143,3 @@ def table(rows: Sequence[Row]) -> str:
             f"{row.deviation:.2g} | {len(row.values)} | {reached} | {seconds} | {row.note} |"
         )
     return "\n".join(lines)
-
-
-def _processor() -> str:
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return platform.processor()
-    names = [line.partition(":")[2].strip() for line in text.splitlines() if "model name" in line]
-    return names[0] if names else platform.processor()

@@ -30,6 +30,7 @@ from sparse_engine.lab.experiments.training import Finished
 from sparse_engine.lab.tasks import seeded
 from sparse_engine.lab.tasks.files import VARIABLE
 from sparse_engine.lab.train import Config
+from sparse_engine.lab.train.pictures import drawing
 from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import RandomKey, Rewired, Use, smallest
 from sparse_engine.topology import SET, NormalInit, Prune, RandomGrowth, Rewiring
@@ -242,13 +243,11 @@ def unrelated(config: Config, seed: int) -> float:
     return topology_distance(layers[:1], layers[1:])[0]
 
 
+@drawing()
 def draw(path: Path, matrices: Sequence[np.ndarray], epochs: Sequence[int]) -> None:
-    """Draw the distances after each epoch as a picture; without matplotlib, say why not."""
-    try:
-        from sparse_engine.lab import plot
-    except ImportError as error:
-        tqdm.write(f"no picture: {error}")
-        return
+    """Draw the distances after each epoch as a picture."""
+    from sparse_engine.lab import plot
+
     size = (5.2 * len(matrices), 4.6)
     with plot.panels(path, 1, len(matrices), size=size) as (row,):
         for axes, matrix, epoch in zip(row, matrices, epochs, strict=True):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -14,6 +13,7 @@ from torch import nn
 
 from sparse_engine.lab.experiments.experiment import Experiment, Plan, Row
 from sparse_engine.lab.train import Checkpoint, Config, Job, Result, read_metrics, run_all
+from sparse_engine.lab.train.pictures import drawing
 from sparse_engine.topology import Measure
 
 
@@ -114,8 +114,7 @@ class TrainingExperiment(Experiment):
         quantities: what is taken from every run.
         settings: settings of every variant, by name.
         numbered: names of settings whose value is the seed.
-        draw: function that draws pictures of the runs into a folder; not called where matplotlib is
-            missing.
+        draw: function that draws pictures of the runs into a folder, with matplotlib.
         further: function that returns further rows, of all runs together.
     """
 
@@ -132,8 +131,9 @@ class TrainingExperiment(Experiment):
     def rows(self, plan: Plan) -> list[Row]:
         """Train what is not trained yet, draw, and return every quantity of every variant."""
         runs = self.train(plan)
-        if self.draw is not None and find_spec("matplotlib"):
-            self.draw(plan.folder, runs)
+        if self.draw is not None:
+            with drawing():
+                self.draw(plan.folder, runs)
         rows = [
             Row(
                 variant.name,

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from sparse_engine.lab.experiments.training import Finished, TrainingExperiment,
 from sparse_engine.lab.experiments.zhang import SOURCE
 from sparse_engine.lab.experiments.zhang_networks import forecast_error, published_networks
 from sparse_engine.lab.train import Config
+from sparse_engine.lab.train.pictures import drawing
 from sparse_engine.nn.recurrent_weights import recurrent_weights
 
 #: Random orders in which loops are removed.
@@ -100,7 +100,7 @@ class ZhangLesions(Experiment):
             found = [lesion_model(model, forecast_error) for model in files]
             rows += rows_of(FILES, TASKS["mackey-glass"], found)
             lesions[FILES] = found
-        if find_spec("matplotlib"):
+        with drawing():
             draw(plan.folder / "lesions.png", lesions)
         return rows
 

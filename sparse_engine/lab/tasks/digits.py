@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from sparse_engine.lab.tasks.extras import library
+from sparse_engine.extras import extra
 from sparse_engine.lab.tasks.sequences import Sequences
 from sparse_engine.lab.tasks.supervised import Classification, Examples, split
 from sparse_engine.lab.tasks.task import seeded
@@ -53,7 +53,9 @@ class Digits(Sequences, Classification):
         Raises:
             ImportError: scikit-learn is not installed.
         """
-        digits = library("sklearn.datasets", self.name).load_digits()
+        with extra("tasks"):
+            from sklearn.datasets import load_digits
+        digits = load_digits()
         images = torch.from_numpy(digits.data / 16).to(torch.get_default_dtype())
         classes = torch.from_numpy(digits.target).long()
         examples = Examples(images.view(-1, self.steps, self.features), classes)

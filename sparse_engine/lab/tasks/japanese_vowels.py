@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from sparse_engine.lab.tasks.extras import library
+from sparse_engine.extras import extra
 from sparse_engine.lab.tasks.sequences import Sequences
 from sparse_engine.lab.tasks.supervised import Classification, Examples
 
@@ -43,8 +43,10 @@ class JapaneseVowels(Sequences, Classification):
         Raises:
             ImportError: aeon is not installed.
         """
-        read = library("aeon.datasets", self.name).load_japanese_vowels
-        train, test = (self._examples(*read(split=part)) for part in ("train", "test"))
+        with extra("tasks"):
+            from aeon.datasets import load_japanese_vowels
+        parts = (load_japanese_vowels(split=part) for part in ("train", "test"))
+        train, test = (self._examples(*part) for part in parts)
         held_out = torch.arange(len(train)) % 5 == 4
         return {"train": train[~held_out], "validation": train[held_out], "test": test}
 

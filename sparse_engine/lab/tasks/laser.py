@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from sparse_engine.lab.tasks.extras import library
+from sparse_engine.extras import extra
 from sparse_engine.lab.tasks.sequences import Sequences
 from sparse_engine.lab.tasks.supervised import Examples, Regression
 
@@ -55,7 +55,9 @@ class Laser(Sequences, Regression):
         with warnings.catch_warnings():
             # The library leaves its file open.
             warnings.simplefilter("ignore", ResourceWarning)
-            series = library("reservoirpy.datasets", self.name).santafe_laser()
+            with extra("tasks"):
+                from reservoirpy.datasets import santafe_laser
+            series = santafe_laser()
         values = torch.from_numpy(series).flatten().to(torch.get_default_dtype())
         trained = values[: self.train_size]
         values = (values - trained.mean()) / trained.std()

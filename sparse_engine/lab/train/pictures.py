@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from torch import nn
 from tqdm.auto import tqdm
 
+from sparse_engine.extras import MissingLibrary
 from sparse_engine.lab.train.log import read_metrics
 from sparse_engine.nn import SparseWeight
 
 
+@contextmanager
+def drawing() -> Iterator[None]:
+    """Draw pictures in this context, or print how to install matplotlib where it is missing."""
+    try:
+        yield
+    except MissingLibrary as error:
+        tqdm.write(f"no pictures: {error}")
+
+
+@drawing()
 def draw_pictures(folder: Path, model: nn.Module, *, metric: str, higher_is_better: bool) -> None:
     """Draw curve.png, adjacency.png for a sparse model, and balance.png if balance was tracked.
 
@@ -22,11 +35,8 @@ def draw_pictures(folder: Path, model: nn.Module, *, metric: str, higher_is_bett
         metric: name of the metric.
         higher_is_better: whether a greater metric is a better one.
     """
-    try:
-        from sparse_engine.lab import plot
-    except ImportError as error:
-        tqdm.write(f"no pictures: {error}")
-        return
+    from sparse_engine.lab import plot
+
     entries = read_metrics(folder / "metrics.jsonl")
     with plot.picture(folder / "curve.png") as axes:
         plot.learning_curve(entries, axes, metric=metric, higher_is_better=higher_is_better)

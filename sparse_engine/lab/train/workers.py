@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 from tqdm.auto import tqdm
 
+from sparse_engine import machine
 from sparse_engine.lab.tasks import Task
 from sparse_engine.lab.train.config import Config
 from sparse_engine.lab.train.results import read_result, record_result
@@ -122,8 +123,7 @@ def _run_open(
     bar: tqdm,
     on_error: Callable[[Job, Exception], object] | None,
 ) -> Iterator[tuple[Job, Result]]:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    workers = max(1, min(workers or cores or 1, len(jobs)))
+    workers = max(1, min(workers or machine.cores(), len(jobs)))
     others = multiprocessing.active_children()
     with ProcessPoolExecutor(
         workers,

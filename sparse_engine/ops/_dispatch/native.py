@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sparse_engine._control_group import threads_within_quota
 from sparse_engine.ops._dispatch.onnx import refuse_onnx
 from sparse_engine.ops._dispatch.private import (
     OpOverload,
@@ -25,7 +26,6 @@ from sparse_engine.ops._dispatch.private import (
     is_tracing,
 )
 from sparse_engine.ops._dispatch.vmap import any_is_mapped, by_columns, in_legacy_vmap, one_by_one
-from sparse_engine.ops._quota import threads_within_quota
 
 try:
     from sparse_engine import _C

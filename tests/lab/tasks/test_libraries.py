@@ -1,27 +1,11 @@
 """Data that libraries ship: digits of scikit-learn, vowels of aeon, the laser of reservoirpy."""
 
-import sys
-
 import pytest
 import torch
 from torch import nn
 
-from sparse_engine.lab.tasks import TASKS, Digits, JapaneseVowels, Laser
+from sparse_engine.lab.tasks import Digits, JapaneseVowels, Laser
 from sparse_engine.models import RecurrentNetwork
-
-
-@pytest.mark.parametrize(
-    ("name", "library"),
-    [("digits", "sklearn"), ("japanese-vowels", "aeon"), ("laser", "reservoirpy")],
-)
-def test_an_absent_library_is_named(name, library, monkeypatch):
-    for module in [library, *(m for m in sys.modules if m.startswith(f"{library}."))]:
-        monkeypatch.setitem(sys.modules, module, None)
-    task = TASKS[name]()
-    with pytest.raises(
-        ImportError, match=rf"{library} for the task {name}.*sparse_engine\[tasks\]"
-    ):
-        task.load()
 
 
 def test_digits_are_whole_and_in_range():

@@ -1,0 +1,84 @@
+"""What records of measurements say about the machine."""
+
+import subprocess
+
+import pytest
+
+from sparse_engine import machine
+
+
+@pytest.mark.parametrize(
+    ("vendor", "family", "model", "stepping", "expected"),
+    [
+        ("AuthenticAMD", 23, 49, 0, "Zen 2"),  # EPYC 7742
+        ("AuthenticAMD", 25, 1, 1, "Zen 3"),  # EPYC 7763
+        ("AuthenticAMD", 25, 17, 1, "Zen 4"),  # EPYC 9654
+        ("AuthenticAMD", 25, 33, 0, "Zen 3"),  # Ryzen 9 5950X
+        ("AuthenticAMD", 25, 97, 2, "Zen 4"),  # Ryzen 9 7950X
+        ("AuthenticAMD", 26, 2, 1, "Zen 5"),  # EPYC 9755
+        ("AuthenticAMD", 99, 2, 1, "family 99, model 2"),
+        ("GenuineIntel", 6, 85, 4, "Skylake"),  # Xeon Gold 6154
+        ("GenuineIntel", 6, 85, 7, "Cascade Lake"),  # Xeon Gold 6248R
+        ("GenuineIntel", 6, 106, 6, "Ice Lake"),  # Xeon Platinum 8375C
+        ("GenuineIntel", 6, 143, 8, "Sapphire Rapids"),  # Xeon Platinum 8480+
+        ("GenuineIntel", 6, 207, 2, "Emerald Rapids"),  # Xeon Platinum 8592+
+        ("GenuineIntel", 6, 173, 1, "Granite Rapids"),  # Xeon 6980P
+        ("Another", 6, 207, 2, "family 6, model 207"),
+    ],
+)
+def test_families_of_x86(tmp_path, vendor, family, model, stepping, expected):
+    entries = f"vendor_id\t: {vendor}\ncpu family\t: {family}\nmodel\t\t: {model}\n"
+    file = tmp_path / "cpuinfo"
+    file.write_text(
+        f"processor\t: 0\n{entries}stepping\t: {stepping}\n\nprocessor\t: 1\nmodel\t: 9\n"
+    )
+    assert machine.family(machine.cpuinfo(file)) == expected
+
+
+def test_families_of_arm_and_of_nothing(tmp_path):
+    graviton = {"CPU implementer": "0x41", "CPU part": "0xd40"}
+    assert machine.family(graviton) == "Neoverse V1"
+    assert (
+        machine.family(graviton | {"CPU implementer": "0x61"}) == "part 0xd40 of implementer 0x61"
+    )
+    assert machine.family(machine.cpuinfo(tmp_path / "none")) == "unknown"
+
+
+def test_the_commit_is_that_of_the_sources_alone(tmp_path):
+    """A package in an environment within somebody's work tree has none."""
+    package = tmp_path / "sparse_engine"
+    package.mkdir()
+    assert machine.commit(package) is None
+    (package / "file").write_text("1")
+
+    def git(*words):
+        name = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        command = ["git", "-C", str(tmp_path), *name, *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    git("init", "--quiet")
+    git("add", "."), git("commit", "--quiet", "-m", "a"), git("tag", "v1")
+    head = git("rev-parse", "--short", "HEAD")
+    assert machine.commit(package) == head
+    (package / "file").write_text("2")
+    assert machine.commit(package) == f"{head}-dirty"
+    nested = package / "lib" / "sparse_engine"
+    nested.mkdir(parents=True)
+    assert machine.commit(nested) is None
+
+
+def test_the_best_instruction_set_needs_all_below():
+    v3, v4, bf16 = machine.FLAGS.values()
+    assert machine.best_isa({"sse2"}) == machine.best_isa(v4 | bf16) == "baseline"
+    assert machine.best_isa(v3 | bf16) == "x86-64-v3"
+    assert machine.best_isa(v3 | v4 | bf16) == "x86-64-v4-bf16"
+
+
+def test_caches_are_read(tmp_path):
+    for at, (kind, level, size) in enumerate([("Data", 1, "32K"), ("Instruction", 1, "64K")]):
+        folder = tmp_path / f"index{at}"
+        folder.mkdir()
+        for name, value in (("type", kind), ("level", level), ("size", size)):
+            (folder / name).write_text(f"{value}\n")
+    assert machine.caches(tmp_path) == {"L1": "32K"}
+    assert machine.caches(tmp_path / "none") == {}
