@@ -41,7 +41,9 @@ def test_jobs_share_the_threads_and_go_on_after_an_error(threads):
 
 
 def test_an_error_ends_the_others(tmp_path):
-    jobs = [Quick("wrong", ValueError("of the run")), Endless(str(tmp_path / "endless"))]
+    """Jobs that wait among them: their futures are cancelled, and no thread of the pool fails."""
+    endless = [Endless(str(tmp_path / str(k))) for k in range(5)]
+    jobs = [Quick("wrong", ValueError("of the run")), *endless]
     with pytest.raises(ValueError, match="of the run"):
         list(run_all(jobs, workers=1, progress=False))
 
