@@ -98,10 +98,8 @@ def files(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix != ".png"}
 
 
-def test_a_sweep_that_was_interrupted_goes_on(tmp_path, threads):
+def test_a_sweep_that_was_interrupted_goes_on(tmp_path):
     """Ctrl-C comes to the process that waits while its runs train."""
-    # Torch's dense products have other bits for another number of threads.
-    threads(len(os.sched_getaffinity(0)))
     config = CONFIG.replaced(steps=300, evaluate_every=50, save_every=1000)
     jobs = sweep(config, tmp_path / "sweep", seed=[0, 1])
 
