@@ -13,8 +13,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line, or the doctor where its commands cannot be imported.
 
     Returns:
-        The exit status of the command, 1 after the report of a broken installation, and 2 where
-        only the libraries of an extra, or the C library, are missing.
+        The exit status of the command, 1 after the report of a broken installation, 2 where only
+        the libraries of an extra or the C library are missing, and 130 after Ctrl-C.
     """
     own = sys.argv[1:] if arguments is None else arguments
     if own == ["--version"]:
@@ -29,6 +29,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     try:
         from sparse_engine.lab.cli import main as run
+    except KeyboardInterrupt:
+        return 130
     except MissingLibrary as error:
         if own[:1] == ["info"]:
             return _consult(None, own)

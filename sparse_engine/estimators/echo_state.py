@@ -6,15 +6,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.utils.validation import check_is_fitted, check_random_state
+from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
+from sklearn.utils.validation import (
+    check_array,
+    check_is_fitted,
+    check_random_state,
+    validate_data,
+)
 from torch import Tensor
 
 from sparse_engine.estimators.reservoir import Reservoir
 from sparse_engine.estimators.ridge import ridge
 
 
-class EchoState(RegressorMixin, BaseEstimator):
+class EchoState(MultiOutputMixin, RegressorMixin, BaseEstimator):
     """Regressor of time series: a fixed sparse reservoir and a readout by ridge regression.
 
     The reservoir is ``h[t] = (1 - leak) h[t - 1] + leak tanh(W_in x[t] + bias + W h[t - 1])``, from
@@ -39,6 +44,7 @@ class EchoState(RegressorMixin, BaseEstimator):
         coef_: ``[targets, units]``, or ``[units]`` for targets of one dimension less than x.
         intercept_: ``[targets]``, or a number.
         n_features_in_: number of inputs.
+        feature_names_in_: names of the inputs, if X is a data frame whose columns have names.
 
     Example:
         >>> model = EchoState(units=500, washout=100).fit(series[:-1], series[1:])
@@ -80,10 +86,11 @@ class EchoState(RegressorMixin, BaseEstimator):
             y: ``[..., steps]``, or ``[..., steps, targets]``.
 
         Raises:
-            ValueError: a parameter out of range, or arrays that are not finite or do not fit.
+            ValueError: a parameter out of range, or arrays that are complex, not finite or do not
+                fit.
         """
         self._check_parameters()
-        x = self._sequences(X)
+        x = self._sequences(X, reset=True)
         targets = self._targets(y, x)
         self.n_features_in_ = x.shape[2]
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
@@ -113,11 +120,12 @@ class EchoState(RegressorMixin, BaseEstimator):
             X: ``[steps, inputs]``, or ``[sequences, steps, inputs]``.
 
         Raises:
-            ValueError: an array that is not finite, or with other inputs than were fitted.
+            ValueError: an array that is complex or not finite, or with other inputs than were
+                fitted.
             sklearn.exceptions.NotFittedError: before a call of fit.
         """
         check_is_fitted(self)
-        x = self._sequences(X)
+        x = self._sequences(X, reset=False)
         if x.shape[2] != self.n_features_in_:
             raise ValueError(
                 f"X has {x.shape[2]} features, but EchoState is expecting {self.n_features_in_} "
@@ -128,26 +136,32 @@ class EchoState(RegressorMixin, BaseEstimator):
         outputs = [some @ coefficients + intercept for some in self.reservoir_.run(x)]
         y = torch.cat(outputs).transpose(0, 1).numpy()
         y = y[..., 0] if self._flat else y
-        return y[0] if np.ndim(X) == 2 else y
+        return y[0] if np.asarray(X).ndim == 2 else y
 
-    def _sequences(self, X: Any) -> Tensor:
-        """Return checked sequences as ``[steps, sequences, inputs]``."""
-        x = np.asarray(X, dtype=self.dtype)
+    def _sequences(self, X: Any, *, reset: bool) -> Tensor:
+        """Return checked sequences as ``[steps, sequences, inputs]``; reset takes their names."""
+        _check_real("X", X)
+        x = validate_data(self, X, reset=reset, **self._options())
         if x.ndim not in (2, 3) or 0 in x.shape:
             raise ValueError(
                 "expected X of shape [steps, inputs] or [sequences, steps, inputs] without empty "
                 f"dimensions, found {[*x.shape]}. Reshape your data"
             )
-        if not np.isfinite(x).all():
-            raise ValueError("expected finite X, found NaN or infinity")
         x = x[None] if x.ndim == 2 else x
         return torch.from_numpy(np.ascontiguousarray(x.transpose(1, 0, 2)))
+
+    def _options(self) -> dict[str, Any]:
+        # Torch warns of arrays that cannot be written.
+        return {
+            "dtype": self.dtype, "ensure_2d": False, "allow_nd": True, "force_writeable": True
+        }  # fmt: skip
 
     def _targets(self, y: Any, x: Tensor) -> Tensor:
         steps, sequences, _ = x.shape
         if y is None:
-            raise ValueError("expected targets, found None: requires y to be passed")
-        given = np.asarray(y, dtype=self.dtype)
+            raise ValueError("EchoState requires y to be passed, but the target y is None")
+        _check_real("y", y)
+        given = check_array(y, input_name="y", **self._options())
         leading = (sequences, steps) if given.shape[:2] == (sequences, steps) else (steps,)
         extra = given.ndim - len(leading)
         if given.shape[: len(leading)] != leading or extra not in (0, 1) or (
@@ -156,8 +170,6 @@ class EchoState(RegressorMixin, BaseEstimator):
             raise ValueError(
                 f"expected y of the {sequences} x {steps} steps of X, found shape {[*given.shape]}"
             )
-        if not np.isfinite(given).all():
-            raise ValueError("expected finite y, found NaN or infinity")
         if self.washout >= steps:
             raise ValueError(f"expected more than {self.washout} steps to wash out, found {steps}")
         self._flat = extra == 0
@@ -175,3 +187,9 @@ class EchoState(RegressorMixin, BaseEstimator):
         ):
             if not fits:
                 raise ValueError(f"expected {name} {expected}, found {getattr(self, name)!r}")
+
+
+def _check_real(name: str, array: Any) -> None:
+    kind = np.asarray(array).dtype
+    if kind.kind == "c":
+        raise ValueError(f"Complex data not supported: expected real {name}, found {kind}")

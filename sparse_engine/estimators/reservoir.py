@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import torch
-from scipy.sparse import csr_array
-from scipy.sparse.linalg import ArpackNoConvergence, eigs
 from torch import Tensor, nn
 
 from sparse_engine import ops
 from sparse_engine.analysis import spectral_radius
-from sparse_engine.nn import SparseLinear, SparseWeight
+from sparse_engine.nn import SparseLinear
 
 #: Most numbers of states that are computed at once.
 CHUNK = 1 << 21
@@ -63,7 +60,9 @@ class Reservoir:
         )
         with torch.no_grad():
             self.weight.values.normal_(generator=generator)
-            largest = _radius(self.weight)
+            # The last digits of a large reservoir's radius take a hundred times as long.
+            exact = {} if units <= 500 else {"tolerance": 1e-2}
+            largest = spectral_radius(self.weight, **exact)
             self.weight.values.mul_(radius / largest if largest else 1.0)
             into.weight.values.uniform_(-1, 1, generator=generator)
             is_bias = into.weight.col_indices == inputs
@@ -96,24 +95,3 @@ class Reservoir:
         # One step of Euler's method for dh/ds = -h + tanh(...), as long as the leak.
         length = driven.new_full(driven.shape[:2], self.leak)
         return ops.ctrnn(driven, h, length, values, pattern, rate=driven.new_ones(driven.shape[-1]))
-
-
-def _radius(weight: SparseWeight) -> float:
-    """Return the spectral radius, for a large reservoir to about a percent.
-
-    Many eigenvalues of random links are almost as large as the largest one, so that its last
-    digits take ARPACK a hundred times as long.
-    """
-    units = weight.shape[0]
-    if units <= 500:
-        return spectral_radius(weight)
-    links = csr_array(
-        (weight.values.numpy().astype(np.float64), weight.col_indices.numpy(),
-         weight.crow_indices.numpy()), shape=weight.shape,
-    )  # fmt: skip
-    start = np.random.Generator(np.random.Philox(0)).standard_normal(units)
-    try:
-        found = eigs(links, k=4, ncv=40, tol=1e-2, v0=start, return_eigenvectors=False)
-    except ArpackNoConvergence:
-        return spectral_radius(weight)
-    return float(np.abs(found).max())

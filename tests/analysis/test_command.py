@@ -93,19 +93,27 @@ def test_links_of_zero_can_be_left_out(files, tmp_path, capsys, name):
         assert json.loads(capsys.readouterr().out)[str(path)]["balance"] == expected
 
 
-def test_state_dicts(tmp_path, capsys):
+def save_checkpoint(state, path):
+    torch.save({"epoch": 3, "state_dict": state}, path)
+
+
+SAVED = {"model.safetensors": save_file, "model.pt": torch.save, "last.ckpt": save_checkpoint}
+
+
+@pytest.mark.parametrize("name", SAVED)
+def test_state_dicts(name, tmp_path, capsys):
     """Each recurrent weight by its name; the gates of a GRU are no graph."""
-    path = tmp_path / "model.safetensors"
+    path, save = tmp_path / name, SAVED[name]
     rnn = SparseRNN(3, 20, num_layers=2, density=0.3)
     wiring = rnn.weight_hh_l1
     group = torch.zeros(wiring.nnz, dtype=torch.int64)
     rnn.weight_hh_l1 = GroupedWeight(wiring.values, wiring.pattern, group)
-    save_file(rnn.state_dict(), path)
+    save(rnn.state_dict(), path)
     records = analyzed(capsys, path)
     for name in ("weight_hh_l0", "weight_hh_l1"):
         expected = signed_triad_census(getattr(rnn, name))
         assert records[f"{path}:{name}"]["signed_census"] == expected
-    save_file(SparseGRU(3, 20, density=0.3).state_dict(), path)
+    save(SparseGRU(3, 20, density=0.3).state_dict(), path)
     assert main(["analyze", str(path)]) == 2
     assert "expected a square weight" in capsys.readouterr().err
 
@@ -127,7 +135,22 @@ def test_a_picture(files, tmp_path):
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("name", ["damaged.npz", "damaged.safetensors"])
+class Hostile:
+    def __reduce__(self):
+        return open, ("ran", "w")
+
+
+def test_no_code_of_a_pickle_is_run(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for saved in (SparseRNN(3, 20, density=0.3), {"weight": Hostile()}):
+        torch.save(saved, "model.pt")
+        assert main(["analyze", "model.pt"]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "as torch.save(model.state_dict(), path) writes it" in line
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("name", ["damaged.npz", "damaged.safetensors", "damaged.pt"])
 def test_damaged_files_are_one_line(name, tmp_path, capsys):
     (tmp_path / name).write_bytes(b"nothing of the kind")
     assert main(["analyze", str(tmp_path / name)]) == 2

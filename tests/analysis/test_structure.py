@@ -61,12 +61,23 @@ def test_reciprocity_and_small_world(w):
 @pytest.mark.parametrize("w", GRAPHS)
 def test_spectral_radius(w):
     dense = np.abs(np.linalg.eigvals(w.toarray())).max()
-    assert spectral_radius(w) == pytest.approx(dense, rel=1e-8, abs=1e-12)
+    assert spectral_radius(w, tolerance=0) == pytest.approx(dense, rel=1e-8, abs=1e-12)
 
 
 def test_spectral_radius_of_what_has_no_cycle():
     chain = coo_array((np.ones(99), (np.arange(1, 100), np.arange(99))), shape=(100, 100))
     assert spectral_radius(chain) == 0
+
+
+def test_a_spectral_radius_is_as_exact_as_asked():
+    """Random links: the largest eigenvalues are about equal in magnitude."""
+    rng = np.random.default_rng(0)
+    w = random_array((600, 600), density=0.02, rng=rng, data_sampler=rng.standard_normal)
+    exact = np.abs(np.linalg.eigvals(w.toarray())).max()
+    errors = [abs(spectral_radius(w, tolerance=each) / exact - 1) for each in (1e-1, 1e-6, 0)]
+    assert 1e-9 < errors[0] < 0.05 and errors[1] < 1e-6 and errors[2] < 1e-11
+    with pytest.raises(ValueError, match=r"expected tolerance in \[0, 1\), found 1"):
+        spectral_radius(w, tolerance=1)
 
 
 def test_sampled_distances_are_about_the_same():

@@ -12,6 +12,7 @@ from sklearn.linear_model import Ridge  # noqa: E402
 from sklearn.model_selection import GridSearchCV, TimeSeriesSplit  # noqa: E402
 from sklearn.pipeline import make_pipeline  # noqa: E402
 from sklearn.preprocessing import StandardScaler  # noqa: E402
+from sklearn.utils.estimator_checks import check_estimator  # noqa: E402
 
 from sparse_engine.analysis import spectral_radius  # noqa: E402
 from sparse_engine.estimators import EchoState  # noqa: E402
@@ -132,7 +133,7 @@ def test_scikit_learn_uses_it():
         ({"washout": 9}, (9, 1), (9,), "more than 9 steps"),
         ({"dtype": "int8"}, (9, 1), (9,), "expected dtype 'float32' or 'float64'"),
         ({}, (9,), (9,), "expected X of shape"),
-        ({}, (9, 0), (9,), "without empty"),
+        ({}, (2, 9, 0), (9,), "without empty"),
         ({}, (9, 1), (8,), "expected y of the 1 x 9 steps"),
         ({}, (2, 9, 1), (9,), "expected y of the 2 x 9 steps"),
         ({}, (9, 1), (9, 1, 1), "expected y of"),
@@ -143,12 +144,36 @@ def test_what_does_not_fit_is_refused(parameters, x, y, message):
         EchoState(**{"units": 5, "density": 0.5} | parameters).fit(np.ones(x), np.ones(y))
 
 
-def test_nan_and_other_inputs_are_refused():
-    x = waves(20)
-    with pytest.raises(ValueError, match="finite X"):
-        EchoState(5, density=0.5).fit(np.where(x > 0.9, np.nan, x), x)
-    with pytest.raises(sklearn.exceptions.NotFittedError):
-        EchoState(5).predict(x)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
+def test_scikit_learns_own_checks():
+    """Among them: nan, sparse and empty arrays, other inputs, predictions before a fit."""
+    order = "the samples are the steps of a series"
+    check_estimator(
+        EchoState(20, density=0.3, dtype="float64", random_state=0),
+        expected_failed_checks={
+            "check_methods_sample_order_invariance": order,
+            "check_methods_subset_invariance": order,
+        },
+    )
+
+
+@pytest.mark.parametrize("sequences", [None, 2])
+def test_complex_and_unending_series_are_refused(sequences):
+    x = waves(20, sequences)
     model = EchoState(5, density=0.5).fit(x, x)
-    with pytest.raises(ValueError, match="expecting 3 features"):
-        model.predict(x[:, :2])
+    for call in (lambda x, _: model.predict(x), model.fit, lambda y, x: model.fit(x, y)):
+        with pytest.raises(ValueError, match=r"expected real [Xy], found complex128"):
+            call(x + 1j, x)
+        with pytest.raises(ValueError, match=r"Input [Xy] contains NaN"):
+            call(np.where(x > 0.9, np.nan, x), x)
+
+
+def test_names_of_a_data_frame():
+    pandas = pytest.importorskip("pandas")
+    x = pandas.DataFrame(waves(20), columns=["a", "b", "c"])
+    model = EchoState(5, density=0.5, random_state=0).fit(x, x)
+    assert model.feature_names_in_.tolist() == ["a", "b", "c"]
+    with pytest.raises(ValueError, match="feature names should match"):
+        model.predict(x[["b", "a", "c"]])
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        model.predict(x.to_numpy())

@@ -37,6 +37,21 @@ def test_values_are_rounded_and_links_come_back(name, int8, gates):
     assert torch.equal(again.dense(torch.ones_like(kept)) != 0, found != 0)
 
 
+def test_bfloat16_values_are_the_nearest_ones_or_refused():
+    """Of every magnitude; 1 + 2^-8 lies half way between two, where the error is largest."""
+    pattern = random_pattern(40, 60, 500)
+    magnitudes = torch.exp2(torch.linspace(-120, 127, 500)) * torch.tensor([1.0, -1.0]).repeat(250)
+    for values in (magnitudes * (1 + 2**-8), magnitudes * (1 + torch.rand(500) / 2)):
+        links = ops.quantize_links(values, pattern, int8=False)
+        found, expected = dense_of(links, 60, 1), pattern.dense(values)
+        assert torch.equal(found, expected.to(torch.bfloat16).float())
+        assert ((found - expected).abs() <= 2**-8 * expected.abs()).all()
+    for beyond in (3.4e38, -3.4e38):
+        values[7] = beyond
+        with pytest.raises(ValueError, match=r"at most 3\.39e\+38 for bfloat16, found larger ones"):
+            ops.quantize_links(values, pattern, int8=False)
+
+
 @pytest.mark.parametrize("int8", [True, False])
 @pytest.mark.parametrize("name", PATTERNS)
 @pytest.mark.parametrize("rows", [0, 1, 3, 4, 5, 40])

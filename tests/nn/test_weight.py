@@ -1,5 +1,9 @@
 """SparseWeight: constructors, views, and what they refuse."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from hypothesis import given
@@ -183,3 +187,48 @@ def test_only_the_values_are_a_parameter():
     assert isinstance(weight.values, nn.Parameter) and weight.values.dim() == 1
     assert isinstance(weight.pattern, Pattern)
     assert repr(weight) == "SparseWeight(30 x 20, nnz=100, density=0.1667)"
+
+
+REPLACED_WHILE_READ = """
+import threading
+import torch
+from sparse_engine.nn import SparseRNN
+from sparse_engine.testing import random_pattern
+
+torch.set_num_threads(1)
+network, x = SparseRNN(4, 1000, density=0.4), torch.randn(30, 8, 4)
+ran, over = [0, 0], threading.Event()
+
+
+def forward(thread):
+    with torch.no_grad():
+        while not over.is_set():
+            try:
+                network(x)
+            except ValueError:  # links of one pattern with the values of another
+                pass
+            ran[thread] += 1
+
+
+threads = [threading.Thread(target=forward, args=(each,)) for each in range(2)]
+for thread in threads:
+    thread.start()
+for number in range(6):
+    # A forward pass that one replacement finds under way has ended at the next.
+    before = [*ran]
+    while min(now - then for now, then in zip(ran, before)) < 2:
+        over.wait(0.01)
+    pattern = random_pattern(1000, 1000, 200_000 * (1 + number % 2))
+    network.weight_hh_l0.set_pattern(pattern, torch.randn(pattern.nnz))
+over.set()
+for thread in threads:
+    thread.join()
+"""
+
+
+def test_links_are_replaced_by_another_number_while_threads_run_forward():
+    """Memory that is given back is no longer mapped, so that a kernel that reads it is killed."""
+    unmapping = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536", "OMP_NUM_THREADS": "1"}
+    subprocess.run(
+        [sys.executable, "-c", REPLACED_WHILE_READ], env=unmapping, check=True, timeout=300
+    )

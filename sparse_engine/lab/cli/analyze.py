@@ -26,7 +26,8 @@ NULLS = {
     "erdos-renyi": ErdosRenyiNull(),
 }
 FILES_HELP = (
-    "Run folders, safetensors files, npz files of SciPy (rows are targets), or edge lists: "
+    "Run folders, state dicts (safetensors, or pt of torch.save), npz files of SciPy (rows are "
+    "targets), or edge lists: "
     '"Id,Source,Target,Weight" with that header, or tab-separated without one, also FANMOD\'s.'
 )
 FORMAT_HELP = (

@@ -66,7 +66,11 @@ class Reproduce:
             self.settings,
         )
         began = time.perf_counter()
-        rows = experiment.rows(plan)
+        try:
+            rows = experiment.rows(plan)
+        except KeyboardInterrupt:
+            print("interrupted; the same command goes on with the experiment")
+            return 130
         seconds = time.perf_counter() - began
         print(f"{experiment.summary}\n{experiment.source}\n\n{table(rows)}\n")
         print(f"wall time {seconds:.0f} s, runs in {plan.folder}")

@@ -24,7 +24,7 @@ class RunOptions:
     """Options of a run that do not change its result."""
 
     threads: int = 0
-    """CPU threads; 0 leaves the choice to PyTorch. The result does not depend on it."""
+    """CPU threads, of which a small network takes one; 0 leaves the choice to PyTorch."""
     balance_every: int = 0
     """Rewirings between records of the balance, in topology.jsonl and balance.png; 0 for none."""
     tensorboard: bool = False

@@ -20,6 +20,7 @@ FILE = DataFile(
     "coil20",
     "COIL20.mat",
     "https://jundongl.github.io/scikit-feature/files/datasets/COIL20.mat",
+    "4595ebdda07f47b0eb014fcfaddc22b452f9aed9c1d9261a0d5bc336c1ee1344",
 )
 
 

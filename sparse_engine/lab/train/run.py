@@ -26,6 +26,7 @@ from sparse_engine.lab.train.interruption import interruption
 from sparse_engine.lab.train.log import MetricsLog
 from sparse_engine.lab.train.pictures import draw_pictures
 from sparse_engine.lab.train.scores import Scores
+from sparse_engine.lab.train.threads import useful_threads
 from sparse_engine.models.limits import within_memory
 from sparse_engine.nn import SparseWeight
 from sparse_engine.optim import SNTASGD
@@ -85,7 +86,8 @@ class Run:
     the step at which averaging begins does not rewire.
 
     All randomness follows from the seed and the step: torch's global generator is seeded anew
-    before each step, and put back as it was after training.
+    before each step, and put back as it was after training. A model of fewer than 32,768 parameters
+    trains with one thread.
 
     Args:
         folder: folder for config.json, metrics.jsonl, topology.jsonl (the records of a
@@ -179,7 +181,12 @@ class Run:
             OSError: a file cannot be written, as on a full disk.
         """
         began = time.perf_counter()
-        with self._folder.locked(), within_memory(), torch.random.fork_rng(devices=[]):
+        with (
+            self._folder.locked(),
+            within_memory(),
+            useful_threads(self.model),
+            torch.random.fork_rng(devices=[]),
+        ):
             self._folder.check_unchanged()
             try:
                 self._train(progress)

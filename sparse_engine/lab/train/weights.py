@@ -19,6 +19,9 @@ from sparse_engine.nn import GroupedWeight, SparseWeight
 from sparse_engine.ops import Pattern
 from sparse_engine.ops.pattern import integers
 
+#: Suffixes of files of torch.save.
+PICKLES = (".pt", ".pth", ".bin", ".ckpt")
+
 
 def read_weights(
     path: str | Path, *, format: GraphFormat | None = None, nodes: int | None = None
@@ -26,8 +29,9 @@ def read_weights(
     """Return the sparse weights in a file or a run folder by name; a single weight is called "".
 
     Args:
-        path: path of a run folder, a ``.safetensors`` file of a state dict, an ``.npz`` file of
-            SciPy, or an edge list. A state dict does not tell how many columns a weight has. The
+        path: path of a run folder, a ``.safetensors``, ``.pt``, ``.pth``, ``.bin`` or ``.ckpt``
+            file of a state dict, an ``.npz`` file of SciPy, or an edge list. No code of a pickle is
+            run. A state dict does not tell how many columns a weight has. The
             weight is taken as square, unless its last column with a link is in the first half, as
             for the gates of a SparseLSTM or SparseGRU, or beyond the number of rows.
         format: meaning of an edge list's third column, "edges" for weights or "fanmod" for FANMOD's
@@ -41,7 +45,7 @@ def read_weights(
         OSError: the file cannot be read.
     """
     path = Path(path)
-    if not path.is_dir() and path.suffix not in (".safetensors", ".npz"):
+    if not path.is_dir() and path.suffix not in (".safetensors", ".npz", *PICKLES):
         return {"": read_graph(path, format=format, nodes=nodes)}
     if format is not None or nodes is not None:
         raise ValueError(f"expected a format or number of nodes for edge lists only, found {path}")
@@ -54,7 +58,27 @@ def read_weights(
             return _weights_of(load_file(path), path)
         except SafetensorError as error:
             raise ValueError(f"expected safetensors in {path}, found: {error}") from error
+    if path.suffix in PICKLES:
+        return _weights_of(_load_pickle(path), path)
     return {"": convert.read_npz(path)}
+
+
+def _load_pickle(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a state dict, or of the entry "state_dict" of a checkpoint."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # whatever a damaged or foreign pickle leads to
+        raise ValueError(
+            f"expected a state dict in {path}, as torch.save(model.state_dict(), path) writes it, "
+            "found none that torch.load(path, weights_only=True) reads"
+        ) from error
+    if isinstance(state, Mapping):
+        state = state.get("state_dict", state)
+    if not isinstance(state, Mapping):
+        raise ValueError(f"expected a state dict in {path}, found {type(state).__name__}")
+    return {str(name): entry for name, entry in state.items() if isinstance(entry, Tensor)}
 
 
 def _weights_of(state: Mapping[str, Tensor], path: Path) -> dict[str, SparseWeight | csr_array]:

@@ -158,11 +158,11 @@ def _run_open(
                     bar.update()
                     yield job, result
         except BaseException:
-            for future in waiting:
-                future.cancel()
             for process in processes:
                 # A run that trains saves its state first; otherwise there is none to save.
                 process.terminate()
+            # Futures that wait are cancelled by the pool's own thread, which would fail at others.
+            pool.shutdown(cancel_futures=True)
             raise
 
 

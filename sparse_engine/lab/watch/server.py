@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
@@ -46,9 +47,16 @@ def serve(runs: Runs, port: int) -> ThreadingHTTPServer:
         >>> print(f"http://127.0.0.1:{server.server_port}/")
         >>> server.serve_forever()
     """
-    server = ThreadingHTTPServer((HOST, port), type("Handler", (_Handler,), {"runs": runs}))
-    server.daemon_threads = True
-    return server
+    return _Server((HOST, port), type("Handler", (_Handler,), {"runs": runs}))
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *connection: Any) -> None:
+        """Print the traceback of an error, unless a browser left before its answer."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(*connection)
 
 
 def _as_json(content: object, status: int = 200) -> Answer:
@@ -75,7 +83,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Print nothing: the page asks every two seconds."""
 
     def _answer(self) -> Answer:
-        if (self.headers.get("Host") or "").rpartition(":")[0] not in HOSTS:
+        if (self.headers.get("Host") or "").partition(":")[0] not in HOSTS:
             return _as_json({"error": "expected the host 127.0.0.1 or localhost"}, 403)
         try:
             url = urlsplit(self.path)

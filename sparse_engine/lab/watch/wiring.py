@@ -56,6 +56,8 @@ def wiring(folder: Path, name: str) -> dict[str, Any]:
             crow, col = (file.get_tensor(f"{name}{end}") for end in (".crow_indices", INDICES))
     except (SafetensorError, OSError) as error:  # replaced by the next one, or damaged
         raise LookupError(f"expected a checkpoint with {name}, found: {error}") from error
+    except (TypeError, AttributeError) as error:  # bfloat16, float8: NumPy has no such type
+        raise ValueError(f"expected indices of integers in {name}, found: {error}") from error
     _check(crow, col)
     degrees = np.diff(crow)
     rows, columns = len(degrees), int(col.max(initial=-1)) + 1

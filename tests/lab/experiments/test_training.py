@@ -100,6 +100,18 @@ def test_the_command_writes_a_report(tmp_path, capsys):
     assert main(["reproduce", "zhang-mackey-glass", "--seeds", "0"]) == 2
 
 
+def test_an_interrupted_command_says_how_to_go_on(tmp_path, capsys, monkeypatch):
+    def run_all(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sparse_engine.lab.experiments.training.run_all", run_all)
+    assert main(["reproduce", "zhang-mackey-glass", f"--out={tmp_path}"]) == 130
+    assert capsys.readouterr() == (
+        "interrupted; the same command goes on with the experiment\n",
+        "",
+    )
+
+
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_has_a_name_and_a_source(name):
     made = EXPERIMENTS[name]()

@@ -55,6 +55,16 @@ def test_leaves_a_folder_that_tells_everything(tmp_path, start):
     assert entries[-1]["metric"] == result.metric
 
 
+@pytest.mark.parametrize(("limit", "expected"), [(32_768, 1), (0, 2)])
+def test_a_small_model_has_one_thread(limit, expected, tmp_path, start, threads, monkeypatch):
+    """Torch would wait for a second one in every operation, for milliseconds on a busy machine."""
+    monkeypatch.setattr("sparse_engine.lab.train.threads.SMALL", limit)
+    threads(2)
+    found = set()
+    start(tmp_path, at_step=lambda _: found.add(torch.get_num_threads())).train(progress=False)
+    assert found == {expected} and torch.get_num_threads() == 2
+
+
 def test_records_every_rewiring(tmp_path, start):
     run = start(tmp_path)
     run.train(progress=False)

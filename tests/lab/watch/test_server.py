@@ -5,14 +5,16 @@ import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 from urllib.parse import urlencode
 
 import numpy as np
 import pytest
+import torch
 from lab.watch.runs import make_run, served, write_lines
-from safetensors.numpy import save_file
+from safetensors.torch import save_file
 
 from sparse_engine.lab.watch import Runs, serve
 
@@ -71,7 +73,8 @@ def test_a_large_wiring_is_summed_in_fields(tmp_path):
     make_run(tmp_path / "run")
     rows, each = 1000, 7
     col = np.sort(np.random.default_rng(0).integers(0, 5000, (rows, each)), axis=1)
-    state = {"m.crow_indices": np.arange(rows + 1) * each, "m.col_indices": col.ravel()}
+    crow, flat = torch.arange(rows + 1) * each, torch.from_numpy(col.ravel())
+    state = {"m.crow_indices": crow, "m.col_indices": flat}
     save_file(state, tmp_path / "run" / "checkpoint-00000031.safetensors")
     with served(tmp_path) as port:
         wiring = ask(port, "/api/wiring", run="run", weight="m")[1]
@@ -133,7 +136,8 @@ def test_other_hosts_and_methods_are_refused(tmp_path):
     with served(tmp_path) as port:
         for host in ("evil.example", f"evil.example:{port}", ""):
             assert get(port, "/api/runs", host=host)[0].status == 403
-        assert get(port, "/api/runs", host=f"localhost:{port}")[0].status == 200
+        for host in (f"localhost:{port}", "localhost", "127.0.0.1"):  # port 80 is not named
+            assert get(port, "/api/runs", host=host)[0].status == 200
         for method in ("POST", "PUT", "DELETE", "OPTIONS"):
             assert get(port, "/api/runs", method=method)[0].status == 501
 
@@ -183,12 +187,14 @@ def test_hostile_files_do_no_harm(tmp_path, file, content):
         {"crow_indices": np.zeros((0,), int), "col_indices": np.zeros((0,), int)},
         {"crow_indices": np.zeros((1, 1), int), "col_indices": np.zeros((1, 1), int)},
         {"col_indices": np.array([0])},
+        {"crow_indices": torch.zeros(2, dtype=torch.bfloat16), "col_indices": torch.zeros(1)},
+        {"crow_indices": torch.zeros(2).to(torch.float8_e5m2), "col_indices": torch.zeros(1)},
     ],
 )
 def test_links_that_are_none_are_refused(tmp_path, arrays):
     make_run(tmp_path / "run")
     path = tmp_path / "run" / "checkpoint-00000031.safetensors"
-    save_file({f"m.{name}": array for name, array in arrays.items()}, path)
+    save_file({f"m.{name}": torch.as_tensor(array) for name, array in arrays.items()}, path)
     with served(tmp_path) as port:
         status, found = ask(port, "/api/wiring", run="run", weight="m")
         assert status in (404, 422) and "expected" in found["error"]
@@ -196,9 +202,21 @@ def test_links_that_are_none_are_refused(tmp_path, arrays):
         assert ask(port, "/api/run", run="run")[1]["weights"] == []
 
 
+def test_a_browser_that_leaves_prints_nothing(tmp_path, capfd):
+    make_run(tmp_path / "run")
+    with served(tmp_path) as port:
+        for _ in range(3):
+            with socket.create_connection(("127.0.0.1", port)) as browser:
+                # Closed with SO_LINGER of zero, the connection is reset under the server.
+                browser.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                browser.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n")
+        assert ask(port, "/api/runs") == (200, ["run"])
+    assert capfd.readouterr().err == ""
+
+
 def test_an_empty_wiring_is_shown(tmp_path):
     make_run(tmp_path / "run")
-    state = {"m.crow_indices": np.zeros(4, np.int64), "m.col_indices": np.zeros(0, np.int32)}
+    state = {"m.crow_indices": torch.zeros(4).long(), "m.col_indices": torch.zeros(0).int()}
     save_file(state, tmp_path / "run" / "checkpoint-00000031.safetensors")
     with served(tmp_path) as port:
         status, found = ask(port, "/api/wiring", run="run", weight="m")
