@@ -33,6 +33,9 @@ def test_the_clock():
     rule = SET(model, None, fraction=0.5, every=3)
     assert [rule.step() for _ in range(7)] == [False, False, True, False, False, True, False]
     assert model.weight.topology_version == 2
+    held = [rule.step(hold=step == 9) for step in (8, 9, 10, 11, 12)]
+    assert held == [False, False, False, False, True], "the wiring stays, and the clock goes on"
+    assert model.weight.topology_version == 3
 
 
 def test_rewiring_now_does_not_touch_the_clock():
