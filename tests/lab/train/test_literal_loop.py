@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from sparse_engine.lab.tasks import Step, Task
+from sparse_engine.lab.tasks import Task
 from sparse_engine.lab.train import Config, Run, read_metrics
 from sparse_engine.topology import SET, Static
 
@@ -153,8 +153,14 @@ def assert_equal(ours, theirs):
         torch.testing.assert_close(ours[name], tensor, rtol=1e-4, atol=1e-5, msg=name)
 
 
-@pytest.mark.parametrize("task", [Echo(), Score(), Echo(rates=(1.0, 0.25, 2.0))], ids=str)
-@pytest.mark.parametrize("name", SETTINGS)
+TASKS = [
+    *((Echo(), name) for name in SETTINGS),
+    *((Score(), name) for name in ("plain", "plateau", "patience")),
+    *((Echo(rates=(1.0, 0.25, 2.0)), name) for name in ("plain", "cosine")),
+]
+
+
+@pytest.mark.parametrize(("task", "name"), TASKS, ids=str)
 def test_a_run_equals_a_literal_loop(tmp_path, task, name):
     method = partial(SET, fraction=0.3, every=EVERY, seed=SETTINGS[name].get("seed", 0))
     run, model = trained(tmp_path, task, method, **SETTINGS[name])
@@ -207,5 +213,3 @@ def test_averages_are_evaluated_and_the_wiring_waits_where_they_begin(tmp_path):
     assert averaging
     found = read_metrics(tmp_path / "static" / "metrics.jsonl")
     assert [entry["metric"] for entry in found] == pytest.approx(seen, rel=1e-4)
-
-
