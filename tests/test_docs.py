@@ -7,6 +7,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pytest
 import torch
+from lab.in_process import run_here
 
 from sparse_engine import analysis, nn
 from sparse_engine.lab.cli import main
@@ -95,15 +96,8 @@ def folder(request, tmp_path, monkeypatch, threads):
     monkeypatch.chdir(request.getfixturevalue("two_runs") if page == "analysis.md" else tmp_path)
     threads(1)
 
-    def run_all(jobs, **_):
-        for job in jobs:
-            yield job, job.result() or job()
-
-    monkeypatch.setattr("sparse_engine.lab.train.run.draw_pictures", lambda *_, **__: None)
-    for module in ("sparse_engine.lab.train", "sparse_engine.lab.cli.sweep"):
-        monkeypatch.setattr(f"{module}.run_all", run_all)
-    for name in ("waves",):  # what pages add to the registry is taken away again
-        monkeypatch.setitem(TASKS, name, None)
+    run_here(monkeypatch)
+    monkeypatch.setitem(TASKS, "waves", None)  # what a page adds is taken away again
 
 
 def check_rewired(names):

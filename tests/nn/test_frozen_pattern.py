@@ -97,24 +97,6 @@ def test_nothing_is_noted_for_a_frozen_pattern():
     assert (model[0].weight.topology_version, model[1].weight.topology_version) == (0, 2)
 
 
-@pytest.mark.parametrize("frozen_before", [True, False])
-@pytest.mark.parametrize("steps", [0, 1, 2, 3])
-def test_a_rewiring_with_a_memory_resumes(steps, frozen_before):
-    model = two_layers()
-    model[0].weight.frozen_pattern = frozen_before
-    rule = looking(model)
-    train(model, rule, steps)
-    other = copy.deepcopy(model)
-    other[0].weight.frozen_pattern = True
-    resumed = looking(other)
-    resumed.load_state_dict(rule.state_dict())
-    assert other[0].weight.captured is None
-    version = other[0].weight.topology_version
-    train(other, resumed, 3)
-    assert other[0].weight.topology_version == version
-    assert other[1].weight.topology_version == (steps + 3) // 3
-
-
 @pytest.mark.parametrize("way", [copy.deepcopy, lambda layer: pickle.loads(pickle.dumps(layer))])
 def test_copies_are_frozen_too(way):
     layer = SparseLinear(20, 30, density=0.2)

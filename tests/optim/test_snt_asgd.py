@@ -311,7 +311,7 @@ class Training:
 
 
 @pytest.mark.parametrize("through", [Training.through_torch, Training.through_checkpoint])
-@pytest.mark.parametrize("steps", [10, 19, 20, 22])
+@pytest.mark.parametrize("steps", [19, 20])
 def test_resuming_equals_never_having_stopped(tmp_path, through, steps):
     first = Training().train(steps)
     assert first.optimizer.averaging == (steps >= 20)

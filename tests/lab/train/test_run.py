@@ -135,9 +135,16 @@ def test_the_last_step_leaves_no_gradients_behind(tmp_path, start):
     assert not [name for name in Checkpoint.load(tmp_path).rewiring if name.startswith("factors")]
 
 
-@pytest.mark.parametrize("every", [3, 5])
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("step", [0, 4, 7, 18])
+@pytest.mark.parametrize(
+    ("step", "kind", "every"),
+    [
+        (0, signal.SIGTERM, 3),
+        (4, signal.SIGINT, 3),
+        (4, signal.SIGINT, 5),
+        (7, signal.SIGTERM, 3),
+        (18, signal.SIGINT, 5),
+    ],
+)
 def test_interrupted_and_resumed_equals_never_stopped(tmp_path, start, step, kind, every):
     start = partial(start, every=every)
     start(tmp_path / "whole").train(progress=False)
@@ -156,7 +163,7 @@ def test_many_interruptions_equal_none(tmp_path, start):
     assert_same_files(tmp_path / "whole", tmp_path / "parts")
 
 
-@pytest.mark.parametrize("step", [0, 3, 8, 13])
+@pytest.mark.parametrize("step", [3, 13])
 def test_failed_and_resumed_equals_never_stopped(tmp_path, start, step):
     """Steps after the last checkpoint are taken again, and logged once."""
     start(tmp_path / "whole").train(progress=False)

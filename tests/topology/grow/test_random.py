@@ -126,22 +126,6 @@ def test_every_cell_is_tried_before_one_is_tried_again():
         assert_valid(weight)
 
 
-def test_resume():
-    weight, rule = training()
-    for _ in range(3):
-        rule.step()
-    state, links, values = rule.state_dict(), weight.pattern.links, weight.values.detach().clone()
-    other = SparseWeight(values, random_pattern(8, 10, 20))
-    other.load_state_dict(weight.state_dict())
-    again = Rewiring(other, None, prune=Magnitude(), grow=NeverUsed(), fraction=0.5, every=1)
-    again.load_state_dict(state)
-    assert torch.equal(other.pattern.links.positions(), links.positions())
-    for _ in range(3):
-        rule.step()
-        again.step()
-        assert torch.equal(other.col_indices, weight.col_indices)
-
-
 def test_a_foreign_state_is_refused():
     for state in ({"x": torch.tensor([1])}, {"0": 3}, {"0": torch.tensor([2, 1])}):
         with pytest.raises(ValueError, match="expected increasing positions"):

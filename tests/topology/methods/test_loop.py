@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from methods import assert_same
 
 from sparse_engine.nn import SparseLinear, SparseRNN
 from sparse_engine.testing import random_pattern
@@ -60,7 +61,7 @@ LOOPS = {
         for name in LOOPS
     ],
 )
-def test_graphs_that_live_on_change_nothing(loop, build, assert_same):
+def test_graphs_that_live_on_change_nothing(loop, build):
     wrap, go_back = LOOPS[loop]
 
     def trained(alive):

@@ -1,0 +1,72 @@
+"""Worker processes that are ended, and those that end with the process that waits for them."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from lab.train.jobs import Endless, Killed, Quick
+
+from sparse_engine.lab.train import run_all
+
+
+@pytest.fixture(autouse=True)
+def _no_worker_is_left():
+    yield
+    assert not multiprocessing.active_children()
+
+
+def test_an_error_ends_the_others(tmp_path):
+    jobs = [Quick("wrong", ValueError("of the run")), Endless(str(tmp_path / "endless"))]
+    with pytest.raises(ValueError, match="of the run"):
+        list(run_all(jobs, workers=1, progress=False))
+
+
+SCRIPT = """
+import sys
+from lab.train.jobs import Endless
+from sparse_engine.lab.train import run_all
+
+if __name__ == "__main__":
+    list(run_all([Endless(sys.argv[1])], progress=False))
+"""
+
+
+def test_workers_end_with_the_process_that_waits(tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    marker = tmp_path / "worker"
+    path = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
+    waiting = subprocess.Popen(
+        [sys.executable, tmp_path / "script.py", marker], env=os.environ | {"PYTHONPATH": path}
+    )
+    try:
+        while not (marker.exists() and marker.read_text()):
+            assert waiting.poll() is None
+            time.sleep(0.05)
+    finally:
+        waiting.kill()
+        waiting.wait()
+    worker = int(marker.read_text())
+    for _ in range(600):
+        if not is_running(worker):
+            return
+        time.sleep(0.05)
+    os.kill(worker, signal.SIGKILL)
+    pytest.fail("the worker goes on")
+
+
+def is_running(process):
+    """Whether a process is there, and no zombie that waits for a parent to look at it."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_worker_that_the_system_ends_is_no_error_of_the_run():
+    with pytest.raises(MemoryError, match="take fewer workers"):
+        list(run_all([Killed("big")], progress=False, on_error=lambda *_: None))
