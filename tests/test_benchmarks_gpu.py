@@ -45,6 +45,7 @@ def gpu(monkeypatch):
     return type("Gpu", (), {"cases": cases, "checks": checks, "record": record, "timing": timing})
 
 
+@pytest.mark.exhaustive
 def test_whatever_fails_the_rest_is_measured(gpu, tmp_path):
     file = tmp_path / "new" / "gpu.json"
 
@@ -90,6 +91,7 @@ def test_a_process_that_hangs_is_ended(gpu, tmp_path, monkeypatch):
     assert found.failures == {"hangs": "the process did not end in time"}
 
 
+@pytest.mark.exhaustive
 def test_every_check_is_made_though_one_fails(gpu, tmp_path, monkeypatch):
     commands = {
         "tests": [sys.executable, "-c", "print('2 failed'); raise SystemExit(1)"],
