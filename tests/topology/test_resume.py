@@ -16,6 +16,7 @@ from sparse_engine.topology import (
     AssignedSign,
     GlobalThreshold,
     GradientGrowth,
+    GraNet,
     Magnitude,
     NeverUsed,
     NormalInit,
@@ -32,7 +33,7 @@ def with_a_frozen_pattern(model, optimizer, seed):
 
 
 def tracked(model, optimizer, seed):
-    rewiring = make_method(SET)(model, optimizer, seed=seed)
+    rewiring = make_method(GraNet)(model, optimizer, seed=seed)
     Tracker(rewiring)
     Drift(rewiring)
     return rewiring

@@ -266,14 +266,6 @@ def test_state_and_gradient_move_with_the_links(name, density, links_of):
     optimizer.step()
 
 
-def test_state_of_a_momentum_that_has_not_begun():
-    layer = SparseLinear(40, 30, density=0.2)
-    for optimizer in (torch.optim.Adam(layer.parameters()), torch.optim.SGD(layer.parameters())):
-        SET(layer, optimizer, every=1).step()
-        assert_valid(layer.weight)
-        assert not optimizer.state
-
-
 def test_training_goes_on_as_if_the_links_had_always_been_there():
     # One step after a rewiring, computed by hand on the links' own moments.
     layer = SparseLinear(12, 9, bias=False, density=0.4, dtype=torch.float64)
