@@ -1,4 +1,4 @@
-"""Worker processes that are ended, and those that end with the process that waits for them."""
+"""Worker processes: those that are ended, those that end by themselves, and a DataLoader's."""
 
 import multiprocessing
 import os
@@ -9,9 +9,13 @@ import time
 from pathlib import Path
 
 import pytest
-from lab.train.jobs import Endless, Killed, Quick
+import torch
+from lab.train.jobs import Batches, Endless, Killed, Quick
+from torch.utils.data import DataLoader
 
+from sparse_engine.lab.tasks import Digits
 from sparse_engine.lab.train import run_all
+from sparse_engine.models import RecurrentNetwork
 
 
 @pytest.fixture(autouse=True)
@@ -70,3 +74,20 @@ def is_running(process):
 def test_a_worker_that_the_system_ends_is_no_error_of_the_run():
     with pytest.raises(MemoryError, match="take fewer workers"):
         list(run_all([Killed("big")], progress=False, on_error=lambda *_: None))
+
+
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+def test_a_data_loader_computes_what_this_process_does(start, threads):
+    """In forked workers too, though the threads of this process do not follow there."""
+    threads(2)
+    task = Digits(batch_size=200)
+    network = RecurrentNetwork(hidden=200, density=0.3)
+    model = task.build(network, generator=torch.Generator().manual_seed(0)).eval()
+    batches = Batches(task, model)
+    expected = [batches[number] for number in range(len(batches))]
+    loader = DataLoader(batches, batch_size=None, num_workers=2, multiprocessing_context=start)
+    found = list(loader)
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected, strict=True):
+        assert torch.equal(one[0], other[0]) and torch.equal(one[1], other[1])
+        torch.testing.assert_close(one[2], other[2])  # a worker has one thread for dense products
