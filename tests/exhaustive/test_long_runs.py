@@ -15,7 +15,7 @@ def held():
     """Bytes of the process, and tensors that Python knows."""
     gc.collect()
     pages = int(Path("/proc/self/statm").read_text().split()[1])
-    tensors = sum(isinstance(each, torch.Tensor) for each in gc.get_objects())
+    tensors = sum(issubclass(type(each), torch.Tensor) for each in gc.get_objects())
     return pages * resource.getpagesize(), tensors
 
 
