@@ -1,6 +1,5 @@
 """The measurements on a GPU survive what fails, on a machine without one."""
 
-import json
 import os
 import subprocess
 import sys
@@ -45,6 +44,7 @@ def gpu(monkeypatch):
     return type("Gpu", (), {"cases": cases, "checks": checks, "record": record, "timing": timing})
 
 
+@pytest.mark.exhaustive
 def test_whatever_fails_the_rest_is_measured(gpu, tmp_path):
     file = tmp_path / "new" / "gpu.json"
 
@@ -67,15 +67,6 @@ def test_whatever_fails_the_rest_is_measured(gpu, tmp_path):
     assert not gpu.record.Record.of(file, {"device": "another"}).rows
 
 
-def test_what_there_is_no_time_for_is_measured_later(gpu, tmp_path):
-    found = gpu.record.Record.of(tmp_path / "gpu.json", {})
-    cases = [gpu.cases.Case("one", lambda: [{"us": 1.0}])]
-    gpu.cases.go_over(cases, found, time.time() - 1)
-    assert not found.rows and not found.failures
-    gpu.cases.go_over(cases, found, LATER)
-    assert json.loads(found.path.read_text())["rows"] == {"one": [{"us": 1.0}]}
-
-
 def test_a_process_that_hangs_is_ended(gpu, tmp_path, monkeypatch):
     found = gpu.record.Record.of(tmp_path / "gpu.json", {})
     found.begun = "hangs"
@@ -90,6 +81,7 @@ def test_a_process_that_hangs_is_ended(gpu, tmp_path, monkeypatch):
     assert found.failures == {"hangs": "the process did not end in time"}
 
 
+@pytest.mark.exhaustive
 def test_every_check_is_made_though_one_fails(gpu, tmp_path, monkeypatch):
     commands = {
         "tests": [sys.executable, "-c", "print('2 failed'); raise SystemExit(1)"],
@@ -106,11 +98,6 @@ def test_every_check_is_made_though_one_fails(gpu, tmp_path, monkeypatch):
     assert passed == {"tests": False, "memcheck": True, "racecheck": False}
     assert found.checks["tests"]["printed"] == "2 failed\n"
     assert "no time was left" in found.checks["racecheck"]["printed"]
-
-
-def test_memory_races_and_barriers_are_watched(gpu, monkeypatch):
-    monkeypatch.setattr(gpu.checks.shutil, "which", lambda name: f"/usr/bin/{name}")
-    assert [*gpu.checks.commands()] == ["tests", "memcheck", "racecheck", "synccheck"]
 
 
 class Event:
@@ -153,23 +140,6 @@ def test_a_peer_that_fails_is_left_out_and_the_device_is_kept_busy(gpu, monkeypa
     assert not slept
     with pytest.raises(RuntimeError, match="not implemented"):
         gpu.timing.measure({"ours": fail})
-
-
-def test_what_is_left_and_what_failed_is_said(gpu, tmp_path, capsys):
-    from benchmarks.gpu.__main__ import cases, tell
-
-    names = [case.name for case in cases(quick=False)]
-    assert len({*names}) == len(names) > 20
-    found = gpu.record.Record.of(tmp_path / "gpu.json", {"device": "none"})
-    found.rows[names[0]] = [{"operation": "spmm", "us": 1.0}]
-    found.failures[names[1]] = "out of memory"
-    found.checks["tests"] = {"passed": False, "printed": "2 failed"}
-    assert tell(found, cases(quick=False)) == 2
-    printed = capsys.readouterr().out
-    assert "FAILED tests: 2 failed" in printed
-    assert f"FAILED {names[1]}: out of memory" in printed
-    assert f"{len(names) - 2} cases are left" in printed
-    assert f"attach {found.path} to an issue" in printed
 
 
 def test_the_page_has_the_times_of_the_model(gpu):

@@ -1,133 +1,86 @@
-"""Code of the documents, which has to run and to print what the documents say."""
+"""Code of the pages runs, page by page, and shows what the text says; their lists are complete."""
 
+import importlib.util
 import re
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pytest
 import torch
+from lab.in_process import run_here
 
 from sparse_engine import analysis, nn
 from sparse_engine.lab.cli import main
+from sparse_engine.lab.experiments import EXPERIMENTS
 from sparse_engine.lab.experiments.selfish import SELFISH
 from sparse_engine.lab.tasks import TASKS
 from sparse_engine.nn import SparseRNN
 from sparse_engine.topology import methods
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENT = (ROOT / "docs" / "methods.md").read_text()
-# Blocks that begin a line; one within a list goes on from what surrounds it there.
-BLOCKS = re.findall(r"^```python\n(.*?)^```", DOCUMENT, re.MULTILINE | re.DOTALL)
+DOCS = ROOT / "docs"
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+TEXTS = {
+    str(path.relative_to(DOCS)): path.read_text()
+    for path in DOCS.rglob("*.md")
+    if "_build" not in path.parts
+}
+# The code on NetworkX runs in a process of its own, tests/test_networkx_backend.py.
+PAGES = [name for name, text in TEXTS.items() if BLOCK.search(text) and name != "networkx.md"]
 
 
-@pytest.mark.parametrize("block", BLOCKS)
-def test_a_block_runs_as_it_is(block):
-    names = {"__name__": "block"}
-    exec(compile(block, "docs/methods.md", "exec"), names)
-    weight, rewiring = names["model"].weight_hh_l0, names["rewiring"]
-    assert weight.topology_version >= rewiring.steps // rewiring.every > 1
-    assert weight.nnz == pytest.approx(0.05 * 256 * 256, rel=0.1)
-
-
-def test_the_grow_rule_does_what_it_says():
-    names = {"__name__": "block"}
-    exec(compile(BLOCKS[-1], "docs/methods.md", "exec"), names)
+def methods_page(names):
     weight = names["model"].weight_hh_l0
+    assert weight.nnz == pytest.approx(0.05 * 256 * 256, rel=0.1)
     distance = (weight.rows() - weight.col_indices).abs().double()
     born = weight.values.detach() == 0
-    # Random growth has a mean of 256 / 3.
+    # The rule of the page's last block; random growth has a mean of 256 / 3.
     assert float(distance[born].mean()) < 60 < float(distance[~born].mean())
 
 
-def test_every_method_has_its_row():
-    published = {name for name, entry in vars(methods).items() if isinstance(entry, type)}
-    assert set(re.findall(r"^\| `(\w+)`", DOCUMENT, re.MULTILINE)) == published
-
-
-def test_the_rule_of_the_readme_runs():
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    (block,) = [block for block in blocks if "(Prune)" in block]
-    model = SparseRNN(4, 30, density=0.2)
-    names = {"torch": torch, "model": model, "optimizer": torch.optim.Adam(model.parameters())}
-    exec(compile(block, "README.md", "exec"), names)
-    names["rewiring"].rewire()
-    assert model.weight_hh_l0.topology_version == 1
-
-
-def test_the_first_lines_of_the_readme_run_and_train():
-    names = {}
-    block = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[0]
-    assert len(block.splitlines()) == 12
-    exec(compile(block, "README.md", "exec"), names)
-    assert names["loss"].item() < 0.02  # 1 / 12 without recalling
-    assert names["lstm"].weight_hh_l0.topology_version == 3
-
-
-CELL = (ROOT / "docs" / "write_a_cell.md").read_text()
-
-
-def test_the_cell_runs_and_is_that_of_the_example():
-    block, options = re.findall(r"^```python\n(.*?)^```", CELL, re.MULTILINE | re.DOTALL)
-    names = {"__name__": "block"}
-    exec(compile(block, "docs/write_a_cell.md", "exec"), names)
-    assert names["y"].shape == (20, 32, 512) and names["h_n"].shape == (4, 32, 256)
-    exec(compile(options, "docs/write_a_cell.md", "exec"), names)
+def write_a_cell(names):
     assert names["y"].shape == (20, 32, 64) and "leak=0.5" in names["leaky"].extra_repr()
+    block = BLOCK.search(TEXTS["write_a_cell.md"])[1]
     written = block[block.index("class UGRNN") : block.index("rnn = SparseUGRNN")].strip()
     assert written in (ROOT / "examples" / "write_a_cell.py").read_text()
 
 
-def test_files_that_the_page_names_are_there():
-    files = set(re.findall(r"`([\w/]+\.(?:py|cpp|h))`", CELL))
-    assert len(files) > 10
-    for file in files:
-        assert (ROOT / file).is_file() or (ROOT / "csrc" / "cpu" / file).is_file(), file
+def feed_forward(names):
+    # Of 20 * 1010 links for the output layer, only 10,000 have a place.
+    sparse = [isinstance(layer, nn.SparseLinear) for layer in names["model"].linear]
+    assert sparse == [True, True, False]
+    assert names["rbm"].weight.nnz == 12_240 and 0 < names["error"] < 1
+    assert names["strength"].shape == (500,) and len(names["selected"]) == 20
 
 
-def blocks_of(page):
-    """The blocks of a page."""
-    text = (ROOT / "docs" / page).read_text()
-    blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    return [pytest.param(block, id=str(k)) for k, block in enumerate(blocks)]
+def runs_page(names):
+    assert names["mine"].finished
+    assert names["test"].n == 2 and len(names["compared"].groups) == 4
+    assert Path("compare.png").is_file()
+    named = set(re.findall(r"`([\w.]+)`", TEXTS["runs.md"]))
+    files = {path.name for path in Path("runs/gru").iterdir()}
+    assert {name for name in files if not name.startswith("checkpoint-")} <= named
 
 
-def run(page, block):
-    names = {"__name__": "block"}
-    exec(compile(block, f"docs/{page}", "exec"), names)
-    return names
-
-
-@pytest.mark.parametrize("block", blocks_of("cells.md"))
-def test_what_the_page_on_cells_shows_runs(block, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    names = run("cells.md", block)
-    if "rewiring" in names:
-        steps, every = names["rewiring"].steps, names["rewiring"].every
-        (model,) = {names.get("model"), names.get("ltc")} - {None}
-        weights = [each for each in model.modules() if isinstance(each, nn.SparseWeight)]
-        assert {each.topology_version for each in weights} == {steps // every}
-
-
-@pytest.mark.parametrize("block", blocks_of("language.md"))
-def test_what_the_page_on_language_shows_runs(block):
-    names = run("language.md", block)
-    assert names["log_p"].shape == (35, 20, 10_000) and names["loss"].isfinite()
-
-
-def test_the_commands_on_language_are_known(capsys):
-    text = (ROOT / "docs" / "language.md").read_text()
-    commands = re.findall(r"^sparse-engine (.*)$", text, re.MULTILINE)
-    assert len(commands) == 3
-    for command in commands:
-        # Data that are not there are missed after all options are understood.
-        assert main([*command.replace("FOLDER", "/nowhere").split(), "--data", "/nowhere"]) == 2
-        assert "expected the file" in capsys.readouterr().err
-    named = set(re.findall(r"`(?:sparse-engine reproduce )?(selfish-[a-z-]+)`", text))
-    assert named == set(SELFISH)
+CHECKS = {
+    "methods.md": methods_page,
+    "write_a_cell.md": write_a_cell,
+    "feed_forward.md": feed_forward,
+    "runs.md": runs_page,
+    "language.md": lambda names: (
+        names["log_p"].shape == (35, 20, 10_000) and names["loss"].isfinite()
+    ),
+    "tasks.md": lambda names: names["result"].best["validation"]["accuracy"] > 0.8,
+    "deployment.md": lambda names: abs(names["banded"].weight.density - 0.1) < 0.04,
+    "echo_state.md": lambda names: (
+        names["model"].score(names["x"][1500:-5], names["x"][1505:]) > 0.9
+    ),
+}
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """A folder with two runs of the names that the page gives them, much shorter."""
+def two_runs(tmp_path_factory):
+    """A folder with two runs of the names that the page on analysis gives them, much shorter."""
     folder = tmp_path_factory.mktemp("runs")
     small = ("--hidden", "32", "--density", "0.3", "--steps", "4", "--every", "2", "--threads", "1")
     for seed, name in enumerate(("one", "other")):
@@ -136,55 +89,107 @@ def runs(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("block", blocks_of("analysis.md"))
-def test_what_the_page_on_analysis_shows_runs(block, runs, threads, monkeypatch):
+@pytest.fixture
+def folder(request, tmp_path, monkeypatch, threads):
+    """The working directory of a page, whose runs are made in this process."""
+    page = request.node.callspec.params.get("page", "") if hasattr(request.node, "callspec") else ""
+    monkeypatch.chdir(request.getfixturevalue("two_runs") if page == "analysis.md" else tmp_path)
     threads(1)
-    monkeypatch.chdir(runs)
-    run("analysis.md", block)
+
+    run_here(monkeypatch)
+    monkeypatch.setitem(TASKS, "waves", None)  # what a page adds is taken away again
 
 
-def test_the_commands_on_analysis_run(runs, monkeypatch):
-    monkeypatch.chdir(runs)
-    text = (ROOT / "docs" / "analysis.md").read_text()
-    commands = re.findall(r"^\$ sparse-engine (.*)$", text, re.MULTILINE)
-    assert [command.split()[0] for command in commands] == ["analyze", "distance"]
-    for command in commands:
+def check_rewired(names):
+    """What a block rewires is rewired as often as its steps say."""
+    model = names.get("model") or names.get("ltc")
+    rewiring = names.get("rewiring")
+    if isinstance(model, torch.nn.Module) and rewiring is not None and rewiring.model is model:
+        versions = {weight.topology_version for weight in rewiring.weights}
+        assert min(versions) >= rewiring.steps // rewiring.every
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("page", PAGES)
+def test_code_of_a_page_runs_and_shows_what_its_text_says(page, folder):
+    names = {"__name__": "__main__"}
+    for block in BLOCK.findall(TEXTS[page]):
+        libraries = re.findall(r"^ *(?:import|from) (\w+)", block, re.MULTILINE)
+        if all(map(importlib.util.find_spec, libraries)):
+            exec(compile(block, f"docs/{page}", "exec"), names)
+            check_rewired(names)
+            plt.close("all")
+    assert CHECKS.get(page, lambda names: True)(names) in (True, None)
+
+
+def test_the_blocks_of_the_readme_run(folder):
+    """The first trains; the rule of one's own rewires."""
+    blocks = BLOCK.findall((ROOT / "README.md").read_text())
+    (rule,) = [block for block in blocks if "(Prune)" in block]
+    first, model = {}, SparseRNN(4, 30, density=0.2)
+    exec(compile(blocks[0], "README.md", "exec"), first)
+    assert len(blocks[0].splitlines()) == 12
+    assert first["loss"].item() < 0.02  # 1 / 12 without recalling
+    assert first["lstm"].weight_hh_l0.topology_version == 3
+    names = {"torch": torch, "model": model, "optimizer": torch.optim.Adam(model.parameters())}
+    exec(compile(rule, "README.md", "exec"), names)
+    names["rewiring"].rewire()
+    assert model.weight_hh_l0.topology_version == 1
+
+
+def commands(page, prompt=r"\$ "):
+    return re.findall(rf"^{prompt}sparse-engine (.*)$", TEXTS[page], re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", ["analysis.md"])
+def test_the_commands_on_analysis_run(page, folder):
+    assert [command.split()[0] for command in commands(page)] == ["analyze", "distance"]
+    for command in commands(page):
         assert main(command.split()) == 0
-    assert (runs / "analysis.png").is_file()
+    assert Path("analysis.png").is_file()
 
 
-def test_names_on_analysis_are_there():
-    text = (ROOT / "docs" / "analysis.md").read_text()
-    names = set(re.findall(r"^\| `(\w+)\(", text, re.MULTILINE))
-    assert len(names) > 10
-    assert names <= vars(analysis).keys()
+def test_the_commands_on_runs_run(folder, capsys):
+    sweep, compare = (command.split() for command in commands("runs.md"))
+    assert main([*sweep, "--steps", "60", "--every", "20", "--hidden", "8"]) == 0
+    capsys.readouterr()
+    assert main(compare) == 0
+    (shown,) = re.findall(r"^```\n(group .*?)^```", TEXTS["runs.md"], re.MULTILINE | re.DOTALL)
+    now, then = (
+        [line.split()[0] for line in text.split("\n\n")[0].splitlines()]
+        for text in (capsys.readouterr().out, shown)
+    )
+    assert now == then
 
 
-def test_the_page_on_tasks_runs(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(TASKS, "waves", None)  # taken away again after the test
-    names = {"__name__": "block"}
-    for block in blocks_of("tasks.md"):
-        exec(compile(block.values[0], "docs/tasks.md", "exec"), names)
-    assert names["result"].best["validation"]["accuracy"] > 0.8
+def test_the_commands_on_language_are_known(capsys):
+    known = commands("language.md", prompt="")
+    assert len(known) == 3
+    for command in known:
+        # Data that are not there are missed after all options are understood.
+        assert main([*command.replace("FOLDER", "/nowhere").split(), "--data", "/nowhere"]) == 2
+        assert "expected the file" in capsys.readouterr().err
 
 
-def test_every_task_has_its_row():
-    text = (ROOT / "docs" / "tasks.md").read_text()
-    assert set(re.findall(r"^\| `([\w-]+)` \|.*\|.*\|.*\|", text, re.MULTILINE)) == set(TASKS)
+def named(page, pattern):
+    return set(re.findall(pattern, TEXTS[page], re.MULTILINE))
 
 
-def test_the_page_on_deployment_runs(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    names = {"__name__": "block"}
-    for block in blocks_of("deployment.md"):
-        exec(compile(block.values[0], "docs/deployment.md", "exec"), names)
-    assert names["banded"].weight.density == pytest.approx(0.1, abs=0.04)
-    assert "outputs differ by" in capsys.readouterr().out
-
-
-def test_c_code_on_deployment_is_that_of_the_header():
-    text = (ROOT / "docs" / "deployment.md").read_text()
+def test_lists_of_the_pages_are_complete():
+    published = {name for name, entry in vars(methods).items() if isinstance(entry, type)}
+    assert named("methods.md", r"^\| `(\w+)`") == published
+    assert named("tasks.md", r"^\| `([\w-]+)` \|.*\|.*\|.*\|") == set(TASKS)
+    functions = named("analysis.md", r"^\| `(\w+)\(")
+    assert len(functions) > 10 and functions <= vars(analysis).keys()
+    language = named("language.md", r"`(?:sparse-engine reproduce )?(selfish-[a-z-]+)`")
+    assert language == set(SELFISH)
+    experiments = named("feed_forward.md", r"sparse-engine reproduce ([\w-]+)")
+    experiments |= {f"set-mlp-{rest}" for rest in named("feed_forward.md", r"`-([\w-]+)`")}
+    own = {name for name in EXPERIMENTS if name.startswith("set-")}
+    assert experiments == own | {"quick-selection", "synapses", "topology-distance"}
+    assert named("feed_forward.md", r"sparse-engine train ([\w-]+)") <= TASKS.keys()
+    for file in named("write_a_cell.md", r"`([\w/]+\.(?:py|cpp|h))`"):
+        assert (ROOT / file).is_file() or (ROOT / "csrc" / "cpu" / file).is_file(), file
     header = (ROOT / "csrc" / "c_library" / "sparse_engine.h").read_text()
-    names = set(re.findall(r"\b(?:se_\w+(?=\()|SE_\w+)", text))
-    assert len(names) > 4 and all(re.search(rf"\b{name}\b", header) for name in names)
+    functions = named("deployment.md", r"\b(?:se_\w+(?=\()|SE_\w+)")
+    assert len(functions) > 4 and all(re.search(rf"\b{name}\b", header) for name in functions)

@@ -1,7 +1,7 @@
 """The examples run, on tiny sizes."""
 
 import json
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
@@ -10,14 +10,20 @@ import pytest
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 
-def run(name, file, **options):
-    arguments = [text for key, value in options.items() for text in (f"--{key}", str(value))]
-    command = [sys.executable, EXAMPLES / name, *arguments, "--json", file]
-    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return printed, json.loads(file.read_text())
+@pytest.fixture
+def run(monkeypatch, capsys, threads):
+    """Runs an example in this process; returns what it prints, and what it writes."""
+
+    def run(name, file, **options):
+        arguments = [text for key, value in options.items() for text in (f"--{key}", str(value))]
+        monkeypatch.setattr(sys, "argv", [name, *arguments, "--json", str(file)])
+        runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+        return capsys.readouterr().out, json.loads(file.read_text())
+
+    return run
 
 
-def test_quickstart(tmp_path):
+def test_quickstart(run, tmp_path):
     printed, record = run("quickstart.py", tmp_path / "new" / "result.json", steps=120)
     assert record["steps"] == 120
     assert record["last loss"] < 0.9 * record["first loss"]
@@ -25,7 +31,7 @@ def test_quickstart(tmp_path):
 
 
 @pytest.mark.exhaustive
-def test_hundred_thousand_neurons(tmp_path):
+def test_hundred_thousand_neurons(run, tmp_path):
     printed, record = run(
         "hundred_thousand_neurons.py",
         tmp_path / "result.json",
@@ -47,7 +53,7 @@ def test_hundred_thousand_neurons(tmp_path):
 
 
 @pytest.mark.exhaustive
-def test_cell_type_gains(tmp_path):
+def test_cell_type_gains(run, tmp_path):
     printed, record = run("cell_type_gains.py", tmp_path / "result.json", neurons=60, steps=30)
     assert record["last loss"] < 0.1 * record["first loss"]
     assert record["error of a gain"] < 0.15
@@ -55,7 +61,7 @@ def test_cell_type_gains(tmp_path):
 
 
 @pytest.mark.exhaustive
-def test_balance_along_training(tmp_path):
+def test_balance_along_training(run, tmp_path):
     picture = tmp_path / "balance.png"
     printed, record = run(
         "balance_along_training.py", tmp_path / "result.json", steps=60, every=20, picture=picture
@@ -66,20 +72,20 @@ def test_balance_along_training(tmp_path):
     assert f"balance {record['balance'][0]:.3f} -> " in printed
 
 
-def test_write_a_cell(tmp_path):
+def test_write_a_cell(run, tmp_path):
     printed, record = run("write_a_cell.py", tmp_path / "result.json", steps=120)
     assert record["last loss"] < 0.7 * record["first loss"]
     assert "256 x 128, nnz=3277" in printed
 
 
-def test_neurogym_trials(tmp_path):
+def test_neurogym_trials(run, tmp_path):
     pytest.importorskip("neurogym")
     printed, record = run("neurogym_trials.py", tmp_path / "result.json", updates=150)
     assert record["first"] < 0.3 and record["last"] > 0.6
     assert "384 x 128, nnz=4915" in printed
 
 
-def test_recurrent_ppo(tmp_path):
+def test_recurrent_ppo(run, tmp_path):
     pytest.importorskip("sb3_contrib")
     printed, record = run("recurrent_ppo.py", tmp_path / "result.json", steps=12_000)
     assert record["first"] < 0.5 and record["last"] > 0.8

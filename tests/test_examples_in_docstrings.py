@@ -6,6 +6,7 @@ import itertools
 import sys
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from io import StringIO
 from pathlib import Path
@@ -36,15 +37,16 @@ MODULES = sorted(
 )
 
 
-def names():
-    """Return everything public, and what examples take for granted."""
+@cache
+def public():
+    """Return everything public, and modules of others."""
     found = {"np": np, "torch": torch, "nn": nn, "Path": Path, "copy": copy, "plot": plot,
              "itertools": itertools}  # fmt: skip
     for module in public_names.modules():
         if not module.startswith("sparse_engine.callbacks."):
             exported = import_module(module)
             found |= {name: getattr(exported, name) for name in public_names.public_names(module)}
-    return found | given()
+    return found
 
 
 def given():
@@ -95,7 +97,7 @@ EXAMPLES = [
 def test_an_example_runs(example, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     mpl.use("Agg")
-    example.globs = names() | OWN.get(".".join(example.name.split(".")[-2:]), {})
+    example.globs = public() | given() | OWN.get(".".join(example.name.split(".")[-2:]), {})
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     runner = doctest.DocTestRunner(Checker(), optionflags=flags)
     printed = []

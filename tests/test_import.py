@@ -58,6 +58,10 @@ import sys
 import sparse_engine
 assert not {"torch", "numpy", "scipy", "matplotlib"} & sys.modules.keys()
 rnn = sparse_engine.nn.SparseRNN(2, 4, density=0.5)
-assert "matplotlib" not in sys.modules
+assert not {"matplotlib", "sparse_engine.topology"} & sys.modules.keys()
+import sparse_engine.topology
+assert "sparse_engine.analysis" not in sys.modules
+import sparse_engine.lab.tasks
+assert not {"pooch", "sklearn", "aeon", "reservoirpy"} & sys.modules.keys()
 """
     subprocess.run([sys.executable, "-c", script], check=True)

@@ -150,14 +150,6 @@ def test_no_code_of_a_pickle_is_run(tmp_path, capsys, monkeypatch):
     assert not (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize("name", ["damaged.npz", "damaged.safetensors", "damaged.pt"])
-def test_damaged_files_are_one_line(name, tmp_path, capsys):
-    (tmp_path / name).write_bytes(b"nothing of the kind")
-    assert main(["analyze", str(tmp_path / name)]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("sparse-engine: expected") and name in line
-
-
 def test_wrong_arguments_are_named(files, tmp_path, capsys):
     for arguments, message in [
         ([str(tmp_path)], f"expected the folder of a run, found no checkpoint in {tmp_path}"),
@@ -166,9 +158,3 @@ def test_wrong_arguments_are_named(files, tmp_path, capsys):
     ]:
         assert main(["analyze", *arguments]) == 2
         assert capsys.readouterr().err.splitlines() == [f"sparse-engine: {message}"]
-
-
-def test_what_cannot_be_read_is_one_line(tmp_path, capsys):
-    assert main(["analyze", str(tmp_path / "absent.csv")]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("sparse-engine: ") and "absent.csv" in line

@@ -166,25 +166,6 @@ def test_the_owner_of_a_weight_says_whether_it_is_recurrent():
         assert [record["distance"] for record in records] == wanted
 
 
-def test_a_resumed_run_goes_on_as_if_it_had_never_stopped():
-    model, records, resumed_records = Model(), [], []
-    rewiring = rewiring_of(model)
-    Drift(rewiring, records.append)
-    rewiring.step()
-    saved, state = copy.deepcopy(model.state_dict()), rewiring.state_dict()
-    rewiring.step()
-
-    other = Model()
-    resumed = rewiring_of(other)
-    Drift(resumed, resumed_records.append)
-    resumed.step()
-    other.load_state_dict(saved)
-    resumed.load_state_dict(state)
-    resumed_records.clear()
-    resumed.step()
-    assert resumed_records == records[2:]
-
-
 def test_refuses_what_does_not_fit():
     rewiring = rewiring_of(Model())
     for wrong in ({"every": 0}, {"bound": -1.0}):

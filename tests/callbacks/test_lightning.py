@@ -9,38 +9,51 @@ from torch import nn
 
 from sparse_engine.topology import SET
 
-pl = pytest.importorskip("lightning.pytorch")
-
-from sparse_engine.callbacks.lightning import Rewire  # noqa: E402
-
 pytestmark = pytest.mark.filterwarnings("ignore")
 METHOD = partial(SET, every=3)
 
 
-class Two(pl.LightningModule):
+# Lightning takes seconds to import, which those who run other tests need not wait for.
+@pytest.fixture(scope="module")
+def rewire():
+    """The callback."""
+    pytest.importorskip("lightning.pytorch")
+    from sparse_engine.callbacks.lightning import Rewire
+
+    return Rewire
+
+
+def two_networks():
     """Two networks with an optimizer each; the second takes two steps in each batch."""
+    from lightning.pytorch import LightningModule
 
-    automatic_optimization = False
+    class Two(LightningModule):
+        automatic_optimization = False
 
-    def __init__(self):
-        super().__init__()
-        self.dense, self.sparse = nn.Linear(3, 2), Network()
+        def __init__(self):
+            super().__init__()
+            self.dense, self.sparse = nn.Linear(3, 2), Network()
 
-    def configure_optimizers(self):
-        return [torch.optim.SGD(each.parameters(), lr=0.1) for each in (self.dense, self.sparse)]
+        def configure_optimizers(self):
+            both = (self.dense, self.sparse)
+            return [torch.optim.SGD(each.parameters(), lr=0.1) for each in both]
 
-    def training_step(self, batch):
-        x, y = batch
-        once, twice = self.optimizers()
-        for optimizer, model in [(once, self.dense), (twice, self.sparse), (twice, self.sparse)]:
-            optimizer.zero_grad()
-            outputs = model(x[:, -1] if model is self.dense else x)
-            self.manual_backward(nn.functional.mse_loss(outputs, y))
-            optimizer.step()
+        def training_step(self, batch):
+            x, y = batch
+            once, twice = self.optimizers()
+            for optimizer, model in [(once, self.dense), *2 * [(twice, self.sparse)]]:
+                optimizer.zero_grad()
+                outputs = model(x[:, -1] if model is self.dense else x)
+                self.manual_backward(nn.functional.mse_loss(outputs, y))
+                optimizer.step()
+
+    return Two()
 
 
 def fit(module, callback, folder, **options):
-    trainer = pl.Trainer(
+    from lightning.pytorch import Trainer
+
+    trainer = Trainer(
         accelerator="cpu",
         logger=False,
         max_epochs=1,
@@ -55,35 +68,35 @@ def fit(module, callback, folder, **options):
     return trainer
 
 
-def test_the_steps_are_those_of_the_optimizer_that_was_named(tmp_path):
-    module = Two()
-    fit(module, Rewire(METHOD, optimizer=1), tmp_path)
+def test_the_steps_are_those_of_the_optimizer_that_was_named(rewire, tmp_path):
+    module = two_networks()
+    fit(module, rewire(METHOD, optimizer=1), tmp_path)
     assert module.sparse.rnn.weight_hh_l0.topology_version == 8 // 3
 
 
-def test_a_trainer_saves_the_rewiring_after_training_too(tmp_path):
-    trainer = fit(Two(), Rewire(METHOD, optimizer=1), tmp_path)
+def test_a_trainer_saves_the_rewiring_after_training_too(rewire, tmp_path):
+    trainer = fit(two_networks(), rewire(METHOD, optimizer=1), tmp_path)
     trainer.save_checkpoint(tmp_path / "end.ckpt")
     states = torch.load(tmp_path / "end.ckpt", weights_only=True)["optimizer_states"]
     assert "rewiring" not in states[0]["param_groups"][0]
     assert states[1]["param_groups"][0]["rewiring"] == {"steps": 8, "seed": 0}
 
 
-def test_a_number_of_no_optimizer_is_refused(tmp_path):
+def test_a_number_of_no_optimizer_is_refused(rewire, tmp_path):
     with pytest.raises(ValueError, match="number of one of 2 optimizers, found 2"):
-        fit(Two(), Rewire(METHOD, optimizer=2), tmp_path)
+        fit(two_networks(), rewire(METHOD, optimizer=2), tmp_path)
 
 
-def test_the_rewiring_is_there_while_the_trainer_trains(tmp_path):
+def test_the_rewiring_is_there_while_the_trainer_trains(rewire, tmp_path):
     seen = []
 
-    class Look(Rewire):
+    class Look(rewire):
         def on_train_batch_end(self, *arguments):
             super().on_train_batch_end(*arguments)
             seen.append(self.rewiring.steps)
 
     look = Look(METHOD, optimizer=1)
-    fit(Two(), look, tmp_path)
+    fit(two_networks(), look, tmp_path)
     assert seen == [2, 4, 6, 8]
     with pytest.raises(RuntimeError, match="expected a rewiring under way"):
         look.rewiring  # noqa: B018

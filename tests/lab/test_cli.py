@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,14 +21,34 @@ from sparse_engine.lab.train import METHODS, Checkpoint, Config, Method, Optimiz
 from sparse_engine.lab.train.config import PARTS
 from sparse_engine.models import RecurrentNetwork
 
+TRAIN = ["train", "mackey-glass", "--hidden"]
 QUICK = ("--hidden", "16", "--steps", "3", "--every", "1")
 
 
 @pytest.fixture(autouse=True)
-def _in_an_empty_folder(tmp_path, monkeypatch):
+def _in_an_empty_folder(tmp_path, monkeypatch, request):
     monkeypatch.chdir(tmp_path)
     # So that no line of help is broken.
     monkeypatch.setenv("COLUMNS", "1000")
+    if not request.node.name.endswith("pictures"):
+        # They take longer than everything else here.
+        monkeypatch.setattr("sparse_engine.lab.train.run.draw_pictures", lambda *_, **__: None)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run that nobody changes."""
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sparse_engine.lab.train.run.draw_pictures", lambda *_, **__: None)
+        assert train("--out", str(folder)) == 0
+    return folder
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    """A copy of that run, in the working directory."""
+    return shutil.copytree(trained, tmp_path / "run")
 
 
 def train(*options):
@@ -42,7 +63,7 @@ def refused(capsys, *options):
     return message
 
 
-def test_trains_and_reports(tmp_path, capsys):
+def test_trains_and_reports_with_pictures(tmp_path, capsys):
     assert train("--out", "deep/run") == 0
     out = capsys.readouterr().out
     assert re.search(r"^last validation mse +0\.\d+$", out, re.MULTILINE)
@@ -102,7 +123,7 @@ def test_the_static_method_is_static_and_set_is_not(tmp_path):
     assert not torch.equal(wiring(tmp_path / "short"), wiring(tmp_path / "set"))
 
 
-def test_balance_is_recorded_every_so_many_rewirings(tmp_path, capsys):
+def test_balance_is_recorded_every_so_many_rewirings_with_pictures(tmp_path, capsys):
     options = ("--density", "0.3", "--balance-every", "2", "--out", "run")
     assert train(*options) == 0
     records = read_metrics(tmp_path / "run" / "topology.jsonl")
@@ -111,8 +132,7 @@ def test_balance_is_recorded_every_so_many_rewirings(tmp_path, capsys):
     assert "--balance-every of at least 0, found -1" in refused(capsys, "--balance-every", "-1")
 
 
-def test_interrupted_run_says_how_to_go_on_and_does(tmp_path, capsys, monkeypatch):
-    assert train("--out", "whole") == 0
+def test_interrupted_run_says_how_to_go_on_and_does(trained, tmp_path, capsys, monkeypatch):
     loss = MackeyGlass.loss
 
     def interrupted(task, model, step):
@@ -127,8 +147,7 @@ def test_interrupted_run_says_how_to_go_on_and_does(tmp_path, capsys, monkeypatc
     assert "interrupted at step 2 of 3; go on with --resume" in capsys.readouterr().out
     assert train("--out", "parts", "--resume") == 0
     for name in ("metrics.jsonl", "checkpoint.json", "checkpoint-00000003.safetensors"):
-        whole, parts = tmp_path / "whole" / name, tmp_path / "parts" / name
-        assert whole.read_bytes() == parts.read_bytes()
+        assert (trained / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
 
 
 def test_threads_are_taken_over(threads, tmp_path):
@@ -188,8 +207,8 @@ def test_bad_values_are_one_line_and_leave_nothing(tmp_path, capsys, option, val
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.usefixtures("run")
 def test_refuses_a_folder_in_use(tmp_path, capsys):
-    assert train("--out", "run") == 0
     assert "expected a new or empty folder" in refused(capsys, "--out", "run")
     (tmp_path / "file").write_text("")
     assert "file" in refused(capsys, "--out", "file")
@@ -199,8 +218,8 @@ def test_refuses_to_resume_nothing(capsys):
     assert "found no config.json" in refused(capsys, "--out", "nowhere", "--resume")
 
 
+@pytest.mark.usefixtures("run")
 def test_refuses_to_resume_otherwise(capsys):
-    assert train("--out", "run") == 0
     assert "found network.hidden = 17" in refused(
         capsys, "--out", "run", "--resume", "--hidden", "17"
     )
@@ -213,9 +232,8 @@ def test_refuses_to_resume_otherwise(capsys):
     "name", ["config.json", "checkpoint.json", "metrics.jsonl", "topology.jsonl"]
 )
 @pytest.mark.parametrize("content", [b"\x80\x04", b"{}\n{}\n", b"[[]]\n{"])
-def test_refuses_damaged_files(tmp_path, capsys, name, content):
-    assert train("--out", "run") == 0
-    (tmp_path / "run" / name).write_bytes(content)
+def test_refuses_damaged_files(run, capsys, name, content):
+    (run / name).write_bytes(content)
     refused(capsys, "--out", "run", "--resume")
 
 
@@ -224,14 +242,7 @@ def test_a_loss_that_explodes_is_one_line(capsys):
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [
-        ["nonsense"],
-        ["train", "nonsense"],
-        ["train", "mackey-glass", "--nonsense", "1"],
-        ["train", "mackey-glass", "--hidden", "many"],
-        ["train", "mackey-glass", "--method", "nonsense"],
-    ],
+    "arguments", [["nonsense"], ["train", "mackey-glass", "--nonsense", "1"], [*TRAIN, "many"]]
 )
 def test_unknown_words_end_with_status_2(arguments, capsys):
     with pytest.raises(SystemExit) as ended:

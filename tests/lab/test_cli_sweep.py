@@ -5,8 +5,10 @@ import re
 from pathlib import Path
 
 import pytest
+from lab.in_process import run_here
 
 from sparse_engine.lab.cli import main
+from sparse_engine.lab.train import Job
 
 SMALL = ("--steps", "4", "--every", "2", "--hidden", "12", "--evaluate-every", "2")
 SWEEP = ("sweep", "digits", *SMALL, "--densities", "0.3", "--out", "here")
@@ -16,19 +18,11 @@ SWEEP = ("sweep", "digits", *SMALL, "--densities", "0.3", "--out", "here")
 def made(tmp_path, monkeypatch):
     """Runs of sweeps are made in this process, and their folders returned."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sparse_engine.lab.train.run.draw_pictures", lambda *_, **__: None)
     folders = []
 
-    def run_all(jobs, *, workers, on_error):
-        for job in jobs:
-            if job.result() is None:
-                folders.append(str(job.folder))
-                try:
-                    yield job, job()
-                except ValueError as error:
-                    on_error(job, error)
-
-    monkeypatch.setattr("sparse_engine.lab.cli.sweep.run_all", run_all)
+    run = Job.__call__
+    run_here(monkeypatch)
+    monkeypatch.setattr(Job, "__call__", lambda job: folders.append(str(job.folder)) or run(job))
     return folders
 
 

@@ -144,6 +144,7 @@ def test_copies(way):
     assert other[0].embedding.weight is other[2].decoder.weight
 
 
+@pytest.mark.exhaustive
 def test_networks_with_dropped_links_compile():
     module = DropConnect(SparseLSTM(4, 12, density=0.4))
     compiled = torch.compile(module, fullgraph=True, backend="aot_eager")

@@ -69,8 +69,9 @@ def test_others_are_rewired_as_if_nothing_were_frozen():
     model[0].weight.frozen_pattern = True
     for each in (model, twin):
         SET(each, None, every=1, seed=3).step()
-    assert torch.equal(model[1].weight.to_dense(), twin[1].weight.to_dense())
-    assert not torch.equal(model[0].weight.to_dense(), twin[0].weight.to_dense())
+    ours, theirs = ([each[i].weight.col_indices for i in (0, 1)] for each in (model, twin))
+    assert torch.equal(ours[1], theirs[1])
+    assert not torch.equal(ours[0], theirs[0])
 
 
 def test_a_model_of_frozen_patterns_only():
@@ -94,24 +95,6 @@ def test_nothing_is_noted_for_a_frozen_pattern():
     assert len(model[1].weight.captured) == 2
     train(model, rule, 4)
     assert (model[0].weight.topology_version, model[1].weight.topology_version) == (0, 2)
-
-
-@pytest.mark.parametrize("frozen_before", [True, False])
-@pytest.mark.parametrize("steps", [0, 1, 2, 3])
-def test_a_rewiring_with_a_memory_resumes(steps, frozen_before):
-    model = two_layers()
-    model[0].weight.frozen_pattern = frozen_before
-    rule = looking(model)
-    train(model, rule, steps)
-    other = copy.deepcopy(model)
-    other[0].weight.frozen_pattern = True
-    resumed = looking(other)
-    resumed.load_state_dict(rule.state_dict())
-    assert other[0].weight.captured is None
-    version = other[0].weight.topology_version
-    train(other, resumed, 3)
-    assert other[0].weight.topology_version == version
-    assert other[1].weight.topology_version == (steps + 3) // 3
 
 
 @pytest.mark.parametrize("way", [copy.deepcopy, lambda layer: pickle.loads(pickle.dumps(layer))])

@@ -11,7 +11,7 @@ from torch import nn
 from torch.func import functional_call
 from torch.testing import assert_close
 
-from sparse_engine.nn import GroupedWeight, SparseLinear, SparseRNN, SparseWeight, link_penalty
+from sparse_engine.nn import GroupedWeight, SparseLinear, SparseRNN, SparseWeight
 from sparse_engine.testing import assert_valid, awkward_patterns, patterns, random_pattern
 from sparse_engine.topology import SET
 
@@ -86,21 +86,6 @@ def test_a_network_of_tied_links():
     assert_close(weight.gain.grad, gain.grad)
     for name in ("weight_ih_l0", "bias_ih_l0", "bias_hh_l0"):
         assert_close(network.get_parameter(name).grad, twin.get_parameter(name).grad)
-
-
-@pytest.mark.parametrize("make", [grouped_rnn, lambda: grouped(random_pattern(4, 6, 11))])
-def test_gradcheck(make):
-    module = make()
-    name = next(name for name, _ in module.named_parameters() if name.endswith("gain"))
-    gain = module.get_parameter(name).detach().clone().requires_grad_()
-    x = torch.randn(3, 2, 6, dtype=torch.float64, requires_grad=True)
-
-    def run(gain, x):
-        return functional_call(module, {name: gain}, (x,))
-
-    assert torch.autograd.gradcheck(run, (gain, x))
-    if isinstance(module, SparseWeight):
-        assert torch.autograd.gradgradcheck(run, (gain, x))
 
 
 def test_optimizers_see_gains_alone():
@@ -294,11 +279,3 @@ def test_gains_start_at_one_and_have_the_dtype_of_the_base():
     weight = GroupedWeight(base, random_pattern(4, 4, 8), group, gain=torch.ones(9))
     assert weight.gain.dtype == torch.float64
     assert weight.float().values.dtype == torch.float32
-
-
-def test_penalties_reach_the_gains():
-    weight = grouped(random_pattern(9, 8, 30))
-    link_penalty(weight, l2=0.5).backward()
-    sums = torch.zeros(GROUPS, dtype=torch.float64)
-    sums.index_add_(0, weight.group, weight.gain.detach()[weight.group.long()] * weight.base**2)
-    assert_close(weight.gain.grad, sums)

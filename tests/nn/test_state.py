@@ -151,19 +151,6 @@ for dtype in (torch.complex64, torch.int64, torch.bool):
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damage_is_refused_and_nothing_changes(damage):
-    change, message = DAMAGES[damage]
-    weight = weight_of()
-    before, state = state_of(weight), state_of(weight_of(seed=1))
-    change(state)
-    with pytest.raises(RuntimeError, match=f"(?s){message.format('')}"):
-        weight.load_state_dict(state)
-    assert_same(weight.state_dict(), before)
-    assert weight.topology_version == 0
-    assert_valid(weight)
-
-
-@pytest.mark.parametrize("damage", DAMAGES)
 def test_the_weight_inside_a_model_is_named_and_not_half_loaded(damage):
     change, message = DAMAGES[damage]
     model = nn.Sequential(SparseLinear(20, 30, density=1 / 6), nn.Linear(30, 2))

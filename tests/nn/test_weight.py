@@ -156,14 +156,15 @@ def test_set_pattern(nnz):
     assert_valid(weight)
 
 
-def test_set_pattern_with_long_rows():
-    """The plan of the rows that a GPU cuts into pieces is written in place, as the links are."""
-    short, links = random_pattern(90, 900, 800), torch.arange(800)
+@pytest.mark.parametrize("count", [800, 840])
+def test_set_pattern_with_long_rows(count):
+    """The plan of the rows that a GPU cuts into pieces is written in place where links are."""
+    short, links = random_pattern(90, 900, 800), torch.arange(count)
     weight = SparseWeight(torch.ones(800), short)
     plan, address = weight.pattern.plan.clone(), weight.pattern.plan.data_ptr()
-    long = SparseWeight.from_coo(links // 400, links % 400, torch.ones(800), (90, 900)).pattern
-    weight.set_pattern(long, torch.ones(800))
-    assert weight.pattern.plan.data_ptr() == address
+    long = SparseWeight.from_coo(links // 420, links % 420, torch.ones(count), (90, 900)).pattern
+    weight.set_pattern(long, torch.ones(count))
+    assert (weight.pattern.plan.data_ptr() == address) == (count == 800)
     assert plan[:, 0].tolist() == [0, 0] and weight.pattern.plan[:, 0].tolist() == [4, 0]
     assert "_plan" not in weight.state_dict()
     assert_valid(weight)

@@ -1,7 +1,5 @@
-"""Names of the package: none stands for two things, and layers import downwards only."""
+"""Names of the package: none stands for two things."""
 
-import subprocess
-import sys
 from types import ModuleType
 
 import pytest
@@ -26,9 +24,3 @@ def test_no_name_of_topology_has_a_namesake(other):
 
 def test_analysis_and_plot_share_no_name():
     assert not names_of(analysis) & names_of(plot)
-
-
-def test_topology_does_without_analysis():
-    program = "import sys, sparse_engine.topology; print('sparse_engine.analysis' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.stdout.split() == ["False"], done.stderr

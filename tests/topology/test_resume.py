@@ -1,18 +1,22 @@
 """A run that is saved and resumed equals one that never stopped, bit for bit."""
 
-import io
+from functools import partial
 
 import pytest
 import torch
+from methods import OPTIONS, assert_same, build, make_method, train
 
 from sparse_engine.analysis import Drift
-from sparse_engine.nn import SparseLinear, SparseRNN
+from sparse_engine.lab.train import Checkpoint
+from sparse_engine.nn import SparseLinear
 from sparse_engine.topology import (
     SET,
+    SNFS,
     AdaptiveThreshold,
     AssignedSign,
     GlobalThreshold,
     GradientGrowth,
+    GraNet,
     Magnitude,
     NeverUsed,
     NormalInit,
@@ -22,58 +26,56 @@ from sparse_engine.topology import (
     Tracker,
 )
 
-OPTIMIZERS = {
-    "SGD": lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9),
-    "Adam": lambda p: torch.optim.Adam(p, lr=0.01),
-    "RMSprop": lambda p: torch.optim.RMSprop(p, lr=0.01),
-}
+
+def with_a_frozen_pattern(model, optimizer, seed):
+    model.weight_hh_l0.frozen_pattern = True
+    return make_method(SNFS)(model, optimizer, seed=seed)
 
 
-def setup(optimizer, seed):
-    generator = torch.Generator().manual_seed(seed)
-    model = SparseRNN(3, 40, 2, density=0.1, input_density=0.5, generator=generator)
-    optimizer = OPTIMIZERS[optimizer](model.parameters())
-    return model, optimizer, SET(model, optimizer, every=7, seed=seed, new_links=NormalInit(0.1))
+def tracked(model, optimizer, seed):
+    rewiring = make_method(GraNet)(model, optimizer, seed=seed)
+    Tracker(rewiring)
+    Drift(rewiring)
+    return rewiring
 
 
-def train(parts, first, last):
-    model, optimizer, rule = parts
-    for step in range(first, last):
-        x = torch.randn(5, 4, 3, generator=torch.Generator().manual_seed(step))
-        optimizer.zero_grad()
-        model(x)[0].square().mean().backward()
-        optimizer.step()
-        rule.step()
+sign_changes = partial(
+    Rewiring, prune=SignChange(), grow=RandomGrowth(), every=2, new_links=NormalInit(0.1)
+)
+#: At 5 and 20 steps SNFS is within its window of 4 steps before the rewirings at 7 and 21.
+CASES = [
+    *(pytest.param(make_method(each), 5, {}, id=each.__name__) for each in OPTIONS),
+    pytest.param(make_method(SET), 7, {}, id="just rewired"),
+    pytest.param(make_method(SNFS), 20, {}, id="third window"),
+    pytest.param(with_a_frozen_pattern, 5, {}, id="frozen pattern"),
+    pytest.param(sign_changes, 9, {}, id="SignChange"),
+    pytest.param(tracked, 8, {}, id="observers"),
+    *(
+        pytest.param(make_method(SET), 8, {"optimizer": optimizer}, id=optimizer.func.__name__)
+        for optimizer in (
+            partial(torch.optim.SGD, lr=0.05, momentum=0.9),
+            partial(torch.optim.RMSprop, lr=0.01),
+        )
+    ),
+]
 
 
-def moments(parts):
-    states = parts[1].state_dict()["state"].values()
-    return [entry for state in states for entry in state.values() if torch.is_tensor(entry)]
-
-
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("stop", [1, 6, 7, 20])
-def test_resuming_equals_never_having_stopped(optimizer, stop):
-    whole, first, second = setup(optimizer, 1), setup(optimizer, 1), setup(optimizer, 2)
+@pytest.mark.parametrize(("make", "stop", "options"), CASES)
+def test_resuming_equals_never_having_stopped(make, stop, options, tmp_path):
+    whole, first, second = (build(make, seed, **options) for seed in (1, 1, 2))
     train(whole, 0, 30)
     train(first, 0, stop)
-    file = io.BytesIO()
-    torch.save([part.state_dict() for part in first], file)
-    file.seek(0)
+    Checkpoint.of(stop, *first).save(tmp_path)
     train(second, 0, 9)
-    for part, state in zip(second, torch.load(file, weights_only=True), strict=True):
-        part.load_state_dict(state)
+    Checkpoint.load(tmp_path).restore(*second)
+    assert_same(first, second)
     train(second, stop, 30)
-    assert whole[2].state_dict() == second[2].state_dict()
-    for name, tensor in whole[0].state_dict().items():
-        assert torch.equal(second[0].state_dict()[name], tensor), name
-    for tensor, other in zip(moments(whole), moments(second), strict=True):
-        assert torch.equal(tensor, other)
+    assert_same(whole, second)
 
 
 @pytest.mark.parametrize("state", [{"step": 3}, {"steps": 3}, {"steps": -1, "seed": 0}, {}])
 def test_a_foreign_state_is_refused(state):
-    rule = setup("Adam", 1)[2]
+    rule = build(make_method(SET), 1).rule
     with pytest.raises(ValueError, match="expected entries steps >= 0 and seed"):
         rule.load_state_dict(state)
     assert rule.state_dict() == {"steps": 0, "seed": 1}

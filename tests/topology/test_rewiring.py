@@ -33,6 +33,9 @@ def test_the_clock():
     rule = SET(model, None, fraction=0.5, every=3)
     assert [rule.step() for _ in range(7)] == [False, False, True, False, False, True, False]
     assert model.weight.topology_version == 2
+    held = [rule.step(hold=step == 9) for step in (8, 9, 10, 11, 12)]
+    assert held == [False, False, False, False, True], "the wiring stays, and the clock goes on"
+    assert model.weight.topology_version == 3
 
 
 def test_rewiring_now_does_not_touch_the_clock():
@@ -261,14 +264,6 @@ def test_state_and_gradient_move_with_the_links(name, density, links_of):
     assert float(state.get("step", 0)) == steps and torch.equal(layer.bias, bias)
     layer(torch.randn(8, 40)).square().sum().backward()
     optimizer.step()
-
-
-def test_state_of_a_momentum_that_has_not_begun():
-    layer = SparseLinear(40, 30, density=0.2)
-    for optimizer in (torch.optim.Adam(layer.parameters()), torch.optim.SGD(layer.parameters())):
-        SET(layer, optimizer, every=1).step()
-        assert_valid(layer.weight)
-        assert not optimizer.state
 
 
 def test_training_goes_on_as_if_the_links_had_always_been_there():

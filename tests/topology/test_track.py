@@ -1,14 +1,13 @@
 """Tracking against brute force, its memory, and the hash of a topology."""
 
 import hashlib
-import io
 import itertools
 import json
 import struct
 
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -74,7 +73,7 @@ RULES = {
     "constant": {"fraction": 0.3},
     "all": {"fraction": 1.0},
     "none": {"fraction": 0.0},
-    "fewer and fewer": {"fraction": 0.2, "density": CubicSchedule(0.4, 0.05, 0, 30)},
+    "fewer and fewer": {"fraction": 0.2, "density": CubicSchedule(0.4, 0.05, 0, 15)},
     "moving": {"fraction": 0.2, "redistribution": Evenly()},
 }
 
@@ -88,7 +87,7 @@ def test_every_number_is_that_of_sets(name, stir):
     rewiring = Rewiring(model, None, prune=prune, grow=RandomGrowth(), every=1, **RULES[name])
     tracker = Tracker(rewiring, records.append)
     everything = [Everything(weight) for weight in model]
-    for step in range(1, 41):
+    for step in range(1, 21):
         rewiring.step()
         assert [record["weight"] for record in records] == rewiring.names
         for weight, expected, record in zip(model, everything, records, strict=True):
@@ -100,20 +99,6 @@ def test_every_number_is_that_of_sets(name, stir):
     ever = sum(len(expected.ever) for expected in everything)
     positions = sum(weight.shape[0] * weight.shape[1] for weight in model)
     assert tracker.exploration == ever / positions
-
-
-@pytest.mark.parametrize(("shape", "nnz"), [((60, 70), 100), ((30, 40), 1176), ((200, 3), 30)])
-def test_exploration_over_200_rewirings(shape, nnz, weight_of, stir):
-    weight, records = weight_of(torch.randn(nnz), *shape), []
-    rewiring = SET(weight, None, fraction=0.1, every=1)
-    tracker, ever = Tracker(rewiring, records.append), positions_of(weight)
-    for _ in range(200):
-        rewiring.step()
-        ever |= positions_of(weight)
-        assert tracker.histories[""].ever.tolist() == sorted(ever)
-        stir(weight)
-    assert tracker.exploration == records[-1]["exploration"] == len(ever) / (shape[0] * shape[1])
-    assert len(ever) > nnz
 
 
 @settings(max_examples=60)
@@ -219,13 +204,6 @@ def test_numbers_are_curves_in_tensorboard(tmp_path, weight_of):
         assert torch.tensor(curves[tag]).equal(torch.tensor(points).float()), tag
 
 
-RESUMED = {
-    "constant": {"fraction": 0.3},
-    "fewer and fewer": {"fraction": 0.2, "density": CubicSchedule(0.4, 0.05, 0, 30)},
-    "moving": {"fraction": 0.2, "redistribution": Evenly()},
-}
-
-
 def tracked(seed, **options):
     generator = torch.Generator().manual_seed(seed)
     model = nn.Sequential(
@@ -235,33 +213,6 @@ def tracked(seed, **options):
     rewiring = Rewiring(model, None, prune=Magnitude(), grow=RandomGrowth(), every=2, **options)
     records = []
     return model, rewiring, Tracker(rewiring, records.append), records
-
-
-@pytest.mark.parametrize("stop", [0, 1, 6, 11])
-@pytest.mark.parametrize("name", RESUMED)
-def test_resuming_equals_never_having_stopped(name, stop, stir):
-    whole, first, second = (tracked(seed, **RESUMED[name]) for seed in (1, 1, 2))
-
-    def train(parts, begin, end):
-        for step in range(begin, end):
-            torch.manual_seed(step)
-            stir(parts[0])
-            parts[1].step()
-
-    train(whole, 0, 20)
-    train(first, 0, stop)
-    file = io.BytesIO()
-    torch.save([part.state_dict() for part in first[:2]], file)
-    file.seek(0)
-    train(second, 0, 5)
-    for part, state in zip(second, torch.load(file, weights_only=True), strict=False):
-        part.load_state_dict(state)
-    second[3].clear()
-    train(second, stop, 20)
-    assert whole[3] == first[3] + second[3]
-    assert len(whole[3]) == 20
-    for name, entry in whole[2].state_dict().items():
-        assert torch.equal(torch.as_tensor(second[2].state_dict()[name]), torch.as_tensor(entry))
 
 
 def test_a_state_without_its_observer_loads():
@@ -329,28 +280,6 @@ def test_literally():
     for pattern in awkward_patterns().values():
         weight = SparseWeight(torch.zeros(pattern.nnz), pattern)
         assert topology_hash(weight) == literal_hash(weight)
-
-
-@given(first=patterns(), second=patterns())
-def test_differs_where_the_links_do(first, second):
-    one, two = (SparseWeight(torch.randn(p.nnz), p) for p in (first, second))
-    same = first.shape == second.shape and torch.equal(
-        first.links.positions(), second.links.positions()
-    )
-    assert (topology_hash(one) == topology_hash(two)) == same
-
-
-@given(pattern=patterns(), data=st.data())
-def test_one_link_elsewhere_is_enough(pattern, data):
-    rows, cols = pattern.shape
-    assume(0 < pattern.nnz < rows * cols)
-    weight = SparseWeight(torch.randn(pattern.nnz), pattern)
-    mask = weight.pattern.dense(torch.ones(pattern.nnz)).bool().flatten()
-    mask[data.draw(st.sampled_from(mask.nonzero().flatten().tolist()))] = False
-    mask[data.draw(st.sampled_from((~mask).nonzero().flatten().tolist()))] = True
-    moved = SparseWeight.from_dense(mask.view(rows, cols).float())
-    same = torch.equal(moved.pattern.links.positions(), pattern.links.positions())
-    assert (topology_hash(moved) == topology_hash(weight)) == same
 
 
 def test_shape_counts_and_values_do_not(weight_of):

@@ -8,7 +8,7 @@ import torch
 from lab.tasks.layouts import SETTINGS, WRITERS
 from scipy.sparse import csr_array, save_npz
 
-from sparse_engine.lab.experiments import EXPERIMENTS, Plan, training
+from sparse_engine.lab.experiments import EXPERIMENTS, Plan
 from sparse_engine.lab.experiments import synapses as pixels
 from sparse_engine.lab.experiments import topology_distance as along
 from sparse_engine.lab.experiments.quick_selection import neighbours_accuracy, overlaps
@@ -30,10 +30,8 @@ def folders(tmp_path_factory):
 
 @pytest.fixture
 def written(folders, monkeypatch):
-    """Lets tasks find written files; runs take place in this process."""
+    """Lets tasks find written files."""
     monkeypatch.setenv("SPARSE_ENGINE_DATA", str(folders))
-    # Worker processes take seconds to start.
-    monkeypatch.setattr(training, "run_all", lambda jobs, workers: [(job, job()) for job in jobs])
 
 
 @pytest.mark.usefixtures("written")

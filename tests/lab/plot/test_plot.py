@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.axes import Axes
-from scipy.sparse import random_array
 
-from sparse_engine.analysis import Annealed, LesionCurve, Lesions, NullModel, structural_balance
+from sparse_engine.analysis import Annealed, LesionCurve, Lesions, NullModel
 from sparse_engine.lab import plot
 from sparse_engine.nn import SparseWeight
 
@@ -30,10 +29,6 @@ def test_small_weight_is_drawn_cell_by_cell(axes):
     np.testing.assert_allclose(image_of(axes), drawn.to_dense().detach(), rtol=1e-6)
     assert axes.images[0].get_extent() == [0, 11, 7, 0]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("source unit", "target unit")
-
-
-def test_colours_are_symmetric_about_zero(axes):
-    plot.adjacency(weight(20, 20, 100), axes)
     norm = axes.images[0].norm
     assert norm.vcenter == 0 and norm.vmin == -norm.vmax < 0
 
@@ -51,23 +46,10 @@ def test_large_weight_is_summed_in_equal_squares(axes, shape, bins):
     assert max(height, width) <= bins
 
 
-def test_even_density_shows_no_lattice(axes):
-    n = 700
-    full = SparseWeight.from_dense(torch.ones(n, n))
-    plot.adjacency(full, axes, bins=512)
-    assert np.ptp(image_of(axes)) == 0
-
-
 def test_memory_does_not_grow_with_the_cells(axes):
     """A matrix of these units would take 80 GB."""
     plot.adjacency(weight(100_000, 100_000, 5_000), axes)
     assert max(image_of(axes).shape) <= 512
-
-
-def test_a_weight_without_links_is_drawn(axes):
-    empty = SparseWeight.from_dense(torch.zeros(4, 4))
-    plot.adjacency(empty, axes)
-    assert not image_of(axes).any()
 
 
 ENTRIES = [
@@ -140,18 +122,6 @@ def test_balance_against_density_with_what_is_by_chance(axes):
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["95 % by chance", "a"]
 
 
-def test_balance_of_graphs_that_each_have_their_null_model(axes):
-    records = [record for record in RECORDS if record["weight"] != "c"]
-    nulls = [by_chance(0, 0.2 * k) for k in range(1, 5)]
-    plot.balance(records, axes, along="density", statistic="class_mean", null=nulls)
-    (band,) = axes.collections
-    corners = band.get_paths()[0].vertices
-    ends = {x: sorted({y for at, y in corners.tolist() if at == x}) for x in (0.5, 0.4, 0.3)}
-    expected = {0.5: (0.005, 0.195), 0.4: (0.015, 0.585), 0.3: (0.02, 0.78)}
-    for density, end in expected.items():
-        assert ends[density] == pytest.approx(end)
-
-
 def test_balance_of_records_with_bands_of_their_own(axes):
     records = [
         {**record, "null": by_chance(0, 0.2 * k).bands()} if record["weight"] == "a" else record
@@ -163,14 +133,6 @@ def test_balance_of_records_with_bands_of_their_own(axes):
     ends = {x: sorted({y for at, y in corners.tolist() if at == x}) for x in (10, 20, 30)}
     for step, end in {10: (0.005, 0.195), 20: (0.015, 0.585), 30: (0.02, 0.78)}.items():
         assert ends[step] == pytest.approx(end)
-
-
-def test_balance_of_reports(axes):
-    w = random_array((30, 30), density=0.2, format="csr", rng=0) * -1
-    reports = {0.1: structural_balance(w), 0.2: structural_balance(-w)}
-    records = [report.to_dict() | {"density": d} for d, report in reports.items()]
-    plot.balance(records, axes, along="density")
-    assert axes.lines[0].get_xydata().tolist() == [[0.1, 0], [0.2, 1]]
 
 
 def test_balance_says_what_is_wrong(axes):

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from matplotlib.axes import Axes
 from scipy.sparse import coo_array, random_array
 
 from sparse_engine import analysis
@@ -52,14 +51,6 @@ def test_feed_forward_loops(axes, graph):
     assert [pattern.count("-") % 2 for pattern in shown] == [0] * 4 + [1] * 4
     mean = axes.lines[0].get_ydata().astype(float)
     np.testing.assert_allclose(mean, [null.samples[f"030T:{p}"].mean() for p in shown])
-
-
-def test_panels(tmp_path):
-    with plot.panels(tmp_path / "four.png", 2, 2, size=(4, 3)) as axes:
-        assert axes.shape == (2, 2) and all(isinstance(each, Axes) for each in axes.flat)
-    content = (tmp_path / "four.png").read_bytes()
-    width, height = (int.from_bytes(content[at : at + 4], "big") for at in (16, 20))
-    assert (width, height) == (480, 360)
 
 
 def test_a_graph_without_links(axes):

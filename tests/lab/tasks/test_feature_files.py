@@ -105,9 +105,3 @@ def test_damaged_text_is_refused(tmp_path, part, text, message):
     (tmp_path / f"madelon_{part}").write_text(text)
     with pytest.raises(ValueError, match=message):
         TASKS["madelon"](data=tmp_path).load()
-
-
-@pytest.mark.parametrize("name", ["cifar-10", "coil20", "fashion-mnist", "lung", "madelon"])
-def test_an_absent_file_is_named(tmp_path, name):
-    with pytest.raises(FileNotFoundError, match=r"expected the file .* in .*, found none"):
-        TASKS[name](data=tmp_path).load()

@@ -5,8 +5,6 @@ import hashlib
 import http.server
 import os
 import socket
-import subprocess
-import sys
 import tarfile
 import threading
 import zipfile
@@ -170,10 +168,3 @@ def test_a_folder_that_was_given_is_the_only_one(address, tmp_path):
 def test_a_file_without_an_address_says_where_it_belongs(address):
     with pytest.raises(FileNotFoundError, match=r"in \$SPARSE_ENGINE_DATA/set, found none"):
         DataFile("set", "plain.csv").find()
-
-
-def test_tasks_import_no_library_of_data():
-    names = ("pooch", "sklearn", "aeon", "reservoirpy")
-    code = f"import sys, sparse_engine.lab.tasks; print([n for n in {names} if n in sys.modules])"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "[]"

@@ -1,4 +1,4 @@
-"""Jobs that workers can import, and that end at once."""
+"""Jobs and data that workers can import."""
 
 import os
 import signal
@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import nn
+from torch.utils.data import Dataset
 
+from sparse_engine.lab.tasks import Step, Supervised
 from sparse_engine.lab.train import Result
 
 
@@ -47,3 +50,19 @@ class Killed(Quick):
 
     def __call__(self):
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+@dataclass(frozen=True)
+class Batches(Dataset):
+    """Batches of a task, and what a network says to them, computed by whoever asks."""
+
+    task: Supervised
+    model: nn.Module
+
+    def __len__(self):
+        return 6
+
+    @torch.no_grad()
+    def __getitem__(self, number):
+        examples = self.task.batch(Step(number))
+        return examples.inputs, examples.targets, self.task.outputs(self.model, examples)

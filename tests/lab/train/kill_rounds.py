@@ -11,36 +11,19 @@ import shutil
 import signal
 import sys
 import time
-from functools import partial
 from pathlib import Path
 
 import torch
-from conftest import make
 
-from sparse_engine import topology as t
+sys.path.append(str(Path(__file__).resolve().parents[2]))
+
+from conftest import make
+from methods import OPTIONS, make_method
+
 from sparse_engine.lab.train import run as run_module
 
 STEPS = 20
-METHODS = {
-    "SET": partial(t.SET, fraction=0.3, every=3, new_links=t.NormalInit(0.1)),
-    "ImportanceSET": partial(t.ImportanceSET, every=3, prune_every=2, prune_after=1),
-    "Static": t.Static,
-    "DeepR": partial(t.DeepR, l1=0.1, temperature=0.01),
-    "PeriodicDeepR": partial(t.PeriodicDeepR, l1=0.01, noise=0.1, every=3),
-    "RigL": partial(t.RigL, steps=STEPS, every=3),
-    "GSE": partial(t.GSE, steps=STEPS, every=3),
-    "SNFS": partial(t.SNFS, steps=STEPS, every=3, window=2),
-    "DSR": partial(t.DSR, threshold=0.02, every=3),
-    "ITOP": partial(t.ITOP, steps=STEPS, every=3),
-    "CHT": partial(t.CHT, every=3),
-    "CHTs": partial(t.CHTs, steps=STEPS, every=3),
-    "CHTss": partial(t.CHTss, steps=STEPS, density=0.1, start=0.3, every=3),
-    "MEST": partial(t.MEST, steps=STEPS, every=3),
-    "Selfish": partial(t.Selfish, steps=STEPS, every=3),
-    "GraNet": partial(t.GraNet, steps=STEPS, density=0.1, start=0.3, last=15, every=3),
-    "GradualPruning": partial(t.GradualPruning, density=0.1, start=0.3, last=15, every=3),
-    "NarangPruning": partial(t.NarangPruning, density=0.1, ramp=t.NarangRamp(1, 8, 15), every=3),
-}
+METHODS = {method.__name__: make_method(method, steps=STEPS, every=3) for method in OPTIONS}
 
 
 def files(folder):

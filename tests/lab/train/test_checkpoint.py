@@ -151,21 +151,15 @@ def test_says_that_the_tensors_are_missing(saved):
         Checkpoint.load(saved)
 
 
-@pytest.mark.parametrize("length", [0, 1, 7, 8, 100, -1])
-def test_refuses_truncated_tensors(saved, length):
-    path = tensor_file(saved)
-    path.write_bytes(path.read_bytes()[:length])
-    with pytest.raises(CheckpointError, match="found it truncated or changed"):
-        Checkpoint.load(saved)
-
-
-def test_refuses_any_flipped_bit(saved):
+def test_refuses_truncated_and_changed_tensors(saved):
     path = tensor_file(saved)
     content = path.read_bytes()
+    damaged = [content[:length] for length in (0, 1, 7, 8, 100, -1)]
     for position in range(0, len(content), max(1, len(content) // 20)):
-        path.write_bytes(
-            content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :]
-        )
+        flipped = bytes([content[position] ^ 1])
+        damaged.append(content[:position] + flipped + content[position + 1 :])
+    for each in damaged:
+        path.write_bytes(each)
         with pytest.raises(CheckpointError, match="found it truncated or changed"):
             Checkpoint.load(saved)
 
@@ -230,7 +224,7 @@ def test_a_record_that_lost_its_seal_is_not_of_version_1(saved):
 def test_refuses_any_changed_byte_of_the_record(saved):
     path = saved / "checkpoint.json"
     content, state = path.read_bytes(), Checkpoint.load(saved)
-    for position in range(len(content)):
+    for position in range(0, len(content), 3):
         path.write_bytes(
             content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :]
         )

@@ -95,13 +95,6 @@ def test_is_a_function_of_its_settings(tmp_path, start):
     assert one.read_bytes() != other.read_bytes()
 
 
-def test_rewires(tmp_path, start):
-    run = start(tmp_path)
-    before = run.model.recurrent.weight_hh_l0.col_indices.clone()
-    run.train(progress=False)
-    assert not torch.equal(before, run.model.recurrent.weight_hh_l0.col_indices)
-
-
 def test_the_last_step_does_not_rewire(tmp_path, start):
     run = start(tmp_path, every=5)
     run.train(progress=False)
@@ -145,9 +138,16 @@ def test_the_last_step_leaves_no_gradients_behind(tmp_path, start):
     assert not [name for name in Checkpoint.load(tmp_path).rewiring if name.startswith("factors")]
 
 
-@pytest.mark.parametrize("every", [3, 5])
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("step", [0, 4, 7, 18])
+@pytest.mark.parametrize(
+    ("step", "kind", "every"),
+    [
+        (0, signal.SIGTERM, 3),
+        (4, signal.SIGINT, 3),
+        (4, signal.SIGINT, 5),
+        (7, signal.SIGTERM, 3),
+        (18, signal.SIGINT, 5),
+    ],
+)
 def test_interrupted_and_resumed_equals_never_stopped(tmp_path, start, step, kind, every):
     start = partial(start, every=every)
     start(tmp_path / "whole").train(progress=False)
@@ -166,7 +166,7 @@ def test_many_interruptions_equal_none(tmp_path, start):
     assert_same_files(tmp_path / "whole", tmp_path / "parts")
 
 
-@pytest.mark.parametrize("step", [0, 3, 8, 13])
+@pytest.mark.parametrize("step", [3, 13])
 def test_failed_and_resumed_equals_never_stopped(tmp_path, start, step):
     """Steps after the last checkpoint are taken again, and logged once."""
     start(tmp_path / "whole").train(progress=False)
@@ -270,23 +270,6 @@ def test_refuses_to_resume_from_a_damaged_config(tmp_path, start, content):
     (tmp_path / "config.json").write_bytes(content)
     with pytest.raises(CheckpointError, match="expected"):
         start(tmp_path, resume=True)
-
-
-def test_refuses_a_checkpoint_of_another_shape(tmp_path, start):
-    start(tmp_path / "small")
-    start(tmp_path / "large", hidden=13)
-    for path in (tmp_path / "large").glob("checkpoint*"):
-        (tmp_path / "small" / path.name).write_bytes(path.read_bytes())
-    with pytest.raises(CheckpointError, match=r"found network\.hidden = 12 instead of 13"):
-        start(tmp_path / "small", resume=True)
-
-
-def test_a_static_method_keeps_the_wiring(tmp_path, start):
-    run = start(tmp_path, method=Static)
-    before = run.model.recurrent.weight_hh_l0.col_indices.clone()
-    run.train(progress=False)
-    assert torch.equal(before, run.model.recurrent.weight_hh_l0.col_indices)
-    assert (tmp_path / "topology.jsonl").read_bytes() == b""
 
 
 def test_log_leaves_out_a_line_that_was_cut_short(tmp_path):

@@ -133,18 +133,27 @@ def test_training(grow, recurrent):
     assert_valid(weight)
 
 
-def test_the_choice_is_that_of_the_dense_gradient_of_the_last_step():
-    torch.manual_seed(0)
+@pytest.mark.parametrize("window", [1, 2])
+def test_the_choice_is_that_of_the_dense_gradients_since_the_last_rewiring(window):
     layer = SparseLinear(9, 8, bias=False, density=0.2, dtype=torch.float64)
-    rule = Rewiring(layer, None, prune=Magnitude(), grow=GradientGrowth(), fraction=0.5, every=2)
-    for _ in range(2):
-        dense = layer.to_dense()
-        x = torch.randn(7, 9, dtype=torch.float64)
-        layer(x).square().sum().backward()
-        dense(x).square().sum().backward()
-        dropped = Magnitude().drop(layer.weight, 0.5, RandomKey(0))
-        no_cells = torch.empty(0, dtype=torch.int64)
-        kept = rewire(layer.weight.pattern.links, ~dropped, no_cells).links
-        rule.step()
-    grown = set(layer.weight.pattern.links.positions().tolist()) - set(kept.positions().tolist())
-    assert sorted(grown) == literal(kept, dense.weight.grad, int(dropped.sum()))
+    grow = GradientGrowth() if window == 1 else MomentumGrowth(window=window, beta=0.5)
+    rule = Rewiring(layer, None, prune=Magnitude(), grow=grow, fraction=0.5, every=window)
+    for _ in range(3):
+        expected = torch.zeros(8, 9, dtype=torch.float64)
+        for _ in range(window):
+            x = torch.randn(7, 9, dtype=torch.float64)
+            layer(x).square().sum().backward()
+            dense = layer.to_dense()
+            dense(x).square().sum().backward()
+            expected = 0.5 * expected + dense.weight.grad
+            kept, count = survivors(layer.weight)
+            rule.step()
+        grown = {*layer.weight.pattern.links.positions().tolist()} - {*kept.positions().tolist()}
+        assert sorted(grown) == literal(kept, expected, count)
+
+
+def survivors(weight):
+    """The links that remain where half of them go, and how many go."""
+    dropped = Magnitude().drop(weight, 0.5, RandomKey(0))
+    kept = rewire(weight.pattern.links, ~dropped, torch.empty(0, dtype=torch.int64)).links
+    return kept, int(dropped.sum())

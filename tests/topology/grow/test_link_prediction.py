@@ -55,13 +55,13 @@ FEW[[0, 0, 1], [0, 1, 1]] = True
 def test_uniform_cells_join_too_few_scores(rule):
     pattern = pattern_of(FEW)
     hits = torch.zeros(36)
-    for step in range(2000):
+    for step in range(400):
         hits[grown(rule, pattern, 9, RandomKey(0, step))] += 1
     assert hits[FEW.flatten()].sum() == 0
-    assert hits[6] == 2000
+    assert hits[6] == 400
     others = ~FEW.flatten()
     others[6] = False
-    expected = 2000 * 8 / 32
+    expected = 400 * 8 / 32
     deviation = ((hits[others] - expected) ** 2 / expected).sum() / (1 - 8 / 32)
     # 32 positions, of which 8 are drawn: 99.99 % below 70.
     assert others.sum() == 32 and deviation < 70

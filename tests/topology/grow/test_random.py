@@ -4,7 +4,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import chisquare
 
 from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import Pattern, RandomKey, sample_absent
@@ -15,40 +14,10 @@ from sparse_engine.topology import (
     Magnitude,
     NeverUsed,
     NormalInit,
-    Prune,
     RandomGrowth,
     Rewiring,
 )
 from sparse_engine.topology.apportion import apportion
-
-
-class DropFirst(Prune):
-    """Always the same links, so that the same positions are absent."""
-
-    def drop(self, weight, fraction, key):
-        return torch.arange(weight.nnz) < int(fraction * weight.nnz)
-
-
-@pytest.mark.parametrize("vary", ["seed", "step"])
-def test_new_links_are_uniform_over_absent_cells_and_uncorrelated(vary, weight_of):
-    born = []
-    start = weight_of(torch.ones(12), 5, 6)
-    kept = start.pattern.links.positions()[6:]
-    for number in range(1500):
-        weight = weight_of(torch.ones(12), 5, 6)
-        rule = Rewiring(weight, None, prune=DropFirst(), grow=RandomGrowth(), fraction=0.5, every=1)
-        rule.seed, rule.steps = (number, 0) if vary == "seed" else (0, number)
-        rule.step()
-        born.append(weight.pattern.dense((weight.values.detach() == 0).float()).flatten())
-    grown = torch.stack(born)
-    hits, pairs = grown.sum(0), grown.T @ grown
-    assert hits[kept].sum() == 0
-    free = torch.ones(30, dtype=torch.bool)
-    free[kept] = False
-    # 24 positions, of which 6 are drawn: 99.99 % below 58. 276 pairs: 99.99 % below 370.
-    assert chisquare(hits[free]).statistic / (1 - 6 / 24) < 58
-    together = pairs[free][:, free][tuple(torch.triu_indices(24, 24, 1))]
-    assert chisquare(together).statistic < 370
 
 
 def test_uniform_draws_from_the_kept_links_complement(weight_of):
@@ -126,22 +95,6 @@ def test_every_cell_is_tried_before_one_is_tried_again():
         assert_valid(weight)
 
 
-def test_resume():
-    weight, rule = training()
-    for _ in range(3):
-        rule.step()
-    state, links, values = rule.state_dict(), weight.pattern.links, weight.values.detach().clone()
-    other = SparseWeight(values, random_pattern(8, 10, 20))
-    other.load_state_dict(weight.state_dict())
-    again = Rewiring(other, None, prune=Magnitude(), grow=NeverUsed(), fraction=0.5, every=1)
-    again.load_state_dict(state)
-    assert torch.equal(other.pattern.links.positions(), links.positions())
-    for _ in range(3):
-        rule.step()
-        again.step()
-        assert torch.equal(other.col_indices, weight.col_indices)
-
-
 def test_a_foreign_state_is_refused():
     for state in ({"x": torch.tensor([1])}, {"0": 3}, {"0": torch.tensor([2, 1])}):
         with pytest.raises(ValueError, match="expected increasing positions"):
@@ -217,7 +170,7 @@ def test_any_structure(blocks, cols, density, share, seed):
 def test_growth_is_uniform_within_a_gate_and_gates_are_independent():
     pattern = pattern_of(torch.tensor([[True, False, False, False]] * 4))
     hits, pairs = torch.zeros(16), torch.zeros(3, 3)
-    draws = 1500
+    draws = 300
     for step in range(draws):
         positions = grown(pattern, [1] * 4, 4, RandomKey(1, step))
         assert positions.div(4, rounding_mode="floor").tolist() == [0, 1, 2, 3]

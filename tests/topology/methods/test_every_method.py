@@ -4,8 +4,9 @@ import inspect
 
 import pytest
 import torch
+from methods import OPTIONS, assert_same, train
 
-from sparse_engine.lab.train import Checkpoint
+from sparse_engine.lab.train import METHODS
 from sparse_engine.testing import assert_valid
 from sparse_engine.topology import (
     DSR,
@@ -25,26 +26,12 @@ from sparse_engine.topology import (
 from sparse_engine.topology import methods as package
 
 
-def test_no_method_is_forgotten(methods):
+def test_no_method_is_forgotten():
     published = {each for each in vars(package).values() if isinstance(each, type)}
-    assert methods == published
+    assert published == {*OPTIONS} == {named.method for named in METHODS.values()}
 
 
-# At 5 and 20 steps SNFS is within its window of 4 steps before the rewirings at 7 and 21.
-@pytest.mark.parametrize("stop", [5, 7, 20])
-def test_resuming_equals_never_having_stopped(stop, build, train, assert_same, tmp_path):
-    whole, first, second = build(1), build(1), build(2)
-    train(whole, 0, 40)
-    train(first, 0, stop)
-    Checkpoint.of(stop, *first).save(tmp_path)
-    train(second, 0, 9)
-    Checkpoint.load(tmp_path).restore(*second)
-    assert_same(first, second)
-    train(second, stop, 40)
-    assert_same(whole, second)
-
-
-def test_the_wiring_does_not_depend_on_threads(build, train, threads):
+def test_the_wiring_does_not_depend_on_threads(build, threads):
     hashes = []
     for count in (1, 2):
         threads(count)
@@ -54,7 +41,7 @@ def test_the_wiring_does_not_depend_on_threads(build, train, threads):
     assert hashes[0] == hashes[1]
 
 
-def test_the_default_device_decides_nothing(build, train, assert_same):
+def test_the_default_device_decides_nothing(build):
     first, second = build(5), build(5)
     train(first, 0, 22)
     step = second.rule.step
@@ -68,7 +55,7 @@ def test_the_default_device_decides_nothing(build, train, assert_same):
     assert_same(first, second)
 
 
-def test_the_number_of_links_is_exact(method, build, train):
+def test_the_number_of_links_is_exact(method, build):
     parts = build(4)
     weights = parts.rule.weights
     before, links = [topology_hash(weight) for weight in weights], [w.nnz for w in weights]
@@ -94,7 +81,7 @@ def test_the_number_of_links_is_exact(method, build, train):
     assert any(changed) != (method is Static)
 
 
-def test_links_that_return_may_stay(method, build, train):
+def test_links_that_return_may_stay(method, build):
     """With keep_returning, every link that exists before and after a rewiring has stayed."""
     pruning = (GradualPruning, NarangPruning, ImportanceSET)
     if method in (Static, DeepR, PeriodicDeepR, *pruning):

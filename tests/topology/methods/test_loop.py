@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from methods import OPTIONS, assert_same
 
 from sparse_engine.nn import SparseLinear, SparseRNN
 from sparse_engine.testing import random_pattern
-from sparse_engine.topology import ConstantFanIn, wire
+from sparse_engine.topology import SET, SNFS, ConstantFanIn, wire
 
 STEPS = 16  # of which the 7th and the 14th, or all, are followed by a rewiring
 SLOW_STEPS = 9
@@ -33,10 +34,6 @@ def backward(loss):
     loss.backward()
 
 
-def retaining(loss):
-    loss.backward(retain_graph=True)
-
-
 def accumulating(loss):
     (loss / 2).backward(retain_graph=True)
     (loss / 2).backward()
@@ -44,7 +41,6 @@ def accumulating(loss):
 
 LOOPS = {
     "plain": (itself, backward),
-    "retain_graph": (itself, retaining),
     "accumulation": (itself, accumulating),
     "shared weights": (beside_another, backward),
     "compiled": (compiled, backward),
@@ -54,13 +50,15 @@ LOOPS = {
 # Where a hook that notes gradients breaks a compiled graph, torch looks at .grad of the output.
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
 @pytest.mark.parametrize(
-    "loop",
+    ("method", "loop"),
     [
-        pytest.param(name, marks=[pytest.mark.exhaustive] if name == "compiled" else [])
-        for name in LOOPS
+        *((method, "accumulation") for method in OPTIONS),
+        *((method, loop) for method in (SET, SNFS) for loop in ("plain", "shared weights")),
+        *(pytest.param(method, "compiled", marks=pytest.mark.exhaustive) for method in OPTIONS),
     ],
+    indirect=["method"],
 )
-def test_graphs_that_live_on_change_nothing(loop, build, assert_same):
+def test_graphs_that_live_on_change_nothing(loop, build):
     wrap, go_back = LOOPS[loop]
 
     def trained(alive):

@@ -155,7 +155,7 @@ def test_the_odds_of_every_outcome(delta, power, weight_of):
     values = [1.0, -2.0, 3.0, -0.5, 1.5]
     odds = odds_of_survivors([abs(value) ** power for value in values], stay=3)
     weight, rule = weight_of(torch.tensor(values), 3, 3), SoftMagnitude(delta)
-    draws, counts = 4000, dict.fromkeys(odds, 0)
+    draws, counts = 1000, dict.fromkeys(odds, 0)
     for step in range(draws):
         dropped = rule.drop(weight, 0.4, RandomKey(5, step))
         counts[tuple((~dropped).nonzero().flatten().tolist())] += 1

@@ -1,12 +1,9 @@
 """Pruning of links whose sign is wrong."""
 
-import io
-
 import numpy as np
 import pytest
 import torch
 
-from sparse_engine.nn import SparseRNN
 from sparse_engine.ops import RandomKey
 from sparse_engine.testing import assert_valid
 from sparse_engine.topology import (
@@ -96,41 +93,6 @@ def test_a_removed_link_is_forgotten(weight_of):
     assert rule.drop(weight, 0.3, RandomKey(0)).tolist() == [False, True, False, False]
     weight.values.data = torch.tensor([1.0, -1.0, 1.0, -1.0])
     assert rule.drop(weight, 0.3, RandomKey(0)).tolist() == [False, False, False, True]
-
-
-def train(seed, first, last, state=None):
-    model = SparseRNN(3, 20, density=0.2, generator=torch.Generator().manual_seed(seed))
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
-    rule = Rewiring(
-        model,
-        optimizer,
-        prune=SignChange(),
-        grow=RandomGrowth(),
-        every=2,
-        seed=seed,
-        new_links=NormalInit(0.1),
-    )
-    parts = (model, optimizer, rule)
-    if state is not None:
-        for part, entries in zip(parts, torch.load(state, weights_only=True), strict=True):
-            part.load_state_dict(entries)
-    for step in range(first, last):
-        x = torch.randn(5, 4, 3, generator=torch.Generator().manual_seed(step))
-        optimizer.zero_grad()
-        model(x)[0].square().mean().backward()
-        optimizer.step()
-        rule.step()
-    file = io.BytesIO()
-    torch.save([part.state_dict() for part in parts], file)
-    file.seek(0)
-    return file, model.state_dict()
-
-
-def test_a_run_that_is_resumed_equals_one_that_never_stopped():
-    whole = train(1, 0, 20)[1]
-    resumed = train(2, 9, 20, state=train(1, 0, 9)[0])[1]
-    assert whole.keys() == resumed.keys()
-    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
 CELLS, SIGNS = torch.tensor([1, 5, 7]), torch.tensor([1, -1, 0], dtype=torch.int8)
