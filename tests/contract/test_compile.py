@@ -197,6 +197,7 @@ def test_a_package_computes_the_same(cell, tmp_path):
 
 @EVERY_MODULE
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+@pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")  # from torch 2.14 on
 def test_a_trace_has_the_same_gradients(kind):
     module, x = MODULES[kind](), torch.randn(7, 3, 6)
     file = io.BytesIO()
