@@ -1,8 +1,12 @@
-"""Links with int8 and bfloat16 values against float32 links: one layer, and a sequence, B = 1."""
+"""Links with int8 and bfloat16 values against float32 links at B = 1.
+
+A linear layer, a sequence of 20 steps, and a step of an LSTM by a call of its own.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import tyro
@@ -18,14 +22,15 @@ KINDS: dict[str, Callable[..., nn.Module]] = {
     "linear": SparseLinear,
     "rnn": SparseRNN,
     "lstm": SparseLSTM,
+    "step": SparseLSTM,
 }
 CASES = [
     (kind, units, density)
-    for kind in KINDS
+    for kind in ("linear", "rnn", "lstm")
     for units in (1024, 4096)
     for density in (0.10, 0.05, 0.01)
-]
-QUICK = [("linear", 64, 0.3), ("lstm", 64, 0.3)]
+] + [("step", units, 0.10) for units in (256, 1024, 2048, 4096)]
+QUICK = [("linear", 64, 0.3), ("lstm", 64, 0.3), ("step", 64, 0.3)]
 STEPS = 20
 TARGET = 1.6
 
@@ -46,12 +51,19 @@ def row(kind: str, units: int, density: float, options: Options) -> dict:
         bytes_of_link[f"{name} B/link"] = rows.bytes_after / links
     for small in models.values():
         assert_close(_output(small, x), _output(layer, x), rtol=0.2, atol=0.05)
-    timings = options.measure({name: lambda m=m: m(x) for name, m in models.items()})
+    timings = options.measure({name: _call(kind, m, x) for name, m in models.items()})
     median = {name: timing.median for name, timing in timings.items()}
     times = {f"{name} us": 1e6 * seconds for name, seconds in median.items()}
     ratios = {f"x {name}": median["float32"] / median[name] for name in models if name != "float32"}
     sizes = {"layer": kind, "units": units, "density": density}
     return sizes | bytes_of_link | times | ratios | {"target": TARGET} | quartiles(timings)
+
+
+def _call(kind: str, model: Any, x: torch.Tensor) -> Callable[[], object]:
+    if kind != "step":
+        return lambda: model(x)
+    _, state = model.step(x[0])
+    return lambda: model.step(x[0], state)
 
 
 def _output(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
