@@ -33,8 +33,8 @@ SANITIZED = LD_PRELOAD="$(shell $(CXX) -print-file-name=libasan.so) $(shell $(CX
 	UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 SANITIZED_TESTS = $(addprefix tests/kernels/test_, $(addsuffix .py, spmm sddmm linear sequences \
 		sequences_bfloat16 rnn gated ltc ctrnn rate_rnn rhn on_lstm normed conductance bfloat16 quantized \
-		topology selection sampling scan sums link_prediction pattern malformed pooled resets team)) \
-	$(addprefix tests/contract/test_, $(addsuffix .py, step resets threads)) \
+		topology selection sampling scan sums link_prediction pattern malformed pooled refusals threads \
+		fast_paths team)) $(addprefix tests/contract/test_, $(addsuffix .py, step resets)) \
 	$(addprefix tests/analysis/test_, $(addsuffix .py, triads null_models annealing distance))
 
 sanitize: .venv/dev

@@ -14,7 +14,7 @@ TESTS = [
     *(sys.executable, "-m", "pytest", "-q", "-m", "", "-k", "on_device"),
     *("-p", "no:cacheprovider", "--tb", "short", "--maxfail", "20"),
 ]
-WATCHED = "tests/exhaustive/cuda/test_products.py::test_awkward_structures"
+WATCHED = "tests/exhaustive/cuda/test_operations.py::test_products"
 TOOLS = ("memcheck", "racecheck", "synccheck")
 # Otherwise arrays are parts of larger blocks, out of which no access is an error.
 UNCACHED = {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}

@@ -5,6 +5,7 @@
 #include <limits>
 #include <stdexcept>
 
+#include "sparse_engine/counters.h"
 #include "sparse_engine/kernels.h"
 #include "sparse_engine/threads.h"
 
@@ -37,12 +38,33 @@ PyObject* set_most_threads(PyObject*, PyObject* argument) {
   Py_RETURN_NONE;
 }
 
+PyObject* set_crowding(PyObject*, PyObject* argument) {
+  const int noticed = PyObject_IsTrue(argument);
+  if (noticed < 0) return nullptr;
+  sparse_engine::crowding.store(noticed != 0, std::memory_order_relaxed);
+  Py_RETURN_NONE;
+}
+
+PyObject* counters(PyObject*, PyObject*) {
+  const sparse_engine::Counters& now = sparse_engine::counters;
+  const auto read = [](const std::atomic<int64_t>& counter) {
+    return static_cast<long long>(counter.load(std::memory_order_relaxed));
+  };
+  return Py_BuildValue("{s:L,s:L,s:L,s:L,s:L,s:L}", "teams", read(now.teams), "members",
+                       read(now.members), "crowded", read(now.crowded), "grouped_products",
+                       read(now.grouped_products), "parts", read(now.parts), "pooled_bytes",
+                       static_cast<long long>(sparse_engine::pooled_bytes()));
+}
+
 PyMethodDef methods[] = {
     {"isa", isa, METH_NOARGS, "Name of the instruction set whose kernels run."},
     {"built_isas", built_isas, METH_NOARGS, "Names of the instruction sets that were built."},
     {"built_with_cuda", built_with_cuda, METH_NOARGS, "Whether the kernels of the GPU are here."},
     {"most_threads", most_threads, METH_NOARGS, "Greatest number of threads of an operation."},
     {"set_most_threads", set_most_threads, METH_O, "Set the greatest number of threads."},
+    {"set_crowding", set_crowding, METH_O,
+     "Set whether teams that other processes crowd out are followed by single threads."},
+    {"counters", counters, METH_NOARGS, "Counts of teams and fast paths, bytes of the pool."},
     {nullptr, nullptr, 0, nullptr},
 };
 

@@ -6,9 +6,10 @@ where options do not matter to it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
@@ -53,6 +54,13 @@ FORMS: dict[str, Callable[..., Recurrent]] = {
     "neural_ode, Euler": partial(CELLS["neural_ode"], dt=0.2, unfolds=3, solver=Euler()),
     "ltc, one unfold": partial(CELLS["ltc"], unfolds=1),
 }
+
+
+def mostly_exhaustive(name: str, values: Iterable[str], *quick: str) -> pytest.MarkDecorator:
+    """Parametrize a test by values of which only some are quick enough for `make test`."""
+    slow = pytest.mark.exhaustive
+    cases = [pytest.param(each, marks=() if each in quick else slow) for each in values]
+    return pytest.mark.parametrize(name, cases)
 
 
 def cell_of(form: str) -> str:

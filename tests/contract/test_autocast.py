@@ -9,6 +9,7 @@ from contract.networks import (
     cell_of,
     forms_where,
     make,
+    mostly_exhaustive,
     outcome,
     run,
     weights_of,
@@ -61,11 +62,12 @@ def test_a_cell_says_what_it_keeps():
         )
 
 
-@pairwise(form=KINDS, batch=[1, 5, 20, 33, 64], stack=STACKS)
-def test_close_to_float32(form, batch, stack):
+@pairwise(form=KINDS, batch=[1, 5, 20, 64], stack=STACKS, resets=[False, True])
+def test_close_to_float32(form, batch, stack, resets):
     network = network_of(form, **stack)
     leaves = leaves_of(network, 12, batch, initial=False)
-    exact, found = outcome(network, leaves), rounded(network, leaves)
+    given = {"resets": torch.rand(12, batch) < 0.3} if resets else {}
+    exact, found = outcome(network, leaves, **given), rounded(network, leaves, **given)
     narrow = torch.bfloat16 if form in NARROW else torch.float32
     dtypes = [found[f"result {i}"].dtype for i in range(1 + len(network.states))]
     assert dtypes[0] == narrow
@@ -105,7 +107,7 @@ def test_an_initial_state_of_either_dtype(form):
     assert not torch.equal(again, y)
 
 
-@EVERY
+@mostly_exhaustive("form", NARROW, "lstm")
 def test_compiled_and_exported(form):
     torch._dynamo.reset()
     network = network_of(form)

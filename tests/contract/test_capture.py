@@ -12,7 +12,6 @@ from sparse_engine.nn import SparseLinear
 from sparse_engine.testing import leaves_of
 
 GROWING = forms_where(lambda entry: entry.gradient_growth)
-LENGTHS = [2, 7, 7, 1, 5]
 
 
 def capturing(model):
@@ -27,18 +26,21 @@ def dense_gradient(weight):
 
 
 @pairwise(
-    lambda case: case.get("lengths", "None") == "None" or case["form"] in PACKABLE,
+    lambda case: case.get("given", "lengths") != "lengths" or case["form"] in PACKABLE,
     form=GROWING,
-    lengths=[None, LENGTHS],
+    given={
+        "padded": {},
+        "lengths": {"lengths": [2, 7, 7, 1, 5]},
+        "resets": {"resets": torch.rand(7, 5, generator=torch.Generator().manual_seed(1)) < 0.3},
+    },
     initial=[True, False],
     input_density=[1.0, 0.5],
 )
-def test_networks(form, lengths, initial, input_density):
+def test_networks(form, given, initial, input_density):
     dropped = {"recurrent_dropout": 0.4} if form.startswith("rhn") else {}
     network = make(form, num_layers=2, bidirectional=True, input_density=input_density, **dropped)
     network.eval()
     leaves = leaves_of(network, 7, 5, initial=initial)
-    given = {} if lengths is None else {"lengths": lengths}
     plain = outcome(network, leaves, **given)
     equations = Equations(network, EQUATIONS[cell_of(form)])
     outcome(network, leaves, call=equations, **given)

@@ -1,4 +1,9 @@
-"""Networks under torch.compile, torch.export, AOTInductor and torch.jit.trace."""
+"""Networks under torch.compile, torch.export, AOTInductor and torch.jit.trace.
+
+A compiler asks every form for the shapes of its results and gradients, which is quick. What it
+makes of them depends on what a network takes beside its input: of those who take the same, one is
+compiled here, and the others in the exhaustive tests.
+"""
 
 import io
 import math
@@ -8,12 +13,15 @@ import torch
 from contract.networks import (
     FORMS,
     PACKABLE,
+    TIMED,
     assert_same,
     make,
+    mostly_exhaustive,
     outcome,
     run,
     weights_of,
 )
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.utils.rnn import pack_padded_sequence
 from torch.testing import assert_close
 from torch.utils._pytree import tree_leaves
@@ -50,18 +58,43 @@ def compiled(function, *, fullgraph=True):
     return torch.compile(function, backend=backend, fullgraph=fullgraph), graphs
 
 
-@pytest.mark.parametrize("form", COMPILED)
-def test_training_steps_without_a_graph_break_for_any_number_of_steps(form):
+def begins(x):
+    return torch.rand(x.shape[:-1]) < 0.3
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_fake_tensors_have_the_same_shapes(form):
+    """Shapes, strides and dtypes of results and gradients."""
+
+    def layouts():
+        network = make(form, torch.float32, num_layers=2, bidirectional=True, batch_first=True)
+        x, *states = leaves_of(network, 4, 3)
+        given = {"timespans": torch.rand(3, 4)} if form in TIMED else {}
+        found = outcome(network, [x, *states], resets=begins(x), **given)
+        return {name: (each.shape, each.stride(), each.dtype) for name, each in found.items()}
+
+    expected = layouts()
+    with FakeTensorMode():
+        assert layouts() == expected
+
+
+@mostly_exhaustive("form", COMPILED, "rnn")
+@pytest.mark.parametrize("resets", [False, True])
+def test_training_steps_without_a_graph_break_for_any_number_of_steps(form, resets):
     network = make(form, torch.float32, bidirectional=True)
     fast, graphs = compiled(network)
     for steps in (4, 5, 6):
         leaves = leaves_of(network, steps, 3)
-        assert_same(outcome(network, leaves, call=fast), outcome(network, leaves), 1e-5)
+        given = {"resets": begins(leaves[0])} if resets else {}
+        found = outcome(network, leaves, call=fast, **given)
+        assert_same(found, outcome(network, leaves, **given), 1e-5)
     assert len(graphs) <= 2  # one that knows the number of steps, and one for any
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # read by the compiler
-@pytest.mark.parametrize("form", ["rnn", "lstm, projected", "gru", "rhn", "ctrnn", "linear"])
+@mostly_exhaustive(
+    "form", ["rnn", "lstm, projected", "gru", "rhn", "ctrnn", "linear"], "lstm, projected"
+)
 def test_factors_are_captured_as_without_a_compiler(form):
     network = SparseLinear(6, 6, density=0.5) if form == "linear" else make(form, torch.float32)
     weight = [*weights_of(network).values()][-1]
@@ -77,7 +110,7 @@ def test_factors_are_captured_as_without_a_compiler(form):
     assert gradient(network).abs().max() > 0
 
 
-@pytest.mark.parametrize("form", ["ctrnn, own time constants", "neural_ode"])
+@mostly_exhaustive("form", ["ctrnn, own time constants", "neural_ode"], "neural_ode")
 def test_timespans_and_steps(form):
     network = make(form, torch.float32, batch_first=form.startswith("ctrnn"))
     fast, _ = compiled(network)
@@ -90,6 +123,7 @@ def test_timespans_and_steps(form):
     assert_close(step(x, h0, timespans=0.3), network.step(x, h0, timespans=0.3))
 
 
+@pytest.mark.exhaustive
 def test_inductor_follows_a_rewiring():
     network = make("rnn", torch.float32, bidirectional=True)
     fast = torch.compile(network, fullgraph=True)
@@ -100,7 +134,7 @@ def test_inductor_follows_a_rewiring():
         rule.step()
 
 
-OF_LENGTHS = pytest.mark.parametrize("form", OF_DIFFERENT_LENGTHS)
+OF_LENGTHS = mostly_exhaustive("form", OF_DIFFERENT_LENGTHS, "lstm, projected")
 
 
 def with_states(form):
@@ -128,6 +162,7 @@ def test_lengths_in_a_tensor_share_one_graph(form):
     assert len(graphs) == 1
 
 
+@pytest.mark.exhaustive
 def test_lengths_in_a_list():
     network, leaves = with_states("rnn")
     found = outcome(network, leaves, call=compiled(network)[0], lengths=LENGTHS[0])
@@ -167,7 +202,7 @@ def test_segments_break_the_graph():
 MODULES = {"linear": lambda: SparseLinear(6, 21, density=0.3)} | {
     form: lambda form=form: make(form, torch.float32, bidirectional=True) for form in COMPILED
 }
-EVERY_MODULE = pytest.mark.parametrize("kind", MODULES)
+EVERY_MODULE = mostly_exhaustive("kind", MODULES, "lstm, projected")
 
 
 @EVERY_MODULE
@@ -189,7 +224,7 @@ def exactly(kind):
 
 
 @pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec:FutureWarning")  # in torch
-@pytest.mark.parametrize("cell", ["lstm", pytest.param("ctrnn", marks=pytest.mark.exhaustive)])
+@mostly_exhaustive("cell", ["lstm", "ctrnn"])
 def test_a_package_computes_the_same(cell, tmp_path):
     module, x = CELLS[cell](6, 21, density=0.3), torch.randn(7, 3, 6)
     assert_close(packaged_output(module, x, tmp_path), output_of(module, x))

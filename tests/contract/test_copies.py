@@ -7,13 +7,12 @@ from functools import partial
 
 import pytest
 import torch
-from contract.networks import FORMS, make, weights_of
-from pairwise import pairwise
+from contract.networks import make, weights_of
 from safetensors.torch import load, save
 from torch import nn
 
 from sparse_engine.nn import SparseLinear, SparseRNN, SparseWeight
-from sparse_engine.testing import assert_valid, output_of
+from sparse_engine.testing import CELLS, assert_valid, output_of
 from sparse_engine.topology import SET
 
 
@@ -30,7 +29,7 @@ MODULES = {
     "model": lambda: nn.Sequential(nn.Linear(6, 20), SparseLinear(20, 30, density=0.2)),
     **{
         name: partial(make, name, torch.float32, input_density=0.5, bidirectional=True)
-        for name in FORMS
+        for name in CELLS
     },
 }
 COPIES = {
@@ -42,12 +41,15 @@ COPIES = {
 }
 
 
-@pairwise(kind=MODULES, way=COPIES, dtype=[torch.float32, torch.float64])
-def test_copies_compute_the_same_and_are_independent(kind, way, dtype):
-    module = kind().to(dtype)
-    other = way(module)
+@pytest.mark.parametrize(
+    ("kind", "way"), [*((kind, "pickle") for kind in MODULES), *(("rhn", way) for way in COPIES)]
+)
+def test_copies_compute_the_same_and_are_independent(kind, way):
+    dtype = torch.float64
+    module = MODULES[kind]().to(dtype)
+    other = COPIES[way](module)
     if not isinstance(other, nn.Module):
-        state, other = other, kind().to(dtype)
+        state, other = other, MODULES[kind]().to(dtype)
         SET(other, None, fraction=0.5, every=1, seed=1).step()  # so that the links are others
         other.load_state_dict(state)
     x = torch.randn(4, 3, 6, dtype=dtype)
@@ -69,7 +71,7 @@ def test_flags_are_copied(way):
     assert not other.weight.values.requires_grad and other.bias.requires_grad
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", CELLS)
 def test_dtype_moves_only_what_is_real(form):
     network = make(form, torch.float32, num_layers=2, input_density=0.5)
     before = {name: tensor.dtype for name, tensor in network.state_dict().items()}

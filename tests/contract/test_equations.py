@@ -28,6 +28,8 @@ STACKS = {
     "two layers both ways": {"num_layers": 2, "bidirectional": True},
     "batch first": {"num_layers": 2, "batch_first": True},
     "batch first both ways": {"bidirectional": True, "batch_first": True},
+    "segments": {"num_layers": 2, "checkpoint_every": 3},
+    "segments both ways": {"bidirectional": True, "checkpoint_every": 2},
     "no bias": {"num_layers": 2, "bias": False},
     "sparse input": {"num_layers": 2, "input_density": 0.5, "bidirectional": True},
     "hardly any links": {"density": 0.01, "input_density": 0.01},
@@ -73,13 +75,26 @@ def test_every_cell_has_equations():
     assert EQUATIONS.keys() == CELLS.keys()
 
 
+def resets_of(x, share=0.3):
+    """Where episodes begin in an input, as options of a call; none without a share of the steps."""
+    return {} if share is None else {"resets": torch.rand(x.shape[:-1]) < share}
+
+
 @pairwise(
-    makes_sense, form=[*FORMS], stack=STACKS, shape=SHAPES, dtype=[*BOUNDS], initial=[True, False]
+    makes_sense,
+    form=[*FORMS],
+    stack=STACKS,
+    shape=SHAPES,
+    dtype=[*BOUNDS],
+    initial=[True, False],
+    begins=[None, 0.3, 1.0],
 )
-def test_results_and_gradients(form, stack, shape, dtype, initial):
+def test_results_and_gradients(form, stack, shape, dtype, initial, begins):
     network = make(form, dtype, **stack)
     leaves = leaves_of(network, *shape, initial=initial)
-    assert_same(outcome(network, leaves), by_equations(form, network, leaves), BOUNDS[dtype])
+    given = resets_of(leaves[0], begins)
+    wanted = by_equations(form, network, leaves, **given)
+    assert_same(outcome(network, leaves, **given), wanted, BOUNDS[dtype])
 
 
 @pairwise(makes_sense, form=[*FORMS], dtype=[*BOUNDS], shape=[(16, 20), (31, 9), (9, 150)])
@@ -127,14 +142,16 @@ def packed(network, lengths):
     stack={name: STACKS[name] for name in ("one layer", "batch first", "two layers both ways")},
     of=["each step", "each input"],
     batch=[3, None],
+    begins=[None, 0.3],
 )
-def test_timespans(form, stack, of, batch):
+def test_timespans(form, stack, of, batch, begins):
     network = make(form, **stack)
     leaves = leaves_of(network, 5, batch)
     spans = torch.rand(5 if of == "each step" else leaves[0].shape[:-1], dtype=torch.float64)
     spans.flatten()[1] = 0
-    wanted = by_equations(form, network, leaves, timespans=spans)
-    assert_same(outcome(network, leaves, timespans=spans), wanted, 1e-10)
+    given = resets_of(leaves[0], begins) | {"timespans": spans}
+    wanted = by_equations(form, network, leaves, **given)
+    assert_same(outcome(network, leaves, **given), wanted, 1e-10)
 
 
 @pytest.mark.parametrize("form", ["rhn", "rhn, separate gates"])
@@ -144,10 +161,11 @@ def test_one_mask_drops_the_recurrent_state_of_a_sequence(form):
     torch.manual_seed(1)
     mask = nn.functional.dropout(torch.ones(5, 21, dtype=torch.float64), 0.4)
     assert 0 < (mask == 0).sum() < mask.numel()
-    torch.manual_seed(1)
-    found = outcome(network, leaves)
-    wanted = outcome(network, leaves, call=Equations(network, EQUATIONS["rhn"], mask))
-    assert_same(found, wanted, 1e-10)
+    call = Equations(network, EQUATIONS["rhn"], mask)
+    for given in ({}, resets_of(leaves[0])):
+        torch.manual_seed(1)
+        found = outcome(network, leaves, **given)
+        assert_same(found, outcome(network, leaves, call=call, **given), 1e-10)
     assert not torch.equal(network(*leaves)[0], network(*leaves)[0])
     assert_same(outcome(network.eval(), leaves), by_equations(form, network, leaves), 1e-10)
 

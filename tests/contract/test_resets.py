@@ -1,15 +1,15 @@
-"""Sequences of several episodes: the mask of where they begin, ``resets``, in every network."""
+"""Sequences of several episodes: what is special about ``resets``, the mask of where they begin.
+
+That they equal the equations is in test_equations.py.
+"""
 
 import pytest
 import torch
-from contract.equations import EQUATIONS, Equations
 from contract.networks import (
     FORMS,
     PACKABLE,
     TIMED,
     assert_same,
-    cell_of,
-    forms_where,
     make,
     outcome,
     run,
@@ -25,13 +25,10 @@ from sparse_engine.nn import Cell, Recurrent
 from sparse_engine.testing import leaves_of
 
 EVERY = pytest.mark.parametrize("form", FORMS)
+#: Those that go step by step in their own ways.
 STACKS = {
-    "one layer": {},
-    "two layers": {"num_layers": 2},
-    "two layers both ways": {"num_layers": 2, "bidirectional": True},
-    "batch first both ways": {"bidirectional": True, "batch_first": True},
+    "both ways": {"num_layers": 2, "bidirectional": True},
     "segments": {"num_layers": 2, "checkpoint_every": 3},
-    "segments both ways": {"bidirectional": True, "checkpoint_every": 2},
 }
 QUANTIZED = {"rnn": QuantizedRNN, "lstm": QuantizedLSTM, "gru": QuantizedGRU}
 
@@ -39,26 +36,6 @@ QUANTIZED = {"rnn": QuantizedRNN, "lstm": QuantizedLSTM, "gru": QuantizedGRU}
 def begins(x, share=0.3):
     """Return where episodes begin in an input: at its first step, too."""
     return torch.rand(x.shape[:-1]) < share
-
-
-def by_equations(form, network, leaves, **options):
-    return outcome(network, leaves, call=Equations(network, EQUATIONS[cell_of(form)]), **options)
-
-
-@pairwise(
-    form=[*FORMS],
-    stack=STACKS,
-    shape=[(1, 3), (7, 1), (7, None), (7, 5), (3, 33)],
-    share=[0.0, 0.3, 1.0],
-    initial=[True, False],
-)
-def test_states_are_set_back(form, stack, shape, share, initial):
-    """Results and all gradients equal ``state = state * (1 - resets[t])`` before each step."""
-    network = make(form, **stack)
-    leaves = leaves_of(network, *shape, initial=initial)
-    resets = begins(leaves[0], share)
-    wanted = by_equations(form, network, leaves, resets=resets)
-    assert_same(outcome(network, leaves, resets=resets), wanted, 1e-10)
 
 
 @EVERY
@@ -70,34 +47,6 @@ def test_floats_say_the_same(form):
     for dtype in (torch.float32, torch.float64, torch.bfloat16):
         found = run(network, x, *states, resets=resets.to(dtype))
         assert all(map(torch.equal, found, wanted))
-
-
-@pairwise(form=[*FORMS], batch_first=[False, True], batch=[3, None])
-def test_steps_are_a_sequence(form, batch_first, batch):
-    network = make(form, num_layers=2, batch_first=batch_first)
-    leaves = leaves_of(network, 7, batch)
-    time = 1 if batch_first and batch is not None else 0
-
-    def steps(x, hx, resets):
-        outputs = []
-        for step, own in zip(x.unbind(time), resets.unbind(time), strict=True):
-            y, hx = network.step(step, hx, resets=own)
-            outputs.append(y)
-        return torch.stack(outputs, time), hx
-
-    resets = begins(leaves[0])
-    found = outcome(network, leaves, call=steps, resets=resets)
-    assert_same(found, outcome(network, leaves, resets=resets), 1e-12)
-
-
-@pytest.mark.parametrize("form", TIMED)
-def test_beside_timespans(form):
-    network = make(form, bidirectional=True)
-    leaves = leaves_of(network, 5, 3)
-    given = {"resets": begins(leaves[0]), "timespans": torch.rand(5, 3, dtype=torch.float64)}
-    assert_same(
-        outcome(network, leaves, **given), by_equations(form, network, leaves, **given), 1e-10
-    )
 
 
 def test_noise_is_drawn_as_without_resets():
@@ -114,64 +63,6 @@ def test_noise_is_drawn_as_without_resets():
     network(x[:4], h0)
     own, _ = network(x[4:])
     assert_close(y[4:], own)
-
-
-@pytest.mark.parametrize("form", ["rhn", "rhn, separate gates"])
-def test_beside_a_mask_of_dropped_units(form):
-    network = make(form, recurrent_dropout=0.4)
-    leaves = leaves_of(network, 7, 5)
-    resets = begins(leaves[0])
-    torch.manual_seed(1)
-    mask = nn.functional.dropout(torch.ones(5, 21, dtype=torch.float64), 0.4)
-    torch.manual_seed(1)
-    found = outcome(network, leaves, resets=resets)
-    call = Equations(network, EQUATIONS["rhn"], mask)
-    assert_same(found, outcome(network, leaves, call=call, resets=resets), 1e-10)
-
-
-@pairwise(form=forms_where(lambda entry: entry.gradient_growth), initial=[True, False])
-def test_captured_factors_are_those_of_the_dense_gradient(form, initial):
-    network = make(form, num_layers=2, bidirectional=True)
-    leaves = leaves_of(network, 7, 5, initial=initial)
-    resets = begins(leaves[0])
-    equations = Equations(network, EQUATIONS[cell_of(form)])
-    wanted = outcome(network, leaves, call=equations, resets=resets)
-    weights = weights_of(network)
-    for weight in weights.values():
-        weight.captured = [[]]
-    assert_same(outcome(network, leaves, resets=resets), wanted, 1e-9)
-    for name, weight in weights.items():
-        (pairs,) = weight.captured
-        found = sum(dy.T @ x for dy, x in pairs)
-        expected = equations.gradients[weight]
-        assert_close(found, expected, rtol=1e-9, atol=1e-9, msg=lambda text, n=name: f"{n}: {text}")
-
-
-@pytest.mark.parametrize(
-    "form", [form for form in FORMS if "clipped" not in form and "relu" not in form]
-)
-def test_under_autocast(form):
-    network = make(form, torch.float32, units=84, num_layers=2)
-    leaves = leaves_of(network, 9, 20, initial=False)
-    resets = begins(leaves[0])
-    exact = outcome(network, leaves, resets=resets)
-    with torch.autocast("cpu", torch.bfloat16):
-        found = outcome(network, leaves, resets=resets)
-    for name, wanted in exact.items():
-        error = (found[name].double() - wanted.double()).norm() / wanted.double().norm()
-        assert error < (0.01 if "result" in name else 0.03), name
-
-
-@pytest.mark.parametrize("form", [form for form in FORMS if "," not in form])
-def test_compiles_without_a_graph_break(form):
-    network = make(form, torch.float32, bidirectional=True)
-    torch._dynamo.reset()
-    fast = torch.compile(network, backend="aot_eager", fullgraph=True)
-    for steps in (4, 5):
-        leaves = leaves_of(network, steps, 3)
-        resets = begins(leaves[0])
-        found = outcome(network, leaves, call=fast, resets=resets)
-        assert_same(found, outcome(network, leaves, resets=resets), 1e-5)
 
 
 @EVERY
@@ -230,7 +121,7 @@ def by_steps(monkeypatch, network):
     monkeypatch.setattr(type(network.cell), "goes_by_steps", lambda *_: True)
 
 
-@pairwise(form=[*FORMS], stack={n: STACKS[n] for n in ("two layers both ways", "segments")})
+@pairwise(form=[*FORMS], stack=STACKS)
 def test_step_by_step_gives_the_same(form, stack, monkeypatch):
     """The equations of one step, and the kernel."""
     network = make(form, **stack)

@@ -306,6 +306,15 @@ FORMS: dict[str, Form] = {
     "ltc": _ltc(3),
     "ltc, one unfold": _ltc(1),
 }
+#: Where episodes begin, of a number of steps and sequences.
+BEGINS: dict[str, Callable[[int, int], Tensor] | None] = {
+    "never": None,
+    "some": lambda steps, batch: torch.rand(steps, batch) < 0.3,
+    "none": lambda steps, batch: torch.zeros(steps, batch, dtype=torch.bool),
+    "all": lambda steps, batch: torch.ones(steps, batch, dtype=torch.bool),
+    "first step": lambda steps, batch: (torch.arange(steps) == 0)[:, None].repeat(1, batch),
+    "one sequence": lambda steps, batch: (torch.arange(batch) == batch // 2).repeat(steps, 1),
+}
 PACKABLE = [name for name, form in FORMS.items() if form.packable]
 NARROW = [name for name, form in FORMS.items() if form.narrow and not form.clips]
 

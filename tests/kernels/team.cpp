@@ -54,6 +54,8 @@ int main() {
   for (int i = 0; i < 8; ++i) judged(100, 40);
   std::printf("%d\n", judged(100, 40));
   while (stays_alone()) continue;
+  crowding = false;
+  std::printf("%d\n", judged(100, 40));
   set_region_threads(5);
   for (const int threads : {1, 2, 5}) {
     std::atomic<int> members[2]{}, sizes[2]{};

@@ -133,17 +133,6 @@ def test_compiled_under_autocast():
         assert torch.equal(compiled(x), layer(x))
 
 
-def test_any_number_of_threads_gives_the_same_bits(threads):
-    weight, x = weight_of((3000, 2000), 0.02), activations(2000, 33)
-    results = []
-    for count in (1, 2):
-        threads(count)
-        y = ops.spmm(weight.values, weight.pattern, x)
-        results.append((y, ops.sddmm(weight.pattern, y, x)))
-    for one, two in zip(*results, strict=True):
-        assert torch.equal(one, two)
-
-
 def test_errors():
     weight = weight_of((5, 4))
     with pytest.raises(ValueError, match="expected b of dtype bfloat16, found float32"):

@@ -89,13 +89,6 @@ def test_opcheck():
         )
 
 
-@pytest.mark.parametrize("columns", [2, 14, 64])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_threads(columns, dtype, assert_same_bits):
-    arguments = problem(random_pattern(400, 400, 20_000), columns, dtype)
-    assert_same_bits(lambda: outcome(ops.conductance, arguments))
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_nothing_to_do(dtype):
     for pattern, columns in (

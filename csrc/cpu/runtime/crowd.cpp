@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "sparse_engine/counters.h"
+
 namespace sparse_engine {
 namespace {
 
@@ -26,6 +28,7 @@ Share::Share() : started_(nanoseconds(CLOCK_MONOTONIC)) {}
 int64_t Share::begin() { return nanoseconds(CLOCK_THREAD_CPUTIME_ID); }
 
 void Share::end(int64_t begun) {
+  tally(counters.members);
   const int64_t ran = nanoseconds(CLOCK_THREAD_CPUTIME_ID) - begun;
   int64_t most = most_.load(std::memory_order_relaxed);
   while (most < ran && !most_.compare_exchange_weak(most, ran, std::memory_order_relaxed)) {
@@ -33,11 +36,12 @@ void Share::end(int64_t begun) {
 }
 
 void Share::report() const {
+  tally(counters.teams);
   judge(nanoseconds(CLOCK_MONOTONIC) - started_, most_.load(std::memory_order_relaxed));
 }
 
 void judge(int64_t took, int64_t most) {
-  if (took < kShortest) return;
+  if (took < kShortest || !crowding.load(std::memory_order_relaxed)) return;
   // Where only the work is uneven, the member that has most of it runs all the time.
   if (2 * most >= took) {
     pause.store(kFirstPause, std::memory_order_relaxed);
@@ -50,8 +54,10 @@ void judge(int64_t took, int64_t most) {
 
 bool stays_alone() {
   const int left = regions_alone.load(std::memory_order_relaxed);
-  if (left > 0) regions_alone.store(left - 1, std::memory_order_relaxed);
-  return left > 0;
+  if (left <= 0) return false;
+  regions_alone.store(left - 1, std::memory_order_relaxed);
+  tally(counters.crowded);
+  return true;
 }
 
 }  // namespace sparse_engine

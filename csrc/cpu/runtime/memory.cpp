@@ -9,6 +9,7 @@
 #include <mutex>
 #include <new>
 
+#include "sparse_engine/counters.h"
 #include "sparse_engine/out_of_memory.h"
 
 namespace sparse_engine {
@@ -83,6 +84,11 @@ void give_block_back(const MemoryBlock& block) {
     surplus = to.keep(block);
   }
   for (const MemoryBlock& each : surplus) ::operator delete(each.data, std::align_val_t{kHugePage});
+}
+
+size_t pooled_bytes() {
+  std::lock_guard<std::mutex> lock(pool().mutex);
+  return pool().kept;
 }
 
 Scratch::Scratch(size_t bytes) : block_{nullptr, 0}, asked_(bytes), next_(nullptr) {

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "runtime/team.h"
+#include "sparse_engine/counters.h"
 
 namespace sparse_engine {
 namespace {
@@ -26,6 +27,7 @@ class Parts {
       for (int part = 0; part < count_; ++part) body(part, all);
       return;
     }
+    tally(counters.parts);
     const int part = static_cast<int>(int64_t{all.rank} * count_ / all.size);
     const int first = first_of(part, all.size);
     body(part, Team{all.rank - first, first_of(part + 1, all.size) - first, &gates_[part]});
