@@ -3,47 +3,6 @@
 import pytest
 
 from sparse_engine.lab.train import METHODS, Method
-from sparse_engine.topology import (
-    CHT,
-    DSR,
-    GSE,
-    ITOP,
-    MEST,
-    SET,
-    SNFS,
-    CHTs,
-    CHTss,
-    DeepR,
-    GradualPruning,
-    GraNet,
-    ImportanceSET,
-    NarangPruning,
-    PeriodicDeepR,
-    RigL,
-    Selfish,
-    Static,
-)
-
-CLASSES = {
-    "set": SET,
-    "importance-set": ImportanceSET,
-    "rigl": RigL,
-    "gse": GSE,
-    "snfs": SNFS,
-    "dsr": DSR,
-    "itop": ITOP,
-    "mest": MEST,
-    "cht": CHT,
-    "chts": CHTs,
-    "chtss": CHTss,
-    "selfish": Selfish,
-    "deep-r": PeriodicDeepR,
-    "deep-r-langevin": DeepR,
-    "granet": GraNet,
-    "pruning": GradualPruning,
-    "narang": NarangPruning,
-    "static": Static,
-}
 
 
 def of(name):
@@ -54,7 +13,7 @@ def of(name):
 @pytest.mark.parametrize("name", METHODS)
 def test_a_run_that_is_resumed_equals_one_that_never_stopped(name, tmp_path, start):
     whole = start(tmp_path / "whole", method=of(name))
-    assert type(whole.rewiring) is CLASSES[name]
+    assert type(whole.rewiring) is METHODS[name].kind
     whole.train(progress=False)
     # Its checkpoint after 5 steps is within every window of gradients before the rewiring at 6.
     stopped = start(tmp_path / "parts", method=of(name), at_step=stop_at(7))
