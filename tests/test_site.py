@@ -54,7 +54,7 @@ def test_links_of_a_page_lead_somewhere(name):
     assert not missing
 
 
-@pytest.mark.parametrize("module", public_names.modules())
+@pytest.mark.parametrize("module", [*public_names.modules(), *public_names.RULES])
 def test_every_public_name_is_in_the_reference(module):
     """The reference reads in the source what the module has at run time."""
     listed = set(public_names.public_names(module))
@@ -163,7 +163,7 @@ def test_the_site_builds_without_warnings_and_has_every_name(tmp_path):
     found = {name for kind, names in inventory.items() if kind.startswith("py:") for name in names}
     wanted = {
         f"{public_names.home(module, name)}.{name}"
-        for module in public_names.modules()
+        for module in [*public_names.modules(), *public_names.RULES]
         for name in public_names.public_names(module)
     }
     assert wanted <= found

@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import pytest
 import torch
 
-from sparse_engine.deploy import QuantizedLSTM
+from sparse_engine.deploy.quantized import QuantizedLSTM
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "tutorials"
 CELL = re.compile(r"^```\{code-cell\}\n(.*?)^```", re.MULTILINE | re.DOTALL)

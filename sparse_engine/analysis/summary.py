@@ -28,9 +28,9 @@ class GraphSummary:
         density: ``links / nodes ** 2``.
         positive: fraction of the links with a positive value.
         reciprocity: see :func:`~sparse_engine.analysis.reciprocity`.
-        clustering: see :class:`~sparse_engine.analysis.SmallWorld`.
-        path_length: mean distance, see :class:`~sparse_engine.analysis.SmallWorld`.
-        sigma: small-worldness, see :class:`~sparse_engine.analysis.SmallWorld`.
+        clustering: see :class:`~sparse_engine.analysis.small_world.SmallWorld`.
+        path_length: mean distance, see :class:`~sparse_engine.analysis.small_world.SmallWorld`.
+        sigma: small-worldness, see :class:`~sparse_engine.analysis.small_world.SmallWorld`.
         weak_components: number of connected components of the undirected graph.
         strong_components: number of maximal sets of nodes that all reach each other.
         largest_strong: number of nodes in the largest of these sets.

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sparse_engine.callbacks.follower import missing
+from sparse_engine.callbacks.optimizer_hook import missing
 from sparse_engine.models import SequenceModel
 from sparse_engine.nn import SparseGRU, SparseLSTM, SparseRNN
 

@@ -9,17 +9,19 @@ from sparse_engine.analysis import Drift
 from sparse_engine.nn import SparseLinear, SparseRNN
 from sparse_engine.topology import (
     SET,
-    AdaptiveThreshold,
-    AssignedSign,
-    GlobalThreshold,
     GradientGrowth,
     Magnitude,
-    NeverUsed,
     NormalInit,
     RandomGrowth,
     Rewiring,
-    SignChange,
     Tracker,
+)
+from sparse_engine.topology.grow import NeverUsed
+from sparse_engine.topology.prune import (
+    AdaptiveThreshold,
+    AssignedSign,
+    GlobalThreshold,
+    SignChange,
 )
 
 OPTIMIZERS = {

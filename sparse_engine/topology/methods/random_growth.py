@@ -21,7 +21,7 @@ from sparse_engine.topology.prune import (
 )
 from sparse_engine.topology.prune.base import ordered
 from sparse_engine.topology.redistribute import ByNonzeros
-from sparse_engine.topology.rewiring import Rewiring, RewiringOptions, chosen_links, give_links
+from sparse_engine.topology.rewiring import Rewiring, RewiringOptions, apply_rewiring, plan_rewiring
 from sparse_engine.topology.schedule import Schedule, cosine_fraction
 
 
@@ -129,8 +129,8 @@ class ImportanceSET(SET):
                 continue
             key = RandomKey(self.seed, self.steps, i)
             dropped = self.importance.drop(weight, 0.0, key)
-            rewired = chosen_links(weight, dropped, 0, self.grow, key, self.keep_returning)
-            give_links(weight, self.optimizer, rewired, self.new_links, key)
+            rewired = plan_rewiring(weight, dropped, 0, self.grow, key, self.keep_returning)
+            apply_rewiring(weight, self.optimizer, rewired, self.new_links, key)
             for observer in self.observers:
                 observer(self.names[i], weight, rewired)
 

@@ -11,7 +11,8 @@ from sparse_engine import ops
 from sparse_engine.nn import SparseGRU, SparseLinear, SparseLSTM, SparseRNN
 from sparse_engine.ops import _sequence
 from sparse_engine.testing import assert_valid, random_pattern
-from sparse_engine.topology import CandidateGradientGrowth, GradientGrowth, Magnitude, Rewiring
+from sparse_engine.topology import GradientGrowth, Magnitude, Rewiring
+from sparse_engine.topology.grow import CandidateGradientGrowth
 
 CELLS = {"rnn": (SparseRNN, nn.RNN), "lstm": (SparseLSTM, nn.LSTM), "gru": (SparseGRU, nn.GRU)}
 

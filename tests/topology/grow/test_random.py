@@ -9,17 +9,9 @@ from scipy.stats import chisquare
 from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import Pattern, RandomKey, sample_absent
 from sparse_engine.testing import assert_valid, pattern_of, random_pattern
-from sparse_engine.topology import (
-    SET,
-    EqualPerGate,
-    Magnitude,
-    NeverUsed,
-    NormalInit,
-    Prune,
-    RandomGrowth,
-    Rewiring,
-)
+from sparse_engine.topology import SET, Magnitude, NormalInit, Prune, RandomGrowth, Rewiring
 from sparse_engine.topology.apportion import apportion
+from sparse_engine.topology.grow import EqualPerGate, NeverUsed
 
 
 class DropFirst(Prune):
