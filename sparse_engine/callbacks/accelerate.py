@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from torch import nn
 
-from sparse_engine.callbacks.optimizer_hook import OptimizerHook, RewiringFactory, missing
+from sparse_engine.callbacks.optimizer_hook import OptimizerHook, RewiringFactory
+from sparse_engine.extras import extra
 
-try:
+with extra("accelerate"):
     from accelerate import Accelerator
     from accelerate.optimizer import AcceleratedOptimizer
-except ImportError as error:
-    raise missing("accelerate", "accelerate") from error
 
 
 class Rewire:

@@ -9,12 +9,11 @@ from torch import nn
 from torch.optim import Optimizer
 
 from sparse_engine.callbacks import optimizer_hook
-from sparse_engine.callbacks.optimizer_hook import RewiringFactory, missing
+from sparse_engine.callbacks.optimizer_hook import RewiringFactory
+from sparse_engine.extras import extra
 
-try:
+with extra("huggingface"):
     from transformers import TrainerCallback
-except ImportError as error:
-    raise missing("transformers", "huggingface") from error
 
 
 class Rewire(optimizer_hook.Callback, TrainerCallback):

@@ -7,12 +7,11 @@ from typing import Any
 from torch.optim import Optimizer
 
 from sparse_engine.callbacks import optimizer_hook
-from sparse_engine.callbacks.optimizer_hook import RewiringFactory, missing
+from sparse_engine.callbacks.optimizer_hook import RewiringFactory
+from sparse_engine.extras import extra
 
-try:
+with extra("lightning"):
     import lightning.pytorch as pl
-except ImportError as error:
-    raise missing("lightning", "lightning") from error
 
 
 class Rewire(optimizer_hook.Callback, pl.Callback):

@@ -184,11 +184,3 @@ def _check_trained(rewiring: Rewiring, optimizer: Optimizer) -> None:
                 f"expected an optimizer of all rewired weights, found none of {name or 'values'}; "
                 "give the method a part of the model, or freeze the pattern of the weight"
             )
-
-
-def missing(package: str, extra: str) -> ImportError:
-    """Return the error of a library that is not installed."""
-    return ImportError(
-        f"expected the package {package}, found none; "
-        f"install it with: pip install 'sparse_engine[{extra}]'"
-    )

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from sparse_engine.callbacks import optimizer_hook
-from sparse_engine.callbacks.optimizer_hook import RewiringFactory, missing
+from sparse_engine.callbacks.optimizer_hook import RewiringFactory
+from sparse_engine.extras import extra
 
-try:
+with extra("skorch"):
     from skorch import NeuralNet
     from skorch import callbacks as skorch_callbacks
-except ImportError as error:
-    raise missing("skorch", "skorch") from error
 
 
 class Rewire(optimizer_hook.Callback, skorch_callbacks.Callback):

@@ -8,14 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sparse_engine.callbacks.optimizer_hook import missing
+from sparse_engine.extras import extra
 from sparse_engine.models import SequenceModel
 from sparse_engine.nn import SparseGRU, SparseLSTM, SparseRNN
 
-try:
+with extra("skorch"):
     from skorch import NeuralNetClassifier, NeuralNetRegressor
-except ImportError as error:
-    raise missing("skorch", "skorch") from error
 
 CELLS = {"rnn": SparseRNN, "lstm": SparseLSTM, "gru": SparseGRU}
 

@@ -97,12 +97,11 @@ def test_the_names_in_saved_states_stay(kind, rule, names):
     layer = SparseLinear(20, 20, density=0.2)
     rules = {"prune": Magnitude(), "grow": RandomGrowth()} | {kind: rule()}
     rewiring = Rewiring(layer, None, **rules, every=2)
-    Tracker(rewiring)
-    Drift(rewiring)
+    Tracker(rewiring, measures=[Drift()])
     for _ in range(3):
         layer(torch.randn(5, 20)).square().sum().backward()
         rewiring.step()
     layer(torch.randn(5, 20)).square().sum().backward()
     tracked = {f"observer0.0.{name}" for name in ("rewirings", "founders", "founding", "ever")}
-    drift = {f"observer1.0.{name}" for name in ("rewirings", "crow", "col")}
+    drift = {f"observer0.measure0.0.{name}" for name in ("crow", "col")}
     assert rewiring.state_dict().keys() == {"steps", "seed"} | names | tracked | drift
