@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import type_before_parametrizations
 
-from sparse_engine.deploy._inheritance import obstacle
-from sparse_engine.deploy._layers import full_name, with_replaced
+from sparse_engine.deploy._replacement import full_name, obstacle, with_replaced
 from sparse_engine.deploy.criteria import Criterion, DenseWeight, LargestMagnitude
 from sparse_engine.deploy.report import ConversionReport, ConversionRow
 from sparse_engine.nn import CELLS, Recurrent, SparseLinear, SparseWeight

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from sparse_engine.deploy._inheritance import has_hooks, obstacle
-from sparse_engine.deploy._layers import full_name, run_on, with_replaced
+from sparse_engine.deploy._replacement import full_name, has_hooks, obstacle, run_on, with_replaced
 from sparse_engine.deploy.convert_model import bytes_of_weight
 from sparse_engine.deploy.quantized import (
     LACKING,

@@ -19,7 +19,7 @@ from sparse_engine.analysis import (
     signed_network,
     structural_balance,
 )
-from sparse_engine.analysis.balance_objective import ClassMean
+from sparse_engine.analysis.annealing import ClassMean
 
 OBJECTIVES = {ClassMean(): "class_mean", Pooled(): "pooled"}
 

@@ -8,8 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 if TYPE_CHECKING:
-    from sparse_engine.analysis.degrees import DegreeDistribution
-    from sparse_engine.analysis.weights import WeightDistribution
+    from sparse_engine.analysis.distributions import DegreeDistribution, WeightDistribution
 
 
 BLUE, RED, GREY = "#2f6690", "#d1495b", "#9aa5b1"

@@ -10,8 +10,7 @@ from scipy.sparse import random_array
 
 from sparse_engine.analysis import structural_balance
 from sparse_engine.analysis.annealing import Annealed
-from sparse_engine.analysis.lesion import Lesions
-from sparse_engine.analysis.lesion_curve import LesionCurve
+from sparse_engine.analysis.lesion import LesionCurve, Lesions
 from sparse_engine.analysis.null_model import NullModel
 from sparse_engine.lab import plot
 from sparse_engine.nn import SparseWeight
