@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import networkx as nx
 import pytest
 
 import sparse_engine
@@ -35,6 +36,29 @@ def test_the_library_does_not_import_the_lab():
         if name.startswith("sparse_engine.lab")
     }
     assert {path for path, _ in imported} <= {"__main__.py"}
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    """At the top or within functions; imports for types alone do not count."""
+    files = {path.relative_to(PACKAGE.parent): path for path in PACKAGE.rglob("*.py")}
+    modules = {
+        ".".join(name.with_suffix("").parts).removesuffix(".__init__"): file
+        for name, file in files.items()
+    }
+    graph = nx.DiGraph()
+    for module, path in modules.items():
+        todo = list(ast.parse(path.read_text()).body)
+        while todo:
+            node = todo.pop()
+            if isinstance(node, ast.ImportFrom):
+                names = [f"{node.module}.{each.name}" for each in node.names]
+                graph.add_edges_from(
+                    (module, name if name in modules else node.module) for name in names
+                )
+            elif not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
+                todo += ast.iter_child_nodes(node)
+    circles = [each for each in nx.strongly_connected_components(graph) if len(each) > 1]
+    assert not circles
 
 
 def test_other_names_are_attribute_errors():
