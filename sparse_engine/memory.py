@@ -21,7 +21,7 @@ def plausible_units(links: int) -> int:
 
 
 @contextmanager
-def asking_for(what: str) -> Iterator[None]:
+def memory_error_names(what: str) -> Iterator[None]:
     """Raise a MemoryError that names the purpose of an allocation on the CPU that fails.
 
     torch raises RuntimeError and NumPy MemoryError, and neither names the purpose.

@@ -80,7 +80,7 @@ WORKS = [
         for name in ("nn", "ops", "topology", "optim", "convert", "models", "callbacks", "runtime")
     ),
     "from sparse_engine.models import *",
-    "from sparse_engine.convert import from_networkx, from_scipy, read_npz, to_torch_csr",
+    "from sparse_engine.convert import from_networkx, from_scipy, read_npz, from_torch",
     SERVING,
 ]
 

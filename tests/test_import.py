@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import networkx as nx
 import pytest
 
 import sparse_engine
@@ -45,6 +46,29 @@ def test_private_names_of_torch_stand_in_one_file():
     files = [path for path in PACKAGE.rglob("*.py") if path.name != "private.py"]
     found = [str(path) for path in files if private.search(path.read_text())]
     assert not found
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    """At the top or within functions; imports for types alone do not count."""
+    files = {path.relative_to(PACKAGE.parent): path for path in PACKAGE.rglob("*.py")}
+    modules = {
+        ".".join(name.with_suffix("").parts).removesuffix(".__init__"): file
+        for name, file in files.items()
+    }
+    graph = nx.DiGraph()
+    for module, path in modules.items():
+        todo = list(ast.parse(path.read_text()).body)
+        while todo:
+            node = todo.pop()
+            if isinstance(node, ast.ImportFrom):
+                names = [f"{node.module}.{each.name}" for each in node.names]
+                graph.add_edges_from(
+                    (module, name if name in modules else node.module) for name in names
+                )
+            elif not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
+                todo += ast.iter_child_nodes(node)
+    circles = [each for each in nx.strongly_connected_components(graph) if len(each) > 1]
+    assert not circles
 
 
 def test_other_names_are_attribute_errors():

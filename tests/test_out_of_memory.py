@@ -9,7 +9,7 @@ from pathlib import Path
 import scipy.sparse
 import torch
 from sparse_engine import ops
-from sparse_engine.analysis.null_kinds import ErdosRenyiNull
+from sparse_engine.analysis.null_model import ErdosRenyiNull
 from sparse_engine.testing import random_pattern
 
 torch.set_num_threads(2)

@@ -12,13 +12,8 @@ from benchmarks._memory import extra_bytes, in_new_process
 from benchmarks._profile import as_percent, shares
 from benchmarks._single import measured
 from benchmarks.topology.case import Case, Trained, adam
-from sparse_engine.topology import (
-    CandidateGradientGrowth,
-    GradientGrowth,
-    Grow,
-    Magnitude,
-    Rewiring,
-)
+from sparse_engine.topology import GradientGrowth, Grow, Magnitude, Rewiring
+from sparse_engine.topology.grow import CandidateGradientGrowth
 
 
 class GradientCase(NamedTuple):

@@ -17,6 +17,8 @@ from sparse_engine import lab
 
 #: Modules without a page: the command line has its own, and the rest is for the package itself.
 INTERNAL = {"__main__", "cli", "extras", "files", "lab", "memory", "testing"}
+#: Rules that methods are made of, beside the usual ones that the subpackage itself exports.
+RULES = [f"sparse_engine.topology.{name}" for name in ("prune", "grow", "redistribute", "schedule")]
 
 
 def modules() -> list[str]:
@@ -28,7 +30,9 @@ def modules() -> list[str]:
         if not module.name.startswith("_") and module.name not in INTERNAL
     ]
     callbacks = import_module("sparse_engine.callbacks")
-    trainers = {module.name for module in pkgutil.iter_modules(callbacks.__path__)} - {"follower"}
+    trainers = {module.name for module in pkgutil.iter_modules(callbacks.__path__)} - {
+        "optimizer_hook"
+    }
     return sorted(names + [f"sparse_engine.callbacks.{name}" for name in trainers])
 
 
@@ -70,7 +74,7 @@ def table() -> str:
 def write_pages(folder: Path) -> None:
     """Write a page for each module, with the tables of which autosummary makes all other pages."""
     folder.mkdir(parents=True, exist_ok=True)
-    pages = {f"{module}.rst": _page(module) for module in modules()}
+    pages = {f"{module}.rst": _page(module) for module in [*modules(), *RULES]}
     for old in folder.glob("*.rst"):
         if old.name not in pages:
             old.unlink()

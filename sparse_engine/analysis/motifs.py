@@ -16,7 +16,15 @@ from typing import NamedTuple
 import numpy as np
 
 from sparse_engine.analysis._triads import CODES
-from sparse_engine.analysis.triad_codes import ENDS, PRESENT, STATES
+
+#: Source and target of each link, with u, v, w as 0, 1, 2.
+ENDS = ((0, 1), (1, 0), (0, 2), (2, 0), (1, 2), (2, 1))
+
+#: State, existence and sign of each link of each code, ``[CODES, 6]``.
+STATES = np.arange(CODES)[:, None] >> 2 * np.arange(6) & 3
+PRESENT = STATES > 0
+SIGNS = np.array([0, 1, -1, 0])[STATES]
+
 
 #: Links of each class in order: "ab" leads from node a to node b.
 LINKS = {

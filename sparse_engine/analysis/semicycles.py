@@ -8,8 +8,7 @@ from itertools import product
 import numpy as np
 
 from sparse_engine.analysis._triads import CODES
-from sparse_engine.analysis.motifs import class_of, types
-from sparse_engine.analysis.triad_codes import ENDS, PRESENT, SIGNS
+from sparse_engine.analysis.motifs import ENDS, PRESENT, SIGNS, class_of, types
 
 #: Classes whose semicycles count for the balance, by networkx's names.
 BALANCE_CLASSES = ("030T", "120D", "120U", "300")

@@ -5,5 +5,4 @@ Each library has its module with a class ``Rewire``: :mod:`sparse_engine.callbac
 :mod:`~sparse_engine.callbacks.skorch`. Only these modules import the libraries.
 """
 
-from sparse_engine.callbacks.follower import Follower as Follower
-from sparse_engine.callbacks.follower import Method as Method
+from sparse_engine.callbacks.optimizer_hook import OptimizerHook as OptimizerHook

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from sparse_engine.callbacks.follower import Follower, Method
+from sparse_engine.callbacks.optimizer_hook import OptimizerHook, RewiringFactory
 from sparse_engine.extras import extra
 
 with extra("accelerate"):
@@ -23,10 +23,11 @@ class Rewire:
             ``partial(SET, fraction=0.3, every=100)``. The model is the unwrapped one.
         model: the model that ``accelerator.prepare`` returned.
         optimizer: the optimizer that ``accelerator.prepare`` returned.
-        accelerator: the Accelerator, whose trackers get the numbers of :meth:`Follower.figures`.
+        accelerator: the Accelerator, whose trackers get the numbers of
+            :meth:`OptimizerHook.figures`.
 
     Raises:
-        ValueError: an optimizer that is not prepared, or what :class:`Follower` raises.
+        ValueError: an optimizer that is not prepared, or what :class:`OptimizerHook` raises.
 
     Example:
         >>> model, optimizer, batches = accelerator.prepare(model, optimizer, batches)
@@ -41,7 +42,7 @@ class Rewire:
 
     def __init__(
         self,
-        method: Method,
+        method: RewiringFactory,
         model: nn.Module,
         optimizer: AcceleratedOptimizer,
         accelerator: Accelerator,
@@ -52,7 +53,7 @@ class Rewire:
                 f"{type(optimizer).__name__}"
             )
         self.accelerator = accelerator
-        self.follower = Follower(method, accelerator.unwrap_model(model), optimizer)
+        self.follower = OptimizerHook(method, accelerator.unwrap_model(model), optimizer)
 
     def step(self) -> bool:
         """End a training step, and return whether links have changed in it.

@@ -8,15 +8,15 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
-from sparse_engine.callbacks import follower
-from sparse_engine.callbacks.follower import Method
+from sparse_engine.callbacks import optimizer_hook
+from sparse_engine.callbacks.optimizer_hook import RewiringFactory
 from sparse_engine.extras import extra
 
 with extra("huggingface"):
     from transformers import TrainerCallback
 
 
-class Rewire(follower.Callback, TrainerCallback):
+class Rewire(optimizer_hook.Callback, TrainerCallback):
     """Rewiring of the model of a Trainer, one step for each step of the optimizer.
 
     The Trainer's checkpoints have the rewiring's state in ``optimizer.pt``, so that
@@ -25,8 +25,8 @@ class Rewire(follower.Callback, TrainerCallback):
     Args:
         method: function of model and optimizer that makes the rewiring, such as
             ``partial(SET, fraction=0.3, every=100)``.
-        log: function that gets the numbers of :meth:`Follower.figures` after each rewiring, such as
-            ``trainer.log``; None for no log. A Trainer's callbacks do not know their Trainer.
+        log: function that gets the numbers of :meth:`OptimizerHook.figures` after each rewiring,
+            such as ``trainer.log``; None for no log. A Trainer's callbacks do not know it.
 
     Example:
         >>> trainer = Trainer(model, arguments, train_dataset=data)
@@ -34,7 +34,7 @@ class Rewire(follower.Callback, TrainerCallback):
     """
 
     def __init__(
-        self, method: Method, log: Callable[[dict[str, float]], object] | None = None
+        self, method: RewiringFactory, log: Callable[[dict[str, float]], object] | None = None
     ) -> None:
         super().__init__(method)
         self.log = log

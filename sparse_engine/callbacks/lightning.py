@@ -6,20 +6,20 @@ from typing import Any
 
 from torch.optim import Optimizer
 
-from sparse_engine.callbacks import follower
-from sparse_engine.callbacks.follower import Method
+from sparse_engine.callbacks import optimizer_hook
+from sparse_engine.callbacks.optimizer_hook import RewiringFactory
 from sparse_engine.extras import extra
 
 with extra("lightning"):
     import lightning.pytorch as pl
 
 
-class Rewire(follower.Callback, pl.Callback):
+class Rewire(optimizer_hook.Callback, pl.Callback):
     """Rewiring of a LightningModule, one step for each step of its optimizer.
 
     Lightning's checkpoints have the rewiring's state in that of the optimizer, so that
     ``trainer.fit(module, ckpt_path=...)`` continues as if training had never stopped. The numbers
-    of :meth:`Follower.figures` go to every logger of the trainer after each rewiring.
+    of :meth:`OptimizerHook.figures` go to every logger of the trainer after each rewiring.
 
     Args:
         method: function of model and optimizer that makes the rewiring, such as
@@ -30,7 +30,7 @@ class Rewire(follower.Callback, pl.Callback):
         >>> trainer = Trainer(callbacks=[Rewire(partial(SET, fraction=0.3, every=100))])
     """
 
-    def __init__(self, method: Method, optimizer: int = 0) -> None:
+    def __init__(self, method: RewiringFactory, optimizer: int = 0) -> None:
         super().__init__(method)
         self.optimizer = optimizer
         self._asked = False
@@ -39,7 +39,7 @@ class Rewire(follower.Callback, pl.Callback):
         """Make the rewiring.
 
         Raises:
-            ValueError: no optimizer of this number, or what :class:`Follower` raises.
+            ValueError: no optimizer of this number, or what :class:`OptimizerHook` raises.
         """
         if not 0 <= self.optimizer < len(trainer.optimizers):
             raise ValueError(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sparse_engine.callbacks import follower
-from sparse_engine.callbacks.follower import Method
+from sparse_engine.callbacks import optimizer_hook
+from sparse_engine.callbacks.optimizer_hook import RewiringFactory
 from sparse_engine.extras import extra
 
 with extra("skorch"):
@@ -13,12 +13,12 @@ with extra("skorch"):
     from skorch import callbacks as skorch_callbacks
 
 
-class Rewire(follower.Callback, skorch_callbacks.Callback):
+class Rewire(optimizer_hook.Callback, skorch_callbacks.Callback):
     """Rewiring of ``net.module_``, one step for each step of ``net.optimizer_``.
 
     The optimizer's saved parameters have the rewiring's state: a net that loads them, is pickled,
     or continues by ``partial_fit`` rewires as if it had never stopped. ``net.history`` gets
-    ``nnz``, ``density`` and ``turnover`` of every epoch, see :meth:`Follower.figures`.
+    ``nnz``, ``density`` and ``turnover`` of every epoch, see :meth:`OptimizerHook.figures`.
 
     Args:
         method: function of model and optimizer that makes the rewiring, such as
@@ -30,7 +30,7 @@ class Rewire(follower.Callback, skorch_callbacks.Callback):
         ... )
     """
 
-    def __init__(self, method: Method) -> None:
+    def __init__(self, method: RewiringFactory) -> None:
         super().__init__(method)
 
     def initialize(self) -> Rewire:

@@ -14,7 +14,7 @@ import torch
 
 from sparse_engine.convert.scipy import values_of
 from sparse_engine.files import write_atomically
-from sparse_engine.memory import asking_for, plausible_units
+from sparse_engine.memory import memory_error_names, plausible_units
 from sparse_engine.nn import SparseWeight
 
 HEADER = "Id,Source,Target,Weight"
@@ -47,7 +47,7 @@ class EdgeTable(NamedTuple):
         """Return the links as a weight, see :func:`read_edge_list`."""
         out_features, in_features = shape or (self._units(),) * 2
         try:
-            with asking_for(f"a {out_features} x {in_features} weight of {self.path}"):
+            with memory_error_names(f"a {out_features} x {in_features} weight of {self.path}"):
                 return SparseWeight.from_coo(
                     torch.from_numpy(self.targets),
                     torch.from_numpy(self.sources),

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.lib import format as npy
 
-from sparse_engine.convert._check_scipy import check_compressed, scipy_sparse
-from sparse_engine.convert.scipy import as_canonical
+from sparse_engine.convert.scipy import as_canonical, check_compressed, scipy_sparse
 from sparse_engine.memory import plausible_units
 
 if TYPE_CHECKING:
     import scipy.sparse
 
-    from sparse_engine.convert._check_scipy import SciPyMatrix
+    from sparse_engine.convert.scipy import SciPyMatrix
 
 #: Arrays of each format with their numbers of dimensions; all but data are integers.
 ARRAYS = {

@@ -2,18 +2,99 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import torch
 
-from sparse_engine.convert._check_scipy import check_scipy, scipy_sparse
+from sparse_engine.extras import extra
 from sparse_engine.nn import SparseWeight
 
 if TYPE_CHECKING:
     import scipy.sparse
 
-    from sparse_engine.convert._check_scipy import SciPyMatrix
+    #: A sparse array or matrix of any format.
+    SciPyMatrix: TypeAlias = scipy.sparse.sparray | scipy.sparse.spmatrix
+
+
+def scipy_sparse() -> ModuleType:
+    """Import ``scipy.sparse``, which serving a network does not need.
+
+    Raises:
+        ImportError: SciPy is not installed.
+    """
+    with extra("analysis"):
+        import scipy.sparse
+    return scipy.sparse
+
+
+def check_scipy(matrix: SciPyMatrix) -> None:
+    """Check that a matrix is real, two-dimensional and well formed, without calling SciPy.
+
+    The formats COO, DIA and DOK are not checked further: SciPy converts them in Python.
+
+    Raises:
+        TypeError: not a sparse array or matrix.
+        ValueError: names what is wrong, and the first wrong entry.
+    """
+    if not scipy_sparse().issparse(matrix):
+        raise TypeError(f"expected a SciPy sparse array or matrix, found {type(matrix).__name__}")
+    if len(matrix.shape) != 2 or np.iscomplexobj(matrix):
+        raise ValueError(
+            f"expected a real matrix, found {len(matrix.shape)} dimensions of {matrix.dtype}"
+        )
+    if matrix.format in ("csr", "csc", "bsr"):
+        check_compressed(matrix.format, matrix.shape, matrix.indptr, matrix.indices, matrix.data)
+    elif matrix.format == "lil":
+        lengths = [[*map(len, lists)] for lists in (matrix.rows, matrix.data)]
+        if lengths[0] != lengths[1] or len(lengths[0]) != matrix.shape[0]:
+            raise ValueError(f"expected {matrix.shape[0]} rows with a value for each column number")
+
+
+def check_compressed(
+    form: str, shape: tuple[int, int], indptr: np.ndarray, indices: np.ndarray, data: np.ndarray
+) -> None:
+    """Check the arrays of a "csr", "csc" or "bsr" matrix; columns need not be sorted or unique.
+
+    Raises:
+        ValueError: names what is wrong, and the first wrong entry.
+    """
+    dimensions = {"indptr": 1, "indices": 1, "data": 3 if form == "bsr" else 1}
+    for name, array in (("indptr", indptr), ("indices", indices), ("data", data)):
+        if array.ndim != dimensions[name]:
+            raise ValueError(
+                f"expected {name} of {dimensions[name]} dimensions, found {array.ndim}"
+            )
+        if name != "data" and array.dtype.kind not in "iu":
+            raise ValueError(f"expected {name} of an integer dtype, found {array.dtype}")
+    block = data.shape[1:] if form == "bsr" else (1, 1)
+    if 0 in block or shape[0] % block[0] or shape[1] % block[1]:
+        raise ValueError(
+            f"expected blocks that divide {shape[0]} x {shape[1]}, found {block[0]} x {block[1]}"
+        )
+    major, minor = shape[0] // block[0], shape[1] // block[1]
+    if form == "csc":
+        major, minor = minor, major
+    if len(indptr) != major + 1:
+        raise ValueError(f"expected indptr of {major + 1} entries, found {len(indptr)}")
+    # Differences would wrap around in unsigned integers.
+    falls = np.append(indptr[0] != 0, indptr[1:] < indptr[:-1])
+    if falls.any():
+        at = int(falls.argmax())
+        raise ValueError(
+            f"expected indptr that rises from 0, found {indptr[at]} at position {at}"
+            + (f" after {indptr[at - 1]}" if at else "")
+        )
+    if not indptr[-1] == len(indices) == len(data):
+        raise ValueError(
+            f"expected {indptr[-1]} indices and entries, as many as indptr ends with, found "
+            f"{len(indices)} and {len(data)}"
+        )
+    wrong = (indices < 0) | (indices >= minor)
+    if wrong.any():
+        at = int(wrong.argmax())
+        raise ValueError(f"expected indices in [0, {minor}), found {indices[at]} at position {at}")
 
 
 def from_scipy(matrix: SciPyMatrix) -> SparseWeight:

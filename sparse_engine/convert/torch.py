@@ -1,20 +1,33 @@
-"""Conversion from and to torch.sparse's CSR and COO tensors."""
+"""Conversion from and to tensors of torch.sparse in CSR and COO layout, and of torch_sparse."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from sparse_engine.nn import SparseWeight
 
+if TYPE_CHECKING:
+    from torch_sparse import SparseTensor
 
-def from_torch(tensor: Tensor) -> SparseWeight:
-    """Return a weight with the stored entries of a torch.sparse tensor in CSR or COO layout.
+
+def from_torch(tensor: Tensor | SparseTensor, *, dtype: torch.dtype | None = None) -> SparseWeight:
+    """Return a weight with the stored entries of a sparse tensor, zeros included.
+
+    Args:
+        tensor: matrix of torch.sparse in CSR or COO layout, or a ``torch_sparse.SparseTensor``; its
+            rows are those of the weight.
+        dtype: dtype of the ones for a SparseTensor without values; torch's default dtype by
+            default.
 
     Raises:
-        TypeError: another layout.
+        TypeError: another kind or layout.
         ValueError: not a matrix of numbers, malformed, or an entry stored twice.
     """
+    if not isinstance(tensor, Tensor):
+        return _from_torch_sparse(tensor, dtype)
     if tensor.dim() != 2 or (tensor.layout == torch.sparse_coo and tensor.dense_dim()):
         raise ValueError(
             f"expected a matrix of numbers, found {tensor.layout} of shape {[*tensor.shape]}, "
@@ -35,14 +48,43 @@ def from_torch(tensor: Tensor) -> SparseWeight:
     )
 
 
-def to_torch_csr(weight: SparseWeight) -> Tensor:
-    """Return ``weight.to_torch_csr()``: a CSR tensor whose values share the weight's memory."""
-    return weight.to_torch_csr()
-
-
 def to_torch_coo(weight: SparseWeight) -> Tensor:
     """Return a coalesced COO tensor whose values share the weight's memory."""
     indices = torch.stack([weight.rows(), weight.col_indices.long()])
     return torch.sparse_coo_tensor(
         indices, weight.values.detach(), weight.shape, is_coalesced=True, check_invariants=False
+    )
+
+
+def _from_torch_sparse(tensor: SparseTensor, dtype: torch.dtype | None) -> SparseWeight:
+    if not (hasattr(tensor, "csr") and hasattr(tensor, "sparse_sizes")):
+        raise TypeError(
+            "expected a tensor of torch.sparse or a torch_sparse.SparseTensor, found "
+            f"{type(tensor).__name__}"
+        )
+    rowptr, col, value = tensor.csr()
+    if value is None:
+        value = torch.ones(col.shape, dtype=dtype, device=col.device)
+    return SparseWeight.from_csr(rowptr, col, value.detach(), tuple(tensor.sparse_sizes()))
+
+
+def to_torch_sparse(weight: SparseWeight) -> SparseTensor:
+    """Return a ``torch_sparse.SparseTensor`` whose values share the weight's memory.
+
+    Raises:
+        ImportError: torch_sparse is not installed.
+    """
+    try:
+        from torch_sparse import SparseTensor
+    except ImportError as error:
+        raise ImportError(
+            "expected torch_sparse to be installed: pip install --no-build-isolation "
+            f"'sparse_engine[torch-sparse]'; found: {error}"
+        ) from error
+    return SparseTensor(
+        rowptr=weight.crow_indices,
+        col=weight.col_indices.long(),
+        value=weight.values.detach(),
+        sparse_sizes=tuple(weight.shape),
+        is_sorted=True,
     )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from sparse_engine.deploy._layers import run_on
+from sparse_engine.deploy._replacement import run_on
 from sparse_engine.nn._dense_values import effective
 
 

@@ -10,10 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import type_before_parametrizations
 
-from sparse_engine.deploy._inheritance import obstacle
-from sparse_engine.deploy._layers import full_name, with_replaced
-from sparse_engine.deploy.criteria import Criterion, DenseWeight, Magnitude
-from sparse_engine.deploy.report import Report, Row
+from sparse_engine.deploy._replacement import full_name, obstacle, with_replaced
+from sparse_engine.deploy.criteria import Criterion, DenseWeight, LargestMagnitude
+from sparse_engine.deploy.report import ConversionReport, ConversionRow
 from sparse_engine.nn import CELLS, Recurrent, SparseLinear, SparseWeight
 from sparse_engine.nn._dense_values import effective
 from sparse_engine.nn._initial_links import check_density
@@ -33,7 +32,7 @@ class Converted(NamedTuple):
     """
 
     model: nn.Module
-    report: Report
+    report: ConversionReport
 
 
 def convert_model(
@@ -62,7 +61,7 @@ def convert_model(
             leaves a weight dense. The first rule that matches counts.
         input_density: density of the input weights of a recurrent network's first layer, where no
             rule names the weight; None leaves them dense, as sparse networks have them by default.
-        criterion: what decides which entries are kept; by default :class:`Magnitude`.
+        criterion: what decides which entries are kept; by default :class:`LargestMagnitude`.
         inplace: whether layers are replaced in ``model`` itself; by default in a copy.
 
     Returns:
@@ -87,16 +86,16 @@ def convert_model(
     ]
     weights = [full_name(name, each) for name, module in layers for each in _weight_names(module)]
     plan.check_rules([name for name, _ in layers], weights)
-    criterion = criterion or Magnitude()
+    criterion = criterion or LargestMagnitude()
     criterion.calibrate(model)
     shared = _shared_weights(model)
     made: dict[int, nn.Module] = {}
-    rows: dict[str, Row] = {}
+    rows: dict[str, ConversionRow] = {}
     for name, module in layers:
         if id(module) not in made:
             made[id(module)] = _converted(name, module, plan, criterion, shared, rows)
     model = with_replaced(model, layers, made, inplace=inplace)
-    return Converted(model, Report(tuple(rows.values())))
+    return Converted(model, ConversionReport(tuple(rows.values())))
 
 
 class _Plan(NamedTuple):
@@ -162,7 +161,7 @@ def _converted(
     plan: _Plan,
     criterion: Criterion,
     shared: set[int],
-    rows: dict[str, Row],
+    rows: dict[str, ConversionRow],
 ) -> nn.Module:
     """Return the sparse counterpart of a layer, or the layer; add a row for each weight."""
     kind = type_before_parametrizations(module)
@@ -200,15 +199,15 @@ def _converted(
     return RECURRENT[kind].from_dense(module, mask=masks)
 
 
-def _row(name: str, values: Tensor, kept: Tensor | None, note: str) -> Row:
+def _row(name: str, values: Tensor, kept: Tensor | None, note: str) -> ConversionRow:
     """Describe a weight that keeps some entries, or all of them where ``kept`` is None."""
     shape, before = (values.shape[0], values.shape[1]), values.nbytes
     if kept is None:
-        return Row(name, shape, 1.0, before, before, 0.0, note or "dense")
+        return ConversionRow(name, shape, 1.0, before, before, 0.0, note or "dense")
     nnz = int(kept.sum())
     lost = float((values * ~kept).norm() / values.norm().clamp_min(1e-30))
     after = bytes_of_links(nnz, shape, values.element_size())
-    return Row(name, shape, nnz / max(1, values.numel()), before, after, lost, note)
+    return ConversionRow(name, shape, nnz / max(1, values.numel()), before, after, lost, note)
 
 
 def bytes_of_links(nnz: int, shape: tuple[int, int], value_bytes: int) -> int:

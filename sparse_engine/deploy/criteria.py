@@ -48,7 +48,7 @@ class Criterion:
         raise NotImplementedError
 
 
-class Magnitude(Criterion):
+class LargestMagnitude(Criterion):
     """Keep the largest entries of each weight by magnitude (Han et al. 2015)."""
 
     def mask(self, weight: DenseWeight, density: float) -> Tensor:

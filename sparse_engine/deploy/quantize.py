@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sparse_engine.deploy._inheritance import has_hooks, obstacle
-from sparse_engine.deploy._layers import full_name, run_on, with_replaced
+from sparse_engine.deploy._replacement import full_name, has_hooks, obstacle, run_on, with_replaced
 from sparse_engine.deploy.convert_model import bytes_of_weight
 from sparse_engine.deploy.quantized import (
     LACKING,
@@ -20,7 +19,7 @@ from sparse_engine.deploy.quantized import (
     QuantizedRNN,
     QuantizedWeight,
 )
-from sparse_engine.deploy.report import Report, Row
+from sparse_engine.deploy.report import ConversionReport, ConversionRow
 from sparse_engine.nn import SparseGRU, SparseLinear, SparseLSTM, SparseRNN, SparseWeight
 from sparse_engine.ops._dispatch.private import tree_leaves
 
@@ -64,7 +63,7 @@ class Quantized(NamedTuple):
     """
 
     model: nn.Module
-    report: Report
+    report: ConversionReport
     deviation: Deviation | None
 
 
@@ -112,17 +111,17 @@ def quantize(
         if type(module) in QUANTIZED
     ]
     made: dict[int, nn.Module] = {}
-    rows: list[Row] = []
+    rows: list[ConversionRow] = []
     for name, module in layers:
         if id(module) not in made:
             made[id(module)], own = _quantized(name, module, dtype == torch.int8)
             rows += own
     changed = with_replaced(model, layers, made, inplace=inplace)
     deviation = None if inputs is None else deviation_of(model, changed, inputs)
-    return Quantized(changed, Report(tuple(rows)), deviation)
+    return Quantized(changed, ConversionReport(tuple(rows)), deviation)
 
 
-def _quantized(name: str, module: nn.Module, int8: bool) -> tuple[nn.Module, list[Row]]:
+def _quantized(name: str, module: nn.Module, int8: bool) -> tuple[nn.Module, list[ConversionRow]]:
     """Return what stands in for a layer, and a row for each of its weights."""
     weights = {each: w for each, w in module.named_children() if isinstance(w, SparseWeight)}
     note, small = _reason(module, weights), None
@@ -152,10 +151,12 @@ def _reason(module: nn.Module, weights: dict[str, SparseWeight]) -> str:
     return obstacle(module)
 
 
-def _row(name: str, weight: SparseWeight, small: QuantizedWeight | None, note: str) -> Row:
+def _row(
+    name: str, weight: SparseWeight, small: QuantizedWeight | None, note: str
+) -> ConversionRow:
     before = bytes_of_weight(weight)
     if small is None:
-        return Row(name, weight.shape, weight.density, before, before, 0.0, note)
+        return ConversionRow(name, weight.shape, weight.density, before, before, 0.0, note)
     values = weight.values.detach()
     if small.codes.dtype == torch.bfloat16:
         rounded = values.bfloat16().float()
@@ -163,7 +164,7 @@ def _row(name: str, weight: SparseWeight, small: QuantizedWeight | None, note: s
         scales = small.scales[weight.rows()].clamp_min(torch.finfo(torch.float32).tiny)
         rounded = (values / scales).round() * scales
     error = float((values - rounded).norm() / values.norm().clamp_min(1e-30))
-    return Row(name, weight.shape, weight.density, before, small.nbytes, error)
+    return ConversionRow(name, weight.shape, weight.density, before, small.nbytes, error)
 
 
 @torch.no_grad()

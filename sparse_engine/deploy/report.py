@@ -1,4 +1,4 @@
-"""Report of a conversion: a row for each weight, printed as a table."""
+"""ConversionReport of a conversion: a row for each weight, printed as a table."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Row:
+class ConversionRow:
     """Conversion of one weight.
 
     Attributes:
@@ -30,22 +30,22 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Report:
+class ConversionReport:
     """Conversion of a model, weight by weight; ``print(report)`` shows a table.
 
     Attributes:
         rows: one row for each weight that could be converted, in the order of the model.
     """
 
-    rows: tuple[Row, ...]
+    rows: tuple[ConversionRow, ...]
 
-    def __iter__(self) -> Iterator[Row]:
+    def __iter__(self) -> Iterator[ConversionRow]:
         return iter(self.rows)
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, name: str) -> Row:
+    def __getitem__(self, name: str) -> ConversionRow:
         """Return the row of a weight by its name."""
         for row in self.rows:
             if row.name == name:

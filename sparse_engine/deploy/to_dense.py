@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from sparse_engine.deploy._layers import Named, with_replaced
+from sparse_engine.deploy._replacement import Named, with_replaced
 from sparse_engine.deploy.quantized import QuantizedLinear
 from sparse_engine.nn import Recurrent, SparseLinear
 

@@ -93,7 +93,7 @@ class Proportional(Redistribution):
         return apportion(total, shares, limits if sum(limits) >= total else free)
 
 
-def mean_magnitude(entries: Tensor, dropped: Tensor) -> float:
+def _mean_magnitude(entries: Tensor, dropped: Tensor) -> float:
     """Return the mean of ``|entries[~dropped]|`` in double precision, 0 where nothing survives."""
     # NumPy adds in the same order for any number of threads, which torch does not.
     kept = np.abs(entries.detach()[~dropped].double().cpu().numpy())
@@ -139,7 +139,7 @@ class ByMagnitude(Proportional):
 
     @override
     def share(self, weight: SparseWeight, dropped: Tensor) -> float:
-        return mean_magnitude(weight.values, dropped)
+        return _mean_magnitude(weight.values, dropped)
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class ByMomentum(Proportional):
 
     This is the rule of sparse momentum (SNFS, Dettmers & Zettlemoyer 2019): a weight whose
     gradients keep their direction grows. Momentum is the running mean of gradients, as in the paper
-    and in :class:`~sparse_engine.topology.MomentumGrowth`. The optimizer's state has it for each
+    and in :class:`MomentumGrowth`. The optimizer's state has it for each
     link: ``exp_avg`` of an Adam, else ``momentum_buffer``. Adam's division by the root of the
     mean square is left out, because the mean square is not known for absent positions.
 
@@ -164,7 +164,7 @@ class ByMomentum(Proportional):
 
     @override
     def share(self, weight: SparseWeight, dropped: Tensor) -> float:
-        return mean_magnitude(self._momentum(weight), dropped)
+        return _mean_magnitude(self._momentum(weight), dropped)
 
     def _momentum(self, weight: SparseWeight) -> Tensor:
         state = self.optimizer.state.get(weight.values, {})

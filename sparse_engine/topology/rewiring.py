@@ -200,7 +200,7 @@ class Rewiring:
         counts = self.redistribution.counts(weights, dropped, wanted)
         with ranks.among(self.process_group):
             rewirings = [
-                chosen_links(weight, gone, count, self.grow, key, self.keep_returning)
+                plan_rewiring(weight, gone, count, self.grow, key, self.keep_returning)
                 for weight, gone, count, key in zip(weights, dropped, counts, keys, strict=True)
             ]
             if ranks.several():
@@ -208,7 +208,7 @@ class Rewiring:
                 names = (self.names[i] for i in chosen)
                 ranks.check_same(dict(zip(names, hashes, strict=True)))
         for i, weight, rewired, key in zip(chosen, weights, rewirings, keys, strict=True):
-            give_links(weight, self.optimizer, rewired, self.new_links, key)
+            apply_rewiring(weight, self.optimizer, rewired, self.new_links, key)
             for observer in self.observers:
                 observer(self.names[i], weight, rewired)
 
@@ -346,12 +346,12 @@ def rewire_weight(
         ValueError: a weight whose pattern is frozen, or a grow rule that returned an existing link
             or another number of positions; the weight is then as before.
     """
-    rewired = chosen_links(weight, dropped, count, grow, key, keep_returning)
-    give_links(weight, optimizer, rewired, new_links, key)
+    rewired = plan_rewiring(weight, dropped, count, grow, key, keep_returning)
+    apply_rewiring(weight, optimizer, rewired, new_links, key)
     return rewired
 
 
-def chosen_links(
+def plan_rewiring(
     weight: SparseWeight,
     dropped: Tensor,
     count: int,
@@ -388,14 +388,14 @@ def _with_returning(rewired: Rewired, links: Links, dropped: Tensor, positions: 
 
 
 @torch.no_grad()
-def give_links(
+def apply_rewiring(
     weight: SparseWeight,
     optimizer: Optimizer | None,
     rewired: Rewired,
     new_links: NewLinkInit,
     key: RandomKey,
 ) -> None:
-    """Make the change of :func:`chosen_links`, and carry gradients and optimizer state along."""
+    """Make the change of :func:`plan_rewiring`, and carry gradients and optimizer state along."""
     nnz, born = rewired.links.nnz, rewired.born.long()
     generator = key.torch_generator(Use.NEWBORN)
     first = {"values": new_links.values(weight, len(born), key)}

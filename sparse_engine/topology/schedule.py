@@ -44,7 +44,7 @@ class ConstantSchedule(Schedule):
     value: float
 
     def __post_init__(self) -> None:
-        check_finite(self.value, "value")
+        _check_finite(self.value, "value")
 
     @override
     def at(self, step: int) -> float:
@@ -66,13 +66,13 @@ class Transition(Schedule):
     end: float = 0.0
 
     def __post_init__(self) -> None:
-        check_finite(self.start, "start")
-        check_finite(self.end, "end")
-        check_steps(self.steps)
+        _check_finite(self.start, "start")
+        _check_finite(self.end, "end")
+        _check_steps(self.steps)
 
     @override
     def at(self, step: int) -> float:
-        return between(self.start, self.end, self.covered(progress(step, 0, self.steps)))
+        return _between(self.start, self.end, self.covered(_progress(step, 0, self.steps)))
 
     @abstractmethod
     def covered(self, time: float) -> float:
@@ -116,14 +116,14 @@ class ExponentialSchedule(Schedule):
     end: float = 0.0
 
     def __post_init__(self) -> None:
-        check_finite(self.start, "start")
-        check_finite(self.end, "end")
+        _check_finite(self.start, "start")
+        _check_finite(self.end, "end")
         if not 0 <= self.rate < math.inf:
             raise ValueError(f"expected a finite rate of at least 0, found {self.rate}")
 
     @override
     def at(self, step: int) -> float:
-        return between(self.end, self.start, math.exp(-self.rate * max(step, 0)))
+        return _between(self.end, self.start, math.exp(-self.rate * max(step, 0)))
 
 
 @dataclass(frozen=True)
@@ -148,23 +148,23 @@ class StopAfter(Schedule):
         return as_schedule(self.schedule).at(step) if step < self.steps else 0.0
 
 
-def progress(step: int, first: int, last: int) -> float:
+def _progress(step: int, first: int, last: int) -> float:
     """Return the fraction of the steps from ``first`` to ``last`` that are done, in [0, 1]."""
     return min(max((step - first) / (last - first), 0.0), 1.0)
 
 
-def between(start: float, end: float, share: float) -> float:
+def _between(start: float, end: float, share: float) -> float:
     """Interpolate: ``start`` at share 0, ``end`` at share 1, both exactly."""
     return start * (1 - share) + end * share
 
 
-def check_finite(value: float, name: str) -> None:
+def _check_finite(value: float, name: str) -> None:
     """Raise ValueError if ``value`` is infinite or NaN."""
     if not math.isfinite(value):
         raise ValueError(f"expected a finite {name}, found {value}")
 
 
-def check_steps(steps: int) -> None:
+def _check_steps(steps: int) -> None:
     """Raise ValueError for less than one step."""
     if steps < 1:
         raise ValueError(f"expected steps of at least 1, found {steps}")
@@ -194,8 +194,8 @@ class CubicSchedule(Schedule):
 
     @override
     def at(self, step: int) -> float:
-        left = 1 - progress(step, self.first, self.last)
-        return between(self.end, self.start, left**3)
+        left = 1 - _progress(step, self.first, self.last)
+        return _between(self.end, self.start, left**3)
 
 
 @dataclass(frozen=True)
@@ -228,9 +228,9 @@ class SigmoidSchedule(Schedule):
     @override
     def at(self, step: int) -> float:
         half = self.steepness / 2
-        centred = 2 * progress(step, self.first, self.last) - 1
+        centred = 2 * _progress(step, self.first, self.last) - 1
         share = (1 + math.tanh(half * centred) / math.tanh(half)) / 2
-        return between(self.start, self.end, share)
+        return _between(self.start, self.end, share)
 
 
 @dataclass(frozen=True)

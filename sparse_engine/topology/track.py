@@ -37,8 +37,10 @@ Record = dict[str, object]
 
 
 @dataclass(frozen=True)
-class Measure(ABC):
+class Measure(Rule, ABC):
     """Further entries of a tracker's records. Your own measure is a subclass with one method.
+
+    A measure with a memory also has ``begin``, ``state_dict`` and ``load_state_dict``.
 
     Attributes:
         every: rewirings of a weight from one measurement to the next, at least 1.
@@ -52,6 +54,9 @@ class Measure(ABC):
     def __post_init__(self) -> None:
         if self.every < 1:
             raise ValueError(f"expected every of at least 1 rewiring, found {self.every}")
+
+    def begin(self, rewiring: Rewiring) -> None:
+        """Look at the model when tracking begins; by default nothing is remembered."""
 
     @abstractmethod
     def measure(self, weight: SparseWeight, rewired: Rewired) -> Record:
@@ -109,6 +114,8 @@ class Tracker(Rule):
             name: LinkHistory(weight)
             for name, weight in zip(rewiring.names, rewiring.weights, strict=True)
         }
+        for measure in self.measures:
+            measure.begin(rewiring)
         rewiring.observers.append(self)
 
     @property
@@ -149,9 +156,9 @@ class Tracker(Rule):
     @override
     def state_dict(self) -> State:
         return {
-            f"{i}.{entry}": value
-            for i, history in enumerate(self.histories.values())
-            for entry, value in history.state_dict().items()
+            f"{name}.{entry}": value
+            for name, part in self._parts().items()
+            for entry, value in part.state_dict().items()
         }
 
     def load_state_dict(self, state: State) -> None:
@@ -164,9 +171,14 @@ class Tracker(Rule):
             raise ValueError(
                 f"expected the histories of {len(self.histories)} weights, found {sorted(state)}"
             )
-        for i, history in enumerate(self.histories.values()):
-            own = {entry: state[f"{i}.{entry}"] for entry in history.state_dict()}
-            history.load_state_dict(own)
+        for name, part in self._parts().items():
+            part.load_state_dict({entry: state[f"{name}.{entry}"] for entry in part.state_dict()})
+
+    def _parts(self) -> dict[str, LinkHistory | Measure]:
+        parts: dict[str, LinkHistory | Measure] = {
+            str(i): history for i, history in enumerate(self.histories.values())
+        }
+        return parts | {f"measure{i}": measure for i, measure in enumerate(self.measures)}
 
 
 class LinkHistory:

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from scipy.sparse import coo_array, csr_array
 
 from sparse_engine.analysis import (
-    ClassMean,
     Cooling,
     Pooled,
     anneal,
@@ -20,6 +19,7 @@ from sparse_engine.analysis import (
     signed_network,
     structural_balance,
 )
+from sparse_engine.analysis.annealing import ClassMean
 
 OBJECTIVES = {ClassMean(): "class_mean", Pooled(): "pooled"}
 

@@ -15,10 +15,10 @@ from sparse_engine.analysis import (
     RecurrentLayer,
     distance_matrix,
     match_networks,
-    match_units,
     topology_distance,
 )
 from sparse_engine.analysis.layers import layers_of
+from sparse_engine.analysis.matching import match_units
 from sparse_engine.nn import SparseLinear, SparseLSTM, SparseRHN, SparseRNN, SparseWeight
 
 # Similarities are rounded down to multiples of 2^-40.
@@ -192,7 +192,7 @@ def test_every_form_of_a_network():
     expected = topology_distance(*models)
     assert len(expected) == 2 and min(expected) > 0
     assert topology_distance(*weights) == expected
-    for form in (convert.to_scipy, convert.to_torch_csr, convert.to_torch_coo):
+    for form in (convert.to_scipy, SparseWeight.to_torch_csr, convert.to_torch_coo):
         assert topology_distance(*[[form(w) for w in net] for net in weights]) == expected
     assert topology_distance(weights[0][0], weights[1][0]) == expected[:1]
 

@@ -8,13 +8,8 @@ import pytest
 from scipy.sparse import csr_array
 
 from sparse_engine import convert
-from sparse_engine.analysis import (
-    FanmodMotif,
-    read_fanmod,
-    signed_network,
-    structural_balance,
-    write_fanmod,
-)
+from sparse_engine.analysis import read_fanmod, signed_network, structural_balance, write_fanmod
+from sparse_engine.analysis.fanmod import FanmodMotif
 from sparse_engine.lab.cli import main
 from sparse_engine.lab.train import read_weights
 

@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 from scipy.sparse import coo_array, csr_array
 
 from sparse_engine.analysis import (
-    feed_forward,
     find_feed_forward_loops,
     planted_network,
     signed_network,
     structural_balance,
+)
+from sparse_engine.analysis import (
+    loops as module,
 )
 
 
@@ -28,7 +30,7 @@ def test_every_loop_is_found(n, density, at_once, seed):
     dense = np.random.default_rng(seed).random((n, n)) < density
     w = csr_array(dense.astype(float))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(feed_forward, "AT_ONCE", at_once)
+        patch.setattr(module, "AT_ONCE", at_once)
         found = find_feed_forward_loops(w)
     expected = [
         (u, v, w)
@@ -103,9 +105,9 @@ TRIANGLE = coo_array((np.ones(3), ([1, 2, 2], [0, 1, 0])), shape=(3, 3)).tocsr()
 )
 def test_loops_that_are_not_there(loops, message):
     with pytest.raises(ValueError, match=message):
-        feed_forward.links_of_loops(TRIANGLE, np.array(loops))
+        module.links_of_loops(TRIANGLE, np.array(loops))
 
 
 def test_positions_of_links():
-    assert feed_forward.links_of_loops(TRIANGLE, np.array([[0, 1, 2]])).tolist() == [[0, 2, 1]]
-    assert feed_forward.links_of_loops(TRIANGLE, np.empty((0, 3), np.int64)).shape == (0, 3)
+    assert module.links_of_loops(TRIANGLE, np.array([[0, 1, 2]])).tolist() == [[0, 2, 1]]
+    assert module.links_of_loops(TRIANGLE, np.empty((0, 3), np.int64)).shape == (0, 3)

@@ -14,13 +14,13 @@ from sparse_engine.analysis import (
     DegreePreserving,
     ErdosRenyiNull,
     NullKind,
-    NullModel,
     SignShuffle,
     null_model,
     signed_triad_census,
     structural_balance,
     triad_census,
 )
+from sparse_engine.analysis.null_model import NullModel
 
 DEGREE_PRESERVING = [
     DegreePreserving(keep_mutual=mutual, keep_signs=signs)

@@ -135,7 +135,7 @@ def test_every_other_rewiring():
     model = Model()
     first = copy.deepcopy(model)
     rewiring, records = rewiring_of(model), []
-    Drift(rewiring, records.append, every=2)
+    Tracker(rewiring, records.append, measures=[Drift(every=2)])
     for step in range(1, 6):
         rewiring.step()
         if step % 2 == 0:
@@ -143,6 +143,7 @@ def test_every_other_rewiring():
                 *topology_distance(first.rnn, model.rnn),
                 *topology_distance(first.readout, model.readout),
             ]
+    records = [record for record in records if "distance" in record]
     assert [(r["step"], r["weight"], r["rewirings"]) for r in records] == [
         (step, name, step) for step in (2, 4) for name in ("rnn.weight_hh_l0", "readout.weight")
     ]
@@ -157,7 +158,7 @@ def test_the_owner_of_a_weight_says_whether_it_is_recurrent():
     named.weight_hh_l0 = SparseWeight.erdos_renyi(12, 12, density=0.3)
     for model, kind in ((rhn, RecurrentLayer), (named, lambda weight: weight)):
         first, rewiring, records = copy.deepcopy(model), rewiring_of(model), []
-        Drift(rewiring, records.append)
+        Tracker(rewiring, records.append, measures=[Drift()])
         rewiring.step()
         wanted = [
             topology_distance([kind(first.get_submodule(name))], [kind(weight)])[0]
@@ -168,20 +169,18 @@ def test_the_owner_of_a_weight_says_whether_it_is_recurrent():
 
 def test_refuses_what_does_not_fit():
     rewiring = rewiring_of(Model())
-    for wrong in ({"every": 0}, {"bound": -1.0}):
-        with pytest.raises(ValueError, match="every of at least 1 and bound of at least 0"):
-            Drift(rewiring, **wrong)
-    drift = Drift(rewiring)
-    state = drift.state_dict()
-    with pytest.raises(ValueError, match="first wirings of 2 weights"):
-        drift.load_state_dict({})
-    with pytest.raises(ValueError, match="rewirings of at least 0, found -1"):
-        drift.load_state_dict({**state, "1.rewirings": -1})
+    for name, value in (("every", 0), ("bound", -1.0)):
+        with pytest.raises(ValueError, match=rf"{name} of at least \d"):
+            Drift(**{name: value})
+    tracker = Tracker(rewiring, measures=[Drift()])
+    state = tracker.state_dict()
+    with pytest.raises(ValueError, match="histories of 2 weights"):
+        tracker.load_state_dict({})
     with pytest.raises(ValueError, match="as two tensors"):
-        drift.load_state_dict({**state, "1.col": 3})
+        tracker.load_state_dict({**state, "measure0.1.col": 3})
     with pytest.raises(ValueError, match="expected col"):
-        drift.load_state_dict({**state, "1.col": state["1.col"] + 1000})
+        tracker.load_state_dict({**state, "measure0.1.col": state["measure0.1.col"] + 1000})
     masters = rewiring_of(SparseONLSTM(7, 32, chunk_size=4, density=0.1))
     with pytest.raises(ValueError, match="as many rows per gate as columns, found 144 x 32"):
-        Drift(masters)
+        Tracker(masters, measures=[Drift()])
     assert not masters.observers

@@ -8,7 +8,7 @@ import torch
 from callbacks.trainers import Network, data
 from torch import nn
 
-from sparse_engine.callbacks import Follower
+from sparse_engine.callbacks import OptimizerHook
 from sparse_engine.topology import SET, RigL
 
 METHOD = partial(RigL, steps=100, every=4)
@@ -17,7 +17,7 @@ METHOD = partial(RigL, steps=100, every=4)
 def setup(method=METHOD, **options):
     model = Network()
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01, **options)
-    return model, optimizer, Follower(method, model, optimizer)
+    return model, optimizer, OptimizerHook(method, model, optimizer)
 
 
 def loss_of(model):
@@ -69,11 +69,11 @@ def test_the_state_comes_with_that_of_the_optimizer(before):
     other = Network()
     fresh = torch.optim.Adam(other.parameters())
     if before:
-        resumed = Follower(METHOD, other, fresh)
+        resumed = OptimizerHook(METHOD, other, fresh)
     other.load_state_dict(saved[0])
     fresh.load_state_dict(saved[1])
     if not before:
-        resumed = Follower(METHOD, other, fresh)
+        resumed = OptimizerHook(METHOD, other, fresh)
     assert "rewiring" not in fresh.param_groups[0]
     assert resumed.rewiring.state_dict() == {"steps": 6, "seed": 0}
 
@@ -95,7 +95,7 @@ def test_after_detaching_another_continues():
     loss_of(model).backward()
     optimizer.step()
     assert optimizer.state_dict()["param_groups"][0]["rewiring"] == {"steps": 1, "seed": 0}
-    again = Follower(METHOD, model, optimizer)
+    again = OptimizerHook(METHOD, model, optimizer)
     assert again.rewiring.steps == 1
     assert follower.rewiring.steps == 1
 
@@ -122,6 +122,6 @@ def test_a_weight_of_another_optimizer_is_refused():
     model = Network()
     optimizer = torch.optim.Adam(model.readout.parameters())
     with pytest.raises(ValueError, match=r"of all rewired weights, found none of rnn\.weight"):
-        Follower(METHOD, model, optimizer)
+        OptimizerHook(METHOD, model, optimizer)
     model.rnn.weight_hh_l0.frozen_pattern = True
-    Follower(METHOD, model, optimizer)
+    OptimizerHook(METHOD, model, optimizer)

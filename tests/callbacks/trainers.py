@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from sparse_engine.callbacks import Method
+from sparse_engine.callbacks.optimizer_hook import RewiringFactory
 from sparse_engine.nn import SparseRNN
 from sparse_engine.topology import Rewiring
 
@@ -71,7 +71,7 @@ class Trained:
         return self.optimizer.state_dict()["param_groups"][0]["rewiring"]
 
 
-def by_hand(method: Method, *, epochs: int, accumulate: int = 1, **_: object) -> Trained:
+def by_hand(method: RewiringFactory, *, epochs: int, accumulate: int = 1, **_: object) -> Trained:
     model = Network()
     optimizer = OPTIMIZER(model.parameters())
     rewiring = method(model, optimizer)
@@ -98,7 +98,7 @@ def by_hand(method: Method, *, epochs: int, accumulate: int = 1, **_: object) ->
 
 
 def lightning(
-    method: Method,
+    method: RewiringFactory,
     *,
     epochs: int,
     folder: Path,
@@ -152,7 +152,7 @@ def lightning(
 
 
 def transformers(
-    method: Method,
+    method: RewiringFactory,
     *,
     epochs: int,
     folder: Path,
@@ -192,7 +192,7 @@ def transformers(
 
 
 def accelerate(
-    method: Method,
+    method: RewiringFactory,
     *,
     epochs: int,
     folder: Path,
@@ -247,7 +247,7 @@ def accelerate(
 
 
 def skorch(
-    method: Method, *, epochs: int, folder: Path, accumulate: int = 1, resume: bool = False
+    method: RewiringFactory, *, epochs: int, folder: Path, accumulate: int = 1, resume: bool = False
 ) -> Trained:
     import skorch
     from skorch.callbacks import Checkpoint

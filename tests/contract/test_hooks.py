@@ -15,7 +15,8 @@ from sparse_engine import nn as sparse
 from sparse_engine.nn import FixedSigns, GroupedWeight, SparseLinear, SparseRNN, SparseWeight
 from sparse_engine.ops import RandomKey
 from sparse_engine.testing import CELLS
-from sparse_engine.topology import SET, RandomSigns, apply_signs
+from sparse_engine.topology import SET, RandomSigns
+from sparse_engine.topology.init import apply_signs
 
 OPTIONS = {"density": 0.3, "input_density": 0.5, "bidirectional": True, "dtype": torch.float64}
 MODULES = {

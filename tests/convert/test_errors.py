@@ -33,7 +33,7 @@ HEADER = "Id,Source,Target,Weight\n"
 def test_edge_list_lines(tmp_path, content, message):
     path = tmp_path / "edges.csv"
     path.write_text(content)
-    with pytest.raises(convert.EdgeListError, match=message):
+    with pytest.raises(convert.edge_list.EdgeListError, match=message):
         convert.read_edge_list(path)
 
 
@@ -45,7 +45,9 @@ def test_edge_list_files(tmp_path):
         convert.write_edge_list(weight, tmp_path / "w.json")
     path = tmp_path / "w.csv"
     path.write_text(HEADER + "0,5,0,1.0\n")
-    with pytest.raises(convert.EdgeListError, match=r"expected cols in \[0, 3\), found 5"):
+    with pytest.raises(
+        convert.edge_list.EdgeListError, match=r"expected cols in \[0, 3\), found 5"
+    ):
         convert.read_edge_list(path, shape=(3, 3))
 
 

@@ -43,7 +43,7 @@ def test_scipy(weight):
 
 @given(weight=weights())
 def test_torch(weight):
-    assert_same(convert.from_torch(convert.to_torch_csr(weight)), weight)
+    assert_same(convert.from_torch(weight.to_torch_csr()), weight)
     coo = convert.to_torch_coo(weight)
     assert torch.equal(coo.to_dense(), weight.to_dense())
     assert_same(convert.from_torch(coo), weight)
@@ -62,7 +62,7 @@ def test_edge_list(weight, suffix, tmp_path_factory):
     path = tmp_path_factory.mktemp("edges") / f"w{suffix}"
     convert.write_edge_list(weight, path)
     if weight.nnz == 0 and suffix != ".csv":
-        with pytest.raises(convert.EdgeListError, match="found it empty"):
+        with pytest.raises(convert.edge_list.EdgeListError, match="found it empty"):
             convert.read_edge_list(path)
         return
     found = convert.read_edge_list(path, shape=weight.shape, dtype=weight.values.dtype)

@@ -36,7 +36,7 @@ def test_round_trip():
     assert isinstance(tensor, torch_sparse.SparseTensor)
     assert torch.equal(tensor.to_dense(), before.to_dense())
     assert tensor.storage.value().data_ptr() == before.values.data_ptr()
-    after = convert.from_torch_sparse(tensor)
+    after = convert.from_torch(tensor)
     assert torch.equal(after.to_dense(), before.to_dense()) and after.dtype == torch.float64
 
 
@@ -56,12 +56,10 @@ def test_what_a_tensor_is_made_of(monkeypatch):
 
 def test_what_is_made_of_a_tensor():
     w = weight()
-    found = convert.from_torch_sparse(
-        Tensor(w.crow_indices, w.col_indices.long(), w.values, [5, 7])
-    )
+    found = convert.from_torch(Tensor(w.crow_indices, w.col_indices.long(), w.values, [5, 7]))
     assert torch.equal(found.to_dense(), w.to_dense())
     assert found.values.data_ptr() != w.values.data_ptr()
-    ones = convert.from_torch_sparse(Tensor(w.crow_indices, w.col_indices.long(), None, [5, 7]))
+    ones = convert.from_torch(Tensor(w.crow_indices, w.col_indices.long(), None, [5, 7]))
     assert torch.equal(ones.to_dense(), (w.to_dense() != 0).float())
 
 
@@ -78,7 +76,7 @@ def test_what_is_made_of_a_tensor():
 def test_what_is_refused(changes, message):
     valid = Tensor(torch.tensor([0, 1, 2]), torch.tensor([0, 1]), torch.ones(2), [2, 2])
     with pytest.raises(ValueError, match=message):
-        convert.from_torch_sparse(valid._replace(**changes))
+        convert.from_torch(valid._replace(**changes))
 
 
 def test_errors():

@@ -9,7 +9,7 @@ from torch.nn.utils import prune
 from torch.testing import assert_close
 
 import sparse_engine
-from sparse_engine.deploy import ActivationAware, Criterion, GateMagnitude, Magnitude
+from sparse_engine.deploy import ActivationAware, Criterion, GateMagnitude, LargestMagnitude
 from sparse_engine.deploy.criteria import rowwise_mask
 from sparse_engine.nn import SparseGRU, SparseLinear, SparseLSTM, SparseRNN, SparseWeight
 
@@ -150,7 +150,7 @@ def test_gates_of_different_scales():
         dense.weight_hh_l0[:20] *= 1e-3
     by_gate, _ = sparse_engine.convert_model(dense, density=0.25, criterion=GateMagnitude())
     assert by_gate.weight_hh_l0.fan_in().view(4, 20).sum(1).tolist() == [100] * 4
-    together, _ = sparse_engine.convert_model(dense, density=0.25, criterion=Magnitude())
+    together, _ = sparse_engine.convert_model(dense, density=0.25, criterion=LargestMagnitude())
     assert together.weight_hh_l0.fan_in().view(4, 20).sum(1)[0] == 0
 
 
@@ -226,7 +226,7 @@ def test_activation_aware_with_options_and_states(options):
         ({"rules": {"head": 0.1}}, "found 'head'"),
         ({"rules": {"heads.0": 2}}, "found 2"),
         ({"density": 0.1, "criterion": ActivationAware([])}, "at least one calibration batch"),
-        ({"density": 0.1, "criterion": Magnitude(), "input_density": -1}, "found -1"),
+        ({"density": 0.1, "criterion": LargestMagnitude(), "input_density": -1}, "found -1"),
     ],
 )
 def test_errors(arguments, message):

@@ -10,12 +10,12 @@ from torch.nn.utils.rnn import pack_sequence
 from torch.testing import assert_close
 
 import sparse_engine
-from sparse_engine.deploy import (
+from sparse_engine.deploy import deviation_of
+from sparse_engine.deploy.quantized import (
     QuantizedGRU,
     QuantizedLinear,
     QuantizedLSTM,
     QuantizedRNN,
-    deviation_of,
 )
 from sparse_engine.nn import SparseGRU, SparseLinear, SparseLSTM, SparseMGU, SparseRNN
 from sparse_engine.nn._step import quick_step

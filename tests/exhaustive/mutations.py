@@ -94,20 +94,26 @@ MUTATIONS = [
             "pass",
             "topology/test_rewiring.py",
         ),
-        ("rewiring", REWIRING, "weight.captured[-1] = []", "pass", "callbacks/test_follower.py"),
         (
             "rewiring",
-            "topology/grow/gradient.py",
+            REWIRING,
+            "weight.captured[-1] = []",
+            "pass",
+            "callbacks/test_optimizer_hook.py",
+        ),
+        (
+            "rewiring",
+            "topology/grow.py",
             "len(steps) - 1 - s",
             "s",
             "topology/grow/test_gradient.py",
         ),
         (
             "rewiring",
-            "callbacks/follower.py",
+            "callbacks/optimizer_hook.py",
             'if not getattr(optimizer, "found_inf", False):',
             "if True:",
-            "callbacks/test_follower.py",
+            "callbacks/test_optimizer_hook.py",
         ),
         (
             "rewiring",
@@ -227,7 +233,7 @@ MUTATIONS = [
             "cpu/sequences/gated_backward.h",
             "seq.set_back(t, q, count, carried.row(q, first));",
             "",
-            "kernels/test_resets.py",
+            "kernels/test_sequences.py",
         ),
     ]
 ]

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from sparse_engine.topology import methods
+from sparse_engine.topology.methods import METHODS
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "lab" / "train"
-METHODS = sorted(name for name, entry in vars(methods).items() if isinstance(entry, type))
+NAMES = sorted(entry.kind.__name__ for entry in METHODS.values())
 
 
 def output_of(script, *arguments, timeout):
@@ -29,7 +29,7 @@ def output_of(script, *arguments, timeout):
     return [int(number) for number in done.stdout.split()]
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", NAMES)
 def test_a_run_killed_at_random_moments_equals_one_that_never_stopped(tmp_path, method):
     (killed,) = output_of("kill_rounds.py", method, tmp_path, 5, timeout=500)
     assert killed == 5

@@ -9,15 +9,9 @@ from torch import nn
 
 from sparse_engine.nn import GroupedWeight, SparseLinear, SparseRNN
 from sparse_engine.ops import RandomKey
-from sparse_engine.topology import (
-    SET,
-    Grow,
-    Magnitude,
-    RandomGrowth,
-    Rewiring,
-    ZeroInit,
-    rewire_weight,
-)
+from sparse_engine.topology import SET, Grow, Magnitude, RandomGrowth, Rewiring
+from sparse_engine.topology.new_links import ZeroInit
+from sparse_engine.topology.rewiring import rewire_weight
 
 
 class Looking(Grow):

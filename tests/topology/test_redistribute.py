@@ -11,18 +11,15 @@ from torch import nn
 
 from sparse_engine.nn import SparseLinear, SparseWeight
 from sparse_engine.testing import assert_valid, awkward_patterns, patterns
-from sparse_engine.topology import (
+from sparse_engine.topology import Prune, RandomGrowth, Rewiring
+from sparse_engine.topology.grow import MomentumGrowth, captured_terms, gradient_blocks
+from sparse_engine.topology.redistribute import (
     ByMagnitude,
     ByMomentum,
     ByNonzeros,
     Evenly,
-    MomentumGrowth,
     Proportional,
-    Prune,
-    RandomGrowth,
-    Rewiring,
 )
-from sparse_engine.topology.grow.gradient import captured_terms, gradient_blocks
 
 RULES = [ByMagnitude(), ByNonzeros(), Evenly()]
 

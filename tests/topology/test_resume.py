@@ -12,18 +12,20 @@ from sparse_engine.nn import SparseLinear
 from sparse_engine.topology import (
     SET,
     SNFS,
-    AdaptiveThreshold,
-    AssignedSign,
-    GlobalThreshold,
     GradientGrowth,
     GraNet,
     Magnitude,
-    NeverUsed,
     NormalInit,
     RandomGrowth,
     Rewiring,
-    SignChange,
     Tracker,
+)
+from sparse_engine.topology.grow import NeverUsed
+from sparse_engine.topology.prune import (
+    AdaptiveThreshold,
+    AssignedSign,
+    GlobalThreshold,
+    SignChange,
 )
 
 
@@ -35,7 +37,6 @@ def with_a_frozen_pattern(model, optimizer, seed):
 def tracked(model, optimizer, seed):
     rewiring = make_method(GraNet)(model, optimizer, seed=seed)
     Tracker(rewiring)
-    Drift(rewiring)
     return rewiring
 
 
@@ -97,12 +98,11 @@ def test_the_names_in_saved_states_stay(kind, rule, names):
     layer = SparseLinear(20, 20, density=0.2)
     rules = {"prune": Magnitude(), "grow": RandomGrowth()} | {kind: rule()}
     rewiring = Rewiring(layer, None, **rules, every=2)
-    Tracker(rewiring)
-    Drift(rewiring)
+    Tracker(rewiring, measures=[Drift()])
     for _ in range(3):
         layer(torch.randn(5, 20)).square().sum().backward()
         rewiring.step()
     layer(torch.randn(5, 20)).square().sum().backward()
     tracked = {f"observer0.0.{name}" for name in ("rewirings", "founders", "founding", "ever")}
-    drift = {f"observer1.0.{name}" for name in ("rewirings", "crow", "col")}
+    drift = {f"observer0.measure0.0.{name}" for name in ("crow", "col")}
     assert rewiring.state_dict().keys() == {"steps", "seed"} | names | tracked | drift

@@ -13,8 +13,6 @@ from sparse_engine.ops import RandomKey
 from sparse_engine.testing import assert_valid, pattern_of, patterns
 from sparse_engine.topology import (
     SET,
-    ConstantSchedule,
-    GlobalMagnitude,
     Grow,
     Magnitude,
     NormalInit,
@@ -23,9 +21,11 @@ from sparse_engine.topology import (
     RigL,
     SignedMagnitude,
     Static,
-    ZeroInit,
-    rewire_weight,
 )
+from sparse_engine.topology.new_links import ZeroInit
+from sparse_engine.topology.prune import GlobalMagnitude
+from sparse_engine.topology.rewiring import rewire_weight
+from sparse_engine.topology.schedule import ConstantSchedule
 
 
 def test_the_clock():

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparse_engine.topology import (
+from sparse_engine.topology import NarangRamp
+from sparse_engine.topology.schedule import (
     ConstantSchedule,
     CosineSchedule,
     CubicSchedule,
     ExponentialSchedule,
     LinearSchedule,
-    NarangRamp,
     Schedule,
     SigmoidSchedule,
     StopAfter,

@@ -7,17 +7,9 @@ import torch
 
 from sparse_engine.nn import SparseLTC, SparseWeight
 from sparse_engine.ops import RandomKey
-from sparse_engine.topology import (
-    SET,
-    AssignedSign,
-    DeepR,
-    EqualPerGate,
-    ErdosRenyi,
-    NormalInit,
-    SoftMagnitude,
-    WattsStrogatz,
-    wire,
-)
+from sparse_engine.topology import SET, DeepR, ErdosRenyi, NormalInit, WattsStrogatz, wire
+from sparse_engine.topology.grow import EqualPerGate
+from sparse_engine.topology.prune import AssignedSign, SoftMagnitude
 
 #: Of the last three, ``hash`` is 0, -2 and -2.
 SEEDS = (0, 1, 2**32, 2**61 - 1, -1, -2)

@@ -16,8 +16,6 @@ from sparse_engine.nn import SparseLinear, SparseWeight
 from sparse_engine.testing import awkward_patterns, patterns
 from sparse_engine.topology import (
     SET,
-    CubicSchedule,
-    Evenly,
     Magnitude,
     NormalInit,
     Prune,
@@ -28,6 +26,8 @@ from sparse_engine.topology import (
     topology_hash,
 )
 from sparse_engine.topology.links import union
+from sparse_engine.topology.redistribute import Evenly
+from sparse_engine.topology.schedule import CubicSchedule
 
 
 def positions_of(weight):

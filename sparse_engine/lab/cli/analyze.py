@@ -14,8 +14,9 @@ from scipy.sparse import csr_array
 from tqdm.auto import tqdm
 
 from sparse_engine import analysis, convert
-from sparse_engine.analysis import DegreePreserving, ErdosRenyiNull, NullModel, SignShuffle
+from sparse_engine.analysis import DegreePreserving, ErdosRenyiNull, SignShuffle
 from sparse_engine.analysis.graph_file import GraphFormat
+from sparse_engine.analysis.null_model import NullModel
 from sparse_engine.lab.train import read_weights
 from sparse_engine.nn import SparseWeight
 

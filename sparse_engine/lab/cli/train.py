@@ -13,7 +13,7 @@ import tyro
 from sparse_engine.analysis import Balance
 from sparse_engine.lab.cli.per_task import per_task
 from sparse_engine.lab.train import Checkpoint, Config, Run, record_result
-from sparse_engine.memory import asking_for
+from sparse_engine.memory import memory_error_names
 
 # More threads than any machine has: OpenMP ends the process where it cannot start them.
 MOST_THREADS = 1024
@@ -43,7 +43,7 @@ class RunOptions:
         if self.threads:
             torch.set_num_threads(self.threads)
         measures = [Balance(every=self.balance_every)] if self.balance_every else []
-        with asking_for(f"a network of density {config.network.density}"):
+        with memory_error_names(f"a network of density {config.network.density}"):
             run = Run(
                 folder,
                 config,

@@ -8,7 +8,7 @@ from pathlib import Path
 from scipy.sparse import csr_array
 
 from sparse_engine import analysis
-from sparse_engine.analysis import NullModel
+from sparse_engine.analysis.null_model import NullModel
 from sparse_engine.lab.experiments.training import Finished, Quantity
 from sparse_engine.lab.train import Checkpoint
 

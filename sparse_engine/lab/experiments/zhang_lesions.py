@@ -15,7 +15,8 @@ from typing import Any
 
 from torch import nn
 
-from sparse_engine.analysis import Lesions, find_planted_loops, lesion
+from sparse_engine.analysis import find_planted_loops, lesion
+from sparse_engine.analysis.lesion import Lesions
 from sparse_engine.lab.experiments.experiment import Experiment, Plan, Row
 from sparse_engine.lab.experiments.training import Finished, TrainingExperiment, Variant
 from sparse_engine.lab.experiments.zhang import SOURCE

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 if TYPE_CHECKING:
-    from sparse_engine.analysis import Annealed
+    from sparse_engine.analysis.annealing import Annealed
 
 
 # Number of points of the line of accepted proposals; one temperature may have only ten proposals.

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 if TYPE_CHECKING:
-    from sparse_engine.analysis import NullModel
+    from sparse_engine.analysis.null_model import NullModel
 
 
 STATISTICS = {

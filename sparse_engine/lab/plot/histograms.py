@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 if TYPE_CHECKING:
-    from sparse_engine.analysis import DegreeDistribution, WeightDistribution
+    from sparse_engine.analysis.distributions import DegreeDistribution, WeightDistribution
 
 
 BLUE, RED, GREY = "#2f6690", "#d1495b", "#9aa5b1"

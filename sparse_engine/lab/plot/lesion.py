@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from matplotlib.axes import Axes
 
 if TYPE_CHECKING:
-    from sparse_engine.analysis import Lesions
+    from sparse_engine.analysis.lesion import Lesions
 
 
 STYLES = {

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from sparse_engine.lab.plot.histograms import BLUE, RED
 
 if TYPE_CHECKING:
-    from sparse_engine.analysis import NullModel
+    from sparse_engine.analysis.null_model import NullModel
 
 
 def loops(counts: Mapping[str, int], axes: Axes, *, null: NullModel | None = None) -> Axes:

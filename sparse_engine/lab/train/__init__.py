@@ -18,8 +18,6 @@ from sparse_engine.lab.train.log import MetricsLog as MetricsLog
 from sparse_engine.lab.train.log import read_metrics as read_metrics
 from sparse_engine.lab.train.methods import METHODS as METHODS
 from sparse_engine.lab.train.methods import Method as Method
-from sparse_engine.lab.train.methods import MethodOptions as MethodOptions
-from sparse_engine.lab.train.methods import NamedMethod as NamedMethod
 from sparse_engine.lab.train.optimization import Optimization as Optimization
 from sparse_engine.lab.train.results import StoredRun as StoredRun
 from sparse_engine.lab.train.results import read_runs as read_runs

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -11,158 +10,8 @@ from torch import nn
 from torch.optim import Optimizer
 
 from sparse_engine.lab.train.optimization import Options
-from sparse_engine.topology import (
-    CHT,
-    DSR,
-    GSE,
-    ITOP,
-    MEST,
-    SET,
-    SNFS,
-    CHTs,
-    CHTss,
-    DeepR,
-    GradualPruning,
-    GraNet,
-    ImportanceSET,
-    NarangPruning,
-    NarangRamp,
-    PeriodicDeepR,
-    Rewiring,
-    RigL,
-    Selfish,
-    Static,
-)
-
-#: Keyword arguments of a method.
-Arguments = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class MethodOptions:
-    """Options of methods. Each method takes those that it has; its other arguments are defaults.
-
-    Attributes:
-        fraction: fraction of links that a rewiring replaces, at the start where it falls.
-        every: steps between rewirings.
-        steps: number of steps of the whole training.
-        density: density of the sparse weights at the start.
-        final_density: density at the end, for methods that prune.
-        seed: seed of the random numbers.
-    """
-
-    fraction: float
-    every: int
-    steps: int
-    density: float
-    final_density: float
-    seed: int
-
-    def constant(self) -> Arguments:
-        """Return the arguments of a method that replaces the same fraction at every rewiring."""
-        return {"fraction": self.fraction, "every": self.every, "seed": self.seed}
-
-    def falling(self) -> Arguments:
-        """Return the arguments of a method whose fraction falls along training."""
-        return self.constant() | {"steps": self.steps}
-
-    def densities(self) -> Arguments:
-        """Return the further arguments of a method that prunes."""
-        return {"start": self.density, "density": self.final_density}
-
-
-@dataclass(frozen=True)
-class NamedMethod:
-    """Method with a name on the command line.
-
-    Attributes:
-        summary: description in a few words.
-        method: class of the method.
-        arguments: function from the options to the method's arguments.
-    """
-
-    summary: str
-    method: Callable[..., Rewiring]
-    arguments: Callable[[MethodOptions], Arguments]
-
-    def make(self, model: nn.Module, optimizer: Optimizer, options: MethodOptions) -> Rewiring:
-        """Make the method for a model and its optimizer."""
-        return self.method(model, optimizer, **self.arguments(options))
-
-
-def _snfs(options: MethodOptions) -> Arguments:
-    return options.falling() | {"window": min(10, options.every)}
-
-
-def _deep_r(options: MethodOptions) -> Arguments:
-    return {"every": options.every, "seed": options.seed}
-
-
-def _langevin(options: MethodOptions) -> Arguments:
-    return {"seed": options.seed}
-
-
-def _densifying(options: MethodOptions) -> Arguments:
-    return options.falling() | options.densities()
-
-
-def _pruning(options: MethodOptions) -> Arguments:
-    _check_falling("pruning", options)
-    return options.densities() | {"last": max(1, options.steps // 2), "every": options.every}
-
-
-def _narang(options: MethodOptions) -> Arguments:
-    _check_falling("narang", options)
-    epochs = max(1, options.steps // options.every)
-    ramp = NarangRamp.of_epochs(epochs, steps_per_epoch=options.every)
-    return {"density": options.final_density, "ramp": ramp, "every": options.every}
-
-
-def _check_falling(name: str, options: MethodOptions) -> None:
-    if options.final_density >= options.density:
-        raise ValueError(
-            f"expected a density above final_density, to which the method {name} reduces it, found "
-            f"{options.density} and {options.final_density}"
-        )
-
-
-#: Methods by their names on the command line.
-METHODS = {
-    "set": NamedMethod("sparse evolutionary training, random growth", SET, MethodOptions.constant),
-    "importance-set": NamedMethod(
-        "the same, and weak hidden units lose all links into them",
-        ImportanceSET,
-        MethodOptions.constant,
-    ),
-    "rigl": NamedMethod("growth where the gradient is largest", RigL, MethodOptions.falling),
-    "gse": NamedMethod("the same among random candidates", GSE, MethodOptions.falling),
-    "snfs": NamedMethod("growth and redistribution by momentum", SNFS, _snfs),
-    "dsr": NamedMethod("one threshold for all weights", DSR, MethodOptions.constant),
-    "itop": NamedMethod("growth where no link has been", ITOP, MethodOptions.falling),
-    "mest": NamedMethod("pruning of small links of small gradient", MEST, MethodOptions.falling),
-    "cht": NamedMethod("growth by link prediction", CHT, MethodOptions.constant),
-    "chts": NamedMethod("the same, drawn at random", CHTs, MethodOptions.falling),
-    "chtss": NamedMethod("the same while the density falls to --final-density", CHTss, _densifying),
-    "selfish": NamedMethod(
-        "pruning over all gates together, the same growth in each", Selfish, MethodOptions.falling
-    ),
-    "deep-r": NamedMethod(
-        "links that change their sign are replaced, whatever --fraction", PeriodicDeepR, _deep_r
-    ),
-    "deep-r-langevin": NamedMethod(
-        "the same after every step, by noise that follows the learning rate", DeepR, _langevin
-    ),
-    "granet": NamedMethod("rigl while the density falls to --final-density", GraNet, _densifying),
-    "pruning": NamedMethod(
-        "the density falls to --final-density in the first half, nothing grows",
-        GradualPruning,
-        _pruning,
-    ),
-    "narang": NamedMethod(
-        "the same by a threshold that rises in two ramps", NarangPruning, _narang
-    ),
-    "static": NamedMethod("the wiring stays", Static, lambda options: {}),
-}
+from sparse_engine.topology import NarangRamp, Rewiring
+from sparse_engine.topology.methods import METHODS as METHODS
 
 SUMMARIES = "; ".join(f"{name}: {method.summary}" for name, method in METHODS.items())
 METHOD_HELP = f"How the wiring changes. {SUMMARIES}."
@@ -206,11 +55,27 @@ class Method:
             ValueError: an unknown name, an argument out of range, or one that the method lacks.
         """
         self.check()
-        options = MethodOptions(self.fraction, self.every, steps, density, self.final_density, seed)
-        named = METHODS[self.name]
-        try:
-            return named.method(
-                model, optimizer, **named.arguments(options) | dict(self.method_options)
+        entry = METHODS[self.name]
+        arguments: dict[str, Any] = {
+            "fraction": self.fraction,
+            "every": self.every,
+            "steps": steps,
+            "seed": seed,
+            "window": min(10, self.every),
+            "start": density,
+            "density": self.final_density,
+            "last": max(1, steps // 2),
+        }
+        if entry.prunes and "fraction" not in entry.takes and self.final_density >= density:
+            raise ValueError(
+                f"expected a density above final_density, to which the method {self.name} reduces "
+                f"it, found {density} and {self.final_density}"
             )
+        if "ramp" in entry.takes:
+            epochs = max(1, steps // self.every)
+            arguments["ramp"] = NarangRamp.of_epochs(epochs, steps_per_epoch=self.every)
+        taken = {name: arguments[name] for name in entry.takes}
+        try:
+            return entry.kind(model, optimizer, **taken | dict(self.method_options))
         except TypeError as error:
             raise ValueError(f"expected arguments of {self.name}, found: {error}") from error

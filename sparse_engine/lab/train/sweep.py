@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sparse_engine.lab.train.config import Config
-from sparse_engine.lab.train.methods import METHODS, MethodOptions
+from sparse_engine.lab.train.methods import METHODS
 from sparse_engine.lab.train.workers import Job
 
 
@@ -67,5 +67,4 @@ def prunes(name: str) -> bool:
     """
     if name not in METHODS:
         raise ValueError(f"expected a method of {sorted(METHODS)}, found {name!r}")
-    options = MethodOptions(0.3, every=1, steps=100, density=1.0, final_density=0.5, seed=0)
-    return "density" in METHODS[name].arguments(options)
+    return METHODS[name].prunes

@@ -14,7 +14,7 @@ from torch import Tensor
 from sparse_engine import convert
 from sparse_engine.analysis.graph_file import GraphFormat, read_graph
 from sparse_engine.lab.train.checkpoint import Checkpoint
-from sparse_engine.memory import asking_for, plausible_units
+from sparse_engine.memory import memory_error_names, plausible_units
 from sparse_engine.nn import GroupedWeight, SparseWeight
 from sparse_engine.ops import Pattern
 from sparse_engine.ops.pattern import integers
@@ -89,7 +89,7 @@ def _weights_of(state: Mapping[str, Tensor], path: Path) -> dict[str, SparseWeig
     for name in names:
         shown = name.removeprefix("model.").removesuffix(".")
         try:
-            with asking_for(f"the weight {shown!r} of {path}"):
+            with memory_error_names(f"the weight {shown!r} of {path}"):
                 weights[shown] = _weight(_Entries(state, name))
         except ValueError as error:
             raise ValueError(f"in {path}, weight {shown!r}: {error}") from error

@@ -11,14 +11,14 @@ from sparse_engine.topology.init.exponential_distance import (
 from sparse_engine.topology.init.graph import FromGraph as FromGraph
 from sparse_engine.topology.init.random import ConstantFanIn as ConstantFanIn
 from sparse_engine.topology.init.random import ErdosRenyi as ErdosRenyi
-from sparse_engine.topology.init.receptive_field import ReceptiveField as ReceptiveField
+from sparse_engine.topology.init.random import ReceptiveField as ReceptiveField
+from sparse_engine.topology.init.random import (
+    StochasticBlockModel as StochasticBlockModel,
+)
+from sparse_engine.topology.init.random import WattsStrogatz as WattsStrogatz
 from sparse_engine.topology.init.signs import Dale as Dale
 from sparse_engine.topology.init.signs import RandomSigns as RandomSigns
 from sparse_engine.topology.init.signs import SignInit as SignInit
 from sparse_engine.topology.init.signs import apply_signs as apply_signs
-from sparse_engine.topology.init.stochastic_block_model import (
-    StochasticBlockModel as StochasticBlockModel,
-)
-from sparse_engine.topology.init.watts_strogatz import WattsStrogatz as WattsStrogatz
 from sparse_engine.topology.init.wire import wire as wire
 from sparse_engine.topology.links import links_at as links_at

@@ -1,8 +1,9 @@
-"""Random graphs: links at uniformly random positions, of the whole weight or of each row."""
+"""Random wirings: uniform, of equal fan-in, near the diagonal, in groups, and small worlds."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from typing_extensions import override
 
 from sparse_engine.nn import _initial_links
 from sparse_engine.ops import Links, RandomKey, Use
+from sparse_engine.topology.apportion import apportion_logs
 from sparse_engine.topology.init._sampling import sample_groups
 from sparse_engine.topology.init.base import Wiring
 from sparse_engine.topology.links import links_at
@@ -103,3 +105,184 @@ class ConstantFanIn(Wiring):
         counts, sizes = np.full(out_features, fan_in), np.full(out_features, in_features)
         rows, columns = sample_groups(counts, sizes, key.generator(Use.WIRING))
         return links_at(torch.from_numpy(rows * in_features + columns), out_features, in_features)
+
+
+@dataclass(frozen=True)
+class ReceptiveField(Wiring):
+    """Bipartite receptive fields after CHTs (Zhang et al. 2025), in time O(links).
+
+    ``round(density * out * in)`` links. Row i sees column ``floor((i + 1/2) * in / out)`` best;
+    d is the distance of another column from the best one, around the ring. The expected density at
+    distance d is proportional to ``(1 + d) ** (-(1 - r) / r)`` with r the randomness, but at most
+    1: what exceeds it goes to the other distances. Counts at each distance are exact to one link;
+    which rows have them is uniformly random. So r = 0 takes the nearest columns only, and r = 1
+    all distances alike.
+
+    Attributes:
+        density: fraction of all positions, in (0, 1].
+        randomness: r, in [0, 1].
+
+    Raises:
+        ValueError: one of them out of range.
+    """
+
+    density: float
+    randomness: float
+
+    def __post_init__(self) -> None:
+        _initial_links.check_density(self.density)
+        if not 0 <= self.randomness <= 1:
+            raise ValueError(f"expected randomness in [0, 1], found {self.randomness}")
+
+    @override
+    def links(self, out_features: int, in_features: int, key: RandomKey) -> Links:
+        r = self.randomness
+        # So steep that each distance outweighs the next e^64 times: as good as infinity.
+        steepest = 64 * in_features
+        steepness = min((1 - r) / r, steepest) if r else steepest
+        turn = np.arange(in_features)
+        offsets = np.where(turn % 2, -(turn + 1) // 2, turn // 2)
+        nnz = _initial_links.density_nnz(out_features, in_features, self.density)
+        heights = np.full(in_features, out_features)
+        counts = apportion_logs(nnz, -steepness * np.log1p(np.abs(offsets)), heights)
+        group, rows = sample_groups(counts, heights, key.generator(Use.WIRING))
+        best = (2 * rows + 1) * in_features // (2 * out_features)
+        positions = rows * in_features + (best + offsets[group]) % in_features
+        return links_at(torch.from_numpy(positions), out_features, in_features)
+
+
+@dataclass(frozen=True)
+class StochasticBlockModel(Wiring):
+    """Stochastic block model (Holland et al., Social Networks 1983) with exact counts.
+
+    The block of rows of group a and columns of group b has ``round(densities[a][b] * positions)``
+    links at uniformly random positions; the weight has the sum. Groups are runs of consecutive
+    units.
+
+    Attributes:
+        densities: ``[row groups][column groups]``, each in [0, 1].
+        row_sizes: units in each group of rows; as equal as possible by default.
+        column_sizes: the same for columns.
+
+    Raises:
+        ValueError: not a matrix of densities, or not as many sizes as groups.
+    """
+
+    densities: Sequence[Sequence[float]]
+    _: KW_ONLY
+    row_sizes: Sequence[int] | None = None
+    column_sizes: Sequence[int] | None = None
+
+    def __post_init__(self) -> None:
+        shape = np.shape(self.densities)
+        if len(shape) != 2 or 0 in shape:
+            raise ValueError(f"expected a matrix of densities, found shape {[*shape]}")
+        outside = [d for row in self.densities for d in row if not 0 <= d <= 1]
+        if outside:
+            raise ValueError(f"expected densities in [0, 1], found {outside[0]}")
+        for name, groups in zip(("row_sizes", "column_sizes"), shape, strict=True):
+            sizes = getattr(self, name)
+            if sizes is not None and (len(sizes) != groups or min(sizes) < 0):
+                raise ValueError(f"expected {groups} {name} of at least 0, found {[*sizes]}")
+
+    @classmethod
+    def modular(cls, groups: int, *, within: float, between: float) -> StochasticBlockModel:
+        """Make as many groups of rows as of columns: one density inside a group, one across.
+
+        Raises:
+            ValueError: fewer than one group, or a density outside [0, 1].
+        """
+        if groups < 1:
+            raise ValueError(f"expected groups of at least 1, found {groups}")
+        return cls(np.where(np.eye(groups, dtype=bool), within, between).tolist())
+
+    @override
+    def links(self, out_features: int, in_features: int, key: RandomKey) -> Links:
+        """Lay the links, see :meth:`Wiring.links`.
+
+        Raises:
+            ValueError: the groups' sizes do not sum to the units.
+        """
+        densities = np.asarray(self.densities, np.float64)
+        heights = _sizes("row_sizes", self.row_sizes, len(densities), out_features)
+        widths = _sizes("column_sizes", self.column_sizes, densities.shape[1], in_features)
+        sizes = np.outer(heights, widths)
+        counts = np.rint(densities * sizes).astype(np.int64)
+        block, place = sample_groups(counts.ravel(), sizes.ravel(), key.generator(Use.WIRING))
+        above, left = np.divmod(block, len(widths))
+        rows = (np.cumsum(heights) - heights)[above] + place // widths[left]
+        columns = (np.cumsum(widths) - widths)[left] + place % widths[left]
+        return links_at(torch.from_numpy(rows * in_features + columns), out_features, in_features)
+
+
+def _sizes(name: str, sizes: Sequence[int] | None, groups: int, units: int) -> np.ndarray:
+    if sizes is None:
+        return np.diff(np.arange(groups + 1) * units // groups)
+    if sum(sizes) != units:
+        raise ValueError(f"expected {name} that sum to {units}, found {sum(sizes)}")
+    return np.asarray(sizes, np.int64)
+
+
+@dataclass(frozen=True)
+class WattsStrogatz(Wiring):
+    """Small world: links from the nearest columns on a ring, a fraction of which is rewired.
+
+    ``out * neighbours`` links, ``neighbours`` into every row. A square weight is one population:
+    a unit is not its own neighbour, and without rewiring and with even ``neighbours`` the links
+    are those of ``networkx.watts_strogatz_graph``, both directions of each edge. In any other
+    shape row i stands on the ring of columns at ``(i + 1/2) * in / out``.
+
+    Of all links exactly ``round(rewiring * nnz)``, uniformly chosen, move: the row stays, the
+    column becomes a uniformly random one that is not a neighbour (nor, in a square weight, the
+    unit itself). Each direction moves on its own. After Watts and Strogatz, Nature 1998.
+
+    Attributes:
+        neighbours: links into each row, at least 1.
+        rewiring: fraction of the links that are rewired, in [0, 1].
+
+    Raises:
+        ValueError: one of them out of range.
+    """
+
+    neighbours: int
+    rewiring: float
+
+    def __post_init__(self) -> None:
+        if self.neighbours < 1:
+            raise ValueError(f"expected neighbours of at least 1, found {self.neighbours}")
+        if not 0 <= self.rewiring <= 1:
+            raise ValueError(f"expected rewiring in [0, 1], found {self.rewiring}")
+
+    @override
+    def links(self, out_features: int, in_features: int, key: RandomKey) -> Links:
+        """Lay the links, see :meth:`Wiring.links`.
+
+        Raises:
+            ValueError: more neighbours than columns; or, where links are rewired, than half of
+                them, so that a row might find no new column for each.
+        """
+        near, square = self.neighbours, out_features == in_features
+        columns = in_features - square
+        most = columns // 2 if self.rewiring else columns
+        if near > most:
+            raise ValueError(
+                f"expected neighbours of at most {most} in a {out_features} x {in_features} weight "
+                f"with rewiring {self.rewiring}, found {near}"
+            )
+        rng = key.generator(Use.WIRING)
+        nnz = out_features * near
+        moved = sample_groups([round(self.rewiring * nnz)], [nnz], rng)[1]
+        stay = np.delete(np.arange(nnz), moved)
+        leaving = np.bincount(moved // near, minlength=out_features)
+        new_rows, new_places = sample_groups(leaving, np.full(out_features, columns - near), rng)
+
+        # Places count the columns of a row along the ring, its neighbours first.
+        rows = np.concatenate([stay // near, new_rows])
+        places = np.concatenate([stay % near, new_places + near])
+        if square:
+            start = rows - near // 2
+            places += places >= near // 2
+        else:
+            start = ((2 * rows + 1) * in_features - (near - 1) * out_features) // (2 * out_features)
+        positions = rows * in_features + (start + places) % in_features
+        return links_at(torch.from_numpy(positions), out_features, in_features)

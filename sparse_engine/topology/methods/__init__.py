@@ -1,20 +1,92 @@
-"""Published training methods, one call each."""
+"""Published training methods, one call each, and the registry with their names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
 
 from sparse_engine.topology.methods.cht import CHT as CHT
 from sparse_engine.topology.methods.cht import CHTs as CHTs
 from sparse_engine.topology.methods.cht import CHTss as CHTss
 from sparse_engine.topology.methods.deep_r import DeepR as DeepR
 from sparse_engine.topology.methods.deep_r import PeriodicDeepR as PeriodicDeepR
-from sparse_engine.topology.methods.dsr import DSR as DSR
-from sparse_engine.topology.methods.gradual_pruning import GradualPruning as GradualPruning
-from sparse_engine.topology.methods.granet import GraNet as GraNet
-from sparse_engine.topology.methods.gse import GSE as GSE
-from sparse_engine.topology.methods.importance import ImportanceSET as ImportanceSET
-from sparse_engine.topology.methods.itop import ITOP as ITOP
-from sparse_engine.topology.methods.mest import MEST as MEST
-from sparse_engine.topology.methods.narang_pruning import NarangPruning as NarangPruning
-from sparse_engine.topology.methods.rigl import RigL as RigL
-from sparse_engine.topology.methods.selfish import Selfish as Selfish
-from sparse_engine.topology.methods.set import SET as SET
-from sparse_engine.topology.methods.snfs import SNFS as SNFS
-from sparse_engine.topology.methods.static import Static as Static
+from sparse_engine.topology.methods.gradient_growth import GSE as GSE
+from sparse_engine.topology.methods.gradient_growth import SNFS as SNFS
+from sparse_engine.topology.methods.gradient_growth import GraNet as GraNet
+from sparse_engine.topology.methods.gradient_growth import RigL as RigL
+from sparse_engine.topology.methods.no_growth import GradualPruning as GradualPruning
+from sparse_engine.topology.methods.no_growth import NarangPruning as NarangPruning
+from sparse_engine.topology.methods.no_growth import Static as Static
+from sparse_engine.topology.methods.random_growth import DSR as DSR
+from sparse_engine.topology.methods.random_growth import ITOP as ITOP
+from sparse_engine.topology.methods.random_growth import MEST as MEST
+from sparse_engine.topology.methods.random_growth import SET as SET
+from sparse_engine.topology.methods.random_growth import ImportanceSET as ImportanceSET
+from sparse_engine.topology.methods.random_growth import Selfish as Selfish
+from sparse_engine.topology.rewiring import Rewiring
+
+
+@dataclass(frozen=True)
+class MethodEntry:
+    """Method of the registry, with its facts for a command line.
+
+    Attributes:
+        kind: class of the method.
+        summary: description in a few words.
+        takes: names of the arguments, beside model and optimizer, that a run sets; among them
+            ``steps`` where the replaced fraction or a rule changes along training, and ``density``,
+            which the model has at the end, where the method prunes.
+    """
+
+    kind: type[Rewiring]
+    summary: str
+    takes: tuple[str, ...]
+
+    @property
+    def prunes(self) -> bool:
+        """Whether the density falls along training."""
+        return "density" in self.takes
+
+
+_CONSTANT = ("fraction", "every", "seed")
+_FALLING = (*_CONSTANT, "steps")
+_SPARSIFYING = (*_FALLING, "start", "density")
+
+#: Methods by their names on the command line.
+METHODS = {
+    "set": MethodEntry(SET, "sparse evolutionary training, random growth", _CONSTANT),
+    "importance-set": MethodEntry(
+        ImportanceSET, "SET in which weak hidden units lose all links into them", _CONSTANT
+    ),
+    "rigl": MethodEntry(RigL, "growth where the gradient is largest", _FALLING),
+    "gse": MethodEntry(GSE, "RigL restricted to random candidates", _FALLING),
+    "snfs": MethodEntry(SNFS, "growth and redistribution by momentum", (*_FALLING, "window")),
+    "dsr": MethodEntry(DSR, "one threshold for all weights", _CONSTANT),
+    "itop": MethodEntry(ITOP, "growth where no link has been", _FALLING),
+    "mest": MethodEntry(MEST, "pruning of small links of small gradient", _FALLING),
+    "cht": MethodEntry(CHT, "growth by link prediction", _CONSTANT),
+    "chts": MethodEntry(CHTs, "CHT with links drawn at random, by their scores", _FALLING),
+    "chtss": MethodEntry(CHTss, "CHTs while the density falls to --final-density", _SPARSIFYING),
+    "selfish": MethodEntry(
+        Selfish, "pruning over all gates together, equal growth in each", _FALLING
+    ),
+    "deep-r": MethodEntry(
+        PeriodicDeepR,
+        "links that change their sign are replaced, whatever --fraction",
+        ("every", "seed"),
+    ),
+    "deep-r-langevin": MethodEntry(
+        DeepR, "deep-r after every step, by noise that follows the learning rate", ("seed",)
+    ),
+    "granet": MethodEntry(GraNet, "RigL while the density falls to --final-density", _SPARSIFYING),
+    "pruning": MethodEntry(
+        GradualPruning,
+        "pruning by magnitude to --final-density in the first half of training",
+        ("start", "density", "last", "every"),
+    ),
+    "narang": MethodEntry(
+        NarangPruning,
+        "pruning to --final-density by a threshold that rises in two ramps",
+        ("density", "ramp", "every"),
+    ),
+    "static": MethodEntry(Static, "the wiring stays", ()),
+}

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from torch import nn
-from torch.optim import Optimizer
 from typing_extensions import Unpack
 
 from sparse_engine.topology.grow import CH3L3, CH2L3n, SoftPrediction
+from sparse_engine.topology.methods.declared import Rules, declared
 from sparse_engine.topology.prune import Magnitude, SoftMagnitude
 from sparse_engine.topology.rewiring import Rewiring, RewiringOptions
 from sparse_engine.topology.schedule import LinearSchedule, Schedule, SigmoidSchedule
@@ -34,24 +33,13 @@ class CHT(Rewiring):
         ValueError: an argument out of range.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        optimizer: Optimizer | None,
-        *,
-        fraction: float = 0.3,
-        every: int = 100,
-        **options: Unpack[RewiringOptions],
-    ) -> None:
-        super().__init__(
-            model,
-            optimizer,
-            prune=Magnitude(),
-            grow=CH3L3(),
-            fraction=fraction,
-            every=every,
-            **options,
-        )
+    @staticmethod
+    def _declaration(
+        *, fraction: float = 0.3, every: int = 100, **options: Unpack[RewiringOptions]
+    ) -> Rules:
+        return Rules(prune=Magnitude(), grow=CH3L3(), fraction=fraction, every=every, **options)
+
+    __init__ = declared(_declaration)
 
 
 class CHTs(Rewiring):
@@ -79,10 +67,8 @@ class CHTs(Rewiring):
         ValueError: an argument out of range.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        optimizer: Optimizer | None,
+    @staticmethod
+    def _declaration(
         *,
         steps: int,
         alpha: float = 1.0,
@@ -90,17 +76,17 @@ class CHTs(Rewiring):
         density: Schedule | None = None,
         every: int = 100,
         **options: Unpack[RewiringOptions],
-    ) -> None:
-        super().__init__(
-            model,
-            optimizer,
-            prune=SoftMagnitude(LinearSchedule(0.5, steps, end=0.75), alpha=alpha),
+    ) -> Rules:
+        return Rules(
+            prune=_soft(steps, alpha),
             grow=SoftPrediction(CH2L3n()),
             fraction=fraction,
             density=density,
             every=every,
             **options,
         )
+
+    __init__ = declared(_declaration)
 
 
 class CHTss(CHTs):
@@ -124,10 +110,8 @@ class CHTss(CHTs):
         ValueError: an argument out of range.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        optimizer: Optimizer | None,
+    @staticmethod
+    def _declaration(  # type: ignore[override]
         *,
         steps: int,
         density: float,
@@ -137,14 +121,18 @@ class CHTss(CHTs):
         fraction: float = 0.3,
         every: int = 100,
         **options: Unpack[RewiringOptions],
-    ) -> None:
-        super().__init__(
-            model,
-            optimizer,
-            steps=steps,
-            density=SigmoidSchedule(start, density, 0, steps, steepness),
-            alpha=alpha,
+    ) -> Rules:
+        return Rules(
+            prune=_soft(steps, alpha),
+            grow=SoftPrediction(CH2L3n()),
             fraction=fraction,
+            density=SigmoidSchedule(start, density, 0, steps, steepness),
             every=every,
             **options,
         )
+
+    __init__ = declared(_declaration)
+
+
+def _soft(steps: int, alpha: float) -> SoftMagnitude:
+    return SoftMagnitude(LinearSchedule(0.5, steps, end=0.75), alpha=alpha)

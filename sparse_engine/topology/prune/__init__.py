@@ -2,12 +2,12 @@
 
 from sparse_engine.topology.prune.base import Prune as Prune
 from sparse_engine.topology.prune.base import Share as Share
-from sparse_engine.topology.prune.gradient import GradientMagnitude as GradientMagnitude
-from sparse_engine.topology.prune.gradient import Taylor as Taylor
 from sparse_engine.topology.prune.magnitude import GlobalMagnitude as GlobalMagnitude
+from sparse_engine.topology.prune.magnitude import GradientMagnitude as GradientMagnitude
 from sparse_engine.topology.prune.magnitude import Magnitude as Magnitude
 from sparse_engine.topology.prune.magnitude import SignedMagnitude as SignedMagnitude
 from sparse_engine.topology.prune.magnitude import SoftMagnitude as SoftMagnitude
+from sparse_engine.topology.prune.magnitude import Taylor as Taylor
 from sparse_engine.topology.prune.sign import AssignedSign as AssignedSign
 from sparse_engine.topology.prune.sign import SignChange as SignChange
 from sparse_engine.topology.prune.structured import NeuronImportance as NeuronImportance

@@ -28,7 +28,8 @@ from sparse_engine.testing import (
     patterns,
     random_pattern,
 )
-from sparse_engine.topology import CandidateGradientGrowth, GradientGrowth, Magnitude, Rewiring
+from sparse_engine.topology import GradientGrowth, Magnitude, Rewiring
+from sparse_engine.topology.grow import CandidateGradientGrowth
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
 #: From 257 units on, full rows are cut into pieces.

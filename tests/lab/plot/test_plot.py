@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.axes import Axes
+from sparse_engine.analysis.lesion_curve import LesionCurve
 
-from sparse_engine.analysis import Annealed, LesionCurve, Lesions, NullModel
+from sparse_engine.analysis.annealing import Annealed
+from sparse_engine.analysis.lesion import Lesions
+from sparse_engine.analysis.null_model import NullModel
 from sparse_engine.lab import plot
 from sparse_engine.nn import SparseWeight
 

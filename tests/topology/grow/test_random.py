@@ -8,16 +8,9 @@ from hypothesis import strategies as st
 from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import Pattern, RandomKey, sample_absent
 from sparse_engine.testing import assert_valid, pattern_of, random_pattern
-from sparse_engine.topology import (
-    SET,
-    EqualPerGate,
-    Magnitude,
-    NeverUsed,
-    NormalInit,
-    RandomGrowth,
-    Rewiring,
-)
+from sparse_engine.topology import SET, Magnitude, NormalInit, RandomGrowth, Rewiring
 from sparse_engine.topology.apportion import apportion
+from sparse_engine.topology.grow import EqualPerGate, NeverUsed
 
 
 def test_uniform_draws_from_the_kept_links_complement(weight_of):

@@ -6,7 +6,8 @@ import torch
 from sparse_engine.nn import FixedSigns, SparseWeight
 from sparse_engine.ops import RandomKey
 from sparse_engine.testing import awkward_patterns, random_pattern
-from sparse_engine.topology import Dale, RandomSigns, SignInit, apply_signs
+from sparse_engine.topology import Dale, RandomSigns, SignInit
+from sparse_engine.topology.init import apply_signs
 
 PATTERNS = awkward_patterns()
 

@@ -10,7 +10,8 @@ import torch
 from sparse_engine.nn import SparseLinear, SparseLTC
 from sparse_engine.nn.recurrent_weights import recurrent_weights
 from sparse_engine.ops import RandomKey
-from sparse_engine.topology import AssignedSign, DeepR, PeriodicDeepR
+from sparse_engine.topology import DeepR, PeriodicDeepR
+from sparse_engine.topology.prune import AssignedSign
 
 
 def parts(lr=0.1):

@@ -6,7 +6,6 @@ import pytest
 import torch
 from methods import OPTIONS, assert_same, train
 
-from sparse_engine.lab.train import METHODS
 from sparse_engine.testing import assert_valid
 from sparse_engine.topology import (
     DSR,
@@ -23,12 +22,11 @@ from sparse_engine.topology import (
     Static,
     topology_hash,
 )
-from sparse_engine.topology import methods as package
+from sparse_engine.topology.methods import METHODS
 
 
 def test_no_method_is_forgotten():
-    published = {each for each in vars(package).values() if isinstance(each, type)}
-    assert published == {*OPTIONS} == {named.method for named in METHODS.values()}
+    assert {*OPTIONS} == {entry.kind for entry in METHODS.values()}
 
 
 def test_the_wiring_does_not_depend_on_threads(build, threads):

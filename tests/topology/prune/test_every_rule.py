@@ -5,26 +5,22 @@ import torch
 
 from sparse_engine.ops import RandomKey
 from sparse_engine.testing import assert_valid
-from sparse_engine.topology import (
+from sparse_engine.topology import Magnitude, NarangRamp, RandomGrowth, Rewiring, SignedMagnitude
+from sparse_engine.topology.grow import EqualPerGate
+from sparse_engine.topology.prune import (
     AdaptiveThreshold,
     AssignedSign,
-    EqualPerGate,
     GlobalMagnitude,
     GlobalThreshold,
     GradientMagnitude,
-    LinearSchedule,
-    Magnitude,
-    NarangRamp,
     NarangThreshold,
     NeuronImportance,
     PerGate,
-    RandomGrowth,
-    Rewiring,
     SignChange,
-    SignedMagnitude,
     SoftMagnitude,
     Taylor,
 )
+from sparse_engine.topology.schedule import LinearSchedule
 
 RULES = {
     "signed magnitude": (SignedMagnitude, RandomGrowth()),

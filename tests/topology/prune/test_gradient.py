@@ -8,7 +8,8 @@ import torch
 
 from sparse_engine.nn import SparseLinear
 from sparse_engine.ops import RandomKey
-from sparse_engine.topology import GradientMagnitude, Magnitude, RandomGrowth, Rewiring, Taylor
+from sparse_engine.topology import Magnitude, RandomGrowth, Rewiring
+from sparse_engine.topology.prune import GradientMagnitude, Taylor
 
 RULES = [
     (GradientMagnitude(0.5), lambda w, g: np.abs(w) + 0.5 * np.abs(g)),

@@ -12,15 +12,9 @@ from hypothesis import strategies as st
 from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import RandomKey
 from sparse_engine.testing import random_pattern
-from sparse_engine.topology import (
-    GlobalMagnitude,
-    LinearSchedule,
-    Magnitude,
-    RandomGrowth,
-    Rewiring,
-    SignedMagnitude,
-    SoftMagnitude,
-)
+from sparse_engine.topology import Magnitude, RandomGrowth, Rewiring, SignedMagnitude
+from sparse_engine.topology.prune import GlobalMagnitude, SoftMagnitude
+from sparse_engine.topology.schedule import LinearSchedule
 
 VALUES = {
     "ordinary": np.random.default_rng(0).normal(size=60),

@@ -6,14 +6,9 @@ import torch
 
 from sparse_engine.ops import RandomKey
 from sparse_engine.testing import assert_valid
-from sparse_engine.topology import (
-    AssignedSign,
-    NormalInit,
-    RandomGrowth,
-    Rewiring,
-    SignChange,
-    ZeroInit,
-)
+from sparse_engine.topology import NormalInit, RandomGrowth, Rewiring
+from sparse_engine.topology.new_links import ZeroInit
+from sparse_engine.topology.prune import AssignedSign, SignChange
 from sparse_engine.topology.prune.sign import _hash
 from sparse_engine.topology.rewiring import rewire_weight
 

@@ -9,15 +9,8 @@ import torch
 from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import RandomKey
 from sparse_engine.testing import awkward_patterns
-from sparse_engine.topology import (
-    Magnitude,
-    NeuronImportance,
-    PerGate,
-    Prune,
-    SignedMagnitude,
-    SoftMagnitude,
-    Taylor,
-)
+from sparse_engine.topology import Magnitude, Prune, SignedMagnitude
+from sparse_engine.topology.prune import NeuronImportance, PerGate, SoftMagnitude, Taylor
 
 
 def literal_importance(weight, share=None, threshold=None):

@@ -9,15 +9,9 @@ import torch
 
 from sparse_engine.ops import RandomKey
 from sparse_engine.testing import assert_valid
-from sparse_engine.topology import (
-    AdaptiveThreshold,
-    ConstantSchedule,
-    GlobalThreshold,
-    NarangRamp,
-    NarangThreshold,
-    RandomGrowth,
-    Rewiring,
-)
+from sparse_engine.topology import NarangRamp, RandomGrowth, Rewiring
+from sparse_engine.topology.prune import AdaptiveThreshold, GlobalThreshold, NarangThreshold
+from sparse_engine.topology.schedule import ConstantSchedule
 
 
 def simulate(vectors, fractions, start, tolerance, rewirings):

@@ -13,13 +13,13 @@ from sparse_engine.ops import Rewired
 from sparse_engine.topology import Rewiring
 
 #: Function that makes the rewiring of a model, such as ``partial(SET, fraction=0.3, every=100)``.
-Method = Callable[[nn.Module, Optimizer], Rewiring]
+RewiringFactory = Callable[[nn.Module, Optimizer], Rewiring]
 
 #: Name of the rewiring's state in the first parameter group of an optimizer's state dict.
 ENTRY = "rewiring"
 
 
-class Follower:
+class OptimizerHook:
     """Rewiring that takes a step whenever its optimizer does, and is saved with the optimizer.
 
     The rewiring steps at the end of ``optimizer.step()``, so that gradient accumulation and mixed
@@ -43,14 +43,14 @@ class Follower:
         ValueError: a weight to rewire that the optimizer does not train, or what the method raises.
 
     Example:
-        >>> follower = Follower(partial(SET, fraction=0.3, every=100), model, optimizer)
+        >>> follower = OptimizerHook(partial(SET, fraction=0.3, every=100), model, optimizer)
         >>> for x, y in batches:
         ...     optimizer.zero_grad()
         ...     loss(model(x), y).backward()
         ...     optimizer.step()
     """
 
-    def __init__(self, method: Method, model: nn.Module, optimizer: Optimizer) -> None:
+    def __init__(self, method: RewiringFactory, model: nn.Module, optimizer: Optimizer) -> None:
         self.optimizer: Optimizer = getattr(optimizer, "optimizer", optimizer)
         self.rewiring = method(model, self.optimizer)
         _check_trained(self.rewiring, self.optimizer)
@@ -129,10 +129,10 @@ class Callback:
     """
 
     # Names with a final underscore are no settings for skorch.
-    follower_: Follower | None = None
+    follower_: OptimizerHook | None = None
     saved_: dict[str, Any] | None = None
 
-    def __init__(self, method: Method) -> None:
+    def __init__(self, method: RewiringFactory) -> None:
         self.method = method
 
     def __getstate__(self) -> dict[str, Any]:
@@ -157,7 +157,7 @@ class Callback:
     def follow(self, model: nn.Module, optimizer: Optimizer) -> None:
         """Begin to rewire a model, from the state that the optimizer has of an earlier rewiring."""
         self.leave()
-        self.follower_ = Follower(self.method, model, optimizer)
+        self.follower_ = OptimizerHook(self.method, model, optimizer)
         if self.saved_ is not None:
             self.follower_.rewiring.load_state_dict(self.saved_)
         self.saved_ = None
@@ -168,7 +168,7 @@ class Callback:
             self.follower_.detach()
         self.follower_ = None
 
-    def _following(self) -> Follower:
+    def _following(self) -> OptimizerHook:
         if self.follower_ is None:
             raise RuntimeError("expected a rewiring under way, found none: the trainer makes one")
         return self.follower_

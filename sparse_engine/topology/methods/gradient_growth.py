@@ -1,0 +1,209 @@
+"""Methods that grow links where the gradient or its momentum is largest: RigL and others."""
+
+from __future__ import annotations
+
+from torch import nn
+from torch.optim import Optimizer
+from typing_extensions import Unpack
+
+from sparse_engine.topology.grow import CandidateGradientGrowth, GradientGrowth, MomentumGrowth
+from sparse_engine.topology.methods.declared import Rules, declared
+from sparse_engine.topology.prune import Magnitude
+from sparse_engine.topology.redistribute import ByMomentum
+from sparse_engine.topology.rewiring import Rewiring, RewiringOptions
+from sparse_engine.topology.schedule import CubicSchedule, cosine_fraction
+
+
+class RigL(Rewiring):
+    """Rigging the lottery (Evci et al., ICML 2020).
+
+    Every rewiring removes the links of smallest magnitude, and grows as many at the absent
+    positions of largest dense gradient. The positions are exact, without the dense gradient in
+    memory. The replaced fraction falls along half a cosine to 0 at ``stop * steps``; then the
+    wiring stays.
+
+    The paper starts from ``wire(model, ERKDensity(0.1))``.
+
+    Args:
+        model: every sparse weight in it is rewired.
+        optimizer: any torch optimizer but LBFGS; the state of a link moves with the link.
+        steps: number of steps of the whole training.
+        fraction: the paper's alpha, the fraction that the first rewirings replace, in [0, 1].
+        every: steps between rewirings, the paper's Delta T.
+        stop: fraction of training in which the wiring changes, in (0, 1].
+        **options: seed, new_links, observers and keep_returning of :class:`Rewiring`.
+
+    Raises:
+        ValueError: an argument out of range.
+
+    Example:
+        >>> wire(model, ERKDensity(0.1))
+        >>> rewiring = RigL(model, optimizer, steps=10_000)
+    """
+
+    @staticmethod
+    def _declaration(
+        *,
+        steps: int,
+        fraction: float = 0.3,
+        every: int = 100,
+        stop: float = 0.75,
+        **options: Unpack[RewiringOptions],
+    ) -> Rules:
+        if not 0 < stop <= 1:
+            raise ValueError(f"expected stop in (0, 1], found {stop}")
+        return Rules(
+            prune=Magnitude(),
+            grow=GradientGrowth(),
+            fraction=cosine_fraction(fraction, round(stop * steps)),
+            every=every,
+            **options,
+        )
+
+    __init__ = declared(_declaration)
+
+
+class GSE(Rewiring):
+    """Guided stochastic exploration (Heddes et al. 2024).
+
+    This is :class:`RigL` with growth at the largest gradients of ``ratio * nnz`` random absent
+    positions, so that the time of a rewiring depends on the number of links alone.
+
+    The paper starts from ``wire(model, ErdosRenyi(density=0.1))``.
+
+    Args:
+        model: every sparse weight in it is rewired.
+        optimizer: any torch optimizer but LBFGS; the state of a link moves with the link.
+        steps: number of steps of the whole training, over which the fraction falls along half a
+            cosine to 0.
+        ratio: the paper's gamma, candidates per link, at least 0; the paper takes 1, and 2 for
+            ImageNet.
+        fraction: fraction of the links that the first rewirings replace, in [0, 1].
+        every: steps between rewirings.
+        **options: seed, new_links, observers and keep_returning of :class:`Rewiring`.
+
+    Raises:
+        ValueError: an argument out of range.
+    """
+
+    @staticmethod
+    def _declaration(
+        *,
+        steps: int,
+        ratio: float = 1.0,
+        fraction: float = 0.2,
+        every: int = 1000,
+        **options: Unpack[RewiringOptions],
+    ) -> Rules:
+        return Rules(
+            prune=Magnitude(),
+            grow=CandidateGradientGrowth(ratio),
+            fraction=cosine_fraction(fraction, steps),
+            every=every,
+            **options,
+        )
+
+    __init__ = declared(_declaration)
+
+
+class SNFS(Rewiring):
+    """Sparse networks from scratch, sparse momentum (Dettmers & Zettlemoyer 2019).
+
+    Every rewiring removes the links of smallest magnitude of each weight. As many links grow, in
+    proportion to the mean momentum of each weight's surviving links, where the momentum of the last
+    ``window`` steps is largest. The replaced fraction falls along half a cosine to 0.005.
+
+    The paper starts from ``wire(model, EqualDensity(0.05))``.
+
+    Args:
+        model: every sparse weight in it is rewired.
+        optimizer: SGD with momentum or a kind of Adam, whose running mean of gradients
+            redistributes the links.
+        steps: number of steps of the whole training.
+        fraction: fraction of the links that the first rewirings replace, in [0, 1].
+        every: steps between rewirings, at least ``window`` (the paper: one epoch).
+        window: number of steps in the momentum of absent positions; memory grows with it.
+        beta: decay of that momentum per step, in [0, 1].
+        **options: seed, new_links, observers and keep_returning of :class:`Rewiring`.
+
+    Raises:
+        ValueError: an argument out of range, no optimizer, or, at a rewiring, an optimizer without
+            momentum.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        *,
+        steps: int,
+        fraction: float = 0.5,
+        every: int = 100,
+        window: int = 10,
+        beta: float = 0.9,
+        **options: Unpack[RewiringOptions],
+    ) -> None:
+        if optimizer is None:
+            raise ValueError("expected an optimizer with momentum, found None")
+        super().__init__(
+            model,
+            optimizer,
+            prune=Magnitude(),
+            grow=MomentumGrowth(window=window, beta=beta),
+            redistribution=ByMomentum(optimizer),
+            fraction=cosine_fraction(fraction, steps, end=0.005),
+            every=every,
+            **options,
+        )
+
+
+class GraNet(Rewiring):
+    """Gradual pruning with zero-cost neuroregeneration (Liu et al., NeurIPS 2021).
+
+    From the step ``first`` to ``last`` the density falls from ``start`` to ``density`` by a cubic
+    law. Every rewiring also replaces a fraction of the links to keep: those of smallest magnitude
+    in each weight are removed, and as many grow at the absent positions of largest gradient. This
+    fraction falls along half a cosine to 0.005 at the end of training.
+
+    The paper starts from ``wire(model, ERKDensity(0.5))``, or dense with ``start=1``.
+
+    Args:
+        model: every sparse weight in it is rewired; each loses in proportion to its links.
+        optimizer: any torch optimizer but LBFGS; the state of a link moves with the link.
+        steps: number of steps of the whole training.
+        density: density at the end, of all weights together, in (0, 1].
+        first: the step at which pruning begins.
+        last: the step at which pruning ends; by default 30 % of training, as in the paper for
+            ImageNet.
+        start: density at the start, in (0, 1]; nothing is pruned while the model has less.
+        fraction: fraction of the links that the first rewirings replace, in [0, 1].
+        every: steps between rewirings (the paper: 1000, for ImageNet 4000).
+        **options: seed, new_links, observers and keep_returning of :class:`Rewiring`.
+
+    Raises:
+        ValueError: an argument out of range.
+    """
+
+    @staticmethod
+    def _declaration(
+        *,
+        steps: int,
+        density: float,
+        first: int = 0,
+        last: int | None = None,
+        start: float = 0.5,
+        fraction: float = 0.5,
+        every: int = 1000,
+        **options: Unpack[RewiringOptions],
+    ) -> Rules:
+        last = round(0.3 * steps) if last is None else last
+        return Rules(
+            prune=Magnitude(),
+            grow=GradientGrowth(),
+            fraction=cosine_fraction(fraction, steps, end=0.005),
+            density=CubicSchedule(start, density, first, last),
+            every=every,
+            **options,
+        )
+
+    __init__ = declared(_declaration)

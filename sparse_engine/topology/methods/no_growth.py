@@ -1,0 +1,119 @@
+"""Methods in which no link grows: pruning, and the wiring at the start."""
+
+from __future__ import annotations
+
+from torch import nn
+from torch.optim import Optimizer
+from typing_extensions import Unpack
+
+from sparse_engine.topology.grow import RandomGrowth
+from sparse_engine.topology.methods.declared import Rules, declared
+from sparse_engine.topology.prune import Magnitude, NarangThreshold, SignedMagnitude
+from sparse_engine.topology.rewiring import Rewiring, RewiringOptions
+from sparse_engine.topology.schedule import ConstantSchedule, CubicSchedule, NarangRamp
+
+
+class GradualPruning(Rewiring):
+    """Gradual magnitude pruning (Zhu & Gupta 2017).
+
+    From the step ``first`` to ``last`` the density falls by a cubic law: the links of smallest
+    magnitude of each weight are removed, and none grow. Values and optimizer state shrink, so that
+    training becomes cheaper.
+
+    The paper starts dense: weights of density 1.
+
+    Args:
+        model: every sparse weight in it is pruned, each in proportion to its links.
+        optimizer: any torch optimizer but LBFGS; the state of a link moves with the link.
+        density: density at the end, of all weights together, in (0, 1].
+        first: the step at which pruning begins.
+        last: the step at which it ends, after ``first``.
+        start: density at the start, in (0, 1]; nothing is pruned while the model has less.
+        every: steps between prunings. If ``last`` is no multiple of it, ``density`` is reached at
+            the next multiple.
+        **options: seed and observers of :class:`Rewiring`.
+
+    Raises:
+        ValueError: an argument out of range.
+    """
+
+    @staticmethod
+    def _declaration(
+        *,
+        density: float,
+        first: int = 0,
+        last: int,
+        start: float = 1.0,
+        every: int = 100,
+        **options: Unpack[RewiringOptions],
+    ) -> Rules:
+        return Rules(
+            prune=Magnitude(),
+            grow=RandomGrowth(),
+            fraction=0.0,
+            density=CubicSchedule(start, density, first, last),
+            every=every,
+            **options,
+        )
+
+    __init__ = declared(_declaration)
+
+
+class NarangPruning(Rewiring):
+    """Pruning of recurrent networks by a threshold that rises in two ramps (Narang et al. 2017).
+
+    Links of a magnitude up to the threshold are removed, and none grow. Their number depends on the
+    values, and the density at the end is near ``density``. :class:`NarangThreshold` describes how
+    the threshold follows the weights. Values and optimizer state shrink with the links.
+
+    The paper starts dense: weights of density 1.
+
+    Args:
+        model: every sparse weight in it is pruned.
+        optimizer: any torch optimizer but LBFGS; the state of a link moves with the link.
+        density: wanted density of each weight, in (0, 1].
+        ramp: rise of the threshold; ``NarangRamp.of_epochs(epochs, steps_per_epoch=every)`` is
+            that of Zhang et al. 2023: steeper at a quarter of training, done at half.
+        every: steps between prunings.
+        **options: seed and observers of :class:`Rewiring`.
+
+    Raises:
+        ValueError: an argument out of range.
+    """
+
+    @staticmethod
+    def _declaration(
+        *,
+        density: float,
+        ramp: NarangRamp,
+        every: int = 100,
+        **options: Unpack[RewiringOptions],
+    ) -> Rules:
+        return Rules(
+            prune=NarangThreshold(ramp, density),
+            grow=RandomGrowth(),
+            density=ConstantSchedule(0.0),
+            every=every,
+            **options,
+        )
+
+    __init__ = declared(_declaration)
+
+
+class Static(Rewiring):
+    """Baseline of all methods, with their interface: the wiring at the start stays.
+
+    The model may also be dense.
+    """
+
+    needs_weights = False
+
+    def __init__(self, model: nn.Module, optimizer: Optimizer | None = None) -> None:
+        super().__init__(
+            model, optimizer, prune=SignedMagnitude(), grow=RandomGrowth(), fraction=0.0
+        )
+
+    def step(self, *, hold: bool = False) -> bool:
+        """Count one training step, and never rewire."""
+        self.steps += 1
+        return False
