@@ -75,8 +75,8 @@ def facts() -> dict[str, object]:
         of the package, or None where it was installed without them.
 
     Example:
-        >>> facts()["family"]
-        'Zen 5'
+        >>> facts()["cores"] >= 1
+        True
     """
     entries = cpuinfo()
     return {
