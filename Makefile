@@ -28,7 +28,7 @@ test-all: test test-exhaustive
 # A build of its own, in build/sanitize. No leak is reported, as Python keeps much for good; a
 # failed allocation returns null, as it does outside.
 SANITIZED = LD_PRELOAD="$(shell $(CXX) -print-file-name=libasan.so) $(shell $(CXX) \
-		-print-file-name=libstdc++.so.6)" PYTHONPATH=build/sanitize/lib OMP_WAIT_POLICY=passive \
+		-print-file-name=libstdc++.so.6)" PYTHONPATH=build/sanitize/lib:tests OMP_WAIT_POLICY=passive \
 	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:max_allocation_size_mb=4096 \
 	UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 SANITIZED_TESTS = $(addprefix tests/kernels/test_, $(addsuffix .py, spmm sddmm linear sequences \

@@ -17,11 +17,11 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 import pytest
 import torch
 from hypothesis import settings
+from testing import random_pattern
 from torch import Tensor
 
 from sparse_engine.nn import SparseWeight
 from sparse_engine.ops._dispatch.native import library, native
-from sparse_engine.testing import random_pattern
 
 # Shells start what runs in the background with Ctrl-C ignored, and its children inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -12,8 +12,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-
-from sparse_engine.testing import random_pattern
+from testing import random_pattern
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -10,7 +10,7 @@ import scipy.sparse
 import torch
 from sparse_engine import ops
 from sparse_engine.analysis.null_model import ErdosRenyiNull
-from sparse_engine.testing import random_pattern
+from testing import random_pattern
 
 torch.set_num_threads(2)
 

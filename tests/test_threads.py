@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from testing import random_pattern
 
 from sparse_engine import ops
 from sparse_engine.nn import SparseGRU, SparseLinear, SparseLSTM, SparseRNN, SparseWeight
 from sparse_engine.ops import Pattern, RandomKey
-from sparse_engine.testing import random_pattern
 from sparse_engine.topology import SET
 
 DTYPES = (torch.float32, torch.float64)

@@ -11,14 +11,14 @@ from functools import partial
 
 import pytest
 import torch
+from testing import CELLS as WITH_NORMS
+from testing import as_tuple
 from torch import Tensor, nn
 from torch.testing import assert_close
 
 from sparse_engine.nn import CELLS, Recurrent, SparseWeight
 from sparse_engine.nn.cells import CellEntry
 from sparse_engine.ops import Euler
-from sparse_engine.testing import CELLS as WITH_NORMS
-from sparse_engine.testing import as_tuple
 
 INPUTS, UNITS = 6, 21
 

@@ -9,13 +9,13 @@ import pytest
 import torch
 from contract.networks import make, run
 from pairwise import pairwise
+from testing import leaves_of
 from torch import nn
 
 from sparse_engine import nn as sparse
 from sparse_engine.errors import InputError
 from sparse_engine.nn import CELLS
 from sparse_engine.nn.from_torch import OF_TORCH
-from sparse_engine.testing import leaves_of
 
 EVERY = pytest.mark.parametrize("cell", CELLS)
 

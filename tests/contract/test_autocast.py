@@ -15,11 +15,11 @@ from contract.networks import (
     weights_of,
 )
 from pairwise import pairwise
+from testing import leaves_of
 from torch import nn
 from torch.testing import assert_close
 
 from sparse_engine.nn import CELLS, DropConnect, SparseLinear
-from sparse_engine.testing import leaves_of
 from sparse_engine.topology import RigL
 
 # The least multiple of 21 with a full vector of bfloat16 and a rest.

@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 import torch
+from testing import CELLS
 from torch import nn
 from torch.func import functional_call
 from torch.testing import assert_close
@@ -13,7 +14,6 @@ from torch.testing import assert_close
 from sparse_engine import nn as sparse
 from sparse_engine.errors import InputError
 from sparse_engine.nn import SparseLinear, SparseWeight
-from sparse_engine.testing import CELLS
 
 EVERY = pytest.mark.parametrize("kind", CELLS)
 OTHERS = [

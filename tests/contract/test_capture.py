@@ -5,11 +5,11 @@ import torch
 from contract.equations import EQUATIONS, Equations
 from contract.networks import PACKABLE, TIMED, cell_of, forms_where, make, outcome, weights_of
 from pairwise import pairwise
+from testing import leaves_of
 from torch import nn
 from torch.testing import assert_close
 
 from sparse_engine.nn import SparseLinear
-from sparse_engine.testing import leaves_of
 
 GROWING = forms_where(lambda entry: entry.gradient_growth)
 

@@ -21,13 +21,13 @@ from contract.networks import (
     run,
     weights_of,
 )
+from testing import leaves_of, output_of, packaged_output
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.utils.rnn import pack_padded_sequence
 from torch.testing import assert_close
 from torch.utils._pytree import tree_leaves
 
 from sparse_engine.nn import CELLS, SparseLinear
-from sparse_engine.testing import leaves_of, output_of, packaged_output
 from sparse_engine.topology import SET
 
 #: One form of each cell, and those whose graphs have something more.

@@ -9,10 +9,10 @@ import pytest
 import torch
 from contract.networks import make, weights_of
 from safetensors.torch import load, save
+from testing import CELLS, assert_valid, output_of
 from torch import nn
 
 from sparse_engine.nn import SparseLinear, SparseRNN, SparseWeight
-from sparse_engine.testing import CELLS, assert_valid, output_of
 from sparse_engine.topology import SET
 
 

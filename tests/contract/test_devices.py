@@ -4,12 +4,12 @@ from contextlib import contextmanager
 
 import pytest
 import torch
+from testing import CELLS, assert_valid
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
 from sparse_engine.nn import GroupedWeight, SparseLinear, SparseRNN, SparseWeight, SReLU
 from sparse_engine.ops._dispatch.native import native
-from sparse_engine.testing import CELLS, assert_valid
 
 MODULES = {
     "linear": lambda **options: SparseLinear(6, 21, density=0.3, **options),

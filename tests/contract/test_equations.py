@@ -17,10 +17,10 @@ from contract.networks import (
     weights_of,
 )
 from pairwise import pairwise
+from testing import leaves_of
 from torch import nn
 
 from sparse_engine.nn import CELLS, Solver
-from sparse_engine.testing import leaves_of
 
 BOUNDS = {torch.float64: 1e-10, torch.float32: 2e-5}
 STACKS = {

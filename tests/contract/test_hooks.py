@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 import torch
+from testing import CELLS
 from torch import nn
 from torch.func import functional_call
 from torch.nn.utils import parametrizations, parametrize, prune
@@ -14,7 +15,6 @@ from torch.testing import assert_close
 from sparse_engine import nn as sparse
 from sparse_engine.nn import FixedSigns, GroupedWeight, SparseLinear, SparseRNN, SparseWeight
 from sparse_engine.ops import RandomKey
-from sparse_engine.testing import CELLS
 from sparse_engine.topology import SET, RandomSigns
 from sparse_engine.topology.init import apply_signs
 

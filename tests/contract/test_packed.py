@@ -6,10 +6,10 @@ That they equal the equations is in test_equations.py, and segments of them in t
 import pytest
 import torch
 from contract.networks import PACKABLE, assert_same, make, outcome, run
+from testing import leaves_of
 from torch.nn.utils.rnn import PackedSequence, pack_sequence
 
 from sparse_engine.nn import SparseCTRNN
-from sparse_engine.testing import leaves_of
 
 EVERY = pytest.mark.parametrize("form", PACKABLE)
 

@@ -5,13 +5,13 @@ from functools import partial
 
 import pytest
 import torch
+from testing import CELLS, output_of
 from torch import nn
 from torch.func import functional_call
 from torch.nn.utils import parametrize
 from torch.testing import assert_close
 
 from sparse_engine.nn import SparseLinear, SparseRNN
-from sparse_engine.testing import CELLS, output_of
 from sparse_engine.topology import SET
 
 MODULES = {

@@ -16,13 +16,13 @@ from contract.networks import (
     weights_of,
 )
 from pairwise import pairwise
+from testing import leaves_of
 from torch import nn
 from torch.testing import assert_close
 
 from sparse_engine.deploy.quantized import QuantizedGRU, QuantizedLSTM, QuantizedRNN
 from sparse_engine.errors import InputError
 from sparse_engine.nn import Cell, Recurrent
-from sparse_engine.testing import leaves_of
 
 EVERY = pytest.mark.parametrize("form", FORMS)
 #: Those that go step by step in their own ways.

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-
-from sparse_engine.testing import CELLS
+from testing import CELLS
 
 SAVED = json.loads((Path(__file__).parent / "saved_states.json").read_text())
 

@@ -13,11 +13,11 @@ from contract.networks import (
     run,
 )
 from pairwise import pairwise
+from testing import leaves_of
 from torch.func import functional_call
 from torch.testing import assert_close
 
 from sparse_engine.nn import CELLS
-from sparse_engine.testing import leaves_of
 
 EVERY = pytest.mark.parametrize("form", FORMS)
 CLOSE = {"rtol": 1e-13, "atol": 1e-13}

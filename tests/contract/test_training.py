@@ -5,11 +5,11 @@ from functools import partial
 import pytest
 import torch
 from contract.networks import FORMS, assert_same, forms_where, make, outcome, weights_of
+from testing import assert_valid, leaves_of
 from torch import nn
 from torch.testing import assert_close
 
 from sparse_engine.nn import CELLS, SparseCTRNN, SparseRNN
-from sparse_engine.testing import assert_valid, leaves_of
 from sparse_engine.topology import SET, RigL
 
 EVERY = pytest.mark.parametrize("form", FORMS)

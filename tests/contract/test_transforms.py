@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from testing import CELLS, output_of
 from torch.autograd import forward_ad
 from torch.func import functional_call, grad, jacrev, jvp, stack_module_state, vmap
 from torch.testing import assert_close
 
 from sparse_engine.nn import SparseLinear
-from sparse_engine.testing import CELLS, output_of
 
 EVERY = pytest.mark.parametrize("cell", CELLS)
 

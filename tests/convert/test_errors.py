@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import scipy.sparse
 import torch
+from testing import random_pattern
 
 from sparse_engine import convert
 from sparse_engine.nn import SparseWeight
-from sparse_engine.testing import random_pattern
 
 HEADER = "Id,Source,Target,Weight\n"
 

@@ -7,10 +7,10 @@ import scipy.sparse
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from testing import assert_valid, random_pattern
 
 from sparse_engine import convert
 from sparse_engine.nn import SparseWeight
-from sparse_engine.testing import assert_valid, random_pattern
 
 
 @st.composite

@@ -11,8 +11,7 @@ from kernels.sequences import FORMS as OPERATIONS
 from kernels.sequences import check
 from kernels.test_sequences import SHAPES as STEPS_AND_BATCHES
 from kernels.test_sequences import is_exact_enough
-
-from sparse_engine.testing import leaves_of, square_patterns
+from testing import leaves_of, square_patterns
 
 SQUARE = square_patterns()
 

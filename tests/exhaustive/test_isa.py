@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
+from testing import tolerance
 from torch.testing import assert_close
 
 from sparse_engine.ops._dispatch.native import built_isas
-from sparse_engine.testing import tolerance
 
 SCRIPT = """
 import sys
@@ -30,7 +30,7 @@ from sparse_engine.nn import (
     SparseRNN,
 )
 from sparse_engine.ops._dispatch.native import isa
-from sparse_engine.testing import random_pattern
+from testing import random_pattern
 
 found = {}
 for dtype in (torch.float32, torch.float64):
@@ -90,7 +90,7 @@ print(isa())
 def run(isa, file):
     return subprocess.run(
         [sys.executable, "-c", SCRIPT, str(file)],
-        env=os.environ | {"SPARSE_ENGINE_ISA": isa},
+        env=os.environ | {"SPARSE_ENGINE_ISA": isa, "PYTHONPATH": str(Path(__file__).parents[1])},
         capture_output=True,
         text=True,
         timeout=120,

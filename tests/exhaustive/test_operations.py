@@ -1,5 +1,6 @@
 """Native operations with arguments at random: none of them ends the process."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ def test_any_arguments(seed):
     script = Path(__file__).with_name("fuzz.py")
     done = subprocess.run(
         [sys.executable, script, str(seed), str(SECONDS), str(MEMORY_GB)],
+        env=os.environ | {"PYTHONPATH": str(script.parents[1])},
         capture_output=True,
         text=True,
         timeout=20 * SECONDS,

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
+from testing import CELLS, output_of, packaged_output
 from torch.testing import assert_close
 
 from sparse_engine.nn import SparseLinear
-from sparse_engine.testing import CELLS, output_of, packaged_output
 
 pytestmark = [
     pytest.mark.exhaustive,

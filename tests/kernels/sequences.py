@@ -11,12 +11,7 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
-from torch.utils._pytree import keystr, tree_flatten_with_path, tree_map_with_path
-
-from sparse_engine import ops
-from sparse_engine.ops import RK4, Euler, Norm, Pattern, Solver, Synapses
-from sparse_engine.testing import (
+from testing import (
     as_tuple,
     assert_scaled_sums,
     batch_sizes_of,
@@ -25,6 +20,11 @@ from sparse_engine.testing import (
     random_pattern,
     stacked,
 )
+from torch import Tensor
+from torch.utils._pytree import keystr, tree_flatten_with_path, tree_map_with_path
+
+from sparse_engine import ops
+from sparse_engine.ops import RK4, Euler, Norm, Pattern, Solver, Synapses
 
 Arguments = dict[str, object]
 GATES = {"rnn": 1, "lstm": 4, "gru": 3, "mgu": 2, "normed_rnn": 1, "normed_lstm": 4}

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from testing import random_pattern
 
 from sparse_engine import ops
-from sparse_engine.testing import random_pattern
 
 
 def activate(points, batch, nonlinearity):

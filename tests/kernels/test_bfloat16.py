@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+from testing import awkward_patterns
 from torch.testing import assert_close
 
 from sparse_engine import ops
 from sparse_engine.nn import SparseLinear, SparseWeight
-from sparse_engine.testing import awkward_patterns
 
 HALF = 2**-8  # of a result: the rounding of bfloat16 to the nearest
 TINY = 2**-126  # the least normal number

@@ -11,12 +11,7 @@ from kernels.sequences import (
     with_leaves,
 )
 from pairwise import pairwise
-from torch.autograd import gradcheck
-from torch.library import opcheck
-
-from sparse_engine import ops
-from sparse_engine.ops import Synapses
-from sparse_engine.testing import (
+from testing import (
     Recorder,
     assert_scaled_sums,
     awkward_patterns,
@@ -26,6 +21,11 @@ from sparse_engine.testing import (
     real_dtypes,
     sizes,
 )
+from torch.autograd import gradcheck
+from torch.library import opcheck
+
+from sparse_engine import ops
+from sparse_engine.ops import Synapses
 
 
 def problem(pattern, columns, dtype=torch.float64):

@@ -3,10 +3,10 @@
 import pytest
 import torch
 from kernels.sequences import FORMS, check, outcome
+from testing import random_pattern
 
 from sparse_engine import ops
 from sparse_engine.ops import RK4, Euler
-from sparse_engine.testing import random_pattern
 
 
 def link_by_link(x, h0, dt, values, pattern, **method):

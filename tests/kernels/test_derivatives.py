@@ -2,10 +2,10 @@
 
 import pytest
 import torch
+from testing import awkward_patterns, laid_out, random_pattern
 from torch.autograd import gradcheck, gradgradcheck
 
 from sparse_engine import ops
-from sparse_engine.testing import awkward_patterns, laid_out, random_pattern
 
 PATTERNS = awkward_patterns()
 SMALL = [name for name, pattern in PATTERNS.items() if pattern.nnz < 400]

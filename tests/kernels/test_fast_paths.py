@@ -3,10 +3,10 @@
 import pytest
 import torch
 from kernels.sequences import FORMS, outcome
+from testing import integers, random_pattern
 
 from sparse_engine import ops
 from sparse_engine.ops._dispatch.native import library
-from sparse_engine.testing import integers, random_pattern
 
 pytestmark = pytest.mark.cpu
 

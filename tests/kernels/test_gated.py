@@ -3,9 +3,9 @@
 import pytest
 import torch
 from kernels.sequences import FORMS, GATES
+from testing import random_pattern, stacked
 
 from sparse_engine import ops
-from sparse_engine.testing import random_pattern, stacked
 
 CELLS = pytest.mark.parametrize("cell", ["lstm", "gru"])
 

@@ -4,13 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.autograd import gradcheck, gradgradcheck
-from torch.nn import functional
-
-from sparse_engine import ops
-from sparse_engine.ops._dispatch.native import native
-from sparse_engine.ops.linear import TWO_PANELS
-from sparse_engine.testing import (
+from testing import (
     LAYOUTS,
     assert_sums,
     awkward_patterns,
@@ -21,6 +15,12 @@ from sparse_engine.testing import (
     real_dtypes,
     sizes,
 )
+from torch.autograd import gradcheck, gradgradcheck
+from torch.nn import functional
+
+from sparse_engine import ops
+from sparse_engine.ops._dispatch.native import native
+from sparse_engine.ops.linear import TWO_PANELS
 
 PATTERNS = awkward_patterns()
 COLUMNS = st.one_of(sizes(), st.integers(1, 200))

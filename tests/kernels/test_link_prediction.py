@@ -10,12 +10,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from testing import awkward_patterns, pattern_of, random_pattern
 from torch.library import opcheck
 
 from sparse_engine import ops
 from sparse_engine.ops import Links, Pattern, RandomKey
 from sparse_engine.ops._dispatch.native import native
-from sparse_engine.testing import awkward_patterns, pattern_of, random_pattern
 
 PATTERNS = awkward_patterns()
 #: More of its cells have a score than a thread hands over at once.

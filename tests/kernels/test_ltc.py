@@ -3,9 +3,9 @@
 import pytest
 import torch
 from kernels.sequences import FORMS, cast, outcome
+from testing import assert_scaled_sums, random_pattern
 
 from sparse_engine import ops
-from sparse_engine.testing import assert_scaled_sums, random_pattern
 
 
 def link_by_link(current, conductance, h0, cm, synapses, pattern, *, unfolds):

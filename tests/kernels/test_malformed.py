@@ -6,9 +6,9 @@ import sys
 
 import pytest
 import torch
+from testing import random_pattern
 
 from sparse_engine.ops._dispatch.native import native
-from sparse_engine.testing import random_pattern
 
 pytestmark = pytest.mark.cpu
 

@@ -3,10 +3,10 @@
 import pytest
 import torch
 from kernels.sequences import FORMS, leaves_of, with_leaves
+from testing import as_tuple, pattern_of, random_pattern, square_patterns
 
 from sparse_engine import ops
 from sparse_engine.ops import Norm
-from sparse_engine.testing import as_tuple, pattern_of, random_pattern, square_patterns
 
 CELLS = pytest.mark.parametrize("cell", ["normed_rnn", "normed_lstm"])
 

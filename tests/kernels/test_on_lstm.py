@@ -3,9 +3,9 @@
 import pytest
 import torch
 from kernels.sequences import FORMS, check
+from testing import random_pattern
 
 from sparse_engine import ops
-from sparse_engine.testing import random_pattern
 
 
 def test_two_chunks_in_numbers():

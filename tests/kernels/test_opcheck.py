@@ -2,10 +2,10 @@
 
 import pytest
 import torch
+from testing import awkward_patterns, laid_out
 from torch.library import opcheck
 
 from sparse_engine.ops._dispatch.native import native
-from sparse_engine.testing import awkward_patterns, laid_out
 
 PATTERNS = awkward_patterns()
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from testing import hub_pattern, patterns, random_pattern
 
 from sparse_engine.ops import Links, Pattern
 from sparse_engine.ops._plan import FEWEST_LINKS
-from sparse_engine.testing import hub_pattern, patterns, random_pattern
 
 
 @given(pattern=patterns())

@@ -4,10 +4,10 @@ import copy
 
 import pytest
 import torch
+from testing import random_pattern
 from torch.torch_version import TorchVersion
 
 from sparse_engine import ops
-from sparse_engine.testing import random_pattern
 
 pytestmark = [
     pytest.mark.cpu,

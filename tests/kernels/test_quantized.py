@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from testing import awkward_patterns, random_pattern, square_patterns, stacked
 from torch.library import opcheck
 from torch.testing import assert_close
 
 from sparse_engine import ops
 from sparse_engine.ops.quantized import QUANTIZED_CELLS, dense_of
-from sparse_engine.testing import awkward_patterns, random_pattern, square_patterns, stacked
 
 PATTERNS, SQUARES = awkward_patterns(), square_patterns()
 native = torch.ops.sparse_engine

@@ -5,9 +5,9 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from testing import random_pattern
 
 from sparse_engine.ops import RandomKey, Use, sample_absent
-from sparse_engine.testing import random_pattern
 
 EDGES = (0, 1, 2, 2**31, 2**32 - 1)
 SEEDS = (*EDGES, 2**32, 2**32 + 1, 2**61 - 2, 2**61 - 1, 2**61, 2**63 - 1, -1, -2, -(2**63))

@@ -3,11 +3,11 @@
 import pytest
 import torch
 from kernels.sequences import FORMS, cast, outcome
+from testing import random_pattern
 from torch.testing import assert_close
 
 from sparse_engine import ops
 from sparse_engine.ops._dispatch.native import native
-from sparse_engine.testing import random_pattern
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -6,11 +6,11 @@ import re
 import pytest
 import torch
 from kernels.sequences import FORMS, leaves_of, with_leaves
+from testing import random_pattern
 
 from sparse_engine import ops
 from sparse_engine.ops import Norm, Solver
 from sparse_engine.ops._dispatch.native import native
-from sparse_engine.testing import random_pattern
 
 PATTERN = random_pattern(70, 100, 800)
 VALUES, X, Y = torch.randn(800), torch.randn(100, 4), torch.randn(70, 4)

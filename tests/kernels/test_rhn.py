@@ -2,9 +2,9 @@
 
 import torch
 from kernels.sequences import FORMS
+from testing import random_pattern
 
 from sparse_engine import ops
-from sparse_engine.testing import random_pattern
 
 
 def test_one_unit_in_numbers():

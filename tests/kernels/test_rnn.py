@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kernels.sequences import FORMS, check, leaves_of, with_leaves
 from pairwise import pairwise
+from testing import integers, patterns, random_pattern, sizes, square_patterns
 
 from sparse_engine import ops
-from sparse_engine.testing import integers, patterns, random_pattern, sizes, square_patterns
 
 RELU = {"rnn, relu": {}, "rnn, dense input": {"nonlinearity": "relu"}}
 

@@ -7,10 +7,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
+from testing import patterns, random_pattern
 
 from sparse_engine import ops
 from sparse_engine.ops import Links, RandomKey
-from sparse_engine.testing import patterns, random_pattern
 
 LOW = 2**32 - 1
 

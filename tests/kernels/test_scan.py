@@ -4,11 +4,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from testing import awkward_patterns, patterns, random_pattern, real_dtypes
 from torch.library import opcheck
 
 from sparse_engine.ops import scan_absent
 from sparse_engine.ops._dispatch.native import native
-from sparse_engine.testing import awkward_patterns, patterns, random_pattern, real_dtypes
 
 
 def check(block, links, **options):

@@ -4,9 +4,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from testing import real_dtypes
 
 from sparse_engine import ops
-from sparse_engine.testing import real_dtypes
 
 AWKWARD = [0.0, -0.0, 1.0, -1.0, 1e-30, -1e-30, 1e30, -1e30, 1e-44, float("inf"), -float("inf")]
 

@@ -19,12 +19,7 @@ from kernels.sequences import (
     with_leaves,
 )
 from pairwise import pairwise
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.autograd import gradcheck
-from torch.library import opcheck
-from torch.utils._pytree import tree_map_only
-
-from sparse_engine.testing import (
+from testing import (
     Recorder,
     as_tuple,
     is_real,
@@ -35,6 +30,10 @@ from sparse_engine.testing import (
     sizes,
     square_patterns,
 )
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.autograd import gradcheck
+from torch.library import opcheck
+from torch.utils._pytree import tree_map_only
 
 SQUARE = square_patterns()
 EVERY = pytest.mark.parametrize("form", FORMS)

@@ -13,9 +13,9 @@ from kernels.sequences import (
     with_leaves,
 )
 from pairwise import pairwise
+from testing import as_tuple, random_pattern
 
 from sparse_engine import ops
-from sparse_engine.testing import as_tuple, random_pattern
 
 HALF = 2**-8  # of a result: the rounding of bfloat16 to the nearest
 WITH_OTHER_WEIGHTS = (

@@ -4,9 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-
-from sparse_engine import ops
-from sparse_engine.testing import (
+from testing import (
     LAYOUTS,
     assert_sums,
     awkward_patterns,
@@ -18,6 +16,8 @@ from sparse_engine.testing import (
     real_dtypes,
     sizes,
 )
+
+from sparse_engine import ops
 
 PATTERNS = awkward_patterns()
 COLUMNS = st.one_of(sizes(), st.integers(1, 200))

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from testing import integers
 from torch.library import opcheck
 from torch.testing import assert_close
 
 from sparse_engine.ops._dispatch.native import native
 from sparse_engine.ops.sums import affine, column_sums
-from sparse_engine.testing import integers
 
 SHAPES = [(0, 3), (3, 0), (1, 1), (7, 300), (300, 7), (257, 513), (40, 5000)]
 

@@ -5,11 +5,11 @@ import torch
 from kernels.sequences import BEGINS, FORMS, leaves_of, outcome, synapses_of
 from kernels.test_quantized import quantized
 from pairwise import pairwise
+from testing import random_pattern, stacked
 
 from sparse_engine import ops
 from sparse_engine.ops._dispatch.native import native
 from sparse_engine.ops.sums import column_sums
-from sparse_engine.testing import random_pattern, stacked
 
 pytestmark = pytest.mark.cpu
 

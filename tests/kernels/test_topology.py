@@ -4,10 +4,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from testing import patterns, random_pattern
 
 from sparse_engine import ops
 from sparse_engine.ops import Pattern
-from sparse_engine.testing import patterns, random_pattern
 
 
 @given(

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from testing import CELLS, random_pattern
 from torch.autograd import forward_ad
 from torch.func import grad, hessian, jacfwd, jacrev, jvp, vmap
 from torch.testing import assert_close
@@ -9,7 +10,6 @@ from torch.testing import assert_close
 from sparse_engine import ops
 from sparse_engine.nn import SparseLinear
 from sparse_engine.ops._dispatch.native import native
-from sparse_engine.testing import CELLS, random_pattern
 
 EVERY = pytest.mark.parametrize("cell", CELLS)
 PATTERN = random_pattern(5, 4, 9)

@@ -9,11 +9,11 @@ import torch
 from fresh_process import run_script
 from safetensors.torch import save_file
 from scipy.sparse import save_npz
+from testing import random_pattern
 
 from sparse_engine.analysis import signed_network
 from sparse_engine.lab.cli import main
 from sparse_engine.nn import GroupedWeight, SparseRNN
-from sparse_engine.testing import random_pattern
 
 
 @pytest.fixture(autouse=True)

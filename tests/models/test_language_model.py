@@ -3,13 +3,13 @@
 import pytest
 import torch
 from language_networks import SMALL
+from testing import assert_valid
 from torch import nn
 from torch.testing import assert_close
 
 from sparse_engine.models import LanguageModel, LanguageNetwork
 from sparse_engine.nn import DropConnect, LockedDropout, SparseLSTM, SparseWeight
 from sparse_engine.optim import SNTASGD
-from sparse_engine.testing import assert_valid
 from sparse_engine.topology import RigL, Selfish
 
 WORDS = 40

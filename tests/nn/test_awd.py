@@ -7,6 +7,7 @@ from functools import partial
 
 import pytest
 import torch
+from testing import assert_valid
 from torch import nn
 from torch.autograd import gradcheck
 from torch.testing import assert_close
@@ -25,7 +26,6 @@ from sparse_engine.nn import (
     SparseRNN,
     SparseWeight,
 )
-from sparse_engine.testing import assert_valid
 from sparse_engine.topology import SET
 from sparse_engine.topology.methods import RigL
 

@@ -4,11 +4,11 @@ import operator
 
 import pytest
 import torch
+from testing import assert_valid, random_pattern
 from torch import nn
 
 from sparse_engine.nn import ConductanceWeight, SparseWeight
 from sparse_engine.ops import Pattern
-from sparse_engine.testing import assert_valid, random_pattern
 from sparse_engine.topology import SET, Magnitude, RandomGrowth, Rewiring, RigL, wire
 from sparse_engine.topology.init import ErdosRenyi
 from sparse_engine.topology.schedule import ConstantSchedule

@@ -4,13 +4,13 @@ import copy
 
 import pytest
 import torch
+from testing import assert_valid
 from torch import distributed
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 from sparse_engine.nn import SparseLSTM, SparseWeight
-from sparse_engine.testing import assert_valid
 from sparse_engine.topology import SET, ErdosRenyi, Magnitude, RandomGrowth, Rewiring, wire
 
 DEVICES = [pytest.param("cpu", id="on_cpu")]

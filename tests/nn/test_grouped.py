@@ -7,12 +7,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from testing import assert_valid, awkward_patterns, patterns, random_pattern
 from torch import nn
 from torch.func import functional_call
 from torch.testing import assert_close
 
 from sparse_engine.nn import GroupedWeight, SparseLinear, SparseRNN, SparseWeight
-from sparse_engine.testing import assert_valid, awkward_patterns, patterns, random_pattern
 from sparse_engine.topology import SET
 
 GROUPS = 5

@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
+from testing import assert_valid
 from torch.testing import assert_close
 
 from sparse_engine.nn import SparseLinear, SparseRNN, SparseWeight
-from sparse_engine.testing import assert_valid
 
 
 @pytest.mark.parametrize("density", [1e-9, 0.001, 0.05, 0.5, 0.98, 1.0])

@@ -1,9 +1,9 @@
 """SparseLTC: how its parameters start, and how they are kept in their ranges."""
 
 import torch
+from testing import leaves_of
 
 from sparse_engine.nn import SparseLTC
-from sparse_engine.testing import leaves_of
 
 
 def test_fresh_parameters():

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+from testing import awkward_patterns
 from torch import nn
 from torch.testing import assert_close
 
 from sparse_engine.nn import SparseLinear, SparseRNN, SparseWeight, link_penalty
-from sparse_engine.testing import awkward_patterns
 
 
 def model_of():

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given
+from testing import assert_valid, awkward_patterns, patterns, random_pattern
 from torch import nn
 
 from sparse_engine.nn import DaleSigns, FixedSigns, GroupedWeight, SparseLinear, SparseWeight
-from sparse_engine.testing import assert_valid, awkward_patterns, patterns, random_pattern
 from sparse_engine.topology import SET, NormalInit
 from sparse_engine.topology.new_links import ZeroInit
 

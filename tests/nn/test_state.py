@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from testing import assert_valid, random_pattern
 from torch import nn
 
 from sparse_engine.nn import (
@@ -13,7 +14,6 @@ from sparse_engine.nn import (
     SparseWeight,
     SReLU,
 )
-from sparse_engine.testing import assert_valid, random_pattern
 from sparse_engine.topology import SET
 
 

@@ -7,12 +7,12 @@ import sys
 import pytest
 import torch
 from hypothesis import given
+from testing import assert_valid, patterns, random_pattern
 from torch import nn
 from torch.testing import assert_close
 
 from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import Pattern
-from sparse_engine.testing import assert_valid, patterns, random_pattern
 from sparse_engine.topology import SET
 
 
@@ -194,7 +194,7 @@ REPLACED_WHILE_READ = """
 import threading
 import torch
 from sparse_engine.nn import SparseRNN
-from sparse_engine.testing import random_pattern
+from testing import random_pattern
 
 torch.set_num_threads(1)
 network, x = SparseRNN(4, 1000, density=0.4), torch.randn(30, 8, 4)

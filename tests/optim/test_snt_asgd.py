@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from testing import awkward_patterns, random_pattern
 from torch import nn
 from torch.testing import assert_close
 
@@ -15,7 +16,6 @@ from sparse_engine.lab.train import Checkpoint
 from sparse_engine.nn import SparseLinear, SparseRNN, SparseWeight
 from sparse_engine.ops import RandomKey
 from sparse_engine.optim import SNTASGD
-from sparse_engine.testing import awkward_patterns, random_pattern
 from sparse_engine.topology import SET, NormalInit, SignedMagnitude
 
 

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+from testing import assert_valid
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
 from sparse_engine.nn import SparseLinear, SparseLTC, SparseWeight
-from sparse_engine.testing import assert_valid
 from sparse_engine.topology import DSR, SET, AveragedLinks, GradualPruning, NormalInit
 
 

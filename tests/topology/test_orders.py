@@ -4,10 +4,10 @@ import itertools
 
 import pytest
 import torch
+from testing import assert_valid
 from torch import nn
 
 from sparse_engine.nn import SparseLinear
-from sparse_engine.testing import assert_valid
 from sparse_engine.topology import SET, RigL
 
 METHODS = {

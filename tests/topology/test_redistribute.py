@@ -7,10 +7,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from testing import assert_valid, awkward_patterns, patterns
 from torch import nn
 
 from sparse_engine.nn import SparseLinear, SparseWeight
-from sparse_engine.testing import assert_valid, awkward_patterns, patterns
 from sparse_engine.topology import Prune, RandomGrowth, Rewiring
 from sparse_engine.topology.grow import MomentumGrowth, captured_terms, gradient_blocks
 from sparse_engine.topology.redistribute import (

@@ -6,11 +6,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from testing import assert_valid, pattern_of, patterns
 from torch import nn
 
 from sparse_engine.nn import SparseLinear, SparseRNN, SparseWeight
 from sparse_engine.ops import RandomKey
-from sparse_engine.testing import assert_valid, pattern_of, patterns
 from sparse_engine.topology import (
     SET,
     Grow,

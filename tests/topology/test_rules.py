@@ -2,10 +2,10 @@
 
 import pytest
 import torch
+from testing import assert_valid
 
 from sparse_engine.nn import SparseLinear
 from sparse_engine.ops import sample_absent
-from sparse_engine.testing import assert_valid
 from sparse_engine.topology import Grow, NewLinkInit, Prune, RandomGrowth, Rewiring, SignedMagnitude
 
 

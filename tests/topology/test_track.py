@@ -9,11 +9,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from testing import awkward_patterns, patterns
 from torch import nn
 
 from sparse_engine.lab.train import MetricsLog, read_metrics
 from sparse_engine.nn import SparseLinear, SparseWeight
-from sparse_engine.testing import awkward_patterns, patterns
 from sparse_engine.topology import (
     SET,
     Magnitude,

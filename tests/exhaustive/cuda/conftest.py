@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from testing import versions_of
 from torch.utils.cpp_extension import include_paths, library_paths
-
-from sparse_engine.testing import versions_of
 
 ROOT = Path(__file__).resolve().parents[3]
 SHIM = ROOT / "tests/exhaustive/cuda/shim"

@@ -14,8 +14,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-
-from sparse_engine.testing import versions_of
+from testing import versions_of
 
 ROOT = Path(__file__).resolve().parents[3]
 KERNELS = {

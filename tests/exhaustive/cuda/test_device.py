@@ -8,6 +8,7 @@ from functools import partial
 
 import pytest
 import torch
+from testing import assert_valid, random_pattern
 from torch import Tensor
 from torch.nn.utils.rnn import pack_sequence
 from torch.testing import assert_close
@@ -26,7 +27,6 @@ from sparse_engine.nn import (
     SparseRNN,
     SparseWeight,
 )
-from sparse_engine.testing import assert_valid, random_pattern
 from sparse_engine.topology import (
     GradientGrowth,
     Magnitude,

@@ -5,10 +5,10 @@ import math
 
 import pytest
 import torch
+from testing import random_pattern
 from torch.testing import assert_close
 
 from sparse_engine.ops._dispatch.native import built_with_cuda, native
-from sparse_engine.testing import random_pattern
 
 ON_CUDA = torch._C.DispatchKeySet(torch._C.DispatchKey.CUDA)
 PATTERN = random_pattern(6, 6, 12)

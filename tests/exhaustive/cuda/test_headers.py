@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from testing import versions_of
 from torch.utils.cpp_extension import include_paths
-
-from sparse_engine.testing import versions_of
 
 ROOT = Path(__file__).resolve().parents[3]
 FLAGS = [

@@ -9,13 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernels.sequences import BEGINS, FORMS, leaves_of, outcome, synapses_of
 from pairwise import pairwise
-from torch.testing import assert_close
-
-from sparse_engine import ops
-from sparse_engine.nn import SparseRNN
-from sparse_engine.ops import _sequence
-from sparse_engine.ops._dispatch.native import native
-from sparse_engine.testing import (
+from testing import (
     LAYOUTS,
     as_tuple,
     assert_alike,
@@ -28,6 +22,12 @@ from sparse_engine.testing import (
     patterns,
     random_pattern,
 )
+from torch.testing import assert_close
+
+from sparse_engine import ops
+from sparse_engine.nn import SparseRNN
+from sparse_engine.ops import _sequence
+from sparse_engine.ops._dispatch.native import native
 from sparse_engine.topology import GradientGrowth, Magnitude, Rewiring
 from sparse_engine.topology.grow import CandidateGradientGrowth
 

@@ -4,8 +4,7 @@ import ctypes
 
 import pytest
 import torch
-
-from sparse_engine.testing import random_pattern
+from testing import random_pattern
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,8 @@ from typing import NamedTuple
 
 import pytest
 import torch
+from testing import hub_pattern
 from torch.testing import assert_close
-
-from sparse_engine.testing import hub_pattern
 
 ROOT = Path(__file__).resolve().parents[3]
 # Multiprocessors, and bytes of shared memory of a block.

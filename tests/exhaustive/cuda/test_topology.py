@@ -4,10 +4,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from testing import awkward_patterns, hub_pattern, integers, patterns, random_pattern
 
 from sparse_engine.ops import Pattern, RandomKey, _draws, _topology_cuda
 from sparse_engine.ops._dispatch.native import native
-from sparse_engine.testing import awkward_patterns, hub_pattern, integers, patterns, random_pattern
 
 PATTERNS = awkward_patterns() | {"long rows": hub_pattern(12, 900)}
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from testing import assert_valid, integers, patterns, random_pattern
 
 from sparse_engine.nn import SparseLinear, SparseRNN, SparseWeight
 from sparse_engine.ops import RandomKey, rewire
-from sparse_engine.testing import assert_valid, integers, patterns, random_pattern
 from sparse_engine.topology import GradientGrowth, Magnitude, Rewiring
 from sparse_engine.topology import grow as module
 from sparse_engine.topology.grow import CandidateGradientGrowth, MomentumGrowth

@@ -4,10 +4,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from testing import assert_valid, pattern_of, patterns, random_pattern
 
 from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import Predicted, RandomKey, ch2_l3n, ch3_l3
-from sparse_engine.testing import assert_valid, pattern_of, patterns, random_pattern
 from sparse_engine.topology import Magnitude, Rewiring
 from sparse_engine.topology.grow import CH3L3, CH2L3n, LinkPrediction, SoftPrediction
 

@@ -7,11 +7,11 @@ import scipy.sparse
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from testing import awkward_patterns
 
 from sparse_engine.convert import write_edge_list
 from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import Pattern, RandomKey
-from sparse_engine.testing import awkward_patterns
 from sparse_engine.topology import (
     BarabasiAlbert,
     ConstantFanIn,

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
+from testing import awkward_patterns, random_pattern
 
 from sparse_engine.nn import FixedSigns, SparseWeight
 from sparse_engine.ops import RandomKey
-from sparse_engine.testing import awkward_patterns, random_pattern
 from sparse_engine.topology import Dale, RandomSigns, SignInit
 from sparse_engine.topology.init import apply_signs
 

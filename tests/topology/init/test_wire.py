@@ -5,13 +5,13 @@ import tracemalloc
 import numpy as np
 import pytest
 import torch
+from testing import assert_valid
 from torch import nn
 from torch.nn.utils import parametrize
 
 from sparse_engine import analysis
 from sparse_engine.nn import FixedSigns, GroupedWeight, SparseLinear, SparseRNN, SparseWeight
 from sparse_engine.ops import RandomKey
-from sparse_engine.testing import assert_valid
 from sparse_engine.topology import (
     SET,
     BarabasiAlbert,

@@ -5,8 +5,8 @@ import inspect
 import pytest
 import torch
 from methods import OPTIONS, assert_same, train
+from testing import assert_valid
 
-from sparse_engine.testing import assert_valid
 from sparse_engine.topology import (
     DSR,
     SNFS,

@@ -3,9 +3,9 @@
 import pytest
 import torch
 from methods import OPTIONS, assert_same
+from testing import random_pattern
 
 from sparse_engine.nn import SparseLinear, SparseRNN
-from sparse_engine.testing import random_pattern
 from sparse_engine.topology import SET, SNFS, ConstantFanIn, wire
 
 STEPS = 16  # of which the 7th and the 14th, or all, are followed by a rewiring

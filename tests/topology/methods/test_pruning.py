@@ -5,9 +5,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from testing import assert_valid
 
 from sparse_engine.nn import SparseLinear
-from sparse_engine.testing import assert_valid
 from sparse_engine.topology import GradualPruning, NarangPruning, NarangRamp
 
 METHODS = {

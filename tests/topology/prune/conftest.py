@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from testing import random_pattern
 
 from sparse_engine.nn import SparseWeight
-from sparse_engine.testing import random_pattern
 
 RANDOM = np.random.default_rng(0)
 VALUES = {

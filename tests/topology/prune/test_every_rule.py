@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from testing import assert_valid
 
 from sparse_engine.ops import RandomKey
-from sparse_engine.testing import assert_valid
 from sparse_engine.topology import Magnitude, NarangRamp, RandomGrowth, Rewiring, SignedMagnitude
 from sparse_engine.topology.grow import EqualPerGate
 from sparse_engine.topology.prune import (

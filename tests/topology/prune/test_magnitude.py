@@ -8,10 +8,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from testing import random_pattern
 
 from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import RandomKey
-from sparse_engine.testing import random_pattern
 from sparse_engine.topology import Magnitude, RandomGrowth, Rewiring, SignedMagnitude
 from sparse_engine.topology.prune import GlobalMagnitude, SoftMagnitude
 from sparse_engine.topology.schedule import LinearSchedule

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from testing import assert_valid
 
 from sparse_engine.ops import RandomKey
-from sparse_engine.testing import assert_valid
 from sparse_engine.topology import NormalInit, RandomGrowth, Rewiring
 from sparse_engine.topology.new_links import ZeroInit
 from sparse_engine.topology.prune import AssignedSign, SignChange

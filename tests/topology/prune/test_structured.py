@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from testing import awkward_patterns
 
 from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import RandomKey
-from sparse_engine.testing import awkward_patterns
 from sparse_engine.topology import Magnitude, Prune, SignedMagnitude
 from sparse_engine.topology.prune import NeuronImportance, PerGate, SoftMagnitude, Taylor
 

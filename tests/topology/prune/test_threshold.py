@@ -6,9 +6,9 @@ import sys
 import numpy as np
 import pytest
 import torch
+from testing import assert_valid
 
 from sparse_engine.ops import RandomKey
-from sparse_engine.testing import assert_valid
 from sparse_engine.topology import NarangRamp, RandomGrowth, Rewiring
 from sparse_engine.topology.prune import AdaptiveThreshold, GlobalThreshold, NarangThreshold
 from sparse_engine.topology.schedule import ConstantSchedule

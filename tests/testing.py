@@ -1,7 +1,4 @@
-"""Tools for tests of sparse code: awkward patterns and layouts, and tolerances from the dtype.
-
-Needs hypothesis; nothing else in the package imports this module.
-"""
+"""Tools for tests of sparse code: awkward patterns and layouts, and tolerances from the dtype."""
 
 from __future__ import annotations
 
