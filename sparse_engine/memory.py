@@ -9,6 +9,8 @@ from contextlib import contextmanager
 # Row pointers of this many units take 80 MB.
 ALWAYS_PLAUSIBLE = 10**7
 UNITS_PER_LINK = 10
+#: Parts of the errors of torch, of C++ and of CUDA.
+REFUSALS = ("can't allocate memory", "bad_alloc", "out of memory")
 
 
 def plausible_units(links: int) -> int:
@@ -22,14 +24,15 @@ def plausible_units(links: int) -> int:
 
 @contextmanager
 def memory_error_names(what: str) -> Iterator[None]:
-    """Raise a MemoryError that names the purpose of an allocation on the CPU that fails.
+    """Raise a MemoryError that names the purpose of an allocation that fails.
 
     torch raises RuntimeError and NumPy MemoryError, and neither names the purpose.
     """
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and "can't allocate memory" not in str(error):
+        refused = any(each in str(error) for each in REFUSALS)
+        if not isinstance(error, MemoryError) and not refused:
             raise
         size = re.search(r"allocate (\d+) bytes", str(error))
         found = f"too little for {int(size[1]):,} bytes" if size else str(error) or "too little"

@@ -1,6 +1,6 @@
 """The four word language models of Selfish-RNN at a small size."""
 
-from sparse_engine.models import LanguageNetwork
+from sparse_engine.lab.networks import LanguageNetwork
 
 #: Each with every kind of dropout that its publication has.
 SMALL = {

@@ -105,7 +105,7 @@ NEEDS = [
         "analysis",
     ),
     (
-        "from sparse_engine.models import RecurrentNetwork as R; "
+        "from sparse_engine.lab.networks import RecurrentNetwork as R; "
         "R(wiring='balanced').recurrent(1, generator=torch.Generator())",
         "networkx",
         "analysis",

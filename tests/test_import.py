@@ -14,7 +14,7 @@ import sparse_engine
 
 PACKAGE = Path(sparse_engine.__file__).parent
 LIBRARY = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
-LAB = ["experiments", "plot", "tasks", "train", "watch"]
+LAB = ["experiments", "networks", "plot", "tasks", "train", "watch"]
 
 
 @pytest.mark.parametrize("name", [*LIBRARY, *(f"lab.{name}" for name in LAB)])

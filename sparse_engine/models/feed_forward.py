@@ -1,4 +1,4 @@
-"""Numbers of links of feed-forward networks, as SET and descriptions give them."""
+"""Numbers of links of feed-forward networks, with given densities or of SET's size."""
 
 from __future__ import annotations
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from sparse_engine.nn import MixtureOfSoftmaxes, SparseLinear
 
 
-class Run(NamedTuple):
-    """Result of running the recurrent layers of a :class:`LanguageModel` over words.
+class Hidden(NamedTuple):
+    """Outputs and states of the recurrent layers of a :class:`LanguageModel`.
 
     Attributes:
         outputs: outputs of the last layer, ``[steps, batch, features]``.
@@ -30,7 +30,7 @@ class LanguageModel(nn.Module):
 
     Words pass through an embedding, recurrent layers of any sizes with dropout before, between and
     after them, and a decoder, whose log-probabilities are normalised over the vocabulary.
-    :class:`LanguageNetwork` makes the models of Selfish-RNN (Liu et al., ICML 2021).
+    :class:`sparse_engine.lab.networks.LanguageNetwork` makes those of Liu et al. (ICML 2021).
 
     Args:
         embedding: module from words ``[steps, batch]`` to vectors.
@@ -112,7 +112,7 @@ class LanguageModel(nn.Module):
             loss = loss + self.slowness_penalty * run.outputs.diff(dim=0).square().mean()
         return loss, run.state
 
-    def run(self, words: Tensor, state: Sequence[Tensor] | None = None) -> Run:
+    def run(self, words: Tensor, state: Sequence[Tensor] | None = None) -> Hidden:
         """Run the embedding and the recurrent layers, with dropout, over words."""
         on_input, between, on_output = self.dropouts
         outputs = on_input(self.embedding(words))
@@ -125,7 +125,7 @@ class LanguageModel(nn.Module):
                 start = start.split(1)
             outputs, end = layer(x, start)
             ends.append(torch.cat(end) if isinstance(end, tuple) else end)
-        return Run(outputs, on_output(outputs), tuple(ends))
+        return Hidden(outputs, on_output(outputs), tuple(ends))
 
     def log_probabilities(self, outputs: Tensor) -> Tensor:
         """Return log-probabilities ``[..., vocabulary]`` of outputs of the last layer."""

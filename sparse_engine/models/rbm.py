@@ -1,8 +1,6 @@
-"""Restricted Boltzmann machines with sparse weights, and their description."""
+"""Restricted Boltzmann machines with sparse weights."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -10,9 +8,7 @@ from torch.nn import functional
 
 from sparse_engine import ops
 from sparse_engine.errors import InputError
-from sparse_engine.models.feed_forward import check_std, layer_links
-from sparse_engine.models.limits import check_links
-from sparse_engine.models.network import Network
+from sparse_engine.models.feed_forward import check_std
 from sparse_engine.nn import SparseWeight
 
 
@@ -154,33 +150,3 @@ class SparseRBM(nn.Module):
     def forward(self, v: Tensor) -> Tensor:
         """Return :meth:`reconstruct` of v."""
         return self.reconstruct(v)
-
-
-@dataclass(frozen=True)
-class RBMNetwork(Network):
-    """Description of a restricted Boltzmann machine."""
-
-    hidden: int = 200
-    """Hidden units."""
-    initial_std: float = 0.05
-    """Standard deviation of the normal initial weights."""
-
-    def rbm(self, visible: int, *, generator: torch.Generator) -> SparseRBM:
-        """Make the machine.
-
-        Args:
-            visible: number of visible units.
-            generator: source of randomness on the CPU.
-
-        Raises:
-            ValueError: an option out of range, or a machine that does not fit into memory.
-        """
-        sizes = [visible, self.hidden]
-        check_links(sum(layer_links(sizes, self.density, None)), sum(sizes))
-        return SparseRBM(
-            visible,
-            self.hidden,
-            density=self.density,
-            initial_std=self.initial_std,
-            generator=generator,
-        )

@@ -76,16 +76,3 @@ class SequenceModel(nn.Module):
         if lengths is None:
             return self.readout(states[-1])
         return self.readout(states[lengths - 1, torch.arange(states.shape[1])])
-
-
-class SequenceClassifier(SequenceModel):
-    """Recurrent network whose readout gives the logits of classes."""
-
-
-class Forecaster(SequenceModel):
-    """Recurrent network whose readout of the last state forecasts the next values of a series."""
-
-    def __init__(
-        self, recurrent: Recurrent, horizon: int, *, generator: torch.Generator | None = None
-    ) -> None:
-        super().__init__(recurrent, horizon, generator=generator)

@@ -7,9 +7,9 @@ import torch
 from lab.tasks.layouts import put_aeon, tiny_task
 from pairwise import pairwise
 
+from sparse_engine.lab.networks import MLPNetwork
 from sparse_engine.lab.tasks import TASKS, cifar_10
 from sparse_engine.lab.train import METHODS, Config, Run
-from sparse_engine.models import MLPNetwork
 from sparse_engine.nn import CELLS
 
 #: Methods that begin with more links than they end with.

@@ -13,9 +13,9 @@ import torch
 from lab.train.jobs import Batches, Endless, Killed, Quick
 from torch.utils.data import DataLoader
 
+from sparse_engine.lab.networks import RecurrentNetwork
 from sparse_engine.lab.tasks import Digits
 from sparse_engine.lab.train import run_all
-from sparse_engine.models import RecurrentNetwork
 
 
 @pytest.fixture(autouse=True)

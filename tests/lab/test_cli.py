@@ -16,10 +16,10 @@ from sparse_engine.lab.cli.analyze import Analyze
 from sparse_engine.lab.cli.distance import Distance
 from sparse_engine.lab.cli.train import RunOptions
 from sparse_engine.lab.experiments import EXPERIMENTS
+from sparse_engine.lab.networks import RecurrentNetwork
 from sparse_engine.lab.tasks import MackeyGlass
 from sparse_engine.lab.train import METHODS, Checkpoint, Config, Method, Optimization, read_metrics
 from sparse_engine.lab.train.config import PARTS
-from sparse_engine.models import RecurrentNetwork
 
 TRAIN = ["train", "mackey-glass", "--hidden"]
 QUICK = ("--hidden", "16", "--steps", "3", "--every", "1")

@@ -7,7 +7,8 @@ from testing import assert_valid
 from torch import nn
 from torch.testing import assert_close
 
-from sparse_engine.models import LanguageModel, LanguageNetwork
+from sparse_engine.lab.networks import LanguageNetwork
+from sparse_engine.models import LanguageModel
 from sparse_engine.nn import DropConnect, LockedDropout, SparseLSTM, SparseWeight
 from sparse_engine.optim import SNTASGD
 from sparse_engine.topology import RigL, Selfish

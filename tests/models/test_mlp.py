@@ -5,8 +5,9 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from sparse_engine.models import MLPNetwork, SparseMLP, limits, set_density
-from sparse_engine.models.mlp import ACTIVATIONS
+from sparse_engine.lab.networks import MLPNetwork, limits
+from sparse_engine.lab.networks.feed_forward import ACTIVATIONS
+from sparse_engine.models import SparseMLP, set_density
 from sparse_engine.nn import AllReLU, SparseLinear, SReLU
 from sparse_engine.topology import SET, ERKDensity, GradualPruning, NormalInit, wire
 

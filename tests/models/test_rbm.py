@@ -7,7 +7,8 @@ import torch
 from torch.testing import assert_close
 
 from sparse_engine.errors import InputError
-from sparse_engine.models import RBMNetwork, SparseRBM, set_density
+from sparse_engine.lab.networks import RBMNetwork
+from sparse_engine.models import SparseRBM, set_density
 from sparse_engine.topology import SET, Static
 
 

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from sparse_engine.models import RecurrentNetwork, SequenceModel
+from sparse_engine.lab.networks import RecurrentNetwork
+from sparse_engine.models import SequenceModel
 from sparse_engine.nn import SparseRNN
 
 

@@ -13,7 +13,6 @@ import tyro
 from sparse_engine.analysis import Balance
 from sparse_engine.lab.cli.per_task import per_task
 from sparse_engine.lab.train import Checkpoint, Config, Run, record_result
-from sparse_engine.memory import memory_error_names
 
 # More threads than any machine has: OpenMP ends the process where it cannot start them.
 MOST_THREADS = 1024
@@ -43,15 +42,9 @@ class RunOptions:
         if self.threads:
             torch.set_num_threads(self.threads)
         measures = [Balance(every=self.balance_every)] if self.balance_every else []
-        with memory_error_names(f"a network of density {config.network.density}"):
-            run = Run(
-                folder,
-                config,
-                measures=measures,
-                tensorboard=self.tensorboard,
-                resume=resume,
-            )
-            result = record_result(folder, run.train())
+        board = self.tensorboard
+        run = Run(folder, config, measures=measures, tensorboard=board, resume=resume)
+        result = record_result(folder, run.train())
         if not result.finished:
             print(f"interrupted at step {run.step} of {config.steps}; go on with --resume")
         metric = config.task.metric

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sparse_engine.models import Forecaster
+from sparse_engine.models import SequenceModel
 from sparse_engine.nn import SparseRNN, SparseWeight
 
 UNITS, HORIZON, WINDOW = 128, 50, 500
@@ -23,7 +23,7 @@ SHAPES = ((HORIZON,), (UNITS, HORIZON), (1, UNITS), (UNITS,), (UNITS, UNITS))
 TRAINING = 40_000
 
 
-def published_networks() -> list[Forecaster]:
+def published_networks() -> list[SequenceModel]:
     """Return the networks in the folder lesion of ``SPARSE_ENGINE_DATA``; none where it is absent.
 
     Raises:
@@ -35,7 +35,7 @@ def published_networks() -> list[Forecaster]:
     return [read_network(each) for each in sorted(folder.iterdir()) if each.is_dir()]
 
 
-def read_network(folder: Path) -> Forecaster:
+def read_network(folder: Path) -> SequenceModel:
     """Read a network that forecasts the Mackey-Glass series, and its wiring in hp.json.
 
     Raises:
@@ -60,7 +60,7 @@ def read_network(folder: Path) -> Forecaster:
             f"{[*mask.shape]}"
         )
     rnn: Any = SparseRNN(1, UNITS, density=0.05)
-    model = Forecaster(rnn, HORIZON)
+    model = SequenceModel(rnn, HORIZON)
     # Their rows are sources, and ours targets.
     rnn.weight_hh_l0 = SparseWeight.from_dense(recurrent.T, mask.T)
     with torch.no_grad():

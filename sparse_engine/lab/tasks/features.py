@@ -10,9 +10,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from sparse_engine.lab.networks import MLPNetwork, Network, RBMNetwork
 from sparse_engine.lab.tasks.supervised import Classification, Examples, Regression, Supervised
 from sparse_engine.lab.tasks.task import Step, seeded
-from sparse_engine.models import MLPNetwork, Network, RBMNetwork, SparseMLP, SparseRBM
+from sparse_engine.models import SparseMLP, SparseRBM
 
 #: Settings that all published runs of SET on features have.
 SET_RECIPE: Mapping[str, Any] = {

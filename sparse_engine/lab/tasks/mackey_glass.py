@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sparse_engine.lab.networks import RecurrentNetwork
 from sparse_engine.lab.tasks.task import Step, Task
-from sparse_engine.models import Forecaster, RecurrentNetwork
+from sparse_engine.models import SequenceModel
 
 
 def series(length: int, *, tau: int = 17, seed: int = 0, interval: float = 1.0) -> np.ndarray:
@@ -99,11 +100,11 @@ class MackeyGlass(Task):
         pairs = [self._windows(held_out, number) for number in range(count)]
         return torch.cat([x for x, _ in pairs], 1), torch.cat([y for _, y in pairs])
 
-    def build(self, network: RecurrentNetwork, *, generator: torch.Generator) -> Forecaster:
+    def build(self, network: RecurrentNetwork, *, generator: torch.Generator) -> SequenceModel:
         """Make a network of one input with a linear readout of its last state."""
         positions = self.window * self.rows
         recurrent = network.recurrent(1, generator=generator, positions=positions)
-        return Forecaster(recurrent, self.horizon, generator=generator)
+        return SequenceModel(recurrent, self.horizon, generator=generator)
 
     def loss(self, model: nn.Module, step: Step) -> Tensor:
         """Return the mean squared error on the step's batch."""

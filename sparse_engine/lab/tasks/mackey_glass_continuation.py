@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sparse_engine.lab.networks import RecurrentNetwork
 from sparse_engine.lab.tasks.mackey_glass import series
 from sparse_engine.lab.tasks.task import Step, Task
-from sparse_engine.models import RecurrentNetwork, SequenceModel
+from sparse_engine.models import SequenceModel
 
 
 def smape(forecast: Tensor, values: Tensor) -> float:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from sparse_engine.lab.networks import RecurrentNetwork
 from sparse_engine.lab.tasks.supervised import Supervised
-from sparse_engine.models import RecurrentNetwork, SequenceModel
+from sparse_engine.models import SequenceModel
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from sparse_engine.lab.networks import RecurrentNetwork
 from sparse_engine.lab.tasks.files import DataFile, FromFiles
 from sparse_engine.lab.tasks.sequences import Sequences
 from sparse_engine.lab.tasks.supervised import Classification, Examples, split
 from sparse_engine.lab.tasks.tables import read_lines
 from sparse_engine.lab.tasks.task import seeded
-from sparse_engine.models import RecurrentNetwork, SequenceModel
+from sparse_engine.models import SequenceModel
 
 FILE = DataFile(
     "sms",

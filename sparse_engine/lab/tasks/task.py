@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from sparse_engine.models import Network, RecurrentNetwork
+from sparse_engine.lab.networks import Network, RecurrentNetwork
 
 
 @dataclass

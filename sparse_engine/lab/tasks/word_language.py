@@ -12,9 +12,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from sparse_engine.lab.networks import LanguageNetwork
 from sparse_engine.lab.tasks.files import DataFile, FromFiles
 from sparse_engine.lab.tasks.task import Step, Task
-from sparse_engine.models import LanguageModel, LanguageNetwork
+from sparse_engine.models import LanguageModel
 
 #: Word that ends every line.
 END = "<eos>"

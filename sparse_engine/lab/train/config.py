@@ -10,10 +10,10 @@ from typing import Annotated, Any
 
 import tyro
 
+from sparse_engine.lab.networks import Network
 from sparse_engine.lab.tasks import TASKS, Task
 from sparse_engine.lab.train.methods import Method
 from sparse_engine.lab.train.optimization import Optimization
-from sparse_engine.models import Network
 
 #: Parts of the settings, each a dataclass with names of its own.
 PARTS = ("task", "network", "method", "optimization")

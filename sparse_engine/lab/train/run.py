@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 from tqdm.auto import tqdm
 
 from sparse_engine.files import write_atomically
+from sparse_engine.lab.networks.limits import REMEDY
 from sparse_engine.lab.tasks import Step, seeded
 from sparse_engine.lab.train.checkpoint import Checkpoint, separate
 from sparse_engine.lab.train.config import Config
@@ -27,11 +28,13 @@ from sparse_engine.lab.train.log import MetricsLog
 from sparse_engine.lab.train.pictures import draw_pictures
 from sparse_engine.lab.train.scores import Scores
 from sparse_engine.lab.train.threads import useful_threads
-from sparse_engine.models.limits import within_memory
+from sparse_engine.memory import memory_error_names
 from sparse_engine.nn import SparseWeight
 from sparse_engine.optim import SNTASGD
 from sparse_engine.topology import Measure, Rewiring, Static, TensorBoard, Tracker
 
+#: What an allocation that fails is for.
+PURPOSE = f"a run ({REMEDY})"
 LESS = "a smaller learning rate or gain usually helps"
 
 #: Function that makes the rewiring for a model and its optimizer.
@@ -125,7 +128,7 @@ class Run:
         config.check()
         self.task.prepare()
         generator = torch.Generator().manual_seed(config.seed)
-        with within_memory():
+        with memory_error_names(PURPOSE):
             self.model = self.task.build(config.network, generator=generator)
         self.optimizer = config.optimization.make_optimizer(self.model.parameters())
         self.rewiring = method(self.model, self.optimizer) if method else self._make_method()
@@ -183,7 +186,7 @@ class Run:
         began = time.perf_counter()
         with (
             self._folder.locked(),
-            within_memory(),
+            memory_error_names(PURPOSE),
             useful_threads(self.model),
             torch.random.fork_rng(devices=[]),
         ):

@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
+from sparse_engine.lab.networks import MLPNetwork
 from sparse_engine.lab.tasks import TASKS, Step, Supervised
 from sparse_engine.lab.train import Config, Run
-from sparse_engine.models import MLPNetwork
 
 NAMES = sorted(TASKS)
 

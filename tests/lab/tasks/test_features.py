@@ -6,10 +6,10 @@ import torch
 from lab.tasks.layouts import tiny_task
 from torch.testing import assert_close
 
+from sparse_engine.lab.networks import RBMNetwork
 from sparse_engine.lab.tasks import TASKS, Examples, Step, cifar_10
 from sparse_engine.lab.tasks.features import FeatureClassification, Reconstruction, standardized
 from sparse_engine.lab.train import Config
-from sparse_engine.models import RBMNetwork
 
 NAMES = sorted(
     name for name, task in TASKS.items() if issubclass(task, FeatureClassification | Reconstruction)

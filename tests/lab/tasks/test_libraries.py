@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from sparse_engine.lab.networks import RecurrentNetwork
 from sparse_engine.lab.tasks import Digits, JapaneseVowels, Laser
-from sparse_engine.models import RecurrentNetwork
 
 
 def test_digits_are_whole_and_in_range():

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import nn
 
+from sparse_engine.lab.networks import RecurrentNetwork
 from sparse_engine.lab.tasks import TASKS, MackeyGlass, Step
 from sparse_engine.lab.tasks.mackey_glass import series
-from sparse_engine.models import RecurrentNetwork
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
+from sparse_engine.lab.networks import RecurrentNetwork
 from sparse_engine.lab.tasks import SMS, Step
 from sparse_engine.lab.tasks.sms import words_of
-from sparse_engine.models import RecurrentNetwork
 
 
 def test_counts_are_the_published_ones(data):

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from sparse_engine.lab.networks import LanguageNetwork
 from sparse_engine.lab.tasks import TASKS, PennTreebank, Step, WikiText2, WordLanguage
 from sparse_engine.lab.tasks.word_language import read_words, streams
-from sparse_engine.models import LanguageNetwork
 
 TEXTS = {
     "train": "the cat sat on the mat\n" * 12 + "a dog ran\n",

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import pytest
 
+from sparse_engine.lab.networks import Network
 from sparse_engine.lab.tasks import TASKS, MackeyGlass
 from sparse_engine.lab.train import Config, Run
 from sparse_engine.lab.train.record import sealed, unsealed
-from sparse_engine.models import Network
 
 SMALL = {"hidden": 8, "density": 0.2, "steps": 6, "every": 2, "evaluate_every": 2, "save_every": 2}
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sparse_engine.models import limits
+from sparse_engine.lab.networks import limits
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,9 @@ def test_memory_is_that_of_the_machine():
 
 def test_memory_that_a_step_cannot_have_is_one_line(tmp_path, start):
     run = start(tmp_path, at_step=lambda step: torch.empty(2**60))
-    with pytest.raises(ValueError, match=r"^expected a run that fits into memory, found: .*units"):
+    with pytest.raises(
+        MemoryError, match=r"^expected memory for a run \(fewer.*found too little"
+    ):
         run.train(progress=False)
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from sparse_engine.machine import memory
 
 #: A value, its gradient, two moments of Adam, four indices, and a copy for checkpoints.
@@ -15,15 +12,12 @@ REMEDY = "fewer units (--hidden) or a smaller --density helps"
 
 
 def check_size(hidden: int, density: float, positions: int) -> None:
-    """Raise ValueError for a recurrent layer that does not fit into memory.
+    """Refuse a recurrent layer of too many links for one weight, or for the memory.
 
     Args:
         hidden: number of units of the layer.
         density: density of its recurrent weight.
         positions: time steps times sequences, whose states a training step keeps.
-
-    Raises:
-        ValueError: too many links for one weight, or more memory than the machine has.
     """
     if hidden >= 2**31:
         raise ValueError(f"expected fewer than 2^31 units, found {hidden}")
@@ -39,16 +33,7 @@ def check_size(hidden: int, density: float, positions: int) -> None:
 
 
 def check_links(links: int, units: int, *, states: int = 0) -> None:
-    """Raise ValueError for a network that does not fit into memory.
-
-    Args:
-        links: number of links of the network.
-        units: number of units of the network.
-        states: number of states that a training step keeps.
-
-    Raises:
-        ValueError: more memory than the machine has.
-    """
+    """Raise ValueError for links, and states that a training step keeps, beyond the memory."""
     needed = links * BYTES_PER_LINK + states * BYTES_PER_STATE
     if needed > (there := memory()):
         raise ValueError(
@@ -56,18 +41,3 @@ def check_links(links: int, units: int, *, states: int = 0) -> None:
             f"{units:,} units, {links:,} links and {states:,} states, which take "
             f"{needed / 1e9:.1f} GB or more; {REMEDY}"
         )
-
-
-@contextmanager
-def within_memory() -> Iterator[None]:
-    """Raise a ValueError of one line where memory cannot be allocated within the block."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        refused = ("allocate memory", "bad_alloc", "out of memory")
-        if isinstance(error, RuntimeError) and not any(word in str(error) for word in refused):
-            raise
-        found = " ".join(str(error).split())
-        raise ValueError(
-            f"expected a run that fits into memory, found: {found}; {REMEDY}"
-        ) from error

@@ -10,9 +10,9 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
+from sparse_engine.lab.networks.limits import check_size
+from sparse_engine.lab.networks.recurrent import Network, layers_of
 from sparse_engine.models.language_model import LanguageModel
-from sparse_engine.models.limits import check_size
-from sparse_engine.models.network import Network, layers_of
 from sparse_engine.nn import (
     CELLS,
     DropConnect,

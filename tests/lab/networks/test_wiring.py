@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from sparse_engine.analysis import find_planted_loops, spectral_radius, structural_balance
-from sparse_engine.models import RecurrentNetwork
-from sparse_engine.models.wiring import WIRINGS
+from sparse_engine.lab.networks import RecurrentNetwork
+from sparse_engine.lab.networks.wiring import WIRINGS
 from sparse_engine.nn.recurrent_weights import recurrent_weights
 
 

@@ -10,8 +10,8 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from sparse_engine.models.limits import check_size
-from sparse_engine.models.wiring import WIRINGS, wire_network
+from sparse_engine.lab.networks.limits import check_size
+from sparse_engine.lab.networks.wiring import WIRINGS, wire_network
 from sparse_engine.nn import CELLS, Recurrent
 from sparse_engine.nn.recurrent_weights import recurrent_weights
 
