@@ -20,7 +20,6 @@ from torch import nn
 from torch.testing import assert_close
 
 from sparse_engine.nn import CELLS, DropConnect, SparseLinear
-from sparse_engine.topology import RigL
 
 # The least multiple of 21 with a full vector of bfloat16 and a rest.
 UNITS = 84
@@ -62,11 +61,24 @@ def test_a_cell_says_what_it_keeps():
         )
 
 
-@pairwise(form=KINDS, batch=[1, 5, 20, 64], stack=STACKS, resets=[False, True])
-def test_close_to_float32(form, batch, stack, resets):
+GIVEN = {
+    "nothing": lambda *_: {},
+    "resets": lambda steps, batch: {"resets": torch.rand(steps, batch) < 0.3},
+    "lengths": lambda steps, batch: {"lengths": [steps - 5 * n % steps for n in range(batch)]},
+    "timespans": lambda steps, batch: {"timespans": torch.rand(steps, batch)},
+}
+
+
+def is_taken(case):
+    of = {"lengths": PACKABLE, "timespans": TIMED}.get(case.get("given"), KINDS)
+    return case["form"] in of
+
+
+@pairwise(is_taken, form=KINDS, given=GIVEN, batch=[1, 5, 20, 64], stack=STACKS)
+def test_close_to_float32(form, given, batch, stack):
     network = network_of(form, **stack)
     leaves = leaves_of(network, 12, batch, initial=False)
-    given = {"resets": torch.rand(12, batch) < 0.3} if resets else {}
+    given = given(12, batch)
     exact, found = outcome(network, leaves, **given), rounded(network, leaves, **given)
     narrow = torch.bfloat16 if form in NARROW else torch.float32
     dtypes = [found[f"result {i}"].dtype for i in range(1 + len(network.states))]
@@ -81,30 +93,27 @@ def test_close_to_float32(form, batch, stack, resets):
 
 
 @EVERY
-def test_layers_of_a_model_follow_each_other(form):
-    network = network_of(form)
-    model = nn.ModuleList([network, SparseLinear(UNITS, 200, density=0.2), network_of("lstm")])
-    x = torch.randn(5, 3, network.input_size)
-    readout = nn.Linear(network.size_of("h0"), 6)
+def test_other_layers_steps_states_and_dropped_links(form):
+    """What a model does around a network: each takes activations of either dtype."""
+    network, layer = network_of(form), SparseLinear(UNITS, 200, density=0.2)
+    x, dropping = torch.randn(6, 3, network.input_size), DropConnect(network, 0.4)
+    readout, last = nn.Linear(network.size_of("h0"), 6), network_of("lstm")
+    torch.manual_seed(4)
+    exact = dropping(x)[0]
     with autocast():
-        y = readout(model[0](x)[0])
-        y = model[2](y)[0]
-        loss = model[1](y).float().square().mean()
-    loss.backward()
+        torch.manual_seed(4)
+        assert relative(dropping(x)[0], exact) < 0.01
+        y, *states = run(network, x)
+        again, *_ = run(network, x, *states)
+        other, *_ = run(network, x, *(each.float() for each in states))
+        assert torch.equal(again, other) and not torch.equal(again, y)
+        state = None
+        for step, wanted in zip(x, y, strict=True):
+            found, state = network.step(step, state)
+            assert relative(found, wanted) <= 2**-8
+        layer(last(readout(y))[0]).float().square().mean().backward()
     for name, parameter in network.named_parameters():
         assert 0 < parameter.grad.norm() < torch.inf, name
-
-
-@EVERY
-def test_an_initial_state_of_either_dtype(form):
-    network = network_of(form)
-    x = torch.randn(5, 3, network.input_size)
-    with autocast():
-        y, *state = run(network, x)
-        again, *_ = run(network, x, *state)
-        other, *_ = run(network, x, *(each.float() for each in state))
-    assert torch.equal(again, other)
-    assert not torch.equal(again, y)
 
 
 @mostly_exhaustive("form", NARROW, "lstm")
@@ -143,31 +152,6 @@ def test_computed_again_in_segments(form):
         assert relative(again[name], wanted) <= (bound if "result" in name else 2**-7), name
 
 
-@EVERY
-def test_streams(form):
-    network = network_of(form)
-    state, x = None, torch.randn(6, 3, network.input_size)
-    with autocast():
-        whole = network(x)[0]
-        for t, step in enumerate(x):
-            y, state = network.step(step, state)
-            assert relative(y, whole[t]) <= 2**-8
-
-
-@EVERY
-def test_dropped_links(form):
-    network = DropConnect(network_of(form), 0.4)
-    x = torch.randn(5, 3, network.network.input_size)
-
-    def y():
-        torch.manual_seed(4)
-        return network(x)[0]
-
-    exact = y()
-    with autocast():
-        assert relative(y(), exact) < 0.01
-
-
 @pytest.mark.parametrize("form", KINDS)
 def test_float16_is_not_what_they_keep(form):
     network = network_of(form)
@@ -178,18 +162,6 @@ def test_float16_is_not_what_they_keep(form):
     if form not in NARROW:
         with autocast():
             assert torch.equal(network(x)[0], exact)
-
-
-@pytest.mark.parametrize("form", [form for form in NARROW if form in PACKABLE])
-def test_sequences_of_different_lengths(form):
-    network = network_of(form)
-    x = torch.randn(7, 3, network.input_size)
-    with autocast():
-        whole = network(x, lengths=[7, 2, 5])[0]
-        for n, length in enumerate([7, 2, 5]):
-            alone = network(x[:length, n : n + 1])[0][:, 0]
-            assert relative(whole[:length, n], alone) < 0.01
-            assert not whole[length:, n].any()
 
 
 IN_TIME = [form for form in NARROW if cell_of(form) in ("ctrnn", "neural_ode", "ltc")]
@@ -213,70 +185,30 @@ GROWING = forms_where(lambda entry: entry.gradient_growth)
 
 
 def captured(network):
-    """Return the dense gradient of each weight, from the factors that it captured."""
+    """Return the dense gradient of each weight, from the factors captured since the last call."""
     gradients = {}
     for name, weight in weights_of(network).items():
-        (pairs,) = weight.captured
+        (pairs,) = weight.captured or [[]]
         gradients[name] = sum(dy.float().T @ x.float() for dy, x in pairs)
         weight.captured = [[]]
     return gradients
 
 
-@pairwise(
-    lambda case: case.get("lengths", "None") == "None" or case["form"] in PACKABLE,
-    form=[form for form in NARROW if form in GROWING],
-    lengths=[None, [7, 2, 5]],
-)
-def test_what_is_captured(form, lengths):
-    network = network_of(form, num_layers=2)
+@pairwise(is_taken, form=[form for form in NARROW if form in GROWING], given=GIVEN)
+def test_what_is_captured(form, given):
+    """The dense gradient, and results that are those without a capture."""
+    network, given = network_of(form, num_layers=2), given(7, 3)
     leaves = leaves_of(network, 7, 3, initial=False)
-    options = {} if lengths is None else {"lengths": lengths}
-    for weight in weights_of(network).values():
-        weight.captured = [[]]
-    outcome(network, leaves, **options)
+    plain = rounded(network, leaves, **given)
+    captured(network)
+    outcome(network, leaves, **given)
     exact = captured(network)
-    rounded(network, leaves, **options)
+    results = rounded(network, leaves, **given)
     for name, found in captured(network).items():
         assert relative(found, exact[name]) < 0.03, name
-
-
-@pytest.mark.parametrize("form", [form for form in NARROW if form in GROWING])
-def test_growth_by_gradient(form):
-    network = network_of(form)
-    optimizer = torch.optim.Adam(network.parameters())
-    rewiring = RigL(network, optimizer, steps=10, every=2)
-    before = {name: each.col_indices.clone() for name, each in weights_of(network).items()}
-    for _ in range(4):
-        with autocast():
-            loss = network(torch.randn(5, 3, 6))[0].float().square().mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        rewiring.step()
-    for name, weight in weights_of(network).items():
-        assert not torch.equal(weight.col_indices, before[name]), name
-
-
-@pytest.mark.parametrize("form", [form for form in NARROW if form in TIMED])
-def test_timespans(form):
-    """Timespans stay float32, as do the gradients; a rule that captures factors changes little."""
-    network, timespans = network_of(form), torch.rand(5, 3)
-    leaves = leaves_of(network, 5, 3, initial=False)
-    exact = outcome(network, leaves, timespans=timespans)["timespans"]
-    found = rounded(network, leaves, timespans=timespans)
-    assert found["timespans"].dtype == torch.float32 and relative(found["timespans"], exact) < 0.03
-    network.weight_hh_l0.captured = [[]]
-    captured = rounded(network, leaves, timespans=timespans)
-    assert captured["result 0"].dtype == torch.bfloat16
-    assert captured["result 1"].dtype == torch.float32
-    assert relative(captured["result 0"], found["result 0"]) < 0.01
-
-
-def test_bfloat16_without_autocast_is_refused():
-    for cell in CELLS:
-        network = make(cell, torch.float32)
-        with pytest.raises(ValueError, match="input of dtype float32, found bfloat16"):
-            network(torch.randn(5, 3, 6).bfloat16())
+    for name in ("result 0", "result 1"):
+        assert results[name].dtype == plain[name].dtype
+        assert relative(results[name], plain[name]) < 0.01
 
 
 @pytest.mark.parametrize("inputs", [200, 300])

@@ -12,8 +12,7 @@ from torch.func import functional_call
 from torch.testing import assert_close
 
 from sparse_engine import nn as sparse
-from sparse_engine.errors import InputError
-from sparse_engine.nn import SparseLinear, SparseWeight
+from sparse_engine.nn import SparseLinear
 
 EVERY = pytest.mark.parametrize("kind", CELLS)
 OTHERS = [
@@ -78,16 +77,6 @@ def test_no_tensors(kind):
             network(*wrong)
 
 
-@pytest.mark.parametrize("x", [torch.randn(3, 5), torch.randn(3, 6).double(), torch.tensor(1.0)])
-def test_linear(x):
-    layer, dense = SparseLinear(6, 9, density=0.5), nn.Linear(6, 9)
-    for name in (RuntimeError, ValueError):
-        with pytest.raises(name, match=r"expected input of .* found"):
-            layer(x)
-    with pytest.raises(RuntimeError):
-        dense(x)
-
-
 def test_embedding():
     embedding = sparse.SparseEmbedding(SparseLinear(6, 9, density=0.5).weight)
     for words, names in (
@@ -100,10 +89,6 @@ def test_embedding():
                 embedding(words)
         with pytest.raises(names[0]):
             nn.Embedding(9, 6)(words)
-
-
-def test_the_error_is_one_class():
-    assert issubclass(InputError, ValueError) and issubclass(InputError, RuntimeError)
 
 
 RESET = {
@@ -149,20 +134,6 @@ def test_parameters_are_drawn_again_for_the_same_links(kind):
             assert abs(float(each.mean() - start.mean())) < 0.6 * float(start.std()), name
     for name, each in module.named_buffers():
         assert torch.equal(each, first.get_buffer(name)), name
-
-
-def test_models_are_reset_as_those_of_torch_are():
-    model = nn.Sequential(SparseLinear(6, 20, density=0.3), make("rnn"))
-    before = nn.utils.parameters_to_vector(model.parameters()).clone()
-    model.apply(lambda module: getattr(module, "reset_parameters", int)())
-    assert not torch.equal(nn.utils.parameters_to_vector(model.parameters()), before)
-
-
-def test_a_weight_without_valid_links_is_not_drawn():
-    weight = SparseWeight.erdos_renyi(9, 6, density=0.5)
-    weight.crow_indices.fill_(0)
-    with pytest.raises(ValueError, match="crow_indices"):
-        weight.reset_parameters()
 
 
 @EVERY

@@ -3,10 +3,18 @@
 import pytest
 import torch
 from contract.equations import EQUATIONS, Equations
-from contract.networks import PACKABLE, TIMED, cell_of, forms_where, make, outcome, weights_of
+from contract.networks import (
+    PACKABLE,
+    TIMED,
+    assert_same,
+    cell_of,
+    forms_where,
+    make,
+    outcome,
+    weights_of,
+)
 from pairwise import pairwise
 from testing import leaves_of
-from torch import nn
 from torch.testing import assert_close
 
 from sparse_engine.nn import SparseLinear
@@ -25,17 +33,20 @@ def dense_gradient(weight):
     return sum(dy.T @ x for dy, x in pairs)
 
 
-@pairwise(
-    lambda case: case.get("given", "lengths") != "lengths" or case["form"] in PACKABLE,
-    form=GROWING,
-    given={
-        "padded": {},
-        "lengths": {"lengths": [2, 7, 7, 1, 5]},
-        "resets": {"resets": torch.rand(7, 5, generator=torch.Generator().manual_seed(1)) < 0.3},
-    },
-    initial=[True, False],
-    input_density=[1.0, 0.5],
-)
+GIVEN = {
+    "padded": {},
+    "lengths": {"lengths": [2, 7, 7, 1, 5]},
+    "resets": {"resets": torch.rand(7, 5, generator=torch.Generator().manual_seed(1)) < 0.3},
+    "timespans": {"timespans": torch.linspace(0.1, 0.7, 7, dtype=torch.float64)},
+}
+
+
+def is_taken(case):
+    of = {"lengths": PACKABLE, "timespans": TIMED}.get(case.get("given"), GROWING)
+    return case["form"] in of
+
+
+@pairwise(is_taken, form=GROWING, given=GIVEN, initial=[True, False], input_density=[1.0, 0.5])
 def test_networks(form, given, initial, input_density):
     dropped = {"recurrent_dropout": 0.4} if form.startswith("rhn") else {}
     network = make(form, num_layers=2, bidirectional=True, input_density=input_density, **dropped)
@@ -44,28 +55,10 @@ def test_networks(form, given, initial, input_density):
     plain = outcome(network, leaves, **given)
     equations = Equations(network, EQUATIONS[cell_of(form)])
     outcome(network, leaves, call=equations, **given)
-    found = outcome(capturing(network), leaves, **given)
-    for name, expected in plain.items():
-        assert_close(found[name], expected, rtol=1e-10, atol=1e-10)
+    assert_same(outcome(capturing(network), leaves, **given), plain, 1e-10)
     for name, weight in weights_of(network).items():
-        assert_close(
-            dense_gradient(weight),
-            equations.gradients[weight],
-            rtol=1e-9,
-            atol=1e-9,
-            msg=lambda text, name=name: f"{name}: {text}",
-        )
-
-
-@pytest.mark.parametrize("form", TIMED)
-def test_timespans(form):
-    network = make(form)
-    leaves, spans = leaves_of(network, 5, 3), torch.rand(5, dtype=torch.float64)
-    equations = Equations(network, EQUATIONS[cell_of(form)])
-    outcome(network, leaves, call=equations, timespans=spans)
-    outcome(capturing(network), leaves, timespans=spans)
-    weight = network.weight_hh_l0
-    assert_close(dense_gradient(weight), equations.gradients[weight], rtol=1e-9, atol=1e-9)
+        own, dense = dense_gradient(weight), equations.gradients[weight]
+        assert_close(own, dense, rtol=1e-9, atol=1e-9, msg=name)
 
 
 @pytest.mark.parametrize("form", GROWING)
@@ -74,20 +67,6 @@ def test_nothing_is_captured_without_gradients(form):
     with torch.no_grad():
         network(leaves_of(network, 4, 3)[0])
     assert all(weight.captured == [[]] for weight in weights_of(network).values())
-
-
-@pytest.mark.parametrize("coupled", [True, False])
-def test_a_mask_is_a_part_of_what_a_highway_network_captures(coupled):
-    network = make("rhn", coupled=coupled, recurrent_dropout=0.4)
-    leaves = leaves_of(network, 4, 3)
-    torch.manual_seed(1)
-    mask = nn.functional.dropout(torch.ones(3, 21, dtype=torch.float64), 0.4)
-    equations = Equations(network, EQUATIONS["rhn"], mask)
-    outcome(network, leaves, call=equations)
-    torch.manual_seed(1)
-    outcome(capturing(network), leaves)
-    for weight in weights_of(network).values():
-        assert_close(dense_gradient(weight), equations.gradients[weight])
 
 
 @pytest.mark.parametrize("shape", [(7,), (3, 7), (2, 3, 7)])

@@ -7,6 +7,7 @@ compiled here, and the others in the exhaustive tests.
 
 import io
 import math
+from itertools import product
 
 import pytest
 import torch
@@ -21,13 +22,13 @@ from contract.networks import (
     run,
     weights_of,
 )
-from testing import leaves_of, output_of, packaged_output
+from testing import leaves_of, output_of
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.utils.rnn import pack_padded_sequence
 from torch.testing import assert_close
 from torch.utils._pytree import tree_leaves
 
-from sparse_engine.nn import CELLS, SparseLinear
+from sparse_engine.nn import SparseLinear
 from sparse_engine.topology import SET
 
 #: One form of each cell, and those whose graphs have something more.
@@ -78,16 +79,29 @@ def test_fake_tensors_have_the_same_shapes(form):
         assert layouts() == expected
 
 
-@mostly_exhaustive("form", COMPILED, "rnn")
-@pytest.mark.parametrize("resets", [False, True])
-def test_training_steps_without_a_graph_break_for_any_number_of_steps(form, resets):
+GIVEN = {
+    "nothing": lambda form, x: {},
+    "resets": lambda form, x: {"resets": begins(x)},
+    "timespans": lambda form, x: {"timespans": torch.rand(len(x))} if form in TIMED else {},
+}
+QUICK = {("rnn", "resets"), ("neural_ode", "timespans")}
+
+
+@pytest.mark.parametrize(
+    ("form", "given"),
+    [
+        pytest.param(*case, marks=() if case in QUICK else pytest.mark.exhaustive)
+        for case in product(COMPILED, GIVEN)
+    ],
+)
+def test_training_steps_without_a_graph_break_for_any_number_of_steps(form, given):
     network = make(form, torch.float32, bidirectional=True)
     fast, graphs = compiled(network)
     for steps in (4, 5, 6):
         leaves = leaves_of(network, steps, 3)
-        given = {"resets": begins(leaves[0])} if resets else {}
-        found = outcome(network, leaves, call=fast, **given)
-        assert_same(found, outcome(network, leaves, **given), 1e-5)
+        given_ = GIVEN[given](form, leaves[0])
+        found = outcome(network, leaves, call=fast, **given_)
+        assert_same(found, outcome(network, leaves, **given_), 1e-5)
     assert len(graphs) <= 2  # one that knows the number of steps, and one for any
 
 
@@ -108,19 +122,6 @@ def test_factors_are_captured_as_without_a_compiler(form):
     fast, _ = compiled(network, fullgraph=False)
     assert_close(gradient(fast), gradient(network))
     assert gradient(network).abs().max() > 0
-
-
-@mostly_exhaustive("form", ["ctrnn, own time constants", "neural_ode"], "neural_ode")
-def test_timespans_and_steps(form):
-    network = make(form, torch.float32, batch_first=form.startswith("ctrnn"))
-    fast, _ = compiled(network)
-    for steps in (4, 5):
-        leaves, spans = leaves_of(network, steps, 3), torch.rand(steps)
-        found = outcome(network, leaves, call=fast, timespans=spans)
-        assert_same(found, outcome(network, leaves, timespans=spans), 1e-5)
-    step, _ = compiled(network.step)
-    x, h0 = torch.randn(3, 6), torch.randn(1, 3, 21)
-    assert_close(step(x, h0, timespans=0.3), network.step(x, h0, timespans=0.3))
 
 
 @pytest.mark.exhaustive
@@ -163,13 +164,7 @@ def test_lengths_in_a_tensor_share_one_graph(form):
 
 
 @pytest.mark.exhaustive
-def test_lengths_in_a_list():
-    network, leaves = with_states("rnn")
-    found = outcome(network, leaves, call=compiled(network)[0], lengths=LENGTHS[0])
-    assert_same(found, outcome(network, leaves, lengths=LENGTHS[0]), 1e-5)
-
-
-@OF_LENGTHS
+@pytest.mark.parametrize("form", OF_DIFFERENT_LENGTHS)
 def test_packed_sequences(form):
     network, (x, *states) = with_states(form)
     for lengths, own in ((LENGTHS[0], []), ([7, 6, 6, 1], states)):
@@ -189,6 +184,7 @@ def test_packed_sequences(form):
         run(fast, packed, *fewer)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.filterwarnings("ignore")  # of torch itself, about what it then does not compile
 def test_segments_break_the_graph():
     network, leaves = with_states("rnn")
@@ -221,13 +217,6 @@ def test_an_exported_program_computes_the_same(kind):
 def exactly(kind):
     """Return tolerances of 0, but for the norms, which torch computes in another order."""
     return dict.fromkeys(("rtol", "atol"), 1e-5 if kind.startswith("normed") else 0.0)
-
-
-@pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec:FutureWarning")  # in torch
-@mostly_exhaustive("cell", ["lstm", "ctrnn"])
-def test_a_package_computes_the_same(cell, tmp_path):
-    module, x = CELLS[cell](6, 21, density=0.3), torch.randn(7, 3, 6)
-    assert_close(packaged_output(module, x, tmp_path), output_of(module, x))
 
 
 @EVERY_MODULE

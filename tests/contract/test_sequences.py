@@ -7,7 +7,6 @@ from contract.networks import (
     PACKABLE,
     TIMED,
     assert_same,
-    is_real,
     make,
     outcome,
     run,
@@ -85,37 +84,6 @@ def test_what_cannot_step(cell):
 
 
 @pairwise(
-    form=[*FORMS],
-    every=[1, 4],
-    stack={"one layer": {}, "both ways": {"num_layers": 2, "bidirectional": True}},
-)
-def test_segments_change_nothing(form, every, stack):
-    dropped = {"recurrent_dropout": 0.4} if form.startswith("rhn") else {}
-    network = make(form, **stack, **dropped)
-    leaves = leaves_of(network, 17, 3)
-    spans = spans_of(form, leaves[0])
-
-    def found(segments):
-        network.checkpoint_every = segments
-        torch.manual_seed(1)
-        return outcome(network, leaves, **spans)
-
-    assert_same(found(every), found(None), 1e-12)
-
-
-@pairwise(form=PACKABLE, every=[1, 3])
-def test_segments_of_sequences_of_different_lengths(form, every):
-    network = make(form, bidirectional=True)
-    leaves = leaves_of(network, 9, 5)
-
-    def found(segments):
-        network.checkpoint_every = segments
-        return outcome(network, leaves, lengths=[2, 7, 7, 1, 5])
-
-    assert_same(found(every), found(None), 1e-12)
-
-
-@pairwise(
     lambda case: case.get("lengths", "None") == "None" or case["form"] in PACKABLE,
     form=[*FORMS],
     lengths=[None, [17, 2, 9]],
@@ -183,16 +151,6 @@ def test_results_without_gradients_have_the_same_bits(form):
 
 
 @EVERY
-def test_arguments_that_are_not_contiguous(form):
-    network = make(form, batch_first=True)
-    leaves = leaves_of(network, 7, 5)
-    apart = [torch.stack([leaf, leaf], -1).movedim(1, 0).contiguous() for leaf in leaves]
-    strided = [each.movedim(0, 1)[..., 1] for each in apart]
-    assert not any(each.is_contiguous() for each in strided)
-    assert_close(run(network, *strided), run(network, *leaves), **CLOSE)
-
-
-@EVERY
 def test_parts_that_get_no_gradient(form):
     """Frozen parameters get none, and those of the others stay what they are."""
     network = make(form, bidirectional=True)
@@ -204,13 +162,6 @@ def test_parts_that_get_no_gradient(form):
         parameter.requires_grad_(True)
         assert frozen not in found
         assert_same(found, {name: whole[name] for name in found}, 1e-12)
-
-
-@EVERY
-def test_all_entries_are_finite_and_move(form):
-    network = make(form, num_layers=2, bidirectional=True)
-    for name, each in outcome(network, leaves_of(network, 5, 3)).items():
-        assert is_real(each) and each.isfinite().all() and each.any(), name
 
 
 @pytest.mark.parametrize("form", TIMED)

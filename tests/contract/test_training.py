@@ -57,32 +57,6 @@ def test_torchs_checkpointing_gives_the_same_gradients(form):
     assert_same(outcome(network, leaves, call=call), outcome(network, leaves))
 
 
-@EVERY
-def test_gradients_add_up_and_are_zeroed(form):
-    network = make(form)
-    x = leaves_of(network, 5, 3)[0]
-    loss(network, x).backward()
-    once = [parameter.grad.clone() for parameter in network.parameters()]
-    loss(network, x).backward()
-    for parameter, grad in zip(network.parameters(), once, strict=True):
-        assert torch.equal(parameter.grad, 2 * grad)
-    network.zero_grad(set_to_none=False)
-    assert not any(parameter.grad.count_nonzero() for parameter in network.parameters())
-    network.zero_grad()
-    assert all(parameter.grad is None for parameter in network.parameters())
-
-
-@EVERY
-def test_clipping_sees_the_links_only(form):
-    network = make(form, num_layers=2)
-    (100 * loss(network, leaves_of(network, 5, 3)[0])).backward()
-    before = torch.cat([parameter.grad.flatten() for parameter in network.parameters()])
-    norm = nn.utils.clip_grad_norm_(network.parameters(), 1e-3)
-    assert_close(norm, before.norm())
-    after = torch.cat([parameter.grad.flatten() for parameter in network.parameters()])
-    assert_close(after.norm().item(), 1e-3, rtol=1e-2, atol=0)
-
-
 def test_parameters_are_as_many_as_links():
     network = make("rnn", num_layers=2, density=0.1, input_density=0.5)
     links = sum(weight.nnz for weight in weights_of(network).values())

@@ -34,9 +34,7 @@ def test_memory_is_that_of_the_machine():
 
 def test_memory_that_a_step_cannot_have_is_one_line(tmp_path, start):
     run = start(tmp_path, at_step=lambda step: torch.empty(2**60))
-    with pytest.raises(
-        MemoryError, match=r"^expected memory for a run \(fewer.*found too little"
-    ):
+    with pytest.raises(MemoryError, match=r"^expected memory for a run \(fewer.*found too little"):
         run.train(progress=False)
 
 
