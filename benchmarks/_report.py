@@ -10,7 +10,7 @@ from datetime import date
 from tqdm.auto import tqdm
 
 from benchmarks._harness import Options, Timing
-from sparse_engine import runtime
+from sparse_engine import machine as facts
 from sparse_engine.files import write_atomically
 
 Row = Mapping[str, object]
@@ -18,7 +18,7 @@ Row = Mapping[str, object]
 
 def machine() -> dict[str, object]:
     """Describe the machine and the software of the measurements."""
-    return {"date": date.today().isoformat(), **runtime.info()}
+    return {"date": date.today().isoformat(), **facts.info()}
 
 
 def where(machine: Mapping) -> str:

@@ -22,7 +22,7 @@ import tyro
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from sparse_engine import runtime
+from sparse_engine import machine
 from sparse_engine.files import write_atomically
 from sparse_engine.nn import SparseRNN
 from sparse_engine.topology import SET
@@ -138,7 +138,7 @@ def main(options: Options) -> None:
         print(f"{name:26} {value:,.3f}" if isinstance(value, float) else f"{name:26} {value:,}")
     if options.json is not None:
         settings = {name: value for name, value in asdict(options).items() if name != "json"}
-        record = {"settings": settings, "machine": runtime.info(), "measured": measured}
+        record = {"settings": settings, "machine": machine.info(), "measured": measured}
         options.json.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(options.json, (json.dumps(record, indent=1) + "\n").encode())
 

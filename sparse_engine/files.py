@@ -1,4 +1,4 @@
-"""Atomic writing of files."""
+"""Atomic writing of files, and which sizes are plausible in a file."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+
+# Row pointers of this many units take 80 MB.
+ALWAYS_PLAUSIBLE = 10**7
+UNITS_PER_LINK = 10
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -48,3 +52,12 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def plausible_units(links: int) -> int:
+    """Return the largest number of units that is plausible for a file with so many links.
+
+    A file with a single link may name unit 2,000,000,000, and row pointers of so many units would
+    take 32 GB.
+    """
+    return max(ALWAYS_PLAUSIBLE, UNITS_PER_LINK * links)

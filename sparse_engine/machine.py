@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from itertools import product
+from pathlib import Path, PurePosixPath
 
-from sparse_engine._control_group import memory_limit
-
+#: Where control groups of Linux are mounted, and which of them this process belongs to.
+MOUNTED, OWN = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+#: Parts of the errors of torch, of C++ and of CUDA where memory cannot be allocated.
+REFUSALS = ("can't allocate memory", "bad_alloc", "out of memory")
 CPUINFO = Path("/proc/cpuinfo")
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 
@@ -24,27 +29,14 @@ FLAGS = {
 }
 
 
-def _models(*ranges: tuple[int, int]) -> frozenset[int]:
-    return frozenset(model for first, last in ranges for model in range(first, last + 1))
-
-
-#: Microarchitectures of AMD by family and models, as Linux tells them apart.
-AMD: Mapping[int, Mapping[str, Iterable[int]]] = {
-    0x17: {
-        "Zen": _models((0x00, 0x2F), (0x50, 0x5F)),
-        "Zen 2": _models((0x30, 0x4F), (0x60, 0x7F), (0x90, 0x91), (0xA0, 0xAF)),
-    },
-    0x19: {
-        "Zen 3": _models((0x00, 0x0F), (0x20, 0x5F)),
-        "Zen 4": _models((0x10, 0x1F), (0x60, 0xAF)),
-    },
-    0x1A: {
-        "Zen 5": _models((0x00, 0x2F), (0x40, 0x4F), (0x60, 0x7F)),
-        "Zen 6": _models((0x50, 0x5F), (0x80, 0xAF), (0xC0, 0xCF)),
-    },
+#: Microarchitectures of AMD by family: each from some model on, up to the next.
+AMD = {
+    0x17: ((0x00, "Zen"), (0x30, "Zen 2"), (0x50, "Zen"), (0x60, "Zen 2")),
+    0x19: ((0x00, "Zen 3"), (0x10, "Zen 4"), (0x20, "Zen 3"), (0x60, "Zen 4")),
+    0x1A: ((0x00, "Zen 5"), (0x50, "Zen 6"), (0x60, "Zen 5"), (0x80, "Zen 6")),
 }
 #: Microarchitectures of Intel's family 6 by models.
-INTEL: Mapping[str, Iterable[int]] = {
+INTEL = {
     "Haswell": (0x3C, 0x3F, 0x45, 0x46),
     "Broadwell": (0x3D, 0x47, 0x4F, 0x56),
     "Skylake": (0x4E, 0x5E),
@@ -59,8 +51,8 @@ INTEL: Mapping[str, Iterable[int]] = {
     "Emerald Rapids": (0xCF,),
     "Granite Rapids": (0xAD, 0xAE),
 }
-#: Steppings of the Intel model 0x55, from the first of each on.
-SKYLAKE_SERVERS = ((11, "Cooper Lake"), (5, "Cascade Lake"), (0, "Skylake"))
+#: The same of its model 0x55: each from some stepping on, up to the next.
+SKYLAKE_SERVERS = ((0, "Skylake"), (5, "Cascade Lake"), (11, "Cooper Lake"))
 #: Parts of Arm, implementer 0x41.
 ARM = {0xD0C: "Neoverse N1", 0xD40: "Neoverse V1", 0xD49: "Neoverse N2", 0xD4F: "Neoverse V2"}
 
@@ -86,6 +78,32 @@ def facts() -> dict[str, object]:
         "cores": cores(),
         "caches": caches(),
         "commit": commit(),
+    }
+
+
+def info() -> dict[str, object]:
+    """Return what a record of measurements says about where they were made.
+
+    Returns:
+        :func:`facts`, versions, the instruction set that runs and those that were built, threads
+        and the GPU.
+    """
+    import torch
+
+    import sparse_engine
+    from sparse_engine.ops._dispatch import native
+
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no device"
+    return {
+        **facts(),
+        "sparse_engine": sparse_engine.__version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "isa": native.isa(),
+        "built_for": native.built_isas(),
+        "threads": native.threads(),
+        "cuda": gpu if native.built_with_cuda() else "built without CUDA",
     }
 
 
@@ -117,15 +135,18 @@ def family(entries: Mapping[str, str]) -> str:
         known = ARM.get(part) if number("CPU implementer") == 0x41 else None
         return known or f"part {part:#x} of implementer {number('CPU implementer'):#x}"
     of, model = number("cpu family"), number("model")
-    vendor = entries.get("vendor_id")
-    if vendor == "GenuineIntel" and (of, model) == (6, 0x55):
-        named = (name for least, name in SKYLAKE_SERVERS if number("stepping") >= least)
-        return next(named, "Skylake")
-    names = {"AuthenticAMD": AMD.get(of, {}), "GenuineIntel": INTEL if of == 6 else {}}
-    for name, models in names.get(vendor or "", {}).items():
-        if model in models:
-            return name
-    return "unknown" if model < 0 else f"family {of}, model {model}"
+    known = None
+    if entries.get("vendor_id") == "AuthenticAMD":
+        known = _last_up_to(AMD.get(of, ()), model)
+    elif entries.get("vendor_id") == "GenuineIntel" and of == 6:
+        known = next((name for name, models in INTEL.items() if model in models), None)
+        if model == 0x55:
+            known = _last_up_to(SKYLAKE_SERVERS, number("stepping"))
+    return known or ("unknown" if model < 0 else f"family {of}, model {model}")
+
+
+def _last_up_to(names: Iterable[tuple[int, str]], number: int) -> str | None:
+    return next((name for first, name in reversed([*names]) if number >= first), None)
 
 
 def best_isa(flags: set[str]) -> str:
@@ -165,6 +186,76 @@ def memory() -> int:
     there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     limit = memory_limit()
     return there if limit is None else min(there, limit)
+
+
+def memory_limit(mounted: Path = MOUNTED, own: Path = OWN) -> int | None:
+    """Return the bytes of memory that the process may use, or None without a limit.
+
+    Args:
+        mounted: as for :func:`threads_within_quota`.
+        own: as for :func:`threads_within_quota`.
+    """
+    files = ("memory.max",), ("memory.limit_in_bytes",)
+    limits = [number for (number,) in _limits("memory", files, mounted, own)]
+    return min(limits, default=None)
+
+
+@contextmanager
+def memory_error_names(what: str) -> Iterator[None]:
+    """Raise a MemoryError that names the purpose of an allocation that fails.
+
+    torch raises RuntimeError and NumPy MemoryError, and neither names the purpose.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        refused = any(each in str(error) for each in REFUSALS)
+        if not isinstance(error, MemoryError) and not refused:
+            raise
+        size = re.search(r"allocate (\d+) bytes", str(error))
+        found = f"too little for {int(size[1]):,} bytes" if size else str(error) or "too little"
+        raise MemoryError(f"expected memory for {what}, found {found}") from error
+
+
+def threads_within_quota(mounted: Path = MOUNTED, own: Path = OWN) -> int | None:
+    """Return how many threads can always run at once, at least 1, or None without a quota.
+
+    A process in a container may see more processors than its quota lets it use. Threads beyond the
+    quota wait for each other at every barrier while the scheduler holds them back, for tens of
+    milliseconds each time.
+
+    Args:
+        mounted: folder in which control groups are mounted, of version 2 or 1.
+        own: file with the process's groups, in the format of ``/proc/self/cgroup``.
+    """
+    files = ("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+    found = _limits("cpu", files, mounted, own)
+    quotas = [quota // period for quota, period in found if quota > 0 and period > 0]
+    return max(1, min(quotas)) if quotas else None
+
+
+def _limits(
+    controller: str, files: tuple[tuple[str, ...], ...], mounted: Path, own: Path
+) -> Iterator[list[int]]:
+    """Yield the numbers in files of the process's control groups and of those around them."""
+    try:
+        lines = own.read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        # Version 2 has one line, without controllers; version 1 has a line for each set of them,
+        # and their folder often has a second name.
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
+        if not path or (controllers and controller not in controllers.split(",")):
+            continue
+        roots = {mounted / controllers, mounted / controller} if controllers else {mounted}
+        group = PurePosixPath(path.lstrip("/"))
+        for each in product((group, *group.parents), roots, files):
+            folder, root, names = each
+            with suppress(OSError, ValueError):  # ValueError: "max", for no limit
+                if ".." not in folder.parts:
+                    texts = [(root / folder / name).read_text() for name in names]
+                    yield [int(number) for text in texts for number in text.split()]
 
 
 def commit(package: Path = Path(__file__).parent) -> str | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 import sparse_engine
-from sparse_engine import runtime
+from sparse_engine import machine
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -22,7 +22,7 @@ def main() -> None:
     found = Path(sparse_engine.__file__)
     assert ROOT not in found.parents or ".venv" in found.parts, f"found the sources at {found}"
     print(found, "with a compiler" if shutil.which("g++") else "without a compiler")
-    print(sys.version, torch.__version__, runtime.info())
+    print(sys.version, torch.__version__, machine.info())
     block = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[0]
     names: dict = {}
     exec(compile(block, "README.md", "exec"), names)

@@ -77,7 +77,7 @@ WORKS = [
     "import sparse_engine",
     *(
         f"import sparse_engine.{name}"
-        for name in ("nn", "ops", "topology", "optim", "convert", "models", "callbacks", "runtime")
+        for name in ("nn", "ops", "topology", "optim", "convert", "models", "callbacks", "machine")
     ),
     "from sparse_engine.models import *",
     "from sparse_engine.convert import from_networkx, from_scipy, read_npz, from_torch",

@@ -16,7 +16,7 @@ import sparse_engine
 from sparse_engine import lab
 
 #: Modules without a page: the command line has its own, and the rest is for the package itself.
-INTERNAL = {"__main__", "cli", "extras", "files", "lab", "memory"}
+INTERNAL = {"__main__", "cli", "extras", "files", "lab"}
 #: Rules that methods are made of, beside the usual ones that the subpackage itself exports.
 RULES = [f"sparse_engine.topology.{name}" for name in ("prune", "grow", "redistribute", "schedule")]
 

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from sparse_engine.convert.scipy import values_of
-from sparse_engine.files import write_atomically
-from sparse_engine.memory import memory_error_names, plausible_units
+from sparse_engine.files import plausible_units, write_atomically
+from sparse_engine.machine import memory_error_names
 from sparse_engine.nn import SparseWeight
 
 HEADER = "Id,Source,Target,Weight"

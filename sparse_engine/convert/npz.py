@@ -13,7 +13,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from sparse_engine.convert.scipy import as_canonical, check_compressed, scipy_sparse
-from sparse_engine.memory import plausible_units
+from sparse_engine.files import plausible_units
 
 if TYPE_CHECKING:
     import scipy.sparse

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from sparse_engine.extras import extra
 from sparse_engine.nn import SparseWeight
 
 if TYPE_CHECKING:
@@ -72,15 +73,10 @@ def to_torch_sparse(weight: SparseWeight) -> SparseTensor:
     """Return a ``torch_sparse.SparseTensor`` whose values share the weight's memory.
 
     Raises:
-        ImportError: torch_sparse is not installed.
+        MissingLibrary: torch_sparse is not installed.
     """
-    try:
+    with extra("torch-sparse"):
         from torch_sparse import SparseTensor
-    except ImportError as error:
-        raise ImportError(
-            "expected torch_sparse to be installed: pip install --no-build-isolation "
-            f"'sparse_engine[torch-sparse]'; found: {error}"
-        ) from error
     return SparseTensor(
         rowptr=weight.crow_indices,
         col=weight.col_indices.long(),

@@ -20,9 +20,11 @@ once, in all tensors of real numbers, which are float32 or float64.
   CUDA device, all is float32.
 """
 
+from sparse_engine.machine import threads_within_quota as _threads_within_quota
 from sparse_engine.ops import _flops as _flops
 from sparse_engine.ops import _step as _step
 from sparse_engine.ops import _topology_cuda as _topology_cuda
+from sparse_engine.ops._dispatch.native import library as _library
 from sparse_engine.ops.conductance import Synapses as Synapses
 from sparse_engine.ops.conductance import conductance as conductance
 from sparse_engine.ops.conductance import ltc as ltc
@@ -66,3 +68,6 @@ from sparse_engine.ops.topology import nearest_zero as nearest_zero
 from sparse_engine.ops.topology import rewire as rewire
 from sparse_engine.ops.topology import sample_absent as sample_absent
 from sparse_engine.ops.topology import smallest as smallest
+
+if (_quota := _threads_within_quota()) is not None:
+    _library.set_most_threads(_quota)

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from sparse_engine import runtime
-from sparse_engine._control_group import memory_limit, threads_within_quota
+from sparse_engine import machine
+from sparse_engine.machine import memory_limit, threads_within_quota
 from sparse_engine.ops._dispatch import native as _native
 
 V2, V1 = "cpu.max", "cpu.cfs_quota_us"
@@ -65,17 +65,17 @@ def test_the_least_limit_of_memory_counts(tmp_path, own, files, expected):
 
 SCRIPT = """
 import torch
-from sparse_engine import runtime
+from sparse_engine import machine
 from sparse_engine.nn import SparseRNN
 from sparse_engine.ops._dispatch import native as _native
 
 torch.set_num_threads(2)
-assert runtime.info()["threads"] == 2
+assert machine.info()["threads"] == 2
 network, x = SparseRNN(8, 256, density=0.2), torch.randn(20, 32, 8)
 with torch.no_grad():
     expected, _ = network(x)
     _native.library.set_most_threads(1)
-    assert runtime.info()["threads"] == 1
+    assert machine.info()["threads"] == 1
     assert torch.equal(network(x)[0], expected)
 """
 
@@ -88,4 +88,4 @@ def test_no_more_threads_than_the_quota_run():
 def test_a_quota_is_at_least_one_thread():
     with pytest.raises(ValueError, match="expected at least 1 thread, found 0"):
         _native.library.set_most_threads(0)
-    assert runtime.info()["threads"] >= 1
+    assert machine.info()["threads"] >= 1

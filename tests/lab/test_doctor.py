@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from sparse_engine import ops, runtime
+from sparse_engine import machine, ops
 from sparse_engine.lab import doctor
 from sparse_engine.lab.cli import main
 from sparse_engine.lab.doctor import Report, device, native, packages
@@ -20,7 +20,7 @@ def severities(report):
 def test_info_knows_this_installation(capsys):
     assert main(["info", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
-    known = runtime.info()
+    known = machine.info()
     assert report["torch_threads"] == torch.get_num_threads()
     for name in ("sparse_engine", "python", "isa", "threads", "family", "caches", "commit"):
         assert report[name] == known[name], name

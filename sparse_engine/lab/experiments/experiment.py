@@ -11,7 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from sparse_engine import runtime
+from sparse_engine import machine
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def report(experiment: Experiment, plan: Plan, rows: Sequence[Row], seconds: flo
         "seeds": list(plan.seeds),
         "settings": dict(plan.settings),
         "date": date.today().isoformat(),
-        "machine": runtime.info(),
+        "machine": machine.info(),
         "seconds": seconds,
         "rows": [
             {**asdict(row), "values": [_number(value) for value in row.values]} for row in rows

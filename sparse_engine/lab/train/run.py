@@ -28,7 +28,7 @@ from sparse_engine.lab.train.log import MetricsLog
 from sparse_engine.lab.train.pictures import draw_pictures
 from sparse_engine.lab.train.scores import Scores
 from sparse_engine.lab.train.threads import useful_threads
-from sparse_engine.memory import memory_error_names
+from sparse_engine.machine import memory_error_names
 from sparse_engine.nn import SparseWeight
 from sparse_engine.optim import SNTASGD
 from sparse_engine.topology import Measure, Rewiring, Static, TensorBoard, Tracker

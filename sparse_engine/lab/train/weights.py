@@ -13,8 +13,9 @@ from torch import Tensor
 
 from sparse_engine import convert
 from sparse_engine.analysis.graph_file import GraphFormat, read_graph
+from sparse_engine.files import plausible_units
 from sparse_engine.lab.train.checkpoint import Checkpoint
-from sparse_engine.memory import memory_error_names, plausible_units
+from sparse_engine.machine import memory_error_names
 from sparse_engine.nn import GroupedWeight, SparseWeight
 from sparse_engine.ops import Pattern
 from sparse_engine.ops.pattern import integers

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sparse_engine._control_group import threads_within_quota
 from sparse_engine.ops._dispatch.onnx import refuse_onnx
 from sparse_engine.ops._dispatch.private import (
     OpOverload,
@@ -40,8 +39,6 @@ os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))
 
 native = torch.ops.sparse_engine
 library: Any = _C
-if (quota := threads_within_quota()) is not None:
-    library.set_most_threads(quota)
 isa = library.isa
 built_isas = library.built_isas
 built_with_cuda = library.built_with_cuda
