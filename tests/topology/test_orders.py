@@ -166,31 +166,6 @@ def test_an_optimizer_for_each_weight_in_turn(method):
     assert_same(together, model)
 
 
-def test_each_weight_has_its_own_moments(method, links_of):
-    model = network()
-    optimizer = adam(model)
-    rule = method(model, optimizer)
-    train(model, optimizer, rule, DATA[:3])
-    loss_of(model, DATA[3]).backward()
-    optimizer.step()
-    weights = [model[0].weight, model[2].weight]
-    names = ("exp_avg", "exp_avg_sq")
-    moments = [optimizer.state[weight.values] for weight in weights]
-    before = [
-        [links_of(weight, state[name]) for name in names]
-        for weight, state in zip(weights, moments, strict=True)
-    ]
-    wired = [links_of(weight) for weight in weights]
-    assert rule.step()
-    for weight, state, olds, links in zip(weights, moments, before, wired, strict=True):
-        assert links_of(weight).keys() != links.keys()
-        for old, name in zip(olds, names, strict=True):
-            for position, entry in links_of(weight, state[name]).items():
-                # A position that lost its link and got a new one starts afresh.
-                assert entry == old.get(position, 0) or (entry == 0 and position in links)
-            assert any(links_of(weight, state[name]).values())
-
-
 def test_a_weight_that_is_used_twice_is_rewired_once_by_the_sum_of_its_gradients():
     layer = SparseLinear(20, 20, bias=False, density=0.2, dtype=torch.float64)
     model = nn.Sequential(layer, nn.Tanh(), layer)

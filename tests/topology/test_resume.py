@@ -40,16 +40,21 @@ def tracked(model, optimizer, seed):
     return rewiring
 
 
-sign_changes = partial(
-    Rewiring, prune=SignChange(), grow=RandomGrowth(), every=2, new_links=NormalInit(0.1)
-)
+def pruned_by(prune):
+    rules = {"grow": RandomGrowth(), "every": 2, "new_links": NormalInit(0.1)}
+    return lambda *parts, seed: Rewiring(*parts, seed=seed, prune=prune(), **rules)
+
+
 #: At 5 and 20 steps SNFS is within its window of 4 steps before the rewirings at 7 and 21.
 CASES = [
     *(pytest.param(make_method(each), 5, {}, id=each.__name__) for each in OPTIONS),
     pytest.param(make_method(SET), 7, {}, id="just rewired"),
     pytest.param(make_method(SNFS), 20, {}, id="third window"),
     pytest.param(with_a_frozen_pattern, 5, {}, id="frozen pattern"),
-    pytest.param(sign_changes, 9, {}, id="SignChange"),
+    *(
+        pytest.param(pruned_by(prune), 9, {}, id=prune.__name__)
+        for prune in (SignChange, AdaptiveThreshold)
+    ),
     pytest.param(tracked, 8, {}, id="observers"),
     *(
         pytest.param(make_method(SET), 8, {"optimizer": optimizer}, id=optimizer.func.__name__)

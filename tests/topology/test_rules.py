@@ -128,18 +128,3 @@ def test_a_wrong_rule_is_refused_and_nothing_changes(rules, message):
         assert torch.equal(tensor, old)
     assert layer.weight.topology_version == 0
     assert_valid(layer.weight)
-
-
-def test_nan_is_refused_and_nothing_changes(weight_of):
-    weight = weight_of(torch.randn(10), 5, 5)
-    with torch.no_grad():
-        weight.values[4] = torch.nan
-    before = weight.col_indices.clone()
-    rule = Rewiring(weight, None, prune=SignedMagnitude(), grow=RandomGrowth(), every=1)
-    with pytest.raises(
-        ValueError, match="expected values that can be ordered, found NaN at link 4"
-    ):
-        rule.step()
-    assert torch.equal(weight.col_indices, before)
-    assert torch.equal(weight.values.isnan(), torch.arange(10) == 4)
-    assert_valid(weight)

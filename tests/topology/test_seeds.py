@@ -61,3 +61,17 @@ def test_other_seeds_draw_other_numbers(kind):
     assert torch.equal(drawn[1], DRAWS[kind](1))
     for (one, first), (other, second) in combinations(zip(SEEDS, drawn, strict=True), 2):
         assert not torch.equal(first, second), (one, other)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda key: NormalInit(0.1).values(weight(), 30, key),
+        lambda key: SoftMagnitude(alpha=0.5).drop(weight(), 0.5, key),
+        lambda key: EqualPerGate().grow(weight(), weight().pattern.links, 40, key),
+    ],
+)
+def test_seed_step_and_stream_of_a_key_all_count(draw):
+    drawn = [draw(RandomKey(*key)) for key in ((1, 2, 3), (0, 2, 3), (1, 0, 3), (1, 2, 0))]
+    assert torch.equal(drawn[0], draw(RandomKey(1, 2, 3)))
+    assert not any(torch.equal(one, other) for one, other in combinations(drawn, 2))

@@ -5,14 +5,23 @@ import sys
 import numpy as np
 import pytest
 import torch
+from lab.train.written_runs import write
 from matplotlib.axes import Axes
-from sparse_engine.analysis.lesion_curve import LesionCurve
+from matplotlib.figure import Figure
+from scipy.sparse import random_array
 
+from sparse_engine import analysis
 from sparse_engine.analysis.annealing import Annealed
-from sparse_engine.analysis.lesion import Lesions
+from sparse_engine.analysis.lesion import LesionCurve, Lesions
 from sparse_engine.analysis.null_model import NullModel
 from sparse_engine.lab import plot
+from sparse_engine.lab.train import compare, read_runs
 from sparse_engine.nn import SparseWeight
+
+
+@pytest.fixture
+def axes() -> Axes:
+    return Figure().add_subplot()
 
 
 def weight(out_features, in_features, nnz, seed=0):
@@ -21,15 +30,12 @@ def weight(out_features, in_features, nnz, seed=0):
     return SparseWeight.erdos_renyi(out_features, in_features, density=density, generator=generator)
 
 
-def image_of(axes):
-    (image,) = axes.images
-    return image.get_array().data
-
-
 def test_small_weight_is_drawn_cell_by_cell(axes):
     drawn = weight(7, 11, 30)
     assert plot.adjacency(drawn, axes) is axes
-    np.testing.assert_allclose(image_of(axes), drawn.to_dense().detach(), rtol=1e-6)
+    np.testing.assert_allclose(
+        axes.images[0].get_array().data, drawn.to_dense().detach(), rtol=1e-6
+    )
     assert axes.images[0].get_extent() == [0, 11, 7, 0]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("source unit", "target unit")
     norm = axes.images[0].norm
@@ -45,14 +51,14 @@ def test_large_weight_is_summed_in_equal_squares(axes, shape, bins):
     padded = np.pad(dense, [(0, -size % side) for size in shape])
     height, width = (size // side for size in padded.shape)
     expected = padded.reshape(height, side, width, side).sum((1, 3))
-    np.testing.assert_allclose(image_of(axes), expected, atol=1e-5)
+    np.testing.assert_allclose(axes.images[0].get_array().data, expected, atol=1e-5)
     assert max(height, width) <= bins
 
 
 def test_memory_does_not_grow_with_the_cells(axes):
     """A matrix of these units would take 80 GB."""
     plot.adjacency(weight(100_000, 100_000, 5_000), axes)
-    assert max(image_of(axes).shape) <= 512
+    assert max(axes.images[0].get_array().data.shape) <= 512
 
 
 ENTRIES = [
@@ -69,12 +75,6 @@ def test_curve_shows_loss_and_validation(axes):
     assert lines["validation"].get_xydata().tolist() == [[10, 2.0], [20, 0.25], [30, 0.5]]
     assert axes.get_yscale() == "log"
     assert "best 2.50e-01" in [text.get_text() for text in axes.texts]
-
-
-def test_curve_of_nothing_is_drawn(tmp_path):
-    with plot.picture(tmp_path / "curve.png") as axes:
-        plot.learning_curve([], axes)
-    assert (tmp_path / "curve.png").stat().st_size > 1_000
 
 
 def test_picture_needs_no_pyplot_and_no_display(tmp_path, monkeypatch):
@@ -138,52 +138,97 @@ def test_balance_of_records_with_bands_of_their_own(axes):
         assert ends[step] == pytest.approx(end)
 
 
-def test_balance_says_what_is_wrong(axes):
-    with pytest.raises(ValueError, match="records with 'pooled', found none among 3"):
-        plot.balance(ENTRIES, axes)
-    with pytest.raises(ValueError, match=r"expected a statistic among .*found 'mean'"):
-        plot.balance(RECORDS, axes, statistic="mean")
-    with pytest.raises(ValueError, match="expected 5 null models, found 1"):
-        plot.balance(RECORDS, axes, null=[by_chance(0, 1)])
-
-
-def lesions(scale):
-    metric = scale * np.array([[1.0, 2.0, 5.0], [1.0, 4.0, 5.0]])
-    curve = LesionCurve(np.array([[0, 3, 6], [0, 3, 5]]), metric)
-    return Lesions(scale * 1.0, {name: curve for name in ("balanced", "random links")})
-
-
 def test_lesions_are_means_with_bands(axes):
-    assert plot.lesion_curves(lesions(1.0), axes) is axes
+    metric = np.array([[1.0, 2.0, 5.0], [1.0, 4.0, 5.0]])
+    curve = LesionCurve(np.array([[0, 3, 6], [0, 3, 5]]), metric)
+    plot.lesion_curves(Lesions(1.0, {"balanced": curve, "random links": curve}), axes)
     balanced, random, intact = axes.lines
     assert balanced.get_xydata().tolist() == [[0, 1], [3, 3], [5.5, 5]]
     assert (balanced.get_label(), random.get_label()) == ("balanced", "random links")
-    assert set(intact.get_ydata()) == {1.0}
-    assert axes.get_yscale() == "linear"
-    low, high = lesions(1.0).curves["balanced"].interval()
+    assert set(intact.get_ydata()) == {1.0} and axes.get_yscale() == "linear"
+    low, high = curve.interval()
     corners = axes.collections[0].get_paths()[0].vertices.tolist()
     assert all([3.0, end] in corners for end in (low[1], high[1]))
 
 
-@pytest.mark.parametrize(("last", "scale"), [(30.0, "log"), (-30.0, "linear"), (2.0, "linear")])
-def test_lesions_have_a_logarithmic_scale_where_they_need_it(axes, last, scale):
-    curve = LesionCurve(np.array([[0, 3]]), np.array([[1.0, last]]))
-    plot.lesion_curves(Lesions(1.0, {"both": curve}), axes)
-    assert axes.get_yscale() == scale
-
-
 def test_annealing_shows_balance_target_and_acceptance(axes):
-    found = Annealed(
-        graph=None,
-        target=0.75,
-        balance=np.linspace(0.5, 0.75, 101),
-        temperatures=np.geomspace(10, 1, 100),
-        accepted=np.linspace(1, 0, 100),
-    )
-    assert plot.annealing_curve(found, axes) is axes
-    lines = {line.get_label(): line for line in axes.lines}
-    np.testing.assert_array_equal(lines["balance"].get_ydata(), found.balance[1:])
-    assert set(lines["target"].get_ydata()) == {0.75}
-    accepted = lines["accepted proposals"].get_ydata()
-    assert len(accepted) == 40 and np.mean(accepted[:20]) > 0.7 > 0.3 > np.mean(accepted[20:])
+    balance, accepted = np.linspace(0.5, 0.75, 101), np.linspace(1, 0, 100)
+    found = Annealed(None, 0.75, balance, np.geomspace(10, 1, 100), accepted)
+    plot.annealing_curve(found, axes)
+    lines = {line.get_label(): line.get_ydata() for line in axes.lines}
+    np.testing.assert_array_equal(lines["balance"], balance[1:])
+    assert set(lines["target"]) == {0.75}
+    shown = lines["accepted proposals"]
+    assert len(shown) == 40 and np.mean(shown[:20]) > 0.7 > 0.3 > np.mean(shown[20:])
     assert axes.get_xscale() == "log" and axes.xaxis_inverted()
+
+
+def test_distances_are_a_labelled_heat_map(axes):
+    matrix = np.array([[0.0, 0.25, 1.0], [0.25, 0.0, 0.5], [1.0, 0.5, 0.0]])
+    plot.distances(matrix, axes, labels=["a", "b", "c"])
+    np.testing.assert_array_equal(axes.images[0].get_array(), matrix)
+    assert axes.images[0].get_clim() == (0, 1)
+    assert [text.get_text() for text in axes.texts] == [f"{x:.2f}" for x in matrix.ravel()]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b", "c"]
+    for refused in ((np.zeros((2, 3)), None), (np.zeros((2, 2)), ["a"])):
+        with pytest.raises(ValueError, match="matrix, found shape"):
+            plot.distances(refused[0], axes, labels=refused[1])
+
+
+@pytest.fixture(scope="module")
+def graph():
+    w = random_array((60, 60), density=0.1, format="csr", rng=0)
+    w.data -= 0.5
+    return w
+
+
+def test_degrees(axes, graph):
+    distribution = analysis.degree_distribution(graph)
+    assert plot.degrees(distribution, axes) is axes
+    for line, counts in zip(axes.lines, distribution, strict=True):
+        degree, nodes = line.get_data()
+        np.testing.assert_array_equal(counts[degree], nodes)
+        assert nodes.sum() == 60
+    assert axes.get_xscale() == "linear"
+
+
+def test_weights(axes, graph):
+    distribution = analysis.weight_distribution(graph, bins=10)
+    assert plot.weights(distribution, axes) is axes
+    for patch, counts in zip(axes.patches, distribution[1:], strict=True):
+        np.testing.assert_array_equal(patch.get_data().values, counts)
+        np.testing.assert_array_equal(patch.get_data().edges, distribution.edges)
+
+
+def test_feed_forward_loops(axes, graph):
+    counts = analysis.feed_forward_loops(graph)
+    null = analysis.null_model(graph, n=20)
+    assert plot.loops(counts, axes, null=null) is axes
+    shown = [label.get_text().replace("−", "-") for label in axes.get_xticklabels()]
+    bars = {
+        shown[round(bar.get_x() + bar.get_width() / 2)]: bar.get_height() for bar in axes.patches
+    }
+    assert bars == counts
+    assert [pattern.count("-") % 2 for pattern in shown] == [0] * 4 + [1] * 4
+    mean = axes.lines[0].get_ydata().astype(float)
+    np.testing.assert_allclose(mean, [null.samples[f"030T:{p}"].mean() for p in shown])
+
+
+def test_lines_are_means_and_bands_go_from_least_to_greatest(axes, tmp_path):
+    metrics = {"set": [[0.1, 0.5, 0.6], [0.3, 0.4, 0.8]], "rigl": [[0.2, 0.3, 0.4]]}
+    for method, lines in metrics.items():
+        for seed, line in enumerate(lines):
+            write(tmp_path / method / str(seed), line, line, method=method, seed=seed)
+    compared = compare(read_runs([tmp_path / "set", tmp_path / "rigl"]))
+    assert plot.comparison(compared, axes) is axes
+    for line, values in zip(axes.lines, metrics.values(), strict=True):
+        np.testing.assert_allclose(line.get_ydata(), np.mean(values, 0))
+        assert list(line.get_xdata()) == [10, 20, 30]
+    (band,) = axes.collections
+    heights = band.get_paths()[0].vertices
+    for step, least, greatest in zip((10, 20, 30), *np.sort(metrics["set"], 0), strict=True):
+        there = heights[heights[:, 0] == step, 1]
+        assert (there.min(), there.max()) == pytest.approx((least, greatest))
+    shown = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert shown == ["set (n = 2)", "rigl (n = 1)"]
+    assert axes.get_ylabel() == "validation accuracy" and axes.get_yscale() == "linear"

@@ -6,10 +6,8 @@ import torch
 from lab.tasks.layouts import tiny_task
 from torch.testing import assert_close
 
-from sparse_engine.lab.networks import RBMNetwork
 from sparse_engine.lab.tasks import TASKS, Examples, Step, cifar_10
 from sparse_engine.lab.tasks.features import FeatureClassification, Reconstruction, standardized
-from sparse_engine.lab.train import Config
 
 NAMES = sorted(
     name for name, task in TASKS.items() if issubclass(task, FeatureClassification | Reconstruction)
@@ -31,10 +29,6 @@ def make(tmp_path_factory):
     """Makes a task of written files."""
     place = tmp_path_factory.mktemp("data")
     return lambda name, **options: tiny_task(place, name, **options)
-
-
-def tiny_network(task):
-    return task.network(density=0.2, hidden=8 if task.network is RBMNetwork else (8, 6))
 
 
 def test_every_task_is_tested():
@@ -60,32 +54,6 @@ def test_splits(name, make):
     rows = [{row.numpy().tobytes() for row in part.inputs} for part in parts]
     if name != "madelon":  # whose written rows repeat
         assert sum(map(len, rows)) == len(set.union(*rows)) == sum(sizes)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_network_learns(name, make):
-    task = make(name, batch_size=4)
-    network, generator = tiny_network(task), torch.Generator().manual_seed(0)
-    model = task.build(network, generator=generator)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-    before = {split: task.evaluate(model.eval(), split) for split in ("train", *task.splits)}
-    for number in range(40):
-        loss = task.loss(model.train(), Step(number, seed=1))
-        optimizer.zero_grad()
-        loss.backward()
-        assert all(parameter.grad is not None for parameter in model.parameters())
-        optimizer.step()
-    after = {split: task.evaluate(model.eval(), split) for split in before}
-    assert all(task.metric in measures for measures in after.values())
-    assert after["train"]["loss"] < before["train"]["loss"]
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_recipe_is_one_of_a_run(name):
-    config = Config.published(name)
-    assert config.optimization.optimizer == "SGD" and config.network.density < 0.1
-    # A rewiring at the end of every epoch.
-    assert config.steps % config.method.every == 0 == config.evaluate_every % config.method.every
 
 
 def test_real_madelon_is_the_published_one(data):

@@ -8,7 +8,7 @@ import torch
 from torch.testing import assert_close
 
 from sparse_engine.lab.networks import LanguageNetwork
-from sparse_engine.lab.tasks import TASKS, PennTreebank, Step, WikiText2, WordLanguage
+from sparse_engine.lab.tasks import TASKS, PennTreebank, Step, WordLanguage
 from sparse_engine.lab.tasks.word_language import read_words, streams
 
 TEXTS = {
@@ -149,19 +149,6 @@ def test_perplexity_of_a_model_that_is_certain_and_wrong(task):
     assert task.evaluate(model)["perplexity"] == math.inf
 
 
-@pytest.mark.parametrize("varied", [False, True])
-def test_resumed_steps_are_those_that_never_stopped(task, varied):
-    """Memory and model, saved at any step, are all that the later steps depend on."""
-    task, model = replace(task, varied=varied), build(task)
-    whole = [step.loss.item() for step in run(task, model, 20)]
-    for stop in (1, 7, 13):
-        memory = {}
-        before = [step.loss.item() for step in run(task, model, stop, memory)]
-        saved = {name: tensor.clone() for name, tensor in memory.items()}
-        again = [step.loss.item() for step in run(task, model, 20 - stop, saved, first=stop)]
-        assert before + again == whole
-
-
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -180,18 +167,3 @@ def test_damaged_texts(task, content, message):
 def test_lines_of_other_systems_and_separators_inside_words(tmp_path):
     (tmp_path / "text").write_bytes("one two\r\n\u2028three\x0b\n".encode())
     assert read_words(tmp_path / "text") == ["one", "two", "<eos>", "three", "<eos>"]
-
-
-def test_missing_text_is_named(tmp_path):
-    for task in (PennTreebank, WikiText2):
-        with pytest.raises(FileNotFoundError, match=rf"{task.files['train'].name}.*{tmp_path}"):
-            _ = task(data=tmp_path).vocabulary
-
-
-def test_recipes_describe_networks(task):
-    """Every entry that is a field of the description has a value that makes a model."""
-    fields = LanguageNetwork.__dataclass_fields__
-    given = {name: value for name, value in task.recipe.items() if name in fields}
-    assert {"density", "hidden", "embedding", "gain"} <= given.keys()
-    network = replace(LanguageNetwork(**given), density=0.001)
-    assert build(task, network).decoder is not None

@@ -145,25 +145,6 @@ def test_says_that_there_is_none(tmp_path):
         Checkpoint.load(tmp_path)
 
 
-def test_says_that_the_tensors_are_missing(saved):
-    tensor_file(saved).unlink()
-    with pytest.raises(CheckpointError, match="found no such file"):
-        Checkpoint.load(saved)
-
-
-def test_refuses_truncated_and_changed_tensors(saved):
-    path = tensor_file(saved)
-    content = path.read_bytes()
-    damaged = [content[:length] for length in (0, 1, 7, 8, 100, -1)]
-    for position in range(0, len(content), max(1, len(content) // 20)):
-        flipped = bytes([content[position] ^ 1])
-        damaged.append(content[:position] + flipped + content[position + 1 :])
-    for each in damaged:
-        path.write_bytes(each)
-        with pytest.raises(CheckpointError, match="found it truncated or changed"):
-            Checkpoint.load(saved)
-
-
 def test_refuses_tensors_that_are_not_safetensors(saved):
     path = tensor_file(saved)
     path.write_bytes(b"\x80\x04not a tensor")
@@ -171,15 +152,6 @@ def test_refuses_tensors_that_are_not_safetensors(saved):
     edit(saved, lambda record: record.update(sha256=digest))
     with pytest.raises(CheckpointError, match="expected safetensors"):
         Checkpoint.load(saved)
-
-
-def test_refuses_every_truncation_of_the_record(saved):
-    path = saved / "checkpoint.json"
-    content = path.read_bytes()
-    for length in range(0, len(content), 7):
-        path.write_bytes(content[:length])
-        with pytest.raises(CheckpointError, match="expected JSON"):
-            Checkpoint.load(saved)
 
 
 @pytest.mark.parametrize(
@@ -221,23 +193,6 @@ def test_a_record_that_lost_its_seal_is_not_of_version_1(saved):
         Checkpoint.load(saved)
 
 
-def test_refuses_any_changed_byte_of_the_record(saved):
-    path = saved / "checkpoint.json"
-    content, state = path.read_bytes(), Checkpoint.load(saved)
-    for position in range(0, len(content), 3):
-        path.write_bytes(
-            content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :]
-        )
-        try:
-            found = Checkpoint.load(saved)
-        except CheckpointError as error:
-            assert "\n" not in str(error)
-        else:  # white space is all that may change
-            assert (found.step, found.rewiring) == (state.step, state.rewiring)
-            assert found.optimizer["param_groups"] == state.optimizer["param_groups"]
-            assert content[position : position + 1].isspace()
-
-
 def load_all(folder):
     Setup().load(folder)
 
@@ -247,13 +202,6 @@ def load_all(folder):
 def test_refuses_a_wrong_entry(saved, name, value):
     edit(saved, lambda record: record.update({name: value}))
     with pytest.raises(CheckpointError, match="expected"):
-        load_all(saved)
-
-
-@pytest.mark.parametrize("name", ["step", "tensors", "sha256", "optimizer", "rule"])
-def test_refuses_a_missing_entry(saved, name):
-    edit(saved, lambda record: record.pop(name))
-    with pytest.raises(CheckpointError, match=name):
         load_all(saved)
 
 

@@ -1,7 +1,5 @@
 """Methods by their names on the command line: their options, and a run that is resumed."""
 
-import pytest
-
 from sparse_engine.lab.train import METHODS, Method
 from sparse_engine.topology import DeepR, GradualPruning, NarangPruning, PeriodicDeepR
 
@@ -17,31 +15,6 @@ CLASSES = {
 def of(name):
     method = Method(name, fraction=0.25, every=3, final_density=0.1)
     return lambda model, optimizer: method.make(model, optimizer, steps=20, density=0.3, seed=7)
-
-
-# tests/topology/test_resume.py resumes the others.
-@pytest.mark.parametrize("name", ["snfs", "granet", "deep-r-langevin"])
-def test_a_run_that_is_resumed_equals_one_that_never_stopped(name, tmp_path, start):
-    whole = start(tmp_path / "whole", method=of(name))
-    whole.train(progress=False)
-    # Its checkpoint after 5 steps is within every window of gradients before the rewiring at 6.
-    stopped = start(tmp_path / "parts", method=of(name), at_step=stop_at(7))
-    with pytest.raises(InterruptedError):
-        stopped.train(progress=False)
-    resumed = start(tmp_path / "parts", method=of(name), resume=True)
-    assert resumed.step == 5
-    resumed.train(progress=False)
-    for file in ("checkpoint.json", "checkpoint-00000020.safetensors", "metrics.jsonl"):
-        ours, theirs = tmp_path / "whole" / file, tmp_path / "parts" / file
-        assert ours.read_bytes() == theirs.read_bytes(), file
-
-
-def stop_at(number):
-    def at_step(step):
-        if step == number:
-            raise InterruptedError
-
-    return at_step
 
 
 def test_options_reach_the_method(start, tmp_path):

@@ -4,7 +4,6 @@ import sys
 
 import pytest
 
-from sparse_engine.lab.train import read_metrics
 from sparse_engine.lab.train.pictures import draw_pictures
 from sparse_engine.topology import Static
 
@@ -18,13 +17,6 @@ def test_a_run_draws_itself(tmp_path, start, steps):
     draw_pictures(tmp_path, run.model, metric="mse", higher_is_better=False)
     for name in ("curve.png", "adjacency.png"):
         assert (tmp_path / name).read_bytes().startswith(PNG)
-
-
-def test_a_run_without_entries_is_drawn(tmp_path, start):
-    run = start(tmp_path)
-    draw_pictures(tmp_path, run.model, metric="mse", higher_is_better=False)
-    assert read_metrics(tmp_path / "metrics.jsonl") == []
-    assert (tmp_path / "curve.png").read_bytes().startswith(PNG)
 
 
 @pytest.mark.parametrize(

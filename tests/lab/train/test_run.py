@@ -1,6 +1,5 @@
 """Training runs: resuming, interruption, logs and refusals."""
 
-import json
 import signal
 import threading
 from functools import partial
@@ -76,16 +75,6 @@ def test_records_every_rewiring(tmp_path, start):
     assert records[-1]["exploration"] == run.tracker.exploration > records[0]["exploration"]
 
 
-def test_config_describes_the_run(tmp_path, start):
-    start(tmp_path, seed=5)
-    config = json.loads((tmp_path / "config.json").read_text())
-    assert config["task"] == {"name": "echo"}
-    assert config["network"].items() >= {"cell": "rnn", "hidden": 12, "density": 0.3}.items()
-    assert config["method"].items() >= {"name": "set", "every": 3}.items()
-    own = {"steps": 20, "evaluate_every": 2, "save_every": 5, "seed": 5, "patience": 0}
-    assert config.items() >= own.items()
-
-
 def test_is_a_function_of_its_settings(tmp_path, start):
     for name in ("one", "same"):
         start(tmp_path / name).train(progress=False)
@@ -93,14 +82,6 @@ def test_is_a_function_of_its_settings(tmp_path, start):
     assert_same_files(tmp_path / "one", tmp_path / "same")
     one, other = (tmp_path / name / "metrics.jsonl" for name in ("one", "other"))
     assert one.read_bytes() != other.read_bytes()
-
-
-def test_the_last_step_does_not_rewire(tmp_path, start):
-    run = start(tmp_path, every=5)
-    run.train(progress=False)
-    records = read_metrics(tmp_path / "topology.jsonl")
-    assert [record["step"] for record in records] == [5, 10, 15]
-    assert run.model.recurrent.weight_hh_l0.values.all(), "links that were never trained"
 
 
 @pytest.mark.parametrize(
@@ -158,14 +139,6 @@ def test_interrupted_and_resumed_equals_never_stopped(tmp_path, start, step, kin
     assert_same_files(tmp_path / "whole", tmp_path / "parts")
 
 
-def test_many_interruptions_equal_none(tmp_path, start):
-    start(tmp_path / "whole").train(progress=False)
-    run = start(tmp_path / "parts", at_step=lambda _: signal.raise_signal(signal.SIGINT))
-    while not run.train(progress=False).finished:
-        run = start(tmp_path / "parts", at_step=run.task.at_step, resume=True)
-    assert_same_files(tmp_path / "whole", tmp_path / "parts")
-
-
 @pytest.mark.parametrize("step", [3, 13])
 def test_failed_and_resumed_equals_never_stopped(tmp_path, start, step):
     """Steps after the last checkpoint are taken again, and logged once."""
@@ -218,10 +191,6 @@ def test_refuses_a_folder_with_files(tmp_path, start):
         start(tmp_path / "run")
 
 
-def test_takes_an_empty_folder(tmp_path, start):
-    assert start(tmp_path).folder == tmp_path
-
-
 @pytest.mark.parametrize(
     "settings",
     [
@@ -242,11 +211,6 @@ def test_settings_that_cannot_be_leave_no_folder(tmp_path, start, settings):
     with pytest.raises(ValueError, match=r"expected|Invalid"):
         start(tmp_path / "run", **settings)
     assert not (tmp_path / "run").exists()
-
-
-def test_can_be_resumed_from_the_first_moment(tmp_path, start):
-    start(tmp_path)
-    assert start(tmp_path, resume=True).step == 0
 
 
 def test_says_that_there_is_nothing_to_resume(tmp_path, start):

@@ -214,16 +214,6 @@ def test_a_browser_that_leaves_prints_nothing(tmp_path, capfd):
     assert capfd.readouterr().err == ""
 
 
-def test_an_empty_wiring_is_shown(tmp_path):
-    make_run(tmp_path / "run")
-    state = {"m.crow_indices": torch.zeros(4).long(), "m.col_indices": torch.zeros(0).int()}
-    save_file(state, tmp_path / "run" / "checkpoint-00000031.safetensors")
-    with served(tmp_path) as port:
-        status, found = ask(port, "/api/wiring", run="run", weight="m")
-    assert status == 200 and found["nnz"] == 0
-    assert found["degrees"] == {"in": [[0, 0, 3]], "out": [[0, 0, 0]]}
-
-
 def test_long_logs_are_thinned(tmp_path):
     make_run(tmp_path / "run")
     write_lines(tmp_path / "run" / "metrics.jsonl", [{"step": i, "loss": i} for i in range(2500)])
@@ -244,8 +234,3 @@ def test_the_command_serves_and_ends(tmp_path):
             assert process.wait(timeout=30) == 0
         finally:
             process.kill()
-
-
-def test_a_folder_that_does_not_exist(tmp_path):
-    with pytest.raises(FileNotFoundError, match="expected the folder of a run"):
-        Runs(tmp_path / "none")

@@ -4,11 +4,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from testing import assert_valid, pattern_of, patterns, random_pattern
+from testing import pattern_of, patterns, random_pattern
 
 from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import Predicted, RandomKey, ch2_l3n, ch3_l3
-from sparse_engine.topology import Magnitude, Rewiring
 from sparse_engine.topology.grow import CH3L3, CH2L3n, LinkPrediction, SoftPrediction
 
 SCORES = {CH3L3(): ch3_l3, CH2L3n(): ch2_l3n}
@@ -70,19 +69,6 @@ def test_all_cells_or_none_and_no_more(rule):
     assert len(grown(rule, pattern_of(nothing), 4)) == 4
     with pytest.raises(ValueError, match="grow at most 9 links, found 10"):
         grown(rule, pattern_of(nothing), 10)
-
-
-@each_rule
-@pytest.mark.parametrize("density", [0.02, 0.5, 0.98])
-def test_rewiring_keeps_every_count(rule, density):
-    weight = SparseWeight.erdos_renyi(50, 40, density=density)
-    nnz, before = weight.nnz, weight.pattern.links.positions()
-    rewiring = Rewiring(weight, None, prune=Magnitude(), grow=rule, fraction=0.3, every=1)
-    for _ in range(10):
-        rewiring.step()
-        assert_valid(weight)
-        assert weight.nnz == nnz
-    assert not torch.equal(weight.pattern.links.positions(), before)
 
 
 def test_sampling_reaches_cells_that_the_greatest_scores_do_not():

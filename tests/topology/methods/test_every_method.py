@@ -29,16 +29,6 @@ def test_no_method_is_forgotten():
     assert {*OPTIONS} == {entry.kind for entry in METHODS.values()}
 
 
-def test_the_wiring_does_not_depend_on_threads(build, threads):
-    hashes = []
-    for count in (1, 2):
-        threads(count)
-        parts = build(3, hidden=64)
-        train(parts, 0, 22)
-        hashes.append([topology_hash(weight) for weight in parts.rule.weights])
-    assert hashes[0] == hashes[1]
-
-
 def test_the_default_device_decides_nothing(build):
     first, second = build(5), build(5)
     train(first, 0, 22)

@@ -77,16 +77,6 @@ def test_equals_set_before_the_first_pruning():
     assert hashes[0] == hashes[1]
 
 
-def test_a_weight_that_cannot_be_ordered_changes_nothing():
-    model, _, method = trained(share=0.5)
-    with torch.no_grad():
-        weights_of(model)[2].values[3] = torch.nan
-    hashes = [topology_hash(weight) for weight in weights_of(model)]
-    with pytest.raises(ValueError, match="found NaN at link 3"):
-        method.remove_neurons()
-    assert [topology_hash(weight) for weight in weights_of(model)] == hashes
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -2,7 +2,6 @@
 
 from itertools import pairwise
 
-import numpy as np
 import pytest
 import torch
 from testing import assert_valid
@@ -51,20 +50,3 @@ def test_values_gradient_and_moments_shrink_together(kind, links_of):
             round(300 * (0.1 + 0.9 * (1 - p) ** 3)) for p in (0.25, 0.5, 0.75, 1)
         ]
     step(model, optimizer)
-
-
-def test_narang_thresholds_are_literal():
-    model = SparseLinear(20, 15, density=1.0)
-    values = np.abs(model.weight.values.detach().double().numpy())
-    rule = NarangPruning(model, None, density=0.1, ramp=NarangRamp(0, 200, 410), every=100)
-    theta = 2 / (2 * 200 + 3 * 210)
-    for now in (100, 200, 300, 400):
-        for _ in range(100):
-            rule.step()
-        # q is that of what is left, among all positions.
-        q = np.sort(values)[int(0.9 * 300)]
-        ramps = theta * min(now + 1, 201) + 1.5 * theta * max(0, now - 199)
-        values = np.where(values > q * ramps, values, 0)
-        left = np.abs(model.weight.values.detach().double().numpy())
-        assert np.array_equal(np.sort(left), np.sort(values[values > 0]))
-    assert 30 <= model.weight.nnz < 40

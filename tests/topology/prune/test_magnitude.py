@@ -6,29 +6,15 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from testing import random_pattern
 
 from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import RandomKey
-from sparse_engine.topology import Magnitude, RandomGrowth, Rewiring, SignedMagnitude
+from sparse_engine.topology import Magnitude, SignedMagnitude
 from sparse_engine.topology.prune import GlobalMagnitude, SoftMagnitude
 from sparse_engine.topology.schedule import LinearSchedule
-
-VALUES = {
-    "ordinary": np.random.default_rng(0).normal(size=60),
-    "ties": np.random.default_rng(1).integers(-2, 3, 60).astype(float),
-    "all positive": np.arange(1.0, 61.0),
-    "all negative": -np.arange(1.0, 61.0),
-    "zeros": np.zeros(60),
-    "signed zeros": np.array([0.0, -0.0] * 30),
-    "infinite": np.array([np.inf, -np.inf, 1.0, -1.0] * 5),
-    "tiny": np.array([1e-310, -1e-310, 5e-324, -5e-324, 1e-300]),
-    "one": np.array([-3.0]),
-    "none": np.zeros(0),
-}
-FRACTIONS = [0.0, 0.01, 0.1, 0.29, 0.3, 0.5, 0.99, 1.0]
 
 
 def literal_signed_magnitude(values, fraction):
@@ -50,31 +36,21 @@ def literal_magnitude(values, fraction):
 RULES = [(SignedMagnitude(), literal_signed_magnitude), (Magnitude(), literal_magnitude)]
 
 
-def check(rule, literal, values, fraction, dtype):
-    weight = SparseWeight(torch.tensor(values, dtype=dtype), random_pattern(10, 12, len(values)))
-    before = weight.values.detach().clone()
-    dropped = rule.drop(weight, fraction, RandomKey(0))
-    assert dropped.dtype == torch.bool
-    assert np.array_equal(dropped.numpy(), literal(before.numpy(), fraction))
-    assert torch.equal(weight.values, before)
-
-
 @pytest.mark.parametrize(("rule", "literal"), RULES)
-@pytest.mark.parametrize("kind", VALUES)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_literally(rule, literal, kind, dtype):
-    for fraction in FRACTIONS:
-        check(rule, literal, VALUES[kind], fraction, dtype)
-
-
-@pytest.mark.parametrize(("rule", "literal"), RULES)
+@settings(max_examples=100)
 @given(
-    values=st.lists(st.one_of(st.floats(-9, 9, width=32), st.integers(-2, 2)), max_size=120),
+    values=st.lists(
+        st.one_of(st.floats(allow_nan=False, width=32), st.integers(-2, 2)), max_size=120
+    ),
     fraction=st.floats(0, 1),
     dtype=st.sampled_from([torch.float32, torch.float64]),
 )
 def test_any_values_literally(rule, literal, values, fraction, dtype):
-    check(rule, literal, [float(value) for value in values], fraction, dtype)
+    values = torch.tensor([float(value) for value in values], dtype=dtype)
+    weight = SparseWeight(values, random_pattern(10, 12, len(values)))
+    dropped = rule.drop(weight, fraction, RandomKey(0))
+    assert dropped.dtype == torch.bool
+    assert np.array_equal(dropped.numpy(), literal(values.numpy(), fraction))
 
 
 def literal_global_magnitude(vectors, fractions):
@@ -97,25 +73,6 @@ def test_global_magnitude_literally(fractions, kind, weight_of):
     assert [gone.tolist() for gone in dropped] == literal_global_magnitude(
         [v.tolist() for v in vectors], fractions
     )
-
-
-def test_a_weight_of_small_values_may_lose_everything(weight_of):
-    small, large = weight_of(torch.full((10,), 0.1), 5, 5), weight_of(torch.ones(20), 5, 5)
-    dropped = GlobalMagnitude().drop_all([small, large], [0.5, 0.5], [RandomKey(0)] * 2)
-    assert [int(gone.sum()) for gone in dropped] == [10, 5]
-
-
-def test_one_weight_alone_is_cut_by_magnitude(weight):
-    keys = [RandomKey(0)]
-    (dropped,) = GlobalMagnitude().drop_all([weight], [0.4], keys)
-    assert torch.equal(dropped, Magnitude().drop(weight, 0.4, keys[0]))
-    assert torch.equal(dropped, GlobalMagnitude().drop(weight, 0.4, keys[0]))
-
-
-def test_a_model_of_frozen_weights_is_left_alone(weight_of):
-    weight = weight_of(torch.randn(10), 5, 5).requires_grad_(False)
-    Rewiring(weight, None, prune=GlobalMagnitude(), grow=RandomGrowth(), every=1).step()
-    assert weight.topology_version == 0
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
@@ -159,23 +116,6 @@ def test_the_odds_of_every_outcome(delta, power, weight_of):
     assert deviation < 27.9
 
 
-@pytest.mark.parametrize("fraction", [0.0, 0.01, 0.3, 1.0])
-def test_exactly_as_many_as_asked_for(fraction, weight):
-    for alpha in (0.0, 1.0):
-        for delta in (0.0, 0.5):
-            dropped = SoftMagnitude(delta, alpha=alpha).drop(weight, fraction, RandomKey(0))
-            assert int(dropped.sum()) == int(fraction * weight.nnz)
-
-
-def test_near_1_the_small_links_go(weight_of):
-    values = torch.linspace(0.5, 3, 40)[torch.randperm(40)]
-    weight = weight_of(values, 10, 10)
-    key = RandomKey(0)
-    soft, hard = (SoftMagnitude(delta).drop(weight, 0.3, key) for delta in (0.5, 0.9999))
-    assert torch.equal(hard, Magnitude().drop(weight, 0.3, key))
-    assert not torch.equal(soft, hard)
-
-
 def test_links_of_0_go_first_unless_all_are_alike(weight_of):
     weight = weight_of(torch.tensor([1e-300, 0, 5, 0, 1e300], dtype=torch.float64), 3, 3)
     for step in range(50):
@@ -192,16 +132,6 @@ def test_the_schedule_counts_from_the_keys_step(weight_of):
         key = RandomKey(1, step)
         expected = SoftMagnitude(delta).drop(weight, 0.5, key)
         assert torch.equal(rule.drop(weight, 0.5, key), expected)
-
-
-def test_a_key_determines_everything(threads):
-    weight = SparseWeight(torch.randn(100_000), random_pattern(1000, 1000, 100_000))
-    rule, key = SoftMagnitude(alpha=0.5), RandomKey(1, 2, 3)
-    first = rule.drop(weight, 0.3, key)
-    threads(2)
-    assert torch.equal(rule.drop(weight, 0.3, key), first)
-    for other in (RandomKey(0, 2, 3), RandomKey(1, 0, 3), RandomKey(1, 2, 0)):
-        assert not torch.equal(rule.drop(weight, 0.3, other), first)
 
 
 @pytest.mark.parametrize(
@@ -224,3 +154,11 @@ def test_a_schedule_that_leaves_the_range_is_named(weight_of):
         SoftMagnitude(LinearSchedule(0.5, 10, end=1.0)).drop(
             weight_of(torch.ones(3), 2, 2), 0.3, RandomKey(0, 10)
         )
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.01, 0.3, 1.0])
+def test_exactly_as_many_as_asked_for(fraction, weight):
+    for alpha in (0.0, 1.0):
+        for delta in (0.0, 0.5):
+            dropped = SoftMagnitude(delta, alpha=alpha).drop(weight, fraction, RandomKey(0))
+            assert int(dropped.sum()) == int(fraction * weight.nnz)

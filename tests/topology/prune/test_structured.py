@@ -40,12 +40,6 @@ def test_awkward_patterns_with_ties(name, limit):
     assert dropped.tolist() == literal_importance(weight, **limit)
 
 
-def test_neurons_without_links_do_not_count():
-    dense = torch.tensor([[0.0, 0.0], [3.0, 4.0], [0.0, 0.0], [0.0, 5.0]])
-    weight = SparseWeight.from_dense(dense)
-    assert NeuronImportance(0.5).drop(weight, 0.0, RandomKey(0)).tolist() == [False, False, True]
-
-
 def test_a_sum_equal_to_the_threshold_falls():
     weight = SparseWeight.from_dense(torch.tensor([[1.0, -2.0], [3.5, 0.0]]))
     dropped = NeuronImportance(threshold=3.0).drop(weight, 0.0, RandomKey(0))
@@ -91,24 +85,6 @@ def test_gates_literally(gates, fraction, weight):
     weight.blocks = [weight.shape[0] // gates] * gates
     dropped = PerGate(Magnitude()).drop(weight, fraction, RandomKey(0))
     assert np.array_equal(dropped.numpy(), literal_gates(weight, gates, fraction))
-
-
-def test_gates_without_links():
-    values = torch.tensor([[0.0, 0.0], [3.0, 1.0], [0.0, 0.0], [0.0, 2.0]])
-    weight = SparseWeight.from_dense(values)
-    weight.blocks = [1] * 4
-    dropped = PerGate(Magnitude()).drop(weight, 0.5, RandomKey(0))
-    assert dropped.tolist() == [False, True, False]
-
-
-def test_a_gate_of_small_values_keeps_its_links(weight_of):
-    weight = weight_of(torch.ones(64), 8, 8)
-    weight.blocks = [4, 4]
-    with torch.no_grad():
-        weight.values[:32] *= 0.01
-    joint = Magnitude().drop(weight, 0.5, RandomKey(0))
-    apart = PerGate(Magnitude()).drop(weight, 0.5, RandomKey(0))
-    assert [int(gone[:32].sum()) for gone in (joint, apart)] == [32, 16]
 
 
 def test_the_gradient_reaches_the_rule_within(weight_of):

@@ -33,19 +33,13 @@ def run(rule, weights, fractions, rewirings):
     return [[int(gone.sum()) for gone in each] for each in dropped]
 
 
-@pytest.mark.parametrize("start", [1e-3, 0.3, 50.0])
+@pytest.mark.parametrize("start", [1e-3, 1.0, 50.0])
 @pytest.mark.parametrize("tolerance", [0.0, 0.02, 0.5])
 @pytest.mark.parametrize("fraction", [0.05, 0.3, 0.9])
 def test_adaptive_thresholds_literally(start, tolerance, fraction, weight):
     literal = simulate([weight.values.detach().numpy()], [fraction], start, tolerance, 12)
     rule = AdaptiveThreshold(start, tolerance=tolerance)
     assert run(rule, [weight], [fraction], 12) == literal
-
-
-def test_the_smallest_links_go_and_ties_with_the_threshold(weight_of):
-    weight = weight_of(torch.tensor([0.5, -0.25, 0.26, -0.0, 0.25]), 3, 3)
-    dropped = AdaptiveThreshold(0.25).drop(weight, 0.5, RandomKey(0))
-    assert dropped.tolist() == [False, True, False, True, True]
 
 
 def test_each_weight_has_a_threshold_of_its_own_and_a_model_one_for_all(weight_of):
@@ -70,14 +64,6 @@ def test_one_weight_at_a_time_shares_the_global_threshold(weight_of):
     assert counts == [1, 2, 4, 8]
 
 
-def test_a_pause_removes_nothing_and_leaves_the_threshold(weight_of):
-    weight = weight_of(torch.arange(1.0, 11.0), 5, 5)
-    rule = AdaptiveThreshold(4.0)
-    fractions = [0.0, 0.4, 0.0]
-    assert [int(rule.drop(weight, f, RandomKey(0)).sum()) for f in fractions] == [0, 4, 0]
-    assert rule.state_dict() == {"threshold.0": 4.0}
-
-
 @pytest.mark.parametrize(("value", "end"), [(0.0, sys.float_info.min), (1e300, 2.0**200)])
 def test_a_threshold_finds_its_way_back(value, end, weight_of):
     weight = weight_of(torch.full((10,), value, dtype=torch.float64), 5, 5)
@@ -88,18 +74,6 @@ def test_a_threshold_finds_its_way_back(value, end, weight_of):
     ordinary = weight_of(torch.arange(1.0, 11.0), 5, 5)
     counts = [int(rule.drop(ordinary, 0.4, RandomKey(0)).sum()) for _ in range(1100)]
     assert counts[-1] == 4
-
-
-@pytest.mark.parametrize("kind", [AdaptiveThreshold, GlobalThreshold])
-def test_the_memory_is_saved(kind, weight_of):
-    weights = [weight_of(scale * torch.randn(40), 10, 10) for scale in (1.0, 5.0)]
-    whole, first, second = (kind(0.01) for _ in range(3))
-    counts = run(whole, weights, [0.3, 0.2], 8)
-    run(first, weights, [0.3, 0.2], 3)
-    second.load_state_dict(first.state_dict())
-    assert run(second, weights, [0.3, 0.2], 5) == counts[3:]
-    second.load_state_dict({})
-    assert run(second, weights, [0.3, 0.2], 8) == counts
 
 
 @pytest.mark.parametrize(
@@ -195,3 +169,11 @@ def test_a_dense_weight_becomes_sparse_along_the_ramp(weight_of):
 def test_wrong_arguments_of_rising_thresholds(density):
     with pytest.raises(ValueError, match=rf"density in \(0, 1\], found {density}"):
         NarangThreshold(RAMP, density)
+
+
+def test_a_pause_removes_nothing_and_leaves_the_threshold(weight_of):
+    weight = weight_of(torch.arange(1.0, 11.0), 5, 5)
+    rule = AdaptiveThreshold(4.0)
+    fractions = [0.0, 0.4, 0.0]
+    assert [int(rule.drop(weight, f, RandomKey(0)).sum()) for f in fractions] == [0, 4, 0]
+    assert rule.state_dict() == {"threshold.0": 4.0}
