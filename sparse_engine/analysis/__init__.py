@@ -1,4 +1,9 @@
-"""Analysis of networks as signed directed graphs: balance, motifs, distances and lesions."""
+"""Analysis of networks as signed directed graphs: balance, motifs, distances and lesions.
+
+Functions of a graph take every form of :func:`~sparse_engine.analysis.graph.as_csr`, and raise what
+it does: TypeError for anything else, ValueError for a matrix or file that is not square or not
+valid.
+"""
 
 import torch as _torch  # noqa: F401  whose libraries the native modules use
 
@@ -9,21 +14,13 @@ with _extra("analysis"):
     import scipy  # noqa: F401
     import tqdm  # noqa: F401
 
-from sparse_engine.analysis.annealing import BalanceObjective as BalanceObjective
+from sparse_engine.analysis.annealing import ClassMean as ClassMean
 from sparse_engine.analysis.annealing import Cooling as Cooling
 from sparse_engine.analysis.annealing import Pooled as Pooled
 from sparse_engine.analysis.annealing import anneal as anneal
-from sparse_engine.analysis.annealing import balanced_network as balanced_network
 from sparse_engine.analysis.annealing import signed_network as signed_network
 from sparse_engine.analysis.balance import participation as participation
 from sparse_engine.analysis.balance import structural_balance as structural_balance
-from sparse_engine.analysis.census import feed_forward_loops as feed_forward_loops
-from sparse_engine.analysis.census import signed_triad_census as signed_triad_census
-from sparse_engine.analysis.census import triad_census as triad_census
-from sparse_engine.analysis.cost import Operations as Operations
-from sparse_engine.analysis.cost import connection_sparsity as connection_sparsity
-from sparse_engine.analysis.cost import footprint as footprint
-from sparse_engine.analysis.cost import synaptic_operations as synaptic_operations
 from sparse_engine.analysis.distance import distance_matrix as distance_matrix
 from sparse_engine.analysis.distance import match_networks as match_networks
 from sparse_engine.analysis.distance import topology_distance as topology_distance
@@ -38,14 +35,14 @@ from sparse_engine.analysis.lesion import lesion as lesion
 from sparse_engine.analysis.loops import find_feed_forward_loops as find_feed_forward_loops
 from sparse_engine.analysis.loops import find_planted_loops as find_planted_loops
 from sparse_engine.analysis.loops import planted_network as planted_network
+from sparse_engine.analysis.motifs import feed_forward_loops as feed_forward_loops
+from sparse_engine.analysis.motifs import signed_triad_census as signed_triad_census
+from sparse_engine.analysis.motifs import triad_census as triad_census
 from sparse_engine.analysis.null_model import DegreePreserving as DegreePreserving
 from sparse_engine.analysis.null_model import ErdosRenyiNull as ErdosRenyiNull
 from sparse_engine.analysis.null_model import NullKind as NullKind
 from sparse_engine.analysis.null_model import SignShuffle as SignShuffle
 from sparse_engine.analysis.null_model import null_model as null_model
-from sparse_engine.analysis.paired import PairedTest as PairedTest
-from sparse_engine.analysis.paired import holm as holm
-from sparse_engine.analysis.paired import paired_test as paired_test
 from sparse_engine.analysis.summary import small_world as small_world
 from sparse_engine.analysis.summary import spectral_radius as spectral_radius
 from sparse_engine.analysis.summary import summarize as summarize

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,20 +9,20 @@ from scipy.sparse import coo_array, csc_array, csr_array
 from tqdm.auto import tqdm
 from typing_extensions import override
 
-from sparse_engine.analysis import semicycles
 from sparse_engine.analysis._anneal import Annealer
+from sparse_engine.analysis.balance import BALANCE_CLASSES, of_types
 from sparse_engine.analysis.graph import GraphLike, as_csr, link_states, native, threads
 from sparse_engine.analysis.motifs import class_of, types
 
 
 @dataclass(frozen=True)
-class BalanceObjective(ABC):
-    """Measure of balance: the mean, over groups of semicycles, of the balanced fraction.
+class ClassMean:
+    """Balance ``structural_balance(w).class_mean``: the mean over groups of semicycles.
 
-    Groups without semicycles do not count. Your own groups are a subclass with one method.
+    The classes 030T, 120D, 120U and 300 are a group each; groups without semicycles do not count.
+    Your own groups are a subclass with one method, ``table``.
     """
 
-    @abstractmethod
     def table(self) -> np.ndarray:
         """Return the numbers of balanced and of all semicycles of each group, by triad code.
 
@@ -31,6 +30,8 @@ class BalanceObjective(ABC):
             int64 ``[CODES, groups, 2]``, see :mod:`sparse_engine.analysis.motifs`; 0 for codes
             of triads that are not closed.
         """
+        inside = class_of()[:, None] == np.array(BALANCE_CLASSES)
+        return (inside[:, :, None] * of_types()[:, None, :])[types().of_code]
 
     def balance(self, sums: np.ndarray) -> np.ndarray:
         """Return the balance of graphs, nan where there are no semicycles.
@@ -48,22 +49,12 @@ class BalanceObjective(ABC):
 
 
 @dataclass(frozen=True)
-class ClassMean(BalanceObjective):
-    """Balance ``structural_balance(w).class_mean``: 030T, 120D, 120U and 300 are a group each."""
-
-    @override
-    def table(self) -> np.ndarray:
-        inside = class_of()[:, None] == np.array(semicycles.BALANCE_CLASSES)
-        return (inside[:, :, None] * semicycles.of_types()[:, None, :])[types().of_code]
-
-
-@dataclass(frozen=True)
-class Pooled(BalanceObjective):
+class Pooled(ClassMean):
     """Balance ``structural_balance(w).pooled``: all four classes are one group."""
 
     @override
     def table(self) -> np.ndarray:
-        return ClassMean().table().sum(1, keepdims=True)
+        return super().table().sum(1, keepdims=True)
 
 
 # Proposals between two checks for Ctrl-C: so many that the checks cost nothing, and so few that
@@ -133,9 +124,8 @@ def anneal(
     target: float,
     seed: int = 0,
     cooling: Cooling | None = None,
-    objective: BalanceObjective | None = None,
+    objective: ClassMean | None = None,
     self_loops: bool = False,
-    progress: bool = True,
 ) -> Annealed:
     """Swap links until the balance is near a target, by simulated annealing.
 
@@ -155,11 +145,13 @@ def anneal(
         cooling: the cooling schedule; by default that of Zhang et al., with 3,420 proposals.
         objective: the measure of balance; :class:`ClassMean` by default.
         self_loops: whether swaps may make links from a node to itself.
-        progress: whether to show a progress bar in a terminal.
 
     Raises:
-        TypeError: not a graph.
-        ValueError: not square, not a valid matrix or file, or an argument out of range.
+        ValueError: an argument out of range.
+
+    Example:
+        >>> balanced = anneal(signed_network(150, 0.05), target=0.8)
+        >>> write_fanmod(balanced.graph, "BN_n_150_p_0.05.txt")
     """
     if not 0 <= target <= 1:
         raise ValueError(f"expected target in [0, 1], found {target}")
@@ -182,8 +174,8 @@ def anneal(
     )
     temperatures = cooling.temperatures()
     sums, accepted = [first], []
-    shown = None if progress else True
-    for level in tqdm(range(len(temperatures)), desc="annealing", delay=1, disable=shown):
+    levels = range(len(temperatures))
+    for level in tqdm(levels, desc="annealing", leave=False, delay=1, disable=None):
         begin = level * cooling.proposals
         kept = 0
         for at in range(begin, begin + cooling.proposals, AT_ONCE):
@@ -240,49 +232,3 @@ def signed_network(
         cols += cols >= rows
     signs = rng.permuted(np.where(np.arange(links) < round(positive * links), 1.0, -1.0))
     return coo_array((signs, (rows, cols)), shape=(n, n)).tocsr()
-
-
-def balanced_network(
-    n: int,
-    density: float,
-    *,
-    target: float,
-    positive: float = 0.5,
-    self_loops: bool = False,
-    cooling: Cooling | None = None,
-    objective: BalanceObjective | None = None,
-    seed: int = 0,
-    progress: bool = True,
-) -> Annealed:
-    """Make a random signed network, and swap its links until its balance is near a target.
-
-    Equals :func:`signed_network` followed by :func:`~sparse_engine.analysis.anneal`, with the same
-    seed.
-
-    Args:
-        n: number of nodes, at least 1.
-        density: fraction of all positions that hold a link, in (0, 1].
-        target: the wanted balance, in [0, 1].
-        positive: fraction of the links that are positive, in [0, 1].
-        self_loops: whether links may lead from a node to itself.
-        cooling: the cooling schedule.
-        objective: the measure of balance; the class mean by default.
-        seed: seed of the random numbers, in [0, 2^64).
-        progress: whether to show a progress bar in a terminal.
-
-    Raises:
-        ValueError: an argument out of range.
-
-    Example:
-        >>> balanced = balanced_network(150, 0.05, target=0.8)
-        >>> write_fanmod(balanced.graph, "BN_n_150_p_0.05.txt")
-    """
-    return anneal(
-        signed_network(n, density, positive=positive, self_loops=self_loops, seed=seed),
-        target=target,
-        seed=seed,
-        cooling=cooling,
-        objective=objective,
-        self_loops=self_loops,
-        progress=progress,
-    )

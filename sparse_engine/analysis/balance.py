@@ -4,14 +4,91 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
 
-from sparse_engine.analysis import semicycles
+from sparse_engine.analysis._triads import CODES
 from sparse_engine.analysis.graph import GraphLike, as_csr, native, threads
-from sparse_engine.analysis.motifs import by_type, class_of, types
-from sparse_engine.analysis.semicycles import BALANCE_CLASSES, of_links
+from sparse_engine.analysis.motifs import ENDS, PRESENT, SIGNS, by_type, class_of, types
+
+#: Classes whose semicycles count for the balance, by networkx's names.
+BALANCE_CLASSES = ("030T", "120D", "120U", "300")
+
+#: Balances of a graph, see :class:`BalanceReport`.
+RATIOS = ("class_mean", "pooled", "triad_level")
+
+#: Choices of one link for each pair of nodes that do not run in a circle.
+TRANSITIVE = [
+    links
+    for links in product((0, 1), (2, 3), (4, 5))
+    if len({ENDS[link][0] for link in links}) == 2
+]
+
+
+@cache
+def of_links() -> np.ndarray:
+    """Count balanced and all semicycles through each link of a code, int64 ``[CODES, 6, 2]``."""
+    counts = np.zeros((CODES, 6, 2), np.int64)
+    for links in map(list, TRANSITIVE):
+        counts[:, links, 0] += SIGNS[:, links].prod(1, keepdims=True) > 0
+        counts[:, links, 1] += PRESENT[:, links].all(1, keepdims=True)
+    return counts
+
+
+@cache
+def of_types() -> np.ndarray:
+    """Count balanced and all semicycles of each type of triad, int64 ``[types, 2]``."""
+    names, of_code = types()
+    counts = np.empty((len(names), 2), np.int64)
+    counts[of_code] = of_links().sum(1) // 3
+    return counts
+
+
+@cache
+def _balance_table() -> np.ndarray:
+    balanced, total = of_types().T
+    inside = class_of()[:, None] == np.array(BALANCE_CLASSES)
+    columns = np.stack([balanced, total, balanced == total, np.ones_like(total)], axis=-1)
+    return inside[:, :, None] * columns[:, None, :]
+
+
+def balance_counts(counts: np.ndarray) -> np.ndarray:
+    """Count balanced semicycles, semicycles, balanced triads and triads of each class.
+
+    A triad is balanced if all of its semicycles are.
+
+    Args:
+        counts: int64 ``[..., types]``, number of triads of each type.
+
+    Returns:
+        int64 ``[..., 4, 4]``, by class in the order of :data:`BALANCE_CLASSES`, then by these four
+        counts.
+    """
+    inside = np.isin(class_of(), BALANCE_CLASSES)
+    return np.tensordot(counts[..., inside], _balance_table()[inside], 1)
+
+
+def ratios(counts: np.ndarray, *, skip_unbalanced_classes: bool = False) -> dict[str, np.ndarray]:
+    """Return the balanced fractions by name, float64 ``[...]``; ratios of 0 to 0 are nan.
+
+    Args:
+        counts: counts of :func:`balance_counts`.
+        skip_unbalanced_classes: whether the class mean leaves out classes without balanced
+            semicycles.
+    """
+    balanced, total, balanced_triads, triads = np.moveaxis(counts, -1, 0)
+    with np.errstate(invalid="ignore"):
+        by_class = balanced / total
+        counted = balanced > 0 if skip_unbalanced_classes else total > 0
+        return {
+            "class_mean": np.where(counted, by_class, 0).sum(-1) / counted.sum(-1),
+            "pooled": balanced.sum(-1) / total.sum(-1),
+            "triad_level": balanced_triads.sum(-1) / triads.sum(-1),
+            **dict(zip(BALANCE_CLASSES, np.moveaxis(by_class, -1, 0), strict=True)),
+        }
 
 
 @dataclass(frozen=True)
@@ -37,29 +114,13 @@ class BalanceReport:
 
     def to_dict(self) -> dict[str, object]:
         """Return the report for JSON, with lists for tuples and None for nan."""
-        ratios = {name: getattr(self, name) for name in ("class_mean", "pooled", "triad_level")}
+        shares = {name: getattr(self, name) for name in RATIOS}
         return {
             "classes": {name: [*counts] for name, counts in self.classes.items()},
-            **{name: None if math.isnan(ratio) else ratio for name, ratio in ratios.items()},
+            **{name: None if math.isnan(share) else share for name, share in shares.items()},
             "triads": [*self.triads],
             "transitive": [*self.transitive],
         }
-
-    def __str__(self) -> str:
-        pooled = [sum(counts) for counts in zip(*self.classes.values(), strict=True)]
-        lines = [
-            _line(name, balanced, total, balanced / total if total else math.nan)
-            for name, (balanced, total) in self.classes.items()
-        ]
-        return "\n".join(
-            [
-                f"{'class':12}{'balanced':>12}{'semicycles':>12}{'ratio':>12}",
-                *lines,
-                _line("pooled", pooled[0], pooled[1], self.pooled),
-                _line("whole triads", *self.triads, self.triad_level),
-                f"{'class mean':36}{_shown(self.class_mean)}",
-            ]
-        )
 
 
 def structural_balance(w: GraphLike, *, skip_unbalanced_classes: bool = False) -> BalanceReport:
@@ -80,34 +141,20 @@ def structural_balance(w: GraphLike, *, skip_unbalanced_classes: bool = False) -
 
     Returns:
         The counts and ratios; counts are exact for any number of threads.
-
-    Raises:
-        TypeError: not a graph.
-        ValueError: not square, or not a valid matrix or file.
     """
     triads_of_type = by_type(native(as_csr(w)).count(threads()))
-    counts = semicycles.balance_counts(triads_of_type)
-    ratios = semicycles.ratios(counts, skip_unbalanced_classes=skip_unbalanced_classes)
+    counts = balance_counts(triads_of_type)
+    shares = ratios(counts, skip_unbalanced_classes=skip_unbalanced_classes)
     balanced, total, balanced_triads, triads = counts.T.tolist()
-    transitive, every = (triads_of_type @ semicycles.of_types()).tolist()
+    transitive, every = (triads_of_type @ of_types()).tolist()
     return BalanceReport(
-        classes={
-            name: (balanced[k], total[k]) for k, name in enumerate(semicycles.BALANCE_CLASSES)
-        },
-        class_mean=float(ratios["class_mean"]),
-        pooled=float(ratios["pooled"]),
-        triad_level=float(ratios["triad_level"]),
+        classes=dict(zip(BALANCE_CLASSES, zip(balanced, total, strict=True), strict=True)),
+        class_mean=float(shares["class_mean"]),
+        pooled=float(shares["pooled"]),
+        triad_level=float(shares["triad_level"]),
         triads=(sum(balanced_triads), sum(triads)),
         transitive=(transitive, every),
     )
-
-
-def _line(name: str, balanced: int, total: int, ratio: float) -> str:
-    return f"{name:12}{balanced:12,}{total:12,}{_shown(ratio)}"
-
-
-def _shown(ratio: float) -> str:
-    return f"{'-' if math.isnan(ratio) else format(ratio, '.6f'):>12}"
 
 
 class Participation(NamedTuple):
@@ -131,10 +178,6 @@ def participation(w: GraphLike, *, every_class: bool = False) -> Participation:
         w: a graph, see :func:`~sparse_engine.analysis.graph.as_csr`.
         every_class: whether to count the semicycles of 120C and 210, too, as
             ``BalanceReport.transitive`` does.
-
-    Raises:
-        TypeError: not a graph.
-        ValueError: not square, or not a valid matrix or file.
     """
     csr = as_csr(w)
     inside = every_class | np.isin(class_of()[types().of_code], BALANCE_CLASSES)

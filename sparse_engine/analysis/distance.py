@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse
 from scipy.sparse import csr_array
 from tqdm.auto import tqdm
 
-from sparse_engine.analysis.graph import threads
+from sparse_engine.analysis._matching import ONE, match
+from sparse_engine.analysis.graph import threads as default_threads
 from sparse_engine.analysis.layers import Layer, NetworkLike, layers_of
-from sparse_engine.analysis.matching import Matching, distance, match_units
+from sparse_engine.convert.scipy import as_canonical
 
 
 def topology_distance(
@@ -79,8 +81,7 @@ def match_networks(
 
     The matching of a recurrent layer has no proven bound: its gap is the distance itself.
     """
-    options = {"bound": bound, "constant_inputs": constant_inputs, "match_last": match_last}
-    return _match(layers_of(a), layers_of(b), options, threads())
+    return _match(layers_of(a), layers_of(b), default_threads(), bound, constant_inputs, match_last)
 
 
 def distance_matrix(
@@ -89,7 +90,6 @@ def distance_matrix(
     bound: float = 0.0,
     constant_inputs: int = 0,
     match_last: bool = True,
-    progress: bool = False,
 ) -> np.ndarray:
     """Return :func:`topology_distance` of all pairs of networks, on as many threads as torch uses.
 
@@ -100,7 +100,6 @@ def distance_matrix(
         bound: as in :func:`topology_distance`.
         constant_inputs: as in :func:`topology_distance`.
         match_last: as in :func:`topology_distance`.
-        progress: whether to show a progress bar.
 
     Returns:
         float64 ``[layers, networks, networks]``, symmetric, 0 on the diagonal.
@@ -111,44 +110,50 @@ def distance_matrix(
     """
     if not len(networks):
         raise ValueError("expected at least one network, found none")
-    options = {"bound": bound, "constant_inputs": constant_inputs, "match_last": match_last}
     wirings = [layers_of(network) for network in networks]
     matrix = np.zeros((len(wirings[0]), len(wirings), len(wirings)))
     pairs = [*combinations(range(len(wirings)), 2)]
 
     def compare(pair: tuple[int, int]) -> list[Matching]:
         i, j = pair
-        return _match(wirings[i], wirings[j], options, 1)
+        return _match(wirings[i], wirings[j], 1, bound, constant_inputs, match_last)
 
-    with ThreadPoolExecutor(threads()) as pool:
+    with ThreadPoolExecutor(default_threads()) as pool:
         results = pool.map(compare, pairs)
         for (i, j), layers in tqdm(
             zip(pairs, results, strict=True),
             total=len(pairs),
             unit="pair",
             leave=False,
-            disable=None if progress else True,
+            delay=1,
+            disable=None,
         ):
             matrix[:, i, j] = matrix[:, j, i] = [layer.distance for layer in layers]
     return matrix
 
 
-def _match(a: list[Layer], b: list[Layer], options: dict, threads: int) -> list[Matching]:
+def _match(
+    a: list[Layer],
+    b: list[Layer],
+    threads: int,
+    bound: float,
+    constant_inputs: int,
+    match_last: bool,
+) -> list[Matching]:
     if len(a) != len(b):
         raise ValueError(f"expected networks of as many layers, found {len(a)} and {len(b)}")
     matchings: list[Matching] = []
     for number, (one, other) in enumerate(zip(a, b, strict=True)):
         _check_shapes(number, one, other)
         if matchings:
-            order = _order_of_inputs(number, one, matchings[-1].partner, options["constant_inputs"])
+            order = _order_of_inputs(number, one, matchings[-1].partner, constant_inputs)
             other = replace(other, sources=_reorder(other.sources, order))
-        if number == len(a) - 1 and not options["match_last"]:
+        if number == len(a) - 1 and not match_last:
             matchings.append(_in_order(one, other))
         elif one.own is None:
-            bound = options["bound"]
             matchings.append(match_units(one.sources, other.sources, bound=bound, threads=threads))
         else:
-            matchings.append(_match_recurrent(one, other, options["bound"], threads))
+            matchings.append(_match_recurrent(one, other, bound, threads))
     return matchings
 
 
@@ -218,3 +223,93 @@ def _check_shapes(number: int, a: Layer, b: Layer) -> None:
         raise ValueError(
             f"expected layer {number} to be of one shape, found {shape(a)} and {shape(b)}"
         )
+
+
+class Matching(NamedTuple):
+    """Matching of the units of a layer in networks a and b.
+
+    Attributes:
+        distance: mean over the pairs of the Jaccard distance ``|A xor B| / |A or B|`` of their sets
+            of inputs, which is 0 where both are empty.
+        partner: int64 ``[units]``, unit ``partner[i]`` of b belongs to unit i of a.
+        gap: bound such that no matching has a distance below ``distance - gap``.
+    """
+
+    distance: float
+    partner: np.ndarray
+    gap: float
+
+
+def match_units(
+    a: csr_array, b: csr_array, *, bound: float = 0.0, threads: int | None = None
+) -> Matching:
+    """Return the matching of the units of two layers that has the smallest distance.
+
+    Only units with a common input have a distance below 1, so the best matching is the one with the
+    largest sum of Jaccard similarities in a sparse graph. Similarities are rounded down to
+    multiples of 2^-40; the matching is exact for the rounded ones. Among equally good matchings the
+    choice is the same for any number of threads: units are matched in the order of their numbers,
+    and prefer the unit of the same number, then the next higher numbers, cyclically. Units that
+    gain nothing from any matching keep their number if possible, and are paired in order otherwise.
+
+    Memory is O(links + 32 units), or more where many pairs are equally similar. There is no table
+    of all pairs.
+
+    Args:
+        a: matrix in any of SciPy's formats, whose row i has the inputs of unit i; values do not
+            matter.
+        b: matrix of the same shape for the other layer.
+        bound: greatest allowed excess of the distance over the smallest, at least 0. It saves time,
+            most of all in large layers with few links, where many pairs are equally similar.
+        threads: number of threads that compute similarities; by default that of torch.
+
+    Raises:
+        TypeError: an argument that is no sparse array or matrix.
+        ValueError: shapes that differ, a malformed matrix, or a bound below 0.
+    """
+    a, b = as_canonical(a), as_canonical(b)
+    if a.shape != b.shape:
+        raise ValueError(f"expected two layers of one shape, found {a.shape} and {b.shape}")
+    if not bound >= 0:
+        raise ValueError(f"expected bound of at least 0, found {bound}")
+    units = a.shape[0]
+    partner, gap = match(
+        *_native(a),
+        *_native(b),
+        *_native(b.T.tocsr()),
+        int(min(bound, 1.0) * ONE),
+        default_threads() if threads is None else threads,
+    )
+    partner = partner.astype(np.int64)
+    empty_a, empty_b = np.diff(a.indptr) == 0, np.diff(b.indptr) == 0
+    _pair_off(partner, empty_a, empty_b)
+    _pair_off(partner, partner < 0, _alone(partner))
+    return Matching(distance(a, b, partner), partner, gap / max(1, units) / ONE)
+
+
+def distance(a: csr_array, b: csr_array, partner: np.ndarray) -> float:
+    """Return the mean Jaccard distance of the rows ``a[i]`` and ``b[partner[i]]``; 0 of no rows."""
+    ones_a, ones_b = (csr_array((np.ones(w.nnz), w.indices, w.indptr), w.shape) for w in (a, b))
+    ones_b = ones_b[partner]
+    common = np.asarray(ones_a.multiply(ones_b).sum(axis=1)).ravel()
+    either = np.diff(ones_a.indptr) + np.diff(ones_b.indptr) - common
+    return float((1 - common / np.maximum(either, 1))[either > 0].sum() / max(1, len(either)))
+
+
+def _native(w: csr_array) -> tuple[np.ndarray, np.ndarray]:
+    return w.indptr.astype(np.int64), w.indices.astype(np.int32)
+
+
+def _alone(partner: np.ndarray) -> np.ndarray:
+    alone = np.ones(len(partner), bool)
+    alone[partner[partner >= 0]] = False
+    return alone
+
+
+def _pair_off(partner: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> None:
+    """Pair the masked rows and columns: those of equal numbers first, the others in order."""
+    same = rows & columns
+    partner[same] = np.flatnonzero(same)
+    rows, columns = np.flatnonzero(rows & ~same), np.flatnonzero(columns & ~same)
+    count = min(len(rows), len(columns))
+    partner[rows[:count]] = columns[:count]

@@ -23,12 +23,7 @@ class DegreeDistribution(NamedTuple):
 
 
 def degree_distribution(w: GraphLike) -> DegreeDistribution:
-    """Count the nodes with each number of links in, and with each number of links out.
-
-    Raises:
-        TypeError: not a graph.
-        ValueError: not square, or not a valid matrix or file.
-    """
+    """Count the nodes with each number of links in, and with each number of links out."""
     csr = as_csr(w)
     out = np.bincount(csr.indices, minlength=csr.shape[0])
     return DegreeDistribution(np.bincount(np.diff(csr.indptr)), np.bincount(out))
@@ -38,10 +33,6 @@ def reciprocity(w: GraphLike) -> float:
     """Return the fraction of links that have a link in return; nan without links.
 
     Equals ``networkx.overall_reciprocity`` of the graph without its self-loops.
-
-    Raises:
-        TypeError: not a graph.
-        ValueError: not square, or not a valid matrix or file.
     """
     csr = as_csr(w)
     pattern = csr.astype(bool)
@@ -60,10 +51,6 @@ def input_strength(weight: WeightLike) -> np.ndarray:
 
     Args:
         weight: ``[outputs, inputs]``: a SparseWeight, a SciPy or torch sparse matrix.
-
-    Raises:
-        TypeError: another kind of weight.
-        ValueError: a matrix that is not valid, or a value that is not a number.
     """
     csr = as_matrix(weight)
     # NumPy counts in integers where there are no links.
@@ -95,8 +82,7 @@ def weight_distribution(w: GraphLike, *, bins: int = 74) -> WeightDistribution:
         bins: number of bins of equal width, from minus to plus the largest magnitude.
 
     Raises:
-        TypeError: not a graph.
-        ValueError: not square, not a valid matrix or file, or ``bins`` is less than 1.
+        ValueError: ``bins`` is less than 1.
     """
     if bins < 1:
         raise ValueError(f"expected bins of at least 1, found {bins}")

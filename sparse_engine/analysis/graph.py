@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import networkx as nx
 import numpy as np
@@ -12,7 +12,7 @@ import torch
 
 from sparse_engine import convert
 from sparse_engine.analysis._triads import Graph
-from sparse_engine.analysis.graph_file import read_graph
+from sparse_engine.convert.edge_list import EdgeTable, read_edge_table
 from sparse_engine.convert.scipy import as_canonical, view_as_scipy
 from sparse_engine.nn import SparseWeight
 from sparse_engine.ops._dispatch import native as _native
@@ -25,7 +25,9 @@ GraphLike: TypeAlias = (
 
 #: A weight whose entry ``W[i, j]`` is the link from input j to unit i; a stored zero is a link.
 WeightLike: TypeAlias = SparseWeight | scipy.sparse.sparray | scipy.sparse.spmatrix | torch.Tensor
-#: Description of such a weight in errors.
+#: Meaning of an edge list's third column: a weight, or FANMOD's colour, 1 for + and 2 for -.
+GraphFormat = Literal["edges", "fanmod"]
+#: Description of a weight in errors.
 MATRIX = "a SparseWeight, a SciPy or torch sparse matrix"
 
 #: The states of a link in native code; 0 is no link.
@@ -65,19 +67,9 @@ def as_csr(w: GraphLike) -> scipy.sparse.csr_array:
 
 
 def as_matrix(w: WeightLike, expected: str = MATRIX) -> scipy.sparse.csr_array:
-    """Return the links of a weight of any shape as a valid CSR array, stored zeros included.
+    """Return the links of a weight of any shape as :func:`as_csr` does those of a graph.
 
     The array is a view where no copy is needed, as analyses only read.
-
-    Args:
-        w: a :class:`SparseWeight`, a SciPy sparse array or matrix, a ``torch.sparse_csr`` or
-            ``torch.sparse_coo`` tensor.
-        expected: what the error for anything else says was expected.
-
-    Raises:
-        TypeError: anything else.
-        ValueError: a value that is not a number, or a matrix that :mod:`sparse_engine.convert`
-            refuses.
     """
     if isinstance(w, torch.Tensor):
         w = convert.from_torch(w)
@@ -112,3 +104,47 @@ def native(csr: scipy.sparse.csr_array) -> Graph:
 def threads() -> int:
     """Return the number of threads to use, that of operations; no result depends on it."""
     return _native.threads()
+
+
+def read_graph(
+    path: str | Path, *, format: GraphFormat | None = None, nodes: int | None = None
+) -> SparseWeight:
+    """Read a square weight of float64 from an edge list.
+
+    Args:
+        path: path of an edge list, see :func:`sparse_engine.convert.read_edge_list`.
+        format: meaning of the third column. By default the column holds weights, and is refused
+            where it may hold colours: in a file without a header, where it has only 1 and 2.
+        nodes: number of nodes; by default one more than the largest number in the file.
+
+    Raises:
+        ValueError: a colour other than 1 and 2, a column that may hold colours, a number of nodes
+            below 0, or a file that :func:`sparse_engine.convert.read_edge_list` refuses.
+        MemoryError: there is no memory for so many nodes.
+        OSError: the file cannot be read.
+    """
+    if nodes is not None and not 0 <= nodes < 2**31:
+        raise ValueError(f"expected nodes in [0, 2^31), found {nodes}")
+    table = read_edge_table(path)
+    colours = np.isin(table.values, [1, 2])
+    if format == "fanmod":
+        table = table._replace(values=_signs(table, colours))
+    # A header names the column; 1 alone is positive as a weight and as a colour.
+    elif format is None and not table.lines_before and 2 in table.values and colours.all():
+        raise ValueError(
+            f"expected weights in the third column of {path}, found nothing but 1 and 2, which are "
+            "colours in files of FANMOD: say which they are (read_fanmod or read_edge_list, on the "
+            "command line --format fanmod or edges)"
+        )
+    shape = None if nodes is None else (nodes, nodes)
+    return table.weight(shape=shape, dtype=torch.float64)
+
+
+def _signs(table: EdgeTable, colours: np.ndarray) -> np.ndarray:
+    if not colours.all():
+        at = int(colours.argmin())
+        raise ValueError(
+            f"expected colours 1 and 2 in {table.path}, found {table.values[at]:g} in line "
+            f"{at + table.lines_before + 1}"
+        )
+    return 3 - 2 * table.values

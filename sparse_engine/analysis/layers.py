@@ -12,9 +12,7 @@ import torch
 from scipy.sparse import csr_array
 from torch import nn
 
-from sparse_engine import convert
-from sparse_engine.analysis.graph import WeightLike
-from sparse_engine.convert.scipy import as_canonical
+from sparse_engine.analysis.graph import MATRIX, WeightLike, as_matrix
 from sparse_engine.nn import Recurrent, SparseWeight
 from sparse_engine.nn.recurrent_weights import input_name
 
@@ -147,16 +145,9 @@ def _by_unit(w: csr_array, gates: int) -> csr_array:
 
 
 def _pattern(w: WeightLike) -> csr_array:
-    if isinstance(w, torch.Tensor):
-        w = convert.from_torch(w)
-    if isinstance(w, SparseWeight):
+    if isinstance(w, SparseWeight):  # its values may be of a dtype that NumPy does not know
         shape, ptr, idx = w.shape, w.crow_indices.cpu().numpy(), w.col_indices.cpu().numpy()
-    elif scipy.sparse.issparse(w):
-        csr = as_canonical(w)
-        shape, ptr, idx = csr.shape, csr.indptr, csr.indices
     else:
-        raise TypeError(
-            "expected a SparseWeight, a SciPy or torch sparse matrix or a RecurrentLayer of them, "
-            f"found {type(w).__name__}"
-        )
+        csr = as_matrix(w, f"{MATRIX} or a RecurrentLayer of them")
+        shape, ptr, idx = csr.shape, csr.indptr, csr.indices
     return csr_array((np.ones(len(idx), bool), idx.copy(), ptr.copy()), shape)

@@ -59,21 +59,6 @@ class LesionCurve:
         low, high = np.quantile(share @ self.metric, [0.5 - level / 2, 0.5 + level / 2], axis=0)
         return low, high
 
-    def to_dict(self) -> dict[str, list[float | None]]:
-        """Return the means and 95 % intervals for JSON, with None for nan."""
-        low, high = self.interval()
-        rows = {"links": self.links.mean(0), "mean": self.mean, "low": low, "high": high}
-        return {
-            name: [None if np.isnan(x) else float(x) for x in row] for name, row in rows.items()
-        }
-
-    def row(self, name: str, step: int) -> tuple[str, ...]:
-        """Return the row of a table for one step: name, step, links, mean and interval."""
-        low, high = (end[step] for end in self.interval())
-        links = self.links[:, step].mean()
-        shown = "" if np.isnan(low) else f"{low:.4g} to {high:.4g}"
-        return name, str(step), f"{links:g}", f"{self.mean[step]:.4g}", shown
-
 
 @dataclass(frozen=True)
 class Lesions:
@@ -88,30 +73,6 @@ class Lesions:
     intact: float
     curves: dict[str, LesionCurve]
 
-    @property
-    def compared(self) -> int:
-        """The number of steps that the unbalanced, the balanced and the random curve all have."""
-        return min(curve.steps for name, curve in self.curves.items() if name != "both")
-
-    def to_dict(self) -> dict[str, object]:
-        """Return means, ends of 95 % intervals and numbers of links by curve, for JSON."""
-        return {
-            "intact": self.intact,
-            "compared": self.compared,
-            "curves": {name: curve.to_dict() for name, curve in self.curves.items()},
-        }
-
-    def __str__(self) -> str:
-        rows: list[tuple[str, ...]] = [("removed", "steps", "links", "metric", "95 % interval")]
-        rows.append(("nothing", "0", "0", f"{self.intact:.4g}", ""))
-        for name, curve in self.curves.items():
-            shown = sorted({self.compared, curve.steps} - {0})
-            rows += [curve.row(name, step) for step in shown]
-        return "\n".join(
-            f"{name:14}{step:>7}{links:>8}{metric:>12}{interval:>26}".rstrip()
-            for name, step, links, metric, interval in rows
-        )
-
 
 def lesion(
     model: nn.Module,
@@ -122,7 +83,6 @@ def lesion(
     orders: int = 10,
     steps: int | None = None,
     seed: int = 0,
-    progress: bool = True,
 ) -> Lesions:
     """Remove feed-forward loops one after the other in random orders, and evaluate each time.
 
@@ -141,7 +101,6 @@ def lesion(
         orders: number of random orders for each curve, at least 1.
         steps: greatest number of loops to remove; by default all.
         seed: seed of the orders, at least 0.
-        progress: whether to show a progress bar in a terminal.
 
     Raises:
         ValueError: an argument out of range, no loops, a loop without its links, a weight that is
@@ -169,8 +128,7 @@ def lesion(
         rng.choice(csr.nnz, (longest, 3), replace=False)[:steps] for _ in range(orders)
     ]
     total = sum(len(order) for curve in removals.values() for order in curve)
-    shown = None if progress else True
-    with tqdm(total=total, desc="lesions", delay=1, disable=shown) as bar:
+    with tqdm(total=total, desc="lesions", leave=False, delay=1, disable=None) as bar:
 
         def measure() -> float:
             bar.update()

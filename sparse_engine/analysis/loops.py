@@ -22,10 +22,6 @@ def find_feed_forward_loops(w: GraphLike) -> np.ndarray:
 
     Returns:
         int64 ``[loops, 3]``: the nodes u, v, w of each loop, in the order of w, u and v.
-
-    Raises:
-        TypeError: not a graph.
-        ValueError: not square, or not a valid matrix or file.
     """
     coo = as_csr(w).tocoo()
     proper = coo.row != coo.col
@@ -153,10 +149,6 @@ def find_planted_loops(w: GraphLike) -> np.ndarray:
 
     Returns:
         int64 ``[loops, 3]``, the nodes u, v, w of u -> v -> w and u -> w.
-
-    Raises:
-        TypeError: not a graph.
-        ValueError: not square, or not a valid matrix or file.
     """
     csr = as_csr(w)
     links = csr.tocoo()

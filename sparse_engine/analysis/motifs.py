@@ -1,4 +1,4 @@
-"""Types of triads and their names.
+"""Types of triads with their names, and the census of a graph by them.
 
 A type is a class and the signs of its links, such as "030T:++-". The class is one of the 16 of
 ``networkx.triadic_census``. Its nodes are called a, b and c, and :data:`LINKS` has the order of its
@@ -11,11 +11,13 @@ from __future__ import annotations
 
 from functools import cache
 from itertools import permutations
+from math import comb
 from typing import NamedTuple
 
 import numpy as np
 
 from sparse_engine.analysis._triads import CODES
+from sparse_engine.analysis.graph import GraphLike, as_csr, native, threads
 
 #: Source and target of each link, with u, v, w as 0, 1, 2.
 ENDS = ((0, 1), (1, 0), (0, 2), (2, 0), (1, 2), (2, 1))
@@ -24,7 +26,6 @@ ENDS = ((0, 1), (1, 0), (0, 2), (2, 0), (1, 2), (2, 1))
 STATES = np.arange(CODES)[:, None] >> 2 * np.arange(6) & 3
 PRESENT = STATES > 0
 SIGNS = np.array([0, 1, -1, 0])[STATES]
-
 
 #: Links of each class in order: "ab" leads from node a to node b.
 LINKS = {
@@ -102,3 +103,44 @@ def _name(key: int) -> str:
     name = CLASSES[key // CODES]
     signs = [" +-0"[key >> 2 * k & 3] for k in reversed(range(len(LINKS[name])))]
     return f"{name}:{''.join(signs)}" if signs else name
+
+
+def triad_census(w: GraphLike) -> dict[str, int]:
+    """Count the triples of nodes of each of the 16 classes: ``networkx.triadic_census``.
+
+    Signs and self-loops do not matter. Closed triads are counted one by one; the numbers of open
+    triads follow from the degrees of the nodes. See Batagelj and Mrvar, "A subquadratic triad
+    census algorithm for large sparse networks", 2001.
+    """
+    census = dict.fromkeys(CLASSES, 0)
+    for name, count in signed_triad_census(w).items():
+        census[split(name)[0]] += count
+    return census
+
+
+def signed_triad_census(w: GraphLike) -> dict[str, int]:
+    """Count the triples of nodes of each type: class and signs, such as "030T:++-".
+
+    The result has all 138 types without stored zeros, and those types with zeros, a third sign,
+    that occur. :mod:`~sparse_engine.analysis.motifs` describes the names. Self-loops do not matter.
+    """
+    csr = as_csr(w)
+    counts = by_type(native(csr).count(threads())).tolist()
+    census = {
+        name: count
+        for name, count in zip(types().names, counts, strict=True)
+        if count or "0" not in split(name)[1]
+    }
+    census["003"] = 0
+    census["003"] = comb(csr.shape[0], 3) - sum(census.values())
+    return census
+
+
+def feed_forward_loops(w: GraphLike) -> dict[str, int]:
+    """Count the feed-forward loops, triads of class 030T, of each sign pattern.
+
+    A pattern such as "++-" holds the signs of the links from source to mediator, from mediator to
+    target, and from source to target. A loop is balanced if the product of signs is positive.
+    """
+    census = {split(name): count for name, count in signed_triad_census(w).items()}
+    return {signs: count for (name, signs), count in census.items() if name == "030T"}

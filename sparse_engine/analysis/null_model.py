@@ -11,9 +11,9 @@ from scipy.sparse import csr_array
 from tqdm.auto import tqdm
 
 from sparse_engine.analysis._triads import Kind
+from sparse_engine.analysis.balance import RATIOS, balance_counts, ratios
 from sparse_engine.analysis.graph import GraphLike, as_csr, native, threads
 from sparse_engine.analysis.motifs import CLASSES, CONNECTED, by_type, class_of, types
-from sparse_engine.analysis.semicycles import balance_counts, ratios
 
 # With fewer moves for each link than this, random graphs are too close to the given one.
 LEAST_MOVES = 0.1
@@ -32,8 +32,7 @@ class NullKind(ABC):
             sample: number of the random graph, in [0, 2^32).
 
         Raises:
-            TypeError: not a graph.
-            ValueError: not square, not a valid matrix or file, or a number out of range.
+            ValueError: a number out of range.
         """
 
     def count(self, w: GraphLike, *, seed: int, samples: range) -> np.ndarray:
@@ -63,16 +62,15 @@ class _Native(NullKind):
         counts, edges, changes = graph.count_drawn(
             kind, seed, samples, of_code, len(names), threads()
         )
-        self._check(edges, changes)
+        # Kinds that do not move links have no edges.
+        if LEAST_MOVES * edges > changes:
+            warnings.warn(
+                f"expected random graphs that move away from the given one, found {changes} moves "
+                f"of {edges} links or mutual pairs with {self}: few other graphs keep all this, or "
+                "few were found. z-scores are nan or say little; keep less, or propose more",
+                stacklevel=3,
+            )
         return counts
-
-    def _check(self, edges: int, changes: int) -> None:
-        """Warn about random graphs with too few moves, if this kind makes moves.
-
-        Args:
-            edges: number of links or mutual pairs that could move, in all random graphs.
-            changes: number of moves.
-        """
 
 
 @dataclass(frozen=True)
@@ -132,22 +130,9 @@ class DegreePreserving(_Native):
     def _kind(self) -> Kind:
         return Kind.degree_preserving(self.keep_mutual, self.keep_signs, self.proposals)
 
-    def _check(self, edges: int, changes: int) -> None:
-        if LEAST_MOVES * edges > changes:
-            warnings.warn(
-                f"expected random graphs that move away from the given one, found {changes} moves "
-                f"of {edges} links or mutual pairs with {self}: few other graphs keep all this, or "
-                "few were found. z-scores are nan or say little; keep less, or propose more",
-                stacklevel=4,
-            )
-
 
 # Links of all graphs between two steps of the progress bar, where Ctrl-C can interrupt.
 LINKS_AT_ONCE = 10**7
-# Number of motifs in a table.
-SHOWN = 12
-#: Statistics that are balances.
-RATIOS = ("class_mean", "pooled", "triad_level")
 #: Quantiles between which the middle 95 % are.
 MIDDLE = (0.025, 0.975)
 
@@ -184,18 +169,14 @@ class NullModel:
     def to_dict(self) -> dict[str, dict[str, float | None]]:
         """Return observed value, mean, z-score and p-value of each statistic; None for nan."""
         z, p = self.z_scores, self.p_values
-        rows = {
-            name: {
-                "observed": self.observed[name],
-                "mean": x.mean() if len(x) else np.nan,
-                "z": z[name],
-                "p": p[name],
-            }
-            for name, x in self._defined().items()
-        }
         return {
-            name: {key: None if np.isnan(x) else float(x) for key, x in row.items()}
-            for name, row in rows.items()
+            name: _without_nan(
+                observed=self.observed[name],
+                mean=x.mean() if len(x) else np.nan,
+                z=z[name],
+                p=p[name],
+            )
+            for name, x in self._defined().items()
         }
 
     def bands(self) -> dict[str, dict[str, float | None]]:
@@ -211,24 +192,13 @@ class NullModel:
         for name in RATIOS:
             x = defined[name] if len(defined[name]) > 1 else np.full(2, np.nan)
             low, high = np.quantile(x, MIDDLE)
-            row = {"mean": x.mean(), "sd": x.std(ddof=1), "low": low, "high": high, "z": z[name]}
-            rows[name] = {key: None if np.isnan(v) else float(v) for key, v in row.items()}
+            rows[name] = _without_nan(
+                mean=x.mean(), sd=x.std(ddof=1), low=low, high=high, z=z[name]
+            )
         return rows
 
     def _defined(self) -> dict[str, np.ndarray]:
         return {name: x[~np.isnan(x)] for name, x in self.samples.items()}
-
-    def __str__(self) -> str:
-        """Return a table of the balance, and of the types with the largest z-scores."""
-        rows = self.to_dict()
-        types = [name for name in rows if ":" in name and rows[name]["z"] is not None]
-        types.sort(key=lambda name: -abs(rows[name]["z"] or 0))
-        balance = [name for name in rows if name.partition(":")[0] not in CLASSES]
-        lines = [f"{'statistic':14}{'observed':>12}{'by chance':>12}{'z':>12}{'p':>12}"]
-        for name in balance + types[:SHOWN]:
-            entries = ("-" if x is None else f"{x:.4g}" for x in rows[name].values())
-            lines.append(f"{name:14}" + "".join(f"{entry:>12}" for entry in entries))
-        return "\n".join(lines)
 
 
 def null_model(
@@ -246,8 +216,8 @@ def null_model(
         seed: seed of the random graphs, in [0, 2^64).
 
     Raises:
-        TypeError: not a graph, or ``kind`` is no :class:`NullKind`.
-        ValueError: not square, not a valid matrix or file, or ``n`` or ``seed`` out of range.
+        TypeError: ``kind`` is no :class:`NullKind`.
+        ValueError: ``n`` or ``seed`` out of range.
     """
     if n < 2 or not 0 <= seed < 2**64:
         raise ValueError(f"expected n of at least 2 and seed in [0, 2^64), found {n} and {seed}")
@@ -279,6 +249,10 @@ def _statistics(counts: np.ndarray) -> dict[str, np.ndarray]:
         **{name: counts[:, classes == name].sum(1).astype(float) for name in CONNECTED},
         **dict(zip(names[occurring].tolist(), counts.T[occurring].astype(float), strict=True)),
     }
+
+
+def _without_nan(**numbers: float) -> dict[str, float | None]:
+    return {name: None if np.isnan(x) else float(x) for name, x in numbers.items()}
 
 
 def _z_score(observed: float, samples: np.ndarray) -> float:

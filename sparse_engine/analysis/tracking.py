@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,9 +12,9 @@ from typing_extensions import override
 
 from sparse_engine import convert
 from sparse_engine.analysis.balance import structural_balance
-from sparse_engine.analysis.census import triad_census
 from sparse_engine.analysis.distance import topology_distance
-from sparse_engine.analysis.layers import RecurrentLayer, layers_of
+from sparse_engine.analysis.layers import LayerLike, RecurrentLayer, layers_of
+from sparse_engine.analysis.motifs import triad_census
 from sparse_engine.analysis.null_model import null_model
 from sparse_engine.nn import SparseWeight
 from sparse_engine.nn.recurrent_weights import recurrent_weights
@@ -101,8 +100,11 @@ class Drift(Measure):
     """
 
     bound: float = 0.0
-    _first: dict[SparseWeight, Any] = field(
+    _first: dict[SparseWeight, csr_array] = field(
         init=False, default_factory=dict, repr=False, compare=False
+    )
+    _recurrent: set[SparseWeight] = field(
+        init=False, default_factory=set, repr=False, compare=False
     )
 
     def __post_init__(self) -> None:
@@ -112,39 +114,37 @@ class Drift(Measure):
 
     @override
     def begin(self, rewiring: Rewiring) -> None:
-        recurrent = recurrent_weights(rewiring.model)
+        self._recurrent.update(recurrent_weights(rewiring.model))
         for weight in rewiring.weights:
-            first = convert.to_scipy(weight)
-            self._first[weight] = RecurrentLayer(first) if weight in recurrent else first
-        # Weights that cannot be compared are refused now, not at the first rewiring.
-        for layer in self._first.values():
-            layers_of([layer])
+            self._first[weight] = convert.to_scipy(weight)
+            # A weight that cannot be compared is refused now, not at the first rewiring.
+            layers_of([self._layer(weight, weight)])
+
+    def _layer(self, weight: SparseWeight, wiring: SparseWeight | csr_array) -> LayerLike:
+        return RecurrentLayer(wiring) if weight in self._recurrent else wiring
 
     @override
     def measure(self, weight: SparseWeight, rewired: Rewired) -> Record:
-        first = self._first[weight]
-        now = RecurrentLayer(weight) if isinstance(first, RecurrentLayer) else weight
+        first, now = (self._layer(weight, each) for each in (self._first[weight], weight))
         (distance,) = topology_distance([first], [now], bound=self.bound)
         return {"distance": distance}
 
     @override
     def state_dict(self) -> State:
         state: State = {}
-        for i, layer in enumerate(self._first.values()):
-            first: Any = layer.weight if isinstance(layer, RecurrentLayer) else layer
+        for i, first in enumerate(self._first.values()):
             state[f"{i}.crow"] = torch.from_numpy(first.indptr.astype(np.int64))
             state[f"{i}.col"] = torch.from_numpy(first.indices.astype(np.int32))
         return state
 
     @override
     def load_state_dict(self, state: State) -> None:
-        loaded: dict[SparseWeight, Any] = {}
-        for i, (weight, layer) in enumerate(self._first.items()):
+        loaded = {}
+        for i, weight in enumerate(self._first):
             crow, col = state.get(f"{i}.crow"), state.get(f"{i}.col")
             if not isinstance(crow, Tensor) or not isinstance(col, Tensor):
                 raise ValueError(f"expected the first wiring of weight {i} as two tensors")
             Pattern.from_csr(crow, col, weight.shape)
             parts = np.ones(len(col)), col.cpu().numpy(), crow.cpu().numpy()
-            first = csr_array(parts, weight.shape)
-            loaded[weight] = RecurrentLayer(first) if isinstance(layer, RecurrentLayer) else first
+            loaded[weight] = csr_array(parts, weight.shape)
         self._first.update(loaded)

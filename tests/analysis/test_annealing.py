@@ -11,15 +11,14 @@ from hypothesis import strategies as st
 from scipy.sparse import coo_array, csr_array
 
 from sparse_engine.analysis import (
+    ClassMean,
     Cooling,
     Pooled,
     anneal,
-    balanced_network,
     read_fanmod,
     signed_network,
     structural_balance,
 )
-from sparse_engine.analysis.annealing import ClassMean
 
 OBJECTIVES = {ClassMean(): "class_mean", Pooled(): "pooled"}
 
@@ -33,6 +32,10 @@ def signed_digraphs(draw):
     rows, cols = np.nonzero(rng.random((n, n)) < density)
     values = rng.choice([-1.5, -0.1, 0.0, 0.2, 2.0], len(rows))
     return coo_array((values, (rows, cols)), shape=(n, n)).tocsr()
+
+
+def balanced_network(n, density, *, seed=0, positive=0.5, **options):
+    return anneal(signed_network(n, density, positive=positive, seed=seed), seed=seed, **options)
 
 
 def self_loops_of(w):

@@ -1,6 +1,7 @@
 """``sparse-engine analyze``, as a user meets it."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -36,8 +37,14 @@ def test_tables(files, capsys):
     assert main(["analyze", *map(str, files), "--null", "sign-shuffle", "--samples", "20"]) == 0
     out = capsys.readouterr().out
     for file in files:
-        assert f"{file}\n\n{summarize(file)}\n\n{structural_balance(file)}\n\n" in out
-        assert str(null_model(file, kind=SignShuffle(), n=20)) in out
+        report, null = structural_balance(file), null_model(file, kind=SignShuffle(), n=20)
+        assert f"{file}\n\nnodes{'20':>31}\nlinks{summarize(file).links:>31}\n" in out
+        assert f"class mean{report.class_mean:>38.6f}\n\nstatistic" in out
+        observed, z = null.observed["pooled"], null.z_scores["pooled"]
+        assert re.search(f"^pooled +{observed:.4g} .* {z:.4g} ", out, re.MULTILINE)
+    assert len(re.findall("^[0-9]{3}[A-Z]?:", out, re.MULTILINE)) == 12 * len(files)
+    assert "nan" not in out
+    for file in files:
         for name, count in triad_census(file).items():
             assert f"{name:>6}{count:>16,}" in out
 

@@ -17,8 +17,8 @@ from sparse_engine.analysis import (
     match_networks,
     topology_distance,
 )
+from sparse_engine.analysis.distance import match_units
 from sparse_engine.analysis.layers import layers_of
-from sparse_engine.analysis.matching import match_units
 from sparse_engine.nn import SparseLinear, SparseLSTM, SparseRHN, SparseRNN, SparseWeight
 
 # Similarities are rounded down to multiples of 2^-40.

@@ -1,7 +1,6 @@
 """FANMOD's files of signed networks."""
 
 import json
-import math
 
 import numpy as np
 import pytest
@@ -9,7 +8,6 @@ from scipy.sparse import csr_array
 
 from sparse_engine import convert
 from sparse_engine.analysis import read_fanmod, signed_network, structural_balance, write_fanmod
-from sparse_engine.analysis.fanmod import FanmodMotif
 from sparse_engine.lab.cli import main
 from sparse_engine.lab.train import read_weights
 
@@ -107,69 +105,3 @@ def test_published_networks_have_the_balance_of_their_names(data, capsys):
     assert main(["analyze", str(file), "--format", "fanmod", "--json"]) == 0
     (record,) = json.loads(capsys.readouterr().out).values()
     assert record["balance"]["class_mean"] == pytest.approx(0.508, abs=0.00051)
-
-
-MOTIFS = """FANMOD 1.1 subgraph enumeration
--------------------------------
-
-Network type: Directed
-Subgraph size: 3
-
-Generated 50 random networks
-
-8 subgraphs were enumerated in the original network.
-
-Result overview:
-
-ID,Adj-Matrix,Frequency,Mean-Freq,Standard-Dev,Z-Score,p-Value
-,,[Original],[Random],[Random]
-
-38,012,75%,62.5%,0.0125,10,0.02
-,001
-,000
-
-12,010,25%,25%,0,undefined,1
-,002
-,000
-"""
-
-
-def test_motifs(tmp_path):
-    file = tmp_path / "w.txt.csv"
-    file.write_text(MOTIFS)
-    found = read_fanmod(file)
-    assert (found.subgraphs, found.random_networks) == (8, 50)
-    loop, chain = found.motifs.items()
-    # Node 0 leads to 1 by a positive link and to 2 by a negative one, and 1 to 2 by a positive.
-    assert loop == ("030T:++-", FanmodMotif(0.75, 0.625, 0.0125, 10.0, 0.02))
-    assert chain[0] == "021C:+-" and math.isnan(chain[1].z_score)
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ("Subgraph size: 3", "Subgraph size: 4", "three nodes in .*, found motifs of another size"),
-        ("ID,Adj", "Id,Adj", "found no line 'ID,Adj"),
-        (",001\n", ",003\n", "a motif of three rows in .*, found '38,012"),
-        (",001\n", "", "found '38,012"),
-        ("75%", "much", "found '38,012,much"),
-        (
-            "12,010,25%,25%,0,undefined,1\n,002",
-            "38,012,1%,1%,1,1,1\n,001",
-            "found 030T:\\+\\+- twice",
-        ),
-        ("8 subgraphs", "No subgraphs", "expected a line like"),
-    ],
-)
-def test_damaged_motifs(tmp_path, old, new, message):
-    file = tmp_path / "w.csv"
-    assert old in MOTIFS
-    file.write_text(MOTIFS.replace(old, new, 1))
-    with pytest.raises(ValueError, match=message):
-        read_fanmod(file)
-
-
-def test_a_table_of_motifs_is_no_network(tmp_path, capsys):
-    (tmp_path / "w.csv").write_text(MOTIFS)
-    assert main(["analyze", str(tmp_path / "w.csv"), "--format", "fanmod"]) == 2
-    assert "to begin with 'Id,Source,Target,Weight' or" in capsys.readouterr().err

@@ -73,7 +73,6 @@ def test_loops_are_removed_one_after_the_other(planted):
                 assert set(added) == {frozenset(loop) for loop in wholes[name].tolist()}
     assert not notes
     assert [found.curves[name].steps for name in KINDS] == [6, 3, 9, 6]
-    assert found.compared == 3
 
 
 def test_loops_that_share_links_share_their_removal():
@@ -149,21 +148,6 @@ def test_mean_and_interval():
     assert np.isnan(single.interval()).all()
     with pytest.raises(ValueError, match=r"level in \(0, 1\), found 95"):
         curve.interval(95)
-
-
-def test_table_and_json(planted):
-    model, loops, *_ = planted
-    _, evaluate = removed_by(model)
-    found = lesion(model, loops, evaluate)
-    lines = str(found).splitlines()
-    assert lines[0].split() == ["removed", "steps", "links", "metric", "95", "%", "interval"]
-    assert "unbalanced          3       9           9                    9 to 9" in lines
-    assert "random links        6      18          18                  18 to 18" in lines
-    record = json.loads(json.dumps(found.to_dict()))
-    assert record["intact"] == 0 and record["compared"] == 3
-    assert record["curves"]["balanced"]["mean"] == [0, 3, 6, 9]
-    one = lesion(model, loops, evaluate, orders=1)
-    assert one.to_dict()["curves"]["balanced"]["low"] == [None] * 4
 
 
 @pytest.mark.parametrize(

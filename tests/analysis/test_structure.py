@@ -111,14 +111,13 @@ def test_summary(w):
     strong = [*nx.strongly_connected_components(directed)]
     assert found.strong_components == len(strong)
     assert found.largest_strong == max(map(len, strong))
-    assert str(found).splitlines()[1].split() == ["links", f"{w.nnz:,}"]
 
 
 @pytest.mark.parametrize("w", EMPTY)
 def test_graphs_without_links(w):
     found = summarize(w)
     assert (found.links, found.spectral_radius, found.weak_components) == (0, 0, w.shape[0])
-    assert found.to_dict()["reciprocity"] is None and "nan" not in str(found)
+    assert found.to_dict()["reciprocity"] is None
     assert not weight_distribution(w).every.any()
     assert degree_distribution(w).into.sum() == w.shape[0]
 

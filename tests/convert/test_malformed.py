@@ -24,7 +24,7 @@ TAKERS = {
     "recurrent distance": lambda w: analysis.topology_distance(
         [RecurrentLayer(w, w)], [RecurrentLayer(w, w)]
     ),
-    "match_units": lambda w: analysis.matching.match_units(w, w),
+    "match_units": lambda w: analysis.distance.match_units(w, w),
     "FromGraph": lambda w: FromGraph(w).links(*w.shape, RandomKey(0)),
 }
 

@@ -15,7 +15,8 @@ from tqdm.auto import tqdm
 
 from sparse_engine import analysis, convert
 from sparse_engine.analysis import DegreePreserving, ErdosRenyiNull, SignShuffle
-from sparse_engine.analysis.graph_file import GraphFormat
+from sparse_engine.analysis.graph import GraphFormat
+from sparse_engine.analysis.motifs import CLASSES
 from sparse_engine.analysis.null_model import NullModel
 from sparse_engine.lab.train import read_weights
 from sparse_engine.nn import SparseWeight
@@ -43,6 +44,8 @@ NULL_HELP = (
     "What random graphs to compare with. sign-shuffle: the same links; degree: links in and out of "
     "each node, by sign, stay; degree-mutual: its mutual pairs, too; erdos-renyi: links anywhere."
 )
+#: Number of motifs in the table of a null model.
+SHOWN = 12
 
 
 @dataclass(frozen=True)
@@ -85,11 +88,9 @@ class Analyze:
         graphs = dict(self._graphs())
         records, nulls = {}, {}
         for name, w in tqdm(graphs.items(), unit="graph", leave=False, disable=None):
-            parts: dict[str, Any] = {
-                "structure": analysis.summarize(w),
-                "balance": analysis.structural_balance(w),
-            }
-            censuses = {
+            record: dict[str, Any] = {
+                "structure": analysis.summarize(w).to_dict(),
+                "balance": analysis.structural_balance(w).to_dict(),
                 "census": analysis.triad_census(w),
                 "signed_census": analysis.signed_triad_census(w),
                 "feed_forward_loops": analysis.feed_forward_loops(w),
@@ -97,11 +98,10 @@ class Analyze:
             if self.null is not None:
                 kind = NULLS[self.null]
                 nulls[name] = analysis.null_model(w, kind=kind, n=self.samples, seed=self.seed)
-                parts["null"] = nulls[name]
-            records[name] = {key: part.to_dict() for key, part in parts.items()} | censuses
+                record["null"] = nulls[name].to_dict()
+            records[name] = record
             if not self.json:
-                tables = map(_columns, (censuses["census"], censuses["feed_forward_loops"]))
-                tqdm.write("\n\n".join([name, *map(str, parts.values()), *tables]) + "\n")
+                tqdm.write("\n\n".join([name, *_tables(record)]) + "\n")
             _warn_of_one_sign(name, w)
         if self.json:
             print(json.dumps(records, indent=1))
@@ -129,10 +129,44 @@ def _warn_of_one_sign(name: str, w: csr_array) -> None:
         tqdm.write(f"sparse-engine: warning: {warning}", file=sys.stderr)
 
 
-def _columns(counts: dict[str, int]) -> str:
-    """Return a table of the counts, four in each line."""
-    entries = [f"{name:>6}{count:>16,}" for name, count in counts.items()]
-    return "\n".join("".join(entries[first : first + 4]) for first in range(0, len(entries), 4))
+def _tables(record: dict[str, Any]) -> Iterator[str]:
+    """Yield the numbers of a graph as tables."""
+    yield "\n".join(
+        f"{name.replace('_', ' '):24}{f'{x:,}' if isinstance(x, int) else _shown(x):>12}"
+        for name, x in record["structure"].items()
+    )
+    yield _balance(record["balance"])
+    if "null" in record:
+        yield _null(record["null"])
+    for counts in (record["census"], record["feed_forward_loops"]):
+        entries = [f"{name:>6}{count:>16,}" for name, count in counts.items()]
+        yield "\n".join("".join(entries[first : first + 4]) for first in range(0, len(entries), 4))
+
+
+def _balance(balance: dict[str, Any]) -> str:
+    pooled = [sum(counts) for counts in zip(*balance["classes"].values(), strict=True)]
+    lines = [f"{'class':12}{'balanced':>12}{'semicycles':>12}{'ratio':>12}"]
+    rows = balance["classes"] | {"pooled": pooled, "whole triads": balance["triads"]}
+    for name, (balanced, total) in rows.items():
+        ratio = _shown(balanced / total if total else None, ".6f")
+        lines.append(f"{name:12}{balanced:12,}{total:12,}{ratio:>12}")
+    return "\n".join([*lines, f"{'class mean':36}{_shown(balance['class_mean'], '.6f'):>12}"])
+
+
+def _null(rows: dict[str, dict[str, float | None]]) -> str:
+    """Return a table of the balances, and of the types with the largest z-scores."""
+    types = [name for name in rows if ":" in name and rows[name]["z"] is not None]
+    types.sort(key=lambda name: -abs(rows[name]["z"] or 0))
+    balances = [name for name in rows if name.partition(":")[0] not in CLASSES]
+    chosen = {name: map(_shown, rows[name].values()) for name in balances + types[:SHOWN]}
+    table = {"statistic": ("observed", "by chance", "z", "p"), **chosen}
+    return "\n".join(
+        f"{name:14}" + "".join(f"{entry:>12}" for entry in row) for name, row in table.items()
+    )
+
+
+def _shown(x: float | None, form: str = ".4g") -> str:
+    return "-" if x is None else format(x, form)
 
 
 def _draw(graphs: dict[str, csr_array], nulls: dict[str, NullModel], path: Path) -> None:

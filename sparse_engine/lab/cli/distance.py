@@ -72,7 +72,6 @@ class Distance:
             bound=self.bound,
             constant_inputs=int(self.bias == "keep"),
             match_last=not self.keep_outputs,
-            progress=len(self.networks) > 2,
         )
         mean = matrix.mean(axis=0)
         if self.json:

@@ -5,7 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from sparse_engine.analysis import Operations, connection_sparsity, footprint, synaptic_operations
+from sparse_engine.lab.experiments.cost import (
+    Operations,
+    connection_sparsity,
+    footprint,
+    synaptic_operations,
+)
 from sparse_engine.lab.experiments.training import (
     Finished,
     Quantity,

@@ -121,7 +121,7 @@ def lesion_model(
     """Remove the planted loops of a network with one recurrent weight."""
     (weight,) = recurrent_weights(model)
     loops = find_planted_loops(weight)
-    return lesion(model, loops, evaluate, weight=weight, orders=ORDERS, seed=seed, progress=False)
+    return lesion(model, loops, evaluate, weight=weight, orders=ORDERS, seed=seed)
 
 
 def rows_of(variant: str, task: Lesioned, found: Sequence[Lesions]) -> list[Row]:

@@ -25,16 +25,14 @@ PROPOSALS = 100
 
 def balanced(units: int, density: float, seed: int, *, balance: float = 0.5) -> csr_array:
     """Return signs of a network whose pooled structural balance is near ``balance``."""
-    from sparse_engine.analysis import Cooling, Pooled, balanced_network
+    from sparse_engine.analysis import Cooling, Pooled, anneal, signed_network
 
-    return balanced_network(
-        units,
-        density,
+    return anneal(
+        signed_network(units, density, seed=seed),
         target=balance,
         seed=seed,
         cooling=Cooling(proposals=PROPOSALS),
         objective=Pooled(),
-        progress=False,
     ).graph
 
 

@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from sparse_engine.analysis import PairedTest, holm, paired_test
 from sparse_engine.lab.tasks import Task
+from sparse_engine.lab.train.paired import PairedTest, holm, paired_test
 from sparse_engine.lab.train.results import StoredRun
 
 #: Evaluation of a run: the one with the best validation metric, or the last.

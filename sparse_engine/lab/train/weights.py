@@ -12,7 +12,7 @@ from scipy.sparse import csr_array
 from torch import Tensor
 
 from sparse_engine import convert
-from sparse_engine.analysis.graph_file import GraphFormat, read_graph
+from sparse_engine.analysis.graph import GraphFormat, read_graph
 from sparse_engine.files import plausible_units
 from sparse_engine.lab.train.checkpoint import Checkpoint
 from sparse_engine.machine import memory_error_names

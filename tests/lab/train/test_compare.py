@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from lab.train.written_runs import write
 
-from sparse_engine.analysis import holm, paired_test
 from sparse_engine.lab.train import compare, read_runs
+from sparse_engine.lab.train.paired import holm, paired_test
 
 
 @pytest.fixture

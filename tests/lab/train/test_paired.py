@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sparse_engine.analysis import holm, paired_test
+from sparse_engine.lab.train.paired import holm, paired_test
 
 A = np.random.default_rng(1).normal(size=8)
 B = A - 0.4 + 0.3 * np.random.default_rng(2).normal(size=8)
