@@ -1,7 +1,7 @@
 """Checkpoints: tensors in a safetensors file, everything else in a JSON file.
 
-The JSON file has the name and the hash of its tensor file and a hash of itself, and is replaced
-last. A run that is killed at any moment leaves the previous pair of files or the new pair.
+The JSON file has the name and the hash of its tensor file, and is replaced last. A run that is
+killed at any moment leaves the previous pair of files or the new pair.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
@@ -22,18 +21,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sparse_engine.files import write_atomically
-from sparse_engine.lab.train.record import sealed, unsealed
 from sparse_engine.topology import Rewiring
 
 FORMAT = "sparse_engine.checkpoint"
-VERSION = 3
+VERSION = 1
 TENSOR_FILE = r"checkpoint-\d{8,}\.safetensors"
-#: Entries of the JSON file in each version, where "rule" is the rewiring. Version 1 has no hash of
-#: the JSON file itself. Version 3 adds what lasts from step to step beside the model: the
-#: task's memory and the schedule of the learning rate.
-ENTRIES = {1: {"format", "version", "step", "tensors", "sha256", "optimizer", "rule"}}
-ENTRIES[2] = ENTRIES[1] | {"config", "logs"}
-ENTRIES[3] = ENTRIES[2] | {"scheduler"}
 REMEDY = "restore the folder from a copy, or start again in an empty one"
 
 
@@ -50,10 +42,9 @@ class Checkpoint:
         model: the model's state_dict.
         optimizer: the optimizer's state_dict.
         rewiring: the rewiring's state_dict.
-        config: the settings that define the run; empty in checkpoints of version 1.
-        logs: hash of each log up to this step, by file name; empty in checkpoints of version 1.
-        memory: the task's tensors that last from step to step; empty before version 3.
-        scheduler: state of the schedule of the learning rate; empty before version 3.
+        config: the settings that define the run.
+        memory: the task's tensors that last from step to step.
+        scheduler: state of the schedule of the learning rate.
     """
 
     step: int
@@ -61,7 +52,6 @@ class Checkpoint:
     optimizer: dict
     rewiring: dict
     config: dict[str, object] = field(default_factory=dict)
-    logs: dict[str, str] = field(default_factory=dict)
     memory: dict[str, Tensor] = field(default_factory=dict)
     scheduler: dict[str, Any] = field(default_factory=dict)
 
@@ -69,7 +59,7 @@ class Checkpoint:
     def of(
         cls, step: int, model: nn.Module, optimizer: Optimizer, rewiring: Rewiring, **run: Any
     ) -> Checkpoint:
-        """Return the state of a run now; ``run`` may have its ``config`` and ``logs``."""
+        """Return the state of a run now; ``run`` may have the other attributes."""
         state = model.state_dict(), optimizer.state_dict(), rewiring.state_dict()
         return cls(step, *state, **run)
 
@@ -81,10 +71,7 @@ class Checkpoint:
         """
         try:
             model.load_state_dict(self.model)
-            wanted = [set(group) for group in optimizer.param_groups]
             optimizer.load_state_dict(self.optimizer)
-            _check_groups(optimizer, wanted)
-            _check_state(optimizer)
             rewiring.load_state_dict(self.rewiring)
         except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
             found = " ".join(str(error).split())
@@ -98,24 +85,13 @@ class Checkpoint:
         Raises:
             OSError: a file cannot be written, as on a full disk; the previous checkpoint stays.
         """
-        tensors = {f"model.{name}": value for name, value in separate(self.model).items()}
-        scalars: dict[str, dict[str, object]] = {}
-        for slot, entries in self.optimizer["state"].items():
-            for name, value in entries.items():
-                if isinstance(value, Tensor):
-                    tensors[f"optimizer.{slot}.{name}"] = value.contiguous()
-                else:
-                    scalars.setdefault(str(slot), {})[name] = value
-        rewiring = dict(self.rewiring)
-        for name, value in self.rewiring.items():
-            if isinstance(value, Tensor):
-                # Captured factors of several weights may share memory, which a file may not.
-                tensors[f"rule.{name}"] = rewiring.pop(name).clone(
-                    memory_format=torch.contiguous_format
-                )
-        for name, value in self.memory.items():
-            tensors[f"memory.{name}"] = value.detach().clone(memory_format=torch.contiguous_format)
-        content = save_tensors(tensors)
+        entries: dict[str, Any] = {f"model.{name}": value for name, value in self.model.items()}
+        for slot, state in self.optimizer["state"].items():
+            entries |= {f"optimizer.{slot}.{name}": value for name, value in state.items()}
+        entries |= {f"rewiring.{name}": value for name, value in self.rewiring.items()}
+        entries |= {f"memory.{name}": value.detach() for name, value in self.memory.items()}
+        tensors = {name: value for name, value in entries.items() if isinstance(value, Tensor)}
+        content = save_tensors(separate(tensors))
         tensor_file = f"checkpoint-{self.step:08d}.safetensors"
         write_atomically(folder / tensor_file, content)
         record = {
@@ -124,13 +100,12 @@ class Checkpoint:
             "step": self.step,
             "tensors": tensor_file,
             "sha256": hashlib.sha256(content).hexdigest(),
-            "optimizer": {"scalars": scalars, "param_groups": self.optimizer["param_groups"]},
-            "rule": rewiring,
+            "values": {name: value for name, value in entries.items() if name not in tensors},
+            "param_groups": self.optimizer["param_groups"],
             "config": self.config,
-            "logs": self.logs,
             "scheduler": self.scheduler,
         }
-        write_atomically(folder / "checkpoint.json", sealed(record))
+        write_atomically(folder / "checkpoint.json", json.dumps(record, indent=1).encode())
         for path in folder.iterdir():
             stale = re.fullmatch(rf"{TENSOR_FILE}|\.{TENSOR_FILE}\.partial", path.name)
             if stale and path.name != tensor_file:
@@ -138,7 +113,7 @@ class Checkpoint:
 
     @classmethod
     def load(cls, folder: Path) -> Checkpoint:
-        """Read the checkpoint of a folder, and validate it completely.
+        """Read the checkpoint of a folder.
 
         Raises:
             CheckpointError: no checkpoint, or a truncated, damaged or foreign file.
@@ -157,40 +132,13 @@ class Checkpoint:
             raise CheckpointError(
                 f"expected a checkpoint of sparse_engine in {path}, found something else; {REMEDY}"
             )
-        version = record.get("version")
-        if not isinstance(version, int) or version not in ENTRIES:
+        if record.get("version") != VERSION:
             raise CheckpointError(
-                f"expected checkpoint version 1 to {VERSION} in {path}, found {version}; "
-                "go on with the release of sparse_engine that wrote it"
+                f"expected checkpoint version {VERSION} in {path}, found "
+                f"{record.get('version')}; go on with the release of sparse_engine that wrote it"
             )
         try:
-            if version > 1:
-                record = _unsealed(record, path)
-            if record.keys() != ENTRIES[version]:
-                raise ValueError(f"entries {sorted(record.keys() ^ ENTRIES[version])}")
-            tensors = _tensors(folder / Path(record["tensors"]).name, record["sha256"])
-            state: dict[int, dict] = {
-                int(slot): dict(entries) for slot, entries in record["optimizer"]["scalars"].items()
-            }
-            model, memory, rewiring = {}, {}, dict(record["rule"])
-            for name, value in tensors.items():
-                kind, rest = name.split(".", 1)
-                if kind == "model":
-                    model[rest] = value
-                elif kind == "rule":
-                    rewiring[rest] = value
-                elif kind == "memory":
-                    memory[rest] = value
-                else:
-                    slot, entry = rest.split(".", 1)
-                    state.setdefault(int(slot), {})[entry] = value
-            groups = record["optimizer"]["param_groups"]
-            optimizer = {"state": state, "param_groups": groups}
-            step = record["step"]
-            if not isinstance(step, int) or step < 0:
-                raise ValueError(f"step {step}")
-            run = {name: dict(record.get(name, {})) for name in ("config", "logs", "scheduler")}
-            return cls(step, model, optimizer, rewiring, **run, memory=memory)
+            return cls._of_record(record, folder)
         except CheckpointError:
             raise
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -198,27 +146,40 @@ class Checkpoint:
                 f"expected a complete checkpoint in {path}, found it wrong at: {error}; {REMEDY}"
             ) from error
 
+    @classmethod
+    def _of_record(cls, record: dict[str, Any], folder: Path) -> Checkpoint:
+        tensors = _tensors(folder / Path(record["tensors"]).name, record["sha256"])
+        parts: dict[str, dict] = {"model": {}, "optimizer": {}, "rewiring": {}, "memory": {}}
+        for name, value in {**record["values"], **tensors}.items():
+            kind, _, rest = name.partition(".")
+            parts[kind][rest] = value
+        state: dict[int, dict] = {}
+        for name, value in parts["optimizer"].items():
+            slot, _, entry = name.partition(".")
+            state.setdefault(int(slot), {})[entry] = value
+        step = record["step"]
+        if not isinstance(step, int) or step < 0:
+            raise ValueError(f"step {step}")
+        return cls(
+            step,
+            parts["model"],
+            {"state": state, "param_groups": record["param_groups"]},
+            parts["rewiring"],
+            dict(record["config"]),
+            parts["memory"],
+            dict(record["scheduler"]),
+        )
 
-def separate(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors of a model's state_dict, contiguous, each in memory of its own.
 
-    Tied weights share memory, which a file may not.
-    """
+def separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors contiguous, and each in memory of its own, as a file needs them."""
     seen: set[int] = set()
-    tensors = {}
-    for name, value in state.items():
-        tensors[name] = value.clone() if value.data_ptr() in seen else value.contiguous()
-        seen.add(value.data_ptr())
-    return tensors
-
-
-def _unsealed(record: dict, path: Path) -> dict:
-    try:
-        return unsealed(record)
-    except ValueError as error:
-        raise CheckpointError(
-            f"expected {path} as it was written, found it changed; {REMEDY}"
-        ) from error
+    separated = {}
+    for name, value in tensors.items():
+        storage = value.untyped_storage().data_ptr()
+        separated[name] = (value.clone() if storage in seen else value).contiguous()
+        seen.add(storage)
+    return separated
 
 
 def _tensors(path: Path, sha256: str) -> dict[str, Tensor]:
@@ -235,28 +196,3 @@ def _tensors(path: Path, sha256: str) -> dict[str, Tensor]:
         raise CheckpointError(
             f"expected safetensors in {path}, found: {error}; {REMEDY}"
         ) from error
-
-
-def _check_groups(optimizer: Optimizer, wanted: list[set[str]]) -> None:
-    """Raise ValueError for missing hyperparameters, which ``load_state_dict`` accepts."""
-    for names, group in zip(wanted, optimizer.param_groups, strict=True):
-        if missing := sorted(names - group.keys()):
-            raise ValueError(f"expected parameter groups of {sorted(names)}, found no {missing}")
-
-
-def _check_state(optimizer: Optimizer) -> None:
-    """Raise ValueError for state that does not fit; ``load_state_dict`` accepts such state.
-
-    An entry may have one value for each row or column, as in Adafactor, or a single value.
-    """
-    for parameter, entries in optimizer.state.items():
-        if not isinstance(parameter, Tensor):
-            raise ValueError(f"optimizer state of a parameter {parameter} that does not exist")
-        for name, value in entries.items():
-            if not isinstance(value, Tensor):
-                continue
-            if torch.broadcast_shapes(value.shape, parameter.shape) != parameter.shape:
-                raise ValueError(
-                    f"expected optimizer state {name} of shape {[*parameter.shape]}, "
-                    f"found {[*value.shape]}"
-                )

@@ -12,6 +12,7 @@ import tyro
 
 from sparse_engine.lab.networks import Network
 from sparse_engine.lab.tasks import TASKS, Task
+from sparse_engine.lab.train.log import Scores
 from sparse_engine.lab.train.methods import Method
 from sparse_engine.lab.train.optimization import Optimization
 
@@ -51,45 +52,32 @@ class Config:
 
     def check(self) -> None:
         """Raise ValueError for a number out of range, or a network that the task does not take."""
-        self.method.check()
-        self.optimization.check()
-        for name in ("steps", "evaluate_every", "save_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"expected {name} of at least 1, found {getattr(self, name)}")
-        if self.steps >= 2**32:
-            raise ValueError(f"expected steps below 2^32, found {self.steps}")
-        if not 0 <= self.seed < 2**63:
-            raise ValueError(f"expected seed in [0, 2^63), found {self.seed}")
-        if self.patience < 0:
-            raise ValueError(f"expected patience of at least 0, found {self.patience}")
+        least = {"steps": 1, "evaluate_every": 1, "save_every": 1, "patience": 0}
+        for name, bound in least.items():
+            if (found := getattr(self, name)) < bound:
+                raise ValueError(f"expected {name} of at least {bound}, found {found}")
+        for name, bits in (("steps", 32), ("seed", 63)):
+            if not 0 <= (found := getattr(self, name)) < 2**bits:
+                raise ValueError(f"expected {name} in [0, 2^{bits}), found {found}")
         if not isinstance(self.network, self.task.network):
             raise ValueError(
                 f"expected a {self.task.network.__name__} for the task {self.task.name}, found "
                 f"{type(self.network).__name__}"
             )
 
+    def is_over(self, step: int, scores: Scores) -> bool:
+        """Whether all steps are taken, or the patience for a better metric is over."""
+        return step >= self.steps or 0 < self.patience <= scores.since_best
+
     @classmethod
     def of(cls, task: Task, **settings: Any) -> Config:
-        """Return the settings of a task's published run, with some of them replaced.
-
-        Args:
-            task: the task.
-            **settings: other values by their names, such as ``cell``, ``density``, ``method``,
-                ``learning_rate`` or ``steps``.
-
-        Raises:
-            ValueError: a name that there is not.
-        """
+        """Return the settings of a task's published run, with some replaced by :meth:`replaced`."""
         config = cls(task, task.network(), Method(final_density=Network().density))
         return config.replaced(**{**task.recipe, **settings})
 
     @classmethod
     def published(cls, name: str, **settings: Any) -> Config:
-        """Return :meth:`of` for a task of the registry ``TASKS`` by its name.
-
-        Raises:
-            ValueError: a name that there is not.
-        """
+        """Return :meth:`of` for a task of the registry ``TASKS`` by its name."""
         if name not in TASKS:
             raise ValueError(f"expected a task of {sorted(TASKS)}, found {name!r}")
         return cls.of(TASKS[name](), **settings)
@@ -97,10 +85,8 @@ class Config:
     def replaced(self, **settings: Any) -> Config:
         """Return a copy with some settings replaced, by their names in whichever part they are.
 
-        The name ``method`` stands for the name of the rewiring method.
-
-        Raises:
-            ValueError: a name that there is not.
+        The name ``method`` stands for the name of the rewiring method. A ValueError names settings
+        that there are not.
         """
         changed: dict[str, Any] = {}
         for part in PARTS:
@@ -127,12 +113,8 @@ class Config:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Config:
-        """Return the settings that :meth:`to_json` gave, or those of a run before version 3.
-
-        Raises:
-            ValueError: entries that no settings have, or parts that are missing.
-        """
-        record = upgraded(record)
+        """Return the settings that :meth:`to_json` gave, or raise ValueError for others."""
+        record = dict(record)
         try:
             parts = {part: dict(record.pop(part)) for part in PARTS}
             name = parts["task"].pop("name")
@@ -154,27 +136,12 @@ class Config:
             ) from error
 
 
-def upgraded(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings in their present form: old ones get the defaults of what was added since.
-
-    Settings of runs before version 3, which were flat, are nested.
-    """
-    if not isinstance(record.get("task"), str) or record["task"] not in TASKS:
-        return _completed(record)
-    old = dict(record)
-    method = dict(old.pop("rule", {}))
-    config = Config.published(old.pop("task"), cell="rnn", input_std=1.0)
-    known = {name: old.pop(name) for name in ("hidden", "density", "gain") if name in old}
-    given = {"method" if name == "name" else name: value for name, value in method.items()}
-    return config.replaced(**known, **given, **old).to_json()
-
-
-def _completed(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return nested settings with the defaults of those that they lack."""
-    task = record.get("task")
-    kind = TASKS.get(task.get("name", "")) if isinstance(task, Mapping) else None
-    if kind is None:
-        return dict(record)
-    defaults = Config(kind(), kind.network()).to_json()
-    parts = {part: record[part] for part in PARTS if isinstance(record.get(part), Mapping)}
-    return {**record, **{part: {**defaults[part], **given} for part, given in parts.items()}}
+def flattened(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the innermost entries of nested settings, with names such as ``network.hidden``."""
+    leaves: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, Mapping) and value:
+            leaves |= flattened(value, f"{prefix}{name}.")
+        else:
+            leaves[prefix + name] = value
+    return leaves

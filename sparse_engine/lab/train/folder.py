@@ -1,14 +1,13 @@
 """Folder of a run, in which one process at a time trains.
 
 A folder holds a run from the moment when its first checkpoint is complete. The checkpoint also has
-the settings, of which config.json is a readable copy, and the hashes of the logs.
+the settings, of which config.json is a readable copy.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import json
 import os
 import re
@@ -16,35 +15,28 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sparse_engine.files import write_atomically
-from sparse_engine.lab.train.checkpoint import REMEDY, TENSOR_FILE, Checkpoint, CheckpointError
-from sparse_engine.lab.train.config import upgraded
-from sparse_engine.lab.train.log import log_hash
+from sparse_engine.lab.train.checkpoint import TENSOR_FILE, Checkpoint, CheckpointError
+from sparse_engine.lab.train.config import flattened
 
 LOGS = ("metrics.jsonl", "topology.jsonl")
 BEST = "best.safetensors"
-OURS = (
-    r"config\.json|checkpoint\.json|metrics\.jsonl|topology\.jsonl|best\.safetensors|"
-    rf"{TENSOR_FILE}"
-)
 #: Files that a kill may leave while a file is written.
-PARTIAL = rf"\.({OURS})\.partial"
+PARTIAL = (
+    r"\.(config\.json|checkpoint\.json|metrics\.jsonl|topology\.jsonl|best\.safetensors|"
+    rf"{TENSOR_FILE})\.partial"
+)
 #: Files that a kill may leave before the first checkpoint is complete.
 BEGINNING = rf"config\.json|checkpoint-0{{8}}\.safetensors|{PARTIAL}"
 
 
 class RunFolder:
-    """Folder and the settings of the run in it.
-
-    Args:
-        path: path of the folder.
-        config: the settings that define the run.
-    """
+    """Folder and the settings of the run in it."""
 
     def __init__(self, path: Path, config: dict[str, object]) -> None:
         self.path = path
         self.config = json.loads(json.dumps(config))
         self._is_locked = False
-        self._last = ""
+        self._last = b""
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -110,17 +102,24 @@ class RunFolder:
                 self._clean()
                 return None
             checkpoint = Checkpoint.load(self.path)
-            self._last = self._fingerprint()
-            self._check_config(checkpoint.config)
-            self._check_logs(checkpoint)
+            self._last = self._record()
+            self._check_settings(checkpoint.config)
+            if (self.path / "config.json").exists() and self._read_config() != checkpoint.config:
+                raise CheckpointError(
+                    f"expected {self.path / 'config.json'} as it was written, found it changed; "
+                    "restore or remove it, for the checkpoint holds the settings, too"
+                )
             self._clean()
             return checkpoint
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint, and config.json if it does not exist."""
+        """Write the logs to disk, then a checkpoint, and config.json if it does not exist."""
         self.check_unchanged()
+        for name in LOGS:
+            with contextlib.suppress(FileNotFoundError), open(self.path / name, "rb") as log:
+                os.fsync(log.fileno())
         checkpoint.save(self.path)
-        self._last = self._fingerprint()
+        self._last = self._record()
         if not (self.path / "config.json").exists():
             write_atomically(self.path / "config.json", json.dumps(self.config, indent=1).encode())
 
@@ -130,21 +129,17 @@ class RunFolder:
         Raises:
             CheckpointError: another process has continued the run.
         """
-        if self._fingerprint() != self._last:
+        if self._record() != self._last:
             raise CheckpointError(
                 f"expected the checkpoint in {self.path} as this run left it, found another; "
                 "go on from there with --resume"
             )
 
-    def log_hashes(self, steps: int) -> dict[str, str]:
-        """Return the hash of each log up to a step."""
-        return {name: log_hash(self.path / name, steps=steps) for name in LOGS}
-
-    def _fingerprint(self) -> str:
+    def _record(self) -> bytes:
         try:
-            return hashlib.sha256((self.path / "checkpoint.json").read_bytes()).hexdigest()
+            return (self.path / "checkpoint.json").read_bytes()
         except FileNotFoundError:
-            return ""
+            return b""
 
     def _is_beginning(self) -> bool:
         """Whether the folder has only leftovers of a start, and no foreign config.json."""
@@ -157,9 +152,9 @@ class RunFolder:
         """Return the settings in config.json, empty if it is missing, damaged or foreign."""
         try:
             found = json.loads((self.path / "config.json").read_bytes())
-            return upgraded(found) if isinstance(found, dict) else {}
         except (FileNotFoundError, ValueError, RecursionError):
             return {}
+        return found if isinstance(found, dict) else {}
 
     def _clean(self) -> None:
         for path in self.path.iterdir():
@@ -167,49 +162,10 @@ class RunFolder:
                 path.unlink()
 
     def _check_settings(self, found: dict[str, object]) -> None:
-        there = _leaves(found)
-        for name, wanted in _leaves(self.config).items():
+        there = flattened(found)
+        for name, wanted in flattened(self.config).items():
             if there.get(name) != wanted:
                 raise CheckpointError(
                     f"expected to resume {self.path} with the settings it was started with, found "
                     f"{name} = {wanted} instead of {there.get(name)}"
                 )
-
-    def _check_config(self, of_checkpoint: dict[str, object]) -> None:
-        path, found = self.path / "config.json", self._read_config()
-        if not of_checkpoint and not found:
-            raise CheckpointError(
-                f"expected the settings of the run in {path}, found none; {REMEDY}"
-            )
-        try:
-            of_checkpoint = upgraded(of_checkpoint)
-        except ValueError as error:
-            raise CheckpointError(
-                f"expected the settings of the run in {self.path}, found: {error}; {REMEDY}"
-            ) from error
-        self._check_settings(of_checkpoint or found)
-        if of_checkpoint and path.exists() and found != of_checkpoint:
-            raise CheckpointError(
-                f"expected {path} as it was written, found it changed; restore or remove it, for "
-                "the checkpoint holds the settings, too"
-            )
-
-    def _check_logs(self, checkpoint: Checkpoint) -> None:
-        found = self.log_hashes(checkpoint.step)
-        for name, expected in checkpoint.logs.items():
-            if found.get(name) != expected:
-                raise CheckpointError(
-                    f"expected {self.path / name} as it was written up to step {checkpoint.step}, "
-                    f"found it changed or removed; {REMEDY}"
-                )
-
-
-def _leaves(config: dict[str, object], prefix: str = "") -> dict[str, object]:
-    """Return the innermost entries of nested settings, with names such as ``network.hidden``."""
-    leaves: dict[str, object] = {}
-    for name, value in config.items():
-        if isinstance(value, dict) and value:
-            leaves |= _leaves(value, f"{prefix}{name}.")
-        else:
-            leaves[prefix + name] = value
-    return leaves

@@ -1,8 +1,7 @@
-"""Logs of a run, one JSON object per line."""
+"""Logs of a run, one JSON object per line, and the best of their entries."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -63,44 +62,42 @@ def read_metrics(path: str | Path) -> list[dict]:
     entries = []
     for number, line in enumerate(lines, 1):
         try:
-            entries.append(_entry(line))
-        except ValueError:
+            entry = json.loads(line)
+            if not isinstance(entry["step"], int):
+                raise TypeError
+        except (ValueError, TypeError, KeyError, RecursionError):
             if number < len(lines):
                 raise ValueError(
                     f"expected an entry with a step in line {number} of {path}, found "
                     f"{line[:80].decode(errors='replace')!r}; restore the file from a copy"
                 ) from None
+        else:
+            entries.append(entry)
     return entries
 
 
-def log_hash(path: Path, *, steps: int) -> str:
-    """Return the SHA-256 of a log without its last lines of later steps.
+class Scores:
+    """Entries of metrics.jsonl: the last one, and the one with the best validation metric.
 
-    The file is written to disk first. A file that does not exist counts as empty.
+    Args:
+        path: path of metrics.jsonl.
+        higher_is_better: whether a greater metric is a better one.
+        steps: number of steps taken; later entries are left out.
     """
-    if not path.exists():
-        return hashlib.sha256().hexdigest()
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
-        lines = file.read().splitlines(keepends=True)
-    while lines and _is_later(lines[-1], steps):
-        lines.pop()
-    return hashlib.sha256(b"".join(lines)).hexdigest()
 
+    def __init__(self, path: Path, higher_is_better: bool, *, steps: int) -> None:
+        self._sign = -1 if higher_is_better else 1
+        self.best: dict = {}
+        self.last: dict = {}
+        self.since_best = 0
+        for entry in read_metrics(path):
+            if entry["step"] <= steps:
+                self.add(entry)
 
-def _is_later(line: bytes, steps: int) -> bool:
-    """Whether a last line is of a later step, or was cut short by a kill."""
-    try:
-        return not line.endswith(b"\n") or _entry(line)["step"] > steps
-    except ValueError:
-        return False
-
-
-def _entry(line: bytes) -> dict:
-    try:
-        entry = json.loads(line)
-    except RecursionError as error:
-        raise ValueError from error
-    if not isinstance(entry, dict) or not isinstance(entry.get("step"), int):
-        raise ValueError
-    return entry
+    def add(self, entry: dict) -> None:
+        """Add an evaluation; ``since_best`` counts those after the best one."""
+        self.last = entry
+        self.since_best += 1
+        # A metric of NaN is never the best.
+        if not self.best or self._sign * entry["metric"] < self._sign * self.best["metric"]:
+            self.best, self.since_best = entry, 0

@@ -34,8 +34,7 @@ class Method:
     method_options: Options = field(default_factory=dict)
     """Further arguments of the method's class, such as l1 and noise of deep-r."""
 
-    def check(self) -> None:
-        """Raise ValueError for a name that is not in the registry ``METHODS``."""
+    def __post_init__(self) -> None:
         if self.name not in METHODS:
             raise ValueError(f"expected a method of {sorted(METHODS)}, found {self.name!r}")
 
@@ -50,11 +49,7 @@ class Method:
             steps: number of steps of the whole training.
             density: density of the sparse weights at the start.
             seed: seed of the random numbers.
-
-        Raises:
-            ValueError: an unknown name, an argument out of range, or one that the method lacks.
         """
-        self.check()
         entry = METHODS[self.name]
         arguments: dict[str, Any] = {
             "fraction": self.fraction,

@@ -43,20 +43,14 @@ class Optimization:
     clip_norm: float | None = None
     """Greatest norm of all gradients together; greater ones are scaled."""
 
-    def check(self) -> None:
-        """Raise ValueError for a limit that is not above 0."""
+    def __post_init__(self) -> None:
         for name in ("clip_value", "clip_norm"):
             limit = getattr(self, name)
             if limit is not None and not limit > 0:
                 raise ValueError(f"expected {name} above 0, or None, found {limit}")
 
     def make_optimizer(self, parameters: Iterable[Tensor]) -> Optimizer:
-        """Make the optimizer.
-
-        Raises:
-            ValueError: a name that is no optimizer, an option that the optimizer does not have, or
-                a value out of range.
-        """
+        """Make the optimizer; a ValueError says which name or option there is not."""
         kind: Any = SNTASGD if self.optimizer == "SNTASGD" else _named(torch.optim, self.optimizer)
         if kind is None or not issubclass(kind, Optimizer):
             raise ValueError(
@@ -68,44 +62,28 @@ class Optimization:
             raise ValueError(f"expected options of {self.optimizer}, found: {error}") from error
 
     def make_scheduler(self, optimizer: Optimizer, *, steps: int, step: int) -> LearningRate:
-        """Make the schedule of the learning rate, for an optimizer after ``step`` steps.
-
-        Raises:
-            ValueError: a name that is no scheduler, an option that the scheduler does not have, or
-                a scheduler whose state cannot be written to JSON.
-        """
-        return LearningRate(self._scheduler(steps), optimizer, step)
-
-    def _scheduler(self, steps: int) -> Callable[..., Any]:
+        """Make the schedule of the learning rate, for an optimizer after ``step`` steps."""
         fixed: dict[str, Callable[[int], float]] = {
             "cosine": lambda step: 0.5 * (1 + math.cos(math.pi * step / steps)),
             "constant": lambda step: 1.0,
         }
-        if self.scheduler in fixed:
-            if self.scheduler_options:
-                raise ValueError(
-                    f"expected no scheduler_options for the scheduler {self.scheduler}, found "
-                    f"{dict(self.scheduler_options)}"
-                )
-            return lambda optimizer, **resumed: lr_scheduler.LambdaLR(
-                optimizer, fixed[self.scheduler], **resumed
-            )
         kind: Any = _named(lr_scheduler, self.scheduler)
-        if kind is None or not issubclass(kind, Scheduler | lr_scheduler.ReduceLROnPlateau):
+        options: dict[str, Any] = dict(self.scheduler_options)
+        if self.scheduler in fixed:
+            kind, options["lr_lambda"] = lr_scheduler.LambdaLR, fixed[self.scheduler]
+        if kind is None or not issubclass(kind, Scheduler):
             raise ValueError(
                 "expected the scheduler cosine, constant, or a class of torch.optim.lr_scheduler, "
                 f"found {self.scheduler!r}"
             )
-
-        def make(optimizer: Optimizer, **resumed: int) -> Any:
-            try:
-                if issubclass(kind, lr_scheduler.ReduceLROnPlateau):
-                    return kind(optimizer, **self.scheduler_options)
-                return kind(optimizer, **self.scheduler_options, **resumed)
-            except TypeError as error:
-                raise ValueError(f"expected options of {self.scheduler}, found: {error}") from error
-
-        return make
+        for group in optimizer.param_groups:
+            group.setdefault("initial_lr", optimizer.defaults["lr"])
+        if step and kind is not lr_scheduler.ReduceLROnPlateau:
+            options["last_epoch"] = step - 1
+        try:
+            return LearningRate(optimizer, kind(optimizer, **options))
+        except TypeError as error:
+            raise ValueError(f"expected options of {self.scheduler}, found: {error}") from error
 
     def clip(self, model: nn.Module) -> None:
         """Clip the gradients of a model: by value, then by norm."""
@@ -118,22 +96,14 @@ class Optimization:
 class LearningRate:
     """Learning rate of an optimizer along training, by a scheduler of torch.
 
-    Args:
-        make: function that makes the scheduler for the optimizer.
-        optimizer: the optimizer.
-        step: number of steps that the optimizer has taken.
-
     Raises:
         ValueError: the scheduler's state cannot be written to JSON.
     """
 
-    def __init__(self, make: Callable[..., Any], optimizer: Optimizer, step: int) -> None:
-        self.optimizer = optimizer
-        for group in optimizer.param_groups:
-            group.setdefault("initial_lr", optimizer.defaults["lr"])
-        self._scheduler = make(optimizer, **({"last_epoch": step - 1} if step else {}))
-        self._by_metric = isinstance(self._scheduler, lr_scheduler.ReduceLROnPlateau)
-        state = self._scheduler.state_dict()
+    def __init__(self, optimizer: Optimizer, scheduler: Any) -> None:
+        self.optimizer, self._scheduler = optimizer, scheduler
+        self._by_metric = isinstance(scheduler, lr_scheduler.ReduceLROnPlateau)
+        state = scheduler.state_dict()
         try:
             kept = json.loads(json.dumps(state)) == state
         except TypeError:
@@ -141,7 +111,7 @@ class LearningRate:
         if not kept:
             raise ValueError(
                 "expected a scheduler whose state JSON can hold, so that the run can be resumed, "
-                f"found {type(self._scheduler).__name__}"
+                f"found {type(scheduler).__name__}"
             )
 
     def step(self) -> None:
@@ -150,11 +120,7 @@ class LearningRate:
             self._scheduler.step()
 
     def observe(self, metric: float) -> None:
-        """Set the learning rate after an evaluation, for schedulers that follow the metric.
-
-        Args:
-            metric: the metric, or its negative where a greater one is better.
-        """
+        """Show an error to schedulers that follow the metric."""
         if self._by_metric:
             self._scheduler.step(metric)
 

@@ -10,6 +10,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from sparse_engine.extras import MissingLibrary
+from sparse_engine.lab.tasks import Task
 from sparse_engine.lab.train.log import read_metrics
 from sparse_engine.nn import SparseWeight
 
@@ -24,22 +25,17 @@ def drawing() -> Iterator[None]:
 
 
 @drawing()
-def draw_pictures(folder: Path, model: nn.Module, *, metric: str, higher_is_better: bool) -> None:
-    """Draw curve.png, adjacency.png for a sparse model, and balance.png if balance was tracked.
-
-    Without matplotlib, print how to install it.
-
-    Args:
-        folder: the run's folder.
-        model: the model at the end.
-        metric: name of the metric.
-        higher_is_better: whether a greater metric is a better one.
-    """
+def draw_pictures(folder: Path, model: nn.Module, task: Task) -> None:
+    """Draw curve.png, adjacency.png for a sparse model, and balance.png if balance was tracked."""
     from sparse_engine.lab import plot
 
-    entries = read_metrics(folder / "metrics.jsonl")
     with plot.picture(folder / "curve.png") as axes:
-        plot.learning_curve(entries, axes, metric=metric, higher_is_better=higher_is_better)
+        plot.learning_curve(
+            read_metrics(folder / "metrics.jsonl"),
+            axes,
+            metric=task.metric,
+            higher_is_better=task.higher_is_better,
+        )
     weights = {n: m for n, m in model.named_modules() if isinstance(m, SparseWeight)}
     if weights:
         name, weight = max(weights.items(), key=lambda item: item[1].nnz)

@@ -11,23 +11,14 @@ from typing import Any
 from sparse_engine.files import write_atomically
 from sparse_engine.lab.tasks import Task
 from sparse_engine.lab.train.config import Config
-from sparse_engine.lab.train.log import read_metrics
+from sparse_engine.lab.train.log import Scores, read_metrics
 from sparse_engine.lab.train.run import Result
-from sparse_engine.lab.train.scores import Scores
 
 RESULT = "result.json"
 
 
 def record_result(folder: Path, result: Result) -> Result:
-    """Write a run's result to result.json in its folder.
-
-    Args:
-        folder: folder of the run.
-        result: result of a call of :meth:`Run.train`.
-
-    Returns:
-        The result with the seconds of all recorded calls together.
-    """
+    """Write a run's result to result.json, and return it with the seconds of all recorded calls."""
     earlier = read_result(folder)
     total = result.seconds + (earlier.seconds if earlier else 0.0)
     result = replace(result, seconds=total)
@@ -69,18 +60,11 @@ class StoredRun:
     @property
     def finished(self) -> bool:
         """Whether training came to its end."""
-        if not self.entries:
-            return False
-        patience = self.config.patience
-        waited = bool(patience) and self.scores.since_best >= patience
-        return self.scores.last["step"] >= self.config.steps or waited
+        return bool(self.entries) and self.config.is_over(self.scores.last["step"], self.scores)
 
 
 def read_runs(paths: Iterable[Path]) -> list[StoredRun]:
-    """Read the runs in folders, at any depth, in the order of the paths.
-
-    Args:
-        paths: folders of runs, or folders that have such folders in them, such as those of sweeps.
+    """Read the runs in folders, at any depth, such as those of sweeps, in the order of the paths.
 
     Raises:
         ValueError: a path without a run, a damaged file, or a task that is not in ``TASKS``.

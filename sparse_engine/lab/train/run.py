@@ -23,11 +23,9 @@ from sparse_engine.lab.tasks import Step, seeded
 from sparse_engine.lab.train.checkpoint import Checkpoint, separate
 from sparse_engine.lab.train.config import Config
 from sparse_engine.lab.train.folder import BEST, RunFolder
-from sparse_engine.lab.train.interruption import interruption
-from sparse_engine.lab.train.log import MetricsLog
+from sparse_engine.lab.train.log import MetricsLog, Scores
 from sparse_engine.lab.train.pictures import draw_pictures
-from sparse_engine.lab.train.scores import Scores
-from sparse_engine.lab.train.threads import useful_threads
+from sparse_engine.lab.train.process import interruption, useful_threads
 from sparse_engine.machine import memory_error_names
 from sparse_engine.nn import SparseWeight
 from sparse_engine.optim import SNTASGD
@@ -149,7 +147,7 @@ class Run:
         self.learning_rate = config.optimization.make_scheduler(
             self.optimizer, steps=config.steps, step=self.step
         )
-        if checkpoint is not None and checkpoint.scheduler:
+        if checkpoint is not None:
             self.learning_rate.load_state_dict(checkpoint.scheduler, rates)
         if not resume:
             self._folder.begin()
@@ -165,9 +163,7 @@ class Run:
     @property
     def finished(self) -> bool:
         """Whether all steps are taken, or the patience for a better metric is over."""
-        patience = self.config.patience
-        waited = bool(patience) and self.scores.since_best >= patience
-        return self.step >= self.config.steps or waited
+        return self.config.is_over(self.step, self.scores)
 
     def train(self, *, progress: bool = True, pictures: bool = True) -> Result:
         """Take all remaining steps; Ctrl-C saves the run and ends it after the current step.
@@ -177,7 +173,7 @@ class Run:
             pictures: whether to draw curve.png, adjacency.png and balance.png at the end.
 
         Raises:
-            ValueError: a step takes more memory than there is.
+            MemoryError: a step takes more memory than there is.
             FloatingPointError: the loss or a weight became infinite or NaN.
             BlockingIOError: another process trains in the folder.
             CheckpointError: another process has continued the run.
@@ -194,7 +190,7 @@ class Run:
             try:
                 self._train(progress)
                 if pictures:
-                    self._draw()
+                    draw_pictures(self.folder, self.model, self.task)
             except OSError as error:
                 if error.errno is not None:
                     error.strerror = (
@@ -216,10 +212,6 @@ class Run:
             peak_bytes=peak * (1 if sys.platform == "darwin" else 1024),
             finished=self.finished,
         )
-
-    def _draw(self) -> None:
-        better = self.task.higher_is_better
-        draw_pictures(self.folder, self.model, metric=self.task.metric, higher_is_better=better)
 
     def _train(self, progress: bool) -> None:
         total = self.config.steps
@@ -251,13 +243,12 @@ class Run:
                 )
         with self._folder.locked():
             self._folder.save(
-                Checkpoint(
+                Checkpoint.of(
                     self.step,
-                    self.model.state_dict(),
-                    self.optimizer.state_dict(),
-                    self.rewiring.state_dict(),
+                    self.model,
+                    self.optimizer,
+                    self.rewiring,
                     config=self._folder.config,
-                    logs=self._folder.log_hashes(self.step),
                     memory=self.memory,
                     scheduler=self.learning_rate.state_dict(),
                 )

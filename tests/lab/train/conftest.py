@@ -1,6 +1,5 @@
 """A task that is small enough to train within a test, and runs of it."""
 
-import json
 from functools import partial
 
 import pytest
@@ -9,7 +8,6 @@ from torch import nn
 
 from sparse_engine.lab.tasks import Step, Task
 from sparse_engine.lab.train import Config, Run
-from sparse_engine.lab.train.record import unsealed
 from sparse_engine.topology import SET
 
 
@@ -57,21 +55,6 @@ def whole(tmp_path_factory):
         patch.setattr("sparse_engine.lab.train.run.draw_pictures", lambda *_, **__: None)
         make(folder).train(progress=False)
     return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
-@pytest.fixture
-def make_version_1():
-    """Rewrites a checkpoint as the first releases wrote it: without settings, logs and a seal."""
-
-    def rewrite(folder):
-        path = folder / "checkpoint.json"
-        record = unsealed(json.loads(path.read_text()))
-        del record["config"], record["logs"], record["scheduler"]
-        for group in record["optimizer"]["param_groups"]:
-            group.pop("initial_lr", None)
-        path.write_text(json.dumps(record | {"version": 1}, indent=1))
-
-    return rewrite
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from sparse_engine.lab.train import Checkpoint, CheckpointError
-from sparse_engine.lab.train.record import sealed, unsealed
 from sparse_engine.nn import SparseLinear
 from sparse_engine.topology import SET, Static
 
@@ -119,11 +118,11 @@ def saved(tmp_path):
 
 
 def edit(folder, change):
-    """Changes the record, and seals it as if it had been written so."""
+    """Changes the record."""
     path = folder / "checkpoint.json"
-    record = unsealed(json.loads(path.read_text()))
+    record = json.loads(path.read_text())
     change(record)
-    path.write_bytes(sealed(record))
+    path.write_text(json.dumps(record))
 
 
 def tensor_file(folder):
@@ -170,26 +169,10 @@ def test_refuses_records_that_are_not_json(saved, content):
         Checkpoint.load(saved)
 
 
-@pytest.mark.parametrize("version", [0, 4, "1", None, [], 1.5])
+@pytest.mark.parametrize("version", [0, 2, "1", None, [], 1.5])
 def test_refuses_other_versions(saved, version):
     edit(saved, lambda record: record.update(version=version))
-    with pytest.raises(CheckpointError, match=r"expected checkpoint version 1 to 3 .*, found"):
-        Checkpoint.load(saved)
-
-
-def test_reads_version_1(saved, make_version_1):
-    make_version_1(saved)
-    checkpoint = Checkpoint.load(saved)
-    assert (checkpoint.config, checkpoint.logs) == ({}, {})
-    assert_same(Setup().load(saved).train(3), Setup().train(7))
-
-
-def test_a_record_that_lost_its_seal_is_not_of_version_1(saved):
-    path = saved / "checkpoint.json"
-    path.write_text(path.read_text().replace('"version": 3', '"version": 1'))
-    with pytest.raises(
-        CheckpointError, match=r"wrong at: entries \['config', 'logs', 'scheduler', 'seal'\]"
-    ):
+    with pytest.raises(CheckpointError, match=r"expected checkpoint version 1 .*, found"):
         Checkpoint.load(saved)
 
 
@@ -197,7 +180,7 @@ def load_all(folder):
     Setup().load(folder)
 
 
-@pytest.mark.parametrize("name", ["step", "tensors", "sha256", "optimizer", "rule"])
+@pytest.mark.parametrize("name", ["step", "tensors", "sha256", "values", "param_groups"])
 @pytest.mark.parametrize("value", [None, -1, 1.5, "x", "", "\0", [], {}, [1], {"a": 1}])
 def test_refuses_a_wrong_entry(saved, name, value):
     edit(saved, lambda record: record.update({name: value}))
@@ -208,19 +191,18 @@ def test_refuses_a_wrong_entry(saved, name, value):
 @pytest.mark.parametrize(
     "change",
     [
-        lambda optimizer: optimizer.update(scalars={"x": {}}),
-        lambda optimizer: optimizer.update(scalars={"7": {"step": 1}}),
-        lambda optimizer: optimizer.update(scalars=[1]),
-        lambda optimizer: optimizer.update(param_groups=[]),
-        lambda optimizer: optimizer.update(param_groups=3),
-        lambda optimizer: optimizer["param_groups"].pop(),
-        lambda optimizer: optimizer["param_groups"][0].pop("params"),
-        lambda optimizer: optimizer["param_groups"][1].pop("betas"),
-        lambda optimizer: optimizer["param_groups"][0]["params"].pop(),
+        lambda record: record.update(values={"x": 1}),
+        lambda record: record.update(values={"optimizer.x.step": 1}),
+        lambda record: record.update(values=[1]),
+        lambda record: record.update(param_groups=[]),
+        lambda record: record.update(param_groups=3),
+        lambda record: record["param_groups"].pop(),
+        lambda record: record["param_groups"][0].pop("params"),
+        lambda record: record["param_groups"][0]["params"].pop(),
     ],
 )
 def test_refuses_optimizer_records_that_do_not_fit(saved, change):
-    edit(saved, lambda record: change(record["optimizer"]))
+    edit(saved, change)
     with pytest.raises(CheckpointError, match="expected"):
         load_all(saved)
 
@@ -241,7 +223,6 @@ def test_does_not_follow_paths_out_of_the_folder(saved, tmp_path_factory):
         lambda t: t.update({"model.1.bias": torch.zeros(4)}),
         lambda t: t.update({"nothing": torch.zeros(1)}),
         lambda t: t.update({"optimizer.x.exp_avg": torch.zeros(1)}),
-        lambda t: t.update({"optimizer.0.exp_avg": torch.zeros(99)}),
         lambda t: t.update({"model.0.weight.values": t["model.0.weight.values"][:-1].clone()}),
         lambda t: t["model.0.weight.col_indices"].fill_(99),
         lambda t: t["model.0.weight.crow_indices"].fill_(-1),

@@ -1,4 +1,4 @@
-"""The folder of a run: killed starts, two processes, full disks, old releases, edited settings."""
+"""The folder of a run: killed starts, two processes, full disks, edited settings."""
 
 import errno
 import json
@@ -12,7 +12,7 @@ from fresh_process import run_script
 
 from sparse_engine.lab.train import Checkpoint, CheckpointError, read_metrics
 
-#: What a kill before the first checkpoint may leave, or might in earlier releases.
+#: What a kill before the first checkpoint may leave.
 LEFTOVERS = [
     [".checkpoint-00000000.safetensors.partial"],
     ["checkpoint-00000000.safetensors"],
@@ -89,21 +89,6 @@ def test_settings_edited_by_hand_are_named(tmp_path, start, value):
     (tmp_path / "config.json").write_text(json.dumps(config | {"seed": value}))
     with pytest.raises(CheckpointError, match=r"config\.json as it was written.*remove it"):
         start(tmp_path, resume=True)
-
-
-def test_runs_of_earlier_releases_go_on(tmp_path, start, whole, make_version_1):
-    folder = tmp_path / "run"
-    run = start(folder)
-    run.save()
-    make_version_1(folder)
-    start(folder, resume=True).train(progress=False)
-    assert files(folder) == whole
-    make_version_1(folder)
-    with pytest.raises(CheckpointError, match="found seed = 1 instead of 0"):
-        start(folder, resume=True, seed=1)
-    (folder / "config.json").unlink()
-    with pytest.raises(CheckpointError, match=r"settings of the run in .*config\.json"):
-        start(folder, resume=True)
 
 
 IN_USE = """

@@ -14,7 +14,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 def test_a_run_draws_itself(tmp_path, start, steps):
     run = start(tmp_path, steps=steps, method=Static)
     run.train(progress=False)
-    draw_pictures(tmp_path, run.model, metric="mse", higher_is_better=False)
+    draw_pictures(tmp_path, run.model, run.task)
     for name in ("curve.png", "adjacency.png"):
         assert (tmp_path / name).read_bytes().startswith(PNG)
 
@@ -25,7 +25,7 @@ def test_a_run_draws_itself(tmp_path, start, steps):
 def test_entries_without_numbers_are_passed_over(tmp_path, start, line):
     run = start(tmp_path)
     (tmp_path / "metrics.jsonl").write_text(f"{line}\n")
-    draw_pictures(tmp_path, run.model, metric="mse", higher_is_better=False)
+    draw_pictures(tmp_path, run.model, run.task)
     assert (tmp_path / "curve.png").read_bytes().startswith(PNG)
 
 
@@ -35,7 +35,7 @@ def test_without_matplotlib_says_how_to_get_it(tmp_path, start, monkeypatch, cap
     for name in [name for name in sys.modules if name.startswith("sparse_engine.lab.plot")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.delattr("sparse_engine.lab.plot", raising=False)
-    draw_pictures(tmp_path, run.model, metric="mse", higher_is_better=False)
+    draw_pictures(tmp_path, run.model, run.task)
     assert "no pictures" in (told := capsys.readouterr().out)
     assert "pip install 'sparse_engine[plot]'" in told
     assert not list(tmp_path.glob("*.png"))

@@ -57,7 +57,7 @@ def test_leaves_a_folder_that_tells_everything(tmp_path, start):
 @pytest.mark.parametrize(("limit", "expected"), [(32_768, 1), (0, 2)])
 def test_a_small_model_has_one_thread(limit, expected, tmp_path, start, threads, monkeypatch):
     """Torch would wait for a second one in every operation, for milliseconds on a busy machine."""
-    monkeypatch.setattr("sparse_engine.lab.train.threads.SMALL", limit)
+    monkeypatch.setattr("sparse_engine.lab.train.process.SMALL", limit)
     threads(2)
     found = set()
     start(tmp_path, at_step=lambda _: found.add(torch.get_num_threads())).train(progress=False)
