@@ -101,6 +101,15 @@ def rhn(
             "expected values and a pattern for each of at least one level, found "
             f"{len(values)} and {len(patterns)}"
         )
+    for each in values:
+        if each.dim() != 1:
+            raise ValueError(f"expected values of shape [nnz], found {[*each.shape]}")
+        if each.dtype != values[0].dtype:
+            raise ValueError(
+                f"expected values of dtype {values[0].dtype}, found {each.dtype}".replace(
+                    "torch.", ""
+                )
+            )
     links = torch.cat([*values]) if len(values) > 1 else values[0]
     mask = None if mask is None else as_sum(mask, links)
     x, s0 = activations(links, x, s0)

@@ -63,7 +63,10 @@ def begins(x):
     return torch.rand(x.shape[:-1]) < 0.3
 
 
-@pytest.mark.parametrize("form", FORMS)
+# Tensors that are given to a network have their numbers checked, which fake ones have not.
+@pytest.mark.parametrize(
+    "form", sorted(FORMS.keys() - {"ctrnn, own time constants", "rate_rnn, groups"})
+)
 def test_fake_tensors_have_the_same_shapes(form):
     """Shapes, strides and dtypes of results and gradients."""
 

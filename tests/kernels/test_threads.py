@@ -20,6 +20,8 @@ def fits(case):
     form, of_lengths = FORMS[case["form"]], case.get("sequences") == "lengths"
     if of_lengths and not (form.packable and case.get("begins", "never") == "never"):
         return False
+    if "projected" in case["form"] and case.get("sequences") == "one":
+        return False  # too little work for a second thread
     return bool(form.narrow) or case.get("dtype") != "bfloat16"
 
 
@@ -35,7 +37,7 @@ def test_sequences(form, sequences, dtype, begins, assert_same_bits):
     gates = 4 if form.operation in ("lstm", "normed_lstm", "on_lstm") else 1
     packed = isinstance(sequences, list)
     arguments = form.problem(
-        random_pattern(330, 330, 100_000 // gates),
+        random_pattern(400, 400, 140_000 // gates),
         *((None, None) if packed else sequences),
         torch.promote_types(dtype, torch.float32),
         lengths=sequences if packed else None,
@@ -89,7 +91,7 @@ def test_quantized(assert_same_bits):
     )
 
 
-@pytest.mark.parametrize("shape", [(200, 7000), (8000, 300)])
+@pytest.mark.parametrize("shape", [(700, 7000), (8000, 700)])
 def test_column_sums(shape, assert_same_bits):
     x = torch.randn(shape)
     assert_same_bits(lambda: [column_sums(x), column_sums(x.t().contiguous().t())])
