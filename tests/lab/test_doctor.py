@@ -1,8 +1,6 @@
 """``sparse-engine info``: facts of the installation, what is wrong with it, and the exit status."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -44,66 +42,6 @@ def test_a_broken_product_is_found(monkeypatch):
     assert any("differs from its reference" in each.problem for each in report.findings)
     monkeypatch.setattr(ops, "spmm", lambda *_: 1 // 0)
     assert any("ZeroDivisionError" in each.problem for each in doctor.examine().findings)
-
-
-SCRIPT = """
-import sys
-from importlib import metadata
-class Finder:
-    def __init__(self, finder):
-        self.finder = finder
-    def __getattr__(self, name):
-        return getattr(self.finder, name)
-    def find_spec(self, name, path=None, target=None):
-        return None if name in {names!r} else self.finder.find_spec(name, path, target)
-def version(name, known=metadata.version):
-    if name in {names!r}:
-        raise metadata.PackageNotFoundError(name)
-    return known(name)
-metadata.version = version
-sys.meta_path[:] = map(Finder, sys.meta_path)
-from sparse_engine.__main__ import main
-sys.exit(main({arguments!r}))
-"""
-
-
-def run_without(missing, *arguments):
-    code = SCRIPT.format(names=missing, arguments=list(arguments))
-    command = [sys.executable, "-c", code]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-
-
-@pytest.mark.parametrize(
-    ("missing", "problem"),
-    [
-        ("torch", "torch cannot be imported"),
-        ("sparse_engine._C", "the kernels cannot be loaded"),
-        ("sparse_engine.analysis._triads", "analysis._triads cannot be loaded"),
-    ],
-)
-def test_what_cannot_be_imported_is_named(missing, problem):
-    """The doctor runs where the other commands cannot be imported."""
-    done = run_without([missing], "info", "--json")
-    assert done.returncode == 1, done.stderr
-    found = [each for each in json.loads(done.stdout)["findings"] if problem in each["problem"]]
-    assert len(found) == 1 and found[0]["remedy"] and found[0]["severity"] == doctor.BROKEN
-    if missing == "torch":
-        other = run_without([missing], "train", "--help")
-        assert other.returncode == 1 and problem in other.stderr and not other.stdout
-
-
-def test_an_installation_without_extras_is_not_broken():
-    missing = ["scipy", "tqdm", "tyro", "safetensors", "pooch", "matplotlib"]
-    done = run_without(missing, "info", "--json")
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
-    assert not [each for each in report["findings"] if each["severity"] == doctor.BROKEN]
-    assert report["extras"]["analysis"] == "without scipy, tqdm"
-    assert "networkx" in report["packages"] and "scipy" not in report["packages"]
-    other = run_without(missing, "train", "--help")
-    assert other.returncode == 2 and not other.stdout
-    assert "pip install 'sparse_engine[train]'" in other.stderr
-    assert len(other.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sparse_engine.extras import MissingLibrary
 from sparse_engine.lab.doctor.report import Report
+from sparse_engine.machine import threads_within_quota
 
 BUILD = (
     "build it for this torch and this processor: pip install --no-build-isolation "
@@ -34,7 +35,7 @@ def check(report: Report) -> None:
     report.facts["isa"] = library.isa()
     report.facts["built_for"] = built = library.built_isas().split(", ")
     _check_isa(report, library.isa(), built)
-    quota = library.threads_within_quota()
+    quota = threads_within_quota()
     report.facts["torch_threads"] = torch.get_num_threads()
     report.facts["quota_threads"] = quota
     report.facts["threads"] = library.threads()
