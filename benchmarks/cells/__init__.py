@@ -18,7 +18,7 @@ from benchmarks.cells.reset_gated import family_of
 from benchmarks.cells.rhn import Highway
 from benchmarks.cells.rnn import Elman
 from sparse_engine.nn import CELLS
-from sparse_engine.nn.cells.reset_gated import ResetGatedCell
+from sparse_engine.nn.cells.gru import ResetGatedCell
 
 FAMILIES: dict[str, type[Family]] = {
     "rnn": Elman,

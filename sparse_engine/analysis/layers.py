@@ -14,7 +14,6 @@ from torch import nn
 
 from sparse_engine.analysis.graph import MATRIX, WeightLike, as_matrix
 from sparse_engine.nn import Recurrent, SparseWeight
-from sparse_engine.nn.recurrent_weights import input_name
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,11 @@ def _layers_of_module(model: nn.Module) -> list[LayerLike]:
 
 
 def _layers_of_names(weights: Mapping[str, WeightLike]) -> Iterator[LayerLike]:
-    pairs = {name: inputs for name in weights if (inputs := input_name(name)) is not None}
+    pairs = {}
+    for name in weights:  # those of a state dict: weight_hh_l0 and weight_ih_l0 of one network
+        network, dot, own = name.rpartition(".")
+        if own.startswith("weight_hh_"):
+            pairs[name] = network + dot + own.replace("hh", "ih", 1)
     for name, weight in weights.items():
         if name in pairs:
             yield RecurrentLayer(weight, weights.get(pairs[name]))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from sparse_engine.deploy._replacement import run_on
-from sparse_engine.nn._dense_values import effective
+from sparse_engine.nn.from_torch import effective
 
 
 @torch.no_grad()

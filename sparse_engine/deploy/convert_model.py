@@ -14,8 +14,8 @@ from sparse_engine.deploy._replacement import full_name, obstacle, with_replaced
 from sparse_engine.deploy.criteria import Criterion, DenseWeight, LargestMagnitude
 from sparse_engine.deploy.report import ConversionReport, ConversionRow
 from sparse_engine.nn import CELLS, Recurrent, SparseLinear, SparseWeight
-from sparse_engine.nn._dense_values import effective
-from sparse_engine.nn._initial_links import check_density
+from sparse_engine.nn._initial import check_density
+from sparse_engine.nn.from_torch import effective
 
 #: The network for each recurrent network of torch.nn.
 RECURRENT: dict[type[nn.Module], type[Recurrent]] = {

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from sparse_engine.deploy.activations import input_norms
-from sparse_engine.nn._dense_values import magnitude_mask
-from sparse_engine.nn._initial_links import density_nnz
+from sparse_engine.nn._initial import density_nnz
+from sparse_engine.nn.from_torch import magnitude_mask
 
 
 @dataclass(frozen=True)

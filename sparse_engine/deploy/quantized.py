@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sparse_engine import ops
-from sparse_engine.nn._checks import absent_keys
+from sparse_engine.nn._weight_state import LoadsWhole
 from sparse_engine.nn.cell import multiply
 from sparse_engine.nn.cells.gru import SparseGRU
 from sparse_engine.nn.cells.lstm import SparseLSTM
@@ -24,7 +24,7 @@ from sparse_engine.ops._dispatch.native import native, needs_gradient
 from sparse_engine.ops.quantized import QUANTIZED_CELLS
 
 
-class QuantizedWeight(nn.Module):
+class QuantizedWeight(LoadsWhole):
     """Sparse weight with int8 or bfloat16 values, see :class:`sparse_engine.ops.QuantizedLinks`.
 
     Attributes:
@@ -99,39 +99,15 @@ class QuantizedWeight(nn.Module):
             self._buffers[name] = moved if moved.dtype == own.dtype else own.to(moved.device)
         return self
 
-    def _load_from_state_dict(
-        self,
-        state_dict: Mapping[str, Tensor],
-        prefix: str,
-        local_metadata: dict,
-        strict: bool,
-        missing_keys: list[str],
-        unexpected_keys: list[str],
-        error_msgs: list[str],
-    ) -> None:
-        names = QuantizedLinks._fields
-        absent, unexpected = absent_keys(names, state_dict, prefix)
-        if strict:
-            missing_keys += absent
-            unexpected_keys += unexpected
-        if absent:
-            return
-        saved = {name: state_dict[prefix + name] for name in names}
-        for name, each in saved.items():
-            if not isinstance(each, Tensor):
-                found = type(each).__name__
-                error_msgs.append(f"expected {prefix}{name} to be a tensor, found {found}")
-                return
-        links = QuantizedLinks(*(each.contiguous() for each in saved.values()))
-        try:
-            if links.scales.shape != self.scales.shape:
-                found = f"expected scales of shape {[*self.scales.shape]}"
-                raise ValueError(f"{found}, found {[*links.scales.shape]}")
-            links.check(self.shape[1], self.gates)
-        except ValueError as error:
-            error_msgs.append(f"{prefix.removesuffix('.') or 'the weight'}: {error}")
-            return
-        assign = local_metadata.get("assign_to_params_buffers", False)
+    def _entries(self) -> list[str]:
+        return [*QuantizedLinks._fields]
+
+    def _load(self, saved: Mapping[str, Tensor], assign: bool) -> None:
+        links = QuantizedLinks(**{name: each.contiguous() for name, each in saved.items()})
+        if links.scales.shape != self.scales.shape:
+            found = f"expected scales of shape {[*self.scales.shape]}"
+            raise ValueError(f"{found}, found {[*links.scales.shape]}")
+        links.check(self.shape[1], self.gates)
         for name, each in links._asdict().items():
             self._buffers[name] = each if assign else each.clone().to(self.codes.device)
 

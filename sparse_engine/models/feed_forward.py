@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
-from sparse_engine.nn import _initial_links
+from sparse_engine.nn import _initial
 
 
 def set_density(epsilon: float, *sizes: int) -> float:
@@ -22,7 +22,7 @@ def set_density(epsilon: float, *sizes: int) -> float:
         ValueError: epsilon is not positive and finite.
     """
     layers = [*pairwise(sizes)]
-    links = sum(_initial_links.epsilon_nnz(outputs, inputs, epsilon) for inputs, outputs in layers)
+    links = sum(_initial.epsilon_nnz(outputs, inputs, epsilon) for inputs, outputs in layers)
     return links / sum(inputs * outputs for inputs, outputs in layers)
 
 
@@ -44,13 +44,13 @@ def layer_links(
     if (density is None) == (epsilon is None):
         raise ValueError("expected exactly one of density and epsilon, found both or none")
     if epsilon is not None:
-        return [_initial_links.epsilon_nnz(outputs, inputs, epsilon) for inputs, outputs in layers]
+        return [_initial.epsilon_nnz(outputs, inputs, epsilon) for inputs, outputs in layers]
     assert density is not None
     each = [density] * len(layers) if isinstance(density, float | int) else [*density]
     if len(each) != len(layers):
         raise ValueError(f"expected a density for each of {len(layers)} layers, found {len(each)}")
     return [
-        _initial_links.density_nnz(outputs, inputs, own)
+        _initial.density_nnz(outputs, inputs, own)
         for own, (inputs, outputs) in zip(each, layers, strict=True)
     ]
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sparse_engine.nn import Recurrent
-from sparse_engine.nn._checks import check_fraction
+from sparse_engine.nn.options import check_fraction
 
 
 class SequenceModel(nn.Module):

@@ -37,22 +37,6 @@ def check_plain(module: nn.Module, names: Iterable[str] = ()) -> None:
         )
 
 
-def check_whole(weight: nn.Module, names: Iterable[str]) -> None:
-    """Raise ValueError for a weight whose parameters ``names`` are sharded over processes.
-
-    Every process that rewires a weight needs all of its links.
-    """
-    for name in names:
-        # Only a DTensor has this attribute; importing its module would take a second.
-        if hasattr(getattr(weight, name), "placements"):
-            raise ValueError(
-                f"expected all {name} of {weight} in each process to rewire it, found them "
-                "distributed, as by fully_shard; train with DistributedDataParallel, or give "
-                "fully_shard the parameters of sparse weights as ignored_params and average their "
-                "gradients over the processes"
-            )
-
-
 class Parametrizations(nn.ModuleDict):
     """Dictionary for torch.nn.utils.parametrize in which a module may be called "values".
 

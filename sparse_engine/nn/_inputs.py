@@ -7,7 +7,7 @@ from collections.abc import Sequence as Ordered
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from sparse_engine.errors import InputError
@@ -147,4 +147,17 @@ def warn_of_dropout(dropout: float, num_layers: int) -> None:
             "dropout is between layers: expected num_layers of at least 2 with it, found "
             f"dropout={dropout} and num_layers=1",
             stacklevel=3,
+        )
+
+
+def warn_of_dense_inputs(network: nn.Module) -> None:
+    """Warn of large dense input weights that have more numbers than there are links."""
+    links = sum(each.nnz for each in network.modules() if isinstance(each, SparseWeight))
+    own = network.named_parameters(recurse=False)
+    dense = sum(each.numel() for name, each in own if name.startswith("weight_ih"))
+    if dense > max(links, 1_000_000):
+        warnings.warn(
+            f"the dense input weights have {dense:,} numbers, and all links together are "
+            f"{links:,}: input_density=... makes the input weights sparse, too",
+            stacklevel=4,
         )

@@ -1,4 +1,4 @@
-"""Segments of sequences that are computed again in the backward pass."""
+"""Layers run in segments that are computed again in the backward pass."""
 
 from __future__ import annotations
 
@@ -11,12 +11,39 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
+from sparse_engine.nn.sequence import Sequence
+from sparse_engine.ops._dispatch.private import inside_transform
+
 if TYPE_CHECKING:
     from sparse_engine.nn.recurrent import Recurrent
 
 
-def recomputed(network: Recurrent, name: str) -> Callable[..., tuple[Tensor, ...]]:
-    """Return :meth:`Recurrent.run_layer` of one layer, computed again in the backward pass."""
+def run_segments(
+    network: Recurrent,
+    every: int,
+    name: str,
+    sequence: Sequence,
+    state: tuple[Tensor | None, ...],
+    **drawn: Tensor,
+) -> tuple[Tensor, ...]:
+    """Do what :meth:`Recurrent.run_layer` does, keeping the state after every ``every`` steps."""
+    if every >= sequence.steps or inside_transform():
+        return network.run_layer(name, sequence, state, **drawn)
+    run = _recomputed(network, name)
+    outputs: list[Tensor] = []
+    ends: list[Tensor] = []
+    ended: list[list[Tensor]] = []
+    for segment in sequence.segments(every):
+        if ends and segment.batch_sizes is not None:
+            ended.append([each[segment.batch :] for each in ends])
+            ends = [each[: segment.batch] for each in ends]
+        output, *ends = run(segment, tuple(ends) or state, **drawn)
+        outputs.append(output)
+    final = [torch.cat(parts) for parts in zip(ends, *reversed(ended), strict=True)]
+    return torch.cat(outputs), *final
+
+
+def _recomputed(network: Recurrent, name: str) -> Callable[..., tuple[Tensor, ...]]:
     if torch.compiler.is_compiling():
         return partial(checkpoint, network.run_layer, name, use_reentrant=False)
     # By then a functional_call has ended, so the tensors that replace parameters are kept here.

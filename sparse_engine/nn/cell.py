@@ -10,9 +10,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from sparse_engine.nn import _initial_values
-from sparse_engine.nn._layer_parameters import Maker
-from sparse_engine.nn.options import RATES, option
+from sparse_engine.nn import _initial
+from sparse_engine.nn.options import check_rates, option
 from sparse_engine.nn.sequence import Sequence
 from sparse_engine.nn.weight import SparseWeight
 from sparse_engine.ops._sequence import run_steps
@@ -20,6 +19,56 @@ from sparse_engine.ops._sequence import run_steps
 #: Parameters and modules of one layer in one direction, by kind: ``layer["weight_hh"]`` is
 #: ``network.weight_hh_l0``.
 Layer = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Makes weights and parameters of one network: of its densities, dtype and device.
+
+    Attributes:
+        hidden_size: number of units of each layer.
+        bias: whether units have biases.
+        density: fraction of the recurrent weights that exist, and of those between layers.
+        input_density: fraction of layer 0's input weights that exist; at 1.0 they are dense.
+        gain: scale of the initial sparse values.
+        generator: source of randomness on the CPU.
+        like: the device and dtype of parameters, as torch's constructors take them.
+    """
+
+    hidden_size: int
+    bias: bool
+    density: float
+    input_density: float
+    gain: float
+    generator: torch.Generator | None
+    like: dict[str, Any]
+
+    def sparse(self, rows: int, columns: int, density: float | None = None) -> SparseWeight:
+        """Return a sparse weight; of the network's density by default."""
+        return SparseWeight.erdos_renyi(
+            rows,
+            columns,
+            density=self.density if density is None else density,
+            gain=self.gain,
+            generator=self.generator,
+            **self.like,
+        )
+
+    def input(self, rows: int, columns: int, first: bool) -> SparseWeight | nn.Parameter:
+        """Return an input weight: of layer 0 (``first``), or of a later layer."""
+        if first and self.input_density == 1:
+            return self.uniform(rows, columns)
+        return self.sparse(rows, columns, self.input_density if first else self.density)
+
+    def uniform(self, *shape: int) -> nn.Parameter:
+        """Return a dense parameter drawn from U(-b, b), ``b = 1 / sqrt(hidden_size)``."""
+        values = _initial.blank(*shape, **self.like)
+        _initial.uniform_(values, self.hidden_size, self.generator)
+        return nn.Parameter(_initial.moved(values, self.like["device"]))
+
+    def full(self, value: float, *shape: int) -> nn.Parameter:
+        """Return a dense parameter of one value."""
+        return nn.Parameter(torch.full(shape, value, **self.like))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +111,7 @@ class Cell:
         >>> y, h_n = SparseUGRNN(8, 256, density=0.05)(torch.randn(20, 32, 8))
     """
 
-    zoneout: float | tuple[float, ...] = option(RATES, 0.0)
+    zoneout: float | tuple[float, ...] = option(check_rates, 0.0)
 
     states: ClassVar[tuple[str, ...]] = ("h0",)
     gates: ClassVar[int] = 1
@@ -173,7 +222,7 @@ class Cell:
             hidden_size: number of units.
         """
         entries = torch.empty(like.shape, dtype=like.dtype, device="cpu")
-        return _initial_values.uniform_(entries, hidden_size, None)
+        return _initial.uniform_(entries, hidden_size, None)
 
     def weights(self, layer: Layer) -> list[SparseWeight]:
         """Return the weights that the time loop of a layer multiplies."""

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from sparse_engine import ops
-from sparse_engine.nn import _initial_values
+from sparse_engine.nn import _initial
 from sparse_engine.nn.weight import SparseWeight
 from sparse_engine.ops import Pattern, Synapses
 
@@ -69,22 +69,12 @@ class ConductanceWeight(SparseWeight):
                 )
             setattr(self, name, nn.Parameter(entries.to(self.values, copy=True)))
 
-    @classmethod
+    @staticmethod
     @override
-    def fresh(
-        cls,
-        pattern: Pattern,
-        *,
-        gain: float = 1.0,
-        generator: torch.Generator | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> dict[str, Tensor]:
-        """Return initial entries of all link parameters by name: W is ``gain * U(0.01, 1)``."""
-        device = pattern.crow.device
-        values = _initial_values.blank(pattern.nnz, dtype=dtype, device=device)
-        values.uniform_(0.01, 1, generator=generator).mul_(gain)
-        others = cls.new_link_entries(pattern.nnz, generator=generator, dtype=dtype, device=device)
-        return {"values": values} | others
+    def _draw_values_(
+        values: Tensor, pattern: Pattern, *, gain: float, generator: torch.Generator | None
+    ) -> Tensor:
+        return values.uniform_(0.01, 1, generator=generator).mul_(gain)
 
     @classmethod
     @override
@@ -97,7 +87,7 @@ class ConductanceWeight(SparseWeight):
         device: torch.device | str = "cpu",
     ) -> dict[str, Tensor]:
         """Return initial entries: mu is U(0.3, 0.8), sigma U(3, 8), and erev 1 or -1."""
-        mu, sigma, erev = _initial_values.blank(3, count, dtype=dtype, device=device).unbind()
+        mu, sigma, erev = _initial.blank(3, count, dtype=dtype, device=device).unbind()
         return {
             "mu": mu.uniform_(0.3, 0.8, generator=generator),
             "sigma": sigma.uniform_(3, 8, generator=generator),

@@ -127,16 +127,6 @@ class GroupedWeight(SparseWeight):
     def _of_links(self) -> tuple[str, ...]:
         return "base", "group"
 
-    @torch.no_grad()
-    def _restore(self, saved: Mapping[str, Tensor]) -> None:
-        pattern = self._saved_pattern(saved)
-        entries = self._saved_entries(saved, pattern.nnz)
-        self._hold_pattern(pattern)
-        for name in ("base", "group"):
-            setattr(self, name, entries.pop(name).to(getattr(self, name), copy=True))
-        for name, each in entries.items():
-            getattr(self, name).copy_(each)
-
     def _saved_entries(self, saved: Mapping[str, Tensor], nnz: int) -> dict[str, Tensor]:
         entries = super()._saved_entries(saved, nnz)
         return entries | {"group": _checked(entries["group"], nnz, self.gain.numel())}

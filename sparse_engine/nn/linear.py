@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sparse_engine.nn import _initial_values
-from sparse_engine.nn._checks import LoadsRealParameters, check_flag, check_integer
+from sparse_engine.nn import _initial
 from sparse_engine.nn._computed import check_plain
-from sparse_engine.nn._dense_values import effective, magnitude_mask, takes_gradients
+from sparse_engine.nn.from_torch import effective, magnitude_mask, takes_gradients
+from sparse_engine.nn.options import check_flag, check_integer
 from sparse_engine.nn.weight import SparseWeight
 
 
@@ -44,7 +44,7 @@ class LinearOf(nn.Module):
         return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"
 
 
-class SparseLinear(LinearOf, LoadsRealParameters):
+class SparseLinear(LinearOf):
     """Linear layer ``y = x W^T + b`` with a sparse W; compare :class:`torch.nn.Linear`.
 
     Args:
@@ -100,9 +100,9 @@ class SparseLinear(LinearOf, LoadsRealParameters):
         )
         self.register_parameter("bias", None)
         if bias:
-            values = _initial_values.blank(out_features, dtype=dtype, device=device)
-            _initial_values.uniform_(values, in_features, generator)
-            self.bias = nn.Parameter(_initial_values.moved(values, device))
+            values = _initial.blank(out_features, dtype=dtype, device=device)
+            _initial.uniform_(values, in_features, generator)
+            self.bias = nn.Parameter(_initial.moved(values, device))
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
@@ -118,7 +118,7 @@ class SparseLinear(LinearOf, LoadsRealParameters):
         self.weight.reset_parameters()
         if self.bias is not None:
             bias = torch.empty(self.out_features, dtype=self.bias.dtype, device="cpu")
-            self.bias.copy_(_initial_values.uniform_(bias, self.in_features, None))
+            self.bias.copy_(_initial.uniform_(bias, self.in_features, None))
 
     @classmethod
     def from_dense(

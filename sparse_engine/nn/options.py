@@ -1,4 +1,4 @@
-"""Options of cells: fields of their dataclass, each declared with the check of its values."""
+"""Checks of arguments, and options of cells: fields of a dataclass with a check each."""
 
 from __future__ import annotations
 
@@ -6,12 +6,48 @@ import math
 from collections.abc import Callable
 from dataclasses import MISSING, field
 from functools import partial
-from typing import Any
-
-from sparse_engine.nn._checks import check_flag, check_fraction, check_integer, check_number
+from numbers import Real
+from typing import Any, cast
 
 #: ``check(name, value)`` raises TypeError or ValueError for a value that does not fit.
 Check = Callable[[str, object], None]
+
+
+def check_integer(name: str, value: object, *, least: int) -> None:
+    """Raise TypeError for anything but an int, and ValueError for one below ``least``."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"expected {name} of type int, found {_described(value)}")
+    if value < least:
+        raise ValueError(f"expected {name} of at least {least}, found {value}")
+
+
+def check_flag(name: str, value: object) -> None:
+    """Raise TypeError for anything but a bool."""
+    if not isinstance(value, bool):
+        raise TypeError(f"expected {name} of type bool, found {_described(value)}")
+
+
+def check_number(expected: str, value: object, fits: Callable[[float], bool]) -> None:
+    """Raise ValueError for anything but a real number that fits.
+
+    A wrong type is a ValueError as well, as for the ``dropout`` of torch.nn.
+
+    Args:
+        expected: the name and the range, such as "density in (0, 1]".
+        value: the value that was given.
+        fits: returns whether a number is in the range.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real) or not fits(cast(float, value)):
+        raise ValueError(f"expected {expected}, found {value!r}")
+
+
+def check_fraction(name: str, value: object) -> None:
+    """Raise ValueError for anything but a number in [0, 1]."""
+    check_number(f"{name} in [0, 1]", value, lambda share: 0 <= share <= 1)
+
+
+def _described(value: object) -> str:
+    return f"{value!r} of type {type(value).__name__}"
 
 
 def option(check: Check, default: Any = MISSING) -> Any:
@@ -29,51 +65,36 @@ def option(check: Check, default: Any = MISSING) -> Any:
     return field(default=default, metadata={"check": check})
 
 
-def optional(check: Check) -> Check:
-    """Return a check that accepts None, and what ``check`` accepts."""
-
-    def check_unless_none(name: str, value: object) -> None:
-        if value is not None:
-            check(name, value)
-
-    return check_unless_none
-
-
-def one_of(*choices: str) -> Check:
-    """Return a check that accepts some names."""
-
-    def check_choice(name: str, value: object) -> None:
-        if value not in [*choices]:
-            raise ValueError(f"expected {name} one of {[*choices]}, found {value!r}")
-
-    return check_choice
-
-
-def _check_rates(name: str, value: object) -> None:
+def check_rates(name: str, value: object) -> None:
+    """Raise ValueError for anything but a fraction or a tuple of fractions."""
     for each in value if isinstance(value, tuple) else (value,):
         check_fraction(name, each)
 
 
-def _check_positive(name: str, value: object) -> None:
-    check_number(f"{name} > 0", value, lambda number: number > 0)
-
-
-def _check_finite(name: str, value: object) -> None:
+def check_duration(name: str, value: object) -> None:
+    """Raise ValueError for anything but a finite number above 0."""
     check_number(f"finite {name} > 0", value, lambda number: 0 < number < math.inf)
 
 
-COUNT: Check = partial(check_integer, least=1)
-FLAG: Check = check_flag
-FRACTION: Check = check_fraction
-DURATION: Check = _check_finite
-RATES: Check = _check_rates
-CLIP: Check = optional(_check_positive)
+def check_steps(name: str, value: object) -> None:
+    """Raise TypeError or ValueError for anything but None or an int of at least 1."""
+    if value is not None:
+        check_integer(name, value, least=1)
+
+
+def check_clip(name: str, value: object) -> None:
+    """Raise ValueError for anything but None or a number above 0."""
+    if value is not None:
+        check_number(f"{name} > 0", value, lambda number: number > 0)
+
+
+check_count = partial(check_integer, least=1)
 
 #: The arguments of all networks that describe them, with their checks.
-STACK = {
-    **dict.fromkeys(("input_size", "hidden_size", "num_layers"), COUNT),
-    **dict.fromkeys(("bias", "batch_first"), FLAG),
-    "dropout": FRACTION,
-    "bidirectional": FLAG,
-    "checkpoint_every": optional(COUNT),
+STACK: dict[str, Check] = {
+    **dict.fromkeys(("input_size", "hidden_size", "num_layers"), check_count),
+    **dict.fromkeys(("bias", "batch_first"), check_flag),
+    "dropout": check_fraction,
+    "bidirectional": check_flag,
+    "checkpoint_every": check_steps,
 }

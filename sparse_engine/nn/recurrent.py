@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from sparse_engine.nn import _initial_links, from_torch
-from sparse_engine.nn._checks import LoadsRealParameters
+from sparse_engine.nn import _initial, from_torch
 from sparse_engine.nn._computed import check_plain
 from sparse_engine.nn._inputs import (
     check_input,
@@ -23,41 +22,42 @@ from sparse_engine.nn._inputs import (
     states_of,
     time_of_step,
     timespans_of_step,
+    warn_of_dense_inputs,
     warn_of_dropout,
 )
-from sparse_engine.nn._layer_parameters import Maker
-from sparse_engine.nn._packed import Running
-from sparse_engine.nn._segments import recomputed
-from sparse_engine.nn._size import numbers_of, warn_of_dense_inputs
+from sparse_engine.nn._segments import run_segments
 from sparse_engine.nn._step import quick_step
 from sparse_engine.nn.capture import any_captured, outside_graphs
-from sparse_engine.nn.cell import Cell, Layer
+from sparse_engine.nn.cell import Cell, Layer, Maker
 from sparse_engine.nn.options import STACK
 from sparse_engine.nn.sequence import Layout, Sequence, reset_state
 from sparse_engine.nn.weight import SparseWeight
 from sparse_engine.ops._autocast import asks_for_bfloat16, is_autocast_enabled
 from sparse_engine.ops._dispatch.own_code import with_own_code
-from sparse_engine.ops._dispatch.private import inside_transform
 
 
-class Recurrent(LoadsRealParameters):
+class Recurrent(nn.Module):
     """Recurrent network of sparse layers; what it computes is its ``cell``, a :class:`Cell`.
 
     A subclass names a ``cell_type``, whose options are further arguments. Parameters have the names
     of torch.nn: ``weight_ih_l0``, ``weight_hh_l0.values``, ``bias_ih_l0``, ``bias_hh_l0``, ...,
-    with ``_reverse`` for the other direction. The weights between layers are sparse, too.
+    with ``_reverse`` for the other direction. The gates of a cell are blocks of rows of one weight.
+    The weights between layers are sparse, too. For the cells of this package, the forward pass of a
+    layer over all time steps is one native operation, and so is its backward pass.
 
     Args:
         input_size: number of features of the input.
         hidden_size: number of units of each layer.
         num_layers: number of layers.
-        density: fraction of the recurrent weights that exist, in (0, 1]; also of the weights
-            between layers.
         bias: whether units have biases.
         batch_first: input and output are [batch, steps, features] instead of
             [steps, batch, features].
         dropout: fraction of the output of each layer but the last that is dropped in training.
         bidirectional: whether a second network reads each sequence backwards.
+        device: where the parameters are put.
+        dtype: float32 or float64.
+        density: fraction of the recurrent weights that exist, in (0, 1]; also of the weights
+            between layers.
         input_density: fraction of the input weights of layer 0 that exist; at 1.0 they are dense.
         gain: scale of the initial sparse values, see :meth:`SparseWeight.erdos_renyi`.
         checkpoint_every: number k of steps between checkpoints, for long sequences: training keeps
@@ -66,8 +66,6 @@ class Recurrent(LoadsRealParameters):
             everything is kept, as it is inside the transforms of ``torch.func``, which do not
             support checkpoints.
         generator: source of randomness on the CPU.
-        device: where the parameters are put.
-        dtype: float32 or float64.
         **options: the options of the cell. They are attributes of the network, too.
 
     Raises:
@@ -103,18 +101,18 @@ class Recurrent(LoadsRealParameters):
         input_size: int,
         hidden_size: int,
         num_layers: int = 1,
-        *,
-        density: float,
         bias: bool = True,
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        density: float,
         input_density: float = 1.0,
         gain: float = 1.0,
         checkpoint_every: int | None = None,
         generator: torch.Generator | None = None,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
         **options: Any,
     ) -> None:
         super().__init__()
@@ -143,8 +141,8 @@ class Recurrent(LoadsRealParameters):
         self.cell = self.cell_type(**options)
         self.cell.check_sizes(hidden_size)
         warn_of_dropout(dropout, num_layers)
-        _initial_links.check_density(density)
-        _initial_links.check_density(input_density, "input_density")
+        _initial.check_density(density)
+        _initial.check_density(input_density, "input_density")
         like = {"device": device, "dtype": dtype}
         maker = Maker(hidden_size, bias, density, input_density, gain, generator, like)
         for name, inputs in self.layers():
@@ -415,7 +413,12 @@ class Recurrent(LoadsRealParameters):
         hidden = {each.name for each in fields(self.cell) if not each.repr}
         shown = self.options.items()
         options = ", ".join(f"{name}={value}" for name, value in shown if name not in hidden)
-        return f"{options}, {numbers_of(self)}"
+        weights = [module for module in self.modules() if isinstance(module, SparseWeight)]
+        links = sum(weight.nnz for weight in weights)
+        of_links = sum(each.numel() for weight in weights for each in weight.parameters())
+        dense = sum(each.numel() for each in self.parameters()) - of_links
+        size = sum(each.nbytes for each in (*self.parameters(), *self.buffers()))
+        return f"{options}, {links:,} links, {dense:,} dense numbers, {size:,} bytes"
 
     def _run(
         self, sequence: Sequence, starts: Ordered[Ordered[Tensor | None]]
@@ -428,9 +431,12 @@ class Recurrent(LoadsRealParameters):
             starts = [[None if s is None else s.to(self.dtype) for s in each] for each in starts]
             with torch.autocast(device, enabled=False):
                 return self._run(sequence._replace(x=sequence.x.to(self.dtype)), starts)
-        in_segments = self.checkpoint_every is not None and torch.is_grad_enabled()
-        run = self._run_segments if in_segments else self.run_layer
-        turned = sequence.reversal() if self.bidirectional else None
+        run = self.run_layer
+        if self.checkpoint_every is not None and torch.is_grad_enabled():
+            run = partial(run_segments, self, self.checkpoint_every)
+        directions: dict[str, Any] = {"": None}
+        if self.bidirectional:
+            directions["_reverse"] = sequence.reversal()
         y: Tensor = sequence.x
         ends: list[list[Tensor]] = []
         for layer in range(self.num_layers):
@@ -439,37 +445,16 @@ class Recurrent(LoadsRealParameters):
                 if self.dropout > 0:
                     x = nn.functional.dropout(x, self.dropout, self.training)
                 sequence = sequence._replace(x=x)
-            start = tuple(states[len(ends)] for states in starts)
-            drawn = self.cell.draw(sequence, self.hidden_size) if self.training else {}
-            y, *end = run(f"l{layer}", sequence, start, **drawn)
-            ends.append(end)
-            if turned is not None:
+            outputs = []
+            for way, turned in directions.items():
+                read = sequence if turned is None else sequence.backwards(turned)
                 start = tuple(states[len(ends)] for states in starts)
-                read = sequence.backwards(turned)
                 drawn = self.cell.draw(read, self.hidden_size) if self.training else {}
-                backwards, *end = run(f"l{layer}_reverse", read, start, **drawn)
+                output, *end = run(f"l{layer}{way}", read, start, **drawn)
                 ends.append(end)
-                y = torch.cat([y, turned(backwards)], -1)
+                outputs.append(output if turned is None else turned(output))
+            y = torch.cat(outputs, -1) if self.bidirectional else outputs[0]
         return y, *(torch.stack(states) for states in zip(*ends, strict=True))
-
-    def _run_segments(
-        self, name: str, sequence: Sequence, state: tuple[Tensor | None, ...], **drawn: Tensor
-    ) -> tuple[Tensor, ...]:
-        """Run one layer in segments of ``checkpoint_every`` steps."""
-        every = self.checkpoint_every
-        if every is None or every >= sequence.steps or inside_transform():
-            return self.run_layer(name, sequence, state, **drawn)
-        run, outputs, running = recomputed(self, name), [], None
-        for segment in sequence.segments(every):
-            if running is not None and segment.batch_sizes is not None:
-                running.keep(segment.batch)
-                state = running.state
-            output, *ends = run(segment, state, **drawn)
-            running = running or Running(ends)
-            state = running.state = tuple(ends)
-            outputs.append(output)
-        assert running is not None
-        return torch.cat(outputs), *running.final()
 
     def keeps_bfloat16(self, device: str) -> bool:
         """See :meth:`Cell.keeps_bfloat16`."""
@@ -498,3 +483,14 @@ class Recurrent(LoadsRealParameters):
             more = {"training": self.training} if cell.zoneout else {}
             y, *final = cell.run_steps(layer, sequence, start, **drawn, **more)
         return y.to(kept), *final
+
+
+def recurrent_weights(model: nn.Module) -> set[SparseWeight]:
+    """Return the recurrent weights of all networks in a model."""
+    networks = [module for module in model.modules() if isinstance(module, Recurrent)]
+    return {
+        weight
+        for network in networks
+        for layer, _ in network.layers()
+        for weight in network.recurrent_weights(layer)
+    }

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -13,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from sparse_engine import ops
-from sparse_engine.nn import _initial_links, _initial_values
-from sparse_engine.nn._checks import check_integer, check_number, check_saved
-from sparse_engine.nn._computed import Parametrizations, check_plain, check_whole, computed
+from sparse_engine.nn import _initial
+from sparse_engine.nn._computed import Parametrizations, check_plain, computed
 from sparse_engine.nn._weight_state import WeightState
+from sparse_engine.nn.options import check_integer, check_number
 from sparse_engine.ops import Pattern, RandomKey
 from sparse_engine.ops.pattern import integers
 
@@ -57,48 +56,25 @@ class SparseWeight(WeightState):
     """
 
     values: nn.Parameter
-    crow_indices: Tensor
-    col_indices: Tensor
     frozen_pattern: bool = False
     first_gain: float = 1.0
     signed: bool = True
-    link_parameters: tuple[str, ...] = ("values",)
 
     _blocks: tuple[int, ...] | None = None
 
-    #: The entries of a state dict.
-    _saved: tuple[str, ...] = ("values", "crow_indices", "col_indices")
-
     def __init__(self, values: Tensor, pattern: Pattern) -> None:
-        super().__init__()
-        self._replaced: dict[str, Tensor] = {}
+        super().__init__(pattern)
         if not values.is_floating_point() or values.shape != (pattern.nnz,):
             raise ValueError(
                 f"expected floating-point values of shape [{pattern.nnz}], found "
                 f"{values.dtype} of shape {[*values.shape]}"
             )
         self._hold(values.detach())
-        self.register_buffer("crow_indices", pattern.crow)
-        self.register_buffer("col_indices", pattern.col)
-        self.register_buffer("_t_crow", pattern.t_crow, persistent=False)
-        self.register_buffer("_t_col", pattern.t_col, persistent=False)
-        self.register_buffer("_permutation", pattern.permutation, persistent=False)
-        self.register_buffer("_plan", pattern.plan, persistent=False)
-        self.topology_version = 0
         self.captured: list[list[tuple[Tensor, Tensor]]] | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_replaced": {}}
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "parametrizations" and isinstance(value, nn.ModuleDict):
             value = Parametrizations()
-        elif name == "qconfig":  # torch.ao.quantization's mark on each module that it looks at
-            warnings.warn(
-                "sparse weights stay in floating point: torch.ao.quantization has no kernels for "
-                "them; to_dense() makes networks and layers of torch.nn, which it can quantize",
-                stacklevel=2,
-            )
         super().__setattr__(name, value)
 
     @classmethod
@@ -196,21 +172,19 @@ class SparseWeight(WeightState):
         check_integer("in_features", in_features, least=0)
         check_number("a finite gain", gain, math.isfinite)
         if epsilon is not None and density is None:
-            nnz = _initial_links.epsilon_nnz(out_features, in_features, epsilon)
+            nnz = _initial.epsilon_nnz(out_features, in_features, epsilon)
         elif density is not None and epsilon is None:
-            nnz = _initial_links.density_nnz(out_features, in_features, density)
+            nnz = _initial.density_nnz(out_features, in_features, density)
         else:
             raise ValueError(
                 "expected exactly one of density and epsilon, found "
                 f"density = {density} and epsilon = {epsilon}"
             )
-        key = RandomKey(_initial_links.draw_seed(generator))
-        pattern = Pattern.of(
-            _initial_links.random_links(out_features, in_features, nnz, key, device)
-        )
+        key = RandomKey(_initial.draw_seed(generator))
+        pattern = Pattern.of(_initial.random_links(out_features, in_features, nnz, key, device))
         entries = cls.fresh(pattern, gain=gain, generator=generator, dtype=dtype)
-        entries = {name: _initial_values.moved(each, device) for name, each in entries.items()}
-        pattern = Pattern(*(_initial_values.moved(each, device) for each in pattern))
+        entries = {name: _initial.moved(each, device) for name, each in entries.items()}
+        pattern = Pattern(*(_initial.moved(each, device) for each in pattern))
         weight = cls(entries.pop("values"), pattern, **entries)
         weight.first_gain = gain
         return weight
@@ -235,10 +209,12 @@ class SparseWeight(WeightState):
             dtype: dtype of the entries; torch's default dtype by default.
         """
         device = pattern.crow.device
-        values = _initial_values.blank(pattern.nnz, dtype=dtype, device=device)
-        _initial_values.fan_in_uniform_(values, pattern, gain=gain, generator=generator)
+        values = _initial.blank(pattern.nnz, dtype=dtype, device=device)
+        cls._draw_values_(values, pattern, gain=gain, generator=generator)
         others = cls.new_link_entries(pattern.nnz, generator=generator, dtype=dtype, device=device)
         return {"values": values} | others
+
+    _draw_values_ = staticmethod(_initial.fan_in_uniform_)
 
     @classmethod
     def new_link_entries(
@@ -256,25 +232,6 @@ class SparseWeight(WeightState):
         parameters but ``values``.
         """
         return {}
-
-    @property
-    def pattern(self) -> Pattern:
-        """The links and their transposed view, in the form that ``sparse_engine.ops`` takes."""
-        # A step of a stream notices how long attributes of a module take to be found.
-        buffers: dict[str, Any] = self._buffers
-        return Pattern(
-            buffers["crow_indices"],
-            buffers["col_indices"],
-            buffers["_t_crow"],
-            buffers["_t_col"],
-            buffers["_permutation"],
-            buffers["_plan"],
-        )
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """The shape ``(out_features, in_features)``."""
-        return self.pattern.shape
 
     @property
     def blocks(self) -> tuple[int, ...]:
@@ -297,11 +254,6 @@ class SparseWeight(WeightState):
             if parameter is not None:
                 return parameter.dtype
         return self.values.dtype
-
-    @property
-    def nnz(self) -> int:
-        """The number of links."""
-        return self.col_indices.numel()
 
     @property
     def density(self) -> float:
@@ -398,7 +350,15 @@ class SparseWeight(WeightState):
         if self.frozen_pattern:
             raise ValueError(f"expected a weight whose pattern is not frozen, found {self}")
         check_plain(self, self.link_parameters)
-        check_whole(self, self.link_parameters)
+        for name in self.link_parameters:
+            # Only a DTensor has this attribute; importing its module would take a second.
+            if hasattr(getattr(self, name), "placements"):
+                raise ValueError(
+                    f"expected all {name} of {self} in each process to rewire it, found them "
+                    "distributed, as by fully_shard; train with DistributedDataParallel, or give "
+                    "fully_shard the parameters of sparse weights as ignored_params and average "
+                    "their gradients over the processes"
+                )
 
     @torch.no_grad()
     def set_pattern(self, pattern: Pattern, values: Tensor, **entries: Tensor) -> None:
@@ -424,63 +384,12 @@ class SparseWeight(WeightState):
         self.check_rewirable()
         self._check_entries(pattern, entries)
 
-    def _replace(self, pattern: Pattern, **entries: Tensor) -> None:
-        """Do what :meth:`set_pattern` does, whether the pattern is frozen or not."""
-        self._check_entries(pattern, entries)
-        self._hold_pattern(pattern)
-        for name, each in entries.items():
-            parameter = getattr(self, name)
-            if each.shape != parameter.shape:
-                # A kernel of another thread may read the old values, until the next replacement.
-                self._replaced[name] = parameter.data
-                _resize(parameter, each.numel())
-            # In place, so that a graph that has kept the old values refuses to run backward.
-            parameter.copy_(each)
-
-    def _check_entries(self, pattern: Pattern, entries: Mapping[str, Tensor]) -> None:
-        if entries.keys() != set(self.link_parameters):
-            raise ValueError(
-                f"expected entries of {sorted(self.link_parameters)}, found {sorted(entries)}"
-            )
-        for name, each in entries.items():
-            if pattern.shape != self.shape or each.shape != (pattern.nnz,):
-                raise ValueError(
-                    f"expected a pattern of shape {self.shape} with as many values as links, found "
-                    f"{pattern.shape} with {pattern.nnz} links and {name} of shape {[*each.shape]}"
-                )
-            check_saved(name, each, getattr(self, name))
-
     def _hold(self, values: Tensor) -> None:
         """Register the initial values in this module."""
         self.values = nn.Parameter(values)
-
-    def _hold_pattern(self, pattern: Pattern) -> None:
-        """Replace the links, in place where their number stays."""
-        if pattern.nnz == self.nnz:
-            for old, new in zip(self.pattern, pattern, strict=True):
-                old.copy_(new)
-            self.topology_version += 1
-        else:
-            device = self.crow_indices.device
-            self._set_pattern_buffers(Pattern(*(each.to(device) for each in pattern)))
-
-    def _set_pattern_buffers(self, pattern: Pattern) -> None:
-        self.crow_indices, self.col_indices = pattern.crow, pattern.col
-        self._t_crow, self._t_col, self._permutation, self._plan = pattern[2:]
-        self.topology_version += 1
 
     def extra_repr(self) -> str:
         """Return what ``print(weight)`` shows."""
         out_features, in_features = self.shape
         size = f"{out_features} x {in_features}, nnz={self.nnz}, density={self.density:.4g}"
         return f"{size}, frozen pattern" if self.frozen_pattern else size
-
-
-def _resize(parameter: nn.Parameter, count: int) -> None:
-    """Resize a parameter to ``count`` uninitialised entries, and drop its gradient."""
-    # Autograd's node that accumulates the gradient remembers the old number of entries, and lives
-    # as long as any graph, such as the last loss. torch drops the node only for another dtype.
-    other = torch.float32 if parameter.dtype == torch.float64 else torch.float64
-    dtype, parameter.grad = parameter.dtype, None
-    parameter.data = parameter.new_empty(0, dtype=other)
-    parameter.data = parameter.new_empty(count, dtype=dtype)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sparse_engine.nn import SparseWeight, _initial_links
+from sparse_engine.nn import SparseWeight, _initial
 from sparse_engine.ops import Links, rewire
 
 
@@ -49,7 +49,7 @@ def links_at(positions: Tensor, out_features: int, in_features: int) -> Links:
     Raises:
         ValueError: a position outside the matrix, or one that is given twice.
     """
-    empty = _initial_links.no_links(out_features, in_features, positions.device)
+    empty = _initial.no_links(out_features, in_features, positions.device)
     return rewire(empty, positions.new_empty(0, dtype=torch.bool), positions.sort().values).links
 
 

@@ -9,7 +9,7 @@ from numbers import Real
 
 from typing_extensions import override
 
-from sparse_engine.nn._initial_links import check_density
+from sparse_engine.nn._initial import check_density
 
 
 class Schedule(ABC):

@@ -20,7 +20,8 @@ from pairwise import pairwise
 from testing import leaves_of
 from torch import nn
 
-from sparse_engine.nn import CELLS, Solver
+from sparse_engine.nn import CELLS
+from sparse_engine.ops import Solver
 
 BOUNDS = {torch.float64: 1e-10, torch.float32: 2e-5}
 STACKS = {

@@ -151,8 +151,8 @@ def test_a_saved_model_loads_into_another(kind, dtype, tmp_path):
         ("codes", lambda t: t.flatten(), "codes of shape"),
         ("scales", lambda t: t * torch.nan, "finite scales"),
         ("scales", lambda t: t[1:], "scales of shape"),
-        ("scales", lambda t: None, "weight_hh_l0.scales to be a tensor, found NoneType"),
-        ("codes", lambda t: "codes", "weight_hh_l0.codes to be a tensor, found str"),
+        ("scales", lambda t: None, "weight_hh_l0: expected scales to be a tensor, found NoneType"),
+        ("codes", lambda t: "codes", "weight_hh_l0: expected codes to be a tensor, found str"),
     ],
 )
 def test_a_state_dict_that_is_no_matrix(name, wrong, message):

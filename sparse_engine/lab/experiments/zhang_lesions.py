@@ -23,7 +23,7 @@ from sparse_engine.lab.experiments.zhang import SOURCE
 from sparse_engine.lab.experiments.zhang_networks import forecast_error, published_networks
 from sparse_engine.lab.train import Config
 from sparse_engine.lab.train.pictures import drawing
-from sparse_engine.nn.recurrent_weights import recurrent_weights
+from sparse_engine.nn.recurrent import recurrent_weights
 
 #: Random orders in which loops are removed.
 ORDERS = 10

@@ -13,7 +13,7 @@ from torch import nn
 from sparse_engine.lab.networks.limits import check_size
 from sparse_engine.lab.networks.wiring import WIRINGS, wire_network
 from sparse_engine.nn import CELLS, Recurrent
-from sparse_engine.nn.recurrent_weights import recurrent_weights
+from sparse_engine.nn.recurrent import recurrent_weights
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torch import nn
 
 from sparse_engine import convert
 from sparse_engine.nn import SparseWeight
-from sparse_engine.nn.recurrent_weights import recurrent_weights
+from sparse_engine.nn.recurrent import recurrent_weights
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

@@ -7,15 +7,15 @@ from typing import Any, ClassVar
 
 from sparse_engine import ops
 from sparse_engine.nn.cell import Layer
-from sparse_engine.nn.cells.leaky import Leaky, LeakyNetwork
-from sparse_engine.nn.options import CLIP, option
+from sparse_engine.nn.cells.continuous import Leaky, LeakyNetwork
+from sparse_engine.nn.options import check_clip, option
 
 
 @dataclass(frozen=True, kw_only=True)
 class CTRNN(Leaky):
     """Leaky unit in continuous time (Funahashi & Nakamura 1993)."""
 
-    cell_clip: float | None = option(CLIP, None)
+    cell_clip: float | None = option(check_clip, None)
 
     operation: ClassVar[Any] = ops.ctrnn
 
@@ -29,16 +29,10 @@ class SparseCTRNN(LeakyNetwork):
 
     While input ``x_t`` is held, the state follows ``dh/ds = -h / tau + tanh(x_t W_ih^T + b_ih +
     h W_hh^T + b_hh)``. It is integrated by ``unfolds`` steps of Euler's method,
-    ``h + dt * dh/ds``, which is stable for dt < 2 tau. The forward pass of a layer over all time
-    steps is one native operation, and so is its backward pass. Training keeps one state per time
-    step, for any number of unfolds.
+    ``h + dt * dh/ds``, which is stable for dt < 2 tau. Training keeps one state per time step,
+    for any number of unfolds.
 
     Args:
-        input_size: number of features of the input.
-        hidden_size: number of units of each layer.
-        num_layers: number of layers.
-        density: fraction of the recurrent weights that exist, in (0, 1]; also of the weights
-            between layers.
         tau: time constants, in the unit of time of dt: a number, or one for each unit
             ``[hidden_size]``, or one for each group. All layers start with the same ones.
         trainable_tau: whether time constants are trained. Their logarithms are then the parameters
@@ -50,11 +44,7 @@ class SparseCTRNN(LeakyNetwork):
         dt: length of each of these steps, unless timespans are given.
         cell_clip: c to clip the state to [-c, c] after each unfold; no gradient passes a clipped
             state. None for no clipping.
-        **options: the other arguments of :class:`Recurrent` by name: bias, batch_first,
-            dropout, bidirectional, device, dtype, input_density, gain, generator,
-            checkpoint_every.
-
-    Weights and biases are named as in ``torch.nn.RNN`` with ``.values`` for the sparse ones.
+        **options: the other arguments of :class:`Recurrent`.
 
     Raises:
         ValueError: tau or dt that is not positive, unfolds below 1, a cell_clip that is not

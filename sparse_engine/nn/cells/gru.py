@@ -2,16 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sparse_engine import ops
 from sparse_engine.nn._step import step_of_cell
-from sparse_engine.nn.cells.reset_gated import ResetGatedCell
+from sparse_engine.nn.kernel_cell import KernelCell
 from sparse_engine.nn.recurrent import Recurrent
+from sparse_engine.nn.sequence import Sequence
 from sparse_engine.ops._dispatch.native import native
+from sparse_engine.ops.gated import reset_gates
+
+
+class ResetGatedCell(KernelCell):
+    """Cell whose only state is h, and whose first gate resets the candidate, such as a GRU."""
+
+    most_fused_inputs: ClassVar[int] = 256
+    bf16_devices: ClassVar[tuple[str, ...]] = ("cpu",)
+
+    def step_options(self) -> tuple:
+        """Return the arguments of the step's kernel."""
+        return (None,)
+
+    def gradient_of_product(
+        self, saved: Tensor | None, sequence: Sequence
+    ) -> Callable[[Tensor], Tensor]:
+        """Return a function that multiplies the candidate's gradient by the reset gate."""
+        assert saved is not None
+        return partial(_scaled, reset_gates(saved, sequence.batch_sizes, self.gates))
+
+
+def _scaled(reset: Tensor, dv: Tensor) -> Tensor:
+    shared, candidate = dv.tensor_split([dv.shape[-1] - reset.shape[-1]], -1)
+    return torch.cat([shared, candidate * reset], -1)
 
 
 class GRU(ResetGatedCell):
@@ -28,13 +55,8 @@ class SparseGRU(Recurrent):
 
     With ``x_r, x_z, x_n`` the three blocks of ``x_t W_ih^T + b_ih`` and ``u_r, u_z, u_n`` those of
     ``h_{t-1} W_hh^T + b_hh``: ``r = sigmoid(x_r + u_r)``, ``z = sigmoid(x_z + u_z)`` and
-    ``h_t = (1 - z) tanh(x_n + r u_n) + z h_{t-1}``. The forward pass of a layer over all time
-    steps is one native operation, and so is its backward pass. The three gates are blocks of rows
-    of one :class:`SparseWeight` of ``3 * hidden_size`` rows. Arguments, shapes and results are
-    those of ``torch.nn.GRU``; further arguments are keyword-only: density, input_density, gain,
-    generator and checkpoint_every of :class:`Recurrent`.
-
-    Parameters are named as in ``torch.nn.GRU`` with ``.values`` for the sparse ones.
+    ``h_t = (1 - z) tanh(x_n + r u_n) + z h_{t-1}``. Arguments, shapes and results are those of
+    ``torch.nn.GRU``; further arguments are the keyword-only ones of :class:`Recurrent`.
 
     Example:
         >>> gru = SparseGRU(64, 1024, density=0.05)
@@ -45,29 +67,3 @@ class SparseGRU(Recurrent):
 
     cell_type = GRU
     step_kernel = step_of_cell
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-        **options: Any,
-    ) -> None:
-        super().__init__(
-            input_size,
-            hidden_size,
-            num_layers,
-            bias=bias,
-            batch_first=batch_first,
-            dropout=dropout,
-            bidirectional=bidirectional,
-            device=device,
-            dtype=dtype,
-            **options,
-        )

@@ -8,11 +8,10 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from sparse_engine.nn._layer_parameters import Maker
 from sparse_engine.nn.capture import captures
-from sparse_engine.nn.cell import Layer, multiply
+from sparse_engine.nn.cell import Layer, Maker, multiply
 from sparse_engine.nn.kernel_cell import KernelCell, State
-from sparse_engine.nn.options import FLAG, option
+from sparse_engine.nn.options import check_flag, option
 from sparse_engine.nn.sequence import Sequence
 from sparse_engine.ops import Norm
 
@@ -26,7 +25,7 @@ class LayerNormed(KernelCell):
         normed_operation: the operation with layer normalisation.
     """
 
-    layer_norm: bool = option(FLAG, False)
+    layer_norm: bool = option(check_flag, False)
 
     separate_biases: ClassVar[bool] = False
     normed_states: ClassVar[tuple[str, ...]] = ()

@@ -11,13 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from sparse_engine import ops
-from sparse_engine.nn._checks import check_integer
-from sparse_engine.nn._layer_parameters import Maker
 from sparse_engine.nn._step import step_of_cell
 from sparse_engine.nn.capture import Use, capture, captures
-from sparse_engine.nn.cell import Layer
+from sparse_engine.nn.cell import Layer, Maker
 from sparse_engine.nn.cells.layer_norm import LayerNormed
-from sparse_engine.nn.options import CLIP, option
+from sparse_engine.nn.options import check_clip, check_integer, option
 from sparse_engine.nn.recurrent import Recurrent
 from sparse_engine.nn.sequence import Sequence
 from sparse_engine.nn.weight import SparseWeight
@@ -32,7 +30,7 @@ class LSTM(LayerNormed):
     """Long short-term memory (Hochreiter & Schmidhuber 1997), as :class:`torch.nn.LSTM` has it."""
 
     proj_size: int = option(partial(check_integer, least=0), 0)
-    cell_clip: float | None = option(CLIP, None)
+    cell_clip: float | None = option(check_clip, None)
 
     states: ClassVar[tuple[str, ...]] = ("h0", "c0")
     gates: ClassVar[int] = 4
@@ -136,26 +134,19 @@ class SparseLSTM(Recurrent):
     """:class:`torch.nn.LSTM` whose recurrent weights exist only as links.
 
     With ``i, f, g, o`` the four blocks of ``x_t W_ih^T + b_ih + h_{t-1} W_hh^T + b_hh``:
-    ``c_t = sigmoid(f) c_{t-1} + sigmoid(i) tanh(g)`` and ``h_t = sigmoid(o) tanh(c_t)``. The
-    forward pass of a layer over all time steps is one native operation, and so is its backward
-    pass. The four gates are blocks of rows of one :class:`SparseWeight` of ``4 * hidden_size``
-    rows. Arguments, shapes and results are those of ``torch.nn.LSTM``; further arguments are
-    keyword-only. With a projection (Sak et al. 2014) the output is ``h_t W_hr^T``, and each layer
-    has a sparse ``weight_hr_l0``, too.
+    ``c_t = sigmoid(f) c_{t-1} + sigmoid(i) tanh(g)`` and ``h_t = sigmoid(o) tanh(c_t)``. Arguments,
+    shapes and results are those of ``torch.nn.LSTM``; further arguments are keyword-only. With a
+    projection (Sak et al. 2014) the output is ``h_t W_hr^T``, and each layer has a sparse
+    ``weight_hr_l0``, too.
 
     Args:
-        density: fraction of the recurrent weights that exist, in (0, 1]; also of the weights
-            between layers and of projections.
         cell_clip: the bound to which every c is clipped, [-cell_clip, cell_clip]; clipped entries
             pass no gradient. None for no bound.
         layer_norm: whether ``W_ih x``, ``W_hh h`` and, for the output, c are normalised over their
             features, each with its own gain and offset (Ba et al. 2016). On the CPU this is part of
             the native operation, which has to wait for means and variances twice at every step; on
             a GPU every step takes several operations of PyTorch. Not with a projection.
-        **options: input_density, gain, generator and checkpoint_every of
-            :class:`Recurrent`.
-
-    Parameters are named as in ``torch.nn.LSTM`` with ``.values`` for the sparse ones.
+        **options: the keyword-only arguments of :class:`Recurrent`.
 
     Example:
         >>> lstm = SparseLSTM(64, 1024, density=0.05)
@@ -181,16 +172,5 @@ class SparseLSTM(Recurrent):
         dtype: torch.dtype | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(
-            input_size,
-            hidden_size,
-            num_layers,
-            bias=bias,
-            batch_first=batch_first,
-            dropout=dropout,
-            bidirectional=bidirectional,
-            proj_size=proj_size,
-            device=device,
-            dtype=dtype,
-            **options,
-        )
+        layers = input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional
+        super().__init__(*layers, device, dtype, proj_size=proj_size, **options)

@@ -10,12 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from sparse_engine import ops
-from sparse_engine.nn import _initial_values
-from sparse_engine.nn._layer_parameters import Maker
-from sparse_engine.nn.cell import Layer
+from sparse_engine.nn import _initial
+from sparse_engine.nn.cell import Layer, Maker
 from sparse_engine.nn.conductance import ConductanceWeight
 from sparse_engine.nn.kernel_cell import KernelCell, State
-from sparse_engine.nn.options import COUNT, option
+from sparse_engine.nn.options import check_count, option
 from sparse_engine.nn.recurrent import Recurrent
 from sparse_engine.nn.sequence import Sequence
 from sparse_engine.ops.sums import affine
@@ -25,7 +24,7 @@ from sparse_engine.ops.sums import affine
 class LTC(KernelCell):
     """Liquid time-constant unit (Hasani et al. 2021) with its semi-implicit solver."""
 
-    unfolds: int = option(COUNT, 6)
+    unfolds: int = option(check_count, 6)
 
     packable: ClassVar[bool] = False
     bf16_devices: ClassVar[tuple[str, ...]] = ("cpu",)
@@ -44,9 +43,9 @@ class LTC(KernelCell):
             )
         for kind in ("input_w", "input_b", "gleak", "vleak", "cm"):
             size = inputs if kind.startswith("input") else hidden
-            blank = _initial_values.blank(size, **maker.like)
+            blank = _initial.blank(size, **maker.like)
             entries = _start(kind, blank, maker.generator)
-            made[kind] = nn.Parameter(_initial_values.moved(entries, maker.like["device"]))
+            made[kind] = nn.Parameter(_initial.moved(entries, maker.like["device"]))
         return made
 
     def first_values(self, kind: str, like: Tensor, hidden_size: int) -> Tensor:
@@ -95,8 +94,7 @@ class SparseLTC(Recurrent):
         i, g = weight_hh(v)
         v = (cm * v + gleak * vleak + i + s_i) / (cm + gleak + g + s_g)
 
-    The sensory sums ``s_i, s_g`` are computed once for each time step. The forward pass of a layer
-    over all time steps is one native operation, and so is its backward pass; training keeps only
+    The sensory sums ``s_i, s_g`` are computed once for each time step. Training keeps only
     the potentials after each time step.
 
     Time is measured in unfolds: for a membrane capacitance C and samples that are dt apart, ``cm``
@@ -106,19 +104,11 @@ class SparseLTC(Recurrent):
     ``optimizer.register_step_post_hook(lambda *_: network.clip_())``.
 
     Args:
-        input_size: number of features of the input.
-        hidden_size: number of units of each layer.
-        num_layers: number of layers.
         density: fraction of the recurrent synapses that exist, in (0, 1]; also of the synapses
             between layers.
         input_density: the same fraction for the sensory synapses of layer 0.
         unfolds: number of steps of the solver for each time step, at least 1.
-        generator: source of randomness on the CPU.
-        device: where the parameters are put.
-        dtype: float32 or float64.
-        checkpoint_every: number of steps between checkpoints, see :class:`Recurrent`.
-        **options: other arguments of :class:`Recurrent` by name: batch_first, dropout,
-            bidirectional.
+        **options: the other arguments of :class:`Recurrent` but bias and gain.
 
     Parameters of each layer and direction: ``weight_ih_l0`` and ``weight_hh_l0`` with ``.values``,
     ``.mu``, ``.sigma`` and ``.erev``; ``input_w_l0``, ``input_b_l0``, of one entry per input;

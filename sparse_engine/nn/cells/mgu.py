@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from sparse_engine import ops
 from sparse_engine.nn._step import step_of_cell
-from sparse_engine.nn.cells.reset_gated import ResetGatedCell
+from sparse_engine.nn.cells.gru import ResetGatedCell
 from sparse_engine.nn.recurrent import Recurrent
 from sparse_engine.ops._dispatch.native import native
 
@@ -24,12 +24,9 @@ class SparseMGU(Recurrent):
 
     This is a GRU with a single gate. With ``x_f, x_n`` the two blocks of ``x_t W_ih^T + b_ih`` and
     ``u_f, u_n`` those of ``h_{t-1} W_hh^T + b_hh``: ``f = sigmoid(x_f + u_f)`` and
-    ``h_t = (1 - f) h_{t-1} + f tanh(x_n + f u_n)``. The forward pass of a layer over all time steps
-    is one native operation, and so is its backward pass. The gate multiplies the recurrent product
-    with its bias, as in ``torch.nn.GRU``; in the paper it multiplies the state.
-
-    Arguments are those of :class:`Recurrent`. Parameters are named as in ``torch.nn.GRU``
-    with ``.values`` for the sparse ones; each weight has ``2 * hidden_size`` rows.
+    ``h_t = (1 - f) h_{t-1} + f tanh(x_n + f u_n)``. The gate multiplies the recurrent product with
+    its bias, as in ``torch.nn.GRU``; in the paper it multiplies the state. Arguments are those of
+    :class:`Recurrent`.
 
     Example:
         >>> mgu = SparseMGU(64, 1024, density=0.05)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from sparse_engine import ops
 from sparse_engine.nn.cells.continuous import Continuous
-from sparse_engine.nn.options import DURATION, option
+from sparse_engine.nn.options import check_duration, option
 from sparse_engine.nn.recurrent import Recurrent
 from sparse_engine.ops import RK4, Solver
 
@@ -24,7 +24,7 @@ _RK4 = RK4()
 class NeuralODE(Continuous):
     """Neural ODE (Chen et al. 2018) that is driven by a sequence."""
 
-    dt: float = option(DURATION, 0.01)
+    dt: float = option(check_duration, 0.01)
     solver: Solver = option(_check_solver, _RK4)  # type: ignore[misc]
 
     operation: ClassVar[Any] = ops.ctrnn
@@ -35,24 +35,14 @@ class SparseNeuralODE(Recurrent):
 
     While input ``x_t`` is held, the state follows ``dh/ds = tanh(x_t W_ih^T + b_ih + h W_hh^T +
     b_hh)``, integrated by ``unfolds`` steps of a fixed-step solver. Gradients are the exact ones of
-    these steps and their stages, not those of the adjoint equation. The forward pass of a layer
-    over all time steps is one native operation, and so is its backward pass. Training keeps one
-    state per time step, for any number of unfolds and stages.
+    these steps and their stages, not those of the adjoint equation. Training keeps one state per
+    time step, for any number of unfolds and stages.
 
     Args:
-        input_size: number of features of the input.
-        hidden_size: number of units of each layer.
-        num_layers: number of layers.
-        density: fraction of the recurrent weights that exist, in (0, 1]; also of the weights
-            between layers.
         solver: :class:`RK4` by default, :class:`Euler`, or a :class:`Solver` of your own.
         unfolds: number of steps of the solver for each input.
         dt: length of each of these steps, unless timespans are given.
-        **options: the other arguments of :class:`Recurrent` by name: bias, batch_first,
-            dropout, bidirectional, device, dtype, input_density, gain, generator,
-            checkpoint_every.
-
-    Parameters are named as in ``torch.nn.RNN`` with ``.values`` for the sparse ones.
+        **options: the other arguments of :class:`Recurrent`.
 
     Raises:
         ValueError: dt that is not positive, or unfolds below 1.

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from sparse_engine import ops
 from sparse_engine.nn.kernel_cell import KernelCell
-from sparse_engine.nn.options import COUNT, option
+from sparse_engine.nn.options import check_count, option
 from sparse_engine.nn.recurrent import Recurrent
 
 
@@ -15,7 +15,7 @@ from sparse_engine.nn.recurrent import Recurrent
 class ONLSTM(KernelCell):
     """Ordered-neurons LSTM (Shen et al. 2019), whose master gates order its units."""
 
-    chunk_size: int = option(COUNT)
+    chunk_size: int = option(check_count)
 
     states: ClassVar[tuple[str, ...]] = ("h0", "c0")
     separate_biases: ClassVar[bool] = False
@@ -51,22 +51,11 @@ class SparseONLSTM(Recurrent):
         c_t = forget * c_{t-1} + input * tanh(g)
         h_t = sigmoid(o) * tanh(c_t)
 
-    where the master gates are repeated over their chunks. The forward pass of a layer over all time
-    steps is one native operation, and so is its backward pass. All gates are blocks of rows of one
-    :class:`SparseWeight`.
+    where the master gates are repeated over their chunks.
 
     Args:
-        input_size: number of features of the input.
-        hidden_size: number of units of each layer.
-        num_layers: number of layers.
-        density: fraction of the recurrent weights that exist, in (0, 1]; also of the weights
-            between layers.
         chunk_size: number of units that share master gates; it divides hidden_size.
-        **options: the other arguments of :class:`Recurrent` by name: bias, batch_first,
-            dropout, bidirectional, device, dtype, input_density, gain, generator,
-            checkpoint_every.
-
-    Parameters are named as in ``torch.nn.LSTM`` with ``.values`` for the sparse ones.
+        **options: the other arguments of :class:`Recurrent`.
 
     Example:
         >>> lstm = SparseONLSTM(64, 1150, chunk_size=10, density=0.45)

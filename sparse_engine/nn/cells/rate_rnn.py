@@ -10,12 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from sparse_engine import ops
-from sparse_engine.nn._checks import check_number
-from sparse_engine.nn._layer_parameters import Maker
-from sparse_engine.nn.cell import Layer
-from sparse_engine.nn.cells.leaky import Leaky, LeakyNetwork, of_units
+from sparse_engine.nn.cell import Layer, Maker
+from sparse_engine.nn.cells.continuous import Leaky, LeakyNetwork, of_units
 from sparse_engine.nn.kernel_cell import State
-from sparse_engine.nn.options import COUNT, option
+from sparse_engine.nn.options import check_count, check_number, option
 from sparse_engine.nn.sequence import Sequence
 from sparse_engine.ops.continuous import FUNCTIONS, check_activation
 
@@ -28,7 +26,7 @@ def _check_sigma(name: str, value: object) -> None:
 class RateRNN(Leaky):
     """Unit of a firing-rate network (Song, Yang & Wang 2016), with white noise."""
 
-    unfolds: int = option(COUNT, 1)
+    unfolds: int = option(check_count, 1)
     nonlinearity: str = option(check_activation, "relu")
     sigma: float = option(_check_sigma, 0.0)
 
@@ -116,20 +114,14 @@ class SparseRateRNN(LeakyNetwork):
     input.
 
     Args:
-        input_size: number of features of the input.
-        hidden_size: number of units of each layer.
-        num_layers: number of layers.
-        density: fraction of the recurrent weights that exist, in (0, 1]; also of the weights
-            between layers.
         nonlinearity: the function f: "relu", "tanh", "softplus" or "sigmoid".
         sigma: strength of the noise: the standard deviation, in the long run, of a unit without
             inputs, for dt far below tau.
         unfolds: number of steps of Euler's method for each input.
         **options: tau, trainable_tau, groups and dt as in :class:`SparseCTRNN`, and the other
-            arguments of :class:`Recurrent`, by name. Units of a group share b, too.
+            arguments of :class:`Recurrent`. Units of a group share b, too.
 
-    Parameters are named as in ``torch.nn.RNN`` with ``.values`` for the sparse ones, except b,
-    which is called ``bias_l0`` and starts at 0.
+    The parameter b is called ``bias_l0`` and starts at 0.
 
     Raises:
         ValueError: an argument out of range.

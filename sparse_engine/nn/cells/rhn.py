@@ -10,11 +10,10 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from sparse_engine import ops
-from sparse_engine.nn._layer_parameters import Maker
 from sparse_engine.nn.capture import Use, capture, captures
-from sparse_engine.nn.cell import Layer, multiply
+from sparse_engine.nn.cell import Layer, Maker, multiply
 from sparse_engine.nn.kernel_cell import KernelCell, State
-from sparse_engine.nn.options import COUNT, FLAG, FRACTION, option
+from sparse_engine.nn.options import check_count, check_flag, check_fraction, option
 from sparse_engine.nn.recurrent import Recurrent
 from sparse_engine.nn.sequence import Sequence
 from sparse_engine.nn.weight import SparseWeight
@@ -25,9 +24,9 @@ from sparse_engine.ops._autocast import summed_dtype
 class RHN(KernelCell):
     """Recurrent highway unit (Zilly et al. 2017), whose steps have several levels."""
 
-    recurrence_depth: int = option(COUNT)
-    coupled: bool = option(FLAG, True)
-    recurrent_dropout: float = option(FRACTION, 0.0)
+    recurrence_depth: int = option(check_count)
+    coupled: bool = option(check_flag, True)
+    recurrent_dropout: float = option(check_fraction, 0.0)
 
     packable: ClassVar[bool] = False
     bf16_devices: ClassVar[tuple[str, ...]] = ("cpu",)
@@ -116,24 +115,16 @@ class SparseRHN(Recurrent):
         s = h * t + s * c
 
     where ``coupled`` gates have no third block, and ``c = 1 - t``. The output is s after the last
-    level. The forward pass of a layer over all time steps is one native operation, and so is its
-    backward pass. The R_l of each level is one :class:`SparseWeight` of ``2 * hidden_size`` rows,
+    level. The R_l of each level is one :class:`SparseWeight` of ``2 * hidden_size`` rows,
     or 3. Selfish-RNN's network has one layer, coupled gates, a depth of 10, and ``input_density``
     equal to ``density``.
 
     Args:
-        input_size: number of features of the input.
-        hidden_size: number of units of each layer.
-        num_layers: number of layers.
-        density: fraction of the recurrent weights that exist, in (0, 1]; also of the weights
-            between layers.
         recurrence_depth: number of levels of each step.
         coupled: whether the carry gate is ``1 - t``.
         recurrent_dropout: fraction of the units that m drops in training, in [0, 1]. One mask
             serves all steps and levels of a sequence. It does not apply to ``s * c``.
-        **options: the other arguments of :class:`Recurrent` by name: bias, batch_first,
-            dropout, bidirectional, device, dtype, input_density, gain, generator,
-            checkpoint_every.
+        **options: the other arguments of :class:`Recurrent`.
 
     Parameters are ``weight_ih_l0``, ``weight_hh_l0.0.values``, ``weight_hh_l0.1.values``, ... for
     the levels, and ``bias_hh_l0`` of shape ``[recurrence_depth, 2 * hidden_size]``, or 3; with

@@ -48,23 +48,15 @@ class RNN(LayerNormed):
 class SparseRNN(Recurrent):
     """:class:`torch.nn.RNN` whose recurrent weights exist only as links.
 
-    ``h_t = act(x_t W_ih^T + b_ih + h_{t-1} W_hh^T + b_hh)``. The forward pass of a layer over all
-    time steps is one native operation, and so is its backward pass. Arguments, shapes and results
-    are those of ``torch.nn.RNN``; further arguments are keyword-only.
+    ``h_t = act(x_t W_ih^T + b_ih + h_{t-1} W_hh^T + b_hh)``. Arguments, shapes and results are
+    those of ``torch.nn.RNN``; further arguments are keyword-only.
 
     Args:
-        density: fraction of the recurrent weights that exist, in (0, 1]; also of the weights
-            between layers.
         layer_norm: whether ``W_ih x`` and ``W_hh h`` are normalised over their features, each with
             its own gain and offset (Ba et al. 2016). On the CPU this is part of the native
             operation, which has to wait for mean and variance at every step; on a GPU every step
             takes several operations of PyTorch.
-        **options: input_density, gain, generator and checkpoint_every of
-            :class:`Recurrent`.
-
-    Parameters are named as in ``torch.nn.RNN`` with ``.values`` for the sparse ones:
-    ``weight_ih_l0``, ``weight_hh_l0.values``, ``bias_ih_l0``, ``bias_hh_l0``,
-    ``weight_hh_l0_reverse.values``, ...
+        **options: the keyword-only arguments of :class:`Recurrent`.
 
     Example:
         >>> rnn = SparseRNN(64, 1024, density=0.05)
@@ -90,16 +82,5 @@ class SparseRNN(Recurrent):
         dtype: torch.dtype | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(
-            input_size,
-            hidden_size,
-            num_layers,
-            nonlinearity=nonlinearity,
-            bias=bias,
-            batch_first=batch_first,
-            dropout=dropout,
-            bidirectional=bidirectional,
-            device=device,
-            dtype=dtype,
-            **options,
-        )
+        layers = input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional
+        super().__init__(*layers, device, dtype, nonlinearity=nonlinearity, **options)

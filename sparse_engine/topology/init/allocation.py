@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from typing_extensions import override
 
-from sparse_engine.nn import _initial_links
+from sparse_engine.nn import _initial
 from sparse_engine.topology.apportion import apportion_logs
 
 Shapes = Sequence[tuple[int, int]]
@@ -45,7 +45,7 @@ class ERKDensity(Allocation):
     density: float
 
     def __post_init__(self) -> None:
-        _initial_links.check_density(self.density)
+        _initial.check_density(self.density)
 
     @override
     def counts(self, shapes: Shapes) -> list[int]:
@@ -67,7 +67,7 @@ class EqualDensity(Allocation):
     density: float
 
     def __post_init__(self) -> None:
-        _initial_links.check_density(self.density)
+        _initial.check_density(self.density)
 
     @override
     def counts(self, shapes: Shapes) -> list[int]:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from typing_extensions import override
 
 from sparse_engine.extras import extra
-from sparse_engine.nn import _initial_links
+from sparse_engine.nn import _initial
 from sparse_engine.ops import Links, RandomKey, Use
 from sparse_engine.topology.init.base import Wiring
 from sparse_engine.topology.links import links_at
@@ -62,7 +62,7 @@ class ExponentialDistance(Wiring):
             raise ValueError("expected finite positions, found others")
         if not self.scale > 0:
             raise ValueError(f"expected scale > 0, found {self.scale}")
-        _initial_links.check_density(self.density)
+        _initial.check_density(self.density)
         if self.candidates is not None and self.candidates < 1:
             raise ValueError(f"expected candidates of at least 1, found {self.candidates}")
 
@@ -80,7 +80,7 @@ class ExponentialDistance(Wiring):
                 f"expected a {len(rows)} x {len(columns)} weight for these positions, found "
                 f"{out_features} x {in_features}"
             )
-        nnz = _initial_links.density_nnz(out_features, in_features, self.density)
+        nnz = _initial.density_nnz(out_features, in_features, self.density)
         most = out_features * min(self.candidates or in_features, in_features)
         if nnz > most:
             raise ValueError(f"expected at most {most} links among the candidates, found {nnz}")

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from typing_extensions import override
 
-from sparse_engine.nn import _initial_links
+from sparse_engine.nn import _initial
 from sparse_engine.ops import Links, RandomKey, Use
 from sparse_engine.topology.apportion import apportion_logs
 from sparse_engine.topology.init._sampling import sample_groups
@@ -44,7 +44,7 @@ class ErdosRenyi(Wiring):
         if sum(size is not None for size in given) != 1:
             raise ValueError("expected exactly one of density, epsilon and nnz")
         if self.density is not None:
-            _initial_links.check_density(self.density)
+            _initial.check_density(self.density)
         if self.epsilon is not None and not 0 < self.epsilon < math.inf:
             raise ValueError(f"expected finite epsilon > 0, found {self.epsilon}")
         if self.nnz is not None and self.nnz < 0:
@@ -58,12 +58,12 @@ class ErdosRenyi(Wiring):
             ValueError: nnz is more than all positions.
         """
         if self.density is not None:
-            nnz = _initial_links.density_nnz(out_features, in_features, self.density)
+            nnz = _initial.density_nnz(out_features, in_features, self.density)
         elif self.epsilon is not None:
-            nnz = _initial_links.epsilon_nnz(out_features, in_features, self.epsilon)
+            nnz = _initial.epsilon_nnz(out_features, in_features, self.epsilon)
         else:
             nnz = self.nnz or 0
-        return _initial_links.random_links(out_features, in_features, nnz, key)
+        return _initial.random_links(out_features, in_features, nnz, key)
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class ConstantFanIn(Wiring):
         if (self.fan_in is None) == (self.density is None):
             raise ValueError("expected exactly one of fan_in and density")
         if self.density is not None:
-            _initial_links.check_density(self.density)
+            _initial.check_density(self.density)
         elif self.fan_in is not None and self.fan_in < 0:
             raise ValueError(f"expected fan_in of at least 0, found {self.fan_in}")
 
@@ -130,7 +130,7 @@ class ReceptiveField(Wiring):
     randomness: float
 
     def __post_init__(self) -> None:
-        _initial_links.check_density(self.density)
+        _initial.check_density(self.density)
         if not 0 <= self.randomness <= 1:
             raise ValueError(f"expected randomness in [0, 1], found {self.randomness}")
 
@@ -142,7 +142,7 @@ class ReceptiveField(Wiring):
         steepness = min((1 - r) / r, steepest) if r else steepest
         turn = np.arange(in_features)
         offsets = np.where(turn % 2, -(turn + 1) // 2, turn // 2)
-        nnz = _initial_links.density_nnz(out_features, in_features, self.density)
+        nnz = _initial.density_nnz(out_features, in_features, self.density)
         heights = np.full(in_features, out_features)
         counts = apportion_logs(nnz, -steepness * np.log1p(np.abs(offsets)), heights)
         group, rows = sample_groups(counts, heights, key.generator(Use.WIRING))

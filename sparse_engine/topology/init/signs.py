@@ -19,7 +19,7 @@ from sparse_engine.topology.init._sampling import sample_groups
 class SignInit(ABC):
     """First signs of links. Your own kind of signs is a subclass with one method.
 
-    A :class:`sparse_engine.nn.Signs` keeps signs while a network is trained.
+    A :class:`sparse_engine.nn.signs.Signs` keeps signs while a network is trained.
     """
 
     @abstractmethod

@@ -12,7 +12,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from sparse_engine.nn import SparseWeight
-from sparse_engine.nn._initial_links import check_density
+from sparse_engine.nn._initial import check_density
 from sparse_engine.ops import RandomKey
 from sparse_engine.topology.prune.base import Prune, Share, ordered
 from sparse_engine.topology.rule import State

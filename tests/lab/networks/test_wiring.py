@@ -6,7 +6,7 @@ import torch
 from sparse_engine.analysis import find_planted_loops, spectral_radius, structural_balance
 from sparse_engine.lab.networks import RecurrentNetwork
 from sparse_engine.lab.networks.wiring import WIRINGS
-from sparse_engine.nn.recurrent_weights import recurrent_weights
+from sparse_engine.nn.recurrent import recurrent_weights
 
 
 def network(seed=0, cell="rnn", **settings):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sparse_engine.nn import SparseLinear, SparseLTC
-from sparse_engine.nn.recurrent_weights import recurrent_weights
+from sparse_engine.nn.recurrent import recurrent_weights
 from sparse_engine.ops import RandomKey
 from sparse_engine.topology import DeepR, PeriodicDeepR
 from sparse_engine.topology.prune import AssignedSign
