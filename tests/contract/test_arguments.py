@@ -39,12 +39,11 @@ def test_positional_arguments_are_those_of_torch(kind, arguments):
 
 
 @pytest.mark.parametrize("kind", [sparse.Recurrent, *(e.network for e in CELLS.values())])
-def test_arguments_by_position_are_those_that_all_cells_share(kind):
-    """Cells with a counterpart in torch.nn have its order; the others take the rest by name."""
+def test_arguments_by_position_are_in_the_order_of_torch(kind):
     parameters = inspect.signature(kind).parameters.values()
     positional = [each.name for each in parameters if each.kind is each.POSITIONAL_OR_KEYWORD]
-    assert positional[:3] == ["input_size", "hidden_size", "num_layers"]
-    assert len(positional) == 3 or kind.cell_type.dense_type
+    shared = [name for name in positional if name not in kind.cell_type.torch_options]
+    assert shared in (["input_size", "hidden_size", "num_layers"], [*OF_TORCH, "device", "dtype"])
 
 
 @EVERY
