@@ -54,6 +54,11 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return _refuse("expected a reader of the output, found its pipe closed")
+    except ModuleNotFoundError as error:
+        return _refuse(
+            f"expected the library {error.name}, found none; install it, or those of all commands "
+            "and tasks with: pip install 'sparse_engine[all,tasks]'"
+        )
     except MENDABLE as error:
         return _refuse(_reason(error))
 

@@ -3,7 +3,7 @@
 from sparse_engine.lab.tasks.adding import Adding as Adding
 from sparse_engine.lab.tasks.cifar_10 import CIFAR10 as CIFAR10
 from sparse_engine.lab.tasks.coil20 import COIL20 as COIL20
-from sparse_engine.lab.tasks.coil20_rbm import COIL20RBM as COIL20RBM
+from sparse_engine.lab.tasks.coil20 import COIL20RBM as COIL20RBM
 from sparse_engine.lab.tasks.copy_memory import CopyMemory as CopyMemory
 from sparse_engine.lab.tasks.delayed_match import DelayedMatch as DelayedMatch
 from sparse_engine.lab.tasks.digits import Digits as Digits
@@ -11,7 +11,6 @@ from sparse_engine.lab.tasks.fashion_mnist import FashionMNIST as FashionMNIST
 from sparse_engine.lab.tasks.features import FeatureClassification as FeatureClassification
 from sparse_engine.lab.tasks.features import Reconstruction as Reconstruction
 from sparse_engine.lab.tasks.files import DataFile as DataFile
-from sparse_engine.lab.tasks.generated import Generated as Generated
 from sparse_engine.lab.tasks.gesture import Gesture as Gesture
 from sparse_engine.lab.tasks.japanese_vowels import JapaneseVowels as JapaneseVowels
 from sparse_engine.lab.tasks.laser import Laser as Laser
@@ -22,9 +21,9 @@ from sparse_engine.lab.tasks.mackey_glass_continuation import (
 )
 from sparse_engine.lab.tasks.madelon import Madelon as Madelon
 from sparse_engine.lab.tasks.mnist import MNIST as MNIST
-from sparse_engine.lab.tasks.mnist_mlp import MNISTMLP as MNISTMLP
-from sparse_engine.lab.tasks.penn_treebank import PennTreebank as PennTreebank
+from sparse_engine.lab.tasks.mnist import MNISTMLP as MNISTMLP
 from sparse_engine.lab.tasks.person import Person as Person
+from sparse_engine.lab.tasks.sequences import Generated as Generated
 from sparse_engine.lab.tasks.sequences import Sequences as Sequences
 from sparse_engine.lab.tasks.sms import SMS as SMS
 from sparse_engine.lab.tasks.supervised import Classification as Classification
@@ -35,7 +34,8 @@ from sparse_engine.lab.tasks.supervised import split as split
 from sparse_engine.lab.tasks.task import Step as Step
 from sparse_engine.lab.tasks.task import Task as Task
 from sparse_engine.lab.tasks.task import seeded as seeded
-from sparse_engine.lab.tasks.wikitext_2 import WikiText2 as WikiText2
+from sparse_engine.lab.tasks.texts import PennTreebank as PennTreebank
+from sparse_engine.lab.tasks.texts import WikiText2 as WikiText2
 from sparse_engine.lab.tasks.word_language import WordLanguage as WordLanguage
 
 #: The tasks that the command line knows, by name.

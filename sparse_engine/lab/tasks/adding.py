@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from sparse_engine.lab.tasks.generated import Generated
+from sparse_engine.lab.tasks.sequences import Generated
 from sparse_engine.lab.tasks.supervised import Examples, Regression
 
 

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from sparse_engine.lab.tasks.features import SET_RECIPE, FeatureClassification
 from sparse_engine.lab.tasks.files import DataFile, FromFiles
+from sparse_engine.lab.tasks.readers import check_labels
 from sparse_engine.lab.tasks.supervised import Examples
 from sparse_engine.lab.tasks.task import Step
 from sparse_engine.models import set_density
@@ -60,19 +61,12 @@ class CIFAR10(FromFiles, FeatureClassification):
     }
 
     def load(self) -> Mapping[str, Examples]:
-        """Read and split the pictures.
-
-        Raises:
-            FileNotFoundError: a file is absent and cannot be downloaded.
-            ValueError: a file that is damaged.
-        """
+        """Read and split the pictures."""
         names = [*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin"]
         *parts, test = (self._read(name) for name in names)
-        inputs, targets = (
-            torch.cat([p.inputs for p in parts]),
-            torch.cat([p.targets for p in parts]),
+        train = Examples(
+            torch.cat([part.inputs for part in parts]), torch.cat([part.targets for part in parts])
         )
-        train = Examples(inputs, targets)
         kept = len(train) * 9 // 10
         return {"train": train[:kept], "validation": train[kept:], "test": test}
 
@@ -90,11 +84,7 @@ class CIFAR10(FromFiles, FeatureClassification):
 
 
 def read_pictures(path: Path) -> Examples:
-    """Read a file of up to 10,000 pictures, ``[pictures, 3072]`` in [0, 1], and their kinds.
-
-    Raises:
-        ValueError: a file of another size, or with a label that is not in [0, 10).
-    """
+    """Read a file of up to 10,000 pictures, ``[pictures, 3072]`` in [0, 1], and their kinds."""
     size = path.stat().st_size
     if not size or size % RECORD or size > COUNT * RECORD:
         raise ValueError(
@@ -102,12 +92,7 @@ def read_pictures(path: Path) -> Examples:
         )
     records = np.fromfile(path, np.uint8).reshape(-1, RECORD)
     labels = records[:, 0]
-    if labels.max() >= CIFAR10.answers:
-        wrong = int((labels >= CIFAR10.answers).argmax())
-        raise ValueError(
-            f"expected labels in [0, {CIFAR10.answers}), found {labels[wrong]} at position {wrong} "
-            f"in {path}"
-        )
+    check_labels(labels, CIFAR10.answers, path)
     levels = torch.from_numpy(records[:, 1:].copy()).to(torch.get_default_dtype()) / 255
     return Examples(levels, torch.from_numpy(labels.astype("int64")))
 
@@ -117,11 +102,7 @@ def augmented(pictures: Tensor, generator: torch.Generator) -> Tensor:
 
     Half of them are mirrored; the angle is up to 10 degrees, and the shifts are up to a tenth of
     the picture, both uniform. Levels between pixels are interpolated, and those outside are those
-    of the nearest pixel.
-
-    Args:
-        pictures: ``[pictures, channels, rows, columns]``, square.
-        generator: source of randomness.
+    of the nearest pixel. Pictures are ``[pictures, channels, rows, columns]``, square.
     """
     draws = torch.rand(4, len(pictures), generator=generator, dtype=pictures.dtype)
     mirrored = 1 - 2 * draws[0].round()

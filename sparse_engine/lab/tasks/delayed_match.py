@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from sparse_engine.lab.tasks.generated import Generated
+from sparse_engine.lab.tasks.sequences import Generated
 from sparse_engine.lab.tasks.supervised import Classification, Examples
 
 

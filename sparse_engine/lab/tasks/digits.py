@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import torch
 
-from sparse_engine.extras import extra
 from sparse_engine.lab.tasks.sequences import Sequences
 from sparse_engine.lab.tasks.supervised import Classification, Examples, split
 from sparse_engine.lab.tasks.task import seeded
@@ -48,13 +47,9 @@ class Digits(Sequences, Classification):
         return 64 // self.steps
 
     def load(self) -> Mapping[str, Examples]:
-        """Split the images of scikit-learn.
+        """Split the images of scikit-learn."""
+        from sklearn.datasets import load_digits
 
-        Raises:
-            ImportError: scikit-learn is not installed.
-        """
-        with extra("tasks"):
-            from sklearn.datasets import load_digits
         digits = load_digits()
         images = torch.from_numpy(digits.data / 16).to(torch.get_default_dtype())
         classes = torch.from_numpy(digits.target).long()

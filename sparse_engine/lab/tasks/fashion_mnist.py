@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 from sparse_engine.lab.tasks.features import SET_RECIPE, FeatureClassification
 from sparse_engine.lab.tasks.files import FromFiles
-from sparse_engine.lab.tasks.images import read_images
+from sparse_engine.lab.tasks.readers import read_images
 from sparse_engine.lab.tasks.supervised import Examples
 from sparse_engine.models import set_density
 
@@ -61,19 +62,9 @@ class FashionMNIST(FromFiles, FeatureClassification):
     }
 
     def load(self) -> Mapping[str, Examples]:
-        """Read and split the pictures.
-
-        Raises:
-            FileNotFoundError: a file is absent and cannot be downloaded.
-            ValueError: a file that is damaged, or more pictures wanted than there are.
-        """
-        files: dict[str, Any] = {
-            "dataset": self.name,
-            "site": SITE,
-            "hashes": HASHES,
-            "folder": self.data,
-        }
-        train, test = read_images("train", **files), read_images("t10k", **files)
+        """Read and split the pictures."""
+        read = partial(read_images, dataset=self.name, site=SITE, hashes=HASHES, folder=self.data)
+        train, test = read("train"), read("t10k")
         wanted = {"train_size": self.train_size, "validation_size": self.validation_size}
         if min(*wanted.values(), self.test_size) < 1 or sum(wanted.values()) > len(train):
             raise ValueError(

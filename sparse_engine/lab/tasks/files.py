@@ -1,4 +1,4 @@
-"""Files of data sets: found in a folder, or downloaded once."""
+"""Files of data sets: found in a folder, or downloaded once, and unpacked."""
 
 from __future__ import annotations
 
@@ -6,19 +6,17 @@ import os
 import tarfile
 import time
 import zlib
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile, is_zipfile
 
-from sparse_engine.extras import extra
-from sparse_engine.lab.tasks.archives import processor
+from sparse_engine.files import write_atomically
 
 #: Environment variable with the folder that has a folder for each data set.
 VARIABLE = "SPARSE_ENGINE_DATA"
-
-#: Seconds.
-DAY = 86_400
+DAY = 86_400  # seconds
 
 
 @dataclass(frozen=True)
@@ -66,38 +64,56 @@ class DataFile:
         return self._download()
 
     def _download(self) -> Path:
-        with extra("train"):
-            import pooch
+        import pooch
 
         cache = Path(pooch.os_cache("sparse_engine"), self.dataset)
         # An archive stays beside its contents, under the last part of its address.
         saved = self.url.rsplit("/", 1)[-1] if self.member else self.name
         path = cache / "unpacked" / self.member if self.member else cache / saved
-        _remove_abandoned(cache)
+        for left in cache.glob("tmp*"):  # by downloads that were killed
+            with suppress(OSError):
+                if left.is_file() and left.stat().st_mtime < time.time() - DAY:
+                    left.unlink()
         try:
             pooch.retrieve(
                 self.url,
                 known_hash=f"sha256:{self.sha256}" if self.sha256 else None,
                 fname=saved,
                 path=cache,
-                processor=processor(self.member, path) if self.member else None,
+                processor=_unpacking(self.member, path) if self.member else None,
                 progressbar=True,
             )
         except (OSError, EOFError, ValueError, zlib.error, BadZipFile, tarfile.TarError) as error:
+            found = " ".join(str(error).split())
             raise FileNotFoundError(
                 f"expected to download {self.name} of the data set {self.dataset} from {self.url} "
-                f"into {cache}, found: {error}; or put the file into a folder and name that with "
+                f"into {cache}, found: {found}; or put the file into a folder and name that with "
                 f"--data or {VARIABLE}"
             ) from error
         return path
 
 
-def _remove_abandoned(cache: Path) -> None:
-    """Remove what downloads that were killed have left behind, a day ago or earlier."""
-    for path in cache.glob("tmp*"):
-        with suppress(OSError):
-            if path.is_file() and path.stat().st_mtime < time.time() - DAY:
-                path.unlink()
+def _unpacking(member: str, path: Path) -> Callable[[str, str, object], str]:
+    """Return what pooch calls after a download: it unpacks a member that is not there yet."""
+
+    def unpack(archive: str, action: str, _: object) -> str:
+        if action != "fetch" or not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, _content(archive, member))
+        return str(path)
+
+    return unpack
+
+
+def _content(archive: str, member: str) -> bytes:
+    try:
+        if is_zipfile(archive):
+            with ZipFile(archive) as opened:
+                return opened.read(member)
+        with tarfile.open(archive) as packed, packed.extractfile(member) as file:  # type: ignore[union-attr]
+            return file.read()
+    except (KeyError, RuntimeError, TypeError) as error:  # absent, encrypted, no file
+        raise ValueError(f"expected the file {member} in {archive}, found: {error}") from error
 
 
 @dataclass(frozen=True)

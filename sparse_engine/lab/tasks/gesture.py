@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sparse_engine.lab.tasks.files import DataFile
-from sparse_engine.lab.tasks.tables import read_lines
+from sparse_engine.lab.tasks.readers import read_lines
 from sparse_engine.lab.tasks.windows import Windows
 
 ADDRESS = "https://archive.ics.uci.edu/static/public/302/gesture+phase+segmentation.zip"
@@ -51,12 +51,7 @@ class Gesture(Windows):
     answers: ClassVar[int] = 5
 
     def recordings(self) -> list[tuple[Tensor, Tensor]]:
-        """Read the seven files.
-
-        Raises:
-            FileNotFoundError: a file that is absent and cannot be downloaded.
-            ValueError: a line without 32 numbers and a phase.
-        """
+        """Read the seven files."""
         return [self._read(video) for video in VIDEOS]
 
     def _read(self, video: str) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from sparse_engine.extras import extra
 from sparse_engine.lab.tasks.sequences import Sequences
 from sparse_engine.lab.tasks.supervised import Classification, Examples
 
@@ -38,13 +37,9 @@ class JapaneseVowels(Sequences, Classification):
     answers: ClassVar[int] = 9
 
     def load(self) -> Mapping[str, Examples]:
-        """Pad the sequences with zeros and split the training part.
+        """Pad the sequences with zeros and split the training part."""
+        from aeon.datasets import load_japanese_vowels
 
-        Raises:
-            ImportError: aeon is not installed.
-        """
-        with extra("tasks"):
-            from aeon.datasets import load_japanese_vowels
         parts = (load_japanese_vowels(split=part) for part in ("train", "test"))
         train, test = (self._examples(*part) for part in parts)
         held_out = torch.arange(len(train)) % 5 == 4

@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from sparse_engine.extras import extra
 from sparse_engine.lab.tasks.sequences import Sequences
 from sparse_engine.lab.tasks.supervised import Examples, Regression
 
@@ -47,16 +46,12 @@ class Laser(Sequences, Regression):
     validation_size: ClassVar[int] = 2000
 
     def load(self) -> Mapping[str, Examples]:
-        """Cut the series of reservoirpy into windows.
-
-        Raises:
-            ImportError: reservoirpy is not installed.
-        """
+        """Cut the series of reservoirpy into windows."""
         with warnings.catch_warnings():
             # The library leaves its file open.
             warnings.simplefilter("ignore", ResourceWarning)
-            with extra("tasks"):
-                from reservoirpy.datasets import santafe_laser
+            from reservoirpy.datasets import santafe_laser
+
             series = santafe_laser()
         values = torch.from_numpy(series).flatten().to(torch.get_default_dtype())
         trained = values[: self.train_size]

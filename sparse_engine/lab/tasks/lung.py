@@ -10,7 +10,7 @@ import torch
 
 from sparse_engine.lab.tasks.features import SET_RECIPE, FeatureClassification, standardized
 from sparse_engine.lab.tasks.files import DataFile, FromFiles
-from sparse_engine.lab.tasks.mat import read_mat
+from sparse_engine.lab.tasks.readers import read_mat
 from sparse_engine.lab.tasks.supervised import Examples, split
 from sparse_engine.lab.tasks.task import seeded
 from sparse_engine.models import set_density
@@ -52,12 +52,7 @@ class Lung(FromFiles, FeatureClassification):
     }
 
     def load(self) -> Mapping[str, Examples]:
-        """Read, split and standardize the samples.
-
-        Raises:
-            FileNotFoundError: the file is absent and cannot be downloaded.
-            ValueError: a file that is damaged.
-        """
+        """Read, split and standardize the samples."""
         samples = read_mat(FILE.find(self.data), 203, self.features, self.answers)
         order = torch.randperm(len(samples), generator=seeded(0))
         return standardized(split(samples, order, validation=20, test=68))

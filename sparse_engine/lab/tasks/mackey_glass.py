@@ -27,9 +27,6 @@ def series(length: int, *, tau: int = 17, seed: int = 0, interval: float = 1.0) 
         tau: delay in units of time; 17 is mildly chaotic.
         seed: seed of the history.
         interval: time from one value to the next, a multiple of 0.1.
-
-    Raises:
-        ValueError: a length or delay below 1, or another interval.
     """
     if length < 1 or tau < 1:
         raise ValueError(f"expected length and tau of at least 1, found {length} and {tau}")

@@ -11,8 +11,8 @@ import torch
 
 from sparse_engine.lab.tasks.features import SET_RECIPE, FeatureClassification, standardized
 from sparse_engine.lab.tasks.files import DataFile, FromFiles
+from sparse_engine.lab.tasks.readers import read_lines
 from sparse_engine.lab.tasks.supervised import Examples
-from sparse_engine.lab.tasks.tables import read_lines
 from sparse_engine.models import set_density
 
 SITE = "https://archive.ics.uci.edu/ml/machine-learning-databases/madelon/"
@@ -64,12 +64,7 @@ class Madelon(FromFiles, FeatureClassification):
     }
 
     def load(self) -> Mapping[str, Examples]:
-        """Read, split and standardize the examples.
-
-        Raises:
-            FileNotFoundError: a file is absent and cannot be downloaded.
-            ValueError: a file that is damaged, or features and classes of different numbers.
-        """
+        """Read, split and standardize the examples."""
         data, labels, more_data, more_labels = (
             DataFile(self.name, path.rsplit("/", 1)[-1], SITE + path, sha256).find(self.data)
             for path, sha256 in HASHES.items()

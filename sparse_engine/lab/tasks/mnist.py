@@ -1,20 +1,23 @@
-"""MNIST task: written digits, row by row or pixel by pixel."""
+"""MNIST: written digits, row by row, pixel by pixel, or all pixels at once."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 
+from sparse_engine.lab.tasks.features import SET_RECIPE, FeatureClassification
 from sparse_engine.lab.tasks.files import FromFiles
-from sparse_engine.lab.tasks.images import read_images
+from sparse_engine.lab.tasks.readers import read_images
 from sparse_engine.lab.tasks.sequences import Sequences
 from sparse_engine.lab.tasks.supervised import Classification, Examples
 from sparse_engine.lab.tasks.task import seeded
+from sparse_engine.models import set_density
 
 SITE = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 #: SHA-256 of the images and labels.
@@ -77,7 +80,7 @@ class MNIST(FromFiles, Sequences, Classification):
         return 784 // self.steps
 
     def load(self) -> Mapping[str, Examples]:
-        """Read and split the images; see :func:`mnist`."""
+        """Read and split the images."""
         order = torch.randperm(784, generator=seeded(0)) if self.permuted else slice(None)
         parts = {
             name: Examples(part.inputs[:, order].view(-1, self.steps, self.features), part.targets)
@@ -89,24 +92,11 @@ class MNIST(FromFiles, Sequences, Classification):
 
 
 def mnist(folder: Path | None) -> dict[str, Examples]:
-    """Read and split the images of MNIST, ``[images, 784]``, and their digits.
-
-    Args:
-        folder: folder of the files; None for the usual places.
-
-    Raises:
-        FileNotFoundError: the test images are absent and cannot be downloaded.
-        ValueError: a file that is damaged, or images and labels of different numbers.
-    """
-    files: dict[str, Any] = {
-        "dataset": MNIST.name,
-        "site": SITE,
-        "hashes": HASHES,
-        "folder": folder,
-    }
-    test = read_images("t10k", **files)
+    """Read and split the images of MNIST, ``[images, 784]``, and their digits."""
+    read = partial(read_images, dataset=MNIST.name, site=SITE, hashes=HASHES, folder=folder)
+    test = read("t10k")
     try:
-        train = read_images("train", **files)
+        train = read("train")
     except FileNotFoundError as error:
         place = len(test) * 4 // 5
         warnings.warn(
@@ -120,3 +110,33 @@ def mnist(folder: Path | None) -> dict[str, Examples]:
         held_out = len(train) // 12
     kept = len(train) - held_out
     return {"train": train[:kept], "validation": train[kept:], "test": test}
+
+
+@dataclass(frozen=True)
+class MNISTMLP(FromFiles, FeatureClassification):
+    """Images and splits of :class:`MNIST` as vectors of 784 pixels.
+
+    The recipe is that of the demonstration of Synapses, a PyTorch layer for SET, with as many
+    epochs as take a minute.
+    """
+
+    batch_size: int = 512
+    """Images in a batch."""
+
+    name = "mnist-mlp"
+    summary = "written digits of 28 x 28 pixels, all at once"
+    answers: ClassVar[int] = 10
+    recipe: ClassVar[dict[str, Any]] = {
+        **SET_RECIPE,
+        "density": set_density(11, 784, 512, 128, 10),
+        "hidden": [512, 128],
+        "learning_rate": 0.01,
+        "optimizer_options": {"momentum": 0.9, "weight_decay": 2e-4},
+        "steps": 107 * 20,
+        "every": 107,
+        "evaluate_every": 107,
+    }
+
+    def load(self) -> Mapping[str, Examples]:
+        """Read and split the images."""
+        return mnist(self.data)

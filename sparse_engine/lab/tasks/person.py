@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sparse_engine.lab.tasks.files import DataFile
-from sparse_engine.lab.tasks.tables import Line, read_lines
+from sparse_engine.lab.tasks.readers import Line, read_lines
 from sparse_engine.lab.tasks.windows import Windows
 
 FILE = DataFile(
@@ -76,12 +76,7 @@ class Person(Windows):
     answers: ClassVar[int] = 7
 
     def recordings(self) -> list[tuple[Tensor, Tensor]]:
-        """Read the recordings: consecutive lines of the same name.
-
-        Raises:
-            FileNotFoundError: the file is absent and cannot be downloaded.
-            ValueError: a line without a known tag, three coordinates and a known activity.
-        """
+        """Read the recordings: consecutive lines of the same name."""
         path = FILE.find(self.data)
         lines = groupby(read_lines(path, 8), key=lambda line: line.fields[0])
         found = [_recording(list(group)) for _, group in lines]

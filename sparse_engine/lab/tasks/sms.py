@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from sparse_engine.lab.networks import RecurrentNetwork
 from sparse_engine.lab.tasks.files import DataFile, FromFiles
+from sparse_engine.lab.tasks.readers import read_lines
 from sparse_engine.lab.tasks.sequences import Sequences
 from sparse_engine.lab.tasks.supervised import Classification, Examples, split
-from sparse_engine.lab.tasks.tables import read_lines
 from sparse_engine.lab.tasks.task import seeded
 from sparse_engine.models import SequenceModel
 
@@ -81,12 +81,7 @@ class SMS(FromFiles, Sequences, Classification):
 
     @cached_property
     def messages(self) -> tuple[list[list[str]], Tensor]:
-        """The words of every message and its class: 0 for spam and 1 for others.
-
-        Raises:
-            FileNotFoundError: the file is absent and cannot be downloaded.
-            ValueError: a line that is not a label, a tab and a text.
-        """
+        """The words of every message and its class: 0 for spam and 1 for others."""
         path = FILE.find(self.data)
         lines = list(read_lines(path, 2, separator="\t"))
         if not lines:
@@ -102,11 +97,7 @@ class SMS(FromFiles, Sequences, Classification):
         return {word: number for number, word in enumerate(frequent, 1)}
 
     def load(self) -> Mapping[str, Examples]:
-        """Turn messages into numbers and split them: a fifth for test.
-
-        Raises:
-            ValueError: more messages for validation than there are.
-        """
+        """Turn messages into numbers and split them: a fifth for test."""
         messages, classes = self.messages
         numbers = torch.zeros(len(messages), self.steps, dtype=torch.int64)
         for row, words in enumerate(messages):

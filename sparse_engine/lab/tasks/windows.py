@@ -40,20 +40,12 @@ class Windows(FromFiles, Sequences, Classification):
         """Read the features ``[steps, features]`` and classes ``[steps]`` of each recording."""
 
     def statistics_of(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what to subtract from the features and what to divide them by.
-
-        Args:
-            features: features of all steps of the windows that count, ``[steps, features]``.
-        """
+        """Return the mean and deviation to standardize by, of features ``[steps, features]``."""
         spread = features.std(0, correction=0)
         return features.mean(0), torch.where(spread > 0, spread, 1.0)
 
     def load(self) -> Mapping[str, Examples]:
-        """Cut the recordings into windows and split them.
-
-        Raises:
-            ValueError: recordings with too few windows for a split.
-        """
+        """Cut the recordings into windows and split them."""
         recordings = self.recordings()
         features = torch.cat([x for x, _ in recordings])
         classes = torch.cat([y for _, y in recordings])
@@ -77,11 +69,8 @@ def window_steps(sizes: Sequence[int], length: int) -> Tensor:
     """Return the numbers of the steps that each window covers, int64 ``[windows, length]``.
 
     Windows begin every ``length / 2`` steps of a recording. They cover its first
-    ``length * (steps // length)`` steps, and no window covers steps of two recordings.
-
-    Args:
-        sizes: number of steps of each recording; steps are numbered through all recordings.
-        length: number of steps of a window.
+    ``length * (steps // length)`` steps, and no window covers steps of two recordings. Steps are
+    numbered through all recordings, of the given sizes.
     """
     parts, start = [torch.empty(0, length, dtype=torch.int64)], 0
     for size in sizes:

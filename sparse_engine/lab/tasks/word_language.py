@@ -26,11 +26,7 @@ FULL = 0.95
 
 
 def read_words(file: Path) -> list[str]:
-    """Return the words of a text file, with ``<eos>`` at the end of every line.
-
-    Raises:
-        ValueError: a file that is no UTF-8 text, or that has no words.
-    """
+    """Return the words of a text file, with ``<eos>`` at the end of every line."""
     data = file.read_bytes()
     try:
         text = data.decode("utf-8")
@@ -49,9 +45,6 @@ def streams(words: Tensor, count: int) -> Tensor:
     """Cut a text into ``count`` streams of equal lengths, side by side: ``[rows, count]``.
 
     The last words that do not fill a row are left out.
-
-    Raises:
-        ValueError: too few words for two rows.
     """
     rows = len(words) // count
     if rows < 2:

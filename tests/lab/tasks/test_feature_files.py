@@ -6,7 +6,7 @@ from scipy.io import loadmat, savemat
 
 from sparse_engine.lab.tasks import TASKS
 from sparse_engine.lab.tasks.cifar_10 import read_pictures
-from sparse_engine.lab.tasks.mat import read_mat
+from sparse_engine.lab.tasks.readers import read_mat
 
 
 @pytest.fixture
@@ -33,12 +33,12 @@ def changed(matrices, **changes):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"X": None}, r"expected matrices of shapes .*\(6, 4\).*, found"),
-        ({"X": np.zeros((6, 5))}, r"expected matrices .*found .*\(6, 5\)"),
-        ({"Y": np.zeros((1, 6))}, r"expected matrices .*found .*\(1, 6\)"),
+        ({"X": None}, r"expected real numbers X of shape \[6, 4\].*found object of shape \[\]"),
+        ({"X": np.zeros((6, 5))}, r"numbers X of shape .*found .* of shape \[6, 5\]"),
+        ({"Y": np.zeros((1, 6))}, r"numbers Y of shape .*found .* of shape \[1, 6\]"),
         ({"X": np.full((6, 4), np.nan)}, "expected finite X, found nan at 0, 0"),
-        ({"X": np.full((6, 4), 1j)}, "expected X as a matrix of real numbers"),
-        ({"X": np.full((6, 4), "a", object)}, "expected X as a matrix of real numbers"),
+        ({"X": np.full((6, 4), 1j)}, "expected real numbers X"),
+        ({"X": np.full((6, 4), "a", object)}, "expected real numbers X"),
         ({"Y": np.zeros((6, 1))}, "expected classes of 1 to 3, found 0 at position 0"),
         ({"Y": np.full((6, 1), 4)}, "expected classes of 1 to 3, found 4 at position 0"),
         ({"Y": np.full((6, 1), 1.5)}, "expected classes of 1 to 3, found 1.5 at position 0"),
