@@ -5,11 +5,10 @@ import json
 import os
 import subprocess
 import sys
-from functools import partial
+import time
 from pathlib import Path
 from types import ModuleType
 
-import numpy as np
 import pytest
 import torch
 from testing import random_pattern
@@ -28,11 +27,10 @@ def module(monkeypatch):
     "name",
     [
         "train_step",
-        pytest.param("set_mlp", marks=pytest.mark.exhaustive),
-        pytest.param("quantized", marks=pytest.mark.exhaustive),
-        pytest.param("linear", marks=pytest.mark.exhaustive),
-        pytest.param("busy", marks=pytest.mark.exhaustive),
-        pytest.param("inference", marks=pytest.mark.exhaustive),
+        *(
+            pytest.param(name, marks=pytest.mark.exhaustive)
+            for name in ("set_mlp", "quantized", "linear", "busy", "inference")
+        ),
     ],
 )
 @pytest.mark.usefixtures("threads")
@@ -117,23 +115,69 @@ def test_contestants_that_differ_are_named(module, part):
         contest.check({"right": linear(None), "odd": linear(part)}, upstream, {"links": pattern})
 
 
-def memory_after_a_peak(extra_bytes):
-    np.ones(25_000_000)
-    return extra_bytes(partial(np.ones, 6_250_000))
+# Cases of which one raises an error, one ends the process, and one leaves an unusable device.
+PROGRAM = """
+import os, sys
+from pathlib import Path
+from benchmarks.gpu.cases import Case, go_over
+from benchmarks.gpu.record import Record
+
+def fail(message): raise RuntimeError(message)
+
+cases = [
+    Case("first", lambda: [{"us": 1.0}]),
+    Case("raises", lambda: fail("out of memory")),
+    Case("crashes", lambda: os._exit(9)),
+    Case("second", lambda: [{"us": 2.0}, {"us": 3.0}]),
+    Case("poisons", lambda: fail("CUDA error: an illegal memory access was encountered")),
+    Case("third", lambda: [{"us": 4.0}]),
+]
+go_over(cases, Record.of(Path(sys.argv[1]), {"device": "none"}), float(sys.argv[2]))
+"""
 
 
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux")
 @pytest.mark.exhaustive
-def test_the_memory_of_a_call_is_its_own(module):
-    memory = module("_memory")
-    # In a process of its own: this one may have pages to spare, which a call need not ask for.
-    assert 49e6 < memory.in_new_process(memory_after_a_peak, memory.extra_bytes) < 60e6
+def test_whatever_fails_the_rest_is_measured(module, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    cases, record = module("gpu.cases"), module("gpu.record")
+    file = tmp_path / "new" / "gpu.json"
+
+    def read():
+        return record.Record.of(file, {"device": "none"})
+
+    command = [sys.executable, "-c", PROGRAM, str(file), "4e9"]
+    cases.supervise(command, read, time.time() + 60)
+    found = read()
+    assert [row["us"] for row in found.all_rows()] == [1.0, 2.0, 3.0, 4.0]
+    assert [*found.rows] == ["first", "second", "third"]
+    assert found.failures["raises"] == "RuntimeError: out of memory"
+    assert found.failures["crashes"] == "the process ended with 9"
+    assert "illegal memory" in found.failures["poisons"]
+    assert found.begun is None
+
+    before = file.read_bytes()
+    subprocess.run(command, check=True)
+    assert file.read_bytes() == before  # all is done
+    assert not record.Record.of(file, {"device": "another"}).rows
 
 
-def test_a_seed_that_drops_other_links_is_noticed(module, monkeypatch):
-    contest = module("topology.bench_seeds")
-    weight = contest.normal_weight(contest.QUICK[0])
-    contest.check(weight)
-    monkeypatch.setattr(contest, "cuts", lambda values, fraction: (-0.05, 0.1))
-    with pytest.raises(AssertionError, match="the same links to go"):
-        contest.check(weight)
+def test_a_process_that_hangs_is_ended(module, tmp_path, monkeypatch):
+    cases = module("gpu.cases")
+    found = module("gpu.record").Record.of(tmp_path / "gpu.json", {})
+    found.begun = "hangs"
+    deadline = time.time() + 60
+
+    def run(*_, **__):
+        monkeypatch.setattr(cases.time, "time", lambda: deadline)
+        raise subprocess.TimeoutExpired("python", 1)
+
+    monkeypatch.setattr(cases.subprocess, "run", run)
+    cases.supervise([], lambda: found, deadline)
+    assert found.failures == {"hangs": "the process did not end in time"}
+
+
+def test_the_page_has_the_times_of_the_model(module):
+    model = module("gpu.model")
+    assert model.table() in (ROOT / "csrc/README.md").read_text()
+    assert model.device_called("NVIDIA H100 80GB HBM3") is model.H100
+    assert model.device_called("Tesla T4") is None

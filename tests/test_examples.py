@@ -10,83 +10,67 @@ import pytest
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 
-@pytest.fixture
-def run(monkeypatch, capsys, threads):
-    """Runs an example in this process; returns what it prints, and what it writes."""
-
-    def run(name, file, **options):
-        arguments = [text for key, value in options.items() for text in (f"--{key}", str(value))]
-        monkeypatch.setattr(sys, "argv", [name, *arguments, "--json", str(file)])
-        runpy.run_path(str(EXAMPLES / name), run_name="__main__")
-        return capsys.readouterr().out, json.loads(file.read_text())
-
-    return run
+def loss_falls(most):
+    return lambda record: record["last loss"] < most * record["first loss"]
 
 
-def test_quickstart(run, tmp_path):
-    printed, record = run("quickstart.py", tmp_path / "new" / "result.json", steps=120)
-    assert record["steps"] == 120
-    assert record["last loss"] < 0.9 * record["first loss"]
-    assert "nnz=3277" in printed
-
-
-@pytest.mark.exhaustive
-def test_hundred_thousand_neurons(run, tmp_path):
-    printed, record = run(
-        "hundred_thousand_neurons.py",
-        tmp_path / "result.json",
-        neurons=300,
-        links=10,
-        duration=8,
-        batch=2,
-        steps=4,
-        every=2,
-        threads=1,
-    )
+def large_network(record):
     measured = record["measured"]
-    assert measured["links"] == 3000
-    assert measured["seconds per rewiring"] > 0
-    assert measured["seconds per step"] >= measured["seconds per backward pass"]
-    assert record["settings"]["neurons"] == 300
-    assert record["machine"]["threads"] == 1
-    assert "peak GB" in printed
+    assert measured["links"] == 3000 and measured["seconds per rewiring"] > 0
+    assert record["settings"]["neurons"] == 300 and record["machine"]["threads"] == 1
+    return measured["seconds per step"] >= measured["seconds per backward pass"]
 
 
-@pytest.mark.exhaustive
-def test_cell_type_gains(run, tmp_path):
-    printed, record = run("cell_type_gains.py", tmp_path / "result.json", neurons=60, steps=30)
-    assert record["last loss"] < 0.1 * record["first loss"]
-    assert record["error of a gain"] < 0.15
-    assert "groups=36" in printed
+def balances(record):
+    assert Path("balance.png").read_bytes().startswith(b"\x89PNG")
+    return len(record["balance"]) == 3 and all(0 < balance < 1 for balance in record["balance"])
 
 
-@pytest.mark.exhaustive
-def test_balance_along_training(run, tmp_path):
-    picture = tmp_path / "balance.png"
-    printed, record = run(
-        "balance_along_training.py", tmp_path / "result.json", steps=60, every=20, picture=picture
-    )
-    assert len(record["balance"]) == 3
-    assert all(0 < balance < 1 for balance in record["balance"])
-    assert picture.read_bytes().startswith(b"\x89PNG")
-    assert f"balance {record['balance'][0]:.3f} -> " in printed
+LARGE = {"neurons": 300, "links": 10, "duration": 8, "batch": 2, "steps": 4, "every": 2}
+#: Options, a library besides, what is printed, and a check of the record that is written.
+RUNS = {
+    "quickstart": ({"steps": 120}, "torch", "nnz=3277", loss_falls(0.9)),
+    "write_a_cell": ({"steps": 120}, "torch", "256 x 128, nnz=3277", loss_falls(0.7)),
+    "hundred_thousand_neurons": ({**LARGE, "threads": 1}, "torch", "peak GB", large_network),
+    "cell_type_gains": (
+        {"neurons": 60, "steps": 30},
+        "torch",
+        "groups=36",
+        lambda record: loss_falls(0.1)(record) and record["error of a gain"] < 0.15,
+    ),
+    "balance_along_training": (
+        {"steps": 60, "every": 20, "picture": "balance.png"},
+        "torch",
+        "balance 0.",
+        balances,
+    ),
+    "neurogym_trials": (
+        {"updates": 150},
+        "neurogym",
+        "384 x 128, nnz=4915",
+        lambda record: record["first"] < 0.3 and record["last"] > 0.6,
+    ),
+    "recurrent_ppo": (
+        {"steps": 12_000},
+        "sb3_contrib",
+        "256 x 64, nnz=3277",
+        lambda record: record["first"] < 0.5 and record["last"] > 0.8,
+    ),
+}
+QUICK = ("quickstart", "write_a_cell", "neurogym_trials", "recurrent_ppo")
 
 
-def test_write_a_cell(run, tmp_path):
-    printed, record = run("write_a_cell.py", tmp_path / "result.json", steps=120)
-    assert record["last loss"] < 0.7 * record["first loss"]
-    assert "256 x 128, nnz=3277" in printed
-
-
-def test_neurogym_trials(run, tmp_path):
-    pytest.importorskip("neurogym")
-    printed, record = run("neurogym_trials.py", tmp_path / "result.json", updates=150)
-    assert record["first"] < 0.3 and record["last"] > 0.6
-    assert "384 x 128, nnz=4915" in printed
-
-
-def test_recurrent_ppo(run, tmp_path):
-    pytest.importorskip("sb3_contrib")
-    printed, record = run("recurrent_ppo.py", tmp_path / "result.json", steps=12_000)
-    assert record["first"] < 0.5 and record["last"] > 0.8
-    assert "256 x 64, nnz=3277" in printed
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name in QUICK else pytest.mark.exhaustive) for name in RUNS],
+)
+def test_an_example(name, tmp_path, monkeypatch, capsys):
+    options, library, printed, check = RUNS[name]
+    pytest.importorskip(library)
+    monkeypatch.chdir(tmp_path)
+    arguments = [text for key, value in options.items() for text in (f"--{key}", str(value))]
+    monkeypatch.setattr(sys, "argv", [name, *arguments, "--json", "new/result.json"])
+    runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
+    assert printed in capsys.readouterr().out
+    assert check(json.loads(Path("new/result.json").read_text()))

@@ -6,7 +6,6 @@ import re
 import pytest
 
 from benchmarks import pages
-from benchmarks.timings_page import TABLES
 
 
 def row(variant, values, quantity="test accuracy", **more):
@@ -45,15 +44,6 @@ def test_results_have_ours_beside_theirs(folders):
     assert "2020-01-01, P, 2 cores, x86-64-v4, torch 2, 1.5 minutes" in text
 
 
-def test_a_table_names_family_caches_and_commit(folders):
-    own = {"family": "Zen 5", "caches": {"L1": "48K", "L2": "1024K"}, "commit": "abc", "threads": 1}
-    made = report("small", [row("SET", [0.5, 0.7])])
-    made["machine"] = {"processor": "P", "cores": 2, "isa": "v4", "torch": "2", **own}
-    put(folders, made)
-    text = (folders / "DOCS" / "results.md").read_text()
-    assert "P (Zen 5), L1 48K L2 1024K, 2 cores, 1 threads, v4, torch 2, commit abc, " in text
-
-
 def test_methods_are_compared_by_cell_and_density(folders):
     rows = [row("rnn dense 100%", [0.9, 0.9])]
     for density in ("5%", "1%"):
@@ -83,13 +73,3 @@ def test_the_table_of_the_readme_is_that_of_the_results(folders):
     put(folders)
     assert readme.read_text() == kept
     assert len(re.findall(r"^\| `Sparse.*\| \*\*", kept, re.MULTILINE)) == 5
-
-
-def test_every_result_is_on_a_page_with_its_machine(folders):
-    put(folders)
-    text = (folders / "DOCS" / "benchmarks.md").read_text()
-    shown = {table.result for table in TABLES}
-    files = {path.stem for path in pages.RESULTS.glob("*.json")}
-    assert files == shown | {"inference", "language_model", "hundred_thousand_neurons"}
-    machines = re.findall(r"^20\d\d-\d\d-\d\d, .*threads, .*torch", text, re.MULTILINE)
-    assert len(machines) == len(TABLES)

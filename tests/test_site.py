@@ -16,16 +16,6 @@ sys.path.insert(0, str(DOCS / "_ext"))
 
 import public_names  # noqa: E402
 import repository_pages  # noqa: E402
-import short_names  # noqa: E402
-
-PAGES = [path for path in DOCS.rglob("*.md") if "_build" not in path.parts]
-
-
-def test_links_of_pages_lead_somewhere():
-    for page in PAGES:
-        text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
-        for target in re.findall(r"\]\((?!https?:|mailto:|#)([^)\s#]+)", text):
-            assert page.parent.joinpath(target).exists(), (page, target)
 
 
 def test_every_public_name_is_in_the_reference():
@@ -76,20 +66,6 @@ def test_the_page_on_installing_has_every_extra():
         assert libraries <= set(re.findall(r"[\w-]+", rows[extra])), extra
 
 
-def test_all_has_precedence(tmp_path, monkeypatch):
-    source = 'from a import b as b\nfrom a import c\n__all__ = ["c"]\ndef d(): pass\n'
-    (tmp_path / "m.py").write_text(source)
-    monkeypatch.setattr(public_names, "_file", lambda module: str(tmp_path / "m.py"))
-    assert public_names.public_names("m") == ["c"]
-    (tmp_path / "m.py").write_text(source.replace("__all__", "_private"))
-    assert public_names.public_names("m") == ["b", "d"]
-
-
-def test_a_class_has_one_page():
-    assert public_names.home("sparse_engine.nn", "Euler") == "sparse_engine.ops"
-    assert public_names.home("sparse_engine.nn", "SparseLSTM") == "sparse_engine.nn"
-
-
 def test_links_out_of_the_site_become_names_or_pages():
     def rewritten(text, source="docs/cells.md", page="cells"):
         return repository_pages.rewritten(text, ROOT / source, page)
@@ -104,28 +80,6 @@ def test_links_out_of_the_site_become_names_or_pages():
     own = rewritten("[w](../docs/write_a_cell.md)", "csrc/README.md", "explanation/kernels")
     assert own == "[w](../write_a_cell.md)"
     assert rewritten("[a](https://b.c/d.md) [e](#f)") == "[a](https://b.c/d.md) [e](#f)"
-
-
-def test_a_page_without_a_place_gets_one(tmp_path, monkeypatch):
-    (tmp_path / "how_to").mkdir()
-    (tmp_path / "explanation").mkdir()
-    toctree = "```{{toctree}}\n:hidden:\n\n{}\n% other pages\n```\n"
-    (tmp_path / "index.md").write_text(toctree.format("Guides <how_to/index>"))
-    (tmp_path / "how_to" / "index.md").write_text(toctree.format("/cells\ninstall"))
-    (tmp_path / "explanation" / "index.md").write_text(toctree.format("why"))
-    for page in ("cells", "quantize", "benchmarks", "how_to/install", "how_to/fly"):
-        (tmp_path / f"{page}.md").write_text("# A page\n")
-    monkeypatch.setattr(repository_pages, "DOCS", tmp_path)
-    assert repository_pages.unplaced("how_to/index") == ["how_to/fly", "quantize"]
-    assert repository_pages.unplaced("explanation/index") == ["benchmarks"]
-
-
-def test_short_names_are_found():
-    names = ["sparse_engine.nn.SparseWeight", "sparse_engine.nn.SparseWeight.rows", "a.rows"]
-    assert short_names.candidates("SparseWeight", names) == names[:1]
-    assert short_names.candidates("sparse_engine.nn.weight.SparseWeight", names) == names[:1]
-    assert short_names.candidates("SparseWeight.rows", names) == names[1:2]
-    assert short_names.candidates("Weight", names) == []
 
 
 @pytest.mark.exhaustive

@@ -4,8 +4,6 @@ import json
 import re
 import shutil
 import signal
-import subprocess
-import sys
 from dataclasses import fields
 
 import pytest
@@ -279,15 +277,3 @@ def test_help_of_the_other_commands_breaks_no_sentence(capsys, command):
     for field in fields(command)[1:]:
         option = field.name.replace("_", "-")
         assert re.search(rf"--{option}(?: \S+)?\s+[A-Z].*\. \(default: ", text), option
-
-
-def test_python_m_is_the_same():
-    done = subprocess.run(
-        [sys.executable, "-m", "sparse_engine", "train", "mackey-glass", "--density", "7"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert done.stderr == "sparse-engine: expected density in (0, 1], found 7.0\n"

@@ -1,6 +1,6 @@
 """Every private name of PyTorch that the package uses, with the reason; checked with torch 2.13.
 
-``tests/test_import.py`` looks for private names elsewhere.
+``tests/test_installation.py`` looks for private names elsewhere.
 """
 
 from __future__ import annotations
