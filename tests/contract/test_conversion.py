@@ -2,8 +2,7 @@
 
 import pytest
 import torch
-from contract.networks import assert_same, make, outcome, weights_of
-from pairwise import pairwise
+from contract.networks import make, weights_of
 from torch import nn
 
 from sparse_engine.nn import CELLS, SparseLSTM, SparseWeight
@@ -38,36 +37,6 @@ def test_the_signature_is_kept(cell):
     assert {parameter.dtype for parameter in again.parameters()} == {torch.float64}
     names = [name.removesuffix(".values") for name, _ in network.named_parameters()]
     assert sorted(names) == sorted(name for name, _ in dense.named_parameters())
-
-
-@pairwise(
-    cell=[*DENSE],
-    options={"plain": {}, "two layers": {"num_layers": 2}, "all": SETTINGS},
-    dtype={"float64": (torch.float64, 1e-10), "float32": (torch.float32, 1e-5)},
-    own=[True, False],
-)
-def test_everything_is_kept_without_density_or_mask(cell, options, dtype, own):
-    options = options | (OF_ONE[cell] if own else {})
-    dense = DENSE[cell](6, 21, **options, dtype=dtype[0]).eval()
-    network = converted(dense, cell)
-    weight = network.weight_hh_l0
-    assert weight.nnz == dense.weight_hh_l0.numel()
-    leaves = [torch.randn(4, 3, 6, dtype=dtype[0])]
-    wanted = outcome(dense, leaves)
-    for name, each in weights_of(network).items():
-        wanted[f"{name}.values"] = wanted.pop(name).flatten()
-        assert each.density == 1
-    assert_same(outcome(network, leaves), wanted, dtype[1])
-
-
-@EVERY
-def test_zeros_are_not_links(cell):
-    dense = DENSE[cell](6, 21)
-    with torch.no_grad():
-        dense.weight_hh_l0.mul_(torch.rand(dense.weight_hh_l0.shape) < 0.2)
-    network = converted(dense, cell)
-    assert network.weight_hh_l0.nnz == int(torch.count_nonzero(dense.weight_hh_l0))
-    assert torch.equal(network.weight_hh_l0.to_dense(), dense.weight_hh_l0)
 
 
 @EVERY

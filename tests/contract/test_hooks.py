@@ -6,7 +6,8 @@ from functools import partial
 
 import pytest
 import torch
-from testing import CELLS
+from contract.networks import mostly_exhaustive
+from testing import CELLS, output_of
 from torch import nn
 from torch.func import functional_call
 from torch.nn.utils import parametrizations, parametrize, prune
@@ -67,11 +68,6 @@ def sources_of(weight):
     return (each for name, each in weight.named_parameters() if "values" in name or name == "raw")
 
 
-def output_of(module, x):
-    y = module(x)
-    return y[0] if isinstance(y, tuple) else y
-
-
 @pytest.mark.parametrize(
     ("kind", "way"),
     [*((kind, "parametrize") for kind in MODULES), *(("lstm", way) for way in WAYS)],
@@ -113,22 +109,41 @@ def small():
 
 
 @EVERY_WAY
-def test_functional_call_and_compile_take_other_sources(way):
+def test_functional_call_takes_other_sources(way):
     network, x = small(), torch.randn(5, 3, 6)
     WAYS[way](network.weight_hh_l0)
-    twin = copy.deepcopy(network) if way == "parametrize" else small()
-    if way != "parametrize":
-        WAYS[way](twin.weight_hh_l0)
     others = {name: 0.5 * each.detach() for name, each in network.named_parameters()}
-    compiled = torch.compile(twin, backend="eager", fullgraph=True)
-    assert_close(compiled(x)[0], network(x)[0])
+    before, found = network(x)[0], functional_call(network, others, (x,))[0]
+    assert torch.equal(network(x)[0], before) and not torch.equal(found, before)
     with torch.no_grad():
-        for name, each in twin.named_parameters():
+        for name, each in network.named_parameters():
             each.copy_(others[name])
-    expected = twin(x)[0]
-    assert not torch.equal(network(x)[0], expected)
-    assert_close(functional_call(network, others, (x,))[0], expected)
-    assert_close(compiled(x)[0], expected)
+    assert_close(network(x)[0], found)
+
+
+@mostly_exhaustive("way", WAYS, "hook")
+def test_compiled_networks_take_other_sources(way):
+    network, x = small(), torch.randn(5, 3, 6)
+    WAYS[way](network.weight_hh_l0)
+    compiled = torch.compile(network, backend="eager", fullgraph=True)
+    for _ in range(2):
+        assert_close(compiled(x)[0], network(x)[0])
+        with torch.no_grad():
+            for source in sources_of(network.weight_hh_l0):
+                source.mul_(0.5)
+
+
+@pytest.mark.parametrize("kind", MODULES)
+def test_functional_call_takes_other_parameters(kind):
+    module, x = MODULES[kind](), torch.randn(7, 3, 6, dtype=torch.float64)
+    expected = output_of(module, x)
+    doubled = {name: 2 * value.detach() for name, value in module.named_parameters()}
+    found = output_of(partial(functional_call, module, doubled), (x,))
+    assert torch.equal(output_of(module, x), expected)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.mul_(2)
+    assert torch.equal(output_of(module, x), found)
 
 
 @EVERY_WAY
@@ -164,15 +179,36 @@ def test_a_rewiring_is_refused_and_nothing_changes(way):
     assert all(torch.equal(each, before[name]) for name, each in network.state_dict().items())
 
 
-def test_what_pruning_has_left_is_rewired_once_it_is_permanent():
+def test_what_is_left_is_rewired_once_it_is_permanent():
     network = small()
-    weight = network.weight_hh_l0
+    weight, other = network.weight_hh_l0, network.weight_hh_l1
     prune.l1_unstructured(weight, "values", amount=0.5)
     prune.l1_unstructured(weight, "values", amount=10)
     prune.remove(weight, "values")
     assert int((weight.values == 0).sum()) == weight.nnz // 2 + 10
+    WAYS["parametrize"](other)
+    parametrize.remove_parametrizations(other, "values")
     SET(network, None, fraction=0.3, every=1).step()
-    assert weight.topology_version == 1
+    assert weight.topology_version == other.topology_version == 1
+
+
+@pytest.mark.parametrize("name", ["weight_ih_l0", "bias_hh_l0"])
+def test_dense_parameters_are_parametrized(name):
+    network, x = small(), torch.randn(7, 3, 6)
+    parametrize.register_parametrization(network, name, nn.Softplus())
+    y = network(x)[0]
+    y.sum().backward()
+    assert network.parametrizations[name].original.grad.abs().sum() > 0
+    parametrize.remove_parametrizations(network, name)
+    assert_close(network(x)[0], y)
+
+
+def test_a_parametrized_weight_of_another_size_is_refused():
+    network, other = (SparseRNN(6, 21, density=share) for share in (0.3, 0.2))
+    for each in (network, other):
+        parametrize.register_parametrization(each.weight_hh_l0, "values", nn.Softplus())
+    with pytest.raises(RuntimeError, match="expected 132 links, as many as the parametrized"):
+        network.load_state_dict(other.state_dict())
 
 
 @EVERY_WAY

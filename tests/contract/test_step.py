@@ -9,15 +9,13 @@ from contract.networks import FORMS, make
 from pairwise import pairwise
 from torch import nn
 from torch.func import functional_call
-from torch.library import opcheck
 from torch.nn.utils import parametrize, prune
 from torch.testing import assert_close
 from torch.utils.flop_counter import FlopCounterMode
 
 from sparse_engine.nn import SparseLSTM, SparseWeight
-from sparse_engine.nn._step import parameters_of, quick_step
+from sparse_engine.nn._step import quick_step
 from sparse_engine.ops import Pattern
-from sparse_engine.ops._dispatch.native import native
 from sparse_engine.topology import SET, RigL
 
 pytestmark = pytest.mark.cpu
@@ -390,17 +388,3 @@ def test_columns_out_of_range(cell, name, entry):
     columns[columns.numel() // 2] = entry
     with pytest.raises(ValueError, match=rf"expected col_indices in .* found {entry}"):
         network.step(x, hx)
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("cell", CELLS)
-def test_schema_and_shapes(cell):
-    network = small(cell)
-    operation = getattr(native, f"{cell}_step").default
-    for batch in (None, 2):
-        x, hx = inputs(network, batch)
-        states = [*hx] if isinstance(hx, tuple) else [hx]
-        last = (0,) if cell == "rnn" else (None,)
-        for before in (states, []):
-            arguments = (x, before, parameters_of(network, x), 2, UNITS, True, *last)
-            opcheck(operation, arguments, test_utils=("test_schema", "test_faketensor"))

@@ -57,14 +57,6 @@ def test_torchs_checkpointing_gives_the_same_gradients(form):
     assert_same(outcome(network, leaves, call=call), outcome(network, leaves))
 
 
-def test_parameters_are_as_many_as_links():
-    network = make("rnn", num_layers=2, density=0.1, input_density=0.5)
-    links = sum(weight.nnz for weight in weights_of(network).values())
-    assert links == 3 * 44 + 63
-    assert sum(p.numel() for p in network.parameters()) == links + 4 * 21
-    assert all(p.is_leaf and p.requires_grad for p in network.parameters())
-
-
 def dropout_alone(fraction):
     """A network that shows the dropout between its layers, on ones."""
     dense = nn.RNN(1, 4000, 2, "relu", dropout=fraction)

@@ -80,17 +80,6 @@ def test_sddmm_of_numbers_at_the_edge(columns):
     assert_close(found[1:], expected, rtol=0, atol=0, equal_nan=True)
 
 
-@pytest.mark.parametrize("batch", [1, 5, 16, 20, 33, 48, 64, 100])
-@pytest.mark.parametrize("steps", [1, 2, 12])
-def test_the_weight_gradient_of_a_recurrence_is_that_of_what_is_kept(steps, batch):
-    weight = weight_of((70, 70), 0.3)
-    x = activations(steps, batch, 70).requires_grad_()
-    h = ops.rnn(x, None, None, weight.values, weight.pattern)
-    dz, gradient = torch.autograd.grad(h, [x, weight.values], activations(*h.shape))
-    before = torch.cat([torch.zeros_like(h[:1]), h[:-1]]).detach()
-    check_summed(gradient, weight.pattern, *(s.flatten(0, 1).t() for s in (dz, before)))
-
-
 @pytest.mark.parametrize("value", [0.0, -0.0, 1e-40, -3e38, float("inf"), float("nan")])
 @pytest.mark.parametrize("columns", [1, 16, 40])
 def test_numbers_at_the_edge_are_rounded_as_torch_rounds(value, columns):
@@ -124,20 +113,3 @@ def test_float64_stays_float64_under_autocast():
     layer, x = SparseLinear(7, 5, density=0.5, dtype=torch.float64), torch.randn(3, 7).double()
     with torch.autocast("cpu", torch.bfloat16):
         assert layer(x).dtype == torch.float64
-
-
-def test_compiled_under_autocast():
-    layer, x = SparseLinear(70, 50, density=0.2), torch.randn(9, 70)
-    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
-    with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(compiled(x), layer(x))
-
-
-def test_errors():
-    weight = weight_of((5, 4))
-    with pytest.raises(ValueError, match="expected b of dtype bfloat16, found float32"):
-        ops.sddmm(weight.pattern, activations(5, 3), torch.randn(4, 3))
-    with pytest.raises(ValueError, match="expected x of dtype float64, found bfloat16"):
-        ops.spmm(weight.values.double(), weight.pattern, activations(4, 3))
-    with pytest.raises(ValueError, match="expected x of dtype float32, found float16"):
-        ops.spmm(weight.values, weight.pattern, torch.randn(4, 3).half())

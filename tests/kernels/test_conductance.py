@@ -1,9 +1,10 @@
-"""Conductance synapses, against their reference implementation."""
+"""Conductance synapses, by themselves and in large networks, against their equations."""
 
 import pytest
 import torch
 from hypothesis import given
 from kernels.sequences import (
+    FORMS,
     cast,
     leaves_of,
     outcome,
@@ -12,20 +13,16 @@ from kernels.sequences import (
 )
 from pairwise import pairwise
 from testing import (
-    Recorder,
     assert_scaled_sums,
     awkward_patterns,
-    is_real,
     patterns,
     random_pattern,
     real_dtypes,
     sizes,
 )
 from torch.autograd import gradcheck
-from torch.library import opcheck
 
 from sparse_engine import ops
-from sparse_engine.ops import Synapses
 
 
 def problem(pattern, columns, dtype=torch.float64):
@@ -78,17 +75,6 @@ def test_derivatives(columns):
         first.sum().backward()
 
 
-def test_opcheck():
-    with Recorder() as recorder:
-        outcome(ops.conductance, problem(random_pattern(9, 9, 25), 4, torch.float32))
-    for operation, own, _ in recorder.calls:
-        is_forward = "forward" in operation.name()
-        opcheck(
-            operation,
-            tuple(e.detach().clone().requires_grad_(is_forward) if is_real(e) else e for e in own),
-        )
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_nothing_to_do(dtype):
     for pattern, columns in (
@@ -105,33 +91,24 @@ def test_errors():
         ops.conductance(**problem(random_pattern(9, 9, 25), 3) | {"x": torch.randn(3, 8)})
 
 
+def link_by_link(current, conductance, h0, cm, synapses, pattern, *, unfolds):
+    """Return what ltc equals, for sizes at which dense parameters would not fit."""
+    v, rows, cols = h0, pattern.rows(), pattern.col.long()
+    states = []
+    for drive, leak in zip(current, conductance, strict=True):
+        for _ in range(unfolds):
+            g = synapses.values * torch.sigmoid(synapses.sigma * (v[:, cols] - synapses.mu))
+            i = (cm * v + drive).index_add(1, rows, g * synapses.erev)
+            v = i / (cm + leak).index_add(1, rows, g)
+        states.append(v)
+    return torch.stack(states)
+
+
+@pytest.mark.parametrize("batch", [1, 20])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_the_logistic_function(dtype):
-    """Relative to itself, from where it is 0 to where it is 1."""
-    bound = {torch.float32: 87.0, torch.float64: 700.0}[dtype]
-    x = torch.cat([torch.linspace(-bound, bound, 30_011), torch.linspace(-3, 3, 1001)]).to(dtype)
-    one, zero = torch.ones(1, dtype=dtype), torch.zeros(1, dtype=dtype)
-    link = random_pattern(1, 1, 1)
-    for columns in (x[:, None], x[:1000, None], x[15_000:15_001, None]):
-        _, found = ops.conductance(columns, Synapses(one, zero, one, one), link)
-        exact = torch.special.expit(columns.double())
-        error = (found.double() - exact).abs() / exact
-        # exp(-x) cannot be more exact than x: an error of eps * |x| / 2 is already in log2(e) x.
-        assert (error <= torch.finfo(dtype).eps * (4 + columns.double().abs())).all()
-
-
-@pytest.mark.parametrize("far", [1e3, 1e30, float("inf")])
-@pytest.mark.parametrize("columns", [1, 3, 40])
-def test_far_potentials_open_or_close_a_synapse(far, columns):
-    pattern = random_pattern(1, 9, 9)
-    synapses = Synapses(*torch.rand(4, 9) + 0.5)
-    for sign in (1, -1):
-        x = torch.full((columns, 9), sign * far)
-        current, total = ops.conductance(x, synapses, pattern)
-        open_ = (1 + sign) / 2
-        expected = open_ * synapses.values.sum()
-        torch.testing.assert_close(total, expected.expand(columns, 1), rtol=1e-6, atol=1e-30)
-        expected = open_ * (synapses.values * synapses.erev).sum()
-        torch.testing.assert_close(current, expected.expand(columns, 1), rtol=1e-6, atol=1e-30)
-    x = torch.full((columns, 9), torch.nan)
-    assert all(sums.isnan().all() for sums in ops.conductance(x, synapses, pattern))
+def test_more_units_than_the_caches_hold(batch, dtype):
+    pattern = random_pattern(30_000, 30_000, 40_000)
+    arguments = FORMS["ltc"].problem(pattern, 1, batch, dtype)
+    found = outcome(ops.ltc, arguments)
+    for name, wanted in outcome(link_by_link, cast(arguments)).items():
+        assert_scaled_sums(found[name], wanted, 400 * batch)

@@ -56,12 +56,6 @@ def test_second_derivatives_of_products(name, operation):
         assert gradgradcheck(function, inputs, fast_mode=True)
 
 
-def test_second_derivatives_entry_by_entry():
-    pattern = random_pattern(5, 4, 9)
-    for function, inputs in products(pattern, 3).values():
-        assert gradgradcheck(function, inputs)
-
-
 @pytest.mark.parametrize("layout", ["columns", "sliced columns", "strided"])
 def test_products_in_other_memory_orders(layout):
     pattern = random_pattern(5, 4, 9)

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from testing import awkward_patterns, pattern_of, random_pattern
-from torch.library import opcheck
 
 from sparse_engine import ops
 from sparse_engine.ops import Links, Pattern, RandomKey
@@ -93,30 +92,6 @@ def test_the_scores_literally(name, mask):
         np.testing.assert_allclose(found.scores, [*expected.values()], rtol=1e-13)
 
 
-@pytest.mark.parametrize(
-    ("links", "ch3_l3", "ch2_l3n"),
-    [
-        # One path to (0, 1), of two units with a link between them and no other.
-        ([(0, 0), (1, 0), (1, 1)], {1: 1.0}, {1: 4.0}),
-        # Column 0 has a link to row 2 as well, which for (0, 1) is outside and for (0, 2) inside.
-        (
-            [(0, 0), (1, 0), (1, 1), (2, 0), (2, 2)],
-            {1: 0.5**0.5, 2: 0.5**0.5, 5: 0.5**0.5, 7: 0.5**0.5},
-            {1: 3.0, 2: 3.0, 5: 3.0, 7: 3.0},
-        ),
-    ],
-)
-def test_small_networks_by_hand(links, ch3_l3, ch2_l3n):
-    rows, cols = torch.tensor(links).T
-    mask = torch.zeros(int(rows.max()) + 1, int(cols.max()) + 1, dtype=torch.bool)
-    mask[rows, cols] = True
-    pattern = pattern_of(mask)
-    for run, expected in ((ops.ch3_l3, ch3_l3), (ops.ch2_l3n, ch2_l3n)):
-        found = run(pattern.links, 9)
-        scores = dict(zip(found.positions.tolist(), found.scores.tolist(), strict=True))
-        assert scores == pytest.approx(expected)
-
-
 @each_rule
 @pytest.mark.parametrize("pattern", PATTERNS.values(), ids=PATTERNS)
 def test_equals_the_reference(name, pattern):
@@ -166,21 +141,6 @@ def test_of_equal_scores_the_lowest_cells_are_chosen(name, threads):
 
 
 @each_rule
-@pytest.mark.parametrize("key", [None, KEY], ids=["greatest", "sampled"])
-def test_threads_change_nothing(name, key, threads):
-    predict, _, _ = RULES[name]
-
-    def run(count):
-        threads(count)
-        return [*predict(LARGE, 20_000, key=key), *predict(LARGE, LARGE.absent, key=key)]
-
-    alone = run(1)
-    for count in (2, 3, 5):
-        for one, many in zip(alone, run(count), strict=True):
-            assert torch.equal(one, many)
-
-
-@each_rule
 def test_every_cell_has_an_exponential_number_of_its_own(name):
     predict, _, _ = RULES[name]
     plain = predict(LARGE, LARGE.absent)
@@ -207,44 +167,6 @@ def test_the_numbers_are_not_those_of_sample_absent():
     at = torch.searchsorted(theirs, ours).clamp(1, len(theirs) - 1)
     nearest = torch.minimum((theirs[at] - ours).abs(), (theirs[at - 1] - ours).abs())
     assert nearest.min() > 1e-12
-
-
-def odds_of_samples(scores, count):
-    """The odds of each set of cells that are drawn one after the other."""
-    odds = {}
-    for order in itertools.permutations(scores, count):
-        left, odd = sum(scores.values()), 1.0
-        for cell in order:
-            odd *= scores[cell] / left
-            left -= scores[cell]
-        chosen = tuple(sorted(order))
-        odds[chosen] = odds.get(chosen, 0.0) + odd
-    return odds
-
-
-@each_rule
-@pytest.mark.parametrize("reference", [False, True])
-def test_the_odds_of_every_sample(name, reference):
-    predict = RULES[name][reference]
-    mask = torch.tensor([[1, 1, 0], [1, 0, 0], [1, 1, 1], [0, 0, 1]], dtype=torch.bool)
-    scores = RULES[name][2](mask)
-    assert len(scores) == 5 and len(set(scores.values())) > 1
-    odds = odds_of_samples(scores, 2)
-    draws, counts, links = 1500, dict.fromkeys(odds, 0), pattern_of(mask).links
-    for step in range(draws):
-        cells = predict(links, 2, key=RandomKey(7, step)).positions
-        counts[tuple(cells.tolist())] += 1
-    deviation = sum((counts[k] - draws * odds[k]) ** 2 / (draws * odds[k]) for k in odds)
-    # Chi-square of 9 degrees of freedom: 99.9 % below 27.9.
-    assert len(odds) == 10 and deviation < 27.9
-
-
-@each_rule
-@pytest.mark.parametrize("pattern", ["nothing", "ordinary"])
-@pytest.mark.parametrize("sample", [False, True])
-def test_opcheck(name, pattern, sample):
-    both_orders = PATTERNS[pattern][:4]
-    opcheck(getattr(native, name).default, (*both_orders, 100, sample, 1, 2, 3))
 
 
 @each_rule

@@ -3,7 +3,6 @@
 import pytest
 import torch
 from testing import awkward_patterns, random_pattern, square_patterns, stacked
-from torch.library import opcheck
 from torch.testing import assert_close
 
 from sparse_engine import ops
@@ -175,12 +174,3 @@ def test_gradients_are_refused():
     x = torch.randn(1, 20, requires_grad=True)
     with pytest.raises(RuntimeError, match="for inference"):
         ops.quantized_linear(x, links_of())
-
-
-@pytest.mark.parametrize("batch", [2, 6])
-def test_opcheck(batch):
-    links = [*quantized(stacked(SQUARES["ordinary"], 4), gates=4)[1]]
-    opcheck(native.quantized_linear.default, (torch.randn(batch, 33), links, 4, None))
-    x = torch.randn(3, batch, 132)
-    arguments = x, None, None, torch.randn(132), links, 33, None, 2, None
-    opcheck(native.quantized_sequence.default, arguments)

@@ -106,14 +106,6 @@ def test_cells_and_pairs_of_cells_are_uniform(count, sample):
         assert chisquare(together).statistic < 770
 
 
-def test_keys_differ_in_every_part():
-    links = random_pattern(100, 100, 0).links
-    keys = [RandomKey(1, 2, 3), RandomKey(2, 2, 3), RandomKey(1, 3, 3), RandomKey(1, 2, 4)]
-    keys += [RandomKey(-1, 2, 3), RandomKey(1 + 2**32, 2, 3)]
-    samples = {tuple(ops.sample_absent(links, 50, key).tolist()) for key in keys}
-    assert len(samples) == len(keys)
-
-
 def test_counts_that_do_not_fit():
     links = random_pattern(70, 100, 800).links
     for count in (-1, 6201):

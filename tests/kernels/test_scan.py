@@ -5,10 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from testing import awkward_patterns, patterns, random_pattern, real_dtypes
-from torch.library import opcheck
 
 from sparse_engine.ops import scan_absent
-from sparse_engine.ops._dispatch.native import native
 
 
 def check(block, links, **options):
@@ -56,11 +54,6 @@ def test_any_number_of_threads(count, threads):
     pattern, dense = random_pattern(600, 500, 20_000), torch.randn(600, 500)
     threads(count)
     check(dense, pattern.links, above=0.1)
-
-
-def test_opcheck():
-    links = random_pattern(30, 40, 100).links
-    opcheck(native.scan_absent.default, (torch.randn(10, 40), *links, 5, 0.5))
 
 
 @pytest.mark.parametrize(

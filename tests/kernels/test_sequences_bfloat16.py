@@ -181,29 +181,6 @@ def test_gradients_over_many_steps_fade_as_they_should(form, gate):
     check(FORMS[form], without_links(FORMS[form].operation, u, steps=200, **states), 3 * HALF)
 
 
-def test_h_goes_on_unrounded():
-    """Steps towards the candidate of less than half a unit in the last place of h add up."""
-    h0 = torch.zeros(3, 1).bfloat16()
-    arguments = without_links("gru", [0.0, 7.0, 2.0], steps=3000, h0=h0)
-    h, exact = ops.gru(**arguments)[-1], ops.gru.reference(**cast(arguments))[-1]
-    torch.testing.assert_close(h.double(), exact, rtol=HALF, atol=0)
-    rounded = h0
-    for step in arguments["x"]:
-        (rounded,) = ops.gru(**(arguments | {"x": step[None], "h0": rounded}))
-    assert (rounded < 0.7 * exact).all()
-
-
-@pytest.mark.parametrize("batch", [1, 20, 64])
-def test_small_steps_add_up(batch):
-    """600 steps of a network in continuous time, of less than the last bit of its state."""
-    _, arguments = narrow_problem("ctrnn", random_pattern(9, 9, 0), 600, batch, bias=False)
-    arguments |= {"h0": torch.ones(batch, 9), "dt": torch.full((600, batch), 2**-10)}
-    arguments |= {"x": torch.full_like(arguments["x"], 0.5), "unfolds": 1}
-    assert (arguments["h0"] + 2**-10).bfloat16().eq(1).all()
-    expected = ops.ctrnn(**(arguments | {"x": arguments["x"].float()}))
-    assert torch.equal(ops.ctrnn(**arguments), expected.bfloat16()) and expected[-1].min() > 1.2
-
-
 @pytest.mark.parametrize("form", ["ctrnn", "ctrnn, RK4"])
 def test_gradients_over_many_steps_in_continuous_time(form):
     """Errors of a network that forgets; one that does not multiplies rounded numbers, too."""

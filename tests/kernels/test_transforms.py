@@ -2,16 +2,15 @@
 
 import pytest
 import torch
-from testing import CELLS, random_pattern
+from testing import random_pattern
 from torch.autograd import forward_ad
-from torch.func import grad, hessian, jacfwd, jacrev, jvp, vmap
+from torch.func import grad, hessian, jacrev, jvp, vmap
 from torch.testing import assert_close
 
 from sparse_engine import ops
 from sparse_engine.nn import SparseLinear
 from sparse_engine.ops._dispatch.native import native
 
-EVERY = pytest.mark.parametrize("cell", CELLS)
 PATTERN = random_pattern(5, 4, 9)
 
 
@@ -79,14 +78,6 @@ def test_dual_tensors_go_through_products(name, recorded):
         assert_close(tangents_by_dual_tensors(function, inputs, tangents), expected)
         with torch.no_grad():
             assert_close(tangents_by_dual_tensors(function, inputs, tangents), expected)
-
-
-@PRODUCT
-@pytest.mark.parametrize("transform", [jacfwd, jacrev])
-def test_jacobians_of_products(name, transform):
-    function, reference, inputs = PRODUCTS[name]
-    every = tuple(range(len(inputs)))
-    assert_close(transform(function, every)(*inputs), transform(reference, every)(*inputs))
 
 
 @PRODUCT

@@ -22,7 +22,6 @@ from sparse_engine.nn import (
     SparseEmbedding,
     SparseLinear,
     SparseLSTM,
-    SparseRHN,
     SparseRNN,
     SparseWeight,
 )
@@ -144,19 +143,6 @@ def test_copies(way):
     assert other[0].embedding.weight is other[2].decoder.weight
 
 
-@pytest.mark.exhaustive
-def test_networks_with_dropped_links_compile():
-    module = DropConnect(SparseLSTM(4, 12, density=0.4))
-    compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
-    x = torch.randn(5, 3, 4)
-    y, _ = compiled(x)
-    y.sum().backward()
-    grad = module.network.weight_hh_l0.values.grad
-    assert 0 < (grad == 0).sum() < grad.numel()
-    module.eval()
-    assert_close(compiled(x)[0], module(x)[0])
-
-
 @pytest.mark.parametrize("batch_first", [False, True])
 def test_one_mask_for_all_steps(batch_first):
     dropout, x = LockedDropout(0.25, batch_first=batch_first), torch.rand(6, 40, 50) + 0.1
@@ -244,33 +230,3 @@ def test_a_mixture_of_unlikely_words_stays_finite():
 def test_blocks_of_a_mixture_that_do_not_fit():
     with pytest.raises(ValueError, match=r"latent of 3 x 4 outputs, .* found 11"):
         MixtureOfSoftmaxes(nn.Linear(7, 3), nn.Linear(7, 11), nn.Linear(4, 9))
-
-
-@pytest.mark.parametrize("sparse", [False, True])
-def test_tied_weights_are_trained_by_both_uses(sparse):
-    """A word model whose output layer is its embedding, rewired as one weight."""
-    decoder = SparseLinear(8, 20, density=0.5) if sparse else nn.Linear(8, 20)
-    embedding = SparseEmbedding(decoder.weight) if sparse else nn.Embedding(20, 8)
-    if not sparse:
-        embedding.weight = decoder.weight
-    network = SparseRHN(8, 8, recurrence_depth=2, density=0.5, input_density=0.5)
-    model = nn.ModuleList([EmbeddingDropout(embedding), network, decoder])
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.03)
-    rewiring = RigL(model, optimizer, steps=60, every=10)
-    assert len(rewiring.weights) == (4 if sparse else 3)
-    names = [name for name, _ in model.named_parameters()]
-    assert len([name for name in names if "embedding" in name]) == 1
-    assert not [name for name in names if name.startswith("2.weight")]
-    words, losses = torch.arange(60).view(20, 3) % 20, []
-    for _ in range(60):
-        optimizer.zero_grad()
-        y, _ = network(model[0](words[:-1]))
-        loss = nn.functional.cross_entropy(decoder(y).flatten(0, 1), words[1:].flatten())
-        loss.backward()
-        optimizer.step()
-        rewiring.step()
-        losses.append(loss.item())
-    assert losses[-1] < 0.6 * losses[0]
-    assert decoder.weight is embedding.weight
-    for weight in rewiring.weights:
-        assert_valid(weight)

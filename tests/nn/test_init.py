@@ -92,16 +92,6 @@ def test_a_generator_makes_it_reproducible(make):
         assert not torch.equal(tensor, other[name]), name
 
 
-def test_torchs_own_seed_makes_it_reproducible():
-    first, second, third = (
-        (torch.manual_seed(seed), SparseLinear(70, 90, density=0.1))[1].state_dict()
-        for seed in (0, 0, 1)
-    )
-    for name, tensor in first.items():
-        assert torch.equal(tensor, second[name])
-        assert not torch.equal(tensor, third[name])
-
-
 def test_the_weights_of_a_network_differ():
     network = SparseRNN(5, 40, 2, bidirectional=True, density=0.1)
     wirings = {

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from testing import awkward_patterns
 from torch import nn
 from torch.testing import assert_close
 
@@ -43,16 +42,6 @@ def test_a_parameter_of_two_weights_counts_once():
     assert_close(
         link_penalty(nn.ModuleList([first, second]), l1=1.0), first.weight.values.abs().sum()
     )
-
-
-@pytest.mark.parametrize("name", awkward_patterns())
-def test_awkward_patterns_and_links_of_zero(name):
-    pattern = awkward_patterns()[name]
-    weight = SparseWeight(torch.zeros(pattern.nnz), pattern)
-    penalty = link_penalty(weight, l1=1.0, l2=1.0)
-    penalty.backward()
-    assert penalty.item() == 0
-    assert torch.equal(weight.values.grad, torch.zeros(pattern.nnz))
 
 
 def test_no_factor_is_no_penalty():

@@ -24,26 +24,6 @@ def free(**options):
     return network
 
 
-@pytest.mark.parametrize("unfolds", [1, 4])
-def test_a_free_unit_decays(unfolds):
-    tau = torch.linspace(0.5, 3, UNITS, dtype=torch.float64)
-    v0 = torch.randn(1, 2, UNITS, dtype=torch.float64)
-    v, v_n = free(tau=tau, dt=0.2, unfolds=unfolds)(torch.zeros(6, 2, 3).double(), v0)
-    steps = unfolds * torch.arange(1, 7)[:, None, None]
-    assert_close(v, v0 * (1 - 0.2 / tau) ** steps)
-    assert_close(v_n[0], v[-1])
-
-
-def test_potentials_settle_where_nothing_changes():
-    """v = b + W f(v) + W_in x, whatever the time constants are."""
-    network = make(nonlinearity="sigmoid", tau=torch.linspace(0.5, 3, UNITS).double(), dt=0.5)
-    network.bias_l0.data.normal_()
-    x = torch.randn(1, 4, 3, dtype=torch.float64)
-    v = network(x.expand(500, -1, -1))[1][0]
-    held = x[0] @ network.weight_ih_l0.T + network.bias_l0
-    assert_close(v, held + v.sigmoid() @ network.weight_hh_l0.to_dense().T)
-
-
 def by_hand(network, x, v, spans):
     """The Euler-Maruyama method, with noise from torch's generator."""
     tau, states = network.tau(), []
@@ -239,18 +219,3 @@ def test_groups_are_saved_and_checked_where_they_are_loaded():
         state["groups"] = torch.tensor(wrong)
         with pytest.raises(RuntimeError, match="expected groups"):
             other.load_state_dict(state)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"nonlinearity": "elu"}, "nonlinearity .*'softplus'.* found 'elu'"),
-        ({"sigma": -0.1}, "finite sigma >= 0, found -0.1"),
-        ({"sigma": math.inf}, "finite sigma >= 0, found inf"),
-        ({"tau": 0.0}, "finite tau > 0, found 0.0"),
-        ({"tau": torch.ones(3)}, r"tau of shape \[14\], found \[3\]"),
-    ],
-)
-def test_options_out_of_range(options, message):
-    with pytest.raises(ValueError, match=message):
-        make(**options)

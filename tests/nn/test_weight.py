@@ -13,7 +13,6 @@ from torch.testing import assert_close
 
 from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import Pattern
-from sparse_engine.topology import SET
 
 
 def weight_of(rows=30, cols=20, nnz=100, seed=0):
@@ -86,15 +85,6 @@ def test_constructors_share_no_memory_with_their_arguments(dtype):
     for weight in made:
         assert_valid(weight)
         assert torch.equal(weight.to_dense(), before)
-
-
-def test_a_weight_made_of_another_survives_the_others_rewiring():
-    weight = weight_of()
-    other = SparseWeight.from_csr(weight.crow_indices, weight.col_indices, weight.values, (30, 20))
-    before = other.to_dense().detach()
-    SET(weight, None, fraction=0.5, every=1).step()
-    assert_valid(other)
-    assert torch.equal(other.to_dense(), before)
 
 
 def tensors(*lists):
