@@ -225,7 +225,7 @@ MUTATIONS = [
             "cpu/products/spmm.cpp",
             "columns, q == 0}",
             "columns, true}",
-            "kernels/test_spmm.py",
+            "kernels/test_products.py",
         ),
         (
             "kernels",

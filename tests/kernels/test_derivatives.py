@@ -6,6 +6,7 @@ from testing import awkward_patterns, laid_out, random_pattern
 from torch.autograd import gradcheck, gradgradcheck
 
 from sparse_engine import ops
+from sparse_engine.ops.linear import TWO_PANELS
 
 PATTERNS = awkward_patterns()
 SMALL = [name for name, pattern in PATTERNS.items() if pattern.nnz < 400]
@@ -44,14 +45,14 @@ def test_products(name, operation):
     for columns in (1, 3):
         function, inputs = products(PATTERNS[name], columns)[operation]
         assert gradcheck(function, inputs)
-    function, inputs = products(PATTERNS[name], 17)[operation]
+    function, inputs = products(PATTERNS[name], TWO_PANELS)[operation]
     assert gradcheck(function, inputs, fast_mode=True)
 
 
 @pytest.mark.parametrize("name", SMALL)
 @pytest.mark.parametrize("operation", ["spmm", "spmm_t", "sddmm", "linear"])
 def test_second_derivatives_of_products(name, operation):
-    for columns in (1, 17):
+    for columns in (1, TWO_PANELS):
         function, inputs = products(PATTERNS[name], columns)[operation]
         assert gradgradcheck(function, inputs, fast_mode=True)
 

@@ -1,48 +1,46 @@
-"""Every operation's schema, shapes and autograd registration, as torch's own checker sees them."""
+"""Schema, shapes and autograd of every native operation, as torch's own checker sees them."""
 
 import pytest
 import torch
-from testing import awkward_patterns, laid_out
+from exhaustive.fuzz import recorded
+from testing import copied, is_real
 from torch.library import opcheck
 
-from sparse_engine.ops._dispatch.native import native
-
-PATTERNS = awkward_patterns()
-
-
-@pytest.mark.parametrize("layout", ["rows", "strided"])
-def test_products(layout):
-    pattern = PATTERNS["sparse"]
-    values = torch.randn(31, requires_grad=True)
-    x = laid_out(torch.randn(70, 5), layout).requires_grad_()
-    y = laid_out(torch.randn(100, 5), layout).requires_grad_()
-    opcheck(native.spmm.default, (values, pattern, x, torch.randn(100, requires_grad=True)))
-    opcheck(native.spmm.default, (values, pattern, x, None))
-    opcheck(native.spmm_t.default, (values, pattern, y))
-    opcheck(native.sddmm.default, (pattern, y, x))
-    opcheck(native.linear_backward.default, (values, pattern, x, y))
+#: A compiler's own tests are those of fake tensors and of compiled networks.
+CHECKS = ("test_schema", "test_autograd_registration", "test_faketensor")
+PREFIX = "sparse_engine::"
+NAMES = sorted(
+    name.removeprefix(PREFIX)
+    for name in torch._C._dispatch_get_all_op_names()
+    if name.startswith(PREFIX)
+)
 
 
-@pytest.mark.parametrize("name", ["nothing", "ordinary"])
-def test_patterns(name):
-    links = PATTERNS[name].links
-    opcheck(native.check_csr.default, tuple(links))
-    opcheck(native.transpose.default, tuple(links))
-    for count in {0, links.absent // 3, links.absent}:
-        opcheck(native.sample_absent.default, (*links, None, count, 1, 2, 3))
+@pytest.fixture(scope="module")
+def calls():
+    """Calls of each operation by its name, those with the fewest optional arguments first."""
+    torch.manual_seed(0)
+    found = {}
+    for operation, arguments in recorded():
+        found.setdefault(operation.name().split("::")[1].split(".")[0], []).append(
+            (operation, arguments)
+        )
+    return {
+        name: sorted(each, key=lambda call: sum(a is not None for a in call[1]))
+        for name, each in found.items()
+    }
 
 
-def test_selection_and_carrying():
-    scores = torch.randn(50)
-    opcheck(native.smallest.default, (scores, 10, 0.0, True))
-    slot_map = torch.arange(50, dtype=torch.int32)
-    slot_map[::3] = -1
-    opcheck(native.nearest_zero.default, (scores, 0.3))
-    opcheck(native.carry.default, (scores, slot_map, 60))
-    opcheck(native.carry_.default, (scores, slot_map))
-
-
-def test_rewiring():
-    links = PATTERNS["ordinary"].links
-    keep = torch.rand(800) < 0.5
-    opcheck(native.rewire.default, (*links, keep, links.positions()[~keep]))
+@pytest.mark.parametrize("name", NAMES)
+def test_every_operation(name, calls):
+    """With the fewest and with the most arguments that it is called with."""
+    for operation, arguments in (calls[name][0], calls[name][-1]):
+        trains = any(
+            torch._C._dispatch_has_kernel_for_dispatch_key(operation.name(), key)
+            for key in ("Autograd", "AutogradCPU")
+        )
+        own = [
+            each.requires_grad_(trains and argument.name != "mask") if is_real(each) else each
+            for argument, each in zip(operation._schema.arguments, copied(arguments), strict=False)
+        ]
+        opcheck(operation, tuple(own), test_utils=CHECKS)
