@@ -34,11 +34,11 @@ def test_every_tensor_of_a_sequence(form):
     for name, leaf in leaves.items():
         longer = torch.cat([leaf, leaf[..., :1]], -1)
         refused(name, longer, SHAPE.format(".*"))
-        if not name.startswith("values["):  # which torch joins
-            refused(name, leaf[None], SHAPE.format("1, .*"))
         refused(name, leaf.double(), r"expected \w+ of dtype float\d+, found float\d+")
         refused(name, leaf.half(), r"expected \w+ of dtype float\d+.*, found float\d+")
-        refused(name, leaf.to("meta"), "on one device")
+        if not name.startswith("values["):  # those of levels, which torch joins
+            refused(name, leaf[None], SHAPE.format("1, .*"))
+            refused(name, leaf.to("meta"), "on one device")
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -100,6 +100,15 @@ OTHERS = [
 def test_what_operations_take_besides(form, change, message):
     with pytest.raises(ValueError, match=message):
         FORMS[form].function(**(arguments_of(form) | change))
+
+
+def test_an_activation_that_no_kernel_has():
+    for form, message in (("rate_rnn", r"\[0, 4\), found 4"), ("ctrnn", r"\[0, 1\), found 4")):
+        arguments = arguments_of(form)
+        tensors = [arguments[name] for name in ("x", "h0", "dt", "rate", "values")]
+        operation = getattr(native, f"{form}_forward")
+        with pytest.raises(ValueError, match=f"activation in {message}"):
+            operation(*tensors, [*arguments["pattern"]], [0.0], [1.0], 1, None, 4)
 
 
 def test_a_projection_that_does_not_fit():

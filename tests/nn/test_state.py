@@ -9,7 +9,6 @@ from sparse_engine.nn import (
     GroupedWeight,
     SparseLinear,
     SparseLTC,
-    SparseRNN,
     SparseWeight,
 )
 from sparse_engine.topology import SET
