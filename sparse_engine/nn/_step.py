@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from sparse_engine.nn.weight import SparseWeight
-from sparse_engine.ops._dispatch.native import in_eager_mode, needs_gradient
+from sparse_engine.ops._dispatch.native import as_refusal, in_eager_mode, needs_gradient
 from sparse_engine.ops._dispatch.private import (
     has_global_hooks,
     is_hooked,
@@ -45,8 +45,10 @@ def quick_step(network: Any, x: Tensor, hx: Any) -> _Step | None:
         return None
     try:
         results = run(network, x, states)
-    except ValueError:
-        return None
+    except (ValueError, RuntimeError) as error:
+        if isinstance(as_refusal(error), ValueError):
+            return None
+        raise
     if results is None:
         return None
     y, *after = results

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sparse_engine.ops._dispatch.native import native
+from sparse_engine.ops._dispatch.native import checked, native
 from sparse_engine.ops._plan import plan_of
 
 
@@ -80,13 +80,13 @@ class Pattern(NamedTuple):
             )
         crow = integers(crow, "crow_indices", torch.int64).contiguous()
         col = integers(col, "col_indices", torch.int32).contiguous()
-        native.check_csr(crow, col, in_features)
+        checked(native.check_csr, crow, col, in_features)
         return cls.of(Links(crow, col, in_features))
 
     @classmethod
     def of(cls, links: Links) -> Pattern:
         """Add the transpose to links that are known to be valid."""
-        t_crow, t_col, permutation = native.transpose(*links)
+        t_crow, t_col, permutation = checked(native.transpose, *links)
         plan = plan_of(links.crow, t_crow, links.nnz)
         return cls(links.crow, links.col, t_crow, t_col, permutation, plan)
 

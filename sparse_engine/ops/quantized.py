@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sparse_engine.errors import InputError
 from sparse_engine.ops._dispatch.fake import fake
-from sparse_engine.ops._dispatch.native import native, needs_gradient
+from sparse_engine.ops._dispatch.native import checked, native, needs_gradient
 from sparse_engine.ops._dispatch.onnx import refuse_onnx
 from sparse_engine.ops._operation import with_reference
 from sparse_engine.ops.gated import gru, lstm, rnn
@@ -99,7 +99,7 @@ def quantize_links(
         at = int(wrong[0])
         raise ValueError(f"expected finite values, found {float(values[at])} at position {at}")
     crow, col, in_features = pattern.links
-    found = native.quantize_links(crow, col, values.detach(), in_features, gates, int8)
+    found = checked(native.quantize_links, crow, col, values.detach(), in_features, gates, int8)
     if not (int8 or found[0].isfinite().all()):
         most = torch.finfo(torch.bfloat16).max
         raise ValueError(f"expected values of at most {most:.3g} for bfloat16, found larger ones")
@@ -110,7 +110,7 @@ def dequantize_links(
     links: QuantizedLinks, in_features: int, *, gates: int = 1
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return ``crow``, ``col`` and float32 values of the links whose code is not 0."""
-    return native.dequantize_links([*links], in_features, gates)
+    return checked(native.dequantize_links, [*links], in_features, gates)
 
 
 def _quantized_linear_ref(

@@ -104,11 +104,10 @@ def rhn(
     for each in values:
         if each.dim() != 1:
             raise ValueError(f"expected values of shape [nnz], found {[*each.shape]}")
-        if each.dtype != values[0].dtype:
+        if (each.dtype, each.device) != (values[0].dtype, values[0].device):
             raise ValueError(
-                f"expected values of dtype {values[0].dtype}, found {each.dtype}".replace(
-                    "torch.", ""
-                )
+                f"expected values of dtype {values[0].dtype} on one device, {values[0].device}, "
+                f"found {each.dtype} on {each.device}".replace("torch.", "")
             )
     links = torch.cat([*values]) if len(values) > 1 else values[0]
     mask = None if mask is None else as_sum(mask, links)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from sparse_engine.ops._dispatch.fake import fake
-from sparse_engine.ops._dispatch.native import native
+from sparse_engine.ops._dispatch.native import checked, native
 from sparse_engine.ops._operation import with_reference
 from sparse_engine.ops.pattern import Links
 
@@ -43,7 +43,7 @@ def scan_absent(
     Raises:
         ValueError: a shape or dtype does not fit.
     """
-    return native.scan_absent(block, *links, first_row, above)
+    return checked(native.scan_absent, block, *links, first_row, above)
 
 
 @fake("scan_absent")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sparse_engine.ops._dispatch.fake import fake
-from sparse_engine.ops._dispatch.native import native
+from sparse_engine.ops._dispatch.native import checked, native
 from sparse_engine.ops._operation import with_reference
 from sparse_engine.ops.pattern import Links
 from sparse_engine.ops.random_key import RandomKey, Use
@@ -59,7 +59,7 @@ def sample_absent(
     Raises:
         ValueError: fewer than ``count`` positions are absent.
     """
-    return native.sample_absent(*links, dropped, count, *key)
+    return checked(native.sample_absent, *links, dropped, count, *key)
 
 
 def rewire(links: Links, keep: Tensor, positions: Tensor) -> Rewired:
@@ -73,7 +73,7 @@ def rewire(links: Links, keep: Tensor, positions: Tensor) -> Rewired:
     Raises:
         ValueError: positions out of order, out of range, or already a link.
     """
-    crow, col, slot_map, born = native.rewire(*links, keep, positions)
+    crow, col, slot_map, born = checked(native.rewire, *links, keep, positions)
     return Rewired(Links(crow, col, links.in_features), slot_map, born)
 
 
@@ -104,7 +104,7 @@ def smallest(scores: Tensor, count: int, *, above: float | None = None) -> Tenso
     Raises:
         ValueError: an entry is NaN, so that there is no order.
     """
-    return native.smallest(scores.contiguous(), count, above, False)
+    return checked(native.smallest, scores.contiguous(), count, above, False)
 
 
 def _largest_ref(scores: Tensor, count: int, *, below: float | None = None) -> Tensor:
@@ -118,7 +118,7 @@ def largest(scores: Tensor, count: int, *, below: float | None = None) -> Tensor
     Equals ``smallest(-scores, count, above=-below)``.
     """
     bound = None if below is None else -below
-    return native.smallest(scores.contiguous(), count, bound, True)
+    return checked(native.smallest, scores.contiguous(), count, bound, True)
 
 
 def _nearest_zero_ref(values: Tensor, share: float) -> Tensor:
@@ -142,7 +142,7 @@ def nearest_zero(values: Tensor, share: float) -> Tensor:
     Raises:
         ValueError: an entry is NaN, or ``share`` is out of range.
     """
-    return native.nearest_zero(values.contiguous(), share)
+    return checked(native.nearest_zero, values.contiguous(), share)
 
 
 def _carry_ref(tensor: Tensor, slot_map: Tensor, size: int) -> Tensor:
@@ -158,12 +158,12 @@ def carry(tensor: Tensor, slot_map: Tensor, size: int) -> Tensor:
 
     Equals ``out = zeros(size); out[slot_map[kept]] = tensor[kept]``, for any dtype.
     """
-    return native.carry(tensor, slot_map, size)
+    return checked(native.carry, tensor, slot_map, size)
 
 
 def carry_(tensor: Tensor, slot_map: Tensor) -> Tensor:
     """Run :func:`carry` in place, where the number of links stays, and return ``tensor``."""
-    native.carry_(tensor, slot_map)
+    checked(native.carry_, tensor, slot_map)
     return tensor
 
 

@@ -9,6 +9,8 @@ from torch.testing import assert_close
 
 from sparse_engine.nn import SparseLinear
 
+# Forward mode loads derivatives of its own with torch.jit, of which torch warns from 2.14 on.
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")
 EVERY = pytest.mark.parametrize("cell", CELLS)
 
 
@@ -100,6 +102,7 @@ def test_networks_refuse_other_derivatives_by_name(cell):
         jacrev(jacrev(run))(x)
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # torch 2.15, as it traces
 def test_a_compiled_network_refuses_tangents():
     network, x = CELLS["rnn"](3, 7, density=0.4), torch.randn(4, 2, 3)
     compiled = torch.compile(lambda x: jvp(lambda x: network(x)[0], (x,), (x,)), backend="eager")

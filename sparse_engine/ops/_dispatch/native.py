@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sparse_engine.errors import InputError
 from sparse_engine.ops._dispatch.onnx import refuse_onnx
 from sparse_engine.ops._dispatch.private import (
     OpOverload,
@@ -55,6 +56,23 @@ def register_on_cuda(name: str, function: Callable) -> None:
 def call(operation: OpOverload, *inputs: object) -> Tensor:
     """Run an operation that :func:`differentiable` knows, as derivatives do."""
     return _differentiable[operation](*inputs)
+
+
+def checked(operation: Callable, *inputs: object) -> Any:
+    """Run an operation that has no derivative; what it refuses is a ValueError."""
+    try:
+        return operation(*inputs)
+    except RuntimeError as error:
+        raise as_refusal(error) from None
+
+
+def as_refusal(error: Exception) -> Exception:
+    """Return a native operation's refusal as a ValueError, any other error as it is.
+
+    Until version 2.14, torch makes ValueErrors of them; from 2.15 on, RuntimeErrors.
+    """
+    refused = type(error) is RuntimeError and str(error).startswith("expected ")
+    return InputError(str(error)) if refused else error
 
 
 def threads() -> int:
@@ -141,10 +159,13 @@ def differentiable(
         if _recorded_elsewhere():
             refuse_onnx()
             return operation(*inputs)
-        if needs_gradient(inputs) or has_tangents():
-            return function.apply(*inputs)
-        with below_autograd():
-            return operation(*inputs)
+        try:
+            if needs_gradient(inputs) or has_tangents():
+                return function.apply(*inputs)
+            with below_autograd():
+                return operation(*inputs)
+        except RuntimeError as error:
+            raise as_refusal(error) from None
 
     _differentiable[operation] = run
     return run
