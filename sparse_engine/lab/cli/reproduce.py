@@ -58,7 +58,7 @@ class Reproduce:
                 "expected --seeds of at least 1 and --workers of at least 0, found "
                 f"{self.seeds} and {self.workers}"
             )
-        experiment = EXPERIMENTS[self.name]()
+        experiment = EXPERIMENTS[self.name]
         plan = Plan(
             self.out or Path("runs/reproduce", self.name),
             range(self.seeds),
@@ -84,8 +84,7 @@ def _listing() -> str:
     """Return the names and summaries of all experiments, below the publication of each."""
     width = max(map(len, EXPERIMENTS))
     by_source: dict[str, list[str]] = {}
-    for name, make in EXPERIMENTS.items():
-        experiment = make()
+    for name, experiment in EXPERIMENTS.items():
         line = f"  {name:{width}}  {experiment.summary}"
         by_source.setdefault(experiment.source, []).append(line)
     return "\n\n".join("\n".join([source, *lines]) for source, lines in by_source.items())

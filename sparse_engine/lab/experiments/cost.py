@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -19,23 +18,12 @@ def footprint(model: nn.Module) -> int:
 
     The transposed view of a sparse weight, which only training needs, is not counted.
     """
-    return sum(each.numel() * each.element_size() for each in tensors(model))
-
-
-def tensors(model: nn.Module) -> Iterator[Tensor]:
-    """Return the tensors of a model's ``state_dict``, each once."""
-    state = model.state_dict()
-    return iter({each.data_ptr(): each for each in state.values() if each.numel()}.values())
+    once = {each.data_ptr(): each for each in model.state_dict().values() if each.numel()}
+    return sum(each.numel() * each.element_size() for each in once.values())
 
 
 def connection_sparsity(model: nn.Module) -> float:
-    """Return the fraction of a model's weights that are 0 or do not exist.
-
-    Biases and embeddings are no weights.
-
-    Raises:
-        ValueError: a model without weights.
-    """
+    """Return the fraction of a model's weights, without biases and embeddings, that are 0."""
     positions = sum(each.positions for each in weights(model))
     if not positions:
         raise ValueError(f"expected a model with weights, found {type(model).__name__}")
@@ -43,12 +31,7 @@ def connection_sparsity(model: nn.Module) -> float:
 
 
 class Weight(NamedTuple):
-    """Weight of a model.
-
-    Attributes:
-        positions: number of positions of the matrix.
-        by_source: number of weights that are not 0 in each column, int64 ``[in_features]``.
-    """
+    """Positions of a weight, and how many are not 0 in each column, int64 ``[in_features]``."""
 
     positions: int
     by_source: Tensor
@@ -135,11 +118,7 @@ def synaptic_operations(model: nn.Module, *inputs: Any) -> Operations:
 
 
 def counts(layer: nn.Module) -> bool:
-    """Return whether :func:`synaptic_operations` counts a layer's products.
-
-    Raises:
-        ValueError: a recurrent network whose products it cannot count.
-    """
+    """Return whether :func:`synaptic_operations` counts a layer's products, or refuse it."""
     if isinstance(layer, nn.Linear | SparseLinear):
         return True
     if not hasattr(layer, "weight_hh_l0"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from sparse_engine.lab.experiments.cost import (
@@ -19,7 +18,6 @@ from sparse_engine.lab.experiments.training import (
     best_on_validation,
 )
 from sparse_engine.lab.tasks import MackeyGlassContinuation
-from sparse_engine.lab.train import Config
 
 SMAPE = best_on_validation("test", "smape", False)
 #: Errors of the dense LSTM and of the echo state network of the publication.
@@ -33,34 +31,30 @@ def operations(run: Finished) -> Operations:
     return synaptic_operations(run.model(), task.training[0])
 
 
-def neurobench() -> TrainingExperiment:
-    """Return dense and sparse networks that continue the Mackey-Glass series on their own.
+def _variant(name: str, published: float, note: str, **settings: Any) -> Variant:
+    values = {SMAPE.name: published}
+    return Variant(name, MackeyGlassContinuation.name, settings, values, note=note)
 
-    Each seed is a repetition that begins half a Lyapunov time later. A network is taken at the
-    evaluation at which it continues its training series best.
-    """
 
-    def make(name: str, published: float | None, note: str, **settings: Any) -> Variant:
-        values = {} if published is None else {SMAPE.name: published}
-        config = partial(Config.published, MackeyGlassContinuation.name, **settings)
-        return Variant(name, config, values, note=note)
-
-    return TrainingExperiment(
-        "neurobench-mackey-glass",
-        "networks that continue a chaotic series on their own, with their cost",
-        "Yik et al., The NeuroBench framework for benchmarking neuromorphic computing algorithms "
-        "and systems, Nature Communications 2025",
-        [
-            make("LSTM, SET", LSTM, "published: dense", method="set"),
-            make("LSTM, dense", LSTM, "", method="static", density=1.0),
-            make("RNN, SET", ESN, "published: echo state network", method="set", cell="rnn"),
-        ],
-        [
-            SMAPE,
-            Quantity("footprint, bytes", lambda run: float(footprint(run.model()))),
-            Quantity("connection sparsity", lambda run: connection_sparsity(run.model())),
-            Quantity("effective operations in a step", lambda run: operations(run).effective),
-            Quantity("dense operations in a step", lambda run: operations(run).dense),
-        ],
-        numbered=("repeat",),
-    )
+#: Dense and sparse networks that continue the Mackey-Glass series on their own. Each seed is a
+#: repetition that begins half a Lyapunov time later. A network is taken at the evaluation at which
+#: it continues its training series best.
+NEUROBENCH = TrainingExperiment(
+    "neurobench-mackey-glass",
+    "networks that continue a chaotic series on their own, with their cost",
+    "Yik et al., The NeuroBench framework for benchmarking neuromorphic computing algorithms "
+    "and systems, Nature Communications 2025",
+    [
+        _variant("LSTM, SET", LSTM, "published: dense", method="set"),
+        _variant("LSTM, dense", LSTM, "", method="static", density=1.0),
+        _variant("RNN, SET", ESN, "published: echo state network", method="set", cell="rnn"),
+    ],
+    [
+        SMAPE,
+        Quantity("footprint, bytes", lambda run: float(footprint(run.model()))),
+        Quantity("connection sparsity", lambda run: connection_sparsity(run.model())),
+        Quantity("effective operations in a step", lambda run: operations(run).effective),
+        Quantity("dense operations in a step", lambda run: operations(run).dense),
+    ],
+    numbered=("repeat",),
+)

@@ -8,8 +8,7 @@ selections of several seeds are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from itertools import combinations
 
 import numpy as np
@@ -20,7 +19,7 @@ from sparse_engine.analysis import input_strength
 from sparse_engine.lab.experiments.experiment import Experiment, Plan, Row
 from sparse_engine.lab.experiments.training import Finished, TrainingExperiment, Variant
 from sparse_engine.lab.tasks import Examples, Supervised, seeded
-from sparse_engine.lab.train import Config, read_weights
+from sparse_engine.lab.train import read_weights
 
 SELECTED, NEIGHBOURS = 20, 5
 #: The weight of the first layer of a multilayer perceptron.
@@ -39,44 +38,42 @@ class QuickSelection(Experiment):
 
     def rows(self, plan: Plan) -> list[Row]:
         """Train the networks, and judge their selections beside others."""
-        runs = self.training().train(plan)
+        runs = TRAINING.train(plan)
         (task,) = {run.config.task for each in runs.values() for run in each}
         assert isinstance(task, Supervised)
         quantity = f"test accuracy of {NEIGHBOURS} nearest neighbours"
         rows = []
         for name, each in runs.items():
             chosen = [strongest(run) for run in each]
-            accuracies = [self.accuracy(task, features) for features in chosen]
+            accuracies = [neighbours_accuracy(task.examples, features) for features in chosen]
             seconds = [run.result.seconds for run in each]
             rows += [
                 Row(name, quantity, accuracies, higher_is_better=True, seconds=seconds),
                 Row(name, "features that two seeds share", overlaps(chosen)),
             ]
-        count = task.examples["train"].inputs.shape[1]
-        draws = [torch.randperm(count, generator=seeded(seed))[:SELECTED] for seed in plan.seeds]
-        at_random = [self.accuracy(task, features) for features in draws]
+        every = torch.arange(task.examples["train"].inputs.shape[1])
+        draws = [
+            torch.randperm(len(every), generator=seeded(seed))[:SELECTED] for seed in plan.seeds
+        ]
+        at_random = [neighbours_accuracy(task.examples, features) for features in draws]
         return [
             *rows,
             Row("random features", quantity, at_random),
-            Row("all features", quantity, [self.accuracy(task, torch.arange(count))]),
+            Row("all features", quantity, [neighbours_accuracy(task.examples, every)]),
         ]
 
-    @staticmethod
-    def training() -> TrainingExperiment:
-        """Return the runs whose networks select features."""
-        make: Callable[..., Config] = partial(Config.published, "madelon")
-        return TrainingExperiment(
-            QuickSelection.name,
-            QuickSelection.summary,
-            QuickSelection.source,
-            [Variant("SET", make), Variant("fixed wiring", partial(make, method="static"))],
-            [],
-        )
 
-    @staticmethod
-    def accuracy(task: Supervised, features: Tensor) -> float:
-        """Return the test accuracy of nearest neighbours that see some features alone."""
-        return neighbours_accuracy(task.examples, features)
+#: The runs whose networks select features.
+TRAINING = TrainingExperiment(
+    QuickSelection.name,
+    QuickSelection.summary,
+    QuickSelection.source,
+    [
+        Variant("SET", "madelon"),
+        Variant("fixed wiring", "madelon", {"method": "static"}),
+    ],
+    [],
+)
 
 
 def strongest(run: Finished) -> Tensor:

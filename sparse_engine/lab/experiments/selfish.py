@@ -7,11 +7,9 @@ is by SGD with a constant learning rate until SNT-ASGD begins to average.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from sparse_engine.lab.experiments.training import TrainingExperiment, Variant, best_on_validation
-from sparse_engine.lab.train import Config
 
 SOURCE = "Liu et al., Selfish Sparse RNN Training, ICML 2021"
 QUANTITIES = [best_on_validation(split, "perplexity", False) for split in ("validation", "test")]
@@ -87,80 +85,54 @@ SPARSE: dict[str, Any] = {"word_bound": 0.5}
 DENSE: dict[str, Any] = {"dense": "everything", "method": "static"}
 
 
-def _selfish(task: str, validation: float, test: float, **settings: Any) -> list[Variant]:
-    values = zip(QUANTITIES, (validation, test), strict=True)
-    published = {quantity.name: value for quantity, value in values}
-    return [Variant("Selfish", partial(Config.published, task, **settings), published)]
-
-
 def _experiment(model: str, summary: str, variants: list[Variant]) -> TrainingExperiment:
     return TrainingExperiment(f"selfish-{model}", summary, SOURCE, variants, QUANTITIES)
 
 
-def lstm() -> TrainingExperiment:
-    """Return the stacked LSTM, which is the recipe of the task."""
-    return _experiment(
-        "lstm",
-        "stacked LSTM on Penn Treebank, 67 % sparse",
-        _selfish("penn-treebank", 73.79, 71.65),
-    )
+def _selfish(
+    model: str, summary: str, task: str, published: tuple[float, float], **settings: Any
+) -> TrainingExperiment:
+    values = {each.name: value for each, value in zip(QUANTITIES, published, strict=True)}
+    return _experiment(model, summary, [Variant("Selfish", task, settings, values)])
 
 
-def rhn() -> TrainingExperiment:
-    """Return the recurrent highway network."""
-    return _experiment(
-        "rhn",
-        "recurrent highway network on Penn Treebank, 53 % sparse",
-        _selfish("penn-treebank", 62.10, 60.35, **RHN),
-    )
-
-
-def on_lstm() -> TrainingExperiment:
-    """Return the ordered-neurons LSTM."""
-    return _experiment(
-        "on-lstm",
-        "ordered-neurons LSTM on Penn Treebank, 55 % sparse",
-        _selfish("penn-treebank", 58.17, 56.31, **ON_LSTM),
-    )
-
-
-def mixture() -> TrainingExperiment:
-    """Return the AWD-LSTM with a mixture of softmaxes, which is the recipe of the task."""
-    return _experiment(
+SGD: dict[str, Any] = {"optimizer": "SGD", "optimizer_options": {}}
+#: The experiments: published models, of which the recipes of the tasks are two, and a comparison of
+#: sparse with dense and of SNT-ASGD with SGD, which takes minutes.
+SELFISH = [
+    _selfish("lstm", "stacked LSTM on Penn Treebank, 67 % sparse", "penn-treebank", (73.79, 71.65)),
+    _selfish(
         "mixture",
         "AWD-LSTM with a mixture of softmaxes on WikiText-2, 55 % sparse",
-        _selfish("wikitext-2", 65.96, 63.05),
-    )
-
-
-def small() -> TrainingExperiment:
-    """Return the comparison of sparse and dense, SNT-ASGD and SGD, which takes minutes."""
-    sgd = {"optimizer": "SGD", "optimizer_options": {}}
-    variants: dict[str, dict[str, Any]] = {
-        "67 % sparse, SNT-ASGD": SPARSE,
-        "67 % sparse, SGD": SPARSE | sgd,
-        "67 % sparse, SNT-ASGD, published start": {},
-        "dense, SNT-ASGD": DENSE,
-        "dense, SGD": DENSE | sgd,
-    }
-    return _experiment(
+        "wikitext-2",
+        (65.96, 63.05),
+    ),
+    _selfish(
+        "on-lstm",
+        "ordered-neurons LSTM on Penn Treebank, 55 % sparse",
+        "penn-treebank",
+        (58.17, 56.31),
+        **ON_LSTM,
+    ),
+    _selfish(
+        "rhn",
+        "recurrent highway network on Penn Treebank, 53 % sparse",
+        "penn-treebank",
+        (62.10, 60.35),
+        **RHN,
+    ),
+    _experiment(
         "small",
         "LSTM on the validation text of Penn Treebank, sparse and dense, SNT-ASGD and SGD",
         [
-            Variant(name, partial(Config.published, "penn-treebank", **SMALL | settings))
-            for name, settings in variants.items()
+            Variant(name, "penn-treebank", SMALL | settings)
+            for name, settings in {
+                "67 % sparse, SNT-ASGD": SPARSE,
+                "67 % sparse, SGD": SPARSE | SGD,
+                "67 % sparse, SNT-ASGD, published start": {},
+                "dense, SNT-ASGD": DENSE,
+                "dense, SGD": DENSE | SGD,
+            }.items()
         ],
-    )
-
-
-#: Functions that make the experiments, by name.
-SELFISH = {
-    f"selfish-{name}": make
-    for name, make in {
-        "lstm": lstm,
-        "mixture": mixture,
-        "on-lstm": on_lstm,
-        "rhn": rhn,
-        "small": small,
-    }.items()
-}
+    ),
+]

@@ -16,8 +16,7 @@ from torch.optim import Optimizer
 
 from sparse_engine import convert
 from sparse_engine.lab.experiments.experiment import Experiment, Plan, Row
-from sparse_engine.lab.experiments.in_process import trained
-from sparse_engine.lab.experiments.training import Finished
+from sparse_engine.lab.experiments.training import Finished, trained
 from sparse_engine.lab.tasks import Supervised
 from sparse_engine.lab.train import Config, read_weights
 from sparse_engine.nn import SparseWeight

@@ -12,20 +12,15 @@ import torch
 from torch import nn
 
 from sparse_engine.lab.experiments.experiment import Experiment, Plan, Row
-from sparse_engine.lab.train import Checkpoint, Config, Job, Result, read_metrics, run_all
+from sparse_engine.lab.train import Checkpoint, Config, Job, Result, Run, read_metrics, run_all
 from sparse_engine.lab.train.pictures import drawing
+from sparse_engine.lab.train.run import MethodFactory
 from sparse_engine.topology import Measure
 
 
 @dataclass(frozen=True)
 class Finished:
-    """Run that is finished.
-
-    Attributes:
-        folder: the run's folder.
-        config: the run's settings.
-        result: the run's result.
-    """
+    """Run that is finished: its folder, settings and result."""
 
     folder: Path
     config: Config
@@ -51,17 +46,20 @@ class Finished:
 
 @dataclass(frozen=True)
 class Quantity:
-    """Number that is taken from a finished run.
-
-    Attributes:
-        name: name of the quantity.
-        of: function from a run to the number.
-        higher_is_better: whether a greater value is a better one; None for neither.
-    """
+    """Number that is taken from a finished run; a greater one is better, worse, or neither."""
 
     name: str
     of: Callable[[Finished], float]
     higher_is_better: bool | None = None
+
+
+def trained(folder: Path, config: Config, method: MethodFactory) -> Finished:
+    """Make a run, or what is left of it, with a method that settings cannot describe."""
+    begun = (folder / "checkpoint.json").exists()
+    result = Run(folder, config, method=method, resume=begun).train(progress=False)
+    if not result.finished:
+        raise KeyboardInterrupt
+    return Finished(folder, config, result)
 
 
 def last_ten(split: str, metric: str, higher_is_better: bool) -> Quantity:
@@ -75,11 +73,14 @@ def last_ten(split: str, metric: str, higher_is_better: bool) -> Quantity:
 
 def best_on_validation(split: str, metric: str, higher_is_better: bool) -> Quantity:
     """Return a metric at the evaluation whose validation metric is best."""
+    name = f"{split} {metric}, best on validation"
+    return Quantity(name, lambda run: run.result.best[split][metric], higher_is_better)
 
-    def of(run: Finished) -> float:
-        return run.result.best[split][metric]
 
-    return Quantity(f"{split} {metric}, best on validation", of, higher_is_better)
+def at_end(split: str, measure: str, higher_is_better: bool) -> Quantity:
+    """Return a measure at the end of a run."""
+    name = f"{split} {measure.replace('_', ' ')} at the end"
+    return Quantity(name, lambda run: run.result.last[split][measure], higher_is_better)
 
 
 @dataclass(frozen=True)
@@ -88,17 +89,23 @@ class Variant:
 
     Attributes:
         name: name of the variant, which is also that of its folder.
-        config: function that makes the settings; their seed is replaced.
+        task: name of the task.
+        settings: settings beside those of the task's published run.
         published: published values by the names of quantities.
         measures: measures that add to topology.jsonl.
         note: what a reader has to know, in a few words.
     """
 
     name: str
-    config: Callable[[], Config]
+    task: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
     published: Mapping[str, float] = field(default_factory=dict)
     measures: tuple[Measure, ...] = ()
     note: str = ""
+
+    def config(self) -> Config:
+        """Return the settings of a run, whose seed is replaced."""
+        return Config.published(self.task, **self.settings)
 
 
 #: Runs by the name of their variant, a run for each seed.

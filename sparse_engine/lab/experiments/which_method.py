@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Any
 
 from sparse_engine.lab.experiments.training import (
-    Finished,
     Quantity,
     TrainingExperiment,
     Variant,
     best_on_validation,
 )
 from sparse_engine.lab.tasks import TASKS
-from sparse_engine.lab.train import METHODS, Config
-from sparse_engine.lab.train.sweep import with_density
+from sparse_engine.lab.train import METHODS
+from sparse_engine.lab.train.sweep import density_settings
 
 #: Updates of each task, and what else is the same for every method.
 BUDGETS: dict[str, dict[str, Any]] = {
@@ -32,43 +30,29 @@ DENSITIES = (0.05, 0.01)
 LEFT_OUT = ("chtss", "deep-r-langevin", "narang", "dsr", "importance-set")
 #: Methods of the short grid.
 SHORT = tuple(name for name in METHODS if name not in LEFT_OUT)
-CELLS = ("rnn", "lstm")
-ALL_CELLS = ("rnn", "lstm", "gru", "mgu")
 
 
-def settings_of(task: str, cell: str, method: str, density: float) -> Config:
-    """Return the settings of one run; the method "dense" has all links and does not rewire.
-
-    Rewirings are 40 in a run, evaluations 20. Methods that prune start dense.
-    """
+def _variant(task: str, cell: str, method: str, density: float) -> Variant:
+    """Return a variant of 40 rewirings and 20 evaluations; "dense" has all links, and stays."""
     steps = BUDGETS[task]["steps"]
-    config = Config.published(task).replaced(
+    settings = {
         **BUDGETS[task],
-        cell=cell,
-        hidden=UNITS,
-        every=steps // 40,
-        evaluate_every=steps // 20,
-        save_every=steps,
-        fraction=0.3,
-    )
-    if method == "dense":
-        return config.replaced(method="static", density=1.0)
-    return with_density(config.replaced(method=method), density)
+        "cell": cell,
+        "hidden": UNITS,
+        "every": steps // 40,
+        "evaluate_every": steps // 20,
+        "save_every": steps,
+        "fraction": 0.3,
+        "method": "static" if method == "dense" else method,
+    }
+    settings |= density_settings(settings["method"], density)
+    return Variant(f"{cell} {method} {density:.0%}", task, settings)
 
 
-def which_method(
-    task: str, *, methods: Sequence[str] = SHORT, cells: Sequence[str] = CELLS, suffix: str = ""
+def _which_method(
+    task: str, methods: Sequence[str], cells: Sequence[str], suffix: str
 ) -> TrainingExperiment:
-    """Return the comparison of methods on one task.
-
-    Args:
-        task: name of the task.
-        methods: names of the methods, beside "dense".
-        cells: names of the cells.
-        suffix: end of the experiment's name.
-    """
     kind = TASKS[task]
-    split = kind.splits[-1]
     variants = []
     for cell in cells:
         variants.append(_variant(task, cell, "dense", 1.0))
@@ -81,28 +65,17 @@ def which_method(
         "a comparison of our own",
         variants,
         [
-            best_on_validation(split, kind.metric, kind.higher_is_better),
-            Quantity("links at the end", _links),
+            best_on_validation(kind.splits[-1], kind.metric, kind.higher_is_better),
+            Quantity("links at the end", lambda run: float(run.result.nnz)),
         ],
     )
 
 
-def _links(run: Finished) -> float:
-    return float(run.result.nnz)
-
-
-def _variant(task: str, cell: str, method: str, density: float) -> Variant:
-    name = f"{cell} {method} {density:.0%}"
-    return Variant(name, partial(settings_of, task, cell, method, density))
-
-
-#: The comparisons by name: short ones, and with every method and four cells.
-WHICH_METHOD: Mapping[str, Callable[[], TrainingExperiment]] = {
-    **{f"which-method-{task}": partial(which_method, task) for task in BUDGETS},
-    **{
-        f"which-method-{task}-full": partial(
-            which_method, task, methods=tuple(METHODS), cells=ALL_CELLS, suffix="-full"
-        )
+#: The comparisons: short ones, and with every method and four cells.
+WHICH_METHOD = [
+    *(_which_method(task, SHORT, ("rnn", "lstm"), "") for task in BUDGETS),
+    *(
+        _which_method(task, tuple(METHODS), ("rnn", "lstm", "gru", "mgu"), "-full")
         for task in BUDGETS
-    },
-}
+    ),
+]

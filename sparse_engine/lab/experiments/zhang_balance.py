@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -15,12 +14,10 @@ from sparse_engine.lab.experiments.training import (
     Quantity,
     Runs,
     TrainingExperiment,
-    Variant,
 )
-from sparse_engine.lab.experiments.zhang import SOURCE, gesture, mackey_glass, sms
-from sparse_engine.lab.train import Config
+from sparse_engine.lab.experiments.zhang import GESTURE, MACKEY_GLASS, SMS, SOURCE
 
-TASKS = {"mackey-glass": mackey_glass, "gesture": gesture, "sms": sms}
+TASKS = {"mackey-glass": MACKEY_GLASS, "gesture": GESTURE, "sms": SMS}
 METHODS = ("pruning", "SET")
 #: Rewirings between records of the balance.
 EVERY = 5
@@ -28,67 +25,23 @@ EVERY = 5
 SHUFFLES = 100
 
 
-def balance_along_training() -> TrainingExperiment:
-    """Return pruning and SET on three tasks, with balance and its null band along training.
-
-    Balance is that of the core: the links that a rewiring leaves, without those that it grows. The
-    null band holds the middle 95 % of the balances of the same links with permuted signs.
-    """
-    return TrainingExperiment(
-        "zhang-balance",
-        "balance along training beside that of permuted signs",
-        SOURCE,
-        [
-            _measured(task, variant, experiment.settings)
-            for task, experiment in ((task, make()) for task, make in TASKS.items())
-            for variant in experiment.variants
-            if variant.name in METHODS
-        ],
-        [
-            quantity
-            for kind in ("class mean", "pooled")
-            for quantity in (
-                _core(f"balance, {kind}, first record", kind, 0),
-                _core(f"balance, {kind}", kind, -1),
-                Quantity(f"z of balance, {kind}", partial(_z, kind)),
-            )
-        ],
-        draw=draw,
-    )
-
-
-def _measured(task: str, variant: Variant, settings: Mapping[str, Any]) -> Variant:
-    """Return a variant of a task's experiment that records null bands."""
-    return replace(
-        variant,
-        name=f"{task} {variant.name}",
-        config=partial(_config, variant.config, settings),
-        measures=(Balance(every=EVERY, shuffles=SHUFFLES),),
-    )
-
-
-def _config(make: Callable[[], Config], settings: Mapping[str, Any]) -> Config:
-    return make().replaced(**settings)
-
-
-def records(run: Finished) -> list[dict[str, Any]]:
-    """Return the records of a run with its balance and null bands.
-
-    Raises:
-        ValueError: the run has none.
-    """
-    found = [record for record in run.rewirings if "null" in record]
-    if not found:
-        raise ValueError(f"expected at least {EVERY} rewirings in {run.folder}, found fewer")
-    return found
-
-
 def _core(name: str, kind: str, number: int) -> Quantity:
     return Quantity(name, lambda run: _number(records(run)[number][kind.replace(" ", "_")]))
 
 
-def _z(kind: str, run: Finished) -> float:
-    return _number(records(run)[-1]["null"][kind.replace(" ", "_")]["z"])
+def _z(kind: str) -> Quantity:
+    def of(run: Finished) -> float:
+        return _number(records(run)[-1]["null"][kind.replace(" ", "_")]["z"])
+
+    return Quantity(f"z of balance, {kind}", of)
+
+
+def records(run: Finished) -> list[dict[str, Any]]:
+    """Return the records of a run with its balance and null bands."""
+    found = [record for record in run.rewirings if "null" in record]
+    if not found:
+        raise ValueError(f"expected at least {EVERY} rewirings in {run.folder}, found fewer")
+    return found
 
 
 def _number(value: float | None) -> float:
@@ -123,3 +76,34 @@ def with_common_band(runs: Sequence[Finished], statistic: str = "pooled") -> lis
         ends = {end: [_number(band[end]) for band in bands] for end in ("low", "high")}
         record["null"] = {statistic: {end: fmean(values) for end, values in ends.items()}}
     return lines
+
+
+#: Pruning and SET on three tasks, with balance and its null band along training. Balance is that of
+#: the core: the links that a rewiring leaves, without those that it grows. The null band holds the
+#: middle 95 % of the balances of the same links with permuted signs.
+BALANCE_ALONG_TRAINING = TrainingExperiment(
+    "zhang-balance",
+    "balance along training beside that of permuted signs",
+    SOURCE,
+    [
+        replace(
+            variant,
+            name=f"{task} {variant.name}",
+            settings={**variant.settings, **experiment.settings},
+            measures=(Balance(every=EVERY, shuffles=SHUFFLES),),
+        )
+        for task, experiment in TASKS.items()
+        for variant in experiment.variants
+        if variant.name in METHODS
+    ],
+    [
+        quantity
+        for kind in ("class mean", "pooled")
+        for quantity in (
+            _core(f"balance, {kind}, first record", kind, 0),
+            _core(f"balance, {kind}", kind, -1),
+            _z(kind),
+        )
+    ],
+    draw=draw,
+)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ from sparse_engine.lab.experiments.experiment import Experiment, Plan, Row
 from sparse_engine.lab.experiments.training import Finished, TrainingExperiment, Variant
 from sparse_engine.lab.experiments.zhang import SOURCE
 from sparse_engine.lab.experiments.zhang_networks import forecast_error, published_networks
-from sparse_engine.lab.train import Config
 from sparse_engine.lab.train.pictures import drawing
 from sparse_engine.nn.recurrent import recurrent_weights
 
@@ -86,10 +84,7 @@ class ZhangLesions(Experiment):
             self.name,
             self.summary,
             self.source,
-            [
-                Variant(name, partial(Config.published, name, **PLANTED, **task.settings))
-                for name, task in TASKS.items()
-            ],
+            [Variant(name, name, {**PLANTED, **task.settings}) for name, task in TASKS.items()],
             [],
         )
         runs = training.train(plan)

@@ -24,9 +24,6 @@ def sweep(config: Config, folder: Path, **values: Iterable[Any]) -> list[Job]:
         folder: folder of the whole sweep.
         **values: values of each setting, by the names that :meth:`Config.replaced` takes.
 
-    Raises:
-        ValueError: no value or the same value twice for a setting, or what :class:`Config` raises.
-
     Example:
         >>> config = Config.published("gesture")
         >>> jobs = sweep(config, Path("runs/sweep"), method=["set", "rigl"], seed=range(5))
@@ -40,7 +37,7 @@ def sweep(config: Config, folder: Path, **values: Iterable[Any]) -> list[Job]:
         seed = f"seed={settings.get('seed', config.seed)}"
         each = config.replaced(**{n: v for n, v in settings.items() if n != "density"})
         if "density" in settings:
-            each = with_density(each, settings["density"])
+            each = each.replaced(**density_settings(each.method.name, settings["density"]))
         each.check()
         jobs.append(Job(folder / group / seed, each))
     if not jobs or len({job.folder for job in jobs}) < len(jobs):
@@ -48,23 +45,8 @@ def sweep(config: Config, folder: Path, **values: Iterable[Any]) -> list[Job]:
     return jobs
 
 
-def with_density(config: Config, density: float) -> Config:
-    """Return settings with another density at the end; a run of a method that prunes starts dense.
-
-    Raises:
-        ValueError: a method that is not in the registry ``METHODS``.
-    """
-    if prunes(config.method.name):
-        return config.replaced(density=1.0, final_density=density)
-    return config.replaced(density=density)
-
-
-def prunes(name: str) -> bool:
-    """Return whether a method of the registry ``METHODS`` reduces the density.
-
-    Raises:
-        ValueError: a name that is not in it.
-    """
-    if name not in METHODS:
-        raise ValueError(f"expected a method of {sorted(METHODS)}, found {name!r}")
-    return METHODS[name].prunes
+def density_settings(method: str, density: float) -> dict[str, float]:
+    """Return the settings of a density at the end; a run of a method that prunes starts dense."""
+    if METHODS[method].prunes:
+        return {"density": 1.0, "final_density": density}
+    return {"density": density}

@@ -3,7 +3,6 @@
 import pytest
 
 from sparse_engine.lab.experiments import EXPERIMENTS, Plan
-from sparse_engine.lab.experiments.selfish import SELFISH
 from sparse_engine.lab.tasks import PennTreebank
 from sparse_engine.lab.train import Run
 from sparse_engine.nn import SparseWeight
@@ -41,7 +40,7 @@ def texts(tmp_path):
 
 @pytest.mark.parametrize("name", FLAGS)
 def test_published_model_is_trained_by_its_published_flags(name, texts, tmp_path):
-    (variant,) = EXPERIMENTS[name]().variants
+    (variant,) = EXPERIMENTS[name].variants
     config = variant.config()
     found = (
         config.network.density,
@@ -60,23 +59,23 @@ def test_published_model_is_trained_by_its_published_flags(name, texts, tmp_path
     assert len(matrices) == len(weights) == len(run.rewiring.weights), "every matrix is sparse"
     result = run.train(progress=False)
     assert result.finished and result.best["test"]["perplexity"] > 1
-    assert set(variant.published) == {q.name for q in EXPERIMENTS[name]().quantities}
+    assert set(variant.published) == {q.name for q in EXPERIMENTS[name].quantities}
 
 
 def test_numbers_of_steps_are_those_of_the_published_texts():
     """Epochs of the Penn Treebank's 929,589 training words in 20 streams."""
     rows = 929_589 // 20
-    lstm = EXPERIMENTS["selfish-lstm"]().variants[0].config()
+    lstm = EXPERIMENTS["selfish-lstm"].variants[0].config()
     assert lstm.method.every == -(-(rows - 1) // lstm.task.bptt)
-    mixture = EXPERIMENTS["selfish-mixture"]().variants[0].config()
+    mixture = EXPERIMENTS["selfish-mixture"].variants[0].config()
     assert mixture.method.every == -(-(2_088_628 // mixture.task.batch_size - 1) // 70)
-    on_lstm = EXPERIMENTS["selfish-on-lstm"]().variants[0].config()
+    on_lstm = EXPERIMENTS["selfish-on-lstm"].variants[0].config()
     mean = 0.95 * 70 + 0.05 * 35 - 0.5
     assert on_lstm.method.every == pytest.approx((rows - 1) / mean, abs=1)
 
 
 def test_small_experiment_compares_sparse_with_dense(texts, tmp_path):
-    experiment = SELFISH["selfish-small"]()
+    experiment = EXPERIMENTS["selfish-small"]
     plan = Plan(tmp_path / "runs", seeds=[0], workers=1, settings={"data": texts, **TINY})
     rows = experiment.rows(plan)
     assert [row.variant for row in rows[::2]] == [variant.name for variant in experiment.variants]

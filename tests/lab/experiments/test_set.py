@@ -12,7 +12,7 @@ from sparse_engine.lab.experiments import EXPERIMENTS, Plan
 from sparse_engine.lab.experiments import synapses as pixels
 from sparse_engine.lab.experiments import topology_distance as along
 from sparse_engine.lab.experiments.quick_selection import neighbours_accuracy, overlaps
-from sparse_engine.lab.experiments.set import SET
+from sparse_engine.lab.experiments.set import MOCANU
 from sparse_engine.lab.tasks import Examples
 from sparse_engine.lab.train import Config, read_weights
 
@@ -35,11 +35,11 @@ def written(folders, monkeypatch):
 
 
 @pytest.mark.usefixtures("written")
-@pytest.mark.parametrize("name", SET)
+@pytest.mark.parametrize("name", [each.name for each in MOCANU])
 def test_dense_fixed_and_rewired_networks_are_compared(name, tmp_path):
     small = {"hidden": 40 if name == "set-rbm" else (60, 50), "batch_size": 4}
     settings = {**SHORT, **SETTINGS.get(name.removeprefix("set-mlp-"), {}), **small}
-    experiment = EXPERIMENTS[name]()
+    experiment = EXPERIMENTS[name]
     assert experiment.name == name
     rows = experiment.rows(Plan(tmp_path, (0,), 1, settings))
     known = {quantity.name for quantity in experiment.quantities}
@@ -61,7 +61,7 @@ def test_dense_fixed_and_rewired_networks_are_compared(name, tmp_path):
 @pytest.mark.usefixtures("written")
 def test_selected_features_are_judged(tmp_path):
     settings = {**SHORT, "hidden": (60, 50)}
-    rows = EXPERIMENTS["quick-selection"]().rows(Plan(tmp_path, (0, 1), 1, settings))
+    rows = EXPERIMENTS["quick-selection"].rows(Plan(tmp_path, (0, 1), 1, settings))
     variants = ["SET", "SET", "fixed wiring", "fixed wiring", "random features", "all features"]
     assert [row.variant for row in rows] == variants
     assert [len(row.values) for row in rows] == [2, 1, 2, 1, 2, 1]
@@ -95,7 +95,7 @@ def test_networks_start_apart_and_their_wirings_are_kept(tmp_path, monkeypatch, 
     monkeypatch.setattr(along, "EPOCHS", (0, 1, 2))
     small = {"hidden": (40, 30), "density": 0.08, "batch_size": 8, "steps": 5, "evaluate_every": 5}
     plan = Plan(tmp_path, (0,), 1, small)
-    rows = EXPERIMENTS["topology-distance"]().rows(plan)
+    rows = EXPERIMENTS["topology-distance"].rows(plan)
     assert (tmp_path / "distances.png").read_bytes().startswith(b"\x89PNG")
     values = {(row.variant, row.quantity): row.values[0] for row in rows}
     wirings = tmp_path / "seed0" / "wirings"
@@ -113,7 +113,7 @@ def test_networks_start_apart_and_their_wirings_are_kept(tmp_path, monkeypatch, 
     last = along.read_own(wirings / "w2/epoch_002/weight_l0.npz")
     weight = read_weights(tmp_path / "seed0" / "w2")["layers.linear0.weight"]
     assert np.array_equal(last.indices, weight.col_indices)
-    again = EXPERIMENTS["topology-distance"]().rows(plan)
+    again = EXPERIMENTS["topology-distance"].rows(plan)
     assert [row.values for row in again] == [row.values for row in rows]
 
 
@@ -128,7 +128,7 @@ def test_a_wiring_of_the_published_layout_is_turned_round(tmp_path):
 def test_links_of_pixels_are_counted(tmp_path, monkeypatch):
     monkeypatch.setattr(pixels, "DECAYS", (2e-4,))
     small = {**SHORT, "hidden": (60, 50), "batch_size": 8}
-    rows = EXPERIMENTS["synapses"]().rows(Plan(tmp_path, (0,), 1, small))
+    rows = EXPERIMENTS["synapses"].rows(Plan(tmp_path, (0,), 1, small))
     assert len(rows) == 8 and len({row.variant for row in rows}) == 2
     folder = tmp_path / "weight-decay-0.0002,-new-links-of-0" / "seed0"
     weight = read_weights(folder)["layers.linear0.weight"]

@@ -1,7 +1,6 @@
 """Published experiments: variants of runs, and ours beside theirs."""
 
 import json
-from functools import partial
 
 import pytest
 
@@ -20,14 +19,13 @@ SMALL = {"hidden": 8, "density": 0.2, "steps": 12, "every": 4, "evaluate_every":
 
 
 def experiment():
-    settings = partial(Config.published, "mackey-glass", **SMALL)
     return TrainingExperiment(
         "small",
         "a small experiment",
         "nobody",
         [
-            Variant("SET", partial(settings, method="set"), {"links": 3.0}),
-            Variant("fixed", partial(settings, method="static"), note="stays"),
+            Variant("SET", "mackey-glass", SMALL | {"method": "set"}, {"links": 3.0}),
+            Variant("fixed", "mackey-glass", SMALL | {"method": "static"}, note="stays"),
         ],
         [
             last_ten("validation", "mse", False),
@@ -100,6 +98,5 @@ def test_an_interrupted_command_says_how_to_go_on(tmp_path, capsys, monkeypatch)
 
 
 def test_every_experiment_has_a_name_and_a_source():
-    for name, make in EXPERIMENTS.items():
-        made = make()
+    for name, made in EXPERIMENTS.items():
         assert made.name == name and made.summary and made.source, name

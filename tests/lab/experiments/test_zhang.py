@@ -18,7 +18,7 @@ def rows_of(tmp_path, data, monkeypatch):
     monkeypatch.setenv("SPARSE_ENGINE_DATA", str(data))
 
     def run(name, seeds=(0,), **settings):
-        rows = EXPERIMENTS[name]().rows(Plan(tmp_path, seeds=seeds, workers=1, settings=settings))
+        rows = EXPERIMENTS[name].rows(Plan(tmp_path, seeds=seeds, workers=1, settings=settings))
         return {(row.variant, row.quantity): row.values for row in rows}
 
     return run
@@ -79,7 +79,7 @@ def test_networks_in_continuous_time(rows_of, name):
 
 @pytest.mark.parametrize("task", ["mackey-glass", "gesture", "sms", "mnist"])
 def test_fixed_weights_are_not_trained(task):
-    variants = {each.name: each for each in EXPERIMENTS[f"zhang-{task}"]().variants}
+    variants = {each.name: each for each in EXPERIMENTS[f"zhang-{task}"].variants}
     for name, fixed in (("fixed weights", True), ("fixed wiring", False)):
         config = variants[name].config()
         network = config.network.recurrent(3, generator=torch.Generator().manual_seed(0))

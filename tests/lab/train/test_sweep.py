@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from sparse_engine.lab.train import METHODS, Config, sweep
-from sparse_engine.lab.train.sweep import prunes
 
 CONFIG = Config.published("mackey-glass")
 
@@ -18,7 +17,8 @@ def test_every_combination_has_its_folder_and_settings():
 
 
 def test_methods_that_prune_start_dense_and_end_with_the_density():
-    assert {name for name in METHODS if prunes(name)} == {"granet", "chtss", "pruning", "narang"}
+    pruning = {name for name, method in METHODS.items() if method.prunes}
+    assert pruning == {"granet", "chtss", "pruning", "narang"}
     (job,) = sweep(CONFIG, Path("here"), method=["pruning"], density=[0.02])
     assert job.config.network.density == 1 and job.config.method.final_density == 0.02
     assert job.folder == Path("here/method=pruning,density=0.02/seed=0")
