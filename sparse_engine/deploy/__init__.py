@@ -1,12 +1,9 @@
 """Trained networks made small: dense to sparse, and sparse to 8 or 16 bits per value."""
 
 from sparse_engine.deploy.convert_model import convert_model as convert_model
+from sparse_engine.deploy.convert_model import to_dense as to_dense
 from sparse_engine.deploy.criteria import ActivationAware as ActivationAware
 from sparse_engine.deploy.criteria import Criterion as Criterion
-from sparse_engine.deploy.criteria import DenseWeight as DenseWeight
 from sparse_engine.deploy.criteria import GateMagnitude as GateMagnitude
 from sparse_engine.deploy.criteria import LargestMagnitude as LargestMagnitude
-from sparse_engine.deploy.quantize import deviation_of as deviation_of
 from sparse_engine.deploy.quantize import quantize as quantize
-from sparse_engine.deploy.quantized import QuantizedWeight as QuantizedWeight
-from sparse_engine.deploy.to_dense import to_dense as to_dense

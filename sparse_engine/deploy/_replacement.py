@@ -10,24 +10,11 @@ from typing import Any
 from torch import nn
 from torch.nn.utils.prune import BasePruningMethod
 
+_HOOKS = [name for name in vars(nn.Module()) if "hook" in name]
+#: Hooks of state dicts, whose entries are others in another layer.
+STATE_HOOKS = [name for name in _HOOKS if "state_dict" in name]
 #: Attributes of a module in which torch has the hooks of its calls.
-HOOKS = (
-    "_forward_pre_hooks",
-    "_forward_pre_hooks_with_kwargs",
-    "_forward_hooks",
-    "_forward_hooks_with_kwargs",
-    "_forward_hooks_always_called",
-    "_backward_pre_hooks",
-    "_backward_hooks",
-    "_is_full_backward_hook",
-)
-#: Attributes with the hooks of its state dict, whose entries are others in another layer.
-STATE_HOOKS = (
-    "_state_dict_hooks",
-    "_state_dict_pre_hooks",
-    "_load_state_dict_pre_hooks",
-    "_load_state_dict_post_hooks",
-)
+HOOKS = [name for name in _HOOKS if name not in STATE_HOOKS]
 
 
 def obstacle(module: nn.Module) -> str:
@@ -47,75 +34,47 @@ def has_hooks(module: nn.Module) -> bool:
     return any(not _computes(hook) for hooks in dicts for hook in hooks.values())
 
 
-def inherit(new: nn.Module, old: nn.Module, copied: Callable[[Any], Any]) -> None:
-    """Give a layer the hooks, attributes, parameters, buffers and modules that users added.
-
-    Args:
-        new: the layer that takes the place, as it was made.
-        old: the layer before.
-        copied: returns what the new layer gets of each of these.
-    """
-    for name in HOOKS:
-        hooks = getattr(old, name)
-        if isinstance(hooks, dict) and any(map(_computes, hooks.values())):
-            kept = [(key, hook) for key, hook in hooks.items() if not _computes(hook)]
-            hooks = OrderedDict(kept)
-        setattr(new, name, copied(hooks))
-    own = {"parametrizations", *getattr(old, "options", ())}
-    if isinstance(old, nn.RNNBase):
-        own |= vars(nn.RNN(1, 1, device="meta")).keys()
-    places = (
-        (vars(new), vars(old)),
-        *(
-            (getattr(new, kind), getattr(old, kind))
-            for kind in ("_parameters", "_buffers", "_modules")
-        ),
-    )
-    for there, held in places:
-        added = [name for name in held if name not in own and not hasattr(new, name)]
-        for name in added:
-            if not _left_by_torch(name, new, old):
-                there[name] = copied(held[name])
-    new._non_persistent_buffers_set |= old._non_persistent_buffers_set
-
-
-def _computes(hook: Any) -> bool:
-    """Whether a hook is of torch.nn.utils, and computes a weight of which the new layer has one."""
-    module = getattr(hook, "__module__", None) or ""
-    return isinstance(hook, BasePruningMethod) or module.startswith("torch.nn.utils.")
-
-
-def _left_by_torch(name: str, new: nn.Module, old: nn.Module) -> bool:
-    """Whether torch.nn.utils computes a weight from an entry, such as ``weight_orig``."""
-    weights = {*new._parameters, *new._modules} - {*old._parameters, *old._modules}
-    return any(name.startswith(f"{weight}_") for weight in weights)
-
-
-#: Names of layers with the layers; a layer under two names is there twice.
-Named = list[tuple[str, nn.Module]]
-
-
 def full_name(module: str, weight: str) -> str:
     """Return the name of a weight in the model."""
     return f"{module}.{weight}" if module else weight
 
 
+def run_on(model: nn.Module, batch: Any) -> Any:
+    """Return ``model(*batch)`` for a tuple, and ``model(batch)`` otherwise."""
+    return model(*batch) if isinstance(batch, tuple) else model(batch)
+
+
+def layers_of(model: nn.Module, chosen: Callable[[nn.Module], bool]) -> list[tuple[str, Any]]:
+    """List names and layers that are chosen; a layer under two names is there twice."""
+    named = model.named_modules(remove_duplicate=False)
+    return [(name, module) for name, module in named if chosen(module)]
+
+
 def with_replaced(
-    model: nn.Module, layers: Named, made: dict[int, nn.Module], *, inplace: bool
+    model: nn.Module,
+    chosen: Callable[[nn.Module], bool],
+    change: Callable[[str, Any], nn.Module],
+    *,
+    inplace: bool,
 ) -> nn.Module:
-    """Return the model with other layers, which inherit hooks and what users added.
+    """Return the model with other layers, which inherit hooks and additions of users.
 
     Args:
         model: the model.
-        layers: the layers that may be replaced.
-        made: what stands in for each layer, by its id.
-        inplace: whether the model itself is changed; otherwise a copy, for which what is replaced
-            is not copied first.
+        chosen: whether a layer may be replaced.
+        change: returns what stands in for a layer, given its name and the layer.
+        inplace: whether the model itself is changed; otherwise a copy, without a copy of the layers
+            that are replaced.
     """
+    layers = layers_of(model, chosen)
+    made: dict[int, nn.Module] = {}
+    for name, module in layers:
+        if id(module) not in made:
+            made[id(module)] = change(name, module)
     changed = {id(old): old for _, old in layers if made[id(old)] is not old}
     memo: dict[int, Any] = {key: made[key] for key in changed}
     for key, old in changed.items():
-        inherit(made[key], old, lambda each: each if inplace else copy.deepcopy(each, memo))
+        _inherit(made[key], old, lambda each: each if inplace else copy.deepcopy(each, memo))
     if not inplace:
         return _without_fast_path(copy.deepcopy(model, memo))
     for name, module in layers:
@@ -127,6 +86,33 @@ def with_replaced(
     return _without_fast_path(model)
 
 
+def _inherit(new: nn.Module, old: nn.Module, copied: Callable[[Any], Any]) -> None:
+    """Give a layer the hooks, attributes, parameters, buffers and modules that users added."""
+    for name in HOOKS:
+        hooks = getattr(old, name)
+        if isinstance(hooks, dict) and any(map(_computes, hooks.values())):
+            hooks = OrderedDict((key, hook) for key, hook in hooks.items() if not _computes(hook))
+        setattr(new, name, copied(hooks))
+    own = {"parametrizations", *getattr(old, "options", ())}
+    if isinstance(old, nn.RNNBase):
+        own |= vars(nn.RNN(1, 1, device="meta")).keys()
+    # Entries such as ``weight_orig``, of which torch.nn.utils computes a weight.
+    weights = {*new._parameters, *new._modules} - {*old._parameters, *old._modules}
+    sources = tuple(f"{weight}_" for weight in weights)
+    for kind in ("__dict__", "_parameters", "_buffers", "_modules"):
+        there, held = getattr(new, kind), getattr(old, kind)
+        for name in [name for name in held if name not in own and not hasattr(new, name)]:
+            if not name.startswith(sources):
+                there[name] = copied(held[name])
+    new._non_persistent_buffers_set |= old._non_persistent_buffers_set
+
+
+def _computes(hook: Any) -> bool:
+    """Whether a hook is of torch.nn.utils, and computes a weight of which the new layer has one."""
+    module = getattr(hook, "__module__", None) or ""
+    return isinstance(hook, BasePruningMethod) or module.startswith("torch.nn.utils.")
+
+
 def _without_fast_path(model: nn.Module) -> nn.Module:
     """Keep torch's encoders from the kernel and the nested tensors of eval, for dense weights."""
     for module in model.modules():
@@ -136,8 +122,3 @@ def _without_fast_path(model: nn.Module) -> nn.Module:
         elif isinstance(module, nn.TransformerEncoder):
             module.use_nested_tensor = False
     return model
-
-
-def run_on(model: nn.Module, batch: Any) -> Any:
-    """Return ``model(*batch)`` for a tuple, and ``model(batch)`` otherwise."""
-    return model(*batch) if isinstance(batch, tuple) else model(batch)

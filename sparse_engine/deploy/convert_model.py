@@ -1,21 +1,24 @@
-"""Conversion of a whole dense model into one with sparse weights."""
+"""Conversion of a whole dense model into one with sparse weights, and back."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import type_before_parametrizations
 
-from sparse_engine.deploy._replacement import full_name, obstacle, with_replaced
-from sparse_engine.deploy.criteria import Criterion, DenseWeight, LargestMagnitude
-from sparse_engine.deploy.report import ConversionReport, ConversionRow
-from sparse_engine.nn import CELLS, Recurrent, SparseLinear, SparseWeight
+from sparse_engine.deploy._replacement import full_name, layers_of, obstacle, with_replaced
+from sparse_engine.deploy.criteria import Criterion, LargestMagnitude
+from sparse_engine.deploy.report import ConversionReport, ConversionRow, bytes_of_links
+from sparse_engine.nn import CELLS, Recurrent, SparseLinear
 from sparse_engine.nn._initial import check_density
 from sparse_engine.nn.from_torch import effective
+from sparse_engine.nn.linear import LinearOf
 
 #: The network for each recurrent network of torch.nn.
 RECURRENT: dict[type[nn.Module], type[Recurrent]] = {
@@ -79,23 +82,14 @@ def convert_model(
     if density is None and not rules:
         raise ValueError("expected a density or rules, found neither")
     plan = _Plan(density, dict(rules or {}), input_density)
-    layers = [
-        (name, module)
-        for name, module in model.named_modules(remove_duplicate=False)
-        if _is_dense_layer(module)
-    ]
+    layers = layers_of(model, _is_dense)
     weights = [full_name(name, each) for name, module in layers for each in _weight_names(module)]
     plan.check_rules([name for name, _ in layers], weights)
     criterion = criterion or LargestMagnitude()
     criterion.calibrate(model)
-    shared = _shared_weights(model)
-    made: dict[int, nn.Module] = {}
-    rows: dict[str, ConversionRow] = {}
-    for name, module in layers:
-        if id(module) not in made:
-            made[id(module)] = _converted(name, module, plan, criterion, shared, rows)
-    model = with_replaced(model, layers, made, inplace=inplace)
-    return Converted(model, ConversionReport(tuple(rows.values())))
+    report = ConversionReport()
+    change = partial(_converted, plan, criterion, _shared_weights(model), report)
+    return Converted(with_replaced(model, _is_dense, change, inplace=inplace), report)
 
 
 class _Plan(NamedTuple):
@@ -131,9 +125,37 @@ class _Plan(NamedTuple):
         return self.input_density if first and self.density is not None else self.density
 
 
-def _is_dense_layer(module: nn.Module) -> bool:
+def to_dense(model: nn.Module, *, inplace: bool = False) -> nn.Module:
+    """Replace each sparse or quantized layer by the layer of torch.nn that computes the same.
+
+    Tools that know nothing else, such as those of ONNX, can use the result.
+
+    Args:
+        model: a model with sparse layers; a layer by itself will do.
+        inplace: whether layers are replaced in ``model`` itself; by default in a copy.
+
+    Returns:
+        The model with dense weights.
+
+    Raises:
+        ValueError: a network with an option that torch.nn lacks, such as layer_norm.
+    """
+
+    def change(name: str, layer: Any) -> nn.Module:
+        return layer.to_dense().train(layer.training)
+
+    return with_replaced(model, _has_counterpart, change, inplace=inplace)
+
+
+def _is_dense(module: nn.Module) -> bool:
     kind = type_before_parametrizations(module)
     return kind is nn.Linear or kind in RECURRENT
+
+
+def _has_counterpart(module: nn.Module) -> bool:
+    if isinstance(module, Recurrent):
+        return module.cell.dense_type is not None
+    return isinstance(module, LinearOf)
 
 
 def _weight_names(module: nn.Module) -> list[str]:
@@ -146,51 +168,39 @@ def _weight_names(module: nn.Module) -> list[str]:
 
 def _shared_weights(model: nn.Module) -> set[int]:
     """Return the addresses of parameters that several modules have."""
-    seen: set[int] = set()
-    shared: set[int] = set()
-    for module in model.modules():
-        for parameter in module._parameters.values():
-            if parameter is not None:
-                (shared if id(parameter) in seen else seen).add(id(parameter))
-    return shared
+    held = [id(each) for module in model.modules() for each in module._parameters.values()]
+    return {each for each, count in Counter(held).items() if count > 1} - {id(None)}
 
 
 def _converted(
-    name: str,
-    module: nn.Module,
     plan: _Plan,
     criterion: Criterion,
     shared: set[int],
-    rows: dict[str, ConversionRow],
+    report: ConversionReport,
+    name: str,
+    module: nn.Module,
 ) -> nn.Module:
     """Return the sparse counterpart of a layer, or the layer; add a row for each weight."""
     kind = type_before_parametrizations(module)
     gates = {nn.LSTM: 4, nn.GRU: 3}.get(kind, 1)
     values = {each: effective(module, each)[0] for each in _weight_names(module)}
-    densities = {each: plan.density_of(name, each) for each in values}
+    masks: dict[str, Tensor] = {}
     notes = dict.fromkeys(values, "")
-    for each, density in densities.items():
+    for each, entries in values.items():
+        density = plan.density_of(name, each)
+        if density is None:
+            continue
         tied = id(module._parameters.get(each)) in shared
-        note = obstacle(module) or ("shared with another module" if tied else "")
-        if density is not None and note:
-            densities[each], notes[each] = None, note
-    masks = {
-        each: criterion.mask(
-            DenseWeight(
-                full_name(name, each), values[each], 1 if each.startswith("weight_hr") else gates
-            ),
-            density,
-        )
-        for each, density in densities.items()
-        if density is not None
-    }
+        notes[each] = obstacle(module) or ("shared with another module" if tied else "")
+        if not notes[each]:
+            blocks = 1 if each.startswith("weight_hr") else gates
+            masks[each] = criterion.mask(full_name(name, each), entries, density, blocks)
     if masks and kind in RECURRENT:  # such a network has links everywhere but at its input
         for each in values.keys() - masks.keys():
             if not each.startswith("weight_ih_l0"):
                 masks[each] = torch.ones_like(values[each], dtype=torch.bool)
-    for each in values:
-        full = full_name(name, each)
-        rows[full] = _row(full, values[each], masks.get(each), notes[each])
+    for each, entries in values.items():
+        report[full_name(name, each)] = _row(entries, masks.get(each), notes[each])
     if not masks:
         return module
     if isinstance(module, nn.Linear):
@@ -199,22 +209,12 @@ def _converted(
     return RECURRENT[kind].from_dense(module, mask=masks)
 
 
-def _row(name: str, values: Tensor, kept: Tensor | None, note: str) -> ConversionRow:
+def _row(values: Tensor, kept: Tensor | None, note: str) -> ConversionRow:
     """Describe a weight that keeps some entries, or all of them where ``kept`` is None."""
     shape, before = (values.shape[0], values.shape[1]), values.nbytes
     if kept is None:
-        return ConversionRow(name, shape, 1.0, before, before, 0.0, note or "dense")
+        return ConversionRow(shape, 1.0, before, before, 0.0, note or "dense")
     nnz = int(kept.sum())
     lost = float((values * ~kept).norm() / values.norm().clamp_min(1e-30))
-    after = bytes_of_links(nnz, shape, values.element_size())
-    return ConversionRow(name, shape, nnz / max(1, values.numel()), before, after, lost, note)
-
-
-def bytes_of_links(nnz: int, shape: tuple[int, int], value_bytes: int) -> int:
-    """Return the bytes of a weight's values, column indices and row pointers."""
-    return nnz * (value_bytes + 4) + (shape[0] + 1) * 8
-
-
-def bytes_of_weight(weight: SparseWeight) -> int:
-    """Return the bytes of a sparse weight's values, column indices and row pointers."""
-    return bytes_of_links(weight.nnz, weight.shape, weight.values.element_size())
+    after = bytes_of_links(nnz, shape[0], values.element_size())
+    return ConversionRow(shape, nnz / max(1, values.numel()), before, after, lost, note)

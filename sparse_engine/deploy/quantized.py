@@ -143,8 +143,9 @@ class QuantizedLinear(LinearOf):
         return self.weight(input, self.bias)
 
 
-#: Options that quantized networks lack.
-LACKING = ("layer_norm", "proj_size", "zoneout")
+def options_lacking(layer: nn.Module) -> list[str]:
+    """Return the options in use that quantized networks lack."""
+    return [name for name in ("layer_norm", "proj_size", "zoneout") if getattr(layer, name, False)]
 
 
 class QuantizedRecurrent(Recurrent):
@@ -161,34 +162,16 @@ class QuantizedRecurrent(Recurrent):
         """Make a network with rounded values.
 
         Raises:
-            ValueError: an option that quantized networks lack (``LACKING``), or values
-                that :class:`QuantizedWeight` refuses.
+            ValueError: an option that quantized networks lack, or values that
+                :class:`QuantizedWeight` refuses.
         """
-        cls.check_supported(network)
-
-        def quantized(value: Any) -> Any:
-            if isinstance(value, SparseWeight):
-                return QuantizedWeight.from_sparse(value, int8=int8)
-            return nn.Parameter(value.detach().clone(), requires_grad=False)
-
-        return _rebuilt(network, cls, quantized)
-
-    @classmethod
-    def check_supported(cls, network: Recurrent) -> None:
-        """Raise ValueError for an option that quantized networks lack."""
-        for name in LACKING:
-            if getattr(network, name, False):
-                raise ValueError(f"expected no {name} to quantize, found {getattr(network, name)}")
+        for name in options_lacking(network):
+            raise ValueError(f"expected no {name} to quantize, found {getattr(network, name)}")
+        return _rebuilt(network, cls, int8)
 
     def to_sparse(self) -> Recurrent:
         """Return the sparse network with the same values; links that are 0 are left out."""
-
-        def sparse(value: Any) -> Any:
-            if isinstance(value, QuantizedWeight):
-                return value.to_sparse()
-            return nn.Parameter(value.detach().clone())
-
-        return _rebuilt(self, self.sparse_type, sparse)
+        return _rebuilt(self, self.sparse_type)
 
     def to_dense(self) -> nn.RNNBase:
         """Return the network of torch.nn that computes the same."""
@@ -197,7 +180,7 @@ class QuantizedRecurrent(Recurrent):
     @property
     def cell_name(self) -> str:
         """The name of the cell for :func:`sparse_engine.ops.quantized_sequence`."""
-        raise NotImplementedError
+        return getattr(self.cell, "nonlinearity", self.cell.operation.__name__)
 
     def keeps_bfloat16(self, device: str) -> bool:
         """Whether activations stay in bfloat16 under autocast: never."""
@@ -258,18 +241,12 @@ class QuantizedRNN(QuantizedRecurrent, SparseRNN):
     sparse_type = SparseRNN
     step_kernel = step_of_quantized
 
-    @property
-    def cell_name(self) -> str:
-        """The name of the cell."""
-        return self.cell.nonlinearity
-
 
 class QuantizedLSTM(QuantizedRecurrent, SparseLSTM):
     """:class:`SparseLSTM` with int8 or bfloat16 values."""
 
     sparse_type = SparseLSTM
     step_kernel = step_of_quantized
-    cell_name = "lstm"
 
 
 class QuantizedGRU(QuantizedRecurrent, SparseGRU):
@@ -277,12 +254,19 @@ class QuantizedGRU(QuantizedRecurrent, SparseGRU):
 
     sparse_type = SparseGRU
     step_kernel = step_of_quantized
-    cell_name = "gru"
 
 
-def _rebuilt(network: Recurrent, kind: type[Recurrent], change: Callable[[Any], Any]) -> Any:
-    """Return a network of another class with the same options, and weights that are changed."""
+def _rebuilt(network: Recurrent, kind: type[Recurrent], int8: bool = True) -> Any:
+    """Return a network of another class with the same options and with converted weights."""
     made = without_weights(kind, network.options)
     for name in parameters_of(network, network):
-        put(made, name, change(getattr(network, name)))
+        value = getattr(network, name)
+        if isinstance(value, QuantizedWeight):
+            value = value.to_sparse()
+        elif isinstance(value, SparseWeight):
+            value = QuantizedWeight.from_sparse(value, int8=int8)
+        else:
+            trained = not issubclass(kind, QuantizedRecurrent)
+            value = nn.Parameter(value.detach().clone(), requires_grad=trained)
+        put(made, name, value)
     return made.train(network.training)

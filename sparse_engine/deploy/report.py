@@ -1,8 +1,7 @@
-"""ConversionReport of a conversion: a row for each weight, printed as a table."""
+"""Report of a conversion: a row for each weight, printed as a table."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 
@@ -11,7 +10,6 @@ class ConversionRow:
     """Conversion of one weight.
 
     Attributes:
-        name: name of the weight in the model, such as ``"encoder.weight_hh_l0"``.
         shape: ``(out_features, in_features)``.
         density: fraction of the positions that hold a link afterwards; 1.0 for a dense weight.
         bytes_before: memory of the weight before, in bytes.
@@ -20,7 +18,6 @@ class ConversionRow:
         note: why the weight was left as it is, or empty.
     """
 
-    name: str
     shape: tuple[int, int]
     density: float
     bytes_before: int
@@ -29,46 +26,27 @@ class ConversionRow:
     note: str = ""
 
 
-@dataclass(frozen=True)
-class ConversionReport:
-    """Conversion of a model, weight by weight; ``print(report)`` shows a table.
-
-    Attributes:
-        rows: one row for each weight that could be converted, in the order of the model.
-    """
-
-    rows: tuple[ConversionRow, ...]
-
-    def __iter__(self) -> Iterator[ConversionRow]:
-        return iter(self.rows)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, name: str) -> ConversionRow:
-        """Return the row of a weight by its name."""
-        for row in self.rows:
-            if row.name == name:
-                return row
-        raise KeyError(f"expected one of {[row.name for row in self.rows]}, found {name!r}")
+class ConversionReport(dict[str, ConversionRow]):
+    """Rows of a converted model by the names of its weights; ``print(report)`` shows a table."""
 
     @property
     def bytes_before(self) -> int:
         """Memory of all weights before, in bytes."""
-        return sum(row.bytes_before for row in self.rows)
+        return sum(row.bytes_before for row in self.values())
 
     @property
     def bytes_after(self) -> int:
         """Memory of all weights afterwards, in bytes."""
-        return sum(row.bytes_after for row in self.rows)
+        return sum(row.bytes_after for row in self.values())
 
     def __str__(self) -> str:
         lines = [("weight", "shape", "density", "KB before", "KB after", "error", "")]
-        for row in self.rows:
+        for name, row in self.items():
             size = "{} x {}".format(*row.shape)
             kilobytes = f"{row.bytes_before / 1e3:.1f}", f"{row.bytes_after / 1e3:.1f}"
-            shares = f"{row.density:.3g}", *kilobytes, f"{row.error:.2g}"
-            lines.append((row.name, size, *shares, row.note))
+            lines.append(
+                (name, size, f"{row.density:.3g}", *kilobytes, f"{row.error:.2g}", row.note)
+            )
         sums = f"{self.bytes_before / 1e3:.1f}", f"{self.bytes_after / 1e3:.1f}"
         lines.append(("all", "", "", *sums, "", ""))
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -79,3 +57,8 @@ class ConversionReport:
             ).rstrip()
             for line in lines
         )
+
+
+def bytes_of_links(nnz: int, rows: int, value_bytes: int) -> int:
+    """Return the bytes of a weight's values, column indices and row pointers."""
+    return nnz * (value_bytes + 4) + (rows + 1) * 8

@@ -10,7 +10,6 @@ from torch.nn.utils.rnn import pack_sequence
 from torch.testing import assert_close
 
 import sparse_engine
-from sparse_engine.deploy import deviation_of
 from sparse_engine.deploy.quantized import (
     QuantizedGRU,
     QuantizedLinear,
@@ -50,13 +49,11 @@ def test_outputs_are_near_and_those_of_the_rounded_weights(kind, options, dtype)
     model = Model(kind, **options).eval()
     for batch in (1, 3, 7):
         x = torch.randn(5, batch, 6)
-        small, report, deviation = sparse_engine.quantize(model, dtype=dtype, inputs=[x])
+        small, report = sparse_engine.quantize(model, dtype=dtype)
         assert type(small.rnn) is QUANTIZED[kind] and type(small.head) is QuantizedLinear
         assert not small.training and not any(p.requires_grad for p in small.parameters())
-        assert 0 < deviation.rms <= deviation.largest < 0.05 * deviation.scale + 0.01
-        difference = (small(x) - model(x)).abs()
-        assert_close(deviation.largest, float(difference.max()))
-        assert_close(deviation.rms, float(difference.square().mean().sqrt()), rtol=1e-4, atol=0)
+        expected = model(x)
+        assert 0 < (small(x) - expected).abs().max() < 0.05 * expected.square().mean().sqrt() + 0.01
         assert report.bytes_after < report.bytes_before
         dense = nn.Sequential(small.rnn.to_dense(), small.head.to_dense())
         assert_close(dense[1](dense[0](x)[0]), small(x), rtol=1e-4, atol=1e-5)
@@ -96,11 +93,11 @@ def test_packed_sequences_and_lengths(kind):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_errors_in_the_report(dtype):
     layer = SparseLinear(50, 40, density=0.5)
-    small, report, deviation = sparse_engine.quantize(layer, dtype=dtype)
+    small, report = sparse_engine.quantize(layer, dtype=dtype)
     dense = layer.weight.to_dense().detach()
     error = float((small.weight.to_dense() - dense).norm() / dense.norm())
     assert_close(report["weight"].error, error, rtol=1e-4, atol=0)
-    assert report["weight"].bytes_after == small.weight.nbytes and deviation is None
+    assert report["weight"].bytes_after == small.weight.nbytes
 
 
 @pytest.mark.parametrize(
@@ -113,12 +110,12 @@ def test_errors_in_the_report(dtype):
     ],
 )
 def test_layers_that_stay(layer, note):
-    model, report, _ = sparse_engine.quantize(nn.Sequential(layer))
-    assert type(model[0]) is type(layer) and {row.note for row in report} == {note}
+    model, report = sparse_engine.quantize(nn.Sequential(layer))
+    assert type(model[0]) is type(layer) and {row.note for row in report.values()} == {note}
 
 
 def test_other_cells_stay():
-    model, report, _ = sparse_engine.quantize(nn.Sequential(SparseMGU(6, 8, density=0.5)))
+    model, report = sparse_engine.quantize(nn.Sequential(SparseMGU(6, 8, density=0.5)))
     assert type(model[0]) is SparseMGU and len(report) == 0
 
 
@@ -220,26 +217,12 @@ def test_training_is_refused():
         small(torch.randn(4, 2, 6, requires_grad=True))
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"dtype": torch.float16}, "found torch.float16"),
-        ({"inplace": True, "inputs": []}, "no inputs with inplace"),
-        ({"inputs": []}, "expected inputs with floating-point outputs"),
-    ],
-)
-def test_errors(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        sparse_engine.quantize(Model(), **arguments)
+def test_another_dtype():
+    with pytest.raises(ValueError, match=r"found torch\.float16"):
+        sparse_engine.quantize(Model(), dtype=torch.float16)
 
 
 def test_in_place():
     model = Model()
     assert sparse_engine.quantize(model, inplace=True).model is model
     assert type(model.head) is QuantizedLinear
-
-
-def test_deviation_of_equal_models():
-    model = Model()
-    found = deviation_of(model, model, [torch.randn(4, 2, 6)])
-    assert found.largest == found.rms == 0 and "0.00%" in str(found)
