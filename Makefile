@@ -5,7 +5,7 @@ TORCH ?= torch==2.13.0
 BIN := .venv/bin
 NATIVE := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh') $(wildcard sparse_engine/*/*.pyx sparse_engine/*/*.pxd) setup.py pyproject.toml
 
-.PHONY: demo test test-exhaustive test-all sanitize lint bench bench-kernels build cuda gpu-check \
+.PHONY: demo test test-exhaustive test-newest test-all sanitize lint bench bench-kernels build cuda gpu-check \
 	torch-headers docs docs-links clean
 
 demo: build
@@ -24,6 +24,16 @@ test-exhaustive: build .venv/dev
 	$(PYTEST) -m exhaustive
 
 test-all: test test-exhaustive
+
+# The contract on a newer torch, for which nothing is built again; skipped where none installs.
+NEWEST ?= torch<2.16
+test-newest: build
+	test -d .venv-newest || $(PYTHON) -m venv .venv-newest
+	if .venv-newest/bin/python -m pip install --quiet "$(NEWEST)" numpy safetensors pytest \
+		pytest-xdist hypothesis allpairspy; \
+	then OMP_NUM_THREADS=1 .venv-newest/bin/python -m pytest --numprocesses auto --dist worksteal \
+		-p no:cacheprovider tests/contract; \
+	else echo "no newer torch was found: $(NEWEST)"; fi
 
 # A build of its own, in build/sanitize. No leak is reported, as Python keeps much for good; a
 # failed allocation returns null, as it does outside.
@@ -119,4 +129,4 @@ torch-headers: .venv/dev
 	$(PYTEST) -m exhaustive tests/exhaustive/cuda/test_headers.py
 
 clean:
-	rm -rf .venv build docs/_build docs/reference/api runs sparse_engine/_C*.so sparse_engine/*/*.so sparse_engine/c_library/*.h *.egg-info
+	rm -rf .venv .venv-newest build docs/_build docs/reference/api runs sparse_engine/_C*.so sparse_engine/*/*.so sparse_engine/c_library/*.h *.egg-info
