@@ -35,206 +35,125 @@ class Mutation(NamedTuple):
 
 
 LOOP = "lab/train/test_literal_loop.py"
-RUN, OPTIMIZATION = "lab/train/run.py", "lab/train/optimization.py"
-REWIRING = "topology/rewiring.py"
+BY_SCORE_ALONE = "wanted - 1), candidates.end(), [](auto x, auto y) { return x.first < y.first; });"
+#: By part, file and tests: texts, and those in their places.
+FAULTS = {
+    ("training", "lab/train/optimization.py", LOOP): {
+        "nn.utils.clip_grad_value_(": "(",
+        "nn.utils.clip_grad_norm_(": "(",
+        "0.5 * (1 + math.cos(math.pi * step / steps))": "1.0",
+        "if not self._by_metric:": "if False:",
+        "self._scheduler.step(metric)": "pass",
+    },
+    ("training", "lab/train/run.py", LOOP): {
+        'group["lr"] *= rate': "pass",
+        "            constrain()": "            pass",
+        '-entry["metric"] if self': 'entry["metric"] if self',
+        "        self.model.eval()": "        pass",
+        "        self.model.train()": "        pass",
+        "if self.scores.since_best == 0": "if True",
+        "optimizer.averaged() if": "nullcontext() if",
+        "        self.optimizer.zero_grad()": "        pass",
+        "hold=evaluation.averaging_begins": "hold=False",
+        "self.rewiring.skip()": "self.rewiring.step()",
+    },
+    ("training", "lab/train/run.py", "lab/train/test_language.py"): {
+        "memory=self.memory,": "memory={},",
+    },
+    ("training", "lab/train/config.py", LOOP): {
+        "0 < self.patience <= scores.since_best": "False",
+    },
+    ("training", "lab/train/log.py", LOOP): {
+        "self._sign = -1 if higher_is_better else 1": "self._sign = 1",
+    },
+    ("rewiring", "topology/rewiring.py", "topology/test_rewiring.py"): {
+        " and not hold": "",
+        "parameter.grad = _carried(gradient, rewired, nnz)": "parameter.grad = gradient",
+        "state[name] = _carried(state[name], rewired, nnz)": "pass",
+    },
+    ("rewiring", "topology/rewiring.py", "nn/test_frozen_pattern.py"): {
+        "self.steps, i) for i in chosen]": "self.steps, i) for i in range(len(chosen))]",
+    },
+    ("rewiring", "topology/rewiring.py", "topology/grow/test_gradient.py"): {
+        "weight.captured is None or left == self.grow.window": "weight.captured is None",
+    },
+    ("rewiring", "topology/rewiring.py", "callbacks/test_optimizer_hook.py"): {
+        "weight.captured[-1] = []": "pass",
+    },
+    ("rewiring", "topology/grow.py", "topology/grow/test_gradient.py"): {
+        "len(steps) - 1 - s": "s",
+    },
+    ("rewiring", "callbacks/optimizer_hook.py", "callbacks/test_optimizer_hook.py"): {
+        'if not getattr(optimizer, "found_inf", False):': "if True:",
+    },
+    ("rewiring", "topology/redistribute.py", "topology/test_redistribute.py"): {
+        "limits if sum(limits) >= total else free": "free",
+    },
+    ("networks", "nn/_weight_state.py", "nn/test_weight.py"): {
+        '"_permutation", "_plan")': '"_permutation")',
+    },
+    ("networks", "nn/weight.py", "contract/test_called_like_torch.py"): {
+        "gain=self.first_gain, dtype": "gain=1.0, dtype",
+    },
+    ("networks", "nn/recurrent.py", "contract/test_training.py"): {
+        "dropout(x, self.dropout, self.training)": "dropout(x, self.dropout)",
+    },
+    ("networks", "nn/sequence.py", "contract/test_resets.py"): {
+        "torch.cat([torch.zeros_like(resets[:1]), resets[1:].flip(0)])": "resets.flip(0)",
+    },
+    ("networks", "optim/snt_asgd.py", "optim"): {
+        "age.sub(1).clamp_": "age.clamp_",
+    },
+    ("readers", "lab/tasks/readers.py", "lab/tasks/test_mnist.py"): {
+        "not data.startswith(wanted) or len": "len",
+    },
+    ("readers", "lab/tasks/readers.py", "lab/tasks"): {
+        "(y >= classes)": "(y > classes)",
+    },
+    ("readers", "lab/tasks/windows.py", "lab/tasks"): {
+        "if not self.faithful:": "if False:",
+    },
+    ("readers", "convert/edge_list.py", "convert lab/test_cli_files.py"): {
+        "sources, targets = np.asc": "targets, sources = np.asc",
+        "if not np.isfinite(values).all():": "if False:",
+    },
+    ("readers", "convert/npz.py", "convert"): {
+        "if unpacked > max(": "if 0 > max(",
+        "        if missing:": "        if missing > 0:",
+    },
+    ("kernels", "cpu/topology/select.cpp", "kernels/test_selection.py"): {
+        "wanted - 1), candidates.end());": BY_SCORE_ALONE,
+    },
+    ("kernels", "cpu/topology/sample.cpp", "kernels/test_sampling.py"): {
+        "draw % 2 == 0 || i == team.first(missing)": "draw % 2 == 0",
+    },
+    ("kernels", "cpu/topology/scan.cpp", "kernels/test_scan.py"): {
+        "link || ": "",
+    },
+    ("kernels", "cpu/topology/check.cpp", "kernels/test_pattern.py"): {
+        "idx[p] > idx[p - 1]": "idx[p] >= idx[p - 1]",
+    },
+    ("kernels", "cpu/topology/carry.cpp", "kernels/test_topology.py"): {
+        "std::fill(to + first, to + last, Word(0));": "",
+    },
+    ("kernels", "cpu/sequences/rnn.cpp", "kernels/test_sequences.py"): {
+        "seq.columns(q, t + 1) == 0;": "false;",
+    },
+    ("kernels", "cpu/sequences/rnn.cpp", "kernels/test_rnn.py"): {
+        "part = 1; part < parts.count()": "part = 1; part < 1",
+    },
+    ("kernels", "cpu/products/spmm.cpp", "kernels/test_products.py"): {
+        "columns, q == 0}": "columns, true}",
+    },
+    ("kernels", "cpu/sequences/gated_backward.h", "kernels/test_sequences.py"): {
+        "seq.set_back(t, q, count, carried.row(q, first));": "",
+    },
+}
 
 MUTATIONS = [
-    Mutation(*entries)
-    for entries in [
-        ("training", OPTIMIZATION, "nn.utils.clip_grad_value_(", "(", LOOP),
-        ("training", OPTIMIZATION, "nn.utils.clip_grad_norm_(", "(", LOOP),
-        ("training", OPTIMIZATION, "0.5 * (1 + math.cos(math.pi * step / steps))", "1.0", LOOP),
-        ("training", OPTIMIZATION, "if not self._by_metric:", "if False:", LOOP),
-        ("training", OPTIMIZATION, "self._scheduler.step(metric)", "pass", LOOP),
-        ("training", RUN, 'group["lr"] *= rate', "pass", LOOP),
-        ("training", RUN, "            constrain()", "            pass", LOOP),
-        ("training", RUN, "self.scores.since_best >= patience", "False", LOOP),
-        ("training", RUN, '-entry["metric"] if self', 'entry["metric"] if self', LOOP),
-        ("training", RUN, "        self.model.eval()", "        pass", LOOP),
-        ("training", RUN, "        self.model.train()", "        pass", LOOP),
-        ("training", RUN, "if self.scores.since_best == 0", "if True", LOOP),
-        ("training", RUN, "optimizer.averaged() if", "nullcontext() if", LOOP),
-        ("training", RUN, "        self.optimizer.zero_grad()", "        pass", LOOP),
-        ("training", RUN, "hold=evaluation.averaging_begins", "hold=False", LOOP),
-        ("training", RUN, "self.rewiring.skip()", "self.rewiring.step()", LOOP),
-        ("training", RUN, "memory=self.memory,", "memory={},", "lab/train/test_language.py"),
-        (
-            "training",
-            "lab/train/log.py",
-            "self._sign = -1 if higher_is_better else 1",
-            "self._sign = 1",
-            LOOP,
-        ),
-        ("rewiring", REWIRING, " and not hold", "", "topology/test_rewiring.py"),
-        (
-            "rewiring",
-            REWIRING,
-            "self.steps, i) for i in chosen]",
-            "self.steps, i) for i in range(len(chosen))]",
-            "nn/test_frozen_pattern.py",
-        ),
-        (
-            "rewiring",
-            REWIRING,
-            "weight.captured is None or left == self.grow.window",
-            "weight.captured is None",
-            "topology/grow/test_gradient.py",
-        ),
-        (
-            "rewiring",
-            REWIRING,
-            "parameter.grad = _carried(gradient, rewired, nnz)",
-            "parameter.grad = gradient",
-            "topology/test_rewiring.py",
-        ),
-        (
-            "rewiring",
-            REWIRING,
-            "state[name] = _carried(state[name], rewired, nnz)",
-            "pass",
-            "topology/test_rewiring.py",
-        ),
-        (
-            "rewiring",
-            REWIRING,
-            "weight.captured[-1] = []",
-            "pass",
-            "callbacks/test_optimizer_hook.py",
-        ),
-        (
-            "rewiring",
-            "topology/grow.py",
-            "len(steps) - 1 - s",
-            "s",
-            "topology/grow/test_gradient.py",
-        ),
-        (
-            "rewiring",
-            "callbacks/optimizer_hook.py",
-            'if not getattr(optimizer, "found_inf", False):',
-            "if True:",
-            "callbacks/test_optimizer_hook.py",
-        ),
-        (
-            "rewiring",
-            "topology/redistribute.py",
-            "limits if sum(limits) >= total else free",
-            "free",
-            "topology/test_redistribute.py",
-        ),
-        (
-            "networks",
-            "nn/weight.py",
-            "self._permutation, self._plan = pattern[2:]",
-            "self._permutation, _ = pattern[2:]",
-            "nn/test_weight.py",
-        ),
-        (
-            "networks",
-            "nn/weight.py",
-            "gain=self.first_gain, dtype",
-            "gain=1.0, dtype",
-            "contract/test_called_like_torch.py",
-        ),
-        (
-            "networks",
-            "nn/recurrent.py",
-            "nn.functional.dropout(x, self.dropout, self.training)",
-            "nn.functional.dropout(x, self.dropout)",
-            "contract/test_training.py",
-        ),
-        (
-            "networks",
-            "nn/sequence.py",
-            "torch.cat([torch.zeros_like(resets[:1]), resets[1:].flip(0)])",
-            "resets.flip(0)",
-            "contract/test_resets.py",
-        ),
-        ("networks", "optim/snt_asgd.py", "age.sub(1).clamp_", "age.clamp_", "optim"),
-        (
-            "readers",
-            "lab/tasks/readers.py",
-            "not data.startswith(wanted) or len",
-            "len",
-            "lab/tasks/test_mnist.py",
-        ),
-        ("readers", "lab/tasks/readers.py", "(y >= classes)", "(y > classes)", "lab/tasks"),
-        ("readers", "lab/tasks/windows.py", "if not self.faithful:", "if False:", "lab/tasks"),
-        (
-            "readers",
-            "convert/edge_list.py",
-            "sources, targets = np.asc",
-            "targets, sources = np.asc",
-            "convert lab/test_cli_files.py",
-        ),
-        (
-            "readers",
-            "convert/edge_list.py",
-            "if not np.isfinite(values).all():",
-            "if False:",
-            "convert lab/test_cli_files.py",
-        ),
-        ("readers", "convert/npz.py", "if unpacked > max(", "if 0 > max(", "convert"),
-        ("readers", "convert/npz.py", "        if missing:", "        if missing > 0:", "convert"),
-        (
-            "kernels",
-            "cpu/topology/select.cpp",
-            "(wanted - 1), candidates.end());",
-            "(wanted - 1), candidates.end(),\n"
-            "                     [](auto& a, auto& b) { return a.first < b.first; });",
-            "kernels/test_selection.py",
-        ),
-        (
-            "kernels",
-            "cpu/topology/sample.cpp",
-            "draw % 2 == 0 || i == team.first(missing)",
-            "draw % 2 == 0",
-            "kernels/test_sampling.py",
-        ),
-        ("kernels", "cpu/topology/scan.cpp", "link || ", "", "kernels/test_scan.py"),
-        (
-            "kernels",
-            "cpu/topology/check.cpp",
-            "idx[p] > idx[p - 1]",
-            "idx[p] >= idx[p - 1]",
-            "kernels/test_pattern.py",
-        ),
-        (
-            "kernels",
-            "cpu/topology/carry.cpp",
-            "std::fill(to + first, to + last, Word(0));",
-            "",
-            "kernels/test_topology.py",
-        ),
-        (
-            "kernels",
-            "cpu/sequences/rnn.cpp",
-            "seq.columns(q, t + 1) == 0;",
-            "false;",
-            "kernels/test_sequences.py",
-        ),
-        (
-            "kernels",
-            "cpu/sequences/rnn.cpp",
-            "part = 1; part < parts.count()",
-            "part = 1; part < 1",
-            "kernels/test_rnn.py",
-        ),
-        (
-            "kernels",
-            "cpu/products/spmm.cpp",
-            "columns, q == 0}",
-            "columns, true}",
-            "kernels/test_products.py",
-        ),
-        (
-            "kernels",
-            "cpu/sequences/gated_backward.h",
-            "seq.set_back(t, q, count, carried.row(q, first));",
-            "",
-            "kernels/test_sequences.py",
-        ),
-    ]
+    Mutation(part, file, old, new, tests)
+    for (part, file, tests), texts in FAULTS.items()
+    for old, new in texts.items()
 ]
 
 

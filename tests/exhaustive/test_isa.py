@@ -19,37 +19,17 @@ import sys
 import torch
 from safetensors.torch import save_file
 from sparse_engine import ops
-from sparse_engine.nn import (
-    SparseCTRNN,
-    SparseGRU,
-    SparseLSTM,
-    SparseMGU,
-    SparseONLSTM,
-    SparseRateRNN,
-    SparseRHN,
-    SparseRNN,
-)
 from sparse_engine.ops._dispatch.native import isa
-from testing import random_pattern
+from testing import CELLS, random_pattern
 
 found = {}
 for dtype in (torch.float32, torch.float64):
     generator = torch.Generator().manual_seed(0)
     pattern = random_pattern(90, 70, 1200)
     networks = {
-        name: kind(5, 90, density=0.2, dtype=dtype, generator=generator, **options)
-        for name, kind, options in (
-            ("rnn", SparseRNN, {}),
-            ("lstm", SparseLSTM, {"proj_size": 40}),
-            ("gru", SparseGRU, {}),
-            ("mgu", SparseMGU, {}),
-            ("rhn", SparseRHN, {"recurrence_depth": 2}),
-            ("on_lstm", SparseONLSTM, {"chunk_size": 10}),
-            ("ctrnn", SparseCTRNN, {}),
-            ("rate_rnn", SparseRateRNN, {"nonlinearity": "softplus"}),
-            ("normed rnn", SparseRNN, {"layer_norm": True}),
-            ("normed lstm", SparseLSTM, {"layer_norm": True}),
-        )
+        name: kind(5, 98, density=0.2, dtype=dtype, generator=generator)
+        for name, kind in CELLS.items()
+        if name not in ("ltc", "neural_ode")
     }
     for columns in (1, 3, 7, 20, 70):
         values, x, y = (
@@ -67,13 +47,13 @@ for dtype in (torch.float32, torch.float64):
         for name, network in networks.items():
             network.zero_grad()
             outputs = {"h": network(x)[0]}
-            if network.packable:
+            if network.cell.packable:
                 outputs["packed"] = network(x, lengths=lengths)[0]
             sum(each.square() for each in outputs.values()).mean().backward()
             found |= {f"{name} {case} {of}": each.detach() for of, each in outputs.items()}
             for of, parameter in network.named_parameters():
                 found[f"{name} {case} {of}"] = parameter.grad.clone()
-            if dtype == torch.float32 and not getattr(network, "layer_norm", False):
+            if dtype == torch.float32 and "normed" not in name:
                 with torch.autocast("cpu", torch.bfloat16):
                     h = network(x)[0]
                 network.zero_grad()

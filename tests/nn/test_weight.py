@@ -183,8 +183,7 @@ def test_only_the_values_are_a_parameter():
 REPLACED_WHILE_READ = """
 import threading
 import torch
-from sparse_engine.nn import SparseRNN
-from testing import random_pattern
+from sparse_engine.nn import SparseRNN, SparseWeight
 
 torch.set_num_threads(1)
 network, x = SparseRNN(4, 1000, density=0.4), torch.randn(30, 8, 4)
@@ -209,8 +208,8 @@ for number in range(6):
     before = [*ran]
     while min(now - then for now, then in zip(ran, before)) < 2:
         over.wait(0.01)
-    pattern = random_pattern(1000, 1000, 200_000 * (1 + number % 2))
-    network.weight_hh_l0.set_pattern(pattern, torch.randn(pattern.nnz))
+    other = SparseWeight.erdos_renyi(1000, 1000, density=0.2 * (1 + number % 2))
+    network.weight_hh_l0.set_pattern(other.pattern, other.values.detach())
 over.set()
 for thread in threads:
     thread.join()

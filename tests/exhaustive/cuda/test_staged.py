@@ -41,24 +41,29 @@ def tiling(simulated, simulated_library):
 
 
 @pytest.mark.parametrize(
-    ("neurons", "density", "batch", "staged"),
+    ("neurons", "density", "panels", "staged"),
     [
-        (16_384, 0.05, 32, True),
-        (16_384, 0.01, 32, True),
-        (16_384, 0.001, 32, False),
-        (16_384, 0.05, 128, True),
-        (4096, 0.05, 32, True),
-        (4096, 0.01, 32, False),
-        (4096, 0.02, 128, True),
-        (1024, 0.1, 128, False),  # the first-level cache does it by itself
-        (100_000, 0.001, 32, False),
+        (16_384, 0.05, 1, True),
+        (16_384, 0.01, 1, True),
+        (16_384, 0.001, 1, False),
+        (16_384, 0.05, 4, True),
+        (4096, 0.05, 1, True),
+        (4096, 0.01, 1, False),
+        (4096, 0.02, 4, True),
+        (1024, 0.1, 4, False),  # the first-level cache does it by itself
+        (100_000, 0.001, 1, False),
+        # The gradient, over 50 steps.
+        (16_384, 0.01, 50, True),
+        (16_384, 0.001, 50, False),
+        (4096, 0.05, 50, True),
+        (100_000, 0.001, 50, False),
     ],
 )
 @DEVICES
-def test_the_choice(tiling, monkeypatch, neurons, density, batch, staged, device):
+def test_the_choice(tiling, monkeypatch, neurons, density, panels, staged, device):
     monkeypatch.delenv("SPARSE_ENGINE_STAGED", raising=False)
-    links = int(density * neurons**2)
-    found = tiling(neurons, neurons, links, batch // 32, ROW, False, *device)
+    links, in_turn = int(density * neurons**2), panels == 50
+    found = tiling(neurons, neurons, links, panels, ROW, in_turn, *device)
     assert (found.columns > 0) == staged
 
 
@@ -87,18 +92,6 @@ def test_one_column_is_gathered_by_sectors(tiling, monkeypatch, device):
     monkeypatch.delenv("SPARSE_ENGINE_STAGED", raising=False)
     assert tiling(100_000, 100_000, 10_000_000, 1, 4, False, *device).columns > 0
     assert tiling(16_384, 16_384, 2_684_354, 1, 4, False, *device).columns == 0
-
-
-@DEVICES
-@pytest.mark.parametrize(
-    ("neurons", "density", "staged"),
-    [(16_384, 0.01, True), (16_384, 0.001, False), (4096, 0.05, True), (100_000, 0.001, False)],
-)
-def test_the_choice_for_the_gradient(tiling, monkeypatch, neurons, density, staged, device):
-    """Over 50 steps."""
-    monkeypatch.delenv("SPARSE_ENGINE_STAGED", raising=False)
-    links = int(density * neurons**2)
-    assert (tiling(neurons, neurons, links, 50, ROW, True, *device).columns > 0) == staged
 
 
 @DEVICES

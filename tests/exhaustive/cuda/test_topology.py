@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from testing import awkward_patterns, hub_pattern, integers, patterns, random_pattern
 
-from sparse_engine.ops import Pattern, RandomKey, _draws, _topology_cuda
+from sparse_engine.ops import RandomKey, _draws, _topology_cuda
 from sparse_engine.ops._dispatch.native import native
 
 PATTERNS = awkward_patterns() | {"long rows": hub_pattern(12, 900)}
@@ -162,19 +162,3 @@ def test_carry_in_place(gpu):
     if gpu.carry_(moved, slots) is None:  # a copy of it, on a real GPU
         native.carry_(entries, slots)
         assert torch.equal(moved, entries)
-
-
-def test_fifty_rewirings_give_the_same_topology(gpu):
-    links = {"cpu": PATTERNS["ordinary"].links, "gpu": PATTERNS["ordinary"].links}
-    for step in range(50):
-        for where, operations in (("cpu", native), ("gpu", gpu)):
-            before = links[where]
-            values = torch.sin(torch.arange(before.nnz) * 0.7 + step)
-            dropped = operations.nearest_zero(values, 0.3)
-            count = int(dropped.sum())
-            cells = operations.sample_absent(*before, dropped, count, 5, step, 0)
-            crow, col, *_ = operations.rewire(*before, ~dropped, cells)
-            links[where] = before._replace(crow=crow, col=col)
-    assert torch.equal(links["cpu"].crow, links["gpu"].crow)
-    assert torch.equal(links["cpu"].col, links["gpu"].col)
-    Pattern.from_csr(links["gpu"].crow, links["gpu"].col, (70, 100))
