@@ -14,7 +14,7 @@ from torch.nn.utils.parametrize import type_before_parametrizations
 
 from sparse_engine.deploy._replacement import full_name, layers_of, obstacle, with_replaced
 from sparse_engine.deploy.criteria import Criterion, LargestMagnitude
-from sparse_engine.deploy.report import ConversionReport, ConversionRow, bytes_of_links
+from sparse_engine.deploy.report import ConversionReport, ConversionRow, Converted, bytes_of_links
 from sparse_engine.nn import CELLS, Recurrent, SparseLinear
 from sparse_engine.nn._initial import check_density
 from sparse_engine.nn.from_torch import effective
@@ -24,18 +24,6 @@ from sparse_engine.nn.linear import LinearOf
 RECURRENT: dict[type[nn.Module], type[Recurrent]] = {
     entry.dense: entry.network for entry in CELLS.values() if entry.dense is not None
 }
-
-
-class Converted(NamedTuple):
-    """Result of :func:`convert_model`.
-
-    Attributes:
-        model: the model with sparse weights.
-        report: sizes and errors, weight by weight; ``print(report)`` shows a table.
-    """
-
-    model: nn.Module
-    report: ConversionReport
 
 
 def convert_model(
@@ -114,15 +102,13 @@ class _Plan(NamedTuple):
 
     def density_of(self, module: str, weight: str) -> float | None:
         """Return the density of a weight, or None where it stays dense."""
-        full = full_name(module, weight)
         for pattern, density in self.rules.items():
-            if fnmatchcase(full, pattern):
+            if fnmatchcase(full_name(module, weight), pattern):
                 return density
+        of_modules = [*self.rules.items(), ("*", self.density)]
+        density = next(density for pattern, density in of_modules if fnmatchcase(module, pattern))
         first = weight.startswith("weight_ih_l0")
-        for pattern, density in self.rules.items():
-            if fnmatchcase(module, pattern):
-                return self.input_density if first and density is not None else density
-        return self.input_density if first and self.density is not None else self.density
+        return self.input_density if first and density is not None else density
 
 
 def to_dense(model: nn.Module, *, inplace: bool = False) -> nn.Module:

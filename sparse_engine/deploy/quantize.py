@@ -3,47 +3,20 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
 from sparse_engine.deploy._replacement import full_name, has_hooks, obstacle, with_replaced
-from sparse_engine.deploy.quantized import (
-    QuantizedGRU,
-    QuantizedLinear,
-    QuantizedLSTM,
-    QuantizedRNN,
-    QuantizedWeight,
-    options_lacking,
-)
-from sparse_engine.deploy.report import ConversionReport, ConversionRow, bytes_of_links
-from sparse_engine.nn import SparseGRU, SparseLinear, SparseLSTM, SparseRNN, SparseWeight
-
-QUANTIZED: dict[type[nn.Module], Any] = {
-    SparseLinear: QuantizedLinear,
-    SparseRNN: QuantizedRNN,
-    SparseLSTM: QuantizedLSTM,
-    SparseGRU: QuantizedGRU,
-}
-
-
-class Quantized(NamedTuple):
-    """Result of :func:`quantize`.
-
-    Attributes:
-        model: the quantized model.
-        report: sizes and errors, weight by weight; ``print(report)`` shows a table.
-    """
-
-    model: nn.Module
-    report: ConversionReport
+from sparse_engine.deploy.quantized import QUANTIZED, QuantizedWeight, options_lacking
+from sparse_engine.deploy.report import ConversionReport, ConversionRow, Converted, bytes_of_links
+from sparse_engine.nn import SparseWeight
 
 
 @torch.no_grad()
 def quantize(
     model: nn.Module, *, dtype: torch.dtype = torch.int8, inplace: bool = False
-) -> Quantized:
+) -> Converted:
     """Store the links of sparse layers with values of 8 or 16 bits, for inference on the CPU.
 
     ``SparseLinear``, ``SparseRNN``, ``SparseLSTM`` and ``SparseGRU`` are replaced by layers that
@@ -73,7 +46,7 @@ def quantize(
     report = ConversionReport()
     change = partial(_quantized, report, dtype == torch.int8)
     changed = with_replaced(model, lambda each: type(each) in QUANTIZED, change, inplace=inplace)
-    return Quantized(changed, report)
+    return Converted(changed, report)
 
 
 def _quantized(report: ConversionReport, int8: bool, name: str, module: nn.Module) -> nn.Module:

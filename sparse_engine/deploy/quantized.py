@@ -120,6 +120,8 @@ class QuantizedWeight(LoadsWhole):
 class QuantizedLinear(LinearOf):
     """:class:`SparseLinear` with a :class:`QuantizedWeight`; make one with :meth:`from_sparse`."""
 
+    sparse_type = SparseLinear
+
     def __init__(self, weight: QuantizedWeight, bias: Tensor | None) -> None:
         super().__init__()
         self.out_features, self.in_features = weight.shape
@@ -254,6 +256,12 @@ class QuantizedGRU(QuantizedRecurrent, SparseGRU):
 
     sparse_type = SparseGRU
     step_kernel = step_of_quantized
+
+
+#: The quantized layer for each sparse one.
+QUANTIZED: dict[type[nn.Module], Any] = {
+    each.sparse_type: each for each in (QuantizedLinear, QuantizedRNN, QuantizedLSTM, QuantizedGRU)
+}
 
 
 def _rebuilt(network: Recurrent, kind: type[Recurrent], int8: bool = True) -> Any:

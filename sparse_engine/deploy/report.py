@@ -1,8 +1,11 @@
-"""Report of a conversion: a row for each weight, printed as a table."""
+"""Result of a conversion: the model, and a report with a row for each weight."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import nn
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,18 @@ class ConversionReport(dict[str, ConversionRow]):
             ).rstrip()
             for line in lines
         )
+
+
+class Converted(NamedTuple):
+    """Result of :func:`convert_model` and :func:`quantize`.
+
+    Attributes:
+        model: the model with sparse or quantized weights.
+        report: sizes and errors, weight by weight; ``print(report)`` shows a table.
+    """
+
+    model: nn.Module
+    report: ConversionReport
 
 
 def bytes_of_links(nnz: int, rows: int, value_bytes: int) -> int:
