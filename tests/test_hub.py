@@ -1,7 +1,5 @@
 """Models of the Hugging Face Hub: the folder gives every link back."""
 
-import json
-
 import pytest
 import torch
 from torch import nn
@@ -92,10 +90,3 @@ def test_files_that_do_not_fit_are_refused(tmp_path):
 def test_pickles_are_not_read(tmp_path):
     with pytest.raises(ValueError, match=r"expected model\.safetensors, found a pickle"):
         Model._load_as_pickle(Model(4), str(tmp_path / "pytorch_model.bin"), "cpu", True)
-
-
-def test_the_config_and_the_card_say_what_the_model_is(tmp_path):
-    Model(6, dtype=torch.float32).save_pretrained(tmp_path)
-    config = json.loads((tmp_path / "config.json").read_text())
-    assert config == {"units": 6, "density": 0.2, "dtype": "torch.float32"}
-    assert "library_name: sparse_engine" in (tmp_path / "README.md").read_text()

@@ -35,15 +35,6 @@ def test_families_of_x86(tmp_path, vendor, family, model, stepping, expected):
     assert machine.family(machine.cpuinfo(file)) == expected
 
 
-def test_families_of_arm_and_of_nothing(tmp_path):
-    graviton = {"CPU implementer": "0x41", "CPU part": "0xd40"}
-    assert machine.family(graviton) == "Neoverse V1"
-    assert (
-        machine.family(graviton | {"CPU implementer": "0x61"}) == "part 0xd40 of implementer 0x61"
-    )
-    assert machine.family(machine.cpuinfo(tmp_path / "none")) == "unknown"
-
-
 def test_the_commit_is_that_of_the_sources_alone(tmp_path):
     """A package in an environment within somebody's work tree has none."""
     package = tmp_path / "sparse_engine"
@@ -72,13 +63,3 @@ def test_the_best_instruction_set_needs_all_below():
     assert machine.best_isa({"sse2"}) == machine.best_isa(v4 | bf16) == "baseline"
     assert machine.best_isa(v3 | bf16) == "x86-64-v3"
     assert machine.best_isa(v3 | v4 | bf16) == "x86-64-v4-bf16"
-
-
-def test_caches_are_read(tmp_path):
-    for at, (kind, level, size) in enumerate([("Data", 1, "32K"), ("Instruction", 1, "64K")]):
-        folder = tmp_path / f"index{at}"
-        folder.mkdir()
-        for name, value in (("type", kind), ("level", level), ("size", size)):
-            (folder / name).write_text(f"{value}\n")
-    assert machine.caches(tmp_path) == {"L1": "32K"}
-    assert machine.caches(tmp_path / "none") == {}

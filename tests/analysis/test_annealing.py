@@ -146,30 +146,6 @@ def test_every_proposal_is_that_of_the_twin(objective, self_loops):
     assert 0 < accepted[-1] < accepted[0] < 1
 
 
-@pytest.mark.parametrize("target", [0.2, 0.6, 0.8])
-def test_reaches_a_target(target):
-    found = balanced_network(150, 0.05, target=target, objective=Pooled())
-    assert found.graph.nnz == round(0.05 * 150 * 149)
-    assert structural_balance(found.graph).pooled == pytest.approx(target, abs=0.01)
-    assert len(found.balance) == len(found.temperatures) + 1 == len(found.accepted) + 1
-
-
-def test_extremes_are_beyond_chance():
-    low, high = (
-        balanced_network(100, 0.08, target=target, objective=Pooled()) for target in (0.0, 1.0)
-    )
-    assert low.balance[0] == high.balance[0] == pytest.approx(0.5, abs=0.1)
-    assert low.balance[-1] < 0.25 and high.balance[-1] > 0.75
-
-
-def test_is_a_function_of_its_arguments():
-    first, again, other = (
-        balanced_network(60, 0.1, target=0.7, seed=seed).graph for seed in (4, 4, 5)
-    )
-    assert (first != again).nnz == 0
-    assert (first != other).nnz > 0
-
-
 def test_the_published_ladder_is_of_one_set_of_degrees(data):
     folder = data / "topologies" / "generated"
     (start,) = (read_fanmod(file, nodes=128) for file in folder.glob("gesture2_ER_*.txt"))

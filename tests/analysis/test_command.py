@@ -1,7 +1,6 @@
 """``sparse-engine analyze``, as a user meets it."""
 
 import json
-import re
 
 import pytest
 import torch
@@ -11,7 +10,6 @@ from scipy.sparse import random_array, save_npz
 from sparse_engine import convert
 from sparse_engine.analysis import (
     ErdosRenyiNull,
-    SignShuffle,
     feed_forward_loops,
     null_model,
     signed_triad_census,
@@ -33,22 +31,6 @@ def files(tmp_path):
     return paths
 
 
-def test_tables(files, capsys):
-    assert main(["analyze", *map(str, files), "--null", "sign-shuffle", "--samples", "20"]) == 0
-    out = capsys.readouterr().out
-    for file in files:
-        report, null = structural_balance(file), null_model(file, kind=SignShuffle(), n=20)
-        assert f"{file}\n\nnodes{'20':>31}\nlinks{summarize(file).links:>31}\n" in out
-        assert f"class mean{report.class_mean:>38.6f}\n\nstatistic" in out
-        observed, z = null.observed["pooled"], null.z_scores["pooled"]
-        assert re.search(f"^pooled +{observed:.4g} .* {z:.4g} ", out, re.MULTILINE)
-    assert len(re.findall("^[0-9]{3}[A-Z]?:", out, re.MULTILINE)) == 12 * len(files)
-    assert "nan" not in out
-    for file in files:
-        for name, count in triad_census(file).items():
-            assert f"{name:>6}{count:>16,}" in out
-
-
 def test_json(files, capsys):
     options = ("--null", "erdos-renyi", "--samples", "20", "--seed", "3", "--json")
     assert main(["analyze", *map(str, files), *options]) == 0
@@ -65,23 +47,9 @@ def test_json(files, capsys):
     }
 
 
-def test_without_a_null_model(files, capsys):
-    assert main(["analyze", str(files[0]), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)[str(files[0])].keys() == {
-        *("structure", "balance", "census", "signed_census", "feed_forward_loops")
-    }
-
-
 def analyzed(capsys, path):
     assert main(["analyze", str(path), "--json"]) == 0
     return json.loads(capsys.readouterr().out)
-
-
-def test_npz(files, tmp_path, capsys):
-    w = convert.to_scipy(convert.read_edge_list(files[0]))
-    save_npz(tmp_path / "one.npz", w)
-    (record,) = analyzed(capsys, tmp_path / "one.npz").values()
-    assert record["signed_census"] == signed_triad_census(w)
 
 
 @pytest.mark.parametrize("name", ["zeros.npz", "zeros.csv"])

@@ -3,18 +3,14 @@
 import json
 
 import pytest
-import torch
 from safetensors.torch import save_file
 from scipy.sparse import csr_array, random_array, save_npz
 
 from sparse_engine import convert
 from sparse_engine.analysis import RecurrentLayer, distance_matrix, topology_distance
 from sparse_engine.lab.cli import main
-from sparse_engine.lab.train import Checkpoint, read_weights
-from sparse_engine.nn import SparseGRU, SparseRNN
-from sparse_engine.topology import Rewiring
-from sparse_engine.topology.grow import RandomGrowth
-from sparse_engine.topology.prune import Magnitude
+from sparse_engine.lab.train import read_weights
+from sparse_engine.nn import SparseGRU
 
 OPTIONS = ("--inputs-as-rows", "--bias", "leave-out")
 
@@ -43,13 +39,6 @@ def folders(networks, tmp_path):
 
 def units_as_rows(network, *, bias):
     return [layer.T.tocsr() if bias else layer[:-1].T.tocsr() for layer in network]
-
-
-def test_two_networks(folders, networks, capsys):
-    assert main(["distance", *map(str, folders[:2]), *OPTIONS]) == 0
-    expected = topology_distance(*(units_as_rows(net, bias=False) for net in networks[:2]))
-    values = [line.split()[-1] for line in capsys.readouterr().out.splitlines()]
-    assert values == [f"{x:.6f}" for x in (*expected, sum(expected) / 2)]
 
 
 def test_all_pairs(folders, networks, capsys, tmp_path):
@@ -89,21 +78,6 @@ def test_edge_lists(tmp_path, capsys):
         assert main(["distance", *map(str, paths), *flags]) == 0
         (expected,) = topology_distance(layers[:1], layers[1:])
         assert f"layer 0 {expected:16.6f}" in capsys.readouterr().out
-
-
-def test_runs(tmp_path, capsys):
-    models = [SparseRNN(1, 32, density=0.1) for _ in range(2)]
-    runs = [tmp_path / "one", tmp_path / "other"]
-    for model, run in zip(models, runs, strict=True):
-        run.mkdir()
-        optimizer = torch.optim.Adam(model.parameters())
-        rule = Rewiring(model, optimizer, prune=Magnitude(), grow=RandomGrowth())
-        Checkpoint.of(0, model, optimizer, rule).save(run)
-    assert main(["distance", str(runs[0]), *map(str, runs), "--json"]) == 0
-    layers = json.loads(capsys.readouterr().out)["layers"]
-    (expected,) = topology_distance(*models)
-    assert [layer[0] for layer in layers] == [[0, 0, expected]]
-    assert expected > 0
 
 
 def test_state_dicts(tmp_path, capsys):

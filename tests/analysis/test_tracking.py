@@ -1,7 +1,6 @@
 """Tracking the structure of a wiring: its balance, and its distance to the first one."""
 
 import copy
-import json
 
 import numpy as np
 import pytest
@@ -18,7 +17,6 @@ from sparse_engine.analysis import (
     topology_distance,
     triad_census,
 )
-from sparse_engine.lab.train import MetricsLog, read_metrics
 from sparse_engine.nn import SparseLinear, SparseONLSTM, SparseRHN, SparseRNN, SparseWeight
 from sparse_engine.topology import SET, Measure, NormalInit, Rewiring, Tracker
 from sparse_engine.topology.grow import RandomGrowth
@@ -90,16 +88,6 @@ def test_only_square_weights_every_so_many_rewirings():
     measured = [(r["step"], r["weight"]) for r in records if "class_mean" in r]
     assert measured == [(3, "0.weight"), (6, "0.weight")]
     assert all("census" not in record for record in records)
-
-
-def test_records_are_lines_of_json(tmp_path, weight_of):
-    log, records = MetricsLog(tmp_path / "topology.jsonl"), []
-    rewiring = SET(weight_of(torch.randn(300), 30, 30), None, fraction=1.0, every=1)
-    measures = [Balance(census=True, shuffles=2)]
-    Tracker(rewiring, log.write, records.append, measures=measures)
-    rewiring.step()
-    log.close()
-    assert read_metrics(tmp_path / "topology.jsonl") == records == json.loads(json.dumps(records))
 
 
 def test_a_measure_of_ones_own(weight_of):

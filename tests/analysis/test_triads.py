@@ -197,14 +197,6 @@ def test_results_do_not_depend_on_threads(threads):
     assert results[0][1] == nx.triadic_census(digraph_of(w))
 
 
-@pytest.mark.parametrize("density", [0.001, 0.02, 0.06])
-def test_census_of_igraph(density):
-    igraph = pytest.importorskip("igraph")
-    w = random_array((400, 400), density=density, format="csr", rng=2)
-    peer = igraph.Graph(n=400, edges=[*links_of(w)], directed=True)
-    assert [*peer.triad_census()] == [*triad_census(w).values()]
-
-
 def test_unsorted_rows_are_read():
     w = random_array((30, 30), density=0.3, format="csr", rng=1)
     unsorted = w.copy()

@@ -16,7 +16,7 @@ from sparse_engine.lab.cli.train import RunOptions
 from sparse_engine.lab.experiments import EXPERIMENTS
 from sparse_engine.lab.networks import RecurrentNetwork
 from sparse_engine.lab.tasks import MackeyGlass
-from sparse_engine.lab.train import METHODS, Checkpoint, Config, Method, Optimization, read_metrics
+from sparse_engine.lab.train import METHODS, Config, Method, Optimization, read_metrics
 from sparse_engine.lab.train.config import PARTS
 
 TRAIN = ["train", "mackey-glass", "--hidden"]
@@ -109,18 +109,6 @@ def test_options_of_cells_and_methods_keep_their_types(tmp_path):
     assert config["optimization"]["optimizer_options"] == {"momentum": 0.9, "nesterov": True}
 
 
-def wiring(folder):
-    return Checkpoint.load(folder).model["recurrent.weight_hh_l0.col_indices"]
-
-
-def test_the_static_method_is_static_and_set_is_not(tmp_path):
-    assert train("--method", "static", "--out", "short", "--steps", "1") == 0
-    for method in ("static", "set"):
-        assert train("--method", method, "--fraction", "0.5", "--out", method) == 0
-    assert torch.equal(wiring(tmp_path / "short"), wiring(tmp_path / "static"))
-    assert not torch.equal(wiring(tmp_path / "short"), wiring(tmp_path / "set"))
-
-
 def test_balance_is_recorded_every_so_many_rewirings_with_pictures(tmp_path, capsys):
     options = ("--density", "0.3", "--balance-every", "2", "--out", "run")
     assert train(*options) == 0
@@ -196,31 +184,6 @@ def test_refuses_a_folder_in_use(tmp_path, capsys):
     assert "expected a new or empty folder" in refused(capsys, "--out", "run")
     (tmp_path / "file").write_text("")
     assert "file" in refused(capsys, "--out", "file")
-
-
-def test_refuses_to_resume_nothing(capsys):
-    assert "found no config.json" in refused(capsys, "--out", "nowhere", "--resume")
-
-
-@pytest.mark.usefixtures("run")
-def test_refuses_to_resume_otherwise(capsys):
-    assert "found network.hidden = 17" in refused(
-        capsys, "--out", "run", "--resume", "--hidden", "17"
-    )
-    assert "found method.name = static" in refused(
-        capsys, "--out", "run", "--resume", "--method", "static"
-    )
-
-
-@pytest.mark.parametrize("name", ["config.json", "checkpoint.json", "metrics.jsonl"])
-@pytest.mark.parametrize("content", [b"{}\n{}\n", b"[[]]\n{"])
-def test_refuses_damaged_files(run, capsys, name, content):
-    (run / name).write_bytes(content)
-    refused(capsys, "--out", "run", "--resume")
-
-
-def test_a_loss_that_explodes_is_one_line(capsys):
-    assert "expected a finite loss" in refused(capsys, "--gain", "1e300", "--out", "run")
 
 
 @pytest.mark.parametrize(

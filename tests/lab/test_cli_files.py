@@ -8,10 +8,8 @@ import pytest
 import torch
 from fresh_process import run_script
 from safetensors.torch import save_file
-from scipy.sparse import save_npz
 from testing import random_pattern
 
-from sparse_engine.analysis import signed_network
 from sparse_engine.lab.cli import main
 from sparse_engine.nn import GroupedWeight, SparseRNN
 
@@ -97,37 +95,6 @@ def test_state_dicts(refused, command, case):
     files = ["model.safetensors"] * (1 + (command == "distance"))
     line = refused(command, *files)
     assert message in line and "model.safetensors" in line
-
-
-NPZ = {
-    "empty": (b"", "File is not a zip file"),
-    "fractional": ({"indptr": np.array([0, 0.5, 2])}, "indptr of 1 dimensions"),
-    "one-dimensional": ({"shape": np.array([3])}, "found [3]"),
-    "malformed": ({"indptr": np.array([0, 40, 2])}, "found 2 at position 2 after 40"),
-}
-
-
-@pytest.mark.parametrize("command", ["analyze", "distance"])
-@pytest.mark.parametrize("case", NPZ)
-def test_npz(refused, tmp_path, command, case):
-    change, message = NPZ[case]
-    if isinstance(change, bytes):
-        (tmp_path / "w.npz").write_bytes(change)
-    else:
-        members = {"format": b"csr", "shape": (2, 2), "indptr": np.array([0, 1, 2])}
-        members |= {"indices": np.array([0, 1]), "data": np.ones(2)}
-        np.savez("w.npz", **(members | change))
-    line = refused(command, *["w.npz"] * (1 + (command == "distance")))
-    assert message in line and "w.npz" in line
-
-
-@pytest.mark.parametrize("nodes", [8, 100])
-def test_infinite_values(refused, nodes):
-    """A graph of either size of which eigenvalues are found in different ways."""
-    w = signed_network(nodes, 0.5)
-    w.data[3] = np.inf
-    save_npz("w.npz", w)
-    assert "expected finite values, found inf at link 3" in refused("analyze", "w.npz")
 
 
 def test_text(refused, tmp_path):

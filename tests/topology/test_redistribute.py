@@ -7,18 +7,16 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from testing import assert_valid, awkward_patterns, patterns
+from testing import patterns
 from torch import nn
 
 from sparse_engine.nn import SparseLinear, SparseWeight
-from sparse_engine.topology import Prune, RandomGrowth, Rewiring
 from sparse_engine.topology.grow import MomentumGrowth, captured_terms, gradient_blocks
 from sparse_engine.topology.redistribute import (
     ByMagnitude,
     ByMomentum,
     ByNonzeros,
     Evenly,
-    Proportional,
 )
 
 RULES = [ByMagnitude(), ByNonzeros(), Evenly()]
@@ -144,12 +142,6 @@ def test_caps_give_way_where_they_leave_no_room(weight_of):
         Evenly(cap=0.5).counts(weights, dropped, [10, 6])
 
 
-@pytest.mark.parametrize("cap", [0, -0.1, 1.01, math.nan])
-def test_a_wrong_cap(cap):
-    with pytest.raises(ValueError, match=r"expected cap in \(0, 1\], found"):
-        ByMagnitude(cap=cap)
-
-
 @pytest.mark.parametrize("rule", RULES)
 @given(
     wirings=st.lists(patterns(), min_size=1, max_size=4),
@@ -169,45 +161,6 @@ def test_any_structures_keep_the_total_and_fit(rule, wirings, cap, fraction):
     capped = [int(cap * positions) for positions in free]
     limits = capped if sum(capped) >= sum(wanted) else free
     assert all(0 <= count <= limit for count, limit in zip(counts, limits, strict=True))
-
-
-class Small(Prune):
-    """Any number of links, as global rules remove them."""
-
-    def drop(self, weight, fraction, key):
-        return weight.values.detach().abs() < fraction
-
-
-@pytest.mark.parametrize("rule", RULES)
-def test_a_model_keeps_its_links_over_many_rewirings(rule):
-    model = nn.ModuleList(
-        SparseWeight(torch.randn(pattern.nnz), pattern) for pattern in awkward_patterns().values()
-    )
-    total = sum(weight.nnz for weight in model)
-    rewiring = Rewiring(
-        model, None, prune=Small(), grow=RandomGrowth(), redistribution=rule, every=1
-    )
-    sizes = set()
-    for _ in range(30):
-        rewiring.step()
-        sizes.add(tuple(weight.nnz for weight in model))
-        assert sum(weight.nnz for weight in model) == total
-        with torch.no_grad():
-            for weight in model:
-                weight.values.normal_()
-    assert len(sizes) > 1
-    for weight in model:
-        assert_valid(weight)
-
-
-def test_any_measure_of_ones_own(weight_of):
-    class ByRows(Proportional):
-        def share(self, weight, dropped):
-            return weight.shape[0]
-
-    weights = [weight_of(torch.ones(4), rows, 10) for rows in (10, 30)]
-    dropped = [torch.ones(4, dtype=torch.bool)] * 2
-    assert ByRows().counts(weights, dropped, [4, 4]) == [2, 6]
 
 
 def test_the_cap_passes_on_what_a_full_weight_cannot_take(weight_of):

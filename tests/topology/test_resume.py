@@ -45,6 +45,16 @@ def pruned_by(prune):
     return lambda *parts, seed: Rewiring(*parts, seed=seed, prune=prune(), **rules)
 
 
+OPTIMIZERS = {
+    "momentum": partial(torch.optim.SGD, lr=0.05, momentum=0.9),
+    "Adam": partial(torch.optim.Adam, lr=1e-3, amsgrad=True),
+    "RMSprop": partial(torch.optim.RMSprop, lr=0.01, momentum=0.5, centered=True),
+    "groups": lambda parameters: torch.optim.AdamW([{"params": [each]} for each in parameters]),
+    **{
+        name: getattr(torch.optim, name)
+        for name in ("NAdam", "RAdam", "Adamax", "Adadelta", "Adagrad", "ASGD", "Rprop")
+    },
+}
 #: At 5 and 20 steps SNFS is within its window of 4 steps before the rewirings at 7 and 21.
 CASES = [
     *(pytest.param(make_method(each), 5, {}, id=each.__name__) for each in OPTIONS),
@@ -57,11 +67,8 @@ CASES = [
     ),
     pytest.param(tracked, 8, {}, id="observers"),
     *(
-        pytest.param(make_method(SET), 8, {"optimizer": optimizer}, id=optimizer.func.__name__)
-        for optimizer in (
-            partial(torch.optim.SGD, lr=0.05, momentum=0.9),
-            partial(torch.optim.RMSprop, lr=0.01),
-        )
+        pytest.param(make_method(SET), 8, {"optimizer": OPTIMIZERS[name]}, id=name)
+        for name in OPTIMIZERS
     ),
 ]
 

@@ -36,7 +36,7 @@ def test_rules_of_ones_own(weight_of, links_of):
     assert links_of(weight) == expected
 
 
-def wrong_grow(choose):
+def grown(choose):
     """A grow rule that returns what ``choose`` makes of the links it must not touch."""
 
     class Wrong(Grow):
@@ -46,7 +46,7 @@ def wrong_grow(choose):
     return {"grow": Wrong()}
 
 
-def wrong_prune(choose):
+def dropped(choose):
     class Wrong(Prune):
         def drop(self, weight, fraction, key):
             return choose(SignedMagnitude().drop(weight, fraction, key))
@@ -54,63 +54,28 @@ def wrong_prune(choose):
     return {"prune": Wrong()}
 
 
-def wrong_new_links(choose):
-    class Wrong(NewLinkInit):
-        def values(self, weight, count, key):
-            return choose(torch.zeros(count))
-
-    return {"new_links": Wrong()}
+class TooFew(NewLinkInit):
+    def values(self, weight, count, key):
+        return torch.zeros(count - 1)
 
 
-@pytest.mark.parametrize(
-    ("rules", "message"),
-    [
-        (
-            wrong_grow(lambda kept, positions: kept.positions()[: len(positions)]),
-            "found an existing link",
-        ),
-        (
-            wrong_grow(
-                lambda kept, positions: torch.cat([positions[1:], kept.positions()[-1:]])
-                .sort()
-                .values
-            ),
-            "found an existing link at row",
-        ),
-        (
-            wrong_grow(lambda kept, positions: positions[1:]),
-            r"expected \d+ positions from .* found shape",
-        ),
-        (
-            wrong_grow(lambda kept, positions: positions[:0]),
-            r"expected \d+ positions from .* found shape \[0\]",
-        ),
-        (
-            wrong_grow(lambda kept, positions: positions[None]),
-            r"expected \d+ positions from .* found shape",
-        ),
-        (
-            wrong_grow(lambda kept, positions: positions.flip(0)),
-            "expected cells strictly increasing",
-        ),
-        (
-            wrong_grow(lambda kept, positions: positions.clamp(max=positions[0])),
-            "strictly increasing",
-        ),
-        (
-            wrong_grow(lambda kept, positions: positions + 1200),
-            "expected cells strictly increasing",
-        ),
-        (
-            wrong_grow(lambda kept, positions: positions - 1200),
-            "expected cells strictly increasing",
-        ),
-        (wrong_grow(lambda kept, positions: positions.int()), "cells of dtype int64, found int32"),
-        (wrong_prune(lambda gone: gone[1:]), "expected dropped of shape"),
-        (wrong_prune(lambda gone: gone.int()), "expected dropped of dtype bool, found int32"),
-        (wrong_new_links(lambda values: values[1:]), "shape mismatch"),
-    ],
-)
+COUNT, ORDER = r"expected \d+ positions from .* found shape", "expected cells strictly increasing"
+WRONG = [
+    (grown(lambda kept, cells: kept.positions()[: len(cells)]), "found an existing link at row"),
+    (grown(lambda kept, cells: cells[1:]), COUNT),
+    (grown(lambda kept, cells: cells[None]), COUNT),
+    (grown(lambda kept, cells: cells.flip(0)), ORDER),
+    (grown(lambda kept, cells: cells.clamp(max=cells[0])), ORDER),
+    (grown(lambda kept, cells: cells + 1200), ORDER),
+    (grown(lambda kept, cells: cells - 1200), ORDER),
+    (grown(lambda kept, cells: cells.int()), "cells of dtype int64, found int32"),
+    (dropped(lambda gone: gone[1:]), "expected dropped of shape"),
+    (dropped(lambda gone: gone.int()), "expected dropped of dtype bool, found int32"),
+    ({"new_links": TooFew()}, "shape mismatch"),
+]
+
+
+@pytest.mark.parametrize(("rules", "message"), WRONG)
 def test_a_wrong_rule_is_refused_and_nothing_changes(rules, message):
     layer = SparseLinear(40, 30, density=0.2)
     optimizer = torch.optim.Adam(layer.parameters())

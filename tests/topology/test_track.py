@@ -2,7 +2,6 @@
 
 import hashlib
 import itertools
-import json
 import struct
 
 import pytest
@@ -12,7 +11,6 @@ from hypothesis import strategies as st
 from testing import awkward_patterns, patterns
 from torch import nn
 
-from sparse_engine.lab.train import MetricsLog, read_metrics
 from sparse_engine.nn import SparseLinear, SparseWeight
 from sparse_engine.topology import (
     SET,
@@ -151,28 +149,6 @@ def test_does_not_change_what_it_observes():
         return [*model.weight.pattern, model.weight.values.detach()]
 
     assert all(map(torch.equal, train(True), train(False)))
-
-
-def run(weight, steps=4):
-    """A rewiring and what it has told a list."""
-    records = []
-    rewiring = SET(weight, None, every=1)
-    Tracker(rewiring, records.append)
-    for _ in range(steps):
-        rewiring.step()
-    return records
-
-
-def test_every_record_is_a_line_of_json(tmp_path, weight_of):
-    records, path = run(weight_of(torch.ones(30), 10, 10)), tmp_path / "topology.jsonl"
-    log = MetricsLog(path)
-    rewiring = SET(weight_of(torch.ones(30), 10, 10), None, every=1)
-    Tracker(rewiring, log.write)
-    for _ in range(4):
-        rewiring.step()
-    log.close()
-    assert [json.loads(line) for line in path.read_text().splitlines()] == records
-    assert read_metrics(path) == records
 
 
 def test_numbers_are_curves_in_tensorboard(tmp_path, weight_of):

@@ -13,7 +13,7 @@ from sparse_engine.lab.experiments.training import (
     best_on_validation,
     last_ten,
 )
-from sparse_engine.lab.train import Config, Job, read_metrics, run_all
+from sparse_engine.lab.train import Config, read_metrics
 
 SMALL = {"hidden": 8, "density": 0.2, "steps": 12, "every": 4, "evaluate_every": 1}
 
@@ -64,13 +64,6 @@ def test_rows_are_compared_in_their_direction():
     assert Row("a", "links", [1.0], published=2.0).reached is None
 
 
-def test_the_first_error_of_a_run_ends_all(tmp_path):
-    config = Config.published("mackey-glass", **SMALL)
-    jobs = [Job(tmp_path / "bad", config.replaced(density=2.0)), Job(tmp_path / "good", config)]
-    with pytest.raises(ValueError, match=r"expected density in \(0, 1\], found 2\.0"):
-        list(run_all(jobs, workers=1, progress=False))
-
-
 def test_the_command_writes_a_report(tmp_path, capsys):
     options = ["--seeds=1", "--workers=1", f"--out={tmp_path / 'runs'}"]
     options += [f"--json={tmp_path / 'report.json'}", "--settings"]
@@ -83,18 +76,6 @@ def test_the_command_writes_a_report(tmp_path, capsys):
     assert {"processor", "family", "caches", "cores", "commit", "isa"} <= report["machine"].keys()
     assert {row["variant"] for row in report["rows"]} >= {"pruning", "SET", "fixed weights"}
     assert main(["reproduce", "zhang-mackey-glass", "--seeds", "0"]) == 2
-
-
-def test_an_interrupted_command_says_how_to_go_on(tmp_path, capsys, monkeypatch):
-    def run_all(*_, **__):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("sparse_engine.lab.experiments.training.run_all", run_all)
-    assert main(["reproduce", "zhang-mackey-glass", f"--out={tmp_path}"]) == 130
-    assert capsys.readouterr() == (
-        "interrupted; the same command goes on with the experiment\n",
-        "",
-    )
 
 
 def test_every_experiment_has_a_name_and_a_source():

@@ -71,26 +71,6 @@ def test_a_killed_start_is_not_resumed_with_other_settings(tmp_path, start):
     assert json.loads((tmp_path / "config.json").read_text())["seed"] == 1
 
 
-@pytest.mark.parametrize(
-    "name", ["config.json", "metrics.jsonl", "checkpoint-00000005.safetensors"]
-)
-def test_what_a_kill_left_half_written_goes(tmp_path, start, whole, name):
-    folder = tmp_path / "run"
-    start(folder)
-    (folder / f".{name}.partial").write_text("half")
-    start(folder, resume=True).train(progress=False)
-    assert files(folder) == whole
-
-
-@pytest.mark.parametrize("value", [7, 0.1, None])
-def test_settings_edited_by_hand_are_named(tmp_path, start, value):
-    start(tmp_path)
-    config = json.loads((tmp_path / "config.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps(config | {"seed": value}))
-    with pytest.raises(CheckpointError, match=r"config\.json as it was written.*remove it"):
-        start(tmp_path, resume=True)
-
-
 IN_USE = """
 import pathlib, sys
 from conftest import make

@@ -19,16 +19,6 @@ def test_a_run_draws_itself(tmp_path, start, steps):
         assert (tmp_path / name).read_bytes().startswith(PNG)
 
 
-@pytest.mark.parametrize(
-    "line", ['{"step": 1, "lass": 1.0, "metric": 1.0}', '{"step": 1, "loss": "1"}']
-)
-def test_entries_without_numbers_are_passed_over(tmp_path, start, line):
-    run = start(tmp_path)
-    (tmp_path / "metrics.jsonl").write_text(f"{line}\n")
-    draw_pictures(tmp_path, run.model, run.task)
-    assert (tmp_path / "curve.png").read_bytes().startswith(PNG)
-
-
 def test_without_matplotlib_says_how_to_get_it(tmp_path, start, monkeypatch, capsys):
     run = start(tmp_path)
     monkeypatch.setitem(sys.modules, "matplotlib", None)

@@ -1,5 +1,6 @@
-"""Training runs: resuming, interruption, logs and refusals."""
+"""Training runs: what they leave, interruptions, and refusals."""
 
+import json
 import signal
 import threading
 from functools import partial
@@ -7,51 +8,52 @@ from functools import partial
 import pytest
 import torch
 
-from sparse_engine.lab.train import Checkpoint, CheckpointError, MetricsLog, read_metrics
-from sparse_engine.topology import SET, GradualPruning, RigL, Static, topology_hash
-
-FILES = (
-    "config.json",
-    "metrics.jsonl",
-    "topology.jsonl",
-    "checkpoint.json",
-    "checkpoint-00000020.safetensors",
+from sparse_engine.lab.networks import limits
+from sparse_engine.lab.train import METHODS, Checkpoint, CheckpointError, Method, read_metrics
+from sparse_engine.lab.train.log import MetricsLog
+from sparse_engine.topology import (
+    SET,
+    DeepR,
+    GradualPruning,
+    NarangPruning,
+    PeriodicDeepR,
+    RigL,
+    topology_hash,
 )
-
-
-def assert_same_files(one, other):
-    for name in FILES:
-        assert (one / name).read_bytes() == (other / name).read_bytes(), name
 
 
 class Stop(Exception):
     pass
 
 
-def raise_at(number):
+def stop_at(number, how):
+    """Raises an error or a signal at a step."""
+
     def at_step(step):
-        if step == number:
+        if step == number and how is Stop:
             raise Stop
+        if step == number:
+            signal.raise_signal(how)
 
     return at_step
 
 
-def signal_at(number, kind):
-    return lambda step: signal.raise_signal(kind) if step == number else None
-
-
 def test_leaves_a_folder_that_tells_everything(tmp_path, start):
     run = start(tmp_path / "deep" / "run")
-    result = run.train(progress=False)
+    result, weight = run.train(progress=False), run.model.recurrent.weight_hh_l0
     assert result.finished and run.step == 20
-    assert result.nnz == run.nnz == run.model.recurrent.weight_hh_l0.nnz == 43
+    assert result.nnz == run.nnz == weight.nnz == 43
     assert result.metric == run.task.evaluate(run.model)["mse"]
     assert result.seconds > 0 and result.peak_bytes > 50e6
-    assert set(FILES) <= {path.name for path in run.folder.iterdir()}
     entries = read_metrics(run.folder / "metrics.jsonl")
     assert [entry["step"] for entry in entries] == list(range(2, 21, 2))
     assert all(entry["nnz"] == 43 for entry in entries)
     assert entries[-1]["metric"] == result.metric
+    records = read_metrics(run.folder / "topology.jsonl")
+    rewirings = [(record["step"], record["rewirings"], record["weight"]) for record in records]
+    assert rewirings == [(3 * n, n, "recurrent.weight_hh_l0") for n in range(1, 7)]
+    assert records[-1]["hash"] == topology_hash(weight)
+    assert records[-1]["exploration"] == run.tracker.exploration > records[0]["exploration"]
 
 
 @pytest.mark.parametrize(("limit", "expected"), [(32_768, 1), (0, 2)])
@@ -62,26 +64,6 @@ def test_a_small_model_has_one_thread(limit, expected, tmp_path, start, threads,
     found = set()
     start(tmp_path, at_step=lambda _: found.add(torch.get_num_threads())).train(progress=False)
     assert found == {expected} and torch.get_num_threads() == 2
-
-
-def test_records_every_rewiring(tmp_path, start):
-    run = start(tmp_path)
-    run.train(progress=False)
-    records = read_metrics(tmp_path / "topology.jsonl")
-    assert [record["step"] for record in records] == [3, 6, 9, 12, 15, 18]
-    assert [record["rewirings"] for record in records] == [1, 2, 3, 4, 5, 6]
-    assert {record["weight"] for record in records} == {"recurrent.weight_hh_l0"}
-    assert records[-1]["hash"] == topology_hash(run.model.recurrent.weight_hh_l0)
-    assert records[-1]["exploration"] == run.tracker.exploration > records[0]["exploration"]
-
-
-def test_is_a_function_of_its_settings(tmp_path, start):
-    for name in ("one", "same"):
-        start(tmp_path / name).train(progress=False)
-    start(tmp_path / "other", seed=1).train(progress=False)
-    assert_same_files(tmp_path / "one", tmp_path / "same")
-    one, other = (tmp_path / name / "metrics.jsonl" for name in ("one", "other"))
-    assert one.read_bytes() != other.read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -102,67 +84,37 @@ def test_a_method_that_never_rewires_is_refused(tmp_path, start, method, every):
     assert run.model.recurrent.weight_hh_l0.topology_version == 1
 
 
-@pytest.mark.parametrize("method", [Static, partial(SET, fraction=0.0, every=3)])
-def test_a_wiring_may_stay(tmp_path, start, method):
-    run = start(tmp_path, method=method, steps=4)
-    before = run.model.recurrent.weight_hh_l0.col_indices.clone()
-    run.train(progress=False)
-    assert torch.equal(run.model.recurrent.weight_hh_l0.col_indices, before)
-
-
 def test_the_last_step_leaves_no_gradients_behind(tmp_path, start):
-    def make(model, optimizer):
-        return RigL(model, optimizer, steps=20, every=5, stop=1.0)
-
-    run = start(tmp_path, method=make)
-    run.train(progress=False)
+    start(tmp_path, method=partial(RigL, steps=20, every=5, stop=1.0)).train(progress=False)
     assert not [name for name in Checkpoint.load(tmp_path).rewiring if name.startswith("factors")]
 
 
 @pytest.mark.parametrize(
-    ("step", "kind", "every"),
+    ("step", "how"),
     [
-        (0, signal.SIGTERM, 3),
-        (4, signal.SIGINT, 3),
-        (4, signal.SIGINT, 5),
-        (7, signal.SIGTERM, 3),
-        (18, signal.SIGINT, 5),
+        (0, signal.SIGTERM),
+        (4, signal.SIGINT),
+        (7, signal.SIGTERM),
+        (18, signal.SIGINT),
+        (3, Stop),
+        (13, Stop),
     ],
 )
-def test_interrupted_and_resumed_equals_never_stopped(tmp_path, start, step, kind, every):
-    start = partial(start, every=every)
-    start(tmp_path / "whole").train(progress=False)
-    run = start(tmp_path / "parts", at_step=signal_at(step, kind))
-    assert not run.train(progress=False).finished
-    assert run.step == Checkpoint.load(run.folder).step == step + 1
-    assert start(run.folder, resume=True).train(progress=False).finished
-    assert_same_files(tmp_path / "whole", tmp_path / "parts")
-
-
-@pytest.mark.parametrize("step", [3, 13])
-def test_failed_and_resumed_equals_never_stopped(tmp_path, start, step):
+def test_a_run_that_ended_early_goes_on_as_if_it_had_not(tmp_path, start, whole, step, how):
     """Steps after the last checkpoint are taken again, and logged once."""
-    start(tmp_path / "whole").train(progress=False)
-    with pytest.raises(Stop):
-        start(tmp_path / "parts", at_step=raise_at(step)).train(progress=False)
-    resumed = start(tmp_path / "parts", resume=True)
-    assert resumed.step == step // 5 * 5
-    resumed.train(progress=False)
-    assert_same_files(tmp_path / "whole", tmp_path / "parts")
-
-
-def test_resuming_a_finished_run_changes_nothing(tmp_path, start):
-    start(tmp_path / "once").train(progress=False)
-    start(tmp_path / "twice").train(progress=False)
-    assert start(tmp_path / "twice", resume=True).train(progress=False).finished
-    assert_same_files(tmp_path / "once", tmp_path / "twice")
-
-
-def test_puts_signal_handlers_back(tmp_path, start):
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    with pytest.raises(Stop):
-        start(tmp_path, at_step=raise_at(2)).train(progress=False)
+    run = start(tmp_path, at_step=stop_at(step, how))
+    if how is Stop:
+        with pytest.raises(Stop):
+            run.train(progress=False)
+    else:
+        assert not run.train(progress=False).finished and run.step == step + 1
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+    for _ in range(2):  # the second time it has ended
+        resumed = start(tmp_path, resume=True)
+        assert resumed.step == Checkpoint.load(tmp_path).step
+        assert resumed.train(progress=False).finished
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == whole
 
 
 def test_trains_outside_the_main_thread(tmp_path, start):
@@ -185,32 +137,38 @@ def test_stops_at_a_loss_that_is_not_finite(tmp_path, start):
     assert Checkpoint.load(tmp_path).model["readout"].isfinite().all()
 
 
-def test_refuses_a_folder_with_files(tmp_path, start):
-    start(tmp_path / "run")
-    with pytest.raises(FileExistsError, match=r"expected a new or empty folder.*--resume"):
-        start(tmp_path / "run")
+SETTINGS = [
+    *({name: 0} for name in ("steps", "evaluate_every", "hidden", "every", "density")),
+    *({"seed": seed} for seed in (-1, 2**63)),
+    {"density": float("nan")},
+    {"save_every": -1},
+    {"learning_rate": -1.0},
+    {"hidden": 10_000_000},
+    {"hidden": 10**400},
+]
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"steps": 0},
-        {"evaluate_every": 0},
-        {"save_every": -1},
-        {"seed": -1},
-        {"seed": 2**63},
-        {"hidden": 0},
-        {"density": 0.0},
-        {"density": 1.1},
-        {"density": float("nan")},
-        {"learning_rate": -1.0},
-        {"every": 0},
-    ],
-)
+@pytest.mark.parametrize("settings", SETTINGS, ids=range(len(SETTINGS)))
 def test_settings_that_cannot_be_leave_no_folder(tmp_path, start, settings):
     with pytest.raises(ValueError, match=r"expected|Invalid"):
         start(tmp_path / "run", **settings)
     assert not (tmp_path / "run").exists()
+
+
+def test_the_memory_of_this_machine_is_the_bound(monkeypatch):
+    links, states = round(0.1 * 500**2), 500 * 60
+    needed = links * limits.BYTES_PER_LINK + states * limits.BYTES_PER_STATE
+    assert 2**28 < limits.memory() < 2**50
+    monkeypatch.setattr(limits, "memory", lambda: needed)
+    limits.check_size(500, 0.1, 60)
+    with pytest.raises(ValueError, match=r"found 501 units, 25,100 links and 30,060 states"):
+        limits.check_size(501, 0.1, 60)
+
+
+def test_memory_that_a_step_cannot_have_is_one_line(tmp_path, start):
+    run = start(tmp_path, at_step=lambda step: torch.empty(2**60))
+    with pytest.raises(MemoryError, match=r"^expected memory for a run \(fewer.*found too little"):
+        run.train(progress=False)
 
 
 def test_says_that_there_is_nothing_to_resume(tmp_path, start):
@@ -219,21 +177,19 @@ def test_says_that_there_is_nothing_to_resume(tmp_path, start):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize(
-    ("name", "value"), [("network.hidden", 13), ("network.density", 0.2), ("seed", 3)]
-)
-def test_refuses_to_resume_with_other_settings(tmp_path, start, name, value):
+def test_refuses_to_resume_with_other_or_damaged_settings(tmp_path, start):
     start(tmp_path)
-    with pytest.raises(CheckpointError, match=f"found {name} = {value}"):
-        start(tmp_path, resume=True, **{name.rpartition(".")[2]: value})
-
-
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b"null", b"\xff"])
-def test_refuses_to_resume_from_a_damaged_config(tmp_path, start, content):
-    start(tmp_path)
-    (tmp_path / "config.json").write_bytes(content)
-    with pytest.raises(CheckpointError, match="expected"):
-        start(tmp_path, resume=True)
+    with pytest.raises(FileExistsError, match=r"expected a new or empty folder.*--resume"):
+        start(tmp_path)
+    for name, value in (("network.hidden", 13), ("network.density", 0.2), ("seed", 3)):
+        with pytest.raises(CheckpointError, match=f"found {name} = {value}"):
+            start(tmp_path, resume=True, **{name.rpartition(".")[2]: value})
+    config = json.loads((tmp_path / "config.json").read_text())
+    edited = [json.dumps(config | {"seed": value}).encode() for value in (7, 0.1, None)]
+    for content in (b"", b"{", b"[]", b"{}", b"null", b"\xff", *edited):
+        (tmp_path / "config.json").write_bytes(content)
+        with pytest.raises(CheckpointError, match="expected"):
+            start(tmp_path, resume=True)
 
 
 def test_log_leaves_out_a_line_that_was_cut_short(tmp_path):
@@ -252,3 +208,34 @@ def test_log_names_a_damaged_line(tmp_path, line):
     path.write_text(f'{{"step": 1}}\n{line}\n{{"step": 3}}\n')
     with pytest.raises(ValueError, match="expected an entry with a step in line 2"):
         read_metrics(path)
+
+
+#: Names of methods that are not their class's.
+CLASSES = {
+    "deep-r": PeriodicDeepR,
+    "deep-r-langevin": DeepR,
+    "pruning": GradualPruning,
+    "narang": NarangPruning,
+}
+
+
+def test_options_reach_the_method(start, tmp_path):
+    def of(name):
+        method = Method(name, fraction=0.25, every=3, final_density=0.1)
+        return partial(method.make, steps=20, density=0.3, seed=7)
+
+    rewirings = {name: start(tmp_path / name, method=of(name)).rewiring for name in METHODS}
+    for name, rewiring in rewirings.items():
+        kind = type(rewiring)
+        assert CLASSES.get(name, kind) is kind, name
+        assert name in CLASSES or kind.__name__.lower() == name.replace("-", ""), name
+        if name not in ("static", "deep-r-langevin"):
+            seed = 0 if name in ("pruning", "narang") else 7
+            assert (rewiring.every, rewiring.seed) == (3, seed), name
+        if name not in ("static", *CLASSES):
+            assert rewiring.fraction.at(0) == 0.25, name
+    assert rewirings["rigl"].fraction.at(15) == 0 < rewirings["rigl"].fraction.at(14)
+    assert rewirings["snfs"].fraction.at(20) == 0.005 < rewirings["snfs"].fraction.at(19)
+    for name, end in (("granet", 6), ("pruning", 10)):
+        density = rewirings[name].density
+        assert (density.at(0), density.at(end)) == (0.3, 0.1) and density.at(end - 1) > 0.1

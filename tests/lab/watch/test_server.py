@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import socket
-import struct
 import subprocess
 import sys
 from urllib.parse import urlencode
@@ -200,18 +199,6 @@ def test_links_that_are_none_are_refused(tmp_path, arrays):
         assert status in (404, 422) and "expected" in found["error"]
         path.write_bytes(path.read_bytes()[:-1])
         assert ask(port, "/api/run", run="run")[1]["weights"] == []
-
-
-def test_a_browser_that_leaves_prints_nothing(tmp_path, capfd):
-    make_run(tmp_path / "run")
-    with served(tmp_path) as port:
-        for _ in range(3):
-            with socket.create_connection(("127.0.0.1", port)) as browser:
-                # Closed with SO_LINGER of zero, the connection is reset under the server.
-                browser.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                browser.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n")
-        assert ask(port, "/api/runs") == (200, ["run"])
-    assert capfd.readouterr().err == ""
 
 
 def test_long_logs_are_thinned(tmp_path):

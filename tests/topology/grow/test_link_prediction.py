@@ -71,16 +71,6 @@ def test_all_cells_or_none_and_no_more(rule):
         grown(rule, pattern_of(nothing), 10)
 
 
-def test_sampling_reaches_cells_that_the_greatest_scores_do_not():
-    pattern, keys = random_pattern(30, 30, 150), [RandomKey(0, step) for step in range(50)]
-    greatest, sampled = (
-        {position for key in keys for position in grown(rule, pattern, 20, key).tolist()}
-        for rule in (CH2L3n(), SoftPrediction(CH2L3n()))
-    )
-    assert len(greatest) == 20
-    assert greatest < sampled
-
-
 def test_a_score_of_ones_own():
     class Lowest(LinkPrediction):
         def predict(self, links, count, *, key=None):

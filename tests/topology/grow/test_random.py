@@ -75,34 +75,6 @@ def per_gate(entries, blocks):
     return [int(block.sum()) for block in entries.split(blocks)]
 
 
-# How many positions without links four gates of two rows have, and how many of them grow links.
-@pytest.mark.parametrize(
-    ("count", "rooms", "shares"),
-    [
-        (12, [9, 9, 9, 9], [3, 3, 3, 3]),
-        (14, [9, 9, 9, 9], [4, 4, 3, 3]),
-        (14, [9, 0, 9, 9], [5, 0, 5, 4]),
-        (14, [9, 1, 9, 9], [5, 1, 4, 4]),
-        (28, [9, 1, 9, 9], [9, 1, 9, 9]),
-        (0, [0, 0, 0, 0], [0, 0, 0, 0]),
-    ],
-)
-def test_remainders_go_to_the_first_gates_and_overflow_to_the_others(count, rooms, shares):
-    taken = torch.stack([torch.arange(10) >= room for room in rooms]).view(8, 5)
-    positions = grown(pattern_of(taken), [2] * 4, count, RandomKey(0))
-    assert per_gate(torch.bincount(positions, minlength=40).view(8, 5), [2] * 4) == shares
-
-
-def test_gates_of_fewer_rows_get_fewer():
-    """Small gates, as the masters of an ON-LSTM, which would else fill up first."""
-    blocks, cols = [2, 2, 20, 20, 20, 20], 30
-    positions = grown(
-        pattern_of(torch.zeros(84, cols, dtype=torch.bool)), blocks, 420, RandomKey(0)
-    )
-    found = torch.bincount(positions, minlength=84 * cols).view(84, cols)
-    assert per_gate(found, blocks) == [10, 10, 100, 100, 100, 100]
-
-
 @given(
     blocks=st.lists(st.integers(0, 5), min_size=1, max_size=5),
     cols=st.integers(1, 6),

@@ -53,9 +53,3 @@ def test_equal_density_is_equal_to_one_link():
     counts = EqualDensity(0.123).counts(SHAPES)
     for count, (a, b) in zip(counts, SHAPES, strict=True):
         assert abs(count - 0.123 * a * b) < 1
-
-
-@pytest.mark.parametrize("rule", [ERKDensity, EqualDensity])
-def test_wrong_density(rule):
-    with pytest.raises(ValueError, match=r"density in \(0, 1\], found 0"):
-        rule(0)

@@ -189,60 +189,6 @@ def test_from_graph_refuses():
         FromGraph(nx.path_graph(4)).links(4, 4, RandomKey(0))
 
 
-NAN = np.full((3, 2), np.nan)
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: ErdosRenyi(), "exactly one of density, epsilon and nnz"),
-        (lambda: ErdosRenyi(density=0.1, nnz=3), "exactly one of density, epsilon and nnz"),
-        (lambda: ErdosRenyi(density=1.5), r"density in \(0, 1\], found 1.5"),
-        (lambda: ErdosRenyi(epsilon=0), "finite epsilon > 0, found 0"),
-        (lambda: ErdosRenyi(epsilon=float("inf")), "finite epsilon > 0, found inf"),
-        (lambda: ErdosRenyi(nnz=-1), "nnz of at least 0, found -1"),
-        (lambda: ConstantFanIn(), "exactly one of fan_in and density"),
-        (lambda: ConstantFanIn(3, density=0.5), "exactly one of fan_in and density"),
-        (lambda: ConstantFanIn(-1), "fan_in of at least 0, found -1"),
-        (lambda: ConstantFanIn(density=0.0), r"density in \(0, 1\], found 0.0"),
-        (lambda: WattsStrogatz(0, 0.1), "neighbours of at least 1, found 0"),
-        (lambda: WattsStrogatz(4, 1.1), r"rewiring in \[0, 1\], found 1.1"),
-        (lambda: BarabasiAlbert(0), "attached of at least 1, found 0"),
-        (lambda: StochasticBlockModel([0.5, 0.5]), r"matrix of densities, found shape \[2\]"),
-        (lambda: StochasticBlockModel([]), r"matrix of densities, found shape \[0\]"),
-        (lambda: StochasticBlockModel([[0.5, -0.1]]), r"densities in \[0, 1\], found -0.1"),
-        (
-            lambda: StochasticBlockModel([[0.5]], row_sizes=[3, 4]),
-            r"1 row_sizes of at least 0, found \[3, 4\]",
-        ),
-        (
-            lambda: StochasticBlockModel([[0.5]], column_sizes=[-3]),
-            r"column_sizes of at least 0, found \[-3\]",
-        ),
-        (
-            lambda: StochasticBlockModel.modular(0, within=1, between=1),
-            "groups of at least 1, found 0",
-        ),
-        (lambda: ReceptiveField(0.0, 0.5), r"density in \(0, 1\], found 0.0"),
-        (lambda: ReceptiveField(0.1, -0.5), r"randomness in \[0, 1\], found -0.5"),
-        (lambda: near(scale=0.0), "scale > 0, found 0.0"),
-        (lambda: near(density=2), r"density in \(0, 1\], found 2"),
-        (
-            lambda: near(PLACES, PLACES[:, :1]),
-            r"shapes \[60, 2\] and \[60, 1\]",
-        ),
-        (lambda: near(PLACES, NAN), "finite positions"),
-        (
-            lambda: near(candidates=0),
-            "candidates of at least 1, found 0",
-        ),
-    ],
-)
-def test_wrong_arguments(make, message):
-    with pytest.raises(ValueError, match=message):
-        make()
-
-
 @pytest.mark.parametrize(
     ("wiring", "shape", "message"),
     [

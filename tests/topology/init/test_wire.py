@@ -9,8 +9,7 @@ from testing import assert_valid
 from torch import nn
 from torch.nn.utils import parametrize
 
-from sparse_engine import analysis
-from sparse_engine.nn import FixedSigns, GroupedWeight, SparseLinear, SparseRNN, SparseWeight
+from sparse_engine.nn import GroupedWeight, SparseLinear, SparseRNN, SparseWeight
 from sparse_engine.ops import RandomKey
 from sparse_engine.topology import (
     SET,
@@ -100,26 +99,12 @@ def test_values_follow_the_new_fan_in():
     assert weight.values.grad is None
 
 
-def test_a_gradient_is_dropped_when_the_number_of_links_stays():
-    layer = SparseLinear(50, 40, density=0.1)
-    layer(torch.randn(3, 50)).sum().backward()
-    wire(layer, ErdosRenyi(density=0.1))
-    assert layer.weight.nnz == 200
-    assert layer.weight.values.grad is None
-
-
 def test_allocations_share_out_over_the_model():
     model = model_of()
     wire(model, ERKDensity(0.2))
     weights = weights_of(model).values()
     shapes = [weight.shape for weight in weights]
     assert [weight.nnz for weight in weights] == ERKDensity(0.2).counts(shapes)
-
-
-def test_a_shared_weight_is_wired_once():
-    layer = SparseLinear(20, 20, density=0.2)
-    wire(nn.Sequential(layer, layer), ConstantFanIn(4))
-    assert layer.weight.topology_version == 1
 
 
 def test_dale_holds_across_the_weights_of_a_model():
@@ -206,15 +191,6 @@ def test_a_model_stays_as_it_was_where_one_weight_cannot_be_wired(rule, options,
         wire(model, rule, **options)
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name])
-
-
-def test_wire_refuses_namesakes_from_other_packages():
-    model = SparseLinear(9, 4, density=0.5)
-    with pytest.raises(TypeError, match=r"a Wiring or an Allocation, found .*ErdosRenyiNull"):
-        wire(model, analysis.ErdosRenyiNull())
-    signs = FixedSigns(model.weight)
-    with pytest.raises(TypeError, match=r"expected a SignInit, found .*FixedSigns"):
-        wire(model, ConstantFanIn(1), signs=signs)
 
 
 N = 100_000

@@ -4,7 +4,6 @@ import copy
 
 import pytest
 import torch
-from torch import nn
 
 from sparse_engine.models import SparseMLP
 from sparse_engine.topology import SET, ImportanceSET, topology_hash
@@ -75,31 +74,3 @@ def test_equals_set_before_the_first_pruning():
         rewiring.step()
     hashes = [[topology_hash(weight) for weight in weights_of(m)] for m in (one, other)]
     assert hashes[0] == hashes[1]
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"share": 1.1}, r"expected share in \[0, 1\], found 1.1"),
-        ({"prune_every": 0}, "expected prune_every of at least 1 .*, found 0 and 200"),
-        ({"prune_after": -1}, "expected .* prune_after of at least 0, found 10 and -1"),
-    ],
-)
-def test_wrong_arguments_are_named(options, message):
-    with pytest.raises(ValueError, match=message):
-        trained(**options)
-
-
-def test_trains_with_fewer_and_fewer_links():
-    model, optimizer, method = trained(every=5, prune_every=1, prune_after=2, share=0.1)
-    x, y = torch.randn(64, 30), torch.arange(64) % 10
-    losses, links = [], sum(weight.nnz for weight in weights_of(model))
-    for _ in range(80):
-        loss = nn.functional.cross_entropy(model(x), y)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        method.step()
-        losses.append(loss.item())
-    assert losses[-1] < 0.8 * losses[0]
-    assert sum(weight.nnz for weight in weights_of(model)) < 0.8 * links

@@ -128,31 +128,3 @@ def test_as_many_links_are_replaced_as_the_schedule_says(make):
         rule.step()
     assert replaced == [int(rule.fraction.at(step) * model.weight.nnz) for step in (10, 20, 30)]
     assert replaced[0] > 0
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda *p: RigL(*p, steps=10, fraction=1.5), r"fraction in \[0, 1\], found 1.5"),
-        (lambda *p: RigL(*p, steps=10, stop=0.0), r"stop in \(0, 1\], found 0.0"),
-        (lambda *p: RigL(*p, steps=0), "steps of at least 1, found 0"),
-        (lambda *p: GSE(*p, steps=10, ratio=-1.0), "ratio of at least 0, found -1.0"),
-        (lambda *p: SNFS(*p, steps=10, every=5), "every of at least the 10 steps"),
-        (lambda m, o: SNFS(m, None, steps=10), "optimizer with momentum, found None"),
-        (lambda *p: DSR(*p, threshold=0.0), "finite start > 0, found 0.0"),
-        (lambda *p: MEST(*p, steps=10, scale=-1.0), "finite scale of at least 0, found -1.0"),
-        (lambda *p: MEST(*p, steps=10, fraction=2.0), r"fraction in \[0, 1\], found 2.0"),
-        (lambda *p: GradualPruning(*p, density=0.0, last=9), r"end in \(0, 1\], found 0.0"),
-        (
-            lambda *p: GradualPruning(*p, density=0.1, first=9, last=9),
-            "first < last, found 9 and 9",
-        ),
-        (lambda *p: DeepR(*p, l1=-1.0), "finite l1 of at least 0, found -1.0"),
-        (lambda *p: DeepR(*p, temperature=math.nan), "finite temperature of at least 0, found nan"),
-        (lambda *p: PeriodicDeepR(*p, noise=math.inf), "finite noise of at least 0, found inf"),
-        (lambda m, o: DeepR(m, None), "an optimizer that trains every weight"),
-    ],
-)
-def test_wrong_arguments_are_named(make, message):
-    with pytest.raises(ValueError, match=message):
-        make(*parts())

@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from testing import assert_valid
 
 from sparse_engine.ops import RandomKey
-from sparse_engine.topology import NormalInit, RandomGrowth, Rewiring
+from sparse_engine.topology import NormalInit, RandomGrowth
 from sparse_engine.topology.new_links import ZeroInit
 from sparse_engine.topology.prune import AssignedSign, SignChange
 from sparse_engine.topology.prune.sign import _hash
@@ -59,18 +58,6 @@ def test_literally_over_many_rewirings(shape, new_links, weight_of, links_of):
     assert turned > nnz / 2 or nnz == 0
 
 
-def test_at_first_sight_nothing_goes_and_0_is_no_sign(weight_of):
-    weight, rule = weight_of(torch.tensor([1.0, -1.0, 0.0, -0.0]), 2, 3), SignChange()
-    rounds = [
-        ([1.0, -1.0, 0.0, -0.0], [0, 0, 0, 0]),
-        ([0.0, -2.0, -1.0, 0.0], [0, 0, 0, 0]),
-        ([-1e-30, 0.0, -1.0, 5.0], [1, 0, 0, 0]),
-    ]
-    for values, gone in rounds:
-        weight.values.data = torch.tensor(values)
-        assert rule.drop(weight, 0.3, RandomKey(0)).int().tolist() == gone
-
-
 def test_remembering_at_another_time(weight_of):
     weight, rule = weight_of(torch.tensor([1.0, -1.0, 2.0]), 2, 2), SignChange()
     rule.remember(weight, 3)
@@ -79,15 +66,6 @@ def test_remembering_at_another_time(weight_of):
     rule.remember(weight, 3)
     assert not rule.drop(weight, 0.3, RandomKey(0, 0, 2)).any()
     assert rule.drop(weight, 0.3, RandomKey(0, 0, 3)).all()
-
-
-def test_a_removed_link_is_forgotten(weight_of):
-    weight, rule = weight_of(torch.ones(4), 2, 2), SignChange()
-    rule.remember(weight)
-    weight.values.data = torch.tensor([1.0, -1.0, 1.0, 1.0])
-    assert rule.drop(weight, 0.3, RandomKey(0)).tolist() == [False, True, False, False]
-    weight.values.data = torch.tensor([1.0, -1.0, 1.0, -1.0])
-    assert rule.drop(weight, 0.3, RandomKey(0)).tolist() == [False, False, False, True]
 
 
 CELLS, SIGNS = torch.tensor([1, 5, 7]), torch.tensor([1, -1, 0], dtype=torch.int8)
@@ -150,51 +128,9 @@ def test_a_sign_belongs_to_its_cell(weight_of, links_of):
         assert abs(sum(differ) - 100) < 36
 
 
-def test_runs_of_earlier_releases_keep_their_signs(weight_of):
-    """Earlier releases saved no state of the rule, and seeded the signs otherwise."""
-    weight, key = weight_of(torch.zeros(70), 10, 20), RandomKey(3, 0, 1)
-    new, old, resumed = AssignedSign(), AssignedSign(), AssignedSign()
-    old.load_state_dict({})
-    bits = _hash(weight.pattern.links.positions(), hash((3, 1)))
-    assert torch.equal(old.signs(weight, key), (bits >= 0) * 2 - 1)
-    assert not torch.equal(old.signs(weight, key), new.signs(weight, key))
-    for rule in (old, new):
-        resumed.load_state_dict(rule.state_dict())
-        assert torch.equal(resumed.signs(weight, key), rule.signs(weight, key))
-    with pytest.raises(ValueError, match="expected signs by philox"):
-        old.load_state_dict({"signs": "dice"})
-
-
-def test_the_signs_are_fair_and_independent(weight_of):
-    weight = weight_of(torch.zeros(40_000), 200, 200)
-    signs = AssignedSign().signs(weight, RandomKey(0)).double().view(200, 200)
-    products = [signs, signs[:, 1:] * signs[:, :-1], signs[1:] * signs[:-1]]
-    for product in products:
-        assert abs(float(product.sum())) < 5 * product.numel() ** 0.5
-
-
 def test_literally(weight):
     key = RandomKey(1, 2, 3)
     signs = AssignedSign().signs(weight, key).numpy()
     assert set(signs.tolist()) <= {-1, 1}
     dropped = AssignedSign().drop(weight, 0.3, key).numpy()
     assert np.array_equal(dropped, signs * np.sign(weight.values.detach().numpy()) == -1)
-
-
-def test_deep_rewiring_keeps_every_sign(weight_of):
-    weight = weight_of(torch.randn(30), 8, 8)
-    rule, key = AssignedSign(), RandomKey(7, 0, 0)
-    with torch.no_grad():
-        weight.values.copy_(weight.values.abs() * rule.signs(weight, key))
-    assert not rule.drop(weight, 0.3, key).any()
-    rewiring = Rewiring(weight, None, prune=rule, grow=RandomGrowth(), every=1, seed=7)
-    moved = 0
-    for _ in range(50):
-        with torch.no_grad():
-            weight.values += 0.2 * torch.randn(30)
-        moved += int(rule.drop(weight, 0.3, key).sum())
-        rewiring.step()
-        assert weight.nnz == 30
-        assert (rule.signs(weight, key) * weight.values >= 0).all()
-    assert_valid(weight)
-    assert moved > 30

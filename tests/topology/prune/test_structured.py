@@ -1,7 +1,5 @@
 """Pruning by neurons and by gates, read word for word."""
 
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -51,21 +49,6 @@ def test_sums_are_not_rounded_as_the_values_are():
     weight = SparseWeight.from_dense(torch.tensor([[large, 1.0, 1.0], [large, 1.0, 0.0]]))
     dropped = NeuronImportance(0.5).drop(weight, 0.0, RandomKey(0))
     assert dropped.tolist() == [False, False, False, True, True]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({}, "exactly one of share and threshold"),
-        ({"share": 0.1, "threshold": 1.0}, "exactly one of share and threshold"),
-        ({"share": 1.5}, r"share in \[0, 1\], found 1.5"),
-        ({"threshold": -1.0}, "threshold of at least 0, found -1.0"),
-        ({"threshold": math.nan}, "threshold of at least 0, found nan"),
-    ],
-)
-def test_wrong_arguments_of_importance(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        NeuronImportance(**arguments)
 
 
 def literal_gates(weight, gates, fraction):

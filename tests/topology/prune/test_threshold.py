@@ -6,12 +6,10 @@ import sys
 import numpy as np
 import pytest
 import torch
-from testing import assert_valid
 
 from sparse_engine.ops import RandomKey
-from sparse_engine.topology import NarangRamp, RandomGrowth, Rewiring
+from sparse_engine.topology import NarangRamp
 from sparse_engine.topology.prune import AdaptiveThreshold, GlobalThreshold, NarangThreshold
-from sparse_engine.topology.schedule import ConstantSchedule
 
 
 def simulate(vectors, fractions, start, tolerance, rewirings):
@@ -95,20 +93,6 @@ def test_a_foreign_memory_is_refused(state):
     assert rule.state_dict() == {"threshold.2": 0.5}
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"start": 0.0}, "finite start > 0, found 0.0"),
-        ({"start": math.inf}, "finite start > 0, found inf"),
-        ({"tolerance": -0.1}, r"tolerance in \[0, 1\), found -0.1"),
-        ({"tolerance": 1.0}, r"tolerance in \[0, 1\), found 1.0"),
-    ],
-)
-def test_wrong_arguments_of_adaptive_thresholds(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        GlobalThreshold(**arguments)
-
-
 RAMP = NarangRamp(10, 20, 40)
 
 
@@ -133,42 +117,6 @@ def test_a_density_of_less_than_one_cell_asks_for_the_largest(weight_of):
     assert RAMP.at(33) == pytest.approx(0.8)
     dropped = NarangThreshold(RAMP, 1e-20).drop(weight, 0.0, RandomKey(0, 33))
     assert (~dropped).nonzero().flatten().tolist() == [7, 8]
-
-
-def test_a_dense_weight_becomes_sparse_along_the_ramp(weight_of):
-    ramp = NarangRamp(100, 200, 400)
-    weights = [weight_of(torch.randn(n), 20, 20) for n in (400, 390)]
-    model = torch.nn.ModuleList(weights)
-    arrays = [weight.values.detach().abs().numpy().copy() for weight in weights]
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    for weight in weights:
-        optimizer.state[weight.values]["momentum_buffer"] = weight.values.detach().clone()
-    rule = Rewiring(
-        model,
-        optimizer,
-        prune=NarangThreshold(ramp, 0.1),
-        grow=RandomGrowth(),
-        density=ConstantSchedule(0.0),
-        every=10,
-    )
-    for step in range(1, 500):
-        if not rule.step():
-            continue
-        for i, weight in enumerate(weights):
-            q = np.sort(np.pad(arrays[i], (400 - len(arrays[i]), 0)))[360]
-            arrays[i] = arrays[i][arrays[i] > ramp.at(step) * q]
-            assert np.array_equal(weight.values.detach().abs().numpy(), arrays[i])
-            assert_valid(weight)
-    for weight in weights:
-        # The ramp ends just below q.
-        assert 40 <= weight.nnz <= 50
-        assert torch.equal(optimizer.state[weight.values]["momentum_buffer"], weight.values)
-
-
-@pytest.mark.parametrize("density", [0.0, 1.5, math.nan])
-def test_wrong_arguments_of_rising_thresholds(density):
-    with pytest.raises(ValueError, match=rf"density in \(0, 1\], found {density}"):
-        NarangThreshold(RAMP, density)
 
 
 def test_a_pause_removes_nothing_and_leaves_the_threshold(weight_of):
