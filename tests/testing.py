@@ -32,7 +32,7 @@ CELLS: dict[str, Callable[..., nn.Module]] = {
     **{
         f"normed {name}": partial(entry, layer_norm=True)
         for name, entry in sparse.CELLS.items()
-        if entry.layer_norm
+        if "layer_norm" in entry.options
     },
 }
 

@@ -40,5 +40,5 @@ FAMILIES: dict[str, type[Family]] = {
 FAMILIES |= {
     name: family_of(entry)
     for name, entry in CELLS.items()
-    if name not in FAMILIES and issubclass(entry.network.cell_type, ResetGatedCell)
+    if name not in FAMILIES and issubclass(entry.cell, ResetGatedCell)
 }

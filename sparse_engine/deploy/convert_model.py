@@ -22,7 +22,9 @@ from sparse_engine.nn.linear import LinearOf
 
 #: The network for each recurrent network of torch.nn.
 RECURRENT: dict[type[nn.Module], type[Recurrent]] = {
-    entry.dense: entry.network for entry in CELLS.values() if entry.dense is not None
+    entry.cell.dense_type: entry.network
+    for entry in CELLS.values()
+    if entry.cell.dense_type is not None
 }
 
 

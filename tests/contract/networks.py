@@ -73,8 +73,8 @@ def forms_where(supported: Callable[[CellEntry], bool]) -> list[str]:
     return [form for form in FORMS if supported(CELLS[cell_of(form)])]
 
 
-PACKABLE = forms_where(lambda entry: entry.packed)
-TIMED = forms_where(lambda entry: entry.timespans)
+PACKABLE = forms_where(lambda entry: entry.cell.packable)
+TIMED = forms_where(lambda entry: entry.cell.timed)
 
 
 def make(

@@ -90,14 +90,14 @@ def test_dense_inputs_that_outnumber_the_links_are_told():
         sparse.SparseLSTM(100, 1500, density=0.05)  # 600,000 numbers
 
 
-@pytest.mark.parametrize("cell", [name for name, entry in CELLS.items() if entry.dense])
+@pytest.mark.parametrize("cell", [name for name, entry in CELLS.items() if entry.cell.dense_type])
 def test_a_constructor_is_called_for_a_dense_network_too(cell):
     class Own(CELLS[cell].network):
         def __init__(self, *arguments, **options):
             super().__init__(*arguments, **options)
             self.made = True
 
-    dense = CELLS[cell].dense(3, 7, 2, dropout=0.5)
+    dense = CELLS[cell].cell.dense_type(3, 7, 2, dropout=0.5)
     before = torch.get_rng_state()
     network = Own.from_dense(dense, density=0.5)
     assert network.made and network.checkpoint_every is None
@@ -282,7 +282,7 @@ def test_a_network_of_a_dtype_without_kernels(cell):
             network(torch.ones(4, 3, 6, dtype=dtype))
 
 
-@pytest.mark.parametrize("cell", [name for name, entry in CELLS.items() if not entry.packed])
+@pytest.mark.parametrize("cell", [name for name, entry in CELLS.items() if not entry.cell.packable])
 def test_networks_that_take_no_packed_sequence(cell):
     packed = nn.utils.rnn.pack_sequence([torch.randn(3, 6), torch.randn(2, 6)])
     with pytest.raises(TypeError, match="found a PackedSequence; unpack it"):

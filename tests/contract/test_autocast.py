@@ -57,7 +57,7 @@ def test_a_cell_says_what_it_keeps():
     for form in FORMS:
         entry = CELLS[cell_of(form)]
         assert make(form).keeps_bfloat16("cpu") == (
-            "cpu" in entry.bf16_devices and not form.startswith("normed")
+            "cpu" in entry.cell.bf16_devices and not form.startswith("normed")
         )
 
 
@@ -181,7 +181,7 @@ def test_what_goes_on_from_part_to_part_of_a_sequence_is_not_rounded(form, batch
     assert torch.equal(torch.cat(parts), whole) and torch.equal(state, last)
 
 
-GROWING = forms_where(lambda entry: entry.gradient_growth)
+GROWING = forms_where(lambda entry: entry.cell.gradient_growth)
 
 
 def captured(network):

@@ -19,7 +19,7 @@ from torch.testing import assert_close
 
 from sparse_engine.nn import SparseLinear
 
-GROWING = forms_where(lambda entry: entry.gradient_growth)
+GROWING = forms_where(lambda entry: entry.cell.gradient_growth)
 
 
 def capturing(model):

@@ -7,7 +7,7 @@ from torch import nn
 
 from sparse_engine.nn import CELLS, SparseLSTM, SparseWeight
 
-DENSE = {name: entry.dense for name, entry in CELLS.items() if entry.dense}
+DENSE = {name: entry.cell.dense_type for name, entry in CELLS.items() if entry.cell.dense_type}
 EVERY = pytest.mark.parametrize("cell", DENSE)
 SETTINGS = {
     "num_layers": 2,
@@ -130,7 +130,7 @@ def test_another_kind_of_network(cell):
             converted(other(6, 21), cell, density=0.1)
 
 
-@pytest.mark.parametrize("cell", [n for n, entry in CELLS.items() if entry.layer_norm])
+@pytest.mark.parametrize("cell", [n for n, entry in CELLS.items() if "layer_norm" in entry.options])
 def test_norms_have_no_dense_counterpart(cell):
     with pytest.raises(ValueError, match="expected no layer_norm to convert, found True"):
         make(f"normed {cell}").to_dense()

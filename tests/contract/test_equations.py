@@ -211,7 +211,7 @@ def test_states_reach_their_limit_and_stay_there(form):
 DROP_IN = [
     name
     for name in FORMS
-    if CELLS[cell_of(name)].dense and "normed" not in name and "clipped" not in name
+    if CELLS[cell_of(name)].cell.dense_type and "normed" not in name and "clipped" not in name
 ]
 
 
@@ -220,7 +220,7 @@ DROP_IN = [
 def test_results_and_gradients_are_those_of_torch(form, stack, shape, dtype, initial):
     network = make(form, dtype, **stack)
     dense = network.to_dense()
-    assert type(dense) is CELLS[cell_of(form)].dense
+    assert type(dense) is CELLS[cell_of(form)].cell.dense_type
     leaves = leaves_of(network, *shape, initial=initial)
     wanted = outcome(dense, leaves)
     for name, weight in weights_of(network).items():

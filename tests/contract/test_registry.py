@@ -40,12 +40,14 @@ def test_every_public_network_is_registered():
 
 @EVERY
 def test_reference_and_operation(name):
-    entry = CELLS[name]
-    assert callable(entry.reference) and callable(getattr(ops, entry.operation))
+    operation = CELLS[name].cell.operation
+    assert callable(operation.reference) and callable(getattr(ops, operation.__name__))
     for way in ("forward", "backward"):
-        operation = f"sparse_engine::{entry.operation}_{way}"
-        on_cuda = torch._C._dispatch_has_kernel_for_dispatch_key(operation, "CUDA")
-        assert hasattr(native, f"{entry.operation}_{way}") and on_cuda == entry.cuda
+        native_name = f"{operation.__name__}_{way}"
+        assert hasattr(native, native_name)
+        assert torch._C._dispatch_has_kernel_for_dispatch_key(
+            f"sparse_engine::{native_name}", "CUDA"
+        )
 
 
 @EVERY
@@ -63,10 +65,10 @@ def test_the_table_of_support_is_that_of_the_registry(page):
     cells = {entry.network.__name__[6:].lower(): entry for entry in CELLS.values()}
     assert sorted(each for column in columns for each in column) == sorted(cells)
     supports = {
-        "`from_dense`": lambda entry: entry.dense is not None,
-        "`lengths=`": lambda entry: entry.packed,
-        "`timespans=`": lambda entry: entry.timespans,
-        "growth by gradient": lambda entry: entry.gradient_growth,
+        "`from_dense`": lambda entry: entry.cell.dense_type is not None,
+        "`lengths=`": lambda entry: entry.cell.packable,
+        "`timespans=`": lambda entry: entry.cell.timed,
+        "growth by gradient": lambda entry: entry.cell.gradient_growth,
     }
     found = {row.split("|")[1].strip(): row.split("|")[2:-1] for row in rows[1:]}
     for label, supported in supports.items():

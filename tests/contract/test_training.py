@@ -13,7 +13,7 @@ from sparse_engine.nn import CELLS, SparseCTRNN, SparseRNN
 from sparse_engine.topology import SET, RigL
 
 EVERY = pytest.mark.parametrize("form", FORMS)
-GROWING = forms_where(lambda entry: entry.gradient_growth)
+GROWING = forms_where(lambda entry: entry.cell.gradient_growth)
 
 
 def loss(model, x):

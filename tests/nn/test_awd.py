@@ -28,7 +28,7 @@ from sparse_engine.nn import (
 from sparse_engine.topology import SET
 from sparse_engine.topology.methods import RigL
 
-RECURRENT = {name: entry for name, entry in CELLS.items() if entry.gradient_growth}
+RECURRENT = {name: entry for name, entry in CELLS.items() if entry.cell.gradient_growth}
 
 
 def sparse_weights(module):

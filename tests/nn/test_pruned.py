@@ -8,7 +8,9 @@ from torch.testing import assert_close
 
 from sparse_engine.nn import CELLS, SparseLinear, SparseRNN
 
-NETWORKS = {entry.dense: entry.network for entry in CELLS.values() if entry.dense}
+NETWORKS = {
+    entry.cell.dense_type: entry.network for entry in CELLS.values() if entry.cell.dense_type
+}
 
 
 @pytest.mark.parametrize("dense_type", NETWORKS)

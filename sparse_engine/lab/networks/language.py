@@ -136,8 +136,8 @@ class LanguageNetwork(Network):
             **self.cell_options,
         )
         if self.dense == "everything":
-            if CELLS[self.cell].dense is None:
-                known = ", ".join(name for name, cell in CELLS.items() if cell.dense)
+            if CELLS[self.cell].cell.dense_type is None:
+                known = ", ".join(name for name, cell in CELLS.items() if cell.cell.dense_type)
                 raise ValueError(
                     f"expected a cell that torch.nn has, one of {known}, where everything is "
                     f"dense, found {self.cell}"

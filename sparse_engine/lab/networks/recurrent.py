@@ -129,7 +129,7 @@ def layers_of(cell: str, *sizes: int, gain: float, **options: Any) -> Recurrent:
         ValueError: an argument that the network does not have, of another type, or out of range.
     """
     entry = CELLS[cell]
-    if "gain" not in entry.network.cell_type.lacks:
+    if "gain" not in entry.cell.lacks:
         options["gain"] = gain
     try:
         return entry(*sizes, **options)

@@ -156,30 +156,9 @@ class LeakyNetwork(Recurrent):
         own: dict[str, Any] = {"first_tau": tau, "first_groups": groups}
         super().__init__(input_size, hidden_size, num_layers, **own, **options)
 
-    @property
-    def num_groups(self) -> int:
-        """Number of groups of units that share a time constant."""
-        return self.cell.num_groups(self.hidden_size)
-
-    def of_units(self, of_groups: Tensor) -> Tensor:
-        """Return the entry of each unit's group, ``[hidden_size]``."""
-        return of_units(of_groups, self.groups)
-
     def tau(self, layer: str = "l0") -> Tensor:
         """Return the time constants ``[hidden_size]`` of a layer, such as ``"l0_reverse"``."""
         return self.cell.tau(self.layer(layer))
-
-    def _load_from_state_dict(
-        self, state_dict: dict[str, Tensor], prefix: str, *of_torch: Any
-    ) -> None:
-        saved = state_dict.get(f"{prefix}groups")
-        if saved is not None and self.groups is not None and not saved.is_meta:
-            try:
-                check_groups(saved, self.hidden_size, self.num_groups)
-            except ValueError as error:
-                of_torch[-1].append(str(error))
-                return
-        super()._load_from_state_dict(state_dict, prefix, *of_torch)
 
 
 def of_units(of_groups: Tensor, groups: Tensor | None) -> Tensor:
@@ -187,20 +166,13 @@ def of_units(of_groups: Tensor, groups: Tensor | None) -> Tensor:
     return of_groups if groups is None else of_groups[groups]
 
 
-def check_groups(groups: Tensor, units: int, count: int | None = None) -> None:
-    """Raise ValueError for groups that are not numbered from 0 without gaps.
-
-    Args:
-        groups: number of the group of each unit.
-        units: number of units.
-        count: number of groups; None for any.
-    """
+def check_groups(groups: Tensor, units: int) -> None:
+    """Raise ValueError for groups of units that are not numbered from 0 without gaps."""
     if groups.dtype != torch.int64 or groups.shape != (units,):
         raise ValueError(
             f"expected groups of shape [{units}] and dtype int64, found {[*groups.shape]} and "
             f"{groups.dtype}".replace("torch.", "")
         )
     found = groups.unique().tolist()
-    if found != [*range(len(found) if count is None else count)]:
-        many = "" if count is None else f"to {count - 1} "
-        raise ValueError(f"expected groups numbered from 0 {many}without gaps, found {found}")
+    if found != [*range(len(found))]:
+        raise ValueError(f"expected groups numbered from 0 without gaps, found {found}")

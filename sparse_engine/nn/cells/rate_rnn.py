@@ -135,34 +135,6 @@ class SparseRateRNN(LeakyNetwork):
 
     cell_type = RateRNN
 
-    def forward(
-        self,
-        input: Tensor,
-        hx: Tensor | None = None,
-        *,
-        timespans: Tensor | None = None,
-        resets: Tensor | None = None,
-        generator: torch.Generator | None = None,
-        **others: Any,
-    ) -> tuple[Tensor, Tensor]:
-        """Run the network over whole sequences, see :meth:`Recurrent.forward`.
-
-        Args:
-            input: the input.
-            hx: the initial potentials.
-            timespans: how long each input is held.
-            resets: where episodes begin.
-            generator: source of all randomness in this call; torch's global generator by default.
-            **others: the other arguments of :meth:`Recurrent.forward`.
-        """
-        given = {"timespans": timespans, "resets": resets, **others}
-        if generator is None:
-            return super().forward(input, hx, **given)
-        seed = torch.randint(2**63 - 1, (), generator=generator, device=generator.device)
-        with torch.random.fork_rng([input.device] if input.is_cuda else []):
-            torch.manual_seed(int(seed))
-            return super().forward(input, hx, **given)
-
     def rates(self, v: Tensor) -> Tensor:
         """Return the firing rates ``f(v)`` of potentials."""
         return self.cell.to_next_layer(v)
