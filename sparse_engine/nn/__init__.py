@@ -18,5 +18,5 @@ from sparse_engine.nn.regularization import link_penalty as link_penalty
 from sparse_engine.nn.signs import DaleSigns as DaleSigns
 from sparse_engine.nn.signs import FixedSigns as FixedSigns
 from sparse_engine.nn.weight import SparseWeight as SparseWeight
-from sparse_engine.ops.solver import RK4 as RK4
-from sparse_engine.ops.solver import Euler as Euler
+from sparse_engine.ops.continuous import RK4 as RK4
+from sparse_engine.ops.continuous import Euler as Euler

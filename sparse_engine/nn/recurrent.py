@@ -33,7 +33,7 @@ from sparse_engine.nn.options import STACK
 from sparse_engine.nn.sequence import Layout, Sequence, reset_state
 from sparse_engine.nn.weight import SparseWeight
 from sparse_engine.ops._autocast import asks_for_bfloat16, is_autocast_enabled
-from sparse_engine.ops._dispatch.own_code import with_own_code
+from sparse_engine.ops._dispatch.private import with_own_code
 
 
 class Recurrent(nn.Module):

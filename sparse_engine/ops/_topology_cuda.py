@@ -13,9 +13,12 @@ import torch
 from torch import Tensor
 
 from sparse_engine.ops._dispatch.native import native, register_on_cuda
-from sparse_engine.ops._draws import subset
 
 MOST_LINKS = 2**31 - 1
+LOW = 2**32 - 1
+
+#: Seed, step and stream.
+Key = tuple[int, int, int]
 
 
 def check_csr(crow: Tensor, col: Tensor, in_features: int) -> None:
@@ -33,14 +36,7 @@ def transpose(crow: Tensor, col: Tensor, in_features: int) -> tuple[Tensor, Tens
 
 
 def sample_absent(
-    crow: Tensor,
-    col: Tensor,
-    in_features: int,
-    dropped: Tensor | None,
-    count: int,
-    seed: int,
-    step: int,
-    stream: int,
+    crow: Tensor, col: Tensor, in_features: int, dropped: Tensor | None, count: int, *key: int
 ) -> Tensor:
     """Draw positions that hold no link, or only one that is dropped."""
     _check_links(crow, col)
@@ -53,9 +49,8 @@ def sample_absent(
         raise ValueError(
             f"expected to sample between 0 and {absent} absent positions, found {count}"
         )
-    ranks = subset(count, absent, (seed, step, stream), crow.device)
-    # Absent positions before each link that stays: the one of rank r is behind all with at most r.
-    return ranks + torch.searchsorted(staying - _count_up(staying), ranks, right=True)
+    seed, step, stream = key
+    return _without(staying, subset(count, absent, (seed, step, stream), crow.device))
 
 
 def rewire(
@@ -156,6 +151,59 @@ def carry_(tensor: Tensor, slot_map: Tensor) -> None:
     tensor.copy_(carry(tensor, slot_map, tensor.numel()))
 
 
+def subset(count: int, size: int, key: Key, device: torch.device) -> Tensor:
+    """Return ``count`` distinct numbers below ``size``, drawn uniformly, in increasing order."""
+    if count <= size // 2:
+        return distinct(count, size, key, device)
+    holes = distinct(size - count, size, key, device)
+    return _without(holes, torch.arange(count, device=device))
+
+
+def distinct(count: int, size: int, key: Key, device: torch.device) -> Tensor:
+    """Return the first ``count`` distinct numbers of an endless sequence of draws, sorted."""
+    found = torch.empty(0, dtype=torch.int64, device=device)
+    first = 0
+    while (missing := count - found.numel()) > 0:
+        more = _draws(first, missing, size, key, device)
+        found, first = torch.cat([found, more]).unique(), first + missing
+    return found
+
+
+def _draws(first: int, count: int, size: int, key: Key, device: torch.device) -> Tensor:
+    """Return numbers ``first, ...`` of a key's draws: the upper half of 64 random bits * size."""
+    number = torch.arange(first, first + count, device=device)
+    words = _philox(number >> 1, key)
+    odd = (number & 1).bool()
+    low, high = torch.where(odd, words[2], words[0]), torch.where(odd, words[3], words[1])
+    size_low, size_high = size & LOW, size >> 32
+    right, left = low * size_high, high * size_low
+    middle = (low * size_low >> 32 & LOW) + (right & LOW) + (left & LOW)
+    return high * size_high + (right >> 32) + (left >> 32 & LOW) + (middle >> 32)
+
+
+def _philox(counter: Tensor, key: Key) -> list[Tensor]:
+    """Return the four 32-bit words of each 64-bit counter: Philox4x32-10 (Salmon et al. 2011).
+
+    Of the int64 tensors only the lower 32 bits count: a product of two such numbers wraps around,
+    and its bits are still right.
+    """
+    seed, step, stream = key
+    tail = (torch.full_like(counter, each & LOW) for each in (step, stream))
+    words = [counter & LOW, counter >> 32 & LOW, *tail]
+    low, high = seed & LOW, seed >> 32 & LOW
+    for _ in range(10):
+        a, b = 0xD2511F53 * words[0], 0xCD9E8D57 * words[2]
+        right, left = (b >> 32 & LOW) ^ words[1] ^ low, (a >> 32 & LOW) ^ words[3] ^ high
+        words = [right, b & LOW, left, a & LOW]
+        low, high = low + 0x9E3779B9 & LOW, high + 0xBB67AE85 & LOW
+    return words
+
+
+def _without(holes: Tensor, ranks: Tensor) -> Tensor:
+    """Return the numbers of given ranks among those that are not in ``holes``, which increase."""
+    return ranks + torch.searchsorted(holes - _count_up(holes), ranks, right=True)
+
+
 def _mark(chosen: Tensor, scores: Tensor, above: float | None, quota: Callable[[int], int]) -> None:
     """Mark as many as ``quota`` says of the entries above a bound, the smallest first."""
     order = (scores + 0.0).argsort(stable=True)  # -0 becomes 0, so that the two are equal
@@ -178,7 +226,6 @@ def _count_up(like: Tensor) -> Tensor:
 
 
 def _first(marks: Tensor) -> int | None:
-    """Return the position of the first mark."""
     at = int(marks.to(torch.uint8).argmax()) if marks.numel() else 0
     return at if marks.numel() and bool(marks[at]) else None
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from sparse_engine.errors import InputError
 from sparse_engine.ops._autocast import activations, as_sum
 from sparse_engine.ops._dispatch.sequence import sequence_operation, states_and_final
-from sparse_engine.ops._operation import sequence_of, with_reference
+from sparse_engine.ops._sequence import sequence_of, with_reference
 from sparse_engine.ops.pattern import Pattern
 
 
@@ -86,14 +86,9 @@ def ltc_step(
     cm: Tensor,
     unfolds: int,
 ) -> tuple[Tensor, ...]:
-    """Compute one time step in plain torch.
+    """Compute one time step from the current and the conductance of the input and the leak.
 
-    Args:
-        sums: current and conductance of the input and the leak, one behind the other.
-        product: returns the current and the conductance of synapses from potentials.
-        state: the potentials before.
-        cm: capacitances over the time of one unfold.
-        unfolds: number of solver steps.
+    ``product`` returns the same two of synapses from potentials.
     """
     (v,), (current, conductance) = state, sums.chunk(2, -1)
     for _ in range(unfolds):

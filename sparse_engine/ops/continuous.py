@@ -1,13 +1,13 @@
 """Differential equations of units with links, over whole sequences.
 
-The dimensions, ``resets`` and bfloat16 are described in :mod:`sparse_engine.ops`.
+:mod:`sparse_engine.ops` describes what they have in common.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -15,10 +15,45 @@ from torch.nn import functional
 
 from sparse_engine.ops._autocast import activations, as_sum
 from sparse_engine.ops._dispatch.sequence import sequence_operation, states_and_final
-from sparse_engine.ops._operation import sequence_of
-from sparse_engine.ops._sequence import Product, finite
+from sparse_engine.ops._sequence import Product, finite, sequence_of
 from sparse_engine.ops.pattern import Pattern
-from sparse_engine.ops.solver import Euler, Solver
+
+
+class Solver:
+    """Fixed-step method for ``dh/ds = f(h)``, each stage of which needs only the stage before.
+
+    ``k[i] = f(h + nodes[i] * dt * k[i - 1])``, then ``h + dt * sum(weights[i] * k[i])``: the
+    classical methods up to order four have this form. A subclass states the two::
+
+        class Midpoint(Solver):
+            nodes = (0.0, 0.5)
+            weights = (0.0, 1.0)
+
+    Attributes:
+        nodes: one number for each stage; the first is 0.
+        weights: one weight for each node.
+    """
+
+    nodes: ClassVar[tuple[float, ...]]
+    weights: ClassVar[tuple[float, ...]]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+
+class Euler(Solver):
+    """The explicit Euler method, of order one: ``h + dt * f(h)``."""
+
+    nodes = (0.0,)
+    weights = (1.0,)
+
+
+class RK4(Solver):
+    """The classical Runge-Kutta method, of order four."""
+
+    nodes = (0.0, 1 / 2, 1 / 2, 1.0)
+    weights = (1 / 6, 1 / 3, 1 / 3, 1 / 6)
+
 
 #: The activations by name, in the order in which the native operations number them.
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -45,21 +80,7 @@ def integrated(
     solver: Solver | None = None,
     clip: float | None = None,
 ) -> tuple[Tensor, ...]:
-    """Compute one time step in plain torch.
-
-    Args:
-        field: ``field(product, f, x, state, rate)`` returns the derivative of a state, where
-            ``product(y)`` is ``y @ W.T``.
-        x: the input's contribution.
-        product: as above.
-        state: the state before.
-        dt: length of each unfold.
-        rate: one over the time constants, or None.
-        nonlinearity: name of f.
-        unfolds: number of steps of the solver.
-        solver: Euler's method by default.
-        clip: limit of the state, or None.
-    """
+    """Compute one time step: ``field(product, f, x, state, rate)`` is the derivative of a state."""
     solver, (h,) = Euler() if solver is None else solver, state
     for _ in range(unfolds):
         k, end = torch.zeros_like(h), h
@@ -133,7 +154,8 @@ def ctrnn(
         ValueError: a shape, dtype or device does not fit, there is no step, or a number is out of
             its range.
     """
-    return _solved(_ctrnn, x, h0, dt, rate, values, pattern, solver, unfolds, clip, "tanh", resets)
+    equation = x, h0, dt, rate, values, pattern
+    return _solved(_ctrnn, "tanh", *equation, solver, unfolds, clip, resets)
 
 
 @sequence_of(partial(integrated, _of_rates))
@@ -153,48 +175,23 @@ def rate_rnn(
 ) -> tuple[Any, ...]:
     """Integrate ``dv/ds = rate * (x[t] - v + f(v) @ W.T)``, with ``x[t]`` held during step t.
 
-    The potential form of a network of firing rates ``f(v)``. Steps, derivatives, bfloat16 and the
-    other arguments are those of :func:`ctrnn`, with potentials v for its h.
-
-    Args:
-        x: ``[steps, batch, hidden]``, the input's contribution and the bias.
-        h0: the initial potentials ``[batch, hidden]``, or None for zeros.
-        dt: ``[steps, batch]``, the length of one unfold.
-        values: ``[nnz]``.
-        pattern: the links of the ``hidden x hidden`` weight W.
-        rate: ``[hidden]``, one over the time constants, or None for zeros.
-        nonlinearity: f: "tanh", "relu", "softplus" or "sigmoid".
-        unfolds: steps of the solver for each x, at least 1.
-        solver: Euler's method by default.
-        clip: limit of the potentials, or None.
-        resets: where episodes begin.
+    The potential form of a network of firing rates ``f(v)``, where f, the ``nonlinearity``, is
+    "tanh", "relu", "softplus" or "sigmoid". Steps, derivatives, bfloat16, the other arguments and
+    the errors are those of :func:`ctrnn`, with potentials v for its h.
 
     Returns:
         ``v`` of shape ``[steps, batch, hidden]``.
-
-    Raises:
-        ValueError: a shape, dtype or device does not fit, there is no step, or an argument is out
-            of its range.
     """
     check_activation("nonlinearity", nonlinearity)
-    numbers = solver, unfolds, clip, nonlinearity, resets
-    return _solved(_rate_rnn, x, h0, dt, rate, values, pattern, *numbers)
+    equation = x, h0, dt, rate, values, pattern
+    return _solved(_rate_rnn, nonlinearity, *equation, solver, unfolds, clip, resets)
 
 
 def _solved(
-    run: Any,
-    x: Tensor,
-    h0: Tensor | None,
-    dt: Tensor,
-    rate: Tensor | None,
-    values: Tensor,
-    pattern: Pattern,
-    solver: Solver | None,
-    unfolds: int,
-    clip: float | None,
-    nonlinearity: str,
+    run: Any, nonlinearity: str, x: Tensor, h0: Tensor | None, dt: Tensor, rate: Tensor | None,
+    values: Tensor, pattern: Pattern, solver: Solver | None, unfolds: int, clip: float | None,
     resets: Tensor | None,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Return the states of all steps, and the last one, not rounded."""
     solver = Euler() if solver is None else solver
     (x,) = activations(values, x)

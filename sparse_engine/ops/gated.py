@@ -1,7 +1,8 @@
 """Recurrences of units with gates, and without, over whole sequences.
 
-The dimensions, ``w_input``, ``batch_sizes``, ``resets`` and bfloat16 of all of them are described
-in :mod:`sparse_engine.ops`.
+:mod:`sparse_engine.ops` describes what they have in common. The operation ``<cell>_step``, of the
+cells in :data:`STATES`, runs all layers of a network for one time step of a stream, without
+gradients: it returns the output and the states of sequences of one step.
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ import torch
 from torch import Tensor
 
 from sparse_engine.ops._autocast import activations, as_sum, unfolded
+from sparse_engine.ops._dispatch.fake import fake
 from sparse_engine.ops._dispatch.native import saves_for_backward
 from sparse_engine.ops._dispatch.sequence import sequence_operation
-from sparse_engine.ops._operation import sequence_of
-from sparse_engine.ops._sequence import Product, finite, joined, multiplied, steps_of
+from sparse_engine.ops._sequence import Product, finite, joined, multiplied, sequence_of, steps_of
 from sparse_engine.ops.pattern import Pattern
 
 ACTIVATIONS = {"tanh": 0, "relu": 1}
+
+#: The number of states of each cell that has the operation ``<cell>_step``.
+STATES = {"rnn": 1, "lstm": 2, "gru": 1, "mgu": 1}
 
 _rnn = sequence_operation("rnn", lambda shapes: shapes.every_step(shapes.rows))
 _lstm = sequence_operation(
@@ -280,24 +284,8 @@ def mgu(
     :class:`torch.nn.GRU` does, and one product of the state before is enough.
 
     Beside its arguments, only ``h``, ``f``, the candidate and ``u_n`` are kept for the backward
-    pass, and without autograd only ``h``. bfloat16 is as for :func:`gru`.
-
-    Args:
-        x: ``[steps, batch, inputs]``; without ``w_input`` ``[steps, batch, 2 * hidden]``.
-        h0: ``[batch, hidden]``, or None for zeros.
-        bias: ``[2 * hidden]``, the bias of the recurrent product, or None.
-        values: ``[nnz]``.
-        pattern: the links of W, ``2 * hidden x hidden``: the rows of f, and of the candidate.
-        w_input: dense ``[2 * hidden, inputs]``, or None.
-        b_input: ``[2 * hidden]``, the bias of the input's contribution, or None.
-        batch_sizes: for sequences of different lengths.
-        resets: where episodes begin.
-
-    Returns:
-        ``h`` of shape ``[steps, batch, hidden]``.
-
-    Raises:
-        ValueError: a shape, dtype or device does not fit, or there is no step.
+    pass, and without autograd only ``h``. Arguments, result, errors and bfloat16 are those of
+    :func:`gru`, with two blocks of rows, of f and of the candidate, in place of three.
     """
     weights = bias, values, pattern, w_input, b_input
     return _reset_gated(_mgu, x, h0, weights, batch_sizes, resets)
@@ -393,3 +381,11 @@ def on_lstm(
     c0 = None if c0 is None else as_sum(c0, values)
     h, c_n, *_ = _on_lstm(x, h0, c0, bias, values, [*pattern], saves_for_backward(), resets)
     return h, c_n, None
+
+
+for _cell, _count in STATES.items():
+
+    @fake(f"{_cell}_step")
+    def _(x, layers, hidden, *, count=_count, **_):
+        one = (*x.shape[:-1], hidden)
+        return [x.new_empty(one), *(x.new_empty(layers, *one) for _ in range(count))]

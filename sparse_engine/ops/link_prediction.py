@@ -10,9 +10,8 @@ from torch import Tensor
 from sparse_engine.ops._dispatch.fake import fake
 from sparse_engine.ops._dispatch.native import native
 from sparse_engine.ops._dispatch.private import OpOverloadPacket
-from sparse_engine.ops._operation import with_reference
 from sparse_engine.ops.pattern import Links, Pattern
-from sparse_engine.ops.random_key import RandomKey, Use
+from sparse_engine.ops.random_key import RandomKey
 
 
 class Predicted(NamedTuple):
@@ -27,14 +26,6 @@ class Predicted(NamedTuple):
     scores: Tensor
 
 
-def _ch3_l3_ref(links: Links, count: int, *, key: RandomKey | None = None) -> Predicted:
-    a, rows, columns = _common(links)
-    # Divisions by 0 are those of units whose links all lead to r, or c: on no path to another.
-    p, q = (counts.rsqrt().nan_to_num(posinf=0) for counts in (a.sum(1) - rows, a.sum(0) - columns))
-    return _best(links, torch.einsum("ri,ic,ij,rj,cj->rc", p, a, a, a, q), count, key)
-
-
-@with_reference(_ch3_l3_ref)
 def ch3_l3(links: Links, count: int, *, key: RandomKey | None = None) -> Predicted:
     """Return the absent positions of the greatest CH3-L3 scores (Muscoloni et al. 2020).
 
@@ -67,16 +58,6 @@ def ch3_l3(links: Links, count: int, *, key: RandomKey | None = None) -> Predict
     return _predict(native.ch3_l3, links, count, key)
 
 
-def _ch2_l3n_ref(links: Links, count: int, *, key: RandomKey | None = None) -> Predicted:
-    a, rows, columns = _common(links)
-    p, q = (
-        ((inside > 0) * (1 + inside) / (degrees - inside)).nan_to_num(posinf=0)
-        for inside, degrees in ((rows, a.sum(1)), (columns, a.sum(0)))
-    )
-    return _best(links, p @ a + a @ q.T, count, key)
-
-
-@with_reference(_ch2_l3n_ref)
 def ch2_l3n(links: Links, count: int, *, key: RandomKey | None = None) -> Predicted:
     """Return the absent positions of the greatest CH2-L3n scores (Zhang et al. 2025).
 
@@ -98,24 +79,6 @@ def _predict(
 ) -> Predicted:
     both_orders = Pattern.of(links)[:4]
     return Predicted(*operation(*both_orders, count, key is not None, *(key or RandomKey(0))))
-
-
-def _common(links: Links) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the dense pattern, and how many links each two rows and each two columns share."""
-    pattern = Pattern.of(links)
-    a = pattern.dense(torch.ones(links.nnz, dtype=torch.float64))
-    return a, a @ a.T, a.T @ a
-
-
-def _best(links: Links, scores: Tensor, count: int, key: RandomKey | None) -> Predicted:
-    scores = scores.flatten()
-    scores[links.positions()] = 0
-    if key is not None:
-        waits = key.generator(Use.REFERENCE).standard_exponential(len(scores))
-        scores /= torch.from_numpy(waits)
-    order = scores.argsort(stable=True, descending=True)
-    positions = order[: min(count, int((scores > 0).sum()))].sort().values
-    return Predicted(positions, scores[positions])
 
 
 @fake("ch3_l3", "ch2_l3n")

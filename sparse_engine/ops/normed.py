@@ -1,6 +1,6 @@
 """Recurrences with layer normalisation inside their time loop (Ba et al. 2016).
 
-The dimensions, ``batch_sizes`` and ``resets`` are described in :mod:`sparse_engine.ops`.
+:mod:`sparse_engine.ops` describes what they have in common.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from sparse_engine.ops._dispatch.native import saves_for_backward
 from sparse_engine.ops._dispatch.sequence import sequence_operation
-from sparse_engine.ops._operation import sequence_of
-from sparse_engine.ops._sequence import finite
+from sparse_engine.ops._sequence import finite, sequence_of
 from sparse_engine.ops.gated import ACTIVATIONS, check_clip, check_nonlinearity, lstm_step, rnn_step
 from sparse_engine.ops.pattern import Pattern
 from sparse_engine.ops.sums import affine
@@ -51,11 +50,7 @@ class Norm(NamedTuple):
 
 _normed_rnn = sequence_operation(
     "normed_rnn",
-    lambda shapes: (
-        shapes.every_step(shapes.hidden),
-        shapes.kept(shapes.hidden),
-        shapes.kept(1),
-    ),
+    lambda shapes: (shapes.every_step(shapes.hidden), shapes.kept(shapes.hidden), shapes.kept(1)),
 )
 _normed_lstm = sequence_operation(
     "normed_lstm",
@@ -82,25 +77,10 @@ def normed_rnn(
 ) -> tuple[Any, ...]:
     """Return ``h[t] = act(x[t] + norm(h[t - 1] @ W.T))`` for every t, ``h[-1] = h0``.
 
-    Beside its arguments, only ``h`` and what ``norm`` multiplies by its gain are kept for the
-    backward pass, with one number more per column; without autograd only ``h``.
-
-    Args:
-        x: ``[steps, batch, hidden]``: the input's contribution.
-        h0: ``[batch, hidden]``, or None for zeros.
-        values: ``[nnz]``.
-        pattern: the links of the ``hidden x hidden`` weight W.
-        norm: over the ``hidden`` features of ``h[t - 1] @ W.T``.
-        nonlinearity: ``"tanh"`` or ``"relu"``, as in :class:`torch.nn.RNN`.
-        batch_sizes: for sequences of different lengths.
-        resets: where episodes begin.
-
-    Returns:
-        ``h`` of shape ``[steps, batch, hidden]``.
-
-    Raises:
-        ValueError: a shape, dtype or device does not fit, there is no step, a negative eps, or an
-            unknown nonlinearity.
+    ``norm`` is over the ``hidden`` features of ``h[t - 1] @ W.T``. The other arguments, the result
+    and the errors are those of :func:`rnn`, without input weight and bias; a negative eps is an
+    error, too. Beside its arguments, only ``h`` and what ``norm`` multiplies by its gain are kept
+    for the backward pass, with one number more per column; without autograd only ``h``.
     """
     check_nonlinearity(nonlinearity)
     gain, bias, eps = norm
@@ -129,27 +109,11 @@ def normed_lstm(
         c[t] = (sigmoid(f) * c[t - 1] + sigmoid(i) * tanh(g)).clamp(-cell_clip, cell_clip)
         h[t] = sigmoid(o) * tanh(c_norm(c[t]))
 
-    Beside its arguments, only ``h``, ``c`` and what ``norm`` multiplies by its gain are kept for
-    the backward pass, with three numbers more per column; without autograd only ``h``.
-
-    Args:
-        x: ``[steps, batch, 4 * hidden]``: the input's contribution.
-        h0: ``[batch, hidden]``, or None for zeros.
-        c0: the same; give both or neither.
-        values: ``[nnz]``.
-        pattern: the links of W, ``4 * hidden x hidden``: a block of rows for each gate.
-        norm: over the ``4 * hidden`` features of ``h[t - 1] @ W.T``.
-        c_norm: over the ``hidden`` features of c, where h is made of it.
-        batch_sizes: for sequences of different lengths.
-        cell_clip: at least 0; the gradient of a clipped c is 0. By default nothing is clipped.
-        resets: where episodes begin.
-
-    Returns:
-        ``h`` of shape ``[steps, batch, hidden]``, and the last ``c``, ``[batch, hidden]``.
-
-    Raises:
-        ValueError: a shape, dtype or device does not fit, there is no step, or a negative eps or
-            clip.
+    ``norm`` is over the ``4 * hidden`` features of ``h[t - 1] @ W.T``, and ``c_norm`` over the
+    ``hidden`` features of c, where h is made of it. The other arguments, the results and the errors
+    are those of :func:`lstm`, without an input weight, a bias and a projection; a negative eps is
+    an error, too. Beside its arguments, only ``h``, ``c`` and what ``norm`` multiplies by its gain
+    are kept for the backward pass, with three numbers more per column; without autograd only ``h``.
     """
     check_clip(cell_clip)
     norms = *norm[:2], *c_norm[:2]

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from sparse_engine.ops._dispatch.native import checked, native
-from sparse_engine.ops._plan import plan_of
+
+#: The fewest links of a piece, and the warps that share the links, as ``plan.h`` has them.
+FEWEST_LINKS, WARPS = 256, 8192
 
 
 class Links(NamedTuple):
@@ -87,7 +89,7 @@ class Pattern(NamedTuple):
     def of(cls, links: Links) -> Pattern:
         """Add the transpose to links that are known to be valid."""
         t_crow, t_col, permutation = checked(native.transpose, *links)
-        plan = plan_of(links.crow, t_crow, links.nnz)
+        plan = _plan_of(links.crow, t_crow, links.nnz)
         return cls(links.crow, links.col, t_crow, t_col, permutation, plan)
 
     @property
@@ -140,3 +142,30 @@ def integers(indices: Tensor, name: str, dtype: torch.dtype = torch.int64) -> Te
         found = indices[tuple(wrong[0])].item()
         raise ValueError(f"expected {name} that {dtype} can hold, found {found}")
     return converted
+
+
+def _plan_of(crow: Tensor, t_crow: Tensor, nnz: int) -> Tensor:
+    """Return the pieces of long rows, which the warps of a GPU have as their share.
+
+    A row of more than ``most = max(256, nnz // 8192)`` links is cut into pieces of ``most`` links,
+    the last of which may have fewer. The result, int32 ``[2, 1 + 2 * places]`` with
+    ``places = 2 * (nnz // most)``, has for the matrix and for its transpose the number of pieces,
+    the row of each, and the first link of each, and zeros in places that no piece takes. Its shape
+    follows from the number of links alone, so that a rewiring can write a new plan in its place.
+    """
+    most = max(FEWEST_LINKS, nnz // WARPS)
+    places = 2 * (nnz // most)
+    if places == 0:
+        return crow.new_zeros(2, 1, dtype=torch.int32)
+    return torch.stack([_pieces(pointers, most, places) for pointers in (crow, t_crow)])
+
+
+def _pieces(crow: Tensor, most: int, places: int) -> Tensor:
+    lengths = crow.diff()
+    of_row = torch.where(lengths > most, (lengths + most - 1) // most, 0)
+    ends = of_row.cumsum(0)
+    place = torch.arange(places, device=crow.device)
+    taken = place < ends[-1]
+    row = torch.searchsorted(ends, place, right=True) * taken
+    first_link = (crow[row] + (place - ends[row] + of_row[row]) * most) * taken
+    return torch.cat([ends[-1:], row, first_link]).int()

@@ -10,9 +10,8 @@ from torch import Tensor
 
 from sparse_engine.errors import InputError
 from sparse_engine.ops._dispatch.fake import fake
-from sparse_engine.ops._dispatch.native import checked, native, needs_gradient
-from sparse_engine.ops._dispatch.onnx import refuse_onnx
-from sparse_engine.ops._operation import with_reference
+from sparse_engine.ops._dispatch.native import checked, native, needs_gradient, refuse_onnx
+from sparse_engine.ops._sequence import with_reference
 from sparse_engine.ops.gated import gru, lstm, rnn
 from sparse_engine.ops.pattern import Pattern
 

@@ -22,7 +22,6 @@ class Use(IntEnum):
     NOISE = 6
     SIGNS_OF_POSITIONS = 7
     GATES = 8
-    REFERENCE = 9
 
 
 class RandomKey(NamedTuple):

@@ -1,6 +1,6 @@
 """The recurrent highway network over whole sequences.
 
-The dimensions, ``resets`` and bfloat16 are described in :mod:`sparse_engine.ops`.
+:mod:`sparse_engine.ops` describes what the operations on sequences have in common.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from torch import Tensor
 from sparse_engine.ops._autocast import activations, as_sum
 from sparse_engine.ops._dispatch.native import saves_for_backward
 from sparse_engine.ops._dispatch.sequence import Shapes, sequence_operation
-from sparse_engine.ops._operation import sequence_of
-from sparse_engine.ops._sequence import Product
+from sparse_engine.ops._sequence import Product, sequence_of
 from sparse_engine.ops.pattern import TENSORS, Pattern
 
 

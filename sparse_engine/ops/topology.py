@@ -1,4 +1,7 @@
-"""Operations on patterns: sampling absent positions, rewiring, carrying what belongs to links."""
+"""Operations on patterns: sampling absent positions, selecting links, rewiring.
+
+On the CPU they are native kernels; ``_topology_cuda.py`` has the same in plain torch.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,8 @@ from torch import Tensor
 
 from sparse_engine.ops._dispatch.fake import fake
 from sparse_engine.ops._dispatch.native import checked, native
-from sparse_engine.ops._operation import with_reference
 from sparse_engine.ops.pattern import Links
-from sparse_engine.ops.random_key import RandomKey, Use
+from sparse_engine.ops.random_key import RandomKey
 
 
 class Rewired(NamedTuple):
@@ -28,18 +30,6 @@ class Rewired(NamedTuple):
     born: Tensor
 
 
-def _sample_absent_ref(
-    links: Links, count: int, key: RandomKey, *, dropped: Tensor | None = None
-) -> Tensor:
-    """Draw from the same distribution, slowly, and not the same draws."""
-    absent = torch.ones(links.absent + links.nnz, dtype=torch.bool)
-    absent[links.positions() if dropped is None else links.positions()[~dropped]] = False
-    positions = absent.nonzero().squeeze(1)
-    order = torch.from_numpy(key.generator(Use.REFERENCE).permutation(positions.numel()))
-    return positions[order[:count]].sort().values
-
-
-@with_reference(_sample_absent_ref)
 def sample_absent(
     links: Links, count: int, key: RandomKey, *, dropped: Tensor | None = None
 ) -> Tensor:
@@ -77,16 +67,6 @@ def rewire(links: Links, keep: Tensor, positions: Tensor) -> Rewired:
     return Rewired(Links(crow, col, links.in_features), slot_map, born)
 
 
-def _smallest_ref(scores: Tensor, count: int, *, above: float | None = None) -> Tensor:
-    order = scores.argsort(stable=True)
-    if above is not None:
-        order = order[scores[order] > above]
-    chosen = torch.zeros_like(scores, dtype=torch.bool)
-    chosen[order[:count]] = True
-    return chosen
-
-
-@with_reference(_smallest_ref)
 def smallest(scores: Tensor, count: int, *, above: float | None = None) -> Tensor:
     """Mark the ``count`` smallest entries; among equals those that come first.
 
@@ -107,11 +87,6 @@ def smallest(scores: Tensor, count: int, *, above: float | None = None) -> Tenso
     return checked(native.smallest, scores.contiguous(), count, above, False)
 
 
-def _largest_ref(scores: Tensor, count: int, *, below: float | None = None) -> Tensor:
-    return smallest.reference(-scores, count, above=None if below is None else -below)
-
-
-@with_reference(_largest_ref)
 def largest(scores: Tensor, count: int, *, below: float | None = None) -> Tensor:
     """Mark the ``count`` largest entries, of those less than ``below``: see :func:`smallest`.
 
@@ -121,14 +96,6 @@ def largest(scores: Tensor, count: int, *, below: float | None = None) -> Tensor
     return checked(native.smallest, scores.contiguous(), count, bound, True)
 
 
-def _nearest_zero_ref(values: Tensor, share: float) -> Tensor:
-    chosen = values == 0
-    for side in (values, -values):
-        chosen |= smallest.reference(side, int(share * int((side > 0).sum())), above=0.0)
-    return chosen
-
-
-@with_reference(_nearest_zero_ref)
 def nearest_zero(values: Tensor, share: float) -> Tensor:
     """Mark what SET prunes: all zeros, and of each sign the ``share`` nearest to zero.
 
@@ -145,14 +112,6 @@ def nearest_zero(values: Tensor, share: float) -> Tensor:
     return checked(native.nearest_zero, values.contiguous(), share)
 
 
-def _carry_ref(tensor: Tensor, slot_map: Tensor, size: int) -> Tensor:
-    kept = slot_map >= 0
-    moved = tensor.new_zeros(size)
-    moved[slot_map[kept].long()] = tensor[kept]
-    return moved
-
-
-@with_reference(_carry_ref)
 def carry(tensor: Tensor, slot_map: Tensor, size: int) -> Tensor:
     """Move one entry per link to the link's new position; zeros where a link is new.
 
@@ -165,6 +124,30 @@ def carry_(tensor: Tensor, slot_map: Tensor) -> Tensor:
     """Run :func:`carry` in place, where the number of links stays, and return ``tensor``."""
     checked(native.carry_, tensor, slot_map)
     return tensor
+
+
+def scan_absent(
+    block: Tensor, links: Links, *, first_row: int = 0, above: float = -1.0
+) -> tuple[Tensor, Tensor]:
+    """Return the large entries of some rows of a dense matrix, at positions without a link.
+
+    Equals ``positions = ((block.abs() > above) & absent).flatten().nonzero()`` with their
+    magnitudes; NaN counts as greater than every number.
+
+    Args:
+        block: float32 or float64 ``[rows, in_features]``, contiguous.
+        links: links of an ``out_features x in_features`` matrix.
+        first_row: the row of that matrix which is the block's first.
+        above: magnitudes that are not greater are left out; all positions for a negative number.
+
+    Returns:
+        Magnitudes and int64 positions (``row * in_features + column``, increasing), both
+        ``[found]``.
+
+    Raises:
+        ValueError: a shape or dtype does not fit.
+    """
+    return checked(native.scan_absent, block, *links, first_row, above)
 
 
 @fake("check_csr")
@@ -213,3 +196,9 @@ def _(tensor, slot_map):
 @fake("carry")
 def _(tensor, slot_map, size):
     return tensor.new_empty(size)
+
+
+@fake("scan_absent")
+def _(block, crow, col, in_features, first_row, above):
+    found = torch.library.get_ctx().new_dynamic_size()
+    return block.new_empty(found), crow.new_empty(found)

@@ -13,9 +13,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from sparse_engine.nn import Recurrent, SparseWeight
+from sparse_engine.nn import RK4, Recurrent, SparseWeight
 from sparse_engine.nn._inputs import states_of
-from sparse_engine.ops import RK4
 
 
 class Layer:

@@ -16,9 +16,8 @@ from testing import as_tuple
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from sparse_engine.nn import CELLS, Recurrent, SparseWeight
+from sparse_engine.nn import CELLS, Euler, Recurrent, SparseWeight
 from sparse_engine.nn.cells import CellEntry
-from sparse_engine.ops import Euler
 
 INPUTS, UNITS = 6, 21
 

@@ -21,7 +21,7 @@ from sparse_engine import nn, ops
 from sparse_engine.nn._step import parameters_of
 from sparse_engine.ops import Pattern, RandomKey
 from sparse_engine.ops._dispatch.native import native
-from sparse_engine.ops._step import STATES
+from sparse_engine.ops.gated import STATES
 
 PREFIX = "sparse_engine::"
 EXTREMES = (-1, 0, 1, 2, 3, 7, 12, 13, 2**31 - 1, -(2**31), 2**31, 2**32, 2**62, -(2**63))

@@ -24,7 +24,8 @@ from torch import Tensor
 from torch.utils._pytree import keystr, tree_flatten_with_path, tree_map_with_path
 
 from sparse_engine import ops
-from sparse_engine.ops import RK4, Euler, Norm, Pattern, Solver, Synapses
+from sparse_engine.nn import RK4, Euler
+from sparse_engine.ops import Norm, Pattern, Solver, Synapses
 
 Arguments = dict[str, object]
 GATES = {"rnn": 1, "lstm": 4, "gru": 3, "mgu": 2, "normed_rnn": 1, "normed_lstm": 4}

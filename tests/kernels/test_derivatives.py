@@ -6,7 +6,7 @@ from testing import awkward_patterns, laid_out, random_pattern
 from torch.autograd import gradcheck, gradgradcheck
 
 from sparse_engine import ops
-from sparse_engine.ops.linear import TWO_PANELS
+from sparse_engine.ops.products import TWO_PANELS
 
 PATTERNS = awkward_patterns()
 SMALL = [name for name, pattern in PATTERNS.items() if pattern.nnz < 400]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from testing import hub_pattern, patterns, random_pattern
 
 from sparse_engine.ops import Links, Pattern
-from sparse_engine.ops._plan import FEWEST_LINKS
+from sparse_engine.ops.pattern import FEWEST_LINKS
 
 
 @given(pattern=patterns())

@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from sparse_engine import ops
 from sparse_engine.ops._dispatch.native import native
-from sparse_engine.ops.linear import TWO_PANELS
+from sparse_engine.ops.products import TWO_PANELS
 from sparse_engine.ops.sums import affine, column_sums
 
 PATTERNS = awkward_patterns()

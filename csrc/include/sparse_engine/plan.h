@@ -1,5 +1,5 @@
 // How rows with many links are cut into pieces, which the warps of a GPU have as their share. It
-// depends on the pattern alone: sparse_engine/ops/_plan.py makes it together with the transpose.
+// depends on the pattern alone: sparse_engine/ops/pattern.py makes it together with the transpose.
 #pragma once
 
 #include <algorithm>

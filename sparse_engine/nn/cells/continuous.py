@@ -16,7 +16,7 @@ from sparse_engine.nn.kernel_cell import KernelCell, State
 from sparse_engine.nn.options import check_count, check_duration, check_flag, option
 from sparse_engine.nn.recurrent import Recurrent
 from sparse_engine.nn.sequence import Sequence
-from sparse_engine.ops import Euler, Solver
+from sparse_engine.ops.continuous import Euler, Solver
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from sparse_engine import ops
 from sparse_engine.nn.cells.continuous import Continuous
 from sparse_engine.nn.options import check_duration, option
 from sparse_engine.nn.recurrent import Recurrent
-from sparse_engine.ops import RK4, Solver
+from sparse_engine.ops.continuous import RK4, Solver
 
 
 def _check_solver(name: str, value: object) -> None:

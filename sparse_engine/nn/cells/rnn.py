@@ -15,7 +15,7 @@ from sparse_engine.nn.cells.layer_norm import LayerNormed
 from sparse_engine.nn.options import option
 from sparse_engine.nn.recurrent import Recurrent
 from sparse_engine.ops._dispatch.native import native
-from sparse_engine.ops.gated import check_nonlinearity
+from sparse_engine.ops.gated import ACTIVATIONS, check_nonlinearity
 
 
 def _check_nonlinearity(name: str, value: object) -> None:
@@ -38,7 +38,7 @@ class RNN(LayerNormed):
 
     def step_options(self) -> tuple | None:
         """Return the arguments of the step's kernel, or None where it lacks an option."""
-        return None if self.layer_norm else (ops.ACTIVATIONS[self.nonlinearity],)
+        return None if self.layer_norm else (ACTIVATIONS[self.nonlinearity],)
 
     def arguments(self, layer: Layer) -> dict[str, Any]:
         """Return the nonlinearity."""

@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sparse_engine.ops._dispatch.native import defaults_of
-from sparse_engine.ops._dispatch.onnx import refuse_onnx
+from sparse_engine.ops._dispatch.native import defaults_of, refuse_onnx
 from sparse_engine.ops._dispatch.private import tree_leaves
 from sparse_engine.ops.pattern import TENSORS
 

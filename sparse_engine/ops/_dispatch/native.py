@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from sparse_engine.errors import InputError
-from sparse_engine.ops._dispatch.onnx import refuse_onnx
 from sparse_engine.ops._dispatch.private import (
     OpOverload,
     SingleLevelFunction,
@@ -78,6 +77,15 @@ def as_refusal(error: Exception) -> Exception:
 def threads() -> int:
     """Return the number of threads of an operation: torch's, within the process's quota."""
     return min(torch.get_num_threads(), library.most_threads())
+
+
+def refuse_onnx() -> None:
+    """Raise RuntimeError where ``torch.onnx`` exports, whose operators know no sparse weights."""
+    if torch.onnx.is_in_onnx_export():
+        raise RuntimeError(
+            "ONNX has no operators for sparse weights: export what to_dense() of each sparse layer "
+            "or network returns, which computes the same with dense weights"
+        )
 
 
 def in_eager_mode() -> bool:

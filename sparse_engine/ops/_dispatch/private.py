@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import update_wrapper
+from types import FunctionType
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -86,3 +88,17 @@ def compiled_package(program: torch.export.ExportedProgram, path: str) -> Callab
     return torch._inductor.aoti_load_package(
         torch._inductor.aoti_compile_and_package(program, package_path=path)
     )
+
+
+def with_own_code(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a copy of a function with a code object of its own.
+
+    torch.compile counts recompilations by code object, and gives up after eight. Classes that
+    inherit one ``forward`` share it, so a program with many kinds of networks would reach that.
+    """
+    old = cast(FunctionType, function)
+    own: Any = FunctionType(old.__code__.replace(), old.__globals__, old.__name__, old.__defaults__)
+    own.__kwdefaults__ = old.__kwdefaults__
+    update_wrapper(own, old)
+    del own.__wrapped__
+    return own

@@ -17,17 +17,18 @@ gradient of an argument that was None.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
 
 from sparse_engine.ops._dispatch.fake import fake
 from sparse_engine.ops._dispatch.native import differentiable, native, refuse_second_derivative
 from sparse_engine.ops._dispatch.private import Argument, OpOverload
-from sparse_engine.ops._gradients import input_gradient
 from sparse_engine.ops.pattern import TENSORS
 
 #: Types of arguments, as schemas have them.
@@ -110,16 +111,7 @@ def states_and_final(shapes: Shapes) -> tuple[Tensor, Tensor]:
 
 
 class Derivative:
-    """Derivative of an operation; the source of each argument is found once, when it is made.
-
-    Args:
-        forward: the forward operation.
-        backward: the backward operation.
-        constants: as :func:`sequence_operation` takes them.
-
-    Attributes:
-        gradients: the arguments whose gradients the backward operation returns.
-    """
+    """Derivative of an operation; the source of each argument is found once, when it is made."""
 
     def __init__(
         self,
@@ -187,7 +179,8 @@ class Derivative:
             pool[self._x] = None
         found = (*self._run(*self._arguments(pool)), None)
         if self._fused and needs[0]:
-            found = (input_gradient(found[0], pool[self._w_input]), *found[1:])
+            dv, w_input = found[0], pool[self._w_input]
+            found = (dv if w_input is None else dv @ w_input.to(dv.dtype), *found[1:])
         pairs = zip(self._sources(found), needs, strict=True)
         return tuple([each if need else None for each, need in pairs])
 
@@ -195,7 +188,7 @@ class Derivative:
 def picker(
     names: Sequence[str | None], wanted: Sequence[str | None]
 ) -> Callable[[Sequence], tuple]:
-    """Return what takes the values of some names from those of all names."""
+    """Return a function that takes the values of some names out of those of all names."""
     places = [names.index(name) for name in wanted]
     if len(places) > 1:
         return itemgetter(*places)
@@ -213,7 +206,7 @@ def sequence_operation(
     gradients: Mapping[str, Callable[[Shapes], Tensor]] | None = None,
     constants: Mapping[str, Callable[..., object]] | None = None,
 ) -> Callable[..., Any]:
-    """Make an operation of ``<name>_forward`` and ``<name>_backward``.
+    """Make an operation, differentiable once, of ``<name>_forward`` and ``<name>_backward``.
 
     Args:
         name: the public name.
@@ -221,13 +214,11 @@ def sequence_operation(
         gradients: the same for gradients that :meth:`Shapes.gradient` does not know, by argument.
         constants: further arguments of the backward operation by name, each a function of the
             arguments of the forward operation.
-
-    Returns:
-        The forward operation, differentiable once.
     """
-    forward, backward = (
-        getattr(native, f"{name}_{way}").default for way in ("forward", "backward")
-    )
+    packets = [getattr(native, f"{name}_{way}") for way in ("forward", "backward")]
+    for packet in packets:
+        register_flop_formula(packet, get_raw=True)(_flops(packet.default))
+    forward, backward = (packet.default for packet in packets)
     derivative, own = Derivative(forward, backward, constants or {}), gradients or {}
 
     @fake(f"{name}_backward")
@@ -240,3 +231,35 @@ def sequence_operation(
 
     fake(f"{name}_forward")(lambda **given: results(Shapes(given)))
     return differentiable(forward, save=derivative.save, backward=derivative.backward)
+
+
+def _flops(operation: OpOverload) -> Callable[..., int]:
+    """Return a function that counts the FLOPs of an operation's products, as torch counts its own.
+
+    There are two for each step, sequence and link, or entry of a dense weight inside the operation.
+    Sums of conductances, whose terms are no products of links and states, do not count.
+    """
+    names = [each.name for each in operation._schema.arguments]
+    gradients = {each.name for each in operation._schema.returns}
+    backward = "dvalues" in gradients
+
+    def count(*inputs: Any, out_val: Any, **_: Any) -> int:
+        given = dict(zip(names, inputs, strict=False))
+        if "mu" in given:
+            return 0
+        states = given[names[0]] if backward else out_val
+        states = states if isinstance(states, Tensor) else states[0]
+        links = dense = 0
+        for name in ("values", "p_values"):
+            if given.get(name) is not None:
+                links += given[name].numel() * (1 + given.get(f"wants_{name}", False))
+        if "unfolds" in given:  # the backward pass computes every stage once more
+            links += backward * given["values"].numel()
+            links *= given["unfolds"] * len(given["weights"])
+        if given.get("w_input") is not None:
+            dense = given["w_input"].numel()
+        elif "dw_input" in gradients and given["x"] is not None:
+            dense = given["x"].shape[-1] * (given["pattern"][0].numel() - 1)
+        return 2 * math.prod(states.shape[:-1]) * (links + dense)
+
+    return count

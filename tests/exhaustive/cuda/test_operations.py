@@ -26,7 +26,7 @@ from torch.testing import assert_close
 
 from sparse_engine import ops
 from sparse_engine.nn import SparseRNN
-from sparse_engine.ops import _sequence
+from sparse_engine.ops import Solver, _sequence
 from sparse_engine.ops._dispatch.native import native
 from sparse_engine.topology import GradientGrowth, Magnitude, Rewiring
 from sparse_engine.topology.grow import CandidateGradientGrowth
@@ -155,7 +155,7 @@ def test_dense_weights_are_refused(gpu, operations_by, cell):
 
 
 def test_ctrnn_takes_no_more_stages_than_fit(there):
-    class Many(ops.Solver):
+    class Many(Solver):
         nodes = weights = (0.0,) * 17
 
     arguments = problem("ctrnn", SQUARE["few"], (2, 3), torch.float64) | {"solver": Many()}

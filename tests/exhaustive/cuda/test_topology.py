@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from testing import awkward_patterns, hub_pattern, integers, patterns, random_pattern
 
-from sparse_engine.ops import RandomKey, _draws, _topology_cuda
+from sparse_engine.ops import RandomKey, _topology_cuda
 from sparse_engine.ops._dispatch.native import native
 
 PATTERNS = awkward_patterns() | {"long rows": hub_pattern(12, 900)}
@@ -57,11 +57,11 @@ def test_draws(seed, step):
     """Draws are those of the native kernel, which it returns for a matrix without links."""
     empty = random_pattern(2**15, 2**15, 0).links
     wanted = native.sample_absent(*empty, None, 300, seed, step, 5)
-    assert torch.equal(_draws.distinct(300, 2**30, (seed, step, 5), wanted.device), wanted)
+    assert torch.equal(_topology_cuda.distinct(300, 2**30, (seed, step, 5), wanted.device), wanted)
     wide = torch.zeros(2**31 // 2**20, dtype=torch.int64), torch.empty(0, dtype=torch.int32)
     wanted = native.sample_absent(*wide, 2**31 - 1, None, 300, seed, step, 5)
     size = (wide[0].numel() - 1) * (2**31 - 1)
-    assert torch.equal(_draws.subset(300, size, (seed, step, 5), wanted.device), wanted)
+    assert torch.equal(_topology_cuda.subset(300, size, (seed, step, 5), wanted.device), wanted)
 
 
 def test_more_links_than_a_block_adds_up(gpu):
