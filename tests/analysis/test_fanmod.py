@@ -1,14 +1,11 @@
 """FANMOD's files of signed networks."""
 
-import json
-
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
 from sparse_engine import convert
 from sparse_engine.analysis import read_fanmod, signed_network, structural_balance, write_fanmod
-from sparse_engine.lab.cli import main
 from sparse_engine.lab.train import read_weights
 
 
@@ -79,29 +76,3 @@ def test_other_columns_are_weights(tmp_path, lines):
 def test_a_column_that_is_called_weight_is_one(tmp_path):
     (tmp_path / "w.csv").write_text("Id,Source,Target,Weight\n0,0,1,1\n1,1,2,2\n")
     assert structural_balance(tmp_path / "w.csv").triads == (0, 0)
-
-
-def test_the_command_is_told_which_it_is(coloured, capsys):
-    w, file = coloured
-    assert main(["analyze", str(file)]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert "--format fanmod" in line
-    assert main(["analyze", str(file), "--format", "fanmod", "--json"]) == 0
-    out, err = capsys.readouterr()
-    assert json.loads(out)[str(file)]["balance"] == structural_balance(w).to_dict()
-    assert not err
-
-
-def test_a_graph_without_a_negative_link_is_warned_of(coloured, tmp_path, capsys):
-    _, file = coloured
-    expected = f"sparse-engine: warning: no link of {file} is negative"
-    assert main(["analyze", str(file), "--format", "edges"]) == 0
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(expected)
-
-
-def test_published_networks_have_the_balance_of_their_names(data, capsys):
-    (file,) = (data / "topologies" / "generated").glob("gesture2_ER_*_0.508.txt")
-    assert main(["analyze", str(file), "--format", "fanmod", "--json"]) == 0
-    (record,) = json.loads(capsys.readouterr().out).values()
-    assert record["balance"]["class_mean"] == pytest.approx(0.508, abs=0.00051)

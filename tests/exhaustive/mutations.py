@@ -113,7 +113,7 @@ FAULTS = {
     ("readers", "lab/tasks/windows.py", "lab/tasks"): {
         "if not self.faithful:": "if False:",
     },
-    ("readers", "convert/edge_list.py", "convert lab/test_cli_files.py"): {
+    ("readers", "convert/edge_list.py", "convert lab/test_cli_graphs.py"): {
         "sources, targets = np.asc": "targets, sources = np.asc",
         "if not np.isfinite(values).all():": "if False:",
     },

@@ -13,7 +13,7 @@ from sparse_engine.lab.experiments.training import (
     best_on_validation,
     last_ten,
 )
-from sparse_engine.lab.train import Config, read_metrics
+from sparse_engine.lab.train import read_metrics
 
 SMALL = {"hidden": 8, "density": 0.2, "steps": 12, "every": 4, "evaluate_every": 1}
 
