@@ -9,8 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from sparse_engine.hub import HubMixin
 from sparse_engine.nn import SparseGRU, SparseLSTM, SparseWeight
-from sparse_engine.topology import SET
-from sparse_engine.topology.methods import GradualPruning
+from sparse_engine.topology import SET, GradualPruning
 
 
 class Model(nn.Module, HubMixin):

@@ -25,7 +25,7 @@ class Signs(ABC):
 
     A constraint holds from its construction on: it then flips the sign of every entry on the wrong
     side. Appended to the observers of a rewiring, it does the same with new links. The signs to
-    start with may come from :func:`sparse_engine.topology.init.apply_signs`. A constraint of
+    start with may come from :func:`sparse_engine.topology.wire`. A constraint of
     your own is a subclass with one method, :meth:`signs`.
 
     Example:

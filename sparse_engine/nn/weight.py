@@ -365,7 +365,7 @@ class SparseWeight(WeightState):
         """Replace the links and their values; ``values`` stays the same Parameter object.
 
         Where the number of links stays, the storage stays, too. Gradients and optimizer state are
-        not touched; :func:`sparse_engine.topology.rewiring.rewire_weight` carries them along.
+        not touched; :func:`sparse_engine.topology.rewiring.apply_rewiring` carries them along.
 
         Args:
             pattern: the new links.

@@ -1,4 +1,4 @@
-"""Grow rules: where a rewiring makes new links."""
+"""Grow rules, where a rewiring makes new links, and value rules, at which values they start."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from sparse_engine.nn import SparseWeight
+from sparse_engine.nn.options import check_fraction, check_number
 from sparse_engine.ops import (
     Links,
     Pattern,
@@ -28,7 +29,7 @@ from sparse_engine.ops import (
 )
 from sparse_engine.topology import ranks
 from sparse_engine.topology.apportion import apportion
-from sparse_engine.topology.links import gate_blocks, links_at, union
+from sparse_engine.topology.links import are_positions, gate_blocks, links_at, union
 from sparse_engine.topology.rule import Rule, State
 
 
@@ -56,6 +57,10 @@ class Grow(Rule, ABC):
 
         Returns:
             int64 ``[count]``, ``row * in_features + column``, increasing.
+
+        Raises:
+            ValueError: fewer than ``count`` positions are absent; where the rule reads gradients,
+                there was no backward pass, or NaN is in the gradient.
         """
 
     def grow_after(
@@ -104,24 +109,14 @@ class NeverUsed(Grow):
         taken = links_at(union(kept.positions(), fresh), *weight.shape)
         return union(fresh, sample_absent(taken, count - fresh.numel(), key))
 
+    @override
     def state_dict(self) -> State:
-        """Return the positions ever used, by the number of their weight in the model."""
         return {str(stream): positions for stream, positions in self.ever.items()}
 
+    @override
     def load_state_dict(self, state: State) -> None:
-        """Load the positions of a saved run.
-
-        Raises:
-            ValueError: an entry that is not a vector of increasing positions.
-        """
         for name, positions in state.items():
-            if (
-                not name.isdecimal()
-                or not isinstance(positions, Tensor)
-                or positions.dtype != torch.int64
-                or positions.dim() != 1
-                or not (positions.diff() > 0).all()
-            ):
+            if not name.isdecimal() or not are_positions(positions):
                 raise ValueError(
                     f"expected increasing positions of a weight, found {name}: {positions!r}"
                 )
@@ -143,11 +138,6 @@ class EqualPerGate(Grow):
 
     @override
     def grow(self, weight: SparseWeight, kept: Links, count: int, key: RandomKey) -> Tensor:
-        """Choose the positions, see :meth:`Grow.grow`.
-
-        Raises:
-            ValueError: fewer than ``count`` positions are absent.
-        """
         if count > kept.absent:
             raise ValueError(f"expected to grow at most {kept.absent} links, found {count}")
         blocks = gate_blocks(weight, kept)
@@ -184,11 +174,6 @@ class GradientGrowth(Grow):
 
     @override
     def grow(self, weight: SparseWeight, kept: Links, count: int, key: RandomKey) -> Tensor:
-        """Choose the positions, see :meth:`Grow.grow`.
-
-        Raises:
-            ValueError: there was no backward pass, too few positions, or NaN in the gradient.
-        """
         return strongest_absent(kept, captured_terms(weight), count)
 
 
@@ -210,10 +195,8 @@ class MomentumGrowth(Grow):
     beta: float = 0.9
 
     def __post_init__(self) -> None:
-        if self.window < 1:
-            raise ValueError(f"expected window of at least 1 step, found {self.window}")
-        if not 0 <= self.beta <= 1:
-            raise ValueError(f"expected beta in [0, 1], found {self.beta}")
+        check_number("window of at least 1 step", self.window, lambda steps: steps >= 1)
+        check_fraction("beta", self.beta)
 
     @override
     def grow(self, weight: SparseWeight, kept: Links, count: int, key: RandomKey) -> Tensor:
@@ -224,9 +207,6 @@ def captured_terms(weight: SparseWeight, beta: float = 1.0) -> Terms:
     """Return the captured factors of the gradient; s steps before the last weigh ``beta ** s``.
 
     A rank on which the weight was not in use has factors of no rows where another rank has some.
-
-    Raises:
-        ValueError: no gradient was captured, on any rank.
     """
     steps = weight.captured or []
     terms = [
@@ -242,11 +222,7 @@ def captured_terms(weight: SparseWeight, beta: float = 1.0) -> Terms:
 
 
 def strongest_absent(kept: Links, terms: Terms, count: int) -> Tensor:
-    """Return the absent positions of largest ``abs(sum scale * dy.T @ x)``, increasing.
-
-    Raises:
-        ValueError: fewer than ``count`` positions are absent, or NaN in the product.
-    """
+    """Return the absent positions of largest ``abs(sum scale * dy.T @ x)``, increasing."""
     if not 0 <= count <= kept.absent:
         raise ValueError(f"expected to grow between 0 and {kept.absent} links, found {count}")
     best, positions, bound = terms[0][1].new_empty(0), kept.crow.new_empty(0), -1.0
@@ -293,16 +269,10 @@ class CandidateGradientGrowth(Grow):
     window = 1
 
     def __post_init__(self) -> None:
-        if not self.ratio >= 0:
-            raise ValueError(f"expected ratio of at least 0, found {self.ratio}")
+        check_number("ratio of at least 0", self.ratio, lambda ratio: ratio >= 0)
 
     @override
     def grow(self, weight: SparseWeight, kept: Links, count: int, key: RandomKey) -> Tensor:
-        """Choose the positions, see :meth:`Grow.grow`.
-
-        Raises:
-            ValueError: there was no backward pass, too few positions, or NaN in the gradient.
-        """
         terms = captured_terms(weight)
         drawn = min(round(self.ratio * weight.nnz), kept.absent)
         candidates = sample_absent(kept, max(count, drawn), key)
@@ -333,20 +303,11 @@ class LinkPrediction(Grow):
 
     @override
     def grow(self, weight: SparseWeight, kept: Links, count: int, key: RandomKey) -> Tensor:
-        """Choose the positions, see :meth:`Grow.grow`.
-
-        Raises:
-            ValueError: fewer than ``count`` positions are absent.
-        """
         return completed(self.predict(kept, count).positions, kept, count, key)
 
 
 def completed(positions: Tensor, kept: Links, count: int, key: RandomKey) -> Tensor:
-    """Return absent positions, filled up to ``count`` with uniformly random others.
-
-    Raises:
-        ValueError: fewer than ``count`` positions are absent.
-    """
+    """Return absent positions, filled up to ``count`` with uniformly random others."""
     if count > kept.absent:
         raise ValueError(f"expected to grow at most {kept.absent} links, found {count}")
     if len(positions) == count:
@@ -401,9 +362,37 @@ class SoftPrediction(Grow):
 
     @override
     def grow(self, weight: SparseWeight, kept: Links, count: int, key: RandomKey) -> Tensor:
-        """Choose the positions, see :meth:`Grow.grow`.
-
-        Raises:
-            ValueError: fewer than ``count`` positions are absent.
-        """
         return completed(self.rule.predict(kept, count, key=key).positions, kept, count, key)
+
+
+class NewLinkInit(ABC):
+    """Value rule: the first values of new links. Your own is a subclass with one method."""
+
+    @abstractmethod
+    def values(self, weight: SparseWeight, count: int, key: RandomKey) -> Tensor:
+        """Return ``[count]`` values of the weight's dtype and device, in the order of the links."""
+
+
+@dataclass(frozen=True)
+class ZeroInit(NewLinkInit):
+    """Start at 0: the network's function does not change, and the gradient finds the sign."""
+
+    @override
+    def values(self, weight: SparseWeight, count: int, key: RandomKey) -> Tensor:
+        return weight.values.new_zeros(count)
+
+
+@dataclass(frozen=True)
+class NormalInit(NewLinkInit):
+    """Start at N(0, std), as in the original SET.
+
+    Attributes:
+        std: standard deviation, at least 0.
+    """
+
+    std: float
+
+    @override
+    def values(self, weight: SparseWeight, count: int, key: RandomKey) -> Tensor:
+        drawn = self.std * key.generator(Use.NEW_LINKS).standard_normal(count)
+        return torch.from_numpy(drawn).to(weight.values)

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from typing_extensions import override
 
 from sparse_engine.nn import SparseWeight
+from sparse_engine.nn._initial import check_density
 from sparse_engine.topology.apportion import apportion
 from sparse_engine.topology.rule import Rule
 
@@ -64,8 +65,7 @@ class Proportional(Redistribution):
     cap: float = field(default=0.99, kw_only=True)
 
     def __post_init__(self) -> None:
-        if not 0 < self.cap <= 1:
-            raise ValueError(f"expected cap in (0, 1], found {self.cap}")
+        check_density(self.cap, "cap")
 
     @abstractmethod
     def share(self, weight: SparseWeight, dropped: Tensor) -> float:
@@ -102,11 +102,7 @@ def _mean_magnitude(entries: Tensor, dropped: Tensor) -> float:
 
 @dataclass(frozen=True)
 class Evenly(Proportional):
-    """Equal numbers of new links for all weights, whatever their sizes.
-
-    Attributes:
-        cap: fraction of free positions that may be filled, see :class:`Proportional`.
-    """
+    """Equal numbers of new links for all weights, whatever their sizes."""
 
     @override
     def share(self, weight: SparseWeight, dropped: Tensor) -> int:
@@ -119,9 +115,6 @@ class ByNonzeros(Proportional):
 
     This is the rule of dynamic sparse reparameterization (DSR, Mostafa & Wang 2019), which prunes
     all weights at one threshold: weights whose links survive grow.
-
-    Attributes:
-        cap: fraction of free positions that may be filled, see :class:`Proportional`.
     """
 
     @override
@@ -131,11 +124,7 @@ class ByNonzeros(Proportional):
 
 @dataclass(frozen=True)
 class ByMagnitude(Proportional):
-    """Redistribution in proportion to the mean ``|w|`` of the links that survive.
-
-    Attributes:
-        cap: fraction of free positions that may be filled, see :class:`Proportional`.
-    """
+    """Redistribution in proportion to the mean ``|w|`` of the links that survive."""
 
     @override
     def share(self, weight: SparseWeight, dropped: Tensor) -> float:
@@ -154,7 +143,6 @@ class ByMomentum(Proportional):
 
     Attributes:
         optimizer: the optimizer that trains the weights, with momentum.
-        cap: fraction of free positions that may be filled, see :class:`Proportional`.
 
     Raises:
         ValueError: at a rewiring: the optimizer keeps no momentum of a weight, or not yet.

@@ -12,12 +12,12 @@ from torch.optim import LBFGS, Optimizer
 from torch.profiler import record_function
 
 from sparse_engine.nn import SparseWeight
+from sparse_engine.nn.options import check_fraction, check_number
 from sparse_engine.ops import Links, Pattern, RandomKey, Rewired, Use, carry, carry_, rewire
 from sparse_engine.topology import ranks
 from sparse_engine.topology.apportion import apportion
-from sparse_engine.topology.grow import Grow
+from sparse_engine.topology.grow import Grow, NewLinkInit, ZeroInit
 from sparse_engine.topology.links import links_hash
-from sparse_engine.topology.new_links import NewLinkInit, ZeroInit
 from sparse_engine.topology.prune import Prune, Share
 from sparse_engine.topology.redistribute import NoRedistribution, Redistribution
 from sparse_engine.topology.rule import Rule, State
@@ -100,10 +100,9 @@ class Rewiring:
         observers: tuple[Observer, ...] = (),
         keep_returning: bool = False,
     ) -> None:
-        if isinstance(fraction, float | int) and not 0 <= fraction <= 1:
-            raise ValueError(f"expected fraction in [0, 1], found {fraction}")
-        if every < 1:
-            raise ValueError(f"expected every of at least 1 step, found {every}")
+        if not isinstance(fraction, Schedule):
+            check_fraction("fraction", fraction)
+        check_number("every of at least 1 step", every, lambda steps: steps >= 1)
         if isinstance(optimizer, LBFGS):
             raise ValueError(
                 "expected an optimizer with one entry of state per link, found LBFGS, whose memory "
@@ -200,17 +199,24 @@ class Rewiring:
         counts = self.redistribution.counts(weights, dropped, wanted)
         with ranks.among(self.process_group):
             rewirings = [
-                plan_rewiring(weight, gone, count, self.grow, key, self.keep_returning)
+                self._plan(weight, gone, count, key)
                 for weight, gone, count, key in zip(weights, dropped, counts, keys, strict=True)
             ]
             if ranks.several():
                 hashes = [links_hash(rewired.links) for rewired in rewirings]
                 names = (self.names[i] for i in chosen)
                 ranks.check_same(dict(zip(names, hashes, strict=True)))
-        for i, weight, rewired, key in zip(chosen, weights, rewirings, keys, strict=True):
-            apply_rewiring(weight, self.optimizer, rewired, self.new_links, key)
-            for observer in self.observers:
-                observer(self.names[i], weight, rewired)
+        for weight, rewired, key in zip(weights, rewirings, keys, strict=True):
+            self._apply(weight, rewired, key)
+
+    def _plan(self, weight: SparseWeight, dropped: Tensor, count: int, key: RandomKey) -> Rewired:
+        returning = self.keep_returning
+        return plan_rewiring(weight, dropped, count, self.grow, key, keep_returning=returning)
+
+    def _apply(self, weight: SparseWeight, rewired: Rewired, key: RandomKey) -> None:
+        apply_rewiring(weight, self.optimizer, rewired, self.new_links, key)
+        for observer in self.observers:
+            observer(self.names[key.stream], weight, rewired)
 
     def _moving(self) -> list[tuple[int, SparseWeight]]:
         """List the weights to rewire with their places in the model.
@@ -310,32 +316,22 @@ def removal(nnz: int, target: int, fraction: float) -> Share:
     return Fraction(max(0, nnz - target + int(fraction * target)), max(1, nnz))
 
 
-@torch.no_grad()
-def rewire_weight(
+def plan_rewiring(
     weight: SparseWeight,
-    optimizer: Optimizer | None,
-    *,
     dropped: Tensor,
     count: int,
     grow: Grow,
-    new_links: NewLinkInit,
     key: RandomKey,
+    *,
     keep_returning: bool = False,
 ) -> Rewired:
-    """Remove links and grow others, in place.
-
-    The Parameter object stays; where as many links grow as are removed, its storage stays, too. A
-    surviving link keeps its value, gradient and optimizer state. A new link starts with a value of
-    ``new_links`` and with optimizer state 0. The same holds for other link parameters, where new
-    links get initial entries, see :meth:`SparseWeight.new_link_entries`.
+    """Choose the new links of a weight, for :func:`apply_rewiring`; nothing changes yet.
 
     Args:
         weight: the weight to rewire.
-        optimizer: the optimizer whose state is carried along, or None.
         dropped: bool ``[nnz]``, true for links to remove.
         count: number of links to grow.
         grow: the grow rule.
-        new_links: value rule of the new links.
         key: this rewiring's own stream of random numbers.
         keep_returning: whether a link that grows where one was removed counts as surviving.
 
@@ -343,27 +339,8 @@ def rewire_weight(
         The new links with the map from old to new slots.
 
     Raises:
-        ValueError: a weight whose pattern is frozen, or a grow rule that returned an existing link
-            or another number of positions; the weight is then as before.
+        ValueError: a grow rule that returned an existing link or another number of positions.
     """
-    rewired = plan_rewiring(weight, dropped, count, grow, key, keep_returning)
-    apply_rewiring(weight, optimizer, rewired, new_links, key)
-    return rewired
-
-
-def plan_rewiring(
-    weight: SparseWeight,
-    dropped: Tensor,
-    count: int,
-    grow: Grow,
-    key: RandomKey,
-    keep_returning: bool,
-) -> Rewired:
-    """Return the change that :func:`rewire_weight` would make, without making it."""
-    if weight.frozen_pattern:
-        raise ValueError(f"expected a weight whose pattern is not frozen, found {weight}")
-    entries = {name: getattr(weight, name) for name in weight.link_parameters}
-    weight.check_pattern(weight.pattern, **entries)
     links = weight.pattern.links
     positions = grow.grow_after(weight, dropped, count, key)
     if positions.shape != (count,):
@@ -395,11 +372,28 @@ def apply_rewiring(
     new_links: NewLinkInit,
     key: RandomKey,
 ) -> None:
-    """Make the change of :func:`plan_rewiring`, and carry gradients and optimizer state along."""
+    """Change the links of a weight as :func:`plan_rewiring` has planned it, in place.
+
+    The Parameter object stays; where as many links grow as are removed, its storage stays, too. A
+    surviving link keeps its value, gradient and optimizer state. A new link starts with a value of
+    ``new_links`` and with optimizer state 0. The same holds for other link parameters, where new
+    links get initial entries, see :meth:`SparseWeight.new_link_entries`.
+
+    Args:
+        weight: the weight to rewire.
+        optimizer: the optimizer whose state is carried along, or None.
+        rewired: the change.
+        new_links: value rule of the new links.
+        key: this rewiring's own stream of random numbers.
+
+    Raises:
+        ValueError: a weight that :meth:`SparseWeight.check_rewirable` refuses, unchanged.
+    """
     nnz, born = rewired.links.nnz, rewired.born.long()
-    generator = key.torch_generator(Use.NEWBORN)
     first = {"values": new_links.values(weight, len(born), key)}
-    first |= weight.new_link_entries(len(born), generator=generator, dtype=weight.dtype)
+    if len(weight.link_parameters) > 1:
+        generator = key.torch_generator(Use.NEWBORN)
+        first |= weight.new_link_entries(len(born), generator=generator, dtype=weight.dtype)
     entries, attached = {}, []
     for name in weight.link_parameters:
         parameter = getattr(weight, name)

@@ -10,6 +10,7 @@ from numbers import Real
 from typing_extensions import override
 
 from sparse_engine.nn._initial import check_density
+from sparse_engine.nn.options import check_fraction, check_number
 
 
 class Schedule(ABC):
@@ -21,11 +22,7 @@ class Schedule(ABC):
 
 
 def as_schedule(value: Schedule | float) -> Schedule:
-    """Return a schedule as it is, a plain number as a :class:`ConstantSchedule`.
-
-    Raises:
-        ValueError: neither of the two, or a number that is not finite.
-    """
+    """Return a schedule as it is, a plain number as a :class:`ConstantSchedule`."""
     if isinstance(value, Schedule):
         return value
     if isinstance(value, Real):
@@ -44,7 +41,7 @@ class ConstantSchedule(Schedule):
     value: float
 
     def __post_init__(self) -> None:
-        _check_finite(self.value, "value")
+        check_number("a finite value", self.value, math.isfinite)
 
     @override
     def at(self, step: int) -> float:
@@ -66,9 +63,9 @@ class Transition(Schedule):
     end: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_finite(self.start, "start")
-        _check_finite(self.end, "end")
-        _check_steps(self.steps)
+        check_number("a finite start", self.start, math.isfinite)
+        check_number("a finite end", self.end, math.isfinite)
+        check_number("steps of at least 1", self.steps, lambda steps: steps >= 1)
 
     @override
     def at(self, step: int) -> float:
@@ -99,53 +96,72 @@ class CosineSchedule(Transition):
         return (1 - math.cos(math.pi * time)) / 2
 
 
-@dataclass(frozen=True)
-class ExponentialSchedule(Schedule):
-    """Exponential decay: ``end + (start - end) * exp(-rate * step)``.
+def cosine_fraction(fraction: float, steps: int, *, end: float = 0.0) -> CosineSchedule:
+    """Return the schedule of a fraction, in [0, 1], that falls to ``end`` after ``steps``."""
+    check_fraction("fraction", fraction)
+    return CosineSchedule(fraction, steps, end)
 
-    A factor of ``g`` every ``k`` steps is the rate ``-log(g) / k``.
+
+@dataclass(frozen=True)
+class DensitySchedule(Schedule):
+    """Fall of the density between two steps. A subclass defines the curve in ``at``.
 
     Attributes:
-        start: the number at step 0.
-        rate: rate of the decay per step, at least 0.
-        end: the number that is approached.
+        start: density up to the step ``first``, in (0, 1].
+        end: density from the step ``last`` on, in (0, 1].
+        first: step at which the fall begins.
+        last: step at which the fall ends, after ``first``.
     """
 
     start: float
-    rate: float
-    end: float = 0.0
+    end: float
+    first: int
+    last: int
 
     def __post_init__(self) -> None:
-        _check_finite(self.start, "start")
-        _check_finite(self.end, "end")
-        if not 0 <= self.rate < math.inf:
-            raise ValueError(f"expected a finite rate of at least 0, found {self.rate}")
+        check_density(self.start, "start")
+        check_density(self.end, "end")
+        if self.first >= self.last:
+            raise ValueError(f"expected first < last, found {self.first} and {self.last}")
+
+
+class CubicSchedule(DensitySchedule):
+    """Cubic decay ``end + (start - end) * (1 - p)^3``, with p the progress to ``last``.
+
+    The density falls fast while there are many links, slowly at the end (Zhu & Gupta 2017; GraNet,
+    Liu et al. 2021). See :class:`DensitySchedule`.
+    """
 
     @override
     def at(self, step: int) -> float:
-        return _between(self.end, self.start, math.exp(-self.rate * max(step, 0)))
+        left = 1 - _progress(step, self.first, self.last)
+        return _between(self.end, self.start, left**3)
 
 
 @dataclass(frozen=True)
-class StopAfter(Schedule):
-    """Schedule that is 0 from a step on; RigL rewires in the first 75 % of training only.
+class SigmoidSchedule(DensitySchedule):
+    """Sigmoid between two densities: slow, fast, slow (CHTss, Zhang et al. 2025).
+
+    With s the logistic function, k the steepness and p the fraction of the way from ``first`` to
+    ``last``: ``start + (end - start) * (s(k(2p - 1)) - s(-k)) / (s(k) - s(-k))``, which is scaled
+    to meet both densities exactly. See :class:`DensitySchedule`.
 
     Attributes:
-        schedule: the schedule, or a number, before that step.
-        steps: the first step with 0, at least 0.
+        steepness: positive; near 0 the S is a straight line.
     """
 
-    schedule: Schedule | float
-    steps: int
+    steepness: float = 6.0
 
     def __post_init__(self) -> None:
-        as_schedule(self.schedule)
-        if self.steps < 0:
-            raise ValueError(f"expected steps of at least 0, found {self.steps}")
+        super().__post_init__()
+        check_number("a finite steepness > 0", self.steepness, lambda k: 0 < k < math.inf)
 
     @override
     def at(self, step: int) -> float:
-        return as_schedule(self.schedule).at(step) if step < self.steps else 0.0
+        half = self.steepness / 2
+        centred = 2 * _progress(step, self.first, self.last) - 1
+        share = (1 + math.tanh(half * centred) / math.tanh(half)) / 2
+        return _between(self.start, self.end, share)
 
 
 def _progress(step: int, first: int, last: int) -> float:
@@ -156,81 +172,6 @@ def _progress(step: int, first: int, last: int) -> float:
 def _between(start: float, end: float, share: float) -> float:
     """Interpolate: ``start`` at share 0, ``end`` at share 1, both exactly."""
     return start * (1 - share) + end * share
-
-
-def _check_finite(value: float, name: str) -> None:
-    """Raise ValueError if ``value`` is infinite or NaN."""
-    if not math.isfinite(value):
-        raise ValueError(f"expected a finite {name}, found {value}")
-
-
-def _check_steps(steps: int) -> None:
-    """Raise ValueError for less than one step."""
-    if steps < 1:
-        raise ValueError(f"expected steps of at least 1, found {steps}")
-
-
-@dataclass(frozen=True)
-class CubicSchedule(Schedule):
-    """Cubic decay ``end + (start - end) * (1 - p)^3``, with p the progress to ``last``.
-
-    The density falls fast while there are many links, slowly at the end (Zhu & Gupta 2017; GraNet,
-    Liu et al. 2021).
-
-    Attributes:
-        start: density up to the step ``first``, in (0, 1].
-        end: density from the step ``last`` on, in (0, 1].
-        first: step at which the fall begins.
-        last: step at which the fall ends, after ``first``.
-    """
-
-    start: float
-    end: float
-    first: int
-    last: int
-
-    def __post_init__(self) -> None:
-        _check_window(self.start, self.end, self.first, self.last)
-
-    @override
-    def at(self, step: int) -> float:
-        left = 1 - _progress(step, self.first, self.last)
-        return _between(self.end, self.start, left**3)
-
-
-@dataclass(frozen=True)
-class SigmoidSchedule(Schedule):
-    """Sigmoid between two densities: slow, fast, slow (CHTss, Zhang et al. 2025).
-
-    With s the logistic function, k the steepness and p the fraction of the way from ``first`` to
-    ``last``: ``start + (end - start) * (s(k(2p - 1)) - s(-k)) / (s(k) - s(-k))``, which is scaled
-    to meet both densities exactly.
-
-    Attributes:
-        start: density up to the step ``first``, in (0, 1].
-        end: density from the step ``last`` on, in (0, 1].
-        first: step at which the fall begins.
-        last: step at which the fall ends, after ``first``.
-        steepness: positive; near 0 the S is a straight line.
-    """
-
-    start: float
-    end: float
-    first: int
-    last: int
-    steepness: float = 6.0
-
-    def __post_init__(self) -> None:
-        _check_window(self.start, self.end, self.first, self.last)
-        if not 0 < self.steepness < math.inf:
-            raise ValueError(f"expected a finite steepness > 0, found {self.steepness}")
-
-    @override
-    def at(self, step: int) -> float:
-        half = self.steepness / 2
-        centred = 2 * _progress(step, self.first, self.last) - 1
-        share = (1 + math.tanh(half * centred) / math.tanh(half)) / 2
-        return _between(self.start, self.end, share)
 
 
 @dataclass(frozen=True)
@@ -285,39 +226,11 @@ class NarangRamp(Schedule):
             after * steps_per_epoch,
         )
 
+    @override
     def at(self, step: int) -> float:
-        """Return the threshold at a step, for q = 1."""
         if step <= (self.first if self.after is None else self.after) or step >= self.last:
             return 0.0
         theta = 2 / (2 * (self.ramp - self.first) + 3 * (self.last - self.ramp))
         if step < self.ramp:
             return theta * (step - self.first + 1)
         return theta * (self.ramp - self.first + 1) + 1.5 * theta * (step - self.ramp + 1)
-
-    def threshold(self, step: int, q: float) -> float:
-        """Return ``q * at(step)``: links of a magnitude up to this are removed.
-
-        Raises:
-            ValueError: ``q`` is no magnitude.
-        """
-        if not 0 <= q < math.inf:
-            raise ValueError(f"expected a finite q of at least 0, found {q}")
-        return q * self.at(step)
-
-
-def _check_window(start: float, end: float, first: int, last: int) -> None:
-    check_density(start, "start")
-    check_density(end, "end")
-    if first >= last:
-        raise ValueError(f"expected first < last, found {first} and {last}")
-
-
-def cosine_fraction(fraction: float, steps: int, *, end: float = 0.0) -> CosineSchedule:
-    """Return the schedule from ``fraction`` along half a cosine to ``end`` after ``steps``.
-
-    Raises:
-        ValueError: fraction outside [0, 1], or not one step.
-    """
-    if not 0 <= fraction <= 1:
-        raise ValueError(f"expected fraction in [0, 1], found {fraction}")
-    return CosineSchedule(fraction, steps, end)

@@ -15,9 +15,7 @@ from torch.testing import assert_close
 
 from sparse_engine import nn as sparse
 from sparse_engine.nn import FixedSigns, GroupedWeight, SparseLinear, SparseRNN, SparseWeight
-from sparse_engine.ops import RandomKey
-from sparse_engine.topology import SET, RandomSigns
-from sparse_engine.topology.init import apply_signs
+from sparse_engine.topology import SET
 
 OPTIONS = {"density": 0.3, "input_density": 0.5, "bidirectional": True, "dtype": torch.float64}
 MODULES = {
@@ -165,10 +163,8 @@ def test_a_rewiring_is_refused_and_nothing_changes(way):
     ):
         SET(network, None, every=1).step()
     weight = network.weight_hh_l1
-    key = RandomKey(0)
     for change in (
         lambda: SET(network, None),
-        lambda: apply_signs(weight, RandomSigns(), key),
         lambda: weight.set_pattern(weight.pattern, torch.zeros(weight.nnz)),
         weight.reset_parameters,
         lambda: FixedSigns(weight),

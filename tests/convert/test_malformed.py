@@ -9,7 +9,7 @@ import torch
 from sparse_engine import analysis, convert
 from sparse_engine.analysis import RecurrentLayer
 from sparse_engine.ops import RandomKey
-from sparse_engine.topology.init import FromGraph
+from sparse_engine.topology import FromGraph
 
 # Whatever takes a matrix of SciPy.
 TAKERS = {

@@ -25,8 +25,7 @@ from sparse_engine.nn import (
     SparseRNN,
     SparseWeight,
 )
-from sparse_engine.topology import SET
-from sparse_engine.topology.methods import RigL
+from sparse_engine.topology import SET, RigL
 
 RECURRENT = {name: entry for name, entry in CELLS.items() if entry.cell.gradient_growth}
 

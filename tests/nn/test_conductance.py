@@ -9,8 +9,7 @@ from torch import nn
 
 from sparse_engine.nn import ConductanceWeight, SparseWeight
 from sparse_engine.ops import Pattern
-from sparse_engine.topology import SET, Magnitude, RandomGrowth, Rewiring, RigL, wire
-from sparse_engine.topology.init import ErdosRenyi
+from sparse_engine.topology import SET, ErdosRenyi, Magnitude, RandomGrowth, Rewiring, RigL, wire
 from sparse_engine.topology.schedule import ConstantSchedule
 
 

@@ -10,8 +10,8 @@ from torch import nn
 from sparse_engine.nn import GroupedWeight, SparseLinear, SparseRNN
 from sparse_engine.ops import RandomKey
 from sparse_engine.topology import SET, Grow, Magnitude, RandomGrowth, Rewiring
-from sparse_engine.topology.new_links import ZeroInit
-from sparse_engine.topology.rewiring import rewire_weight
+from sparse_engine.topology.grow import ZeroInit
+from sparse_engine.topology.rewiring import apply_rewiring, plan_rewiring
 
 
 class Looking(Grow):
@@ -143,12 +143,7 @@ def test_rewiring_by_hand_is_refused():
     weight = SparseLinear(4, 4, density=0.5).weight
     weight.frozen_pattern = True
     with pytest.raises(ValueError, match=r"pattern is not frozen, found SparseWeight\(4 x 4"):
-        rewire_weight(
-            weight,
-            None,
-            dropped=torch.zeros(8, dtype=torch.bool),
-            count=0,
-            grow=RandomGrowth(),
-            new_links=ZeroInit(),
-            key=RandomKey(0),
+        rewired = plan_rewiring(
+            weight, torch.zeros(8, dtype=torch.bool), 0, RandomGrowth(), RandomKey(0)
         )
+        apply_rewiring(weight, None, rewired, ZeroInit(), RandomKey(0))

@@ -9,7 +9,7 @@ from torch import nn
 
 from sparse_engine.nn import DaleSigns, FixedSigns, GroupedWeight, SparseLinear, SparseWeight
 from sparse_engine.topology import SET, NormalInit
-from sparse_engine.topology.new_links import ZeroInit
+from sparse_engine.topology.grow import ZeroInit
 
 
 def clamped(values, signs):

@@ -16,8 +16,8 @@ from sparse_engine.topology import (
     RigL,
     SignedMagnitude,
 )
-from sparse_engine.topology.new_links import ZeroInit
-from sparse_engine.topology.rewiring import rewire_weight
+from sparse_engine.topology.grow import ZeroInit
+from sparse_engine.topology.rewiring import apply_rewiring, plan_rewiring
 
 
 def test_the_clock():
@@ -178,16 +178,15 @@ def test_a_link_that_returns_starts_afresh_or_stays(keep_returning, grown):
     names = ("exp_avg", "exp_avg_sq")
     of_position = dict(zip([0, 2, 4, 8], weight.values.tolist(), strict=True))
     before = [optimizer.state[weight.values][name].tolist() for name in names]
-    rewired = rewire_weight(
+    rewired = plan_rewiring(
         weight,
-        optimizer,
-        dropped=torch.tensor([False, True, True, False]),
-        count=len(grown),
-        grow=There(grown),
-        new_links=NormalInit(1.0),
-        key=RandomKey(0),
+        torch.tensor([False, True, True, False]),
+        len(grown),
+        There(grown),
+        RandomKey(0),
         keep_returning=keep_returning,
     )
+    apply_rewiring(weight, optimizer, rewired, NormalInit(1.0), RandomKey(0))
     stay = {0, 8} | ({2, 4} & {*grown} if keep_returning else set())
     positions = weight.pattern.links.positions().tolist()
     assert positions == sorted({0, 8, *grown})
@@ -209,16 +208,15 @@ def test_a_link_that_returns_starts_afresh_or_stays(keep_returning, grown):
 def test_wrong_positions_are_refused_where_links_may_return(positions):
     weight = SparseWeight.from_dense(torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 0.0]]))
     with pytest.raises(ValueError, match="expected"):
-        rewire_weight(
+        rewired = plan_rewiring(
             weight,
-            None,
-            dropped=torch.tensor([False, True]),
-            count=2,
-            grow=There(positions),
-            new_links=ZeroInit(),
-            key=RandomKey(0),
+            torch.tensor([False, True]),
+            2,
+            There(positions),
+            RandomKey(0),
             keep_returning=True,
         )
+        apply_rewiring(weight, None, rewired, ZeroInit(), RandomKey(0))
     assert weight.topology_version == 0
 
 

@@ -21,7 +21,7 @@ from sparse_engine.lab.tasks import Supervised
 from sparse_engine.lab.train import Config, read_weights
 from sparse_engine.nn import SparseWeight
 from sparse_engine.topology import SET, NewLinkInit, NormalInit, Rewiring
-from sparse_engine.topology.new_links import ZeroInit
+from sparse_engine.topology.grow import ZeroInit
 
 SIDE, EPOCHS = 28, 200
 #: Pixels around the square of 20 x 20 that digits fill, and around that of 14 x 14 in the centre.

@@ -16,7 +16,7 @@ from sparse_engine.models import SparseMLP, SparseRBM
 from sparse_engine.models.feed_forward import layer_links
 from sparse_engine.models.mlp import Activation
 from sparse_engine.nn import AllReLU, SReLU
-from sparse_engine.topology.init import ERKDensity
+from sparse_engine.topology import ERKDensity
 
 #: Activations by their names in a description, as functions of the slope and the generator.
 ACTIVATIONS: dict[str, Callable[[float, torch.Generator], Activation]] = {

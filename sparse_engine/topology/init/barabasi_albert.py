@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from typing_extensions import override
 
+from sparse_engine.nn.options import check_number
 from sparse_engine.ops import Links, RandomKey, Use
-from sparse_engine.topology.init.base import Wiring
+from sparse_engine.topology.init.wiring import Wiring
 from sparse_engine.topology.links import links_at
 
 
@@ -36,22 +36,16 @@ class BarabasiAlbert(Wiring):
         attached: links that each unit brings, at least 1.
 
     Raises:
-        ValueError: ``attached`` below 1.
+        ValueError: ``attached`` below 1; in :meth:`links`, fewer units than it starts with.
     """
 
     attached: int
 
     def __post_init__(self) -> None:
-        if self.attached < 1:
-            raise ValueError(f"expected attached of at least 1, found {self.attached}")
+        check_number("attached of at least 1", self.attached, lambda n: n >= 1)
 
     @override
     def links(self, out_features: int, in_features: int, key: RandomKey) -> Links:
-        """Lay the links, see :meth:`Wiring.links`.
-
-        Raises:
-            ValueError: fewer units than it starts with.
-        """
         square = out_features == in_features
         first = 2 * self.attached + square
         if min(out_features, in_features) < first:
@@ -64,7 +58,7 @@ class BarabasiAlbert(Wiring):
             rows, columns = self._one_population(out_features, rng)
         else:
             rows, columns = self._two_populations(out_features, in_features, rng)
-        return links_at(torch.from_numpy(rows * in_features + columns), out_features, in_features)
+        return links_at(rows * in_features + columns, out_features, in_features)
 
     def _one_population(
         self, units: int, rng: np.random.Generator

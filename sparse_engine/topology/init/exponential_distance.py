@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
 from typing_extensions import override
 
 from sparse_engine.extras import extra
 from sparse_engine.nn import _initial
 from sparse_engine.ops import Links, RandomKey, Use
-from sparse_engine.topology.init.base import Wiring
+from sparse_engine.topology.init.wiring import Wiring
 from sparse_engine.topology.links import links_at
 
 BLOCK = 2**20
@@ -41,7 +40,9 @@ class ExponentialDistance(Wiring):
 
     Raises:
         ValueError: positions that are not finite matrices of as many dimensions, or a number out
-            of range.
+            of range; in :meth:`links`, another shape than the positions', or fewer candidates than
+            links.
+        ImportError: SciPy is not installed, in :meth:`links`.
     """
 
     row_positions: ArrayLike
@@ -68,12 +69,6 @@ class ExponentialDistance(Wiring):
 
     @override
     def links(self, out_features: int, in_features: int, key: RandomKey) -> Links:
-        """Lay the links, see :meth:`Wiring.links`.
-
-        Raises:
-            ImportError: SciPy is not installed.
-            ValueError: another shape than the positions', or fewer candidates than links.
-        """
         rows, columns = self._positions()
         if (out_features, in_features) != (len(rows), len(columns)):
             raise ValueError(
@@ -96,7 +91,7 @@ class ExponentialDistance(Wiring):
                 first = np.argpartition(times, nnz)[:nnz]
                 times, entries = times[first], entries[first]
                 latest = times.max(initial=-np.inf)
-        return links_at(torch.from_numpy(entries), out_features, in_features)
+        return links_at(entries, out_features, in_features)
 
     def _positions(self) -> tuple[np.ndarray, np.ndarray]:
         return (

@@ -11,7 +11,7 @@ from typing_extensions import override
 from sparse_engine.convert import from_networkx, from_scipy, read_edge_list
 from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import Links, RandomKey
-from sparse_engine.topology.init.base import Wiring
+from sparse_engine.topology.init.wiring import Wiring
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -31,18 +31,14 @@ class FromGraph(Wiring):
 
     Raises:
         TypeError: something else; raised by :meth:`links`.
+        ValueError: a graph of another shape, or what its reader in ``sparse_engine.convert``
+            raises; raised by :meth:`links`.
     """
 
     graph: scipy.sparse.sparray | scipy.sparse.spmatrix | nx.DiGraph | str | Path | SparseWeight
 
     @override
     def links(self, out_features: int, in_features: int, key: RandomKey) -> Links:
-        """Lay the links, see :meth:`Wiring.links`.
-
-        Raises:
-            ValueError: the graph is of another shape; or what its reader in
-                ``sparse_engine.convert`` raises.
-        """
         weight = self._weight((out_features, in_features))
         if weight.shape != (out_features, in_features):
             raise ValueError(

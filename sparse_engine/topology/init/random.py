@@ -7,15 +7,14 @@ from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
-import torch
 from typing_extensions import override
 
 from sparse_engine.nn import _initial
+from sparse_engine.nn.options import check_fraction, check_number
 from sparse_engine.ops import Links, RandomKey, Use
 from sparse_engine.topology.apportion import apportion_logs
-from sparse_engine.topology.init._sampling import sample_groups
-from sparse_engine.topology.init.base import Wiring
-from sparse_engine.topology.links import links_at
+from sparse_engine.topology.init.wiring import Wiring
+from sparse_engine.topology.links import links_at, sample_groups
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +31,8 @@ class ErdosRenyi(Wiring):
         nnz: the number of links itself, at least 0.
 
     Raises:
-        ValueError: none or several of them, or one out of range.
+        ValueError: none or several of them, or one out of range; in :meth:`links`, an nnz of more
+            than all positions.
     """
 
     density: float | None = None
@@ -45,18 +45,13 @@ class ErdosRenyi(Wiring):
             raise ValueError("expected exactly one of density, epsilon and nnz")
         if self.density is not None:
             _initial.check_density(self.density)
-        if self.epsilon is not None and not 0 < self.epsilon < math.inf:
-            raise ValueError(f"expected finite epsilon > 0, found {self.epsilon}")
-        if self.nnz is not None and self.nnz < 0:
-            raise ValueError(f"expected nnz of at least 0, found {self.nnz}")
+        if self.epsilon is not None:
+            check_number("finite epsilon > 0", self.epsilon, lambda e: 0 < e < math.inf)
+        if self.nnz is not None:
+            check_number("nnz of at least 0", self.nnz, lambda n: n >= 0)
 
     @override
     def links(self, out_features: int, in_features: int, key: RandomKey) -> Links:
-        """Lay the links, see :meth:`Wiring.links`.
-
-        Raises:
-            ValueError: nnz is more than all positions.
-        """
         if self.density is not None:
             nnz = _initial.density_nnz(out_features, in_features, self.density)
         elif self.epsilon is not None:
@@ -77,7 +72,8 @@ class ConstantFanIn(Wiring):
         density: density in (0, 1], which gives ``fan_in = round(density * in)``.
 
     Raises:
-        ValueError: none or both of them, or one out of range.
+        ValueError: none or both of them, or one out of range; in :meth:`links`, a fan_in of more
+            than all columns.
     """
 
     fan_in: int | None = None
@@ -89,22 +85,17 @@ class ConstantFanIn(Wiring):
             raise ValueError("expected exactly one of fan_in and density")
         if self.density is not None:
             _initial.check_density(self.density)
-        elif self.fan_in is not None and self.fan_in < 0:
-            raise ValueError(f"expected fan_in of at least 0, found {self.fan_in}")
+        if self.fan_in is not None:
+            check_number("fan_in of at least 0", self.fan_in, lambda n: n >= 0)
 
     @override
     def links(self, out_features: int, in_features: int, key: RandomKey) -> Links:
-        """Lay the links, see :meth:`Wiring.links`.
-
-        Raises:
-            ValueError: fan_in is more than all columns.
-        """
         fan_in = self.fan_in or 0 if self.density is None else round(self.density * in_features)
         if fan_in > in_features:
             raise ValueError(f"expected fan_in of at most {in_features}, found {fan_in}")
         counts, sizes = np.full(out_features, fan_in), np.full(out_features, in_features)
         rows, columns = sample_groups(counts, sizes, key.generator(Use.WIRING))
-        return links_at(torch.from_numpy(rows * in_features + columns), out_features, in_features)
+        return links_at(rows * in_features + columns, out_features, in_features)
 
 
 @dataclass(frozen=True)
@@ -131,8 +122,7 @@ class ReceptiveField(Wiring):
 
     def __post_init__(self) -> None:
         _initial.check_density(self.density)
-        if not 0 <= self.randomness <= 1:
-            raise ValueError(f"expected randomness in [0, 1], found {self.randomness}")
+        check_fraction("randomness", self.randomness)
 
     @override
     def links(self, out_features: int, in_features: int, key: RandomKey) -> Links:
@@ -148,7 +138,7 @@ class ReceptiveField(Wiring):
         group, rows = sample_groups(counts, heights, key.generator(Use.WIRING))
         best = (2 * rows + 1) * in_features // (2 * out_features)
         positions = rows * in_features + (best + offsets[group]) % in_features
-        return links_at(torch.from_numpy(positions), out_features, in_features)
+        return links_at(positions, out_features, in_features)
 
 
 @dataclass(frozen=True)
@@ -165,7 +155,8 @@ class StochasticBlockModel(Wiring):
         column_sizes: the same for columns.
 
     Raises:
-        ValueError: not a matrix of densities, or not as many sizes as groups.
+        ValueError: not a matrix of densities, or not as many sizes as groups; in :meth:`links`,
+            sizes that do not sum to the units.
     """
 
     densities: Sequence[Sequence[float]]
@@ -192,17 +183,11 @@ class StochasticBlockModel(Wiring):
         Raises:
             ValueError: fewer than one group, or a density outside [0, 1].
         """
-        if groups < 1:
-            raise ValueError(f"expected groups of at least 1, found {groups}")
+        check_number("groups of at least 1", groups, lambda n: n >= 1)
         return cls(np.where(np.eye(groups, dtype=bool), within, between).tolist())
 
     @override
     def links(self, out_features: int, in_features: int, key: RandomKey) -> Links:
-        """Lay the links, see :meth:`Wiring.links`.
-
-        Raises:
-            ValueError: the groups' sizes do not sum to the units.
-        """
         densities = np.asarray(self.densities, np.float64)
         heights = _sizes("row_sizes", self.row_sizes, len(densities), out_features)
         widths = _sizes("column_sizes", self.column_sizes, densities.shape[1], in_features)
@@ -212,7 +197,7 @@ class StochasticBlockModel(Wiring):
         above, left = np.divmod(block, len(widths))
         rows = (np.cumsum(heights) - heights)[above] + place // widths[left]
         columns = (np.cumsum(widths) - widths)[left] + place % widths[left]
-        return links_at(torch.from_numpy(rows * in_features + columns), out_features, in_features)
+        return links_at(rows * in_features + columns, out_features, in_features)
 
 
 def _sizes(name: str, sizes: Sequence[int] | None, groups: int, units: int) -> np.ndarray:
@@ -241,26 +226,20 @@ class WattsStrogatz(Wiring):
         rewiring: fraction of the links that are rewired, in [0, 1].
 
     Raises:
-        ValueError: one of them out of range.
+        ValueError: one of them out of range; in :meth:`links`, more neighbours than columns, or,
+            where links are rewired, than half of them, so that a row might find no new column for
+            each.
     """
 
     neighbours: int
     rewiring: float
 
     def __post_init__(self) -> None:
-        if self.neighbours < 1:
-            raise ValueError(f"expected neighbours of at least 1, found {self.neighbours}")
-        if not 0 <= self.rewiring <= 1:
-            raise ValueError(f"expected rewiring in [0, 1], found {self.rewiring}")
+        check_number("neighbours of at least 1", self.neighbours, lambda n: n >= 1)
+        check_fraction("rewiring", self.rewiring)
 
     @override
     def links(self, out_features: int, in_features: int, key: RandomKey) -> Links:
-        """Lay the links, see :meth:`Wiring.links`.
-
-        Raises:
-            ValueError: more neighbours than columns; or, where links are rewired, than half of
-                them, so that a row might find no new column for each.
-        """
         near, square = self.neighbours, out_features == in_features
         columns = in_features - square
         most = columns // 2 if self.rewiring else columns
@@ -285,4 +264,4 @@ class WattsStrogatz(Wiring):
         else:
             start = ((2 * rows + 1) * in_features - (near - 1) * out_features) // (2 * out_features)
         positions = rows * in_features + (start + places) % in_features
-        return links_at(torch.from_numpy(positions), out_features, in_features)
+        return links_at(positions, out_features, in_features)

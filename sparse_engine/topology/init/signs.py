@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from sparse_engine.nn import SparseWeight
-from sparse_engine.nn._computed import check_plain
+from sparse_engine.nn.options import check_fraction
 from sparse_engine.ops import Links, RandomKey, Use
-from sparse_engine.topology.init._sampling import sample_groups
+from sparse_engine.topology.links import sample_groups
 
 
 class SignInit(ABC):
@@ -41,8 +40,7 @@ class RandomSigns(SignInit):
     positive: float = 0.5
 
     def __post_init__(self) -> None:
-        if not 0 <= self.positive <= 1:
-            raise ValueError(f"expected positive in [0, 1], found {self.positive}")
+        check_fraction("positive", self.positive)
 
     @override
     def signs(self, links: Links, key: RandomKey) -> Tensor:
@@ -67,8 +65,7 @@ class Dale(SignInit):
     excitatory: float = 0.8
 
     def __post_init__(self) -> None:
-        if not 0 <= self.excitatory <= 1:
-            raise ValueError(f"expected excitatory in [0, 1], found {self.excitatory}")
+        check_fraction("excitatory", self.excitatory)
 
     @override
     def signs(self, links: Links, key: RandomKey) -> Tensor:
@@ -76,28 +73,12 @@ class Dale(SignInit):
         return unit.to(links.col.device)[links.col.long()]
 
 
-@torch.no_grad()
-def apply_signs(weight: SparseWeight, signs: SignInit, key: RandomKey) -> None:
-    """Give the values of a weight other signs, in place: ``values = signs * |values|``.
-
-    Args:
-        weight: the weight whose values change; the links stay.
-        signs: the kind of signs.
-        key: key of the random numbers.
+def signed(values: Tensor, links: Links, signs: SignInit, key: RandomKey) -> Tensor:
+    """Return the values of links with other signs, ``signs * |values|``.
 
     Raises:
-        ValueError: not one sign for each link, or the values are computed from
-            others.
-        TypeError: not a :class:`SignInit`.
+        ValueError: not one sign for each link.
     """
-    if not isinstance(signs, SignInit):
-        raise TypeError(f"expected a SignInit, found {type(signs)}")
-    check_plain(weight, weight.link_parameters)
-    weight.values.copy_(signed(weight.values, weight.pattern.links, signs, key))
-
-
-def signed(values: Tensor, links: Links, signs: SignInit, key: RandomKey) -> Tensor:
-    """Return the values of links with other signs, see :func:`apply_signs`."""
     drawn = signs.signs(links, key)
     if drawn.shape != values.shape:
         raise ValueError(f"expected {links.nnz} signs from {signs}, found shape {[*drawn.shape]}")

@@ -1,27 +1,27 @@
-"""Published training methods, one call each, and the registry with their names."""
+"""Published training methods, one call each, and the registry with their names.
+
+The arguments of all methods are those of :class:`Rewiring`: the model, the optimizer, ``every``,
+``fraction``, which is that of the first rewirings where it falls along training, and the options
+seed, new_links, observers and keep_returning. Where a method depends on the time, ``steps`` is the
+number of steps of the whole training. An argument out of range is a ValueError.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sparse_engine.topology.methods.cht import CHT as CHT
-from sparse_engine.topology.methods.cht import CHTs as CHTs
-from sparse_engine.topology.methods.cht import CHTss as CHTss
-from sparse_engine.topology.methods.deep_r import DeepR as DeepR
-from sparse_engine.topology.methods.deep_r import PeriodicDeepR as PeriodicDeepR
-from sparse_engine.topology.methods.gradient_growth import GSE as GSE
-from sparse_engine.topology.methods.gradient_growth import SNFS as SNFS
-from sparse_engine.topology.methods.gradient_growth import GraNet as GraNet
-from sparse_engine.topology.methods.gradient_growth import RigL as RigL
-from sparse_engine.topology.methods.no_growth import GradualPruning as GradualPruning
-from sparse_engine.topology.methods.no_growth import NarangPruning as NarangPruning
-from sparse_engine.topology.methods.no_growth import Static as Static
-from sparse_engine.topology.methods.random_growth import DSR as DSR
-from sparse_engine.topology.methods.random_growth import ITOP as ITOP
-from sparse_engine.topology.methods.random_growth import MEST as MEST
-from sparse_engine.topology.methods.random_growth import SET as SET
-from sparse_engine.topology.methods.random_growth import ImportanceSET as ImportanceSET
-from sparse_engine.topology.methods.random_growth import Selfish as Selfish
+from sparse_engine.topology.methods.cht import CHT, CHTs, CHTss
+from sparse_engine.topology.methods.deep_r import DeepR, PeriodicDeepR
+from sparse_engine.topology.methods.gradient_growth import GSE, SNFS, GraNet, RigL
+from sparse_engine.topology.methods.no_growth import GradualPruning, NarangPruning, Static
+from sparse_engine.topology.methods.random_growth import (
+    DSR,
+    ITOP,
+    MEST,
+    SET,
+    ImportanceSET,
+    Selfish,
+)
 from sparse_engine.topology.rewiring import Rewiring
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from torch import nn
+from torch.optim import Optimizer
 from typing_extensions import Unpack
 
 from sparse_engine.topology.grow import CH3L3, CH2L3n, SoftPrediction
-from sparse_engine.topology.methods.declared import Rules, declared
 from sparse_engine.topology.prune import Magnitude, SoftMagnitude
 from sparse_engine.topology.rewiring import Rewiring, RewiringOptions
 from sparse_engine.topology.schedule import LinearSchedule, Schedule, SigmoidSchedule
@@ -23,23 +24,29 @@ class CHT(Rewiring):
     of the removed links grow again; here every weight continues.
 
     Args:
-        model: every sparse weight in it is rewired.
-        optimizer: any torch optimizer but LBFGS; the state of a link moves with the link.
+        model, optimizer, options: as for every method.
         fraction: the paper's zeta, in [0, 1].
         every: steps between rewirings (the paper: one epoch).
-        **options: seed, new_links, observers and keep_returning of :class:`Rewiring`.
-
-    Raises:
-        ValueError: an argument out of range.
     """
 
-    @staticmethod
-    def _declaration(
-        *, fraction: float = 0.3, every: int = 100, **options: Unpack[RewiringOptions]
-    ) -> Rules:
-        return Rules(prune=Magnitude(), grow=CH3L3(), fraction=fraction, every=every, **options)
-
-    __init__ = declared(_declaration)
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer | None,
+        *,
+        fraction: float = 0.3,
+        every: int = 100,
+        **options: Unpack[RewiringOptions],
+    ) -> None:
+        super().__init__(
+            model,
+            optimizer,
+            prune=Magnitude(),
+            grow=CH3L3(),
+            fraction=fraction,
+            every=every,
+            **options,
+        )
 
 
 class CHTs(Rewiring):
@@ -53,22 +60,17 @@ class CHTs(Rewiring):
     also removes units that have lost all links on one side.
 
     Args:
-        model: every sparse weight in it is rewired.
-        optimizer: any torch optimizer but LBFGS; the state of a link moves with the link.
-        steps: number of steps of the whole training.
+        model, optimizer, steps, every, options: as for every method.
         alpha: weight of the magnitude, in [0, 1], against a link's share in its units, see
             :class:`SoftMagnitude`.
         fraction: the paper's zeta, in [0, 1].
         density: a schedule of the density; by default the number of links stays.
-        every: steps between rewirings.
-        **options: seed, new_links, observers and keep_returning of :class:`Rewiring`.
-
-    Raises:
-        ValueError: an argument out of range.
     """
 
-    @staticmethod
-    def _declaration(
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer | None,
         *,
         steps: int,
         alpha: float = 1.0,
@@ -76,17 +78,17 @@ class CHTs(Rewiring):
         density: Schedule | None = None,
         every: int = 100,
         **options: Unpack[RewiringOptions],
-    ) -> Rules:
-        return Rules(
-            prune=_soft(steps, alpha),
+    ) -> None:
+        super().__init__(
+            model,
+            optimizer,
+            prune=SoftMagnitude(LinearSchedule(0.5, steps, end=0.75), alpha=alpha),
             grow=SoftPrediction(CH2L3n()),
             fraction=fraction,
             density=density,
             every=every,
             **options,
         )
-
-    __init__ = declared(_declaration)
 
 
 class CHTss(CHTs):
@@ -95,23 +97,20 @@ class CHTss(CHTs):
     The paper starts from ``wire(model, ReceptiveField(...))`` of half of all positions.
 
     Args:
-        model: every sparse weight in it is rewired; each loses in proportion to its links.
-        optimizer: any torch optimizer but LBFGS; the state of a link moves with the link.
+        model, optimizer, every, options: as for every method; each weight loses in proportion to
+            its links.
         steps: number of steps of the whole training, at the end of which ``density`` is reached.
         density: density at the end, of all weights together, in (0, 1].
         start: density at the start, in (0, 1]; no weight shrinks while the model has less.
         steepness: steepness of the sigmoid, the paper's k.
         alpha: see :class:`CHTs`.
         fraction: fraction of the links to keep that is replaced, too, in [0, 1].
-        every: steps between rewirings.
-        **options: seed, new_links, observers and keep_returning of :class:`Rewiring`.
-
-    Raises:
-        ValueError: an argument out of range.
     """
 
-    @staticmethod
-    def _declaration(  # type: ignore[override]
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer | None,
         *,
         steps: int,
         density: float,
@@ -121,18 +120,14 @@ class CHTss(CHTs):
         fraction: float = 0.3,
         every: int = 100,
         **options: Unpack[RewiringOptions],
-    ) -> Rules:
-        return Rules(
-            prune=_soft(steps, alpha),
-            grow=SoftPrediction(CH2L3n()),
+    ) -> None:
+        super().__init__(
+            model,
+            optimizer,
+            steps=steps,
+            alpha=alpha,
             fraction=fraction,
             density=SigmoidSchedule(start, density, 0, steps, steepness),
             every=every,
             **options,
         )
-
-    __init__ = declared(_declaration)
-
-
-def _soft(steps: int, alpha: float) -> SoftMagnitude:
-    return SoftMagnitude(LinearSchedule(0.5, steps, end=0.75), alpha=alpha)

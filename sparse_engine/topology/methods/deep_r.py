@@ -30,17 +30,15 @@ class DeepR(Rewiring):
     The constructor gives all values of the model the signs of their positions, in place.
 
     Args:
-        model: every sparse weight in it is rewired. The paper starts from random positions, as
+        model, optimizer, options: as for every method. The paper starts from random positions, as
             :class:`~sparse_engine.nn.SparseWeight` does.
-        optimizer: the optimizer that trains the weights; the state of a link moves with the link.
         l1: step towards 0, the paper's alpha, at least 0.
         temperature: temperature of the walk, at least 0. The default is the noise of the paper's
             script, 1e-5 times its learning rate of 0.5.
         every: steps between rewirings, walks included.
-        **options: seed and observers of :class:`Rewiring`.
 
     Raises:
-        ValueError: an argument out of range, or an optimizer that does not train every weight.
+        ValueError: an optimizer that does not train every weight.
     """
 
     prune: AssignedSign
@@ -93,15 +91,10 @@ class PeriodicDeepR(DeepR):
         theta = theta - l1 + noise * normal
 
     Args:
-        model: every sparse weight in it is rewired.
-        optimizer: any torch optimizer but LBFGS; the state of a link moves with the link.
+        model, optimizer, options: as for every method.
         l1: step towards 0, at least 0 (the paper: 1e-5 to 1e-3).
         noise: standard deviation of the noise, at least 0 (the paper: 1e-6 to 1e-3).
         every: steps between rewirings (the paper: one epoch).
-        **options: seed and observers of :class:`Rewiring`.
-
-    Raises:
-        ValueError: an argument out of range.
     """
 
     def __init__(

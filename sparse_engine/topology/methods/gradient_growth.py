@@ -7,7 +7,6 @@ from torch.optim import Optimizer
 from typing_extensions import Unpack
 
 from sparse_engine.topology.grow import CandidateGradientGrowth, GradientGrowth, MomentumGrowth
-from sparse_engine.topology.methods.declared import Rules, declared
 from sparse_engine.topology.prune import Magnitude
 from sparse_engine.topology.redistribute import ByMomentum
 from sparse_engine.topology.rewiring import Rewiring, RewiringOptions
@@ -25,42 +24,38 @@ class RigL(Rewiring):
     The paper starts from ``wire(model, ERKDensity(0.1))``.
 
     Args:
-        model: every sparse weight in it is rewired.
-        optimizer: any torch optimizer but LBFGS; the state of a link moves with the link.
-        steps: number of steps of the whole training.
+        model, optimizer, steps, options: as for every method.
         fraction: the paper's alpha, the fraction that the first rewirings replace, in [0, 1].
         every: steps between rewirings, the paper's Delta T.
         stop: fraction of training in which the wiring changes, in (0, 1].
-        **options: seed, new_links, observers and keep_returning of :class:`Rewiring`.
-
-    Raises:
-        ValueError: an argument out of range.
 
     Example:
         >>> wire(model, ERKDensity(0.1))
         >>> rewiring = RigL(model, optimizer, steps=10_000)
     """
 
-    @staticmethod
-    def _declaration(
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer | None,
         *,
         steps: int,
         fraction: float = 0.3,
         every: int = 100,
         stop: float = 0.75,
         **options: Unpack[RewiringOptions],
-    ) -> Rules:
+    ) -> None:
         if not 0 < stop <= 1:
             raise ValueError(f"expected stop in (0, 1], found {stop}")
-        return Rules(
+        super().__init__(
+            model,
+            optimizer,
             prune=Magnitude(),
             grow=GradientGrowth(),
             fraction=cosine_fraction(fraction, round(stop * steps)),
             every=every,
             **options,
         )
-
-    __init__ = declared(_declaration)
 
 
 class GSE(Rewiring):
@@ -72,38 +67,33 @@ class GSE(Rewiring):
     The paper starts from ``wire(model, ErdosRenyi(density=0.1))``.
 
     Args:
-        model: every sparse weight in it is rewired.
-        optimizer: any torch optimizer but LBFGS; the state of a link moves with the link.
+        model, optimizer, fraction, every, options: as for every method.
         steps: number of steps of the whole training, over which the fraction falls along half a
             cosine to 0.
         ratio: the paper's gamma, candidates per link, at least 0; the paper takes 1, and 2 for
             ImageNet.
-        fraction: fraction of the links that the first rewirings replace, in [0, 1].
-        every: steps between rewirings.
-        **options: seed, new_links, observers and keep_returning of :class:`Rewiring`.
-
-    Raises:
-        ValueError: an argument out of range.
     """
 
-    @staticmethod
-    def _declaration(
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer | None,
         *,
         steps: int,
         ratio: float = 1.0,
         fraction: float = 0.2,
         every: int = 1000,
         **options: Unpack[RewiringOptions],
-    ) -> Rules:
-        return Rules(
+    ) -> None:
+        super().__init__(
+            model,
+            optimizer,
             prune=Magnitude(),
             grow=CandidateGradientGrowth(ratio),
             fraction=cosine_fraction(fraction, steps),
             every=every,
             **options,
         )
-
-    __init__ = declared(_declaration)
 
 
 class SNFS(Rewiring):
@@ -116,19 +106,15 @@ class SNFS(Rewiring):
     The paper starts from ``wire(model, EqualDensity(0.05))``.
 
     Args:
-        model: every sparse weight in it is rewired.
+        model, steps, fraction, options: as for every method.
         optimizer: SGD with momentum or a kind of Adam, whose running mean of gradients
             redistributes the links.
-        steps: number of steps of the whole training.
-        fraction: fraction of the links that the first rewirings replace, in [0, 1].
         every: steps between rewirings, at least ``window`` (the paper: one epoch).
         window: number of steps in the momentum of absent positions; memory grows with it.
         beta: decay of that momentum per step, in [0, 1].
-        **options: seed, new_links, observers and keep_returning of :class:`Rewiring`.
 
     Raises:
-        ValueError: an argument out of range, no optimizer, or, at a rewiring, an optimizer without
-            momentum.
+        ValueError: no optimizer, or, at a rewiring, an optimizer without momentum.
     """
 
     def __init__(
@@ -168,24 +154,20 @@ class GraNet(Rewiring):
     The paper starts from ``wire(model, ERKDensity(0.5))``, or dense with ``start=1``.
 
     Args:
-        model: every sparse weight in it is rewired; each loses in proportion to its links.
-        optimizer: any torch optimizer but LBFGS; the state of a link moves with the link.
-        steps: number of steps of the whole training.
+        model, optimizer, steps, fraction, options: as for every method; each weight loses in
+            proportion to its links.
         density: density at the end, of all weights together, in (0, 1].
         first: the step at which pruning begins.
         last: the step at which pruning ends; by default 30 % of training, as in the paper for
             ImageNet.
         start: density at the start, in (0, 1]; nothing is pruned while the model has less.
-        fraction: fraction of the links that the first rewirings replace, in [0, 1].
         every: steps between rewirings (the paper: 1000, for ImageNet 4000).
-        **options: seed, new_links, observers and keep_returning of :class:`Rewiring`.
-
-    Raises:
-        ValueError: an argument out of range.
     """
 
-    @staticmethod
-    def _declaration(
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer | None,
         *,
         steps: int,
         density: float,
@@ -195,9 +177,11 @@ class GraNet(Rewiring):
         fraction: float = 0.5,
         every: int = 1000,
         **options: Unpack[RewiringOptions],
-    ) -> Rules:
+    ) -> None:
         last = round(0.3 * steps) if last is None else last
-        return Rules(
+        super().__init__(
+            model,
+            optimizer,
             prune=Magnitude(),
             grow=GradientGrowth(),
             fraction=cosine_fraction(fraction, steps, end=0.005),
@@ -205,5 +189,3 @@ class GraNet(Rewiring):
             every=every,
             **options,
         )
-
-    __init__ = declared(_declaration)

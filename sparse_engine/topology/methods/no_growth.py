@@ -7,7 +7,6 @@ from torch.optim import Optimizer
 from typing_extensions import Unpack
 
 from sparse_engine.topology.grow import RandomGrowth
-from sparse_engine.topology.methods.declared import Rules, declared
 from sparse_engine.topology.prune import Magnitude, NarangThreshold, SignedMagnitude
 from sparse_engine.topology.rewiring import Rewiring, RewiringOptions
 from sparse_engine.topology.schedule import ConstantSchedule, CubicSchedule, NarangRamp
@@ -23,22 +22,20 @@ class GradualPruning(Rewiring):
     The paper starts dense: weights of density 1.
 
     Args:
-        model: every sparse weight in it is pruned, each in proportion to its links.
-        optimizer: any torch optimizer but LBFGS; the state of a link moves with the link.
+        model, optimizer, options: as for every method; each weight is pruned in proportion to its
+            links.
         density: density at the end, of all weights together, in (0, 1].
         first: the step at which pruning begins.
         last: the step at which it ends, after ``first``.
         start: density at the start, in (0, 1]; nothing is pruned while the model has less.
         every: steps between prunings. If ``last`` is no multiple of it, ``density`` is reached at
             the next multiple.
-        **options: seed and observers of :class:`Rewiring`.
-
-    Raises:
-        ValueError: an argument out of range.
     """
 
-    @staticmethod
-    def _declaration(
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer | None,
         *,
         density: float,
         first: int = 0,
@@ -46,8 +43,10 @@ class GradualPruning(Rewiring):
         start: float = 1.0,
         every: int = 100,
         **options: Unpack[RewiringOptions],
-    ) -> Rules:
-        return Rules(
+    ) -> None:
+        super().__init__(
+            model,
+            optimizer,
             prune=Magnitude(),
             grow=RandomGrowth(),
             fraction=0.0,
@@ -55,8 +54,6 @@ class GradualPruning(Rewiring):
             every=every,
             **options,
         )
-
-    __init__ = declared(_declaration)
 
 
 class NarangPruning(Rewiring):
@@ -69,35 +66,32 @@ class NarangPruning(Rewiring):
     The paper starts dense: weights of density 1.
 
     Args:
-        model: every sparse weight in it is pruned.
-        optimizer: any torch optimizer but LBFGS; the state of a link moves with the link.
+        model, optimizer, options: as for every method.
         density: wanted density of each weight, in (0, 1].
         ramp: rise of the threshold; ``NarangRamp.of_epochs(epochs, steps_per_epoch=every)`` is
             that of Zhang et al. 2023: steeper at a quarter of training, done at half.
         every: steps between prunings.
-        **options: seed and observers of :class:`Rewiring`.
-
-    Raises:
-        ValueError: an argument out of range.
     """
 
-    @staticmethod
-    def _declaration(
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer | None,
         *,
         density: float,
         ramp: NarangRamp,
         every: int = 100,
         **options: Unpack[RewiringOptions],
-    ) -> Rules:
-        return Rules(
+    ) -> None:
+        super().__init__(
+            model,
+            optimizer,
             prune=NarangThreshold(ramp, density),
             grow=RandomGrowth(),
             density=ConstantSchedule(0.0),
             every=every,
             **options,
         )
-
-    __init__ = declared(_declaration)
 
 
 class Static(Rewiring):

@@ -11,7 +11,6 @@ from typing_extensions import Unpack, override
 from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import RandomKey
 from sparse_engine.topology.grow import EqualPerGate, Grow, NeverUsed, RandomGrowth
-from sparse_engine.topology.methods.declared import Rules, declared
 from sparse_engine.topology.prune import (
     GlobalThreshold,
     GradientMagnitude,
@@ -21,7 +20,7 @@ from sparse_engine.topology.prune import (
 )
 from sparse_engine.topology.prune.base import ordered
 from sparse_engine.topology.redistribute import ByNonzeros
-from sparse_engine.topology.rewiring import Rewiring, RewiringOptions, apply_rewiring, plan_rewiring
+from sparse_engine.topology.rewiring import Rewiring, RewiringOptions
 from sparse_engine.topology.schedule import Schedule, cosine_fraction
 
 
@@ -32,11 +31,9 @@ class SET(Rewiring):
     fraction of the negative links, and grows as many at uniformly random absent positions.
 
     Args:
-        model: every sparse weight in it is rewired.
-        optimizer: any torch optimizer but LBFGS; the state of a link moves with the link.
+        model, optimizer, options: as for every method.
         fraction: the paper's zeta, in [0, 1].
         every: steps between rewirings (the paper: one epoch).
-        **options: seed, new_links, observers and keep_returning of :class:`Rewiring`.
 
     Example:
         >>> rewiring = SET(model, optimizer, fraction=0.3, every=100)
@@ -47,15 +44,24 @@ class SET(Rewiring):
         ...     rewiring.step()
     """
 
-    @staticmethod
-    def _declaration(
-        *, fraction: float = 0.3, every: int = 100, **options: Unpack[RewiringOptions]
-    ) -> Rules:
-        return Rules(
-            prune=SignedMagnitude(), grow=RandomGrowth(), fraction=fraction, every=every, **options
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer | None,
+        *,
+        fraction: float = 0.3,
+        every: int = 100,
+        **options: Unpack[RewiringOptions],
+    ) -> None:
+        super().__init__(
+            model,
+            optimizer,
+            prune=SignedMagnitude(),
+            grow=RandomGrowth(),
+            fraction=fraction,
+            every=every,
+            **options,
         )
-
-    __init__ = declared(_declaration)
 
 
 class ImportanceSET(SET):
@@ -68,18 +74,12 @@ class ImportanceSET(SET):
     and is spared.
 
     Args:
-        model: every sparse weight in it is rewired.
-        optimizer: any torch optimizer but LBFGS; the state of a link moves with the link.
+        model, optimizer, options: as for every method. Observers also see each pruning.
         fraction: fraction of the links of each sign that a rewiring replaces, in [0, 1].
         every: steps between rewirings (the paper: one epoch).
         share: fraction of each weight's neurons with links that lose them, in [0, 1].
         prune_every: rewirings from one pruning to the next, at least 1.
         prune_after: rewirings before which nothing is pruned, at least 0.
-        **options: seed, new_links, observers and keep_returning of :class:`Rewiring`. Observers
-            also see each pruning.
-
-    Raises:
-        ValueError: an argument out of range.
     """
 
     def __init__(
@@ -129,10 +129,7 @@ class ImportanceSET(SET):
                 continue
             key = RandomKey(self.seed, self.steps, i)
             dropped = self.importance.drop(weight, 0.0, key)
-            rewired = plan_rewiring(weight, dropped, 0, self.grow, key, self.keep_returning)
-            apply_rewiring(weight, self.optimizer, rewired, self.new_links, key)
-            for observer in self.observers:
-                observer(self.names[i], weight, rewired)
+            self._apply(weight, self._plan(weight, dropped, 0, key), key)
 
 
 class DSR(Rewiring):
@@ -146,30 +143,29 @@ class DSR(Rewiring):
     The paper starts from ``wire(model, EqualDensity(0.1))``.
 
     Args:
-        model: every sparse weight in it is rewired.
-        optimizer: any torch optimizer but LBFGS; the state of a link moves with the link.
+        model, optimizer, options: as for every method.
         fraction: fraction of all links to replace, in [0, 1]. The paper gives a number of links
             for each network, such as 20,000; 0.1 is our choice.
         threshold: the first threshold, finite and above 0.
         tolerance: relative deviation of the number of removed links up to which the threshold
             neither doubles nor halves, in [0, 1).
         every: steps between rewirings (the paper: 100, later 200, 400 and 800).
-        **options: seed, new_links, observers and keep_returning of :class:`Rewiring`.
-
-    Raises:
-        ValueError: an argument out of range.
     """
 
-    @staticmethod
-    def _declaration(
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer | None,
         *,
         fraction: float = 0.1,
         threshold: float = 0.001,
         tolerance: float = 0.1,
         every: int = 100,
         **options: Unpack[RewiringOptions],
-    ) -> Rules:
-        return Rules(
+    ) -> None:
+        super().__init__(
+            model,
+            optimizer,
             prune=GlobalThreshold(threshold, tolerance=tolerance),
             grow=RandomGrowth(),
             redistribution=ByNonzeros(),
@@ -177,8 +173,6 @@ class DSR(Rewiring):
             every=every,
             **options,
         )
-
-    __init__ = declared(_declaration)
 
 
 class ITOP(Rewiring):
@@ -193,36 +187,30 @@ class ITOP(Rewiring):
     ``grow=GradientGrowth()`` with ``every=4000``.
 
     Args:
-        model: every sparse weight in it is rewired.
-        optimizer: any torch optimizer but LBFGS; the state of a link moves with the link.
-        steps: number of steps of the whole training.
+        model, optimizer, steps, fraction, every, options: as for every method.
         grow: grow rule, :class:`NeverUsed` by default.
-        fraction: fraction of the links that the first rewirings replace, in [0, 1].
-        every: steps between rewirings.
-        **options: seed, new_links, observers and keep_returning of :class:`Rewiring`.
-
-    Raises:
-        ValueError: an argument out of range.
     """
 
-    @staticmethod
-    def _declaration(
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer | None,
         *,
         steps: int,
         grow: Grow | None = None,
         fraction: float = 0.5,
         every: int = 1500,
         **options: Unpack[RewiringOptions],
-    ) -> Rules:
-        return Rules(
+    ) -> None:
+        super().__init__(
+            model,
+            optimizer,
             prune=Magnitude(),
             grow=NeverUsed() if grow is None else grow,
             fraction=cosine_fraction(fraction, steps, end=0.005),
             every=every,
             **options,
         )
-
-    __init__ = declared(_declaration)
 
 
 @dataclass(frozen=True)
@@ -263,36 +251,34 @@ class MEST(Rewiring):
     starts from ``wire(model, EqualDensity(0.1))``.
 
     Args:
-        model: every sparse weight in it is rewired.
-        optimizer: any torch optimizer but LBFGS; the state of a link moves with the link.
-        steps: number of steps of the whole training.
+        model, optimizer, steps, fraction, options: as for every method.
         scale: the paper's lambda, weight of the gradient against the value, at least 0.
-        fraction: fraction of the links that the first rewirings replace, in [0, 1].
         every: steps between rewirings (the paper: 5 epochs).
-        **options: seed, new_links, observers and keep_returning of :class:`Rewiring`.
 
     Raises:
         ValueError: an argument out of range; at a rewiring, a weight without gradient.
     """
 
-    @staticmethod
-    def _declaration(
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer | None,
         *,
         steps: int,
         scale: float = 0.01,
         fraction: float = 0.2,
         every: int = 100,
         **options: Unpack[RewiringOptions],
-    ) -> Rules:
-        return Rules(
+    ) -> None:
+        super().__init__(
+            model,
+            optimizer,
             prune=GradientMagnitude(scale),
             grow=RandomGrowth(),
             fraction=Staircase(fraction, round(90 / 160 * steps), round(120 / 160 * steps)),
             every=every,
             **options,
         )
-
-    __init__ = declared(_declaration)
 
 
 class Selfish(Rewiring):
@@ -309,32 +295,28 @@ class Selfish(Rewiring):
     :class:`~sparse_engine.optim.SNTASGD`.
 
     Args:
-        model: every sparse weight in it is rewired.
-        optimizer: any torch optimizer but LBFGS; the state of a link moves with the link.
-        steps: number of steps of the whole training.
+        model, optimizer, steps, options: as for every method.
         fraction: fraction of the links that the first rewirings replace, in [0, 1] (the paper: up
             to 0.8).
         every: steps between rewirings (the paper: one epoch).
-        **options: seed, new_links, observers and keep_returning of :class:`Rewiring`.
-
-    Raises:
-        ValueError: an argument out of range.
     """
 
-    @staticmethod
-    def _declaration(
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer | None,
         *,
         steps: int,
         fraction: float = 0.5,
         every: int = 100,
         **options: Unpack[RewiringOptions],
-    ) -> Rules:
-        return Rules(
+    ) -> None:
+        super().__init__(
+            model,
+            optimizer,
             prune=Magnitude(),
             grow=EqualPerGate(),
             fraction=cosine_fraction(fraction, steps, end=0.005),
             every=every,
             **options,
         )
-
-    __init__ = declared(_declaration)

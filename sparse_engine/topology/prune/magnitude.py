@@ -11,6 +11,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from sparse_engine.nn import SparseWeight
+from sparse_engine.nn.options import check_fraction, check_number
 from sparse_engine.ops import RandomKey, Use, nearest_zero, smallest
 from sparse_engine.topology.prune.base import Prune, Share, link_gradient, ordered
 from sparse_engine.topology.schedule import Schedule, as_schedule
@@ -89,11 +90,10 @@ class SoftMagnitude(Prune):
     def __post_init__(self) -> None:
         if not isinstance(self.delta, Schedule):
             _check_delta(as_schedule(self.delta).at(0))
-        if not 0 <= self.alpha <= 1:
-            raise ValueError(f"expected alpha in [0, 1], found {self.alpha}")
+        check_fraction("alpha", self.alpha)
 
+    @override
     def score(self, weight: SparseWeight) -> Tensor:
-        """Return the score of each link, float64 ``[nnz]``."""
         magnitude = weight.values.detach().abs().double()
         if self.alpha == 1:
             return magnitude
@@ -111,11 +111,6 @@ class SoftMagnitude(Prune):
 
     @override
     def drop(self, weight: SparseWeight, fraction: Share, key: RandomKey) -> Tensor:
-        """Mark the links, see :meth:`Prune.drop`.
-
-        Raises:
-            ValueError: the schedule's delta is outside [0, 1).
-        """
         delta = _check_delta(as_schedule(self.delta).at(key.step))
         waits = torch.from_numpy(key.generator(Use.PRUNE).standard_exponential(weight.nnz))
         # Exponential waits at rate s end in the order of draws in proportion to s; logarithms,
@@ -125,8 +120,7 @@ class SoftMagnitude(Prune):
 
 
 def _check_delta(delta: float) -> float:
-    if not 0 <= delta < 1:
-        raise ValueError(f"expected delta in [0, 1), found {delta}")
+    check_number("delta in [0, 1)", delta, lambda each: 0 <= each < 1)
     return delta
 
 
@@ -135,7 +129,8 @@ class GradientMagnitude(Prune):
     """Pruning of the ``floor(fraction * nnz)`` links of least ``|w| + scale * |gradient|``.
 
     MEST (Yuan et al. 2021) so keeps a small link whose gradient is large. The gradient is the one
-    in ``weight.values.grad``, of the existing links only.
+    in ``weight.values.grad``, of the existing links only; without one, :meth:`drop` raises
+    ValueError.
 
     Attributes:
         scale: what a gradient counts beside a value, finite and at least 0.
@@ -144,16 +139,10 @@ class GradientMagnitude(Prune):
     scale: float
 
     def __post_init__(self) -> None:
-        if not 0 <= self.scale < math.inf:
-            raise ValueError(f"expected a finite scale of at least 0, found {self.scale}")
+        check_number("a finite scale of at least 0", self.scale, lambda x: 0 <= x < math.inf)
 
     @override
     def score(self, weight: SparseWeight) -> Tensor:
-        """Score the links, see :meth:`Prune.score`.
-
-        Raises:
-            ValueError: the weight has no gradient.
-        """
         return weight.values.detach().abs() + self.scale * link_gradient(weight).abs()
 
 
@@ -163,14 +152,9 @@ class Taylor(Prune):
 
     To first order this is what the loss would change without a link (Molchanov et al. 2019). The
     score is the root, ``|w * gradient|``, which has the same order and does not underflow. The
-    gradient is the one in ``weight.values.grad``.
+    gradient is the one in ``weight.values.grad``; without one, :meth:`drop` raises ValueError.
     """
 
     @override
     def score(self, weight: SparseWeight) -> Tensor:
-        """Score the links, see :meth:`Prune.score`.
-
-        Raises:
-            ValueError: the weight has no gradient.
-        """
         return (weight.values.detach() * link_gradient(weight)).abs()

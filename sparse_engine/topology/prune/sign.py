@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import RandomKey, Use
+from sparse_engine.topology.links import are_positions
 from sparse_engine.topology.prune.base import Prune, Share, ordered
 from sparse_engine.topology.rule import State
 
@@ -58,8 +59,8 @@ class SignChange(Prune):
         self._seen[key.stream] = (positions[~gone], signs[~gone])
         return gone
 
+    @override
     def state_dict(self) -> State:
-        """Return each weight's positions of links and their signs: -1, 1, or 0 for none yet."""
         state: State = {}
         for stream, (positions, signs) in self._seen.items():
             state |= {f"cells.{stream}": positions, f"signs.{stream}": signs}
@@ -71,7 +72,8 @@ class SignChange(Prune):
         for stream in dict.fromkeys(name.partition(".")[2] for name in state):
             positions: Any = state.get(f"cells.{stream}")
             signs: Any = state.get(f"signs.{stream}")
-            if not stream.isdecimal() or not _is_memory(positions, signs):
+            known = stream.isdecimal() and are_positions(positions) and isinstance(signs, Tensor)
+            if not known or signs.dtype != torch.int8 or signs.shape != positions.shape:
                 raise ValueError(
                     f"expected cells.{stream} and signs.{stream} of one length for {self}, the "
                     f"cells increasing, found {sorted(state)}"
@@ -82,18 +84,7 @@ class SignChange(Prune):
         self._seen = loaded
 
 
-def _is_memory(positions: object, signs: object) -> bool:
-    return (
-        isinstance(positions, Tensor)
-        and isinstance(signs, Tensor)
-        and (positions.dtype, signs.dtype) == (torch.int64, torch.int8)
-        and positions.shape == signs.shape
-        and positions.dim() == 1
-        and bool((positions.diff() > 0).all())
-    )
-
-
-@dataclass(eq=False)
+@dataclass(frozen=True)
 class AssignedSign(Prune):
     """Pruning of links whose sign is not that of their position, as in deep rewiring.
 
@@ -110,8 +101,6 @@ class AssignedSign(Prune):
     a rewiring asks for does not matter.
     """
 
-    _by_philox: bool = field(init=False, default=True, repr=False)
-
     def signs(self, weight: SparseWeight, key: RandomKey) -> Tensor:
         """Return the sign of each link's position, int8 ``[nnz]``, 1 or -1, at any step.
 
@@ -119,29 +108,23 @@ class AssignedSign(Prune):
         """
         if not weight.signed:
             return torch.ones_like(weight.values, dtype=torch.int8)
-        bits = _hash(weight.pattern.links.positions(), self._seed(key))
+        generator = key._replace(step=0).generator(Use.SIGNS_OF_POSITIONS)
+        seed = int(generator.integers(-(2**63), 2**63))
+        bits = _hash(weight.pattern.links.positions(), seed)
         return (bits >= 0).to(torch.int8).mul_(2).sub_(1)
 
     @override
     def drop(self, weight: SparseWeight, fraction: Share, key: RandomKey) -> Tensor:
         return self.signs(weight, key) * ordered(weight.values.detach()) < 0
 
+    @override
     def state_dict(self) -> State:
-        """Return the kind of random numbers that signs are drawn from."""
-        return {"signs": "philox"} if self._by_philox else {}
+        return {"signs": "philox"}
 
     @override
     def load_state_dict(self, state: State) -> None:
-        """Load the kind of random numbers; an empty state stands for those used before Philox."""
-        if state not in ({}, {"signs": "philox"}):
+        if state != self.state_dict():
             raise ValueError(f"expected signs by philox for {self}, found {state}")
-        self._by_philox = bool(state)
-
-    def _seed(self, key: RandomKey) -> int:
-        if not self._by_philox:
-            return hash((key.seed, key.stream))
-        generator = key._replace(step=0).generator(Use.SIGNS_OF_POSITIONS)
-        return int(generator.integers(-(2**63), 2**63))
 
 
 def _hash(counters: Tensor, seed: int) -> Tensor:

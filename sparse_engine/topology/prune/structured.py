@@ -9,6 +9,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from sparse_engine.nn import SparseWeight
+from sparse_engine.nn.options import check_fraction, check_number
 from sparse_engine.ops import RandomKey, smallest
 from sparse_engine.topology.links import gate_blocks
 from sparse_engine.topology.prune.base import Prune, Share, ordered
@@ -37,10 +38,10 @@ class NeuronImportance(Prune):
     def __post_init__(self) -> None:
         if (self.share is None) == (self.threshold is None):
             raise ValueError("expected exactly one of share and threshold")
-        if self.share is not None and not 0 <= self.share <= 1:
-            raise ValueError(f"expected share in [0, 1], found {self.share}")
-        if self.threshold is not None and not self.threshold >= 0:
-            raise ValueError(f"expected threshold of at least 0, found {self.threshold}")
+        if self.share is not None:
+            check_fraction("share", self.share)
+        if self.threshold is not None:
+            check_number("threshold of at least 0", self.threshold, lambda least: least >= 0)
 
     @override
     def drop(self, weight: SparseWeight, fraction: Share, key: RandomKey) -> Tensor:
@@ -92,8 +93,8 @@ class PerGate(Prune):
         scores = ordered(self.score(weight)).split(sizes)
         return torch.cat([smallest(each, int(fraction * each.numel())) for each in scores])
 
+    @override
     def state_dict(self) -> State:
-        """Return the memory of the rule within."""
         return self.rule.state_dict()
 
     @override

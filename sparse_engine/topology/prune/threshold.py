@@ -6,6 +6,7 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, field
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from typing_extensions import override
 
 from sparse_engine.nn import SparseWeight
 from sparse_engine.nn._initial import check_density
+from sparse_engine.nn.options import check_number
 from sparse_engine.ops import RandomKey
 from sparse_engine.topology.prune.base import Prune, Share, ordered
 from sparse_engine.topology.rule import State
@@ -40,8 +42,7 @@ class AdaptiveThreshold(Prune):
 
     def __post_init__(self) -> None:
         _check_threshold(self.start, "start")
-        if not 0 <= self.tolerance < 1:
-            raise ValueError(f"expected tolerance in [0, 1), found {self.tolerance}")
+        check_number("tolerance in [0, 1)", self.tolerance, lambda share: 0 <= share < 1)
 
     @override
     def drop(self, weight: SparseWeight, fraction: Share, key: RandomKey) -> Tensor:
@@ -66,8 +67,8 @@ class AdaptiveThreshold(Prune):
         self._thresholds[place] = min(max(threshold, sys.float_info.min), sys.float_info.max)
         return dropped
 
+    @override
     def state_dict(self) -> State:
-        """Return the thresholds, by the number of their weight in the model."""
         return {f"threshold.{place}": value for place, value in self._thresholds.items()}
 
     @override
@@ -104,14 +105,13 @@ class GlobalThreshold(AdaptiveThreshold):
 
 
 def _check_threshold(value: object, name: str) -> float:
-    if not isinstance(value, float | int) or not 0 < value < math.inf:
-        raise ValueError(f"expected a finite {name} > 0, found {value!r}")
-    return float(value)
+    check_number(f"a finite {name} > 0", value, lambda threshold: 0 < threshold < math.inf)
+    return float(cast(float, value))
 
 
 @dataclass(frozen=True)
 class NarangThreshold(Prune):
-    """Pruning of the links of ``|w| <= ramp.threshold(step, q)``; of none where the threshold is 0.
+    """Pruning of the links of ``|w| <= q * ramp.at(step)``; of none where the threshold is 0.
 
     q is the magnitude that would leave the wanted density now. It is taken over all n positions of
     the dense matrix, those without a link counting as 0::
@@ -137,11 +137,12 @@ class NarangThreshold(Prune):
     @override
     def drop(self, weight: SparseWeight, fraction: Share, key: RandomKey) -> Tensor:
         magnitude = ordered(weight.values.detach().abs())
-        threshold = 0.0
-        if self.ramp.at(key.step) > 0:
-            threshold = self.ramp.threshold(key.step, self._q(magnitude, weight.shape))
+        share = self.ramp.at(key.step)
+        threshold = share and share * self._q(magnitude, weight.shape)
         if threshold == 0:
             return torch.zeros_like(magnitude, dtype=torch.bool)
+        if threshold == math.inf:
+            raise ValueError(f"expected finite values, found an infinite one in {weight}")
         return magnitude <= threshold
 
     def _q(self, magnitude: Tensor, shape: tuple[int, int]) -> float:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparse_engine.topology.init._sampling import sample_groups
+from sparse_engine.topology.links import sample_groups
 
 
 @given(data=st.data())

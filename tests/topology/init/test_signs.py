@@ -4,10 +4,9 @@ import pytest
 import torch
 from testing import awkward_patterns, random_pattern
 
-from sparse_engine.nn import FixedSigns, SparseWeight
 from sparse_engine.ops import RandomKey
 from sparse_engine.topology import Dale, RandomSigns, SignInit
-from sparse_engine.topology.init import apply_signs
+from sparse_engine.topology.init.signs import signed
 
 PATTERNS = awkward_patterns()
 
@@ -38,28 +37,11 @@ def test_dale_gives_a_unit_one_sign_in_all_weights():
     assert not torch.equal(Dale().signs(other, RandomKey(2)).reshape(7, 50)[0], dense[0])
 
 
-def test_apply_signs_keeps_magnitudes_and_links():
-    weight = SparseWeight(torch.randn(300, dtype=torch.float64), random_pattern(30, 20, 300))
-    before, storage = weight.values.detach().clone(), weight.values.data_ptr()
-    apply_signs(weight, Dale(0.4), RandomKey(0))
-    signs = Dale(0.4).signs(weight.pattern.links, RandomKey(0))
-    assert torch.equal(weight.values.detach(), signs * before.abs())
-    assert weight.values.data_ptr() == storage and weight.topology_version == 0
-    assert weight.values.requires_grad
-
-
 class TooFew(SignInit):
     def signs(self, links, key):
         return torch.ones(links.nnz - 1)
 
 
 def test_wrong_signs():
-    weight = SparseWeight(torch.randn(10), random_pattern(5, 5, 10))
     with pytest.raises(ValueError, match=r"expected 10 signs from .* found shape \[9\]"):
-        apply_signs(weight, TooFew(), RandomKey(0))
-
-
-def test_what_constrains_signs_is_no_rule_for_them():
-    weight = SparseWeight.erdos_renyi(5, 4, density=0.5)
-    with pytest.raises(TypeError, match=r"a SignInit, found .*FixedSigns"):
-        apply_signs(weight, FixedSigns(weight), RandomKey(0))
+        signed(torch.randn(10), random_pattern(5, 5, 10).links, TooFew(), RandomKey(0))

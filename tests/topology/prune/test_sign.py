@@ -6,10 +6,10 @@ import torch
 
 from sparse_engine.ops import RandomKey
 from sparse_engine.topology import NormalInit, RandomGrowth
-from sparse_engine.topology.new_links import ZeroInit
+from sparse_engine.topology.grow import ZeroInit
 from sparse_engine.topology.prune import AssignedSign, SignChange
 from sparse_engine.topology.prune.sign import _hash
-from sparse_engine.topology.rewiring import rewire_weight
+from sparse_engine.topology.rewiring import apply_rewiring, plan_rewiring
 
 
 def sign(value):
@@ -46,15 +46,8 @@ def test_literally_over_many_rewirings(shape, new_links, weight_of, links_of):
         assert dropped.tolist() == literal.drop(links_of(weight))
         count = int(dropped.sum())
         turned += count
-        rewire_weight(
-            weight,
-            None,
-            dropped=dropped,
-            count=count,
-            grow=RandomGrowth(),
-            new_links=new_links,
-            key=key,
-        )
+        rewired = plan_rewiring(weight, dropped, count, RandomGrowth(), key)
+        apply_rewiring(weight, None, rewired, new_links, key)
     assert turned > nnz / 2 or nnz == 0
 
 
