@@ -75,37 +75,7 @@ def test_nothing_is_planted():
     assert (graph != signed_network(5, 0.5)).nnz == 0 and loops.shape == (0, 3)
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"n": 30}, "n of more than 30 for 15 loops, found 30"),
-        ({"loops": -1}, "-1 loops"),
-        ({"balanced": 1.5}, r"balanced in \[0, 1\], found 1.5"),
-        ({"density": 0}, r"density in \(0, 1\]"),
-        ({"seed": -1}, "seed of at least 0"),
-    ],
-)
-def test_arguments_out_of_range(options, message):
-    with pytest.raises(ValueError, match=message):
-        planted_network(**({"n": 60, "density": 0.1} | options))
-
-
 TRIANGLE = coo_array((np.ones(3), ([1, 2, 2], [0, 1, 0])), shape=(3, 3)).tocsr()
-
-
-@pytest.mark.parametrize(
-    ("loops", "message"),
-    [
-        ([[0, 1]], r"integers of shape \[loops, 3\], found int64 of shape \[1, 2\]"),
-        ([[0.0, 1.0, 2.0]], "found float64"),
-        ([[0, 1, 3]], r"nodes in \[0, 3\), found 0 to 3"),
-        ([[0, 1, 2], [1, 0, 2]], r"found none from 1 to 0 for loop 1, \(1, 0, 2\)"),
-        ([[2, 2, 2]], "found none from 2 to 2"),
-    ],
-)
-def test_loops_that_are_not_there(loops, message):
-    with pytest.raises(ValueError, match=message):
-        module.links_of_loops(TRIANGLE, np.array(loops))
 
 
 def test_positions_of_links():

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from scipy.sparse import coo_array, random_array
 from scipy.stats import chisquare
 
-from sparse_engine import topology
 from sparse_engine.analysis import (
     DegreePreserving,
     ErdosRenyiNull,
@@ -201,18 +200,3 @@ def test_samples_depend_on_nothing_but_their_number(kind, graph, threads, monkey
             np.testing.assert_array_equal(one[name][:3], results[0][name])
     other = null_model(graph, kind=kind, n=3, seed=10).samples
     assert any((other[k] != x).any() for k, x in results[0].items() if k in other and x.std() > 0)
-
-
-def test_refuses_what_makes_no_sense(graph):
-    with pytest.raises(
-        ValueError, match=r"n of at least 2 and seed in \[0, 2\^64\), found 1 and 0"
-    ):
-        null_model(graph, n=1)
-    with pytest.raises(ValueError, match="found 2 and -1"):
-        null_model(graph, n=2, seed=-1)
-    with pytest.raises(TypeError, match=r"a NullKind .*, found .*topology.*ErdosRenyi"):
-        null_model(graph, kind=topology.ErdosRenyi(density=0.1), n=2)
-    with pytest.raises(ValueError, match="expected proposals of at least 1, found 0"):
-        DegreePreserving(proposals=0)
-    with pytest.raises(ValueError, match=r"seed in \[0, 2\^64\) and sample .*, found -1 and 0"):
-        SignShuffle().draw(graph, seed=-1)

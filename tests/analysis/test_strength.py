@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import scipy.sparse
 
 from sparse_engine.analysis import input_strength
 from sparse_engine.convert import to_scipy
@@ -24,11 +23,3 @@ def test_is_the_sum_of_magnitudes_of_each_column(form, shape):
     found = input_strength(FORMS[form](weight))
     assert found.dtype == np.float64 and found.shape == (shape[1],)
     np.testing.assert_allclose(found, expected, rtol=1e-6)
-
-
-def test_wrong_weights_are_named():
-    with pytest.raises(TypeError, match=r"expected a SparseWeight, .* found list"):
-        input_strength([[1.0]])
-    wrong = scipy.sparse.csr_array(np.array([[1.0, np.nan]]))
-    with pytest.raises(ValueError, match="found nan at link 1"):
-        input_strength(wrong)
