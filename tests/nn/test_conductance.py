@@ -68,18 +68,6 @@ def test_everything_of_a_link_moves_with_it():
     optimizer.step()
 
 
-def test_rewirings_repeat_with_their_seed():
-    entries = []
-    for _ in range(2):
-        torch.manual_seed(0)
-        weight, optimizer = trained()
-        torch.manual_seed(len(entries))
-        SET(weight, optimizer, fraction=0.4, every=1, seed=7).step()
-        entries.append(weight.state_dict())
-    for name, entry in entries[0].items():
-        assert torch.equal(entry, entries[1][name]), name
-
-
 def test_fewer_links():
     weight, optimizer = trained()
     before = state_of(weight, optimizer)
@@ -93,26 +81,6 @@ def test_fewer_links():
             entries = of_links(weight, optimizer.state[parameter][moment])
             assert all(entry == before[name, moment][cell] for cell, entry in entries.items())
     assert_valid(weight)
-
-
-def test_a_state_dict_is_complete():
-    weight, _ = trained()
-    names = {*weight.link_parameters, "crow_indices", "col_indices"}
-    assert weight.state_dict().keys() == names
-    other = ConductanceWeight.erdos_renyi(30, 40, density=0.1)
-    other.load_state_dict(weight.state_dict())
-    x = torch.rand(3, 40)
-    for one, two in zip(weight(x), other(x), strict=True):
-        assert torch.equal(one, two)
-    with torch.no_grad():
-        weight.mu.zero_()
-    assert (other.mu != 0).all()
-    state = weight.state_dict()
-    del state["sigma"]
-    with pytest.raises(RuntimeError, match=r"Missing key.*sigma"):
-        other.load_state_dict(state)
-    with pytest.raises(RuntimeError, match=r"erev of shape \[7\]"):
-        other.load_state_dict(weight.state_dict() | {"erev": torch.ones(7)})
 
 
 def test_a_wiring_draws_everything_anew():

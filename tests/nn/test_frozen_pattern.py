@@ -1,13 +1,10 @@
 """A frozen pattern: values train, links stay."""
 
-import copy
-import pickle
-
 import pytest
 import torch
 from torch import nn
 
-from sparse_engine.nn import GroupedWeight, SparseLinear, SparseRNN
+from sparse_engine.nn import GroupedWeight, SparseLinear
 from sparse_engine.ops import RandomKey
 from sparse_engine.topology import SET, Grow, Magnitude, RandomGrowth, Rewiring
 from sparse_engine.topology.grow import ZeroInit
@@ -68,18 +65,6 @@ def test_others_are_rewired_as_if_nothing_were_frozen():
     assert not torch.equal(ours[0], theirs[0])
 
 
-def test_a_model_of_frozen_patterns_only():
-    network = SparseRNN(6, 21, density=0.3)
-    network.weight_hh_l0.frozen_pattern = True
-    before = network.weight_hh_l0.to_dense()
-    rule = SET(network, None, every=1)
-    assert rule.step()
-    assert torch.equal(network.weight_hh_l0.to_dense(), before)
-    network.weight_hh_l0.frozen_pattern = False
-    rule.step()
-    assert not torch.equal(network.weight_hh_l0.to_dense(), before)
-
-
 def test_nothing_is_noted_for_a_frozen_pattern():
     model = two_layers()
     model[0].weight.frozen_pattern = True
@@ -89,23 +74,6 @@ def test_nothing_is_noted_for_a_frozen_pattern():
     assert len(model[1].weight.captured) == 2
     train(model, rule, 4)
     assert (model[0].weight.topology_version, model[1].weight.topology_version) == (0, 2)
-
-
-@pytest.mark.parametrize("way", [copy.deepcopy, lambda layer: pickle.loads(pickle.dumps(layer))])
-def test_copies_are_frozen_too(way):
-    layer = SparseLinear(20, 30, density=0.2)
-    assert not way(layer).weight.frozen_pattern
-    layer.weight.frozen_pattern = True
-    assert way(layer).weight.frozen_pattern
-
-
-def test_state_dicts_know_nothing_of_it():
-    layer, other = (SparseLinear(20, 30, density=0.2) for _ in range(2))
-    layer.weight.frozen_pattern = True
-    assert layer.state_dict().keys() == other.state_dict().keys()
-    layer.load_state_dict(other.state_dict())
-    assert layer.weight.frozen_pattern
-    assert torch.equal(layer.weight.to_dense(), other.weight.to_dense())
 
 
 def test_links_are_not_set_by_hand():

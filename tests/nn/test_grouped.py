@@ -1,18 +1,17 @@
 """Tied links against plain torch: the gradient of a gain is the sum over its group."""
 
 import copy
-import pickle
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from testing import assert_valid, awkward_patterns, patterns, random_pattern
+from testing import patterns, random_pattern
 from torch import nn
 from torch.func import functional_call
 from torch.testing import assert_close
 
-from sparse_engine.nn import GroupedWeight, SparseLinear, SparseRNN, SparseWeight
+from sparse_engine.nn import GroupedWeight, SparseLinear, SparseRNN
 from sparse_engine.topology import SET
 
 GROUPS = 5
@@ -53,21 +52,6 @@ def assert_like_dense(weight):
 @given(pattern=patterns(), groups=st.integers(1, 9))
 def test_any_structure(pattern, groups):
     assert_like_dense(grouped(pattern, groups))
-
-
-@pytest.mark.parametrize("kind", awkward_patterns())
-def test_awkward_structures(kind):
-    weight = grouped(awkward_patterns()[kind])
-    assert_like_dense(weight)
-    assert_valid(weight)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_values(dtype):
-    weight = grouped(random_pattern(9, 8, 30), dtype=dtype)
-    expected = [weight.gain[g].item() * b for g, b in zip(weight.group, weight.base, strict=True)]
-    assert_close(weight.values, torch.tensor(expected, dtype=dtype), rtol=1e-7, atol=0)
-    assert weight.values.dtype == weight.to_dense().dtype == dtype
 
 
 def test_a_network_of_tied_links():
@@ -163,80 +147,6 @@ def test_rewiring_leaves_it_alone():
         weight.set_pattern(weight.pattern, weight.values)
     with pytest.raises(AttributeError):
         weight.frozen_pattern = False
-
-
-@pytest.mark.parametrize("nnz", [30, 12, 0, 72])
-def test_a_state_is_complete(nnz):
-    weight, other = grouped(random_pattern(9, 8, 30)), grouped(random_pattern(9, 8, nnz, seed=1))
-    names = ["base", "col_indices", "crow_indices", "gain", "group"]
-    assert sorted(other.state_dict()) == names
-    gain, x = weight.gain, torch.randn(3, 8, dtype=torch.float64)
-    weight.load_state_dict(other.state_dict())
-    assert weight.gain is gain
-    assert weight.topology_version == 1
-    assert torch.equal(weight(x), other(x))
-    assert_valid(weight)
-    assert weight.group.dtype == torch.int32
-    before = weight.to_dense()
-    other.base.fill_(9)
-    other.group.fill_(0)
-    assert torch.equal(weight.to_dense(), before)
-
-
-@pytest.mark.parametrize("way", [copy.deepcopy, lambda part: pickle.loads(pickle.dumps(part))])
-def test_copies_are_independent(way):
-    network = grouped_rnn()
-    other, x = way(network), torch.randn(4, 3, 6, dtype=torch.float64)
-    expected = network(x)[0]
-    assert torch.equal(other(x)[0], expected)
-    with torch.no_grad():
-        network.weight_hh_l0.gain.mul_(2)
-    assert torch.equal(other(x)[0], expected)
-    assert not torch.equal(network(x)[0], expected)
-
-
-DAMAGES = {
-    "no gain": (lambda s: s.pop("gain"), "Missing key.*gain"),
-    "no group": (lambda s: s.pop("group"), "Missing key.*group"),
-    "few gains": (
-        lambda s: s.update(gain=torch.ones(3)),
-        r"gain of shape \[5\], found gain of shape \[3\]",
-    ),
-    "few in base": (
-        lambda s: s.update(base=torch.ones(3)),
-        r"base of shape \[30\], found base of shape \[3\]",
-    ),
-    "few in group": (
-        lambda s: s.update(group=torch.ones(3)),
-        r"group of shape \[30\], found group of shape \[3\]",
-    ),
-    "float group": (lambda s: s.update(group=torch.rand(30)), "group of an integer dtype"),
-    "a group too many": (lambda s: s["group"][7].fill_(5), r"in \[0, 5\), found 5 at position 7"),
-    "a negative group": (lambda s: s["group"][7].fill_(-1), r"\[0, 5\), found -1 at position 7"),
-    "a column too many": (lambda s: s["col_indices"].add_(9), r"col_indices in \[0, 8\)"),
-}
-
-
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_damage_is_refused_and_nothing_changes(damage):
-    change, message = DAMAGES[damage]
-    weight = grouped(random_pattern(9, 8, 30))
-    before = {name: t.clone() for name, t in weight.state_dict().items()}
-    state = grouped(random_pattern(9, 8, 30, seed=1)).state_dict()
-    change(state)
-    with pytest.raises(RuntimeError, match=f"(?s){message}"):
-        weight.load_state_dict(state)
-    for name, tensor in weight.state_dict().items():
-        assert torch.equal(tensor, before[name]), name
-
-
-def test_ordinary_states_are_refused():
-    weight = grouped(random_pattern(9, 8, 30))
-    ordinary = SparseWeight(weight.values, weight.pattern)
-    assert torch.equal(ordinary.to_dense(), weight.to_dense())
-    for one, other in ((weight, ordinary), (ordinary, weight)):
-        with pytest.raises(RuntimeError, match=r"(?s)Missing key.*Unexpected key"):
-            one.load_state_dict(other.state_dict())
 
 
 ERRORS = {

@@ -1,4 +1,7 @@
-"""Saved entries of a sparse weight, and those that loading refuses."""
+"""Saved entries of weights of every kind, and those that loading refuses."""
+
+import copy
+import pickle
 
 import pytest
 import torch
@@ -6,16 +9,31 @@ from testing import assert_valid, random_pattern
 from torch import nn
 
 from sparse_engine.nn import (
+    ConductanceWeight,
     GroupedWeight,
     SparseLinear,
-    SparseLTC,
     SparseWeight,
 )
 from sparse_engine.topology import SET
 
 
-def weight_of(nnz=100, seed=0):
-    return SparseWeight(torch.randn(nnz), random_pattern(30, 20, nnz, seed=seed))
+def grouped(values, pattern):
+    group = torch.arange(pattern.nnz) % 5
+    return GroupedWeight(values, pattern, group, gain=torch.rand(5).to(values) + 0.5)
+
+
+#: What makes a weight of values and a pattern, and the entries that it has for each link.
+KINDS = {
+    "sparse": (SparseWeight, ["values"]),
+    "grouped": (grouped, ["base", "group"]),
+    "conductance": (ConductanceWeight, ["values", "mu", "sigma", "erev"]),
+}
+EVERY = pytest.mark.parametrize("kind", KINDS)
+
+
+def weight_of(kind, nnz=100, seed=0, dtype=torch.float32):
+    pattern = random_pattern(30, 20, nnz, seed=seed)
+    return KINDS[kind][0](torch.rand(nnz, dtype=dtype) + 0.5, pattern)
 
 
 def state_of(module):
@@ -28,53 +46,57 @@ def assert_same(first, second):
         assert torch.equal(tensor, second[name]), name
 
 
-def test_names_and_dtypes():
-    dtypes = {name: tensor.dtype for name, tensor in weight_of().state_dict().items()}
-    assert dtypes == {
-        "values": torch.float32,
-        "crow_indices": torch.int64,
-        "col_indices": torch.int32,
-    }
+def outputs_of(weight):
+    y = weight(torch.ones(3, 20, dtype=weight.dtype))
+    return y if isinstance(y, tuple) else (y,)
 
 
+@EVERY
+@pytest.mark.parametrize("assign", [False, True])
 @pytest.mark.parametrize("nnz", [100, 40, 600, 0])
-def test_another_topology_is_loaded(nnz):
-    weight, other = weight_of(), weight_of(nnz, seed=1)
-    parameter = weight.values
-    weight.load_state_dict(other.state_dict())
-    assert weight.values is parameter
+def test_another_topology_is_loaded(kind, nnz, assign):
+    weight, other = weight_of(kind), weight_of(kind, nnz, seed=1)
+    parameters, names = [*weight.parameters()], {"crow_indices", "col_indices", *KINDS[kind][1]}
+    assert weight.state_dict().keys() == (names | {"gain"} if kind == "grouped" else names)
+    for parameter in parameters:
+        parameter.grad = torch.ones_like(parameter)
+    before = state_of(other)
+    weight.load_state_dict(other.state_dict(), assign=assign)
     assert weight.topology_version == 1
-    assert torch.equal(weight.to_dense(), other.to_dense())
     assert_valid(weight)
-    x = torch.randn(3, 20)
-    assert torch.equal(weight(x), other(x))
+    assert_same(weight.state_dict(), before)
+    assert all(map(torch.equal, outputs_of(weight), outputs_of(other)))
+    if not assign:  # gradients do not outlive their links, and no memory is shared
+        for own, parameter in zip(weight.parameters(), parameters, strict=True):
+            assert own is parameter and (own.grad is None) == (len(own) not in (100, 5))
+        with torch.no_grad():
+            for each in other.state_dict().values():
+                each.zero_()
+        assert_same(weight.state_dict(), before)
 
 
+@EVERY
+@pytest.mark.parametrize("way", [copy.deepcopy, lambda weight: pickle.loads(pickle.dumps(weight))])
+def test_copies_are_independent_and_frozen_too(kind, way):
+    weight = weight_of(kind)
+    before, other = state_of(weight), way(weight)
+    assert other.frozen_pattern == (kind == "grouped")
+    with torch.no_grad():
+        for each in weight.parameters():
+            each.mul_(2)
+    assert_same(other.state_dict(), before)
+    assert not torch.equal(outputs_of(weight)[0], outputs_of(other)[0])
+    weight.frozen_pattern = True
+    assert way(weight).frozen_pattern and weight.state_dict().keys() == before.keys()
+
+
+@EVERY
 @pytest.mark.parametrize("nnz", [100, 40])
-def test_what_is_loaded_shares_no_memory_with_the_state(nnz):
-    weight, other = weight_of(), weight_of(nnz, seed=1)
+def test_values_keep_the_dtype_of_the_weight(kind, nnz):
+    weight, other = weight_of(kind), weight_of(kind, nnz, 1, torch.float64)
     weight.load_state_dict(other.state_dict())
-    before = weight.to_dense().detach()
-    SET(other, None, fraction=0.5, every=1).step()
-    assert_valid(weight)
-    assert torch.equal(weight.to_dense(), before)
-
-
-@pytest.mark.parametrize("nnz", [100, 40])
-def test_values_keep_the_dtype_of_the_weight(nnz):
-    weight, other = weight_of(), weight_of(nnz, seed=1).to(torch.float64)
-    weight.load_state_dict(other.state_dict())
-    assert weight.values.dtype == torch.float32
-    assert torch.equal(weight.to_dense(), other.to_dense().float())
-
-
-def test_gradients_do_not_outlive_their_links():
-    weight = weight_of()
-    weight.values.grad = torch.ones(100)
-    weight.load_state_dict(weight_of(40, seed=1).state_dict())
-    assert weight.values.grad is None
-    weight(torch.randn(2, 20)).sum().backward()
-    assert weight.values.grad.shape == (40,)
+    assert weight.dtype == torch.float32
+    assert torch.equal(weight.to_dense(), other.float().to_dense())
 
 
 def unsorted(state):
@@ -88,10 +110,10 @@ def duplicated(state):
     state["col_indices"][first + 1] = state["col_indices"][first]
 
 
+#: Changes of the indices, which weights of every kind have, and the message of each.
 DAMAGES = {
-    "missing values": (lambda s: s.pop("values"), r"Missing key.*{}values"),
-    "missing crow": (lambda s: s.pop("crow_indices"), r"Missing key.*{}crow_indices"),
-    "missing col": (lambda s: s.pop("col_indices"), r"Missing key.*{}col_indices"),
+    "no crow": (lambda s: s.pop("crow_indices"), r"Missing key.*{}crow_indices"),
+    "no col": (lambda s: s.pop("col_indices"), r"Missing key.*{}col_indices"),
     "unsorted": (unsorted, "{}.*col_indices strictly increasing within row 0"),
     "duplicated": (duplicated, r"{}.*col_indices .* \(a duplicate link\)"),
     "too large": (lambda s: s["col_indices"].add_(100), r"{}.*col_indices in \[0, 20\), found 1"),
@@ -99,11 +121,6 @@ DAMAGES = {
     "wrapping": (
         lambda s: s.update(col_indices=s["col_indices"].long() - 2**32),
         "{}.*col_indices .*found -42949",
-    ),
-    "few values": (lambda s: s.update(values=torch.ones(7)), r"{}.*values of shape \[7\]"),
-    "values in a matrix": (
-        lambda s: s.update(values=torch.ones(100, 1)),
-        r"{}.*values of shape \[100, 1\]",
     ),
     "few col": (lambda s: s.update(col_indices=s["col_indices"][:-1]), "{}.*crow_indices"),
     "few crow": (
@@ -116,10 +133,6 @@ DAMAGES = {
     ),
     "decreasing crow": (lambda s: s["crow_indices"][3].sub_(50), "{}.*crow_indices"),
     "float col": (
-        lambda s: s.update(col_indices=torch.rand(100)),
-        "{}.*col_indices of an integer dtype, found torch.float32",
-    ),
-    "nan col": (
         lambda s: s.update(col_indices=torch.full((100,), torch.nan)),
         "{}.*col_indices of an integer dtype, found torch.float32",
     ),
@@ -128,61 +141,83 @@ DAMAGES = {
         "{}.*crow_indices of an integer dtype, found torch.float64",
     ),
 }
-
-
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_the_weight_inside_a_model_is_named_and_not_half_loaded(damage):
-    change, message = DAMAGES[damage]
-    model = nn.Sequential(SparseLinear(20, 30, density=1 / 6), nn.Linear(30, 2))
-    before, other = state_of(model), state_of(weight_of(seed=1))
-    change(other)
-    state = {name: tensor for name, tensor in before.items() if "0.weight" not in name}
-    state |= {f"0.weight.{name}": tensor for name, tensor in other.items()}
-    with pytest.raises(RuntimeError, match=f"(?s){message.format('0.weight.')}"):
-        model.load_state_dict(state)
-    assert_same(model.state_dict(), before)
-    assert_valid(model[0].weight)
-
-
-def test_unexpected_entries_are_named():
-    weight = weight_of()
-    with pytest.raises(RuntimeError, match=r"Unexpected key.*extra"):
-        weight.load_state_dict(state_of(weight) | {"extra": torch.ones(1)})
-    assert_valid(weight)
-
-
-def test_not_strict_loads_whole_weights_only():
-    weight, state = weight_of(), state_of(weight_of(seed=1))
-    before = state_of(weight)
-    partial = {name: tensor for name, tensor in state.items() if name != "values"}
-    weight.load_state_dict(partial, strict=False)
-    assert_same(weight.state_dict(), before)
-    weight.load_state_dict(state | {"extra": torch.ones(1)}, strict=False)
-    assert_same(weight.state_dict(), state)
-
-
-def grouped():
-    weight = weight_of()
-    return GroupedWeight(weight.values, weight.pattern, torch.arange(weight.nnz) % 3)
-
-
-WEIGHTS = {
-    "conductance": lambda: SparseLTC(6, 20, density=0.3).weight_hh_l0,
-    "grouped": grouped,
+OF_GROUPS = {
+    "few gains": (
+        lambda s: s.update(gain=torch.ones(3)),
+        r"gain of shape \[5\], found gain of shape \[3\]",
+    ),
+    "float group": (lambda s: s.update(group=torch.rand(100)), "group of an integer dtype"),
+    "a group too many": (lambda s: s["group"][7].fill_(5), r"in \[0, 5\), found 5 at position 7"),
+    "a negative group": (lambda s: s["group"][7].fill_(-1), r"\[0, 5\), found -1 at position 7"),
 }
 
 
-@pytest.mark.parametrize("assign", [False, True])
+def refused(kind, change, message):
+    """Load a damaged weight within a model: it is named, and nothing changes."""
+    model = nn.Sequential(SparseLinear(20, 30, density=1 / 6), nn.Linear(30, 2))
+    model[0].weight = weight_of(kind)
+    before, other = state_of(model), state_of(weight_of(kind, seed=1))
+    change(other)
+    state = {name: tensor for name, tensor in before.items() if "0.weight" not in name}
+    state |= {f"0.weight.{name}": tensor for name, tensor in other.items()}
+    for assign in (False, True):
+        with pytest.raises(RuntimeError, match=f"(?s){message.replace('{}', '0.weight.')}"):
+            model.load_state_dict(state, assign=assign)
+        assert_same(model.state_dict(), before)
+        assert_valid(model[0].weight)
+
+
+@EVERY
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_indices_are_refused_and_nothing_changes(kind, damage):
+    refused(kind, *DAMAGES[damage])
+
+
+@EVERY
+def test_damaged_entries_are_refused_and_nothing_changes(kind):
+    for name in KINDS[kind][1]:
+        for wrong, found in ((torch.ones(7), r"\[7\]"), (torch.ones(100, 1), r"\[100, 1\]")):
+            wrong = wrong.int() if name == "group" else wrong
+            refused(kind, lambda s, n=name, w=wrong: s.update({n: w}), f"{name} of shape {found}")
+        refused(kind, lambda s, name=name: s.pop(name), f"Missing key.*{{}}{name}")
+    for change, message in OF_GROUPS.values() if kind == "grouped" else []:
+        refused(kind, change, message)
+
+
+def test_states_of_another_kind_are_refused():
+    for one in KINDS:
+        for other in {*KINDS} - {one}:
+            with pytest.raises(RuntimeError, match=r"Missing key|Unexpected key"):
+                weight_of(one).load_state_dict(weight_of(other).state_dict())
+
+
+@EVERY
+def test_not_strict_loads_whole_weights_only(kind):
+    weight, state = weight_of(kind), state_of(weight_of(kind, seed=1))
+    before, first = state_of(weight), KINDS[kind][1][0]
+    partial = {name: tensor for name, tensor in state.items() if name != first}
+    weight.load_state_dict(partial, strict=False)
+    assert_same(weight.state_dict(), before)
+    more = state | {"extra": torch.ones(1)}
+    with pytest.raises(RuntimeError, match=r"Unexpected key.*extra"):
+        weight.load_state_dict(more)
+    weight.load_state_dict(more, strict=False)
+    assert_same(weight.state_dict(), state)
+
+
+@EVERY
 @pytest.mark.parametrize("dtype", [torch.complex64, torch.int32, torch.bool])
-@pytest.mark.parametrize("kind", WEIGHTS)
-def test_other_numbers_than_real_ones_are_refused_for_every_number_of_a_link(kind, dtype, assign):
-    module = WEIGHTS[kind]()
-    before = state_of(module)
-    for name in [name for name, each in before.items() if each.is_floating_point()]:
-        wrong = before | {name: before[name].to(dtype)}
-        last = name.rpartition(".")[2]
-        with pytest.raises(RuntimeError, match=f"expected {last} of a floating-point .* {dtype}"):
-            module.load_state_dict(wrong, assign=assign)
-        if not assign:
-            assert state_of(module)[name].dtype == before[name].dtype
-            assert torch.equal(state_of(module)[name], before[name])
+def test_other_numbers_than_real_ones_are_refused(kind, dtype):
+    for name, each in weight_of(kind, seed=1).state_dict().items():
+        if each.is_floating_point():
+            message = f"expected {name} of a floating-point .* {dtype}"
+            refused(kind, lambda s, n=name, e=each: s.update({n: e.to(dtype)}), message)
+
+
+def test_a_rewiring_leaves_what_was_loaded_alone():
+    weight, other = weight_of("sparse"), weight_of("sparse", seed=1)
+    weight.load_state_dict(other.state_dict())
+    before = weight.to_dense().detach()
+    SET(other, None, fraction=0.5, every=1).step()
+    assert_valid(weight)
+    assert torch.equal(weight.to_dense(), before)
