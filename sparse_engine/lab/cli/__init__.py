@@ -15,13 +15,11 @@ with extra("train"):
     from scipy.sparse.linalg import ArpackError
 
 from sparse_engine.lab.cli.analyze import Analyze
-from sparse_engine.lab.cli.compare import Compare
 from sparse_engine.lab.cli.distance import Distance
-from sparse_engine.lab.cli.info import Info
+from sparse_engine.lab.cli.look import Compare, Info, Watch
 from sparse_engine.lab.cli.reproduce import Reproduce
 from sparse_engine.lab.cli.sweep import Sweep
 from sparse_engine.lab.cli.train import Resume, Train
-from sparse_engine.lab.cli.watch import Watch
 
 DESCRIPTION = "Truly sparse recurrent networks: train, analyze, and see what they run on."
 
@@ -70,15 +68,29 @@ def _reason(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _choice(arguments: list[str]) -> Any:
-    """Return the union of all commands, with a line about each where none of them is named."""
-    named = arguments[:1] and arguments[0] in COMMANDS
+def _run(arguments: list[str] | None) -> int:
+    given = sys.argv[1:] if arguments is None else arguments
+    prog, command = "sparse-engine", COMMANDS.get("".join(given[:1]))
+    if command is not None:
+        prog, given = f"sparse-engine {given[0]}", given[1:]
+    try:
+        made: Callable[[], int] = tyro.cli(
+            command or _any_command(),
+            prog=prog,
+            description=None if command else DESCRIPTION,
+            args=given,
+            config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff),
+        )
+        return made()
+    finally:
+        _flush()
+
+
+def _any_command() -> Any:
+    """Return the union of all commands, with a line about each."""
     return Union[  # noqa: UP007 - of types that are counted at run time
         tuple(
-            Annotated[
-                command,
-                tyro.conf.subcommand(name, description=None if named else _first_line(command)),
-            ]
+            Annotated[command, tyro.conf.subcommand(name, description=_first_line(command))]
             for name, command in COMMANDS.items()
         )
     ]
@@ -86,20 +98,6 @@ def _choice(arguments: list[str]) -> Any:
 
 def _first_line(command: type) -> str:
     return (command.__doc__ or "").partition("\n\n")[0]
-
-
-def _run(arguments: list[str] | None) -> int:
-    try:
-        command: Callable[[], int] = tyro.cli(
-            _choice(sys.argv[1:] if arguments is None else arguments),
-            prog="sparse-engine",
-            description=DESCRIPTION,
-            args=arguments,
-            config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff),
-        )
-        return command()
-    finally:
-        _flush()
 
 
 def _flush() -> None:

@@ -18,6 +18,7 @@ from sparse_engine.analysis import DegreePreserving, ErdosRenyiNull, SignShuffle
 from sparse_engine.analysis.graph import GraphFormat
 from sparse_engine.analysis.motifs import CLASSES
 from sparse_engine.analysis.null_model import NullModel
+from sparse_engine.lab.tables import aligned
 from sparse_engine.lab.train import read_weights
 from sparse_engine.nn import SparseWeight
 
@@ -131,38 +132,30 @@ def _warn_of_one_sign(name: str, w: csr_array) -> None:
 
 def _tables(record: dict[str, Any]) -> Iterator[str]:
     """Yield the numbers of a graph as tables."""
-    yield "\n".join(
-        f"{name.replace('_', ' '):24}{f'{x:,}' if isinstance(x, int) else _shown(x):>12}"
-        for name, x in record["structure"].items()
+    yield aligned(
+        [
+            [name.replace("_", " "), f"{x:,}" if isinstance(x, int) else _shown(x)]
+            for name, x in record["structure"].items()
+        ]
     )
-    yield _balance(record["balance"])
-    if "null" in record:
-        yield _null(record["null"])
+    balance = record["balance"]
+    pooled = [sum(counts) for counts in zip(*balance["classes"].values(), strict=True)]
+    rows = [["class", "balanced", "semicycles", "ratio"]]
+    for name, (part, all_) in {
+        **balance["classes"], "pooled": pooled, "whole triads": balance["triads"]
+    }.items():  # fmt: skip
+        rows.append([name, f"{part:,}", f"{all_:,}", _shown(part / all_ if all_ else None, ".6f")])
+    yield aligned([*rows, ["class mean", "", "", _shown(balance["class_mean"], ".6f")]])
+    if null := record.get("null"):
+        # The balances, and the types with the largest z-scores.
+        types = [name for name in null if ":" in name and null[name]["z"] is not None]
+        types.sort(key=lambda name: -abs(null[name]["z"]))
+        balances = [name for name in null if name.partition(":")[0] not in CLASSES]
+        rows = [[name, *map(_shown, null[name].values())] for name in balances + types[:SHOWN]]
+        yield aligned([["statistic", "observed", "by chance", "z", "p"], *rows])
     for counts in (record["census"], record["feed_forward_loops"]):
         entries = [f"{name:>6}{count:>16,}" for name, count in counts.items()]
         yield "\n".join("".join(entries[first : first + 4]) for first in range(0, len(entries), 4))
-
-
-def _balance(balance: dict[str, Any]) -> str:
-    pooled = [sum(counts) for counts in zip(*balance["classes"].values(), strict=True)]
-    lines = [f"{'class':12}{'balanced':>12}{'semicycles':>12}{'ratio':>12}"]
-    rows = balance["classes"] | {"pooled": pooled, "whole triads": balance["triads"]}
-    for name, (balanced, total) in rows.items():
-        ratio = _shown(balanced / total if total else None, ".6f")
-        lines.append(f"{name:12}{balanced:12,}{total:12,}{ratio:>12}")
-    return "\n".join([*lines, f"{'class mean':36}{_shown(balance['class_mean'], '.6f'):>12}"])
-
-
-def _null(rows: dict[str, dict[str, float | None]]) -> str:
-    """Return a table of the balances, and of the types with the largest z-scores."""
-    types = [name for name in rows if ":" in name and rows[name]["z"] is not None]
-    types.sort(key=lambda name: -abs(rows[name]["z"] or 0))
-    balances = [name for name in rows if name.partition(":")[0] not in CLASSES]
-    chosen = {name: map(_shown, rows[name].values()) for name in balances + types[:SHOWN]}
-    table = {"statistic": ("observed", "by chance", "z", "p"), **chosen}
-    return "\n".join(
-        f"{name:14}" + "".join(f"{entry:>12}" for entry in row) for name, row in table.items()
-    )
 
 
 def _shown(x: float | None, form: str = ".4g") -> str:

@@ -15,6 +15,7 @@ from scipy.sparse import csr_array
 from sparse_engine import convert
 from sparse_engine.analysis import RecurrentLayer, distance_matrix
 from sparse_engine.analysis.layers import NetworkLike
+from sparse_engine.lab.tables import aligned
 from sparse_engine.lab.train import read_weights
 
 EDGE_LISTS = (".csv", ".tsv", ".txt")
@@ -78,11 +79,13 @@ class Distance:
             record = {"layers": matrix.tolist(), "mean": mean.tolist()}
             print(json.dumps({"networks": [*map(str, self.networks)], **record}, indent=1))
         elif len(self.networks) == 2:
-            lines = [f"layer {k:<6}{distance:12.6f}" for k, distance in enumerate(matrix[:, 0, 1])]
-            print("\n".join([*lines, f"{'mean':12}{mean[0, 1]:12.6f}"]))
+            rows = [[f"layer {k}", f"{each:.6f}"] for k, each in enumerate(matrix[:, 0, 1])]
+            print(aligned([*rows, ["mean", f"{mean[0, 1]:.6f}"]]))
         else:
-            names = [f"{k:>3} {path}" for k, path in enumerate(self.networks)]
-            print("\n".join([*names, "", _table(mean)]))
+            print("\n".join(f"{k:>3} {path}" for k, path in enumerate(self.networks)))
+            head = ["", *(str(k) for k in range(len(mean)))]
+            rows = [[str(k), *(f"{x:.4f}" for x in row)] for k, row in enumerate(mean)]
+            print(f"\n{aligned([head, *rows])}")
         if self.plot is not None:
             self._draw(mean, self.plot)
         return 0
@@ -134,9 +137,3 @@ class Distance:
 
 class _EdgeList(csr_array):
     """Layer whose size is a guess: the smallest size that fits its links."""
-
-
-def _table(matrix: np.ndarray) -> str:
-    head = " " * 4 + "".join(f"{k:>8}" for k in range(len(matrix)))
-    rows = [f"{k:>3} " + "".join(f"{x:8.4f}" for x in row) for k, row in enumerate(matrix)]
-    return "\n".join([head, *rows])

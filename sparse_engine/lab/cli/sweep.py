@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from sparse_engine.lab.cli.per_task import per_task
+from sparse_engine.lab.cli.train import per_task
 from sparse_engine.lab.train import METHODS, Config, Job, compare, read_runs, run_all, sweep
 from sparse_engine.nn import CELLS
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Union
 
 import torch
 import tyro
 
 from sparse_engine.analysis import Balance
-from sparse_engine.lab.cli.per_task import per_task
+from sparse_engine.lab.tasks import TASKS
 from sparse_engine.lab.train import Checkpoint, Config, Run, record_result
 
 # More threads than any machine has: OpenMP ends the process where it cannot start them.
@@ -29,16 +29,12 @@ class RunOptions:
     tensorboard: bool = False
     """Write events for TensorBoard into the run's folder, too."""
 
-    def check(self) -> None:
-        """Raise ValueError for a value out of range."""
+    def run(self, folder: Path, config: Config, *, resume: bool) -> int:
+        """Train, print the result, and return the exit status."""
         if not 0 <= self.threads <= MOST_THREADS:
             raise ValueError(f"expected --threads in [0, {MOST_THREADS}], found {self.threads}")
         if self.balance_every < 0:
             raise ValueError(f"expected --balance-every of at least 0, found {self.balance_every}")
-
-    def run(self, folder: Path, config: Config, *, resume: bool) -> int:
-        """Train, print the result, and return the exit status."""
-        self.check()
         if self.threads:
             torch.set_num_threads(self.threads)
         measures = [Balance(every=self.balance_every)] if self.balance_every else []
@@ -48,14 +44,17 @@ class RunOptions:
         if not result.finished:
             print(f"interrupted at step {run.step} of {config.steps}; go on with --resume")
         metric = config.task.metric
-        for kind, entry in (("last", result.last), ("best", result.best)):
-            for split in config.task.splits:
-                print(f"{f'{kind} {split} {metric}':28} {entry[split][metric]:.4g}")
-        print(f"{'best at step':28} {result.best['step']:,}")
-        print(f"{'links':28} {result.nnz:,}")
-        print(f"{'time':28} {result.seconds:.1f} s")
-        print(f"{'peak memory':28} {result.peak_bytes / 1e6:.0f} MB")
-        print(f"{'written to':28} {folder}")
+        shown = {
+            f"{kind} {split} {metric}": f"{entry[split][metric]:.4g}"
+            for kind, entry in (("last", result.last), ("best", result.best))
+            for split in config.task.splits
+        }
+        shown["best at step"] = f"{result.best['step']:,}"
+        shown["links"] = f"{result.nnz:,}"
+        shown["time"] = f"{result.seconds:.1f} s"
+        shown["peak memory"] = f"{result.peak_bytes / 1e6:.0f} MB"
+        shown["written to"] = str(folder)
+        print("\n".join(f"{name:28} {value}" for name, value in shown.items()))
         return 0 if result.finished else 130
 
 
@@ -93,10 +92,17 @@ class Resume:
 
     def __call__(self) -> int:
         """Run the command and return its exit status."""
-        config = Checkpoint.load(self.folder).config
-        if not config:  # a run before version 2
-            config = json.loads((self.folder / "config.json").read_bytes())
-        return self.options.run(self.folder, Config.from_json(config), resume=True)
+        config = Config.from_json(Checkpoint.load(self.folder).config)
+        return self.options.run(self.folder, config, resume=True)
+
+
+def per_task(command: type, make: Callable[[str], object]) -> Any:
+    """Return the type of a command for every task, with the defaults that ``make`` gives it."""
+    commands = (
+        Annotated[command, tyro.conf.subcommand(name, default=make(name), description=task.summary)]
+        for name, task in TASKS.items()
+    )
+    return Union[tuple(commands)]  # noqa: UP007
 
 
 if TYPE_CHECKING:

@@ -18,7 +18,6 @@ from sparse_engine.lab.experiments.training import (
 )
 from sparse_engine.lab.experiments.zhang import FIXED, SOURCE
 
-BLUE = "#2f6690"
 #: Pooled balances of the wirings.
 BALANCES = tuple(tenth / 10 for tenth in range(1, 10))
 #: A third of the published 4,200 steps.
@@ -49,6 +48,7 @@ def values(quantity: Quantity, runs: Sequence[Finished]) -> list[float]:
 def draw(folder: Path, runs: Runs) -> None:
     """Draw accuracy.png: the test accuracy of every network over its pooled balance."""
     from sparse_engine.lab import plot
+    from sparse_engine.lab.plot.picture import BLUE, style
 
     (pooled,) = (quantity for quantity in balance_quantities() if quantity.name == POOLED)
     every = [run for each in runs.values() for run in each]
@@ -59,11 +59,8 @@ def draw(folder: Path, runs: Runs) -> None:
     with plot.picture(folder / "accuracy.png", size=(6, 4)) as axes:
         axes.plot(values(pooled, every), values(ACCURACY, every), "o", ms=4, alpha=0.5, color=BLUE)
         axes.plot(*zip(*means, strict=True), lw=1.6, color=BLUE, label="mean over seeds")
-        axes.set_xlabel("share of balanced semicycles of the fixed recurrent weights")
-        axes.set_ylabel("test accuracy")
-        axes.grid(True, color="#e6e8eb")
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False)
+        label = "share of balanced semicycles of the fixed recurrent weights"
+        style(axes, label, "test accuracy", legend={})
 
 
 #: The gesture task with recurrent weights that are not trained, of nine balances. Wirings of each

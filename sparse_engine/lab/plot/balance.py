@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from sparse_engine.lab.plot.picture import ABOVE, PALE, style
+
 if TYPE_CHECKING:
     from sparse_engine.analysis.null_model import NullModel
 
@@ -18,7 +20,7 @@ STATISTICS = {
     "triad_level": "share of balanced triads",
 }
 LABELS = {"step": "training step", "nnz": "links"}
-GREY, CHANCE = "#e6e8eb", "95 % by chance"
+CHANCE = "95 % by chance"
 #: What :meth:`NullModel.bands` returns.
 Bands = Mapping[str, Mapping[str, float | None]]
 
@@ -45,10 +47,6 @@ def balance(
             or one for each record. By default the bands of the records themselves are drawn, if
             they were made with ``Balance(shuffles=...)``.
 
-    Raises:
-        ValueError: another statistic, no record with the statistic, or not as many null models as
-            records.
-
     Example:
         >>> reports = {d: structural_balance(w) for d, w in by_density.items()}
         >>> records = [report.to_dict() | {"density": d} for d, report in reports.items()]
@@ -64,7 +62,7 @@ def balance(
     if isinstance(null, Sequence):
         _draw_bands(axes, [(records[k][along], null[k].bands()) for k in kept], statistic)
     elif null is not None:
-        axes.axhspan(*_band(null.bands(), statistic), color=GREY, lw=0, label=CHANCE)
+        axes.axhspan(*_band(null.bands(), statistic), color=PALE, lw=0, label=CHANCE)
     else:
         for name in dict.fromkeys(records[k].get("weight", "") for k in kept):
             own = [records[k] for k in kept if records[k].get("weight", "") == name]
@@ -77,21 +75,16 @@ def balance(
     for name, points in lines.items():
         axes.plot(*zip(*points, strict=True), lw=1.6, marker="o", ms=3, label=name or "balance")
     axes.margins(x=0.02, y=0.12)
-    axes.set_xlabel(LABELS.get(along, along))
-    axes.set_ylabel(STATISTICS[statistic])
-    axes.grid(True, color="#e6e8eb")
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    if len(axes.get_legend_handles_labels()[0]) > 1:
-        axes.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
-    return axes
+    several = len(axes.get_legend_handles_labels()[0]) > 1
+    names = LABELS.get(along, along), STATISTICS[statistic]
+    return style(axes, *names, legend=ABOVE if several else None)
 
 
 def _draw_bands(axes: Axes, bands: Sequence[tuple[Any, Bands]], statistic: str) -> None:
     """Draw the band of each place on the horizontal axis, joined to one."""
     if bands:
         ends = np.transpose([_band(each, statistic) for _, each in bands])
-        axes.fill_between([x for x, _ in bands], *ends, color=GREY, lw=0, label=CHANCE)
+        axes.fill_between([x for x, _ in bands], *ends, color=PALE, lw=0, label=CHANCE)
 
 
 def _band(bands: Bands, statistic: str) -> tuple[float, float]:

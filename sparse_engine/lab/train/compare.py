@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 
+from sparse_engine.lab.tables import aligned
 from sparse_engine.lab.tasks import Task
+from sparse_engine.lab.train.config import flattened
 from sparse_engine.lab.train.paired import PairedTest, holm, paired_test
 from sparse_engine.lab.train.results import StoredRun
 
@@ -22,13 +24,10 @@ NAMES = ("method.name", "network.cell")
 
 @dataclass(frozen=True)
 class Group:
-    """Finished runs whose settings differ in the seed alone.
+    """Finished runs, by their seeds, whose settings differ in the seed alone.
 
-    Attributes:
-        name: values of the settings in which the groups differ.
-        split: part of the data on which the runs are compared.
-        at: evaluation that counts: "best", of the best validation metric, or "last".
-        runs: the runs by their seeds, in the order of seeds.
+    The name has the values of the settings in which groups differ. The runs are compared on a split
+    of the data, at an evaluation: "best", of the best validation metric, or "last".
     """
 
     name: str
@@ -127,39 +126,27 @@ class Comparison:
         interval), ``t_p`` and ``rank_p`` of :class:`PairedTest`, ``rank_test``, and ``t_p_holm``
         and ``rank_p_holm``, the p-values corrected for the number of groups.
         """
+        tests = self.tests.values()
         corrected = {
-            kind: dict(
-                zip(
-                    self.tests,
-                    holm([getattr(test, kind) for test in self.tests.values()]),
-                    strict=True,
-                )
+            name: {"t_p_holm": t_p, "rank_p_holm": rank_p}
+            for name, t_p, rank_p in zip(
+                self.tests,
+                holm([test.t_p for test in tests]),
+                holm([test.rank_p for test in tests]),
+                strict=True,
             )
-            for kind in ("t_p", "rank_p")
         }
         rows = []
         for group in self.groups:
-            row: dict[str, Any] = {
-                "group": group.name,
-                "n": len(group.runs),
-                "mean": group.mean,
-                "sd": group.sd,
-                "validation": group.validation,
-                "links": group.links,
-                "seconds": group.seconds,
-                "values": {str(seed): value for seed, value in group.values.items()},
-            }
+            row: dict[str, Any] = {"group": group.name, "n": len(group.runs)}
+            names = ("mean", "sd", "validation", "links", "seconds")
+            row |= {name: getattr(group, name) for name in names}
+            row["values"] = {str(seed): value for seed, value in group.values.items()}
             if test := self.tests.get(group.name):
-                row |= {
-                    "pairs": test.n,
-                    "difference": test.difference,
-                    "interval": None if test.low is None else [test.low, test.high],
-                    "t_p": test.t_p,
-                    "t_p_holm": corrected["t_p"][group.name],
-                    "rank_test": test.rank_test,
-                    "rank_p": test.rank_p,
-                    "rank_p_holm": corrected["rank_p"][group.name],
-                }
+                own = asdict(test)
+                ends = own.pop("low"), own.pop("high")
+                row |= {"pairs": own.pop("n"), **own, **corrected[group.name]}
+                row["interval"] = None if test.low is None else [*ends]
             rows.append(row)
         return rows
 
@@ -187,23 +174,15 @@ class Comparison:
             cells += [_number(row[name]) for name in ("mean", "sd", "validation")]
             cells += [f"{row['links']:,.0f}", _number(row["seconds"])]
             if "pairs" in row:
-                low, high = row["interval"] or (None, None)
                 cells += [
                     f"{row['difference']:+.4g}",
-                    f"{_number(low)} .. {_number(high)}" if row["interval"] else "-",
+                    " .. ".join(map(_number, row["interval"] or [None])),
                     *(_number(row[name]) for name in ("t_p", "t_p_holm")),
                     f"{_number(row['rank_p'])} {row['rank_test']}",
                     _number(row["rank_p_holm"]),
                 ]
             table.append(cells + [""] * (len(table[0]) - len(cells)))
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        lines = [
-            "  ".join(
-                cell.ljust(width) if place == 0 else cell.rjust(width)
-                for place, (cell, width) in enumerate(zip(line, widths, strict=True))
-            ).rstrip()
-            for line in table
-        ]
+        lines = [aligned(table)]
         better = "greater" if self.task.higher_is_better else "less"
         when = "at the best validation metric" if self.at == "best" else "at the end"
         lines += [
@@ -238,10 +217,6 @@ def compare(
             the part that the validation metric is of.
         at: evaluation that counts: "best", of the best validation metric, or "last", which is
             fairer where a method prunes, whose best evaluation may have more links.
-
-    Raises:
-        ValueError: no finished run, several tasks, two runs of one seed in a group, or a baseline
-            or split that does not exist.
     """
     if names := {run.task.name for run in runs} - {each.task.name for each in runs[:1]}:
         raise ValueError(f"expected runs of one task, found {sorted({runs[0].task.name, *names})}")
@@ -278,7 +253,7 @@ def _grouped(runs: Sequence[StoredRun]) -> dict[str, dict[int, StoredRun]]:
 
 def _names(runs: Sequence[StoredRun]) -> list[str]:
     """Return the name of each run's group: no more settings than tell the groups apart."""
-    settings = [_settings(run.config.to_json()) for run in runs]
+    settings = [_settings(run) for run in runs]
     heads = [tuple(each.get(name) for name in NAMES) for each in settings]
     first = _differing(settings, NAMES)
     names = []
@@ -295,18 +270,11 @@ def _differing(settings: Sequence[Mapping[str, Any]], names: Sequence[str]) -> l
     return [name for name in names if len({json.dumps(each.get(name)) for each in settings}) > 1]
 
 
-def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
+def _settings(run: StoredRun) -> dict[str, Any]:
     """Return the settings that make a group, with names such as ``network.hidden``."""
-    settings: dict[str, Any] = {}
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            settings |= {f"{name}.{inner}": entry for inner, entry in value.items()}
-        else:
-            settings[name] = value
     # Where the data lie and how often a run saves make no difference.
-    for name in ("seed", "task.data", "save_every"):
-        settings.pop(name, None)
-    return settings
+    same = ("seed", "task.data", "save_every")
+    return {n: v for n, v in flattened(run.config.to_json()).items() if n not in same}
 
 
 def _shown(name: str, value: object) -> str:

@@ -41,13 +41,6 @@ def paired_test(first: Sequence[float], second: Sequence[float]) -> PairedTest:
     """Compare two measurements of the same subjects, ``first - second``.
 
     The p-values are those of ``scipy.stats.ttest_rel``, ``wilcoxon`` and ``binomtest``.
-
-    Args:
-        first: measurements, at least one.
-        second: second measurement, in the same order of subjects.
-
-    Raises:
-        ValueError: no pair, sequences of unequal lengths, or a measurement that is not finite.
     """
     from scipy import stats  # takes half a second
 
