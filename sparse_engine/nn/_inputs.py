@@ -28,10 +28,9 @@ def states_of(network: Recurrent, hx: Any) -> tuple[Tensor | None, ...]:
     if hx is None:
         return (None,) * count
     if not isinstance(hx, tuple | list) or len(hx) != count:
-        kind = type(hx).__name__
-        found = f"{kind} of {len(hx)}" if isinstance(hx, tuple | list) else kind
-        size = "pair" if count == 2 else f"tuple of {count}"
-        raise TypeError(f"expected a {size} ({', '.join(network.states)}), found {found}")
+        found = f" of {len(hx)}" if isinstance(hx, tuple | list) else ""
+        names = ", ".join(network.states)
+        raise TypeError(f"expected a tuple ({names}), found {type(hx).__name__}{found}")
     return tuple(hx)
 
 

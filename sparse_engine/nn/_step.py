@@ -31,11 +31,6 @@ def quick_step(network: Any, x: Tensor, hx: Any) -> _Step | None:
     It has to where anything else takes part: gradients, hooks, parametrizations, compilers,
     transforms, modes, autocast, dropout. It also has to where the operation refuses an argument or
     a parameter, so that the ordinary way says what is wrong.
-
-    Args:
-        network: any :class:`Recurrent`.
-        x: as in :meth:`Recurrent.step`.
-        hx: the same.
     """
     run = type(network).__dict__.get("step_kernel")  # a subclass may override any method
     if run is None or not in_eager_mode() or type(x) is not Tensor or not x.is_cpu:
@@ -56,16 +51,7 @@ def quick_step(network: Any, x: Tensor, hx: Any) -> _Step | None:
 
 
 def step_of_cell(network: Any, x: Tensor, states: list[Tensor]) -> list[Tensor] | None:
-    """Run the native step of a network's cell, or return None where it does not fit.
-
-    Args:
-        network: a network whose cell has a ``step_kernel``; its class has this function as its own.
-        x: as in :meth:`Recurrent.step`.
-        states: the states before, none for zeros.
-
-    Returns:
-        The output, and the states after.
-    """
+    """Return the output and the states after the native step of a cell, or None without one."""
     options, parameters = network.cell.step_options(), parameters_of(network, x)
     if options is None or parameters is None or network.cell.zoneout:
         return None
@@ -76,7 +62,6 @@ def step_of_cell(network: Any, x: Tensor, states: list[Tensor]) -> list[Tensor] 
 
 
 def _runs_alone(network: Any) -> bool:
-    """Tell whether nothing but the network itself takes part in a call of it."""
     return not (
         network.bidirectional
         or (network.training and network.dropout)
@@ -101,7 +86,6 @@ def _states(network: Any, hx: Any) -> list[Tensor] | None:
 
 @cache
 def _names(layer: int) -> tuple[str, ...]:
-    """Return the names of a layer's weights and biases."""
     return tuple(f"{kind}_l{layer}" for kind in ("weight_hh", "weight_ih", "bias_ih", "bias_hh"))
 
 

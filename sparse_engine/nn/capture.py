@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from typing import Any
 
 import torch
@@ -34,7 +33,12 @@ def outside_graphs(run: Callable[..., Any], *arguments: Any, **given: Any) -> An
 
 def capture(x: Tensor, uses: Callable[[Tensor], Iterator[Use]]) -> None:
     """Capture ``uses(gradient of x)`` in the backward pass, when that gradient is known."""
-    x.register_hook(partial(_capture, uses))
+
+    def hook(dx: Tensor) -> None:
+        for weight, inputs, gradient in uses(dx):
+            weight.capture(inputs, gradient)
+
+    x.register_hook(hook)
 
 
 def recurrence(
@@ -51,9 +55,8 @@ def recurrence(
         weight: the recurrent weight.
         h: all states ``[steps, batch, hidden]``, or ``[rows, hidden]`` of a packed sequence.
         h0: the first state; None for zeros.
-        sequence: what the layer has read.
-        to_product: computes the gradient of ``W_hh h`` from that of ``W_ih x``; None where the two
-            are equal.
+        sequence: the input of the layer.
+        to_product: computes the gradient of ``W_hh h`` from that of ``W_ih x``, unless they equal.
         dx: the gradient of ``W_ih x``.
     """
     du = dx if to_product is None else to_product(dx)
@@ -61,8 +64,3 @@ def recurrence(
     if h0 is not None:
         first = du[0] if sequence.batch_sizes is None else du[: sequence.batch]
         yield weight, sequence.at_first(h0), first
-
-
-def _capture(uses: Callable[[Tensor], Iterator[Use]], dx: Tensor) -> None:
-    for weight, inputs, gradient in uses(dx):
-        weight.capture(inputs, gradient)

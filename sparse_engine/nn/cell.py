@@ -203,10 +203,6 @@ class Cell:
         """Return the shapes of the biases of a layer, by kind."""
         return {"ih": (rows,), "hh": (rows,)}
 
-    def make_others(self, maker: Maker) -> dict[str, Any]:
-        """Return a layer's parameters that come after the weights of all layers, by kind."""
-        return {}
-
     def make_shared(self, maker: Maker) -> dict[str, Tensor | None]:
         """Return the buffers that all layers share, by name."""
         return {}

@@ -78,13 +78,8 @@ class KernelCell(Cell):
     ) -> None:
         """Capture the factors of the layer's weights in the backward pass.
 
-        Args:
-            layer: the layer's parameters.
-            x: ``W_ih x``, whose gradient is known then.
-            h: all outputs.
-            h0: the initial state, or None for zeros.
-            saved: what the kernel has saved for its backward pass.
-            sequence: what was run over.
+        ``x`` is ``W_ih x``, whose gradient is known then, ``h`` are all outputs, and ``saved`` is
+        the tensor that the kernel keeps for its backward pass.
         """
         weight = layer["weight_hh"]
         if captures(weight):
@@ -94,8 +89,5 @@ class KernelCell(Cell):
     def gradient_of_product(
         self, saved: Tensor | None, sequence: Sequence
     ) -> Callable[[Tensor], Tensor] | None:
-        """Return the function from the gradient of ``W_ih x`` to that of ``W_hh h``.
-
-        None stands for the identity.
-        """
+        """Return the function from the gradient of ``W_ih x`` to that of ``W_hh h``, or None."""
         return None

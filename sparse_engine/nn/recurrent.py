@@ -116,15 +116,12 @@ class Recurrent(nn.Module):
         **options: Any,
     ) -> None:
         super().__init__()
-        kind = type(self).__name__
+        removed = {"bias": not bias, "gain": gain != 1}
         foreign = options.keys() - self._options
-        foreign |= {
-            name
-            for name, given in (("bias", not bias), ("gain", gain != 1))
-            if given and name in self.cell_type.lacks
-        }
+        foreign |= {name for name in self.cell_type.lacks if removed[name]}
         if foreign:
-            raise TypeError(f"expected arguments of {kind}, found {', '.join(sorted(foreign))}")
+            kind, found = type(self).__name__, ", ".join(sorted(foreign))
+            raise TypeError(f"expected arguments of {kind}, found {found}")
         stack = {
             "input_size": input_size,
             "hidden_size": hidden_size,
@@ -145,24 +142,17 @@ class Recurrent(nn.Module):
         _initial.check_density(input_density, "input_density")
         like = {"device": device, "dtype": dtype}
         maker = Maker(hidden_size, bias, density, input_density, gain, generator, like)
-        for name, inputs in self.layers():
-            self._hold(name, self.cell.make(maker, inputs, name.startswith("l0")))
         for name, shared in self.cell.make_shared(maker).items():
             self.register_buffer(name, shared)
-        others = {name: self.cell.make_others(maker) for name, _ in self.layers()}
-        for kind in others["l0"]:
-            for name, made in others.items():
-                self._hold(name, {kind: made[kind]})
+        for layer, inputs in self.layers():
+            made = self.cell.make(maker, inputs, layer.startswith("l0"))
+            self._kinds = tuple(made)
+            for kind, value in made.items():
+                if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
+                    self.register_buffer(f"{kind}_{layer}", value)
+                else:
+                    setattr(self, f"{kind}_{layer}", value)
         warn_of_dense_inputs(self)
-
-    def _hold(self, layer: str, made: Mapping[str, Any]) -> None:
-        """Keep the parameters, modules and buffers of a layer."""
-        for kind, value in made.items():
-            if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
-                self.register_buffer(f"{kind}_{layer}", value)
-            else:
-                setattr(self, f"{kind}_{layer}", value)
-        self._kinds = tuple(dict.fromkeys((*self.__dict__.get("_kinds", ()), *made)))
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "cell":  # options are attributes of the network, too
@@ -481,8 +471,8 @@ class Recurrent(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             start = tuple(each.to(sequence.x.dtype) for each in given)
             more = {"training": self.training} if cell.zoneout else {}
-            y, *final = cell.run_steps(layer, sequence, start, **drawn, **more)
-        return y.to(kept), *final
+            y, last, *others = cell.run_steps(layer, sequence, start, **drawn, **more)
+        return y.to(kept), last if cell.timed else last.to(kept), *others
 
 
 def recurrent_weights(model: nn.Module) -> set[SparseWeight]:

@@ -97,23 +97,11 @@ class Sequence(NamedTuple):
         if self.batch_sizes is not None:
             return states[rows_before(self.batch_sizes)]
         before = states[:-1]
-        return before if self.resets is None else before.masked_fill(self._begins(1), 0)
-
-    def add_before_later(self, to: Tensor, rows: Tensor) -> None:
-        """Add ``rows``, one for each of :meth:`later`, to those of :meth:`before_later`."""
-        if self.batch_sizes is not None:
-            to[rows_before(self.batch_sizes)] += rows
-            return
-        rows = rows.reshape(to[:-1].shape)
-        to[:-1] += rows if self.resets is None else rows.masked_fill(self._begins(1), 0)
+        return before if self.resets is None else before.masked_fill(self.resets[1:, :, None], 0)
 
     def at_first(self, h0: Tensor) -> Tensor:
         """Return the initial state, zero where an episode begins at the first step."""
-        return h0 if self.resets is None else h0.masked_fill(self._begins(0)[0], 0)
-
-    def _begins(self, first: int) -> Tensor:
-        assert self.resets is not None
-        return self.resets[first:].unsqueeze(-1)
+        return h0 if self.resets is None else h0.masked_fill(self.resets[0, :, None], 0)
 
 
 class Packing(NamedTuple):
@@ -176,12 +164,7 @@ class Layout(NamedTuple):
 
     @classmethod
     def of(cls, x: Tensor | PackedSequence, lengths: Any, *, batch_first: bool) -> Layout:
-        """Return the layout of an input.
-
-        Raises:
-            InputError: no step, or lengths that do not fit.
-            ValueError: lengths beside a PackedSequence.
-        """
+        """Return the layout of an input; raise InputError or ValueError for one without steps."""
         if isinstance(x, PackedSequence):
             if lengths is not None:
                 raise ValueError("expected no lengths beside a PackedSequence, found both")
@@ -201,12 +184,7 @@ class Layout(NamedTuple):
     def read(
         self, x: Tensor | PackedSequence, resets: Tensor | None = None, dt: Tensor | None = None
     ) -> Sequence:
-        """Return the sequence; ``resets`` and ``dt`` have the shape of ``x`` without features.
-
-        Raises:
-            InputError: resets beside sequences of different lengths, or that do not fit.
-            TypeError: resets that are no tensor.
-        """
+        """Return the sequence; ``resets`` and ``dt`` have the shape of ``x`` without features."""
         if resets is not None and (self.packed or self.packing):
             raise InputError(
                 "expected sequences of one length beside resets, found a PackedSequence or lengths"
@@ -218,12 +196,8 @@ class Layout(NamedTuple):
         if self.packing is not None:
             packed = self.packing.pack(x)
             return Sequence(packed.data, packed.batch_sizes)
-        return Sequence(
-            x,
-            None,
-            None if resets is None else self._steps_first(resets),
-            None if dt is None else self._steps_first(dt),
-        )
+        of_steps = (None if each is None else self._steps_first(each) for each in (resets, dt))
+        return Sequence(x, None, *of_steps)
 
     @property
     def order(self) -> Tensor | None:
@@ -265,16 +239,7 @@ class Layout(NamedTuple):
 
 
 def checked_resets(resets: Tensor, x: Tensor) -> Tensor:
-    """Return the mask of where episodes begin as bools.
-
-    Args:
-        resets: bool or floating, of the shape of ``x`` without features.
-        x: the input.
-
-    Raises:
-        InputError: a shape, dtype or device does not fit.
-        TypeError: no tensor.
-    """
+    """Return the mask of where episodes begin as bools, or raise InputError or TypeError."""
     if not isinstance(resets, Tensor):
         raise TypeError(f"expected resets to be a tensor, found {type(resets).__name__}")
     if resets.shape != x.shape[:-1]:
@@ -290,14 +255,8 @@ def checked_resets(resets: Tensor, x: Tensor) -> Tensor:
 def reset_state(hx: Any, resets: Tensor, x: Tensor) -> Any:
     """Return the state before one step, with zeros for the sequences whose episodes begin there.
 
-    Args:
-        hx: a state or a tuple of states, ``[layers, batch, features]`` or ``[layers, features]``.
-            Anything else is returned as it is, for the network to refuse.
-        resets: bool or floating, of the shape of ``x`` without features.
-        x: the input of the step, ``[batch, inputs]`` or ``[inputs]``.
-
-    Raises:
-        InputError, TypeError: as :func:`checked_resets`.
+    ``hx`` has one state or several, ``[layers, batch, features]`` or ``[layers, features]``.
+    Anything else is returned as it is, for the network to refuse.
     """
     begins = checked_resets(resets, x).unsqueeze(-1)
 
@@ -332,9 +291,7 @@ def rows_before(batch_sizes: Tensor) -> Tensor:
 def checked_lengths(lengths: Tensor | Ordered[int], batch: int, steps: int) -> Tensor:
     """Return the lengths of ``batch`` sequences, each in [1, steps], as int64.
 
-    Raises:
-        InputError: a wrong shape, dtype or device, or a wrong length; names the first wrong one.
-        RuntimeError: a wrong length, in a compiled network.
+    Raises InputError, which names the first wrong length, or RuntimeError in a compiled network.
     """
     if not isinstance(lengths, Tensor):
         lengths = torch.tensor(lengths, device="cpu")

@@ -189,13 +189,6 @@ def check_clip(cell_clip: float | None) -> None:
         raise ValueError(f"expected cell_clip of at least 0, found {cell_clip}")
 
 
-def unprojected(saved: Tensor, batch_sizes: Tensor | None) -> Tensor:
-    """Return ``sigmoid(o) * tanh(c)`` of all steps, from what an LSTM saves."""
-    kept = [step.reshape(-1, 5, len(step)) for step in steps_of(saved, batch_sizes)]
-    outputs = [unfolded(each[:, 3]) * each[:, 4].tanh() for each in kept]
-    return joined([each.T for each in outputs], batch_sizes)
-
-
 def gru_step(v: Tensor, product: Product, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """Compute one time step of a GRU: ``product(h)`` is ``h @ W.T + bias``."""
     (h,) = state

@@ -270,7 +270,7 @@ def test_two_states_are_a_pair(cell):
     network = make(cell)
     x, h0, _ = leaves_of(network, 4, 3)
     for state, found in [(h0, "Tensor"), ((h0,), "tuple of 1"), ([h0] * 3, "list of 3")]:
-        with pytest.raises(TypeError, match=rf"expected a pair \(h0, c0\), found {found}"):
+        with pytest.raises(TypeError, match=rf"expected a tuple \(h0, c0\), found {found}"):
             network(x, state)
 
 

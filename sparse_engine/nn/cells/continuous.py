@@ -114,12 +114,15 @@ class Leaky(Continuous):
         groups = torch.as_tensor(self.first_groups, device="cpu")
         return {"groups": groups.to(maker.uniform(0).device, copy=True)}
 
-    def make_others(self, maker: Maker) -> dict[str, Any]:
-        """Return the time constants of a layer, or their logarithms."""
+    def make(self, maker: Maker, inputs: int, first: bool) -> dict[str, Any]:
+        """Return what a layer has, with its time constants or their logarithms."""
+        made = super().make(maker, inputs, first)
         blank = maker.full(0.0, self.num_groups(maker.hidden_size)).detach()
         tau = torch.as_tensor(self.first_tau, dtype=blank.dtype, device=blank.device)
         own = tau.detach().expand(blank.shape).clone()
-        return {"log_tau": nn.Parameter(own.log_())} if self.trainable_tau else {"tau": own}
+        if self.trainable_tau:
+            return {**made, "log_tau": nn.Parameter(own.log_())}
+        return {**made, "tau": own}
 
     def first_values(self, kind: str, like: Tensor, hidden_size: int) -> Tensor:
         """Return initial values of a parameter; time constants get those of the constructor."""

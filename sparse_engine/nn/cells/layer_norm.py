@@ -31,15 +31,15 @@ class LayerNormed(KernelCell):
     normed_states: ClassVar[tuple[str, ...]] = ()
     normed_operation: ClassVar[Any]
 
-    def make_others(self, maker: Maker) -> dict[str, Any]:
-        """Return the normalisations of a layer."""
-        if not self.layer_norm:
-            return {}
-        rows = sum(self.blocks(maker.hidden_size))
-        sizes = {"ih": rows, "hh": rows}
-        sizes |= dict.fromkeys(self.normed_states, maker.hidden_size)
-        norms = {of: nn.LayerNorm(size, **maker.like) for of, size in sizes.items()}
-        return {"norm": nn.ModuleDict(norms)}
+    def make(self, maker: Maker, inputs: int, first: bool) -> dict[str, Any]:
+        """Return what a layer has, with its normalisations."""
+        made = super().make(maker, inputs, first)
+        if self.layer_norm:
+            rows = sum(self.blocks(maker.hidden_size))
+            sizes = {"ih": rows, "hh": rows, **dict.fromkeys(self.normed_states, maker.hidden_size)}
+            norms = {of: nn.LayerNorm(size, **maker.like) for of, size in sizes.items()}
+            made["norm"] = nn.ModuleDict(norms)
+        return made
 
     def keeps_bfloat16(self, device: str) -> bool:
         """Whether activations stay in bfloat16: never where they are normalised."""

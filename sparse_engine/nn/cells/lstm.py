@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from sparse_engine import ops
 from sparse_engine.nn._step import step_of_cell
-from sparse_engine.nn.capture import Use, capture, captures
+from sparse_engine.nn.capture import captures
 from sparse_engine.nn.cell import Layer, Maker
 from sparse_engine.nn.cells.layer_norm import LayerNormed
 from sparse_engine.nn.options import check_clip, check_integer, option
@@ -22,7 +21,6 @@ from sparse_engine.nn.weight import SparseWeight
 from sparse_engine.ops import Norm
 from sparse_engine.ops._dispatch.native import native
 from sparse_engine.ops._sequence import finite
-from sparse_engine.ops.gated import unprojected
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,46 +86,10 @@ class LSTM(LayerNormed):
             given["projection"] = weight.values, weight.pattern
         return given
 
-    def capture(
-        self,
-        layer: Layer,
-        x: Tensor,
-        h: Tensor,
-        h0: Tensor | None,
-        saved: Tensor | None,
-        sequence: Sequence,
-    ) -> None:
-        """Capture the factors of the recurrent weight, and of the projection."""
-        super().capture(layer, x, h, h0, saved, sequence)
-        weight, *projections = self.weights(layer)
-        for each in filter(captures, projections):
-            from_outside: list[Tensor] = []
-            h.register_hook(from_outside.append)
-            outputs = unprojected(cast(Tensor, saved), sequence.batch_sizes).detach()
-            capture(x, partial(_projected, each, outputs, weight, from_outside, sequence))
-
-
-def _projected(
-    projection: SparseWeight,
-    outputs: Tensor,
-    weight: SparseWeight,
-    from_outside: list[Tensor],
-    sequence: Sequence,
-    dv: Tensor,
-) -> Iterator[Use]:
-    """Yield the use of a projection: its input with the whole gradient of its result h.
-
-    That gradient is the sum of the gradients from outside the layer and from the next step, from
-    which none comes where an episode begins.
-    """
-    with torch.no_grad():
-        dh = torch.zeros_like(dv[..., : projection.shape[0]])
-        for each in from_outside:
-            dh += each
-        later = sequence.later(dv)
-        back = ops.spmm_t(weight.values, weight.pattern, later.reshape(-1, dv.shape[-1]).T).T
-        sequence.add_before_later(dh, back)
-    yield projection, outputs, dh
+    def goes_by_steps(self, layer: Layer, sequence: Sequence) -> bool:
+        """Whether a layer runs step by step, as one with a projection does for its factors."""
+        captured = self.proj_size > 0 and any(map(captures, self.weights(layer)))
+        return captured or super().goes_by_steps(layer, sequence)
 
 
 class SparseLSTM(Recurrent):

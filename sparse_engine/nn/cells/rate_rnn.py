@@ -33,12 +33,12 @@ class RateRNN(Leaky):
     operation: ClassVar[Any] = ops.rate_rnn
 
     def bias_shapes(self, rows: int) -> dict[str, tuple[int, ...]]:
-        """Return none: the only bias comes after the weights of all layers."""
+        """Return none: each group has one bias."""
         return {}
 
-    def make_others(self, maker: Maker) -> dict[str, Any]:
-        """Return the time constants of a layer, and the bias of each group."""
-        made = super().make_others(maker)
+    def make(self, maker: Maker, inputs: int, first: bool) -> dict[str, Any]:
+        """Return what a layer has, with the bias of each group."""
+        made = super().make(maker, inputs, first)
         if maker.bias:
             made["bias"] = maker.full(0.0, self.num_groups(maker.hidden_size))
         return made
