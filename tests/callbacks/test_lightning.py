@@ -85,18 +85,3 @@ def test_a_trainer_saves_the_rewiring_after_training_too(rewire, tmp_path):
 def test_a_number_of_no_optimizer_is_refused(rewire, tmp_path):
     with pytest.raises(ValueError, match="number of one of 2 optimizers, found 2"):
         fit(two_networks(), rewire(METHOD, optimizer=2), tmp_path)
-
-
-def test_the_rewiring_is_there_while_the_trainer_trains(rewire, tmp_path):
-    seen = []
-
-    class Look(rewire):
-        def on_train_batch_end(self, *arguments):
-            super().on_train_batch_end(*arguments)
-            seen.append(self.rewiring.steps)
-
-    look = Look(METHOD, optimizer=1)
-    fit(two_networks(), look, tmp_path)
-    assert seen == [2, 4, 6, 8]
-    with pytest.raises(RuntimeError, match="expected a rewiring under way"):
-        look.rewiring  # noqa: B018

@@ -298,12 +298,3 @@ def test_embeddings_and_penalties(way):
         assert_close(penalty, weight.to_dense().square().sum())
         (vectors.sum() + penalty).backward()
         optimizer.step()
-
-
-def test_parameters_of_ones_own_are_loaded_beside_other_links():
-    weight, other = (SparseLinear(6, 9, density=share).weight for share in (0.5, 0.3))
-    for each in (weight, other):
-        each.scale = nn.Parameter(torch.rand(2))
-    weight.load_state_dict(other.state_dict())
-    assert torch.equal(weight.scale, other.scale)
-    assert torch.equal(weight.to_dense(), other.to_dense())

@@ -1,10 +1,10 @@
 """Malformed matrices of SciPy are refused before SciPy's compiled code, which trusts them."""
 
-import networkx as nx
 import numpy as np
 import pytest
 import scipy.sparse
 import torch
+from pairwise import pairwise
 
 from sparse_engine import analysis, convert
 from sparse_engine.analysis import RecurrentLayer
@@ -55,9 +55,7 @@ MALFORMED = {
 }
 
 
-@pytest.mark.parametrize("taker", TAKERS)
-@pytest.mark.parametrize("form", ["csr", "csc", "bsr"])
-@pytest.mark.parametrize("fault", MALFORMED)
+@pairwise(taker=[*TAKERS], form=["csr", "csc", "bsr"], fault=[*MALFORMED])
 def test_compressed(taker, form, fault):
     w = sparse(form)
     part, malformed, message = MALFORMED[fault]
@@ -91,13 +89,6 @@ def test_what_is_well_formed_is_taken_in_every_format(taker, form):
         )
         w.has_sorted_indices = False
     TAKERS[taker](w)
-
-
-def test_the_census_does_not_depend_on_the_format():
-    w = sparse("csr")
-    expected = nx.triadic_census(nx.from_scipy_sparse_array(w.T, create_using=nx.DiGraph))
-    for form in ("csr", "csc", "coo", "lil"):
-        assert analysis.triad_census(w.asformat(form)) == expected
 
 
 @pytest.mark.parametrize(

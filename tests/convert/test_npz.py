@@ -4,6 +4,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from pairwise import pairwise
 from scipy.sparse import random_array, save_npz
 
 from sparse_engine import convert
@@ -14,10 +15,12 @@ def matrix(rows=6, columns=12):
     return random_array((rows, columns), density=0.3, format="csr", rng=0)
 
 
-@pytest.mark.parametrize("form", ["csr", "csc", "bsr", "coo", "dia"])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int8, bool])
-@pytest.mark.parametrize("compressed", [False, True])
-@pytest.mark.parametrize("as_matrix", [False, True])
+@pairwise(
+    form=["csr", "csc", "bsr", "coo", "dia"],
+    dtype=[np.float32, np.float64, np.int8, bool],
+    compressed=[False, True],
+    as_matrix=[False, True],
+)
 def test_round_trip(tmp_path, form, dtype, compressed, as_matrix):
     w = (matrix() * 100).astype(dtype).asformat(form)
     save_npz(tmp_path / "w.npz", w._coo_container(w).asformat(form) if as_matrix else w, compressed)

@@ -63,22 +63,6 @@ def test_what_is_made_of_a_tensor():
     assert torch.equal(ones.to_dense(), (w.to_dense() != 0).float())
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"rowptr": torch.tensor([0, 40, 2])}, "non-decreasing in .*, found 40"),
-        ({"col": torch.tensor([0, 9])}, "found 9 at position 1"),
-        ({"col": torch.tensor([0, 0]), "rowptr": torch.tensor([0, 2, 2])}, "a duplicate link"),
-        ({"value": torch.ones(2, 3)}, "expected floating-point values of shape"),
-        ({"value": torch.ones(2).long()}, "expected floating-point values"),
-    ],
-)
-def test_what_is_refused(changes, message):
-    valid = Tensor(torch.tensor([0, 1, 2]), torch.tensor([0, 1]), torch.ones(2), [2, 2])
-    with pytest.raises(ValueError, match=message):
-        convert.from_torch(valid._replace(**changes))
-
-
 def test_errors():
     with pytest.raises(TypeError, match=r"expected a tensor of torch.sparse or a torch_sparse"):
         convert.from_torch([[1.0]])

@@ -5,7 +5,6 @@ import copy
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils import prune
 from torch.testing import assert_close
 
 import sparse_engine
@@ -68,14 +67,6 @@ def test_without_a_density_only_rules_convert():
     assert [name for name, row in report.items() if row.density < 1] == ["heads.1.weight"]
 
 
-def test_a_network_with_one_sparse_weight_computes_the_same():
-    model, x = Model().eval(), torch.randn(5, 3, 6)
-    sparse, report = sparse_engine.convert_model(model, rules={"rnn.weight_hh_l1": 1.0})
-    assert isinstance(sparse.rnn.weight_ih_l0, nn.Parameter)
-    assert report["rnn.weight_hh_l0"].density == 1
-    assert_close(sparse(x), model(x))
-
-
 @pytest.mark.parametrize("inplace", [False, True])
 def test_the_model_itself_changes_only_where_it_shall(inplace):
     model = Model()
@@ -84,11 +75,6 @@ def test_the_model_itself_changes_only_where_it_shall(inplace):
     assert (sparse is model) == inplace
     if not inplace:
         assert all(torch.equal(each, before[name]) for name, each in model.state_dict().items())
-
-
-def test_a_layer_by_itself():
-    layer, report = sparse_engine.convert_model(nn.GRU(4, 8), density=0.5, inplace=True)
-    assert type(layer) is SparseGRU and "weight_hh_l0" in str(report)
 
 
 def test_the_report_agrees_with_the_model():
@@ -124,14 +110,6 @@ def test_a_tied_weight_stays_dense():
     sparse, report = sparse_engine.convert_model(model, density=0.4)
     assert sparse["decoder"].weight is sparse["embedding"].weight
     assert report["decoder.weight"].note == "shared with another module"
-
-
-def test_a_pruned_model_loses_only_what_is_left():
-    model = nn.Sequential(nn.Linear(20, 30))
-    prune.random_unstructured(model[0], "weight", amount=0.5)
-    sparse, _ = sparse_engine.convert_model(model, density=0.2)
-    kept = sparse[0].weight.to_dense() != 0
-    assert kept.sum() == 120 and model[0].weight_mask.bool()[kept].all()
 
 
 class Nothing(Criterion):
@@ -204,18 +182,6 @@ def test_an_input_that_is_always_zero_loses_its_links():
     assert_close(aware(x), model(x))
     by_size, _ = sparse_engine.convert_model(model, density=0.5)
     assert (by_size(x) - model(x)).abs().max() > 0.01
-
-
-@pytest.mark.filterwarnings("ignore:LSTM with projections:UserWarning")  # of torch, on oneDNN
-@pytest.mark.parametrize("options", [{"proj_size": 5}, {"batch_first": True, "dropout": 0.5}])
-def test_activation_aware_with_options_and_states(options):
-    dense = nn.LSTM(4, 8, 2, **options)
-    size = options.get("proj_size") or 8
-    state = torch.randn(2, 3, size), torch.randn(2, 3, 8)
-    criterion = ActivationAware([(torch.randn(3, 3, 4), state)])
-    sparse, report = sparse_engine.convert_model(dense, density=0.5, criterion=criterion)
-    assert all(weight.nnz for weight in sparse.modules() if isinstance(weight, SparseWeight))
-    assert len(report) == len([name for name, _ in dense.named_parameters() if "weight" in name])
 
 
 @pytest.mark.parametrize(

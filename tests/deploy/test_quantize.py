@@ -16,7 +16,7 @@ from sparse_engine.deploy.quantized import (
     QuantizedLSTM,
     QuantizedRNN,
 )
-from sparse_engine.nn import SparseGRU, SparseLinear, SparseLSTM, SparseMGU, SparseRNN
+from sparse_engine.nn import SparseGRU, SparseLinear, SparseLSTM, SparseRNN
 from sparse_engine.nn._step import quick_step
 
 QUANTIZED = {SparseRNN: QuantizedRNN, SparseLSTM: QuantizedLSTM, SparseGRU: QuantizedGRU}
@@ -114,11 +114,6 @@ def test_layers_that_stay(layer, note):
     assert type(model[0]) is type(layer) and {row.note for row in report.values()} == {note}
 
 
-def test_other_cells_stay():
-    model, report = sparse_engine.quantize(nn.Sequential(SparseMGU(6, 8, density=0.5)))
-    assert type(model[0]) is SparseMGU and len(report) == 0
-
-
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("kind", QUANTIZED)
 @torch.no_grad()
@@ -165,18 +160,6 @@ def test_a_state_dict_that_is_no_matrix(name, wrong, message):
     assert all(torch.equal(each, before[key]) for key, each in small.state_dict().items())
 
 
-@torch.no_grad()
-def test_a_state_dict_that_is_not_contiguous():
-    small, x = sparse_engine.quantize(Model()).model, torch.randn(3, 2, 6)
-    state = {name: each.clone() for name, each in small.state_dict().items()}
-    codes = state["rnn.weight_hh_l0.codes"]
-    state["rnn.weight_hh_l0.codes"] = codes.T.contiguous().T
-    other = sparse_engine.quantize(Model()).model
-    for assign in (False, True):
-        other.load_state_dict(state, assign=assign)
-        assert torch.equal(other(x), small(x))
-
-
 def test_dtypes_of_codes_stay():
     small = sparse_engine.quantize(SparseLinear(50, 40, density=0.5), dtype=torch.bfloat16).model
     moved = copy.deepcopy(small).double()
@@ -192,13 +175,6 @@ def test_export(kind, tmp_path):
     x = torch.randn(4, 2, 6)
     torch.export.save(torch.export.export(small, (x,)), tmp_path / "model.pt2")
     assert torch.equal(torch.export.load(tmp_path / "model.pt2").module()(x), small(x))
-
-
-@torch.no_grad()
-def test_compiled():
-    small = sparse_engine.quantize(Model().eval()).model
-    x = torch.randn(4, 2, 6)
-    assert_close(torch.compile(small, fullgraph=True, backend="aot_eager")(x), small(x))
 
 
 @torch.no_grad()
@@ -220,9 +196,3 @@ def test_training_is_refused():
 def test_another_dtype():
     with pytest.raises(ValueError, match=r"found torch\.float16"):
         sparse_engine.quantize(Model(), dtype=torch.float16)
-
-
-def test_in_place():
-    model = Model()
-    assert sparse_engine.quantize(model, inplace=True).model is model
-    assert type(model.head) is QuantizedLinear

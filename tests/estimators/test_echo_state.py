@@ -4,7 +4,6 @@ import importlib
 
 import numpy as np
 import pytest
-import torch
 
 sklearn = pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 from sklearn.base import clone  # noqa: E402
@@ -84,20 +83,6 @@ def test_the_spectral_radius_and_the_density(units, tolerance):
     weight = model.reservoir_.weight
     assert spectral_radius(weight) == pytest.approx(0.7, rel=tolerance)
     assert weight.nnz == round(0.02 * units * units)
-
-
-def test_equal_seeds_give_equal_bits_for_any_number_of_threads():
-    x = waves(200)
-    predictions = []
-    before = torch.get_num_threads()
-    for threads in (1, 2):
-        torch.set_num_threads(threads)
-        model = EchoState(64, random_state=3).fit(x, x)
-        predictions.append(next(model.reservoir_.run(torch.zeros(3, 1, 3) + 0.1)))
-    torch.set_num_threads(before)
-    assert torch.equal(*predictions)
-    other = EchoState(64, random_state=4).fit(x, x)
-    assert not torch.equal(other.reservoir_.weight.values, model.reservoir_.weight.values)
 
 
 def test_it_forecasts_mackey_glass():

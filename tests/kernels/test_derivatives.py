@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from testing import awkward_patterns, laid_out, random_pattern
+from testing import awkward_patterns
 from torch.autograd import gradcheck, gradgradcheck
 
 from sparse_engine import ops
@@ -55,15 +55,6 @@ def test_second_derivatives_of_products(name, operation):
     for columns in (1, TWO_PANELS):
         function, inputs = products(PATTERNS[name], columns)[operation]
         assert gradgradcheck(function, inputs, fast_mode=True)
-
-
-@pytest.mark.parametrize("layout", ["columns", "sliced columns", "strided"])
-def test_products_in_other_memory_orders(layout):
-    pattern = random_pattern(5, 4, 9)
-    x, y = (laid_out(real(n, 6).detach(), layout).requires_grad_() for n in (4, 5))
-    assert gradcheck(lambda v, x: ops.spmm(v, pattern, x), [real(9), x])
-    assert gradcheck(lambda v, y: ops.spmm_t(v, pattern, y), [real(9), y])
-    assert gradcheck(lambda a, b: ops.sddmm(pattern, a, b), [y, x])
 
 
 @pytest.mark.parametrize("operation", ["spmm", "spmm_t", "sddmm", "linear"])

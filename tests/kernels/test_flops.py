@@ -48,23 +48,6 @@ def test_links_count_and_nothing_else(cell, options, visits):
     assert total == stages * once + 2 * STEPS * BATCH * dense
 
 
-def test_layers_and_projections_count():
-    layer = nn.SparseLinear(30, 40, density=0.1, bias=False)
-    x = torch.randn(7, 11, 30, requires_grad=True)
-    y = []
-    assert counted(lambda: y.append(layer(x)))[0] == 2 * 77 * layer.weight.nnz
-    assert counted(lambda: y[0].sum().backward())[0] == 4 * 77 * layer.weight.nnz
-    wide = torch.randn(200, 30, requires_grad=True)
-    assert counted(lambda: y.append(layer(wide)))[0] == 2 * 200 * layer.weight.nnz
-    assert counted(lambda: y[1].sum().backward())[0] == 4 * 200 * layer.weight.nnz
-    lstm = nn.SparseLSTM(INPUTS, UNITS, density=DENSITY, proj_size=6)
-    links = sum(m.nnz for m in lstm.modules() if isinstance(m, nn.SparseWeight))
-    with torch.no_grad():
-        total = counted(lambda: lstm(torch.randn(STEPS, BATCH, INPUTS)))[1]
-    dense = sum(p.numel() for n, p in lstm.named_parameters() if n == "weight_ih_l0")
-    assert total == 2 * STEPS * BATCH * (links + dense)
-
-
 def test_profiles_name_operations_and_rewirings():
     model = nn.SparseLSTM(INPUTS, UNITS, density=DENSITY)
     optimizer = torch.optim.SGD(model.parameters(), 0.1)

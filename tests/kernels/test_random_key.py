@@ -3,7 +3,6 @@
 from itertools import product
 
 import numpy as np
-import pytest
 import torch
 
 from sparse_engine.ops import RandomKey, Use
@@ -29,11 +28,3 @@ def test_equal_keys_give_these_numbers_anywhere():
     generator = RandomKey(2**61 - 1, 3, 4).generator(Use.NEW_LINKS)
     assert generator.integers(2**63, size=2).tolist() == [5775720280272188915, 5205102232360663834]
     assert isinstance(generator.bit_generator, np.random.Philox)
-
-
-@pytest.mark.parametrize("other", [RandomKey(1, 2, 4), RandomKey(1, 3, 3), RandomKey(2, 2, 3)])
-def test_neighbours_are_independent(other):
-    draws = [key.generator(Use.NOISE).standard_normal(4000) for key in (RandomKey(1, 2, 3), other)]
-    assert abs(np.corrcoef(draws)[0, 1]) < 0.07
-    uses = [other.generator(use).random(4000) for use in (Use.WIRING, Use.WIRED_SIGNS)]
-    assert abs(np.corrcoef(uses)[0, 1]) < 0.07

@@ -80,12 +80,6 @@ def made(dense, **options):
     return model.linear[1]
 
 
-def test_activations_know_their_layer():
-    model = SparseMLP(SIZES, density=0.5, activation=lambda units, layer: AllReLU(0.6, layer))
-    found = [each for each in model.layers if isinstance(each, AllReLU)]
-    assert [(each.slope, each.layer) for each in found] == [(0.6, 0), (0.6, 1)]
-
-
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_a_description_makes_the_network(activation):
     network = MLPNetwork(
@@ -124,13 +118,6 @@ def test_links_are_allocated(options, expected):
     assert links == expected
     dense = expected[2] == 64 and options["density"] < 1
     assert isinstance(model.linear[2], nn.Linear) == dense
-
-
-def test_density_of_a_size_counts_every_link():
-    # The published network: 126,240 + 120,000 + 120,000 links, and a full output layer.
-    sizes = (3312, 3000, 3000, 3000, 5)
-    positions = 3312 * 3000 + 2 * 3000 * 3000 + 15_000
-    assert set_density(20, *sizes) == (126_240 + 240_000 + 15_000) / positions
 
 
 def test_trains_and_is_rewired():

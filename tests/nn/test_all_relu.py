@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from torch.testing import assert_close
 
 from sparse_engine.nn import AllReLU
 
@@ -30,21 +29,6 @@ def test_gradcheck_and_input_unchanged(layer):
     assert torch.autograd.gradcheck(AllReLU(0.75, layer), x)
     assert torch.autograd.gradgradcheck(AllReLU(0.75, layer), x)
     assert torch.equal(x, before)
-
-
-@pytest.mark.parametrize("layer", [0, 1])
-def test_compiles_without_a_break(layer):
-    module = AllReLU(0.6, layer)
-    x = torch.randn(5, 7, requires_grad=True)
-    compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
-    assert_close(compiled(x), module(x))
-    gradients = [torch.autograd.grad(f(x).square().sum(), x)[0] for f in (compiled, module)]
-    assert_close(*gradients)
-
-
-def test_has_nothing_to_learn_and_shows_what_it_is():
-    assert not list(AllReLU(0.6, 1).parameters())
-    assert repr(AllReLU(0.6, 1)) == "AllReLU(slope=0.6, layer=1)"
 
 
 @pytest.mark.parametrize(

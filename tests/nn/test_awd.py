@@ -7,7 +7,6 @@ from functools import partial
 
 import pytest
 import torch
-from testing import assert_valid
 from torch import nn
 from torch.autograd import gradcheck
 from torch.testing import assert_close
@@ -25,7 +24,6 @@ from sparse_engine.nn import (
     SparseRNN,
     SparseWeight,
 )
-from sparse_engine.topology import SET, RigL
 
 RECURRENT = {name: entry for name, entry in CELLS.items() if entry.cell.gradient_growth}
 
@@ -108,23 +106,6 @@ def test_recurrent_weights_are_those_that_cells_name():
     assert DropConnect(model).weights == ["1.weight_ih_l0"]
     with pytest.raises(ValueError, match="sparse weights"):
         DropConnect(Named())
-
-
-@pytest.mark.parametrize("cell", RECURRENT)
-@pytest.mark.parametrize("method", [SET, partial(RigL, steps=20)])
-def test_a_network_with_dropped_links_is_rewired(cell, method):
-    module = DropConnect(RECURRENT[cell](4, 14, density=0.4), 0.2)
-    optimizer = torch.optim.Adam(module.parameters())
-    rewiring, x = method(module, optimizer, every=2), torch.randn(5, 3, 4)
-    for _ in range(4):
-        optimizer.zero_grad()
-        module(x)[0].square().sum().backward()
-        optimizer.step()
-        rewiring.step()
-    for weight in rewiring.weights:
-        assert weight.topology_version > 0
-        assert isinstance(weight.values, nn.Parameter)
-        assert_valid(weight)
 
 
 @pytest.mark.parametrize("way", [copy.deepcopy, lambda module: pickle.loads(pickle.dumps(module))])

@@ -100,13 +100,6 @@ def test_grouped_links_stay_frozen():
         weight.check_rewirable()
 
 
-def test_it_is_shown():
-    weight = SparseLinear(4, 4, density=0.5).weight
-    assert "frozen" not in repr(weight)
-    weight.frozen_pattern = True
-    assert repr(weight) == "SparseWeight(4 x 4, nnz=8, density=0.5, frozen pattern)"
-
-
 def test_rewiring_by_hand_is_refused():
     weight = SparseLinear(4, 4, density=0.5).weight
     weight.frozen_pattern = True

@@ -1,7 +1,5 @@
 """SparseRateRNN: closed forms, noise, and what groups of units share."""
 
-import math
-
 import pytest
 import torch
 from torch import nn
@@ -15,13 +13,6 @@ UNITS = 14
 def make(**options):
     options = {"density": 0.3, "dtype": torch.float64} | options
     return SparseRateRNN(3, UNITS, generator=torch.Generator().manual_seed(2), **options)
-
-
-def free(**options):
-    """A network of units that nothing reaches but noise."""
-    network = make(**options)
-    network.weight_hh_l0.values.data.zero_()
-    return network
 
 
 def by_hand(network, x, v, spans):
@@ -67,19 +58,6 @@ def test_every_step_has_noise_of_its_own(nonlinearity, unfolds):
         assert_close(one, other, rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize(("dt", "unfolds"), [(0.4, 1), (0.1, 5)])
-def test_noise_of_a_free_unit(dt, unfolds):
-    """The noise has the variance sigma^2 / (1 - dt / 2 tau) for any tau and any unfolds."""
-    tau = torch.tensor([0.5, 2.0])
-    groups = torch.arange(UNITS) % 2
-    network = free(tau=tau, groups=groups, sigma=0.7, dt=dt, unfolds=unfolds, dtype=torch.float32)
-    torch.manual_seed(0)
-    v = network(torch.zeros(120, 500, 3))[0][30::15]
-    for group, own in enumerate(tau.tolist()):
-        wanted = 0.7 / math.sqrt(1 - dt / (2 * own))
-        assert v[..., groups == group].std().item() == pytest.approx(wanted, rel=0.03)
-
-
 def test_a_step_without_time_changes_nothing():
     network, v0 = make(sigma=0.5, unfolds=2), torch.randn(1, 2, UNITS).double()
     spans = torch.zeros(4, 2, dtype=torch.float64, requires_grad=True)
@@ -87,27 +65,6 @@ def test_a_step_without_time_changes_nothing():
     assert torch.equal(v, v0.expand(4, -1, -1))
     v.sum().backward()
     assert all(each.grad.isfinite().all() for each in (spans, *network.parameters()))
-
-
-@pytest.mark.parametrize("kind", [{}, {"num_layers": 2, "bidirectional": True}])
-def test_segments_draw_and_recompute_the_same_noise(kind):
-    found = []
-    for every in (None, 3):
-        network = make(sigma=0.5, unfolds=2, checkpoint_every=every, **kind)
-        x = torch.randn(8, 3, 3, generator=torch.Generator().manual_seed(1)).double()
-        found.append(gradients(network, lambda x, net=network: net(x)[0], x))
-    for one, other in zip(*found, strict=True):
-        assert_close(one, other, rtol=1e-12, atol=1e-12)
-
-
-def test_a_sequence_in_parts_has_the_noise_of_the_whole():
-    network, x = make(sigma=0.5), torch.randn(9, 3, 3).double()
-    torch.manual_seed(3)
-    whole, _ = network(x)
-    torch.manual_seed(3)
-    first, state = network(x[:4])
-    second, _ = network(x[4:], state)
-    assert_close(torch.cat([first, second]), whole, rtol=1e-12, atol=1e-12)
 
 
 def test_noise_for_any_number_of_threads(assert_same_bits):

@@ -163,18 +163,6 @@ def test_a_rewiring_turns_new_links_only():
     assert not read(layer.weight)[moved[0][kept & wrong]].any()
 
 
-def test_other_weights_are_none_of_its_business():
-    model = nn.Sequential(*(SparseLinear(20, 20, density=0.3) for _ in range(2)))
-    constraint = FixedSigns(model[0].weight)
-    model[0].weight.frozen_pattern = True
-    signs = constraint.signs().clone()
-    rule = SET(model, None, every=1)
-    rule.observers.append(constraint)
-    rule.step()
-    assert model[1].weight.topology_version == 1
-    assert torch.equal(constraint.signs(), signs)
-
-
 def test_a_change_that_was_not_observed_is_named():
     layer = SparseLinear(20, 20, density=0.3)
     constraint = FixedSigns(layer.weight)

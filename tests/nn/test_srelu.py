@@ -42,12 +42,6 @@ def test_is_the_literal_rule(shape):
     assert_close(module_of(*UNITS)(x), expected.reshape(shape))
 
 
-def test_at_the_thresholds():
-    module = module_of(*UNITS)
-    for threshold in (module.t_r, module.t_l):
-        assert_close(module(threshold.detach()), threshold)
-
-
 def test_continuous_where_the_thresholds_have_crossed():
     module = module_of((-1.0, 0.5, 2.0, 0.1))
     y = module(torch.linspace(-4, 4, 8001, dtype=torch.float64)[:, None]).squeeze(1)
@@ -76,22 +70,6 @@ def test_starts_as_in_the_set_experiments():
     assert torch.equal(module.t_r, again.t_r) and torch.equal(module.a_l, again.a_l)
     x = torch.randn(3, 5000)
     assert_close(module(x), torch.where(x > 0, x, module.a_l * x))
-
-
-def test_compiles_without_a_break():
-    module = SReLU(7)
-    x = torch.randn(50, 7).mul_(3).requires_grad_()
-    compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
-    inputs = (x, *module.parameters())
-    gradients = [torch.autograd.grad(f(x).square().sum(), inputs) for f in (compiled, module)]
-    assert_close(*gradients)
-
-
-def test_state_and_repr():
-    module = SReLU(3, dtype=torch.float64)
-    assert set(module.state_dict()) == {"t_r", "a_r", "t_l", "a_l"}
-    assert all(parameter.dtype == torch.float64 for parameter in module.parameters())
-    assert repr(module) == "SReLU(3)"
 
 
 def test_wrong_arguments_are_named():

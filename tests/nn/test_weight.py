@@ -64,13 +64,6 @@ def test_a_mask_keeps_zeros_as_links(kind):
     assert torch.equal(weight.pattern.dense(torch.ones(weight.nnz)) != 0, mask)
 
 
-def test_nan_is_a_value_like_any_other():
-    dense = torch.tensor([[0.0, torch.nan], [1.0, 0.0]])
-    weight = SparseWeight.from_dense(dense)
-    assert weight.nnz == 2
-    assert_close(weight.to_dense(), dense, equal_nan=True)
-
-
 @pytest.mark.parametrize("dtype", [torch.int32, torch.int64])
 def test_constructors_share_no_memory_with_their_arguments(dtype):
     pattern, values = random_pattern(30, 20, 100), torch.randn(100)

@@ -6,13 +6,12 @@ from math import nan
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from testing import awkward_patterns, random_pattern
 from torch import nn
 from torch.testing import assert_close
 
-from sparse_engine.lab.train import Checkpoint
 from sparse_engine.nn import SparseLinear, SparseRNN, SparseWeight
 from sparse_engine.ops import RandomKey
 from sparse_engine.optim import SNTASGD
@@ -78,6 +77,7 @@ PATTERNS = awkward_patterns() | {"98 %": random_pattern(50, 40, 1960, seed=3)}
 
 
 @pytest.mark.parametrize("name", PATTERNS)
+@settings(max_examples=10)
 @given(data=st.data())
 def test_average_is_the_mean_of_the_full_history(name, data):
     pattern = PATTERNS[name]
@@ -130,15 +130,6 @@ def test_steps_are_those_of_plain_sgd_before_and_after_the_trigger(weight_decay)
     assert optimizer.state
     for mine, other in zip(model.parameters(), twin.parameters(), strict=True):
         assert torch.equal(mine, other)
-
-
-def test_groups_have_their_own_rates():
-    a, b = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
-    optimizer = SNTASGD([{"params": a}, {"params": b, "lr": 2.0, "weight_decay": 1.0}], lr=0.5)
-    a.grad, b.grad = torch.ones(2), torch.ones(2)
-    optimizer.step()
-    assert a.tolist() == [0.5, 0.5]
-    assert b.tolist() == [-3.0, -3.0]
 
 
 def test_a_group_added_after_the_trigger_is_averaged_too():
@@ -224,19 +215,6 @@ def test_evaluation_under_inference_mode():
     optimizer.step()
 
 
-def test_closure_is_evaluated_with_gradients():
-    parameter = nn.Parameter(torch.ones(2))
-    optimizer = SNTASGD([parameter], lr=0.5)
-
-    def closure():
-        loss = parameter.sum()
-        loss.backward()
-        return loss
-
-    assert optimizer.step(closure) == 2
-    assert parameter.tolist() == [0.5, 0.5]
-
-
 class Training:
     """A recurrent network that is validated every 4 steps and rewired every 3."""
 
@@ -265,20 +243,15 @@ class Training:
     def parts(self):
         return self.model, self.optimizer, self.rule
 
-    def through_checkpoint(self, folder):
-        Checkpoint.of(self.steps, *self.parts).save(folder)
-        resumed = Training().train(2)
-        checkpoint = Checkpoint.load(folder)
-        checkpoint.restore(*resumed.parts)
-        resumed.steps = checkpoint.step
-        return resumed
-
 
 @pytest.mark.parametrize("steps", [19, 20])
-def test_resuming_equals_never_having_stopped(tmp_path, steps):
-    first = Training().train(steps)
+def test_resuming_equals_never_having_stopped(steps):
+    first, resumed = Training().train(steps), Training().train(2)
     assert first.optimizer.averaging == (steps >= 20)
-    resumed = first.through_checkpoint(tmp_path).train(24 - steps)
+    for part, saved in zip(resumed.parts, first.parts, strict=True):
+        part.load_state_dict(copy.deepcopy(saved.state_dict()))
+    resumed.steps = steps
+    resumed.train(24 - steps)
     whole = Training().train(24)
     assert whole.optimizer.averaging
     assert resumed.optimizer.param_groups[0]["losses"] == whole.optimizer.param_groups[0]["losses"]
