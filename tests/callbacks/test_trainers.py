@@ -50,14 +50,13 @@ def test_a_trainer_equals_a_loop_by_hand(trainer, method, accumulate, tmp_path):
     assert expected.rewiring.steps == 12 // accumulate
     assert expected.model.rnn.weight_hh_l0.topology_version == 4 // accumulate
     assert_same(found, expected)
-    figures = expected.figures
-    assert len(figures) == 4 // accumulate
-    if trainer is not TRAINERS["skorch"]:
-        shown = [{name: each[f"rewiring/{name}"] for name in figures[0]} for each in found.figures]
-        assert shown == figures
-    elif accumulate == 1:  # a row for each epoch, in which the last number counts
-        shown = [{name: row[name] for name in figures[0]} for row in found.figures]
-        assert shown == [figures[0], figures[1], figures[3]]
+    if method == "GradualPruning":
+        first, *others = figures = expected.figures
+        assert len(figures) == 4 and others[-1]["nnz"] < first["nnz"]
+        prefix = "" if trainer is TRAINERS["skorch"] else "rewiring/"
+        shown = [{name: each[f"{prefix}{name}"] for name in first} for each in found.figures]
+        # A row of skorch is that of an epoch, in which the last number counts.
+        assert shown == ([first, others[0], others[2]] if not prefix else figures)
 
 
 # The checkpoint of the last is within the steps whose gradients it has captured.
