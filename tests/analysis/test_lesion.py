@@ -12,7 +12,7 @@ from sparse_engine import convert
 from sparse_engine.analysis import find_planted_loops, lesion, planted_network
 from sparse_engine.analysis.lesion import LesionCurve
 from sparse_engine.analysis.loops import links_of_loops
-from sparse_engine.lab.experiments.zhang_networks import forecast_error, read_network
+from sparse_engine.lab.experiments.zhang_lesions import forecast_error, read_network
 from sparse_engine.nn import GroupedWeight, SparseLinear, SparseWeight
 
 KINDS = ("unbalanced", "balanced", "both", "random links")

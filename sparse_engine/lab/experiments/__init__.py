@@ -16,8 +16,7 @@ from sparse_engine.lab.experiments.synapses import Synapses
 from sparse_engine.lab.experiments.topology_distance import TopologyDistance
 from sparse_engine.lab.experiments.which_method import WHICH_METHOD
 from sparse_engine.lab.experiments.zhang import ZHANG
-from sparse_engine.lab.experiments.zhang_balance import BALANCE_ALONG_TRAINING
-from sparse_engine.lab.experiments.zhang_initial_balance import INITIAL_BALANCE
+from sparse_engine.lab.experiments.zhang_balance import BALANCE_ALONG_TRAINING, INITIAL_BALANCE
 from sparse_engine.lab.experiments.zhang_lesions import ZhangLesions
 
 _ALL = [QuickSelection(), Synapses(), TopologyDistance(), *MOCANU, *SELFISH, *ZHANG, NEUROBENCH]

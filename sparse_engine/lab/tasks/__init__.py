@@ -1,30 +1,28 @@
 """Training tasks: data set, model, loss and metric, each task in its own file."""
 
-from sparse_engine.lab.tasks.adding import Adding as Adding
 from sparse_engine.lab.tasks.cifar_10 import CIFAR10 as CIFAR10
-from sparse_engine.lab.tasks.coil20 import COIL20 as COIL20
-from sparse_engine.lab.tasks.coil20 import COIL20RBM as COIL20RBM
-from sparse_engine.lab.tasks.copy_memory import CopyMemory as CopyMemory
-from sparse_engine.lab.tasks.delayed_match import DelayedMatch as DelayedMatch
-from sparse_engine.lab.tasks.digits import Digits as Digits
-from sparse_engine.lab.tasks.fashion_mnist import FashionMNIST as FashionMNIST
+from sparse_engine.lab.tasks.feature_selection import COIL20 as COIL20
+from sparse_engine.lab.tasks.feature_selection import COIL20RBM as COIL20RBM
+from sparse_engine.lab.tasks.feature_selection import Lung as Lung
+from sparse_engine.lab.tasks.feature_selection import Madelon as Madelon
 from sparse_engine.lab.tasks.features import FeatureClassification as FeatureClassification
 from sparse_engine.lab.tasks.features import Reconstruction as Reconstruction
 from sparse_engine.lab.tasks.files import DataFile as DataFile
-from sparse_engine.lab.tasks.gesture import Gesture as Gesture
-from sparse_engine.lab.tasks.japanese_vowels import JapaneseVowels as JapaneseVowels
-from sparse_engine.lab.tasks.laser import Laser as Laser
-from sparse_engine.lab.tasks.lung import Lung as Lung
+from sparse_engine.lab.tasks.generated import Adding as Adding
+from sparse_engine.lab.tasks.generated import CopyMemory as CopyMemory
+from sparse_engine.lab.tasks.generated import DelayedMatch as DelayedMatch
 from sparse_engine.lab.tasks.mackey_glass import MackeyGlass as MackeyGlass
-from sparse_engine.lab.tasks.mackey_glass_continuation import (
+from sparse_engine.lab.tasks.mackey_glass import (
     MackeyGlassContinuation as MackeyGlassContinuation,
 )
-from sparse_engine.lab.tasks.madelon import Madelon as Madelon
 from sparse_engine.lab.tasks.mnist import MNIST as MNIST
 from sparse_engine.lab.tasks.mnist import MNISTMLP as MNISTMLP
-from sparse_engine.lab.tasks.person import Person as Person
+from sparse_engine.lab.tasks.mnist import FashionMNIST as FashionMNIST
 from sparse_engine.lab.tasks.sequences import Generated as Generated
 from sparse_engine.lab.tasks.sequences import Sequences as Sequences
+from sparse_engine.lab.tasks.shipped import Digits as Digits
+from sparse_engine.lab.tasks.shipped import JapaneseVowels as JapaneseVowels
+from sparse_engine.lab.tasks.shipped import Laser as Laser
 from sparse_engine.lab.tasks.sms import SMS as SMS
 from sparse_engine.lab.tasks.supervised import Classification as Classification
 from sparse_engine.lab.tasks.supervised import Examples as Examples
@@ -36,6 +34,8 @@ from sparse_engine.lab.tasks.task import Task as Task
 from sparse_engine.lab.tasks.task import seeded as seeded
 from sparse_engine.lab.tasks.texts import PennTreebank as PennTreebank
 from sparse_engine.lab.tasks.texts import WikiText2 as WikiText2
+from sparse_engine.lab.tasks.windows import Gesture as Gesture
+from sparse_engine.lab.tasks.windows import Person as Person
 from sparse_engine.lab.tasks.word_language import WordLanguage as WordLanguage
 
 #: The tasks that the command line knows, by name.

@@ -17,8 +17,7 @@ import pytest
 from lab.tasks.feature_layouts import FEATURE_SETTINGS, FEATURE_WRITERS
 
 from sparse_engine.lab.tasks import TASKS, PennTreebank, Task, WikiText2, WordLanguage
-from sparse_engine.lab.tasks.gesture import VIDEOS
-from sparse_engine.lab.tasks.person import ACTIVITIES, TAGS
+from sparse_engine.lab.tasks.windows import ACTIVITIES, TAGS, VIDEOS
 
 random = np.random.default_rng(0)
 

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparse_engine.lab.tasks import Gesture
-from sparse_engine.lab.tasks.gesture import VIDEOS
-from sparse_engine.lab.tasks.windows import window_steps
+from sparse_engine.lab.tasks.windows import VIDEOS, window_steps
 
 
 def test_windows_have_the_published_counts(data):

@@ -8,8 +8,7 @@ import torch
 
 from sparse_engine.lab.networks import RecurrentNetwork
 from sparse_engine.lab.tasks import MackeyGlassContinuation
-from sparse_engine.lab.tasks.mackey_glass import series
-from sparse_engine.lab.tasks.mackey_glass_continuation import smape
+from sparse_engine.lab.tasks.mackey_glass import series, smape
 
 
 def model_of(task, cell="lstm", dtype=torch.float64):

@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from sparse_engine.lab.tasks.person import ACTIVITIES
-from sparse_engine.lab.tasks.windows import window_steps
+from sparse_engine.lab.tasks.windows import ACTIVITIES, window_steps
 
 
 def test_recordings_are_what_the_file_has(tiny):
