@@ -6,12 +6,21 @@ import math
 
 import pytest
 import torch
+from lab.tasks.layouts import put_aeon, tiny_task
 
 from sparse_engine.lab.networks import MLPNetwork
 from sparse_engine.lab.tasks import TASKS, Step, Supervised
 from sparse_engine.lab.train import Config, Run
 
 NAMES = sorted(TASKS)
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def task(request, tmp_path_factory):
+    """Each task, which reads its files once."""
+    with pytest.MonkeyPatch.context() as patch:
+        put_aeon(patch)
+        yield tiny_task(tmp_path_factory.mktemp("data"), request.param)
 
 
 def build(task, seed=0):
@@ -32,9 +41,7 @@ def loss(task, model, number=0, seed=0):
     return found
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_loss_is_finite_and_differentiable(name, tiny):
-    task = tiny(name)
+def test_loss_is_finite_and_differentiable(task):
     model = build(task)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
     for number in range(2):
@@ -48,9 +55,7 @@ def test_loss_is_finite_and_differentiable(name, tiny):
         assert parameter.grad.any(), which
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_split_is_evaluated(name, tiny):
-    task = tiny(name)
+def test_every_split_is_evaluated(task):
     model = build(task).eval()
     assert task.splits
     for split in task.splits:
@@ -60,33 +65,30 @@ def test_every_split_is_evaluated(name, tiny):
         assert found == task.evaluate(model, split)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_model_is_a_function_of_the_generator(name, tiny):
-    one, same, other = (build(tiny(name), seed).state_dict() for seed in (1, 1, 2))
+def test_model_is_a_function_of_the_generator(task):
+    one, same, other = (build(task, seed).state_dict() for seed in (1, 1, 2))
     assert all(torch.equal(one[key], same[key]) for key in one)
     assert any(not torch.equal(one[key], other[key]) for key in one)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_batches_follow_from_step_and_seed(name, tiny):
-    model = build(tiny(name))
-    first = loss(tiny(name), model, 1)
-    assert torch.equal(first, loss(tiny(name), model, 1))
-    assert not torch.equal(first, loss(tiny(name), model, 0))
-    if issubclass(TASKS[name], Supervised):
-        assert not torch.equal(first, loss(tiny(name), model, 1, seed=1))
+def test_batches_follow_from_step_and_seed(task):
+    model, again = build(task), dataclasses.replace(task)
+    first = loss(task, model, 1)
+    assert torch.equal(first, loss(again, model, 1))
+    assert not torch.equal(first, loss(task, model, 0))
+    if isinstance(task, Supervised):
+        assert not torch.equal(first, loss(task, model, 1, seed=1))
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_recipe_is_a_run(name, tiny):
-    config = Config.of(tiny(name))
+def test_the_recipe_is_a_run(task):
+    config = Config.of(task)
     assert config.method.every < config.steps
     settings = config.to_json()
     assert Config.from_json(settings) == config
     parts = ("task", "network", "optimization", "method")
     flat = {key: value for part in parts for key, value in settings[part].items()} | settings
     flat["method"] = settings["method"]["name"]
-    for setting, value in TASKS[name].recipe.items():
+    for setting, value in task.recipe.items():
         # Only its batch size is other than that of the tiny task.
         assert setting == "batch_size" or flat[setting] == json.loads(json.dumps(value))
 

@@ -78,31 +78,6 @@ def test_recordings_too_short_for_a_split_are_refused(tiny):
         task.load()
 
 
-@pytest.mark.parametrize(
-    ("damage", "expected"),
-    [
-        (
-            lambda text: text.replace(",D\n", "\n", 1),
-            "expected 33 columns, found '32: .* line 2 of",
-        ),
-        (lambda text: text.replace(",P\n", ",Q\n", 1), "one of D, P, S, H, R in column 33, found"),
-        (lambda text: text[: len(text) // 2], "expected 33 columns, found"),
-        (lambda text: text.replace("0.", "x.", 1), "a finite number in column"),
-        (lambda text: text.replace("0.", "nan,0.", 1), "expected 33 columns, found '34"),
-        (lambda text: text.replace(",P\n", ",\x00\n", 1), "one of D, P, S, H, R"),
-        (lambda text: text.splitlines()[0], "a header and lines of numbers, found none in"),
-        (lambda text: "", "a header and lines of numbers, found none in"),
-    ],
-)
-def test_damaged_files_are_named_with_the_line(tiny, damage, expected):
-    task = tiny("gesture")
-    path = task.data / "b3_va3.csv"
-    path.write_text(damage(path.read_text()))
-    with pytest.raises(ValueError, match=expected) as error:
-        task.load()
-    assert str(path) in str(error.value)
-
-
 def test_a_constant_feature_stays_finite(tiny):
     task = tiny("gesture")
     for video in VIDEOS:

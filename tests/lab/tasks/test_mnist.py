@@ -1,7 +1,6 @@
 """MNIST: rows and pixels, splits, and damaged files."""
 
 import gzip
-import struct
 
 import numpy as np
 import pytest
@@ -9,8 +8,6 @@ import torch
 from lab.tasks.layouts import write_idx
 
 from sparse_engine.lab.tasks import MNIST
-
-IMAGES, LABELS = "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"
 
 
 def raw(task, part):
@@ -65,49 +62,8 @@ def test_the_faithful_test_has_500_images(data):
     assert torch.equal(parts["test"].inputs, ours["test"].inputs[:500])
 
 
-def change_header(offset, number):
-    def change(content):
-        data = bytearray(gzip.decompress(content))
-        data[offset : offset + 4] = struct.pack(">I", number)
-        return gzip.compress(data)
-
-    return change
-
-
-@pytest.mark.parametrize(
-    ("name", "damage", "expected"),
-    [
-        (IMAGES, lambda content: content[:200], "a whole gzip file"),
-        (IMAGES, lambda content: content[:-4], "a whole gzip file"),
-        (IMAGES, lambda content: b"", "expected IDX of unsigned bytes"),
-        (IMAGES, lambda content: b"<html>", "a whole gzip file"),
-        (IMAGES, lambda content: content[:40] + b"\xff" * 40 + content[80:], "a whole gzip file"),
-        (
-            IMAGES,
-            lambda content: gzip.compress(b"\0\0\x08\x03"),
-            "found the header 00000803 and 0 bytes",
-        ),
-        (IMAGES, change_header(0, 0x801), "found the header 00000801"),
-        (IMAGES, change_header(0, 0xD03), "found the header 00000d03"),
-        (IMAGES, change_header(4, 21), "found the header 0000080300000015.* and 15,680 bytes"),
-        (IMAGES, change_header(4, 19), "found the header 0000080300000013.* and 15,680 bytes"),
-        (IMAGES, change_header(4, 2**32 - 1), "found the header 00000803ffffffff"),
-        (IMAGES, change_header(12, 27), "found the header 00000803000000140000001c0000001b"),
-        (LABELS, change_header(0, 0x803), "found the header 00000803"),
-        (LABELS, change_header(8, 0x0102030A), r"labels in \[0, 10\), found 10 at position 3"),
-    ],
-)
-def test_damaged_files_are_named(tiny, name, damage, expected):
-    task = tiny("mnist")
-    path = task.data / name
-    path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(ValueError, match=expected) as error:
-        task.load()
-    assert str(path) in str(error.value)
-
-
 def test_images_without_labels_are_refused(tiny):
     task = tiny("mnist")
-    write_idx(task.data / LABELS, np.zeros(19))
+    write_idx(task.data / "t10k-labels-idx1-ubyte.gz", np.zeros(19))
     with pytest.raises(ValueError, match=r"a label for each of 20 images of .* found 19 in .*t10k"):
         task.load()

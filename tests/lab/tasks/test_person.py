@@ -1,6 +1,5 @@
 """Person activity: recordings of tags, in files of the published layout."""
 
-import pytest
 import torch
 
 from sparse_engine.lab.tasks.windows import ACTIVITIES, window_steps
@@ -39,30 +38,3 @@ def test_only_the_faithful_task_leaves_positions_as_they_are(tiny):
     trained = ours.examples["train"].inputs.flatten(0, 1)
     torch.testing.assert_close(trained.mean(0), torch.zeros(7), atol=1e-5, rtol=0)
     torch.testing.assert_close(trained.std(0, correction=0), torch.ones(7), atol=1e-5, rtol=0)
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "expected"),
-    [
-        ("walking", "flying", "one of lying, .* in column 8, found 'flying' in line"),
-        ("020-000-033-111", "020-000-033-112", "one of 010-000-024-033, .* in column 2, found"),
-        (",27.05.2009 14:03:25:127,", ",", "expected 8 columns, found '7: "),
-        (":127,", ":127,x", "a finite number in column 5, found 'x"),
-        (":127,", ":127,nan,", "expected 8 columns, found '9: "),
-    ],
-)
-def test_damaged_lines_are_named(tiny, old, new, expected):
-    task = tiny("person")
-    path = task.data / "ConfLongDemo_JSI.txt"
-    path.write_text(path.read_text().replace(old, new, 1))
-    with pytest.raises(ValueError, match=expected) as error:
-        task.load()
-    assert f"of {path}" in str(error.value)
-
-
-@pytest.mark.parametrize("faithful", [False, True])
-def test_an_empty_file_is_refused(tiny, faithful):
-    task = tiny("person", faithful=faithful)
-    (task.data / "ConfLongDemo_JSI.txt").write_text("\n")
-    with pytest.raises(ValueError, match="expected recordings, found 0 in"):
-        task.load()

@@ -81,28 +81,3 @@ def test_the_embedding_is_uniform_and_learned(tiny):
     assert vectors.abs().max() <= 1 and vectors.std().item() == pytest.approx(3**-0.5, rel=0.1)
     task.loss(model, Step(0)).backward()
     assert vectors.grad.any()
-
-
-@pytest.mark.parametrize(
-    ("line", "expected"),
-    [
-        ("eggs\tGo", "one of spam, ham in column 1, found 'eggs' in line 61 of"),
-        ("ham Go", "expected 2 columns, found '1: ham Go' in line 61 of"),
-        ("ham\tGo\tGo", "expected 2 columns, found '3: "),
-        ("\tGo", "one of spam, ham in column 1, found '' in line 61"),
-    ],
-)
-def test_damaged_lines_are_named(tiny, line, expected):
-    task = tiny("sms")
-    path = task.data / "text_data.txt"
-    path.write_text(path.read_text().rstrip("\n") + f"\n{line}\nham\tGo\n")
-    with pytest.raises(ValueError, match=expected) as error:
-        task.load()
-    assert f"of {path}" in str(error.value)
-
-
-def test_an_empty_file_is_refused(tiny):
-    task = tiny("sms")
-    (task.data / "text_data.txt").write_text("")
-    with pytest.raises(ValueError, match=r"expected messages, found none in .*text_data\.txt"):
-        task.load()

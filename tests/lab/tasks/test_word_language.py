@@ -149,21 +149,6 @@ def test_perplexity_of_a_model_that_is_certain_and_wrong(task):
     assert task.evaluate(model)["perplexity"] == math.inf
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", r"words in .*train.*, found none among 0 bytes"),
-        (b" \n\n \n", r"words in .*train.*, found none among 5 bytes"),
-        (b"the \xff cat\n", r"UTF-8 text in .*train.*, found the byte 0xff at position 4"),
-        (b"one\n", r"two words for each of 3 streams, found 2"),
-    ],
-)
-def test_damaged_texts(task, content, message):
-    (task.data / task.files["train"].name).write_bytes(content)
-    with pytest.raises(ValueError, match=message):
-        _ = task._streams
-
-
 def test_lines_of_other_systems_and_separators_inside_words(tmp_path):
     (tmp_path / "text").write_bytes("one two\r\n\u2028three\x0b\n".encode())
     assert read_words(tmp_path / "text") == ["one", "two", "<eos>", "three", "<eos>"]
