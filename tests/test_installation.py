@@ -132,7 +132,7 @@ NEEDS = [
         "scipy",
         "analysis",
     ),
-    ("from sparse_engine import topology; topology.TensorBoard('x')", "tensorboard", "tensorboard"),
+    ("import sparse_engine.callbacks.tensorboard", "tensorboard", "tensorboard"),
 ]
 #: The libraries of an extra, and packages for which they are enough.
 ENOUGH = {

@@ -49,6 +49,5 @@ from sparse_engine.topology.prune import SignedMagnitude as SignedMagnitude
 from sparse_engine.topology.rewiring import Rewiring as Rewiring
 from sparse_engine.topology.schedule import NarangRamp as NarangRamp
 from sparse_engine.topology.track import Measure as Measure
-from sparse_engine.topology.track import TensorBoard as TensorBoard
 from sparse_engine.topology.track import Tracker as Tracker
 from sparse_engine.topology.track import topology_hash as topology_hash

@@ -8,6 +8,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import Pattern, Rewired, carry
+from sparse_engine.topology.track import topology_hash
 
 
 class AveragedLinks:
@@ -54,7 +55,7 @@ class AveragedLinks:
             if not isinstance(weight, SparseWeight):
                 continue
             copy = copies.get(name)
-            if not (isinstance(copy, SparseWeight) and _same_links(weight, copy)):
+            if not isinstance(copy, SparseWeight) or topology_hash(copy) != topology_hash(weight):
                 raise ValueError(
                     f"expected averages of {name or 'the weight'} with the same links, found "
                     f"{copy}; make this observer when the AveragedModel is made or loaded"
@@ -75,10 +76,3 @@ class AveragedLinks:
                 moved[born.to(device)] = getattr(weight, each)[born].to(moved)
                 entries[each] = moved
             copy.set_pattern(Pattern(*(part.clone() for part in weight.pattern)), **entries)
-
-
-def _same_links(one: SparseWeight, other: SparseWeight) -> bool:
-    return one.shape == other.shape and all(
-        torch.equal(getattr(one, name), getattr(other, name).to(getattr(one, name).device))
-        for name in ("crow_indices", "col_indices")
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
 
 import torch
@@ -283,12 +283,20 @@ class CandidateGradientGrowth(Grow):
         return candidates[largest(ranks.mean_(gradient).abs_(), count)]
 
 
+@dataclass(frozen=True)
 class LinkPrediction(Grow):
     """Growth at the absent positions of greatest score; values and gradients do not matter.
 
     Where fewer positions than are wanted have a score above 0, uniformly random others join them.
     A score of your own is a subclass with one method, ``predict``.
+
+    Attributes:
+        soft: whether positions are drawn one by one in proportion to their scores. This is the soft
+            rule of CHTs (Zhang et al., NeurIPS 2025), which keeps growth from choosing the
+            positions that were just pruned.
     """
+
+    soft: bool = field(default=False, kw_only=True)
 
     @abstractmethod
     def predict(self, links: Links, count: int, *, key: RandomKey | None = None) -> Predicted:
@@ -303,21 +311,16 @@ class LinkPrediction(Grow):
 
     @override
     def grow(self, weight: SparseWeight, kept: Links, count: int, key: RandomKey) -> Tensor:
-        return completed(self.predict(kept, count).positions, kept, count, key)
+        if count > kept.absent:
+            raise ValueError(f"expected to grow at most {kept.absent} links, found {count}")
+        positions = self.predict(kept, count, key=key if self.soft else None).positions
+        if len(positions) == count:
+            return positions
+        taken = rewire(kept, torch.ones_like(kept.col, dtype=torch.bool), positions).links
+        others = sample_absent(taken, count - len(positions), key)
+        return torch.cat([positions, others]).sort().values
 
 
-def completed(positions: Tensor, kept: Links, count: int, key: RandomKey) -> Tensor:
-    """Return absent positions, filled up to ``count`` with uniformly random others."""
-    if count > kept.absent:
-        raise ValueError(f"expected to grow at most {kept.absent} links, found {count}")
-    if len(positions) == count:
-        return positions
-    taken = rewire(kept, torch.ones_like(kept.col, dtype=torch.bool), positions).links
-    others = sample_absent(taken, count - len(positions), key)
-    return torch.cat([positions, others]).sort().values
-
-
-@dataclass(frozen=True)
 class CH3L3(LinkPrediction):
     """Cannistraci-Hebb rule on paths of length 3, as in CHT (Zhang et al., ICLR 2024).
 
@@ -332,37 +335,17 @@ class CH3L3(LinkPrediction):
         return ch3_l3(links, count, key=key)
 
 
-@dataclass(frozen=True)
 class CH2L3n(LinkPrediction):
     """Node-based Cannistraci-Hebb rule of CHTs (Zhang et al., NeurIPS 2025).
 
     The score of a position, :func:`sparse_engine.ops.ch2_l3n`, is a sum over the units on paths of
     three links between the position's two units. A unit weighs more if more of its own links lead
-    to such units. CHTs draws new links in proportion to this score: ``SoftPrediction(CH2L3n())``.
+    to such units. CHTs draws new links in proportion to this score: ``CH2L3n(soft=True)``.
     """
 
     @override
     def predict(self, links: Links, count: int, *, key: RandomKey | None = None) -> Predicted:
         return ch2_l3n(links, count, key=key)
-
-
-@dataclass(frozen=True)
-class SoftPrediction(Grow):
-    """Growth at absent positions drawn in proportion to the scores of a link prediction.
-
-    Positions are drawn one by one. This is the soft rule of CHTs (Zhang et al., NeurIPS 2025),
-    which keeps growth from choosing the positions that were just pruned. Positions of score 0 come
-    last, uniformly.
-
-    Attributes:
-        rule: the link prediction that gives the scores.
-    """
-
-    rule: LinkPrediction
-
-    @override
-    def grow(self, weight: SparseWeight, kept: Links, count: int, key: RandomKey) -> Tensor:
-        return completed(self.rule.predict(kept, count, key=key).positions, kept, count, key)
 
 
 class NewLinkInit(ABC):

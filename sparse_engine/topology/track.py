@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 from typing_extensions import override
 
-from sparse_engine.extras import extra
 from sparse_engine.nn import SparseWeight
+from sparse_engine.nn.options import check_number
 from sparse_engine.ops import Rewired, carry
-from sparse_engine.topology.links import gate_blocks, links_hash, union
+from sparse_engine.topology.links import are_positions, gate_blocks, links_hash, union
 from sparse_engine.topology.rewiring import Rewiring
 from sparse_engine.topology.rule import Rule, State
 
@@ -52,8 +51,7 @@ class Measure(Rule, ABC):
     every: int = 1
 
     def __post_init__(self) -> None:
-        if self.every < 1:
-            raise ValueError(f"expected every of at least 1 rewiring, found {self.every}")
+        check_number("every of at least 1 rewiring", self.every, lambda every: every >= 1)
 
     def begin(self, rewiring: Rewiring) -> None:
         """Look at the model when tracking begins; by default nothing is remembered."""
@@ -91,8 +89,8 @@ class Tracker(Rule):
     Args:
         rewiring: the rewiring to observe. The model's wiring now counts as the first.
         sinks: functions called with each record: ``records.append`` of a list, ``write`` of a
-            :class:`sparse_engine.lab.train.MetricsLog` for a file with a line for each, ``write``
-            of a :class:`TensorBoard`, or any other.
+            :class:`sparse_engine.lab.train.MetricsLog` for a file with a line for each, that of a
+            :class:`sparse_engine.callbacks.tensorboard.TensorBoard`, or any other.
         measures: measures that add entries to the records, such as
             :class:`sparse_engine.analysis.Balance`.
 
@@ -122,7 +120,7 @@ class Tracker(Rule):
     def exploration(self) -> float:
         """Fraction of all positions that ever held a link, R_s of ITOP (Liu et al. 2021)."""
         histories = self.histories.values()
-        positions = sum(rows * cols for rows, cols in (each.weight.shape for each in histories))
+        positions = sum(math.prod(each.weight.shape) for each in histories)
         return sum(each.ever.numel() for each in histories) / max(1, positions)
 
     def __call__(self, name: str, weight: SparseWeight, rewired: Rewired) -> None:
@@ -161,12 +159,8 @@ class Tracker(Rule):
             for entry, value in part.state_dict().items()
         }
 
+    @override
     def load_state_dict(self, state: State) -> None:
-        """Load the memory of a saved run; load the model before.
-
-        Raises:
-            ValueError: entries missing, or of another model.
-        """
         if state.keys() != self.state_dict().keys():
             raise ValueError(
                 f"expected the histories of {len(self.histories)} weights, found {sorted(state)}"
@@ -174,14 +168,12 @@ class Tracker(Rule):
         for name, part in self._parts().items():
             part.load_state_dict({entry: state[f"{name}.{entry}"] for entry in part.state_dict()})
 
-    def _parts(self) -> dict[str, LinkHistory | Measure]:
-        parts: dict[str, LinkHistory | Measure] = {
-            str(i): history for i, history in enumerate(self.histories.values())
-        }
+    def _parts(self) -> dict[str, Rule]:
+        parts: dict[str, Rule] = {str(i): each for i, each in enumerate(self.histories.values())}
         return parts | {f"measure{i}": measure for i, measure in enumerate(self.measures)}
 
 
-class LinkHistory:
+class LinkHistory(Rule):
     """History of one weight through its rewirings, in O(links ever used) memory.
 
     Attributes:
@@ -216,80 +208,26 @@ class LinkHistory:
         self.founding = carry(self.founding, rewired.slot_map, rewired.links.nnz)
         self.ever = union(self.ever, rewired.links.positions()[rewired.born.long()].cpu())
 
+    @override
     def state_dict(self) -> State:
-        """Return the counts and tensors, for a checkpoint."""
-        return {
-            "rewirings": self.rewirings,
-            "founders": self.founders,
-            "founding": self.founding,
-            "ever": self.ever,
-        }
+        names = ("rewirings", "founders", "founding", "ever")
+        return {name: getattr(self, name) for name in names}
 
+    @override
     def load_state_dict(self, state: State) -> None:
-        """Load the history of a saved run, whose links the weight must have already.
-
-        Raises:
-            ValueError: entries missing, or not of this weight.
-        """
-        own = self.state_dict()
-        if state.keys() != own.keys():
-            raise ValueError(f"expected the entries {sorted(own)}, found {sorted(state)}")
-        rewirings, founders, founding, ever = (state[name] for name in own)
+        if state.keys() != self.state_dict().keys():
+            raise ValueError(f"expected {sorted(self.state_dict())}, found {sorted(state)}")
+        rewirings, founders, founding, ever = (state[name] for name in self.state_dict())
         if not all(isinstance(count, int) and count >= 0 for count in (rewirings, founders)):
             raise ValueError(f"expected counts of at least 0, found {rewirings} and {founders}")
-        _check("founding", founding, torch.bool)
-        _check("ever", ever, torch.int64)
-        if founding.shape != (self.weight.nnz,) or int(founding.sum()) > founders:
+        known = isinstance(founding, Tensor) and founding.dtype == torch.bool
+        if not known or founding.shape != (self.weight.nnz,) or int(founding.sum()) > founders:
             raise ValueError(
-                f"expected {self.weight.nnz} entries of founding, at most {founders} of them "
-                f"true, found {founding.numel()} with {int(founding.sum())}"
+                f"expected founding of {self.weight.nnz} bools, at most {founders} of them true, "
+                f"found {founding!r}"
             )
         positions = math.prod(self.weight.shape)
-        bounded = torch.nn.functional.pad(ever, (1, 0), value=-1)
-        if not (bounded.diff() > 0).all() or bounded[-1] >= positions:
+        if not are_positions(ever) or (ever.numel() and not 0 <= ever[0] <= ever[-1] < positions):
             raise ValueError(f"expected ever to be increasing positions in [0, {positions})")
         self.rewirings, self.founders = rewirings, founders
         self.founding, self.ever = founding.to(self.weight.values.device), ever.cpu()
-
-
-def _check(name: str, entry: object, dtype: torch.dtype) -> None:
-    if not isinstance(entry, Tensor) or entry.dtype != dtype or entry.dim() != 1:
-        raise ValueError(f"expected {name} as a {dtype} tensor of one dimension, found {entry!r}")
-
-
-class TensorBoard:
-    """Sink that writes the numbers of a :class:`Tracker`'s records for TensorBoard.
-
-    A curve is called ``quantity/weight``, such as ``density/recurrent.weight_hh_l0``, and for
-    ``gate_density`` ``quantity/weight/gate``. Entries of metrics.jsonl may be written, too: a curve
-    is then called ``loss``, or ``validation/accuracy`` for a metric of a split.
-
-    Args:
-        folder: the folder of the event file, for TensorBoard's ``--logdir``.
-
-    Raises:
-        ImportError: the package tensorboard is not installed.
-
-    Example:
-        >>> tracker = Tracker(rewiring, TensorBoard("runs/demo").write)
-    """
-
-    def __init__(self, folder: Path | str) -> None:
-        with extra("tensorboard"):
-            from torch.utils.tensorboard import SummaryWriter
-        self._writer = SummaryWriter(str(folder))
-
-    def write(self, record: Mapping[str, object]) -> None:
-        """Add a point to the curve of every number in a record."""
-        for quantity, value in record.items():
-            tag = f"{quantity}/{record.get('weight', '')}".rstrip("/")
-            if isinstance(value, list):
-                value = dict(enumerate(value))
-            points = value if isinstance(value, dict) else {"": value}
-            for name, number in points.items():
-                if isinstance(number, int | float) and quantity != "step":
-                    self._writer.add_scalar(f"{tag}/{name}".rstrip("/"), number, record["step"])
-
-    def close(self) -> None:
-        """Write the event file to disk and close it."""
-        self._writer.close()

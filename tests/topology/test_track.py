@@ -19,7 +19,6 @@ from sparse_engine.topology import (
     Prune,
     RandomGrowth,
     Rewiring,
-    TensorBoard,
     Tracker,
     topology_hash,
 )
@@ -155,6 +154,8 @@ def test_numbers_are_curves_in_tensorboard(tmp_path, weight_of):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     model = nn.ModuleDict({"hidden": weight_of(torch.ones(30), 10, 10)})
     model["hidden"].blocks = (4, 6)
+    from sparse_engine.callbacks.tensorboard import TensorBoard
+
     rewiring, board, records = SET(model, None, every=1), TensorBoard(tmp_path), []
     Tracker(rewiring, board.write, records.append)
     for _ in range(4):
@@ -208,15 +209,18 @@ def test_a_state_without_its_observer_loads():
         (lambda state: state.update({"2.ever": 3}), "expected the histories of 2 weights"),
         (lambda state: state.update({"0.rewirings": -1}), "expected counts of at least 0"),
         (lambda state: state.update({"0.founders": "many"}), "expected counts of at least 0"),
-        (lambda state: state.update({"0.founders": 5}), "expected 120 entries .* at most 5"),
-        (lambda state: state.update({"0.ever": 3}), "expected ever as a torch.int64 tensor"),
+        (
+            lambda state: state.update({"0.founders": 5}),
+            "expected founding of 120 bools, at most 5",
+        ),
+        (lambda state: state.update({"0.ever": 3}), "expected ever to be increasing positions"),
         (
             lambda state: state.update({"0.ever": state["0.ever"].int()}),
-            "expected ever as a torch.int64 tensor",
+            "expected ever to be increasing positions",
         ),
         (
             lambda state: state.update({"0.founding": state["0.founding"][1:]}),
-            "expected 120 entries of founding",
+            "expected founding of 120 bools",
         ),
         (
             lambda state: state.update({"0.ever": state["0.ever"].flip(0)}),

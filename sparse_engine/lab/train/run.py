@@ -29,7 +29,7 @@ from sparse_engine.lab.train.process import interruption, useful_threads
 from sparse_engine.machine import memory_error_names
 from sparse_engine.nn import SparseWeight
 from sparse_engine.optim import SNTASGD
-from sparse_engine.topology import Measure, Rewiring, Static, TensorBoard, Tracker
+from sparse_engine.topology import Measure, Rewiring, Static, Tracker
 
 #: What an allocation that fails is for.
 PURPOSE = f"a run ({REMEDY})"
@@ -282,6 +282,8 @@ class Run:
         if not self._tensorboard:
             yield []
             return
+        from sparse_engine.callbacks.tensorboard import TensorBoard
+
         with closing(TensorBoard(self.folder / "tensorboard")) as board:
             yield [board.write]
 

@@ -6,7 +6,7 @@ from torch import nn
 from torch.optim import Optimizer
 from typing_extensions import Unpack
 
-from sparse_engine.topology.grow import CH3L3, CH2L3n, SoftPrediction
+from sparse_engine.topology.grow import CH3L3, CH2L3n
 from sparse_engine.topology.prune import Magnitude, SoftMagnitude
 from sparse_engine.topology.rewiring import Rewiring, RewiringOptions
 from sparse_engine.topology.schedule import LinearSchedule, Schedule, SigmoidSchedule
@@ -83,7 +83,7 @@ class CHTs(Rewiring):
             model,
             optimizer,
             prune=SoftMagnitude(LinearSchedule(0.5, steps, end=0.75), alpha=alpha),
-            grow=SoftPrediction(CH2L3n()),
+            grow=CH2L3n(soft=True),
             fraction=fraction,
             density=density,
             every=every,

@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 from typing_extensions import Unpack, override
 
 from sparse_engine.nn import SparseWeight
+from sparse_engine.nn.options import check_number
 from sparse_engine.ops import RandomKey, Use
 from sparse_engine.topology.grow import RandomGrowth
 from sparse_engine.topology.prune import AssignedSign
@@ -53,8 +54,8 @@ class DeepR(Rewiring):
         every: int = 1,
         **options: Unpack[RewiringOptions],
     ) -> None:
-        _check_scale("l1", l1)
-        _check_scale("temperature", temperature)
+        check_number("a finite l1 of at least 0", l1, _scales)
+        check_number("a finite temperature of at least 0", temperature, _scales)
         super().__init__(
             model, optimizer, prune=AssignedSign(), grow=RandomGrowth(), every=every, **options
         )
@@ -107,7 +108,7 @@ class PeriodicDeepR(DeepR):
         every: int = 100,
         **options: Unpack[RewiringOptions],
     ) -> None:
-        _check_scale("noise", noise)
+        check_number("a finite noise of at least 0", noise, _scales)
         self.noise = noise
         super().__init__(model, optimizer, l1=l1, every=every, **options)
 
@@ -123,6 +124,5 @@ def _learning_rate(optimizer: Optimizer | None, weight: SparseWeight) -> float:
     raise ValueError(f"expected an optimizer that trains every weight, found none for {weight}")
 
 
-def _check_scale(name: str, value: float) -> None:
-    if not 0 <= value < math.inf:
-        raise ValueError(f"expected a finite {name} of at least 0, found {value}")
+def _scales(value: float) -> bool:
+    return 0 <= value < math.inf

@@ -6,6 +6,7 @@ from torch import nn
 from torch.optim import Optimizer
 from typing_extensions import Unpack
 
+from sparse_engine.nn._initial import check_density
 from sparse_engine.topology.grow import CandidateGradientGrowth, GradientGrowth, MomentumGrowth
 from sparse_engine.topology.prune import Magnitude
 from sparse_engine.topology.redistribute import ByMomentum
@@ -45,8 +46,7 @@ class RigL(Rewiring):
         stop: float = 0.75,
         **options: Unpack[RewiringOptions],
     ) -> None:
-        if not 0 < stop <= 1:
-            raise ValueError(f"expected stop in (0, 1], found {stop}")
+        check_density(stop, "stop")
         super().__init__(
             model,
             optimizer,

@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 from typing_extensions import Unpack, override
 
 from sparse_engine.nn import SparseWeight
+from sparse_engine.nn.options import check_fraction, check_number
 from sparse_engine.ops import RandomKey
 from sparse_engine.topology.grow import EqualPerGate, Grow, NeverUsed, RandomGrowth
 from sparse_engine.topology.prune import (
@@ -94,11 +95,8 @@ class ImportanceSET(SET):
         prune_after: int = 200,
         **options: Unpack[RewiringOptions],
     ) -> None:
-        if prune_every < 1 or prune_after < 0:
-            raise ValueError(
-                "expected prune_every of at least 1 and prune_after of at least 0, found "
-                f"{prune_every} and {prune_after}"
-            )
+        check_number("prune_every of at least 1", prune_every, lambda rewirings: rewirings >= 1)
+        check_number("prune_after of at least 0", prune_after, lambda rewirings: rewirings >= 0)
         self.importance = NeuronImportance(share)
         self.prune_every = prune_every
         self.prune_after = prune_after
@@ -228,8 +226,7 @@ class Staircase(Schedule):
     last: int
 
     def __post_init__(self) -> None:
-        if not 0 <= self.start <= 1:
-            raise ValueError(f"expected fraction in [0, 1], found {self.start}")
+        check_fraction("fraction", self.start)
         if not 0 <= self.first <= self.last:
             raise ValueError(f"expected 0 <= first <= last, found {self.first} and {self.last}")
 

@@ -1,5 +1,7 @@
 """Growth by link prediction: the positions of the greatest scores, and what joins them."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
@@ -8,10 +10,10 @@ from testing import pattern_of, patterns, random_pattern
 
 from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import Predicted, RandomKey, ch2_l3n, ch3_l3
-from sparse_engine.topology.grow import CH3L3, CH2L3n, LinkPrediction, SoftPrediction
+from sparse_engine.topology.grow import CH3L3, CH2L3n, LinkPrediction
 
 SCORES = {CH3L3(): ch3_l3, CH2L3n(): ch2_l3n}
-RULES = [*SCORES, *map(SoftPrediction, SCORES)]
+RULES = [*SCORES, CH3L3(soft=True), CH2L3n(soft=True)]
 KEY = RandomKey(4, 5, 6)
 each_rule = pytest.mark.parametrize("rule", RULES, ids=str)
 
@@ -24,9 +26,10 @@ def grown(rule, pattern, count, key=KEY):
 def test_enough_scores_decide_alone(rule):
     pattern = random_pattern(40, 50, 300)
     assert torch.equal(grown(rule, pattern, 60), SCORES[rule](pattern.links, 60).positions)
-    sampled = grown(SoftPrediction(rule), pattern, 60)
+    soft = replace(rule, soft=True)
+    sampled = grown(soft, pattern, 60)
     assert torch.equal(sampled, SCORES[rule](pattern.links, 60, key=KEY).positions)
-    assert not torch.equal(sampled, grown(SoftPrediction(rule), pattern, 60, RandomKey(5, 5, 6)))
+    assert not torch.equal(sampled, grown(soft, pattern, 60, RandomKey(5, 5, 6)))
 
 
 @each_rule
