@@ -6,7 +6,7 @@ import sys
 
 import sparse_engine
 from sparse_engine import c_library
-from sparse_engine.extras import MissingLibrary
+from sparse_engine.errors import MissingLibrary
 
 
 def main(arguments: list[str] | None = None) -> int:

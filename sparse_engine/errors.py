@@ -13,3 +13,11 @@ class InputError(ValueError, RuntimeError):
 
 class WordError(ValueError, IndexError):
     """Word outside the vocabulary, for which ``torch.nn.Embedding`` raises IndexError."""
+
+
+class EdgeListError(ValueError):
+    """File that is no valid edge list; the message names the line."""
+
+
+class MissingLibrary(ImportError):
+    """Library of an extra that is not installed; the message says how to install it."""

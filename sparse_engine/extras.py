@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from sparse_engine.errors import MissingLibrary
+
 #: Options of pip for extras whose libraries are built against the torch that is there.
 OPTIONS = {"torch-sparse": "--no-build-isolation "}
-
-
-class MissingLibrary(ImportError):
-    """Library of an extra that is not installed; the message says how to install it."""
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import pkgutil
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import get_origin
+from typing import Any, get_args, get_origin, get_type_hints
 
 from sphinx.pycode import ModuleAnalyzer
 
@@ -102,6 +102,35 @@ def home(module: str, name: str) -> str:
     return owner if owner in modules() and name in public_names(owner) else module
 
 
+def types_in_signatures(module: ModuleType, names: list[str]) -> list[str]:
+    """Return the classes that signatures of a module's names mention and that no module exports.
+
+    They are results of functions, mostly, and need no import.
+    """
+    values = [getattr(module, name) for name in names]
+    members = [m for each in values if inspect.isclass(each) for m in vars(each).values()]
+    found: set[type] = set()
+    for function in [*values, *members]:
+        function = getattr(function, "fget", function)
+        if inspect.isfunction(function) and function.__module__.startswith("sparse_engine."):
+            try:
+                found |= {
+                    each for hint in get_type_hints(function).values() for each in _within(hint)
+                }
+            except NameError:  # of an import for type checkers
+                continue
+    return sorted(
+        f"{each.__module__}.{each.__name__}"
+        for each in found
+        if each.__module__.startswith(module.__name__) and each.__name__ not in names
+    )
+
+
+def _within(hint: Any) -> set[type]:
+    own = {hint} if inspect.isclass(hint) and not get_args(hint) else set()
+    return own.union(*map(_within, get_args(hint)))
+
+
 def _page(module: str) -> str:
     kinds: dict[str, list[str]] = {"Classes": [], "Functions": [], "Data": [], "Elsewhere": []}
     try:
@@ -123,6 +152,15 @@ def _page(module: str) -> str:
             lines += [kind, "-" * len(kind), "", f".. currentmodule:: {module}", ""]
             lines += [".. autosummary::", "   :toctree: names", "   :nosignatures:", ""]
             lines += [f"   {name}" for name in kinds[kind]] + [""]
+    if found and (used := types_in_signatures(found, public_names(module))):
+        lines += ["Types in signatures", "-------------------", "", ".. autosummary::"]
+        lines += [
+            "   :toctree: names",
+            "   :nosignatures:",
+            "",
+            *(f"   {name}" for name in used),
+            "",
+        ]
     if kinds["Data"]:
         lines += ["Data", "----", "", f".. currentmodule:: {module}", ""]
     for name in kinds["Data"]:

@@ -33,7 +33,7 @@ def topology_distance(
     is the mean Jaccard distance of the matched pairs, exactly. The inputs of the next layer are
     compared in the order of the matched units. See Liu et al., "Topological insights into sparse
     neural networks", ECML-PKDD 2020. Where several matchings are best, the distances of deeper
-    layers depend on the choice, which :func:`match_units` describes.
+    layers depend on the choice, which ``match_units`` describes.
 
     The units of a :class:`RecurrentLayer` are inputs of each other, so a matching reorders rows and
     columns of the recurrent weight, and the rows of all gates alike. Finding the best matching is a

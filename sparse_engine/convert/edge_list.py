@@ -13,15 +13,12 @@ import numpy as np
 import torch
 
 from sparse_engine.convert.scipy import values_of
+from sparse_engine.errors import EdgeListError
 from sparse_engine.files import plausible_units, write_atomically
 from sparse_engine.machine import memory_error_names
 from sparse_engine.nn import SparseWeight
 
 HEADER = "Id,Source,Target,Weight"
-
-
-class EdgeListError(ValueError):
-    """File that is no valid edge list; the message names the line."""
 
 
 class EdgeTable(NamedTuple):

@@ -8,6 +8,7 @@ import torch
 from testing import random_pattern
 
 from sparse_engine import convert
+from sparse_engine.errors import EdgeListError
 from sparse_engine.nn import SparseWeight
 
 HEADER = "Id,Source,Target,Weight\n"
@@ -33,7 +34,7 @@ HEADER = "Id,Source,Target,Weight\n"
 def test_edge_list_lines(tmp_path, content, message):
     path = tmp_path / "edges.csv"
     path.write_text(content)
-    with pytest.raises(convert.edge_list.EdgeListError, match=message):
+    with pytest.raises(EdgeListError, match=message):
         convert.read_edge_list(path)
 
 
@@ -45,9 +46,7 @@ def test_edge_list_files(tmp_path):
         convert.write_edge_list(weight, tmp_path / "w.json")
     path = tmp_path / "w.csv"
     path.write_text(HEADER + "0,5,0,1.0\n")
-    with pytest.raises(
-        convert.edge_list.EdgeListError, match=r"expected cols in \[0, 3\), found 5"
-    ):
+    with pytest.raises(EdgeListError, match=r"expected cols in \[0, 3\), found 5"):
         convert.read_edge_list(path, shape=(3, 3))
 
 

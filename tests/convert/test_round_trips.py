@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from testing import assert_valid, random_pattern
 
 from sparse_engine import convert
+from sparse_engine.errors import EdgeListError
 from sparse_engine.nn import SparseWeight
 
 
@@ -62,7 +63,7 @@ def test_edge_list(weight, suffix, tmp_path_factory):
     path = tmp_path_factory.mktemp("edges") / f"w{suffix}"
     convert.write_edge_list(weight, path)
     if weight.nnz == 0 and suffix != ".csv":
-        with pytest.raises(convert.edge_list.EdgeListError, match="found it empty"):
+        with pytest.raises(EdgeListError, match="found it empty"):
             convert.read_edge_list(path)
         return
     found = convert.read_edge_list(path, shape=weight.shape, dtype=weight.values.dtype)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from pathlib import Path
 
-from sparse_engine.extras import MissingLibrary
+from sparse_engine.errors import MissingLibrary
 from sparse_engine.lab.doctor.report import Report
 from sparse_engine.machine import threads_within_quota
 
