@@ -103,10 +103,7 @@ def home(module: str, name: str) -> str:
 
 
 def types_in_signatures(module: ModuleType, names: list[str]) -> list[str]:
-    """Return the classes that signatures of a module's names mention and that no module exports.
-
-    They are results of functions, mostly, and need no import.
-    """
+    """Return the classes in signatures that the module does not export: results, mostly."""
     values = [getattr(module, name) for name in names]
     members = [m for each in values if inspect.isclass(each) for m in vars(each).values()]
     found: set[type] = set()
@@ -119,10 +116,11 @@ def types_in_signatures(module: ModuleType, names: list[str]) -> list[str]:
                 }
             except NameError:  # of an import for type checkers
                 continue
+    places = {each: each.__module__.removeprefix(f"{module.__name__}.") for each in found}
     return sorted(
-        f"{each.__module__}.{each.__name__}"
-        for each in found
-        if each.__module__.startswith(module.__name__) and each.__name__ not in names
+        f"{place}.{each.__name__}"
+        for each, place in places.items()
+        if place != each.__module__ and place[0] != "_" and each.__name__ not in names
     )
 
 

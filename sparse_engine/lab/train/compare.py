@@ -123,7 +123,7 @@ class Comparison:
         of the metric on the split, and the means ``validation`` of the validation metrics,
         ``links`` and ``seconds``, all at the evaluation that counts. A group that shares seeds with
         the baseline also has ``pairs``, ``difference`` (mean), ``interval`` (its 95 % confidence
-        interval), ``t_p`` and ``rank_p`` of :class:`PairedTest`, ``rank_test``, and ``t_p_holm``
+        interval), ``t_p`` and ``rank_p`` of a paired test, ``rank_test``, and ``t_p_holm``
         and ``rank_p_holm``, the p-values corrected for the number of groups.
         """
         tests = self.tests.values()
