@@ -52,11 +52,25 @@ def fan_in_uniform_(
         return values.mul_(bound[pattern.rows()].to(values.dtype))
 
 
-def uniform_(parameter: Tensor, fan_in: int, generator: torch.Generator | None) -> Tensor:
-    """Fill a dense parameter with U(-b, b), ``b = 1 / sqrt(fan_in)``, as torch's layers do."""
+def uniform(
+    *shape: int,
+    fan_in: int,
+    generator: torch.Generator | None = None,
+    device: torch.device | str | None = "cpu",
+    dtype: torch.dtype | None = None,
+) -> Tensor:
+    """Return numbers of U(-b, b), ``b = 1 / sqrt(fan_in)``, as torch's layers draw them."""
     bound = 1 / math.sqrt(fan_in) if fan_in else 0.0
-    with torch.no_grad():
-        return parameter.uniform_(-bound, bound, generator=generator)
+    entries = blank(*shape, dtype=dtype, device=device)
+    return moved(entries.uniform_(-bound, bound, generator=generator), device)
+
+
+def check_entries(expected: str, entries: Tensor, fits: Tensor) -> None:
+    """Raise ValueError, which names the first entry that does not fit."""
+    wrong = (~fits).nonzero()
+    if wrong.numel():
+        at = int(wrong[0])
+        raise ValueError(f"expected {expected}, found {int(entries[at])} at position {at}")
 
 
 def draw_seed(generator: torch.Generator | None) -> int:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from sparse_engine.errors import InputError
-from sparse_engine.nn import _initial
 from sparse_engine.nn.options import check_integer, check_number
 
 
@@ -102,31 +102,21 @@ class SReLU(nn.Module):
         super().__init__()
         check_integer("features", features, least=1)
         self.features = features
-        for name, entries in self._start(dtype, device, generator).items():
-            setattr(self, name, nn.Parameter(_initial.moved(entries, device)))
+        for name in self._starts:
+            entries = torch.empty(features, device=device, dtype=dtype)
+            self.register_parameter(name, nn.Parameter(entries))
+        self.reset_parameters(generator)
+
+    #: The bounds between which the parameters start.
+    _starts: ClassVar = {"t_r": (0, 5), "a_r": (1, 1), "t_l": (0, 0), "a_l": (0, 1)}
 
     @torch.no_grad()
-    def reset_parameters(self) -> None:
-        """Draw the thresholds and slopes again, in place, from torch's global generator."""
-        for name, entries in self._start(self.t_r.dtype).items():
-            getattr(self, name).copy_(entries)
-
-    def _start(
-        self,
-        dtype: torch.dtype | None,
-        device: torch.device | str | None = "cpu",
-        generator: torch.Generator | None = None,
-    ) -> dict[str, Tensor]:
-        """Return the initial entries of the parameters, on the CPU or on meta."""
-        t_r, a_r, t_l, a_l = (
-            _initial.blank(self.features, dtype=dtype, device=device) for _ in range(4)
-        )
-        return {
-            "t_r": t_r.uniform_(0, 5, generator=generator),
-            "a_r": a_r.fill_(1),
-            "t_l": t_l.zero_(),
-            "a_l": a_l.uniform_(0, 1, generator=generator),
-        }
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw the thresholds and slopes again, in place, by default from torch's generator."""
+        for name, (low, high) in self._starts.items():
+            own = getattr(self, name)
+            start = torch.full_like(own, low, device="meta" if own.is_meta else "cpu")
+            own.copy_(start.uniform_(low, high, generator=generator) if low < high else start)
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the activations of ``input``, ``[..., features]``.

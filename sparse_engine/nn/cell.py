@@ -62,9 +62,10 @@ class Maker:
 
     def uniform(self, *shape: int) -> nn.Parameter:
         """Return a dense parameter drawn from U(-b, b), ``b = 1 / sqrt(hidden_size)``."""
-        values = _initial.blank(*shape, **self.like)
-        _initial.uniform_(values, self.hidden_size, self.generator)
-        return nn.Parameter(_initial.moved(values, self.like["device"]))
+        fan_in, generator = self.hidden_size, self.generator
+        return nn.Parameter(
+            _initial.uniform(*shape, fan_in=fan_in, generator=generator, **self.like)
+        )
 
     def full(self, value: float, *shape: int) -> nn.Parameter:
         """Return a dense parameter of one value."""
@@ -206,19 +207,6 @@ class Cell:
     def make_shared(self, maker: Maker) -> dict[str, Tensor | None]:
         """Return the buffers that all layers share, by name."""
         return {}
-
-    def first_values(self, kind: str, like: Tensor, hidden_size: int) -> Tensor:
-        """Return initial values of one of a layer's own parameters, for ``reset_parameters``.
-
-        These are drawn from U(-b, b), ``b = 1 / sqrt(hidden_size)``, unless a cell overrides this.
-
-        Args:
-            kind: the parameter's name without its layer, such as ``"bias_ih"``.
-            like: the parameter, whose shape and dtype the values have.
-            hidden_size: number of units.
-        """
-        entries = torch.empty(like.shape, dtype=like.dtype, device="cpu")
-        return _initial.uniform_(entries, hidden_size, None)
 
     def weights(self, layer: Layer) -> list[SparseWeight]:
         """Return the weights that the time loop of a layer multiplies."""

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from sparse_engine.nn._computed import check_plain
+from sparse_engine.nn._initial import check_entries
 from sparse_engine.nn.weight import SparseWeight
 from sparse_engine.ops import Pattern
 from sparse_engine.ops.pattern import integers
@@ -143,10 +144,5 @@ def _checked(group: Tensor, nnz: int, groups: int) -> Tensor:
     group = integers(group, "group", torch.int32)
     if group.is_meta:
         return group
-    wrong = ((group < 0) | (group >= groups)).nonzero()
-    if wrong.numel():
-        at = int(wrong[0])
-        raise ValueError(
-            f"expected group in [0, {groups}), found {int(group[at])} at position {at}"
-        )
+    check_entries(f"group in [0, {groups})", group, (group >= 0) & (group < groups))
     return group

@@ -100,9 +100,10 @@ class SparseLinear(LinearOf):
         )
         self.register_parameter("bias", None)
         if bias:
-            values = _initial.blank(out_features, dtype=dtype, device=device)
-            _initial.uniform_(values, in_features, generator)
-            self.bias = nn.Parameter(_initial.moved(values, device))
+            drawn = _initial.uniform(
+                out_features, fan_in=in_features, generator=generator, device=device, dtype=dtype
+            )
+            self.bias = nn.Parameter(drawn)
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
@@ -117,8 +118,8 @@ class SparseLinear(LinearOf):
         check_plain(self, ("bias",))
         self.weight.reset_parameters()
         if self.bias is not None:
-            bias = torch.empty(self.out_features, dtype=self.bias.dtype, device="cpu")
-            self.bias.copy_(_initial.uniform_(bias, self.in_features, None))
+            size, dtype = self.out_features, self.bias.dtype
+            self.bias.copy_(_initial.uniform(size, fan_in=self.in_features, dtype=dtype))
 
     @classmethod
     def from_dense(

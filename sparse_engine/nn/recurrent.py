@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from collections.abc import Sequence as Ordered
 from dataclasses import fields, replace
@@ -350,10 +351,15 @@ class Recurrent(nn.Module):
             reset = getattr(module, "reset_parameters", None)
             if module is not self and reset is not None:
                 reset()
-        for name, parameter in self._parameters.items():
-            if parameter is not None:
-                kind = name.removesuffix("_reverse").rpartition("_")[0]
-                parameter.copy_(self.cell.first_values(kind, parameter, self.hidden_size))
+        none = sys.float_info.min  # a density of no links
+        for layer, inputs in self.layers():
+            dense = 1.0 if f"weight_ih_{layer}" in self._parameters else none
+            like = {"device": "cpu", "dtype": self.dtype}
+            maker = Maker(self.hidden_size, self.bias, none, dense, 1.0, None, like)
+            for kind, value in self.cell.make(maker, inputs, layer.startswith("l0")).items():
+                own = self._parameters.get(f"{kind}_{layer}")
+                if own is not None:
+                    own.copy_(value)
 
     def flatten_parameters(self) -> None:
         """Do nothing: there is no flat copy of the parameters, as torch.nn has on a GPU."""

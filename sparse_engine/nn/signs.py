@@ -11,6 +11,7 @@ from torch.utils.hooks import RemovableHandle
 from typing_extensions import override
 
 from sparse_engine.nn._computed import check_plain
+from sparse_engine.nn._initial import check_entries
 from sparse_engine.nn.grouped import GroupedWeight
 from sparse_engine.nn.weight import SparseWeight
 from sparse_engine.ops import Rewired, carry
@@ -180,12 +181,7 @@ class FixedSigns(Signs):
             raise ValueError(
                 f"expected signs of shape {[*self.parameter.shape]}, found {[*signs.shape]}"
             )
-        wrong = (integers(signs, "signs").abs() > 1).nonzero()
-        if wrong.numel():
-            at = int(wrong[0])
-            raise ValueError(
-                f"expected signs of 1, -1 or 0, found {int(signs[at])} at position {at}"
-            )
+        check_entries("signs of 1, -1 or 0", signs, integers(signs, "signs").abs() <= 1)
         self._signs = signs.to(self.parameter.device, torch.int8, copy=True)
         self._version = self.weight.topology_version
 

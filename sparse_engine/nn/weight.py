@@ -105,12 +105,7 @@ class SparseWeight(WeightState):
             )
         rows, cols = integers(rows, "rows"), integers(cols, "cols")
         for name, index, size in (("rows", rows, out_features), ("cols", cols, in_features)):
-            wrong = ((index < 0) | (index >= size)).nonzero()
-            if wrong.numel():
-                at = int(wrong[0])
-                raise ValueError(
-                    f"expected {name} in [0, {size}), found {int(index[at])} at position {at}"
-                )
+            _initial.check_entries(f"{name} in [0, {size})", index, (index >= 0) & (index < size))
         order = torch.argsort(rows * in_features + cols, stable=True)
         counts = torch.bincount(rows, minlength=out_features)
         crow = nn.functional.pad(counts.cumsum(0), (1, 0))

@@ -124,12 +124,6 @@ class Leaky(Continuous):
             return {**made, "log_tau": nn.Parameter(own.log_())}
         return {**made, "tau": own}
 
-    def first_values(self, kind: str, like: Tensor, hidden_size: int) -> Tensor:
-        """Return initial values of a parameter; time constants get those of the constructor."""
-        if kind == "log_tau":
-            return self._each_tau().log().to(like).expand(like.shape)
-        return super().first_values(kind, like, hidden_size)
-
     def tau(self, layer: Layer) -> Tensor:
         """Return the time constants of the units of a layer, ``[hidden_size]``."""
         own = layer["log_tau"].exp() if self.trainable_tau else layer["tau"]

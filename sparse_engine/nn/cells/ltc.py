@@ -41,16 +41,16 @@ class LTC(KernelCell):
             made[f"weight_{kind}"] = ConductanceWeight.erdos_renyi(
                 hidden, sources, density=density, generator=maker.generator, **maker.like
             )
-        for kind in ("input_w", "input_b", "gleak", "vleak", "cm"):
-            size = inputs if kind.startswith("input") else hidden
-            blank = _initial.blank(size, **maker.like)
-            entries = _start(kind, blank, maker.generator)
-            made[kind] = nn.Parameter(_initial.moved(entries, maker.like["device"]))
-        return made
-
-    def first_values(self, kind: str, like: Tensor, hidden_size: int) -> Tensor:
-        """Return the initial values of a parameter of units or inputs."""
-        return _start(kind, torch.empty(like.shape, dtype=like.dtype, device="cpu"))
+        blank = _initial.blank(hidden, **maker.like)
+        vleak = blank.uniform_(-0.2, 0.2, generator=maker.generator)
+        return {
+            **made,
+            "input_w": maker.full(1.0, inputs),
+            "input_b": maker.full(0.0, inputs),
+            "gleak": maker.full(1.0, hidden),
+            "vleak": nn.Parameter(_initial.moved(vleak, maker.like["device"])),
+            "cm": maker.full(0.5, hidden),
+        }
 
     def sensory(self, layer: Layer, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the current and the conductance of the inputs and the leak."""
@@ -135,11 +135,3 @@ class SparseLTC(Recurrent):
             self.get_parameter(f"gleak_{name}").clamp_(1e-5, 1e3)
             for kind in ("ih", "hh"):
                 self.get_parameter(f"weight_{kind}_{name}.values").clamp_(0, 1e3)
-
-
-def _start(name: str, entries: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Fill ``entries`` with the initial values of the parameter of units or inputs ``name``."""
-    if name.startswith("vleak"):
-        return entries.uniform_(-0.2, 0.2, generator=generator)
-    starts = {"input_w": 1.0, "input_b": 0.0, "gleak": 1.0, "cm": 0.5}
-    return entries.fill_(next(value for kind, value in starts.items() if name.startswith(kind)))

@@ -43,12 +43,6 @@ class RateRNN(Leaky):
             made["bias"] = maker.full(0.0, self.num_groups(maker.hidden_size))
         return made
 
-    def first_values(self, kind: str, like: Tensor, hidden_size: int) -> Tensor:
-        """Return initial values of a parameter; biases start at 0."""
-        if kind == "bias":
-            return torch.zeros_like(like)
-        return super().first_values(kind, like, hidden_size)
-
     def biases(self, layer: Layer) -> tuple[Tensor | None, Tensor | None]:
         """Return the bias of each unit, that of its group."""
         return of_units(layer["bias"], layer["groups"]) if "bias" in layer else None, None
