@@ -189,8 +189,13 @@ class FashionMNIST(FromFiles, FeatureClassification):
 
     def load(self) -> Mapping[str, Examples]:
         """Read and split the pictures."""
-        site = {"site": FASHION_SITE, "hashes": FASHION_HASHES, "folder": self.data}
-        read = partial(read_images, dataset=self.name, **site)
+        read = partial(
+            read_images,
+            dataset=self.name,
+            site=FASHION_SITE,
+            hashes=FASHION_HASHES,
+            folder=self.data,
+        )
         train, test = read("train"), read("t10k")
         wanted = {"train_size": self.train_size, "validation_size": self.validation_size}
         if min(*wanted.values(), self.test_size) < 1 or sum(wanted.values()) > len(train):
