@@ -22,40 +22,28 @@ HEADER = "Id,Source,Target,Weight"
 
 
 class EdgeTable(NamedTuple):
-    """Lines of an edge-list file.
-
-    Attributes:
-        path: path of the file.
-        sources: int64 ``[links]``.
-        targets: int64 ``[links]``.
-        values: float64 ``[links]``; ones where the file has no values.
-        lines_before: number of lines before the first link: 1 with the header, 0 without.
-    """
+    """Links of an edge-list file: int64 units, and float64 values, ones where the file has none."""
 
     path: Path
     sources: np.ndarray
     targets: np.ndarray
     values: np.ndarray
-    lines_before: int
+    lines_before: int  # 1 with the header, 0 without
 
     def weight(
         self, *, shape: tuple[int, int] | None = None, dtype: torch.dtype | None = None
     ) -> SparseWeight:
         """Return the links as a weight, see :func:`read_edge_list`."""
-        out_features, in_features = shape or (self._units(),) * 2
+        shape = shape or (self._units(),) * 2
+        targets, sources, values = map(torch.from_numpy, (self.targets, self.sources, self.values))
+        values = values.to(dtype or torch.get_default_dtype())
         try:
-            with memory_error_names(f"a {out_features} x {in_features} weight of {self.path}"):
-                return SparseWeight.from_coo(
-                    torch.from_numpy(self.targets),
-                    torch.from_numpy(self.sources),
-                    torch.from_numpy(self.values).to(dtype or torch.get_default_dtype()),
-                    (out_features, in_features),
-                )
+            with memory_error_names(f"a {shape[0]} x {shape[1]} weight of {self.path}"):
+                return SparseWeight.from_coo(targets, sources, values, shape)
         except ValueError as error:
             raise EdgeListError(f"in {self.path}: {error}") from error
 
     def _units(self) -> int:
-        """Return one more than the largest unit number, or raise EdgeListError if implausible."""
         if not len(self.sources):
             return 0
         largest = np.maximum(self.sources, self.targets)
@@ -112,21 +100,18 @@ def read_edge_table(path: str | Path) -> EdgeTable:
             f"{_shown(first)}"
         )
     ids = table[:, :2]
-    wrong = (ids < 0) | (ids != np.floor(ids)) | (ids > np.iinfo(np.int32).max)
-    if wrong.any():
-        line = int(wrong.any(1).argmax())
-        found = ", ".join(f"{number:g}" for number in ids[line])
-        raise EdgeListError(
-            f"expected unit numbers that are integers from 0, found {found} "
-            f"in line {line + lines_before + 1} of {path}"
-        )
     values = table[:, 2].copy() if table.shape[1] == 3 else np.ones(len(table))
-    if not np.isfinite(values).all():
-        line = int((~np.isfinite(values)).argmax())
-        raise EdgeListError(
-            f"expected finite weights, found {values[line]} in line {line + lines_before + 1} of "
-            f"{path}"
-        )
+    no_ids = ((ids < 0) | (ids != np.floor(ids)) | (ids > np.iinfo(np.int32).max)).any(1)
+    for wrong, expected, entries in (
+        (no_ids, "unit numbers that are integers from 0", ids),
+        (~np.isfinite(values), "finite weights", values[:, None]),
+    ):
+        if wrong.any():
+            line = int(wrong.argmax())
+            found = ", ".join(f"{number:g}" for number in entries[line])
+            raise EdgeListError(
+                f"expected {expected}, found {found} in line {line + lines_before + 1} of {path}"
+            )
     sources, targets = np.ascontiguousarray(ids.T, dtype=np.int64)
     return EdgeTable(path, sources, targets, values, lines_before)
 
@@ -155,7 +140,6 @@ def write_edge_list(weight: SparseWeight, path: str | Path) -> None:
 def _numbers(
     text: str, separator: str, path: Path, *, skipped: int, columns: tuple[int, ...]
 ) -> np.ndarray:
-    """Return the lines as float64 ``[lines, columns]``."""
     if not text.strip():
         return np.empty((0, columns[-1]))
     try:
@@ -179,5 +163,4 @@ def _numbers(
 
 
 def _shown(line: str) -> str:
-    """Return a line for an error message, shortened if it is long."""
     return repr(line if len(line) <= 80 else line[:80] + "...")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -47,17 +46,11 @@ def from_networkx(
             f"{len(unit.keys() & set(graph))} of them in the graph"
         )
     edges = list(graph.edges(data=weight, default=1.0))
-    index = partial(torch.tensor, dtype=torch.int64, device="cpu")
-    return SparseWeight.from_coo(
-        index([unit[target] for _, target, _ in edges]),
-        index([unit[source] for source, _, _ in edges]),
-        torch.tensor(
-            [value for _, _, value in edges],
-            dtype=dtype or torch.get_default_dtype(),
-            device="cpu",
-        ),
-        (len(order), len(order)),
-    )
+    ends = [(unit[target], unit[source]) for source, target, _ in edges]
+    rows, cols = torch.tensor(ends, dtype=torch.int64, device="cpu").reshape(-1, 2).T
+    dtype = dtype or torch.get_default_dtype()
+    values = torch.tensor([value for *_, value in edges], dtype=dtype, device="cpu")
+    return SparseWeight.from_coo(rows, cols, values, (len(order), len(order)))
 
 
 def to_networkx(weight: SparseWeight, *, attribute: str = "weight") -> nx.DiGraph:

@@ -19,11 +19,7 @@ if TYPE_CHECKING:
 
 
 def scipy_sparse() -> ModuleType:
-    """Import ``scipy.sparse``, which serving a network does not need.
-
-    Raises:
-        ImportError: SciPy is not installed.
-    """
+    """Import ``scipy.sparse``, which serving a network does not need."""
     with extra("analysis"):
         import scipy.sparse
     return scipy.sparse
@@ -33,10 +29,6 @@ def check_scipy(matrix: SciPyMatrix) -> None:
     """Check that a matrix is real, two-dimensional and well formed, without calling SciPy.
 
     The formats COO, DIA and DOK are not checked further: SciPy converts them in Python.
-
-    Raises:
-        TypeError: not a sparse array or matrix.
-        ValueError: names what is wrong, and the first wrong entry.
     """
     if not scipy_sparse().issparse(matrix):
         raise TypeError(f"expected a SciPy sparse array or matrix, found {type(matrix).__name__}")
@@ -55,20 +47,15 @@ def check_scipy(matrix: SciPyMatrix) -> None:
 def check_compressed(
     form: str, shape: tuple[int, int], indptr: np.ndarray, indices: np.ndarray, data: np.ndarray
 ) -> None:
-    """Check the arrays of a "csr", "csc" or "bsr" matrix; columns need not be sorted or unique.
-
-    Raises:
-        ValueError: names what is wrong, and the first wrong entry.
-    """
-    dimensions = {"indptr": 1, "indices": 1, "data": 3 if form == "bsr" else 1}
-    for name, array in (("indptr", indptr), ("indices", indices), ("data", data)):
-        if array.ndim != dimensions[name]:
-            raise ValueError(
-                f"expected {name} of {dimensions[name]} dimensions, found {array.ndim}"
-            )
+    """Check the arrays of a "csr", "csc" or "bsr" matrix; columns need not be sorted or unique."""
+    blocks = form == "bsr"
+    arrays = ("indptr", indptr, 1), ("indices", indices, 1), ("data", data, 3 if blocks else 1)
+    for name, array, dimensions in arrays:
+        if array.ndim != dimensions:
+            raise ValueError(f"expected {name} of {dimensions} dimensions, found {array.ndim}")
         if name != "data" and array.dtype.kind not in "iu":
             raise ValueError(f"expected {name} of an integer dtype, found {array.dtype}")
-    block = data.shape[1:] if form == "bsr" else (1, 1)
+    block = data.shape[1:] if blocks else (1, 1)
     if 0 in block or shape[0] % block[0] or shape[1] % block[1]:
         raise ValueError(
             f"expected blocks that divide {shape[0]} x {shape[1]}, found {block[0]} x {block[1]}"
@@ -132,21 +119,13 @@ def to_scipy(weight: SparseWeight) -> scipy.sparse.csr_array:
 
 
 def view_as_scipy(weight: SparseWeight) -> scipy.sparse.csr_array:
-    """Return a ``csr_array`` that shares its values with a weight on the CPU.
-
-    Raises:
-        ValueError: as :func:`to_scipy`.
-    """
+    """Return a ``csr_array`` that shares its values with a weight on the CPU."""
     parts = (values_of(weight), weight.col_indices.cpu().numpy(), weight.crow_indices.cpu().numpy())
     return scipy_sparse().csr_array(parts, shape=weight.shape)
 
 
 def values_of(weight: SparseWeight) -> np.ndarray:
-    """Return the values of a weight, which the array shares with a weight on the CPU.
-
-    Raises:
-        ValueError: neither float32 nor float64.
-    """
+    """Return the values of a weight, which the array shares with a weight on the CPU."""
     if weight.dtype not in (torch.float32, torch.float64):
         raise ValueError(
             f"expected values of float32 or float64, found {weight.dtype}; weight.float() has such"
@@ -157,11 +136,8 @@ def values_of(weight: SparseWeight) -> np.ndarray:
 def as_canonical(matrix: SciPyMatrix) -> scipy.sparse.csr_array:
     """Return a matrix as CSR with sorted and unique columns, without a copy if it is that already.
 
-    A matrix that is not copied keeps its dtype; a copy has the dtype of :func:`from_scipy`.
-
-    Raises:
-        TypeError: not a sparse array or matrix.
-        ValueError: a matrix that :func:`from_scipy` refuses.
+    A matrix that is not copied keeps its dtype; a copy has the dtype of :func:`from_scipy`, which
+    refuses the same.
     """
     check_scipy(matrix)
     if matrix.format == "csr" and _rises(matrix.indptr, matrix.indices):
