@@ -104,29 +104,33 @@ def home(module: str, name: str) -> str:
 
 def types_in_signatures(module: ModuleType, names: list[str]) -> list[str]:
     """Return the classes in signatures that the module does not export: results, mostly."""
-    values = [getattr(module, name) for name in names]
-    members = [m for each in values if inspect.isclass(each) for m in vars(each).values()]
-    found: set[type] = set()
-    for function in [*values, *members]:
-        function = getattr(function, "fget", function)
-        if inspect.isfunction(function) and function.__module__.startswith("sparse_engine."):
-            try:
-                found |= {
-                    each for hint in get_type_hints(function).values() for each in _within(hint)
-                }
-            except NameError:  # of an import for type checkers
-                continue
-    places = {each: each.__module__.removeprefix(f"{module.__name__}.") for each in found}
-    return sorted(
-        f"{place}.{each.__name__}"
-        for each, place in places.items()
-        if place != each.__module__ and place[0] != "_" and each.__name__ not in names
-    )
+    places: dict[Any, str] = {}
+    waiting = [getattr(module, name) for name in names]
+    while waiting:
+        value = waiting.pop()
+        members = [*vars(value).values()] if inspect.isclass(value) else []
+        for each in [value, *(getattr(member, "fget", member) for member in members)]:
+            for found in _classes_in_hints(each):
+                place = found.__module__.removeprefix(f"{module.__name__}.")
+                exported = place == found.__module__ or found.__name__ in names
+                if not exported and place[0] != "_" and found not in places:
+                    places[found] = place
+                    waiting.append(found)
+    return sorted(f"{place}.{found.__name__}" for found, place in places.items())
 
 
-def _within(hint: Any) -> set[type]:
+def _classes_in_hints(value: Any) -> set[type]:
+    if not (inspect.isfunction(value) or inspect.isclass(value)):
+        return set()
+    try:
+        return set().union(*map(_classes, get_type_hints(value).values()))
+    except NameError:  # of an import for type checkers
+        return set()
+
+
+def _classes(hint: Any) -> set[type]:
     own = {hint} if inspect.isclass(hint) and not get_args(hint) else set()
-    return own.union(*map(_within, get_args(hint)))
+    return own.union(*map(_classes, get_args(hint)))
 
 
 def _page(module: str) -> str:
