@@ -8,7 +8,7 @@ import torch
 from sparse_engine import machine, ops
 from sparse_engine.lab import doctor
 from sparse_engine.lab.cli import main
-from sparse_engine.lab.doctor import Report, device, native, packages
+from sparse_engine.lab.doctor import Diagnosis, native, packages
 
 
 def severities(report):
@@ -58,9 +58,8 @@ def test_a_broken_product_is_found(monkeypatch):
 def test_versions_are_compared(monkeypatch, lines, version, expected):
     monkeypatch.setattr(packages.metadata, "requires", lambda _: lines)
     monkeypatch.setattr(packages, "installed", lambda _: version)
-    report = Report()
+    report = Diagnosis()
     packages.check(report)
-    packages.extras(report)
     assert severities(report) == expected
     assert report.status == bool(expected)
     if expected:
@@ -76,14 +75,14 @@ def test_versions_are_compared(monkeypatch, lines, version, expected):
     ],
 )
 def test_kernels_for_a_lesser_processor_are_slow(isa, built, remedy):
-    report = Report({"processor_isa": "x86-64-v4"})
+    report = Diagnosis({"processor_isa": "x86-64-v4"})
     native._check_isa(report, isa, built)
     assert [remedy in each.remedy for each in report.findings] == ([True] if remedy else [])
     assert report.status == 0
 
 
 def test_threads_beyond_the_quota_are_slow():
-    report = Report()
+    report = Diagnosis()
     for threads, quota in ((2, None), (2, 2), (4, 2)):
         native._check_threads(report, threads, quota)
     assert severities(report) == [doctor.SLOW]
@@ -107,11 +106,9 @@ def test_runtimes_of_openmp_are_counted_once():
         (True, "12.8", True, [(7, 0), (9, 0)], "found 7.0"),
     ],
 )
-def test_gpus_that_are_not_used(tmp_path, driver, torch_cuda, built, capabilities, words):
-    report, file = Report(), tmp_path / "version"
-    if driver:
-        file.touch()
-    device.compare(
-        report, torch_cuda=torch_cuda, built=built, capabilities=capabilities, driver=file
+def test_gpus_that_are_not_used(driver, torch_cuda, built, capabilities, words):
+    report = Diagnosis()
+    native.check_devices(
+        report, torch_cuda=torch_cuda, built=built, capabilities=capabilities, driver=driver
     )
     assert [words in each.problem for each in report.findings] == ([True] if words else [])

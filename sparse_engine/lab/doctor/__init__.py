@@ -7,18 +7,16 @@ cannot be imported. ``sparse-engine info`` prints what :func:`examine` finds.
 from __future__ import annotations
 
 from sparse_engine import machine
-from sparse_engine.lab.doctor import device, native, packages
-from sparse_engine.lab.doctor.report import BROKEN as BROKEN
-from sparse_engine.lab.doctor.report import SLOW as SLOW
-from sparse_engine.lab.doctor.report import Finding as Finding
-from sparse_engine.lab.doctor.report import Report as Report
+from sparse_engine.lab.doctor import native, packages
+from sparse_engine.lab.doctor.diagnosis import BROKEN as BROKEN
+from sparse_engine.lab.doctor.diagnosis import SLOW as SLOW
+from sparse_engine.lab.doctor.diagnosis import Diagnosis as Diagnosis
 
 
-def examine() -> Report:
+def examine() -> Diagnosis:
     """Examine the installation in which this process runs, within a few seconds."""
-    report = Report()
-    packages.check(report)
-    report.facts |= machine.facts()
-    for check in (native.check, device.check, packages.extras):
-        check(report)
-    return report
+    diagnosis = Diagnosis()
+    packages.check(diagnosis)
+    diagnosis.facts |= machine.facts()
+    native.check(diagnosis)
+    return diagnosis

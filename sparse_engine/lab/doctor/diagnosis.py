@@ -1,25 +1,17 @@
-"""Report of the doctor: facts, and findings with their remedies."""
+"""Diagnosis of an installation: facts, and findings with their remedies."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
 
-#: Something does not work at all.
-BROKEN = "broken"
-#: Everything works, but more slowly than it could.
-SLOW = "slow"
+#: Something does not work at all; or everything works, but more slowly than it could.
+BROKEN, SLOW = "broken", "slow"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is wrong.
-
-    Attributes:
-        severity: :data:`BROKEN` or :data:`SLOW`.
-        problem: what is wrong.
-        remedy: what to do about it.
-    """
+    """Something that is wrong, how badly (:data:`BROKEN` or :data:`SLOW`), and what to do."""
 
     severity: str
     problem: str
@@ -27,13 +19,8 @@ class Finding:
 
 
 @dataclass
-class Report:
-    """Facts of an installation, and what is wrong with it.
-
-    Attributes:
-        facts: values by name, ready for JSON.
-        findings: what is wrong, in the order of the checks.
-    """
+class Diagnosis:
+    """Facts of an installation by name, ready for JSON, and what is wrong with it."""
 
     facts: dict[str, object] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
@@ -52,12 +39,11 @@ class Report:
         return int(any(finding.severity == BROKEN for finding in self.findings))
 
     def json(self) -> str:
-        """Return the report as a JSON object: the facts, and a list ``findings``."""
-        findings = [asdict(finding) for finding in self.findings]
-        return json.dumps({**self.facts, "findings": findings}, indent=1)
+        """Return the facts as a JSON object, with a list ``findings``."""
+        return json.dumps({**self.facts, "findings": [*map(asdict, self.findings)]}, indent=1)
 
     def text(self) -> str:
-        """Return the report for a reader: a line for each fact, then the findings."""
+        """Return a line for each fact, then the findings."""
         width = max(map(len, self.facts), default=0)
         lines = [f"{name:{width}}  {_plain(value)}" for name, value in self.facts.items()]
         lines += [
@@ -69,7 +55,7 @@ class Report:
 
 def _plain(value: object) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{name} {entry}" for name, entry in value.items()) or "none"
+        value = [f"{name} {entry}" for name, entry in value.items()]
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
     return "none" if value is None else str(value)
