@@ -63,3 +63,17 @@ def test_the_best_instruction_set_needs_all_below():
     assert machine.best_isa({"sse2"}) == machine.best_isa(v4 | bf16) == "baseline"
     assert machine.best_isa(v3 | bf16) == "x86-64-v3"
     assert machine.best_isa(v3 | v4 | bf16) == "x86-64-v4-bf16"
+
+
+def test_arm_caches_and_what_is_not_there(tmp_path):
+    graviton = {"CPU implementer": "0x41", "CPU part": "0xd40"}
+    assert machine.family(graviton) == "Neoverse V1"
+    other = machine.family(graviton | {"CPU implementer": "0x61"})
+    assert other == "part 0xd40 of implementer 0x61"
+    assert machine.family(machine.cpuinfo(tmp_path / "none")) == "unknown"
+    for at, (kind, level, size) in enumerate([("Data", 1, "32K"), ("Instruction", 1, "64K")]):
+        (tmp_path / f"index{at}").mkdir()
+        for name, value in (("type", kind), ("level", level), ("size", size)):
+            (tmp_path / f"index{at}" / name).write_text(f"{value}\n")
+    assert machine.caches(tmp_path) == {"L1": "32K"}
+    assert machine.caches(tmp_path / "none") == {}

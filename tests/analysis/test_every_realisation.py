@@ -89,9 +89,9 @@ def test_each_is_as_likely(kind):
         there = realisations(kind, w)
         if len(there) > 12:
             continue
-        counts = Counter(drawn(kind, w, 30 * len(there)))
+        counts = Counter(drawn(kind, w, 15 * len(there)))
         assert counts.keys() == there
-        statistic = sum((count - 30) ** 2 / 30 for count in counts.values())
+        statistic = sum((count - 15) ** 2 / 15 for count in counts.values())
         # There are some thirty graphs: of such tests, 1 in 300 would fail by chance.
         assert len(there) == 1 or statistic < chi2.isf(1e-4, len(there) - 1), w
         several += len(there) > 1

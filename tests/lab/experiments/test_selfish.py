@@ -62,18 +62,6 @@ def test_published_model_is_trained_by_its_published_flags(name, texts, tmp_path
     assert set(variant.published) == {q.name for q in EXPERIMENTS[name].quantities}
 
 
-def test_numbers_of_steps_are_those_of_the_published_texts():
-    """Epochs of the Penn Treebank's 929,589 training words in 20 streams."""
-    rows = 929_589 // 20
-    lstm = EXPERIMENTS["selfish-lstm"].variants[0].config()
-    assert lstm.method.every == -(-(rows - 1) // lstm.task.bptt)
-    mixture = EXPERIMENTS["selfish-mixture"].variants[0].config()
-    assert mixture.method.every == -(-(2_088_628 // mixture.task.batch_size - 1) // 70)
-    on_lstm = EXPERIMENTS["selfish-on-lstm"].variants[0].config()
-    mean = 0.95 * 70 + 0.05 * 35 - 0.5
-    assert on_lstm.method.every == pytest.approx((rows - 1) / mean, abs=1)
-
-
 def test_small_experiment_compares_sparse_with_dense(texts, tmp_path):
     experiment = EXPERIMENTS["selfish-small"]
     plan = Plan(tmp_path / "runs", seeds=[0], workers=1, settings={"data": texts, **TINY})

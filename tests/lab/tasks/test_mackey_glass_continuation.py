@@ -78,11 +78,3 @@ def test_noise_follows_from_the_step():
     assert losses[0] == losses[1] != losses[2]
     silent = dataclasses.replace(task, noise=0.0)
     assert silent.loss(model, Step(0)).item() == silent.loss(model, Step(1)).item()
-
-
-def test_splits_are_continuations_of_training_and_test():
-    task = MackeyGlassContinuation()
-    model = model_of(task, dtype=torch.float32)
-    validation, test = (task.evaluate(model, split)["smape"] for split in task.splits)
-    assert validation == smape(task.continuation(model, 600, 150), task.values[601:751])
-    assert test == smape(task.continuation(model, 750, 750), task.values[751:])

@@ -54,14 +54,6 @@ def test_test_images_take_the_place_of_absent_training_images(data):
     assert parts["train"].inputs.min() == 0 and parts["train"].inputs.max() == 1
 
 
-def test_the_faithful_test_has_500_images(data):
-    with pytest.warns(UserWarning, match="test images take their place"):
-        parts = MNIST(data=data / "mnist", faithful=True).examples
-    with pytest.warns(UserWarning, match="test images take their place"):
-        ours = MNIST(data=data / "mnist").examples
-    assert torch.equal(parts["test"].inputs, ours["test"].inputs[:500])
-
-
 def test_images_without_labels_are_refused(tiny):
     task = tiny("mnist")
     write_idx(task.data / "t10k-labels-idx1-ubyte.gz", np.zeros(19))

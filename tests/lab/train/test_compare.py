@@ -73,14 +73,6 @@ def test_groups_are_compared_with_the_baseline_by_seed(folder):
         assert rows[name]["interval"] == [test.low, test.high]
 
 
-def test_only_seeds_of_both_are_paired(folder):
-    write(folder / "set" / "more", [0.1] * 3, [0.9] * 3, method="set", seed=77)
-    found = compare(read_runs([folder]), baseline="set")
-    assert found.tests["rigl"].n == 3 and found.baseline.values[77] == 0.9
-    text = found.text()
-    assert "Left out: 1 runs" in text and "Differences from 'set'" in text and "sign" in text
-
-
 def test_a_metric_that_is_not_finite_has_no_test(folder):
     write(folder / "dsr", [0.1] * 3, [float("inf")] * 3, method="dsr", seed=1)
     found = compare(read_runs([folder]), baseline="static")

@@ -61,16 +61,6 @@ def test_a_start_takes_over_no_file_of_the_user(tmp_path, start):
         assert files(folder) == {name: content}
 
 
-def test_a_killed_start_is_not_resumed_with_other_settings(tmp_path, start):
-    start(tmp_path)
-    for path in tmp_path.glob("checkpoint*"):
-        path.unlink()
-    with pytest.raises(CheckpointError, match="found seed = 1 instead of 0"):
-        start(tmp_path, resume=True, seed=1)
-    assert start(tmp_path, seed=1).config.seed == 1
-    assert json.loads((tmp_path / "config.json").read_text())["seed"] == 1
-
-
 IN_USE = """
 import pathlib, sys
 from conftest import make
@@ -165,3 +155,13 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path, start):
     with pytest.raises(FloatingPointError, match=r"readout .* at step 10; .* step 5 stays"):
         run.train(progress=False)
     assert Checkpoint.load(tmp_path).step == 5
+
+
+def test_a_killed_start_is_not_resumed_with_other_settings(tmp_path, start):
+    start(tmp_path)
+    for path in tmp_path.glob("checkpoint*"):
+        path.unlink()
+    with pytest.raises(CheckpointError, match="found seed = 1 instead of 0"):
+        start(tmp_path, resume=True, seed=1)
+    assert start(tmp_path, seed=1).config.seed == 1
+    assert json.loads((tmp_path / "config.json").read_text())["seed"] == 1

@@ -69,12 +69,3 @@ def test_parameters_beside_the_averages_are_those_of_plain_sgd(tmp_path, start):
         assert torch.equal(one, other)
     one, other = (run.scores.last["metric"] for run in (averaged, plain))
     assert one != other
-
-
-def test_dense_model_trains_without_rewiring(tmp_path, texts):
-    config = Config.published("penn-treebank", dense="everything", method="static", steps=3)
-    config = config.replaced(data=texts, batch_size=4, bptt=8, evaluation_streams=2)
-    config = config.replaced(embedding=8, hidden=8, evaluate_every=3)
-    result = Run(tmp_path / "run", config).train(progress=False)
-    assert result.nnz == 0 and result.metric > 1
-    assert (tmp_path / "run" / "curve.png").is_file()

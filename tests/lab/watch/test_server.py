@@ -5,8 +5,8 @@ import json
 import os
 import signal
 import socket
-import subprocess
 import sys
+import threading
 from urllib.parse import urlencode
 
 import numpy as np
@@ -15,6 +15,7 @@ import torch
 from lab.watch.runs import make_run, served, write_lines
 from safetensors.torch import save_file
 
+from sparse_engine.lab.cli import main
 from sparse_engine.lab.watch import Runs, serve
 
 
@@ -209,15 +210,22 @@ def test_long_logs_are_thinned(tmp_path):
     assert len(steps) <= 1000 and steps[-1] == 2499 and steps == values
 
 
-def test_the_command_serves_and_ends(tmp_path):
+def test_the_command_serves_and_ends(tmp_path, monkeypatch):
+    """With Ctrl-C, by somebody who has read the address that it prints."""
     make_run(tmp_path / "run")
-    command = [sys.executable, "-m", "sparse_engine", "watch", str(tmp_path), "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            line = process.stdout.readline()
-            port = int(line.rsplit(":", 1)[1].split("/")[0])
-            assert ask(port, "/api/runs")[1] == ["run"]
-            process.send_signal(signal.SIGINT)
-            assert process.wait(timeout=30) == 0
-        finally:
-            process.kill()
+    read, write = os.pipe()
+    found = []
+
+    def browse():
+        with open(read) as lines:
+            port = int(lines.readline().rsplit(":", 1)[1].split("/")[0])
+        found.append(ask(port, "/api/runs")[1])
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with open(write, "w") as output:
+        monkeypatch.setattr(sys, "stdout", output)
+        browser = threading.Thread(target=browse)
+        browser.start()
+        assert main(["watch", str(tmp_path), "--port", "0"]) == 0
+        browser.join()
+    assert found == [["run"]]

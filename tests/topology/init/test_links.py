@@ -52,11 +52,7 @@ RANDOM = {
     "blocks, uneven": (StochasticBlockModel([[0.9, 0.1]], column_sizes=[10, 30]), (7, 40), 63 + 21),
     "receptive field": (ReceptiveField(0.13, 0.4), (31, 40), 161),
     "distance": (near(PLACES, PLACES[:50]), (60, 50), 300),
-    "distance, candidates": (
-        near(PLACES, PLACES[:50], candidates=9),
-        (60, 50),
-        300,
-    ),
+    "distance, candidates": (near(PLACES, PLACES[:50], candidates=9), (60, 50), 300),
 }
 
 
@@ -201,16 +197,8 @@ def test_from_graph_refuses():
         (BarabasiAlbert(2), (4, 4), "at least 5 rows and columns for attached=2, found 4 x 4"),
         (BarabasiAlbert(2), (9, 3), "at least 4 rows and columns for attached=2, found 9 x 3"),
         (StochasticBlockModel([[1.0]], row_sizes=[3]), (4, 5), "row_sizes that sum to 4, found 3"),
-        (
-            near(),
-            (60, 50),
-            "a 60 x 60 weight for these positions",
-        ),
-        (
-            near(candidates=5),
-            (60, 60),
-            "at most 300 links .* found 360",
-        ),
+        (near(), (60, 50), "a 60 x 60 weight for these positions"),
+        (near(candidates=5), (60, 60), "at most 300 links .* found 360"),
     ],
 )
 def test_shapes_that_cannot_be_wired_so(wiring, shape, message):

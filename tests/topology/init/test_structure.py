@@ -135,13 +135,6 @@ def test_blocks_have_exact_counts():
             assert block.sum() == round(densities[a, b] * block.size)
 
 
-def test_modules_are_as_equal_as_possible():
-    mask = wired(StochasticBlockModel.modular(3, within=1.0, between=0.0), 10, 8)[2]
-    expected = np.zeros((10, 8), bool)
-    expected[0:3, 0:2] = expected[3:6, 2:5] = expected[6:10, 5:8] = True
-    assert np.array_equal(mask, expected)
-
-
 def offsets(rows, columns, out_features, in_features):
     """Columns from the diagonal, around the ring."""
     best = (2 * rows + 1) * in_features // (2 * out_features)
@@ -222,3 +215,10 @@ def test_distance_does_not_depend_on_its_blocks(candidates):
     whole = wiring.links(80, 80, RandomKey(5)).positions()
     with mock.patch.object(exponential_distance, "BLOCK", 100):
         assert torch.equal(wiring.links(80, 80, RandomKey(5)).positions(), whole)
+
+
+def test_modules_are_as_equal_as_possible():
+    mask = wired(StochasticBlockModel.modular(3, within=1.0, between=0.0), 10, 8)[2]
+    expected = np.zeros((10, 8), bool)
+    expected[0:3, 0:2] = expected[3:6, 2:5] = expected[6:10, 5:8] = True
+    assert np.array_equal(mask, expected)

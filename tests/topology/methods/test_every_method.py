@@ -18,7 +18,6 @@ from sparse_engine.topology import (
     NarangPruning,
     NarangRamp,
     PeriodicDeepR,
-    Rewiring,
     Static,
     topology_hash,
 )
@@ -97,14 +96,6 @@ def test_links_that_return_may_stay(method, build):
     look(0)
     train(parts, 0, 22, look)
     assert len(stayed) == 3 * len(parts.rule.weights)
-
-
-def test_all_but_model_and_optimizer_goes_by_keyword(method):
-    for kind in {method, Rewiring}:
-        first, second, *others = inspect.signature(kind).parameters.values()
-        assert (first.name, second.name) == ("model", "optimizer")
-        by_name = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD)
-        assert all(each.kind in by_name for each in others)
 
 
 def test_options_that_all_methods_share(method, build):

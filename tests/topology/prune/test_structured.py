@@ -21,14 +21,6 @@ def literal_importance(weight, share=None, threshold=None):
     return [row in fallen for row in rows]
 
 
-@pytest.mark.parametrize(
-    "limit", [{"share": 0.0}, {"share": 0.25}, {"share": 1.0}, {"threshold": 0.0}]
-)
-def test_importance_literally(limit, weight):
-    dropped = NeuronImportance(**limit).drop(weight, 0.3, RandomKey(0))
-    assert dropped.tolist() == literal_importance(weight, **limit)
-
-
 @pytest.mark.parametrize("name", awkward_patterns())
 @pytest.mark.parametrize("limit", [{"share": 0.4}, {"threshold": 6.0}])
 def test_awkward_patterns_with_ties(name, limit):
