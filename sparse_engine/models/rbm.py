@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from sparse_engine import ops
 from sparse_engine.errors import InputError
-from sparse_engine.models.feed_forward import check_std
+from sparse_engine.models.feed_forward import check_std, layer_links
 from sparse_engine.nn import SparseWeight
 
 
@@ -48,8 +48,9 @@ class SparseRBM(nn.Module):
     ) -> None:
         super().__init__()
         check_std(initial_std)
+        (links,) = layer_links([visible, hidden], density, epsilon)
         self.weight = SparseWeight.erdos_renyi(
-            hidden, visible, density=density, epsilon=epsilon, generator=generator
+            hidden, visible, density=links / (hidden * visible), generator=generator
         )
         with torch.no_grad():
             self.weight.values.normal_(std=initial_std, generator=generator)

@@ -53,14 +53,12 @@ class SparseLinear(LinearOf):
         bias: whether there is a b, ``[out_features]``.
         device: where the parameters are put.
         dtype: float32 or float64.
-        density: fraction of the positions of W that hold a link, in (0, 1]; give this or
-        epsilon: SET's size, ``epsilon * (in_features + out_features)`` links.
+        density: fraction of the positions of W that hold a link, in (0, 1].
         gain: scale of the initial values, see :meth:`SparseWeight.erdos_renyi`.
         generator: source of randomness on the CPU.
 
     Raises:
-        ValueError: a size, density, epsilon or gain out of range, or not exactly one of density
-            and epsilon.
+        ValueError: a size, density or gain out of range.
         TypeError: a size that is no int, or a bias that is no bool.
 
     Example:
@@ -77,8 +75,7 @@ class SparseLinear(LinearOf):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         *,
-        density: float | None = None,
-        epsilon: float | None = None,
+        density: float,
         gain: float = 1.0,
         generator: torch.Generator | None = None,
     ) -> None:
@@ -92,7 +89,6 @@ class SparseLinear(LinearOf):
             out_features,
             in_features,
             density=density,
-            epsilon=epsilon,
             gain=gain,
             generator=generator,
             device=device,

@@ -139,8 +139,7 @@ class SparseWeight(WeightState):
         out_features: int,
         in_features: int,
         *,
-        density: float | None = None,
-        epsilon: float | None = None,
+        density: float,
         gain: float = 1.0,
         generator: torch.Generator | None = None,
         device: torch.device | str | None = None,
@@ -151,30 +150,20 @@ class SparseWeight(WeightState):
         Args:
             out_features: rows, the target units.
             in_features: columns, the source units.
-            density: fraction of all positions that hold a link, in (0, 1]; give this or
-            epsilon: SET's size, ``epsilon * (out_features + in_features)`` links.
+            density: fraction of all positions that hold a link, in (0, 1].
             gain: values are U(-b, b) with ``b = gain / sqrt(links into the row)``.
             generator: source of randomness on the CPU; torch's global one by default.
             device: where the weight is put.
             dtype: dtype of the values; torch's default dtype by default.
 
         Raises:
-            ValueError: density outside (0, 1], epsilon not positive, a gain that is not finite, or
-                not exactly one of density and epsilon.
+            ValueError: density outside (0, 1], or a gain that is not finite.
             TypeError: a size that is no int.
         """
         check_integer("out_features", out_features, least=0)
         check_integer("in_features", in_features, least=0)
         check_number("a finite gain", gain, math.isfinite)
-        if epsilon is not None and density is None:
-            nnz = _initial.epsilon_nnz(out_features, in_features, epsilon)
-        elif density is not None and epsilon is None:
-            nnz = _initial.density_nnz(out_features, in_features, density)
-        else:
-            raise ValueError(
-                "expected exactly one of density and epsilon, found "
-                f"density = {density} and epsilon = {epsilon}"
-            )
+        nnz = _initial.density_nnz(out_features, in_features, density)
         key = RandomKey(_initial.draw_seed(generator))
         pattern = Pattern.of(_initial.random_links(out_features, in_features, nnz, key, device))
         entries = cls.fresh(pattern, gain=gain, generator=generator, dtype=dtype)
@@ -193,15 +182,9 @@ class SparseWeight(WeightState):
         generator: torch.Generator | None = None,
         dtype: torch.dtype | None = None,
     ) -> dict[str, Tensor]:
-        """Return initial entries of all link parameters by name, each ``[nnz]``.
+        """Return initial entries of all link parameters by name, as :meth:`erdos_renyi` draws them.
 
-        The entries are on the CPU, or on the meta device where the pattern is on it.
-
-        Args:
-            pattern: the links.
-            gain: scale of the values, see :meth:`erdos_renyi`.
-            generator: source of randomness on the CPU; torch's global one by default.
-            dtype: dtype of the entries; torch's default dtype by default.
+        Each is ``[nnz]`` and on the CPU, or on the meta device where the pattern is on it.
         """
         device = pattern.crow.device
         values = _initial.blank(pattern.nnz, dtype=dtype, device=device)
@@ -220,11 +203,9 @@ class SparseWeight(WeightState):
         dtype: torch.dtype | None = None,
         device: torch.device | str = "cpu",
     ) -> dict[str, Tensor]:
-        """Return initial entries of all link parameters but ``values``, each ``[count]``.
+        """Return entries of the link parameters but ``values`` for ``count`` new links.
 
-        The entries are on the CPU, or on the meta device where ``device`` is that. A rewiring gives
-        them to new links; the values of new links come from its value rule. This base class has no
-        parameters but ``values``.
+        They are on the CPU, or on the meta device where ``device`` is that. This class has none.
         """
         return {}
 

@@ -17,11 +17,6 @@ def test_density_gives_the_nearest_number_of_links(density):
     assert_valid(weight)
 
 
-@pytest.mark.parametrize(("epsilon", "nnz"), [(4, 640), (0.5, 80), (1e-6, 0), (1e9, 6300)])
-def test_epsilon_gives_the_size_of_set(epsilon, nnz):
-    assert SparseWeight.erdos_renyi(90, 70, epsilon=epsilon).nnz == nnz
-
-
 def test_every_cell_is_equally_likely():
     hits = torch.zeros(5, 6)
     for seed in range(300):
@@ -117,12 +112,6 @@ def test_every_sparse_weight_of_a_network_has_its_exact_size():
         ({"density": 1.1}, r"density in \(0, 1\], found 1.1"),
         ({"density": math.nan}, r"density in \(0, 1\], found nan"),
         ({"density": math.inf}, r"density in \(0, 1\], found inf"),
-        ({"epsilon": -1}, "expected finite epsilon > 0, found -1"),
-        ({"epsilon": 0}, "expected finite epsilon > 0, found 0"),
-        ({"epsilon": math.nan}, "expected finite epsilon .*found nan"),
-        ({"epsilon": math.inf}, "expected finite epsilon .*found inf"),
-        ({}, "exactly one of density and epsilon"),
-        ({"density": 0.5, "epsilon": 1}, "exactly one of density and epsilon"),
     ],
 )
 def test_wrong_sizes_are_named(options, message):
@@ -131,7 +120,6 @@ def test_wrong_sizes_are_named(options, message):
 
 
 @pytest.mark.parametrize(("shape", "name"), [((-3, 3), "out_features"), ((3, -3), "in_features")])
-@pytest.mark.parametrize("size", [{"density": 0.5}, {"epsilon": 0.5}])
-def test_negative_features_are_named(shape, name, size):
+def test_negative_features_are_named(shape, name):
     with pytest.raises(ValueError, match=f"expected {name} .*found -3"):
-        SparseWeight.erdos_renyi(*shape, **size)
+        SparseWeight.erdos_renyi(*shape, density=0.5)
