@@ -255,21 +255,18 @@ class Cell:
         raise NotImplementedError
 
     def run_steps(
-        self, layer: Layer, sequence: Sequence, state: tuple[Tensor, ...], **drawn: Tensor
-    ) -> tuple[Tensor, ...]:
-        """Run one layer by :meth:`step`, as :meth:`run` does; states are tensors, never None."""
-        v = self.input_sums(layer, sequence.x)
-        return self.loop(layer, v, sequence, state, **drawn)
-
-    def loop(
         self,
         layer: Layer,
-        v: Tensor,
         sequence: Sequence,
         state: tuple[Tensor, ...],
+        v: Tensor | None = None,
         **drawn: Tensor,
     ) -> tuple[Tensor, ...]:
-        """Run :meth:`step` over all steps, given the input's contribution ``v``."""
+        """Run one layer by :meth:`step`, as :meth:`run` does; states are tensors, never None.
+
+        ``v`` is the input's contribution to all steps, by default :meth:`input_sums`.
+        """
+        v = self.input_sums(layer, sequence.x) if v is None else v
         given: dict[str, Any] = {**self.arguments(layer), **drawn}
         training = given.pop("training", False)
         step = partial(self.step, **given)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sparse_engine.nn import _initial
-from sparse_engine.nn._computed import check_plain
+from sparse_engine.nn._weight_state import check_plain
 from sparse_engine.nn.from_torch import effective, magnitude_mask, takes_gradients
 from sparse_engine.nn.options import check_flag, check_integer
 from sparse_engine.nn.weight import SparseWeight

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from sparse_engine.nn import _initial, from_torch
-from sparse_engine.nn._computed import check_plain
 from sparse_engine.nn._inputs import (
     check_input,
     check_weight,
@@ -28,8 +27,9 @@ from sparse_engine.nn._inputs import (
 )
 from sparse_engine.nn._segments import run_segments
 from sparse_engine.nn._step import quick_step
-from sparse_engine.nn.capture import any_captured, outside_graphs
+from sparse_engine.nn._weight_state import check_plain
 from sparse_engine.nn.cell import Cell, Layer, Maker
+from sparse_engine.nn.kernel_cell import any_captured, outside_graphs
 from sparse_engine.nn.options import STACK
 from sparse_engine.nn.sequence import Layout, Sequence, reset_state
 from sparse_engine.nn.weight import SparseWeight

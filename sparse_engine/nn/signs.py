@@ -10,8 +10,8 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 from typing_extensions import override
 
-from sparse_engine.nn._computed import check_plain
 from sparse_engine.nn._initial import check_entries
+from sparse_engine.nn._weight_state import check_plain
 from sparse_engine.nn.grouped import GroupedWeight
 from sparse_engine.nn.weight import SparseWeight
 from sparse_engine.ops import Rewired, carry

@@ -13,8 +13,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from sparse_engine import ops
 from sparse_engine.nn import _initial
-from sparse_engine.nn._computed import Parametrizations, check_plain, computed
-from sparse_engine.nn._weight_state import WeightState
+from sparse_engine.nn._weight_state import Parametrizations, WeightState, check_plain, computed
 from sparse_engine.nn.options import check_integer, check_number
 from sparse_engine.ops import Pattern, RandomKey
 from sparse_engine.ops.pattern import integers

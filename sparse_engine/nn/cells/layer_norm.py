@@ -8,9 +8,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from sparse_engine.nn.capture import captures
 from sparse_engine.nn.cell import Layer, Maker, multiply
-from sparse_engine.nn.kernel_cell import KernelCell, State
+from sparse_engine.nn.kernel_cell import KernelCell, State, captures
 from sparse_engine.nn.options import check_flag, option
 from sparse_engine.nn.sequence import Sequence
 from sparse_engine.ops import Norm

@@ -11,9 +11,9 @@ from torch import nn
 
 from sparse_engine import ops
 from sparse_engine.nn._step import step_of_cell
-from sparse_engine.nn.capture import captures
 from sparse_engine.nn.cell import Layer, Maker
 from sparse_engine.nn.cells.layer_norm import LayerNormed
+from sparse_engine.nn.kernel_cell import captures
 from sparse_engine.nn.options import check_clip, check_integer, option
 from sparse_engine.nn.recurrent import Recurrent
 from sparse_engine.nn.sequence import Sequence

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from sparse_engine import ops
-from sparse_engine.nn.cells.continuous import Continuous
+from sparse_engine.nn.cells.ctrnn import Continuous
 from sparse_engine.nn.options import check_duration, option
 from sparse_engine.nn.recurrent import Recurrent
 from sparse_engine.ops.continuous import RK4, Solver

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sparse_engine import ops
 from sparse_engine.nn.cell import Layer, Maker
-from sparse_engine.nn.cells.continuous import Leaky, LeakyNetwork, of_units
+from sparse_engine.nn.cells.ctrnn import Leaky, LeakyNetwork, of_units
 from sparse_engine.nn.kernel_cell import State
 from sparse_engine.nn.options import check_count, check_number, option
 from sparse_engine.nn.sequence import Sequence
@@ -71,13 +71,18 @@ class RateRNN(Leaky):
         return v, Sequence(v, None, resets, dt)
 
     def run_steps(
-        self, layer: Layer, sequence: Sequence, state: tuple[Tensor, ...], **drawn: Tensor
+        self,
+        layer: Layer,
+        sequence: Sequence,
+        state: tuple[Tensor, ...],
+        v: Tensor | None = None,
+        **drawn: Tensor,
     ) -> tuple[Tensor, ...]:
         """Run one layer step by step, with the noise of :meth:`run`."""
         if not self.sigma:
-            return super().run_steps(layer, sequence, state, **drawn)
+            return super().run_steps(layer, sequence, state, v, **drawn)
         v, steps = self.with_noise(layer, self.input_sums(layer, sequence.x), sequence)
-        y, *final = self.loop(layer, v, steps, state, **drawn)
+        y, *final = super().run_steps(layer, steps, state, v, **drawn)
         return y[self.unfolds - 1 :: self.unfolds], *final
 
     def run(self, layer: Layer, sequence: Sequence, state: State) -> tuple[Tensor, ...]:

@@ -10,9 +10,8 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from sparse_engine import ops
-from sparse_engine.nn.capture import Use, capture, captures
 from sparse_engine.nn.cell import Layer, Maker, multiply
-from sparse_engine.nn.kernel_cell import KernelCell, State
+from sparse_engine.nn.kernel_cell import KernelCell, State, Use, capture, captures
 from sparse_engine.nn.options import check_count, check_flag, check_fraction, option
 from sparse_engine.nn.recurrent import Recurrent
 from sparse_engine.nn.sequence import Sequence
