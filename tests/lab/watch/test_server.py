@@ -219,13 +219,14 @@ def test_the_command_serves_and_ends(tmp_path, monkeypatch):
     def browse():
         with open(read) as lines:
             port = int(lines.readline().rsplit(":", 1)[1].split("/")[0])
-        found.append(ask(port, "/api/runs")[1])
-        os.kill(os.getpid(), signal.SIGINT)
+            found.append(ask(port, "/api/runs")[1])
+            os.kill(os.getpid(), signal.SIGINT)
+            lines.read()
 
     with open(write, "w") as output:
         monkeypatch.setattr(sys, "stdout", output)
         browser = threading.Thread(target=browse)
         browser.start()
         assert main(["watch", str(tmp_path), "--port", "0"]) == 0
-        browser.join()
+    browser.join()
     assert found == [["run"]]
