@@ -42,31 +42,6 @@ def devices_of(module):
 
 
 @contextmanager
-def empty_weights():
-    """Effect of accelerate's ``init_empty_weights(include_buffers=True)`` while it lasts."""
-
-    def to_meta(register):
-        def run(module, name, tensor, **options):
-            register(module, name, tensor, **options)
-            kind = module._parameters if name in module._parameters else module._buffers
-            if tensor is not None:
-                empty = kind[name].to("meta")
-                kind[name] = nn.Parameter(empty) if kind is module._parameters else empty
-
-        return run
-
-    def on_meta(make):
-        return lambda *arguments, **options: make(*arguments, **options | {"device": "meta"})
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("register_parameter", "register_buffer"):
-            patch.setattr(nn.Module, name, to_meta(getattr(nn.Module, name)))
-        for name in ("empty", "zeros", "ones", "full"):
-            patch.setattr(torch, name, on_meta(getattr(torch, name)))
-        yield
-
-
-@contextmanager
 def default_device(device):
     torch.set_default_device(device)
     try:
@@ -79,7 +54,6 @@ MAKERS = {
     "device=": lambda make: make(device="meta"),
     "with": lambda make: within(torch.device("meta"), make),
     "default": lambda make: within(default_device("meta"), make),
-    "accelerate": lambda make: within(empty_weights(), make),
 }
 
 
@@ -98,6 +72,13 @@ def test_modules_are_made_without_data(kind, how):
     assert found == expected
     for y, other in zip(outputs_of(module, X.to("meta")), outputs_of(real, X), strict=True):
         assert (y.device.type, y.shape, y.dtype) == ("meta", other.shape, other.dtype)
+
+
+def test_modules_are_made_within_accelerate():
+    accelerate = pytest.importorskip("accelerate")
+    with accelerate.init_empty_weights(include_buffers=True):
+        network = MODULES["lstm"]()
+    assert devices_of(network) == {"meta"}
 
 
 @EVERY
