@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from kernels.sequences import (
     BEGINS,
     FORMS,
+    NARROW,
     PACKABLE,
     Form,
     check,
@@ -49,9 +50,21 @@ LENGTHS = {
 SEQUENCES = {str(shape): shape for shape in SHAPES} | LENGTHS
 
 
+#: Of enough sums for the norm of what is rounded to tell something.
+TELLING = {"nothing", "ordinary", "medium", "long rows"}
+
+
 def is_exact_enough(case):
     """A state that is nearly at its limit is clipped in one precision only, and so on."""
-    form = FORMS[case["form"]]
+    name, form = case["form"], FORMS[case["form"]]
+    if case.get("dtype") == "bfloat16":
+        if name not in NARROW or "relu" in name or case.get("pattern", "nothing") not in TELLING:
+            return False
+        # Sums in which rounded numbers cancel: of dense inputs, and of dt where f(0) is not 0.
+        sums = "dense input" in name or name in ("rate_rnn, softplus", "rate_rnn, sigmoid")
+        few = sums and case.get("sequences") in ("(1, 1)", "(5, 1)", "one")
+        begins = case.get("begins", "never")
+        return not few and begins in (("never",) if form.operation == "ltc" else ("never", "some"))
     if form.operation == "ltc" and case.get("pattern") == "wide":
         return False  # the reference takes as long for it as for all others
     return not form.clips or case.get("dtype", "float64") == "float64"
@@ -77,14 +90,15 @@ def problem(form, pattern, sequences, dtype=torch.float64, *, begins=None, **giv
     sequences=SEQUENCES,
     pattern=SQUARE,
     begins=BEGINS,
-    dtype=DTYPES,
+    dtype=DTYPES | {"bfloat16": torch.bfloat16},
     initial=[True, False],
     bias=[True, False],
 )
 def test_equals_its_reference(form, sequences, pattern, begins, dtype, initial, bias):
-    form = FORMS[form]
+    form, real = FORMS[form], torch.promote_types(dtype, torch.float32)
     given = {"begins": begins, "initial": initial, "bias": bias}
-    check(form, problem(form, pattern, sequences, dtype, **given))
+    arguments = problem(form, pattern, sequences, real, **given)
+    check(form, form.narrowed(arguments) if dtype == torch.bfloat16 else arguments)
 
 
 @pairwise(
