@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from sparse_engine.nn import CELLS, Cell, Recurrent, option
+from sparse_engine.nn import Cell, Recurrent, option
 
 
 def check_scale(name, value):
@@ -126,13 +126,3 @@ def test_it_has_no_counterpart_in_torch():
         SparseUGRNN.from_dense(nn.RNN(2, 3), density=0.5)
     with pytest.raises(TypeError, match=r"counterpart in torch\.nn, found SparseUGRNN"):
         SparseUGRNN(2, 3, density=0.5).to_dense()
-
-
-@pytest.mark.parametrize("name", CELLS)
-def test_states_are_what_a_cell_takes_and_returns(name):
-    network = CELLS[name](3, 7, density=0.5)
-    final = network(torch.randn(4, 2, 3))[1]
-    final = final if isinstance(final, tuple) else (final,)
-    assert len(final) == len(network.states)
-    with pytest.raises(TypeError, match=network.states[0]):
-        network(torch.randn(4, 2, 3), (1, 2, 3))

@@ -60,21 +60,6 @@ def test_steps_are_a_sequence(form, batch_first, batch, resets):
     assert_same(found, outcome(network, leaves, **given), 1e-12)
 
 
-@EVERY
-def test_the_final_state_continues_a_sequence(form):
-    network = make(form, num_layers=2)
-    x, *states = leaves_of(network, 9, 4)
-    spans = spans_of(form, x)
-    first_spans, second_spans = (
-        {name: each[part] for name, each in spans.items()} for part in (slice(5), slice(5, None))
-    )
-    whole, *last = run(network, x, *states, **spans)
-    first, *between = run(network, x[:5], *states, **first_spans)
-    second, *end = run(network, x[5:], *between, **second_spans)
-    assert_close(torch.cat([first, second]), whole, **CLOSE)
-    assert_close(end, last, **CLOSE)
-
-
 @pytest.mark.parametrize("cell", CELLS)
 def test_what_cannot_step(cell):
     with pytest.raises(ValueError, match="one direction"):
@@ -148,20 +133,6 @@ def test_results_without_gradients_have_the_same_bits(form):
     for without in (torch.no_grad, torch.inference_mode):
         with without():
             assert all(map(torch.equal, run(network, *leaves), recorded))
-
-
-@EVERY
-def test_parts_that_get_no_gradient(form):
-    """Frozen parameters get none, and those of the others stay what they are."""
-    network = make(form, bidirectional=True)
-    leaves = leaves_of(network, 5, 3)
-    whole = outcome(network, leaves)
-    for frozen in dict(network.named_parameters()):
-        parameter = network.get_parameter(frozen).requires_grad_(False)
-        found = outcome(network, leaves)
-        parameter.requires_grad_(True)
-        assert frozen not in found
-        assert_same(found, {name: whole[name] for name in found}, 1e-12)
 
 
 @pytest.mark.parametrize("form", TIMED)

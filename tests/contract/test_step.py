@@ -5,7 +5,7 @@ import pickle
 
 import pytest
 import torch
-from contract.networks import FORMS, make
+from contract.networks import FORMS, make, mostly_exhaustive
 from pairwise import pairwise
 from torch import nn
 from torch.func import functional_call
@@ -274,7 +274,7 @@ def test_factors_are_captured():
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("cell", CELLS)
+@mostly_exhaustive("cell", CELLS, "lstm")
 def test_compilers_transforms_and_modes(cell):
     network = small(cell)
     x, hx = inputs(network, 3)

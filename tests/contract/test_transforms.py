@@ -29,18 +29,6 @@ def problem(cell, **options):
 
 
 @EVERY
-def test_gradients_of_networks(cell):
-    options = {"num_layers": 2, "bidirectional": True}
-    network, parameters, loss = problem(cell, **options)
-    x = real(4, 2, 3).requires_grad_()
-    loss(dict(network.named_parameters()), x).backward()
-    of_parameters, of_x = grad(loss, (0, 1))(parameters, x.detach())
-    assert_close(of_x, x.grad)
-    assert_close(jacrev(loss, 1)(parameters, x.detach()), x.grad)
-    assert_close(of_parameters, {name: each.grad for name, each in network.named_parameters()})
-
-
-@EVERY
 def test_gradients_of_each_sample(cell):
     _, parameters, loss = problem(cell)
     x = real(3, 4, 2, 3)

@@ -1,9 +1,7 @@
 """Threads and memory within the limits of a control group."""
 
-import subprocess
-import sys
-
 import pytest
+from fresh_process import run_script
 
 from sparse_engine import machine
 from sparse_engine.machine import memory_limit, threads_within_quota
@@ -81,7 +79,7 @@ with torch.no_grad():
 
 
 def test_no_more_threads_than_the_quota_run():
-    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True)
+    done = run_script(SCRIPT)
     assert done.returncode == 0, done.stderr
 
 

@@ -112,7 +112,13 @@ def test_products_of_many_samples(name):
             assert_close(vmap(function, dims)(*samples), vmap(reference, dims)(*samples))
 
 
-@pytest.mark.parametrize("transform", [grad, lambda f: lambda x: jvp(f, (x,), (x,))[1], vmap])
+@pytest.mark.parametrize(
+    "transform",
+    [
+        lambda f: lambda x: jvp(f, (x,), (x,))[1],
+        *(pytest.param(each, marks=pytest.mark.exhaustive) for each in (grad, vmap)),
+    ],
+)
 def test_transforms_of_a_layer_are_compiled(transform):
     layer, x = SparseLinear(4, 5, density=0.5, dtype=torch.float64), real(2, 4)
     run = transform(lambda x: (layer(x) ** 3).sum())

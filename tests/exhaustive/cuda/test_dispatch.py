@@ -6,7 +6,6 @@ import math
 import pytest
 import torch
 from testing import random_pattern
-from torch.testing import assert_close
 
 from sparse_engine.ops._dispatch.native import built_with_cuda, native
 
@@ -125,27 +124,6 @@ def test_batch_sizes_are_checked_before_a_launch(simulated):
             torch._C.DispatchKeySet(torch._C.DispatchKey.CPU),
             *(packed, None, None, None, values, PATTERN, elsewhere, 0),
         )
-
-
-def test_rewiring_on_cuda_goes_by_operations_of_torch():
-    """The dispatcher finds them for CUDA tensors, whether or not there are native kernels."""
-    links, keep = [*PATTERN.links], torch.arange(12) % 3 > 0
-    for name, arguments in {
-        "check_csr": links,
-        "transpose": links,
-        "sample_absent": [*links, ~keep, 4, 1, 2, 3],
-        "rewire": [*links, keep, torch.empty(0, dtype=torch.int64)],
-        "smallest": [torch.randn(12), 3, None, True],
-        "nearest_zero": [torch.randn(12), 0.5],
-        "scan_absent": [torch.randn(6, 6), *links, 0, 0.5],
-        "carry": [torch.randn(12), torch.arange(12, dtype=torch.int32).flip(0), 12],
-    }.items():
-        operation = getattr(native, name).default
-        assert_close(operation.redispatch(ON_CUDA, *arguments), operation(*arguments))
-    entries, slots = torch.randn(12), torch.arange(12, dtype=torch.int32).flip(0)
-    wanted = entries.flip(0)
-    native.carry_.default.redispatch(ON_CUDA, entries, slots)
-    assert_close(entries, wanted)
 
 
 @pytest.mark.parametrize("name", WITHOUT)
