@@ -35,11 +35,29 @@ def from_dense(
     kind: type[Recurrent],
     dense: nn.RNNBase,
     *,
-    density: float | None,
-    mask: Tensor | Mapping[str, Tensor] | None,
-    input_density: float,
+    density: float | None = None,
+    mask: Tensor | Mapping[str, Tensor] | None = None,
+    input_density: float = 1.0,
 ) -> Any:
-    """Make a network of a class from its counterpart, see :meth:`Recurrent.from_dense`."""
+    """Make a sparse network that keeps some weights of a dense network, with their values.
+
+    Args:
+        kind: the class of the network.
+        dense: the network to copy, with all of its options.
+        density: fraction of each sparse weight to keep, the largest entries by magnitude.
+        mask: the entries to keep: a bool matrix for ``weight_hh_l0``, or a mapping from
+            parameter names to matrices. Without density or mask, the entries that
+            ``torch.nn.utils.prune`` has kept in a pruned weight, and in any other weight
+            those that are not 0.
+        input_density: fraction of layer 0's input weights to keep; 1.0 keeps them dense.
+
+    The mode and ``requires_grad`` are those of the dense network.
+
+    Raises:
+        TypeError: ``dense`` is not the counterpart of this network in torch.nn, or there is
+            none.
+        ValueError: both density and mask, or a mask that does not fit.
+    """
     counterpart, found = _counterpart(kind), type_before_parametrizations(dense)
     if found is not counterpart:
         raise TypeError(f"expected a torch.nn.{counterpart.__name__}, found {found.__name__}")
@@ -69,7 +87,12 @@ def from_dense(
 
 
 def to_dense(network: Recurrent) -> nn.RNNBase:
-    """Return the counterpart of a network, see :meth:`Recurrent.to_dense`."""
+    """Return the network of torch.nn that computes the same.
+
+    Raises:
+        TypeError: the network has no counterpart in torch.nn.
+        ValueError: an option that torch.nn lacks is in use, such as cell_clip or layer_norm.
+    """
     counterpart, cell = _counterpart(type(network)), network.cell
     for each in fields(cell):
         value = getattr(cell, each.name)

@@ -28,9 +28,8 @@ class GroupedWeight(SparseWeight):
     the CPU the sum has the same bits for any number of threads; elsewhere it has them after
     ``torch.use_deterministic_algorithms(True)``.
 
-    The pattern is frozen, because a new link would have neither a group nor a base. A state dict
-    holds gains, pattern, groups and base, and loads into any weight of the same shape and number of
-    groups.
+    The pattern stays frozen, because a new link would have neither a group nor a base. A state dict
+    loads into any weight of the same shape and number of groups.
 
     Attributes:
         gain: Parameter ``[groups]``.
@@ -59,6 +58,7 @@ class GroupedWeight(SparseWeight):
     gain: nn.Parameter
     base: Tensor
     group: Tensor
+    frozen_pattern = True
 
     _saved = ("gain", "base", "group", "crow_indices", "col_indices")
 
@@ -91,21 +91,6 @@ class GroupedWeight(SparseWeight):
         """The values ``gain[group] * base``, ``[nnz]``: differentiable in ``gain``, and no leaf."""
         gains = self.gain.double().index_select(0, self.group)
         return gains.to(self.base.dtype) * self.base
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The dtype of the values."""
-        return self.base.dtype
-
-    @property
-    def frozen_pattern(self) -> bool:
-        """True, and cannot be set to False: a new link would have no group."""
-        return True
-
-    @frozen_pattern.setter
-    def frozen_pattern(self, frozen: bool) -> None:
-        if not frozen:
-            raise AttributeError(f"expected a pattern that stays frozen: links need groups, {self}")
 
     @override
     def check_rewirable(self) -> None:

@@ -49,16 +49,10 @@ class SparseEmbedding(nn.Module):
         self.weight.reset_parameters()
 
     def forward(self, input: Tensor) -> Tensor:
-        """Return ``W[input]``, dense.
+        """Return ``W[input]``, dense: the vectors ``[..., embedding_dim]`` of words of any shape.
 
         ``torch.compile`` breaks its graph here, because the number of links of the words depends on
         the data.
-
-        Args:
-            input: words, integers of any shape.
-
-        Returns:
-            Their vectors ``[..., embedding_dim]``.
 
         Raises:
             WordError: a word outside the vocabulary.
@@ -143,10 +137,6 @@ class LockedDropout(nn.Dropout):
         shape = [*input.shape]
         shape[1 if self.batch_first and input.dim() == 3 else 0] = 1
         return input * super().forward(input.new_ones(shape))
-
-    def extra_repr(self) -> str:
-        """Return what ``print(module)`` shows."""
-        return f"p={self.p}, batch_first={self.batch_first}"
 
 
 class MixtureOfSoftmaxes(nn.Module):

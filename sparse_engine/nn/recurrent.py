@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from collections.abc import Sequence as Ordered
 from dataclasses import fields, replace
 from functools import partial
@@ -364,45 +364,8 @@ class Recurrent(nn.Module):
     def flatten_parameters(self) -> None:
         """Do nothing: there is no flat copy of the parameters, as torch.nn has on a GPU."""
 
-    @classmethod
-    def from_dense(
-        cls,
-        dense: nn.RNNBase,
-        *,
-        density: float | None = None,
-        mask: Tensor | Mapping[str, Tensor] | None = None,
-        input_density: float = 1.0,
-    ) -> Recurrent:
-        """Make a sparse network that keeps some weights of a dense network, with their values.
-
-        Args:
-            dense: the network to copy, with all of its options.
-            density: fraction of each sparse weight to keep, the largest entries by magnitude.
-            mask: the entries to keep: a bool matrix for ``weight_hh_l0``, or a mapping from
-                parameter names to matrices. Without density or mask, the entries that
-                ``torch.nn.utils.prune`` has kept in a pruned weight, and in any other weight
-                those that are not 0.
-            input_density: fraction of layer 0's input weights to keep; 1.0 keeps them dense.
-
-        The mode and ``requires_grad`` are those of the dense network.
-
-        Raises:
-            TypeError: ``dense`` is not the counterpart of this network in torch.nn, or there is
-                none.
-            ValueError: both density and mask, or a mask that does not fit.
-        """
-        return from_torch.from_dense(
-            cls, dense, density=density, mask=mask, input_density=input_density
-        )
-
-    def to_dense(self) -> nn.RNNBase:
-        """Return the network of torch.nn that computes the same.
-
-        Raises:
-            TypeError: the network has no counterpart in torch.nn.
-            ValueError: an option that torch.nn lacks is in use, such as cell_clip or layer_norm.
-        """
-        return from_torch.to_dense(self)
+    from_dense = classmethod(from_torch.from_dense)
+    to_dense = from_torch.to_dense
 
     def extra_repr(self) -> str:
         """Return what ``print(network)`` shows: the value of each option, links and memory."""

@@ -75,10 +75,6 @@ class DropConnect(nn.Module):
         dropped = {name: self.dropout(self.network.get_parameter(name)) for name in names}
         return functional_call(self.network, dropped, inputs, options)
 
-    def extra_repr(self) -> str:
-        """Return what ``print(module)`` shows."""
-        return f"weights={self.weights}"
-
 
 def link_penalty(model: nn.Module, *, l1: float = 0.0, l2: float = 0.0) -> Tensor:
     """Return ``l1 * sum |w| + l2 * sum w^2`` over the links of a model, to add to the loss.

@@ -124,8 +124,6 @@ def test_rewiring_leaves_it_alone():
     assert network.weight_hh_l1.topology_version == network.weight_ih_l1.topology_version == 1
     with pytest.raises(ValueError, match="whose values are a Parameter, found GroupedWeight"):
         weight.set_pattern(weight.pattern, weight.values)
-    with pytest.raises(AttributeError):
-        weight.frozen_pattern = False
 
 
 ERRORS = {
