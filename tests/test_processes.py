@@ -149,7 +149,7 @@ def test_the_limit_would_notice_a_dense_matrix(here):
 EXHAUSTED = {
     "scan": (
         """
-run = ops.scan_absent
+run = ops.topology.scan_absent
 small = torch.randn(400, 400), random_pattern(400, 400, 400).links
 large = torch.randn(4000, 4000), random_pattern(4000, 4000, 4000).links
 """,
@@ -157,7 +157,7 @@ large = torch.randn(4000, 4000), random_pattern(4000, 4000, 4000).links
     ),
     "link prediction": (
         """
-run = ops.ch3_l3
+run = ops.topology.ch3_l3
 small = random_pattern(400, 400, 4000).links, 10
 large = random_pattern(4000, 4000, 60_000).links, 20_000_000
 """,

@@ -65,16 +65,16 @@ def test_topology_operations(assert_same_bits):
     slot_map = torch.where(torch.rand(400_000) < 0.5, torch.arange(400_000), -1).int()
 
     def run():
-        rewired = ops.rewire(links, keep, cells)
+        rewired = ops.topology.rewire(links, keep, cells)
         return [
             *Pattern.of(links),
             *rewired.links[:2],
             rewired.slot_map,
             rewired.born,
-            ops.sample_absent(links, 300_000, RandomKey(1)),
-            ops.sample_absent(links, 800_000, RandomKey(1)),
-            ops.smallest(scores, 100_000, above=0.0),
-            ops.carry(scores, slot_map, 400_000),
+            ops.topology.sample_absent(links, 300_000, RandomKey(1)),
+            ops.topology.sample_absent(links, 800_000, RandomKey(1)),
+            ops.topology.smallest(scores, 100_000, above=0.0),
+            ops.topology.carry(scores, slot_map, 400_000),
             torch.tensor(ByMagnitude().share(weight, ~keep)),
         ]
 

@@ -17,8 +17,9 @@ from torch.testing import assert_close
 
 from sparse_engine import nn as sparse
 from sparse_engine.nn import SparseWeight
-from sparse_engine.ops import Links, Pattern, RandomKey, rewire, sample_absent
+from sparse_engine.ops import Links, Pattern, RandomKey
 from sparse_engine.ops._dispatch.private import OpOverload, TorchDispatchMode, compiled_package
+from sparse_engine.ops.topology import rewire, sample_absent
 
 # Widths of kernels, and their neighbours.
 BOUNDARIES = [width + step for width in (4, 8, 16, 32, 64, 128) for step in (-1, 0, 1)]

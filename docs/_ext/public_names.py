@@ -17,8 +17,12 @@ from sparse_engine import lab
 
 #: Modules without a page: the command line has its own, and the rest is for the package itself.
 INTERNAL = {"__main__", "cli", "extras", "files", "lab"}
-#: Rules that methods are made of, beside the usual ones that the subpackage itself exports.
-RULES = [f"sparse_engine.topology.{name}" for name in ("prune", "grow", "redistribute", "schedule")]
+#: Namespaces within subpackages: operations, and rules beside the usual ones that are exported.
+RULES = [
+    "sparse_engine.ops.quantized",
+    "sparse_engine.ops.topology",
+    *(f"sparse_engine.topology.{name}" for name in ("prune", "grow", "redistribute", "schedule")),
+]
 
 
 def modules() -> list[str]:

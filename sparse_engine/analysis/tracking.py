@@ -18,8 +18,8 @@ from sparse_engine.analysis.motifs import triad_census
 from sparse_engine.analysis.null_model import null_model
 from sparse_engine.nn import SparseWeight
 from sparse_engine.nn.recurrent import recurrent_weights
-from sparse_engine.ops import Rewired
 from sparse_engine.ops.pattern import Pattern
+from sparse_engine.ops.topology import Rewired
 from sparse_engine.topology.rewiring import Rewiring
 from sparse_engine.topology.rule import State
 from sparse_engine.topology.track import Measure, Record

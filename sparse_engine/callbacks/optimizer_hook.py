@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from sparse_engine.nn import SparseWeight
-from sparse_engine.ops import Rewired
+from sparse_engine.ops.topology import Rewired
 from sparse_engine.topology import Rewiring
 
 #: Function that makes the rewiring of a model, such as ``partial(SET, fraction=0.3, every=100)``.

@@ -19,13 +19,12 @@ from sparse_engine.nn.linear import LinearOf, SparseLinear
 from sparse_engine.nn.recurrent import Recurrent
 from sparse_engine.nn.sequence import Sequence
 from sparse_engine.nn.weight import SparseWeight
-from sparse_engine.ops import QuantizedLinks
 from sparse_engine.ops._dispatch.native import native, needs_gradient
-from sparse_engine.ops.quantized import QUANTIZED_CELLS
+from sparse_engine.ops.quantized import QUANTIZED_CELLS, QuantizedLinks
 
 
 class QuantizedWeight(LoadsWhole):
-    """Sparse weight with int8 or bfloat16 values, see :class:`sparse_engine.ops.QuantizedLinks`.
+    """Sparse weight with int8 or bfloat16 values, see :class:`QuantizedLinks`.
 
     Attributes:
         codes: int8 or bfloat16 ``[slots, 16]``.
@@ -62,7 +61,7 @@ class QuantizedWeight(LoadsWhole):
             raise ValueError(f"expected gates of one size, found blocks of {weight.blocks} rows")
         weight.refresh()
         gates = len(weight.blocks)
-        links = ops.quantize_links(weight.values, weight.pattern, gates=gates, int8=int8)
+        links = ops.quantized.quantize(weight.values, weight.pattern, gates=gates, int8=int8)
         return cls(links, weight.shape[1], gates)
 
     @property
@@ -82,7 +81,7 @@ class QuantizedWeight(LoadsWhole):
 
     def to_sparse(self) -> SparseWeight:
         """Return the float32 weight with the same values; links that are 0 are left out."""
-        crow, col, values = ops.dequantize_links(self.links, self.shape[1], gates=self.gates)
+        crow, col, values = ops.quantized.dequantize(self.links, self.shape[1], gates=self.gates)
         return SparseWeight.from_csr(crow, col, values, self.shape)
 
     def to_dense(self) -> Tensor:
@@ -91,7 +90,7 @@ class QuantizedWeight(LoadsWhole):
 
     def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
         """Return ``x @ W.T + bias``."""
-        return ops.quantized_linear(x, self.links, bias, gates=self.gates)
+        return ops.quantized.linear(x, self.links, bias, gates=self.gates)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> QuantizedWeight:
         for name, own in self.links._asdict().items():
@@ -181,7 +180,7 @@ class QuantizedRecurrent(Recurrent):
 
     @property
     def cell_name(self) -> str:
-        """The name of the cell for :func:`sparse_engine.ops.quantized_sequence`."""
+        """The name of the cell for :func:`sparse_engine.ops.quantized.sequence`."""
         return getattr(self.cell, "nonlinearity", self.cell.operation.__name__)
 
     def keeps_bfloat16(self, device: str) -> bool:
@@ -194,7 +193,7 @@ class QuantizedRecurrent(Recurrent):
         """Multiply by the input weight, and run the cell."""
         layer = self.layer(name)
         b_input, bias = self.cell.biases(layer)
-        h, c_n = ops.quantized_sequence(
+        h, c_n = ops.quantized.sequence(
             self.cell_name,
             multiply(layer["weight_ih"], sequence.x, b_input),
             state[0],

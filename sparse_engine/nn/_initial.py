@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from sparse_engine.nn.options import check_number
-from sparse_engine.ops import Links, Pattern, RandomKey, rewire, sample_absent
+from sparse_engine.ops import Links, Pattern, RandomKey
 from sparse_engine.ops._dispatch.private import without_modes
+from sparse_engine.ops.topology import rewire, sample_absent
 
 
 def blank(

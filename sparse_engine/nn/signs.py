@@ -14,8 +14,8 @@ from sparse_engine.nn._initial import check_entries
 from sparse_engine.nn._weight_state import check_plain
 from sparse_engine.nn.grouped import GroupedWeight
 from sparse_engine.nn.weight import SparseWeight
-from sparse_engine.ops import Rewired, carry
 from sparse_engine.ops.pattern import integers
+from sparse_engine.ops.topology import Rewired, carry
 
 
 class Signs(ABC):

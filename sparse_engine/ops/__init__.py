@@ -22,6 +22,8 @@ once, in all tensors of real numbers, which are float32 or float64.
 
 from sparse_engine.machine import threads_within_quota as _threads_within_quota
 from sparse_engine.ops import _topology_cuda as _topology_cuda
+from sparse_engine.ops import quantized as quantized
+from sparse_engine.ops import topology as topology
 from sparse_engine.ops._dispatch.native import library as _library
 from sparse_engine.ops.conductance import Synapses as Synapses
 from sparse_engine.ops.conductance import conductance as conductance
@@ -34,9 +36,6 @@ from sparse_engine.ops.gated import lstm as lstm
 from sparse_engine.ops.gated import mgu as mgu
 from sparse_engine.ops.gated import on_lstm as on_lstm
 from sparse_engine.ops.gated import rnn as rnn
-from sparse_engine.ops.link_prediction import Predicted as Predicted
-from sparse_engine.ops.link_prediction import ch2_l3n as ch2_l3n
-from sparse_engine.ops.link_prediction import ch3_l3 as ch3_l3
 from sparse_engine.ops.normed import Norm as Norm
 from sparse_engine.ops.normed import normed_lstm as normed_lstm
 from sparse_engine.ops.normed import normed_rnn as normed_rnn
@@ -46,23 +45,9 @@ from sparse_engine.ops.products import linear as linear
 from sparse_engine.ops.products import sddmm as sddmm
 from sparse_engine.ops.products import spmm as spmm
 from sparse_engine.ops.products import spmm_t as spmm_t
-from sparse_engine.ops.quantized import QuantizedLinks as QuantizedLinks
-from sparse_engine.ops.quantized import dequantize_links as dequantize_links
-from sparse_engine.ops.quantized import quantize_links as quantize_links
-from sparse_engine.ops.quantized import quantized_linear as quantized_linear
-from sparse_engine.ops.quantized import quantized_sequence as quantized_sequence
 from sparse_engine.ops.random_key import RandomKey as RandomKey
 from sparse_engine.ops.random_key import Use as Use
 from sparse_engine.ops.rhn import rhn as rhn
-from sparse_engine.ops.topology import Rewired as Rewired
-from sparse_engine.ops.topology import carry as carry
-from sparse_engine.ops.topology import carry_ as carry_
-from sparse_engine.ops.topology import largest as largest
-from sparse_engine.ops.topology import nearest_zero as nearest_zero
-from sparse_engine.ops.topology import rewire as rewire
-from sparse_engine.ops.topology import sample_absent as sample_absent
-from sparse_engine.ops.topology import scan_absent as scan_absent
-from sparse_engine.ops.topology import smallest as smallest
 
 if (_quota := _threads_within_quota()) is not None:
     _library.set_most_threads(_quota)

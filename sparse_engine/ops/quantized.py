@@ -75,7 +75,7 @@ class QuantizedLinks(NamedTuple):
             raise ValueError("expected finite scales of at least 0, found others")
 
 
-def quantize_links(
+def quantize(
     values: Tensor, pattern: Pattern, *, gates: int = 1, int8: bool = True
 ) -> QuantizedLinks:
     """Return links with values of 8 bits and a scale for each row, or in bfloat16.
@@ -105,21 +105,21 @@ def quantize_links(
     return QuantizedLinks(*found)
 
 
-def dequantize_links(
+def dequantize(
     links: QuantizedLinks, in_features: int, *, gates: int = 1
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return ``crow``, ``col`` and float32 values of the links whose code is not 0."""
     return checked(native.dequantize_links, [*links], in_features, gates)
 
 
-def _quantized_linear_ref(
+def _linear_ref(
     x: Tensor, links: QuantizedLinks, bias: Tensor | None = None, *, gates: int = 1
 ) -> Tensor:
     return torch.nn.functional.linear(x, dense_of(links, x.shape[-1], gates), bias)
 
 
-@with_reference(_quantized_linear_ref)
-def quantized_linear(
+@with_reference(_linear_ref)
+def linear(
     x: Tensor, links: QuantizedLinks, bias: Tensor | None = None, *, gates: int = 1
 ) -> Tensor:
     """Return ``torch.nn.functional.linear(x, W, bias)``, ``[..., in]`` to ``[..., out]``.
@@ -147,7 +147,7 @@ def quantized_linear(
     return y.reshape(*x.shape[:-1], y.shape[-1])
 
 
-def _quantized_sequence_ref(
+def _sequence_ref(
     cell: str,
     x: Tensor,
     h0: Tensor | None,
@@ -160,7 +160,7 @@ def _quantized_sequence_ref(
     cell_clip: float | None = None,
     resets: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    crow, col, values = dequantize_links(links, in_features, gates=QUANTIZED_CELLS[cell][1])
+    crow, col, values = dequantize(links, in_features, gates=QUANTIZED_CELLS[cell][1])
     pattern = Pattern.from_csr(crow, col, (links.scales.numel(), in_features))
     options: dict[str, Any] = {"batch_sizes": batch_sizes, "resets": resets}
     if cell == "lstm":
@@ -172,8 +172,8 @@ def _quantized_sequence_ref(
     return h, x.new_empty(0)
 
 
-@with_reference(_quantized_sequence_ref)
-def quantized_sequence(
+@with_reference(_sequence_ref)
+def sequence(
     cell: str,
     x: Tensor,
     h0: Tensor | None,

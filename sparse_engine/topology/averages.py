@@ -7,7 +7,8 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from sparse_engine.nn import SparseWeight
-from sparse_engine.ops import Pattern, Rewired, carry
+from sparse_engine.ops import Pattern
+from sparse_engine.ops.topology import Rewired, carry
 from sparse_engine.topology.track import topology_hash
 
 

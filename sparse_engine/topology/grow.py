@@ -13,19 +13,15 @@ from typing_extensions import override
 
 from sparse_engine.nn import SparseWeight
 from sparse_engine.nn.options import check_fraction, check_number
-from sparse_engine.ops import (
-    Links,
-    Pattern,
+from sparse_engine.ops import Links, Pattern, RandomKey, Use, sddmm
+from sparse_engine.ops.topology import (
     Predicted,
-    RandomKey,
-    Use,
     ch2_l3n,
     ch3_l3,
     largest,
     rewire,
     sample_absent,
     scan_absent,
-    sddmm,
 )
 from sparse_engine.topology import ranks
 from sparse_engine.topology.apportion import apportion
@@ -324,9 +320,9 @@ class LinkPrediction(Grow):
 class CH3L3(LinkPrediction):
     """Cannistraci-Hebb rule on paths of length 3, as in CHT (Zhang et al., ICLR 2024).
 
-    The score of a position, :func:`sparse_engine.ops.ch3_l3`, is a sum over the paths of three
-    links between the position's two units. A path weighs more if its inner units have few links to
-    units off such paths. Growth closes the local communities that exist, and takes time
+    The score of a position, :func:`~sparse_engine.ops.topology.ch3_l3`, is a sum over the paths of
+    three links between the position's two units. A path weighs more if its inner units have few
+    links to units off such paths. Growth closes the local communities that exist, and takes time
     proportional to ``nnz * fan_in * fan_out``.
     """
 
@@ -338,9 +334,9 @@ class CH3L3(LinkPrediction):
 class CH2L3n(LinkPrediction):
     """Node-based Cannistraci-Hebb rule of CHTs (Zhang et al., NeurIPS 2025).
 
-    The score of a position, :func:`sparse_engine.ops.ch2_l3n`, is a sum over the units on paths of
-    three links between the position's two units. A unit weighs more if more of its own links lead
-    to such units. CHTs draws new links in proportion to this score: ``CH2L3n(soft=True)``.
+    The score of a position, :func:`~sparse_engine.ops.topology.ch2_l3n`, is a sum over the units on
+    paths of three links between the position's two units. A unit weighs more if more of its own
+    links lead to such units. CHTs draws new links in proportion to this score: ``CH2L3n(soft=True)``.
     """
 
     @override

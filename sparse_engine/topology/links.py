@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from sparse_engine.nn import SparseWeight, _initial
-from sparse_engine.ops import Links, rewire
+from sparse_engine.ops import Links
+from sparse_engine.ops.topology import rewire
 
 
 def gate_blocks(weight: SparseWeight, links: Links) -> list[Links]:

@@ -13,7 +13,8 @@ from torch.profiler import record_function
 
 from sparse_engine.nn import SparseWeight
 from sparse_engine.nn.options import check_fraction, check_number
-from sparse_engine.ops import Links, Pattern, RandomKey, Rewired, Use, carry, carry_, rewire
+from sparse_engine.ops import Links, Pattern, RandomKey, Use
+from sparse_engine.ops.topology import Rewired, carry, carry_, rewire
 from sparse_engine.topology import ranks
 from sparse_engine.topology.apportion import apportion
 from sparse_engine.topology.grow import Grow, NewLinkInit, ZeroInit

@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from sparse_engine.nn import SparseWeight
 from sparse_engine.nn.options import check_number
-from sparse_engine.ops import Rewired, carry
+from sparse_engine.ops.topology import Rewired, carry
 from sparse_engine.topology.links import are_positions, gate_blocks, links_hash, union
 from sparse_engine.topology.rewiring import Rewiring
 from sparse_engine.topology.rule import Rule, State

@@ -44,13 +44,13 @@ def quantized() -> None:
     with torch.no_grad():
         for int8 in (False, True):
             values = torch.randn(150)
-            links = ops.quantize_links(values, pattern, int8=int8)
-            ops.quantized_linear(torch.randn(3, 12), links, torch.randn(36))
-            links = ops.quantize_links(values, pattern, gates=3, int8=int8)
-            ops.dequantize_links(links, 12, gates=3)
+            links = ops.quantized.quantize(values, pattern, int8=int8)
+            ops.quantized.linear(torch.randn(3, 12), links, torch.randn(36))
+            links = ops.quantized.quantize(values, pattern, gates=3, int8=int8)
+            ops.quantized.dequantize(links, 12, gates=3)
             for batch in (1, 5):
                 x, h0 = torch.randn(2, batch, 36), torch.randn(batch, 12)
-                ops.quantized_sequence("gru", x, h0, None, None, links, in_features=12)
+                ops.quantized.sequence("gru", x, h0, None, None, links, in_features=12)
 
 
 def steps() -> None:
@@ -83,13 +83,13 @@ def recorded() -> list[tuple[torch._ops.OpOverload, list]]:
         links, scores = pattern.links, torch.randn(30)
         keep = scores > 0
         Pattern.from_csr(links.crow, links.col, (9, 12))
-        cells = ops.sample_absent(links, 20, RandomKey(1))
-        ops.sample_absent(links, 20, RandomKey(1), dropped=~keep)
-        rewired = ops.rewire(links, keep, cells)
-        ops.carry(scores, rewired.slot_map, rewired.links.nnz)
+        cells = ops.topology.sample_absent(links, 20, RandomKey(1))
+        ops.topology.sample_absent(links, 20, RandomKey(1), dropped=~keep)
+        rewired = ops.topology.rewire(links, keep, cells)
+        ops.topology.carry(scores, rewired.slot_map, rewired.links.nnz)
         native.carry_(scores.clone(), torch.arange(30, dtype=torch.int32))
-        ops.smallest(scores, 10)
-        ops.nearest_zero(scores, 0.3)
+        ops.topology.smallest(scores, 10)
+        ops.topology.nearest_zero(scores, 0.3)
         native.scan_absent(torch.randn(4, 12), links.crow, links.col, 12, 2, 0.5)
         native.ch3_l3(*pattern[:4], 5, True, 1, 2, 3)
         native.ch2_l3n(*pattern[:4], 5, False, 1, 2, 3)

@@ -13,8 +13,7 @@ from kernels import plain
 from scipy import stats
 from testing import awkward_patterns, pattern_of, random_pattern
 
-from sparse_engine import ops
-from sparse_engine.ops import Links, Pattern, RandomKey
+from sparse_engine.ops import Links, Pattern, RandomKey, topology
 from sparse_engine.ops._dispatch.native import native
 
 PATTERNS = awkward_patterns()
@@ -52,14 +51,14 @@ def literal_scores(mask, path_score, unit_score):
 
 RULES = {
     "ch3_l3": (
-        ops.ch3_l3,
+        topology.ch3_l3,
         plain.ch3_l3,
         lambda mask: literal_scores(
             mask, lambda e1, e2: 1 / math.sqrt((1 + e1) * (1 + e2)), lambda i, e: 0
         ),
     ),
     "ch2_l3n": (
-        ops.ch2_l3n,
+        topology.ch2_l3n,
         plain.ch2_l3n,
         lambda mask: literal_scores(mask, lambda e1, e2: 0, lambda i, e: (1 + i) / (1 + e)),
     ),
@@ -159,11 +158,11 @@ def test_every_cell_has_an_exponential_number_of_its_own(name):
 
 def test_the_numbers_are_not_those_of_sample_absent():
     """Positions beside the predicted ones are drawn with the same key."""
-    sampled, plain = (ops.ch3_l3(LARGE, LARGE.absent, key=key).scores for key in (KEY, None))
+    sampled, plain = (topology.ch3_l3(LARGE, LARGE.absent, key=key).scores for key in (KEY, None))
     ours = torch.exp(-plain / sampled)
     rows, cols = 2**20, 2**31 - 1
     empty = Links(torch.zeros(rows + 1, dtype=torch.int64), torch.empty(0, dtype=torch.int32), cols)
-    theirs = ops.sample_absent(empty, 20_000, KEY) / (rows * cols)
+    theirs = topology.sample_absent(empty, 20_000, KEY) / (rows * cols)
     at = torch.searchsorted(theirs, ours).clamp(1, len(theirs) - 1)
     nearest = torch.minimum((theirs[at] - ours).abs(), (theirs[at - 1] - ours).abs())
     assert nearest.min() > 1e-12

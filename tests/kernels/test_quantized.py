@@ -15,7 +15,7 @@ native = torch.ops.sparse_engine
 def quantized(pattern, *, gates=1, int8=True, seed=0):
     generator = torch.Generator().manual_seed(seed)
     values = torch.randn(pattern.nnz, generator=generator)
-    return values, ops.quantize_links(values, pattern, gates=gates, int8=int8)
+    return values, ops.quantized.quantize(values, pattern, gates=gates, int8=int8)
 
 
 @pytest.mark.parametrize("int8", [True, False])
@@ -30,7 +30,7 @@ def test_values_are_rounded_and_links_come_back(name, int8, gates):
     expected, found = pattern.dense(values), dense_of(links, pattern.shape[1], gates)
     bound = expected.abs().amax(1, keepdim=True) / 254 if int8 else expected.abs() / 256
     assert ((found - expected).abs() <= bound * 1.0001).all()
-    crow, col, kept = ops.dequantize_links(links, pattern.shape[1], gates=gates)
+    crow, col, kept = ops.quantized.dequantize(links, pattern.shape[1], gates=gates)
     again = ops.Pattern.from_csr(crow, col, pattern.shape)
     assert torch.equal(again.dense(kept), found)
     assert torch.equal(again.dense(torch.ones_like(kept)) != 0, found != 0)
@@ -41,14 +41,14 @@ def test_bfloat16_values_are_the_nearest_ones_or_refused():
     pattern = random_pattern(40, 60, 500)
     magnitudes = torch.exp2(torch.linspace(-120, 127, 500)) * torch.tensor([1.0, -1.0]).repeat(250)
     for values in (magnitudes * (1 + 2**-8), magnitudes * (1 + torch.rand(500) / 2)):
-        links = ops.quantize_links(values, pattern, int8=False)
+        links = ops.quantized.quantize(values, pattern, int8=False)
         found, expected = dense_of(links, 60, 1), pattern.dense(values)
         assert torch.equal(found, expected.to(torch.bfloat16).float())
         assert ((found - expected).abs() <= 2**-8 * expected.abs()).all()
     for beyond in (3.4e38, -3.4e38):
         values[7] = beyond
         with pytest.raises(ValueError, match=r"at most 3\.39e\+38 for bfloat16, found larger ones"):
-            ops.quantize_links(values, pattern, int8=False)
+            ops.quantized.quantize(values, pattern, int8=False)
 
 
 @pytest.mark.parametrize("int8", [True, False])
@@ -60,8 +60,8 @@ def test_linear(name, int8, rows, bias):
     _, links = quantized(pattern, int8=int8)
     x = torch.randn(rows, pattern.shape[1])
     b = torch.randn(pattern.shape[0]) if bias else None
-    expected = ops.quantized_linear.reference(x, links, b)
-    assert_close(ops.quantized_linear(x, links, b), expected, rtol=1e-4, atol=1e-4)
+    expected = ops.quantized.linear.reference(x, links, b)
+    assert_close(ops.quantized.linear(x, links, b), expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("int8", [True, False])
@@ -79,9 +79,9 @@ def test_sequence(name, cell, int8):
             c0 = torch.randn(batch, hidden) / 4 if given and cell == "lstm" else None
             arguments = cell, x, h0, c0, bias if given else None, links
             options = {"in_features": hidden, "cell_clip": clip if given else None}
-            found = ops.quantized_sequence(*arguments, **options)
+            found = ops.quantized.sequence(*arguments, **options)
             for own, expected in zip(
-                found, ops.quantized_sequence.reference(*arguments, **options), strict=True
+                found, ops.quantized.sequence.reference(*arguments, **options), strict=True
             ):
                 assert_close(own, expected, rtol=1e-4, atol=1e-4)
 
@@ -94,9 +94,9 @@ def test_sequences_of_different_lengths(cell):
     x = torch.randn(8, gates * 33)
     arguments = cell, x, None, None, None, links
     options = {"in_features": 33, "batch_sizes": sizes}
-    found = ops.quantized_sequence(*arguments, **options)
+    found = ops.quantized.sequence(*arguments, **options)
     for own, expected in zip(
-        found, ops.quantized_sequence.reference(*arguments, **options), strict=True
+        found, ops.quantized.sequence.reference(*arguments, **options), strict=True
     ):
         assert_close(own, expected, rtol=1e-4, atol=1e-5)
 
@@ -113,10 +113,10 @@ def test_whatever_the_tensors_hold_kernels_stay_inside(int8, seed):
         ends=torch.randint(low, high, links.ends.shape, generator=generator, dtype=torch.int32),
     )
     for rows in (2, 9):
-        ops.quantized_linear(torch.randn(rows, 33), links, gates=4)
+        ops.quantized.linear(torch.randn(rows, 33), links, gates=4)
         x = torch.randn(2, rows, 132)
-        ops.quantized_sequence("lstm", x, None, None, None, links, in_features=33)
-    crow, col, _ = ops.dequantize_links(links, 33, gates=4)
+        ops.quantized.sequence("lstm", x, None, None, None, links, in_features=33)
+    crow, col, _ = ops.quantized.dequantize(links, 33, gates=4)
     assert ((col >= 0) & (col < 33)).all() and int(crow[-1]) == col.numel()
 
 
@@ -138,16 +138,16 @@ def links_of(**changed):
 )
 def test_tensors_that_do_not_fit(changed, message):
     with pytest.raises(ValueError, match=message):
-        ops.quantized_linear(torch.randn(1, 20), links_of(**changed))
+        ops.quantized.linear(torch.randn(1, 20), links_of(**changed))
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda q: ops.quantized_linear(torch.randn(1, 99), q), "ends of shape"),
-        (lambda q: ops.quantized_linear(torch.randn(1, 20), q, gates=5), "divides the 32 rows"),
-        (lambda q: ops.quantized_linear(torch.randn(1, 20).double(), q), "float32, found float64"),
-        (lambda q: ops.quantized_linear(torch.randn(1, 20), q, torch.ones(3)), "bias of shape"),
+        (lambda q: ops.quantized.linear(torch.randn(1, 99), q), "ends of shape"),
+        (lambda q: ops.quantized.linear(torch.randn(1, 20), q, gates=5), "divides the 32 rows"),
+        (lambda q: ops.quantized.linear(torch.randn(1, 20).double(), q), "float32, found float64"),
+        (lambda q: ops.quantized.linear(torch.randn(1, 20), q, torch.ones(3)), "bias of shape"),
         (lambda q: sequence(q, "elman", 32), "one of"),
         (lambda q: sequence(q, "tanh", 20), "recurrent weight of 1 gates, 20 x 20"),
     ],
@@ -159,7 +159,7 @@ def test_arguments_that_do_not_fit(call, message):
 
 def sequence(links, cell, in_features):
     x = torch.randn(2, 1, 32)
-    return ops.quantized_sequence(cell, x, None, None, None, links, in_features=in_features)
+    return ops.quantized.sequence(cell, x, None, None, None, links, in_features=in_features)
 
 
 def test_values_that_are_not_finite():
@@ -167,10 +167,10 @@ def test_values_that_are_not_finite():
     values = torch.ones(10)
     values[3] = torch.inf
     with pytest.raises(ValueError, match="finite values, found inf at position 3"):
-        ops.quantize_links(values, pattern)
+        ops.quantized.quantize(values, pattern)
 
 
 def test_gradients_are_refused():
     x = torch.randn(1, 20, requires_grad=True)
     with pytest.raises(RuntimeError, match="for inference"):
-        ops.quantized_linear(x, links_of())
+        ops.quantized.linear(x, links_of())

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 from testing import patterns, random_pattern
 
-from sparse_engine import ops
-from sparse_engine.ops import Links, RandomKey
+from sparse_engine.ops import Links, RandomKey, topology
 
 LOW = 2**32 - 1
 
@@ -74,7 +73,7 @@ KEYS = st.builds(
 def test_equals_the_literal_reading(pattern, share, key):
     links = pattern.links
     count = round(share * links.absent)
-    assert ops.sample_absent(links, count, key).tolist() == literal_sample(links, count, key)
+    assert topology.sample_absent(links, count, key).tolist() == literal_sample(links, count, key)
 
 
 def test_all_bits_of_a_draw_count():
@@ -82,14 +81,14 @@ def test_all_bits_of_a_draw_count():
     empty = Links(torch.zeros(rows + 1, dtype=torch.int64), torch.empty(0, dtype=torch.int32), cols)
     for key in (RandomKey(0), RandomKey(-1, LOW, LOW), RandomKey(2**62 + 1, 5, 7)):
         expected = sorted(itertools.islice(draws(key, rows * cols), 5))
-        assert ops.sample_absent(empty, 5, key).tolist() == expected
+        assert topology.sample_absent(empty, 5, key).tolist() == expected
 
 
 def test_cells_and_pairs_of_cells_are_uniform():
     links = random_pattern(7, 8, 20, seed=5).links
     absent = torch.ones(56, dtype=torch.bool)
     absent[links.positions()] = False
-    samples = [ops.sample_absent(links, 7, RandomKey(seed, 3, 1)) for seed in range(1000)]
+    samples = [topology.sample_absent(links, 7, RandomKey(seed, 3, 1)) for seed in range(1000)]
     chosen = torch.zeros(1000, 56).scatter_(1, torch.stack(samples), 1)
     assert not chosen[:, ~absent].any()
     # 36 cells: a sum of 35 squares, scaled for drawing without replacement; 99.99 % below 78.
@@ -104,16 +103,16 @@ def test_counts_that_do_not_fit():
     for count in (-1, 6201):
         message = f"between 0 and 6200 absent cells, found {count}"
         with pytest.raises(ValueError, match=message):
-            ops.sample_absent(links, count, RandomKey(0))
-    everything = torch.cat([ops.sample_absent(links, 6200, RandomKey(0)), links.positions()])
+            topology.sample_absent(links, count, RandomKey(0))
+    everything = torch.cat([topology.sample_absent(links, 6200, RandomKey(0)), links.positions()])
     assert torch.equal(everything.sort().values, torch.arange(7000))
 
 
 @given(pattern=patterns(), gone=st.sampled_from([0.0, 0.3, 1.0]), share=st.floats(0, 1))
 def test_dropped_links_count_as_absent(pattern, gone, share):
-    links, key = pattern.links, ops.RandomKey(1, 2, 3)
+    links, key = pattern.links, RandomKey(1, 2, 3)
     dropped = torch.rand(links.nnz) < gone
-    kept = ops.rewire(links, ~dropped, torch.empty(0, dtype=torch.int64)).links
+    kept = topology.rewire(links, ~dropped, torch.empty(0, dtype=torch.int64)).links
     count = int(share * kept.absent)
-    expected = ops.sample_absent(kept, count, key)
-    assert torch.equal(ops.sample_absent(links, count, key, dropped=dropped), expected)
+    expected = topology.sample_absent(kept, count, key)
+    assert torch.equal(topology.sample_absent(links, count, key, dropped=dropped), expected)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from kernels import plain
 from testing import awkward_patterns, patterns, random_pattern, real_dtypes
 
-from sparse_engine.ops import scan_absent
+from sparse_engine.ops.topology import scan_absent
 
 
 def check(block, links, **options):

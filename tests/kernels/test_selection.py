@@ -20,9 +20,9 @@ AWKWARD = [0.0, -0.0, 1.0, -1.0, 1e-30, -1e-30, 1e30, -1e30, 1e-44, float("inf")
 )
 def test_equals_a_stable_sort(scores, count, bound, dtype):
     scores = torch.tensor(scores, dtype=dtype)
-    chosen = ops.smallest(scores, count, above=bound)
+    chosen = ops.topology.smallest(scores, count, above=bound)
     assert torch.equal(chosen, plain.smallest(scores, count, above=bound))
-    chosen = ops.largest(scores, count, below=bound)
+    chosen = ops.topology.largest(scores, count, below=bound)
     assert torch.equal(chosen, plain.largest(scores, count, below=bound))
     if bound is None:
         assert chosen.sum() == min(count, scores.numel())
@@ -36,12 +36,12 @@ def test_many_scores_and_ties(dtype, levels, threads):
         expected = plain.smallest(scores, count, above=-0.5)
         for number in (1, 3):
             threads(number)
-            assert torch.equal(ops.smallest(scores, count, above=-0.5), expected)
+            assert torch.equal(ops.topology.smallest(scores, count, above=-0.5), expected)
 
 
 def test_strided_scores():
     scores = torch.randn(60)[::3]
-    assert torch.equal(ops.smallest(scores, 7), plain.smallest(scores, 7))
+    assert torch.equal(ops.topology.smallest(scores, 7), plain.smallest(scores, 7))
 
 
 @pytest.mark.parametrize("position", [0, 4, 9])
@@ -49,16 +49,16 @@ def test_nan_is_named(position):
     scores = torch.randn(10)
     scores[position] = torch.nan
     with pytest.raises(ValueError, match=f"can be ordered, found NaN at link {position}"):
-        ops.smallest(scores, 2)
+        ops.topology.smallest(scores, 2)
 
 
 def test_errors_say_what_was_expected_and_found():
     with pytest.raises(ValueError, match="expected count of at least 0, found -1"):
-        ops.smallest(torch.randn(10), -1)
+        ops.topology.smallest(torch.randn(10), -1)
     with pytest.raises(ValueError, match="scores of dtype float32 or float64, found int64"):
-        ops.smallest(torch.arange(10), 1)
+        ops.topology.smallest(torch.arange(10), 1)
     with pytest.raises(ValueError, match=r"expected scores of shape \[10\], found \[2, 5\]"):
-        ops.smallest(torch.randn(2, 5), 1)
+        ops.topology.smallest(torch.randn(2, 5), 1)
 
 
 @given(
@@ -68,7 +68,7 @@ def test_errors_say_what_was_expected_and_found():
 )
 def test_nearest_zero_is_two_stable_sorts(values, share, dtype):
     values = torch.tensor(values, dtype=dtype)
-    assert torch.equal(ops.nearest_zero(values, share), plain.nearest_zero(values, share))
+    assert torch.equal(ops.topology.nearest_zero(values, share), plain.nearest_zero(values, share))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -79,12 +79,12 @@ def test_nearest_zero_of_many(dtype, levels, threads):
         expected = plain.nearest_zero(values, share)
         for number in (1, 3):
             threads(number)
-            assert torch.equal(ops.nearest_zero(values, share), expected)
+            assert torch.equal(ops.topology.nearest_zero(values, share), expected)
 
 
 def test_nearest_zero_refuses():
     with pytest.raises(ValueError, match="NaN at link 1"):
-        ops.nearest_zero(torch.tensor([1.0, torch.nan]), 0.5)
+        ops.topology.nearest_zero(torch.tensor([1.0, torch.nan]), 0.5)
     for share in (-0.1, 1.1, torch.nan):
         with pytest.raises(ValueError, match=r"expected share in \[0, 1\], found"):
-            ops.nearest_zero(torch.randn(3), share)
+            ops.topology.nearest_zero(torch.randn(3), share)

@@ -85,8 +85,8 @@ def test_quantized(assert_same_bits):
     x, z = torch.randn(3, 700), torch.randn(6, 3, 2800)
     assert_same_bits(
         lambda: [
-            ops.quantized_linear(x, links, gates=4),
-            *ops.quantized_sequence("lstm", z, None, None, None, links, in_features=700),
+            ops.quantized.linear(x, links, gates=4),
+            *ops.quantized.sequence("lstm", z, None, None, None, links, in_features=700),
         ]
     )
 

@@ -22,7 +22,7 @@ def test_rewire(pattern, kept, grown):
     present = torch.zeros(rows * cols, dtype=torch.bool)
     present[links.positions()[keep]] = True
     cells = (~present & (torch.rand(rows * cols) < grown)).nonzero().squeeze(1)
-    rewired = ops.rewire(links, keep, cells)
+    rewired = ops.topology.rewire(links, keep, cells)
     present[cells] = True
     assert torch.equal(rewired.links.positions(), present.nonzero().squeeze(1))
     Pattern.from_csr(rewired.links.crow, rewired.links.col, (rows, cols))
@@ -54,13 +54,13 @@ CELLS = LINKS.positions()
 )
 def test_rewire_refuses_what_does_not_fit(keep, cells, message):
     with pytest.raises(ValueError, match=message):
-        ops.rewire(LINKS, keep, cells)
+        ops.topology.rewire(LINKS, keep, cells)
 
 
 def test_the_cell_of_an_existing_link_is_named():
     row, column = divmod(int(CELLS[100]), 100)
     with pytest.raises(ValueError, match=f"at row {row}, column {column}$"):
-        ops.rewire(LINKS, ALL, CELLS[100:101])
+        ops.topology.rewire(LINKS, ALL, CELLS[100:101])
 
 
 DTYPES = [
@@ -77,18 +77,18 @@ def test_carry(data, dtype):
     slot_map = torch.full((nnz,), -1, dtype=torch.int32)
     slot_map[keep] = torch.randperm(size)[: int(keep.sum())].sort().values.int()
     tensor = torch.randint(0, 100, (nnz,)).to(dtype)
-    carried = ops.carry(tensor, slot_map, size)
+    carried = ops.topology.carry(tensor, slot_map, size)
     assert carried.dtype == dtype
     assert torch.equal(carried, plain.carry(tensor, slot_map, size))
     if size == nnz:
-        assert ops.carry_(tensor, slot_map) is tensor
+        assert ops.topology.carry_(tensor, slot_map) is tensor
         assert torch.equal(tensor, carried)
 
 
 def test_carry_moves_bits_as_they_are():
     tensor = torch.tensor([torch.nan, -0.0, torch.inf, 1e-44, 5.0])
     slot_map = torch.tensor([1, 2, 4, 5, -1], dtype=torch.int32)
-    carried = ops.carry(tensor, slot_map, 6)
+    carried = ops.topology.carry(tensor, slot_map, 6)
     bits = carried.view(torch.int32)
     assert torch.equal(bits[[1, 2, 4, 5]], tensor.view(torch.int32)[:4])
     assert torch.equal(bits[[0, 3]], torch.zeros(2, dtype=torch.int32))
@@ -106,4 +106,4 @@ def test_carry_moves_bits_as_they_are():
 )
 def test_carry_refuses_what_does_not_fit(tensor, slots, message):
     with pytest.raises(ValueError, match=message):
-        ops.carry(tensor, torch.tensor(slots, dtype=torch.int32), 9)
+        ops.topology.carry(tensor, torch.tensor(slots, dtype=torch.int32), 9)

@@ -5,7 +5,7 @@ import torch
 from testing import assert_valid
 
 from sparse_engine.nn import SparseLinear
-from sparse_engine.ops import sample_absent
+from sparse_engine.ops.topology import sample_absent
 from sparse_engine.topology import Grow, NewLinkInit, Prune, RandomGrowth, Rewiring, SignedMagnitude
 
 

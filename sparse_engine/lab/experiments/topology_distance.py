@@ -31,7 +31,8 @@ from sparse_engine.lab.tasks.files import VARIABLE
 from sparse_engine.lab.train import Config
 from sparse_engine.lab.train.pictures import drawing
 from sparse_engine.nn import SparseWeight
-from sparse_engine.ops import RandomKey, Rewired, Use, smallest
+from sparse_engine.ops import RandomKey, Use
+from sparse_engine.ops.topology import Rewired, smallest
 from sparse_engine.topology import SET, NormalInit, Prune, RandomGrowth, Rewiring
 from sparse_engine.topology.prune.base import Share
 

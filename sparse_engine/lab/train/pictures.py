@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import nn
 from tqdm.auto import tqdm
 
-from sparse_engine.extras import MissingLibrary
+from sparse_engine.errors import MissingLibrary
 from sparse_engine.lab.tasks import Task
 from sparse_engine.lab.train.log import read_metrics
 from sparse_engine.nn import SparseWeight

@@ -8,7 +8,8 @@ from fractions import Fraction
 from torch import Tensor
 
 from sparse_engine.nn import SparseWeight
-from sparse_engine.ops import RandomKey, smallest
+from sparse_engine.ops import RandomKey
+from sparse_engine.ops.topology import smallest
 from sparse_engine.topology.rule import Rule
 
 #: A fraction in [0, 1]; a Fraction stands for an exact number of links.

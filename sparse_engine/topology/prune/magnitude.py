@@ -12,7 +12,8 @@ from typing_extensions import override
 
 from sparse_engine.nn import SparseWeight
 from sparse_engine.nn.options import check_fraction, check_number
-from sparse_engine.ops import RandomKey, Use, nearest_zero, smallest
+from sparse_engine.ops import RandomKey, Use
+from sparse_engine.ops.topology import nearest_zero, smallest
 from sparse_engine.topology.prune.base import Prune, Share, link_gradient, ordered
 from sparse_engine.topology.schedule import Schedule, as_schedule
 

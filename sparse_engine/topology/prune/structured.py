@@ -10,7 +10,8 @@ from typing_extensions import override
 
 from sparse_engine.nn import SparseWeight
 from sparse_engine.nn.options import check_fraction, check_number
-from sparse_engine.ops import RandomKey, smallest
+from sparse_engine.ops import RandomKey
+from sparse_engine.ops.topology import smallest
 from sparse_engine.topology.links import gate_blocks
 from sparse_engine.topology.prune.base import Prune, Share, ordered
 from sparse_engine.topology.rule import State

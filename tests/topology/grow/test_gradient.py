@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from testing import integers, patterns, random_pattern
 
 from sparse_engine.nn import SparseLinear, SparseWeight
-from sparse_engine.ops import RandomKey, rewire
+from sparse_engine.ops import RandomKey
+from sparse_engine.ops.topology import rewire
 from sparse_engine.topology import GradientGrowth, Magnitude, Rewiring
 from sparse_engine.topology import grow as module
 from sparse_engine.topology.grow import CandidateGradientGrowth, MomentumGrowth

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from testing import pattern_of, patterns, random_pattern
 
 from sparse_engine.nn import SparseWeight
-from sparse_engine.ops import Predicted, RandomKey, ch2_l3n, ch3_l3
+from sparse_engine.ops import RandomKey
+from sparse_engine.ops.topology import Predicted, ch2_l3n, ch3_l3
 from sparse_engine.topology.grow import CH3L3, CH2L3n, LinkPrediction
 
 SCORES = {CH3L3(): ch3_l3, CH2L3n(): ch2_l3n}

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from testing import assert_valid, pattern_of, random_pattern
 
 from sparse_engine.nn import SparseWeight
-from sparse_engine.ops import Pattern, RandomKey, sample_absent
+from sparse_engine.ops import Pattern, RandomKey
+from sparse_engine.ops.topology import sample_absent
 from sparse_engine.topology import SET, Magnitude, NormalInit, RandomGrowth, Rewiring
 from sparse_engine.topology.apportion import apportion
 from sparse_engine.topology.grow import EqualPerGate, NeverUsed
