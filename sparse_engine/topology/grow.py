@@ -336,7 +336,8 @@ class CH2L3n(LinkPrediction):
 
     The score of a position, :func:`~sparse_engine.ops.topology.ch2_l3n`, is a sum over the units on
     paths of three links between the position's two units. A unit weighs more if more of its own
-    links lead to such units. CHTs draws new links in proportion to this score: ``CH2L3n(soft=True)``.
+    links lead to such units. CHTs draws new links in proportion to this score:
+    ``CH2L3n(soft=True)``.
     """
 
     @override
