@@ -70,11 +70,6 @@ def test_planting_is_a_function_of_the_seed():
     assert (first.loops != other.loops).any()
 
 
-def test_nothing_is_planted():
-    graph, loops = planted_network(5, 0.5, loops=0)
-    assert (graph != signed_network(5, 0.5)).nnz == 0 and loops.shape == (0, 3)
-
-
 TRIANGLE = coo_array((np.ones(3), ([1, 2, 2], [0, 1, 0])), shape=(3, 3)).tocsr()
 
 

@@ -31,15 +31,3 @@ def test_a_graph_keeps_its_arrays():
     trash = [np.full(4, 7, np.int32) for _ in range(1000)]
     np.testing.assert_array_equal(graph.count(1), first)
     assert first.shape == (CODES,) and first.sum() == 1 and len(trash) == 1000
-
-
-def test_arrays_that_cannot_be_written_are_read():
-    arrays = [array.copy() for array in (PTR, IDX, STATES)]
-    for array in arrays:
-        array.flags.writeable = False
-    assert Graph(*arrays).count(1).sum() == 1
-
-
-def test_sums_of_no_links():
-    graph = Graph(np.zeros(3, np.int64), np.zeros(0, np.int32), np.zeros(0, np.uint8))
-    assert graph.sums(np.ones((CODES, 6, 2), np.int64), 1).shape == (0, 2)

@@ -60,15 +60,6 @@ def test_census(name, data):
     assert " ".join(map(str, census.values())) == CENSUS[name]
 
 
-def test_ratios_in_the_names_of_generated_networks(data):
-    files = sorted((data / "topologies" / "generated").glob("*_0.[0-9][0-9][0-9].txt"))
-    assert len(files) >= 13
-    for file in files:
-        report = structural_balance(read_fanmod(file), skip_unbalanced_classes=True)
-        expected = float(file.stem.rpartition("_")[2])
-        assert report.class_mean == pytest.approx(expected, abs=0.00051)
-
-
 def test_significance(data):
     """The z-scores of 300 shuffles, as far as so few can tell."""
     file = data / "topologies" / "trained" / "mnist_pruning_epoch200.csv"

@@ -2,15 +2,18 @@
 
 import json
 import signal
+import sys
 import threading
 from functools import partial
 
 import pytest
 import torch
 
+from sparse_engine import lab
 from sparse_engine.lab.networks import limits
 from sparse_engine.lab.train import METHODS, Checkpoint, CheckpointError, Method, read_metrics
 from sparse_engine.lab.train.log import MetricsLog
+from sparse_engine.lab.train.pictures import draw_pictures
 from sparse_engine.topology import (
     SET,
     DeepR,
@@ -239,3 +242,15 @@ def test_options_reach_the_method(start, tmp_path):
     for name, end in (("granet", 6), ("pruning", 10)):
         density = rewirings[name].density
         assert (density.at(0), density.at(end)) == (0.3, 0.1) and density.at(end - 1) > 0.1
+
+
+def test_without_matplotlib_says_how_to_get_it(tmp_path, start, monkeypatch, capsys):
+    run = start(tmp_path)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    for name in [name for name in sys.modules if name.startswith("sparse_engine.lab.plot")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(vars(lab), "plot", raising=False)
+    draw_pictures(tmp_path, run.model, run.task)
+    told = capsys.readouterr().out
+    assert "no pictures" in told and "pip install 'sparse_engine[plot]'" in told
+    assert not list(tmp_path.glob("*.png"))

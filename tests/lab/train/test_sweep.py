@@ -24,11 +24,6 @@ def test_methods_that_prune_start_dense_and_end_with_the_density():
     assert job.folder == Path("here/method=pruning,density=0.02/seed=0")
 
 
-def test_without_values_a_sweep_has_the_run_itself():
-    (job,) = sweep(CONFIG, Path("here"))
-    assert job.folder == Path("here/seed=0") and job.config == CONFIG
-
-
 @pytest.mark.parametrize(
     ("values", "found"),
     [

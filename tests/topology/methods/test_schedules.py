@@ -39,68 +39,46 @@ def half(start, end, share):
     return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
 
 
-@pytest.mark.parametrize(
-    ("make", "every", "fractions"),
-    [
-        (lambda *p: SET(*p), 100, {0: 0.3, 10_000: 0.3}),
-        (lambda *p: DSR(*p), 100, {0: 0.1, 10_000: 0.1}),
-        (lambda *p: CHT(*p), 100, {0: 0.3, 10_000: 0.3}),
-        (lambda *p: CHTs(*p, steps=100), 100, {0: 0.3, 10_000: 0.3}),
-        (
-            lambda *p: RigL(*p, steps=1000),
-            100,
-            {0: 0.3, 100: half(0.3, 0, 100 / 750), 375: 0.15, 750: 0, 900: 0},
-        ),
-        (
-            lambda *p: GSE(*p, steps=4000),
-            1000,
-            {0: 0.2, 1000: half(0.2, 0, 0.25), 2000: 0.1, 4000: 0},
-        ),
-        (lambda *p: SNFS(*p, steps=1000), 100, {0: 0.5, 500: 0.2525, 1000: 0.005}),
-        (lambda *p: ITOP(*p, steps=9000), 1500, {0: 0.5, 4500: 0.2525, 9000: 0.005}),
-        (
-            lambda *p: Selfish(*p, steps=1000, fraction=0.8),
-            100,
-            {0: 0.8, 250: half(0.8, 0.005, 0.25), 1000: 0.005},
-        ),
-        (
-            lambda *p: MEST(*p, steps=160),
-            100,
-            {0: 0.2, 89: 0.2, 90: 0.1, 119: 0.1, 120: 0, 159: 0},
-        ),
-        (
-            lambda *p: GraNet(*p, steps=1000, density=0.05),
-            1000,
-            {0: 0.5, 500: 0.2525, 1000: 0.005},
-        ),
-    ],
-)
-def test_the_share_that_is_replaced(make, every, fractions):
-    rule = make(*parts())
+#: A method, its options, how often it rewires, and the share that it replaces after so many steps.
+SHARES = [
+    (SET, {}, 100, {0: 0.3, 10_000: 0.3}),
+    (DSR, {}, 100, {0: 0.1, 10_000: 0.1}),
+    (CHT, {}, 100, {0: 0.3, 10_000: 0.3}),
+    (CHTs, {"steps": 100}, 100, {0: 0.3, 10_000: 0.3}),
+    (RigL, {"steps": 1000}, 100, {0: 0.3, 100: half(0.3, 0, 100 / 750), 375: 0.15, 750: 0, 900: 0}),
+    (GSE, {"steps": 4000}, 1000, {0: 0.2, 1000: half(0.2, 0, 0.25), 2000: 0.1, 4000: 0}),
+    (SNFS, {"steps": 1000}, 100, {0: 0.5, 500: 0.2525, 1000: 0.005}),
+    (ITOP, {"steps": 9000}, 1500, {0: 0.5, 4500: 0.2525, 9000: 0.005}),
+    (Selfish, {"steps": 1000, "fraction": 0.8}, 100, {250: half(0.8, 0.005, 0.25), 1000: 0.005}),
+    (MEST, {"steps": 160}, 100, {0: 0.2, 89: 0.2, 90: 0.1, 119: 0.1, 120: 0, 159: 0}),
+    (GraNet, {"steps": 1000, "density": 0.05}, 1000, {0: 0.5, 500: 0.2525, 1000: 0.005}),
+]
+
+
+@pytest.mark.parametrize(("method", "options", "every", "fractions"), SHARES)
+def test_the_share_that_is_replaced(method, options, every, fractions):
+    rule = method(*parts(), **options)
     assert rule.every == every
     for step, fraction in fractions.items():
         assert rule.fraction.at(step) == pytest.approx(fraction, abs=1e-12)
 
 
-@pytest.mark.parametrize(
-    ("make", "densities"),
-    [
-        (
-            lambda *p: GraNet(*p, steps=1000, density=0.05),
-            {0: 0.5, 150: 0.05 + 0.45 / 8, 300: 0.05, 1000: 0.05},
-        ),
-        (
-            lambda *p: GradualPruning(*p, density=0.1, first=100, last=500),
-            {0: 1, 100: 1, 200: 0.1 + 0.9 * 0.75**3, 500: 0.1, 999: 0.1},
-        ),
-        (
-            lambda *p: CHTss(*p, steps=1000, density=0.1),
-            {0: 0.5, 250: 0.1 + 0.4 * sigmoid(0.75), 500: 0.3, 1000: 0.1, 2000: 0.1},
-        ),
-    ],
-)
-def test_the_density_that_is_left(make, densities):
-    rule = make(*parts())
+CUBIC = {0: 1, 100: 1, 200: 0.1 + 0.9 * 0.75**3, 500: 0.1, 999: 0.1}
+S_CURVE = {0: 0.5, 250: 0.1 + 0.4 * sigmoid(0.75), 500: 0.3, 1000: 0.1, 2000: 0.1}
+DENSITIES = [
+    (
+        GraNet,
+        {"steps": 1000, "density": 0.05},
+        {0: 0.5, 150: 0.05 + 0.45 / 8, 300: 0.05, 999: 0.05},
+    ),
+    (GradualPruning, {"density": 0.1, "first": 100, "last": 500}, CUBIC),
+    (CHTss, {"steps": 1000, "density": 0.1}, S_CURVE),
+]
+
+
+@pytest.mark.parametrize(("method", "options", "densities"), DENSITIES)
+def test_the_density_that_is_left(method, options, densities):
+    rule = method(*parts(), **options)
     for step, density in densities.items():
         assert rule.density.at(step) == pytest.approx(density, abs=1e-12)
 
