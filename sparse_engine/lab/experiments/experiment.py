@@ -72,13 +72,7 @@ class Plan:
 
 
 class Experiment(ABC):
-    """Published experiment that ``sparse-engine reproduce`` runs.
-
-    Attributes:
-        name: name on the command line.
-        summary: description in a few words.
-        source: the publication.
-    """
+    """Published experiment that ``sparse-engine reproduce`` runs by its name."""
 
     name: str
     summary: str
@@ -90,14 +84,7 @@ class Experiment(ABC):
 
 
 def report(experiment: Experiment, plan: Plan, rows: Sequence[Row], seconds: float) -> dict:
-    """Return a record of a reproduction with values for JSON.
-
-    Args:
-        experiment: the experiment.
-        plan: the conditions.
-        rows: what was measured.
-        seconds: wall time of the whole reproduction.
-    """
+    """Return a record of a reproduction, of so many seconds in all, with values for JSON."""
     return {
         "experiment": experiment.name,
         "summary": experiment.summary,

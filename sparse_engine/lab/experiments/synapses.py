@@ -9,18 +9,17 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import product
+from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch import Tensor
 
 from sparse_engine import convert
 from sparse_engine.lab.experiments.experiment import Experiment, Plan, Row
 from sparse_engine.lab.experiments.training import Finished, trained
-from sparse_engine.lab.tasks import Supervised
 from sparse_engine.lab.train import Config, read_weights
 from sparse_engine.nn import SparseWeight
-from sparse_engine.topology import SET, NewLinkInit, NormalInit, Rewiring
+from sparse_engine.topology import SET, NewLinkInit, NormalInit
 from sparse_engine.topology.grow import ZeroInit
 
 SIDE, EPOCHS = 28, 200
@@ -47,31 +46,26 @@ class Synapses(Experiment):
         rows = []
         for decay, (rule, new_links) in product(DECAYS, NEW_LINKS.items()):
             config = settings(plan, decay)
-            variant = f"weight decay {decay:g}, {rule}"
-            runs = [
-                trained(
-                    plan.folder / variant.replace(" ", "-") / f"seed{seed}",
-                    config.replaced(seed=seed),
-                    partial(_method, config.replaced(seed=seed), new_links),
-                )
-                for seed in plan.seeds
-            ]
+            variant, runs = f"weight decay {decay:g}, {rule}", []
+            options: dict[str, Any] = {
+                "fraction": config.method.fraction,
+                "every": config.method.every,
+            }
+            for seed in plan.seeds:
+                folder = plan.folder / variant.replace(" ", "-") / f"seed{seed}"
+                method = partial(SET, **options, seed=seed, new_links=new_links)
+                runs.append(trained(folder, config.replaced(seed=seed), method))
             accuracies = [run.result.last["test"]["accuracy"] for run in runs]
             seconds = [run.result.seconds for run in runs]
             rows.append(Row(variant, "test accuracy", accuracies, None, True, seconds))
             kinds = {
-                "constant": constant_pixels(_task(config).examples["train"].inputs),
+                "constant": constant_pixels(config.task.examples["train"].inputs),  # type: ignore[attr-defined]
                 "border": ~square(BORDER),
                 "central": square(CENTRE),
             }
-            rows += [
-                Row(
-                    variant,
-                    f"links of {kind} pixels, of the mean",
-                    [relative(run, pixels) for run in runs],
-                )
-                for kind, pixels in kinds.items()
-            ]
+            for kind, pixels in kinds.items():
+                counts = [relative(run, pixels) for run in runs]
+                rows.append(Row(variant, f"links of {kind} pixels, of the mean", counts))
         return rows
 
 
@@ -80,7 +74,7 @@ def settings(plan: Plan, decay: float) -> Config:
     options = {"momentum": 0.9, "weight_decay": decay}
     given = {"optimizer_options": options, "initial_std": STD, **plan.settings}
     config = Config.published("mnist-mlp", **given)
-    epoch = _task(config).batches
+    epoch = config.task.batches  # type: ignore[attr-defined]
     epochs = {
         "every": epoch,
         "steps": EPOCHS * epoch,
@@ -88,25 +82,6 @@ def settings(plan: Plan, decay: float) -> Config:
         "save_every": 100 * epoch,
     }
     return config.replaced(**epochs | given)
-
-
-def _method(
-    config: Config, new_links: NewLinkInit, model: nn.Module, optimizer: Optimizer
-) -> Rewiring:
-    method = config.method
-    return SET(
-        model,
-        optimizer,
-        fraction=method.fraction,
-        every=method.every,
-        seed=config.seed,
-        new_links=new_links,
-    )
-
-
-def _task(config: Config) -> Supervised:
-    assert isinstance(config.task, Supervised)
-    return config.task
 
 
 def constant_pixels(images: Tensor) -> Tensor:

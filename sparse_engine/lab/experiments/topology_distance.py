@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 import scipy.sparse
@@ -65,8 +66,7 @@ class TopologyDistance(Experiment):
         """Compare the published wirings, if they are there, then train and compare our own.
 
         The published wirings are looked for in ``$SPARSE_ENGINE_DATA/nnstd``. The distances that
-        the first seed gives are drawn to ``distances.png`` in the plan's folder, if matplotlib is
-        there.
+        the first seed gives are drawn to ``distances.png`` in the plan's folder.
         """
         rows = []
         published = Path(os.environ.get(VARIABLE, ""), "nnstd")
@@ -89,25 +89,14 @@ class TopologyDistance(Experiment):
                 Row(f"ours, epoch {epoch}", name, [values[place] for values in ours])
                 for place, name in enumerate(QUANTITIES)
             ]
-        rows.append(
-            Row(
-                "unrelated random wirings",
-                "distance",
-                [unrelated(config, seed) for seed in plan.seeds],
-            )
-        )
-        rows.append(
-            Row(
-                "ours, at the end",
-                "test accuracy, mean of the networks",
-                [
-                    float(np.mean([r.result.last["test"]["accuracy"] for r in each]))
-                    for each in runs
-                ],
-                higher_is_better=True,
-                seconds=[run.result.seconds for each in runs for run in each],
-            )
-        )
+        apart = [unrelated(config, seed) for seed in plan.seeds]
+        accuracies = [fmean(r.result.last["test"]["accuracy"] for r in each) for each in runs]
+        seconds = [run.result.seconds for each in runs for run in each]
+        quantity = "test accuracy, mean of the networks"
+        rows += [
+            Row("unrelated random wirings", "distance", apart),
+            Row("ours, at the end", quantity, accuracies, higher_is_better=True, seconds=seconds),
+        ]
         draw(plan.folder / "distances.png", matrices[0], epochs)
         return rows
 
@@ -155,12 +144,7 @@ class AtRandom(Prune):
 
 @dataclass
 class Snapshots:
-    """Observer that writes the wiring of every weight after some epochs, as SciPy's npz files.
-
-    Attributes:
-        folder: folder of the network's wirings, with ``epoch_010/weight_l0.npz`` and so on.
-        rewiring: the rewiring to observe, once each epoch.
-    """
+    """Observer that writes wirings after some epochs as ``epoch_010/weight_l0.npz`` and so on."""
 
     folder: Path
     rewiring: Rewiring
@@ -202,50 +186,37 @@ def _method(
     return rewiring
 
 
-def read_own(file: Path) -> csr_array:
-    """Read the weight of a layer that :class:`Snapshots` wrote, ``[outputs, inputs]``."""
-    return convert.read_npz(file)
-
-
 def read_published(file: Path) -> csr_array:
     """Read a published weight ``[inputs + 1, outputs]``, whose last row is biases, turned round."""
     return csr_array(convert.read_npz(file)[:-1].T)
 
 
 def distances(
-    folder: Path, epoch: int, *, read: Callable[[Path], csr_array] = read_own
+    folder: Path, epoch: int, *, read: Callable[[Path], csr_array] = convert.read_npz
 ) -> np.ndarray:
-    """Return the distances of all pairs of networks in the first layer, ``[networks, networks]``.
-
-    Args:
-        folder: folder with the wirings of each network, ``w0`` and so on.
-        epoch: number of epochs of training.
-        read: function that reads a file of a layer.
-    """
+    """Return the distances of all pairs of networks in the first layer after some epochs."""
     files = (folder / f"w{i}" / f"epoch_{epoch:03}" / "weight_l0.npz" for i in range(NETWORKS))
     return distance_matrix([[read(file)] for file in files])[0]
 
 
 def summary(matrix: np.ndarray) -> tuple[float, float, float]:
-    """Return what :data:`QUANTITIES` name."""
+    """Return the values of :data:`QUANTITIES`."""
     pairs = matrix[np.triu_indices(len(matrix), 1)]
     return float(matrix[0, 1]), float(matrix[0, -1]), float(pairs.mean())
 
 
 def unrelated(config: Config, seed: int) -> float:
     """Return the distance of two first layers with links drawn independently."""
-    one, other = (
-        config.task.build(config.network, generator=seeded(seed, number)) for number in (0, 1)
-    )
-    layers = [
-        next(each for each in m.modules() if isinstance(each, SparseWeight)) for m in (one, other)
-    ]
+    layers = []
+    for number in (0, 1):
+        model = config.task.build(config.network, generator=seeded(seed, number))
+        layers.append(next(each for each in model.modules() if isinstance(each, SparseWeight)))
     return topology_distance(layers[:1], layers[1:])[0]
 
 
 @drawing()
 def draw(path: Path, matrices: Sequence[np.ndarray], epochs: Sequence[int]) -> None:
-    """Draw the distances after each epoch as a picture."""
+    """Draw the distances after each epoch."""
     from sparse_engine.lab import plot
 
     size = (5.2 * len(matrices), 4.6)

@@ -53,15 +53,7 @@ class MLPNetwork(Network):
         object.__setattr__(self, "hidden", hidden)
 
     def densities(self, inputs: int, outputs: int) -> list[float]:
-        """Return the density of each layer.
-
-        Args:
-            inputs: number of features of the input.
-            outputs: number of outputs.
-
-        Raises:
-            ValueError: density out of range.
-        """
+        """Return the density of each layer of a network with inputs and outputs."""
         shapes = [(out, into) for into, out in pairwise([inputs, *self.hidden, outputs])]
         sparse = shapes[: len(shapes) - self.dense_output]
         if self.allocation == "equal":
@@ -75,16 +67,7 @@ class MLPNetwork(Network):
         return densities + [1.0] * self.dense_output
 
     def mlp(self, inputs: int, outputs: int, *, generator: torch.Generator) -> SparseMLP:
-        """Make the network.
-
-        Args:
-            inputs: number of features of the input.
-            outputs: number of outputs.
-            generator: source of randomness on the CPU.
-
-        Raises:
-            ValueError: an option out of range, or a network that does not fit into memory.
-        """
+        """Make the network."""
         sizes, densities = [inputs, *self.hidden, outputs], self.densities(inputs, outputs)
         check_links(sum(layer_links(sizes, densities, None)), sum(sizes))
         return SparseMLP(
@@ -107,15 +90,7 @@ class RBMNetwork(Network):
     """Standard deviation of the normal initial weights."""
 
     def rbm(self, visible: int, *, generator: torch.Generator) -> SparseRBM:
-        """Make the machine.
-
-        Args:
-            visible: number of visible units.
-            generator: source of randomness on the CPU.
-
-        Raises:
-            ValueError: an option out of range, or a machine that does not fit into memory.
-        """
+        """Make the machine."""
         sizes = [visible, self.hidden]
         check_links(sum(layer_links(sizes, self.density, None)), sum(sizes))
         return SparseRBM(

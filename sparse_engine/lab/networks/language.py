@@ -83,18 +83,7 @@ class LanguageNetwork(Network):
     def language_model(
         self, vocabulary: int, *, generator: torch.Generator, positions: int = 1
     ) -> LanguageModel:
-        """Make the model.
-
-        Args:
-            vocabulary: number of words.
-            generator: source of randomness on the CPU.
-            positions: time steps times sequences of a batch, whose states training keeps.
-
-        Raises:
-            ValueError: an option out of range, options that do not fit together, or a network that
-                does not fit into memory.
-            TypeError: a cell option that the cell does not have.
-        """
+        """Make the model of a vocabulary of so many words; training keeps states of positions."""
         for name in ("embedding", "hidden", "last", "layers", "experts"):
             if (found := getattr(self, name)) is not None and found < 1:
                 raise ValueError(f"expected {name} of at least 1, found {found}")
@@ -160,7 +149,6 @@ class LanguageNetwork(Network):
     def _head(
         self, inputs: int, vocabulary: int, generator: torch.Generator
     ) -> nn.Linear | SparseLinear | MixtureOfSoftmaxes:
-        """Make the decoder, and the experts before it if there are several."""
         features = inputs if self.experts == 1 else self.embedding
         decoder = self._linear(features, vocabulary, generator)
         self._draw(decoder.weight, generator)
@@ -189,6 +177,5 @@ class LanguageNetwork(Network):
         return embedding
 
     def _draw(self, weight: Tensor | SparseWeight, generator: torch.Generator) -> None:
-        """Draw the values of an embedding or a decoder."""
         values = weight.values if isinstance(weight, SparseWeight) else weight
         nn.init.uniform_(values, -self.word_bound, self.word_bound, generator=generator)

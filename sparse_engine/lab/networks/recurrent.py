@@ -69,17 +69,7 @@ class RecurrentNetwork(Network):
     def recurrent(
         self, inputs: int, *, generator: torch.Generator, positions: int = 1
     ) -> Recurrent:
-        """Make the recurrent network.
-
-        Args:
-            inputs: number of features of the input.
-            generator: source of randomness on the CPU.
-            positions: time steps times sequences of a batch, whose states training keeps.
-
-        Raises:
-            ValueError: an option out of range or that the cell does not have, or a network that
-                does not fit into memory.
-        """
+        """Make the recurrent network; training keeps the states of so many steps and sequences."""
         check_size(self.hidden, self.density, positions)
         gain = self.gain * math.sqrt(self.density) if self.unscaled else self.gain
         network = layers_of(
@@ -95,14 +85,8 @@ class RecurrentNetwork(Network):
             **self.cell_options,
         )
         if self.wiring != "random":
-            wire_network(
-                network,
-                self.wiring,
-                self.wiring_options,
-                density=self.density,
-                generator=generator,
-                gain=gain,
-            )
+            drawn: dict[str, Any] = {"density": self.density, "gain": gain, "generator": generator}
+            wire_network(network, self.wiring, self.wiring_options, **drawn)
         elif self.wiring_options:
             raise ValueError(
                 "expected no wiring_options for a random wiring, found "
@@ -117,16 +101,9 @@ class RecurrentNetwork(Network):
 
 
 def layers_of(cell: str, *sizes: int, gain: float, **options: Any) -> Recurrent:
-    """Make recurrent layers with a cell of the registry :data:`CELLS`.
+    """Make layers of numbers of inputs, units and layers, with a cell of the registry.
 
-    Args:
-        cell: name of the cell.
-        *sizes: numbers of inputs, units and layers.
-        gain: scale of the initial sparse values; conductances have initial values of their own.
-        **options: further arguments of the cell's network.
-
-    Raises:
-        ValueError: an argument that the network does not have, of another type, or out of range.
+    The gain scales initial sparse values; conductances have initial values of their own.
     """
     entry = CELLS[cell]
     if "gain" not in entry.cell.lacks:

@@ -56,23 +56,10 @@ def wire_network(
     gain: float = 1.0,
     generator: torch.Generator,
 ) -> None:
-    """Give every recurrent weight of a network a wiring of :data:`WIRINGS`.
+    """Give every recurrent weight of a network, which has to be square, a wiring by name.
 
-    The magnitudes are drawn from U(0, bound).
-
-    Args:
-        network: the network; its recurrent weights have to be square.
-        name: name of the wiring.
-        options: options of the wiring, such as ``balance`` or ``loops``; ``bound``, by default
-            ``gain / sqrt(density * units)``; and ``radius``, a spectral radius to which the weight
-            is scaled.
-        density: density of the wiring before anything is planted.
-        gain: scale of the magnitudes.
-        generator: source of randomness on the CPU.
-
-    Raises:
-        ValueError: a recurrent weight that is not square or has conductances, an option that the
-            wiring does not have or that is out of range, or a radius for a network without cycles.
+    Magnitudes are drawn from U(0, bound); the option ``bound`` is ``gain / sqrt(density * units)``
+    by default. The option ``radius`` is a spectral radius to which the weight is scaled.
     """
     make = WIRINGS[name]
     options = dict(options)

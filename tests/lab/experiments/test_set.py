@@ -8,6 +8,7 @@ import torch
 from lab.tasks.layouts import SETTINGS, WRITERS
 from scipy.sparse import csr_array, save_npz
 
+from sparse_engine import convert
 from sparse_engine.lab.experiments import EXPERIMENTS, Plan
 from sparse_engine.lab.experiments import synapses as pixels
 from sparse_engine.lab.experiments import topology_distance as along
@@ -99,7 +100,7 @@ def test_networks_start_apart_and_their_wirings_are_kept(tmp_path, monkeypatch, 
     assert (tmp_path / "distances.png").read_bytes().startswith(b"\x89PNG")
     values = {(row.variant, row.quantity): row.values[0] for row in rows}
     wirings = tmp_path / "seed0" / "wirings"
-    first = [along.read_own(wirings / f"w{i}/epoch_000/weight_l0.npz") for i in range(3)]
+    first = [convert.read_npz(wirings / f"w{i}/epoch_000/weight_l0.npz") for i in range(3)]
     links = first[0].nnz
     assert [w.nnz for w in first] == [links] * 3
     # Each network has lost 1 % of the links of the one before, and no others.
@@ -110,7 +111,7 @@ def test_networks_start_apart_and_their_wirings_are_kept(tmp_path, monkeypatch, 
     assert 0 < distances[0] < 0.1 < distances[1] < distances[2] < 1
     assert values["unrelated random wirings", "distance"] > distances[0]
     # The wiring of the last epoch is that of the run at its end.
-    last = along.read_own(wirings / "w2/epoch_002/weight_l0.npz")
+    last = convert.read_npz(wirings / "w2/epoch_002/weight_l0.npz")
     weight = read_weights(tmp_path / "seed0" / "w2")["layers.linear0.weight"]
     assert np.array_equal(last.indices, weight.col_indices)
     again = EXPERIMENTS["topology-distance"].rows(plan)
