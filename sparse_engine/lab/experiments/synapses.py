@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import product
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -47,13 +46,9 @@ class Synapses(Experiment):
         for decay, (rule, new_links) in product(DECAYS, NEW_LINKS.items()):
             config = settings(plan, decay)
             variant, runs = f"weight decay {decay:g}, {rule}", []
-            options: dict[str, Any] = {
-                "fraction": config.method.fraction,
-                "every": config.method.every,
-            }
             for seed in plan.seeds:
                 folder = plan.folder / variant.replace(" ", "-") / f"seed{seed}"
-                method = partial(SET, **options, seed=seed, new_links=new_links)
+                method = partial(SET, every=config.method.every, seed=seed, new_links=new_links)
                 runs.append(trained(folder, config.replaced(seed=seed), method))
             accuracies = [run.result.last["test"]["accuracy"] for run in runs]
             seconds = [run.result.seconds for run in runs]

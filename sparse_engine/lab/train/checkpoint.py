@@ -35,16 +35,10 @@ class CheckpointError(ValueError):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """State of a run, from which it resumes as if it had never stopped.
+    """State of a run after some steps, from which it resumes as if it had never stopped.
 
-    Attributes:
-        step: training steps taken.
-        model: the model's state_dict.
-        optimizer: the optimizer's state_dict.
-        rewiring: the rewiring's state_dict.
-        config: the settings that define the run.
-        memory: the task's tensors that last from step to step.
-        scheduler: state of the schedule of the learning rate.
+    ``model``, ``optimizer``, ``rewiring`` and ``scheduler`` are state_dicts, ``config`` has the
+    settings that define the run, and ``memory`` the task's tensors that last from step to step.
     """
 
     step: int

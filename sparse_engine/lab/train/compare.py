@@ -84,15 +84,9 @@ class Group:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Groups of runs of one task, of which one is the baseline.
+    """Groups of runs of one task, in the order of their first runs, of which one is the baseline.
 
-    Attributes:
-        task: the task of the first run.
-        split: part of the data on which the runs are compared.
-        at: evaluation that counts: "best", of the best validation metric, or "last".
-        groups: the groups, in the order of their first runs.
-        baseline: the group with which the others are compared.
-        unfinished: runs that were left out, because they have not come to their ends.
+    Unfinished runs are left out.
     """
 
     task: Task
@@ -252,7 +246,7 @@ def _grouped(runs: Sequence[StoredRun]) -> dict[str, dict[int, StoredRun]]:
 
 
 def _names(runs: Sequence[StoredRun]) -> list[str]:
-    """Return the name of each run's group: no more settings than tell the groups apart."""
+    """Return the name of each run's group: the settings that tell the groups apart."""
     settings = [_settings(run) for run in runs]
     heads = [tuple(each.get(name) for name in NAMES) for each in settings]
     first = _differing(settings, NAMES)

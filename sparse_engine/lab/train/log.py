@@ -13,10 +13,7 @@ from sparse_engine.files import naming, write_atomically
 class MetricsLog:
     """Log that appends entries to a file such as metrics.jsonl.
 
-    Args:
-        path: path of the file, which is made if it does not exist.
-        steps: number of steps taken; entries of later steps are removed, because a resumed run
-            takes those steps again.
+    Entries after the steps taken are removed, because a resumed run takes those steps again.
     """
 
     def __init__(self, path: Path, *, steps: int = 0) -> None:
@@ -77,13 +74,7 @@ def read_metrics(path: str | Path) -> list[dict]:
 
 
 class Scores:
-    """Entries of metrics.jsonl: the last one, and the one with the best validation metric.
-
-    Args:
-        path: path of metrics.jsonl.
-        higher_is_better: whether a greater metric is a better one.
-        steps: number of steps taken; later entries are left out.
-    """
+    """Entries of metrics.jsonl up to a step: the last, and that of the best validation metric."""
 
     def __init__(self, path: Path, higher_is_better: bool, *, steps: int) -> None:
         self._sign = -1 if higher_is_better else 1

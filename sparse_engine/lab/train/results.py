@@ -36,15 +36,7 @@ def read_result(folder: Path) -> Result | None:
 
 @dataclass(frozen=True)
 class StoredRun:
-    """Run in a folder, as far as it has come.
-
-    Attributes:
-        folder: folder of the run.
-        config: settings of the run.
-        entries: entries of metrics.jsonl.
-        scores: the last evaluation, and the one with the best validation metric.
-        seconds: time of training; None for a run whose time was not recorded.
-    """
+    """Run in a folder, as far as it has come; seconds are None where they were not recorded."""
 
     folder: Path
     config: Config

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,8 +46,7 @@ class Result:
 
     Attributes:
         metric: the task's metric on the validation split at the end.
-        best: the entry of metrics.jsonl with the best metric on the validation split, which has the
-            metrics of the other splits at that step, too.
+        best: the entry of metrics.jsonl with the best metric on the validation split.
         last: the last entry of metrics.jsonl.
         nnz: number of links of the model.
         seconds: time of this call of :meth:`Run.train`.
@@ -64,13 +64,7 @@ class Result:
 
 
 class Evaluation(NamedTuple):
-    """Evaluation of the model.
-
-    Attributes:
-        entry: entry for metrics.jsonl.
-        best_model: the model as the contents of a file, if no earlier one has a better metric.
-        averaging_begins: whether the optimizer begins to average.
-    """
+    """Entry for metrics.jsonl, the model as a file if it is the best, and whether to average."""
 
     entry: dict
     best_model: bytes | None
@@ -129,7 +123,9 @@ class Run:
         with memory_error_names(PURPOSE):
             self.model = self.task.build(config.network, generator=generator)
         self.optimizer = config.optimization.make_optimizer(self.model.parameters())
-        self.rewiring = method(self.model, self.optimizer) if method else self._make_method()
+        steps, density, seed = config.steps, config.network.density, config.seed
+        chosen = method or partial(config.method.make, steps=steps, density=density, seed=seed)
+        self.rewiring = chosen(self.model, self.optimizer)
         self._check_method()
         self.tracker = Tracker(self.rewiring, measures=measures)
         self.step = 0
@@ -255,16 +251,6 @@ class Run:
             )
         self._saved = self.step
 
-    def _make_method(self) -> Rewiring:
-        config = self.config
-        return config.method.make(
-            self.model,
-            self.optimizer,
-            steps=config.steps,
-            density=config.network.density,
-            seed=config.seed,
-        )
-
     def _check_method(self) -> None:
         rewiring, steps = self.rewiring, self.config.steps
         fraction = rewiring.fraction.at
@@ -315,7 +301,6 @@ class Run:
             self.save()
 
     def _descend(self, rate: float) -> None:
-        """Let the optimizer take a step with a multiple of the learning rate."""
         groups = self.optimizer.param_groups
         rates = [group["lr"] for group in groups]
         for group in groups:
@@ -360,7 +345,6 @@ class Run:
         )
 
     def _averaged(self) -> AbstractContextManager:
-        """Return a block in which parameters are replaced by their averages, if there are any."""
         optimizer = self.optimizer
         return optimizer.averaged() if isinstance(optimizer, SNTASGD) else nullcontext()
 

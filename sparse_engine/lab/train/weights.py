@@ -40,10 +40,8 @@ def read_weights(
         nodes: number of nodes of an edge list; by default one more than its largest number.
 
     Raises:
-        ValueError: a file of another kind, a damaged one, one without sparse weights of float32 or
-            float64, or ``format`` or ``nodes`` for a file that is no edge list.
+        ValueError: a file that is damaged, or has no sparse weights of float32 or float64.
         MemoryError: there is not enough memory for a weight.
-        OSError: the file cannot be read.
     """
     path = Path(path)
     if not path.is_dir() and path.suffix not in (".safetensors", ".npz", *PICKLES):
@@ -65,7 +63,6 @@ def read_weights(
 
 
 def _load_pickle(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a state dict, or of the entry "state_dict" of a checkpoint."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
@@ -107,7 +104,6 @@ class _Entries:
         return self.prefix + name in self.state
 
     def __getitem__(self, name: str) -> Tensor:
-        """Return an entry of one dimension, or raise ValueError."""
         if name not in self:
             raise ValueError(f"expected an entry {name}, found none")
         entry = self.state[self.prefix + name]
@@ -116,7 +112,6 @@ class _Entries:
         return entry
 
     def floats(self, name: str) -> Tensor:
-        """Return an entry of float32 or float64, or raise ValueError."""
         entry = self[name]
         if entry.dtype not in (torch.float32, torch.float64):
             raise ValueError(f"expected {name} of float32 or float64, found {entry.dtype}")

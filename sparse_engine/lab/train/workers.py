@@ -29,14 +29,7 @@ from sparse_engine.topology import Measure
 
 @dataclass(frozen=True)
 class Job:
-    """Run to be made: its folder and settings.
-
-    Attributes:
-        folder: folder of the run. One with a run in it is resumed; a finished run is not repeated.
-        config: the settings.
-        measures: measures that add to topology.jsonl.
-        pictures: whether to draw pictures of the run, which takes about a second.
-    """
+    """Run to be made, in a folder; one that is begun is resumed, a finished one not repeated."""
 
     folder: Path
     config: Config
@@ -56,11 +49,8 @@ class Job:
         if result is None or not result.finished:
             return None
         with suppress(OSError, ValueError):
-            if (
-                Config.from_json(json.loads((self.folder / "config.json").read_bytes()))
-                == self.config
-            ):
-                return result
+            record = json.loads((self.folder / "config.json").read_bytes())
+            return result if Config.from_json(record) == self.config else None
         return None
 
 
@@ -69,7 +59,6 @@ _tasks: deque[Task] = deque(maxlen=2)
 
 
 def _with_data(task: Task) -> Task:
-    """Return the equal task of an earlier job, if there is one, else the task."""
     for earlier in _tasks:
         if type(earlier) is type(task) and earlier == task:
             return earlier
@@ -102,8 +91,6 @@ def run_all(
     Raises:
         KeyboardInterrupt: Ctrl-C, once every run has saved its state.
         MemoryError: the system ended a worker.
-        Exception: what a run raises, if there is no ``on_error``; the other runs have then saved
-            their states.
     """
     jobs = list(jobs)
     results = [(job, job.result()) for job in jobs]
@@ -179,7 +166,6 @@ def _begin_worker(threads: int) -> None:
 
 
 def _end_with_parent() -> None:
-    """End this worker when the process that waits is gone: once its run has saved its state."""
     parent = multiprocessing.parent_process()
     if parent is None:
         return

@@ -4,10 +4,5 @@ Nothing here writes, and nothing of a run's folder is believed: a damaged or hos
 what is missing from the page.
 """
 
-from sparse_engine.extras import extra as _extra
-
-with _extra("train"):
-    import safetensors  # noqa: F401
-
 from sparse_engine.lab.watch.folders import Runs as Runs
 from sparse_engine.lab.watch.server import serve as serve

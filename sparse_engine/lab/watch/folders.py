@@ -13,14 +13,7 @@ MOST_FOLDERS, DEEPEST = 10_000, 6
 
 
 class Runs:
-    """Runs in a folder: those in its subfolders, or the folder itself if it is one.
-
-    Args:
-        root: folder of a run, or of runs.
-
-    Raises:
-        FileNotFoundError: no such folder.
-    """
+    """Runs in a folder: those in its subfolders, or the folder itself if it is one."""
 
     def __init__(self, root: Path) -> None:
         if not root.is_dir():
@@ -41,25 +34,15 @@ class Runs:
         return found
 
     def folder(self, name: str) -> Path:
-        """Return the folder of a run that :meth:`find` knows.
-
-        Raises:
-            LookupError: there is no such run; a name is never joined to a path.
-        """
-        try:
-            return self.find()[name]
-        except KeyError:
-            raise LookupError("expected the name of a run, found none of that name") from None
+        """Return the folder of a run that :meth:`find` knows; a name is never joined to a path."""
+        found = self.find().get(name)
+        if found is None:
+            raise LookupError("expected the name of a run, found none of that name")
+        return found
 
 
 def read(folder: Path, name: str, *, most: int) -> bytes | None:
-    """Return the last bytes of a regular file of a run's folder, or None.
-
-    Args:
-        folder: the folder.
-        name: name of the file, which is no link to another.
-        most: most bytes to return, from the end of the file.
-    """
+    """Return the last bytes, at most so many, of a regular file that is no link, or None."""
     try:
         # A named pipe would block the reader, and a link may point anywhere.
         descriptor = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from sparse_engine.lab.train.config import flattened
 from sparse_engine.lab.watch.folders import read
 
 #: Most bytes that are read of a log, from its end, and of a JSON file.
@@ -37,7 +38,7 @@ def history(folder: Path) -> dict[str, Any]:
     """
     metrics, unreadable = _entries(folder, "metrics.jsonl")
     topology, more = _entries(folder, "topology.jsonl")
-    settings = dict(_leaves(_json(folder, "config.json")))
+    settings = _settings(_json(folder, "config.json"))
     steps, result = settings.get("steps"), _json(folder, "result.json")
     pictures = {"loss": _curves(metrics, _losses), "metric": _curves(metrics, _metrics)}
     for name, quantities in TOPOLOGY.items():
@@ -80,7 +81,7 @@ def _parsed(text: bytes) -> object:
 
 
 def _is_step(step: object) -> bool:
-    """Tell whether a step is a number that JavaScript has exactly."""
+    # JavaScript has greater ones inexactly.
     return isinstance(step, int) and not isinstance(step, bool) and 0 <= step < 2**53
 
 
@@ -94,19 +95,16 @@ def _number(value: object) -> float | None:
         return None
 
 
-def _leaves(settings: object, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, object]]:
-    """Yield names and values of nested settings; values are numbers, truth values or texts."""
-    if not isinstance(settings, dict) or depth > 8:
-        return
-    for key, value in list(settings.items())[:MOST_NAME]:
-        name = f"{prefix}{key}"[:MOST_NAME]
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{name}.", depth + 1)
-        elif isinstance(value, bool) or (isinstance(value, int) and abs(value) < 2**53):
-            yield name, value
-        else:
-            number = _number(value)
-            yield name, str(value)[:MOST_NAME] if number is None else number
+def _settings(config: object) -> dict[str, object]:
+    """Return the names and values of nested settings: numbers, truth values or texts."""
+    if not isinstance(config, dict):
+        return {}
+    settings: dict[str, object] = {}
+    for name, value in list(flattened(config).items())[:MOST_NAME]:
+        is_exact = isinstance(value, int) and abs(value) < 2**53
+        shown = value if is_exact else _number(value)
+        settings[name[:MOST_NAME]] = str(value)[:MOST_NAME] if shown is None else shown
+    return settings
 
 
 Points = Iterator[tuple[str, object]]
@@ -121,9 +119,9 @@ def _losses(entry: dict[str, Any]) -> Points:
 
 def _metrics(entry: dict[str, Any]) -> Points:
     for split, measures in entry.items():
-        if isinstance(measures, dict):
-            yield from ((f"{split} {name}", value) for name, value in measures.items()
-                        if name != "loss")  # fmt: skip
+        for name, value in measures.items() if isinstance(measures, dict) else ():
+            if name != "loss":
+                yield f"{split} {name}", value
 
 
 def _of_weight(entry: dict[str, Any], quantities: tuple[str, ...]) -> Points:

@@ -35,18 +35,10 @@ def weights(folder: Path) -> list[str]:
 def wiring(folder: Path, name: str) -> dict[str, Any]:
     """Return the picture of a weight's links and its degrees, ready for JSON.
 
-    Args:
-        folder: folder of the run.
-        name: name of a weight that :func:`weights` returns.
-
     Returns:
         ``step``, ``rows``, ``columns`` (the greatest column with a link, and 1), ``nnz``; ``grid``,
         a list of rows with the number of links in each field of at most :data:`SIDE` squared;
         ``degrees``, histograms ``in`` and ``out`` as lists of (least, greatest, units).
-
-    Raises:
-        LookupError: no checkpoint, or no such weight in it.
-        ValueError: the links are no CSR matrix.
     """
     path = checkpoint(folder)
     if path is None or name not in weights(folder):
