@@ -68,34 +68,6 @@ def test_sequences_and_steps(library, kind, options, tmp_path):
         assert_close(h, own_h, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", NETWORKS)
-@torch.no_grad()
-def test_an_episode_begins_with_states_of_zeros(library, kind, tmp_path):
-    """The same bits as `resets=` in Python."""
-    network, own = NETWORKS[kind]
-    rnn = network(9, 33, density=0.3, num_layers=2, **own)
-    found = Network(library, saved(rnn, tmp_path), "", kind, 9)
-    x, begins = torch.randn(8, 3, 9), torch.tensor([False, True, False])
-    resets = torch.zeros(8, 3, dtype=torch.bool)
-    resets[5] = begins
-    h = torch.zeros(2, 3, 33)
-    c = h.clone() if kind == "lstm" else None
-    first = found(x[:5].contiguous(), h, c)
-    for state in (h, c):
-        if state is not None:
-            state[:, begins] = 0
-    second = found(x[5:].contiguous(), h, c)
-    assert torch.equal(torch.cat([first, second]), rnn(x, resets=resets)[0])
-
-
-@pytest.mark.parametrize("kind", ["tanh", "lstm", "gru"])
-@torch.no_grad()
-def test_dense_networks_of_torch(library, kind, tmp_path):
-    dense = {"tanh": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}[kind](5, 12, 2)
-    found, x = Network(library, saved(dense, tmp_path), "", kind), torch.randn(4, 3, 5)
-    assert_close(found(x), dense(x)[0], rtol=1e-4, atol=1e-5)
-
-
 @pytest.mark.parametrize("bias", [True, False])
 @torch.no_grad()
 def test_linear_layers(library, bias, tmp_path):

@@ -62,15 +62,6 @@ def test_copies_compute_the_same_and_are_independent(kind, way):
         assert_valid(weight)
 
 
-@pytest.mark.parametrize("way", ["deepcopy", "pickle"])
-def test_flags_are_copied(way):
-    layer = SparseLinear(20, 30, density=0.2).eval()
-    layer.weight.values.requires_grad_(False)
-    other = COPIES[way](layer)
-    assert not other.training
-    assert not other.weight.values.requires_grad and other.bias.requires_grad
-
-
 @pytest.mark.parametrize("form", CELLS)
 def test_dtype_moves_only_what_is_real(form):
     network = make(form, torch.float32, num_layers=2, input_density=0.5)

@@ -2,7 +2,6 @@
 
 import importlib
 import re
-import runpy
 from pathlib import Path
 
 import pytest
@@ -81,9 +80,3 @@ def test_the_table_of_support_is_that_of_the_registry(page):
 def test_benchmark(name, families):
     assert families[name].cases
     assert (ROOT / "benchmarks" / "results" / f"{name}.json").exists() or name == "rnn"
-
-
-def test_the_makefile_measures_all_that_the_benchmarks_name(families, capsys):
-    runpy.run_module("benchmarks.cells", run_name="__main__")
-    assert capsys.readouterr().out.split() == [name for name in families if name != "rnn"]
-    assert "-m benchmarks.cells" in (ROOT / "Makefile").read_text()

@@ -9,7 +9,7 @@ from sparse_engine.lab.networks import MLPNetwork, limits
 from sparse_engine.lab.networks.feed_forward import ACTIVATIONS
 from sparse_engine.models import SparseMLP, set_density
 from sparse_engine.nn import AllReLU, SparseLinear, SReLU
-from sparse_engine.topology import SET, ERKDensity, GradualPruning, NormalInit, wire
+from sparse_engine.topology import GradualPruning
 
 SIZES = [30, 20, 16, 4]
 
@@ -118,24 +118,6 @@ def test_links_are_allocated(options, expected):
     assert links == expected
     dense = expected[2] == 64 and options["density"] < 1
     assert isinstance(model.linear[2], nn.Linear) == dense
-
-
-def test_trains_and_is_rewired():
-    model = SparseMLP(SIZES, density=0.3, generator=generator())
-    wire(model, ERKDensity(0.3), seed=1)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    rewiring = SET(model, optimizer, every=5, new_links=NormalInit(0.1))
-    x, y = torch.randn(64, 30, generator=generator()), torch.arange(64) % 4
-    losses = []
-    for _ in range(60):
-        loss = nn.functional.cross_entropy(model(x), y)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        rewiring.step()
-        losses.append(loss.item())
-    assert losses[-1] < 0.3 * losses[0]
-    assert sum(each.weight.nnz for each in model.linear) == round(0.3 * (600 + 320 + 64))
 
 
 @pytest.mark.parametrize(

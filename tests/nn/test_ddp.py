@@ -4,18 +4,12 @@ import copy
 
 import pytest
 import torch
-from testing import assert_valid
 from torch import distributed
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
-from torch.nn.parallel import DistributedDataParallel
 
 from sparse_engine.nn import SparseLSTM, SparseWeight
 from sparse_engine.topology import SET, ErdosRenyi, Magnitude, RandomGrowth, Rewiring, wire
-
-DEVICES = [pytest.param("cpu", id="on_cpu")]
-if torch.cuda.is_available():
-    DEVICES += [pytest.param("cuda", id="on_device")]
 
 
 @pytest.fixture
@@ -36,21 +30,6 @@ def train(network, layer, x):
         network(x)[0].square().mean().backward()
         optimizer.step()
         rule.step()
-
-
-@pytest.mark.cpu
-@pytest.mark.parametrize("where", DEVICES)
-def test_trains_and_rewires_as_without(alone, where):
-    plain = SparseLSTM(5, 40, density=0.1).to(where)
-    wrapped = copy.deepcopy(plain)
-    before = plain.weight_hh_l0.col_indices.clone()
-    x = torch.randn(6, 3, 5, device=where)
-    train(plain, plain, x)
-    train(DistributedDataParallel(wrapped), wrapped, x)
-    assert not torch.equal(plain.weight_hh_l0.col_indices, before)
-    assert_valid(wrapped.weight_hh_l0)
-    for name, tensor in plain.state_dict().items():
-        assert torch.equal(wrapped.state_dict()[name], tensor), name
 
 
 @pytest.mark.cpu

@@ -209,6 +209,7 @@ for thread in threads:
 """
 
 
+@pytest.mark.exhaustive
 def test_links_are_replaced_by_another_number_while_threads_run_forward():
     """Memory that is given back is no longer mapped, so that a kernel that reads it is killed."""
     unmapping = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536", "OMP_NUM_THREADS": "1"}
