@@ -42,7 +42,7 @@ SANITIZED = LD_PRELOAD="$(shell $(CXX) -print-file-name=libasan.so) $(shell $(CX
 	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:max_allocation_size_mb=4096 \
 	UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 SANITIZED_TESTS = $(addprefix tests/kernels/test_, $(addsuffix .py, products sequences sequences_bfloat16 rnn \
-		special_numbers conductance bfloat16 quantized topology selection sampling scan link_prediction \
+		special_numbers conductance quantized topology selection sampling scan link_prediction \
 		pattern malformed pooled refusals threads fast_paths team)) \
 	$(addprefix tests/contract/test_, $(addsuffix .py, step resets)) \
 	$(addprefix tests/analysis/test_, $(addsuffix .py, triads null_models annealing distance))

@@ -173,14 +173,8 @@ EQUATIONS: dict[str, Callable[..., tuple[Tensor, ...]]] = {
 class Equations(nn.Module):
     """The function of a network by equations, on the network's own parameters.
 
-    Args:
-        network: the network, whose parameters get the gradients.
-        step: the cell's entry of EQUATIONS.
-        mask: what the recurrent state of a highway network is multiplied by, or None.
-
-    Attributes:
-        matrices: each weight as a dense matrix, of the last call.
-        gradients: those of the matrices, after a backward pass.
+    ``mask`` multiplies the recurrent state of a highway network. ``gradients`` are those of each
+    weight as a dense matrix, after a backward pass.
     """
 
     def __init__(self, network: Recurrent, step: Callable, mask: Tensor | None = None) -> None:
@@ -261,7 +255,6 @@ class Equations(nn.Module):
         spans: Tensor | None,
         resets: Tensor | None = None,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Run all layers and directions over ``[steps, batch, features]``."""
         ends, outputs = [], []
         for suffix, _ in self.network.layers():
             if outputs and not suffix.endswith("_reverse"):
@@ -286,7 +279,6 @@ class Equations(nn.Module):
         spans: Tensor | None,
         resets: Tensor | None,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Run one layer in one direction."""
         layer, outputs = Layer(self, suffix), []
         state = tuple(
             x.new_zeros(x.shape[1], self.network.size_of(name)) if given is None else given

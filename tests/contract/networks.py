@@ -63,12 +63,10 @@ def mostly_exhaustive(name: str, values: Iterable[str], *quick: str) -> pytest.M
 
 
 def cell_of(form: str) -> str:
-    """Return the name of the cell of a form."""
     return form.removeprefix("normed ").partition(",")[0]
 
 
 def forms_where(supported: Callable[[CellEntry], bool]) -> list[str]:
-    """Return the names of the forms of the cells that support something."""
     return [form for form in FORMS if supported(CELLS[cell_of(form)])]
 
 
@@ -94,7 +92,6 @@ def make(
 
 
 def weights_of(network: nn.Module) -> dict[str, SparseWeight]:
-    """Return all sparse weights of a model by name."""
     return {n: each for n, each in network.named_modules() if isinstance(each, SparseWeight)}
 
 
@@ -114,11 +111,8 @@ def outcome(
 ) -> dict[str, Tensor]:
     """Return results, and the gradients of all arguments and parameters, by name.
 
-    Args:
-        network: the module whose parameters get gradients.
-        leaves: the input and states, of which copies are given.
-        call: what is called in place of the network.
-        **options: what else the call is given; real tensors among it get gradients.
+    ``call`` is called in place of the network, with copies of the leaves. Real tensors among the
+    options get gradients, too.
     """
     own = [leaf.detach().clone().requires_grad_() for leaf in leaves]
     options = {
@@ -140,7 +134,6 @@ def outcome(
 
 
 def is_real(value: object) -> bool:
-    """Return whether it is a tensor that can have a gradient."""
     return isinstance(value, Tensor) and value.is_floating_point()
 
 

@@ -77,15 +77,7 @@ def gated(
     outputs: int | None = None,
     **options: object,
 ) -> Arguments:
-    """Return arguments of rnn, lstm, gru or mgu.
-
-    Args:
-        sizes: of the problem.
-        operation: which.
-        inputs: columns of dense input weights; None without these.
-        outputs: features of a projection of the LSTM's units; None without it.
-        **options: other arguments.
-    """
+    """Return arguments of rnn, lstm, gru or mgu, maybe with dense inputs and projected outputs."""
     pattern, rows = stacked(sizes.pattern, GATES[operation]), GATES[operation] * sizes.units
     projection = None
     if outputs is not None:
@@ -173,7 +165,6 @@ def continuous(sizes: Sizes, *, solver: Solver, unfolds: int = 2, **options: obj
 
 
 def ltc(sizes: Sizes, *, unfolds: int) -> Arguments:
-    """Return arguments of ltc."""
     return {
         "current": sizes.numbers(*sizes.outer, sizes.units),
         "conductance": 1 + torch.rand(*sizes.outer, sizes.units).to(sizes.dtype),
@@ -326,9 +317,7 @@ PER_SEQUENCE = ("result", "x", "h0", "c0", "s0", "current", "conductance", "dt")
 def leaves_of(arguments: Arguments, *, constants: bool = False) -> dict[str, Tensor]:
     """Return all tensors of real numbers by name, also those inside of others.
 
-    Args:
-        arguments: those of an operation.
-        constants: whether tensors without a gradient are among them.
+    With ``constants``, those without a gradient are among them.
     """
     named = {_name_of(path): each for path, each in tree_flatten_with_path(arguments)[0]}
     return {n: each for n, each in named.items() if is_real(each) and (constants or n != "mask")}

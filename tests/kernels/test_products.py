@@ -18,6 +18,7 @@ from testing import (
     sizes,
 )
 from torch.nn import functional
+from torch.testing import assert_close
 
 from sparse_engine import ops
 from sparse_engine.ops._dispatch.native import native
@@ -140,10 +141,71 @@ def test_real_numbers(pattern, columns, dtype, layout):
         assert_sums(dx, back, out_features)
     else:
         assert torch.equal(dx, ops.spmm_t(values, pattern, y))
-    if dtype != torch.bfloat16:
+    if dtype == torch.bfloat16:
+        for found, wanted, terms in (
+            (ops.spmm(values, pattern, x, bias), ops.spmm.reference(*exact), in_features + 1),
+            (ops.spmm_t(values, pattern, y), back, out_features),
+        ):
+            check_rounded(found, wanted, 10 * terms)
+        check_summed(ops.sddmm(pattern, y, x), pattern, y, x)
+    else:
         assert_sums(ops.spmm(values, pattern, x, bias), ops.spmm.reference(*exact), in_features + 1)
         assert_sums(ops.spmm_t(values, pattern, y), back, out_features)
         assert_sums(ops.sddmm(pattern, y, x), links, columns)
+
+
+HALF = 2**-8  # of a result: the rounding of bfloat16 to the nearest
+TINY = 2**-126  # the least normal number
+
+
+def check_rounded(actual, exact, terms):
+    """Within one rounding of the exact result, and float32's error in the sum of ``terms``."""
+    assert actual.dtype == torch.bfloat16
+    assert ((actual.double() - exact).abs() <= HALF * exact.abs() + 1e-6 * terms).all()
+
+
+def check_summed(actual, pattern, a, b):
+    """Products are exact: within float32's error in a sum of them, over the columns of a and b."""
+    assert actual.dtype == torch.float32
+    a, b = a.double(), b.double()
+    error = (actual.double() - ops.sddmm(pattern, a, b)).abs()
+    assert (error <= 2**-24 * a.shape[1] * ops.sddmm(pattern, a.abs(), b.abs())).all()
+
+
+@pairwise(shape=[(37, 21, 155), (300, 700, 42_000)], columns=[1, 2, 15, 16, 17, 33, 48, 64, 100])
+def test_many_activations_in_bfloat16(shape, columns):
+    pattern = random_pattern(*shape)
+    values, dense = torch.randn(pattern.nnz), pattern.dense
+    for turned in (False, True):
+        x, y = (
+            (torch.randn(columns, n).t() if turned else torch.randn(n, columns)).bfloat16()
+            for n in (shape[1], shape[0])
+        )
+        terms = 10 * dense(values.double()).abs() @ x.double().abs()
+        check_rounded(ops.spmm(values, pattern, x), dense(values.double()) @ x.double(), terms)
+        check_summed(ops.sddmm(pattern, y, x), pattern, y, x)
+
+
+@pytest.mark.parametrize("columns", [1, 16, 32, 48])
+def test_sums_at_the_edge(columns):
+    """Products of bfloat16, of which the least may become 0."""
+    numbers = torch.tensor([0.5 * TINY, TINY, 3e38, -3e38, torch.inf, torch.nan]).bfloat16()
+    a, b = torch.zeros(6, columns).bfloat16(), torch.zeros(1, columns).bfloat16()
+    a[:, 0], b[:, 0] = numbers, 2.0
+    found = ops.sddmm(random_pattern(6, 1, 6), a, b)
+    assert found[0] in (0.0, TINY)
+    expected = torch.tensor([2 * TINY, torch.inf, -torch.inf, torch.inf, torch.nan])
+    assert_close(found[1:], expected, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("value", [0.0, -0.0, 1e-40, -3e38, torch.inf, torch.nan])
+@pytest.mark.parametrize("columns", [1, 16, 40])
+def test_numbers_at_the_edge_are_rounded_as_torch_rounds(value, columns):
+    bias = torch.tensor([value, 1 + 2**-8, 1 + 3 * 2**-8, 1 + 2**-8 + 2**-20, -1 - 2**-9])
+    x = torch.zeros(4, columns).bfloat16()
+    y = ops.spmm(torch.zeros(20), random_pattern(5, 4, 20), x, bias)
+    expected = bias.bfloat16()[:, None].expand(5, columns)
+    assert_close(y, expected, rtol=0, atol=0, equal_nan=True)
 
 
 def test_results_follow_the_memory_order_of_the_input():
@@ -238,6 +300,6 @@ def test_derivatives_of_affine_maps():
 
         x, gain, bias = (leaves[i] if i in which else torch.tensor(float(i == 1)) for i in range(3))
         given = [leaves[i] for i in which]
-        torch.testing.assert_close(run(*given), x * gain + bias.double())
+        assert_close(run(*given), x * gain + bias.double())
         assert torch.autograd.gradcheck(run, given)
         assert torch.autograd.gradgradcheck(run, given)

@@ -90,3 +90,26 @@ def test_density_keeps_the_largest():
         SparseLinear.from_dense(dense, torch.ones(7, 12) > 0, density=0.5)
     with pytest.raises(ValueError, match=r"density in \(0, 1\], found 1.5"):
         SparseLinear.from_dense(dense, density=1.5)
+
+
+def test_a_layer_under_autocast():
+    layer = SparseLinear(70, 50, density=0.2)
+    x = torch.randn(4, 9, 70, requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        y = layer(x)
+        assert y.dtype == torch.bfloat16
+        assert layer(y.new_zeros(2, 70)).dtype == torch.bfloat16
+    target = torch.randn(y.shape)
+    gradients = torch.autograd.grad((y * target).sum(), [x, *layer.parameters()])
+    expected = torch.autograd.grad((layer(x) * target).sum(), [x, *layer.parameters()])
+    for own, other in zip(gradients, expected, strict=True):
+        assert own.dtype == torch.float32
+        assert (own - other).norm() < 2**-7 * other.norm()
+    with torch.autocast("cpu", torch.bfloat16, enabled=False):
+        assert layer(x).dtype == torch.float32
+
+
+def test_float64_stays_float64_under_autocast():
+    layer, x = SparseLinear(7, 5, density=0.5, dtype=torch.float64), torch.randn(3, 7).double()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert layer(x).dtype == torch.float64
