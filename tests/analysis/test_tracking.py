@@ -18,9 +18,7 @@ from sparse_engine.analysis import (
     triad_census,
 )
 from sparse_engine.nn import SparseLinear, SparseONLSTM, SparseRHN, SparseRNN, SparseWeight
-from sparse_engine.topology import SET, Measure, NormalInit, Rewiring, Tracker
-from sparse_engine.topology.grow import RandomGrowth
-from sparse_engine.topology.prune import Magnitude
+from sparse_engine.topology import SET, Measure, NormalInit, Tracker
 
 
 def core_of(weight):
@@ -30,11 +28,17 @@ def core_of(weight):
     return core
 
 
+def tracked(model, *measures, fraction=0.3, **options):
+    """SET, and the records of measures."""
+    rewiring, records = SET(model, None, fraction=fraction, every=1, **options), []
+    Tracker(rewiring, records.append, measures=measures)
+    return rewiring, records
+
+
 @pytest.mark.parametrize("fraction", [0.0, 0.3, 1.0])
 def test_new_links_are_left_out(weight_of, fraction):
-    weight, records = weight_of(torch.randn(300), 30, 30), []
-    rewiring = SET(weight, None, fraction=fraction, every=1)
-    Tracker(rewiring, records.append, measures=[Balance(census=True)])
+    weight = weight_of(torch.randn(300), 30, 30)
+    rewiring, records = tracked(weight, Balance(census=True), fraction=fraction)
     for _ in range(4):
         rewiring.step()
         core, record = core_of(weight), records[-1]
@@ -47,9 +51,8 @@ def test_new_links_are_left_out(weight_of, fraction):
 
 def test_new_links_are_left_out_whatever_their_values(weight_of):
     def pooled(new_links):
-        weight, records = weight_of(torch.arange(-150.0, 150.0) + 0.5, 30, 30), []
-        rewiring = SET(weight, None, fraction=0.3, every=1, new_links=new_links)
-        Tracker(rewiring, records.append, measures=[Balance()])
+        weight = weight_of(torch.arange(-150.0, 150.0) + 0.5, 30, 30)
+        rewiring, records = tracked(weight, Balance(), new_links=new_links)
         rewiring.step()
         return records[0]["pooled"]
 
@@ -57,9 +60,8 @@ def test_new_links_are_left_out_whatever_their_values(weight_of):
 
 
 def test_balance_by_chance_is_that_of_shuffled_signs(weight_of):
-    weight, records = weight_of(torch.randn(300), 30, 30), []
-    rewiring = SET(weight, None, fraction=0.3, every=1)
-    Tracker(rewiring, records.append, measures=[Balance(shuffles=50, seed=3)])
+    weight = weight_of(torch.randn(300), 30, 30)
+    rewiring, records = tracked(weight, Balance(shuffles=50, seed=3))
     rewiring.step()
     shuffled = null_model(core_of(weight), n=50, seed=3)
     for name in ("class_mean", "pooled", "triad_level"):
@@ -75,8 +77,7 @@ def test_balance_by_chance_is_that_of_shuffled_signs(weight_of):
 
 def test_only_square_weights_every_so_many_rewirings():
     model = nn.Sequential(SparseLinear(9, 9, density=0.5), SparseLinear(9, 8, density=0.5))
-    rewiring, records = SET(model, None, every=1), []
-    Tracker(rewiring, records.append, measures=[Balance(every=3)])
+    rewiring, records = tracked(model, Balance(every=3))
     for _ in range(7):
         rewiring.step()
     measured = [(r["step"], r["weight"]) for r in records if "class_mean" in r]
@@ -89,9 +90,8 @@ def test_a_measure_of_ones_own(weight_of):
         def measure(self, weight, rewired):
             return {"strength": weight.values.abs().sum().item(), "born": rewired.born.numel()}
 
-    weight, records = weight_of(torch.ones(20), 5, 7), []
-    rewiring = SET(weight, None, fraction=0.5, every=1)
-    Tracker(rewiring, records.append, measures=[Strength(), Balance()])
+    weight = weight_of(torch.ones(20), 5, 7)
+    rewiring, records = tracked(weight, Strength(), Balance(), fraction=0.5)
     rewiring.step()
     assert (records[0]["strength"], records[0]["born"]) == (10, 10)
 
@@ -104,15 +104,10 @@ class Model(torch.nn.Module):
         self.readout = SparseLinear(30, 12, density=0.2)
 
 
-def rewiring_of(model):
-    return Rewiring(model, None, prune=Magnitude(), grow=RandomGrowth(), every=1)
-
-
 def test_every_other_rewiring():
     model = Model()
     first = copy.deepcopy(model)
-    rewiring, records = rewiring_of(model), []
-    Tracker(rewiring, records.append, measures=[Drift(every=2)])
+    rewiring, records = tracked(model, Drift(every=2))
     for step in range(1, 6):
         rewiring.step()
         if step % 2 == 0:
@@ -134,8 +129,8 @@ def test_the_owner_of_a_weight_says_whether_it_is_recurrent():
     named = torch.nn.Module()
     named.weight_hh_l0 = SparseWeight.erdos_renyi(12, 12, density=0.3)
     for model, kind in ((rhn, RecurrentLayer), (named, lambda weight: weight)):
-        first, rewiring, records = copy.deepcopy(model), rewiring_of(model), []
-        Tracker(rewiring, records.append, measures=[Drift()])
+        first = copy.deepcopy(model)
+        rewiring, records = tracked(model, Drift())
         rewiring.step()
         wanted = [
             topology_distance([kind(first.get_submodule(name))], [kind(weight)])[0]
@@ -145,8 +140,7 @@ def test_the_owner_of_a_weight_says_whether_it_is_recurrent():
 
 
 def test_refuses_what_does_not_fit():
-    rewiring = rewiring_of(Model())
-    tracker = Tracker(rewiring, measures=[Drift()])
+    tracker = Tracker(SET(Model(), None), measures=[Drift()])
     state = tracker.state_dict()
     with pytest.raises(ValueError, match="histories of 2 weights"):
         tracker.load_state_dict({})
@@ -154,7 +148,7 @@ def test_refuses_what_does_not_fit():
         tracker.load_state_dict({**state, "measure0.1.col": 3})
     with pytest.raises(ValueError, match="expected col"):
         tracker.load_state_dict({**state, "measure0.1.col": state["measure0.1.col"] + 1000})
-    masters = rewiring_of(SparseONLSTM(7, 32, chunk_size=4, density=0.1))
+    masters = SET(SparseONLSTM(7, 32, chunk_size=4, density=0.1), None)
     with pytest.raises(ValueError, match="as many rows per gate as columns, found 144 x 32"):
         Tracker(masters, measures=[Drift()])
     assert not masters.observers

@@ -63,18 +63,17 @@ def address(site, tmp_path, monkeypatch):
     return f"http://127.0.0.1:{site.server_port}"
 
 
-@pytest.mark.parametrize("sha256", [SHA256, ""])
-def test_a_file_is_downloaded_once(address, site, sha256):
-    file = DataFile("set", "plain.csv", f"{address}/plain.csv", sha256)
-    assert file.find().read_bytes() == CONTENT
-    before = site.requests
-    assert file.find().read_bytes() == CONTENT
-    assert site.requests == before
-
-
-@pytest.mark.parametrize("archive", ["whole.zip", "whole.tar.gz"])
-def test_a_member_of_an_archive_is_found(address, site, archive):
-    file = DataFile("set", "name.csv", f"{address}/{archive}", member="deep/plain.csv")
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("plain.csv", {"sha256": SHA256}),
+        ("plain.csv", {}),
+        ("whole.zip", {"member": "deep/plain.csv"}),
+        ("whole.tar.gz", {"member": "deep/plain.csv"}),
+    ],
+)
+def test_a_file_or_a_member_of_an_archive_is_downloaded_once(address, site, name, options):
+    file = DataFile("set", "name.csv", f"{address}/{name}", **options)
     assert file.find().read_bytes() == CONTENT
     before = site.requests
     assert file.find().read_bytes() == CONTENT
