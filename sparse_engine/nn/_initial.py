@@ -66,14 +66,6 @@ def uniform(
     return moved(entries.uniform_(-bound, bound, generator=generator), device)
 
 
-def check_entries(expected: str, entries: Tensor, fits: Tensor) -> None:
-    """Raise ValueError, which names the first entry that does not fit."""
-    wrong = (~fits).nonzero()
-    if wrong.numel():
-        at = int(wrong[0])
-        raise ValueError(f"expected {expected}, found {int(entries[at])} at position {at}")
-
-
 def draw_seed(generator: torch.Generator | None) -> int:
     """Draw a 63-bit seed for counter-based randomness from a torch generator on the CPU."""
     with without_modes():  # a number that decides on links cannot be a fake one

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from sparse_engine.nn._initial import check_entries
 from sparse_engine.nn._weight_state import check_plain
+from sparse_engine.nn.options import check_entries
 from sparse_engine.nn.weight import SparseWeight
 from sparse_engine.ops import Pattern
 from sparse_engine.ops.pattern import integers

@@ -5,7 +5,7 @@ Rules that grow links by gradient need the factors of the gradients of recurrent
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -17,9 +17,6 @@ from sparse_engine.nn.sequence import Sequence
 from sparse_engine.nn.weight import SparseWeight
 
 State = tuple[Tensor | None, ...]
-
-#: A use of a weight: the weight, what it multiplied, and the gradient of the product.
-Use = tuple[SparseWeight, Tensor, Tensor]
 
 
 def captures(weight: SparseWeight) -> bool:
@@ -38,25 +35,15 @@ def outside_graphs(run: Callable[..., Any], *arguments: Any, **given: Any) -> An
     return run(*arguments, **given)
 
 
-def capture(x: Tensor, uses: Callable[[Tensor], Iterator[Use]]) -> None:
-    """Capture ``uses(gradient of x)`` in the backward pass, when that gradient is known."""
-
-    def hook(dx: Tensor) -> None:
-        for weight, inputs, gradient in uses(dx):
-            weight.capture(inputs, gradient)
-
-    x.register_hook(hook)
-
-
-def recurrence(
+def _capture(
     weight: SparseWeight,
     h: Tensor,
     h0: Tensor | None,
     sequence: Sequence,
     to_product: Callable[[Tensor], Tensor] | None,
     dx: Tensor,
-) -> Iterator[Use]:
-    """Yield the uses of a recurrent weight: the gradient of each step with the state before it.
+) -> None:
+    """Capture the factors of a recurrent weight: gradients of its products, and states before.
 
     Args:
         weight: the recurrent weight.
@@ -67,10 +54,10 @@ def recurrence(
         dx: the gradient of ``W_ih x``.
     """
     du = dx if to_product is None else to_product(dx)
-    yield weight, sequence.before_later(h), sequence.later(du)
+    weight.capture(sequence.before_later(h), sequence.later(du))
     if h0 is not None:
         first = du[0] if sequence.batch_sizes is None else du[: sequence.batch]
-        yield weight, sequence.at_first(h0), first
+        weight.capture(sequence.at_first(h0), first)
 
 
 class KernelCell(Cell):
@@ -109,38 +96,20 @@ class KernelCell(Cell):
                 options["b_input"] = b_input
         if sequence.batch_sizes is not None:
             options["batch_sizes"] = sequence.batch_sizes
-        captures_now = capturing and torch.is_grad_enabled()
-        if captures_now and not x.requires_grad:
+        if captures(weight) and not x.requires_grad:
             x = x.detach().requires_grad_()
         outputs, *others, saved = self.operation.full(
             x, *state, bias, weight.values, weight.pattern, resets=sequence.resets, **options
         )
-        if captures_now:
-            self.capture(layer, x, outputs, state[0], saved, sequence)
+        if captures(weight):
+            to_product = self.gradient_of_product(saved, sequence)
+            given = weight, outputs.detach(), state[0], sequence, to_product
+            x.register_hook(partial(_capture, *given))
         return outputs, sequence.last(outputs), *others
 
     def run_normed(self, layer: Layer, sequence: Sequence, state: State) -> tuple[Tensor, ...]:
         """Run one layer of a cell that has ``layer_norm``, with it."""
         raise NotImplementedError
-
-    def capture(
-        self,
-        layer: Layer,
-        x: Tensor,
-        h: Tensor,
-        h0: Tensor | None,
-        saved: Tensor | None,
-        sequence: Sequence,
-    ) -> None:
-        """Capture the factors of the layer's weights in the backward pass.
-
-        ``x`` is ``W_ih x``, whose gradient is known then, ``h`` are all outputs, and ``saved`` is
-        the tensor that the kernel keeps for its backward pass.
-        """
-        weight = layer["weight_hh"]
-        if captures(weight):
-            to_product = self.gradient_of_product(saved, sequence)
-            capture(x, partial(recurrence, weight, h.detach(), h0, sequence, to_product))
 
     def gradient_of_product(
         self, saved: Tensor | None, sequence: Sequence

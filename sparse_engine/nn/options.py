@@ -9,6 +9,8 @@ from functools import partial
 from numbers import Real
 from typing import Any, cast
 
+from torch import Tensor
+
 #: ``check(name, value)`` raises TypeError or ValueError for a value that does not fit.
 Check = Callable[[str, object], None]
 
@@ -41,9 +43,14 @@ def check_number(expected: str, value: object, fits: Callable[[float], bool]) ->
         raise ValueError(f"expected {expected}, found {value!r}")
 
 
-def check_fraction(name: str, value: object) -> None:
-    """Raise ValueError for anything but a number in [0, 1]."""
-    check_number(f"{name} in [0, 1]", value, lambda share: 0 <= share <= 1)
+def check_entries(
+    expected: str, entries: Tensor, fits: Tensor, error: type[ValueError] = ValueError
+) -> None:
+    """Raise an error that names the first entry that does not fit."""
+    wrong = (~fits).nonzero()
+    if wrong.numel():
+        at = int(wrong[0])
+        raise error(f"expected {expected}, found {int(entries[at])} at position {at}")
 
 
 def _described(value: object) -> str:
@@ -65,30 +72,26 @@ def option(check: Check, default: Any = MISSING) -> Any:
     return field(default=default, metadata={"check": check})
 
 
+def in_range(expected: str, fits: Callable[[float], bool]) -> Check:
+    """Return a check of numbers; ``expected`` has ``{}`` for the name."""
+    return lambda name, value: check_number(expected.format(name), value, fits)
+
+
+def optional(check: Check) -> Check:
+    """Return a check that accepts None, too."""
+    return lambda name, value: None if value is None else check(name, value)
+
+
 def check_rates(name: str, value: object) -> None:
     """Raise ValueError for anything but a fraction or a tuple of fractions."""
     for each in value if isinstance(value, tuple) else (value,):
         check_fraction(name, each)
 
 
-def check_duration(name: str, value: object) -> None:
-    """Raise ValueError for anything but a finite number above 0."""
-    check_number(f"finite {name} > 0", value, lambda number: 0 < number < math.inf)
-
-
-def check_steps(name: str, value: object) -> None:
-    """Raise TypeError or ValueError for anything but None or an int of at least 1."""
-    if value is not None:
-        check_integer(name, value, least=1)
-
-
-def check_clip(name: str, value: object) -> None:
-    """Raise ValueError for anything but None or a number above 0."""
-    if value is not None:
-        check_number(f"{name} > 0", value, lambda number: number > 0)
-
-
-check_count = partial(check_integer, least=1)
+check_count: Check = partial(check_integer, least=1)
+check_fraction = in_range("{} in [0, 1]", lambda share: 0 <= share <= 1)
+check_duration = in_range("finite {} > 0", lambda number: 0 < number < math.inf)
+check_clip = optional(in_range("{} > 0", lambda number: number > 0))
 
 #: The arguments of all networks that describe them, with their checks.
 STACK: dict[str, Check] = {
@@ -96,5 +99,5 @@ STACK: dict[str, Check] = {
     **dict.fromkeys(("bias", "batch_first"), check_flag),
     "dropout": check_fraction,
     "bidirectional": check_flag,
-    "checkpoint_every": check_steps,
+    "checkpoint_every": optional(check_count),
 }

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from sparse_engine.errors import InputError
+from sparse_engine.nn.options import check_entries
 from sparse_engine.ops._dispatch.private import assert_later
 from sparse_engine.ops.pattern import integers
 
@@ -54,9 +55,11 @@ class Sequence(NamedTuple):
         """Return the function that turns around the steps of every sequence; its own inverse."""
         if self.batch_sizes is None:
             return partial(torch.flip, dims=(0,))
-        return partial(
-            torch.index_select, dim=0, index=reversal(self.batch_sizes).to(self.x.device)
-        )
+        lengths, begins = self._lengths_and_begins()
+        step = torch.repeat_interleave(self.batch_sizes)
+        sequence = torch.arange(step.numel(), device=step.device) - begins[step]
+        rows = begins[lengths[sequence] - 1 - step] + sequence
+        return partial(torch.index_select, dim=0, index=rows.to(self.x.device))
 
     def backwards(self, turned: Callable[[Tensor], Tensor]) -> Sequence:
         """Return what a layer that reads backwards reads, given :meth:`reversal`.
@@ -86,7 +89,15 @@ class Sequence(NamedTuple):
         """Return each sequence's last state ``[batch, features]``, of those of all steps."""
         if self.batch_sizes is None:
             return states[-1]
-        return states.index_select(0, last_rows(self.batch_sizes))
+        lengths, begins = self._lengths_and_begins()
+        rows = begins[lengths - 1] + torch.arange(lengths.numel(), device=lengths.device)
+        return states.index_select(0, rows)
+
+    def _lengths_and_begins(self) -> tuple[Tensor, Tensor]:
+        """Return the number of steps of each sequence, and the first row of each step."""
+        sizes: Any = self.batch_sizes
+        sequence = torch.arange(int(sizes[0]), device=sizes.device)
+        return (sizes[:, None] > sequence).sum(0), sizes.cumsum(0) - sizes
 
     def later(self, rows: Tensor) -> Tensor:
         """Return all rows but those of the first step."""
@@ -95,7 +106,9 @@ class Sequence(NamedTuple):
     def before_later(self, states: Tensor) -> Tensor:
         """Return the state before each row of :meth:`later`, zero where an episode begins."""
         if self.batch_sizes is not None:
-            return states[rows_before(self.batch_sizes)]
+            first, sizes = self.batch, self.batch_sizes
+            rows = torch.arange(first, int(sizes.sum()), device=sizes.device)
+            return states[rows - torch.repeat_interleave(sizes[:-1], sizes[1:])]
         before = states[:-1]
         return before if self.resets is None else before.masked_fill(self.resets[1:, :, None], 0)
 
@@ -267,27 +280,6 @@ def reset_state(hx: Any, resets: Tensor, x: Tensor) -> Any:
     return tuple(one(each) for each in hx) if isinstance(hx, tuple | list) else one(hx)
 
 
-def last_rows(batch_sizes: Tensor) -> Tensor:
-    """Return the last row of each sequence."""
-    lengths, begins = _lengths(batch_sizes), _begins(batch_sizes)
-    return begins[lengths - 1] + torch.arange(lengths.numel(), device=lengths.device)
-
-
-def reversal(batch_sizes: Tensor) -> Tensor:
-    """Return the permutation of rows by which every sequence is read backwards."""
-    lengths, begins = _lengths(batch_sizes), _begins(batch_sizes)
-    step = torch.repeat_interleave(batch_sizes)
-    sequence = torch.arange(step.numel(), device=step.device) - begins[step]
-    return begins[lengths[sequence] - 1 - step] + sequence
-
-
-def rows_before(batch_sizes: Tensor) -> Tensor:
-    """Return, for each row from step 1 on, the row of its sequence one step earlier."""
-    first, end = int(batch_sizes[0]), int(batch_sizes.sum())
-    rows = torch.arange(first, end, device=batch_sizes.device)
-    return rows - torch.repeat_interleave(batch_sizes[:-1], batch_sizes[1:])
-
-
 def checked_lengths(lengths: Tensor | Ordered[int], batch: int, steps: int) -> Tensor:
     """Return the lengths of ``batch`` sequences, each in [1, steps], as int64.
 
@@ -306,19 +298,5 @@ def checked_lengths(lengths: Tensor | Ordered[int], batch: int, steps: int) -> T
     if torch.compiler.is_compiling():  # a compiled graph cannot say which entry is wrong
         assert_later(fits.all(), f"expected lengths in [1, {steps}]")
         return lengths
-    wrong = (~fits).nonzero()
-    if wrong.numel():
-        at = int(wrong[0])
-        raise InputError(
-            f"expected lengths in [1, {steps}], found {int(lengths[at])} at position {at}"
-        )
+    check_entries(f"lengths in [1, {steps}]", lengths, fits, InputError)
     return lengths
-
-
-def _lengths(batch_sizes: Tensor) -> Tensor:
-    sequence = torch.arange(int(batch_sizes[0]), device=batch_sizes.device)
-    return (batch_sizes[:, None] > sequence).sum(0)
-
-
-def _begins(batch_sizes: Tensor) -> Tensor:
-    return batch_sizes.cumsum(0) - batch_sizes

@@ -10,9 +10,9 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 from typing_extensions import override
 
-from sparse_engine.nn._initial import check_entries
 from sparse_engine.nn._weight_state import check_plain
 from sparse_engine.nn.grouped import GroupedWeight
+from sparse_engine.nn.options import check_entries
 from sparse_engine.nn.weight import SparseWeight
 from sparse_engine.ops.pattern import integers
 from sparse_engine.ops.topology import Rewired, carry

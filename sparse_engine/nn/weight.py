@@ -14,7 +14,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from sparse_engine import ops
 from sparse_engine.nn import _initial
 from sparse_engine.nn._weight_state import Parametrizations, WeightState, check_plain, computed
-from sparse_engine.nn.options import check_integer, check_number
+from sparse_engine.nn.options import check_entries, check_integer, check_number
 from sparse_engine.ops import Pattern, RandomKey
 from sparse_engine.ops.pattern import integers
 
@@ -104,7 +104,7 @@ class SparseWeight(WeightState):
             )
         rows, cols = integers(rows, "rows"), integers(cols, "cols")
         for name, index, size in (("rows", rows, out_features), ("cols", cols, in_features)):
-            _initial.check_entries(f"{name} in [0, {size})", index, (index >= 0) & (index < size))
+            check_entries(f"{name} in [0, {size})", index, (index >= 0) & (index < size))
         order = torch.argsort(rows * in_features + cols, stable=True)
         counts = torch.bincount(rows, minlength=out_features)
         crow = nn.functional.pad(counts.cumsum(0), (1, 0))

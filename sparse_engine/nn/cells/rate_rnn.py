@@ -13,13 +13,9 @@ from sparse_engine import ops
 from sparse_engine.nn.cell import Layer, Maker
 from sparse_engine.nn.cells.ctrnn import Leaky, LeakyNetwork, of_units
 from sparse_engine.nn.kernel_cell import State
-from sparse_engine.nn.options import check_count, check_number, option
+from sparse_engine.nn.options import check_count, in_range, option
 from sparse_engine.nn.sequence import Sequence
 from sparse_engine.ops.continuous import FUNCTIONS, check_activation
-
-
-def _check_sigma(name: str, value: object) -> None:
-    check_number(f"finite {name} >= 0", value, lambda number: 0 <= number < math.inf)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +24,7 @@ class RateRNN(Leaky):
 
     unfolds: int = option(check_count, 1)
     nonlinearity: str = option(check_activation, "relu")
-    sigma: float = option(_check_sigma, 0.0)
+    sigma: float = option(in_range("finite {} >= 0", lambda s: 0 <= s < math.inf), 0.0)
 
     operation: ClassVar[Any] = ops.rate_rnn
 

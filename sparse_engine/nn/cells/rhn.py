@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from sparse_engine import ops
 from sparse_engine.nn.cell import Layer, Maker, multiply
-from sparse_engine.nn.kernel_cell import KernelCell, State, Use, capture, captures
+from sparse_engine.nn.kernel_cell import KernelCell, State, captures
 from sparse_engine.nn.options import check_count, check_flag, check_fraction, option
 from sparse_engine.nn.recurrent import Recurrent
 from sparse_engine.nn.sequence import Sequence
@@ -75,33 +74,20 @@ class RHN(KernelCell):
         """Compute one time step, whose input enters the first level."""
         return super().step(v.unsqueeze(0), product, state, **given)
 
+    def goes_by_steps(self, layer: Layer, sequence: Sequence) -> bool:
+        """Whether factors are captured: every level captures its own use of its weight."""
+        return any(map(captures, self.weights(layer)))
+
     def run(
-        self,
-        layer: Layer,
-        sequence: Sequence,
-        state: State,
-        mask: Tensor | None = None,
+        self, layer: Layer, sequence: Sequence, state: State, mask: Tensor | None = None
     ) -> tuple[Tensor, ...]:
         """Run one layer in one operation."""
         weights = self.recurrent_weights(layer)
         u = multiply(layer["weight_ih"], sequence.x).unsqueeze(1)
-        capturing = any(captures(weight) for weight in weights)
-        if capturing:
-            # Zeros are added to the sums of every later level, so that their gradients can be read.
-            u = nn.functional.pad(u, (0, 0) * 2 + (0, len(weights) - 1))
-            u = u if u.requires_grad else u.requires_grad_()
         links = [weight.values for weight in weights], [weight.pattern for weight in weights]
         bias, resets = self.biases(layer)[1], sequence.resets
-        y, states = ops.rhn.full(u, state[0], mask, bias, *links, resets=resets)
-        if capturing:
-            capture(u, partial(_levels, weights, states if mask is None else mask * states))
+        y, _ = ops.rhn.full(u, state[0], mask, bias, *links, resets=resets)
         return y, y[-1]
-
-
-def _levels(weights: Iterable[SparseWeight], states: Tensor, du: Tensor) -> Iterator[Use]:
-    """Yield the use of each level's weight: the gradient of its sums with its masked state."""
-    for level, weight in enumerate(weights):
-        yield weight, states[:, level], du[:, level]
 
 
 class SparseRHN(Recurrent):
