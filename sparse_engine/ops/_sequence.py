@@ -16,11 +16,9 @@ Product = Callable[..., Any]
 
 
 def steps_of(x: Tensor, batch_sizes: Tensor | None) -> Sequence[Tensor]:
-    """Return ``x[t]`` for every t, of a tensor ``[steps, batch, features]`` or a packed one.
+    """Return ``x[t]`` for every t, of ``[steps, batch, features]`` or packed ``[rows, features]``.
 
-    A packed one is ``[rows, features]``, as the data of a
-    :class:`torch.nn.utils.rnn.PackedSequence`: the rows of step t are those of the
-    ``batch_sizes[t]`` sequences that are still running, the longest first.
+    Of a packed tensor, step t has the ``batch_sizes[t]`` sequences that still run, longest first.
     """
     return x.unbind() if batch_sizes is None else x.split(batch_sizes.tolist())
 
@@ -48,6 +46,12 @@ def joined(states: Sequence[Tensor], batch_sizes: Tensor | None) -> Tensor:
     return torch.stack(tuple(states)) if batch_sizes is None else torch.cat(tuple(states))
 
 
+def check_one_of(names: Iterable[str], name: str, value: object) -> None:
+    """Raise ValueError for an option whose value is none of some names."""
+    if value not in [*names]:
+        raise ValueError(f"expected {name} one of {[*names]}, found {value!r}")
+
+
 def finite(clip: float | None) -> float | None:
     """Return a limit, or None if it is infinite: an exported program is JSON without infinities."""
     return None if clip == math.inf else clip
@@ -62,20 +66,11 @@ def run_steps(
     resets: Tensor | None = None,
     **of_steps: Tensor,
 ) -> tuple[Tensor, ...]:
-    """Run a recurrence over whole sequences in plain torch, one step after the other.
+    """Run a recurrence in plain torch; return the outputs of all steps, and the final states.
 
-    Args:
-        step: ``step(v[t], product, state, **{name: each[t]})`` returns the states after step t, of
-            which the first is the output.
-        product: what the steps are given to multiply states by recurrent weights.
-        v: ``[steps, batch, ...]``, or ``[rows, ...]`` with ``batch_sizes``.
-        state: the initial states, ``[batch, ...]`` each.
-        batch_sizes: those of a :class:`torch.nn.utils.rnn.PackedSequence`, or None.
-        resets: bool ``[steps, batch]``, where an episode begins, or None.
-        **of_steps: what each step reads beside v, ``[steps, ...]``.
-
-    Returns:
-        The outputs of all steps, and the final states.
+    ``step(v[t], product, state, **{name: each[t] for name, each in of_steps})`` returns the states
+    after step t, of which the first is the output. The initial states are ``[batch, ...]`` each;
+    ``batch_sizes`` and ``resets`` are those of :mod:`sparse_engine.ops`.
     """
     state, outputs, ended = tuple(state), [], []
     for t, each in enumerate(steps_of(v, batch_sizes)):
@@ -98,11 +93,7 @@ Given = dict[str, Any]
 
 
 class Operation(Protocol[P, R]):
-    """Function that calls native kernels.
-
-    Attributes:
-        reference: computes the same in plain torch.
-    """
+    """Function that calls native kernels; ``reference`` computes the same in plain torch."""
 
     reference: Callable[P, Any]
 
@@ -139,13 +130,9 @@ def sequence_of(
 ) -> Callable[[Callable[P, tuple[Any, ...]]], SequenceOperation[P]]:
     """Make a sequence operation of a function that returns all that its kernel does.
 
-    The operation returns the same without the last, and its reference is a loop over the step.
-
-    Args:
-        step: computes one time step, see :func:`sparse_engine.ops._sequence.run_steps`. Its
-            keyword-only arguments have the names of the operation's options.
-        prepare: ``prepare(arguments)`` returns those of ``run_steps`` that are not made of a
-            pattern, values, biases and an input weight: ``v``, ``product`` and ``state``.
+    The operation returns the same without the last. Its reference is :func:`run_steps` with the
+    step, whose keyword-only arguments have the names of the operation's options, and with the
+    ``v``, ``product`` and ``state`` that ``prepare`` returns, or by default :func:`_dense_loop`.
     """
 
     def decorate(full: Callable[P, tuple[Any, ...]]) -> SequenceOperation[P]:

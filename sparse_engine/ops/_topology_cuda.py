@@ -1,7 +1,8 @@
 """The operations on patterns for CUDA tensors, of PyTorch's own sorts, scans and searches.
 
-Each gives the same bits as its native kernel on the CPU, and waits for the device where the host
-has to know a number. Positions of links are ``row * in_features + column``, increasing.
+Each computes what the function of :mod:`sparse_engine.ops.topology` of its name says, gives the
+same bits as its native kernel on the CPU, and waits for the device where the host has to know a
+number. Positions of links are ``row * in_features + column``, increasing.
 """
 
 from __future__ import annotations
@@ -27,7 +28,6 @@ def check_csr(crow: Tensor, col: Tensor, in_features: int) -> None:
 
 
 def transpose(crow: Tensor, col: Tensor, in_features: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return pointers, indices and permutation of the transposed pattern."""
     _check_links(crow, col)
     order = col.argsort(stable=True)
     columns = torch.arange(in_features + 1, dtype=torch.int32, device=col.device)
@@ -38,7 +38,6 @@ def transpose(crow: Tensor, col: Tensor, in_features: int) -> tuple[Tensor, Tens
 def sample_absent(
     crow: Tensor, col: Tensor, in_features: int, dropped: Tensor | None, count: int, *key: int
 ) -> Tensor:
-    """Draw positions that hold no link, or only one that is dropped."""
     _check_links(crow, col)
     staying = _positions(crow, col, in_features)
     if dropped is not None:
@@ -56,7 +55,6 @@ def sample_absent(
 def rewire(
     crow: Tensor, col: Tensor, in_features: int, keep: Tensor, cells: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Merge the links that are kept with new ones."""
     _check_links(crow, col)
     _check("keep", keep, torch.bool, col)
     _check("cells", cells, torch.int64, cells)
@@ -92,7 +90,6 @@ def rewire(
 
 
 def smallest(scores: Tensor, count: int, above: float | None, negate: bool) -> Tensor:
-    """Mark the smallest entries; among equals those that come first."""
     _check_numbers("scores", scores)
     if count < 0:
         raise ValueError(f"expected count of at least 0, found {count}")
@@ -102,7 +99,6 @@ def smallest(scores: Tensor, count: int, above: float | None, negate: bool) -> T
 
 
 def nearest_zero(values: Tensor, share: float) -> Tensor:
-    """Mark all zeros, and of each sign the share nearest to zero."""
     _check_numbers("values", values)
     if not 0 <= share <= 1:
         raise ValueError(f"expected share in [0, 1], found {share}")
@@ -115,16 +111,16 @@ def nearest_zero(values: Tensor, share: float) -> Tensor:
 def scan_absent(
     block: Tensor, crow: Tensor, col: Tensor, in_features: int, first_row: int, above: float
 ) -> tuple[Tensor, Tensor]:
-    """Return large entries of some rows of a dense matrix, at positions without a link."""
     _check_links(crow, col)
-    rows = crow.numel() - 1
     if block.dim() != 2 or block.shape[1] != in_features or not block.is_contiguous():
         raise ValueError(
             f"expected a contiguous block of shape [rows, {in_features}], found {[*block.shape]}"
         )
     last_row = first_row + len(block)
-    if not 0 <= first_row <= last_row <= rows:
-        raise ValueError(f"expected rows in [0, {rows}), found {len(block)} from {first_row} on")
+    if not 0 <= first_row <= last_row < crow.numel():
+        raise ValueError(
+            f"expected rows in [0, {crow.numel() - 1}), found {len(block)} from {first_row} on"
+        )
     magnitudes = block.abs().flatten()
     large = ~(magnitudes <= above)
     first, last = crow[[first_row, last_row]].tolist()
@@ -135,7 +131,6 @@ def scan_absent(
 
 
 def carry(tensor: Tensor, slot_map: Tensor, size: int) -> Tensor:
-    """Move one entry per link to the link's new position."""
     _check("slot_map", slot_map, torch.int32, tensor)
     outside = (slot_map < -1) | (slot_map >= size)
     if (at := _first(outside)) is not None:
@@ -147,7 +142,6 @@ def carry(tensor: Tensor, slot_map: Tensor, size: int) -> Tensor:
 
 
 def carry_(tensor: Tensor, slot_map: Tensor) -> None:
-    """Run :func:`carry` in place."""
     tensor.copy_(carry(tensor, slot_map, tensor.numel()))
 
 
@@ -259,9 +253,6 @@ def _check(name: str, tensor: Tensor, dtype: torch.dtype, like: Tensor) -> None:
         raise ValueError(f"expected {name} on {like.device}, found it on {tensor.device}")
 
 
-OPERATIONS = (
-    *(check_csr, transpose, sample_absent, rewire, smallest, nearest_zero, scan_absent),
-    *(carry, carry_),
-)
-for operation in OPERATIONS:
-    register_on_cuda(operation.__name__, operation)
+for _each in (check_csr, transpose, sample_absent, rewire, smallest, nearest_zero, carry, carry_):
+    register_on_cuda(_each.__name__, _each)
+register_on_cuda("scan_absent", scan_absent)

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from sparse_engine.ops._autocast import activations, as_sum
 from sparse_engine.ops._dispatch.sequence import sequence_operation, states_and_final
-from sparse_engine.ops._sequence import Product, finite, sequence_of
+from sparse_engine.ops._sequence import Product, check_one_of, finite, sequence_of
 from sparse_engine.ops.pattern import Pattern
 
 
@@ -182,7 +182,7 @@ def rate_rnn(
     Returns:
         ``v`` of shape ``[steps, batch, hidden]``.
     """
-    check_activation("nonlinearity", nonlinearity)
+    check_one_of(FUNCTIONS, "nonlinearity", nonlinearity)
     equation = x, h0, dt, rate, values, pattern
     return _solved(_rate_rnn, nonlinearity, *equation, solver, unfolds, clip, resets)
 
@@ -199,9 +199,3 @@ def _solved(
     method = solver.nodes, solver.weights, unfolds, finite(clip), CODES[nonlinearity]
     h, h_n = run(x, h0, dt, rate, values, [*pattern], *method, resets)
     return h, h_n if h.dtype != values.dtype else h[-1]
-
-
-def check_activation(name: str, value: object) -> None:
-    """Raise ValueError for what is no name of an activation."""
-    if value not in [*FUNCTIONS]:
-        raise ValueError(f"expected {name} one of {[*FUNCTIONS]}, found {value!r}")

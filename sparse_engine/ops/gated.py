@@ -16,7 +16,15 @@ from sparse_engine.ops._autocast import activations, as_sum, unfolded
 from sparse_engine.ops._dispatch.fake import fake
 from sparse_engine.ops._dispatch.native import saves_for_backward
 from sparse_engine.ops._dispatch.sequence import sequence_operation
-from sparse_engine.ops._sequence import Product, finite, joined, multiplied, sequence_of, steps_of
+from sparse_engine.ops._sequence import (
+    Product,
+    check_one_of,
+    finite,
+    joined,
+    multiplied,
+    sequence_of,
+    steps_of,
+)
 from sparse_engine.ops.pattern import Pattern
 
 ACTIVATIONS = {"tanh": 0, "relu": 1}
@@ -96,17 +104,11 @@ def rnn(
     Raises:
         ValueError: a shape, dtype or device does not fit, or the nonlinearity is unknown.
     """
-    check_nonlinearity(nonlinearity)
+    check_one_of(ACTIVATIONS, "nonlinearity", nonlinearity)
     x, h0 = activations(values, x, h0, devices=("cpu", "cuda"))
     x, w_input, _ = multiplied(x, w_input)
     options = batch_sizes, ACTIVATIONS[nonlinearity], resets
     return _rnn(x, w_input, h0, bias, values, [*pattern], *options), None
-
-
-def check_nonlinearity(value: object) -> None:
-    """Raise ValueError for what is no nonlinearity of :func:`rnn`."""
-    if value not in [*ACTIVATIONS]:
-        raise ValueError(f"expected nonlinearity 'tanh' or 'relu', found {value!r}")
 
 
 def lstm_step(
@@ -354,21 +356,8 @@ def on_lstm(
     Beside its arguments, only ``h``, ``c``, the four gates and both softmaxes are kept for the
     backward pass, and without autograd not even these. bfloat16 is as for :func:`lstm`.
 
-    Args:
-        x: ``[steps, batch, rows]``, ``rows = 2 * chunks + 4 * hidden``: the input's contribution
-            to each gate.
-        h0: ``[batch, hidden]``, or None for zeros.
-        c0: the same; give both or neither.
-        bias: ``[rows]``, or None.
-        values: ``[nnz]``.
-        pattern: the links of W, ``rows x hidden``; its shape tells the number of chunks.
-        resets: where episodes begin.
-
-    Returns:
-        ``h`` of shape ``[steps, batch, hidden]``, and the last ``c``, ``[batch, hidden]``.
-
-    Raises:
-        ValueError: a shape, dtype or device does not fit, or there is no step.
+    Arguments, results and errors are those of :func:`lstm`, with as many rows of x, of the bias
+    and of W, ``2 * chunks + 4 * hidden``; W's shape tells the number of chunks.
     """
     x, h0 = activations(values, x, h0)
     c0 = None if c0 is None else as_sum(c0, values)

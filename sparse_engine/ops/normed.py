@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from sparse_engine.ops._dispatch.native import saves_for_backward
 from sparse_engine.ops._dispatch.sequence import sequence_operation
-from sparse_engine.ops._sequence import finite, sequence_of
-from sparse_engine.ops.gated import ACTIVATIONS, check_clip, check_nonlinearity, lstm_step, rnn_step
+from sparse_engine.ops._sequence import check_one_of, finite, sequence_of
+from sparse_engine.ops.gated import ACTIVATIONS, check_clip, lstm_step, rnn_step
 from sparse_engine.ops.pattern import Pattern
 from sparse_engine.ops.sums import affine
 
@@ -82,7 +82,7 @@ def normed_rnn(
     error, too. Beside its arguments, only ``h`` and what ``norm`` multiplies by its gain are kept
     for the backward pass, with one number more per column; without autograd only ``h``.
     """
-    check_nonlinearity(nonlinearity)
+    check_one_of(ACTIVATIONS, "nonlinearity", nonlinearity)
     gain, bias, eps = norm
     options = batch_sizes, eps, ACTIVATIONS[nonlinearity], saves_for_backward(), resets
     return _normed_rnn(x, h0, gain, bias, values, [*pattern], *options)[0], None

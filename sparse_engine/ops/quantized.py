@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -56,9 +56,8 @@ class QuantizedLinks(NamedTuple):
             found = [*getattr(self, name).shape]
             if found != shape:
                 raise ValueError(f"expected {name} of shape {shape}, found {found}")
-        dtypes = {"places": torch.uint8, "ends": torch.int32, "scales": torch.float32}
-        for name, dtype in dtypes.items():
-            if getattr(self, name).dtype != dtype:
+            dtype = {"places": torch.uint8, "ends": torch.int32}.get(name, torch.float32)
+            if name != "codes" and getattr(self, name).dtype != dtype:
                 raise ValueError(f"expected {name} of {dtype}, found {getattr(self, name).dtype}")
         if self.codes.dtype not in (torch.int8, torch.bfloat16):
             raise ValueError(f"expected codes of int8 or bfloat16, found {self.codes.dtype}")
@@ -67,10 +66,8 @@ class QuantizedLinks(NamedTuple):
             raise ValueError(f"expected ends that never fall, from 0 to the {slots} slots")
         wrong = (self.places >= GROUP_COLUMNS).nonzero()
         if wrong.numel():
-            at = tuple(wrong[0].tolist())
-            raise ValueError(
-                f"expected places in [0, {GROUP_COLUMNS}), found {int(self.places[at])} at {at}"
-            )
+            at, most = tuple(wrong[0].tolist()), GROUP_COLUMNS
+            raise ValueError(f"expected places in [0, {most}), found {self.places[at]} at {at}")
         if not bool(((self.scales >= 0) & self.scales.isfinite()).all()):
             raise ValueError("expected finite scales of at least 0, found others")
 
@@ -115,7 +112,13 @@ def dequantize(
 def _linear_ref(
     x: Tensor, links: QuantizedLinks, bias: Tensor | None = None, *, gates: int = 1
 ) -> Tensor:
-    return torch.nn.functional.linear(x, dense_of(links, x.shape[-1], gates), bias)
+    values, pattern = _unpacked(links, x.shape[-1], gates)
+    return torch.nn.functional.linear(x, pattern.dense(values), bias)
+
+
+def _unpacked(links: QuantizedLinks, in_features: int, gates: int) -> tuple[Tensor, Pattern]:
+    crow, col, values = dequantize(links, in_features, gates=gates)
+    return values, Pattern.from_csr(crow, col, (links.scales.numel(), in_features))
 
 
 @with_reference(_linear_ref)
@@ -148,21 +151,10 @@ def linear(
 
 
 def _sequence_ref(
-    cell: str,
-    x: Tensor,
-    h0: Tensor | None,
-    c0: Tensor | None,
-    bias: Tensor | None,
-    links: QuantizedLinks,
-    *,
-    in_features: int,
-    batch_sizes: Tensor | None = None,
-    cell_clip: float | None = None,
-    resets: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    crow, col, values = dequantize(links, in_features, gates=QUANTIZED_CELLS[cell][1])
-    pattern = Pattern.from_csr(crow, col, (links.scales.numel(), in_features))
-    options: dict[str, Any] = {"batch_sizes": batch_sizes, "resets": resets}
+    cell: str, x: Tensor, h0: Any, c0: Any, bias: Any, links: QuantizedLinks, *, in_features: int,
+    cell_clip: float | None = None, **options: Any,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    values, pattern = _unpacked(links, in_features, QUANTIZED_CELLS[cell][1])
     if cell == "lstm":
         return lstm.reference(x, h0, c0, bias, values, pattern, cell_clip=cell_clip, **options)
     if cell == "gru":
@@ -172,7 +164,7 @@ def _sequence_ref(
     return h, x.new_empty(0)
 
 
-@with_reference(_sequence_ref)
+@with_reference(cast(Any, _sequence_ref))
 def sequence(
     cell: str,
     x: Tensor,
@@ -218,22 +210,6 @@ def sequence(
     check_inference(x, h0, c0)
     arguments = x, h0, c0, bias, [*links], in_features, batch_sizes, QUANTIZED_CELLS[cell][0]
     return native.quantized_sequence(*arguments, cell_clip, resets)
-
-
-def dense_of(links: QuantizedLinks, in_features: int, gates: int) -> Tensor:
-    """Return the dense matrix in plain torch, ``[out_features, in_features]``."""
-    rows = links.scales.numel()
-    units, groups = rows // gates, -(in_features // -GROUP_COLUMNS)
-    in_gate = -(units // -SLICE_ROWS)
-    meeting = torch.repeat_interleave(links.ends.diff().long())
-    slices = meeting // max(1, groups)
-    unit = (slices % in_gate * SLICE_ROWS)[:, None] + torch.arange(SLICE_ROWS)
-    row = (slices // in_gate * units)[:, None] + unit
-    column = (meeting % max(1, groups) * GROUP_COLUMNS)[:, None] + links.places.long()
-    held = (unit < units) & (links.codes != 0)
-    dense = torch.zeros(rows, in_features)
-    dense[row[held], column[held]] = links.codes[held].float()
-    return dense * links.scales[:, None]
 
 
 def check_inference(*tensors: Tensor | None) -> None:

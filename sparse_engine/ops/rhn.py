@@ -117,13 +117,14 @@ def rhn(
 
 
 def _results(shapes: Shapes) -> tuple[Tensor, Tensor]:
-    x, depth = shapes.first, len(shapes.given["pattern"]) // TENSORS
-    (steps, _, batch, rows), hidden = x.shape, shapes.hidden
-    kept = (steps, depth, batch, rows + hidden)
-    return (
-        x.new_empty(steps, batch, hidden),
-        x.new_empty(kept) if shapes.given["keep"] else shapes.nothing(),
-    )
+    (steps, _, batch, rows), x = shapes.first.shape, shapes.first
+    kept = (steps, _depth(shapes), batch, rows + shapes.hidden)
+    saved = x.new_empty(kept) if shapes.given["keep"] else shapes.nothing()
+    return x.new_empty(steps, batch, shapes.hidden), saved
+
+
+def _depth(shapes: Shapes) -> int:
+    return len(shapes.given["pattern"]) // TENSORS
 
 
 def _x_gradient(shapes: Shapes) -> Tensor:
@@ -138,13 +139,13 @@ def _s0_gradient(shapes: Shapes) -> Tensor:
     return dy.new_empty(dy.shape[1:]) if shapes.given["wants_s0"] else shapes.nothing()
 
 
-def _bias_gradient(shapes: Shapes) -> Tensor:
-    return shapes.values(len(shapes.given["pattern"]) // TENSORS, shapes.rows)
-
-
 _rhn = sequence_operation(
     "rhn",
     _results,
-    gradients={"x": _x_gradient, "s0": _s0_gradient, "bias": _bias_gradient},
+    gradients={
+        "x": _x_gradient,
+        "s0": _s0_gradient,
+        "bias": lambda shapes: shapes.values(_depth(shapes), shapes.rows),
+    },
     constants={"fed": lambda x, *_: x.shape[1]},
 )

@@ -218,19 +218,9 @@ def _predict(
     return Predicted(*operation(*both_orders, count, key is not None, *(key or RandomKey(0))))
 
 
-@fake("check_csr")
-def _(crow, col, in_features):
-    return None
-
-
 @fake("transpose")
 def _(crow, col, in_features):
     return crow.new_empty(in_features + 1), torch.empty_like(col), torch.empty_like(col)
-
-
-@fake("sample_absent")
-def _(crow, col, in_features, dropped, count, seed, step, stream):
-    return crow.new_empty(count)
 
 
 @fake("rewire")
@@ -246,24 +236,11 @@ def _(crow, col, in_features, keep, cells):
     )
 
 
-@fake("smallest")
-def _(scores, count, above, negate):
-    return torch.empty_like(scores, dtype=torch.bool)
-
-
-@fake("nearest_zero")
-def _(values, share):
-    return torch.empty_like(values, dtype=torch.bool)
-
-
-@fake("carry_")
-def _(tensor, slot_map):
-    return None
-
-
-@fake("carry")
-def _(tensor, slot_map, size):
-    return tensor.new_empty(size)
+fake("check_csr", "carry_")(lambda **_: None)
+fake("sample_absent")(lambda crow, count, **_: crow.new_empty(count))
+fake("carry")(lambda tensor, size, **_: tensor.new_empty(size))
+fake("smallest")(lambda scores, **_: torch.empty_like(scores, dtype=torch.bool))
+fake("nearest_zero")(lambda values, **_: torch.empty_like(values, dtype=torch.bool))
 
 
 @fake("scan_absent")

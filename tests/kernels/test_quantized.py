@@ -6,10 +6,25 @@ from testing import awkward_patterns, random_pattern, square_patterns, stacked
 from torch.testing import assert_close
 
 from sparse_engine import ops
-from sparse_engine.ops.quantized import QUANTIZED_CELLS, dense_of
+from sparse_engine.ops.quantized import GROUP_COLUMNS, QUANTIZED_CELLS, SLICE_ROWS
 
 PATTERNS, SQUARES = awkward_patterns(), square_patterns()
 native = torch.ops.sparse_engine
+
+
+def dense_of(links, in_features, gates):
+    rows = links.scales.numel()
+    units, groups = rows // gates, -(in_features // -GROUP_COLUMNS)
+    in_gate = -(units // -SLICE_ROWS)
+    meeting = torch.repeat_interleave(links.ends.diff().long())
+    slices = meeting // max(1, groups)
+    unit = (slices % in_gate * SLICE_ROWS)[:, None] + torch.arange(SLICE_ROWS)
+    row = (slices // in_gate * units)[:, None] + unit
+    column = (meeting % max(1, groups) * GROUP_COLUMNS)[:, None] + links.places.long()
+    held = (unit < units) & (links.codes != 0)
+    dense = torch.zeros(rows, in_features)
+    dense[row[held], column[held]] = links.codes[held].float()
+    return dense * links.scales[:, None]
 
 
 def quantized(pattern, *, gates=1, int8=True, seed=0):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -15,7 +16,8 @@ from sparse_engine.nn.cells.ctrnn import Leaky, LeakyNetwork, of_units
 from sparse_engine.nn.kernel_cell import State
 from sparse_engine.nn.options import check_count, in_range, option
 from sparse_engine.nn.sequence import Sequence
-from sparse_engine.ops.continuous import FUNCTIONS, check_activation
+from sparse_engine.ops._sequence import check_one_of
+from sparse_engine.ops.continuous import FUNCTIONS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +25,7 @@ class RateRNN(Leaky):
     """Unit of a firing-rate network (Song, Yang & Wang 2016), with white noise."""
 
     unfolds: int = option(check_count, 1)
-    nonlinearity: str = option(check_activation, "relu")
+    nonlinearity: str = option(partial(check_one_of, FUNCTIONS), "relu")
     sigma: float = option(in_range("finite {} >= 0", lambda s: 0 <= s < math.inf), 0.0)
 
     operation: ClassVar[Any] = ops.rate_rnn

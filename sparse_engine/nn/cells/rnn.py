@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -15,18 +16,15 @@ from sparse_engine.nn.cells.layer_norm import LayerNormed
 from sparse_engine.nn.options import option
 from sparse_engine.nn.recurrent import Recurrent
 from sparse_engine.ops._dispatch.native import native
-from sparse_engine.ops.gated import ACTIVATIONS, check_nonlinearity
-
-
-def _check_nonlinearity(name: str, value: object) -> None:
-    check_nonlinearity(value)
+from sparse_engine.ops._sequence import check_one_of
+from sparse_engine.ops.gated import ACTIVATIONS
 
 
 @dataclass(frozen=True, kw_only=True)
 class RNN(LayerNormed):
     """Elman's unit (1990): ``h_t = act(W_ih x_t + W_hh h_{t-1} + b)``."""
 
-    nonlinearity: str = option(_check_nonlinearity, "tanh")
+    nonlinearity: str = option(partial(check_one_of, ACTIVATIONS), "tanh")
 
     dense_type: ClassVar[type[nn.RNNBase]] = nn.RNN
     torch_options: ClassVar[tuple[str, ...]] = ("nonlinearity",)

@@ -20,14 +20,8 @@ def fake(*operations: str) -> Callable[[Callable], Callable]:
     """Register a function as the fake kernel of native operations, behind checks.
 
     The checks are those without which nobody else would notice: torch runs a fake kernel where any
-    tensor is on the meta device, and would take uninitialised memory for its result.
-
-    Args:
-        operations: their names.
-
-    Returns:
-        A decorator of a function that is called with the operation's arguments by name, and
-        returns empty tensors of the shapes, dtypes and device of the results.
+    tensor is on the meta device, and would take uninitialised memory for its result. The function
+    takes the operation's arguments by name.
     """
 
     def register(shapes: Callable) -> Callable:

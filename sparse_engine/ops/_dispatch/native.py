@@ -108,17 +108,10 @@ def differentiable(
     that way, which takes longer than many a kernel: it records a plain
     :class:`torch.autograd.Function`, or nothing where no argument requires a gradient.
 
-    Args:
-        operation: a native operation.
-        save: ``save(ctx, inputs, output)``, keeps what ``backward`` needs, and ``jvp``.
-        backward: ``backward(ctx, gradient)``, one gradient or None for each input.
-        jvp: ``jvp(ctx, *tangents)``, the tangent of each output from those of the inputs, of which
-            some are None. By default forward-mode derivatives are refused.
-        columns: which input is a matrix that the operation maps column by column, as ``torch.vmap``
-            can make use of. By default it runs the operation once for each sample.
-
-    Returns:
-        The operation as a function, which raises RuntimeError for a derivative that it lacks.
+    ``save(ctx, inputs, output)`` keeps what ``backward(ctx, gradient)`` and
+    ``jvp(ctx, *tangents)`` need. Without a ``jvp``, forward-mode derivatives are refused.
+    ``columns`` is the position of a matrix that the operation maps column by column; without it,
+    ``torch.vmap`` runs the operation once for each sample.
     """
     name = operation.name().split("::")[1]
     defaults = defaults_of(operation._schema)

@@ -46,11 +46,8 @@ class Shapes:
     """Empty results of an operation, of the shapes that follow from its arguments.
 
     Attributes:
-        given: the arguments by name.
-        first: the first argument, an activation ``[steps, batch, ...]``, or ``[rows, ...]`` of
-            packed sequences.
-        rows: number of rows of the recurrent weight.
-        outputs: number of columns of the recurrent weight.
+        given: the arguments by name; ``first`` is an activation ``[steps, batch, ...]``.
+        rows, outputs: numbers of rows and columns of the recurrent weight.
         hidden: how many units there are; ``outputs`` where these are not projected.
     """
 
@@ -63,29 +60,23 @@ class Shapes:
         self.hidden = pattern[TENSORS + 2].numel() - 1 if projected else self.outputs
 
     def every_step(self, features: int) -> Tensor:
-        """Return an activation of so many features at every step."""
         return self.first.new_empty(*self.first.shape[:-1], features)
 
     def kept(self, features: int) -> Tensor:
-        """Return an activation that is kept for the backward pass, where that is wanted."""
         return self.every_step(features) if self.given["keep"] else self.nothing()
 
     def last_step(self, features: int) -> Tensor:
-        """Return a state of the dtype of the values, after each sequence's last step."""
         packed = self.given.get("batch_sizes") is not None
         batch = torch.library.get_ctx().new_dynamic_size() if packed else self.first.shape[1]
         return self.values(batch, features)
 
     def values(self, *shape: int | torch.SymInt) -> Tensor:
-        """Return a tensor of the dtype of the values."""
         return self.given["values"].new_empty(shape)
 
     def nothing(self) -> Tensor:
-        """Return a result that is not wanted."""
         return self.values(0)
 
     def gradient(self, name: str) -> Tensor:
-        """Return the gradient of an argument of the forward operation."""
         given = self.given
         if not given.get("wants_x" if name == "v" else f"wants_{name}", True):
             return self.nothing()
@@ -154,7 +145,6 @@ class Derivative:
         self._activation = next((tensors.index(name) for name in results if name in tensors), None)
 
     def save(self, ctx: Any, inputs: tuple, output: Tensor | tuple[Tensor, ...]) -> None:
-        """Keep what the backward operation takes."""
         results = (output,) if isinstance(output, Tensor) else output
         known = (*inputs, *results)
         if self._fused and inputs[self._needs_x[0]] is None:
@@ -170,7 +160,6 @@ class Derivative:
             ctx.mark_non_differentiable(*[results[at] for at in self._marked], *absent)
 
     def backward(self, ctx: Any, *upstream: Tensor | None) -> tuple[Tensor | None, ...]:
-        """Return a gradient or None for each argument of the forward operation."""
         saved, needs, plain = ctx.saved_tensors, ctx.needs_input_grad, self._plain
         if upstream[0] is None:
             upstream = (saved[self._activation].new_zeros(ctx.shape), *upstream[1:])
@@ -188,7 +177,6 @@ class Derivative:
 def picker(
     names: Sequence[str | None], wanted: Sequence[str | None]
 ) -> Callable[[Sequence], tuple]:
-    """Return a function that takes the values of some names out of those of all names."""
     places = [names.index(name) for name in wanted]
     if len(places) > 1:
         return itemgetter(*places)

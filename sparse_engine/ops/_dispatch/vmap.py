@@ -21,24 +21,14 @@ from sparse_engine.ops._dispatch.private import (
 
 
 def any_is_mapped(dims: object) -> bool:
-    """Whether an argument, which may be a list, has samples: its ``in_dims`` are not all None."""
+    """Tell whether an argument, which may be a list, has samples."""
     return any(dim is not None for dim in tree_leaves(dims))
 
 
 def one_by_one(
     function: Callable, samples: int, in_dims: tuple, inputs: tuple
 ) -> tuple[Tensor | tuple[Tensor, ...], int | tuple[int, ...]]:
-    """Run a function once for each sample, and stack the results.
-
-    Args:
-        function: takes as many arguments as ``inputs``, and returns a tensor or a tuple of tensors.
-        samples: how many.
-        in_dims: dimension of the samples of each tensor in ``inputs``, or None.
-        inputs: the arguments.
-
-    Returns:
-        The results, and the dimension of the samples in each.
-    """
+    """Run a function once for each sample; return the stacked results and their dimensions."""
     leaves, structure = tree_flatten(inputs)
     dims = structure.flatten_up_to(in_dims)
 
@@ -68,16 +58,15 @@ def in_legacy_vmap(function: Callable) -> Callable:
         level = begin_legacy_vmap() - 1
         end_legacy_vmap()
         leaves, structure = tree_flatten(inputs)
-        dims = [None if not _is_legacy(leaf) else 0 for leaf in leaves]
+        legacy = (isinstance(leaf, Tensor) and is_legacy_batched(leaf) for leaf in leaves)
+        dims = [0 if each else None for each in legacy]
         plain = [
             leaf if dim is None else remove_batch(leaf, level, 1, 0)
             for leaf, dim in zip(leaves, dims, strict=True)
         ]
         samples = next(len(leaf) for leaf, dim in zip(plain, dims, strict=True) if dim == 0)
-        in_dims = tree_unflatten(dims, structure)
-        results, _ = one_by_one(
-            function, samples, tuple(in_dims), tuple(tree_unflatten(plain, structure))
-        )
+        in_dims, inputs = (tuple(tree_unflatten(each, structure)) for each in (dims, plain))
+        results, _ = one_by_one(function, samples, in_dims, inputs)
         if isinstance(results, Tensor):
             return add_batch(results, 0, level)
         return tuple(add_batch(each, 0, level) for each in results)
@@ -85,23 +74,12 @@ def in_legacy_vmap(function: Callable) -> Callable:
     return run
 
 
-def _is_legacy(leaf: object) -> bool:
-    return isinstance(leaf, Tensor) and is_legacy_batched(leaf)
-
-
 def by_columns(
     function: Callable[..., Tensor], position: int, dim: int, inputs: tuple
 ) -> tuple[Tensor, int]:
     """Run a function that maps a matrix column by column once, on the columns of all samples.
 
-    Args:
-        function: takes as many arguments as ``inputs``, and returns a matrix.
-        position: which argument is the matrix; it alone has samples.
-        dim: the dimension of its samples.
-        inputs: the arguments.
-
-    Returns:
-        The result, and the dimension of its samples.
+    The matrix, the input at ``position``, is the only one that has samples.
     """
     x = inputs[position].movedim(dim, 1)
     y = function(*inputs[:position], x.flatten(1), *inputs[position + 1 :])
