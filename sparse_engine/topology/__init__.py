@@ -1,30 +1,30 @@
 """Rewiring: prune, grow and value rules, the methods made of them, and initial wirings."""
 
-from sparse_engine.topology.averages import AveragedLinks as AveragedLinks
 from sparse_engine.topology.grow import GradientGrowth as GradientGrowth
 from sparse_engine.topology.grow import Grow as Grow
 from sparse_engine.topology.grow import NewLinkInit as NewLinkInit
 from sparse_engine.topology.grow import NormalInit as NormalInit
 from sparse_engine.topology.grow import RandomGrowth as RandomGrowth
-from sparse_engine.topology.init.barabasi_albert import BarabasiAlbert as BarabasiAlbert
 from sparse_engine.topology.init.exponential_distance import (
     ExponentialDistance as ExponentialDistance,
 )
-from sparse_engine.topology.init.graph import FromGraph as FromGraph
+from sparse_engine.topology.init.random import BarabasiAlbert as BarabasiAlbert
 from sparse_engine.topology.init.random import ConstantFanIn as ConstantFanIn
 from sparse_engine.topology.init.random import ErdosRenyi as ErdosRenyi
 from sparse_engine.topology.init.random import ReceptiveField as ReceptiveField
 from sparse_engine.topology.init.random import StochasticBlockModel as StochasticBlockModel
 from sparse_engine.topology.init.random import WattsStrogatz as WattsStrogatz
-from sparse_engine.topology.init.signs import Dale as Dale
-from sparse_engine.topology.init.signs import RandomSigns as RandomSigns
-from sparse_engine.topology.init.signs import SignInit as SignInit
 from sparse_engine.topology.init.wiring import Allocation as Allocation
+from sparse_engine.topology.init.wiring import Dale as Dale
 from sparse_engine.topology.init.wiring import EqualDensity as EqualDensity
 from sparse_engine.topology.init.wiring import ERKDensity as ERKDensity
+from sparse_engine.topology.init.wiring import FromGraph as FromGraph
+from sparse_engine.topology.init.wiring import RandomSigns as RandomSigns
+from sparse_engine.topology.init.wiring import SignInit as SignInit
 from sparse_engine.topology.init.wiring import Wiring as Wiring
 from sparse_engine.topology.init.wiring import wire as wire
 from sparse_engine.topology.links import links_at as links_at
+from sparse_engine.topology.links import topology_hash as topology_hash
 from sparse_engine.topology.methods.cht import CHT as CHT
 from sparse_engine.topology.methods.cht import CHTs as CHTs
 from sparse_engine.topology.methods.cht import CHTss as CHTss
@@ -48,6 +48,6 @@ from sparse_engine.topology.prune import Prune as Prune
 from sparse_engine.topology.prune import SignedMagnitude as SignedMagnitude
 from sparse_engine.topology.rewiring import Rewiring as Rewiring
 from sparse_engine.topology.schedule import NarangRamp as NarangRamp
+from sparse_engine.topology.track import AveragedLinks as AveragedLinks
 from sparse_engine.topology.track import Measure as Measure
 from sparse_engine.topology.track import Tracker as Tracker
-from sparse_engine.topology.track import topology_hash as topology_hash

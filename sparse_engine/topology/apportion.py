@@ -15,17 +15,8 @@ def apportion(
     """Split ``total`` in proportion to ``shares``, by the method of largest remainders.
 
     A part that would come out above its limit gets the limit, and the excess goes to the others,
-    again in proportion to their shares, until none is above. All arithmetic is exact; among equal
-    remainders the first are rounded up.
-
-    Args:
-        total: number to split, at least 0.
-        shares: finite numbers of at least 0. If all parts below their limits have a fraction of 0,
-            their shares count as equal.
-        limits: upper limits of the parts; none by default.
-
-    Returns:
-        As many whole numbers as shares, of sum ``total``.
+    again in proportion to their shares, until none is above; shares of 0 for all of them count as
+    equal. All arithmetic is exact; among equal remainders the first are rounded up.
 
     Raises:
         ValueError: shares that are not finite or negative, or limits of a smaller sum than
@@ -63,15 +54,8 @@ def apportion_logs(total: int, log_weights: np.ndarray, capacities: np.ndarray) 
 
     Shares that would exceed their capacity become full and the others share the rest, until none
     exceeds it. Shares are rounded down; what is missing then goes, one each, to those with the
-    largest fractions (the first among equals).
-
-    Args:
-        total: number to share out, at most the sum of the capacities.
-        log_weights: float64 ``[n]``, finite; logarithms, so that weights may differ by any factor.
-        capacities: integers ``[n]``, at least 0.
-
-    Returns:
-        int64 ``[n]``, which sums to ``total``.
+    largest fractions (the first among equals). Weights are given by their logarithms, so that they
+    may differ by any factor.
     """
     capacities = np.asarray(capacities, np.int64)
     with np.errstate(divide="ignore"):

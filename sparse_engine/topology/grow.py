@@ -167,14 +167,15 @@ class GradientGrowth(Grow):
     """
 
     window = 1
+    beta = 1.0
 
     @override
     def grow(self, weight: SparseWeight, kept: Links, count: int, key: RandomKey) -> Tensor:
-        return strongest_absent(kept, captured_terms(weight), count)
+        return strongest_absent(kept, captured_terms(weight, self.beta), count)
 
 
 @dataclass(frozen=True)
-class MomentumGrowth(Grow):
+class MomentumGrowth(GradientGrowth):
     """Growth of sparse momentum (Dettmers and Zettlemoyer 2019): the largest mean gradient.
 
     This is :class:`GradientGrowth` for the momentum of the last ``window`` steps in place of the
@@ -193,10 +194,6 @@ class MomentumGrowth(Grow):
     def __post_init__(self) -> None:
         check_number("window of at least 1 step", self.window, lambda steps: steps >= 1)
         check_fraction("beta", self.beta)
-
-    @override
-    def grow(self, weight: SparseWeight, kept: Links, count: int, key: RandomKey) -> Tensor:
-        return strongest_absent(kept, captured_terms(weight, self.beta), count)
 
 
 def captured_terms(weight: SparseWeight, beta: float = 1.0) -> Terms:

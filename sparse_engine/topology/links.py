@@ -16,12 +16,7 @@ from sparse_engine.ops.topology import rewire
 
 
 def gate_blocks(weight: SparseWeight, links: Links) -> list[Links]:
-    """Return the links of each gate separately; in CSR order they are consecutive.
-
-    Args:
-        weight: the weight whose ``blocks`` are the gates.
-        links: links of a matrix of the weight's shape.
-    """
+    """Return the links of each gate separately; in CSR order they are consecutive."""
     edges = links.crow[[*accumulate(weight.blocks, initial=0)]].tolist()
     blocks, first = [], 0
     for rows, (start, end) in zip(weight.blocks, pairwise(edges), strict=True):
@@ -31,8 +26,16 @@ def gate_blocks(weight: SparseWeight, links: Links) -> list[Links]:
     return blocks
 
 
-def links_hash(links: Links) -> str:
-    """Return the hash of links that :func:`~sparse_engine.topology.topology_hash` describes."""
+def topology_hash(weight: SparseWeight | Links) -> str:
+    """Return a hash of a weight's links: equal hashes mean equal links, and vice versa.
+
+    The hash is BLAKE2b of 16 bytes over the shape and ``crow_indices`` as little-endian int64, then
+    ``col_indices`` as little-endian int32. Values do not enter.
+
+    Returns:
+        32 hexadecimal digits.
+    """
+    links = weight.pattern.links if isinstance(weight, SparseWeight) else weight
     digest = hashlib.blake2b(digest_size=16)
     digest.update(np.array((links.crow.numel() - 1, links.in_features), "<i8").data)
     digest.update(np.ascontiguousarray(links.crow.cpu().numpy(), "<i8").data)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -18,10 +17,36 @@ from sparse_engine.topology.apportion import apportion
 from sparse_engine.topology.rule import Rule
 
 
-class Redistribution(Rule, ABC):
-    """Redistribution of links over weights. A rule of your own is a subclass with one method."""
+@dataclass(frozen=True)
+class Redistribution(Rule):
+    """Distribution of all new links over the weights. Your own is a subclass with one method.
 
-    @abstractmethod
+    The links are divided in proportion to :meth:`share`, exactly, by the method of largest
+    remainders. Links for which a weight has no room go to the other weights, again in proportion.
+    Shares of 0 for all weights count as equal.
+
+    Attributes:
+        cap: fraction of a weight's free positions that may be filled, in (0, 1]; if that is too
+            little for all new links, every free position may be filled.
+    """
+
+    cap: float = field(default=0.99, kw_only=True)
+
+    def __post_init__(self) -> None:
+        check_density(self.cap, "cap")
+
+    def share(self, weight: SparseWeight, dropped: Tensor) -> float:
+        """Return the weight's share of all new links, relative to the other weights.
+
+        Args:
+            weight: the weight as it is before the rewiring.
+            dropped: bool ``[nnz]``, true for links to remove.
+
+        Returns:
+            A finite number of at least 0.
+        """
+        raise NotImplementedError(f"expected {type(self).__name__} to define share or counts")
+
     def counts(
         self, weights: Sequence[SparseWeight], dropped: Sequence[Tensor], wanted: Sequence[int]
     ) -> list[int]:
@@ -36,53 +61,6 @@ class Redistribution(Rule, ABC):
             As many numbers as weights; their sum is that of ``wanted``, and none is greater than
             the number of positions that are free after pruning.
         """
-
-
-@dataclass(frozen=True)
-class NoRedistribution(Redistribution):
-    """No redistribution: every weight keeps its own number of links."""
-
-    @override
-    def counts(
-        self, weights: Sequence[SparseWeight], dropped: Sequence[Tensor], wanted: Sequence[int]
-    ) -> list[int]:
-        return list(wanted)
-
-
-@dataclass(frozen=True)
-class Proportional(Redistribution):
-    """Distribution of all new links over the weights, in proportion to :meth:`share`.
-
-    The counts are exact, by the method of largest remainders. Links for which a
-    weight has no room go to the other weights, again in proportion. Shares of 0 for all weights
-    count as equal.
-
-    Attributes:
-        cap: fraction of a weight's free positions that may be filled, in (0, 1]; if that is too
-            little for all new links, every free position may be filled.
-    """
-
-    cap: float = field(default=0.99, kw_only=True)
-
-    def __post_init__(self) -> None:
-        check_density(self.cap, "cap")
-
-    @abstractmethod
-    def share(self, weight: SparseWeight, dropped: Tensor) -> float:
-        """Return the weight's share of all new links, relative to the other weights.
-
-        Args:
-            weight: the weight as it is before the rewiring.
-            dropped: bool ``[nnz]``, true for links to remove.
-
-        Returns:
-            A finite number of at least 0.
-        """
-
-    @override
-    def counts(
-        self, weights: Sequence[SparseWeight], dropped: Sequence[Tensor], wanted: Sequence[int]
-    ) -> list[int]:
         pairs = list(zip(weights, dropped, strict=True))
         total = sum(wanted)
         free = [
@@ -101,7 +79,7 @@ def _mean_magnitude(entries: Tensor, dropped: Tensor) -> float:
 
 
 @dataclass(frozen=True)
-class Evenly(Proportional):
+class Evenly(Redistribution):
     """Equal numbers of new links for all weights, whatever their sizes."""
 
     @override
@@ -110,7 +88,7 @@ class Evenly(Proportional):
 
 
 @dataclass(frozen=True)
-class ByNonzeros(Proportional):
+class ByNonzeros(Redistribution):
     """Redistribution in proportion to the number of links that survive.
 
     This is the rule of dynamic sparse reparameterization (DSR, Mostafa & Wang 2019), which prunes
@@ -123,7 +101,7 @@ class ByNonzeros(Proportional):
 
 
 @dataclass(frozen=True)
-class ByMagnitude(Proportional):
+class ByMagnitude(Redistribution):
     """Redistribution in proportion to the mean ``|w|`` of the links that survive."""
 
     @override
@@ -132,7 +110,7 @@ class ByMagnitude(Proportional):
 
 
 @dataclass(frozen=True)
-class ByMomentum(Proportional):
+class ByMomentum(Redistribution):
     """Redistribution in proportion to the mean ``|momentum|`` of the links that survive.
 
     This is the rule of sparse momentum (SNFS, Dettmers & Zettlemoyer 2019): a weight whose

@@ -18,9 +18,9 @@ from sparse_engine.ops.topology import Rewired, carry, carry_, rewire
 from sparse_engine.topology import ranks
 from sparse_engine.topology.apportion import apportion
 from sparse_engine.topology.grow import Grow, NewLinkInit, ZeroInit
-from sparse_engine.topology.links import links_hash
+from sparse_engine.topology.links import topology_hash
 from sparse_engine.topology.prune import Prune, Share
-from sparse_engine.topology.redistribute import NoRedistribution, Redistribution
+from sparse_engine.topology.redistribute import Redistribution
 from sparse_engine.topology.rule import Rule, State
 from sparse_engine.topology.schedule import Schedule, as_schedule
 
@@ -117,14 +117,13 @@ class Rewiring:
                 self.weights.append(module)
         if not self.weights and self.needs_weights:
             raise ValueError("expected a model with sparse weights, found none in it")
-        self._moving()
         self.optimizer = optimizer
         self.prune = prune
         self.grow = grow
         self.new_links = ZeroInit() if new_links is None else new_links
         self.fraction = as_schedule(fraction)
         self.density = density
-        self.redistribution = NoRedistribution() if redistribution is None else redistribution
+        self.redistribution = redistribution
         self.every = every
         self.seed = seed
         self.observers = list(observers)
@@ -136,6 +135,7 @@ class Rewiring:
                 f"expected every of at least the {grow.window} steps that {grow} looks back on, "
                 f"found {every}"
             )
+        self._moving()
         self._capture()
 
     def __repr__(self) -> str:
@@ -179,8 +179,7 @@ class Rewiring:
         In both cases the model stays as it was.
         """
         moving = self._moving()
-        chosen, weights = [i for i, _ in moving], [weight for _, weight in moving]
-        keys = [RandomKey(self.seed, self.steps, i) for i in chosen]
+        keys, weights = [key for key, _ in moving], [weight for _, weight in moving]
         targets = self._targets(weights)
         fraction = self.fraction.at(self.steps)
         fractions = [
@@ -197,15 +196,16 @@ class Rewiring:
         # A prune rule for the whole model may leave weights with more links than their targets.
         if sum(wanted) > missing:
             wanted = apportion(missing, wanted)
-        counts = self.redistribution.counts(weights, dropped, wanted)
+        if self.redistribution is not None:
+            wanted = self.redistribution.counts(weights, dropped, wanted)
         with ranks.among(self.process_group):
             rewirings = [
                 self._plan(weight, gone, count, key)
-                for weight, gone, count, key in zip(weights, dropped, counts, keys, strict=True)
+                for weight, gone, count, key in zip(weights, dropped, wanted, keys, strict=True)
             ]
             if ranks.several():
-                hashes = [links_hash(rewired.links) for rewired in rewirings]
-                names = (self.names[i] for i in chosen)
+                hashes = [topology_hash(rewired.links) for rewired in rewirings]
+                names = (self.names[key.stream] for key in keys)
                 ranks.check_same(dict(zip(names, hashes, strict=True)))
         for weight, rewired, key in zip(weights, rewirings, keys, strict=True):
             self._apply(weight, rewired, key)
@@ -219,14 +219,10 @@ class Rewiring:
         for observer in self.observers:
             observer(self.names[key.stream], weight, rewired)
 
-    def _moving(self) -> list[tuple[int, SparseWeight]]:
-        """List the weights to rewire with their places in the model.
-
-        Raises:
-            ValueError: a weight that :meth:`SparseWeight.check_rewirable` refuses.
-        """
+    def _moving(self) -> list[tuple[RandomKey, SparseWeight]]:
+        """List the weights to rewire, with the key of this step, after a check that they can be."""
         moving = [
-            (place, weight)
+            (RandomKey(self.seed, self.steps, place), weight)
             for place, weight in enumerate(self.weights)
             if not weight.frozen_pattern and weight.values.requires_grad
         ]
@@ -303,7 +299,9 @@ class Rewiring:
                 captured[int(step)].append((saved[name].to(device), other.to(device)))
 
     def _rules(self) -> dict[str, Rule]:
-        rules = {"prune": self.prune, "grow": self.grow, "redistribution": self.redistribution}
+        rules: dict[str, Rule] = {"prune": self.prune, "grow": self.grow}
+        if self.redistribution is not None:
+            rules["redistribution"] = self.redistribution
         for i, observer in enumerate(self.observers):
             if isinstance(observer, Rule):
                 rules[f"observer{i}"] = observer

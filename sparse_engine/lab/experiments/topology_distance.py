@@ -35,7 +35,7 @@ from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import RandomKey, Use
 from sparse_engine.ops.topology import Rewired, smallest
 from sparse_engine.topology import SET, NormalInit, Prune, RandomGrowth, Rewiring
-from sparse_engine.topology.prune.base import Share
+from sparse_engine.topology.prune.magnitude import Share
 
 NETWORKS, APART, EVERY = 10, 0.01, 56
 #: Epochs after which the wirings are compared.

@@ -1,20 +1,29 @@
-"""Wirings, allocations of links to weights, and the wiring of a whole model by them."""
+"""Wirings, allocations of links to weights, first signs, and a whole model wired by them."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import nn
+import torch
+from torch import Tensor, nn
 from typing_extensions import override
 
+from sparse_engine.convert import from_networkx, from_scipy, read_edge_list
 from sparse_engine.nn import SparseWeight
 from sparse_engine.nn._initial import check_density, random_links
+from sparse_engine.nn.options import check_fraction
 from sparse_engine.ops import Links, Pattern, RandomKey, Use
 from sparse_engine.topology.apportion import apportion_logs
-from sparse_engine.topology.init.signs import SignInit, signed
+from sparse_engine.topology.links import sample_groups
+
+if TYPE_CHECKING:
+    import networkx as nx
+    import scipy.sparse
 
 Shapes = Sequence[tuple[int, int]]
 
@@ -43,6 +52,45 @@ class Wiring(ABC):
         """
 
 
+@dataclass(frozen=True, eq=False)
+class FromGraph(Wiring):
+    """Links of a given graph, all of them and whatever the key.
+
+    Only where the links are is taken. The functions of ``sparse_engine.convert`` make weights
+    that have the graph's values too.
+
+    Attributes:
+        graph: a SciPy sparse matrix (rows are targets), a ``networkx.DiGraph`` (units in the
+            graph's own order of nodes), the path of an edge-list file, or another weight.
+
+    Raises:
+        TypeError: something else; raised by :meth:`links`.
+        ValueError: a graph of another shape, or what its reader in ``sparse_engine.convert``
+            raises; raised by :meth:`links`.
+    """
+
+    graph: scipy.sparse.sparray | scipy.sparse.spmatrix | nx.DiGraph | str | Path | SparseWeight
+
+    @override
+    def links(self, out_features: int, in_features: int, key: RandomKey) -> Links:
+        weight = self._weight((out_features, in_features))
+        if weight.shape != (out_features, in_features):
+            raise ValueError(
+                f"expected a graph of shape {(out_features, in_features)}, found {weight.shape}"
+            )
+        crow, col, _ = weight.pattern.links
+        return Links(crow.clone(), col.clone(), in_features)
+
+    def _weight(self, shape: tuple[int, int]) -> SparseWeight:
+        if isinstance(self.graph, SparseWeight):
+            return self.graph
+        if isinstance(self.graph, (str, Path)):
+            return read_edge_list(self.graph, shape=shape)
+        if hasattr(self.graph, "is_directed"):  # a graph of networkx, which may not be installed
+            return from_networkx(self.graph)
+        return from_scipy(self.graph)
+
+
 class Allocation(ABC):
     """Allocation of links to weights. An allocation of your own is a subclass with one method."""
 
@@ -57,14 +105,7 @@ class Allocation(ABC):
 
 @dataclass(frozen=True)
 class _OfTotal(Allocation):
-    """Shares of ``round(density * all positions)`` links, in proportion to a size of each weight.
-
-    Attributes:
-        density: density of all weights together, in (0, 1].
-
-    Raises:
-        ValueError: density out of range.
-    """
+    """Shares of ``round(density * all positions)`` links, in proportion to weights' sizes."""
 
     density: float
 
@@ -91,9 +132,6 @@ class ERKDensity(_OfTotal):
 
     Attributes:
         density: density of all weights together, in (0, 1].
-
-    Raises:
-        ValueError: density out of range.
     """
 
     @override
@@ -106,14 +144,83 @@ class EqualDensity(_OfTotal):
 
     Attributes:
         density: density of each weight, in (0, 1].
-
-    Raises:
-        ValueError: density out of range.
     """
 
     @override
     def _size(self, out_features: int, in_features: int) -> int:
         return out_features * in_features
+
+
+class SignInit(ABC):
+    """First signs of links. Your own kind of signs is a subclass with one method.
+
+    A :class:`sparse_engine.nn.signs.Signs` keeps signs while a network is trained.
+    """
+
+    @abstractmethod
+    def signs(self, links: Links, key: RandomKey) -> Tensor:
+        """Return ``[nnz]`` of +1 and -1, int8, in row-major order of the links."""
+
+
+@dataclass(frozen=True)
+class RandomSigns(SignInit):
+    """Random signs: exactly ``round(positive * nnz)`` uniformly random links are positive.
+
+    Attributes:
+        positive: fraction of positive links, in [0, 1].
+    """
+
+    positive: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_fraction("positive", self.positive)
+
+    @override
+    def signs(self, links: Links, key: RandomKey) -> Tensor:
+        return _random_signs(self.positive, links.nnz, key)
+
+
+@dataclass(frozen=True)
+class Dale(SignInit):
+    """Dale's law: all links out of a unit, a column, have one sign.
+
+    Exactly ``round(excitatory * in_features)`` uniformly random columns are positive. They follow
+    from the number of columns and from the key's seed and step, not from its stream: a unit that
+    feeds two weights of a model has one sign in both.
+
+    Attributes:
+        excitatory: the fraction of positive columns, in [0, 1].
+    """
+
+    excitatory: float = 0.8
+
+    def __post_init__(self) -> None:
+        check_fraction("excitatory", self.excitatory)
+
+    @override
+    def signs(self, links: Links, key: RandomKey) -> Tensor:
+        unit = _random_signs(self.excitatory, links.in_features, key._replace(stream=0))
+        return unit.to(links.col.device)[links.col.long()]
+
+
+def signed(values: Tensor, links: Links, signs: SignInit, key: RandomKey) -> Tensor:
+    """Return the values of links with other signs, ``signs * |values|``.
+
+    Raises:
+        ValueError: not one sign for each link.
+    """
+    drawn = signs.signs(links, key)
+    if drawn.shape != values.shape:
+        raise ValueError(f"expected {links.nnz} signs from {signs}, found shape {[*drawn.shape]}")
+    return values.abs() * drawn.to(values)
+
+
+def _random_signs(share: float, count: int, key: RandomKey) -> Tensor:
+    """Return ``[count]`` signs of which exactly ``round(share * count)`` are +1."""
+    signs = np.full(count, -1, np.int8)
+    positive = sample_groups([round(share * count)], [count], key.generator(Use.WIRED_SIGNS))[1]
+    signs[positive] = 1
+    return torch.from_numpy(signs)
 
 
 def wire(

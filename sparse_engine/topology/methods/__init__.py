@@ -31,15 +31,18 @@ class MethodEntry:
 
     Attributes:
         kind: class of the method.
-        summary: description in a few words.
         takes: names of the arguments, beside model and optimizer, that a run sets; among them
             ``steps`` where the replaced fraction or a rule changes along training, and ``density``,
             which the model has at the end, where the method prunes.
     """
 
     kind: type[Rewiring]
-    summary: str
     takes: tuple[str, ...]
+
+    @property
+    def summary(self) -> str:
+        """The first line of the class's description, with the paper."""
+        return (self.kind.__doc__ or "").partition("\n")[0].rstrip(".")
 
     @property
     def prunes(self) -> bool:
@@ -53,40 +56,22 @@ _SPARSIFYING = (*_FALLING, "start", "density")
 
 #: Methods by their names on the command line.
 METHODS = {
-    "set": MethodEntry(SET, "sparse evolutionary training, random growth", _CONSTANT),
-    "importance-set": MethodEntry(
-        ImportanceSET, "SET in which weak hidden units lose all links into them", _CONSTANT
-    ),
-    "rigl": MethodEntry(RigL, "growth where the gradient is largest", _FALLING),
-    "gse": MethodEntry(GSE, "RigL restricted to random candidates", _FALLING),
-    "snfs": MethodEntry(SNFS, "growth and redistribution by momentum", (*_FALLING, "window")),
-    "dsr": MethodEntry(DSR, "one threshold for all weights", _CONSTANT),
-    "itop": MethodEntry(ITOP, "growth where no link has been", _FALLING),
-    "mest": MethodEntry(MEST, "pruning of small links of small gradient", _FALLING),
-    "cht": MethodEntry(CHT, "growth by link prediction", _CONSTANT),
-    "chts": MethodEntry(CHTs, "CHT with links drawn at random, by their scores", _FALLING),
-    "chtss": MethodEntry(CHTss, "CHTs while the density falls to --final-density", _SPARSIFYING),
-    "selfish": MethodEntry(
-        Selfish, "pruning over all gates together, equal growth in each", _FALLING
-    ),
-    "deep-r": MethodEntry(
-        PeriodicDeepR,
-        "links that change their sign are replaced, whatever --fraction",
-        ("every", "seed"),
-    ),
-    "deep-r-langevin": MethodEntry(
-        DeepR, "deep-r after every step, by noise that follows the learning rate", ("seed",)
-    ),
-    "granet": MethodEntry(GraNet, "RigL while the density falls to --final-density", _SPARSIFYING),
-    "pruning": MethodEntry(
-        GradualPruning,
-        "pruning by magnitude to --final-density in the first half of training",
-        ("start", "density", "last", "every"),
-    ),
-    "narang": MethodEntry(
-        NarangPruning,
-        "pruning to --final-density by a threshold that rises in two ramps",
-        ("density", "ramp", "every"),
-    ),
-    "static": MethodEntry(Static, "the wiring stays", ()),
+    "set": MethodEntry(SET, _CONSTANT),
+    "importance-set": MethodEntry(ImportanceSET, _CONSTANT),
+    "rigl": MethodEntry(RigL, _FALLING),
+    "gse": MethodEntry(GSE, _FALLING),
+    "snfs": MethodEntry(SNFS, (*_FALLING, "window")),
+    "dsr": MethodEntry(DSR, _CONSTANT),
+    "itop": MethodEntry(ITOP, _FALLING),
+    "mest": MethodEntry(MEST, _FALLING),
+    "cht": MethodEntry(CHT, _CONSTANT),
+    "chts": MethodEntry(CHTs, _FALLING),
+    "chtss": MethodEntry(CHTss, _SPARSIFYING),
+    "selfish": MethodEntry(Selfish, _FALLING),
+    "deep-r": MethodEntry(PeriodicDeepR, ("every", "seed")),
+    "deep-r-langevin": MethodEntry(DeepR, ("seed",)),
+    "granet": MethodEntry(GraNet, _SPARSIFYING),
+    "pruning": MethodEntry(GradualPruning, ("start", "density", "last", "every")),
+    "narang": MethodEntry(NarangPruning, ("density", "ramp", "every")),
+    "static": MethodEntry(Static, ()),
 }

@@ -11,7 +11,7 @@ from typing_extensions import Unpack, override
 
 from sparse_engine.nn import SparseWeight
 from sparse_engine.nn.options import check_number
-from sparse_engine.ops import RandomKey, Use
+from sparse_engine.ops import Use
 from sparse_engine.topology.grow import RandomGrowth
 from sparse_engine.topology.prune import AssignedSign
 from sparse_engine.topology.rewiring import Rewiring, RewiringOptions
@@ -60,9 +60,9 @@ class DeepR(Rewiring):
             model, optimizer, prune=AssignedSign(), grow=RandomGrowth(), every=every, **options
         )
         self.l1, self.temperature = l1, temperature
-        for place, weight in self._moving():
+        for key, weight in self._moving():
             self.walk(weight)
-            signs = self.prune.signs(weight, RandomKey(self.seed, 0, place))
+            signs = self.prune.signs(weight, key)
             with torch.no_grad():
                 weight.values.copy_(weight.values.abs() * signs)
 
@@ -74,8 +74,7 @@ class DeepR(Rewiring):
     @torch.no_grad()
     def rewire(self) -> None:
         """Take one step of the walk, then rewire."""
-        for place, weight in self._moving():
-            key = RandomKey(self.seed, self.steps, place)
+        for key, weight in self._moving():
             pull, spread = self.walk(weight)
             noise = torch.from_numpy(key.generator(Use.NOISE).standard_normal(weight.nnz))
             weight.values.add_(noise.to(weight.values), alpha=spread)

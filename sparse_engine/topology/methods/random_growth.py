@@ -10,7 +10,6 @@ from typing_extensions import Unpack, override
 
 from sparse_engine.nn import SparseWeight
 from sparse_engine.nn.options import check_fraction, check_number
-from sparse_engine.ops import RandomKey
 from sparse_engine.topology.grow import EqualPerGate, Grow, NeverUsed, RandomGrowth
 from sparse_engine.topology.prune import (
     GlobalThreshold,
@@ -19,7 +18,7 @@ from sparse_engine.topology.prune import (
     NeuronImportance,
     SignedMagnitude,
 )
-from sparse_engine.topology.prune.base import ordered
+from sparse_engine.topology.prune.magnitude import ordered
 from sparse_engine.topology.redistribute import ByNonzeros
 from sparse_engine.topology.rewiring import Rewiring, RewiringOptions
 from sparse_engine.topology.schedule import Schedule, cosine_fraction
@@ -122,12 +121,10 @@ class ImportanceSET(SET):
         layers = [
             each for each in self.model.modules() if isinstance(each, SparseWeight | nn.Linear)
         ]
-        for i, weight in moving:
-            if weight is layers[-1]:
-                continue
-            key = RandomKey(self.seed, self.steps, i)
-            dropped = self.importance.drop(weight, 0.0, key)
-            self._apply(weight, self._plan(weight, dropped, 0, key), key)
+        for key, weight in moving:
+            if weight is not layers[-1]:
+                dropped = self.importance.drop(weight, 0.0, key)
+                self._apply(weight, self._plan(weight, dropped, 0, key), key)
 
 
 class DSR(Rewiring):

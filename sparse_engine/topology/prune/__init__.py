@@ -1,10 +1,10 @@
 """Prune rules: which links a rewiring removes."""
 
-from sparse_engine.topology.prune.base import Prune as Prune
-from sparse_engine.topology.prune.base import Share as Share
 from sparse_engine.topology.prune.magnitude import GlobalMagnitude as GlobalMagnitude
 from sparse_engine.topology.prune.magnitude import GradientMagnitude as GradientMagnitude
 from sparse_engine.topology.prune.magnitude import Magnitude as Magnitude
+from sparse_engine.topology.prune.magnitude import Prune as Prune
+from sparse_engine.topology.prune.magnitude import Share as Share
 from sparse_engine.topology.prune.magnitude import SignedMagnitude as SignedMagnitude
 from sparse_engine.topology.prune.magnitude import SoftMagnitude as SoftMagnitude
 from sparse_engine.topology.prune.magnitude import Taylor as Taylor

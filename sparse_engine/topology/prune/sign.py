@@ -12,7 +12,7 @@ from typing_extensions import override
 from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import RandomKey, Use
 from sparse_engine.topology.links import are_positions
-from sparse_engine.topology.prune.base import Prune, Share, ordered
+from sparse_engine.topology.prune.magnitude import Prune, Share, ordered
 from sparse_engine.topology.rule import State
 
 

@@ -13,7 +13,7 @@ from sparse_engine.nn.options import check_fraction, check_number
 from sparse_engine.ops import RandomKey
 from sparse_engine.ops.topology import smallest
 from sparse_engine.topology.links import gate_blocks
-from sparse_engine.topology.prune.base import Prune, Share, ordered
+from sparse_engine.topology.prune.magnitude import Prune, Share, ordered
 from sparse_engine.topology.rule import State
 
 

@@ -16,7 +16,7 @@ from sparse_engine.nn import SparseWeight
 from sparse_engine.nn._initial import check_density
 from sparse_engine.nn.options import check_number
 from sparse_engine.ops import RandomKey
-from sparse_engine.topology.prune.base import Prune, Share, ordered
+from sparse_engine.topology.prune.magnitude import Prune, Share, ordered
 from sparse_engine.topology.rule import State
 from sparse_engine.topology.schedule import NarangRamp
 

@@ -6,7 +6,7 @@ from testing import awkward_patterns, random_pattern
 
 from sparse_engine.ops import RandomKey
 from sparse_engine.topology import Dale, RandomSigns, SignInit
-from sparse_engine.topology.init.signs import signed
+from sparse_engine.topology.init.wiring import signed
 
 PATTERNS = awkward_patterns()
 
