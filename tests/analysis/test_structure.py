@@ -1,4 +1,4 @@
-"""Degrees, weights, distances and spectrum against networkx and dense linear algebra."""
+"""Degrees, strength, distances and spectrum against networkx and dense linear algebra."""
 
 import networkx as nx
 import numpy as np
@@ -7,12 +7,15 @@ from scipy.sparse import coo_array, random_array
 
 from sparse_engine.analysis import (
     degree_distribution,
+    input_strength,
     reciprocity,
     small_world,
     spectral_radius,
     summarize,
     weight_distribution,
 )
+from sparse_engine.convert import to_scipy
+from sparse_engine.nn import SparseWeight
 
 
 def graph(n, density, seed=0):
@@ -119,3 +122,21 @@ def test_spectral_radius_of_a_trained_network(data):
     """The published networks' recurrent weights end a little above 1."""
     file = data / "topologies" / "trained" / "mnist_pruning_epoch200.csv"
     assert 1.15 < spectral_radius(file) < 1.3
+
+
+FORMS = {
+    "weight": lambda weight: weight,
+    "csr": to_scipy,
+    "coo": lambda weight: to_scipy(weight).tocoo(),
+    "torch": lambda weight: weight.to_torch_csr(),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("shape", [(7, 12), (12, 7), (0, 4), (4, 0)])
+def test_is_the_sum_of_magnitudes_of_each_column(form, shape):
+    weight = SparseWeight.erdos_renyi(*shape, density=0.3)
+    expected = weight.to_dense().detach().abs().double().sum(0).numpy()
+    found = input_strength(FORMS[form](weight))
+    assert found.dtype == np.float64 and found.shape == (shape[1],)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)

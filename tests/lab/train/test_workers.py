@@ -1,12 +1,13 @@
-"""Runs in worker processes and their results; exhaustive/test_workers.py ends workers."""
+"""Jobs of a sweep, and runs in worker processes, which exhaustive/test_workers.py ends."""
 
 import multiprocessing
+from pathlib import Path
 
 import pytest
 from lab.train.jobs import Quick
 
 from sparse_engine.lab.tasks import Digits
-from sparse_engine.lab.train import Config, Job, run_all
+from sparse_engine.lab.train import METHODS, Config, Job, run_all, sweep
 
 SMALL = {"steps": 6, "every": 2, "hidden": 12, "density": 0.3, "evaluate_every": 2}
 CONFIG = Config.published("digits", **SMALL)
@@ -56,3 +57,36 @@ def test_jobs_of_one_task_read_its_data_once(tmp_path, monkeypatch):
         config = Config.published("digits", **SMALL, seed=number, pixels=pixels, batch_size=31)
         Job(tmp_path / str(number), config)()
     assert [task.pixels for task in reads] == [False, True]
+
+
+PLAIN = Config.published("mackey-glass")
+
+
+def test_every_combination_has_its_folder_and_settings():
+    jobs = sweep(PLAIN, Path("here"), method=["set", "rigl"], density=[0.1, 0.02], seed=range(3))
+    assert len(jobs) == len({job.folder for job in jobs}) == 12
+    assert jobs[-1].folder == Path("here/method=rigl,density=0.02/seed=2")
+    assert jobs[-1].config == PLAIN.replaced(method="rigl", density=0.02, seed=2)
+
+
+def test_methods_that_prune_start_dense_and_end_with_the_density():
+    pruning = {name for name, method in METHODS.items() if method.prunes}
+    assert pruning == {"granet", "chtss", "pruning", "narang"}
+    (job,) = sweep(PLAIN, Path("here"), method=["pruning"], density=[0.02])
+    assert job.config.network.density == 1 and job.config.method.final_density == 0.02
+    assert job.folder == Path("here/method=pruning,density=0.02/seed=0")
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        ({"seed": [1, 1]}, r"different values of each setting, found {'seed': \[1, 1\]}"),
+        ({"seed": []}, "different values"),
+        ({"leak": [1]}, "found leak"),
+        ({"method": ["sets"]}, "found 'sets'"),
+        ({"density": [0.1], "method": ["sets"]}, "found 'sets'"),
+    ],
+)
+def test_values_that_make_no_run_are_refused(values, found):
+    with pytest.raises(ValueError, match=found):
+        sweep(PLAIN, Path("here"), **values)

@@ -1,4 +1,4 @@
-"""Numbers of links of the weights of a model."""
+"""Numbers of links of the weights of a model, and samples within groups."""
 
 import numpy as np
 import pytest
@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparse_engine.topology import EqualDensity, ERKDensity
+from sparse_engine.topology.links import sample_groups
 
 sizes = st.integers(0, 60)
 shapes = st.lists(st.tuples(sizes, sizes), max_size=8)
@@ -53,3 +54,29 @@ def test_equal_density_is_equal_to_one_link():
     counts = EqualDensity(0.123).counts(SHAPES)
     for count, (a, b) in zip(counts, SHAPES, strict=True):
         assert abs(count - 0.123 * a * b) < 1
+
+
+@given(data=st.data())
+def test_samples_are_distinct_and_within_their_group(data):
+    sizes = data.draw(st.lists(st.sampled_from([0, 1, 2, 7, 40]), max_size=12))
+    counts = [data.draw(st.integers(0, size)) for size in sizes]
+    groups, numbers = sample_groups(counts, sizes, np.random.default_rng(0))
+    assert np.bincount(groups, minlength=len(sizes)).tolist() == counts
+    for group, size in enumerate(sizes):
+        mine = numbers[groups == group]
+        assert (np.diff(mine) > 0).all()
+        assert ((mine >= 0) & (mine < size)).all()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
+def test_every_subset_is_equally_likely(count):
+    trials = 20_000
+    rng = np.random.default_rng(1)
+    _, numbers = sample_groups(np.full(trials, count), np.full(trials, 6), rng)
+    codes = (1 << numbers.reshape(trials, count)).sum(1)
+    seen = np.unique(codes, return_counts=True)[1]
+    subsets = {1: 6, 2: 15, 3: 20, 4: 15, 5: 6}[count]
+    assert len(seen) == subsets
+    expected = trials / subsets
+    # At most 19 degrees of freedom: below 50 in 99.99 % of cases.
+    assert ((seen - expected) ** 2 / expected).sum() < 50
