@@ -98,9 +98,6 @@ class QuantizedWeight(LoadsWhole):
             self._buffers[name] = moved if moved.dtype == own.dtype else own.to(moved.device)
         return self
 
-    def _entries(self) -> list[str]:
-        return [*QuantizedLinks._fields]
-
     def _load(self, saved: Mapping[str, Tensor], assign: bool) -> None:
         links = QuantizedLinks(**{name: each.contiguous() for name, each in saved.items()})
         if links.scales.shape != self.scales.shape:

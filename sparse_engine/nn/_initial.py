@@ -18,8 +18,8 @@ def blank(
 ) -> Tensor:
     """Return an uninitialised tensor to draw random numbers into.
 
-    The tensor is on the CPU, so that random numbers do not depend on the device; :func:`moved`
-    brings them there. Where ``device`` is the meta device, the tensor is on it.
+    It is on the CPU or on meta, so that the numbers do not depend on the device; :func:`moved`
+    brings them there.
     """
     return torch.empty(*shape, dtype=dtype, device=_drawing_device(device))
 
@@ -67,7 +67,6 @@ def uniform(
 
 
 def draw_seed(generator: torch.Generator | None) -> int:
-    """Draw a 63-bit seed for counter-based randomness from a torch generator on the CPU."""
     with without_modes():  # a number that decides on links cannot be a fake one
         return int(torch.randint(2**63 - 1, (), generator=generator, device="cpu"))
 
@@ -96,11 +95,7 @@ def random_links(
     key: RandomKey,
     device: torch.device | str | None = "cpu",
 ) -> Links:
-    """Return exactly ``nnz`` links at uniformly random positions, in O(nnz) memory.
-
-    The links are on the CPU. Where ``device`` is the meta device they are there, and nothing is
-    drawn.
-    """
+    """Return exactly ``nnz`` links at random positions, on the CPU or on meta, in O(nnz) memory."""
     empty = no_links(out_features, in_features, _drawing_device(device))
     positions = sample_absent(empty, nnz, key)
     return rewire(empty, positions.new_empty(0, dtype=torch.bool), positions).links

@@ -35,7 +35,6 @@ def states_of(network: Recurrent, hx: Any) -> tuple[Tensor | None, ...]:
 
 
 def check_input(network: Recurrent, x: Any, lengths: Any, timespans: Any) -> None:
-    """Raise for an input that does not fit, or for what the cell does not take."""
     packed, kind = isinstance(x, PackedSequence), type(network).__name__
     if not network.cell.packable and packed:
         raise TypeError(
@@ -62,7 +61,6 @@ def check_input(network: Recurrent, x: Any, lengths: Any, timespans: Any) -> Non
 def initial_states(
     network: Recurrent, initial: tuple[Tensor | None, ...], layout: Layout, sequence: Sequence
 ) -> list[Ordered[Tensor | None]]:
-    """Return the initial state of each layer, for each name in ``states``."""
     layers = network.num_layers * network.directions
     starts: list[Ordered[Tensor | None]] = []
     compiling = torch.compiler.is_compiling()
@@ -109,7 +107,6 @@ def timespans_of_step(network: Recurrent, x: Tensor, timespans: Any) -> Tensor:
 
 
 def lengths_of_unfolds(network: Recurrent, x: Tensor, timespans: Tensor | None) -> Tensor:
-    """Return the lengths of unfolds in the layout of ``x``."""
     of_all = x.shape[:-1]
     if timespans is None:
         return x.new_full(of_all, getattr(network.cell, "dt", 1.0), dtype=network.dtype)
@@ -130,7 +127,6 @@ def check_tensor(name: str, value: object) -> None:
 
 
 def check_weight(name: str, before: object, weight: object) -> None:
-    """Raise ValueError for a sparse weight that does not fit in the place of another."""
     if not isinstance(before, SparseWeight) or not isinstance(weight, SparseWeight):
         return
     expected, found = ((each.shape, each.dtype) for each in (before, weight))
@@ -140,7 +136,6 @@ def check_weight(name: str, before: object, weight: object) -> None:
 
 
 def warn_of_dropout(dropout: float, num_layers: int) -> None:
-    """Warn of dropout where there is no next layer, as torch.nn does."""
     if dropout > 0 and num_layers == 1:
         warnings.warn(
             "dropout is between layers: expected num_layers of at least 2 with it, found "

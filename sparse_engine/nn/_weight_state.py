@@ -60,8 +60,10 @@ class LoadsWhole(nn.Module):
     """Module that loads all of its own entries of a state dict, or none of them."""
 
     def _entries(self) -> list[str]:
-        """List the names of the module's entries in a state dict."""
-        raise NotImplementedError
+        # Computed entries are saved as the parameters that they come from.
+        held = {**self._parameters, **self._buffers}
+        hidden = self._non_persistent_buffers_set
+        return [name for name, each in held.items() if each is not None and name not in hidden]
 
     def _load(self, saved: Mapping[str, Tensor], assign: bool) -> None:
         """Copy the saved entries, or adopt them; raise ValueError before anything changes."""
@@ -224,11 +226,6 @@ class WeightState(LoadsWhole):
     def _of_links(self) -> tuple[str, ...]:
         """Return the names of the saved entries that have one number for each link."""
         return self.link_parameters
-
-    def _entries(self) -> list[str]:
-        # Computed entries are saved as the parameters that they come from.
-        held = {**self._parameters, **self._buffers}.keys() - self._non_persistent_buffers_set
-        return [*(name for name in self._saved if name in held), *sorted(held - {*self._saved})]
 
     @torch.no_grad()
     def _load(self, saved: Mapping[str, Tensor], assign: bool) -> None:

@@ -23,16 +23,9 @@ Layer = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Maker:
-    """Makes weights and parameters of one network: of its densities, dtype and device.
+    """Makes weights and parameters of one network, by the arguments of :class:`Recurrent`.
 
-    Attributes:
-        hidden_size: number of units of each layer.
-        bias: whether units have biases.
-        density: fraction of the recurrent weights that exist, and of those between layers.
-        input_density: fraction of layer 0's input weights that exist; at 1.0 they are dense.
-        gain: scale of the initial sparse values.
-        generator: source of randomness on the CPU.
-        like: the device and dtype of parameters, as torch's constructors take them.
+    ``like`` is the device and dtype of parameters, as torch's constructors take them.
     """
 
     hidden_size: int
@@ -184,10 +177,7 @@ class Cell:
     def make(self, maker: Maker, inputs: int, first: bool) -> dict[str, Any]:
         """Return the parameters and modules of one layer and direction, by kind.
 
-        Args:
-            maker: makes weights of the network's density, dtype and device.
-            inputs: number of features that the layer reads.
-            first: whether it reads the network's input.
+        The layer reads ``inputs`` features, those of the network's input if it is the ``first``.
         """
         rows = sum(self.blocks(maker.hidden_size))
         made = {"weight_ih": maker.input(rows, inputs, first), **self.make_recurrent(maker, rows)}

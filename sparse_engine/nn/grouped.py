@@ -24,9 +24,8 @@ class GroupedWeight(SparseWeight):
     ``SparseWeight(weight.values, weight.pattern)`` unties the links again, to train each.
 
     The gradient of a gain is the sum of ``base`` times the gradient of the values over the gain's
-    group. torch's ``index_add_`` adds it up link after link, in double precision. In eager mode on
-    the CPU the sum has the same bits for any number of threads; elsewhere it has them after
-    ``torch.use_deterministic_algorithms(True)``.
+    group, in double precision. In eager mode on the CPU it has the same bits for any number of
+    threads; elsewhere it has them after ``torch.use_deterministic_algorithms(True)``.
 
     The pattern stays frozen, because a new link would have neither a group nor a base. A state dict
     loads into any weight of the same shape and number of groups.
@@ -99,11 +98,7 @@ class GroupedWeight(SparseWeight):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Set all gains to 1; the base and the groups stay.
-
-        Raises:
-            ValueError: the gains are computed by a parametrization or a hook.
-        """
+        """Set all gains to 1, or raise ValueError for gains that are computed."""
         check_plain(self, ("gain",))
         self.gain.fill_(1)
 

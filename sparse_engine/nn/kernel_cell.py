@@ -45,13 +45,8 @@ def _capture(
 ) -> None:
     """Capture the factors of a recurrent weight: gradients of its products, and states before.
 
-    Args:
-        weight: the recurrent weight.
-        h: all states ``[steps, batch, hidden]``, or ``[rows, hidden]`` of a packed sequence.
-        h0: the first state; None for zeros.
-        sequence: the input of the layer.
-        to_product: computes the gradient of ``W_hh h`` from that of ``W_ih x``, unless they equal.
-        dx: the gradient of ``W_ih x``.
+    ``h`` are the states of all steps, ``dx`` is the gradient of ``W_ih x``, and ``to_product``
+    computes that of ``W_hh h`` from it, unless the two are equal.
     """
     du = dx if to_product is None else to_product(dx)
     weight.capture(sequence.before_later(h), sequence.later(du))

@@ -25,14 +25,9 @@ class LinearOf(nn.Module):
     def to_dense(self) -> nn.Linear:
         """Return a :class:`torch.nn.Linear` that computes the same."""
         weight = self.weight.to_dense()
-        linear = nn.utils.skip_init(
-            nn.Linear,
-            self.in_features,
-            self.out_features,
-            bias=self.bias is not None,
-            device=weight.device,
-            dtype=weight.dtype,
-        )
+        like = {"device": weight.device, "dtype": weight.dtype}
+        sizes, bias = (self.in_features, self.out_features), self.bias is not None
+        linear = nn.utils.skip_init(nn.Linear, *sizes, bias=bias, **like)
         with torch.no_grad():
             linear.weight.copy_(weight)
             if self.bias is not None:

@@ -123,11 +123,8 @@ class Packing(NamedTuple):
     torch's ``pack_padded_sequence`` and ``pad_packed_sequence`` copy step by step;
     :meth:`pack` and :meth:`pad` are single operations, and can be compiled.
 
-    Attributes:
-        rows: position among the padded ``steps * batch`` of each row of the packed sequence.
-        batch_sizes: number of sequences at each step.
-        order: numbers of the sequences, the longest first.
-        padded: numbers of steps and of sequences with padding.
+    ``rows`` are positions among the padded ``steps * batch``, ``order`` are the numbers of the
+    sequences, the longest first, and ``padded`` are the numbers of steps and sequences.
     """
 
     rows: Tensor

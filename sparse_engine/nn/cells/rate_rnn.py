@@ -54,10 +54,11 @@ class RateRNN(Leaky):
         own = {"nonlinearity": self.nonlinearity} | ({"unfolds": 1} if self.sigma else {})
         return super().arguments(layer) | own
 
-    def with_noise(self, layer: Layer, v: Tensor, sequence: Sequence) -> tuple[Tensor, Sequence]:
+    def with_noise(self, layer: Layer, sequence: Sequence) -> tuple[Tensor, Sequence]:
         """Return the input's contribution with noise, and the sequence, for each Euler step."""
         assert sequence.dt is not None
-        v, dt = (each.repeat_interleave(self.unfolds, 0) for each in (v, sequence.dt))
+        given = self.input_sums(layer, sequence.x), sequence.dt
+        v, dt = (each.repeat_interleave(self.unfolds, 0) for each in given)
         # Step by step, so that segments of a sequence draw what the whole sequence would.
         drawn = [torch.randn(v.shape[1:], dtype=dt.dtype, device=v.device) for _ in range(len(v))]
         length = torch.where(dt > 0, dt, 1).unsqueeze(-1)  # a step without time has no noise
@@ -69,26 +70,20 @@ class RateRNN(Leaky):
         return v, Sequence(v, None, resets, dt)
 
     def run_steps(
-        self,
-        layer: Layer,
-        sequence: Sequence,
-        state: tuple[Tensor, ...],
-        v: Tensor | None = None,
-        **drawn: Tensor,
+        self, layer: Layer, sequence: Sequence, state: tuple[Tensor, ...], *v: Tensor, **drawn: Any
     ) -> tuple[Tensor, ...]:
         """Run one layer step by step, with the noise of :meth:`run`."""
         if not self.sigma:
-            return super().run_steps(layer, sequence, state, v, **drawn)
-        v, steps = self.with_noise(layer, self.input_sums(layer, sequence.x), sequence)
-        y, *final = super().run_steps(layer, steps, state, v, **drawn)
+            return super().run_steps(layer, sequence, state, *v, **drawn)
+        noisy, steps = self.with_noise(layer, sequence)
+        y, *final = super().run_steps(layer, steps, state, noisy, **drawn)
         return y[self.unfolds - 1 :: self.unfolds], *final
 
     def run(self, layer: Layer, sequence: Sequence, state: State) -> tuple[Tensor, ...]:
         """Run one layer, with noise added to the input of each step of Euler's method."""
         if not self.sigma:
             return super().run(layer, sequence, state)
-        v, steps = self.with_noise(layer, self.input_sums(layer, sequence.x), sequence)
-        y, *final = self.solve(layer, v, steps, state)
+        y, *final = self.solve(layer, *self.with_noise(layer, sequence), state)
         return y[self.unfolds - 1 :: self.unfolds], *final
 
 

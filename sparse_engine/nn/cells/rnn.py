@@ -50,10 +50,7 @@ class SparseRNN(Recurrent):
     those of ``torch.nn.RNN``; further arguments are keyword-only.
 
     Args:
-        layer_norm: whether ``W_ih x`` and ``W_hh h`` are normalised over their features, each with
-            its own gain and offset (Ba et al. 2016). On the CPU this is part of the native
-            operation, which has to wait for mean and variance at every step; on a GPU every step
-            takes several operations of PyTorch.
+        layer_norm: whether ``W_ih x`` and ``W_hh h`` are normalised, as in :class:`SparseLSTM`.
         **options: the keyword-only arguments of :class:`Recurrent`.
 
     Example:
