@@ -75,7 +75,6 @@ def _runs_alone(network: Any) -> bool:
 
 
 def _states(network: Any, hx: Any) -> list[Tensor] | None:
-    """Return the initial states, none for zeros, or None where ``hx`` is something else."""
     if hx is None:
         return []
     states = [hx] if len(network.states) == 1 else hx
@@ -112,7 +111,6 @@ def _goes_before(network: Any, x: Tensor) -> bool:
 
 
 def _links(weight: nn.Module | None) -> tuple[Tensor, Tensor, Tensor] | None:
-    """Return values, crow and col of an ordinary sparse weight, or None for any other."""
     if type(weight) is not SparseWeight or weight.captured is not None or is_hooked(weight):
         return None
     values, buffers = weight._parameters.get("values"), weight._buffers

@@ -59,15 +59,14 @@ class Parametrizations(nn.ModuleDict):
 class LoadsWhole(nn.Module):
     """Module that loads all of its own entries of a state dict, or none of them."""
 
+    #: ``_load(saved, assign)`` copies entries or adopts them; ValueError comes before any change.
+    _load: Callable[[Mapping[str, Tensor], bool], None]
+
     def _entries(self) -> list[str]:
         # Computed entries are saved as the parameters that they come from.
         held = {**self._parameters, **self._buffers}
         hidden = self._non_persistent_buffers_set
         return [name for name, each in held.items() if each is not None and name not in hidden]
-
-    def _load(self, saved: Mapping[str, Tensor], assign: bool) -> None:
-        """Copy the saved entries, or adopt them; raise ValueError before anything changes."""
-        raise NotImplementedError
 
     def _load_from_state_dict(
         self,

@@ -22,18 +22,13 @@ class ConductanceWeight(SparseWeight):
     by the dense gradient (RigL) are refused, because the gradient of a conductance is no product of
     two factors.
 
-    Attributes:
-        values: Parameter ``[nnz]``, the greatest conductance W.
-        mu: Parameter ``[nnz]``, the potential at which half of W is open.
-        sigma: Parameter ``[nnz]``, the steepness at ``mu``.
-        erev: Parameter ``[nnz]``, the reversal potential; its sign says whether the link excites.
-
     Args:
-        values: floating-point ``[nnz]``, in row-major order of the links.
+        values: floating-point ``[nnz]``, in row-major order of the links: the greatest conductance.
         pattern: the links.
-        mu: ``[nnz]``; U(0.3, 0.8) by default.
-        sigma: ``[nnz]``; U(3, 8) by default.
-        erev: ``[nnz]``; 1 or -1 at random by default.
+        mu: ``[nnz]``, the potential at which half of W is open; U(0.3, 0.8) by default.
+        sigma: ``[nnz]``, the steepness at ``mu``; U(3, 8) by default.
+        erev: ``[nnz]``, the reversal potential; its sign says whether the link excites. 1 or -1 at
+            random by default.
 
     Raises:
         ValueError: a shape or dtype does not fit.

@@ -5,7 +5,7 @@ Rules that grow links by gradient need the factors of the gradients of recurrent
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -22,11 +22,6 @@ State = tuple[Tensor | None, ...]
 def captures(weight: SparseWeight) -> bool:
     """Whether this use of a weight has to capture its factors."""
     return weight.captured is not None and torch.is_grad_enabled()
-
-
-def any_captured(weights: Iterable[SparseWeight]) -> bool:
-    """Whether factors of one of the weights are captured."""
-    return any(weight.captured is not None for weight in weights)
 
 
 @torch.compiler.disable
@@ -75,13 +70,12 @@ class KernelCell(Cell):
         if self.layer_norm:
             return self.run_normed(layer, sequence, state)
         weight, weight_ih, x = layer["weight_hh"], layer["weight_ih"], sequence.x
-        capturing = any_captured(self.weights(layer))
         b_input, bias = self.biases(layer)
         options = self.kernel_options(layer)
         if (
             isinstance(weight_ih, SparseWeight)
             or weight_ih.shape[1] > self.most_fused_inputs
-            or capturing
+            or weight.captured is not None
             or (sequence.batch_sizes is None and x.shape[1] == 1)
         ):
             x = multiply(weight_ih, x, b_input)

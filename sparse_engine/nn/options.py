@@ -30,15 +30,7 @@ def check_flag(name: str, value: object) -> None:
 
 
 def check_number(expected: str, value: object, fits: Callable[[float], bool]) -> None:
-    """Raise ValueError for anything but a real number that fits.
-
-    A wrong type is a ValueError as well, as for the ``dropout`` of torch.nn.
-
-    Args:
-        expected: the name and the range, such as "density in (0, 1]".
-        value: the value that was given.
-        fits: returns whether a number is in the range.
-    """
+    """Raise ValueError for anything but a real number that fits, as torch.nn's dropout does."""
     if isinstance(value, bool) or not isinstance(value, Real) or not fits(cast(float, value)):
         raise ValueError(f"expected {expected}, found {value!r}")
 

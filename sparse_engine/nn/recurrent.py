@@ -29,7 +29,7 @@ from sparse_engine.nn._segments import run_segments
 from sparse_engine.nn._step import quick_step
 from sparse_engine.nn._weight_state import check_plain
 from sparse_engine.nn.cell import Cell, Layer, Maker
-from sparse_engine.nn.kernel_cell import any_captured, outside_graphs
+from sparse_engine.nn.kernel_cell import outside_graphs
 from sparse_engine.nn.options import STACK
 from sparse_engine.nn.sequence import Layout, Sequence, reset_state
 from sparse_engine.nn.weight import SparseWeight
@@ -428,7 +428,8 @@ class Recurrent(nn.Module):
         for weight in weights:
             weight.refresh()
         if not (cell.zoneout or cell.goes_by_steps(layer, sequence)):
-            run = partial(outside_graphs, cell.run) if any_captured(weights) else cell.run
+            capturing = any(weight.captured is not None for weight in weights)
+            run = partial(outside_graphs, cell.run) if capturing else cell.run
             return run(layer, sequence, state, **drawn)
         x, kept = sequence.x, sequence.x.dtype
         if is_autocast_enabled(x.device.type):  # it would round the sums of each step

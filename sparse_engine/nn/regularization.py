@@ -22,10 +22,6 @@ class DropConnect(nn.Module):
     0 for the whole sequence, and the others are scaled by ``1 / (1 - p)``. In evaluation it
     computes with all links. The pattern does not change, and methods see the undropped values.
 
-    Attributes:
-        network: the wrapped module.
-        weights: names, within the network, of the weights whose links are dropped.
-
     Args:
         network: any module with sparse weights.
         p: fraction of the links that is dropped, in [0, 1].

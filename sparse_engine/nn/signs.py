@@ -25,8 +25,7 @@ class Signs(ABC):
     at 0 still exists and may grow again on its own side. Optimizer state is left alone.
 
     A constraint holds from its construction on: it then flips the sign of every entry on the wrong
-    side. Appended to the observers of a rewiring, it does the same with new links. The signs to
-    start with may come from :func:`sparse_engine.topology.wire`. A constraint of
+    side. Appended to the observers of a rewiring, it does the same with new links. A constraint of
     your own is a subclass with one method, :meth:`signs`.
 
     Example:
@@ -61,7 +60,6 @@ class Signs(ABC):
 
     @torch.no_grad()
     def _mirror(self, slots: Tensor | None = None) -> None:
-        """Flip the signs of entries on the wrong side: of those in ``slots``, or of all."""
         wrong = self.parameter * self.signs() < 0
         if slots is not None:
             wrong &= torch.zeros_like(wrong).index_fill_(0, slots.long(), True)
@@ -167,11 +165,7 @@ class FixedSigns(Signs):
         return {"signs": self.signs()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Load the signs of a saved run; load the weight before.
-
-        Raises:
-            ValueError: entries missing, or signs that do not fit the weight.
-        """
+        """Load the signs of a saved run, after the weight; ValueError for others than its own."""
         if state.keys() != {"signs"}:
             raise ValueError(f"expected one entry signs, found {sorted(state)}")
         self._take(state["signs"])
@@ -187,7 +181,6 @@ class FixedSigns(Signs):
 
     @torch.no_grad()
     def _decide(self) -> None:
-        """Fix open signs to those of the entries."""
         self._signs = torch.where(
             self._signs == 0, self.parameter.sign().to(torch.int8), self._signs
         )

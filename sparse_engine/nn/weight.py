@@ -128,9 +128,8 @@ class SparseWeight(WeightState):
         if mask.shape != dense.shape:
             raise ValueError(f"expected a mask of shape {[*dense.shape]}, found {[*mask.shape]}")
         rows, cols = mask.nonzero(as_tuple=True)
-        return cls.from_coo(
-            rows, cols, dense.detach()[rows, cols], (dense.shape[0], dense.shape[1])
-        )
+        out_features, in_features = dense.shape
+        return cls.from_coo(rows, cols, dense.detach()[rows, cols], (out_features, in_features))
 
     @classmethod
     def erdos_renyi(
@@ -306,9 +305,7 @@ class SparseWeight(WeightState):
     def capture(self, x: Tensor, dy: Tensor) -> None:
         """Add the factors of one use of the weight to the latest step in ``captured``.
 
-        Args:
-            x: ``[..., in_features]``, what the weight multiplied.
-            dy: ``[..., out_features]``, the gradient of the product.
+        The weight multiplied ``x [..., in_features]``; ``dy`` is the gradient of the product.
         """
         out_features, in_features = self.shape
         dy, x = (each.detach().to(self.dtype) for each in (dy, x))

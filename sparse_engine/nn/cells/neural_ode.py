@@ -17,15 +17,12 @@ def _check_solver(name: str, value: object) -> None:
         raise TypeError(f"expected {name} to be a Solver, found {value!r}")
 
 
-_RK4 = RK4()
-
-
 @dataclass(frozen=True, kw_only=True)
 class NeuralODE(Continuous):
     """Neural ODE (Chen et al. 2018) that is driven by a sequence."""
 
     dt: float = option(check_duration, 0.01)
-    solver: Solver = option(_check_solver, _RK4)  # type: ignore[misc]
+    solver: Solver = option(_check_solver, RK4())  # type: ignore[misc]
 
     operation: ClassVar[Any] = ops.ctrnn
 
