@@ -6,12 +6,10 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from sparse_engine.callbacks.optimizer_hook import RewiringFactory
 from sparse_engine.nn import SparseRNN
 from sparse_engine.topology import Rewiring
 
@@ -71,7 +69,7 @@ class Trained:
         return self.optimizer.state_dict()["param_groups"][0]["rewiring"]
 
 
-def by_hand(method: RewiringFactory, *, epochs: int, accumulate: int = 1, **_: object) -> Trained:
+def by_hand(method, *, epochs, accumulate=1):
     model = Network()
     optimizer = OPTIMIZER(model.parameters())
     rewiring = method(model, optimizer)
@@ -97,15 +95,7 @@ def by_hand(method: RewiringFactory, *, epochs: int, accumulate: int = 1, **_: o
     return trained
 
 
-def lightning(
-    method: RewiringFactory,
-    *,
-    epochs: int,
-    folder: Path,
-    accumulate: int = 1,
-    resume: bool = False,
-    scaled: bool = False,
-) -> Trained:
+def lightning(method, *, epochs, folder, accumulate=1, resume=False, scaled=False):
     import lightning.pytorch as pl
     from lightning.pytorch.callbacks import ModelCheckpoint
 
@@ -151,15 +141,7 @@ def lightning(
     return Trained(module.network, trainer.optimizers[0], None, figures)
 
 
-def transformers(
-    method: RewiringFactory,
-    *,
-    epochs: int,
-    folder: Path,
-    accumulate: int = 1,
-    resume: bool = False,
-    scaled: bool = False,
-) -> Trained:
+def transformers(method, *, epochs, folder, accumulate=1, resume=False, scaled=False):
     from transformers import Trainer, TrainingArguments
 
     from sparse_engine.callbacks.huggingface import Rewire
@@ -191,15 +173,7 @@ def transformers(
     return Trained(model, optimizer, None, figures)
 
 
-def accelerate(
-    method: RewiringFactory,
-    *,
-    epochs: int,
-    folder: Path,
-    accumulate: int = 1,
-    resume: bool = False,
-    scaled: bool = False,
-) -> Trained:
+def accelerate(method, *, epochs, folder, accumulate=1, resume=False, scaled=False):
     from accelerate import Accelerator
     from accelerate.tracking import GeneralTracker
 
@@ -246,9 +220,7 @@ def accelerate(
     return Trained(network, optimizer.optimizer, rewire.follower.rewiring, log.figures)
 
 
-def skorch(
-    method: RewiringFactory, *, epochs: int, folder: Path, accumulate: int = 1, resume: bool = False
-) -> Trained:
+def skorch(method, *, epochs, folder, accumulate=1, resume=False):
     import skorch
     from skorch.callbacks import Checkpoint
 

@@ -171,6 +171,21 @@ def test_a_change_that_was_not_observed_is_named():
         constraint.apply()
 
 
+def test_saved_signs_are_those_of_links_at_zero_too():
+    weight, other = (SparseWeight(torch.randn(200), random_pattern(20, 20, 200)) for _ in "ab")
+    constraint, resumed = FixedSigns(weight), FixedSigns(other)
+    push(weight, 0)
+    constraint.apply()
+    assert (constraint.state_dict()["signs"][weight.values == 0] != 0).any()
+    other.load_state_dict(weight.state_dict())
+    resumed.load_state_dict(constraint.state_dict())
+    for each, own in ((weight, constraint), (other, resumed)):
+        push(each, 1)
+        own.apply()
+    assert torch.equal(weight.values, other.values)
+    assert torch.equal(constraint.signs(), resumed.signs())
+
+
 def test_gains_of_groups_keep_their_signs():
     base, group = torch.randn(40), torch.arange(40) % 4
     gain = torch.tensor([1.0, -1.0, 2.0, 0.0])
