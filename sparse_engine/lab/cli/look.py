@@ -13,8 +13,6 @@ from sparse_engine.lab import doctor
 from sparse_engine.lab.train import compare, read_runs
 from sparse_engine.lab.watch import Runs, serve
 
-RUNS_HELP = "Folders of runs, or folders that have them in them, such as those of sweeps."
-
 
 @dataclass(frozen=True)
 class Compare:
@@ -30,8 +28,9 @@ class Compare:
 
     runs: Annotated[
         tyro.conf.Positional[tuple[Path, ...]],
-        tyro.conf.arg(metavar="RUN...", help=RUNS_HELP, help_behavior_hint=""),
+        tyro.conf.arg(metavar="RUN...", help_behavior_hint=""),
     ]
+    """Folders of runs, or folders that have them in them, such as those of sweeps."""
     baseline: str | None = None
     """Group that the others are compared with, by its name in the table; by default the first."""
     split: str | None = None

@@ -14,8 +14,6 @@ import tyro
 from sparse_engine.files import write_atomically
 from sparse_engine.lab.experiments import EXPERIMENTS, Plan, report, table
 
-NAMES_HELP = "What to reproduce; without it, all experiments are listed."
-
 
 @dataclass(frozen=True)
 class Reproduce:
@@ -33,8 +31,9 @@ class Reproduce:
 
     name: Annotated[  # type: ignore[valid-type]
         tyro.conf.Positional[Literal[tuple(EXPERIMENTS)] | None],
-        tyro.conf.arg(metavar="[NAME]", help=NAMES_HELP),
+        tyro.conf.arg(metavar="[NAME]"),
     ] = None
+    """What to reproduce; without it, all experiments are listed."""
     seeds: int = 5
     """Number of seeds, 0 and up."""
     workers: int = 0

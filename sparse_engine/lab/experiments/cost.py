@@ -40,12 +40,8 @@ class Weight(NamedTuple):
 def weights(model: nn.Module) -> list[Weight]:
     """Return all weights of a model, sparse and dense, without embeddings."""
     sparse = [each for each in model.modules() if isinstance(each, SparseWeight)]
-    tables = [each.weight for each in model.modules() if isinstance(each, nn.Embedding)]
-    dense = [
-        each
-        for each in model.parameters()
-        if each.dim() == 2 and all(each is not table for table in tables)
-    ]
+    tables = {id(each.weight) for each in model.modules() if isinstance(each, nn.Embedding)}
+    dense = [each for each in model.parameters() if each.dim() == 2 and id(each) not in tables]
     return [*map(count, sparse), *map(count, dense)]
 
 

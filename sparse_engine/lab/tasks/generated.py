@@ -62,7 +62,22 @@ class Adding(Generated, Regression):
 
 
 @dataclass(frozen=True)
-class CopyMemory(Generated, Classification):
+class AnswersAtEnd(Generated, Classification):
+    """Task whose loss counts all steps, and whose accuracy those in which answers are due."""
+
+    every_step = True
+    #: The number of steps at the end in which answers are due.
+    answer_steps: ClassVar[int]
+
+    def measures(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """Return the cross-entropy of all steps and the fraction of right answers."""
+        last = slice(-self.answer_steps, None)
+        answers = super().measures(outputs[:, last], targets[:, last])
+        return super().measures(outputs, targets) | {"accuracy": answers["accuracy"]}
+
+
+@dataclass(frozen=True)
+class CopyMemory(AnswersAtEnd):
     """Copy memory task (Hochreiter & Schmidhuber 1997) in the form of Arjovsky et al. (2016).
 
     A sequence is ten random symbols of eight, ``delay - 1`` blanks, a sign to begin, and ten
@@ -86,9 +101,8 @@ class CopyMemory(Generated, Classification):
         "hidden": 128,
         "density": 0.1,
     }
-    every_step = True
     #: The number of symbols in a sequence.
-    remembered: ClassVar[int] = 10
+    answer_steps: ClassVar[int] = 10
     #: The number of different symbols; the next two inputs are the blank and the sign.
     symbols: ClassVar[int] = 8
     features: ClassVar[int] = 10
@@ -102,11 +116,11 @@ class CopyMemory(Generated, Classification):
     @property
     def steps(self) -> int:
         """The number of steps of a sequence."""
-        return self.delay + 2 * self.remembered
+        return self.delay + 2 * self.answer_steps
 
     def draw(self, count: int, generator: torch.Generator) -> Examples:
         """Draw sequences ``[count, delay + 20, 10]`` and their classes ``[count, delay + 20]``."""
-        first, blank, sign = self.remembered, self.symbols, self.symbols + 1
+        first, blank, sign = self.answer_steps, self.symbols, self.symbols + 1
         words = torch.randint(self.symbols, (count, first), generator=generator)
         inputs = torch.full((count, self.steps), blank)
         inputs[:, :first] = words
@@ -116,15 +130,9 @@ class CopyMemory(Generated, Classification):
         one_hot = nn.functional.one_hot(inputs, self.features).to(torch.get_default_dtype())
         return Examples(one_hot, targets)
 
-    def measures(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """Return the cross-entropy of all steps and the fraction of right symbols in the last."""
-        last = slice(-self.remembered, None)
-        recall = super().measures(outputs[:, last], targets[:, last])
-        return super().measures(outputs, targets) | {"accuracy": recall["accuracy"]}
-
 
 @dataclass(frozen=True)
-class DelayedMatch(Generated, Classification):
+class DelayedMatch(AnswersAtEnd):
     """Delayed match to sample, the working-memory task of Miller et al. (1996).
 
     Stimuli are eight directions, shown to a ring of eight inputs: input i has the value
@@ -151,7 +159,6 @@ class DelayedMatch(Generated, Classification):
         "hidden": 64,
         "density": 0.2,
     }
-    every_step = True
     #: The number of directions, and of inputs in the ring.
     directions: ClassVar[int] = 8
     features: ClassVar[int] = 9
@@ -196,9 +203,3 @@ class DelayedMatch(Generated, Classification):
         """Return what the ring of inputs sees of directions, ``[count, 8]``."""
         angle = 2 * math.pi / self.directions
         return (1 + torch.cos(angle * (direction[:, None] - torch.arange(self.directions)))) / 2
-
-    def measures(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """Return the cross-entropy of all steps and the fraction of right answers."""
-        last = slice(-self.answer_steps, None)
-        answers = super().measures(outputs[:, last], targets[:, last])
-        return super().measures(outputs, targets) | {"accuracy": answers["accuracy"]}

@@ -14,8 +14,8 @@ import torch
 from sparse_engine.lab.tasks.features import SET_RECIPE, FeatureClassification
 from sparse_engine.lab.tasks.files import FromFiles
 from sparse_engine.lab.tasks.readers import read_images
-from sparse_engine.lab.tasks.sequences import Sequences
-from sparse_engine.lab.tasks.supervised import Classification, Examples
+from sparse_engine.lab.tasks.sequences import ImageSequences
+from sparse_engine.lab.tasks.supervised import Examples
 from sparse_engine.lab.tasks.task import seeded
 from sparse_engine.models import set_density
 
@@ -45,7 +45,7 @@ FASHION_HASHES = {
 
 
 @dataclass(frozen=True)
-class MNIST(FromFiles, Sequences, Classification):
+class MNIST(FromFiles, ImageSequences):
     """Handwritten digits (LeCun et al. 1998) of 28 x 28 pixels in [0, 1], read as sequences.
 
     Of the 60,000 training images the last 5,000 are for validation; the 10,000 test images are the
@@ -56,8 +56,6 @@ class MNIST(FromFiles, Sequences, Classification):
 
     batch_size: int = 128
     """Images in a batch."""
-    pixels: bool = False
-    """Whether a step is one pixel, which makes 784 steps, and not one row of 28."""
     permuted: bool = False
     """Whether all images have their pixels in one random order (Le et al. 2015)."""
     faithful: bool = False
@@ -79,16 +77,7 @@ class MNIST(FromFiles, Sequences, Classification):
         "readout_std": 1.0,
     }
     answers: ClassVar[int] = 10
-
-    @property
-    def steps(self) -> int:
-        """The number of steps: rows or pixels."""
-        return 784 if self.pixels else 28
-
-    @property
-    def features(self) -> int:
-        """The number of pixels in a step."""
-        return 784 // self.steps
+    side: ClassVar[int] = 28
 
     def load(self) -> Mapping[str, Examples]:
         """Read and split the images."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import nn
 
 from sparse_engine.lab.networks import RecurrentNetwork
-from sparse_engine.lab.tasks.supervised import Examples, Supervised
+from sparse_engine.lab.tasks.supervised import Classification, Examples, Supervised
 from sparse_engine.lab.tasks.task import Step, seeded
 from sparse_engine.models import SequenceModel
 
@@ -60,6 +61,27 @@ class Sequences(Supervised):
             readout_std=network.readout_std,
             generator=generator,
         )
+
+
+@dataclass(frozen=True)
+class ImageSequences(Sequences, Classification):
+    """Task of naming square images that are read row by row or pixel by pixel."""
+
+    pixels: bool = False
+    """Whether a step is one pixel, and not one row."""
+
+    #: Rows and columns of an image.
+    side: ClassVar[int]
+
+    @property
+    def steps(self) -> int:
+        """The number of steps: rows or pixels."""
+        return self.side**2 if self.pixels else self.side
+
+    @property
+    def features(self) -> int:
+        """The number of pixels in a step."""
+        return self.side**2 // self.steps
 
 
 @dataclass(frozen=True)

@@ -10,21 +10,18 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from sparse_engine.lab.tasks.sequences import Sequences
+from sparse_engine.lab.tasks.sequences import ImageSequences, Sequences
 from sparse_engine.lab.tasks.supervised import Classification, Examples, Regression, split
 from sparse_engine.lab.tasks.task import seeded
 
 
 @dataclass(frozen=True)
-class Digits(Sequences, Classification):
+class Digits(ImageSequences):
     """Handwritten digits that scikit-learn ships (Alpaydin & Kaynak 1998), read as sequences.
 
     1,797 images of 8 x 8 pixels in [0, 1], in an order drawn at random: 180 for validation, 360 for
     test and 1,257 for training. The metric is the fraction of images whose digit is named right.
     """
-
-    pixels: bool = False
-    """Whether a step is one pixel, which makes 64 steps, and not one row of 8."""
 
     name = "digits"
     summary = "written digits of 8 x 8 pixels, row by row or pixel by pixel"
@@ -37,16 +34,7 @@ class Digits(Sequences, Classification):
         "density": 0.05,
     }
     answers: ClassVar[int] = 10
-
-    @property
-    def steps(self) -> int:
-        """The number of steps: rows or pixels."""
-        return 64 if self.pixels else 8
-
-    @property
-    def features(self) -> int:
-        """The number of pixels in a step."""
-        return 64 // self.steps
+    side: ClassVar[int] = 8
 
     def load(self) -> Mapping[str, Examples]:
         """Split the images of scikit-learn."""

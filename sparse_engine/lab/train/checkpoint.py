@@ -58,11 +58,7 @@ class Checkpoint:
         return cls(step, *state, **run)
 
     def restore(self, model: nn.Module, optimizer: Optimizer, rewiring: Rewiring) -> None:
-        """Load the state into a run that was set up in the same way.
-
-        Raises:
-            CheckpointError: the run was set up differently, and may now have parts of the state.
-        """
+        """Load the state into a run that was set up in the same way."""
         try:
             model.load_state_dict(self.model)
             optimizer.load_state_dict(self.optimizer)
@@ -74,11 +70,7 @@ class Checkpoint:
             ) from error
 
     def save(self, folder: Path) -> None:
-        """Write the checkpoint into a folder, in place of the previous one.
-
-        Raises:
-            OSError: a file cannot be written, as on a full disk; the previous checkpoint stays.
-        """
+        """Write the checkpoint into a folder, in place of the previous one."""
         entries: dict[str, Any] = {f"model.{name}": value for name, value in self.model.items()}
         for slot, state in self.optimizer["state"].items():
             entries |= {f"optimizer.{slot}.{name}": value for name, value in state.items()}
@@ -107,11 +99,7 @@ class Checkpoint:
 
     @classmethod
     def load(cls, folder: Path) -> Checkpoint:
-        """Read the checkpoint of a folder.
-
-        Raises:
-            CheckpointError: no checkpoint, or a truncated, damaged or foreign file.
-        """
+        """Read the checkpoint of a folder."""
         path = folder / "checkpoint.json"
         try:
             record = json.loads(path.read_bytes())

@@ -40,11 +40,7 @@ class RunFolder:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Lock the folder against other processes within the block; blocks may be nested.
-
-        Raises:
-            BlockingIOError: another process has locked the folder.
-        """
+        """Lock the folder against other processes within the block; blocks may be nested."""
         if self._is_locked:
             yield
             return
@@ -70,11 +66,7 @@ class RunFolder:
             pass
 
     def begin(self) -> None:
-        """Make the folder of a new run, without the leftovers of a start that was killed.
-
-        Raises:
-            FileExistsError: the folder has other files.
-        """
+        """Make the folder of a new run, without the leftovers of a start that was killed."""
         self.path.mkdir(parents=True, exist_ok=True)
         with self.locked():
             if not self._is_beginning():
@@ -86,11 +78,7 @@ class RunFolder:
             (self.path / "config.json").unlink(missing_ok=True)
 
     def find(self) -> Checkpoint | None:
-        """Return the checkpoint to resume from, or None after a kill before the first checkpoint.
-
-        Raises:
-            CheckpointError: no run to resume, a damaged one, or one of another config.
-        """
+        """Return the checkpoint to resume from, or None after a kill before the first one."""
         if not self.path.is_dir() or not any(self.path.iterdir()):
             raise CheckpointError(
                 f"expected a run to resume in {self.path}, found no config.json; "
@@ -124,11 +112,7 @@ class RunFolder:
             write_atomically(self.path / "config.json", json.dumps(self.config, indent=1).encode())
 
     def check_unchanged(self) -> None:
-        """Check that the checkpoint is the one that this process read or wrote last.
-
-        Raises:
-            CheckpointError: another process has continued the run.
-        """
+        """Check that the checkpoint is the one that this process read or wrote last."""
         if self._record() != self._last:
             raise CheckpointError(
                 f"expected the checkpoint in {self.path} as this run left it, found another; "

@@ -23,11 +23,7 @@ class MetricsLog:
         self._file = open(path, "ab", buffering=0)  # noqa: SIM115
 
     def write(self, entry: Mapping[str, object]) -> None:
-        """Append an entry, which must have an integer ``step``.
-
-        Raises:
-            OSError: the line cannot be written, as on a full disk; the file stays as it was.
-        """
+        """Append an entry, which must have an integer ``step``."""
         end = self._file.tell()
         rest = memoryview(json.dumps(entry).encode() + b"\n")
         try:
