@@ -72,7 +72,7 @@ FAULTS = {
         "state[name] = _carried(state[name], rewired, nnz)": "pass",
     },
     ("rewiring", "topology/rewiring.py", "nn/test_frozen_pattern.py"): {
-        "self.steps, i) for i in chosen]": "self.steps, i) for i in range(len(chosen))]",
+        "steps, place)": "steps, sum(not w.frozen_pattern for w in self.weights[:place]))",
     },
     ("rewiring", "topology/rewiring.py", "topology/grow/test_gradient.py"): {
         "weight.captured is None or left == self.grow.window": "weight.captured is None",

@@ -223,6 +223,8 @@ def test_colours_of_fanmod_are_not_taken_for_weights(answer, refused, capsys):
         ("analyze few.txt --samples 1", "--samples of at least 2, found 1"),
         ("analyze few.txt --seed -1", "--seed of at least 0, found -1"),
         ("analyze binary.csv", "expected an edge list in binary.csv, found no text"),
+        ("analyze infinite.csv", "expected finite weights, found inf in line 2 of infinite.csv"),
+        ("analyze infinite.npz", "expected finite values, found inf at link 3"),
         ("analyze model.safetensors --nodes 9", "for edge lists only"),
         ("analyze model.safetensors --format edges", "for edge lists only"),
         ("analyze far.txt", "below 10,000,000 with 1 links, found 2000000000 in line 1 of far.txt"),
@@ -242,6 +244,10 @@ def test_what_cannot_be_done_is_one_line(refused, tmp_path, command, message):
     (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00")
     (tmp_path / "far.txt").write_text("0\t2000000000\n")
     (tmp_path / "few.txt").write_text("0\t1\n")
+    (tmp_path / "infinite.csv").write_text("Id,Source,Target,Weight\n0,0,1,inf\n")
+    infinite = graph()
+    infinite.data[3] = np.inf
+    save_npz("infinite.npz", infinite)
     save_file(plain(), "model.safetensors")
     line = refused(*command.split())
     assert message in line and "Errno" not in line and len(line) < 300
