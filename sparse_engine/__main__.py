@@ -42,15 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _consult(error: ImportError | OSError | None, arguments: list[str]) -> int:
-    """Print what an installation consists of and what is wrong with it, perhaps as JSON.
-
-    Args:
-        error: why the command line cannot be imported; None where it needs an extra only.
-        arguments: words behind the name of the program.
-
-    Returns:
-        1 where something is broken.
-    """
+    """Print the doctor's report, perhaps as JSON; return 1 where something is broken."""
     from sparse_engine.lab import doctor
 
     report = doctor.examine()

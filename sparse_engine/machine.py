@@ -11,7 +11,7 @@ import re
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from itertools import product
+from itertools import product, takewhile
 from pathlib import Path, PurePosixPath
 
 #: Where control groups of Linux are mounted, and which of them this process belongs to.
@@ -118,17 +118,11 @@ def cpuinfo(file: Path = CPUINFO) -> dict[str, str]:
 
 
 def family(entries: Mapping[str, str]) -> str:
-    """Return the microarchitecture of a processor, such as "Zen 5", or the numbers that it has.
-
-    Args:
-        entries: those of /proc/cpuinfo for a processor.
-    """
+    """Return the microarchitecture of a processor, such as "Zen 5", or the numbers that it has."""
 
     def number(name: str) -> int:
-        try:
-            return int(entries.get(name, ""), 0)
-        except ValueError:
-            return -1
+        text = entries.get(name, "")
+        return int(text, 0) if re.fullmatch(r"0x[0-9a-f]+|\d+", text) else -1
 
     if "CPU part" in entries:
         part = number("CPU part")
@@ -151,13 +145,8 @@ def _last_up_to(names: Iterable[tuple[int, str]], number: int) -> str | None:
 
 def best_isa(flags: set[str]) -> str:
     """Return the best instruction set of a processor with some flags, among those we build."""
-    best, needed = "baseline", set[str]()
-    for name, more in FLAGS.items():
-        needed |= more
-        if not needed <= flags:
-            break
-        best = name
-    return best
+    has = [*takewhile(lambda name: FLAGS[name] <= flags, FLAGS)]
+    return has[-1] if has else "baseline"
 
 
 def caches(folder: Path = CACHES) -> dict[str, str]:
@@ -189,12 +178,7 @@ def memory() -> int:
 
 
 def memory_limit(mounted: Path = MOUNTED, own: Path = OWN) -> int | None:
-    """Return the bytes of memory that the process may use, or None without a limit.
-
-    Args:
-        mounted: as for :func:`threads_within_quota`.
-        own: as for :func:`threads_within_quota`.
-    """
+    """Return the bytes of memory that the control groups allow, or None without a limit."""
     files = ("memory.max",), ("memory.limit_in_bytes",)
     limits = [number for (number,) in _limits("memory", files, mounted, own)]
     return min(limits, default=None)
@@ -224,9 +208,8 @@ def threads_within_quota(mounted: Path = MOUNTED, own: Path = OWN) -> int | None
     quota wait for each other at every barrier while the scheduler holds them back, for tens of
     milliseconds each time.
 
-    Args:
-        mounted: folder in which control groups are mounted, of version 2 or 1.
-        own: file with the process's groups, in the format of ``/proc/self/cgroup``.
+    Control groups of version 2 or 1 are mounted in a folder; a file in the format of
+    ``/proc/self/cgroup`` has the process's own.
     """
     files = ("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")
     found = _limits("cpu", files, mounted, own)
@@ -261,8 +244,7 @@ def _limits(
 def commit(package: Path = Path(__file__).parent) -> str | None:
     """Return the commit of the package's sources, with ``-dirty`` where they differ from it.
 
-    Args:
-        package: folder of the package; its parent is a work tree of git, or there is no commit.
+    The folder around the package is a work tree of git, or there is no commit.
     """
     if not (package.parent / ".git").exists():
         return None
