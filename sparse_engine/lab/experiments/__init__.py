@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from sparse_engine.lab.experiments.experiment import Experiment as Experiment
-from sparse_engine.lab.experiments.experiment import Plan as Plan
-from sparse_engine.lab.experiments.experiment import Row as Row
-from sparse_engine.lab.experiments.experiment import read_rows as read_rows
-from sparse_engine.lab.experiments.experiment import report as report
-from sparse_engine.lab.experiments.experiment import table as table
 from sparse_engine.lab.experiments.neurobench import NEUROBENCH
 from sparse_engine.lab.experiments.quick_selection import QuickSelection
 from sparse_engine.lab.experiments.selfish import SELFISH
 from sparse_engine.lab.experiments.set import MOCANU
 from sparse_engine.lab.experiments.synapses import Synapses
 from sparse_engine.lab.experiments.topology_distance import TopologyDistance
+from sparse_engine.lab.experiments.training import Experiment as Experiment
+from sparse_engine.lab.experiments.training import Plan as Plan
+from sparse_engine.lab.experiments.training import Row as Row
+from sparse_engine.lab.experiments.training import read_rows as read_rows
+from sparse_engine.lab.experiments.training import report as report
+from sparse_engine.lab.experiments.training import table as table
 from sparse_engine.lab.experiments.which_method import WHICH_METHOD
 from sparse_engine.lab.experiments.zhang import ZHANG
 from sparse_engine.lab.experiments.zhang_balance import BALANCE_ALONG_TRAINING, INITIAL_BALANCE

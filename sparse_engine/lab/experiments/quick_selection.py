@@ -16,8 +16,14 @@ import torch
 from torch import Tensor
 
 from sparse_engine.analysis import input_strength
-from sparse_engine.lab.experiments.experiment import Experiment, Plan, Row
-from sparse_engine.lab.experiments.training import Finished, TrainingExperiment, Variant
+from sparse_engine.lab.experiments.training import (
+    Experiment,
+    Finished,
+    Plan,
+    Row,
+    TrainingExperiment,
+    Variant,
+)
 from sparse_engine.lab.tasks import Examples, Supervised, seeded
 from sparse_engine.lab.train import read_weights
 

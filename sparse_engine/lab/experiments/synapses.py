@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from sparse_engine import convert
-from sparse_engine.lab.experiments.experiment import Experiment, Plan, Row
-from sparse_engine.lab.experiments.training import Finished, trained
+from sparse_engine.lab.experiments.training import Experiment, Finished, Plan, Row, trained
 from sparse_engine.lab.train import Config, read_weights
 from sparse_engine.nn import SparseWeight
 from sparse_engine.topology import SET, NewLinkInit, NormalInit

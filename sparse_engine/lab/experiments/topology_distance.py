@@ -25,8 +25,7 @@ from typing_extensions import override
 
 from sparse_engine import convert
 from sparse_engine.analysis import distance_matrix, topology_distance
-from sparse_engine.lab.experiments.experiment import Experiment, Plan, Row
-from sparse_engine.lab.experiments.training import Finished, trained
+from sparse_engine.lab.experiments.training import Experiment, Finished, Plan, Row, trained
 from sparse_engine.lab.tasks import seeded
 from sparse_engine.lab.tasks.files import VARIABLE
 from sparse_engine.lab.train import Config

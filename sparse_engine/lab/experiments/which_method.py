@@ -13,7 +13,7 @@ from sparse_engine.lab.experiments.training import (
 )
 from sparse_engine.lab.tasks import TASKS
 from sparse_engine.lab.train import METHODS
-from sparse_engine.lab.train.sweep import density_settings
+from sparse_engine.lab.train.workers import density_settings
 
 #: Updates of each task, and what else is the same for every method.
 BUDGETS: dict[str, dict[str, Any]] = {

@@ -10,10 +10,10 @@ from typing import Any
 
 from sparse_engine.analysis import Balance
 from sparse_engine.lab.experiments.balance import balance_quantities
-from sparse_engine.lab.experiments.experiment import Row
 from sparse_engine.lab.experiments.training import (
     Finished,
     Quantity,
+    Row,
     Runs,
     TrainingExperiment,
     Variant,

@@ -22,8 +22,14 @@ from torch import Tensor, nn
 
 from sparse_engine.analysis import find_planted_loops, lesion
 from sparse_engine.analysis.lesion import Lesions
-from sparse_engine.lab.experiments.experiment import Experiment, Plan, Row
-from sparse_engine.lab.experiments.training import Finished, TrainingExperiment, Variant
+from sparse_engine.lab.experiments.training import (
+    Experiment,
+    Finished,
+    Plan,
+    Row,
+    TrainingExperiment,
+    Variant,
+)
 from sparse_engine.lab.experiments.zhang import SOURCE
 from sparse_engine.lab.train.pictures import drawing
 from sparse_engine.models import SequenceModel

@@ -32,10 +32,10 @@ from sparse_engine.lab.tasks.supervised import split as split
 from sparse_engine.lab.tasks.task import Step as Step
 from sparse_engine.lab.tasks.task import Task as Task
 from sparse_engine.lab.tasks.task import seeded as seeded
-from sparse_engine.lab.tasks.texts import PennTreebank as PennTreebank
-from sparse_engine.lab.tasks.texts import WikiText2 as WikiText2
 from sparse_engine.lab.tasks.windows import Gesture as Gesture
 from sparse_engine.lab.tasks.windows import Person as Person
+from sparse_engine.lab.tasks.word_language import PennTreebank as PennTreebank
+from sparse_engine.lab.tasks.word_language import WikiText2 as WikiText2
 from sparse_engine.lab.tasks.word_language import WordLanguage as WordLanguage
 
 #: The tasks that the command line knows, by name.

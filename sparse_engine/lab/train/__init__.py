@@ -24,7 +24,7 @@ from sparse_engine.lab.train.results import read_runs as read_runs
 from sparse_engine.lab.train.results import record_result as record_result
 from sparse_engine.lab.train.run import Result as Result
 from sparse_engine.lab.train.run import Run as Run
-from sparse_engine.lab.train.sweep import sweep as sweep
 from sparse_engine.lab.train.weights import read_weights as read_weights
 from sparse_engine.lab.train.workers import Job as Job
 from sparse_engine.lab.train.workers import run_all as run_all
+from sparse_engine.lab.train.workers import sweep as sweep

@@ -4,7 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from sparse_engine.lab.experiments.cost import connection_sparsity, footprint, synaptic_operations
+from sparse_engine.lab.experiments.neurobench import (
+    connection_sparsity,
+    footprint,
+    synaptic_operations,
+)
 from sparse_engine.nn import SparseGRU, SparseLinear, SparseLSTM, SparseLTC, SparseMGU, SparseRNN
 
 CELLS = [SparseRNN, SparseLSTM, SparseGRU, SparseMGU]
