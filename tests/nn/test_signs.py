@@ -174,13 +174,13 @@ def test_a_change_that_was_not_observed_is_named():
 def test_saved_signs_are_those_of_links_at_zero_too():
     weight, other = (SparseWeight(torch.randn(200), random_pattern(20, 20, 200)) for _ in "ab")
     constraint, resumed = FixedSigns(weight), FixedSigns(other)
-    push(weight, 0)
+    push(weight, 3)
     constraint.apply()
     assert (constraint.state_dict()["signs"][weight.values == 0] != 0).any()
     other.load_state_dict(weight.state_dict())
     resumed.load_state_dict(constraint.state_dict())
     for each, own in ((weight, constraint), (other, resumed)):
-        push(each, 1)
+        push(each, 4)
         own.apply()
     assert torch.equal(weight.values, other.values)
     assert torch.equal(constraint.signs(), resumed.signs())
