@@ -28,24 +28,16 @@ def obstacle(module: nn.Module) -> str:
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Whether calls of a module run hooks other than those that compute its parameters."""
     found = [getattr(module, name) for name in HOOKS]
     dicts = [hooks for hooks in found if isinstance(hooks, dict)]
     return any(not _computes(hook) for hooks in dicts for hook in hooks.values())
 
 
 def full_name(module: str, weight: str) -> str:
-    """Return the name of a weight in the model."""
     return f"{module}.{weight}" if module else weight
 
 
-def run_on(model: nn.Module, batch: Any) -> Any:
-    """Return ``model(*batch)`` for a tuple, and ``model(batch)`` otherwise."""
-    return model(*batch) if isinstance(batch, tuple) else model(batch)
-
-
 def layers_of(model: nn.Module, chosen: Callable[[nn.Module], bool]) -> list[tuple[str, Any]]:
-    """List names and layers that are chosen; a layer under two names is there twice."""
     named = model.named_modules(remove_duplicate=False)
     return [(name, module) for name, module in named if chosen(module)]
 
@@ -59,12 +51,8 @@ def with_replaced(
 ) -> nn.Module:
     """Return the model with other layers, which inherit hooks and additions of users.
 
-    Args:
-        model: the model.
-        chosen: whether a layer may be replaced.
-        change: returns what stands in for a layer, given its name and the layer.
-        inplace: whether the model itself is changed; otherwise a copy, without a copy of the layers
-            that are replaced.
+    ``change`` returns what stands in for a ``chosen`` layer, given its name and the layer. A copy
+    of the model is made without copies of the layers that are replaced.
     """
     layers = layers_of(model, chosen)
     made: dict[int, nn.Module] = {}

@@ -58,8 +58,7 @@ def convert_model(
         inplace: whether layers are replaced in ``model`` itself; by default in a copy.
 
     Returns:
-        The converted model and the report. Where ``model`` itself is a layer, the converted model
-        is another object even with ``inplace``.
+        The converted model, another object where ``model`` itself is a layer, and the report.
 
     Raises:
         ValueError: a density outside (0, 1], a rule that matches nothing, or neither density nor

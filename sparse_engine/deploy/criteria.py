@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from sparse_engine.deploy._replacement import run_on
 from sparse_engine.nn._initial import density_nnz
 from sparse_engine.nn.from_torch import effective, magnitude_mask
 
@@ -100,7 +99,7 @@ class ActivationAware(Criterion):
         try:
             model.eval()
             for batch in self.batches:
-                run_on(model, batch)
+                model(*batch) if isinstance(batch, tuple) else model(batch)
                 count += 1
         finally:
             for hook in hooks:

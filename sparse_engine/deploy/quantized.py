@@ -42,6 +42,8 @@ class QuantizedWeight(LoadsWhole):
     places: Tensor
     ends: Tensor
     scales: Tensor
+    #: The dtype of inputs and outputs.
+    dtype = torch.float32
 
     def __init__(self, links: QuantizedLinks, in_features: int, gates: int = 1) -> None:
         super().__init__()
@@ -54,8 +56,7 @@ class QuantizedWeight(LoadsWhole):
         """Make a weight of the links of another, with rounded values.
 
         Raises:
-            ValueError: values that are not finite, not float32 or not on the CPU, or gates of
-                different sizes.
+            ValueError: values not finite, not float32 or not on the CPU, or gates of several sizes.
         """
         if len({*weight.blocks}) > 1:
             raise ValueError(f"expected gates of one size, found blocks of {weight.blocks} rows")
@@ -68,11 +69,6 @@ class QuantizedWeight(LoadsWhole):
     def links(self) -> QuantizedLinks:
         """The links in the form that ``sparse_engine.ops`` takes."""
         return QuantizedLinks(self.codes, self.places, self.ends, self.scales)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The dtype of inputs and outputs."""
-        return torch.float32
 
     @property
     def nbytes(self) -> int:
@@ -130,16 +126,6 @@ class QuantizedLinear(LinearOf):
         weight = QuantizedWeight.from_sparse(layer.weight, int8=int8)
         return cls(weight, layer.bias).train(layer.training)
 
-    def forward(self, input: Tensor) -> Tensor:
-        """Return ``x W^T + b``, ``[..., out_features]``, for x of ``[..., in_features]``.
-
-        Raises:
-            InputError: another dtype than float32.
-            ValueError: another number of features.
-            RuntimeError: the input requires a gradient.
-        """
-        return self.weight(input, self.bias)
-
 
 def options_lacking(layer: nn.Module) -> list[str]:
     """Return the options in use that quantized networks lack."""
@@ -157,12 +143,7 @@ class QuantizedRecurrent(Recurrent):
 
     @classmethod
     def from_sparse(cls, network: Recurrent, *, int8: bool = True) -> QuantizedRecurrent:
-        """Make a network with rounded values.
-
-        Raises:
-            ValueError: an option that quantized networks lack, or values that
-                :class:`QuantizedWeight` refuses.
-        """
+        """Make a network with rounded values; ValueError for an option that it would lack."""
         for name in options_lacking(network):
             raise ValueError(f"expected no {name} to quantize, found {getattr(network, name)}")
         return _rebuilt(network, cls, int8)

@@ -47,8 +47,13 @@ def _recomputed(network: Recurrent, name: str) -> Callable[..., tuple[Tensor, ..
     if torch.compiler.is_compiling():
         return partial(checkpoint, network.run_layer, name, use_reentrant=False)
     # By then a functional_call has ended, so the tensors that replace parameters are kept here.
-    layer, parameters = _Layer(network, name), dict(network.named_parameters(prefix="network"))
-    return partial(checkpoint, partial(_call, layer, parameters), use_reentrant=False)
+    layer = _Layer(network, name)
+    parameters: dict[str, Any] = dict(network.named_parameters(prefix="network"))
+
+    def run(*inputs: Any, **given: Tensor) -> tuple[Tensor, ...]:
+        return functional_call(layer, parameters, inputs, given)
+
+    return partial(checkpoint, run, use_reentrant=False)
 
 
 class _Layer(nn.Module):
@@ -60,9 +65,3 @@ class _Layer(nn.Module):
 
     def forward(self, *inputs: Any, **given: Any) -> tuple[Tensor, ...]:
         return self.network.run_layer(self.name, *inputs, **given)
-
-
-def _call(
-    module: nn.Module, parameters: dict[str, Any], *inputs: object, **given: Tensor
-) -> tuple[Tensor, ...]:
-    return functional_call(module, parameters, inputs, given)

@@ -22,6 +22,14 @@ class LinearOf(nn.Module):
     weight: Any
     bias: Any
 
+    def forward(self, input: Tensor) -> Tensor:
+        """Return ``x W^T + b``, ``[..., out_features]``, for x of ``[..., in_features]``.
+
+        Raises:
+            InputError: another number of features, or another dtype.
+        """
+        return self.weight(input, self.bias)
+
     def to_dense(self) -> nn.Linear:
         """Return a :class:`torch.nn.Linear` that computes the same."""
         weight = self.weight.to_dense()
@@ -144,11 +152,3 @@ class SparseLinear(LinearOf):
         if bias is not None:
             bias.requires_grad_(takes_gradients(linear, "bias"))
         return layer.train(linear.training)
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Return ``x W^T + b``, ``[..., out_features]``, for x of ``[..., in_features]``.
-
-        Raises:
-            InputError: another number of features, or another dtype.
-        """
-        return self.weight(input, self.bias)

@@ -92,7 +92,8 @@ class Leaky(Continuous):
         tau, shape = self.first_tau, (self.num_groups(hidden_size),)
         if isinstance(tau, Tensor) and tau.shape not in ((), shape):
             raise ValueError(f"expected tau of shape {[*shape]}, found {[*tau.shape]}")
-        wrong = [one for one in self._each_tau().tolist() if not 0 < one < math.inf]
+        each = tau.detach().flatten().tolist() if isinstance(tau, Tensor) else [tau]
+        wrong = [one for one in each if not 0 < one < math.inf]
         if wrong:
             raise ValueError(f"expected finite tau > 0, found {wrong[0]}")
 
@@ -101,11 +102,6 @@ class Leaky(Continuous):
         if self.first_groups is None:
             return hidden_size
         return int(torch.as_tensor(self.first_groups, device="cpu").max()) + 1
-
-    def _each_tau(self) -> Tensor:
-        tau = self.first_tau
-        each = tau.detach().reshape(-1).tolist() if isinstance(tau, Tensor) else [tau]
-        return torch.tensor(each, dtype=torch.float64, device="cpu")
 
     def make_shared(self, maker: Maker) -> dict[str, Tensor | None]:
         """Return the groups."""
