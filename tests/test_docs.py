@@ -14,8 +14,8 @@ from sparse_engine.lab.cli import main
 from sparse_engine.lab.experiments import EXPERIMENTS
 from sparse_engine.lab.experiments.selfish import SELFISH
 from sparse_engine.lab.tasks import TASKS
+from sparse_engine.lab.train import METHODS
 from sparse_engine.nn import SparseRNN
-from sparse_engine.topology.methods import METHODS
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"

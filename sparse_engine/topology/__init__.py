@@ -48,6 +48,5 @@ from sparse_engine.topology.prune import Prune as Prune
 from sparse_engine.topology.prune import SignedMagnitude as SignedMagnitude
 from sparse_engine.topology.rewiring import Rewiring as Rewiring
 from sparse_engine.topology.schedule import NarangRamp as NarangRamp
-from sparse_engine.topology.track import AveragedLinks as AveragedLinks
 from sparse_engine.topology.track import Measure as Measure
 from sparse_engine.topology.track import Tracker as Tracker

@@ -78,7 +78,6 @@ def _mean_magnitude(entries: Tensor, dropped: Tensor) -> float:
     return float(kept.mean()) if kept.size else 0.0
 
 
-@dataclass(frozen=True)
 class Evenly(Redistribution):
     """Equal numbers of new links for all weights, whatever their sizes."""
 
@@ -87,7 +86,6 @@ class Evenly(Redistribution):
         return 1
 
 
-@dataclass(frozen=True)
 class ByNonzeros(Redistribution):
     """Redistribution in proportion to the number of links that survive.
 
@@ -100,7 +98,6 @@ class ByNonzeros(Redistribution):
         return weight.nnz - int(torch.count_nonzero(dropped))
 
 
-@dataclass(frozen=True)
 class ByMagnitude(Redistribution):
     """Redistribution in proportion to the mean ``|w|`` of the links that survive."""
 

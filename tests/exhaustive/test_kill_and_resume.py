@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sparse_engine.topology.methods import METHODS
+from sparse_engine.lab.train import METHODS
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "lab" / "train"
 NAMES = sorted(entry.kind.__name__ for entry in METHODS.values())

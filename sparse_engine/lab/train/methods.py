@@ -10,8 +10,80 @@ from torch import nn
 from torch.optim import Optimizer
 
 from sparse_engine.lab.train.optimization import Options
-from sparse_engine.topology import NarangRamp, Rewiring
-from sparse_engine.topology.methods import METHODS as METHODS
+from sparse_engine.topology import (
+    CHT,
+    DSR,
+    GSE,
+    ITOP,
+    MEST,
+    SET,
+    SNFS,
+    CHTs,
+    CHTss,
+    DeepR,
+    GradualPruning,
+    GraNet,
+    ImportanceSET,
+    NarangPruning,
+    NarangRamp,
+    PeriodicDeepR,
+    Rewiring,
+    RigL,
+    Selfish,
+    Static,
+)
+
+
+@dataclass(frozen=True)
+class MethodEntry:
+    """Method of the registry, with its facts for a command line.
+
+    Attributes:
+        kind: class of the method.
+        takes: names of the arguments, beside model and optimizer, that a run sets; among them
+            ``steps`` where the replaced fraction or a rule changes along training, and ``density``,
+            which the model has at the end, where the method prunes.
+    """
+
+    kind: type[Rewiring]
+    takes: tuple[str, ...]
+
+    @property
+    def summary(self) -> str:
+        """The first line of the class's description, with the paper."""
+        return (self.kind.__doc__ or "").partition("\n")[0].rstrip(".")
+
+    @property
+    def prunes(self) -> bool:
+        """Whether the density falls along training."""
+        return "density" in self.takes
+
+
+_CONSTANT = ("fraction", "every", "seed")
+_FALLING = (*_CONSTANT, "steps")
+_SPARSIFYING = (*_FALLING, "start", "density")
+
+#: Methods by their names on the command line.
+METHODS = {
+    "set": MethodEntry(SET, _CONSTANT),
+    "importance-set": MethodEntry(ImportanceSET, _CONSTANT),
+    "rigl": MethodEntry(RigL, _FALLING),
+    "gse": MethodEntry(GSE, _FALLING),
+    "snfs": MethodEntry(SNFS, (*_FALLING, "window")),
+    "dsr": MethodEntry(DSR, _CONSTANT),
+    "itop": MethodEntry(ITOP, _FALLING),
+    "mest": MethodEntry(MEST, _FALLING),
+    "cht": MethodEntry(CHT, _CONSTANT),
+    "chts": MethodEntry(CHTs, _FALLING),
+    "chtss": MethodEntry(CHTss, _SPARSIFYING),
+    "selfish": MethodEntry(Selfish, _FALLING),
+    "deep-r": MethodEntry(PeriodicDeepR, ("every", "seed")),
+    "deep-r-langevin": MethodEntry(DeepR, ("seed",)),
+    "granet": MethodEntry(GraNet, _SPARSIFYING),
+    "pruning": MethodEntry(GradualPruning, ("start", "density", "last", "every")),
+    "narang": MethodEntry(NarangPruning, ("density", "ramp", "every")),
+    "static": MethodEntry(Static, ()),
+}
 
 SUMMARIES = "; ".join(f"{name}: {method.summary}" for name, method in METHODS.items())
 METHOD_HELP = f"How the wiring changes. {SUMMARIES}."

@@ -93,7 +93,6 @@ class Magnitude(Prune):
         return weight.values.detach().abs()
 
 
-@dataclass(frozen=True)
 class GlobalMagnitude(Magnitude):
     """Pruning of the links of least magnitude of all weights together, as one vector.
 

@@ -7,6 +7,7 @@ import torch
 from methods import OPTIONS, assert_same, train
 from testing import assert_valid
 
+from sparse_engine.lab.train import METHODS
 from sparse_engine.topology import (
     DSR,
     SNFS,
@@ -21,7 +22,6 @@ from sparse_engine.topology import (
     Static,
     topology_hash,
 )
-from sparse_engine.topology.methods import METHODS
 
 
 def test_no_method_is_forgotten():

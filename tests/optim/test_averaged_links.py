@@ -7,7 +7,8 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
 from sparse_engine.nn import SparseLinear, SparseLTC, SparseWeight
-from sparse_engine.topology import DSR, SET, AveragedLinks, GradualPruning, NormalInit
+from sparse_engine.optim import AveragedLinks
+from sparse_engine.topology import DSR, SET, GradualPruning, NormalInit
 
 
 class Network(nn.Module):
