@@ -192,10 +192,9 @@ def sequence(
         bias: ``[gates * hidden]``, or None.
         links: the links of W, ``gates * hidden x hidden``.
         in_features: number of columns of W, ``hidden``.
-        batch_sizes: int64 on the CPU, for sequences of different lengths.
+        batch_sizes: for sequences of different lengths, as in :mod:`sparse_engine.ops`.
         cell_clip: bound of an LSTM's c, or None.
-        resets: bool ``[steps, batch]``: where ``resets[t]`` is true an episode begins, and the
-            state before step t is zero. Not with ``batch_sizes``. None for nowhere.
+        resets: where episodes begin.
 
     Returns:
         ``h`` of shape ``[steps, batch, hidden]``, and the last c ``[batch, hidden]`` of an LSTM, or

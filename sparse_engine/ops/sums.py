@@ -12,11 +12,7 @@ def column_sums(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """Return ``x.sum(1, dtype=dtype)`` of a matrix, with the same bits for any number of threads.
 
     Torch's own sum is taken on other devices than the CPU, and of dtypes other than float32,
-    float64 and bfloat16.
-
-    Args:
-        x: ``[features, columns]``.
-        dtype: dtype of the result; float32 for bfloat16 and otherwise that of ``x`` by default.
+    float64 and bfloat16. The dtype is by default that of ``x``, and float32 for bfloat16.
     """
     if x.device.type != "cpu" or x.dtype not in _SUMMED:
         return x.sum(1, dtype=dtype)
@@ -48,13 +44,7 @@ _column_sums = differentiable(native.column_sums.default, save=_save, backward=_
 
 
 def affine(x: Tensor, gain: Tensor | None, bias: Tensor | None) -> Tensor:
-    """Return ``x * gain + bias`` over the last dimension; gradients of vectors are column sums.
-
-    Args:
-        x: ``[..., features]``.
-        gain: ``[features]``, or None for ones.
-        bias: ``[features]``, or None for zeros.
-    """
+    """Return ``x * gain + bias`` over the last dimension; gradients of vectors are column sums."""
     if not in_eager_mode():  # compilers warn of autograd.Function here, and sum as torch does
         x = x if gain is None else x * gain
         return x if bias is None else x + bias
