@@ -17,11 +17,7 @@ SHUFFLES = 300
 
 
 def recurrent_weight(folder: Path) -> csr_array:
-    """Return the recurrent weight of the only layer of a run's folder, without links of value 0.
-
-    Raises:
-        ValueError: the run has several recurrent weights, or none.
-    """
+    """Return the recurrent weight of the only layer of a run's folder, without links of value 0."""
     state = Checkpoint.load(folder).model
     prefixes = [name.removesuffix("crow_indices") for name in state if "weight_hh" in name]
     names = sorted({name for name in prefixes if name.endswith(".") and name + "values" in state})

@@ -64,11 +64,9 @@ def count(weight: SparseWeight | Tensor) -> Weight:
 
 
 class Operations(NamedTuple):
-    """Synaptic operations in a time step of one sequence.
+    """Multiply-accumulates in a time step of one sequence.
 
-    Attributes:
-        effective: multiply-accumulates of weights that are not 0 with inputs that are not 0.
-        dense: multiply-accumulates that dense weights would take.
+    Effective ones are of weights that are not 0 with inputs that are not 0.
     """
 
     effective: float

@@ -26,14 +26,7 @@ from sparse_engine.topology import Measure
 class Row:
     """Quantity of one variant of an experiment, measured once for each seed.
 
-    Attributes:
-        variant: name of the variant, such as "pruning".
-        quantity: name of the quantity, such as "test accuracy".
-        values: our values, one for each seed.
-        published: the published value, or None.
-        higher_is_better: whether a greater value is a better one; None for neither.
-        seconds: time of each run; empty for a further quantity of the same runs.
-        note: what a reader has to know, in a few words.
+    Seconds are the time of each run, empty for a further quantity of the same runs.
     """
 
     variant: str
@@ -64,13 +57,9 @@ class Row:
 
 @dataclass(frozen=True)
 class Plan:
-    """Conditions of a reproduction.
+    """Conditions of a reproduction: folder, seeds, processes, and settings of every run.
 
-    Attributes:
-        folder: folder for the runs; runs in it are resumed, and finished ones not repeated.
-        seeds: the seeds.
-        workers: number of processes; None for one on each core.
-        settings: settings that replace those of every run, such as fewer ``steps``, by name.
+    Runs in the folder are resumed, and finished ones not repeated.
     """
 
     folder: Path
@@ -207,15 +196,9 @@ def at_end(split: str, measure: str, higher_is_better: bool) -> Quantity:
 
 @dataclass(frozen=True)
 class Variant:
-    """Variant of an experiment.
+    """Variant of an experiment: settings beside those of the task's published run.
 
-    Attributes:
-        name: name of the variant, which is also that of its folder.
-        task: name of the task.
-        settings: settings beside those of the task's published run.
-        published: published values by the names of quantities.
-        measures: measures that add to topology.jsonl.
-        note: what a reader has to know, in a few words.
+    Published values are by the names of quantities; measures add to topology.jsonl.
     """
 
     name: str
@@ -238,13 +221,8 @@ Runs = Mapping[str, Sequence[Finished]]
 class TrainingExperiment(Experiment):
     """Experiment that trains each variant with each seed, and takes quantities from the runs.
 
-    Attributes:
-        variants: the variants.
-        quantities: what is taken from every run.
-        settings: settings of every variant, by name.
-        numbered: names of settings whose value is the seed.
-        draw: function that draws pictures of the runs into a folder, with matplotlib.
-        further: function that returns further rows, of all runs together.
+    ``settings`` are those of every variant, ``numbered`` the names of settings whose value is the
+    seed. ``draw`` draws pictures into a folder, ``further`` returns rows of all runs together.
     """
 
     name: str

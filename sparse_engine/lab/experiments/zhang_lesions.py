@@ -44,11 +44,7 @@ TRAINING = 40_000
 
 
 def published_networks() -> list[SequenceModel]:
-    """Return the networks in the folder lesion of ``SPARSE_ENGINE_DATA``; none where it is absent.
-
-    Raises:
-        ValueError: a file of another size, or without a wiring.
-    """
+    """Return the networks in the folder lesion of ``SPARSE_ENGINE_DATA``, if it is there."""
     folder = _data() / "lesion"
     if not folder.is_dir():
         return []
@@ -56,12 +52,7 @@ def published_networks() -> list[SequenceModel]:
 
 
 def read_network(folder: Path) -> SequenceModel:
-    """Read a network that forecasts the Mackey-Glass series, and its wiring in hp.json.
-
-    Raises:
-        FileNotFoundError: a file is missing.
-        ValueError: a file of another size, or without a wiring.
-    """
+    """Read a network that forecasts the Mackey-Glass series, and its wiring in hp.json."""
     options = json.loads((folder / "hp.json").read_text())
     numbers = np.fromfile(folder / "model.ckpt.data-00000-of-00001", "<f4")
     sizes = [math.prod(shape) for shape in SHAPES]
@@ -123,15 +114,10 @@ NOTE = "published: means over ten networks, from their files"
 
 @dataclass(frozen=True)
 class Lesioned:
-    """Task whose networks are lesioned.
+    """Task whose networks are lesioned, and settings beside the published ones.
 
-    Attributes:
-        split: split of the data on which networks are evaluated.
-        metric: the metric.
-        higher_is_better: whether a greater metric is a better one.
-        published: means over ten published networks, computed from their files: of the intact
-            network, and without the loops of each of :data:`KINDS`.
-        settings: settings of the runs beside the published ones.
+    ``published`` are means over ten networks, computed from their files: of the intact network, and
+    without the loops of each of :data:`KINDS`.
     """
 
     split: str

@@ -98,8 +98,7 @@ class Run:
         resume: whether to resume from the folder's checkpoint.
 
     Raises:
-        ValueError: a setting out of range, a method other than :class:`Static` that would never
-            rewire, or a network that does not fit into memory.
+        ValueError: a setting out of range, a method that would never rewire, or no room in memory.
         FileExistsError: the folder has a run, and ``resume`` is False.
         BlockingIOError: another process trains in the folder.
         CheckpointError: no checkpoint to resume from, or one that is damaged or of another run.
@@ -225,12 +224,7 @@ class Run:
             self.save()
 
     def save(self) -> None:
-        """Write the checkpoint.
-
-        Raises:
-            FloatingPointError: a weight is infinite or NaN; the previous checkpoint stays.
-            BlockingIOError, CheckpointError, OSError: as in :meth:`train`.
-        """
+        """Write the checkpoint, unless a weight is infinite or NaN: then the previous one stays."""
         for name, parameter in self.model.named_parameters():
             if self.step and not torch.isfinite(parameter).all():
                 raise FloatingPointError(

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from sparse_engine.lab.watch.folders import Runs
 from sparse_engine.lab.watch.history import history
-from sparse_engine.lab.watch.wiring import weights, wiring
+from sparse_engine.lab.watch.links import weights, wiring
 
 HOST = "127.0.0.1"
 #: Names by which a browser on this machine calls the server. A page of another site that resolves
