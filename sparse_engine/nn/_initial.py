@@ -102,10 +102,7 @@ def random_links(
 
 
 def epsilon_nnz(out_features: int, in_features: int, epsilon: float) -> int:
-    """Return SET's number of links, ``epsilon * (out + in)``, at most all positions.
-
-    See Mocanu et al. 2018, equation 3.
-    """
+    """Return SET's number of links, ``epsilon * (out + in)``, or all (Mocanu et al. 2018)."""
     check_number("finite epsilon > 0", epsilon, lambda e: 0 < e < math.inf)
     nnz = min(round(epsilon * (out_features + in_features)), out_features * in_features)
     return _countable(nnz, out_features, in_features)

@@ -36,16 +36,17 @@ class Maker:
     generator: torch.Generator | None
     like: dict[str, Any]
 
-    def sparse(self, rows: int, columns: int, density: float | None = None) -> SparseWeight:
+    def sparse(
+        self,
+        rows: int,
+        columns: int,
+        density: float | None = None,
+        kind: type[SparseWeight] = SparseWeight,
+    ) -> SparseWeight:
         """Return a sparse weight; of the network's density by default."""
-        return SparseWeight.erdos_renyi(
-            rows,
-            columns,
-            density=self.density if density is None else density,
-            gain=self.gain,
-            generator=self.generator,
-            **self.like,
-        )
+        density = self.density if density is None else density
+        given = {"gain": self.gain, "generator": self.generator, **self.like}
+        return kind.erdos_renyi(rows, columns, density=density, **given)
 
     def input(self, rows: int, columns: int, first: bool) -> SparseWeight | nn.Parameter:
         """Return an input weight: of layer 0 (``first``), or of a later layer."""

@@ -30,17 +30,12 @@ class GroupedWeight(SparseWeight):
     The pattern stays frozen, because a new link would have neither a group nor a base. A state dict
     loads into any weight of the same shape and number of groups.
 
-    Attributes:
-        gain: Parameter ``[groups]``.
-        base: buffer ``[nnz]``, of the dtype of ``gain``.
-        group: int32 buffer ``[nnz]``, the number of each link's gain.
-
     Args:
-        base: floating-point ``[nnz]``, in row-major order of the links.
+        base: floating-point ``[nnz]``, in row-major order of the links; a buffer.
         pattern: the links.
-        group: the group of each link, in [0, groups), of any integer dtype; by default all links
-            are one group, also in the constructors inherited from :class:`SparseWeight`.
-        gain: the initial gains ``[groups]``; by default ones, up to the largest group.
+        group: the group of each link, in [0, groups), of any integer dtype; an int32 buffer. By
+            default all links are one group, also in the constructors of :class:`SparseWeight`.
+        gain: the initial gains ``[groups]``, a Parameter; by default ones, up to the largest group.
 
     Raises:
         ValueError: a shape or dtype does not fit, or a group is out of range.

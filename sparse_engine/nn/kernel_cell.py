@@ -1,7 +1,4 @@
-"""Cells with a native kernel that runs a whole sequence, and the factors that it captures.
-
-Rules that grow links by gradient need the factors of the gradients of recurrent weights.
-"""
+"""Cells with a native kernel, and the factors that it captures for growth by gradient."""
 
 from __future__ import annotations
 
@@ -54,6 +51,7 @@ class KernelCell(Cell):
     """Cell with an ``operation``, which multiplies by one recurrent weight and has the step."""
 
     layer_norm = False
+    bf16_devices = ("cpu",)
 
     def step(
         self, v: Tensor, product: Callable[..., Any], state: tuple[Tensor, ...], **given: Any

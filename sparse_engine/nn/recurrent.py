@@ -370,8 +370,8 @@ class Recurrent(nn.Module):
     def extra_repr(self) -> str:
         """Return what ``print(network)`` shows: the value of each option, links and memory."""
         hidden = {each.name for each in fields(self.cell) if not each.repr}
-        shown = self.options.items()
-        options = ", ".join(f"{name}={value}" for name, value in shown if name not in hidden)
+        shown = {name: value for name, value in self.options.items() if name not in hidden}
+        options = ", ".join(f"{name}={value}" for name, value in shown.items())
         weights = [module for module in self.modules() if isinstance(module, SparseWeight)]
         links = sum(weight.nnz for weight in weights)
         of_links = sum(each.numel() for weight in weights for each in weight.parameters())

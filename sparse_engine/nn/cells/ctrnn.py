@@ -33,7 +33,6 @@ class Continuous(KernelCell):
     dt: float = option(check_duration, 0.1)
 
     solver: ClassVar[Solver] = Euler()
-    bf16_devices: ClassVar[tuple[str, ...]] = ("cpu",)
     timed: ClassVar[bool] = True
     packable: ClassVar[bool] = False
 

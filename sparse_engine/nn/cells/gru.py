@@ -22,7 +22,6 @@ class ResetGatedCell(KernelCell):
     """Cell whose only state is h, and whose first gate resets the candidate, such as a GRU."""
 
     most_fused_inputs: ClassVar[int] = 256
-    bf16_devices: ClassVar[tuple[str, ...]] = ("cpu",)
 
     def step_options(self) -> tuple:
         """Return the arguments of the step's kernel."""

@@ -36,7 +36,6 @@ class LSTM(LayerNormed):
     torch_options: ClassVar[tuple[str, ...]] = ("proj_size",)
     normed_states: ClassVar[tuple[str, ...]] = ("c",)
     most_fused_inputs: ClassVar[int] = 256
-    bf16_devices: ClassVar[tuple[str, ...]] = ("cpu",)
     operation: ClassVar[Any] = ops.lstm
     normed_operation: ClassVar[Any] = ops.normed_lstm
     step_kernel: ClassVar[Any] = native.lstm_step.default

@@ -27,7 +27,6 @@ class LTC(KernelCell):
     unfolds: int = option(check_count, 6)
 
     packable: ClassVar[bool] = False
-    bf16_devices: ClassVar[tuple[str, ...]] = ("cpu",)
     gradient_growth: ClassVar[bool] = False
     operation: ClassVar[Any] = ops.ltc
     lacks: ClassVar[tuple[str, ...]] = ("bias", "gain")
@@ -35,16 +34,14 @@ class LTC(KernelCell):
     def make(self, maker: Maker, inputs: int, first: bool) -> dict[str, Any]:
         """Return the synapses of a layer, and the parameters of its inputs and units."""
         hidden = maker.hidden_size
-        made: dict[str, Any] = {}
         share = maker.input_density if first else maker.density
-        for kind, sources, density in (("ih", inputs, share), ("hh", hidden, maker.density)):
-            made[f"weight_{kind}"] = ConductanceWeight.erdos_renyi(
-                hidden, sources, density=density, generator=maker.generator, **maker.like
-            )
+        weight_ih = maker.sparse(hidden, inputs, share, ConductanceWeight)
+        weight_hh = maker.sparse(hidden, hidden, None, ConductanceWeight)
         blank = _initial.blank(hidden, **maker.like)
         vleak = blank.uniform_(-0.2, 0.2, generator=maker.generator)
         return {
-            **made,
+            "weight_ih": weight_ih,
+            "weight_hh": weight_hh,
             "input_w": maker.full(1.0, inputs),
             "input_b": maker.full(0.0, inputs),
             "gleak": maker.full(1.0, hidden),

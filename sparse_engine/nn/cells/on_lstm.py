@@ -21,15 +21,12 @@ class ONLSTM(KernelCell):
     separate_biases: ClassVar[bool] = False
     packable: ClassVar[bool] = False
     operation: ClassVar[Any] = ops.on_lstm
-    bf16_devices: ClassVar[tuple[str, ...]] = ("cpu",)
 
     def check_sizes(self, hidden_size: int) -> None:
         """Raise ValueError for a ``chunk_size`` that does not divide ``hidden_size``."""
         if hidden_size % self.chunk_size:
-            raise ValueError(
-                f"expected chunk_size that divides hidden_size {hidden_size}, found "
-                f"{self.chunk_size}"
-            )
+            expected = f"expected chunk_size that divides hidden_size {hidden_size}"
+            raise ValueError(f"{expected}, found {self.chunk_size}")
 
     def blocks(self, hidden_size: int) -> tuple[int, ...]:
         """Return the rows of two master gates, then of four gates of ``hidden_size`` rows."""

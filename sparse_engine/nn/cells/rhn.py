@@ -27,7 +27,6 @@ class RHN(KernelCell):
     recurrent_dropout: float = option(check_fraction, 0.0)
 
     packable: ClassVar[bool] = False
-    bf16_devices: ClassVar[tuple[str, ...]] = ("cpu",)
     operation: ClassVar[Any] = ops.rhn
 
     def blocks(self, hidden_size: int) -> tuple[int, ...]:
