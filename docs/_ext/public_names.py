@@ -16,7 +16,7 @@ import sparse_engine
 from sparse_engine import lab
 
 #: Modules without a page: the command line has its own, and the rest is for the package itself.
-INTERNAL = {"__main__", "cli", "extras", "files", "lab"}
+INTERNAL = {"__main__", "cli", "extras", "files", "lab", "tables"}
 #: Namespaces within subpackages: operations, and rules beside the usual ones that are exported.
 RULES = [
     "sparse_engine.ops.quantized",
