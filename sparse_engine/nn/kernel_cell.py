@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -51,7 +51,7 @@ class KernelCell(Cell):
     """Cell with an ``operation``, which multiplies by one recurrent weight and has the step."""
 
     layer_norm = False
-    bf16_devices = ("cpu",)
+    bf16_devices: ClassVar[tuple[str, ...]] = ("cpu",)
 
     def step(
         self, v: Tensor, product: Callable[..., Any], state: tuple[Tensor, ...], **given: Any
