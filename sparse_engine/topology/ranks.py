@@ -43,11 +43,7 @@ def mean_(entries: Tensor) -> Tensor:
 
 
 def check_same(hashes: Hashes) -> None:
-    """Check that all ranks have the same hashes; every rank raises the same error.
-
-    Raises:
-        RuntimeError: they differ; names the first such rank and a weight.
-    """
+    """Raise RuntimeError, the same on all ranks, that names the first of other hashes."""
     found: list[Hashes] = [{}] * distributed.get_world_size(_group.get())
     distributed.all_gather_object(found, hashes, group=_group.get())
     ranks = distributed.get_process_group_ranks(_group.get())

@@ -10,7 +10,7 @@ from scipy.sparse import coo_array, csr_array
 
 from sparse_engine import analysis as a
 from sparse_engine import topology
-from sparse_engine.analysis.loops import links_of_loops
+from sparse_engine.analysis.lesion import links_of_loops
 from sparse_engine.nn import SparseRHN
 
 WIDE, SQUARE = coo_array((4, 5)), coo_array((4, 4))

@@ -1,5 +1,6 @@
 """Feed-forward loops against a literal reading, and networks that they are planted in."""
 
+from importlib import import_module
 from itertools import permutations
 
 import numpy as np
@@ -14,9 +15,8 @@ from sparse_engine.analysis import (
     signed_network,
     structural_balance,
 )
-from sparse_engine.analysis import (
-    loops as module,
-)
+
+module = import_module("sparse_engine.analysis.lesion")
 
 
 @settings(max_examples=60)

@@ -10,8 +10,7 @@ from torch import nn
 
 from sparse_engine import convert
 from sparse_engine.analysis import find_planted_loops, lesion, planted_network
-from sparse_engine.analysis.lesion import LesionCurve
-from sparse_engine.analysis.loops import links_of_loops
+from sparse_engine.analysis.lesion import LesionCurve, links_of_loops
 from sparse_engine.lab.experiments.zhang_lesions import forecast_error, read_network
 from sparse_engine.nn import GroupedWeight, SparseLinear, SparseWeight
 

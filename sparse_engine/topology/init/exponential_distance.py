@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from sparse_engine.extras import extra
 from sparse_engine.nn import _initial
+from sparse_engine.nn.options import check_number
 from sparse_engine.ops import Links, RandomKey, Use
 from sparse_engine.topology.init.wiring import Wiring
 from sparse_engine.topology.links import links_at
@@ -61,11 +62,10 @@ class ExponentialDistance(Wiring):
             )
         if not (np.isfinite(rows).all() and np.isfinite(columns).all()):
             raise ValueError("expected finite positions, found others")
-        if not self.scale > 0:
-            raise ValueError(f"expected scale > 0, found {self.scale}")
+        check_number("scale > 0", self.scale, lambda scale: scale > 0)
         _initial.check_density(self.density)
-        if self.candidates is not None and self.candidates < 1:
-            raise ValueError(f"expected candidates of at least 1, found {self.candidates}")
+        if self.candidates is not None:
+            check_number("candidates of at least 1", self.candidates, lambda n: n >= 1)
 
     @override
     def links(self, out_features: int, in_features: int, key: RandomKey) -> Links:
@@ -93,11 +93,10 @@ class ExponentialDistance(Wiring):
                 latest = times.max(initial=-np.inf)
         return links_at(entries, out_features, in_features)
 
-    def _positions(self) -> tuple[np.ndarray, np.ndarray]:
-        return (
-            np.asarray(self.row_positions, np.float64),
-            np.asarray(self.column_positions, np.float64),
-        )
+    def _positions(self) -> list[np.ndarray]:
+        return [
+            np.asarray(each, np.float64) for each in (self.row_positions, self.column_positions)
+        ]
 
     def _blocks(
         self, rows: np.ndarray, columns: np.ndarray

@@ -134,7 +134,6 @@ class DSR(Rewiring):
     and adapts so that about the fraction ``fraction`` of all links is removed. As many links grow
     at uniformly random absent positions, in proportion to the links that each weight has left. The
     total number of links is exact.
-
     The paper starts from ``wire(model, EqualDensity(0.1))``.
 
     Args:
@@ -176,7 +175,6 @@ class ITOP(Rewiring):
     Rewirings are rare, but replace many links: those of smallest magnitude are removed, and others
     grow where no link has ever been. The replaced fraction falls along half a cosine to 0.005.
     :attr:`Tracker.exploration` is the paper's R_s, the fraction of positions that ever held a link.
-
     The paper starts from ``wire(model, ERKDensity(0.05))``. Its results are those of two other grow
     rules: SET-ITOP is ``grow=RandomGrowth()`` with ``every=1500``, and RigL-ITOP is
     ``grow=GradientGrowth()`` with ``every=4000``.
@@ -284,7 +282,6 @@ class Selfish(Rewiring):
     cosine to 0.005. The gates are the ``blocks`` of a :class:`~sparse_engine.nn.SparseWeight`,
     which its network sets. In a weight without gates, such as that of a decoder, links grow
     anywhere.
-
     The paper starts from ``wire(model, EqualDensity(0.33))`` and trains with
     :class:`~sparse_engine.optim.SNTASGD`.
 

@@ -1,4 +1,4 @@
-"""Methods that grow links where the gradient or its momentum is largest: RigL and others."""
+"""Methods that grow links by a score: the gradient (RigL and others), or link prediction (CHT)."""
 
 from __future__ import annotations
 
@@ -7,11 +7,23 @@ from torch.optim import Optimizer
 from typing_extensions import Unpack
 
 from sparse_engine.nn._initial import check_density
-from sparse_engine.topology.grow import CandidateGradientGrowth, GradientGrowth, MomentumGrowth
-from sparse_engine.topology.prune import Magnitude
+from sparse_engine.topology.grow import (
+    CH3L3,
+    CandidateGradientGrowth,
+    CH2L3n,
+    GradientGrowth,
+    MomentumGrowth,
+)
+from sparse_engine.topology.prune import Magnitude, SoftMagnitude
 from sparse_engine.topology.redistribute import ByMomentum
 from sparse_engine.topology.rewiring import Rewiring, RewiringOptions
-from sparse_engine.topology.schedule import CubicSchedule, cosine_fraction
+from sparse_engine.topology.schedule import (
+    CubicSchedule,
+    LinearSchedule,
+    Schedule,
+    SigmoidSchedule,
+    cosine_fraction,
+)
 
 
 class RigL(Rewiring):
@@ -21,7 +33,6 @@ class RigL(Rewiring):
     positions of largest dense gradient. The positions are exact, without the dense gradient in
     memory. The replaced fraction falls along half a cosine to 0 at ``stop * steps``; then the
     wiring stays.
-
     The paper starts from ``wire(model, ERKDensity(0.1))``.
 
     Args:
@@ -63,7 +74,6 @@ class GSE(Rewiring):
 
     This is :class:`RigL` with growth at the largest gradients of ``ratio * nnz`` random absent
     positions, so that the time of a rewiring depends on the number of links alone.
-
     The paper starts from ``wire(model, ErdosRenyi(density=0.1))``.
 
     Args:
@@ -102,7 +112,6 @@ class SNFS(Rewiring):
     Every rewiring removes the links of smallest magnitude of each weight. As many links grow, in
     proportion to the mean momentum of each weight's surviving links, where the momentum of the last
     ``window`` steps is largest. The replaced fraction falls along half a cosine to 0.005.
-
     The paper starts from ``wire(model, EqualDensity(0.05))``.
 
     Args:
@@ -150,7 +159,6 @@ class GraNet(Rewiring):
     law. Every rewiring also replaces a fraction of the links to keep: those of smallest magnitude
     in each weight are removed, and as many grow at the absent positions of largest gradient. This
     fraction falls along half a cosine to 0.005 at the end of training.
-
     The paper starts from ``wire(model, ERKDensity(0.5))``, or dense with ``start=1``.
 
     Args:
@@ -186,6 +194,125 @@ class GraNet(Rewiring):
             grow=GradientGrowth(),
             fraction=cosine_fraction(fraction, steps, end=0.005),
             density=CubicSchedule(start, density, first, last),
+            every=every,
+            **options,
+        )
+
+
+class CHT(Rewiring):
+    """Cannistraci-Hebb training (Zhang et al., ICLR 2024).
+
+    Every rewiring removes the links of smallest magnitude, and grows as many at the absent
+    positions with the highest scores of :class:`CH3L3`, which follow from paths of three links
+    alone.
+    The paper starts from correlations of the inputs, or ``wire(model, WattsStrogatz(...))``. It
+    also removes units that have lost all links on one side, and stops rewiring a weight where 90 %
+    of the removed links grow again; here every weight continues.
+
+    Args:
+        model, optimizer, options: as for every method.
+        fraction: the paper's zeta, in [0, 1].
+        every: steps between rewirings (the paper: one epoch).
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer | None,
+        *,
+        fraction: float = 0.3,
+        every: int = 100,
+        **options: Unpack[RewiringOptions],
+    ) -> None:
+        super().__init__(
+            model,
+            optimizer,
+            prune=Magnitude(),
+            grow=CH3L3(),
+            fraction=fraction,
+            every=every,
+            **options,
+        )
+
+
+class CHTs(Rewiring):
+    """Cannistraci-Hebb training with the soft rule (Zhang et al., NeurIPS 2025).
+
+    Links survive with probabilities that depend on their magnitudes, more strictly in later
+    training: delta of :class:`SoftMagnitude` rises from 0.5 to 0.75. New links are drawn in
+    proportion to the scores of :class:`CH2L3n`.
+    The paper starts from ``wire(model, ReceptiveField(...))`` or correlations of the inputs. It
+    also removes units that have lost all links on one side.
+
+    Args:
+        model, optimizer, steps, every, options: as for every method.
+        alpha: weight of the magnitude, in [0, 1], against a link's share in its units, see
+            :class:`SoftMagnitude`.
+        fraction: the paper's zeta, in [0, 1].
+        density: a schedule of the density; by default the number of links stays.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer | None,
+        *,
+        steps: int,
+        alpha: float = 1.0,
+        fraction: float = 0.3,
+        density: Schedule | None = None,
+        every: int = 100,
+        **options: Unpack[RewiringOptions],
+    ) -> None:
+        super().__init__(
+            model,
+            optimizer,
+            prune=SoftMagnitude(LinearSchedule(0.5, steps, end=0.75), alpha=alpha),
+            grow=CH2L3n(soft=True),
+            fraction=fraction,
+            density=density,
+            every=every,
+            **options,
+        )
+
+
+class CHTss(CHTs):
+    """Cannistraci-Hebb training while the density falls along a sigmoid (Zhang et al. 2025).
+
+    The paper starts from ``wire(model, ReceptiveField(...))`` of half of all positions.
+
+    Args:
+        model, optimizer, every, options: as for every method; each weight loses in proportion to
+            its links.
+        steps: number of steps of the whole training, at the end of which ``density`` is reached.
+        density: density at the end, of all weights together, in (0, 1].
+        start: density at the start, in (0, 1]; no weight shrinks while the model has less.
+        steepness: steepness of the sigmoid, the paper's k.
+        alpha: see :class:`CHTs`.
+        fraction: fraction of the links to keep that is replaced, too, in [0, 1].
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer | None,
+        *,
+        steps: int,
+        density: float,
+        start: float = 0.5,
+        steepness: float = 6.0,
+        alpha: float = 1.0,
+        fraction: float = 0.3,
+        every: int = 100,
+        **options: Unpack[RewiringOptions],
+    ) -> None:
+        super().__init__(
+            model,
+            optimizer,
+            steps=steps,
+            alpha=alpha,
+            fraction=fraction,
+            density=SigmoidSchedule(start, density, 0, steps, steepness),
             every=every,
             **options,
         )
