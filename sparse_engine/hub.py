@@ -20,7 +20,7 @@ def _dtype(name: str) -> torch.dtype:
 
 
 #: Arguments of a constructor that config.json has as text.
-CODERS = {torch.dtype: (str, _dtype), torch.device: (str, torch.device)}
+_CODERS = {torch.dtype: (str, _dtype), torch.device: (str, torch.device)}
 
 
 class HubMixin(  # type: ignore[call-arg]
@@ -49,7 +49,7 @@ class HubMixin(  # type: ignore[call-arg]
 
     def __init_subclass__(cls, *, coders: dict[type, Any] | None = None, **info: Any) -> None:
         """Add coders of the model's arguments to those of dtypes and devices."""
-        super().__init_subclass__(coders={**CODERS, **(coders or {})}, **info)
+        super().__init_subclass__(coders={**_CODERS, **(coders or {})}, **info)
 
     @classmethod
     def _from_pretrained(cls, *, strict: bool = True, **others: Any) -> Any:

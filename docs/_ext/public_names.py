@@ -16,7 +16,7 @@ import sparse_engine
 from sparse_engine import lab
 
 #: Modules without a page: the command line has its own, and the rest is for the package itself.
-INTERNAL = {"__main__", "cli", "extras", "files", "lab", "tables"}
+INTERNAL = {"__main__", "cli", "extras", "files", "lab", "machine", "tables"}
 #: Namespaces within subpackages: operations, and rules beside the usual ones that are exported.
 RULES = [
     "sparse_engine.ops.quantized",
@@ -94,7 +94,7 @@ def definition(module: str, name: str) -> str:
             exported = {each.name for each in node.names}
             if exported == {"*"}:
                 exported = set(public_names(node.module))
-            if name in exported:
+            if name in exported and node.module != module:
                 return definition(node.module, name)
     return module
 
@@ -145,6 +145,8 @@ def _page(module: str) -> str:
         found = None  # a trainer that is not installed
     for name in public_names(module):
         value = getattr(found, name, type)
+        if inspect.ismodule(value):
+            continue  # a namespace, which has a page of its own
         kind = "Classes" if inspect.isclass(value) else "Functions" if callable(value) else "Data"
         if inspect.isclass(value) and home(module, name) != module:
             kind = "Elsewhere"

@@ -29,6 +29,13 @@ from sparse_engine.topology.links import are_positions, gate_blocks, links_at, u
 from sparse_engine.topology.rule import Rule, State
 
 
+__all__ = [
+    "CH2L3n", "CH3L3", "CandidateGradientGrowth", "EqualPerGate", "GradientGrowth", "Grow",
+    "LinkPrediction", "MomentumGrowth", "NeverUsed", "NewLinkInit", "NormalInit", "RandomGrowth",
+    "ZeroInit",
+]  # fmt: skip
+
+
 class Grow(Rule, ABC):
     """Choice of positions for new links. Your own rule is a subclass with one method.
 

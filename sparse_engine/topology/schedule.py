@@ -13,6 +13,12 @@ from sparse_engine.nn._initial import check_density
 from sparse_engine.nn.options import check_fraction, check_number
 
 
+__all__ = [
+    "ConstantSchedule", "CosineSchedule", "CubicSchedule", "DensitySchedule", "LinearSchedule",
+    "NarangRamp", "Schedule", "SigmoidSchedule",
+]  # fmt: skip
+
+
 class Schedule(ABC):
     """Number for each training step. Your own schedule is a subclass with one method."""
 
