@@ -28,10 +28,19 @@ from sparse_engine.topology.apportion import apportion
 from sparse_engine.topology.links import are_positions, gate_blocks, links_at, union
 from sparse_engine.topology.rule import Rule, State
 
-
 __all__ = [
-    "CH2L3n", "CH3L3", "CandidateGradientGrowth", "EqualPerGate", "GradientGrowth", "Grow",
-    "LinkPrediction", "MomentumGrowth", "NeverUsed", "NewLinkInit", "NormalInit", "RandomGrowth",
+    "CH3L3",
+    "CH2L3n",
+    "CandidateGradientGrowth",
+    "EqualPerGate",
+    "GradientGrowth",
+    "Grow",
+    "LinkPrediction",
+    "MomentumGrowth",
+    "NeverUsed",
+    "NewLinkInit",
+    "NormalInit",
+    "RandomGrowth",
     "ZeroInit",
 ]  # fmt: skip
 

@@ -12,7 +12,6 @@ from typing_extensions import override
 from sparse_engine.nn._initial import check_density
 from sparse_engine.nn.options import check_fraction, check_number
 
-
 __all__ = [
     "ConstantSchedule", "CosineSchedule", "CubicSchedule", "DensitySchedule", "LinearSchedule",
     "NarangRamp", "Schedule", "SigmoidSchedule",
