@@ -87,8 +87,9 @@ def problem(form, pattern, sequences, dtype, begins=None, **given):
 
 def fits(case):
     form = FORMS[case["form"]]
-    if not case.get("sequences", "(").startswith("("):
-        return form.packable and case.get("begins", "never") == "never"
+    of_lengths = not case.get("sequences", "(").startswith("(")
+    if of_lengths and not (form.packable and case.get("begins", "never") == "never"):
+        return False
     if case.get("dtype") == "bfloat16":  # a form that has kernels for it, and sums that mean much
         return case["form"] == "rnn" and case.get("pattern") not in ("one unit", "no links")
     return not form.clips or case.get("dtype", "float64") == "float64"
