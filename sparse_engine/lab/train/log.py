@@ -78,6 +78,11 @@ class Scores:
         self.last: dict = {}
         self.since_best = 0
         for entry in read_metrics(path):
+            if not isinstance(entry.get("metric"), int | float):
+                raise ValueError(
+                    f"expected a metric in the entry of step {entry['step']} of {path}, found "
+                    f"{entry.get('metric')!r}; restore the file from a copy"
+                )
             if entry["step"] <= steps:
                 self.add(entry)
 
