@@ -67,6 +67,7 @@ def facts() -> dict[str, object]:
         of the package, or None where it was installed without them.
 
     Example:
+        >>> from sparse_engine.machine import facts
         >>> facts()["cores"] >= 1
         True
     """
