@@ -143,7 +143,7 @@ FAULTS = {
         "part = 1; part < parts.count()": "part = 1; part < 1",
     },
     ("kernels", "cpu/products/spmm.cpp", "kernels/test_products.py"): {
-        "columns, q == 0}": "columns, true}",
+        "from_column(a.y, q * W), columns, q": "a.y, columns, q",
     },
     ("kernels", "cpu/sequences/gated_backward.h", "kernels/test_sequences.py"): {
         "seq.set_back(t, q, count, carried.row(q, first));": "",
