@@ -73,7 +73,7 @@ def test_each_way_has_the_same_bits(links, batch, counted, threads, way):
     assert ran["alone", 2]["alone"] == 2
     assert ran["alone", 2]["teams"] == 0
     assert ran["rows", 2]["teams"] == 2
-    assert ran["columns", 3]["parts"] >= 3 or links == 40_000
+    assert ran["columns", 3]["parts"] >= 2 or links == 40_000
     for each in found[1:]:
         assert all(torch.equal(each[name], tensor) for name, tensor in found[0].items())
 

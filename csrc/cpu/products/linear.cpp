@@ -26,11 +26,9 @@ bool visit_rows(const LinearBackward<T, A>& a, const Adjoint<T, L, NV, A>& back,
   typename Adjoint<T, L, NV, A>::Visits visit(back, rows.first);
   for (int64_t first = rows.first; first < rows.last; first += kTileRows) {
     const int count = static_cast<int>(std::min<int64_t>(kTileRows, rows.last - first));
+    if (panel == 0 && !rows_in_range(a.wt, first, count, a.permutation)) return false;
     read_tile<T, W>(from_column(a.x, panel * W), first, count, columns, tiles.x);
     for (int r = 0; r < count; ++r) {
-      if (panel == 0 && r % kRowsInSight == 0 &&
-          !may_follow(a.wt, a.permutation, first + r, first + count))
-        return false;
       Vec<T, L> sum[NV] = {};
       visit(sum, first + r, dy, tiles.x + r * W);
       for (int v = 0; v < NV; ++v) store<T, L>(tiles.dx + r * W + v * L, sum[v]);

@@ -281,13 +281,6 @@ class GroupedProduct {
       rows_(sum, row, x);
     }
 
-#if defined(__AVX512VL__)
-    // Calls RowProduct::looking().
-    void looking(int64_t unit, int count, const T* x, T* sums, bool& fine, int gate = 0) const {
-      rows_.looking(gate * units_of_gate_ + unit, count, x, sums, fine);
-    }
-#endif
-
     // Calls RowProduct::rows().
     template <typename A>
     void rows(int64_t unit, int count, const A* x, T* sums, int gate = 0) const {

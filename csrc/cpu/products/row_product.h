@@ -47,23 +47,10 @@ struct RowProduct {
   const T* values;
   LinkPrefetch prefetch;
 
-  // Whether there is looking() for a panel that is kept as A.
-  template <typename A>
-  static constexpr bool kLooks = L == 1 && kGathersLast<T, A>;
-
-#if defined(__AVX512VL__)
-  // The same as rows() for links that nobody has looked at. Where one leads out of x, `fine`
-  // becomes false, and what is added means nothing.
-  void looking(int64_t first, int count, const T* x, T* sums, bool& fine) const {
-    add_rows<T>(Looking{static_cast<uint32_t>(w.cols), &fine}, values, w, first, count,
-                prefetch.links, x, sums);
-  }
-#endif
-
   // sums[r] += W[first + r, :] x for `count` rows and a single column.
   template <typename A>
   void rows(int64_t first, int count, const A* x, T* sums) const {
-    add_rows<T>(Trusting(), values, w, first, count, prefetch.links, x, sums);
+    add_rows<T>(values, w, first, count, prefetch.links, x, sums);
   }
 
   // sum += W[row, :] X

@@ -32,11 +32,9 @@ bool sample(const Sddmm<T, A>& s, const Rows& rows, const Inner<A>& inner, A* ti
   LinkSums<T, Held::kLanes> sums(s.gradient + s.w.ptr[rows.first]);
   for (int64_t first = rows.first; first < rows.last; first += kTileRows) {
     const int count = static_cast<int>(std::min<int64_t>(kTileRows, rows.last - first));
+    if (inner.n == 0 && !rows_in_range(s.w, first, count)) return false;
     read_tile<T, W>(inner.a, first, count, inner.columns, tile);
     for (int r = 0; r < count; ++r) {
-      if (inner.n == 0 && r % kRowsInSight == 0 &&
-          !may_follow(s.w, nullptr, first + r, first + count))
-        return false;
       const int64_t begin = s.w.ptr[first + r];
       const int32_t* idx = s.w.idx + begin;
       Held row;

@@ -28,20 +28,16 @@ bool multiply(const Spmm<T, A>& a, const typename GroupedProduct<T, L, NV>::Shar
   const Dense<A>& y = panel.y;
   const int columns = panel.columns;
   const bool in_place = y.column_stride == 1 && columns == W;
-  constexpr bool kLooks = RowProduct<T, L, NV>::template kLooks<A>;
-  bool fine = true;
   for (int64_t first = rows.first; first < rows.last; first += kTileRows) {
     const int count = static_cast<int>(std::min<int64_t>(kTileRows, rows.last - first));
-    if constexpr (kLooks) {
+    if (panel.first && !rows_in_range(a.w, first, count)) return false;
+    if constexpr (W == 1) {
       for (int r = 0; r < count; ++r) tile[r] = a.bias ? a.bias[first + r] : T(0);
-      product.looking(first, count, panel.x, tile, fine);
+      product.rows(first, count, panel.x, tile);
       write_tile<T, W>(tile, y, first, count, columns);
       continue;
     }
     for (int r = 0; r < count; ++r) {
-      if (panel.first && r % kRowsInSight == 0 &&
-          !may_follow(a.w, nullptr, first + r, first + count))
-        return false;
       Vec<T, L> sum[NV];
       for (int v = 0; v < NV; ++v) sum[v] = Vec<T, L>{} + (a.bias ? a.bias[first + r] : T(0));
       product(sum, first + r, panel.x);
@@ -53,7 +49,7 @@ bool multiply(const Spmm<T, A>& a, const typename GroupedProduct<T, L, NV>::Shar
     }
     if (!in_place) write_tile<T, W>(tile, y, first, count, columns);
   }
-  return fine;
+  return true;
 }
 
 // Y = W X + b, panel by panel. Permuted values are brought into order first.

@@ -125,14 +125,7 @@ inline int useful_threads(int threads, int64_t work) {
   return static_cast<int>(useful < threads ? useful : threads);
 }
 
-// The threads that a region may have, and its work: so many multiply-adds between two barriers, and
-// so many times.
-struct Job {
-  int threads;
-  int64_t work;
-  int64_t steps = 1;
-};
-
+// The threads that pay, and the work.
 inline Job job_of(int threads, int64_t work, int64_t steps = 1) {
   return {useful_threads(threads, work), work, steps};
 }
@@ -148,7 +141,7 @@ inline Job job_of_region(int threads, int64_t work) {
 template <class Body>
 inline void run_team(const Job& job, const Body& body) {
   static char code;
-  const Trial trial({&code, job.threads, job.work, job.steps}, job.threads > 1, false);
+  const Trial trial(&code, job, job.threads > 1, false);
   run_team(trial.way() == Way::kAlone ? 1 : job.threads, body);
 }
 

@@ -53,10 +53,10 @@ uint64_t mixed(uint64_t hash, uint64_t more) {
   return hash ^ hash >> 29;
 }
 
-uint64_t key_of(const Kind& kind) {
-  uint64_t hash = mixed(1, reinterpret_cast<uintptr_t>(kind.code));
-  hash = mixed(hash, static_cast<uint64_t>(kind.threads));
-  return std::max<uint64_t>(1, mixed(mixed(hash, rounded(kind.work)), rounded(kind.steps)));
+uint64_t key_of(const void* code, const Job& job) {
+  const uint64_t hash =
+      mixed(reinterpret_cast<uintptr_t>(code), static_cast<uint64_t>(job.threads));
+  return std::max<uint64_t>(1, mixed(mixed(hash, rounded(job.work)), rounded(job.steps)));
 }
 
 }  // namespace
@@ -90,7 +90,8 @@ void Choice::took(Way way, double time) {
   ++own.runs;
 }
 
-Trial::Trial(const Kind& kind, bool rows, bool columns) : way_(Way::kAlone), per_work_(1) {
+Trial::Trial(const void* code, const Job& job, bool rows, bool columns)
+    : way_(Way::kAlone), per_work_(1) {
   if (!rows && !columns) return;
   const auto bit = [](Way way, bool is_offered) { return unsigned{is_offered} << int(way); };
   const unsigned offered =
@@ -99,8 +100,8 @@ Trial::Trial(const Kind& kind, bool rows, bool columns) : way_(Way::kAlone), per
   if (forced >= 0) {
     way_ = offered >> forced & 1 ? Way(forced) : rows ? Way::kRows : Way::kColumns;
   } else {
-    key_ = key_of(kind);
-    per_work_ = std::max(1., static_cast<double>(kind.work) * static_cast<double>(kind.steps));
+    key_ = key_of(code, job);
+    per_work_ = std::max(1., static_cast<double>(job.work) * static_cast<double>(job.steps));
     Choices& all = choices();
     std::lock_guard<std::mutex> lock(all.mutex);
     way_ = all.of(key_).next(offered);

@@ -9,12 +9,12 @@
 
 namespace sparse_engine {
 
-// Regions whose times are compared with each other.
-struct Kind {
-  const void* code;  // an address of its own for each region of the source
-  int threads;       // that it may have
-  int64_t work;      // multiply-adds between two barriers
-  int64_t steps;     // how often there are so many
+// The threads that a region may have, and its work: so many multiply-adds between two barriers, and
+// so many times.
+struct Job {
+  int threads;
+  int64_t work;
+  int64_t steps = 1;
 };
 
 // Chooses among ways by the times that they took. After two rounds through all of them the quickest
@@ -38,11 +38,12 @@ class Choice {
   Record of_[kWays];
 };
 
-// One run of a region: it chooses the way when it is made and takes the time until it ends.
+// One run of a region: it chooses the way when it is made and takes the time until it ends. The
+// times of regions of the same code, threads, work and steps are compared.
 class Trial {
  public:
-  // What is offered besides one thread: rows that threads share, and columns.
-  Trial(const Kind& kind, bool rows, bool columns);
+  // `code` is an address of the region's own. Besides one thread, rows or columns may be shared.
+  Trial(const void* code, const Job& job, bool rows, bool columns);
   ~Trial();
   Trial(const Trial&) = delete;
   Trial& operator=(const Trial&) = delete;

@@ -113,20 +113,13 @@ void forward_loop(const GatedForward<T, A>& a, const Cell& cell, int64_t panels)
       };
       // The same for `count` units of a batch of one: lanes over the units, and row after row of a
       // gate, since the hardware foresees only long streams of links.
-      const auto step_of_units = [&](int64_t first, int count, const T* tile) {
+      const auto step_of_units = [&](int64_t first, int count, const T* tile, bool multiplies) {
         if constexpr (W == 1) {
-          constexpr bool kLooks = RowProduct<T, L, NV>::template kLooks<A>;
-          for (int g = 0; !kLooks && t == first_product && g < G; ++g)
-            fine = fine && rows_in_range(a.w, g * hidden + first, count);
           T sums[G][kTileRows];
           for (int g = 0; g < G; ++g) {
             const int64_t row = g * hidden + first;
             for (int r = 0; r < count; ++r) sums[g][r] = a.bias ? a.bias[row + r] : T(0);
-            if constexpr (kLooks)
-              if (t == first_product)
-                product.looking(first, count, before.panel(0), sums[g], fine, g);
-            if (t >= first_product + kLooks && fine)
-              product.rows(first, count, before.panel(0), sums[g], g);
+            if (multiplies) product.rows(first, count, before.panel(0), sums[g], g);
           }
           for (int r = 0; r < count; r += K) {
             const int some = std::min(K, count - r);
@@ -148,14 +141,14 @@ void forward_loop(const GatedForward<T, A>& a, const Cell& cell, int64_t panels)
         }
       };
       seq.tiles(units, t, [&](int64_t q, int64_t first, int count) {
+        for (int g = 0; t == first_product && g < G; ++g)
+          fine = fine && rows_in_range(a.w, g * hidden + first, count);
+        const bool multiplies = t >= first_product && fine;
         if constexpr (W == 1) {
           contribution(q, first, count, own);
-          step_of_units(first, count, own);
+          step_of_units(first, count, own, multiplies);
         } else {
           if (!a.w_input) contribution(q, first, count, own);
-          for (int g = 0; t == first_product && g < G; ++g)
-            fine = fine && rows_in_range(a.w, g * hidden + first, count);
-          const bool multiplies = t >= first_product && fine;
           for (int r = 0; r < count; r += kUnitsTogether) {
             const int together = std::min(kUnitsTogether, count - r);
             if (a.w_input) contribution(q, first + r, together, own);

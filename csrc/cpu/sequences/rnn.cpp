@@ -45,7 +45,6 @@ template <int L, int NV, class Cell, typename T, typename A>
 void forward(const RnnForward<T, A>& a, const Plan& plan, const Cell& cell) {
   constexpr int W = L * NV;
   using Product = GroupedProduct<T, L, NV>;
-  constexpr bool kLooks = RowProduct<T, L, NV>::template kLooks<A>;
   const int64_t first_product = a.h0 ? 0 : 1;
   const int64_t hidden = a.w.rows, packed_inputs = a.w_input ? a.inputs : 0;
   const int64_t panels = plan.panels.count;
@@ -90,12 +89,9 @@ void forward(const RnnForward<T, A>& a, const Plan& plan, const Cell& cell) {
           read_tile<T, W>(z, first, count, columns, tile);
           if (bias) add_to_rows<T, L, NV>(bias, count, tile);
         }
-        const bool looks = kLooks && t == first_product;
-        if (!kLooks && t == first_product) fine = fine && rows_in_range(a.w, first, count);
-        const bool multiplies = t >= first_product && fine && !looks;
+        if (t == first_product) fine = fine && rows_in_range(a.w, first, count);
+        const bool multiplies = t >= first_product && fine;
         if constexpr (W == 1) {
-          if constexpr (kLooks)
-            if (looks) product.looking(first, count, before.panel(q), tile, fine);
           if (multiplies) product.rows(first, count, before.panel(q), tile);
           activate(cell, tile, count, now.row(q, first));
         } else {
@@ -249,7 +245,7 @@ void rnn_forward(const RnnForward<T, A>& a) {
   const Job job = job_of_steps(a.threads, links, a.w.rows, a.batch, a.steps);
   const bool columns = a.threads > 1 && parts_repay(even.count, a.steps, job.work) &&
                        !groups(a, whole) && !groups(a, even);
-  const Trial trial({&code, a.threads, job.work, a.steps}, job.threads > 1, columns);
+  const Trial trial(&code, job, job.threads > 1, columns);
   Plan plan{whole, trial.way() == Way::kRows ? job.threads : 1, 1};
   if (trial.way() == Way::kColumns)
     plan = {even, threads_of_parts(a.threads, job.work), Parts::kMost};
@@ -271,8 +267,7 @@ void rnn_backward(const RnnBackward<T, A>& a) {
   const Panels panels = cut ? even : whole;
   const Job job = job_of_steps(a.threads, a.w.nnz(), a.w.rows, a.batch, a.steps);
   const bool apart = parts_repay(panels.count, a.steps, job.work);
-  const Trial trial({&code, a.threads, job.work, a.steps}, !apart && job.threads > 1,
-                    apart && a.threads > 1);
+  const Trial trial(&code, job, !apart && job.threads > 1, apart && a.threads > 1);
   const int threads = apart ? threads_of_parts(a.threads, job.work) : job.threads;
   const Plan plan{panels, trial.way() == Way::kAlone ? 1 : threads, apart ? Parts::kMost : 1};
   with_plan<T, A>(plan, a.activation, [&](auto lanes, auto vectors, const auto& cell) {
