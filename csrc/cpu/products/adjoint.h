@@ -32,7 +32,7 @@ class Adjoint {
         values_(memory),
         gradient_(memory + wt.nnz()),
         parts_(parts),
-        prefetch_(prefetch_of<A, W>(wt, links, gradient ? kLinkBytesWithGradient : kLinkBytes)) {}
+        prefetch_(prefetch_of<A, W>(wt, links, gradient != nullptr)) {}
 
   Adjoint(const Csr& wt, const int32_t* permutation, T* gradient, T* memory)
       : Adjoint(wt, permutation, gradient, memory, wt.nnz()) {}

@@ -69,8 +69,8 @@ struct RowProduct {
   }
 };
 
-// This team member's share of permute() over all links of w. Returns false, with some left out,
-// where the permutation leads out of the values.
+// out[p] = values[permutation[p]] for this team member's share of the links p of w. Returns false,
+// with some left out, where the permutation leads out of the values.
 template <typename T>
 inline bool permute_share(const Team& team, const T* values, const int32_t* permutation,
                           const Csr& w, T* out) {
@@ -79,7 +79,10 @@ inline bool permute_share(const Team& team, const T* values, const int32_t* perm
   for (int64_t p = team.first(nnz, kBlock); p < end; p += kTogether) {
     const int64_t last = std::min(p + kTogether, end);
     if (!in_range(permutation + p, last - p, nnz)) return false;
-    permute(values, permutation, p, last, out);
+    for (int64_t i = p; i < last; ++i) {
+      keep_scalar(i);  // gathering vectors is slower
+      out[i] = values[permutation[i]];
+    }
   }
   return true;
 }

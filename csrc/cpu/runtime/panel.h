@@ -226,15 +226,10 @@ SE_INLINE void fetch_rows(const int32_t* idx, int64_t p, int count, int64_t end,
   }
 }
 
+// Whether a panel of `features` rows takes the second-level cache, or so many times as much.
 template <typename A, int W>
-inline int64_t panel_bytes(int64_t features) {
-  return features * W * static_cast<int64_t>(sizeof(A));
-}
-
-// Whether a panel of `features` rows leaves no room for anything else in the second-level cache.
-template <typename A, int W>
-inline bool fills_l2(int64_t features) {
-  return panel_bytes<A, W>(features) >= l2_bytes();
+inline bool fills_l2(int64_t features, int times = 1) {
+  return features * W * static_cast<int64_t>(sizeof(A)) >= times * l2_bytes();
 }
 
 // Asks for what a stream will deliver 256 bytes after array[p]. Beyond the end that does nothing.
@@ -253,18 +248,13 @@ struct LinkPrefetch {
   bool links;  // where they are so many that every visit reads them from far away
 };
 
-// Bytes of a link that a product reads, and that a product reads and writes which sums the links'
-// gradients, too.
-constexpr int64_t kLinkBytes = 8, kLinkBytesWithGradient = 16;
-
-// Where X is a panel of width W, and so many links of so many bytes are visited before the same
-// come again.
+// Where X is a panel of width W, and so many links are visited before the same come again: their
+// indices and values, and where they are summed, gradients, which are read and written.
 template <typename A, int W>
-inline LinkPrefetch prefetch_of(const Csr& w, int64_t links, int64_t bytes = kLinkBytes) {
-  constexpr int64_t kFar = 2;
-  const bool far = panel_bytes<A, W>(w.cols) >= 4 * l2_bytes();
-  const int rows = fills_l2<A, W>(w.cols) ? far ? kFarRows : kNearRows : 0;
-  return {rows, links * bytes > kFar * l2_bytes()};
+inline LinkPrefetch prefetch_of(const Csr& w, int64_t links, bool gradients = false) {
+  const int64_t bytes = links * (gradients ? 16 : 8);
+  const int rows = fills_l2<A, W>(w.cols, 4) ? kFarRows : fills_l2<A, W>(w.cols) ? kNearRows : 0;
+  return {rows, bytes > 2 * l2_bytes()};
 }
 template <typename A, int W>
 inline LinkPrefetch prefetch_of(const Csr& w) {
