@@ -1,0 +1,17 @@
+"""Connectomes: tables of neurons and links, networks on them, and tests of their wiring."""
+
+from sparse_engine.extras import extra
+
+with extra("connectome"):
+    import h5py as _  # noqa: F401
+    import pandas as _
+    import pyarrow as _  # noqa: F401
+
+from sparse_engine.connectome.read import read_csv as read_csv
+from sparse_engine.connectome.read import read_feather as read_feather
+from sparse_engine.connectome.read import read_parquet as read_parquet
+from sparse_engine.connectome.table import Connectome as Connectome
+from sparse_engine.connectome.table import read_neurons as read_neurons
+from sparse_engine.connectome.transmitters import SIGNS as SIGNS
+
+from_table = Connectome.from_table
