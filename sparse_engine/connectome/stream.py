@@ -102,7 +102,7 @@ class LinkStream:
         neurons = len(self.numbering)
         of_neuron = _signs_of_neurons(pre, sign, neurons)
         signed = None if of_neuron is not None else sum_links(post, pre, _wide(count) * sign, neurons)
-        given = None if signed is None else sum_links(post, pre, np.abs(sign), neurons)
+        given = None if signed is None else sum_links(post, pre, np.abs(sign, dtype=np.int32), neurons)
         del sign
         summed = sum_links(post, pre, _wide(count), neurons)
         if signed is None or given is None:

@@ -268,6 +268,12 @@ class Connectome:
         """Return all links as a table ``pre, post, count, sign``, in the order of ``pattern``."""
         return self.link_table(count=self.count, sign=self.sign)
 
+    def write(self, path: str | Path) -> None:
+        """Write the connectome atomically; see :func:`sparse_engine.connectome.write_connectome`."""
+        from sparse_engine.connectome.formats import write_connectome
+
+        write_connectome(self, path)
+
     def _signed(self, dtype: type) -> np.ndarray:
         return np.where(self.sign < 0, -1, 1).astype(dtype) * self.count
 
