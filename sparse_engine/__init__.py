@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _SUBPACKAGES = (
-    "analysis", "c_library", "callbacks", "connectome", "convert", "deploy", "estimators", "hub", "lab", "models",
-    "networkx", "nn", "ops", "optim", "topology",
+    "analysis", "c_library", "callbacks", "connectome", "convert", "deploy", "estimators", "hub",
+    "lab", "models", "networkx", "nn", "ops", "optim", "topology",
 )  # fmt: skip
 _OF_DEPLOY = ("convert_model", "quantize")
 

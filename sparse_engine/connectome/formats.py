@@ -15,9 +15,9 @@ import pyarrow as pa
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from sparse_engine.connectome import write
+from sparse_engine.connectome import writers
+from sparse_engine.connectome.arrow import ROWS, read_csv, read_feather, read_parquet
 from sparse_engine.connectome.flyvis import read_flyvis
-from sparse_engine.connectome.read import ROWS, read_csv, read_feather, read_parquet
 from sparse_engine.connectome.stream import Columns, Links
 from sparse_engine.connectome.table import Connectome, NeuronsLike, TableReader
 from sparse_engine.errors import TableError
@@ -68,7 +68,7 @@ def read_sonata(
         for first in range(0, len(ends[0]), ROWS):
             part = slice(first, first + ROWS)
             read = [None if each is None else pa.array(each[part]) for each in (*ends, *others)]
-            stream.add(Columns(*read))  # type: ignore[arg-type]
+            stream.add(Columns(*read))
         return reader.finish(stream)
 
 
@@ -120,7 +120,7 @@ def read_safetensors(path: str | Path) -> Connectome:
     """
     try:
         saved = load_file(path)
-        links = Links(*(saved[name].numpy() for name in write.CSR))
+        links = Links(*(saved[name].numpy() for name in writers.CSR))
         with pa.ipc.open_file(pa.BufferReader(saved["neurons"].numpy())) as file:
             neurons = file.read_all().to_pandas()
         connectome = Connectome(neurons, links)
@@ -129,7 +129,7 @@ def read_safetensors(path: str | Path) -> Connectome:
             f"expected a connectome of this package in {path}, found: {error}; if the file is cut, "
             "get it again"
         ) from error
-    if "id" not in neurons or not (links.count > 0).all() or not (np.abs(links.sign) < 2).all():
+    if "id" not in neurons or not (links.synapses > 0).all() or not (np.abs(links.sign) < 2).all():
         raise TableError(f"expected ids, counts above 0 and signs of -1, 0 and 1 in {path}")
     return connectome
 
@@ -143,14 +143,14 @@ class Format(NamedTuple):
 
 #: Formats by suffix.
 FORMATS: dict[str, Format] = {
-    ".csv": Format(read_csv, write.write_csv),
-    ".csv.gz": Format(read_csv, write.write_csv),
-    ".tar.gz": Format(read_csv, write.write_tar),
-    ".txt": Format(read_csv, write.write_edges),
-    ".feather": Format(read_feather, write.write_feather),
-    ".parquet": Format(read_parquet, write.write_parquet),
-    ".h5": Format(read_sonata, write.write_sonata),
-    ".safetensors": Format(read_safetensors, write.write_safetensors),
+    ".csv": Format(read_csv, writers.write_csv),
+    ".csv.gz": Format(read_csv, writers.write_csv),
+    ".tar.gz": Format(read_csv, writers.write_tar),
+    ".txt": Format(read_csv, writers.write_edges),
+    ".feather": Format(read_feather, writers.write_feather),
+    ".parquet": Format(read_parquet, writers.write_parquet),
+    ".h5": Format(read_sonata, writers.write_sonata),
+    ".safetensors": Format(read_safetensors, writers.write_safetensors),
     ".json": Format(read_flyvis, None),
     ".whl": Format(read_worm, None),
 }
@@ -173,15 +173,7 @@ def read(path: str | Path, **options: Any) -> Connectome:
 
 
 def write_connectome(connectome: Connectome, path: str | Path) -> None:
-    """Write a connectome atomically, in the format of the suffix; see :func:`read`.
-
-    Tables of links have the columns ``pre, post, count, sign`` and not the table of neurons;
-    ``.safetensors`` has both. ``.txt`` has neither a header nor unknown signs.
-
-    Raises:
-        ValueError: a suffix of which no files are written.
-        OSError: the file cannot be written.
-    """
+    """Write a connectome, see :meth:`Connectome.write`."""
     path = Path(path)
     writer = _format(path).write
     if writer is None:

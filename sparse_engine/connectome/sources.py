@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from sparse_engine.errors import TableError
 
@@ -75,7 +76,7 @@ def recognise(columns: Sequence[str], table: str, **named: str | None) -> Source
     Raises:
         TableError: no source has these columns, or the table has no named column.
     """
-    given = {name: column for name, column in named.items() if column is not None}
+    given: dict[str, Any] = {name: column for name, column in named.items() if column is not None}
     found = next(
         (each for each in SOURCES if each.row is None and {*each.columns} <= {*columns}), None
     )
@@ -107,4 +108,3 @@ def recognise_row(first: Sequence[str]) -> tuple[Source, list[str]] | None:
             extra = [f"column {place}" for place in range(len(names), len(first))]
             return each, [*names[: len(first)], *extra]
     return None
-

@@ -21,7 +21,7 @@ class Links(NamedTuple):
 
     crow: np.ndarray
     col: np.ndarray
-    count: np.ndarray
+    synapses: np.ndarray
     sign: np.ndarray
 
 
@@ -30,7 +30,7 @@ class Columns(NamedTuple):
 
     pre: pa.Array
     post: pa.Array
-    count: pa.Array | None = None
+    synapses: pa.Array | None = None
     sign: pa.Array | None = None
 
 
@@ -66,7 +66,7 @@ class LinkStream:
             self.numbering.number(ids, place)
             for ids, place in zip(columns[:2], at[:2], strict=True)
         )
-        count = _counts(columns.count, len(pre), at[2])
+        count = _counts(columns.synapses, len(pre), at[2])
         sign = np.zeros(len(pre), np.int8) if columns.sign is None else _signs(columns.sign, at[3])
         wrong = (sign != 0) & (count == 0)
         if wrong.any():
@@ -80,7 +80,7 @@ class LinkStream:
         if self._kept > self._limit:
             links = self._sum()
             post = np.repeat(np.arange(len(links.crow) - 1, dtype=np.int32), np.diff(links.crow))
-            self._parts = [(links.col, post, links.count, links.sign)]
+            self._parts = [(links.col, post, links.synapses, links.sign)]
             self._kept = len(post)
             self._limit = max(MOST_ROWS, 2 * self._kept)
 
@@ -101,23 +101,20 @@ class LinkStream:
         self._parts.clear()
         neurons = len(self.numbering)
         of_neuron = _signs_of_neurons(pre, sign, neurons)
-        signed = None if of_neuron is not None else sum_links(post, pre, _wide(count) * sign, neurons)
-        given = None if signed is None else sum_links(post, pre, np.abs(sign, dtype=np.int32), neurons)
-        del sign
         summed = sum_links(post, pre, _wide(count), neurons)
-        if signed is None or given is None:
-            assert of_neuron is not None
+        if of_neuron is not None:
             signs = of_neuron[summed.indices]
         else:
-            self._check_signs(summed, signed.data, given.data > 0)
-            signs = np.sign(signed.data).astype(np.int8)
+            signed = sum_links(post, pre, _wide(count) * sign, neurons).data
+            given = sum_links(post, pre, np.abs(sign, dtype=np.int32), neurons).data > 0
+            self._check_signs(summed, signed, given)
+            signs = np.sign(signed).astype(np.int8)
         return Links(
             summed.indptr.astype(np.int64),
             summed.indices.astype(np.int32, copy=False),
             _narrowed(summed.data),
             signs,
         )
-
 
     def _check_signs(self, summed: csr_array, signed: np.ndarray, given: np.ndarray) -> None:
         wrong = given & ~np.isclose(np.abs(signed), summed.data, rtol=1e-9)

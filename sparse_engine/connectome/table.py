@@ -21,7 +21,7 @@ from sparse_engine.nn import SparseWeight
 from sparse_engine.ops import Pattern
 
 if TYPE_CHECKING:
-    from sparse_engine.connectome.network import ConnectomeNetwork
+    pass
 
 #: A table of neurons with the column ``id``: a DataFrame, an Arrow table, or arrays by name.
 NeuronsLike: TypeAlias = pd.DataFrame | pa.Table | Mapping[str, Any]
@@ -60,7 +60,7 @@ class Connectome:
         size = len(neurons)
         crow, col = torch.from_numpy(links.crow), torch.from_numpy(links.col)
         self.pattern = Pattern.from_csr(crow, col, (size, size))
-        self.count, self.sign = links.count, links.sign
+        self.count, self.sign = links.synapses, links.sign
         for name, each in (("count", self.count), ("sign", self.sign)):
             if each.shape != (self.nnz,):
                 raise ValueError(f"expected {name} of shape [{self.nnz}], found {[*each.shape]}")
@@ -102,7 +102,7 @@ class Connectome:
         if len({*lengths}) > 1:
             raise TableError(f"expected columns of one length, found lengths {lengths}")
         stream = reader.stream("pre", "post", "weight", "sign")
-        stream.add(Columns(*columns))  # type: ignore[arg-type]
+        stream.add(Columns(*columns))
         return reader.finish(stream)
 
     @property
@@ -177,7 +177,7 @@ class Connectome:
         wanted = pd.Index(ids)
         found = pd.Index(self.neurons["id"]).get_indexer(wanted)
         if (found < 0).any():
-            raise TableError(f"expected ids of neurons, found {wanted[int(found.argmin())]!r}")
+            raise TableError(f"expected ids of neurons, found {wanted[int(found.argmin())]}")
         return found
 
     def column(self, name: str) -> pd.Series:
@@ -269,7 +269,17 @@ class Connectome:
         return self.link_table(count=self.count, sign=self.sign)
 
     def write(self, path: str | Path) -> None:
-        """Write the connectome atomically; see :func:`sparse_engine.connectome.write_connectome`."""
+        """Write the connectome to a file, in the format of its suffix.
+
+        Tables of links have the columns ``pre, post, count, sign`` and not the table of neurons;
+        ``.safetensors`` has both. ``.txt`` has the sign on the count. The file appears whole or
+        not at all.
+
+        Raises:
+            ValueError: a suffix of which no files are written, see
+                :data:`~sparse_engine.connectome.FORMATS`.
+            OSError: the file cannot be written.
+        """
         from sparse_engine.connectome.formats import write_connectome
 
         write_connectome(self, path)

@@ -55,7 +55,7 @@ class CsvTable(LinkTable):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         with self.open() as file:
-            start = file.read(2**16).partition(b"\n")[0].decode("utf-8", "replace").strip("\ufeff\r")
+            start = file.read(2**16).partition(b"\n")[0].decode("utf-8-sig", "replace").strip("\r")
         if not start.strip():
             raise TableError(f"expected a table of links in {path}, found it empty")
         self.delimiter = next((each for each in ",\t " if each in start), ",")
