@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from collections.abc import Sequence as Ordered
+from contextlib import nullcontext
 from dataclasses import fields, replace
 from functools import partial
 from typing import Any, ClassVar
@@ -432,13 +433,14 @@ class Recurrent(nn.Module):
             run = partial(outside_graphs, cell.run) if capturing else cell.run
             return run(layer, sequence, state, **drawn)
         x, kept = sequence.x, sequence.x.dtype
-        if is_autocast_enabled(x.device.type):  # it would round the sums of each step
+        rounds = is_autocast_enabled(x.device.type)  # it would round the sums of each step
+        if rounds:
             sequence, kept = sequence._replace(x=x.to(self.dtype)), torch.bfloat16
         given = [
             sequence.x.new_zeros(sequence.batch, self.size_of(of)) if each is None else each
             for of, each in zip(self.states, state, strict=True)
         ]
-        with torch.autocast(x.device.type, enabled=False):
+        with torch.autocast(x.device.type, enabled=False) if rounds else nullcontext():
             start = tuple(each.to(sequence.x.dtype) for each in given)
             more = {"training": self.training} if cell.zoneout else {}
             y, last, *others = cell.run_steps(layer, sequence, start, **drawn, **more)

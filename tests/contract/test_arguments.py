@@ -114,14 +114,18 @@ NUMBERS = (True, "0.5", None, torch.tensor(0.5), nan, 1j)
 WRONG = {
     **dict.fromkeys(("input_size", "hidden_size", "num_layers"), INTEGERS),
     **dict.fromkeys(("in_features", "out_features", "features", "layer"), INTEGERS),
+    **dict.fromkeys(("refractory", "delay"), INTEGERS),
     **dict.fromkeys(("unfolds", "chunk_size", "recurrence_depth", "proj_size"), INTEGERS),
     **dict.fromkeys(("bias", "batch_first", "bidirectional"), FLAGS),
-    **dict.fromkeys(("layer_norm", "coupled", "trainable_tau"), FLAGS),
+    **dict.fromkeys(("layer_norm", "coupled", "trainable_tau", "keeps_current"), FLAGS),
     **dict.fromkeys(("dropout", "density", "input_density", "recurrent_dropout"), NUMBERS),
+    **dict.fromkeys(("tau_membrane", "resistance", "threshold", "reset"), NUMBERS),
     **dict.fromkeys(("gain", "dt", "sigma", "slope", "p", "zoneout"), NUMBERS),
     "checkpoint_every": INTEGERS[:-1],
     "cell_clip": [each for each in NUMBERS if each is not None],
     "solver": (sparse.RK4, "rk4", 4),
+    "synapse": (sparse.AlphaSynapse, "alpha", 5.0),
+    "surrogate": (sparse.ATan, "atan", torch.sigmoid),
     "nonlinearity": ("gelu", True, 4, ["tanh"]),
 }
 OUT_OF_RANGE = {
@@ -132,7 +136,11 @@ OUT_OF_RANGE = {
     "chunk_size": (0, 4),
     "proj_size": (-1, 7, 30),
     "cell_clip": (0, -1.0),
-    "dt": (0.0, inf),
+    **dict.fromkeys(("dt", "tau_membrane", "resistance"), (0.0, inf)),
+    "threshold": (0.0, -inf),
+    "reset": (1.0, -inf),
+    "refractory": (-1,),
+    "delay": (0,),
     "sigma": (-0.1, inf),
 }
 

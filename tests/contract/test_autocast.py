@@ -44,7 +44,7 @@ def network_of(form, **options):
 
 def relative(own, other):
     own, other = own.detach().double(), other.detach().double()
-    return float((own - other).norm() / other.norm())
+    return float((own - other).norm() / other.norm().clamp(min=1e-30))
 
 
 def rounded(network, leaves, **options):
