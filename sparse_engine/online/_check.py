@@ -80,7 +80,7 @@ def _check_layer(network: Recurrent, layer: Layer) -> None:
                 f"{type(weight).__name__}, whose links are not one number each"
             )
     generator = torch.Generator().manual_seed(0)
-    like = {"dtype": network.dtype, "generator": generator}
+    like: dict[str, Any] = {"dtype": network.dtype, "generator": generator}
     inputs = layer["weight_ih"].shape[1]
     state = tuple(torch.rand(1, units, **like) - 0.5 for _ in network.states)
     x, dt = torch.rand(1, inputs, **like), torch.ones(1, dtype=network.dtype)
@@ -130,8 +130,11 @@ def check_parameters(network: Recurrent, entries: Iterable[Entries]) -> None:
         if owner is not None and owner is not network:
             raise ValueError(f"expected parameters of one network, found {name} of another, too")
     with torch.enable_grad():
-        reached = sum(each.parameter().sum() for each in entries)
-    found = torch.autograd.grad(reached, [*named.values()], allow_unused=True) if named else ()
+        reached = [each.parameter().sum() for each in entries]
+    if not reached:
+        raise ValueError("expected parameters that take gradients, found none")
+    ones = [torch.ones_like(each) for each in reached]
+    found = torch.autograd.grad(reached, [*named.values()], ones, allow_unused=True)
     for name, gradient in zip(named, found, strict=True):
         if gradient is None:
             raise ValueError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -71,60 +71,50 @@ class Entries:
         parameter.backward(gradient.view_as(parameter).to(parameter.dtype))
 
 
-def entries_of(network: Recurrent) -> Iterator[Entries]:
-    """Yield the entries of all layers that take gradients."""
+def entries_of(network: Recurrent) -> list[Entries]:
+    """Return the entries of all layers that take gradients."""
+    found = []
     for number, (name, inputs) in enumerate(network.layers()):
-        layer = network.layer(name)
-        of = partial(Entries, layer=number)
+        layer, cell = network.layer(name), network.cell
         weight = layer["weight_ih"]
         if isinstance(weight, SparseWeight):
-            yield from _of_weight(of, f"weight_ih_{name}", weight, "input", 0)
-        elif weight.requires_grad:
-            places = torch.arange(weight.numel())
+            found.append(_links(f"weight_ih_{name}", number, "input", 0, weight))
+        else:
             own = partial(getattr, network, f"weight_ih_{name}")
-            at = {"rows": (places // inputs).int(), "columns": (places % inputs).int()}
-            yield of(name=f"weight_ih_{name}", kind="input", which=0, parameter=own, **at)
-        weights = network.cell.recurrent_weights(layer)
+            rows, columns = torch.arange(weight.numel()), torch.arange(inputs)
+            at = (rows // inputs).int(), columns.repeat(weight.shape[0]).int()
+            found.append(Entries(f"weight_ih_{name}", number, "input", 0, own, *at))
+        weights = cell.recurrent_weights(layer)
         for level, each in enumerate(weights):
-            full = f"weight_hh_{name}" + (f".{level}" if len(weights) > 1 else "")
-            yield from _of_weight(of, full, each, "product", level)
-        of_input, of_product = network.cell.biases(layer)
-        if of_input is not None and of_input.requires_grad:
+            title = f"weight_hh_{name}" + (f".{level}" if len(weights) > 1 else "")
+            found.append(_links(title, number, "product", level, each))
+        of_input, of_product = cell.biases(layer)
+        if of_input is not None:
             own = partial(_bias, network, name, 0)
-            at = {"rows": torch.arange(of_input.numel())}
-            yield of(name=f"input bias of {name}", kind="input", which=0, parameter=own, **at)
-        if of_product is not None and of_product.requires_grad:
-            own = partial(_bias, network, name, 1)
-            for level in range(len(weights)):
-                mine = partial(_of_level, own, level) if of_product.dim() == 2 else own
-                at = {"rows": torch.arange(of_product.shape[-1])}
-                title = f"bias {level} of {name}"
-                yield of(name=title, kind="product", which=level, parameter=mine, **at)
-        for argument in learned_arguments(network.cell, layer, network.hidden_size):
+            rows = torch.arange(of_input.numel())
+            found.append(Entries(f"bias_ih_{name}", number, "input", 0, own, rows))
+        for level in range(len(weights) if of_product is not None else 0):
+            own = partial(_bias, network, name, 1, level)
+            rows = torch.arange(own().numel())
+            found.append(Entries(f"bias_hh_{name}.{level}", number, "product", level, own, rows))
+        for argument in learned_arguments(cell, layer, network.hidden_size):
             own = partial(_argument, network, name, argument)
-            at = {"rows": torch.arange(network.hidden_size)}
-            title = f"{argument} of {name}"
-            yield of(name=title, kind="argument", which=argument, parameter=own, **at)
+            rows = torch.arange(network.hidden_size)
+            found.append(Entries(f"{argument}_{name}", number, "argument", argument, own, rows))
+    return [each for each in found if each.parameter().requires_grad]
 
 
-def _of_weight(
-    of: Callable[..., Entries], name: str, weight: SparseWeight, kind: str, which: int
-) -> Iterator[Entries]:
-    if weight.values.requires_grad:
-        own = partial(getattr, weight, "values")
-        made = of(
-            name=name, kind=kind, which=which, parameter=own, rows=weight.rows(), weight=weight
-        )
-        made.read_links()
-        yield made
+def _links(name: str, layer: int, kind: str, which: int, weight: SparseWeight) -> Entries:
+    own = partial(getattr, weight, "values")
+    entries = Entries(name, layer, kind, which, own, weight.rows(), None, weight)
+    entries.read_links()
+    return entries
 
 
-def _bias(network: Recurrent, name: str, side: int) -> Tensor | None:
-    return network.cell.biases(network.layer(name))[side]
-
-
-def _of_level(biases: Callable[[], Tensor], level: int) -> Tensor:
-    return biases()[level]
+def _bias(network: Recurrent, name: str, side: int, level: int = 0) -> Tensor:
+    bias = network.cell.biases(network.layer(name))[side]
+    assert bias is not None
+    return bias[level] if bias.dim() == 2 else bias
 
 
 def _argument(network: Recurrent, name: str, argument: str) -> Tensor:

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from sparse_engine import ops
 from sparse_engine.nn import SparseWeight
-from sparse_engine.ops import Pattern
 from sparse_engine.online._entries import Entries
 from sparse_engine.online._step import Leaf, Slopes, Step
+from sparse_engine.ops import Pattern
 
 #: Numbers of one quantity in a block of columns: temporaries stay within a cache.
 BLOCK = 1 << 18
@@ -59,8 +59,9 @@ class Whole(Influence):
     def __init__(self, entries: Entries, lanes: int, states: int, units: int, layers: int) -> None:
         self.entries, self.units = entries, units
         shape = lanes, states, units, entries.rows.numel()
-        like = {"dtype": entries.parameter().dtype}
-        self.parts = [torch.zeros(shape, **like) for _ in range(layers - entries.layer)]
+        dtype = entries.parameter().dtype
+        layers -= entries.layer
+        self.parts = [torch.zeros(shape, dtype=dtype) for _ in range(layers)]
 
     def advance(self, steps: list[Step], weights: list[Weights]) -> None:
         """Carry the influence over one time step, by blocks of entries."""
@@ -140,8 +141,8 @@ class Kept(Influence):
     """Influence that is kept for some pairs of an entry and a unit: ``[lanes, states, pairs]``.
 
     A pair is kept where the entry reaches the unit within ``reach`` products, the first of which is
-    its own; with reach 1 that is the entry's own unit. With ``reach`` 0 it is the own unit, too, and
-    the influence passes through no product at all.
+    its own; with reach 1 that is the entry's own unit. With reach 0 it is the own unit, too, and
+    the influence passes through no product.
     """
 
     def __init__(
@@ -155,8 +156,8 @@ class Kept(Influence):
     ) -> None:
         self.entries, self.units, self.reach = entries, units, reach
         self._choose(weights)
-        like = {"dtype": entries.parameter().dtype}
-        self.parts = [torch.zeros(lanes, states, self.unit.numel(), **like)]
+        shape, dtype = (lanes, states, self.unit.numel()), entries.parameter().dtype
+        self.parts = [torch.zeros(shape, dtype=dtype)]
 
     def _choose(self, weights: list[SparseWeight]) -> None:
         """Choose the pairs, in the order of entries and units, and find the links among them."""

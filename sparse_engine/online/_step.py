@@ -86,7 +86,7 @@ def trace(
         levels.append(level[0] if level else 0)
         return leaf
 
-    step = partial(cell.step, **given)
+    step: Any = partial(cell.step, **given)
     if cell.zoneout:
         rates = cell.zoneout if isinstance(cell.zoneout, tuple) else (cell.zoneout,)
         step = partial(zoned_out, step, rates * len(cell.states), False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence as Ordered
+from copy import copy
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -83,9 +84,9 @@ class Learner(ABC):
 
         Args:
             x: ``[batch, input_size]``, without a gradient.
-            resets: where episodes begin, ``[batch]``, bool or floats that are 0 elsewhere: state and
-                influence are zero before the step. Where all lanes begin one, their number may be
-                another than before.
+            resets: where episodes begin, ``[batch]``, bool or floats that are 0 elsewhere: there
+                state and influence are zero before the step. Where all lanes begin one, their
+                number may be another than before.
             timespans: for a network in continuous time, how long ``x`` is held, one number or
                 ``[batch]``; as in :meth:`Recurrent.step`.
 
@@ -217,14 +218,8 @@ class Learner(ABC):
 
         With the state dict of the network, a run that loads both goes on bit for bit.
         """
-        state: dict[str, Any] = {"links": [topology_hash(weight) for weight in self._versions]}
-        for number, states in enumerate(self._states):
-            for name, each in zip(self.network.states, states, strict=True):
-                state[f"{name}_l{number}"] = each.clone()
-        for each in self._influence:
-            for number, part in enumerate(each.parts):
-                state[f"influence.{each.entries.name}.{number}"] = part.clone()
-        return state
+        links = [topology_hash(weight) for weight in self._versions]
+        return {"links": links, **{name: each.clone() for name, each in self._tensors().items()}}
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -240,49 +235,51 @@ class Learner(ABC):
                 "expected the state of a learner for the links of this network, found other links; "
                 "load the network's own state first"
             )
-        tensors = {name: each for name, each in state.items() if name != "links"}
-        fresh = type(self).__new__(type(self))
-        fresh.__dict__.update(self.__dict__, _influence=[], _states=[], _y=None, _steps=[])
+        fresh = copy(self)
+        fresh.__dict__.update(_influence=[], _states=[], _y=None, _steps=[])
         fresh._entries = [replace(each) for each in self._entries]
         for entries in fresh._entries:
             entries.read_links()
-        first = tensors.get(f"{self.network.states[0]}_l0")
+        first = state.get(f"{self.network.states[0]}_l0")
         if isinstance(first, Tensor) and first.dim() == 2:
             fresh._begin(first.shape[0])
-        own = {name: each for name, each in fresh.state_dict().items() if name != "links"}
-        if own.keys() != tensors.keys():
-            wrong = sorted(own.keys() ^ tensors.keys())
+        own = fresh._tensors()
+        if wrong := sorted(own.keys() ^ (state.keys() - {"links"})):
             raise ValueError(f"expected entries {sorted(own)}, found a difference in {wrong}")
         for name, each in own.items():
-            found = tensors[name]
-            if not isinstance(found, Tensor) or (found.shape, found.dtype) != (
-                each.shape,
-                each.dtype,
-            ):
-                shown = [*found.shape] if isinstance(found, Tensor) else type(found).__name__
-                raise ValueError(f"expected {name} of shape {[*each.shape]}, found {shown}")
-        fresh._states = [
-            tuple(tensors[f"{name}_l{number}"].clone() for name in self.network.states)
-            for number in range(len(fresh._states))
-        ]
-        for influence in fresh._influence:
-            for number, part in enumerate(influence.parts):
-                part.copy_(tensors[f"influence.{influence.entries.name}.{number}"])
+            found = state[name]
+            shape = [*found.shape] if isinstance(found, Tensor) else type(found).__name__
+            if shape != [*each.shape] or found.dtype != each.dtype:
+                raise ValueError(
+                    f"expected {name} of shape {[*each.shape]} and {each.dtype}, found {shape}"
+                )
+        for name, each in own.items():
+            each.copy_(state[name])
         fresh._versions = self._now()
         self.__dict__.update(fresh.__dict__)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        found = {}
+        for number, states in enumerate(self._states):
+            for name, each in zip(self.network.states, states, strict=True):
+                found[f"{name}_l{number}"] = each
+        for influence in self._influence:
+            for number, part in enumerate(influence.parts):
+                found[f"influence.{influence.entries.name}.{number}"] = part
+        return found
 
     @abstractmethod
     def _carry(self, entries: Entries, lanes: int) -> Influence:
         """Return zero influence of some entries."""
 
-    def _refuse(self, network: Recurrent) -> None:
+    def _refuse(self, network: Recurrent) -> None:  # noqa: B027 - most methods refuse nothing
         """Raise ValueError for a network that this method is not defined for."""
 
     def _begin(self, lanes: int, states: list[tuple[Tensor, ...]] | None = None) -> None:
         network = self.network
-        shape, like = (lanes, network.hidden_size), {"dtype": network.dtype}
+        zeros = torch.zeros(lanes, network.hidden_size, dtype=network.dtype)
         self._states = states or [
-            tuple(torch.zeros(shape, **like) for _ in network.states) for _ in network.layers()
+            tuple(zeros.clone() for _ in network.states) for _ in network.layers()
         ]
         self._influence = [self._carry(each, lanes) for each in self._entries]
 
@@ -291,7 +288,7 @@ class Learner(ABC):
         return Weights(self.network.cell.recurrent_weights(layer), layer["weight_ih"])
 
     def _backpropagate(self, gradient: Tensor) -> list[Tensor]:
-        """Return the gradient by each layer's first state through this step, and capture factors."""
+        """Return the gradient by each layer's first state within the step; capture factors."""
         found = [gradient]
         for (name, _), step in zip(
             reversed([*self.network.layers()]), reversed(self._steps), strict=True

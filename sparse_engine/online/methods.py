@@ -31,10 +31,10 @@ class SnAp(Learner):
     """The sparse n-step approximation of RTRL (Menick et al. 2021).
 
     Of the influence only those entries are kept, at every step, by which a parameter reaches a unit
-    within ``order`` products of the recurrence. SnAp-1 keeps one number per link and state: ``J <-
-    D_i (W_ii J + source)``. SnAp-2 adds the units that read the link's own unit. With a pattern
-    in which ``order`` steps reach every unit, SnAp is RTRL. Between the layers of a stack, gradients
-    pass within the step only.
+    within ``order`` products of the recurrence. SnAp-1 keeps one number per link and state:
+    ``J <- D_i (W_ii J + source)``. SnAp-2 adds the units that read the link's own unit. Where
+    ``order`` products reach every unit, SnAp is RTRL. Between the layers of a stack, gradients pass
+    within the step only.
 
     Args:
         network: see :class:`Learner`.
@@ -57,8 +57,8 @@ class EProp(Learner):
     """Eligibility propagation (Bellec et al. 2020) with the gradient of the loss as the signal.
 
     The influence of a parameter is carried by the states of its own unit alone, through no link,
-    not even of the unit to itself: ``e <- (ds_t / ds_{t-1}) e + ds_t / dtheta``. For an LSTM that is
-    ``e_c <- f e_c + ...``. Between the layers of a stack, gradients pass within the step.
+    not even of the unit to itself: ``e <- (ds_t / ds_{t-1}) e + ds_t / dtheta``. For an LSTM that
+    is ``e_c <- f e_c + ...``. Between the layers of a stack, gradients pass within the step.
 
     Args:
         network: see :class:`Learner`.
@@ -87,6 +87,6 @@ class RFLO(EProp):
     def _refuse(self, network: Recurrent) -> None:
         if len(network.states) > 1:
             raise ValueError(
-                f"expected a network with one state for RFLO, found {network.states}; EProp carries "
-                "several"
+                f"expected a network with one state for RFLO, found {network.states}; EProp "
+                "carries several"
             )
