@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sparse_engine import models as models
     from sparse_engine import networkx as networkx
     from sparse_engine import nn as nn
+    from sparse_engine import online as online
     from sparse_engine import ops as ops
     from sparse_engine import optim as optim
     from sparse_engine import topology as topology
@@ -37,7 +38,7 @@ __version__ = "0.1.0"
 
 _SUBPACKAGES = (
     "analysis", "c_library", "callbacks", "connectome", "convert", "deploy", "estimators", "hub",
-    "lab", "models", "networkx", "nn", "ops", "optim", "topology",
+    "lab", "models", "networkx", "nn", "online", "ops", "optim", "topology",
 )  # fmt: skip
 _OF_DEPLOY = ("convert_model", "quantize")
 
