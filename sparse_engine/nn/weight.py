@@ -326,10 +326,9 @@ class SparseWeight(WeightState):
             # Only a DTensor has this attribute; importing its module would take a second.
             if hasattr(getattr(self, name), "placements"):
                 raise ValueError(
-                    f"expected all {name} of {self} in each process to rewire it, found them "
-                    "distributed, as by fully_shard; train with DistributedDataParallel, or give "
-                    "fully_shard the parameters of sparse weights as ignored_params and average "
-                    "their gradients over the processes"
+                    f"expected all {name} of {self} in each process to replace its links, found "
+                    "them distributed, as by fully_shard; choose the links before fully_shard, or "
+                    "by a method of sparse_engine.topology, which gathers them"
                 )
 
     @torch.no_grad()
