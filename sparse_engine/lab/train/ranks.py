@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -65,10 +66,9 @@ def on_first(function: Callable[[], T]) -> T:
         except Exception as error:
             outcome[1] = error
     distributed.broadcast_object_list(outcome, src=0)
-    result, error = outcome
-    if error is not None:
-        raise error
-    return result
+    if outcome[1] is not None:
+        raise outcome[1]
+    return outcome[0]
 
 
 def on_any(flag: bool) -> bool:
@@ -98,5 +98,9 @@ def averaged_loss(task: Task, model: nn.Module) -> Callable[[Step], Tensor]:
     It is made anew when the number of links changes.
     """
     loss = Loss(task, model)
+    if not several():
+        return loss
     # Ranks rewire alike, and need not be sent the links of the first at every step.
-    return DistributedDataParallel(loss, broadcast_buffers=False) if several() else loss
+    renamed = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
+    option: Any = {"forward_sync_buffers" if renamed else "broadcast_buffers": False}
+    return DistributedDataParallel(loss, **option)
