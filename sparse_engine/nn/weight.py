@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -58,6 +58,8 @@ class SparseWeight(WeightState):
     frozen_pattern: bool = False
     first_gain: float = 1.0
     signed: bool = True
+    #: Whether each rank of a process group has other rows, see sparse_engine.distributed.
+    sharded: ClassVar[bool] = False
 
     _blocks: tuple[int, ...] | None = None
 
