@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sparse_engine import connectome as connectome
     from sparse_engine import convert as convert
     from sparse_engine import deploy as deploy
+    from sparse_engine import distributed as distributed
     from sparse_engine import estimators as estimators
     from sparse_engine import hub as hub
     from sparse_engine import lab as lab
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _SUBPACKAGES = (
-    "analysis", "c_library", "callbacks", "connectome", "convert", "deploy", "estimators", "hub",
-    "lab", "models", "networkx", "nn", "online", "ops", "optim", "topology",
+    "analysis", "c_library", "callbacks", "connectome", "convert", "deploy", "distributed",
+    "estimators", "hub", "lab", "models", "networkx", "nn", "online", "ops", "optim", "topology",
 )  # fmt: skip
 _OF_DEPLOY = ("convert_model", "quantize")
 

@@ -68,6 +68,8 @@ class Recurrent(nn.Module):
             everything is kept, as it is inside the transforms of ``torch.func``, which do not
             support checkpoints.
         generator: source of randomness on the CPU.
+        process_group: ranks of ``torch.distributed``, each of which keeps a part of the units, see
+            :func:`sparse_engine.distributed.shard`. Give all the same generator.
         **options: the options of the cell. They are attributes of the network, too.
 
     Raises:
@@ -90,6 +92,8 @@ class Recurrent(nn.Module):
     bidirectional: bool
     checkpoint_every: int | None
     cell: Any
+    #: The units of each rank, where :func:`sparse_engine.distributed.shard` has distributed them.
+    unit_share: Any = None
 
     def __init_subclass__(cls, **options: Any) -> None:
         # torch.compile counts recompilations by code object, so each class has one of its own.
@@ -115,6 +119,7 @@ class Recurrent(nn.Module):
         gain: float = 1.0,
         checkpoint_every: int | None = None,
         generator: torch.Generator | None = None,
+        process_group: Any = None,
         **options: Any,
     ) -> None:
         super().__init__()
@@ -155,6 +160,10 @@ class Recurrent(nn.Module):
                 else:
                     setattr(self, f"{kind}_{layer}", value)
         warn_of_dense_inputs(self)
+        if process_group is not None:
+            from sparse_engine.distributed import shard
+
+            shard(self, process_group)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "cell":  # options are attributes of the network, too
@@ -384,6 +393,10 @@ class Recurrent(nn.Module):
         self, sequence: Sequence, starts: Ordered[Ordered[Tensor | None]]
     ) -> tuple[Tensor, ...]:
         """Run all layers; return the outputs of the last, and the final states of all."""
+        if self.unit_share is not None:
+            from sparse_engine.distributed.network import run
+
+            return run(self, sequence, starts)
         device = sequence.x.device.type
         if is_autocast_enabled(device) and not (
             self.keeps_bfloat16(device) and asks_for_bfloat16(device)

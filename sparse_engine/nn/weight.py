@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -59,6 +59,8 @@ class SparseWeight(WeightState):
     frozen_pattern: bool = False
     first_gain: float = 1.0
     signed: bool = True
+    #: Whether each rank of a process group has other rows, see sparse_engine.distributed.
+    sharded: ClassVar[bool] = False
 
     _blocks: tuple[int, ...] | None = None
 
@@ -327,10 +329,9 @@ class SparseWeight(WeightState):
             # Only a DTensor has this attribute; importing its module would take a second.
             if hasattr(getattr(self, name), "placements"):
                 raise ValueError(
-                    f"expected all {name} of {self} in each process to rewire it, found them "
-                    "distributed, as by fully_shard; train with DistributedDataParallel, or give "
-                    "fully_shard the parameters of sparse weights as ignored_params and average "
-                    "their gradients over the processes"
+                    f"expected all {name} of {self} in each process to replace its links, found "
+                    "them distributed, as by fully_shard; choose the links before fully_shard, or "
+                    "by a method of sparse_engine.topology, which gathers them"
                 )
 
     @torch.no_grad()
