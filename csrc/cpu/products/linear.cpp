@@ -47,16 +47,17 @@ void backward(const LinearBackward<T, A>& a, int64_t panels) {
   constexpr int W = L * NV;
   const bool packed = !is_panel<W>(a.dy, a.columns);
   const int64_t panel_size = packed ? a.wt.cols * W : 0;
-  const int threads = threads_for_region(a.threads, 2 * a.wt.nnz() * a.columns);
+  const Job job = job_of_region(a.threads, 2 * a.wt.nnz() * a.columns);
   constexpr int64_t kTile = Tiles<T, A, W>::kSize;
   Scratch scratch(Scratch::bytes_of<T>(Back::needs(a.wt)) + 2 * Scratch::bytes_of<A>(panel_size) +
-                  Scratch::bytes_of<A>(threads * kTile) + Scratch::bytes_of<T>(threads * kTile));
+                  Scratch::bytes_of<A>(job.threads * kTile) +
+                  Scratch::bytes_of<T>(job.threads * kTile));
   const Back back(a.wt, a.permutation, a.dvalues, scratch.take<T>(Back::needs(a.wt)));
   A* panel[2] = {scratch.take<A>(panel_size), scratch.take<A>(panel_size)};
-  A* x_tiles = scratch.take<A>(threads * kTile);
-  T* dx_tiles = scratch.take<T>(threads * kTile);
+  A* x_tiles = scratch.take<A>(job.threads * kTile);
+  T* dx_tiles = scratch.take<T>(job.threads * kTile);
 
-  run_team(threads, [&](const Team& team) {
+  run_team(job, [&](const Team& team) {
     const Rows rows = rows_of(a.wt, team.rank, team.size, kBlock);
     const Tiles<T, A, W> tiles{x_tiles + team.rank * kTile, dx_tiles + team.rank * kTile};
     bool fine = back.start(team, a.values, rows);

@@ -4,13 +4,24 @@
 #include <algorithm>
 #include <cstring>
 #include <type_traits>
+#include <utility>
 
-#include "products/link_values.h"
-#include "runtime/kept.h"
+#include "runtime/panel.h"
 #include "sparse_engine/matrix.h"
 
 namespace sparse_engine {
 namespace {
+
+// The vector whose lane l is entry(l). Inserting entries one by one is faster than the gather
+// instructions. A loop over the lanes of a vector is not: it was compiled to twice as many loads.
+template <typename T, int L, class Entry, int... I>
+SE_INLINE Vec<T, L> gathered(const Entry& entry, std::integer_sequence<int, I...>) {
+  return Vec<T, L>{entry(I)...};
+}
+template <typename T, int L, class Entry>
+SE_INLINE Vec<T, L> gathered(const Entry& entry) {
+  return gathered<T, L>(entry, std::make_integer_sequence<int, L>());
+}
 
 // L indices, read two at a time: loads are what limits products with a single column.
 template <int L>
@@ -39,8 +50,8 @@ SE_INLINE void keep_scalar(int64_t& p) { asm("" : "+r"(p)); }
 // Returns `even` plus the sum over links p in [first, end) of values[p] * x[idx[p]]. Two links are
 // in flight. `and_then(p, count, row)` gets the entries of x that the links from p on read:
 // Int<K>() for a vector of K, a number for fewer.
-template <typename T, class Values, typename A, class AndThen>
-SE_INLINE T dot_of_few(T even, const Values& values, const int32_t* idx, int64_t first, int64_t end,
+template <typename T, typename A, class AndThen>
+SE_INLINE T dot_of_few(T even, const T* values, const int32_t* idx, int64_t first, int64_t end,
                        const A* x, const AndThen& and_then) {
   const auto product = [&](int64_t p) SE_INLINE_LAMBDA {
     const T entry = load<T, 1>(x + idx[p]);
@@ -62,8 +73,8 @@ SE_INLINE T dot_of_few(T even, const Values& values, const int32_t* idx, int64_t
 // that leave out lanes. Gathering costs as much as a loop over three links, but the end of that
 // loop is mispredicted in nearly every row.
 #if defined(__AVX512VL__)
-template <typename T, class Values, typename A>
-constexpr bool kGathersLast = std::is_same_v<A, T> && std::is_same_v<Values, InOrder<T>>;
+template <typename T, typename A>
+constexpr bool kGathersLast = std::is_same_v<A, T>;
 
 // The first `count` of the entries of x at idx, fewer than a vector; other lanes are zero.
 SE_INLINE Vec<float, 8> gathered_first(const float* x, const int32_t* idx, int64_t count) {
@@ -101,7 +112,7 @@ struct Looking {
   }
 };
 #else
-template <typename T, class Values, typename A>
+template <typename T, typename A>
 constexpr bool kGathersLast = false;
 #endif
 
@@ -115,20 +126,20 @@ struct Trusting {
 
 // Adds the products of whole vectors of links to `sum`, lanes over the links, from p on, which
 // becomes the first link that is left. Returns false where `look` does not allow some link.
-template <typename T, int L, class Look, class Values, typename A, class AndThen>
-SE_INLINE bool add_vectors(Vec<T, L>& sum, const Look& look, const Values& values,
-                           const int32_t* idx, int64_t& p, int64_t end, bool links_ahead,
-                           const A* x, const AndThen& and_then) {
+template <typename T, int L, class Look, typename A, class AndThen>
+SE_INLINE bool add_vectors(Vec<T, L>& sum, const Look& look, const T* values, const int32_t* idx,
+                           int64_t& p, int64_t end, bool links_ahead, const A* x,
+                           const AndThen& and_then) {
   for (; p + L <= end; p += L) {
     if (links_ahead) {
       fetch_stream(idx, p);
-      values.fetch_far(p);
+      fetch_stream(values, p);
     }
     if (!look.template allows<L>(idx + p, L)) return false;
     const IndicesInPairs<L> columns(idx + p);
     const auto row =
         gathered<T, L>([&](int l) SE_INLINE_LAMBDA { return load<T, 1>(x + columns[l]); });
-    sum += values.template neighbours<L>(p) * row;
+    sum += load<T, L>(values + p) * row;
     and_then(p, Int<L>(), row);
   }
   return true;
@@ -153,16 +164,16 @@ constexpr int kLinksTogether = kShuffleBytes / static_cast<int>(sizeof(T));
 
 // The same as dot_of_few for many links. The result means nothing where `look` allows some link
 // not. A function of its own, since time loops have too few registers left for its pointers.
-template <typename T, class Look, class Values, typename A, class AndThen>
-SE_NOINLINE T dot_of_many(const Look look, const Values values, const int32_t* idx, int64_t first,
+template <typename T, class Look, typename A, class AndThen>
+SE_NOINLINE T dot_of_many(const Look look, const T* values, const int32_t* idx, int64_t first,
                           int64_t end, bool links_ahead, const A* x, const AndThen and_then) {
   constexpr int L = kLinksTogether<T>;
   Vec<T, L> sum = {};
   int64_t p = first;
   if (!add_vectors<T, L>(sum, look, values, idx, p, end, links_ahead, x, and_then)) return T(0);
 #if defined(__AVX512VL__)
-  if constexpr (kGathersLast<T, Values, A>) {
-    add_last<T, L>(sum, look, values.values, idx, p, end, x, and_then);
+  if constexpr (kGathersLast<T, A>) {
+    add_last<T, L>(sum, look, values, idx, p, end, x, and_then);
     return sum_of_lanes<T, L>(sum);
   }
 #endif
@@ -171,11 +182,11 @@ SE_NOINLINE T dot_of_many(const Look look, const Values values, const int32_t* i
 
 // The same for any number of links. Few whole vectors do not repay the sum over lanes where the
 // last links are multiplied one by one.
-template <typename T, class Values, typename A, class AndThen>
-SE_INLINE T row_dot(const Values& values, const int32_t* idx, int64_t first, int64_t end,
+template <typename T, typename A, class AndThen>
+SE_INLINE T row_dot(const T* values, const int32_t* idx, int64_t first, int64_t end,
                     bool links_ahead, const A* x, const AndThen& and_then) {
   constexpr int64_t kMany = 3 * kLinksTogether<T>;
-  if (!kGathersLast<T, Values, A> && end - first < kMany)
+  if (!kGathersLast<T, A> && end - first < kMany)
     return dot_of_few(T(0), values, idx, first, end, x, and_then);
   return dot_of_many<T>(Trusting(), values, idx, first, end, links_ahead, x, and_then);
 }
@@ -200,7 +211,7 @@ SE_NOINLINE void add_short_rows(const Look look, const T* values, const Csr& w, 
     store_first<T, L>(products + (at - begin), run, count);
     run = Vec<T, L>{};
   };
-  if (!add_vectors<T, L>(run, look, InOrder<T>{values}, w.idx, p, end, false, x, keep) ||
+  if (!add_vectors<T, L>(run, look, values, w.idx, p, end, false, x, keep) ||
       !add_last<T, L>(run, look, values, w.idx, p, end, x, keep))
     return;
   int64_t longest = 0;
@@ -227,7 +238,7 @@ SE_NOINLINE void add_long_rows(const Look look, const T* values, const Csr& w, i
   for (int r = 0; r < L; ++r) {
     const int64_t end = w.ptr[first + r + 1];
     Vec<T, L> sum = {};
-    if (!add_vectors<T, L>(sum, look, InOrder<T>{values}, w.idx, p, end, links_ahead, x, nothing) ||
+    if (!add_vectors<T, L>(sum, look, values, w.idx, p, end, links_ahead, x, nothing) ||
         !add_last<T, L>(sum, look, values, w.idx, p, end, x, nothing))
       return;
     rows[r] = sum;
@@ -239,26 +250,26 @@ SE_NOINLINE void add_long_rows(const Look look, const T* values, const Csr& w, i
 
 // sums[r] += W[first + r, :] x for `count` rows, with sums that mean nothing where `look` allows
 // some link not.
-template <typename T, class Look, class Values, typename A>
-void add_rows(const Look& look, const Values& values, const Csr& w, int64_t first, int count,
+template <typename T, class Look, typename A>
+void add_rows(const Look& look, const T* values, const Csr& w, int64_t first, int count,
               bool links_ahead, const A* x, T* sums) {
   const auto nothing = [](int64_t, auto, auto) SE_INLINE_LAMBDA {};
   int r = 0;
 #if defined(__AVX512VL__)
   constexpr int L = kLinksTogether<T>;
-  if constexpr (kGathersLast<T, Values, A>) {
+  if constexpr (kGathersLast<T, A>) {
     for (; r + L <= count; r += L) {
       const int64_t links = w.ptr[first + r + L] - w.ptr[first + r];
       if (links <= kShortRun<T>)
-        add_short_rows<T>(look, values.values, w, first + r, x, sums + r);
+        add_short_rows<T>(look, values, w, first + r, x, sums + r);
       else
-        add_long_rows<T>(look, values.values, w, first + r, links_ahead, x, sums + r);
+        add_long_rows<T>(look, values, w, first + r, links_ahead, x, sums + r);
     }
   }
 #endif
   for (; r < count; ++r) {
     const int64_t begin = w.ptr[first + r], end = w.ptr[first + r + 1];
-    if constexpr (kGathersLast<T, Values, A>)
+    if constexpr (kGathersLast<T, A>)
       sums[r] += dot_of_many<T>(look, values, w.idx, begin, end, links_ahead, x, nothing);
     else
       sums[r] += row_dot<T>(values, w.idx, begin, end, links_ahead, x, nothing);

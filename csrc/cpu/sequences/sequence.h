@@ -163,14 +163,9 @@ inline int64_t work_of_step(int64_t links, int64_t units, int64_t batch) {
   return (links + units * kLinksPerUnit) * batch;
 }
 
-// Threads that pay for one step.
-inline int threads_for_step(int threads, int64_t links, int64_t units, int64_t batch) {
-  return useful_threads(threads, work_of_step(links, units, batch));
-}
-
-// Threads that pay for steps of so much work, where teams go through equal parts of the columns.
-inline int threads_for_parts(int threads, int64_t work, int parts) {
-  return std::min(threads, parts * useful_threads(threads, work / parts));
+// The threads that pay for a step, and its work.
+inline Job job_of_steps(int threads, int64_t links, int64_t units, int64_t batch, int64_t steps) {
+  return job_of(threads, work_of_step(links, units, batch), steps);
 }
 
 }  // namespace
