@@ -268,22 +268,6 @@ class Connectome:
         """Return all links as a table ``pre, post, count, sign``, in the order of ``pattern``."""
         return self.link_table(count=self.count, sign=self.sign)
 
-    def write(self, path: str | Path) -> None:
-        """Write the connectome to a file, in the format of its suffix.
-
-        Tables of links have the columns ``pre, post, count, sign`` and not the table of neurons;
-        ``.safetensors`` has both. ``.txt`` has the sign on the count. The file appears whole or
-        not at all.
-
-        Raises:
-            ValueError: a suffix of which no files are written, see
-                :data:`~sparse_engine.connectome.FORMATS`.
-            OSError: the file cannot be written.
-        """
-        from sparse_engine.connectome.formats import write_connectome
-
-        write_connectome(self, path)
-
     def _signed(self, dtype: type) -> np.ndarray:
         return np.where(self.sign < 0, -1, 1).astype(dtype) * self.count
 
