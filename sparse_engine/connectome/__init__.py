@@ -14,9 +14,16 @@ with _extra("connectome"):
     from sparse_engine.connectome.formats import read_sonata as read_sonata
     from sparse_engine.connectome.formats import read_worm as read_worm
     from sparse_engine.connectome.formats import write as write
+    from sparse_engine.connectome.network import ConnectomeNetwork as ConnectomeNetwork
     from sparse_engine.connectome.sources import SOURCES as SOURCES
     from sparse_engine.connectome.table import Connectome as Connectome
     from sparse_engine.connectome.table import read_neurons as read_neurons
     from sparse_engine.connectome.transmitters import SIGNS as SIGNS
+    from sparse_engine.connectome.weights import Dale as Dale
+    from sparse_engine.connectome.weights import Fixed as Fixed
+    from sparse_engine.connectome.weights import Free as Free
+    from sparse_engine.connectome.weights import LowRank as LowRank
+    from sparse_engine.connectome.weights import TypePairs as TypePairs
+    from sparse_engine.connectome.weights import Weights as Weights
 
 from_table = Connectome.from_table
