@@ -7,6 +7,9 @@ with _extra("connectome"):
     from sparse_engine.connectome.arrow import read_csv as read_csv
     from sparse_engine.connectome.arrow import read_feather as read_feather
     from sparse_engine.connectome.arrow import read_parquet as read_parquet
+    from sparse_engine.connectome.comparison import Comparison as Comparison
+    from sparse_engine.connectome.comparison import Difference as Difference
+    from sparse_engine.connectome.comparison import compare as compare
     from sparse_engine.connectome.flyvis import read_flyvis as read_flyvis
     from sparse_engine.connectome.formats import FORMATS as FORMATS
     from sparse_engine.connectome.formats import read as read
@@ -15,6 +18,13 @@ with _extra("connectome"):
     from sparse_engine.connectome.formats import read_worm as read_worm
     from sparse_engine.connectome.formats import write as write
     from sparse_engine.connectome.network import ConnectomeNetwork as ConnectomeNetwork
+    from sparse_engine.connectome.nulls import NULLS as NULLS
+    from sparse_engine.connectome.nulls import Null as Null
+    from sparse_engine.connectome.nulls import SameDegrees as SameDegrees
+    from sparse_engine.connectome.nulls import SameDegreesAndSigns as SameDegreesAndSigns
+    from sparse_engine.connectome.nulls import SameDegreesAndTypes as SameDegreesAndTypes
+    from sparse_engine.connectome.nulls import SameDensity as SameDensity
+    from sparse_engine.connectome.nulls import ShuffledWeights as ShuffledWeights
     from sparse_engine.connectome.sources import SOURCES as SOURCES
     from sparse_engine.connectome.table import Connectome as Connectome
     from sparse_engine.connectome.table import read_neurons as read_neurons
