@@ -172,8 +172,16 @@ def read(path: str | Path, **options: Any) -> Connectome:
     return _format(Path(path)).read(path, **options)
 
 
-def write_connectome(connectome: Connectome, path: str | Path) -> None:
-    """Write a connectome, see :meth:`Connectome.write`."""
+def write(connectome: Connectome, path: str | Path) -> None:
+    """Write a connectome atomically, in the format of the suffix, see :func:`read`.
+
+    Tables of links have the columns ``pre, post, count, sign`` and not the table of neurons;
+    ``.safetensors`` has both. ``.txt`` has the sign on the count.
+
+    Raises:
+        ValueError: a suffix of which no files are written, see :data:`FORMATS`.
+        OSError: the file cannot be written.
+    """
     path = Path(path)
     writer = _format(path).write
     if writer is None:

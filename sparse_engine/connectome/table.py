@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -14,14 +14,13 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
 from sparse_engine.connectome.ids import Numbering, as_arrow
+from sparse_engine.connectome.network import ConnectomeNetwork
 from sparse_engine.connectome.stream import Columns, Links, LinkStream
 from sparse_engine.connectome.transmitters import SIGNS
+from sparse_engine.connectome.weights import Weights
 from sparse_engine.errors import TableError
-from sparse_engine.nn import SparseWeight
+from sparse_engine.nn import Recurrent, SparseWeight
 from sparse_engine.ops import Pattern
-
-if TYPE_CHECKING:
-    pass
 
 #: A table of neurons with the column ``id``: a DataFrame, an Arrow table, or arrays by name.
 NeuronsLike: TypeAlias = pd.DataFrame | pa.Table | Mapping[str, Any]
@@ -268,21 +267,61 @@ class Connectome:
         """Return all links as a table ``pre, post, count, sign``, in the order of ``pattern``."""
         return self.link_table(count=self.count, sign=self.sign)
 
-    def write(self, path: str | Path) -> None:
-        """Write the connectome to a file, in the format of its suffix.
+    def network(
+        self,
+        kind: type[Recurrent],
+        *,
+        weights: Weights | None = None,
+        inputs: Mapping[str, Where] | None = None,
+        readouts: Mapping[str, Where] | None = None,
+        by: str | None = None,
+        tau: float | str | Mapping[Any, float] | None = None,
+        bias: float | str | Mapping[Any, float] | None = None,
+        checkpoint_every: int | None = None,
+        **options: Any,
+    ) -> ConnectomeNetwork:
+        """Return a network of one unit for each neuron.
 
-        Tables of links have the columns ``pre, post, count, sign`` and not the table of neurons;
-        ``.safetensors`` has both. ``.txt`` has the sign on the count. The file appears whole or
-        not at all.
+        Args:
+            kind: the network, such as :class:`~sparse_engine.nn.SparseRateRNN`.
+            weights: what is trained: ``Fixed()``, ``TypePairs()``, ``Dale()``, ``LowRank(rank)`` or
+                ``Free()``, the default. Strengths are the numbers of synapses at first, see
+                :meth:`ConnectomeNetwork.calibrate`.
+            inputs: populations that get input of their own, by name, see :meth:`where`; by default
+                all neurons, as "neurons".
+            readouts: populations whose output is returned, likewise.
+            by: column whose values group neurons; those of a group share time constant and bias.
+                By default each neuron has its own.
+            tau: time constants, in the unit of dt: a number, a column of the table, or a number for
+                each group by the name of the group (for each neuron by its id).
+            bias: first biases, likewise.
+            checkpoint_every: see :class:`ConnectomeNetwork`.
+            **options: options of ``kind``, such as ``nonlinearity``, ``dt``, ``trainable_tau`` and
+                ``dtype``.
 
         Raises:
-            ValueError: a suffix of which no files are written, see
-                :data:`~sparse_engine.connectome.FORMATS`.
-            OSError: the file cannot be written.
-        """
-        from sparse_engine.connectome.formats import write_connectome
+            TableError: a column, an id or a number that the table does not have.
+            TypeError: an option that ``kind`` does not have.
 
-        write_connectome(self, path)
+        Example:
+            >>> brain = Connectome.from_table(["a", "a", "b"], ["b", "c", "c"], [4, 1, 2])
+            >>> network = brain.network(SparseRateRNN, weights=Dale(), readouts={"out": ["c"]})
+            >>> out, state = network({"neurons": torch.randn(10, 2, 3)})
+            >>> out["out"].shape
+            torch.Size([10, 2, 1])
+        """
+        return ConnectomeNetwork(
+            self,
+            kind,
+            weights=weights,
+            inputs=inputs,
+            readouts=readouts,
+            by=by,
+            tau=tau,
+            bias=bias,
+            checkpoint_every=checkpoint_every,
+            **options,
+        )
 
     def _signed(self, dtype: type) -> np.ndarray:
         return np.where(self.sign < 0, -1, 1).astype(dtype) * self.count

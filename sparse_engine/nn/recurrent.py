@@ -441,7 +441,8 @@ class Recurrent(nn.Module):
         weights = cell.weights(layer)
         for weight in weights:
             weight.refresh()
-        if not (cell.zoneout or cell.goes_by_steps(layer, sequence)):
+        by_steps = cell.zoneout or any(weight.by_steps for weight in weights)
+        if not (by_steps or cell.goes_by_steps(layer, sequence)):
             capturing = any(weight.captured is not None for weight in weights)
             run = partial(outside_graphs, cell.run) if capturing else cell.run
             return run(layer, sequence, state, **drawn)

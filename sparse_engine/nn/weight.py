@@ -45,6 +45,8 @@ class SparseWeight(WeightState):
             and ``(out_features,)`` is the default. A recurrent network sets it, and rules that
             distinguish gates read it. A setting, too.
         signed: whether values have signs; otherwise they are at least 0, as conductances are.
+        by_steps: whether networks multiply by :meth:`forward` at each step, as for a weight that
+            adds more to the product than the links.
         link_parameters: names of the parameters with one entry per link. A rewiring moves all of
             them, with their gradients and optimizer state.
 
@@ -61,6 +63,7 @@ class SparseWeight(WeightState):
     signed: bool = True
     #: Whether each rank of a process group has other rows, see sparse_engine.distributed.
     sharded: ClassVar[bool] = False
+    by_steps: bool = False
 
     _blocks: tuple[int, ...] | None = None
 

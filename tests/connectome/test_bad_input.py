@@ -10,7 +10,7 @@ import pyarrow.feather
 import pyarrow.parquet
 import pytest
 
-from sparse_engine.connectome import TableError, from_table, read, read_csv
+from sparse_engine.connectome import TableError, from_table, read, read_csv, write
 
 WRONG = {
     "float ids": (dict(pre=[1.0], post=[2]), "'pre'.*row 0.*read it as int64"),
@@ -97,7 +97,7 @@ def test_no_number_in_a_csv(tmp_path):
 def test_a_file_cut_in_half(suffix, tmp_path):
     rng = np.random.default_rng(0)
     path = tmp_path / f"l{suffix}"
-    from_table(*rng.integers(1000, size=(2, 5000)), rng.integers(1, 9, 5000)).write(path)
+    write(from_table(*rng.integers(1000, size=(2, 5000)), rng.integers(1, 9, 5000)), path)
     content = path.read_bytes()
     for share in (0.5, 0.9):
         path.write_bytes(content[: int(share * len(content))])
@@ -132,7 +132,7 @@ def test_other_files(tmp_path):
 def test_safetensors_of_other_links(tmp_path):
     brain = from_table([1, 2], [2, 1])
     brain.count[0] = 0
-    brain.write(tmp_path / "l.safetensors")
+    write(brain, tmp_path / "l.safetensors")
     with pytest.raises(TableError, match="counts above 0"):
         read(tmp_path / "l.safetensors")
     with h5py.File(tmp_path / "n.h5", "w") as file:
@@ -144,4 +144,4 @@ def test_safetensors_of_other_links(tmp_path):
 
 def test_ids_that_sonata_does_not_have(tmp_path):
     with pytest.raises(ValueError, match="integers from 0 on"):
-        from_table(["a"], ["b"]).write(tmp_path / "l.h5")
+        write(from_table(["a"], ["b"]), tmp_path / "l.h5")

@@ -14,7 +14,7 @@ import pyarrow.parquet
 import pytest
 
 from sparse_engine import connectome
-from sparse_engine.connectome import SOURCES, from_table, read, read_csv, read_parquet
+from sparse_engine.connectome import SOURCES, from_table, read, read_csv, read_parquet, write
 
 A, B, C = (720575940590000000 + each for each in (1, 2, 3))
 
@@ -38,7 +38,7 @@ def write_text(path, text):
 )
 def test_each_format_comes_back(suffix, brain, tmp_path):
     path = tmp_path / f"brain{suffix}"
-    brain.write(path)
+    write(brain, path)
     again = read(path)
     expected = brain.links()
     if suffix == ".tar.gz":
@@ -49,7 +49,7 @@ def test_each_format_comes_back(suffix, brain, tmp_path):
 
 def test_safetensors_has_the_table_of_neurons(brain, tmp_path):
     named = brain.with_neurons(type=["T4a", None, "ü"] * 10, u=np.arange(30.0))
-    named.write(tmp_path / "brain.safetensors")
+    write(named, tmp_path / "brain.safetensors")
     pd.testing.assert_frame_equal(read(tmp_path / "brain.safetensors").neurons, named.neurons)
 
 
