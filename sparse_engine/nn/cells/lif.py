@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from sparse_engine.nn.cell import Cell
+from sparse_engine.nn.cell import Cell, Layer
+from sparse_engine.nn.kernel_cell import captures
 from sparse_engine.nn.options import (
     Check,
     check_count,
@@ -22,6 +23,7 @@ from sparse_engine.nn.options import (
     option,
 )
 from sparse_engine.nn.recurrent import Recurrent
+from sparse_engine.nn.sequence import Sequence
 from sparse_engine.nn.spikes import (
     AlphaSynapse,
     ExponentialSynapse,
@@ -30,6 +32,7 @@ from sparse_engine.nn.spikes import (
     Surrogate,
     Synapse,
 )
+from sparse_engine.ops.lif import Unit, lif, lif_step, simulate
 
 
 def _check_kind(kind: type, name: str, value: object) -> None:
@@ -56,6 +59,8 @@ class LIF(Cell):
     dt: float = option(check_duration, 1.0)
 
     packable: ClassVar[bool] = False
+    separate_biases: ClassVar[bool] = False
+    operation: ClassVar[Any] = lif
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -65,64 +70,44 @@ class LIF(Cell):
             )
 
     @property
+    def unit(self) -> Unit:
+        """The numbers of a unit, for the operation."""
+        tau, alpha = self.tau_membrane, isinstance(self.synapse, AlphaSynapse)
+        by = Propagator.of(self.synapse, tau, self.resistance, self.dt)
+        solution = by.leak, by.of_current, by.of_rise, by.decay, by.rise
+        whole = self.refractory, self.delay, alpha, self.keeps_current
+        return Unit(*solution, self.threshold, self.reset, *whole, self.surrogate)
+
+    @property
     def states(self) -> tuple[str, ...]:
         """Names of the states: those that the options need."""
-        rise = ("g0",) if isinstance(self.synapse, AlphaSynapse) else ()
-        waiting = ("d0",) if self.delay > 1 else ()
-        resting = ("r0",) if self.refractory or not self.keeps_current else ()
-        return "h0", "v0", "i0", *rise, *resting, *waiting
+        return self.unit.states
 
     def size_of(self, state: str, hidden_size: int) -> int:
         """Return the number of features of a state; spikes that wait are those of some steps."""
         return hidden_size * (self.delay - 1) if state == "d0" else hidden_size
 
-    @property
-    def propagator(self) -> Propagator:
-        """The exact solution over one step."""
-        return Propagator.of(self.synapse, self.tau_membrane, self.resistance, self.dt)
-
     def step(
-        self,
-        v: Tensor,
-        product: Callable[..., Tensor],
-        state: tuple[Tensor, ...],
-        **given: Any,
+        self, v: Tensor, product: Callable[..., Tensor], state: tuple[Tensor, ...], **given: Any
     ) -> tuple[Tensor, ...]:
-        """Compute one time step: arrivals, membranes, spikes, resets."""
-        old = dict(zip(self.states, state, strict=True))
-        by, spikes, potential, current = self.propagator, old["h0"], old["v0"], old["i0"]
-        sent = spikes
-        if "d0" in old:  # the oldest spikes first
-            sent, waiting = old["d0"].tensor_split([spikes.shape[-1]], -1)
-            old["d0"] = torch.cat([waiting, spikes], -1)
-        arrived = v + product(sent)
-        resting = torch.zeros_like(spikes, dtype=torch.bool)
-        if "r0" in old:
-            closed = old["r0"] > 0
-            old["r0"] = (old["r0"].detach() - 1).clamp(min=0)
-            resting = old["r0"] > 0
-            if not self.keeps_current:
-                arrived = arrived.masked_fill(closed, 0)
-        into = "g0" if "g0" in old else "i0"
-        old[into] = old[into] + arrived
-        current, rise = old["i0"], old.get("g0")
-        moved = by.leak * potential + by.of_current * current
-        if rise is not None:
-            moved = moved + by.of_rise * rise
-            old["g0"] = by.decay * rise
-            current = current + by.rise / by.decay * rise
-        moved = torch.where(resting, potential, moved)
-        above = moved - self.threshold
-        fires = (above > 0) & ~resting
-        old["h0"] = self.surrogate(above).masked_fill(resting, 0)
-        old["v0"] = torch.where(fires, self.reset, moved)
-        old["i0"] = by.decay * current
-        if "r0" in old:
-            old["r0"] = torch.where(fires, self.refractory + 1.0, old["r0"]).to(v.dtype)
-            if not self.keeps_current:
-                for name in {"i0", into}:
-                    old[name] = old[name].masked_fill(fires | resting, 0)
-        return tuple(old[name] for name in self.states)
+        """Compute one time step."""
+        return lif_step(v, product, state, unit=self.unit)
+
+    def goes_by_steps(self, layer: Layer, sequence: Sequence) -> bool:
+        """Whether the kernel lacks a surrogate, episodes, a device, or factors to capture."""
+        on_device = sequence.x.device.type not in ("cpu", "meta")
+        lacks = self.unit.code is None or sequence.resets is not None or on_device
+        return lacks or captures(layer["weight_hh"])
+
+    def run(
+        self, layer: Layer, sequence: Sequence, state: tuple[Tensor | None, ...], **drawn: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Multiply by the input weight, and call the kernel."""
+        weight, bias = layer["weight_hh"], self.biases(layer)[1]
+        x = self.input_sums(layer, sequence.x)
+        given = x, state, bias, weight.values, weight.pattern
+        y, *others, _ = self.operation.full(*given, unit=self.unit)
+        return y, sequence.last(y), *others
 
 
 class SparseLIF(Recurrent):
@@ -174,3 +159,64 @@ class SparseLIF(Recurrent):
     """
 
     cell_type = LIF
+
+    @torch.no_grad()
+    def simulate(
+        self,
+        steps: int,
+        events: tuple[Tensor, Tensor, Tensor | float],
+        *,
+        refractory: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Simulate one sequence by events, and return the spikes alone.
+
+        Time and memory follow from the spikes, not from the links: only links of units that spiked
+        are visited, and nothing of a step is kept but who spiked. The network has no biases, one
+        layer and one direction; units start at rest.
+
+        Args:
+            steps: number of time steps.
+            events: what is added to potentials at the beginning of a step, unless the unit rests:
+                the step and the unit of each event, ``[events]`` integers, and its size, a number
+                or ``[events]``.
+            refractory: refractory steps of each unit, ``[hidden_size]``, in place of the option.
+                A unit of 0 steps, as one that is driven by Poisson events, has no refractory time.
+
+        Returns:
+            The step and the unit of each spike, ``[spikes]`` int64 each, ordered by step and unit.
+
+        Raises:
+            ValueError: a network with biases, several layers or directions, an event out of range.
+
+        Example:
+            >>> rnn = SparseLIF(1, 1000, density=0.01, bias=False, keeps_current=False)
+            >>> step, unit = (torch.rand(500, 100) < 0.01).nonzero().T
+            >>> when, who = rnn.simulate(500, (step, unit, 2.0))
+        """
+        check_count("steps", steps)
+        if self.bias or self.num_layers > 1 or self.bidirectional:
+            raise ValueError("expected one layer of one direction without biases to simulate")
+        unit, weight, hidden = self.cell.unit, self.weight_hh_l0, self.hidden_size
+        step, target, size = (torch.as_tensor(each) for each in events)
+        for name, found, most in (("step", step, steps), ("unit", target, hidden)):
+            if found.numel() and not (int(found.min()) >= 0 and int(found.max()) < most):
+                raise ValueError(f"expected the {name} of events in [0, {most}), found another")
+        step, order = step.sort(stable=True)
+        first = torch.searchsorted(step, torch.arange(steps + 1))
+        sizes = size.to(weight.dtype).expand(step.shape)[order]
+        blank = weight.values.new_zeros
+        own = None if refractory is None else refractory.to(weight.dtype)
+        where, spikes = simulate(
+            weight.values,
+            [*weight.pattern],
+            first,
+            target[order].int(),
+            sizes,
+            own,
+            blank(unit.delay, hidden),
+            blank(3 if unit.alpha else 2, hidden),
+            blank(1, hidden),
+            unit.numbers,
+            *unit.kernel_options,
+        )
+        return torch.repeat_interleave(torch.arange(steps), where.diff()), spikes.long()
