@@ -106,6 +106,7 @@ def _gatherer(model: nn.Module, name: str) -> Any:
     if isinstance(module, ShardedWeight):
         return (lambda _: _whole_crow(module)) if kind == "crow_indices" else _of_links(module)
     if isinstance(module, Recurrent) and module.unit_share is not None:
+
         def gathered(tensor: Tensor) -> Tensor:
             share = _own_share(module.unit_share, len(tensor) if tensor.dim() else 0)
             return tensor if share is None else gather_rows(tensor, share)

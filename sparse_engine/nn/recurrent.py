@@ -393,9 +393,9 @@ class Recurrent(nn.Module):
     ) -> tuple[Tensor, ...]:
         """Run all layers; return the outputs of the last, and the final states of all."""
         if self.unit_share is not None:
-            from sparse_engine.distributed.network import run
+            from sparse_engine.distributed.network import run as run_own_units
 
-            return run(self, sequence, starts)
+            return run_own_units(self, sequence, starts)
         device = sequence.x.device.type
         if is_autocast_enabled(device) and not (
             self.keeps_bfloat16(device) and asks_for_bfloat16(device)
