@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -10,9 +10,12 @@ from torch import Tensor, nn
 from sparse_engine.distributed.same_bits import SameBits
 from sparse_engine.distributed.share import Share, gather_rows
 from sparse_engine.distributed.weight import ShardedWeight
-from sparse_engine.nn import Recurrent, SparseWeight
 from sparse_engine.nn.sequence import Sequence
+from sparse_engine.nn.weight import SparseWeight
 from sparse_engine.ops import Links, Pattern
+
+if TYPE_CHECKING:
+    from sparse_engine.nn import Recurrent
 
 
 def shard(network: Recurrent, group: Any) -> None:

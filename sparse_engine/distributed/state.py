@@ -10,7 +10,6 @@ from torch.optim import Optimizer
 
 from sparse_engine.distributed.share import Share, counts_of_others, exchange, gather_rows
 from sparse_engine.distributed.weight import ShardedWeight, own_links
-from sparse_engine.nn import Recurrent
 
 State = dict[str, Any]
 
@@ -105,10 +104,10 @@ def _gatherer(model: nn.Module, name: str) -> Any:
     module = model.get_submodule(parent)
     if isinstance(module, ShardedWeight):
         return (lambda _: _whole_crow(module)) if kind == "crow_indices" else _of_links(module)
-    if isinstance(module, Recurrent) and module.unit_share is not None:
+    if units := _units_of(module):
 
         def gathered(tensor: Tensor) -> Tensor:
-            share = _own_share(module.unit_share, len(tensor) if tensor.dim() else 0)
+            share = _own_share(units, len(tensor) if tensor.dim() else 0)
             return tensor if share is None else gather_rows(tensor, share)
 
         return gathered
@@ -122,11 +121,16 @@ def _own_share(units: Share, size: int) -> Share | None:
 
 
 def _share_of(model: nn.Module, name: str, size: int) -> Share | None:
-    module = model.get_submodule(name.rpartition(".")[0])
-    if not isinstance(module, Recurrent) or module.unit_share is None:
+    units = _units_of(model.get_submodule(name.rpartition(".")[0]))
+    if units is None:
         return None
-    blocks, rest = divmod(size, module.unit_share.units)
-    return module.unit_share._replace(blocks=blocks) if blocks and not rest else None
+    blocks, rest = divmod(size, units.units)
+    return units._replace(blocks=blocks) if blocks and not rest else None
+
+
+def _units_of(module: nn.Module) -> Share | None:
+    """Return the shares of the units of a distributed network, and None for other modules."""
+    return getattr(module, "unit_share", None)
 
 
 def _whole_crow(weight: ShardedWeight) -> Tensor:

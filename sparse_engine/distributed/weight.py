@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from sparse_engine.distributed.halo import Halo, one_way
 from sparse_engine.distributed.share import Share, counts_of_others, exchange
-from sparse_engine.nn import SparseWeight
+from sparse_engine.nn.weight import SparseWeight
 from sparse_engine.ops import Links, Pattern
 from sparse_engine.ops._dispatch.native import native
 from sparse_engine.ops._dispatch.private import backward_pass

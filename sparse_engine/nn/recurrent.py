@@ -160,7 +160,7 @@ class Recurrent(nn.Module):
                     setattr(self, f"{kind}_{layer}", value)
         warn_of_dense_inputs(self)
         if process_group is not None:
-            from sparse_engine.distributed import shard
+            from sparse_engine.distributed.network import shard
 
             shard(self, process_group)
 

@@ -130,10 +130,6 @@ def test_ranks_rewire_their_rows_and_the_copies_follow(ranks, tmp_path):
         assert all(torch.equal(other[1][name], each) for name, each in state.items())
     links = "weight_hh_l0.col_indices"
     assert len(state[links]) == len(before[links]) and not torch.equal(state[links], before[links])
-    rows = torch.repeat_interleave(state["weight_hh_l0.crow_indices"].diff())
-    drawn = {}
-    for row, column in zip(rows.tolist(), state[links].tolist(), strict=True):
-        drawn.setdefault(row % 47, set()).add(column)
     plain = made("gru", torch.float64)
     plain.load_state_dict(state)
     optimizer = adam(plain)
