@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sparse_engine.extras import extra
 from sparse_engine.nn.options import check_number
@@ -158,15 +158,10 @@ def relabelled(
     width = 1 + (int(column.max()) if column.numel() else 0)
     order = (row * width + column).argsort()
     lengths = torch.bincount(row, minlength=crow.numel() - 1)
-    return nn_pad(lengths.cumsum(0)), column[order].int(), order
+    return nn.functional.pad(lengths.cumsum(0), (1, 0)), column[order].int(), order
 
 
-def nn_pad(ends: Tensor) -> Tensor:
-    """Return row pointers for the ends of rows."""
-    return torch.nn.functional.pad(ends, (1, 0))
-
-
-def in_blocks(numbers: Tensor, blocks: int) -> Tensor:
-    """Return numbers of rows for the numbers of units, in each of some blocks."""
-    first = torch.arange(blocks)[:, None] * len(numbers)
-    return (first + numbers).flatten()
+def in_blocks(units: Tensor, blocks: int) -> Tensor:
+    """Return the rows of units, in each of some blocks of all units."""
+    first = torch.arange(blocks)[:, None] * len(units)
+    return (first + units).flatten()

@@ -40,9 +40,14 @@ class ShardedWeight(SparseWeight):
     Attributes:
         row_share: see above; ``row_share.globally(rows)`` names rows of the whole matrix.
         column_share: see above.
+        row_numbers: int64, the user's number of each row of the whole matrix, where units are in
+            another order; or None.
+        column_numbers: the same for columns.
     """
 
     sharded = True
+    row_numbers: Tensor | None = None
+    column_numbers: Tensor | None = None
 
     def __init__(
         self, values: Tensor, pattern: Pattern, row_share: Share, column_share: Share | None

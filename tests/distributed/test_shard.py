@@ -132,3 +132,9 @@ def test_functions_do_not_depend_on_the_place_of_a_number(function):
 def test_no_rank_holds_a_dense_matrix(alone):
     weight = SparseRNN(3, 50, density=0.1, process_group=alone).weight_hh_l0
     assert isinstance(weight, SparseWeight) and weight.nnz == 250
+
+
+@pytest.mark.parametrize("order", [torch.arange(13), torch.zeros(14, dtype=torch.int64)])
+def test_an_order_is_a_permutation(alone, order):
+    with pytest.raises(ValueError, match="each of 14 units once"):
+        SparseRNN(3, 14, density=0.3, process_group=alone, order=order)

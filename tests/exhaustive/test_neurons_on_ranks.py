@@ -47,12 +47,12 @@ def train(network, optimizer, steps):
     return {"y": y.detach()} | {f"start{n}": each.grad for n, each in enumerate(starts)}
 
 
-def trained(rank, names):
+def trained(rank, names, order):
     found = {}
     for name in names:
         for dtype in (torch.float32, torch.float64):
             network = made(name, dtype, input_density=1.0)
-            shard(network, distributed.group.WORLD)
+            shard(network, distributed.group.WORLD, order=order)
             optimizer = adam(network)
             result = train(network, optimizer, range(4))
             state, moments = whole_state_dict(network, optimizer)
@@ -62,12 +62,13 @@ def trained(rank, names):
     return found
 
 
-def test_results_have_the_same_bits_for_any_number_of_ranks(tmp_path):
+@pytest.mark.parametrize("order", [None, torch.randperm(47)], ids=["contiguous", "ordered"])
+def test_results_have_the_same_bits_for_any_number_of_ranks(order, tmp_path):
     """Outputs, gradients, parameters and moments after some steps of Adam, on every rank."""
     found = []
     for ranks in RANKS:
         (tmp_path / f"{ranks}").mkdir()
-        found += on_ranks(tmp_path / f"{ranks}", ranks, trained, UNITWISE)
+        found += on_ranks(tmp_path / f"{ranks}", ranks, trained, UNITWISE, order)
     for case, wanted in found[0].items():
         assert any("exp_avg" in entry for entry in wanted)
         for other in found[1:]:
@@ -75,13 +76,20 @@ def test_results_have_the_same_bits_for_any_number_of_ranks(tmp_path):
             for entry, each in wanted.items():
                 assert torch.equal(other[case][entry], each), (case, entry)
         plain = made(case[0], case[1], input_density=1.0)
-        y = train(plain, adam(plain), range(4))["y"]
-        torch.testing.assert_close(wanted["y"], y, rtol=1e-4, atol=1e-5)
+        for name, each in train(plain, adam(plain), range(4)).items():
+            torch.testing.assert_close(wanted[name], each, rtol=1e-4, atol=1e-5)
+        state = {name.removesuffix(".values"): each.flatten() for name, each in wanted.items()}
+        for name, each in plain.state_dict().items():
+            own = state[name.removesuffix(".values")]
+            torch.testing.assert_close(own, each.flatten(), rtol=1e-4, atol=1e-4, msg=name)
+
+
+ORDER = torch.randperm(47, generator=torch.Generator().manual_seed(5))
 
 
 def resumed(rank, state, moments):
     network = made("lstm")
-    shard(network, distributed.group.WORLD)
+    shard(network, distributed.group.WORLD, order=ORDER)
     optimizer = adam(network)
     if state is not None:
         load_whole_state_dict(network, state, optimizer, moments)
