@@ -45,7 +45,8 @@ def whole_state_dict(
         share = _share_of(model, name, own, own=True)
         if share is None:
             return own
-        gathered, numbers = gather_rows(own, share), model.get_submodule(parent).unit_numbers
+        gathered = gather_rows(own, share)
+        numbers: Any = model.get_submodule(parent).unit_numbers
         return gathered if numbers is None else gathered[in_blocks(numbers, share.blocks).argsort()]
 
     state = {name: whole(name, own) for name, own in model.state_dict().items()}
@@ -88,7 +89,7 @@ def load_whole_state_dict(
         share = _share_of(model, name, whole, own=False)
         if share is None:
             return whole
-        numbers = model.get_submodule(parent).unit_numbers
+        numbers: Any = model.get_submodule(parent).unit_numbers
         return share.own(whole if numbers is None else whole[in_blocks(numbers, share.blocks)])
 
     model.load_state_dict({name: mine(name, whole) for name, whole in state.items()})
