@@ -91,9 +91,7 @@ class Halo:
         parts = [part for _, part in done]
         return (parts[0] if len(parts) == 1 else torch.cat(parts)), whole
 
-    def _part(
-        self, values: Tensor, x: Tensor, bias: Tensor | None, begin: int, end: int
-    ) -> Tensor:
+    def _part(self, values: Tensor, x: Tensor, bias: Tensor | None, begin: int, end: int) -> Tensor:
         crow = self.crow[begin : end + 1]
         first, last = int(crow[0]), int(crow[-1])
         pattern = one_way(crow - first, self.col[first:last], self.columns)

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from sparse_engine.distributed.order import in_blocks, relabelled
 from sparse_engine.distributed.share import Share, counts_of_others, exchange, gather_rows
 from sparse_engine.distributed.weight import ShardedWeight, own_links
-from sparse_engine.nn import Recurrent
 
 State = dict[str, Any]
 
@@ -32,15 +32,30 @@ def whole_state_dict(
         The state dict of the model, and the state of the optimizer: for the name of each parameter
         the entries of its state.
     """
-    state, of_optimizer = dict(model.state_dict()), {}
-    for name, tensor in state.items():
-        gathered = _gatherer(model, name)
-        state[name] = gathered(tensor)
+    links = {
+        name: _Links(module)
+        for name, module in model.named_modules()
+        if isinstance(module, ShardedWeight)
+    }
+
+    def whole(name: str, own: Tensor) -> Tensor:
+        parent, _, kind = name.rpartition(".")
+        if parent in links:
+            return links[parent].whole(kind, own)
+        share = _share_of(model, name, own, own=True)
+        if share is None:
+            return own
+        gathered = gather_rows(own, share)
+        numbers: Any = model.get_submodule(parent).unit_numbers
+        return gathered if numbers is None else gathered[in_blocks(numbers, share.blocks).argsort()]
+
+    state = {name: whole(name, own) for name, own in model.state_dict().items()}
+    of_optimizer: State = {}
     for name, parameter in model.named_parameters() if optimizer is not None else ():
-        gathered = _gatherer(model, name)
+        entries = optimizer.state.get(parameter, {}).items()  # type: ignore[union-attr]
         of_optimizer[name] = {
-            kind: gathered(entry) if _fits(entry, parameter) else entry
-            for kind, entry in optimizer.state.get(parameter, {}).items()  # type: ignore[union-attr]
+            kind: whole(name, entry) if _fits(entry, parameter) else entry
+            for kind, entry in entries
         }
     return state, of_optimizer
 
@@ -62,26 +77,22 @@ def load_whole_state_dict(
     Raises:
         RuntimeError: entries missing, unexpected, or of another shape.
     """
-    own: dict[str, Tensor] = {}
-    chosen: dict[str, Tensor] = {}
-    for prefix, module in model.named_modules():
-        if isinstance(module, ShardedWeight) and f"{prefix}.crow_indices" in state:
-            crow = state[f"{prefix}.crow_indices"]
-            if crow.numel() != module.row_share.units * module.row_share.blocks + 1:
-                raise RuntimeError(
-                    f"expected {prefix} of {module.row_share.units * module.row_share.blocks} "
-                    f"rows, found {crow.numel() - 1}"
-                )
-            own[f"{prefix}.crow_indices"], chosen[prefix] = own_links(crow, module.row_share)
+    links: dict[str, _OwnLinks] = {}
+    for name, module in model.named_modules():
+        if isinstance(module, ShardedWeight) and f"{name}.crow_indices" in state:
+            links[name] = _OwnLinks(module, name, state)
 
-    def mine(name: str, tensor: Tensor) -> Tensor:
+    def mine(name: str, whole: Tensor) -> Tensor:
         parent, _, kind = name.rpartition(".")
-        if parent in chosen:
-            return own[name] if kind == "crow_indices" else tensor[chosen[parent]]
-        share = _share_of(model, name, len(tensor) if tensor.dim() else 0)
-        return tensor if share is None else share.own(tensor)
+        if parent in links:
+            return links[parent].own(kind, whole)
+        share = _share_of(model, name, whole, own=False)
+        if share is None:
+            return whole
+        numbers: Any = model.get_submodule(parent).unit_numbers
+        return share.own(whole if numbers is None else whole[in_blocks(numbers, share.blocks)])
 
-    model.load_state_dict({name: mine(name, tensor) for name, tensor in state.items()})
+    model.load_state_dict({name: mine(name, whole) for name, whole in state.items()})
     for name, parameter in model.named_parameters() if optimizer is not None else ():
         entries = (of_optimizer or {}).get(name)
         if entries:
@@ -99,49 +110,58 @@ def _fits(entry: object, parameter: Tensor) -> bool:
     return isinstance(entry, Tensor) and entry.shape == parameter.shape
 
 
-def _gatherer(model: nn.Module, name: str) -> Any:
-    """Return the function that makes an entry of a state dict whole."""
-    parent, _, kind = name.rpartition(".")
-    module = model.get_submodule(parent)
-    if isinstance(module, ShardedWeight):
-        return (lambda _: _whole_crow(module)) if kind == "crow_indices" else _of_links(module)
-    if isinstance(module, Recurrent) and module.unit_share is not None:
-        def gathered(tensor: Tensor) -> Tensor:
-            share = _own_share(module.unit_share, len(tensor) if tensor.dim() else 0)
-            return tensor if share is None else gather_rows(tensor, share)
-
-        return gathered
-    return lambda tensor: tensor
-
-
-def _own_share(units: Share, size: int) -> Share | None:
-    """Return the share of an own tensor of some length, or None for one that is not shared."""
-    blocks, rest = divmod(size, units.size)
+def _share_of(model: nn.Module, name: str, entry: Tensor, *, own: bool) -> Share | None:
+    """Return the shares of the rows of an entry of a distributed network's own, or None."""
+    module = model.get_submodule(name.rpartition(".")[0])
+    units: Share | None = getattr(module, "unit_share", None)
+    if units is None or entry.dim() == 0:
+        return None
+    blocks, rest = divmod(len(entry), units.size if own else units.units)
     return units._replace(blocks=blocks) if blocks and not rest else None
 
 
-def _share_of(model: nn.Module, name: str, size: int) -> Share | None:
-    module = model.get_submodule(name.rpartition(".")[0])
-    if not isinstance(module, Recurrent) or module.unit_share is None:
-        return None
-    blocks, rest = divmod(size, module.unit_share.units)
-    return module.unit_share._replace(blocks=blocks) if blocks and not rest else None
+class _Links:
+    """The links of all ranks, and the place of each rank's among them, in the user's numbers."""
+
+    def __init__(self, weight: ShardedWeight) -> None:
+        share = self.share = weight.row_share
+        ranks = range(len(share.sizes))
+        crow = nn.functional.pad(gather_rows(weight.fan_in(), share).cumsum(0), (1, 0))
+        self.counts = counts_of_others([weight.nnz] * len(ranks), share.group)
+        self.places = torch.cat([own_links(crow, share._replace(rank=r))[1] for r in ranks])
+        numbers = weight.row_numbers, weight.column_numbers
+        self.crow, self.col, self.order = relabelled(
+            crow, self._gathered(weight.col_indices), *numbers
+        )
+
+    def whole(self, kind: str, own: Tensor) -> Tensor:
+        """Return an entry of a state dict, or of an optimizer's state, for all links."""
+        if kind == "crow_indices":
+            return self.crow
+        return self.col if kind == "col_indices" else self._gathered(own)[self.order]
+
+    def _gathered(self, own: Tensor) -> Tensor:
+        sent = [len(own)] * len(self.counts)
+        found = exchange(own.detach().repeat(len(sent)), sent, self.counts, self.share.group)
+        return torch.empty_like(found).index_copy_(0, self.places, found)
 
 
-def _whole_crow(weight: ShardedWeight) -> Tensor:
-    lengths = gather_rows(weight.crow_indices.diff(), weight.row_share)
-    return nn.functional.pad(lengths.cumsum(0), (1, 0))
+class _OwnLinks:
+    """The links of this rank among all of a saved weight."""
 
+    def __init__(self, weight: ShardedWeight, name: str, state: dict[str, Tensor]) -> None:
+        crow, col = (state[f"{name}.{kind}_indices"] for kind in ("crow", "col"))
+        rows = weight.row_share.units * weight.row_share.blocks
+        if crow.numel() != rows + 1:
+            raise RuntimeError(f"expected {name} of {rows} rows, found {crow.numel() - 1}")
+        numbers = (weight.row_numbers, weight.column_numbers)
+        places = (None if each is None else each.argsort() for each in numbers)
+        crow, col, order = relabelled(crow, col, *places)
+        self.crow, chosen = own_links(crow, weight.row_share)
+        self.col, self.chosen = col[chosen], order[chosen]
 
-def _of_links(weight: ShardedWeight) -> Any:
-    """Return the function from entries of own links to those of all, in their order."""
-    share, crow = weight.row_share, _whole_crow(weight)
-    ranks = len(share.sizes)
-    counts = counts_of_others([weight.nnz] * ranks, share.group)
-    places = torch.cat([own_links(crow, share._replace(rank=rank))[1] for rank in range(ranks)])
-
-    def gathered(own: Tensor) -> Tensor:
-        found = exchange(own.detach().repeat(ranks), [len(own)] * ranks, counts, share.group)
-        return torch.empty_like(found).index_copy_(0, places, found)
-
-    return gathered
+    def own(self, kind: str, whole: Tensor) -> Tensor:
+        """Return this rank's part of an entry."""
+        if kind == "crow_indices":
+            return self.crow
+        return self.col if kind == "col_indices" else whole[self.chosen]

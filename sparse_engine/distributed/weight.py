@@ -12,9 +12,10 @@ from torch.autograd.function import once_differentiable
 
 from sparse_engine.distributed.halo import Halo, one_way
 from sparse_engine.distributed.share import Share, counts_of_others, exchange
-from sparse_engine.nn import SparseWeight
+from sparse_engine.nn.weight import SparseWeight
 from sparse_engine.ops import Links, Pattern
 from sparse_engine.ops._dispatch.native import native
+from sparse_engine.ops._dispatch.private import backward_pass
 from sparse_engine.ops.sums import column_sums
 
 #: Columns of a product of which the gradient of the values is taken at once.
@@ -39,15 +40,21 @@ class ShardedWeight(SparseWeight):
     Attributes:
         row_share: see above; ``row_share.globally(rows)`` names rows of the whole matrix.
         column_share: see above.
+        row_numbers: int64, the user's number of each row of the whole matrix, where units are in
+            another order; or None.
+        column_numbers: the same for columns.
     """
 
     sharded = True
+    row_numbers: Tensor | None = None
+    column_numbers: Tensor | None = None
 
     def __init__(
         self, values: Tensor, pattern: Pattern, row_share: Share, column_share: Share | None
     ) -> None:
         super().__init__(values, pattern)
         self.row_share, self.column_share = row_share, column_share
+        self.first_row = row_share.begin
         self._routes: _Routes | None = None
         self._record: _Record | None = None
 
@@ -148,12 +155,18 @@ class _Record:
     def __init__(self, weight: ShardedWeight) -> None:
         self.weight = weight
         self.twins: Tensor | None = None
+        self.backward_pass = -1
         self.gradient: Tensor | None = None
         self.left: list[tuple[Tensor, Tensor]] = []
         self.token = _Begin.apply(weight.values, self)
 
     def add(self, du: Tensor, x: Tensor) -> None:
-        """Add the factors of a product, ``[rows, n]`` and ``[columns, n]``."""
+        """Add the factors of a product, ``[rows, n]`` and ``[columns, n]``.
+
+        A pass that asks for other gradients alone leaves factors behind, which are dropped.
+        """
+        if self.backward_pass != backward_pass():
+            self.backward_pass, self.gradient, self.left = backward_pass(), None, []
         self.left.append((du, x))
         if sum(each.shape[1] for each, _ in self.left) >= COLUMNS:
             self.sum_up()
@@ -193,14 +206,12 @@ class _Product(torch.autograd.Function):
     """Product of own rows of a weight, ``[batch, own columns]`` to ``[batch, own rows]``."""
 
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, token: Tensor, bias: Tensor | None, record: _Record
-    ) -> Tensor:
+    def forward(ctx: Any, x: Tensor, token: Tensor, bias: Tensor | None, record: _Record) -> Tensor:
         weight = record.weight
         routes: Any = weight.routes()
         y, read = routes.forward.times(weight.values.detach(), x.t().contiguous(), bias)
         ctx.record, ctx.routes = record, routes
-        ctx.read = read if ctx.needs_input_grad[1] else None
+        ctx.save_for_backward(read if ctx.needs_input_grad[1] else None)
         return y.t()
 
     @staticmethod
@@ -215,6 +226,6 @@ class _Product(torch.autograd.Function):
                 record.twins = routes.twins(weight.values.detach(), weight.row_share.group)
             dx = routes.backward.times(record.twins, turned)[0].t()
         if needs_values:
-            record.add(turned, ctx.read)
-            dvalues, ctx.read = turned.new_zeros(()), None
+            record.add(turned, *ctx.saved_tensors)
+            dvalues = turned.new_zeros(())
         return dx, dvalues, column_sums(turned) if needs_bias else None, None

@@ -90,8 +90,8 @@ class Cell:
         most_fused_inputs: greatest number of columns of a dense input weight that a kernel
             multiplies inside its time loop. A wider one is multiplied before, for all steps.
         bf16_devices: types of the devices on which activations stay in bfloat16 under autocast.
-        unitwise: whether units of a layer depend on each other by the recurrent product only, so that
-            they can be distributed over processes.
+        unitwise: whether units of a layer depend on each other by the recurrent product only, so
+            that they can be distributed over processes.
         gradient_growth: whether rules can grow links by the gradient of absent links.
         step_kernel: name of the native operation of one time step of all layers, or None.
         operation: the operation of :mod:`sparse_engine.ops` by which :meth:`run` runs a whole

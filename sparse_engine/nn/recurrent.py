@@ -70,6 +70,7 @@ class Recurrent(nn.Module):
         generator: source of randomness on the CPU.
         process_group: ranks of ``torch.distributed``, each of which keeps a part of the units, see
             :func:`sparse_engine.distributed.shard`. Give all the same generator.
+        order: the order in which units are shared out among the ranks, see there.
         **options: the options of the cell. They are attributes of the network, too.
 
     Raises:
@@ -94,6 +95,7 @@ class Recurrent(nn.Module):
     cell: Any
     #: The units of each rank, where :func:`sparse_engine.distributed.shard` has distributed them.
     unit_share: Any = None
+    unit_numbers: Tensor | None = None
 
     def __init_subclass__(cls, **options: Any) -> None:
         # torch.compile counts recompilations by code object, so each class has one of its own.
@@ -120,6 +122,7 @@ class Recurrent(nn.Module):
         checkpoint_every: int | None = None,
         generator: torch.Generator | None = None,
         process_group: Any = None,
+        order: Any = None,
         **options: Any,
     ) -> None:
         super().__init__()
@@ -161,9 +164,9 @@ class Recurrent(nn.Module):
                     setattr(self, f"{kind}_{layer}", value)
         warn_of_dense_inputs(self)
         if process_group is not None:
-            from sparse_engine.distributed import shard
+            from sparse_engine.distributed.network import shard
 
-            shard(self, process_group)
+            shard(self, process_group, order=order)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "cell":  # options are attributes of the network, too
@@ -394,9 +397,9 @@ class Recurrent(nn.Module):
     ) -> tuple[Tensor, ...]:
         """Run all layers; return the outputs of the last, and the final states of all."""
         if self.unit_share is not None:
-            from sparse_engine.distributed.network import run
+            from sparse_engine.distributed.network import run as run_own_units
 
-            return run(self, sequence, starts)
+            return run_own_units(self, sequence, starts)
         device = sequence.x.device.type
         if is_autocast_enabled(device) and not (
             self.keeps_bfloat16(device) and asks_for_bfloat16(device)

@@ -61,9 +61,11 @@ class SparseWeight(WeightState):
     frozen_pattern: bool = False
     first_gain: float = 1.0
     signed: bool = True
-    #: Whether each rank of a process group has other rows, see sparse_engine.distributed.
+    #: Whether each rank of a process group has other rows, see sparse_engine.distributed, and where
+    #: they begin.
     sharded: ClassVar[bool] = False
     by_steps: bool = False
+    first_row: int = 0
 
     _blocks: tuple[int, ...] | None = None
 

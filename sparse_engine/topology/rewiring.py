@@ -216,9 +216,14 @@ class Rewiring:
                 for weight, gone, count, key in zip(weights, dropped, wanted, keys, strict=True)
             ]
             if ranks.several():
-                hashes = [topology_hash(rewired.links) for rewired in rewirings]
-                names = (self.names[key.stream] for key in keys)
-                ranks.check_same(dict(zip(names, hashes, strict=True)))
+                planned = zip(keys, weights, rewirings, strict=True)
+                ranks.check_same(
+                    {
+                        self.names[key.stream]: topology_hash(rewired.links)
+                        for key, weight, rewired in planned
+                        if not weight.sharded
+                    }
+                )
         for weight, rewired, key in zip(weights, rewirings, keys, strict=True):
             self._apply(weight, rewired, key)
 
@@ -234,7 +239,7 @@ class Rewiring:
     def _moving(self) -> list[tuple[RandomKey, SparseWeight]]:
         """List the weights to rewire, with the key of this step, after a check that they can be."""
         moving = [
-            (RandomKey(self.seed, self.steps, place), weight)
+            (RandomKey(self.seed ^ weight.first_row << 16, self.steps, place), weight)
             for place, weight in enumerate(self.weights)
             if not weight.frozen_pattern and weight.values.requires_grad
         ]

@@ -54,6 +54,9 @@ remove_batch = torch._remove_batch_dim
 # Numbers are drawn on real tensors also where a mode, such as that of fake tensors, is on.
 without_modes = _disable_current_modes
 
+# The number of a backward pass, by which what a pass leaves behind is told from the next one's.
+backward_pass = torch._C._current_graph_task_id
+
 # In a compiled graph, conditions on sizes and on data that is not known yet.
 check_size = torch._check
 assert_later = torch._assert_async
