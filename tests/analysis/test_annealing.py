@@ -6,9 +6,10 @@ import threading
 
 import numpy as np
 import pytest
+from analysis.graphs import signed_digraphs
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.sparse import coo_array, csr_array
+from scipy.sparse import csr_array
 
 from sparse_engine.analysis import (
     ClassMean,
@@ -21,17 +22,6 @@ from sparse_engine.analysis import (
 )
 
 OBJECTIVES = {ClassMean(): "class_mean", Pooled(): "pooled"}
-
-
-@st.composite
-def signed_digraphs(draw):
-    """A CSR of up to 14 nodes with self-loops, mutual links and stored zeros."""
-    n = draw(st.integers(1, 14))
-    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
-    density = draw(st.sampled_from([0.0, 0.1, 0.3, 0.6, 1.0]))
-    rows, cols = np.nonzero(rng.random((n, n)) < density)
-    values = rng.choice([-1.5, -0.1, 0.0, 0.2, 2.0], len(rows))
-    return coo_array((values, (rows, cols)), shape=(n, n)).tocsr()
 
 
 def balanced_network(n, density, *, seed=0, positive=0.5, **options):
@@ -57,7 +47,7 @@ def check_invariants(before, after):
 
 @settings(max_examples=150)
 @given(
-    w=signed_digraphs(),
+    w=signed_digraphs(most=14),
     target=st.sampled_from([0.0, 0.5, 1.0]),
     objective=st.sampled_from([*OBJECTIVES]),
     self_loops=st.booleans(),

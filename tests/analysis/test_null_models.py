@@ -4,9 +4,11 @@ import importlib
 
 import numpy as np
 import pytest
+from analysis.graphs import DEGREE_PRESERVING, signed_digraphs
+from analysis.graphs import graph as random_graph
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.sparse import coo_array, random_array
+from scipy.sparse import coo_array
 from scipy.stats import chisquare
 
 from sparse_engine.analysis import (
@@ -21,31 +23,22 @@ from sparse_engine.analysis import (
 )
 from sparse_engine.analysis.null_model import NullModel
 
-DEGREE_PRESERVING = [
-    DegreePreserving(keep_mutual=mutual, keep_signs=signs)
-    for mutual in (False, True)
-    for signs in (False, True)
-]
 KINDS = [SignShuffle(), ErdosRenyiNull(), *DEGREE_PRESERVING]
 
 
 @st.composite
 def graphs(draw):
-    """Signed digraphs with self-loops and stored zeros; every value is another number."""
-    n = draw(st.integers(0, 14))
-    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
-    density = draw(st.sampled_from([0.0, 0.1, 0.3, 0.6, 0.95, 1.0]))
-    rows, cols = np.nonzero(rng.random((n, n)) < density)
-    values = rng.permutation(np.arange(len(rows)) + 1.0) * rng.choice([-1, 1], len(rows))
-    values[:1] = 0
-    return coo_array((values, (rows, cols)), shape=(n, n)).tocsr()
+    """Of which every value is another number, one of them 0."""
+    w = draw(signed_digraphs(least=0, most=14))
+    rng = np.random.default_rng(w.nnz)
+    w.data = rng.permutation(np.arange(w.nnz) + 1.0) * rng.choice([-1, 1], w.nnz)
+    w.data[:1] = 0
+    return w
 
 
 @pytest.fixture(scope="module")
 def graph():
-    w = random_array((60, 60), density=0.1, format="csr", rng=0)
-    w.data -= 0.5
-    return w
+    return random_graph(60, 0.1)
 
 
 def pattern(w):

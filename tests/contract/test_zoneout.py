@@ -23,23 +23,18 @@ def dense_loop(network, x, keep):
     return torch.stack(outputs), state
 
 
-def test_evaluation_takes_the_expectation():
-    network = SparseLSTM(6, 21, density=0.3, zoneout=(0.3, 0.1), dtype=torch.float64).eval()
-    x, rates = torch.randn(7, 3, 6, dtype=torch.float64), torch.tensor([0.3, 0.1])[:, None, None]
-    y, state = network(x)
-    wanted, last = dense_loop(network, x, rates.expand(7, 2, 3, 21))
-    assert_close(y, wanted)
-    assert_close(torch.cat(state), last)
-
-
-def test_training_keeps_the_units_that_are_drawn():
+@pytest.mark.parametrize("training", [False, True])
+def test_units_that_are_drawn_keep_their_states_and_evaluation_takes_the_expectation(training):
     network = SparseLSTM(6, 21, density=0.3, zoneout=(0.3, 0.1), dtype=torch.float64)
     x = torch.randn(7, 3, 6, dtype=torch.float64)
     torch.manual_seed(5)
-    y, state = network(x)
+    y, state = network.train(training)(x)
     torch.manual_seed(5)
-    drawn = [torch.rand(3, 21, dtype=x.dtype) < rate for _ in range(7) for rate in (0.3, 0.1)]
-    wanted, last = dense_loop(network, x, torch.stack(drawn).reshape(7, 2, 3, 21).to(x.dtype))
+    keep = torch.tensor([0.3, 0.1]).double()[:, None, None].expand(7, 2, 3, 21)
+    if training:
+        drawn = [torch.rand(3, 21, dtype=x.dtype) < rate for _ in range(7) for rate in (0.3, 0.1)]
+        keep = torch.stack(drawn).reshape(7, 2, 3, 21).to(x.dtype)
+    wanted, last = dense_loop(network, x, keep)
     assert_close(y, wanted)
     assert_close(torch.cat(state), last)
     y.square().sum().backward()

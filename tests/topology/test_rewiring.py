@@ -42,19 +42,6 @@ def test_every_sparse_weight_of_a_network_is_rewired():
         assert torch.equal(parameter, before) != name.endswith(".values"), name
 
 
-def test_frozen_weights_are_left_alone_until_they_thaw():
-    frozen = SparseLinear(20, 20, density=0.2).requires_grad_(False)
-    model = nn.Sequential(SparseLinear(20, 20, density=0.2), frozen)
-    rule = SET(model, None, fraction=0.5, every=1)
-    before = frozen.weight.to_dense()
-    rule.step()
-    assert torch.equal(frozen.weight.to_dense(), before)
-    assert frozen.weight.topology_version == 0
-    frozen.requires_grad_(True)
-    rule.step()
-    assert frozen.weight.topology_version == 1
-
-
 def test_a_model_stays_as_it_was_where_one_weight_cannot_be_rewired():
     """Growth by gradient, which the last weight has not, as it is not used."""
     model = nn.ModuleList([SparseLinear(20, 20, density=0.2) for _ in range(3)])

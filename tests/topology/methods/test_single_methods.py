@@ -1,21 +1,16 @@
 """What one method does and no other: equal gates, links that go for good, neurons that do."""
 
 import copy
-from itertools import pairwise
 
 import pytest
 import torch
-from testing import assert_valid
 from torch import nn
 
 from sparse_engine.models import SparseMLP
 from sparse_engine.nn import SparseGRU, SparseLinear, SparseLSTM, SparseRHN, SparseRNN
 from sparse_engine.topology import (
     SET,
-    GradualPruning,
     ImportanceSET,
-    NarangPruning,
-    NarangRamp,
     Selfish,
     topology_hash,
 )
@@ -44,49 +39,6 @@ def test_each_weight_of_a_language_model_has_the_gates_of_its_network(name):
     # Growth in four blocks of a hundred words would be as equal there.
     words = torch.bincount(decoder.weight.rows()[grown[decoder.weight].long()] // 100, minlength=4)
     assert int(words.max() - words.min()) > 1
-
-
-METHODS = {
-    "cubic": lambda m, o: GradualPruning(m, o, density=0.1, last=40, every=10),
-    "Narang": lambda m, o: NarangPruning(m, o, density=0.1, ramp=NarangRamp(0, 20, 41), every=10),
-}
-
-
-def step(model, optimizer):
-    optimizer.zero_grad()
-    model(torch.randn(8, 20)).square().mean().backward()
-    optimizer.step()
-
-
-@pytest.mark.parametrize("kind", METHODS)
-def test_values_gradient_and_moments_shrink_together(kind, links_of):
-    model = SparseLinear(20, 15, density=1.0)
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    rule, weight = METHODS[kind](model, optimizer), model.weight
-    parameter, numbers = weight.values, [weight.nnz]
-    for _ in range(4):
-        for _ in range(10):
-            step(model, optimizer)
-            state = optimizer.state[weight.values]
-            names = ["exp_avg", "exp_avg_sq"]
-            entries = [weight.values.detach(), weight.values.grad, *(state[n] for n in names)]
-            before = [links_of(weight, entry.clone()) for entry in entries]
-            rule.step()
-        entries = [weight.values.detach(), weight.values.grad, *(state[n] for n in names)]
-        for old, entry in zip(before, entries, strict=True):
-            after = links_of(weight, entry)
-            assert all(old[position] == value for position, value in after.items())
-        magnitudes = sorted(abs(value) for value in before[0].values())
-        assert sorted(abs(v) for v in links_of(weight).values()) == magnitudes[-weight.nnz :]
-        numbers.append(weight.nnz)
-        assert_valid(weight)
-    assert weight.values is parameter
-    assert all(new < old for old, new in pairwise(numbers))
-    if kind == "cubic":
-        assert numbers[1:] == [
-            round(300 * (0.1 + 0.9 * (1 - p) ** 3)) for p in (0.25, 0.5, 0.75, 1)
-        ]
-    step(model, optimizer)
 
 
 def trained(output_density=0.3, **options):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from testing import awkward_patterns
+from testing import awkward_patterns, refusals
 
 from sparse_engine.nn import SparseLinear, SparseWeight
 from sparse_engine.ops import RandomKey
@@ -100,12 +100,10 @@ def test_the_memory_of_the_rule_within_is_saved(weight_of):
     assert other.state_dict() == {"calls": 1}
 
 
-@pytest.mark.parametrize("rule", [SignedMagnitude(), SoftMagnitude()])
-def test_a_rule_that_is_no_score_is_refused(rule):
-    with pytest.raises(
-        ValueError, match=f"a rule made of a score alone, found {type(rule).__name__}"
-    ):
-        PerGate(rule)
+test_a_rule_that_is_no_score_is_refused = refusals(
+    ("made of a score alone, found SignedMagnitude", lambda: PerGate(SignedMagnitude())),
+    ("made of a score alone, found SoftMagnitude", lambda: PerGate(SoftMagnitude())),
+)
 
 
 RULES = [

@@ -1,16 +1,27 @@
-"""Lesions: what is removed, that it comes back, and published networks."""
+"""Feed-forward loops, found literally and planted, and lesions of them; published networks."""
 
 import json
-from itertools import pairwise
+from itertools import pairwise, permutations
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.sparse import csr_array
 from torch import nn
 
 from sparse_engine import convert
-from sparse_engine.analysis import find_planted_loops, lesion, planted_network
-from sparse_engine.analysis.lesion import LesionCurve, links_of_loops
+from sparse_engine.analysis import (
+    find_feed_forward_loops,
+    find_planted_loops,
+    lesion,
+    lesions,
+    planted_network,
+    signed_network,
+    structural_balance,
+)
+from sparse_engine.analysis.lesions import LesionCurve, links_of_loops
 from sparse_engine.lab.experiments.zhang_lesions import forecast_error, read_network
 from sparse_engine.nn import GroupedWeight, SparseLinear, SparseWeight
 
@@ -35,6 +46,63 @@ def removed_by(model):
         return len(gone)
 
     return notes, evaluate
+
+
+@settings(max_examples=60)
+@given(
+    n=st.integers(1, 9),
+    density=st.sampled_from([0.0, 0.2, 0.5, 1.0]),
+    at_once=st.sampled_from([1, 7, 10_000]),
+    seed=st.integers(0, 2**32),
+)
+def test_every_loop_is_found(n, density, at_once, seed):
+    dense = np.random.default_rng(seed).random((n, n)) < density
+    w = csr_array(dense.astype(float))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lesions, "AT_ONCE", at_once)
+        found = find_feed_forward_loops(w)
+    expected = [
+        (u, v, w)
+        for u, v, w in permutations(range(n), 3)
+        if dense[v, u] and dense[w, v] and dense[w, u]
+    ]
+    expected.sort(key=lambda loop: (loop[2], loop[0], loop[1]))
+    assert found.dtype == np.int64 and found.shape == (len(expected), 3)
+    assert [*map(tuple, found.tolist())] == expected
+    assert len(found) == structural_balance(w).transitive[1]
+
+
+def test_planted_loops_are_all_that_their_nodes_have():
+    network = planted_network(60, 0.1, loops=9, balanced=1 / 3, seed=5)
+    graph, loops = network
+    assert graph.shape == (60, 60) and loops.shape == (9, 3) and set(graph.data) == {-1.0, 1.0}
+    found = {*map(tuple, find_feed_forward_loops(graph).tolist())}
+    assert {*map(tuple, loops.tolist())} <= found
+    dense = graph.toarray()
+    signs = [dense[v, u] * dense[w, v] * dense[w, u] for u, v, w in loops]
+    assert sorted(signs) == [-1] * 6 + [1] * 3
+    degree = (dense != 0).sum(0) + (dense != 0).sum(1)
+    alone = [[node for node in loop if degree[node] == 2] for loop in loops.tolist()]
+    assert all(len(pair) >= 2 for pair in alone)
+    roles = {loop.index(node) for loop, pair in zip(loops.tolist(), alone, strict=True)
+             for node in pair}  # fmt: skip
+    assert roles == {0, 1, 2}
+    # Elsewhere the network is the one it was made of.
+    before = signed_network(60, 0.1, seed=5).toarray()
+    others = np.flatnonzero(~np.isin(np.arange(60), [node for pair in alone for node in pair]))
+    np.testing.assert_array_equal(dense[np.ix_(others, others)], before[np.ix_(others, others)])
+
+
+def test_planting_is_a_function_of_the_seed():
+    first, again, other = (planted_network(40, 0.1, seed=seed) for seed in (1, 1, 2))
+    assert (first.graph != again.graph).nnz == 0 and (first.loops == again.loops).all()
+    assert (first.loops != other.loops).any()
+
+
+def test_positions_of_links():
+    triangle = csr_array(np.array([[0.0, 0, 0], [1, 0, 0], [1, 1, 0]]))
+    assert lesions.links_of_loops(triangle, np.array([[0, 1, 2]])).tolist() == [[0, 2, 1]]
+    assert lesions.links_of_loops(triangle, np.empty((0, 3), np.int64)).shape == (0, 3)
 
 
 @pytest.mark.parametrize("seed", range(5))
