@@ -127,16 +127,6 @@ def test_segments_compute_their_steps_again_and_keep_less(cell, monkeypatch):
     assert sorted(lengths) == [2] * 4 + [5] * 8
 
 
-@EVERY
-def test_results_without_gradients_have_the_same_bits(form):
-    network = make(form, torch.float32, num_layers=2, bidirectional=True)
-    leaves = leaves_of(network, 5, 3)
-    recorded = run(network, *leaves)
-    for without in (torch.no_grad, torch.inference_mode):
-        with without():
-            assert all(map(torch.equal, run(network, *leaves), recorded))
-
-
 @pytest.mark.parametrize("form", TIMED)
 def test_equal_timespans_are_those_of_dt_and_none_change_nothing(form):
     network = make(form)

@@ -6,14 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from sparse_engine import topology
 from sparse_engine.models import SparseMLP
 from sparse_engine.nn import SparseGRU, SparseLinear, SparseLSTM, SparseRHN, SparseRNN
-from sparse_engine.topology import (
-    SET,
-    ImportanceSET,
-    Selfish,
-    topology_hash,
-)
 
 NETWORKS = {
     "LSTM": (lambda: SparseLSTM(9, 12, density=0.3, input_density=0.3), 4),
@@ -28,7 +23,7 @@ def test_each_weight_of_a_language_model_has_the_gates_of_its_network(name):
     make, gates = NETWORKS[name]
     decoder = SparseLinear(12, 400, density=0.3)
     model = nn.Sequential(make(), decoder)
-    rewiring = Selfish(model, None, steps=1000, fraction=0.5, every=1)
+    rewiring = topology.Selfish(model, None, steps=1000, fraction=0.5, every=1)
     grown = {}
     rewiring.observers.append(lambda name, weight, rewired: grown.update({weight: rewired.born}))
     rewiring.step()
@@ -48,7 +43,7 @@ def trained(output_density=0.3, **options):
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     model(torch.randn(8, 30, generator=generator)).square().mean().backward()
     optimizer.step()
-    return model, optimizer, ImportanceSET(model, optimizer, **options)
+    return model, optimizer, topology.ImportanceSET(model, optimizer, **options)
 
 
 def weights_of(model):
@@ -100,9 +95,9 @@ def test_prunes_at_its_times_and_is_set_otherwise():
 def test_equals_set_before_the_first_pruning():
     one, *_, method = trained(every=2, seed=5)
     other, optimizer, _ = trained()
-    rewiring = SET(other, optimizer, every=2, seed=5)
+    rewiring = topology.SET(other, optimizer, every=2, seed=5)
     for _ in range(6):
         method.step()
         rewiring.step()
-    hashes = [[topology_hash(weight) for weight in weights_of(m)] for m in (one, other)]
+    hashes = [[topology.topology_hash(weight) for weight in weights_of(m)] for m in (one, other)]
     assert hashes[0] == hashes[1]
