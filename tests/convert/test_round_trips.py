@@ -108,9 +108,9 @@ def test_reference_files(data):
 class Standing(NamedTuple):
     """Stand-in with the interface that is asked of a SparseTensor."""
 
-    rowptr: torch.Standing
-    col: torch.Standing
-    value: torch.Standing | None
+    rowptr: torch.Tensor
+    col: torch.Tensor
+    value: torch.Tensor | None
     sizes: list[int]
 
     def csr(self):

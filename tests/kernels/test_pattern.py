@@ -97,7 +97,7 @@ test_wrong_patterns_are_named = refusals(
     ("crow_indices of an integer dtype, found torch.float32", of([0.0, 1.0, 1.0, 1.0], [0])),
     ("col_indices of an integer dtype, found torch.float32", of([0, 1, 1, 1], [torch.nan])),
     ("col_indices of an integer dtype, found torch.bool", of([0, 1, 1, 1], [True])),
-    ("expected in_features in .* found -1", of([0, 0, 0], [0][:0], (2, -1))),
+    ("expected in_features in .* found -1", of([0, 1, 1], [0], (2, -1))),
 )
 
 
