@@ -106,6 +106,17 @@ def make(
     return network
 
 
+def begins(x: Tensor, share: float = 0.3) -> Tensor:
+    """Return where episodes begin in an input: at its first step, too."""
+    return torch.rand(x.shape[:-1]) < share
+
+
+def is_taken(case: Mapping[str, object]) -> bool:
+    """Whether the form of a case takes what is ``given`` to it beside its input."""
+    of = {"lengths": PACKABLE, "timespans": TIMED}.get(str(case.get("given")))
+    return of is None or case["form"] in of
+
+
 def weights_of(network: nn.Module) -> dict[str, SparseWeight]:
     return {n: each for n, each in network.named_modules() if isinstance(each, SparseWeight)}
 

@@ -130,8 +130,11 @@ WRONG = {
 }
 OUT_OF_RANGE = {
     **dict.fromkeys(("input_size", "hidden_size", "num_layers", "checkpoint_every"), (0, -3)),
-    **dict.fromkeys(("unfolds", "recurrence_depth"), (0,)),
-    **dict.fromkeys(("density", "input_density"), (0, 1.5)),
+    **dict.fromkeys(("unfolds", "recurrence_depth", "features"), (0,)),
+    **dict.fromkeys(("density", "input_density"), (0, -0.5, 1.5, inf)),
+    **dict.fromkeys(("in_features", "out_features"), (-3,)),
+    "layer": (-1,),
+    "slope": (-0.1, inf),
     **dict.fromkeys(("dropout", "recurrent_dropout", "p"), (-0.1, 1.5)),
     "chunk_size": (0, 4),
     "proj_size": (-1, 7, 30),
@@ -176,7 +179,7 @@ def test_options_of_other_types_and_out_of_range(cell, name):
         ),
         (
             partial(SparseWeight.erdos_renyi, in_features=6, out_features=8, density=0.5),
-            ("in_features", "out_features", "gain"),
+            ("in_features", "out_features", "density", "gain"),
         ),
         (partial(sparse.SReLU, features=3), ("features",)),
         (partial(sparse.AllReLU, slope=0.5, layer=1), ("slope", "layer")),
