@@ -181,6 +181,43 @@ def draw_step_times(results: Path, folder: Path) -> None:
     figure.savefig(folder / "step_time.png", dpi=150)
 
 
+#: Operations in the picture of limits, and their markers.
+MARKERS = {"spmm": "o", "sddmm": "s", "rnn": "^"}
+
+
+def draw_limits(results: Path, folder: Path) -> None:
+    """Draw limits.png into a folder: speeds of operations below what loads of X allow.
+
+    A link of a row times 32 columns loads 128 bytes of X for 64 flops.
+    """
+    record = _read(results, "kernels")
+    rows = [row for row in rows_of(record) if row["B"] == 32]
+    figure = Figure(figsize=(6, 3.4), layout="constrained")
+    axes = figure.subplots()
+    for level, speed in record["load_gigabytes_per_second"].items():
+        axes.axhline(speed / 2, color="gray", lw=0.8, ls="--")
+        place = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "bottom"}
+        axes.annotate(f"loads from {level}", (0.99, speed / 2), fontsize=8, **place)
+    for operation, marker in MARKERS.items():
+        own = [row for row in rows if row["operation"] == operation]
+        axes.plot(
+            [row["density"] * row["n"] for row in own],
+            [row["GFLOP/s"] for row in own],
+            marker,
+            label=operation,
+        )
+    axes.set(
+        xlabel="links per unit",
+        ylabel="GFLOP/s",
+        xscale="log",
+        title=f"batch of 32, {record['machine']['threads']} threads",
+    )
+    axes.set_xticks([10, 30, 100, 300], ["10", "30", "100", "300"])
+    axes.minorticks_off()
+    axes.legend(loc="center right")
+    figure.savefig(folder / "limits.png", dpi=150)
+
+
 def timings_page(results: Path, folder: Path) -> None:
     """Write benchmarks.md and its picture into a folder.
 
@@ -194,6 +231,7 @@ def timings_page(results: Path, folder: Path) -> None:
         for table in TABLES
     ]
     draw_step_times(results, folder)
+    draw_limits(results, folder)
     (folder / "benchmarks.md").write_text("\n".join([HEAD, *sections, _largest(results), FOOT]))
 
 

@@ -61,9 +61,10 @@ PyObject* counters(PyObject*, PyObject*) {
   const auto read = [](const std::atomic<int64_t>& counter) {
     return static_cast<long long>(counter.load(std::memory_order_relaxed));
   };
-  return Py_BuildValue("{s:L,s:L,s:L,s:L,s:L,s:L}", "teams", read(now.teams), "members",
+  return Py_BuildValue("{s:L,s:L,s:L,s:L,s:L,s:L,s:L}", "teams", read(now.teams), "members",
                        read(now.members), "alone", read(now.alone), "grouped_products",
-                       read(now.grouped_products), "parts", read(now.parts), "pooled_bytes",
+                       read(now.grouped_products), "parts", read(now.parts), "event_products",
+                       read(now.event_products), "pooled_bytes",
                        static_cast<long long>(sparse_engine::pooled_bytes()));
 }
 

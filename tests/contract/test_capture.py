@@ -4,11 +4,10 @@ import pytest
 import torch
 from contract.equations import EQUATIONS, Equations
 from contract.networks import (
-    PACKABLE,
-    TIMED,
     assert_same,
     cell_of,
     forms_where,
+    is_taken,
     make,
     outcome,
     weights_of,
@@ -39,11 +38,6 @@ GIVEN = {
     "resets": {"resets": torch.rand(7, 5, generator=torch.Generator().manual_seed(1)) < 0.3},
     "timespans": {"timespans": torch.linspace(0.1, 0.7, 7, dtype=torch.float64)},
 }
-
-
-def is_taken(case):
-    of = {"lengths": PACKABLE, "timespans": TIMED}.get(case.get("given"), GROWING)
-    return case["form"] in of
 
 
 @pairwise(is_taken, form=GROWING, given=GIVEN, initial=[True, False], input_density=[1.0, 0.5])

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 import torch
-from testing import random_pattern
+from testing import random_pattern, refusals
 
 from sparse_engine import convert
 from sparse_engine.errors import EdgeListError
@@ -50,30 +50,24 @@ def test_edge_list_files(tmp_path):
         convert.read_edge_list(path, shape=(3, 3))
 
 
-def test_scipy():
-    twice = scipy.sparse.coo_array((np.ones(2), ([0, 0], [1, 1])), shape=(2, 2))
-    with pytest.raises(ValueError, match="duplicate link"):
-        convert.from_scipy(twice)
-    with pytest.raises(TypeError, match="expected a SciPy sparse array or matrix, found ndarray"):
-        convert.from_scipy(np.eye(2))
-    with pytest.raises(ValueError, match="expected a real matrix"):
-        convert.from_scipy(scipy.sparse.csr_array(np.eye(2) * 1j))
-
-
-def test_torch():
-    twice = torch.sparse_coo_tensor([[0, 0], [1, 1]], [1.0, 2.0], (2, 2))
-    with pytest.raises(ValueError, match="duplicate link"):
-        convert.from_torch(twice)
-    with pytest.raises(TypeError, match=r"sparse_csr or torch.sparse_coo, found torch.strided"):
-        convert.from_torch(torch.eye(2))
-
-
-def test_networkx():
-    with pytest.raises(TypeError, match=r"expected a networkx.DiGraph, found Graph"):
-        convert.from_networkx(nx.Graph([(0, 1)]))
-    with pytest.raises(TypeError, match="found MultiDiGraph"):
-        convert.from_networkx(nx.MultiDiGraph([(0, 1)]))
-    with pytest.raises(ValueError, match="each of the graph's 2 nodes once, found 1 nodes"):
-        convert.from_networkx(nx.DiGraph([(0, 1)]), nodes=[0])
-    with pytest.raises(ValueError, match="expected a square weight, found 2 x 3"):
-        convert.to_networkx(SparseWeight(torch.ones(2), random_pattern(2, 3, 2)))
+TWICE = scipy.sparse.coo_array((np.ones(2), ([0, 0], [1, 1])), shape=(2, 2))
+from_networkx, Graph = convert.from_networkx, nx.DiGraph
+test_what_cannot_be_converted_is_refused = refusals(
+    ("duplicate link", lambda: convert.from_scipy(TWICE)),
+    ("SciPy sparse array or matrix, found ndarray", lambda: convert.from_scipy(np.eye(2))),
+    ("a real matrix", lambda: convert.from_scipy(scipy.sparse.csr_array(np.eye(2) * 1j))),
+    (
+        "duplicate link",
+        lambda: convert.from_torch(torch.sparse_coo_tensor([[0, 0], [1, 1]], [1.0, 2.0], (2, 2))),
+    ),
+    ("sparse_csr or .* found torch.strided", lambda: convert.from_torch(torch.eye(2))),
+    ("a tensor of torch.sparse or a torch_sparse", lambda: convert.from_torch([[1.0]])),
+    (r"a networkx.DiGraph, found Graph", lambda: from_networkx(nx.Graph([(0, 1)]))),
+    ("found MultiDiGraph", lambda: from_networkx(nx.MultiDiGraph([(0, 1)]))),
+    ("graph's 2 nodes once, found 1 nodes", lambda: from_networkx(Graph([(0, 1)]), nodes=[0])),
+    (
+        "expected a square weight, found 2 x 3",
+        lambda: convert.to_networkx(SparseWeight(torch.ones(2), random_pattern(2, 3, 2))),
+    ),
+    error=(ValueError, TypeError),
+)

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from kernels import plain
-from testing import awkward_patterns, patterns, random_pattern, real_dtypes
+from testing import awkward_patterns, patterns, random_pattern, real_dtypes, refusals
 
 from sparse_engine.ops.topology import scan_absent
 
@@ -57,23 +57,16 @@ def test_any_number_of_threads(count, threads):
     check(dense, pattern.links, above=0.1)
 
 
-@pytest.mark.parametrize(
-    ("shape", "first_row", "message"),
-    [
-        ((3, 4), 0, r"block of shape \[rows, 5\], found \[3, 4\]"),
-        ((5,), 0, r"block of shape \[rows, 5\], found \[5\]"),
-        ((3, 5), 2, r"expected rows in \[0, 4\), found 3 from 2 on"),
-        ((3, 5), -1, r"expected rows in \[0, 4\), found 3 from -1 on"),
-    ],
+def scanned(*shape, block=None, first_row=0):
+    block = torch.randn(shape) if block is None else block
+    return lambda: scan_absent(block, random_pattern(4, 5, 3).links, first_row=first_row)
+
+
+test_other_blocks_are_refused = refusals(
+    (r"block of shape \[rows, 5\], found \[3, 4\]", scanned(3, 4)),
+    (r"block of shape \[rows, 5\], found \[5\]", scanned(5)),
+    (r"expected rows in \[0, 4\), found 3 from 2 on", scanned(3, 5, first_row=2)),
+    (r"expected rows in \[0, 4\), found 3 from -1 on", scanned(3, 5, first_row=-1)),
+    ("expected a contiguous block", scanned(block=torch.randn(5, 4).T)),
+    ("float32 or float64, found int64", scanned(block=torch.ones(4, 5, dtype=torch.int64))),
 )
-def test_wrong_shapes_are_named(shape, first_row, message):
-    with pytest.raises(ValueError, match=message):
-        scan_absent(torch.randn(shape), random_pattern(4, 5, 3).links, first_row=first_row)
-
-
-def test_strided_and_foreign_blocks_are_refused():
-    links = random_pattern(4, 5, 3).links
-    with pytest.raises(ValueError, match="expected a contiguous block"):
-        scan_absent(torch.randn(5, 4).T, links)
-    with pytest.raises(ValueError, match="dtype float32 or float64, found int64"):
-        scan_absent(torch.ones(4, 5, dtype=torch.int64), links)

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from kernels import plain
-from testing import real_dtypes
+from testing import real_dtypes, refusals
 
 from sparse_engine import ops
 
@@ -44,21 +44,25 @@ def test_strided_scores():
     assert torch.equal(ops.topology.smallest(scores, 7), plain.smallest(scores, 7))
 
 
-@pytest.mark.parametrize("position", [0, 4, 9])
-def test_nan_is_named(position):
-    scores = torch.randn(10)
-    scores[position] = torch.nan
-    with pytest.raises(ValueError, match=f"can be ordered, found NaN at link {position}"):
-        ops.topology.smallest(scores, 2)
+def with_nan(at):
+    return torch.randn(10).index_fill(0, torch.tensor(at), torch.nan)
 
 
-def test_errors_say_what_was_expected_and_found():
-    with pytest.raises(ValueError, match="expected count of at least 0, found -1"):
-        ops.topology.smallest(torch.randn(10), -1)
-    with pytest.raises(ValueError, match="scores of dtype float32 or float64, found int64"):
-        ops.topology.smallest(torch.arange(10), 1)
-    with pytest.raises(ValueError, match=r"expected scores of shape \[10\], found \[2, 5\]"):
-        ops.topology.smallest(torch.randn(2, 5), 1)
+smallest, nearest_zero = ops.topology.smallest, ops.topology.nearest_zero
+test_what_cannot_be_chosen_is_refused = refusals(
+    ("expected count of at least 0, found -1", lambda: smallest(torch.randn(10), -1)),
+    ("dtype float32 or float64, found int64", lambda: smallest(torch.arange(10), 1)),
+    (r"scores of shape \[10\], found \[2, 5\]", lambda: smallest(torch.randn(2, 5), 1)),
+    *(
+        (f"can be ordered, found NaN at link {at}", lambda at=at: smallest(with_nan(at), 2))
+        for at in (0, 4, 9)
+    ),
+    ("NaN at link 1", lambda: nearest_zero(with_nan(1), 0.5)),
+    *(
+        (r"share in \[0, 1\], found", lambda share=share: nearest_zero(torch.randn(3), share))
+        for share in (-0.1, 1.1, torch.nan)
+    ),
+)
 
 
 @given(
@@ -80,11 +84,3 @@ def test_nearest_zero_of_many(dtype, levels, threads):
         for number in (1, 3):
             threads(number)
             assert torch.equal(ops.topology.nearest_zero(values, share), expected)
-
-
-def test_nearest_zero_refuses():
-    with pytest.raises(ValueError, match="NaN at link 1"):
-        ops.topology.nearest_zero(torch.tensor([1.0, torch.nan]), 0.5)
-    for share in (-0.1, 1.1, torch.nan):
-        with pytest.raises(ValueError, match=r"expected share in \[0, 1\], found"):
-            ops.topology.nearest_zero(torch.randn(3), share)

@@ -73,27 +73,18 @@ def test_starts_as_in_the_set_experiments():
     assert_close(module(x), torch.where(x > 0, x, module.a_l * x))
 
 
-def test_wrong_arguments_are_named():
-    with pytest.raises(ValueError, match="expected features of at least 1, found 0"):
-        SReLU(0)
-    for shape in ((), (3,), (4, 1)):
-        with pytest.raises(ValueError, match=r"expected input of shape \[\.\.\., 4\], found"):
-            SReLU(4)(torch.ones(shape))
+@pytest.mark.parametrize("shape", [(), (3,), (4, 1)])
+def test_another_number_of_features_is_refused(shape):
+    with pytest.raises(ValueError, match=r"expected input of shape \[\.\.\., 4\], found"):
+        SReLU(4)(torch.ones(shape))
 
 
 @pytest.mark.parametrize("layer", range(4))
 def test_all_relu_is_the_literal_rule(layer):
+    """The first hidden layer, which the paper calls 2, folds up."""
     x = np.array([-3.0, -1.0, -0.5, -0.0, 0.0, 0.5, 2.0])
-    paper_layer = layer + 2  # where the input is layer 1
-    expected = [v if v > 0 else (-0.6 if paper_layer % 2 == 0 else 0.6) * v for v in x]
-    found = AllReLU(0.6, layer)(torch.tensor(x)).numpy()
-    assert found == pytest.approx(expected)
-
-
-def test_the_first_hidden_layer_folds_up():
-    x = torch.tensor([-2.0])
-    assert AllReLU(0.5, 0)(x).item() == 1.0
-    assert AllReLU(0.5, 1)(x).item() == -1.0
+    expected = [v if v > 0 else (-0.6 if layer % 2 == 0 else 0.6) * v for v in x]
+    assert AllReLU(0.6, layer)(torch.tensor(x)).numpy() == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("layer", [0, 1])
@@ -103,16 +94,3 @@ def test_all_relu_has_its_gradient(layer):
     assert torch.autograd.gradcheck(AllReLU(0.75, layer), x)
     assert torch.autograd.gradgradcheck(AllReLU(0.75, layer), x)
     assert torch.equal(x, before)
-
-
-@pytest.mark.parametrize(
-    ("slope", "layer", "message"),
-    [
-        (-0.1, 0, "expected a finite slope of at least 0, found -0.1"),
-        (float("nan"), 0, "expected a finite slope of at least 0, found nan"),
-        (0.6, -1, "expected layer of at least 0, found -1"),
-    ],
-)
-def test_all_relu_names_wrong_arguments(slope, layer, message):
-    with pytest.raises(ValueError, match=message):
-        AllReLU(slope, layer)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from testing import refusals
 from torch import nn
 from torch.testing import assert_close
 
@@ -34,6 +35,7 @@ def test_every_weight_of_a_recurrent_network_counts():
     assert len(weights) > 1
     expected = sum(weight.values.abs().sum() for weight in weights)
     assert_close(link_penalty(network, l1=1.0), expected)
+    assert link_penalty(network).item() == 0
 
 
 def test_a_parameter_of_two_weights_counts_once():
@@ -44,22 +46,8 @@ def test_a_parameter_of_two_weights_counts_once():
     )
 
 
-def test_no_factor_is_no_penalty():
-    assert link_penalty(model_of()).item() == 0
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"l1": -1.0}, "expected a finite l1 of at least 0, found -1.0"),
-        ({"l2": float("nan")}, "expected a finite l2 of at least 0, found nan"),
-    ],
+test_what_is_no_penalty_is_refused = refusals(
+    ("expected a finite l1 of at least 0, found -1.0", lambda: link_penalty(model_of(), l1=-1.0)),
+    ("finite l2 of at least 0, found nan", lambda: link_penalty(model_of(), l2=float("nan"))),
+    ("a model with sparse weights, found none", lambda: link_penalty(nn.Linear(3, 3), l1=1.0)),
 )
-def test_wrong_factors_are_named(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        link_penalty(model_of(), **arguments)
-
-
-def test_a_model_without_sparse_weights():
-    with pytest.raises(ValueError, match="expected a model with sparse weights, found none"):
-        link_penalty(nn.Linear(3, 3), l1=1.0)

@@ -1,4 +1,4 @@
-"""SNT-ASGD: averages against full histories, the trigger, evaluation, and resuming."""
+"""SNT-ASGD: averages against full histories, the trigger, and evaluation."""
 
 import copy
 from math import nan
@@ -8,11 +8,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from testing import awkward_patterns, random_pattern
+from testing import awkward_patterns, random_pattern, refusals
 from torch import nn
 from torch.testing import assert_close
 
-from sparse_engine.nn import SparseLinear, SparseRNN, SparseWeight
+from sparse_engine.nn import SparseLinear, SparseWeight
 from sparse_engine.ops import RandomKey
 from sparse_engine.optim import SNTASGD
 from sparse_engine.topology import SET, NormalInit, SignedMagnitude
@@ -215,55 +215,6 @@ def test_evaluation_under_inference_mode():
     optimizer.step()
 
 
-class Training:
-    """A recurrent network that is validated every 4 steps and rewired every 3."""
-
-    def __init__(self):
-        generator = torch.Generator().manual_seed(1)
-        self.model = SparseRNN(3, 30, density=0.1, generator=generator)
-        groups = [{"params": [p]} for p in self.model.parameters()]
-        self.optimizer = SNTASGD(groups, lr=0.1, weight_decay=1e-3, nonmono=2)
-        self.rule = SET(self.model, self.optimizer, every=3, seed=3)
-        self.steps = 0
-
-    def train(self, steps):
-        losses = [5.0, 4.0, 3.0, 4.5, 6.0, 7.0]
-        for step in range(self.steps, self.steps + steps):
-            x = torch.randn(5, 4, 3, generator=torch.Generator().manual_seed(step))
-            self.optimizer.zero_grad()
-            self.model(x)[0].square().mean().backward()
-            self.optimizer.step()
-            if step % 4 == 3:
-                self.optimizer.observe(losses[step // 4])
-            self.rule.step()
-        self.steps += steps
-        return self
-
-    @property
-    def parts(self):
-        return self.model, self.optimizer, self.rule
-
-
-@pytest.mark.parametrize("steps", [19, 20])
-def test_resuming_equals_never_having_stopped(steps):
-    first, resumed = Training().train(steps), Training().train(2)
-    assert first.optimizer.averaging == (steps >= 20)
-    for part, saved in zip(resumed.parts, first.parts, strict=True):
-        part.load_state_dict(copy.deepcopy(saved.state_dict()))
-    resumed.steps = steps
-    resumed.train(24 - steps)
-    whole = Training().train(24)
-    assert whole.optimizer.averaging
-    assert resumed.optimizer.param_groups[0]["losses"] == whole.optimizer.param_groups[0]["losses"]
-    for name, value in whole.model.state_dict().items():
-        assert torch.equal(resumed.model.state_dict()[name], value), name
-    states = [t.optimizer.state_dict()["state"] for t in (resumed, whole)]
-    assert states[0].keys() == states[1].keys() and states[1]
-    for slot, state in states[1].items():
-        for name, value in state.items():
-            assert torch.equal(states[0][slot][name], value), name
-
-
 def test_a_copy_of_the_optimizer_goes_on_alone():
     layer, optimizer = averaging_layer()
     twin_layer, twin = copy.deepcopy((layer, optimizer))
@@ -277,25 +228,20 @@ def test_a_copy_of_the_optimizer_goes_on_alone():
     assert 0.5 in twin.param_groups[0]["losses"]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"lr": -1}, "expected lr of at least 0, found -1"),
-        ({"lr": nan}, "expected lr of at least 0, found nan"),
-        ({"lr": 1, "weight_decay": -0.5}, "expected weight_decay of at least 0, found -0.5"),
-        ({"lr": 1, "nonmono": -1}, "expected nonmono of at least 0, found -1"),
-    ],
+def of_one(dtype=torch.float32, **arguments):
+    return lambda: SNTASGD([nn.Parameter(torch.ones(1, dtype=dtype))], **arguments)
+
+
+test_arguments_that_do_not_fit_are_refused = refusals(
+    ("expected lr of at least 0, found -1", of_one(lr=-1)),
+    ("expected lr of at least 0, found nan", of_one(lr=nan)),
+    ("expected weight_decay of at least 0, found -0.5", of_one(lr=1, weight_decay=-0.5)),
+    ("expected nonmono of at least 0, found -1", of_one(lr=1, nonmono=-1)),
+    *(
+        (f"parameters of float32 or float64, .* {dtype}", of_one(dtype, lr=0.1))
+        for dtype in (torch.bfloat16, torch.float16, torch.complex64)
+    ),
 )
-def test_argument_errors(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        SNTASGD([nn.Parameter(torch.ones(1))], **arguments)
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.complex64])
-def test_dtypes_that_cannot_hold_an_average_are_refused(dtype):
-    parameter = nn.Parameter(torch.ones(1, dtype=dtype))
-    with pytest.raises(ValueError, match=f"expected parameters of float32 or float64, .* {dtype}"):
-        SNTASGD([parameter], lr=0.1)
 
 
 def test_a_loss_that_is_nan_is_refused_and_not_recorded():

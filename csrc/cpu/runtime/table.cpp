@@ -29,6 +29,9 @@ Kernels<T, A> table() {
   if constexpr (std::is_same_v<T, A>) {
     of.conductance_forward = conductance_forward<Isa, T>;
     of.conductance_backward = conductance_backward<Isa, T>;
+    of.lif_forward = lif_forward<Isa, T>;
+    of.lif_backward = lif_backward<Isa, T>;
+    of.lif_simulate = lif_simulate<Isa, T>;
     of.normed_rnn_forward = normed_rnn_forward<Isa, T>;
     of.normed_rnn_backward = normed_rnn_backward<Isa, T>;
     of.normed_lstm_forward = normed_lstm_forward<Isa, T>;

@@ -14,6 +14,7 @@ struct Counters {
   std::atomic<int64_t> alone{0};    // regions that might have had a team, left to one thread
   std::atomic<int64_t> grouped_products{0};  // matrices whose links were sorted by groups of rows
   std::atomic<int64_t> parts{0};             // members that went through a part of the columns
+  std::atomic<int64_t> event_products{0};    // steps of a panel whose links were found by spikes
 };
 inline Counters counters;
 

@@ -8,6 +8,7 @@
 #include "sparse_engine/continuous.h"
 #include "sparse_engine/gated.h"
 #include "sparse_engine/instruction_sets.h"
+#include "sparse_engine/lif.h"
 #include "sparse_engine/linear.h"
 #include "sparse_engine/ltc.h"
 #include "sparse_engine/normed.h"
@@ -47,6 +48,9 @@ struct Kernels {
   // These do not take bfloat16.
   void (*conductance_forward)(const ConductanceForward<T>&);
   void (*conductance_backward)(const ConductanceBackward<T>&);
+  void (*lif_forward)(const LifForward<T>&);
+  void (*lif_backward)(const LifBackward<T>&);
+  void (*lif_simulate)(const LifSimulation<T>&);
   void (*normed_rnn_forward)(const NormedForward<T>&);
   void (*normed_rnn_backward)(const NormedBackward<T>&);
   void (*normed_lstm_forward)(const NormedForward<T>&);

@@ -20,6 +20,7 @@ from sparse_engine.lab.cli.look import Compare, Info, Watch
 from sparse_engine.lab.cli.reproduce import Reproduce
 from sparse_engine.lab.cli.sweep import Sweep
 from sparse_engine.lab.cli.train import Resume, Train
+from sparse_engine.lab.cli.wiring import Wiring
 
 DESCRIPTION = "Truly sparse recurrent networks: train, analyze, and see what they run on."
 
@@ -31,6 +32,7 @@ COMMANDS: dict[str, type] = {
     "compare": Compare,
     "analyze": Analyze,
     "distance": Distance,
+    "wiring": Wiring,
     "watch": Watch,
     "info": Info,
 }

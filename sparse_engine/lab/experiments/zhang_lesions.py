@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from sparse_engine.analysis import find_planted_loops, lesion
-from sparse_engine.analysis.lesion import Lesions
+from sparse_engine.analysis.lesions import Lesions
 from sparse_engine.lab.experiments.training import (
     Experiment,
     Finished,

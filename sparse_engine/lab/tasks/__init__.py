@@ -31,6 +31,7 @@ from sparse_engine.lab.tasks.supervised import Supervised as Supervised
 from sparse_engine.lab.tasks.supervised import split as split
 from sparse_engine.lab.tasks.task import Step as Step
 from sparse_engine.lab.tasks.task import Task as Task
+from sparse_engine.lab.tasks.task import check_shares as check_shares
 from sparse_engine.lab.tasks.task import seeded as seeded
 from sparse_engine.lab.tasks.windows import Gesture as Gesture
 from sparse_engine.lab.tasks.windows import Person as Person

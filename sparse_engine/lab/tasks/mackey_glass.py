@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sparse_engine.lab.networks import RecurrentNetwork
-from sparse_engine.lab.tasks.task import Step, Task
+from sparse_engine.lab.tasks.task import Step, Task, check_shares
 from sparse_engine.models import SequenceModel
 
 
@@ -104,9 +104,14 @@ class MackeyGlass(Task):
         return SequenceModel(recurrent, self.horizon, generator=generator)
 
     def loss(self, model: nn.Module, step: Step) -> Tensor:
-        """Return the mean squared error on the step's batch."""
+        """Return the mean squared error on this rank's share of the step's batch."""
         x, y = self.batch(step.number)
-        return nn.functional.mse_loss(model(x), y)
+        share = step.share(len(y))
+        return nn.functional.mse_loss(model(x[:, share]), y[share])
+
+    def check_ranks(self, ranks: int) -> None:
+        """Raise ValueError for a batch that ranks cannot share equally."""
+        check_shares(self.rows, ranks)
 
     @torch.no_grad()
     def evaluate(self, model: nn.Module, split: str = "validation") -> dict[str, float]:

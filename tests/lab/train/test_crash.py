@@ -1,8 +1,6 @@
 """A run that is killed at any moment can be loaded again."""
 
-import json
 import os
-import signal
 from pathlib import Path
 
 import pytest
@@ -88,25 +86,6 @@ def run_here(script, folder):
     """Runs Python with this folder's modules at hand, in a process of one thread."""
     script = f"import torch; torch.set_num_threads(1)\n{script}"
     return run_script(script, str(folder), cwd=Path(__file__).parent)
-
-
-KILL_AT_STEP_13 = """
-import os, pathlib, signal, sys
-from conftest import make
-def at_step(step):
-    if step == 13:
-        os.kill(os.getpid(), signal.SIGKILL)
-make(pathlib.Path(sys.argv[1]), at_step=at_step).train(progress=False)
-"""
-
-
-def test_a_run_that_is_killed_goes_on_as_if_it_was_not(tmp_path, start, whole):
-    run = tmp_path / "killed"
-    assert run_here(KILL_AT_STEP_13, run).returncode == -signal.SIGKILL
-    assert Checkpoint.load(run).step == 10
-    assert json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])["step"] == 12
-    start(run, resume=True).train(progress=False)
-    assert {path.name: path.read_bytes() for path in run.iterdir()} == whole
 
 
 # The rounds and damages of tests/exhaustive, but a few of them.

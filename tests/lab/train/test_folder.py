@@ -149,10 +149,10 @@ def test_a_log_that_cannot_grow_loses_nothing(tmp_path, start, whole, more):
 def test_weights_that_are_not_finite_are_not_saved(tmp_path, start):
     def spoil(step):
         if step == 9:
-            run.model.readout.register_hook(lambda gradient: gradient * float("nan"))
+            run.model.readout.weight.register_hook(lambda gradient: gradient * float("nan"))
 
     run = start(tmp_path, at_step=spoil)
-    with pytest.raises(FloatingPointError, match=r"readout .* at step 10; .* step 5 stays"):
+    with pytest.raises(FloatingPointError, match=r"readout\.weight .* at step 10; .* step 5 stays"):
         run.train(progress=False)
     assert Checkpoint.load(tmp_path).step == 5
 
