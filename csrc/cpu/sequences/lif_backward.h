@@ -17,23 +17,23 @@ void backward(const LifBackward<T>& a, int64_t panels) {
   using Back = Adjoint<T, L, NV>;
   const int64_t units = a.w.rows, nnz = a.w.nnz(), kept = a.delay + 1;
   const Sequence<T, W> seq{a.batch, panels, a.steps};
-  const int threads = threads_for_step(a.threads, nnz, units, a.batch);
+  const Job job = job_of_steps(a.threads, nnz, units, a.batch, a.steps);
   constexpr int64_t kTile = kTileRows * W;
-  Scratch scratch(Ring<T, W>::bytes(kept, units, panels) +
-                  3 * Ring<T, W>::bytes(1, units, panels) + Scratch::bytes_of<T>(Back::needs(a.wt)) +
-                  Scratch::bytes_of<T>(units * W) + Scratch::bytes_of<T>(4 * threads * kTile));
+  Scratch scratch(Ring<T, W>::bytes(kept, units, panels) + 3 * Ring<T, W>::bytes(1, units, panels) +
+                  Scratch::bytes_of<T>(Back::needs(a.wt)) + Scratch::bytes_of<T>(units * W) +
+                  Scratch::bytes_of<T>(4 * job.threads * kTile));
   const Ring<T, W> arrived(scratch, kept, units, panels);
   const auto state = [&] { return Ring<T, W>(scratch, 1, units, panels).at(0); };
   const State<T, W> states[] = {state(), state(), state()};
   T* memory = scratch.take<T>(Back::needs(a.wt));
   T* bias_sums = scratch.take<T>(units * W);
-  T* tiles = scratch.take<T>(4 * threads * kTile);
+  T* tiles = scratch.take<T>(4 * job.threads * kTile);
   const Back of_links(a.wt, a.permutation, a.dvalues, memory),
       plain(a.wt, a.permutation, nullptr, memory);
   const Lif<T, Number> unit(a.unit);
   const Lif<T, Vec<T, L>> of_row(a.unit);
 
-  run_team(threads, [&](const Team& team) {
+  run_team(job, [&](const Team& team) {
     const Rows rows = rows_of(a.wt, team.rank, team.size, kBlock, kLinksPerGate);
     T* tile = tiles + 4 * team.rank * kTile;
     T *z = tile + kTile, *u = z + kTile, *closed = u + kTile;

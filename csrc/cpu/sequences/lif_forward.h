@@ -17,21 +17,21 @@ void forward(const LifForward<T>& a, int64_t panels) {
   using Number = Vec<T, K>;
   const int64_t units = a.w.rows, nnz = a.w.nnz(), kept = a.delay + 1;
   const Sequence<T, W> seq{a.batch, panels, a.steps};
-  const int threads = threads_for_step(a.threads, nnz, units, a.batch);
+  const Job job = job_of_steps(a.threads, nnz, units, a.batch, a.steps);
   const size_t state_bytes = Ring<T, W>::bytes(1, units, panels);
   Scratch scratch(Ring<T, W>::bytes(kept, units, panels) + 5 * state_bytes +
-                  SpikeLists::bytes(kept, units, panels, threads) + Scratch::bytes_of<T>(nnz) +
-                  Scratch::bytes_of<T>(threads * kTileRows * W));
+                  SpikeLists::bytes(kept, units, panels, job.threads) + Scratch::bytes_of<T>(nnz) +
+                  Scratch::bytes_of<T>(job.threads * kTileRows * W));
   const Ring<T, W> z(scratch, kept, units, panels);
   const auto state = [&] { return Ring<T, W>(scratch, 1, units, panels).at(0); };
   const State<T, W> v = state(), i = state(), g = state(), rests = state(), sums = state();
-  const SpikeLists spikes(scratch, kept, units, panels, threads);
+  const SpikeLists spikes(scratch, kept, units, panels, job.threads);
   T* values = scratch.take<T>(nnz);
-  T* tiles = scratch.take<T>(threads * kTileRows * W);
+  T* tiles = scratch.take<T>(job.threads * kTileRows * W);
   const Lif<T, Number> unit(a.unit);
   const State<T, W> states[] = {v, i, g};
 
-  run_team(threads, [&](const Team& team) {
+  run_team(job, [&](const Team& team) {
     const Rows rows = rows_of(a.w, team.rank, team.size, kBlock, kLinksPerGate);
     T* tile = tiles + team.rank * kTileRows * W;
     bool permuted = false;

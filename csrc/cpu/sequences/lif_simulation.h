@@ -29,15 +29,15 @@ void simulate(const LifSimulation<T>& a) {
   constexpr int K = kLanes<T>;
   using Number = Vec<T, K>;
   const int64_t units = a.wt.cols, kept = a.delay + 1;
-  const int threads = threads_for_step(a.threads, 0, units, 1);
-  Scratch scratch(SpikeLists::bytes(kept, units, 1, threads) + Scratch::bytes_of<T>(units));
-  const SpikeLists spikes(scratch, kept, units, 1, threads);
+  const Job job = job_of_steps(a.threads, 0, units, 1, a.steps);
+  Scratch scratch(SpikeLists::bytes(kept, units, 1, job.threads) + Scratch::bytes_of<T>(units));
+  const SpikeLists spikes(scratch, kept, units, 1, job.threads);
   T* sums = scratch.take<T>(units);
   T *v = a.state, *i = v + units, *g = i + (a.unit.alpha ? units : 0);
   const Lif<T, Number> unit(a.unit);
   const T open = a.unit.keeps_current ? 1 : 0;  // least that a unit rests where it is not driven
 
-  run_team(threads, [&](const Team& team) {
+  run_team(job, [&](const Team& team) {
     const FlushedToZero flushed;
     const Rows rows{team.first(units, kBlock), team.last(units, kBlock)};
     const int count = static_cast<int>(rows.last - rows.first);
@@ -57,19 +57,16 @@ void simulate(const LifSimulation<T>& a) {
       }
       SpikeLists::Writer list(spikes, a.wt, t, 0, team.rank, rows.first);
       for (int64_t at = rows.first; at < rows.last; at += K) {
-        const auto get = [&](const T* from) {
-          return load_first<T, K>(from + at, rows.last - at);
-        };
+        const auto get = [&](const T* from) { return load_first<T, K>(from + at, rows.last - at); };
         const auto put = [&](T* to, Number x) { store_first<T, K>(to + at, x, rows.last - at); };
         LifState<Number> s{get(v), get(i), get(g)};
         Number rest = get(a.rests), u;
         const Number arrived = get(sums);
         const bool arrives = any_bits(arrived);
-        const bool still = !(arrives || any_bits(s.v) || any_bits(s.i) || any_bits(rest) ||
-                             any_bits(s.g));
+        const bool still =
+            !(arrives || any_bits(s.v) || any_bits(s.i) || any_bits(rest) || any_bits(s.g));
         if (still && a.unit.threshold > 0) continue;
-        const Number after =
-            a.refractory ? get(a.refractory) : Number{} + T(a.unit.refractory);
+        const Number after = a.refractory ? get(a.refractory) : Number{} + T(a.unit.refractory);
         const Number z = unit.forward(arrived, after, s, rest, u);
         if (arrives) put(sums, Number{});
         put(v, s.v);

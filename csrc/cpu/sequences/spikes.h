@@ -136,13 +136,12 @@ template <typename T, int L, int NV>
 inline void by_events(const SpikeLists& spikes, int64_t t, int64_t q, const Csr& wt,
                       const T* values, const Rows& rows, const T* z, T* sums) {
   constexpr int W = L * NV;
-  const int64_t last = wt.nnz() - 1;
   spikes.each(t, q, [&](int64_t j) {
     Vec<T, L> sent[NV];
     load_row<T, L>(z + j * W, sent);
     const Rows links = links_into(wt, j, rows);
     for (int64_t p = links.first; p < links.last; ++p) {
-      fetch_row<W>(wt.idx, p + kLinksAhead, last, sums);
+      fetch_rows<W>(wt.idx, p + kNearRows, 1, wt.nnz(), sums);
       T* sum = sums + int64_t{wt.idx[p]} * W;
       for (int v = 0; v < NV; ++v)
         store<T, L>(sum + v * L, load<T, L>(sum + v * L) + values[p] * sent[v]);
@@ -154,10 +153,9 @@ inline void by_events(const SpikeLists& spikes, int64_t t, int64_t q, const Csr&
 template <typename T, int L, int NV>
 SE_INLINE void in_rows(Vec<T, L> (&sum)[NV], const Csr& w, const T* values, int64_t row,
                        const T* z) {
-  const int64_t last = w.nnz() - 1;
   for (int v = 0; v < NV; ++v) sum[v] = Vec<T, L>{};
   for (int64_t p = w.ptr[row]; p < w.ptr[row + 1]; ++p) {
-    fetch_row<L * NV>(w.idx, p + kLinksAhead, last, z);
+    fetch_rows<L * NV>(w.idx, p + kNearRows, 1, w.nnz(), z);
     add_link<T, L, NV>(sum, values[p], w.idx[p], z);
   }
 }
