@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Union
+from typing import Annotated, Any, Union
 
 import torch
 import tyro
@@ -105,12 +105,7 @@ def per_task(command: type, make: Callable[[str], object]) -> Any:
     return Union[tuple(commands)]  # noqa: UP007
 
 
-if TYPE_CHECKING:
-    AnyTask = TrainTask
-else:
-    AnyTask = per_task(
-        TrainTask, lambda name: TrainTask(Config.published(name), Path("runs", name))
-    )
+AnyTask = per_task(TrainTask, lambda name: TrainTask(Config.published(name), Path("runs", name)))
 
 
 @dataclass(frozen=True)
@@ -124,7 +119,7 @@ class Train:
     Example: sparse-engine train mackey-glass --method pruning --density 1 --out runs/pruned
     """
 
-    task: AnyTask
+    task: AnyTask  # type: ignore[valid-type]
 
     def __call__(self) -> int:
         """Run the command and return its exit status."""

@@ -103,7 +103,6 @@ def _check_threads(diagnosis: Diagnosis, threads: int, quota: int | None) -> Non
 
 
 def _check_products(diagnosis: Diagnosis, torch: Any) -> None:
-    """Compare a small product with its reference implementation."""
     try:
         from sparse_engine import ops
         from sparse_engine.nn import SparseLinear

@@ -258,7 +258,6 @@ class Run:
 
     @contextmanager
     def _board(self) -> Iterator[list[Callable[[dict], None]]]:
-        """Yield the sink for TensorBoard, if wanted."""
         if not self._tensorboard:
             yield []
             return
@@ -328,7 +327,6 @@ class Run:
         return Evaluation(entry, best, begins)
 
     def _record(self, evaluation: Evaluation, bar: tqdm) -> None:
-        """Write an evaluation, and the model if it is the best so far."""
         entry = evaluation.entry
         for sink in self._sinks:
             sink(entry)
@@ -343,7 +341,6 @@ class Run:
         return optimizer.averaged() if isinstance(optimizer, SNTASGD) else nullcontext()
 
     def _entry(self) -> dict:
-        """Evaluate the model on every split."""
         self.model.eval()
         splits = {name: self.task.evaluate(self.model, name) for name in self.task.splits}
         metric = splits[self.task.splits[0]][self.task.metric]
