@@ -86,4 +86,4 @@ class Sweep:
 
     def __call__(self) -> int:
         """Run the command and return its exit status."""
-        return self.task()
+        return self.task()  # type: ignore[misc]

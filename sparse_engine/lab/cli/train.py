@@ -123,4 +123,4 @@ class Train:
 
     def __call__(self) -> int:
         """Run the command and return its exit status."""
-        return self.task()
+        return self.task()  # type: ignore[misc]

@@ -25,7 +25,7 @@ DRIVER = Path("/proc/driver/nvidia/version")
 
 
 def check(diagnosis: Diagnosis) -> None:
-    """Add what the kernels were built for and run with; find what does not load or compute."""
+    """Report builds, threads and devices of the kernels, and what does not load or compute."""
     try:
         import torch
     except (ImportError, OSError) as error:

@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 from sparse_engine.files import write_atomically
 from sparse_engine.lab.networks.limits import REMEDY
 from sparse_engine.lab.tasks import Step, seeded
-from sparse_engine.lab.train.checkpoint import Checkpoint, separate
+from sparse_engine.lab.train.checkpoint import Checkpoint, unshare_memory
 from sparse_engine.lab.train.config import Config
 from sparse_engine.lab.train.folder import BEST, RunFolder
 from sparse_engine.lab.train.log import MetricsLog, Scores
@@ -317,7 +317,7 @@ class Run:
             entry = {**self._entry(), "loss": loss}
             self.scores.add(entry)
             best = (
-                save_tensors(separate(self.model.state_dict()))
+                save_tensors(unshare_memory(self.model.state_dict()))
                 if self.scores.since_best == 0
                 else None
             )
