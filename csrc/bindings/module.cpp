@@ -52,7 +52,8 @@ PyObject* counters(PyObject*, PyObject*) {
   };
   return Py_BuildValue("{s:L,s:L,s:L,s:L,s:L,s:L,s:L}", "teams", read(now.teams), "members",
                        read(now.members), "crowded", read(now.crowded), "grouped_products",
-                       read(now.grouped_products), "parts", read(now.parts), "event_products", read(now.event_products), "pooled_bytes",
+                       read(now.grouped_products), "parts", read(now.parts), "event_products",
+                       read(now.event_products), "pooled_bytes",
                        static_cast<long long>(sparse_engine::pooled_bytes()));
 }
 

@@ -19,9 +19,9 @@ void backward(const LifBackward<T>& a, int64_t panels) {
   const Sequence<T, W> seq{a.batch, panels, a.steps};
   const int threads = threads_for_step(a.threads, nnz, units, a.batch);
   constexpr int64_t kTile = kTileRows * W;
-  Scratch scratch(Ring<T, W>::bytes(kept, units, panels) +
-                  3 * Ring<T, W>::bytes(1, units, panels) + Scratch::bytes_of<T>(Back::needs(a.wt)) +
-                  Scratch::bytes_of<T>(units * W) + Scratch::bytes_of<T>(4 * threads * kTile));
+  Scratch scratch(Ring<T, W>::bytes(kept, units, panels) + 3 * Ring<T, W>::bytes(1, units, panels) +
+                  Scratch::bytes_of<T>(Back::needs(a.wt)) + Scratch::bytes_of<T>(units * W) +
+                  Scratch::bytes_of<T>(4 * threads * kTile));
   const Ring<T, W> arrived(scratch, kept, units, panels);
   const auto state = [&] { return Ring<T, W>(scratch, 1, units, panels).at(0); };
   const State<T, W> states[] = {state(), state(), state()};

@@ -57,19 +57,16 @@ void simulate(const LifSimulation<T>& a) {
       }
       SpikeLists::Writer list(spikes, a.wt, t, 0, team.rank, rows.first);
       for (int64_t at = rows.first; at < rows.last; at += K) {
-        const auto get = [&](const T* from) {
-          return load_first<T, K>(from + at, rows.last - at);
-        };
+        const auto get = [&](const T* from) { return load_first<T, K>(from + at, rows.last - at); };
         const auto put = [&](T* to, Number x) { store_first<T, K>(to + at, x, rows.last - at); };
         LifState<Number> s{get(v), get(i), get(g)};
         Number rest = get(a.rests), u;
         const Number arrived = get(sums);
         const bool arrives = any_bits(arrived);
-        const bool still = !(arrives || any_bits(s.v) || any_bits(s.i) || any_bits(rest) ||
-                             any_bits(s.g));
+        const bool still =
+            !(arrives || any_bits(s.v) || any_bits(s.i) || any_bits(rest) || any_bits(s.g));
         if (still && a.unit.threshold > 0) continue;
-        const Number after =
-            a.refractory ? get(a.refractory) : Number{} + T(a.unit.refractory);
+        const Number after = a.refractory ? get(a.refractory) : Number{} + T(a.unit.refractory);
         const Number z = unit.forward(arrived, after, s, rest, u);
         if (arrives) put(sums, Number{});
         put(v, s.v);
