@@ -68,7 +68,7 @@ def fit_checkpoints(
     budget: float,
     optimizer: Optimizer | Callable[..., Optimizer] = Adam,
 ) -> int | None:
-    """Set ``checkpoint_every`` of a network, so that a training step takes at most ``budget`` bytes.
+    """Set ``checkpoint_every`` of a network, so that a training step fits in ``budget`` bytes.
 
     Fewest checkpoints win; none where all states fit.
 
@@ -108,7 +108,7 @@ def state_bytes(parameter: Tensor, optimizer: Optimizer | Callable[..., Optimize
 
 
 def _of_passes(model: ConnectomeNetwork | Recurrent, steps: int, batch: int) -> int:
-    """Return the most bytes of a forward and backward pass, by runs with fewer steps and columns."""
+    """Return the most bytes of a forward and backward pass, by runs with fewer steps."""
     every = model.checkpoint_every
     if every is None or every >= steps:
         shorter = [STEPS, 2 * STEPS] if steps > 2 * STEPS else [steps]
