@@ -201,19 +201,25 @@ def main(
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Returns a Markdown table of validation metrics, as mean and standard deviation."""
-    lines = ["| task | structure | validation | difference from free links |", "|---|---|---|---|"]
+    """Returns a Markdown table of accuracies, as mean and standard deviation over seeds."""
+    lines = ["| task | structure | validation | from free links | test |", "|---|---|---|---|---|"]
     for task in dict.fromkeys(row["task"] for row in rows):
-        of = {
-            name: [r["metric"] for r in rows if (r["task"], r["structure"]) == (task, name)]
-            for name in STRUCTURES
-        }
-        free = statistics.fmean(of["free"])
-        for name, found in of.items():
-            mean, spread = statistics.fmean(found), statistics.pstdev(found)
-            change = f"{mean / free - 1:+.1%}"
-            lines.append(f"| {task} | {name} | {mean:.4g} ± {spread:.2g} | {change} |")
+        own = [row for row in rows if row["task"] == task]
+        free = statistics.fmean(row["metric"] for row in own if row["structure"] == "free")
+        for name in dict.fromkeys(row["structure"] for row in own):
+            found = [row for row in own if row["structure"] == name]
+            metrics = [row["metric"] for row in found]
+            test = [next(iter(row["test"].values())) for row in found]
+            if "accuracy" in found[0]["test"]:
+                test = [row["test"]["accuracy"] for row in found]
+            change = f"{statistics.fmean(metrics) / free - 1:+.1%}"
+            lines.append(f"| {task} | {name} | {_spread(metrics)} | {change} | {_spread(test)} |")
     return "\n".join(lines)
+
+
+def _spread(values: list[float]) -> str:
+    spread = statistics.stdev(values) if len(values) > 1 else 0.0
+    return f"{statistics.fmean(values):.4g} ± {spread:.2g}"
 
 
 if __name__ == "__main__":

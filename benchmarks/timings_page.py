@@ -11,6 +11,7 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 
 from benchmarks._report import where
+from benchmarks.blocks import table as groups_table
 from benchmarks.table import markdown, rows_of
 
 HEAD = """# Benchmarks
@@ -233,7 +234,9 @@ def timings_page(results: Path, folder: Path) -> None:
     ]
     draw_step_times(results, folder)
     draw_limits(results, folder)
-    (folder / "benchmarks.md").write_text("\n".join([HEAD, *sections, _largest(results), FOOT]))
+    (folder / "benchmarks.md").write_text(
+        "\n".join([HEAD, *sections, _groups(results), _largest(results), FOOT])
+    )
 
 
 def with_headlines(readme: str, results: Path) -> str:
@@ -260,6 +263,17 @@ def with_headlines(readme: str, results: Path) -> str:
     table = "\n".join(lines)
     return re.sub(
         r"(?<=<!-- timings -->\n).*?(?=\n<!-- end -->)", lambda _: table, readme, flags=re.DOTALL
+    )
+
+
+def _groups(results: Path) -> str:
+    record = _read(results, "blocks")
+    return (
+        "## What groups of links cost a model\n\n"
+        "SET over groups of links that live and die together, against free links, with as many "
+        "links and the same settings (`python -m benchmarks.blocks`): blocks of rows x columns, "
+        "and gates of an LSTM that share their links. No kernel makes use of groups yet.\n\n"
+        f"{groups_table(record['rows'])}\n\n{where(record['machine'])}.\n"
     )
 
 
