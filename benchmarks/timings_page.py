@@ -86,6 +86,7 @@ TABLES = (
         "One training step of `SparseLTC`, 6 unfolds, against dense synapses.",
         "ltc",
     ),
+    Table("Spikes", STEP.format("`SparseLIF`") + ".", "lif"),
     Table("bfloat16, RNN", BFLOAT16, "bfloat16"),
     Table("bfloat16, LSTM", BFLOAT16, "bfloat16_lstm"),
     Table("bfloat16, GRU", BFLOAT16, "bfloat16_gru"),

@@ -14,10 +14,9 @@ LifUnit unit_of(const Numbers& numbers, int64_t refractory, bool alpha, bool kee
   if (numbers.size() != 8) fail("expected eight numbers of a unit, found ", numbers.size());
   if (refractory < 0) fail("expected refractory of at least 0, found ", refractory);
   if (surrogate < 0 || surrogate > 2) fail("expected surrogate in [0, 3), found ", surrogate);
-  return {numbers[0], numbers[1], numbers[2],
-          numbers[3], numbers[4], numbers[5],
-          numbers[6], static_cast<double>(refractory), numbers[7],
-          alpha,      keeps_current, static_cast<Surrogate>(surrogate)};
+  return {numbers[0], numbers[1], numbers[2],    numbers[3],
+          numbers[4], numbers[5], numbers[6],    static_cast<double>(refractory),
+          numbers[7], alpha,      keeps_current, static_cast<Surrogate>(surrogate)};
 }
 
 // The states of some steps, or several states, made contiguous.
@@ -43,11 +42,13 @@ int64_t checked_delay(int64_t delay) {
   return delay;
 }
 
-std::tuple<Tensor, Tensor, Tensor, Tensor> forward(
-    const Tensor& x, const Optional& past, const Optional& state, const Optional& rests,
-    const Optional& bias, const Tensor& values, const Tensors& links, Numbers numbers,
-    int64_t delay, int64_t refractory, bool alpha, bool keeps_current, int64_t surrogate,
-    bool keep) {
+std::tuple<Tensor, Tensor, Tensor, Tensor> forward(const Tensor& x, const Optional& past,
+                                                   const Optional& state, const Optional& rests,
+                                                   const Optional& bias, const Tensor& values,
+                                                   const Tensors& links, Numbers numbers,
+                                                   int64_t delay, int64_t refractory, bool alpha,
+                                                   bool keeps_current, int64_t surrogate,
+                                                   bool keep) {
   const Pattern pattern(links);
   check_square(pattern);
   const LifUnit unit = unit_of(numbers, refractory, alpha, keeps_current, surrogate);
@@ -66,7 +67,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> forward(
     const Optional resting = bindings::state(rests, "rests", kType<T>, batch, units);
     const Tensor z = empty(input, layout.shape(units));
     Result<T> u(weights, layout.shape(units), keep);
-    Result<T> state_n(weights, {count, batch, units}), rests_n(weights, {batch, units}, unit.rests());
+    Result<T> state_n(weights, {count, batch, units}),
+        rests_n(weights, {batch, units}, unit.rests());
     if (z.numel() > 0) {
       const Links w = pattern.links(), wt = pattern.transposed();
       Tensor written = z;
@@ -85,8 +87,8 @@ using Gradients = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor>;
 Gradients backward(const Tensor& dh, const Optional& dstate_n, const Tensor& h, const Tensor& u,
                    const Optional& past, const Optional& rests, const Tensor& values,
                    const Tensors& links, Numbers numbers, int64_t delay, int64_t refractory,
-                   bool alpha, bool keeps_current, int64_t surrogate, bool wants_x,
-                   bool wants_past, bool wants_state, bool wants_values) {
+                   bool alpha, bool keeps_current, int64_t surrogate, bool wants_x, bool wants_past,
+                   bool wants_state, bool wants_values) {
   const Pattern pattern(links);
   check_square(pattern);
   const LifUnit unit = unit_of(numbers, refractory, alpha, keeps_current, surrogate);
@@ -108,10 +110,25 @@ Gradients backward(const Tensor& dh, const Optional& dstate_n, const Tensor& h, 
     Result<T> dbias(weights, {units}), dvalues(weights, {nnz}, wants_values);
     if (spikes.numel() > 0) {
       const Links w = pattern.links(), wt = pattern.transposed();
-      kernels.lif_backward({w.csr(), wt.csr(), pattern.order(), data<T>(weights), data<T>(spikes),
-                            data<T>(above), data_or_null<T>(before), data_or_null<T>(resting),
-                            data<T>(gradient), data_or_null<T>(after), dx.data(), dpast.data(),
-                            dstate.data(), dbias.data(), dvalues.data(), steps, batch, delay, unit,
+      kernels.lif_backward({w.csr(),
+                            wt.csr(),
+                            pattern.order(),
+                            data<T>(weights),
+                            data<T>(spikes),
+                            data<T>(above),
+                            data_or_null<T>(before),
+                            data_or_null<T>(resting),
+                            data<T>(gradient),
+                            data_or_null<T>(after),
+                            dx.data(),
+                            dpast.data(),
+                            dstate.data(),
+                            dbias.data(),
+                            dvalues.data(),
+                            steps,
+                            batch,
+                            delay,
+                            unit,
                             threads()});
     } else {
       clear(dpast, dstate, dbias, dvalues);
@@ -130,7 +147,8 @@ std::tuple<Tensor, Tensor> simulate(const Tensor& values, const Tensors& links,
                                     bool keeps_current) {
   const Pattern pattern(links);
   check_square(pattern);
-  const LifUnit unit = unit_of(numbers, refractory, alpha, keeps_current, 0);
+  LifUnit unit = unit_of(numbers, refractory, alpha, keeps_current, 0);
+  if (refractories) unit.refractory = std::max(unit.refractory, 1.0);  // each unit has its own
   checked_delay(delay);
   return with_reals(values, [&](auto real, const auto& kernels) {
     using T = decltype(real);
@@ -165,9 +183,9 @@ std::tuple<Tensor, Tensor> simulate(const Tensor& values, const Tensors& links,
       Tensor ordered = empty(weights, {pattern.nnz()});
       permute(data<T>(weights), pattern.order(), 0, pattern.nnz(), mutable_data<T>(ordered));
       kernels.lif_simulate({wt.csr(), data<T>(ordered), first, data<int32_t>(to), data<T>(size),
-                            data_or_null<T>(resting), mutable_data<T>(past),
-                            mutable_data<T>(state), mutable_data<T>(rests), steps, delay, unit,
-                            threads(), &first_spike, &spikes});
+                            data_or_null<T>(resting), mutable_data<T>(past), mutable_data<T>(state),
+                            mutable_data<T>(rests), steps, delay, unit, threads(), &first_spike,
+                            &spikes});
     }
     Tensor found = empty(weights, {static_cast<int64_t>(spikes.size())}, ScalarType::Int);
     Tensor where = empty(weights, {steps + 1}, ScalarType::Long);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -120,11 +121,14 @@ class ConnectomeNetwork(nn.Module):
         """
         x = self._joined(inputs)
         every = self.checkpoint_every
-        if every is None or every >= len(x) or not torch.is_grad_enabled():
+        if every is None or every >= len(x):
             return self._segment(x, hx)
+        run: Any = self._segment
+        if torch.is_grad_enabled():
+            run = partial(checkpoint, run, use_reentrant=False)
         parts: list[dict[str, Tensor]] = []
         for segment in x.split(every):
-            out, hx = checkpoint(self._segment, segment, hx, use_reentrant=False)
+            out, hx = run(segment, hx)
             parts.append(out)
         return {name: torch.cat([each[name] for each in parts]) for name in parts[0]}, hx
 

@@ -13,6 +13,9 @@ from torch import Tensor
 from sparse_engine.nn import Recurrent, SparseWeight
 from sparse_engine.online._step import Leaf, Slopes, Step, learned_arguments
 
+#: All numbers of a parameter.
+ALL = slice(None)
+
 
 @dataclass
 class Entries:
@@ -41,20 +44,20 @@ class Entries:
     def read_links(self) -> None:
         """Read the links again, which may have changed."""
         if self.weight is not None:
-            self.rows, self.columns = self.weight.rows().int(), self.weight.col_indices.clone()
+            self.rows, self.columns = self.weight.rows().int(), self.weight.col_indices
 
-    def immediate(self, step: Step, of: Slopes) -> Tensor | None:
-        """Return the derivative of a quantity by each number in this step, ``[lanes, entries]``.
+    def immediate(self, step: Step, of: Slopes, some: slice = ALL) -> Tensor | None:
+        """Return the derivative of a quantity by some numbers in this step, ``[lanes, entries]``.
 
         It belongs to the number's own unit. None where the quantity depends on none of them.
         """
         total = None
         for leaf, slope in of.items():
             if self._enters(leaf, step):
-                term = slope.index_select(1, self.rows)
+                term = slope.index_select(1, self.rows[some])
                 if self.columns is not None:
                     source = step.x if self.kind == "input" else step.sources[leaf[1]]
-                    term *= source.index_select(1, self.columns)
+                    term *= source.index_select(1, self.columns[some])
                 total = term if total is None else total.add_(term)
         return total
 

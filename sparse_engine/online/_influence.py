@@ -137,12 +137,100 @@ class _Block(NamedTuple):
         return found
 
 
+class Own(Influence):
+    """Influence on the entry's own unit alone, ``[lanes, states, entries]``.
+
+    With ``by_links`` it passes through the links of units to themselves, else through no link.
+    """
+
+    def __init__(
+        self,
+        entries: Entries,
+        lanes: int,
+        states: int,
+        units: int,
+        by_links: bool,
+        weights: list[SparseWeight],
+    ) -> None:
+        self.entries, self.units, self.by_links = entries, units, by_links
+        self._read(weights)
+        shape, dtype = (lanes, states, entries.rows.numel()), entries.parameter().dtype
+        self.parts = [torch.zeros(shape, dtype=dtype)]
+
+    def _read(self, weights: list[SparseWeight]) -> None:
+        rows = self.entries.rows
+        gated = rows.numel() and int(rows.max()) >= self.units
+        self.unit = rows % self.units if gated else rows
+        self.links = [_self_links(weight, self.units) for weight in weights if self.by_links]
+
+    def advance(self, steps: list[Step], weights: list[Weights]) -> None:
+        """Carry the influence over one time step, by blocks of entries."""
+        step, (part,) = steps[self.entries.layer], self.parts
+        recurrent = weights[self.entries.layer].recurrent
+        of_states = [self._of_unit(of, step, recurrent) for of in step.of_states]
+        for some in _slices(part.shape[2], BLOCK):
+            at, unit = part[:, :, some], self.unit[some]
+            new = []
+            for of in of_states:
+                total = self.entries.immediate(step, of, some)
+                total = torch.zeros_like(at[:, 0]) if total is None else total
+                for i in range(at.shape[1]):
+                    if ("state", i) in of:
+                        total.addcmul_(of["state", i].index_select(1, unit), at[:, i])
+                new.append(total)
+            for i, each in enumerate(new):
+                at[:, i] = each
+
+    def _of_unit(self, of: Slopes, step: Step, weights: list[SparseWeight]) -> Slopes:
+        """Return the slopes of a state with those through the links of units to themselves."""
+        found = dict(of)
+        for k in reversed(range(len(step.sources) if self.links else 0)):
+            of_product = found.get(("product", k))
+            if of_product is not None:
+                rows, slots = self.links[step.levels[k]]
+                value = weights[step.levels[k]].values.detach()[slots]
+                by = torch.zeros_like(step.sources[k])
+                by.index_add_(1, rows % self.units, of_product[:, rows] * value)
+                for leaf, slope in step.of_sources[k].items():
+                    term = by.repeat(1, slope.shape[1] // self.units) * slope
+                    found[leaf] = found[leaf] + term if leaf in found else term
+        return found
+
+    def gradient(self, of_states: list[Tensor]) -> Tensor:
+        """Return the gradient of every entry: that by its unit's first state, times influence."""
+        by, (part,) = of_states[self.entries.layer], self.parts
+        found = part.new_empty(part.shape[2])
+        for some in _slices(part.shape[2], BLOCK):
+            own = by.index_select(1, self.unit[some])
+            torch.sum(own.mul_(part[:, 0, some]), 0, out=found[some])
+        return found
+
+    def move(self, slot_map: Tensor | None, weights: list[SparseWeight]) -> None:
+        """Move the influence of each link to its new place, 0 for a new link."""
+        self._read(weights)
+        if slot_map is not None:
+            old, (part,) = (slot_map >= 0).nonzero().squeeze(1), self.parts
+            self.parts = [part.new_zeros(*part.shape[:2], self.entries.rows.numel())]
+            self.parts[0][:, :, slot_map[old].long()] = part[:, :, old]
+
+
+def _self_links(weight: SparseWeight, units: int) -> tuple[Tensor, Tensor]:
+    """Return the row and the place of each link from a unit to itself."""
+    rows = weight.rows()
+    slots = (weight.col_indices == rows % units).nonzero().squeeze(1)
+    return rows[slots], slots
+
+
+def _slices(count: int, width: int) -> Iterator[slice]:
+    for begin in range(0, count, width):
+        yield slice(begin, min(begin + width, count))
+
+
 class Kept(Influence):
     """Influence that is kept for some pairs of an entry and a unit: ``[lanes, states, pairs]``.
 
-    A pair is kept where the entry reaches the unit within ``reach`` products, the first of which is
-    its own; with reach 1 that is the entry's own unit. With reach 0 it is the own unit, too, and
-    the influence passes through no product.
+    A pair is kept where the entry reaches the unit within ``reach`` products, at least 2, the first
+    of which is its own.
     """
 
     def __init__(
@@ -161,36 +249,27 @@ class Kept(Influence):
 
     def _choose(self, weights: list[SparseWeight]) -> None:
         """Choose the pairs, in the order of entries and units, and find the links among them."""
-        self.unit, self.entry, self.own = self.entries.rows % self.units, None, None
-        if self.reach > 1:
-            own = key = self._keys()
-            for _ in range(self.reach - 1):
-                further = []
-                for weight in weights:
-                    pair, slot = _links_out_of(key % self.units, weight.pattern)
-                    at = key[pair] // self.units * self.units
-                    further.append(at + weight.rows()[slot] % self.units)
-                key = torch.cat([key, *further]).unique()
-            self.unit, self.entry = (key % self.units).int(), (key // self.units).int()
-            self.own = torch.searchsorted(key, own)
+        unit = self.entries.rows.long() % self.units
+        own = key = torch.arange(unit.numel()) * self.units + unit
+        for _ in range(self.reach - 1):
+            further = []
+            for weight in weights:
+                pair, slot = _links_out_of(key % self.units, weight.pattern)
+                at = key[pair] // self.units * self.units
+                further.append(at + weight.rows()[slot] % self.units)
+            key = torch.cat([key, *further]).unique()
+        self.unit, self.entry = (key % self.units).int(), (key // self.units).int()
+        self.own = torch.searchsorted(key, own)
         self.gates = [weight.shape[0] // self.units for weight in weights]
-        self.links = [self._links(weight.pattern) for weight in weights] if self.reach else None
+        self.links = [self._links(weight.pattern) for weight in weights]
 
     def _keys(self) -> Tensor:
         """Return one number for each pair, increasing."""
-        entry = torch.arange(self.unit.numel()) if self.entry is None else self.entry.long()
-        return entry * self.units + self.unit
+        return self.entry.long() * self.units + self.unit
 
     def _links(self, pattern: Pattern) -> tuple[Tensor, Tensor, Tensor]:
         """Return pairs that read pairs: the place of the sum, the source's pair, and the link."""
         rows, pairs = pattern.rows(), self.unit.numel()
-        if self.reach == 1:  # only a link of a unit to itself
-            slot = (pattern.col == rows % self.units).nonzero().squeeze(1)
-            table = torch.full((pattern.shape[0] // self.units, self.units), -1)
-            table.view(-1)[rows[slot]] = slot
-            found = table.index_select(1, self.unit).view(-1)
-            place = (found >= 0).nonzero().squeeze(1)
-            return place, place % pairs, found[place]
         key = self._keys()
         source, slot = _links_out_of(self.unit, pattern)
         row = rows[slot]
@@ -204,10 +283,9 @@ class Kept(Influence):
         step, part = steps[self.entries.layer], self.parts[0]
         flow: dict[Leaf, Tensor] = {("state", i): part[:, i] for i in range(part.shape[1])}
         for k, of in enumerate(step.of_sources):
-            if self.links is not None:
-                level = step.levels[k]
-                values = weights[self.entries.layer].recurrent[level].values
-                flow["product", k] = self._product(level, values, self._total(step, of, flow))
+            level = step.levels[k]
+            values = weights[self.entries.layer].recurrent[level].values
+            flow["product", k] = self._product(level, values, self._total(step, of, flow))
         new = [self._total(step, of, flow) for of in step.of_states]
         for i, each in enumerate(new):
             part[:, i] = each
@@ -221,12 +299,9 @@ class Kept(Influence):
             for slope, each in parts:
                 found.addcmul_(slope.index_select(1, self.unit), each)
         now = self.entries.immediate(step, of)
-        if now is None:
-            return found
-        return found.add_(now) if self.own is None else found.index_add_(1, self.own, now)
+        return found if now is None else found.index_add_(1, self.own, now)
 
     def _product(self, level: int, values: Tensor, of_source: Tensor) -> Tensor:
-        assert self.links is not None
         place, source, slot = self.links[level]
         gates = self.gates[level]
         sums = of_source.new_zeros(of_source.shape[0], gates * of_source.shape[1])
@@ -236,8 +311,6 @@ class Kept(Influence):
         """Return the gradient of every entry: that by its layer's first state, times influence."""
         by = of_states[self.entries.layer].index_select(1, self.unit)
         products = torch.linalg.vecdot(by, self.parts[0][:, 0], dim=0)
-        if self.entry is None:
-            return products
         return products.new_zeros(self.entries.rows.numel()).index_add_(0, self.entry, products)
 
     def move(self, slot_map: Tensor | None, weights: list[SparseWeight]) -> None:

@@ -51,7 +51,7 @@ class Learner(ABC):
     """
 
     def __init__(self, network: Recurrent) -> None:
-        check_network(network)
+        self._fits_panels = check_network(network)
         self._refuse(network)
         entries = [*entries_of(network)]
         check_parameters(network, entries)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from sparse_engine.nn import Recurrent
 from sparse_engine.nn.options import check_integer
 from sparse_engine.online._entries import Entries
-from sparse_engine.online._influence import Influence, Kept, Whole
+from sparse_engine.online._influence import Influence, Kept, Own, Whole
+from sparse_engine.online._panels import Panels
 from sparse_engine.online.learner import Learner
 
 
@@ -24,7 +25,11 @@ class RTRL(Learner):
 
     def _carry(self, entries: Entries, lanes: int) -> Influence:
         network = self.network
-        return Whole(entries, lanes, len(network.states), network.hidden_size, network.num_layers)
+        states, units = len(network.states), network.hidden_size
+        if entries.layer == network.num_layers - 1 and self._fits_panels:
+            (weight,) = self._weights(f"l{entries.layer}").recurrent
+            return Panels(entries, lanes, states, units, weight)
+        return Whole(entries, lanes, states, units, network.num_layers)
 
 
 class SnAp(Learner):
@@ -50,6 +55,8 @@ class SnAp(Learner):
         network = self.network
         weights = self._weights(f"l{entries.layer}").recurrent
         sizes = lanes, len(network.states), network.hidden_size
+        if self.order == 1:
+            return Own(entries, *sizes, True, weights)
         return Kept(entries, *sizes, self.order, weights)
 
 
@@ -67,7 +74,7 @@ class EProp(Learner):
     def _carry(self, entries: Entries, lanes: int) -> Influence:
         network = self.network
         weights = self._weights(f"l{entries.layer}").recurrent
-        return Kept(entries, lanes, len(network.states), network.hidden_size, 0, weights)
+        return Own(entries, lanes, len(network.states), network.hidden_size, False, weights)
 
 
 class RFLO(EProp):

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sparse_engine.ops._dispatch.fake import fake
 from sparse_engine.ops._dispatch.native import native, saves_for_backward
 from sparse_engine.ops._dispatch.sequence import Shapes, sequence_operation
 from sparse_engine.ops._sequence import Given, Product, sequence_of
@@ -222,6 +223,13 @@ def _past(given: dict[str, Tensor | None], delay: int) -> Tensor | None:
         waiting = spikes.new_zeros(len(spikes), (delay - 1) * spikes.shape[1])
     before = waiting.unflatten(1, (delay - 1, spikes.shape[1])).movedim(1, 0)
     return torch.cat([before, spikes.unsqueeze(0)])
+
+
+@fake("lif_simulate")
+def _(**given: Any) -> tuple[Tensor, Tensor]:
+    count = torch.library.get_ctx().new_dynamic_size()
+    first = given["first_event"]
+    return first.new_empty(first.shape), first.new_empty(count, dtype=torch.int32)
 
 
 #: Simulates one sequence by events, see csrc/include/sparse_engine/lif.h; writes states in place.

@@ -1,6 +1,6 @@
 """The kernels of spiking units: events or rows, any thread count, and spikes without a network."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import pytest
 import torch
@@ -77,16 +77,17 @@ def test_spikes_have_the_same_bits_for_any_number_of_threads(unit, batch, thread
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_few_spikes_find_their_links_and_many_are_multiplied_in_rows(batch, dtype, counted):
     """A threshold that is moved chooses the way; what follows the spikes is the same."""
+    torch.manual_seed(0)
     pattern = random_pattern(300, 300, 9000)
-    quiet = replace(UNITS["plain"], threshold=3.0).unit
-    busy = replace(UNITS["plain"], threshold=-1e-3, reset=-1.0).unit
+    quiet = replace(UNITS["plain"], threshold=5.0).unit
+    busy = replace(UNITS["plain"], threshold=-1e-3, reset=-0.01).unit
     for unit, few in ((quiet, True), (busy, False)):
         arguments = problem(unit, pattern, 30, batch, dtype, initial=False, size=0.3)
         arguments["values"] = torch.randint(-3, 4, (pattern.nnz,)).to(dtype) / 8
         ran = counted(lambda arguments=arguments: ops.lif(**arguments))["event_products"]
         assert ran > 0 if few else ran < 10
         spikes = ops.lif(**arguments)[0]
-        assert 0 < spikes.mean() < 0.02 if few else spikes.mean() > 0.3
+        assert 0 < spikes.mean() < 0.04 if few else spikes.mean() > 0.3
         assert torch.equal(spikes, ops.lif.reference(**arguments)[0])
 
 
@@ -117,7 +118,7 @@ def test_arguments_that_do_not_fit():
         ({"values": fine["values"][:6]}, r"values of shape \[7\], found \[6\]"),
         ({"bias": fine["bias"].float()}, "bias of dtype float64, found float32"),
         ({"state": [*state[:3], state[3][:2], state[4]]}, r"rests of shape \[3, 5\], found"),
-        ({"unit": replace(unit, delay=0)}, "delay|at least 1"),
+        ({"unit": replace(unit, delay=0), "state": None}, "delay of at least 1, found 0"),
         ({"unit": replace(unit, refractory=-1)}, "refractory of at least 0, found -1"),
         ({"pattern": random_pattern(5, 6, 7)}, "square recurrent weight, found 5 x 6"),
     ):
@@ -154,7 +155,7 @@ def simulated(network, x, sizes, refractory):
 @pytest.mark.parametrize("own", [True, False])
 def test_simulation_by_events(unit, own, threads):
     hidden, steps = 400, 150
-    options = {name: getattr(UNITS[unit], name) for name in LIF.__dataclass_fields__}
+    options = {each.name: getattr(UNITS[unit], each.name) for each in fields(LIF)}
     network = SparseLIF(1, hidden, density=0.05, bias=False, dtype=torch.float64, **options)
     weight = network.weight_hh_l0
     network.weight_hh_l0 = SparseWeight(torch.randn(weight.nnz).double() / 4, weight.pattern)

@@ -1,11 +1,15 @@
 """RTRL is backpropagation through time, for every cell whose step is elementwise in units."""
 
+import collections
+from contextlib import contextmanager
+
 import pytest
 import torch
 from contract.networks import FORMS, INPUTS, UNITS, make
 from torch.testing import assert_close
 
 from sparse_engine import online
+from sparse_engine.ops._dispatch.private import TorchDispatchMode
 
 STEPS, LANES = 9, 3
 
@@ -20,6 +24,25 @@ REFUSED = {
 
 def reason(form):
     return next((why for name, why in REFUSED.items() if form.startswith(name)), None)
+
+
+@pytest.fixture
+def counted_operations():
+    """A context whose value counts native operations by name."""
+
+    class Counter(TorchDispatchMode):
+        def __torch_dispatch__(self, operation, types, arguments=(), options=None):
+            calls[operation.name().split("::")[1].split(".")[0]] += 1
+            return operation(*arguments, **(options or {}))
+
+    calls = collections.Counter()
+
+    @contextmanager
+    def counting():
+        with Counter():
+            yield calls
+
+    return counting
 
 
 LEARNABLE = [form for form in FORMS if reason(form) is None]
@@ -84,6 +107,41 @@ def test_gradients_with_sparse_inputs_without_biases_and_with_few_links(options)
     x, upstream, _ = data()
     _, wanted = through_time(network, x, upstream)
     assert_gradients(by_steps(online.RTRL(network), x, upstream)[1], wanted)
+
+
+@pytest.mark.parametrize("form", ["rnn, relu", "lstm", "gru", "mgu", "rate_rnn, groups"])
+def test_steps_without_a_loss_and_the_operation_of_one_product(form, counted_operations):
+    """A loss now and then has the gradient of that loss, and panels have run."""
+    network = make(form, unfolds=1) if form.startswith("rate") else make(form)
+    x, upstream, resets = data()
+    upstream[::2] = 0
+    _, wanted = through_time(network, x, upstream, resets=resets)
+    learner = online.RTRL(network)
+    with counted_operations() as calls:
+        for t, each in enumerate(x):
+            learner.step(each, resets=resets[t])
+            if t % 2:
+                learner.backward(upstream[t])
+    assert calls["influence"] >= len(x) - 1
+    assert_gradients(gradients(network), wanted)
+
+
+def test_weights_that_change_before_the_next_step_do_not_change_the_step():
+    network = make("rnn")
+    x, upstream, _ = data()
+    late, early = online.RTRL(network), online.RTRL(network)
+    values = network.weight_hh_l0.values
+    for t in (0, 1, 2):
+        network.zero_grad()
+        late.step(x[t])
+        early.step(x[t])
+        early.state_dict()  # carries the influence over the step
+        with torch.no_grad():
+            values += 0.1
+        late.backward(upstream[t])
+        found = gradients(network)
+        early.backward(upstream[t])
+        assert_close(found, gradients(network))
 
 
 def test_entries_in_several_blocks(monkeypatch):

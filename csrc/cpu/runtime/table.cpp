@@ -36,6 +36,7 @@ Kernels<T, A> table() {
     of.normed_rnn_backward = normed_rnn_backward<Isa, T>;
     of.normed_lstm_forward = normed_lstm_forward<Isa, T>;
     of.normed_lstm_backward = normed_lstm_backward<Isa, T>;
+    of.influence = influence<Isa, T>;
   }
   if constexpr (std::is_same_v<A, float>) {
     of.quantized_linear_int8 = quantized_linear<Isa, int8_t>;

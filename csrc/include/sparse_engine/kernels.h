@@ -7,6 +7,7 @@
 #include "sparse_engine/conductance.h"
 #include "sparse_engine/continuous.h"
 #include "sparse_engine/gated.h"
+#include "sparse_engine/influence.h"
 #include "sparse_engine/instruction_sets.h"
 #include "sparse_engine/lif.h"
 #include "sparse_engine/linear.h"
@@ -55,6 +56,7 @@ struct Kernels {
   void (*normed_rnn_backward)(const NormedBackward<T>&);
   void (*normed_lstm_forward)(const NormedForward<T>&);
   void (*normed_lstm_backward)(const NormedBackward<T>&);
+  void (*influence)(const Influence<T>&);
   // These are of float32 activations only.
   void (*quantized_linear_int8)(const QuantizedLinear<int8_t>&);
   void (*quantized_linear_bfloat16)(const QuantizedLinear<BFloat16>&);

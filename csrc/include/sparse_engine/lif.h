@@ -39,8 +39,8 @@ struct LifForward {
   const T* x;                  // [steps, batch, units]
   const T* past;               // [delay, batch, units], z before, the oldest first; null for zeros
   const T* state;              // [states, batch, units], or null for zeros
-  const T* rests;  // [batch, units], one more than the steps left, or null for zeros
-  T* z;            // [steps, batch, units], written: 0 and 1
+  const T* rests;              // [batch, units], one more than the steps left, or null for zeros
+  T* z;                        // [steps, batch, units], written: 0 and 1
   T* u;  // [steps, batch, units] or null (not wanted), written: v above threshold, or -infinity
          // where a unit rests
   T* state_n;     // [states, batch, units], written
@@ -84,8 +84,8 @@ void lif_backward(const LifBackward<T>& args);
 // One sequence without gradients, of which only spikes are kept: from events, by events.
 template <typename T>
 struct LifSimulation {
-  Csr wt;            // column j of W: the units that unit j reaches
-  const T* values;   // [nnz], in the order of wt
+  Csr wt;                      // column j of W: the units that unit j reaches
+  const T* values;             // [nnz], in the order of wt
   const int64_t* first_event;  // [steps + 1], the first event of each step
   const int32_t* event_unit;   // in [0, units)
   const T* event_size;         // added to the potential at the beginning of the step

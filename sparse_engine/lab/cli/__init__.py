@@ -64,7 +64,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _reason(error: Exception) -> str:
-    """Return in one line what was expected and what was found."""
     if isinstance(error, FileNotFoundError) and error.filename:
         return f"expected a file or folder {error.filename}, found none"
     return " ".join(str(error).split()) or type(error).__name__
@@ -89,7 +88,6 @@ def _run(arguments: list[str] | None) -> int:
 
 
 def _any_command() -> Any:
-    """Return the union of all commands, with a line about each."""
     return Union[  # noqa: UP007 - of types that are counted at run time
         tuple(
             Annotated[command, tyro.conf.subcommand(name, description=_first_line(command))]

@@ -76,7 +76,8 @@ class Task(ABC):
         higher_is_better: whether a greater metric is a better one.
         splits: names of the parts of the data that :meth:`evaluate` knows.
         network: kind of network that :meth:`build` takes.
-        recipe: published settings of a run of this task, by their names on the command line.
+        recipe: published settings of a run of this task, by their names on the command line. A
+            recipe without ``evaluate_every`` evaluates at each rewiring.
     """
 
     name: ClassVar[str]

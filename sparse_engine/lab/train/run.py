@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 from sparse_engine.files import write_atomically
 from sparse_engine.lab.networks.limits import REMEDY
 from sparse_engine.lab.tasks import Step
-from sparse_engine.lab.train.checkpoint import Checkpoint, separate
+from sparse_engine.lab.train.checkpoint import Checkpoint, unshare_memory
 from sparse_engine.lab.train.config import Config
 from sparse_engine.lab.train.folder import BEST, RunFolder
 from sparse_engine.lab.train.log import MetricsLog, Scores
@@ -279,7 +279,6 @@ class Run:
 
     @contextmanager
     def _board(self) -> Iterator[list[Callable[[dict], None]]]:
-        """Yield the sink for TensorBoard, if wanted."""
         if not self._tensorboard:
             yield []
             return
@@ -341,7 +340,7 @@ class Run:
             entry = {**self._entry(), "loss": loss}
             self.scores.add(entry)
             best = (
-                save_tensors(separate(self.model.state_dict()))
+                save_tensors(unshare_memory(self.model.state_dict()))
                 if self.scores.since_best == 0
                 else None
             )
@@ -351,7 +350,6 @@ class Run:
         return Evaluation(entry, best, begins)
 
     def _record(self, evaluation: Evaluation, bar: tqdm) -> None:
-        """Write an evaluation, and the model if it is the best so far."""
         entry = evaluation.entry
         for sink in self._sinks:
             sink(entry)
@@ -366,7 +364,6 @@ class Run:
         return optimizer.averaged() if isinstance(optimizer, SNTASGD) else nullcontext()
 
     def _entry(self) -> dict:
-        """Evaluate the model on every split, on the first rank."""
         return on_first(self._evaluate_splits)
 
     def _evaluate_splits(self) -> dict:

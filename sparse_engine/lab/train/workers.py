@@ -26,24 +26,28 @@ from sparse_engine.lab.tasks import Task
 from sparse_engine.lab.train.config import Config
 from sparse_engine.lab.train.methods import METHODS
 from sparse_engine.lab.train.results import read_result, record_result
-from sparse_engine.lab.train.run import Result, Run
+from sparse_engine.lab.train.run import MethodFactory, Result, Run
 from sparse_engine.topology import Measure
 
 
 @dataclass(frozen=True)
 class Job:
-    """Run to be made, in a folder; one that is begun is resumed, a finished one not repeated."""
+    """Run to be made, in a folder; one that is begun is resumed, a finished one not repeated.
+
+    ``method`` and ``measures`` are those of :class:`Run`, and have to be pickled for a worker.
+    """
 
     folder: Path
     config: Config
     measures: tuple[Measure, ...] = ()
+    method: MethodFactory | None = None
     pictures: bool = False
 
     def __call__(self) -> Result:
         """Make the run, or what is left of it, and record its result in result.json."""
         begun = (self.folder / "checkpoint.json").exists()
         config = replace(self.config, task=_with_data(self.config.task))
-        run = Run(self.folder, config, measures=self.measures, resume=begun)
+        run = Run(self.folder, config, method=self.method, measures=self.measures, resume=begun)
         return record_result(self.folder, run.train(progress=False, pictures=self.pictures))
 
     def result(self) -> Result | None:

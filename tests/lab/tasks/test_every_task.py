@@ -114,7 +114,7 @@ def test_batches_follow_from_step_and_seed(task):
     first = loss(task, model, 1)
     assert torch.equal(first, loss(again, model, 1))
     assert not torch.equal(first, loss(task, model, 0))
-    if isinstance(task, Supervised):
+    if isinstance(task, Supervised) and task.name != "mackey-glass":  # whose windows have an order
         assert not torch.equal(first, loss(task, model, 1, seed=1))
 
 

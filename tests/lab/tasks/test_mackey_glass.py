@@ -63,19 +63,19 @@ def test_batches_are_the_published_windows(values):
     rows = torch.from_numpy(values[: 12 * 3_333].reshape(12, 3_333)).float()
     for step in (0, 1, 5, 6, 17):
         start = step % 6 * 500
-        x, y = task.batch(step)
-        assert x.shape == (500, 12, 1) and y.shape == (12, 50)
-        assert torch.equal(x[:, :, 0].T, rows[:, start : start + 500])
-        assert torch.equal(y, rows[:, start + 500 : start + 550])
+        batch = task.batch(Step(step))
+        assert batch.inputs.shape == (12, 500, 1) and batch.targets.shape == (12, 50)
+        assert torch.equal(batch.inputs[:, :, 0], rows[:, start : start + 500])
+        assert torch.equal(batch.targets, rows[:, start + 500 : start + 550])
 
 
 def test_validation_is_the_published_windows(values):
-    x, y = MackeyGlass().validation
+    windows = MackeyGlass().examples["validation"]
     held_out = torch.from_numpy(values[40_000:]).float()
-    assert x.shape == (500, 19, 1) and y.shape == (19, 50)
+    assert windows.inputs.shape == (19, 500, 1) and windows.targets.shape == (19, 50)
     for k in range(19):
-        assert torch.equal(x[:, k, 0], held_out[500 * k : 500 * k + 500])
-        assert torch.equal(y[k], held_out[500 * k + 500 : 500 * k + 550])
+        assert torch.equal(windows.inputs[k, :, 0], held_out[500 * k : 500 * k + 500])
+        assert torch.equal(windows.targets[k], held_out[500 * k + 500 : 500 * k + 550])
 
 
 def build(task, seed=0, hidden=32):
@@ -86,10 +86,10 @@ def build(task, seed=0, hidden=32):
 def test_evaluate_is_the_mean_over_windows():
     task = MackeyGlass()
     model = build(task)
-    x, y = task.validation
+    x, y = task.examples["validation"].inputs.transpose(0, 1), task.examples["validation"].targets
     with torch.no_grad():
         each = [nn.functional.mse_loss(model(x[:, [k]]), y[[k]]).item() for k in range(19)]
-    assert task.evaluate(model) == {"mse": pytest.approx(sum(each) / 19, rel=1e-5)}
+    assert task.evaluate(model)["mse"] == pytest.approx(sum(each) / 19, rel=1e-5)
 
 
 def test_initial_values_are_the_published_ones():
