@@ -181,7 +181,9 @@ std::tuple<Tensor, Tensor> simulate(const Tensor& values, const Tensors& links,
     if (units > 0) {
       const Links wt = pattern.transposed();
       Tensor ordered = empty(weights, {pattern.nnz()});
-      permute(data<T>(weights), pattern.order(), 0, pattern.nnz(), mutable_data<T>(ordered));
+      const int32_t* order = pattern.order();
+      T* to_order = mutable_data<T>(ordered);
+      for (int64_t p = 0; p < pattern.nnz(); ++p) to_order[p] = data<T>(weights)[order[p]];
       kernels.lif_simulate({wt.csr(), data<T>(ordered), first, data<int32_t>(to), data<T>(size),
                             data_or_null<T>(resting), mutable_data<T>(past), mutable_data<T>(state),
                             mutable_data<T>(rests), steps, delay, unit, threads(), &first_spike,

@@ -103,13 +103,14 @@ class InfluencePanel {
 template <typename T, int S>
 void advance_panels(const Influence<T>& a) {
   const int64_t count = a.lanes * a.panels;
-  const int useful = threads_for_region(a.threads, (a.w.nnz() + S * a.units) * W * count);
-  const int threads = static_cast<int>(std::max<int64_t>(1, std::min<int64_t>(useful, count)));
-  Scratch scratch(Scratch::bytes_of<T>(threads * a.units * W));
-  T* sources = scratch.take<T>(threads * a.units * W);
-  run_team(threads, [&](const Team& team) {
+  const int most = static_cast<int>(std::min<int64_t>(a.threads, std::max<int64_t>(1, count)));
+  const Job job = job_of_region(most, (a.w.nnz() + S * a.units) * W * count);
+  Scratch scratch(Scratch::bytes_of<T>(job.threads * a.units * W));
+  T* sources = scratch.take<T>(job.threads * a.units * W);
+  run_team(job, [&](const Team& team) {
     for (int64_t q = team.first(count); q < team.last(count); ++q)
-      InfluencePanel<T, S>(a, q / a.panels, q % a.panels, sources + team.rank * a.units * W).advance();
+      InfluencePanel<T, S>(a, q / a.panels, q % a.panels, sources + team.rank * a.units * W)
+          .advance();
   });
 }
 
