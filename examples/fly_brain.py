@@ -155,6 +155,7 @@ def main(
     )
     record |= {"first loss": losses[0], "last loss": losses[-1]}
     if json is not None:
+        json.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(json, (json_format.dumps(record, indent=1) + "\n").encode())
 
 
