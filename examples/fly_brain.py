@@ -66,9 +66,10 @@ def simulated(weight: SparseWeight, seconds: float, driven: int, hertz: float) -
     """Simulate in steps of .1 ms, with Poisson spikes of some neurons."""
     steps, neurons = round(seconds * 10_000), weight.shape[0]
     network = brain(1, weight, MV, refractory=21, delay=19, keeps_current=False, dt=0.1)
+    driven = min(driven, neurons // 10)
     step, unit = (torch.rand(steps, driven) < hertz * 1e-4).nonzero().T
     refractory = torch.full((neurons,), 21)
-    refractory[:driven] = 0
+    refractory[:driven] = 0  # as Poisson neurons have none
     start = time.perf_counter()
     when, who = network.simulate(steps, (step, unit, 250 * MV), refractory=refractory)
     found = {"seconds": time.perf_counter() - start, "spikes": len(when)}
@@ -91,14 +92,14 @@ def trained(weight: SparseWeight, updates: int, steps: int, batch: int, rate: fl
     network.weight_ih_l0 = SparseWeight.erdos_renyi(neurons, cells, density=0.2, gain=60.0)
     readout = nn.Linear(neurons, 2)
     with torch.no_grad():
-        readout.weight.mul_(0.1)
-    parameters = [*network.parameters(), *readout.parameters()]
-    optimizer = torch.optim.Adam(parameters, lr=rate)
+        readout.weight.zero_()
+    of_readout = {"params": readout.parameters(), "lr": 0.3 / neurons}
+    optimizer = torch.optim.Adam([{"params": network.parameters()}, of_readout], lr=rate)
     losses, rates, start = [], [], time.perf_counter()
     for _ in range(updates):
         x, way = headings(batch, steps, cells)
         spikes, _ = network(x)
-        loss = nn.functional.cross_entropy(readout(spikes.mean(0)), way)
+        loss = nn.functional.cross_entropy(readout(spikes.sum(0)), way)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -118,7 +119,7 @@ def main(
     updates: int = 20,
     steps: int = 50,
     batch: int = 8,
-    rate: float = 0.01,
+    rate: float = 0.03,
     threads: int | None = None,
     json: Path | None = None,
 ) -> None:
@@ -154,6 +155,7 @@ def main(
     )
     record |= {"first loss": losses[0], "last loss": losses[-1]}
     if json is not None:
+        json.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(json, (json_format.dumps(record, indent=1) + "\n").encode())
 
 

@@ -196,8 +196,8 @@ class SparseLIF(Recurrent):
         check_count("steps", steps)
         if self.bias or self.num_layers > 1 or self.bidirectional:
             raise ValueError("expected one layer of one direction without biases to simulate")
-        weight: Any = self.weight_hh_l0
         unit, hidden = self.cell.unit, self.hidden_size
+        (weight,) = self.recurrent_weights("l0")
         step, target, size = (torch.as_tensor(each) for each in events)
         for name, found, most in (("step", step, steps), ("unit", target, hidden)):
             if found.numel() and not (int(found.min()) >= 0 and int(found.max()) < most):
