@@ -63,7 +63,6 @@ def make_network(lobe: Connectome, dt: float) -> tuple[ConnectomeNetwork, TypePa
         tau=1.0,
         bias=0.0,
         dt=dt,
-        checkpoint_every=20,
     )
     return network, weights
 
@@ -105,15 +104,23 @@ def moving_edges(lobe: Connectome, dt: float, speed: float, directions: Tensor) 
 
 @torch.no_grad()
 def preferred(network: ConnectomeNetwork, x: Tensor, directions: Tensor) -> dict[str, float]:
-    """Return the preferred direction of each type: that of the sum of its peak responses."""
-    responses, _ = network({"eye": x})
+    """Return the preferred direction of each type: that of the sum of its peak responses.
+
+    A response is the rise of the potential over that at rest; nan for a type without any.
+    """
+    potentials: dict[str, list[Tensor]] = {name: [] for name in CELLS}
+    state = None
+    for part in x.split(20):  # so that the potentials of all neurons need not be kept
+        v, state = network.rnn(part, state)
+        for name in CELLS:
+            potentials[name].append(v[..., torch.from_numpy(network.readouts[name])])
     count, found = len(directions), {}
     for name in CELLS:
-        after = responses[name][SETTLING:] - responses[name][SETTLING - 1]
-        peaks = after.amax(0).mean(-1).clamp(min=0)
+        v = torch.cat(potentials[name])
+        peaks = (v[SETTLING:] - v[SETTLING - 1]).amax(0).mean(-1).clamp(min=0)
         peaks = peaks[:count] if name.startswith("T4") else peaks[count:]
         sums = (peaks * directions.sin()).sum(), (peaks * directions.cos()).sum()
-        found[name] = float(torch.rad2deg(torch.atan2(*sums))) % 360
+        found[name] = float(torch.rad2deg(torch.atan2(*sums))) % 360 if peaks.any() else np.nan
     return found
 
 
@@ -164,7 +171,7 @@ def main(
             panel.set_axis_off()
             off = apart(np.array(angles), KNOWN[name])
             print(
-                f"{name}: median {np.median(off):5.1f} degrees from the known {KNOWN[name]:.0f}, "
+                f"{name}: median {np.nanmedian(off):5.1f} degrees from {KNOWN[name]:.0f}, "
                 f"{(off <= 45).sum()} of {len(off)} within 45"
             )
 
