@@ -109,7 +109,8 @@ void advance_panels(const Influence<T>& a) {
   T* sources = scratch.take<T>(threads * a.units * W);
   run_team(threads, [&](const Team& team) {
     for (int64_t q = team.first(count); q < team.last(count); ++q)
-      InfluencePanel<T, S>(a, q / a.panels, q % a.panels, sources + team.rank * a.units * W).advance();
+      InfluencePanel<T, S>(a, q / a.panels, q % a.panels, sources + team.rank * a.units * W)
+          .advance();
   });
 }
 
