@@ -39,8 +39,7 @@ Tensor advance(Tensor influence, const Tensor& values, const Tensors& links,
     const bool wanted = upstream.has_value();
     Result<T> gradient(values, {lanes, entries}, wanted);
     kernels<T>().influence(
-        {w.csr(), data<T>(weights),
-         read<T>(of_source, "of_source", {lanes, states, units}),
+        {w.csr(), data<T>(weights), read<T>(of_source, "of_source", {lanes, states, units}),
          read<T>(of_state, "of_state", {lanes, states, states, units}),
          read<T>(of_product, "of_product", {lanes, states, gates, units}),
          read<T>(immediate, "immediate", {lanes, states, entries}), data<int32_t>(unit),
@@ -53,9 +52,10 @@ Tensor advance(Tensor influence, const Tensor& values, const Tensors& links,
 
 }  // namespace
 
-SPARSE_ENGINE_CPU_OPERATION("influence", advance,
-                     "(Tensor(a!) influence, Tensor values, Tensor[] pattern, Tensor of_source, "
-                     "Tensor of_state, Tensor of_product, Tensor immediate, Tensor unit, "
-                     "Tensor? upstream) -> Tensor")
+SPARSE_ENGINE_CPU_OPERATION(
+    "influence", advance,
+    "(Tensor(a!) influence, Tensor values, Tensor[] pattern, Tensor of_source, "
+    "Tensor of_state, Tensor of_product, Tensor immediate, Tensor unit, "
+    "Tensor? upstream) -> Tensor")
 
 }  // namespace sparse_engine::bindings

@@ -23,7 +23,7 @@ struct Influence {
   const int32_t* unit;  // [panels * kInfluenceColumns], in [0, units)
   const T* upstream;    // [lanes, units], the gradient by the first state after the step; or null
   T* influence;         // [lanes, panels, states, units, kInfluenceColumns], changed in place
-  T* gradient;          // [lanes, panels * kInfluenceColumns], upstream J'[0]; null without upstream
+  T* gradient;  // [lanes, panels * kInfluenceColumns], upstream J'[0]; null without upstream
   int64_t lanes, panels, states, units, gates;  // 1 or 2 states
   int threads;  // at most this many; the result has the same bits for any number
 };
