@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from matplotlib.figure import Figure
+
 from benchmarks._report import where
 from benchmarks.table import markdown, rows_of
 
@@ -133,20 +135,54 @@ class Headline(NamedTuple):
 
 HEADLINES = (
     Headline("`SparseRNN`, 4096 units, 5 %", "train_step", {"hidden": 4096, "density": 0.05},
-             "masked dense loop", "masked"),
+             "nn.RNN", "nn.RNN"),
     Headline("`SparseLSTM`, 1024 units, 5 %", "lstm", {"hidden": 1024, "density": 0.05},
              "nn.LSTM", "nn.LSTM"),
     Headline("`SparseGRU`, 1024 units, 5 %", "gru", {"hidden": 1024, "density": 0.05},
              "nn.GRU", "nn.GRU"),
-    Headline("`SparseLSTM`, 1500 units, 33 %", "lstm", {"hidden": 1500},
-             "nn.LSTM", "nn.LSTM"),
     Headline("`SparseLinear`, 768 to 3072, 10 %", "linear",
              {"in": 768, "B": 128, "density": 0.1}, "nn.Linear", "nn.Linear"),
 )  # fmt: skip
 
+#: Units of the networks in the picture of the README, and its lines: columns of lstm.json.
+UNITS = 1024
+LINES = {
+    "masked ms": "LSTM with a mask",
+    "nn.LSTM ms": "nn.LSTM",
+    "ms": "SparseLSTM",
+}
+
+
+def draw_step_times(results: Path, folder: Path) -> None:
+    """Draw step_time.png into a folder: the LSTM's training step against density."""
+    record = _read(results, "lstm")
+    rows = sorted(
+        (row for row in rows_of(record) if row["hidden"] == UNITS), key=lambda row: row["density"]
+    )
+    figure = Figure(figsize=(6, 3.4), layout="constrained")
+    axes = figure.subplots()
+    for column, name in LINES.items():
+        axes.plot(
+            [100 * row["density"] for row in rows], [row[column] for row in rows], "o-", label=name
+        )
+    axes.set(
+        xlabel="density of the recurrent weights, %",
+        ylabel="one training step, ms",
+        xscale="log",
+        yscale="log",
+        title=f"{UNITS:,} units, 50 steps, batch of 32, {record['machine']['threads']} threads",
+    )
+    densities = [100 * row["density"] for row in rows]
+    axes.set_xticks(densities, [f"{density:g}" for density in densities], minor=False)
+    axes.set_yticks([10, 20, 50, 100, 200, 500], ["10", "20", "50", "100", "200", "500"])
+    axes.minorticks_off()
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(folder / "step_time.png", dpi=150)
+
 
 def timings_page(results: Path, folder: Path) -> None:
-    """Write benchmarks.md into a folder.
+    """Write benchmarks.md and its picture into a folder.
 
     Args:
         results: folder of the JSON files of the benchmarks.
@@ -157,6 +193,7 @@ def timings_page(results: Path, folder: Path) -> None:
         f"{markdown(_read(results, table.result), [*table.columns])}\n"
         for table in TABLES
     ]
+    draw_step_times(results, folder)
     (folder / "benchmarks.md").write_text("\n".join([HEAD, *sections, _largest(results), FOOT]))
 
 

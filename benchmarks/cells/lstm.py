@@ -16,6 +16,9 @@ class Lstm(Gated):
     network = SparseLSTM
     dense_name = "nn.LSTM"
     cases = (
+        Case(1024, 0.50),
+        Case(1024, 0.33),
+        Case(1024, 0.20),
         Case(1024, 0.10, against="nn.LSTM", target=4.5),
         Case(1024, 0.05, against="nn.LSTM", target=6),
         Case(1024, 0.01, against="nn.LSTM", target=9),

@@ -16,6 +16,7 @@ from sparse_engine.nn import _initial
 from sparse_engine.nn._weight_state import Parametrizations, WeightState, check_plain, computed
 from sparse_engine.nn.options import check_entries, check_integer, check_number
 from sparse_engine.ops import Pattern, RandomKey
+from sparse_engine.ops._dispatch.private import is_hooked
 from sparse_engine.ops.pattern import integers
 
 
@@ -365,3 +366,13 @@ class SparseWeight(WeightState):
         out_features, in_features = self.shape
         size = f"{out_features} x {in_features}, nnz={self.nnz}, density={self.density:.4g}"
         return f"{size}, frozen pattern" if self.frozen_pattern else size
+
+
+def runs_alone(weight: object) -> bool:
+    """Tell whether calling a module is a product with a :class:`SparseWeight`, and nothing else."""
+    return (
+        type(weight) is SparseWeight
+        and weight.captured is None
+        and "forward" not in weight.__dict__
+        and not is_hooked(weight)
+    )

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from sparse_engine.nn import SparseLinear
 
@@ -113,3 +114,50 @@ def test_float64_stays_float64_under_autocast():
     layer, x = SparseLinear(7, 5, density=0.5, dtype=torch.float64), torch.randn(3, 7).double()
     with torch.autocast("cpu", torch.bfloat16):
         assert layer(x).dtype == torch.float64
+
+
+class Operations(TorchDispatchMode):
+    """Names of the operations that run."""
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        self.names.append(operation.name())
+        return operation(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("shape", [(12,), (5, 12), (2, 3, 12)])
+def test_a_call_is_one_operation(shape):
+    layer, x = SparseLinear(12, 7, density=0.4), torch.randn(shape)
+    with Operations() as mode, torch.no_grad():
+        mode.names = []
+        layer(x)
+    assert mode.names == ["sparse_engine::linear"]
+
+
+def test_a_transposed_input_is_not_copied():
+    layer, x = SparseLinear(12, 7, density=0.4), torch.randn(12, 5)
+    y = layer(x.t())
+    assert y.t().is_contiguous()
+    assert_close(y, layer.to_dense()(x.t()))
+
+
+@pytest.mark.parametrize("everywhere", [False, True])
+def test_hooks_of_the_weight_run(everywhere):
+    layer, x = SparseLinear(12, 7, density=0.4), torch.randn(5, 12)
+    found, wanted = [], layer(x)
+    register = nn.modules.module.register_module_forward_hook
+    if not everywhere:
+        register = layer.weight.register_forward_hook
+    handle = register(lambda module, args, y: found.append(module))
+    assert torch.equal(layer(x), wanted)
+    handle.remove()
+    assert layer.weight in found
+    layer.weight.forward = lambda x, bias: x.new_full((5, 7), 3.0)
+    assert torch.equal(layer(x), torch.full((5, 7), 3.0))
+
+
+def test_links_that_were_replaced_before_the_backward_pass_are_noticed():
+    layer, x = SparseLinear(12, 7, density=0.4), torch.randn(5, 12)
+    y = layer(x)
+    layer.weight.col_indices.copy_(layer.weight.col_indices)
+    with pytest.raises(RuntimeError, match="links that were replaced"):
+        y.sum().backward()
