@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sparse_engine.nn import Recurrent, SparseWeight
-from sparse_engine.online._step import Leaf, Slopes, Step, learned_arguments
+from sparse_engine.online._step import Leaf, Slopes, Step, learned_arguments, pick
 
 #: All numbers of a parameter.
 ALL = slice(None)
@@ -54,10 +54,10 @@ class Entries:
         total = None
         for leaf, slope in of.items():
             if self._enters(leaf, step):
-                term = slope.index_select(1, self.rows[some])
+                term = pick(slope, self.rows[some])
                 if self.columns is not None:
                     source = step.x if self.kind == "input" else step.sources[leaf[1]]
-                    term *= source.index_select(1, self.columns[some])
+                    term *= pick(source, self.columns[some])
                 total = term if total is None else total.add_(term)
         return total
 

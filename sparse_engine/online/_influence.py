@@ -12,7 +12,7 @@ from torch import Tensor
 from sparse_engine import ops
 from sparse_engine.nn import SparseWeight
 from sparse_engine.online._entries import Entries
-from sparse_engine.online._step import Leaf, Slopes, Step
+from sparse_engine.online._step import Leaf, Slopes, Step, pick
 from sparse_engine.ops import Pattern
 
 #: Numbers of one quantity in a block of columns: temporaries stay within a cache.
@@ -176,7 +176,7 @@ class Own(Influence):
                 total = torch.zeros_like(at[:, 0]) if total is None else total
                 for i in range(at.shape[1]):
                     if ("state", i) in of:
-                        total.addcmul_(of["state", i].index_select(1, unit), at[:, i])
+                        total.addcmul_(pick(of["state", i], unit), at[:, i])
                 new.append(total)
             for i, each in enumerate(new):
                 at[:, i] = each
@@ -201,7 +201,7 @@ class Own(Influence):
         by, (part,) = of_states[self.entries.layer], self.parts
         found = part.new_empty(part.shape[2])
         for some in _slices(part.shape[2], BLOCK):
-            own = by.index_select(1, self.unit[some])
+            own = pick(by, self.unit[some])
             torch.sum(own.mul_(part[:, 0, some]), 0, out=found[some])
         return found
 

@@ -149,3 +149,8 @@ def backpropagate(weights: list[SparseWeight], step: Step, gradient: Tensor) -> 
 
 def _leaf(tensor: Tensor) -> Tensor:
     return tensor.detach().clone().requires_grad_()
+
+
+def pick(rows: Tensor, index: Tensor) -> Tensor:
+    """Return ``rows[:, index]``; torch is many times faster in one dimension."""
+    return torch.stack([row.index_select(0, index) for row in rows])
