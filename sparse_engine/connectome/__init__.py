@@ -29,7 +29,7 @@ with _extra("connectome"):
     from sparse_engine.connectome.table import Connectome as Connectome
     from sparse_engine.connectome.table import read_neurons as read_neurons
     from sparse_engine.connectome.transmitters import SIGNS as SIGNS
-    from sparse_engine.connectome.weights import Dale as Dale
+    from sparse_engine.connectome.weights import DaleLaw as DaleLaw
     from sparse_engine.connectome.weights import Fixed as Fixed
     from sparse_engine.connectome.weights import Free as Free
     from sparse_engine.connectome.weights import LowRank as LowRank

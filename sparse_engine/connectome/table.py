@@ -284,9 +284,9 @@ class Connectome:
 
         Args:
             kind: the network, such as :class:`~sparse_engine.nn.SparseRateRNN`.
-            weights: what is trained: ``Fixed()``, ``TypePairs()``, ``Dale()``, ``LowRank(rank)`` or
-                ``Free()``, the default. Strengths are the numbers of synapses at first, see
-                :meth:`ConnectomeNetwork.calibrate`.
+            weights: what is trained: ``Fixed()``, ``TypePairs()``, ``DaleLaw()``,
+                ``LowRank(rank)`` or ``Free()``, the default. Strengths are the numbers of synapses
+                at first, see :meth:`ConnectomeNetwork.calibrate`.
             inputs: populations that get input of their own, by name, see :meth:`where`; by default
                 all neurons, as "neurons".
             readouts: populations whose output is returned, likewise.
@@ -305,7 +305,7 @@ class Connectome:
 
         Example:
             >>> brain = Connectome.from_table(["a", "a", "b"], ["b", "c", "c"], [4, 1, 2])
-            >>> network = brain.network(SparseRateRNN, weights=Dale(), readouts={"out": ["c"]})
+            >>> network = brain.network(SparseRateRNN, weights=DaleLaw(), readouts={"out": ["c"]})
             >>> out, state = network({"neurons": torch.randn(10, 2, 3)})
             >>> out["out"].shape
             torch.Size([10, 2, 1])

@@ -52,7 +52,7 @@ class Free(Weights):
 
 
 @dataclass(frozen=True)
-class Dale(Free):
+class DaleLaw(Free):
     """Every synapse is trained and keeps its sign: Dale's law, where signs are those of neurons.
 
     A link of unknown sign is excitatory.

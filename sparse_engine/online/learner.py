@@ -41,8 +41,8 @@ class Learner(ABC):
         TypeError: no recurrent network of this package.
 
     Example:
-        >>> rnn = nn.SparseRNN(1, 1024, density=0.01)
-        >>> learner, readout = online.SnAp(rnn), torch.nn.Linear(1024, 1)
+        >>> rnn = SparseRNN(1, 1024, density=0.01)
+        >>> learner, readout = SnAp(rnn), torch.nn.Linear(1024, 1)
         >>> optimizer = torch.optim.Adam([*rnn.parameters(), *readout.parameters()])
         >>> for x, target in stream:  # [batch, 1] each
         ...     optimizer.zero_grad()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sparse_engine import connectome
-from sparse_engine.connectome import Dale, Fixed, Free, LowRank, TypePairs, from_table
+from sparse_engine.connectome import DaleLaw, Fixed, Free, LowRank, TypePairs, from_table
 from sparse_engine.errors import InputError
 from sparse_engine.nn import SparseGRU, SparseRateRNN, SparseRNN
 
@@ -125,7 +125,7 @@ def test_a_matrix_of_low_rank_beside_the_links(brain):
 
 TRAINED = {
     "free": (Free(), {"values"}),
-    "dale": (Dale(), {"values"}),
+    "dale": (DaleLaw(), {"values"}),
     "fixed": (Fixed(), set()),
     "type pairs": (TypePairs(), {"gain"}),
     "low rank": (LowRank(2), {"left", "right"}),

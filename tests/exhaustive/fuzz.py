@@ -62,6 +62,10 @@ def steps() -> None:
             states = [torch.randn(1, 5, 14) for _ in network.states]
             options = network.cell.step_options()
             network.cell.step_kernel(x, states, parameters_of(network, x), *sizes, *options)
+    spiking = nn.SparseLIF(1, 14, density=0.4, bias=False, keeps_current=False)
+    step, unit = torch.randint(20, (60,)), torch.randint(14, (60,))
+    spiking.simulate(20, (step, unit, 2.0))
+    spiking.simulate(20, (step, unit, 2.0), refractory=torch.arange(14))
 
 
 def influences() -> None:

@@ -19,6 +19,7 @@ REFUSED = {
     "ltc": "ConductanceWeight",
     "normed": "layer_norm",
     "lstm, projected": "projection",
+    "lif, refractory": "found d0 of 42",
 }
 
 
